@@ -1,0 +1,1 @@
+"""buildkitd's Control service over grpcio: workers, solve, status."""

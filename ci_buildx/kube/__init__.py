@@ -1,0 +1,1 @@
+"""The Kubernetes API: credentials, REST calls, watches and WebSocket streams."""

@@ -1,0 +1,1 @@
+"""The vocabulary that every layer shares: pure, frozen values without I/O."""

@@ -1,0 +1,64 @@
+"""Platforms: what an image runs on, written ``os/architecture[/variant]``.
+
+Normalisation follows containerd's ``platforms`` package (v1.0.0-rc.1, ``database.go``): ``x86_64`` and ``amd64/v1``
+are ``amd64``, ``aarch64`` and ``arm64/v8`` are ``arm64``, ``arm`` without a variant is ``arm/v7``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_ARCHITECTURES = {
+    "x86_64": "amd64",
+    "x86-64": "amd64",
+    "i386": "386",
+    "i486": "386",
+    "i586": "386",
+    "i686": "386",
+    "aarch64": "arm64",
+    "armhf": "arm/v7",
+    "armel": "arm/v6",
+}
+
+NATIVE_ARCHITECTURE = {"386": "amd64", "arm": "arm64"}
+"""Architectures that run without emulation on the nodes of another one."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Platform:
+    """One platform, normalised: ``Platform("linux", "arm", "v7")``. ``variant`` may be empty."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+
+    def __str__(self) -> str:
+        parts = (self.os, self.architecture, self.variant)
+        return "/".join(part for part in parts if part)
+
+    @property
+    def node_architecture(self) -> str:
+        """The ``kubernetes.io/arch`` of the nodes that run this platform natively."""
+        return NATIVE_ARCHITECTURE.get(self.architecture, self.architecture)
+
+
+def parse(text: str) -> Platform:
+    """Read ``os/arch[/variant]`` or ``arch`` alone (then Linux).
+
+    Raises ValueError with the reason, without naming an input: the caller knows where the text came from.
+    """
+    parts = [part.strip().lower() for part in text.split("/")]
+    if not all(parts) or len(parts) > 3:
+        raise ValueError(f"malformed platform {text!r}")
+    if len(parts) == 1:
+        parts = ["linux", *parts]
+    os_name, architecture, variant = (*parts, "")[:3]
+    architecture, _, implied = _ARCHITECTURES.get(architecture, architecture).partition("/")
+    variant = variant or implied
+    if architecture == "arm" and not variant:
+        variant = "v7"
+    if architecture == "arm" and variant.isdigit():
+        variant = f"v{variant}"
+    if (architecture, variant) in (("arm64", "v8"), ("arm64", "8"), ("amd64", "v1")):
+        variant = ""
+    return Platform(os_name, architecture, variant)

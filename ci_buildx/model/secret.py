@@ -1,0 +1,35 @@
+"""A secret that cannot be printed by accident."""
+
+from __future__ import annotations
+
+
+class Secret:
+    """Bytes that must not appear in a log, an argv, an error or an object that others can read.
+
+    ``repr`` and ``str`` show ``***``. :meth:`reveal` is called only where the value is sent.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str | bytes) -> None:
+        self._value = value.encode() if isinstance(value, str) else bytes(value)
+
+    def reveal(self) -> bytes:
+        """The value itself."""
+        return self._value
+
+    def reveal_text(self) -> str:
+        """The value as UTF-8 text."""
+        return self._value.decode()
+
+    def __len__(self) -> int:
+        return len(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __repr__(self) -> str:
+        return "***"

@@ -1,0 +1,69 @@
+"""What buildkitd reports about a running solve.
+
+Field names and numbers are those of ``moby.buildkit.v1`` (BuildKit 0.34.2, ``api/services/control/control.proto``);
+the definitions are in ``ci_buildx/buildkit/control.proto``. Times are seconds since the epoch, None where unset.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vertex:
+    """One step of the build. ``error`` is empty while it has not failed."""
+
+    digest: str
+    inputs: tuple[str, ...] = ()
+    name: str = ""
+    cached: bool = False
+    started: float | None = None
+    completed: float | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VertexStatus:
+    """One line of progress inside a step: bytes of a layer pulled, files transferred…"""
+
+    id: str
+    vertex: str
+    name: str = ""
+    current: int = 0
+    total: int = 0
+    timestamp: float | None = None
+    started: float | None = None
+    completed: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VertexLog:
+    """Output of a step; ``stream`` 1 is standard output, 2 standard error. ``data`` need not end at a line."""
+
+    vertex: str
+    timestamp: float | None = None
+    stream: int = 1
+    data: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VertexWarning:
+    """A build check's finding. ``filename`` and ``line`` (from 1) say where; "" and 0 where unknown."""
+
+    vertex: str
+    level: int = 0
+    short: str = ""
+    detail: tuple[str, ...] = ()
+    url: str = ""
+    filename: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusUpdate:
+    """One message of the Status stream."""
+
+    vertexes: tuple[Vertex, ...] = ()
+    statuses: tuple[VertexStatus, ...] = ()
+    logs: tuple[VertexLog, ...] = ()
+    warnings: tuple[VertexWarning, ...] = ()

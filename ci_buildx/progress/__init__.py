@@ -1,0 +1,1 @@
+"""What the build is doing: one reducer, several displays."""

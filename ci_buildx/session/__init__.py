@@ -1,0 +1,1 @@
+"""The session that buildkitd calls back on: HTTP/2 without I/O and the attachables it serves."""

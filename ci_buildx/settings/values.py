@@ -1,0 +1,123 @@
+"""What a build and its builder are asked to be: the frozen values that everything downstream reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from ci_buildx.model.platform import Platform
+from ci_buildx.model.secret import Secret
+
+
+class Progress(StrEnum):
+    """How progress is displayed; ``auto`` is ``tty`` on a terminal and ``plain`` elsewhere."""
+
+    AUTO = "auto"
+    PLAIN = "plain"
+    TTY = "tty"
+    RAWJSON = "rawjson"
+    QUIET = "quiet"
+
+
+class TransportChoice(StrEnum):
+    """How to reach buildkitd in a pod; ``auto`` races them."""
+
+    AUTO = "auto"
+    DIRECT = "direct"
+    PORT_FORWARD = "port-forward"
+    EXEC = "exec"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attributes:
+    """A typed CSV value such as ``type=registry,ref=host/name``: an output, a cache import or export."""
+
+    type: str
+    attrs: tuple[tuple[str, str], ...] = ()
+
+    def get(self, name: str, default: str = "") -> str:
+        """The last value of an attribute."""
+        return dict(self.attrs).get(name, default)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretSource:
+    """A build secret, read already: ``id`` is what ``RUN --mount=type=secret,id=…`` names."""
+
+    id: str
+    value: Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildSettings:
+    """One build.
+
+    ``context`` is an existing folder, or a URL that BuildKit fetches itself (``https://….git#ref``, a tarball).
+    ``dockerfile`` is an existing file; None with a remote context (then ``dockerfile_name`` is looked up there).
+    ``tags`` are references as typed, already checked. ``outputs`` holds ``--output`` entries; ``push`` adds an
+    image exporter that pushes.
+    """
+
+    context: Path | str
+    dockerfile: Path | None
+    dockerfile_name: str = "Dockerfile"
+    tags: tuple[str, ...] = ()
+    platforms: tuple[Platform, ...] = ()
+    push: bool = False
+    build_args: tuple[tuple[str, str], ...] = ()
+    target: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    annotations: tuple[tuple[str, str], ...] = ()
+    no_cache: bool = False
+    pull: bool = False
+    secrets: tuple[SecretSource, ...] = ()
+    cache_from: tuple[Attributes, ...] = ()
+    cache_to: tuple[Attributes, ...] = ()
+    outputs: tuple[Attributes, ...] = ()
+    provenance: str = "mode=min,inline-only=true"
+    sbom: str = ""
+    metadata_file: Path | None = None
+    iidfile: Path | None = None
+    progress: Progress = Progress.AUTO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuilderSettings:
+    """The job's builder.
+
+    ``namespace`` "" means a namespace of the job's own. ``requests`` and ``limits`` map ``cpu``, ``memory``,
+    ``ephemeral-storage`` to checked Kubernetes quantities. ``timeout`` (s) bounds the boot, ``lifetime`` (s)
+    is the Job's ``activeDeadlineSeconds``. ``buildkitd_config`` is the text of a buildkitd.toml.
+    """
+
+    namespace: str = ""
+    image: str = "moby/buildkit:buildx-stable-1"
+    replicas: int = 1
+    nodeselector: tuple[tuple[str, str], ...] = ()
+    requests: tuple[tuple[str, str], ...] = ()
+    limits: tuple[tuple[str, str], ...] = ()
+    timeout: float = 120.0
+    lifetime: int = 3600
+    buildkitd_config: str = ""
+    buildkitd_flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSettings:
+    """Which cluster: ``kubeconfig`` holds the files of KUBECONFIG in order, empty for the default or in-cluster."""
+
+    kubeconfig: tuple[Path, ...] = ()
+    context: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that one ``build`` was asked for. ``builder_name`` reuses a kept builder instead of making one."""
+
+    build: BuildSettings
+    builder: BuilderSettings = field(default_factory=BuilderSettings)
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
+    builder_name: str = ""
+    keep: bool = False
+    transport: TransportChoice = TransportChoice.AUTO

@@ -1,0 +1,1 @@
+"""Ways from here to buildkitd in a pod, behind one seam."""

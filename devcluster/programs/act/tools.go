@@ -1,0 +1,9 @@
+//go:build tools
+
+// Package tools pins the programs that are built from this module.
+package tools
+
+import (
+	_ "github.com/nektos/act"
+	_ "github.com/rhysd/actionlint/cmd/actionlint"
+)

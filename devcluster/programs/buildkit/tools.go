@@ -1,0 +1,10 @@
+//go:build tools
+
+// Package tools pins the programs that are built from this module.
+package tools
+
+import (
+	_ "github.com/docker/buildx/cmd/buildx"
+	_ "github.com/moby/buildkit/cmd/buildctl"
+	_ "github.com/moby/buildkit/cmd/buildkitd"
+)
