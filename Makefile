@@ -1,0 +1,70 @@
+# The commands people use. Everything real is in Python; this file only names it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CLUSTER ?= embedded
+REGISTRY ?=
+LOCK_FLAGS := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-unit test-integration test-e2e lint bench soak cluster-up cluster-down clean lock
+
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml requirements-dev.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+setup: $(STAMP) ## Install the Python environment and build the devcluster's programs (about 13 minutes cold)
+	$(BIN)/python -m devcluster programs
+
+demo: $(STAMP) ## Build and push a multi-arch image (CLUSTER=current REGISTRY=host/path for your own cluster)
+	$(BIN)/python -m devcluster.demo --cluster "$(CLUSTER)" --registry "$(REGISTRY)"
+
+test: lint $(STAMP) ## All tests: lint, unit, integration, end to end, faults, on the embedded devcluster
+	$(BIN)/python -m devcluster up
+	$(BIN)/python -m pytest
+
+test-unit: $(STAMP) ## Unit tests: seconds, no cluster
+	$(BIN)/python -m pytest tests/unit
+
+test-integration: $(STAMP) ## Integration tests on the devcluster
+	$(BIN)/python -m devcluster up
+	$(BIN)/python -m pytest tests/integration
+
+test-e2e: $(STAMP) ## End-to-end and fault tests on the devcluster
+	$(BIN)/python -m devcluster up
+	$(BIN)/python -m pytest tests/e2e tests/faults
+
+lint: $(STAMP) ## ruff, mypy --strict, import contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP) ## Us and docker buildx, alternately, on the devcluster
+	$(BIN)/python -m devcluster up
+	$(BIN)/python -m bench
+
+soak: $(STAMP) ## The long counts; writes JSON results into bench/results
+	$(BIN)/python -m devcluster up
+	$(BIN)/python -m bench.soak
+
+cluster-up: $(STAMP) ## Start the embedded devcluster
+	$(BIN)/python -m devcluster up
+
+cluster-down: $(STAMP) ## Remove every trace of the devcluster from this machine
+	$(BIN)/python -m devcluster down
+
+lock: ## Pin the newest allowed versions of all dependencies, with hashes
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet uv
+	build/lock/bin/uv pip compile $(LOCK_FLAGS) --output-file requirements.lock pyproject.toml
+	build/lock/bin/uv pip compile $(LOCK_FLAGS) --output-file requirements-dev.lock --group dev pyproject.toml
+
+clean: ## Remove the Python environment and caches of this folder
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
