@@ -10,8 +10,17 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProgressGroup:
+    """Steps with one ``id`` are shown as one step called ``name``; ``weak`` members alone do not make it visible."""
+
+    id: str
+    name: str = ""
+    weak: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Vertex:
-    """One step of the build. ``error`` is empty while it has not failed."""
+    """One step of the build. ``error`` is empty while it has not failed; the parts of one ``COPY --link`` share a ``group``."""
 
     digest: str
     inputs: tuple[str, ...] = ()
@@ -20,6 +29,7 @@ class Vertex:
     started: float | None = None
     completed: float | None = None
     error: str = ""
+    group: ProgressGroup | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,92 @@
+"""``Packet``: everything that sender and receiver say to each other.
+
+Source: fsutil (as BuildKit 0.34.2 pins it), ``types/wire.proto`` and the comment of ``receive.go``, restated in
+our ``fsutil.proto``. A STAT without stat, which is a message of zero bytes, ends the stats; DATA without
+data ends a file.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from dataclasses import dataclass
+
+from ci_buildx.fsutil import stat
+from ci_buildx.fsutil.entry import Entry
+from ci_buildx.protobuf import wire
+
+_UINT32 = (1 << 32) - 1
+_TYPE, _STAT, _ID, _DATA = 1, 2, 3, 4
+
+
+class Kind(enum.IntEnum):
+    """What a packet is."""
+
+    STAT = 0
+    REQUEST = 1
+    DATA = 2
+    FIN = 3
+    ERROR = 4
+
+
+@dataclass(slots=True)
+class Packet:
+    """A packet that came in. ``entry`` is None in a STAT that ends the stats, and in all other kinds."""
+
+    kind: Kind
+    id: int = 0
+    content: bytes = b""
+    entry: Entry | None = None
+
+
+END_OF_STATS = b""
+FIN = b"\x08\x03"
+
+
+def encode_stat(entry: Entry) -> bytes:
+    """Return the STAT packet of ``entry``."""
+    body = stat.encode(entry)
+    return b"".join((b"\x12", wire.varint(len(body)), body))
+
+
+def encode_request(id: int) -> bytes:  # noqa: A002 - the field's name
+    """Return the packet that asks for the content of the entry with this index."""
+    return b"\x08\x01" + _id(id)
+
+
+def encode_error(text: str) -> bytes:
+    """Return the packet that makes the other side fail with ``text``."""
+    content = text.encode(errors="replace")
+    return b"".join((b"\x08\x04\x22", wire.varint(len(content)), content))
+
+
+def data_header(id: int, size: int) -> bytes:  # noqa: A002 - the field's name
+    """Return what stands before ``size`` bytes of content in a DATA packet; 0 ends the file."""
+    head = b"\x08\x02" + _id(id)
+    return b"".join((head, b"\x22", wire.varint(size))) if size else head
+
+
+def framed(size: int) -> bytes:
+    """Return gRPC's prefix of an uncompressed message of ``size`` bytes."""
+    return struct.pack(">BI", 0, size)
+
+
+def decode(buffer: bytes) -> Packet:
+    """Return the packet in ``buffer``; ValueError where it is none. Unknown fields are left out."""
+    packet = Packet(Kind.STAT)
+    for number, _, value in wire.fields(buffer):
+        if number == _TYPE and isinstance(value, int):
+            packet.kind = Kind(value)
+        elif number == _ID and isinstance(value, int):
+            packet.id = value & _UINT32
+        elif number == _STAT and not isinstance(value, int):
+            packet.entry = stat.decode(bytes(value))
+        elif number == _DATA and not isinstance(value, int):
+            packet.content = bytes(value)
+        elif number in (_TYPE, _STAT, _ID, _DATA):
+            raise ValueError(f"field {number} of a packet has the wrong type")
+    return packet
+
+
+def _id(id: int) -> bytes:  # noqa: A002 - the field's name
+    return b"\x18" + wire.varint(id) if id else b""

@@ -1,0 +1,100 @@
+"""Signals: turned into one exception in the main thread, while the work runs in others.
+
+The main thread only waits, so an interruption reaches it at once, wherever the work is; and it never strikes inside
+teardown, which runs in the main thread outside of :meth:`Interrupts.run`.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Generic, Self, TypeVar
+
+from ci_buildx.errors import Interrupted
+
+T = TypeVar("T")
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Outcome(Generic[T]):
+    """What a thread returned or raised; set once."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+        self._value: list[T] = []
+        self.error: BaseException | None = None
+        self.done = threading.Event()
+
+    def settle(self) -> None:
+        """Do the work and keep what it gave. Runs in the worker's thread."""
+        try:
+            self._value.append(self._work())
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.done.set()
+
+    def result(self) -> T:
+        """The value; raises what the work raised."""
+        if self.error is not None:
+            raise self.error
+        return self._value[0]
+
+
+class Interrupts:
+    """Owns SIGINT and SIGTERM for as long as it is entered. ``stop`` tells all work to end.
+
+    Outside the main thread (the product embedded in another program) no signal can be owned: it only runs the work.
+    """
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self._received: int | None = None
+        self._waiting = False
+        self._previous: dict[int, signal._HANDLER] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                self._previous[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, previous in self._previous.items():
+            signal.signal(number, previous)
+
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
+        first = self._received is None
+        self._received = self._received or number
+        self.stop.set()
+        if first and self._waiting:
+            self._waiting = False
+            raise Interrupted(number)
+
+    def check(self) -> None:
+        """Raise Interrupted if a signal has come."""
+        if self._received is not None:
+            raise Interrupted(self._received)
+
+    def run(self, work: Callable[[], T], *, settle: float) -> T:
+        """Run ``work`` in a thread and return its result.
+
+        On a signal, ``stop`` is set, the work gets ``settle`` seconds to end by itself, and Interrupted is raised.
+        """
+        self.check()
+        outcome = Outcome(work)
+        threading.Thread(target=outcome.settle, daemon=True, name="work").start()
+        try:
+            self._waiting = True
+            self.check()
+            outcome.done.wait()
+            self._waiting = False
+        except Interrupted:
+            self._waiting = False
+            outcome.done.wait(settle)
+            raise
+        return outcome.result()

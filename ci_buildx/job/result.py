@@ -1,0 +1,70 @@
+"""What a build gave, and the files that tell it to later steps."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ci_buildx.errors import InputError
+from ci_buildx.model.platform import Platform
+
+DIGEST = "containerimage.digest"
+CONFIG_DIGEST = "containerimage.config.digest"
+DESCRIPTOR = "containerimage.descriptor"
+NAME = "image.name"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildResult:
+    """One finished build.
+
+    ``digest`` is the image's or index's ("" where no image was exported), ``image_id`` what ``--iidfile`` holds,
+    ``references`` the names that were pushed, ``namespace`` the builder's (gone unless kept), ``phases`` seconds.
+    """
+
+    digest: str = ""
+    image_id: str = ""
+    references: tuple[str, ...] = ()
+    platforms: tuple[Platform, ...] = ()
+    namespace: str = ""
+    phases: Mapping[str, float] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+def metadata_from(responses: Mapping[str, str]) -> dict[str, Any]:
+    """The exporter's response as buildx 0.38.2 writes it to ``--metadata-file``.
+
+    Values that are base64 of a JSON object, or of a list of objects, are shown as that (``commands/build.go``,
+    ``decodeExporterResponse``); keys are sorted.
+    """
+    return {key: _decoded(value) for key, value in sorted(responses.items())}
+
+
+def _decoded(value: str) -> Any:
+    try:
+        decoded = json.loads(base64.b64decode(value, validate=True))
+    except ValueError:
+        return value
+    objects = decoded if isinstance(decoded, list) else [decoded]
+    return decoded if decoded and all(isinstance(item, dict) for item in objects) else value
+
+
+def write_files(result: BuildResult, *, metadata_file: Path | None, iidfile: Path | None) -> None:
+    """Write ``--metadata-file`` and ``--iidfile``; a path that can't be written is an InputError."""
+    if metadata_file is not None:
+        _write(metadata_file, json.dumps(result.metadata, indent=2) + "\n", source="--metadata-file")
+    if iidfile is not None:
+        _write(iidfile, result.image_id, source="--iidfile")
+
+
+def _write(path: Path, text: str, *, source: str) -> None:
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}", source=source) from error

@@ -1,0 +1,161 @@
+"""From a kubeconfig, or from inside a pod, to the one cluster that is meant.
+
+Precedence follows client-go v0.34.2, ``tools/clientcmd``: a kubeconfig wins over the in-cluster account; a token
+wins over a token file; either wins, as a password or a client certificate does, over an exec plugin.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import SplitResult, urlsplit
+
+from ci_buildx.errors import InputError
+from ci_buildx.kube import kubeconfig, proxy, user
+from ci_buildx.kube.credentials import Credentials, TokenFile
+from ci_buildx.kube.kubeconfig import Entry, Kubeconfig
+from ci_buildx.kube.proxy import Proxy
+from ci_buildx.kube.tls import TlsSettings
+
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+class Choice(Protocol):
+    """Which cluster the user asked for: ``settings.values.ClusterSettings``."""
+
+    @property
+    def kubeconfig(self) -> Sequence[Path]:
+        """The files of KUBECONFIG in order; empty for the default file or the in-cluster account."""
+        ...
+
+    @property
+    def context(self) -> str:
+        """A context's name, "" for the current one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """One cluster and who we are to it.
+
+    ``server`` is a URL, which may have a path; ``namespace`` the context's, "default" if it has none; ``context`` ""
+    inside a pod. ``identity_headers`` go with each request besides the credentials (impersonation).
+    """
+
+    server: str
+    tls: TlsSettings = TlsSettings()
+    proxy: Proxy | None = None
+    namespace: str = "default"
+    context: str = ""
+    credentials: Credentials
+    identity_headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> SplitResult:
+        """The server's URL in parts."""
+        return urlsplit(self.server)
+
+    @property
+    def secure(self) -> bool:
+        """Whether TLS is spoken."""
+        return self.url.scheme == "https"
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        url = self.url
+        return url.hostname or "", url.port or (443 if self.secure else 80)
+
+
+def load(settings: Choice, *, env: Mapping[str, str], account: Path = ACCOUNT) -> Cluster:
+    """The cluster that ``settings`` and the environment mean.
+
+    Raises InputError where a file, context, cluster or user is missing or malformed. ``account`` is the folder of the
+    in-cluster service account.
+    """
+    files = _files(settings, env)
+    config = kubeconfig.read(files)
+    if config is not None and (config.contexts or settings.context or settings.kubeconfig):
+        return _from_kubeconfig(config, settings.context, env)
+    if "KUBERNETES_SERVICE_HOST" in env and (account / "token").exists() and not settings.context:
+        return _from_account(account, env)
+    names = ", ".join(str(file) for file in files)
+    if config is None:
+        raise InputError(f"no kubeconfig: {names} does not exist", source="KUBECONFIG", fix="set KUBECONFIG to a file")
+    raise InputError("the file has no contexts", source=names)
+
+
+def _files(settings: Choice, env: Mapping[str, str]) -> list[Path]:
+    if settings.kubeconfig:
+        return list(settings.kubeconfig)
+    named = [Path(name) for name in env.get("KUBECONFIG", "").split(os.pathsep) if name]
+    if named:
+        return named
+    home = env.get("HOME")
+    return [(Path(home) if home else Path.home()) / ".kube" / "config"]
+
+
+def _from_kubeconfig(config: Kubeconfig, name: str, env: Mapping[str, str]) -> Cluster:
+    context = config.context(name)
+    entry = config.referred(context, "cluster")
+    server = _server(entry)
+    tls = _tls(entry)
+    proxy_url = entry.text("proxy-url")
+    chosen = proxy.parse(proxy_url, source=f"{entry.origin}: proxy-url") if proxy_url else _environment_proxy(server, env)
+    person = config.referred(context, "user") if context.text("user") else None
+    place = user.Place(config=config, context=context.name, cluster=entry, server=server, tls=tls, proxy_url=proxy_url)
+    return Cluster(
+        server=server,
+        tls=tls,
+        proxy=chosen,
+        namespace=context.text("namespace") or "default",
+        context=context.name,
+        credentials=user.credentials(person, place, env),
+        identity_headers=user.impersonation(person),
+    )
+
+
+def _server(entry: Entry) -> str:
+    server = entry.text("server").rstrip("/")
+    if not server:
+        raise entry.wrong("no server is set")
+    if "://" not in server:
+        server = f"http://{server}"
+    try:
+        url = urlsplit(server)
+        valid = url.scheme in ("http", "https") and url.hostname and url.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise entry.wrong(f"malformed server URL {server!r}")
+    return server
+
+
+def _tls(entry: Entry) -> TlsSettings:
+    authority = entry.content("certificate-authority")
+    insecure = entry.flag("insecure-skip-tls-verify")
+    if insecure and authority:
+        raise entry.wrong("certificate-authority and insecure-skip-tls-verify exclude each other")
+    return TlsSettings(authority=authority, verify=not insecure, server_name=entry.text("tls-server-name"))
+
+
+def _environment_proxy(server: str, env: Mapping[str, str]) -> Proxy | None:
+    url = urlsplit(server)
+    return proxy.choose(url.scheme, url.hostname or "", url.port or (443 if url.scheme == "https" else 80), env)
+
+
+def _from_account(account: Path, env: Mapping[str, str]) -> Cluster:
+    """A pod's own service account. The kubelet rotates the token, so it is read anew for each request."""
+    host, port = env["KUBERNETES_SERVICE_HOST"], env.get("KUBERNETES_SERVICE_PORT", "443")
+    server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+    namespace = account / "namespace"
+    return Cluster(
+        server=server,
+        tls=TlsSettings(authority=kubeconfig.read_bytes(account / "ca.crt", source="in-cluster account")),
+        proxy=_environment_proxy(server, env),
+        namespace=namespace.read_text().strip() if namespace.exists() else "default",
+        credentials=TokenFile(account / "token"),
+    )

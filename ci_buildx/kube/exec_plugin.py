@@ -1,0 +1,165 @@
+"""Credentials from a program: ``aws eks get-token``, ``gke-gcloud-auth-plugin``, ``kubelogin``.
+
+The protocol is client.authentication.k8s.io, v1 and v1beta1, as client-go v0.34.2 speaks it
+(``plugin/pkg/client/auth/exec/exec.go``). The official package's ExecProvider is not used here: its import costs
+more than a whole cached build, and it has no deadline, no install hint and no expiry.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from ci_buildx.errors import InputError, Unauthorized
+from ci_buildx.kube.credentials import bearer
+from ci_buildx.kube.tls import KeyPair
+from ci_buildx.model.secret import Secret
+
+API_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
+DEADLINE = 60.0
+"""Seconds a plugin may take; one that asks the user gets five times as long."""
+
+
+class Interaction(StrEnum):
+    """The kubeconfig's ``interactiveMode``: whether the plugin may read from our standard input."""
+
+    NEVER = "Never"
+    IF_AVAILABLE = "IfAvailable"
+    ALWAYS = "Always"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plugin:
+    """How to run the plugin. ``cluster`` is ``spec.cluster`` of what it is told, None if it did not ask for it."""
+
+    command: str
+    api_version: str
+    arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    cluster: Mapping[str, Any] | None = None
+    interaction: Interaction = Interaction.IF_AVAILABLE
+    install_hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """What a plugin gave: a token, a certificate or both. ``expires`` is in epoch seconds, None for never."""
+
+    token: Secret | None
+    key_pair: KeyPair | None
+    expires: float | None
+
+
+class ExecPlugin:
+    """Runs the plugin when credentials are needed, when they have expired and after a 401. Thread-safe."""
+
+    def __init__(self, plugin: Plugin, *, env: Mapping[str, str], clock: Callable[[], float]) -> None:
+        self._plugin = plugin
+        self._env = env
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._issued: Issued | None = None
+
+    def headers(self) -> dict[str, str]:
+        """The token, if the plugin gives one. Raises InputError or Unauthorized."""
+        token = self._valid().token
+        return bearer(token) if token else {}
+
+    def key_pair(self) -> KeyPair | None:
+        """The certificate, if the plugin gives one. Raises InputError or Unauthorized."""
+        return self._valid().key_pair
+
+    def refresh(self) -> bool:
+        """Forget what was issued; the next request runs the plugin."""
+        with self._lock:
+            self._issued = None
+        return True
+
+    def _valid(self) -> Issued:
+        with self._lock:
+            issued = self._issued
+            if issued is None or (issued.expires is not None and issued.expires <= self._clock()):
+                issued = self._issued = read(_run(self._plugin, self._env), self._plugin)
+            return issued
+
+
+def read(output: bytes, plugin: Plugin) -> Issued:
+    """Read an ExecCredential. Raises Unauthorized saying what is wrong with it, never showing its content."""
+    try:
+        document = json.loads(output)
+        version, status = document["apiVersion"], document["status"]
+        token, certificate = status.get("token") or "", status.get("clientCertificateData") or ""
+        key, expiry = status.get("clientKeyData") or "", status.get("expirationTimestamp") or ""
+        expires = _epoch(expiry) if expiry else None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise _failed(plugin, "printed no ExecCredential with a status") from None
+    if version != plugin.api_version:
+        raise _failed(plugin, f"answered in {version}, the kubeconfig asks for {plugin.api_version}")
+    if bool(certificate) != bool(key):
+        raise _failed(plugin, "gave a certificate or a key, not both")
+    if not token and not certificate:
+        raise _failed(plugin, "gave neither a token nor a certificate")
+    source = f"exec plugin {plugin.command}"
+    pair = KeyPair(certificate=certificate.encode(), key=Secret(key), source=source) if certificate else None
+    return Issued(token=Secret(token) if token else None, key_pair=pair, expires=expires)
+
+
+def _run(plugin: Plugin, env: Mapping[str, str]) -> bytes:
+    import subprocess
+
+    interactive = _interactive(plugin)
+    try:
+        done = subprocess.run(
+            [plugin.command, *plugin.arguments],
+            env={**env, **plugin.environment, "KUBERNETES_EXEC_INFO": _instructions(plugin, interactive)},
+            stdin=None if interactive else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=None if interactive else subprocess.PIPE,
+            timeout=DEADLINE * 5 if interactive else DEADLINE,
+            check=False,
+        )
+    except FileNotFoundError as cause:
+        hint = plugin.install_hint.strip() or "install it, or put its folder on PATH"
+        raise InputError(f"exec plugin {plugin.command!r} is not there", source="kubeconfig", fix=hint) from cause
+    except OSError as cause:
+        raise InputError(f"cannot run {plugin.command!r}: {cause.strerror}", source="kubeconfig") from cause
+    except subprocess.TimeoutExpired as cause:
+        raise _failed(plugin, f"gave no answer in {cause.timeout:.0f} s") from cause
+    if done.returncode:
+        said = (done.stderr or b"").decode(errors="replace").strip().splitlines()[-1:]
+        raise _failed(plugin, f"ended with exit code {done.returncode}" + "".join(f": {line}" for line in said))
+    return done.stdout
+
+
+def _instructions(plugin: Plugin, interactive: bool) -> str:
+    """The value of KUBERNETES_EXEC_INFO."""
+    spec: dict[str, Any] = {"interactive": interactive}
+    if plugin.cluster is not None:
+        spec["cluster"] = plugin.cluster
+    return json.dumps({"apiVersion": plugin.api_version, "kind": "ExecCredential", "spec": spec})
+
+
+def _interactive(plugin: Plugin) -> bool:
+    terminal = os.isatty(0)
+    if plugin.interaction is Interaction.ALWAYS and not terminal:
+        raise InputError(
+            f"exec plugin {plugin.command!r} wants to ask something, and there is no terminal",
+            source="kubeconfig",
+            fix="log in beforehand, or use credentials for machines",
+        )
+    return terminal and plugin.interaction is not Interaction.NEVER
+
+
+def _epoch(timestamp: str) -> float:
+    from datetime import datetime
+
+    return datetime.fromisoformat(timestamp).timestamp()
+
+
+def _failed(plugin: Plugin, reason: str) -> Unauthorized:
+    return Unauthorized(f"exec plugin {plugin.command!r} {reason}", fix="run it by hand to see what it lacks")

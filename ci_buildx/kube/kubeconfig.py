@@ -1,0 +1,181 @@
+"""Kubeconfig files: read, merged and looked up, nothing interpreted yet.
+
+Merging follows client-go v0.34.2, ``tools/clientcmd/loader.go``: files that do not exist are passed over, the first
+file to name a cluster, user or context wins as a whole, the first non-empty ``current-context`` wins, and each entry
+remembers the file it stands in, because relative paths are relative to that file's folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ci_buildx.errors import InputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One named cluster, user or context; ``kind`` is that word, ``origin`` the file it stands in."""
+
+    kind: str
+    name: str
+    body: Mapping[str, Any]
+    origin: Path
+
+    def text(self, key: str) -> str:
+        """A string field, "" where absent. Raises InputError where it is something else."""
+        value = self.body.get(key)
+        if value is None:
+            return ""
+        if not isinstance(value, str):
+            raise self.wrong(f"{key} must be a string")
+        return value
+
+    def flag(self, key: str) -> bool:
+        """A boolean field, False where absent."""
+        value = self.body.get(key)
+        if not isinstance(value, bool | None):
+            raise self.wrong(f"{key} must be true or false")
+        return bool(value)
+
+    def path(self, key: str) -> Path | None:
+        """A file named by a field, relative to the folder of the kubeconfig; None where absent."""
+        text = self.text(key)
+        return self.origin.absolute().parent / text if text else None
+
+    def content(self, key: str) -> bytes:
+        """What ``KEY-data`` holds in base64, else what the file named by ``KEY`` holds, else ``b""``."""
+        encoded = self.text(f"{key}-data")
+        if encoded:
+            import binascii
+
+            try:
+                return binascii.a2b_base64(encoded.encode())
+            except (binascii.Error, ValueError) as cause:
+                raise self.wrong(f"{key}-data is not base64") from cause
+        path = self.path(key)
+        return read_bytes(path, source=f"{self.origin}: {self.kind} {self.name!r}: {key}") if path else b""
+
+    def wrong(self, reason: str, *, fix: str = "") -> InputError:
+        """An InputError that names this entry and its file."""
+        return InputError(f"{self.kind} {self.name!r}: {reason}", source=str(self.origin), fix=fix)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kubeconfig:
+    """The merged content of ``files`` (those that exist)."""
+
+    files: tuple[Path, ...]
+    current_context: str
+    contexts: Mapping[str, Entry]
+    clusters: Mapping[str, Entry]
+    users: Mapping[str, Entry]
+
+    @property
+    def source(self) -> str:
+        """The files, as an error names them."""
+        return ", ".join(str(file) for file in self.files)
+
+    def context(self, name: str) -> Entry:
+        """The context called ``name``, or the current one. Raises InputError that names those there are."""
+        name = name or self.current_context
+        if not name:
+            raise InputError("no current-context is set", source=self.source, fix=self._choice())
+        if name not in self.contexts:
+            raise InputError(f"context {name!r} does not exist", source=self.source, fix=self._choice())
+        return self.contexts[name]
+
+    def referred(self, context: Entry, kind: str) -> Entry:
+        """The cluster or user (``kind``) that a context names. Raises InputError if there is none."""
+        name = context.text(kind)
+        there_are = self.clusters if kind == "cluster" else self.users
+        if name not in there_are:
+            known = ", ".join(sorted(there_are)) or "none"
+            raise context.wrong(f"{kind} {name!r} does not exist", fix=f"the {kind}s there are: {known}")
+        return there_are[name]
+
+    def _choice(self) -> str:
+        names = ", ".join(sorted(self.contexts))
+        return f"choose one of these contexts: {names}" if names else "the file has no contexts"
+
+
+def read(files: Sequence[Path]) -> Kubeconfig | None:
+    """Merge those of ``files`` that exist; None if there is none. Raises InputError naming the file at fault."""
+    found = tuple(file for file in dict.fromkeys(files) if file.exists())
+    if not found:
+        return None
+    merged: dict[str, dict[str, Entry]] = {"context": {}, "cluster": {}, "user": {}}
+    current = ""
+    for file in found:
+        document = _parse(file)
+        for kind, entries in merged.items():
+            for entry in _entries(document, kind, file):
+                entries.setdefault(entry.name, entry)
+        current = current or str(document.get("current-context") or "")
+    return Kubeconfig(
+        files=found,
+        current_context=current,
+        contexts=merged["context"],
+        clusters=merged["cluster"],
+        users=merged["user"],
+    )
+
+
+def read_bytes(path: Path, *, source: str) -> bytes:
+    """A file's content. Raises InputError with the system's reason."""
+    try:
+        return path.read_bytes()
+    except OSError as cause:
+        raise InputError(f"cannot read {path}: {cause.strerror}", source=source) from cause
+
+
+def _parse(file: Path) -> Mapping[str, Any]:
+    content = read_bytes(file, source="kubeconfig")
+    document = _parse_json(content) if content.lstrip().startswith(b"{") else None
+    if document is None:
+        document = _parse_yaml(content, file)
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise InputError("not a kubeconfig: the top of the file must be a mapping", source=str(file))
+    return document
+
+
+def _parse_json(content: bytes) -> object:
+    """JSON costs a hundredth of YAML to read; what is not JSON after all may still be YAML's flow style."""
+    import json
+
+    try:
+        return json.loads(content)
+    except ValueError:
+        return None
+
+
+def _parse_yaml(content: bytes, file: Path) -> object:
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return yaml.load(content, Loader=loader)  # noqa: S506: both loaders are the safe ones
+    except yaml.YAMLError as cause:
+        mark = getattr(cause, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise InputError(f"not a kubeconfig: malformed YAML{where}", source=str(file)) from cause
+
+
+def _entries(document: Mapping[str, Any], kind: str, file: Path) -> list[Entry]:
+    items = document.get(f"{kind}s") or []
+    if not isinstance(items, list):
+        raise InputError(f"{kind}s must be a list", source=str(file))
+    entries: dict[str, Entry] = {}
+    for item in items:
+        name = item.get("name") if isinstance(item, dict) else None
+        body = (item.get(kind) or {}) if isinstance(item, dict) else None
+        if not isinstance(name, str) or not isinstance(body, dict):
+            raise InputError(f"each of {kind}s needs a name and a {kind}", source=str(file))
+        if name in entries:
+            raise InputError(f"{kind} {name!r} is there twice", source=str(file))
+        entries[name] = Entry(kind=kind, name=name, body=body, origin=file)
+    return list(entries.values())

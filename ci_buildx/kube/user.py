@@ -1,0 +1,136 @@
+"""What a kubeconfig's user means: which credentials, and as whom to act."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from ci_buildx.kube.auth_provider import AuthProvider
+from ci_buildx.kube.credentials import Anonymous, Basic, ClientCertificate, Credentials, Token, TokenFile
+from ci_buildx.kube.exec_plugin import API_VERSIONS, ExecPlugin, Interaction, Plugin
+from ci_buildx.kube.kubeconfig import Entry, Kubeconfig
+from ci_buildx.kube.tls import KeyPair, TlsSettings
+from ci_buildx.model.secret import Secret
+
+_CLUSTER_EXTENSION = "client.authentication.k8s.io/exec"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a user is used: what plugins and providers are told of the cluster."""
+
+    config: Kubeconfig
+    context: str
+    cluster: Entry
+    server: str
+    tls: TlsSettings
+    proxy_url: str
+
+
+def credentials(user: Entry | None, place: Place, env: Mapping[str, str]) -> Credentials:
+    """The credentials of ``user``; None means an anonymous one. Raises InputError for what cannot be."""
+    if user is None:
+        return Anonymous()
+    pair = _key_pair(user)
+    named = _named(user)
+    if pair is not None:
+        return ClientCertificate(pair, named or Anonymous())
+    if named is not None:
+        return named
+    if user.body.get("exec"):
+        return ExecPlugin(_plugin(user, place), env=env, clock=time.time)
+    provider = user.body.get("auth-provider")
+    if provider:
+        name = provider.get("name", "") if isinstance(provider, dict) else ""
+        return AuthProvider(place.config.files, place.context, name)
+    return Anonymous()
+
+
+def impersonation(user: Entry | None) -> dict[str, str]:
+    """The headers that ask to act as somebody else. Raises InputError for what they cannot express."""
+    if user is None or not user.text("as"):
+        return {}
+    headers = {"Impersonate-User": user.text("as")}
+    if user.text("as-uid"):
+        headers["Impersonate-Uid"] = user.text("as-uid")
+    groups = user.body.get("as-groups") or []
+    if len(groups) > 1:
+        raise user.wrong("acting for several groups (as-groups) is not supported", fix="name one group")
+    headers.update({"Impersonate-Group": str(group) for group in groups})
+    for key, values in (user.body.get("as-user-extra") or {}).items():
+        if len(values) > 1:
+            raise user.wrong(f"several values for {key!r} in as-user-extra are not supported")
+        headers.update({f"Impersonate-Extra-{quote(key, safe='')}": str(value) for value in values})
+    return headers
+
+
+def _named(user: Entry) -> Credentials | None:
+    """What the entry itself holds: a token, a token file or a password."""
+    token, token_file = user.text("token"), user.path("tokenFile")
+    name, password = user.text("username"), user.text("password")
+    if token and (name or password):
+        raise user.wrong("holds a token and a password", fix="keep one of them")
+    if token:
+        return Token(Secret(token))
+    if token_file:
+        return TokenFile(token_file)
+    if name or password:
+        return Basic(name, Secret(password))
+    return None
+
+
+def _key_pair(user: Entry) -> KeyPair | None:
+    certificate = user.content("client-certificate")
+    if not certificate:
+        return None
+    key = user.content("client-key")
+    if not key:
+        raise user.wrong("a client-certificate needs a client-key or client-key-data")
+    return KeyPair(certificate=certificate, key=Secret(key), source=f"{user.origin}: user {user.name!r}")
+
+
+def _plugin(user: Entry, place: Place) -> Plugin:
+    body = user.body["exec"]
+    if not isinstance(body, dict):
+        raise user.wrong("exec must be a mapping")
+    entry = Entry(kind="user", name=user.name, body=body, origin=user.origin)
+    command, version = entry.text("command"), entry.text("apiVersion")
+    if not command:
+        raise user.wrong("exec names no command")
+    if version not in API_VERSIONS:
+        raise user.wrong(f"exec: unknown apiVersion {version!r}", fix=f"known are {', '.join(API_VERSIONS)}")
+    mode = entry.text("interactiveMode") or Interaction.IF_AVAILABLE
+    if mode not in set(Interaction):
+        raise user.wrong(f"exec: unknown interactiveMode {mode!r}", fix=f"known are {', '.join(Interaction)}")
+    return Plugin(
+        # As client-go: a command with a slash is a path relative to the kubeconfig, others are looked up on PATH.
+        command=str(entry.path("command")) if "/" in command else command,
+        api_version=version,
+        arguments=tuple(str(argument) for argument in body.get("args") or ()),
+        environment={str(pair.get("name")): str(pair.get("value")) for pair in body.get("env") or ()},
+        cluster=_described(place) if entry.flag("provideClusterInfo") else None,
+        interaction=Interaction(mode),
+        install_hint=entry.text("installHint"),
+    )
+
+
+def _described(place: Place) -> dict[str, Any]:
+    """``spec.cluster`` of an ExecCredential (client-go v0.34.2, ``pkg/apis/clientauthentication/v1/types.go``)."""
+    import base64
+
+    described: dict[str, Any] = {"server": place.server}
+    if place.tls.server_name:
+        described["tls-server-name"] = place.tls.server_name
+    if not place.tls.verify:
+        described["insecure-skip-tls-verify"] = True
+    if place.tls.authority:
+        described["certificate-authority-data"] = base64.b64encode(place.tls.authority).decode()
+    if place.proxy_url:
+        described["proxy-url"] = place.proxy_url
+    for extension in place.cluster.body.get("extensions") or ():
+        if extension.get("name") == _CLUSTER_EXTENSION:
+            described["config"] = extension.get("extension")
+    return described

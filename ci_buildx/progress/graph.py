@@ -1,0 +1,219 @@
+"""Reduces the status streams of all nodes to steps. No I/O and no clock: the time comes with each update.
+
+The rules are those of BuildKit 0.34.2 (``util/progress/progressui/display.go``: ``trace.update``, ``vertexGroup``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from ci_buildx.model.status import ProgressGroup, StatusUpdate, Vertex, VertexLog, VertexStatus, VertexWarning
+from ci_buildx.progress.step import LONGEST_LINE, Key, LogLine, Step
+from ci_buildx.progress.text import overwritten, stamp
+
+
+@dataclass(slots=True, eq=False)
+class Change:
+    """What one update changed of a step; ``statuses`` holds the IDs of changed lines of progress."""
+
+    step: Step
+    statuses: dict[str, None] = field(default_factory=dict)
+    lines: list[LogLine] = field(default_factory=list)
+    warnings: list[VertexWarning] = field(default_factory=list)
+    events: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Group:
+    step: Step
+    members: dict[str, Vertex] = field(default_factory=dict)
+
+
+class Graph:
+    """All steps of one build.
+
+    ``steps`` are those that have begun, in that order; ``warnings`` come without repetitions.
+    """
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self.warnings: list[VertexWarning] = []
+        self._by_key: dict[Key, Step] = {}
+        self._groups: dict[Key, _Group] = {}
+        self._skew: dict[str, float] = {}
+
+    @property
+    def total(self) -> int:
+        """How many steps are known."""
+        return sum(not step.hidden for step in self._all())
+
+    @property
+    def completed(self) -> int:
+        """How many of them have ended."""
+        return sum(step.completed and not step.hidden for step in self._all())
+
+    def update(self, status: StatusUpdate, *, node: str, now: float) -> list[Change]:
+        """Take in one message of a node's status stream and return what it changed, in a stable order."""
+        self._note_clock(status, node, now)
+        changes: dict[Key, Change] = {}
+        touched: dict[Key, _Group] = {}
+        for vertex in status.vertexes:
+            if vertex.group:
+                key = (node, vertex.group.id)
+                touched[key] = self._join(key, vertex, vertex.group)
+            elif self._take(self._step((node, vertex.digest)), vertex):
+                self._changed((node, vertex.digest), changes)
+        for key, group in touched.items():
+            if self._refresh(group):
+                self._changed(key, changes)
+        for line in status.statuses:
+            self._progress((node, line.vertex), line, changes)
+        for warning in status.warnings:
+            self._warning((node, warning.vertex), warning, changes)
+        for log in status.logs:
+            self._log((node, log.vertex), log, changes)
+        for change in changes.values():
+            if change.step.completed:
+                change.lines += self._end_line(change.step)
+        return list(changes.values())
+
+    def flush(self) -> list[Change]:
+        """Take what the logs hold of incomplete lines for complete: nothing more will come."""
+        return [Change(step, lines=lines, events=1) for step in self.steps if (lines := self._end_line(step))]
+
+    def _all(self) -> Iterator[Step]:
+        """Each step once: the members of a group lead to the same one."""
+        return iter({id(step): step for step in self._by_key.values()}.values())
+
+    def _note_clock(self, status: StatusUpdate, node: str, now: float) -> None:
+        """The newest time that a node names is at most the present: the smallest difference seen is its clock's skew."""
+        times = [time for vertex in status.vertexes for time in (vertex.started, vertex.completed)]
+        times += [entry.timestamp for entry in (*status.statuses, *status.logs)]
+        newest = max((time for time in times if time is not None), default=None)
+        if newest is None:
+            return
+        skew = min(self._skew.get(node, float("inf")), now - newest)
+        if skew != self._skew.get(node):
+            self._skew[node] = skew
+            for key, step in self._by_key.items():
+                if key[0] == node:
+                    step.skew = skew
+
+    def _step(self, key: Key) -> Step:
+        step = self._by_key.get(key)
+        if step is None:
+            step = self._by_key[key] = Step(key, skew=self._skew.get(key[0], 0.0))
+        return step
+
+    def _changed(self, key: Key, changes: dict[Key, Change]) -> Change:
+        step = self._by_key[key]
+        change = changes.setdefault(step.key, Change(step))
+        change.events += 1
+        return change
+
+    def _take(self, step: Step, vertex: Vertex) -> bool:
+        """Apply a vertex; whether that is to be shown. A repeated announcement does not undo a beginning."""
+        if vertex.started is None:
+            if not step.started:
+                step.name, step.cached, step.error = vertex.name, vertex.cached, vertex.error
+            return False
+        before = (step.name, step.cached, step.error, step.intervals.get(vertex.started, ""))
+        if not step.started:
+            self.steps.append(step)
+        step.name, step.cached, step.error = vertex.name, vertex.cached, vertex.error
+        step.intervals[vertex.started] = vertex.completed
+        return before != (vertex.name, vertex.cached, vertex.error, vertex.completed)
+
+    def _join(self, key: Key, vertex: Vertex, shown_as: ProgressGroup) -> _Group:
+        group = self._groups.get(key)
+        if group is None:
+            step = self._step(key)
+            step.name, step.hidden = shown_as.name, True
+            group = self._groups[key] = _Group(step)
+        group.members[vertex.digest] = vertex
+        self._by_key[key[0], vertex.digest] = group.step
+        return group
+
+    def _refresh(self, group: _Group) -> bool:
+        """Compute a group from its members: cached if all are, failed with the first error, hidden while only weak ones ran."""
+        step, members = group.step, group.members.values()
+        before = (step.cached, step.error, step.hidden, dict(step.intervals))
+        step.cached = all(member.cached for member in members)
+        step.error = next((member.error for member in members if member.error), "")
+        step.intervals = _intervals(group)
+        strong = any(member.started is not None and member.group and not member.group.weak for member in members)
+        step.hidden = step.hidden and not strong and not step.error
+        if step.hidden:
+            return False
+        if before[2] and step not in self.steps:
+            self.steps.append(step)
+        return before != (step.cached, step.error, step.hidden, step.intervals)
+
+    def _progress(self, key: Key, line: VertexStatus, changes: dict[Key, Change]) -> None:
+        if step := self._by_key.get(key):
+            step.statuses[line.id] = line
+            self._changed(key, changes).statuses[line.id] = None
+
+    def _warning(self, key: Key, warning: VertexWarning, changes: dict[Key, Change]) -> None:
+        if not any(_same_finding(warning, known) for known in self.warnings):
+            self.warnings.append(warning)
+        if step := self._by_key.get(key):
+            step.warnings.append(warning)
+            self._changed(key, changes).warnings.append(warning)
+
+    def _log(self, key: Key, log: VertexLog, changes: dict[Key, Change]) -> None:
+        step = self._by_key.get(key)
+        if step is None:
+            return
+        step.log_bytes += len(log.data)
+        lines = list(_complete(step, log))
+        step.lines.extend(lines)
+        self._changed(key, changes).lines.extend(lines)
+
+    def _end_line(self, step: Step) -> list[LogLine]:
+        if not step.partial:
+            return []
+        line = LogLine(step.partial_stamp, _decoded(step.partial))
+        step.partial = b""
+        step.lines.append(line)
+        return [line]
+
+
+def _intervals(group: _Group) -> dict[float, float | None]:
+    """The runs of the members; of two that began together the longer one counts."""
+    intervals: dict[float, float | None] = {}
+    for member in group.members.values():
+        if member.started is None:
+            continue
+        end = member.completed
+        if member.started in intervals:
+            other = intervals[member.started]
+            end = None if end is None or other is None else max(end, other)
+        intervals[member.started] = end
+    return intervals
+
+
+def _complete(step: Step, log: VertexLog) -> Iterator[LogLine]:
+    """The lines that this piece of output completes; the rest waits in the step, up to a limit."""
+    now = stamp(step.into(log.timestamp))
+    *ended, rest = log.data.split(b"\n")
+    for piece in ended:
+        begun = step.partial_stamp if step.partial else now
+        yield LogLine(begun, _decoded(step.partial + piece))
+        step.partial = b""
+    if rest and not step.partial:
+        step.partial_stamp = now
+    step.partial += rest
+    while len(step.partial) > LONGEST_LINE:
+        yield LogLine(step.partial_stamp, _decoded(step.partial[:LONGEST_LINE]))
+        step.partial = step.partial[LONGEST_LINE:]
+
+
+def _decoded(line: bytes) -> str:
+    return overwritten(line.decode("utf-8", "replace"))
+
+
+def _same_finding(one: VertexWarning, other: VertexWarning) -> bool:
+    """Two nodes find the same things in the same file (buildx 0.38.2, ``util/progress/printer.go``)."""
+    return replace(one, vertex="") == replace(other, vertex="")

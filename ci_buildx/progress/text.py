@@ -1,0 +1,62 @@
+"""How the parts of a progress line are written: names, amounts, times, log output.
+
+Formats are those of BuildKit 0.34.2 (``util/progress/progressui``) and of tonistiigi/units, which it prints amounts with.
+"""
+
+from __future__ import annotations
+
+import re
+
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-_]")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_PLATFORM = re.compile(r"\[[a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9]+)?[ \]]")
+_CANCELED = "context canceled"
+
+
+def amount(size: int) -> str:
+    """Bytes in decimal units with two places: ``2.10MB``; bare bytes below 1000."""
+    value, unit = float(size), 0
+    while abs(value) >= 1000 and unit < len(_UNITS) - 1:
+        value /= 1000
+        unit += 1
+    return f"{value:.2f}{_UNITS[unit]}" if unit else f"{size}B"
+
+
+def transferred(current: int, total: int) -> str:
+    """``1.20MB / 3.40MB``, or what there is of it."""
+    if total:
+        return f"{amount(current)} / {amount(total)}"
+    return amount(current) if current else ""
+
+
+def stamp(seconds: float) -> str:
+    """The time of a log line inside its step, always about five characters."""
+    seconds = max(0.0, seconds)
+    places = 3 if seconds < 10 else 2 if seconds < 100 else 1
+    return f"{seconds:.{places}f}"
+
+
+def prefixed(node: str, name: str) -> str:
+    """A step's name with its node, unless it carries a platform, which says the same.
+
+    The shape is that of buildx 0.38.2 (``util/progress/multiwriter.go``).
+    """
+    if not node or _PLATFORM.match(name):
+        return name
+    return f"[{node} {name[1:]}" if name.startswith("[") else f"[{node}] {name}"
+
+
+def overwritten(line: str) -> str:
+    """What a terminal would leave of a line in which carriage returns go back to its beginning."""
+    return line.rstrip("\r").rpartition("\r")[2]
+
+
+def printable(line: str) -> str:
+    """A line without escape sequences and control characters, for a display that counts columns."""
+    return _CONTROLS.sub(" ", _ESCAPES.sub("", line))
+
+
+def is_canceled(error: str) -> bool:
+    """Whether a step ended because the build did, not by itself."""
+    return error.endswith(_CANCELED)

@@ -1,0 +1,121 @@
+"""Where the build's files come from: the context and its Dockerfile.
+
+What counts as remote is decided as in buildx 0.38.2 (``build/opt.go``, ``util/urlutil``) and BuildKit v0.34.2
+(``frontend/dockerfile/dfgitutil/git_ref.go``, ``util/gitutil/git_url.go``, ``util/sshutil/scpurl.go``).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ci_buildx.errors import InputError
+from ci_buildx.settings.nearest import nearest
+
+DOCKERFILE = "Dockerfile"
+STDIN = "-"
+_HTTP = ("http://", "https://")
+_SCHEME = re.compile(r"(?P<scheme>[a-zA-Z0-9-]+)://")
+_GIT_SCHEMES = ("http", "https", "ssh", "git")
+_SCP = re.compile(r"[a-zA-Z0-9_-]+@[a-zA-Z0-9.-]+:.*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dockerfile:
+    """Where the Dockerfile is: ``path`` on this machine, or None with its ``name`` inside a remote context."""
+
+    path: Path | None
+    name: str
+
+
+def parse_context(text: str, *, source: str, cwd: Path) -> Path | str:
+    """An existing folder, absolute, or a URL as typed."""
+    if text == STDIN:
+        raise InputError("a context from stdin ('-') is not supported yet", source=source, fix="name a folder or a URL")
+    path = cwd / text
+    if _is_dir(path):
+        return path
+    if is_remote(text):
+        return text
+    if scheme := _SCHEME.match(text):
+        known = ", ".join(_GIT_SCHEMES)
+        raise InputError(f"unknown kind of URL {scheme['scheme']!r} in {text!r}", source=source, fix=f"known: {known}")
+    if _is_file(path):
+        raise InputError(f"context {text!r} is a file, not a folder", source=source, fix="name its folder; a Dockerfile goes to --file")
+    match = nearest(path.name, _names(path.parent, folders=True))
+    raise InputError(f"context folder {text!r} does not exist", source=source, fix=f"did you mean {str(Path(text).parent / match)!r}?" if match else "")
+
+
+def is_remote(text: str) -> bool:
+    """Whether BuildKit itself fetches this: an HTTP(S) URL, a git URL, ``github.com/…`` or ``user@host:path``."""
+    if text.startswith(_HTTP):
+        return True
+    if text.startswith(("./", "../")):
+        return False
+    if text.startswith("github.com/") or _SCP.fullmatch(text):
+        return True
+    scheme = _SCHEME.match(text)
+    return scheme is not None and scheme["scheme"].lower() in ("ssh", "git")
+
+
+def find_dockerfile(text: str, *, context: Path | str, source: str, cwd: Path) -> Dockerfile:
+    """The Dockerfile: ``text`` relative to ``cwd``, by default ``Dockerfile`` or ``dockerfile`` in the context.
+
+    With a remote context a relative name is looked up there by BuildKit.
+    """
+    if text == STDIN or text.startswith(_HTTP):
+        kind = "stdin ('-')" if text == STDIN else "a URL"
+        raise InputError(f"a Dockerfile from {kind} is not supported yet", source=source, fix="name a file")
+    if isinstance(context, str) and not Path(text).is_absolute():
+        return Dockerfile(path=None, name=text or DOCKERFILE)
+    wanted = cwd / text if text else Path(context) / DOCKERFILE
+    found = _existing(wanted)
+    if found:
+        return Dockerfile(path=found, name=found.name)
+    shown = text or str(Path(context) / DOCKERFILE)
+    raise InputError(
+        f"Dockerfile {shown!r} is a folder" if _is_dir(wanted) else f"Dockerfile {shown!r} does not exist",
+        source=source,
+        fix=_suggest_dockerfile(text, wanted, context),
+    )
+
+
+def _existing(path: Path) -> Path | None:
+    if _is_file(path):
+        return path
+    lower = path.with_name(DOCKERFILE.lower())
+    return lower if path.name == DOCKERFILE and _is_file(lower) else None
+
+
+def _suggest_dockerfile(text: str, wanted: Path, context: Path | str) -> str:
+    """The same name inside the context, or what looks like a Dockerfile where it was looked for."""
+    if text and isinstance(context, Path) and _is_file(context / text):
+        return f"it is relative to the working directory: did you mean {str(context / text)!r}?"
+    names = _names(wanted.parent, folders=False)
+    found = sorted(name for name in names if name.lower().startswith("dockerfile") or name.lower().endswith(".dockerfile"))
+    candidates = [name for name in found if not name.endswith(".dockerignore")]
+    if not candidates:
+        return "" if text else "name one with --file"
+    return f"found there: {', '.join(candidates[:5])}" + ("" if text else "; name one with --file")
+
+
+def _names(folder: Path, *, folders: bool) -> list[str]:
+    try:
+        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() == folders)
+    except (OSError, ValueError):
+        return []
+
+
+def _is_dir(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False

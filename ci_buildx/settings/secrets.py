@@ -1,0 +1,99 @@
+"""Build secrets, read when the settings are made, so that a missing one stops the job before anything is created.
+
+Syntax and the choice of the source are those of buildx 0.38.2 (``util/buildflags/secrets.go``), the limit is that of
+BuildKit v0.34.2 (``session/secrets/secretsprovider/secretsprovider.go``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ci_buildx.errors import InputError
+from ci_buildx.model.secret import Secret
+from ci_buildx.settings.csvline import split_fields
+from ci_buildx.settings.nearest import suggest
+from ci_buildx.settings.values import SecretSource
+
+LARGEST = 500 * 1024
+_KEYS = ("id", "src", "source", "env", "type")
+_TYPES = ("file", "env")
+
+
+def parse_secrets(texts: Iterable[str], *, source: str, env: Mapping[str, str], cwd: Path, inline: bool = False) -> tuple[SecretSource, ...]:
+    """Read ``id=x,src=file`` and ``id=x,env=VAR``; the last of an id counts.
+
+    ``inline`` also takes ``ID=value`` with the value itself, as docker/build-push-action's input ``secrets`` has it:
+    for sources that others cannot read, unlike an argv.
+    """
+    secrets = {}
+    for text in texts:
+        secret = _read_inline(text) if inline else None
+        secret = secret or _read_secret(text, source, env, cwd)
+        if len(secret.value) > LARGEST:
+            raise InputError(f"secret {secret.id!r} is larger than {LARGEST // 1024} KiB", source=source)
+        secrets[secret.id] = secret
+    return tuple(secrets.values())
+
+
+def _read_inline(text: str) -> SecretSource | None:
+    """``ID=value`` with any value; None where the text is the other syntax."""
+    try:
+        field = ",".join(split_fields(text)) if text.startswith('"') else text
+    except ValueError:
+        return None
+    name, equals, value = field.partition("=")
+    name = name.strip()
+    if not equals or not name or name.lower() in _KEYS:
+        return None
+    return SecretSource(id=name, value=Secret(value))
+
+
+def _read_secret(text: str, source: str, env: Mapping[str, str], cwd: Path) -> SecretSource:
+    attributes = _read_attributes(text, source)
+    name = attributes.get("id", "")
+    if not name:
+        raise InputError("a secret has no id", source=source, fix="write id=NAME,src=FILE or id=NAME,env=VARIABLE")
+    path, variable = attributes.get("src", ""), attributes.get("env", "")
+    if attributes.get("type") == "env" and not variable:
+        path, variable = "", path or name
+    if not path and not variable:
+        path, variable = ("", name) if name in env else (name, "")
+    if variable and not path:
+        return SecretSource(id=name, value=Secret(_read_variable(name, variable, source, env)))
+    return SecretSource(id=name, value=Secret(_read_file(name, cwd / path, source)))
+
+
+def _read_attributes(text: str, source: str) -> dict[str, str]:
+    """The fields by key. Errors name no value: somebody may have written the secret itself here."""
+    try:
+        fields = split_fields(text)
+    except ValueError as error:
+        raise InputError("a secret has misplaced quotes", source=source) from error
+    attributes = {}
+    for field in fields:
+        key, equals, value = field.partition("=")
+        key = key.strip().lower()
+        if not equals or key not in _KEYS:
+            fix = suggest(key, _KEYS) if equals else "write id=NAME,src=FILE or id=NAME,env=VARIABLE"
+            raise InputError(f"unknown key {key!r} of a secret" if equals else "a field of a secret is not key=value", source=source, fix=fix)
+        attributes["src" if key == "source" else key] = value
+    kind = attributes.get("type", "file")
+    if kind not in _TYPES:
+        raise InputError(f"unknown secret type {kind!r}", source=source, fix=suggest(kind, _TYPES))
+    return attributes
+
+
+def _read_variable(name: str, variable: str, source: str, env: Mapping[str, str]) -> str:
+    if variable not in env:
+        raise InputError(f"secret {name!r}: variable {variable} is not set", source=source)
+    return env[variable]
+
+
+def _read_file(name: str, path: Path, source: str) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(LARGEST + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise InputError(f"secret {name!r}: cannot read {str(path)!r}: {reason}", source=source) from error

@@ -1,0 +1,120 @@
+"""The cluster's processes as command lines."""
+
+from pathlib import Path
+
+from devcluster import programs
+from devcluster.layout import API_PORT, Cluster, Node
+from devcluster.processes import Command
+
+ETCD = "http://127.0.0.1:2379"
+ETCD_PEER = "http://127.0.0.1:2380"
+ADMISSION = ("PodSecurity", "NodeRestriction", "ResourceQuota", "LimitRanger", "MutatingAdmissionPolicy")
+FEATURES = ("MutatingAdmissionPolicy=true",)
+APIS = ("admissionregistration.k8s.io/v1beta1=true",)
+
+
+def etcd(cluster: Cluster) -> Command:
+    """The store. It doesn't wait for the disk: a development cluster may lose its last second."""
+    return command(
+        "etcd",
+        data_dir=cluster.state / "etcd",
+        listen_client_urls=ETCD,
+        advertise_client_urls=ETCD,
+        listen_peer_urls=ETCD_PEER,
+        initial_advertise_peer_urls=ETCD_PEER,
+        initial_cluster=f"default={ETCD_PEER}",
+        unsafe_no_fsync="true",
+        log_level="warn",
+    )
+
+
+def api_server(cluster: Cluster) -> Command:
+    """The API server, with RBAC and, by its defaults, PodSecurity admission."""
+    pki = cluster.pki
+    return command(
+        "kube-apiserver",
+        etcd_servers=ETCD,
+        bind_address="0.0.0.0",
+        secure_port=API_PORT,
+        advertise_address=cluster.address,
+        service_cluster_ip_range=cluster.service_range,
+        allow_privileged="true",
+        authorization_mode="Node,RBAC",
+        enable_admission_plugins=",".join(ADMISSION),
+        feature_gates=",".join(FEATURES),
+        runtime_config=",".join(APIS),
+        client_ca_file=pki / "ca.crt",
+        tls_cert_file=pki / "api.crt",
+        tls_private_key_file=pki / "api.key",
+        kubelet_certificate_authority=pki / "ca.crt",
+        kubelet_client_certificate=pki / "api-kubelet.crt",
+        kubelet_client_key=pki / "api-kubelet.key",
+        kubelet_preferred_address_types="InternalIP",
+        service_account_issuer="https://kubernetes.default.svc",
+        service_account_key_file=pki / "accounts.pub",
+        service_account_signing_key_file=pki / "accounts.key",
+    )
+
+
+def controller_manager(cluster: Cluster, kubeconfig: Path) -> Command:
+    """The controllers, with the provisioner behind the default StorageClass."""
+    return command(
+        "kube-controller-manager",
+        kubeconfig=kubeconfig,
+        authentication_kubeconfig=kubeconfig,
+        authorization_kubeconfig=kubeconfig,
+        bind_address=cluster.address,
+        root_ca_file=cluster.pki / "ca.crt",
+        service_account_private_key_file=cluster.pki / "accounts.key",
+        use_service_account_credentials="true",
+        cluster_cidr=cluster.pod_range,
+        leader_elect="false",
+        enable_hostpath_provisioner="true",
+    )
+
+
+def scheduler(cluster: Cluster, kubeconfig: Path) -> Command:
+    """The scheduler."""
+    return command(
+        "kube-scheduler",
+        kubeconfig=kubeconfig,
+        authentication_kubeconfig=kubeconfig,
+        authorization_kubeconfig=kubeconfig,
+        bind_address=cluster.address,
+        leader_elect="false",
+    )
+
+
+def kube_proxy(configuration: Path) -> Command:
+    """One for all nodes, because they share a network namespace."""
+    return command("kube-proxy", config=configuration)
+
+
+def coredns(configuration: Path) -> Command:
+    """DNS."""
+    return command("coredns", conf=configuration)
+
+
+def containerd(configuration: Path) -> Command:
+    """A node's container runtime; its shim must be on the path."""
+    program = programs.path("containerd")
+    path = f"{program.parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    return Command(argv=(str(program), "--config", str(configuration)), env={"PATH": path})
+
+
+def kubelet(node: Node, configuration: Path, kubeconfig: Path) -> Command:
+    """A node's agent."""
+    return command(
+        "kubelet",
+        config=configuration,
+        kubeconfig=kubeconfig,
+        hostname_override=node.name,
+        node_ip=node.address,
+        root_dir=node.folder / "kubelet",
+    )
+
+
+def command(program: str, **flags: object) -> Command:
+    """A built program with `--flag=value` arguments."""
+    arguments = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
+    return Command(argv=(str(programs.path(program)), *arguments))

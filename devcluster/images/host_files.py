@@ -1,0 +1,46 @@
+"""What images take from the host: programs with the libraries they load, and folders."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from devcluster.images.layer import Entry, File, Link
+
+_LOADED = re.compile(r"^\s+(?:\S+ => )?(/\S+) \(0x", re.MULTILINE)
+
+
+def program(path: Path, *, at: str = "", capability: int | None = None) -> Iterator[Entry]:
+    """A program, under its own path or another, and what the dynamic loader opens to run it."""
+    yield File(path=at or str(path), source=path, mode=0o755, capability=capability)
+    yield from libraries(path)
+
+
+def libraries(*programs: Path) -> Iterator[Entry]:
+    """The dynamic loader and the libraries that programs load, at the paths where the loader looks for them.
+
+    Raises RuntimeError where one of them is missing on the host.
+    """
+    for path in programs:
+        listing = subprocess.run(["ldd", str(path)], capture_output=True, text=True, timeout=30, check=False)
+        if "not found" in listing.stdout:
+            raise RuntimeError(f"{path} cannot run on this host, so not in an image either:\n{listing.stdout}")
+        for found in _LOADED.findall(listing.stdout):
+            yield File(path=found, source=Path(found), mode=0o755)
+
+
+def folder(source: Path, at: str = "", *, without: Iterable[str] = ()) -> Iterator[Entry]:
+    """A folder of the host with all that is in it, except names in `without`, under its own path or another."""
+    skipped = frozenset(without)
+    for path in sorted(source.iterdir()):
+        target = f"{at or source}/{path.name}"
+        if path.name in skipped:
+            continue
+        if path.is_symlink():
+            yield Link(path=target, target=str(path.readlink()))
+        elif path.is_dir():
+            yield from folder(path, target, without=skipped)
+        elif path.is_file():
+            yield File(path=target, source=path, mode=path.stat().st_mode & 0o755)

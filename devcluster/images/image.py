@@ -1,0 +1,40 @@
+"""What an image is before it is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from devcluster.images.layer import Entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """A layer's entries. Layers that only nodes pull stay uncompressed: on one machine gzip costs more than it saves."""
+
+    entries: tuple[Entry, ...]
+    compressed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """The image for one architecture. `settings` are the OCI configuration's of a container."""
+
+    architecture: str
+    layers: tuple[Content, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An image under all its tags; several variants make an index."""
+
+    repository: str
+    tags: tuple[str, ...]
+    variants: tuple[Variant, ...]
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Its names as users write them, without a registry."""
+        return tuple(f"{self.repository}:{tag}" for tag in self.tags)

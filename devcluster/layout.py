@@ -1,0 +1,161 @@
+"""Everything about a cluster that follows from its name: addresses, folders, interfaces, cgroups."""
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+# Reserved for tests of network devices (RFC 2544), so that no real network of the host is shadowed.
+TEST_NETWORK = IPv4Network("198.18.0.0/15")
+NAME = re.compile(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?")
+ARCHITECTURES = ("amd64", "arm64")
+API_PORT = 6443
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One kubelet with its containerd; `index` counts from 0."""
+
+    name: str
+    architecture: str
+    address: IPv4Address
+    folder: Path
+    cgroup: str
+
+    @property
+    def socket(self) -> Path:
+        """containerd's UNIX socket."""
+        return self.folder / "containerd.sock"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """A cluster as its name defines it; whether it runs is nothing this value knows."""
+
+    name: str
+    state: Path
+
+    @cached_property
+    def network(self) -> IPv4Network:
+        """The /22 that the host routes to this cluster: link, services and pods are cut from it."""
+        slots = list(TEST_NETWORK.subnets(new_prefix=22))
+        return slots[int(self.fingerprint, 16) % len(slots)]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Eight hexadecimal digits of the name: interface names have no room for more."""
+        return hashlib.sha256(self.name.encode()).hexdigest()[:8]
+
+    @property
+    def link(self) -> IPv4Network:
+        """The veth pair's own subnet."""
+        return IPv4Network((self.network.network_address, 29))
+
+    @property
+    def host_address(self) -> IPv4Address:
+        """The host's end of the veth pair."""
+        return self.link[1]
+
+    @property
+    def address(self) -> IPv4Address:
+        """The cluster's end: API server, registries and DNS listen here, for the host and for pods."""
+        return self.link[2]
+
+    @property
+    def service_range(self) -> IPv4Network:
+        """Cluster addresses of services."""
+        return IPv4Network((self.network[256], 24))
+
+    @property
+    def pod_range(self) -> IPv4Network:
+        """Addresses of pods, reachable from the host."""
+        return IPv4Network((self.network[512], 23))
+
+    @property
+    def api_url(self) -> str:
+        """The API server as host and pods reach it."""
+        return f"https://{self.address}:{API_PORT}"
+
+    @property
+    def api_service(self) -> IPv4Address:
+        """Address of the service `kubernetes`: the first of the range, by Kubernetes' own rule."""
+        return self.service_range[1]
+
+    @property
+    def dns_service(self) -> IPv4Address:
+        """Address of the service `kube-dns`."""
+        return self.service_range[10]
+
+    @property
+    def outer_interface(self) -> str:
+        """The host's end of the veth pair; a name of at most 15 characters (IFNAMSIZ)."""
+        return f"kb-{self.fingerprint}"
+
+    @property
+    def cgroup(self) -> str:
+        """Parent of the nodes' cgroups, below the root of each hierarchy."""
+        return f"/kube-builder-{self.name}"
+
+    @property
+    def pod_network(self) -> str:
+        """The CNI network's name."""
+        return f"kube-builder-{self.name}"
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """One node per architecture, each with an address of its own, so that their ports don't clash."""
+        return tuple(
+            Node(
+                name=f"{self.name}-{architecture}",
+                architecture=architecture,
+                address=self.address + index,
+                folder=self.state / "nodes" / architecture,
+                cgroup=f"{self.cgroup}/{architecture}",
+            )
+            for index, architecture in enumerate(ARCHITECTURES)
+        )
+
+    @property
+    def pki(self) -> Path:
+        """Certificates and keys; `ca.crt` signs every server of this cluster, registries included."""
+        return self.state / "pki"
+
+    @property
+    def run(self) -> Path:
+        """Process records and logs: `NAME.json` and `NAME.log`."""
+        return self.state / "run"
+
+    @property
+    def configuration(self) -> Path:
+        """Rendered configuration files."""
+        return self.state / "configuration"
+
+    @property
+    def registries(self) -> Path:
+        """Folder in which registries keep what was pushed."""
+        return self.state / "registries"
+
+    @property
+    def namespaces(self) -> Path:
+        """Holds the files `net` and `mnt` that keep the cluster's namespaces alive."""
+        return self.state / "namespaces"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig."""
+        return self.state / "kubeconfig"
+
+
+def state_root() -> Path:
+    """Folder of all clusters' state: KUBE_BUILDER_STATE, or the system's place for it."""
+    return Path(os.environ.get("KUBE_BUILDER_STATE") or "/var/lib/kube-builder-devcluster").absolute()
+
+
+def cluster(name: str = "dev", root: Path | None = None) -> Cluster:
+    """The cluster of that name. Raises ValueError where the name can't be part of node and cgroup names."""
+    if not NAME.fullmatch(name):
+        raise ValueError(f"cluster name {name!r}: want 1 to 20 of a-z, 0-9 and '-', beginning with a letter")
+    return Cluster(name=name, state=(root or state_root()) / name)

@@ -1,0 +1,139 @@
+"""The cluster's network and mount namespaces: all that happens in them is gone with them, whatever the host is like.
+
+Two files in the cluster's state folder keep them alive (mount(8), "bind mounts of namespace files"). In the mount
+namespace, folders that Kubernetes' programs have fixed paths below are replaced by private ones, so that
+/run/containerd, /var/lib/kubelet, /var/lib/cni, /var/log/containers and /tmp/hostpath_pv are the cluster's own.
+"""
+
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+from devcluster import cache
+from devcluster.errors import DevclusterError
+from devcluster.layout import Cluster
+
+NSENTER = "/usr/bin/nsenter"
+PRIVATE = ("/run", "/tmp", "/var/lib", "/var/log")
+INNER_INTERFACE = "eth0"
+BINFMT = "/proc/sys/fs/binfmt_misc"
+
+
+def enter(cluster: Cluster, *, mount: bool = True) -> list[str]:
+    """The prefix of a command that runs in the cluster's namespaces."""
+    prefix = [NSENTER, f"--net={cluster.namespaces / 'net'}"]
+    return [*prefix, f"--mount={cluster.namespaces / 'mnt'}"] if mount else prefix
+
+
+def exist(cluster: Cluster) -> bool:
+    """Whether both namespaces are there and their setup was finished."""
+    kept = mount_points()
+    files = (cluster.namespaces / "net", cluster.namespaces / "mnt")
+    return all(str(file) in kept for file in files) and (cluster.namespaces / "ready").exists()
+
+
+def mount_points() -> list[str]:
+    """Mount points of this process's mount namespace, in the order in which they were mounted (proc(5))."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line.split()[4].encode().decode("unicode_escape") for line in lines]
+
+
+def create(cluster: Cluster) -> None:
+    """Make both namespaces and join them to the host."""
+    place = cluster.namespaces
+    place.mkdir(parents=True, exist_ok=True)
+    # A mount namespace can only be kept by a file on a private mount (unshare(1)).
+    run("mount", "--bind", place, place)
+    run("mount", "--make-private", place)
+    for file in ("net", "mnt"):
+        (place / file).touch()
+    run("unshare", f"--net={place / 'net'}", "true")
+    prepare_private(cluster)
+    script = " && ".join(shlex.join(command) for command in mounts(cluster))
+    run("unshare", f"--mount={place / 'mnt'}", "--propagation", "slave", "sh", "-ec", script)
+    join(cluster)
+    (place / "ready").touch()
+
+
+def prepare_private(cluster: Cluster) -> None:
+    """Make the private folders, empty but for the places of what must stay visible."""
+    for folder in PRIVATE:
+        place = private(cluster, folder)
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        place.chmod(0o1777 if folder == "/tmp" else 0o755)
+    for _, target in visible(cluster):
+        target.mkdir(parents=True, exist_ok=True)
+
+
+def private(cluster: Cluster, folder: str) -> Path:
+    """What stands for `folder` in the mount namespace."""
+    return cluster.state / "private" / folder.strip("/").replace("/", "-")
+
+
+def visible(cluster: Cluster) -> list[tuple[Path, Path]]:
+    """The folders that would be hidden but are needed, each with its place in a private folder."""
+    needed = [cluster.state, cache.folder()]
+    return [
+        (path, private(cluster, folder) / path.relative_to(folder))
+        for path in needed
+        for folder in PRIVATE
+        if path.is_relative_to(folder)
+    ]
+
+
+def mounts(cluster: Cluster) -> list[list[str]]:
+    """The commands that furnish the mount namespace.
+
+    Mounts of the host's arrive in it (slave), its own don't leave it, and pods may share mounts with their node (shared).
+    """
+    keep = [["mount", "--rbind", str(source), str(target)] for source, target in visible(cluster)]
+    hide = [["mount", "--rbind", str(private(cluster, folder)), folder] for folder in PRIVATE]
+    return [*keep, *hide, ["mount", "--make-rshared", "/"]]
+
+
+def join(cluster: Cluster) -> None:
+    """Connect the network namespace to the host by a veth pair and route the cluster's addresses through it."""
+    foreign = [line for line in routes(cluster) if f"dev {cluster.outer_interface} " not in f"{line} "]
+    if foreign:
+        raise DevclusterError(
+            f"cluster {cluster.name!r} would use {cluster.network}, which the host routes elsewhere ({foreign[0]}): "
+            "choose another --name"
+        )
+    inside = cluster.namespaces / "net"
+    outer = cluster.outer_interface
+    run("ip", "link", "add", outer, "type", "veth", "peer", "name", INNER_INTERFACE, "netns", inside)
+    run("ip", "address", "add", f"{cluster.host_address}/{cluster.link.prefixlen}", "dev", outer)
+    run("ip", "link", "set", outer, "up")
+    run("ip", "route", "add", cluster.network, "via", cluster.address, "dev", outer)
+    within = enter(cluster, mount=False)
+    run(*within, "ip", "link", "set", "lo", "up")
+    run(*within, "ip", "link", "set", INNER_INTERFACE, "up")
+    for node in cluster.nodes:
+        run(*within, "ip", "address", "add", f"{node.address}/{cluster.link.prefixlen}", "dev", INNER_INTERFACE)
+    run(*within, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
+
+
+def routes(cluster: Cluster) -> list[str]:
+    """The host's routes to addresses of the cluster."""
+    answer = subprocess.run(
+        ["ip", "-4", "route", "show", "root", str(cluster.network)], check=True, capture_output=True, text=True
+    )
+    return answer.stdout.splitlines()
+
+
+def remove(cluster: Cluster) -> None:
+    """Remove interface, routes and namespaces; the processes in them must be gone. Safe to repeat."""
+    if Path(f"/sys/class/net/{cluster.outer_interface}").exists():
+        run("ip", "link", "delete", cluster.outer_interface)
+    inside = [point for point in mount_points() if Path(point).is_relative_to(cluster.state)]
+    for point in reversed(inside):
+        run("umount", "--lazy", point)
+
+
+def run(*command: object) -> None:
+    """Run a command of the host's; its complaint becomes the error."""
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise DevclusterError(f"{shlex.join(str(part) for part in command)}: {done.stderr.strip() or done.returncode}")

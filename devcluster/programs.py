@@ -1,0 +1,185 @@
+"""Pinned programs, built from the Go modules in `programs/` and cached outside the tree.
+
+The cache's key is what a build depends on: module files, Go's version, flags. A folder under its final name is whole,
+because it is renamed there after the build.
+"""
+
+import fcntl
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from devcluster import cache, toolchain
+
+MODULES = Path(__file__).parent / "programs"
+KUBERNETES = "v1.34.2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How one module's programs are made; `links` are further names of the only program."""
+
+    module: str
+    packages: tuple[str, ...]
+    ldflags: str = "-s -w"
+    tags: str = ""
+    cgo: bool = False
+    links: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the programs that come out."""
+        own = tuple(package.rsplit("/", 1)[-1] for package in self.packages)
+        return self.links or own
+
+    @property
+    def flags(self) -> list[str]:
+        """Arguments of `go build`, without the output."""
+        tags = ["-tags", self.tags] if self.tags else []
+        return ["-trimpath", *tags, "-ldflags", self.ldflags]
+
+
+VERSION_PACKAGE = "k8s.io/component-base/version"
+RECIPES = (
+    Recipe(
+        module="kubernetes",
+        packages=(".",),
+        ldflags=" ".join(
+            [
+                "-s -w",
+                f"-X {VERSION_PACKAGE}.gitVersion={KUBERNETES}",
+                f"-X {VERSION_PACKAGE}.gitMajor={KUBERNETES[1:].split('.')[0]}",
+                f"-X {VERSION_PACKAGE}.gitMinor={KUBERNETES[1:].split('.')[1]}",
+            ]
+        ),
+        links=("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet"),
+    ),
+    Recipe(
+        module="containerd",
+        packages=tuple(
+            f"github.com/containerd/containerd/v2/cmd/{name}" for name in ("containerd", "containerd-shim-runc-v2", "ctr")
+        ),
+    ),
+    Recipe(
+        module="runc",
+        packages=("github.com/opencontainers/runc",),
+        ldflags="-s -w -extldflags -static",
+        tags="seccomp netgo osusergo",
+        cgo=True,
+    ),
+    Recipe(
+        module="buildkit",
+        packages=(
+            "github.com/moby/buildkit/cmd/buildkitd",
+            "github.com/moby/buildkit/cmd/buildctl",
+            "github.com/docker/buildx/cmd/buildx",
+        ),
+    ),
+    Recipe(module="coredns", packages=("github.com/coredns/coredns",)),
+    Recipe(module="act", packages=("github.com/nektos/act", "github.com/rhysd/actionlint/cmd/actionlint")),
+)
+CLUSTER_MODULES = ("kubernetes", "containerd", "runc", "buildkit", "coredns")
+GITLAB_CI_LOCAL = "4.72.0"
+
+
+def path(name: str) -> Path:
+    """Where a program is. Raises LookupError for a name no recipe makes, FileNotFoundError where it isn't built."""
+    found = installed().get(name)
+    if found is None:
+        raise LookupError(f"no recipe makes a program {name!r}; known: {', '.join(sorted(installed()))}")
+    if not found.exists():
+        raise FileNotFoundError(f"{name} is not built yet: run `python -m devcluster programs`")
+    return found
+
+
+def installed() -> dict[str, Path]:
+    """Every program's name and the place where a build puts it."""
+    places = {name: folder(recipe) / name for recipe in RECIPES for name in recipe.names}
+    return places | {"gitlab-ci-local": node_folder() / "node_modules" / ".bin" / "gitlab-ci-local"}
+
+
+@functools.cache
+def folder(recipe: Recipe) -> Path:
+    """The recipe's folder in the cache."""
+    digest = hashlib.sha256(repr((toolchain.version(toolchain.go()), recipe)).encode())
+    for file in sorted((MODULES / recipe.module).iterdir()):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return cache.folder() / "programs" / f"{recipe.module}-{digest.hexdigest()[:16]}"
+
+
+def node_folder() -> Path:
+    """Where npm's package for GitLab pipelines is."""
+    return cache.folder() / "programs" / f"gitlab-ci-local-{GITLAB_CI_LOCAL}"
+
+
+def build(modules: Iterable[str]) -> None:
+    """Build what is absent of these modules, one process at a time, with a line per build."""
+    wanted = set(modules)
+    for recipe in (recipe for recipe in RECIPES if recipe.module in wanted):
+        if not folder(recipe).exists():
+            with lock(), building(folder(recipe)) as target:
+                if target:
+                    compile_module(recipe, target)
+
+
+def build_all() -> None:
+    """Build everything, the tests' programs included."""
+    build(recipe.module for recipe in RECIPES)
+    if not node_folder().exists():
+        with lock(), building(node_folder()) as target:
+            if target:
+                package = f"gitlab-ci-local@{GITLAB_CI_LOCAL}"
+                subprocess.run(["npm", "install", "--silent", "--no-fund", "--prefix", target, package], check=True)
+
+
+@contextmanager
+def lock() -> Iterator[None]:
+    """Hold the cache's build lock."""
+    place = cache.folder() / "programs"
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def building(final: Path) -> Iterator[Path | None]:
+    """A folder to build into, which gets its final name on success; None where another process has built it."""
+    if final.exists():
+        yield None
+        return
+    target = final.with_name(f"{final.name}.tmp")
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    print(f"building {final.name} …", file=sys.stderr, flush=True)
+    began = time.monotonic()
+    try:
+        yield target
+        target.rename(final)
+    finally:
+        shutil.rmtree(target, ignore_errors=True)
+    print(f"built {final.name} in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+
+
+def compile_module(recipe: Recipe, target: Path) -> None:
+    """Run `go build` and add the links."""
+    go = toolchain.go()
+    environment = os.environ | {
+        "CGO_ENABLED": str(int(recipe.cgo)),
+        "GOTOOLCHAIN": "local",
+        "GOFLAGS": "",
+        "PATH": f"{go.parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    output = target / recipe.module if recipe.links else f"{target}{os.sep}"
+    command = [go, "build", *recipe.flags, "-o", output, *recipe.packages]
+    subprocess.run(command, cwd=MODULES / recipe.module, env=environment, check=True)
+    for link in recipe.links:
+        (target / link).symlink_to(recipe.module)

@@ -1,0 +1,201 @@
+"""The cluster's registries: `open` (plain HTTP), `basic` (TLS, passwords) and `token` (TLS, bearer tokens).
+
+All are Debian's docker-registry (distribution 2.8.2) on the cluster's own address, so that one name reaches them from
+the host and from pods. Nodes pull docker.io's images from `open`.
+"""
+
+import json
+import secrets
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ci_buildx.model.secret import Secret
+from devcluster import pki
+from devcluster.errors import DevclusterError
+from devcluster.layout import Cluster
+from devcluster.processes import Command
+
+PROGRAM = "/usr/bin/docker-registry"
+PORTS = {"open": 5000, "basic": 5001, "token": 5002}
+TOKEN_PORT = 5003
+USERNAME = "builder"
+READER = "reader"
+TOKEN_LIFETIME = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registry:
+    """One registry as its clients see it; `ca_file` is None for plain HTTP, `username` empty without logins."""
+
+    name: str
+    address: str
+    ca_file: Path | None
+    username: str
+    password: Secret
+
+    @property
+    def url(self) -> str:
+        """The registry's root."""
+        return f"{'https' if self.ca_file else 'http'}://{self.address}"
+
+    @property
+    def ready_url(self) -> str:
+        """Answers 200 to everybody as soon as the registry serves (distribution 2.8.2, registry/registry.go)."""
+        return f"{self.url}/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A process that belongs to the registries. `ready_url` answers 200; `ca_file` verifies it.
+
+    It needs the cluster's network only: in the cluster's mount namespace its own files may be hidden.
+    """
+
+    name: str
+    command: Command
+    ready_url: str
+    ca_file: Path | None
+
+
+def registries(cluster: Cluster) -> tuple[Registry, ...]:
+    """The registries `open`, `basic` and `token`, in this order.
+
+    Raises DevclusterError where the cluster has never been up, and so has no passwords.
+    """
+    return tuple(
+        Registry(
+            name=name,
+            address=f"{cluster.address}:{port}",
+            ca_file=None if name == "open" else cluster.pki / "ca.crt",
+            username="" if name == "open" else USERNAME,
+            password=Secret("") if name == "open" else password(cluster, USERNAME),
+        )
+        for name, port in PORTS.items()
+    )
+
+
+def password(cluster: Cluster, account: str) -> Secret:
+    """An account's password: `builder` may do everything, `reader` (of `token` only) may pull."""
+    try:
+        return Secret(json.loads(_credentials(cluster).read_text())[account])
+    except FileNotFoundError:
+        raise DevclusterError(
+            f"cluster {cluster.name!r} has no registries yet: run `python -m devcluster up`"
+        ) from None
+
+
+def services(cluster: Cluster) -> tuple[Service, ...]:
+    """The processes to start, with their configuration written; the cluster's authority must exist."""
+    _ensure_credentials(cluster)
+    place = cluster.configuration
+    place.mkdir(parents=True, exist_ok=True)
+    running = []
+    for registry in registries(cluster):
+        file = place / f"registry-{registry.name}.json"
+        _write(file, configuration(cluster, registry))
+        command = Command(argv=(PROGRAM, "serve", str(file)))
+        name = f"registry-{registry.name}"
+        running.append(Service(name=name, command=command, ready_url=registry.ready_url, ca_file=registry.ca_file))
+    return (*running, _token_service(cluster))
+
+
+def configuration(cluster: Cluster, registry: Registry) -> dict[str, Any]:
+    """The registry's configuration; it is YAML, of which JSON is a part (docs/configuration.md).
+
+    No cache of blob descriptors: a registry must notice that its storage was wiped.
+    """
+    http: dict[str, Any] = {"addr": registry.address, "secret": password(cluster, "state").reveal_text()}
+    if registry.ca_file:
+        certificate, key = _server_pair(cluster)
+        http["tls"] = {"certificate": str(certificate), "key": str(key)}
+    config: dict[str, Any] = {
+        "version": "0.1",
+        "log": {"level": "info"},
+        "storage": {
+            "filesystem": {"rootdirectory": str(cluster.registries / registry.name)},
+            "delete": {"enabled": True},
+        },
+        "http": http,
+    }
+    match registry.name:
+        case "basic":
+            config["auth"] = {"htpasswd": {"realm": "basic", "path": str(_ensure_htpasswd(cluster))}}
+        case "token":
+            config["auth"] = {
+                "token": {
+                    "realm": f"https://{cluster.address}:{TOKEN_PORT}/token",
+                    "service": registry.address,
+                    "issuer": f"devcluster-{cluster.name}",
+                    "rootcertbundle": str(cluster.pki / "ca.crt"),
+                }
+            }
+    return config
+
+
+def token_configuration(cluster: Cluster) -> dict[str, Any]:
+    """What `devcluster.tokens` reads: `builder` may do everything, `reader` pull; `public/*` is everybody's to pull."""
+    certificate, key = _server_pair(cluster)
+    signing_certificate, signing_key = pki.ensure_pair(cluster, "tokens", pki.Subject(name="tokens"))
+    return {
+        "address": str(cluster.address),
+        "port": TOKEN_PORT,
+        "certificate": str(certificate),
+        "key": str(key),
+        "signing_certificate": str(signing_certificate),
+        "signing_key": str(signing_key),
+        "issuer": f"devcluster-{cluster.name}",
+        "service": f"{cluster.address}:{PORTS['token']}",
+        "lifetime": TOKEN_LIFETIME,
+        "accounts": {
+            USERNAME: {
+                "password": password(cluster, USERNAME).reveal_text(),
+                "grants": {"*": ["pull", "push", "delete"]},
+            },
+            READER: {"password": password(cluster, READER).reveal_text(), "grants": {"*": ["pull"]}},
+            "": {"password": "", "grants": {"public/*": ["pull"]}},
+        },
+    }
+
+
+def _token_service(cluster: Cluster) -> Service:
+    file = cluster.configuration / "registry-tokens.json"
+    _write(file, token_configuration(cluster))
+    root = Path(__file__).parent.parent
+    command = Command(argv=(sys.executable, "-m", "devcluster.tokens", str(file)), cwd=root)
+    ready = f"https://{cluster.address}:{TOKEN_PORT}/healthz"
+    return Service(name="registry-tokens", command=command, ready_url=ready, ca_file=cluster.pki / "ca.crt")
+
+
+def _server_pair(cluster: Cluster) -> tuple[Path, Path]:
+    return pki.server_certificate(cluster, "registry", addresses=[str(cluster.address)])
+
+
+def _credentials(cluster: Cluster) -> Path:
+    return cluster.state / "registry-credentials.json"
+
+
+def _ensure_credentials(cluster: Cluster) -> None:
+    """Make passwords that stay the same while the cluster's state does."""
+    if not _credentials(cluster).exists():
+        _write(_credentials(cluster), {name: secrets.token_urlsafe(18) for name in (USERNAME, READER, "state")})
+
+
+def _ensure_htpasswd(cluster: Cluster) -> Path:
+    """docker-registry reads bcrypt only (distribution 2.8.2, registry/auth/htpasswd/htpasswd.go)."""
+    file = cluster.configuration / "registry.htpasswd"
+    if not file.exists():
+        import bcrypt
+
+        # A low cost: each request with a password pays it, and these passwords are random.
+        hashed = bcrypt.hashpw(password(cluster, USERNAME).reveal(), bcrypt.gensalt(rounds=5))
+        pki.write_private(file, f"{USERNAME}:{hashed.decode()}\n".encode())
+    return file
+
+
+def _write(file: Path, value: dict[str, Any]) -> None:
+    """Write JSON that holds passwords; whole whenever it is seen."""
+    fresh = file.with_name(f".{file.name}.new")
+    pki.write_private(fresh, json.dumps(value, indent=2).encode())
+    fresh.replace(file)

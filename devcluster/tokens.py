@@ -1,0 +1,316 @@
+"""A token server for the registry that wants bearer tokens: ``python -m devcluster.tokens CONFIG.json``.
+
+It serves both ways to a token that the registry clients of this world use, on one URL:
+
+- ``GET /token?service=…&scope=…`` with HTTP basic authentication (distribution 2.8.2, docs/spec/auth/token.md);
+- ``POST /token`` with a password or refresh_token grant (the same, docs/spec/auth/oauth.md).
+
+Access is what was asked for, cut down to what the account was granted; asking for more is no error
+(token.md, "Requesting a Token"). Tokens are JWTs as distribution 2.8.2 verifies them
+(registry/auth/token/token.go): ``aud`` is one string, the key comes as a certificate in ``x5c``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import json
+import secrets
+import ssl
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+from ci_buildx.model.secret import Secret
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+ANONYMOUS = ""
+"""The account of a client that shows no credentials."""
+
+_LARGEST_FORM = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What a client asks for, or gets: ``repository:team/app:pull,push``. ``actions`` may be empty."""
+
+    type: str
+    name: str
+    actions: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.type}:{self.name}:{','.join(self.actions)}"
+
+
+def parse_scopes(texts: Iterable[str]) -> tuple[Scope, ...]:
+    """Read scope parameters, each of which may hold several scopes apart by blanks.
+
+    Names may contain colons (``host:port/name``), types a class in brackets, which grants nothing and is
+    dropped (docs/spec/auth/scope.md). Raises ValueError on anything else.
+    """
+    scopes = []
+    for text in (word for line in texts for word in line.split()):
+        type_, _, rest = text.partition(":")
+        name, colon, actions = rest.rpartition(":")
+        if not (type_ and name and colon):
+            raise ValueError(f"malformed scope {text!r}")
+        listed = tuple(action for action in actions.split(",") if action)
+        scopes.append(Scope(type=type_.partition("(")[0], name=name, actions=listed))
+    return tuple(scopes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A password and what it opens: actions by pattern of repository name (``team/*``), for example."""
+
+    password: Secret
+    grants: Mapping[str, frozenset[str]]
+
+    def cut(self, scope: Scope) -> Scope:
+        """The part of a scope that this account may have."""
+        allowed: set[str] = set()
+        for pattern, actions in self.grants.items():
+            if fnmatchcase(scope.name, pattern):
+                allowed |= actions
+        kept = tuple(action for action in scope.actions if action in allowed)
+        return Scope(type=scope.type, name=scope.name, actions=kept)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issuer:
+    """Signs tokens with ES256. ``certificate`` (DER) holds the key's public half, ``lifetime`` is in seconds."""
+
+    name: str
+    service: str
+    key: EllipticCurvePrivateKey
+    certificate: bytes
+    lifetime: int = 300
+    clock: Callable[[], float] = time.time
+
+    def sign(self, subject: str, access: Iterable[Scope]) -> str:
+        """A JWT in compact form for the subject."""
+        now = int(self.clock())
+        claims = {
+            "iss": self.name,
+            "sub": subject,
+            "aud": self.service,
+            "iat": now,
+            "nbf": now,
+            "exp": now + self.lifetime,
+            "jti": secrets.token_hex(16),
+            "access": [{"type": scope.type, "name": scope.name, "actions": list(scope.actions)} for scope in access],
+        }
+        header = {"typ": "JWT", "alg": "ES256", "x5c": [base64.b64encode(self.certificate).decode()]}
+        signed = f"{_base64url(_json(header))}.{_base64url(_json(claims))}"
+        return f"{signed}.{_base64url(self._signature(signed.encode()))}"
+
+    def _signature(self, signed: bytes) -> bytes:
+        """ES256 wants the two numbers in 32 bytes each (RFC 7518, 3.4), not their DER form."""
+        from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+        from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+        from cryptography.hazmat.primitives.hashes import SHA256
+
+        r, s = decode_dss_signature(self.key.sign(signed, ECDSA(SHA256())))
+        return r.to_bytes(32) + s.to_bytes(32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A response: HTTP status and JSON body."""
+
+    status: int
+    body: dict[str, Any]
+
+
+class Refused(Exception):
+    """A request that gets no token; ``answer`` says why in the form of RFC 6749, 5.2."""
+
+    def __init__(self, status: int, error: str, description: str) -> None:
+        super().__init__(description)
+        self.answer = Answer(status=status, body={"error": error, "error_description": description})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenService:
+    """Who gets which token. Knows nothing of sockets; refresh tokens live as long as it does."""
+
+    issuer: Issuer
+    accounts: Mapping[str, Account]
+    _refresh: dict[str, str] = field(default_factory=dict)
+
+    def get(self, query: Mapping[str, list[str]], authorization: str) -> Answer:
+        """Answer a GET; ``authorization`` is the header's value, empty where there is none."""
+        try:
+            user = self._authenticate(*_basic(authorization)) if authorization else ANONYMOUS
+            body = self._grant(user, query)
+        except Refused as refused:
+            return refused.answer
+        body["token"] = body["access_token"]
+        if user != ANONYMOUS and _first(query, "offline_token") == "true":
+            body["refresh_token"] = self._remember(user)
+        return Answer(status=200, body=body)
+
+    def post(self, form: Mapping[str, list[str]]) -> Answer:
+        """Answer a POST of the OAuth 2 way."""
+        try:
+            user = self._grantee(form)
+            body = self._grant(user, form)
+        except Refused as refused:
+            return refused.answer
+        if _first(form, "grant_type") == "refresh_token":
+            body["refresh_token"] = _first(form, "refresh_token")
+        elif _first(form, "access_type") == "offline":
+            body["refresh_token"] = self._remember(user)
+        return Answer(status=200, body=body)
+
+    def _grantee(self, form: Mapping[str, list[str]]) -> str:
+        match _first(form, "grant_type"):
+            case "password":
+                return self._authenticate(_first(form, "username"), _first(form, "password"))
+            case "refresh_token":
+                user = self._refresh.get(_first(form, "refresh_token"))
+                if user is None:
+                    raise Refused(401, "invalid_grant", "unknown refresh token")
+                return user
+            case other:
+                raise Refused(400, "unsupported_grant_type", f"grant type {other!r} is not served")
+
+    def _authenticate(self, user: str, password: str) -> str:
+        account = self.accounts.get(user)
+        expected = account.password.reveal() if account else b""
+        right = hmac.compare_digest(expected, password.encode())
+        if account is None or not right or user == ANONYMOUS:
+            raise Refused(401, "invalid_grant", "wrong user name or password")
+        return user
+
+    def _grant(self, user: str, asked: Mapping[str, list[str]]) -> dict[str, Any]:
+        if _first(asked, "service") != self.issuer.service:
+            raise Refused(400, "invalid_request", f"service must be {self.issuer.service!r}")
+        try:
+            scopes = parse_scopes(asked.get("scope", []))
+        except ValueError as error:
+            raise Refused(400, "invalid_scope", str(error)) from error
+        account = self.accounts.get(user)
+        granted = [account.cut(scope) for scope in scopes] if account else []
+        granted = [scope for scope in granted if scope.actions]
+        issued = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.issuer.clock()))
+        return {
+            "access_token": self.issuer.sign(user, granted),
+            "scope": " ".join(map(str, granted)),
+            "expires_in": self.issuer.lifetime,
+            "issued_at": issued,
+        }
+
+    def _remember(self, user: str) -> str:
+        token = secrets.token_urlsafe(32)
+        self._refresh[token] = user
+        return token
+
+
+def _basic(authorization: str) -> tuple[str, str]:
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        raise Refused(401, "invalid_client", f"authentication scheme {scheme!r} is not served")
+    try:
+        user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise Refused(401, "invalid_client", "malformed basic authentication") from error
+    return user, password
+
+
+def _first(values: Mapping[str, list[str]], name: str) -> str:
+    return values.get(name, [""])[0]
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _base64url(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+
+class _Connection(BaseHTTPRequestHandler):
+    """Carries one client's requests to the service, which the server class holds."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = 30
+    service: TokenService
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        if url.path == "/healthz":
+            self._reply(Answer(status=200, body={}))
+        elif url.path == "/token":
+            self._reply(self.service.get(parse_qs(url.query), self.headers.get("Authorization", "")))
+        else:
+            self._reply(Answer(status=404, body={"error": "not_found"}))
+
+    def do_POST(self) -> None:
+        length = self.headers.get("Content-Length", "0")
+        if not length.isdigit() or int(length) > _LARGEST_FORM:
+            self.close_connection = True
+            self._reply(Answer(status=413, body={"error": "invalid_request"}))
+            return
+        form = parse_qs(self.rfile.read(int(length)).decode("utf-8", "replace"))
+        known = urlsplit(self.path).path == "/token"
+        self._reply(self.service.post(form) if known else Answer(status=404, body={"error": "not_found"}))
+
+    def _reply(self, answer: Answer) -> None:
+        content = _json(answer.body)
+        self.send_response(answer.status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+def read_service(config: Mapping[str, Any]) -> TokenService:
+    """The service that a configuration describes (rendered by ``devcluster.registry``). Reads the named files."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+
+    key = load_pem_private_key(Path(config["signing_key"]).read_bytes(), password=None)
+    if not isinstance(key, EllipticCurvePrivateKey):
+        raise ValueError(f"{config['signing_key']}: tokens are signed with ES256, which wants a P-256 key")
+    certificate = x509.load_pem_x509_certificate(Path(config["signing_certificate"]).read_bytes())
+    issuer = Issuer(
+        name=config["issuer"],
+        service=config["service"],
+        key=key,
+        certificate=certificate.public_bytes(Encoding.DER),
+        lifetime=config["lifetime"],
+    )
+    accounts = {
+        name: Account(
+            password=Secret(account["password"]),
+            grants={pattern: frozenset(actions) for pattern, actions in account["grants"].items()},
+        )
+        for name, account in config["accounts"].items()
+    }
+    return TokenService(issuer=issuer, accounts=accounts)
+
+
+def serve(config: Mapping[str, Any]) -> None:
+    """Serve until the process ends."""
+    connection = type("Connection", (_Connection,), {"service": read_service(config)})
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(config["certificate"], config["key"])
+    server = ThreadingHTTPServer((config["address"], config["port"]), connection)
+    # The handshake belongs to the connection's thread: in accept() a silent client would block everybody.
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    serve(json.loads(Path(sys.argv[1]).read_text()))

@@ -1,0 +1,72 @@
+"""Signals become one Interrupted in the main thread, and teardown is left alone."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from ci_buildx.errors import Interrupted
+from ci_buildx.job.interrupts import Interrupts
+
+
+def send(number: int, *, after: float = 0.05) -> None:
+    threading.Timer(after, os.kill, (os.getpid(), number)).start()
+
+
+def test_work_returns_its_result() -> None:
+    with Interrupts() as interrupts:
+        assert interrupts.run(lambda: 42, settle=1) == 42
+
+
+def test_work_raises_its_error() -> None:
+    with Interrupts() as interrupts, pytest.raises(ZeroDivisionError):
+        interrupts.run(lambda: 1 / 0, settle=1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_wait_and_sets_stop(number: signal.Signals) -> None:
+    with Interrupts() as interrupts, pytest.raises(Interrupted) as caught:
+        send(number)
+        interrupts.run(lambda: time.sleep(30), settle=0)
+    assert caught.value.exit_code == 128 + number
+    assert interrupts.stop.is_set()
+
+
+def test_work_that_heeds_stop_has_ended_when_the_interruption_is_raised() -> None:
+    ended = threading.Event()
+    with Interrupts() as interrupts:
+
+        def work() -> None:
+            interrupts.stop.wait()
+            ended.set()
+
+        send(signal.SIGTERM)
+        with pytest.raises(Interrupted):
+            interrupts.run(work, settle=10)
+    assert ended.is_set()
+
+
+def test_a_second_signal_does_not_strike_teardown() -> None:
+    with Interrupts() as interrupts:
+        send(signal.SIGINT)
+        with pytest.raises(Interrupted):
+            interrupts.run(lambda: time.sleep(30), settle=0)
+        os.kill(os.getpid(), signal.SIGTERM)
+        torn_down = True
+    assert torn_down
+
+
+def test_a_signal_between_two_runs_stops_the_next() -> None:
+    with Interrupts() as interrupts:
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(Interrupted):
+            interrupts.run(lambda: 1, settle=0)
+
+
+def test_the_previous_handlers_come_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with Interrupts():
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
