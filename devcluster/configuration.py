@@ -139,9 +139,12 @@ def kube_proxy(cluster: Cluster, kubeconfig: Path) -> str:
 
 
 def corefile(cluster: Cluster, kubeconfig: Path) -> str:
-    """CoreDNS's configuration. Names outside the cluster don't exist: no packet leaves this machine."""
+    """CoreDNS's configuration. Names outside the cluster don't exist: no packet leaves this machine.
+
+    Two zones, because in one the template would answer before the cluster does (coredns 1.15, plugin.cfg).
+    """
     return f"""\
-.:53 {{
+{DOMAIN}:53 in-addr.arpa:53 {{
     bind {cluster.address}
     errors
     ready {cluster.address}:8181
@@ -150,6 +153,11 @@ def corefile(cluster: Cluster, kubeconfig: Path) -> str:
         pods insecure
         ttl 5
     }}
+}}
+
+.:53 {{
+    bind {cluster.address}
+    errors
     template ANY ANY . {{
         rcode NXDOMAIN
     }}

@@ -33,6 +33,11 @@ def exist(cluster: Cluster) -> bool:
     return all(str(file) in kept for file in files) and (cluster.namespaces / "ready").exists()
 
 
+def joined(cluster: Cluster) -> bool:
+    """Whether the veth pair is there."""
+    return Path(f"/sys/class/net/{cluster.outer_interface}").exists()
+
+
 def mount_points() -> list[str]:
     """Mount points of this process's mount namespace, in the order in which they were mounted (proc(5))."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
@@ -86,7 +91,7 @@ def visible(cluster: Cluster) -> list[tuple[Path, Path]]:
 def mounts(cluster: Cluster) -> list[list[str]]:
     """The commands that furnish the mount namespace.
 
-    Mounts of the host's arrive in it (slave), its own don't leave it, and pods may share mounts with their node (shared).
+    Mounts of the host's arrive in it (slave), its own don't leave it; pods may share mounts with their node (shared).
     """
     keep = [["mount", "--rbind", str(source), str(target)] for source, target in visible(cluster)]
     hide = [["mount", "--rbind", str(private(cluster, folder)), folder] for folder in PRIVATE]
@@ -125,7 +130,7 @@ def routes(cluster: Cluster) -> list[str]:
 
 def remove(cluster: Cluster) -> None:
     """Remove interface, routes and namespaces; the processes in them must be gone. Safe to repeat."""
-    if Path(f"/sys/class/net/{cluster.outer_interface}").exists():
+    if joined(cluster):
         run("ip", "link", "delete", cluster.outer_interface)
     inside = [point for point in mount_points() if Path(point).is_relative_to(cluster.state)]
     for point in reversed(inside):

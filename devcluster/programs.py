@@ -20,7 +20,7 @@ from pathlib import Path
 from devcluster import cache, toolchain
 
 MODULES = Path(__file__).parent / "programs"
-KUBERNETES = "v1.34.2"
+KUBERNETES = ("1", "34", "2")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +55,9 @@ RECIPES = (
         ldflags=" ".join(
             [
                 "-s -w",
-                f"-X {VERSION_PACKAGE}.gitVersion={KUBERNETES}",
-                f"-X {VERSION_PACKAGE}.gitMajor={KUBERNETES[1:].split('.')[0]}",
-                f"-X {VERSION_PACKAGE}.gitMinor={KUBERNETES[1:].split('.')[1]}",
+                f"-X {VERSION_PACKAGE}.gitVersion=v{'.'.join(KUBERNETES)}",
+                f"-X {VERSION_PACKAGE}.gitMajor={KUBERNETES[0]}",
+                f"-X {VERSION_PACKAGE}.gitMinor={KUBERNETES[1]}",
             ]
         ),
         links=("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet"),
@@ -65,7 +65,8 @@ RECIPES = (
     Recipe(
         module="containerd",
         packages=tuple(
-            f"github.com/containerd/containerd/v2/cmd/{name}" for name in ("containerd", "containerd-shim-runc-v2", "ctr")
+            f"github.com/containerd/containerd/v2/cmd/{name}"
+            for name in ("containerd", "containerd-shim-runc-v2", "ctr")
         ),
     ),
     Recipe(

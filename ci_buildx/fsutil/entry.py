@@ -7,9 +7,6 @@ from dataclasses import dataclass
 
 from ci_buildx.fsutil import modes
 
-#: Most entries have no extended attributes and share this one.
-NO_XATTRS: dict[bytes, bytes] = {}
-
 
 @dataclass(slots=True)
 class Entry:

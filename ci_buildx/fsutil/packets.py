@@ -15,6 +15,7 @@ from ci_buildx.fsutil import stat
 from ci_buildx.fsutil.entry import Entry
 from ci_buildx.protobuf import wire
 
+_PREFIX = struct.Struct(">BI").pack
 _UINT32 = (1 << 32) - 1
 _TYPE, _STAT, _ID, _DATA = 1, 2, 3, 4
 
@@ -66,26 +67,34 @@ def data_header(id: int, size: int) -> bytes:  # noqa: A002 - the field's name
     return b"".join((head, b"\x22", wire.varint(size))) if size else head
 
 
-def framed(size: int) -> bytes:
-    """Return gRPC's prefix of an uncompressed message of ``size`` bytes."""
-    return struct.pack(">BI", 0, size)
+def prefix(size: int) -> bytes:
+    """Return what gRPC puts before an uncompressed message of ``size`` bytes."""
+    return _PREFIX(0, size)
+
+
+def framed(packet: bytes) -> bytes:
+    """Return ``packet`` as a gRPC message."""
+    return _PREFIX(0, len(packet)) + packet
 
 
 def decode(buffer: bytes) -> Packet:
     """Return the packet in ``buffer``; ValueError where it is none. Unknown fields are left out."""
     packet = Packet(Kind.STAT)
-    for number, _, value in wire.fields(buffer):
+    for number, wiretype, value in wire.fields(buffer):
+        if _WIRETYPES.get(number, wiretype) != wiretype:
+            raise ValueError(f"field {number} of a packet has wire type {wiretype}")
         if number == _TYPE and isinstance(value, int):
             packet.kind = Kind(value)
         elif number == _ID and isinstance(value, int):
             packet.id = value & _UINT32
-        elif number == _STAT and not isinstance(value, int):
-            packet.entry = stat.decode(bytes(value))
-        elif number == _DATA and not isinstance(value, int):
-            packet.content = bytes(value)
-        elif number in (_TYPE, _STAT, _ID, _DATA):
-            raise ValueError(f"field {number} of a packet has the wrong type")
+        elif number == _STAT and isinstance(value, bytes):
+            packet.entry = stat.decode(value)
+        elif number == _DATA and isinstance(value, bytes):
+            packet.content = value
     return packet
+
+
+_WIRETYPES = {_TYPE: wire.VARINT, _STAT: wire.LENGTH_DELIMITED, _ID: wire.VARINT, _DATA: wire.LENGTH_DELIMITED}
 
 
 def _id(id: int) -> bytes:  # noqa: A002 - the field's name

@@ -46,7 +46,7 @@ class Cluster:
     """
 
     server: str
-    tls: TlsSettings = TlsSettings()
+    tls: TlsSettings = field(default_factory=TlsSettings)
     proxy: Proxy | None = None
     namespace: str = "default"
     context: str = ""
@@ -104,13 +104,13 @@ def _from_kubeconfig(config: Kubeconfig, name: str, env: Mapping[str, str]) -> C
     server = _server(entry)
     tls = _tls(entry)
     proxy_url = entry.text("proxy-url")
-    chosen = proxy.parse(proxy_url, source=f"{entry.origin}: proxy-url") if proxy_url else _environment_proxy(server, env)
+    own = proxy.parse(proxy_url, source=f"{entry.origin}: proxy-url") if proxy_url else None
     person = config.referred(context, "user") if context.text("user") else None
     place = user.Place(config=config, context=context.name, cluster=entry, server=server, tls=tls, proxy_url=proxy_url)
     return Cluster(
         server=server,
         tls=tls,
-        proxy=chosen,
+        proxy=own or _environment_proxy(server, env),
         namespace=context.text("namespace") or "default",
         context=context.name,
         credentials=user.credentials(person, place, env),

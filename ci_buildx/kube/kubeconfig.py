@@ -156,9 +156,10 @@ def _parse_json(content: bytes) -> object:
 def _parse_yaml(content: bytes, file: Path) -> object:
     import yaml
 
+    # Both loaders are the safe ones; the one in C is ten times as fast, and not everywhere.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return yaml.load(content, Loader=loader)  # noqa: S506: both loaders are the safe ones
+        return yaml.load(content, Loader=loader)  # noqa: S506
     except yaml.YAMLError as cause:
         mark = getattr(cause, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""

@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ci_buildx.kube.auth_provider import AuthProvider
 from ci_buildx.kube.credentials import Anonymous, Basic, ClientCertificate, Credentials, Token, TokenFile
-from ci_buildx.kube.exec_plugin import API_VERSIONS, ExecPlugin, Interaction, Plugin
 from ci_buildx.kube.kubeconfig import Entry, Kubeconfig
 from ci_buildx.kube.tls import KeyPair, TlsSettings
 from ci_buildx.model.secret import Secret
+
+if TYPE_CHECKING:
+    from ci_buildx.kube.exec_plugin import Plugin
 
 _CLUSTER_EXTENSION = "client.authentication.k8s.io/exec"
 
@@ -41,9 +42,13 @@ def credentials(user: Entry | None, place: Place, env: Mapping[str, str]) -> Cre
     if named is not None:
         return named
     if user.body.get("exec"):
+        from ci_buildx.kube.exec_plugin import ExecPlugin
+
         return ExecPlugin(_plugin(user, place), env=env, clock=time.time)
     provider = user.body.get("auth-provider")
     if provider:
+        from ci_buildx.kube.auth_provider import AuthProvider
+
         name = provider.get("name", "") if isinstance(provider, dict) else ""
         return AuthProvider(place.config.files, place.context, name)
     return Anonymous()
@@ -59,7 +64,8 @@ def impersonation(user: Entry | None) -> dict[str, str]:
     groups = user.body.get("as-groups") or []
     if len(groups) > 1:
         raise user.wrong("acting for several groups (as-groups) is not supported", fix="name one group")
-    headers.update({"Impersonate-Group": str(group) for group in groups})
+    if groups:
+        headers["Impersonate-Group"] = str(groups[0])
     for key, values in (user.body.get("as-user-extra") or {}).items():
         if len(values) > 1:
             raise user.wrong(f"several values for {key!r} in as-user-extra are not supported")
@@ -93,6 +99,8 @@ def _key_pair(user: Entry) -> KeyPair | None:
 
 
 def _plugin(user: Entry, place: Place) -> Plugin:
+    from ci_buildx.kube.exec_plugin import API_VERSIONS, Interaction, Plugin
+
     body = user.body["exec"]
     if not isinstance(body, dict):
         raise user.wrong("exec must be a mapping")

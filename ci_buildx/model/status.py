@@ -20,7 +20,7 @@ class ProgressGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vertex:
-    """One step of the build. ``error`` is empty while it has not failed; the parts of one ``COPY --link`` share a ``group``."""
+    """One step of the build. ``error`` is empty while it has not failed; steps of one ``group`` are shown as one."""
 
     digest: str
     inputs: tuple[str, ...] = ()

@@ -87,9 +87,10 @@ class Graph:
         return iter({id(step): step for step in self._by_key.values()}.values())
 
     def _note_clock(self, status: StatusUpdate, node: str, now: float) -> None:
-        """The newest time that a node names is at most the present: the smallest difference seen is its clock's skew."""
+        """No time that a node names is later than the present: the least difference seen is its clock's skew."""
         times = [time for vertex in status.vertexes for time in (vertex.started, vertex.completed)]
-        times += [entry.timestamp for entry in (*status.statuses, *status.logs)]
+        times += [entry.timestamp for entry in status.statuses]
+        times += [log.timestamp for log in status.logs]
         newest = max((time for time in times if time is not None), default=None)
         if newest is None:
             return
@@ -136,7 +137,7 @@ class Graph:
         return group
 
     def _refresh(self, group: _Group) -> bool:
-        """Compute a group from its members: cached if all are, failed with the first error, hidden while only weak ones ran."""
+        """A group is cached if all its members are, fails with the first error, is hidden while only weak ones ran."""
         step, members = group.step, group.members.values()
         before = (step.cached, step.error, step.hidden, dict(step.intervals))
         step.cached = all(member.cached for member in members)

@@ -5,15 +5,16 @@ Which step is in front, and when that changes, follows BuildKit 0.34.2 (``util/p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ci_buildx.model.status import VertexStatus, VertexWarning
 from ci_buildx.progress import closing
 from ci_buildx.progress.graph import Change, Graph
+from ci_buildx.progress.outlet import Outlet
 from ci_buildx.progress.renderer import Update
 from ci_buildx.progress.step import LogLine, Step
-from ci_buildx.progress.text import transferred
+from ci_buildx.progress.text import printable, transferred
 
 _PERIOD = 0.15
 _LEAST_TIME = 0.1
@@ -46,20 +47,30 @@ class _Track:
         self.lines += change.lines
         self.warnings += change.warnings
 
+    def is_due(self, status: VertexStatus) -> bool:
+        """Whether a line of progress differs enough from the one printed last."""
+        last = self.printed.get(status.id)
+        if last is None or status.completed is not None:
+            return True
+        share = (status.current - last.current) / status.total if status.total > 0 else 0.0
+        elapsed = (status.timestamp or 0.0) - (last.timestamp or 0.0)
+        return share >= _STATUS_SHARE or elapsed >= _STATUS_TIME
+
 
 class Plain:
-    """Writes steps through ``write``; ``truncate`` shortens their names."""
+    """Writes steps to ``outlet``; ``truncate`` shortens their names."""
 
     period: float | None = _PERIOD
 
-    def __init__(self, write: Callable[[str], None], *, description: str = "", truncate: bool = False) -> None:
-        self._write = write
+    def __init__(self, outlet: Outlet, *, description: str = "", truncate: bool = False) -> None:
+        self._outlet = outlet
         self._description = description
         self._truncate = truncate
         self._tracks: dict[Step, _Track] = {}
         self._dirty: dict[Step, _Track] = {}
         self._current: _Track | None = None
         self._numbers = 0
+        self._begun = False
         self._out: list[str] = []
         self._printed_at = float("-inf")
 
@@ -78,7 +89,7 @@ class Plain:
         front = self._current
         for track in sorted(ended, key=lambda track: (track is not front, track.step.finished_at)):
             self._print(track)
-        self._print_running(running, front, now)
+        self._print_running(running, now)
         self._flush()
 
     def warn(self, text: str) -> None:
@@ -103,15 +114,15 @@ class Plain:
             track.add(change, now)
             self._dirty[change.step] = track
 
-    def _print_running(self, running: list[_Track], front: _Track | None, now: float) -> None:
+    def _print_running(self, running: list[_Track], now: float) -> None:
         if not running:
             if self._current is None:
                 self._show_any()
             return
         if self._current in running:
             self._print(self._current)
-        chosen = _choose(running, self._current, now)
-        if chosen is not None and (chosen is not self._current or front is not self._current):
+        candidates = running if self._current is None else [*running, self._current]
+        if (chosen := _choose(candidates, self._current, now)) is not None:
             self._print(chosen)
 
     def _show_any(self) -> None:
@@ -123,33 +134,82 @@ class Plain:
 
     def _print(self, track: _Track) -> None:
         self._enter(track)
-        self._out += (f"#{track.number} {_written(line, track.step)}" for line in self._due_statuses(track))
-        self._out += (f"#{track.number} WARN: {warning.short}" for warning in track.warnings)
-        self._out += (f"#{track.number} {line}" for line in track.lines)
+        due = [track.step.statuses[name] for name in track.statuses if track.is_due(track.step.statuses[name])]
+        self._number(track, (_progress(status) for status in due))
+        self._number(track, (f"WARN: {warning.short}" for warning in track.warnings))
+        self._number(track, map(str, track.lines))
+        track.printed |= {status.id: status for status in due}
         track.lines, track.warnings, track.statuses = [], [], {}
         self._dirty.pop(track.step, None)
-        if track.step.completed:
-            self._out.append(f"#{track.number} {_ending(track.step)}")
+        # The import of a remote cache reports progress outside any run of its step.
+        if track.step.completed and all(status.completed is not None for status in due):
+            self._number(track, [_ending(track.step)])
             self._current, track.events = None, 0
 
     def _enter(self, track: _Track) -> None:
-        if track.number == 0:
-            self._numbers += 1
-            track.number = self._numbers
         if track is self._current:
             return
         self._leave()
-        if self._numbers == 1 and track.events and not self._out and self._printed_first(track):
-            return
+        if self._begun:
+            self._out.append("")
+        elif self._description:
+            self._out += [f"#0 {self._description}", ""]
+        self._begun = True
+        if track.number == 0:
+            self._numbers += 1
+            track.number = self._numbers
+        name = printable(track.step.name)
+        shortened = self._truncate and len(name) > _SHORT_NAME
+        self._number(track, [f"{name[:_SHORT_NAME]}..." if shortened else name])
         self._current = track
 
     def _leave(self) -> None:
         if self._current is not None:
-            self._out.append(f"#{self._current.number} ...")
+            self._number(self._current, ["..."])
             self._current.events = 0
             self._current = None
 
+    def _number(self, track: _Track, lines: Iterable[str]) -> None:
+        head = f"#{track.number} "
+        self._out += (head + line.replace("\n", f"\n{head}") for line in lines)
+
     def _flush(self) -> None:
         if self._out:
-            self._write("".join(f"{line}\n" for line in self._out))
+            self._outlet.write("".join(f"{line}\n" for line in self._out))
             self._out = []
+
+
+def _choose(candidates: list[_Track], current: _Track | None, now: float) -> _Track | None:
+    """The running step to put in front, None to leave it as it is.
+
+    Steps that say much come to the front, but each stays there a while, and none waits too long.
+    """
+    waited = {track: max(now - track.waiting_since, 0.001) for track in candidates}
+    speeds = {track: track.events / waited[track] for track in candidates}
+    late = [track for track in candidates if track is not current and waited[track] > _LONGEST_WAIT]
+    busiest = late[-1] if late else max(candidates, key=lambda track: speeds[track])
+    if current is None or late:
+        return busiest
+    others = sum(speeds.values()) - speeds[current]
+    if others > 0 and _FAIR_SHARE * sum(speeds.values()) / others < waited[current]:
+        return busiest
+    return None
+
+
+def _progress(status: VertexStatus) -> str:
+    """``transferring context: 2.10MB 0.3s done``."""
+    parts = [printable(status.id), transferred(status.current, status.total)]
+    end = status.timestamp if status.completed is None else status.completed
+    if status.started is not None and end is not None and end - status.started > 0.01:
+        parts.append(f"{end - status.started:.1f}s")
+    if status.completed is not None:
+        parts.append("done")
+    return " ".join(part for part in parts if part)
+
+
+def _ending(step: Step) -> str:
+    if step.canceled:
+        return "CANCELED"
+    if step.error:
+        return f"ERROR: {step.error}"
+    return "CACHED" if step.cached else f"DONE {step.duration(0.0):.1f}s"

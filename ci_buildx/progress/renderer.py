@@ -27,14 +27,14 @@ class Renderer(Protocol):
 
     period: float | None
 
-    def take(self, update: Update) -> None:
+    def take(self, update: Update, /) -> None:
         """Take in a change; what must appear at once is written."""
 
-    def refresh(self, now: float) -> None:
+    def refresh(self, now: float, /) -> None:
         """Write what has changed since the last refresh."""
 
     def warn(self, text: str) -> None:
         """Show a warning of our own."""
 
-    def close(self, graph: Graph, now: float, *, excerpt: str) -> None:
+    def close(self, graph: Graph, now: float, /, *, excerpt: str) -> None:
         """Write the last state and what explains a failure; ``excerpt`` holds the Dockerfile's lines, or nothing."""

@@ -74,7 +74,7 @@ class Step:
         return max((end for end in self.intervals.values() if end is not None), default=-self.skew) + self.skew
 
     def duration(self, now: float) -> float:
-        """Seconds it has run until ``now`` (our clock); runs that overlap count once, clocks that jump count nothing."""
+        """Seconds it has run until ``now`` (our clock); what overlaps counts once, clocks that jump count nothing."""
         here = now - self.skew
         total, reached = 0.0, float("-inf")
         for begin in sorted(self.intervals):

@@ -1,6 +1,6 @@
 """How the parts of a progress line are written: names, amounts, times, log output.
 
-Formats are those of BuildKit 0.34.2 (``util/progress/progressui``) and of tonistiigi/units, which it prints amounts with.
+Formats are those of BuildKit 0.34.2 (``util/progress/progressui``) and of tonistiigi/units, which prints its amounts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-_]")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _PLATFORM = re.compile(r"\[[a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9]+)?[ \]]")
-_CANCELED = "context canceled"
+CANCELED = "context canceled"
+"""How the error of a step ends that was stopped because the build was."""
 
 
 def amount(size: int) -> str:
@@ -59,4 +60,4 @@ def printable(line: str) -> str:
 
 def is_canceled(error: str) -> bool:
     """Whether a step ended because the build did, not by itself."""
-    return error.endswith(_CANCELED)
+    return error.endswith(CANCELED)

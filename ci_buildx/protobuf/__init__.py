@@ -1,1 +1,1 @@
-"""The protobuf wire format for our own messages: no generated code, no import of a runtime."""
+"""The protobuf wire format of our own messages, without generated code and without the protobuf package."""

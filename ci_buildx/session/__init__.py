@@ -1,1 +1,1 @@
-"""The session that buildkitd calls back on: HTTP/2 without I/O and the attachables it serves."""
+"""What buildkitd may ask of us while it builds: HTTP/2 and gRPC without I/O, and the services behind them."""

@@ -32,7 +32,7 @@ def _parse_output(text: str, source: str, cwd: Path) -> Attributes:
     fields = _fields(text, source)
     if text == STDOUT:
         return Attributes(type="tar", attrs=(("dest", STDOUT),))
-    if fields == [text] and not text.startswith("type="):
+    if fields == [text] and "=" not in text.partition("/")[0]:
         return _place_output(Attributes(type="local", attrs=(("dest", text),)), source, cwd)
     output = _typed(text, source)
     if output.type not in OUTPUT_TYPES:
@@ -45,9 +45,15 @@ def _place_output(output: Attributes, source: str, cwd: Path) -> Attributes:
     if output.type in ("image", "registry", "cacheonly"):
         return output
     dest = output.get("dest")
-    folder = output.type == "local" or (output.type in ("oci", "docker") and output.get("tar").lower() in ("false", "0"))
+    folder = output.type == "local" or (
+        output.type in ("oci", "docker") and output.get("tar").lower() in ("false", "0")
+    )
     if not dest and output.type == "docker":
-        raise InputError("output type=docker has no dest, and there is no docker daemon to load into", source=source, fix="add dest=FILE")
+        raise InputError(
+            "output type=docker has no dest, and there is no docker daemon to load into",
+            source=source,
+            fix="add dest=FILE",
+        )
     if folder and dest in ("", STDOUT):
         raise InputError(f"output type={output.type} needs a folder", source=source, fix="add dest=FOLDER")
     if not dest or dest == STDOUT:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 
 from ci_buildx.errors import InputError
@@ -35,10 +34,14 @@ def _locate(file: str, reason: str) -> str:
 
 def parse_flags(text: str, *, source: str) -> tuple[str, ...]:
     """Flags of buildkitd, split as a shell does. Which flags there are, buildkitd alone knows."""
+    import shlex
+
     try:
         flags = shlex.split(text)
     except ValueError as error:
-        raise InputError(f"cannot split {text!r}: {str(error).lower()}", source=source, fix="close the quote") from error
+        raise InputError(
+            f"cannot split {text!r}: {str(error).lower()}", source=source, fix="close the quote"
+        ) from error
     if flags and not flags[0].startswith("-"):
         raise InputError(f"{flags[0]!r} is not a flag", source=source, fix="flags begin with '-'")
     return tuple(flags)

@@ -42,9 +42,17 @@ def parse_context(text: str, *, source: str, cwd: Path) -> Path | str:
         known = ", ".join(_GIT_SCHEMES)
         raise InputError(f"unknown kind of URL {scheme['scheme']!r} in {text!r}", source=source, fix=f"known: {known}")
     if _is_file(path):
-        raise InputError(f"context {text!r} is a file, not a folder", source=source, fix="name its folder; a Dockerfile goes to --file")
+        raise InputError(
+            f"context {text!r} is a file, not a folder",
+            source=source,
+            fix="name its folder; a Dockerfile goes to --file",
+        )
     match = nearest(path.name, _names(path.parent, folders=True))
-    raise InputError(f"context folder {text!r} does not exist", source=source, fix=f"did you mean {str(Path(text).parent / match)!r}?" if match else "")
+    raise InputError(
+        f"context folder {text!r} does not exist",
+        source=source,
+        fix=f"did you mean {str(Path(text).parent / match)!r}?" if match else "",
+    )
 
 
 def is_remote(text: str) -> bool:
@@ -73,7 +81,7 @@ def find_dockerfile(text: str, *, context: Path | str, source: str, cwd: Path) -
     found = _existing(wanted)
     if found:
         return Dockerfile(path=found, name=found.name)
-    shown = text or str(Path(context) / DOCKERFILE)
+    shown = text or str(wanted.relative_to(cwd) if wanted.is_relative_to(cwd) else wanted)
     raise InputError(
         f"Dockerfile {shown!r} is a folder" if _is_dir(wanted) else f"Dockerfile {shown!r} does not exist",
         source=source,
@@ -93,7 +101,9 @@ def _suggest_dockerfile(text: str, wanted: Path, context: Path | str) -> str:
     if text and isinstance(context, Path) and _is_file(context / text):
         return f"it is relative to the working directory: did you mean {str(context / text)!r}?"
     names = _names(wanted.parent, folders=False)
-    found = sorted(name for name in names if name.lower().startswith("dockerfile") or name.lower().endswith(".dockerfile"))
+    found = sorted(
+        name for name in names if name.lower().startswith("dockerfile") or name.lower().endswith(".dockerfile")
+    )
     candidates = [name for name in found if not name.endswith(".dockerignore")]
     if not candidates:
         return "" if text else "name one with --file"

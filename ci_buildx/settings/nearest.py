@@ -9,7 +9,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """The known name that is most like ``name``, "" if none is like it."""
     from difflib import get_close_matches
 
-    folded = {candidate.lower(): candidate for candidate in known}
+    folded = {candidate.lower(): str(candidate) for candidate in known}
     matches = get_close_matches(name.lower(), folded, n=1, cutoff=0.6)
     return folded[matches[0]] if matches else ""
 

@@ -29,7 +29,8 @@ def parse_build_args(texts: Iterable[str], *, source: str, env: Mapping[str, str
 
 def parse_labels(texts: Iterable[str], *, source: str) -> Pairs:
     """``K=V``, or ``K`` alone with an empty value; the last of a key counts."""
-    return tuple(dict((key, value or "") for key, value in (_split(text, source) for text in texts)).items())
+    pairs = dict(_split(text, source) for text in texts)
+    return tuple((key, value or "") for key, value in pairs.items())
 
 
 def parse_annotations(texts: Iterable[str], *, source: str) -> Pairs:

@@ -16,10 +16,48 @@ from ci_buildx.settings.nearest import suggest
 
 LOCAL = "local"
 
-SYSTEMS = ("linux", "windows", "darwin", "freebsd", "netbsd", "openbsd", "dragonfly", "solaris", "illumos", "aix",
-           "android", "ios", "js", "plan9", "zos", "wasi", "wasip1")  # fmt: skip
-ARCHITECTURES = ("amd64", "arm64", "arm", "386", "ppc64le", "s390x", "riscv64", "loong64", "mips64le", "mips64",
-                 "mips", "mipsle", "ppc64", "ppc", "riscv", "s390", "sparc", "sparc64", "armbe", "arm64be", "wasm")  # fmt: skip
+SYSTEMS = (
+    "linux",
+    "windows",
+    "darwin",
+    "freebsd",
+    "netbsd",
+    "openbsd",
+    "dragonfly",
+    "solaris",
+    "illumos",
+    "aix",
+    "android",
+    "ios",
+    "js",
+    "plan9",
+    "zos",
+    "wasi",
+    "wasip1",
+)
+ARCHITECTURES = (
+    "amd64",
+    "arm64",
+    "arm",
+    "386",
+    "ppc64le",
+    "s390x",
+    "riscv64",
+    "loong64",
+    "mips64le",
+    "mips64",
+    "mips",
+    "mipsle",
+    "ppc64",
+    "ppc",
+    "riscv",
+    "s390",
+    "sparc",
+    "sparc64",
+    "armbe",
+    "arm64be",
+    "wasm",
+)
 _VARIANTS = {
     "amd64": ("v2", "v3", "v4"),
     "arm": ("v5", "v6", "v7", "v8"),
@@ -51,11 +89,15 @@ def parse_platform(text: str, *, source: str) -> Platform:
         raise InputError(str(error), source=source, fix="write os/architecture, such as linux/amd64") from error
     if platform.architecture in SYSTEMS:
         raise InputError(
-            f"platform {text!r} names no architecture", source=source, fix=f"write it like {platform.architecture}/amd64"
+            f"platform {text!r} names no architecture",
+            source=source,
+            fix=f"write it like {platform.architecture}/amd64",
         )
     if platform.os not in SYSTEMS:
         raise InputError(
-            f"unknown operating system {platform.os!r} in platform {text!r}", source=source, fix=suggest(platform.os, SYSTEMS)
+            f"unknown operating system {platform.os!r} in platform {text!r}",
+            source=source,
+            fix=suggest(platform.os, SYSTEMS),
         )
     if platform.architecture not in ARCHITECTURES:
         raise InputError(
@@ -75,5 +117,5 @@ def _check_variant(platform: Platform, text: str, source: str) -> None:
         raise InputError(
             f"unknown variant {platform.variant!r} in platform {text!r}",
             source=source,
-            fix=suggest(platform.variant, known or ("none",)),
+            fix=suggest(platform.variant, known) if known else "",
         )

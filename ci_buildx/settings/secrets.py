@@ -20,7 +20,9 @@ _KEYS = ("id", "src", "source", "env", "type")
 _TYPES = ("file", "env")
 
 
-def parse_secrets(texts: Iterable[str], *, source: str, env: Mapping[str, str], cwd: Path, inline: bool = False) -> tuple[SecretSource, ...]:
+def parse_secrets(
+    texts: Iterable[str], *, source: str, env: Mapping[str, str], cwd: Path, inline: bool = False
+) -> tuple[SecretSource, ...]:
     """Read ``id=x,src=file`` and ``id=x,env=VAR``; the last of an id counts.
 
     ``inline`` also takes ``ID=value`` with the value itself, as docker/build-push-action's input ``secrets`` has it:
@@ -76,7 +78,11 @@ def _read_attributes(text: str, source: str) -> dict[str, str]:
         key = key.strip().lower()
         if not equals or key not in _KEYS:
             fix = suggest(key, _KEYS) if equals else "write id=NAME,src=FILE or id=NAME,env=VARIABLE"
-            raise InputError(f"unknown key {key!r} of a secret" if equals else "a field of a secret is not key=value", source=source, fix=fix)
+            raise InputError(
+                f"unknown key {key!r} of a secret" if equals else "a field of a secret is not key=value",
+                source=source,
+                fix=fix,
+            )
         attributes["src" if key == "source" else key] = value
     kind = attributes.get("type", "file")
     if kind not in _TYPES:

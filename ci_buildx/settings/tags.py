@@ -24,4 +24,6 @@ def check_tag(text: str, *, source: str) -> None:
         fix = "repeat the option for each tag" if "," in text else "write it like registry/name:tag"
         raise InputError(f"invalid tag {text!r}: {error}", source=source, fix=fix) from error
     if parsed.digest:
-        raise InputError(f"invalid tag {text!r}: the digest is what the build finds out", source=source, fix="leave out '@…'")
+        raise InputError(
+            f"invalid tag {text!r}: the digest is what the build finds out", source=source, fix="leave out '@…'"
+        )

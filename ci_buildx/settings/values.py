@@ -56,7 +56,9 @@ class BuildSettings:
     ``context`` is an existing folder, or a URL that BuildKit fetches itself (``https://….git#ref``, a tarball).
     ``dockerfile`` is an existing file; None with a remote context (then ``dockerfile_name`` is looked up there).
     ``tags`` are references as typed, already checked. ``outputs`` holds ``--output`` entries; ``push`` adds an
-    image exporter that pushes.
+    image exporter that pushes. Keys of ``annotations`` carry their target: ``index:key`` or
+    ``manifest[linux/amd64]:key``. ``provenance`` and ``sbom`` are attributes as buildx sends them
+    (``type=sbom,generator=…``), "" where none is wanted.
     """
 
     context: Path | str

@@ -11,7 +11,7 @@ from devcluster.images.layer import Entry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """A layer's entries. Layers that only nodes pull stay uncompressed: on one machine gzip costs more than it saves."""
+    """A layer's entries. What only nodes pull stays uncompressed: on one machine gzip costs more than it saves."""
 
     entries: tuple[Entry, ...]
     compressed: bool = False

@@ -127,8 +127,8 @@ def _recall(record: Path) -> oci.Layer | None:
         known = json.loads(record.read_text())
         descriptor = oci.Descriptor(media_type=known["type"], digest=known["digest"], size=known["size"])
         return oci.Layer(descriptor=descriptor, diff_id=known["diff_id"])
-    except (OSError, ValueError, KeyError):
-        return None  # Never made, or by a process that was killed: it is made again.
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # Never made, or not by this version: it is made again.
 
 
 def _remember(record: Path, built: oci.Layer) -> None:

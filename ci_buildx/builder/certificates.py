@@ -1,0 +1,168 @@
+"""A certificate authority that lives for one builder: signs one server and one client, then forgets its key."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ci_buildx.model.secret import Secret
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+SERVER_NAME = "buildkitd"
+"""The name that a client expects in the server's certificate: pods have no lasting address."""
+NAMES = (SERVER_NAME, "localhost", "127.0.0.1")
+
+_SKEW = datetime.timedelta(minutes=10)
+"""Certificates are valid from this long ago: the runner's clock may be ahead of the node's."""
+_MARGIN = datetime.timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """A PEM certificate and its PEM key (PKCS #8)."""
+
+    certificate: bytes
+    key: Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificates:
+    """``ca`` is the authority's PEM certificate; its key is kept nowhere."""
+
+    ca: bytes
+    server: Pair
+    client: Pair
+
+
+def issue(
+    names: Sequence[str],
+    lifetime: float,
+    *,
+    now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+) -> Certificates:
+    """ECDSA P-256 certificates for a server known by ``names`` (DNS names or addresses) and for one client.
+
+    Valid from ten minutes ago until an hour after ``lifetime`` seconds.
+    """
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    moment = now()
+    validity = (moment - _SKEW, moment + datetime.timedelta(seconds=lifetime) + _MARGIN)
+    authority = _Authority(ec.generate_private_key(ec.SECP256R1()), validity)
+    return Certificates(
+        ca=authority.pem(), server=authority.sign(SERVER_NAME, names), client=authority.sign("kube-builder", ())
+    )
+
+
+class _Authority:
+    """Signs for one validity period."""
+
+    def __init__(
+        self, key: ec.EllipticCurvePrivateKey, validity: tuple[datetime.datetime, datetime.datetime]
+    ) -> None:
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes
+
+        self._key = key
+        self._validity = validity
+        self._name = _subject("kube-builder ephemeral CA")
+        usage = _key_usage(signs_certificates=True)
+        self._certificate = (
+            self._draft(self._name, key.public_key())
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(usage, critical=True)
+            .sign(key, hashes.SHA256())
+        )
+
+    def pem(self) -> bytes:
+        """The authority's own certificate."""
+        return _pem(self._certificate)
+
+    def sign(self, common_name: str, names: Sequence[str]) -> Pair:
+        """A new key with its certificate: a server's if it has ``names``, else a client's."""
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import ec
+        from cryptography.x509.oid import ExtendedKeyUsageOID
+
+        key = ec.generate_private_key(ec.SECP256R1())
+        purpose = ExtendedKeyUsageOID.SERVER_AUTH if names else ExtendedKeyUsageOID.CLIENT_AUTH
+        draft = (
+            self._draft(_subject(common_name), key.public_key())
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_key_usage(signs_certificates=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        )
+        if names:
+            draft = draft.add_extension(x509.SubjectAlternativeName([_alternative(name) for name in names]), False)
+        return Pair(certificate=_pem(draft.sign(self._key, hashes.SHA256())), key=_key_pem(key))
+
+    def _draft(self, subject: x509.Name, public: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+        from cryptography import x509
+
+        authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(public)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(self._validity[0])
+            .not_valid_after(self._validity[1])
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+            .add_extension(authority, critical=False)
+        )
+
+
+def _subject(common_name: str) -> x509.Name:
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _alternative(name: str) -> x509.GeneralName:
+    from cryptography import x509
+
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    from cryptography import x509
+
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    return certificate.public_bytes(Encoding.PEM)
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> Secret:
+    from cryptography.hazmat.primitives import serialization
+
+    return Secret(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )

@@ -1,0 +1,100 @@
+"""What a builder is called and how it is marked, fixed before anything of it exists."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ci_buildx.builder import labels
+
+PREFIX = "kube-builder-"
+EXPIRY_MARGIN = 60
+"""Seconds from the end of the compute to the moment when a reaper may remove what is left."""
+
+_LONGEST = 54
+"""Characters of a name: with ``-`` and a node's name it is still a DNS label of 63."""
+_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+"""No vowels, no digits that look like letters: a suffix spells no word (as in apimachinery's ``util/rand``)."""
+_SUFFIX_LENGTH = 8
+_HASH_LENGTH = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a job comes from.
+
+    ``system`` is ``github``, ``gitlab`` or ``local``; ``repository`` its path (``group/project``) or, locally, any
+    text that stays the same from build to build; ``run``, ``job`` and ``url`` may be empty.
+    """
+
+    system: str
+    repository: str
+    run: str = ""
+    job: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobIdentity:
+    """A builder's name (also that of its namespace, where it has its own), labels and annotations."""
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+def make(origin: Origin, *, suffix: str) -> JobIdentity:
+    """The identity ``kube-builder-<slug>-<hash>-<suffix>``.
+
+    The slug is for people, the hash tells repositories with one slug apart, the suffix tells jobs apart.
+    """
+    digest = _hash(origin.repository, _HASH_LENGTH)
+    room = _LONGEST - len(PREFIX) - len(f"-{digest}-{suffix}")
+    slug = _slug(origin.repository)[:room].strip("-") or "job"
+    name = f"{PREFIX}{slug}-{digest}-{suffix}"
+    marks = {
+        labels.MANAGED_BY: labels.MANAGER,
+        labels.BUILDER: name,
+        labels.CI_SYSTEM: labels.sanitise(origin.system),
+        labels.REPOSITORY_HASH: digest,
+        labels.RUN: labels.sanitise(origin.run),
+        labels.JOB: labels.sanitise(origin.job),
+    }
+    notes = {labels.REPOSITORY: origin.repository, labels.RUN_URL: origin.url}
+    return JobIdentity(
+        name=name,
+        labels={key: value for key, value in marks.items() if value},
+        annotations={key: value for key, value in notes.items() if value},
+    )
+
+
+def random_suffix(choose: Callable[[Sequence[str]], str] = secrets.choice) -> str:
+    """A suffix that no other job has: GitHub's matrix legs share run, job and attempt."""
+    return "".join(choose(_ALPHABET) for _ in range(_SUFFIX_LENGTH))
+
+
+def gitlab_suffix(host: str, project: str, job: str) -> str:
+    """A suffix derived from CI_SERVER_HOST, CI_PROJECT_ID and CI_JOB_ID.
+
+    ``after_script`` runs in another shell that inherits nothing but these, and must find the builder.
+    """
+    return _hash("\0".join((host, project, job)), _SUFFIX_LENGTH + 2)
+
+
+def expiry(now: float, lifetime: float) -> str:
+    """When a builder made at ``now`` (epoch seconds of the API server's clock) has expired, as RFC 3339 in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now + lifetime + EXPIRY_MARGIN))
+
+
+def _slug(repository: str) -> str:
+    """The last part of the path in characters of a DNS label."""
+    last = repository.rstrip("/").rpartition("/")[2].removesuffix(".git")
+    return re.sub(r"[^a-z0-9]+", "-", last.lower()).strip("-")
+
+
+def _hash(text: str, length: int) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:length]

@@ -1,0 +1,42 @@
+"""The labels and annotations by which a builder is known in the cluster: its only registry.
+
+Label values follow k8s.io/apimachinery v0.34.2, ``util/validation/validation.go``: at most 63 of letters, digits,
+``-``, ``_`` and ``.``, with a letter or digit at both ends.
+"""
+
+from __future__ import annotations
+
+import re
+
+DOMAIN = "kube-builder.dev/"
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGER = "kube-builder"
+BUILDER = f"{DOMAIN}builder"
+NODE = f"{DOMAIN}node"
+CI_SYSTEM = f"{DOMAIN}ci"
+REPOSITORY_HASH = f"{DOMAIN}repository-hash"
+RUN = f"{DOMAIN}run"
+JOB = f"{DOMAIN}job"
+
+REPOSITORY = f"{DOMAIN}repository"
+RUN_URL = f"{DOMAIN}run-url"
+EXPIRES = f"{DOMAIN}expires"
+PLATFORMS = f"{DOMAIN}platforms"
+EMULATED = f"{DOMAIN}emulated"
+REASON = f"{DOMAIN}reason"
+
+ARCHITECTURE = "kubernetes.io/arch"
+
+_LONGEST = 63
+_REFUSED = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+def sanitise(text: str) -> str:
+    """The nearest label value: "" where nothing of ``text`` can be kept."""
+    return _REFUSED.sub("-", text).strip("-_.")[:_LONGEST].rstrip("-_.")
+
+
+def selector(builder: str) -> str:
+    """The label selector that matches everything of one builder and nothing else."""
+    return f"{MANAGED_BY}={MANAGER},{BUILDER}={builder}"

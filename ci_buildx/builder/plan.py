@@ -1,0 +1,158 @@
+"""Which nodes a builder has, and what each of them builds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ci_buildx.builder.facts import ClusterFacts
+from ci_buildx.builder.labels import ARCHITECTURE
+from ci_buildx.model.platform import Platform
+from ci_buildx.settings.values import BuilderSettings
+
+ANY = "any"
+"""Name of the node that may run on any architecture."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePlan:
+    """One node of a builder: ``replicas`` equal pods.
+
+    ``architecture`` is the nodes' ``kubernetes.io/arch``, None for any. ``platforms`` is everything that is built
+    here, empty for whatever is native; ``emulated`` those of them that run by emulation. ``reason`` is one line.
+    """
+
+    name: str
+    architecture: str | None
+    platforms: tuple[Platform, ...] = ()
+    emulated: tuple[Platform, ...] = ()
+    replicas: int = 1
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The nodes of a builder, at least one."""
+
+    nodes: tuple[NodePlan, ...]
+
+
+def make(platforms: Sequence[Platform], facts: ClusterFacts, settings: BuilderSettings) -> Plan:
+    """One node for each architecture that the cluster has natively; what it has not is emulated in one of them.
+
+    Where the cluster shows no node that fits (or may not be asked), the scheduler decides: a node for each
+    architecture, and :func:`replan` when one turns out to be unschedulable.
+    """
+    selector = dict(settings.nodeselector)
+    chosen = selector.pop(ARCHITECTURE, None)
+    if not platforms:
+        return Plan(nodes=(_anywhere(chosen, settings.replicas),))
+    groups = _group(platforms)
+    counted = facts.count(selector)
+    if chosen is not None:
+        return Plan(nodes=(_chosen(chosen, groups, settings.replicas),))
+    if not counted:
+        return Plan(nodes=tuple(_by_scheduling(*group, settings.replicas, facts) for group in groups.items()))
+    return Plan(nodes=_on_known_nodes(groups, counted, settings.replicas))
+
+
+def replan(plan: Plan, architecture: str) -> Plan | None:
+    """The plan without native nodes of ``architecture``, which could not be scheduled: another node emulates it.
+
+    None if there is no other node.
+    """
+    lost = [node for node in plan.nodes if node.architecture == architecture]
+    kept = [node for node in plan.nodes if node.architecture != architecture]
+    if not kept:
+        return None
+    host = kept[0]
+    moved = tuple(platform for node in lost for platform in node.platforms)
+    why = f"no {architecture} node can be scheduled"
+    reasons = [host.reason, *(_emulation(platform, host.architecture, why) for platform in moved)]
+    host = replace(
+        host,
+        platforms=(*host.platforms, *moved),
+        emulated=(*host.emulated, *moved),
+        reason="; ".join(reason for reason in reasons if reason),
+    )
+    return Plan(nodes=(host, *kept[1:]))
+
+
+def _group(platforms: Sequence[Platform]) -> dict[str, tuple[Platform, ...]]:
+    """Platforms by the architecture of the nodes that run them natively, each once, in the order they were named."""
+    groups: dict[str, tuple[Platform, ...]] = {}
+    for platform in dict.fromkeys(platforms):
+        architecture = platform.node_architecture
+        groups[architecture] = (*groups.get(architecture, ()), platform)
+    return groups
+
+
+def _anywhere(chosen: str | None, replicas: int) -> NodePlan:
+    where = f"the nodeselector's {chosen}" if chosen else "any node, for its own platform"
+    return NodePlan(name=chosen or ANY, architecture=chosen, replicas=replicas, reason=where)
+
+
+def _chosen(architecture: str, groups: dict[str, tuple[Platform, ...]], replicas: int) -> NodePlan:
+    """The user's nodeselector names the architecture: one node builds everything."""
+    native = groups.get(architecture, ())
+    emulated = tuple(platform for group in groups.values() for platform in group if platform not in native)
+    why = "the nodeselector names no other architecture"
+    reasons = [f"{_names(native)}: native, as the nodeselector says"] if native else []
+    reasons += [_emulation(platform, architecture, why) for platform in emulated]
+    return NodePlan(
+        name=architecture,
+        architecture=architecture,
+        platforms=(*native, *emulated),
+        emulated=emulated,
+        replicas=replicas,
+        reason="; ".join(reasons),
+    )
+
+
+def _by_scheduling(
+    architecture: str, platforms: tuple[Platform, ...], replicas: int, facts: ClusterFacts
+) -> NodePlan:
+    why = "listing nodes is not allowed" if facts.nodes is None else "no ready node fits yet"
+    reason = f"{_names(platforms)}: native by scheduling: {why}"
+    return NodePlan(
+        name=architecture, architecture=architecture, platforms=platforms, replicas=replicas, reason=reason
+    )
+
+
+def _on_known_nodes(
+    groups: dict[str, tuple[Platform, ...]], counted: dict[str, int], replicas: int
+) -> tuple[NodePlan, ...]:
+    native = [architecture for architecture in groups if architecture in counted]
+    if not native:
+        native = [min(counted, key=lambda architecture: (-counted[architecture], architecture))]
+    foreign = [platform for architecture, group in groups.items() if architecture not in native for platform in group]
+    nodes = [_native(name, groups.get(name, ()), counted[name], replicas) for name in native]
+    if foreign:
+        nodes[0] = _with_emulation(nodes[0], foreign)
+    return tuple(nodes)
+
+
+def _native(architecture: str, platforms: tuple[Platform, ...], count: int, replicas: int) -> NodePlan:
+    where = f"{count} node{'' if count == 1 else 's'}"
+    reason = f"{_names(platforms)}: native on {where}" if platforms else ""
+    return NodePlan(
+        name=architecture, architecture=architecture, platforms=platforms, replicas=replicas, reason=reason
+    )
+
+
+def _with_emulation(node: NodePlan, foreign: Sequence[Platform]) -> NodePlan:
+    reasons = [node.reason] if node.reason else []
+    for platform in foreign:
+        why = f"the cluster has no {platform.node_architecture} node"
+        reasons.append(_emulation(platform, node.architecture, why))
+    return replace(
+        node, platforms=(*node.platforms, *foreign), emulated=tuple(foreign), reason="; ".join(reasons)
+    )
+
+
+def _emulation(platform: Platform, architecture: str | None, why: str) -> str:
+    return f"{platform}: emulated on {architecture or 'any node'}: {why}"
+
+
+def _names(platforms: Sequence[Platform]) -> str:
+    return ", ".join(str(platform) for platform in platforms)

@@ -1,0 +1,114 @@
+"""``kube-builder build``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TextIO
+
+from ci_buildx.cli.boundary import EXIT_CODES
+from ci_buildx.cli.parser import Parser
+from ci_buildx.cli.world import World
+from ci_buildx.errors import InputError
+from ci_buildx.settings import assembly, options
+from ci_buildx.settings.assembly import Value
+from ci_buildx.settings.option import Surface
+from ci_buildx.settings.values import Progress, Settings
+
+if TYPE_CHECKING:
+    from ci_buildx.job.result import BuildResult
+
+SUMMARY = (
+    "Builds an image in builders that exist for this build only: one for each architecture, made in the cluster of "
+    "your kubeconfig and removed afterwards, whatever happens. Options are those of docker buildx build.\n"
+    f"Each can also be set by a variable: --build-arg by {options.BY_NAME['build-args'].variable}, one value a line."
+)
+EXAMPLES = f"""\
+examples:
+  push an image for two architectures
+    kube-builder build --platform linux/amd64,linux/arm64 \\
+      -t registry.example/team/app:1 --push .
+  a Dockerfile elsewhere, an argument, a secret, a stage
+    kube-builder build -f docker/app.Dockerfile --build-arg VERSION=1.2 \\
+      --secret id=token,env=TOKEN --target test .
+  files instead of an image
+    kube-builder build -o out/ .
+  a bigger builder, on chosen nodes
+    kube-builder build --driver-opt requests.cpu=4,requests.memory=8Gi \\
+      --driver-opt '"nodeselector=pool=ci,disk=ssd"' .
+
+{EXIT_CODES}"""
+NOT_YET = (
+    "--add-host",
+    "--allow",
+    "--attest",
+    "--build-context",
+    "--call",
+    "--cgroup-parent",
+    "--check",
+    "--network",
+    "--no-cache-filter",
+    "--policy",
+    "--resource",
+    "--shm-size",
+    "--ssh",
+    "--ulimit",
+)
+NOT_TAKEN = {
+    "--load": "there is no docker daemon to load into; write -o type=docker,dest=FILE",
+    "--quiet": "write --progress quiet",
+    "-q": "write --progress quiet",
+    **dict.fromkeys(NOT_YET, "it is not there yet"),
+}
+
+
+def main(argv: Sequence[str], around: World) -> int:
+    """Build, and say what came of it."""
+    settings = parse(argv, around)
+    from ci_buildx.job import build
+
+    result = build.run(settings, env=around.env, display_stream=around.stderr)
+    report(result, settings, stdout=around.stdout, stderr=around.stderr)
+    return 0
+
+
+def parse(argv: Sequence[str], around: World) -> Settings:
+    """The settings that arguments and variables ask for; an argument wins over its variable."""
+    values, sources = merge(make_parser().read(argv), around.env)
+    if not values.get("context"):
+        raise InputError("no context is named", fix="name a folder or a URL, such as . for this folder")
+    return assembly.settings_from(values, sources, around.env, around.cwd)
+
+
+def merge(given: Mapping[str, Value], env: Mapping[str, str]) -> tuple[dict[str, Value], dict[str, str]]:
+    """Values and sources of the arguments over those of the variables."""
+    values, sources = assembly.read_variables(env)
+    flags = {name: options.BY_NAME[name].flag for name in given}
+    return {**values, **given}, {**sources, **flags}
+
+
+def make_parser() -> Parser:
+    """The parser, from the table of options."""
+    parser = Parser("build", "[OPTIONS] PATH|URL", SUMMARY, examples=EXAMPLES, refused=NOT_TAKEN)
+    parser.add_options(options.on_surface(Surface.CLI))
+    parser.offer_help()
+    return parser
+
+
+def report(result: BuildResult, settings: Settings, *, stdout: TextIO, stderr: TextIO) -> None:
+    """Say what was built: the image ID alone on stdout if quiet, else a few lines after the progress."""
+    progress = settings.build.progress
+    if progress is Progress.QUIET:
+        stdout.write(f"{result.image_id or result.digest}\n")
+    elif progress is not Progress.RAWJSON:
+        stderr.writelines(f"{line}\n" for line in summarise(result))
+
+
+def summarise(result: BuildResult) -> list[str]:
+    """The lines: names, digest, platforms, time of each phase; what is not known has no line."""
+    rows = [("image", reference) for reference in result.references]
+    rows += [
+        ("digest", result.digest),
+        ("platforms", ", ".join(str(platform) for platform in result.platforms)),
+        ("time", ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in result.phases.items())),
+    ]
+    return [f"{name:<10}{value}" for name, value in rows if value]

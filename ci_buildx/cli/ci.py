@@ -1,0 +1,29 @@
+"""``kube-builder ci``: what the GitLab template runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ci_buildx.cli.boundary import EXIT_CODES
+from ci_buildx.cli.parser import Parser
+from ci_buildx.cli.world import World
+
+SUMMARY = "Builds what the inputs of the GitLab template say; with --post cleans up after it."
+EXAMPLES = f"""\
+examples:
+  kube-builder ci
+  kube-builder ci --post
+
+{EXIT_CODES}"""
+
+
+def main(argv: Sequence[str], around: World) -> int:
+    """Run the step, or the one after the job."""
+    parser = Parser("ci", "[--post]", SUMMARY, examples=EXAMPLES)
+    other = parser.add_argument_group("Other")
+    other.add_argument("--post", action="store_true", help="clean up what the build left")
+    parser.offer_help(other)
+    post = bool(parser.read(argv)["post"])
+    from ci_buildx.ci import gitlab
+
+    return gitlab.main(post=post, env=around.env)

@@ -1,0 +1,66 @@
+"""The entry point: finds the verb, imports only its module, and shows whatever error it ends with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from ci_buildx.cli import boundary, world
+from ci_buildx.cli.world import World
+from ci_buildx.errors import InputError
+
+VERBS = {
+    "build": "build an image on the cluster",
+    "reap": "remove what expired jobs left in the cluster",
+    "rm": "remove a builder that a build kept",
+    "action": "the GitHub Action's entry point",
+    "ci": "the GitLab template's entry point",
+    "version": "show the version",
+}
+HELP = f"""\
+usage: kube-builder VERB [OPTIONS]
+
+Builds container images for several architectures on Kubernetes with BuildKit.
+
+verbs:
+{"".join(f"  {verb:<9} {summary}{chr(10)}" for verb, summary in VERBS.items())}
+examples:
+  kube-builder build --push -t registry.example/team/app:1 .
+  kube-builder build --platform linux/amd64,linux/arm64 -t registry.example/team/app:1 --push .
+  kube-builder build --help
+
+{boundary.EXIT_CODES}"""
+
+
+def run() -> NoReturn:
+    """End the process with the exit code of the verb that its arguments name."""
+    sys.exit(main(sys.argv[1:], world.of_process()))
+
+
+def main(argv: Sequence[str], around: World) -> int:
+    """Do what the arguments say and return the exit code; no error leaves."""
+
+    def work() -> int:
+        code = dispatch(argv, around)
+        around.stdout.flush()
+        return code
+
+    return boundary.guard(work, stderr=around.stderr, env=around.env)
+
+
+def dispatch(argv: Sequence[str], around: World) -> int:
+    """Run the verb. Raises InputError for an unknown one."""
+    verb, *rest = argv or ("--help",)
+    if verb in ("-h", "--help", "help"):
+        around.stdout.write(HELP)
+        return 0
+    if verb == "--version":
+        verb = "version"
+    if verb not in VERBS:
+        from ci_buildx.settings.nearest import suggest
+
+        kind = "option" if verb.startswith("-") else "verb"
+        raise InputError(f"unknown {kind} {verb!r}", fix=suggest(verb, VERBS))
+    return int(import_module(f"ci_buildx.cli.{verb}").main(rest, around))

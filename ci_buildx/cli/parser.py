@@ -1,0 +1,151 @@
+"""argparse with the manners of docker's command line.
+
+As in docker (spf13/pflag), an option always takes the next argument even if that begins with ``-``, a switch takes a
+value only after ``=``, and ``-f=x``, ``-f x`` and ``-fx`` are the same. Every refusal is an InputError.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NoReturn
+
+from ci_buildx.errors import InputError
+from ci_buildx.settings.nearest import nearest
+from ci_buildx.settings.option import Kind, Option
+
+END_OF_OPTIONS = "--"
+STDIN = "-"
+
+
+class Formatter(argparse.HelpFormatter):
+    """``-t, --tag REF`` in one column; prose wraps to the width of the terminal, indented lines stay as they are."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        from textwrap import wrap
+
+        lines = [[line] if line.startswith(" ") else wrap(line, width) or [""] for line in text.splitlines()]
+        return "\n".join(indent + part for parts in lines for part in parts)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings:
+            return str(action.metavar)
+        short_less = "    " if len(action.option_strings) == 1 else ""
+        return f"{short_less}{', '.join(action.option_strings)} {action.metavar or ''}".rstrip()
+
+
+class Parser(argparse.ArgumentParser):
+    """A verb's options. ``refused`` maps options of docker's that are not taken to what to do instead."""
+
+    def __init__(self, verb: str, usage: str, summary: str, *, examples: str, refused: Mapping[str, str] | None = None):
+        super().__init__(
+            prog=f"kube-builder {verb}",
+            usage=f"kube-builder {verb} {usage}".rstrip(),
+            description=summary,
+            epilog=examples,
+            formatter_class=Formatter,
+            add_help=False,
+            allow_abbrev=False,
+        )
+        self.refused = refused or {}
+
+    def add_options(self, options: Sequence[Option]) -> None:
+        """Add options of the table under the headings of their groups."""
+        groups: dict[str, argparse._ArgumentGroup] = {}
+        for option in options:
+            if option.group not in groups:
+                groups[option.group] = self.add_argument_group(option.group.value)
+            _add_option(groups[option.group], option)
+
+    def offer_help(self, group: argparse._ArgumentGroup | None = None) -> None:
+        """Add ``-h``."""
+        (group or self.add_argument_group("Other")).add_argument(
+            "-h", "--help", action="help", help="show this text and end"
+        )
+
+    def read(self, argv: Sequence[str]) -> dict[str, list[str] | str | bool]:
+        """The values given, by name. Raises InputError; ``--help`` ends the process."""
+        given, surplus = self.parse_known_args(list(self._normalise(argv)))
+        if surplus:
+            raise InputError(f"unexpected argument {surplus[0]!r}", fix=self._see_help)
+        return vars(given)
+
+    def error(self, message: str) -> NoReturn:
+        """Any other complaint of argparse's."""
+        raise InputError(message, fix=self._see_help)
+
+    @property
+    def _see_help(self) -> str:
+        return f"see {self.prog} --help"
+
+    def _normalise(self, argv: Sequence[str]) -> Iterator[str]:
+        """Write each option and its value as one ``--name=value``, so that argparse has nothing to guess."""
+        rest = iter(argv)
+        for argument in rest:
+            if argument == END_OF_OPTIONS:
+                yield argument
+                yield from rest
+                return
+            if not argument.startswith("-") or argument == STDIN:
+                yield argument
+                continue
+            name, equals, value = _split_argument(argument)
+            action = self._option_string_actions.get(name)
+            if action is None:
+                raise self._unknown(name)
+            name = action.option_strings[-1]
+            if action.nargs == 0:
+                yield name
+            elif equals:
+                yield f"{name}={value}"
+            elif action.nargs == "?":
+                yield f"{name}=true"
+            else:
+                yield f"{name}={_next_value(rest, name)}"
+
+    def _unknown(self, name: str) -> InputError:
+        if name in self.refused:
+            return InputError(f"option {name} of docker buildx is not supported", fix=self.refused[name])
+        match = nearest(name, [known for known in self._option_string_actions if known.startswith("--")])
+        return InputError(f"unknown option {name}", fix=f"did you mean {match}?" if match else self._see_help)
+
+
+def _add_option(group: argparse._ArgumentGroup, option: Option) -> None:
+    text = option.description.replace("%", "%%")
+    if not option.flags:
+        group.add_argument(
+            option.name,
+            nargs="?",
+            default=argparse.SUPPRESS,
+            metavar=option.metavar,
+            help=option.help.replace("%", "%%"),
+        )
+    elif option.kind is Kind.SWITCH:
+        group.add_argument(*option.flags, dest=option.name, nargs="?", default=argparse.SUPPRESS, metavar="", help=text)
+    else:
+        group.add_argument(
+            *option.flags,
+            dest=option.name,
+            action="append" if option.repeatable else "store",
+            default=argparse.SUPPRESS,
+            metavar=option.metavar or "|".join(option.choices),
+            help=text,
+        )
+
+
+def _split_argument(argument: str) -> tuple[str, bool, str]:
+    """Name, whether a value is attached, and that value."""
+    if argument.startswith("--"):
+        name, equals, value = argument.partition("=")
+        return name, bool(equals), value
+    return argument[:2], len(argument) > 2, argument[2:].removeprefix("=")
+
+
+def _next_value(rest: Iterator[str], name: str) -> str:
+    value = next(rest, None)
+    if value is None:
+        raise InputError("needs a value", source=name)
+    return value

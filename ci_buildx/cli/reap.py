@@ -1,0 +1,51 @@
+"""``kube-builder reap``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ci_buildx.cli.boundary import EXIT_CODES
+from ci_buildx.cli.build import merge
+from ci_buildx.cli.parser import Parser
+from ci_buildx.cli.world import World
+from ci_buildx.settings import options
+from ci_buildx.settings.assembly import cluster_from
+from ci_buildx.settings.driver_opts import check_namespace
+
+SUMMARY = (
+    "Removes the namespaces and objects of jobs that are past their lifetime and were not removed by their own hand. "
+    "Nothing that has not expired is touched. Run it by hand, or as a CronJob."
+)
+EXAMPLES = f"""\
+examples:
+  kube-builder reap
+  kube-builder reap --dry-run
+  kube-builder reap ci-builds     (expired builders inside that namespace)
+
+{EXIT_CODES}"""
+
+
+def main(argv: Sequence[str], around: World) -> int:
+    """Remove what has expired and name it, one a line."""
+    given = make_parser().read(argv)
+    dry_run = bool(given.pop("dry-run"))
+    names = given.pop("namespaces")
+    namespaces = [check_namespace(name, source="NAMESPACE") for name in names] if isinstance(names, list) else []
+    cluster = cluster_from(*merge(given, around.env), around.env, around.cwd)
+    from ci_buildx.job import reap
+
+    verb = "expired" if dry_run else "removed"
+    for name in reap.run(cluster, env=around.env, namespaces=tuple(namespaces), dry_run=dry_run):
+        around.stdout.write(f"{verb} {name}\n")
+    return 0
+
+
+def make_parser() -> Parser:
+    """The parser: namespaces, and which cluster."""
+    parser = Parser("reap", "[OPTIONS] [NAMESPACE…]", SUMMARY, examples=EXAMPLES)
+    parser.add_options([options.BY_NAME["kubeconfig"], options.BY_NAME["kube-context"]])
+    other = parser.add_argument_group("Other")
+    other.add_argument("namespaces", nargs="*", metavar="NAMESPACE", help="look for expired builders in these, too")
+    other.add_argument("--dry-run", dest="dry-run", action="store_true", help="only name what would be removed")
+    parser.offer_help(other)
+    return parser

@@ -1,0 +1,190 @@
+"""A folder that entries are written into, and nothing outside of it.
+
+Every folder on the way is opened by name from the one above, never through a symlink. What is new is made under a
+name of its own and renamed into its place, so that nobody meets half a file.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import stat as posix
+from contextlib import suppress
+from pathlib import Path
+
+from ci_buildx.fsutil import modes
+from ci_buildx.fsutil.entry import Entry
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_PRIVATE = 0o700
+
+
+class Target:
+    """The folder. It is made, with those above it, where it isn't there. All methods raise OSError."""
+
+    def __init__(self, root: Path) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        self._root = os.open(root, _FOLDER & ~os.O_NOFOLLOW)
+        self._nearest = (b"", self._root)
+
+    def close(self) -> None:
+        """Let go of the folder. Idempotent."""
+        self._forget_nearest()
+        if self._root >= 0:
+            os.close(self._root)
+        self._root = -1
+        self._nearest = (b"", -1)
+
+    def make_folder(self, entry: Entry) -> None:
+        """Make a folder, or keep the one that is there. ``finish_folder`` gives it its mode."""
+        folder, name = self._parent(entry.path)
+        if not _is_folder(folder, name):
+            _remove(folder, name)
+            os.mkdir(name, _PRIVATE, dir_fd=folder)
+            return
+        # For the time that its content is written; not every user may write into what he owns.
+        mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        if mode & _PRIVATE != _PRIVATE:
+            os.chmod(name, posix.S_IMODE(mode) | _PRIVATE, dir_fd=folder)
+
+    def finish_folder(self, entry: Entry) -> None:
+        """Give a folder its attributes, mode and time: after its content, which would change the time again."""
+        folder, name = self._parent(entry.path)
+        descriptor = os.open(name, _FOLDER, dir_fd=folder)
+        try:
+            _dress(descriptor, entry)
+        finally:
+            os.close(descriptor)
+
+    def make_special(self, entry: Entry) -> None:
+        """Make a symlink, device or FIFO."""
+        folder, name = self._parent(entry.path)
+        draft = _draft()
+        if entry.is_symlink:
+            os.symlink(entry.linkname, draft, dir_fd=folder)
+        else:
+            device = os.makedev(entry.major, entry.minor)
+            os.mknod(draft, modes.to_posix(entry.mode), device, dir_fd=folder)
+        try:
+            if not entry.is_symlink:
+                os.chmod(draft, modes.permissions(entry.mode), dir_fd=folder)
+            os.utime(draft, ns=(entry.mtime, entry.mtime), dir_fd=folder, follow_symlinks=False)
+            _place(folder, draft, name)
+        except OSError:
+            _remove(folder, draft)
+            raise
+
+    def make_link(self, entry: Entry) -> None:
+        """Make a hardlink to a file that was written before."""
+        source_folder, source = self._parent(entry.linkname)
+        source_folder = os.dup(source_folder)
+        try:
+            folder, name = self._parent(entry.path)
+            draft = _draft()
+            os.link(source, draft, src_dir_fd=source_folder, dst_dir_fd=folder, follow_symlinks=False)
+            _place(folder, draft, name)
+        finally:
+            os.close(source_folder)
+
+    def open(self, entry: Entry) -> Draft:
+        """Begin a regular file."""
+        folder, name = self._parent(entry.path)
+        return Draft(os.dup(folder), name, entry)
+
+    def _parent(self, path: bytes) -> tuple[int, bytes]:
+        """Return a descriptor of the folder that ``path`` is in, good until the next call, and the name in it."""
+        parent, _, name = path.rpartition(b"/")
+        if self._nearest[0] != parent:
+            self._forget_nearest()
+            descriptor = self._root
+            for part in parent.split(b"/") if parent else ():
+                below = os.open(part, _FOLDER, dir_fd=descriptor)
+                if descriptor != self._root:
+                    os.close(descriptor)
+                descriptor = below
+            self._nearest = (parent, descriptor)
+        return self._nearest[1], name
+
+    def _forget_nearest(self) -> None:
+        if self._nearest[1] != self._root:
+            os.close(self._nearest[1])
+        self._nearest = (b"", self._root)
+
+
+class Draft:
+    """A regular file while it is being written."""
+
+    def __init__(self, folder: int, name: bytes, entry: Entry) -> None:
+        self._folder = folder
+        self._name = name
+        self._entry = entry
+        self._draft = _draft()
+        self.size = 0
+        try:
+            self._descriptor = os.open(self._draft, _NEW_FILE, 0o600, dir_fd=folder)
+        except OSError:
+            os.close(folder)
+            raise
+
+    def write(self, content: bytes) -> None:
+        """Append ``content``."""
+        self.size += len(content)
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
+
+    def finish(self) -> None:
+        """Give the file its attributes and put it in its place."""
+        try:
+            _dress(self._descriptor, self._entry)
+            _place(self._folder, self._draft, self._name)
+        except OSError:
+            self.discard()
+            raise
+        self._close()
+
+    def discard(self) -> None:
+        """Remove what was written so far."""
+        with suppress(FileNotFoundError):
+            os.unlink(self._draft, dir_fd=self._folder)
+        self._close()
+
+    def _close(self) -> None:
+        os.close(self._descriptor)
+        os.close(self._folder)
+
+
+def _draft() -> bytes:
+    return b".tmp." + secrets.token_hex(8).encode("ascii")
+
+
+def _dress(descriptor: int, entry: Entry) -> None:
+    for name, value in (entry.xattrs or {}).items():
+        # Not every file system takes them, nor every user; fsutil passes over that as well.
+        with suppress(OSError):
+            os.setxattr(descriptor, name, value)
+    os.fchmod(descriptor, modes.permissions(entry.mode))
+    os.utime(descriptor, ns=(entry.mtime, entry.mtime))
+
+
+def _place(folder: int, draft: bytes, name: bytes) -> None:
+    if _is_folder(folder, name):
+        _remove(folder, name)
+    os.rename(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def _is_folder(folder: int, name: bytes) -> bool:
+    try:
+        return posix.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _remove(folder: int, name: bytes) -> None:
+    if _is_folder(folder, name):
+        shutil.rmtree(name, dir_fd=folder)
+        return
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)

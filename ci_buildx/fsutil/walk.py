@@ -1,0 +1,157 @@
+"""The entries of a folder, in the order and with the fields in which buildx sends them.
+
+Source: fsutil (as BuildKit 0.34.2 pins it): ``fs.go`` (the walk), ``stat.go`` and ``stat_unix.go`` (the fields),
+``hardlinks.go`` (the first path *sent* is the one that others link to), ``filter.go`` (see ``selection``);
+buildx 0.38.2, ``build/build.go`` (owners are zeroed).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat as posix
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ci_buildx.fsutil import modes
+from ci_buildx.fsutil.entry import Entry, absolute
+from ci_buildx.fsutil.selection import EVERYTHING, Selection, State
+
+#: Left out by fsutil: what macOS hangs on files has no meaning anywhere else.
+_APPLE = "com.apple."
+_VANISHED = (errno.ENOENT, errno.ENOTDIR)
+
+
+def walk(
+    root: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = (), follow: Sequence[str] = ()
+) -> Iterator[Entry]:
+    """Yield what lies below ``root``: depth first, each folder before its content, names in order of their bytes.
+
+    ``include`` and ``exclude`` are patterns as ``patterns`` describes them; ``follow`` are include patterns whose
+    symlinks are resolved (see ``followpaths``). A folder above a match is yielded before the first match in it.
+
+    Raises, possibly while iterating: OSError whose ``filename`` is relative to ``root``; PatternError.
+    """
+    top = os.fsencode(os.path.realpath(root))
+    if not os.path.isdir(top):  # noqa: PTH112 - bytes
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(root))
+    selection = Selection.make(top, include=include, exclude=exclude, follow=follow)
+    return _Walk(top, selection).entries()
+
+
+class _Folder:
+    """A folder that is being walked; ``waiting`` is its entry until it is known that it must be sent."""
+
+    __slots__ = ("names", "prefix", "state", "waiting")
+
+    def __init__(self, prefix: bytes, names: list[bytes], state: State, waiting: Entry | None) -> None:
+        self.prefix = prefix
+        self.names = names
+        self.state = state
+        self.waiting = waiting
+
+
+class _Walk:
+    def __init__(self, top: bytes, selection: Selection) -> None:
+        self._top = top
+        self._selection = selection
+        self._first_paths: dict[tuple[int, int], bytes] = {}
+
+    def entries(self) -> Iterator[Entry]:
+        selection = self._selection
+        judged = selection is not EVERYTHING
+        stack = [_Folder(b"", self._names(b"", chosen=True), selection.start, None)]
+        while stack:
+            folder = stack[-1]
+            if not folder.names:
+                stack.pop()
+                continue
+            path = folder.prefix + folder.names.pop()
+            chosen, deeper, state = selection.judge(path, folder.state) if judged else _ALL
+            if not (chosen or deeper):
+                continue
+            try:
+                status = os.lstat(absolute(self._top, path))
+                is_folder = posix.S_ISDIR(status.st_mode)
+                if not (chosen or is_folder):
+                    continue
+                entry = self._entry(path, status)
+            except OSError as error:
+                if error.errno in _VANISHED:
+                    continue
+                raise _relative(error, path) from error
+            if chosen:
+                yield from _waiting(stack)
+                yield entry
+            if is_folder and deeper:
+                names = self._names(path, chosen=chosen)
+                stack.append(_Folder(path + b"/", names, state, None if chosen else entry))
+
+    def _names(self, path: bytes, *, chosen: bool) -> list[bytes]:
+        # Names only, no os.DirEntry: these take four times the memory, and folders can be large.
+        try:
+            names = os.listdir(absolute(self._top, path) if path else self._top)  # noqa: PTH208 - bytes
+        except OSError as error:
+            if path and (error.errno in _VANISHED or (not chosen and error.errno == errno.EACCES)):
+                return []
+            raise _relative(error, path) from error
+        names.sort(reverse=True)
+        return names
+
+    def _entry(self, path: bytes, status: os.stat_result) -> Entry:
+        mode = status.st_mode
+        entry = Entry(path, modes.from_posix(mode), 0, status.st_mtime_ns)
+        where = absolute(self._top, path)
+        if not posix.S_ISDIR(mode):
+            entry.size = status.st_size
+            if status.st_rdev:
+                entry.major, entry.minor = _device(status.st_rdev)
+            if posix.S_ISLNK(mode):
+                entry.linkname = os.readlink(where)  # noqa: PTH115 - bytes
+            elif status.st_nlink > 1:
+                entry.linkname = self._first_path(status, path)
+        entry.xattrs = _attributes(where)
+        return entry
+
+    def _first_path(self, status: os.stat_result, path: bytes) -> bytes:
+        first = self._first_paths.setdefault((status.st_dev, status.st_ino), path)
+        return b"" if first is path else first
+
+
+_ALL: tuple[bool, bool, State] = (True, True, None)
+
+
+def _waiting(stack: list[_Folder]) -> Iterator[Entry]:
+    for folder in stack:
+        if folder.waiting is not None:
+            yield folder.waiting
+            folder.waiting = None
+
+
+def _attributes(where: bytes) -> dict[bytes, bytes] | None:
+    """Return all extended attributes that can be read, None where there are none (fsutil ``stat_unix.go``)."""
+    try:
+        names = os.listxattr(where, follow_symlinks=False)
+    except OSError as error:
+        if error.errno == errno.ENOTSUP:
+            return None
+        raise
+    if not names:
+        return None
+    found = {}
+    for name in names:
+        if not name.startswith(_APPLE):
+            try:
+                found[os.fsencode(name)] = os.getxattr(where, name, follow_symlinks=False)
+            except OSError:
+                continue
+    return found or None
+
+
+def _device(number: int) -> tuple[int, int]:
+    """Return major and minor as fsutil computes them (``stat_unix.go``)."""
+    return number >> 8 & 0xFFF, number & 0xFF | number >> 12 & 0xFFF00
+
+
+def _relative(error: OSError, path: bytes) -> OSError:
+    return OSError(error.errno, error.strerror, path or b".")

@@ -1,0 +1,163 @@
+"""The Kubernetes API as the rest of the project sees it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ci_buildx.errors import KubeError, Unauthorized
+from ci_buildx.kube.config import Cluster
+from ci_buildx.kube.exchange import CALL_TIMEOUT, DIAL_TIMEOUT, Call, Exchange, pairs
+from ci_buildx.kube.http1 import MalformedResponse
+from ci_buildx.kube.retry import Retry
+from ci_buildx.kube.stream import WebSocket
+from ci_buildx.kube.unreachable import explain
+from ci_buildx.kube.upgrade import upgrade
+from ci_buildx.kube.watch import Watch, WatchEvent
+
+if TYPE_CHECKING:
+    import kubernetes.client
+
+_PAGE = 500
+_PATCHES = {
+    "merge": "application/merge-patch+json",
+    "strategic": "application/strategic-merge-patch+json",
+    "json": "application/json-patch+json",
+}
+
+
+class KubeClient:
+    """Calls to one cluster's API server; thread-safe, keeps its connections open between calls.
+
+    Every method raises the KubeError tree. Calls are tried again after 429, 5xx and broken connections, with growing
+    jittered pauses, where doing so is safe: an object with a fixed name that "already exists" at the second try
+    counts as made by the first.
+    """
+
+    def __init__(self, cluster: Cluster, *, retry: Retry | None = None) -> None:
+        self._cluster = cluster
+        self._retry = retry or Retry()
+        self._exchange = Exchange(cluster, self._retry)
+        self._version: tuple[int, int] | None = None
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of the context, "default" if it has none."""
+        return self._cluster.namespace
+
+    @property
+    def server_time(self) -> float | None:
+        """The server's clock at its last answer, in epoch seconds; None before the first."""
+        from calendar import timegm
+
+        try:
+            return float(timegm(time.strptime(self._exchange.date, "%a, %d %b %Y %H:%M:%S GMT")))
+        except ValueError:
+            return None
+
+    def get(self, path: str, **query: Any) -> dict[str, Any]:
+        """Read ``path`` (``/api/v1/…``)."""
+        return self._exchange.call(Call(method="GET", path=path, query=pairs(query)))
+
+    def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Post ``body`` to a collection."""
+        metadata = body.get("metadata") or {}
+        # Reviews have no name and leave no trace; with generateName each try would make another object.
+        repeatable = "name" in metadata or "generateName" not in metadata
+        return self._exchange.call(
+            Call(method="POST", path=path, body=json.dumps(body).encode(), repeatable=repeatable)
+        )
+
+    def patch(self, path: str, body: Any, *, kind: str = "merge") -> dict[str, Any]:
+        """Patch an object; ``kind`` is ``merge``, ``strategic`` or ``json`` (which is not repeated)."""
+        return self._exchange.call(
+            Call(
+                method="PATCH",
+                path=path,
+                body=json.dumps(body).encode(),
+                content_type=_PATCHES[kind],
+                repeatable=kind != "json",
+            )
+        )
+
+    def delete(self, path: str, *, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Delete an object or collection; ``body`` holds DeleteOptions."""
+        encoded = json.dumps(body).encode() if body else b""
+        return self._exchange.call(Call(method="DELETE", path=path, body=encoded))
+
+    def list(self, path: str, **query: Any) -> dict[str, Any]:
+        """Read a whole collection, page by page; ``items`` holds all of it."""
+        whole = self.get(path, limit=_PAGE, **query)
+        items = whole.setdefault("items", None) or []
+        page = whole
+        while token := (page.get("metadata") or {}).get("continue"):
+            try:
+                page = self.get(path, limit=_PAGE, **{**query, "continue": token})
+            except KubeError as failure:
+                if failure.status != 410:
+                    raise
+                return self.get(path, **query)
+            items += page.get("items") or []
+        whole["items"] = items
+        return whole
+
+    def watch(
+        self,
+        path: str,
+        *,
+        resource_version: str = "",
+        deadline: float,
+        stop: threading.Event | None = None,
+        **query: Any,
+    ) -> Iterator[WatchEvent]:
+        """The changes of a collection, see :class:`ci_buildx.kube.watch.Watch`. ``deadline`` is a time.monotonic()."""
+        watch = Watch(self._exchange, self._retry, path, query, deadline=deadline, stop=stop or threading.Event())
+        return watch.events(resource_version)
+
+    def websocket(self, path: str, query: Sequence[tuple[str, str]], protocols: Sequence[str]) -> WebSocket:
+        """A connected, non-blocking WebSocket that speaks one of ``protocols``, the first one preferred."""
+        target = self._exchange.target(path, query)
+        try:
+            return self._upgraded(target, protocols)
+        except Unauthorized:
+            if not self._exchange.renew():
+                raise
+        return self._upgraded(target, protocols)
+
+    def server_version(self) -> tuple[int, int]:
+        """Major and minor version of the API server."""
+        if self._version is None:
+            answer = self.get("/version")
+            major, minor = (_leading_number(str(answer.get(part) or "")) for part in ("major", "minor"))
+            self._version = (major, minor)
+        return self._version
+
+    def official(self) -> kubernetes.client.ApiClient:
+        """The official package's client with the same credentials, for what is off the hot path: it imports slowly."""
+        from ci_buildx.kube.official import api_client
+
+        return api_client(self._cluster, self._exchange.dialer)
+
+    def close(self) -> None:
+        """Close the connections and end running watches. WebSockets are their users' own."""
+        self._exchange.close()
+
+    def _upgraded(self, target: str, protocols: Sequence[str]) -> WebSocket:
+        headers = self._exchange.headers()
+        stream = self._exchange.dialer.open(DIAL_TIMEOUT)
+        try:
+            return upgrade(stream, target, headers, protocols, CALL_TIMEOUT)
+        except BaseException as cause:
+            stream.close()
+            if isinstance(cause, (OSError, MalformedResponse)):
+                raise explain(cause, self._cluster) from cause
+            raise
+
+
+def _leading_number(text: str) -> int:
+    """Providers write minor versions such as ``29+``."""
+    digits = text[: len(text) - len(text.lstrip("0123456789"))]
+    return int(digits or 0)

@@ -1,0 +1,50 @@
+"""The official ``kubernetes`` package on our credentials, connections and trust."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ci_buildx.kube.config import Cluster
+from ci_buildx.kube.dial import Dialer
+
+if TYPE_CHECKING:
+    import kubernetes.client
+    import urllib3
+
+
+def api_client(cluster: Cluster, dialer: Dialer) -> kubernetes.client.ApiClient:
+    """An ApiClient for ``cluster``; its token is fetched anew for each call."""
+    from kubernetes.client import ApiClient, Configuration
+
+    configuration = Configuration(host=cluster.server)
+
+    def renew(target: Configuration) -> None:
+        target.api_key.update({name.lower(): value for name, value in cluster.credentials.headers().items()})
+
+    renew(configuration)
+    configuration.refresh_api_key_hook = renew
+    client = ApiClient(configuration)
+    for name, value in cluster.identity_headers.items():
+        client.set_default_header(name, value)
+    client.rest_client.pool_manager = _pool(cluster, dialer)
+    return client
+
+
+def _pool(cluster: Cluster, dialer: Dialer) -> urllib3.PoolManager:
+    """The package takes certificates as files only; urllib3 takes our SSL context."""
+    import urllib3
+
+    arguments: dict[str, Any] = {}
+    if cluster.secure:
+        arguments["ssl_context"] = dialer.context()
+        if not cluster.tls.verify:
+            arguments |= {"cert_reqs": "CERT_NONE", "assert_hostname": False}
+        elif cluster.tls.server_name:
+            arguments |= {"server_hostname": cluster.tls.server_name, "assert_hostname": cluster.tls.server_name}
+    proxy = cluster.proxy
+    if proxy is None:
+        return urllib3.PoolManager(**arguments)
+    host = f"[{proxy.host}]" if ":" in proxy.host else proxy.host
+    headers = {"proxy-authorization": proxy.authorization.reveal_text()} if proxy.authorization else None
+    url = f"{'https' if proxy.secure else 'http'}://{host}:{proxy.port}"
+    return urllib3.ProxyManager(url, proxy_headers=headers, **arguments)

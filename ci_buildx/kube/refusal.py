@@ -1,0 +1,103 @@
+"""From what the API server answers to the KubeError that says what is wrong and what to do.
+
+The shape of a refusal is metav1.Status (apimachinery v0.34.2); the wording of a 403 is that of apiserver v0.34.2,
+``pkg/endpoints/handlers/responsewriters/errors.go``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ci_buildx.errors import Conflict, Forbidden, Invalid, KubeError, NotFound, Throttled, Unauthorized
+
+_LIMIT = 600
+"""Characters of the server's own words that are worth a line."""
+
+_DENIED = re.compile(
+    r'User "(?P<user>[^"]*)" cannot (?P<verb>\S+) '
+    r'(?:resource "(?P<resource>[^"]*)" in API group "(?P<group>[^"]*)" '
+    r'(?:in the namespace "(?P<namespace>[^"]*)"|at the cluster scope)|path "(?P<path>[^"]*)")'
+    r"(?:: (?P<why>.*))?",
+    re.DOTALL,
+)
+
+_STREAMED = ("pods/exec", "pods/portforward", "pods/attach")
+
+
+def refusal(status: int, body: bytes, asked: str) -> KubeError:
+    """The error for an HTTP ``status`` with ``body``; ``asked`` (``GET /api/…``) stands in for a missing message."""
+    answer = _status(body)
+    message = shorten(str(answer.get("message") or "")) or f"{asked}: status {status}: {_first_line(body)}"
+    return from_status({**answer, "code": status, "message": message})
+
+
+def from_status(answer: Mapping[str, Any]) -> KubeError:
+    """The error for a metav1.Status, as a body or inside a watch."""
+    status, reason = int(answer.get("code") or 0), str(answer.get("reason") or "")
+    message = str(answer.get("message") or reason or "unknown error")
+    if status == 401:
+        return Unauthorized(f"the API server does not accept the credentials: {message}", status=401, reason=reason)
+    if status == 403:
+        return _forbidden(message, reason)
+    if status == 404:
+        return NotFound(message, status=404, reason=reason)
+    if status == 409:
+        return Conflict(message, status=409, reason=reason)
+    if status == 422:
+        return Invalid(_causes(answer) or message, status=422, reason=reason)
+    if status == 429 or status >= 500:
+        return Throttled(f"the API server failed ({status}): {message}", status=status, reason=reason)
+    return KubeError(message, status=status, reason=reason)
+
+
+def shorten(text: str) -> str:
+    """The server's words on one line, cut where they get too long."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LIMIT else f"{line[:_LIMIT]}…"
+
+
+def _forbidden(message: str, reason: str) -> Forbidden:
+    """Says who lacks which verb on what; admission's refusals (quota, PodSecurity) speak for themselves."""
+    found = _DENIED.search(message)
+    if found is None:
+        return Forbidden(message, status=403, reason=reason)
+    user, verb = found["user"] or "system:anonymous", found["verb"]
+    if found["path"] is not None:
+        return Forbidden(f'user "{user}" may not {verb} {found["path"]}', status=403, reason=reason)
+    resource = f"{found['resource']}.{found['group']}" if found["group"] else found["resource"]
+    where = f'in namespace "{found["namespace"]}"' if found["namespace"] else "in the whole cluster"
+    role = "Role" if found["namespace"] else "ClusterRole"
+    fix = f'bind a {role} with the verb "{verb}" on {resource} to that user'
+    if resource in _STREAMED:
+        fix = (
+            f'bind a {role} with the verbs "get" and "create" on {resource} to that user '
+            "(servers up to 1.34 ask for get, from 1.35 for create)"
+        )
+    why = f" ({found['why']})" if found["why"] else ""
+    return Forbidden(f'user "{user}" may not {verb} {resource} {where}{why}', status=403, reason=reason, fix=fix)
+
+
+def _causes(answer: Mapping[str, Any]) -> str:
+    details = answer.get("details") or {}
+    causes = [f"{cause.get('field', '')}: {cause.get('message', '')}" for cause in details.get("causes") or ()]
+    if not causes:
+        return ""
+    return shorten(f'{details.get("kind", "object")} "{details.get("name", "")}" is invalid: {"; ".join(causes)}')
+
+
+def _status(body: bytes) -> dict[str, Any]:
+    """The body as a Status; empty if it is something else (a proxy's page, plain text)."""
+    import json
+
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) and answer.get("kind") == "Status" else {}
+
+
+def _first_line(body: bytes) -> str:
+    lines = body.decode(errors="replace").strip().splitlines()
+    return shorten(lines[0]) if lines else "no reason given"

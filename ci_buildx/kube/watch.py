@@ -1,0 +1,179 @@
+"""Watching a collection: survives closed and broken connections, bookmarks and the 410 that asks for a new list.
+
+Source: the API conventions on efficient detection of changes; an ERROR event's object is a metav1.Status, a BOOKMARK's
+carries nothing but a resource version (apimachinery v0.34.2, ``pkg/watch``).
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from ci_buildx.errors import KubeError, Throttled, Unreachable
+from ci_buildx.kube.exchange import Call, Exchange, pairs
+from ci_buildx.kube.http1 import MalformedResponse
+from ci_buildx.kube.refusal import from_status
+from ci_buildx.kube.retry import Retry
+from ci_buildx.kube.unreachable import explain
+
+_GONE = 410
+_TICK = 0.1
+"""Seconds between two looks at the stop event."""
+_LONGEST = 290
+"""Seconds one connection is asked to last: below the five minutes after which many load balancers cut."""
+_LINE_LIMIT = 64 << 20
+
+
+class Change(StrEnum):
+    """What happened to an object."""
+
+    ADDED = "ADDED"
+    MODIFIED = "MODIFIED"
+    DELETED = "DELETED"
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """One change; ``object`` is the object after it (before it, if it was deleted)."""
+
+    type: Change
+    object: dict[str, Any]
+
+
+class Watch:
+    """One watch of ``path``. ``deadline`` is a time.monotonic() value; ``stop`` ends the watch early."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        retry: Retry,
+        path: str,
+        query: dict[str, Any],
+        *,
+        deadline: float,
+        stop: threading.Event,
+    ) -> None:
+        self._exchange = exchange
+        self._retry = retry
+        self._path = path
+        self._query = query
+        self._deadline = deadline
+        self._stop = stop
+        self._failures = 0
+        self._known: dict[str, dict[str, Any]] = {}
+        self._version = ""
+
+    def events(self, version: str) -> Iterator[WatchEvent]:
+        """The changes since ``version``; from "" on, first everything that is there, as ADDED.
+
+        Ends at the deadline or on ``stop``. Raises KubeError when the API server refuses for good, and at the
+        deadline when it could not be reached to the end.
+        """
+        self._version = version
+        failure: KubeError | None = None
+        while not self._over():
+            try:
+                if not self._version:
+                    yield from self._relist()
+                yield from self._follow()
+                failure = None
+                self._rest()
+            except KubeError as caught:
+                if caught.status == _GONE:
+                    self._version = ""
+                elif not isinstance(caught, (Throttled, Unreachable)):
+                    raise
+                failure = caught
+                self._rest()
+                self._failures += 1
+        if failure is not None and self._failures > 1 and not self._stop.is_set():
+            raise failure
+
+    def _rest(self) -> None:
+        """A pause between connections, so that a server that closes each at once is not hammered."""
+        left = max(self._deadline - time.monotonic(), 0.0)
+        self._stop.wait(min(self._retry.pause(self._failures), left))
+
+    def _over(self) -> bool:
+        return self._stop.is_set() or self._exchange.closed or time.monotonic() >= self._deadline
+
+    def _relist(self) -> Iterator[WatchEvent]:
+        """List anew; objects that are known come as MODIFIED if they changed, and vanished ones as DELETED."""
+        listed = self._exchange.call(Call(method="GET", path=self._path, query=pairs(self._query)))
+        before, self._known = self._known, {_identity(item): item for item in listed.get("items") or ()}
+        for identity, item in before.items():
+            if identity not in self._known:
+                yield WatchEvent(Change.DELETED, item)
+        for identity, item in self._known.items():
+            if identity not in before:
+                yield WatchEvent(Change.ADDED, item)
+            elif _version(before[identity]) != _version(item):
+                yield WatchEvent(Change.MODIFIED, item)
+        self._version = _version(listed) or "0"
+
+    def _follow(self) -> Iterator[WatchEvent]:
+        """The events of one connection, until the server closes it."""
+        for line in self._lines():
+            try:
+                event = json.loads(line)
+                kind, item = event["type"], event["object"]
+            except (ValueError, KeyError, TypeError) as cause:
+                raise Unreachable(f"malformed event in the watch of {self._path}") from cause
+            if kind == "ERROR":
+                raise from_status(item)
+            self._version = _version(item) or self._version
+            self._failures = 0
+            if kind in (Change.ADDED, Change.MODIFIED, Change.DELETED):
+                yield self._noted(Change(kind), item)
+
+    def _noted(self, change: Change, item: dict[str, Any]) -> WatchEvent:
+        if change is Change.DELETED:
+            self._known.pop(_identity(item), None)
+        else:
+            self._known[_identity(item)] = item
+        return WatchEvent(change, item)
+
+    def _lines(self) -> Iterator[bytes]:
+        seconds = max(1, min(_LONGEST, int(self._deadline - time.monotonic()) + 1))
+        query = {
+            **self._query,
+            "watch": True,
+            "allowWatchBookmarks": True,
+            "resourceVersion": self._version,
+            "timeoutSeconds": seconds,
+        }
+        connection, response, kept = self._exchange.stream(
+            Call(method="GET", path=self._path, query=pairs(query)), min(self._deadline, time.monotonic() + 30.0)
+        )
+        buffer = bytearray(kept)
+        try:
+            while not self._over():
+                *lines, rest = buffer.split(b"\n")
+                buffer = bytearray(rest)
+                yield from (bytes(line) for line in lines if line)
+                if response.finished:
+                    return
+                if len(buffer) > _LINE_LIMIT:
+                    raise Unreachable(f"an event in the watch of {self._path} has no end")
+                try:
+                    buffer += connection.receive(response, min(self._deadline, time.monotonic() + _TICK))
+                except TimeoutError:
+                    continue
+        except (OSError, MalformedResponse) as cause:
+            raise explain(cause, self._exchange.cluster) from cause
+        finally:
+            self._exchange.end(connection)
+
+
+def _identity(item: dict[str, Any]) -> str:
+    metadata = item.get("metadata") or {}
+    return str(metadata.get("uid") or f"{metadata.get('namespace', '')}/{metadata.get('name', '')}")
+
+
+def _version(item: dict[str, Any]) -> str:
+    return str((item.get("metadata") or {}).get("resourceVersion") or "")

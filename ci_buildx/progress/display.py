@@ -1,0 +1,189 @@
+"""The display of one build: status streams of all nodes and our own phases go in, one of four modes draws them."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from types import TracebackType
+from typing import Self, TextIO, assert_never
+
+from ci_buildx.errors import InputError, Interrupted, SolveError
+from ci_buildx.model.status import StatusUpdate, Vertex, VertexLog
+from ci_buildx.progress.graph import Graph
+from ci_buildx.progress.outlet import Outlet
+from ci_buildx.progress.plain import Plain
+from ci_buildx.progress.quiet import Quiet
+from ci_buildx.progress.rawjson import RawJson
+from ci_buildx.progress.renderer import Renderer, Update
+from ci_buildx.progress.summary import Summary, summarize
+from ci_buildx.progress.text import CANCELED, prefixed
+from ci_buildx.settings.values import Progress
+
+Clock = Callable[[], float]
+"""Seconds since the epoch."""
+
+
+class Phase:
+    """A running phase of our own; leaving the context ends it, with an error if one passes through."""
+
+    def __init__(self, display: Display, name: str) -> None:
+        self._display = display
+        self._vertex = Vertex(digest=f"sha256:{os.urandom(32).hex()}", name=name, started=display.clock())
+        self._display.update(StatusUpdate(vertexes=(self._vertex,)))
+
+    def say(self, text: str) -> None:
+        """Add a line of output."""
+        log = VertexLog(vertex=self._vertex.digest, timestamp=self._display.clock(), data=text.encode() + b"\n")
+        self._display.update(StatusUpdate(logs=(log,)))
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End it; a second call changes nothing."""
+        if self._vertex.completed is not None:
+            return
+        text = "" if error is None else _said(error)
+        self._vertex = replace(self._vertex, completed=self._display.clock(), error=text)
+        self._display.update(StatusUpdate(vertexes=(self._vertex,)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end(error)
+
+
+class Display:
+    """Thread-safe: several nodes report at once. A stream that breaks silences the display and never ends the build."""
+
+    def __init__(self, renderer: Renderer, graph: Graph, *, clock: Clock) -> None:
+        self.clock = clock
+        self._renderer = renderer
+        self._graph = graph
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._ticker: threading.Thread | None = None
+
+    def update(self, status: StatusUpdate, node: str = "") -> None:
+        """Take in one message of the status stream of ``node`` ("" where there is one node, and for our phases)."""
+        status = _named(status, node)
+        with self._lock:
+            now = self.clock()
+            changes = self._graph.update(status, node=node, now=now)
+            self._renderer.take(Update(status=status, changes=changes, now=now))
+            self._start_ticker()
+
+    def phase(self, name: str, detail: str = "") -> Phase:
+        """Begin a phase of our own, shown as the step ``[internal] name`` with ``detail`` as its first output.
+
+        Used as a context manager it ends with the block; otherwise call ``end``.
+        """
+        phase = Phase(self, f"[internal] {name}")
+        if detail:
+            phase.say(detail)
+        return phase
+
+    def note(self, name: str, text: str) -> None:
+        """Show a fact of our own: a phase that ends at once."""
+        self.phase(name, text).end()
+
+    def warn(self, text: str) -> None:
+        """Show a warning of our own."""
+        with self._lock:
+            self._renderer.refresh(self.clock())
+            self._renderer.warn(text)
+
+    def summary(self) -> Summary:
+        """What the build has come to so far."""
+        with self._lock:
+            return summarize(self._graph, now=self.clock())
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Draw the last state, the output of failed steps and the excerpt of the Dockerfile; later calls do nothing.
+
+        The final ``ERROR:`` line is not written here.
+        """
+        with self._lock:
+            if self._closing.is_set():
+                return
+            self._closing.set()
+            excerpt = error.excerpt if isinstance(error, SolveError) else ""
+            self._renderer.close(self._graph, self.clock(), excerpt=excerpt)
+        if self._ticker is not None:
+            self._ticker.join()
+
+    def _start_ticker(self) -> None:
+        if self._renderer.period is not None and self._ticker is None and not self._closing.is_set():
+            self._ticker = threading.Thread(target=self._tick, args=(self._renderer.period,), daemon=True)
+            self._ticker.start()
+
+    def _tick(self, period: float) -> None:
+        while not self._closing.wait(period):
+            with self._lock:
+                if not self._closing.is_set():
+                    self._renderer.refresh(self.clock())
+
+
+def open(  # noqa: A001 - the module's name says what is opened
+    mode: Progress, stream: TextIO, *, env: Mapping[str, str], description: str = "", clock: Clock = time.time
+) -> Display:
+    """Open the display of a build on ``stream``.
+
+    ``description`` names the builder. InputError if ``mode`` wants a terminal and ``stream`` is none.
+    """
+    graph = Graph()
+    return Display(_renderer(mode, stream, graph, env=env, description=description), graph, clock=clock)
+
+
+def _renderer(mode: Progress, stream: TextIO, graph: Graph, *, env: Mapping[str, str], description: str) -> Renderer:
+    match mode:
+        case Progress.AUTO:
+            fitting = Progress.TTY if stream.isatty() and env.get("TERM") != "dumb" else Progress.PLAIN
+            return _renderer(fitting, stream, graph, env=env, description=description)
+        case Progress.TTY:
+            if not stream.isatty():
+                raise InputError("the output is not a terminal", source="progress=tty", fix="use plain or auto")
+            from ci_buildx.progress.terminal import Terminal
+
+            return Terminal(Outlet(stream), graph, env=env, size=partial(_size, stream), description=description)
+        case Progress.PLAIN:
+            truncate = env.get("PROGRESS_NO_TRUNC") == "0"
+            return Plain(Outlet(stream), description=description, truncate=truncate)
+        case Progress.RAWJSON:
+            return RawJson(Outlet(stream))
+        case Progress.QUIET:
+            return Quiet(Outlet(stream))
+        case _:
+            assert_never(mode)
+
+
+def _size(stream: TextIO) -> tuple[int, int]:
+    """Columns and rows of a terminal; 80 and 24 where it does not say (a serial line, a terminal that went away)."""
+    try:
+        columns, rows = os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError):
+        return 80, 24
+    return columns or 80, rows or 24
+
+
+def _named(status: StatusUpdate, node: str) -> StatusUpdate:
+    """The message with the node in the names of its steps."""
+    if not node or not status.vertexes:
+        return status
+    return replace(status, vertexes=tuple(_with_node(vertex, node) for vertex in status.vertexes))
+
+
+def _with_node(vertex: Vertex, node: str) -> Vertex:
+    group = vertex.group and replace(vertex.group, name=prefixed(node, vertex.group.name))
+    return replace(vertex, name=prefixed(node, vertex.name), group=group)
+
+
+def _said(error: BaseException) -> str:
+    """What a phase shows of what ended it: one line, no more than the final message says."""
+    if isinstance(error, Interrupted):
+        return CANCELED
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,34 @@
+"""Where a display writes to: a stream that may break, or cannot hold every character."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+
+class Outlet:
+    """Writes whole pieces of text to ``stream``; once it is broken nothing is written any more.
+
+    A reader that went away (``| head``) must not fail the build.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._broken = False
+
+    def write(self, text: str) -> None:
+        """Write and flush; characters that the stream's encoding lacks are written as escapes."""
+        if self._broken or self._stream.closed:
+            return
+        try:
+            self._stream.write(self._encodable(text))
+            self._stream.flush()
+        except OSError:
+            self._broken = True
+
+    def _encodable(self, text: str) -> str:
+        encoding = self._stream.encoding or "utf-8"
+        try:
+            text.encode(encoding)
+        except UnicodeEncodeError:
+            return text.encode(encoding, "backslashreplace").decode(encoding)
+        return text

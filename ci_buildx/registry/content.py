@@ -1,0 +1,171 @@
+"""Manifests and indexes as registries store them. Pure; everything that was read is checked before it is used.
+
+Forms are those of the OCI image specification 1.1 (``manifest.md``, ``image-index.md``) and of Docker's
+"image manifest version 2, schema 2". Descriptors stay JSON objects, so that nothing of them gets lost in a merge.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ci_buildx.errors import RegistryError
+from ci_buildx.model.platform import Platform
+
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+INDEXES = frozenset({OCI_INDEX, DOCKER_LIST})
+MANIFESTS = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
+ACCEPTED = ", ".join((OCI_INDEX, DOCKER_LIST, OCI_MANIFEST, DOCKER_MANIFEST))
+
+LARGEST_MANIFEST = 4 << 20
+"""Bytes; registries refuse larger ones (distribution 2.8, ``registry/handlers/manifests.go``)."""
+LARGEST_CONFIG = 8 << 20
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+_MOST_ENTRIES = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Descriptor:
+    """What names content: its media type, digest and size (bytes)."""
+
+    media_type: str
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A manifest or index: its bytes, what names them, and what they say."""
+
+    descriptor: Descriptor
+    body: bytes
+    fields: Mapping[str, Any]
+
+    @property
+    def is_index(self) -> bool:
+        """Whether it lists manifests."""
+        return self.descriptor.media_type in INDEXES
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        """The descriptors of an index's manifests, as they stand there."""
+        return list(self.fields.get("manifests", ()))
+
+    @property
+    def blobs(self) -> list[dict[str, Any]]:
+        """The descriptors of a manifest's config and layers, as they stand there."""
+        return [self.fields["config"], *self.fields.get("layers", ())] if not self.is_index else []
+
+
+def digest_of(body: bytes) -> str:
+    """The sha256 digest of some content."""
+    return f"sha256:{hashlib.sha256(body).hexdigest()}"
+
+
+def verify(body: bytes, digest: str) -> None:
+    """RegistryError if content is not what its digest names."""
+    algorithm, _, expected = check_digest(digest).partition(":")
+    if hashlib.new(algorithm, body).hexdigest() != expected:
+        raise RegistryError(f"the registry sent something else than {digest}", fix="its storage or a proxy is broken")
+
+
+def check_digest(digest: object) -> str:
+    """The digest if it is one that can be verified, RegistryError otherwise."""
+    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+        raise RegistryError(f"unusable digest {str(digest)[:100]!r}")
+    return digest
+
+
+def parse(body: bytes, content_type: str = "") -> Document:
+    """Read a manifest or index. RegistryError with the reason if it is malformed or of an unknown type."""
+    fields = _object(_loaded(body), "the manifest")
+    media_type = _media_type(fields, content_type.partition(";")[0].strip())
+    if media_type in INDEXES:
+        _check_entries(fields.get("manifests", []))
+    else:
+        _check_descriptor(fields.get("config"))
+        _check_entries(fields.get("layers", []))
+    descriptor = Descriptor(media_type=media_type, digest=digest_of(body), size=len(body))
+    return Document(descriptor=descriptor, body=body, fields=fields)
+
+
+def parse_platform(config: bytes) -> dict[str, str]:
+    """The platform that an image's config names, in the form that an index has. RegistryError if it names none."""
+    fields = _object(_loaded(config), "the image's config")
+    names = ("architecture", "os", "variant", "os.version")
+    platform = {name: fields[name] for name in names if isinstance(fields.get(name), str) and fields[name]}
+    if "os" not in platform or "architecture" not in platform:
+        raise RegistryError("the image's config names no platform")
+    return platform
+
+
+def platform_of(entry: Mapping[str, Any]) -> Platform | None:
+    """The platform of an index's entry, None where it has none or stands for no image (attestations)."""
+    platform = entry.get("platform")
+    if not isinstance(platform, dict):
+        return None
+    parts = [platform.get(name, "") for name in ("os", "architecture", "variant")]
+    if not all(isinstance(part, str) for part in parts) or parts[0] in ("", "unknown"):
+        return None
+    return Platform(*parts)
+
+
+def _loaded(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise RegistryError("the registry sent malformed JSON") from None
+
+
+def _object(value: object, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise RegistryError(f"{what} is no JSON object")
+    return value
+
+
+def _media_type(fields: Mapping[str, Any], announced: str) -> str:
+    """The type that the content names, else the one announced with it; both must agree, and the content with them.
+
+    Content that can be read as index and as manifest deceives one of two readers (CVE-2021-41190).
+    """
+    media_type = fields.get("mediaType") or announced or _guessed(fields)
+    known = INDEXES | MANIFESTS
+    if not isinstance(media_type, str) or media_type not in known:
+        raise RegistryError(f"{str(media_type)[:100]!r} is no image manifest")
+    foreign = {"layers", "config"} if media_type in INDEXES else {"manifests"}
+    if foreign & fields.keys() or (announced in known and announced != media_type):
+        raise RegistryError("the manifest is ambiguous: its type and its content differ")
+    return media_type
+
+
+def _guessed(fields: Mapping[str, Any]) -> str:
+    """OCI content may leave its type out; what it holds tells."""
+    if "manifests" in fields:
+        return OCI_INDEX
+    return OCI_MANIFEST if "config" in fields else ""
+
+
+def _check_entries(entries: object) -> None:
+    if not isinstance(entries, list) or len(entries) > _MOST_ENTRIES:
+        raise RegistryError("the manifest's list of contents is malformed")
+    for entry in entries:
+        _check_descriptor(entry)
+
+
+def _check_descriptor(value: object) -> None:
+    entry = _object(value, "a descriptor")
+    check_digest(entry.get("digest"))
+    size, media_type = entry.get("size"), entry.get("mediaType")
+    if not isinstance(size, int) or isinstance(size, bool) or size < 0 or not isinstance(media_type, str):
+        raise RegistryError(f"the descriptor of {entry['digest']} is malformed")
+    annotations = entry.get("annotations") or {}
+    if not isinstance(annotations, dict) or not all(isinstance(value, str) for value in annotations.values()):
+        raise RegistryError(f"the annotations of {entry['digest']} are malformed")

@@ -1,0 +1,73 @@
+"""Logins of registries, from where docker and podman keep them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ci_buildx.errors import InputError
+from ci_buildx.registry import program
+from ci_buildx.registry.dockerconfig import DockerConfig, Login, canonical, parse
+
+_CONTENT = "DOCKER_AUTH_CONFIG"
+_FILE = "REGISTRY_AUTH_FILE"
+_FOLDER = "DOCKER_CONFIG"
+
+
+class CredentialStore:
+    """Looks logins up, each once; thread-safe."""
+
+    def __init__(self, configs: Sequence[DockerConfig], *, env: Mapping[str, str]) -> None:
+        self._configs = configs
+        self._env = env
+        self._lock = threading.Lock()
+        self._known: dict[tuple[str, str], Login | None] = {}
+
+    def lookup(self, host: str, path: str = "") -> Login | None:
+        """The login for a registry's host (with port), or for one of its repositories; None for anonymous access.
+
+        InputError if a credential program is missing, RegistryError if it fails.
+        """
+        key = (canonical(host), path)
+        with self._lock:
+            if key not in self._known:
+                found = (self._ask(config, *key) or config.find(*key) for config in self._configs)
+                self._known[key] = next((login for login in found if login), None)
+            return self._known[key]
+
+    def _ask(self, config: DockerConfig, host: str, path: str) -> Login | None:
+        """What the configured program says; its own entry for a repository goes first."""
+        suffix = config.program(host)
+        if not suffix or (path and config.auths.get((host, path))):
+            return None
+        return program.ask(suffix, host, origin=config.origin, env=self._env)
+
+
+def load(env: Mapping[str, str]) -> CredentialStore:
+    """Read the configurations that the environment names.
+
+    ``DOCKER_AUTH_CONFIG`` (the content itself) goes before ``REGISTRY_AUTH_FILE``, that before ``config.json`` in
+    ``DOCKER_CONFIG`` or ``~/.docker``. InputError if one cannot be read, or if one that was named does not exist.
+    """
+    configs = []
+    if content := env.get(_CONTENT):
+        configs.append(parse(content, _CONTENT))
+    if named := env.get(_FILE):
+        configs.append(_read(Path(named), required=True))
+    folder = env.get(_FOLDER) or str(Path(env.get("HOME") or Path.home()) / ".docker")
+    configs.append(_read(Path(folder) / "config.json", required=False))
+    return CredentialStore(configs, env=env)
+
+
+def _read(path: Path, *, required: bool) -> DockerConfig:
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        if required:
+            raise InputError(f"{path} does not exist", source=_FILE) from None
+        text = ""
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise InputError(f"cannot be read: {reason}", source=str(path)) from error
+    return parse(text, str(path))

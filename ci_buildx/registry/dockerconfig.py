@@ -1,0 +1,147 @@
+"""Docker's ``config.json`` as far as it holds logins. Pure.
+
+Its form is that of docker/cli 29.8.2 (``cli/config/configfile/file.go``, ``cli/config/credentials/file_store.go``);
+keys with a path (``host/group``) are those of containers-auth.json(5).
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from binascii import Error as Base64Error
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ci_buildx.errors import InputError
+from ci_buildx.model.secret import Secret
+
+HUB = "docker.io"
+HUB_KEY = "https://index.docker.io/v1/"
+"""The name under which Docker Hub's login is stored."""
+_HUB_HOSTS = frozenset({HUB, "index.docker.io", "registry-1.docker.io"})
+_API_PATHS = frozenset({"", "v1", "v2"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """Who to be at a registry. With an ``identity_token`` (an OAuth2 refresh token) ``secret`` is empty."""
+
+    username: str
+    secret: Secret
+    identity_token: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DockerConfig:
+    """One file's logins: ``auths`` by host and path, credential programs by host, and one for all other hosts."""
+
+    origin: str
+    auths: Mapping[tuple[str, str], Login]
+    helpers: Mapping[str, str]
+    store: str
+
+    def find(self, host: str, path: str) -> Login | None:
+        """The login of the longest prefix of ``path`` that has one, else the host's, else any of that host."""
+        host = canonical(host)
+        parts = [part for part in path.split("/") if part]
+        for count in range(len(parts), -1, -1):
+            if login := self.auths.get((host, "/".join(parts[:count]))):
+                return login
+        return next((self.auths[key] for key in sorted(self.auths) if key[0] == host), None)
+
+    def program(self, host: str) -> str:
+        """The suffix of the credential program that knows this host, "" if none is named."""
+        return self.helpers.get(canonical(host)) or self.store
+
+
+def parse(text: str, origin: str) -> DockerConfig:
+    """Read a configuration; ``origin`` names the file or variable in errors.
+
+    InputError says what is malformed, never what it holds.
+    """
+    try:
+        document = json.loads(text or "{}")
+    except (ValueError, RecursionError) as error:
+        raise InputError(_fault(error), source=origin, fix="see docker login") from None
+    document = _mapping(document, "the file", origin)
+    auths = _mapping(document.get("auths"), "auths", origin)
+    helpers = _mapping(document.get("credHelpers"), "credHelpers", origin)
+    return DockerConfig(
+        origin=origin,
+        auths=_logins(auths, origin),
+        helpers={
+            canonical(_host_and_path(key)[0]): _text(name, "credHelpers", origin) for key, name in helpers.items()
+        },
+        store=_text(document.get("credsStore"), "credsStore", origin),
+    )
+
+
+def canonical(host: str) -> str:
+    """One name for all hosts of Docker Hub, lower case."""
+    host = host.lower()
+    return HUB if host in _HUB_HOSTS else host
+
+
+def _logins(auths: Mapping[str, Any], origin: str) -> dict[tuple[str, str], Login]:
+    logins = {}
+    for key, entry in auths.items():
+        where = f"auths entry {key!r}"
+        login = _login(_mapping(entry, where, origin), where, origin)
+        if login is not None:
+            host, path = _host_and_path(key)
+            logins[canonical(host), path] = login
+    return logins
+
+
+def _login(entry: Mapping[str, Any], where: str, origin: str) -> Login | None:
+    """A login, None for the empty entry that docker leaves where a credential program knows more."""
+    username = _text(entry.get("username"), where, origin)
+    password = _text(entry.get("password"), where, origin)
+    token = _text(entry.get("identitytoken"), where, origin)
+    if auth := _text(entry.get("auth"), where, origin):
+        username, password = _decoded(auth, where, origin)
+    if token:
+        return Login(username=username, secret=Secret(""), identity_token=Secret(token))
+    return Login(username=username, secret=Secret(password)) if username else None
+
+
+def _decoded(auth: str, where: str, origin: str) -> tuple[str, str]:
+    try:
+        username, colon, password = b64decode(auth, validate=True).decode().partition(":")
+    except (Base64Error, ValueError):
+        username = colon = password = ""
+    if not colon or not username:
+        raise InputError(f"{where}: auth is not base64 of user:password", source=origin, fix="log in again")
+    return username, password.strip("\0")
+
+
+def _host_and_path(key: str) -> tuple[str, str]:
+    """``https://host:port/v1/`` and ``host:port/group`` to host and path; the API's own paths are none."""
+    bare = key.partition("://")[2] or key
+    host, _, path = bare.partition("/")
+    path = path.strip("/")
+    return host, "" if path in _API_PATHS else path
+
+
+def _mapping(value: Any, where: str, origin: str) -> Mapping[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InputError(f"{where} must be a JSON object", source=origin)
+    return value
+
+
+def _text(value: Any, where: str, origin: str) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise InputError(f"{where} must hold text", source=origin)
+    return value
+
+
+def _fault(error: ValueError | RecursionError) -> str:
+    """Where the JSON is malformed, without quoting it."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"malformed JSON at line {error.lineno}, column {error.colno}"
+    return "malformed JSON"

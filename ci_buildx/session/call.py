@@ -1,0 +1,192 @@
+"""One gRPC call that buildkitd makes on us (grpc, ``doc/PROTOCOL-HTTP2.md``), over a stream of the engine."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from urllib.parse import quote_from_bytes
+
+from ci_buildx.errors import KubeBuilderError
+from ci_buildx.protobuf.wire import Buffer
+from ci_buildx.session import hpack
+from ci_buildx.session.frames import ProtocolError
+from ci_buildx.session.http2 import Connection
+from ci_buildx.session.status import Status
+from ci_buildx.session.stream import Producer, Stream
+
+LARGEST_MESSAGE = 16 << 20
+"""What BuildKit 0.34.2 sends at most (containerd ``defaults.DefaultMaxSendMsgSize``)."""
+
+_PREFIX = 5
+_RESPONSE = hpack.encode([(b":status", b"200"), (b"content-type", b"application/grpc")])
+_READABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+
+
+class Call:
+    """``path`` is ``/service/Method``; ``metadata`` maps lower-case names to their values in order.
+
+    The service sets ``on_message`` (each request message), ``on_end`` (no more will come), ``on_lost`` (the call is
+    gone, with the reason; nothing can be sent any more) and, for bulk, a ``producer`` of gRPC-framed messages.
+    Callbacks come one at a time. Everything here may be called from any thread.
+    """
+
+    def __init__(self, connection: Connection, stream: Stream, *, lock: threading.Condition) -> None:
+        self.path = ""
+        self.metadata: dict[str, list[str]] = {}
+        self.on_message: Callable[[bytes], None] = _ignore
+        self.on_end: Callable[[], None] = _ignore
+        self.on_lost: Callable[[str], None] = _ignore
+        self.holds_credit = False
+        """Whether the service itself says, by :meth:`consumed`, when the peer may send more."""
+        self._connection = connection
+        self._stream = stream
+        self._lock = lock
+        self._input = bytearray()
+        self._producer: Producer = _nothing
+        self._answered = self._finished = False
+
+    def read_headers(self, headers: list[hpack.Header]) -> None:
+        """Take path and metadata from a request's headers."""
+        for raw_name, raw_value in headers:
+            name, value = raw_name.decode("latin-1"), raw_value.decode(errors="replace")
+            if name == ":path":
+                self.path = value
+            elif not name.startswith(":"):
+                self.metadata.setdefault(name, []).append(value)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the call has its outcome, or is lost."""
+        return self._finished
+
+    # --- towards buildkitd
+
+    def send(self, message: Buffer) -> None:
+        """Send one message; not for bulk."""
+        with self._lock:
+            if not self._finished:
+                self._answer()
+                self._connection.send(self._stream, frame_message(message))
+                self._lock.notify_all()
+
+    def finish(self, status: Status = Status.OK, text: str = "") -> None:
+        """End the call; ``text`` says why it failed. What was sent before arrives before. The first outcome counts."""
+        with self._lock:
+            if self._finished:
+                return
+            self._finished = True
+            self._stream.producer = None
+            self._answer()
+            self._connection.finish(self._stream, _trailers(status, text))
+            self._lock.notify_all()
+
+    def reply(self, message: Buffer) -> None:
+        """Send one message and end well: a unary call's answer."""
+        with self._lock:
+            self.send(message)
+            self.finish()
+
+    def produce(self, producer: Producer) -> None:
+        """Let bulk be pulled from ``producer``; it may send and finish while it is called."""
+        with self._lock:
+            self._answer()
+            self._producer = producer
+            self._stream.producer = self._pull
+            self.wake()
+
+    def wake(self) -> None:
+        """Say that the producer may have something again."""
+        with self._lock:
+            self._connection.wake(self._stream)
+            self._lock.notify_all()
+
+    def consumed(self, size: int) -> None:
+        """Let the peer send ``size`` bytes more, where the call ``holds_credit``."""
+        with self._lock:
+            self._connection.consume(self._stream, size)
+            self._lock.notify_all()
+
+    def _pull(self, room: int) -> Buffer:
+        made: list[Buffer] = []
+        self.run(lambda: made.append(self._producer(room)))
+        return made[0] if made else b""
+
+    def _answer(self) -> None:
+        if not self._answered:
+            self._answered = True
+            self._connection.send_headers(self._stream, _RESPONSE)
+
+    # --- from the engine
+
+    def run(self, callback: Callable[..., None], *arguments: object) -> None:
+        """Run a service's code: what goes wrong in it ends this call and no other."""
+        try:
+            callback(*arguments)
+        except ProtocolError:
+            raise
+        except KubeBuilderError as error:
+            self.finish(Status.UNKNOWN, str(error))
+        except ValueError as error:
+            self.finish(Status.INVALID_ARGUMENT, str(error))
+        except Exception as error:  # the daemon reports it, and with it the step that failed
+            self.finish(Status.INTERNAL, f"{self.path} failed: {type(error).__name__}: {error}")
+
+    def receive(self, data: bytes) -> int:
+        """Cut messages out of the stream; returns what the engine may give back to the peer."""
+        if self._finished:
+            return len(data)
+        self._input += data
+        for message in self._messages():
+            if not self._finished:
+                self.run(self.on_message, message)
+        return 0 if self.holds_credit else len(data)
+
+    def end(self) -> None:
+        """The peer has sent all its messages."""
+        if not self._finished:
+            self.run(self.on_end)
+
+    def lose(self, reason: str) -> None:
+        """The stream is gone."""
+        lost, self._finished = not self._finished, True
+        self._input = bytearray()
+        if lost:
+            self.run(self.on_lost, reason)
+
+    def _messages(self) -> list[bytes]:
+        messages = []
+        position = 0
+        while len(self._input) - position >= _PREFIX and not self._finished:
+            compressed = self._input[position]
+            size = int.from_bytes(self._input[position + 1 : position + _PREFIX], "big")
+            if compressed:
+                self.finish(Status.UNIMPLEMENTED, "compressed messages are not understood")
+            elif size > LARGEST_MESSAGE:
+                self.finish(Status.RESOURCE_EXHAUSTED, f"message of {size} bytes is larger than {LARGEST_MESSAGE}")
+            start, end = position + _PREFIX, position + _PREFIX + size
+            if end > len(self._input) or self._finished:
+                break
+            messages.append(bytes(self._input[start:end]))
+            position = end
+        del self._input[:position]
+        return messages
+
+
+def frame_message(message: Buffer) -> bytes:
+    """A message with gRPC's prefix: uncompressed, its length."""
+    return b"".join((b"\x00", len(message).to_bytes(4, "big"), message))
+
+
+def _trailers(status: Status, text: str) -> bytes:
+    headers = [(b"grpc-status", str(int(status)).encode())]
+    if text:
+        headers.append((b"grpc-message", quote_from_bytes(text.encode(errors="replace"), safe=_READABLE).encode()))
+    return hpack.encode(headers)
+
+
+def _ignore(*_: object) -> None:
+    """The default of callbacks."""
+
+
+def _nothing(_: int) -> Buffer:
+    return b""

@@ -1,0 +1,151 @@
+"""``moby.filesync.v1.FileSend``: results come from buildkitd as a file, a stream or a folder.
+
+Source: BuildKit 0.34.2, ``session/filesync/filesync.go``: the exporter's index comes as metadata; ``oci``, ``docker``
+and ``tar`` send raw ``BytesMessage``s until they half-close, ``local`` sends fsutil packets with us as the receiver.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import BinaryIO
+
+from ci_buildx.fsutil.receiver import Receiver
+from ci_buildx.protobuf import wire
+from ci_buildx.session.call import Call
+from ci_buildx.session.status import Status
+
+_EXPORTER = "buildkit-attachable-exporter-id"
+_DATA_FIELD = 1
+_PREFIX = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileTarget:
+    """A file to write; None is standard output. The file appears under its name only when it is whole."""
+
+    path: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderTarget:
+    """A folder to write into; it is made if it is missing, what is in it stays."""
+
+    path: Path
+
+
+Target = FileTarget | FolderTarget
+
+
+class FileSend:
+    """``targets`` has the destination of each exporter that has one, by its index in the SolveRequest."""
+
+    methods = ("/moby.filesync.v1.FileSend/DiffCopy",)
+
+    def __init__(self, targets: Mapping[int, Target], *, stdout: Callable[[], BinaryIO] = lambda: sys.stdout.buffer) -> None:
+        self._targets = dict(targets)
+        self._stdout = stdout
+
+    def accept(self, call: Call) -> None:
+        """Take one exporter's result."""
+        index = call.metadata.get(_EXPORTER, ["0"])[0]
+        target = self._targets.get(int(index)) if index.isdecimal() else None
+        if target is None:
+            call.finish(Status.NOT_FOUND, f"exporter {index} has no destination here")
+        elif isinstance(target, FolderTarget):
+            _receive_folder(call, target.path)
+        else:
+            _receive_file(call, _Output(target.path, self._stdout))
+
+
+def _receive_folder(call: Call, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    receiver = Receiver(folder)
+
+    def take(packet: bytes) -> None:
+        for answer in receiver.receive(packet):
+            call.send(answer)
+        if receiver.finished:
+            call.finish()
+
+    call.on_message = take
+
+
+def _receive_file(call: Call, output: _Output) -> None:
+    """Write in a thread of its own, so that a slow reader of our output stops this stream and no other."""
+    pieces: SimpleQueue[bytes | None] = SimpleQueue()
+    lost = threading.Event()
+
+    def write() -> None:
+        try:
+            with output as stream:
+                while (message := pieces.get()) is not None:
+                    stream.write(_content(message))
+                    call.consumed(len(message) + _PREFIX)
+                if lost.is_set():
+                    raise OSError("the build ended before its result was whole")
+        except (OSError, ValueError) as error:
+            call.finish(Status.UNKNOWN, f"cannot write {output}: {getattr(error, 'strerror', None) or error}")
+        else:
+            call.finish()
+
+    def lose(_: str) -> None:
+        lost.set()
+        pieces.put(None)
+
+    call.holds_credit = True
+    call.on_message = pieces.put
+    call.on_end = lambda: pieces.put(None)
+    call.on_lost = lose
+    threading.Thread(target=write, name="output", daemon=True).start()
+
+
+def _content(message: bytes) -> bytes:
+    content = b""
+    for number, _, value in wire.fields(message):
+        if number == _DATA_FIELD and isinstance(value, bytes):
+            content = value
+    return content
+
+
+class _Output:
+    """A context manager: the open stream inside; the file in its place after a good end, and no trace after a bad one."""
+
+    def __init__(self, path: Path | None, stdout: Callable[[], BinaryIO]) -> None:
+        self._path = path
+        self._open_stdout = stdout
+        self._partial: Path | None = None
+        self._stream: BinaryIO | None = None
+
+    def __str__(self) -> str:
+        return str(self._path) if self._path else "to standard output"
+
+    def __enter__(self) -> BinaryIO:
+        if self._path is None:
+            self._stream = self._open_stdout()
+        elif self._path.exists() and not self._path.is_file():  # a device or a FIFO is written to, not replaced
+            self._stream = self._path.open("wb")
+        else:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._partial = self._path.with_name(f".{self._path.name[:200]}.{os.urandom(4).hex()}.part")
+            self._stream = self._partial.open("xb")
+        return self._stream
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        assert self._stream is not None
+        try:
+            if self._path is None:
+                self._stream.flush()
+            else:
+                self._stream.close()
+            if kind is None and self._partial and self._path:
+                self._partial.replace(self._path)
+                self._partial = None
+        finally:
+            if self._partial:
+                self._partial.unlink(missing_ok=True)

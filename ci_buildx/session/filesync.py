@@ -1,0 +1,67 @@
+"""``moby.filesync.v1.FileSync``: the build context and the Dockerfile's folder go to buildkitd.
+
+Source: BuildKit 0.34.2, ``session/filesync/filesync.go``: which folder, and what of it, comes as metadata; a list
+with a value that is not ASCII is query-escaped as a whole and marked with ``<key>-encoded: 1``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import unquote_plus
+
+from ci_buildx.fsutil.sender import Sender
+from ci_buildx.fsutil.walk import walk
+from ci_buildx.session.call import Call
+from ci_buildx.session.status import Status
+
+CONTEXT = "context"
+DOCKERFILE = "dockerfile"
+
+
+class FileSync:
+    """Serves ``folders`` by name (:data:`CONTEXT`, :data:`DOCKERFILE`), and no others."""
+
+    methods = ("/moby.filesync.v1.FileSync/DiffCopy",)
+
+    def __init__(self, folders: Mapping[str, Path]) -> None:
+        self._folders = dict(folders)
+
+    def accept(self, call: Call) -> None:
+        """Send a folder, filtered as the call's metadata say."""
+        name = next(iter(read_list(call.metadata, "dir-name")), "")
+        folder = self._folders.get(name)
+        if folder is None:
+            call.finish(Status.NOT_FOUND, f"no access to folder {name!r}: this build has {', '.join(self._folders)}")
+            return
+        entries = walk(
+            folder,
+            include=read_list(call.metadata, "include-patterns"),
+            exclude=read_list(call.metadata, "exclude-patterns"),
+            follow=read_list(call.metadata, "followpaths"),
+        )
+        _send(call, Sender(entries, root=folder))
+
+
+def read_list(metadata: Mapping[str, list[str]], key: str) -> list[str]:
+    """The values of a key, decoded."""
+    values = metadata.get(key, [])
+    if metadata.get(f"{key}-encoded", [""])[0].lower() in ("1", "t", "true"):
+        return [unquote_plus(value) for value in values]
+    return list(values)
+
+
+def _send(call: Call, sender: Sender) -> None:
+    def receive(packet: bytes) -> None:
+        sender.receive(packet)
+        call.wake()
+
+    def produce(room: int) -> bytes:
+        packets = sender.produce(room)
+        if sender.finished:
+            call.finish(Status.UNKNOWN if sender.failure else Status.OK, sender.failure)
+        return packets
+
+    call.on_message = receive
+    call.on_lost = lambda _: sender.close()
+    call.produce(produce)

@@ -1,0 +1,350 @@
+"""The server half of one HTTP/2 connection (RFC 9113), without I/O: bytes in, bytes out.
+
+:meth:`Connection.feed` takes what the peer sent, :meth:`Connection.pump` gives what may be sent now. Data is pulled
+from each stream's producer only when both windows have room for it, so nothing queues up here: the peer's windows
+reach back to the files on disk. Everything that the peer can make grow has a bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ci_buildx.protobuf.wire import Buffer
+from ci_buildx.session import frames, hpack
+from ci_buildx.session.frames import Code, ProtocolError, Setting, Type
+from ci_buildx.session.stream import Stream
+
+RECEIVE_WINDOW = (16 << 20) + 65536
+"""Bytes that a peer may send on one stream before they are consumed: BuildKit's largest message fits."""
+MAX_STREAMS = 128
+CRUMB = 8 << 10
+"""Below so much room nothing is sent of a stream that has more: grpc-go answers crumbs with more crumbs."""
+
+_HEADER_BLOCK = 4 << 20
+_CONTROL_FRAMES = 4096
+
+Accept = Callable[[Stream, list[hpack.Header]], None]
+
+
+class Connection:
+    """``accept`` is called with each new stream and its headers, and sets the stream's receiver."""
+
+    def __init__(self, accept: Accept) -> None:
+        self._accept = accept
+        self._input = bytearray()
+        self._expects_preface = True
+        self._expects_settings = True
+        self._decoder = hpack.Decoder(largest=4 * _HEADER_BLOCK)
+        self._block: tuple[int, bool, bytearray] | None = None
+        self._control: list[bytes] = [self._greeting()]
+        self._answers = 0
+        self._streams: dict[int, Stream] = {}
+        self._active: dict[int, Stream] = {}
+        self._last = 0
+        self._room = frames.DEFAULT_WINDOW
+        self._peer_window = frames.DEFAULT_WINDOW
+        self._frame_size = frames.DEFAULT_FRAME_SIZE
+        self._received = 0
+        self._over = False
+        self.held = False
+        """Whether the last pump held crumbs back."""
+
+    @staticmethod
+    def _greeting() -> bytes:
+        settings = {
+            Setting.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
+            Setting.INITIAL_WINDOW_SIZE: RECEIVE_WINDOW,
+            Setting.MAX_HEADER_LIST_SIZE: _HEADER_BLOCK,
+        }
+        grown = frames.window_update(0, frames.LARGEST_WINDOW - frames.DEFAULT_WINDOW)
+        return frames.settings(settings) + grown
+
+    # --- input
+
+    def feed(self, data: Buffer) -> None:
+        """Take bytes from the peer. Raises ProtocolError if they break the rules; a GOAWAY is then ready to be sent."""
+        if self._over:
+            return
+        self._input += data
+        try:
+            self._read()
+        except ProtocolError as error:
+            self.close(str(error), error.code)
+            raise
+
+    def _read(self) -> None:
+        position = self._skip_preface()
+        with memoryview(self._input) as view:
+            while len(view) - position >= frames.HEADER_SIZE and not self._over:
+                size, type_, flags, stream = frames.parse_header(view, position)
+                if size > frames.DEFAULT_FRAME_SIZE:
+                    raise ProtocolError(f"frame of {size} bytes", Code.FRAME_SIZE_ERROR)
+                start, end = position + frames.HEADER_SIZE, position + frames.HEADER_SIZE + size
+                if end > len(view):
+                    break
+                self._on_frame(type_, flags, stream, bytes(view[start:end]))
+                position = end
+        del self._input[:position]
+
+    def _skip_preface(self) -> int:
+        if not self._expects_preface:
+            return 0
+        if self._input[: len(frames.PREFACE)] != frames.PREFACE[: len(self._input)]:
+            raise ProtocolError("the peer does not speak HTTP/2")
+        if len(self._input) < len(frames.PREFACE):
+            return 0
+        self._expects_preface = False
+        return len(frames.PREFACE)
+
+    def _on_frame(self, type_: int, flags: int, stream: int, payload: bytes) -> None:
+        if self._expects_settings and type_ != Type.SETTINGS:
+            raise ProtocolError("the first frame is not SETTINGS")
+        if self._block is not None and (type_ != Type.CONTINUATION or self._block[0] != stream):
+            raise ProtocolError("header block interrupted")
+        # Ordered by frequency. Unknown types are ignored (RFC 9113, 4.1), PRIORITY has no meaning any more.
+        if type_ == Type.DATA:
+            self._on_data(flags, stream, payload)
+        elif type_ == Type.WINDOW_UPDATE:
+            self._on_window_update(stream, frames.word(payload) & frames.LARGEST_WINDOW)
+        elif type_ == Type.PING:
+            self._on_ping(flags, stream, payload)
+        elif type_ in (Type.HEADERS, Type.CONTINUATION):
+            self._on_headers(type_, flags, stream, payload)
+        elif type_ == Type.SETTINGS:
+            self._on_settings(flags, stream, payload)
+        elif type_ == Type.RST_STREAM:
+            self._on_reset(stream, frames.word(payload))
+        elif type_ == Type.PUSH_PROMISE:
+            raise ProtocolError("a client may not push")
+
+    def _on_data(self, flags: int, stream_id: int, payload: bytes) -> None:
+        size = len(payload)
+        self._received += size
+        if self._received >= RECEIVE_WINDOW:
+            self._answer(frames.window_update(0, self._received))
+            self._received = 0
+        stream = self._known(stream_id)
+        if stream is None:
+            return
+        stream.receivable -= size
+        if stream.receivable < 0:
+            raise ProtocolError("DATA beyond the stream's window", Code.FLOW_CONTROL_ERROR)
+        if stream.remote_ended:
+            raise ProtocolError("DATA after the stream's end", Code.STREAM_CLOSED)
+        data = frames.unpad(payload, flags)
+        consumed = stream.receiver.receive(data) if stream.receiver is not None else len(data)
+        self.consume(stream, consumed + size - len(data))
+        self._end_remote(stream, flags)
+
+    def _on_window_update(self, stream_id: int, increment: int) -> None:
+        if increment == 0:
+            raise ProtocolError("WINDOW_UPDATE by nothing")
+        if stream_id == 0:
+            self._room = self._widen(self._room, increment)
+            return
+        stream = self._known(stream_id)
+        if stream is not None:
+            stream.room = self._widen(stream.room, increment)
+
+    @staticmethod
+    def _widen(room: int, increment: int) -> int:
+        if room + increment > frames.LARGEST_WINDOW:
+            raise ProtocolError("window beyond its limit", Code.FLOW_CONTROL_ERROR)
+        return room + increment
+
+    def _on_ping(self, flags: int, stream: int, payload: bytes) -> None:
+        if stream or len(payload) != 8:
+            raise ProtocolError("malformed PING", Code.PROTOCOL_ERROR if stream else Code.FRAME_SIZE_ERROR)
+        if not flags & frames.ACK:
+            self._answer(frames.frame(Type.PING, frames.ACK, 0, payload))
+
+    def _on_settings(self, flags: int, stream: int, payload: bytes) -> None:
+        if stream:
+            raise ProtocolError("SETTINGS on a stream")
+        self._expects_settings = False
+        if flags & frames.ACK:
+            return
+        for setting, value in frames.parse_settings(payload):
+            if setting == Setting.INITIAL_WINDOW_SIZE:
+                if value > frames.LARGEST_WINDOW:
+                    raise ProtocolError("window beyond its limit", Code.FLOW_CONTROL_ERROR)
+                for open_stream in self._streams.values():
+                    open_stream.room = self._widen(open_stream.room, value - self._peer_window)
+                self._peer_window = value
+            elif setting == Setting.MAX_FRAME_SIZE:
+                if not frames.DEFAULT_FRAME_SIZE <= value <= frames.LARGEST_FRAME_SIZE:
+                    raise ProtocolError(f"MAX_FRAME_SIZE of {value}")
+                self._frame_size = value
+        self._answer(frames.frame(Type.SETTINGS, frames.ACK, 0))
+
+    def _on_headers(self, type_: int, flags: int, stream: int, payload: bytes) -> None:
+        if type_ == Type.HEADERS:
+            if stream % 2 == 0:
+                raise ProtocolError(f"HEADERS on stream {stream}")
+            fragment = frames.header_fragment(payload, flags)
+            self._block = (stream, bool(flags & frames.END_STREAM), bytearray(fragment))
+        elif self._block is None:
+            raise ProtocolError("CONTINUATION without HEADERS")
+        else:
+            self._block[2].extend(payload)
+        if len(self._block[2]) > _HEADER_BLOCK:
+            raise ProtocolError("header block too large", Code.ENHANCE_YOUR_CALM)
+        if flags & frames.END_HEADERS:
+            (_, ended, block), self._block = self._block, None
+            self._on_block(stream, ended, bytes(block))
+
+    def _on_block(self, stream_id: int, ended: bool, block: bytes) -> None:
+        try:
+            headers = self._decoder.decode(block)
+        except ValueError as error:
+            raise ProtocolError(str(error), Code.COMPRESSION_ERROR) from error
+        flags = frames.END_STREAM if ended else 0
+        if stream_id <= self._last:
+            known = self._streams.get(stream_id)
+            if known is not None:
+                self._end_remote(known, flags)
+            return
+        self._last = stream_id
+        if len(self._streams) >= MAX_STREAMS:
+            self._answer(frames.rst_stream(stream_id, Code.REFUSED_STREAM))
+            return
+        stream = Stream(stream_id, room=self._peer_window, receivable=RECEIVE_WINDOW)
+        self._streams[stream_id] = stream
+        self._accept(stream, headers)
+        self._end_remote(stream, flags)
+
+    def _on_reset(self, stream_id: int, code: int) -> None:
+        stream = self._known(stream_id)
+        if stream is not None:
+            self._drop(stream)
+            if stream.receiver is not None:
+                name = Code(code).name if code in Code._value2member_map_ else str(code)
+                stream.receiver.lose(f"buildkitd ended the call ({name})")
+
+    def _known(self, stream_id: int) -> Stream | None:
+        """The stream, None if it has been; frames for closed streams are late, not wrong."""
+        stream = self._streams.get(stream_id)
+        if stream is None and (stream_id > self._last or stream_id % 2 == 0):
+            raise ProtocolError(f"frame for stream {stream_id}, which never was")
+        return stream
+
+    def _end_remote(self, stream: Stream, flags: int) -> None:
+        if flags & frames.END_STREAM and not stream.remote_ended:
+            stream.remote_ended = True
+            if stream.receiver is not None:
+                stream.receiver.end()
+
+    # --- output
+
+    def send(self, stream: Stream, data: Buffer) -> None:
+        """Queue bytes; for what is small or answers something. Bulk comes from a producer."""
+        stream.enqueue(data)
+        self.wake(stream)
+
+    def send_headers(self, stream: Stream, block: bytes) -> None:
+        """Send a stream's headers, before any of its data."""
+        self._control.append(frames.frame(Type.HEADERS, frames.END_HEADERS, stream.id, block))
+
+    def finish(self, stream: Stream, trailers: bytes) -> None:
+        """End the stream with this header block once all its data has been sent."""
+        stream.trailers = trailers
+        self.wake(stream)
+
+    def reset(self, stream: Stream, code: Code) -> None:
+        """End the stream at once, without trailers."""
+        if stream.id in self._streams:
+            self._drop(stream)
+            self._control.append(frames.rst_stream(stream.id, code))
+
+    def wake(self, stream: Stream) -> None:
+        """Say that the stream may have something to send."""
+        if stream.id in self._streams:
+            self._active[stream.id] = stream
+
+    def consume(self, stream: Stream, size: int) -> None:
+        """Give ``size`` bytes of the stream's window back to the peer, in steps of a quarter of it."""
+        stream.credit += size
+        if stream.credit >= RECEIVE_WINDOW // 4 and not stream.remote_ended and stream.id in self._streams:
+            self._answer(frames.window_update(stream.id, stream.credit))
+            stream.receivable += stream.credit
+            stream.credit = 0
+
+    def close(self, reason: str, code: Code = Code.NO_ERROR) -> None:
+        """End everything: each open stream's receiver is told, and a GOAWAY is ready to be sent."""
+        if self._over:
+            return
+        self._over = True
+        self._input = bytearray()
+        self._control.append(frames.goaway(self._last, code, reason))
+        streams, self._streams, self._active = self._streams, {}, {}
+        for stream in streams.values():
+            if stream.receiver is not None:
+                stream.receiver.lose(reason)
+
+    def pump(self, limit: int, *, crumbs: bool = False) -> list[Buffer]:
+        """What to send now, about ``limit`` bytes; [] if there is nothing, or no window for it.
+
+        With ``crumbs`` even the last bytes of a window are used: for when nothing else has moved for a while.
+        """
+        out: list[Buffer] = list(self._control)
+        self._control.clear()
+        self._answers = 0
+        self.held = False
+        for stream in list(self._active.values()):
+            limit -= self._pump_stream(stream, limit, crumbs, out)
+            if limit <= 0:
+                break
+        return out
+
+    def _pump_stream(self, stream: Stream, limit: int, crumbs: bool, out: list[Buffer]) -> int:
+        """Send of one stream; afterwards it stands last in turn, or out of it if it has nothing now."""
+        self._active.pop(stream.id, None)
+        sent = 0
+        while stream.queue or stream.producer is not None:
+            room = min(self._room, stream.room, limit - sent)
+            if room <= 0 or (room < CRUMB and not crumbs and self._has_more(stream, room)):
+                self._active[stream.id] = stream
+                self.held = self.held or room > 0
+                return sent
+            data = stream.take(room)
+            if self._control:  # a producer may have sent headers
+                out += self._control
+                self._control.clear()
+            if not data:
+                break
+            self._frame_data(stream.id, data, out)
+            sent += len(data)
+            self._room -= len(data)
+            stream.room -= len(data)
+        if stream.trailers is not None and not stream.queue:
+            flags = frames.END_HEADERS | frames.END_STREAM
+            out.append(frames.frame(Type.HEADERS, flags, stream.id, stream.trailers))
+            self._drop(stream)
+        return sent
+
+    @staticmethod
+    def _has_more(stream: Stream, room: int) -> bool:
+        return stream.producer is not None or stream.queued > room
+
+    def _frame_data(self, stream: int, data: Buffer, out: list[Buffer]) -> None:
+        if len(data) <= self._frame_size:
+            out += (frames.header(Type.DATA, 0, stream, len(data)), data)
+            return
+        view = memoryview(data)
+        for start in range(0, len(data), self._frame_size):
+            part = view[start : start + self._frame_size]
+            out += (frames.header(Type.DATA, 0, stream, len(part)), part)
+
+    def _answer(self, frame: bytes) -> None:
+        """Queue a frame that the peer can make us send: so many of them, unread, are an attack or a bug."""
+        self._answers += 1
+        if self._answers > _CONTROL_FRAMES:
+            raise ProtocolError("too many frames that want an answer", Code.ENHANCE_YOUR_CALM)
+        self._control.append(frame)
+
+    def _drop(self, stream: Stream) -> None:
+        self._streams.pop(stream.id, None)
+        self._active.pop(stream.id, None)
+        stream.producer = None
+        stream.queue.clear()
+        stream.queued = 0

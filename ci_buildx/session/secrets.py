@@ -1,0 +1,38 @@
+"""``moby.buildkit.secrets.v1.Secrets``: the values of ``RUN --mount=type=secret``.
+
+Source: BuildKit 0.34.2, ``session/secrets``: NOT_FOUND means that there is no such secret, which is an error only
+where the Dockerfile says ``required``; a secret has at most 500 KiB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ci_buildx.model.secret import Secret
+from ci_buildx.session.call import Call
+from ci_buildx.session.messages import GET_SECRET_REQUEST, GET_SECRET_RESPONSE, GetSecretResponse
+from ci_buildx.session.status import Status
+
+LARGEST = 500 * 1024
+
+
+class Secrets:
+    """Serves ``secrets`` by their id."""
+
+    methods = ("/moby.buildkit.secrets.v1.Secrets/GetSecret",)
+
+    def __init__(self, secrets: Mapping[str, Secret]) -> None:
+        self._secrets = dict(secrets)
+
+    def accept(self, call: Call) -> None:
+        """Answer a GetSecret call."""
+        call.on_message = lambda message: self._answer(call, GET_SECRET_REQUEST.decode(message).id)
+
+    def _answer(self, call: Call, name: str) -> None:
+        secret = self._secrets.get(name)
+        if secret is None:
+            call.finish(Status.NOT_FOUND, f"secret {name}: not found")
+        elif len(secret) > LARGEST:
+            call.finish(Status.INVALID_ARGUMENT, f"secret {name} has {len(secret)} bytes, more than {LARGEST}")
+        else:
+            call.reply(GET_SECRET_RESPONSE.encode(GetSecretResponse(secret.reveal())))

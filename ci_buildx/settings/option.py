@@ -1,0 +1,82 @@
+"""What is said about each option of the table in :mod:`~ci_buildx.settings.options`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+
+VARIABLE_PREFIX = "KUBE_BUILDER_"
+
+
+class Kind(Enum):
+    """What the value of an option is, and how a single text holds several."""
+
+    TEXT = "text"
+    SWITCH = "switch"
+    CHOICE = "choice"
+    LINES = "one value a line"
+    WORDS = "one value a line or between commas"
+
+
+class Surface(StrEnum):
+    """Where a user can set an option."""
+
+    CLI = "cli"
+    GITHUB = "github"
+    GITLAB = "gitlab"
+
+
+class Group(StrEnum):
+    """The headings of the help."""
+
+    IMAGE = "Image"
+    RESULT = "Result"
+    CACHE = "Cache and secrets"
+    BUILDER = "Builder"
+    CLUSTER = "Cluster"
+    DISPLAY = "Display"
+
+
+EVERYWHERE = frozenset(Surface)
+COMMAND_LINE = frozenset((Surface.CLI,))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One option. ``flags`` is empty for the positional context.
+
+    ``default`` is what the option holds if it is not given, "" for nothing; ``otherwise`` says so in words.
+    """
+
+    name: str
+    flags: tuple[str, ...]
+    help: str
+    group: Group
+    kind: Kind = Kind.TEXT
+    metavar: str = ""
+    default: str = ""
+    otherwise: str = ""
+    choices: tuple[str, ...] = ()
+    surfaces: frozenset[Surface] = EVERYWHERE
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return VARIABLE_PREFIX + self.name.upper().replace("-", "_")
+
+    @property
+    def flag(self) -> str:
+        """The long flag; the metavar for the positional one."""
+        return self.flags[-1] if self.flags else self.metavar
+
+    @property
+    def description(self) -> str:
+        """The help text with what follows from the rest: that it repeats, and its default."""
+        repeats = "; may be repeated" if self.repeatable else ""
+        default = "" if self.kind is Kind.SWITCH else self.default or self.otherwise
+        return f"{self.help}{repeats}" + (f" (default: {default})" if default else "")
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it may be given more than once."""
+        return self.kind in (Kind.LINES, Kind.WORDS)

@@ -1,0 +1,139 @@
+"""A private UNIX socket in front of a tunnel: each connection that gRPC makes to it becomes a stream of its own.
+
+gRPC reconnects when a connection breaks, and a builder may be used over several channels at once. A WebSocket is one
+connection to buildkitd and cannot be used again, so each accepted connection gets its own, opened on demand. The
+first one is opened beforehand: a refusal (no such pod, 403) is then an error of opening, not a riddle in gRPC.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ci_buildx.errors import KubeBuilderError
+from ci_buildx.kube.stream import WebSocket
+from ci_buildx.transport.channels import Channels
+from ci_buildx.transport.pump import Pump
+
+_GRACE = 2.0
+"""Seconds to wait for the threads at the end; they wake at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """A WebSocket with the meaning of its channels."""
+
+    remote: WebSocket
+    channels: Channels
+
+
+@contextmanager
+def open(dial: Callable[[], Tunnel]) -> Iterator[str]:  # noqa: A001
+    """Yields the socket's gRPC target, ``unix:/…``; on exit threads, sockets and folder are gone.
+
+    ``dial`` opens one tunnel. An error that passes through gets a note with what the tunnels said, which is more than
+    gRPC's "connection reset" knows. Raises what ``dial`` raises, and OSError if there is no place for the socket.
+    """
+    first = dial()
+    try:
+        folder = _private_folder()
+    except BaseException:
+        first.remote.close()
+        raise
+    path = folder / "s"
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    gate = Gate(listener, dial, first)
+    try:
+        listener.bind(str(path))
+        listener.listen()
+        gate.start()
+        yield f"unix:{path}"
+    except Exception as failure:
+        if gate.failure:
+            failure.add_note(gate.failure)
+        raise
+    finally:
+        gate.close()
+        path.unlink(missing_ok=True)
+        folder.rmdir()
+
+
+class Gate:
+    """Accepts connections and runs a pump for each. ``failure`` is what a tunnel said last of why it ended."""
+
+    def __init__(self, listener: socket.socket, dial: Callable[[], Tunnel], first: Tunnel) -> None:
+        self.failure = ""
+        self._listener = listener
+        self._dial = dial
+        self._lock = threading.Lock()
+        self._spare: Tunnel | None = first
+        self._wake, self._alarm = socket.socketpair()
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self._run(self._accept)
+
+    def close(self) -> None:
+        """End all pumps and wait for them."""
+        self._alarm.close()
+        for thread in self._threads:
+            thread.join(_GRACE)
+        self._listener.close()
+        self._wake.close()
+        if self._spare is not None:
+            self._spare.remote.close()
+
+    def _run(self, work: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=work, args=arguments, name="tunnel", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        poll = select.poll()
+        poll.register(self._listener, select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        while all(descriptor != self._wake.fileno() for descriptor, _ in poll.poll()):
+            local, _ = self._listener.accept()
+            self._run(self._carry, local)
+
+    def _carry(self, local: socket.socket) -> None:
+        """Serve one connection; its end tells gRPC, ``failure`` tells people."""
+        with local:
+            try:
+                tunnel = self._tunnel()
+            except KubeBuilderError as cause:
+                self.failure = str(cause)
+                return
+            remote, channels = tunnel.remote, tunnel.channels
+            try:
+                if Pump(local, remote, channels, self._wake).run():
+                    self.failure = channels.failure or f"the tunnel was closed {remote.close_reason}".rstrip()
+            except (OSError, ValueError) as cause:
+                self.failure = channels.failure or f"the tunnel broke: {cause}"
+            finally:
+                remote.close()
+
+    def _tunnel(self) -> Tunnel:
+        """The one opened beforehand, else a new one."""
+        with self._lock:
+            spare, self._spare = self._spare, None
+        return spare or self._dial()
+
+
+def _private_folder() -> Path:
+    """A new folder that only we may enter, with a path short enough for a UNIX socket (108 bytes)."""
+    for base in (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp"):  # noqa: S108
+        if base and len(base) < 80:
+            folder = Path(base) / f"kube-builder-{os.urandom(6).hex()}"
+            with contextlib.suppress(OSError):
+                folder.mkdir(mode=0o700)
+                return folder
+    raise OSError("no folder for a socket: neither XDG_RUNTIME_DIR nor TMPDIR nor /tmp can be written")

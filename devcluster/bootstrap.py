@@ -1,0 +1,77 @@
+"""Writes what the processes of a cluster read: certificates, kubeconfigs and configuration files."""
+
+from pathlib import Path
+
+from devcluster import configuration, host, objects, pki, programs, registry
+from devcluster.layout import Cluster, Node
+
+MASTERS = "system:masters"
+PAUSE = "pause:1"
+
+
+def write(cluster: Cluster) -> None:
+    """Write everything; keys and certificates only where they are absent."""
+    pki.ensure_authority(cluster)
+    write_certificates(cluster)
+    pki.ensure_kubeconfig(cluster, cluster.kubeconfig, pki.Subject(name="admin", group=MASTERS))
+    host.give_to_caller(cluster.kubeconfig)
+    place = cluster.configuration
+    place.mkdir(parents=True, exist_ok=True)
+    for user in ("system:kube-controller-manager", "system:kube-scheduler", "system:kube-proxy", objects.DNS_USER):
+        pki.ensure_kubeconfig(cluster, component_kubeconfig(cluster, user), pki.Subject(name=user))
+    (place / "resolv.conf").write_text("")
+    (place / "cni").mkdir(exist_ok=True)
+    (place / "cni" / "pods.conflist").write_text(configuration.pod_network(cluster))
+    (place / "kube-proxy.yaml").write_text(
+        configuration.kube_proxy(cluster, component_kubeconfig(cluster, "system:kube-proxy"))
+    )
+    (place / "Corefile").write_text(configuration.corefile(cluster, component_kubeconfig(cluster, objects.DNS_USER)))
+    registry.write(cluster)
+    write_registry_hosts(cluster)
+    for node in cluster.nodes:
+        write_node(cluster, node)
+
+
+def write_certificates(cluster: Cluster) -> None:
+    """The API server's certificates: the one it serves with, the one it shows to kubelets."""
+    hosts = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
+    addresses = (str(cluster.address), str(cluster.api_service), "127.0.0.1")
+    pki.ensure_pair(
+        cluster, "api", pki.Subject(name="kube-apiserver", addresses=addresses, hosts=(*hosts, "localhost"))
+    )
+    pki.ensure_pair(cluster, "api-kubelet", pki.Subject(name="kube-apiserver-kubelet-client", group=MASTERS))
+
+
+def component_kubeconfig(cluster: Cluster, user: str) -> Path:
+    """Where a component's kubeconfig is."""
+    return cluster.configuration / f"{user.removeprefix('system:')}.kubeconfig"
+
+
+def write_registry_hosts(cluster: Cluster) -> None:
+    """Tell containerd how to reach each registry, under its own name and those it stands for."""
+    for server in registry.registries(cluster):
+        text = configuration.registry_hosts(server.url, ca=server.ca_file)
+        for name in (server.address, *server.mirrors):
+            folder = cluster.configuration / "certs.d" / name
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "hosts.toml").write_text(text)
+
+
+def pause_image(cluster: Cluster) -> str:
+    """The image that holds a pod's namespaces, as containerd pulls it."""
+    opened, *_ = registry.registries(cluster)
+    return f"{opened.address}/{PAUSE}"
+
+
+def write_node(cluster: Cluster, node: Node) -> None:
+    """A node's certificate and configuration."""
+    node.folder.mkdir(parents=True, exist_ok=True)
+    subject = pki.Subject(
+        name=f"system:node:{node.name}", group="system:nodes", addresses=(str(node.address),), hosts=(node.name,)
+    )
+    pki.ensure_kubeconfig(cluster, node.folder / "kubeconfig", subject)
+    serving = pki.ensure_pair(cluster, node.name, subject)
+    (node.folder / "kubelet.yaml").write_text(configuration.kubelet(cluster, node, serving))
+    runc = programs.path("runc")
+    text = configuration.containerd(cluster, node, pause=pause_image(cluster), runc=runc)
+    (node.folder / "containerd.toml").write_text(text)

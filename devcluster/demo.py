@@ -1,0 +1,146 @@
+"""`make demo`: the main job, as a user would run it, with a look at what it left."""
+
+import argparse
+import gzip
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from ci_buildx.kube import config
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.settings.values import ClusterSettings
+from devcluster import buildkitd, environment, host, layout, registry
+from devcluster.errors import DevclusterError
+from devcluster.up import up
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "hello"
+PLATFORMS = "linux/amd64,linux/arm64"
+INDEX = "application/vnd.oci.image.index.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+
+
+def main() -> int:
+    """Run the demo; its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m devcluster.demo", description=__doc__)
+    parser.add_argument("--cluster", choices=("embedded", "current"), default="embedded")
+    parser.add_argument("--registry", default="", help="where to push, HOST/PATH; needed with --cluster current")
+    arguments = parser.parse_args()
+    try:
+        if arguments.cluster == "embedded":
+            embedded()
+        else:
+            current(arguments.registry)
+    except DevclusterError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    except subprocess.CalledProcessError as error:
+        print("demo: the build failed, see above", file=sys.stderr)
+        return int(error.returncode)
+    return 0
+
+
+def embedded() -> None:
+    """On the devcluster: build, read back what was pushed, look at what is left."""
+    cluster = layout.cluster("dev")
+    host.become_root()
+    up(cluster)
+    env = {**os.environ, **environment.variables(cluster)}
+    server = next(found for found in registry.registries(cluster) if found.name == "open")
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Path(folder) / "buildkitd.toml"
+        settings.write_text(buildkitd.configuration(registry.registries(cluster)))
+        metadata = build(f"{server.address}/hello:demo", env, "--buildkitd-config", str(settings))
+    read_back(server.url, "hello", str(metadata["containerimage.digest"]))
+    look(env)
+    print("\nThe devcluster is still running. Use it:")
+    print('  eval "$(.venv/bin/python -m devcluster env)"      # KUBECONFIG, REGISTRY, …')
+    print("  .venv/bin/python -m devcluster status")
+    print("Stop it, and remove every trace from this machine: make cluster-down")
+
+
+def current(target: str) -> None:
+    """On the cluster of the user's own kubeconfig."""
+    if not target:
+        raise DevclusterError("CLUSTER=current needs REGISTRY=host/path: where to push the image")
+    build(f"{target}/hello:demo", os.environ)
+    look(os.environ)
+
+
+def build(reference: str, env: Mapping[str, str], *options: str) -> dict[str, Any]:
+    """Run the product as a user would; the metadata it wrote."""
+    with tempfile.TemporaryDirectory() as folder:
+        metadata = Path(folder) / "metadata.json"
+        argv = ["kube-builder", "build", "--platform", PLATFORMS, "--tag", reference, "--push", *options, str(EXAMPLE)]
+        print(f"\n$ {' '.join(argv)}", flush=True)
+        own = ["--metadata-file", str(metadata)]
+        subprocess.run([sys.executable, "-m", "ci_buildx", *argv[1:], *own], env=dict(env), check=True)
+        return dict(json.loads(metadata.read_text()))
+
+
+def read_back(url: str, repository: str, digest: str) -> None:
+    """Read the index and every platform's image from the registry and show what its RUN steps recorded."""
+    print("\nread back from the registry:")
+    index = json.loads(blob(f"{url}/v2/{repository}/manifests/{digest}", digest, accept=INDEX))
+    for entry in index["manifests"]:
+        if entry["platform"]["architecture"] == "unknown":
+            continue
+        manifest = json.loads(blob(f"{url}/v2/{repository}/manifests/{entry['digest']}", entry["digest"], MANIFEST))
+        found: dict[str, bytes] = {}
+        for layer in manifest["layers"]:
+            found |= files(blob(f"{url}/v2/{repository}/blobs/{layer['digest']}", layer["digest"]))
+        machine = found["hello/machine"].decode().strip()
+        print(f"  linux/{entry['platform']['architecture']}: uname -m said {machine} ({entry['digest'][:19]}…)")
+
+
+def blob(url: str, digest: str, accept: str = "*/*") -> bytes:
+    """Content from the registry, checked against its digest."""
+    answer = requests.get(url, headers={"Accept": accept}, timeout=30)
+    answer.raise_for_status()
+    if f"sha256:{hashlib.sha256(answer.content).hexdigest()}" != digest:
+        raise DevclusterError(f"{url} is not what its digest says")
+    return answer.content
+
+
+def files(layer: bytes) -> dict[str, bytes]:
+    """Regular files of a gzipped layer by name."""
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(layer))) as archive:
+        return {
+            member.name: stream.read()
+            for member in archive
+            if member.isreg() and (stream := archive.extractfile(member)) is not None
+        }
+
+
+def look(env: Mapping[str, str]) -> None:
+    """Show that nothing of ours is left: a deleted namespace takes the cluster some seconds to finish."""
+    kube = KubeClient(config.load(ClusterSettings(), env=env))
+    try:
+        deadline = time.monotonic() + 60
+        while (left := names(kube)) and time.monotonic() < deadline:
+            time.sleep(0.5)
+    finally:
+        kube.close()
+    print(f"\nleft on the cluster: {', '.join(left) or 'nothing'}")
+    if left:
+        raise DevclusterError(f"these namespaces stayed: {', '.join(left)}")
+
+
+def names(kube: KubeClient) -> list[str]:
+    """Namespaces of job builders that still exist."""
+    found = kube.list("/api/v1/namespaces", labelSelector="app.kubernetes.io/managed-by=kube-builder")
+    return [item["metadata"]["name"] for item in found["items"]]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

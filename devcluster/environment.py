@@ -1,0 +1,24 @@
+"""What a user's shell needs to know of a cluster."""
+
+import shlex
+
+from devcluster import registry
+from devcluster.layout import Cluster
+
+
+def variables(cluster: Cluster) -> dict[str, str]:
+    """KUBECONFIG and the registries' addresses, users and certificates."""
+    found = {"KUBECONFIG": str(cluster.kubeconfig)}
+    for server in registry.registries(cluster):
+        name = "REGISTRY" if server.name == "open" else f"REGISTRY_{server.name.upper()}"
+        found[name] = server.address
+        if server.ca_file:
+            found[f"{name}_CA"] = str(server.ca_file)
+        if server.username:
+            found |= {f"{name}_USER": server.username, f"{name}_PASSWORD": server.password.reveal_text()}
+    return found
+
+
+def exports(cluster: Cluster) -> str:
+    """The same as lines for a shell to evaluate."""
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables(cluster).items())

@@ -1,0 +1,112 @@
+"""What a healthy cluster looks like from outside."""
+
+import socket
+import ssl
+import struct
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
+from devcluster import configuration, namespaces, processes, registry, services
+from devcluster.api import Api
+from devcluster.errors import DevclusterError
+from devcluster.layout import Cluster, Node
+
+DNS_QUESTION = f"kubernetes.default.svc.{configuration.DOMAIN}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One part of the cluster: `fault` is empty where it is well."""
+
+    part: str
+    fault: str
+
+    def __str__(self) -> str:
+        return f"{self.part}: {self.fault or 'ok'}"
+
+
+def findings(cluster: Cluster) -> list[Finding]:
+    """Look at every part."""
+    if not namespaces.exist(cluster):
+        return [Finding(part="namespaces", fault="absent: the cluster is not up")]
+    return [
+        *(
+            Finding(part=service.name, fault="" if processes.running(cluster, service.name) else "no process")
+            for service in services.every(cluster)
+        ),
+        *registry_findings(cluster),
+        *api_findings(cluster),
+        Finding(part="dns", fault=dns_fault(cluster)),
+    ]
+
+
+def registry_findings(cluster: Cluster) -> list[Finding]:
+    """Whether each registry answers."""
+    return [
+        Finding(part=f"{server.name} by HTTP", fault="" if answers(server) else "no answer")
+        for server in registry.services(cluster)
+    ]
+
+
+def answers(server: registry.Service) -> bool:
+    """Whether the server says anything, 401 included."""
+    trust = ssl.create_default_context(cafile=str(server.ca_file)) if server.ca_file else None
+    direct = urllib.request.ProxyHandler({})
+    opener = urllib.request.build_opener(direct, urllib.request.HTTPSHandler(context=trust))
+    try:
+        opener.open(server.ready_url, timeout=2).close()
+    except urllib.error.HTTPError as refusal:
+        refusal.close()
+    except OSError:
+        return False
+    return True
+
+
+def api_findings(cluster: Cluster) -> list[Finding]:
+    """What the API server says of itself, of the nodes, and whether pods can be created."""
+    api = Api(cluster)
+    if not api.ready():
+        return [Finding(part="api", fault="not ready")]
+    try:
+        nodes = [Finding(part=f"node {node.name}", fault=node_fault(api, node)) for node in cluster.nodes]
+        account = api.get("/api/v1/namespaces/default/serviceaccounts/default")
+    except (OSError, DevclusterError) as error:
+        return [Finding(part="api", fault=str(error))]
+    accounts = Finding(part="default service account", fault="" if account else "absent")
+    return [Finding(part="api", fault=""), *nodes, accounts]
+
+
+def node_fault(api: Api, node: Node) -> str:
+    """What keeps a node from taking pods of its architecture."""
+    found: Any = api.get(f"/api/v1/nodes/{node.name}")
+    if not found:
+        return "not registered"
+    label = found["metadata"]["labels"].get("kubernetes.io/arch")
+    system = found["status"]["nodeInfo"]["architecture"]
+    if (label, system) != (node.architecture, node.architecture):
+        return f"architecture is {label} by label, {system} by status, not {node.architecture}"
+    ready = [condition for condition in found["status"].get("conditions", []) if condition["type"] == "Ready"]
+    if not ready or ready[0]["status"] != "True":
+        return f"not ready: {ready[0]['message'] if ready else 'no word from its kubelet'}"
+    taints = [taint["key"] for taint in found["spec"].get("taints", [])]
+    return f"tainted {', '.join(taints)}" if taints else ""
+
+
+def dns_fault(cluster: Cluster) -> str:
+    """Ask for the API server's service by name, at the DNS service's address: shows CoreDNS and kube-proxy at work."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
+        channel.settimeout(1)
+        try:
+            channel.sendto(dns_query(DNS_QUESTION), (str(cluster.dns_service), 53))
+            answer = channel.recv(512)
+        except OSError as error:
+            return f"no answer ({error})"
+    return "" if answer.endswith(cluster.api_service.packed) else f"does not know {DNS_QUESTION}"
+
+
+def dns_query(name: str) -> bytes:
+    """A question for an address (RFC 1035, 4.1)."""
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    return struct.pack(">6H", 0x6B62, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">2H", 1, 1)

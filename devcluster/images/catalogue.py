@@ -1,0 +1,115 @@
+"""Which images a cluster has, and how they get into its registry and off its nodes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from devcluster import host, programs, registry
+from devcluster.errors import DevclusterError
+from devcluster.images import base, binfmt, buildkit
+from devcluster.images.image import Image
+from devcluster.images.push import Pusher
+from devcluster.layout import Cluster, Node
+
+_NATIVE = "amd64"
+NATIVE_BUSYBOX = Path("/usr/bin/busybox")
+
+
+def push_all(cluster: Cluster) -> None:
+    """Bring all images of the open registry up to date; a line for each that is pushed.
+
+    Its programs must be built, its packages installed and the registry must be running. Raises DevclusterError.
+    """
+    _push(cluster, images())
+
+
+def push_runner(cluster: Cluster) -> None:
+    """Push `kube-builder/runner:dev`: Python and the product as it is in this checkout. Raises DevclusterError."""
+    from devcluster.images import runner
+
+    _push(cluster, [runner.image(NATIVE_BUSYBOX)])
+    forget_stale(cluster)
+
+
+def images() -> tuple[Image, ...]:
+    """All images but the runner's."""
+    busybox = {_NATIVE: NATIVE_BUSYBOX, "arm64": host.foreign_busybox()}
+    own = buildkit.Programs(
+        buildkitd=programs.path("buildkitd"),
+        buildctl=programs.path("buildctl"),
+        runc=programs.path("runc"),
+        busybox=busybox[_NATIVE],
+    )
+    return (
+        base.pause(busybox),
+        base.busybox(busybox),
+        buildkit.privileged(own),
+        buildkit.rootless(own),
+        binfmt.image(busybox[_NATIVE]),
+    )
+
+
+def _push(cluster: Cluster, wanted: Iterable[Image]) -> None:
+    """Push, and keep on disk which digest each reference has now."""
+    import requests
+
+    place = cluster.state / "images"
+    place.mkdir(parents=True, exist_ok=True)
+    (target, *_) = registry.registries(cluster)
+    with requests.Session() as session:
+        session.trust_env = False  # Proxies and netrc of the host don't apply to the cluster's own registry.
+        pusher = Pusher(session=session, url=target.url, memory=place / "layers", say=_say)
+        try:
+            digests = {reference: digest for image in wanted for reference, digest in _push_one(pusher, image)}
+        except requests.RequestException as error:
+            raise DevclusterError(f"registry {target.url} takes no images: {error}") from error
+        except OSError as error:
+            raise DevclusterError(f"image of {error.filename} cannot be built: {error.strerror}") from error
+    known = place / "digests.json"
+    fresh = place / ".digests.json.new"
+    fresh.write_text(json.dumps({**_digests(cluster), **digests}, indent=2))
+    fresh.replace(known)
+
+
+def _push_one(pusher: Pusher, image: Image) -> Iterable[tuple[str, str]]:
+    digest = pusher.push(image)
+    return [(reference, digest) for reference in image.references]
+
+
+def _digests(cluster: Cluster) -> dict[str, str]:
+    """The digest that was last pushed for each reference; references are without a registry."""
+    try:
+        return dict(json.loads((cluster.state / "images" / "digests.json").read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+def forget_stale(cluster: Cluster) -> None:
+    """Remove images from the nodes whose tag has another digest by now: a kubelet doesn't pull a tag again.
+
+    The nodes' containerds must be running; containers that run from such an image go on. Raises DevclusterError.
+    """
+    current = _digests(cluster)
+    for node in cluster.nodes:
+        held = (line.split() for line in _ctr(node, "images", "list").splitlines()[1:])
+        stale = [name for name, _, digest, *_ in held if current.get(name.partition("/")[2], digest) != digest]
+        if stale:
+            _ctr(node, "images", "remove", "--sync", *stale)
+            _say(f"node {node.name} forgets {', '.join(stale)}")
+
+
+def _ctr(node: Node, *arguments: str) -> str:
+    """Run containerd's own client in the namespace of the kubelet's images."""
+    command = [str(programs.path("ctr")), "--address", str(node.socket), "--namespace", "k8s.io", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        raise DevclusterError(f"containerd of node {node.name}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

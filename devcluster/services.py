@@ -1,0 +1,70 @@
+"""Which processes make up a cluster, and in which order they start."""
+
+from dataclasses import dataclass
+
+from devcluster import bootstrap, components, namespaces, processes, registry
+from devcluster.layout import Cluster
+from devcluster.processes import Command
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A process to be kept. `private` puts it into the mount namespace too, where the host's folders are hidden."""
+
+    name: str
+    command: Command
+    private: bool = True
+
+
+def foundation(cluster: Cluster) -> list[Service]:
+    """What needs nothing else: store, API server (it waits for the store), container runtimes, registries."""
+    return [
+        Service(name="etcd", command=components.etcd(cluster)),
+        Service(name="kube-apiserver", command=components.api_server(cluster)),
+        *(
+            Service(
+                name=f"containerd-{node.architecture}", command=components.containerd(node.folder / "containerd.toml")
+            )
+            for node in cluster.nodes
+        ),
+        # Registries run from the source tree, which may lie in a hidden folder.
+        *(Service(name=server.name, command=server.command, private=False) for server in registry.services(cluster)),
+    ]
+
+
+def control(cluster: Cluster) -> list[Service]:
+    """What needs the API server."""
+    manager, scheduler = (
+        bootstrap.component_kubeconfig(cluster, user) for user in ("kube-controller-manager", "kube-scheduler")
+    )
+    place = cluster.configuration
+    return [
+        Service(name="kube-controller-manager", command=components.controller_manager(cluster, manager)),
+        Service(name="kube-scheduler", command=components.scheduler(cluster, scheduler)),
+        Service(name="kube-proxy", command=components.kube_proxy(place / "kube-proxy.yaml")),
+        Service(name="coredns", command=components.coredns(place / "Corefile")),
+    ]
+
+
+def nodes(cluster: Cluster) -> list[Service]:
+    """What needs the initial objects, which give the nodes their architectures, and the pause image."""
+    return [
+        Service(
+            name=f"kubelet-{node.architecture}",
+            command=components.kubelet(node, node.folder / "kubelet.yaml", node.folder / "kubeconfig"),
+        )
+        for node in cluster.nodes
+    ]
+
+
+def every(cluster: Cluster) -> list[Service]:
+    """All of them in starting order."""
+    return [*foundation(cluster), *control(cluster), *nodes(cluster)]
+
+
+def start(cluster: Cluster, wanted: list[Service]) -> None:
+    """Start those that don't run."""
+    for service in wanted:
+        if not processes.running(cluster, service.name):
+            enter = namespaces.enter(cluster, mount=service.private)
+            processes.start(cluster, service.name, service.command, enter)

@@ -1,0 +1,19 @@
+"""The devcluster's registries as any client sees them; `python -m devcluster up` has started them."""
+
+import os
+
+import pytest
+
+from devcluster import layout, registry
+from devcluster.layout import Cluster
+from devcluster.registry import Registry
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    return layout.cluster(os.environ.get("DEVCLUSTER", "dev"))
+
+
+@pytest.fixture(scope="session")
+def registries(cluster: Cluster) -> dict[str, Registry]:
+    return {server.name: server for server in registry.registries(cluster)}

@@ -1,0 +1,201 @@
+"""The command line as a user types it: verbs, options, help, and the lines that refuse them."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ci_buildx import __version__
+from ci_buildx.cli import build
+from ci_buildx.cli.main import VERBS, main
+from ci_buildx.cli.world import World
+from ci_buildx.errors import InputError
+from ci_buildx.job.result import BuildResult
+from ci_buildx.model.platform import Platform
+from ci_buildx.settings.option import Surface
+from ci_buildx.settings.options import on_surface
+from ci_buildx.settings.values import Progress, Settings
+
+OF_ISSUE = ["-f", "--file", "-t", "--tag", "--platform", "--push", "--build-arg", "--target", "--label", "--annotation", "--no-cache", "--pull", "--secret", "--cache-from", "--cache-to", "-o", "--output", "--metadata-file", "--iidfile", "--progress", "--driver-opt", "--buildkitd-config", "--buildkitd-flags", "--keep", "--transport", "--builder", "--namespace", "--provenance", "--sbom", "--lifetime", "--kubeconfig", "--kube-context"]
+HEAVY = ("ssl", "yaml", "grpc", "kubernetes", "requests", "rich", "cryptography", "urllib3", "asyncio", "logging")
+
+
+@pytest.fixture
+def cwd(tmp_path: Path) -> Path:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    return tmp_path
+
+
+def world(cwd: Path, env: dict[str, str] | None = None) -> World:
+    return World(env=env or {}, cwd=cwd, stdout=io.StringIO(), stderr=io.StringIO())
+
+
+def run(cwd: Path, *argv: str) -> tuple[int, str, str]:
+    """Exit code, stdout, stderr."""
+    around = world(cwd)
+    code = main(argv, around)
+    assert isinstance(around.stdout, io.StringIO)
+    assert isinstance(around.stderr, io.StringIO)
+    return code, around.stdout.getvalue(), around.stderr.getvalue()
+
+
+def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
+    return build.parse(argv, world(cwd, env))
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["bild"], "unknown verb 'bild'; did you mean 'build'?"),
+        (["--halp"], "unknown option '--halp'; known: build, reap, rm, action, ci, version"),
+        (["build"], "no context is named; name a folder or a URL, such as . for this folder"),
+        (["build", "--platfrom", "x", "."], "unknown option --platfrom; did you mean --platform?"),
+        (["build", "--xyzzy", "."], "unknown option --xyzzy; see kube-builder build --help"),
+        (["build", "--ssh", "default", "."], "option --ssh of docker buildx is not supported; it is not there yet"),
+        (["build", "-q", "."], "option -q of docker buildx is not supported; write --progress quiet"),
+        (["build", ".", "-t"], "--tag: needs a value"),
+        (["build", ".", "x"], "unexpected argument 'x'; see kube-builder build --help"),
+        (["build", "-t", "App", "."], "--tag: invalid tag 'App': repository name 'App' must be lower-case; "
+                                      "write it like registry/name:tag"),
+        (["build", "--push=maybe", "."], "--push: 'maybe' is neither true nor false; write true or false"),
+        (["build", "-f", "none", "."], "--file: Dockerfile 'none' does not exist; found there: Dockerfile"),
+        (["build", "nowhere"], "PATH|URL: context folder 'nowhere' does not exist"),
+        (["rm"], "no builder is named; write kube-builder rm NAME"),
+        (["rm", "A_b"], "NAME: invalid namespace 'A_b'; 1 to 63 of a-z, 0-9 and, inside, '-' are allowed"),
+        (["reap", "--kubeconfig", "none"], "--kubeconfig: kubeconfig 'none' does not exist"),
+        (["version", "x"], "unexpected argument 'x'; see kube-builder version --help"),
+    ],
+)  # fmt: skip
+def test_refuses_in_one_line(cwd: Path, argv: list[str], message: str) -> None:
+    assert run(cwd, *argv) == (2, "", f"kube-builder: error: {message}\n")
+
+
+def test_options_are_read_as_docker_reads_them(cwd: Path) -> None:
+    settings = parse(
+        cwd,
+        "-tapp:1",
+        "-t=app:2",
+        "--tag=app:3",
+        "--push=false",
+        "--pull",
+        "--buildkitd-flags",
+        "--debug",
+        "-o",
+        "-",
+        ".",
+    )
+    assert settings.build.tags == ("app:1", "app:2", "app:3")
+    assert (settings.build.push, settings.build.pull) == (False, True)
+    assert settings.builder.buildkitd_flags == ("--debug",)
+    assert settings.build.outputs[0].type == "tar"
+    assert parse(cwd, "--push", "-t", "a", "--", ".").build.push
+
+
+def test_an_argument_wins_over_its_variable(cwd: Path) -> None:
+    env = {"KUBE_BUILDER_TAGS": "from-env", "KUBE_BUILDER_TARGET": "test", "KUBE_BUILDER_CONTEXT": "."}
+    settings = parse(cwd, "-t", "from-argv", env=env)
+    assert (settings.build.tags, settings.build.target) == (("from-argv",), "test")
+    with pytest.raises(InputError, match="^KUBE_BUILDER_PLATFORMS: unknown architecture"):
+        parse(cwd, env={**env, "KUBE_BUILDER_PLATFORMS": "linux/amd46"})
+
+
+def test_secrets_are_never_values_in_argv(cwd: Path) -> None:
+    with pytest.raises(InputError, match="unknown key 'token'") as caught:
+        parse(cwd, "--secret", "token=hunter2", ".")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_help_has_every_option_with_a_description(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    text = build.make_parser().format_help()
+    words = text.replace(",", " ").split()
+    assert [name for name in OF_ISSUE if name not in words] == []
+    joined = " ".join(text.split())
+    for option in on_surface(Surface.CLI):
+        assert option.help
+        expected = option.description if option.flags else option.help
+        assert " ".join(expected.split()) in joined
+    assert "exit codes:" in text
+    assert max(map(len, text.splitlines())) <= int(columns)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(cwd: Path, verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(cwd, verb, "--help")
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: kube-builder {verb}")
+    assert "example" in text
+    assert f"  {verb} " in run(cwd, "--help")[1]
+
+
+def test_version(cwd: Path) -> None:
+    assert run(cwd, "version") == run(cwd, "--version") == (0, f"{__version__}\n", "")
+
+
+RESULT = BuildResult(
+    digest="sha256:1",
+    image_id="sha256:2",
+    references=("r/a:1", "r/a:2"),
+    platforms=(Platform("linux", "amd64"), Platform("linux", "arm64")),
+    phases={"boot": 1.26, "build": 10.0},
+)
+
+
+@pytest.mark.parametrize(
+    ("progress", "stdout", "stderr"),
+    [
+        (Progress.QUIET, "sha256:2\n", ""),
+        (Progress.RAWJSON, "", ""),
+        (
+            Progress.PLAIN,
+            "",
+            "image     r/a:1\nimage     r/a:2\ndigest    sha256:1\nplatforms linux/amd64, linux/arm64\n"
+            "time      boot 1.3 s, build 10.0 s\n",
+        ),
+    ],
+)
+def test_report(cwd: Path, progress: Progress, stdout: str, stderr: str) -> None:
+    around = world(cwd)
+    settings = parse(cwd, "--progress", progress, ".")
+    build.report(RESULT, settings, stdout=around.stdout, stderr=around.stderr)
+    assert isinstance(around.stdout, io.StringIO)
+    assert isinstance(around.stderr, io.StringIO)
+    assert (around.stdout.getvalue(), around.stderr.getvalue()) == (stdout, stderr)
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_start_up_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from ci_buildx.cli.build import parse; from ci_buildx.cli.world import of_process\n"
+        f"import ci_buildx.cli.main; print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    assert python("-c", code).stdout == "[]\n"
+    imported = python("-X", "importtime", "-m", "ci_buildx", "build", "--help").stderr
+    names = {line.rpartition("|")[2].strip() for line in imported.splitlines()}
+    assert "argparse" in names
+    assert names.isdisjoint(HEAVY)
+
+
+def test_a_reader_who_goes_away_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stdout:
+        ended = subprocess.run(
+            [sys.executable, "-m", "ci_buildx", "version"],
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    assert (ended.returncode, ended.stderr) == (141, b"")

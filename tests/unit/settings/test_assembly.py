@@ -1,0 +1,242 @@
+"""Everything together: raw values and their sources to settings, and what is refused in whose name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ci_buildx.errors import InputError
+from ci_buildx.model.platform import Platform
+from ci_buildx.settings.assembly import Value, cluster_from, read_variables, settings_from
+from ci_buildx.settings.option import Surface
+from ci_buildx.settings.options import BY_NAME, OPTIONS, on_surface
+from ci_buildx.settings.secrets import LARGEST
+from ci_buildx.settings.values import Attributes, Progress, Settings, TransportChoice
+
+
+@pytest.fixture
+def cwd(tmp_path: Path) -> Path:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "Dockerfile").write_text("FROM scratch\n")
+    (tmp_path / "token").write_bytes(b"s3cret\n")
+    (tmp_path / "cache").mkdir()
+    return tmp_path
+
+
+def make(cwd: Path, env: dict[str, str] | None = None, **values: Value) -> Settings:
+    """Settings from the command line: ``build_args`` stands for the option ``build-args``."""
+    named = {name.replace("_", "-"): value for name, value in values.items()}
+    named.setdefault("context", "app")
+    sources = {name: BY_NAME[name].flag for name in named if name in BY_NAME}
+    return settings_from(named, sources, env or {}, cwd)
+
+
+def refusal(cwd: Path, env: dict[str, str] | None = None, **values: Value) -> str:
+    with pytest.raises(InputError) as caught:
+        make(cwd, env, **values)
+    return str(caught.value)
+
+
+def test_defaults(cwd: Path) -> None:
+    settings = make(cwd)
+    assert settings.build.context == cwd / "app"
+    assert settings.build.dockerfile == cwd / "app" / "Dockerfile"
+    assert settings.build.provenance == "mode=min,inline-only=true"
+    assert settings.builder.lifetime == 3600
+    assert settings.transport is TransportChoice.AUTO
+    assert not settings.keep
+
+
+def test_everything_from_the_command_line(cwd: Path) -> None:
+    settings = make(
+        cwd,
+        {"FROM_ENV": "value"},
+        tags=["registry.example/app:1", "app"],
+        platforms=["linux/amd64,linux/arm64"],
+        push="true",
+        build_args=["A=1", "FROM_ENV"],
+        secrets=["id=token,src=token", "id=FROM_ENV", "id=other,env=FROM_ENV"],
+        cache_from=["registry.example/cache", "type=local,src=cache"],
+        cache_to=["type=inline"],
+        outputs=["type=local,dest=out"],
+        metadata_file="meta.json",
+        progress="plain",
+        driver_opts=["replicas=2"],
+        namespace="ci",
+        lifetime="10m",
+        keep=True,
+        transport="exec",
+        kube_context="dev",
+    )
+    build = settings.build
+    assert build.platforms == (Platform("linux", "amd64"), Platform("linux", "arm64"))
+    assert build.build_args == (("A", "1"), ("FROM_ENV", "value"))
+    assert {secret.id: secret.value.reveal() for secret in build.secrets} == {
+        "token": b"s3cret\n",
+        "FROM_ENV": b"value",
+        "other": b"value",
+    }
+    assert build.cache_from == (
+        Attributes(type="registry", attrs=(("ref", "registry.example/cache"),)),
+        Attributes(type="local", attrs=(("src", str(cwd / "cache")),)),
+    )
+    assert build.outputs == (Attributes(type="local", attrs=(("dest", str(cwd / "out")),)),)
+    assert (build.metadata_file, build.progress, build.push) == (cwd / "meta.json", Progress.PLAIN, True)
+    assert (settings.builder.replicas, settings.builder.namespace, settings.builder.lifetime) == (2, "ci", 600)
+    assert (settings.keep, settings.transport, settings.cluster.context) == (True, TransportChoice.EXEC, "dev")
+
+
+def test_texts_of_inputs_are_split_as_their_kind_says(cwd: Path) -> None:
+    env = {
+        "KUBE_BUILDER_CONTEXT": "app",
+        "KUBE_BUILDER_TAGS": "app:1, app:2\napp:3",
+        "KUBE_BUILDER_BUILD_ARGS": "A=1,2\nB=3",
+        "KUBE_BUILDER_DRIVER_OPTS": '"nodeselector=a=b,c=d"\nreplicas=2\n',
+        "KUBE_BUILDER_SECRETS": 'TOKEN=a=b,c\n"KEY=first\nsecond"\nid=file,src=token',
+        "KUBE_BUILDER_PUSH": "false",
+        "KUBE_BUILDER_LABELS": "",
+    }
+    values, sources = read_variables(env)
+    assert sources["tags"] == "KUBE_BUILDER_TAGS"
+    settings = settings_from(values, sources, env, cwd)
+    assert settings.build.tags == ("app:1", "app:2", "app:3")
+    assert settings.build.build_args == (("A", "1,2"), ("B", "3"))
+    assert settings.builder.nodeselector == (("a", "b"), ("c", "d"))
+    assert [(secret.id, secret.value.reveal()) for secret in settings.build.secrets] == [
+        ("TOKEN", b"a=b,c"),
+        ("KEY", b"first\nsecond"),
+        ("file", b"s3cret\n"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"context": "ap"}, "PATH|URL: context folder 'ap' does not exist; did you mean 'app'?"),
+        ({"context": "token"}, "PATH|URL: context 'token' is a file, not a folder; name its folder; a Dockerfile goes to --file"),
+        ({"context": "-"}, "PATH|URL: a context from stdin ('-') is not supported yet; name a folder or a URL"),
+        ({"context": "ftp://x/y"}, "PATH|URL: unknown kind of URL 'ftp' in 'ftp://x/y'; known: http, https, ssh, git"),
+        ({"context": "cache"}, "PATH|URL: Dockerfile 'cache/Dockerfile' does not exist; name one with --file"),
+        ({"file": "Dockerfile"}, "--file: Dockerfile 'Dockerfile' does not exist; it is relative to the working directory: "
+                                 "did you mean '{cwd}/app/Dockerfile'?"),
+        ({"file": "app/Dockerfil"}, "--file: Dockerfile 'app/Dockerfil' does not exist; found there: Dockerfile"),
+        ({"file": "-"}, "--file: a Dockerfile from stdin ('-') is not supported yet; name a file"),
+        ({"push": "true"}, "--push: there is no name to push to; add --tag registry/name:tag"),
+        ({"outputs": ["type=registry"]}, "--output: there is no name to push to; add --tag registry/name:tag"),
+        ({"push": "maybe"}, "--push: 'maybe' is neither true nor false; write true or false"),
+        ({"progress": "plian"}, "--progress: unknown progress 'plian'; did you mean 'plain'?"),
+        ({"progress": "none"}, "--progress: unknown progress 'none'; did you mean 'quiet'?"),
+        ({"transport": "ssh"}, "--transport: unknown transport 'ssh'; known: auto, direct, port-forward, exec"),
+        ({"outputs": ["type=lokal,dest=x"]}, "--output: unknown output type 'lokal'; did you mean 'local'?"),
+        ({"outputs": ["dest=x"]}, "--output: 'dest=x' has no type; write type=…,key=value"),
+        ({"outputs": ["type=local"]}, "--output: output type=local needs a folder; add dest=FOLDER"),
+        ({"outputs": ["type=docker"]}, "--output: output type=docker has no dest, and there is no docker daemon to load into; add dest=FILE"),
+        ({"outputs": ["type=tar,dest=app"]}, "--output: destination 'app' is a folder; write dest=app/FILE"),
+        ({"outputs": ["type=local,dest=token"]}, "--output: destination 'token' is not a folder"),
+        ({"outputs": ["-", "type=oci"]}, "--output: more than one output goes to stdout; give the others a dest=FILE"),
+        ({"outputs": ["out"], "iidfile": "id"}, "--iidfile: a folder or tar of files has no image ID; leave it out"),
+        ({"cache_from": ["type=local,src=none"]}, "--cache-from: cache folder 'none' does not exist"),
+        ({"cache_from": ["type=local"]}, "--cache-from: cache type=local needs a folder; add src=FOLDER"),
+        ({"cache_to": ["type=registri,ref=x"]}, "--cache-to: unknown cache type 'registri'; did you mean 'registry'?"),
+        ({"cache_to": ["App"]}, "--cache-to: invalid cache reference 'App': repository name 'App' must be lower-case"),
+        ({"cache_to": ["type=registry"]}, "--cache-to: cache type=registry has no ref; add ref=registry/name:tag"),
+        ({"secrets": ["id=x,src=none"]}, "--secret: secret 'x': cannot read '{cwd}/none': No such file or directory"),
+        ({"secrets": ["id=x,env=NONE"]}, "--secret: secret 'x': variable NONE is not set"),
+        ({"secrets": ["id=x,type=env"]}, "--secret: secret 'x': variable x is not set"),
+        ({"secrets": ["src=token"]}, "--secret: a secret has no id; write id=NAME,src=FILE or id=NAME,env=VARIABLE"),
+        ({"secrets": ["id=x,scr=token"]}, "--secret: unknown key 'scr' of a secret; did you mean 'src'?"),
+        ({"secrets": ["id=x,type=fil"]}, "--secret: unknown secret type 'fil'; did you mean 'file'?"),
+        ({"secrets": ["hunter2"]}, "--secret: a field of a secret is not key=value; write id=NAME,src=FILE or id=NAME,env=VARIABLE"),
+        ({"secrets": ["id=x,src=large"]}, "--secret: secret 'x' is larger than 500 KiB"),
+        ({"metadata_file": "no/meta"}, "--metadata-file: folder 'no' does not exist; make it first"),
+        ({"iidfile": "app"}, "--iidfile: 'app' is a folder; name a file"),
+        ({"kubeconfig": "nope"}, "--kubeconfig: kubeconfig 'nope' does not exist"),
+        ({"namespace": "a", "driver_opts": ["namespace=b"]}, "--namespace: 'a' contradicts namespace=b of --driver-opt; give one of them"),
+        ({"builder": "b", "lifetime": "1h"}, "--lifetime: has no effect on the existing builder 'b'; leave it out or leave out --builder"),
+        ({"lifetime": "1d"}, "--lifetime: '1d' is not a duration; write it like 90s, 2m or 1h30m"),
+        ({"buildkitd_config": "none.toml"}, "--buildkitd-config: cannot read 'none.toml': No such file or directory"),
+        ({"platfroms": ["x"]}, "platfroms: unknown option 'platfroms'; did you mean 'platforms'?"),
+        ({"target": True}, "--target: True is not one text"),
+    ],
+)  # fmt: skip
+def test_refuses(cwd: Path, values: dict[str, Value], message: str) -> None:
+    (cwd / "large").write_bytes(b"x" * (LARGEST + 1))
+    assert refusal(cwd, **values) == message.replace("{cwd}", str(cwd))
+
+
+@pytest.mark.parametrize(("text", "place"), [("a = 1\nb = [", "bad.toml"), ("a = 1\n[x\n", "bad.toml:2:")])
+def test_broken_configuration_is_named_by_line(cwd: Path, text: str, place: str) -> None:
+    (cwd / "bad.toml").write_text(text)
+    assert refusal(cwd, buildkitd_config="bad.toml").startswith(f"--buildkitd-config: {place}")
+
+
+def test_configuration_is_read(cwd: Path) -> None:
+    (cwd / "good.toml").write_text("debug = true\n")
+    assert make(cwd, buildkitd_config="good.toml").builder.buildkitd_config == "debug = true\n"
+
+
+def test_lower_case_dockerfile(cwd: Path) -> None:
+    (cwd / "app" / "Dockerfile").rename(cwd / "app" / "dockerfile")
+    build = make(cwd).build
+    assert build.dockerfile is not None
+    assert build.dockerfile.name.lower() == "dockerfile"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        # docker/buildx 0.38.2 util/urlutil tests
+        "https://example.com/repo.git#main:sub",
+        "http://example.com/context.tar.gz",
+        "git@github.com:moby/buildkit.git",
+        "github.com/moby/buildkit",
+        "git://example.com/repo.git",
+        "ssh://git@example.com/repo.git",
+    ],
+)
+def test_remote_contexts(cwd: Path, url: str) -> None:
+    build = make(cwd, context=url, file="docker/Dockerfile").build
+    assert (build.context, build.dockerfile, build.dockerfile_name) == (url, None, "docker/Dockerfile")
+    assert make(cwd, context=url).build.dockerfile_name == "Dockerfile"
+
+
+def test_outputs(cwd: Path) -> None:
+    outputs = make(cwd, tags=["a"], outputs=["-", "type=image,push=true", "out/"]).build.outputs
+    assert outputs == (
+        Attributes(type="tar", attrs=(("dest", "-"),)),
+        Attributes(type="image", attrs=(("push", "true"),)),
+        Attributes(type="local", attrs=(("dest", str(cwd / "out")),)),
+    )
+    assert make(cwd, outputs=["type=oci"]).build.outputs[0].get("dest") == "-"
+    assert make(cwd, outputs=["type=oci,tar=false,dest=layout"]).build.outputs[0].get("dest") == str(cwd / "layout")
+
+
+def test_cluster(cwd: Path) -> None:
+    (cwd / "config").touch()
+    assert cluster_from({}, {}, {"KUBECONFIG": "/a:/b"}, cwd).kubeconfig == (Path("/a"), Path("/b"))
+    assert cluster_from({"kubeconfig": "config"}, {}, {"KUBECONFIG": "/a"}, cwd).kubeconfig == (cwd / "config",)
+
+
+def test_a_refused_secret_does_not_show(cwd: Path) -> None:
+    message = refusal(cwd, secrets=['id=x,"hunter2'])
+    assert "hunter2" not in message
+
+
+def test_table() -> None:
+    assert len(BY_NAME) == len(OPTIONS)
+    assert {option.variable for option in OPTIONS} >= {"KUBE_BUILDER_BUILD_ARGS", "KUBE_BUILDER_TAGS"}
+    inputs = {option.name for option in on_surface(Surface.GITHUB)}
+    assert inputs >= {
+        "context",
+        "file",
+        "platforms",
+        "tags",
+        "push",
+        "build-args",
+        "secrets",
+        "driver-opts",
+        "kubeconfig",
+    }
+    assert "metadata-file" not in inputs
+    assert on_surface(Surface.GITLAB) == on_surface(Surface.GITHUB)

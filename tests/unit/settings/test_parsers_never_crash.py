@@ -1,0 +1,71 @@
+"""Whatever the text, a parser gives a value or refuses it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ci_buildx.errors import InputError
+from ci_buildx.settings.attributes import parse_cache_to, parse_outputs
+from ci_buildx.settings.contexts import is_remote
+from ci_buildx.settings.csvline import split_fields, split_lines
+from ci_buildx.settings.driver_opts import parse_driver_opts
+from ci_buildx.settings.durations import parse_duration
+from ci_buildx.settings.pairs import parse_annotations
+from ci_buildx.settings.platforms import parse_platform, parse_platforms
+from ci_buildx.settings.quantities import parse_quantity
+from ci_buildx.settings.tags import parse_tags
+
+NOWHERE = Path("/nonexistent")
+TEXTS = st.text(max_size=40) | st.text(alphabet='"=,:;/[]-. \n019eEmMiGKkxtype=local', max_size=40)
+
+PARSERS: list[Callable[[str], object]] = [
+    lambda text: parse_quantity(text, source="x", whole=True),
+    lambda text: parse_platforms([text], source="x"),
+    lambda text: parse_tags([text], source="x"),
+    lambda text: parse_duration(text, source="x"),
+    lambda text: parse_driver_opts([text], source="x"),
+    lambda text: parse_driver_opts([f"nodeselector={text}"], source="x"),
+    lambda text: parse_driver_opts([f"requests.cpu={text},replicas={text}"], source="x"),
+    lambda text: parse_annotations([text], source="x"),
+    lambda text: parse_outputs([text.replace("\0", "")], source="x", cwd=NOWHERE),
+    lambda text: parse_cache_to([text], source="x", cwd=NOWHERE),
+    is_remote,
+    split_lines,
+]
+
+
+@pytest.mark.parametrize("parse", PARSERS)
+def test_value_or_refusal(parse: Callable[[str], object]) -> None:
+    @given(TEXTS)
+    def check(text: str) -> None:
+        with suppress(InputError):
+            parse(text)
+
+    check()
+
+
+@given(TEXTS)
+def test_csv_is_read_or_refused(text: str) -> None:
+    with suppress(ValueError):
+        assert split_fields(text) or not text
+
+
+@given(st.lists(st.text(alphabet='ab",= ', min_size=1), min_size=1, max_size=5))
+def test_csv_that_python_writes_is_read_back(fields: list[str]) -> None:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(fields)
+    assert split_fields(line.getvalue()) == fields
+
+
+@given(st.sampled_from(["linux/amd64", "linux/arm", "arm64/v8", "windows/amd64", "linux/arm/6", "AMD64"]))
+def test_platforms_are_stable(text: str) -> None:
+    platform = parse_platform(text.replace("arm64/v8", "linux/arm64/v8"), source="x")
+    assert parse_platform(str(platform), source="x") == platform
