@@ -4,6 +4,7 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
 from devcluster import layout
 from devcluster.errors import DevclusterError
@@ -28,20 +29,29 @@ def main() -> int:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="python -m devcluster", description=__doc__)
-    top.add_argument("--name", default="dev", help="the cluster's name (default: dev); several can run side by side")
+    # Accepted before and after the verb; the verb's must not put its default over what came before.
+    naming = argparse.ArgumentParser(add_help=False)
+    for place, default in ((top, "dev"), (naming, argparse.SUPPRESS)):
+        place.add_argument(
+            "--name", default=default, help="the cluster's name (default: dev); several run side by side"
+        )
     verbs = top.add_subparsers(required=True, metavar="VERB")
-    verbs.add_parser("up", help="start it, or what is missing of it").set_defaults(verb=up)
-    verbs.add_parser("down", help="remove every trace of it").set_defaults(verb=down)
-    verbs.add_parser("status", help="look at every part; exit 1 unless all is well").set_defaults(verb=status)
-    verbs.add_parser("env", help="print export lines for a shell to evaluate").set_defaults(verb=env)
-    verbs.add_parser("programs", help="build all programs and print where they are").set_defaults(verb=build)
-    logs_parser = verbs.add_parser("logs", help="show a process's log")
-    logs_parser.add_argument("process", metavar="NAME", nargs="?", help="without it, the names are listed")
-    logs_parser.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
-    logs_parser.set_defaults(verb=logs)
-    exec_parser = verbs.add_parser("exec", help="run a command in the cluster's network namespace")
-    exec_parser.add_argument("command", metavar="CMD", nargs="+", help="put -- before it")
-    exec_parser.set_defaults(verb=execute)
+
+    def add(name: str, verb: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        made = verbs.add_parser(name, help=text, description=text, parents=[naming])
+        made.set_defaults(verb=verb)
+        return made
+
+    add("up", up, "start it, or what is missing of it")
+    add("down", down, "remove every trace of it")
+    add("status", status, "look at every part; exit 1 unless all is well")
+    add("env", env, "print export lines for a shell to evaluate")
+    add("programs", build, "build all programs and print where they are")
+    with_log = add("logs", logs, "show a process's log")
+    with_log.add_argument("process", metavar="NAME", nargs="?", help="without it, the names are listed")
+    with_log.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
+    with_command = add("exec", execute, "run a command in the cluster's network namespace")
+    with_command.add_argument("command", metavar="CMD", nargs="+", help="put -- before it")
     return top
 
 
@@ -106,8 +116,8 @@ def logs(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.process not in names:
         raise DevclusterError(f"no log {arguments.process!r}; there are: {', '.join(names)}")
-    follow = ["-F"] if arguments.follow else []
-    os.execvp("tail", ["tail", "-n", "200", *follow, str(cluster.run / f"{arguments.process}.log")])
+    follow = ["--follow=name"] if arguments.follow else []
+    return subprocess.call(["tail", "--lines=200", *follow, cluster.run / f"{arguments.process}.log"])
 
 
 def execute(arguments: argparse.Namespace) -> int:

@@ -12,12 +12,18 @@ from devcluster.errors import DevclusterError
 from devcluster.layout import Cluster
 
 ENTRY = "qemu-aarch64"
+BOOT = Path("/proc/sys/kernel/random/boot_id")
 DEFINITION = Path(f"/usr/lib/binfmt.d/{ENTRY}.conf")
 
 
 def note(cluster: Cluster) -> Path:
-    """Exists while a registration may be ours."""
+    """The file that says in which boot of the host the registration is ours."""
     return cluster.state.parent / f"binfmt-{ENTRY}"
+
+
+def ours(cluster: Cluster) -> bool:
+    """Whether the registration that may be there now is ours: none outlives a boot."""
+    return note(cluster).exists() and note(cluster).read_text() == BOOT.read_text()
 
 
 def register(cluster: Cluster) -> None:
@@ -27,7 +33,7 @@ def register(cluster: Cluster) -> None:
     """
     present = read(cluster)
     if present is None:
-        note(cluster).touch()
+        note(cluster).write_text(BOOT.read_text())
         within(cluster, f"cat > {namespaces.BINFMT}/register", text=DEFINITION.read_text().splitlines()[0])
     elif "F" not in flags(present):
         raise DevclusterError(
@@ -38,12 +44,11 @@ def register(cluster: Cluster) -> None:
 
 def unregister(cluster: Cluster) -> None:
     """Remove the registration if it is ours and this is the last cluster. Safe to repeat."""
-    if not note(cluster).exists() or any(
-        path.is_dir() and path != cluster.state for path in cluster.state.parent.iterdir()
-    ):
+    if any(path.is_dir() and path != cluster.state for path in cluster.state.parent.iterdir()):
         return
-    within(cluster, f"if test -e {namespaces.BINFMT}/{ENTRY}; then echo -1 > {namespaces.BINFMT}/{ENTRY}; fi")
-    note(cluster).unlink()
+    if ours(cluster):
+        within(cluster, f"if test -e {namespaces.BINFMT}/{ENTRY}; then echo -1 > {namespaces.BINFMT}/{ENTRY}; fi")
+    note(cluster).unlink(missing_ok=True)
 
 
 def read(cluster: Cluster) -> str | None:

@@ -57,7 +57,10 @@ def api_server(cluster: Cluster) -> Command:
 
 
 def controller_manager(cluster: Cluster, kubeconfig: Path) -> Command:
-    """The controllers, with the provisioner behind the default StorageClass."""
+    """The controllers, with the provisioner behind the default StorageClass.
+
+    A node that has become ready keeps its taint until the next look at it, so that the look is taken often.
+    """
     return command(
         "kube-controller-manager",
         kubeconfig=kubeconfig,
@@ -69,6 +72,7 @@ def controller_manager(cluster: Cluster, kubeconfig: Path) -> Command:
         use_service_account_credentials="true",
         cluster_cidr=cluster.pod_range,
         leader_elect="false",
+        node_monitor_period="500ms",
         enable_hostpath_provisioner="true",
     )
 

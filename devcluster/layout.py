@@ -125,7 +125,7 @@ class Cluster:
 
     @property
     def run(self) -> Path:
-        """Process records and logs: `NAME.json` and `NAME.log`."""
+        """Process records and logs: `NAME.stat` and `NAME.log`."""
         return self.state / "run"
 
     @property

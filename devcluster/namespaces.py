@@ -62,11 +62,11 @@ def create(cluster: Cluster) -> None:
 
 
 def prepare_private(cluster: Cluster) -> None:
-    """Make the private folders, empty but for the places of what must stay visible."""
+    """Make the private folders, with places for what must stay visible. /run starts empty, as after a boot."""
+    shutil.rmtree(private(cluster, "/run"), ignore_errors=True)
     for folder in PRIVATE:
         place = private(cluster, folder)
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
+        place.mkdir(parents=True, exist_ok=True)
         place.chmod(0o1777 if folder == "/tmp" else 0o755)
     for _, target in visible(cluster):
         target.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,5 @@
 """Processes that outlive the command that starts them, found again by a record on disk."""
 
-import json
 import os
 import signal
 import time
@@ -10,6 +9,10 @@ from pathlib import Path
 
 from devcluster.errors import DevclusterError
 from devcluster.layout import Cluster
+
+# The process records itself before it becomes the program, so that no program runs unrecorded, whoever is killed when.
+RECORD_AND_BECOME = 'cat "/proc/$$/stat" > "$0" && exec "$@"'
+PATIENCE = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,25 +39,43 @@ class Record:
 
 
 def start_time(pid: int) -> int | None:
-    """Ticks between the host's boot and the process's start (proc(5), field 22); None for a dead one or a zombie."""
+    """Ticks between the host's boot and the process's start; None for a dead one or a zombie."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
+        state, started = parse(Path(f"/proc/{pid}/stat").read_text())[1:]
+    except (OSError, ValueError):
         return None
-    return None if fields[0] in "ZX" else int(fields[19])
+    return None if state in "ZX" else started
+
+
+def parse(stat: str) -> tuple[int, str, int]:
+    """Number, state and start time from a process's `stat` line (proc(5), fields 1, 3 and 22).
+
+    Raises ValueError where the line is not whole. The name in field 2 may hold blanks and parentheses.
+    """
+    head, _, tail = stat.rpartition(")")
+    fields = tail.split()
+    if len(fields) < 20:
+        raise ValueError(f"not a stat line: {stat!r}")
+    return int(head.partition(" ")[0]), fields[0], int(fields[19])
+
+
+def record_file(cluster: Cluster, name: str) -> Path:
+    """Where a process of that name is recorded."""
+    return cluster.run / f"{name}.stat"
 
 
 def record(cluster: Cluster, name: str) -> Record | None:
     """The record of that name; None where nothing whole is recorded."""
     try:
-        return Record(**json.loads((cluster.run / f"{name}.json").read_text()))
-    except (OSError, ValueError, TypeError):
+        pid, _, started = parse(record_file(cluster, name).read_text())
+    except (OSError, ValueError):
         return None
+    return Record(name=name, pid=pid, started=started)
 
 
 def records(cluster: Cluster) -> list[Record]:
     """All recorded processes, dead ones included."""
-    found = (record(cluster, path.stem) for path in sorted(cluster.run.glob("*.json")))
+    found = (record(cluster, path.stem) for path in sorted(cluster.run.glob("*.stat")))
     return [process for process in found if process]
 
 
@@ -71,38 +92,26 @@ def start(cluster: Cluster, name: str, command: Command, enter: list[str]) -> No
     the process number is the program's own.
     """
     cluster.run.mkdir(parents=True, exist_ok=True)
-    argv = [*enter, f"--wd={command.cwd or '/'}", "--", *command.argv]
+    file = record_file(cluster, name)
+    file.unlink(missing_ok=True)
+    argv = ["/bin/sh", "-c", RECORD_AND_BECOME, str(file), *enter, f"--wd={command.cwd or '/'}", "--", *command.argv]
     log = str(cluster.run / f"{name}.log")
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
-    pid = os.posix_spawn(argv[0], argv, base_environment() | command.env, file_actions=actions, setsid=True)
-    started = start_time(pid)
-    fresh = cluster.run / f".{name}.new"
-    fresh.write_text(json.dumps({"name": name, "pid": pid, "started": started or 0}))
-    fresh.rename(cluster.run / f"{name}.json")
+    os.posix_spawn(argv[0], argv, base_environment() | command.env, file_actions=actions, setsid=True)
+    deadline = time.monotonic() + PATIENCE
+    while record(cluster, name) is None:
+        if time.monotonic() > deadline:
+            raise DevclusterError(f"{name} does not start: see {log}")
+        time.sleep(0.001)
 
 
 def base_environment() -> dict[str, str]:
     """What every process gets: nothing of the caller's, whose proxies and tokens are none of the cluster's business."""
     return {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
-
-
-def stop(process: Record, *, grace: float) -> None:
-    """End one recorded process: ask, wait, kill. Raises DevclusterError when it survives even that."""
-    for number, wait in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
-        deadline = time.monotonic() + wait
-        while process.alive:
-            send(process.pid, number)
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.02)
-        else:
-            reap([process.pid])
-            return
-    raise DevclusterError(f"{process.name} (process {process.pid}) survives SIGKILL: the kernel holds it")
 
 
 def send(pid: int, number: signal.Signals) -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from devcluster import (
     binfmt,
@@ -31,6 +32,32 @@ PATIENCE = 90.0
 LOG_LINES = 8
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Waits while these services must live."""
+
+    cluster: Cluster
+    services: list[services.Service]
+
+    def until(self, what: str, probe: Callable[[], bool], explain: Callable[[], str] = lambda: "no answer") -> None:
+        """Wait for `probe`; give up at the deadline or as soon as one of the services has ended."""
+        deadline = time.monotonic() + PATIENCE
+        while not probe():
+            for service in self.services:
+                if not processes.running(self.cluster, service.name):
+                    end = tail(self.cluster, service.name)
+                    raise DevclusterError(f"{service.name} ended while waiting for {what}:\n{end}")
+            if time.monotonic() > deadline:
+                raise DevclusterError(f"waited {PATIENCE:.0f} s for {what}: {explain()}")
+            time.sleep(0.05)
+
+
+def tail(cluster: Cluster, name: str) -> str:
+    """The end of a process's log."""
+    lines = (cluster.run / f"{name}.log").read_text(errors="replace").splitlines()
+    return "\n".join(f"  {line}" for line in lines[-LOG_LINES:])
+
+
 def up(cluster: Cluster) -> None:
     """Start everything that doesn't run and wait until the cluster is healthy."""
     with phase("host packages"):
@@ -47,21 +74,23 @@ def up(cluster: Cluster) -> None:
 
 def start(cluster: Cluster) -> None:
     """Start the processes in order; each group waits for what it needs of the one before."""
+    foundation, control, nodes = (make(cluster) for make in (services.foundation, services.control, services.nodes))
     servers = registry.services(cluster)
+    api = Api(cluster)
     with phase("registries"):
-        services.start(cluster, services.foundation(cluster))
-        await_truth(cluster, "the registries to answer", lambda: all(health.answers(server) for server in servers))
+        services.start(cluster, foundation)
+        waiting = Wait(cluster=cluster, services=foundation)
+        waiting.until("the registries to answer", lambda: all(health.answers(server) for server in servers))
     with phase("images"):
         images.push_all(cluster)
-        images.forget_stale(cluster)
     with phase("API server"):
-        await_truth(cluster, "the API server", Api(cluster).ready)
-        services.start(cluster, services.control(cluster))
+        waiting.until("the API server", api.ready)
+        services.start(cluster, control)
         for thing in objects.initial(cluster):
-            Api(cluster).apply(thing)
+            api.apply(thing)
     with phase("nodes"):
-        services.start(cluster, services.nodes(cluster))
-        await_health(cluster)
+        services.start(cluster, nodes)
+        await_health(Wait(cluster=cluster, services=[*foundation, *control, *nodes]))
 
 
 def ensure_ground(cluster: Cluster) -> None:
@@ -78,35 +107,15 @@ def ensure_ground(cluster: Cluster) -> None:
     binfmt.register(cluster)
 
 
-def await_health(cluster: Cluster) -> None:
+def await_health(waiting: Wait) -> None:
     """Wait until nothing is found wrong."""
     faults: list[str] = []
 
     def healthy() -> bool:
-        faults[:] = [str(finding) for finding in health.findings(cluster) if finding.fault]
+        faults[:] = [str(finding) for finding in health.findings(waiting.cluster) if finding.fault]
         return not faults
 
-    await_truth(cluster, "a healthy cluster", healthy, lambda: "; ".join(faults))
-
-
-def await_truth(
-    cluster: Cluster, what: str, probe: Callable[[], bool], explain: Callable[[], str] = lambda: "no answer"
-) -> None:
-    """Wait for `probe`; give up at the deadline or as soon as a started process has ended."""
-    deadline = time.monotonic() + PATIENCE
-    while not probe():
-        for process in processes.records(cluster):
-            if not process.alive:
-                raise DevclusterError(f"{process.name} ended while waiting for {what}:\n{tail(cluster, process.name)}")
-        if time.monotonic() > deadline:
-            raise DevclusterError(f"waited {PATIENCE:.0f} s for {what}: {explain()}")
-        time.sleep(0.05)
-
-
-def tail(cluster: Cluster, name: str) -> str:
-    """The end of a process's log."""
-    lines = (cluster.run / f"{name}.log").read_text(errors="replace").splitlines()
-    return "\n".join(f"  {line}" for line in lines[-LOG_LINES:])
+    waiting.until("a healthy cluster", healthy, lambda: "; ".join(faults))
 
 
 @contextmanager

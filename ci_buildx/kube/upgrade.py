@@ -30,6 +30,8 @@ def upgrade(
     key = base64.b64encode(os.urandom(16)).decode()
     asked = {
         **headers,
+        # The kubelet, to which this is passed on, answers 406 to whoever wants JSON from a stream.
+        "Accept": "*/*",
         "Connection": "Upgrade",
         "Upgrade": "websocket",
         "Sec-WebSocket-Version": "13",

@@ -119,6 +119,7 @@ def _token_request(access: Access, challenge: Challenge, login: Login | None) ->
             headers=kind,
             body=lambda: urlencode(form).encode(),
             limit=_LARGEST_TOKEN,
+            named_by=access.host,
         )
     query = [("service", challenge.service)] if challenge.service else []
     query += [("scope", scope) for scope in scopes]
@@ -129,6 +130,7 @@ def _token_request(access: Access, challenge: Challenge, login: Login | None) ->
         url=_with_query(challenge.realm, query),
         headers=_basic(login) if login else {},
         limit=_LARGEST_TOKEN,
+        named_by=access.host,
     )
 
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import random
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from ci_buildx import __version__
-from ci_buildx.errors import InputError, RegistryError
+from ci_buildx.errors import RegistryError
+from ci_buildx.registry import sessions
 from ci_buildx.registry.content import LARGEST_MANIFEST
 from ci_buildx.registry.trust import Trust
 
@@ -26,6 +26,8 @@ _TIMEOUTS = (10.0, 60.0)
 """Seconds to connect, and between two pieces of an answer."""
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 _PIECE = 1 << 16
+_NO_TLS = "WRONG_VERSION_NUMBER"
+_NO_TRUST = ("CERTIFICATE_VERIFY_FAILED", "Hostname mismatch")
 
 
 class Body(Protocol):
@@ -39,14 +41,18 @@ class Body(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request. ``body`` is called for each attempt; ``streamed`` leaves the content of a 200 to be read."""
+    """One request. ``body`` is called for each attempt; ``streamed`` leaves the content of a 200 to be read.
+
+    ``named_by`` is the registry that named this host: what was declared for it holds for its token service too.
+    """
 
     method: str
     url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: Callable[[], bytes | Body] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: Callable[[], bytes | Body] | None = field(default=None, repr=False)
     limit: int = LARGEST_MANIFEST
     streamed: bool = False
+    named_by: str = ""
 
     @property
     def host(self) -> str:
@@ -87,30 +93,33 @@ class Connection:
         self.trust = trust
         self._patience = patience or Patience()
         self._sessions: dict[str, Session] = {}
+        self._schemes: dict[str, str] = {}
 
     def base(self, host: str) -> str:
-        """The URL of a registry."""
-        return f"{'http' if self.trust.is_plain(host) else 'https'}://{host}"
+        """The URL of a registry. One that may speak either (``http`` and ``insecure``) is asked once."""
+        if host not in self._schemes:
+            self._schemes[host] = "https" if self._speaks_tls(host) else "http"
+        return f"{self._schemes[host]}://{host}"
 
     def send(self, request: Request) -> Answer:
         """The answer, whatever its status, after retries on 408, 429, 5xx and broken connections.
 
         RegistryError if there is no answer, its TLS is not trusted, or it is larger than the request's limit.
         """
+        from requests.exceptions import ChunkedEncodingError, RequestException, SSLError, Timeout
         from requests.exceptions import ConnectionError as Broken
-        from requests.exceptions import RequestException, SSLError, Timeout
 
         for attempt in range(self._patience.attempts):
             last = attempt == self._patience.attempts - 1
             try:
                 answer = self._attempt(request)
-            except SSLError as error:
-                raise _untrusted(request.host, error) from error
-            except (Broken, Timeout, OSError) as error:
-                if last or (isinstance(error, RequestException) and not isinstance(error, Broken | Timeout)):
-                    raise RegistryError(f"no answer from {request.host}: {_reason(error)}") from error
+            except (Broken, ChunkedEncodingError, Timeout) as error:
+                if last or (isinstance(error, SSLError) and _is_final(error)):
+                    raise _unanswered(request.host, error) from error
                 self._patience.pause(attempt, None)
                 continue
+            except RequestException as error:
+                raise _unanswered(request.host, error) from error
             if last or answer.status not in _RETRIED:
                 break
             self._patience.pause(attempt, _retry_after(answer.headers))
@@ -121,16 +130,28 @@ class Connection:
         for session in self._sessions.values():
             session.close()
 
+    def _speaks_tls(self, host: str) -> bool:
+        if not self.trust.prefers_tls(host):
+            return False
+        if not self.trust.allows_plain(host):
+            return True
+        try:
+            self.send(Request(method="GET", url=f"https://{host}/v2/"))
+        except RegistryError:
+            return False
+        return True
+
     def _attempt(self, request: Request) -> Answer:
         from requests.utils import get_environ_proxies
 
-        response = self._session(request.host).request(
+        judged_as = request.host if self.trust.knows(request.host) else request.named_by or request.host
+        response = self._session(judged_as).request(
             request.method,
             request.url,
             headers={"User-Agent": f"kube-builder/{__version__}", "Accept-Encoding": "identity", **request.headers},
             data=request.body() if request.body else None,
             proxies=get_environ_proxies(request.url),
-            verify=request.host not in self.trust.insecure,
+            verify=judged_as not in self.trust.insecure and sessions.bundle(),
             timeout=_TIMEOUTS,
             stream=True,
         )
@@ -144,34 +165,8 @@ class Connection:
     def _session(self, host: str) -> Session:
         session = self._sessions.get(host)
         if session is None:
-            session = self._sessions.setdefault(host, _session(host, self.trust))
+            session = self._sessions.setdefault(host, sessions.make(host, self.trust))
         return session
-
-
-def _session(host: str, trust: Trust) -> Session:
-    """A session that takes nothing but proxies from its surroundings: logins of a ``.netrc`` are not meant for us."""
-    from requests import Session
-    from requests.adapters import HTTPAdapter
-
-    session = Session()
-    session.trust_env = False
-    if host in trust.insecure:
-        import warnings
-
-        from urllib3.exceptions import InsecureRequestWarning
-
-        warnings.filterwarnings("ignore", category=InsecureRequestWarning)
-    elif files := trust.authorities.get(host):
-        context = ssl.create_default_context()
-        for file in files:
-            try:
-                context.load_verify_locations(file)
-            except OSError as error:
-                raise InputError(f"{file} holds no certificates: {error}", source=f"ca of registry {host}") from error
-        adapter = HTTPAdapter()
-        adapter.init_poolmanager(connections=2, maxsize=4, ssl_context=context)
-        session.mount("https://", adapter)
-    return session
 
 
 def _read(response: Response, request: Request) -> bytes:
@@ -194,15 +189,20 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def _untrusted(host: str, error: Exception) -> RegistryError:
+def _is_final(error: Exception) -> bool:
+    """Whether TLS failed in a way that another attempt does not change."""
+    return any(mark in str(error) for mark in (_NO_TLS, *_NO_TRUST))
+
+
+def _unanswered(host: str, error: Exception) -> RegistryError:
     text = str(error)
-    if "WRONG_VERSION_NUMBER" in text or "record layer" in text.lower():
+    if _NO_TLS in text:
         return RegistryError(f"{host} does not speak TLS", fix=f'declare [registry."{host}"] http = true')
-    fix = f'put ca = ["file"] for [registry."{host}"] into the buildkitd config'
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        reason = text.rpartition("certificate verify failed: ")[2].partition(" (_ssl")[0]
+    if any(mark in text for mark in _NO_TRUST):
+        reason = _reason(error).rpartition("certificate verify failed: ")[2].partition(" (_ssl")[0]
+        fix = f'put ca = ["file"] for [registry."{host}"] into the buildkitd config'
         return RegistryError(f"the certificate of {host} is not trusted: {reason}", fix=fix)
-    return RegistryError(f"TLS with {host} failed: {_reason(error)}", fix=fix)
+    return RegistryError(f"no answer from {host}: {_reason(error)}")
 
 
 def _reason(error: BaseException) -> str:

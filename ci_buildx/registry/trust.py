@@ -26,6 +26,10 @@ class Trust:
     secured: frozenset[str] = frozenset()
     authorities: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
 
+    def knows(self, host: str) -> bool:
+        """Whether anything was declared for TLS with a host."""
+        return host in self.insecure or host in self.authorities
+
     def allows_plain(self, host: str) -> bool:
         """Whether requests may go without TLS."""
         return host in self.plain or (is_local(host) and host not in self.secured)

@@ -64,16 +64,25 @@ class FileSend:
 
 
 def _receive_folder(call: Call, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    receiver = Receiver(folder)
+    try:
+        receiver = Receiver(folder)
+    except OSError as error:
+        call.finish(Status.UNKNOWN, f"cannot write to {folder}: {error.strerror}")
+        return
 
     def take(packet: bytes) -> None:
         for answer in receiver.receive(packet):
             call.send(answer)
         if receiver.finished:
-            call.finish()
+            call.finish(Status.UNKNOWN if receiver.failure else Status.OK, receiver.failure)
+
+    def end() -> None:
+        receiver.close()
+        call.finish(Status.UNKNOWN, "the folder's transfer ended before all of it had come")
 
     call.on_message = take
+    call.on_end = end
+    call.on_lost = lambda _: receiver.close()
 
 
 def _receive_file(call: Call, output: _Output) -> None:

@@ -21,7 +21,40 @@ from ci_buildx.settings.option import Surface
 from ci_buildx.settings.options import on_surface
 from ci_buildx.settings.values import Progress, Settings
 
-OF_ISSUE = ["-f", "--file", "-t", "--tag", "--platform", "--push", "--build-arg", "--target", "--label", "--annotation", "--no-cache", "--pull", "--secret", "--cache-from", "--cache-to", "-o", "--output", "--metadata-file", "--iidfile", "--progress", "--driver-opt", "--buildkitd-config", "--buildkitd-flags", "--keep", "--transport", "--builder", "--namespace", "--provenance", "--sbom", "--lifetime", "--kubeconfig", "--kube-context"]
+OF_ISSUE = (
+    "-f",
+    "--file",
+    "-t",
+    "--tag",
+    "--platform",
+    "--push",
+    "--build-arg",
+    "--target",
+    "--label",
+    "--annotation",
+    "--no-cache",
+    "--pull",
+    "--secret",
+    "--cache-from",
+    "--cache-to",
+    "-o",
+    "--output",
+    "--metadata-file",
+    "--iidfile",
+    "--progress",
+    "--driver-opt",
+    "--buildkitd-config",
+    "--buildkitd-flags",
+    "--keep",
+    "--transport",
+    "--builder",
+    "--namespace",
+    "--provenance",
+    "--sbom",
+    "--lifetime",
+    "--kubeconfig",
+    "--kube-context",
+)
 HEAVY = ("ssl", "yaml", "grpc", "kubernetes", "requests", "rich", "cryptography", "urllib3", "asyncio", "logging")
 
 
@@ -60,8 +93,10 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
         (["build", "-q", "."], "option -q of docker buildx is not supported; write --progress quiet"),
         (["build", ".", "-t"], "--tag: needs a value"),
         (["build", ".", "x"], "unexpected argument 'x'; see kube-builder build --help"),
-        (["build", "-t", "App", "."], "--tag: invalid tag 'App': repository name 'App' must be lower-case; "
-                                      "write it like registry/name:tag"),
+        (
+            ["build", "-t", "App", "."],
+            ("--tag: invalid tag 'App': repository name 'App' must be lower-case; write it like registry/name:tag"),
+        ),
         (["build", "--push=maybe", "."], "--push: 'maybe' is neither true nor false; write true or false"),
         (["build", "-f", "none", "."], "--file: Dockerfile 'none' does not exist; found there: Dockerfile"),
         (["build", "nowhere"], "PATH|URL: context folder 'nowhere' does not exist"),
@@ -70,7 +105,7 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
         (["reap", "--kubeconfig", "none"], "--kubeconfig: kubeconfig 'none' does not exist"),
         (["version", "x"], "unexpected argument 'x'; see kube-builder version --help"),
     ],
-)  # fmt: skip
+)
 def test_refuses_in_one_line(cwd: Path, argv: list[str], message: str) -> None:
     assert run(cwd, *argv) == (2, "", f"kube-builder: error: {message}\n")
 
@@ -100,7 +135,7 @@ def test_an_argument_wins_over_its_variable(cwd: Path) -> None:
     env = {"KUBE_BUILDER_TAGS": "from-env", "KUBE_BUILDER_TARGET": "test", "KUBE_BUILDER_CONTEXT": "."}
     settings = parse(cwd, "-t", "from-argv", env=env)
     assert (settings.build.tags, settings.build.target) == (("from-argv",), "test")
-    with pytest.raises(InputError, match="^KUBE_BUILDER_PLATFORMS: unknown architecture"):
+    with pytest.raises(InputError, match=r"^KUBE_BUILDER_PLATFORMS: unknown architecture"):
         parse(cwd, env={**env, "KUBE_BUILDER_PLATFORMS": "linux/amd46"})
 
 
@@ -157,8 +192,10 @@ RESULT = BuildResult(
         (
             Progress.PLAIN,
             "",
-            "image     r/a:1\nimage     r/a:2\ndigest    sha256:1\nplatforms linux/amd64, linux/arm64\n"
-            "time      boot 1.3 s, build 10.0 s\n",
+            (
+                "image     r/a:1\nimage     r/a:2\ndigest    sha256:1\nplatforms linux/amd64, linux/arm64\n"
+                "time      boot 1.3 s, build 10.0 s\n"
+            ),
         ),
     ],
 )

@@ -1,4 +1,7 @@
-"""References against the public test tables of distribution/reference v0.6.0 (``reference_test.go``, ``normalize_test.go``)."""
+"""References against the public test tables of distribution/reference v0.6.0.
+
+They are in ``reference_test.go`` and ``normalize_test.go``.
+"""
 
 from __future__ import annotations
 

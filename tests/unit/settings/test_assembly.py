@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -114,12 +115,23 @@ def test_texts_of_inputs_are_split_as_their_kind_says(cwd: Path) -> None:
     ("values", "message"),
     [
         ({"context": "ap"}, "PATH|URL: context folder 'ap' does not exist; did you mean 'app'?"),
-        ({"context": "token"}, "PATH|URL: context 'token' is a file, not a folder; name its folder; a Dockerfile goes to --file"),
+        (
+            {"context": "token"},
+            ("PATH|URL: context 'token' is a file, not a folder; name its folder; a Dockerfile goes to --file"),
+        ),
         ({"context": "-"}, "PATH|URL: a context from stdin ('-') is not supported yet; name a folder or a URL"),
-        ({"context": "ftp://x/y"}, "PATH|URL: unknown kind of URL 'ftp' in 'ftp://x/y'; known: http, https, ssh, git"),
+        (
+            {"context": "ftp://x/y"},
+            ("PATH|URL: unknown kind of URL 'ftp' in 'ftp://x/y'; known: http, https, ssh, git"),
+        ),
         ({"context": "cache"}, "PATH|URL: Dockerfile 'cache/Dockerfile' does not exist; name one with --file"),
-        ({"file": "Dockerfile"}, "--file: Dockerfile 'Dockerfile' does not exist; it is relative to the working directory: "
-                                 "did you mean '{cwd}/app/Dockerfile'?"),
+        (
+            {"file": "Dockerfile"},
+            (
+                "--file: Dockerfile 'Dockerfile' does not exist; it is relative to the working directory: "
+                "did you mean '{cwd}/app/Dockerfile'?"
+            ),
+        ),
         ({"file": "app/Dockerfil"}, "--file: Dockerfile 'app/Dockerfil' does not exist; found there: Dockerfile"),
         ({"file": "-"}, "--file: a Dockerfile from stdin ('-') is not supported yet; name a file"),
         ({"push": "true"}, "--push: there is no name to push to; add --tag registry/name:tag"),
@@ -131,15 +143,27 @@ def test_texts_of_inputs_are_split_as_their_kind_says(cwd: Path) -> None:
         ({"outputs": ["type=lokal,dest=x"]}, "--output: unknown output type 'lokal'; did you mean 'local'?"),
         ({"outputs": ["dest=x"]}, "--output: 'dest=x' has no type; write type=…,key=value"),
         ({"outputs": ["type=local"]}, "--output: output type=local needs a folder; add dest=FOLDER"),
-        ({"outputs": ["type=docker"]}, "--output: output type=docker has no dest, and there is no docker daemon to load into; add dest=FILE"),
+        (
+            {"outputs": ["type=docker"]},
+            ("--output: output type=docker has no dest, and there is no docker daemon to load into; add dest=FILE"),
+        ),
         ({"outputs": ["type=tar,dest=app"]}, "--output: destination 'app' is a folder; write dest=app/FILE"),
         ({"outputs": ["type=local,dest=token"]}, "--output: destination 'token' is not a folder"),
-        ({"outputs": ["-", "type=oci"]}, "--output: more than one output goes to stdout; give the others a dest=FILE"),
+        (
+            {"outputs": ["-", "type=oci"]},
+            ("--output: more than one output goes to stdout; give the others a dest=FILE"),
+        ),
         ({"outputs": ["out"], "iidfile": "id"}, "--iidfile: a folder or tar of files has no image ID; leave it out"),
         ({"cache_from": ["type=local,src=none"]}, "--cache-from: cache folder 'none' does not exist"),
         ({"cache_from": ["type=local"]}, "--cache-from: cache type=local needs a folder; add src=FOLDER"),
-        ({"cache_to": ["type=registri,ref=x"]}, "--cache-to: unknown cache type 'registri'; did you mean 'registry'?"),
-        ({"cache_to": ["App"]}, "--cache-to: invalid cache reference 'App': repository name 'App' must be lower-case"),
+        (
+            {"cache_to": ["type=registri,ref=x"]},
+            ("--cache-to: unknown cache type 'registri'; did you mean 'registry'?"),
+        ),
+        (
+            {"cache_to": ["App"]},
+            ("--cache-to: invalid cache reference 'App': repository name 'App' must be lower-case"),
+        ),
         ({"cache_to": ["type=registry"]}, "--cache-to: cache type=registry has no ref; add ref=registry/name:tag"),
         ({"secrets": ["id=x,src=none"]}, "--secret: secret 'x': cannot read '{cwd}/none': No such file or directory"),
         ({"secrets": ["id=x,env=NONE"]}, "--secret: secret 'x': variable NONE is not set"),
@@ -147,20 +171,29 @@ def test_texts_of_inputs_are_split_as_their_kind_says(cwd: Path) -> None:
         ({"secrets": ["src=token"]}, "--secret: a secret has no id; write id=NAME,src=FILE or id=NAME,env=VARIABLE"),
         ({"secrets": ["id=x,scr=token"]}, "--secret: unknown key 'scr' of a secret; did you mean 'src'?"),
         ({"secrets": ["id=x,type=fil"]}, "--secret: unknown secret type 'fil'; did you mean 'file'?"),
-        ({"secrets": ["hunter2"]}, "--secret: a field of a secret is not key=value; write id=NAME,src=FILE or id=NAME,env=VARIABLE"),
+        (
+            {"secrets": ["hunter2"]},
+            ("--secret: a field of a secret is not key=value; write id=NAME,src=FILE or id=NAME,env=VARIABLE"),
+        ),
         ({"secrets": ["id=x,src=large"]}, "--secret: secret 'x' is larger than 500 KiB"),
         ({"metadata_file": "no/meta"}, "--metadata-file: folder 'no' does not exist; make it first"),
         ({"iidfile": "app"}, "--iidfile: 'app' is a folder; name a file"),
         ({"kubeconfig": "nope"}, "--kubeconfig: kubeconfig 'nope' does not exist"),
-        ({"namespace": "a", "driver_opts": ["namespace=b"]}, "--namespace: 'a' contradicts namespace=b of --driver-opt; give one of them"),
-        ({"builder": "b", "lifetime": "1h"}, "--lifetime: has no effect on the existing builder 'b'; leave it out or leave out --builder"),
+        (
+            {"namespace": "a", "driver_opts": ["namespace=b"]},
+            ("--namespace: 'a' contradicts namespace=b of --driver-opt; give one of them"),
+        ),
+        (
+            {"builder": "b", "lifetime": "1h"},
+            ("--lifetime: has no effect on the existing builder 'b'; leave it out or leave out --builder"),
+        ),
         ({"lifetime": "1d"}, "--lifetime: '1d' is not a duration; write it like 90s, 2m or 1h30m"),
         ({"buildkitd_config": "none.toml"}, "--buildkitd-config: cannot read 'none.toml': No such file or directory"),
         ({"platfroms": ["x"]}, "platfroms: unknown option 'platfroms'; did you mean 'platforms'?"),
         ({"target": True}, "--target: True is not one text"),
     ],
-)  # fmt: skip
-def test_refuses(cwd: Path, values: dict[str, Value], message: str) -> None:
+)
+def test_refuses(cwd: Path, values: dict[str, Any], message: str) -> None:
     (cwd / "large").write_bytes(b"x" * (LARGEST + 1))
     assert refusal(cwd, **values) == message.replace("{cwd}", str(cwd))
 

@@ -77,13 +77,20 @@ def test_tags_stay_as_typed() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,b", "--tag: invalid tag 'a,b': repository name 'a,b' may hold only a-z, 0-9 and, between them, '.', '_', "
-                "'__', '-' and '/'; repeat the option for each tag"),
+        (
+            "a,b",
+            (
+                "--tag: invalid tag 'a,b': repository name 'a,b' may hold only a-z, 0-9 and, between them, '.', '_', "
+                "'__', '-' and '/'; repeat the option for each tag"
+            ),
+        ),
         ("App", "--tag: invalid tag 'App': repository name 'App' must be lower-case; write it like registry/name:tag"),
-        ("a@sha256:" + "0" * 64, f"--tag: invalid tag 'a@sha256:{'0' * 64}': the digest is what the build finds out; "
-                                 "leave out '@…'"),
+        (
+            "a@sha256:" + "0" * 64,
+            (f"--tag: invalid tag 'a@sha256:{'0' * 64}': the digest is what the build finds out; leave out '@…'"),
+        ),
     ],
-)  # fmt: skip
+)
 def test_refuses_tag(text: str, message: str) -> None:
     assert refusal(lambda: parse_tags([text], source="--tag")) == message
 
@@ -92,12 +99,27 @@ def test_refuses_tag(text: str, message: str) -> None:
     ("text", "amount"),
     [
         # k8s.io/apimachinery v0.34.2 pkg/api/resource/quantity_test.go, TestQuantityParse
-        ("1", "1"), ("8Ki", "8192"), ("7Mi", "7340032"), ("3Ei", "3458764513820540928"), ("5n", "5e-9"), ("3m", "0.003"),
-        ("50k", "50000"), ("300T", "3e14"), ("1E", "1e18"), ("1E-3", "0.001"), ("1e3", "1000"), ("1.3E+6", "1300000"),
-        ("100.035k", "100035"), ("0.5e-1", "0.05"), ("100.035Ki", "102435.84"), (".001", "0.001"), ("1.", "1"),
-        ("1.G", "1e9"), ("+2", "2"),
+        ("1", "1"),
+        ("8Ki", "8192"),
+        ("7Mi", "7340032"),
+        ("3Ei", "3458764513820540928"),
+        ("5n", "5e-9"),
+        ("3m", "0.003"),
+        ("50k", "50000"),
+        ("300T", "3e14"),
+        ("1E", "1e18"),
+        ("1E-3", "0.001"),
+        ("1e3", "1000"),
+        ("1.3E+6", "1300000"),
+        ("100.035k", "100035"),
+        ("0.5e-1", "0.05"),
+        ("100.035Ki", "102435.84"),
+        (".001", "0.001"),
+        ("1.", "1"),
+        ("1.G", "1e9"),
+        ("+2", "2"),
     ],
-)  # fmt: skip
+)
 def test_quantities(text: str, amount: str) -> None:
     assert parse_quantity(text, source="x") == Decimal(amount)
 

@@ -1,0 +1,190 @@
+"""Making a builder, finding one that was kept, and removing it.
+
+Order of creation: the namespace, the Jobs, then what they own. The kubelet mounts a pod's volumes a tenth of a second
+after it has seen the pod, so the Secret, created within milliseconds of the Jobs, is there in time; and it never
+exists without an owner.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from ci_buildx.builder import labels, manifests, podspec
+from ci_buildx.builder.builder import Builder, ClientKeys, Location, Manifest
+from ci_buildx.builder.certificates import Certificates
+from ci_buildx.builder.identity import JobIdentity, expiry
+from ci_buildx.builder.manifests import Draft
+from ci_buildx.builder.plan import ANY, NodePlan, Plan
+from ci_buildx.builder.teardown import teardown
+from ci_buildx.errors import Conflict, InputError, KubeError, NotFound
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.model import platform
+from ci_buildx.model.platform import Platform
+from ci_buildx.model.secret import Secret
+from ci_buildx.settings.values import BuilderSettings
+
+__all__ = ["Blueprint", "drop_node", "load", "locate", "provision", "teardown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blueprint:
+    """Everything that is decided before a builder is made."""
+
+    identity: JobIdentity
+    plan: Plan
+    settings: BuilderSettings
+    certificates: Certificates
+
+
+def locate(identity: JobIdentity, settings: BuilderSettings) -> Location:
+    """Where the builder's objects will be: in a namespace of its own, or in the one that was asked for."""
+    if settings.namespace:
+        return Location(name=identity.name, namespace=settings.namespace, exclusive=False)
+    return Location(name=identity.name, namespace=identity.name)
+
+
+def provision(kube: KubeClient, blueprint: Blueprint, *, announce: Callable[[Location], None]) -> Builder:
+    """Create everything; pods are not awaited. ``announce`` hears where before the first object is created.
+
+    What exists already under the same identity is taken as made, so that it may be called twice. Raises KubeError;
+    what was created until then is the caller's to tear down.
+    """
+    location = locate(blueprint.identity, blueprint.settings)
+    announce(location)
+    draft = Draft(
+        identity=blueprint.identity,
+        location=location,
+        settings=blueprint.settings,
+        expires=expiry(_server_clock(kube), blueprint.settings.lifetime),
+    )
+    if location.exclusive:
+        _create(kube, "/api/v1/namespaces", manifests.namespace(draft))
+        _create(kube, location.core_path("serviceaccounts"), manifests.service_account(draft))
+    jobs = [manifests.job(draft, node) for node in blueprint.plan.nodes]
+    with ThreadPoolExecutor(max_workers=max(2, len(jobs))) as pool:
+        created = list(pool.map(lambda job: _create(kube, location.jobs_path, job), jobs))
+        owners = [manifests.owner(job) for job in created]
+        configured = pool.submit(_configure, kube, draft, owners)
+        secret = _create(
+            kube, location.core_path("secrets"), manifests.secret(draft, blueprint.certificates, owners)
+        )
+        configured.result()
+    return Builder(location=location, plan=blueprint.plan, keys=read_keys(secret))
+
+
+def load(kube: KubeClient, name: str) -> Builder:
+    """A builder that was kept, by its name: in its own namespace, else in the context's.
+
+    Raises InputError if there is none, or if it has no nodes left (its lifetime is over).
+    """
+    location = find(kube, name)
+    jobs = kube.list(location.jobs_path, labelSelector=location.selector)["items"]
+    nodes = tuple(_read_node(job) for job in jobs if not job["metadata"].get("deletionTimestamp") and not _ended(job))
+    if not nodes:
+        raise InputError(
+            f"builder {name!r} has no node left", fix="its lifetime is over or it was removed; build without it"
+        )
+    secret = kube.get(f"{location.core_path('secrets')}/{location.object_name('keys')}")
+    return Builder(location=location, plan=Plan(nodes=nodes), keys=read_keys(secret))
+
+
+def find(kube: KubeClient, name: str) -> Location:
+    """Where the builder called ``name`` is. Raises InputError if neither place has it."""
+    try:
+        namespace = kube.get(f"/api/v1/namespaces/{name}")
+    except KubeError as failure:
+        if failure.status not in (403, 404):
+            raise
+    else:
+        if is_of(namespace, name):
+            return Location(name=name, namespace=name)
+    location = Location(name=name, namespace=kube.namespace, exclusive=False)
+    if kube.list(location.jobs_path, labelSelector=location.selector)["items"]:
+        return location
+    raise InputError(
+        f"there is no builder {name!r}", fix=f"neither as a namespace nor in namespace {kube.namespace!r}"
+    )
+
+
+def drop_node(kube: KubeClient, builder: Builder, node: NodePlan) -> None:
+    """Remove one node's Job and pods: it could not be scheduled, and another node emulates its platforms."""
+    path = f"{builder.location.jobs_path}/{builder.workload(node)}"
+    options = {"propagationPolicy": "Background", "gracePeriodSeconds": 0}
+    try:
+        kube.delete(path, body={"kind": "DeleteOptions", "apiVersion": "v1", **options})
+    except NotFound:
+        return
+
+
+def is_of(manifest: Mapping[str, Any], name: str) -> bool:
+    """Whether an object is marked as part of the builder called ``name``."""
+    marks = manifest["metadata"].get("labels") or {}
+    return marks.get(labels.MANAGED_BY) == labels.MANAGER and marks.get(labels.BUILDER) == name
+
+
+def read_keys(secret: Mapping[str, Any]) -> ClientKeys:
+    """The client's side of the builder's Secret."""
+    files = {name: base64.b64decode(content) for name, content in secret["data"].items()}
+    return ClientKeys(
+        ca=files[podspec.CA_FILE],
+        certificate=files[manifests.CLIENT_CERTIFICATE_FILE],
+        key=Secret(files[manifests.CLIENT_KEY_FILE]),
+    )
+
+
+def _server_clock(kube: KubeClient) -> float:
+    """Epoch seconds by the API server: the runner's own clock may be wrong, and expiry is judged by the server's."""
+    if kube.server_time is None:
+        kube.get("/version")
+    return kube.server_time or time.time()
+
+
+def _configure(kube: KubeClient, draft: Draft, owners: list[dict[str, str]]) -> None:
+    if draft.settings.buildkitd_config:
+        _create(kube, draft.location.core_path("configmaps"), manifests.config_map(draft, owners))
+
+
+def _create(kube: KubeClient, collection: str, manifest: Manifest) -> Manifest:
+    """Create an object, or take the one that is there if it is the same builder's and stays."""
+    try:
+        return kube.create(collection, manifest)
+    except Conflict:
+        name = manifest["metadata"]["name"]
+        existing = kube.get(f"{collection}/{name}")
+        if manifest["kind"] == "ServiceAccount":
+            return existing
+        if not is_of(existing, manifest["metadata"]["labels"][labels.BUILDER]):
+            raise
+        if existing["metadata"].get("deletionTimestamp"):
+            raise Conflict(
+                f"{manifest['kind']} {name} is still being deleted", status=409, fix="try again when it is gone"
+            ) from None
+        return existing
+
+
+def _read_node(job: Mapping[str, Any]) -> NodePlan:
+    metadata, spec = job["metadata"], job["spec"]
+    notes = metadata.get("annotations") or {}
+    name = metadata["labels"][labels.NODE]
+    return NodePlan(
+        name=name,
+        architecture=None if name == ANY else name,
+        platforms=_platforms(notes.get(labels.PLATFORMS, "")),
+        emulated=_platforms(notes.get(labels.EMULATED, "")),
+        replicas=spec.get("parallelism", 1),
+        reason=notes.get(labels.REASON, ""),
+    )
+
+
+def _platforms(text: str) -> tuple[Platform, ...]:
+    return tuple(platform.parse(part) for part in text.split(",") if part)
+
+
+def _ended(job: Mapping[str, Any]) -> bool:
+    conditions = (job.get("status") or {}).get("conditions") or ()
+    return any(item["type"] in ("Failed", "Complete") and item["status"] == "True" for item in conditions)

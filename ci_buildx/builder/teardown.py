@@ -1,0 +1,167 @@
+"""Removing a builder: tries everything, raises nothing on the way, says what stays and why."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ci_buildx.builder import labels
+from ci_buildx.builder.builder import Location, Manifest
+from ci_buildx.errors import KubeError, NotFound, TeardownError
+from ci_buildx.kube.client import KubeClient
+
+POD_GRACE = 1
+"""Seconds that a pod gets: nothing of what it does is wanted any more."""
+
+_LOOK_AGAIN = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeardownReport:
+    """What became of a builder.
+
+    ``removed`` and ``left`` name objects (``namespace x``), ``notes`` say why something is left. A namespace counts
+    as removed when the API server has accepted its deletion and set its deletionTimestamp: the rest is the cluster's.
+    """
+
+    removed: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Raise TeardownError if anything is left."""
+        if self.left:
+            why = f": {'; '.join(self.notes)}" if self.notes else ""
+            fix = "kube-builder reap removes it once it has expired"
+            raise TeardownError(f"not removed: {', '.join(self.left)}{why}", left=self.left, fix=fix)
+
+
+def teardown(kube: KubeClient, location: Location, *, deadline: float, settle: float = 0.0) -> TeardownReport:
+    """Remove everything of the builder at ``location`` until ``deadline`` (a time.monotonic() value).
+
+    A builder that is not there is looked for again for ``settle`` seconds: whoever was making it may have been killed
+    while the request was under way. Never raises KubeError.
+    """
+    work = _Teardown(kube, location)
+    # A call to an API server that is gone takes longer than anybody waits after a cancelled job.
+    thread = threading.Thread(target=work.run, args=(settle, deadline), daemon=True, name="teardown")
+    thread.start()
+    thread.join(max(deadline - time.monotonic(), 0.0))
+    return work.report(finished=not thread.is_alive())
+
+
+def explain_stuck(namespace: Mapping[str, Any]) -> str:
+    """Why a namespace that is being deleted stays: its conditions and finalizers, "" if it gives no cause.
+
+    Conditions: k8s.io/api v0.34.2, ``core/v1/types.go``, NamespaceConditionType.
+    """
+    conditions = (namespace.get("status") or {}).get("conditions") or ()
+    telling = [condition.get("message") or condition.get("reason", "") for condition in conditions if _holds(condition)]
+    finalizers = namespace["metadata"].get("finalizers") or ()
+    if finalizers:
+        telling.append(f"finalizers {', '.join(finalizers)}")
+    return "; ".join(text for text in telling if text)
+
+
+@dataclass(slots=True)
+class _Teardown:
+    """One teardown under way. The thread writes, whoever waits for it reads."""
+
+    kube: KubeClient
+    location: Location
+    removed: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def run(self, settle: float, deadline: float) -> None:
+        """Compute first, then what holds it."""
+        if self.location.exclusive:
+            self._remove_namespace(settle, deadline)
+        else:
+            self._remove_objects()
+
+    def report(self, *, finished: bool) -> TeardownReport:
+        """What is known now."""
+        left, notes = list(self.left), list(self.notes)
+        if not finished:
+            left.append(self._whole())
+            notes.append("the API server did not answer in time")
+        return TeardownReport(removed=tuple(self.removed), left=tuple(dict.fromkeys(left)), notes=tuple(notes))
+
+    def _remove_namespace(self, settle: float, deadline: float) -> None:
+        try:
+            namespace = self._find_namespace(min(time.monotonic() + settle, deadline))
+        except NotFound:
+            return
+        except KubeError as failure:
+            # Deleting may be allowed where reading is not, but only a namespace that is known to be ours is deleted.
+            self._keep(self._whole(), str(failure))
+            return
+        if not _is_ours(namespace, self.location.name):
+            self._keep(self._whole(), f"it is not marked as builder {self.location.name}")
+            return
+        self._remove_compute()
+        self._attempt(self._whole(), self._delete_namespace)
+
+    def _find_namespace(self, until: float) -> Manifest:
+        while True:
+            try:
+                return self.kube.get(self.location.namespace_path)
+            except NotFound:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(_LOOK_AGAIN)
+
+    def _delete_namespace(self) -> None:
+        answer = self.kube.delete(self.location.namespace_path)
+        # An old namespace that was asked to go before: it sticks. The answer is a Status once it is gone.
+        if answer.get("kind") == "Namespace" and (cause := explain_stuck(answer)):
+            self.notes.append(f"{self._whole()} is being deleted: {cause}")
+
+    def _remove_objects(self) -> None:
+        self._remove_compute()
+        # They go with the Jobs that own them; a builder that was killed while it was made may lack the Jobs.
+        for plural in ("secrets", "configmaps"):
+            self._delete_collection(self.location.core_path(plural), plural)
+
+    def _remove_compute(self) -> None:
+        """Jobs first, or they would make new pods."""
+        self._delete_collection(self.location.jobs_path, "jobs", propagationPolicy="Background")
+        self._delete_collection(self.location.core_path("pods"), "pods", gracePeriodSeconds=POD_GRACE)
+
+    def _delete_collection(self, path: str, plural: str, **options: Any) -> None:
+        what = f"{plural} of builder {self.location.name} in namespace {self.location.namespace}"
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", **options}
+        selected = f"{path}?labelSelector={self.location.selector}"
+        self._attempt(what, lambda: self.kube.delete(selected, body=body))
+
+    def _attempt(self, what: str, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except NotFound:
+            return
+        except KubeError as failure:
+            self._keep(what, str(failure))
+        else:
+            self.removed.append(what)
+
+    def _keep(self, what: str, why: str) -> None:
+        self.left.append(what)
+        self.notes.append(why)
+
+    def _whole(self) -> str:
+        if self.location.exclusive:
+            return f"namespace {self.location.namespace}"
+        return f"builder {self.location.name} in namespace {self.location.namespace}"
+
+
+def _is_ours(namespace: Mapping[str, Any], name: str) -> bool:
+    marks = namespace["metadata"].get("labels") or {}
+    return marks.get(labels.MANAGED_BY) == labels.MANAGER and marks.get(labels.BUILDER) == name
+
+
+def _holds(condition: Mapping[str, Any]) -> bool:
+    return condition.get("status") == "True"

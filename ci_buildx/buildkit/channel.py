@@ -1,0 +1,50 @@
+"""The gRPC channel to a buildkitd: grpcio, imported when the first one is opened."""
+
+from __future__ import annotations
+
+import os
+from types import ModuleType
+from typing import Any
+
+_UNLIMITED = -1
+_METADATA_SIZE = 16 << 20
+# buildkitd tolerates no pings more often than every 5 minutes on an idle connection (grpc-go's default), but while
+# a session is open it sends health checks every 5 s, and what it sends clears its count of pings.
+_KEEPALIVE_MS = 20_000
+
+
+def load_grpc() -> ModuleType:
+    """grpcio, told to print nothing of its own and to keep out of forks, which are none of its business here."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+    import grpc
+
+    return grpc  # type: ignore[no-any-return]
+
+
+def open_channel(target: str, *, credentials: tuple[bytes, bytes, bytes] | None, server_name: str) -> Any:
+    """A channel to ``target``; ``credentials`` are CA, certificate and key as PEM, None for plain text.
+
+    It never goes through a proxy: pods and tunnels are reached directly or not at all.
+    """
+    grpc = load_grpc()
+    options = [
+        ("grpc.enable_http_proxy", 0),
+        ("grpc.service_config_disable_resolution", 1),
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.max_send_message_length", _UNLIMITED),
+        ("grpc.max_receive_message_length", _UNLIMITED),
+        # Error details carry the whole Dockerfile.
+        ("grpc.max_metadata_size", _METADATA_SIZE),
+        ("grpc.absolute_max_metadata_size", _METADATA_SIZE),
+        ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+        ("grpc.keepalive_timeout_ms", _KEEPALIVE_MS),
+        ("grpc.default_authority", server_name or "localhost"),
+    ]
+    if credentials is None:
+        return grpc.insecure_channel(target, options=options)
+    ca, certificate, key = credentials
+    if server_name:
+        options.append(("grpc.ssl_target_name_override", server_name))
+    secure = grpc.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=certificate)
+    return grpc.secure_channel(target, secure, options=options)

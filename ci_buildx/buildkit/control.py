@@ -1,0 +1,76 @@
+"""buildkitd's Control service: who its workers are, and builds.
+
+Source: BuildKit 0.34.2, ``api/services/control/control.proto`` (the calls), ``client/solve.go`` (their order).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ci_buildx.buildkit import failure
+from ci_buildx.buildkit.channel import open_channel
+from ci_buildx.buildkit.flight import Flight, SolveResult, read_error
+from ci_buildx.buildkit.messages import INFO_RESPONSE, LIST_WORKERS_RESPONSE, SolveRequest, Version, Worker
+from ci_buildx.model.status import StatusUpdate
+from ci_buildx.session.session import Session
+
+__all__ = ["Control", "SolveResult"]
+
+_SERVICE = "/moby.buildkit.v1.Control/"
+
+
+class Control:
+    """One connection to the buildkitd at ``target``, a gRPC target; it connects with the first call.
+
+    ``credentials`` are CA, client certificate and key as PEM, None where the transport is safe by itself;
+    ``server_name`` is the name in the daemon's certificate. Every call raises BuildkitError if it fails.
+    """
+
+    def __init__(
+        self, target: str, *, credentials: tuple[bytes, bytes, bytes] | None = None, server_name: str = ""
+    ) -> None:
+        self._channel = open_channel(target, credentials=credentials, server_name=server_name)
+
+    def __enter__(self) -> Control:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End every call and the connection. Idempotent."""
+        self._channel.close()
+
+    def info(self, timeout: float) -> Version:
+        """The daemon's version, within ``timeout`` seconds."""
+        return INFO_RESPONSE.decode(self._ask("Info", timeout)) or Version()
+
+    def workers(self, timeout: float) -> list[Worker]:
+        """What can run build steps there, within ``timeout`` seconds."""
+        return list(LIST_WORKERS_RESPONSE.decode(self._ask("ListWorkers", timeout)))
+
+    def solve(
+        self,
+        request: SolveRequest,
+        *,
+        session: Session,
+        on_status: Callable[[StatusUpdate], None],
+        stop: threading.Event | None = None,
+    ) -> SolveResult:
+        """Build, with ``session`` answering what the daemon asks for; it is closed afterwards.
+
+        ``on_status`` is called in this thread. Setting ``stop`` cancels the build.
+        Raises SolveError if the build fails, BuildkitError if the connection does or the build was stopped.
+        """
+        with Flight(self._channel, _SERVICE, session) as flight:
+            return flight.run(request, on_status, stop)
+
+    def _ask(self, method: str, timeout: float) -> Any:
+        import grpc
+
+        try:
+            return self._channel.unary_unary(_SERVICE + method)(b"", timeout=timeout)
+        except grpc.RpcError as error:
+            raise read_error(error, f"buildkitd did not answer {method}") from error

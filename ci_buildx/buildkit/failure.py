@@ -1,0 +1,95 @@
+"""Why a build failed, read from the details of gRPC's status.
+
+Source: BuildKit 0.34.2, ``util/grpcerrors/grpcerrors.go`` (each detail is an Any whose value is JSON),
+``solver/errdefs`` (``Source`` with the Dockerfile and the ranges in it, ``Vertex``), buildx 0.38.2 for what is shown.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from ci_buildx.buildkit.messages import RPC_STATUS, Detail
+from ci_buildx.errors import SolveError
+
+_SOURCE = "github.com/moby/buildkit/errdefs.Source+json"
+_VERTEX = "github.com/moby/buildkit/errdefs.Vertex+json"
+_RULE = "-" * 20
+
+
+def read(message: str, details: bytes) -> SolveError:
+    """The error for a Solve that failed with ``message`` and ``grpc-status-details-bin`` (b"" where there is none)."""
+    try:
+        found = RPC_STATUS.decode(details).details
+    except ValueError:
+        found = ()
+    excerpts = [excerpt for source in _parsed(found, _SOURCE) if (excerpt := _excerpt(source))]
+    vertexes = [str(vertex.get("digest", "")) for vertex in _parsed(found, _VERTEX)]
+    return SolveError(
+        f"failed to solve: {message}",
+        vertex=vertexes[-1] if vertexes else "",
+        excerpt="\n".join(dict.fromkeys(excerpts)),
+    )
+
+
+def excerpt(filename: str, text: str, ranges: Iterable[tuple[int, int]]) -> str:
+    """The lines of ``ranges`` (first and last, from 1) marked, with a few around them; "" where there are none.
+
+    Laid out as ``docker buildx build`` does (BuildKit ``solver/errdefs/source.go``).
+    """
+    lines = text.split("\n")
+    spans = [(first, max(first, last)) for first, last in ranges]
+    start = min((first for first, _ in spans), default=0)
+    end = min(max((last for _, last in spans), default=0), len(lines))
+    if not 1 <= start <= len(lines):
+        return ""
+    before, after = _margins(start, end, len(lines))
+    shown = [f"{filename}:{start}", _RULE]
+    for number in range(start - before, end + after + 1):
+        mark = ">>>" if any(first <= number <= last for first, last in spans) else "   "
+        shown.append(f" {number:3} | {mark} {lines[number - 1]}")
+    return "\n".join((*shown, _RULE))
+
+
+def _margins(start: int, end: int, total: int) -> tuple[int, int]:
+    """How many lines to show before and after: about four for a single line and two for several, shared out."""
+    wanted = 4 if start == end else 2
+    before = after = used = 0
+    while used < wanted:
+        if start - before > 1:
+            before += 1
+            used += 1
+        if end + after < total:
+            after += 1
+            used += 1
+        used += 1
+    return before, after
+
+
+def _parsed(details: Iterable[Detail], type_url: str) -> list[dict[str, Any]]:
+    values = []
+    for detail in details:
+        if detail.type_url == type_url:
+            try:
+                value = json.loads(detail.value)
+            except ValueError:
+                continue
+            if isinstance(value, dict):
+                values.append(value)
+    return values
+
+
+def _excerpt(source: dict[str, Any]) -> str:
+    try:
+        info = source["info"]
+        text = base64.b64decode(info["data"]).decode(errors="replace")
+        ranges = [(_line(span, "start"), _line(span, "end")) for span in source["ranges"]]
+        return excerpt(str(info.get("filename", "")), text, ranges)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return ""
+
+
+def _line(span: dict[str, Any], end: str) -> int:
+    return int((span.get(end) or {}).get("line", 0))

@@ -1,0 +1,140 @@
+"""One build in flight: the calls Session, Solve and Status, which begin together and end together."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from ci_buildx.buildkit import failure
+from ci_buildx.buildkit.messages import SOLVE_REQUEST, SOLVE_RESPONSE, STATUS_RESPONSE, SolveRequest
+from ci_buildx.errors import BuildkitError, SolveError
+from ci_buildx.model.status import StatusUpdate
+from ci_buildx.protobuf import wire
+from ci_buildx.session.session import Session
+
+_DETAILS = "grpc-status-details-bin"
+_REF_FIELD = 1
+_STOP_POLL = 0.1
+_LAST_WORDS = 5.0
+"""Seconds that Status may stay silent after Solve has ended (buildx waits as long, BuildKit ``client/solve.go``)."""
+_FAREWELL = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SolveResult:
+    """What the exporters said, for example ``containerimage.digest``."""
+
+    exporter_response: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Solved:
+    """Solve has ended: look at its call."""
+
+
+@dataclass(frozen=True, slots=True)
+class _StatusEnded:
+    """Status has ended; ``error`` is None at its regular end."""
+
+    error: Exception | None
+
+
+@dataclass(frozen=True, slots=True)
+class _SessionEnded:
+    """Session has ended; before Solve it should not."""
+
+    error: Exception | None
+
+
+_Event = StatusUpdate | _Solved | _StatusEnded | _SessionEnded
+
+
+class Flight:
+    """A context manager around the three calls: at its exit they are over and their threads told to end.
+
+    Each call reports into one queue, which the caller's thread empties: status is shown in the thread that asked.
+    """
+
+    def __init__(self, channel: Any, service: str, session: Session) -> None:
+        self._channel = channel
+        self._service = service
+        self._session = session
+        self._events: SimpleQueue[_Event] = SimpleQueue()
+        self._calls: list[Any] = []
+
+    def __enter__(self) -> Flight:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
+        for call in self._calls:
+            call.cancel()
+
+    def run(
+        self, request: SolveRequest, on_status: Callable[[StatusUpdate], None], stop: threading.Event | None
+    ) -> SolveResult:
+        """See :meth:`ci_buildx.buildkit.control.Control.solve`."""
+        solve = self._begin(request)
+        broken = self._follow(solve, on_status, stop)
+        self._session.close()
+        try:
+            response = solve.result()
+        except Exception as error:  # noqa: BLE001 - cancelled or failed: both are grpcio's, which is imported lazily
+            raise self._judge(error, broken, stop) from error
+        return SolveResult(exporter_response=SOLVE_RESPONSE.decode(response))
+
+    def _begin(self, request: SolveRequest) -> Any:
+        outgoing = self._session.outgoing()
+        session = self._stream("Session", client=True)(outgoing, metadata=self._session.metadata)
+        solve = self._channel.unary_unary(self._service + "Solve").future(SOLVE_REQUEST.encode(request))
+        status = self._stream("Status")(wire.length_delimited(_REF_FIELD, request.ref.encode()))
+        self._calls = [solve, status, session]
+        solve.add_done_callback(lambda _: self._events.put(_Solved()))
+        self._start("session", self._serve, session)
+        self._start("status", self._listen, status)
+        return solve
+
+    def _stream(self, method: str, *, client: bool = False) -> Any:
+        kind = self._channel.stream_stream if client else self._channel.unary_stream
+        return kind(self._service + method)
+
+    @staticmethod
+    def _start(name: str, target: Callable[[Any], None], call: Any) -> None:
+        threading.Thread(target=target, args=(call,), name=name, daemon=True).start()
+
+    def _serve(self, call: Any) -> None:
+        error = None
+        try:
+            for message in call:
+                self._session.incoming(message)
+        except Exception as raised:  # noqa: BLE001 - reported to the thread that waits
+            error = raised
+        self._session.close()
+        self._events.put(_SessionEnded(error))
+
+    def _listen(self, call: Any) -> None:
+        error = None
+        try:
+            for message in call:
+                self._events.put(STATUS_RESPONSE.decode(message))
+        except Exception as raised:  # noqa: BLE001 - reported to the thread that waits
+            error = raised
+        self._events.put(_StatusEnded(error))
+
+    def _follow(
+        self, solve: Any, on_status: Callable[[StatusUpdate], None], stop: threading.Event | None
+    ) -> Exception | None:
+        """Hand on status until Solve and Status have ended. Returns what broke the session, if it broke first."""
+        solved = listening = False
+        broken: Exception | None = None
+        deadline = float("inf")
+        while not (solved and (not listening_ended(listening))):
+            ...
+        return broken
+
+    def _judge(self, error: Exception, broken: Exception | None, stop: threading.Event | None) -> Exception:
+        ...

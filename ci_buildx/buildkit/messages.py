@@ -1,0 +1,177 @@
+"""Messages of the Control service; ``control.proto`` is their definition."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ci_buildx.model import platform
+from ci_buildx.model.platform import Platform
+from ci_buildx.model.status import StatusUpdate, Vertex, VertexLog, VertexStatus, VertexWarning
+from ci_buildx.protobuf.schema import BOOLEAN, BYTES, INTEGER, TEXT, TIME, Schema, many, mapping, one
+
+
+class Entry(NamedTuple):
+    """An exporter, or a cache to import from or export to: its type and attributes."""
+
+    type: str
+    attrs: dict[str, str]
+
+
+class CacheOptions(NamedTuple):
+    """Where the build's cache goes to and comes from."""
+
+    exports: tuple[Entry, ...] = ()
+    imports: tuple[Entry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SolveRequest:
+    """One build. The deprecated fields repeat the first exporter for daemons before 0.13, as buildx does."""
+
+    ref: str
+    session: str
+    frontend: str
+    frontend_attrs: dict[str, str]
+    exporters: tuple[Entry, ...] = ()
+    cache: CacheOptions = CacheOptions()
+
+    @property
+    def exporter_deprecated(self) -> str:
+        """The first exporter's type."""
+        return self.exporters[0].type if self.exporters else ""
+
+    @property
+    def exporter_attrs_deprecated(self) -> dict[str, str]:
+        """The first exporter's attributes."""
+        return self.exporters[0].attrs if self.exporters else {}
+
+
+class Version(NamedTuple):
+    """Which buildkitd this is: Go package, version (``v0.34.2``), revision."""
+
+    package: str = ""
+    version: str = ""
+    revision: str = ""
+
+
+class Worker(NamedTuple):
+    """What can run build steps in a buildkitd. ``version`` is buildkitd's, "" before 0.10."""
+
+    id: str
+    platforms: tuple[Platform, ...] = ()
+    labels: dict[str, str] = {}  # noqa: RUF012 - a tuple's default is never changed
+    version: str = ""
+
+
+class RpcStatus(NamedTuple):
+    """``google.rpc.Status``: what gRPC's ``grpc-status-details-bin`` holds."""
+
+    code: int = 0
+    message: str = ""
+    details: tuple[Detail, ...] = ()
+
+
+class Detail(NamedTuple):
+    """``google.protobuf.Any``."""
+
+    type_url: str = ""
+    value: bytes = b""
+
+
+def _worker(id: str, labels: dict[str, str], platforms: tuple[Platform, ...], version: Version | None) -> Worker:  # noqa: A002
+    return Worker(id, platforms, labels, version.version if version else "")
+
+
+def _platform(architecture: str, os: str, variant: str) -> Platform:
+    return platform.parse("/".join(part for part in (os, architecture, variant) if part))
+
+
+def _warning(*, info: str | None, ranges: tuple[int | None, ...], **fields: Any) -> VertexWarning:
+    return VertexWarning(filename=info or "", line=(ranges[0] or 0) if ranges else 0, **fields)
+
+
+def _only(**field: Any) -> Any:
+    """The value of a message's only field."""
+    (value,) = field.values()
+    return value
+
+
+_ENTRY = Schema(Entry, one(1, "type", TEXT), mapping(2, "attrs"))
+_CACHE = Schema(CacheOptions, many(4, "exports", _ENTRY), many(5, "imports", _ENTRY))
+SOLVE_REQUEST = Schema(
+    SolveRequest,
+    one(1, "ref", TEXT),
+    one(3, "exporter_deprecated", TEXT),
+    mapping(4, "exporter_attrs_deprecated"),
+    one(5, "session", TEXT),
+    one(6, "frontend", TEXT),
+    mapping(7, "frontend_attrs"),
+    one(8, "cache", _CACHE),
+    many(13, "exporters", _ENTRY),
+)
+SOLVE_RESPONSE: Schema[dict[str, str]] = Schema(_only, mapping(1, "exporter_response"))
+
+_VERTEX = Schema(
+    Vertex,
+    one(1, "digest", TEXT),
+    many(2, "inputs", TEXT),
+    one(3, "name", TEXT),
+    one(4, "cached", BOOLEAN),
+    one(5, "started", TIME),
+    one(6, "completed", TIME),
+    one(7, "error", TEXT),
+)
+_VERTEX_STATUS = Schema(
+    VertexStatus,
+    one(1, "id", TEXT),
+    one(2, "vertex", TEXT),
+    one(3, "name", TEXT),
+    one(4, "current", INTEGER),
+    one(5, "total", INTEGER),
+    one(6, "timestamp", TIME),
+    one(7, "started", TIME),
+    one(8, "completed", TIME),
+)
+_VERTEX_LOG = Schema(
+    VertexLog,
+    one(1, "vertex", TEXT),
+    one(2, "timestamp", TIME),
+    one(3, "stream", INTEGER),
+    one(4, "data", BYTES),
+)
+_FILENAME: Schema[str] = Schema(_only, one(1, "filename", TEXT))
+_LINE: Schema[int] = Schema(_only, one(1, "line", INTEGER))
+_START: Schema[int | None] = Schema(_only, one(1, "start", _LINE))
+_VERTEX_WARNING = Schema(
+    _warning,
+    one(1, "vertex", TEXT),
+    one(2, "level", INTEGER),
+    one(3, "short", TEXT),
+    many(4, "detail", TEXT),
+    one(5, "url", TEXT),
+    one(6, "info", _FILENAME),
+    many(7, "ranges", _START),
+)
+STATUS_RESPONSE = Schema(
+    StatusUpdate,
+    many(1, "vertexes", _VERTEX),
+    many(2, "statuses", _VERTEX_STATUS),
+    many(3, "logs", _VERTEX_LOG),
+    many(4, "warnings", _VERTEX_WARNING),
+)
+
+_VERSION = Schema(Version, one(1, "package", TEXT), one(2, "version", TEXT), one(3, "revision", TEXT))
+_PLATFORM = Schema(_platform, one(1, "architecture", TEXT), one(2, "os", TEXT), one(3, "variant", TEXT))
+_WORKER = Schema(
+    _worker,
+    one(1, "id", TEXT),
+    mapping(2, "labels"),
+    many(3, "platforms", _PLATFORM),
+    one(5, "version", _VERSION),
+)
+LIST_WORKERS_RESPONSE: Schema[tuple[Worker, ...]] = Schema(_only, many(1, "record", _WORKER))
+INFO_RESPONSE: Schema[Version | None] = Schema(_only, one(1, "version", _VERSION))
+
+_DETAIL = Schema(Detail, one(1, "type_url", TEXT), one(2, "value", BYTES))
+RPC_STATUS = Schema(RpcStatus, one(1, "code", INTEGER), one(2, "message", TEXT), many(3, "details", _DETAIL))

@@ -1,0 +1,72 @@
+"""The devcluster's registries; `python -m devcluster up` has started them."""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from ci_buildx.model.secret import Secret
+from ci_buildx.registry.client import RegistryClient
+from ci_buildx.registry.credentials import CredentialStore
+from ci_buildx.registry.dockerconfig import DockerConfig, Login
+from ci_buildx.registry.trust import Trust
+from devcluster import layout, registry
+from devcluster.layout import Cluster
+from devcluster.registry import Registry
+
+Registries = dict[str, Registry]
+Connect = Callable[..., RegistryClient]
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    return layout.cluster(os.environ.get("DEVCLUSTER", "dev"))
+
+
+@pytest.fixture(scope="session")
+def registries(cluster: Cluster) -> Registries:
+    return {server.name: server for server in registry.registries(cluster)}
+
+
+@pytest.fixture
+def connect(registries: Registries) -> Iterator[Connect]:
+    """A client with the cluster's logins; `logins` and `trust` replace what it knows."""
+    with ExitStack() as stack:
+
+        def make(*, logins: dict[str, Login] | None = None, trust: Trust | None = None) -> RegistryClient:
+            known = logins_of(registries) if logins is None else logins
+            auths = {(registries[name].address, ""): login for name, login in known.items()}
+            config = DockerConfig(origin="the test", auths=auths, helpers={}, store="")
+            client = RegistryClient(CredentialStore([config], env={}), trust=trust or trust_in(registries))
+            return stack.enter_context(client)
+
+        yield make
+
+
+@pytest.fixture
+def path() -> str:
+    """A repository of the test's own."""
+    return f"tests/{secrets.token_hex(6)}"
+
+
+def logins_of(registries: Registries) -> dict[str, Login]:
+    return {
+        name: Login(username=server.username, secret=server.password)
+        for name, server in registries.items()
+        if server.username
+    }
+
+
+def wrong_login() -> Login:
+    return Login(username="builder", secret=Secret("wrong"))
+
+
+def trust_in(registries: Registries) -> Trust:
+    authorities: dict[str, tuple[Path, ...]] = {
+        server.address: (server.ca_file,) for server in registries.values() if server.ca_file
+    }
+    plain = frozenset(server.address for server in registries.values() if server.plain_http)
+    return Trust(plain=plain, authorities=authorities)

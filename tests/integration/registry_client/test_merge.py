@@ -1,0 +1,75 @@
+"""What several nodes pushed by digest becomes one index, wherever its tags are."""
+
+from dataclasses import replace
+
+import pytest
+
+from ci_buildx.errors import RegistryError
+from ci_buildx.model.platform import Platform
+from ci_buildx.model.reference import Reference
+from ci_buildx.registry.client import RegistryClient, Repository
+from ci_buildx.registry.content import OCI_INDEX
+from ci_buildx.registry.index import merge, read_index
+from tests.integration.registry_client.conftest import Connect, Registries
+from tests.integration.registry_client.image import push_attested, push_image
+
+BOTH = (Platform("linux", "amd64"), Platform("linux", "arm64"))
+
+
+def push_nodes(client: RegistryClient, target: Reference) -> list[str]:
+    home = Repository.of(target)
+    return [push_attested(client, home, name).descriptor.digest for name in ("amd64", "arm64")]
+
+
+@pytest.mark.parametrize("name", ["open", "basic", "token"])
+def test_merge_under_several_tags(registries: Registries, connect: Connect, path: str, name: str) -> None:
+    client, target = connect(), Reference(registries[name].address, path)
+    tags = [replace(target, tag="1"), replace(target, tag="latest")]
+    descriptor = merge(client, target, tags, push_nodes(client, target))
+    for tag in tags:
+        published = read_index(client, tag)
+        assert (published.descriptor, published.platforms) == (descriptor, BOTH)
+    entries = client.manifest(Repository.of(target), "1").entries
+    images = [entry["digest"] for entry in entries[:2]]
+    assert [entry["annotations"]["vnd.docker.reference.digest"] for entry in entries[2:]] == images
+
+
+def test_bare_manifests_get_the_platform_of_their_config(registries: Registries, connect: Connect, path: str) -> None:
+    client, target = connect(), Reference(registries["open"].address, path, tag="1")
+    digests = [push_image(client, Repository.of(target), name).descriptor.digest for name in ("amd64", "arm64")]
+    assert merge(client, target, [target], digests).media_type == OCI_INDEX
+    assert read_index(client, target).platforms == BOTH
+
+
+def test_one_node_keeps_its_own_index(registries: Registries, connect: Connect, path: str) -> None:
+    client, target = connect(), Reference(registries["open"].address, path, tag="1")
+    pushed = push_attested(client, Repository.of(target), "amd64")
+    assert merge(client, target, [target], [pushed.descriptor.digest]) == pushed.descriptor
+
+
+@pytest.mark.parametrize("elsewhere", ["open", "basic", "token"])
+def test_tags_of_another_repository_get_everything(
+    registries: Registries, connect: Connect, path: str, elsewhere: str
+) -> None:
+    """From `basic` to the other registries blobs travel; inside `basic` they are mounted."""
+    client, target = connect(), Reference(registries["basic"].address, path)
+    copy = Reference(registries[elsewhere].address, f"{path}-copy", tag="1")
+    merge(client, target, [replace(target, tag="1"), copy], push_nodes(client, target))
+    repository = Repository.of(copy)
+    for entry in client.manifest(repository, "1").entries:
+        for blob in client.manifest(repository, entry["digest"]).blobs:
+            assert len(client.blob(repository, blob["digest"])) == blob["size"]
+
+
+def test_an_error_names_what_was_pushed(registries: Registries, connect: Connect, path: str) -> None:
+    client, target = connect(), Reference(registries["open"].address, path)
+    sources = push_nodes(client, target)
+    tags = [replace(target, tag="1"), Reference("127.0.0.1:1", path, tag="2"), replace(target, tag="3")]
+    with pytest.raises(RegistryError, match=rf"127\.0\.0\.1:1: .*refused \(pushed already: {target}:1\)"):
+        merge(client, target, tags, sources)
+
+
+def test_annotations_of_the_index(registries: Registries, connect: Connect, path: str) -> None:
+    client, target = connect(), Reference(registries["open"].address, path, tag="1")
+    merge(client, target, [target], push_nodes(client, target), annotations={"org.example": "value"})
+    assert client.manifest(Repository.of(target), "1").fields["annotations"] == {"org.example": "value"}
