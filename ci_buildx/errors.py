@@ -15,6 +15,7 @@ once, at the edge where they appear, with the cause kept by ``raise … from``.
     │   ├── Invalid                      422
     │   └── Throttled                    429 or 5xx, retries used up
     ├── BootError                        a pod of the builder cannot start
+    ├── PodLost                          a pod of the builder died while it was in use
     ├── TransportError                   no way to reach buildkitd in a running pod
     ├── BuildkitError                    buildkitd refused a call or the connection broke
     ├── SolveError                       the build itself failed
@@ -101,6 +102,16 @@ class BootError(KubeBuilderError):
 
     def __init__(self, subject: str, reason: str, detail: str, *, fix: str = "") -> None:
         super().__init__(f"{subject} cannot start: {reason}: {detail}", fix=fix)
+        self.subject = subject
+        self.reason = reason
+        self.detail = detail
+
+
+class PodLost(KubeBuilderError):
+    """A pod of the builder died while it was in use. ``subject`` names it, ``reason`` is Kubernetes' own word."""
+
+    def __init__(self, subject: str, reason: str, detail: str, *, fix: str = "") -> None:
+        super().__init__(f"{subject} was lost: {reason}: {detail}", fix=fix)
         self.subject = subject
         self.reason = reason
         self.detail = detail

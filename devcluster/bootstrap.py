@@ -19,17 +19,23 @@ def write(cluster: Cluster) -> None:
     place.mkdir(parents=True, exist_ok=True)
     for user in ("system:kube-controller-manager", "system:kube-scheduler", "system:kube-proxy", objects.DNS_USER):
         pki.ensure_kubeconfig(cluster, component_kubeconfig(cluster, user), pki.Subject(name=user))
-    (place / "resolv.conf").write_text("")
+    write_text(place / "resolv.conf", "")
     (place / "cni").mkdir(exist_ok=True)
-    (place / "cni" / "pods.conflist").write_text(configuration.pod_network(cluster))
-    (place / "kube-proxy.yaml").write_text(
-        configuration.kube_proxy(cluster, component_kubeconfig(cluster, "system:kube-proxy"))
+    write_text(place / "cni" / "pods.conflist", configuration.pod_network(cluster))
+    write_text(
+        place / "kube-proxy.yaml", configuration.kube_proxy(cluster, component_kubeconfig(cluster, "system:kube-proxy"))
     )
-    (place / "Corefile").write_text(configuration.corefile(cluster, component_kubeconfig(cluster, objects.DNS_USER)))
+    write_text(place / "Corefile", configuration.corefile(cluster, component_kubeconfig(cluster, objects.DNS_USER)))
     registry.write(cluster)
     write_registry_hosts(cluster)
     for node in cluster.nodes:
         write_node(cluster, node)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file unless it says this already: kube-proxy ends when its own is touched (its options.go, 1.34)."""
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
 
 
 def write_certificates(cluster: Cluster) -> None:
@@ -54,7 +60,7 @@ def write_registry_hosts(cluster: Cluster) -> None:
         for name in (server.address, *server.mirrors):
             folder = cluster.configuration / "certs.d" / name
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / "hosts.toml").write_text(text)
+            write_text(folder / "hosts.toml", text)
 
 
 def pause_image(cluster: Cluster) -> str:
@@ -71,7 +77,7 @@ def write_node(cluster: Cluster, node: Node) -> None:
     )
     pki.ensure_kubeconfig(cluster, node.folder / "kubeconfig", subject)
     serving = pki.ensure_pair(cluster, node.name, subject)
-    (node.folder / "kubelet.yaml").write_text(configuration.kubelet(cluster, node, serving))
+    write_text(node.folder / "kubelet.yaml", configuration.kubelet(cluster, node, serving))
     runc = programs.path("runc")
     text = configuration.containerd(cluster, node, pause=pause_image(cluster), runc=runc)
-    (node.folder / "containerd.toml").write_text(text)
+    write_text(node.folder / "containerd.toml", text)

@@ -12,6 +12,7 @@ from devcluster.errors import DevclusterError
 
 PACKAGES = (
     "busybox-static",
+    "ca-certificates",
     "containernetworking-plugins",
     "docker-registry",
     "gcc",
@@ -21,12 +22,14 @@ PACKAGES = (
     "kmod",
     "libc6-dev",
     "libseccomp-dev",
+    "openssh-client",
     "pkg-config",
     "qemu-user-static",
     "rootlesskit",
     "rsync",
     "uidmap",
     "util-linux",
+    "xz-utils",
 )
 # Its Debian package starts a service at once, on a port of the host's; none of its own is wanted here.
 NO_SERVICES = Path("/usr/sbin/policy-rc.d")

@@ -79,6 +79,15 @@ def records(cluster: Cluster) -> list[Record]:
     return [process for process in found if process]
 
 
+def follows(process: Record, command: Command) -> bool:
+    """Whether a process was started with this very command line."""
+    try:
+        line = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return line.split(b"\0")[:-1] == [argument.encode() for argument in command.argv]
+
+
 def running(cluster: Cluster, name: str) -> bool:
     """Whether the process recorded under that name is alive."""
     process = record(cluster, name)
@@ -112,6 +121,17 @@ def start(cluster: Cluster, name: str, command: Command, enter: list[str]) -> No
 def base_environment() -> dict[str, str]:
     """What every process gets: nothing of the caller's, whose proxies and tokens are none of the cluster's business."""
     return {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
+
+
+def stop(process: Record) -> None:
+    """End a process: ask, wait, kill. Raises DevclusterError when it survives even that."""
+    for number, patience in ((signal.SIGTERM, PATIENCE), (signal.SIGKILL, PATIENCE)):
+        deadline = time.monotonic() + patience
+        while process.alive and time.monotonic() < deadline:
+            send(process.pid, number)
+            time.sleep(0.05)
+    if process.alive:
+        raise DevclusterError(f"{process.name} (process {process.pid}) survives SIGKILL: the kernel holds it")
 
 
 def send(pid: int, number: signal.Signals) -> None:

@@ -63,8 +63,11 @@ def every(cluster: Cluster) -> list[Service]:
 
 
 def start(cluster: Cluster, wanted: list[Service]) -> None:
-    """Start those that don't run."""
+    """Start those that don't run, and anew those that run with another command line: of an older checkout."""
     for service in wanted:
-        if not processes.running(cluster, service.name):
+        process = processes.record(cluster, service.name)
+        if process and process.alive and not processes.follows(process, service.command):
+            processes.stop(process)
+        if not process or not process.alive:
             enter = namespaces.enter(cluster, mount=service.private)
             processes.start(cluster, service.name, service.command, enter)

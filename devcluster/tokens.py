@@ -1,13 +1,13 @@
-"""A token server for the registry that wants bearer tokens: ``python -m devcluster.tokens CONFIG.json``.
+"""A token server for the registry that wants bearer tokens: `python -m devcluster.tokens CONFIG.json`.
 
 It serves both ways to a token that the registry clients of this world use, on one URL:
 
-- ``GET /token?service=…&scope=…`` with HTTP basic authentication (distribution 2.8.2, docs/spec/auth/token.md);
-- ``POST /token`` with a password or refresh_token grant (the same, docs/spec/auth/oauth.md).
+- `GET /token?service=…&scope=…` with HTTP basic authentication (distribution 2.8.2, docs/spec/auth/token.md);
+- `POST /token` with a password or refresh_token grant (the same, docs/spec/auth/oauth.md).
 
 Access is what was asked for, cut down to what the account was granted; asking for more is no error
 (token.md, "Requesting a Token"). Tokens are JWTs as distribution 2.8.2 verifies them
-(registry/auth/token/token.go): ``aud`` is one string, the key comes as a certificate in ``x5c``.
+(registry/auth/token/token.go): `aud` is one string, the key comes as a certificate in `x5c`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _LARGEST_FORM = 64 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What a client asks for, or gets: ``repository:team/app:pull,push``. ``actions`` may be empty."""
+    """What a client asks for, or gets: `repository:team/app:pull,push`. `actions` may be empty."""
 
     type: str
     name: str
@@ -54,7 +54,7 @@ class Scope:
 def parse_scopes(texts: Iterable[str]) -> tuple[Scope, ...]:
     """Read scope parameters, each of which may hold several scopes apart by blanks.
 
-    Names may contain colons (``host:port/name``), types a class in brackets, which grants nothing and is
+    Names may contain colons (`host:port/name`), types a class in brackets, which grants nothing and is
     dropped (docs/spec/auth/scope.md). Raises ValueError on anything else.
     """
     scopes = []
@@ -70,7 +70,7 @@ def parse_scopes(texts: Iterable[str]) -> tuple[Scope, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """A password and what it opens: actions by pattern of repository name (``team/*``), for example."""
+    """A password and what it opens: actions by pattern of repository name (`team/*`), for example."""
 
     password: Secret
     grants: Mapping[str, frozenset[str]]
@@ -87,7 +87,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issuer:
-    """Signs tokens with ES256. ``certificate`` (DER) holds the key's public half, ``lifetime`` is in seconds."""
+    """Signs tokens with ES256. `certificate` (DER) holds the key's public half, `lifetime` is in seconds."""
 
     name: str
     service: str
@@ -132,7 +132,7 @@ class Answer:
 
 
 class Refused(Exception):
-    """A request that gets no token; ``answer`` says why in the form of RFC 6749, 5.2."""
+    """A request that gets no token; `answer` says why in the form of RFC 6749, 5.2."""
 
     def __init__(self, status: int, error: str, description: str) -> None:
         super().__init__(description)
@@ -148,7 +148,7 @@ class TokenService:
     _refresh: dict[str, str] = field(default_factory=dict)
 
     def get(self, query: Mapping[str, list[str]], authorization: str) -> Answer:
-        """Answer a GET; ``authorization`` is the header's value, empty where there is none."""
+        """Answer a GET; `authorization` is the header's value, empty where there is none."""
         try:
             user = self._authenticate(*_basic(authorization)) if authorization else ANONYMOUS
             body = self._grant(user, query)
@@ -275,7 +275,7 @@ class _Connection(BaseHTTPRequestHandler):
 
 
 def read_service(config: Mapping[str, Any]) -> TokenService:
-    """The service that a configuration describes (rendered by ``devcluster.registry``). Reads the named files."""
+    """The service that a configuration describes (rendered by `devcluster.registry`). Reads the named files."""
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key

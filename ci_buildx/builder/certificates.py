@@ -63,9 +63,7 @@ def issue(
 class _Authority:
     """Signs for one validity period."""
 
-    def __init__(
-        self, key: ec.EllipticCurvePrivateKey, validity: tuple[datetime.datetime, datetime.datetime]
-    ) -> None:
+    def __init__(self, key: ec.EllipticCurvePrivateKey, validity: tuple[datetime.datetime, datetime.datetime]) -> None:
         from cryptography import x509
         from cryptography.hazmat.primitives import hashes
 
@@ -162,7 +160,5 @@ def _key_pem(key: ec.EllipticCurvePrivateKey) -> Secret:
     from cryptography.hazmat.primitives import serialization
 
     return Secret(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )

@@ -7,6 +7,8 @@ Label values follow k8s.io/apimachinery v0.34.2, ``util/validation/validation.go
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 DOMAIN = "kube-builder.dev/"
 
@@ -40,3 +42,9 @@ def sanitise(text: str) -> str:
 def selector(builder: str) -> str:
     """The label selector that matches everything of one builder and nothing else."""
     return f"{MANAGED_BY}={MANAGER},{BUILDER}={builder}"
+
+
+def belongs_to(manifest: Mapping[str, Any], builder: str) -> bool:
+    """Whether an object is marked as part of ``builder``."""
+    marks = manifest["metadata"].get("labels") or {}
+    return marks.get(MANAGED_BY) == MANAGER and marks.get(BUILDER) == builder

@@ -64,15 +64,12 @@ def provision(kube: KubeClient, blueprint: Blueprint, *, announce: Callable[[Loc
     )
     if location.exclusive:
         _create(kube, "/api/v1/namespaces", manifests.namespace(draft))
-        _create(kube, location.core_path("serviceaccounts"), manifests.service_account(draft))
     jobs = [manifests.job(draft, node) for node in blueprint.plan.nodes]
     with ThreadPoolExecutor(max_workers=max(2, len(jobs))) as pool:
         created = list(pool.map(lambda job: _create(kube, location.jobs_path, job), jobs))
         owners = [manifests.owner(job) for job in created]
         configured = pool.submit(_configure, kube, draft, owners)
-        secret = _create(
-            kube, location.core_path("secrets"), manifests.secret(draft, blueprint.certificates, owners)
-        )
+        secret = _create(kube, location.core_path("secrets"), manifests.secret(draft, blueprint.certificates, owners))
         configured.result()
     return Builder(location=location, plan=blueprint.plan, keys=read_keys(secret))
 
@@ -101,14 +98,12 @@ def find(kube: KubeClient, name: str) -> Location:
         if failure.status not in (403, 404):
             raise
     else:
-        if is_of(namespace, name):
+        if labels.belongs_to(namespace, name):
             return Location(name=name, namespace=name)
     location = Location(name=name, namespace=kube.namespace, exclusive=False)
     if kube.list(location.jobs_path, labelSelector=location.selector)["items"]:
         return location
-    raise InputError(
-        f"there is no builder {name!r}", fix=f"neither as a namespace nor in namespace {kube.namespace!r}"
-    )
+    raise InputError(f"there is no builder {name!r}", fix=f"neither as a namespace nor in namespace {kube.namespace!r}")
 
 
 def drop_node(kube: KubeClient, builder: Builder, node: NodePlan) -> None:
@@ -119,12 +114,6 @@ def drop_node(kube: KubeClient, builder: Builder, node: NodePlan) -> None:
         kube.delete(path, body={"kind": "DeleteOptions", "apiVersion": "v1", **options})
     except NotFound:
         return
-
-
-def is_of(manifest: Mapping[str, Any], name: str) -> bool:
-    """Whether an object is marked as part of the builder called ``name``."""
-    marks = manifest["metadata"].get("labels") or {}
-    return marks.get(labels.MANAGED_BY) == labels.MANAGER and marks.get(labels.BUILDER) == name
 
 
 def read_keys(secret: Mapping[str, Any]) -> ClientKeys:
@@ -156,9 +145,7 @@ def _create(kube: KubeClient, collection: str, manifest: Manifest) -> Manifest:
     except Conflict:
         name = manifest["metadata"]["name"]
         existing = kube.get(f"{collection}/{name}")
-        if manifest["kind"] == "ServiceAccount":
-            return existing
-        if not is_of(existing, manifest["metadata"]["labels"][labels.BUILDER]):
+        if not labels.belongs_to(existing, manifest["metadata"]["labels"][labels.BUILDER]):
             raise
         if existing["metadata"].get("deletionTimestamp"):
             raise Conflict(

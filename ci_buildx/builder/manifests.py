@@ -37,12 +37,6 @@ def namespace(draft: Draft) -> Manifest:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
 
 
-def service_account(draft: Draft) -> Manifest:
-    """The namespace's default account, made before the cluster gets round to it: pods wait for it otherwise."""
-    metadata = _metadata(draft, "default")
-    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata, "automountServiceAccountToken": False}
-
-
 def job(draft: Draft, node: NodePlan) -> Manifest:
     """A node's workload. The cluster itself ends it after ``lifetime`` and removes it and all it owns later."""
     marks = {**draft.identity.labels, labels.NODE: node.name}

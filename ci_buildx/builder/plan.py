@@ -109,14 +109,10 @@ def _chosen(architecture: str, groups: dict[str, tuple[Platform, ...]], replicas
     )
 
 
-def _by_scheduling(
-    architecture: str, platforms: tuple[Platform, ...], replicas: int, facts: ClusterFacts
-) -> NodePlan:
+def _by_scheduling(architecture: str, platforms: tuple[Platform, ...], replicas: int, facts: ClusterFacts) -> NodePlan:
     why = "listing nodes is not allowed" if facts.nodes is None else "no ready node fits yet"
     reason = f"{_names(platforms)}: native by scheduling: {why}"
-    return NodePlan(
-        name=architecture, architecture=architecture, platforms=platforms, replicas=replicas, reason=reason
-    )
+    return NodePlan(name=architecture, architecture=architecture, platforms=platforms, replicas=replicas, reason=reason)
 
 
 def _on_known_nodes(
@@ -135,9 +131,7 @@ def _on_known_nodes(
 def _native(architecture: str, platforms: tuple[Platform, ...], count: int, replicas: int) -> NodePlan:
     where = f"{count} node{'' if count == 1 else 's'}"
     reason = f"{_names(platforms)}: native on {where}" if platforms else ""
-    return NodePlan(
-        name=architecture, architecture=architecture, platforms=platforms, replicas=replicas, reason=reason
-    )
+    return NodePlan(name=architecture, architecture=architecture, platforms=platforms, replicas=replicas, reason=reason)
 
 
 def _with_emulation(node: NodePlan, foreign: Sequence[Platform]) -> NodePlan:
@@ -145,9 +139,7 @@ def _with_emulation(node: NodePlan, foreign: Sequence[Platform]) -> NodePlan:
     for platform in foreign:
         why = f"the cluster has no {platform.node_architecture} node"
         reasons.append(_emulation(platform, node.architecture, why))
-    return replace(
-        node, platforms=(*node.platforms, *foreign), emulated=tuple(foreign), reason="; ".join(reasons)
-    )
+    return replace(node, platforms=(*node.platforms, *foreign), emulated=tuple(foreign), reason="; ".join(reasons))
 
 
 def _emulation(platform: Platform, architecture: str | None, why: str) -> str:

@@ -13,8 +13,9 @@ from ci_buildx.builder.builder import Location, Manifest
 from ci_buildx.errors import KubeError, NotFound, TeardownError
 from ci_buildx.kube.client import KubeClient
 
-POD_GRACE = 1
-"""Seconds that a pod gets: nothing of what it does is wanted any more."""
+POD_GRACE = 0
+"""Seconds that a pod gets. Nothing of what it does is wanted any more, and a node that is gone would keep its pods,
+and with them the namespace, for ever. The kubelet still ends the processes in order (0.1 s later on an idle node)."""
 
 _LOOK_AGAIN = 0.25
 
@@ -100,7 +101,7 @@ class _Teardown:
             # Deleting may be allowed where reading is not, but only a namespace that is known to be ours is deleted.
             self._keep(self._whole(), str(failure))
             return
-        if not _is_ours(namespace, self.location.name):
+        if not labels.belongs_to(namespace, self.location.name):
             self._keep(self._whole(), f"it is not marked as builder {self.location.name}")
             return
         self._remove_compute()
@@ -135,8 +136,7 @@ class _Teardown:
     def _delete_collection(self, path: str, plural: str, **options: Any) -> None:
         what = f"{plural} of builder {self.location.name} in namespace {self.location.namespace}"
         body = {"apiVersion": "v1", "kind": "DeleteOptions", **options}
-        selected = f"{path}?labelSelector={self.location.selector}"
-        self._attempt(what, lambda: self.kube.delete(selected, body=body))
+        self._attempt(what, lambda: self.kube.delete(path, body=body, labelSelector=self.location.selector))
 
     def _attempt(self, what: str, act: Callable[[], object]) -> None:
         try:
@@ -156,11 +156,6 @@ class _Teardown:
         if self.location.exclusive:
             return f"namespace {self.location.namespace}"
         return f"builder {self.location.name} in namespace {self.location.namespace}"
-
-
-def _is_ours(namespace: Mapping[str, Any], name: str) -> bool:
-    marks = namespace["metadata"].get("labels") or {}
-    return marks.get(labels.MANAGED_BY) == labels.MANAGER and marks.get(labels.BUILDER) == name
 
 
 def _holds(condition: Mapping[str, Any]) -> bool:

@@ -9,9 +9,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from ci_buildx.buildkit import failure
+from ci_buildx.buildkit import rpc
 from ci_buildx.buildkit.channel import open_channel
-from ci_buildx.buildkit.flight import Flight, SolveResult, read_error
+from ci_buildx.buildkit.flight import Flight, SolveResult
 from ci_buildx.buildkit.messages import INFO_RESPONSE, LIST_WORKERS_RESPONSE, SolveRequest, Version, Worker
 from ci_buildx.model.status import StatusUpdate
 from ci_buildx.session.session import Session
@@ -73,4 +73,4 @@ class Control:
         try:
             return self._channel.unary_unary(_SERVICE + method)(b"", timeout=timeout)
         except grpc.RpcError as error:
-            raise read_error(error, f"buildkitd did not answer {method}") from error
+            raise rpc.translate(error, f"buildkitd did not answer {method}") from error

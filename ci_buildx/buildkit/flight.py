@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from ci_buildx.buildkit import failure
+from ci_buildx.buildkit import failure, rpc
 from ci_buildx.buildkit.messages import SOLVE_REQUEST, SOLVE_RESPONSE, STATUS_RESPONSE, SolveRequest
-from ci_buildx.errors import BuildkitError, SolveError
+from ci_buildx.errors import BuildkitError
 from ci_buildx.model.status import StatusUpdate
 from ci_buildx.protobuf import wire
 from ci_buildx.session.session import Session
 
-_DETAILS = "grpc-status-details-bin"
 _REF_FIELD = 1
 _STOP_POLL = 0.1
 _LAST_WORDS = 5.0
@@ -78,13 +77,13 @@ class Flight:
         self, request: SolveRequest, on_status: Callable[[StatusUpdate], None], stop: threading.Event | None
     ) -> SolveResult:
         """See :meth:`ci_buildx.buildkit.control.Control.solve`."""
+        stop = stop or threading.Event()
         solve = self._begin(request)
-        broken = self._follow(solve, on_status, stop)
-        self._session.close()
+        ended = self._follow(solve, on_status, stop)
         try:
             response = solve.result()
-        except Exception as error:  # noqa: BLE001 - cancelled or failed: both are grpcio's, which is imported lazily
-            raise self._judge(error, broken, stop) from error
+        except Exception as error:
+            raise self._judge(error, ended, stopped=stop.is_set()) from error
         return SolveResult(exporter_response=SOLVE_RESPONSE.decode(response))
 
     def _begin(self, request: SolveRequest) -> Any:
@@ -111,7 +110,7 @@ class Flight:
         try:
             for message in call:
                 self._session.incoming(message)
-        except Exception as raised:  # noqa: BLE001 - reported to the thread that waits
+        except Exception as raised:
             error = raised
         self._session.close()
         self._events.put(_SessionEnded(error))
@@ -121,20 +120,50 @@ class Flight:
         try:
             for message in call:
                 self._events.put(STATUS_RESPONSE.decode(message))
-        except Exception as raised:  # noqa: BLE001 - reported to the thread that waits
+        except Exception as raised:
             error = raised
         self._events.put(_StatusEnded(error))
 
     def _follow(
-        self, solve: Any, on_status: Callable[[StatusUpdate], None], stop: threading.Event | None
-    ) -> Exception | None:
-        """Hand on status until Solve and Status have ended. Returns what broke the session, if it broke first."""
-        solved = listening = False
-        broken: Exception | None = None
+        self, solve: Any, on_status: Callable[[StatusUpdate], None], stop: threading.Event
+    ) -> _SessionEnded | None:
+        """Hand on status until Solve and Status have ended. Returns the session's end, if that came before Solve's."""
+        solving = listening = True
+        ended = None
         deadline = float("inf")
-        while not (solved and (not listening_ended(listening))):
-            ...
-        return broken
+        while (solving or listening) and not stop.is_set() and time.monotonic() < deadline:
+            match self._next_event():
+                case StatusUpdate() as update:
+                    on_status(update)
+                    deadline = deadline if solving else time.monotonic() + _LAST_WORDS
+                case _Solved():
+                    solving = False
+                    deadline = time.monotonic() + _LAST_WORDS
+                    self._session.close()
+                case _StatusEnded():
+                    listening = False
+                case _SessionEnded() as event if solving:
+                    # Solve usually ends by itself then, and knows more; it may also wait for us in vain.
+                    ended = event
+                    deadline = time.monotonic() + _FAREWELL
+        if solving:
+            solve.cancel()
+        return ended
 
-    def _judge(self, error: Exception, broken: Exception | None, stop: threading.Event | None) -> Exception:
-        ...
+    def _next_event(self) -> _Event | None:
+        try:
+            return self._events.get(timeout=_STOP_POLL)
+        except Empty:
+            return None
+
+    def _judge(self, error: Exception, ended: _SessionEnded | None, *, stopped: bool) -> Exception:
+        """What to tell the user about a Solve that ended with ``error``."""
+        if stopped:
+            return BuildkitError("the build was stopped", code="CANCELLED")
+        if self._session.failure:
+            return BuildkitError(self._session.failure)
+        details = rpc.read_details(error)
+        if details or not rpc.is_lost(error):
+            return failure.read(rpc.describe(error), details)
+        cause = ended.error if ended is not None and ended.error is not None else error
+        return rpc.translate(cause, "lost the connection to buildkitd during the build")

@@ -33,8 +33,8 @@ class SolveRequest:
     session: str
     frontend: str
     frontend_attrs: dict[str, str]
-    exporters: tuple[Entry, ...] = ()
-    cache: CacheOptions = CacheOptions()
+    exporters: tuple[Entry, ...]
+    cache: CacheOptions
 
     @property
     def exporter_deprecated(self) -> str:

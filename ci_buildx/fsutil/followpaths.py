@@ -24,7 +24,10 @@ def resolve(top: bytes, follow: Sequence[str]) -> list[str] | None:
     """
     resolver = _Resolver(top)
     for path in follow:
-        resolver.add(path)
+        try:
+            resolver.add(path)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, _as_bytes(path)) from error
     return deduplicated(sorted(resolver.found, key=_as_bytes))
 
 

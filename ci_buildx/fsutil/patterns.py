@@ -96,11 +96,11 @@ _SPECIAL = {"*": "[^/]*", "?": "[^/]", "[": "[", "]": "]"}
 class Group:
     """Patterns of one sign in a row, tried together."""
 
-    __slots__ = ("_broken", "_exact", "_expression", "_prefixes", "_suffixes", "negated")
+    __slots__ = ("_exact", "_expression", "_prefixes", "_suffixes", "broken", "negated")
 
     def __init__(self, patterns: Sequence[Pattern], *, negated: bool) -> None:
         self.negated = negated
-        self._broken: PatternError | None = None
+        self.broken: PatternError | None = None
         exact, prefixes, suffixes, alternatives = set[str](), list[str](), list[str](), list[str]()
         for pattern in patterns:
             kind, text = expression(pattern.text)
@@ -110,13 +110,13 @@ class Group:
                 prefixes.append(pattern.text[:-2])
             elif kind is Kind.SUFFIX:
                 suffixes.append(pattern.text[2:])
-                exact.add(pattern.text[3:] if pattern.text.startswith("**/") else pattern.text[2:])
+                exact.add(pattern.text.removeprefix("**/"))
             elif kind is Kind.EXPRESSION:
                 try:
                     alternatives.append(expressions.translate(text))
                 except ValueError as error:
                     # Refused when it is tried: when nothing before it in the group matched.
-                    self._broken = PatternError(pattern.text, str(error))
+                    self.broken = PatternError(pattern.text, str(error))
                     break
             else:
                 assert_never(kind)
@@ -129,8 +129,8 @@ class Group:
         """Whether a pattern matches ``path`` or one of the folders ``above``."""
         if self._match(path) or any(map(self._match, above)):
             return True
-        if self._broken is not None:
-            raise self._broken
+        if self.broken is not None:
+            raise self.broken
         return False
 
     def _match(self, path: str) -> bool:
@@ -156,9 +156,9 @@ class Matcher:
         ]
 
     @property
-    def has_negations(self) -> bool:
-        """Whether any pattern begins with ``!``."""
-        return any(pattern.negated for pattern in self.patterns)
+    def is_broken(self) -> bool:
+        """Whether a pattern is malformed in the way that is refused only when it is tried."""
+        return any(group.broken for _, group in self._groups)
 
     def matches(self, path: str) -> bool:
         """Whether ``path`` matches, by itself or by a folder above it (``MatchesOrParentMatches``)."""

@@ -7,8 +7,6 @@ name of its own and renamed into its place, so that nobody meets half a file.
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 import stat as posix
 from contextlib import suppress
 from pathlib import Path
@@ -157,7 +155,7 @@ class Draft:
 
 
 def _draft() -> bytes:
-    return b".tmp." + secrets.token_hex(8).encode("ascii")
+    return b".tmp." + os.urandom(8).hex().encode("ascii")
 
 
 def _dress(descriptor: int, entry: Entry) -> None:
@@ -184,6 +182,8 @@ def _is_folder(folder: int, name: bytes) -> bool:
 
 def _remove(folder: int, name: bytes) -> None:
     if _is_folder(folder, name):
+        import shutil
+
         shutil.rmtree(name, dir_fd=folder)
         return
     with suppress(FileNotFoundError):

@@ -30,13 +30,11 @@ def walk(
     ``include`` and ``exclude`` are patterns as ``patterns`` describes them; ``follow`` are include patterns whose
     symlinks are resolved (see ``followpaths``). A folder above a match is yielded before the first match in it.
 
-    Raises, possibly while iterating: OSError whose ``filename`` is relative to ``root``; PatternError.
+    Raises while iterating: OSError whose ``filename`` is relative to ``root``, as bytes; PatternError.
     """
     top = os.fsencode(os.path.realpath(root))
-    if not os.path.isdir(top):  # noqa: PTH112 - bytes
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(root))
     selection = Selection.make(top, include=include, exclude=exclude, follow=follow)
-    return _Walk(top, selection).entries()
+    yield from _Walk(top, selection).entries()
 
 
 class _Folder:
@@ -105,7 +103,7 @@ class _Walk:
         if not posix.S_ISDIR(mode):
             entry.size = status.st_size
             if status.st_rdev:
-                entry.major, entry.minor = _device(status.st_rdev)
+                entry.major, entry.minor = device(status.st_rdev)
             if posix.S_ISLNK(mode):
                 entry.linkname = os.readlink(where)  # noqa: PTH115 - bytes
             elif status.st_nlink > 1:
@@ -148,7 +146,7 @@ def _attributes(where: bytes) -> dict[bytes, bytes] | None:
     return found or None
 
 
-def _device(number: int) -> tuple[int, int]:
+def device(number: int) -> tuple[int, int]:
     """Return major and minor as fsutil computes them (``stat_unix.go``)."""
     return number >> 8 & 0xFFF, number & 0xFF | number >> 12 & 0xFFF00
 

@@ -83,10 +83,10 @@ class KubeClient:
             )
         )
 
-    def delete(self, path: str, *, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Delete an object or collection; ``body`` holds DeleteOptions."""
+    def delete(self, path: str, *, body: dict[str, Any] | None = None, **query: Any) -> dict[str, Any]:
+        """Delete an object, or a collection's objects that ``query`` selects; ``body`` holds DeleteOptions."""
         encoded = json.dumps(body).encode() if body else b""
-        return self._exchange.call(Call(method="DELETE", path=path, body=encoded))
+        return self._exchange.call(Call(method="DELETE", path=path, query=pairs(query), body=encoded))
 
     def list(self, path: str, **query: Any) -> dict[str, Any]:
         """Read a whole collection, page by page; ``items`` holds all of it."""

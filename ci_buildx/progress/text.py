@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
-_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-_]")
+_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]+[0-~]|\x1b[0-~]")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _PLATFORM = re.compile(r"\[[a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9]+)?[ \]]")
 CANCELED = "context canceled"

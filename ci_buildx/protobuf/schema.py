@@ -30,7 +30,7 @@ class Scalar(Enum):
     TIME = "google.protobuf.Timestamp"
 
 
-class _Count(Enum):
+class _Shape(Enum):
     ONE = 1
     MANY = 2
     MAP = 3
@@ -49,22 +49,22 @@ class Field(NamedTuple):
     number: int
     name: str
     type: Type
-    count: _Count
+    shape: _Shape
 
 
 def one(number: int, name: str, type: Type) -> Field:  # noqa: A002
     """A single value; a message or time that is missing reads as None."""
-    return Field(number, name, type, _Count.ONE)
+    return Field(number, name, type, _Shape.ONE)
 
 
 def many(number: int, name: str, type: Type) -> Field:  # noqa: A002
     """A repeated field: a tuple. Packed and unpacked integers are both read, packed ones are written."""
-    return Field(number, name, type, _Count.MANY)
+    return Field(number, name, type, _Shape.MANY)
 
 
 def mapping(number: int, name: str, type: Type = TEXT) -> Field:  # noqa: A002
     """A map from strings to ``type``: a dict, written in the order of its keys."""
-    return Field(number, name, type, _Count.MAP)
+    return Field(number, name, type, _Shape.MAP)
 
 
 class Schema(Generic[T]):
@@ -92,27 +92,27 @@ class Schema(Generic[T]):
 
 
 def _empty(field: Field) -> Any:
-    if field.count is _Count.MANY:
+    if field.shape is _Shape.MANY:
         return []
-    if field.count is _Count.MAP:
+    if field.shape is _Shape.MAP:
         return {}
     return _ZEROS[field.type] if isinstance(field.type, Scalar) else None
 
 
 def _put(values: dict[str, Any], field: Field, wiretype: int, raw: int | bytes) -> None:
-    match field.count:
-        case _Count.ONE:
+    match field.shape:
+        case _Shape.ONE:
             values[field.name] = _decode(field, wiretype, raw)
-        case _Count.MAP:
+        case _Shape.MAP:
             name, value = _decode_entry(field, wiretype, raw)
             values[field.name][name] = value
-        case _Count.MANY:
+        case _Shape.MANY:
             if field.type in _VARINTS and isinstance(raw, bytes):
                 values[field.name].extend(_unpack(field, raw))
             else:
                 values[field.name].append(_decode(field, wiretype, raw))
         case _:
-            assert_never(field.count)
+            assert_never(field.shape)
 
 
 def _decode(field: Field, wiretype: int, raw: int | bytes) -> Any:
@@ -147,10 +147,10 @@ def _unpack(field: Field, raw: bytes) -> list[int | bool]:
 def _decode_entry(field: Field, wiretype: int, raw: int | bytes) -> tuple[str, Any]:
     if isinstance(raw, int) or wiretype != wire.LENGTH_DELIMITED:
         raise ValueError(f"malformed protobuf: {field.name} has wire type {wiretype}")
-    name, value = "", _empty(Field(2, field.name, field.type, _Count.ONE))
+    name, value = "", _empty(Field(2, field.name, field.type, _Shape.ONE))
     for number, inner, content in wire.fields(raw):
         if number == 1:
-            name = _decode(Field(1, field.name, TEXT, _Count.ONE), inner, content)
+            name = _decode(Field(1, field.name, TEXT, _Shape.ONE), inner, content)
         elif number == 2:
             value = _decode(field, inner, content)
     return name, value
@@ -163,22 +163,22 @@ def _decode_time(raw: bytes) -> float:
 
 
 def _encode_field(field: Field, value: Any) -> bytes:
-    match field.count:
-        case _Count.ONE:
+    match field.shape:
+        case _Shape.ONE:
             return b"" if _is_zero(field, value) else _encode(field, value)
-        case _Count.MAP:
+        case _Shape.MAP:
             return b"".join(_encode_entry(field, name, value[name]) for name in sorted(value))
-        case _Count.MANY:
+        case _Shape.MANY:
             if field.type in _VARINTS:
                 packed = b"".join(map(wire.varint, value))
                 return wire.length_delimited(field.number, packed) if packed else b""
             return b"".join(_encode(field, item) for item in value)
         case _:
-            assert_never(field.count)
+            assert_never(field.shape)
 
 
 def _is_zero(field: Field, value: Any) -> bool:
-    return value is None or isinstance(field.type, Scalar) and field.type is not TIME and not value
+    return value is None or (isinstance(field.type, Scalar) and field.type is not TIME and not value)
 
 
 def _encode(field: Field, value: Any) -> bytes:
@@ -192,7 +192,7 @@ def _encode(field: Field, value: Any) -> bytes:
 
 
 def _encode_entry(field: Field, name: str, value: Any) -> bytes:
-    entry = wire.length_delimited(1, name.encode()) + _encode(Field(2, field.name, field.type, _Count.ONE), value)
+    entry = wire.length_delimited(1, name.encode()) + _encode(Field(2, field.name, field.type, _Shape.ONE), value)
     return wire.length_delimited(field.number, entry)
 
 

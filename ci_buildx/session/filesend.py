@@ -47,7 +47,9 @@ class FileSend:
 
     methods = ("/moby.filesync.v1.FileSend/DiffCopy",)
 
-    def __init__(self, targets: Mapping[int, Target], *, stdout: Callable[[], BinaryIO] = lambda: sys.stdout.buffer) -> None:
+    def __init__(
+        self, targets: Mapping[int, Target], *, stdout: Callable[[], BinaryIO] = lambda: sys.stdout.buffer
+    ) -> None:
         self._targets = dict(targets)
         self._stdout = stdout
 
@@ -123,7 +125,7 @@ def _content(message: bytes) -> bytes:
 
 
 class _Output:
-    """A context manager: the open stream inside; the file in its place after a good end, and no trace after a bad one."""
+    """A context manager around the open stream: a good end puts the file in its place, a bad one leaves no trace."""
 
     def __init__(self, path: Path | None, stdout: Callable[[], BinaryIO]) -> None:
         self._path = path

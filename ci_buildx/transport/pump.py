@@ -6,6 +6,7 @@ socket are received into the outgoing frame itself, so they are copied only by t
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 
@@ -31,7 +32,11 @@ class Pump:
         Raises OSError or ProtocolError when the WebSocket breaks.
         """
         while True:
-            moved = self._pump_up()
+            try:
+                moved = self._pump_up()
+            except OSError:
+                self._hear_reason()
+                raise
             moved = self._pump_down() or moved
             if self._remote.ended and not self._down:
                 return True
@@ -54,6 +59,13 @@ class Pump:
                 return True
             remote.dispatch(received, self._channels.outgoing)
         return remote.flush() or received > 0
+
+    def _hear_reason(self) -> None:
+        """The other side hung up while we were sending; what it said before that may still be unread."""
+        with contextlib.suppress(OSError, ValueError):
+            while messages := self._remote.receive():
+                for message in messages:
+                    self._channels.receive(message)
 
     def _pump_down(self) -> bool:
         """From the WebSocket to the local socket; whether anything moved."""

@@ -18,7 +18,7 @@ RULES = Path("/usr/lib/binfmt.d")
 # (Linux, admin-guide/binfmt-misc.rst).
 _FLAGS = "CFP"
 
-_SCRIPT = r"""#!/bin/sh
+SCRIPT = r"""#!/bin/sh
 # binfmt [--install all|ARCH,…] [--uninstall qemu-NAME|ARCH,…]: exits with 0 whatever could not be done, like upstream.
 kernel=/proc/sys/fs/binfmt_misc
 rules=/usr/share/binfmt
@@ -99,7 +99,7 @@ exit 0
 
 def image(busybox: Path) -> Image:
     """The image; its rules are those of Debian's package, for QEMU's path in the image."""
-    script = File(path="/usr/bin/binfmt", source=_SCRIPT.encode(), mode=0o755)
+    script = File(path="/usr/bin/binfmt", source=SCRIPT.encode(), mode=0o755)
     entries: list[Entry] = [script, Folder(path="/tmp", mode=0o1777)]
     for architecture, name in EMULATORS.items():
         target = f"/usr/bin/qemu-{name}"

@@ -2,6 +2,8 @@
 
 They are amd64 only: the arm64 node is this machine in disguise, and BuildKit there runs at its native speed, while the
 arm64 programs that it builds with run through binfmt, or through the QEMU in the image where that is not registered.
+That one is Debian's, which doesn't follow exec as upstream's patched one does: with it, a RUN gets as far as a shell
+and the commands that busybox has built in.
 """
 
 from __future__ import annotations

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from devcluster import host, programs, registry
 from devcluster.errors import DevclusterError
-from devcluster.images import base, binfmt, buildkit
+from devcluster.images import base, binfmt, buildkit, nodes
 from devcluster.images.image import Image
 from devcluster.images.push import Pusher
-from devcluster.layout import Cluster, Node
+from devcluster.layout import Cluster
 
 _NATIVE = "amd64"
 NATIVE_BUSYBOX = Path("/usr/bin/busybox")
@@ -24,14 +23,17 @@ def push_all(cluster: Cluster) -> None:
 
     Its programs must be built, its packages installed and the registry must be running. Raises DevclusterError.
     """
-    _push(cluster, images())
+    push(cluster, images())
 
 
 def push_runner(cluster: Cluster) -> None:
-    """Push `kube-builder/runner:dev`: Python and the product as it is in this checkout. Raises DevclusterError."""
+    """Push `kube-builder/runner:dev`, Python and the product of this checkout, for a cluster that is up.
+
+    Raises DevclusterError.
+    """
     from devcluster.images import runner
 
-    _push(cluster, [runner.image(NATIVE_BUSYBOX)])
+    push(cluster, [runner.image(NATIVE_BUSYBOX)])
     forget_stale(cluster)
 
 
@@ -53,8 +55,8 @@ def images() -> tuple[Image, ...]:
     )
 
 
-def _push(cluster: Cluster, wanted: Iterable[Image]) -> None:
-    """Push, and keep on disk which digest each reference has now."""
+def push(cluster: Cluster, wanted: Iterable[Image]) -> None:
+    """Push, and keep on disk which digest each reference has now. Raises DevclusterError."""
     import requests
 
     place = cluster.state / "images"
@@ -89,26 +91,14 @@ def _digests(cluster: Cluster) -> dict[str, str]:
 
 
 def forget_stale(cluster: Cluster) -> None:
-    """Remove images from the nodes whose tag has another digest by now: a kubelet doesn't pull a tag again.
+    """Remove images from the nodes whose tag was pushed anew: a kubelet doesn't pull a tag that it has.
 
     The nodes' containerds must be running; containers that run from such an image go on. Raises DevclusterError.
     """
     current = _digests(cluster)
     for node in cluster.nodes:
-        held = (line.split() for line in _ctr(node, "images", "list").splitlines()[1:])
-        stale = [name for name, _, digest, *_ in held if current.get(name.partition("/")[2], digest) != digest]
-        if stale:
-            _ctr(node, "images", "remove", "--sync", *stale)
-            _say(f"node {node.name} forgets {', '.join(stale)}")
-
-
-def _ctr(node: Node, *arguments: str) -> str:
-    """Run containerd's own client in the namespace of the kubelet's images."""
-    command = [str(programs.path("ctr")), "--address", str(node.socket), "--namespace", "k8s.io", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    if done.returncode:
-        raise DevclusterError(f"containerd of node {node.name}: {done.stderr.strip()}")
-    return done.stdout
+        for name in nodes.forget(node, current):
+            _say(f"node {node.name} forgets {name}")
 
 
 def _say(line: str) -> None:

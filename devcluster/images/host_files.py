@@ -10,6 +10,7 @@ from pathlib import Path
 from devcluster.images.layer import Entry, File, Link
 
 _LOADED = re.compile(r"^\s+(?:\S+ => )?(/\S+) \(0x", re.MULTILINE)
+_MISSING = re.compile(r"^\s+(\S+) => not found", re.MULTILINE)
 
 
 def program(path: Path, *, at: str = "", capability: int | None = None) -> Iterator[Entry]:
@@ -23,16 +24,19 @@ def libraries(*programs: Path) -> Iterator[Entry]:
 
     Raises RuntimeError where one of them is missing on the host.
     """
-    for path in programs:
-        listing = subprocess.run(["ldd", str(path)], capture_output=True, text=True, timeout=30, check=False)
-        if "not found" in listing.stdout:
-            raise RuntimeError(f"{path} cannot run on this host, so not in an image either:\n{listing.stdout}")
-        for found in _LOADED.findall(listing.stdout):
-            yield File(path=found, source=Path(found), mode=0o755)
+    listing = subprocess.run(["ldd", *map(str, programs)], capture_output=True, text=True, timeout=60, check=False)
+    missing = sorted(set(_MISSING.findall(listing.stdout)))
+    if missing:
+        raise RuntimeError(f"{', '.join(missing)} cannot be found on this host, so not be put into an image either")
+    for found in sorted(set(_LOADED.findall(listing.stdout))):
+        yield File(path=found, source=Path(found), mode=0o755)
 
 
-def folder(source: Path, at: str = "", *, without: Iterable[str] = ()) -> Iterator[Entry]:
-    """A folder of the host with all that is in it, except names in `without`, under its own path or another."""
+def folder(source: Path, at: str = "", *, without: Iterable[str] = (), dated: bool = False) -> Iterator[Entry]:
+    """A folder of the host with all that is in it, except names in `without`, under its own path or another.
+
+    `dated` keeps the files' times, by which Python judges its compiled modules.
+    """
     skipped = frozenset(without)
     for path in sorted(source.iterdir()):
         target = f"{at or source}/{path.name}"
@@ -41,6 +45,8 @@ def folder(source: Path, at: str = "", *, without: Iterable[str] = ()) -> Iterat
         if path.is_symlink():
             yield Link(path=target, target=str(path.readlink()))
         elif path.is_dir():
-            yield from folder(path, target, without=skipped)
+            yield from folder(path, target, without=skipped, dated=dated)
         elif path.is_file():
-            yield File(path=target, source=path, mode=path.stat().st_mode & 0o755)
+            found = path.stat()
+            modified = int(found.st_mtime) if dated else 0
+            yield File(path=target, source=path, mode=found.st_mode & 0o755, modified=modified)

@@ -20,12 +20,16 @@ _FORMAT = "1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """A file with the content of `source`. `capability` is a bit of capability(7) that running it grants."""
+    """A file with the content of `source`. `capability` is a bit of capability(7) that running it grants.
+
+    `modified` is its time in seconds since the epoch: 0 except where another file depends on it.
+    """
 
     path: str
     source: Path | bytes
     mode: int = 0o644
     owner: int = 0
+    modified: int = 0
     capability: int | None = None
 
 
@@ -67,7 +71,7 @@ def arrange(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def write(entries: Iterable[Entry], stream: IO[bytes]) -> None:
-    """Write the entries as a tar archive. Times are 0 and names of owners absent: equal content, equal bytes."""
+    """Write the entries as a tar archive; equal entries, in whatever order, make equal bytes."""
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for entry in arrange(entries):
             _add(archive, entry)
@@ -79,6 +83,7 @@ def _add(archive: tarfile.TarFile, entry: Entry) -> None:
         case File():
             member.mode = entry.mode
             member.uid = member.gid = entry.owner
+            member.mtime = entry.modified
             if entry.capability is not None:
                 member.pax_headers = {"SCHILY.xattr.security.capability": _capability(entry.capability)}
             with io.BytesIO(entry.source) if isinstance(entry.source, bytes) else entry.source.open("rb") as content:
@@ -115,7 +120,8 @@ def fingerprint(entries: Iterable[Entry]) -> str:
         if isinstance(entry, File) and isinstance(entry.source, Path):
             stat = entry.source.stat()
             source: object = (os.path.realpath(entry.source), stat.st_size, stat.st_mtime_ns)
-            key.update(repr((entry.path, entry.mode, entry.owner, entry.capability, source)).encode())
+            placed = (entry.path, entry.mode, entry.owner, entry.modified, entry.capability)
+            key.update(repr((placed, source)).encode())
         else:
             key.update(repr(entry).encode())
     return key.hexdigest()

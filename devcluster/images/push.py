@@ -47,9 +47,9 @@ class Pusher:
             top = oci.index({architecture: manifest.descriptor for architecture, manifest in manifests.items()})
             for manifest in manifests.values():
                 self._put_manifest(image.repository, manifest.descriptor.digest, manifest)
-        for tag in image.tags:
-            if self._put_manifest(image.repository, tag, top):
-                self.say(f"pushed {image.repository}:{tag} {top.descriptor.digest[:19]}")
+        put = [tag for tag in image.tags if self._put_manifest(image.repository, tag, top)]
+        if put:
+            self.say(f"pushed {image.repository}:{', '.join(put)} as {top.descriptor.digest[:19]}")
         return top.descriptor.digest
 
     def _push_variant(self, image: Image, variant: Variant) -> oci.Document:

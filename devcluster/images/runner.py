@@ -5,12 +5,17 @@ Python and the dependencies are those that run this code; nothing is downloaded.
 
 from __future__ import annotations
 
+import contextlib
+import py_compile
 import re
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Iterator
 from importlib.metadata import Distribution, distribution
+from importlib.util import cache_from_source
 from pathlib import Path, PurePosixPath
+from py_compile import PycInvalidationMode, PyCompileError
 
 from devcluster.images import base, buildkit, host_files
 from devcluster.images.image import Content, Image, Variant
@@ -62,7 +67,7 @@ def _interpreter() -> Iterator[Entry]:
     library = Path(sysconfig.get_path("stdlib"))
     unused = {*_UNUSED, *(path.name for path in library.iterdir() if _BUILD_FILES.fullmatch(path.name))}
     yield from host_files.program(program)
-    yield from host_files.folder(library, without=unused)
+    yield from host_files.folder(library, without=unused, dated=True)
     yield from host_files.libraries(*sorted((library / "lib-dynload").glob("*.so")))
     yield Link(path="/usr/bin/python3", target=str(program))
     yield File(path=str(buildkit.CERTIFICATES), source=buildkit.CERTIFICATES)
@@ -71,14 +76,17 @@ def _interpreter() -> Iterator[Entry]:
 
 def _dependencies() -> Iterator[Entry]:
     """The files of all packages that the product needs, with the libraries that their extensions load."""
+    extensions = []
     for found in _closure(PRODUCT):
         for file in found.files or ():
             source = Path(str(found.locate_file(file)))
-            if ".." in file.parts or "__pycache__" in file.parts or not source.is_file():
+            if ".." in file.parts or not source.is_file():
                 continue
-            yield File(path=str(PurePosixPath(_SITE, *file.parts)), source=source)
+            modified = int(source.stat().st_mtime)
+            yield File(path=str(PurePosixPath(_SITE, *file.parts)), source=source, modified=modified)
             if source.suffix == ".so":
-                yield from host_files.libraries(source)
+                extensions.append(source)
+    yield from host_files.libraries(*extensions)
 
 
 def _closure(name: str) -> list[Distribution]:
@@ -99,6 +107,21 @@ def _closure(name: str) -> list[Distribution]:
 
 
 def _product() -> Iterator[Entry]:
-    """The product as an installation has it: the package, and its command."""
-    yield from host_files.folder(_ROOT / "ci_buildx", f"{_SITE}/ci_buildx", without=("__pycache__",))
+    """The product as an installation has it: the package, its modules compiled, and its command."""
+    for entry in host_files.folder(_ROOT / "ci_buildx", f"{_SITE}/ci_buildx", without=("__pycache__",)):
+        yield entry
+        if isinstance(entry, File) and isinstance(entry.source, Path) and entry.source.suffix == ".py":
+            yield from _compiled(entry.source, entry.path)
     yield File(path="/usr/bin/kube-builder", source=_COMMAND.encode(), mode=0o755)
+
+
+def _compiled(source: Path, path: str) -> Iterator[Entry]:
+    """A module's code for its place in the image, to be used without a look at the source.
+
+    None for a module that doesn't compile, as where pip installs: the error is for those who import it.
+    """
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(PyCompileError):
+        target = Path(folder) / "module.pyc"
+        unchecked = PycInvalidationMode.UNCHECKED_HASH
+        py_compile.compile(str(source), str(target), dfile=path, doraise=True, quiet=1, invalidation_mode=unchecked)
+        yield File(path=cache_from_source(path), source=target.read_bytes())

@@ -122,11 +122,11 @@ def test_several_architectures_make_an_index(pusher: Pusher, url: str) -> None:
 
 def test_a_second_push_says_and_uploads_nothing(pusher: Pusher, storage: Path, said: list[str]) -> None:
     first = pusher.push(image())
-    assert len(said) == 2
+    assert len(said) == 1
     before = {path: path.stat().st_mtime_ns for path in storage.rglob("*")}
     assert pusher.push(image()) == first
     assert {path: path.stat().st_mtime_ns for path in storage.rglob("*")} == before
-    assert len(said) == 2
+    assert len(said) == 1
 
 
 def test_new_content_moves_the_tags(pusher: Pusher, url: str) -> None:

@@ -109,6 +109,16 @@ def test_a_refresh_token_does_in_the_passwords_stead(registries: dict[str, Regis
     assert begun.status_code == 202
 
 
+def test_the_token_server_survives_strange_requests(registries: dict[str, Registry]) -> None:
+    mine = client(registries["token"])
+    url = realm(registries["token"])
+    assert mine.session.get(f"{url}/elsewhere", timeout=30).status_code == 404
+    assert mine.session.post(f"{url}/elsewhere", data={"a": "b"}, timeout=30).status_code == 404
+    assert mine.session.post(url, data=b"\xff%ff", timeout=30).status_code == 400
+    assert mine.session.post(url, headers={"Content-Length": "99999999"}, timeout=30).status_code == 413
+    assert mine.session.get(url.replace("/token", "/healthz"), timeout=30).status_code == 200
+
+
 @pytest.mark.parametrize("name", ["basic", "token"])
 def test_tls_is_verified_by_the_clusters_authority_only(registries: dict[str, Registry], name: str) -> None:
     with requests.Session() as session:

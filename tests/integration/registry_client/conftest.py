@@ -10,6 +10,7 @@ import pytest
 
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry.client import RegistryClient
+from ci_buildx.registry.connection import Patience
 from ci_buildx.registry.credentials import CredentialStore
 from ci_buildx.registry.dockerconfig import DockerConfig, Login
 from ci_buildx.registry.trust import Trust
@@ -40,7 +41,11 @@ def connect(registries: Registries) -> Iterator[Connect]:
             known = logins_of(registries) if logins is None else logins
             auths = {(registries[name].address, ""): login for name, login in known.items()}
             config = DockerConfig(origin="the test", auths=auths, helpers={}, store="")
-            client = RegistryClient(CredentialStore([config], env={}), trust=trust or trust_in(registries))
+            client = RegistryClient(
+                CredentialStore([config], env={}),
+                trust=trust or trust_in(registries),
+                patience=Patience(attempts=2, sleep=lambda _: None),
+            )
             return stack.enter_context(client)
 
         yield make

@@ -1,32 +1,24 @@
-import subprocess
+import os
 from pathlib import Path
 
 import pytest
 
-from devcluster.images import host_files, layer
+from devcluster.images import host_files
 from devcluster.images.layer import Entry, File, Link
 
 
-def test_a_program_comes_with_what_it_loads(tmp_path: Path) -> None:
-    """Proven by running git from nothing but the collected files."""
-    entries = [*host_files.program(Path("/usr/bin/git")), File(path="/dev/null", source=b"", mode=0o666)]
-    with (tmp_path / "layer.tar").open("w+b") as stream:
-        layer.write(entries, stream)
-    root = tmp_path / "root"
-    root.mkdir()
-    subprocess.run(["tar", "-xf", tmp_path / "layer.tar", "-C", root], check=True)
-    isolated = ["unshare", "--user", "--map-root-user", "chroot", str(root), "/usr/bin/git", "--version"]
-    done = subprocess.run(isolated, capture_output=True, text=True, timeout=30, check=False)
-    assert done.stdout.startswith("git version"), done.stderr
+def test_a_program_comes_with_loader_and_libraries() -> None:
+    paths = [entry.path for entry in host_files.program(Path("/bin/ls"))]
+    assert paths[0] == "/bin/ls"
+    assert any("/ld-linux" in path for path in paths)
+    assert any(path.endswith("/libc.so.6") for path in paths)
 
 
-def test_a_static_program_loads_nothing() -> None:
-    assert list(host_files.libraries(Path("/usr/bin/busybox"))) == []
-
-
-def test_a_program_can_move() -> None:
-    (entry,) = host_files.program(Path("/usr/bin/busybox"), at="/bin/sh", capability=1)
-    assert entry == File(path="/bin/sh", source=Path("/usr/bin/busybox"), mode=0o755, capability=1)
+def test_what_is_no_dynamic_program_loads_nothing(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text("#!/bin/sh")
+    (entry,) = host_files.program(script, at="/bin/sh", capability=1)
+    assert entry == File(path="/bin/sh", source=script, mode=0o755, capability=1)
 
 
 def test_a_folder_keeps_links_and_modes_and_loses_what_is_left_out(tmp_path: Path) -> None:
@@ -44,3 +36,13 @@ def test_a_folder_keeps_links_and_modes_and_loses_what_is_left_out(tmp_path: Pat
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         list(host_files.folder(tmp_path / "absent"))
+
+
+def test_a_dated_folder_keeps_times(tmp_path: Path) -> None:
+    (tmp_path / "module.py").touch()
+    os.utime(tmp_path / "module.py", (7, 1_700_000_000.9))
+    times = [
+        [entry.modified for entry in host_files.folder(tmp_path, dated=dated) if isinstance(entry, File)]
+        for dated in (False, True)
+    ]
+    assert times == [[0], [1_700_000_000]]

@@ -18,22 +18,34 @@ def status(message: str, reason: str = "", **more: object) -> bytes:
     ("message", "expected"),
     [
         (
-            'namespaces is forbidden: User "system:serviceaccount:ci:bob" cannot create resource "namespaces" '
-            'in API group "" at the cluster scope',
-            'user "system:serviceaccount:ci:bob" may not create namespaces in the whole cluster: '
-            'bind a ClusterRole with the verb "create" on namespaces to that user',
+            (
+                'namespaces is forbidden: User "system:serviceaccount:ci:bob" cannot create resource "namespaces" '
+                'in API group "" at the cluster scope'
+            ),
+            (
+                'user "system:serviceaccount:ci:bob" may not create namespaces in the whole cluster: '
+                'bind a ClusterRole with the verb "create" on namespaces to that user'
+            ),
         ),
         (
-            'jobs.batch "x" is forbidden: User "bob" cannot delete resource "jobs" in API group "batch" '
-            'in the namespace "n": RBAC: role.rbac.authorization.k8s.io "r" not found',
-            'user "bob" may not delete jobs.batch in namespace "n" (RBAC: role.rbac.authorization.k8s.io "r" not '
-            'found): bind a Role with the verb "delete" on jobs.batch to that user',
+            (
+                'jobs.batch "x" is forbidden: User "bob" cannot delete resource "jobs" in API group "batch" '
+                'in the namespace "n": RBAC: role.rbac.authorization.k8s.io "r" not found'
+            ),
+            (
+                'user "bob" may not delete jobs.batch in namespace "n" (RBAC: role.rbac.authorization.k8s.io "r" not '
+                'found): bind a Role with the verb "delete" on jobs.batch to that user'
+            ),
         ),
         (
-            'pods "p" is forbidden: User "bob" cannot get resource "pods/portforward" in API group "" '
-            'in the namespace "n"',
-            'user "bob" may not get pods/portforward in namespace "n": bind a Role with the verbs "get" and "create" '
-            "on pods/portforward to that user (servers up to 1.34 ask for get, from 1.35 for create)",
+            (
+                'pods "p" is forbidden: User "bob" cannot get resource "pods/portforward" in API group "" '
+                'in the namespace "n"'
+            ),
+            (
+                'user "bob" may not get pods/portforward in namespace "n": bind a Role with the verbs "get" and "create" '
+                "on pods/portforward to that user (servers up to 1.34 ask for get, from 1.35 for create)"
+            ),
         ),
         (
             'forbidden: User "system:anonymous" cannot get path "/version"',

@@ -1,0 +1,55 @@
+"""An image that cannot be pulled: what heals by itself, and what never does."""
+
+from __future__ import annotations
+
+import re
+
+from ci_buildx.builder.verdict import Case, Verdict, times_seen
+
+REASONS = frozenset(
+    {
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "ImageInspectError",
+        "RegistryUnavailable",
+        "SignatureValidationFailed",
+    }
+)
+_HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "SignatureValidationFailed"})
+_PULLS = 3
+"""Pulls after which a registry that does not answer is given up (the kubelet pauses 10 s, then 20 s, between them)."""
+
+_ABSENT = re.compile(r"not found|manifest unknown|name unknown|does not exist|no match for platform", re.IGNORECASE)
+_DENIED = re.compile(
+    r"denied|unauthori[sz]ed|authori[sz]ation failed|authentication required|forbidden|no basic auth", re.IGNORECASE
+)
+_NETWORK = re.compile(
+    r"timeout|timed out|refused|no such host|name resolution|unreachable|connection reset|\bEOF\b|TLS handshake|"
+    r"too ?many ?requests|\b5\d\d (?:internal|bad|service|gateway)|unavailable",
+    re.IGNORECASE,
+)
+
+
+def judge(case: Case, reason: str, message: str) -> Verdict:
+    """The verdict on a container that waits for its image for ``reason``, one of REASONS."""
+    failures = [event for event in case.recent("Failed") if "pull" in str(event.get("message", "")).lower()]
+    # Up to Kubernetes 1.30 the back-off's message does not repeat the cause; the event has it.
+    told = message if reason != "ImagePullBackOff" or not failures else f"{message} {failures[-1].get('message', '')}"
+    detail = _detail(message, str(failures[-1].get("message", "")) if failures else "")
+    if reason in _HOPELESS:
+        return case.failed(reason, detail, "check driver-opt image")
+    network = bool(_NETWORK.search(told))
+    if not network and _DENIED.search(told):
+        return case.failed(reason, detail, "the node may not pull it: check driver-opt image and the node's login")
+    if not network and _ABSENT.search(told):
+        return case.failed(reason, detail, "check driver-opt image: name, tag and platform")
+    if times_seen(failures) >= _PULLS:
+        return case.failed(reason, detail, "the registry does not answer the node")
+    return case.waiting(f"{reason}: {detail}")
+
+
+def _detail(message: str, event: str) -> str:
+    """The longer text: the one with the cause."""
+    return max((message, event), key=len) or "no details are given"

@@ -1,0 +1,86 @@
+"""A pod that has ended or is going: what ended it."""
+
+from __future__ import annotations
+
+from ci_buildx.builder.pods import Object, condition, container_states, last_termination
+from ci_buildx.builder.verdict import Case, Stage, Verdict
+from ci_buildx.errors import PodLost
+
+_LINES = 5
+"""Last lines of the daemon that are worth showing."""
+
+_DISRUPTIONS = {
+    "PreemptionByScheduler": "a pod of higher priority took its place",
+    "DeletionByTaintManager": "its node was tainted",
+    "EvictionByEvictionAPI": "its node is drained",
+    "DeletionByPodGC": "its node is gone",
+    "TerminationByKubelet": "its node ran short or shut down",
+}
+"""Reasons of the DisruptionTarget condition (k8s.io/api v0.34.2, ``core/v1/types.go``)."""
+
+
+def judge(case: Case) -> Verdict:
+    """The verdict on a pod that ended, crashes, or is being deleted: always FAILED.
+
+    It is a BootError if buildkitd never answered, a PodLost if the pod was in use.
+    """
+    reason, detail, fix = _cause(case)
+    if case.served:
+        return Verdict(Stage.FAILED, reason, PodLost(case.subject, reason, detail, fix=fix))
+    return case.failed(reason, detail, fix)
+
+
+def _cause(case: Case) -> tuple[str, str, str]:
+    """Reason, detail and fix; what the cluster did goes before how the process took it."""
+    assert case.pod is not None
+    status = case.pod.get("status") or {}
+    if _deadline_passed(case):
+        return "DeadlineExceeded", "the builder's lifetime is over", "give the builder a longer lifetime"
+    if disruption := _disruption(case.pod):
+        return disruption
+    if status.get("reason"):
+        return str(status["reason"]), str(status.get("message") or "the node ended it"), _cure(str(status["reason"]))
+    ended = _termination(case.pod)
+    if ended is not None:
+        return _exit(ended)
+    return "Deleted", "it was deleted while it was needed", "see who deletes pods in the namespace"
+
+
+def _deadline_passed(case: Case) -> bool:
+    failed = condition(case.job or {}, "Failed")
+    target = condition(case.job or {}, "FailureTarget")
+    return "DeadlineExceeded" in (failed.get("reason"), target.get("reason")) or bool(case.recent("DeadlineExceeded"))
+
+
+def _disruption(pod: Object) -> tuple[str, str, str] | None:
+    found = condition(pod, "DisruptionTarget")
+    if found.get("status") != "True":
+        return None
+    status = pod.get("status") or {}
+    reason = str(status.get("reason") or found.get("reason", ""))
+    known = _DISRUPTIONS.get(str(found.get("reason")), "the cluster disrupted it")
+    message = str(status.get("message") or found.get("message", ""))
+    return reason, f"{known} ({message})" if message else known, _cure(reason)
+
+
+def _cure(reason: str) -> str:
+    if reason == "Evicted":
+        return "ask for what it uses: driver-opts requests.memory, requests.ephemeral-storage"
+    return ""
+
+
+def _termination(pod: Object) -> Object | None:
+    ended = container_states(pod, "terminated")
+    return ended[-1] if ended else last_termination(pod)
+
+
+def _exit(ended: Object) -> tuple[str, str, str]:
+    """How the process ended; ``message`` holds its last output (terminationMessagePolicy)."""
+    reason = str(ended.get("reason") or "Error")
+    code = ended.get("exitCode", 0)
+    if reason == "OOMKilled":
+        return reason, "buildkitd or a step ran out of memory", "raise driver-opt limits.memory"
+    words = [line.strip() for line in str(ended.get("message") or "").splitlines() if line.strip()]
+    said = " | ".join(words[-_LINES:])
+    detail = f"buildkitd ended with exit code {code}" + (f": {said}" if said else "")
+    return reason, detail, "check driver-opt image, buildkitd-flags and buildkitd-config"

@@ -1,0 +1,82 @@
+"""Reading a Pod object as the API gives it."""
+
+from __future__ import annotations
+
+import calendar
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ci_buildx.builder.labels import NODE
+
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodView:
+    """What matters about one pod for reaching it.
+
+    ``node`` is the builder's node (NodePlan.name), ``host`` the cluster's ("" until scheduled), ``ip`` "" until known.
+    """
+
+    name: str
+    namespace: str
+    node: str
+    host: str = ""
+    ip: str = ""
+    ready: bool = False
+    terminating: bool = False
+
+
+def view(pod: Object) -> PodView:
+    """The view of a Pod object."""
+    metadata, status = pod["metadata"], pod.get("status") or {}
+    return PodView(
+        name=metadata["name"],
+        namespace=metadata["namespace"],
+        node=(metadata.get("labels") or {}).get(NODE, ""),
+        host=(pod.get("spec") or {}).get("nodeName", ""),
+        ip=status.get("podIP", ""),
+        ready=condition(pod, "Ready").get("status") == "True",
+        terminating=is_terminating(pod),
+    )
+
+
+def is_terminating(pod: Object) -> bool:
+    """Whether it is being deleted or has come to its end."""
+    phase = (pod.get("status") or {}).get("phase")
+    return bool(pod["metadata"].get("deletionTimestamp")) or phase in ("Failed", "Succeeded")
+
+
+def condition(manifest: Object, name: str) -> Object:
+    """The condition called ``name`` of a pod or Job, empty if it has none."""
+    for found in (manifest.get("status") or {}).get("conditions") or ():
+        if found["type"] == name:
+            return dict(found)
+    return {}
+
+
+def container_states(pod: Object, kind: str) -> list[Object]:
+    """The states of the kind ``waiting``, ``running`` or ``terminated`` of its containers, init containers first."""
+    status = pod.get("status") or {}
+    containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    states = [(container.get("state") or {}).get(kind) for container in containers]
+    return [state for state in states if state is not None]
+
+
+def last_termination(pod: Object) -> Object | None:
+    """How a container ended that is restarted or was: None if none has ended."""
+    for container in (pod.get("status") or {}).get("containerStatuses") or ():
+        ended = (container.get("lastState") or {}).get("terminated")
+        if ended:
+            return dict(ended)
+    return None
+
+
+def age(timestamp: str, now: float) -> float:
+    """Seconds from an RFC 3339 ``timestamp`` (whole seconds, UTC) to ``now``; 0 where it cannot be read."""
+    try:
+        return now - calendar.timegm(time.strptime(timestamp[:19], "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        return 0.0

@@ -1,0 +1,39 @@
+"""Where a build comes from: what its builder is named after, and what its context is known by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ci_buildx.builder import identity
+from ci_buildx.builder.identity import JobIdentity, Origin
+from ci_buildx.buildkit import request
+
+_REPOSITORY = ("GITHUB_REPOSITORY", "CI_PROJECT_PATH")
+_CHECKOUT = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")
+
+
+def of_here(context: Path | str) -> JobIdentity:
+    """The identity of a build that no CI system started: named after its context."""
+    name = context.name or "root" if isinstance(context, Path) else context.partition("#")[0]
+    return identity.make(Origin(system="local", repository=name), suffix=identity.random_suffix())
+
+
+def shared_key(context: Path | str, env: Mapping[str, str]) -> str:
+    """The key under which buildkitd keeps the context: equal from commit to commit and from runner to runner."""
+    checkout = next((env[name] for name in _CHECKOUT if env.get(name)), None)
+    return request.shared_key(
+        context.partition("#")[0] if isinstance(context, str) else context,
+        repository=repository(env),
+        checkout=Path(checkout).absolute() if checkout else None,
+    )
+
+
+def sticky_key(context: Path | str, env: Mapping[str, str]) -> str:
+    """What keeps a repository's builds on one of several replicas: repository and path, never the commit."""
+    return f"{repository(env)}\0{shared_key(context, env)}"
+
+
+def repository(env: Mapping[str, str]) -> str:
+    """The repository's path as the CI system names it, "" elsewhere."""
+    return next((env[name] for name in _REPOSITORY if env.get(name)), "")

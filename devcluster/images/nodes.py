@@ -1,0 +1,36 @@
+"""What the nodes' containerds hold of images."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+
+from devcluster import programs
+from devcluster.errors import DevclusterError
+from devcluster.layout import Node
+
+
+def held(node: Node) -> dict[str, str]:
+    """The digest of each image on a node, by the name that containerd gives it. Raises DevclusterError."""
+    rows = (line.split() for line in ctr(node, "images", "list").splitlines()[1:])
+    return {name: digest for name, _, digest, *_ in rows}
+
+
+def forget(node: Node, current: Mapping[str, str]) -> list[str]:
+    """Remove each image whose digest isn't the current one of its reference; the names of those removed.
+
+    References in `current` are without a registry. Raises DevclusterError.
+    """
+    stale = [name for name, digest in held(node).items() if current.get(name.partition("/")[2], digest) != digest]
+    if stale:
+        ctr(node, "images", "remove", "--sync", *stale)
+    return stale
+
+
+def ctr(node: Node, *arguments: str) -> str:
+    """The output of containerd's own client, in the namespace of the kubelet's images. Raises DevclusterError."""
+    command = [str(programs.path("ctr")), "--address", str(node.socket), "--namespace", "k8s.io", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        raise DevclusterError(f"containerd of node {node.name}: {done.stderr.strip()}")
+    return done.stdout

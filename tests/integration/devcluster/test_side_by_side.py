@@ -1,0 +1,142 @@
+"""A second cluster beside the one that other tests use: it heals, survives the worst, and leaves no trace."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from devcluster import health, layout, namespaces, processes, sweep
+from devcluster.api import Api
+from devcluster.layout import Cluster
+from tests.integration.devcluster.traces import traces
+
+COMMAND = [sys.executable, "-m", "devcluster", "--name", "probe"]
+
+
+def devcluster(verb: str) -> str:
+    done = subprocess.run([*COMMAND, verb], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def faults(cluster: Cluster) -> list[str]:
+    return [str(finding) for finding in health.findings(cluster) if finding.fault]
+
+
+@pytest.fixture(scope="module")
+def probe() -> Iterator[Cluster]:
+    """Up for these tests; when they are done, the host must look as before."""
+    assert os.geteuid() == 0, "these tests kill and unmount: run them as root"
+    devcluster("down")
+    before = traces()
+    devcluster("up")
+    yield layout.cluster("probe")
+    devcluster("down")
+    assert traces() - before == set()
+    assert before - traces() == set()
+
+
+def run_pod(api: Api, node: layout.Node) -> str:
+    """Start a pod that greets whoever connects; its address."""
+    name = f"greeter-{node.architecture}"
+    command = ["sh", "-c", "while :; do nc -l -p 7 -e echo hello; done"]
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {
+            "nodeSelector": {"kubernetes.io/arch": node.architecture},
+            "terminationGracePeriodSeconds": 0,
+            "containers": [{"name": "greeter", "image": "busybox", "command": command}],
+        },
+    }
+    status, body = api.call("POST", "/api/v1/namespaces/default/pods", pod)
+    assert status == 201, body
+    return await_pod(api, name)
+
+
+def await_pod(api: Api, name: str) -> str:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        pod: Any = api.get(f"/api/v1/namespaces/default/pods/{name}")
+        if pod["status"]["phase"] == "Running":
+            return str(pod["status"]["podIP"])
+        time.sleep(0.1)
+    raise AssertionError(f"pod {name} does not run: {pod['status']}")
+
+
+def greeting(address: str) -> bytes:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            with socket.create_connection((address, 7), timeout=5) as channel:
+                return channel.recv(100)
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def test_pods_run_on_both_nodes_and_answer_the_host_directly(probe: Cluster) -> None:
+    api = Api(probe)
+    for node in probe.nodes:
+        assert greeting(run_pod(api, node)) == b"hello\n"
+
+
+def test_up_again_changes_nothing(probe: Cluster) -> None:
+    before = processes.records(probe)
+    devcluster("up")
+    assert processes.records(probe) == before
+
+
+def test_up_starts_what_was_killed_and_pods_go_on(probe: Cluster) -> None:
+    victims = ["etcd", "containerd-arm64", "kubelet-amd64", "registry-open", "coredns"]
+    before = {process.name: process for process in processes.records(probe)}
+    for name in victims:
+        os.kill(before[name].pid, signal.SIGKILL)
+    assert faults(probe)
+    devcluster("up")
+    assert faults(probe) == []
+    changed = {process.name for process in processes.records(probe) if process != before[process.name]}
+    assert set(victims) <= changed
+    for node in probe.nodes:
+        assert greeting(await_pod(Api(probe), f"greeter-{node.architecture}")) == b"hello\n"
+
+
+def test_up_after_a_reboot_brings_pods_back(probe: Cluster) -> None:
+    sweep.kill(probe)
+    namespaces.remove(probe)
+    devcluster("up")
+    assert faults(probe) == []
+
+
+@pytest.mark.parametrize("last_phase", ["namespaces", "registries", "API server"])
+def test_down_cleans_up_after_an_up_that_was_killed(probe: Cluster, last_phase: str) -> None:
+    devcluster("down")
+    before = traces()
+    with subprocess.Popen([*COMMAND, "up"], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        for line in process.stderr:
+            if line.startswith(last_phase):
+                process.kill()
+                break
+    devcluster("down")
+    assert traces() == before
+
+
+def test_down_twice_is_no_error(probe: Cluster) -> None:
+    devcluster("down")
+    devcluster("down")
+
+
+def test_another_cluster_is_not_touched(probe: Cluster) -> None:
+    other = layout.cluster("dev")
+    before = processes.records(other)
+    devcluster("up")
+    devcluster("down")
+    assert [process for process in before if not process.alive] == []

@@ -1,0 +1,102 @@
+"""Our bytes against those of protoc's code, both ways, and against arbitrary ones."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ci_buildx.fsutil import packets, stat
+from ci_buildx.fsutil.entry import Entry
+from ci_buildx.fsutil.packets import Kind, Packet
+from tests.unit.fsutil import generated
+
+UINT32 = st.integers(0, (1 << 32) - 1)
+INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1).map(str.encode)
+ENTRIES = st.builds(
+    Entry,
+    path=st.binary(min_size=1),
+    mode=UINT32,
+    size=INT64,
+    mtime=INT64,
+    linkname=st.binary(),
+    uid=UINT32,
+    gid=UINT32,
+    major=INT64,
+    minor=INT64,
+    xattrs=st.none() | st.dictionaries(NAMES, st.binary(), min_size=1),
+)
+
+
+@given(ENTRIES)
+def test_protoc_reads_our_stats(entry: Entry) -> None:
+    theirs = generated.module().Packet.FromString(packets.encode_stat(entry))
+    assert (theirs.kind, theirs.id, theirs.data) == (0, 0, b"")
+    for field in ("path", "mode", "size", "mtime", "linkname", "uid", "gid", "major", "minor"):
+        assert getattr(theirs.stat, field) == getattr(entry, field)
+    assert {name.encode(): value for name, value in theirs.stat.xattrs.items()} == (entry.xattrs or {})
+
+
+@given(ENTRIES)
+def test_our_stats_are_protocs_byte_for_byte(entry: Entry) -> None:
+    theirs = generated.module().Stat.FromString(stat.encode(entry))
+    assert theirs.SerializeToString(deterministic=True) == stat.encode(entry)
+
+
+@given(ENTRIES)
+def test_what_was_encoded_is_decoded(entry: Entry) -> None:
+    assert packets.decode(packets.encode_stat(entry)) == Packet(Kind.STAT, entry=entry)
+
+
+@given(st.sampled_from(Kind), UINT32, st.binary())
+def test_we_read_protocs_packets(kind: Kind, number: int, content: bytes) -> None:
+    theirs = generated.module().Packet(kind=kind.value, id=number, data=content).SerializeToString()
+    assert packets.decode(theirs) == Packet(kind, number, content)
+
+
+@given(UINT32, st.binary(min_size=1))
+def test_protoc_reads_our_packets(number: int, content: bytes) -> None:
+    read = generated.module().Packet.FromString
+    request = read(packets.encode_request(number))
+    assert (request.kind, request.id) == (Kind.REQUEST, number)
+    piece = read(packets.data_header(number, len(content)) + content)
+    assert (piece.kind, piece.id, piece.data) == (Kind.DATA, number, content)
+    end = read(packets.data_header(number, 0))
+    assert (end.kind, end.id, end.data) == (Kind.DATA, number, b"")
+
+
+def test_the_fixed_packets() -> None:
+    read = generated.module().Packet.FromString
+    assert read(packets.FIN).kind == Kind.FIN
+    assert not read(packets.END_OF_STATS).HasField("stat")
+    error = read(packets.encode_error("no \udcff"))
+    assert (error.kind, error.data) == (Kind.ERROR, b"no ?")
+
+
+@given(st.binary())
+def test_arbitrary_bytes_are_a_packet_or_a_value_error(buffer: bytes) -> None:
+    try:
+        packets.decode(buffer)
+    except ValueError:
+        return
+
+
+@pytest.mark.parametrize(
+    "buffer",
+    [
+        b"\x08\x05",
+        b"\x0a\x00",
+        b"\x10\x01",
+        b"\x22\x05ab",
+        b"\x12\x02\x08\x01",
+        b"\x12\x02\x12\x00",
+        b"\x19" + b"\0" * 8,
+    ],
+)
+def test_what_is_no_packet_is_refused(buffer: bytes) -> None:
+    with pytest.raises(ValueError, match=r"\S"):
+        packets.decode(buffer)
+
+
+def test_grpc_prefix() -> None:
+    assert packets.framed(packets.FIN) == b"\0\0\0\0\x02\x08\x03"
+    assert packets.framed(packets.END_OF_STATS) == b"\0\0\0\0\0"

@@ -1,0 +1,158 @@
+import io
+import json
+import os
+import pty
+import threading
+
+import pytest
+
+from ci_buildx.errors import InputError, Interrupted, SolveError
+from ci_buildx.progress import display
+from ci_buildx.progress.display import Display
+from ci_buildx.settings.values import Progress
+from tests.unit.progress.recorded import RUN, T0, log, logs, vertex, vertexes
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = T0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Pipe(io.StringIO):
+    """A stream whose reader went away."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+def opened(mode: Progress, stream: io.StringIO, clock: Clock | None = None) -> Display:
+    return display.open(mode, stream, env={}, clock=clock or Clock())
+
+
+def test_a_phase_looks_like_a_step_of_the_builder() -> None:
+    stream, clock = io.StringIO(), Clock()
+    shown = opened(Progress.PLAIN, stream, clock)
+    with shown.phase("booting builder", "2 pods") as phase:
+        clock.now += 1.5
+        phase.say("pod b-0 is scheduled")
+        clock.now += 1.5
+    shown.close()
+    assert stream.getvalue().splitlines() == [
+        "#1 [internal] booting builder",
+        "#1 0.000 2 pods",
+        "#1 1.500 pod b-0 is scheduled",
+        "#1 DONE 3.0s",
+    ]
+
+
+def test_a_fact_is_a_phase_that_ends_at_once() -> None:
+    stream = io.StringIO()
+    shown = opened(Progress.PLAIN, stream)
+    shown.note("plan", "linux/amd64 on one node")
+    shown.close()
+    assert "#1 0.000 linux/amd64 on one node\n#1 DONE 0.0s\n" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"), [(ValueError("no node\nmore"), "ERROR: no node"), (Interrupted(15), "CANCELED")]
+)
+def test_a_phase_ends_with_what_ended_it(error: BaseException, expected: str) -> None:
+    stream = io.StringIO()
+    shown = opened(Progress.PLAIN, stream)
+    with pytest.raises(type(error)), shown.phase("booting builder"):
+        raise error
+    shown.close()
+    assert f"#1 {expected}\n" in stream.getvalue()
+
+
+def test_names_carry_the_node_unless_they_carry_a_platform() -> None:
+    stream = io.StringIO()
+    shown = opened(Progress.RAWJSON, stream)
+    names = ["[internal] load metadata", "[linux/arm64 1/2] FROM x", "exporting to image"]
+    shown.update(vertexes(*(vertex(name, name, 0.0) for name in names)), "b-arm64")
+    shown.close()
+    assert [one["name"] for one in json.loads(stream.getvalue())["vertexes"]] == [
+        "[b-arm64 internal] load metadata",
+        "[linux/arm64 1/2] FROM x",
+        "[b-arm64] exporting to image",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"), [(Progress.PLAIN, True), (Progress.QUIET, True), (Progress.RAWJSON, False)]
+)
+def test_the_excerpt_is_for_people(mode: Progress, expected: bool) -> None:
+    stream = io.StringIO()
+    opened(mode, stream).close(SolveError("failed", excerpt="Dockerfile:1\n"))
+    assert ("Dockerfile:1" in stream.getvalue()) is expected
+
+
+def test_quiet_shows_warnings_alone() -> None:
+    stream = io.StringIO()
+    shown = opened(Progress.QUIET, stream)
+    shown.note("plan", "one node")
+    shown.warn("no quota")
+    shown.close()
+    assert stream.getvalue() == "WARNING: no quota\n"
+
+
+def test_tty_wants_a_terminal() -> None:
+    with pytest.raises(InputError, match="progress=tty: the output is not a terminal; use plain or auto"):
+        opened(Progress.TTY, io.StringIO())
+
+
+def test_auto_finds_a_terminal() -> None:
+    master, slave = pty.openpty()
+    with os.fdopen(master, "rb", buffering=0) as screen, os.fdopen(slave, "w") as stream:
+        shown = display.open(Progress.AUTO, stream, env={"TERM": "xterm"})
+        shown.note("plan", "one node")
+        shown.close()
+        assert b"[+] Building 0." in screen.read(4096)
+
+
+def test_a_reader_that_went_away_does_not_fail_the_build() -> None:
+    shown = opened(Progress.PLAIN, Pipe())
+    shown.note("plan", "one node")
+    shown.close()
+
+
+def test_characters_that_the_stream_lacks_are_escaped() -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii")
+    shown = display.open(Progress.PLAIN, stream, env={}, clock=Clock())
+    shown.note("plan", "日")
+    shown.close()
+    assert rb"#1 0.000 \u65e5" in raw.getvalue()
+
+
+def test_close_is_final() -> None:
+    stream = io.StringIO()
+    shown = opened(Progress.PLAIN, stream)
+    shown.close()
+    shown.close(SolveError("failed", excerpt="Dockerfile:1\n"))
+    assert stream.getvalue() == ""
+
+
+def test_several_nodes_at_once() -> None:
+    stream = io.StringIO()
+    shown = opened(Progress.PLAIN, stream)
+
+    def build(node: str) -> None:
+        shown.update(vertexes(vertex("c", RUN, 0.0)), node)
+        for number in range(200):
+            shown.update(logs(log("c", 0.0, f"{node} {number}\n")), node)
+        shown.update(vertexes(vertex("c", RUN, 0.0, 1.0)), node)
+
+    threads = [threading.Thread(target=build, args=(f"node{number}",)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    shown.close()
+    for node in range(4):
+        spoken = [line for line in stream.getvalue().splitlines() if f" node{node} " in line and " 0.000 " in line]
+        assert [int(line.rpartition(" ")[2]) for line in spoken] == list(range(200))
+    assert [step.seconds for step in shown.summary().steps] == [1.0] * 4
