@@ -126,7 +126,6 @@ def write(cluster: Cluster) -> None:
     for registry in registries(cluster):
         _write(_file(cluster, registry.name), configuration(cluster, registry))
     _write(_file(cluster, "tokens"), token_configuration(cluster))
-    (cluster.configuration / "buildkitd.toml").write_text(buildkitd_configuration(cluster))
 
 
 def configuration(cluster: Cluster, registry: Registry) -> dict[str, Any]:
@@ -160,19 +159,6 @@ def configuration(cluster: Cluster, registry: Registry) -> dict[str, Any]:
                 }
             }
     return config
-
-
-def buildkitd_configuration(cluster: Cluster) -> str:
-    """A buildkitd.toml with which builders use these registries; also in `configuration/buildkitd.toml`.
-
-    Authorities are files of this host, as in any configuration that is given to a client (docs/buildkitd.toml.md).
-    """
-    sections = []
-    for registry in registries(cluster):
-        sections += [f'[registry."{name}"]\n  mirrors = ["{registry.address}"]\n' for name in registry.mirrors]
-        trust = f'ca = ["{registry.ca_file}"]' if registry.ca_file else "http = true"
-        sections.append(f'[registry."{registry.address}"]\n  {trust}\n')
-    return "\n".join(sections)
 
 
 def token_configuration(cluster: Cluster) -> dict[str, Any]:

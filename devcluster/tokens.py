@@ -22,13 +22,13 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from ci_buildx.model.secret import Secret
+from devcluster.scopes import Account, Scope, parse
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -37,52 +37,6 @@ ANONYMOUS = ""
 """The account of a client that shows no credentials."""
 
 _LARGEST_FORM = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
-    """What a client asks for, or gets: `repository:team/app:pull,push`. `actions` may be empty."""
-
-    type: str
-    name: str
-    actions: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"{self.type}:{self.name}:{','.join(self.actions)}"
-
-
-def parse_scopes(texts: Iterable[str]) -> tuple[Scope, ...]:
-    """Read scope parameters, each of which may hold several scopes apart by blanks.
-
-    Names may contain colons (`host:port/name`), types a class in brackets, which grants nothing and is
-    dropped (docs/spec/auth/scope.md). Raises ValueError on anything else.
-    """
-    scopes = []
-    for text in (word for line in texts for word in line.split()):
-        type_, _, rest = text.partition(":")
-        name, colon, actions = rest.rpartition(":")
-        if not (type_ and name and colon):
-            raise ValueError(f"malformed scope {text!r}")
-        listed = tuple(action for action in actions.split(",") if action)
-        scopes.append(Scope(type=type_.partition("(")[0], name=name, actions=listed))
-    return tuple(scopes)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """A password and what it opens: actions by pattern of repository name (`team/*`), for example."""
-
-    password: Secret
-    grants: Mapping[str, frozenset[str]]
-
-    def cut(self, scope: Scope) -> Scope:
-        """The part of a scope that this account may have."""
-        allowed: set[str] = set()
-        for pattern, actions in self.grants.items():
-            if fnmatchcase(scope.name, pattern):
-                allowed |= actions
-        kept = tuple(action for action in scope.actions if action in allowed)
-        return Scope(type=scope.type, name=scope.name, actions=kept)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +150,7 @@ class TokenService:
         if _first(asked, "service") != self.issuer.service:
             raise Refused(400, "invalid_request", f"service must be {self.issuer.service!r}")
         try:
-            scopes = parse_scopes(asked.get("scope", []))
+            scopes = parse(asked.get("scope", []))
         except ValueError as error:
             raise Refused(400, "invalid_scope", str(error)) from error
         account = self.accounts.get(user)

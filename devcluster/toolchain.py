@@ -19,7 +19,10 @@ def version(go: Path) -> tuple[int, ...]:
     """The toolchain's version, () where it can't say."""
     # GOTOOLCHAIN=local: the version of the program itself, and never a download.
     environment = {"GOTOOLCHAIN": "local", "PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
-    answer = subprocess.run([go, "version"], env=environment, capture_output=True, text=True, check=False)
+    try:
+        answer = subprocess.run([go, "version"], env=environment, capture_output=True, text=True, check=False)
+    except OSError:
+        return ()
     found = re.search(r"\bgo(\d+(?:\.\d+)*)", answer.stdout)
     return tuple(int(part) for part in found[1].split(".")) if found else ()
 

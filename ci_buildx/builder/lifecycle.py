@@ -28,7 +28,7 @@ from ci_buildx.model.platform import Platform
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.values import BuilderSettings
 
-__all__ = ["Blueprint", "drop_node", "load", "locate", "provision", "teardown"]
+__all__ = ["Blueprint", "drop_node", "load", "locate", "provision", "read_config", "teardown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +124,16 @@ def read_keys(secret: Mapping[str, Any]) -> ClientKeys:
         certificate=files[manifests.CLIENT_CERTIFICATE_FILE],
         key=Secret(files[manifests.CLIENT_KEY_FILE]),
     )
+
+
+def read_config(kube: KubeClient, builder: Builder) -> str:
+    """The builder's buildkitd.toml, "" if it has none."""
+    location = builder.location
+    try:
+        found = kube.get(f"{location.core_path('configmaps')}/{location.object_name('config')}")
+    except NotFound:
+        return ""
+    return str(found["data"][podspec.CONFIG_FILE])
 
 
 def _server_clock(kube: KubeClient) -> float:

@@ -8,6 +8,9 @@ from ci_buildx.errors import PodLost
 
 _LINES = 5
 """Last lines of the daemon that are worth showing."""
+_USAGE = "--help, -h"
+"""In the list of its flags, which buildkitd prints, after the complaint, when it is given a wrong one. The complaint
+itself is lost: the status holds the last 2 KiB."""
 
 _DISRUPTIONS = {
     "PreemptionByScheduler": "a pod of higher priority took its place",
@@ -41,7 +44,8 @@ def _cause(case: Case) -> tuple[str, str, str]:
     if status.get("reason"):
         return str(status["reason"]), str(status.get("message") or "the node ended it"), _cure(str(status["reason"]))
     ended = _termination(case.pod)
-    if ended is not None:
+    deleted = case.vanished or case.pod["metadata"].get("deletionTimestamp")
+    if ended is not None and (not deleted or ended.get("reason") == "OOMKilled"):
         return _exit(ended)
     return "Deleted", "it was deleted while it was needed", "see who deletes pods in the namespace"
 
@@ -81,6 +85,8 @@ def _exit(ended: Object) -> tuple[str, str, str]:
     if reason == "OOMKilled":
         return reason, "buildkitd or a step ran out of memory", "raise driver-opt limits.memory"
     words = [line.strip() for line in str(ended.get("message") or "").splitlines() if line.strip()]
+    if any(line.startswith(_USAGE) for line in words):
+        return reason, f"buildkitd does not know a flag (exit code {code})", "check buildkitd-flags"
     said = " | ".join(words[-_LINES:])
     detail = f"buildkitd ended with exit code {code}" + (f": {said}" if said else "")
     return reason, detail, "check driver-opt image, buildkitd-flags and buildkitd-config"

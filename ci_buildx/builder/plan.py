@@ -19,7 +19,9 @@ class NodePlan:
     """One node of a builder: ``replicas`` equal pods.
 
     ``architecture`` is the nodes' ``kubernetes.io/arch``, None for any. ``platforms`` is everything that is built
-    here, empty for whatever is native; ``emulated`` those of them that run by emulation. ``reason`` is one line.
+    here, empty for whatever is native; ``emulated`` those of them that run by emulation. ``by_scheduling`` says that
+    nobody knows whether there is such a node: where it cannot be scheduled, another one may emulate. ``reason`` is one
+    line.
     """
 
     name: str
@@ -27,6 +29,7 @@ class NodePlan:
     platforms: tuple[Platform, ...] = ()
     emulated: tuple[Platform, ...] = ()
     replicas: int = 1
+    by_scheduling: bool = False
     reason: str = ""
 
 
@@ -112,7 +115,14 @@ def _chosen(architecture: str, groups: dict[str, tuple[Platform, ...]], replicas
 def _by_scheduling(architecture: str, platforms: tuple[Platform, ...], replicas: int, facts: ClusterFacts) -> NodePlan:
     why = "listing nodes is not allowed" if facts.nodes is None else "no ready node fits yet"
     reason = f"{_names(platforms)}: native by scheduling: {why}"
-    return NodePlan(name=architecture, architecture=architecture, platforms=platforms, replicas=replicas, reason=reason)
+    return NodePlan(
+        name=architecture,
+        architecture=architecture,
+        platforms=platforms,
+        replicas=replicas,
+        by_scheduling=True,
+        reason=reason,
+    )
 
 
 def _on_known_nodes(

@@ -105,7 +105,7 @@ class _Teardown:
             self._keep(self._whole(), f"it is not marked as builder {self.location.name}")
             return
         self._remove_compute()
-        self._attempt(self._whole(), self._delete_namespace)
+        self._attempt(self._whole(), lambda: self._delete_namespace(namespace))
 
     def _find_namespace(self, until: float) -> Manifest:
         while True:
@@ -116,8 +116,10 @@ class _Teardown:
                     raise
                 time.sleep(_LOOK_AGAIN)
 
-    def _delete_namespace(self) -> None:
-        answer = self.kube.delete(self.location.namespace_path)
+    def _delete_namespace(self, seen: Manifest) -> None:
+        # Exactly the one whose marks were read, not another that may have taken its name.
+        options = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": seen["metadata"]["uid"]}}
+        answer = self.kube.delete(self.location.namespace_path, body=options)
         # An old namespace that was asked to go before: it sticks. The answer is a Status once it is gone.
         if answer.get("kind") == "Namespace" and (cause := explain_stuck(answer)):
             self.notes.append(f"{self._whole()} is being deleted: {cause}")

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import json
 import secrets
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -24,89 +23,96 @@ from ci_buildx.settings.option import Surface
 from ci_buildx.settings.values import SecretSource
 
 STATE = "builder"
-NOT_OPTIONS = ("python",)
-"""Inputs that the JavaScript wrapper reads itself."""
+"""The state's name; ``action/run.js`` looks at it before it starts anything in the post step."""
+OF_WRAPPER = ("python",)
+"""Inputs that the JavaScript around us reads itself."""
 
 
-def main(*, post: bool, env: Mapping[str, str], stdout: TextIO = sys.stdout) -> int:
+def main(*, post: bool, env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
     """Run the step, or with ``post`` the clean-up after the job; the exit code."""
+    run: Callable[[Mapping[str, str], Path, TextIO], None] = clean_up if post else build
     try:
-        return clean_up(env, stdout) if post else build(env, stdout)
+        run(env, cwd, stdout)
     except (KubeBuilderError, Interrupted) as error:
         annotate(stdout, "error", str(error))
         for note in getattr(error, "__notes__", ()):
             annotate(stdout, "warning", note)
         return error.exit_code
+    return 0
 
 
-def build(env: Mapping[str, str], stdout: TextIO) -> int:
+def build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> None:
     """The main step: what the inputs say."""
     from ci_buildx.job import build as job
 
     with inputs(env) as (values, sources):
-        settings = assembly.settings_from(values, sources, env, Path.cwd())
+        settings = assembly.settings_from(values, sources, env, cwd)
         mask(settings.build.secrets, stdout)
-        with group(stdout, "kube-builder: build"):
-            result = job.run(
-                settings,
-                env=env,
-                display_stream=stdout,
-                identity=identity.make(origin(env), suffix=identity.random_suffix()),
-                announce=lambda name: append(env, "GITHUB_STATE", STATE, name),
-            )
+        result = job.run(
+            settings,
+            env=env,
+            display_stream=stdout,
+            identity=identity.make(origin(env, cwd), suffix=identity.random_suffix()),
+            announce=lambda name: append(env, "GITHUB_STATE", STATE, name),
+        )
+    stdout.writelines(f"{line}\n" for line in result.lines())
     write_outputs(env, result)
     summarize(env, result)
-    return 0
 
 
-def clean_up(env: Mapping[str, str], stdout: TextIO) -> int:
+def clean_up(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> None:
     """The post step: whatever became of the main step, its builder goes."""
-    from ci_buildx.job import remove
-
     name = env.get(f"STATE_{STATE}", "")
     if not name:
-        return 0
-    with inputs(env) as (values, sources), group(stdout, "kube-builder: clean up"):
-        cluster = assembly.cluster_from(values, sources, env, Path.cwd())
-        found = remove.run(cluster, name, env=env, missing_ok=True)
-        stdout.write(f"{name}: {'removed' if found else 'nothing is left'}\n")
-    return 0
+        return
+    from ci_buildx.job import remove
+
+    with inputs(env) as (values, sources):
+        cluster = assembly.cluster_from(values, sources, env, cwd)
+        namespace = assembly.namespace_from(values, sources, env, cwd)
+        found = remove.run(cluster, name, env=env, namespace=namespace, missing_ok=True)
+    stdout.write(f"{name}: {'removed' if found else 'nothing is left'}\n")
 
 
 @contextmanager
 def inputs(env: Mapping[str, str]) -> Iterator[tuple[dict[str, Value], dict[str, str]]]:
-    """Values and sources of the inputs that are set.
-
-    The runner upper-cases names and keeps hyphens (``INPUT_BUILD-ARGS``). An input that is not in the table is an
-    InputError that names the nearest one.
-    """
-    known = {f"INPUT_{option.name.upper()}": option.name for option in options.on_surface(Surface.GITHUB)}
-    known |= {f"INPUT_{name.upper()}": "" for name in NOT_OPTIONS}
-    values: dict[str, Value] = {}
-    for variable, text in env.items():
-        if not variable.startswith("INPUT_") or not text.strip():
-            continue
-        if variable not in known:
-            name = variable.removeprefix("INPUT_").lower()
-            fix = suggest(name, [option for option in known.values() if option])
-            raise InputError(f"unknown input {name!r}", source="with", fix=fix)
-        if known[variable]:
-            values[known[variable]] = text
-    sources = {name: f"input {name}" for name in values}
-    with ExitStack() as undo:
-        if isinstance(text := values.get("kubeconfig"), str):
-            values["kubeconfig"] = undo.enter_context(kubeconfig.as_path(text, folder=env.get("RUNNER_TEMP")))
+    """Values and sources of the inputs that are set, with the kubeconfig as a file."""
+    values, sources = read_inputs(env)
+    if text := values.get("kubeconfig"):
+        with kubeconfig.as_path(str(text), folder=env.get("RUNNER_TEMP")) as path:
+            yield {**values, "kubeconfig": path}, sources
+    else:
         yield values, sources
 
 
-def origin(env: Mapping[str, str]) -> identity.Origin:
+def read_inputs(env: Mapping[str, str]) -> tuple[dict[str, Value], dict[str, str]]:
+    """Values and sources of the inputs that are set.
+
+    The runner upper-cases names and keeps hyphens (``INPUT_BUILD-ARGS``). It only warns of an input that
+    ``action.yml`` lacks; we raise InputError with the nearest name, or a typo would build something else.
+    """
+    known = {_variable(option.name): option.name for option in options.on_surface(Surface.GITHUB)}
+    others = {_variable(name) for name in OF_WRAPPER}
+    given = {name: text for name, text in env.items() if name.startswith("INPUT_") and text.strip()}
+    for variable in given.keys() - known.keys() - others:
+        name = variable.removeprefix("INPUT_").lower()
+        raise InputError(f"unknown input {name!r}", fix=suggest(name, [*known.values(), *OF_WRAPPER]))
+    values: dict[str, Value] = {known[variable]: text for variable, text in given.items() if variable in known}
+    return values, {name: f"input {name}" for name in values}
+
+
+def _variable(name: str) -> str:
+    return f"INPUT_{name.upper()}"
+
+
+def origin(env: Mapping[str, str], cwd: Path) -> identity.Origin:
     """The job, by the runner's default variables."""
     run, attempt = env.get("GITHUB_RUN_ID", ""), env.get("GITHUB_RUN_ATTEMPT", "1")
     repository = env.get("GITHUB_REPOSITORY", "")
     url = f"{env.get('GITHUB_SERVER_URL', '')}/{repository}/actions/runs/{run}" if run else ""
     return identity.Origin(
         system="github",
-        repository=repository or Path.cwd().name,
+        repository=repository or cwd.name,
         run=f"{run}-{attempt}" if run else "",
         job=env.get("GITHUB_JOB", ""),
         url=url,
@@ -120,17 +126,6 @@ def mask(found: Sequence[SecretSource], stdout: TextIO) -> None:
             if line.strip():
                 stdout.write(f"::add-mask::{escape(line)}\n")
     stdout.flush()
-
-
-@contextmanager
-def group(stdout: TextIO, title: str) -> Iterator[None]:
-    """Fold what is written inside."""
-    stdout.write(f"::group::{title}\n")
-    try:
-        yield
-    finally:
-        stdout.write("::endgroup::\n")
-        stdout.flush()
 
 
 def annotate(stdout: TextIO, level: str, message: str) -> None:
@@ -164,12 +159,6 @@ def summarize(env: Mapping[str, str], result: BuildResult) -> None:
     path = env.get("GITHUB_STEP_SUMMARY")
     if not path:
         return
-    rows = [("Image", reference) for reference in result.references]
-    rows += [
-        ("Digest", result.digest),
-        ("Platforms", ", ".join(str(platform) for platform in result.platforms)),
-        ("Time", ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.phases.items())),
-    ]
-    lines = [f"| {name} | `{value}` |" for name, value in rows if value]
+    rows = [f"| {name} | `{value}` |" for name, value in result.rows()]
     with Path(path).open("a", encoding="utf-8") as stream:
-        stream.write("\n".join(("### kube-builder", "", "| | |", "|---|---|", *lines, "", "")))
+        stream.write("\n".join(("### kube-builder", "", "| | |", "|---|---|", *rows, "", "")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import tempfile
 from collections.abc import Iterator
@@ -11,17 +12,34 @@ from pathlib import Path
 
 @contextmanager
 def as_path(text: str, *, folder: str | None) -> Iterator[str]:
-    """The path of a kubeconfig given as path or content.
+    """The path of a kubeconfig given as path, as content or as content in base64.
 
     Content is written to a private file in ``folder`` (default: the system's) that is removed at the end.
     """
-    if "\n" not in text.strip() and not text.lstrip().startswith("{"):
+    content = read_content(text)
+    if content is None:
         yield text.strip()
         return
     descriptor, name = tempfile.mkstemp(prefix="kubeconfig-", dir=folder)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
+            stream.write(content)
         yield name
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def read_content(text: str) -> str | None:
+    """The kubeconfig that ``text`` is, None where it is a path: no path holds a line break or is base64 of YAML."""
+    if _is_kubeconfig(text):
+        return text
+    try:
+        decoded = base64.b64decode("".join(text.split()), validate=True).decode()
+    except ValueError:
+        return None
+    return decoded if _is_kubeconfig(decoded) else None
+
+
+def _is_kubeconfig(text: str) -> bool:
+    text = text.strip()
+    return text.startswith("{") or ("\n" in text and ":" in text)

@@ -21,13 +21,13 @@ class Order:
         """Take the next entry; ValueError where it may not come now, or leads out of the tree."""
         path = entry.path
         if not path or b"\0" in path or any(part in (b"", b".", b"..") for part in path.split(b"/")):
-            raise ValueError(f"{shown(path)!r} is no clean relative path")
+            raise ValueError(f'"{shown(path)}" is no clean relative path')
         parent, _, name = path.rpartition(b"/")
         folders = self._folders
         while folders and folders[-1][0] != parent:
             folders.pop()
         if not folders or folders[-1][1] >= name:
-            raise ValueError(f"{shown(path)!r} comes out of order or without its folder")
+            raise ValueError(f'"{shown(path)}" comes out of order or without its folder')
         folders[-1] = (parent, name)
         if entry.is_folder:
             folders.append((path, b""))
@@ -38,4 +38,4 @@ class Order:
         if not entry.linkname:
             self._files.add(entry.path)
         elif entry.linkname not in self._files:
-            raise ValueError(f"{shown(entry.path)!r} is a link to {shown(entry.linkname)!r}, which has not come")
+            raise ValueError(f'"{shown(entry.path)}" is a link to "{shown(entry.linkname)}", which has not come')

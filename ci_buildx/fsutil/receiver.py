@@ -93,7 +93,7 @@ class Receiver:
             self._all_announced = True
             return
         if self._all_announced:
-            raise ValueError(f"{shown(entry.path)!r} comes after the end")
+            raise ValueError(f'"{shown(entry.path)}" comes after the end')
         self._order.check(entry)
         number = self._count
         self._count += 1
@@ -119,7 +119,7 @@ class Receiver:
             draft.write(content)
             return
         if draft.size != entry.size:
-            raise ValueError(f"{shown(entry.path)!r} has {draft.size} bytes and was announced with {entry.size}")
+            raise ValueError(f'"{shown(entry.path)}" has {draft.size} bytes and was announced with {entry.size}')
         del self._drafts[number], self._asked[number]
         draft.finish()
 

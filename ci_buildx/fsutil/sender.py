@@ -72,7 +72,7 @@ class Sender:
             except ContentError as error:
                 self._fail(str(error))
             except OSError as error:
-                self._fail(f"cannot read {shown(error.filename)}: {error.strerror}")
+                self._fail(f"cannot read {shown(os.fsencode(error.filename or '.'))}: {error.strerror}")
             except (ValueError, LookupError) as error:
                 self._fail(str(error))
         if self._last_word:
@@ -116,7 +116,7 @@ class Sender:
 
     def _deliver(self, out: list[bytes], room: int) -> int:
         size = 0
-        while self._has_files and (room - size >= _CRUMB or not out):
+        while self._has_files and (room - size >= _CRUMB or not size):
             if self._content is None:
                 self._content = self._open_next()
             messages = self._content.read(room - size)

@@ -11,6 +11,13 @@ from ci_buildx.job.interrupts import Outcome
 T = TypeVar("T")
 
 
+def begin(work: Callable[[], T]) -> Outcome[T]:
+    """Start a piece of work in a thread of its own."""
+    outcome = Outcome(work)
+    threading.Thread(target=outcome.settle, daemon=True).start()
+    return outcome
+
+
 def run_all(works: Sequence[Callable[[], T]], *, stop: threading.Event) -> list[T]:
     """Run every piece in a thread of its own; return their results in order.
 

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ci_buildx.errors import KubeError, Unauthorized
 from ci_buildx.kube.config import Cluster
@@ -42,6 +42,12 @@ class KubeClient:
         self._retry = retry or Retry()
         self._exchange = Exchange(cluster, self._retry)
         self._version: tuple[int, int] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
 
     @property
     def namespace(self) -> str:

@@ -52,7 +52,7 @@ class Entry:
             import binascii
 
             try:
-                return binascii.a2b_base64(encoded.encode())
+                return binascii.a2b_base64("".join(encoded.split()), strict_mode=True)
             except (binascii.Error, ValueError) as cause:
                 raise self.wrong(f"{key}-data is not base64") from cause
         path = self.path(key)

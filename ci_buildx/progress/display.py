@@ -17,7 +17,6 @@ from ci_buildx.progress.graph import Graph
 from ci_buildx.progress.outlet import Outlet
 from ci_buildx.progress.plain import Plain
 from ci_buildx.progress.quiet import Quiet
-from ci_buildx.progress.rawjson import RawJson
 from ci_buildx.progress.renderer import Renderer, Update
 from ci_buildx.progress.summary import Summary, summarize
 from ci_buildx.progress.text import CANCELED, prefixed
@@ -154,6 +153,8 @@ def _renderer(mode: Progress, stream: TextIO, graph: Graph, *, env: Mapping[str,
             truncate = env.get("PROGRESS_NO_TRUNC") == "0"
             return Plain(Outlet(stream), description=description, truncate=truncate)
         case Progress.RAWJSON:
+            from ci_buildx.progress.rawjson import RawJson
+
             return RawJson(Outlet(stream))
         case Progress.QUIET:
             return Quiet(Outlet(stream))

@@ -68,5 +68,6 @@ def summarize(graph: Graph, *, now: float) -> Summary:
 
 def _is_work(step: StepTime) -> bool:
     """Whether a step stands for an instruction: those are numbered, ``[stage 2/3] RUN …``."""
-    head, bracket, _ = step.name.partition("] ")
-    return bool(bracket) and head.startswith("[") and "/" in head.rpartition(" ")[2]
+    head, bracket, _ = step.name.removeprefix("[").partition("] ")
+    number, _, count = head.rpartition(" ")[2].partition("/")
+    return bool(bracket) and number.isdecimal() and count.isdecimal()

@@ -159,7 +159,7 @@ def _decode_entry(field: Field, wiretype: int, raw: int | bytes) -> tuple[str, A
 def _decode_time(raw: bytes) -> float:
     """Seconds since the epoch; a float keeps a microsecond until the year 2255."""
     parts = {number: wire.signed(value) for number, _, value in wire.fields(raw) if isinstance(value, int)}
-    return parts.get(1, 0) + parts.get(2, 0) / 1e9
+    return (parts.get(1, 0) * 1_000_000_000 + parts.get(2, 0)) / 1_000_000_000
 
 
 def _encode_field(field: Field, value: Any) -> bytes:
@@ -197,6 +197,6 @@ def _encode_entry(field: Field, name: str, value: Any) -> bytes:
 
 
 def _encode_time(seconds: float) -> bytes:
-    whole, nanos = divmod(round(seconds * 1e9), 1_000_000_000)
-    parts = ((1, whole), (2, nanos))
+    whole, micros = divmod(round(seconds * 1e6), 1_000_000)
+    parts = ((1, whole), (2, micros * 1000))
     return b"".join(wire.key(number, wire.VARINT) + wire.varint(value) for number, value in parts if value)

@@ -73,7 +73,9 @@ class Connection:
             raise
 
     def _read(self) -> None:
-        position = self._skip_preface()
+        if self._expects_preface and not self._take_preface():
+            return
+        position = 0
         with memoryview(self._input) as view:
             while len(view) - position >= frames.HEADER_SIZE and not self._over:
                 size, type_, flags, stream = frames.parse_header(view, position)
@@ -86,15 +88,16 @@ class Connection:
                 position = end
         del self._input[:position]
 
-    def _skip_preface(self) -> int:
-        if not self._expects_preface:
-            return 0
-        if self._input[: len(frames.PREFACE)] != frames.PREFACE[: len(self._input)]:
+    def _take_preface(self) -> bool:
+        """Whether it has come whole."""
+        size = len(frames.PREFACE)
+        if self._input[:size] != frames.PREFACE[: len(self._input)]:
             raise ProtocolError("the peer does not speak HTTP/2")
-        if len(self._input) < len(frames.PREFACE):
-            return 0
+        if len(self._input) < size:
+            return False
         self._expects_preface = False
-        return len(frames.PREFACE)
+        del self._input[:size]
+        return True
 
     def _on_frame(self, type_: int, flags: int, stream: int, payload: bytes) -> None:
         if self._expects_settings and type_ != Type.SETTINGS:

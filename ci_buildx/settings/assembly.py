@@ -71,6 +71,13 @@ def cluster_from(
     return _cluster(_Given(values, sources, env, cwd))
 
 
+def namespace_from(
+    values: Mapping[str, Value], sources: Mapping[str, str], env: Mapping[str, str], cwd: Path
+) -> str:
+    """The namespace that was asked for, "" for one of the builder's own. Reads no files. Raises InputError."""
+    return _placed(_Given(values, sources, env, cwd)).namespace
+
+
 def read_variables(env: Mapping[str, str]) -> tuple[dict[str, Value], dict[str, str]]:
     """Values and sources of the options that ``KUBE_BUILDER_…`` variables set."""
     found = [option for option in options.OPTIONS if env.get(option.variable)]
@@ -193,14 +200,21 @@ def _build(given: _Given) -> BuildSettings:
     )
 
 
-def _builder(given: _Given) -> BuilderSettings:
+def _placed(given: _Given) -> BuilderSettings:
+    """What the driver options say, in the namespace that was asked for here or there."""
     builder = parse_driver_opts(given.texts("driver-opts"), source=given.source("driver-opts"))
-    if namespace := given.text("namespace"):
-        check_namespace(namespace, source=given.source("namespace"))
-        if builder.namespace not in ("", namespace):
-            message = f"{namespace!r} contradicts namespace={builder.namespace} of {given.source('driver-opts')}"
-            raise InputError(message, source=given.source("namespace"), fix="give one of them")
-        builder = replace(builder, namespace=namespace)
+    namespace = given.text("namespace")
+    if not namespace:
+        return builder
+    check_namespace(namespace, source=given.source("namespace"))
+    if builder.namespace not in ("", namespace):
+        message = f"{namespace!r} contradicts namespace={builder.namespace} of {given.source('driver-opts')}"
+        raise InputError(message, source=given.source("namespace"), fix="give one of them")
+    return replace(builder, namespace=namespace)
+
+
+def _builder(given: _Given) -> BuilderSettings:
+    builder = _placed(given)
     if lifetime := given.text("lifetime"):
         seconds = parse_duration(lifetime, source=given.source("lifetime"))
         builder = replace(builder, lifetime=max(1, round(seconds)))

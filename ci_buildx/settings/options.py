@@ -195,6 +195,7 @@ OPTIONS: tuple[Option, ...] = (
         flags=("--builder",),
         metavar="NAME",
         group=Group.BUILDER,
+        surfaces=COMMAND_LINE,
         help="use a builder that an earlier build kept, instead of making one",
     ),
     Option(
@@ -203,6 +204,7 @@ OPTIONS: tuple[Option, ...] = (
         kind=Kind.SWITCH,
         default="false",
         group=Group.BUILDER,
+        surfaces=COMMAND_LINE,
         help="keep the builder after the build; kube-builder rm removes it, and its lifetime ends it",
     ),
     Option(

@@ -79,11 +79,13 @@ install=
 uninstall=
 while [ $# -gt 0 ]; do
     case $1 in
-        --install|-install) install=$2 ;;
-        --uninstall|-uninstall) uninstall=$2 ;;
+        --install|-install) option=install ;;
+        --uninstall|-uninstall) option=uninstall ;;
         *) echo "flag provided but not defined: $1" >&2; exit 2 ;;
     esac
-    shift; shift || { echo "flag needs an argument" >&2; exit 2; }
+    [ $# -gt 1 ] || { echo "flag needs an argument: $1" >&2; exit 2; }
+    eval "$option=\$2"
+    shift 2
 done
 if [ ! -e "$kernel/status" ]; then
     mount -t binfmt_misc binfmt_misc "$kernel" || { echo "error: cannot mount binfmt_misc at $kernel" >&2; exit 0; }

@@ -1,7 +1,6 @@
 import base64
 import dataclasses
 import json
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -71,17 +70,6 @@ def test_registry_and_token_server_agree(cluster: Cluster) -> None:
     answer = service.get({"service": [demanded["service"]]}, f"Basic {login}")
     claims = json.loads(base64.urlsafe_b64decode(answer.body["token"].split(".")[1] + "=="))
     assert (claims["iss"], claims["aud"]) == (demanded["issuer"], demanded["service"])
-
-
-def test_builders_learn_of_all_registries(cluster: Cluster) -> None:
-    config = tomllib.loads((cluster.configuration / "buildkitd.toml").read_text())["registry"]
-    opened, basic, token = registry.registries(cluster)
-    assert config == {
-        "docker.io": {"mirrors": [opened.address]},
-        opened.address: {"http": True},
-        basic.address: {"ca": [str(basic.ca_file)]},
-        token.address: {"ca": [str(token.ca_file)]},
-    }
 
 
 def test_a_registry_cannot_be_changed(cluster: Cluster) -> None:

@@ -6,7 +6,7 @@ from ci_buildx.fsutil.entry import Entry
 
 
 def grow(root: Path, *lines: str) -> Path:
-    """Make what ``lines`` say below ``root``: ``a/`` a folder, ``a`` a file, ``a -> b`` a symlink, ``a = b`` a hardlink."""
+    """Make what ``lines`` say: ``a/`` is a folder, ``a`` a file, ``a -> b`` a symlink, ``a = b`` a hardlink."""
     for line in lines:
         name, arrow, target = line.partition(" -> ")
         if not arrow:

@@ -1,6 +1,7 @@
 """Go's grammar of regular expressions (Go 1.26, ``regexp/syntax``), as far as patterns can reach it."""
 
 import re
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -56,14 +57,10 @@ def test_what_go_refuses(expression: str) -> None:
 
 @given(st.text(alphabet="ab[]^-\\:dpQEx1/.*?_é", max_size=12))
 def test_any_pattern_compiles_or_is_refused(pattern: str) -> None:
-    try:
+    with suppress(PatternError):
         globs.compile(pattern)
-    except PatternError:
-        pass
-    try:
+    with suppress(ValueError):
         re.compile(expressions.translate("^" + re.sub(r"[.*?]", "", pattern) + "$"))
-    except ValueError:
-        pass
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What fsutil's own tests say of walks (``filter_test.go``, ``followlinks_test.go``), as data, and the fields of entries."""
+"""What fsutil's tests say of walks (``filter_test.go``, ``followlinks_test.go``), as data; the fields of entries."""
 
 import errno
 import os
@@ -94,7 +94,8 @@ def test_exclude(tmp_path: Path, exclude: list[str], expected: list[str]) -> Non
         ([], ["foo/bar/baz", "foo/bar"], ["foo/bar"]),
         (["dir/l1 -> /foo", "dir/l2 -> /", "foo/bar"], ["dir/l1", "foo/bar"], ["dir/l1", "foo"]),
         (["dir/l1 -> /foo", "dir/l2 -> /", "foo/bar"], ["dir/l2", "foo", "foo/bar"], None),
-        (["dir/l1 -> /foo/a", "dir/l2 -> /foo/b", "dir/n -> /c", "foo/b -> ../baz"], ["dir/l*"], ["baz", "dir/l*", "foo/a", "foo/b"]),
+        (["dir/l1 -> /foo/a", "dir/l2 -> /foo/b", "dir/n -> /c", "foo/b -> ../baz"], ["dir/l*"],
+         ["baz", "dir/l*", "foo/a", "foo/b"]),
         (["dir/l1 -> /foo", "dir/anotherlink -> /bar3"], ["dir", "dir/*link"], ["bar3", "dir"]),
         (["file"], ["file/below", "../x", "../*"], ["../*", "../x", "file/below"]),
         (["a -> b"], ["[", "a/[x"], ["[", "a", "b/[x"]),
@@ -181,9 +182,7 @@ def test_extended_attributes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("name", [b"a b", b"a\nb", b"a\\b", "é".encode(), b"\xff\xfe", b"-", b"\x01", b" ", b"#", b"!"])
 def test_any_name_travels_as_it_is(tmp_path: Path, name: bytes) -> None:
-    path = os.path.join(os.fsencode(tmp_path), name)
-    with open(path, "wb"):
-        pass
+    (tmp_path / os.fsdecode(name)).touch()
     (entry,) = walk.walk(tmp_path, include=["?", "??", "a*b", r"a\\b", "\\#", "\\!"])
     assert entry.path == name
     assert "\n" not in shown(name) and shown(name).isprintable()

@@ -15,6 +15,9 @@ DROP = b""
 """A reaction: close the connection instead of answering."""
 
 
+_TLS_HANDSHAKE = b"\x16"
+
+
 def answer(status: int, body: object = None, **headers: str) -> bytes:
     """A response with a JSON body."""
     content = json.dumps({} if body is None else body).encode()
@@ -49,8 +52,10 @@ class Scripted:
 
     def serve(self, connection: socket.socket) -> None:
         """Answer the requests of one connection."""
-        with connection, contextlib.suppress(OSError):
-            stream = connection.makefile("rb")
+        with contextlib.suppress(OSError), connection, connection.makefile("rb") as stream:
+            if stream.peek(1)[:1] == _TLS_HANDSHAKE:
+                connection.sendall(self.script[0])
+                return
             while head := self._head(stream.readline, stream.read):
                 self.requests.append(head)
                 reaction = self.script[min(len(self.requests), len(self.script)) - 1]

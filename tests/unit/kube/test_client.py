@@ -34,8 +34,11 @@ NAMED = {"metadata": {"name": "x"}}
 
 
 @contextmanager
-def client(server: Scripted, pauses: list[float] | None = None, **more: object) -> Iterator[KubeClient]:
-    arguments: dict[str, object] = {"server": f"http://127.0.0.1:{server.port}/prefix", "credentials": Anonymous()}
+def client(scripted_server: Scripted, /, pauses: list[float] | None = None, **more: object) -> Iterator[KubeClient]:
+    arguments: dict[str, object] = {
+        "server": f"http://127.0.0.1:{scripted_server.port}/prefix",
+        "credentials": Anonymous(),
+    }
     noted = pauses if pauses is not None else []
     kube = KubeClient(Cluster(**{**arguments, **more}), retry=Retry(sleep=noted.append, random=lambda: 0.5))  # type: ignore[arg-type]
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ci_buildx.kube.http1 import HEAD_LIMIT, MalformedResponse, Response, request
@@ -19,6 +19,7 @@ def read(*pieces: bytes) -> tuple[Response, bytes]:
 
 
 @pytest.mark.parametrize("wire", [LENGTH, CHUNKED, INTERIM])
+@settings(deadline=None)
 @given(data=st.data())
 def test_the_body_does_not_depend_on_how_the_bytes_are_split(wire: bytes, data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=8)))
@@ -81,6 +82,7 @@ def test_an_end_in_the_middle_is_an_error(wire: bytes) -> None:
         response.end()
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_garbage_ends_in_a_body_or_an_error(garbage: bytes) -> None:
     try:

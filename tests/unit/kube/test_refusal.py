@@ -43,8 +43,8 @@ def status(message: str, reason: str = "", **more: object) -> bytes:
                 'in the namespace "n"'
             ),
             (
-                'user "bob" may not get pods/portforward in namespace "n": bind a Role with the verbs "get" and "create" '
-                "on pods/portforward to that user (servers up to 1.34 ask for get, from 1.35 for create)"
+                'user "bob" may not get pods/portforward in namespace "n": bind a Role with the verbs "get" '
+                'and "create" on pods/portforward to that user (servers up to 1.34 ask for get, from 1.35 for create)'
             ),
         ),
         (

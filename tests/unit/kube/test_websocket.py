@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ci_buildx.kube.websocket import Frames, Opcode, ProtocolError, close_reason, header, mask, wrap
@@ -63,6 +63,7 @@ def test_bounds_a_message_in_fragments() -> None:
         frames.feed(server_frame(b"78901", opcode=0))
 
 
+@settings(deadline=None)
 @given(
     payloads=st.lists(st.binary(max_size=300) | st.integers(65530, 65540).map(bytes), max_size=6),
     cuts=st.lists(st.integers(1, 70000), max_size=30),
@@ -76,6 +77,7 @@ def test_messages_do_not_depend_on_how_the_bytes_are_split(payloads: list[bytes]
     assert [payload for _, payload in messages(Frames(), *pieces, rest)] == payloads
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_garbage_ends_in_messages_or_an_error(garbage: bytes) -> None:
     try:
@@ -92,6 +94,7 @@ def test_client_headers_are_masked_and_as_short_as_can_be(size: int, expected: s
     assert header(Opcode.BINARY, size).hex() == expected + "00000000"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100), st.binary(min_size=4, max_size=4))
 def test_masking_twice_gives_the_payload_back(payload: bytes, key: bytes) -> None:
     assert mask(mask(payload, key), key) == payload

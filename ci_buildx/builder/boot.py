@@ -1,0 +1,196 @@
+"""Watching a builder's pods: while they come up, and then for as long as they are used."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self, TypeVar
+
+from ci_buildx.builder import autoscaler
+from ci_buildx.builder.builder import Builder
+from ci_buildx.builder.diagnose import judge
+from ci_buildx.builder.labels import NODE
+from ci_buildx.builder.observation import Observation
+from ci_buildx.builder.plan import NodePlan
+from ci_buildx.builder.pods import PodView, is_terminating, view
+from ci_buildx.builder.verdict import Stage, Verdict
+from ci_buildx.errors import BootError, KubeError
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.kube.watch import Change
+
+T = TypeVar("T")
+
+_TICK = 0.25
+"""Seconds between two looks at what depends on time alone."""
+_PATIENCE = 1.0
+"""Seconds after which a boot is worth diagnosing: until then, events cost calls that tell nothing."""
+_LONGEST_WATCH = 86400.0
+
+
+class Boot:
+    """Entered, it follows the builder's pods; ``deadline`` (a time.monotonic() value) bounds the waits for them.
+
+    ``explain`` hears what is waited for, whenever that changes. ``stop`` ends the waits early, with Stopped.
+    Every method may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        kube: KubeClient,
+        builder: Builder,
+        *,
+        deadline: float,
+        explain: Callable[[str], None] = lambda _: None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self._kube = kube
+        self._builder = builder
+        self._deadline = deadline
+        self._explain = explain
+        self._stop = stop or threading.Event()
+        self._end = threading.Event()
+        self._changed = threading.Condition()
+        self._seen = Observation()
+        self._started = time.monotonic()
+        self._diagnosing = False
+        self._broken: KubeError | None = None
+        self._told: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        self._run(self._follow_pods, "pods")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # The threads see it within a tenth of a second; nobody needs to wait for them.
+        self._end.set()
+
+    def pods(self, node: NodePlan) -> tuple[PodView, ...]:
+        """The pods of a node as they are now, by name; those that are going are left out."""
+        with self._changed:
+            return self._seen.views(node.name)
+
+    def pod(self, name: str) -> PodView | None:
+        """One pod as it is now, None if it is gone."""
+        with self._changed:
+            found = self._seen.pods.get(name)
+            return view(found) if found is not None else None
+
+    def scheduled(self, node: NodePlan) -> PodView:
+        """Wait until a pod of the node has been given a host: from then on a tunnel may knock.
+
+        Its address comes up to a second later, see :meth:`pod`. Raises BootError with Kubernetes' reason.
+        """
+        return self._until(node, lambda pods: next((pod for pod in pods if pod.host), None))
+
+    def ready(self, node: NodePlan) -> tuple[PodView, ...]:
+        """Wait until all pods of the node are ready. Raises BootError with Kubernetes' reason."""
+
+        def all_ready(pods: tuple[PodView, ...]) -> tuple[PodView, ...] | None:
+            up = tuple(pod for pod in pods if pod.ready)
+            return up if len(up) >= node.replicas else None
+
+        return self._until(node, all_ready)
+
+    def answered(self, pod: str) -> None:
+        """Note that buildkitd in ``pod`` has answered: what ends the pod now is a loss, no failure to start."""
+        with self._changed:
+            self._seen.served.add(pod)
+
+    def verdict(self, node: NodePlan, pod: str = "") -> Verdict:
+        """What is known now about ``pod``, or about all of the node: the worst counts. Asks nothing of the cluster."""
+        with self._changed:
+            cases = self._seen.cases(node.name, self._builder.workload(node), self._clock())
+        verdicts = [judge(case) for case in cases if not pod or (case.pod and case.pod["metadata"]["name"] == pod)]
+        for stage in (Stage.FAILED, Stage.WAITING):
+            for verdict in verdicts:
+                if verdict.stage is stage:
+                    return verdict
+        return Verdict(Stage.READY) if verdicts else Verdict(Stage.WAITING, f"pod {pod} is not known")
+
+    def _until(self, node: NodePlan, goal: Callable[[tuple[PodView, ...]], T | None]) -> T:
+        while True:
+            reached = goal(self.pods(node))
+            if reached is not None:
+                return reached
+            self._check(node)
+            with self._changed:
+                if goal(self._seen.views(node.name)) is None:
+                    self._changed.wait(_TICK)
+
+    def _check(self, node: NodePlan) -> None:
+        """Raise what ends the wait; tell what it is for."""
+        if self._broken is not None:
+            raise self._broken
+        verdict = self.verdict(node)
+        if verdict.error is not None:
+            raise verdict.error
+        if self._stop.is_set():
+            raise BootError(f"node {node.name}", "Stopped", "the job was ended")
+        if time.monotonic() >= self._deadline:
+            raise BootError(f"node {node.name}", "Timeout", verdict.reason, fix="raise driver-opt timeout")
+        if time.monotonic() - self._started >= _PATIENCE:
+            self._diagnose()
+            if verdict.reason and self._told.get(node.name) != verdict.reason:
+                self._told[node.name] = verdict.reason
+                self._explain(verdict.reason)
+
+    def _diagnose(self) -> None:
+        with self._changed:
+            first, self._diagnosing = not self._diagnosing, True
+        if first:
+            self._run(self._follow_events, "events")
+
+    def _follow_pods(self) -> None:
+        location = self._builder.location
+        try:
+            for event in self._kube.watch(
+                location.core_path("pods"),
+                deadline=self._started + _LONGEST_WATCH,
+                stop=self._end,
+                labelSelector=location.selector,
+            ):
+                gone = event.type is Change.DELETED
+                job = self._job_of(event.object) if gone or is_terminating(event.object) else None
+                with self._changed:
+                    self._seen.note_pod(event.object, job, gone=gone)
+                    self._changed.notify_all()
+        except KubeError as failure:
+            with self._changed:
+                self._broken = failure
+                self._changed.notify_all()
+
+    def _follow_events(self) -> None:
+        self._seen.autoscaler = autoscaler.detect(self._kube)
+        try:
+            for event in self._kube.watch(
+                self._builder.location.core_path("events"),
+                deadline=self._started + _LONGEST_WATCH,
+                stop=self._end,
+            ):
+                if event.type is not Change.DELETED:
+                    with self._changed:
+                        self._seen.note_event(event.object)
+                        self._changed.notify_all()
+        except KubeError:
+            # Without the right to read events, what the pods themselves say must do.
+            return
+
+    def _job_of(self, pod: Mapping[str, Mapping[str, Mapping[str, str]]]) -> Mapping[str, object] | None:
+        """The Job of a pod that ends: it knows whether its deadline has passed."""
+        location = self._builder.location
+        name = location.object_name((pod["metadata"].get("labels") or {}).get(NODE, ""))
+        try:
+            return self._kube.get(f"{location.jobs_path}/{name}")
+        except KubeError:
+            return None
+
+    def _clock(self) -> float:
+        """The cluster's clock, to the second, at the last answer; events and conditions bear its time."""
+        return self._seen.clock(self._kube.server_time)
+
+    def _run(self, work: Callable[[], None], name: str) -> None:
+        threading.Thread(target=work, daemon=True, name=f"boot-{name}").start()

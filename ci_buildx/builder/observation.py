@@ -1,0 +1,98 @@
+"""What has been seen of a builder so far: the state behind :class:`ci_buildx.builder.boot.Boot`, without I/O."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ci_buildx.builder.labels import NODE
+from ci_buildx.builder.pods import Object, PodView, condition, is_terminating, view
+from ci_buildx.builder.verdict import Autoscaler, Case
+
+_KEPT_EVENTS = 200
+
+
+@dataclass(slots=True)
+class Observation:
+    """Pods by name, those that vanished, events by the name of what they are about, Jobs by node."""
+
+    pods: dict[str, Object] = field(default_factory=dict)
+    vanished: dict[str, Object] = field(default_factory=dict)
+    events: dict[str, dict[str, Object]] = field(default_factory=dict)
+    jobs: dict[str, Object] = field(default_factory=dict)
+    served: set[str] = field(default_factory=set)
+    autoscaler: Autoscaler = Autoscaler.UNKNOWN
+    monotonic: Callable[[], float] = time.monotonic
+    _offset: tuple[float, float] | None = None
+
+    def note_pod(self, pod: Object, job: Object | None, *, gone: bool) -> None:
+        """Take in a pod's new state, and its Job's where that was asked for."""
+        name, node = pod["metadata"]["name"], _node(pod)
+        if gone:
+            self.pods.pop(name, None)
+            self.vanished[name] = pod
+        else:
+            self.pods[name] = pod
+            if condition(pod, "Ready").get("status") == "True":
+                self.served.add(name)
+        if job is not None:
+            self.jobs[node] = job
+
+    def note_event(self, event: Object) -> None:
+        """Take in an event, or its repetition. Of what floods, the latest are kept."""
+        about = self.events.setdefault((event.get("involvedObject") or {}).get("name", ""), {})
+        uid = event["metadata"].get("uid", event["metadata"]["name"])
+        about.pop(uid, None)
+        about[uid] = event
+        if len(about) > _KEPT_EVENTS:
+            del about[next(iter(about))]
+
+    def views(self, node: str) -> tuple[PodView, ...]:
+        """The pods of a node that are not going, by name."""
+        views = [view(pod) for pod in self.pods.values() if _node(pod) == node and not is_terminating(pod)]
+        return tuple(sorted(views, key=lambda pod: pod.name))
+
+    def cases(self, node: str, workload: str, now: float) -> list[Case]:
+        """A case for each pod of a node, and one for the Job while it has none."""
+        present = [pod for pod in self.pods.values() if _node(pod) == node]
+        gone = [pod for pod in self.vanished.values() if _node(pod) == node]
+        if not present and not gone:
+            return [self._case(workload, None, now, node)]
+        return [
+            *(self._case(workload, pod, now, node) for pod in present),
+            *(self._case(workload, pod, now, node, vanished=True) for pod in gone),
+        ]
+
+    def clock(self, server_time: float | None) -> float:
+        """Epoch seconds of the server's clock now: its last answer and what has passed since it was first seen."""
+        moment = self.monotonic()
+        if server_time is None:
+            return time.time()
+        if self._offset is None or self._offset[0] != server_time:
+            self._offset = (server_time, moment)
+        return server_time + moment - self._offset[1]
+
+    def _case(self, workload: str, pod: Object | None, now: float, node: str, *, vanished: bool = False) -> Case:
+        name = pod["metadata"]["name"] if pod is not None else ""
+        about = [*self.events.get(workload, {}).values(), *(self.events.get(name, {}).values() if name else ())]
+        return Case(
+            workload=workload,
+            pod=pod,
+            events=tuple(sorted(about, key=_moment)),
+            job=self.jobs.get(node),
+            now=now,
+            autoscaler=self.autoscaler,
+            served=name in self.served,
+            vanished=vanished,
+        )
+
+
+def _node(pod: Object) -> str:
+    return str((pod["metadata"].get("labels") or {}).get(NODE, ""))
+
+
+def _moment(event: Mapping[str, Any]) -> str:
+    """When it happened last: RFC 3339 in UTC sorts as text."""
+    return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp") or "")

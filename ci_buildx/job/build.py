@@ -1,0 +1,95 @@
+"""One build from settings to result: `kube-builder build`, the Action and the GitLab job all come here."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TextIO
+
+from ci_buildx.builder.builder import Builder, Location
+from ci_buildx.builder.identity import JobIdentity
+from ci_buildx.buildkit import exporters
+from ci_buildx.buildkit.channel import load_grpc
+from ci_buildx.job import origin, publish
+from ci_buildx.job.connect import Connection, connected
+from ci_buildx.job.housing import housed
+from ci_buildx.job.interrupts import Interrupts
+from ci_buildx.job.phases import Phases
+from ci_buildx.job.result import CONFIG_DIGEST, DIGEST, NAME, BuildResult, metadata_from, write_files
+from ci_buildx.job.site import Site
+from ci_buildx.job.solve import solve_all
+from ci_buildx.kube import config
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.model.platform import Platform
+from ci_buildx.progress import display
+from ci_buildx.registry import credentials
+from ci_buildx.settings.values import Settings
+
+NO_OUTPUT = "no output is asked for: the result stays in the builder's cache; add --push or --output"
+
+
+def run(
+    settings: Settings,
+    *,
+    env: Mapping[str, str],
+    display_stream: TextIO,
+    identity: JobIdentity | None = None,
+    announce: Callable[[Location], None] = lambda _: None,
+) -> BuildResult:
+    """Build what ``settings`` say, in a builder of the job's own or in a kept one.
+
+    ``identity`` names the builder (default: after the context); ``announce`` hears where it will be before anything
+    of it exists. Files that the settings name are written. Raises the KubeBuilderError tree and Interrupted; the
+    builder is gone then, too.
+    """
+    exporters.make(settings.build)
+    cluster = config.load(settings.cluster, env=env)
+    store = credentials.load(env)
+    identity = identity or origin.of_here(settings.build.context)
+    # Its import takes a third of a cached build: it goes on while the cluster is asked.
+    threading.Thread(target=load_grpc, daemon=True).start()
+    shown = display.open(settings.build.progress, display_stream, env=env)
+    try:
+        with Interrupts() as interrupts, KubeClient(cluster) as kube:
+            site = Site(settings=settings, kube=kube, display=shown, env=env, stop=interrupts.stop, phases=Phases())
+            if not (settings.build.push or settings.build.outputs):
+                shown.warn(NO_OUTPUT)
+            with housed(site, interrupts, identity, announce) as builder:
+                result = interrupts.run(lambda: _build(site, builder, store), settle=0)
+        result = _finished(result, site)
+    except BaseException as error:
+        shown.close(error)
+        raise
+    shown.close()
+    write_files(result, metadata_file=settings.build.metadata_file, iidfile=settings.build.iidfile)
+    return result
+
+
+def _build(site: Site, builder: Builder, store: credentials.CredentialStore) -> BuildResult:
+    with connected(site, builder) as (boot, connections):
+        solved = solve_all(site, boot, connections, store)
+    if publish.pushed_by_digest(solved):
+        responses = publish.join(site, builder, solved, store)
+    else:
+        responses = publish.together(solved)
+    return _result(builder, connections, responses)
+
+
+def _result(builder: Builder, connections: list[Connection], responses: Mapping[str, str]) -> BuildResult:
+    platforms: list[Platform] = [platform for one in connections for platform in one.node.platforms]
+    digest = responses.get(DIGEST, "")
+    return BuildResult(
+        digest=digest,
+        image_id=responses.get(CONFIG_DIGEST, digest),
+        references=tuple(name for name in responses.get(NAME, "").split(",") if name),
+        platforms=tuple(platforms),
+        namespace=builder.namespace,
+        metadata=metadata_from(responses),
+    )
+
+
+def _finished(result: BuildResult, site: Site) -> BuildResult:
+    """The result with the times of all phases, teardown included."""
+    phases = {name: round(seconds, 3) for name, seconds in site.phases.seconds.items()}
+    return replace(result, phases=phases, metadata={**result.metadata, "kube-builder.phases": phases})

@@ -1,0 +1,185 @@
+"""From a builder's nodes to the buildkitd that answers on each of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+
+from ci_buildx.builder import balance, lifecycle, plan
+from ci_buildx.builder.boot import Boot
+from ci_buildx.builder.builder import CONTAINER, PORT, Builder
+from ci_buildx.builder.certificates import SERVER_NAME
+from ci_buildx.builder.plan import NodePlan
+from ci_buildx.builder.pods import PodView
+from ci_buildx.buildkit.control import Control
+from ci_buildx.errors import BootError, TransportError
+from ci_buildx.job import origin
+from ci_buildx.job.parallel import begin, run_all
+from ci_buildx.job.site import Site
+from ci_buildx.progress.display import Phase
+from ci_buildx.settings.values import TransportChoice
+from ci_buildx.transport import direct, execute, portforward, race
+from ci_buildx.transport.endpoint import Endpoint, PodAddress
+from ci_buildx.transport.race import Candidate, Winner
+
+UNSCHEDULABLE = "Unschedulable"
+"""The reason of a BootError after which another node may emulate the platforms."""
+
+_ANSWER_TIME = 5.0
+_UNREACHED = 15.0
+"""Seconds after which a pod that is ready, and that no transport reaches, is given up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """A node's buildkitd that has answered, in ``pod``."""
+
+    node: NodePlan
+    pod: str
+    winner: Winner[Control]
+
+    @property
+    def control(self) -> Control:
+        """Its Control service."""
+        return self.winner.value
+
+    def close(self) -> None:
+        """End the connection and its transport."""
+        self.control.close()
+        self.winner.close()
+
+
+@contextmanager
+def connected(site: Site, builder: Builder) -> Iterator[tuple[Boot, list[Connection]]]:
+    """Wait for the builder's pods and connect to one of each node, all nodes at once; closed at the end.
+
+    A node that cannot be scheduled is emulated by another one where the plan left that to the scheduler.
+    Raises BootError where a pod cannot start, TransportError where none can be reached.
+    """
+    with ExitStack() as undo:
+        with site.phases.measure("boot"), site.display.phase("booting builder") as phase:
+            deadline = time.monotonic() + site.settings.builder.timeout
+            boot = undo.enter_context(Boot(site.kube, builder, deadline=deadline, explain=phase.say, stop=site.stop))
+            harbour = _Harbour(site=site, builder=builder, boot=boot, phase=phase, deadline=deadline, undo=undo)
+            connections = harbour.reach_all()
+        yield boot, connections
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Harbour:
+    """One boot: what all nodes share while they are waited for."""
+
+    site: Site
+    builder: Builder
+    boot: Boot
+    phase: Phase
+    deadline: float
+    undo: ExitStack
+
+    def reach_all(self) -> list[Connection]:
+        nodes = self.builder.plan.nodes
+        found = run_all([partial(self.try_reach, node) for node in nodes], stop=self.site.stop)
+        planned = self.builder.plan
+        for node, connection in zip(nodes, found, strict=True):
+            if isinstance(connection, BootError):
+                planned = self.emulate(planned, node, connection)
+        reached = {one.node.name: one for one in found if isinstance(one, Connection)}
+        return [replace(reached[node.name], node=node) for node in planned.nodes]
+
+    def try_reach(self, node: NodePlan) -> Connection | BootError:
+        """The connection; a BootError is returned where another node may take over."""
+        try:
+            return self.reach(node)
+        except BootError as failure:
+            if failure.reason == UNSCHEDULABLE and node.by_scheduling:
+                return failure
+            raise
+
+    def emulate(self, planned: plan.Plan, node: NodePlan, failure: BootError) -> plan.Plan:
+        """The plan without a node that could not be scheduled; its Job is removed."""
+        changed = plan.replan(planned, node.architecture or "")
+        if changed is None:
+            raise failure
+        lifecycle.drop_node(self.site.kube, self.builder, node)
+        for kept in changed.nodes:
+            self.phase.say(kept.reason)
+        return changed
+
+    def reach(self, node: NodePlan) -> Connection:
+        """Choose a pod of the node and connect to it, knocking while it starts."""
+        start = time.monotonic()
+        pod = self.choose(node)
+        winner = self.race(node, pod)
+        connection = Connection(node=node, pod=pod.name, winner=winner)
+        self.undo.callback(connection.close)
+        self.boot.answered(pod.name)
+        seconds = time.monotonic() - start
+        self.phase.say(f"pod {pod.name} on node {pod.host} answers by {winner.name} after {seconds:.1f} s")
+        return connection
+
+    def choose(self, node: NodePlan) -> PodView:
+        """The node's pod, as soon as it has a host; of several the sticky one, when all are ready."""
+        if node.replicas == 1:
+            return self.boot.scheduled(node)
+        pods = {pod.name: pod for pod in self.boot.ready(node)}
+        key = origin.sticky_key(self.site.settings.build.context, self.site.env)
+        return pods[balance.choose(key, pods)]
+
+    def race(self, node: NodePlan, pod: PodView) -> Winner[Control]:
+        """Race the transports while the pod comes up; what is known of the pod ends the race, too."""
+        over = threading.Event()
+
+        def watch() -> None:
+            try:
+                self.boot.ready(node)
+                over.wait(_UNREACHED)
+            finally:
+                over.set()
+
+        watched = begin(watch)
+        try:
+            return race.connect(
+                self.candidates(pod), answer=self.answer, deadline=self.deadline, stop=over, discard=Control.close
+            )
+        except TransportError:
+            if watched.error is not None:
+                raise watched.error from None
+            raise
+        finally:
+            over.set()
+
+    def candidates(self, pod: PodView) -> list[Candidate]:
+        """The transports to try, in the order in which they start."""
+
+        def address() -> PodAddress:
+            now = self.boot.pod(pod.name) or pod
+            return PodAddress(namespace=pod.namespace, name=pod.name, ip=now.ip, container=CONTAINER, port=PORT)
+
+        kube = self.site.kube
+        everything = {
+            TransportChoice.DIRECT: lambda: direct.open(address()),
+            TransportChoice.PORT_FORWARD: lambda: portforward.open(kube, address()),
+            TransportChoice.EXEC: lambda: execute.open(kube, address()),
+        }
+        chosen = self.site.settings.transport
+        return [
+            Candidate(name.value, opened)
+            for name, opened in everything.items()
+            if chosen in (TransportChoice.AUTO, name)
+        ]
+
+    def answer(self, endpoint: Endpoint) -> Control:
+        """A Control whose buildkitd has answered."""
+        keys = self.builder.keys
+        credentials = (keys.ca, keys.certificate, keys.key.reveal()) if endpoint.secure else None
+        control = Control(endpoint.target, credentials=credentials, server_name=SERVER_NAME)
+        try:
+            control.info(_ANSWER_TIME)
+        except BaseException:
+            control.close()
+            raise
+        return control

@@ -1,0 +1,107 @@
+"""The build itself: one solve on each node, all at once."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+
+from ci_buildx.builder.boot import Boot
+from ci_buildx.buildkit import exporters, request
+from ci_buildx.buildkit.exporters import Exports
+from ci_buildx.errors import BuildkitError
+from ci_buildx.job import origin
+from ci_buildx.job.attachables import attach
+from ci_buildx.job.connect import Connection
+from ci_buildx.job.parallel import begin, run_all
+from ci_buildx.job.site import Site
+from ci_buildx.registry.credentials import CredentialStore
+from ci_buildx.session.session import Session
+
+_LOOK = 0.5
+_LAST_WORDS = 3.0
+"""Seconds for the cluster to say why a pod whose connection broke has ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Solved:
+    """What one node's exporters said."""
+
+    connection: Connection
+    response: Mapping[str, str]
+
+
+def solve_all(site: Site, boot: Boot, connections: list[Connection], store: CredentialStore) -> list[Solved]:
+    """Build on every node. Raises SolveError if a build fails, BootError if its pod is lost."""
+    several = len(connections) > 1
+    exports = exporters.make(site.settings.build, by_digest=several)
+    if several:
+        # The merge needs it, and its import takes as long as a small build.
+        begin(lambda: import_module("requests"))
+    works = [
+        _Solve(site=site, boot=boot, connection=one, exports=exports, store=store, several=several).run
+        for one in connections
+    ]
+    with site.phases.measure("build"):
+        return run_all(works, stop=site.stop)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Solve:
+    """One node's share."""
+
+    site: Site
+    boot: Boot
+    connection: Connection
+    exports: Exports
+    store: CredentialStore
+    several: bool
+
+    def run(self) -> Solved:
+        build, node = self.site.settings.build, self.connection.node
+        key = origin.shared_key(build.context, self.site.env)
+        session = Session(attach(build, self.store, self.exports.targets), shared_key=key)
+        wanted = request.make(
+            build,
+            ref=os.urandom(12).hex(),
+            session_id=session.id,
+            platforms=node.platforms,
+            exporters=self.exports.exporters,
+            multi_platform=self.several,
+        )
+        stop, done = threading.Event(), threading.Event()
+        begin(lambda: self.guard(stop, done))
+        name = node.name if self.several else ""
+        try:
+            result = self.connection.control.solve(
+                wanted,
+                session=session,
+                on_status=lambda update: self.site.display.update(update, name),
+                stop=stop,
+            )
+        except BuildkitError as failure:
+            raise self.explain(failure) from failure
+        finally:
+            done.set()
+        return Solved(connection=self.connection, response=result.exporter_response)
+
+    def guard(self, stop: threading.Event, done: threading.Event) -> None:
+        """End the solve when the job is to end, or when its pod has: a connection may hang for long after that."""
+        while not done.is_set():
+            lost = self.boot.verdict(self.connection.node, self.connection.pod).error is not None
+            if lost or self.site.stop.is_set():
+                stop.set()
+                return
+            self.site.stop.wait(_LOOK)
+
+    def explain(self, failure: BuildkitError) -> Exception:
+        """The cluster's reason for a broken connection, where it has one."""
+        until = time.monotonic() + (0 if self.site.stop.is_set() else _LAST_WORDS)
+        while True:
+            error = self.boot.verdict(self.connection.node, self.connection.pod).error
+            if error is not None or time.monotonic() >= until:
+                return error or failure
+            time.sleep(_LOOK / 5)

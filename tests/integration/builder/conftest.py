@@ -1,0 +1,98 @@
+"""A connection to the devcluster, and builders that are torn down after each test."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from ci_buildx.builder import certificates, identity, lifecycle, plan
+from ci_buildx.builder.boot import Boot
+from ci_buildx.builder.builder import Builder, Location
+from ci_buildx.builder.facts import gather
+from ci_buildx.builder.identity import JobIdentity, Origin
+from ci_buildx.builder.lifecycle import Blueprint
+from ci_buildx.errors import NotFound
+from ci_buildx.kube import config
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.model.platform import Platform
+from ci_buildx.settings.values import BuilderSettings, ClusterSettings
+
+PATIENCE = 60.0
+"""Seconds after which a wait on the devcluster has failed."""
+
+
+@pytest.fixture(scope="session")
+def kube(cluster_env: Mapping[str, str]) -> Iterator[KubeClient]:
+    settings = ClusterSettings(kubeconfig=(Path(cluster_env["KUBECONFIG"]),))
+    client = KubeClient(config.load(settings, env=cluster_env))
+    yield client
+    client.close()
+
+
+def eventually(what: str, check: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not check():
+        assert time.monotonic() < deadline, f"{what} did not come about"
+        time.sleep(0.1)
+
+
+@dataclass(slots=True)
+class Yard:
+    """Makes builders and namespaces, and remembers them for the end."""
+
+    kube: KubeClient
+    locations: list[Location] = field(default_factory=list)
+    namespaces: list[str] = field(default_factory=list)
+
+    def identity(self) -> JobIdentity:
+        return identity.make(Origin(system="local", repository="tests/builder"), suffix=identity.random_suffix())
+
+    def blueprint(self, platforms: tuple[Platform, ...] = (), **settings: object) -> Blueprint:
+        chosen = replace(BuilderSettings(lifetime=600, timeout=PATIENCE), **settings)  # type: ignore[arg-type]
+        return Blueprint(
+            identity=self.identity(),
+            plan=plan.make(platforms, gather(self.kube), chosen),
+            settings=chosen,
+            certificates=certificates.issue(certificates.NAMES, chosen.lifetime),
+        )
+
+    def provision(self, platforms: tuple[Platform, ...] = (), **settings: object) -> Builder:
+        return self.make(self.blueprint(platforms, **settings))
+
+    def make(self, blueprint: Blueprint) -> Builder:
+        return lifecycle.provision(self.kube, blueprint, announce=self.locations.append)
+
+    def boot(self, builder: Builder, seconds: float = PATIENCE) -> Boot:
+        return Boot(self.kube, builder, deadline=time.monotonic() + seconds)
+
+    def namespace(self, **labels: str) -> str:
+        """A namespace that is nobody's builder."""
+        name = f"builder-test-{identity.random_suffix()}"
+        self.kube.create(
+            "/api/v1/namespaces",
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}},
+        )
+        self.namespaces.append(name)
+        return name
+
+    def exists(self, path: str) -> bool:
+        try:
+            found = self.kube.get(path)
+        except NotFound:
+            return False
+        return "deletionTimestamp" not in found.get("metadata", {})
+
+    def clear(self) -> None:
+        for location in self.locations:
+            lifecycle.teardown(self.kube, location, deadline=time.monotonic() + PATIENCE).check()
+        for name in self.namespaces:
+            self.kube.delete(f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture
+def yard(kube: KubeClient) -> Iterator[Yard]:
+    made = Yard(kube)
+    yield made
+    made.clear()

@@ -1,0 +1,82 @@
+"""Pods that cannot start, each cause made for real: the reason comes by name."""
+
+import pytest
+
+from ci_buildx.builder.autoscaler import detect
+from ci_buildx.builder.builder import Builder
+from ci_buildx.builder.verdict import Autoscaler
+from ci_buildx.errors import BootError
+from ci_buildx.kube.client import KubeClient
+from tests.integration.builder.conftest import Yard
+
+
+def failure(yard: Yard, builder: Builder) -> BootError:
+    with yard.boot(builder) as boot, pytest.raises(BootError) as caught:
+        boot.ready(builder.plan.nodes[0])
+    return caught.value
+
+
+def test_image_that_does_not_exist(yard: Yard, cluster_env: dict[str, str]) -> None:
+    error = failure(yard, yard.provision(image=f"{cluster_env['REGISTRY']}/none/such:1"))
+    assert error.reason in ("ErrImagePull", "ImagePullBackOff")
+    assert "none/such:1" in error.detail
+    assert "not found" in error.detail
+    assert error.fix == "check driver-opt image: name, tag and platform"
+
+
+def test_image_that_is_denied(yard: Yard, cluster_env: dict[str, str]) -> None:
+    error = failure(yard, yard.provision(image=f"{cluster_env['REGISTRY_BASIC']}/none/such:1"))
+    assert error.reason in ("ErrImagePull", "ImagePullBackOff")
+    assert "login" in error.fix
+
+
+def test_no_node_matches_the_selector(yard: Yard) -> None:
+    error = failure(yard, yard.provision(nodeselector=(("disk", "holographic"),)))
+    assert error.reason == "Unschedulable"
+    assert "0/2 nodes are available" in error.detail
+    assert "nodeselector" in error.fix
+
+
+def test_no_node_is_big_enough(yard: Yard) -> None:
+    error = failure(yard, yard.provision(requests=(("memory", "9Ti"),)))
+    assert error.reason == "Unschedulable"
+    assert "requests" in error.fix
+
+
+def test_quota_is_used_up(kube: KubeClient, yard: Yard) -> None:
+    namespace = yard.namespace()
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": {"hard": {"pods": "0"}}}
+    kube.create(f"/api/v1/namespaces/{namespace}/resourcequotas", quota)
+    error = failure(yard, yard.provision(namespace=namespace))
+    assert error.reason == "QuotaExceeded"
+    assert "exceeded quota: few" in error.detail
+
+
+def test_pod_security_refuses_privileged_pods(yard: Yard) -> None:
+    namespace = yard.namespace(**{"pod-security.kubernetes.io/enforce": "restricted"})
+    error = failure(yard, yard.provision(namespace=namespace))
+    assert error.reason == "PodSecurity"
+    assert 'violates PodSecurity "restricted' in error.detail
+    assert "pod-security.kubernetes.io/enforce=privileged" in error.fix
+
+
+def test_a_daemon_that_dies_says_its_last_words(yard: Yard) -> None:
+    error = failure(yard, yard.provision(buildkitd_config="[worker.oci]\n  enabled = 7\n"))
+    assert error.reason == "Error"
+    assert "exit code 1: " in error.detail
+    assert "failed to load config" in error.detail
+
+
+def test_a_flag_that_buildkitd_does_not_know(yard: Yard) -> None:
+    error = failure(yard, yard.provision(buildkitd_flags=("--no-such-flag",)))
+    assert error.detail == "buildkitd does not know a flag (exit code 1)"
+    assert error.fix == "check buildkitd-flags"
+
+
+def test_too_little_memory(yard: Yard) -> None:
+    error = failure(yard, yard.provision(limits=(("memory", "8Mi"),)))
+    assert error.reason in ("OOMKilled", "StartError", "RunContainerError")
+
+
+def test_the_devcluster_makes_no_nodes(kube: KubeClient) -> None:
+    assert detect(kube) is Autoscaler.ABSENT

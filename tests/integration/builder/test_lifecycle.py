@@ -1,0 +1,157 @@
+"""Builders made for real: they come up, they go, and nothing stays."""
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from ci_buildx.builder import labels, lifecycle
+from ci_buildx.builder.builder import Location
+from ci_buildx.builder.verdict import Stage
+from ci_buildx.errors import InputError, PodLost
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.model import platform
+from tests.integration.builder.conftest import Yard, eventually
+
+AMD64, ARM64 = platform.parse("linux/amd64"), platform.parse("linux/arm64")
+
+
+def pods_of(kube: KubeClient, location: Location) -> list[str]:
+    listed = kube.list(location.core_path("pods"), labelSelector=location.selector)["items"]
+    return [pod["metadata"]["name"] for pod in listed]
+
+
+def test_each_architecture_has_a_pod_that_gets_ready_and_nothing_stays(kube: KubeClient, yard: Yard) -> None:
+    builder = yard.provision((AMD64, ARM64))
+    assert [node.reason for node in builder.plan.nodes] == [
+        "linux/amd64: native on 1 node",
+        "linux/arm64: native on 1 node",
+    ]
+    with yard.boot(builder) as boot:
+        for node in builder.plan.nodes:
+            assert boot.scheduled(node).host == f"dev-{node.name}"
+            (pod,) = boot.ready(node)
+            assert pod.ip
+            assert boot.verdict(node).stage is Stage.READY
+    report = lifecycle.teardown(kube, builder.location, deadline=time.monotonic() + 20)
+    assert report.left == ()
+    assert f"namespace {builder.namespace}" in report.removed
+    assert pods_of(kube, builder.location) == []
+    eventually("the end of the namespace", lambda: builder.namespace not in _namespaces(kube))
+
+
+def test_the_secret_never_delays_the_pod(kube: KubeClient, yard: Yard) -> None:
+    builder = yard.provision(buildkitd_config='[log]\n  format = "json"\n')
+    with yard.boot(builder) as boot:
+        boot.ready(builder.plan.nodes[0])
+    events = kube.list(builder.location.core_path("events"))["items"]
+    assert [event["message"] for event in events if event["reason"] == "FailedMount"] == []
+
+
+def test_provisioning_twice_is_the_same_as_once(kube: KubeClient, yard: Yard) -> None:
+    blueprint = yard.blueprint()
+    first, second = yard.make(blueprint), yard.make(blueprint)
+    assert second == first
+    assert len(kube.list(first.location.jobs_path)["items"]) == 1
+
+
+def test_a_kept_builder_is_found_by_its_name(kube: KubeClient, yard: Yard) -> None:
+    builder = yard.provision((AMD64, platform.parse("linux/riscv64")))
+    loaded = lifecycle.load(kube, builder.name)
+    assert loaded == builder
+    assert loaded.plan.nodes[0].emulated == (platform.parse("linux/riscv64"),)
+
+
+def test_an_unknown_builder_is_an_input_error(kube: KubeClient) -> None:
+    with pytest.raises(InputError, match="there is no builder 'kube-builder-none'"):
+        lifecycle.load(kube, "kube-builder-none")
+
+
+def test_in_a_namespace_that_is_not_ours_only_our_objects_go(kube: KubeClient, yard: Yard) -> None:
+    namespace = yard.namespace()
+    other = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "other"}, "data": {}}
+    kube.create(f"/api/v1/namespaces/{namespace}/configmaps", other)
+    neighbour = yard.provision(namespace=namespace)
+    builder = yard.provision(namespace=namespace, replicas=2, buildkitd_config="debug = true\n")
+    with yard.boot(builder) as boot:
+        assert len(boot.ready(builder.plan.nodes[0])) == 2
+    lifecycle.teardown(kube, builder.location, deadline=time.monotonic() + 20).check()
+    for path in (builder.location.jobs_path, builder.location.core_path("secrets")):
+        assert kube.list(path, labelSelector=builder.location.selector)["items"] == []
+        assert len(kube.list(path, labelSelector=neighbour.location.selector)["items"]) == 1
+    assert pods_of(kube, builder.location) == []
+    assert yard.exists(f"/api/v1/namespaces/{namespace}/configmaps/other")
+    assert yard.exists(f"/api/v1/namespaces/{namespace}")
+
+
+def test_the_keys_go_with_the_jobs_by_the_clusters_own_hand(kube: KubeClient, yard: Yard) -> None:
+    builder = yard.provision((AMD64, ARM64))
+    secret = f"{builder.location.core_path('secrets')}/{builder.location.object_name('keys')}"
+    for node in builder.plan.nodes:
+        assert yard.exists(secret)
+        lifecycle.drop_node(kube, builder, node)
+    eventually("the end of the Secret", lambda: not yard.exists(secret))
+
+
+def test_a_namespace_without_our_mark_is_refused(kube: KubeClient, yard: Yard) -> None:
+    namespace = yard.namespace()
+    report = lifecycle.teardown(kube, Location(name=namespace, namespace=namespace), deadline=time.monotonic() + 20)
+    assert report.left == (f"namespace {namespace}",)
+    assert "not marked" in report.notes[0]
+    assert yard.exists(f"/api/v1/namespaces/{namespace}")
+
+
+def test_tearing_down_what_was_never_made_is_fine(kube: KubeClient, yard: Yard) -> None:
+    name = yard.identity().name
+    report = lifecycle.teardown(kube, Location(name=name, namespace=name), deadline=time.monotonic() + 20)
+    assert (report.removed, report.left) == ((), ())
+
+
+def test_a_namespace_that_appears_a_moment_later_is_removed(kube: KubeClient, yard: Yard) -> None:
+    import threading
+
+    blueprint = yard.blueprint()
+    location = lifecycle.locate(blueprint.identity, blueprint.settings)
+    late = threading.Timer(0.5, yard.make, (blueprint,))
+    late.start()
+    report = lifecycle.teardown(kube, location, deadline=time.monotonic() + 20, settle=5)
+    late.join()
+    assert report.removed
+    assert not yard.exists(location.namespace_path)
+
+
+def test_the_cluster_ends_the_compute_at_the_deadline(kube: KubeClient, yard: Yard) -> None:
+    builder = yard.provision(lifetime=4)
+    with yard.boot(builder) as boot:
+        node = builder.plan.nodes[0]
+        (pod,) = boot.ready(node)
+        boot.answered(pod.name)
+        eventually("the end of the pod", lambda: boot.verdict(node).stage is Stage.FAILED)
+        error = boot.verdict(node).error
+    assert isinstance(error, PodLost)
+    assert error.reason == "DeadlineExceeded"
+    eventually("the end of all pods", lambda: pods_of(kube, builder.location) == [])
+
+
+def test_a_pod_that_is_deleted_in_use_is_named(kube: KubeClient, yard: Yard) -> None:
+    builder = yard.provision()
+    with yard.boot(builder) as boot:
+        node = builder.plan.nodes[0]
+        (pod,) = boot.ready(node)
+        kube.delete(f"{builder.location.core_path('pods')}/{pod.name}")
+        eventually("the loss", lambda: boot.verdict(node).stage is Stage.FAILED)
+        error = boot.verdict(node).error
+    assert isinstance(error, PodLost)
+    assert str(error).startswith(f"pod {pod.name} was lost: Deleted")
+
+
+def test_the_expiry_is_on_the_namespace(kube: KubeClient, yard: Yard) -> None:
+    blueprint = yard.blueprint()
+    builder = yard.make(replace(blueprint, settings=replace(blueprint.settings, lifetime=60)))
+    notes = kube.get(builder.location.namespace_path)["metadata"]["annotations"]
+    assert notes[labels.EXPIRES].endswith("Z")
+    assert notes[labels.REPOSITORY] == "tests/builder"
+
+
+def _namespaces(kube: KubeClient) -> list[str]:
+    return [item["metadata"]["name"] for item in kube.list("/api/v1/namespaces")["items"]]

@@ -1,0 +1,83 @@
+"""The devcluster, for every test that needs a real one: started when it isn't up, never skipped."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.kube.config import Cluster, load
+from ci_buildx.settings.values import ClusterSettings
+from ci_buildx.transport.endpoint import PodAddress
+
+_COLD_START = 1800
+"""Seconds for `up` when all programs must be built first."""
+
+
+@pytest.fixture(scope="session")
+def cluster_env() -> dict[str, str]:
+    """This process's environment with the devcluster's KUBECONFIG, REGISTRY and so on."""
+    if _devcluster("status", timeout=60).returncode:
+        started = _devcluster("up", timeout=_COLD_START)
+        assert started.returncode == 0, started.stdout + started.stderr
+    shown = _devcluster("env", timeout=60)
+    assert shown.returncode == 0, shown.stderr
+    words = shlex.split(shown.stdout)
+    return {**os.environ, **dict(word.split("=", 1) for word in words if "=" in word)}
+
+
+@pytest.fixture(scope="session")
+def cluster(cluster_env: dict[str, str]) -> Cluster:
+    """The devcluster with an administrator's credentials."""
+    return load(ClusterSettings(), env=cluster_env)
+
+
+@pytest.fixture(scope="session")
+def kube(cluster: Cluster) -> Iterator[KubeClient]:
+    """A client with an administrator's credentials."""
+    client = KubeClient(cluster)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def namespace(kube: KubeClient) -> Iterator[str]:
+    """A namespace of this test session's own."""
+    name = f"tests-{secrets.token_hex(4)}"
+    kube.create("/api/v1/namespaces", {"metadata": {"name": name}})
+    yield name
+    kube.delete(f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture(scope="session")
+def listener(kube: KubeClient, namespace: str) -> PodAddress:
+    """A running pod whose port 1234 sends back what it gets, one connection after another."""
+    script = "while :; do nc -l -p 1234 -e cat; done"
+    return start(kube, namespace, "listener", script)
+
+
+def start(kube: KubeClient, namespace: str, name: str, script: str) -> PodAddress:
+    """Create a pod that runs a shell script, and wait until it runs."""
+    container = {"name": "main", "image": "busybox", "command": ["sh", "-c", script]}
+    spec = {"containers": [container], "terminationGracePeriodSeconds": 0, "restartPolicy": "Never"}
+    pods = f"/api/v1/namespaces/{namespace}/pods"
+    kube.create(pods, {"metadata": {"name": name}, "spec": spec})
+    status: dict[str, Any] = {}
+    for event in kube.watch(pods, deadline=time.monotonic() + 60, fieldSelector=f"metadata.name={name}"):
+        status = event.object.get("status") or {}
+        if status.get("phase") == "Running":
+            return PodAddress(namespace=namespace, name=name, ip=status["podIP"], container="main")
+    raise AssertionError(f"pod {name} did not run in time: {status}")
+
+
+def _devcluster(verb: str, *, timeout: float) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "devcluster", verb]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)

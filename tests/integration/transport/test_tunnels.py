@@ -1,0 +1,110 @@
+"""Tunnels to a real pod, and their race while it boots."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+
+import pytest
+
+from ci_buildx.errors import NotFound
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.transport import direct, execute, portforward, race
+from ci_buildx.transport.endpoint import Endpoint, PodAddress
+from ci_buildx.transport.race import Candidate
+from tests.integration.conftest import start
+
+
+def connect(endpoint: Endpoint) -> socket.socket:
+    if endpoint.target.startswith("unix:"):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(endpoint.target.removeprefix("unix:"))
+    else:
+        host, _, port = endpoint.target.rpartition(":")
+        connection = socket.create_connection((host, int(port)), timeout=10)
+    connection.settimeout(30)
+    return connection
+
+
+def echoed(endpoint: Endpoint, content: bytes) -> bytes:
+    """Send ``content`` and read as much back."""
+    with connect(endpoint) as connection, connection.makefile("rb") as stream:
+        sender = threading.Thread(target=connection.sendall, args=(content,))
+        sender.start()
+        got = stream.read(len(content))
+        sender.join()
+    return got
+
+
+def answer(endpoint: Endpoint) -> Endpoint:
+    if echoed(endpoint, b"knock") != b"knock":
+        raise ConnectionError("closed without an answer")
+    return endpoint
+
+
+def test_port_forward_carries_bytes_both_ways(kube: KubeClient, listener: PodAddress) -> None:
+    content = os.urandom(5 << 20)
+    with portforward.open(kube, listener) as endpoint:
+        assert endpoint.secure
+        assert echoed(endpoint, content) == content
+
+
+def test_port_forward_again_over_the_same_endpoint(kube: KubeClient, listener: PodAddress) -> None:
+    with portforward.open(kube, listener) as endpoint:
+        answers = []
+        while len(answers) < 2:
+            # The pod's nc takes a moment between two connections.
+            answers += [got for got in (echoed(endpoint, b"again"),) if got]
+    assert answers == [b"again", b"again"]
+
+
+def test_exec_carries_bytes_both_ways(kube: KubeClient, listener: PodAddress) -> None:
+    content = os.urandom(5 << 20)
+    with execute.open(kube, listener, command=("cat",)) as endpoint:
+        assert not endpoint.secure
+        assert echoed(endpoint, content) == content
+
+
+def test_a_closed_port_is_told(kube: KubeClient, listener: PodAddress) -> None:
+    closed = PodAddress(namespace=listener.namespace, name=listener.name, ip=listener.ip, container="main", port=9)
+    with pytest.raises(ConnectionError) as caught, portforward.open(kube, closed) as endpoint:
+        answer(endpoint)
+    assert "connection refused" in caught.value.__notes__[0]
+
+
+def test_a_command_that_fails_is_told(kube: KubeClient, listener: PodAddress) -> None:
+    command = ("sh", "-c", "echo no such daemon >&2; exit 3")
+    with pytest.raises(ConnectionError) as caught, execute.open(kube, listener, command=command) as endpoint:
+        answer(endpoint)
+    assert caught.value.__notes__ == ["command terminated with non-zero exit code, exit code 3: no such daemon"]
+
+
+def test_a_pod_that_is_not_there(kube: KubeClient, namespace: str) -> None:
+    nobody = PodAddress(namespace=namespace, name="nobody", ip="", container="main")
+    with pytest.raises(NotFound, match='pods "nobody" not found'), portforward.open(kube, nobody):
+        raise AssertionError("not opened")
+
+
+def test_the_tunnel_wins_where_there_is_no_way_to_the_pod(kube: KubeClient, listener: PodAddress) -> None:
+    nowhere = PodAddress(namespace=listener.namespace, name=listener.name, ip="", container="main")
+    candidates = [
+        Candidate("direct", lambda: direct.open(nowhere)),
+        Candidate("port-forward", lambda: portforward.open(kube, listener)),
+    ]
+    with race.connect(candidates, answer=answer, deadline=time.monotonic() + 30) as winner:
+        assert winner.name == "port-forward"
+        assert winner.value == winner.endpoint
+
+
+def test_knocking_from_before_the_pod_runs(kube: KubeClient, namespace: str) -> None:
+    name = "booting"
+    later = PodAddress(namespace=namespace, name=name, ip="", container="main")
+    candidates = [
+        Candidate("port-forward", lambda: portforward.open(kube, later)),
+        Candidate("exec", lambda: execute.open(kube, later, command=("cat",))),
+    ]
+    threading.Timer(0.2, start, (kube, namespace, name, "while :; do nc -l -p 1234 -e cat; done")).start()
+    with race.connect(candidates, answer=answer, deadline=time.monotonic() + 60) as winner:
+        assert echoed(winner.endpoint, b"hello") in (b"hello", b"")

@@ -1,0 +1,91 @@
+"""Manifests against golden files. After a change that is meant: GOLDEN=rewrite pytest tests/unit/builder/test_manifests.py"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ci_buildx.builder import identity, lifecycle, manifests, plan
+from ci_buildx.builder.certificates import Certificates, Pair
+from ci_buildx.builder.facts import ClusterFacts, NodeFact
+from ci_buildx.builder.identity import Origin
+from ci_buildx.builder.manifests import Draft
+from ci_buildx.model import platform
+from ci_buildx.model.secret import Secret
+from ci_buildx.settings.values import BuilderSettings
+
+GOLDEN = Path(__file__).parent / "golden"
+ORIGIN = Origin(
+    system="github", repository="team/hello", run="71", job="image", url="https://ci.example/team/hello/runs/71"
+)
+CERTIFICATES = Certificates(
+    ca=b"ca",
+    server=Pair(certificate=b"server certificate", key=Secret(b"server key")),
+    client=Pair(certificate=b"client certificate", key=Secret(b"client key")),
+)
+FACTS = ClusterFacts(nodes=(NodeFact(name="n1", architecture="amd64"), NodeFact(name="n2", architecture="arm64")))
+
+PLAIN = BuilderSettings()
+FULL = BuilderSettings(
+    namespace="ci-builds",
+    image="registry.example/mirror/buildkit:1",
+    replicas=3,
+    nodeselector=(("pool", "ci"), ("disk", "ssd")),
+    requests=(("cpu", "2"), ("memory", "4Gi")),
+    limits=(("memory", "8Gi"),),
+    lifetime=900,
+    buildkitd_config="debug = true\n",
+    buildkitd_flags=("--oci-worker-gc=false",),
+)
+
+
+def render(settings: BuilderSettings, platforms: str, facts: ClusterFacts = FACTS) -> list[dict[str, Any]]:
+    """Everything that is made for a build, in the order of creation."""
+    made = identity.make(ORIGIN, suffix="x7k2p9wq")
+    location = lifecycle.locate(made, settings)
+    draft = Draft(identity=made, location=location, settings=settings, expires="2026-05-01T13:01:00Z")
+    nodes = plan.make([platform.parse(name) for name in platforms.split()], facts, settings).nodes
+    jobs = [manifests.job(draft, node) for node in nodes]
+    owners = [manifests.owner({**job, "metadata": {**job["metadata"], "uid": f"uid-{job['metadata']['name']}"}}) for job in jobs]
+    rendered = [manifests.namespace(draft)] if location.exclusive else []
+    rendered += [*jobs, manifests.secret(draft, CERTIFICATES, owners)]
+    return [*rendered, manifests.config_map(draft, owners)] if settings.buildkitd_config else rendered
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "platforms", "facts"),
+    [
+        ("plain", PLAIN, "", FACTS),
+        ("two_architectures", PLAIN, "linux/amd64 linux/arm64", FACTS),
+        ("every_option_in_an_existing_namespace", FULL, "linux/amd64 linux/arm64", ClusterFacts()),
+    ],
+)
+def test_golden(name: str, settings: BuilderSettings, platforms: str, facts: ClusterFacts) -> None:
+    text = yaml.safe_dump_all(render(settings, platforms, facts), sort_keys=False, width=120)
+    file = GOLDEN / f"{name}.yaml"
+    if os.environ.get("GOLDEN") == "rewrite":
+        GOLDEN.mkdir(exist_ok=True)
+        file.write_text(text)
+    assert text == file.read_text()
+
+
+def test_the_pod_never_sees_the_clients_key() -> None:
+    (_, job, secret) = render(PLAIN, "")
+    volumes = {volume["name"]: volume for volume in job["spec"]["template"]["spec"]["volumes"]}
+    mounted = {item["key"] for item in volumes["certificates"]["secret"]["items"]}
+    assert mounted == {"ca.pem", "server.pem", "server-key.pem"}
+    assert set(secret["data"]) - mounted == {"client.pem", "client-key.pem"}
+
+
+def test_every_object_is_marked_and_expires() -> None:
+    for manifest in render(FULL, "linux/amd64"):
+        metadata = manifest["metadata"]
+        assert metadata["labels"]["kube-builder.dev/builder"] == "kube-builder-hello-ca2ad6f9-x7k2p9wq"
+        assert metadata["annotations"]["kube-builder.dev/expires"] == "2026-05-01T13:01:00Z"
+
+
+def test_names_in_an_existing_namespace_begin_with_the_builders() -> None:
+    for manifest in render(FULL, "linux/amd64 linux/arm64"):
+        assert manifest["metadata"]["name"].startswith("kube-builder-hello-ca2ad6f9-x7k2p9wq-")

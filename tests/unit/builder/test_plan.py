@@ -1,0 +1,111 @@
+import pytest
+
+from ci_buildx.builder import plan
+from ci_buildx.builder.facts import ClusterFacts, NodeFact
+from ci_buildx.builder.plan import Plan
+from ci_buildx.model import platform
+from ci_buildx.settings.values import BuilderSettings
+
+BOTH = ClusterFacts(
+    nodes=(
+        NodeFact(name="a1", architecture="amd64", labels={"pool": "ci"}),
+        NodeFact(name="a2", architecture="amd64"),
+        NodeFact(name="b1", architecture="arm64"),
+    )
+)
+AMD64 = ClusterFacts(nodes=(NodeFact(name="a1", architecture="amd64"),))
+UNKNOWN = ClusterFacts()
+EMPTY = ClusterFacts(nodes=(NodeFact(name="a1", architecture="amd64", usable=False),))
+
+
+def make(names: str, facts: ClusterFacts, **settings: object) -> Plan:
+    platforms = [platform.parse(name) for name in names.split()]
+    return plan.make(platforms, facts, BuilderSettings(**settings))  # type: ignore[arg-type]
+
+
+def shape(made: Plan) -> dict[str, tuple[list[str], list[str]]]:
+    return {
+        node.name: ([str(each) for each in node.platforms], [str(each) for each in node.emulated])
+        for node in made.nodes
+    }
+
+
+@pytest.mark.parametrize(
+    ("names", "facts", "expected"),
+    [
+        ("", UNKNOWN, {"any": ([], [])}),
+        ("linux/amd64", BOTH, {"amd64": (["linux/amd64"], [])}),
+        (
+            "linux/amd64 linux/arm64",
+            BOTH,
+            {"amd64": (["linux/amd64"], []), "arm64": (["linux/arm64"], [])},
+        ),
+        (
+            "linux/386 linux/arm/v7 linux/amd64/v3",
+            BOTH,
+            {"amd64": (["linux/386", "linux/amd64/v3"], []), "arm64": (["linux/arm/v7"], [])},
+        ),
+        (
+            "linux/amd64 linux/arm64",
+            AMD64,
+            {"amd64": (["linux/amd64", "linux/arm64"], ["linux/arm64"])},
+        ),
+        ("linux/s390x", BOTH, {"amd64": (["linux/s390x"], ["linux/s390x"])}),
+        (
+            "linux/amd64 linux/arm64",
+            UNKNOWN,
+            {"amd64": (["linux/amd64"], []), "arm64": (["linux/arm64"], [])},
+        ),
+        ("linux/arm64", EMPTY, {"arm64": (["linux/arm64"], [])}),
+        ("linux/amd64 linux/amd64", BOTH, {"amd64": (["linux/amd64"], [])}),
+    ],
+)
+def test_nodes_and_their_platforms(names: str, facts: ClusterFacts, expected: dict[str, object]) -> None:
+    assert shape(make(names, facts)) == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "facts", "reasons"),
+    [
+        ("linux/arm64", BOTH, ["linux/arm64: native on 1 node"]),
+        ("linux/386 linux/amd64", BOTH, ["linux/386, linux/amd64: native on 2 nodes"]),
+        ("linux/arm64", AMD64, ["linux/arm64: emulated on amd64: the cluster has no arm64 node"]),
+        (
+            "linux/amd64 linux/arm64",
+            AMD64,
+            ["linux/amd64: native on 1 node; linux/arm64: emulated on amd64: the cluster has no arm64 node"],
+        ),
+        ("linux/arm64", UNKNOWN, ["linux/arm64: native by scheduling: listing nodes is not allowed"]),
+        ("linux/arm64", EMPTY, ["linux/arm64: native by scheduling: no ready node fits yet"]),
+    ],
+)
+def test_reason_is_one_line_for_the_log(names: str, facts: ClusterFacts, reasons: list[str]) -> None:
+    assert [node.reason for node in make(names, facts).nodes] == reasons
+
+
+def test_only_nodes_that_the_selector_matches_count() -> None:
+    made = make("linux/amd64 linux/arm64", BOTH, nodeselector=(("pool", "ci"),))
+    assert shape(made) == {"amd64": (["linux/amd64", "linux/arm64"], ["linux/arm64"])}
+
+
+def test_an_architecture_in_the_selector_is_the_only_one() -> None:
+    made = make("linux/amd64 linux/arm64", BOTH, nodeselector=(("kubernetes.io/arch", "arm64"),))
+    assert shape(made) == {"arm64": (["linux/arm64", "linux/amd64"], ["linux/amd64"])}
+    assert make("", BOTH, nodeselector=(("kubernetes.io/arch", "arm64"),)).nodes[0].architecture == "arm64"
+
+
+def test_replicas_are_per_node() -> None:
+    assert [node.replicas for node in make("linux/amd64 linux/arm64", BOTH, replicas=3).nodes] == [3, 3]
+
+
+def test_an_unschedulable_architecture_is_emulated_in_another_node() -> None:
+    replanned = plan.replan(make("linux/amd64 linux/arm64 linux/arm/v7", UNKNOWN), "arm64")
+    assert replanned is not None
+    assert shape(replanned) == {
+        "amd64": (["linux/amd64", "linux/arm64", "linux/arm/v7"], ["linux/arm64", "linux/arm/v7"])
+    }
+    assert "linux/arm64: emulated on amd64: no arm64 node can be scheduled" in replanned.nodes[0].reason
+
+
+def test_there_is_no_other_plan_for_the_only_node() -> None:
+    assert plan.replan(make("linux/arm64", UNKNOWN), "arm64") is None

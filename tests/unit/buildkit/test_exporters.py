@@ -1,0 +1,85 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ci_buildx.buildkit import exporters
+from ci_buildx.buildkit.exporters import Exports
+from ci_buildx.buildkit.messages import Entry
+from ci_buildx.errors import InputError
+from ci_buildx.model.platform import Platform
+from ci_buildx.session.filesend import FileTarget, FolderTarget
+from ci_buildx.settings.values import Attributes, BuildSettings
+
+TWO = (Platform("linux", "amd64"), Platform("linux", "arm64"))
+
+
+def output(type_: str, **attrs: str) -> Attributes:
+    return Attributes(type=type_, attrs=tuple(attrs.items()))
+
+
+def make(*outputs: Attributes, by_digest: bool = False, **build: Any) -> Exports:
+    settings = BuildSettings(context=Path("/src"), dockerfile=Path("/src/Dockerfile"), outputs=outputs, **build)
+    return exporters.make(settings, by_digest=by_digest)
+
+
+def test_no_output_exports_nothing() -> None:
+    assert make() == Exports(exporters=(), targets={})
+    assert make(output("cacheonly")).exporters == ()
+
+
+def test_push_adds_an_image() -> None:
+    made = make(push=True, tags=("host/a:1", "host/b"))
+    assert made.exporters == (Entry("image", {"push": "true", "unpack": "false", "name": "host/a:1,host/b"}),)
+
+
+def test_push_makes_the_given_image_one_that_is_pushed() -> None:
+    made = make(output("image", compression="zstd"), push=True, tags=("host/a",))
+    assert made.exporters == (Entry("image", {"compression": "zstd", "push": "true", "name": "host/a"}),)
+
+
+def test_registry_is_an_image_that_is_pushed() -> None:
+    made = make(output("registry", unpack="true"), tags=("host/a",))
+    assert made.exporters == (Entry("image", {"unpack": "true", "push": "true", "name": "host/a"}),)
+
+
+def test_by_digest_only_repositories_are_named() -> None:
+    made = make(push=True, tags=("a:1", "a:2", "h:5/b"), by_digest=True)
+    (image,) = made.exporters
+    assert image.attrs["name"] == "docker.io/library/a,h:5/b"
+    assert image.attrs["push-by-digest"] == "true"
+
+
+def test_destinations_stay_here() -> None:
+    made = make(output("local", dest="/out"), output("tar", dest="-"), output("oci", dest="/o.tar"), tags=("a",))
+    assert made.exporters == (Entry("local", {}), Entry("tar", {}), Entry("oci", {"name": "a"}))
+    assert made.targets == {
+        0: FolderTarget(path=Path("/out")),
+        1: FileTarget(path=None),
+        2: FileTarget(path=Path("/o.tar")),
+    }
+
+
+def test_annotations_go_to_every_output() -> None:
+    pairs = (("k", "v"), ("index:k", "w"), ("manifest[linux/amd64]:k", "x"))
+    made = make(output("image"), annotations=pairs)
+    assert made.exporters[0].attrs == {
+        "annotation.k": "v",
+        "annotation-index.k": "w",
+        "annotation-manifest[linux/amd64].k": "x",
+    }
+
+
+@pytest.mark.parametrize(
+    ("outputs", "build", "message"),
+    [
+        ((), {"push": True}, "a tag is needed to push"),
+        ((output("oci", dest="/o", tar="false"),), {}, "tar=false is not supported"),
+        ((output("docker", dest="/o"),), {"platforms": TWO}, "type=docker holds one platform"),
+        ((output("tar", dest="/o"),), {"by_digest": True}, "cannot be put together from several nodes"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(
+    outputs: tuple[Attributes, ...], build: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        make(*outputs, **build)

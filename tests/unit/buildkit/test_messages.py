@@ -1,0 +1,178 @@
+"""The tables of the Control service against generated code, and against BuildKit's own field numbers."""
+
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from ci_buildx.buildkit.messages import (
+    INFO_RESPONSE,
+    LIST_WORKERS_RESPONSE,
+    RPC_STATUS,
+    SOLVE_REQUEST,
+    SOLVE_RESPONSE,
+    STATUS_RESPONSE,
+    CacheOptions,
+    Detail,
+    Entry,
+    RpcStatus,
+    SolveRequest,
+    Version,
+    Worker,
+)
+from ci_buildx.model.platform import Platform
+from ci_buildx.model.status import StatusUpdate, Vertex, VertexLog, VertexStatus, VertexWarning
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.protobuf import compiled
+
+attrs = st.dictionaries(st.text(), st.text(), max_size=3)
+entries = st.lists(st.builds(Entry, st.text(), attrs), max_size=3).map(tuple)
+requests = st.builds(
+    SolveRequest,
+    ref=st.text(),
+    session=st.text(),
+    frontend=st.text(),
+    frontend_attrs=attrs,
+    exporters=entries,
+    cache=st.builds(CacheOptions, entries, entries),
+)
+times = st.none() | st.integers(0, 4 * 10**12).map(lambda milliseconds: milliseconds / 1000)
+int64 = st.integers(-(1 << 63), (1 << 63) - 1)
+texts = st.lists(st.text(), max_size=2).map(tuple)
+vertexes = st.builds(
+    Vertex,
+    digest=st.text(),
+    inputs=texts,
+    name=st.text(),
+    cached=st.booleans(),
+    started=times,
+    completed=times,
+    error=st.text(),
+)
+statuses = st.builds(
+    VertexStatus,
+    id=st.text(),
+    vertex=st.text(),
+    name=st.text(),
+    current=int64,
+    total=int64,
+    timestamp=times,
+    started=times,
+    completed=times,
+)
+logs = st.builds(VertexLog, vertex=st.text(), timestamp=times, stream=int64, data=st.binary())
+warnings = st.builds(
+    VertexWarning,
+    vertex=st.text(),
+    level=int64,
+    short=st.text(),
+    detail=texts,
+    url=st.text(),
+    filename=st.text(),
+    line=st.integers(0, (1 << 31) - 1),
+)
+
+
+def few(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
+    return st.lists(strategy, max_size=2).map(tuple)
+
+
+updates = st.builds(
+    StatusUpdate, vertexes=few(vertexes), statuses=few(statuses), logs=few(logs), warnings=few(warnings)
+)
+
+
+@pytest.fixture(scope="module")
+def control() -> Any:
+    return compiled.load("buildkit/control.proto")
+
+
+def fill(message: Any, values: dict[str, Any]) -> None:
+    """Set the fields of a generated message; None stays unset, seconds become a Timestamp."""
+    for name, value in values.items():
+        if value is None:
+            continue
+        if isinstance(value, dict):
+            getattr(message, name).update(value)
+        elif isinstance(value, tuple | list):
+            target = getattr(message, name)
+            for item in value:
+                if isinstance(item, dict):
+                    fill(target.add(), item)
+                else:
+                    target.append(item)
+        elif isinstance(value, float):
+            getattr(message, name).FromMilliseconds(round(value * 1000))
+        else:
+            setattr(message, name, value)
+
+
+def generated_warning(warning: VertexWarning) -> dict[str, Any]:
+    values = asdict(warning) | {"short": warning.short.encode(), "detail": [each.encode() for each in warning.detail]}
+    del values["filename"], values["line"]
+    return values
+
+
+@given(request=requests)
+def test_solve_request(control: Any, request: SolveRequest) -> None:
+    read = control.SolveRequest.FromString(SOLVE_REQUEST.encode(request))
+    assert (read.ref, read.session, read.frontend) == (request.ref, request.session, request.frontend)
+    assert dict(read.frontend_attrs) == request.frontend_attrs
+    for theirs, ours in (
+        (read.exporters, request.exporters),
+        (read.cache.exports, request.cache.exports),
+        (read.cache.imports, request.cache.imports),
+    ):
+        assert [Entry(each.type, dict(each.attrs)) for each in theirs] == list(ours)
+    assert read.exporter_deprecated == (request.exporters[0].type if request.exporters else "")
+    assert dict(read.exporter_attrs_deprecated) == (request.exporters[0].attrs if request.exporters else {})
+
+
+@given(update=updates)
+def test_status(control: Any, update: StatusUpdate) -> None:
+    message = control.StatusResponse()
+    for name in ("vertexes", "statuses", "logs"):
+        for value in getattr(update, name):
+            fill(getattr(message, name).add(), asdict(value))
+    for warning in update.warnings:
+        added = message.warnings.add()
+        fill(added, generated_warning(warning))
+        added.info.filename = warning.filename
+        added.ranges.add().start.line = warning.line
+    assert STATUS_RESPONSE.decode(message.SerializeToString()) == update
+
+
+def test_warning_without_a_place(control: Any) -> None:
+    message = control.StatusResponse(warnings=[control.VertexWarning(short=b"careful")])
+    (warning,) = STATUS_RESPONSE.decode(message.SerializeToString()).warnings
+    assert (warning.short, warning.filename, warning.line) == ("careful", "", 0)
+
+
+def test_solve_response(control: Any) -> None:
+    message = control.SolveResponse(exporter_response={"containerimage.digest": "sha256:00", "": ""})
+    assert SOLVE_RESPONSE.decode(message.SerializeToString()) == {"containerimage.digest": "sha256:00", "": ""}
+
+
+def test_workers(control: Any) -> None:
+    message = control.ListWorkersResponse()
+    record = message.record.add(id="w1", labels={"a": "b"}, version={"version": "v0.34.2"})
+    record.platforms.add(os="linux", architecture="arm64", variant="v8")
+    record.platforms.add(os="linux", architecture="arm", variant="v6")
+    message.record.add(id="w0")
+    assert LIST_WORKERS_RESPONSE.decode(message.SerializeToString()) == (
+        Worker("w1", (Platform("linux", "arm64"), Platform("linux", "arm", "v6")), {"a": "b"}, "v0.34.2"),
+        Worker("w0"),
+    )
+
+
+def test_info(control: Any) -> None:
+    message = control.InfoResponse(version={"package": "p", "version": "v", "revision": "r"})
+    assert INFO_RESPONSE.decode(message.SerializeToString()) == Version("p", "v", "r")
+    assert INFO_RESPONSE.decode(b"") is None
+
+
+def test_rpc_status(control: Any) -> None:
+    message = control.Status(code=2, message="no", details=[control.Any(type_url="t", value=b"v")])
+    assert RPC_STATUS.decode(message.SerializeToString()) == RpcStatus(2, "no", (Detail("t", b"v"),))
+    assert RPC_STATUS.encode(RpcStatus(2, "no", (Detail("t", b"v"),))) == message.SerializeToString()

@@ -1,0 +1,115 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ci_buildx.buildkit import request
+from ci_buildx.buildkit.messages import Entry, SolveRequest
+from ci_buildx.errors import InputError
+from ci_buildx.model.platform import Platform
+from ci_buildx.settings.values import Attributes, BuildSettings
+
+HERE = Path("/src/app")
+PLAIN: dict[str, Any] = {"context": HERE, "dockerfile": HERE / "Dockerfile"}
+
+
+def make(*, platforms: tuple[Platform, ...] = (), multi_platform: bool = False, **build: Any) -> SolveRequest:
+    return request.make(
+        BuildSettings(**PLAIN | build),
+        ref="ref",
+        session_id="session",
+        platforms=platforms,
+        exporters=(Entry("image", {"name": "a"}),),
+        multi_platform=multi_platform,
+    )
+
+
+def test_a_plain_build() -> None:
+    made = make()
+    assert made == SolveRequest(
+        ref="ref",
+        session="session",
+        frontend="dockerfile.v0",
+        frontend_attrs={"filename": "Dockerfile", "attest:provenance": "mode=min,inline-only=true"},
+        exporters=(Entry("image", {"name": "a"}),),
+        cache=made.cache,
+    )
+    assert made.cache == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        ({"dockerfile": Path("/elsewhere/My.Dockerfile")}, {"filename": "My.Dockerfile"}),
+        ({"target": "final"}, {"target": "final"}),
+        ({"no_cache": True}, {"no-cache": ""}),
+        ({"pull": True}, {"image-resolve-mode": "pull"}),
+        ({"build_args": (("A", "1"), ("B", ""))}, {"build-arg:A": "1", "build-arg:B": ""}),
+        ({"build_args": (("BUILDKIT_MULTI_PLATFORM", "1"),)}, {"multi-platform": "true"}),
+        ({"labels": (("l", "v"),)}, {"label:l": "v"}),
+        ({"provenance": "type=provenance,mode=max"}, {"attest:provenance": "type=provenance,mode=max"}),
+        ({"sbom": "type=sbom"}, {"attest:sbom": "type=sbom"}),
+        ({"multi_platform": True}, {"multi-platform": "true"}),
+        ({"platforms": (Platform("linux", "arm64"), Platform("linux", "arm", "v7"))}, {"platform": "linux/arm64,linux/arm/v7"}),
+        ({"context": "https://host/a.git#main", "dockerfile": None}, {"context": "https://host/a.git#main", "filename": "Dockerfile"}),
+        ({"context": "https://host/a.git", "dockerfile": None, "dockerfile_name": "b/F"}, {"filename": "b/F"}),
+        ({"context": "https://host/a.git?ref=x", "dockerfile": None}, {"frontend.caps": "moby.buildkit.frontend.gitquerystring"}),
+        ({"context": "https://host/a.git"}, {"dockerfilekey": "dockerfile", "filename": "Dockerfile"}),
+    ],
+)  # fmt: skip
+def test_each_setting_becomes_its_attribute(build: dict[str, Any], expected: dict[str, str]) -> None:
+    attrs = make(**build).frontend_attrs
+    assert expected.items() <= attrs.items()
+
+
+def test_what_is_not_asked_for_is_not_sent() -> None:
+    attrs = make(provenance="").frontend_attrs
+    assert attrs == {"filename": "Dockerfile"}
+
+
+def test_another_frontend() -> None:
+    made = make(build_args=(("BUILDKIT_SYNTAX", "docker/dockerfile:1 --x"),))
+    assert made.frontend == "gateway.v0"
+    assert made.frontend_attrs["source"] == "docker/dockerfile:1"
+    assert made.frontend_attrs["cmdline"] == "docker/dockerfile:1 --x"
+    with pytest.raises(InputError, match="BUILDKIT_SYNTAX is empty"):
+        make(build_args=(("BUILDKIT_SYNTAX", " "),))
+
+
+def test_caches() -> None:
+    registry = Attributes(type="registry", attrs=(("ref", "host/cache"), ("mode", "max")))
+    made = make(cache_from=(registry,), cache_to=(registry,), build_args=(("BUILDKIT_INLINE_CACHE", "1"),))
+    entry = Entry("registry", {"ref": "host/cache", "mode": "max"})
+    assert made.cache.imports == (entry,)
+    assert made.cache.exports == (entry, Entry("inline", {}))
+    assert json.loads(made.frontend_attrs["cache-imports"]) == [{"Type": "registry", "Attrs": entry.attrs}]
+
+
+@pytest.mark.parametrize("side", ["cache_from", "cache_to"])
+def test_a_local_cache_is_refused_by_name(side: str) -> None:
+    with pytest.raises(InputError, match="type=local is not supported") as caught:
+        make(**{side: (Attributes(type="local", attrs=(("src", "/x"), ("dest", "/x"))),)})
+    assert caught.value.source == "--" + side.replace("_", "-")
+
+
+def test_shared_folders() -> None:
+    assert request.shared_folders(BuildSettings(**PLAIN)) == {"context": HERE, "dockerfile": HERE}
+    remote = BuildSettings(context="https://host/a.git", dockerfile=None)
+    assert request.shared_folders(remote) == {}
+
+
+def test_the_shared_key_is_stable_per_repository_and_context() -> None:
+    def key(context: Path | str, **known: Any) -> str:
+        return request.shared_key(context, **known)
+
+    here = key(HERE, repository="org/repo", checkout=Path("/src"))
+    assert here == key(Path("/builds/7/app"), repository="org/repo", checkout=Path("/builds/7"))
+    assert here.startswith("app:")
+    others = [
+        key(HERE, repository="org/other", checkout=Path("/src")),
+        key(Path("/src/x/app"), repository="org/repo", checkout=Path("/src")),
+        key(HERE),
+        key(Path("/other/app")),
+        key("https://host/a.git"),
+    ]
+    assert len({here, *others}) == 6

@@ -1,0 +1,50 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from devcluster import programs, toolchain
+
+
+def test_a_build_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    final = tmp_path / "thing"
+    with pytest.raises(RuntimeError, match="compiler"), programs.building(final) as target:
+        assert target
+        (target / "half").touch()
+        raise RuntimeError("compiler")
+    assert list(tmp_path.iterdir()) == []
+    with programs.building(final) as target:
+        assert target
+        (target / "whole").touch()
+    assert (final / "whole").exists()
+    with programs.building(final) as target:
+        assert target is None
+
+
+def test_every_recipe_pins_its_module_and_names_are_unique() -> None:
+    names = [name for recipe in programs.RECIPES for name in recipe.names]
+    assert len(names) == len(set(names))
+    for recipe in programs.RECIPES:
+        assert {"go.mod", "go.sum"} <= {path.name for path in (programs.MODULES / recipe.module).iterdir()}
+
+
+def test_an_unknown_program_is_refused_by_name() -> None:
+    with pytest.raises(LookupError, match="no-such-program"):
+        programs.path("no-such-program")
+
+
+def test_no_module_needs_a_newer_go_than_the_toolchain_offers() -> None:
+    for module in programs.MODULES.iterdir():
+        lines = (module / "go.mod").read_text().splitlines()
+        needed = next(line.split()[1] for line in lines if line.startswith("go "))
+        assert tuple(int(part) for part in needed.split(".")) <= toolchain.NEEDED
+
+
+def test_a_toolchain_that_says_nothing_has_no_version(tmp_path: Path) -> None:
+    broken = tmp_path / "go"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    assert toolchain.version(broken) == ()
+    broken.write_text("#!/bin/sh\necho go version go1.27.3 linux/amd64\n")
+    os.utime(broken)
+    assert toolchain.version(broken) == (1, 27, 3)

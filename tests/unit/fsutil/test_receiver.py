@@ -1,0 +1,202 @@
+import os
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ci_buildx.fsutil import modes, packets
+from ci_buildx.fsutil.entry import Entry, shown
+from ci_buildx.fsutil.order import Order
+from ci_buildx.fsutil.packets import Kind
+from ci_buildx.fsutil.receiver import Receiver
+from ci_buildx.fsutil.sender import Sender
+from ci_buildx.fsutil.walk import walk
+from tests.unit.fsutil import trees
+from tests.unit.fsutil.growing import grow
+from tests.unit.fsutil.peers import transfer
+
+FOLDER = modes.DIRECTORY | 0o755
+SYMLINK = modes.SYMLINK | 0o777
+
+
+def copy(source: Path, target: Path, *, room: int = 1 << 16) -> None:
+    sender, receiver = Sender(walk(source), root=source), Receiver(target)
+    transfer(sender, receiver, room=room)
+    assert (sender.failure, receiver.failure) == ("", "")
+    assert sender.finished and receiver.finished
+
+
+def told(target: Path, *entries: Entry) -> Receiver:
+    """A receiver that was sent these entries, the end, and files of zeros."""
+    receiver = Receiver(target)
+    answers = [answer for entry in entries for answer in receiver.receive(packets.encode_stat(entry))]
+    answers += receiver.receive(packets.END_OF_STATS)
+    for answer in answers:
+        request = packets.decode(answer)
+        if request.kind is Kind.REQUEST:
+            if size := entries[request.id].size:
+                receiver.receive(packets.data_header(request.id, size) + bytes(size))
+            receiver.receive(packets.data_header(request.id, 0))
+    receiver.receive(packets.FIN)
+    return receiver
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_random_trees_arrive_as_they_are(tmp_path: Path, seed: int) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    choice = random.Random(seed)
+    trees.plant(source, choice)
+    copy(source, target, room=choice.choice((1, 500, 5000, 1 << 20)))
+    assert list(walk(target)) == list(walk(source))
+    for entry in walk(source):
+        if entry.is_regular and entry.size:
+            path = os.fsdecode(entry.path)
+            assert (target / path).read_bytes() == (source / path).read_bytes()
+
+
+def test_a_second_export_replaces_the_first_and_leaves_the_rest(tmp_path: Path) -> None:
+    old = grow(tmp_path / "target", "file", "folder/kept", "was-folder/x", "was-file", "was-link -> /etc", "same")
+    new = grow(tmp_path / "source", "file", "folder/new", "was-folder", "was-file/x", "was-link/x", "same")
+    (new / "file").write_text("new")
+    copy(new, old)
+    assert (old / "file").read_text() == "new"
+    assert (old / "folder/kept").exists() and (old / "folder/new").exists()
+    assert (old / "was-folder").is_file() and (old / "was-file/x").is_file()
+    assert not (old / "was-link").is_symlink() and (old / "was-link/x").is_file()
+    assert not list(old.rglob(".tmp.*"))
+
+
+def test_an_existing_file_is_replaced_not_written_through(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("untouched")
+    target = grow(tmp_path / "target", "file -> ../outside")
+    (target / "hard").hardlink_to(outside)
+    copy(grow(tmp_path / "source", "file", "hard"), target)
+    assert outside.read_text() == "untouched"
+
+
+def test_a_read_only_folder_is_filled(tmp_path: Path) -> None:
+    source = grow(tmp_path / "source", "folder/file")
+    (source / "folder").chmod(0o555)
+    for _ in range(2):
+        copy(source, tmp_path / "target")
+        assert (tmp_path / "target/folder").stat().st_mode & 0o777 == 0o555
+        assert (tmp_path / "target/folder").stat().st_mtime_ns == (source / "folder").stat().st_mtime_ns
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [Entry(b"../x", 0o644)],
+        [Entry(b"..", FOLDER)],
+        [Entry(b"/etc/x", 0o644)],
+        [Entry(b"", 0o644)],
+        [Entry(b".", FOLDER)],
+        [Entry(b"a/../../x", 0o644)],
+        [Entry(b"a", FOLDER), Entry(b"a/..", FOLDER)],
+        [Entry(b"a", FOLDER), Entry(b"a//b", 0o644)],
+        [Entry(b"a/", FOLDER)],
+        [Entry(b"a\0b", 0o644)],
+        [Entry(b"a/b", 0o644)],
+        [Entry(b"link", SYMLINK, linkname=b"/"), Entry(b"link/x", 0o644)],
+        [Entry(b"file", 0o644), Entry(b"file/x", 0o644)],
+        [Entry(b"b", 0o644), Entry(b"a", 0o644)],
+        [Entry(b"a", 0o644), Entry(b"a", 0o644)],
+        [Entry(b"a", FOLDER), Entry(b"a-b", 0o644), Entry(b"a/c", 0o644)],
+        [Entry(b"a", 0o644, linkname=b"/etc/passwd")],
+        [Entry(b"a", 0o644, linkname=b"b"), Entry(b"b", 0o644)],
+        [Entry(b"a", SYMLINK, linkname=b"/etc/passwd"), Entry(b"b", 0o644, linkname=b"a")],
+        [Entry(b"a", FOLDER), Entry(b"b", 0o644, linkname=b"a")],
+        [Entry(b"a", modes.DIRECTORY | modes.SYMLINK), Entry(b"b", modes.FIFO | modes.DEVICE)],
+        [Entry(b"a", 0o644, 1), Entry(b"b", SYMLINK, linkname=b"")],
+    ],
+)  # fmt: skip
+def test_a_tree_that_leads_out_or_is_wrong_is_refused(tmp_path: Path, entries: list[Entry]) -> None:
+    target = tmp_path / "in" / "target"
+    receiver = told(target, *entries)
+    assert receiver.finished and receiver.failure
+    assert "\n" not in receiver.failure
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+    assert [path.name for path in (tmp_path / "in").iterdir()] == ["target"]
+    assert not list(target.rglob(".tmp.*"))
+    assert receiver.receive(packets.END_OF_STATS) == []
+
+
+def test_a_symlink_planted_meanwhile_is_not_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    receiver = Receiver(tmp_path / "target")
+    receiver.receive(packets.encode_stat(Entry(b"a", FOLDER)))
+    receiver.receive(packets.encode_stat(Entry(b"a/b", 0o644)))
+    (tmp_path / "target/a").rmdir()
+    (tmp_path / "target/a").symlink_to(outside)
+    receiver.receive(packets.data_header(1, 0))
+    assert "cannot write" in receiver.failure
+    assert not list(outside.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("received", "reason"),
+    [
+        ([packets.FIN], "ended before all files"),
+        ([packets.encode_request(0)], "asks for a file"),
+        ([packets.encode_error("no space")], "BuildKit could not send the files: no space"),
+        ([packets.data_header(0, 0)], "number 0 was not asked for"),
+        ([b"\xff"], "malformed"),
+        ([packets.END_OF_STATS, packets.encode_stat(Entry(b"a", 0))], "comes after the end"),
+        (
+            [packets.encode_stat(Entry(b"a", 0, 2)), packets.data_header(0, 1) + b"x", packets.data_header(0, 0)],
+            "has 1 bytes",
+        ),
+    ],
+)
+def test_a_sender_that_breaks_the_rules(tmp_path: Path, received: list[bytes], reason: str) -> None:
+    receiver = Receiver(tmp_path)
+    for packet in received:
+        receiver.receive(packet)
+    assert receiver.finished and reason in receiver.failure
+    assert not list(tmp_path.iterdir())
+
+
+def test_closing_removes_what_is_unfinished(tmp_path: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    receiver = Receiver(tmp_path)
+    receiver.receive(packets.encode_stat(Entry(b"a", 0o644, 5)))
+    receiver.receive(packets.data_header(0, 1) + b"x")
+    assert list(tmp_path.iterdir())
+    receiver.close()
+    receiver.close()
+    assert not list(tmp_path.iterdir())
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_few_files_are_asked_for_at_once(tmp_path: Path) -> None:
+    receiver = Receiver(tmp_path)
+    asked = [receiver.receive(packets.encode_stat(Entry(b"%04d" % n, 0o644))) for n in range(1000)]
+    assert sum(map(len, asked)) == 128
+    assert receiver.receive(packets.data_header(5, 0)) == [packets.encode_request(128)]
+    receiver.close()
+
+
+NAMES = st.lists(st.sampled_from([b"a", b"b", b"..", b".", b"", b"a-", b"\0"]), min_size=1, max_size=3).map(b"/".join)
+
+
+@given(st.lists(st.tuples(NAMES, st.sampled_from([FOLDER, SYMLINK, 0o644]), NAMES | st.just(b"")), max_size=8))
+def test_whatever_passes_the_order_is_a_tree_in_its_order(drafts: list[tuple[bytes, int, bytes]]) -> None:
+    order = Order()
+    passed: list[Entry] = []
+    for path, mode, link in drafts:
+        entry = Entry(path, mode, linkname=link)
+        try:
+            order.check(entry)
+        except ValueError as error:
+            assert shown(path) in str(error)
+            break
+        passed.append(entry)
+    keys = [entry.path.split(b"/") for entry in passed]
+    assert keys == sorted(keys)
+    folders = {b""} | {entry.path for entry in passed if entry.is_folder}
+    assert all(entry.path.rpartition(b"/")[0] in folders for entry in passed)

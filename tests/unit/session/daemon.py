@@ -1,0 +1,96 @@
+"""The daemon's side of a session in tests: an HTTP/2 client of literal frames, no sockets, no threads."""
+
+from dataclasses import dataclass, field
+
+from ci_buildx.protobuf import wire
+from ci_buildx.session import frames, hpack
+from ci_buildx.session.frames import Setting, Type
+
+Frame = tuple[int, int, int, bytes]
+
+
+def split(data: bytes) -> list[Frame]:
+    """(type, flags, stream, payload) of each frame."""
+    found, position = [], 0
+    while position < len(data):
+        size, type_, flags, stream = frames.parse_header(data, position)
+        start = position + frames.HEADER_SIZE
+        found.append((type_, flags, stream, data[start : start + size]))
+        position = start + size
+    return found
+
+
+def greeting(**settings: int) -> bytes:
+    """Preface and SETTINGS, for example ``INITIAL_WINDOW_SIZE=100``."""
+    return frames.PREFACE + frames.settings({Setting[name]: value for name, value in settings.items()})
+
+
+def request(stream: int, path: str, *, end: bool = False, metadata: tuple[tuple[str, str], ...] = ()) -> bytes:
+    """HEADERS of a call, as grpc-go makes them."""
+    headers = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path.encode()), (b"te", b"trailers")]
+    headers += [(name.encode(), value.encode()) for name, value in metadata]
+    flags = frames.END_HEADERS | (frames.END_STREAM if end else 0)
+    return frames.frame(Type.HEADERS, flags, stream, hpack.encode(headers))
+
+
+def message(stream: int, content: bytes, *, end: bool = False) -> bytes:
+    """DATA with one gRPC message."""
+    framed = b"\x00" + len(content).to_bytes(4, "big") + content
+    pieces = [framed[start : start + 16384] for start in range(0, len(framed), 16384)]
+    last = frames.END_STREAM if end else 0
+    return b"".join(
+        frames.frame(Type.DATA, last if index == len(pieces) - 1 else 0, stream, piece)
+        for index, piece in enumerate(pieces)
+    )
+
+
+@dataclass
+class Answer:
+    """What came back on one stream."""
+
+    headers: dict[str, str] = field(default_factory=dict)
+    data: bytes = b""
+    trailers: dict[str, str] = field(default_factory=dict)
+    reset: int | None = None
+
+    @property
+    def messages(self) -> list[bytes]:
+        found, position = [], 0
+        while position < len(self.data):
+            size = int.from_bytes(self.data[position + 1 : position + 5], "big")
+            found.append(self.data[position + 5 : position + 5 + size])
+            position += 5 + size
+        return found
+
+    @property
+    def status(self) -> str:
+        return (self.trailers or self.headers).get("grpc-status", "")
+
+
+def answers(sent: list[Frame]) -> dict[int, Answer]:
+    """Answers by stream."""
+    decoder = hpack.Decoder()
+    found: dict[int, Answer] = {}
+    for type_, _, stream, payload in sent:
+        answer = found.setdefault(stream, Answer())
+        if type_ == Type.HEADERS:
+            headers = {name.decode(): value.decode() for name, value in decoder.decode(payload)}
+            if answer.headers:
+                answer.trailers = headers
+            else:
+                answer.headers = headers
+        elif type_ == Type.DATA:
+            answer.data += payload
+        elif type_ == Type.RST_STREAM:
+            answer.reset = frames.word(payload)
+    return found
+
+
+def wrap(data: bytes) -> bytes:
+    """A serialized BytesMessage."""
+    return wire.length_delimited(1, data)
+
+
+def unwrap(message: bytes) -> bytes:
+    """The data of a serialized BytesMessage."""
+    return b"".join(value for number, _, value in wire.fields(message) if number == 1 and isinstance(value, bytes))
