@@ -57,11 +57,12 @@ def job(draft: Draft, node: NodePlan) -> Manifest:
         "template": template,
     }
     metadata = _metadata(draft, draft.location.object_name(node.name), extra_labels={labels.NODE: node.name})
-    metadata["annotations"] |= {
+    notes = {
         labels.PLATFORMS: ",".join(map(str, node.platforms)),
         labels.EMULATED: ",".join(map(str, node.emulated)),
         labels.REASON: node.reason,
     }
+    metadata["annotations"] |= {key: value for key, value in notes.items() if value}
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ci_buildx.builder import identity
+from ci_buildx.builder.builder import Location
 from ci_buildx.ci import kubeconfig
 from ci_buildx.errors import InputError, Interrupted, KubeBuilderError
 from ci_buildx.job.result import BuildResult
@@ -22,8 +23,8 @@ from ci_buildx.settings.nearest import suggest
 from ci_buildx.settings.option import Surface
 from ci_buildx.settings.values import SecretSource
 
-STATE = "builder"
-"""The state's name; ``action/run.js`` looks at it before it starts anything in the post step."""
+BUILDER, NAMESPACE = "builder", "namespace"
+"""Names of the saved state. ``action/run.js`` looks at the first before it starts anything in the post step."""
 OF_WRAPPER = ("python",)
 """Inputs that the JavaScript around us reads itself."""
 
@@ -53,7 +54,7 @@ def build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> None:
             env=env,
             display_stream=stdout,
             identity=identity.make(origin(env, cwd), suffix=identity.random_suffix()),
-            announce=lambda name: append(env, "GITHUB_STATE", STATE, name),
+            announce=lambda location: save(env, location),
         )
     stdout.writelines(f"{line}\n" for line in result.lines())
     write_outputs(env, result)
@@ -62,16 +63,22 @@ def build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> None:
 
 def clean_up(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> None:
     """The post step: whatever became of the main step, its builder goes."""
-    name = env.get(f"STATE_{STATE}", "")
+    name = env.get(f"STATE_{BUILDER}", "")
     if not name:
         return
     from ci_buildx.job import remove
 
     with inputs(env) as (values, sources):
         cluster = assembly.cluster_from(values, sources, env, cwd)
-        namespace = assembly.namespace_from(values, sources, env, cwd)
-        found = remove.run(cluster, name, env=env, namespace=namespace, missing_ok=True)
+        found = remove.run(cluster, name, env=env, namespace=env.get(f"STATE_{NAMESPACE}", ""), missing_ok=True)
     stdout.write(f"{name}: {'removed' if found else 'nothing is left'}\n")
+
+
+def save(env: Mapping[str, str], location: Location) -> None:
+    """Tell the post step where the builder will be: the runner may kill the main step at any moment."""
+    append(env, "GITHUB_STATE", BUILDER, location.name)
+    if not location.exclusive:
+        append(env, "GITHUB_STATE", NAMESPACE, location.namespace)
 
 
 @contextmanager

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,47 +21,54 @@ from ci_buildx.settings import assembly, options
 from ci_buildx.settings.assembly import Value
 
 REPORT = "kube-builder.env"
+METADATA = "kube-builder.json"
+"""A file of its own: GitLab takes at most 5 KiB of dotenv report (its documentation, "Limit dotenv file size")."""
 
 
-def main(*, post: bool, env: Mapping[str, str], stdout: TextIO = sys.stdout) -> int:
+def main(*, post: bool, env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
     """Run the job, or with ``post`` its clean-up; the exit code. Errors are left to the command line's boundary."""
-    return clean_up(env, stdout) if post else build(env, stdout)
+    if post:
+        clean_up(env, cwd, stdout)
+    else:
+        build(env, cwd, stdout)
+    return 0
 
 
-def build(env: Mapping[str, str], stdout: TextIO) -> int:
+def build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> None:
     """What the inputs say."""
     from ci_buildx.job import build as job
 
     with inputs(env) as (values, sources):
-        settings = assembly.settings_from(values, sources, env, Path.cwd())
+        settings = assembly.settings_from(values, sources, env, cwd)
         with section(stdout, "kube_builder", "kube-builder: build"):
-            result = job.run(settings, env=env, display_stream=stdout, identity=who(env))
-    write_report(Path(env.get("CI_PROJECT_DIR") or Path.cwd()) / REPORT, result)
-    stdout.writelines(f"{reference}@{result.digest}\n" for reference in result.references)
-    return 0
+            result = job.run(settings, env=env, display_stream=stdout, identity=who(env, cwd))
+    stdout.writelines(f"{line}\n" for line in result.lines())
+    write_reports(Path(env.get("CI_PROJECT_DIR") or cwd), result)
 
 
-def clean_up(env: Mapping[str, str], stdout: TextIO) -> int:
+def clean_up(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> None:
     """Remove this job's builder, also while ``script`` still runs."""
     from ci_buildx.job import remove
 
-    with inputs(env) as (values, sources), section(stdout, "kube_builder_post", "kube-builder: clean up"):
-        settings = assembly.builder_from(values, sources, env, Path.cwd())
-        cluster = assembly.cluster_from(values, sources, env, Path.cwd())
-        name = who(env).name
-        found = remove.run(cluster, name, env=env, namespace=settings.namespace, missing_ok=True)
-        stdout.write(f"{name}: {'removed' if found else 'nothing is left'}\n")
-    return 0
+    name = who(env, cwd).name
+    with inputs(env) as (values, sources):
+        cluster = assembly.cluster_from(values, sources, env, cwd)
+        namespace = assembly.namespace_from(values, sources, env, cwd)
+        found = remove.run(cluster, name, env=env, namespace=namespace, missing_ok=True)
+    stdout.write(f"{name}: {'removed' if found else 'nothing is left'}\n")
 
 
 @contextmanager
 def inputs(env: Mapping[str, str]) -> Iterator[tuple[dict[str, Value], dict[str, str]]]:
-    """Values and sources of the variables that are set; a list may be JSON, as GitLab writes an array input."""
+    """Values and sources of the variables that are set, with the kubeconfig as a file.
+
+    The variables are a list's values one a line, or JSON as GitLab writes an input of type array.
+    """
     values, sources = assembly.read_variables(env)
     for name, value in values.items():
         if options.BY_NAME[name].repeatable and isinstance(value, str) and value.lstrip().startswith("["):
             values[name] = read_array(value, source=sources[name])
-    if isinstance(text := values.get("kubeconfig"), str):
+    if text := str(values.get("kubeconfig", "")).strip():
         with kubeconfig.as_path(text, folder=None) as path:
             yield {**values, "kubeconfig": path}, sources
     else:
@@ -70,17 +76,19 @@ def inputs(env: Mapping[str, str]) -> Iterator[tuple[dict[str, Value], dict[str,
 
 
 def read_array(text: str, *, source: str) -> list[str]:
-    """The texts of a JSON array. InputError names the variable."""
+    """The texts of a JSON array. InputError names the variable.
+
+    GitLab puts the values of variables into the JSON as they are, line breaks included.
+    """
     try:
-        array = json.loads(text)
+        array = json.loads(text, strict=False)
     except ValueError as error:
-        raise InputError(
-            f"is not a JSON array: {error}", source=source, fix='write ["a", "b"], or one a line'
-        ) from error
+        fix = 'write ["a", "b"], or one a line; a variable with quotes in it is passed by its name (NAME alone)'
+        raise InputError(f"is not a JSON array: {error}", source=source, fix=fix) from error
     return [item if isinstance(item, str) else json.dumps(item) for item in array]
 
 
-def who(env: Mapping[str, str]) -> identity.JobIdentity:
+def who(env: Mapping[str, str], cwd: Path) -> identity.JobIdentity:
     """The job's identity, the same in ``script`` and ``after_script``. InputError outside of a GitLab job."""
     job = env.get("CI_JOB_ID", "")
     if not job:
@@ -89,7 +97,7 @@ def who(env: Mapping[str, str]) -> identity.JobIdentity:
         )
     origin = identity.Origin(
         system="gitlab",
-        repository=env.get("CI_PROJECT_PATH", "") or Path.cwd().name,
+        repository=env.get("CI_PROJECT_PATH", "") or cwd.name,
         run=env.get("CI_PIPELINE_ID", ""),
         job=job,
         url=env.get("CI_JOB_URL", ""),
@@ -102,6 +110,7 @@ def who(env: Mapping[str, str]) -> identity.JobIdentity:
 def section(stdout: TextIO, name: str, title: str) -> Iterator[None]:
     """Fold what is written inside (GitLab's documentation, "Custom collapsible sections")."""
     stdout.write(f"\x1b[0Ksection_start:{int(time.time())}:{name}\r\x1b[0K{title}\n")
+    stdout.flush()
     try:
         yield
     finally:
@@ -109,11 +118,12 @@ def section(stdout: TextIO, name: str, title: str) -> Iterator[None]:
         stdout.flush()
 
 
-def write_report(path: Path, result: BuildResult) -> None:
-    """The dotenv report, which later jobs see as variables."""
+def write_reports(folder: Path, result: BuildResult) -> None:
+    """The dotenv report, which later jobs see as variables, and the metadata that it names."""
+    (folder / METADATA).write_text(json.dumps(result.metadata, indent=2) + "\n", encoding="utf-8")
     lines = {
         "KUBE_BUILDER_DIGEST": result.digest,
         "KUBE_BUILDER_IMAGEID": result.image_id,
-        "KUBE_BUILDER_METADATA": json.dumps(result.metadata, separators=(",", ":")),
+        "KUBE_BUILDER_METADATA": METADATA,
     }
-    path.write_text("".join(f"{name}={value}\n" for name, value in lines.items()), encoding="utf-8")
+    (folder / REPORT).write_text("".join(f"{name}={value}\n" for name, value in lines.items()), encoding="utf-8")

@@ -100,15 +100,4 @@ def report(result: BuildResult, settings: Settings, *, stdout: TextIO, stderr: T
     if progress is Progress.QUIET:
         stdout.write(f"{result.image_id or result.digest}\n")
     elif progress is not Progress.RAWJSON:
-        stderr.writelines(f"{line}\n" for line in summarise(result))
-
-
-def summarise(result: BuildResult) -> list[str]:
-    """The lines: names, digest, platforms, time of each phase; what is not known has no line."""
-    rows = [("image", reference) for reference in result.references]
-    rows += [
-        ("digest", result.digest),
-        ("platforms", ", ".join(str(platform) for platform in result.platforms)),
-        ("time", ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in result.phases.items())),
-    ]
-    return [f"{name:<10}{value}" for name, value in rows if value]
+        stderr.writelines(f"{line}\n" for line in result.lines())

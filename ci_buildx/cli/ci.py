@@ -26,4 +26,4 @@ def main(argv: Sequence[str], around: World) -> int:
     post = bool(parser.read(argv)["post"])
     from ci_buildx.ci import gitlab
 
-    return gitlab.main(post=post, env=around.env)
+    return gitlab.main(post=post, env=around.env, cwd=around.cwd, stdout=around.stdout)

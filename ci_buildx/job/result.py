@@ -34,6 +34,20 @@ class BuildResult:
     phases: Mapping[str, float] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
+    def rows(self) -> list[tuple[str, str]]:
+        """What a person wants to know: names, digest, platforms, time of each phase; what is not known has no row."""
+        rows = [("image", reference) for reference in self.references]
+        rows += [
+            ("digest", self.digest),
+            ("platforms", ", ".join(str(platform) for platform in self.platforms)),
+            ("time", ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in self.phases.items())),
+        ]
+        return [(name, value) for name, value in rows if value]
+
+    def lines(self) -> list[str]:
+        """The rows as text."""
+        return [f"{name:<10}{value}" for name, value in self.rows()]
+
 
 def metadata_from(responses: Mapping[str, str]) -> dict[str, Any]:
     """The exporter's response as buildx 0.38.2 writes it to ``--metadata-file``.

@@ -71,9 +71,7 @@ def cluster_from(
     return _cluster(_Given(values, sources, env, cwd))
 
 
-def namespace_from(
-    values: Mapping[str, Value], sources: Mapping[str, str], env: Mapping[str, str], cwd: Path
-) -> str:
+def namespace_from(values: Mapping[str, Value], sources: Mapping[str, str], env: Mapping[str, str], cwd: Path) -> str:
     """The namespace that was asked for, "" for one of the builder's own. Reads no files. Raises InputError."""
     return _placed(_Given(values, sources, env, cwd)).namespace
 

@@ -66,16 +66,21 @@ def listener(kube: KubeClient, namespace: str) -> PodAddress:
 
 def start(kube: KubeClient, namespace: str, name: str, script: str) -> PodAddress:
     """Create a pod that runs a shell script, and wait until it runs."""
-    container = {"name": "main", "image": "busybox", "command": ["sh", "-c", script]}
-    spec = {"containers": [container], "terminationGracePeriodSeconds": 0, "restartPolicy": "Never"}
+    create(kube, namespace, name, script)
     pods = f"/api/v1/namespaces/{namespace}/pods"
-    kube.create(pods, {"metadata": {"name": name}, "spec": spec})
     status: dict[str, Any] = {}
     for event in kube.watch(pods, deadline=time.monotonic() + 60, fieldSelector=f"metadata.name={name}"):
         status = event.object.get("status") or {}
         if status.get("phase") == "Running":
             return PodAddress(namespace=namespace, name=name, ip=status["podIP"], container="main")
     raise AssertionError(f"pod {name} did not run in time: {status}")
+
+
+def create(kube: KubeClient, namespace: str, name: str, script: str) -> None:
+    """Create a pod that runs a shell script."""
+    container = {"name": "main", "image": "busybox", "command": ["sh", "-c", script]}
+    spec = {"containers": [container], "terminationGracePeriodSeconds": 0, "restartPolicy": "Never"}
+    kube.create(f"/api/v1/namespaces/{namespace}/pods", {"metadata": {"name": name}, "spec": spec})
 
 
 def _devcluster(verb: str, *, timeout: float) -> subprocess.CompletedProcess[str]:

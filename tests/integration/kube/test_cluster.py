@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,10 @@ def account_token(kube: KubeClient, namespace: str) -> str:
 
 
 @pytest.fixture
-def bob(cluster: Cluster, account_token: str) -> KubeClient:
-    return KubeClient(replace(cluster, credentials=Token(Secret(account_token))))
+def bob(cluster: Cluster, account_token: str) -> Iterator[KubeClient]:
+    client = KubeClient(replace(cluster, credentials=Token(Secret(account_token))))
+    yield client
+    client.close()
 
 
 def test_an_object_from_creation_to_deletion(kube: KubeClient, path: str) -> None:
@@ -72,7 +75,7 @@ def test_refusals(kube: KubeClient, path: str) -> None:
     kube.create(path, configmap("twice"))
     with pytest.raises(Conflict, match='"twice" already exists'):
         kube.create(path, configmap("twice"))
-    with pytest.raises(Invalid, match="metadata.name: Invalid value"):
+    with pytest.raises(Invalid, match=r"metadata\.name: Invalid value"):
         kube.create(path, configmap("Not Allowed"))
 
 
@@ -176,3 +179,4 @@ def test_the_system_trust_does_not_know_the_cluster(cluster: Cluster) -> None:
     client = KubeClient(replace(cluster, tls=TlsSettings()))
     with pytest.raises(Unreachable, match="not to be trusted"):
         client.get("/version")
+    client.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -14,7 +15,7 @@ from ci_buildx.kube.client import KubeClient
 from ci_buildx.transport import direct, execute, portforward, race
 from ci_buildx.transport.endpoint import Endpoint, PodAddress
 from ci_buildx.transport.race import Candidate
-from tests.integration.conftest import start
+from tests.integration.conftest import create
 
 
 def connect(endpoint: Endpoint) -> socket.socket:
@@ -31,7 +32,12 @@ def connect(endpoint: Endpoint) -> socket.socket:
 def echoed(endpoint: Endpoint, content: bytes) -> bytes:
     """Send ``content`` and read as much back."""
     with connect(endpoint) as connection, connection.makefile("rb") as stream:
-        sender = threading.Thread(target=connection.sendall, args=(content,))
+
+        def send() -> None:
+            with contextlib.suppress(BrokenPipeError):
+                connection.sendall(content)
+
+        sender = threading.Thread(target=send)
         sender.start()
         got = stream.read(len(content))
         sender.join()
@@ -53,7 +59,7 @@ def test_port_forward_carries_bytes_both_ways(kube: KubeClient, listener: PodAdd
 
 def test_port_forward_again_over_the_same_endpoint(kube: KubeClient, listener: PodAddress) -> None:
     with portforward.open(kube, listener) as endpoint:
-        answers = []
+        answers: list[bytes] = []
         while len(answers) < 2:
             # The pod's nc takes a moment between two connections.
             answers += [got for got in (echoed(endpoint, b"again"),) if got]
@@ -78,7 +84,7 @@ def test_a_command_that_fails_is_told(kube: KubeClient, listener: PodAddress) ->
     command = ("sh", "-c", "echo no such daemon >&2; exit 3")
     with pytest.raises(ConnectionError) as caught, execute.open(kube, listener, command=command) as endpoint:
         answer(endpoint)
-    assert caught.value.__notes__ == ["command terminated with non-zero exit code, exit code 3: no such daemon"]
+    assert caught.value.__notes__[0].endswith("exit code 3: no such daemon")
 
 
 def test_a_pod_that_is_not_there(kube: KubeClient, namespace: str) -> None:
@@ -105,6 +111,6 @@ def test_knocking_from_before_the_pod_runs(kube: KubeClient, namespace: str) -> 
         Candidate("port-forward", lambda: portforward.open(kube, later)),
         Candidate("exec", lambda: execute.open(kube, later, command=("cat",))),
     ]
-    threading.Timer(0.2, start, (kube, namespace, name, "while :; do nc -l -p 1234 -e cat; done")).start()
+    threading.Timer(0.2, create, (kube, namespace, name, "while :; do nc -l -p 1234 -e cat; done")).start()
     with race.connect(candidates, answer=answer, deadline=time.monotonic() + 60) as winner:
         assert echoed(winner.endpoint, b"hello") in (b"hello", b"")

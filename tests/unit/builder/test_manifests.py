@@ -82,10 +82,10 @@ def test_the_pod_never_sees_the_clients_key() -> None:
 def test_every_object_is_marked_and_expires() -> None:
     for manifest in render(FULL, "linux/amd64"):
         metadata = manifest["metadata"]
-        assert metadata["labels"]["kube-builder.dev/builder"] == "kube-builder-hello-ca2ad6f9-x7k2p9wq"
+        assert metadata["labels"]["kube-builder.dev/builder"] == "kube-builder-hello-12fea21e-x7k2p9wq"
         assert metadata["annotations"]["kube-builder.dev/expires"] == "2026-05-01T13:01:00Z"
 
 
 def test_names_in_an_existing_namespace_begin_with_the_builders() -> None:
     for manifest in render(FULL, "linux/amd64 linux/arm64"):
-        assert manifest["metadata"]["name"].startswith("kube-builder-hello-ca2ad6f9-x7k2p9wq-")
+        assert manifest["metadata"]["name"].startswith("kube-builder-hello-12fea21e-x7k2p9wq-")

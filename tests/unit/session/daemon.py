@@ -35,8 +35,12 @@ def request(stream: int, path: str, *, end: bool = False, metadata: tuple[tuple[
 
 def message(stream: int, content: bytes, *, end: bool = False) -> bytes:
     """DATA with one gRPC message."""
-    framed = b"\x00" + len(content).to_bytes(4, "big") + content
-    pieces = [framed[start : start + 16384] for start in range(0, len(framed), 16384)]
+    return data(stream, b"\x00" + len(content).to_bytes(4, "big") + content, end=end)
+
+
+def data(stream: int, content: bytes, *, end: bool = False) -> bytes:
+    """DATA frames of the default size."""
+    pieces = [content[start : start + 16384] for start in range(0, len(content), 16384)]
     last = frames.END_STREAM if end else 0
     return b"".join(
         frames.frame(Type.DATA, last if index == len(pieces) - 1 else 0, stream, piece)

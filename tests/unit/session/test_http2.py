@@ -279,7 +279,7 @@ BROKEN: list[tuple[str, bytes, Code]] = [
     ("data on the connection", frames.frame(Type.DATA, 0, 0, b"x"), Code.PROTOCOL_ERROR),
     ("data after the end", OPEN + daemon.message(1, b"", end=True) * 2, Code.STREAM_CLOSED),
     ("too large a frame", frames.header(Type.DATA, 0, 1, 16385), Code.FRAME_SIZE_ERROR),
-    ("padding over everything", OPEN + frames.frame(Type.DATA, frames.PADDED, 1, b"\x03abc"), Code.PROTOCOL_ERROR),
+    ("padding over everything", OPEN + frames.frame(Type.DATA, frames.PADDED, 1, b"\x04abc"), Code.PROTOCOL_ERROR),
     ("padding of nothing", OPEN + frames.frame(Type.DATA, frames.PADDED, 1), Code.PROTOCOL_ERROR),
     ("short priority", frames.frame(Type.HEADERS, frames.PRIORITY, 1, b"1234"), Code.FRAME_SIZE_ERROR),
     ("interrupted block", frames.frame(Type.HEADERS, 0, 1) + frames.frame(Type.PING, 0, 0, b"8" * 8), Code.PROTOCOL_ERROR),
