@@ -1,25 +1,48 @@
 'use strict'
-// The Python that runs the product: a private environment in the runner's tool cache, keyed by version and lock,
-// so that a warm start costs one look at a file.
-const { execFileSync, spawnSync } = require('node:child_process')
+// The Python that runs the product: a private environment in the runner's tool cache, keyed by lock and interpreter,
+// so that a warm start costs one short question to the interpreter and a look at a folder.
 const { createHash } = require('node:crypto')
 const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
+const child = require('./child')
 
-const root = path.dirname(__dirname)
-const lock = path.join(root, 'requirements.lock')
+const lock = path.join(__dirname, '..', 'requirements.lock')
 const oldest = [3, 11]
-const probe = 'import sys; print(sys.executable, *sys.version_info[:2], sep="\\n")'
+const candidates = ['python3', 'python3.14', 'python3.13', 'python3.12', 'python3.11', 'python']
+// Isolated and without site: nothing of the user's environment is imported, and the answer takes 10 ms.
+const probe = ['-I', '-S', '-c', 'import sys; print(sys.executable, *sys.version_info[:2], sep="\\n")']
+// Settings of the user's pip that would install somewhere else.
+const pipVariables = { PIP_USER: '0', PIP_REQUIRE_VIRTUALENV: '0', PIP_TARGET: undefined, PIP_PREFIX: undefined }
 
 /** An error whose message is the whole story: shown without a stack. */
 class SetupError extends Error {}
 
-/** The interpreter's real path and version, or undefined where the command doesn't answer. */
-function ask(command) {
-  const answer = spawnSync(command, ['-c', probe], { encoding: 'utf8', timeout: 30_000 })
-  if (answer.status !== 0) return undefined
-  const [executable, major, minor] = answer.stdout.trim().split('\n')
+/** A signal ended the work. */
+class Interrupted extends Error {
+  constructor(code) {
+    super('interrupted while installing')
+    this.code = code
+  }
+}
+
+/** Run a program quietly: its result, or undefined where there is no such program. */
+async function attempt(program, args, env = process.env) {
+  let result
+  try {
+    result = await child.run(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env })
+  } catch {
+    return undefined
+  }
+  if (result.signal) throw new Interrupted(result.code)
+  return result
+}
+
+/** The interpreter behind a command, with its path and version; undefined where it doesn't answer. */
+async function ask(command) {
+  const answer = await attempt(command, probe)
+  if (answer?.code !== 0) return undefined
+  const [executable, major, minor] = answer.output.trim().split('\n')
   return { command, executable, version: [Number(major), Number(minor)] }
 }
 
@@ -28,47 +51,73 @@ function isRecent({ version: [major, minor] }) {
 }
 
 /** The first interpreter that is recent enough: the `python` input alone if it is given. */
-function findPython(wanted) {
-  const candidates = wanted ? [wanted] : ['python3', 'python3.13', 'python3.12', 'python3.11', 'python']
-  const found = candidates.map(ask).filter(Boolean)
-  const chosen = found.find(isRecent)
-  if (chosen) return chosen
-  const seen = found.map((python) => `${python.command} is ${python.version.join('.')}`).join(', ') || `none of ${candidates.join(', ')} runs`
-  throw new SetupError(`kube-builder needs Python ${oldest.join('.')} or newer: ${seen}; add actions/setup-python before this step, or name one with the input \`python\``)
+async function findPython(wanted) {
+  const asked = wanted ? [wanted] : candidates
+  const seen = []
+  for (const command of asked) {
+    const python = await ask(command)
+    if (python && isRecent(python)) return python
+    if (python) seen.push(`${command} is ${python.version.join('.')}`)
+  }
+  const found = seen.join(', ') || (wanted ? `${wanted} does not run` : 'there is none on the PATH')
+  throw new SetupError(`kube-builder needs Python ${oldest.join('.')} or newer: ${found}; add actions/setup-python before this step, or name one with the input python`)
 }
 
-function install(python, folder) {
+/** What pip or venv complained about, on one line. */
+function complaint(output) {
+  const lines = output.split('\n').map((line) => line.trim()).filter(Boolean)
+  return lines.findLast((line) => /^error/i.test(line)) ?? lines.at(-1) ?? 'no reason given'
+}
+
+/** Make an empty environment in `folder`; returns the pip that installs into it, as a command. */
+async function makeEnvironment(python, folder) {
+  const inside = path.join(folder, 'bin', 'python')
+  const make = async (...options) => attempt(python.executable, ['-m', 'venv', ...options, folder])
+  const hasPip = (await attempt(python.executable, ['-m', 'pip', '--version']))?.code === 0
+  // The outer pip installs into the private environment: one of its own would cost two seconds more.
+  const made = hasPip ? await make('--without-pip') : await make()
+  if (made?.code === 0) {
+    return hasPip ? [python.executable, '-m', 'pip', '--python', inside] : [inside, '-m', 'pip']
+  }
+  throw new SetupError(`kube-builder needs pip or venv for ${python.executable}: install one (on Debian and Ubuntu: apt-get install python3-venv), or add actions/setup-python before this step`)
+}
+
+/** Fill `folder` with the locked packages: built ones only, each held against its hash. */
+async function fill(python, folder) {
+  const [program, ...pip] = await makeEnvironment(python, folder)
+  // Modules are compiled when they are first imported: most never are.
+  const options = ['--disable-pip-version-check', '--quiet', '--no-input', '--no-compile', '--only-binary', ':all:', '--require-hashes']
+  const installed = await attempt(program, [...pip, 'install', ...options, '--requirement', lock], { ...process.env, ...pipVariables })
+  if (installed?.code !== 0) {
+    throw new SetupError(`kube-builder cannot install its Python packages with ${python.executable}: ${complaint(installed?.output ?? '')}`)
+  }
+}
+
+/** Install into a draft beside `folder`, which gets its name when it is whole. */
+async function install(python, folder) {
+  fs.mkdirSync(path.dirname(folder), { recursive: true })
   const draft = fs.mkdtempSync(`${folder}.draft-`)
-  const run = (command, args) => execFileSync(command, args, { stdio: ['ignore', 'ignore', 'pipe'], encoding: 'utf8' })
   try {
-    run(python.executable, ['-m', 'venv', '--without-pip', draft])
-    // The outer pip installs into the private environment: ensurepip would cost two seconds more.
-    const pip = ['-m', 'pip', '--disable-pip-version-check', '--quiet', '--python', path.join(draft, 'bin', 'python')]
-    run(python.executable, [...pip, 'install', '--only-binary', ':all:', '--require-hashes', '--requirement', lock])
-    fs.writeFileSync(path.join(draft, 'complete'), '')
-    try {
-      fs.renameSync(draft, folder)
-    } catch (error) {
-      if (!fs.existsSync(path.join(folder, 'complete'))) throw error // another job of this runner was first
-    }
+    await fill(python, draft)
+    fs.renameSync(draft, folder)
   } catch (error) {
-    throw new SetupError(`kube-builder cannot install its Python packages with ${python.executable}: ${String(error.stderr || error.message).trim().split('\n').pop()}`)
+    if (!fs.existsSync(folder)) throw error // else another job of this runner was first
   } finally {
     fs.rmSync(draft, { recursive: true, force: true })
   }
 }
 
-/** The interpreter of the private environment, made if it isn't there yet. */
-function prepare(wanted) {
-  const python = findPython(wanted)
-  const key = createHash('sha256').update(fs.readFileSync(lock)).update(python.executable).update(python.version.join('.')).digest('hex').slice(0, 16)
-  const cache = path.join(process.env.RUNNER_TOOL_CACHE || path.join(os.homedir(), '.cache'), 'kube-builder')
-  const folder = path.join(cache, key)
-  if (!fs.existsSync(path.join(folder, 'complete'))) {
-    fs.mkdirSync(cache, { recursive: true })
-    install(python, folder)
+/** The interpreter of the private environment, which is made if it isn't there yet. */
+async function prepare(wanted) {
+  const python = await findPython(wanted)
+  const key = createHash('sha256').update(fs.readFileSync(lock)).update(JSON.stringify([python.executable, python.version, process.arch]))
+  const cache = process.env.RUNNER_TOOL_CACHE || path.join(os.homedir(), '.cache')
+  const folder = path.join(cache, 'kube-builder', key.digest('hex').slice(0, 16))
+  if (!fs.existsSync(folder)) {
+    console.log(`kube-builder: installing its Python packages into ${folder}, once for this runner`)
+    await install(python, folder)
   }
   return path.join(folder, 'bin', 'python')
 }
 
-module.exports = { SetupError, prepare, root }
+module.exports = { Interrupted, SetupError, prepare }

@@ -1,30 +1,28 @@
 'use strict'
 // Runs the product's entry point and forwards what the runner sends: all logic is in Python.
-const { spawn } = require('node:child_process')
 const path = require('node:path')
-const { SetupError, prepare, root } = require('./environment')
+const child = require('./child')
+const { Interrupted, SetupError, prepare } = require('./environment')
 
-/** Run `python -m ci_buildx action …`; the exit code of this process becomes its exit code. */
-function run(...args) {
-  let python
+const start = path.join(__dirname, 'start.py')
+
+/** Run `kube-builder action …`; the exit code of this process becomes its exit code. */
+async function run(...args) {
   try {
-    python = prepare(process.env.INPUT_PYTHON)
+    const python = await prepare(process.env.INPUT_PYTHON)
+    // -I: a PYTHONPATH of the user's must not replace our packages, and is still there for what we start.
+    const { code } = await child.run(python, ['-I', start, 'action', ...args], { stdio: 'inherit' })
+    process.exitCode = code
   } catch (error) {
-    if (!(error instanceof SetupError)) throw error
-    console.log(`::error::${error.message}`)
-    process.exitCode = 2
-    return
+    if (error instanceof Interrupted) {
+      process.exitCode = error.code
+    } else if (error instanceof SetupError) {
+      console.log(`::error title=kube-builder::${error.message.replaceAll('%', '%25')}`)
+      process.exitCode = 2
+    } else {
+      throw error
+    }
   }
-  const search = [root, process.env.PYTHONPATH].filter(Boolean).join(path.delimiter)
-  const child = spawn(python, ['-m', 'ci_buildx', 'action', ...args], { stdio: 'inherit', env: { ...process.env, PYTHONPATH: search } })
-  for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal))
-  child.on('error', (error) => {
-    console.log(`::error::kube-builder cannot run ${python}: ${error.message}`)
-    process.exitCode = 2
-  })
-  child.on('exit', (code, signal) => {
-    process.exitCode = code ?? (signal === 'SIGINT' ? 130 : 143)
-  })
 }
 
 module.exports = { run }

@@ -15,7 +15,7 @@ def main() -> int:
     arguments = parser().parse_args()
     try:
         code: int = arguments.verb(arguments)
-    except (DevclusterError, ValueError, FileNotFoundError) as error:
+    except (DevclusterError, ValueError, OSError) as error:
         print(f"devcluster: {error}", file=sys.stderr)
         return 1
     except subprocess.CalledProcessError as error:

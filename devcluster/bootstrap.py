@@ -27,6 +27,7 @@ def write(cluster: Cluster) -> None:
     )
     write_text(place / "Corefile", configuration.corefile(cluster, component_kubeconfig(cluster, objects.DNS_USER)))
     registry.write(cluster)
+    host.give_to_caller(registry.credentials_file(cluster))
     write_registry_hosts(cluster)
     for node in cluster.nodes:
         write_node(cluster, node)
@@ -71,7 +72,7 @@ def pause_image(cluster: Cluster) -> str:
 
 def write_node(cluster: Cluster, node: Node) -> None:
     """A node's certificate and configuration."""
-    node.folder.mkdir(parents=True, exist_ok=True)
+    (node.folder / "settings").mkdir(parents=True, exist_ok=True)
     subject = pki.Subject(
         name=f"system:node:{node.name}", group="system:nodes", addresses=(str(node.address),), hosts=(node.name,)
     )

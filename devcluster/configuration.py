@@ -14,6 +14,7 @@ def containerd(cluster: Cluster, node: Node, *, pause: str, runc: Path) -> str:
     """containerd's configuration (version 3, docs/cri/config.md of containerd 2.4).
 
     `restrict_oom_score_adj`: where CAP_SYS_RESOURCE is missing, sandboxes could not start without it.
+    AppArmor is not used because its profiles would be loaded into the host's kernel and stay there.
     NRI is off because its socket has a fixed place, for which two instances would fight.
     """
     return f"""\
@@ -33,6 +34,7 @@ state = "{node.folder}/state"
 
 [plugins.'io.containerd.cri.v1.runtime']
   restrict_oom_score_adj = true
+  disable_apparmor = true
   netns_mounts_under_state_dir = true
   stats_collect_period = "10s"
   [plugins.'io.containerd.cri.v1.runtime'.cni]

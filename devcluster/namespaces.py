@@ -17,6 +17,15 @@ from devcluster.layout import Cluster
 NSENTER = "/usr/bin/nsenter"
 PRIVATE = ("/run", "/tmp", "/var/lib", "/var/log")
 INNER_INTERFACE = "eth0"
+# What a kubelet sets (kubernetes 1.34, setupKernelTunables in pkg/kubelet/cm/container_manager_linux.go).
+SETTINGS = (
+    "kernel/keys/root_maxbytes",
+    "kernel/keys/root_maxkeys",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+)
 BINFMT = "/proc/sys/fs/binfmt_misc"
 
 
@@ -24,6 +33,20 @@ def enter(cluster: Cluster, *, mount: bool = True) -> list[str]:
     """The prefix of a command that runs in the cluster's namespaces."""
     prefix = [NSENTER, f"--net={cluster.namespaces / 'net'}"]
     return [*prefix, f"--mount={cluster.namespaces / 'mnt'}"] if mount else prefix
+
+
+def shield(folder: Path) -> list[str]:
+    """A further prefix, for kubelets: they set what belongs to the whole kernel, and so get copies of it to set.
+
+    Other mounts they make must reach the containers, so that only /proc is private in this inner mount namespace.
+    In the outer one it stays as it is: a pod in a user namespace may mount its own only where one is in full view.
+    """
+    lines = ["mount --make-private /proc"]
+    for setting in SETTINGS:
+        copy = shlex.quote(str(folder / setting.replace("/", "-")))
+        lines += [f"cat /proc/sys/{setting} > {copy}", f"mount --bind {copy} /proc/sys/{setting}"]
+    script = " && ".join([*lines, 'exec "$@"'])
+    return ["unshare", "--mount", "--propagation", "unchanged", "sh", "-ec", script, "shield"]
 
 
 def exist(cluster: Cluster) -> bool:

@@ -103,7 +103,16 @@ def start(cluster: Cluster, name: str, command: Command, enter: list[str]) -> No
     cluster.run.mkdir(parents=True, exist_ok=True)
     file = record_file(cluster, name)
     file.unlink(missing_ok=True)
-    argv = ["/bin/sh", "-c", RECORD_AND_BECOME, str(file), *enter, f"--wd={command.cwd or '/'}", "--", *command.argv]
+    argv = [
+        "/bin/sh",
+        "-c",
+        RECORD_AND_BECOME,
+        str(file),
+        *enter,
+        "env",
+        f"--chdir={command.cwd or '/'}",
+        *command.argv,
+    ]
     log = str(cluster.run / f"{name}.log")
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),

@@ -89,7 +89,7 @@ def registries(cluster: Cluster) -> tuple[Registry, ...]:
 def password(cluster: Cluster, account: str) -> Secret:
     """An account's password: `builder` may do everything, `reader` (of `token` only) may pull."""
     try:
-        return Secret(json.loads(_credentials(cluster).read_text())[account])
+        return Secret(json.loads(credentials_file(cluster).read_text())[account])
     except FileNotFoundError:
         raise DevclusterError(
             f"cluster {cluster.name!r} has no registries yet: run `python -m devcluster up`"
@@ -194,14 +194,15 @@ def _server_pair(cluster: Cluster) -> tuple[Path, Path]:
     return pki.server_certificate(cluster, "registry", addresses=[str(cluster.address)])
 
 
-def _credentials(cluster: Cluster) -> Path:
+def credentials_file(cluster: Cluster) -> Path:
+    """Where the accounts' passwords are kept."""
     return cluster.state / "registry-credentials.json"
 
 
 def _ensure_credentials(cluster: Cluster) -> None:
     """Make passwords that stay the same while the cluster's state does."""
-    if not _credentials(cluster).exists():
-        _write(_credentials(cluster), {name: secrets.token_urlsafe(18) for name in (USERNAME, READER, "state")})
+    if not credentials_file(cluster).exists():
+        _write(credentials_file(cluster), {name: secrets.token_urlsafe(18) for name in (USERNAME, READER, "state")})
 
 
 def _ensure_htpasswd(cluster: Cluster) -> Path:

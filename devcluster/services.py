@@ -1,6 +1,7 @@
 """Which processes make up a cluster, and in which order they start."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from devcluster import bootstrap, components, namespaces, processes, registry
 from devcluster.layout import Cluster
@@ -9,11 +10,21 @@ from devcluster.processes import Command
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """A process to be kept. `private` puts it into the mount namespace too, where the host's folders are hidden."""
+    """A process to be kept.
+
+    `private` puts it into the mount namespace too, where the host's folders are hidden; `settings` is a folder for
+    copies of kernel settings that it may set.
+    """
 
     name: str
     command: Command
     private: bool = True
+    settings: Path | None = None
+
+    def enter(self, cluster: Cluster) -> list[str]:
+        """The prefix that puts it where it belongs."""
+        shield = namespaces.shield(self.settings) if self.settings else []
+        return [*namespaces.enter(cluster, mount=self.private), *shield]
 
 
 def foundation(cluster: Cluster) -> list[Service]:
@@ -52,6 +63,7 @@ def nodes(cluster: Cluster) -> list[Service]:
         Service(
             name=f"kubelet-{node.architecture}",
             command=components.kubelet(node, node.folder / "kubelet.yaml", node.folder / "kubeconfig"),
+            settings=node.folder / "settings",
         )
         for node in cluster.nodes
     ]
@@ -69,5 +81,4 @@ def start(cluster: Cluster, wanted: list[Service]) -> None:
         if process and process.alive and not processes.follows(process, service.command):
             processes.stop(process)
         if not process or not process.alive:
-            enter = namespaces.enter(cluster, mount=service.private)
-            processes.start(cluster, service.name, service.command, enter)
+            processes.start(cluster, service.name, service.command, service.enter(cluster))

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,13 +63,11 @@ def provision(kube: KubeClient, blueprint: Blueprint, *, announce: Callable[[Loc
     )
     if location.exclusive:
         _create(kube, "/api/v1/namespaces", manifests.namespace(draft))
-    jobs = [manifests.job(draft, node) for node in blueprint.plan.nodes]
-    with ThreadPoolExecutor(max_workers=max(2, len(jobs))) as pool:
-        created = list(pool.map(lambda job: _create(kube, location.jobs_path, job), jobs))
-        owners = [manifests.owner(job) for job in created]
-        configured = pool.submit(_configure, kube, draft, owners)
-        secret = _create(kube, location.core_path("secrets"), manifests.secret(draft, blueprint.certificates, owners))
-        configured.result()
+    created = _create_all(kube, location.jobs_path, [manifests.job(draft, node) for node in blueprint.plan.nodes])
+    owners = [manifests.owner(job) for job in created]
+    if draft.settings.buildkitd_config:
+        _create(kube, location.core_path("configmaps"), manifests.config_map(draft, owners))
+    secret = _create(kube, location.core_path("secrets"), manifests.secret(draft, blueprint.certificates, owners))
     return Builder(location=location, plan=blueprint.plan, keys=read_keys(secret))
 
 
@@ -143,9 +140,14 @@ def _server_clock(kube: KubeClient) -> float:
     return kube.server_time or time.time()
 
 
-def _configure(kube: KubeClient, draft: Draft, owners: list[dict[str, str]]) -> None:
-    if draft.settings.buildkitd_config:
-        _create(kube, draft.location.core_path("configmaps"), manifests.config_map(draft, owners))
+def _create_all(kube: KubeClient, collection: str, drafts: Sequence[Manifest]) -> list[Manifest]:
+    """Create several objects at once: each costs a round trip to a server that may be far away."""
+    if len(drafts) == 1:
+        return [_create(kube, collection, drafts[0])]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(max_workers=len(drafts)) as pool:
+        return list(pool.map(lambda draft: _create(kube, collection, draft), drafts))
 
 
 def _create(kube: KubeClient, collection: str, manifest: Manifest) -> Manifest:

@@ -8,6 +8,8 @@ from ci_buildx.errors import PodLost
 
 _LINES = 5
 """Last lines of the daemon that are worth showing."""
+_COMPLAINT = "buildkitd: "
+"""Begins the line with the error that ends buildkitd; a Go stack follows it (``cmd/buildkitd/main.go``)."""
 _USAGE = "--help, -h"
 """In the list of its flags, which buildkitd prints, after the complaint, when it is given a wrong one. The complaint
 itself is lost: the status holds the last 2 KiB."""
@@ -87,6 +89,7 @@ def _exit(ended: Object) -> tuple[str, str, str]:
     words = [line.strip() for line in str(ended.get("message") or "").splitlines() if line.strip()]
     if any(line.startswith(_USAGE) for line in words):
         return reason, f"buildkitd does not know a flag (exit code {code})", "check buildkitd-flags"
-    said = " | ".join(words[-_LINES:])
+    complaints = [line.removeprefix(_COMPLAINT) for line in words if line.startswith(_COMPLAINT)]
+    said = complaints[-1] if complaints else " | ".join(words[-_LINES:])
     detail = f"buildkitd ended with exit code {code}" + (f": {said}" if said else "")
     return reason, detail, "check driver-opt image, buildkitd-flags and buildkitd-config"

@@ -63,8 +63,7 @@ def test_pod_security_refuses_privileged_pods(yard: Yard) -> None:
 def test_a_daemon_that_dies_says_its_last_words(yard: Yard) -> None:
     error = failure(yard, yard.provision(buildkitd_config="[worker.oci]\n  enabled = 7\n"))
     assert error.reason == "Error"
-    assert "exit code 1: " in error.detail
-    assert "failed to load config" in error.detail
+    assert error.detail.startswith("buildkitd ended with exit code 1: toml: cannot decode")
 
 
 def test_a_flag_that_buildkitd_does_not_know(yard: Yard) -> None:

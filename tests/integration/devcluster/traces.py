@@ -10,6 +10,14 @@ from devcluster import cgroups, layout, namespaces
 
 # Folders in which Kubernetes' programs have fixed places.
 SUSPECTS = ("/run", "/run/netns", "/var/lib", "/var/log", "/var/lib/cni", "/etc/cni", "/opt", "/tmp/hostpath_pv")
+SETTINGS = (
+    "kernel/panic*",
+    "kernel/keys/*",
+    "vm/overcommit_*",
+    "vm/panic_on_oom",
+    "net/ipv4/ip_forward",
+    "net/netfilter/*max",
+)
 COUNTER = re.compile(r"\[\d+:\d+\]")
 
 
@@ -24,6 +32,11 @@ def traces() -> set[str]:
         *(f"route {line}" for line in output("ip", "route", "show", "table", "all").splitlines()),
         *(f"rule {COUNTER.sub('', line)}" for line in rules()),
         *(f"process {line}" for line in processes()),
+        *(
+            f"setting {path} {path.read_text().strip()}"
+            for pattern in SETTINGS
+            for path in Path("/proc/sys").glob(pattern)
+        ),
     }
     others = [path.name for path in layout.state_root().glob("*/") if path.name != "probe"]
     return {trace for trace in found if not any(f"kube-builder-{other}/" in f"{trace}/" for other in others)}

@@ -1,4 +1,7 @@
-"""Manifests against golden files. After a change that is meant: GOLDEN=rewrite pytest tests/unit/builder/test_manifests.py"""
+"""Manifests against golden files.
+
+After a change that is meant: GOLDEN=rewrite pytest tests/unit/builder/test_manifests.py
+"""
 
 import os
 from pathlib import Path
@@ -48,7 +51,10 @@ def render(settings: BuilderSettings, platforms: str, facts: ClusterFacts = FACT
     draft = Draft(identity=made, location=location, settings=settings, expires="2026-05-01T13:01:00Z")
     nodes = plan.make([platform.parse(name) for name in platforms.split()], facts, settings).nodes
     jobs = [manifests.job(draft, node) for node in nodes]
-    owners = [manifests.owner({**job, "metadata": {**job["metadata"], "uid": f"uid-{job['metadata']['name']}"}}) for job in jobs]
+    owners = [
+        manifests.owner({**job, "metadata": {**job["metadata"], "uid": f"uid-{job['metadata']['name']}"}})
+        for job in jobs
+    ]
     rendered = [manifests.namespace(draft)] if location.exclusive else []
     rendered += [*jobs, manifests.secret(draft, CERTIFICATES, owners)]
     return [*rendered, manifests.config_map(draft, owners)] if settings.buildkitd_config else rendered

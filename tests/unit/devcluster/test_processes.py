@@ -38,7 +38,7 @@ def test_a_started_process_is_recorded_detached_and_can_be_stopped(tmp_path: Pat
     command = Command(
         argv=("/bin/sh", "-c", 'echo "$GREETING $PWD"; sleep 60 & wait'), env={"GREETING": "hi"}, cwd=tmp_path
     )
-    processes.start(cluster, "sleeper", command, ["/usr/bin/nsenter"])
+    processes.start(cluster, "sleeper", command, [])
     record = processes.record(cluster, "sleeper")
     assert record
     try:

@@ -1,0 +1,31 @@
+'use strict'
+// Child processes that get the signals the runner sends to us.
+const { spawn } = require('node:child_process')
+const { constants } = require('node:os')
+
+const signals = ['SIGINT', 'SIGTERM']
+
+/**
+ * Run a program to its end.
+ * @returns {Promise<{code: number, signal: string|null, output: string}>} its exit code (128 + signal where one ended
+ *   it) and what it wrote to the streams that `stdio` pipes to us. Rejects where the program cannot be started.
+ */
+function run(program, args, options) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, options)
+    const output = []
+    for (const stream of [child.stdout, child.stderr]) stream?.on('data', (piece) => output.push(piece))
+    const forward = (signal) => child.kill(signal)
+    const settle = (act) => (...results) => {
+      for (const signal of signals) process.off(signal, forward)
+      act(...results)
+    }
+    for (const signal of signals) process.on(signal, forward)
+    child.on('error', settle(reject))
+    child.on('close', settle((code, signal) => {
+      resolve({ code: code ?? 128 + constants.signals[signal], signal, output: Buffer.concat(output).toString() })
+    }))
+  })
+}
+
+module.exports = { run }

@@ -1,0 +1,176 @@
+from typing import Any
+
+import pytest
+
+from ci_buildx.builder.diagnose import judge
+from ci_buildx.builder.verdict import Autoscaler, Case, Stage
+from ci_buildx.errors import BootError, PodLost
+from tests.unit.builder.cases import case, event, pod, running, scheduled, terminated, unschedulable, waiting
+
+IMAGE = 'rpc error: code = {code} desc = failed to pull and unpack image "registry.example/x:1": {cause}'
+ABSENT = IMAGE.format(code="NotFound", cause="registry.example/x:1: not found")
+DENIED = IMAGE.format(
+    code="Unknown", cause="pull access denied, repository does not exist or may require authorization"
+)
+NO_ANSWER = IMAGE.format(code="Unknown", cause="dial tcp 192.0.2.1:443: i/o timeout")
+BACK_OFF = 'Back-off pulling image "registry.example/x:1"'
+NO_MATCH = "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector."
+QUOTA = 'Error creating: pods "b-x" is forbidden: exceeded quota: few, requested: pods=1, used: pods=0, limited: pods=0'
+SECURITY = (
+    'Error creating: pods "b-x" is forbidden: violates PodSecurity "restricted:latest": '
+    'privileged (container "buildkitd" must not set securityContext.privileged=true)'
+)
+WEBHOOK = 'Error creating: admission webhook "policy.example" denied the request: no privileged pods'
+POLICY = (
+    "Error creating: pods \"b-x\" is forbidden: ValidatingAdmissionPolicy 'no-root' with binding 'no-root' "
+    "denied request: no privileged pods"
+)
+LIMIT = 'Error creating: pods "b-x" is forbidden: maximum memory usage per Container is 1Gi, but limit is 8Gi'
+
+
+FAILURES: list[tuple[Case, str, str]] = [
+    (case(waiting("ErrImagePull", ABSENT)), "ErrImagePull", "name, tag and platform"),
+    (case(waiting("ErrImagePull", DENIED)), "ErrImagePull", "login"),
+    (case(waiting("ImagePullBackOff", f"{BACK_OFF}: ErrImagePull: {ABSENT}")), "ImagePullBackOff", "name, tag"),
+    (
+        case(waiting("ImagePullBackOff", BACK_OFF), event("Failed", f"Failed to pull image: {ABSENT}")),
+        "ImagePullBackOff",
+        "name, tag",
+    ),
+    (
+        case(waiting("ImagePullBackOff", BACK_OFF), event("Failed", f"Failed to pull image: {NO_ANSWER}", count=3)),
+        "ImagePullBackOff",
+        "does not answer",
+    ),
+    (case(waiting("InvalidImageName", "couldn't parse image name")), "InvalidImageName", "driver-opt image"),
+    (case(waiting("CreateContainerConfigError", 'secret "x" not found')), "CreateContainerConfigError", "Secret"),
+    (case(waiting("CreateContainerError", "no such device")), "CreateContainerError", "runtime"),
+    (case(None, event("FailedCreate", QUOTA)), "QuotaExceeded", "ResourceQuota"),
+    (case(None, event("FailedCreate", SECURITY)), "PodSecurity", "enforce=privileged"),
+    (case(None, event("FailedCreate", WEBHOOK)), "AdmissionWebhook", "webhook"),
+    (case(None, event("FailedCreate", POLICY)), "AdmissionPolicy", "policy"),
+    (case(None, event("FailedCreate", LIMIT)), "LimitRange", "LimitRange"),
+    (case(None, event("FailedCreate", "Error creating: what nobody knows", count=3)), "FailedCreate", "refuses"),
+    (case(unschedulable(NO_MATCH), autoscaler=Autoscaler.ABSENT), "Unschedulable", "nodeselector"),
+    (
+        case(unschedulable("0/2 nodes are available: 2 Insufficient cpu."), autoscaler=Autoscaler.ABSENT),
+        "Unschedulable",
+        "requests",
+    ),
+    (
+        case(unschedulable(NO_MATCH, since="2026-05-01T11:59:50Z"), autoscaler=Autoscaler.UNKNOWN),
+        "Unschedulable",
+        "nodeselector",
+    ),
+    (
+        case(unschedulable(NO_MATCH), event("NotTriggerScaleUp", "pod didn't trigger scale-up")),
+        "Unschedulable",
+        "nodeselector",
+    ),
+    (case(scheduled(), event("FailedMount", 'secret "keys" not found', count=3)), "FailedMount", "volume"),
+    (case(scheduled(), event("FailedCreatePodSandBox", "no IP left", count=4)), "FailedCreatePodSandBox", "network"),
+    (case(terminated(reason="OOMKilled", exitCode=137)), "OOMKilled", "limits.memory"),
+    (case(terminated(reason="Error", exitCode=1, message="buildkitd: no\n")), "Error", "buildkitd-config"),
+    (case(terminated(reason="Error", exitCode=1, message="--help, -h  show help")), "Error", "buildkitd-flags"),
+    (
+        case(pod(phase="Failed", reason="Evicted", message="low on resource: ephemeral-storage")),
+        "Evicted",
+        "requests.ephemeral-storage",
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "reason", "fix"), FAILURES)
+def test_what_cannot_heal_fails_by_name(given: Case, reason: str, fix: str) -> None:
+    verdict = judge(given)
+    assert verdict.stage is Stage.FAILED
+    assert isinstance(verdict.error, BootError)
+    assert verdict.error.reason == reason
+    assert fix in verdict.error.fix
+    assert "\n" not in str(verdict.error)
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (case(None), "job buildkit-amd64: waits for its pods to be made"),
+        (case(None, job={"spec": {"suspend": True}}), "suspended"),
+        (case(None, event("FailedCreate", "Error creating: serviceaccount not found")), "serviceaccount not found"),
+        (case(waiting("ErrImagePull", NO_ANSWER)), "i/o timeout"),
+        (case(waiting("ErrImagePull", IMAGE.format(code="x", cause="404 not found: i/o timeout"))), "i/o timeout"),
+        (case(waiting("ContainerCreating"), event("Pulling", 'Pulling image "x"')), 'pulling image "x"'),
+        (case(waiting("ContainerCreating")), "made on node n1"),
+        (case(scheduled(), event("FailedMount", 'secret "keys" not found')), "FailedMount"),
+        (case(running()), "buildkitd is starting"),
+        (case(unschedulable(NO_MATCH, since="2026-05-01T12:00:09Z"), autoscaler=Autoscaler.ABSENT), "Unschedulable"),
+        (case(unschedulable(NO_MATCH, since="2026-05-01T12:00:01Z")), "Unschedulable"),
+        (case(unschedulable(NO_MATCH), autoscaler=Autoscaler.PRESENT), "Unschedulable"),
+        (
+            case(unschedulable(NO_MATCH), event("TriggeredScaleUp", "pool 1->2"), autoscaler=Autoscaler.ABSENT),
+            "TriggeredScaleUp: pool 1->2",
+        ),
+        (case(unschedulable(NO_MATCH), event("Nominated", "nodeclaim/x")), "Nominated"),
+    ],
+)
+def test_what_may_heal_is_waited_for(given: Case, text: str) -> None:
+    verdict = judge(given)
+    assert verdict.stage is Stage.WAITING
+    assert verdict.error is None
+    assert text in verdict.reason
+
+
+def test_ready() -> None:
+    assert judge(case(running(conditions=[{"type": "Ready", "status": "True"}]))).stage is Stage.READY
+
+
+def test_the_daemons_last_lines_are_shown_in_one() -> None:
+    error = judge(case(terminated(reason="Error", exitCode=2, message="one\n\ntwo\n"))).error
+    assert error is not None
+    assert "exit code 2: one | two" in error.message
+
+
+def test_of_a_go_stack_only_the_complaint_is_shown() -> None:
+    words = "level=info msg=x\nbuildkitd: toml: cannot decode\nmain.main\n\tmain.go:495\n"
+    error = judge(case(terminated(reason="Error", exitCode=1, message=words))).error
+    assert error is not None
+    assert error.message.endswith("exit code 1: toml: cannot decode")
+
+
+def deleted(**status: Any) -> dict[str, Any]:
+    made = scheduled(**status)
+    made["metadata"]["deletionTimestamp"] = "2026-05-01T12:00:00Z"
+    return made
+
+
+def disrupted(reason: str) -> dict[str, Any]:
+    return deleted(conditions=[{"type": "DisruptionTarget", "status": "True", "reason": reason}])
+
+
+@pytest.mark.parametrize(
+    ("given", "reason", "detail"),
+    [
+        (case(deleted(), served=True), "Deleted", "while it was needed"),
+        (case(running(), served=True, vanished=True), "Deleted", "while it was needed"),
+        (case(disrupted("PreemptionByScheduler"), served=True), "PreemptionByScheduler", "higher priority"),
+        (case(disrupted("EvictionByEvictionAPI"), served=True), "EvictionByEvictionAPI", "drained"),
+        (case(terminated(reason="OOMKilled", exitCode=137), served=True), "OOMKilled", "memory"),
+        (
+            case(
+                deleted(),
+                served=True,
+                job={"status": {"conditions": [{"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}]}},
+            ),
+            "DeadlineExceeded",
+            "lifetime is over",
+        ),
+    ],
+)
+def test_a_pod_in_use_is_lost_by_name(given: Case, reason: str, detail: str) -> None:
+    error = judge(given).error
+    assert isinstance(error, PodLost)
+    assert error.reason == reason
+    assert detail in error.detail
+
+
+def test_a_pod_that_goes_before_it_answered_never_started() -> None:
+    assert isinstance(judge(case(deleted())).error, BootError)

@@ -1,0 +1,63 @@
+from ci_buildx.builder.diagnose import judge
+from ci_buildx.builder.observation import Observation
+from ci_buildx.builder.verdict import Stage
+from tests.unit.builder.cases import event, pod, running, scheduled, terminated
+
+READY = [{"type": "Ready", "status": "True"}]
+
+
+def test_before_there_are_pods_the_job_is_the_case() -> None:
+    (only,) = Observation().cases("amd64", "buildkit-amd64", 0.0)
+    assert only.pod is None
+    assert only.subject == "job buildkit-amd64"
+
+
+def test_a_pod_that_was_ready_has_served() -> None:
+    seen = Observation()
+    seen.note_pod(running(conditions=READY), None, gone=False)
+    seen.note_pod(terminated(reason="OOMKilled"), None, gone=False)
+    (only,) = seen.cases("amd64", "buildkit-amd64", 0.0)
+    assert only.served
+
+
+def test_a_pod_that_vanished_stays_a_case() -> None:
+    seen = Observation()
+    seen.note_pod(running(conditions=READY), None, gone=False)
+    seen.note_pod(running(), None, gone=True)
+    (only,) = seen.cases("amd64", "buildkit-amd64", 0.0)
+    assert only.vanished
+    assert judge(only).stage is Stage.FAILED
+    assert seen.views("amd64") == ()
+
+
+def test_views_leave_out_pods_that_go_and_those_of_other_nodes() -> None:
+    seen = Observation()
+    going = scheduled()
+    going["metadata"] |= {"name": "going", "deletionTimestamp": "2026-05-01T12:00:00Z"}
+    for each in (pod(name="b"), pod(name="a"), going):
+        seen.note_pod(each, None, gone=False)
+    assert [view.name for view in seen.views("amd64")] == ["a", "b"]
+    assert seen.views("arm64") == ()
+
+
+def test_events_reach_their_own_pod_and_repetitions_replace() -> None:
+    seen = Observation()
+    seen.note_pod(scheduled(), None, gone=False)
+    seen.note_event(event("FailedMount", count=1) | {"metadata": {"name": "e", "uid": "1"}})
+    seen.note_event(event("FailedMount", count=2) | {"metadata": {"name": "e", "uid": "1"}})
+    seen.note_event(event("FailedMount") | {"involvedObject": {"name": "another"}})
+    (only,) = seen.cases("amd64", "buildkit-amd64", 0.0)
+    assert [found["count"] for found in only.events] == [2]
+
+
+def test_a_flood_of_events_is_bounded() -> None:
+    seen = Observation()
+    for number in range(1000):
+        seen.note_event(event("Unhealthy") | {"metadata": {"name": str(number)}})
+    assert len(seen.events["buildkit-amd64-x"]) == 200
+
+
+def test_the_servers_clock_goes_on_between_its_answers() -> None:
+    moments = iter([5.0, 7.0, 8.0])
+    seen = Observation(monotonic=lambda: next(moments))
+    assert [seen.clock(1000.0), seen.clock(1000.0), seen.clock(1010.0)] == [1000.0, 1002.0, 1010.0]
