@@ -8,6 +8,7 @@ from devcluster.layout import Cluster, Node
 
 CNI_PROGRAMS = Path("/usr/lib/cni")
 DOMAIN = "cluster.local"
+KUBELET_HEALTH_PORT = 10248
 
 
 def containerd(cluster: Cluster, node: Node, *, pause: str, runc: Path) -> str:
@@ -87,6 +88,7 @@ def kubelet(cluster: Cluster, node: Node, certificate: tuple[Path, Path]) -> str
             "kind": "KubeletConfiguration",
             "address": str(node.address),
             "healthzBindAddress": str(node.address),
+            "healthzPort": KUBELET_HEALTH_PORT,
             "tlsCertFile": str(certificate[0]),
             "tlsPrivateKeyFile": str(certificate[1]),
             "authentication": {

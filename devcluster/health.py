@@ -6,6 +6,7 @@ import struct
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from devcluster import configuration, namespaces, processes, registry, services
@@ -51,12 +52,17 @@ def registry_findings(cluster: Cluster) -> list[Finding]:
 
 
 def answers(server: registry.Service) -> bool:
-    """Whether the server says anything, 401 included."""
-    trust = ssl.create_default_context(cafile=str(server.ca_file)) if server.ca_file else None
+    """Whether a registry or its token server serves."""
+    return serves(server.ready_url, server.ca_file)
+
+
+def serves(url: str, authority: Path | None = None) -> bool:
+    """Whether anything answers at the URL, if only 401. Proxies of the caller's are no way to a cluster."""
+    trust = ssl.create_default_context(cafile=str(authority)) if authority else None
     direct = urllib.request.ProxyHandler({})
     opener = urllib.request.build_opener(direct, urllib.request.HTTPSHandler(context=trust))
     try:
-        opener.open(server.ready_url, timeout=2).close()
+        opener.open(url, timeout=2).close()
     except urllib.error.HTTPError as refusal:
         refusal.close()
     except OSError:
@@ -79,7 +85,12 @@ def api_findings(cluster: Cluster) -> list[Finding]:
 
 
 def node_fault(api: Api, node: Node) -> str:
-    """What keeps a node from taking pods of its architecture."""
+    """What keeps a node from taking pods of its architecture.
+
+    The kubelet is asked too: the API server believes a dead one to be ready for 40 s.
+    """
+    if not serves(f"http://{node.address}:{configuration.KUBELET_HEALTH_PORT}/healthz"):
+        return "its kubelet does not answer"
     found: Any = api.get(f"/api/v1/nodes/{node.name}")
     if not found:
         return "not registered"

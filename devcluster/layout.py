@@ -17,7 +17,7 @@ API_PORT = 6443
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One kubelet with its containerd; `index` counts from 0."""
+    """One kubelet with its containerd."""
 
     name: str
     architecture: str

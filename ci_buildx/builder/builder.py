@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from ci_buildx.builder.labels import selector
@@ -61,11 +62,15 @@ class ClientKeys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Builder:
-    """A builder that was provisioned or found: its place, its nodes, the keys to it."""
+    """A builder that was provisioned or found: its place, its nodes, the keys to it.
+
+    ``transports`` has the transport that won earlier, by the node's name, where one is remembered.
+    """
 
     location: Location
     plan: Plan
     keys: ClientKeys
+    transports: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

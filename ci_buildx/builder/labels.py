@@ -27,6 +27,7 @@ EXPIRES = f"{DOMAIN}expires"
 PLATFORMS = f"{DOMAIN}platforms"
 EMULATED = f"{DOMAIN}emulated"
 REASON = f"{DOMAIN}reason"
+TRANSPORT = f"{DOMAIN}transport"
 
 ARCHITECTURE = "kubernetes.io/arch"
 

@@ -27,7 +27,7 @@ from ci_buildx.model.platform import Platform
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.values import BuilderSettings
 
-__all__ = ["Blueprint", "drop_node", "load", "locate", "provision", "read_config", "teardown"]
+__all__ = ["Blueprint", "drop_node", "load", "locate", "provision", "read_config", "remember_transport", "teardown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,14 @@ def load(kube: KubeClient, name: str) -> Builder:
             f"builder {name!r} has no node left", fix="its lifetime is over or it was removed; build without it"
         )
     secret = kube.get(f"{location.core_path('secrets')}/{location.object_name('keys')}")
-    return Builder(location=location, plan=Plan(nodes=nodes), keys=read_keys(secret))
+    won = {job["metadata"]["labels"][labels.NODE]: _notes(job).get(labels.TRANSPORT, "") for job in jobs}
+    return Builder(location=location, plan=Plan(nodes=nodes), keys=read_keys(secret), transports=won)
+
+
+def remember_transport(kube: KubeClient, builder: Builder, node: NodePlan, transport: str) -> None:
+    """Note at a node's Job which transport reaches it, for :func:`load`. Raises KubeError."""
+    path = f"{builder.location.jobs_path}/{builder.workload(node)}"
+    kube.patch(path, {"metadata": {"annotations": {labels.TRANSPORT: transport}}})
 
 
 def find(kube: KubeClient, name: str) -> Location:
@@ -168,7 +175,7 @@ def _create(kube: KubeClient, collection: str, manifest: Manifest) -> Manifest:
 
 def _read_node(job: Mapping[str, Any]) -> NodePlan:
     metadata, spec = job["metadata"], job["spec"]
-    notes = metadata.get("annotations") or {}
+    notes = _notes(job)
     name = metadata["labels"][labels.NODE]
     return NodePlan(
         name=name,
@@ -178,6 +185,10 @@ def _read_node(job: Mapping[str, Any]) -> NodePlan:
         replicas=spec.get("parallelism", 1),
         reason=notes.get(labels.REASON, ""),
     )
+
+
+def _notes(manifest: Mapping[str, Any]) -> Mapping[str, str]:
+    return manifest["metadata"].get("annotations") or {}
 
 
 def _platforms(text: str) -> tuple[Platform, ...]:

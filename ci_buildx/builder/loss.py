@@ -6,6 +6,8 @@ from ci_buildx.builder.pods import Object, condition, container_states, last_ter
 from ci_buildx.builder.verdict import Case, Stage, Verdict
 from ci_buildx.errors import PodLost
 
+_SIGNALLED = 128
+"""What runtimes add to a signal's number to make it an exit code."""
 _LINES = 5
 """Last lines of the daemon that are worth showing."""
 _COMPLAINT = "buildkitd: "
@@ -83,9 +85,11 @@ def _termination(pod: Object) -> Object | None:
 def _exit(ended: Object) -> tuple[str, str, str]:
     """How the process ended; ``message`` holds its last output (terminationMessagePolicy)."""
     reason = str(ended.get("reason") or "Error")
-    code = ended.get("exitCode", 0)
+    code = int(ended.get("exitCode", 0))
     if reason == "OOMKilled":
         return reason, "buildkitd or a step ran out of memory", "raise driver-opt limits.memory"
+    if code > _SIGNALLED:
+        return reason, f"buildkitd was killed by signal {code - _SIGNALLED}", "see who kills processes on its node"
     words = [line.strip() for line in str(ended.get("message") or "").splitlines() if line.strip()]
     if any(line.startswith(_USAGE) for line in words):
         return reason, f"buildkitd does not know a flag (exit code {code})", "check buildkitd-flags"

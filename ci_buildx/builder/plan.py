@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from ci_buildx.builder.facts import ClusterFacts
 from ci_buildx.builder.labels import ARCHITECTURE
+from ci_buildx.errors import InputError
 from ci_buildx.model.platform import Platform
 from ci_buildx.settings.values import BuilderSettings
 
@@ -79,6 +80,39 @@ def replan(plan: Plan, architecture: str) -> Plan | None:
         reason="; ".join(reason for reason in reasons if reason),
     )
     return Plan(nodes=(host, *kept[1:]))
+
+
+def narrow(plan: Plan, platforms: Sequence[Platform]) -> Plan:
+    """The part of a kept builder's plan that builds ``platforms``; without any, its first node, for its own platform.
+
+    Raises InputError that names the platforms which no node builds.
+    """
+    if not platforms:
+        return Plan(nodes=(replace(plan.nodes[0], platforms=(), emulated=()),))
+    chosen: dict[str, tuple[Platform, ...]] = {}
+    missing = []
+    for platform in dict.fromkeys(platforms):
+        node = _builds(plan, platform)
+        if node is None:
+            missing.append(platform)
+        else:
+            chosen[node.name] = (*chosen.get(node.name, ()), platform)
+    if missing:
+        known = ", ".join(f"{node.name} ({_names(node.platforms) or 'its own platform'})" for node in plan.nodes)
+        raise InputError(f"no node of the builder builds {_names(missing)}", source="--platform", fix=f"it has {known}")
+    return Plan(nodes=tuple(_only(node, chosen[node.name]) for node in plan.nodes if node.name in chosen))
+
+
+def _builds(plan: Plan, platform: Platform) -> NodePlan | None:
+    """The node that was made for a platform, else one that runs it natively."""
+    made = (node for node in plan.nodes if platform in node.platforms)
+    native = (node for node in plan.nodes if node.architecture == platform.node_architecture)
+    return next(made, None) or next(native, None)
+
+
+def _only(node: NodePlan, platforms: tuple[Platform, ...]) -> NodePlan:
+    emulated = tuple(platform for platform in node.emulated if platform in platforms)
+    return replace(node, platforms=platforms, emulated=emulated)
 
 
 def _group(platforms: Sequence[Platform]) -> dict[str, tuple[Platform, ...]]:

@@ -37,9 +37,7 @@ class _Solved:
 
 @dataclass(frozen=True, slots=True)
 class _StatusEnded:
-    """Status has ended; ``error`` is None at its regular end."""
-
-    error: Exception | None
+    """Status has ended, in whatever way: Solve says how the build went."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +114,11 @@ class Flight:
         self._events.put(_SessionEnded(error))
 
     def _listen(self, call: Any) -> None:
-        error = None
         try:
             for message in call:
                 self._events.put(STATUS_RESPONSE.decode(message))
-        except Exception as raised:
-            error = raised
-        self._events.put(_StatusEnded(error))
+        finally:
+            self._events.put(_StatusEnded())
 
     def _follow(
         self, solve: Any, on_status: Callable[[StatusUpdate], None], stop: threading.Event
@@ -165,5 +161,7 @@ class Flight:
         details = rpc.read_details(error)
         if details or not rpc.is_lost(error):
             return failure.read(rpc.describe(error), details)
+        if ended is not None and ended.error is None:
+            return BuildkitError("buildkitd ended the session during the build", code=rpc.code_name(error))
         cause = ended.error if ended is not None and ended.error is not None else error
         return rpc.translate(cause, "lost the connection to buildkitd during the build")

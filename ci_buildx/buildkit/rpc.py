@@ -19,7 +19,7 @@ def code_name(error: Any) -> str:
 def text(error: Any) -> str:
     """The status's message on one line."""
     details = getattr(error, "details", None)
-    found = details() if callable(details) else ""
+    found = details() if callable(details) else str(error)
     return " ".join(str(found or "").split())
 
 

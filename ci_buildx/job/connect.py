@@ -30,6 +30,10 @@ UNSCHEDULABLE = "Unschedulable"
 """The reason of a BootError after which another node may emulate the platforms."""
 
 _ANSWER_TIME = 5.0
+_HEAD_START = 0.1
+"""Seconds between a transport and the next slower one."""
+_BOOT_TIME = 3.0
+"""Seconds in which a pod usually has come up."""
 _UNREACHED = 15.0
 """Seconds after which a pod that is ready, and that no transport reaches, is given up."""
 
@@ -117,9 +121,15 @@ class _Harbour:
         connection = Connection(node=node, pod=pod.name, winner=winner)
         self.undo.callback(connection.close)
         self.boot.answered(pod.name)
+        self.remember(node, winner.name)
         seconds = time.monotonic() - start
         self.phase.say(f"pod {pod.name} on node {pod.host} answers by {winner.name} after {seconds:.1f} s")
         return connection
+
+    def remember(self, node: NodePlan, transport: str) -> None:
+        """Let later steps that use the builder begin with the transport that won."""
+        if self.site.settings.keep and self.builder.transports.get(node.name) != transport:
+            begin(lambda: lifecycle.remember_transport(self.site.kube, self.builder, node, transport))
 
     def choose(self, node: NodePlan) -> PodView:
         """The node's pod, as soon as it has a host; of several the sticky one, when all are ready."""
@@ -143,7 +153,7 @@ class _Harbour:
         watched = begin(watch)
         try:
             return race.connect(
-                self.candidates(pod), answer=self.answer, deadline=self.deadline, stop=over, discard=Control.close
+                self.candidates(node, pod), answer=self.answer, deadline=self.deadline, stop=over, discard=Control.close
             )
         except TransportError:
             if watched.error is not None:
@@ -152,7 +162,7 @@ class _Harbour:
         finally:
             over.set()
 
-    def candidates(self, pod: PodView) -> list[Candidate]:
+    def candidates(self, node: NodePlan, pod: PodView) -> list[Candidate]:
         """The transports to try, in the order in which they start."""
 
         def address() -> PodAddress:
@@ -160,17 +170,23 @@ class _Harbour:
             return PodAddress(namespace=pod.namespace, name=pod.name, ip=now.ip, container=CONTAINER, port=PORT)
 
         kube = self.site.kube
-        everything = {
-            TransportChoice.DIRECT: lambda: direct.open(address()),
-            TransportChoice.PORT_FORWARD: lambda: portforward.open(kube, address()),
-            TransportChoice.EXEC: lambda: execute.open(kube, address()),
-        }
+        everything = (
+            Candidate(TransportChoice.DIRECT, lambda: direct.open(address())),
+            Candidate(TransportChoice.PORT_FORWARD, lambda: portforward.open(kube, address()), _HEAD_START),
+            # Each knock by exec starts a process in the pod: while it boots, that would slow it down.
+            Candidate(
+                TransportChoice.EXEC,
+                lambda: execute.open(kube, address()),
+                2 * _HEAD_START if pod.ready else _BOOT_TIME,
+            ),
+        )
         chosen = self.site.settings.transport
-        return [
-            Candidate(name.value, opened)
-            for name, opened in everything.items()
-            if chosen in (TransportChoice.AUTO, name)
-        ]
+        if chosen is not TransportChoice.AUTO:
+            return [replace(one, delay=0.0) for one in everything if one.name == chosen]
+        known = self.builder.transports.get(node.name)
+        if not known:
+            return list(everything)
+        return [replace(one, delay=0.0 if one.name == known else max(one.delay, _HEAD_START)) for one in everything]
 
     def answer(self, endpoint: Endpoint) -> Control:
         """A Control whose buildkitd has answered."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from ci_buildx.builder import certificates, facts, lifecycle, plan
 from ci_buildx.builder.builder import Builder, Location
@@ -12,7 +13,7 @@ from ci_buildx.builder.certificates import Certificates
 from ci_buildx.builder.identity import JobIdentity
 from ci_buildx.builder.lifecycle import Blueprint
 from ci_buildx.builder.plan import Plan
-from ci_buildx.errors import Interrupted, TeardownError
+from ci_buildx.errors import Interrupted, SolveError, TeardownError
 from ci_buildx.job.interrupts import Interrupts, Outcome
 from ci_buildx.job.parallel import begin
 from ci_buildx.job.site import Site
@@ -29,16 +30,19 @@ _SETTLE = 1.0
 def housed(site: Site, interrupts: Interrupts, identity: JobIdentity, announce: Announce) -> Iterator[Builder]:
     """The builder to build on. One that was made for this job is removed at the end, whatever happens.
 
-    What cannot be removed is a TeardownError, or a note on the error that ended the build.
+    A builder that is to be kept outlives a failing build: the next one may succeed on it. What cannot be removed is a
+    TeardownError, or a note on the error that ended the build.
     """
     if site.settings.builder_name:
-        yield interrupts.run(lambda: lifecycle.load(site.kube, site.settings.builder_name), settle=_SETTLE)
+        yield interrupts.run(lambda: find(site), settle=_SETTLE)
         return
     location = lifecycle.locate(identity, site.settings.builder)
     try:
         builder = interrupts.run(lambda: create(site, identity, announce), settle=_SETTLE)
         yield builder
     except BaseException as error:
+        if site.settings.keep and isinstance(error, SolveError):
+            raise
         try:
             remove(site, location, settle=_SETTLE if isinstance(error, Interrupted) else 0.0)
         except TeardownError as failure:
@@ -46,6 +50,12 @@ def housed(site: Site, interrupts: Interrupts, identity: JobIdentity, announce: 
         raise
     if not site.settings.keep:
         remove(site, location)
+
+
+def find(site: Site) -> Builder:
+    """The kept builder that the settings name, as far as this build needs it."""
+    builder = lifecycle.load(site.kube, site.settings.builder_name)
+    return replace(builder, plan=plan.narrow(builder.plan, site.settings.build.platforms))
 
 
 def create(site: Site, identity: JobIdentity, announce: Announce) -> Builder:

@@ -120,7 +120,8 @@ class KubeClient:
         **query: Any,
     ) -> Iterator[WatchEvent]:
         """The changes of a collection, see :class:`ci_buildx.kube.watch.Watch`. ``deadline`` is a time.monotonic()."""
-        watch = Watch(self._exchange, self._retry, path, query, deadline=deadline, stop=stop or threading.Event())
+        listing = Call(method="GET", path=path, query=pairs(query))
+        watch = Watch(self._exchange, self._retry, listing, deadline=deadline, stop=stop or threading.Event())
         return watch.events(resource_version)
 
     def websocket(self, path: str, query: Sequence[tuple[str, str]], protocols: Sequence[str]) -> WebSocket:

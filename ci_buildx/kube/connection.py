@@ -6,8 +6,6 @@ import select
 import socket
 import threading
 import time
-from types import TracebackType
-from typing import Self
 
 from ci_buildx.kube.dial import Dialer
 from ci_buildx.kube.http1 import Head, MalformedResponse, Response
@@ -17,19 +15,11 @@ _SIZE = 64 << 10
 
 
 class Connection:
-    """One connection. Leaving it as a context closes it."""
+    """One connection, with one call at a time."""
 
     def __init__(self, stream: socket.socket) -> None:
         self.stream = stream
         self.reused = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close it."""

@@ -92,7 +92,7 @@ def _temporary_file(content: bytes) -> Iterator[str]:
 
 
 def expired(pair: KeyPair) -> str:
-    """ "" while the certificate is valid, else the moment it ended; costs an import, so only after a refusal."""
+    """When a certificate ended, "" while it is valid. Costs an import, so it is asked only after a refusal."""
     from datetime import UTC, datetime
 
     from cryptography import x509

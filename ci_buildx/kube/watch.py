@@ -10,12 +10,12 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from ci_buildx.errors import KubeError, Throttled, Unreachable
-from ci_buildx.kube.exchange import Call, Exchange, pairs
+from ci_buildx.kube.exchange import CALL_TIMEOUT, Call, Exchange, pairs
 from ci_buildx.kube.http1 import MalformedResponse
 from ci_buildx.kube.refusal import from_status
 from ci_buildx.kube.retry import Retry
@@ -46,22 +46,14 @@ class WatchEvent:
 
 
 class Watch:
-    """One watch of ``path``. ``deadline`` is a time.monotonic() value; ``stop`` ends the watch early."""
+    """One watch of the collection that ``listing`` reads, until ``deadline`` (a time.monotonic() value) or ``stop``."""
 
     def __init__(
-        self,
-        exchange: Exchange,
-        retry: Retry,
-        path: str,
-        query: dict[str, Any],
-        *,
-        deadline: float,
-        stop: threading.Event,
+        self, exchange: Exchange, retry: Retry, listing: Call, *, deadline: float, stop: threading.Event
     ) -> None:
         self._exchange = exchange
         self._retry = retry
-        self._path = path
-        self._query = query
+        self._listing = listing
         self._deadline = deadline
         self._stop = stop
         self._failures = 0
@@ -104,7 +96,7 @@ class Watch:
 
     def _relist(self) -> Iterator[WatchEvent]:
         """List anew; objects that are known come as MODIFIED if they changed, and vanished ones as DELETED."""
-        listed = self._exchange.call(Call(method="GET", path=self._path, query=pairs(self._query)))
+        listed = self._exchange.call(self._listing)
         before, self._known = self._known, {_identity(item): item for item in listed.get("items") or ()}
         for identity, item in before.items():
             if identity not in self._known:
@@ -123,7 +115,7 @@ class Watch:
                 event = json.loads(line)
                 kind, item = event["type"], event["object"]
             except (ValueError, KeyError, TypeError) as cause:
-                raise Unreachable(f"malformed event in the watch of {self._path}") from cause
+                raise Unreachable(f"malformed event in the watch of {self._listing.path}") from cause
             if kind == "ERROR":
                 raise from_status(item)
             self._version = _version(item) or self._version
@@ -140,16 +132,17 @@ class Watch:
 
     def _lines(self) -> Iterator[bytes]:
         seconds = max(1, min(_LONGEST, int(self._deadline - time.monotonic()) + 1))
-        query = {
-            **self._query,
-            "watch": True,
-            "allowWatchBookmarks": True,
-            "resourceVersion": self._version,
-            "timeoutSeconds": seconds,
-        }
-        connection, response, kept = self._exchange.stream(
-            Call(method="GET", path=self._path, query=pairs(query)), min(self._deadline, time.monotonic() + 30.0)
+        query = pairs(
+            {
+                "watch": True,
+                "allowWatchBookmarks": True,
+                "resourceVersion": self._version,
+                "timeoutSeconds": seconds,
+            }
         )
+        call = replace(self._listing, query=self._listing.query + query)
+        patience = min(self._deadline, time.monotonic() + CALL_TIMEOUT)
+        connection, response, kept = self._exchange.stream(call, patience)
         buffer = bytearray(kept)
         try:
             while not self._over():
@@ -159,7 +152,7 @@ class Watch:
                 if response.finished:
                     return
                 if len(buffer) > _LINE_LIMIT:
-                    raise Unreachable(f"an event in the watch of {self._path} has no end")
+                    raise Unreachable(f"an event in the watch of {self._listing.path} has no end")
                 try:
                     buffer += connection.receive(response, min(self._deadline, time.monotonic() + _TICK))
                 except TimeoutError:

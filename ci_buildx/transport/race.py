@@ -28,10 +28,14 @@ _TICK = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A transport in the race; ``open`` is called for each try, so it may look up what changed meanwhile."""
+    """A transport in the race, which it enters ``delay`` seconds late.
+
+    ``open`` is called for each try, so it may look up what changed meanwhile.
+    """
 
     name: str
     open: Callable[[], AbstractContextManager[Endpoint]]
+    delay: float = 0.0
 
 
 class Winner(Generic[T]):
@@ -60,20 +64,19 @@ def connect(
     candidates: Sequence[Candidate],
     *,
     answer: Callable[[Endpoint], T],
-    stagger: float = 0.1,
     deadline: float,
     stop: threading.Event | None = None,
     discard: Callable[[T], None] = lambda _: None,
 ) -> Winner[T]:
-    """Race ``candidates``, ``stagger`` s apart, until ``deadline`` (a time.monotonic() value) or ``stop``.
+    """Race ``candidates`` until ``deadline`` (a time.monotonic() value) or ``stop``.
 
     ``answer`` makes a call over an endpoint and must have a time-out of its own; ``discard`` closes what it returned
     over a transport that came second. Raises TransportError that names what each candidate said last.
     """
     race = _Race(answer, discard, stop or threading.Event(), deadline)
     threads = [
-        threading.Thread(target=race.run, args=(candidate, place * stagger), name=f"race-{candidate.name}", daemon=True)
-        for place, candidate in enumerate(candidates)
+        threading.Thread(target=race.run, args=(candidate,), name=f"race-{candidate.name}", daemon=True)
+        for candidate in candidates
     ]
     try:
         for thread in threads:
@@ -103,9 +106,9 @@ class _Race(Generic[T]):
         self._over = threading.Event()
         self._said: dict[str, str] = {}
 
-    def run(self, candidate: Candidate, delay: float) -> None:
+    def run(self, candidate: Candidate) -> None:
         """Try one candidate until somebody wins, it is hopeless or the race is over."""
-        attempt = 0
+        attempt, delay = 0, candidate.delay
         while not self._over.wait(delay):
             try:
                 self._try(candidate)

@@ -1,8 +1,12 @@
 """Pods that cannot start, each cause made for real: the reason comes by name."""
 
+import threading
+import time
+
 import pytest
 
 from ci_buildx.builder.autoscaler import detect
+from ci_buildx.builder.boot import Boot
 from ci_buildx.builder.builder import Builder
 from ci_buildx.builder.verdict import Autoscaler
 from ci_buildx.errors import BootError
@@ -75,6 +79,26 @@ def test_a_flag_that_buildkitd_does_not_know(yard: Yard) -> None:
 def test_too_little_memory(yard: Yard) -> None:
     error = failure(yard, yard.provision(limits=(("memory", "8Mi"),)))
     assert error.reason in ("OOMKilled", "StartError", "RunContainerError")
+
+
+def test_a_wait_ends_at_its_deadline_and_tells_what_it_was_for(yard: Yard) -> None:
+    builder = yard.provision(nodeselector=(("disk", "holographic"),))
+    told: list[str] = []
+    boot = Boot(yard.kube, builder, deadline=time.monotonic() + 1.5, explain=told.append)
+    with boot, pytest.raises(BootError, match="0/2 nodes are available") as caught:
+        boot.scheduled(builder.plan.nodes[0])
+    assert caught.value.reason == "Timeout"
+    assert len(told) == 1
+    assert "Unschedulable" in told[0]
+
+
+def test_a_wait_ends_when_the_job_does(yard: Yard) -> None:
+    builder = yard.provision(nodeselector=(("disk", "holographic"),))
+    stop = threading.Event()
+    stop.set()
+    boot = Boot(yard.kube, builder, deadline=time.monotonic() + 30, stop=stop)
+    with boot, pytest.raises(BootError, match="the job was ended"):
+        boot.scheduled(builder.plan.nodes[0])
 
 
 def test_the_devcluster_makes_no_nodes(kube: KubeClient) -> None:

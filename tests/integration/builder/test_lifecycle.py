@@ -1,16 +1,19 @@
 """Builders made for real: they come up, they go, and nothing stays."""
 
+import threading
 import time
 from dataclasses import replace
 
 import pytest
 
-from ci_buildx.builder import labels, lifecycle
+from ci_buildx.builder import labels, lifecycle, plan
 from ci_buildx.builder.builder import Location
+from ci_buildx.builder.facts import ClusterFacts
 from ci_buildx.builder.verdict import Stage
-from ci_buildx.errors import InputError, PodLost
+from ci_buildx.errors import BootError, InputError, PodLost
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model import platform
+from ci_buildx.settings.values import BuilderSettings
 from tests.integration.builder.conftest import Yard, eventually
 
 AMD64, ARM64 = platform.parse("linux/amd64"), platform.parse("linux/arm64")
@@ -108,8 +111,6 @@ def test_tearing_down_what_was_never_made_is_fine(kube: KubeClient, yard: Yard) 
 
 
 def test_a_namespace_that_appears_a_moment_later_is_removed(kube: KubeClient, yard: Yard) -> None:
-    import threading
-
     blueprint = yard.blueprint()
     location = lifecycle.locate(blueprint.identity, blueprint.settings)
     late = threading.Timer(0.5, yard.make, (blueprint,))
@@ -143,6 +144,37 @@ def test_a_pod_that_is_deleted_in_use_is_named(kube: KubeClient, yard: Yard) -> 
         error = boot.verdict(node).error
     assert isinstance(error, PodLost)
     assert str(error).startswith(f"pod {pod.name} was lost: Deleted")
+
+
+def test_the_loss_of_one_replica_leaves_the_others(kube: KubeClient, yard: Yard) -> None:
+    builder = yard.provision(replicas=2)
+    with yard.boot(builder) as boot:
+        node = builder.plan.nodes[0]
+        lost, kept = boot.ready(node)
+        kube.delete(f"{builder.location.core_path('pods')}/{lost.name}", body={"gracePeriodSeconds": 0})
+        eventually("the loss", lambda: boot.verdict(node, lost.name).stage is Stage.FAILED)
+        assert boot.verdict(node, kept.name).stage is Stage.READY
+        assert kept.name in [pod.name for pod in boot.pods(node)]
+    job = kube.get(f"{builder.location.jobs_path}/{builder.workload(node)}")
+    assert "conditions" not in job["status"]
+
+
+def test_an_architecture_without_room_moves_to_another_node(kube: KubeClient, yard: Yard) -> None:
+    """As where nodes may not be listed: the scheduler finds out, and the plan is changed."""
+    settings = BuilderSettings(lifetime=600)
+    first = plan.make((AMD64, platform.parse("linux/s390x")), ClusterFacts(), settings)
+    builder = yard.make(replace(yard.blueprint(), plan=first, settings=settings))
+    lost = first.nodes[1]
+    with yard.boot(builder) as boot:
+        with pytest.raises(BootError) as caught:
+            boot.scheduled(lost)
+        assert caught.value.reason == "Unschedulable"
+        boot.ready(first.nodes[0])
+    lifecycle.drop_node(kube, builder, lost)
+    replanned = plan.replan(first, "s390x")
+    assert replanned is not None
+    assert [str(each) for each in replanned.nodes[0].emulated] == ["linux/s390x"]
+    eventually("the end of the node", lambda: len(kube.list(builder.location.jobs_path)["items"]) == 1)
 
 
 def test_the_expiry_is_on_the_namespace(kube: KubeClient, yard: Yard) -> None:

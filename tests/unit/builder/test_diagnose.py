@@ -129,6 +129,12 @@ def test_the_daemons_last_lines_are_shown_in_one() -> None:
     assert "exit code 2: one | two" in error.message
 
 
+def test_a_signal_is_named_and_old_log_lines_are_not_blamed() -> None:
+    error = judge(case(terminated(reason="Error", exitCode=137, message="level=info msg=x"), served=True)).error
+    assert error is not None
+    assert error.message.endswith("was lost: Error: buildkitd was killed by signal 9")
+
+
 def test_of_a_go_stack_only_the_complaint_is_shown() -> None:
     words = "level=info msg=x\nbuildkitd: toml: cannot decode\nmain.main\n\tmain.go:495\n"
     error = judge(case(terminated(reason="Error", exitCode=1, message=words))).error

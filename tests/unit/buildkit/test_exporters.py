@@ -2,6 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ci_buildx.buildkit import exporters
 from ci_buildx.buildkit.exporters import Exports
 from ci_buildx.buildkit.messages import Entry

@@ -3,6 +3,7 @@ import json
 from typing import Any
 
 import pytest
+
 from ci_buildx.buildkit import failure
 from ci_buildx.buildkit.messages import RPC_STATUS, Detail, RpcStatus
 

@@ -4,6 +4,9 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from ci_buildx.buildkit.messages import (
     INFO_RESPONSE,
     LIST_WORKERS_RESPONSE,
@@ -21,9 +24,6 @@ from ci_buildx.buildkit.messages import (
 )
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.status import StatusUpdate, Vertex, VertexLog, VertexStatus, VertexWarning
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests.unit.protobuf import compiled
 
 attrs = st.dictionaries(st.text(), st.text(), max_size=3)

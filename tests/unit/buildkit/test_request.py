@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ci_buildx.buildkit import request
 from ci_buildx.buildkit.messages import Entry, SolveRequest
 from ci_buildx.errors import InputError
@@ -11,6 +12,9 @@ from ci_buildx.settings.values import Attributes, BuildSettings
 
 HERE = Path("/src/app")
 PLAIN: dict[str, Any] = {"context": HERE, "dockerfile": HERE / "Dockerfile"}
+
+REMOTE: dict[str, Any] = {"context": "https://host/a.git#main", "dockerfile": None}
+TWO = (Platform("linux", "arm64"), Platform("linux", "arm", "v7"))
 
 
 def make(*, platforms: tuple[Platform, ...] = (), multi_platform: bool = False, **build: Any) -> SolveRequest:
@@ -50,13 +54,13 @@ def test_a_plain_build() -> None:
         ({"provenance": "type=provenance,mode=max"}, {"attest:provenance": "type=provenance,mode=max"}),
         ({"sbom": "type=sbom"}, {"attest:sbom": "type=sbom"}),
         ({"multi_platform": True}, {"multi-platform": "true"}),
-        ({"platforms": (Platform("linux", "arm64"), Platform("linux", "arm", "v7"))}, {"platform": "linux/arm64,linux/arm/v7"}),
-        ({"context": "https://host/a.git#main", "dockerfile": None}, {"context": "https://host/a.git#main", "filename": "Dockerfile"}),
-        ({"context": "https://host/a.git", "dockerfile": None, "dockerfile_name": "b/F"}, {"filename": "b/F"}),
-        ({"context": "https://host/a.git?ref=x", "dockerfile": None}, {"frontend.caps": "moby.buildkit.frontend.gitquerystring"}),
+        ({"platforms": TWO}, {"platform": "linux/arm64,linux/arm/v7"}),
+        (REMOTE, {"context": "https://host/a.git#main", "filename": "Dockerfile"}),
+        (REMOTE | {"dockerfile_name": "b/F"}, {"filename": "b/F"}),
+        (REMOTE | {"context": "https://h/a.git?ref=x"}, {"frontend.caps": "moby.buildkit.frontend.gitquerystring"}),
         ({"context": "https://host/a.git"}, {"dockerfilekey": "dockerfile", "filename": "Dockerfile"}),
     ],
-)  # fmt: skip
+)
 def test_each_setting_becomes_its_attribute(build: dict[str, Any], expected: dict[str, str]) -> None:
     attrs = make(**build).frontend_attrs
     assert expected.items() <= attrs.items()
@@ -88,7 +92,8 @@ def test_caches() -> None:
 @pytest.mark.parametrize("side", ["cache_from", "cache_to"])
 def test_a_local_cache_is_refused_by_name(side: str) -> None:
     with pytest.raises(InputError, match="type=local is not supported") as caught:
-        make(**{side: (Attributes(type="local", attrs=(("src", "/x"), ("dest", "/x"))),)})
+        caches: dict[str, Any] = {side: (Attributes(type="local", attrs=(("src", "/x"), ("dest", "/x"))),)}
+        make(**caches)
     assert caught.value.source == "--" + side.replace("_", "-")
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import ci_buildx
 import grpc_tools
 from grpc_tools import protoc
+
+import ci_buildx
 
 SOURCES = Path(ci_buildx.__file__).parent
 

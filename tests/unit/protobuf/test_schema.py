@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ci_buildx.protobuf.schema import BOOLEAN, BYTES, INTEGER, TEXT, TIME, Field, Schema, many, mapping, one
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ci_buildx.protobuf.schema import BOOLEAN, BYTES, INTEGER, TEXT, TIME, Field, Schema, many, mapping, one
 from tests.unit.protobuf import compiled
 
 

@@ -1,7 +1,8 @@
 import pytest
-from ci_buildx.protobuf import wire
 from hypothesis import given
 from hypothesis import strategies as st
+
+from ci_buildx.protobuf import wire
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from ci_buildx.session.session import Attachable, Session
-
 from tests.unit.session import daemon
 from tests.unit.session.daemon import Answer, Frame
 

@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
+
 from ci_buildx.fsutil import packets
 from ci_buildx.fsutil.packets import Kind
 from ci_buildx.fsutil.sender import Sender
@@ -14,7 +15,6 @@ from ci_buildx.session.filesend import FileSend, FileTarget, FolderTarget
 from ci_buildx.session.filesync import FileSync, read_list
 from ci_buildx.session.frames import Type
 from ci_buildx.session.status import Status
-
 from tests.unit.session import daemon
 from tests.unit.session.conversation import Conversation
 
@@ -120,7 +120,7 @@ def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
     talk.say(daemon.message(stream, daemon.wrap(b"g"), end=True))
     assert talk.hear(stream).status == "0"
     assert target.read_bytes() == b"abcdefg"
-    assert os.listdir(target.parent) == ["out.tar"]
+    assert list(target.parent.iterdir()) == [target]
 
 
 def test_an_earlier_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_a_folder_is_received(context: Path, tmp_path: Path) -> None:
             sender.receive(message)
     assert talk.hear(stream).status == "0"
     assert (target / "d" / "x").read_bytes() == b"x" * 100_000
-    assert sorted(os.listdir(target)) == ["d", "no.log", "é.txt"]
+    assert sorted(path.name for path in target.iterdir()) == ["d", "no.log", "é.txt"]
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:

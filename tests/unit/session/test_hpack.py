@@ -1,9 +1,10 @@
 """HPACK against the examples of RFC 7541, appendix C."""
 
 import pytest
-from ci_buildx.session import hpack, huffman
 from hypothesis import given
 from hypothesis import strategies as st
+
+from ci_buildx.session import hpack, huffman
 
 Headers = list[tuple[str, str]]
 
@@ -43,16 +44,20 @@ REQUESTS = [
 RESPONSES = [
     (
         "C.5",
-        "4803333032580770726976617465611d4d6f6e2c203231204f637420323031332032303a31333a323120474d546e17687474"
-        "70733a2f2f7777772e6578616d706c652e636f6d",
+        (
+            "4803333032580770726976617465611d4d6f6e2c203231204f637420323031332032303a31333a323120474d546e17687474"
+            "70733a2f2f7777772e6578616d706c652e636f6d"
+        ),
         MOVED,
         222,
     ),
     ("C.5", "4803333037c1c0bf", MOVED_307, 222),
     (
         "C.5",
-        "88c1611d4d6f6e2c203231204f637420323031332032303a31333a323220474d54c05a04677a69707738666f6f3d4153444a"
-        "4b48514b425a584f5157454f50495541585157454f49553b206d61782d6167653d333630303b2076657273696f6e3d31",
+        (
+            "88c1611d4d6f6e2c203231204f637420323031332032303a31333a323220474d54c05a04677a69707738666f6f3d4153444a"
+            "4b48514b425a584f5157454f50495541585157454f49553b206d61782d6167653d333630303b2076657273696f6e3d31"
+        ),
         COOKIE,
         215,
     ),
@@ -65,8 +70,10 @@ RESPONSES = [
     ("C.6", "4883640effc1c0bf", MOVED_307, 222),
     (
         "C.6",
-        "88c16196d07abe941054d444a8200595040b8166e084a62d1bffc05a839bd9ab77ad94e7821dd7f2e6c7b335dfdfcd5b3960"
-        "d5af27087f3672c1ab270fb5291f9587316065c003ed4ee5b1063d5007",
+        (
+            "88c16196d07abe941054d444a8200595040b8166e084a62d1bffc05a839bd9ab77ad94e7821dd7f2e6c7b335dfdfcd5b3960"
+            "d5af27087f3672c1ab270fb5291f9587316065c003ed4ee5b1063d5007"
+        ),
         COOKIE,
         215,
     ),
@@ -117,7 +124,8 @@ def test_a_smaller_table_evicts_the_oldest() -> None:
     decoder.decode(bytes.fromhex(REQUESTS[2][1].replace("bf", "90")))
     assert decoder.dynamic == ((b"custom-key", b"custom-value"),)
     assert decoder.decode(b"\x20") == []
-    assert (decoder.dynamic, decoder.used) == ((), 0)
+    assert not decoder.dynamic
+    assert decoder.used == 0
 
 
 def test_an_entry_larger_than_the_table_empties_it() -> None:

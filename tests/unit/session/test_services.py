@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+
 from ci_buildx.errors import RegistryError
 from ci_buildx.model.secret import Secret
 from ci_buildx.session.auth import Auth
@@ -19,7 +20,6 @@ from ci_buildx.session.messages import (
 )
 from ci_buildx.session.secrets import LARGEST, Secrets
 from ci_buildx.session.status import Status
-
 from tests.unit.protobuf import compiled
 from tests.unit.session.conversation import Conversation
 

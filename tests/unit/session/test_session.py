@@ -2,12 +2,12 @@ import threading
 from collections.abc import Callable
 
 import pytest
+
 from ci_buildx.errors import InputError
 from ci_buildx.session import http2
 from ci_buildx.session.call import LARGEST_MESSAGE, Call
 from ci_buildx.session.session import Session
 from ci_buildx.session.status import Status
-
 from tests.unit.session import daemon
 from tests.unit.session.conversation import Conversation
 

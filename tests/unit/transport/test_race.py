@@ -25,6 +25,7 @@ class Runner:
     error: Exception = field(default_factory=lambda: ConnectionError("refused"))
     opened: int = 0
     closed: int = 0
+    delay: float = 0.0
 
     @contextmanager
     def open(self) -> Iterator[Endpoint]:
@@ -39,13 +40,13 @@ class Runner:
 
     @property
     def candidate(self) -> Candidate:
-        return Candidate(self.name, self.open)
+        return Candidate(self.name, self.open, self.delay)
 
 
 def run(
     *runners: Runner, answer: Callable[[Endpoint], str] = lambda endpoint: endpoint.target, **more: object
 ) -> race.Winner[str]:
-    arguments: dict[str, object] = {"stagger": 0.0, "deadline": time.monotonic() + 20, **more}
+    arguments: dict[str, object] = {"deadline": time.monotonic() + 20, **more}
     return race.connect([runner.candidate for runner in runners], answer=answer, **arguments)  # type: ignore[arg-type]
 
 
@@ -54,8 +55,8 @@ def settled(condition: Callable[[], bool]) -> bool:
 
 
 def test_the_first_has_a_head_start() -> None:
-    direct, tunnel = Runner("direct"), Runner("tunnel")
-    with run(direct, tunnel, stagger=5.0) as winner:
+    direct, tunnel = Runner("direct"), Runner("tunnel", delay=5.0)
+    with run(direct, tunnel) as winner:
         assert (winner.name, winner.value, winner.endpoint) == ("direct", "direct", Endpoint("direct", secure=True))
         assert (direct.opened, direct.closed, tunnel.opened) == (1, 0, 0)
     assert direct.closed == 1
@@ -90,7 +91,7 @@ def test_who_comes_second_is_closed_and_its_answer_discarded() -> None:
         return endpoint.target
 
     gates["first"].set()
-    with run(first, second, answer=answer, discard=discarded.append, stagger=0.0) as winner:
+    with run(first, second, answer=answer, discard=discarded.append) as winner:
         assert winner.name == "first"
         opened = second.opened
         gates["second"].set()

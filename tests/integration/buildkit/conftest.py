@@ -1,0 +1,186 @@
+"""A bare buildkitd on loopback, the same program that the devcluster's pods run, and a forwarder to break."""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from ci_buildx.buildkit import exporters, request
+from ci_buildx.buildkit.control import Control, SolveResult
+from ci_buildx.buildkit.messages import Worker
+from ci_buildx.errors import BuildkitError
+from ci_buildx.model.status import StatusUpdate, Vertex
+from ci_buildx.session.filesend import FileSend
+from ci_buildx.session.filesync import FileSync
+from ci_buildx.session.secrets import Secrets
+from ci_buildx.session.session import Attachable, Session
+from ci_buildx.settings.values import BuildSettings
+from devcluster import programs
+
+_START = 60.0
+
+
+@pytest.fixture(scope="session")
+def registry(cluster_env: dict[str, str]) -> str:
+    """The devcluster's open registry, which has ``library/busybox``."""
+    return cluster_env["REGISTRY"]
+
+
+@pytest.fixture(scope="session")
+def buildkitd(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a running buildkitd, as a gRPC target."""
+    programs.build(["buildkit", "runc"])
+    folder = tmp_path_factory.mktemp("buildkitd")
+    config = folder / "buildkitd.toml"
+    config.write_text(f'[registry."{registry}"]\n  http = true\n')
+    address = f"127.0.0.1:{_free_port()}"
+    runc = programs.path("runc")
+    command: list[str | Path] = [
+        programs.path("buildkitd"),
+        *("--config", config, "--root", folder / "root", "--addr", f"tcp://{address}"),
+        *("--oci-worker-binary", runc, "--oci-worker-net", "host"),
+    ]
+    environment = {**os.environ, "PATH": f"{runc.parent}:{os.environ['PATH']}"}
+    with (folder / "log").open("wb") as log, _running(command, log.fileno(), environment):
+        _await_workers(address, folder / "log")
+        yield address
+
+
+@pytest.fixture
+def control(buildkitd: str) -> Iterator[Control]:
+    with Control(buildkitd) as opened:
+        yield opened
+
+
+@dataclass
+class Build:
+    """What a build said: its result, and each step's last state."""
+
+    result: SolveResult | None = None
+    steps: dict[str, Vertex] = field(default_factory=dict)
+    logs: bytes = b""
+
+    def note(self, update: StatusUpdate) -> None:
+        self.steps.update({vertex.name: vertex for vertex in update.vertexes})
+        self.logs += b"".join(log.data for log in update.logs)
+
+    def step(self, part: str) -> Vertex:
+        """The step whose name has this in it."""
+        return next(vertex for name, vertex in self.steps.items() if part in name)
+
+
+Solve = Callable[..., Build]
+
+
+@pytest.fixture
+def solve(control: Control) -> Solve:
+    """Build with our own settings, request, session and attachables, as the product does."""
+
+    def run(
+        settings: BuildSettings,
+        *,
+        control: Control = control,
+        build: Build | None = None,
+        on_status: Callable[[StatusUpdate], None] = lambda _: None,
+        stop: threading.Event | None = None,
+    ) -> Build:
+        build = build or Build()
+        exports = exporters.make(settings)
+        attachables: list[Attachable] = [
+            FileSync(request.shared_folders(settings)),
+            FileSend(exports.targets),
+            Secrets({secret.id: secret.value for secret in settings.secrets}),
+        ]
+        session = Session(attachables, shared_key=request.shared_key(settings.context))
+        made = request.make(
+            settings,
+            ref=secrets.token_hex(12),
+            session_id=session.id,
+            platforms=settings.platforms,
+            exporters=exports.exporters,
+            multi_platform=False,
+        )
+
+        def note(update: StatusUpdate) -> None:
+            build.note(update)
+            on_status(update)
+
+        build.result = control.solve(made, session=session, on_status=note, stop=stop)
+        return build
+
+    return run
+
+
+@contextmanager
+def forwarding(target: str) -> Iterator[tuple[str, Callable[[], None]]]:
+    """An address that leads to ``target``, and a function that cuts all its connections."""
+    host, _, port = target.rpartition(":")
+    sockets: list[socket.socket] = []
+
+    def pump(source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while received := source.recv(1 << 16):
+                sink.sendall(received)
+        except OSError:
+            return
+
+    def accept(listener: socket.socket) -> None:
+        while True:
+            try:
+                near, _ = listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection((host, int(port)))
+            sockets.extend((near, far))
+            for pair in ((near, far), (far, near)):
+                threading.Thread(target=pump, args=pair, daemon=True).start()
+
+    def cut() -> None:
+        listener.shutdown(socket.SHUT_RDWR)
+        for each in sockets:
+            each.shutdown(socket.SHUT_RDWR)
+
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        threading.Thread(target=accept, args=(listener,), daemon=True).start()
+        yield f"127.0.0.1:{listener.getsockname()[1]}", cut
+        for each in sockets:
+            each.close()
+
+
+@contextmanager
+def _running(command: list[str | Path], log: int, environment: dict[str, str]) -> Iterator[None]:
+    process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _await_workers(address: str, log: Path) -> list[Worker]:
+    deadline = time.monotonic() + _START
+    while True:
+        try:
+            with Control(address) as control:
+                return control.workers(timeout=5)
+        except BuildkitError:
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ci_buildx.job import build, remove
+from tests.unit.ci.fake_job import FakeJob
+
+
+@pytest.fixture
+def job(monkeypatch: pytest.MonkeyPatch) -> FakeJob:
+    fake = FakeJob()
+    monkeypatch.setattr(build, "run", fake.run)
+    monkeypatch.setattr(remove, "run", fake.remove)
+    return fake
+
+
+@pytest.fixture
+def cwd(tmp_path: Path) -> Path:
+    """A checkout with a Dockerfile."""
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text("FROM scratch\n")
+    return folder

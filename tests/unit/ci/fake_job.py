@@ -1,0 +1,58 @@
+"""The job layer's two verbs, recorded: what the CI entry points ask for, without a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+from ci_buildx.builder.builder import Location
+from ci_buildx.builder.identity import JobIdentity
+from ci_buildx.job.result import BuildResult
+from ci_buildx.model import platform
+from ci_buildx.settings.values import ClusterSettings, Settings
+
+RESULT = BuildResult(
+    digest="sha256:" + "a" * 64,
+    image_id="sha256:" + "b" * 64,
+    references=("registry.example/team/app:1",),
+    platforms=(platform.parse("linux/amd64"), platform.parse("linux/arm64")),
+    phases={"boot": 1.24, "build": 2.0},
+    metadata={"containerimage.digest": "sha256:" + "a" * 64, "text": "two\nlines"},
+)
+
+
+@dataclass
+class FakeJob:
+    """Stands for the modules ``job.build`` and ``job.remove``. ``events`` holds what happened, in order."""
+
+    namespace: str = ""
+    found: bool = True
+    failure: BaseException | None = None
+    events: list[str] = field(default_factory=list)
+    settings: Settings | None = None
+    identity: JobIdentity | None = None
+    removed: dict[str, Any] = field(default_factory=dict)
+    on_create: Callable[[], None] = lambda: None
+
+    def run(
+        self,
+        settings: Settings,
+        *,
+        env: Mapping[str, str],
+        display_stream: TextIO,
+        identity: JobIdentity,
+        announce: Callable[[Location], None] = lambda _: None,
+    ) -> BuildResult:
+        self.settings, self.identity = settings, identity
+        name = identity.name
+        announce(Location(name=name, namespace=self.namespace or name, exclusive=not self.namespace))
+        self.on_create()
+        display_stream.write("#1 the build's log\n")
+        if self.failure is not None:
+            raise self.failure
+        return RESULT
+
+    def remove(self, cluster: ClusterSettings, name: str, **options: Any) -> bool:
+        self.removed = {"cluster": cluster, "name": name, **options}
+        return self.found

@@ -1,0 +1,208 @@
+"""The GitHub Action's entry point, as the runner sees it: variables in, files and commands out."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import signal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ci_buildx.ci import github
+from ci_buildx.errors import InputError, Interrupted, SolveError
+from ci_buildx.settings import options
+from ci_buildx.settings.option import Surface
+from tests.unit.ci.fake_job import RESULT, FakeJob
+
+RUNNER = {
+    "GITHUB_REPOSITORY": "team/app",
+    "GITHUB_RUN_ID": "77",
+    "GITHUB_RUN_ATTEMPT": "2",
+    "GITHUB_JOB": "image",
+    "GITHUB_SERVER_URL": "https://git.example",
+    "INPUT_CONTEXT": ".",
+    "INPUT_PUSH": "true",
+    "INPUT_TAGS": "registry.example/team/app:1",
+}
+FILES = ("GITHUB_OUTPUT", "GITHUB_STATE", "GITHUB_STEP_SUMMARY")
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    return RUNNER | {name: str(tmp_path / name) for name in FILES}
+
+
+def run(env: dict[str, str], cwd: Path, *, post: bool = False) -> tuple[int, str]:
+    stdout = io.StringIO()
+    return github.main(post=post, env=env, cwd=cwd, stdout=stdout), stdout.getvalue()
+
+
+def read(path: str) -> dict[str, str]:
+    """A file of the runner's, read as the runner does: ``name<<mark``, lines, ``mark``."""
+    found, lines = {}, iter(Path(path).read_text().splitlines())
+    for line in lines:
+        name, _, mark = line.partition("<<")
+        value = []
+        while (text := next(lines)) != mark:
+            value.append(text)
+        found[name] = "\n".join(value)
+    return found
+
+
+def test_each_input_of_the_table_is_read_from_its_variable() -> None:
+    names = [option.name for option in options.on_surface(Surface.GITHUB)]
+    values, sources = github.read_inputs({f"INPUT_{name.upper()}": f"value of {name}" for name in names})
+    assert values == {name: f"value of {name}" for name in names}
+    assert sources["build-args"] == "input build-args"
+
+
+def test_empty_inputs_and_the_wrappers_own_count_as_not_given() -> None:
+    assert github.read_inputs({"INPUT_FILE": "", "INPUT_TARGET": " \n", "INPUT_PYTHON": "python3.12"}) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("PLATFORM", "platforms"), ("BUILD_ARGS", "build-args"), ("PYTHONS", "python")]
+)
+def test_an_unknown_input_is_refused_with_the_nearest(name: str, nearest: str) -> None:
+    with pytest.raises(InputError, match=f"unknown input '{name.lower()}'; did you mean '{nearest}'?"):
+        github.read_inputs({f"INPUT_{name}": "x"})
+
+
+@pytest.mark.parametrize("name", ["KEEP", "BUILDER", "IIDFILE", "METADATA-FILE"])
+def test_what_only_the_command_line_offers_is_no_input(name: str) -> None:
+    with pytest.raises(InputError, match="unknown input"):
+        github.read_inputs({f"INPUT_{name}": "x"})
+
+
+def test_kubeconfig_content_is_a_file_for_as_long_as_the_step_runs(tmp_path: Path) -> None:
+    with github.inputs({"INPUT_KUBECONFIG": "kind: Config\nclusters: []\n", "RUNNER_TEMP": str(tmp_path)}) as (given, _):
+        path = Path(str(given["kubeconfig"]))
+        assert path.read_text().startswith("kind: Config")
+        assert path.parent == tmp_path
+    assert not path.exists()
+
+
+def test_the_name_is_saved_before_anything_exists(env: dict[str, str], cwd: Path, job: FakeJob) -> None:
+    saved: dict[str, str] = {}
+    job.on_create = lambda: saved.update(read(env["GITHUB_STATE"]))
+    assert run(env, cwd)[0] == 0
+    assert job.identity is not None
+    assert saved == {"builder": job.identity.name}
+
+
+def test_a_shared_namespace_is_saved_too(env: dict[str, str], cwd: Path, job: FakeJob) -> None:
+    job.namespace = "ci"
+    run(env, cwd)
+    assert read(env["GITHUB_STATE"])["namespace"] == "ci"
+
+
+def test_nothing_is_saved_for_bad_input(env: dict[str, str], cwd: Path, job: FakeJob) -> None:
+    code, log = run(env | {"INPUT_PLATFORMS": "linux/amd46"}, cwd)
+    assert code == 2
+    assert log.startswith("::error title=kube-builder::input platforms: ")
+    assert log.count("\n") == 1
+    assert not Path(env["GITHUB_STATE"]).exists()
+
+
+def test_the_builder_is_marked_with_its_job(env: dict[str, str], cwd: Path, job: FakeJob) -> None:
+    run(env, cwd)
+    assert job.identity is not None
+    assert job.identity.name.startswith("kube-builder-app-")
+    assert job.identity.labels["kube-builder.dev/ci"] == "github"
+    assert job.identity.labels["kube-builder.dev/run"] == "77-2"
+    assert job.identity.labels["kube-builder.dev/job"] == "image"
+    assert job.identity.annotations["kube-builder.dev/repository"] == "team/app"
+    assert job.identity.annotations["kube-builder.dev/run-url"] == "https://git.example/team/app/actions/runs/77"
+
+
+def test_matrix_legs_have_builders_of_their_own(env: dict[str, str], cwd: Path, job: FakeJob) -> None:
+    names = set()
+    for _ in range(2):
+        run(env, cwd)
+        assert job.identity is not None
+        names.add(job.identity.name)
+    assert len(names) == 2
+
+
+def test_outputs_and_summary(env: dict[str, str], cwd: Path, job: FakeJob) -> None:
+    code, log = run(env, cwd)
+    assert code == 0
+    outputs = read(env["GITHUB_OUTPUT"])
+    assert outputs["digest"] == RESULT.digest
+    assert outputs["imageid"] == RESULT.image_id
+    assert json.loads(outputs["metadata"]) == RESULT.metadata
+    summary = Path(env["GITHUB_STEP_SUMMARY"]).read_text()
+    assert "| image | `registry.example/team/app:1` |" in summary
+    assert "| time | `boot 1.2 s, build 2.0 s` |" in summary
+    assert "platforms linux/amd64, linux/arm64" in log
+
+
+def test_secrets_are_masked_line_by_line_before_the_build_says_anything(
+    env: dict[str, str], cwd: Path, job: FakeJob
+) -> None:
+    log = run(env | {"INPUT_SECRETS": "id=key,env=KEY\ntoken=hunter2 50%", "KEY": "first\n\nsecond"}, cwd)[1]
+    masks = ["::add-mask::first", "::add-mask::second", "::add-mask::hunter2 50%25"]
+    assert log.splitlines()[:3] == masks
+
+
+def test_a_failed_build_is_an_annotation(env: dict[str, str], cwd: Path, job: FakeJob) -> None:
+    job.failure = SolveError("process failed:\nexit code 1, 100%")
+    job.failure.add_note("not removed: namespace x")
+    code, log = run(env, cwd)
+    assert code == 1
+    assert log.splitlines()[1:] == [
+        "::error title=kube-builder::process failed:%0Aexit code 1, 100%25",
+        "::warning title=kube-builder::not removed: namespace x",
+    ]
+
+
+def test_an_interruption_has_its_exit_code(env: dict[str, str], cwd: Path, job: FakeJob) -> None:
+    job.failure = Interrupted(signal.SIGINT)
+    code, log = run(env, cwd)
+    assert code == 130
+    assert "::error title=kube-builder::interrupted by SIGINT\n" in log
+
+
+def test_post_removes_the_saved_builder(env: dict[str, str], cwd: Path, job: FakeJob) -> None:
+    code, log = run(env | {"STATE_builder": "kube-builder-x", "STATE_namespace": "ci"}, cwd, post=True)
+    assert (code, log) == (0, "kube-builder-x: removed\n")
+    assert job.removed["name"] == "kube-builder-x"
+    assert job.removed["namespace"] == "ci"
+    assert job.removed["missing_ok"]
+
+
+def test_post_after_a_clean_main_step(env: dict[str, str], cwd: Path, job: FakeJob) -> None:
+    job.found = False
+    assert run(env | {"STATE_builder": "x"}, cwd, post=True) == (0, "x: nothing is left\n")
+
+
+def test_post_works_when_the_checkout_is_gone(env: dict[str, str], tmp_path: Path, job: FakeJob) -> None:
+    gone = {"INPUT_BUILDKITD-CONFIG": "gone.toml", "INPUT_FILE": "gone", "STATE_builder": "x"}
+    assert run(env | gone, tmp_path, post=True)[0] == 0
+
+
+def test_post_without_state_does_nothing(env: dict[str, str], cwd: Path, job: FakeJob) -> None:
+    assert run(env, cwd, post=True) == (0, "")
+    assert not job.removed
+
+
+@given(st.text(st.characters(blacklist_categories=["Cs"])))
+def test_a_workflow_command_is_one_line_and_can_be_read_back(text: str) -> None:
+    escaped = github.escape(text)
+    assert "\n" not in escaped
+    assert "\r" not in escaped
+    # actions/runner, src/Runner.Common/ActionCommand.cs: the percent sign is unescaped last.
+    assert escaped.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%") == text
+
+
+def test_a_value_cannot_end_its_own_entry(tmp_path: Path) -> None:
+    env = {"GITHUB_OUTPUT": str(tmp_path / "output")}
+    value = "a\nend-0000\nother=1"
+    github.append(env, "GITHUB_OUTPUT", "text", value)
+    github.append(env, "GITHUB_OUTPUT", "next", "")
+    assert read(env["GITHUB_OUTPUT"]) == {"text": value, "next": ""}
+    assert re.fullmatch(r"text<<end-[0-9a-f]{16}", (tmp_path / "output").read_text().splitlines()[0])
