@@ -7,15 +7,20 @@ const signals = ['SIGINT', 'SIGTERM']
 
 /**
  * Run a program to its end.
- * @returns {Promise<{code: number, signal: string|null, output: string}>} its exit code (128 + signal where one ended
- *   it) and what it wrote to the streams that `stdio` pipes to us. Rejects where the program cannot be started.
+ * @returns {Promise<{code: number, interrupted: number, output: string}>} its exit code (128 + signal where one ended
+ *   it), the exit code that stands for the signal we were sent meanwhile (0 for none), and what it wrote to the streams
+ *   that `stdio` pipes to us. Rejects where the program cannot be started.
  */
 function run(program, args, options) {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, options)
     const output = []
     for (const stream of [child.stdout, child.stderr]) stream?.on('data', (piece) => output.push(piece))
-    const forward = (signal) => child.kill(signal)
+    let interrupted = 0
+    const forward = (signal, number) => {
+      interrupted = 128 + number
+      child.kill(signal)
+    }
     const settle = (act) => (...results) => {
       for (const signal of signals) process.off(signal, forward)
       act(...results)
@@ -23,7 +28,7 @@ function run(program, args, options) {
     for (const signal of signals) process.on(signal, forward)
     child.on('error', settle(reject))
     child.on('close', settle((code, signal) => {
-      resolve({ code: code ?? 128 + constants.signals[signal], signal, output: Buffer.concat(output).toString() })
+      resolve({ code: code ?? 128 + constants.signals[signal], interrupted, output: Buffer.concat(output).toString() })
     }))
   })
 }

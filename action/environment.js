@@ -34,7 +34,7 @@ async function attempt(program, args, env = process.env) {
   } catch {
     return undefined
   }
-  if (result.signal) throw new Interrupted(result.code)
+  if (result.interrupted) throw new Interrupted(result.interrupted)
   return result
 }
 

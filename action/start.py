@@ -5,6 +5,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from ci_buildx.cli.main import run  # noqa: E402 - found by the line above
+from ci_buildx.cli.main import run
 
 run()

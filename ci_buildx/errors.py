@@ -43,7 +43,7 @@ class KubeBuilderError(Exception):
         self.fix = fix
 
     def __str__(self) -> str:
-        return f"{self.message}: {self.fix}" if self.fix else self.message
+        return f"{self.message}; {self.fix}" if self.fix else self.message
 
 
 class InputError(KubeBuilderError):

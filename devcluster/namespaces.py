@@ -71,6 +71,7 @@ def create(cluster: Cluster) -> None:
     """Make both namespaces and join them to the host."""
     place = cluster.namespaces
     place.mkdir(parents=True, exist_ok=True)
+    (place / "ready").unlink(missing_ok=True)
     # A mount namespace can only be kept by a file on a private mount (unshare(1)).
     run("mount", "--bind", place, place)
     run("mount", "--make-private", place)

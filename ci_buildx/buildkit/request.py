@@ -135,5 +135,5 @@ def _caches(caches: Iterable[Attributes], source: str) -> tuple[Entry, ...]:
 
 
 def _as_json(entries: Iterable[Entry]) -> str:
-    values = [{"Type": entry.type, "Attrs": entry.attrs} for entry in entries]
-    return json.dumps(values, sort_keys=True, separators=(",", ":"))
+    values = [{"Type": entry.type, "Attrs": dict(sorted(entry.attrs.items()))} for entry in entries]
+    return json.dumps(values, separators=(",", ":"))

@@ -14,7 +14,7 @@ from typing import TextIO
 
 from ci_buildx.builder import identity
 from ci_buildx.builder.builder import Location
-from ci_buildx.ci import kubeconfig
+from ci_buildx.ci import job_settings, kubeconfig
 from ci_buildx.errors import InputError, Interrupted, KubeBuilderError
 from ci_buildx.job.result import BuildResult
 from ci_buildx.settings import assembly, options
@@ -47,7 +47,7 @@ def build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> None:
     from ci_buildx.job import build as job
 
     with inputs(env) as (values, sources):
-        settings = assembly.settings_from(values, sources, env, cwd)
+        settings = job_settings.read(values, sources, env, cwd)
         mask(settings.build.secrets, stdout)
         result = job.run(
             settings,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ci_buildx.builder import identity
-from ci_buildx.ci import kubeconfig
+from ci_buildx.ci import job_settings, kubeconfig
 from ci_buildx.errors import InputError
 from ci_buildx.job.result import BuildResult
 from ci_buildx.settings import assembly, options
@@ -39,7 +39,7 @@ def build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> None:
     from ci_buildx.job import build as job
 
     with inputs(env) as (values, sources):
-        settings = assembly.settings_from(values, sources, env, cwd)
+        settings = job_settings.read(values, sources, env, cwd)
         with section(stdout, "kube_builder", "kube-builder: build"):
             result = job.run(settings, env=env, display_stream=stdout, identity=who(env, cwd))
     stdout.writelines(f"{line}\n" for line in result.lines())

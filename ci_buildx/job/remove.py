@@ -7,11 +7,13 @@ from collections.abc import Mapping
 
 from ci_buildx.builder import lifecycle
 from ci_buildx.builder.builder import Location
-from ci_buildx.errors import InputError
 from ci_buildx.job.housing import TEARDOWN_TIME
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.settings.values import ClusterSettings
+
+_LATE = 1.0
+"""Seconds in which a namespace may still appear whose creator was killed while the request was under way."""
 
 
 def run(
@@ -19,22 +21,17 @@ def run(
 ) -> bool:
     """Remove the builder ``name``, in a ``namespace`` that is not its own where one is named.
 
-    Returns whether there was one. Raises InputError if there is none and that is not ok, TeardownError if something
-    stays.
+    With ``missing_ok``, as after a job of unknown fate, it is where its name says or nowhere. Returns whether there
+    was one. Raises InputError if there is none and that is not ok, TeardownError if something stays.
     """
     with KubeClient(config.load(cluster, env=env)) as kube:
-        try:
-            location = (
-                Location(name=name, namespace=namespace, exclusive=False) if namespace else lifecycle.find(kube, name)
-            )
-        except InputError:
-            if missing_ok:
-                return False
-            raise
-        report = lifecycle.teardown(kube, location, deadline=time.monotonic() + TEARDOWN_TIME)
+        if namespace:
+            location = Location(name=name, namespace=namespace, exclusive=False)
+        elif missing_ok:
+            location = Location(name=name, namespace=name)
+        else:
+            location = lifecycle.find(kube, name)
+        deadline = time.monotonic() + TEARDOWN_TIME
+        report = lifecycle.teardown(kube, location, deadline=deadline, settle=_LATE if missing_ok else 0.0)
     report.check()
     return bool(report.removed)
-
-
-def _place(kube: KubeClient, name: str, namespace: str) -> Location:
-    return Location(name=name, namespace=namespace, exclusive=False) if namespace else lifecycle.find(kube, name)

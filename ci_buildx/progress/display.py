@@ -18,6 +18,7 @@ from ci_buildx.progress.outlet import Outlet
 from ci_buildx.progress.plain import Plain
 from ci_buildx.progress.quiet import Quiet
 from ci_buildx.progress.renderer import Renderer, Update
+from ci_buildx.progress.step import PHASE_DIGEST
 from ci_buildx.progress.summary import Summary, summarize
 from ci_buildx.progress.text import CANCELED, prefixed
 from ci_buildx.settings.values import Progress
@@ -31,11 +32,13 @@ class Phase:
 
     def __init__(self, display: Display, name: str) -> None:
         self._display = display
-        self._vertex = Vertex(digest=f"sha256:{os.urandom(32).hex()}", name=name, started=display.clock())
+        self._vertex = Vertex(digest=PHASE_DIGEST + os.urandom(16).hex(), name=name, started=display.clock())
         self._display.update(StatusUpdate(vertexes=(self._vertex,)))
 
     def say(self, text: str) -> None:
-        """Add a line of output."""
+        """Add a line of output; nothing once it has ended."""
+        if self._vertex.completed is not None:
+            return
         log = VertexLog(vertex=self._vertex.digest, timestamp=self._display.clock(), data=text.encode() + b"\n")
         self._display.update(StatusUpdate(logs=(log,)))
 

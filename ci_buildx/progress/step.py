@@ -15,6 +15,10 @@ Key = tuple[str, str]
 """A node's name and a digest: two nodes may run steps of the same digest."""
 
 
+PHASE_DIGEST = f"sha256:{'0' * 32}"
+"""What digests of our own phases begin with; no content that exists has such a one."""
+
+
 @dataclass(frozen=True, slots=True)
 class LogLine:
     """A complete line of output; ``stamp`` is its time inside the step."""
@@ -47,6 +51,11 @@ class Step:
     partial: bytes = b""
     partial_stamp: str = ""
     log_bytes: int = 0
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is a phase of our own, which the final error tells about."""
+        return self.key[1].startswith(PHASE_DIGEST)
 
     @property
     def started(self) -> bool:

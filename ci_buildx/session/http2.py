@@ -12,16 +12,14 @@ from collections.abc import Callable
 from ci_buildx.protobuf.wire import Buffer
 from ci_buildx.session import frames, hpack
 from ci_buildx.session.frames import Code, ProtocolError, Setting, Type
+from ci_buildx.session.outbox import Outbox
 from ci_buildx.session.stream import Stream
 
 RECEIVE_WINDOW = (16 << 20) + 65536
 """Bytes that a peer may send on one stream before they are consumed: BuildKit's largest message fits."""
 MAX_STREAMS = 128
-CRUMB = 8 << 10
-"""Below so much room nothing is sent of a stream that has more: grpc-go answers crumbs with more crumbs."""
 
 _HEADER_BLOCK = 4 << 20
-_CONTROL_FRAMES = 4096
 
 Accept = Callable[[Stream, list[hpack.Header]], None]
 
@@ -36,18 +34,18 @@ class Connection:
         self._expects_settings = True
         self._decoder = hpack.Decoder(largest=4 * _HEADER_BLOCK)
         self._block: tuple[int, bool, bytearray] | None = None
-        self._control: list[bytes] = [self._greeting()]
-        self._answers = 0
         self._streams: dict[int, Stream] = {}
-        self._active: dict[int, Stream] = {}
         self._last = 0
-        self._room = frames.DEFAULT_WINDOW
         self._peer_window = frames.DEFAULT_WINDOW
-        self._frame_size = frames.DEFAULT_FRAME_SIZE
         self._received = 0
         self._over = False
-        self.held = False
+        self._outbox = Outbox(self._forget)
+        self._outbox.put(self._greeting())
+
+    @property
+    def held(self) -> bool:
         """Whether the last pump held crumbs back."""
+        return self._outbox.held
 
     @staticmethod
     def _greeting() -> bytes:
@@ -124,7 +122,7 @@ class Connection:
         size = len(payload)
         self._received += size
         if self._received >= RECEIVE_WINDOW:
-            self._answer(frames.window_update(0, self._received))
+            self._outbox.answer(frames.window_update(0, self._received))
             self._received = 0
         stream = self._known(stream_id)
         if stream is None:
@@ -143,7 +141,7 @@ class Connection:
         if increment == 0:
             raise ProtocolError("WINDOW_UPDATE by nothing")
         if stream_id == 0:
-            self._room = self._widen(self._room, increment)
+            self._outbox.room = self._widen(self._outbox.room, increment)
             return
         stream = self._known(stream_id)
         if stream is not None:
@@ -159,7 +157,7 @@ class Connection:
         if stream or len(payload) != 8:
             raise ProtocolError("malformed PING", Code.PROTOCOL_ERROR if stream else Code.FRAME_SIZE_ERROR)
         if not flags & frames.ACK:
-            self._answer(frames.frame(Type.PING, frames.ACK, 0, payload))
+            self._outbox.answer(frames.frame(Type.PING, frames.ACK, 0, payload))
 
     def _on_settings(self, flags: int, stream: int, payload: bytes) -> None:
         if stream:
@@ -177,8 +175,8 @@ class Connection:
             elif setting == Setting.MAX_FRAME_SIZE:
                 if not frames.DEFAULT_FRAME_SIZE <= value <= frames.LARGEST_FRAME_SIZE:
                     raise ProtocolError(f"MAX_FRAME_SIZE of {value}")
-                self._frame_size = value
-        self._answer(frames.frame(Type.SETTINGS, frames.ACK, 0))
+                self._outbox.frame_size = value
+        self._outbox.answer(frames.frame(Type.SETTINGS, frames.ACK, 0))
 
     def _on_headers(self, type_: int, flags: int, stream: int, payload: bytes) -> None:
         if type_ == Type.HEADERS:
@@ -209,7 +207,7 @@ class Connection:
             return
         self._last = stream_id
         if len(self._streams) >= MAX_STREAMS:
-            self._answer(frames.rst_stream(stream_id, Code.REFUSED_STREAM))
+            self._outbox.answer(frames.rst_stream(stream_id, Code.REFUSED_STREAM))
             return
         stream = Stream(stream_id, room=self._peer_window, receivable=RECEIVE_WINDOW)
         self._streams[stream_id] = stream
@@ -219,7 +217,8 @@ class Connection:
     def _on_reset(self, stream_id: int, code: int) -> None:
         stream = self._known(stream_id)
         if stream is not None:
-            self._drop(stream)
+            self._forget(stream)
+            self._outbox.drop(stream)
             if stream.receiver is not None:
                 name = Code(code).name if code in Code._value2member_map_ else str(code)
                 stream.receiver.lose(f"buildkitd ended the call ({name})")
@@ -246,7 +245,7 @@ class Connection:
 
     def send_headers(self, stream: Stream, block: bytes) -> None:
         """Send a stream's headers, before any of its data."""
-        self._control.append(frames.frame(Type.HEADERS, frames.END_HEADERS, stream.id, block))
+        self._outbox.put(frames.frame(Type.HEADERS, frames.END_HEADERS, stream.id, block))
 
     def finish(self, stream: Stream, trailers: bytes) -> None:
         """End the stream with this header block once all its data has been sent."""
@@ -256,19 +255,20 @@ class Connection:
     def reset(self, stream: Stream, code: Code) -> None:
         """End the stream at once, without trailers."""
         if stream.id in self._streams:
-            self._drop(stream)
-            self._control.append(frames.rst_stream(stream.id, code))
+            self._forget(stream)
+            self._outbox.drop(stream)
+            self._outbox.put(frames.rst_stream(stream.id, code))
 
     def wake(self, stream: Stream) -> None:
         """Say that the stream may have something to send."""
         if stream.id in self._streams:
-            self._active[stream.id] = stream
+            self._outbox.wake(stream)
 
     def consume(self, stream: Stream, size: int) -> None:
         """Give ``size`` bytes of the stream's window back to the peer, in steps of a quarter of it."""
         stream.credit += size
         if stream.credit >= RECEIVE_WINDOW // 4 and not stream.remote_ended and stream.id in self._streams:
-            self._answer(frames.window_update(stream.id, stream.credit))
+            self._outbox.answer(frames.window_update(stream.id, stream.credit))
             stream.receivable += stream.credit
             stream.credit = 0
 
@@ -278,9 +278,10 @@ class Connection:
             return
         self._over = True
         self._input = bytearray()
-        self._control.append(frames.goaway(self._last, code, reason))
-        streams, self._streams, self._active = self._streams, {}, {}
+        self._outbox.put(frames.goaway(self._last, code, reason))
+        streams, self._streams = self._streams, {}
         for stream in streams.values():
+            self._outbox.drop(stream)
             if stream.receiver is not None:
                 stream.receiver.lose(reason)
 
@@ -289,65 +290,7 @@ class Connection:
 
         With ``crumbs`` even the last bytes of a window are used: for when nothing else has moved for a while.
         """
-        out: list[Buffer] = list(self._control)
-        self._control.clear()
-        self._answers = 0
-        self.held = False
-        for stream in list(self._active.values()):
-            limit -= self._pump_stream(stream, limit, crumbs, out)
-            if limit <= 0:
-                break
-        return out
+        return self._outbox.pump(limit, crumbs=crumbs)
 
-    def _pump_stream(self, stream: Stream, limit: int, crumbs: bool, out: list[Buffer]) -> int:
-        """Send of one stream; afterwards it stands last in turn, or out of it if it has nothing now."""
-        self._active.pop(stream.id, None)
-        sent = 0
-        while stream.queue or stream.producer is not None:
-            room = min(self._room, stream.room, limit - sent)
-            if room <= 0 or (room < CRUMB and not crumbs and self._has_more(stream, room)):
-                self._active[stream.id] = stream
-                self.held = self.held or room > 0
-                return sent
-            data = stream.take(room)
-            if self._control:  # a producer may have sent headers
-                out += self._control
-                self._control.clear()
-            if not data:
-                break
-            self._frame_data(stream.id, data, out)
-            sent += len(data)
-            self._room -= len(data)
-            stream.room -= len(data)
-        if stream.trailers is not None and not stream.queue:
-            flags = frames.END_HEADERS | frames.END_STREAM
-            out.append(frames.frame(Type.HEADERS, flags, stream.id, stream.trailers))
-            self._drop(stream)
-        return sent
-
-    @staticmethod
-    def _has_more(stream: Stream, room: int) -> bool:
-        return stream.producer is not None or stream.queued > room
-
-    def _frame_data(self, stream: int, data: Buffer, out: list[Buffer]) -> None:
-        if len(data) <= self._frame_size:
-            out += (frames.header(Type.DATA, 0, stream, len(data)), data)
-            return
-        view = memoryview(data)
-        for start in range(0, len(data), self._frame_size):
-            part = view[start : start + self._frame_size]
-            out += (frames.header(Type.DATA, 0, stream, len(part)), part)
-
-    def _answer(self, frame: bytes) -> None:
-        """Queue a frame that the peer can make us send: so many of them, unread, are an attack or a bug."""
-        self._answers += 1
-        if self._answers > _CONTROL_FRAMES:
-            raise ProtocolError("too many frames that want an answer", Code.ENHANCE_YOUR_CALM)
-        self._control.append(frame)
-
-    def _drop(self, stream: Stream) -> None:
+    def _forget(self, stream: Stream) -> None:
         self._streams.pop(stream.id, None)
-        self._active.pop(stream.id, None)
-        stream.producer = None
-        stream.queue.clear()
-        stream.queued = 0

@@ -58,6 +58,12 @@ class Stream:
         self.queue.append(data)
         self.queued += len(data)
 
+    def clear(self) -> None:
+        """Forget all that has not been taken."""
+        self.producer = None
+        self.queue.clear()
+        self.queued = 0
+
     def take(self, room: int) -> Buffer:
         """At most ``room`` bytes to send now; b"" where there are none."""
         if not self.queue:

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,6 @@ import pytest
 
 from ci_buildx.buildkit import exporters, request
 from ci_buildx.buildkit.control import Control, SolveResult
-from ci_buildx.buildkit.messages import Worker
 from ci_buildx.errors import BuildkitError
 from ci_buildx.model.status import StatusUpdate, Vertex
 from ci_buildx.session.filesend import FileSend
@@ -38,20 +37,37 @@ def registry(cluster_env: dict[str, str]) -> str:
 @pytest.fixture(scope="session")
 def buildkitd(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a running buildkitd, as a gRPC target."""
-    programs.build(["buildkit", "runc"])
     folder = tmp_path_factory.mktemp("buildkitd")
     config = folder / "buildkitd.toml"
     config.write_text(f'[registry."{registry}"]\n  http = true\n')
+    with serving(folder, ["--config", str(config)]) as address:
+        yield address
+
+
+@contextmanager
+def serving(
+    folder: Path,
+    options: Sequence[str],
+    *,
+    credentials: tuple[bytes, bytes, bytes] | None = None,
+    server_name: str = "",
+) -> Iterator[str]:
+    """A buildkitd that keeps everything in ``folder``; yields its address when it answers."""
+    programs.build(["buildkit", "runc"])
     address = f"127.0.0.1:{_free_port()}"
     runc = programs.path("runc")
     command: list[str | Path] = [
         programs.path("buildkitd"),
-        *("--config", config, "--root", folder / "root", "--addr", f"tcp://{address}"),
+        *("--root", folder / "root", "--addr", f"tcp://{address}"),
         *("--oci-worker-binary", runc, "--oci-worker-net", "host"),
+        *options,
     ]
     environment = {**os.environ, "PATH": f"{runc.parent}:{os.environ['PATH']}"}
     with (folder / "log").open("wb") as log, _running(command, log.fileno(), environment):
-        _await_workers(address, folder / "log")
+        deadline = time.monotonic() + _START
+        while not _answers(Control(address, credentials=credentials, server_name=server_name)):
+            assert time.monotonic() < deadline, (folder / "log").read_text()
+            time.sleep(0.1)
         yield address
 
 
@@ -170,15 +186,12 @@ def _running(command: list[str | Path], log: int, environment: dict[str, str]) -
             process.wait()
 
 
-def _await_workers(address: str, log: Path) -> list[Worker]:
-    deadline = time.monotonic() + _START
-    while True:
+def _answers(control: Control) -> bool:
+    with control:
         try:
-            with Control(address) as control:
-                return control.workers(timeout=5)
+            return bool(control.workers(timeout=5))
         except BuildkitError:
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
+            return False
 
 
 def _free_port() -> int:

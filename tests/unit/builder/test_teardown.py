@@ -97,7 +97,7 @@ def test_a_server_that_hangs_is_not_waited_for() -> None:
 
 def test_check_raises_what_is_left() -> None:
     TeardownReport(removed=("namespace x",)).check()
-    with pytest.raises(TeardownError, match="not removed: namespace x: no: kube-builder reap") as caught:
+    with pytest.raises(TeardownError, match="not removed: namespace x: no; kube-builder reap") as caught:
         TeardownReport(left=("namespace x",), notes=("no",)).check()
     assert caught.value.left == ("namespace x",)
 

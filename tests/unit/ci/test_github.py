@@ -79,7 +79,10 @@ def test_what_only_the_command_line_offers_is_no_input(name: str) -> None:
 
 
 def test_kubeconfig_content_is_a_file_for_as_long_as_the_step_runs(tmp_path: Path) -> None:
-    with github.inputs({"INPUT_KUBECONFIG": "kind: Config\nclusters: []\n", "RUNNER_TEMP": str(tmp_path)}) as (given, _):
+    with github.inputs({"INPUT_KUBECONFIG": "kind: Config\nclusters: []\n", "RUNNER_TEMP": str(tmp_path)}) as (
+        given,
+        _,
+    ):
         path = Path(str(given["kubeconfig"]))
         assert path.read_text().startswith("kind: Config")
         assert path.parent == tmp_path
@@ -206,3 +209,12 @@ def test_a_value_cannot_end_its_own_entry(tmp_path: Path) -> None:
     github.append(env, "GITHUB_OUTPUT", "next", "")
     assert read(env["GITHUB_OUTPUT"]) == {"text": value, "next": ""}
     assert re.fullmatch(r"text<<end-[0-9a-f]{16}", (tmp_path / "output").read_text().splitlines()[0])
+
+
+@pytest.mark.parametrize(("given", "expected"), [("", "plain"), ("auto", "plain"), ("rawjson", "rawjson")])
+def test_progress_is_lines_also_on_a_terminal(
+    given: str, expected: str, env: dict[str, str], cwd: Path, job: FakeJob
+) -> None:
+    run(env | {"INPUT_PROGRESS": given}, cwd)
+    assert job.settings is not None
+    assert job.settings.build.progress == expected

@@ -40,7 +40,7 @@ def noted(error: KubeBuilderError, *notes: str) -> KubeBuilderError:
     ("error", "code", "text"),
     [
         (InputError("no", source="--tag", fix="yes"), 2, "kube-builder: error: --tag: no; yes\n"),
-        (KubeBuilderError("first\n  second\n", fix="fix"), 1, "ERROR: first second : fix\n"),
+        (KubeBuilderError("first\n  second\n", fix="fix"), 1, "ERROR: first second ; fix\n"),
         (noted(KubeBuilderError("a"), "one", "t\nwo"), 1, "ERROR: a\nnote: one\nnote: t wo\n"),
         (noted(InputError("a"), "one"), 2, "kube-builder: error: a\nnote: one\n"),
         (TeardownError("left", left=("ns/a",)), 1, "ERROR: left\n"),

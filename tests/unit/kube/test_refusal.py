@@ -34,7 +34,7 @@ def status(message: str, reason: str = "", **more: object) -> bytes:
             ),
             (
                 'user "bob" may not delete jobs.batch in namespace "n" (RBAC: role.rbac.authorization.k8s.io "r" not '
-                'found): bind a Role with the verb "delete" on jobs.batch to that user'
+                'found); bind a Role with the verb "delete" on jobs.batch to that user'
             ),
         ),
         (
@@ -43,7 +43,7 @@ def status(message: str, reason: str = "", **more: object) -> bytes:
                 'in the namespace "n"'
             ),
             (
-                'user "bob" may not get pods/portforward in namespace "n": bind a Role with the verbs "get" '
+                'user "bob" may not get pods/portforward in namespace "n"; bind a Role with the verbs "get" '
                 'and "create" on pods/portforward to that user (servers up to 1.34 ask for get, from 1.35 for create)'
             ),
         ),

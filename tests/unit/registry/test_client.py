@@ -80,7 +80,7 @@ def test_an_answer_that_breaks_off_is_asked_for_again(registry: Registry, connec
 def test_patience_ends(registry: Registry, connect: Connect, pauses: list[float]) -> None:
     body = json.dumps({"errors": [{"code": "TOOMANYREQUESTS", "message": "pull\nlimit"}]}).encode()
     registry.on(TAG, Reply(429, body=body))
-    with pytest.raises(RegistryError, match="status 429: TOOMANYREQUESTS: pull limit: its rate limit") as caught:
+    with pytest.raises(RegistryError, match="status 429: TOOMANYREQUESTS: pull limit; its rate limit") as caught:
         read(connect(), registry)
     assert caught.value.status == 429
     assert (registry.count(TAG), len(pauses)) == (5, 4)
@@ -91,7 +91,7 @@ def test_patience_ends(registry: Registry, connect: Connect, pauses: list[float]
 )
 def test_a_refusal_without_a_reason(registry: Registry, connect: Connect, body: bytes) -> None:
     registry.on(TAG, Reply(403, body=body))
-    with pytest.raises(RegistryError, match=r"failed with status 403: Forbidden: the login for .* lacks the right"):
+    with pytest.raises(RegistryError, match=r"failed with status 403: Forbidden; the login for .* lacks the right"):
         read(connect(), registry)
 
 
@@ -137,7 +137,7 @@ def test_an_identity_token_is_sent_by_post(registry: Registry, connect: Connect)
 def test_a_refused_token_is_final(registry: Registry, connect: Connect) -> None:
     registry.on(f"GET /token?service=s&scope={SCOPE}&account=me", Reply(body=b'{"token": "t"}'))
     registry.on(TAG, bearer(registry))
-    with pytest.raises(RegistryError, match=r"status 401: Unauthorized: the login .* is missing or wrong"):
+    with pytest.raises(RegistryError, match=r"status 401: Unauthorized; the login .* is missing or wrong"):
         read(connect(LOGIN), registry)
     assert registry.count(TAG) == 2
 

@@ -89,7 +89,7 @@ def test_a_program_that_knows_nothing_is_no_error(install: Install) -> None:
     ("script", "message"),
     [
         ("echo the keychain is locked; exit 3", "failed for r.io with status 3: the keychain is locked"),
-        ("""echo '{"Secret": "word"}'; exit 1""", "failed for r.io with status 1: run it by hand"),
+        ("""echo '{"Secret": "word"}'; exit 1""", "failed for r.io with status 1; run it by hand"),
         ("echo word", "answered something else than a login"),
         ("""echo '{"Username": "me", "Secret": ["word"]}'""", "answered something else than a login"),
     ],

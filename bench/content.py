@@ -1,0 +1,40 @@
+"""Contexts with random content, the same in each run: nothing about them compresses or repeats."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+BIG = 200_000_000
+SMALL = 2_000
+COUNT = 5_000
+DOCKERFILE = "FROM busybox\nRUN --mount=type=bind,target=/context test -e /context/big\n"
+"""Uses the whole context and copies nothing of it: what is measured is the transfer."""
+
+_PER_FOLDER = 100
+_CHUNK = 1 << 20
+
+
+def make(folder: Path, *, big: int = BIG, count: int = COUNT, seed: int = 3) -> None:
+    """One file of ``big`` bytes and ``count`` of 2 kB in folders of a hundred."""
+    source = random.Random(seed)
+    folder.mkdir(parents=True)
+    (folder / "Dockerfile").write_text(DOCKERFILE)
+    with (folder / "big").open("wb") as file:
+        for start in range(0, big, _CHUNK):
+            file.write(source.randbytes(min(_CHUNK, big - start)))
+    for path in small_files(folder, count):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(source.randbytes(SMALL))
+
+
+def small_files(folder: Path, count: int = COUNT) -> list[Path]:
+    """The small files' names."""
+    return [folder / f"part{number // _PER_FOLDER:03}" / f"file{number:05}" for number in range(count)]
+
+
+def touch(folder: Path, moment: float, count: int = COUNT) -> None:
+    """Give all small files the same new time: buildkitd asks for them again."""
+    for path in small_files(folder, count):
+        os.utime(path, (moment, moment))

@@ -1,0 +1,100 @@
+"""What every contestant stands on: one cluster, one registry, one environment, the same files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import venv
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ci_buildx.kube import config
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.settings.values import ClusterSettings
+from devcluster import buildkitd, environment, layout, registry
+
+PROJECT = Path(__file__).parent.parent
+IMAGE = "moby/buildkit:buildx-stable-1"
+ARCHITECTURE = "amd64"
+PLATFORM = f"linux/{ARCHITECTURE}"
+
+_UNWANTED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONUNBUFFERED")
+"""Variables of developers' machines that would make us slower than users see us."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """``product`` is our command as a user has it installed; ``undo`` ends at the end of the bench."""
+
+    cluster: layout.Cluster
+    kube: KubeClient
+    env: dict[str, str]
+    folder: Path
+    registry: str
+    buildkitd_config: Path
+    product: Path
+    undo: ExitStack
+
+    def reference(self, name: str) -> str:
+        """Where to push."""
+        return f"{self.registry}/bench/{name}:1"
+
+    def example(self, name: str) -> Path:
+        """A copy of the example as a context of its own.
+
+        It lies outside any git checkout: there buildx would also call git for its provenance, and we would not.
+        """
+        target = self.folder / name
+        if not target.exists():
+            shutil.copytree(PROJECT / "examples" / "hello", target)
+        return target
+
+
+@contextmanager
+def prepared(cluster: layout.Cluster) -> Iterator[Ground]:
+    """The ground on a cluster that is up."""
+    servers = registry.registries(cluster)
+    with tempfile.TemporaryDirectory(prefix="bench-") as name, ExitStack() as undo:
+        folder = Path(name)
+        settings = folder / "buildkitd.toml"
+        settings.write_text(buildkitd.configuration(servers))
+        env = _environment(cluster, folder)
+        kube = undo.enter_context(KubeClient(config.load(ClusterSettings(), env=env)))
+        yield Ground(
+            cluster=cluster,
+            kube=kube,
+            env=env,
+            folder=folder,
+            registry=next(server.address for server in servers if server.name == "open"),
+            buildkitd_config=settings,
+            product=_install(folder / "installed"),
+            undo=undo,
+        )
+
+
+def _environment(cluster: layout.Cluster, folder: Path) -> dict[str, str]:
+    """The cluster's variables, docker's configuration empty for both, nothing that slows us down only."""
+    inherited = {name: value for name, value in os.environ.items() if name not in _UNWANTED}
+    docker = folder / "docker"
+    docker.mkdir()
+    return {**inherited, **environment.variables(cluster), "DOCKER_CONFIG": str(docker)}
+
+
+def _install(folder: Path) -> Path:
+    """An environment with the product found on the path, as after `pip install`.
+
+    The developers' one finds it by an import hook of setuptools that users don't have and that costs start-up time.
+    """
+    venv.create(folder, with_pip=False, symlinks=True)
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    packages = next(path for path in sys.path if path.endswith("site-packages"))
+    paths = folder / "lib" / version / "site-packages" / "bench.pth"
+    paths.write_text(f"{PROJECT}\n{packages}\n")
+    program = folder / "bin" / "kube-builder"
+    program.write_text(f"#!{folder}/bin/python\nimport sys\nfrom ci_buildx.cli.main import run\nsys.exit(run())\n")
+    program.chmod(0o755)
+    return program

@@ -1,0 +1,20 @@
+"""One module per line of the bench: each yields comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from bench.arena import Arena
+from bench.lines import boot, cached, cluster, native, upload, whole
+from bench.series import Comparison
+
+Line = Callable[[Arena], Iterator[Comparison]]
+
+LINES: dict[str, Line] = {
+    "whole": whole.compare,
+    "boot": boot.compare,
+    "cached": cached.compare,
+    "upload": upload.compare,
+    "native": native.compare,
+    "cluster": cluster.compare,
+}

@@ -1,0 +1,46 @@
+"""Nothing to do: everything is cached in a builder that is up. What is left is the client itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bench import ours
+from bench.arena import Arena
+from bench.ground import PLATFORM
+from bench.series import Comparison, Contestant, Target, alternate
+
+OURS = "kube-builder"
+THEIRS = "buildx, kubernetes driver"
+REMOTE = "buildx, remote driver"
+TRANSPORTS = ("direct", "port-forward", "exec")
+
+
+def compare(arena: Arena) -> Iterator[Comparison]:
+    """Without a result, and with a push of what the registry has already."""
+    yield _compare(arena, "cached, no output", [], TRANSPORTS)
+    if not arena.quick:
+        pushed = ["--push", "--tag", arena.ground.reference("cached")]
+        yield _compare(arena, "cached, pushed again", pushed, ())
+
+
+def _compare(arena: Arena, title: str, options: list[str], transports: tuple[str, ...]) -> Comparison:
+    ground = arena.ground
+    context = ground.example("cached")
+    wanted = ["--platform", PLATFORM, *options]
+
+    def ours_by(transport: str) -> Contestant:
+        own = [*wanted, "--builder", arena.kept, "--transport", transport]
+        name = OURS if transport == "auto" else f"{OURS}, {transport}"
+        return Contestant(name=name, perform=lambda _: ours.build(ground, context, *own), warm=True)
+
+    def theirs(name: str, builder: str) -> Contestant:
+        return Contestant(name=name, perform=lambda _: arena.peer.build(builder, context, *wanted), warm=True)
+
+    contestants = [ours_by("auto"), theirs(THEIRS, arena.theirs), theirs(REMOTE, arena.remote)]
+    contestants += [ours_by(transport) for transport in transports]
+    return Comparison(
+        title=f"{title}: the whole process, builder up",
+        reference=THEIRS,
+        series=alternate(contestants, arena.count(20)),
+        targets=(Target(ours=OURS, theirs=THEIRS, most=1.0),),
+    )

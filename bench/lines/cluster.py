@@ -1,0 +1,35 @@
+"""`devcluster up` with its programs built: a second cluster beside the one that everything else runs on."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+
+from bench import measure
+from bench.arena import Arena
+from bench.ground import PROJECT
+from bench.measure import Run
+from bench.series import Comparison, Contestant, alternate
+
+NAME = "bench"
+UP = "python -m devcluster up"
+
+
+def compare(arena: Arena) -> Iterator[Comparison]:
+    """From no cluster to a healthy one."""
+    series = alternate([Contestant(name=UP, perform=lambda _: up())], arena.count(2))
+    yield Comparison(title="a warm devcluster: from nothing to healthy", reference=UP, series=series)
+
+
+def up() -> Run:
+    """Start it and remove it again."""
+    try:
+        return devcluster("up")
+    finally:
+        devcluster("down")
+
+
+def devcluster(verb: str) -> Run:
+    """A verb of the devcluster."""
+    return measure.run([sys.executable, "-m", "devcluster", "--name", NAME, verb], env=os.environ, cwd=PROJECT)

@@ -1,0 +1,99 @@
+"""A context of 200 MB and 5,000 files on its way to a builder that is up."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench import content, ours
+from bench.arena import Arena
+from bench.ground import PLATFORM
+from bench.measure import CommandFailed, Run
+from bench.series import Comparison, Contestant, Series, alternate, retimed
+
+THEIRS = "buildx, kubernetes driver"
+REMOTE = "buildx, remote driver"
+TRANSPORTS = ("auto", "direct", "port-forward", "exec")
+_TRANSFER = re.compile(r"transferring context: \S+ ([0-9.]+)s done")
+
+Build = Callable[[Path], Run]
+
+
+def compare(arena: Arena) -> Iterator[Comparison]:
+    """All of it under a new name, then the same with every small file touched; whole process, and transfer alone."""
+    source = arena.ground.folder / "upload"
+    content.make(source)
+    builds = _builds(arena)
+    first, again = _Uploads(source, builds), _Uploads(source, builds)
+    rounds = arena.count(4)
+    yield from _both("first upload of 200 MB + 5,000 files", alternate(first.contestants(first.fresh), rounds))
+    yield from _both("the same with 5,000 files touched", alternate(again.contestants(again.touched), rounds))
+
+
+def _builds(arena: Arena) -> dict[str, Build]:
+    def by(transport: str) -> Build:
+        own = ["--platform", PLATFORM, "--builder", arena.kept, "--transport", transport]
+        return lambda context: ours.build(arena.ground, context, *own)
+
+    def theirs(builder: str) -> Build:
+        return lambda context: arena.peer.build(builder, context, "--platform", PLATFORM)
+
+    found = {f"kube-builder, {transport}": by(transport) for transport in TRANSPORTS}
+    return {**found, THEIRS: theirs(arena.theirs), REMOTE: theirs(arena.remote)}
+
+
+class _Uploads:
+    """The contestants' builds of one folder, which bears another name for each: buildkitd keeps contexts by name."""
+
+    def __init__(self, source: Path, builds: dict[str, Build]) -> None:
+        self.source = source
+        self.builds = builds
+
+    def contestants(self, perform: Callable[[str, int], Run]) -> list[Contestant]:
+        """Everybody; ``perform`` gets the contestant's name and the round."""
+
+        def bound(name: str) -> Callable[[int], Run]:
+            return lambda number: perform(name, number)
+
+        return [Contestant(name=name, perform=bound(name)) for name in self.builds]
+
+    def fresh(self, name: str, number: int) -> Run:
+        """Under a name that nobody has seen."""
+        with self.renamed(name, f"fresh{number}") as context:
+            return self.builds[name](context)
+
+    def touched(self, name: str, number: int) -> Run:
+        """Under the contestant's own name, all small files newer than last time; the first time goes before."""
+        with self.renamed(name, "touched") as context:
+            if number == 0:
+                self.builds[name](context)
+            content.touch(context, time.time())
+            return self.builds[name](context)
+
+    @contextmanager
+    def renamed(self, name: str, suffix: str) -> Iterator[Path]:
+        """The folder under another name."""
+        words = re.sub("[^a-z]+", "-", name)
+        context = self.source.with_name(f"{self.source.name}-{words}-{suffix}")
+        self.source.rename(context)
+        try:
+            yield context
+        finally:
+            context.rename(self.source)
+
+
+def _both(title: str, series: tuple[Series, ...]) -> Iterator[Comparison]:
+    yield Comparison(title=f"{title}: the whole process, builder up", reference=THEIRS, series=series)
+    transfers = tuple(retimed(one, transfer) for one in series)
+    yield Comparison(title=f"{title}: the transfer, as buildkitd timed it", reference=THEIRS, series=transfers)
+
+
+def transfer(run: Run) -> float:
+    """Seconds of the context's transfer, from the plain progress that both print alike."""
+    found = _TRANSFER.search(run.output)
+    if found is None:
+        raise CommandFailed(f"no transfer in the output:\n{run.output[-2000:]}")
+    return float(found[1])

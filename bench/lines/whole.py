@@ -1,0 +1,63 @@
+"""The whole job: a builder is made, builds, pushes and is removed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bench import ours
+from bench.arena import Arena
+from bench.ground import PLATFORM
+from bench.measure import Run
+from bench.series import Comparison, Contestant, Target, alternate
+
+OURS = "kube-builder, from nothing"
+THEIRS = "buildx, from nothing"
+UP = "buildx, its builder already up"
+
+
+def compare(arena: Arena) -> Iterator[Comparison]:
+    """Ours from nothing, buildx from nothing, and the build alone with buildx's builder up."""
+    ground, peer = arena.ground, arena.peer
+
+    def options(who: str, number: int) -> list[str]:
+        # Each build runs its steps: the builder that is up must not answer from its cache.
+        argument = f"GREETING={who}{number}"
+        return ["--platform", PLATFORM, "--push", "--tag", ground.reference(who), "--build-arg", argument]
+
+    def run_ours(number: int) -> Run:
+        return ours.build_alone(ground, ground.example("whole"), *options("ours", number))[0]
+
+    def run_theirs(number: int) -> Run:
+        name = f"whole{number}"
+        created = peer.create(name)
+        try:
+            built = peer.build(name, ground.example("whole"), *options("theirs", number))
+        finally:
+            removed = peer.remove(name)
+        return total(created, built, removed)
+
+    def run_up(number: int) -> Run:
+        return peer.build(arena.theirs, ground.example("whole"), *options("up", number))
+
+    rounds = arena.count(3)
+    contestants = [
+        Contestant(name=OURS, perform=run_ours, warm=True),
+        Contestant(name=THEIRS, perform=run_theirs),
+        Contestant(name=UP, perform=run_up, warm=True),
+    ]
+    yield Comparison(
+        title=f"whole job: build, push, teardown ({PLATFORM})",
+        reference=THEIRS,
+        series=alternate(contestants, rounds),
+        targets=(Target(ours=OURS, theirs=THEIRS, most=0.1),),
+    )
+
+
+def total(*runs: Run) -> Run:
+    """Several commands as one."""
+    return Run(
+        seconds=sum(run.seconds for run in runs),
+        cpu=sum(run.cpu for run in runs),
+        peak=max(run.peak for run in runs),
+        output="".join(run.output for run in runs),
+    )

@@ -1,0 +1,97 @@
+"""Commands of docker buildx: its kubernetes driver, and its remote driver on a pod of ours."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import measure
+from bench.ground import ARCHITECTURE, IMAGE, Ground
+from bench.measure import Run
+from ci_buildx.builder import lifecycle
+from ci_buildx.builder.certificates import SERVER_NAME
+from devcluster import programs
+
+PORT = 1234
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """buildx with a configuration of its own and a namespace for its builders."""
+
+    ground: Ground
+    namespace: str
+
+    def call(self, *arguments: str) -> Run:
+        """Run buildx."""
+        env = {**self.ground.env, "BUILDX_CONFIG": str(self.ground.folder / "buildx")}
+        return measure.run([str(programs.path("buildx")), *arguments], env=env)
+
+    def build(self, builder: str, context: Path, *options: str) -> Run:
+        """One build."""
+        return self.call("build", "--builder", builder, *options, str(context))
+
+    def create(self, builder: str, architecture: str = ARCHITECTURE, *, append: bool = False) -> Run:
+        """A builder with one node on a node of that architecture, or another node of it; up when this returns."""
+        driver = [f"namespace={self.namespace}", f"image={IMAGE}", f"nodeselector=kubernetes.io/arch={architecture}"]
+        more = ["--append"] if append else []
+        return self.call(
+            "create",
+            *more,
+            *("--name", builder, "--node", f"{builder}-{architecture}", "--platform", f"linux/{architecture}"),
+            *("--driver", "kubernetes", "--driver-opt", ",".join(driver)),
+            *("--buildkitd-config", str(self.ground.buildkitd_config), "--bootstrap"),
+        )
+
+    def remove(self, builder: str) -> Run:
+        """Remove a builder."""
+        return self.call("rm", "--force", builder)
+
+    @contextmanager
+    def builder(self, architectures: Sequence[str] = (ARCHITECTURE,)) -> Iterator[str]:
+        """A builder that stays up; its name. Its first build has pulled the base image."""
+        name = f"up-{secrets.token_hex(3)}"
+        try:
+            for place, architecture in enumerate(architectures):
+                self.create(name, architecture, append=place > 0)
+            platforms = ",".join(f"linux/{architecture}" for architecture in architectures)
+            context = self.ground.example("kept")
+            self.build(name, context, "--platform", platforms, "--push", "--tag", self.ground.reference("kept"))
+            yield name
+        finally:
+            self.remove(name)
+
+    @contextmanager
+    def remote(self, ours: str) -> Iterator[str]:
+        """Its remote driver on a kept builder of ours: the same buildkitd by the same TCP and mTLS."""
+        ground = self.ground
+        keys = lifecycle.load(ground.kube, ours).keys
+        pods = ground.kube.list(f"/api/v1/namespaces/{ours}/pods")["items"]
+        address = next(pod["status"]["podIP"] for pod in pods)
+        files = {"cacert": keys.ca, "cert": keys.certificate, "key": keys.key.reveal()}
+        options = [f"servername={SERVER_NAME}"]
+        for name, content in files.items():
+            (ground.folder / name).write_bytes(content)
+            options.append(f"{name}={ground.folder / name}")
+        name = f"remote-{secrets.token_hex(3)}"
+        driver = ["--driver", "remote", "--driver-opt", ",".join(options)]
+        self.call("create", "--name", name, *driver, f"tcp://{address}:{PORT}")
+        try:
+            yield name
+        finally:
+            self.remove(name)
+
+
+@contextmanager
+def prepared(ground: Ground) -> Iterator[Peer]:
+    """buildx with a namespace that goes at the end."""
+    name = f"bench-{secrets.token_hex(4)}"
+    marks = {"pod-security.kubernetes.io/enforce": "privileged"}
+    ground.kube.create("/api/v1/namespaces", {"metadata": {"name": name, "labels": marks}})
+    try:
+        yield Peer(ground=ground, namespace=name)
+    finally:
+        ground.kube.delete(f"/api/v1/namespaces/{name}")

@@ -1,0 +1,19 @@
+"""The settings of a build in a CI job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from ci_buildx.settings import assembly
+from ci_buildx.settings.assembly import Value
+from ci_buildx.settings.values import Progress, Settings
+
+
+def read(values: Mapping[str, Value], sources: Mapping[str, str], env: Mapping[str, str], cwd: Path) -> Settings:
+    """As :func:`assembly.settings_from`, with lines for a log: some runners give a job a terminal that nobody sees."""
+    settings = assembly.settings_from(values, sources, env, cwd)
+    if settings.build.progress is not Progress.AUTO:
+        return settings
+    return replace(settings, build=replace(settings.build, progress=Progress.PLAIN))

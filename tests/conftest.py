@@ -1,0 +1,30 @@
+"""The devcluster, for every test that needs a real one: started when it isn't up, never skipped."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+_COLD_START = 1800
+"""Seconds for `up` when all programs must be built first."""
+
+
+@pytest.fixture(scope="session")
+def cluster_env() -> dict[str, str]:
+    """This process's environment with the devcluster's KUBECONFIG, REGISTRY and so on."""
+    if _devcluster("status", timeout=60).returncode:
+        started = _devcluster("up", timeout=_COLD_START)
+        assert started.returncode == 0, started.stdout + started.stderr
+    shown = _devcluster("env", timeout=60)
+    assert shown.returncode == 0, shown.stderr
+    words = shlex.split(shown.stdout)
+    return {**os.environ, **dict(word.split("=", 1) for word in words if "=" in word)}
+
+
+def _devcluster(verb: str, *, timeout: float) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "devcluster", verb]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)

@@ -1,0 +1,157 @@
+"""What a daemon can do wrong, by a gRPC server that does it: a real buildkitd cannot be made to."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import pytest
+
+from ci_buildx.buildkit import flight
+from ci_buildx.buildkit.control import Control, SolveResult
+from ci_buildx.buildkit.messages import RPC_STATUS, CacheOptions, Detail, RpcStatus, SolveRequest
+from ci_buildx.errors import BuildkitError, SolveError
+from ci_buildx.model.status import StatusUpdate
+from ci_buildx.session.session import Session
+from tests.unit.session import daemon
+
+REQUEST = SolveRequest(ref="ref", session="s", frontend="f", frontend_attrs={}, exporters=(), cache=CacheOptions())
+
+
+class Daemon(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """Behaves well until told otherwise; ``released`` lets every call that waits go on."""
+
+    def __init__(self) -> None:
+        self.released = threading.Event()
+        self.said_to_session: list[bytes] = []
+        self.session_ends = False
+        self.solve_waits = False
+        self.status_hangs = False
+        self.error: tuple[grpc.StatusCode, str, bytes] | None = None
+
+    def service(self, handler_call_details: Any) -> Any:
+        method = handler_call_details.method.rpartition("/")[2]
+        if method == "Session":
+            return grpc.stream_stream_rpc_method_handler(self.session)
+        if method == "Status":
+            return grpc.unary_stream_rpc_method_handler(self.status)
+        return grpc.unary_unary_rpc_method_handler(self.solve if method == "Solve" else self.other)
+
+    def session(self, _: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        yield from map(daemon.wrap, self.said_to_session)
+        if not self.session_ends:
+            context.add_callback(self.released.set)
+            self.released.wait()
+
+    def solve(self, _: bytes, context: grpc.ServicerContext) -> bytes:
+        if self.solve_waits:
+            self.released.wait()
+        if self.error is not None:
+            code, text, details = self.error
+            context.set_trailing_metadata((("grpc-status-details-bin", details),) if details else ())
+            context.abort(code, text)
+        return daemon.wrap(b"\x0a\x01k\x12\x01v")
+
+    def status(self, _: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+        yield daemon.wrap(b"\x0a\x06sha:ab")
+        if self.status_hangs:
+            context.add_callback(self.released.set)
+            self.released.wait()
+
+    def other(self, _: bytes, context: grpc.ServicerContext) -> bytes:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "unknown\nmethod")
+        raise AssertionError
+
+
+@pytest.fixture
+def wrong() -> Daemon:
+    return Daemon()
+
+
+@pytest.fixture
+def control(wrong: Daemon) -> Iterator[Control]:
+    server = grpc.server(ThreadPoolExecutor(8), handlers=[wrong])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with Control(f"127.0.0.1:{port}") as opened:
+        yield opened
+    wrong.released.set()
+    server.stop(None).wait()
+
+
+def solve(
+    control: Control, updates: list[StatusUpdate] | None = None, stop: threading.Event | None = None
+) -> SolveResult:
+    note = (updates if updates is not None else []).append
+    return control.solve(REQUEST, session=Session([], shared_key=""), on_status=note, stop=stop)
+
+
+def test_a_good_end(control: Control) -> None:
+    updates: list[StatusUpdate] = []
+    assert solve(control, updates) == SolveResult(exporter_response={"k": "v"})
+    assert [vertex.digest for update in updates for vertex in update.vertexes] == ["sha:ab"]
+
+
+def test_a_status_that_does_not_end_is_not_waited_for(
+    control: Control, wrong: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flight, "_LAST_WORDS", 0.2)
+    wrong.status_hangs = True
+    assert solve(control).exporter_response == {"k": "v"}
+
+
+def test_an_error_of_the_build_with_large_details(control: Control, wrong: Daemon) -> None:
+    details = RPC_STATUS.encode(RpcStatus(2, "", (Detail("unknown", b"x" * (1 << 20)),)))
+    wrong.error = (grpc.StatusCode.NOT_FOUND, "no such image", details)
+    with pytest.raises(SolveError) as caught:
+        solve(control)
+    assert str(caught.value) == "failed to solve: NotFound: no such image"
+
+
+def test_unavailable_with_details_is_the_builds_own(control: Control, wrong: Daemon) -> None:
+    wrong.error = (grpc.StatusCode.UNAVAILABLE, "registry is down", RPC_STATUS.encode(RpcStatus(14, "", ())))
+    with pytest.raises(SolveError, match="Unavailable: registry is down"):
+        solve(control)
+
+
+def test_a_session_of_nonsense(control: Control, wrong: Daemon) -> None:
+    wrong.said_to_session = [b"HTTP/1.1 400 Bad Request"]
+    wrong.solve_waits = True
+    with pytest.raises(BuildkitError, match="broke the session's protocol: the peer does not speak HTTP/2"):
+        solve(control)
+
+
+def test_a_session_that_ends_while_solve_waits(
+    control: Control, wrong: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flight, "_FAREWELL", 0.2)
+    wrong.session_ends = wrong.solve_waits = True
+    with pytest.raises(BuildkitError, match="buildkitd ended the session during the build"):
+        solve(control)
+
+
+def test_stop(control: Control, wrong: Daemon) -> None:
+    wrong.solve_waits = True
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(BuildkitError, match="the build was stopped"):
+        solve(control, stop=stop)
+
+
+def test_an_error_of_the_caller_ends_the_calls(control: Control, wrong: Daemon) -> None:
+    def fail(_: StatusUpdate) -> None:
+        raise KeyboardInterrupt
+
+    wrong.solve_waits = True
+    session = Session([], shared_key="")
+    with pytest.raises(KeyboardInterrupt):
+        control.solve(REQUEST, session=session, on_status=fail)
+    assert wrong.released.wait(10)
+    list(session.outgoing())
+
+
+def test_a_unary_call_that_fails(control: Control) -> None:
+    with pytest.raises(BuildkitError, match=r"^buildkitd did not answer Info: unknown method$") as caught:
+        control.info(timeout=10)
+    assert caught.value.code == "UNIMPLEMENTED"

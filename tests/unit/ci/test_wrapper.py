@@ -1,0 +1,218 @@
+"""The Action's JavaScript: which Python it takes, what it says when there is none, what it forwards.
+
+The interpreter is a script that answers as Python, pip and venv do and writes down what it was asked.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from devcluster import toolchain
+
+ACTION = Path(__file__).parents[3] / "action"
+PYTHON = """\
+#!/bin/sh
+printf '%s\\n' "$*" >> "$LOG"
+case "$*" in
+  *version_info*) printf '%s\\n' "$0" {version} ;;
+  "-m pip --version") {pip} ;;
+  "-m venv"*) {venv}; for folder; do :; done; mkdir -p "$folder/bin"; cp "$0" "$folder/bin/python" ;;
+  *install*) {install} ;;
+  *start.py*) echo "PYTHONPATH is $PYTHONPATH"; {start} ;;
+esac
+"""
+SLEEP = (
+    "trap 'echo got INT; exit 130' INT; trap 'echo got TERM; exit 143' TERM; echo ready; while :; do sleep 0.02; done"
+)
+
+
+@dataclass
+class Runner:
+    """A machine with nothing on its PATH but a shell's tools and the interpreters that a test adds."""
+
+    folder: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str, version: str = "3 12", **parts: str) -> Path:
+        """An interpreter; ``parts`` are the shell commands behind its answers."""
+        path = self.folder / "bin" / name
+        answers = {"pip": "true", "venv": "true", "install": "true", "start": "true", **parts}
+        path.write_text(PYTHON.format(version=version, **answers))
+        path.chmod(0o755)
+        return path
+
+    def popen(self, script: str = "main.js", **env: str) -> subprocess.Popen[str]:
+        command = [toolchain.node(), ACTION / script]
+        around = {**self.env, **env}
+        return subprocess.Popen(command, env=around, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def run(self, script: str = "main.js", **env: str) -> tuple[int, str]:
+        process = self.popen(script, **env)
+        output = process.communicate(timeout=60)[0]
+        return process.returncode, output
+
+    def asked(self) -> list[str]:
+        """Everything that interpreters were asked, the question for the version left out; forgets it."""
+        log = Path(self.env["LOG"])
+        lines = log.read_text().splitlines() if log.exists() else []
+        log.unlink(missing_ok=True)
+        return [line for line in lines if "version_info" not in line]
+
+    def environments(self) -> list[Path]:
+        return list((self.folder / "tools" / "kube-builder").glob("*"))
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Iterator[Runner]:
+    (tmp_path / "bin").mkdir()
+    for tool in ("cp", "mkdir", "sleep"):
+        (tmp_path / "bin" / tool).symlink_to(f"/bin/{tool}")
+    env = {"PATH": str(tmp_path / "bin"), "RUNNER_TOOL_CACHE": str(tmp_path / "tools"), "LOG": str(tmp_path / "log")}
+    yield Runner(tmp_path, env)
+
+
+def test_cold_start_installs_from_the_lock_with_hashes_and_wheels_only(runner: Runner) -> None:
+    runner.add("python3")
+    code, output = runner.run()
+    assert code == 0
+    assert output.startswith("kube-builder: installing its Python packages into ")
+    venv, install, start = [line for line in runner.asked() if line != "-m pip --version"]
+    assert venv.startswith("-m venv --without-pip ")
+    assert {"--require-hashes", "--only-binary", ":all:", str(ACTION.parent / "requirements.lock")} <= {
+        str(Path(word).resolve()) if word.endswith(".lock") else word for word in install.split()
+    }
+    assert start == f"-I {ACTION / 'start.py'} action"
+
+
+def test_warm_start_only_starts(runner: Runner) -> None:
+    runner.add("python3")
+    runner.run()
+    runner.asked()
+    assert runner.run() == (0, "PYTHONPATH is \n")
+    assert len(runner.asked()) == 1
+
+
+def test_another_interpreter_has_another_environment(runner: Runner) -> None:
+    runner.add("python3")
+    runner.run()
+    runner.run(INPUT_PYTHON=str(runner.add("other", "3 13")))
+    assert len(runner.environments()) == 2
+
+
+def test_post_passes_its_flag_and_needs_the_state(runner: Runner) -> None:
+    runner.add("python3")
+    assert runner.run("post.js") == (0, "")
+    assert runner.asked() == []
+    assert runner.run("post.js", STATE_builder="x")[0] == 0
+    assert runner.asked()[-1].endswith("start.py action --post")
+
+
+def test_an_old_python3_gives_way_to_a_newer_one(runner: Runner) -> None:
+    runner.add("python3", "3 9")
+    runner.add("python3.12")
+    assert runner.run()[0] == 0
+
+
+def test_no_python(runner: Runner) -> None:
+    code, output = runner.run()
+    assert code == 2
+    assert output == (
+        "::error title=kube-builder::kube-builder needs Python 3.11 or newer: there is none on the PATH; "
+        "add actions/setup-python before this step, or name one with the input python\n"
+    )
+
+
+def test_old_pythons_are_named(runner: Runner) -> None:
+    runner.add("python3", "3 9")
+    runner.add("python", "2 7")
+    assert "3.11 or newer: python3 is 3.9, python is 2.7;" in runner.run()[1]
+
+
+def test_the_input_alone_counts(runner: Runner) -> None:
+    runner.add("python3")
+    code, output = runner.run(INPUT_PYTHON="pypy99")
+    assert code == 2
+    assert "pypy99 does not run" in output
+
+
+def test_without_pip_the_environment_gets_its_own(runner: Runner) -> None:
+    runner.add("python3", pip="exit 1")
+    assert runner.run()[0] == 0
+    venv = next(line for line in runner.asked() if line.startswith("-m venv"))
+    assert "--without-pip" not in venv
+
+
+def test_without_pip_and_ensurepip_the_fix_is_told(runner: Runner) -> None:
+    """Debian's python3 alone."""
+    runner.add("python3", pip="exit 1", venv="exit 1")
+    code, output = runner.run()
+    assert code == 2
+    assert output.splitlines()[-1].endswith(
+        "install one (on Debian and Ubuntu: apt-get install python3-venv), or add actions/setup-python before this step"
+    )
+    assert runner.environments() == []
+
+
+def test_what_pip_says_is_told(runner: Runner) -> None:
+    failing = "echo 'ERROR: No matching distribution found for grpcio'; echo '[notice] a new release of pip'; exit 1"
+    runner.add("python3", install=failing)
+    code, output = runner.run()
+    assert code == 2
+    assert output.endswith("python3: ERROR: No matching distribution found for grpcio\n")
+    assert runner.environments() == []
+
+
+def test_settings_of_the_users_pip_do_not_lead_elsewhere(runner: Runner) -> None:
+    runner.add("python3", install='test "$PIP_USER" = 0 && test -z "$PIP_TARGET" && test "$PIP_INDEX_URL" = kept')
+    assert runner.run(PIP_USER="1", PIP_TARGET="/elsewhere", PIP_INDEX_URL="kept")[0] == 0
+
+
+def test_two_jobs_of_one_runner_install_at_once(runner: Runner) -> None:
+    runner.add("python3", install="sleep 0.2")
+    processes = [runner.popen() for _ in range(2)]
+    assert [process.wait(timeout=60) for process in processes] == [0, 0]
+    for process in processes:
+        process.communicate()
+    assert len(runner.environments()) == 1
+
+
+def test_the_exit_code_is_the_products(runner: Runner) -> None:
+    runner.add("python3", start="exit 7")
+    assert runner.run()[0] == 7
+
+
+def test_the_users_pythonpath_is_still_there_for_what_we_start(runner: Runner) -> None:
+    runner.add("python3")
+    assert "PYTHONPATH is /home/user/lib\n" in runner.run(PYTHONPATH="/home/user/lib")[1]
+
+
+@pytest.mark.parametrize(("number", "name"), [(signal.SIGINT, "INT"), (signal.SIGTERM, "TERM")])
+def test_signals_reach_the_product(number: signal.Signals, name: str, runner: Runner) -> None:
+    runner.add("python3", start=SLEEP)
+    process = runner.popen()
+    assert process.stdout is not None
+    while process.stdout.readline() != "ready\n":
+        pass
+    process.send_signal(number)
+    assert process.communicate(timeout=60)[0] == f"got {name}\n"
+    assert process.returncode == 128 + number
+
+
+def test_a_signal_ends_an_installation_and_leaves_no_draft(runner: Runner, tmp_path: Path) -> None:
+    runner.add("python3", install=f"{SLEEP} > {tmp_path / 'begun'}")
+    process = runner.popen()
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "begun").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert runner.environments() == []
