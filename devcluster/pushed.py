@@ -51,7 +51,7 @@ def image(place: str, digest: str, content: dict[str, Any]) -> PushedImage:
     """The image of a manifest, read whole."""
     config = json.loads(fetch(f"{place}/blobs/{content['config']['digest']}", content["config"]["digest"]))
     found: dict[str, bytes] = {}
-    for layer in content["layers"]:
+    for layer in content["layers"] or ():
         found |= files(fetch(f"{place}/blobs/{layer['digest']}", layer["digest"]))
     parts = (config["os"], config["architecture"], config.get("variant", ""))
     return PushedImage(platform="/".join(filter(None, parts)), digest=digest, config=config, files=found)

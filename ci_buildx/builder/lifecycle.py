@@ -27,7 +27,17 @@ from ci_buildx.model.platform import Platform
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.values import BuilderSettings
 
-__all__ = ["Blueprint", "drop_node", "load", "locate", "provision", "read_config", "remember_transport", "teardown"]
+__all__ = [
+    "Blueprint",
+    "drop_node",
+    "load",
+    "locate",
+    "provision",
+    "read_config",
+    "remember_transport",
+    "rewrite_node",
+    "teardown",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +96,12 @@ def load(kube: KubeClient, name: str) -> Builder:
     secret = kube.get(f"{location.core_path('secrets')}/{location.object_name('keys')}")
     won = {job["metadata"]["labels"][labels.NODE]: _notes(job).get(labels.TRANSPORT, "") for job in jobs}
     return Builder(location=location, plan=Plan(nodes=nodes), keys=read_keys(secret), transports=won)
+
+
+def rewrite_node(kube: KubeClient, builder: Builder, node: NodePlan) -> None:
+    """Note at a node's Job what it builds now that it has taken over another's platforms. Raises KubeError."""
+    path = f"{builder.location.jobs_path}/{builder.workload(node)}"
+    kube.patch(path, {"metadata": {"annotations": manifests.node_notes(node)}})
 
 
 def remember_transport(kube: KubeClient, builder: Builder, node: NodePlan, transport: str) -> None:

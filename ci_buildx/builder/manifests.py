@@ -66,6 +66,15 @@ def job(draft: Draft, node: NodePlan) -> Manifest:
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
 
 
+def node_notes(node: NodePlan) -> dict[str, str]:
+    """The annotations of a node's Job from which its plan is read again."""
+    return {
+        labels.PLATFORMS: ",".join(map(str, node.platforms)),
+        labels.EMULATED: ",".join(map(str, node.emulated)),
+        labels.REASON: node.reason,
+    }
+
+
 def secret(draft: Draft, certificates: Certificates, owners: Sequence[Mapping[str, str]]) -> Manifest:
     """Both sides' keys in one object, so that they are there together or not at all.
 

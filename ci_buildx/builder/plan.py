@@ -49,10 +49,10 @@ def make(platforms: Sequence[Platform], facts: ClusterFacts, settings: BuilderSe
     """
     selector = dict(settings.nodeselector)
     chosen = selector.pop(ARCHITECTURE, None)
-    if not platforms:
-        return Plan(nodes=(_anywhere(chosen, settings.replicas),))
-    groups = _group(platforms)
     counted = facts.count(selector)
+    if not platforms:
+        return Plan(nodes=(_by_default(chosen, counted, settings.replicas),))
+    groups = _group(platforms)
     if chosen is not None:
         return Plan(nodes=(_chosen(chosen, groups, settings.replicas),))
     if not counted:
@@ -124,9 +124,21 @@ def _group(platforms: Sequence[Platform]) -> dict[str, tuple[Platform, ...]]:
     return groups
 
 
-def _anywhere(chosen: str | None, replicas: int) -> NodePlan:
-    where = f"the nodeselector's {chosen}" if chosen else "any node, for its own platform"
-    return NodePlan(name=chosen or ANY, architecture=chosen, replicas=replicas, reason=where)
+def _by_default(chosen: str | None, counted: dict[str, int], replicas: int) -> NodePlan:
+    """No platform is named: the nodeselector's, else what most nodes are, so that every build gives the same."""
+    if chosen is None and not counted:
+        return NodePlan(name=ANY, architecture=None, replicas=replicas, reason="any node, for its own platform")
+    architecture = chosen or _commonest(counted)
+    platform = Platform("linux", architecture)
+    why = "the nodeselector" if chosen else f"{counted[architecture]} of {sum(counted.values())} nodes"
+    reason = f"{platform}: by default, as no platform is named ({why})"
+    return NodePlan(
+        name=architecture, architecture=architecture, platforms=(platform,), replicas=replicas, reason=reason
+    )
+
+
+def _commonest(counted: dict[str, int]) -> str:
+    return min(counted, key=lambda architecture: (-counted[architecture], architecture))
 
 
 def _chosen(architecture: str, groups: dict[str, tuple[Platform, ...]], replicas: int) -> NodePlan:
@@ -164,7 +176,7 @@ def _on_known_nodes(
 ) -> tuple[NodePlan, ...]:
     native = [architecture for architecture in groups if architecture in counted]
     if not native:
-        native = [min(counted, key=lambda architecture: (-counted[architecture], architecture))]
+        native = [_commonest(counted)]
     foreign = [platform for architecture, group in groups.items() if architecture not in native for platform in group]
     nodes = [_native(name, groups.get(name, ()), counted[name], replicas) for name in native]
     if foreign:

@@ -111,6 +111,8 @@ class _Harbour:
         lifecycle.drop_node(self.site.kube, self.builder, node)
         for kept in changed.nodes:
             self.phase.say(kept.reason)
+            if kept not in planned.nodes and self.site.settings.keep:
+                lifecycle.rewrite_node(self.site.kube, self.builder, kept)
         return changed
 
     def reach(self, node: NodePlan) -> Connection:

@@ -18,7 +18,8 @@ _MOST_ANSWERS = 4096
 class Outbox:
     """``room`` is the connection's window, ``frame_size`` the largest frame that the peer takes.
 
-    ``ended`` is called with each stream whose trailers have been sent; ``held`` says whether the last :meth:`pump` held crumbs back.
+    ``ended`` is called with each stream whose trailers have been sent; ``held`` says whether the last :meth:`pump`
+    held crumbs back.
     """
 
     def __init__(self, ended: Callable[[Stream], None]) -> None:

@@ -1,12 +1,8 @@
-"""The devcluster, for every test that needs a real one: started when it isn't up, never skipped."""
+"""What integration tests have on the devcluster: clients, a namespace, pods."""
 
 from __future__ import annotations
 
-import os
 import secrets
-import shlex
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -17,21 +13,6 @@ from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import Cluster, load
 from ci_buildx.settings.values import ClusterSettings
 from ci_buildx.transport.endpoint import PodAddress
-
-_COLD_START = 1800
-"""Seconds for `up` when all programs must be built first."""
-
-
-@pytest.fixture(scope="session")
-def cluster_env() -> dict[str, str]:
-    """This process's environment with the devcluster's KUBECONFIG, REGISTRY and so on."""
-    if _devcluster("status", timeout=60).returncode:
-        started = _devcluster("up", timeout=_COLD_START)
-        assert started.returncode == 0, started.stdout + started.stderr
-    shown = _devcluster("env", timeout=60)
-    assert shown.returncode == 0, shown.stderr
-    words = shlex.split(shown.stdout)
-    return {**os.environ, **dict(word.split("=", 1) for word in words if "=" in word)}
 
 
 @pytest.fixture(scope="session")
@@ -81,8 +62,3 @@ def create(kube: KubeClient, namespace: str, name: str, script: str) -> None:
     container = {"name": "main", "image": "busybox", "command": ["sh", "-c", script]}
     spec = {"containers": [container], "terminationGracePeriodSeconds": 0, "restartPolicy": "Never"}
     kube.create(f"/api/v1/namespaces/{namespace}/pods", {"metadata": {"name": name}, "spec": spec})
-
-
-def _devcluster(verb: str, *, timeout: float) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "devcluster", verb]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)

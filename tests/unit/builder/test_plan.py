@@ -3,6 +3,7 @@ import pytest
 from ci_buildx.builder import plan
 from ci_buildx.builder.facts import ClusterFacts, NodeFact
 from ci_buildx.builder.plan import Plan
+from ci_buildx.errors import InputError
 from ci_buildx.model import platform
 from ci_buildx.settings.values import BuilderSettings
 
@@ -34,6 +35,8 @@ def shape(made: Plan) -> dict[str, tuple[list[str], list[str]]]:
     ("names", "facts", "expected"),
     [
         ("", UNKNOWN, {"any": ([], [])}),
+        ("", EMPTY, {"any": ([], [])}),
+        ("", BOTH, {"amd64": (["linux/amd64"], [])}),
         ("linux/amd64", BOTH, {"amd64": (["linux/amd64"], [])}),
         (
             "linux/amd64 linux/arm64",
@@ -109,3 +112,24 @@ def test_an_unschedulable_architecture_is_emulated_in_another_node() -> None:
 
 def test_there_is_no_other_plan_for_the_only_node() -> None:
     assert plan.replan(make("linux/arm64", UNKNOWN), "arm64") is None
+
+
+KEPT = make("linux/amd64 linux/s390x linux/arm64", BOTH)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ("", {"amd64": ([], [])}),
+        ("linux/arm64", {"arm64": (["linux/arm64"], [])}),
+        ("linux/s390x linux/amd64", {"amd64": (["linux/s390x", "linux/amd64"], ["linux/s390x"])}),
+        ("linux/arm/v7", {"arm64": (["linux/arm/v7"], [])}),
+    ],
+)
+def test_a_kept_builder_builds_what_is_asked(names: str, expected: dict[str, object]) -> None:
+    assert shape(plan.narrow(KEPT, [platform.parse(name) for name in names.split()])) == expected
+
+
+def test_a_kept_builder_names_what_it_cannot_build() -> None:
+    with pytest.raises(InputError, match="--platform: no node of the builder builds linux/riscv64; it has amd64"):
+        plan.narrow(KEPT, [platform.parse("linux/riscv64")])

@@ -23,7 +23,7 @@ def status(message: str, reason: str = "", **more: object) -> bytes:
                 'in API group "" at the cluster scope'
             ),
             (
-                'user "system:serviceaccount:ci:bob" may not create namespaces in the whole cluster: '
+                'user "system:serviceaccount:ci:bob" may not create namespaces in the whole cluster; '
                 'bind a ClusterRole with the verb "create" on namespaces to that user'
             ),
         ),
