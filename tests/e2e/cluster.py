@@ -22,7 +22,9 @@ class Builders:
     def namespaces(self) -> list[dict[str, Any]]:
         """All that the API server still knows, those that are being deleted included."""
         found = self.kube.list("/api/v1/namespaces", labelSelector=OURS)["items"]
-        return [item for item in found if item["metadata"].get("annotations", {}).get(labels.REPOSITORY) == self.repository]
+        return [
+            item for item in found if item["metadata"].get("annotations", {}).get(labels.REPOSITORY) == self.repository
+        ]
 
     def left(self) -> list[str]:
         """The names of those whose deletion nobody asked for."""
