@@ -43,7 +43,7 @@ def build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> None:
         with section(stdout, "kube_builder", "kube-builder: build"):
             result = job.run(settings, env=env, display_stream=stdout, identity=who(env, cwd))
     stdout.writelines(f"{line}\n" for line in result.lines())
-    write_reports(Path(env.get("CI_PROJECT_DIR") or cwd), result)
+    write_reports(project(env, cwd), result)
 
 
 def clean_up(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> None:
@@ -116,6 +116,12 @@ def section(stdout: TextIO, name: str, title: str) -> Iterator[None]:
     finally:
         stdout.write(f"\x1b[0Ksection_end:{int(time.time())}:{name}\r\x1b[0K\n")
         stdout.flush()
+
+
+def project(env: Mapping[str, str], cwd: Path) -> Path:
+    """Where GitLab looks for artifacts: the checkout, also where the script has gone elsewhere."""
+    folder = Path(env.get("CI_PROJECT_DIR") or cwd)
+    return folder if folder.is_dir() else cwd
 
 
 def write_reports(folder: Path, result: BuildResult) -> None:

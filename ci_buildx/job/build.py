@@ -11,6 +11,7 @@ from ci_buildx.builder.builder import Builder, Location
 from ci_buildx.builder.identity import JobIdentity
 from ci_buildx.buildkit import exporters
 from ci_buildx.buildkit.channel import load_grpc
+from ci_buildx.errors import Interrupted
 from ci_buildx.job import origin, publish
 from ci_buildx.job.connect import Connection, connected
 from ci_buildx.job.housing import housed
@@ -56,7 +57,11 @@ def run(
             if not (settings.build.push or settings.build.outputs):
                 shown.warn(NO_OUTPUT)
             with housed(site, interrupts, identity, announce) as builder:
-                result = interrupts.run(lambda: _build(site, builder, store), settle=0)
+                try:
+                    result = interrupts.run(lambda: _build(site, builder, store), settle=0)
+                except Interrupted:
+                    shown.cancel()
+                    raise
         result = _finished(result, site)
     except BaseException as error:
         shown.close(error)

@@ -99,6 +99,12 @@ class Display:
             self._renderer.refresh(self.clock())
             self._renderer.warn(text)
 
+    def cancel(self) -> None:
+        """Show what still runs as stopped."""
+        with self._lock:
+            now = self.clock()
+            self._renderer.take(Update(status=StatusUpdate(), changes=self._graph.cancel(now), now=now))
+
     def summary(self) -> Summary:
         """What the build has come to so far."""
         with self._lock:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from ci_buildx.model.status import ProgressGroup, StatusUpdate, Vertex, VertexLog, VertexStatus, VertexWarning
 from ci_buildx.progress.step import LONGEST_LINE, Key, LogLine, Step
-from ci_buildx.progress.text import overwritten, stamp
+from ci_buildx.progress.text import CANCELED, overwritten, stamp
 
 
 @dataclass(slots=True, eq=False)
@@ -77,6 +77,15 @@ class Graph:
             if change.step.completed:
                 change.lines += self._end_line(change.step)
         return list(changes.values())
+
+    def cancel(self, now: float) -> list[Change]:
+        """Let what still runs end as stopped: nobody waits for the daemon to say so."""
+        running = [step for step in self.steps if step.started and not step.completed]
+        for step in running:
+            step.error = CANCELED
+            for start, end in step.intervals.items():
+                step.intervals[start] = now - step.skew if end is None else end
+        return [Change(step, lines=self._end_line(step), events=1) for step in running]
 
     def flush(self) -> list[Change]:
         """Take what the logs hold of incomplete lines for complete: nothing more will come."""

@@ -26,7 +26,9 @@ class RawJson:
         self._outlet = outlet
 
     def take(self, update: Update) -> None:
-        """Write a message as a line."""
+        """Write a message as a line, if it says anything."""
+        if update.status == StatusUpdate():
+            return
         self._outlet.write(line(update.status) + "\n")
 
     def refresh(self, now: float) -> None:

@@ -41,3 +41,7 @@ class Builders:
         while (names := [pod["metadata"]["name"] for pod in self.pods()]) and time.monotonic() < deadline:
             time.sleep(0.05)
         return names
+
+
+def _notes(item: dict[str, Any]) -> dict[str, str]:
+    return item["metadata"].get("annotations") or {}

@@ -103,10 +103,10 @@ def test_a_failing_build_is_an_annotation(start: Start, builders: Builders) -> N
 
 
 def test_bad_input_fails_before_anything_is_made(start: Start, builders: Builders) -> None:
-    job = start(checkout.BOTH, platform="linux/arm64")
+    job = start(checkout.BOTH, platforms="linux/amd46")
     log = finish(job)
     assert job.returncode == 1
-    assert "unknown input 'platform'; did you mean 'platforms'?" in log
+    assert "input platforms: " in log
     assert builders.namespaces() == []
 
 

@@ -156,3 +156,15 @@ def test_several_nodes_at_once() -> None:
         spoken = [line for line in stream.getvalue().splitlines() if f" node{node} " in line and " 0.000 " in line]
         assert [int(line.rpartition(" ")[2]) for line in spoken] == list(range(200))
     assert [step.seconds for step in shown.summary().steps] == [1.0] * 4
+
+
+def test_what_runs_when_the_build_is_stopped_is_shown_as_stopped() -> None:
+    stream = io.StringIO()
+    shown = opened(Progress.PLAIN, stream)
+    shown.update(vertexes(vertex("sha256:a", RUN, 0.0)))
+    with shown.phase("booting builder"):
+        pass
+    shown.cancel()
+    shown.close()
+    assert "CANCELED" in stream.getvalue()
+    assert "booting builder\n#2 DONE" in stream.getvalue()

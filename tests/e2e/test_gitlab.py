@@ -1,0 +1,93 @@
+"""`include:` of the template with inputs, under gitlab-ci-local, which runs the job's scripts on this machine."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ci_buildx.kube.client import KubeClient
+from devcluster import pushed
+from devcluster.registry import Registry
+from tests.e2e import checkout
+from tests.e2e.cluster import Builders
+
+# The shell executor in the checkout itself, as a runner on a plain machine.
+OPTIONS = ("--force-shell-executor", "--shell-isolation=false", "--no-color")
+LATER = 'echo "later got $KUBE_BUILDER_DIGEST" && test -s "$KUBE_BUILDER_METADATA"'
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    code: int
+    log: str
+    folder: Path
+
+
+@pytest.fixture
+def builders(kube: KubeClient, name: str) -> Builders:
+    return Builders(kube, f"team/{name}")
+
+
+@pytest.fixture
+def run(tmp_path: Path, name: str, cluster_env: dict[str, str], buildkitd_config: Path) -> Callable[..., Pipeline]:
+    """Run a pipeline that includes the template with ``inputs``, and a job after it."""
+
+    def pipeline(dockerfile: str, **inputs: object) -> Pipeline:
+        given = {"context": "app", "buildkitd-config": "buildkitd.toml", **inputs}
+        include = [{"local": "gitlab-template/kube-builder.yml", "inputs": given}]
+        jobs = {"include": include, "stages": ["build", "test"], "later": {"stage": "test", "script": [LATER]}}
+        files = {".gitlab-ci.yml": json.dumps(jobs), "buildkitd.toml": buildkitd_config.read_text()}
+        folder = checkout.make(tmp_path / "repository", name=name, dockerfile=dockerfile, files=files)
+        env = {**checkout.environment("gitlab-home"), "KUBECONFIG": cluster_env["KUBECONFIG"], "USERNAME": "ann"}
+        command = [checkout.program("gitlab-ci-local"), *OPTIONS]
+        done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=240, check=False)
+        return Pipeline(code=done.returncode, log=done.stdout + done.stderr, folder=folder)
+
+    return pipeline
+
+
+def test_success_with_inputs(
+    run: Callable[..., Pipeline], builders: Builders, name: str, open_registry: Registry
+) -> None:
+    dockerfile = f"{checkout.BOTH}ARG GREETING\nARG USERNAME\nRUN echo $GREETING $USERNAME > /said\n"
+    repository = f"{open_registry.address}/e2e/{name}"
+    done = run(
+        dockerfile,
+        **{"job-name": "build-image", "build-args": ['GREETING=it\'s "quoted", really', "USERNAME"], "push": True},
+        tags=[f"{repository}:1", f"{repository}:$CI_COMMIT_REF_SLUG"],
+        platforms=["linux/amd64", "linux/arm64"],
+    )
+    assert done.code == 0, done.log
+    images = pushed.images(open_registry.url, f"e2e/{name}", "1")
+    assert {image.files["machine"] for image in images.values()} == {b"x86_64\n", b"aarch64\n"}
+    assert {image.files["said"] for image in images.values()} == {b'it\'s "quoted", really ann\n'}
+    assert pushed.images(open_registry.url, f"e2e/{name}", "main").keys() == images.keys()
+    digest = (done.folder / "kube-builder.env").read_text().partition("KUBE_BUILDER_DIGEST=")[2].split()[0]
+    assert f"later got {digest}" in done.log
+    assert builders.left() == []
+
+
+def test_a_failing_build_is_followed_by_after_script(
+    run: Callable[..., Pipeline], builders: Builders, name: str
+) -> None:
+    done = run(checkout.FAILS)
+    assert done.code == 1
+    assert "2 | >>> RUN echo almost && exit 7" in done.log
+    assert "ERROR: failed to solve: " in done.log
+    after = done.log.partition("Running after script")[2]
+    assert re.search(rf"kube-builder-{name}-[a-z0-9-]+: (removed|nothing is left)\n", after), done.log
+    assert "Traceback" not in done.log
+    assert builders.left() == []
+
+
+def test_bad_input_names_the_variable(run: Callable[..., Pipeline], builders: Builders) -> None:
+    done = run(checkout.BOTH, platforms=["linux/amd46"])
+    assert done.code == 1
+    assert "kube-builder: error: KUBE_BUILDER_PLATFORMS: " in done.log
+    assert builders.namespaces() == []
