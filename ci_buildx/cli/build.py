@@ -100,4 +100,4 @@ def report(result: BuildResult, settings: Settings, *, stdout: TextIO, stderr: T
     if progress is Progress.QUIET:
         stdout.write(f"{result.image_id or result.digest}\n")
     elif progress is not Progress.RAWJSON:
-        stderr.writelines(f"{line}\n" for line in result.lines())
+        stderr.writelines(f"{line}\n" for line in ("", *result.lines()))

@@ -193,7 +193,7 @@ RESULT = BuildResult(
             Progress.PLAIN,
             "",
             (
-                "image     r/a:1\nimage     r/a:2\ndigest    sha256:1\nplatforms linux/amd64, linux/arm64\n"
+                "\nimage     r/a:1\nimage     r/a:2\ndigest    sha256:1\nplatforms linux/amd64, linux/arm64\n"
                 "time      boot 1.3 s, build 10.0 s\n"
             ),
         ),

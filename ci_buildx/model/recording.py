@@ -1,0 +1,213 @@
+"""What runs where :mod:`ci_buildx.model.record` is used.
+
+Of each class only ``__init__`` is compiled, when its first instance is made, so that calls are as fast and their
+errors as clear as those of ``dataclasses``. The other methods are ordinary functions that know the class's fields.
+What this project does not use (``InitVar``, ``unsafe_hash``, ``__post_init__``) is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from operator import attrgetter, ge, gt, le, lt
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_MISSING: Any = object()
+_FIELDS = "__record_fields__"
+
+
+class _Field:
+    """What is known of a field besides its name."""
+
+    __slots__ = ("default", "default_factory", "repr")
+
+    def __init__(
+        self,
+        *,
+        default: Any = _MISSING,
+        default_factory: Callable[[], Any] | None = None,
+        repr: bool = True,  # noqa: A002
+    ) -> None:
+        self.default = default
+        self.default_factory = default_factory
+        self.repr = repr
+
+    def standard(self) -> Any:
+        """The same of the standard library."""
+        import dataclasses
+
+        if self.default_factory is not None:
+            return dataclasses.field(default_factory=self.default_factory, repr=self.repr)
+        if self.default is not _MISSING:
+            return dataclasses.field(default=self.default, repr=self.repr)
+        return dataclasses.field(repr=self.repr)
+
+
+field = _Field
+Fields = dict[str, _Field]
+
+
+class _StandardFields:
+    """For ``dataclasses.fields``, ``is_dataclass`` and ``asdict``, which look for this attribute."""
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        import dataclasses
+
+        specifications = [(name, object, one.standard()) for name, one in _fields_of(owner).items()]
+        shadow = dataclasses.make_dataclass(owner.__name__, specifications, kw_only=True)
+        return shadow.__dataclass_fields__
+
+
+def dataclass(
+    cls: type | None = None,
+    *,
+    frozen: bool = False,
+    slots: bool = False,
+    kw_only: bool = False,
+    eq: bool = True,
+    order: bool = False,
+) -> Any:
+    """See ``dataclasses.dataclass``."""
+
+    def define(decorated: type) -> type:
+        own = _own_fields(decorated)
+        fields = {**_inherited_fields(decorated), **own}
+        methods = dict(_methods(fields, kw_only=kw_only, frozen=frozen, eq=eq, order=order))
+        if not kw_only:
+            methods["__match_args__"] = tuple(fields)
+        given = {name: value for name, value in decorated.__dict__.items() if name not in own}
+        # As in the standard library, what the class defines itself stays; a None put by Python for __eq__ does not.
+        kept = {name for name in methods if given.get(name) is not None}
+        added = {name: value for name, value in methods.items() if name not in kept}
+        return _rebuilt(decorated, own, given | added) if slots else _extended(decorated, own, added)
+
+    return define if cls is None else define(cls)
+
+
+def replace(instance: T, /, **changes: Any) -> T:
+    """A copy with other values. TypeError for a name that is no field."""
+    fields = getattr(instance, _FIELDS, None)
+    if fields is None:
+        import dataclasses
+
+        return dataclasses.replace(instance, **changes)  # type: ignore[type-var]
+    return type(instance)(**{name: getattr(instance, name) for name in fields} | changes)
+
+
+def _fields_of(cls: type) -> Fields:
+    return getattr(cls, _FIELDS, {})
+
+
+def _own_fields(cls: type) -> Fields:
+    found: Fields = {}
+    for name, annotation in cls.__dict__.get("__annotations__", {}).items():
+        if not str(annotation).removeprefix("typing.").startswith("ClassVar"):
+            given = cls.__dict__.get(name, _MISSING)
+            found[name] = given if isinstance(given, _Field) else _Field(default=given)
+    return found
+
+
+def _inherited_fields(cls: type) -> Fields:
+    found: Fields = {}
+    for base in reversed(cls.__mro__[1:]):
+        found |= base.__dict__.get(_FIELDS, {})
+    return found
+
+
+def _methods(fields: Fields, *, kw_only: bool, frozen: bool, eq: bool, order: bool) -> Iterator[tuple[str, Any]]:
+    yield _FIELDS, fields
+    yield "__dataclass_fields__", _StandardFields()
+    yield "__init__", _late_initialiser(fields, kw_only=kw_only)
+    yield "__repr__", _represent
+    values = _reader(tuple(fields))
+    if eq:
+        yield "__eq__", _comparison(lambda one, other: bool(values(one) == values(other)))
+        yield "__hash__", (lambda self: hash(values(self))) if frozen else None
+    if order:
+        for name, test in (("__lt__", lt), ("__le__", le), ("__gt__", gt), ("__ge__", ge)):
+            yield name, _comparison(lambda one, other, test=test: bool(test(values(one), values(other))))
+    if frozen:
+        yield "__setattr__", _refuse_assignment
+        yield "__delattr__", _refuse_deletion
+
+
+def _reader(names: tuple[str, ...]) -> Callable[[object], Any]:
+    """Gives the values of all fields, in order, as something to compare and hash."""
+    return attrgetter(*names) if names else lambda _: ()
+
+
+def _comparison(compare: Callable[[object, object], bool]) -> Callable[[object, object], Any]:
+    def method(self: object, other: object) -> Any:
+        return compare(self, other) if other.__class__ is self.__class__ else NotImplemented
+
+    return method
+
+
+def _represent(self: object) -> str:
+    fields = _fields_of(type(self)).items()
+    shown = ", ".join(f"{name}={getattr(self, name)!r}" for name, one in fields if one.repr)
+    return f"{type(self).__qualname__}({shown})"
+
+
+def _refuse_assignment(_self: object, name: str, _value: object) -> None:
+    from dataclasses import FrozenInstanceError
+
+    raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+
+def _refuse_deletion(_self: object, name: str) -> None:
+    from dataclasses import FrozenInstanceError
+
+    raise FrozenInstanceError(f"cannot delete field {name!r}")
+
+
+def _extended(cls: type, own: Fields, added: Mapping[str, Any]) -> type:
+    """The class itself with methods added, and with fields' plain defaults as its attributes."""
+    for name, value in added.items():
+        setattr(cls, name, value)
+    for name, one in own.items():
+        if one.default is not _MISSING:
+            setattr(cls, name, one.default)
+        elif name in cls.__dict__:
+            delattr(cls, name)
+    return cls
+
+
+def _rebuilt(cls: type, own: Fields, space: Mapping[str, Any]) -> type:
+    """The class made anew with slots for its own fields: an existing class cannot get them."""
+    contents = {name: value for name, value in space.items() if name not in ("__dict__", "__weakref__")}
+    made = type(cls)(cls.__name__, cls.__bases__, {**contents, "__slots__": tuple(own)})
+    made.__qualname__ = cls.__qualname__
+    return made
+
+
+def _late_initialiser(fields: Fields, *, kw_only: bool) -> Callable[..., None]:
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        owner = next(base for base in type(self).__mro__ if base.__dict__.get("__init__") is __init__)
+        compiled = _compile(owner, fields, kw_only=kw_only)
+        owner.__init__ = compiled  # type: ignore[misc]
+        compiled(self, *args, **kwargs)
+
+    return __init__
+
+
+def _compile(owner: type, fields: Fields, *, kw_only: bool) -> Callable[..., None]:
+    """The ``__init__`` that one would write by hand. Its text holds names only, and those are identifiers."""
+    space: dict[str, Any] = {"_put": object.__setattr__, "_MISSING": _MISSING}
+    parameters = ["self", "*"] if kw_only and fields else ["self"]
+    lines = []
+    for name, one in fields.items():
+        value, default = name, ""
+        if one.default_factory is not None:
+            space[f"_make_{name}"] = one.default_factory
+            value, default = f"_make_{name}() if {name} is _MISSING else {name}", "=_MISSING"
+        elif one.default is not _MISSING:
+            space[f"_default_{name}"] = one.default
+            default = f"=_default_{name}"
+        parameters.append(name + default)
+        lines.append(f" _put(self, {name!r}, {value})\n")
+    exec(f"def __init__({', '.join(parameters)}):\n{''.join(lines) or ' pass'}", space)  # noqa: S102
+    made: Callable[..., None] = space["__init__"]
+    made.__qualname__ = f"{owner.__qualname__}.__init__"
+    return made
