@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     add("down", down, "remove every trace of it")
     add("status", status, "look at every part; exit 1 unless all is well")
     add("env", env, "print export lines for a shell to evaluate")
+    add("packages", packages, "install what the host lacks of Debian's packages")
     add("programs", build, "build all programs and print where they are")
     with_log = add("logs", logs, "show a process's log")
     with_log.add_argument("process", metavar="NAME", nargs="?", help="without it, the names are listed")
@@ -58,9 +59,12 @@ def parser() -> argparse.ArgumentParser:
 def up(arguments: argparse.Namespace) -> int:
     """Start the cluster."""
     from devcluster import host
+    from devcluster.up import prepare
     from devcluster.up import up as bring_up
 
     cluster = layout.cluster(arguments.name)
+    if not host.is_root():
+        prepare()  # As the user whose cache it fills.
     host.become_root()
     bring_up(cluster)
     print(f'cluster {cluster.name!r} is up: eval "$(python -m devcluster --name {cluster.name} env)"', file=sys.stderr)
@@ -97,10 +101,20 @@ def env(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def build(_: argparse.Namespace) -> int:
-    """Build every program."""
-    from devcluster import programs
+def packages(_: argparse.Namespace) -> int:
+    """Install the host's packages."""
+    from devcluster import host
 
+    host.become_root()
+    host.install_packages()
+    return 0
+
+
+def build(_: argparse.Namespace) -> int:
+    """Build every program; some need packages of the host's."""
+    from devcluster import host, programs
+
+    host.install_packages()
     programs.build_all()
     for name, path in sorted(programs.installed().items()):
         print(f"{name} {path}")

@@ -94,25 +94,27 @@ def scheduler(cluster: Cluster, kubeconfig: Path) -> Command:
 
 def kube_proxy(configuration: Path) -> Command:
     """One for all nodes, because they share a network namespace."""
-    return command("kube-proxy", config=configuration)
+    return command("kube-proxy", reads=(configuration,), config=configuration)
 
 
 def coredns(configuration: Path) -> Command:
     """DNS."""
-    return command("coredns", conf=configuration)
+    return command("coredns", reads=(configuration,), conf=configuration)
 
 
 def containerd(configuration: Path) -> Command:
     """A node's container runtime; its shim must be on the path."""
     program = programs.path("containerd")
     path = f"{program.parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    return Command(argv=(str(program), "--config", str(configuration)), env={"PATH": path})
+    argv = (str(program), "--config", str(configuration))
+    return Command(argv=argv, env={"PATH": path}, reads=(configuration,))
 
 
 def kubelet(node: Node, configuration: Path, kubeconfig: Path) -> Command:
     """A node's agent."""
     return command(
         "kubelet",
+        reads=(configuration,),
         config=configuration,
         kubeconfig=kubeconfig,
         hostname_override=node.name,
@@ -121,7 +123,7 @@ def kubelet(node: Node, configuration: Path, kubeconfig: Path) -> Command:
     )
 
 
-def command(program: str, **flags: object) -> Command:
+def command(program: str, *, reads: tuple[Path, ...] = (), **flags: object) -> Command:
     """A built program with `--flag=value` arguments."""
     arguments = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
-    return Command(argv=(str(programs.path(program)), *arguments))
+    return Command(argv=(str(programs.path(program)), *arguments), reads=reads)

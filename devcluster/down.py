@@ -3,11 +3,13 @@
 import shutil
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from devcluster import binfmt, cgroups, namespaces, sweep
 from devcluster.errors import DevclusterError
 from devcluster.layout import Cluster
-from devcluster.up import locked, phase
+from devcluster.locks import locked
+from devcluster.up import phase
 
 
 def down(cluster: Cluster) -> None:
@@ -15,19 +17,21 @@ def down(cluster: Cluster) -> None:
 
     Works on a cluster that is up, half up, killed or gone.
     """
-    # Processes come first, because they hold the rest; registration before namespaces, which give the way to it.
-    steps: list[Callable[[Cluster], None]] = [
-        sweep.kill,
-        binfmt.unregister,
-        namespaces.remove,
-        cgroups.remove,
-        remove_state,
+    root = cluster.state.parent
+    # Processes come first, because they hold the rest; what clusters share comes when this one is none any more.
+    steps: list[Callable[[], None]] = [
+        lambda: sweep.kill(cluster),
+        lambda: namespaces.remove(cluster),
+        lambda: cgroups.remove(cluster),
+        lambda: remove_state(cluster),
+        lambda: remove_shared(root),
     ]
-    with phase("down"), locked(cluster):
+    namespaces.refuse_stranger(cluster)
+    with phase("down"), locked(cluster.state):
         faults = []
         for step in steps:
             try:
-                step(cluster)
+                step()
             except (DevclusterError, OSError) as failure:
                 faults.append(failure)
         for further in faults[1:]:
@@ -37,10 +41,16 @@ def down(cluster: Cluster) -> None:
 
 
 def remove_state(cluster: Cluster) -> None:
-    """Remove the state folder, and the folder of all clusters with the last of them."""
+    """Remove the state folder."""
     for point in namespaces.mount_points():
         if point.startswith(f"{cluster.state}/"):
             raise DevclusterError(f"{point} is still mounted: unmount it and run `down` again")
     shutil.rmtree(cluster.state)
-    if not any(cluster.state.parent.iterdir()):
-        cluster.state.parent.rmdir()
+
+
+def remove_shared(root: Path) -> None:
+    """Remove what all clusters share with the last of them."""
+    with locked(root):
+        if not any(path.is_dir() for path in root.iterdir()):
+            binfmt.unregister(root)
+            root.rmdir()

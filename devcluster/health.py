@@ -70,6 +70,12 @@ def serves(url: str, authority: Path | None = None) -> bool:
     return True
 
 
+def listens(path: Path) -> bool:
+    """Whether somebody accepts connections on a UNIX socket."""
+    with socket.socket(socket.AF_UNIX) as channel:
+        return channel.connect_ex(str(path)) == 0
+
+
 def api_findings(cluster: Cluster) -> list[Finding]:
     """What the API server says of itself, of the nodes, and whether pods can be created."""
     api = Api(cluster)

@@ -4,7 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from devcluster import cache
@@ -31,23 +32,36 @@ PACKAGES = (
     "util-linux",
     "xz-utils",
 )
-# Its Debian package starts a service at once, on a port of the host's; none of its own is wanted here.
+# Asked by packages before they start a service (invoke-rc.d(8)): docker-registry's would take a port of the host's.
 NO_SERVICES = Path("/usr/sbin/policy-rc.d")
+REFUSAL = "#!/bin/sh\n# Of kube-builder's devcluster, while it installs packages.\nexit 101\n"
 VARIABLES = ("KUBE_BUILDER_STATE", "KUBE_BUILDER_CACHE")
+MODULE = "devcluster"
+
+
+def is_root() -> bool:
+    """Whether this process is root's."""
+    return os.geteuid() == 0
 
 
 def become_root() -> None:
     """Start this command again under sudo where it isn't root's; returns only to root."""
-    if os.geteuid() == 0:
-        return
+    if not is_root():
+        command = as_root(*sys.argv[1:])
+        os.execvp(command[0], command)
+
+
+def as_root(*arguments: str) -> list[str]:
+    """The command line that runs a verb of ours as root, with this user's folders. Raises DevclusterError."""
     if not shutil.which("sudo"):
         raise DevclusterError("a cluster needs root: run this as root, or install sudo")
     kept = [f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ]
     if "KUBE_BUILDER_CACHE" not in os.environ:
         kept.append(f"KUBE_BUILDER_CACHE={cache.folder()}")
+    # Bytecode written by root would stand in the way of the checkout's owner.
+    kept += ["PYTHONDONTWRITEBYTECODE=1", f"PATH={os.environ['PATH']}"]
     folder = Path(__file__).parents[1]
-    command = ["sudo", "env", "-C", str(folder), *kept, f"PATH={os.environ['PATH']}"]
-    os.execvp("sudo", [*command, sys.executable, "-m", "devcluster", *sys.argv[1:]])
+    return ["sudo", "env", "-C", str(folder), *kept, sys.executable, "-m", MODULE, *arguments]
 
 
 def give_to_caller(path: Path) -> None:
@@ -66,68 +80,54 @@ def missing_packages() -> list[str]:
 
 
 def install_packages() -> None:
-    """Install what is missing, with no service started."""
+    """Install what is missing, with no service started; through sudo where this process isn't root's."""
     missing = missing_packages()
-    if not missing:
+    if not missing and not left_behind():
         return
     if not shutil.which("apt-get"):
         raise DevclusterError(f"install these by hand, there is no apt-get here: {', '.join(missing)}")
-    print(f"installing {' '.join(missing)}", file=sys.stderr, flush=True)
-    ours = not NO_SERVICES.exists()
+    if not is_root():
+        subprocess.run(as_root("packages"), check=True)
+        return
+    with no_services():
+        if missing:
+            print(f"installing {' '.join(missing)}", file=sys.stderr, flush=True)
+            refresh()
+            apt("install", "-qq", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", *missing)
+
+
+@contextmanager
+def no_services() -> Iterator[None]:
+    """Keep packages from starting services; a refusal of the host's own stays."""
+    ours = not NO_SERVICES.exists() or left_behind()
     if ours:
-        NO_SERVICES.write_text("#!/bin/sh\nexit 101\n")
+        NO_SERVICES.write_text(REFUSAL)
         NO_SERVICES.chmod(0o755)
     try:
-        apt("update", "-qq")
-        apt("install", "-qq", "-y", "--no-install-recommends", *missing)
+        yield
     finally:
         if ours:
             NO_SERVICES.unlink()
 
 
-def apt(*arguments: str) -> None:
-    """Run apt-get; its output is shown only where it fails."""
+def left_behind() -> bool:
+    """Whether a process of ours was killed between the refusal and its removal."""
+    return NO_SERVICES.exists() and NO_SERVICES.read_text() == REFUSAL
+
+
+def refresh(*options: str) -> None:
+    """Fetch apt's lists. One that can't be had is left out: what is installed next shows whether it was needed."""
+    try:
+        apt("update", "-qq", "-o", "Acquire::Retries=3", *options)
+    except DevclusterError as incomplete:
+        print(f"devcluster: {incomplete}", file=sys.stderr, flush=True)
+
+
+def apt(*arguments: str, folder: Path | None = None) -> None:
+    """Run apt-get, in a folder for what it downloads; its output is shown only where it fails."""
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    done = subprocess.run(["apt-get", *arguments], env=environment, capture_output=True, text=True, check=False)
+    command = ["apt-get", *arguments]
+    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise DevclusterError(f"apt-get {arguments[0]} failed: {(done.stderr or done.stdout).strip()[-500:]}")
-
-
-def foreign_busybox() -> Path:
-    """A static busybox for arm64, from Debian's package, unpacked into the cache.
-
-    apt is asked with lists of its own, so that the host need not know a foreign architecture.
-    """
-    final = cache.folder() / "busybox-arm64"
-    program = final / "bin" / "busybox"
-    if not final.exists():
-        final.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=final.parent) as name:
-            folder = Path(name)
-            folder.chmod(0o755)
-            for part in ("lists/partial", "archives/partial", "unpacked"):
-                (folder / part).mkdir(parents=True)
-            options = foreign_options(folder)
-            apt("update", "-qq", *options)
-            apt("install", "-qq", "-y", "--no-install-recommends", "--download-only", *options, "busybox-static")
-            package = next((folder / "archives").glob("busybox-static_*.deb"))
-            subprocess.run(["dpkg", "--extract", package, folder / "unpacked"], check=True)
-            (folder / "unpacked").rename(final)
-    return program if program.exists() else final / "usr" / "bin" / "busybox"
-
-
-def foreign_options(folder: Path) -> list[str]:
-    """apt's options for a private view of the arm64 packages."""
-    status = folder / "status"
-    status.touch()
-    settings = {
-        "APT::Architecture": "arm64",
-        "APT::Architectures": "arm64",
-        "APT::Sandbox::User": "root",
-        "Dir::State::lists": f"{folder}/lists",
-        "Dir::State::status": str(status),
-        "Dir::Cache::archives": f"{folder}/archives",
-        "Dir::Cache::pkgcache": "",
-        "Dir::Cache::srcpkgcache": "",
-    }
-    return [part for name, value in settings.items() for part in ("-o", f"{name}={value}")]
+        errors = [line for line in done.stderr.splitlines() if line.startswith("E: ")]
+        raise DevclusterError(f"apt-get {arguments[0]} failed: {' '.join(errors) or done.stdout.strip()[-500:]}")

@@ -61,6 +61,18 @@ def joined(cluster: Cluster) -> bool:
     return Path(f"/sys/class/net/{cluster.outer_interface}").exists()
 
 
+def refuse_stranger(cluster: Cluster) -> None:
+    """A link without a namespace of ours at its end: a cluster of that name has its state in another place.
+
+    The namespace is made before the link, and the link is removed before the namespace.
+    """
+    if joined(cluster) and str(cluster.namespaces / "net") not in mount_points():
+        raise DevclusterError(
+            f"a cluster {cluster.name!r} with its state outside of {cluster.state.parent} is up: "
+            "choose another --name, or set KUBE_BUILDER_STATE as for that one"
+        )
+
+
 def mount_points() -> list[str]:
     """Mount points of this process's mount namespace, in the order in which they were mounted (proc(5))."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
@@ -71,7 +83,6 @@ def create(cluster: Cluster) -> None:
     """Make both namespaces and join them to the host."""
     place = cluster.namespaces
     place.mkdir(parents=True, exist_ok=True)
-    (place / "ready").unlink(missing_ok=True)
     # A mount namespace can only be kept by a file on a private mount (unshare(1)).
     run("mount", "--bind", place, place)
     run("mount", "--make-private", place)
@@ -82,7 +93,6 @@ def create(cluster: Cluster) -> None:
     script = " && ".join(shlex.join(command) for command in mounts(cluster))
     run("unshare", f"--mount={place / 'mnt'}", "--propagation", "slave", "sh", "-ec", script)
     join(cluster)
-    (place / "ready").touch()
 
 
 def prepare_private(cluster: Cluster) -> None:
@@ -123,13 +133,12 @@ def mounts(cluster: Cluster) -> list[list[str]]:
 
 
 def join(cluster: Cluster) -> None:
-    """Connect the network namespace to the host by a veth pair and route the cluster's addresses through it."""
-    foreign = [line for line in routes(cluster) if f"dev {cluster.outer_interface} " not in f"{line} "]
-    if foreign:
-        raise DevclusterError(
-            f"cluster {cluster.name!r} would use {cluster.network}, which the host routes elsewhere ({foreign[0]}): "
-            "choose another --name"
-        )
+    """Connect the network namespace to the host by a veth pair and route the cluster's addresses through it.
+
+    Both namespaces count as there when this has come to its end.
+    """
+    ready = cluster.namespaces / "ready"
+    ready.unlink(missing_ok=True)
     inside = cluster.namespaces / "net"
     outer = cluster.outer_interface
     run("ip", "link", "add", outer, "type", "veth", "peer", "name", INNER_INTERFACE, "netns", inside)
@@ -142,6 +151,17 @@ def join(cluster: Cluster) -> None:
     for node in cluster.nodes:
         run(*within, "ip", "address", "add", f"{node.address}/{cluster.link.prefixlen}", "dev", INNER_INTERFACE)
     run(*within, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
+    ready.touch()
+
+
+def refuse_overlap(cluster: Cluster) -> None:
+    """The host must not route the cluster's addresses elsewhere: a cluster of another name may have the same."""
+    foreign = [line for line in routes(cluster) if f"dev {cluster.outer_interface} " not in f"{line} "]
+    if foreign:
+        raise DevclusterError(
+            f"cluster {cluster.name!r} would use {cluster.network}, which the host routes elsewhere "
+            f"({foreign[0].strip()}): choose another --name"
+        )
 
 
 def routes(cluster: Cluster) -> list[str]:

@@ -1,5 +1,6 @@
 """Processes that outlive the command that starts them, found again by a record on disk."""
 
+import hashlib
 import os
 import signal
 import time
@@ -13,15 +14,31 @@ from devcluster.layout import Cluster
 # The process records itself before it becomes the program, so that no program runs unrecorded, whoever is killed when.
 RECORD_AND_BECOME = 'cat "/proc/$$/stat" > "$0" && exec "$@"'
 PATIENCE = 10.0
+# What the files that a process reads said when it was started: a part of its environment, which can be read later.
+READINGS = "DEVCLUSTER_READINGS"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A program with its arguments; `env` is added to a small environment of our own."""
+    """A program with its arguments; `env` is added to a small environment of our own.
+
+    `reads` are files that it reads only when it starts.
+    """
 
     argv: tuple[str, ...]
     env: dict[str, str] = field(default_factory=dict)
     cwd: Path | None = None
+    reads: tuple[Path, ...] = ()
+
+    def environment(self) -> dict[str, str]:
+        """What the process gets. Nothing of the caller's: his proxies and tokens are none of the cluster's business."""
+        basis = {
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": "/root",
+            "LANG": "C.UTF-8",
+        }
+        content = hashlib.sha256(b"\0".join(path.read_bytes() for path in self.reads)).hexdigest()
+        return basis | self.env | ({READINGS: content} if self.reads else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +97,14 @@ def records(cluster: Cluster) -> list[Record]:
 
 
 def follows(process: Record, command: Command) -> bool:
-    """Whether a process was started with this very command line."""
+    """Whether a process was started with this very command line and environment, and so read what is read now."""
     try:
-        line = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        line, environment = (Path(f"/proc/{process.pid}/{name}").read_bytes() for name in ("cmdline", "environ"))
     except OSError:
         return False
-    return line.split(b"\0")[:-1] == [argument.encode() for argument in command.argv]
+    wanted = {f"{name}={value}".encode() for name, value in command.environment().items()}
+    same_line = line.split(b"\0")[:-1] == [argument.encode() for argument in command.argv]
+    return same_line and wanted <= set(environment.split(b"\0"))
 
 
 def running(cluster: Cluster, name: str) -> bool:
@@ -119,17 +138,12 @@ def start(cluster: Cluster, name: str, command: Command, enter: list[str]) -> No
         (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
-    os.posix_spawn(argv[0], argv, base_environment() | command.env, file_actions=actions, setsid=True)
+    os.posix_spawn(argv[0], argv, command.environment(), file_actions=actions, setsid=True)
     deadline = time.monotonic() + PATIENCE
     while record(cluster, name) is None:
         if time.monotonic() > deadline:
             raise DevclusterError(f"{name} does not start: see {log}")
         time.sleep(0.001)
-
-
-def base_environment() -> dict[str, str]:
-    """What every process gets: nothing of the caller's, whose proxies and tokens are none of the cluster's business."""
-    return {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
 
 
 def stop(process: Record) -> None:

@@ -21,6 +21,8 @@ from devcluster import cache, toolchain
 
 MODULES = Path(__file__).parent / "programs"
 KUBERNETES = ("1", "34", "2")
+BUILDKIT = "v0.34.2"
+BUILDX = "v0.38.2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,14 @@ RECIPES = (
             "github.com/moby/buildkit/cmd/buildkitd",
             "github.com/moby/buildkit/cmd/buildctl",
             "github.com/docker/buildx/cmd/buildx",
+        ),
+        # Clients see and compare what builders say of themselves: it must be what released programs say.
+        ldflags=" ".join(
+            [
+                "-s -w",
+                f"-X github.com/moby/buildkit/version.Version={BUILDKIT}",
+                f"-X github.com/docker/buildx/version.Version={BUILDX}",
+            ]
         ),
     ),
     Recipe(module="coredns", packages=("github.com/coredns/coredns",)),

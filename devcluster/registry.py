@@ -101,7 +101,9 @@ def services(cluster: Cluster) -> tuple[Service, ...]:
     served = tuple(
         Service(
             name=f"registry-{registry.name}",
-            command=Command(argv=(PROGRAM, "serve", str(_file(cluster, registry.name)))),
+            command=Command(
+                argv=(PROGRAM, "serve", str(_file(cluster, registry.name))), reads=(_file(cluster, registry.name),)
+            ),
             ready_url=registry.ready_url,
             ca_file=registry.ca_file,
         )
@@ -112,6 +114,8 @@ def services(cluster: Cluster) -> tuple[Service, ...]:
         command=Command(
             argv=(sys.executable, "-m", "devcluster.tokens", str(_file(cluster, "tokens"))),
             cwd=Path(__file__).parent.parent,
+            env={"PYTHONDONTWRITEBYTECODE": "1"},
+            reads=(_file(cluster, "tokens"),),
         ),
         ready_url=f"https://{cluster.address}:{TOKEN_PORT}/healthz",
         ca_file=cluster.pki / "ca.crt",

@@ -75,7 +75,7 @@ def every(cluster: Cluster) -> list[Service]:
 
 
 def start(cluster: Cluster, wanted: list[Service]) -> None:
-    """Start those that don't run, and anew those that run with another command line: of an older checkout."""
+    """Start those that don't run, and anew those that run otherwise than they would be started now."""
     for service in wanted:
         process = processes.record(cluster, service.name)
         if process and process.alive and not processes.follows(process, service.command):

@@ -1,7 +1,5 @@
 """Brings a cluster up, or what is missing of one."""
 
-import fcntl
-import os
 import shutil
 import sys
 import time
@@ -13,6 +11,7 @@ from devcluster import (
     binfmt,
     bootstrap,
     cgroups,
+    foreign,
     health,
     host,
     images,
@@ -27,6 +26,7 @@ from devcluster import (
 from devcluster.api import Api
 from devcluster.errors import DevclusterError
 from devcluster.layout import Cluster
+from devcluster.locks import locked
 
 PATIENCE = 90.0
 LOG_LINES = 8
@@ -60,16 +60,22 @@ def tail(cluster: Cluster, name: str) -> str:
 
 def up(cluster: Cluster) -> None:
     """Start everything that doesn't run and wait until the cluster is healthy."""
-    with phase("host packages"):
-        host.install_packages()
-    with phase("programs"):
-        programs.build(programs.CLUSTER_MODULES)
-    with locked(cluster):
+    prepare()
+    with locked(cluster.state):
         with phase("namespaces"):
             ensure_ground(cluster)
         with phase("configuration"):
             bootstrap.write(cluster)
         start(cluster)
+
+
+def prepare() -> None:
+    """Fetch and build what clusters are made of."""
+    with phase("host packages"):
+        host.install_packages()
+    with phase("programs"):
+        programs.build(programs.CLUSTER_MODULES)
+        foreign.ensure()
 
 
 def start(cluster: Cluster) -> None:
@@ -83,6 +89,8 @@ def start(cluster: Cluster) -> None:
         waiting.until("the registries to answer", lambda: all(health.answers(server) for server in servers))
     with phase("images"):
         images.push_all(cluster)
+        waiting.until("containerd", lambda: all(health.listens(node.socket) for node in cluster.nodes))
+        images.forget_stale(cluster)
     with phase("API server"):
         waiting.until("the API server", api.ready)
         services.start(cluster, control)
@@ -95,6 +103,8 @@ def start(cluster: Cluster) -> None:
 
 def ensure_ground(cluster: Cluster) -> None:
     """Namespaces, link, cgroups and binfmt. Where the namespaces are gone, so is every pod: what is left is cleared."""
+    namespaces.refuse_stranger(cluster)
+    namespaces.refuse_overlap(cluster)
     if not namespaces.exist(cluster):
         sweep.kill(cluster)
         namespaces.remove(cluster)
@@ -116,21 +126,6 @@ def await_health(waiting: Wait) -> None:
         return not faults
 
     waiting.until("a healthy cluster", healthy, lambda: "; ".join(faults))
-
-
-@contextmanager
-def locked(cluster: Cluster) -> Iterator[None]:
-    """Hold the cluster's lock: its state folder. A folder that `down` has removed meanwhile is made again."""
-    while True:
-        cluster.state.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(cluster.state, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if cluster.state.exists() and os.path.samestat(os.fstat(descriptor), cluster.state.stat()):
-                yield
-                return
-        finally:
-            os.close(descriptor)
 
 
 @contextmanager

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from ci_buildx.builder.labels import selector
 from ci_buildx.builder.plan import NodePlan, Plan
+from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.secret import Secret
 
 CONTAINER = "buildkitd"

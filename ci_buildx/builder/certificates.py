@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime
 import ipaddress
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
 
 if TYPE_CHECKING:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from ci_buildx.builder.labels import ARCHITECTURE
 from ci_buildx.errors import Forbidden
 from ci_buildx.kube.client import KubeClient
+from ci_buildx.model.record import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

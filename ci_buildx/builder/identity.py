@@ -7,9 +7,9 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from ci_buildx.builder import labels
+from ci_buildx.model.record import dataclass, field
 
 PREFIX = "kube-builder-"
 EXPIRY_MARGIN = 60

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ci_buildx.builder import labels, manifests, podspec
@@ -24,6 +23,7 @@ from ci_buildx.errors import Conflict, InputError, KubeError, NotFound
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model import platform
 from ci_buildx.model.platform import Platform
+from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.values import BuilderSettings
 

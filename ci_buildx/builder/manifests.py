@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from ci_buildx.builder import labels, podspec
 from ci_buildx.builder.builder import Location, Manifest
 from ci_buildx.builder.certificates import Certificates
 from ci_buildx.builder.identity import JobIdentity
 from ci_buildx.builder.plan import NodePlan
+from ci_buildx.model.record import dataclass
 from ci_buildx.settings.values import BuilderSettings
 
 CLIENT_CERTIFICATE_FILE = "client.pem"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from ci_buildx.builder.labels import NODE
 from ci_buildx.builder.pods import Object, PodView, condition, is_terminating, view
 from ci_buildx.builder.verdict import Autoscaler, Case
+from ci_buildx.model.record import dataclass, field
 
 _KEPT_EVENTS = 200
 

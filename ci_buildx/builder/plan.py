@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 from ci_buildx.builder.facts import ClusterFacts
 from ci_buildx.builder.labels import ARCHITECTURE
 from ci_buildx.errors import InputError
 from ci_buildx.model.platform import Platform
+from ci_buildx.model.record import dataclass, replace
 from ci_buildx.settings.values import BuilderSettings
 
 ANY = "any"

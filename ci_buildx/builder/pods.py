@@ -5,10 +5,10 @@ from __future__ import annotations
 import calendar
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ci_buildx.builder.labels import NODE
+from ci_buildx.model.record import dataclass
 
 Object = Mapping[str, Any]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from ci_buildx.builder.pods import age
 from ci_buildx.builder.teardown import explain_stuck, teardown
 from ci_buildx.errors import KubeError, Unreachable
 from ci_buildx.kube.client import KubeClient
+from ci_buildx.model.record import dataclass
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient

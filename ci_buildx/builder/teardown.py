@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from ci_buildx.builder import labels
 from ci_buildx.builder.builder import Location, Manifest
 from ci_buildx.errors import KubeError, NotFound, TeardownError
 from ci_buildx.kube.client import KubeClient
+from ci_buildx.model.record import dataclass, field
 
 POD_GRACE = 0
 """Seconds that a pod gets. Nothing of what it does is wanted any more, and a node that is gone would keep its pods,

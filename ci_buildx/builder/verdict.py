@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from ci_buildx.builder.pods import Object
 from ci_buildx.errors import BootError, KubeBuilderError
+from ci_buildx.model.record import dataclass
 
 
 class Stage(StrEnum):

@@ -6,6 +6,10 @@ import os
 from types import ModuleType
 from typing import Any
 
+from ci_buildx.buildkit.deferred import deferred
+
+# Half of grpcio 1.85's import time is that of its asyncio side.
+_UNUSED = ("asyncio", "grpc.aio", "inspect")
 _UNLIMITED = -1
 _METADATA_SIZE = 16 << 20
 # buildkitd tolerates no pings more often than every 5 minutes on an idle connection (grpc-go's default), but while
@@ -17,7 +21,8 @@ def load_grpc() -> ModuleType:
     """grpcio, told to print nothing of its own and to keep out of forks, which are none of its business here."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-    import grpc
+    with deferred(*_UNUSED):
+        import grpc
 
     return grpc  # type: ignore[no-any-return]
 

@@ -6,12 +6,12 @@ Source: buildx 0.38.2, ``util/buildflags/export.go``, ``build/opt.go`` (``Create
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from ci_buildx.buildkit.messages import Entry
 from ci_buildx.errors import InputError
 from ci_buildx.model import reference
+from ci_buildx.model.record import dataclass
 from ci_buildx.session.filesend import FileTarget, FolderTarget, Target
 from ci_buildx.settings.values import Attributes, BuildSettings
 
@@ -22,10 +22,14 @@ _TRUE = ("1", "t", "true")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exports:
-    """``exporters`` for the request; ``targets`` for :class:`ci_buildx.session.filesend.FileSend`, by their index."""
+    """``exporters`` for the request; ``targets`` for :class:`ci_buildx.session.filesend.FileSend`, by their index.
+
+    ``layout`` is the folder of the one that writes an OCI layout (``tar=false``).
+    """
 
     exporters: tuple[Entry, ...]
     targets: dict[int, Target]
+    layout: Path | None = None
 
 
 def make(build: BuildSettings, *, by_digest: bool = False) -> Exports:
@@ -39,10 +43,13 @@ def make(build: BuildSettings, *, by_digest: bool = False) -> Exports:
         outputs = _pushed(outputs)
     targets: dict[int, Target] = {}
     exporters = []
+    layouts = [Path(output.attrs["dest"]) for output in outputs if _is_layout(output)]
+    if len(layouts) > 1:
+        raise InputError("only one output can have tar=false", source="--output", fix="write the others as tar files")
     for index, output in enumerate(outputs):
         _check(output, build, by_digest=by_digest)
         attrs = {name: value for name, value in output.attrs.items() if name != "dest"}
-        if "dest" in output.attrs:
+        if "dest" in output.attrs and not _is_layout(output):
             targets[index] = _target(output)
         attrs |= {_annotation(name): value for name, value in build.annotations}
         if output.type in _NAMED and build.tags:
@@ -50,7 +57,7 @@ def make(build: BuildSettings, *, by_digest: bool = False) -> Exports:
         exporters.append(Entry(output.type, attrs))
     if by_digest:
         _drop_tags(exporters)
-    return Exports(exporters=tuple(exporters), targets=targets)
+    return Exports(exporters=tuple(exporters), targets=targets, layout=layouts[0] if layouts else None)
 
 
 def is_true(text: str) -> bool:
@@ -78,8 +85,6 @@ def _check(output: Entry, build: BuildSettings, *, by_digest: bool) -> None:
     if output.type == "image" and is_true(output.attrs.get("push", "")):
         if not build.tags and not output.attrs.get("name"):
             raise InputError("a tag is needed to push", source="--push", fix="add --tag registry/name:tag")
-    elif output.type in ("oci", "docker") and output.attrs.get("tar", "true").lower() in ("0", "f", "false"):
-        raise InputError("tar=false is not supported", source="--output", fix="write one file: leave it out")
     elif output.type == "docker" and len(build.platforms) > 1:
         raise InputError("type=docker holds one platform", source="--output", fix="use type=oci for several")
     elif output.type in ("oci", "tar", "docker") and by_digest:
@@ -88,6 +93,11 @@ def _check(output: Entry, build: BuildSettings, *, by_digest: bool) -> None:
             source="--output",
             fix="push an image, or build one platform at a time",
         )
+
+
+def _is_layout(output: Entry) -> bool:
+    """Whether blobs are written one by one, through the session's content store."""
+    return output.type in ("oci", "docker") and output.attrs.get("tar", "true").lower() in ("0", "f", "false")
 
 
 def _target(output: Entry) -> Target:

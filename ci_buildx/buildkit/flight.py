@@ -6,13 +6,13 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from ci_buildx.buildkit import failure, rpc
 from ci_buildx.buildkit.messages import SOLVE_REQUEST, SOLVE_RESPONSE, STATUS_RESPONSE, SolveRequest
 from ci_buildx.errors import BuildkitError
+from ci_buildx.model.record import dataclass
 from ci_buildx.model.status import StatusUpdate
 from ci_buildx.protobuf import wire
 from ci_buildx.session.session import Session

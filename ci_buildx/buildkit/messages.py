@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ci_buildx.model import platform
 from ci_buildx.model.platform import Platform
+from ci_buildx.model.record import dataclass
 from ci_buildx.model.status import StatusUpdate, Vertex, VertexLog, VertexStatus, VertexWarning
 from ci_buildx.protobuf.schema import BOOLEAN, BYTES, INTEGER, TEXT, TIME, Schema, many, mapping, one
 

@@ -16,7 +16,7 @@ from ci_buildx.buildkit.messages import CacheOptions, Entry, SolveRequest
 from ci_buildx.errors import InputError
 from ci_buildx.model.platform import Platform
 from ci_buildx.session.filesync import CONTEXT, DOCKERFILE
-from ci_buildx.settings.values import Attributes, BuildSettings
+from ci_buildx.settings.values import BuildSettings
 
 _FRONTEND = "dockerfile.v0"
 _GATEWAY = "gateway.v0"
@@ -38,8 +38,8 @@ def make(
     index, for joining. Raises InputError for what BuildKit would refuse or we cannot serve.
     """
     arguments = dict(build.build_args)
-    imports = _caches(build.cache_from, "--cache-from")
-    exports = _caches(build.cache_to, "--cache-to")
+    imports = tuple(Entry(cache.type, dict(cache.attrs)) for cache in build.cache_from)
+    exports = tuple(Entry(cache.type, dict(cache.attrs)) for cache in build.cache_to)
     if is_true(arguments.get("BUILDKIT_INLINE_CACHE", "")):
         exports = (*exports, Entry("inline", {}))
     attrs = _source(build) | _options(build)
@@ -122,16 +122,6 @@ def _syntax(arguments: dict[str, str]) -> dict[str, str]:
     if not command:
         raise InputError("BUILDKIT_SYNTAX is empty", source="--build-arg", fix="name a frontend image or leave it out")
     return {"source": command.split(" ", 1)[0], "cmdline": arguments["BUILDKIT_SYNTAX"]}
-
-
-def _caches(caches: Iterable[Attributes], source: str) -> tuple[Entry, ...]:
-    """Each cache as it is; only what lives on this machine would need a service that the session has not."""
-    entries = []
-    for cache in caches:
-        if cache.type == "local":
-            raise InputError("type=local is not supported", source=source, fix="use type=registry,ref=host/name:tag")
-        entries.append(Entry(cache.type, dict(cache.attrs)))
-    return tuple(entries)
 
 
 def _as_json(entries: Iterable[Entry]) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
+from ci_buildx.model.record import replace
 from ci_buildx.settings import assembly
 from ci_buildx.settings.assembly import Value
 from ci_buildx.settings.values import Progress, Settings

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
+
+from ci_buildx.model.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

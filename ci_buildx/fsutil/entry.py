@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from ci_buildx.fsutil import modes
+from ci_buildx.model.record import dataclass
 
 
 @dataclass(slots=True)

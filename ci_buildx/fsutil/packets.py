@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import enum
 import struct
-from dataclasses import dataclass
 
 from ci_buildx.fsutil import stat
 from ci_buildx.fsutil.entry import Entry
+from ci_buildx.model.record import dataclass
 from ci_buildx.protobuf import wire
 
 _PREFIX = struct.Struct(">BI").pack

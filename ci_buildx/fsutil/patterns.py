@@ -14,12 +14,12 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import assert_never
 
 from ci_buildx.fsutil import expressions, globs, paths
 from ci_buildx.fsutil.errors import PatternError
+from ci_buildx.model.record import dataclass
 
 _BOM = "\ufeff"
 _ESCAPED = frozenset(".+()|{}$")

@@ -1,11 +1,18 @@
-"""What a build's session serves: files in, results out, logins, secrets."""
+"""What a build's session serves: files in, results out, logins and tokens, secrets, blobs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
+from ci_buildx.builder import lifecycle
+from ci_buildx.builder.builder import Builder
+from ci_buildx.buildkit.exporters import is_true
 from ci_buildx.buildkit.request import shared_folders
+from ci_buildx.job.site import Site
+from ci_buildx.registry import credentials, tokens
 from ci_buildx.registry.credentials import CredentialStore
+from ci_buildx.registry.tokens import RegistryTokens
 from ci_buildx.session.auth import Auth
 from ci_buildx.session.filesend import FileSend, Target
 from ci_buildx.session.filesync import FileSync
@@ -13,12 +20,37 @@ from ci_buildx.session.secrets import Secrets
 from ci_buildx.session.session import Attachable
 from ci_buildx.settings.values import BuildSettings
 
+if TYPE_CHECKING:
+    from ci_buildx.registry.trust import Trust
+    from ci_buildx.session.content_layout import Layout
 
-def attach(build: BuildSettings, store: CredentialStore, targets: Mapping[int, Target]) -> list[Attachable]:
-    """The attachables of one solve; ``targets`` by the exporter's index in the request."""
+
+def authority(site: Site, builder: Builder, store: CredentialStore) -> Auth:
+    """What answers for registries, in the sessions of all nodes."""
+
+    def trust() -> Trust:
+        from ci_buildx.registry.trust import read
+
+        return read(site.settings.builder.buildkitd_config or lifecycle.read_config(site.kube, builder))
+
+    if is_true(site.env.get(tokens.SWITCH, "")):
+        return Auth(store.lookup)
+    return Auth(store.lookup, RegistryTokens(store, folder=credentials.folder(site.env), trust=trust))
+
+
+def attach(
+    build: BuildSettings, auth: Auth, targets: Mapping[int, Target], layouts: Mapping[str, Layout]
+) -> list[Attachable]:
+    """The attachables of one solve; ``targets`` by the exporter's index in the request, ``layouts`` by their id."""
     attachables: list[Attachable] = [
         FileSync(shared_folders(build)),
-        Auth(store.lookup),
+        auth,
         Secrets({secret.id: secret.value for secret in build.secrets}),
     ]
-    return [*attachables, FileSend(targets)] if targets else attachables
+    if targets:
+        attachables.append(FileSend(targets))
+    if layouts:
+        from ci_buildx.session.content import Content
+
+        attachables.append(Content(layouts))
+    return attachables

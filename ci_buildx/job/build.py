@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TextIO
 
 from ci_buildx.builder.builder import Builder, Location
@@ -13,9 +12,11 @@ from ci_buildx.buildkit import exporters
 from ci_buildx.buildkit.channel import load_grpc
 from ci_buildx.errors import Interrupted
 from ci_buildx.job import origin, publish
+from ci_buildx.job.attachables import authority
 from ci_buildx.job.connect import Connection, connected
 from ci_buildx.job.housing import housed
 from ci_buildx.job.interrupts import Interrupts
+from ci_buildx.job.parallel import begin
 from ci_buildx.job.phases import Phases
 from ci_buildx.job.result import CONFIG_DIGEST, DIGEST, NAME, BuildResult, metadata_from, write_files
 from ci_buildx.job.site import Site
@@ -23,6 +24,7 @@ from ci_buildx.job.solve import solve_all
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.platform import Platform
+from ci_buildx.model.record import replace
 from ci_buildx.progress import display
 from ci_buildx.registry import credentials
 from ci_buildx.settings.values import Settings
@@ -73,7 +75,9 @@ def run(
 
 def _build(site: Site, builder: Builder, store: credentials.CredentialStore) -> BuildResult:
     with connected(site, builder) as (boot, connections):
-        solved = solve_all(site, boot, connections, store)
+        if len(connections) > 1:
+            begin(publish.load)
+        solved = solve_all(site, boot, connections, authority(site, builder, store))
     if publish.pushed_by_digest(solved):
         responses = publish.join(site, builder, solved, store)
     else:

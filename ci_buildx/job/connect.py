@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
 from functools import partial
 
 from ci_buildx.builder import balance, lifecycle, plan
@@ -20,6 +19,7 @@ from ci_buildx.errors import BootError, TransportError
 from ci_buildx.job import origin
 from ci_buildx.job.parallel import begin, run_all
 from ci_buildx.job.site import Site
+from ci_buildx.model.record import dataclass, replace
 from ci_buildx.progress.display import Phase
 from ci_buildx.settings.values import TransportChoice
 from ci_buildx.transport import direct, execute, portforward, race

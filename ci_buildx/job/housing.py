@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 from ci_buildx.builder import certificates, facts, lifecycle, plan
 from ci_buildx.builder.builder import Builder, Location
@@ -17,6 +16,7 @@ from ci_buildx.errors import Interrupted, SolveError, TeardownError
 from ci_buildx.job.interrupts import Interrupts, Outcome
 from ci_buildx.job.parallel import begin
 from ci_buildx.job.site import Site
+from ci_buildx.model.record import replace
 
 Announce = Callable[[Location], None]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from ci_buildx.builder import lifecycle
@@ -14,13 +15,22 @@ from ci_buildx.job.result import DESCRIPTOR, DIGEST, NAME
 from ci_buildx.job.site import Site
 from ci_buildx.job.solve import Solved
 from ci_buildx.model import reference
-from ci_buildx.registry import index, trust
-from ci_buildx.registry.client import RegistryClient
 from ci_buildx.registry.credentials import CredentialStore
+
+_MODULES = ("requests", "ci_buildx.registry.client", "ci_buildx.registry.index", "ci_buildx.registry.trust")
+
+
+def load() -> None:
+    """Import what :func:`join` needs: builds on one node never do, and it takes as long as a small build."""
+    for name in _MODULES:
+        import_module(name)
 
 
 def join(site: Site, builder: Builder, solved: Sequence[Solved], store: CredentialStore) -> dict[str, str]:
     """Merge the nodes' images into one index under every tag; the response of an exporter that had done it."""
+    from ci_buildx.registry import index, trust
+    from ci_buildx.registry.client import RegistryClient
+
     tags = [reference.parse(tag).tagged() for tag in site.settings.build.tags]
     sources = [one.response[DIGEST] for one in solved]
     notes = {

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ci_buildx.errors import InputError
 from ci_buildx.model.platform import Platform
+from ci_buildx.model.record import dataclass, field
 
 DIGEST = "containerimage.digest"
 CONFIG_DIGEST = "containerimage.config.digest"

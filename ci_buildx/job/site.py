@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from ci_buildx.job.phases import Phases
 from ci_buildx.kube.client import KubeClient
+from ci_buildx.model.record import dataclass
 from ci_buildx.progress.display import Display
 from ci_buildx.settings.values import Settings
 

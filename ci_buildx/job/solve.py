@@ -6,8 +6,6 @@ import os
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib import import_module
 
 from ci_buildx.builder.boot import Boot
 from ci_buildx.buildkit import exporters, request
@@ -15,10 +13,12 @@ from ci_buildx.buildkit.exporters import Exports
 from ci_buildx.errors import BuildkitError
 from ci_buildx.job import origin
 from ci_buildx.job.attachables import attach
+from ci_buildx.job.caches import Share
 from ci_buildx.job.connect import Connection
 from ci_buildx.job.parallel import begin, run_all
 from ci_buildx.job.site import Site
-from ci_buildx.registry.credentials import CredentialStore
+from ci_buildx.model.record import dataclass, replace
+from ci_buildx.session.auth import Auth
 from ci_buildx.session.session import Session
 
 _LOOK = 0.5
@@ -34,15 +34,12 @@ class Solved:
     response: Mapping[str, str]
 
 
-def solve_all(site: Site, boot: Boot, connections: list[Connection], store: CredentialStore) -> list[Solved]:
+def solve_all(site: Site, boot: Boot, connections: list[Connection], auth: Auth) -> list[Solved]:
     """Build on every node. Raises SolveError if a build fails, BootError if its pod is lost."""
     several = len(connections) > 1
     exports = exporters.make(site.settings.build, by_digest=several)
-    if several:
-        # The merge needs it, and its import takes as long as a small build.
-        begin(lambda: import_module("requests"))
     works = [
-        _Solve(site=site, boot=boot, connection=one, exports=exports, store=store, several=several).run
+        _Solve(site=site, boot=boot, connection=one, exports=exports, auth=auth, several=several).run
         for one in connections
     ]
     with site.phases.measure("build"):
@@ -57,15 +54,17 @@ class _Solve:
     boot: Boot
     connection: Connection
     exports: Exports
-    store: CredentialStore
+    auth: Auth
     several: bool
 
     def run(self) -> Solved:
         build, node = self.site.settings.build, self.connection.node
         key = origin.shared_key(build.context, self.site.env)
-        session = Session(attach(build, self.store, self.exports.targets), shared_key=key)
+        share = Share(build=build, layout=self.exports.layout, platforms=node.platforms, several=self.several)
+        caches = share.prepare(self.site.env, warn=self.site.display.warn)
+        session = Session(attach(build, self.auth, self.exports.targets, caches.layouts), shared_key=key)
         wanted = request.make(
-            build,
+            replace(build, cache_from=caches.imports, cache_to=caches.exports),
             ref=os.urandom(12).hex(),
             session_id=session.id,
             platforms=node.platforms,
@@ -86,6 +85,7 @@ class _Solve:
             raise self.explain(failure) from failure
         finally:
             done.set()
+        share.keep(result.exporter_response)
         return Solved(connection=self.connection, response=result.exporter_response)
 
     def guard(self, stop: threading.Event, done: threading.Event) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import SplitResult, urlsplit
@@ -19,6 +18,7 @@ from ci_buildx.kube.credentials import Credentials, TokenFile
 from ci_buildx.kube.kubeconfig import Entry, Kubeconfig
 from ci_buildx.kube.proxy import Proxy
 from ci_buildx.kube.tls import TlsSettings
+from ci_buildx.model.record import dataclass, field
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 

@@ -6,12 +6,12 @@ Which of them a kubeconfig's user means, where it holds several, is decided in :
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from ci_buildx.errors import Unauthorized
 from ci_buildx.kube.tls import KeyPair
+from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
 
 

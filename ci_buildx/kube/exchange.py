@@ -7,7 +7,6 @@ import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -20,6 +19,7 @@ from ci_buildx.kube.http1 import Head, MalformedResponse, Response
 from ci_buildx.kube.refusal import refusal
 from ci_buildx.kube.retry import RETRIED, Retry
 from ci_buildx.kube.unreachable import explain
+from ci_buildx.model.record import dataclass
 
 AGENT = "kube-builder"
 CALL_TIMEOUT = 30.0

@@ -11,13 +11,13 @@ import json
 import os
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from ci_buildx.errors import InputError, Unauthorized
 from ci_buildx.kube.credentials import bearer
 from ci_buildx.kube.tls import KeyPair
+from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.secret import Secret
 
 API_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")

@@ -8,8 +8,9 @@ after a time-out in the middle of a body, which a watch that looks at a stop eve
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum, auto
+
+from ci_buildx.model.record import dataclass
 
 HEAD_LIMIT = 64 << 10
 """Bytes of a response's head, or of one line between chunks, that are read before giving up."""

@@ -8,11 +8,11 @@ remembers the file it stands in, because relative paths are relative to that fil
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ci_buildx.errors import InputError
+from ci_buildx.model.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

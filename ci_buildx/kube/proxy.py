@@ -9,11 +9,11 @@ with an optional port.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from ci_buildx.errors import InputError
+from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random as _random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from ci_buildx.model.record import dataclass
 
 RETRIED = frozenset({429, 500, 502, 503, 504})
 """Statuses that say "not now"; the rest would say the same again."""

@@ -6,9 +6,9 @@ import os
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from ci_buildx.errors import InputError
+from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
 
 

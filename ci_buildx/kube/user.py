@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ci_buildx.kube.credentials import Anonymous, Basic, ClientCertificate, Credentials, Token, TokenFile
 from ci_buildx.kube.kubeconfig import Entry, Kubeconfig
 from ci_buildx.kube.tls import KeyPair, TlsSettings
+from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
 
 if TYPE_CHECKING:

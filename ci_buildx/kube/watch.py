@@ -10,7 +10,6 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -20,6 +19,7 @@ from ci_buildx.kube.http1 import MalformedResponse
 from ci_buildx.kube.refusal import from_status
 from ci_buildx.kube.retry import Retry
 from ci_buildx.kube.unreachable import explain
+from ci_buildx.model.record import dataclass, replace
 
 _GONE = 410
 _TICK = 0.1

@@ -6,7 +6,7 @@ are ``amd64``, ``aarch64`` and ``arm64/v8`` are ``arm64``, ``arm`` without a var
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from ci_buildx.model.record import dataclass
 
 _ARCHITECTURES = {
     "x86_64": "amd64",

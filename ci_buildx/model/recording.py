@@ -55,7 +55,7 @@ class _StandardFields:
         import dataclasses
 
         specifications = [(name, object, one.standard()) for name, one in _fields_of(owner).items()]
-        shadow = dataclasses.make_dataclass(owner.__name__, specifications, kw_only=True)
+        shadow: Any = dataclasses.make_dataclass(owner.__name__, specifications, kw_only=True)
         return shadow.__dataclass_fields__
 
 
@@ -74,8 +74,7 @@ def dataclass(
         own = _own_fields(decorated)
         fields = {**_inherited_fields(decorated), **own}
         methods = dict(_methods(fields, kw_only=kw_only, frozen=frozen, eq=eq, order=order))
-        if not kw_only:
-            methods["__match_args__"] = tuple(fields)
+        methods["__match_args__"] = () if kw_only else tuple(fields)
         given = {name: value for name, value in decorated.__dict__.items() if name not in own}
         # As in the standard library, what the class defines itself stays; a None put by Python for __eq__ does not.
         kept = {name for name in methods if given.get(name) is not None}
@@ -101,7 +100,9 @@ def _fields_of(cls: type) -> Fields:
 
 def _own_fields(cls: type) -> Fields:
     found: Fields = {}
-    for name, annotation in cls.__dict__.get("__annotations__", {}).items():
+    # inspect.get_annotations would cost the import that all this is to spare.
+    annotations = vars(cls).get("__annotations__", {})
+    for name, annotation in annotations.items():
         if not str(annotation).removeprefix("typing.").startswith("ClassVar"):
             given = cls.__dict__.get(name, _MISSING)
             found[name] = given if isinstance(given, _Field) else _Field(default=given)
@@ -126,7 +127,7 @@ def _methods(fields: Fields, *, kw_only: bool, frozen: bool, eq: bool, order: bo
         yield "__hash__", (lambda self: hash(values(self))) if frozen else None
     if order:
         for name, test in (("__lt__", lt), ("__le__", le), ("__gt__", gt), ("__ge__", ge)):
-            yield name, _comparison(lambda one, other, test=test: bool(test(values(one), values(other))))
+            yield name, _ordering(test, values)
     if frozen:
         yield "__setattr__", _refuse_assignment
         yield "__delattr__", _refuse_deletion
@@ -142,6 +143,10 @@ def _comparison(compare: Callable[[object, object], bool]) -> Callable[[object, 
         return compare(self, other) if other.__class__ is self.__class__ else NotImplemented
 
     return method
+
+
+def _ordering(test: Callable[[Any, Any], bool], values: Callable[[object], Any]) -> Callable[[object, object], Any]:
+    return _comparison(lambda one, other: test(values(one), values(other)))
 
 
 def _represent(self: object) -> str:
@@ -177,7 +182,8 @@ def _extended(cls: type, own: Fields, added: Mapping[str, Any]) -> type:
 def _rebuilt(cls: type, own: Fields, space: Mapping[str, Any]) -> type:
     """The class made anew with slots for its own fields: an existing class cannot get them."""
     contents = {name: value for name, value in space.items() if name not in ("__dict__", "__weakref__")}
-    made = type(cls)(cls.__name__, cls.__bases__, {**contents, "__slots__": tuple(own)})
+    new = tuple(name for name in own if name not in _inherited_fields(cls))
+    made = type(cls)(cls.__name__, cls.__bases__, {**contents, "__slots__": new})
     made.__qualname__ = cls.__qualname__
     return made
 

@@ -8,7 +8,8 @@ is no host (``foo_bar.com/app``) is refused here; distribution takes it for a pa
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+
+from ci_buildx.model.record import dataclass, replace
 
 DEFAULT_DOMAIN = "docker.io"
 DEFAULT_TAG = "latest"

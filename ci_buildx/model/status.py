@@ -6,7 +6,7 @@ the definitions are in ``ci_buildx/buildkit/control.proto``. Times are seconds s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from ci_buildx.model.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,12 +6,12 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Self, TextIO, assert_never
 
 from ci_buildx.errors import InputError, Interrupted, SolveError
+from ci_buildx.model.record import replace
 from ci_buildx.model.status import StatusUpdate, Vertex, VertexLog
 from ci_buildx.progress.graph import Graph
 from ci_buildx.progress.outlet import Outlet

@@ -6,10 +6,10 @@ The look is that of BuildKit 0.34.2 (``util/progress/progressui/display.go``: ``
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum, auto
 from unicodedata import combining, east_asian_width
 
+from ci_buildx.model.record import dataclass
 from ci_buildx.model.status import VertexStatus
 from ci_buildx.progress.graph import Graph
 from ci_buildx.progress.step import Step

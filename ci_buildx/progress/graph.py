@@ -6,8 +6,8 @@ The rules are those of BuildKit 0.34.2 (``util/progress/progressui/display.go``:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 
+from ci_buildx.model.record import dataclass, field, replace
 from ci_buildx.model.status import ProgressGroup, StatusUpdate, Vertex, VertexLog, VertexStatus, VertexWarning
 from ci_buildx.progress.step import LONGEST_LINE, Key, LogLine, Step
 from ci_buildx.progress.text import CANCELED, overwritten, stamp

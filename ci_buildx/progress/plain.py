@@ -6,8 +6,8 @@ Which step is in front, and when that changes, follows BuildKit 0.34.2 (``util/p
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
+from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.status import VertexStatus, VertexWarning
 from ci_buildx.progress import closing
 from ci_buildx.progress.graph import Change, Graph

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from ci_buildx.model.record import dataclass
 from ci_buildx.model.status import StatusUpdate
 from ci_buildx.progress.graph import Change, Graph
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 
+from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.status import VertexStatus, VertexWarning
 from ci_buildx.progress.text import is_canceled
 

@@ -10,11 +10,11 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import assert_never
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from ci_buildx.errors import RegistryError
+from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry.challenge import Challenge, Scheme, Token, parse_challenge, parse_token
 from ci_buildx.registry.connection import Connection, Request
@@ -24,6 +24,7 @@ from ci_buildx.registry.dockerconfig import Login
 _CLIENT = "kube-builder"
 _MARGIN = 10.0
 _LARGEST_TOKEN = 1 << 20
+_NOT_BY_GET = (404, 405)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,48 +82,54 @@ class Authorizer:
     def _token(self, access: Access, challenge: Challenge) -> Secret:
         value, expires = self._tokens.get(access, (Secret(""), 0.0))
         if expires <= self._clock():
-            token = self._fetch(access, challenge)
+            token = fetch_token(self._connection, access, challenge, self._store.lookup(access.host, access.path))
             value = token.value
             self._tokens[access] = (value, self._clock() + max(token.lifetime - _MARGIN, token.lifetime / 2))
         return value
 
-    def _fetch(self, access: Access, challenge: Challenge) -> Token:
-        login = self._store.lookup(access.host, access.path)
-        if login and challenge.realm.startswith("http://") and not self._connection.trust.allows_plain(access.host):
-            raise RegistryError(f"{access.host} wants the login sent without TLS to {challenge.realm[:100]}")
-        answer = self._connection.send(_token_request(access, challenge, login))
-        if answer.status in (401, 403) and login:
-            who = f"the login {login.username!r}" if login.username else "the identity token"
-            raise RegistryError(f"{access.host} refuses {who}", status=answer.status, fix=_advice(access.host))
-        if answer.status != 200:
-            place = urlsplit(challenge.realm).netloc
-            raise RegistryError(
-                f"{place} gave no token for {access.host}: status {answer.status}", status=answer.status
-            )
-        return parse_token(answer.body)
 
+def fetch_token(connection: Connection, access: Access, challenge: Challenge, login: Login | None) -> Token:
+    """A fresh token, without a ``login`` an anonymous one.
 
-def _token_request(access: Access, challenge: Challenge, login: Login | None) -> Request:
-    scopes = list(dict.fromkeys((*access.scopes, *challenge.scopes)))
+    By GET, as every token service has it; by POST for an identity token, and where GET is not served. RegistryError
+    if the service refuses the login, cannot be reached, or would be sent the login in clear.
+    """
+    if login and challenge.realm.startswith("http://") and not connection.trust.allows_plain(access.host):
+        raise RegistryError(f"{access.host} wants the login sent without TLS to {challenge.realm[:100]}")
     if login and login.identity_token:
-        form = {
-            "grant_type": "refresh_token",
-            "service": challenge.service,
-            "client_id": _CLIENT,
-            "scope": " ".join(scopes),
-            "refresh_token": login.identity_token.reveal_text(),
-        }
-        kind = {"Content-Type": "application/x-www-form-urlencoded"}
-        return Request(
-            method="POST",
-            url=challenge.realm,
-            headers=kind,
-            body=lambda: urlencode(form).encode(),
-            limit=_LARGEST_TOKEN,
-            named_by=access.host,
-        )
+        answer = connection.send(_form_request(access, challenge, login))
+    else:
+        answer = connection.send(_query_request(access, challenge, login))
+        if answer.status in _NOT_BY_GET and login:
+            answer = connection.send(_form_request(access, challenge, login))
+    if answer.status in (401, 403) and login:
+        who = f"the login {login.username!r}" if login.username else "the identity token"
+        raise RegistryError(f"{access.host} refuses {who}", status=answer.status, fix=_advice(access.host))
+    if answer.status != 200:
+        place = urlsplit(challenge.realm).netloc
+        raise RegistryError(f"{place} gave no token for {access.host}: status {answer.status}", status=answer.status)
+    return parse_token(answer.body)
+
+
+def _form_request(access: Access, challenge: Challenge, login: Login) -> Request:
+    form = {"service": challenge.service, "client_id": _CLIENT, "scope": " ".join(_scopes(access, challenge))}
+    if login.identity_token:
+        form |= {"grant_type": "refresh_token", "refresh_token": login.identity_token.reveal_text()}
+    else:
+        form |= {"grant_type": "password", "username": login.username, "password": login.secret.reveal_text()}
+    return Request(
+        method="POST",
+        url=challenge.realm,
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+        body=lambda: urlencode(form).encode(),
+        limit=_LARGEST_TOKEN,
+        named_by=access.host,
+    )
+
+
+def _query_request(access: Access, challenge: Challenge, login: Login | None) -> Request:
     query = [("service", challenge.service)] if challenge.service else []
-    query += [("scope", scope) for scope in scopes]
+    query += [("scope", scope) for scope in _scopes(access, challenge)]
     if login:
         query.append(("account", login.username))
     return Request(
@@ -132,6 +139,10 @@ def _token_request(access: Access, challenge: Challenge, login: Login | None) ->
         limit=_LARGEST_TOKEN,
         named_by=access.host,
     )
+
+
+def _scopes(access: Access, challenge: Challenge) -> list[str]:
+    return list(dict.fromkeys((*access.scopes, *challenge.scopes)))
 
 
 def _with_query(url: str, query: list[tuple[str, str]]) -> str:

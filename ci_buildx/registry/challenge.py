@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 from ci_buildx.errors import RegistryError
+from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
 
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from http import HTTPStatus
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from ci_buildx.errors import RegistryError
+from ci_buildx.model.record import dataclass, replace
 from ci_buildx.model.reference import Reference
 from ci_buildx.registry.authorize import Access, Authorizer
 from ci_buildx.registry.connection import Answer, Connection, Patience, Request

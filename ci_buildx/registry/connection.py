@@ -8,13 +8,13 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from ci_buildx import __version__
 from ci_buildx.errors import RegistryError
+from ci_buildx.model.record import dataclass, field
 from ci_buildx.registry import sessions
 from ci_buildx.registry.content import LARGEST_MANIFEST
 from ci_buildx.registry.trust import Trust
@@ -22,8 +22,6 @@ from ci_buildx.registry.trust import Trust
 if TYPE_CHECKING:
     from requests import Response, Session
 
-_TIMEOUTS = (10.0, 60.0)
-"""Seconds to connect, and between two pieces of an answer."""
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 _PIECE = 1 << 16
 _NO_TLS = "WRONG_VERSION_NUMBER"
@@ -72,9 +70,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """How often to try, and how long to wait between (s): doubling from ``first``, at most ``longest``, jittered."""
+    """How often to try, and how long to wait between (s): doubling from ``first``, at most ``longest``, jittered.
+
+    ``connect`` and ``silence`` (s) bound one attempt: until there is a connection, and between two pieces of an answer.
+    """
 
     attempts: int = 5
+    connect: float = 10.0
+    silence: float = 60.0
     first: float = 0.25
     longest: float = 20.0
     sleep: Callable[[float], None] = time.sleep
@@ -152,7 +155,7 @@ class Connection:
             data=request.body() if request.body else None,
             proxies=get_environ_proxies(request.url),
             verify=judged_as not in self.trust.insecure and sessions.bundle(),
-            timeout=_TIMEOUTS,
+            timeout=(self._patience.connect, self._patience.silence),
             stream=True,
         )
         headers = {name.lower(): value for name, value in response.headers.items()}

@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ci_buildx.errors import InputError
-from ci_buildx.registry import program
 from ci_buildx.registry.dockerconfig import DockerConfig, Login, canonical, parse
 
 _CONTENT = "DOCKER_AUTH_CONFIG"
 _FILE = "REGISTRY_AUTH_FILE"
 _FOLDER = "DOCKER_CONFIG"
 
+KEPT = 290.0
+"""Seconds that a login counts: clouds' credential programs give some that live for five minutes (as buildx has it,
+BuildKit 0.34.2, ``session/auth/authprovider/authprovider.go``)."""
+
 
 class CredentialStore:
-    """Looks logins up, each once; thread-safe."""
+    """Looks logins up, each once in a while; thread-safe."""
 
-    def __init__(self, configs: Sequence[DockerConfig], *, env: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        configs: Sequence[DockerConfig],
+        *,
+        env: Mapping[str, str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._configs = configs
         self._env = env
+        self._clock = clock
         self._lock = threading.Lock()
-        self._known: dict[tuple[str, str], Login | None] = {}
+        self._known: dict[tuple[str, str], tuple[Login | None, float]] = {}
 
     def lookup(self, host: str, path: str = "") -> Login | None:
         """The login for a registry's host (with port), or for one of its repositories; None for anonymous access.
@@ -31,16 +42,20 @@ class CredentialStore:
         """
         key = (canonical(host), path)
         with self._lock:
-            if key not in self._known:
+            login, until = self._known.get(key, (None, float("-inf")))
+            if until <= self._clock():
                 found = (self._ask(config, *key) or config.find(*key) for config in self._configs)
-                self._known[key] = next((login for login in found if login), None)
-            return self._known[key]
+                login = next((login for login in found if login), None)
+                self._known[key] = login, self._clock() + KEPT
+            return login
 
     def _ask(self, config: DockerConfig, host: str, path: str) -> Login | None:
         """What the configured program says; its own entry for a repository goes first."""
         suffix = config.program(host)
         if not suffix or (path and config.auths.get((host, path))):
             return None
+        from ci_buildx.registry import program
+
         return program.ask(suffix, host, origin=config.origin, env=self._env)
 
 
@@ -55,9 +70,13 @@ def load(env: Mapping[str, str]) -> CredentialStore:
         configs.append(parse(content, _CONTENT))
     if named := env.get(_FILE):
         configs.append(_read(Path(named), required=True))
-    folder = env.get(_FOLDER) or str(Path(env.get("HOME") or Path.home()) / ".docker")
-    configs.append(_read(Path(folder) / "config.json", required=False))
+    configs.append(_read(folder(env) / "config.json", required=False))
     return CredentialStore(configs, env=env)
+
+
+def folder(env: Mapping[str, str]) -> Path:
+    """Docker's own folder of configuration."""
+    return Path(env.get(_FOLDER) or Path(env.get("HOME") or Path.home()) / ".docker")
 
 
 def _read(path: Path, *, required: bool) -> DockerConfig:

@@ -10,10 +10,10 @@ import json
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ci_buildx.errors import InputError
+from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
 
 HUB = "docker.io"

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ci_buildx.errors import RegistryError
 from ci_buildx.model.platform import Platform
+from ci_buildx.model.record import dataclass
 from ci_buildx.model.reference import DEFAULT_TAG, Reference
 from ci_buildx.registry.client import RegistryClient, Repository
 from ci_buildx.registry.content import DOCKER_LIST, OCI_INDEX, Descriptor, Document, parse, parse_platform, platform_of

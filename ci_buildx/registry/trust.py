@@ -7,12 +7,12 @@ what buildkitd reaches: ``[registry."host"]`` with ``http``, ``insecure`` and ``
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from ci_buildx.errors import InputError
+from ci_buildx.model.record import dataclass, field
 
 _SOURCE = "buildkitd config"
 

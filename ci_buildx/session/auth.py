@@ -1,7 +1,8 @@
-"""``moby.filesync.v1.Auth``: the logins of registries, one host at a time and only when buildkitd asks.
+"""``moby.filesync.v1.Auth``: what registries ask of buildkitd, one host at a time and only when it asks us.
 
-Source: BuildKit 0.34.2, ``session/auth``. Only ``Credentials`` is served: buildkitd, told of no token authority,
-then fetches tokens itself with them.
+Source: BuildKit 0.34.2, ``session/auth`` and ``util/resolver/authorizer.go``. For a registry that wants tokens
+buildkitd asks for our public key first, and then has every token fetched by us; the login itself it is told only for
+one that wants passwords. Told of no token authority, it fetches tokens itself, with the login.
 """
 
 from __future__ import annotations
@@ -12,9 +13,23 @@ from typing import Protocol
 
 from ci_buildx.errors import KubeBuilderError
 from ci_buildx.model.secret import Secret
+from ci_buildx.session import tokens
 from ci_buildx.session.call import Call
-from ci_buildx.session.messages import CREDENTIALS_REQUEST, CREDENTIALS_RESPONSE, CredentialsResponse
-from ci_buildx.session.status import Status
+from ci_buildx.session.messages import (
+    CREDENTIALS_REQUEST,
+    CREDENTIALS_RESPONSE,
+    FETCH_TOKEN_REQUEST,
+    FETCH_TOKEN_RESPONSE,
+    GET_TOKEN_AUTHORITY_REQUEST,
+    TOKEN_AUTHORITY_RESPONSE,
+    VERIFY_TOKEN_AUTHORITY_REQUEST,
+    CredentialsResponse,
+    FetchTokenResponse,
+    TokenAuthorityResponse,
+)
+from ci_buildx.session.tokens import TokenRequest, TokenSource
+
+_SERVICE = "/moby.filesync.v1.Auth/"
 
 
 class Login(Protocol):
@@ -37,32 +52,70 @@ Lookup = Callable[[str], Login | None]
 
 
 class Auth:
-    """``lookup`` finds the login for a host; a KubeBuilderError of its makes the pull or push fail with its text."""
+    """``lookup`` finds the login for a host, ``source`` fetches tokens; without it logins are told to buildkitd.
 
-    methods = ("/moby.filesync.v1.Auth/Credentials",)
+    A KubeBuilderError of theirs makes the pull or push fail with its text.
+    """
 
-    def __init__(self, lookup: Lookup) -> None:
+    def __init__(self, lookup: Lookup, source: TokenSource | None = None) -> None:
         self._lookup = lookup
+        self._answers: dict[str, Callable[[bytes], bytes]] = {_SERVICE + "Credentials": self._credentials}
+        if source is not None:
+            authority = _Authority(source)
+            self._answers |= {
+                _SERVICE + "FetchToken": authority.fetch,
+                _SERVICE + "GetTokenAuthority": authority.key,
+                _SERVICE + "VerifyTokenAuthority": authority.verify,
+            }
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The calls that are served."""
+        return tuple(self._answers)
 
     def accept(self, call: Call) -> None:
-        """Answer a Credentials call, in a thread of its own: looking up may run a program and take its time."""
+        """Answer a call, in a thread of its own: it may run a program or ask a server, and take its time."""
 
-        def answer(message: bytes) -> None:
-            host = CREDENTIALS_REQUEST.decode(message).host
-            threading.Thread(target=self._answer, args=(call, host), name="credentials", daemon=True).start()
+        answer = self._answers[call.path]
 
-        call.on_message = answer
+        def work(message: bytes) -> None:
+            call.run(lambda: call.reply(answer(message)))
 
-    def _answer(self, call: Call, host: str) -> None:
+        call.on_message = lambda message: threading.Thread(
+            target=work, args=(message,), name="auth", daemon=True
+        ).start()
+
+    def _credentials(self, message: bytes) -> bytes:
+        host = CREDENTIALS_REQUEST.decode(message).host
         try:
             login = self._lookup(host)
         except KubeBuilderError as error:
-            call.finish(Status.UNKNOWN, f"no credentials for {host}: {error}")
-            return
-        except BaseException:
-            call.finish(Status.INTERNAL, f"looking for the credentials of {host} failed")
-            raise
-        call.reply(CREDENTIALS_RESPONSE.encode(_response(login)))
+            raise KubeBuilderError(f"no credentials for {host}: {error}") from error
+        return CREDENTIALS_RESPONSE.encode(_response(login))
+
+
+class _Authority:
+    """The calls about tokens."""
+
+    def __init__(self, source: TokenSource) -> None:
+        self._source = source
+
+    def fetch(self, message: bytes) -> bytes:
+        asked = FETCH_TOKEN_REQUEST.decode(message)
+        request = TokenRequest(host=asked.host, realm=asked.realm, service=asked.service, scopes=asked.scopes)
+        token = self._source.fetch(request)
+        # The time of its issue is left out: buildkitd keeps a token for ever whose end is past by its own clock.
+        return FETCH_TOKEN_RESPONSE.encode(FetchTokenResponse(token.value.reveal_text(), max(1, int(token.lifetime))))
+
+    def key(self, message: bytes) -> bytes:
+        asked = GET_TOKEN_AUTHORITY_REQUEST.decode(message)
+        key = tokens.public_key(self._source.seed(asked.host), asked.salt)
+        return TOKEN_AUTHORITY_RESPONSE.encode(TokenAuthorityResponse(key))
+
+    def verify(self, message: bytes) -> bytes:
+        asked = VERIFY_TOKEN_AUTHORITY_REQUEST.decode(message)
+        signed = tokens.sign(self._source.seed(asked.host), asked.salt, asked.payload)
+        return TOKEN_AUTHORITY_RESPONSE.encode(TokenAuthorityResponse(signed))
 
 
 def _response(login: Login | None) -> CredentialsResponse:

@@ -10,12 +10,12 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from typing import BinaryIO
 
 from ci_buildx.fsutil.receiver import Receiver
+from ci_buildx.model.record import dataclass
 from ci_buildx.protobuf import wire
 from ci_buildx.session.call import Call
 from ci_buildx.session.status import Status

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ci_buildx.protobuf.schema import BYTES, TEXT, Schema, one
+from ci_buildx.protobuf.schema import BYTES, INTEGER, TEXT, Schema, many, one
 
 
 class CredentialsRequest(NamedTuple):
@@ -18,6 +18,36 @@ class CredentialsResponse(NamedTuple):
 
     username: str = ""
     secret: str = ""
+
+
+class FetchTokenRequest(NamedTuple):
+    """What a registry's challenge asks for."""
+
+    host: str = ""
+    realm: str = ""
+    service: str = ""
+    scopes: tuple[str, ...] = ()
+
+
+class FetchTokenResponse(NamedTuple):
+    """The token and the seconds it lives. Without the time of its issue it counts from its arrival."""
+
+    token: str = ""
+    expires_in: int = 0
+
+
+class TokenAuthorityRequest(NamedTuple):
+    """Asks for the key for a host, or for a signature with it; ``payload`` is empty for the key."""
+
+    host: str = ""
+    salt: bytes = b""
+    payload: bytes = b""
+
+
+class TokenAuthorityResponse(NamedTuple):
+    """The public key, or the signed payload."""
+
+    content: bytes = b""
 
 
 class GetSecretRequest(NamedTuple):
@@ -34,5 +64,18 @@ class GetSecretResponse(NamedTuple):
 
 CREDENTIALS_REQUEST = Schema(CredentialsRequest, one(1, "host", TEXT))
 CREDENTIALS_RESPONSE = Schema(CredentialsResponse, one(1, "username", TEXT), one(2, "secret", TEXT))
+FETCH_TOKEN_REQUEST = Schema(
+    FetchTokenRequest,
+    one(2, "host", TEXT),
+    one(3, "realm", TEXT),
+    one(4, "service", TEXT),
+    many(5, "scopes", TEXT),
+)
+FETCH_TOKEN_RESPONSE = Schema(FetchTokenResponse, one(1, "token", TEXT), one(2, "expires_in", INTEGER))
+GET_TOKEN_AUTHORITY_REQUEST = Schema(TokenAuthorityRequest, one(1, "host", TEXT), one(2, "salt", BYTES))
+VERIFY_TOKEN_AUTHORITY_REQUEST = Schema(
+    TokenAuthorityRequest, one(1, "host", TEXT), one(2, "payload", BYTES), one(3, "salt", BYTES)
+)
+TOKEN_AUTHORITY_RESPONSE = Schema(TokenAuthorityResponse, one(1, "content", BYTES))
 GET_SECRET_REQUEST = Schema(GetSecretRequest, one(1, "id", TEXT))
 GET_SECRET_RESPONSE = Schema(GetSecretResponse, one(1, "value", BYTES))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
 from ci_buildx.errors import InputError
+from ci_buildx.model.record import dataclass, replace
 from ci_buildx.settings import options
 from ci_buildx.settings.attestations import parse_provenance, parse_sbom
 from ci_buildx.settings.attributes import parse_cache_from, parse_cache_to, parse_outputs

@@ -67,7 +67,7 @@ def _place_output(output: Attributes, source: str, cwd: Path) -> Attributes:
 
 
 def parse_cache_from(texts: Iterable[str], *, source: str, cwd: Path) -> tuple[Attributes, ...]:
-    """Read cache imports; a reference alone is ``type=registry``. A local one must exist."""
+    """Read cache imports; a reference alone is ``type=registry``. A local one may be missing, as on the first run."""
     imports = [cache for text in texts for cache in _parse_caches(text, source)]
     return tuple(_place_cache(cache, "src", source, cwd) for cache in imports)
 
@@ -96,8 +96,6 @@ def _place_cache(cache: Attributes, folder: str, source: str, cwd: Path) -> Attr
     path = cache.get(folder)
     if not path:
         raise InputError("cache type=local needs a folder", source=source, fix=f"add {folder}=FOLDER")
-    if folder == "src" and not (cwd / path).is_dir():
-        raise InputError(f"cache folder {path!r} does not exist", source=source)
     return _with(cache, folder, str(cwd / path))
 
 

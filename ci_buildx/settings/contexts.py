@@ -7,10 +7,10 @@ What counts as remote is decided as in buildx 0.38.2 (``build/opt.go``, ``util/u
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from ci_buildx.errors import InputError
+from ci_buildx.model.record import dataclass
 from ci_buildx.settings.nearest import nearest
 
 DOCKERFILE = "Dockerfile"
@@ -18,21 +18,27 @@ STDIN = "-"
 _HTTP = ("http://", "https://")
 _SCHEME = re.compile(r"(?P<scheme>[a-zA-Z0-9-]+)://")
 _GIT_SCHEMES = ("http", "https", "ssh", "git")
+_LAYOUT = "oci-layout://"
+_IMAGE = "docker-image://"
 _SCP = re.compile(r"[a-zA-Z0-9_-]+@[a-zA-Z0-9.-]+:.*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dockerfile:
-    """Where the Dockerfile is: ``path`` on this machine, or None with its ``name`` inside a remote context."""
+    """Where the Dockerfile is: ``path`` on this machine, or None with its ``name`` inside a remote context.
+
+    ``origin`` is ``-`` or a URL where it must be read from there first; ``name`` is then what it will be called.
+    """
 
     path: Path | None
     name: str
+    origin: str = ""
 
 
 def parse_context(text: str, *, source: str, cwd: Path) -> Path | str:
-    """An existing folder, absolute, or a URL as typed."""
+    """An existing folder, absolute, a URL as typed, or ``-`` for standard input."""
     if text == STDIN:
-        raise InputError("a context from stdin ('-') is not supported yet", source=source, fix="name a folder or a URL")
+        return text
     path = cwd / text
     if _is_dir(path):
         return path
@@ -67,15 +73,63 @@ def is_remote(text: str) -> bool:
     return scheme is not None and scheme["scheme"].lower() in ("ssh", "git")
 
 
+def is_git(text: str) -> bool:
+    """Whether BuildKit clones this: of HTTP(S) URLs those whose path ends with ``.git``."""
+    if text.startswith(_HTTP):
+        return text.partition("#")[0].partition("?")[0].endswith(".git")
+    return is_remote(text)
+
+
+def parse_named_contexts(texts: Iterable[str], *, source: str, cwd: Path) -> tuple[NamedContext, ...]:
+    """``name=folder``, ``name=docker-image://…`` or ``name=URL``; the last of a name counts.
+
+    Names are references, normalised without the tag ``latest`` (buildx 0.38.2 ``util/buildflags/context.go``).
+    """
+    named = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not value:
+            raise InputError(f"{text!r} is not name=context", source=source, fix="write name=FOLDER or name=URL")
+        try:
+            name = reference.parse(key).familiar.removesuffix(":latest")
+        except ValueError as error:
+            raise InputError(f"invalid context name {key!r}: {error}", source=source) from error
+        named[name] = NamedContext(name=name, location=_parse_location(name, value, source, cwd))
+    return tuple(named.values())
+
+
+def _parse_location(name: str, text: str, source: str, cwd: Path) -> Path | str:
+    if text.startswith(_IMAGE):
+        image = text.removeprefix(_IMAGE)
+        try:
+            reference.parse(image)
+        except ValueError as error:
+            raise InputError(f"context {name!r}: invalid image {image!r}: {error}", source=source) from error
+        return text
+    if text.startswith(_LAYOUT):
+        fix = "push the image and write docker-image://registry/name"
+        raise InputError(f"context {name!r}: {_LAYOUT} is not supported", source=source, fix=fix)
+    if text.startswith("target:"):
+        raise InputError(
+            f"context {name!r}: another target's result is known to docker buildx bake only",
+            source=source,
+            fix="use a stage of the Dockerfile",
+        )
+    if text == STDIN:
+        raise InputError(f"context {name!r}: standard input can only be the context itself", source=source)
+    return parse_context(text, source=source, cwd=cwd)
+
+
 def find_dockerfile(text: str, *, context: Path | str, source: str, cwd: Path) -> Dockerfile:
     """The Dockerfile: ``text`` relative to ``cwd``, by default ``Dockerfile`` or ``dockerfile`` in the context.
 
-    With a remote context a relative name is looked up there by BuildKit.
+    With a remote context, or an archive from standard input, a relative name is looked up there by BuildKit.
     """
+    if text == STDIN == context:
+        raise InputError("standard input cannot be both context and Dockerfile", source=source, fix="name a file")
     if text == STDIN or text.startswith(_HTTP):
-        kind = "stdin ('-')" if text == STDIN else "a URL"
-        raise InputError(f"a Dockerfile from {kind} is not supported yet", source=source, fix="name a file")
-    if isinstance(context, str) and not Path(text).is_absolute():
+        return Dockerfile(path=None, name=DOCKERFILE, origin=text)
+    if isinstance(context, str) and (context == STDIN or not Path(text).is_absolute()):
         return Dockerfile(path=None, name=text or DOCKERFILE)
     wanted = cwd / text if text else Path(context) / DOCKERFILE
     found = _existing(wanted)

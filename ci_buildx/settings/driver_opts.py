@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 
 from ci_buildx.errors import InputError
 from ci_buildx.model import reference
+from ci_buildx.model.record import replace
 from ci_buildx.settings.csvline import split_fields
 from ci_buildx.settings.durations import parse_duration
 from ci_buildx.settings.nearest import suggest

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, StrEnum
+
+from ci_buildx.model.record import dataclass
 
 VARIABLE_PREFIX = "KUBE_BUILDER_"
 

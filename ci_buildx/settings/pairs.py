@@ -12,11 +12,16 @@ from ci_buildx.settings.platforms import parse_platform
 Pairs = tuple[tuple[str, str], ...]
 
 ANNOTATION_TARGETS = ("manifest", "manifest-descriptor", "index", "index-descriptor")
+_EPOCH = "SOURCE_DATE_EPOCH"
 _TARGET = re.compile(r"(?P<kind>[a-z-]*)(?:\[(?P<platform>[A-Za-z0-9_/.-]+)\])?")
 
 
 def parse_build_args(texts: Iterable[str], *, source: str, env: Mapping[str, str]) -> Pairs:
-    """``K=V``, or ``K`` alone: the variable's value, left out where there is none (buildx ``listToMap``)."""
+    """``K=V``, or ``K`` alone: the variable's value, left out where there is none (buildx ``listToMap``).
+
+    The variable ``SOURCE_DATE_EPOCH`` is an argument without being named, unless it is given (buildx 0.38.2
+    ``commands/build.go``).
+    """
     pairs = {}
     for text in texts:
         key, value = _split(text, source)
@@ -24,6 +29,8 @@ def parse_build_args(texts: Iterable[str], *, source: str, env: Mapping[str, str
             value = env.get(key)
         if value is not None:
             pairs[key] = value
+    if env.get(_EPOCH):
+        pairs.setdefault(_EPOCH, env[_EPOCH])
     return tuple(pairs.items())
 
 

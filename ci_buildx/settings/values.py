@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from ci_buildx.model.platform import Platform
+from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.secret import Secret
 
 
@@ -27,6 +27,23 @@ class TransportChoice(StrEnum):
     DIRECT = "direct"
     PORT_FORWARD = "port-forward"
     EXEC = "exec"
+
+
+class ContextMtime(StrEnum):
+    """Which modification times the files of the context are sent with."""
+
+    KEEP = "keep"
+    GIT = "git"
+    EPOCH = "epoch"
+
+
+class Preview(StrEnum):
+    """What ``--print`` shows instead of doing it."""
+
+    PLAN = "plan"
+    MANIFESTS = "manifests"
+    CONTEXT = "context"
+    SOLVE = "solve"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,20 +67,51 @@ class SecretSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NamedContext:
+    """What ``FROM name`` and ``COPY --from=name`` mean: an existing folder, or what BuildKit fetches itself."""
+
+    name: str
+    location: Path | str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sandbox:
+    """What each RUN step is given.
+
+    ``network`` is ``host``, ``none`` or "" for the usual one. ``hosts`` are entries ``name=address``, ``ulimits``
+    ``name=soft:hard``, ``shm_size`` bytes (0: the usual). ``resources`` holds limits by BuildKit's names for them.
+    """
+
+    network: str = ""
+    hosts: tuple[str, ...] = ()
+    shm_size: int = 0
+    ulimits: tuple[str, ...] = ()
+    cgroup_parent: str = ""
+    resources: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildSettings:
     """One build.
 
-    ``context`` is an existing folder, or a URL that BuildKit fetches itself (``https://….git#ref``, a tarball).
-    ``dockerfile`` is an existing file; None with a remote context (then ``dockerfile_name`` is looked up there).
+    ``context`` is an existing folder, a URL that BuildKit fetches itself (``https://….git#ref``, a tarball), or
+    ``-`` for standard input; then ``archive`` is where that was put, once it was read.
+    ``dockerfile`` is an existing file; None with a remote context (then ``dockerfile_name`` is looked up there), and
+    as long as it still has to be read from ``dockerfile_origin``: ``-`` for standard input, or a URL.
     ``tags`` are references as typed, already checked. ``outputs`` holds ``--output`` entries; ``push`` adds an
     image exporter that pushes. Keys of ``annotations`` carry their target: ``index:key`` or
     ``manifest[linux/amd64]:key``. ``provenance`` and ``sbom`` are attributes as buildx sends them
-    (``type=sbom,generator=…``), "" where none is wanted.
+    (``type=sbom,generator=…``), "" where none is wanted; ``attestations`` holds any others by their type.
+    ``entitlements`` are what steps may ask for beyond the usual (``network.host``).
     """
 
     context: Path | str
     dockerfile: Path | None
     dockerfile_name: str = "Dockerfile"
+    dockerfile_origin: str = ""
+    archive: Path | None = None
+    contexts: tuple[NamedContext, ...] = ()
+    context_mtime: ContextMtime = ContextMtime.KEEP
     tags: tuple[str, ...] = ()
     platforms: tuple[Platform, ...] = ()
     push: bool = False
@@ -72,6 +120,7 @@ class BuildSettings:
     labels: tuple[tuple[str, str], ...] = ()
     annotations: tuple[tuple[str, str], ...] = ()
     no_cache: bool = False
+    no_cache_filter: tuple[str, ...] = ()
     pull: bool = False
     secrets: tuple[SecretSource, ...] = ()
     cache_from: tuple[Attributes, ...] = ()
@@ -79,6 +128,9 @@ class BuildSettings:
     outputs: tuple[Attributes, ...] = ()
     provenance: str = "mode=min,inline-only=true"
     sbom: str = ""
+    attestations: tuple[tuple[str, str], ...] = ()
+    entitlements: tuple[str, ...] = ()
+    sandbox: Sandbox = field(default_factory=Sandbox)
     metadata_file: Path | None = None
     iidfile: Path | None = None
     progress: Progress = Progress.AUTO
@@ -115,7 +167,10 @@ class ClusterSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything that one ``build`` was asked for. ``builder_name`` reuses a kept builder instead of making one."""
+    """Everything that one ``build`` was asked for.
+
+    ``builder_name`` reuses a kept builder instead of making one; with ``preview`` nothing is done, only shown.
+    """
 
     build: BuildSettings
     builder: BuilderSettings = field(default_factory=BuilderSettings)
@@ -123,3 +178,4 @@ class Settings:
     builder_name: str = ""
     keep: bool = False
     transport: TransportChoice = TransportChoice.AUTO
+    preview: Preview | None = None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
 
 

@@ -14,11 +14,11 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from ci_buildx.errors import KubeBuilderError
 from ci_buildx.kube.stream import WebSocket
+from ci_buildx.model.record import dataclass
 from ci_buildx.transport.channels import Channels
 from ci_buildx.transport.pump import Pump
 

@@ -11,11 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from ci_buildx.errors import Forbidden, InputError, KubeBuilderError, TransportError, Unauthorized
+from ci_buildx.model.record import dataclass
 from ci_buildx.transport.endpoint import Endpoint
 
 T = TypeVar("T")

@@ -15,8 +15,8 @@ from pathlib import Path
 from devcluster.images import base, host_files
 from devcluster.images.image import Content, Image, Variant
 from devcluster.images.layer import Entry, File, Folder, Link
+from devcluster.programs import BUILDKIT
 
-VERSION = "v0.34.2"
 # BuildKit looks for `buildkit-qemu-` and these names (solver/llbsolver/ops/exec_binfmt.go).
 EMULATORS = ("aarch64", "arm")
 GIT_CORE = Path("/usr/lib/git-core")
@@ -47,7 +47,7 @@ def privileged(programs: Programs) -> Image:
     layers = (*_common(programs), Content(entries=(*base.accounts(), *folders)))
     return Image(
         repository="moby/buildkit",
-        tags=("buildx-stable-1", VERSION, "latest"),
+        tags=("buildx-stable-1", BUILDKIT, "latest"),
         variants=(Variant(architecture="amd64", layers=layers, settings=settings),),
     )
 
@@ -72,7 +72,7 @@ def rootless(programs: Programs) -> Image:
     }
     return Image(
         repository="moby/buildkit",
-        tags=("buildx-stable-1-rootless", f"{VERSION}-rootless", "rootless"),
+        tags=("buildx-stable-1-rootless", f"{BUILDKIT}-rootless", "rootless"),
         variants=(
             Variant(
                 architecture="amd64",

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from devcluster import host, programs, registry
+from devcluster import foreign, programs, registry
 from devcluster.errors import DevclusterError
 from devcluster.images import base, binfmt, buildkit, nodes
 from devcluster.images.image import Image
@@ -39,7 +39,7 @@ def push_runner(cluster: Cluster) -> None:
 
 def images() -> tuple[Image, ...]:
     """All images but the runner's."""
-    busybox = {_NATIVE: NATIVE_BUSYBOX, "arm64": host.foreign_busybox()}
+    busybox = {_NATIVE: NATIVE_BUSYBOX} | {name: foreign.busybox(name) for name in foreign.ARCHITECTURES}
     own = buildkit.Programs(
         buildkitd=programs.path("buildkitd"),
         buildctl=programs.path("buildctl"),
@@ -47,7 +47,7 @@ def images() -> tuple[Image, ...]:
         busybox=busybox[_NATIVE],
     )
     return (
-        base.pause(busybox),
+        base.pause({_NATIVE: busybox[_NATIVE]}),
         base.busybox(busybox),
         buildkit.privileged(own),
         buildkit.rootless(own),

@@ -19,7 +19,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """The image for one architecture. `settings` are the OCI configuration's of a container."""
+    """The image for one architecture, `arm64` or `arm/v7`. `settings` are the OCI configuration's of a container."""
 
     architecture: str
     layers: tuple[Content, ...]

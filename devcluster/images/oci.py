@@ -54,12 +54,17 @@ def config(architecture: str, settings: Mapping[str, Any], layers: Sequence[Laye
     return _document(
         CONFIG,
         {
-            "architecture": architecture,
-            "os": "linux",
+            **platform(architecture),
             "config": dict(settings),
             "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
         },
     )
+
+
+def platform(architecture: str) -> dict[str, str]:
+    """The fields that name a platform of Linux: `arm/v7` has a variant."""
+    name, _, variant = architecture.partition("/")
+    return {"architecture": name, "os": "linux"} | ({"variant": variant} if variant else {})
 
 
 def manifest(configuration: Descriptor, layers: Sequence[Layer]) -> Document:
@@ -83,7 +88,7 @@ def index(manifests: Mapping[str, Descriptor]) -> Document:
             "schemaVersion": 2,
             "mediaType": INDEX,
             "manifests": [
-                {**manifest.render(), "platform": {"architecture": architecture, "os": "linux"}}
+                {**manifest.render(), "platform": platform(architecture)}
                 for architecture, manifest in sorted(manifests.items())
             ],
         },

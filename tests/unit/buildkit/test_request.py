@@ -89,14 +89,6 @@ def test_caches() -> None:
     assert json.loads(made.frontend_attrs["cache-imports"]) == [{"Type": "registry", "Attrs": entry.attrs}]
 
 
-@pytest.mark.parametrize("side", ["cache_from", "cache_to"])
-def test_a_local_cache_is_refused_by_name(side: str) -> None:
-    with pytest.raises(InputError, match="type=local is not supported") as caught:
-        caches: dict[str, Any] = {side: (Attributes(type="local", attrs=(("src", "/x"), ("dest", "/x"))),)}
-        make(**caches)
-    assert caught.value.source == "--" + side.replace("_", "-")
-
-
 def test_shared_folders() -> None:
     assert request.shared_folders(BuildSettings(**PLAIN)) == {"context": HERE, "dockerfile": HERE}
     remote = BuildSettings(context="https://host/a.git", dockerfile=None)

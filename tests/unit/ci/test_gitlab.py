@@ -140,3 +140,8 @@ def test_a_section_ends_with_a_failed_build(cwd: Path, job: FakeJob) -> None:
     with pytest.raises(SolveError):
         gitlab.main(post=False, env=RUNNER, cwd=cwd, stdout=stdout)
     assert "section_end:" in stdout.getvalue()
+
+
+def test_reports_go_to_the_working_directory_where_the_checkout_is_elsewhere(cwd: Path, job: FakeJob) -> None:
+    run(RUNNER | {"CI_PROJECT_DIR": "/builds/of/another/executor"}, cwd)
+    assert (cwd / gitlab.REPORT).is_file()

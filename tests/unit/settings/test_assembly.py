@@ -9,7 +9,7 @@ import pytest
 
 from ci_buildx.errors import InputError
 from ci_buildx.model.platform import Platform
-from ci_buildx.settings.assembly import Value, cluster_from, read_variables, settings_from
+from ci_buildx.settings.assembly import Value, cluster_from, namespace_from, read_variables, settings_from
 from ci_buildx.settings.option import Surface
 from ci_buildx.settings.options import BY_NAME, OPTIONS, on_surface
 from ci_buildx.settings.secrets import LARGEST
@@ -273,3 +273,11 @@ def test_table() -> None:
     }
     assert "metadata-file" not in inputs
     assert on_surface(Surface.GITLAB) == on_surface(Surface.GITHUB)
+
+
+def test_namespace_alone_reads_no_files(cwd: Path) -> None:
+    missing = {"buildkitd-config": "absent.toml", "context": "absent"}
+    assert namespace_from(missing, {}, {}, cwd) == ""
+    assert namespace_from({**missing, "driver-opts": "namespace=ci"}, {}, {}, cwd) == "ci"
+    with pytest.raises(InputError, match="contradicts"):
+        namespace_from({"namespace": "a", "driver-opts": "namespace=b"}, {}, {}, cwd)

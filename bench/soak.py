@@ -1,0 +1,194 @@
+"""`python -m bench.soak`: jobs that are killed or cancelled at random moments, and what they leave.
+
+SIGINT and SIGTERM must leave nothing; after SIGKILL the cluster must end the compute at the deadline by itself, and
+`kube-builder reap` must remove the rest. The moments come from a seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import ground, machine
+from bench.ground import PLATFORM, Ground
+from ci_buildx.builder.identity import EXPIRY_MARGIN
+from devcluster import host, layout
+
+RESULTS = Path(__file__).parent / "results"
+SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
+LIFETIME = 30
+MOMENTS = (0.05, 4.0)
+"""Seconds after its start between which a job is ended: from before it has asked the cluster to after its end."""
+
+_PODS_GONE = 2.0
+_DEADLINE_SLACK = 15.0
+"""Seconds for the Job controller and the kubelet to end a pod whose deadline has passed."""
+_LONGEST_END = 40.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Ended:
+    """One job and what was left of it: right after its end, after its deadline, and after the reaper."""
+
+    name: str
+    signal: str
+    moment: float
+    exit_code: int
+    seconds_to_exit: float
+    pods_after_exit: int
+    namespace_after_exit: str
+    pods_after_deadline: int = 0
+    namespace_after_reap: str = ""
+
+    @property
+    def faults(self) -> list[str]:
+        """What must not be. A namespace that is being deleted is no fault: the rest is the cluster's."""
+        found = []
+        if self.signal != "SIGKILL":
+            if self.pods_after_exit:
+                found.append(f"{self.pods_after_exit} pods {_PODS_GONE:.0f} s after {self.signal}")
+            if self.namespace_after_exit == "active":
+                found.append(f"namespace not deleted after {self.signal}")
+        if self.pods_after_deadline:
+            found.append(f"{self.pods_after_deadline} pods after the deadline")
+        if self.namespace_after_reap:
+            found.append(f"namespace {self.namespace_after_reap} after reap")
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Soak:
+    """One run: its jobs' contexts, and so their namespaces, bear its name."""
+
+    ground: Ground
+    name: str
+    random: random.Random
+
+    def end_one(self, number: int) -> Ended:
+        """Start a job, end it at a random moment, look at what it left."""
+        name = f"{self.name}-{number:03}"
+        number_of_signal = SIGNALS[number % len(SIGNALS)]
+        moment = self.random.uniform(*MOMENTS)
+        process = subprocess.Popen(
+            self.command(name), env=self.ground.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(moment)
+        process.send_signal(number_of_signal)
+        sent = time.monotonic()
+        exit_code = process.wait(_LONGEST_END)
+        seconds = time.monotonic() - sent
+        time.sleep(_PODS_GONE)
+        return Ended(
+            name=name,
+            signal=number_of_signal.name,
+            moment=round(moment, 3),
+            exit_code=exit_code,
+            seconds_to_exit=round(seconds, 3),
+            pods_after_exit=self.pods(name),
+            namespace_after_exit=self.namespace(name),
+        )
+
+    def command(self, name: str) -> list[str]:
+        """The job: the example, built anew, with a short lifetime."""
+        options = [
+            "--platform",
+            PLATFORM,
+            "--push",
+            "--tag",
+            self.ground.reference("soak"),
+            "--lifetime",
+            f"{LIFETIME}s",
+        ]
+        own = ["--buildkitd-config", str(self.ground.buildkitd_config), "--build-arg", f"GREETING={name}"]
+        return [str(self.ground.product), "build", *options, *own, str(self.ground.example(name))]
+
+    def pods(self, name: str) -> int:
+        """How many pods of a job there are that still compute."""
+        found = self.ground.kube.list("/api/v1/pods", labelSelector="app.kubernetes.io/managed-by=kube-builder")
+        return sum(
+            f"-{name}-" in pod["metadata"]["namespace"] and pod["status"].get("phase") in ("Pending", "Running")
+            for pod in found["items"]
+        )
+
+    def namespace(self, name: str) -> str:
+        """``active``, ``terminating`` or "" where a job's namespace is gone."""
+        found = self.ground.kube.list("/api/v1/namespaces", labelSelector="app.kubernetes.io/managed-by=kube-builder")
+        for namespace in found["items"]:
+            if f"-{name}-" in namespace["metadata"]["name"]:
+                return "terminating" if namespace["metadata"].get("deletionTimestamp") else "active"
+        return ""
+
+    def reap(self) -> str:
+        """Run the reaper as a user would; its output."""
+        done = subprocess.run(
+            [str(self.ground.product), "reap"], env=self.ground.env, capture_output=True, text=True, check=False
+        )
+        return done.stdout + done.stderr
+
+
+def run(soak: Soak, count: int) -> list[Ended]:
+    """All jobs, then the deadline of the last one, then its expiry and the reaper."""
+    jobs = []
+    for number in range(count):
+        jobs.append(soak.end_one(number))
+        last = jobs[-1]
+        print(f"{last.name} {last.signal} after {last.moment:.2f} s: exit {last.exit_code}", file=sys.stderr)
+    ended = time.monotonic()
+    settle(lambda: not any(soak.pods(job.name) for job in jobs), ended + LIFETIME + _DEADLINE_SLACK)
+    for job in jobs:
+        job.pods_after_deadline = soak.pods(job.name)
+    time.sleep(max(0.0, ended + LIFETIME + EXPIRY_MARGIN + 1 - time.monotonic()))
+    print(soak.reap(), end="", file=sys.stderr)
+    settle(lambda: not any(soak.namespace(job.name) for job in jobs), time.monotonic() + _LONGEST_END)
+    for job in jobs:
+        job.namespace_after_reap = soak.namespace(job.name)
+    return jobs
+
+
+def settle(reached: Callable[[], bool], deadline: float) -> None:
+    """Wait for a state until ``deadline`` (a time.monotonic() value); whoever looks next sees whether it came."""
+    while not reached() and time.monotonic() < deadline:
+        time.sleep(0.5)
+
+
+def document(facts: dict[str, Any], seed: int, jobs: Iterable[Ended]) -> dict[str, Any]:
+    """Everything, for JSON."""
+    found = [{**asdict(job), "faults": job.faults} for job in jobs]
+    return {"machine": facts, "seed": seed, "lifetime": LIFETIME, "jobs": found}
+
+
+def main() -> int:
+    """Run the soak; 1 if any job left what must not be."""
+    parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
+    parser.add_argument("--jobs", type=int, default=20, metavar="N")
+    parser.add_argument("--seed", type=int, default=3, metavar="N")
+    parser.add_argument("--cluster", default="dev", metavar="NAME", help="the devcluster to use (default: dev)")
+    file = RESULTS / f"soak-{time.strftime('%Y-%m-%d')}.json"
+    parser.add_argument("--json", type=Path, default=file, metavar="FILE")
+    arguments = parser.parse_args()
+    host.become_root()
+    with ground.prepared(layout.cluster(arguments.cluster)) as prepared:
+        name = f"soak-{secrets.token_hex(2)}"
+        soak = Soak(ground=prepared, name=name, random=random.Random(arguments.seed))
+        jobs = run(soak, arguments.jobs)
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(document(machine.facts(), arguments.seed, jobs), indent=1) + "\n")
+    for job in jobs:
+        for fault in job.faults:
+            print(f"{job.name} (after {job.moment} s): {fault}")
+    print(f"{sum(not job.faults for job in jobs)} of {len(jobs)} jobs left nothing; written to {arguments.json}")
+    return int(any(job.faults for job in jobs))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""Tokens that buildkitd needs, fetched here: it asks through the session and is told no login.
+
+What fetching takes is imported when the first token is asked for: a cached build asks for none.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ci_buildx.errors import RegistryError
+from ci_buildx.model.secret import Secret
+from ci_buildx.registry.credentials import CredentialStore
+from ci_buildx.session.tokens import TokenRequest
+
+if TYPE_CHECKING:
+    from ci_buildx.registry.challenge import Token
+    from ci_buildx.registry.connection import Connection
+    from ci_buildx.registry.seeds import Seeds
+    from ci_buildx.registry.trust import Trust
+
+SWITCH = "BUILDKIT_NO_CLIENT_TOKEN"
+"""The environment variable that leaves tokens to buildkitd, which is then told the logins (BuildKit 0.34.2,
+``session/auth/authprovider/authprovider.go``)."""
+
+_ATTEMPTS, _CONNECT, _SILENCE = 3, 5.0, 15.0
+"""buildkitd waits for 60 s (BuildKit 0.34.2, ``session/auth/auth.go``): before that it shall be told the reason."""
+_SCHEMES = ("https://", "http://")
+
+
+class RegistryTokens:
+    """A source of tokens for one job; thread-safe. ``folder`` is docker's, ``trust`` is called for the first token.
+
+    Tokens are not kept here: each buildkitd keeps its own while they live, and asks again when a registry refused one.
+    """
+
+    def __init__(self, store: CredentialStore, *, folder: Path, trust: Callable[[], Trust]) -> None:
+        self._store = store
+        self._folder = folder
+        self._trust = trust
+        self._lock = threading.Lock()
+        self._seeds: Seeds | None = None
+        self._connection: Connection | None = None
+
+    def fetch(self, request: TokenRequest) -> Token:
+        """A fresh token. RegistryError names the registry and the reason if there is none."""
+        from ci_buildx.registry.authorize import Access, fetch_token
+        from ci_buildx.registry.challenge import Challenge, Scheme
+
+        if not request.realm.startswith(_SCHEMES):
+            raise RegistryError(f"{request.host} names no usable token service: realm {request.realm[:100]!r}")
+        access = Access(host=request.host, path=_path(request.scopes), scopes=request.scopes)
+        challenge = Challenge(scheme=Scheme.BEARER, realm=request.realm, service=request.service)
+        login = self._store.lookup(access.host, access.path)
+        try:
+            return fetch_token(self._connected(), access, challenge, login)
+        except RegistryError as error:
+            if error.status or error.fix:
+                raise
+            fix = f"if only the builder reaches the token service of {request.host}, set {SWITCH}=1"
+            raise RegistryError(error.message, fix=fix) from error
+
+    def seed(self, host: str) -> Secret:
+        """The seed of the keys for a host, empty where there is no login."""
+        from ci_buildx.registry.seeds import Seeds
+
+        if self._store.lookup(host) is None:
+            return Secret(b"")
+        with self._lock:
+            self._seeds = self._seeds or Seeds(self._folder)
+            return self._seeds.get(host)
+
+    def close(self) -> None:
+        """Close the connections."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+
+    def _connected(self) -> Connection:
+        from ci_buildx.registry.connection import Connection, Patience
+
+        with self._lock:
+            if self._connection is None:
+                patience = Patience(attempts=_ATTEMPTS, connect=_CONNECT, silence=_SILENCE)
+                self._connection = Connection(self._trust(), patience)
+            return self._connection
+
+
+def _path(scopes: tuple[str, ...]) -> str:
+    """The repository whose login counts: the one that is written to, where blobs of others are mounted into it."""
+    parts = [scope.split(":") for scope in scopes if scope.startswith("repository:") and scope.count(":") > 1]
+    parts.sort(key=lambda part: "push" not in part[-1].split(","))
+    return ":".join(parts[0][1:-1]) if parts else ""

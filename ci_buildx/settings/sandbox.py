@@ -1,0 +1,132 @@
+"""What RUN steps are given: network, hosts, limits, and what they may ask for.
+
+Syntax and checks are those of buildx 0.38.2 (``build/utils.go``, ``util/buildflags/entitlements.go``), docker/go-units
+v0.5.0 (``ulimit.go``, ``size.go``) and BuildKit v0.34.2 (``util/entitlements``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from ci_buildx.errors import InputError
+from ci_buildx.settings.csvline import split_fields
+from ci_buildx.settings.nearest import suggest
+
+NETWORK_HOST = "network.host"
+NETWORKS = ("default", "host", "none")
+ENTITLEMENTS = (NETWORK_HOST, "security.insecure", "device")
+ULIMITS = (
+    *("core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio"),
+    *("rttime", "sigpending", "stack"),
+)
+RESOURCES = {
+    "memory": "memory",
+    "memory-swap": "memswap",
+    "cpu-shares": "cpushares",
+    "cpu-period": "cpuperiod",
+    "cpu-quota": "cpuquota",
+    "cpuset-cpus": "cpusetcpus",
+    "cpuset-mems": "cpusetmems",
+}
+"""Names as typed, and as BuildKit's frontend knows them (``frontend/dockerui/config.go``)."""
+
+_SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]*)?|\.[0-9]+) ?(?:b|(?P<unit>[kmgtp])(?:i?b)?)?", re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+
+
+def parse_network(text: str, *, source: str) -> str:
+    """``host``, ``none``, or "" for the usual network of builds."""
+    if text and text not in NETWORKS:
+        raise InputError(f"unknown network {text!r}", source=source, fix=suggest(text, NETWORKS))
+    return "" if text == "default" else text
+
+
+def parse_hosts(texts: Iterable[str], *, source: str) -> tuple[str, ...]:
+    """``name:address`` or ``name=address`` as ``name=address``; an IPv6 address may stand in brackets."""
+    hosts = []
+    for text in texts:
+        for field in split_fields(text):
+            name, equals, address = field.partition("=")
+            if not equals:
+                name, _, address = field.partition(":")
+            hosts.append(f"{name}={_parse_address(name, address, source)}")
+    return tuple(hosts)
+
+
+def _parse_address(name: str, text: str, source: str) -> str:
+    import ipaddress
+
+    if text == "host-gateway":
+        raise InputError(f"host {name!r}: a builder on Kubernetes has no host-gateway", source=source)
+    address = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    try:
+        # A zone (fe80::1%eth0) is no part of an address to Go.
+        if not name or "%" in address:
+            raise ValueError
+        ipaddress.ip_address(address)
+    except ValueError as error:
+        raise InputError(f"host {name!r} has no valid address {text!r}", source=source, fix="write host:ip") from error
+    return address
+
+
+def parse_size(text: str, *, source: str) -> int:
+    """Bytes: a number, perhaps with ``b``, ``k``, ``m``, ``g``, ``t`` or ``p`` (powers of 1024); "" is 0."""
+    if not text:
+        return 0
+    match = _SIZE.fullmatch(text)
+    if not match:
+        raise InputError(f"{text!r} is not a size", source=source, fix="write it like 64m or 2g")
+    return int(float(match["number"]) * 1024 ** _POWERS[(match["unit"] or "").lower()])
+
+
+def parse_ulimits(texts: Iterable[str], *, source: str) -> tuple[str, ...]:
+    """``name=soft[:hard]`` as ``name=soft:hard``, sorted; the last of a name counts. -1 is unlimited."""
+    limits = {}
+    for text in texts:
+        name, _, values = text.partition("=")
+        if name not in ULIMITS:
+            raise InputError(f"unknown ulimit {name!r}", source=source, fix=suggest(name, ULIMITS))
+        soft, _, hard = values.partition(":")
+        limits[name] = f"{name}={_parse_limits(text, soft, hard or soft, source)}"
+    return tuple(limits[name] for name in sorted(limits))
+
+
+def _parse_limits(text: str, soft: str, hard: str, source: str) -> str:
+    try:
+        lower, upper = int(soft), int(hard)
+    except ValueError as error:
+        raise InputError(f"{text!r} is not name=soft[:hard]", source=source, fix="write it like nofile=1024") from error
+    if upper != -1 and (lower == -1 or lower > upper):
+        raise InputError(f"ulimit {text!r}: the soft limit is above the hard one", source=source)
+    return f"{lower}:{upper}"
+
+
+def parse_entitlements(texts: Iterable[str], *, source: str) -> tuple[str, ...]:
+    """``network.host``, ``security.insecure``, ``device[=NAME]``, as typed."""
+    for text in texts:
+        name = text.partition("=")[0]
+        if name not in ENTITLEMENTS or (text != name and name != "device"):
+            raise InputError(f"unknown entitlement {text!r}", source=source, fix=suggest(text, ENTITLEMENTS))
+    return tuple(dict.fromkeys(texts))
+
+
+def parse_resources(texts: Iterable[str], *, source: str) -> tuple[tuple[str, str], ...]:
+    """``memory=512m``, ``cpu-quota=50000``, …: limits of each step, under BuildKit's names. Zero is no limit."""
+    resources = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or name not in RESOURCES:
+            raise InputError(f"unknown resource {name!r}", source=source, fix=suggest(name, RESOURCES))
+        resources[RESOURCES[name]] = _parse_resource(name, value, source)
+    return tuple((name, value) for name, value in sorted(resources.items()) if value not in ("", "0"))
+
+
+def _parse_resource(name: str, text: str, source: str) -> str:
+    if name.startswith("cpuset") or (name == "memory-swap" and text == "-1"):
+        return text
+    if name.startswith("memory"):
+        return str(parse_size(text, source=source))
+    if not text.isdecimal():
+        raise InputError(f"{name}={text} is not a whole number", source=source)
+    return str(int(text))

@@ -1,0 +1,56 @@
+"""The product as a process, its builders, and users who may do less than an administrator."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.kube.config import Cluster
+from devcluster import buildkitd, layout, registry
+from tests.e2e.cluster import Builders
+from tests.e2e.product import Product
+from tests.integration.job.accounts import Accounts
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    """An empty context whose name no other test has."""
+    folder = tmp_path / f"job-{secrets.token_hex(4)}"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def product(tmp_path: Path, cluster_env: Mapping[str, str]) -> Product:
+    config = tmp_path / "buildkitd.toml"
+    config.write_text(buildkitd.configuration(registry.registries(layout.cluster())))
+    return Product(cwd=tmp_path, env=cluster_env, config=config)
+
+
+@pytest.fixture
+def builders(kube: KubeClient, context: Path) -> Iterator[Builders]:
+    """The builders made from ``context``; what a test leaves of them is removed."""
+    found = Builders(kube, context.name)
+    yield found
+    for name in found.left():
+        kube.delete(f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture
+def accounts(kube: KubeClient, cluster: Cluster, namespace: str, tmp_path: Path) -> Accounts:
+    return Accounts(kube=kube, cluster=cluster, namespace=namespace, folder=tmp_path)
+
+
+@pytest.fixture
+def amd64_only(kube: KubeClient) -> Iterator[str]:
+    """A label, as ``key=value``, that no node but the amd64 one has."""
+    key = f"tests.kube-builder.dev/{secrets.token_hex(4)}"
+    (node,) = kube.list("/api/v1/nodes", labelSelector="kubernetes.io/arch=amd64")["items"]
+    path = f"/api/v1/nodes/{node['metadata']['name']}"
+    kube.patch(path, {"metadata": {"labels": {key: "yes"}}})
+    yield f"{key}=yes"
+    kube.patch(path, {"metadata": {"labels": {key: None}}})

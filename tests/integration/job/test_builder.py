@@ -1,0 +1,125 @@
+"""What a job does with its builder where the cluster, its user or a step makes trouble."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ci_buildx.builder import labels
+from ci_buildx.kube.client import KubeClient
+from tests.e2e.cluster import Builders
+from tests.e2e.product import Product
+from tests.integration.job.accounts import ON_OBJECTS, Accounts, rule
+
+BOTH = "linux/amd64,linux/arm64"
+RECORDS_MACHINE = "FROM busybox AS build\nRUN uname -m > /machine\nFROM scratch\nCOPY --from=build /machine /\n"
+FAILS = "FROM busybox\nRUN echo almost && exit 7\n"
+SLOW = "FROM busybox\nRUN echo begun && sleep 300\n"
+HELD = "begun"
+
+
+def test_a_node_that_cannot_be_scheduled_is_emulated_and_that_is_said(
+    product: Product, context: Path, builders: Builders, accounts: Accounts, amd64_only: str
+) -> None:
+    (context / "Dockerfile").write_text(RECORDS_MACHINE)
+    options = ["--platform", BOTH, "--driver-opt", f"nodeselector={amd64_only}", "-o", "out", str(context)]
+    with accounts.having("sees-no-nodes", *ON_OBJECTS, rule("", "namespaces", "get create delete")) as kubeconfig:
+        run = product.build("--kubeconfig", str(kubeconfig), *options)
+    assert run.code == 0, run.stderr
+    assert "linux/arm64: native by scheduling: listing nodes is not allowed\n" in run.stderr
+    assert "linux/arm64: emulated on amd64: no arm64 node can be scheduled\n" in run.stderr
+    assert "pod buildkit-arm64-" not in run.stderr.rpartition("emulated on amd64")[2]
+    assert (product.cwd / "out/linux_amd64/machine").read_text() == "x86_64\n"
+    assert (product.cwd / "out/linux_arm64/machine").read_text() == "aarch64\n"
+    assert builders.left() == []
+
+
+def test_a_pod_that_is_deleted_in_the_middle_of_a_step_is_named(
+    product: Product, context: Path, builders: Builders, kube: KubeClient
+) -> None:
+    (context / "Dockerfile").write_text(SLOW)
+    with product.popen("--platform", BOTH, str(context)) as process:
+        assert process.stdout is not None
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if HELD in line and "RUN" not in line:
+                break
+        (pod,) = (pod for pod in builders.pods() if pod["metadata"]["labels"][labels.NODE] == "amd64")
+        name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+        kube.delete(f"/api/v1/namespaces/{namespace}/pods/{name}", gracePeriodSeconds=0)
+        rest = process.communicate(timeout=60)[0]
+    assert process.returncode == 1, said
+    assert rest.splitlines()[-1].startswith(f"ERROR: pod {name} was lost: Deleted: "), rest
+    assert "Traceback" not in rest
+    assert builders.left() == []
+    assert builders.wait_for_pods_to_go(30) == []
+
+
+def test_a_kept_builder_is_used_for_one_of_its_platforms(
+    product: Product, context: Path, builders: Builders, kube: KubeClient
+) -> None:
+    (context / "Dockerfile").write_text(RECORDS_MACHINE)
+    first = product.build("--keep", "--platform", BOTH, "--transport", "port-forward", "-o", "both", str(context))
+    assert first.code == 0, first.stderr
+    assert transports(kube, first.builder) == {"amd64": "port-forward", "arm64": "port-forward"}
+    again = product.build(
+        *("--builder", first.builder, "--platform", "linux/arm64", "-o", "one", str(context)), own_builder=False
+    )
+    assert again.code == 0, again.stderr
+    assert "pod buildkit-arm64-" in again.stderr
+    assert "buildkit-amd64-" not in again.stderr
+    assert "CACHED" in again.stderr
+    assert (product.cwd / "one/machine").read_text() == "aarch64\n"
+    assert builders.left() == [first.builder]
+
+
+def transports(kube: KubeClient, builder: str) -> dict[str, str]:
+    """What the Jobs of a builder say reaches them."""
+    jobs = kube.list(f"/apis/batch/v1/namespaces/{builder}/jobs")["items"]
+    return {job["metadata"]["labels"][labels.NODE]: job["metadata"]["annotations"][labels.TRANSPORT] for job in jobs}
+
+
+def test_a_refused_teardown_comes_after_the_builds_own_error_and_names_what_is_left(
+    product: Product, context: Path, builders: Builders, accounts: Accounts
+) -> None:
+    (context / "Dockerfile").write_text(FAILS)
+    rules = (*ON_OBJECTS, rule("", "namespaces", "get create"), rule("", "nodes", "list"))
+    with accounts.having("deletes-no-namespaces", *rules) as kubeconfig:
+        run = product.build("--kubeconfig", str(kubeconfig), "--platform", "linux/amd64", str(context))
+    assert run.code == 1
+    failed, left = run.stderr.splitlines()[-2:]
+    assert failed.startswith("ERROR: failed to solve: ")
+    assert failed.endswith("exit code: 7")
+    assert left.startswith(f"note: not removed: namespace {run.builder}: ")
+    assert "delete" in left
+    assert builders.left() == [run.builder]
+    assert builders.wait_for_pods_to_go(30) == []
+
+
+def test_a_refused_teardown_fails_a_build_that_went_well(
+    product: Product, context: Path, builders: Builders, accounts: Accounts
+) -> None:
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    rules = (*ON_OBJECTS, rule("", "namespaces", "get create"), rule("", "nodes", "list"))
+    with accounts.having("leaves-namespaces", *rules) as kubeconfig:
+        run = product.build("--kubeconfig", str(kubeconfig), "-o", "out", str(context))
+    assert run.code == 1
+    assert run.stderr.splitlines()[-1].startswith(f"ERROR: not removed: namespace {run.builder}: ")
+    assert (product.cwd / "out/Dockerfile").exists()
+
+
+def test_a_failing_build_leaves_a_builder_that_is_to_be_kept(
+    product: Product, context: Path, builders: Builders
+) -> None:
+    (context / "Dockerfile").write_text(FAILS)
+    first = product.build("--keep", "--platform", "linux/amd64", str(context))
+    assert first.code == 1
+    assert "exit code: 7" in first.stderr
+    assert builders.left() == [first.builder]
+    (context / "Dockerfile").write_text(RECORDS_MACHINE)
+    again = product.build("--builder", first.builder, "-o", "out", str(context), own_builder=False)
+    assert again.code == 0, again.stderr
+    assert (product.cwd / "out/machine").read_text() == "x86_64\n"
+    removed = product.run("rm", first.builder)
+    assert (removed.code, removed.stdout.decode()) == (0, f"removed {first.builder}\n")
+    assert builders.left() == []

@@ -1,0 +1,14 @@
+"""A buildkitd for all comparisons."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.parity import clients
+from tests.parity.clients import Arena
+
+
+@pytest.fixture(scope="session")
+def arena(cluster_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
+    with clients.opened(cluster_env["REGISTRY"], tmp_path_factory.mktemp("arena")) as opened:
+        yield opened

@@ -1,0 +1,73 @@
+"""Modules that wait for their first use."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ci_buildx.buildkit.deferred import deferred
+
+NAME = "module_for_test_deferred"
+
+
+@pytest.fixture(autouse=True)
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    (tmp_path / f"{NAME}.py").write_text("import sys\nsys.loaded_for_test = True\nvalue = 7\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield
+    sys.modules.pop(NAME, None)
+    vars(sys).pop("loaded_for_test", None)
+
+
+def test_a_module_is_loaded_by_its_first_use() -> None:
+    with deferred(NAME):
+        found = __import__(NAME)
+        assert not hasattr(sys, "loaded_for_test")
+        assert found.value == 7
+    assert hasattr(sys, "loaded_for_test")
+    assert sys.modules[NAME].value == 7
+
+
+def test_it_is_found_itself_afterwards() -> None:
+    with deferred(NAME):
+        placeholder = __import__(NAME)
+    assert NAME not in sys.modules
+    found = __import__(NAME)
+    assert found is not placeholder
+    assert placeholder.value == found.value == 7
+
+
+def test_what_is_loaded_stays() -> None:
+    before = __import__(NAME)
+    with deferred(NAME):
+        assert __import__(NAME) is before
+    assert sys.modules[NAME] is before
+
+
+def test_a_name_that_the_module_lacks() -> None:
+    with deferred(NAME), pytest.raises(AttributeError, match="absent"):
+        _ = __import__(NAME).absent
+
+
+GRPC = """
+import sys
+from ci_buildx.buildkit.channel import load_grpc
+grpc = load_grpc()
+assert "asyncio" not in sys.modules and "grpc.aio" not in sys.modules
+import asyncio, inspect
+async def ask():
+    async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
+        try:
+            await channel.unary_unary("/some/Method")(b"", timeout=5)
+        except grpc.aio.AioRpcError as error:
+            return error.code().name
+assert inspect.isclass(int)
+print(asyncio.run(ask()))
+"""
+
+
+def test_all_of_grpcio_works_for_whoever_needs_it() -> None:
+    done = subprocess.run([sys.executable, "-c", GRPC], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.split() == ["UNAVAILABLE"], done.stderr

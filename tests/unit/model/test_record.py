@@ -1,0 +1,154 @@
+"""Our dataclasses against the standard library's: what one does, the other does."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ci_buildx.model import record, recording
+
+LIBRARIES = {"standard": dataclasses, "ours": recording}
+OPTIONS = [
+    {"frozen": frozen, "slots": slots, "kw_only": kw_only}
+    for frozen in (False, True)
+    for slots in (False, True)
+    for kw_only in (False, True)
+]
+
+
+def make(library: Any, **options: bool) -> Any:
+    @library.dataclass(**options)
+    class Point:
+        """A point."""
+
+        x: int
+        y: int = 2
+        notes: list[str] = library.field(default_factory=list)
+        secret: str = library.field(default="s", repr=False)
+        total: ClassVar[int] = 7
+
+        def far(self) -> int:
+            return self.x + self.y
+
+    return Point
+
+
+def both(**options: bool) -> tuple[Any, Any]:
+    return make(dataclasses, **options), make(recording, **options)
+
+
+def said(action: Callable[[], object]) -> tuple[str, str]:
+    """The kind of error and its text, without the place of the class."""
+    try:
+        return "", repr(action())
+    except Exception as error:
+        return type(error).__name__, str(error)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@given(values=st.fixed_dictionaries({"x": st.integers()}, optional={"y": st.integers(), "notes": st.lists(st.text())}))
+def test_instances_look_and_compare_alike(options: dict[str, bool], values: dict[str, Any]) -> None:
+    standard, ours = both(**options)
+    assert repr(ours(**values)) == repr(standard(**values))
+    assert ours(**values) == ours(**values)
+    assert (ours(**values) == ours(x=0)) == (standard(**values) == standard(x=0))
+    assert ours(**values) != standard(**values)
+    assert dataclasses.asdict(ours(**values)) == dataclasses.asdict(standard(**values))
+    assert ours(**values).far() == standard(**values).far()
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_the_same_is_refused_in_the_same_words(options: dict[str, bool]) -> None:
+    def attempts(cls: Any) -> list[tuple[str, str]]:
+        point = cls(x=1)
+        return [
+            said(lambda: cls()),
+            said(lambda: cls(1, 2)),
+            said(lambda: cls(x=1, z=2)),
+            said(lambda: cls(x=1, y=2, notes=[], secret="", total=1)),
+            said(lambda: setattr(point, "x", 5)),
+            said(lambda: delattr(point, "y")),
+            (*said(lambda: hash(cls(x=1)))[:1], ""),
+        ]
+
+    standard, ours = both(**options)
+    assert attempts(ours) == attempts(standard)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_classes_look_alike(options: dict[str, bool]) -> None:
+    standard, ours = both(**options)
+    for name in ("__name__", "__qualname__", "__module__", "__doc__", "total", "__match_args__"):
+        assert getattr(ours, name, None) == getattr(standard, name, None)
+    assert getattr(ours, "__slots__", None) == getattr(standard, "__slots__", None)
+    assert [one.name for one in dataclasses.fields(ours)] == [one.name for one in dataclasses.fields(standard)]
+    assert hasattr(ours(x=1), "__dict__") == hasattr(standard(x=1), "__dict__")
+
+
+@pytest.mark.parametrize("replace", [recording.replace, dataclasses.replace])
+def test_replace_takes_either_kind(replace: Callable[..., Any]) -> None:
+    for cls in both(frozen=True, slots=True, kw_only=True):
+        changed = replace(cls(x=1, notes=["n"]), y=5)
+        assert (changed.x, changed.y, changed.notes) == (1, 5, ["n"])
+        with pytest.raises(TypeError):
+            replace(cls(x=1), z=1)
+
+
+def test_each_instance_gets_a_default_of_its_own() -> None:
+    ours = make(recording, slots=True)
+    ours(x=1).notes.append("one")
+    assert ours(x=1).notes == []
+
+
+def test_what_the_class_defines_stays() -> None:
+    @record.dataclass(frozen=True, slots=True)
+    class Named:
+        name: str
+
+        def __repr__(self) -> str:
+            return "hidden"
+
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        def __hash__(self) -> int:
+            return 1
+
+    assert (repr(Named("a")), Named("a") == Named("b"), hash(Named("a"))) == ("hidden", True, 1)
+
+
+def test_inheritance() -> None:
+    def pair(library: Any) -> Any:
+        @library.dataclass(frozen=True, slots=True, kw_only=True)
+        class Base:
+            x: int
+            y: int = 1
+
+        @library.dataclass(frozen=True, slots=True, kw_only=True)
+        class Derived(Base):
+            y: int = 3
+            z: int = 4
+
+        return Derived
+
+    standard, ours = pair(dataclasses), pair(recording)
+    assert repr(ours(x=1)) == repr(standard(x=1))
+    assert ours.__slots__ == standard.__slots__
+    plain = type("Plain", (ours,), {})
+    assert plain(x=2).x == 2
+
+
+@given(one=st.tuples(st.integers(0, 3), st.text(max_size=1)), other=st.tuples(st.integers(0, 3), st.text(max_size=1)))
+def test_order(one: tuple[int, str], other: tuple[int, str]) -> None:
+    @record.dataclass(frozen=True, slots=True, order=True)
+    class Version:
+        number: int
+        suffix: str
+
+    assert (Version(*one) < Version(*other)) == (one < other)
+    assert (Version(*one) >= Version(*other)) == (one >= other)
+    assert sorted([Version(*one), Version(*other)]) == [Version(*pair) for pair in sorted([one, other])]
+    assert {Version(*one): 1} == {Version(*one): 1}
