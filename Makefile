@@ -7,6 +7,12 @@ CLUSTER ?= embedded
 REGISTRY ?=
 LOCK_FLAGS := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --constraint constraints.txt
 
+# Tests on the devcluster kill, mount and unmount. Nothing that root writes may stay in the user's folders.
+CACHE = $(or $(KUBE_BUILDER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kube-builder)
+KEPT = "PATH=$(PATH)" "KUBE_BUILDER_CACHE=$(CACHE)" $(if $(KUBE_BUILDER_STATE),"KUBE_BUILDER_STATE=$(KUBE_BUILDER_STATE)")
+AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo env $(KEPT) PYTHONDONTWRITEBYTECODE=1)
+ON_CLUSTER = $(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-unit test-integration test-e2e lint bench soak cluster-up cluster-down clean lock
 
@@ -26,19 +32,22 @@ demo: $(STAMP) ## Build and push a multi-arch image (CLUSTER=current REGISTRY=ho
 	$(BIN)/python -m devcluster.demo --cluster "$(CLUSTER)" --registry "$(REGISTRY)"
 
 test: lint $(STAMP) ## All tests: lint, unit, integration, end to end, faults, on the embedded devcluster
+	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m devcluster programs
 	$(BIN)/python -m devcluster up
-	$(BIN)/python -m pytest
+	$(ON_CLUSTER) --ignore tests/unit
 
 test-unit: $(STAMP) ## Unit tests: seconds, no cluster
 	$(BIN)/python -m pytest tests/unit
 
 test-integration: $(STAMP) ## Integration tests on the devcluster
 	$(BIN)/python -m devcluster up
-	$(BIN)/python -m pytest tests/integration
+	$(ON_CLUSTER) tests/integration
 
 test-e2e: $(STAMP) ## End-to-end and fault tests on the devcluster
+	$(BIN)/python -m devcluster programs
 	$(BIN)/python -m devcluster up
-	$(BIN)/python -m pytest tests/e2e tests/faults
+	$(ON_CLUSTER) tests/e2e tests/faults
 
 lint: $(STAMP) ## ruff, mypy --strict, import contract
 	$(BIN)/ruff check .

@@ -83,7 +83,7 @@ def remember(file: Path, present: Collection[str]) -> None:
 
 def ours(present: Mapping[str, Registration], before: Collection[str]) -> list[str]:
     """Those that this module or the binfmt image made: with Debian's rule, or with QEMU at the image's place."""
-    came = {name: found for name, found in present.items() if name not in before}
+    came = {name: found for name, found in present.items() if name.startswith("qemu-") and name not in before}
     return sorted(
         name
         for name, found in came.items()

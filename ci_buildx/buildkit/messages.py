@@ -35,6 +35,7 @@ class SolveRequest:
     frontend_attrs: dict[str, str]
     exporters: tuple[Entry, ...]
     cache: CacheOptions
+    entitlements: tuple[str, ...] = ()
 
     @property
     def exporter_deprecated(self) -> str:
@@ -108,6 +109,7 @@ SOLVE_REQUEST = Schema(
     one(6, "frontend", TEXT),
     mapping(7, "frontend_attrs"),
     one(8, "cache", _CACHE),
+    many(9, "entitlements", TEXT),
     many(13, "exporters", _ENTRY),
 )
 SOLVE_RESPONSE: Schema[dict[str, str]] = Schema(_only, mapping(1, "exporter_response"))

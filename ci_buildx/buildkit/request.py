@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ci_buildx.buildkit.exporters import is_true
@@ -16,11 +16,13 @@ from ci_buildx.buildkit.messages import CacheOptions, Entry, SolveRequest
 from ci_buildx.errors import InputError
 from ci_buildx.model.platform import Platform
 from ci_buildx.session.filesync import CONTEXT, DOCKERFILE
-from ci_buildx.settings.values import BuildSettings
+from ci_buildx.settings.values import BuildSettings, NamedContext, Sandbox
 
 _FRONTEND = "dockerfile.v0"
 _GATEWAY = "gateway.v0"
 _GIT_QUERY = "moby.buildkit.frontend.gitquerystring"
+_CONTEXTS = "moby.buildkit.frontend.contexts"
+_FORWARD = "+forward"
 
 
 def make(
@@ -31,18 +33,20 @@ def make(
     platforms: Sequence[Platform],
     exporters: Sequence[Entry],
     multi_platform: bool,
+    folder_key: Callable[[Path], str] | None = None,
 ) -> SolveRequest:
     """The request for building ``platforms`` (empty: the worker's own) on one node.
 
     ``exporters`` come from :func:`ci_buildx.buildkit.exporters.make`; ``multi_platform`` makes even one platform an
-    index, for joining. Raises InputError for what BuildKit would refuse or we cannot serve.
+    index, for joining; ``folder_key`` gives the shared key of a named context's folder.
+    Raises InputError for what BuildKit would refuse or we cannot serve.
     """
     arguments = dict(build.build_args)
     imports = tuple(Entry(cache.type, dict(cache.attrs)) for cache in build.cache_from)
     exports = tuple(Entry(cache.type, dict(cache.attrs)) for cache in build.cache_to)
     if is_true(arguments.get("BUILDKIT_INLINE_CACHE", "")):
         exports = (*exports, Entry("inline", {}))
-    attrs = _source(build) | _options(build)
+    attrs = _source(build) | _named_contexts(build, folder_key or shared_key) | _options(build) | _steps(build.sandbox)
     attrs |= {f"build-arg:{name}": value for name, value in arguments.items()}
     attrs |= {f"label:{name}": value for name, value in build.labels}
     if multi_platform or is_true(arguments.get("BUILDKIT_MULTI_PLATFORM", "")):
@@ -59,6 +63,7 @@ def make(
         frontend_attrs=attrs | syntax,
         exporters=tuple(exporters),
         cache=CacheOptions(exports=exports, imports=imports),
+        entitlements=build.entitlements,
     )
 
 
@@ -67,7 +72,7 @@ def shared_folders(build: BuildSettings) -> dict[str, Path]:
     folders = {} if isinstance(build.context, str) else {CONTEXT: build.context}
     if build.dockerfile is not None:
         folders[DOCKERFILE] = build.dockerfile.parent
-    return folders
+    return folders | {_local(one): one.location for one in build.contexts if isinstance(one.location, Path)}
 
 
 def shared_key(context: Path | str, *, repository: str = "", checkout: Path | None = None) -> str:
@@ -92,26 +97,63 @@ def _source(build: BuildSettings) -> dict[str, str]:
     attrs = {"filename": build.dockerfile.name if build.dockerfile else build.dockerfile_name}
     if isinstance(build.context, str):
         attrs["context"] = build.context
-        if build.dockerfile is not None:
-            attrs["dockerfilekey"] = DOCKERFILE
-        if "?" in build.context.partition("#")[0]:
-            attrs["frontend.caps"] = _GIT_QUERY
+    if build.dockerfile_origin or (isinstance(build.context, str) and build.dockerfile is not None):
+        attrs["dockerfilekey"] = DOCKERFILE
+    capabilities = {_GIT_QUERY} if isinstance(build.context, str) and _has_query(build.context) else set()
+    if build.contexts:
+        capabilities.add(_CONTEXTS + _FORWARD)
+    if any(isinstance(one.location, str) and _has_query(one.location) for one in build.contexts):
+        capabilities.add(_GIT_QUERY + _FORWARD)
+    if capabilities:
+        attrs["frontend.caps"] = ",".join(sorted(capabilities))
     return attrs
+
+
+def _has_query(url: str) -> bool:
+    return "?" in url.partition("#")[0] and not url.startswith("docker-image:")
+
+
+def _named_contexts(build: BuildSettings, folder_key: Callable[[Path], str]) -> dict[str, str]:
+    attrs = {}
+    for one in build.contexts:
+        if isinstance(one.location, Path):
+            attrs[f"context:{one.name}"] = f"local:{_local(one)}"
+            attrs[f"sharedkey:localdir:{one.name}"] = folder_key(one.location)
+        else:
+            attrs[f"context:{one.name}"] = one.location
+    return attrs
+
+
+def _local(context: NamedContext) -> str:
+    """The folder's name in the session; it must not be that of the build's own folders."""
+    return f"_{context.name}" if context.name in (CONTEXT, DOCKERFILE) else context.name
 
 
 def _options(build: BuildSettings) -> dict[str, str]:
     attrs = {}
     if build.target:
         attrs["target"] = build.target
-    if build.no_cache:
-        attrs["no-cache"] = ""
+    if build.no_cache or build.no_cache_filter:
+        attrs["no-cache"] = "" if build.no_cache else ",".join(build.no_cache_filter)
     if build.pull:
         attrs["image-resolve-mode"] = "pull"
     if build.provenance:
         attrs["attest:provenance"] = build.provenance
     if build.sbom:
         attrs["attest:sbom"] = build.sbom
-    return attrs
+    return attrs | {f"attest:{kind}": text for kind, text in build.attestations}
+
+
+def _steps(sandbox: Sandbox) -> dict[str, str]:
+    attrs = {
+        "force-network-mode": sandbox.network,
+        "add-hosts": ",".join(sandbox.hosts),
+        "shm-size": str(sandbox.shm_size or ""),
+        "ulimit": ",".join(sandbox.ulimits),
+        "cgroup-parent": sandbox.cgroup_parent,
+        **dict(sandbox.resources),
+    }
+    return {name: value for name, value in attrs.items() if value}
 
 
 def _syntax(arguments: dict[str, str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from ci_buildx.errors import InputError
 from ci_buildx.settings import assembly, options
 from ci_buildx.settings.assembly import Value
 from ci_buildx.settings.option import Surface
-from ci_buildx.settings.values import Progress, Settings
+from ci_buildx.settings.values import Preview, Progress, Settings
 
 if TYPE_CHECKING:
     from ci_buildx.job.result import BuildResult
@@ -38,20 +38,10 @@ examples:
 
 {EXIT_CODES}"""
 NOT_YET = (
-    "--add-host",
-    "--allow",
-    "--attest",
-    "--build-context",
     "--call",
-    "--cgroup-parent",
     "--check",
-    "--network",
-    "--no-cache-filter",
     "--policy",
-    "--resource",
-    "--shm-size",
     "--ssh",
-    "--ulimit",
 )
 NOT_TAKEN = {
     "--load": "there is no docker daemon to load into; write -o type=docker,dest=FILE",
@@ -64,6 +54,9 @@ NOT_TAKEN = {
 def main(argv: Sequence[str], around: World) -> int:
     """Build, and say what came of it."""
     settings = parse(argv, around)
+    if settings.preview is not None:
+        show(settings, settings.preview, around)
+        return 0
     from ci_buildx.job import build
 
     result = build.run(settings, env=around.env, display_stream=around.stderr)
@@ -92,6 +85,26 @@ def make_parser() -> Parser:
     parser.add_options(options.on_surface(Surface.CLI))
     parser.offer_help()
     return parser
+
+
+def show(settings: Settings, kind: Preview, around: World) -> None:
+    """Print what would be done as JSON; the elements of a list one a line, as they are found."""
+    import json
+
+    from ci_buildx.job.preview import Show
+
+    def warn(text: str) -> None:
+        around.stderr.write(f"kube-builder: warning: {text}\n")
+
+    values = Show(settings=settings, env=around.env, warn=warn).values(kind)
+    if isinstance(values, dict):
+        around.stdout.write(json.dumps(values, indent=2) + "\n")
+        return
+    mark = "["
+    for value in values:
+        around.stdout.write(f"{mark}\n{json.dumps(value)}")
+        mark = ","
+    around.stdout.write("\n]\n" if mark == "," else "[]\n")
 
 
 def report(result: BuildResult, settings: Settings, *, stdout: TextIO, stderr: TextIO) -> None:

@@ -18,7 +18,6 @@ from ci_buildx.session.filesend import FileSend, Target
 from ci_buildx.session.filesync import FileSync
 from ci_buildx.session.secrets import Secrets
 from ci_buildx.session.session import Attachable
-from ci_buildx.settings.values import BuildSettings
 
 if TYPE_CHECKING:
     from ci_buildx.registry.trust import Trust
@@ -38,17 +37,20 @@ def authority(site: Site, builder: Builder, store: CredentialStore) -> Auth:
     return Auth(store.lookup, RegistryTokens(store, folder=credentials.folder(site.env), trust=trust))
 
 
-def attach(
-    build: BuildSettings, auth: Auth, targets: Mapping[int, Target], layouts: Mapping[str, Layout]
-) -> list[Attachable]:
+def attach(site: Site, auth: Auth, targets: Mapping[int, Target], layouts: Mapping[str, Layout]) -> list[Attachable]:
     """The attachables of one solve; ``targets`` by the exporter's index in the request, ``layouts`` by their id."""
+    build = site.settings.build
     attachables: list[Attachable] = [
-        FileSync(shared_folders(build)),
+        FileSync(shared_folders(build), site.clocks.result() if site.clocks else None),
         auth,
         Secrets({secret.id: secret.value for secret in build.secrets}),
     ]
     if targets:
         attachables.append(FileSend(targets))
+    if build.archive is not None:
+        from ci_buildx.session.upload import Upload
+
+        attachables.append(Upload({str(build.context).rpartition("/")[2]: build.archive}))
     if layouts:
         from ci_buildx.session.content import Content
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from ci_buildx.builder.builder import Builder, Location
 from ci_buildx.builder.identity import JobIdentity
 from ci_buildx.buildkit import exporters
 from ci_buildx.buildkit.channel import load_grpc
-from ci_buildx.errors import Interrupted
+from ci_buildx.errors import SolveError
 from ci_buildx.job import origin, publish
 from ci_buildx.job.attachables import authority
 from ci_buildx.job.connect import Connection, connected
 from ci_buildx.job.housing import housed
-from ci_buildx.job.interrupts import Interrupts
+from ci_buildx.job.intake import taken_in
+from ci_buildx.job.interrupts import Interrupts, Outcome
 from ci_buildx.job.parallel import begin
 from ci_buildx.job.phases import Phases
 from ci_buildx.job.result import CONFIG_DIGEST, DIGEST, NAME, BuildResult, metadata_from, write_files
@@ -27,7 +28,10 @@ from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import replace
 from ci_buildx.progress import display
 from ci_buildx.registry import credentials
-from ci_buildx.settings.values import Settings
+from ci_buildx.settings.values import BuildSettings, ContextMtime, Settings
+
+if TYPE_CHECKING:
+    from ci_buildx.fsutil.clocks import Clock
 
 NO_OUTPUT = "no output is asked for: the result stays in the builder's cache; add --push or --output"
 
@@ -47,21 +51,42 @@ def run(
     builder is gone then, too.
     """
     exporters.make(settings.build)
+    identity = identity or origin.of_here(settings.build.context)
+    with taken_in(settings.build) as build:
+        settings = replace(settings, build=build)
+        return _run(settings, env=env, display_stream=display_stream, identity=identity, announce=announce)
+
+
+def _run(
+    settings: Settings,
+    *,
+    env: Mapping[str, str],
+    display_stream: TextIO,
+    identity: JobIdentity,
+    announce: Callable[[Location], None],
+) -> BuildResult:
     cluster = config.load(settings.cluster, env=env)
     store = credentials.load(env)
-    identity = identity or origin.of_here(settings.build.context)
     # Its import takes a third of a cached build: it goes on while the cluster is asked.
     threading.Thread(target=load_grpc, daemon=True).start()
     shown = display.open(settings.build.progress, display_stream, env=env)
     try:
         with Interrupts() as interrupts, KubeClient(cluster) as kube:
-            site = Site(settings=settings, kube=kube, display=shown, env=env, stop=interrupts.stop, phases=Phases())
+            site = Site(
+                settings=settings,
+                kube=kube,
+                display=shown,
+                env=env,
+                stop=interrupts.stop,
+                phases=Phases(),
+                clocks=_clocks(settings.build, shown),
+            )
             if not (settings.build.push or settings.build.outputs):
                 shown.warn(NO_OUTPUT)
             with housed(site, interrupts, identity, announce) as builder:
                 try:
                     result = interrupts.run(lambda: _build(site, builder, store), settle=0)
-                except Interrupted:
+                except BaseException:
                     shown.cancel()
                     raise
         result = _finished(result, site)
@@ -73,11 +98,24 @@ def run(
     return result
 
 
+def _clocks(build: BuildSettings, shown: display.Display) -> Outcome[dict[str, Clock]] | None:
+    if build.context_mtime is ContextMtime.KEEP:
+        return None
+    from ci_buildx.job import clocks
+
+    return clocks.begin(build, warn=shown.warn)
+
+
 def _build(site: Site, builder: Builder, store: credentials.CredentialStore) -> BuildResult:
     with connected(site, builder) as (boot, connections):
         if len(connections) > 1:
             begin(publish.load)
-        solved = solve_all(site, boot, connections, authority(site, builder, store))
+        try:
+            solved = solve_all(site, boot, connections, authority(site, builder, store))
+        except SolveError as failure:
+            from ci_buildx.registry.advice import advise
+
+            raise advise(failure, store) from failure
     if publish.pushed_by_digest(solved):
         responses = publish.join(site, builder, solved, store)
     else:

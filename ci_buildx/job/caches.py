@@ -27,6 +27,7 @@ _LOCAL = "local"
 _LATEST = "latest"
 _EXPORTED = "export"
 _CACHE = "cache.manifest"
+_NO_ACTIONS = "the cache of type=gha is left out: ACTIONS_RUNTIME_TOKEN and ACTIONS_RESULTS_URL are not set here"
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
@@ -51,15 +52,16 @@ class Share:
     def prepare(self, env: Mapping[str, str], *, warn: Callable[[str], None]) -> Caches:
         """Look into the folders and the environment. A cache that cannot be imported is left out with a warning."""
         layouts: dict[str, Layout] = {}
+        sources = actions_cache.complete(self.build.cache_from, env)
+        targets = actions_cache.complete(self.build.cache_to, env)
+        if len(sources) + len(targets) < len(self.build.cache_from) + len(self.build.cache_to):
+            warn(_NO_ACTIONS)
         imports = [
             found
-            for cache in actions_cache.complete(self.build.cache_from, env)
+            for cache in sources
             for found in (self._imported(cache, layouts, warn) if cache.type == _LOCAL else [cache])
         ]
-        exports = [
-            _exported(cache, layouts) if cache.type == _LOCAL else cache
-            for cache in actions_cache.complete(self.build.cache_to, env)
-        ]
+        exports = [_exported(cache, layouts) if cache.type == _LOCAL else cache for cache in targets]
         if self.layout is not None:
             layouts[_EXPORTED] = _writable(self.layout)
         return Caches(imports=tuple(imports), exports=tuple(exports), layouts=layouts)

@@ -14,6 +14,7 @@ from ci_buildx.builder.builder import CONTAINER, PORT, Builder
 from ci_buildx.builder.certificates import SERVER_NAME
 from ci_buildx.builder.plan import NodePlan
 from ci_buildx.builder.pods import PodView
+from ci_buildx.buildkit.channel import load_grpc
 from ci_buildx.buildkit.control import Control
 from ci_buildx.errors import BootError, TransportError
 from ci_buildx.job import origin
@@ -153,6 +154,8 @@ class _Harbour:
                 over.set()
 
         watched = begin(watch)
+        # A candidate that waits for the import would seem slow, and the next would join in for nothing.
+        load_grpc()
         try:
             return race.connect(
                 self.candidates(node, pod), answer=self.answer, deadline=self.deadline, stop=over, discard=Control.close

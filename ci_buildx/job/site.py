@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
+from ci_buildx.job.interrupts import Outcome
 from ci_buildx.job.phases import Phases
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.record import dataclass
 from ci_buildx.progress.display import Display
 from ci_buildx.settings.values import Settings
 
+if TYPE_CHECKING:
+    from ci_buildx.fsutil.clocks import Clock
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """The job's surroundings. ``stop`` is set when the work is to end early."""
+    """The job's surroundings.
+
+    ``stop`` is set when the work is to end early; ``clocks`` will have those of the shared folders, by their names.
+    """
 
     settings: Settings
     kube: KubeClient
@@ -22,3 +30,4 @@ class Site:
     env: Mapping[str, str]
     stop: threading.Event
     phases: Phases
+    clocks: Outcome[dict[str, Clock]] | None = None

@@ -61,8 +61,10 @@ class _Solve:
         build, node = self.site.settings.build, self.connection.node
         key = origin.shared_key(build.context, self.site.env)
         share = Share(build=build, layout=self.exports.layout, platforms=node.platforms, several=self.several)
+        if self.site.clocks:
+            self.site.clocks.done.wait()
         caches = share.prepare(self.site.env, warn=self.site.display.warn)
-        session = Session(attach(build, self.auth, self.exports.targets, caches.layouts), shared_key=key)
+        session = Session(attach(self.site, self.auth, self.exports.targets, caches.layouts), shared_key=key)
         wanted = request.make(
             replace(build, cache_from=caches.imports, cache_to=caches.exports),
             ref=os.urandom(12).hex(),
@@ -70,6 +72,7 @@ class _Solve:
             platforms=node.platforms,
             exporters=self.exports.exporters,
             multi_platform=self.several,
+            folder_key=lambda folder: origin.shared_key(folder, self.site.env),
         )
         stop, done = threading.Event(), threading.Event()
         begin(lambda: self.guard(stop, done))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
 from ci_buildx.fsutil.sender import Sender
@@ -15,17 +16,24 @@ from ci_buildx.fsutil.walk import walk
 from ci_buildx.session.call import Call
 from ci_buildx.session.status import Status
 
+if TYPE_CHECKING:
+    from ci_buildx.fsutil.clocks import Clock
+
 CONTEXT = "context"
 DOCKERFILE = "dockerfile"
 
 
 class FileSync:
-    """Serves ``folders`` by name (:data:`CONTEXT`, :data:`DOCKERFILE`), and no others."""
+    """Serves ``folders`` by name (:data:`CONTEXT`, :data:`DOCKERFILE`), and no others.
+
+    Where ``clocks`` has one for a folder, it says which times the folder's entries are sent with.
+    """
 
     methods = ("/moby.filesync.v1.FileSync/DiffCopy",)
 
-    def __init__(self, folders: Mapping[str, Path]) -> None:
+    def __init__(self, folders: Mapping[str, Path], clocks: Mapping[str, Clock] | None = None) -> None:
         self._folders = dict(folders)
+        self._clocks = clocks or {}
 
     def accept(self, call: Call) -> None:
         """Send a folder, filtered as the call's metadata say."""
@@ -40,6 +48,10 @@ class FileSync:
             exclude=read_list(call.metadata, "exclude-patterns"),
             follow=read_list(call.metadata, "followpaths"),
         )
+        if clock := self._clocks.get(name):
+            from ci_buildx.fsutil.clocks import retimed
+
+            entries = retimed(entries, clock)
         _send(call, Sender(entries, root=folder))
 
 

@@ -7,11 +7,14 @@ What counts as remote is decided as in buildx 0.38.2 (``build/opt.go``, ``util/u
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from ci_buildx.errors import InputError
+from ci_buildx.model import reference
 from ci_buildx.model.record import dataclass
 from ci_buildx.settings.nearest import nearest
+from ci_buildx.settings.values import NamedContext
 
 DOCKERFILE = "Dockerfile"
 STDIN = "-"

@@ -7,6 +7,7 @@ quotes inside it, and a quote elsewhere is an error. The text of a list input ho
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _FIELD = re.compile(r'"(?P<quoted>(?:[^"]|"")*)"(?=,|\Z)|(?P<bare>[^,"]*)(?=,|\Z)')
 
@@ -26,6 +27,12 @@ def split_fields(text: str) -> list[str]:
         if match.end() == len(text):
             return fields
         position = match.end() + 1
+
+
+def join_fields(fields: Iterable[str]) -> str:
+    """The fields as one value; what holds a comma or a quote is quoted (buildx 0.38.2 ``csvBuilder``)."""
+    quoted = ('"' + field.replace('"', '""') + '"' if "," in field or '"' in field else field for field in fields)
+    return ",".join(quoted)
 
 
 def split_pairs(text: str) -> list[tuple[str, str]]:

@@ -33,6 +33,7 @@ class Group(StrEnum):
     IMAGE = "Image"
     RESULT = "Result"
     CACHE = "Cache and secrets"
+    STEPS = "Steps"
     BUILDER = "Builder"
     CLUSTER = "Cluster"
     DISPLAY = "Display"

@@ -7,7 +7,7 @@ The command line's parser and help, the Action's inputs, the GitLab template's i
 from __future__ import annotations
 
 from ci_buildx.settings.option import COMMAND_LINE, Group, Kind, Option, Surface
-from ci_buildx.settings.values import BuilderSettings, Progress, TransportChoice
+from ci_buildx.settings.values import BuilderSettings, ContextMtime, Preview, Progress, TransportChoice
 
 CONTEXT = Option(
     name="context",
@@ -15,8 +15,8 @@ CONTEXT = Option(
     metavar="PATH|URL",
     default=".",
     group=Group.IMAGE,
-    help="folder of the build's files, or a URL that BuildKit fetches itself: a git repository "
-    "(https://host/repo.git#ref:folder) or a tarball",
+    help="folder of the build's files, a URL that BuildKit fetches itself (a git repository, "
+    "https://host/repo.git#ref:folder, or a tarball), or - for an archive or a Dockerfile on stdin",
 )
 
 OPTIONS: tuple[Option, ...] = (
@@ -26,8 +26,26 @@ OPTIONS: tuple[Option, ...] = (
         flags=("-f", "--file"),
         metavar="FILE",
         group=Group.IMAGE,
-        help="the Dockerfile, relative to the working directory",
+        help="the Dockerfile, relative to the working directory; also a URL, or - for stdin",
         otherwise="Dockerfile in the context",
+    ),
+    Option(
+        name="build-contexts",
+        flags=("--build-context",),
+        kind=Kind.LINES,
+        metavar="NAME=CONTEXT",
+        group=Group.IMAGE,
+        help="another context, by name, for FROM and COPY: a folder, a URL or docker-image://REF",
+    ),
+    Option(
+        name="context-mtime",
+        flags=("--context-mtime",),
+        kind=Kind.CHOICE,
+        choices=tuple(ContextMtime),
+        default=ContextMtime.KEEP,
+        group=Group.IMAGE,
+        help="times of the context's files: keep, git (each file's last commit; in CI only what changed is sent) "
+        "or epoch (SOURCE_DATE_EPOCH)",
     ),
     Option(
         name="tags",
@@ -95,6 +113,14 @@ OPTIONS: tuple[Option, ...] = (
         help="attest what is in the image: true, false or generator=IMAGE",
     ),
     Option(
+        name="attests",
+        flags=("--attest",),
+        kind=Kind.LINES,
+        metavar="ATTEST",
+        group=Group.IMAGE,
+        help="attestation: type=provenance,mode=max or type=sbom",
+    ),
+    Option(
         name="push",
         flags=("--push",),
         kind=Kind.SWITCH,
@@ -135,6 +161,14 @@ OPTIONS: tuple[Option, ...] = (
         help="run every step, whatever the cache holds",
     ),
     Option(
+        name="no-cache-filters",
+        flags=("--no-cache-filter",),
+        kind=Kind.WORDS,
+        metavar="STAGE",
+        group=Group.CACHE,
+        help="run every step of a stage, whatever the cache holds",
+    ),
+    Option(
         name="pull",
         flags=("--pull",),
         kind=Kind.SWITCH,
@@ -165,6 +199,60 @@ OPTIONS: tuple[Option, ...] = (
         metavar="SECRET",
         group=Group.CACHE,
         help="secret for RUN --mount=type=secret: id=NAME,src=FILE or id=NAME,env=VARIABLE",
+    ),
+    Option(
+        name="network",
+        flags=("--network",),
+        metavar="MODE",
+        group=Group.STEPS,
+        help="network of RUN: default, host or none",
+    ),
+    Option(
+        name="add-hosts",
+        flags=("--add-host",),
+        kind=Kind.WORDS,
+        metavar="HOST:IP",
+        group=Group.STEPS,
+        help="host name that RUN can resolve",
+    ),
+    Option(
+        name="allow",
+        flags=("--allow",),
+        kind=Kind.LINES,
+        metavar="ENTITLEMENT",
+        group=Group.STEPS,
+        help="let RUN ask for network.host, security.insecure or device",
+    ),
+    Option(
+        name="shm-size",
+        flags=("--shm-size",),
+        metavar="SIZE",
+        group=Group.STEPS,
+        help="size of /dev/shm, such as 256m",
+    ),
+    Option(
+        name="ulimit",
+        flags=("--ulimit",),
+        kind=Kind.LINES,
+        metavar="NAME=SOFT[:HARD]",
+        group=Group.STEPS,
+        help="limit of RUN, such as nofile=1024:2048",
+    ),
+    Option(
+        name="cgroup-parent",
+        flags=("--cgroup-parent",),
+        metavar="CGROUP",
+        group=Group.STEPS,
+        help="parent cgroup of RUN",
+    ),
+    Option(
+        name="resources",
+        flags=("--resource",),
+        kind=Kind.LINES,
+        metavar="K=V",
+        group=Group.STEPS,
+        surfaces=COMMAND_LINE,
+        help="limit of each step, named as docker run does, such as memory=512m",
     ),
     Option(
         name="driver-opts",
@@ -256,6 +344,15 @@ OPTIONS: tuple[Option, ...] = (
         default=Progress.AUTO,
         group=Group.DISPLAY,
         help="kind of progress on stderr; auto is tty on a terminal and plain in a log",
+    ),
+    Option(
+        name="print",
+        flags=("--print",),
+        kind=Kind.CHOICE,
+        choices=tuple(Preview),
+        group=Group.DISPLAY,
+        surfaces=COMMAND_LINE,
+        help="build nothing; show as JSON what would be done: nodes, objects, files or the request",
     ),
 )
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from ci_buildx.errors import InputError
 from ci_buildx.settings.nearest import suggest
 from ci_buildx.settings.platforms import parse_platform
+from ci_buildx.settings.proxies import proxy_arguments
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -20,7 +21,7 @@ def parse_build_args(texts: Iterable[str], *, source: str, env: Mapping[str, str
     """``K=V``, or ``K`` alone: the variable's value, left out where there is none (buildx ``listToMap``).
 
     The variable ``SOURCE_DATE_EPOCH`` is an argument without being named, unless it is given (buildx 0.38.2
-    ``commands/build.go``).
+    ``commands/build.go``); so are the proxies of docker's configuration.
     """
     pairs = {}
     for text in texts:
@@ -31,7 +32,7 @@ def parse_build_args(texts: Iterable[str], *, source: str, env: Mapping[str, str
             pairs[key] = value
     if env.get(_EPOCH):
         pairs.setdefault(_EPOCH, env[_EPOCH])
-    return tuple(pairs.items())
+    return (*pairs.items(), *proxy_arguments(env, pairs).items())
 
 
 def parse_labels(texts: Iterable[str], *, source: str) -> Pairs:

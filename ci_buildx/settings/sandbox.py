@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable
 
 from ci_buildx.errors import InputError
-from ci_buildx.settings.csvline import split_fields
 from ci_buildx.settings.nearest import suggest
 
 NETWORK_HOST = "network.host"
@@ -45,12 +44,11 @@ def parse_network(text: str, *, source: str) -> str:
 def parse_hosts(texts: Iterable[str], *, source: str) -> tuple[str, ...]:
     """``name:address`` or ``name=address`` as ``name=address``; an IPv6 address may stand in brackets."""
     hosts = []
-    for text in texts:
-        for field in split_fields(text):
-            name, equals, address = field.partition("=")
-            if not equals:
-                name, _, address = field.partition(":")
-            hosts.append(f"{name}={_parse_address(name, address, source)}")
+    for text in (part.strip() for given in texts for part in given.split(",")):
+        name, equals, address = text.partition("=")
+        if not equals:
+            name, _, address = text.partition(":")
+        hosts.append(f"{name}={_parse_address(name, address, source)}")
     return tuple(hosts)
 
 

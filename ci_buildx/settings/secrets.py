@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ci_buildx.errors import InputError
 from ci_buildx.model.secret import Secret
+from ci_buildx.settings.contexts import is_git
 from ci_buildx.settings.csvline import split_fields
 from ci_buildx.settings.nearest import suggest
 from ci_buildx.settings.values import SecretSource
@@ -18,6 +19,7 @@ from ci_buildx.settings.values import SecretSource
 LARGEST = 500 * 1024
 _KEYS = ("id", "src", "source", "env", "type")
 _TYPES = ("file", "env")
+_GIT_SECRETS = ("GIT_AUTH_HEADER", "GIT_AUTH_TOKEN")
 
 
 def parse_secrets(
@@ -36,6 +38,32 @@ def parse_secrets(
             raise InputError(f"secret {secret.id!r} is larger than {LARGEST // 1024} KiB", source=source)
         secrets[secret.id] = secret
     return tuple(secrets.values())
+
+
+def parse_git_secrets(
+    locations: Iterable[Path | str], given: Iterable[SecretSource], env: Mapping[str, str]
+) -> tuple[SecretSource, ...]:
+    """``GIT_AUTH_TOKEN`` and ``GIT_AUTH_HEADER`` of the environment, for the hosts that contexts are cloned from.
+
+    BuildKit v0.34.2 asks for ``GIT_AUTH_TOKEN.host`` before ``GIT_AUTH_TOKEN`` (``source/git/source.go``): under the
+    host's name no other host gets it. A secret that is given wins. buildx itself sends only what is given.
+    """
+    known = {secret.id for secret in given}
+    hosts = {_host(location) for location in locations if isinstance(location, str) and is_git(location)} - {""}
+    return tuple(
+        SecretSource(id=f"{name}.{host}", value=Secret(env[name]))
+        for host in sorted(hosts)
+        for name in _GIT_SECRETS
+        if env.get(name) and not known & {name, f"{name}.{host}"}
+    )
+
+
+def _host(url: str) -> str:
+    """Host and port of an HTTP(S) URL; "" for other kinds, which know no token."""
+    scheme, separator, rest = (f"https://{url}" if url.startswith("github.com/") else url).partition("://")
+    if not separator or scheme not in ("http", "https"):
+        return ""
+    return rest.partition("/")[0].rpartition("@")[2]
 
 
 def _read_inline(text: str) -> SecretSource | None:

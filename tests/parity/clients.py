@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import secrets
 import subprocess
@@ -11,17 +12,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ci_buildx.buildkit import exporters, request
 from ci_buildx.buildkit.channel import open_channel
-from ci_buildx.buildkit.control import Control
+from ci_buildx.buildkit.control import Control, SolveResult
 from ci_buildx.cli import build
 from ci_buildx.cli.world import World
 from ci_buildx.errors import KubeBuilderError
-from ci_buildx.job.attachables import attach
+from ci_buildx.job import vcs
+from ci_buildx.model.record import replace
 from ci_buildx.session.auth import Auth
-from ci_buildx.session.session import Session
+from ci_buildx.session.filesend import FileSend
+from ci_buildx.session.filesync import FileSync
+from ci_buildx.session.secrets import Secrets
+from ci_buildx.session.session import Attachable, Session
 from devcluster import programs
 from devcluster.buildkitd import section
 from tests.integration.buildkit.conftest import serving
@@ -29,6 +33,8 @@ from tests.integration.buildkit.conftest import serving
 _SERVICE = "/moby.buildkit.v1.Control/"
 _ALL = b"\x10\x01"
 """A PruneRequest with field 2, ``all``, true."""
+_EARLY_EXIT = b"\x18\x01"
+"""A BuildHistoryRequest with field 3, ``EarlyExit``, true."""
 _PATIENCE = 60.0
 _BUILDER = "parity"
 
@@ -49,17 +55,24 @@ Client = Callable[[Call], str]
 @contextmanager
 def opened(registry: str, folder: Path) -> Iterator[Arena]:
     """A bare buildkitd on loopback, with ``registry`` for Docker Hub; everything of it is in ``folder``."""
+    with daemon(registry, folder) as address, closing(Arena(address, folder)) as arena:
+        yield arena
+
+
+@contextmanager
+def daemon(registry: str, folder: Path) -> Iterator[str]:
+    """The buildkitd alone; yields its address."""
     config = folder / "buildkitd.toml"
     config.write_text(section(registry, ["http = true"]) + section("docker.io", [f'mirrors = ["{registry}"]']))
-    with serving(folder, ["--config", str(config)]) as address, closing(Arena(address, folder)) as arena:
-        yield arena
+    with serving(folder, ["--config", str(config)]) as address:
+        yield address
 
 
 class Arena:
     """A buildkitd at ``address`` and buildx with a configuration of its own in ``folder``."""
 
     def __init__(self, address: str, folder: Path) -> None:
-        self._address = address
+        self.address = address
         self._env = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
@@ -68,8 +81,8 @@ class Arena:
         }
         (folder / "docker").mkdir()
         self._channel = open_channel(address, credentials=None, server_name="")
-        created = self._buildx(["create", "--name", _BUILDER, "--driver", "remote", f"tcp://{address}"], {}, folder)
-        assert created.returncode == 0, created.stderr
+        created = ["create", "--name", _BUILDER, "--driver", "remote", f"tcp://{address}"]
+        self._check(created, Call(argv=(), env={}, cwd=folder))
 
     def close(self) -> None:
         self._channel.close()
@@ -92,39 +105,58 @@ class Arena:
         deadline = time.monotonic() + _PATIENCE
         while True:
             list(self._channel.unary_stream(_SERVICE + "Prune")(_ALL, timeout=_PATIENCE))
-            if not self.ask("DiskUsage"):
+            if not self._channel.unary_unary(_SERVICE + "DiskUsage")(b"", timeout=_PATIENCE):
                 return
             assert time.monotonic() < deadline, "the builder's cache does not become empty"
             time.sleep(0.02)
 
-    def ask(self, method: str, message: bytes = b"") -> bytes:
-        """The answer to a call of the Control service."""
-        answer: Any = self._channel.unary_unary(_SERVICE + method)(message, timeout=_PATIENCE)
-        return bytes(answer)
+    def history(self) -> list[bytes]:
+        """The BuildHistoryEvents of all builds, with what was asked for."""
+        return list(self._channel.unary_stream(_SERVICE + "ListenBuildHistory")(_EARLY_EXIT, timeout=_PATIENCE))
 
-    def listen(self, method: str, message: bytes) -> list[bytes]:
-        """The answers to a call that streams them."""
-        return list(self._channel.unary_stream(_SERVICE + method)(message, timeout=_PATIENCE))
+    def push_by_digest(self, call: Call) -> str:
+        """Build with kube-builder as one of several nodes; the digest that it pushed."""
+        return self._build(call, one_of_several=True).exporter_response["containerimage.digest"]
 
-    def _build(self, call: Call) -> None:
+    def push_from_nodes(self, call: Call, nodes: Mapping[str, str]) -> str:
+        """Build with docker buildx, each platform on the node whose address is given; the digest of the index."""
+        name, target = f"nodes-{secrets.token_hex(4)}", call.cwd.parent / "metadata.json"
+        for place, (platform, address) in enumerate(nodes.items()):
+            more = ["--append"] if place else []
+            node = ["--name", name, "--node", f"{name}-{place}", "--platform", platform, "--driver", "remote"]
+            self._check(["create", *more, *node, f"tcp://{address}"], call)
+        options = ["--builder", name, "--platform", ",".join(nodes), "--metadata-file", str(target)]
+        self._check(["build", *options, *call.argv], call)
+        return str(json.loads(target.read_text())["containerimage.digest"])
+
+    def _build(self, call: Call, *, one_of_several: bool = False) -> SolveResult:
         env = {**self._env, **call.env}
         stream = io.StringIO()
         settings = build.parse(call.argv, World(env=env, cwd=call.cwd, stdout=stream, stderr=stream)).build
-        exports = exporters.make(settings)
-        session = Session(
-            attach(settings, Auth(lambda _: None), exports.targets, {}),
-            shared_key=request.shared_key(settings.context),
-        )
+        exports = exporters.make(settings, by_digest=one_of_several)
+        attachables: list[Attachable] = [
+            FileSync(request.shared_folders(settings)),
+            Auth(lambda _: None),
+            Secrets({secret.id: secret.value for secret in settings.secrets}),
+            FileSend(exports.targets),
+        ]
+        session = Session(attachables, shared_key=request.shared_key(settings.context))
         wanted = request.make(
             settings,
             ref=secrets.token_hex(12),
             session_id=session.id,
             platforms=settings.platforms,
             exporters=exports.exporters,
-            multi_platform=False,
+            multi_platform=one_of_several,
         )
-        with Control(self._address) as control:
-            control.solve(wanted, session=session, on_status=lambda _: None)
+        checkout = vcs.inquire(settings, env, warn=print)()
+        wanted = replace(wanted, frontend_attrs=wanted.frontend_attrs | checkout)
+        with Control(self.address) as control:
+            return control.solve(wanted, session=session, on_status=lambda _: None)
+
+    def _check(self, arguments: Sequence[str], call: Call) -> None:
+        done = self._buildx(arguments, call.env, call.cwd)
+        assert done.returncode == 0, done.stderr
 
     def _buildx(self, arguments: Sequence[str], env: Mapping[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
         command: list[str | Path] = [programs.path("buildx"), *arguments]

@@ -5,6 +5,8 @@ import os
 from tests.parity.case import LETTERS, Case
 from tests.parity.tree import EPOCH, Fifo, File, Folder, Hardlink, Symlink
 
+CAPABLE = bytes.fromhex("0100000200040000000000000000000000000000")
+"""cap_net_bind_service, effective and permitted, as ``setcap`` writes it."""
 COPY_ALL = "FROM scratch\nCOPY . /\n"
 NAMES = (
     "a b", "a\tb", "a\nb", "back\\slash", 'quo"te', "$HOME", "-dash", "#hash", "!bang", "*", "[a]", "~", "a:b", "d/x",
@@ -204,6 +206,14 @@ COPY here/a.txt /5
             "second": File(mtime=10**18),
             "almost": File(mtime=10**18 + 999_999_999),
             "first": File(mtime=EPOCH * 10**9 - 1),
+        },
+    ),
+    Case(
+        name="extended attributes",
+        dockerfile=COPY_ALL,
+        tree={
+            "file": File(xattrs={"user.colour": b"red", "user.bytes": b"\x00\xff", "user.empty": b""}),
+            "capable": File(mode=0o755, xattrs={"security.capability": CAPABLE}),
         },
     ),
     Case(

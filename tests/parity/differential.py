@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import tarfile
 import tempfile
@@ -18,6 +19,7 @@ from tests.unit.fsutil import trees
 
 _WILDCARDS = ("*", "?", "[!b]*", "*.*")
 _COPIES = 3
+_OLD = 1_600_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,7 @@ def _differences_in(folder: Path, seed: int, arena: Arena) -> Iterator[str]:
     context = folder / "context"
     context.mkdir()
     trees.plant(context, choice)
+    _age(context)
     question = _ask(context, choice)
     (folder / "Dockerfile").write_text(question.dockerfile)
     if question.ignore is not None:
@@ -57,6 +60,14 @@ def _differences_in(folder: Path, seed: int, arena: Arena) -> Iterator[str]:
     lines = sorted(set(ours) ^ set(theirs)) or ["in another order"] if ours != theirs else []
     for line in lines:
         yield f"seed {seed}, {question}: only {'we' if line in ours else 'buildx'}: {line}"
+
+
+def _age(context: Path) -> None:
+    """Links and special files get a time, too: what is as young as the build is taken for a work of the build."""
+    for number, path in enumerate(sorted(context.rglob("*"))):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            moment = (_OLD + number) * 10**9 + number
+            os.utime(path, ns=(moment, moment), follow_symlinks=False)
 
 
 def _ask(context: Path, choice: random.Random) -> Question:
@@ -81,11 +92,11 @@ def _pattern(path: str, choice: random.Random) -> str:
 def _arrivals(client: Client, folder: Path, target: Path) -> list[str]:
     """A line for each file in the image; for a build that fails, that it does."""
     argv = ("--provenance=false", "--file", "Dockerfile", "--output", f"type=tar,dest={target}", "context")
-    began = int(time.time())
+    began = int(time.time()) - 1
     if client(Call(argv=argv, env={}, cwd=folder)):
         return ["an error"]
     with tarfile.open(target, errors="surrogateescape") as archive:
-        return [_shown(archive, member, made=range(began, int(time.time()) + 1)) for member in archive]
+        return [_shown(archive, member, made=range(began, int(time.time()) + 2)) for member in archive]
 
 
 def _shown(archive: tarfile.TarFile, member: tarfile.TarInfo, made: range) -> str:

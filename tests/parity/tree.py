@@ -4,7 +4,7 @@ import io
 import os
 import tarfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +24,7 @@ class File:
     hole: int = 0
     mtime: int | None = None
     """In nanoseconds; None for a time of its own."""
+    xattrs: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +89,8 @@ def _make(root: Path, path: Path, node: File | Folder | Symlink | Hardlink | Fif
                 file.write(node.content)
                 file.truncate(len(node.content) + node.hole)
             path.chmod(node.mode)
+            for name, value in node.xattrs.items():
+                os.setxattr(path, name, value)
         case Folder():
             path.mkdir(exist_ok=True)
             path.chmod(node.mode)

@@ -17,11 +17,13 @@ import pytest
 from ci_buildx.buildkit import exporters, request
 from ci_buildx.buildkit.control import Control, SolveResult
 from ci_buildx.errors import BuildkitError
+from ci_buildx.job import clocks
 from ci_buildx.model.status import StatusUpdate, Vertex
 from ci_buildx.session.filesend import FileSend
 from ci_buildx.session.filesync import FileSync
 from ci_buildx.session.secrets import Secrets
 from ci_buildx.session.session import Attachable, Session
+from ci_buildx.session.upload import Upload
 from ci_buildx.settings.values import BuildSettings
 from devcluster import programs
 
@@ -54,7 +56,7 @@ def serving(
 ) -> Iterator[str]:
     """A buildkitd that keeps everything in ``folder``; yields its address when it answers."""
     programs.build(["buildkit", "runc"])
-    address = f"127.0.0.1:{_free_port()}"
+    address = f"127.0.0.1:{free_port()}"
     runc = programs.path("runc")
     command: list[str | Path] = [
         programs.path("buildkitd"),
@@ -108,15 +110,18 @@ def solve(control: Control) -> Solve:
         build: Build | None = None,
         on_status: Callable[[StatusUpdate], None] = lambda _: None,
         stop: threading.Event | None = None,
+        shared_key: str = "",
     ) -> Build:
         build = build or Build()
         exports = exporters.make(settings)
         attachables: list[Attachable] = [
-            FileSync(request.shared_folders(settings)),
+            FileSync(request.shared_folders(settings), clocks.of_folders(settings)),
             FileSend(exports.targets),
             Secrets({secret.id: secret.value for secret in settings.secrets}),
         ]
-        session = Session(attachables, shared_key=request.shared_key(settings.context))
+        if settings.archive is not None:
+            attachables.append(Upload({str(settings.context).rpartition("/")[2]: settings.archive}))
+        session = Session(attachables, shared_key=shared_key or request.shared_key(settings.context))
         made = request.make(
             settings,
             ref=secrets.token_hex(12),
@@ -194,6 +199,6 @@ def _answers(control: Control) -> bool:
             return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])

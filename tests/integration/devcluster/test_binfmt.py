@@ -1,44 +1,67 @@
-"""Who registers an emulator with the kernel removes it, who finds one leaves it; shown on one that nobody uses here."""
+"""The last cluster removes emulators that came with clusters, and no others; shown on ones that nobody uses here."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from devcluster import binfmt, layout
+from devcluster import binfmt, down, layout, namespaces
 from devcluster.layout import Cluster
 
-UNUSED = "qemu-xtensaeb"
+OURS, IMAGES = "qemu-xtensaeb", "qemu-xtensa"
 
 
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    monkeypatch.setattr(binfmt, "ENTRY", UNUSED)
-    monkeypatch.setattr(binfmt, "DEFINITION", binfmt.DEFINITION.with_name(f"{UNUSED}.conf"))
-    made = layout.cluster("first", tmp_path)
-    made.state.mkdir()
+    """A cluster that registers OURS, beside the clusters that live here: what those have was there before."""
+    monkeypatch.setattr(binfmt, "ENTRIES", (OURS,))
+    made = layout.cluster("first", tmp_path / "clusters")
+    made.state.mkdir(parents=True)
     yield made
-    binfmt.unregister(made)
+    binfmt.unregister(made.state.parent)
+
+
+def register_as_the_image_does() -> None:
+    fields = binfmt.definition(IMAGES).split(":")
+    program = Path("/usr/bin") / IMAGES
+    program.symlink_to(f"{program}-static")
+    try:
+        rule = ":".join([*fields[:6], str(program), "CFP"])
+        binfmt.within(None, f"cat > {namespaces.BINFMT}/register", text=rule)
+    finally:
+        program.unlink()
 
 
 def test_what_a_cluster_registers_goes_with_it(cluster: Cluster) -> None:
     binfmt.register(cluster)
-    assert "F" in binfmt.flags(binfmt.read(cluster) or "")
-    binfmt.unregister(cluster)
-    assert binfmt.read(cluster) is None
-    assert not binfmt.note(cluster).exists()
+    assert "F" in binfmt.read()[OURS].flags
+    binfmt.unregister(cluster.state.parent)
+    assert OURS not in binfmt.read()
+    assert not binfmt.note(cluster.state.parent).exists()
+
+
+def test_what_the_binfmt_image_registers_goes_too(cluster: Cluster) -> None:
+    before = set(binfmt.read())
+    binfmt.register(cluster)
+    register_as_the_image_does()
+    assert IMAGES in binfmt.read()
+    binfmt.register(cluster)
+    binfmt.unregister(cluster.state.parent)
+    assert set(binfmt.read()) == before
 
 
 def test_the_last_of_several_clusters_removes_it(cluster: Cluster) -> None:
-    binfmt.register(cluster)
     second = layout.cluster("second", cluster.state.parent)
     second.state.mkdir()
     binfmt.register(second)
-    binfmt.unregister(second)
-    assert binfmt.read(cluster)
-    second.state.rmdir()
-    binfmt.unregister(cluster)
-    assert binfmt.read(cluster) is None
+    down.remove_state(cluster)
+    down.remove_shared(second.state.parent)
+    assert OURS in binfmt.read()
+    down.remove_state(second)
+    down.remove_shared(second.state.parent)
+    assert OURS not in binfmt.read()
+    assert not second.state.parent.exists()
 
 
 def test_a_registration_that_was_there_stays(cluster: Cluster, tmp_path: Path) -> None:
@@ -46,13 +69,15 @@ def test_a_registration_that_was_there_stays(cluster: Cluster, tmp_path: Path) -
     stranger = layout.cluster("stranger", tmp_path / "elsewhere")
     stranger.state.mkdir(parents=True)
     binfmt.register(stranger)
-    binfmt.unregister(stranger)
-    assert binfmt.read(cluster)
+    binfmt.unregister(stranger.state.parent)
+    assert OURS in binfmt.read()
 
 
 def test_a_note_of_an_earlier_boot_removes_nothing(cluster: Cluster) -> None:
     binfmt.register(cluster)
-    binfmt.note(cluster).write_text("an earlier boot")
-    binfmt.unregister(cluster)
-    assert binfmt.read(cluster)
-    binfmt.note(cluster).write_text(binfmt.BOOT.read_text())
+    note = binfmt.note(cluster.state.parent)
+    current = note.read_text()
+    note.write_text(json.dumps({"boot": "an earlier one", "before": []}))
+    binfmt.unregister(cluster.state.parent)
+    assert OURS in binfmt.read()
+    note.write_text(current)

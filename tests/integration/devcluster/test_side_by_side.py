@@ -1,5 +1,6 @@
 """A second cluster beside the one that other tests use: it heals, survives the worst, and leaves no trace."""
 
+import itertools
 import os
 import signal
 import socket
@@ -7,11 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from devcluster import health, layout, namespaces, processes, sweep
+from devcluster import components, health, layout, namespaces, processes, sweep
 from devcluster.api import Api
 from devcluster.layout import Cluster
 from tests.integration.devcluster.traces import traces
@@ -105,6 +107,45 @@ def test_up_again_changes_nothing(probe: Cluster) -> None:
     before = processes.records(probe)
     devcluster("up")
     assert processes.records(probe) == before
+
+
+def test_up_starts_anew_what_reads_other_settings_now(probe: Cluster) -> None:
+    """As after an update of the checkout: coredns was started with a Corefile that `up` writes otherwise."""
+    current = processes.record(probe, "coredns")
+    assert current
+    processes.stop(current)
+    file = probe.configuration / "Corefile"
+    file.write_text(file.read_text().replace("ttl 5", "ttl 6"))
+    processes.start(probe, "coredns", components.coredns(file), namespaces.enter(probe))
+    before = processes.records(probe)
+    devcluster("up")
+    changed = [process.name for process in processes.records(probe) if process not in before]
+    assert changed == ["coredns"]
+    assert faults(probe) == []
+
+
+def test_a_cluster_of_that_name_elsewhere_is_left_alone(probe: Cluster, tmp_path: Path) -> None:
+    for verb in ("up", "down"):
+        done = subprocess.run(
+            [*COMMAND, verb],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={**os.environ, "KUBE_BUILDER_STATE": str(tmp_path)},
+        )
+        assert done.returncode == 1
+        assert "KUBE_BUILDER_STATE" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert faults(probe) == []
+
+
+def test_a_name_with_the_same_addresses_is_refused(probe: Cluster) -> None:
+    names = (f"n{number}" for number in itertools.count())
+    twin = next(name for name in names if layout.cluster(name).network == probe.network)
+    done = subprocess.run([*COMMAND[:-1], twin, "up"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert f"{probe.network}" in done.stderr
+    assert not layout.cluster(twin).state.exists()
 
 
 def test_up_starts_what_was_killed_and_pods_go_on(probe: Cluster) -> None:

@@ -44,18 +44,18 @@ def test_wrong_password(registries: Registries, connect: Connect, name: str) -> 
 
 
 def test_no_login(registries: Registries, connect: Connect) -> None:
-    with pytest.raises(RegistryError, match=r"wants a login and there is none: log in to .* \(docker login\)"):
+    with pytest.raises(RegistryError, match=r"wants a login and there is none; log in to .* \(docker login\)"):
         connect(logins={}).ping(registries["basic"].address)
 
 
 @pytest.mark.parametrize("name", ["basic", "token"])
 def test_unknown_authority(registries: Registries, connect: Connect, name: str) -> None:
-    with pytest.raises(RegistryError, match=r"certificate of .* is not trusted: .*put ca = "):
+    with pytest.raises(RegistryError, match=r"certificate of .* is not trusted: .*; put ca = "):
         connect(trust=Trust()).ping(registries[name].address)
 
 
 def test_plain_http_that_was_not_declared(registries: Registries, connect: Connect) -> None:
-    with pytest.raises(RegistryError, match=r"does not speak TLS: declare \[registry"):
+    with pytest.raises(RegistryError, match=r"does not speak TLS; declare \[registry"):
         connect(trust=Trust()).ping(registries["open"].address)
 
 

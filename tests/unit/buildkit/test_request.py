@@ -8,7 +8,7 @@ from ci_buildx.buildkit import request
 from ci_buildx.buildkit.messages import Entry, SolveRequest
 from ci_buildx.errors import InputError
 from ci_buildx.model.platform import Platform
-from ci_buildx.settings.values import Attributes, BuildSettings
+from ci_buildx.settings.values import Attributes, BuildSettings, NamedContext, Sandbox
 
 HERE = Path("/src/app")
 PLAIN: dict[str, Any] = {"context": HERE, "dockerfile": HERE / "Dockerfile"}
@@ -58,12 +58,58 @@ def test_a_plain_build() -> None:
         (REMOTE, {"context": "https://host/a.git#main", "filename": "Dockerfile"}),
         (REMOTE | {"dockerfile_name": "b/F"}, {"filename": "b/F"}),
         (REMOTE | {"context": "https://h/a.git?ref=x"}, {"frontend.caps": "moby.buildkit.frontend.gitquerystring"}),
+        ({"no_cache_filter": ("a", "b")}, {"no-cache": "a,b"}),
+        ({"attestations": (("x", "type=x"),)}, {"attest:x": "type=x"}),
+        ({"sandbox": Sandbox(network="none")}, {"force-network-mode": "none"}),
+        ({"sandbox": Sandbox(hosts=("a=1.2.3.4", "b=::1"))}, {"add-hosts": "a=1.2.3.4,b=::1"}),
+        ({"sandbox": Sandbox(shm_size=1024)}, {"shm-size": "1024"}),
+        ({"sandbox": Sandbox(ulimits=("core=0:0", "nofile=1:2"))}, {"ulimit": "core=0:0,nofile=1:2"}),
+        ({"sandbox": Sandbox(cgroup_parent="/ci")}, {"cgroup-parent": "/ci"}),
+        ({"sandbox": Sandbox(resources=(("cpuquota", "5"),))}, {"cpuquota": "5"}),
+        ({"dockerfile_origin": "-"}, {"dockerfilekey": "dockerfile", "filename": "Dockerfile"}),
         ({"context": "https://host/a.git"}, {"dockerfilekey": "dockerfile", "filename": "Dockerfile"}),
     ],
 )
 def test_each_setting_becomes_its_attribute(build: dict[str, Any], expected: dict[str, str]) -> None:
     attrs = make(**build).frontend_attrs
     assert expected.items() <= attrs.items()
+
+
+NAMED = (
+    NamedContext(name="lib", location=Path("/src/lib")),
+    NamedContext(name="context", location=Path("/src/other")),
+    NamedContext(name="base", location="docker-image://alpine"),
+)
+
+
+def test_named_contexts() -> None:
+    """As buildx 0.38.2, ``build/opt.go`` (``loadInputs``)."""
+    attrs = make(contexts=NAMED, provenance="").frontend_attrs
+    assert attrs == {
+        "filename": "Dockerfile",
+        "frontend.caps": "moby.buildkit.frontend.contexts+forward",
+        "context:lib": "local:lib",
+        "sharedkey:localdir:lib": request.shared_key(Path("/src/lib")),
+        "context:context": "local:_context",
+        "sharedkey:localdir:context": request.shared_key(Path("/src/other")),
+        "context:base": "docker-image://alpine",
+    }
+    folders = request.shared_folders(BuildSettings(**PLAIN, contexts=NAMED))
+    assert folders == {"context": HERE, "dockerfile": HERE, "lib": Path("/src/lib"), "_context": Path("/src/other")}
+
+
+def test_a_query_of_a_named_context_needs_its_own_capability() -> None:
+    named = (NamedContext(name="lib", location="https://host/a.git?ref=x"),)
+    assert make(context="https://host/b.git?ref=y", dockerfile=None, contexts=named).frontend_attrs[
+        "frontend.caps"
+    ] == (
+        "moby.buildkit.frontend.contexts+forward,"
+        "moby.buildkit.frontend.gitquerystring,moby.buildkit.frontend.gitquerystring+forward"
+    )
+
+
+def test_entitlements() -> None:
+    assert make(entitlements=("network.host",)).entitlements == ("network.host",)
 
 
 def test_what_is_not_asked_for_is_not_sent() -> None:

@@ -1,6 +1,7 @@
 import os
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -48,9 +49,30 @@ def test_without_sudo_the_user_is_told(user: pytest.MonkeyPatch) -> None:
         host.become_root()
 
 
-def test_apt_keeps_its_hands_off_the_hosts_lists(tmp_path: os.PathLike[str]) -> None:
-    from pathlib import Path
+@pytest.fixture
+def refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    file = tmp_path / "policy-rc.d"
+    monkeypatch.setattr(host, "NO_SERVICES", file)
+    return file
 
-    options = host.foreign_options(Path(tmp_path))
-    assert options[::2] == ["-o"] * (len(options) // 2)
-    assert {"APT::Architecture=arm64", f"Dir::State::lists={tmp_path}/lists"} <= set(options[1::2])
+
+def test_services_are_refused_meanwhile(refusal: Path) -> None:
+    with pytest.raises(RuntimeError, match="apt"), host.no_services():
+        assert os.access(refusal, os.X_OK)
+        raise RuntimeError("apt")
+    assert not refusal.exists()
+
+
+def test_the_hosts_own_refusal_stays(refusal: Path) -> None:
+    refusal.write_text("exit 101")
+    with host.no_services():
+        assert refusal.read_text() == "exit 101"
+    assert refusal.read_text() == "exit 101"
+
+
+def test_a_refusal_left_by_a_killed_process_goes(refusal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusal.write_text(host.REFUSAL)
+    monkeypatch.setattr(host, "missing_packages", list)
+    monkeypatch.setattr(host, "is_root", lambda: True)
+    host.install_packages()
+    assert not refusal.exists()

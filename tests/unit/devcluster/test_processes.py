@@ -1,5 +1,6 @@
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,9 +36,10 @@ def test_a_zombie_is_dead() -> None:
 
 def test_a_started_process_is_recorded_detached_and_can_be_stopped(tmp_path: Path) -> None:
     cluster = layout.cluster("unit", tmp_path)
-    command = Command(
-        argv=("/bin/sh", "-c", 'echo "$GREETING $PWD"; sleep 60 & wait'), env={"GREETING": "hi"}, cwd=tmp_path
-    )
+    settings = tmp_path / "settings"
+    settings.write_text("old")
+    argv = ("/bin/sh", "-c", 'echo "$GREETING $PWD"; sleep 60 & wait')
+    command = Command(argv=argv, env={"GREETING": "hi"}, cwd=tmp_path, reads=(settings,))
     processes.start(cluster, "sleeper", command, [])
     record = processes.record(cluster, "sleeper")
     assert record
@@ -49,6 +51,9 @@ def test_a_started_process_is_recorded_detached_and_can_be_stopped(tmp_path: Pat
         assert log == f"hi {tmp_path}\n"
         assert processes.follows(record, command)
         assert not processes.follows(record, Command(argv=("/bin/sh",)))
+        assert not processes.follows(record, replace(command, env={"GREETING": "hello"}))
+        settings.write_text("new")
+        assert not processes.follows(record, command)
     finally:
         processes.stop(record)
         processes.reap([record.pid])

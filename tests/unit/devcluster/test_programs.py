@@ -28,6 +28,14 @@ def test_every_recipe_pins_its_module_and_names_are_unique() -> None:
         assert {"go.mod", "go.sum"} <= {path.name for path in (programs.MODULES / recipe.module).iterdir()}
 
 
+@pytest.mark.parametrize(
+    ("module", "version"),
+    [("github.com/moby/buildkit", programs.BUILDKIT), ("github.com/docker/buildx", programs.BUILDX)],
+)
+def test_programs_say_the_version_that_they_are(module: str, version: str) -> None:
+    assert f"{module} {version}" in (programs.MODULES / "buildkit" / "go.mod").read_text()
+
+
 def test_an_unknown_program_is_refused_by_name() -> None:
     with pytest.raises(LookupError, match="no-such-program"):
         programs.path("no-such-program")

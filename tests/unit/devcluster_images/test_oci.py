@@ -20,6 +20,15 @@ def test_the_configuration_names_layers_by_their_uncompressed_digests() -> None:
     assert document.descriptor.media_type == "application/vnd.oci.image.config.v1+json"
 
 
+def test_a_variant_is_named_apart() -> None:
+    expected = {"architecture": "arm", "os": "linux", "variant": "v7"}
+    configuration = oci.config("arm/v7", {}, [])
+    assert expected.items() <= json.loads(configuration.content).items()
+    manifest = oci.manifest(configuration.descriptor, []).descriptor
+    (entry,) = json.loads(oci.index({"arm/v7": manifest}).content)["manifests"]
+    assert entry["platform"] == expected
+
+
 def test_a_manifest_points_at_blobs() -> None:
     configuration = oci.config("amd64", {}, [LAYER]).descriptor
     content = json.loads(oci.manifest(configuration, [LAYER]).content)

@@ -26,6 +26,7 @@ class Registry:
     address: str = ""
     replies: dict[str, list[Reply]] = field(default_factory=dict)
     asked: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
+    bodies: list[tuple[str, bytes]] = field(default_factory=list)
 
     def on(self, request: str, *replies: Reply) -> None:
         self.replies[request] = list(replies)
@@ -44,7 +45,8 @@ def scripted() -> Iterator[Registry]:
 
         def answer(self) -> None:
             line = f"{self.command} {self.path}"
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            registry.bodies.append((line, body))
             registry.asked.append((line, dict(self.headers)))
             replies = registry.replies.get(line, [Reply(404)])
             reply = replies.pop(0) if len(replies) > 1 else replies[0]

@@ -8,7 +8,7 @@ import pytest
 from ci_buildx.errors import InputError, RegistryError
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry import credentials, program
-from ci_buildx.registry.dockerconfig import Login
+from ci_buildx.registry.dockerconfig import Login, parse
 from tests.unit.registry.test_dockerconfig import auth
 
 Install = Callable[[str], dict[str, str]]
@@ -111,3 +111,13 @@ def test_a_program_that_hangs(install: Install) -> None:
 def test_a_program_that_is_not_there(install: Install, suffix: str) -> None:
     with pytest.raises(InputError, match=r"x: docker-credential-.* is not installed; install it"):
         program.ask(suffix, "r.io", origin="x", env=install("exit 0"))
+
+
+def test_a_program_is_asked_again_in_time(install: Install, tmp_path: Path) -> None:
+    env = install(f'echo x >> {tmp_path}/asked\necho \'{{"Username": "me", "Secret": "s"}}\'')
+    now = 0.0
+    config = parse(env["DOCKER_AUTH_CONFIG"], "test")
+    store = credentials.CredentialStore([config], env=env, clock=lambda: now)
+    for now, asked in ((0.0, 1), (credentials.KEPT - 1, 1), (credentials.KEPT, 2)):  # noqa: B007 - the clock's
+        store.lookup("r.io")
+        assert len((tmp_path / "asked").read_text().split()) == asked

@@ -119,7 +119,6 @@ def test_texts_of_inputs_are_split_as_their_kind_says(cwd: Path) -> None:
             {"context": "token"},
             ("PATH|URL: context 'token' is a file, not a folder; name its folder; a Dockerfile goes to --file"),
         ),
-        ({"context": "-"}, "PATH|URL: a context from stdin ('-') is not supported yet; name a folder or a URL"),
         (
             {"context": "ftp://x/y"},
             ("PATH|URL: unknown kind of URL 'ftp' in 'ftp://x/y'; known: http, https, ssh, git"),
@@ -133,7 +132,27 @@ def test_texts_of_inputs_are_split_as_their_kind_says(cwd: Path) -> None:
             ),
         ),
         ({"file": "app/Dockerfil"}, "--file: Dockerfile 'app/Dockerfil' does not exist; found there: Dockerfile"),
-        ({"file": "-"}, "--file: a Dockerfile from stdin ('-') is not supported yet; name a file"),
+        (
+            {"context": "-", "file": "-"},
+            "--file: standard input cannot be both context and Dockerfile; name a file",
+        ),
+        (
+            {"no_cache": True, "no_cache_filters": ["a"]},
+            "--no-cache-filter: --no-cache runs every stage anyway; give one of them",
+        ),
+        (
+            {"context_mtime": "epoch"},
+            "--context-mtime: SOURCE_DATE_EPOCH is not set; set SOURCE_DATE_EPOCH to seconds since 1970",
+        ),
+        (
+            {"context_mtime": "epoch", "build_args": ["SOURCE_DATE_EPOCH=soon"]},
+            (
+                "--context-mtime: SOURCE_DATE_EPOCH is no number of seconds: 'soon'; "
+                "set SOURCE_DATE_EPOCH to seconds since 1970"
+            ),
+        ),
+        ({"context_mtime": "gti"}, "--context-mtime: unknown context-mtime 'gti'; did you mean 'git'?"),
+        ({"print": "plans"}, "--print: unknown print 'plans'; did you mean 'plan'?"),
         ({"push": "true"}, "--push: there is no name to push to; add --tag registry/name:tag"),
         ({"outputs": ["type=registry"]}, "--output: there is no name to push to; add --tag registry/name:tag"),
         ({"push": "maybe"}, "--push: 'maybe' is neither true nor false; write true or false"),
@@ -154,7 +173,6 @@ def test_texts_of_inputs_are_split_as_their_kind_says(cwd: Path) -> None:
             ("--output: more than one output goes to stdout; give the others a dest=FILE"),
         ),
         ({"outputs": ["out"], "iidfile": "id"}, "--iidfile: a folder or tar of files has no image ID; leave it out"),
-        ({"cache_from": ["type=local,src=none"]}, "--cache-from: cache folder 'none' does not exist"),
         ({"cache_from": ["type=local"]}, "--cache-from: cache type=local needs a folder; add src=FOLDER"),
         (
             {"cache_to": ["type=registri,ref=x"]},
@@ -232,6 +250,48 @@ def test_remote_contexts(cwd: Path, url: str) -> None:
     build = make(cwd, context=url, file="docker/Dockerfile").build
     assert (build.context, build.dockerfile, build.dockerfile_name) == (url, None, "docker/Dockerfile")
     assert make(cwd, context=url).build.dockerfile_name == "Dockerfile"
+
+
+@pytest.mark.parametrize("url", ["https://example.com/Dockerfile", "-"])
+def test_a_dockerfile_that_is_read_later(cwd: Path, url: str) -> None:
+    build = make(cwd, file=url).build
+    assert (build.dockerfile, build.dockerfile_name, build.dockerfile_origin) == (None, "Dockerfile", url)
+
+
+def test_a_context_from_standard_input(cwd: Path) -> None:
+    build = make(cwd, context="-", file="docker/Dockerfile").build
+    assert (build.context, build.dockerfile, build.dockerfile_name) == ("-", None, "docker/Dockerfile")
+
+
+def test_tokens_for_git_go_to_the_contexts_hosts(cwd: Path) -> None:
+    env = {"GIT_AUTH_TOKEN": "t", "GIT_AUTH_HEADER": ""}
+
+    def offered(context: str, *secrets: str, **more: Value) -> list[str]:
+        build = make(cwd, env, context=context, secrets=list(secrets), **more).build
+        return [secret.id for secret in build.secrets]
+
+    assert offered("https://u@git.example:8443/a.git?ref=x#y") == ["GIT_AUTH_TOKEN.git.example:8443"]
+    assert offered("github.com/team/app") == ["GIT_AUTH_TOKEN.github.com"]
+    assert offered("https://git.example/a.git", "id=GIT_AUTH_TOKEN") == ["GIT_AUTH_TOKEN"]
+    assert offered("https://files.example/a.tar.gz") == offered("git@git.example:a") == offered("app") == []
+    assert offered("app", build_contexts=["x=https://git.example/b.git"]) == ["GIT_AUTH_TOKEN.git.example"]
+
+
+def test_the_builder_grants_what_the_build_is_allowed(cwd: Path) -> None:
+    settings = make(cwd, allow=["security.insecure"], network="host", buildkitd_flags="--debug")
+    assert settings.build.entitlements == ("security.insecure", "network.host")
+    assert settings.builder.buildkitd_flags == (
+        "--debug",
+        "--allow-insecure-entitlement=security.insecure",
+        "--allow-insecure-entitlement=network.host",
+    )
+    assert make(cwd, network="none").builder.buildkitd_flags == ()
+
+
+def test_attestations_win_over_their_shorthands(cwd: Path) -> None:
+    build = make(cwd, attests=["type=provenance,mode=max", "type=x,b=1,a=2"], provenance="false", sbom="true").build
+    assert (build.provenance, build.sbom) == ("type=provenance,mode=max", "type=sbom")
+    assert build.attestations == (("x", "type=x,a=2,b=1"),)
 
 
 def test_outputs(cwd: Path) -> None:

@@ -13,14 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci_buildx.errors import InputError
+from ci_buildx.settings.attestations import parse_attestations
 from ci_buildx.settings.attributes import parse_cache_to, parse_outputs
-from ci_buildx.settings.contexts import is_remote
+from ci_buildx.settings.contexts import is_remote, parse_named_contexts
 from ci_buildx.settings.csvline import split_fields, split_lines
 from ci_buildx.settings.driver_opts import parse_driver_opts
 from ci_buildx.settings.durations import parse_duration
 from ci_buildx.settings.pairs import parse_annotations
 from ci_buildx.settings.platforms import parse_platform, parse_platforms
 from ci_buildx.settings.quantities import parse_quantity
+from ci_buildx.settings.sandbox import parse_hosts, parse_resources, parse_size, parse_ulimits
 from ci_buildx.settings.tags import parse_tags
 
 NOWHERE = Path("/nonexistent")
@@ -37,6 +39,12 @@ PARSERS: list[Callable[[str], object]] = [
     lambda text: parse_annotations([text], source="x"),
     lambda text: parse_outputs([text.replace("\0", "")], source="x", cwd=NOWHERE),
     lambda text: parse_cache_to([text], source="x", cwd=NOWHERE),
+    lambda text: parse_attestations([text], source="x"),
+    lambda text: parse_named_contexts([text.replace("\0", "")], source="x", cwd=NOWHERE),
+    lambda text: parse_size(text, source="x"),
+    lambda text: parse_hosts([text], source="x"),
+    lambda text: parse_ulimits([f"nofile={text}"], source="x"),
+    lambda text: parse_resources([f"memory={text}", f"cpu-quota={text}"], source="x"),
     is_remote,
     split_lines,
 ]

@@ -213,6 +213,9 @@ def test_refuses_duration(text: str) -> None:
 def test_build_args_labels_annotations() -> None:
     args = parse_build_args(["A=1", "B", "C", "D=", "A=2=3"], source="x", env={"B": "from env"})
     assert args == (("A", "2=3"), ("B", "from env"), ("D", ""))
+    epoch = {"SOURCE_DATE_EPOCH": "7"}
+    assert parse_build_args(["A=1"], source="x", env=epoch) == (("A", "1"), ("SOURCE_DATE_EPOCH", "7"))
+    assert parse_build_args(["SOURCE_DATE_EPOCH="], source="x", env=epoch) == (("SOURCE_DATE_EPOCH", ""),)
     assert parse_labels(["a=1", "b"], source="x") == (("a", "1"), ("b", ""))
     annotations = parse_annotations(["k=v", "index,manifest[linux/aarch64]:k=w"], source="x")
     assert annotations == (("k", "v"), ("index:k", "w"), ("manifest[linux/arm64]:k", "w"))

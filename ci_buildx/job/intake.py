@@ -1,0 +1,105 @@
+"""What comes from standard input or a URL, as files for the time of one build.
+
+Source: buildx 0.38.2, ``build/opt.go`` (``loadInputs``): standard input is the context if it begins like an archive,
+else it is the Dockerfile of an empty context. A Dockerfile by URL is fetched from here, not by buildkitd.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from ci_buildx.errors import InputError
+from ci_buildx.model.record import replace
+from ci_buildx.session.upload import ADDRESS
+from ci_buildx.settings.contexts import DOCKERFILE, STDIN
+from ci_buildx.settings.values import BuildSettings
+
+LARGEST_DOCKERFILE = 2 << 20
+"""Bytes that a Dockerfile by URL may have (buildx ``build/url.go``)."""
+_FETCH_TIME = 30.0
+_HEAD = 1024
+_MAGIC = (b"BZh", b"\x1f\x8b\x08", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
+"""How bzip2, gzip, xz and zstd begin (BuildKit 0.34.2, ``util/archiveutil``)."""
+_FILE = "--file"
+
+
+@contextmanager
+def taken_in(build: BuildSettings, *, stdin: BinaryIO | None = None) -> Iterator[BuildSettings]:
+    """The build with everything that it needs on this machine, in a folder that goes at the end.
+
+    Raises InputError for what cannot be read, or is no Dockerfile where it has to be one.
+    """
+    if build.context != STDIN and not build.dockerfile_origin:
+        yield build
+        return
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory(prefix="kube-builder-") as name:
+        folder = Path(name)
+        if build.context == STDIN:
+            build = _read_context(build, folder, stdin or sys.stdin.buffer)
+        if build.dockerfile_origin and build.dockerfile is None:
+            build = _with_dockerfile(build, folder, _read_dockerfile(build.dockerfile_origin, stdin))
+        yield build
+
+
+def is_archive(head: bytes) -> bool:
+    """Whether what begins like this is a tar file, perhaps compressed."""
+    if head.startswith(_MAGIC) or (len(head) >= 8 and head[0] & 0xF0 == 0x50 and head[1:4] == b"\x2a\x4d\x18"):
+        return True
+    from tarfile import BLOCKSIZE, HeaderError, TarInfo
+
+    try:
+        TarInfo.frombuf(head[:BLOCKSIZE], "utf-8", "surrogateescape")
+    except HeaderError:
+        return False
+    return True
+
+
+def _read_context(build: BuildSettings, folder: Path, stdin: BinaryIO) -> BuildSettings:
+    head = stdin.read(_HEAD)
+    if not head:
+        raise InputError("standard input is empty", source="PATH|URL", fix="pipe an archive or a Dockerfile into it")
+    if is_archive(head):
+        from shutil import copyfileobj
+
+        archive = folder / "context"
+        with archive.open("wb") as stream:
+            stream.write(head)
+            copyfileobj(stdin, stream, 1 << 20)
+        return replace(build, context=ADDRESS + os.urandom(12).hex(), archive=archive)
+    if build.dockerfile_origin or build.dockerfile_name != DOCKERFILE:
+        raise InputError(
+            "there is a Dockerfile on standard input already", source=_FILE, fix="leave it out or pipe an archive"
+        )
+    empty = folder / "empty"
+    empty.mkdir()
+    build = replace(build, context=empty, dockerfile_origin=STDIN)
+    return _with_dockerfile(build, folder, head + stdin.read())
+
+
+def _with_dockerfile(build: BuildSettings, folder: Path, text: bytes) -> BuildSettings:
+    path = folder / "dockerfile" / DOCKERFILE
+    path.parent.mkdir()
+    path.write_bytes(text)
+    return replace(build, dockerfile=path, dockerfile_name=path.name)
+
+
+def _read_dockerfile(origin: str, stdin: BinaryIO | None) -> bytes:
+    if origin == STDIN:
+        return (stdin or sys.stdin.buffer).read()
+    from urllib.request import urlopen
+
+    try:
+        with urlopen(origin, timeout=_FETCH_TIME) as response:  # noqa: S310 - http:// or https://, by the settings
+            text: bytes = response.read(LARGEST_DOCKERFILE + 1)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot fetch the Dockerfile {origin}: {error}", source=_FILE) from error
+    if len(text) > LARGEST_DOCKERFILE:
+        raise InputError(f"the Dockerfile {origin} is larger than {LARGEST_DOCKERFILE >> 20} MiB", source=_FILE)
+    return text

@@ -1,0 +1,75 @@
+"""The Solve requests of a build as JSON shows them: nothing that is secret has its value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ci_buildx.builder.plan import NodePlan
+from ci_buildx.buildkit import actions_cache, exporters, request
+from ci_buildx.buildkit.messages import Entry, SolveRequest
+from ci_buildx.job import origin
+from ci_buildx.model import reference
+from ci_buildx.model.record import replace
+from ci_buildx.settings.values import Attributes, BuildSettings
+
+_MASK = "***"
+_SECRET = re.compile(r"token|secret|password", re.IGNORECASE)
+_PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^/@]*@")
+
+
+def shown(build: BuildSettings, nodes: Sequence[NodePlan], env: Mapping[str, str]) -> dict[str, Any]:
+    """What a node would be sent that builds everything; with several, ``nodes`` has what differs for each."""
+    build = replace(
+        build,
+        cache_from=_masked(actions_cache.complete(build.cache_from, env)),
+        cache_to=_masked(actions_cache.complete(build.cache_to, env)),
+    )
+    platforms = [platform for node in nodes for platform in node.platforms]
+    whole = NodePlan(name="", architecture=None, platforms=tuple(platforms))
+    made = _request(build, whole, env, several=False)
+    answer = {
+        "frontend": made.frontend,
+        "attributes": _attributes(made),
+        "exporters": _entries(made.exporters),
+        "tags": [{"typed": tag, "normalized": str(reference.parse(tag).tagged())} for tag in build.tags],
+        "cache": {"imports": _entries(made.cache.imports), "exports": _entries(made.cache.exports)},
+        "entitlements": list(made.entitlements),
+        "secrets": [secret.id for secret in build.secrets],
+    }
+    if len(nodes) < 2:
+        return answer
+    return answer | {"nodes": [_share(build, node, env) for node in nodes]}
+
+
+def _share(build: BuildSettings, node: NodePlan, env: Mapping[str, str]) -> dict[str, Any]:
+    made = _request(build, node, env, several=True)
+    return {"name": node.name, "attributes": _attributes(made), "exporters": _entries(made.exporters)}
+
+
+def _request(build: BuildSettings, node: NodePlan, env: Mapping[str, str], *, several: bool) -> SolveRequest:
+    return request.make(
+        build,
+        ref="",
+        session_id="",
+        platforms=node.platforms,
+        exporters=exporters.make(build, by_digest=several).exporters,
+        multi_platform=several,
+        folder_key=lambda folder: origin.shared_key(folder, env),
+    )
+
+
+def _attributes(made: SolveRequest) -> dict[str, str]:
+    return {name: _PASSWORD.sub(rf"\1:{_MASK}@", value) for name, value in sorted(made.frontend_attrs.items())}
+
+
+def _entries(entries: Iterable[Entry]) -> list[dict[str, Any]]:
+    return [{"type": entry.type, "attributes": dict(entry.attrs)} for entry in entries]
+
+
+def _masked(caches: Iterable[Attributes]) -> tuple[Attributes, ...]:
+    return tuple(
+        replace(cache, attrs=tuple((key, _MASK if _SECRET.search(key) else value) for key, value in cache.attrs))
+        for cache in caches
+    )

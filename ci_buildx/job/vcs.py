@@ -1,0 +1,145 @@
+"""What git says of the checkout that a context lies in: where buildx's users find it in their provenance.
+
+Source: buildx 0.38.2, ``build/git.go`` and ``util/gitutil/gitutil.go`` (which attributes, which variables), BuildKit
+0.34.2, ``util/gitutil/git_cli.go`` (git's environment) and ``util/urlutil/redact.go``. BuildKit moves ``vcs:…`` into
+the provenance (``solver/llbsolver/provenance/predicate.go``); the image itself only changes by the labels that
+``BUILDX_GIT_LABELS`` asks for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ci_buildx.buildkit.request import shared_folders
+from ci_buildx.job.parallel import begin
+from ci_buildx.settings.booleans import read_boolean
+from ci_buildx.settings.values import BuildSettings
+
+Git = Callable[..., str]
+"""Runs git with these arguments in the context; its output, "" where it has none. Raises nothing."""
+
+_CHECKOUT = ("rev-parse", "--is-inside-work-tree", "--show-toplevel", "HEAD", "--symbolic-full-name", "HEAD")
+_ENTRYPOINT = "com.docker.image.source.entrypoint"
+_REMOTES = ("origin", "upstream")
+_IMAGES = ("image", "registry", "oci", "docker")
+_MASK = "xxxxx"
+_DEADLINE = 3.0
+"""Seconds for one call; buildx has none, but provenance is not worth a build that waits."""
+_INHERITED = (
+    *("PATH", "HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"),
+    "SUDO_UID",  # git trusts the checkout of whoever called sudo
+)
+
+
+def inquire(
+    build: BuildSettings, env: Mapping[str, str], *, warn: Callable[[str], None]
+) -> Callable[[], dict[str, str]]:
+    """Ask git, in a thread of its own, if there is a checkout and the build will tell of it.
+
+    The function that comes back waits for the attributes of the request. ``warn`` is called by it where git should
+    have known something.
+    """
+    if isinstance(build.context, str) or not (_tells(build, env) and _has_checkout(build.context)):
+        return dict
+    context = build.context
+    asked = begin(lambda: attributes(build, env, git=_git_in(context, env)))
+
+    def wait() -> dict[str, str]:
+        asked.done.wait()
+        if not asked.result():
+            warn(f"git tells nothing of this checkout, so the image names no commit; try: git -C {context} status")
+        return asked.result()
+
+    return wait
+
+
+def attributes(build: BuildSettings, env: Mapping[str, str], *, git: Git) -> dict[str, str]:
+    """The attributes that ``git`` has something for; empty where the context is in no checkout."""
+    lines = git(*_CHECKOUT).splitlines()
+    if len(lines) < 2 or lines[0] != "true":
+        return {}
+    root = Path(lines[1])
+    revision, branch = lines[2:4] if len(lines) == 4 else ("", "")  # nothing is committed yet
+    if revision and read_boolean(env.get("BUILDX_GIT_CHECK_DIRTY", "")) and git("status", "--porcelain", "--ignored"):
+        revision += "-dirty"
+    found = {"revision": revision, "source": redact(_remote(git, branch))}
+    attrs: dict[str, str] = {}
+    if _wants_provenance(env):
+        folders = {f"localdir:{name}": _below(root, folder.resolve()) for name, folder in shared_folders(build).items()}
+        attrs |= {f"vcs:{name}": text for name, text in (found | folders).items() if text}
+    if _wants_labels(env):
+        labels = {f"org.opencontainers.image.{name}": text for name, text in found.items()}
+        dockerfile = build.dockerfile and Path(os.path.normpath(build.dockerfile))
+        labels[_ENTRYPOINT] = _below(root, dockerfile) if dockerfile else ""
+        attrs |= {f"label:{name}": text for name, text in labels.items() if text}
+    return attrs
+
+
+def redact(url: str) -> str:
+    """The URL with ``xxxxx`` for a user and a password; what is no URL stays."""
+    scheme, slashes, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    login, at, host = authority.rpartition("@")
+    if not slashes or not at:
+        return url
+    masked = ":".join(part and _MASK for part in login.split(":", 1))
+    return f"{scheme}://{masked}@{host}{slash}{path}"
+
+
+def _tells(build: BuildSettings, env: Mapping[str, str]) -> bool:
+    """Whether something of the result will show it."""
+    exports_image = build.push or any(output.type in _IMAGES for output in build.outputs)
+    return bool(exports_image and (_wants_labels(env) or (build.provenance and _wants_provenance(env))))
+
+
+def _wants_provenance(env: Mapping[str, str]) -> bool:
+    return read_boolean(env.get("BUILDX_GIT_INFO", "")) is not False
+
+
+def _wants_labels(env: Mapping[str, str]) -> bool:
+    wanted = env.get("BUILDX_GIT_LABELS", "")
+    return wanted == "full" or read_boolean(wanted) is True
+
+
+def _has_checkout(context: Path) -> bool:
+    """``.git`` is a folder, or a file in worktrees and submodules."""
+    folder = context.resolve()
+    return any((parent / ".git").exists() for parent in (folder, *folder.parents))
+
+
+def _remote(git: Git, branch: str) -> str:
+    """The URL of the remote that the branch follows, else of a usual one."""
+    followed = git("for-each-ref", "--format=%(upstream:remotename)", branch) if branch.startswith("refs/") else ""
+    names = dict.fromkeys((followed.strip(), *_REMOTES))
+    return next((url for name in names if name and (url := git("remote", "get-url", name).partition("\n")[0])), "")
+
+
+def _below(root: Path, path: Path) -> str:
+    return str(path.relative_to(root)) if path.is_relative_to(root) else ""
+
+
+def _git_in(folder: Path, env: Mapping[str, str]) -> Git:
+    inherited = {name: env[name] for name in _INHERITED if name in env}
+    quiet = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+
+    def run(*arguments: str) -> str:
+        import subprocess
+
+        try:
+            done = subprocess.run(
+                ["git", "-C", folder, "-c", "log.showSignature=false", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**inherited, **quiet},
+                timeout=_DEADLINE,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        # What it could not find ends the call, but not what it has said before.
+        return done.stdout.decode(errors="replace")
+
+    return run

@@ -1,0 +1,57 @@
+"""``moby.upload.v1.Upload``: an archive that was read from standard input goes to buildkitd as the context.
+
+Source: BuildKit 0.34.2, ``session/upload`` (the service), ``source/http/transport.go``: the daemon fetches
+``http://buildkit-session/ID`` from the session and names the path in the call's metadata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from ci_buildx.protobuf import wire
+from ci_buildx.session.call import Call, frame_message
+from ci_buildx.session.status import Status
+
+ADDRESS = "http://buildkit-session/"
+
+_PATH = "urlpath"
+_DATA_FIELD = 1
+_OVERHEAD = 16
+_LARGEST_PIECE = 1 << 20
+
+
+class Upload:
+    """Serves ``archives`` by the last part of their URL below :data:`ADDRESS`."""
+
+    methods = ("/moby.upload.v1.Upload/Pull",)
+
+    def __init__(self, archives: Mapping[str, Path]) -> None:
+        self._archives = dict(archives)
+
+    def accept(self, call: Call) -> None:
+        """Send an archive."""
+        name = call.metadata.get(_PATH, [""])[0].rpartition("/")[2]
+        path = self._archives.get(name)
+        if path is None:
+            call.finish(Status.NOT_FOUND, f"there is no upload {name!r}")
+            return
+        try:
+            stream = path.open("rb", buffering=0)
+        except OSError as error:
+            call.finish(Status.UNKNOWN, f"cannot read the context {path}: {error.strerror}")
+            return
+        call.on_lost = lambda _: stream.close()
+        call.produce(lambda room: _next_piece(call, stream, room))
+
+
+def _next_piece(call: Call, stream: BinaryIO, room: int) -> bytes:
+    if room <= 0:
+        return b""
+    piece = stream.read(min(max(room - _OVERHEAD, 1), _LARGEST_PIECE))
+    if piece:
+        return frame_message(wire.length_delimited(_DATA_FIELD, piece))
+    stream.close()
+    call.finish()
+    return b""

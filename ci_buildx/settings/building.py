@@ -1,0 +1,150 @@
+"""From raw values to what one build is asked to be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ci_buildx.errors import InputError
+from ci_buildx.settings import options
+from ci_buildx.settings.attestations import PROVENANCE, SBOM, parse_attestations, parse_provenance, parse_sbom
+from ci_buildx.settings.attributes import parse_cache_from, parse_cache_to, parse_outputs
+from ci_buildx.settings.booleans import read_boolean
+from ci_buildx.settings.contexts import find_dockerfile, parse_context, parse_named_contexts
+from ci_buildx.settings.given import Given
+from ci_buildx.settings.pairs import parse_annotations, parse_build_args, parse_labels
+from ci_buildx.settings.platforms import parse_platforms
+from ci_buildx.settings.secrets import parse_git_secrets, parse_secrets
+from ci_buildx.settings.tags import parse_tags
+from ci_buildx.settings.values import (
+    Attributes,
+    BuildSettings,
+    ContextMtime,
+    Progress,
+    Sandbox,
+    SecretSource,
+)
+
+EPOCH = "SOURCE_DATE_EPOCH"
+_OF_STEPS = ("network", "add-hosts", "shm-size", "ulimit", "cgroup-parent", "resources")
+
+
+def build_from(given: Given) -> BuildSettings:
+    """The build, checked. Raises InputError."""
+    env, cwd, source = given.env, given.cwd, given.source
+    context = parse_context(given.text("context") or options.CONTEXT.default, source=source("context"), cwd=cwd)
+    file = given.text("file")
+    dockerfile = find_dockerfile(file, context=context, source=source("file" if file else "context"), cwd=cwd)
+    contexts = parse_named_contexts(given.texts("build-contexts"), source=source("build-contexts"), cwd=cwd)
+    attestations = parse_attestations(given.texts("attests"), source=source("attests"))
+    provenance = parse_provenance(given.text("provenance"), source=source("provenance"), env=env)
+    sbom = parse_sbom(given.text("sbom"), source=source("sbom"))
+    sandbox = _sandbox(given)
+    build = BuildSettings(
+        context=context,
+        dockerfile=dockerfile.path,
+        dockerfile_name=dockerfile.name,
+        dockerfile_origin=dockerfile.origin,
+        contexts=contexts,
+        context_mtime=given.choice("context-mtime", ContextMtime),
+        tags=parse_tags(given.texts("tags"), source=source("tags")),
+        platforms=parse_platforms(given.texts("platforms"), source=source("platforms")),
+        push=given.switch("push"),
+        build_args=parse_build_args(given.texts("build-args"), source=source("build-args"), env=env),
+        target=given.text("target"),
+        labels=parse_labels(given.texts("labels"), source=source("labels")),
+        annotations=parse_annotations(given.texts("annotations"), source=source("annotations")),
+        no_cache=given.switch("no-cache"),
+        no_cache_filter=tuple(given.texts("no-cache-filters")),
+        pull=given.switch("pull"),
+        cache_from=parse_cache_from(given.texts("cache-from"), source=source("cache-from"), cwd=cwd),
+        cache_to=parse_cache_to(given.texts("cache-to"), source=source("cache-to"), cwd=cwd),
+        outputs=parse_outputs(given.texts("outputs"), source=source("outputs"), cwd=cwd),
+        provenance=attestations.pop(PROVENANCE, provenance),
+        sbom=attestations.pop(SBOM, sbom),
+        attestations=tuple((kind, text) for kind, text in attestations.items() if text),
+        secrets=_secrets(given, context, *(named.location for named in contexts)),
+        entitlements=_entitlements(given, sandbox),
+        sandbox=sandbox,
+        metadata_file=given.output_file("metadata-file"),
+        iidfile=given.output_file("iidfile"),
+        progress=given.choice("progress", Progress),
+    )
+    _check(build, given)
+    return build
+
+
+def _secrets(given: Given, *locations: Path | str) -> tuple[SecretSource, ...]:
+    source = given.source("secrets")
+    inline = source not in options.BY_NAME["secrets"].flags
+    texts = given.texts("secrets")
+    secrets = parse_secrets(texts, source=source, env=given.env, cwd=given.cwd, inline=inline)
+    return (*secrets, *parse_git_secrets(locations, secrets, given.env))
+
+
+def _sandbox(given: Given) -> Sandbox:
+    if not any(given.values.get(name) for name in _OF_STEPS):
+        return Sandbox()
+    from ci_buildx.settings import sandbox
+
+    source = given.source
+    return Sandbox(
+        network=sandbox.parse_network(given.text("network"), source=source("network")),
+        hosts=sandbox.parse_hosts(given.texts("add-hosts"), source=source("add-hosts")),
+        shm_size=sandbox.parse_size(given.text("shm-size"), source=source("shm-size")),
+        ulimits=sandbox.parse_ulimits(given.texts("ulimit"), source=source("ulimit")),
+        cgroup_parent=given.text("cgroup-parent"),
+        resources=sandbox.parse_resources(given.texts("resources"), source=source("resources")),
+    )
+
+
+def _entitlements(given: Given, wanted: Sandbox) -> tuple[str, ...]:
+    """What is allowed; the host's network is, where it is asked for (buildx 0.38.2 ``build/opt.go``)."""
+    texts = given.texts("allow")
+    if not texts and wanted.network != "host":
+        return ()
+    from ci_buildx.settings import sandbox
+
+    allowed = sandbox.parse_entitlements(texts, source=given.source("allow"))
+    return tuple(dict.fromkeys((*allowed, sandbox.NETWORK_HOST))) if wanted.network == "host" else allowed
+
+
+def _check(build: BuildSettings, given: Given) -> None:
+    """What does not fit together."""
+    _check_push(build, given)
+    _check_image_id(build, given)
+    _check_epoch(build, given)
+    if build.no_cache and build.no_cache_filter:
+        raise InputError(
+            f"{given.source('no-cache')} runs every stage anyway",
+            source=given.source("no-cache-filters"),
+            fix="give one of them",
+        )
+
+
+def _check_push(build: BuildSettings, given: Given) -> None:
+    """A push needs a name, from a tag or from the output itself (buildx 0.38.2 ``build/opt.go``)."""
+    pushing = [output for output in build.outputs if _pushes(output)]
+    nameless = [output for output in pushing if not output.get("name")]
+    if build.tags or not (build.push or nameless):
+        return
+    source = given.source("push" if build.push else "outputs")
+    raise InputError("there is no name to push to", source=source, fix="add --tag registry/name:tag")
+
+
+def _pushes(output: Attributes) -> bool:
+    return output.type == "registry" or (output.type == "image" and read_boolean(output.get("push")) is True)
+
+
+def _check_image_id(build: BuildSettings, given: Given) -> None:
+    """Files have no image ID (buildx 0.38.2 ``commands/build.go``)."""
+    if build.iidfile and any(output.type in ("local", "tar") for output in build.outputs):
+        raise InputError("a folder or tar of files has no image ID", source=given.source("iidfile"), fix="leave it out")
+
+
+def _check_epoch(build: BuildSettings, given: Given) -> None:
+    """``epoch`` needs SOURCE_DATE_EPOCH: whole seconds, from a build argument or the environment."""
+    if build.context_mtime is ContextMtime.EPOCH:
+        epoch = dict(build.build_args).get(EPOCH, "")
+        if not (epoch.isascii() and epoch.isdigit()):
+            message = f"{EPOCH} is no number of seconds: {epoch!r}" if epoch else f"{EPOCH} is not set"
+            raise InputError(message, source=given.source("context-mtime"), fix=f"set {EPOCH} to seconds since 1970")

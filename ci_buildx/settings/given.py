@@ -1,0 +1,105 @@
+"""The raw values of a build's options, read by the kind that the table says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+
+from ci_buildx.errors import InputError
+from ci_buildx.model.record import dataclass
+from ci_buildx.settings import options
+from ci_buildx.settings.booleans import read_boolean
+from ci_buildx.settings.csvline import split_lines
+from ci_buildx.settings.nearest import suggest
+from ci_buildx.settings.option import Kind, Option
+from ci_buildx.settings.values import Progress
+
+Value = list[str] | str | bool
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Values and sources by the names of the table; ``cwd`` is absolute. Every method raises InputError."""
+
+    values: Mapping[str, Value]
+    sources: Mapping[str, str]
+    env: Mapping[str, str]
+    cwd: Path
+
+    def check_names(self) -> None:
+        """Refuse what the table does not know."""
+        for name in self.values:
+            if name not in options.BY_NAME:
+                raise InputError(
+                    f"unknown option {name!r}", source=self.source(name), fix=suggest(name, options.BY_NAME)
+                )
+
+    def source(self, name: str) -> str:
+        """Where a value came from, as the user knows it."""
+        return self.sources.get(name, name)
+
+    def text(self, name: str) -> str:
+        """A single value, "" if it is not given."""
+        value = self.values.get(name, "")
+        if isinstance(value, str):
+            return value.strip()
+        raise InputError(f"{value!r} is not one text", source=self.source(name))
+
+    def texts(self, name: str) -> list[str]:
+        """The values of a list. From a single text (an input, a variable) they are split as the table says."""
+        value = self.values.get(name, [])
+        if isinstance(value, bool):
+            raise InputError("is given as a boolean", source=self.source(name), fix="give one value a line")
+        if isinstance(value, str):
+            value = _split(value, options.BY_NAME[name])
+        return [text for text in value if text]
+
+    def switch(self, name: str) -> bool:
+        """Yes or no; no if it is not given."""
+        value = self.values.get(name, False)
+        if isinstance(value, bool):
+            return value
+        wanted = read_boolean(self.text(name) or "false")
+        if wanted is None:
+            raise InputError(
+                f"{value!r} is neither true nor false", source=self.source(name), fix="write true or false"
+            )
+        return wanted
+
+    def choice(self, name: str, kind: type[Choice]) -> Choice:
+        """One of a closed set; the table's default if it is not given."""
+        text = self.text(name) or options.BY_NAME[name].default
+        if text not in list(kind):
+            raise InputError(f"unknown {name} {text!r}", source=self.source(name), fix=_suggest_choice(text, kind))
+        return kind(text)
+
+    def output_file(self, name: str) -> Path | None:
+        """A file to write later: its folder must be there now."""
+        text = self.text(name)
+        if not text:
+            return None
+        path = self.cwd / text
+        if path.is_dir():
+            raise InputError(f"{text!r} is a folder", source=self.source(name), fix="name a file")
+        if not path.parent.is_dir():
+            raise InputError(
+                f"folder {str(Path(text).parent)!r} does not exist", source=self.source(name), fix="make it first"
+            )
+        return path
+
+
+def _split(text: str, option: Option) -> list[str]:
+    lines = split_lines(text)
+    if option.kind is Kind.WORDS:
+        return [word.strip() for line in lines for word in line.split(",") if word.strip()]
+    return lines
+
+
+def _suggest_choice(text: str, kind: type[StrEnum]) -> str:
+    """Nearest or all; ``none`` is the name that buildx gave to what it calls quiet elsewhere."""
+    return (
+        f"did you mean {Progress.QUIET.value!r}?" if kind is Progress and text == "none" else suggest(text, list(kind))
+    )

@@ -1,0 +1,39 @@
+"""As buildx 0.38.2 has it: ``build/opt.go``, ``addGithubToken`` and ``isActive``."""
+
+import pytest
+
+from ci_buildx.buildkit.actions_cache import complete
+from ci_buildx.settings.values import Attributes
+
+V1 = {"ACTIONS_CACHE_URL": "https://cache/", "ACTIONS_RUNTIME_TOKEN": "t0ken"}
+RESULTS = {"ACTIONS_RESULTS_URL": "https://results/", "ACTIONS_RUNTIME_TOKEN": "t0ken"}
+V2 = RESULTS | {"ACTIONS_CACHE_SERVICE_V2": "True"}
+
+
+def gha(**attrs: str) -> Attributes:
+    return Attributes(type="gha", attrs=tuple(attrs.items()))
+
+
+@pytest.mark.parametrize(
+    ("typed", "env", "expected"),
+    [
+        ({}, V1, {"token": "t0ken", "url": "https://cache/"}),
+        ({}, RESULTS, {"token": "t0ken", "url": "https://results/"}),
+        ({}, V2, {"token": "t0ken", "url": "https://results/", "url_v2": "https://results/"}),
+        ({}, V1 | V2, {"token": "t0ken", "url": "https://cache/", "url_v2": "https://results/"}),
+        ({"version": "1"}, V2, {"version": "1", "token": "t0ken", "url": "https://results/"}),
+        ({"url": "u", "token": "t", "mode": "max"}, V1, {"url": "u", "token": "t", "mode": "max"}),
+        ({"url_v2": "u"}, {"ACTIONS_RUNTIME_TOKEN": "t"}, {"url_v2": "u", "token": "t"}),
+        ({}, {"ACTIONS_CACHE_URL": "https://cache/"}, None),
+        ({}, {"ACTIONS_RUNTIME_TOKEN": "t"}, None),
+        ({}, {}, None),
+    ],
+)
+def test_completed(typed: dict[str, str], env: dict[str, str], expected: dict[str, str] | None) -> None:
+    found = [dict(cache.attrs) for cache in complete([gha(**typed)], env)]
+    assert found == ([expected] if expected is not None else [])
+
+
+def test_others_are_left_alone() -> None:
+    others = (Attributes(type="registry", attrs=(("ref", "r"),)), Attributes(type="inline"))
+    assert complete(others, V2) == others

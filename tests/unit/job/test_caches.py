@@ -1,0 +1,120 @@
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ci_buildx.errors import BuildkitError
+from ci_buildx.job.caches import Caches, Share
+from ci_buildx.model.platform import Platform
+from ci_buildx.session import content_index
+from ci_buildx.session.content_index import Name
+from ci_buildx.settings.values import Attributes, BuildSettings
+
+AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
+
+
+def descriptor(number: int) -> dict[str, Any]:
+    return {"mediaType": "m", "digest": f"sha256:{number:064}", "size": 1}
+
+
+def local(**attrs: object) -> Attributes:
+    return Attributes(type="local", attrs=tuple((name, str(value)) for name, value in attrs.items()))
+
+
+def share(*, platform: Platform = AMD64, several: bool = False, layout: Path | None = None, **build: Any) -> Share:
+    settings = BuildSettings(context=Path("/c"), dockerfile=Path("/c/Dockerfile"), **build)
+    return Share(build=settings, layout=layout, platforms=(platform,), several=several)
+
+
+def prepare(one: Share) -> Caches:
+    return one.prepare({}, warn=lambda text: pytest.fail(text))
+
+
+def keep(folder: Path, number: int, **more: Any) -> None:
+    """What a build does at its end; the blob is there."""
+    blob = folder / "blobs" / "sha256" / f"{number:064}"
+    blob.parent.mkdir(parents=True, exist_ok=True)
+    blob.write_text("x")
+    share(cache_to=(local(dest=folder),), **more).keep({"cache.manifest": json.dumps(descriptor(number))})
+
+
+def digests(caches: Caches) -> list[int]:
+    return [int(cache.get("digest").removeprefix("sha256:")) for cache in caches.imports]
+
+
+def test_what_is_not_local_is_sent_as_it_is() -> None:
+    registry = Attributes(type="registry", attrs=(("ref", "r"),))
+    caches = prepare(share(cache_from=(registry,), cache_to=(registry, Attributes(type="inline"))))
+    assert caches == Caches(imports=(registry,), exports=(registry, Attributes(type="inline")), layouts={})
+
+
+def test_the_cache_of_github_actions() -> None:
+    gha = Attributes(type="gha", attrs=(("mode", "max"),))
+    one = share(cache_from=(gha,), cache_to=(gha,))
+    env = {"ACTIONS_RESULTS_URL": "https://results/", "ACTIONS_RUNTIME_TOKEN": "t0ken"}
+    caches = one.prepare(env, warn=lambda text: pytest.fail(text))
+    assert {dict(cache.attrs)["token"] for cache in (*caches.imports, *caches.exports)} == {"t0ken"}
+    warnings: list[str] = []
+    assert one.prepare({}, warn=warnings.append) == Caches(imports=(), exports=(), layouts={})
+    assert [text.partition(":")[0] for text in warnings] == ["the cache of type=gha is left out"]
+
+
+def test_a_local_cache(tmp_path: Path) -> None:
+    keep(tmp_path, 1)
+    caches = prepare(share(cache_from=(local(src=tmp_path),), cache_to=(local(dest=tmp_path / "new", mode="max"),)))
+    assert [dict(cache.attrs) for cache in caches.imports] == [{"src": str(tmp_path), "digest": f"sha256:{1:064}"}]
+    assert [dict(cache.attrs) for cache in caches.exports] == [{"dest": str(tmp_path / "new"), "mode": "max"}]
+    writable = {name: layout.writable for name, layout in caches.layouts.items()}
+    assert writable == {f"local:{tmp_path}": False, f"local:{tmp_path}/new": True}
+
+
+def test_the_same_folder_for_both(tmp_path: Path) -> None:
+    keep(tmp_path, 1)
+    caches = prepare(share(cache_from=(local(src=tmp_path),), cache_to=(local(dest=tmp_path),)))
+    assert caches.layouts[f"local:{tmp_path}"].writable
+
+
+def test_names_that_metadata_cannot_carry(tmp_path: Path) -> None:
+    caches = prepare(share(cache_to=(local(dest=tmp_path / "ü %"),)))
+    (name,) = caches.layouts
+    assert name == f"local:{tmp_path}/%C3%BC %25"
+    assert caches.exports[0].get("dest") == name.removeprefix("local:")
+    assert caches.layouts[name].folder == tmp_path / "ü %"
+
+
+def test_each_of_several_nodes_finds_its_own(tmp_path: Path) -> None:
+    keep(tmp_path, 1, several=True, platform=AMD64)
+    keep(tmp_path, 2, several=True, platform=ARM64)
+    wanted: dict[str, Any] = {"cache_from": (local(src=tmp_path),)}
+    assert digests(prepare(share(**wanted, several=True, platform=AMD64))) == [1, 2]
+    assert digests(prepare(share(**wanted, several=True, platform=ARM64))) == [2]
+    keep(tmp_path, 3)
+    assert digests(prepare(share(**wanted, platform=ARM64))) == [2, 3]
+
+
+def test_a_layout_gets_its_image_names(tmp_path: Path) -> None:
+    encoded = base64.b64encode(json.dumps(descriptor(1)).encode()).decode()
+    one = share(layout=tmp_path)
+    assert prepare(one).layouts["export"].writable
+    one.keep({"containerimage.descriptor": encoded, "image.name": "docker.io/a/b:1,docker.io/a/b:2"})
+    assert [content_index.find(tmp_path, f"docker.io/a/b:{tag}") for tag in "12"] == [f"sha256:{1:064}"] * 2
+    one.keep({"containerimage.descriptor": encoded})
+    assert content_index.find(tmp_path, "latest") == f"sha256:{1:064}"
+
+
+def test_nothing_was_exported(tmp_path: Path) -> None:
+    share(cache_to=(local(dest=tmp_path / "c"),), layout=tmp_path / "l").keep({})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_answer_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(BuildkitError, match="something else than JSON"):
+        share(cache_to=(local(dest=tmp_path),)).keep({"cache.manifest": "{"})
+
+
+def test_names_are_not_lost_to_tags(tmp_path: Path) -> None:
+    content_index.put(tmp_path, descriptor(1), [Name.of_image("h/a:latest")])
+    keep(tmp_path, 2)
+    assert len(json.loads((tmp_path / "index.json").read_bytes())["manifests"]) == 2

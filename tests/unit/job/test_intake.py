@@ -1,0 +1,139 @@
+"""What standard input and URLs become."""
+
+import bz2
+import gzip
+import io
+import lzma
+import tarfile
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from ci_buildx.errors import InputError
+from ci_buildx.job.intake import LARGEST_DOCKERFILE, is_archive, taken_in
+from ci_buildx.settings.values import BuildSettings
+
+DOCKERFILE = b"FROM scratch\n"
+
+
+def archive(kind: int = tarfile.PAX_FORMAT) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=kind) as tar:
+        info = tarfile.TarInfo("é" * 120)
+        info.size = len(DOCKERFILE)
+        tar.addfile(info, io.BytesIO(DOCKERFILE))
+    return made.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (gzip.compress(b"x"), True),
+        (bz2.compress(b"x"), True),
+        (lzma.compress(b"x"), True),
+        (b"\x28\xb5\x2f\xfd", True),
+        (b"\x5f\x2a\x4d\x18\0\0\0\0", True),
+        (b"\x60\x2a\x4d\x18\0\0\0\0", False),
+        (b"\x50\x2a\x4d\x18", False),
+        (archive(), True),
+        (archive(tarfile.GNU_FORMAT), True),
+        (DOCKERFILE, False),
+        (b"\0" * 1024, False),
+        (b"x" * 1024, False),
+    ],
+)
+def test_archives(head: bytes, expected: bool) -> None:
+    """BuildKit 0.34.2, ``util/archiveutil``."""
+    assert is_archive(head[:1024]) is expected
+
+
+def test_an_archive_is_the_context() -> None:
+    build = BuildSettings(context="-", dockerfile=None, dockerfile_name="docker/Dockerfile")
+    with taken_in(build, stdin=io.BytesIO(archive())) as taken:
+        assert taken.archive is not None
+        assert taken.archive.read_bytes() == archive()
+        assert str(taken.context).startswith("http://buildkit-session/")
+        assert (taken.dockerfile, taken.dockerfile_name) == (None, "docker/Dockerfile")
+    assert not taken.archive.exists()
+
+
+def test_anything_else_is_the_dockerfile_of_an_empty_context() -> None:
+    text = DOCKERFILE * 500
+    with taken_in(BuildSettings(context="-", dockerfile=None), stdin=io.BytesIO(text)) as taken:
+        assert taken.dockerfile is not None
+        assert taken.dockerfile.read_bytes() == text
+        assert isinstance(taken.context, Path)
+        assert list(taken.context.iterdir()) == []
+        assert taken.dockerfile_origin == "-"
+    assert not taken.dockerfile.exists()
+
+
+def test_a_dockerfile_on_standard_input(tmp_path: Path) -> None:
+    build = BuildSettings(context=tmp_path, dockerfile=None, dockerfile_origin="-")
+    with taken_in(build, stdin=io.BytesIO(DOCKERFILE)) as taken:
+        assert taken.dockerfile is not None
+        assert (taken.dockerfile.read_bytes(), taken.dockerfile.name) == (DOCKERFILE, "Dockerfile")
+        assert [path.name for path in taken.dockerfile.parent.iterdir()] == ["Dockerfile"]
+        assert taken.context == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("stdin", "name", "message"),
+    [
+        (b"", "Dockerfile", "PATH|URL: standard input is empty; pipe an archive or a Dockerfile into it"),
+        (
+            DOCKERFILE,
+            "other",
+            "--file: there is a Dockerfile on standard input already; leave it out or pipe an archive",
+        ),
+    ],
+)
+def test_refuses(stdin: bytes, name: str, message: str) -> None:
+    build = BuildSettings(context="-", dockerfile=None, dockerfile_name=name)
+    with pytest.raises(InputError) as caught, taken_in(build, stdin=io.BytesIO(stdin)):
+        pass
+    assert str(caught.value) == message
+
+
+def test_most_builds_need_none_of_it(tmp_path: Path) -> None:
+    build = BuildSettings(context=tmp_path, dockerfile=tmp_path / "Dockerfile")
+    with taken_in(build) as taken:
+        assert taken is build
+
+
+class Files(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        size = {"/Dockerfile": 0, "/large": LARGEST_DOCKERFILE + 1}.get(self.path)
+        self.send_response(404 if size is None else 200)
+        self.end_headers()
+        self.wfile.write(b"x" * size if size else DOCKERFILE)
+
+    def log_message(self, *_: object) -> None:
+        """Stay quiet."""
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Files) as served:
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{served.server_port}"
+        served.shutdown()
+
+
+def test_a_dockerfile_by_url(server: str, tmp_path: Path) -> None:
+    build = BuildSettings(context=tmp_path, dockerfile=None, dockerfile_origin=f"{server}/Dockerfile")
+    with taken_in(build) as taken:
+        assert taken.dockerfile is not None
+        assert taken.dockerfile.read_bytes() == DOCKERFILE
+
+
+@pytest.mark.parametrize(
+    ("path", "message"), [("/none", "HTTP Error 404: Not Found"), ("/large", "is larger than 2 MiB")]
+)
+def test_a_url_that_gives_none(server: str, tmp_path: Path, path: str, message: str) -> None:
+    build = BuildSettings(context=tmp_path, dockerfile=None, dockerfile_origin=server + path)
+    with pytest.raises(InputError, match=message), taken_in(build):
+        pass

@@ -1,0 +1,43 @@
+"""What buildkitd 0.34.2 says of registries that turned it away (recorded), and the fix that is added."""
+
+import pytest
+
+from ci_buildx.errors import SolveError
+from ci_buildx.model.secret import Secret
+from ci_buildx.registry.advice import advise
+from ci_buildx.registry.credentials import CredentialStore
+from ci_buildx.registry.dockerconfig import DockerConfig, Login
+
+LOGINS = {
+    ("mine.io", ""): Login(username="me", secret=Secret("s3cret")),
+    ("token.io", ""): Login(username="", secret=Secret(""), identity_token=Secret("r3fresh")),
+}
+STORE = CredentialStore([DockerConfig(origin="test", auths=LOGINS, helpers={}, store="")], env={})
+SOURCE = "failed to solve: {0}/a: failed to resolve source metadata for {0}/a:latest: "
+HEAD = "unexpected status from HEAD request to https://{0}/v2/a/manifests/latest: "
+DENIED = (
+    "pull access denied, repository does not exist or may require authorization: server message: insufficient_scope"
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "host", "fix"),
+    [
+        (SOURCE + HEAD + "401 Unauthorized", "r.io:5000", "log in to {} (docker login) or set DOCKER_AUTH_CONFIG"),
+        (SOURCE + HEAD + "401 Unauthorized", "mine.io", "the login 'me' for {} is wrong or lacks the right"),
+        ("failed to push {0}/a: " + HEAD + "403 Forbidden", "token.io", "the identity token for {} lacks the right"),
+        (SOURCE + DENIED, "r.io:5000", "log in to {} (docker login) or set DOCKER_AUTH_CONFIG"),
+        (SOURCE + HEAD + "500 Internal Server Error", "r.io", ""),
+        ('failed to solve: process "/bin/sh -c exit 1" did not complete successfully: exit code: 1', "r.io", ""),
+    ],
+)
+def test_advice(message: str, host: str, fix: str) -> None:
+    advised = advise(SolveError(message.format(host), vertex="v", excerpt="e"), STORE)
+    assert advised.message == message.format(host)
+    assert advised.fix == fix.format(host)
+    assert (advised.vertex, advised.excerpt) == ("v", "e")
+
+
+def test_a_fix_that_is_known_stays() -> None:
+    failure = SolveError((SOURCE + DENIED).format("r.io"), fix="known")
+    assert advise(failure, STORE) is failure

@@ -1,0 +1,32 @@
+"""An archive on its way to buildkitd."""
+
+from pathlib import Path
+
+from ci_buildx.protobuf import wire
+from ci_buildx.session.status import Status
+from ci_buildx.session.upload import Upload
+from tests.unit.session.conversation import Conversation
+
+PULL = "/moby.upload.v1.Upload/Pull"
+
+
+def content(message: bytes) -> bytes:
+    ((field, _, value),) = wire.fields(message)
+    assert field == 1
+    assert isinstance(value, bytes)
+    return value
+
+
+def test_an_archive_is_sent(tmp_path: Path) -> None:
+    archive = tmp_path / "context"
+    archive.write_bytes(bytes(range(256)) * 4000)
+    talk = Conversation(Upload({"id": archive}))
+    answer = talk.hear(talk.call(PULL, metadata=[("urlpath", "/id"), ("urlhost", "buildkit-session")]))
+    assert b"".join(map(content, answer.messages)) == archive.read_bytes()
+    assert answer.status == "0"
+
+
+def test_no_other_file_is(tmp_path: Path) -> None:
+    talk = Conversation(Upload({"id": tmp_path / "gone"}))
+    assert talk.hear(talk.call(PULL, metadata=[("urlpath", "/etc/passwd")])).status == str(int(Status.NOT_FOUND))
+    assert talk.hear(talk.call(PULL, metadata=[("urlpath", "/id")])).status == str(int(Status.UNKNOWN))
