@@ -10,6 +10,8 @@ import time
 def main() -> int:
     """Arguments: a file descriptor for the account, a time limit in seconds, the command."""
     descriptor, limit, *argv = sys.argv[1:]
+    # A daemon that the command leaves behind must not keep the account open.
+    os.set_inheritable(int(descriptor), False)
     start = time.monotonic()
     process = os.posix_spawnp(argv[0], argv, os.environ)
     ended = wait(process, float(limit))

@@ -13,8 +13,10 @@ once, at the edge where they appear, with the cause kept by ``raise … from``.
     │   ├── NotFound                     404
     │   ├── Conflict                     409
     │   ├── Invalid                      422
+    │   ├── Refused                      nothing of a builder could be made
     │   └── Throttled                    429 or 5xx, retries used up
     ├── BootError                        a pod of the builder cannot start
+    ├── Stopped                          work that was ended because the job was
     ├── PodLost                          a pod of the builder died while it was in use
     ├── TransportError                   no way to reach buildkitd in a running pod
     ├── BuildkitError                    buildkitd refused a call or the connection broke
@@ -93,6 +95,14 @@ class Invalid(KubeError):
     """422: the API server refuses the object as it stands."""
 
 
+class Refused(KubeError):
+    """The API server let nothing of the builder be made; ``cause`` says why."""
+
+    def __init__(self, cause: KubeError) -> None:
+        super().__init__(cause.message, status=cause.status, reason=cause.reason, fix=cause.fix)
+        self.cause = cause
+
+
 class Throttled(KubeError):
     """429 or 5xx after all retries."""
 
@@ -115,6 +125,13 @@ class PodLost(KubeBuilderError):
         self.subject = subject
         self.reason = reason
         self.detail = detail
+
+
+class Stopped(KubeBuilderError):
+    """Work that was ended because the job was; what ended the job is another error."""
+
+    def __init__(self) -> None:
+        super().__init__("the job was ended")
 
 
 class TransportError(KubeBuilderError):

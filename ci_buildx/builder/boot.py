@@ -16,7 +16,7 @@ from ci_buildx.builder.observation import Observation
 from ci_buildx.builder.plan import NodePlan
 from ci_buildx.builder.pods import PodView, is_terminating, view
 from ci_buildx.builder.verdict import Stage, Verdict
-from ci_buildx.errors import BootError, KubeError
+from ci_buildx.errors import BootError, KubeError, Stopped
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.watch import Change
 
@@ -129,7 +129,7 @@ class Boot:
         if verdict.error is not None:
             raise verdict.error
         if self._stop.is_set():
-            raise BootError(f"node {node.name}", "Stopped", "the job was ended")
+            raise Stopped
         if time.monotonic() >= self._deadline:
             raise BootError(f"node {node.name}", "Timeout", verdict.reason, fix="raise driver-opt timeout")
         if time.monotonic() - self._started >= _PATIENCE:

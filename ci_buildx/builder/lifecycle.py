@@ -19,7 +19,7 @@ from ci_buildx.builder.identity import JobIdentity, expiry
 from ci_buildx.builder.manifests import Draft
 from ci_buildx.builder.plan import ANY, NodePlan, Plan
 from ci_buildx.builder.teardown import teardown
-from ci_buildx.errors import Conflict, InputError, KubeError, NotFound
+from ci_buildx.errors import Conflict, Forbidden, InputError, Invalid, KubeError, NotFound, Refused, Unauthorized
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model import platform
 from ci_buildx.model.platform import Platform
@@ -61,7 +61,7 @@ def provision(kube: KubeClient, blueprint: Blueprint, *, announce: Callable[[Loc
     """Create everything; pods are not awaited. ``announce`` hears where before the first object is created.
 
     What exists already under the same identity is taken as made, so that it may be called twice. Raises KubeError;
-    what was created until then is the caller's to tear down.
+    what was created until then is the caller's to tear down, unless the error is ``Refused``: then nothing was.
     """
     location = locate(blueprint.identity, blueprint.settings)
     announce(location)
@@ -72,13 +72,21 @@ def provision(kube: KubeClient, blueprint: Blueprint, *, announce: Callable[[Loc
         expires=expiry(_server_clock(kube), blueprint.settings.lifetime),
     )
     if location.exclusive:
-        _create(kube, "/api/v1/namespaces", manifests.namespace(draft))
+        _found(kube, draft)
     created = _create_all(kube, location.jobs_path, [manifests.job(draft, node) for node in blueprint.plan.nodes])
     owners = [manifests.owner(job) for job in created]
     if draft.settings.buildkitd_config:
         _create(kube, location.core_path("configmaps"), manifests.config_map(draft, owners))
     secret = _create(kube, location.core_path("secrets"), manifests.secret(draft, blueprint.certificates, owners))
     return Builder(location=location, plan=blueprint.plan, keys=read_keys(secret))
+
+
+def _found(kube: KubeClient, draft: Draft) -> None:
+    """Create the namespace, the first of all objects."""
+    try:
+        _create(kube, "/api/v1/namespaces", manifests.namespace(draft))
+    except (Forbidden, Unauthorized, Invalid) as failure:
+        raise Refused(failure) from failure
 
 
 def load(kube: KubeClient, name: str) -> Builder:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ci_buildx.builder import labels
 from ci_buildx.builder.builder import Location, Manifest
-from ci_buildx.errors import KubeError, NotFound, TeardownError
+from ci_buildx.errors import KubeBuilderError, NotFound, TeardownError
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.record import dataclass, field
 
@@ -44,7 +44,7 @@ def teardown(kube: KubeClient, location: Location, *, deadline: float, settle: f
     """Remove everything of the builder at ``location`` until ``deadline`` (a time.monotonic() value).
 
     A builder that is not there is looked for again for ``settle`` seconds: whoever was making it may have been killed
-    while the request was under way. Never raises KubeError.
+    while the request was under way. Never raises KubeBuilderError.
     """
     work = _Teardown(kube, location)
     # A call to an API server that is gone takes longer than anybody waits after a cancelled job.
@@ -97,7 +97,7 @@ class _Teardown:
             namespace = self._find_namespace(min(time.monotonic() + settle, deadline))
         except NotFound:
             return
-        except KubeError as failure:
+        except KubeBuilderError as failure:
             # Deleting may be allowed where reading is not, but only a namespace that is known to be ours is deleted.
             self._keep(self._whole(), str(failure))
             return
@@ -145,7 +145,7 @@ class _Teardown:
             act()
         except NotFound:
             return
-        except KubeError as failure:
+        except KubeBuilderError as failure:
             self._keep(what, str(failure))
         else:
             self.removed.append(what)

@@ -11,7 +11,7 @@ from ci_buildx.builder.identity import JobIdentity
 from ci_buildx.buildkit import exporters
 from ci_buildx.buildkit.channel import load_grpc
 from ci_buildx.errors import SolveError
-from ci_buildx.job import origin, publish
+from ci_buildx.job import origin, publish, vcs
 from ci_buildx.job.attachables import authority
 from ci_buildx.job.connect import Connection, connected
 from ci_buildx.job.housing import housed
@@ -28,7 +28,7 @@ from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import replace
 from ci_buildx.progress import display
 from ci_buildx.registry import credentials
-from ci_buildx.settings.values import BuildSettings, ContextMtime, Settings
+from ci_buildx.settings.values import BuildSettings, ContextMtime, Progress, Settings
 
 if TYPE_CHECKING:
     from ci_buildx.fsutil.clocks import Clock
@@ -80,9 +80,8 @@ def _run(
                 stop=interrupts.stop,
                 phases=Phases(),
                 clocks=_clocks(settings.build, shown),
+                checkout=vcs.inquire(settings.build, env, warn=shown.warn),
             )
-            if not (settings.build.push or settings.build.outputs):
-                shown.warn(NO_OUTPUT)
             with housed(site, interrupts, identity, announce) as builder:
                 try:
                     result = interrupts.run(lambda: _build(site, builder, store), settle=0)
@@ -107,6 +106,9 @@ def _clocks(build: BuildSettings, shown: display.Display) -> Outcome[dict[str, C
 
 
 def _build(site: Site, builder: Builder, store: credentials.CredentialStore) -> BuildResult:
+    wanted = site.settings.build
+    if not (wanted.push or wanted.outputs or wanted.cache_to or wanted.progress is Progress.QUIET):
+        site.display.warn(NO_OUTPUT)
     with connected(site, builder) as (boot, connections):
         if len(connections) > 1:
             begin(publish.load)

@@ -16,7 +16,7 @@ from ci_buildx.builder.plan import NodePlan
 from ci_buildx.builder.pods import PodView
 from ci_buildx.buildkit.channel import load_grpc
 from ci_buildx.buildkit.control import Control
-from ci_buildx.errors import BootError, TransportError
+from ci_buildx.errors import BootError, Stopped, TransportError
 from ci_buildx.job import origin
 from ci_buildx.job.parallel import begin, run_all
 from ci_buildx.job.site import Site
@@ -161,6 +161,8 @@ class _Harbour:
                 self.candidates(node, pod), answer=self.answer, deadline=self.deadline, stop=over, discard=Control.close
             )
         except TransportError:
+            if self.site.stop.is_set():
+                raise Stopped from None
             if watched.error is not None:
                 raise watched.error from None
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from ci_buildx.builder.certificates import Certificates
 from ci_buildx.builder.identity import JobIdentity
 from ci_buildx.builder.lifecycle import Blueprint
 from ci_buildx.builder.plan import Plan
-from ci_buildx.errors import Interrupted, SolveError, TeardownError
+from ci_buildx.errors import Interrupted, Refused, SolveError, TeardownError
 from ci_buildx.job.interrupts import Interrupts, Outcome
 from ci_buildx.job.parallel import begin
 from ci_buildx.job.site import Site
@@ -37,11 +38,18 @@ def housed(site: Site, interrupts: Interrupts, identity: JobIdentity, announce: 
         yield interrupts.run(lambda: find(site), settle=_SETTLE)
         return
     location = lifecycle.locate(identity, site.settings.builder)
+    begun = threading.Event()
+
+    def begin_with(place: Location) -> None:
+        announce(place)
+        begun.set()
+
     try:
-        builder = interrupts.run(lambda: create(site, identity, announce), settle=_SETTLE)
+        builder = interrupts.run(lambda: create(site, identity, begin_with), settle=_SETTLE)
         yield builder
     except BaseException as error:
-        if site.settings.keep and isinstance(error, SolveError):
+        nothing_made = not begun.is_set() or isinstance(error, Refused)
+        if nothing_made or (site.settings.keep and isinstance(error, SolveError)):
             raise
         try:
             remove(site, location, settle=_SETTLE if isinstance(error, Interrupted) else 0.0)

@@ -15,7 +15,6 @@ from typing import BinaryIO
 
 from ci_buildx.errors import InputError
 from ci_buildx.model.record import replace
-from ci_buildx.session.upload import ADDRESS
 from ci_buildx.settings.contexts import DOCKERFILE, STDIN
 from ci_buildx.settings.values import BuildSettings
 
@@ -67,6 +66,8 @@ def _read_context(build: BuildSettings, folder: Path, stdin: BinaryIO) -> BuildS
         raise InputError("standard input is empty", source="PATH|URL", fix="pipe an archive or a Dockerfile into it")
     if is_archive(head):
         from shutil import copyfileobj
+
+        from ci_buildx.session.upload import ADDRESS
 
         archive = folder / "context"
         with archive.open("wb") as stream:

@@ -1,7 +1,7 @@
 """Signals: turned into one exception in the main thread, while the work runs in others.
 
-The main thread only waits, so an interruption reaches it at once, wherever the work is; and it never strikes inside
-teardown, which runs in the main thread outside of :meth:`Interrupts.run`.
+The main thread only waits, so an interruption reaches it wherever the work is; and it never strikes inside teardown,
+which runs in the main thread outside of :meth:`Interrupts.run`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from ci_buildx.errors import Interrupted
 
 T = TypeVar("T")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_LOOK = 0.05
 
 
 class Outcome(Generic[T]):
@@ -52,7 +53,6 @@ class Interrupts:
     def __init__(self) -> None:
         self.stop = threading.Event()
         self._received: int | None = None
-        self._waiting = False
         self._previous: dict[int, signal._HANDLER] = {}
 
     def __enter__(self) -> Self:
@@ -68,16 +68,13 @@ class Interrupts:
             signal.signal(number, previous)
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
-        first = self._received is None
+        """Only take note: a handler runs between any two instructions of the main thread, which may hold a lock."""
         self._received = self._received or number
-        self.stop.set()
-        if first and self._waiting:
-            self._waiting = False
-            raise Interrupted(number)
 
     def check(self) -> None:
-        """Raise Interrupted if a signal has come."""
+        """Raise Interrupted if a signal has come; from then on ``stop`` is set."""
         if self._received is not None:
+            self.stop.set()
             raise Interrupted(self._received)
 
     def run(self, work: Callable[[], T], *, settle: float) -> T:
@@ -88,13 +85,11 @@ class Interrupts:
         self.check()
         outcome = Outcome(work)
         threading.Thread(target=outcome.settle, daemon=True, name="work").start()
-        try:
-            self._waiting = True
-            self.check()
-            outcome.done.wait()
-            self._waiting = False
-        except Interrupted:
-            self._waiting = False
-            outcome.done.wait(settle)
-            raise
+        # A signal that comes just before the main thread blocks does not wake it: it has to look by itself.
+        while not outcome.done.wait(_LOOK):
+            try:
+                self.check()
+            except Interrupted:
+                outcome.done.wait(settle)
+                raise
         return outcome.result()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ci_buildx.job.interrupts import Outcome
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class Site:
     """The job's surroundings.
 
-    ``stop`` is set when the work is to end early; ``clocks`` will have those of the shared folders, by their names.
+    ``stop`` is set when the work is to end early; ``clocks`` will have those of the shared folders, by their names;
+    ``checkout`` gives the attributes by which the request tells of the commit.
     """
 
     settings: Settings
@@ -31,3 +32,4 @@ class Site:
     stop: threading.Event
     phases: Phases
     clocks: Outcome[dict[str, Clock]] | None = None
+    checkout: Callable[[], dict[str, str]] = dict

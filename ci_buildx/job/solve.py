@@ -74,6 +74,7 @@ class _Solve:
             multi_platform=self.several,
             folder_key=lambda folder: origin.shared_key(folder, self.site.env),
         )
+        wanted = replace(wanted, frontend_attrs=wanted.frontend_attrs | self.site.checkout())
         stop, done = threading.Event(), threading.Event()
         begin(lambda: self.guard(stop, done))
         name = node.name if self.several else ""

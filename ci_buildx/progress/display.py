@@ -10,7 +10,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self, TextIO, assert_never
 
-from ci_buildx.errors import InputError, Interrupted, SolveError
+from ci_buildx.errors import InputError, Interrupted, SolveError, Stopped
 from ci_buildx.model.record import replace
 from ci_buildx.model.status import StatusUpdate, Vertex, VertexLog
 from ci_buildx.progress.graph import Graph
@@ -194,6 +194,6 @@ def _with_node(vertex: Vertex, node: str) -> Vertex:
 
 def _said(error: BaseException) -> str:
     """What a phase shows of what ended it: one line, no more than the final message says."""
-    if isinstance(error, Interrupted):
+    if isinstance(error, (Interrupted, Stopped)):
         return CANCELED
     return (str(error) or type(error).__name__).splitlines()[0]

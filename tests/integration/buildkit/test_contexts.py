@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ci_buildx.errors import SolveError
+from ci_buildx.fsutil.sender import Sender
 from ci_buildx.job.intake import taken_in
 from ci_buildx.model.record import replace
 from ci_buildx.session import filesync
@@ -125,9 +126,9 @@ def test_a_repository(solve: Solve, out: Path, repository: Repository, suffix: s
 @pytest.mark.parametrize("how", ["environment", "secret", "neither"])
 def test_a_repository_behind_a_token(solve: Solve, out: Path, repository: Repository, how: str) -> None:
     env = {} if how == "neither" else {"GIT_AUTH_TOKEN": "s3cret"}
-    named = {"secrets": ["id=GIT_AUTH_TOKEN,env=GIT_AUTH_TOKEN"]} if how == "secret" else {}
+    given = ["id=GIT_AUTH_TOKEN,env=GIT_AUTH_TOKEN"] if how == "secret" else []
     with serving(repository.folder.parent, token="s3cret") as host:
-        build = settings(out, env, context=f"http://{host}/app.git#first:sub", **named)
+        build = settings(out, env, context=f"http://{host}/app.git#first:sub", secrets=given)
         if how == "neither":
             with pytest.raises(SolveError, match=r"fetch|Authentication|username"):
                 solve(build)
@@ -159,7 +160,7 @@ def test_named_contexts(solve: Solve, out: Path, tmp_path: Path, repository: Rep
     assert found(out) == {"lib/x": "lib", "lib/.dockerignore": "ignored\n", "x": "other", "file": "in sub"}
 
 
-class Counted(filesync.Sender):
+class Counted(Sender):
     """Counts what all senders send."""
 
     sent = 0

@@ -48,3 +48,8 @@ def test_a_command_that_is_not_there() -> None:
 def test_what_outlasts_its_time_is_killed() -> None:
     with pytest.raises(CommandFailed, match="outlasted 0 s"):
         python("import time; time.sleep(60)", timeout=0.1)
+
+
+def test_a_daemon_that_is_left_behind_is_not_waited_for() -> None:
+    run = python("import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(20)'])")
+    assert run.seconds < 20
