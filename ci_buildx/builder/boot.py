@@ -57,6 +57,7 @@ class Boot:
         self._diagnosing = False
         self._broken: KubeError | None = None
         self._told: dict[str, str] = {}
+        self._up: set[str] = set()
 
     def __enter__(self) -> Self:
         self._run(self._follow_pods, "pods")
@@ -96,9 +97,14 @@ class Boot:
         return self._until(node, all_ready)
 
     def answered(self, pod: str) -> None:
-        """Note that buildkitd in ``pod`` has answered: what ends the pod now is a loss, no failure to start."""
+        """Note that buildkitd in ``pod`` has answered: what ends the pod now is a loss, no failure to start.
+
+        Nothing is waited for at its node any more: ``explain`` hears no more of it.
+        """
         with self._changed:
             self._seen.served.add(pod)
+            if (known := self._seen.pods.get(pod)) is not None:
+                self._up.add(view(known).node)
 
     def verdict(self, node: NodePlan, pod: str = "") -> Verdict:
         """What is known now about ``pod``, or about all of the node: the worst counts. Asks nothing of the cluster."""
@@ -134,9 +140,14 @@ class Boot:
             raise BootError(f"node {node.name}", "Timeout", verdict.reason, fix="raise driver-opt timeout")
         if time.monotonic() - self._started >= _PATIENCE:
             self._diagnose()
-            if verdict.reason and self._told.get(node.name) != verdict.reason:
-                self._told[node.name] = verdict.reason
-                self._explain(verdict.reason)
+            self._tell(node, verdict.reason)
+
+    def _tell(self, node: NodePlan, reason: str) -> None:
+        """Say what a node is waited for, once; nothing any more when it has answered, not even at the same time."""
+        with self._changed:
+            if reason and node.name not in self._up and self._told.get(node.name) != reason:
+                self._told[node.name] = reason
+                self._explain(reason)
 
     def _diagnose(self) -> None:
         with self._changed:

@@ -73,7 +73,7 @@ def provision(kube: KubeClient, blueprint: Blueprint, *, announce: Callable[[Loc
     )
     if location.exclusive:
         _found(kube, draft)
-    created = _create_all(kube, location.jobs_path, [manifests.job(draft, node) for node in blueprint.plan.nodes])
+    created = _create_jobs(kube, draft, blueprint.plan.nodes)
     owners = [manifests.owner(job) for job in created]
     if draft.settings.buildkitd_config:
         _create(kube, location.core_path("configmaps"), manifests.config_map(draft, owners))
@@ -89,12 +89,25 @@ def _found(kube: KubeClient, draft: Draft) -> None:
         raise Refused(failure) from failure
 
 
-def load(kube: KubeClient, name: str) -> Builder:
-    """A builder that was kept, by its name: in its own namespace, else in the context's.
+def _create_jobs(kube: KubeClient, draft: Draft, nodes: Sequence[NodePlan]) -> list[Manifest]:
+    """Create the Jobs, the first objects in a namespace that is not the builder's own."""
+    location = draft.location
+    try:
+        return _create_all(kube, location.jobs_path, [manifests.job(draft, node) for node in nodes])
+    except NotFound as failure:
+        if location.exclusive or not failure.message.startswith("namespaces "):
+            raise
+        fix = "create it or leave --namespace out"
+        missing = NotFound(failure.message, status=failure.status, reason=failure.reason, fix=fix)
+        raise Refused(missing) from failure
+
+
+def load(kube: KubeClient, name: str, namespace: str = "") -> Builder:
+    """A builder that was kept, by its name, wherever :func:`find` finds it.
 
     Raises InputError if there is none, or if it has no nodes left (its lifetime is over).
     """
-    location = find(kube, name)
+    location = find(kube, name, namespace)
     jobs = kube.list(location.jobs_path, labelSelector=location.selector)["items"]
     nodes = tuple(_read_node(job) for job in jobs if not job["metadata"].get("deletionTimestamp") and not _ended(job))
     if not nodes:
@@ -102,8 +115,13 @@ def load(kube: KubeClient, name: str) -> Builder:
             f"builder {name!r} has no node left", fix="its lifetime is over or it was removed; build without it"
         )
     secret = kube.get(f"{location.core_path('secrets')}/{location.object_name('keys')}")
-    won = {job["metadata"]["labels"][labels.NODE]: _notes(job).get(labels.TRANSPORT, "") for job in jobs}
-    return Builder(location=location, plan=Plan(nodes=nodes), keys=read_keys(secret), transports=won)
+    won = {job["metadata"]["labels"][labels.NODE]: _notes(job).get(labels.TRANSPORT) for job in jobs}
+    return Builder(
+        location=location,
+        plan=Plan(nodes=nodes),
+        keys=read_keys(secret),
+        transports={node: transport for node, transport in won.items() if transport},
+    )
 
 
 def rewrite_node(kube: KubeClient, builder: Builder, node: NodePlan) -> None:
@@ -118,20 +136,34 @@ def remember_transport(kube: KubeClient, builder: Builder, node: NodePlan, trans
     kube.patch(path, {"metadata": {"annotations": {labels.TRANSPORT: transport}}})
 
 
-def find(kube: KubeClient, name: str) -> Location:
-    """Where the builder called ``name`` is. Raises InputError if neither place has it."""
+def find(kube: KubeClient, name: str, namespace: str = "") -> Location:
+    """Where the builder called ``name`` is: in ``namespace`` if one is named, in its own, or in the context's.
+
+    Raises InputError if none of them has it.
+    """
+    if namespace and _is_inside(kube, place := Location(name=name, namespace=namespace, exclusive=False)):
+        return place
+    if _has_its_own(kube, name):
+        return Location(name=name, namespace=name)
+    place = Location(name=name, namespace=kube.namespace, exclusive=False)
+    if place.namespace != namespace and _is_inside(kube, place):
+        return place
+    looked = " or ".join(repr(each) for each in dict.fromkeys((namespace, kube.namespace)) if each)
+    raise InputError(f"there is no builder {name!r}", fix=f"neither as a namespace nor in namespace {looked}")
+
+
+def _has_its_own(kube: KubeClient, name: str) -> bool:
     try:
         namespace = kube.get(f"/api/v1/namespaces/{name}")
     except KubeError as failure:
         if failure.status not in (403, 404):
             raise
-    else:
-        if labels.belongs_to(namespace, name):
-            return Location(name=name, namespace=name)
-    location = Location(name=name, namespace=kube.namespace, exclusive=False)
-    if kube.list(location.jobs_path, labelSelector=location.selector)["items"]:
-        return location
-    raise InputError(f"there is no builder {name!r}", fix=f"neither as a namespace nor in namespace {kube.namespace!r}")
+        return False
+    return labels.belongs_to(namespace, name)
+
+
+def _is_inside(kube: KubeClient, location: Location) -> bool:
+    return bool(kube.list(location.jobs_path, labelSelector=location.selector)["items"])
 
 
 def drop_node(kube: KubeClient, builder: Builder, node: NodePlan) -> None:

@@ -12,8 +12,9 @@ from ci_buildx.builder.builder import Location
 from ci_buildx.builder.identity import PREFIX
 from ci_buildx.builder.pods import age
 from ci_buildx.builder.teardown import explain_stuck, teardown
-from ci_buildx.errors import KubeError, Unreachable
+from ci_buildx.errors import Forbidden, Unreachable
 from ci_buildx.kube.client import KubeClient
+from ci_buildx.kube.refusal import refusal
 from ci_buildx.model.record import dataclass
 
 if TYPE_CHECKING:
@@ -26,11 +27,15 @@ _PAGE = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """What a sweep found: ``expired`` builders, of them the ``removed`` ones, and ``problems`` by builder."""
+    """What a sweep found: ``expired`` builders, of them the ``removed`` ones, and ``problems`` by builder.
+
+    ``notes`` say where it could not look.
+    """
 
     expired: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     problems: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
 
 def is_expired(manifest: Mapping[str, Any], now: float) -> bool:
@@ -77,14 +82,23 @@ def select_objects(manifests: Iterable[Mapping[str, Any]], namespace: str, now: 
 def sweep(kube: KubeClient, *, namespaces: Sequence[str] = (), dry_run: bool = False) -> Sweep:
     """Remove expired builders: those with a namespace of their own, and those inside ``namespaces``.
 
-    Age is judged by the API server's clock. Raises KubeError where listing fails; a builder that cannot be removed is
-    a problem in the result, and the others are removed all the same.
+    Age is judged by the API server's clock. Where namespaces are named, being forbidden to list them all is a note in
+    the result. Raises KubeError where listing fails; a builder that cannot be removed is a problem in the result, and
+    the others are removed all the same.
     """
-    listed, now = _list_namespaces(kube)
+    inside = {namespace: _list_objects(kube, namespace) for namespace in namespaces}
+    notes = []
+    try:
+        listed, now = _list_namespaces(kube)
+    except Forbidden as failure:
+        if not namespaces or kube.server_time is None:
+            raise
+        listed, now = [], kube.server_time
+        notes.append(f"only the named namespaces were searched: {failure.message}")
     stuck = {item["metadata"]["name"]: explain_stuck(item) for item in listed if is_stuck(item, now)}
     expired = select_namespaces(listed, now)
-    for namespace in namespaces:
-        expired += select_objects(_list_objects(kube, namespace), namespace, now)
+    for namespace, manifests in inside.items():
+        expired += select_objects(manifests, namespace, now)
     removed, problems = [], {}
     for location in [] if dry_run else expired:
         if location.exclusive and location.name in stuck:
@@ -95,7 +109,8 @@ def sweep(kube: KubeClient, *, namespaces: Sequence[str] = (), dry_run: bool = F
             problems[location.name] = "; ".join(report.notes)
         else:
             removed.append(location.name)
-    return Sweep(expired=tuple(each.name for each in expired), removed=tuple(removed), problems=problems)
+    names = tuple(each.name for each in expired)
+    return Sweep(expired=names, removed=tuple(removed), problems=problems, notes=tuple(notes))
 
 
 def _list_namespaces(kube: KubeClient) -> tuple[list[dict[str, Any]], float]:
@@ -125,8 +140,9 @@ def _page(api: ApiClient, core: Any, token: str | None) -> tuple[dict[str, Any],
     try:
         listed, _status, headers = core.list_namespace_with_http_info(label_selector=marked, limit=_PAGE, **more)
     except ApiException as failure:
-        message = f"cannot list namespaces: {failure.reason}"
-        raise KubeError(message, status=failure.status or 0, reason=str(failure.reason)) from failure
+        body = failure.body or b""
+        body = body.encode() if isinstance(body, str) else body
+        raise refusal(failure.status or 0, body, "GET /api/v1/namespaces") from failure
     except HTTPError as failure:
         raise Unreachable(f"cannot list namespaces: {failure}") from failure
     return api.sanitize_for_serialization(listed), parsedate_to_datetime(headers["Date"]).timestamp()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from ci_buildx.builder.pods import age, condition
+from ci_buildx.builder.labels import ARCHITECTURE
+from ci_buildx.builder.pods import Object, age, condition
 from ci_buildx.builder.verdict import Autoscaler, Case, Verdict
 
 _GRACE = {
@@ -17,13 +18,18 @@ _SCALING = ("TriggeredScaleUp", "Nominated")
 """Events by which cluster-autoscaler and Karpenter say that a node is on its way."""
 _NOT_SCALING = "NotTriggerScaleUp"
 
+_LABELS = re.compile(r"node affinity/selector")
+_TAINTS = re.compile(r"untolerated taint")
+# A node's first refusal is the one that counts, in this order: taints, labels, room (kube-scheduler v1.34.2,
+# pkg/scheduler/apis/config/v1/default_plugins.go). So a node that lacks room has all else.
 _CAUSES = (
-    (re.compile(r"node affinity/selector"), "no node has these labels: check driver-opt nodeselector"),
     (re.compile(r"Insufficient"), "no node has that much room: lower driver-opts requests.* or add nodes"),
-    (re.compile(r"untolerated taint"), "the nodes that would fit are reserved by taints"),
     (re.compile(r"Too many pods"), "the nodes are full"),
+    (_TAINTS, "the nodes that would fit are reserved by taints"),
+    (_LABELS, "no node has these labels: check driver-opt nodeselector"),
     (re.compile(r"no nodes available"), "the cluster has no nodes"),
 )
+_SELECTED = "no node has these labels, or those that have are reserved by taints: check driver-opt nodeselector"
 
 
 def judge(case: Case) -> Verdict | None:
@@ -43,7 +49,7 @@ def judge(case: Case) -> Verdict | None:
         message = f"{message}; the autoscaler: {refused[-1].get('message', '')}"
     elif not _overdue(case, str(scheduled.get("lastTransitionTime", ""))):
         return case.waiting(f"{reason}: {message}")
-    return case.failed(reason, message, _cure(message))
+    return case.failed(reason, message, _cure(case.pod, message))
 
 
 def _overdue(case: Case, since: str) -> bool:
@@ -51,5 +57,14 @@ def _overdue(case: Case, since: str) -> bool:
     return grace is not None and age(since, case.now) >= grace
 
 
-def _cure(message: str) -> str:
-    return next((cure for pattern, cure in _CAUSES if pattern.search(message)), "look at the cluster's nodes")
+def _cure(pod: Object, message: str) -> str:
+    for pattern, cure in _CAUSES:
+        if pattern.search(message):
+            doubtful = pattern is _TAINTS and _LABELS.search(message) and _selects(pod)
+            return _SELECTED if doubtful else cure
+    return "look at the cluster's nodes"
+
+
+def _selects(pod: Object) -> bool:
+    """Whether the user chose nodes: their architecture alone is our choice."""
+    return bool((pod.get("spec") or {}).get("nodeSelector", {}).keys() - {ARCHITECTURE})

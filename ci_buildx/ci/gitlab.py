@@ -15,7 +15,7 @@ from typing import TextIO
 
 from ci_buildx.builder import identity
 from ci_buildx.ci import job_settings, kubeconfig
-from ci_buildx.errors import InputError
+from ci_buildx.errors import InputError, KubeBuilderError
 from ci_buildx.job.result import BuildResult
 from ci_buildx.settings import assembly, options
 from ci_buildx.settings.assembly import Value
@@ -126,10 +126,19 @@ def project(env: Mapping[str, str], cwd: Path) -> Path:
 
 def write_reports(folder: Path, result: BuildResult) -> None:
     """The dotenv report, which later jobs see as variables, and the metadata that it names."""
-    (folder / METADATA).write_text(json.dumps(result.metadata, indent=2) + "\n", encoding="utf-8")
+    write_report(folder / METADATA, json.dumps(result.metadata, indent=2) + "\n")
     lines = {
         "KUBE_BUILDER_DIGEST": result.digest,
         "KUBE_BUILDER_IMAGEID": result.image_id,
         "KUBE_BUILDER_METADATA": METADATA,
     }
-    (folder / REPORT).write_text("".join(f"{name}={value}\n" for name, value in lines.items()), encoding="utf-8")
+    write_report(folder / REPORT, "".join(f"{name}={value}\n" for name, value in lines.items()))
+
+
+def write_report(path: Path, text: str) -> None:
+    """Write one of them. Raises KubeBuilderError."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        fix = "the image is built; let the job's user write to the checkout"
+        raise KubeBuilderError(f"cannot write the report {path}: {error.strerror}", fix=fix) from error

@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TextIO
 
+from ci_buildx.cli.stdout import StdoutFailed
 from ci_buildx.errors import InputError, Interrupted, KubeBuilderError
+from ci_buildx.progress.outlet import Outlet
 
 CRASHED = 3
 EXIT_CODES = """\
@@ -44,6 +46,9 @@ def guard(work: Callable[[], int], *, stderr: TextIO, env: Mapping[str, str]) ->
     except BrokenPipeError:
         _forget_stdout()
         return 128 + signal.SIGPIPE
+    except StdoutFailed as error:
+        _show(error, f"{_mark(stderr, env)} cannot write to standard output: {error.strerror}", stderr)
+        return KubeBuilderError.exit_code
     except Exception as error:
         summary = f"{type(error).__name__}: {error}".rstrip(": ")
         _show(error, f"kube-builder: internal error: {summary}; please report it with {report_crash(error)}", stderr)
@@ -69,10 +74,9 @@ def report_crash(error: Exception) -> Path:
 
 
 def _show(error: BaseException, line: str, stderr: TextIO) -> None:
-    """One line for the error, one for each of its notes."""
-    stderr.write(_one_line(line) + "\n")
-    for note in getattr(error, "__notes__", ()):
-        stderr.write(f"note: {_one_line(note)}\n")
+    """One line for the error, one for each of its notes; nothing where stderr is broken."""
+    lines = [_one_line(line), *(f"note: {_one_line(note)}" for note in getattr(error, "__notes__", ()))]
+    Outlet(stderr).write("".join(f"{each}\n" for each in lines))
 
 
 def _one_line(text: str) -> str:

@@ -9,8 +9,10 @@ from ci_buildx.cli.boundary import EXIT_CODES
 from ci_buildx.cli.parser import Parser
 from ci_buildx.cli.world import World
 from ci_buildx.errors import InputError
+from ci_buildx.progress.outlet import Outlet
 from ci_buildx.settings import assembly, options
 from ci_buildx.settings.assembly import Value
+from ci_buildx.settings.attributes import STDOUT
 from ci_buildx.settings.option import Surface
 from ci_buildx.settings.values import Preview, Progress, Settings
 
@@ -57,6 +59,7 @@ def main(argv: Sequence[str], around: World) -> int:
     if settings.preview is not None:
         show(settings, settings.preview, around)
         return 0
+    check_stdout(settings, around)
     from ci_buildx.job import build
 
     result = build.run(settings, env=around.env, display_stream=around.stderr)
@@ -79,6 +82,15 @@ def merge(given: Mapping[str, Value], env: Mapping[str, str]) -> tuple[dict[str,
     return {**values, **given}, {**sources, **flags}
 
 
+def check_stdout(settings: Settings, around: World) -> None:
+    """Refuse to write a result to a terminal, as buildx 0.38.2 does (``build/opt.go``), or to nowhere."""
+    for output in settings.build.outputs:
+        if output.get("dest") == STDOUT and (around.stdout_is_closed or around.stdout.isatty()):
+            where = "closed" if around.stdout_is_closed else "a terminal"
+            message = f"refusing to write type={output.type} to standard output, which is {where}"
+            raise InputError(message, source=options.BY_NAME["outputs"].flag, fix="add dest=FILE, or redirect it")
+
+
 def make_parser() -> Parser:
     """The parser, from the table of options."""
     parser = Parser("build", "[OPTIONS] PATH|URL", SUMMARY, examples=EXAMPLES, refused=NOT_TAKEN)
@@ -93,10 +105,7 @@ def show(settings: Settings, kind: Preview, around: World) -> None:
 
     from ci_buildx.job.preview import Show
 
-    def warn(text: str) -> None:
-        around.stderr.write(f"kube-builder: warning: {text}\n")
-
-    values = Show(settings=settings, env=around.env, warn=warn).values(kind)
+    values = Show(settings=settings, env=around.env, warn=around.warn).values(kind)
     if isinstance(values, dict):
         around.stdout.write(json.dumps(values, indent=2) + "\n")
         return
@@ -113,4 +122,4 @@ def report(result: BuildResult, settings: Settings, *, stdout: TextIO, stderr: T
     if progress is Progress.QUIET:
         stdout.write(f"{result.image_id or result.digest}\n")
     elif progress is not Progress.RAWJSON:
-        stderr.writelines(f"{line}\n" for line in ("", *result.lines()))
+        Outlet(stderr).write("".join(f"{line}\n" for line in ("", *result.lines())))

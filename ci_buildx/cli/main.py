@@ -46,8 +46,9 @@ def run() -> NoReturn:
     tenth of that, and the interpreter would take grpcio apart for another: nothing of ours waits for either.
     """
     gc.set_threshold(_GARBAGE)
-    code = main(sys.argv[1:], world.of_process())
-    for stream in (sys.stdout, sys.stderr):
+    around = world.of_process()
+    code = main(sys.argv[1:], around)
+    for stream in (around.stdout, around.stderr):
         with suppress(OSError):
             stream.flush()
     os._exit(code)
@@ -57,7 +58,11 @@ def main(argv: Sequence[str], around: World) -> int:
     """Do what the arguments say and return the exit code; no error leaves."""
 
     def work() -> int:
-        code = dispatch(argv, around)
+        try:
+            code = dispatch(argv, around)
+        except SystemExit:  # argparse has shown the help
+            around.stdout.flush()
+            raise
         around.stdout.flush()
         return code
 

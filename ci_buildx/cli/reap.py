@@ -35,7 +35,7 @@ def main(argv: Sequence[str], around: World) -> int:
     from ci_buildx.job import reap
 
     verb = "expired" if dry_run else "removed"
-    for name in reap.run(cluster, env=around.env, namespaces=tuple(namespaces), dry_run=dry_run):
+    for name in reap.run(cluster, env=around.env, namespaces=tuple(namespaces), dry_run=dry_run, warn=around.warn):
         around.stdout.write(f"{verb} {name}\n")
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 
 from ci_buildx.cli.boundary import EXIT_CODES
@@ -10,13 +11,14 @@ from ci_buildx.cli.parser import Parser
 from ci_buildx.cli.world import World
 from ci_buildx.errors import InputError
 from ci_buildx.settings import options
-from ci_buildx.settings.assembly import cluster_from
+from ci_buildx.settings.assembly import cluster_from, namespace_from
 from ci_buildx.settings.driver_opts import check_namespace
 
 SUMMARY = "Removes a builder that kube-builder build --keep left running."
 EXAMPLES = f"""\
-example:
+examples:
   kube-builder rm kube-builder-app-1f2e3d4c-x7k2p
+  kube-builder rm --namespace ci-builds kube-builder-app-1f2e3d4c-x7k2p
 
 {EXIT_CODES}"""
 
@@ -28,19 +30,23 @@ def main(argv: Sequence[str], around: World) -> int:
     if not isinstance(name, str) or not name:
         raise InputError("no builder is named", fix="write kube-builder rm NAME")
     check_namespace(name, source="NAME")
-    cluster = cluster_from(*merge(given, around.env), around.env, around.cwd)
+    values, sources = merge(given, around.env)
+    cluster = cluster_from(values, sources, around.env, around.cwd)
+    namespace = namespace_from(values, sources, around.env, around.cwd)
     from ci_buildx.job import remove
 
-    remove.run(cluster, name, env=around.env)
+    remove.run(cluster, name, env=around.env, namespace=namespace)
     around.stdout.write(f"removed {name}\n")
     return 0
 
 
 def make_parser() -> Parser:
-    """The parser: a name, and which cluster."""
+    """The parser: a name, and where to look for it."""
     parser = Parser("rm", "[OPTIONS] NAME", SUMMARY, examples=EXAMPLES)
     parser.add_options([options.BY_NAME["kubeconfig"], options.BY_NAME["kube-context"]])
     other = parser.add_argument_group("Other")
+    help_of_namespace = "the namespace that the build was given, where it was"
+    other.add_argument("--namespace", default=argparse.SUPPRESS, metavar="NAME", help=help_of_namespace)
     other.add_argument("name", nargs="?", default="", metavar="NAME", help="the builder, as the build named it")
     parser.offer_help(other)
     return parser

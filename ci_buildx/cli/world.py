@@ -6,9 +6,11 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
+from ci_buildx.cli.stdout import watch
 from ci_buildx.model.record import dataclass
+from ci_buildx.progress.outlet import Outlet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +22,24 @@ class World:
     stdout: TextIO
     stderr: TextIO
 
+    @property
+    def stdout_is_closed(self) -> bool:
+        """Whether there is the null device in the place of standard output."""
+        return getattr(self.stdout, "name", "") == os.devnull
+
+    def warn(self, text: str) -> None:
+        """Tell the user of what is no error."""
+        Outlet(self.stderr).write(f"kube-builder: warning: {text}\n")
+
 
 def of_process() -> World:
-    """The real one."""
+    """The real one, and its streams as those of :mod:`sys`. The null device stands for one that is closed."""
+    # In this order: each takes the lowest free descriptor, its own, which no file or socket may get instead.
+    sys.stdin = sys.stdin or _null("r")
+    sys.stdout = watch(sys.stdout or _null("w"))
+    sys.stderr = sys.stderr or _null("w")
     return World(env=os.environ, cwd=Path.cwd(), stdout=sys.stdout, stderr=sys.stderr)
+
+
+def _null(mode: str) -> TextIO:
+    return cast("TextIO", Path(os.devnull).open(mode, encoding="utf-8"))

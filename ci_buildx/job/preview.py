@@ -121,7 +121,7 @@ class Show:
 
     def _kept(self) -> tuple[Location, Plan]:
         with KubeClient(config.load(self.settings.cluster, env=self.env)) as kube:
-            builder = lifecycle.load(kube, self.settings.builder_name)
+            builder = lifecycle.load(kube, self.settings.builder_name, self.settings.builder.namespace)
         return builder.location, plan.narrow(builder.plan, self.settings.build.platforms)
 
 

@@ -21,16 +21,14 @@ def run(
 ) -> bool:
     """Remove the builder ``name``, in a ``namespace`` that is not its own where one is named.
 
-    With ``missing_ok``, as after a job of unknown fate, it is where its name says or nowhere. Returns whether there
-    was one. Raises InputError if there is none and that is not ok, TeardownError if something stays.
+    With ``missing_ok``, as after a job of unknown fate, it is there or nowhere; else it is looked for. Returns whether
+    there was one. Raises InputError if there is none and that is not ok, TeardownError if something stays.
     """
     with KubeClient(config.load(cluster, env=env)) as kube:
-        if namespace:
-            location = Location(name=name, namespace=namespace, exclusive=False)
-        elif missing_ok:
-            location = Location(name=name, namespace=name)
+        if missing_ok:
+            location = Location(name=name, namespace=namespace or name, exclusive=not namespace)
         else:
-            location = lifecycle.find(kube, name)
+            location = lifecycle.find(kube, name, namespace)
         deadline = time.monotonic() + TEARDOWN_TIME
         report = lifecycle.teardown(kube, location, deadline=deadline, settle=_LATE if missing_ok else 0.0)
     report.check()

@@ -16,7 +16,7 @@ from ci_buildx.kube.config import Cluster
 from ci_buildx.kube.connection import Connection, Pool
 from ci_buildx.kube.dial import Dialer
 from ci_buildx.kube.http1 import Head, MalformedResponse, Response
-from ci_buildx.kube.refusal import refusal
+from ci_buildx.kube.refusal import NO_API_SERVER, refusal
 from ci_buildx.kube.retry import RETRIED, Retry
 from ci_buildx.kube.unreachable import explain
 from ci_buildx.model.record import dataclass
@@ -184,7 +184,7 @@ class Exchange:
         try:
             decoded = json.loads(body) if body else {}
         except ValueError as cause:
-            raise KubeError(f"{call.asked}: the answer is not JSON", status=200) from cause
+            raise KubeError(f"{call.asked}: the answer is not JSON", status=200, fix=NO_API_SERVER) from cause
         return decoded if isinstance(decoded, dict) else {"items": decoded}
 
     def _settled(self, call: Call, failure: KubeError) -> dict[str, Any] | None:

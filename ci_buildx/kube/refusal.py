@@ -23,6 +23,13 @@ _DENIED = re.compile(
     re.DOTALL,
 )
 
+NO_API_SERVER = "is this a Kubernetes API server? check server in the kubeconfig"
+USE_TLS = "use https:// as server in the kubeconfig"
+_PLAIN_HTTP = b"HTTP request to an HTTPS server"
+"""What Go's net/http answers, with a 400, to a request without TLS."""
+_NO_REFUSAL = (301, 302, 303, 307, 308, 400, 404, 405)
+"""With these, an API server sends a Status wherever we call it; without one, something else has answered."""
+
 _STREAMED = ("pods/exec", "pods/portforward", "pods/attach")
 
 
@@ -30,7 +37,10 @@ def refusal(status: int, body: bytes, asked: str) -> KubeError:
     """The error for an HTTP ``status`` with ``body``; ``asked`` (``GET /api/…``) stands in for a missing message."""
     answer = _status(body)
     message = shorten(str(answer.get("message") or "")) or f"{asked}: status {status}: {_first_line(body)}"
-    return from_status({**answer, "code": status, "message": message})
+    error = from_status({**answer, "code": status, "message": message})
+    if not answer and status in _NO_REFUSAL:
+        error.fix = USE_TLS if _PLAIN_HTTP in body else NO_API_SERVER
+    return error
 
 
 def from_status(answer: Mapping[str, Any]) -> KubeError:

@@ -37,10 +37,16 @@ def findings(warnings: Sequence[VertexWarning]) -> Iterator[str]:
     yield ""
     yield f" {len(warnings)} warning{'s' if len(warnings) > 1 else ''} found:"
     for warning in warnings:
-        place = f"{warning.filename}:{warning.line}: " if warning.filename and warning.line else ""
-        yield f" - {place}{warning.short}"
+        yield f" - {_placed(warning)}"
         for detail in warning.detail:
             yield f"   {detail}"
         if warning.url:
             yield f"   More info: {warning.url}"
     yield ""
+
+
+def _placed(warning: VertexWarning) -> str:
+    """The finding after its place, which BuildKit 0.34.2 also appends (``linter.LintFormatShort``)."""
+    if not (warning.filename and warning.line):
+        return warning.short
+    return f"{warning.filename}:{warning.line}: {warning.short.removesuffix(f' (line {warning.line})')}"

@@ -100,7 +100,7 @@ def _receive_file(call: Call, output: _Output) -> None:
                     call.consumed(len(message) + _PREFIX)
                 if lost.is_set():
                     raise OSError("the build ended before its result was whole")
-        except (OSError, ValueError) as error:
+        except Exception as error:  # whatever it is: a call that never ends would hold up the build for ever
             call.finish(Status.UNKNOWN, f"cannot write {output}: {getattr(error, 'strerror', None) or error}")
         else:
             call.finish()

@@ -35,7 +35,7 @@ def settings_from(
         build=build,
         builder=_allowing(build.entitlements, _builder(given)),
         cluster=_cluster(given),
-        builder_name=given.text("builder"),
+        builder_name=_builder_name(given),
         keep=given.switch("keep"),
         transport=given.choice("transport", TransportChoice),
         preview=given.choice("print", Preview) if given.text("print") else None,
@@ -87,6 +87,12 @@ def _builder(given: Given) -> BuilderSettings:
     return replace(builder, buildkitd_flags=flags) if flags else builder
 
 
+def _builder_name(given: Given) -> str:
+    """A kept builder's name, "" for a new one; it is the name of a namespace."""
+    name = given.text("builder")
+    return check_namespace(name, source=given.source("builder")) if name else ""
+
+
 def _allowing(entitlements: Iterable[str], builder: BuilderSettings) -> BuilderSettings:
     """The builder that grants what the build is allowed: it is there for this build only."""
     kinds = dict.fromkeys(name.partition("=")[0] for name in entitlements)
@@ -102,7 +108,9 @@ def _cluster(given: Given) -> ClusterSettings:
         files = tuple(Path(name) for name in given.env.get("KUBECONFIG", "").split(":") if name)
         return ClusterSettings(kubeconfig=files, context=context)
     path = given.cwd / text
-    if not path.is_file():
+    if path.is_dir():
+        raise InputError(f"kubeconfig {text!r} is a folder", source=given.source("kubeconfig"), fix="name a file")
+    if not path.exists():
         raise InputError(f"kubeconfig {text!r} does not exist", source=given.source("kubeconfig"))
     return ClusterSettings(kubeconfig=(path,), context=context)
 

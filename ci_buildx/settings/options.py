@@ -142,7 +142,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="FILE",
         group=Group.RESULT,
         surfaces=COMMAND_LINE,
-        help="write digests, names and provenance of the result as JSON",
+        help="write digests and names of the result, and the time of each phase, as JSON",
     ),
     Option(
         name="iidfile",

@@ -53,7 +53,7 @@ def test_a_whole_build() -> None:
         "#4 DONE 0.1s",
         "",
         " 1 warning found:",
-        " - Dockerfile:4: JSONArgsRecommended: JSON arguments recommended for CMD (line 4)",
+        " - Dockerfile:4: JSONArgsRecommended: JSON arguments recommended for CMD",
         "   Exec form keeps signals intact",
         "   More info: https://docs.docker.com/go/dockerfile/rule/json-args-recommended/",
         "",
