@@ -146,8 +146,12 @@ def find(kube: KubeClient, name: str, namespace: str = "") -> Location:
     if _has_its_own(kube, name):
         return Location(name=name, namespace=name)
     place = Location(name=name, namespace=kube.namespace, exclusive=False)
-    if place.namespace != namespace and _is_inside(kube, place):
-        return place
+    try:
+        if place.namespace != namespace and _is_inside(kube, place):
+            return place
+    except Forbidden:
+        if not namespace:  # who names a namespace may have rights in that one alone
+            raise
     looked = " or ".join(repr(each) for each in dict.fromkeys((namespace, kube.namespace)) if each)
     raise InputError(f"there is no builder {name!r}", fix=f"neither as a namespace nor in namespace {looked}")
 

@@ -124,14 +124,20 @@ class _Harbour:
         connection = Connection(node=node, pod=pod.name, winner=winner)
         self.undo.callback(connection.close)
         self.boot.answered(pod.name)
-        self.remember(node, winner.name)
+        self.remember(node, pod, winner.name)
         seconds = time.monotonic() - start
         self.phase.say(f"pod {pod.name} on node {pod.host} answers by {winner.name} after {seconds:.1f} s")
         return connection
 
-    def remember(self, node: NodePlan, transport: str) -> None:
-        """Let later steps that use the builder begin with the transport that won."""
-        if self.site.settings.keep and self.builder.transports.get(node.name) != transport:
+    def remember(self, node: NodePlan, pod: PodView, transport: str) -> None:
+        """Let later steps that use the builder begin with the transport that won.
+
+        A tunnel that won while the pod came up had a head start (its address is known late), and would be slower.
+        """
+        settings = self.site.settings
+        lasting = settings.keep or settings.builder_name
+        fair = pod.ready or transport == TransportChoice.DIRECT or settings.transport is not TransportChoice.AUTO
+        if lasting and fair and self.builder.transports.get(node.name) != transport:
             begin(lambda: lifecycle.remember_transport(self.site.kube, self.builder, node, transport))
 
     def choose(self, node: NodePlan) -> PodView:

@@ -21,7 +21,7 @@ from tests.faults.victim import MOMENTS, Moment, Victim
 
 GONE_WITHIN = 2.0
 """Seconds from the end of the job to the end of its last pod: what issue 3 promises."""
-LIFETIME = 10
+LIFETIME = 20
 AT_ONCE = 3
 """Builds that run beside each other: more would be too slow to reach their moments in their lifetime."""
 
@@ -123,9 +123,11 @@ def killed(
         builders = Builders(kube, name)
         reference = f"{module_product.env['REGISTRY']}/e2e/{name}:1"
         victim = Victim(module_product, place / name, reference, "--lifetime", f"{LIFETIME}s")
-        moment.await_in(victim, builders)
-        victim.process.kill()
-        victim.end()
+        try:
+            moment.await_in(victim, builders)
+        finally:
+            victim.process.kill()
+            victim.end()
         return Killed(moment, builders, builders.left())
 
     with ThreadPoolExecutor(AT_ONCE) as pool:

@@ -10,7 +10,7 @@ from ci_buildx.builder import labels, lifecycle, plan
 from ci_buildx.builder.builder import Location
 from ci_buildx.builder.facts import ClusterFacts
 from ci_buildx.builder.verdict import Stage
-from ci_buildx.errors import BootError, InputError, PodLost
+from ci_buildx.errors import BootError, InputError, PodLost, Refused
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model import platform
 from ci_buildx.settings.values import BuilderSettings
@@ -63,6 +63,21 @@ def test_a_kept_builder_is_found_by_its_name(kube: KubeClient, yard: Yard) -> No
     loaded = lifecycle.load(kube, builder.name)
     assert loaded == builder
     assert loaded.plan.nodes[0].emulated == (platform.parse("linux/riscv64"),)
+
+
+def test_a_kept_builder_is_found_in_the_namespace_that_is_named(kube: KubeClient, yard: Yard) -> None:
+    inside, own = yard.provision(namespace=yard.namespace()), yard.provision()
+    assert lifecycle.load(kube, inside.name, inside.namespace) == inside
+    assert lifecycle.load(kube, own.name, inside.namespace) == own
+    looked = f"neither as a namespace nor in namespace '{own.namespace}' or '{kube.namespace}'"
+    with pytest.raises(InputError, match=f"there is no builder '{inside.name}'; {looked}"):
+        lifecycle.find(kube, inside.name, own.namespace)
+
+
+def test_a_namespace_that_is_not_there_is_said(kube: KubeClient, yard: Yard) -> None:
+    with pytest.raises(Refused, match='namespaces "nowhere" not found; create it or leave --namespace out'):
+        yard.provision(namespace="nowhere")
+    yard.locations.clear()
 
 
 def test_an_unknown_builder_is_an_input_error(kube: KubeClient) -> None:

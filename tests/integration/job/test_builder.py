@@ -108,6 +108,29 @@ def test_a_refused_teardown_fails_a_build_that_went_well(
     assert (product.cwd / "out/Dockerfile").exists()
 
 
+def test_a_user_of_one_namespace_removes_and_reaps_there(
+    product: Product, context: Path, builders: Builders, kube: KubeClient, accounts: Accounts
+) -> None:
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    inside = ("--namespace", accounts.namespace)
+    with accounts.having("knows-one-namespace", *ON_OBJECTS) as kubeconfig:
+        user = ("--kubeconfig", str(kubeconfig))
+        run = product.build(*user, *inside, "--keep", "-o", "out", str(context))
+        assert run.code == 0, run.stderr
+        reaped = product.run("reap", *user, "--dry-run", accounts.namespace)
+        lost = product.run("reap", *user)
+        missing = product.run("rm", *user, *inside, "kube-builder-none")
+        removed = product.run("rm", *user, *inside, run.builder)
+    assert (reaped.code, reaped.stdout) == (0, b"")
+    assert reaped.stderr.startswith("kube-builder: warning: only the named namespaces were searched: user ")
+    assert lost.code == 1
+    assert "may not list namespaces in the whole cluster; bind a ClusterRole" in lost.stderr
+    assert missing.stderr.startswith("kube-builder: error: there is no builder 'kube-builder-none'; neither ")
+    assert (removed.code, removed.stdout.decode()) == (0, f"removed {run.builder}\n"), removed.stderr
+    jobs = f"/apis/batch/v1/namespaces/{accounts.namespace}/jobs"
+    assert kube.list(jobs, labelSelector=f"{labels.BUILDER}={run.builder}")["items"] == []
+
+
 def test_a_failing_build_leaves_a_builder_that_is_to_be_kept(
     product: Product, context: Path, builders: Builders
 ) -> None:

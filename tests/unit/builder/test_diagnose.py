@@ -15,6 +15,11 @@ DENIED = IMAGE.format(
 NO_ANSWER = IMAGE.format(code="Unknown", cause="dial tcp 192.0.2.1:443: i/o timeout")
 BACK_OFF = 'Back-off pulling image "registry.example/x:1"'
 NO_MATCH = "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector."
+NO_ROOM = "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) didn't match Pod's node affinity/selector."
+TAINTED = (
+    "0/2 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, "
+    "1 node(s) had untolerated taint {only: ci}."
+)
 QUOTA = 'Error creating: pods "b-x" is forbidden: exceeded quota: few, requested: pods=1, used: pods=0, limited: pods=0'
 SECURITY = (
     'Error creating: pods "b-x" is forbidden: violates PodSecurity "restricted:latest": '
@@ -117,6 +122,35 @@ def test_what_may_heal_is_waited_for(given: Case, text: str) -> None:
     assert verdict.stage is Stage.WAITING
     assert verdict.error is None
     assert text in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("message", "labels", "fix"),
+    [
+        (NO_ROOM, ["kubernetes.io/arch"], "no node has that much room: lower driver-opts requests.* or add nodes"),
+        (
+            NO_ROOM,
+            ["kubernetes.io/arch", "disk"],
+            "no node has that much room: lower driver-opts requests.* or add nodes",
+        ),
+        (TAINTED, ["kubernetes.io/arch"], "the nodes that would fit are reserved by taints"),
+        (
+            TAINTED,
+            ["disk"],
+            "no node has these labels, or those that have are reserved by taints: check driver-opt nodeselector",
+        ),
+        (NO_MATCH, ["disk"], "no node has these labels: check driver-opt nodeselector"),
+        ("0/0 nodes are available: no nodes available to schedule pods.", [], "the cluster has no nodes"),
+    ],
+)
+def test_on_several_architectures_the_cause_is_what_the_user_can_change(
+    message: str, labels: list[str], fix: str
+) -> None:
+    pending = unschedulable(message)
+    pending["spec"]["nodeSelector"] = dict.fromkeys(labels, "x")
+    error = judge(case(pending, autoscaler=Autoscaler.ABSENT)).error
+    assert error is not None
+    assert error.fix == fix
 
 
 def test_ready() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ci_buildx.ci import gitlab
-from ci_buildx.errors import InputError, SolveError
+from ci_buildx.errors import InputError, KubeBuilderError, SolveError
 from tests.unit.ci.fake_job import RESULT, FakeJob
 
 RUNNER = {
@@ -126,6 +126,14 @@ def test_reports(cwd: Path, tmp_path: Path, job: FakeJob) -> None:
     assert variables["KUBE_BUILDER_DIGEST"] == RESULT.digest
     assert variables["KUBE_BUILDER_IMAGEID"] == RESULT.image_id
     assert json.loads((project / variables["KUBE_BUILDER_METADATA"]).read_text()) == RESULT.metadata
+
+
+def test_a_report_that_cannot_be_written_is_said(cwd: Path, job: FakeJob) -> None:
+    (cwd / gitlab.METADATA).mkdir()
+    with pytest.raises(
+        KubeBuilderError, match=r"cannot write the report .*kube-builder\.json: Is a directory; the image"
+    ):
+        run(RUNNER, cwd)
 
 
 def test_the_log_is_a_section_that_ends(cwd: Path, job: FakeJob) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import subprocess
@@ -55,6 +56,7 @@ OF_ISSUE = (
     "--kubeconfig",
     "--kube-context",
 )
+ALLOWED = "1 to 63 of a-z, 0-9 and, inside, '-' are allowed"
 HEAVY = ("ssl", "yaml", "grpc", "kubernetes", "requests", "rich", "cryptography", "urllib3", "asyncio", "logging")
 
 
@@ -101,8 +103,11 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
         (["build", "-f", "none", "."], "--file: Dockerfile 'none' does not exist; found there: Dockerfile"),
         (["build", "nowhere"], "PATH|URL: context folder 'nowhere' does not exist"),
         (["rm"], "no builder is named; write kube-builder rm NAME"),
-        (["rm", "A_b"], "NAME: invalid namespace 'A_b'; 1 to 63 of a-z, 0-9 and, inside, '-' are allowed"),
+        (["rm", "A_b"], f"NAME: invalid namespace 'A_b'; {ALLOWED}"),
+        (["rm", "--namespace", "A_b", "x"], f"--namespace: invalid namespace 'A_b'; {ALLOWED}"),
+        (["build", "--builder", "A b", "."], f"--builder: invalid namespace 'A b'; {ALLOWED}"),
         (["reap", "--kubeconfig", "none"], "--kubeconfig: kubeconfig 'none' does not exist"),
+        (["reap", "--kubeconfig", "."], "--kubeconfig: kubeconfig '.' is a folder; name a file"),
         (["version", "x"], "unexpected argument 'x'; see kube-builder version --help"),
     ],
 )
@@ -206,6 +211,14 @@ def test_report(cwd: Path, progress: Progress, stdout: str, stderr: str) -> None
     assert isinstance(around.stdout, io.StringIO)
     assert isinstance(around.stderr, io.StringIO)
     assert (around.stdout.getvalue(), around.stderr.getvalue()) == (stdout, stderr)
+
+
+def test_a_summary_that_cannot_be_shown_fails_no_build(cwd: Path) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str, /) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    build.report(RESULT, parse(cwd, "."), stdout=io.StringIO(), stderr=Full())
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -87,6 +87,20 @@ def test_a_body_that_is_no_status_is_told_with_the_call(body: bytes) -> None:
     assert "GET /x: status 502" in str(refusal(502, body, "GET /x"))
 
 
+@pytest.mark.parametrize(
+    ("code", "body", "fix"),
+    [
+        (404, b"404 page not found\n", "is this a Kubernetes API server? check server in the kubeconfig"),
+        (302, b"", "is this a Kubernetes API server? check server in the kubeconfig"),
+        (400, b"Client sent an HTTP request to an HTTPS server.\n", "use https:// as server in the kubeconfig"),
+        (404, status('pods "x" not found', "NotFound"), ""),
+        (503, b"no backend", ""),
+    ],
+)
+def test_what_is_no_api_server_is_told_as_that(code: int, body: bytes, fix: str) -> None:
+    assert refusal(code, body, "GET /api/v1/nodes").fix == fix
+
+
 def test_long_messages_are_cut_to_a_line() -> None:
     text = str(refusal(400, status("a\n" * 5000), "GET /x"))
     assert "\n" not in text

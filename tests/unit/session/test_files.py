@@ -181,6 +181,15 @@ def test_a_full_disk_leaves_no_trace(tmp_path: Path) -> None:
     assert answer.trailers["grpc-message"] == "cannot write /dev/full: No space left on device"
 
 
+def test_whatever_goes_wrong_ends_the_call() -> None:
+    def absent() -> io.BytesIO:
+        raise AttributeError("there is no standard output")
+
+    talk = Conversation(FileSend({0: FileTarget(path=None)}, stdout=absent))
+    answer = talk.hear(talk.call(SEND, *pieces(b"tar")))
+    assert answer.trailers["grpc-message"] == "cannot write to standard output: there is no standard output"
+
+
 def test_an_unknown_exporter() -> None:
     talk = Conversation(FileSend({}))
     answer = talk.hear(talk.call(SEND, metadata=[(EXPORTER, "x")]))
