@@ -62,7 +62,7 @@ def housed(site: Site, interrupts: Interrupts, identity: JobIdentity, announce: 
 
 def find(site: Site) -> Builder:
     """The kept builder that the settings name, as far as this build needs it."""
-    builder = lifecycle.load(site.kube, site.settings.builder_name)
+    builder = lifecycle.load(site.kube, site.settings.builder_name, site.settings.builder.namespace)
     return replace(builder, plan=plan.narrow(builder.plan, site.settings.build.platforms))
 
 
