@@ -137,6 +137,7 @@ def find_dockerfile(text: str, *, context: Path | str, source: str, cwd: Path) -
     wanted = cwd / text if text else Path(context) / DOCKERFILE
     found = _existing(wanted)
     if found:
+        _refuse_policy(found, source)
         return Dockerfile(path=found, name=found.name)
     shown = text or str(wanted.relative_to(cwd) if wanted.is_relative_to(cwd) else wanted)
     raise InputError(
@@ -144,6 +145,17 @@ def find_dockerfile(text: str, *, context: Path | str, source: str, cwd: Path) -
         source=source,
         fix=_suggest_dockerfile(text, wanted, context),
     )
+
+
+def _refuse_policy(dockerfile: Path, source: str) -> None:
+    """buildx 0.38.2 (``build/opt.go``) enforces a policy beside the Dockerfile: to ignore it would build what it denies."""
+    policy = dockerfile.with_name(f"{dockerfile.name}.rego")
+    if _is_file(policy):
+        raise InputError(
+            f"{policy.name} is a source policy, and those are not enforced here yet",
+            source=source,
+            fix="remove it if the build may go without",
+        )
 
 
 def _existing(path: Path) -> Path | None:
