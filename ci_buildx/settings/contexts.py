@@ -148,7 +148,7 @@ def find_dockerfile(text: str, *, context: Path | str, source: str, cwd: Path) -
 
 
 def _refuse_policy(dockerfile: Path, source: str) -> None:
-    """buildx 0.38.2 (``build/opt.go``) enforces a policy beside the Dockerfile; without it the build may be forbidden."""
+    """A policy beside the Dockerfile, which buildx 0.38.2 (``build/opt.go``) enforces, may forbid this very build."""
     policy = dockerfile.with_name(f"{dockerfile.name}.rego")
     if _is_file(policy):
         raise InputError(
