@@ -27,7 +27,10 @@ class CacheOptions(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SolveRequest:
-    """One build. The deprecated fields repeat the first exporter for daemons before 0.13, as buildx does."""
+    """One build; an ``internal`` one leaves no record in the daemon's history.
+
+    The deprecated fields repeat the first exporter for daemons before 0.13, as buildx does.
+    """
 
     ref: str
     session: str
@@ -36,6 +39,7 @@ class SolveRequest:
     exporters: tuple[Entry, ...]
     cache: CacheOptions
     entitlements: tuple[str, ...] = ()
+    internal: bool = False
 
     @property
     def exporter_deprecated(self) -> str:
@@ -110,6 +114,7 @@ SOLVE_REQUEST = Schema(
     mapping(7, "frontend_attrs"),
     one(8, "cache", _CACHE),
     many(9, "entitlements", TEXT),
+    one(11, "internal", BOOLEAN),
     many(13, "exporters", _ENTRY),
 )
 SOLVE_RESPONSE: Schema[dict[str, str]] = Schema(_only, mapping(1, "exporter_response"))

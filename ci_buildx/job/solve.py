@@ -74,7 +74,8 @@ class _Solve:
             multi_platform=self.several,
             folder_key=lambda folder: origin.shared_key(folder, self.site.env),
         )
-        wanted = replace(wanted, frontend_attrs=wanted.frontend_attrs | self.site.checkout())
+        # Nobody can read a history that goes with the job's builder, and writing it delays each build's end.
+        wanted = replace(wanted, frontend_attrs=wanted.frontend_attrs | self.site.checkout(), internal=True)
         stop, done = threading.Event(), threading.Event()
         begin(lambda: self.guard(stop, done))
         name = node.name if self.several else ""
