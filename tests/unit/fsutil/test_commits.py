@@ -1,7 +1,6 @@
 """Commit times against real repositories, and what else says when a file is from."""
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -69,7 +68,7 @@ def test_merges_count_where_they_differ_from_all_parents(repository: Repository)
     repository.git("checkout", "-q", "main")
     repository.write(both="main", ours="2")
     main = repository.commit()
-    subprocess.run(("git", "merge", "-q", "side"), cwd=repository.folder, check=False, capture_output=True)
+    repository.git("merge", "-q", "--no-commit", "-X", "ours", "side")
     repository.write(both="merged")
     merged = repository.commit()
     assert seconds(repository.folder) == {"ours": main, "theirs": side, "both": merged}
