@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 
 import pytest
+
+# A shell starts its background jobs with SIGINT ignored, and programs inherit that: what the tests start must hear it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _COLD_START = 1800
 """Seconds for `up` when all programs must be built first."""
