@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from ci_buildx.builder.boot import Boot
 from ci_buildx.buildkit import exporters, request
 from ci_buildx.buildkit.exporters import Exports
-from ci_buildx.errors import BuildkitError
+from ci_buildx.errors import BuildkitError, SolveError
 from ci_buildx.job import origin
 from ci_buildx.job.attachables import attach
 from ci_buildx.job.caches import Share
@@ -46,6 +46,15 @@ def solve_all(site: Site, boot: Boot, connections: list[Connection], auth: Auth)
         return run_all(works, stop=site.stop)
 
 
+def pushes_collided(message: str) -> bool:
+    """Whether a registry lost a blob of one push to another push of the same blob.
+
+    Seen with distribution 2.8.2: a layer that two architectures share is being committed twice, and the manifest
+    that is put meanwhile is refused for it. The blob is there a moment later.
+    """
+    return "failed to push" in message and "blob unknown to registry" in message
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Solve:
     """One node's share."""
@@ -58,6 +67,18 @@ class _Solve:
     several: bool
 
     def run(self) -> Solved:
+        """Build; where nodes that push a common layer at once got into each other's way, push once more."""
+        try:
+            return self.attempt()
+        except SolveError as failure:
+            if not (self.several and pushes_collided(failure.message)) or self.site.stop.is_set():
+                raise
+            name = self.connection.node.name
+            self.site.display.warn(f"node {name} pushes again: {' '.join(failure.message.split())}")
+            self.site.display.forgive(name)
+            return self.attempt()
+
+    def attempt(self) -> Solved:
         build, node = self.site.settings.build, self.connection.node
         key = origin.shared_key(build.context, self.site.env)
         share = Share(build=build, layout=self.exports.layout, platforms=node.platforms, several=self.several)

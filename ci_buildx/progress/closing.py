@@ -14,7 +14,7 @@ _RULE = "------"
 def lines(graph: Graph, *, limit: int, excerpt: str) -> Iterator[str]:
     """All of it, in buildx's order; ``limit`` bounds the lines of output shown of each failed step."""
     for step in graph.steps:
-        if step.failed and not step.hidden and not step.ours:
+        if step.failed and not step.hidden and not step.ours and step.key not in graph.forgiven:
             yield from failure(step, limit)
     yield from findings(graph.warnings)
     if excerpt:

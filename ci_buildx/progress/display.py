@@ -99,6 +99,11 @@ class Display:
             self._renderer.refresh(self.clock())
             self._renderer.warn(text)
 
+    def forgive(self, node: str) -> None:
+        """Do not tell at the end of what has failed on ``node`` until now: it is tried again."""
+        with self._lock:
+            self._graph.forgive(node)
+
     def cancel(self) -> None:
         """Show what still runs as stopped."""
         with self._lock:

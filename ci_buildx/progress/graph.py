@@ -33,12 +33,14 @@ class _Group:
 class Graph:
     """All steps of one build.
 
-    ``steps`` are those that have begun, in that order; ``warnings`` come without repetitions.
+    ``steps`` are those that have begun, in that order; ``warnings`` come without repetitions; ``forgiven`` are steps
+    whose failure was made good.
     """
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
         self.warnings: list[VertexWarning] = []
+        self.forgiven: set[Key] = set()
         self._by_key: dict[Key, Step] = {}
         self._groups: dict[Key, _Group] = {}
         self._skew: dict[str, float] = {}
@@ -86,6 +88,10 @@ class Graph:
             for start, end in step.intervals.items():
                 step.intervals[start] = now - step.skew if end is None else end
         return [Change(step, lines=self._end_line(step), events=1) for step in running]
+
+    def forgive(self, node: str) -> None:
+        """Keep the failures of a node's steps until now out of what is told at the end."""
+        self.forgiven.update(step.key for step in self.steps if step.failed and step.key[0] == node)
 
     def flush(self) -> list[Change]:
         """Take what the logs hold of incomplete lines for complete: nothing more will come."""

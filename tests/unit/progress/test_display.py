@@ -10,7 +10,7 @@ from ci_buildx.errors import InputError, Interrupted, SolveError
 from ci_buildx.progress import display
 from ci_buildx.progress.display import Display
 from ci_buildx.settings.values import Progress
-from tests.unit.progress.recorded import RUN, T0, log, logs, vertex, vertexes
+from tests.unit.progress.recorded import RUN, T0, failed, log, logs, vertex, vertexes
 
 
 class Clock:
@@ -168,3 +168,15 @@ def test_what_runs_when_the_build_is_stopped_is_shown_as_stopped() -> None:
     shown.close()
     assert "CANCELED" in stream.getvalue()
     assert "booting builder\n#2 DONE" in stream.getvalue()
+
+
+def test_a_failure_that_is_made_good_is_not_told_of_at_the_end() -> None:
+    stream = io.StringIO()
+    shown = opened(Progress.PLAIN, stream)
+    shown.update(vertexes(failed("sha256:a", RUN, 0.0, 1.0, "blob unknown")), "amd64")
+    shown.update(vertexes(failed("sha256:b", "[3/3] COPY a b", 0.0, 1.0, "gone")), "arm64")
+    shown.forgive("amd64")
+    shown.close()
+    end = stream.getvalue().rpartition("ERROR")[2]
+    assert "RUN make" not in end
+    assert "COPY a b" in end
