@@ -50,11 +50,6 @@ def read(buildkitd_toml: str) -> Trust:
     )
 
 
-def plain_hosts(buildkitd_toml: str) -> frozenset[str]:
-    """The hosts that a ``buildkitd.toml`` declares to speak plain HTTP."""
-    return read(buildkitd_toml).plain
-
-
 def is_local(host: str) -> bool:
     """Whether a host (with or without port) is this machine: docker trusts those without TLS."""
     name = host.partition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]

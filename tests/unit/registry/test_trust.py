@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from ci_buildx.errors import InputError
-from ci_buildx.registry.trust import Trust, is_local, plain_hosts, read
+from ci_buildx.registry.trust import Trust, is_local, read
 
 CONFIG = """
 debug = true
@@ -28,7 +28,7 @@ def test_what_buildkitd_is_told() -> None:
         secured=frozenset({"localhost:5001"}),
         authorities={"own.example": (Path("/etc/own.pem"), Path("/etc/other.pem"))},
     )
-    assert plain_hosts(CONFIG) == {"plain.example:5000", "either.example:5000"}
+    assert read(CONFIG).plain == {"plain.example:5000", "either.example:5000"}
     assert read("") == Trust()
 
 
