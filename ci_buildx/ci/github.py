@@ -14,10 +14,11 @@ from typing import TextIO
 
 from ci_buildx.builder import identity
 from ci_buildx.builder.builder import Location
+from ci_buildx.ci import inputs as offered
 from ci_buildx.ci import job_settings, kubeconfig
 from ci_buildx.errors import InputError, Interrupted, KubeBuilderError
 from ci_buildx.job.result import BuildResult
-from ci_buildx.settings import assembly, options
+from ci_buildx.settings import assembly
 from ci_buildx.settings.assembly import Value
 from ci_buildx.settings.nearest import suggest
 from ci_buildx.settings.option import Surface
@@ -25,8 +26,6 @@ from ci_buildx.settings.values import SecretSource
 
 BUILDER, NAMESPACE = "builder", "namespace"
 """Names of the saved state. ``action/run.js`` looks at the first before it starts anything in the post step."""
-OF_WRAPPER = ("python",)
-"""Inputs that the JavaScript around us reads itself."""
 
 
 def main(*, post: bool, env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
@@ -98,13 +97,13 @@ def read_inputs(env: Mapping[str, str]) -> tuple[dict[str, Value], dict[str, str
     The runner upper-cases names and keeps hyphens (``INPUT_BUILD-ARGS``). It only warns of an input that
     ``action.yml`` lacks; we raise InputError with the nearest name, or a typo would build something else.
     """
-    known = {_variable(option.name): option.name for option in options.on_surface(Surface.GITHUB)}
-    others = {_variable(name) for name in OF_WRAPPER}
+    known = {_variable(option.name): option.name for option in offered.on_surface(Surface.GITHUB)}
     given = {name: text for name, text in env.items() if name.startswith("INPUT_") and text.strip()}
-    for variable in given.keys() - known.keys() - others:
+    for variable in given.keys() - known.keys():
         name = variable.removeprefix("INPUT_").lower()
-        raise InputError(f"unknown input {name!r}", fix=suggest(name, [*known.values(), *OF_WRAPPER]))
-    values: dict[str, Value] = {known[variable]: text for variable, text in given.items() if variable in known}
+        raise InputError(f"unknown input {name!r}", fix=suggest(name, known.values()))
+    values: dict[str, Value] = {known[variable]: text for variable, text in given.items()}
+    values.pop(offered.PYTHON.name, None)
     return values, {name: f"input {name}" for name in values}
 
 

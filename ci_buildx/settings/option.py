@@ -48,6 +48,8 @@ class Option:
     """One option. ``flags`` is empty for the positional context.
 
     ``default`` is what the option holds if it is not given, "" for nothing; ``otherwise`` says so in words.
+    ``as_input`` is the help where it is an input of a CI system, if that differs. Whoever changes an option runs
+    ``make bundle``, which writes the inputs and the tables of the pages.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Option:
     metavar: str = ""
     default: str = ""
     otherwise: str = ""
+    as_input: str = ""
     choices: tuple[str, ...] = ()
     surfaces: frozenset[Surface] = EVERYWHERE
 

@@ -17,6 +17,8 @@ CONTEXT = Option(
     group=Group.IMAGE,
     help="folder of the build's files, a URL that BuildKit fetches itself (a git repository, "
     "https://host/repo.git#ref:folder, or a tarball), or - for an archive or a Dockerfile on stdin",
+    as_input="folder of the build's files, or a URL that BuildKit fetches itself (a git repository, "
+    "https://host/repo.git#ref:folder, or a tarball)",
 )
 
 OPTIONS: tuple[Option, ...] = (
@@ -27,6 +29,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="FILE",
         group=Group.IMAGE,
         help="the Dockerfile, relative to the working directory; also a URL, or - for stdin",
+        as_input="the Dockerfile, relative to the working directory; also a URL",
         otherwise="Dockerfile in the context",
     ),
     Option(
@@ -135,6 +138,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="OUTPUT",
         group=Group.RESULT,
         help="where the result goes: a folder, - (tar to stdout), type=local|tar|oci|docker,dest=PATH or type=registry",
+        as_input="where the result goes: a folder, type=local|tar|oci|docker,dest=PATH or type=registry",
     ),
     Option(
         name="metadata-file",
@@ -199,6 +203,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="SECRET",
         group=Group.CACHE,
         help="secret for RUN --mount=type=secret: id=NAME,src=FILE or id=NAME,env=VARIABLE",
+        as_input="secret for RUN --mount=type=secret: NAME=VALUE, id=NAME,src=FILE or id=NAME,env=VARIABLE",
     ),
     Option(
         name="network",
@@ -326,6 +331,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="FILE",
         group=Group.CLUSTER,
         help="credentials of the cluster",
+        as_input="credentials of the cluster: a kubeconfig's path, its content, or that in base64",
         otherwise="KUBECONFIG, ~/.kube/config or the pod's own account",
     ),
     Option(
@@ -344,6 +350,7 @@ OPTIONS: tuple[Option, ...] = (
         default=Progress.AUTO,
         group=Group.DISPLAY,
         help="kind of progress on stderr; auto is tty on a terminal and plain in a log",
+        as_input="kind of progress in the log; auto is plain",
     ),
     Option(
         name="print",

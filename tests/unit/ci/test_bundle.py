@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from ci_buildx.ci import github, gitlab
+from bundle import __main__ as bundle
+from bundle import describe
+from ci_buildx.ci import gitlab, inputs
 from ci_buildx.settings import assembly, options
 from ci_buildx.settings.option import Kind, Option, Surface
 
@@ -32,42 +34,29 @@ def template() -> tuple[dict[str, Any], dict[str, Any]]:
     return spec["spec"]["inputs"], jobs
 
 
+def test_the_committed_files_are_what_the_table_says() -> None:
+    assert not bundle.stale(), "run `make bundle`"
+
+
 def test_the_actions_inputs_are_those_of_the_table(action: dict[str, Any]) -> None:
-    assert set(action["inputs"]) - set(github.OF_WRAPPER) == {option.name for option in table(Surface.GITHUB)}
-    assert set(action["inputs"]) >= {*OF_ISSUE, *github.OF_WRAPPER}
+    assert list(action["inputs"]) == [option.name for option in inputs.on_surface(Surface.GITHUB)]
+    assert set(action["inputs"]) >= {*OF_ISSUE, "python"}
     assert set(action["outputs"]) == {"digest", "imageid", "metadata"}
 
 
-@pytest.mark.parametrize("option", options.on_surface(Surface.GITHUB), ids=lambda option: str(option.name))
-def test_the_actions_defaults_are_those_of_the_table(option: Option, action: dict[str, Any]) -> None:
-    given = action["inputs"][option.name]
-    assert given.get("default", option.default) == option.default
-    check_description(given["description"], option)
+def test_each_input_of_the_template_reaches_its_variable(template: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    offered = inputs.on_surface(Surface.GITLAB)
+    assert set(template[0]) - OF_THE_JOB == {option.name for option in offered}
+    assert template[1][".kube-builder"]["variables"] == {
+        option.variable: f"$[[ inputs.{option.name} ]]\n" for option in offered
+    }
 
 
-def test_the_templates_inputs_are_those_of_the_table(template: tuple[dict[str, Any], Any]) -> None:
-    assert set(template[0]) - OF_THE_JOB == {option.name for option in table(Surface.GITLAB)}
-
-
-@pytest.mark.parametrize("option", options.on_surface(Surface.GITLAB), ids=lambda option: str(option.name))
-def test_the_templates_inputs_mean_the_same(option: Option, template: tuple[dict[str, Any], Any]) -> None:
-    spec = template[0][option.name]
-    check_description(spec["description"], option)
-    if option.repeatable:
-        assert (spec["type"], spec["default"]) == ("array", [])
-    elif option.kind is Kind.SWITCH:
-        assert spec["type"] == "boolean"
-        assert str(spec["default"]).lower() == option.default
-    else:
-        assert spec.get("type", "string") == "string"
-        assert spec["default"] in ("", option.default)
-    if "options" in spec:
-        assert set(spec["options"]) <= set(option.choices)
-
-
-def test_each_input_reaches_its_variable(template: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    variables = template[1][".kube-builder"]["variables"]
-    assert variables == {option.variable: f"$[[ inputs.{option.name} ]]\n" for option in table(Surface.GITLAB)}
+@pytest.mark.parametrize("option", options.OPTIONS, ids=lambda option: str(option.name))
+def test_a_description_is_one_line_and_tells_the_default(option: Option) -> None:
+    text = describe.sentence(option)
+    assert "\n" not in text
+    assert option.kind is Kind.SWITCH or f"default: {option.default}" in text or option.otherwise in text
 
 
 def test_the_job_uses_the_entry_points_files(template: tuple[Any, dict[str, Any]]) -> None:
@@ -79,7 +68,7 @@ def test_the_job_uses_the_entry_points_files(template: tuple[Any, dict[str, Any]
 def test_the_templates_defaults_are_those_of_no_input(template: tuple[dict[str, Any], Any], cwd: Path) -> None:
     """As GitLab expands them: strings as they are, everything else as JSON."""
     env = {}
-    for option in table(Surface.GITLAB):
+    for option in inputs.on_surface(Surface.GITLAB):
         default = template[0][option.name]["default"]
         env[option.variable] = f"{default if isinstance(default, str) else str(default).lower()}\n"
     with gitlab.inputs(env) as (values, sources):
@@ -100,17 +89,6 @@ def test_the_template_is_valid(tmp_path: Path) -> None:
         part = tmp_path / f"part-{number}.yml"
         part.write_text(document)
         validate("vendor.gitlab-ci", part)
-
-
-def table(surface: Surface) -> tuple[Option, ...]:
-    return options.on_surface(surface)
-
-
-def check_description(text: str, option: Option) -> None:
-    """One line without a colon, and every default that the table knows is told."""
-    assert "\n" not in text.strip()
-    if "(default " in text and option.default:
-        assert option.default in text
 
 
 def validate(schema: str, *files: Path) -> None:

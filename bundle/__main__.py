@@ -1,0 +1,39 @@
+"""``python -m bundle``: write all regions; with ``--check`` only say which files would change, and fail."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from bundle import action, gitlab, regions
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = ("action.yml", "gitlab-template/kube-builder.yml")
+REGIONS: Mapping[str, Callable[[], str]] = {
+    "action-inputs": action.action_inputs,
+    "gitlab-inputs": gitlab.gitlab_inputs,
+    "gitlab-variables": gitlab.gitlab_variables,
+}
+
+
+def stale() -> dict[Path, str]:
+    """The files that are not what would be written, with what would be."""
+    texts = {ROOT / name: (ROOT / name).read_text(encoding="utf-8") for name in FILES}
+    filled = {path: regions.fill(text, REGIONS) for path, text in texts.items()}
+    return {path: text for path, text in filled.items() if text != texts[path]}
+
+
+def main(arguments: list[str]) -> int:
+    """Write or check; the exit code."""
+    check = arguments == ["--check"]
+    found = stale()
+    for path, text in found.items():
+        if not check:
+            path.write_text(text, encoding="utf-8")
+        print(f"{path.relative_to(ROOT)}: {'is not what `make bundle` writes' if check else 'written'}")
+    return 1 if check and found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,27 @@
+"""Inputs of action.yml."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bundle.describe import scalar, sentence
+from ci_buildx.ci import inputs
+from ci_buildx.settings.option import Kind, Option, Surface
+
+
+def action_inputs() -> str:
+    """Those of the whole Action."""
+    return _inputs(inputs.on_surface(Surface.GITHUB))
+
+
+def _inputs(options: Iterable[Option]) -> str:
+    return "".join(_input(option) for option in options)
+
+
+def _input(option: Option) -> str:
+    lines = [f"  {option.name}:", f"    description: {scalar(sentence(option))}"]
+    if option.kind is Kind.SWITCH:
+        lines.append(f'    default: "{option.default}"')
+    elif option.default.startswith("${{"):
+        lines.append(f"    default: {option.default}")
+    return "".join(f"{line}\n" for line in lines)

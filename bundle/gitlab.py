@@ -1,0 +1,35 @@
+"""Inputs of the GitLab template, and the variables through which they reach the job."""
+
+from __future__ import annotations
+
+from bundle.describe import scalar, sentence
+from ci_buildx.ci import inputs
+from ci_buildx.settings.option import Kind, Option, Surface
+
+
+def gitlab_inputs() -> str:
+    """The template's ``spec: inputs`` that the table knows."""
+    return "".join(_input(option) for option in inputs.on_surface(Surface.GITLAB))
+
+
+def gitlab_variables() -> str:
+    """Each input in a block, because no character of an input can end it: arrays arrive as JSON."""
+    offered = inputs.on_surface(Surface.GITLAB)
+    return "".join(f"    {option.variable}: |\n      $[[ inputs.{option.name} ]]\n" for option in offered)
+
+
+def _input(option: Option) -> str:
+    lines = [f"    {option.name}:", f"      description: {scalar(sentence(option, arrays=True))}"]
+    lines += [f"      {line}" for line in _kind(option)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _kind(option: Option) -> list[str]:
+    if option.repeatable:
+        return ["type: array", "default: []"]
+    if option.kind is Kind.SWITCH:
+        return ["type: boolean", f"default: {option.default}"]
+    if option.kind is Kind.CHOICE:
+        choices = option.choices if option.default else ("", *option.choices)
+        return [f"default: {scalar(option.default)}", f"options: [{', '.join(map(scalar, choices))}]"]
+    return ['default: ""']
