@@ -1,4 +1,4 @@
-"""buildkitd's Control service: who its workers are, and builds.
+"""buildkitd's Control service: who its workers are, builds, and what its cache holds.
 
 Source: BuildKit 0.34.2, ``api/services/control/control.proto`` (the calls), ``client/solve.go`` (their order).
 """
@@ -6,13 +6,26 @@ Source: BuildKit 0.34.2, ``api/services/control/control.proto`` (the calls), ``c
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ci_buildx.buildkit import rpc
 from ci_buildx.buildkit.channel import open_channel
 from ci_buildx.buildkit.flight import Flight, SolveResult
-from ci_buildx.buildkit.messages import INFO_RESPONSE, LIST_WORKERS_RESPONSE, SolveRequest, Version, Worker
+from ci_buildx.buildkit.messages import (
+    DISK_USAGE_REQUEST,
+    DISK_USAGE_RESPONSE,
+    INFO_RESPONSE,
+    LIST_WORKERS_RESPONSE,
+    PRUNE_REQUEST,
+    USAGE_RECORD,
+    DiskUsageRequest,
+    PruneRequest,
+    SolveRequest,
+    UsageRecord,
+    Version,
+    Worker,
+)
 from ci_buildx.model.status import StatusUpdate
 from ci_buildx.session.session import Session
 
@@ -51,6 +64,21 @@ class Control:
         """What can run build steps there, within ``timeout`` seconds."""
         return list(LIST_WORKERS_RESPONSE.decode(self._ask("ListWorkers", timeout)))
 
+    def disk_usage(self, request: DiskUsageRequest, timeout: float) -> list[UsageRecord]:
+        """What the cache holds, smallest first as in BuildKit's ``client/diskusage.go``, within ``timeout`` seconds."""
+        answer = self._ask("DiskUsage", timeout, DISK_USAGE_REQUEST.encode(request))
+        return sorted(DISK_USAGE_RESPONSE.decode(answer), key=lambda record: (record.size, record.id))
+
+    def prune(self, request: PruneRequest) -> Iterator[UsageRecord]:
+        """Clear the cache; each record as it goes. How long it takes depends on the disk: there is no time-out."""
+        import grpc
+
+        try:
+            for message in self._channel.unary_stream(_SERVICE + "Prune")(PRUNE_REQUEST.encode(request)):
+                yield USAGE_RECORD.decode(message)
+        except grpc.RpcError as error:
+            raise rpc.translate(error, "buildkitd could not prune its cache") from error
+
     def solve(
         self,
         request: SolveRequest,
@@ -67,10 +95,10 @@ class Control:
         with Flight(self._channel, _SERVICE, session) as flight:
             return flight.run(request, on_status, stop)
 
-    def _ask(self, method: str, timeout: float) -> Any:
+    def _ask(self, method: str, timeout: float, request: bytes = b"") -> Any:
         import grpc
 
         try:
-            return self._channel.unary_unary(_SERVICE + method)(b"", timeout=timeout)
+            return self._channel.unary_unary(_SERVICE + method)(request, timeout=timeout)
         except grpc.RpcError as error:
             raise rpc.translate(error, f"buildkitd did not answer {method}") from error

@@ -60,6 +60,17 @@ class Version(NamedTuple):
     revision: str = ""
 
 
+class GcPolicy(NamedTuple):
+    """A rule by which a worker clears its cache by itself: a duration in nanoseconds, sizes in bytes."""
+
+    all: bool = False
+    keep_duration: int = 0
+    reserved_space: int = 0
+    filters: tuple[str, ...] = ()
+    max_used_space: int = 0
+    min_free_space: int = 0
+
+
 class Worker(NamedTuple):
     """What can run build steps in a buildkitd. ``version`` is buildkitd's, "" before 0.10."""
 
@@ -67,6 +78,43 @@ class Worker(NamedTuple):
     platforms: tuple[Platform, ...] = ()
     labels: dict[str, str] = {}  # noqa: RUF012 - a tuple's default is never changed
     version: str = ""
+    gc_policy: tuple[GcPolicy, ...] = ()
+
+
+class DiskUsageRequest(NamedTuple):
+    """Each of ``filter`` is a list between commas, all of which must hold; a record must fit one of them."""
+
+    filter: tuple[str, ...] = ()
+
+
+class PruneRequest(NamedTuple):
+    """What of the cache may go: what fits ``filter`` and was not used for ``keep_duration`` nanoseconds.
+
+    The sizes, in bytes, say how much may stay; ``all`` takes in frontends and internal records.
+    """
+
+    filter: tuple[str, ...] = ()
+    all: bool = False
+    keep_duration: int = 0
+    reserved_space: int = 0
+    max_used_space: int = 0
+    min_free_space: int = 0
+
+
+class UsageRecord(NamedTuple):
+    """One record of the cache: bytes, and times in seconds since the epoch."""
+
+    id: str = ""
+    mutable: bool = False
+    in_use: bool = False
+    size: int = 0
+    created: float | None = None
+    last_used: float | None = None
+    usage_count: int = 0
+    description: str = ""
+    type: str = ""
+    shared: bool = False
+    parents: tuple[str, ...] = ()
 
 
 class RpcStatus(NamedTuple):
@@ -84,8 +132,8 @@ class Detail(NamedTuple):
     value: bytes = b""
 
 
-def _worker(id: str, labels: dict[str, str], platforms: tuple[Platform, ...], version: Version | None) -> Worker:  # noqa: A002
-    return Worker(id, platforms, labels, version.version if version else "")
+def _worker(*, version: Version | None, **fields: Any) -> Worker:
+    return Worker(version=version.version if version else "", **fields)
 
 
 def _platform(architecture: str, os: str, variant: str) -> Platform:
@@ -170,15 +218,51 @@ STATUS_RESPONSE = Schema(
 
 _VERSION = Schema(Version, one(1, "package", TEXT), one(2, "version", TEXT), one(3, "revision", TEXT))
 _PLATFORM = Schema(_platform, one(1, "architecture", TEXT), one(2, "os", TEXT), one(3, "variant", TEXT))
+_GC_POLICY = Schema(
+    GcPolicy,
+    one(1, "all", BOOLEAN),
+    one(2, "keep_duration", INTEGER),
+    one(3, "reserved_space", INTEGER),
+    many(4, "filters", TEXT),
+    one(5, "max_used_space", INTEGER),
+    one(6, "min_free_space", INTEGER),
+)
 _WORKER = Schema(
     _worker,
     one(1, "id", TEXT),
     mapping(2, "labels"),
     many(3, "platforms", _PLATFORM),
+    many(4, "gc_policy", _GC_POLICY),
     one(5, "version", _VERSION),
 )
 LIST_WORKERS_RESPONSE: Schema[tuple[Worker, ...]] = Schema(_only, many(1, "record", _WORKER))
 INFO_RESPONSE: Schema[Version | None] = Schema(_only, one(1, "version", _VERSION))
+
+DISK_USAGE_REQUEST = Schema(DiskUsageRequest, many(1, "filter", TEXT))
+PRUNE_REQUEST = Schema(
+    PruneRequest,
+    many(1, "filter", TEXT),
+    one(2, "all", BOOLEAN),
+    one(3, "keep_duration", INTEGER),
+    one(4, "reserved_space", INTEGER),
+    one(5, "max_used_space", INTEGER),
+    one(6, "min_free_space", INTEGER),
+)
+USAGE_RECORD = Schema(
+    UsageRecord,
+    one(1, "id", TEXT),
+    one(2, "mutable", BOOLEAN),
+    one(3, "in_use", BOOLEAN),
+    one(4, "size", INTEGER),
+    one(6, "created", TIME),
+    one(7, "last_used", TIME),
+    one(8, "usage_count", INTEGER),
+    one(9, "description", TEXT),
+    one(10, "type", TEXT),
+    one(11, "shared", BOOLEAN),
+    many(12, "parents", TEXT),
+)
+DISK_USAGE_RESPONSE: Schema[tuple[UsageRecord, ...]] = Schema(_only, many(1, "record", USAGE_RECORD))
 
 _DETAIL = Schema(Detail, one(1, "type_url", TEXT), one(2, "value", BYTES))
 RPC_STATUS = Schema(RpcStatus, one(1, "code", INTEGER), one(2, "message", TEXT), many(3, "details", _DETAIL))

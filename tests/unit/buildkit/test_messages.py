@@ -8,17 +8,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci_buildx.buildkit.messages import (
+    DISK_USAGE_REQUEST,
+    DISK_USAGE_RESPONSE,
     INFO_RESPONSE,
     LIST_WORKERS_RESPONSE,
+    PRUNE_REQUEST,
     RPC_STATUS,
     SOLVE_REQUEST,
     SOLVE_RESPONSE,
     STATUS_RESPONSE,
     CacheOptions,
     Detail,
+    DiskUsageRequest,
     Entry,
+    GcPolicy,
+    PruneRequest,
     RpcStatus,
     SolveRequest,
+    UsageRecord,
     Version,
     Worker,
 )
@@ -159,11 +166,79 @@ def test_workers(control: Any) -> None:
     record = message.record.add(id="w1", labels={"a": "b"}, version={"version": "v0.34.2"})
     record.platforms.add(os="linux", architecture="arm64", variant="v8")
     record.platforms.add(os="linux", architecture="arm", variant="v6")
+    record.gc_policy.add(filters=["type==source.local"], keep_duration=48, max_used_space=3)
+    record.gc_policy.add(all=True, reserved_space=1, min_free_space=2)
     message.record.add(id="w0")
     assert LIST_WORKERS_RESPONSE.decode(message.SerializeToString()) == (
-        Worker("w1", (Platform("linux", "arm64"), Platform("linux", "arm", "v6")), {"a": "b"}, "v0.34.2"),
+        Worker(
+            "w1",
+            (Platform("linux", "arm64"), Platform("linux", "arm", "v6")),
+            {"a": "b"},
+            "v0.34.2",
+            (
+                GcPolicy(filters=("type==source.local",), keep_duration=48, max_used_space=3),
+                GcPolicy(all=True, reserved_space=1, min_free_space=2),
+            ),
+        ),
         Worker("w0"),
     )
+
+
+@given(
+    request=st.builds(
+        PruneRequest,
+        filter=texts,
+        all=st.booleans(),
+        keep_duration=int64,
+        reserved_space=int64,
+        max_used_space=int64,
+        min_free_space=int64,
+    )
+)
+def test_prune_request(control: Any, request: PruneRequest) -> None:
+    read = control.PruneRequest.FromString(PRUNE_REQUEST.encode(request))
+    assert PruneRequest(tuple(read.filter), *(getattr(read, name) for name in PruneRequest._fields[1:])) == request
+    usage = control.DiskUsageRequest.FromString(DISK_USAGE_REQUEST.encode(DiskUsageRequest(request.filter)))
+    assert tuple(usage.filter) == request.filter
+
+
+@given(
+    records=few(
+        st.builds(
+            UsageRecord,
+            id=st.text(),
+            mutable=st.booleans(),
+            in_use=st.booleans(),
+            size=int64,
+            created=times,
+            last_used=times,
+            usage_count=int64,
+            description=st.text(),
+            type=st.text(),
+            shared=st.booleans(),
+            parents=texts,
+        )
+    )
+)
+def test_disk_usage(control: Any, records: tuple[UsageRecord, ...]) -> None:
+    message = control.DiskUsageResponse()
+    for record in records:
+        fill(message.record.add(), record._asdict())
+    assert DISK_USAGE_RESPONSE.decode(message.SerializeToString()) == records
+
+
+def test_field_numbers_are_those_of_buildkit() -> None:
+    """By hand, from BuildKit 0.34.2 ``api/services/control/control.proto`` and ``api/types/worker.proto``."""
+    asked = PruneRequest(("f",), all=True, keep_duration=1, reserved_space=2, max_used_space=3, min_free_space=4)
+    assert PRUNE_REQUEST.encode(asked) == bytes.fromhex("0a0166 1001 1801 2002 2803 3004")
+    record = bytes.fromhex("0a0161 1001 1801 2005 32020801 3a020802 4003 4a0164 520174 5801 620170")
+    assert DISK_USAGE_RESPONSE.decode(b"\x0a" + bytes([len(record)]) + record) == (
+        UsageRecord("a", True, True, 5, 1.0, 2.0, 3, "d", "t", True, ("p",)),
+    )
+    policy = bytes.fromhex("0801 1001 1802 220166 2803 3004")
+    worker = b"\x22" + bytes([len(policy)]) + policy
+    (found,) = LIST_WORKERS_RESPONSE.decode(b"\x0a" + bytes([len(worker)]) + worker)
+    assert found.gc_policy == (GcPolicy(True, 1, 2, ("f",), 3, 4),)
 
 
 def test_info(control: Any) -> None:
