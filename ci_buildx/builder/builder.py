@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any
 
 from ci_buildx.builder.labels import selector
@@ -15,17 +16,38 @@ PORT = 1234
 """Where buildkitd speaks mTLS: the port that its documentation uses."""
 
 
+class Lifetime(StrEnum):
+    """How long a builder is there: for one job, or from ``create`` to ``rm``."""
+
+    JOB = "job"
+    BUILDER = "builder"
+
+
+class Workload(StrEnum):
+    """What runs a node's pods, by the name that its API path has."""
+
+    JOB = "jobs"
+    DEPLOYMENT = "deployments"
+    STATEFUL_SET = "statefulsets"
+
+    @property
+    def group(self) -> str:
+        """The API group and version, as a path."""
+        return "/apis/batch/v1" if self is Workload.JOB else "/apis/apps/v1"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Location:
     """Where a builder's objects are, known before any of them exists.
 
     ``exclusive`` says that the namespace is the builder's own and goes with it. In another's namespace each object's
-    name begins with the builder's.
+    name begins with the builder's, but for the workloads of a lasting builder, which have their nodes' names.
     """
 
     name: str
     namespace: str
     exclusive: bool = True
+    lifetime: Lifetime = Lifetime.JOB
 
     @property
     def selector(self) -> str:
@@ -38,9 +60,18 @@ class Location:
         return f"/api/v1/namespaces/{self.namespace}"
 
     @property
+    def lasting(self) -> bool:
+        """Whether it stays until it is removed."""
+        return self.lifetime is Lifetime.BUILDER
+
+    @property
     def jobs_path(self) -> str:
-        """The API path of the workloads."""
-        return f"/apis/batch/v1/namespaces/{self.namespace}/jobs"
+        """The API path of a job's workloads."""
+        return self.workloads_path(Workload.JOB)
+
+    def workloads_path(self, kind: Workload) -> str:
+        """The API path of the workloads of one kind."""
+        return f"{kind.group}/namespaces/{self.namespace}/{kind}"
 
     def core_path(self, plural: str) -> str:
         """The API path of a core collection such as ``pods``."""
@@ -64,13 +95,15 @@ class ClientKeys:
 class Builder:
     """A builder that was provisioned or found: its place, its nodes, the keys to it.
 
-    ``transports`` has the transport that won earlier, by the node's name, where one is remembered.
+    ``transports`` has the transport that won earlier, by the node's name, where one is remembered; ``kinds`` what runs
+    a node's pods, where that is no Job.
     """
 
     location: Location
     plan: Plan
     keys: ClientKeys
     transports: Mapping[str, str] = field(default_factory=dict)
+    kinds: Mapping[str, Workload] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -83,8 +116,13 @@ class Builder:
         return self.location.namespace
 
     def workload(self, node: NodePlan) -> str:
-        """The name of the Job that runs a node's pods."""
-        return self.location.object_name(node.name)
+        """The name of what runs a node's pods."""
+        return node.name if self.location.lasting else self.location.object_name(node.name)
+
+    def workload_path(self, node: NodePlan) -> str:
+        """The API path of what runs a node's pods."""
+        kind = self.kinds.get(node.name, Workload.JOB)
+        return f"{self.location.workloads_path(kind)}/{self.workload(node)}"
 
 
 Manifest = dict[str, Any]

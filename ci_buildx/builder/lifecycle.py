@@ -126,14 +126,12 @@ def load(kube: KubeClient, name: str, namespace: str = "") -> Builder:
 
 def rewrite_node(kube: KubeClient, builder: Builder, node: NodePlan) -> None:
     """Note at a node's Job what it builds now that it has taken over another's platforms. Raises KubeError."""
-    path = f"{builder.location.jobs_path}/{builder.workload(node)}"
-    kube.patch(path, {"metadata": {"annotations": manifests.node_notes(node)}})
+    kube.patch(builder.workload_path(node), {"metadata": {"annotations": manifests.node_notes(node)}})
 
 
 def remember_transport(kube: KubeClient, builder: Builder, node: NodePlan, transport: str) -> None:
-    """Note at a node's Job which transport reaches it, for :func:`load`. Raises KubeError."""
-    path = f"{builder.location.jobs_path}/{builder.workload(node)}"
-    kube.patch(path, {"metadata": {"annotations": {labels.TRANSPORT: transport}}})
+    """Note at a node's workload which transport reaches it, for :func:`load`. Raises KubeError."""
+    kube.patch(builder.workload_path(node), {"metadata": {"annotations": {labels.TRANSPORT: transport}}})
 
 
 def find(kube: KubeClient, name: str, namespace: str = "") -> Location:
@@ -172,10 +170,9 @@ def _is_inside(kube: KubeClient, location: Location) -> bool:
 
 def drop_node(kube: KubeClient, builder: Builder, node: NodePlan) -> None:
     """Remove one node's Job and pods: it could not be scheduled, and another node emulates its platforms."""
-    path = f"{builder.location.jobs_path}/{builder.workload(node)}"
     options = {"propagationPolicy": "Background", "gracePeriodSeconds": 0}
     try:
-        kube.delete(path, body={"kind": "DeleteOptions", "apiVersion": "v1", **options})
+        kube.delete(builder.workload_path(node), body={"kind": "DeleteOptions", "apiVersion": "v1", **options})
     except NotFound:
         return
 

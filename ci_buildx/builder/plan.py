@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ci_buildx.builder import balance
 from ci_buildx.builder.facts import ClusterFacts
 from ci_buildx.builder.labels import ARCHITECTURE
 from ci_buildx.errors import InputError
@@ -21,8 +22,9 @@ class NodePlan:
 
     ``architecture`` is the nodes' ``kubernetes.io/arch``, None for any. ``platforms`` is everything that is built
     here, empty for whatever is native; ``emulated`` those of them that run by emulation. ``by_scheduling`` says that
-    nobody knows whether there is such a node: where it cannot be scheduled, another one may emulate. ``reason`` is one
-    line.
+    nobody knows whether there is such a node: where it cannot be scheduled, another one may emulate. ``runs`` is what
+    its buildkitd said it can run when it was asked last, its own platform first; empty where it was not asked yet.
+    ``reason`` is one line.
     """
 
     name: str
@@ -31,7 +33,13 @@ class NodePlan:
     emulated: tuple[Platform, ...] = ()
     replicas: int = 1
     by_scheduling: bool = False
+    runs: tuple[Platform, ...] = ()
     reason: str = ""
+
+    @property
+    def native(self) -> str | None:
+        """The architecture that it runs without emulation, None where nobody knows yet."""
+        return self.architecture or (self.runs[0].node_architecture if self.runs else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,36 +90,52 @@ def replan(plan: Plan, architecture: str) -> Plan | None:
     return Plan(nodes=(host, *kept[1:]))
 
 
-def narrow(plan: Plan, platforms: Sequence[Platform]) -> Plan:
-    """The part of a kept builder's plan that builds ``platforms``; without any, its first node, for its own platform.
+def narrow(plan: Plan, platforms: Sequence[Platform], *, key: str = "") -> Plan:
+    """The part of an existing builder's plan that builds ``platforms``; without any, a node, for its own platform.
 
+    Of several nodes that build a platform equally well, ``key`` chooses one, always the same.
     Raises InputError that names the platforms which no node builds.
     """
     if not platforms:
-        return Plan(nodes=(replace(plan.nodes[0], platforms=(), emulated=()),))
+        first = plan.nodes[0]
+        alike = [node for node in plan.nodes if (node.platforms, node.native) == (first.platforms, first.native)]
+        return Plan(nodes=(replace(_balanced(alike, key), platforms=(), emulated=()),))
     chosen: dict[str, tuple[Platform, ...]] = {}
     missing = []
     for platform in dict.fromkeys(platforms):
-        node = _builds(plan, platform)
-        if node is None:
-            missing.append(platform)
-        else:
+        able = _able(plan, platform)
+        if able:
+            node = _balanced(able, key)
             chosen[node.name] = (*chosen.get(node.name, ()), platform)
+        else:
+            missing.append(platform)
     if missing:
-        known = ", ".join(f"{node.name} ({_names(node.platforms) or 'its own platform'})" for node in plan.nodes)
+        known = ", ".join(f"{node.name} ({_names(node.platforms or node.runs) or node.native})" for node in plan.nodes)
         raise InputError(f"no node of the builder builds {_names(missing)}", source="--platform", fix=f"it has {known}")
     return Plan(nodes=tuple(_only(node, chosen[node.name]) for node in plan.nodes if node.name in chosen))
 
 
-def _builds(plan: Plan, platform: Platform) -> NodePlan | None:
-    """The node that was made for a platform, else one that runs it natively."""
-    made = (node for node in plan.nodes if platform in node.platforms)
-    native = (node for node in plan.nodes if node.architecture == platform.node_architecture)
-    return next(made, None) or next(native, None)
+def _able(plan: Plan, platform: Platform) -> list[NodePlan]:
+    """The nodes that suit a platform best: those made for it, else native ones, else emulating, else any."""
+    preferences = (
+        [node for node in plan.nodes if platform in node.platforms],
+        [node for node in plan.nodes if node.native == platform.node_architecture],
+        [node for node in plan.nodes if platform in node.runs],
+        [node for node in plan.nodes if node.native is None and not node.platforms],
+    )
+    return next((nodes for nodes in preferences if nodes), [])
+
+
+def _balanced(nodes: Sequence[NodePlan], key: str) -> NodePlan:
+    """One of equal nodes; one with more pods is chosen that much more often."""
+    if len(nodes) == 1:
+        return nodes[0]
+    shares = {f"{node.name}/{replica}": node for node in nodes for replica in range(node.replicas)}
+    return shares[balance.choose(key, shares)]
 
 
 def _only(node: NodePlan, platforms: tuple[Platform, ...]) -> NodePlan:
-    emulated = tuple(platform for platform in node.emulated if platform in platforms)
+    emulated = tuple(one for one in platforms if node.native not in (None, one.node_architecture))
     return replace(node, platforms=platforms, emulated=emulated)
 
 

@@ -10,31 +10,25 @@ from functools import partial
 
 from ci_buildx.builder import balance, lifecycle, plan
 from ci_buildx.builder.boot import Boot
-from ci_buildx.builder.builder import CONTAINER, PORT, Builder
-from ci_buildx.builder.certificates import SERVER_NAME
+from ci_buildx.builder.builder import Builder
 from ci_buildx.builder.plan import NodePlan
 from ci_buildx.builder.pods import PodView
 from ci_buildx.buildkit.channel import load_grpc
 from ci_buildx.buildkit.control import Control
 from ci_buildx.errors import BootError, Stopped, TransportError
 from ci_buildx.job import origin
+from ci_buildx.job.dial import Ways
 from ci_buildx.job.parallel import begin, run_all
 from ci_buildx.job.site import Site
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.progress.display import Phase
 from ci_buildx.settings.values import TransportChoice
-from ci_buildx.transport import direct, execute, portforward, race
-from ci_buildx.transport.endpoint import Endpoint, PodAddress
-from ci_buildx.transport.race import Candidate, Winner
+from ci_buildx.transport import race
+from ci_buildx.transport.race import Winner
 
 UNSCHEDULABLE = "Unschedulable"
 """The reason of a BootError after which another node may emulate the platforms."""
 
-_ANSWER_TIME = 5.0
-_HEAD_START = 0.1
-"""Seconds between a transport and the next slower one."""
-_BOOT_TIME = 3.0
-"""Seconds in which a pod usually has come up."""
 _UNREACHED = 15.0
 """Seconds after which a pod that is ready, and that no transport reaches, is given up."""
 
@@ -160,11 +154,13 @@ class _Harbour:
                 over.set()
 
         watched = begin(watch)
+        ways = self.ways(node)
+        candidates = ways.candidates(pod, lambda: self.boot.pod(pod.name))
         # A candidate that waits for the import would seem slow, and the next would join in for nothing.
         load_grpc()
         try:
             return race.connect(
-                self.candidates(node, pod), answer=self.answer, deadline=self.deadline, stop=over, discard=Control.close
+                candidates, answer=ways.answer, deadline=self.deadline, stop=over, discard=Control.close
             )
         except TransportError:
             if self.site.stop.is_set():
@@ -175,40 +171,7 @@ class _Harbour:
         finally:
             over.set()
 
-    def candidates(self, node: NodePlan, pod: PodView) -> list[Candidate]:
-        """The transports to try, in the order in which they start."""
-
-        def address() -> PodAddress:
-            now = self.boot.pod(pod.name) or pod
-            return PodAddress(namespace=pod.namespace, name=pod.name, ip=now.ip, container=CONTAINER, port=PORT)
-
-        kube = self.site.kube
-        everything = (
-            Candidate(TransportChoice.DIRECT, lambda: direct.open(address())),
-            Candidate(TransportChoice.PORT_FORWARD, lambda: portforward.open(kube, address()), _HEAD_START),
-            # Each knock by exec starts a process in the pod: while it boots, that would slow it down.
-            Candidate(
-                TransportChoice.EXEC,
-                lambda: execute.open(kube, address()),
-                2 * _HEAD_START if pod.ready else _BOOT_TIME,
-            ),
-        )
-        chosen = self.site.settings.transport
-        if chosen is not TransportChoice.AUTO:
-            return [replace(one, delay=0.0) for one in everything if one.name == chosen]
-        known = self.builder.transports.get(node.name)
-        if not known:
-            return list(everything)
-        return [replace(one, delay=0.0 if one.name == known else max(one.delay, _HEAD_START)) for one in everything]
-
-    def answer(self, endpoint: Endpoint) -> Control:
-        """A Control whose buildkitd has answered."""
-        keys = self.builder.keys
-        credentials = (keys.ca, keys.certificate, keys.key.reveal()) if endpoint.secure else None
-        control = Control(endpoint.target, credentials=credentials, server_name=SERVER_NAME)
-        try:
-            control.info(_ANSWER_TIME)
-        except BaseException:
-            control.close()
-            raise
-        return control
+    def ways(self, node: NodePlan) -> Ways:
+        """How the node's pods are reached."""
+        known = self.builder.transports.get(node.name, "")
+        return Ways(kube=self.site.kube, keys=self.builder.keys, chosen=self.site.settings.transport, known=known)

@@ -1,0 +1,260 @@
+"""The builders that a cluster knows: its objects, by labels and annotations, are the only record of them.
+
+A lasting builder is a Secret, whose name no second one can take, and a Deployment or StatefulSet for each node; all of
+them belong to the Secret. A job's builder is its Jobs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from ci_buildx.builder import labels, lifecycle
+from ci_buildx.builder.builder import Builder, Lifetime, Location, Workload
+from ci_buildx.builder.identity import PREFIX
+from ci_buildx.builder.plan import NodePlan, Plan
+from ci_buildx.builder.pods import condition
+from ci_buildx.errors import Forbidden, InputError
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.model import platform
+from ci_buildx.model.platform import Platform
+from ci_buildx.model.record import dataclass, field
+
+LASTING = (Workload.DEPLOYMENT, Workload.STATEFUL_SET)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One node as the cluster has it.
+
+    ``named`` are the platforms that the user named. ``driver_opts`` and ``flags`` are as they were given. ``replicas``
+    pods are wanted now: none while the node is stopped, though its plan still says how many it has when it runs;
+    ``ready`` of them are up. ``problem`` is what the cluster says where it refuses to make them.
+    """
+
+    kind: Workload
+    plan: NodePlan
+    driver_opts: Mapping[str, str] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+    replicas: int = 1
+    ready: int = 0
+    transport: str = ""
+    problem: str = ""
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return self.plan.name
+
+    @property
+    def named(self) -> tuple[Platform, ...]:
+        """The platforms that the user named, or that a job's plan gave it."""
+        return self.plan.platforms
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing of it is wanted to run."""
+        return self.replicas == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """A builder as the cluster has it: nodes by the order in which they were made."""
+
+    location: Location
+    nodes: tuple[Node, ...]
+
+    @property
+    def name(self) -> str:
+        """The builder's name."""
+        return self.location.name
+
+    @property
+    def lasting(self) -> bool:
+        """Whether it stays until it is removed."""
+        return self.location.lasting
+
+    def node(self, name: str) -> Node:
+        """The node called ``name``. Raises InputError if there is none."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        known = ", ".join(node.name for node in self.nodes)
+        raise InputError(f"builder {self.name!r} has no node {name!r}", source="--node", fix=f"it has {known}")
+
+    def builder(self, secret: Mapping[str, Any]) -> Builder:
+        """What reaches it, with its keys from ``secret``."""
+        return Builder(
+            location=self.location,
+            plan=Plan(nodes=tuple(node.plan for node in self.nodes)),
+            keys=lifecycle.read_keys(secret),
+            transports={node.name: node.transport for node in self.nodes if node.transport},
+            kinds={node.name: node.kind for node in self.nodes},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """Builders by namespace and name; ``notes`` say where it could not look."""
+
+    records: tuple[Record, ...]
+    notes: tuple[str, ...] = ()
+
+
+def is_jobs(name: str) -> bool:
+    """Whether a builder of this name is a job's: their prefix is kept for them."""
+    return name.startswith(PREFIX)
+
+
+def list_all(kube: KubeClient, namespace: str = "", *, jobs: bool = False) -> Listing:
+    """All lasting builders, with ``jobs`` those of jobs, too; of ``namespace`` where one is named.
+
+    Where looking into all namespaces is forbidden, those of the context's, and a note. Raises KubeError.
+    """
+    kinds = tuple(Workload) if jobs else LASTING
+    notes: tuple[str, ...] = ()
+    try:
+        found = _workloads(kube, kinds, namespace, _ANY)
+    except Forbidden as failure:
+        if namespace:
+            raise
+        found = _workloads(kube, kinds, kube.namespace, _ANY)
+        notes = (f"only namespace {kube.namespace} was searched: {failure.message}",)
+    return Listing(records=_grouped(found), notes=notes)
+
+
+def find(kube: KubeClient, name: str, namespace: str = "") -> Record:
+    """The builder called ``name``: in ``namespace`` if one is named, else in the context's, else wherever it is.
+
+    Raises InputError if there is none, or if several namespaces have one of that name.
+    """
+    if is_jobs(name):
+        return of_job(kube, lifecycle.find(kube, name, namespace))
+    chosen = labels.selector(name)
+    here = namespace or kube.namespace
+    found = _grouped(_workloads(kube, LASTING, here, chosen))
+    if not found and not namespace:
+        found = _elsewhere(kube, name, chosen)
+    if not found:
+        where = f"in namespace {here!r}" if namespace else "in any namespace"
+        raise InputError(f"there is no builder {name!r} {where}", fix="kube-builder ls shows them all")
+    if len(found) > 1:
+        places = ", ".join(record.location.namespace for record in found)
+        raise InputError(f"several namespaces have a builder {name!r}: {places}", fix="name one with --namespace")
+    return found[0]
+
+
+def of_job(kube: KubeClient, location: Location) -> Record:
+    """The builder of a job at ``location``."""
+    jobs = kube.list(location.jobs_path, labelSelector=location.selector)["items"]
+    return Record(location=location, nodes=tuple(read_node(Workload.JOB, job) for job in jobs))
+
+
+def load(kube: KubeClient, record: Record) -> Builder:
+    """What reaches a builder of the cluster's. Raises KubeError, InputError if a job's is over."""
+    location = record.location
+    if not location.lasting:
+        return lifecycle.load(kube, location.name, location.namespace)
+    return record.builder(kube.get(f"{location.core_path('secrets')}/{location.object_name('keys')}"))
+
+
+def read_node(kind: Workload, workload: Mapping[str, Any]) -> Node:
+    """A node of its workload."""
+    metadata, spec, status = workload["metadata"], workload["spec"], workload.get("status") or {}
+    notes = metadata.get("annotations") or {}
+    scale = int(spec.get("parallelism" if kind is Workload.JOB else "replicas", 1))
+    name = metadata["labels"][labels.NODE]
+    ready = status.get("ready" if kind is Workload.JOB else "readyReplicas") or 0
+    return Node(
+        kind=kind,
+        plan=NodePlan(
+            name=name,
+            architecture=_architecture(workload),
+            platforms=read_platforms(notes.get(labels.PLATFORMS, "")),
+            emulated=read_platforms(notes.get(labels.EMULATED, "")),
+            replicas=scale or int(notes.get(labels.REPLICAS) or 1),
+            runs=read_platforms(notes.get(labels.RUNS, "")),
+            reason=notes.get(labels.REASON, ""),
+        ),
+        driver_opts=_read_json(notes.get(labels.DRIVER_OPTS), dict),
+        flags=tuple(_read_json(notes.get(labels.BUILDKITD_FLAGS), list)),
+        replicas=scale,
+        ready=int(ready),
+        transport=notes.get(labels.TRANSPORT, ""),
+        problem=str(condition(workload, "ReplicaFailure").get("message", "")),
+    )
+
+
+def read_platforms(text: str) -> tuple[Platform, ...]:
+    """Platforms of an annotation."""
+    return tuple(platform.parse(part) for part in text.split(",") if part)
+
+
+_ANY = f"{labels.MANAGED_BY}={labels.MANAGER},{labels.BUILDER}"
+
+_Found = tuple[Workload, Mapping[str, Any]]
+
+
+def _workloads(kube: KubeClient, kinds: Sequence[Workload], namespace: str, selector: str) -> list[_Found]:
+    """The workloads of each kind at once: in one namespace, or in all ("")."""
+    inside = f"/namespaces/{namespace}" if namespace else ""
+
+    def listed(kind: Workload) -> list[_Found]:
+        items = kube.list(f"{kind.group}{inside}/{kind}", labelSelector=selector)["items"]
+        return [(kind, item) for item in items if not item["metadata"].get("deletionTimestamp")]
+
+    return [found for part in _at_once(listed, kinds) for found in part]
+
+
+def _at_once(work: Callable[[Workload], list[_Found]], kinds: Sequence[Workload]) -> Iterable[list[_Found]]:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(max_workers=len(kinds)) as pool:
+        return list(pool.map(work, kinds))
+
+
+def _elsewhere(kube: KubeClient, name: str, selector: str) -> tuple[Record, ...]:
+    try:
+        return _grouped(_workloads(kube, LASTING, "", selector))
+    except Forbidden as failure:
+        where = f"there is no builder {name!r} in namespace {kube.namespace!r}"
+        fix = f"name its --namespace: others cannot be searched ({failure.message})"
+        raise InputError(where, fix=fix) from failure
+
+
+def _grouped(found: Iterable[_Found]) -> tuple[Record, ...]:
+    groups: dict[tuple[str, str], list[_Found]] = {}
+    for kind, item in found:
+        metadata = item["metadata"]
+        place = (str(metadata["namespace"]), str(metadata["labels"][labels.BUILDER]))
+        groups.setdefault(place, []).append((kind, item))
+    return tuple(_record(namespace, name, groups[namespace, name]) for namespace, name in sorted(groups))
+
+
+def _record(namespace: str, name: str, found: list[_Found]) -> Record:
+    jobs = all(kind is Workload.JOB for kind, _ in found)
+    location = Location(
+        name=name,
+        namespace=namespace,
+        exclusive=jobs and namespace == name,
+        lifetime=Lifetime.JOB if jobs else Lifetime.BUILDER,
+    )
+    found.sort(key=lambda each: (str(each[1]["metadata"].get("creationTimestamp")), each[1]["metadata"]["name"]))
+    return Record(location=location, nodes=tuple(read_node(kind, item) for kind, item in found))
+
+
+def _architecture(workload: Mapping[str, Any]) -> str | None:
+    """The architecture that its pods are bound to."""
+    pod = workload["spec"]["template"]["spec"]
+    found = (pod.get("nodeSelector") or {}).get(labels.ARCHITECTURE)
+    return str(found) if found else None
+
+
+def _read_json(text: str | None, kind: type) -> Any:
+    """What an annotation holds; empty where somebody has broken it."""
+    try:
+        value = json.loads(text or "null")
+    except ValueError:
+        value = None
+    return value if isinstance(value, kind) else kind()

@@ -1,0 +1,68 @@
+"""The ways to the buildkitd of one pod, and its first answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ci_buildx.builder.builder import CONTAINER, PORT, ClientKeys
+from ci_buildx.builder.certificates import SERVER_NAME
+from ci_buildx.builder.pods import PodView
+from ci_buildx.buildkit.control import Control
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.model.record import dataclass, replace
+from ci_buildx.settings.values import TransportChoice
+from ci_buildx.transport import direct, execute, portforward
+from ci_buildx.transport.endpoint import Endpoint, PodAddress
+from ci_buildx.transport.race import Candidate
+
+ANSWER_TIME = 5.0
+"""Seconds for one answer."""
+HEAD_START = 0.1
+"""Seconds between a transport and the next slower one."""
+_BOOT_TIME = 3.0
+"""Seconds in which a pod usually has come up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ways:
+    """How a pod is reached: ``chosen`` by the user, or raced; ``known`` is what won an earlier race, "" if none did."""
+
+    kube: KubeClient
+    keys: ClientKeys
+    chosen: TransportChoice = TransportChoice.AUTO
+    known: str = ""
+
+    def candidates(self, pod: PodView, look: Callable[[], PodView | None]) -> list[Candidate]:
+        """The transports to try, in the order in which they start. ``look`` gives the pod as it is at each try."""
+
+        def address() -> PodAddress:
+            now = look() or pod
+            return PodAddress(namespace=pod.namespace, name=pod.name, ip=now.ip, container=CONTAINER, port=PORT)
+
+        everything = (
+            Candidate(TransportChoice.DIRECT, lambda: direct.open(address())),
+            Candidate(TransportChoice.PORT_FORWARD, lambda: portforward.open(self.kube, address()), HEAD_START),
+            # Each knock by exec starts a process in the pod: while it boots, that would slow it down.
+            Candidate(
+                TransportChoice.EXEC,
+                lambda: execute.open(self.kube, address()),
+                2 * HEAD_START if pod.ready else _BOOT_TIME,
+            ),
+        )
+        if self.chosen is not TransportChoice.AUTO:
+            return [replace(one, delay=0.0) for one in everything if one.name == self.chosen]
+        if not self.known:
+            return list(everything)
+        return [replace(one, delay=0.0 if one.name == self.known else max(one.delay, HEAD_START)) for one in everything]
+
+    def answer(self, endpoint: Endpoint) -> Control:
+        """A Control whose buildkitd has answered."""
+        keys = self.keys
+        credentials = (keys.ca, keys.certificate, keys.key.reveal()) if endpoint.secure else None
+        control = Control(endpoint.target, credentials=credentials, server_name=SERVER_NAME)
+        try:
+            control.info(ANSWER_TIME)
+        except BaseException:
+            control.close()
+            raise
+        return control
