@@ -12,7 +12,7 @@ from typing import Any
 from ci_buildx.buildkit import failure, rpc
 from ci_buildx.buildkit.messages import SOLVE_REQUEST, SOLVE_RESPONSE, STATUS_RESPONSE, SolveRequest
 from ci_buildx.errors import BuildkitError
-from ci_buildx.model.record import dataclass
+from ci_buildx.model.record import dataclass, replace
 from ci_buildx.model.status import StatusUpdate
 from ci_buildx.protobuf import wire
 from ci_buildx.session.session import Session
@@ -26,7 +26,7 @@ _FAREWELL = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SolveResult:
-    """What the exporters said, for example ``containerimage.digest``."""
+    """What the exporters said, for example ``containerimage.digest``; of a call what the frontend answered."""
 
     exporter_response: dict[str, str]
 
@@ -63,6 +63,7 @@ class Flight:
         self._session = session
         self._events: SimpleQueue[_Event] = SimpleQueue()
         self._calls: list[Any] = []
+        self._answer: dict[str, str] = {}
 
     def __enter__(self) -> Flight:
         return self
@@ -83,18 +84,29 @@ class Flight:
             response = solve.result()
         except Exception as error:
             raise self._judge(error, ended, stopped=stop.is_set()) from error
-        return SolveResult(exporter_response=SOLVE_RESPONSE.decode(response))
+        return SolveResult(exporter_response=SOLVE_RESPONSE.decode(response) | self._answer)
 
     def _begin(self, request: SolveRequest) -> Any:
+        sent = replace(request, frontend="") if request.is_call else request
         outgoing = self._session.outgoing()
         session = self._stream("Session", client=True)(outgoing, metadata=self._session.metadata)
-        solve = self._channel.unary_unary(self._service + "Solve").future(SOLVE_REQUEST.encode(request))
+        solve = self._channel.unary_unary(self._service + "Solve").future(SOLVE_REQUEST.encode(sent))
         status = self._stream("Status")(wire.length_delimited(_REF_FIELD, request.ref.encode()))
         self._calls = [solve, status, session]
         solve.add_done_callback(lambda _: self._events.put(_Solved()))
         self._start("session", self._serve, session)
         self._start("status", self._listen, status)
+        if request.is_call:
+            self._call(request)
         return solve
+
+    def _call(self, request: SolveRequest) -> None:
+        from ci_buildx.buildkit.gateway import Bridge, FrontendRequest
+
+        bridge = Bridge(self._channel, request.ref)
+        asked = FrontendRequest(frontend=request.frontend, frontend_attrs=request.frontend_attrs)
+        self._calls.append(bridge)
+        self._start("gateway", lambda bridge: self._answer.update(bridge.ask(asked)), bridge)
 
     def _stream(self, method: str, *, client: bool = False) -> Any:
         kind = self._channel.stream_stream if client else self._channel.unary_stream

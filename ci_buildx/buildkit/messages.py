@@ -10,6 +10,9 @@ from ci_buildx.model.record import dataclass
 from ci_buildx.model.status import StatusUpdate, Vertex, VertexLog, VertexStatus, VertexWarning
 from ci_buildx.protobuf.schema import BOOLEAN, BYTES, INTEGER, TEXT, TIME, Schema, many, mapping, one
 
+CALL = "requestid"
+"""The attribute that names a call (BuildKit 0.34.2, ``frontend/dockerui/requests.go``)."""
+
 
 class Entry(NamedTuple):
     """An exporter, or a cache to import from or export to: its type and attributes."""
@@ -40,6 +43,11 @@ class SolveRequest:
     cache: CacheOptions
     entitlements: tuple[str, ...] = ()
     internal: bool = False
+
+    @property
+    def is_call(self) -> bool:
+        """Whether the frontend is asked something instead of being told to build."""
+        return CALL in self.frontend_attrs
 
     @property
     def exporter_deprecated(self) -> str:
@@ -140,8 +148,20 @@ def _platform(architecture: str, os: str, variant: str) -> Platform:
     return platform.parse("/".join(part for part in (os, architecture, variant) if part))
 
 
-def _warning(*, info: str | None, ranges: tuple[int | None, ...], **fields: Any) -> VertexWarning:
-    return VertexWarning(filename=info or "", line=(ranges[0] or 0) if ranges else 0, **fields)
+class _Source(NamedTuple):
+    filename: str = ""
+    data: bytes = b""
+    language: str = ""
+
+
+def _warning(*, info: _Source | None, **fields: Any) -> VertexWarning:
+    source = info or _Source()
+    return VertexWarning(filename=source.filename, source=source.data, language=source.language, **fields)
+
+
+def _range(start: int | None, end: int | None) -> tuple[int, int]:
+    """The first and the last line."""
+    return start or 0, max(start or 0, end or 0)
 
 
 def _only(**field: Any) -> Any:
@@ -195,9 +215,9 @@ _VERTEX_LOG = Schema(
     one(3, "stream", INTEGER),
     one(4, "data", BYTES),
 )
-_FILENAME: Schema[str] = Schema(_only, one(1, "filename", TEXT))
+_SOURCE = Schema(_Source, one(1, "filename", TEXT), one(2, "data", BYTES), one(4, "language", TEXT))
 _LINE: Schema[int] = Schema(_only, one(1, "line", INTEGER))
-_START: Schema[int | None] = Schema(_only, one(1, "start", _LINE))
+_RANGE = Schema(_range, one(1, "start", _LINE), one(2, "end", _LINE))
 _VERTEX_WARNING = Schema(
     _warning,
     one(1, "vertex", TEXT),
@@ -205,8 +225,8 @@ _VERTEX_WARNING = Schema(
     one(3, "short", TEXT),
     many(4, "detail", TEXT),
     one(5, "url", TEXT),
-    one(6, "info", _FILENAME),
-    many(7, "ranges", _START),
+    one(6, "info", _SOURCE),
+    many(7, "ranges", _RANGE),
 )
 STATUS_RESPONSE = Schema(
     StatusUpdate,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ci_buildx.buildkit.exporters import is_true
-from ci_buildx.buildkit.messages import CacheOptions, Entry, SolveRequest
+from ci_buildx.buildkit.messages import CALL, CacheOptions, Entry, SolveRequest
 from ci_buildx.errors import InputError
 from ci_buildx.model.platform import Platform
 from ci_buildx.session.filesync import CONTEXT, DOCKERFILE
@@ -22,6 +22,7 @@ _FRONTEND = "dockerfile.v0"
 _GATEWAY = "gateway.v0"
 _GIT_QUERY = "moby.buildkit.frontend.gitquerystring"
 _CONTEXTS = "moby.buildkit.frontend.contexts"
+_CALLS = "moby.buildkit.frontend.subrequests"
 _FORWARD = "+forward"
 
 
@@ -104,8 +105,12 @@ def _source(build: BuildSettings) -> dict[str, str]:
         capabilities.add(_CONTEXTS + _FORWARD)
     if any(isinstance(one.location, str) and _has_query(one.location) for one in build.contexts):
         capabilities.add(_GIT_QUERY + _FORWARD)
-    if capabilities:
-        attrs["frontend.caps"] = ",".join(sorted(capabilities))
+    known = sorted(capabilities)
+    if build.call:
+        attrs[CALL] = f"frontend.{build.call.method}"
+        known.append(_CALLS + _FORWARD)
+    if known:
+        attrs["frontend.caps"] = ",".join(known)
     return attrs
 
 

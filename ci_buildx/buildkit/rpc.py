@@ -16,6 +16,12 @@ def code_name(error: Any) -> str:
     return str(code().name) if callable(code) and code() is not None else "CANCELLED"
 
 
+def code_number(error: Any) -> int:
+    """The status as the wire has it; 2, unknown, for what has none."""
+    code = getattr(error, "code", None)
+    return int(code().value[0]) if callable(code) and code() is not None else 2
+
+
 def text(error: Any) -> str:
     """The status's message on one line."""
     details = getattr(error, "details", None)

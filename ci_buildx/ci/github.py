@@ -30,19 +30,18 @@ BUILDER, NAMESPACE = "builder", "namespace"
 
 def main(*, post: bool, env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
     """Run the step, or with ``post`` the clean-up after the job; the exit code."""
-    run: Callable[[Mapping[str, str], Path, TextIO], None] = clean_up if post else build
+    run: Callable[[Mapping[str, str], Path, TextIO], int] = clean_up if post else build
     try:
-        run(env, cwd, stdout)
+        return run(env, cwd, stdout)
     except (KubeBuilderError, Interrupted) as error:
         annotate(stdout, "error", str(error))
         for note in getattr(error, "__notes__", ()):
             annotate(stdout, "warning", note)
         return error.exit_code
-    return 0
 
 
-def build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> None:
-    """The main step: what the inputs say."""
+def build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
+    """The main step: what the inputs say. 0, or what a call of the frontend came to."""
     from ci_buildx.job import build as job
 
     with inputs(env) as (values, sources):
@@ -58,19 +57,21 @@ def build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> None:
     stdout.writelines(f"{line}\n" for line in result.lines())
     write_outputs(env, result)
     summarize(env, result)
+    return result.status
 
 
-def clean_up(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> None:
+def clean_up(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
     """The post step: whatever became of the main step, its builder goes."""
     name = env.get(f"STATE_{BUILDER}", "")
     if not name:
-        return
+        return 0
     from ci_buildx.job import remove
 
     with inputs(env) as (values, sources):
         cluster = assembly.cluster_from(values, sources, env, cwd)
         found = remove.run(cluster, name, env=env, namespace=env.get(f"STATE_{NAMESPACE}", ""), missing_ok=True)
     stdout.write(f"{name}: {'removed' if found else 'nothing is left'}\n")
+    return 0
 
 
 def save(env: Mapping[str, str], location: Location) -> None:

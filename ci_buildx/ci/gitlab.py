@@ -29,13 +29,12 @@ def main(*, post: bool, env: Mapping[str, str], cwd: Path, stdout: TextIO) -> in
     """Run the job, or with ``post`` its clean-up; the exit code. Errors are left to the command line's boundary."""
     if post:
         clean_up(env, cwd, stdout)
-    else:
-        build(env, cwd, stdout)
-    return 0
+        return 0
+    return build(env, cwd, stdout)
 
 
-def build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> None:
-    """What the inputs say."""
+def build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
+    """What the inputs say. 0, or what a call of the frontend came to."""
     from ci_buildx.job import build as job
 
     with inputs(env) as (values, sources):
@@ -44,6 +43,7 @@ def build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> None:
             result = job.run(settings, env=env, display_stream=stdout, identity=who(env, cwd))
     stdout.writelines(f"{line}\n" for line in result.lines())
     write_reports(project(env, cwd), result)
+    return result.status
 
 
 def clean_up(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> None:

@@ -40,8 +40,6 @@ examples:
 
 {EXIT_CODES}"""
 NOT_YET = (
-    "--call",
-    "--check",
     "--policy",
     "--ssh",
 )
@@ -64,7 +62,7 @@ def main(argv: Sequence[str], around: World) -> int:
 
     result = build.run(settings, env=around.env, display_stream=around.stderr)
     report(result, settings, stdout=around.stdout, stderr=around.stderr)
-    return 0
+    return result.status
 
 
 def parse(argv: Sequence[str], around: World) -> Settings:
@@ -117,9 +115,14 @@ def show(settings: Settings, kind: Preview, around: World) -> None:
 
 
 def report(result: BuildResult, settings: Settings, *, stdout: TextIO, stderr: TextIO) -> None:
-    """Say what was built: the image ID alone on stdout if quiet, else a few lines after the progress."""
+    """Say what was built: the image ID alone on stdout if quiet, else a few lines after the progress.
+
+    Of a call there is its answer, on stdout.
+    """
     progress = settings.build.progress
-    if progress is Progress.QUIET:
+    if settings.build.call:
+        stdout.write(result.answer)
+    elif progress is Progress.QUIET:
         stdout.write(f"{result.image_id or result.digest}\n")
     elif progress is not Progress.RAWJSON:
         Outlet(stderr).write("".join(f"{line}\n" for line in ("", *result.lines())))

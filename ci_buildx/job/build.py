@@ -50,6 +50,10 @@ def run(
     of it exists. Files that the settings name are written. Raises the KubeBuilderError tree and Interrupted; the
     builder is gone then, too.
     """
+    if settings.build.call:
+        from ci_buildx.job import calls
+
+        settings = replace(settings, build=calls.narrow(settings.build))
     exporters.make(settings.build)
     identity = identity or origin.of_here(settings.build.context)
     with taken_in(settings.build) as build:
@@ -107,7 +111,7 @@ def _clocks(build: BuildSettings, shown: display.Display) -> Outcome[dict[str, C
 
 def _build(site: Site, builder: Builder, store: credentials.CredentialStore) -> BuildResult:
     wanted = site.settings.build
-    if not (wanted.push or wanted.outputs or wanted.cache_to or wanted.progress is Progress.QUIET):
+    if not (wanted.call or wanted.push or wanted.outputs or wanted.cache_to or wanted.progress is Progress.QUIET):
         site.display.warn(NO_OUTPUT)
     with connected(site, builder) as (boot, connections):
         if len(connections) > 1:
@@ -122,7 +126,16 @@ def _build(site: Site, builder: Builder, store: credentials.CredentialStore) -> 
         responses = publish.join(site, builder, solved, store)
     else:
         responses = publish.together(solved)
-    return _result(builder, connections, responses)
+    result = _result(builder, connections, responses)
+    warnings = site.display.warnings()
+    if not (wanted.call or warnings):
+        return result
+    from ci_buildx.job import calls
+
+    if wanted.call is None:
+        return calls.with_findings(result, wanted, warnings, site.env)
+    answer = calls.read(wanted, wanted.call, responses)
+    return replace(result, answer=answer.text, findings=answer.findings, status=answer.status)
 
 
 def _result(builder: Builder, connections: list[Connection], responses: Mapping[str, str]) -> BuildResult:

@@ -6,16 +6,21 @@ import base64
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ci_buildx.errors import InputError
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass, field
 
+if TYPE_CHECKING:
+    from ci_buildx.model.finding import Finding
+
 DIGEST = "containerimage.digest"
 CONFIG_DIGEST = "containerimage.config.digest"
 DESCRIPTOR = "containerimage.descriptor"
 NAME = "image.name"
+_ANSWER = "result.json"
+"""The answer to a call, which is JSON as it is (buildx 0.38.2, ``decodeExporterResponse``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +29,8 @@ class BuildResult:
 
     ``digest`` is the image's or index's ("" where no image was exported), ``image_id`` what ``--iidfile`` holds,
     ``references`` the names that were pushed, ``namespace`` the builder's (gone unless kept), ``phases`` seconds.
+    ``findings`` are what build checks say of the Dockerfile. Of a call ``answer`` is for standard output, and
+    ``status`` is the exit code.
     """
 
     digest: str = ""
@@ -33,6 +40,9 @@ class BuildResult:
     namespace: str = ""
     phases: Mapping[str, float] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+    answer: str = ""
+    status: int = 0
 
     def rows(self) -> list[tuple[str, str]]:
         """What a person wants to know: names, digest, platforms, time of each phase; what is not known has no row."""
@@ -45,8 +55,8 @@ class BuildResult:
         return [(name, value) for name, value in rows if value]
 
     def lines(self) -> list[str]:
-        """The rows as text."""
-        return [f"{name:<10}{value}" for name, value in self.rows()]
+        """The rows as text; of a call its answer."""
+        return self.answer.splitlines() or [f"{name:<10}{value}" for name, value in self.rows()]
 
 
 def metadata_from(responses: Mapping[str, str]) -> dict[str, Any]:
@@ -55,12 +65,12 @@ def metadata_from(responses: Mapping[str, str]) -> dict[str, Any]:
     Values that are base64 of a JSON object, or of a list of objects, are shown as that (``commands/build.go``,
     ``decodeExporterResponse``); keys are sorted.
     """
-    return {key: _decoded(value) for key, value in sorted(responses.items())}
+    return {key: _decoded(value, plain=key == _ANSWER) for key, value in sorted(responses.items())}
 
 
-def _decoded(value: str) -> Any:
+def _decoded(value: str, *, plain: bool) -> Any:
     try:
-        decoded = json.loads(base64.b64decode(value, validate=True))
+        decoded = json.loads(value if plain else base64.b64decode(value, validate=True))
     except ValueError:
         return value
     objects = decoded if isinstance(decoded, list) else [decoded]

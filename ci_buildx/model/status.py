@@ -6,7 +6,7 @@ the definitions are in ``ci_buildx/buildkit/control.proto``. Times are seconds s
 
 from __future__ import annotations
 
-from ci_buildx.model.record import dataclass
+from ci_buildx.model.record import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,11 @@ class VertexLog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VertexWarning:
-    """A build check's finding. ``filename`` and ``line`` (from 1) say where; "" and 0 where unknown."""
+    """A build check's finding.
+
+    ``filename`` and ``ranges`` (first and last line, from 1) say where; "" and none where unknown. ``source`` is the
+    whole file, in ``language``.
+    """
 
     vertex: str
     level: int = 0
@@ -66,7 +70,14 @@ class VertexWarning:
     detail: tuple[str, ...] = ()
     url: str = ""
     filename: str = ""
-    line: int = 0
+    language: str = ""
+    source: bytes = field(default=b"", repr=False)
+    ranges: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def line(self) -> int:
+        """The line that it is about, 0 where unknown."""
+        return self.ranges[0][0] if self.ranges else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

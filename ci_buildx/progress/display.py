@@ -12,7 +12,7 @@ from typing import Self, TextIO, assert_never
 
 from ci_buildx.errors import InputError, Interrupted, SolveError, Stopped
 from ci_buildx.model.record import replace
-from ci_buildx.model.status import StatusUpdate, Vertex, VertexLog
+from ci_buildx.model.status import StatusUpdate, Vertex, VertexLog, VertexWarning
 from ci_buildx.progress.graph import Graph
 from ci_buildx.progress.outlet import Outlet
 from ci_buildx.progress.plain import Plain
@@ -114,6 +114,11 @@ class Display:
         """What the build has come to so far."""
         with self._lock:
             return summarize(self._graph, now=self.clock())
+
+    def warnings(self) -> tuple[VertexWarning, ...]:
+        """What build checks have found so far, each once."""
+        with self._lock:
+            return tuple(self._graph.warnings)
 
     def close(self, error: BaseException | None = None) -> None:
         """Draw the last state, the output of failed steps and the excerpt of the Dockerfile; later calls do nothing.

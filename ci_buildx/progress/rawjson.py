@@ -48,7 +48,7 @@ def line(status: StatusUpdate) -> str:
         "vertexes": [_vertex(vertex) for vertex in status.vertexes],
         "statuses": [_status(entry) for entry in status.statuses],
         "logs": [_log(log) for log in status.logs],
-        "warnings": [_warning(warning) for warning in status.warnings],
+        "warnings": [warning_fields(warning) for warning in status.warnings],
     }
     return json.dumps(_filled(parts), separators=(",", ":"))
 
@@ -82,24 +82,29 @@ def _status(status: VertexStatus) -> dict[str, Any]:
 def _log(log: VertexLog) -> dict[str, Any]:
     return {
         **_filled({"vertex": log.vertex, "stream": log.stream}),
-        "data": b64encode(log.data).decode(),
+        "data": _encoded(log.data),
         "timestamp": _time(log.timestamp or 0.0),
     }
 
 
-def _warning(warning: VertexWarning) -> dict[str, Any]:
-    position = {"line": warning.line}
+def warning_fields(warning: VertexWarning) -> dict[str, Any]:
+    """A finding as Go writes it; the whole file is in it."""
+    source = {"filename": warning.filename, "data": _encoded(warning.source), "language": warning.language}
     return _filled(
         {
             "vertex": warning.vertex,
             "level": warning.level,
-            "short": b64encode(warning.short.encode()).decode(),
-            "detail": [b64encode(detail.encode()).decode() for detail in warning.detail],
+            "short": _encoded(warning.short.encode()),
+            "detail": [_encoded(detail.encode()) for detail in warning.detail],
             "url": warning.url,
-            "sourceInfo": warning.filename and {"filename": warning.filename},
-            "range": [{"start": position, "end": position}] if warning.line else [],
+            "sourceInfo": _filled(source),
+            "range": [{"start": {"line": first}, "end": {"line": last}} for first, last in warning.ranges],
         }
     )
+
+
+def _encoded(data: bytes) -> str:
+    return b64encode(data).decode()
 
 
 def _filled(fields: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ci_buildx.settings.tags import parse_tags
 from ci_buildx.settings.values import (
     Attributes,
     BuildSettings,
+    Call,
     ContextMtime,
     Progress,
     Sandbox,
@@ -65,6 +66,7 @@ def build_from(given: Given) -> BuildSettings:
         secrets=_secrets(given, context, *(named.location for named in contexts)),
         entitlements=_entitlements(given, sandbox),
         sandbox=sandbox,
+        call=_call(given),
         metadata_file=given.output_file("metadata-file"),
         iidfile=given.output_file("iidfile"),
         progress=given.choice("progress", Progress),
@@ -108,6 +110,15 @@ def _entitlements(given: Given, wanted: Sandbox) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*allowed, sandbox.NETWORK_HOST))) if wanted.network == "host" else allowed
 
 
+def _call(given: Given) -> Call | None:
+    if not (given.values.get("call") or given.switch("check")):
+        return None
+    from ci_buildx.settings import calls
+
+    text = calls.CHECK if given.switch("check") else given.text("call")
+    return calls.parse_call(text, source=given.source("call"))
+
+
 def _check(build: BuildSettings, given: Given) -> None:
     """What does not fit together."""
     _check_push(build, given)
@@ -125,7 +136,7 @@ def _check_push(build: BuildSettings, given: Given) -> None:
     """A push needs a name, from a tag or from the output itself (buildx 0.38.2 ``build/opt.go``)."""
     pushing = [output for output in build.outputs if _pushes(output)]
     nameless = [output for output in pushing if not output.get("name")]
-    if build.tags or not (build.push or nameless):
+    if build.tags or build.call or not (build.push or nameless):
         return
     source = given.source("push" if build.push else "outputs")
     raise InputError("there is no name to push to", source=source, fix="add --tag registry/name:tag")

@@ -158,6 +158,24 @@ OPTIONS: tuple[Option, ...] = (
         help="write the image ID",
     ),
     Option(
+        name="call",
+        flags=("--call",),
+        metavar="METHOD",
+        default="build",
+        group=Group.RESULT,
+        help="build nothing and tell of the Dockerfile: check (its build checks), outline (what it can be given) or "
+        "targets; as JSON with ,format=json",
+    ),
+    Option(
+        name="check",
+        flags=("--check",),
+        kind=Kind.SWITCH,
+        default="false",
+        group=Group.RESULT,
+        surfaces=COMMAND_LINE,
+        help="the same as --call check",
+    ),
+    Option(
         name="no-cache",
         flags=("--no-cache",),
         kind=Kind.SWITCH,

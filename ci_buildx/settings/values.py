@@ -76,6 +76,18 @@ class NamedContext:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What the frontend is asked instead of being told to build: ``lint``, ``outline``, ``targets``…
+
+    The answer is shown as ``json`` or as text; ``ignore_status`` lets findings of ``lint`` be no failure.
+    """
+
+    method: str
+    json: bool = False
+    ignore_status: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
     """What each RUN step is given.
 
@@ -103,7 +115,7 @@ class BuildSettings:
     image exporter that pushes. Keys of ``annotations`` carry their target: ``index:key`` or
     ``manifest[linux/amd64]:key``. ``provenance`` and ``sbom`` are attributes as buildx sends them
     (``type=sbom,generator=…``), "" where none is wanted; ``attestations`` holds any others by their type.
-    ``entitlements`` are what steps may ask for beyond the usual (``network.host``).
+    ``entitlements`` are what steps may ask for beyond the usual (``network.host``). With a ``call`` nothing is built.
     """
 
     context: Path | str
@@ -132,6 +144,7 @@ class BuildSettings:
     attestations: tuple[tuple[str, str], ...] = ()
     entitlements: tuple[str, ...] = ()
     sandbox: Sandbox = field(default_factory=Sandbox)
+    call: Call | None = None
     metadata_file: Path | None = None
     iidfile: Path | None = None
     progress: Progress = Progress.AUTO

@@ -9,7 +9,7 @@ import secrets
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import chdir, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +19,14 @@ from ci_buildx.buildkit.control import Control, SolveResult
 from ci_buildx.cli import build
 from ci_buildx.cli.world import World
 from ci_buildx.errors import KubeBuilderError
-from ci_buildx.job import vcs
+from ci_buildx.job import calls, vcs
 from ci_buildx.model.record import replace
 from ci_buildx.session.auth import Auth
 from ci_buildx.session.filesend import FileSend
 from ci_buildx.session.filesync import FileSync
 from ci_buildx.session.secrets import Secrets
 from ci_buildx.session.session import Attachable, Session
+from ci_buildx.settings.values import BuildSettings
 from devcluster import programs
 from devcluster.buildkitd import section
 from tests.integration.buildkit.conftest import serving
@@ -100,6 +101,19 @@ class Arena:
         done = self._buildx(["build", "--builder", _BUILDER, "--progress", "plain", *call.argv], call.env, call.cwd)
         return done.stderr if done.returncode else ""
 
+    def called_ours(self, call: Call) -> tuple[int, str]:
+        """Ask the frontend with kube-builder; the exit code and what is printed."""
+        settings = self._settings(call)
+        assert settings.call is not None
+        with chdir(call.cwd):
+            answer = calls.read(settings, settings.call, self._build(call).exporter_response)
+        return answer.status, answer.text
+
+    def called_theirs(self, call: Call) -> tuple[int, str]:
+        """The same with docker buildx."""
+        done = self._buildx(["build", "--builder", _BUILDER, "--progress", "plain", *call.argv], call.env, call.cwd)
+        return done.returncode, done.stdout
+
     def prune(self) -> None:
         """Empty the builder's cache, which looks at content but not at times, and would hide wrong ones."""
         deadline = time.monotonic() + _PATIENCE
@@ -131,8 +145,7 @@ class Arena:
 
     def _build(self, call: Call, *, one_of_several: bool = False) -> SolveResult:
         env = {**self._env, **call.env}
-        stream = io.StringIO()
-        settings = build.parse(call.argv, World(env=env, cwd=call.cwd, stdout=stream, stderr=stream)).build
+        settings = self._settings(call)
         exports = exporters.make(settings, by_digest=one_of_several)
         attachables: list[Attachable] = [
             FileSync(request.shared_folders(settings)),
@@ -153,6 +166,12 @@ class Arena:
         wanted = replace(wanted, frontend_attrs=wanted.frontend_attrs | checkout)
         with Control(self.address) as control:
             return control.solve(wanted, session=session, on_status=lambda _: None)
+
+    def _settings(self, call: Call) -> BuildSettings:
+        stream = io.StringIO()
+        around = World(env={**self._env, **call.env}, cwd=call.cwd, stdout=stream, stderr=stream)
+        settings = build.parse(call.argv, around).build
+        return calls.narrow(settings) if settings.call else settings
 
     def _check(self, arguments: Sequence[str], call: Call) -> None:
         done = self._buildx(arguments, call.env, call.cwd)

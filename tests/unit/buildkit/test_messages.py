@@ -77,7 +77,9 @@ warnings = st.builds(
     detail=texts,
     url=st.text(),
     filename=st.text(),
-    line=st.integers(0, (1 << 31) - 1),
+    language=st.text(),
+    source=st.binary(),
+    ranges=st.lists(st.tuples(st.integers(0, 9), st.integers(10, (1 << 31) - 1)), max_size=2).map(tuple),
 )
 
 
@@ -117,8 +119,7 @@ def fill(message: Any, values: dict[str, Any]) -> None:
 
 def generated_warning(warning: VertexWarning) -> dict[str, Any]:
     values = asdict(warning) | {"short": warning.short.encode(), "detail": [each.encode() for each in warning.detail]}
-    del values["filename"], values["line"]
-    return values
+    return {name: value for name, value in values.items() if name in ("vertex", "level", "short", "detail", "url")}
 
 
 @given(request=requests)
@@ -145,8 +146,10 @@ def test_status(control: Any, update: StatusUpdate) -> None:
     for warning in update.warnings:
         added = message.warnings.add()
         fill(added, generated_warning(warning))
-        added.info.filename = warning.filename
-        added.ranges.add().start.line = warning.line
+        fill(added.info, {"filename": warning.filename, "data": warning.source, "language": warning.language})
+        for first, last in warning.ranges:
+            spanned = added.ranges.add()
+            spanned.start.line, spanned.end.line = first, last
     assert STATUS_RESPONSE.decode(message.SerializeToString()) == update
 
 

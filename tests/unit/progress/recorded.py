@@ -59,7 +59,7 @@ FINDING = VertexWarning(
     detail=("Exec form keeps signals intact",),
     url="https://docs.docker.com/go/dockerfile/rule/json-args-recommended/",
     filename="Dockerfile",
-    line=4,
+    ranges=((4, 4),),
 )
 
 BUILD: list[tuple[float, StatusUpdate]] = [

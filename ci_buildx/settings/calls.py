@@ -1,0 +1,51 @@
+"""``--call``: what the frontend is asked (buildx 0.38.2 ``util/buildflags/callfunc.go``)."""
+
+from __future__ import annotations
+
+from ci_buildx.errors import InputError
+from ci_buildx.settings.booleans import read_boolean
+from ci_buildx.settings.csvline import split_fields
+from ci_buildx.settings.nearest import suggest
+from ci_buildx.settings.values import Call
+
+CHECK = "check"
+LINT = "lint"
+METHODS = ("build", CHECK, LINT, "outline", "targets", "subrequests.describe")
+_FORMATS = ("json", "text")
+_FIX = "write check, outline or targets, perhaps with ,format=json"
+
+
+def parse_call(text: str, *, source: str) -> Call | None:
+    """``check``, ``outline,format=json`` and the like; None for ``build`` and where nothing is given."""
+    name, attributes = "", {"format": "", "ignorestatus": "false"}
+    for field in _fields(text, source):
+        key, equals, value = field.partition("=")
+        if equals and key in attributes:
+            attributes[key] = value
+        elif equals:
+            raise InputError(f"unknown key {key!r}", source=source, fix=suggest(key, attributes))
+        elif name:
+            raise InputError(f"both {name!r} and {field!r} cannot be called", source=source, fix=_FIX)
+        else:
+            name = field
+    if name not in ("", *METHODS):
+        raise InputError(f"unknown method {name!r}", source=source, fix=suggest(name, METHODS))
+    ignores = read_boolean(attributes["ignorestatus"])
+    if ignores is None:
+        raise InputError(f"ignorestatus is neither true nor false: {attributes['ignorestatus']!r}", source=source)
+    if attributes["format"] not in ("", *_FORMATS):
+        raise InputError(
+            f"unknown format {attributes['format']!r}", source=source, fix=suggest(attributes["format"], _FORMATS)
+        )
+    if name in ("", METHODS[0]):
+        return None
+    return Call(
+        method=LINT if name == CHECK else name, json=attributes["format"] == "json", ignore_status=bool(ignores)
+    )
+
+
+def _fields(text: str, source: str) -> list[str]:
+    try:
+        return split_fields(text)
+    except ValueError as error:
+        raise InputError(str(error), source=source, fix=_FIX) from error

@@ -1,0 +1,40 @@
+"""The tables of the gateway's messages against generated code."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ci_buildx.buildkit import gateway
+from ci_buildx.buildkit.gateway import FrontendRequest
+from ci_buildx.buildkit.messages import RpcStatus
+from tests.unit.protobuf import compiled
+
+
+@pytest.fixture(scope="module")
+def generated() -> Any:
+    return compiled.load("buildkit/gateway.proto")
+
+
+@given(attrs=st.dictionaries(st.text(), st.text(), max_size=3))
+def test_request(generated: Any, attrs: dict[str, str]) -> None:
+    message = gateway.REQUEST.encode(FrontendRequest(frontend="dockerfile.v0", frontend_attrs=attrs))
+    read = generated.SolveRequest.FromString(message)
+    assert (read.frontend, dict(read.frontend_attrs)) == ("dockerfile.v0", attrs)
+    assert (read.allow_result_return, read.allow_result_array_ref) == (True, True)
+
+
+@given(metadata=st.dictionaries(st.text(), st.text(), max_size=3))
+def test_response(generated: Any, metadata: dict[str, str]) -> None:
+    message = generated.SolveResponse()
+    for name, text in metadata.items():
+        message.result.metadata[name] = text.encode()
+    assert gateway.RESPONSE.decode(message.SerializeToString()) == metadata
+
+
+def test_return(generated: Any) -> None:
+    good = generated.ReturnRequest.FromString(gateway.RETURN.encode(gateway.Return(result=gateway.Result())))
+    assert (good.HasField("result"), good.result.HasField("ref"), good.HasField("error")) == (True, True, False)
+    bad = generated.ReturnRequest.FromString(gateway.RETURN.encode(gateway.Return(error=RpcStatus(2, "no"))))
+    assert (bad.HasField("result"), bad.error.code, bad.error.message) == (False, 2, "no")
