@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from devcluster import configuration, host, objects, pki, programs, registry
+from devcluster import configuration, host, issuer, objects, pki, programs, registry
 from devcluster.layout import Cluster, Node
 
 MASTERS = "system:masters"
@@ -27,6 +27,7 @@ def write(cluster: Cluster) -> None:
     )
     write_text(place / "Corefile", configuration.corefile(cluster, component_kubeconfig(cluster, objects.DNS_USER)))
     registry.write(cluster)
+    issuer.write(cluster)
     host.give_to_caller(registry.credentials_file(cluster))
     write_registry_hosts(cluster)
     for node in cluster.nodes:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from devcluster import programs
+from devcluster import issuer, programs
 from devcluster.layout import API_PORT, Cluster, Node
 from devcluster.processes import Command
 
@@ -50,6 +50,7 @@ def api_server(cluster: Cluster) -> Command:
         kubelet_client_certificate=pki / "api-kubelet.crt",
         kubelet_client_key=pki / "api-kubelet.key",
         kubelet_preferred_address_types="InternalIP",
+        authentication_config=issuer.authentication_file(cluster),
         service_account_issuer="https://kubernetes.default.svc",
         service_account_key_file=pki / "accounts.pub",
         service_account_signing_key_file=pki / "accounts.key",

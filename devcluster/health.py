@@ -47,7 +47,7 @@ def registry_findings(cluster: Cluster) -> list[Finding]:
     """Whether each registry answers."""
     return [
         Finding(part=f"{server.name} by HTTP", fault="" if answers(server) else "no answer")
-        for server in registry.services(cluster)
+        for server in services.servers(cluster)
     ]
 
 

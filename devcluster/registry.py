@@ -22,6 +22,7 @@ PORTS = {"open": 5000, "basic": 5001, "token": 5002}
 TOKEN_PORT = 5003
 USERNAME = "builder"
 READER = "reader"
+ACCOUNTS = (USERNAME, READER, "state", "oidc-requests")
 TOKEN_LIFETIME = 300
 
 
@@ -111,16 +112,21 @@ def services(cluster: Cluster) -> tuple[Service, ...]:
     )
     tokens = Service(
         name="registry-tokens",
-        command=Command(
-            argv=(sys.executable, "-m", "devcluster.tokens", str(_file(cluster, "tokens"))),
-            cwd=Path(__file__).parent.parent,
-            env={"PYTHONDONTWRITEBYTECODE": "1"},
-            reads=(_file(cluster, "tokens"),),
-        ),
+        command=module("devcluster.tokens", _file(cluster, "tokens")),
         ready_url=f"https://{cluster.address}:{TOKEN_PORT}/healthz",
         ca_file=cluster.pki / "ca.crt",
     )
     return (*served, tokens)
+
+
+def module(name: str, configuration: Path) -> Command:
+    """A server that is a module of ours, with its configuration file."""
+    return Command(
+        argv=(sys.executable, "-m", name, str(configuration)),
+        cwd=Path(__file__).parent.parent,
+        env={"PYTHONDONTWRITEBYTECODE": "1"},
+        reads=(configuration,),
+    )
 
 
 def write(cluster: Cluster) -> None:
@@ -205,8 +211,10 @@ def credentials_file(cluster: Cluster) -> Path:
 
 def _ensure_credentials(cluster: Cluster) -> None:
     """Make passwords that stay the same while the cluster's state does."""
-    if not credentials_file(cluster).exists():
-        _write(credentials_file(cluster), {name: secrets.token_urlsafe(18) for name in (USERNAME, READER, "state")})
+    file = credentials_file(cluster)
+    known = json.loads(file.read_text()) if file.exists() else {}
+    if not known.keys() >= set(ACCOUNTS):
+        _write(file, {name: known.get(name) or secrets.token_urlsafe(18) for name in ACCOUNTS})
 
 
 def _ensure_htpasswd(cluster: Cluster) -> Path:

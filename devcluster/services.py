@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from devcluster import bootstrap, components, namespaces, processes, registry
+from devcluster import bootstrap, components, issuer, namespaces, processes, registry
 from devcluster.layout import Cluster
 from devcluster.processes import Command
 
@@ -27,6 +27,11 @@ class Service:
         return [*namespaces.enter(cluster, mount=self.private), *shield]
 
 
+def servers(cluster: Cluster) -> tuple[registry.Service, ...]:
+    """The servers that are not Kubernetes' own: registries, and the issuer that the API server trusts."""
+    return (*registry.services(cluster), issuer.service(cluster))
+
+
 def foundation(cluster: Cluster) -> list[Service]:
     """What needs nothing else: store, API server (it waits for the store), container runtimes, registries."""
     return [
@@ -39,7 +44,7 @@ def foundation(cluster: Cluster) -> list[Service]:
             for node in cluster.nodes
         ),
         # Registries run from the source tree, which may lie in a hidden folder.
-        *(Service(name=server.name, command=server.command, private=False) for server in registry.services(cluster)),
+        *(Service(name=server.name, command=server.command, private=False) for server in servers(cluster)),
     ]
 
 

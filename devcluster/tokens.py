@@ -17,17 +17,16 @@ import binascii
 import hmac
 import json
 import secrets
-import ssl
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from ci_buildx.model.secret import Secret
+from devcluster import jwt
 from devcluster.scopes import Account, Scope, parse
 
 if TYPE_CHECKING:
@@ -63,18 +62,7 @@ class Issuer:
             "jti": secrets.token_hex(16),
             "access": [{"type": scope.type, "name": scope.name, "actions": list(scope.actions)} for scope in access],
         }
-        header = {"typ": "JWT", "alg": "ES256", "x5c": [base64.b64encode(self.certificate).decode()]}
-        signed = f"{_base64url(_json(header))}.{_base64url(_json(claims))}"
-        return f"{signed}.{_base64url(self._signature(signed.encode()))}"
-
-    def _signature(self, signed: bytes) -> bytes:
-        """ES256 wants the two numbers in 32 bytes each (RFC 7518, 3.4), not their DER form."""
-        from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
-        from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-        from cryptography.hazmat.primitives.hashes import SHA256
-
-        r, s = decode_dss_signature(self.key.sign(signed, ECDSA(SHA256())))
-        return r.to_bytes(32) + s.to_bytes(32)
+        return jwt.sign(self.key, {"x5c": [base64.b64encode(self.certificate).decode()]}, claims)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,22 +173,10 @@ def _first(values: Mapping[str, list[str]], name: str) -> str:
     return values.get(name, [""])[0]
 
 
-def _json(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
-
-
-def _base64url(value: bytes) -> str:
-    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
-
-
-class _Connection(BaseHTTPRequestHandler):
-    """Carries one client's requests to the service, which the server class holds."""
-
-    protocol_version = "HTTP/1.1"
-    timeout = 30
+class _Connection(jwt.JsonConnection):
     service: TokenService
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 (http.server calls it so)
         url = urlsplit(self.path)
         if url.path == "/healthz":
             self._reply(Answer(status=200, body={}))
@@ -209,7 +185,7 @@ class _Connection(BaseHTTPRequestHandler):
         else:
             self._reply(Answer(status=404, body={"error": "not_found"}))
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 (http.server calls it so)
         length = self.headers.get("Content-Length", "0")
         if not length.isdigit() or int(length) > _LARGEST_FORM:
             self.close_connection = True
@@ -220,12 +196,7 @@ class _Connection(BaseHTTPRequestHandler):
         self._reply(self.service.post(form) if known else Answer(status=404, body={"error": "not_found"}))
 
     def _reply(self, answer: Answer) -> None:
-        content = _json(answer.body)
-        self.send_response(answer.status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        self.reply(answer.status, answer.body)
 
 
 def read_service(config: Mapping[str, Any]) -> TokenService:
@@ -255,16 +226,6 @@ def read_service(config: Mapping[str, Any]) -> TokenService:
     return TokenService(issuer=issuer, accounts=accounts)
 
 
-def serve(config: Mapping[str, Any]) -> None:
-    """Serve until the process ends."""
-    connection = type("Connection", (_Connection,), {"service": read_service(config)})
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(config["certificate"], config["key"])
-    server = ThreadingHTTPServer((config["address"], config["port"]), connection)
-    # The handshake belongs to the connection's thread: in accept() a silent client would block everybody.
-    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    server.serve_forever()
-
-
 if __name__ == "__main__":
-    serve(json.loads(Path(sys.argv[1]).read_text()))
+    configuration = json.loads(Path(sys.argv[1]).read_text())
+    jwt.serve(configuration, type("Connection", (_Connection,), {"service": read_service(configuration)}))

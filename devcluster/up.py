@@ -19,7 +19,6 @@ from devcluster import (
     objects,
     processes,
     programs,
-    registry,
     services,
     sweep,
 )
@@ -83,7 +82,7 @@ def prepare() -> None:
 def start(cluster: Cluster) -> None:
     """Start the processes in order; each group waits for what it needs of the one before."""
     foundation, control, nodes = (make(cluster) for make in (services.foundation, services.control, services.nodes))
-    servers = registry.services(cluster)
+    servers = services.servers(cluster)
     api = Api(cluster)
     with phase("registries"):
         services.start(cluster, foundation)

@@ -18,7 +18,6 @@ class PodView:
     """What matters about one pod for reaching it.
 
     ``node`` is the builder's node (NodePlan.name), ``host`` the cluster's ("" until scheduled), ``ip`` "" until known.
-    ``created`` is RFC 3339 by the API server's clock.
     """
 
     name: str
@@ -28,7 +27,6 @@ class PodView:
     ip: str = ""
     ready: bool = False
     terminating: bool = False
-    created: str = ""
 
 
 def view(pod: Object) -> PodView:
@@ -42,7 +40,6 @@ def view(pod: Object) -> PodView:
         ip=status.get("podIP", ""),
         ready=condition(pod, "Ready").get("status") == "True",
         terminating=is_terminating(pod),
-        created=metadata.get("creationTimestamp") or "",
     )
 
 

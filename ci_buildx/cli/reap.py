@@ -43,7 +43,7 @@ def main(argv: Sequence[str], around: World) -> int:
 def make_parser() -> Parser:
     """The parser: namespaces, and which cluster."""
     parser = Parser("reap", "[OPTIONS] [NAMESPACE…]", SUMMARY, examples=EXAMPLES)
-    parser.add_options([options.BY_NAME["kubeconfig"], options.BY_NAME["kube-context"]])
+    parser.add_options([options.BY_NAME["kubeconfig"], options.BY_NAME["kube-context"], options.BY_NAME["oidc"]])
     other = parser.add_argument_group("Other")
     other.add_argument("namespaces", nargs="*", metavar="NAMESPACE", help="look for expired builders in these, too")
     other.add_argument("--dry-run", dest="dry-run", action="store_true", help="only name what would be removed")

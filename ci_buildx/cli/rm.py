@@ -43,7 +43,7 @@ def main(argv: Sequence[str], around: World) -> int:
 def make_parser() -> Parser:
     """The parser: a name, and where to look for it."""
     parser = Parser("rm", "[OPTIONS] NAME", SUMMARY, examples=EXAMPLES)
-    parser.add_options([options.BY_NAME["kubeconfig"], options.BY_NAME["kube-context"]])
+    parser.add_options([options.BY_NAME["kubeconfig"], options.BY_NAME["kube-context"], options.BY_NAME["oidc"]])
     other = parser.add_argument_group("Other")
     help_of_namespace = "the namespace that the build was given, where it was"
     other.add_argument("--namespace", default=argparse.SUPPRESS, metavar="NAME", help=help_of_namespace)

@@ -18,7 +18,7 @@ from ci_buildx.kube.credentials import Credentials, TokenFile
 from ci_buildx.kube.kubeconfig import Entry, Kubeconfig
 from ci_buildx.kube.proxy import Proxy
 from ci_buildx.kube.tls import TlsSettings
-from ci_buildx.model.record import dataclass, field
+from ci_buildx.model.record import dataclass, field, replace
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -34,6 +34,11 @@ class Choice(Protocol):
     @property
     def context(self) -> str:
         """A context's name, "" for the current one."""
+        ...
+
+    @property
+    def oidc(self) -> str:
+        """Where the job's own token comes from (:func:`ci_buildx.kube.job_token.source`), "" to use the user's own."""
         ...
 
 
@@ -76,6 +81,15 @@ def load(settings: Choice, *, env: Mapping[str, str], account: Path = ACCOUNT) -
     Raises InputError where a file, context, cluster or user is missing or malformed. ``account`` is the folder of the
     in-cluster service account.
     """
+    if settings.oidc:
+        from ci_buildx.kube import job_token
+
+        bearer = job_token.JobToken(job_token.source(settings.oidc, env))
+        return replace(_found(settings, env, account), credentials=bearer, identity_headers={})
+    return _found(settings, env, account)
+
+
+def _found(settings: Choice, env: Mapping[str, str], account: Path) -> Cluster:
     files = _files(settings, env)
     config = kubeconfig.read(files)
     if config is not None and (config.contexts or settings.context or settings.kubeconfig):

@@ -7,13 +7,12 @@ from pathlib import Path
 
 from ci_buildx.errors import InputError
 from ci_buildx.model.record import replace
-from ci_buildx.settings import options, sticky_key
+from ci_buildx.settings import options
 from ci_buildx.settings.building import build_from
 from ci_buildx.settings.buildkitd import parse_flags, read_config
 from ci_buildx.settings.driver_opts import check_namespace, parse_driver_opts
 from ci_buildx.settings.durations import parse_duration
 from ci_buildx.settings.given import Given, Value
-from ci_buildx.settings.sticky_key import StickyKey
 from ci_buildx.settings.values import BuilderSettings, ClusterSettings, Preview, Settings, TransportChoice
 
 __all__ = ["Value", "cluster_from", "namespace_from", "read_variables", "settings_from"]
@@ -38,7 +37,6 @@ def settings_from(
         cluster=_cluster(given),
         builder_name=_builder_name(given),
         keep=given.switch("keep"),
-        sticky_key=_sticky_key(given),
         transport=given.choice("transport", TransportChoice),
         preview=given.choice("print", Preview) if given.text("print") else None,
     )
@@ -95,11 +93,6 @@ def _builder_name(given: Given) -> str:
     return check_namespace(name, source=given.source("builder")) if name else ""
 
 
-def _sticky_key(given: Given) -> StickyKey:
-    template = given.text("sticky-key")
-    return sticky_key.parse(template, source=given.source("sticky-key")) if template else StickyKey()
-
-
 def _allowing(entitlements: Iterable[str], builder: BuilderSettings) -> BuilderSettings:
     """The builder that grants what the build is allowed: it is there for this build only."""
     kinds = dict.fromkeys(name.partition("=")[0] for name in entitlements)
@@ -109,17 +102,17 @@ def _allowing(entitlements: Iterable[str], builder: BuilderSettings) -> BuilderS
 
 
 def _cluster(given: Given) -> ClusterSettings:
-    context = given.text("kube-context")
+    context, oidc = given.text("kube-context"), given.text("oidc")
     text = given.text("kubeconfig")
     if not text:
         files = tuple(Path(name) for name in given.env.get("KUBECONFIG", "").split(":") if name)
-        return ClusterSettings(kubeconfig=files, context=context)
+        return ClusterSettings(kubeconfig=files, context=context, oidc=oidc)
     path = given.cwd / text
     if path.is_dir():
         raise InputError(f"kubeconfig {text!r} is a folder", source=given.source("kubeconfig"), fix="name a file")
     if not path.exists():
         raise InputError(f"kubeconfig {text!r} does not exist", source=given.source("kubeconfig"))
-    return ClusterSettings(kubeconfig=(path,), context=context)
+    return ClusterSettings(kubeconfig=(path,), context=context, oidc=oidc)
 
 
 def _check_reuse(settings: Settings, given: Given) -> None:

@@ -6,7 +6,6 @@ The command line's parser and help, the Action's inputs, the GitLab template's i
 
 from __future__ import annotations
 
-from ci_buildx.settings import sticky_key
 from ci_buildx.settings.option import COMMAND_LINE, Group, Kind, Option, Surface
 from ci_buildx.settings.values import BuilderSettings, ContextMtime, Preview, Progress, TransportChoice
 
@@ -328,15 +327,6 @@ OPTIONS: tuple[Option, ...] = (
         help="the cluster itself ends the builder after this time",
     ),
     Option(
-        name="sticky-key",
-        flags=("--sticky-key",),
-        metavar="TEMPLATE",
-        default=sticky_key.DEFAULT,
-        group=Group.BUILDER,
-        help="what builds have in common that go to the same one of several replicas; "
-        f"fields: {' '.join(f'{{{name}}}' for name in sticky_key.FIELDS)}",
-    ),
-    Option(
         name="transport",
         flags=("--transport",),
         kind=Kind.CHOICE,
@@ -369,6 +359,15 @@ OPTIONS: tuple[Option, ...] = (
         group=Group.CLUSTER,
         help="context of the kubeconfig",
         otherwise="its current one",
+    ),
+    Option(
+        name="oidc",
+        flags=("--oidc",),
+        metavar="AUDIENCE|env:NAME",
+        group=Group.CLUSTER,
+        help="be the CI job at the cluster's API, by its OIDC token: the audience to ask GitHub for, "
+        "or env:NAME for a variable that holds the token (GitLab's id_tokens)",
+        otherwise="the kubeconfig's user",
     ),
     Option(
         name="progress",

@@ -8,7 +8,6 @@ from pathlib import Path
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.secret import Secret
-from ci_buildx.settings.sticky_key import StickyKey
 
 
 class Progress(StrEnum):
@@ -173,18 +172,21 @@ class BuilderSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterSettings:
-    """Which cluster: ``kubeconfig`` holds the files of KUBECONFIG in order, empty for the default or in-cluster."""
+    """Which cluster: ``kubeconfig`` holds the files of KUBECONFIG in order, empty for the default or in-cluster.
+
+    ``oidc`` says where the job's own token comes from: an audience, or ``env:NAME``; "" to be the kubeconfig's user.
+    """
 
     kubeconfig: tuple[Path, ...] = ()
     context: str = ""
+    oidc: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that one ``build`` was asked for.
 
-    ``builder_name`` reuses a kept builder instead of making one; ``sticky_key`` says which builds share one of its
-    replicas. With ``preview`` nothing is done, only shown.
+    ``builder_name`` reuses a kept builder instead of making one; with ``preview`` nothing is done, only shown.
     """
 
     build: BuildSettings
@@ -192,6 +194,5 @@ class Settings:
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     builder_name: str = ""
     keep: bool = False
-    sticky_key: StickyKey = field(default_factory=StickyKey)
     transport: TransportChoice = TransportChoice.AUTO
     preview: Preview | None = None

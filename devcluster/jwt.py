@@ -1,0 +1,66 @@
+"""Signed tokens: JWTs with ES256, and the little HTTPS servers that hand them out."""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+
+def sign(key: EllipticCurvePrivateKey, header: Mapping[str, Any], claims: Mapping[str, Any]) -> str:
+    """A JWT in compact form (RFC 7515, 7.1); `header` goes beside `typ` and `alg`."""
+    head = {"typ": "JWT", "alg": "ES256", **header}
+    signed = f"{base64url(as_json(head))}.{base64url(as_json(claims))}"
+    return f"{signed}.{base64url(_signature(key, signed.encode()))}"
+
+
+def as_json(value: object) -> bytes:
+    """JSON without spaces."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def base64url(value: bytes) -> str:
+    """Without padding (RFC 7515, appendix C)."""
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+
+class JsonConnection(BaseHTTPRequestHandler):
+    """Carries one client's requests; a subclass answers them with :meth:`reply`."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = 30
+
+    def reply(self, status: int, body: Mapping[str, Any]) -> None:
+        """Send the answer."""
+        content = as_json(body)
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+def serve(config: Mapping[str, Any], connection: type[JsonConnection]) -> None:
+    """Serve at `address` and `port` with `certificate` and `key` (files) until the process ends."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(config["certificate"], config["key"])
+    server = ThreadingHTTPServer((config["address"], config["port"]), connection)
+    # The handshake belongs to the connection's thread: in accept() a silent client would block everybody.
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    server.serve_forever()
+
+
+def _signature(key: EllipticCurvePrivateKey, signed: bytes) -> bytes:
+    """ES256 wants the two numbers in 32 bytes each (RFC 7518, 3.4), not their DER form."""
+    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+    from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    r, s = decode_dss_signature(key.sign(signed, ECDSA(SHA256())))
+    return r.to_bytes(32) + s.to_bytes(32)
