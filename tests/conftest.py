@@ -9,6 +9,13 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Machines that test are shared: what is slow there says nothing. In CI every run tries the same examples.
+settings.register_profile(
+    "shared", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
+settings.load_profile("shared")
 
 # A shell starts its background jobs with SIGINT ignored, and programs inherit that: what the tests start must hear it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
