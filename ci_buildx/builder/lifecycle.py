@@ -42,12 +42,13 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blueprint:
-    """Everything that is decided before a builder is made."""
+    """Everything that is decided before a builder is made; ``runner`` is the pod that it is to go with, if any."""
 
     identity: JobIdentity
     plan: Plan
     settings: BuilderSettings
     certificates: Certificates
+    runner: Mapping[str, str] | None = None
 
 
 def locate(identity: JobIdentity, settings: BuilderSettings) -> Location:
@@ -70,6 +71,7 @@ def provision(kube: KubeClient, blueprint: Blueprint, *, announce: Callable[[Loc
         location=location,
         settings=blueprint.settings,
         expires=expiry(_server_clock(kube), blueprint.settings.lifetime),
+        runner=blueprint.runner,
     )
     if location.exclusive:
         _found(kube, draft)
@@ -132,6 +134,11 @@ def rewrite_node(kube: KubeClient, builder: Builder, node: NodePlan) -> None:
 def remember_transport(kube: KubeClient, builder: Builder, node: NodePlan, transport: str) -> None:
     """Note at a node's workload which transport reaches it, for :func:`load`. Raises KubeError."""
     kube.patch(builder.workload_path(node), {"metadata": {"annotations": {labels.TRANSPORT: transport}}})
+
+
+def owner_of(kube: KubeClient, builder: Builder) -> dict[str, str]:
+    """What an object of the builder goes with: one of its workloads. Raises KubeError."""
+    return manifests.owner(kube.get(builder.workload_path(builder.plan.nodes[0])))
 
 
 def find(kube: KubeClient, name: str, namespace: str = "") -> Location:

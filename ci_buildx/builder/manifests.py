@@ -22,12 +22,16 @@ _KEPT_AFTER_END = 600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """What all objects of a builder are made from. ``expires`` is RFC 3339."""
+    """What all objects of a builder are made from.
+
+    ``expires`` is RFC 3339. ``runner`` is the pod that the Jobs go with, where one owns them.
+    """
 
     identity: JobIdentity
     location: Location
     settings: BuilderSettings
     expires: str
+    runner: Mapping[str, str] | None = None
 
 
 def namespace(draft: Draft) -> Manifest:
@@ -56,7 +60,8 @@ def job(draft: Draft, node: NodePlan) -> Manifest:
         **_failure_limits(node),
         "template": template,
     }
-    metadata = _metadata(draft, draft.location.object_name(node.name), extra_labels={labels.NODE: node.name})
+    name, owners = draft.location.object_name(node.name), [draft.runner] if draft.runner else []
+    metadata = _metadata(draft, name, extra_labels={labels.NODE: node.name}, owners=owners)
     notes = {
         labels.PLATFORMS: ",".join(map(str, node.platforms)),
         labels.EMULATED: ",".join(map(str, node.emulated)),

@@ -1,18 +1,18 @@
-"""Removing what expired builders left: a selection without I/O, and a sweep that acts on it."""
+"""Removing what expired builders left. What that is, is decided without I/O in :mod:`ci_buildx.builder.expired`."""
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ci_buildx.builder import labels
+from ci_buildx.builder import heartbeat, labels
 from ci_buildx.builder.builder import Location
-from ci_buildx.builder.identity import PREFIX
-from ci_buildx.builder.pods import age
+from ci_buildx.builder.expired import is_stuck, select_namespaces, select_objects, select_silent
 from ci_buildx.builder.teardown import explain_stuck, teardown
-from ci_buildx.errors import Forbidden, Unreachable
+from ci_buildx.errors import Conflict, Forbidden, NotFound, Unreachable
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.refusal import refusal
 from ci_buildx.model.record import dataclass
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from kubernetes.client import ApiClient
 
 _TEARDOWN_TIME = 60.0
-_DELETION_TIME = 60.0
 _PAGE = 500
+_SECOND_LOOK = heartbeat.INTERVAL + 10.0
+"""Seconds in which a job that is alive gives a sign."""
+_A_FEW = 3
+"""How many expired builders a job removes beside its own: more jobs come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,79 +41,117 @@ class Sweep:
     notes: tuple[str, ...] = ()
 
 
-def is_expired(manifest: Mapping[str, Any], now: float) -> bool:
-    """Whether an object bears our expiry, readable and in the past of ``now`` (epoch seconds)."""
-    text = (manifest["metadata"].get("annotations") or {}).get(labels.EXPIRES, "")
-    try:
-        moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-    except (TypeError, ValueError):
-        return False
-    return moment.timestamp() < now
-
-
-def is_builder_namespace(namespace: Mapping[str, Any]) -> bool:
-    """Whether a namespace is a builder's own: by prefix, by manager, and by bearing its own name as builder."""
-    name = namespace["metadata"].get("name", "")
-    return bool(name.startswith(PREFIX)) and labels.belongs_to(namespace, name)
-
-
-def is_stuck(namespace: Mapping[str, Any], now: float) -> bool:
-    """Whether it was deleted so long ago that it will not go by itself."""
-    deleted = namespace["metadata"].get("deletionTimestamp") or ""
-    return bool(deleted) and age(deleted, now) > _DELETION_TIME
-
-
-def select_namespaces(namespaces: Iterable[Mapping[str, Any]], now: float) -> list[Location]:
-    """The places of builders that have expired; nothing that is not provably ours and provably over."""
-    return [
-        Location(name=found["metadata"]["name"], namespace=found["metadata"]["name"])
-        for found in namespaces
-        if is_builder_namespace(found) and is_expired(found, now)
-    ]
-
-
-def select_objects(manifests: Iterable[Mapping[str, Any]], namespace: str, now: float) -> list[Location]:
-    """Builders that live in somebody's ``namespace``, all of whose ``manifests`` have expired."""
-    expired: dict[str, bool] = {}
-    for manifest in manifests:
-        name = (manifest["metadata"].get("labels") or {}).get(labels.BUILDER, "")
-        if name.startswith(PREFIX) and labels.belongs_to(manifest, name):
-            expired[name] = expired.get(name, True) and is_expired(manifest, now)
-    return [Location(name=name, namespace=namespace, exclusive=False) for name, over in expired.items() if over]
-
-
-def sweep(kube: KubeClient, *, namespaces: Sequence[str] = (), dry_run: bool = False) -> Sweep:
+def sweep(
+    kube: KubeClient,
+    *,
+    namespaces: Sequence[str] = (),
+    dry_run: bool = False,
+    wait: Callable[[float], object] = time.sleep,
+) -> Sweep:
     """Remove expired builders: those with a namespace of their own, and those inside ``namespaces``.
 
-    Age is judged by the API server's clock. Where namespaces are named, being forbidden to list them all is a note in
-    the result. Raises KubeError where listing fails; a builder that cannot be removed is a problem in the result, and
-    the others are removed all the same.
+    A builder whose job gives no sign of life has expired, too, if it gives none either at a second look, for which the
+    sweep waits. Age is judged by the API server's clock. Where namespaces are named, being forbidden to list them all
+    is a note in the result. Raises KubeError where listing fails; a builder that cannot be removed is a problem in the
+    result, and the others are removed all the same.
     """
+    view = _survey(kube, namespaces)
+    expired = select_namespaces(view.namespaces, view.now)
+    for namespace, manifests in view.inside.items():
+        expired += select_objects(manifests, namespace, view.now)
+    expired += [place for place in _silent(kube, view, wait) if place not in expired]
+    removed, problems = [], {}
+    for location in [] if dry_run else expired:
+        if problem := view.stuck(location) or _remove(kube, location):
+            problems[location.name] = problem
+        else:
+            removed.append(location.name)
+    names = tuple(each.name for each in expired)
+    return Sweep(expired=names, removed=tuple(removed), problems=problems, notes=tuple(view.notes))
+
+
+def tidy(kube: KubeClient) -> tuple[str, ...]:
+    """What each job does beside its own work: delete a few namespaces of expired builders; their names.
+
+    One call where there is nothing to do. Which ones is left to chance, so that jobs that run at once do not all take
+    the same. Raises KubeError.
+    """
+    marked = f"{labels.MANAGED_BY}={labels.MANAGER}"
+    # From the API server's memory: that a namespace is the one that was seen is made sure of by its uid.
+    listed = kube.get("/api/v1/namespaces", labelSelector=marked, resourceVersion="0").get("items") or ()
+    staying = {each["metadata"]["name"]: each for each in listed if not each["metadata"].get("deletionTimestamp")}
+    expired = [place.name for place in select_namespaces(staying.values(), kube.server_time or 0.0)]
+    chosen = random.sample(expired, min(len(expired), _A_FEW))
+    for name in chosen:
+        seen = {"uid": staying[name]["metadata"]["uid"]}
+        body = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": seen}
+        with suppress(NotFound, Conflict):
+            kube.delete(f"/api/v1/namespaces/{name}", body=body)
+    return tuple(chosen)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _View:
+    """What a sweep sees at first: ``namespaces`` of builders' own, builders' objects ``inside`` others, at ``now``."""
+
+    namespaces: list[dict[str, Any]]
+    inside: Mapping[str, list[dict[str, Any]]]
+    now: float
+    notes: list[str]
+
+    def stuck(self, location: Location) -> str:
+        """Why a namespace that was deleted long ago is still there, "" if it was not."""
+        for found in self.namespaces:
+            if location.exclusive and found["metadata"]["name"] == location.name and is_stuck(found, self.now):
+                return f"its deletion does not end: {explain_stuck(found) or 'no cause is given'}"
+        return ""
+
+
+def _survey(kube: KubeClient, namespaces: Sequence[str]) -> _View:
     inside = {namespace: _list_objects(kube, namespace) for namespace in namespaces}
-    notes = []
     try:
         listed, now = _list_namespaces(kube)
     except Forbidden as failure:
         if not namespaces or kube.server_time is None:
             raise
-        listed, now = [], kube.server_time
-        notes.append(f"only the named namespaces were searched: {failure.message}")
-    stuck = {item["metadata"]["name"]: explain_stuck(item) for item in listed if is_stuck(item, now)}
-    expired = select_namespaces(listed, now)
-    for namespace, manifests in inside.items():
-        expired += select_objects(manifests, namespace, now)
-    removed, problems = [], {}
-    for location in [] if dry_run else expired:
-        if location.exclusive and location.name in stuck:
-            problems[location.name] = f"its deletion does not end: {stuck[location.name] or 'no cause is given'}"
-            continue
-        report = teardown(kube, location, deadline=time.monotonic() + _TEARDOWN_TIME)
-        if report.left:
-            problems[location.name] = "; ".join(report.notes)
-        else:
-            removed.append(location.name)
-    names = tuple(each.name for each in expired)
-    return Sweep(expired=names, removed=tuple(removed), problems=problems, notes=tuple(notes))
+        note = f"only the named namespaces were searched: {failure.message}"
+        return _View(namespaces=[], inside=inside, now=kube.server_time, notes=[note])
+    return _View(namespaces=listed, inside=inside, now=now, notes=[])
+
+
+def _silent(kube: KubeClient, view: _View, wait: Callable[[float], object]) -> list[Location]:
+    """The builders whose jobs give no sign of life, neither now nor at a second look.
+
+    One look is not enough: after a failure of the API server all Leases are old, and renewed a moment later.
+    """
+    first = _signs(kube, view)
+    suspects = select_silent(view.namespaces, view.inside, first)
+    if not suspects:
+        return []
+    wait(_SECOND_LOOK)
+    second = _signs(kube, view)
+    return [place for place in suspects if second.get(place) == first[place]]
+
+
+def _signs(kube: KubeClient, view: _View) -> dict[Location, str]:
+    """The last signs of life of silent jobs, wherever Leases may be read."""
+    places = [*([""] if view.namespaces else []), *(f"/namespaces/{name}" for name in view.inside)]
+    found: list[dict[str, Any]] = []
+    for place in places:
+        try:
+            marked = f"{labels.MANAGED_BY}={labels.MANAGER},{labels.BUILDER}"
+            found += kube.list(f"{heartbeat.GROUP}{place}/leases", labelSelector=marked)["items"]
+        except Forbidden as failure:
+            note = f"killed jobs are known by their lifetime only: {failure.message}"
+            if note not in view.notes:
+                view.notes.append(note)
+    return heartbeat.silent(found, kube.server_time or view.now)
+
+
+def _remove(kube: KubeClient, location: Location) -> str:
+    """Tear a builder down; what stays, and why, "" if nothing does."""
+    report = teardown(kube, location, deadline=time.monotonic() + _TEARDOWN_TIME)
+    return "; ".join(report.notes) or ", ".join(report.left) if report.left else ""
 
 
 def _list_namespaces(kube: KubeClient) -> tuple[list[dict[str, Any]], float]:

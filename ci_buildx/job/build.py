@@ -116,6 +116,8 @@ def _build(site: Site, builder: Builder, store: credentials.CredentialStore) -> 
     with connected(site, builder) as (boot, connections):
         if len(connections) > 1:
             begin(publish.load)
+        if not site.settings.builder_name:
+            begin(lambda: _tidy(site.kube))
         try:
             solved = solve_all(site, boot, connections, authority(site, builder, store))
         except SolveError as failure:
@@ -136,6 +138,13 @@ def _build(site: Site, builder: Builder, store: credentials.CredentialStore) -> 
         return calls.with_findings(result, wanted, warnings, site.env)
     answer = calls.read(wanted, wanted.call, responses)
     return replace(result, answer=answer.text, findings=answer.findings, status=answer.status)
+
+
+def _tidy(kube: KubeClient) -> None:
+    """Remove what a few jobs left that were killed with everything. Nobody waits for it, or hears of its failure."""
+    from ci_buildx.builder import reap
+
+    reap.tidy(kube)
 
 
 def _result(builder: Builder, connections: list[Connection], responses: Mapping[str, str]) -> BuildResult:

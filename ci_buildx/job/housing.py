@@ -5,16 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
-from ci_buildx.builder import certificates, facts, lifecycle, plan
+from ci_buildx.builder import certificates, facts, lifecycle, plan, runner
 from ci_buildx.builder.builder import Builder, Location
-from ci_buildx.builder.certificates import Certificates
+from ci_buildx.builder.heartbeat import Heartbeat
 from ci_buildx.builder.identity import JobIdentity
 from ci_buildx.builder.lifecycle import Blueprint
 from ci_buildx.builder.plan import Plan
 from ci_buildx.errors import Interrupted, Refused, SolveError, TeardownError
-from ci_buildx.job.interrupts import Interrupts, Outcome
+from ci_buildx.job.interrupts import Interrupts
 from ci_buildx.job.parallel import begin
 from ci_buildx.job.site import Site
 from ci_buildx.model.record import replace
@@ -45,8 +45,9 @@ def housed(site: Site, interrupts: Interrupts, identity: JobIdentity, announce: 
         begun.set()
 
     try:
-        builder = interrupts.run(lambda: create(site, identity, begin_with), settle=_SETTLE)
-        yield builder
+        builder, owned = interrupts.run(lambda: create(site, identity, begin_with), settle=_SETTLE)
+        with nullcontext() if owned or site.settings.keep else beating(site, identity, builder):
+            yield builder
     except BaseException as error:
         nothing_made = not begun.is_set() or isinstance(error, Refused)
         if nothing_made or (site.settings.keep and isinstance(error, SolveError)):
@@ -66,16 +67,42 @@ def find(site: Site) -> Builder:
     return replace(builder, plan=plan.narrow(builder.plan, site.settings.build.platforms))
 
 
-def create(site: Site, identity: JobIdentity, announce: Announce) -> Builder:
-    """Plan a builder and create its objects; pods are not awaited."""
+def create(site: Site, identity: JobIdentity, announce: Announce) -> tuple[Builder, bool]:
+    """Plan a builder and create its objects; pods are not awaited. Also whether it goes with the runner's own pod."""
     settings = site.settings.builder
     issued = begin(lambda: certificates.issue(certificates.NAMES, settings.lifetime))
+    looked = begin(lambda: own_pod(site))
     with site.phases.measure("plan"):
         planned = decide(site)
+        looked.done.wait()
     with site.phases.measure("create"), site.display.phase(f"creating builder {identity.name}") as phase:
         for node in planned.nodes:
             phase.say(node.reason)
-        return lifecycle.provision(site.kube, _blueprint(identity, planned, site, issued), announce=announce)
+        issued.done.wait()
+        blueprint = Blueprint(
+            identity=identity,
+            plan=planned,
+            settings=settings,
+            certificates=issued.result(),
+            runner=looked.result(),
+        )
+        builder = lifecycle.provision(site.kube, blueprint, announce=announce)
+    return builder, blueprint.runner is not None
+
+
+def own_pod(site: Site) -> dict[str, str] | None:
+    """The pod that this job runs in, if the builder is to go with it: a kept one outlives its job."""
+    namespace = site.settings.builder.namespace
+    return runner.own_pod(site.kube, namespace, site.env) if namespace and not site.settings.keep else None
+
+
+def beating(site: Site, identity: JobIdentity, builder: Builder) -> Heartbeat:
+    """What tells a reaper that this job lives."""
+
+    def owner() -> dict[str, str] | None:
+        return None if builder.location.exclusive else lifecycle.owner_of(site.kube, builder)
+
+    return Heartbeat(site.kube, builder.location, marks=identity.labels, owner=owner)
 
 
 def decide(site: Site) -> Plan:
@@ -90,8 +117,3 @@ def remove(site: Site, location: Location, *, settle: float = 0.0) -> None:
         report.check()
     for note in report.notes:
         site.display.warn(note)
-
-
-def _blueprint(identity: JobIdentity, planned: Plan, site: Site, issued: Outcome[Certificates]) -> Blueprint:
-    issued.done.wait()
-    return Blueprint(identity=identity, plan=planned, settings=site.settings.builder, certificates=issued.result())
