@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,6 +19,12 @@ settings.register_profile(
     "shared", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
 )
 settings.load_profile("shared")
+
+from ci_buildx.kube import config
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.settings.values import ClusterSettings
+from tests import accounts
+from tests.accounts import Account
 
 # A shell starts its background jobs with SIGINT ignored, and programs inherit that: what the tests start must hear it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -35,6 +44,22 @@ def cluster_env() -> dict[str, str]:
     assert shown.returncode == 0, shown.stderr
     words = shlex.split(shown.stdout)
     return {**os.environ, **dict(word.split("=", 1) for word in words if "=" in word)}
+
+
+@pytest.fixture(scope="session")
+def job_account(cluster_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    """Who the product is in every test: an account of this session's own with the rights of docs/rbac/jobs.yaml."""
+    cluster = config.load(ClusterSettings(kubeconfig=(Path(cluster_env["KUBECONFIG"]),)), env=cluster_env)
+    name = f"tests-{secrets.token_hex(4)}"
+    folder = tmp_path_factory.mktemp("account")
+    with KubeClient(cluster) as admin, accounts.job(admin, cluster, name, folder) as account:
+        yield account
+
+
+@pytest.fixture(scope="session")
+def product_env(cluster_env: dict[str, str], job_account: Account) -> dict[str, str]:
+    """The environment of the product: never an administrator's. ``job_account.let_into`` opens a namespace to it."""
+    return {**cluster_env, "KUBECONFIG": str(job_account.kubeconfig)}
 
 
 def _devcluster(verb: str, *, timeout: float) -> subprocess.CompletedProcess[str]:

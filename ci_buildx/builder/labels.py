@@ -33,6 +33,8 @@ DRIVER_OPTS = f"{DOMAIN}driver-opts"
 BUILDKITD_FLAGS = f"{DOMAIN}buildkitd-flags"
 REPLICAS = f"{DOMAIN}replicas"
 RUNS = f"{DOMAIN}runs"
+CREATOR = f"{DOMAIN}creator"
+"""The user whose account made a namespace and may let itself in, where a policy wants to know that."""
 
 ARCHITECTURE = "kubernetes.io/arch"
 
@@ -54,3 +56,8 @@ def belongs_to(manifest: Mapping[str, Any], builder: str) -> bool:
     """Whether an object is marked as part of ``builder``."""
     marks = manifest["metadata"].get("labels") or {}
     return marks.get(MANAGED_BY) == MANAGER and marks.get(BUILDER) == builder
+
+
+def creator(namespace: Mapping[str, Any]) -> str:
+    """The user who signed a namespace and lets itself in, see :mod:`ci_buildx.builder.entry`; "" if nobody had to."""
+    return str((namespace["metadata"].get("annotations") or {}).get(CREATOR, ""))

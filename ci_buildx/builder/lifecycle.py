@@ -27,6 +27,8 @@ from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.values import BuilderSettings
 
+_NAMESPACES = "/api/v1/namespaces"
+
 __all__ = [
     "Blueprint",
     "drop_node",
@@ -73,22 +75,41 @@ def provision(kube: KubeClient, blueprint: Blueprint, *, announce: Callable[[Loc
         expires=expiry(_server_clock(kube), blueprint.settings.lifetime),
         runner=blueprint.runner,
     )
-    if location.exclusive:
-        _found(kube, draft)
+    if location.exclusive and labels.creator(namespace := found(kube, draft)):
+        from ci_buildx.builder import entry
+
+        entry.enter(kube, namespace)
+        return entry.insist(lambda: _furnish(kube, draft, blueprint))
+    return _furnish(kube, draft, blueprint)
+
+
+def found(kube: KubeClient, draft: Draft) -> Manifest:
+    """Create the namespace, the first of all objects. Raises Refused if it may not be made, or another KubeError."""
+    namespace = manifests.namespace(draft)
+    try:
+        return _create(kube, _NAMESPACES, namespace)
+    except (Unauthorized, Invalid) as failure:
+        raise Refused(failure) from failure
+    except Forbidden as failure:
+        from ci_buildx.builder import entry
+
+        if not entry.is_asked_to_sign(failure):
+            raise Refused(failure) from failure
+    try:
+        return _create(kube, _NAMESPACES, entry.sign(kube, namespace))
+    except (Forbidden, Unauthorized, Invalid) as failure:
+        raise Refused(failure) from failure
+
+
+def _furnish(kube: KubeClient, draft: Draft, blueprint: Blueprint) -> Builder:
+    """Create what is inside; what is there already is taken as made."""
+    location = draft.location
     created = _create_jobs(kube, draft, blueprint.plan.nodes)
     owners = [manifests.owner(job) for job in created]
     if draft.settings.buildkitd_config:
         _create(kube, location.core_path("configmaps"), manifests.config_map(draft, owners))
     secret = _create(kube, location.core_path("secrets"), manifests.secret(draft, blueprint.certificates, owners))
     return Builder(location=location, plan=blueprint.plan, keys=read_keys(secret))
-
-
-def _found(kube: KubeClient, draft: Draft) -> None:
-    """Create the namespace, the first of all objects."""
-    try:
-        _create(kube, "/api/v1/namespaces", manifests.namespace(draft))
-    except (Forbidden, Unauthorized, Invalid) as failure:
-        raise Refused(failure) from failure
 
 
 def _create_jobs(kube: KubeClient, draft: Draft, nodes: Sequence[NodePlan]) -> list[Manifest]:

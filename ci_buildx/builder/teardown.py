@@ -9,7 +9,7 @@ from typing import Any
 
 from ci_buildx.builder import labels
 from ci_buildx.builder.builder import Location, Manifest
-from ci_buildx.errors import KubeBuilderError, NotFound, TeardownError
+from ci_buildx.errors import Forbidden, KubeBuilderError, NotFound, TeardownError
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.record import dataclass, field
 
@@ -73,8 +73,11 @@ class _Teardown:
 
     kube: KubeClient
     location: Location
+    closed: Manifest | None = None
+    """The namespace, while it may be that its creator has yet to let itself in: it was killed before it did."""
     removed: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    forbidden: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def run(self, settle: float, deadline: float) -> None:
@@ -104,8 +107,12 @@ class _Teardown:
         if not labels.belongs_to(namespace, self.location.name):
             self._keep(self._whole(), f"it is not marked as builder {self.location.name}")
             return
+        self.closed = namespace if labels.creator(namespace) else None
         self._remove_compute()
         self._attempt(self._whole(), lambda: self._delete_namespace(namespace))
+        if self._whole() in self.removed:
+            # It takes along what is in it: a reaper needs no right to delete pods.
+            self.left = [what for what in self.left if what not in self.forbidden]
 
     def _find_namespace(self, until: float) -> Manifest:
         while True:
@@ -142,13 +149,27 @@ class _Teardown:
 
     def _attempt(self, what: str, act: Callable[[], object]) -> None:
         try:
-            act()
+            self._act(act)
         except NotFound:
             return
         except KubeBuilderError as failure:
+            if isinstance(failure, Forbidden):
+                self.forbidden.append(what)
             self._keep(what, str(failure))
         else:
             self.removed.append(what)
+
+    def _act(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except Forbidden:
+            namespace, self.closed = self.closed, None
+            if namespace is None:
+                raise
+            from ci_buildx.builder import entry
+
+            entry.enter(self.kube, namespace)
+            entry.insist(act)
 
     def _keep(self, what: str, why: str) -> None:
         self.left.append(what)

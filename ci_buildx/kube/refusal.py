@@ -30,6 +30,7 @@ _PLAIN_HTTP = b"HTTP request to an HTTPS server"
 _NO_REFUSAL = (301, 302, 303, 307, 308, 400, 404, 405)
 """With these, an API server sends a Status wherever we call it; without one, something else has answered."""
 
+_SEE_DOCTOR = "kube-builder doctor shows all that is missing"
 _STREAMED = ("pods/exec", "pods/portforward", "pods/attach")
 
 
@@ -62,6 +63,11 @@ def from_status(answer: Mapping[str, Any]) -> KubeError:
     return KubeError(message, status=status, reason=reason)
 
 
+def lacks_right(failure: Forbidden) -> bool:
+    """Whether RBAC refused, and not admission, which does not change its mind when a role is bound."""
+    return failure.fix.endswith(_SEE_DOCTOR)
+
+
 def shorten(text: str) -> str:
     """The server's words on one line, cut where they get too long."""
     line = " ".join(text.split())
@@ -79,12 +85,11 @@ def _forbidden(message: str, reason: str) -> Forbidden:
     resource = f"{found['resource']}.{found['group']}" if found["group"] else found["resource"]
     where = f'in namespace "{found["namespace"]}"' if found["namespace"] else "in the whole cluster"
     role = "Role" if found["namespace"] else "ClusterRole"
-    fix = f'bind a {role} with the verb "{verb}" on {resource} to that user'
+    verbs = f'the verb "{verb}"'
+    when = ""
     if resource in _STREAMED:
-        fix = (
-            f'bind a {role} with the verbs "get" and "create" on {resource} to that user '
-            "(servers up to 1.34 ask for get, from 1.35 for create)"
-        )
+        verbs, when = 'the verbs "get" and "create"', " (servers up to 1.34 ask for get, from 1.35 for create)"
+    fix = f"bind a {role} with {verbs} on {resource} to that user{when}; {_SEE_DOCTOR}"
     why = f" ({found['why']})" if found["why"] else ""
     return Forbidden(f'user "{user}" may not {verb} {resource} {where}{why}', status=403, reason=reason, fix=fix)
 

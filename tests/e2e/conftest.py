@@ -50,8 +50,8 @@ def context(tmp_path: Path, name: str) -> Path:
 
 
 @pytest.fixture
-def product(tmp_path: Path, cluster_env: dict[str, str], buildkitd_config: Path) -> Product:
-    return Product(cwd=tmp_path, env=cluster_env, config=buildkitd_config)
+def product(tmp_path: Path, product_env: dict[str, str], buildkitd_config: Path) -> Product:
+    return Product(cwd=tmp_path, env=product_env, config=buildkitd_config)
 
 
 @pytest.fixture

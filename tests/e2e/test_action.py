@@ -28,7 +28,7 @@ def builders(kube: KubeClient, name: str) -> Builders:
 
 @pytest.fixture
 def start(
-    tmp_path: Path, name: str, reference: str, cluster_env: dict[str, str], buildkitd_config: Path
+    tmp_path: Path, name: str, reference: str, product_env: dict[str, str], buildkitd_config: Path
 ) -> Callable[..., subprocess.Popen[str]]:
     """Begin a job: checkout, the Action with ``inputs``, ``later`` steps."""
 
@@ -43,7 +43,7 @@ def start(
         }
         folder = checkout.make(tmp_path / "repository", name=name, dockerfile=dockerfile, files=files)
         lint(folder / WORKFLOW)
-        env = {**checkout.environment("act-home"), "KUBECONFIG": cluster_env["KUBECONFIG"]}
+        env = {**checkout.environment("act-home"), "KUBECONFIG": product_env["KUBECONFIG"]}
         options = ["--platform", "ubuntu-latest=-self-hosted", "--pull=false", "--no-cache-server"]
         variables = ["--env", f"KUBECONFIG={env['KUBECONFIG']}"]
         return subprocess.Popen(

@@ -35,7 +35,7 @@ def builders(kube: KubeClient, name: str) -> Builders:
 
 
 @pytest.fixture
-def run(tmp_path: Path, name: str, cluster_env: dict[str, str], buildkitd_config: Path) -> Callable[..., Pipeline]:
+def run(tmp_path: Path, name: str, product_env: dict[str, str], buildkitd_config: Path) -> Callable[..., Pipeline]:
     """Run a pipeline that includes the template with ``inputs``, and a job after it."""
 
     def pipeline(dockerfile: str, **inputs: object) -> Pipeline:
@@ -44,7 +44,7 @@ def run(tmp_path: Path, name: str, cluster_env: dict[str, str], buildkitd_config
         jobs = {"include": include, "stages": ["build", "test"], "later": {"stage": "test", "script": [LATER]}}
         files = {".gitlab-ci.yml": json.dumps(jobs), "buildkitd.toml": buildkitd_config.read_text()}
         folder = checkout.make(tmp_path / "repository", name=name, dockerfile=dockerfile, files=files)
-        env = {**checkout.environment("gitlab-home"), "KUBECONFIG": cluster_env["KUBECONFIG"], "USERNAME": "ann"}
+        env = {**checkout.environment("gitlab-home"), "KUBECONFIG": product_env["KUBECONFIG"], "USERNAME": "ann"}
         command = [checkout.program("gitlab-ci-local"), *OPTIONS]
         done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=240, check=False)
         return Pipeline(code=done.returncode, log=done.stdout + done.stderr, folder=folder)

@@ -110,8 +110,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def module_product(place: Path, cluster_env: dict[str, str], buildkitd_config: Path) -> Product:
-    return Product(cwd=place, env=cluster_env, config=buildkitd_config)
+def module_product(place: Path, product_env: dict[str, str], buildkitd_config: Path) -> Product:
+    return Product(cwd=place, env=product_env, config=buildkitd_config)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +11,9 @@ from typing import Any
 
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import Cluster
+from tests.accounts import RBAC, kubeconfig_of, token_of
 
 Rule = dict[str, list[str]]
-
-RBAC = "/apis/rbac.authorization.k8s.io/v1"
 
 
 def rule(group: str, resources: str, verbs: str) -> Rule:
@@ -49,24 +47,12 @@ class Accounts:
         self.kube.create(f"{RBAC}/clusterroles", {"metadata": {"name": full}, "rules": list(rules)})
         try:
             self.kube.create(f"{RBAC}/clusterrolebindings", _binding(full, name, self.namespace))
-            asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": []}}
-            token = self.kube.create(f"{accounts}/{name}/token", asked)["status"]["token"]
             path = self.folder / f"{name}.kubeconfig"
-            path.write_text(json.dumps(self._kubeconfig(token)))
+            path.write_text(json.dumps(kubeconfig_of(self.cluster, token_of(self.kube, name, self.namespace))))
             yield path
         finally:
             self.kube.delete(f"{RBAC}/clusterrolebindings/{full}")
             self.kube.delete(f"{RBAC}/clusterroles/{full}")
-
-    def _kubeconfig(self, token: str) -> dict[str, Any]:
-        trust = base64.b64encode(self.cluster.tls.authority or b"").decode()
-        server = {"server": self.cluster.server, "certificate-authority-data": trust}
-        return {
-            "current-context": "it",
-            "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
-            "clusters": [{"name": "it", "cluster": server}],
-            "users": [{"name": "it", "user": {"token": token}}],
-        }
 
 
 def _binding(role: str, account: str, namespace: str) -> dict[str, Any]:

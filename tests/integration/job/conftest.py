@@ -25,10 +25,10 @@ def context(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def product(tmp_path: Path, cluster_env: Mapping[str, str]) -> Product:
+def product(tmp_path: Path, product_env: Mapping[str, str]) -> Product:
     config = tmp_path / "buildkitd.toml"
     config.write_text(buildkitd.configuration(registry.registries(layout.cluster())))
-    return Product(cwd=tmp_path, env=cluster_env, config=config)
+    return Product(cwd=tmp_path, env=product_env, config=config)
 
 
 @pytest.fixture

@@ -50,11 +50,19 @@ def test_compute_goes_first() -> None:
 
 
 def test_a_refusal_does_not_stop_the_rest() -> None:
-    server = Refusing({"jobs": Forbidden("jobs: no", status=403), "pods": Throttled("busy", status=429)})
+    server = Refusing({"jobs": Throttled("slow", status=429), "pods": Throttled("busy", status=429)})
     report = run(server)
     assert server.deleted == [NAME]
     assert len(report.left) == 2
-    assert report.notes == ("jobs: no", "busy")
+    assert report.notes == ("slow", "busy")
+
+
+def test_the_namespace_takes_along_what_a_reaper_may_not_touch() -> None:
+    denied: dict[str, KubeError] = {"jobs": Forbidden("no jobs", status=403), "pods": Forbidden("no pods", status=403)}
+    report = run(Refusing(denied))
+    assert (report.left, report.notes) == ((), ("no jobs", "no pods"))
+    kept = run(Refusing({**denied, NAME: Forbidden("no namespaces", status=403)}))
+    assert len(kept.left) == 3
 
 
 def test_in_anothers_namespace_keys_go_too() -> None:

@@ -24,7 +24,8 @@ def status(message: str, reason: str = "", **more: object) -> bytes:
             ),
             (
                 'user "system:serviceaccount:ci:bob" may not create namespaces in the whole cluster; '
-                'bind a ClusterRole with the verb "create" on namespaces to that user'
+                'bind a ClusterRole with the verb "create" on namespaces to that user; '
+                "kube-builder doctor shows all that is missing"
             ),
         ),
         (
@@ -34,7 +35,8 @@ def status(message: str, reason: str = "", **more: object) -> bytes:
             ),
             (
                 'user "bob" may not delete jobs.batch in namespace "n" (RBAC: role.rbac.authorization.k8s.io "r" not '
-                'found); bind a Role with the verb "delete" on jobs.batch to that user'
+                'found); bind a Role with the verb "delete" on jobs.batch to that user; '
+                "kube-builder doctor shows all that is missing"
             ),
         ),
         (
@@ -44,7 +46,8 @@ def status(message: str, reason: str = "", **more: object) -> bytes:
             ),
             (
                 'user "bob" may not get pods/portforward in namespace "n"; bind a Role with the verbs "get" '
-                'and "create" on pods/portforward to that user (servers up to 1.34 ask for get, from 1.35 for create)'
+                'and "create" on pods/portforward to that user (servers up to 1.34 ask for get, from 1.35 for create); '
+                "kube-builder doctor shows all that is missing"
             ),
         ),
         (

@@ -1,0 +1,131 @@
+"""Admission policies that say what RBAC cannot: that an account may touch builders' namespaces and no others.
+
+RBAC knows names, not prefixes, and ``create`` not even names. These are admissionregistration.k8s.io/v1 (Kubernetes
+1.30 and later; expressions in CEL, k8s.io/apiserver v0.34.2 ``pkg/cel``): pure functions, rendered into docs/rbac.
+"""
+
+from __future__ import annotations
+
+from ci_buildx.builder import labels
+from ci_buildx.builder.builder import Manifest
+from ci_buildx.builder.identity import PREFIX
+from ci_buildx.builder.rights import INSIDE, RBAC_GROUP
+
+JOB_GROUPS = ("system:serviceaccounts:kube-builder", "kube-builder:jobs")
+"""Who is fenced in as a job: the service accounts of the namespace kube-builder, and users of an identity provider."""
+REAPER_GROUP = "system:serviceaccounts:kube-builder-system"
+
+_API = "admissionregistration.k8s.io/v1"
+
+# By prefix, by manager, and by bearing its own name as builder: what reap's selection asks, too.
+_IS_BUILDERS = (
+    f"variables.name.startsWith('{PREFIX}')"
+    f" && variables.marks[?'{labels.MANAGED_BY}'].orValue('') == '{labels.MANAGER}'"
+    f" && variables.marks[?'{labels.BUILDER}'].orValue('') == variables.name"
+)
+_IS_SIGNED = f"variables.notes[?'{labels.CREATOR}'].orValue('') == request.userInfo.username"
+# Other policies of a cluster select namespaces by label: a job must not choose what applies to it.
+_HAS_NO_OTHER_LABELS = (
+    f"variables.marks.all(k, k.startsWith('{labels.DOMAIN}') || k.startsWith('pod-security.kubernetes.io/')"
+    f" || k in ['{labels.MANAGED_BY}', 'kubernetes.io/metadata.name'])"
+)
+
+
+def of_jobs() -> list[Manifest]:
+    """A job's namespace is called, marked and signed as its own; the right to be inside is given only there."""
+    namespaces = _policy(
+        "kube-builder-jobs",
+        resources={"apiGroups": [""], "resources": ["namespaces"], "operations": ["CREATE", "DELETE"]},
+        conditions={"a-job": _is_one_of(JOB_GROUPS)},
+        variables=_marks_of("request.operation == 'DELETE' ? oldObject : object"),
+        validations=(
+            (_IS_BUILDERS, f"a job may touch only namespaces called {PREFIX}… and labelled as a builder's"),
+            (_IS_SIGNED, f"annotation {labels.CREATOR} must be the name of the user who makes or deletes it"),
+            (_HAS_NO_OTHER_LABELS, "a job's namespace bears no labels but kube-builder's and PodSecurity's"),
+        ),
+    )
+    bindings = _policy(
+        INSIDE,
+        resources={"apiGroups": [RBAC_GROUP], "resources": ["rolebindings"], "operations": ["CREATE", "UPDATE"]},
+        # Whoever is to give it: an account that got the role by mistake is fenced in, too.
+        conditions={"a-job-or-its-role": f"object.roleRef.name == '{INSIDE}' || {_is_one_of(JOB_GROUPS)}"},
+        variables=_marks_of("namespaceObject"),
+        validations=(
+            (
+                f"object.roleRef.kind == 'ClusterRole' && object.roleRef.name == '{INSIDE}'",
+                f"a job binds {INSIDE} only",
+            ),
+            (
+                f"{_IS_BUILDERS} && {_IS_SIGNED}",
+                f"{INSIDE} is bound only in a builder's namespace, by the user who made that",
+            ),
+            (
+                "object.?subjects.orValue([]).all(s, s.kind == 'User' && s.name == request.userInfo.username)",
+                "a job lets nobody in but itself",
+            ),
+        ),
+    )
+    return [*namespaces, *bindings]
+
+
+def of_the_reaper() -> list[Manifest]:
+    """The reaper deletes builders' namespaces that bear an expiry, and no others."""
+    return _policy(
+        "kube-builder-reaper",
+        resources={"apiGroups": [""], "resources": ["namespaces"], "operations": ["DELETE"]},
+        conditions={"the-reaper": _is_one_of((REAPER_GROUP,))},
+        variables=_marks_of("oldObject"),
+        validations=(
+            (
+                f"{_IS_BUILDERS} && '{labels.EXPIRES}' in variables.notes",
+                "the reaper deletes builders' namespaces only",
+            ),
+        ),
+    )
+
+
+def _policy(
+    name: str,
+    *,
+    resources: Manifest,
+    conditions: dict[str, str],
+    variables: dict[str, str],
+    validations: tuple[tuple[str, str], ...],
+) -> list[Manifest]:
+    """A policy that denies when in doubt, and its binding to the whole cluster."""
+    spec: Manifest = {
+        "failurePolicy": "Fail",
+        "matchConstraints": {"resourceRules": [{"apiVersions": ["v1"], **resources}]},
+        "matchConditions": _named(conditions),
+        "variables": _named(variables),
+        "validations": [
+            {"expression": expression, "message": message, "reason": "Forbidden"} for expression, message in validations
+        ],
+    }
+    return [
+        {"apiVersion": _API, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name}, "spec": spec},
+        {
+            "apiVersion": _API,
+            "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": {"name": name},
+            "spec": {"policyName": name, "validationActions": ["Deny"]},
+        },
+    ]
+
+
+def _named(expressions: dict[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "expression": expression} for name, expression in expressions.items()]
+
+
+def _is_one_of(groups: tuple[str, ...]) -> str:
+    return " || ".join(f"'{group}' in request.userInfo.groups" for group in groups)
+
+
+def _marks_of(namespace: str) -> dict[str, str]:
+    """Variables: the name, the labels and the annotations of ``namespace``."""
+    return {
+        "it": namespace,
+        "name": "variables.it.metadata.name",
+        "marks": "variables.it.metadata.?labels.orValue({})",
+        "notes": "variables.it.metadata.?annotations.orValue({})",
+    }

@@ -1,0 +1,166 @@
+"""What the product must be allowed to do, as tables: docs/rbac and the questions of `doctor` come from here.
+
+Verbs as RBAC has them (kubernetes 1.34, ``pkg/apis/rbac/types.go``). A tunnel is a GET that is upgraded: servers up to
+1.34 ask for ``get`` on pods/exec and pods/portforward, from 1.35 on for ``create``; so both are held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+
+from ci_buildx.model.record import dataclass
+
+INSIDE = "kube-builder-inside"
+"""The ClusterRole that a job binds to itself in the namespace that it has made, and nobody anywhere else."""
+RBAC_GROUP = "rbac.authorization.k8s.io"
+
+
+class Mode(StrEnum):
+    """Who needs rights: builds in a namespace that is there, builds that make their own, the reaper."""
+
+    NAMESPACE = "namespace"
+    JOBS = "jobs"
+    REAPER = "reaper"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One rule of a Role: ``resources`` of one API ``group``, ``verbs``, and what they are for.
+
+    ``names`` limits it to objects of these names. ``vital``: without it the mode does not work at all.
+    """
+
+    resources: tuple[str, ...]
+    verbs: tuple[str, ...]
+    why: str
+    group: str = ""
+    names: tuple[str, ...] = ()
+    vital: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One thing that the API server can be asked: may this user do ``verb`` on ``resource``?
+
+    ``namespace`` is "" for the whole cluster.
+    """
+
+    verb: str
+    resource: str
+    group: str = ""
+    name: str = ""
+    namespace: str = ""
+    why: str = ""
+    vital: bool = True
+
+    @property
+    def subject(self) -> str:
+        """What it is about, as a 403 says it: ``create jobs.batch``."""
+        full = f"{self.resource}.{self.group}" if self.group else self.resource
+        return f"{self.verb} {full}" + (f' "{self.name}"' if self.name else "")
+
+
+BUILDING: tuple[Rule, ...] = (
+    Rule(
+        group="batch",
+        resources=("jobs",),
+        verbs=("create", "get", "list", "patch", "delete", "deletecollection"),
+        why="the workload of each node",
+    ),
+    Rule(
+        resources=("pods",),
+        verbs=("get", "list", "watch", "deletecollection"),
+        why="boot watches its pods, and removes them first",
+    ),
+    Rule(
+        resources=("pods/portforward", "pods/exec"),
+        verbs=("get", "create"),
+        why="tunnels to buildkitd: servers up to 1.34 ask for get, from 1.35 on for create",
+    ),
+    Rule(
+        resources=("secrets", "configmaps"),
+        verbs=("create", "get", "list", "deletecollection"),
+        why="the builder's certificates and its buildkitd.toml",
+    ),
+    Rule(
+        resources=("events",),
+        verbs=("list", "watch"),
+        why="why a pod does not start",
+        vital=False,
+    ),
+)
+"""Inside the namespace that holds the builder, whoever made it."""
+
+LEAVING: tuple[Rule, ...] = (
+    Rule(
+        resources=("namespaces",),
+        verbs=("delete",),
+        why="the job's own: asked with its namespace, so that it is no right on any other",
+    ),
+)
+"""What a job needs besides in a namespace that goes with the builder."""
+
+ENTERING: tuple[Rule, ...] = (
+    Rule(
+        resources=("namespaces",),
+        verbs=("create", "get"),
+        why="the job's own namespace; the policy says which names, labels and creator it may have",
+    ),
+    Rule(
+        group=RBAC_GROUP,
+        resources=("rolebindings",),
+        verbs=("create",),
+        why="the job lets itself into the namespace that it has made; the policy says that it is only there",
+    ),
+    Rule(
+        group=RBAC_GROUP,
+        resources=("clusterroles",),
+        verbs=("bind",),
+        names=(INSIDE,),
+        why="this role alone may be given on",
+    ),
+)
+"""What a job needs outside the namespace that it makes."""
+
+LOOKING: tuple[Rule, ...] = (
+    Rule(
+        resources=("nodes",),
+        verbs=("list",),
+        why="which architectures there are; without it, scheduling finds out",
+        vital=False,
+    ),
+    Rule(
+        resources=("namespaces",),
+        verbs=("list",),
+        why="finding what expired jobs of this account have left",
+        vital=False,
+    ),
+)
+"""What makes a job's plan better and is not needed."""
+
+REAPING: tuple[Rule, ...] = (
+    Rule(
+        resources=("namespaces",),
+        verbs=("list", "get", "delete"),
+        why="what expired jobs have left; the policy lets it delete builders' namespaces only",
+    ),
+)
+"""What `kube-builder reap` needs in the whole cluster. What is in a namespace goes with it."""
+
+
+def questions(rules: Iterable[Rule], namespace: str = "") -> Iterator[Question]:
+    """Each verb on each resource of ``rules``, one by one."""
+    for rule in rules:
+        for resource in rule.resources:
+            for verb in rule.verbs:
+                for name in rule.names or ("",):
+                    yield Question(
+                        verb=verb,
+                        resource=resource,
+                        group=rule.group,
+                        name=name,
+                        namespace=namespace,
+                        why=rule.why,
+                        vital=rule.vital,
+                    )

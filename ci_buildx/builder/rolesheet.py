@@ -1,0 +1,159 @@
+"""The YAML by which a cluster's administrator gives each mode its rights: what docs/rbac holds and `doctor` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from ci_buildx.builder import fence, rights
+from ci_buildx.builder.builder import Manifest
+from ci_buildx.builder.rights import INSIDE, RBAC_GROUP, Mode, Rule
+
+ACCOUNT = "kube-builder"
+ACCOUNTS = "kube-builder"
+"""The namespace of the jobs' accounts."""
+SYSTEM = "kube-builder-system"
+REAPER = "kube-builder-reaper"
+EXAMPLE_NAMESPACE = "ci-builds"
+
+_LONG = 70
+"""Characters of a text that is folded over several lines."""
+
+_HEADS = {
+    Mode.NAMESPACE: """\
+Builders in one namespace that is there already: `kube-builder build --namespace {namespace}`.
+Needs no right outside it. Replace {namespace} by yours; whoever holds this can read its Secrets and use its service
+accounts, so let it hold nothing else. It must admit privileged pods (or rootless ones, with driver-opt rootless).""",
+    Mode.JOBS: """\
+A namespace for each job: the default of `kube-builder build`. Needs Kubernetes 1.30 or later.
+Each account in the namespace {accounts}, and each user in the group kube-builder:jobs, may make namespaces that are
+called and labelled as builders' and signed with its name, and let itself into those: nothing else anywhere.
+An account for each team keeps teams out of each other's builders.""",
+    Mode.REAPER: """\
+What `kube-builder reap` may do where each job has a namespace: delete builders' namespaces, and no others.
+Needs Kubernetes 1.30 or later.""",
+}
+
+
+def sheet(mode: Mode, *, namespace: str = EXAMPLE_NAMESPACE) -> str:
+    """What to apply for ``mode``, as YAML with comments. ``namespace`` is where the builders of mode namespace are."""
+    head = _HEADS[mode].format(namespace=namespace, accounts=ACCOUNTS)
+    documents = [_commented(each) for each in manifests(mode, namespace)]
+    return "".join(f"# {line}\n" for line in head.splitlines()) + "---\n" + "---\n".join(documents)
+
+
+def manifests(mode: Mode, namespace: str = EXAMPLE_NAMESPACE) -> list[Manifest]:
+    """The same as objects, in an order in which each finds what it refers to."""
+    made: dict[Mode, Callable[[], list[Manifest]]] = {
+        Mode.NAMESPACE: lambda: _of_a_namespace(namespace),
+        Mode.JOBS: _of_jobs,
+        Mode.REAPER: _of_the_reaper,
+    }
+    return made[mode]()
+
+
+def _of_a_namespace(namespace: str) -> list[Manifest]:
+    return [
+        _account(ACCOUNT, namespace),
+        _role(ACCOUNT, rights.BUILDING, namespace),
+        _binding(ACCOUNT, [_account_subject(ACCOUNT, namespace)], namespace),
+    ]
+
+
+def _of_jobs() -> list[Manifest]:
+    name = "kube-builder-jobs"
+    return [
+        _namespace(ACCOUNTS),
+        _account(ACCOUNT, ACCOUNTS),
+        *fence.of_jobs(),
+        _role(INSIDE, (*rights.BUILDING, *rights.LEAVING)),
+        _role(name, (*rights.ENTERING, *rights.LOOKING)),
+        _binding(name, [_group_subject(group) for group in fence.JOB_GROUPS]),
+    ]
+
+
+def _of_the_reaper() -> list[Manifest]:
+    return [
+        _namespace(SYSTEM),
+        _account(REAPER, SYSTEM),
+        *fence.of_the_reaper(),
+        _role(REAPER, rights.REAPING),
+        _binding(REAPER, [_account_subject(REAPER, SYSTEM)]),
+    ]
+
+
+def _namespace(name: str) -> Manifest:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+def _account(name: str, namespace: str) -> Manifest:
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
+
+
+def _role(name: str, rules: Sequence[Rule], namespace: str = "") -> Manifest:
+    kind = "Role" if namespace else "ClusterRole"
+    return {
+        "apiVersion": f"{RBAC_GROUP}/v1",
+        "kind": kind,
+        "metadata": _metadata(name, namespace),
+        "rules": [_rule(rule) for rule in rules],
+    }
+
+
+def _rule(rule: Rule) -> Manifest:
+    named = {"resourceNames": list(rule.names)} if rule.names else {}
+    return {"apiGroups": [rule.group], "resources": list(rule.resources), "verbs": list(rule.verbs), **named}
+
+
+def _binding(role: str, subjects: Iterable[Manifest], namespace: str = "") -> Manifest:
+    kind = "Role" if namespace else "ClusterRole"
+    return {
+        "apiVersion": f"{RBAC_GROUP}/v1",
+        "kind": f"{kind}Binding",
+        "metadata": _metadata(role, namespace),
+        "roleRef": {"apiGroup": RBAC_GROUP, "kind": kind, "name": role},
+        "subjects": list(subjects),
+    }
+
+
+def _commented(manifest: Manifest) -> str:
+    """A manifest as YAML, each rule of a role under a line that says what it is for."""
+    lines = _yaml(manifest).splitlines(keepends=True)
+    reasons = iter([_REASONS[_key(rule)] for rule in manifest.get("rules", ())])
+    return "".join(f"# {next(reasons)}\n{line}" if line.startswith("- apiGroups:") else line for line in lines)
+
+
+def _yaml(manifest: Manifest) -> str:
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        """Lists of words on one line; CEL expressions folded, so that they can be read."""
+
+        def represent_str(self, text: str) -> yaml.ScalarNode:
+            style = ">" if len(text) > _LONG else None
+            return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+    Dumper.add_representer(str, Dumper.represent_str)
+    return yaml.dump(manifest, Dumper=Dumper, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
+
+
+def _key(rule: Manifest) -> tuple[str, ...]:
+    return (*rule["apiGroups"], *rule["resources"], *rule["verbs"])
+
+
+_REASONS = {
+    _key(_rule(rule)): rule.why
+    for rule in (*rights.BUILDING, *rights.LEAVING, *rights.ENTERING, *rights.LOOKING, *rights.REAPING)
+}
+
+
+def _metadata(name: str, namespace: str) -> dict[str, str]:
+    return {"name": name, "namespace": namespace} if namespace else {"name": name}
+
+
+def _account_subject(name: str, namespace: str) -> Manifest:
+    return {"kind": "ServiceAccount", "name": name, "namespace": namespace}
+
+
+def _group_subject(name: str) -> Manifest:
+    return {"kind": "Group", "name": name, "apiGroup": RBAC_GROUP}

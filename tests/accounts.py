@@ -1,0 +1,150 @@
+"""Accounts with the rights of docs/rbac: what the product has in tests, while tests look on as administrators."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ci_buildx.builder.rights import RBAC_GROUP
+from ci_buildx.builder.rolesheet import ACCOUNT, ACCOUNTS, EXAMPLE_NAMESPACE, REAPER, SYSTEM
+from ci_buildx.errors import Conflict
+from ci_buildx.kube import config
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.kube.config import Cluster
+from ci_buildx.settings.values import ClusterSettings
+
+RBAC = f"/apis/{RBAC_GROUP}/v1"
+SHEETS = Path(__file__).parent.parent / "docs" / "rbac"
+_ADMISSION = "/apis/admissionregistration.k8s.io/v1"
+_TOKEN_LIFETIME = 3 * 3600
+_COLLECTIONS = {
+    "Namespace": "/api/v1/namespaces",
+    "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
+    "Role": f"{RBAC}/namespaces/{{}}/roles",
+    "RoleBinding": f"{RBAC}/namespaces/{{}}/rolebindings",
+    "ClusterRole": f"{RBAC}/clusterroles",
+    "ClusterRoleBinding": f"{RBAC}/clusterrolebindings",
+    "ValidatingAdmissionPolicy": f"{_ADMISSION}/validatingadmissionpolicies",
+    "ValidatingAdmissionPolicyBinding": f"{_ADMISSION}/validatingadmissionpolicybindings",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """A service account and a kubeconfig with its token."""
+
+    kube: KubeClient
+    cluster: Cluster
+    name: str
+    namespace: str
+    kubeconfig: Path
+
+    @property
+    def user(self) -> str:
+        """Its name as the API server knows it."""
+        return f"system:serviceaccount:{self.namespace}:{self.name}"
+
+    @contextmanager
+    def client(self) -> Iterator[KubeClient]:
+        """A client with its rights."""
+        settings = ClusterSettings(kubeconfig=(self.kubeconfig,))
+        with KubeClient(config.load(settings, env={})) as opened:
+            yield opened
+
+    def let_into(self, namespace: str) -> None:
+        """Give it what docs/rbac/namespace.yaml gives, in a ``namespace`` that is there."""
+        apply(self.kube, sheet("namespace").replace(EXAMPLE_NAMESPACE, namespace))
+        binding = {
+            "metadata": {"name": self.name},
+            "roleRef": {"apiGroup": RBAC_GROUP, "kind": "Role", "name": ACCOUNT},
+            "subjects": [{"kind": "ServiceAccount", "name": self.name, "namespace": self.namespace}],
+        }
+        create(self.kube, f"{RBAC}/namespaces/{namespace}/rolebindings", binding)
+
+
+def sheet(mode: str) -> str:
+    """A file of docs/rbac, as it is."""
+    return (SHEETS / f"{mode}.yaml").read_text()
+
+
+def apply(kube: KubeClient, text: str) -> None:
+    """What `kubectl apply` does with it, as far as that matters here: it is on the cluster then."""
+    for manifest in yaml.safe_load_all(text):
+        metadata = manifest["metadata"]
+        create(kube, _COLLECTIONS[manifest["kind"]].format(metadata.get("namespace", "")), manifest)
+
+
+def create(kube: KubeClient, collection: str, manifest: dict[str, Any]) -> None:
+    """Create an object, or bring the one that is there to this state."""
+    try:
+        kube.create(collection, manifest)
+    except Conflict:
+        kube.patch(f"{collection}/{manifest['metadata']['name']}", manifest)
+
+
+@contextmanager
+def job(kube: KubeClient, cluster: Cluster, name: str, folder: Path) -> Iterator[Account]:
+    """An account of its own with the rights of docs/rbac/jobs.yaml, which stays on the cluster."""
+    apply(kube, sheet("jobs"))
+    with _account(kube, cluster, name, ACCOUNTS, folder) as made:
+        yield made
+
+
+@contextmanager
+def reaper(kube: KubeClient, cluster: Cluster, folder: Path) -> Iterator[Account]:
+    """The account of docs/rbac/reaper.yaml, which stays on the cluster."""
+    apply(kube, sheet("reaper"))
+    yield Account(
+        kube=kube,
+        cluster=cluster,
+        name=REAPER,
+        namespace=SYSTEM,
+        kubeconfig=_kubeconfig(kube, cluster, REAPER, SYSTEM, folder),
+    )
+
+
+@contextmanager
+def _account(kube: KubeClient, cluster: Cluster, name: str, namespace: str, folder: Path) -> Iterator[Account]:
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+    kube.create(path, {"metadata": {"name": name}})
+    try:
+        kubeconfig = _kubeconfig(kube, cluster, name, namespace, folder)
+        yield Account(kube=kube, cluster=cluster, name=name, namespace=namespace, kubeconfig=kubeconfig)
+    finally:
+        kube.delete(f"{path}/{name}")
+
+
+def _kubeconfig(kube: KubeClient, cluster: Cluster, name: str, namespace: str, folder: Path) -> Path:
+    path = folder / f"{name}.kubeconfig"
+    path.write_text(json.dumps(kubeconfig_of(cluster, token_of(kube, name, namespace))))
+    return path
+
+
+def token_of(kube: KubeClient, name: str, namespace: str) -> str:
+    """A token of a service account."""
+    asked = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "spec": {"audiences": [], "expirationSeconds": _TOKEN_LIFETIME},
+    }
+    made = kube.create(f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token", asked)
+    return str(made["status"]["token"])
+
+
+def kubeconfig_of(cluster: Cluster, token: str) -> dict[str, Any]:
+    """A kubeconfig that knows one cluster and one user."""
+    trust = base64.b64encode(cluster.tls.authority or b"").decode()
+    server = {"server": cluster.server, "certificate-authority-data": trust}
+    return {
+        "current-context": "it",
+        "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+        "clusters": [{"name": "it", "cluster": server}],
+        "users": [{"name": "it", "user": {"token": token}}],
+    }
