@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from bundle import action, gitlab, regions
+from ci_buildx.builder import rolesheet
+from ci_buildx.builder.rights import Mode
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = ("action.yml", "gitlab-template/kube-builder.yml")
@@ -15,12 +18,16 @@ REGIONS: Mapping[str, Callable[[], str]] = {
     "gitlab-inputs": gitlab.gitlab_inputs,
     "gitlab-variables": gitlab.gitlab_variables,
 }
+WHOLE: Mapping[str, Callable[[], str]] = {f"docs/rbac/{mode}.yaml": partial(rolesheet.sheet, mode) for mode in Mode}
 
 
 def stale() -> dict[Path, str]:
     """The files that are not what would be written, with what would be."""
     texts = {ROOT / name: (ROOT / name).read_text(encoding="utf-8") for name in FILES}
     filled = {path: regions.fill(text, REGIONS) for path, text in texts.items()}
+    for name, make in WHOLE.items():
+        path = ROOT / name
+        texts[path], filled[path] = path.read_text(encoding="utf-8") if path.exists() else "", make()
     return {path: text for path, text in filled.items() if text != texts[path]}
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import yaml
 
 from ci_buildx.builder.rights import RBAC_GROUP
 from ci_buildx.builder.rolesheet import ACCOUNT, ACCOUNTS, EXAMPLE_NAMESPACE, REAPER, SYSTEM
-from ci_buildx.errors import Conflict
+from ci_buildx.errors import Conflict, Forbidden
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import Cluster
@@ -24,6 +25,7 @@ RBAC = f"/apis/{RBAC_GROUP}/v1"
 SHEETS = Path(__file__).parent.parent / "docs" / "rbac"
 _ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 _TOKEN_LIFETIME = 3 * 3600
+_PATIENCE = 30.0
 _COLLECTIONS = {
     "Namespace": "/api/v1/namespaces",
     "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
@@ -67,6 +69,32 @@ class Account:
             "subjects": [{"kind": "ServiceAccount", "name": self.name, "namespace": self.namespace}],
         }
         create(self.kube, f"{RBAC}/namespaces/{namespace}/rolebindings", binding)
+        wait(lambda: self.may("create", "batch", "jobs", namespace))
+
+    def may(self, verb: str, group: str, resource: str, namespace: str) -> bool:
+        """What the API server's authorizer says now: it learns of a binding a moment after that was made."""
+        attributes = {"verb": verb, "group": group, "resource": resource, "namespace": namespace}
+        groups = [f"system:serviceaccounts:{self.namespace}"]
+        review = {"spec": {"user": self.user, "groups": groups, "resourceAttributes": attributes}}
+        answer = self.kube.create("/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
+        return bool(answer["status"]["allowed"])
+
+    def is_fenced(self) -> bool:
+        """Whether the policies hold it: they, too, are known a moment after they were made."""
+        with self.client() as client:
+            try:
+                client.create("/api/v1/namespaces", {"metadata": {"name": "foreign"}}, dryRun="All")
+            except Forbidden as refusal:
+                return "ValidatingAdmissionPolicy" in refusal.message
+        return False
+
+
+def wait(reached: Callable[[], bool]) -> None:
+    """Look until it is so."""
+    deadline = time.monotonic() + _PATIENCE
+    while not reached():
+        assert time.monotonic() < deadline, "the API server does not know of it"
+        time.sleep(0.05)
 
 
 def sheet(mode: str) -> str:
@@ -94,20 +122,15 @@ def job(kube: KubeClient, cluster: Cluster, name: str, folder: Path) -> Iterator
     """An account of its own with the rights of docs/rbac/jobs.yaml, which stays on the cluster."""
     apply(kube, sheet("jobs"))
     with _account(kube, cluster, name, ACCOUNTS, folder) as made:
+        wait(made.is_fenced)
         yield made
 
 
-@contextmanager
-def reaper(kube: KubeClient, cluster: Cluster, folder: Path) -> Iterator[Account]:
+def reaper(kube: KubeClient, cluster: Cluster, folder: Path) -> Account:
     """The account of docs/rbac/reaper.yaml, which stays on the cluster."""
     apply(kube, sheet("reaper"))
-    yield Account(
-        kube=kube,
-        cluster=cluster,
-        name=REAPER,
-        namespace=SYSTEM,
-        kubeconfig=_kubeconfig(kube, cluster, REAPER, SYSTEM, folder),
-    )
+    kubeconfig = _kubeconfig(kube, cluster, REAPER, SYSTEM, folder)
+    return Account(kube=kube, cluster=cluster, name=REAPER, namespace=SYSTEM, kubeconfig=kubeconfig)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ settings.load_profile("shared")
 
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
+from ci_buildx.kube.config import Cluster
 from ci_buildx.settings.values import ClusterSettings
 from tests import accounts
 from tests.accounts import Account
@@ -47,19 +48,38 @@ def cluster_env() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def job_account(cluster_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+def administrator(cluster_env: dict[str, str]) -> Iterator[KubeClient]:
+    """Who gives the product its rights."""
+    with KubeClient(_cluster(cluster_env)) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def job_account(
+    administrator: KubeClient, cluster_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Account]:
     """Who the product is in every test: an account of this session's own with the rights of docs/rbac/jobs.yaml."""
-    cluster = config.load(ClusterSettings(kubeconfig=(Path(cluster_env["KUBECONFIG"]),)), env=cluster_env)
     name = f"tests-{secrets.token_hex(4)}"
-    folder = tmp_path_factory.mktemp("account")
-    with KubeClient(cluster) as admin, accounts.job(admin, cluster, name, folder) as account:
+    with accounts.job(administrator, _cluster(cluster_env), name, tmp_path_factory.mktemp("account")) as account:
         yield account
+
+
+@pytest.fixture(scope="session")
+def reaper_account(
+    administrator: KubeClient, cluster_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Account:
+    """Who `kube-builder reap` is where it is not a job: the account of docs/rbac/reaper.yaml."""
+    return accounts.reaper(administrator, _cluster(cluster_env), tmp_path_factory.mktemp("reaper"))
 
 
 @pytest.fixture(scope="session")
 def product_env(cluster_env: dict[str, str], job_account: Account) -> dict[str, str]:
     """The environment of the product: never an administrator's. ``job_account.let_into`` opens a namespace to it."""
     return {**cluster_env, "KUBECONFIG": str(job_account.kubeconfig)}
+
+
+def _cluster(cluster_env: dict[str, str]) -> Cluster:
+    return config.load(ClusterSettings(kubeconfig=(Path(cluster_env["KUBECONFIG"]),)), env=cluster_env)
 
 
 def _devcluster(verb: str, *, timeout: float) -> subprocess.CompletedProcess[str]:

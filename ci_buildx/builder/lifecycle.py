@@ -21,6 +21,7 @@ from ci_buildx.builder.plan import ANY, NodePlan, Plan
 from ci_buildx.builder.teardown import teardown
 from ci_buildx.errors import Conflict, Forbidden, InputError, Invalid, KubeError, NotFound, Refused, Unauthorized
 from ci_buildx.kube.client import KubeClient
+from ci_buildx.kube.refusal import lacks_right
 from ci_buildx.model import platform
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass
@@ -117,6 +118,10 @@ def _create_jobs(kube: KubeClient, draft: Draft, nodes: Sequence[NodePlan]) -> l
     location = draft.location
     try:
         return _create_all(kube, location.jobs_path, [manifests.job(draft, node) for node in nodes])
+    except Forbidden as failure:
+        if location.exclusive or not lacks_right(failure):
+            raise
+        raise Refused(failure) from failure
     except NotFound as failure:
         if location.exclusive or not failure.message.startswith("namespaces "):
             raise
@@ -172,14 +177,15 @@ def find(kube: KubeClient, name: str, namespace: str = "") -> Location:
     if _has_its_own(kube, name):
         return Location(name=name, namespace=name)
     place = Location(name=name, namespace=kube.namespace, exclusive=False)
+    looked = [repr(each) for each in dict.fromkeys((namespace, kube.namespace)) if each]
     try:
         if place.namespace != namespace and _is_inside(kube, place):
             return place
     except Forbidden:
-        if not namespace:  # who names a namespace may have rights in that one alone
-            raise
-    looked = " or ".join(repr(each) for each in dict.fromkeys((namespace, kube.namespace)) if each)
-    raise InputError(f"there is no builder {name!r}", fix=f"neither as a namespace nor in namespace {looked}")
+        # A job's account may look into namespaces of its own only, a user's into the one that it named.
+        looked.remove(repr(kube.namespace))
+    fix = f"neither as a namespace nor in namespace {' or '.join(looked)}" if looked else "no namespace is called so"
+    raise InputError(f"there is no builder {name!r}", fix=fix)
 
 
 def _has_its_own(kube: KubeClient, name: str) -> bool:

@@ -68,13 +68,13 @@ class KubeClient:
         """Read ``path`` (``/api/v1/…``)."""
         return self._exchange.call(Call(method="GET", path=path, query=pairs(query)))
 
-    def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Post ``body`` to a collection."""
+    def create(self, path: str, body: dict[str, Any], **query: Any) -> dict[str, Any]:
+        """Post ``body`` to a collection; with ``dryRun="All"`` only ask whether that would be let in."""
         metadata = body.get("metadata") or {}
         # Reviews have no name and leave no trace; with generateName each try would make another object.
         repeatable = "name" in metadata or "generateName" not in metadata
         return self._exchange.call(
-            Call(method="POST", path=path, body=json.dumps(body).encode(), repeatable=repeatable)
+            Call(method="POST", path=path, query=pairs(query), body=json.dumps(body).encode(), repeatable=repeatable)
         )
 
     def patch(self, path: str, body: Any, *, kind: str = "merge") -> dict[str, Any]:

@@ -15,6 +15,7 @@ import pytest
 
 from ci_buildx.builder import labels
 from ci_buildx.kube.client import KubeClient
+from tests.accounts import Account
 from tests.e2e.cluster import OURS, Builders
 from tests.e2e.product import Product
 from tests.faults.victim import MOMENTS, Moment, Victim
@@ -155,7 +156,7 @@ def test_after_a_kill_the_compute_ends_at_the_deadline(killed: list[Killed], kub
 
 
 def test_reap_removes_what_has_expired_and_nothing_else(
-    killed: list[Killed], module_product: Product, place: Path, kube: KubeClient
+    killed: list[Killed], module_product: Product, reaper_account: Account, place: Path, kube: KubeClient
 ) -> None:
     context = place / f"{place.name}-fresh"
     context.mkdir()
@@ -163,12 +164,13 @@ def test_reap_removes_what_has_expired_and_nothing_else(
     fresh = module_product.build("--keep", str(context))
     assert fresh.code == 0, fresh.stderr
     left = {name for one in killed for name in one.namespaces}
+    reaper = module_product.with_env(KUBECONFIG=str(reaper_account.kubeconfig))
     try:
         # The margin between the end of the compute and the expiry is a minute.
         deadline = time.monotonic() + 150
-        while not left <= named(module_product, "--dry-run") and time.monotonic() < deadline:
+        while not left <= named(reaper, "--dry-run") and time.monotonic() < deadline:
             time.sleep(1)
-        removed = named(module_product)
+        removed = named(reaper)
         assert left <= removed
         assert fresh.builder not in removed
         assert [name for one in killed for name in one.builders.left()] == []

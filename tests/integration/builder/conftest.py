@@ -18,6 +18,7 @@ from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.platform import Platform
 from ci_buildx.settings.values import BuilderSettings, ClusterSettings
+from tests.accounts import Account
 
 PATIENCE = 60.0
 """Seconds after which a wait on the devcluster has failed."""
@@ -25,6 +26,7 @@ PATIENCE = 60.0
 
 @pytest.fixture(scope="session")
 def kube(cluster_env: Mapping[str, str]) -> Iterator[KubeClient]:
+    """An administrator's client, by which tests look on."""
     settings = ClusterSettings(kubeconfig=(Path(cluster_env["KUBECONFIG"]),))
     client = KubeClient(config.load(settings, env=cluster_env))
     yield client
@@ -43,6 +45,9 @@ class Yard:
     """Makes builders and namespaces, and remembers them for the end."""
 
     kube: KubeClient
+    """The product's own."""
+    admin: KubeClient
+    account: Account
     locations: list[Location] = field(default_factory=list)
     namespaces: list[str] = field(default_factory=list)
 
@@ -70,29 +75,44 @@ class Yard:
     def namespace(self, **labels: str) -> str:
         """A namespace that is nobody's builder."""
         name = f"builder-test-{identity.random_suffix()}"
-        self.kube.create(
+        self.admin.create(
             "/api/v1/namespaces",
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}},
         )
         self.namespaces.append(name)
+        self.account.let_into(name)
         return name
 
     def exists(self, path: str) -> bool:
         try:
-            found = self.kube.get(path)
+            found = self.admin.get(path)
         except NotFound:
             return False
         return "deletionTimestamp" not in found.get("metadata", {})
 
     def clear(self) -> None:
         for location in self.locations:
-            lifecycle.teardown(self.kube, location, deadline=time.monotonic() + PATIENCE).check()
+            lifecycle.teardown(self.admin, location, deadline=time.monotonic() + PATIENCE).check()
         for name in self.namespaces:
-            self.kube.delete(f"/api/v1/namespaces/{name}")
+            self.admin.delete(f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture(scope="session")
+def product_kube(job_account: Account) -> Iterator[KubeClient]:
+    """The product's client, with the rights of a job's account."""
+    with job_account.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def reaper_kube(reaper_account: Account) -> Iterator[KubeClient]:
+    """A client with the reaper's rights."""
+    with reaper_account.client() as client:
+        yield client
 
 
 @pytest.fixture
-def yard(kube: KubeClient) -> Iterator[Yard]:
-    made = Yard(kube)
+def yard(kube: KubeClient, product_kube: KubeClient, job_account: Account) -> Iterator[Yard]:
+    made = Yard(product_kube, kube, job_account)
     yield made
     made.clear()

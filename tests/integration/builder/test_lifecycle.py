@@ -3,6 +3,7 @@
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,10 +12,12 @@ from ci_buildx.builder.builder import Location
 from ci_buildx.builder.facts import ClusterFacts
 from ci_buildx.builder.verdict import Stage
 from ci_buildx.errors import BootError, InputError, PodLost, Refused
+from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model import platform
-from ci_buildx.settings.values import BuilderSettings
+from ci_buildx.settings.values import BuilderSettings, ClusterSettings
 from tests.integration.builder.conftest import Yard, eventually
+from tests.integration.job.accounts import ON_OBJECTS, Accounts
 
 AMD64, ARM64 = platform.parse("linux/amd64"), platform.parse("linux/arm64")
 
@@ -36,7 +39,7 @@ def test_each_architecture_has_a_pod_that_gets_ready_and_nothing_stays(kube: Kub
             (pod,) = boot.ready(node)
             assert pod.ip
             assert boot.verdict(node).stage is Stage.READY
-    report = lifecycle.teardown(kube, builder.location, deadline=time.monotonic() + 20)
+    report = lifecycle.teardown(yard.kube, builder.location, deadline=time.monotonic() + 20)
     assert report.left == ()
     assert f"namespace {builder.namespace}" in report.removed
     assert pods_of(kube, builder.location) == []
@@ -60,29 +63,39 @@ def test_provisioning_twice_is_the_same_as_once(kube: KubeClient, yard: Yard) ->
 
 def test_a_kept_builder_is_found_by_its_name(kube: KubeClient, yard: Yard) -> None:
     builder = yard.provision((AMD64, platform.parse("linux/riscv64")))
-    loaded = lifecycle.load(kube, builder.name)
+    loaded = lifecycle.load(yard.kube, builder.name)
     assert loaded == builder
     assert loaded.plan.nodes[0].emulated == (platform.parse("linux/riscv64"),)
 
 
 def test_a_kept_builder_is_found_in_the_namespace_that_is_named(kube: KubeClient, yard: Yard) -> None:
     inside, own = yard.provision(namespace=yard.namespace()), yard.provision()
-    assert lifecycle.load(kube, inside.name, inside.namespace) == inside
-    assert lifecycle.load(kube, own.name, inside.namespace) == own
-    looked = f"neither as a namespace nor in namespace '{own.namespace}' or '{kube.namespace}'"
+    assert lifecycle.load(yard.kube, inside.name, inside.namespace) == inside
+    assert lifecycle.load(yard.kube, own.name, inside.namespace) == own
+    looked = f"neither as a namespace nor in namespace '{own.namespace}'"
     with pytest.raises(InputError, match=f"there is no builder '{inside.name}'; {looked}"):
-        lifecycle.find(kube, inside.name, own.namespace)
+        lifecycle.find(yard.kube, inside.name, own.namespace)
 
 
-def test_a_namespace_that_is_not_there_is_said(kube: KubeClient, yard: Yard) -> None:
-    with pytest.raises(Refused, match='namespaces "nowhere" not found; create it or leave --namespace out'):
-        yard.provision(namespace="nowhere")
+def test_a_namespace_that_is_not_there_is_said(kube: KubeClient, yard: Yard, tmp_path: Path) -> None:
+    cluster = config.load(ClusterSettings(kubeconfig=(yard.account.kubeconfig,)), env={})
+    accounts = Accounts(kube=kube, cluster=cluster, namespace=yard.namespace(), folder=tmp_path)
+    with accounts.having("anywhere", *ON_OBJECTS) as kubeconfig:
+        user = KubeClient(config.load(ClusterSettings(kubeconfig=(kubeconfig,)), env={}))
+        with user, pytest.raises(Refused, match='namespaces "nowhere" not found; create it or leave --namespace out'):
+            replace(yard, kube=user).provision(namespace="nowhere")
     yard.locations.clear()
 
 
-def test_an_unknown_builder_is_an_input_error(kube: KubeClient) -> None:
-    with pytest.raises(InputError, match="there is no builder 'kube-builder-none'"):
-        lifecycle.load(kube, "kube-builder-none")
+def test_a_namespace_without_rights_is_said(yard: Yard) -> None:
+    with pytest.raises(Refused, match=r'may not create jobs.*; bind a Role with the verb "create"'):
+        yard.provision(namespace="default")
+    yard.locations.clear()
+
+
+def test_an_unknown_builder_is_an_input_error(yard: Yard) -> None:
+    with pytest.raises(InputError, match="there is no builder 'kube-builder-none'; no namespace is called so"):
+        lifecycle.load(yard.kube, "kube-builder-none")
 
 
 def test_in_a_namespace_that_is_not_ours_only_our_objects_go(kube: KubeClient, yard: Yard) -> None:
@@ -93,7 +106,7 @@ def test_in_a_namespace_that_is_not_ours_only_our_objects_go(kube: KubeClient, y
     builder = yard.provision(namespace=namespace, replicas=2, buildkitd_config="debug = true\n")
     with yard.boot(builder) as boot:
         assert len(boot.ready(builder.plan.nodes[0])) == 2
-    lifecycle.teardown(kube, builder.location, deadline=time.monotonic() + 20).check()
+    lifecycle.teardown(yard.kube, builder.location, deadline=time.monotonic() + 20).check()
     for path in (builder.location.jobs_path, builder.location.core_path("secrets")):
         assert kube.list(path, labelSelector=builder.location.selector)["items"] == []
         assert len(kube.list(path, labelSelector=neighbour.location.selector)["items"]) == 1
@@ -107,13 +120,15 @@ def test_the_keys_go_with_the_jobs_by_the_clusters_own_hand(kube: KubeClient, ya
     secret = f"{builder.location.core_path('secrets')}/{builder.location.object_name('keys')}"
     for node in builder.plan.nodes:
         assert yard.exists(secret)
-        lifecycle.drop_node(kube, builder, node)
+        lifecycle.drop_node(yard.kube, builder, node)
     eventually("the end of the Secret", lambda: not yard.exists(secret))
 
 
 def test_a_namespace_without_our_mark_is_refused(kube: KubeClient, yard: Yard) -> None:
     namespace = yard.namespace()
-    report = lifecycle.teardown(kube, Location(name=namespace, namespace=namespace), deadline=time.monotonic() + 20)
+    report = lifecycle.teardown(
+        yard.kube, Location(name=namespace, namespace=namespace), deadline=time.monotonic() + 20
+    )
     assert report.left == (f"namespace {namespace}",)
     assert "not marked" in report.notes[0]
     assert yard.exists(f"/api/v1/namespaces/{namespace}")
@@ -121,7 +136,7 @@ def test_a_namespace_without_our_mark_is_refused(kube: KubeClient, yard: Yard) -
 
 def test_tearing_down_what_was_never_made_is_fine(kube: KubeClient, yard: Yard) -> None:
     name = yard.identity().name
-    report = lifecycle.teardown(kube, Location(name=name, namespace=name), deadline=time.monotonic() + 20)
+    report = lifecycle.teardown(yard.kube, Location(name=name, namespace=name), deadline=time.monotonic() + 20)
     assert (report.removed, report.left) == ((), ())
 
 
@@ -130,14 +145,14 @@ def test_a_namespace_that_appears_a_moment_later_is_removed(kube: KubeClient, ya
     location = lifecycle.locate(blueprint.identity, blueprint.settings)
     late = threading.Timer(0.5, yard.make, (blueprint,))
     late.start()
-    report = lifecycle.teardown(kube, location, deadline=time.monotonic() + 20, settle=5)
+    report = lifecycle.teardown(yard.kube, location, deadline=time.monotonic() + 20, settle=5)
     late.join()
     assert report.removed
     assert not yard.exists(location.namespace_path)
 
 
 def test_the_cluster_ends_the_compute_at_the_deadline(kube: KubeClient, yard: Yard) -> None:
-    builder = yard.provision(lifetime=4)
+    builder = yard.provision(lifetime=10)
     with yard.boot(builder) as boot:
         node = builder.plan.nodes[0]
         (pod,) = boot.ready(node)
@@ -185,7 +200,7 @@ def test_an_architecture_without_room_moves_to_another_node(kube: KubeClient, ya
             boot.scheduled(lost)
         assert caught.value.reason == "Unschedulable"
         boot.ready(first.nodes[0])
-    lifecycle.drop_node(kube, builder, lost)
+    lifecycle.drop_node(yard.kube, builder, lost)
     replanned = plan.replan(first, "s390x")
     assert replanned is not None
     assert [str(each) for each in replanned.nodes[0].emulated] == ["linux/s390x"]

@@ -19,15 +19,15 @@ def expire_objects(kube: KubeClient, builder: Builder) -> None:
             expire(kube, f"{path}/{item['metadata']['name']}")
 
 
-def test_only_expired_builders_are_removed(kube: KubeClient, yard: Yard) -> None:
+def test_only_expired_builders_are_removed(kube: KubeClient, yard: Yard, reaper_kube: KubeClient) -> None:
     old, young = yard.provision(), yard.provision()
     foreign = yard.namespace(**{labels.MANAGED_BY: labels.MANAGER})
     for name in (old.namespace, foreign):
         expire(kube, f"/api/v1/namespaces/{name}")
-    announced = reap.sweep(kube, dry_run=True)
+    announced = reap.sweep(reaper_kube, dry_run=True)
     assert old.name in announced.expired
     assert announced.removed == ()
-    swept = reap.sweep(kube)
+    swept = reap.sweep(reaper_kube)
     assert old.name in swept.removed
     assert not {young.name, foreign} & {*swept.expired, *swept.removed}
     assert not yard.exists(old.location.namespace_path)
@@ -39,8 +39,8 @@ def test_expired_builders_inside_a_named_namespace_are_removed(kube: KubeClient,
     namespace = yard.namespace()
     old, young = yard.provision(namespace=namespace), yard.provision(namespace=namespace)
     expire_objects(kube, old)
-    assert old.name not in reap.sweep(kube, dry_run=True).expired
-    swept = reap.sweep(kube, namespaces=(namespace,))
+    assert old.name not in reap.sweep(yard.kube, dry_run=True).expired
+    swept = reap.sweep(yard.kube, namespaces=(namespace,))
     assert old.name in swept.removed
     assert kube.list(old.location.jobs_path, labelSelector=old.location.selector)["items"] == []
     assert len(kube.list(young.location.jobs_path, labelSelector=young.location.selector)["items"]) == 1

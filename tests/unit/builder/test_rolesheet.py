@@ -1,0 +1,37 @@
+"""docs/rbac holds what the product's own table of rights says."""
+
+import pytest
+import yaml
+
+from ci_buildx.builder import rights, rolesheet
+from ci_buildx.builder.rights import Mode
+from tests.accounts import sheet
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_each_file_is_the_products_own(mode: Mode) -> None:
+    assert sheet(mode) == rolesheet.sheet(mode), "run make bundle"
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_the_yaml_says_what_is_meant(mode: Mode) -> None:
+    assert list(yaml.safe_load_all(rolesheet.sheet(mode))) == rolesheet.manifests(mode)
+
+
+def test_no_role_holds_a_wildcard() -> None:
+    rules = [rule for mode in Mode for each in rolesheet.manifests(mode) for rule in each.get("rules", ())]
+    assert rules
+    for rule in rules:
+        assert "*" not in {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
+
+
+def test_a_namespace_of_the_users_own_is_written_into_its_sheet() -> None:
+    made = rolesheet.manifests(Mode.NAMESPACE, "team-a")
+    assert {each["metadata"]["namespace"] for each in made} == {"team-a"}
+    assert rolesheet.EXAMPLE_NAMESPACE not in rolesheet.sheet(Mode.NAMESPACE, namespace="team-a")
+
+
+def test_tunnels_are_allowed_by_servers_before_and_after_1_35() -> None:
+    asked = {(each.verb, each.resource) for each in rights.questions(rights.BUILDING)}
+    for tunnel in ("pods/exec", "pods/portforward"):
+        assert {("get", tunnel), ("create", tunnel)} <= asked
