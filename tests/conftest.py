@@ -14,18 +14,18 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Machines that test are shared: what is slow there says nothing. In CI every run tries the same examples.
-settings.register_profile(
-    "shared", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
-)
-settings.load_profile("shared")
-
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import Cluster
 from ci_buildx.settings.values import ClusterSettings
 from tests import accounts
 from tests.accounts import Account
+
+# Machines that test are shared: what is slow there says nothing. In CI every run tries the same examples.
+settings.register_profile(
+    "shared", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
+settings.load_profile("shared")
 
 # A shell starts its background jobs with SIGINT ignored, and programs inherit that: what the tests start must hear it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

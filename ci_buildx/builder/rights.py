@@ -84,6 +84,13 @@ BUILDING: tuple[Rule, ...] = (
         why="the builder's certificates and its buildkitd.toml",
     ),
     Rule(
+        group="coordination.k8s.io",
+        resources=("leases",),
+        verbs=("create", "get", "list", "patch"),
+        why="signs of life, so that the builder of a job that was killed is known as such",
+        vital=False,
+    ),
+    Rule(
         resources=("events",),
         verbs=("list", "watch"),
         why="why a pod does not start",
@@ -144,6 +151,13 @@ REAPING: tuple[Rule, ...] = (
         resources=("namespaces",),
         verbs=("list", "get", "delete"),
         why="what expired jobs have left; the policy lets it delete builders' namespaces only",
+    ),
+    Rule(
+        group="coordination.k8s.io",
+        resources=("leases",),
+        verbs=("list",),
+        why="signs of life of the jobs",
+        vital=False,
     ),
 )
 """What `kube-builder reap` needs in the whole cluster. What is in a namespace goes with it."""
