@@ -5,17 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
-from ci_buildx.builder import autoscaler
+from ci_buildx.builder import autoscaler, balance
 from ci_buildx.builder.builder import Builder
 from ci_buildx.builder.diagnose import judge
 from ci_buildx.builder.labels import NODE
 from ci_buildx.builder.observation import Observation
 from ci_buildx.builder.plan import NodePlan
 from ci_buildx.builder.pods import PodView, is_terminating, view
-from ci_buildx.builder.verdict import Stage, Verdict
+from ci_buildx.builder.verdict import Case, Stage, Verdict
 from ci_buildx.errors import BootError, KubeError, Stopped
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.watch import Change
@@ -27,10 +28,15 @@ _TICK = 0.25
 _PATIENCE = 1.0
 """Seconds after which a boot is worth diagnosing: until then, events cost calls that tell nothing."""
 _LONGEST_WATCH = 86400.0
+_NODE_TIME = 900.0
+"""Seconds in which an autoscaler gets a node up: then cluster-autoscaler (its flag --max-node-provision-time) and
+Karpenter (its registration TTL) give up, too."""
 
 
 class Boot:
     """Entered, it follows the builder's pods; ``deadline`` (a time.monotonic() value) bounds the waits for them.
+
+    While the cluster makes a node for a pod, the time until then does not count, and ``deadline`` moves.
 
     ``explain`` hears what is waited for, whenever that changes. ``stop`` ends the waits early, with Stopped.
     Every method may be called from any thread.
@@ -47,13 +53,15 @@ class Boot:
     ) -> None:
         self._kube = kube
         self._builder = builder
-        self._deadline = deadline
+        self.deadline = deadline
         self._explain = explain
         self._stop = stop or threading.Event()
         self._end = threading.Event()
         self._changed = threading.Condition()
         self._seen = Observation()
+        self._listed = threading.Event()
         self._started = time.monotonic()
+        self._patience = deadline - self._started
         self._diagnosing = False
         self._broken: KubeError | None = None
         self._told: dict[str, str] = {}
@@ -70,7 +78,7 @@ class Boot:
         self._end.set()
 
     def pods(self, node: NodePlan) -> tuple[PodView, ...]:
-        """The pods of a node as they are now, by name; those that are going are left out."""
+        """The pods of a node as they are now, by name; those that are going are among them."""
         with self._changed:
             return self._seen.views(node.name)
 
@@ -85,16 +93,36 @@ class Boot:
 
         Its address comes up to a second later, see :meth:`pod`. Raises BootError with Kubernetes' reason.
         """
-        return self._until(node, lambda pods: next((pod for pod in pods if pod.host), None))
+        return self._until(node, lambda pods: next((pod for pod in pods if pod.host and not pod.terminating), None))
 
     def ready(self, node: NodePlan) -> tuple[PodView, ...]:
         """Wait until all pods of the node are ready. Raises BootError with Kubernetes' reason."""
 
         def all_ready(pods: tuple[PodView, ...]) -> tuple[PodView, ...] | None:
-            up = tuple(pod for pod in pods if pod.ready)
+            up = tuple(pod for pod in pods if pod.ready and not pod.terminating)
             return up if len(up) >= node.replicas else None
 
         return self._until(node, all_ready)
+
+    def up(self, node: NodePlan, name: str) -> PodView:
+        """Wait until one pod of the node is ready, whatever the others do. Raises BootError with Kubernetes' reason."""
+
+        def is_up(pods: tuple[PodView, ...]) -> PodView | None:
+            return next((pod for pod in pods if pod.name == name and pod.ready), None)
+
+        return self._until(node, is_up, lambda: self.verdict(node, name))
+
+    def electable(self, node: NodePlan) -> tuple[PodView, ...]:
+        """Wait until there are pods of a lasting builder to choose from, see :func:`balance.electable`.
+
+        One that fails is left out; it is an error, BootError with Kubernetes' reason, when none is any better.
+        """
+
+        def standing(pods: tuple[PodView, ...]) -> tuple[PodView, ...] | None:
+            sound = [pod for pod in pods if self.verdict(node, pod.name).error is None]
+            return (self._listed.is_set() and balance.electable(sound, self._clock())) or None
+
+        return self._until(node, standing, lambda: self._best(node))
 
     def answered(self, pod: str) -> None:
         """Note that buildkitd in ``pod`` has answered: what ends the pod now is a loss, no failure to start.
@@ -108,37 +136,55 @@ class Boot:
 
     def verdict(self, node: NodePlan, pod: str = "") -> Verdict:
         """What is known now about ``pod``, or about all of the node: the worst counts. Asks nothing of the cluster."""
-        with self._changed:
-            cases = self._seen.cases(node.name, self._builder.workload(node), self._clock())
-        verdicts = [judge(case) for case in cases if not pod or (case.pod and case.pod["metadata"]["name"] == pod)]
+        verdicts = [
+            judge(case) for case in self._cases(node) if not pod or (case.pod and case.pod["metadata"]["name"] == pod)
+        ]
         for stage in (Stage.FAILED, Stage.WAITING):
             for verdict in verdicts:
                 if verdict.stage is stage:
                     return verdict
         return Verdict(Stage.READY) if verdicts else Verdict(Stage.WAITING, f"pod {pod} is not known")
 
-    def _until(self, node: NodePlan, goal: Callable[[tuple[PodView, ...]], T | None]) -> T:
+    def _best(self, node: NodePlan) -> Verdict:
+        """The verdict on a node whose pods are replaced when they go: only those that are there count."""
+        verdicts = [judge(case) for case in self._cases(node) if not case.vanished]
+        hopeful = [verdict for verdict in verdicts if verdict.error is None]
+        return next(iter(hopeful or verdicts), Verdict(Stage.WAITING, f"node {node.name} has no pod"))
+
+    def _cases(self, node: NodePlan) -> list[Case]:
+        with self._changed:
+            return self._seen.cases(node.name, self._builder.workload(node), self._clock())
+
+    def _until(
+        self,
+        node: NodePlan,
+        goal: Callable[[tuple[PodView, ...]], T | None],
+        verdict: Callable[[], Verdict] | None = None,
+    ) -> T:
+        judged = verdict or partial(self.verdict, node)
         while True:
             reached = goal(self.pods(node))
             if reached is not None:
                 return reached
-            self._check(node)
+            self._check(node, judged())
             with self._changed:
                 if goal(self._seen.views(node.name)) is None:
                     self._changed.wait(_TICK)
 
-    def _check(self, node: NodePlan) -> None:
+    def _check(self, node: NodePlan, verdict: Verdict) -> None:
         """Raise what ends the wait; tell what it is for."""
         if self._broken is not None:
             raise self._broken
-        verdict = self.verdict(node)
         if verdict.error is not None:
             raise verdict.error
         if self._stop.is_set():
             raise Stopped
-        if time.monotonic() >= self._deadline:
+        now = time.monotonic()
+        if verdict.scaling and now < self._started + _NODE_TIME:
+            self.deadline = max(self.deadline, now + self._patience)
+        if now >= self.deadline:
             raise BootError(f"node {node.name}", "Timeout", verdict.reason, fix="raise driver-opt timeout")
-        if time.monotonic() - self._started >= _PATIENCE:
+        if now - self._started >= _PATIENCE:
             self._diagnose()
             self._tell(node, verdict.reason)
 
@@ -162,6 +208,7 @@ class Boot:
                 location.core_path("pods"),
                 deadline=self._started + _LONGEST_WATCH,
                 stop=self._end,
+                listed=self._listed,
                 labelSelector=location.selector,
             ):
                 gone = event.type is Change.DELETED

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ci_buildx.builder.labels import NODE
-from ci_buildx.builder.pods import Object, PodView, condition, is_terminating, view
+from ci_buildx.builder.pods import Object, PodView, condition, view
 from ci_buildx.builder.verdict import Autoscaler, Case
 from ci_buildx.model.record import dataclass, field
 
@@ -50,8 +50,8 @@ class Observation:
             del about[next(iter(about))]
 
     def views(self, node: str) -> tuple[PodView, ...]:
-        """The pods of a node that are not going, by name."""
-        views = [view(pod) for pod in self.pods.values() if _node(pod) == node and not is_terminating(pod)]
+        """The pods of a node, by name."""
+        views = [view(pod) for pod in self.pods.values() if _node(pod) == node]
         return tuple(sorted(views, key=lambda pod: pod.name))
 
     def cases(self, node: str, workload: str, now: float) -> list[Case]:

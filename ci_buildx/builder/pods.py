@@ -18,6 +18,7 @@ class PodView:
     """What matters about one pod for reaching it.
 
     ``node`` is the builder's node (NodePlan.name), ``host`` the cluster's ("" until scheduled), ``ip`` "" until known.
+    ``created`` is RFC 3339 by the API server's clock.
     """
 
     name: str
@@ -27,6 +28,7 @@ class PodView:
     ip: str = ""
     ready: bool = False
     terminating: bool = False
+    created: str = ""
 
 
 def view(pod: Object) -> PodView:
@@ -40,6 +42,7 @@ def view(pod: Object) -> PodView:
         ip=status.get("podIP", ""),
         ready=condition(pod, "Ready").get("status") == "True",
         terminating=is_terminating(pod),
+        created=metadata.get("creationTimestamp") or "",
     )
 
 

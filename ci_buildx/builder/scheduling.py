@@ -41,12 +41,13 @@ def judge(case: Case) -> Verdict | None:
     reason, message = str(scheduled.get("reason", "")), str(scheduled.get("message", ""))
     if reason != "Unschedulable":
         return case.waiting(f"{reason or 'is not scheduled yet'}: {message}")
-    if scaling := case.recent(*_SCALING):
-        return case.waiting(f"{scaling[-1]['reason']}: {scaling[-1].get('message', '')}")
+    said = case.recent(*_SCALING, _NOT_SCALING)[-1:]
+    if said and said[0]["reason"] in _SCALING:
+        return case.waiting(f"a node is being made: {said[0]['reason']}: {said[0].get('message', '')}", scaling=True)
     if (case.pod.get("status") or {}).get("nominatedNodeName"):
         return case.waiting("waits for pods of lower priority to make room")
-    if refused := case.recent(_NOT_SCALING):
-        message = f"{message}; the autoscaler: {refused[-1].get('message', '')}"
+    if said:
+        message = f"{message}; the autoscaler: {said[0].get('message', '')}"
     elif not _overdue(case, str(scheduled.get("lastTransitionTime", ""))):
         return case.waiting(f"{reason}: {message}")
     return case.failed(reason, message, _cure(case.pod, message))

@@ -27,11 +27,15 @@ class Autoscaler(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``reason`` says what is waited for; ``error`` is set when nothing can be waited for any more."""
+    """``reason`` says what is waited for; ``error`` is set when nothing can be waited for any more.
+
+    ``scaling`` says that the cluster is making a node for the pod: that takes longer than any boot.
+    """
 
     stage: Stage
     reason: str = ""
     error: KubeBuilderError | None = None
+    scaling: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +65,9 @@ class Case:
         """It cannot start: ``reason`` is Kubernetes' word."""
         return Verdict(Stage.FAILED, reason, BootError(self.subject, reason, _one_line(detail), fix=fix))
 
-    def waiting(self, reason: str) -> Verdict:
+    def waiting(self, reason: str, *, scaling: bool = False) -> Verdict:
         """It may still start."""
-        return Verdict(Stage.WAITING, f"{self.subject}: {_one_line(reason)}")
+        return Verdict(Stage.WAITING, f"{self.subject}: {_one_line(reason)}", scaling=scaling)
 
     def recent(self, *reasons: str) -> list[Object]:
         """The events with one of these reasons."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
@@ -16,7 +16,7 @@ from ci_buildx.builder.pods import PodView
 from ci_buildx.buildkit.channel import load_grpc
 from ci_buildx.buildkit.control import Control
 from ci_buildx.errors import BootError, Stopped, TransportError
-from ci_buildx.job import origin
+from ci_buildx.job import stickiness
 from ci_buildx.job.dial import Ways
 from ci_buildx.job.parallel import begin, run_all
 from ci_buildx.job.site import Site
@@ -63,7 +63,7 @@ def connected(site: Site, builder: Builder) -> Iterator[tuple[Boot, list[Connect
         with site.phases.measure("boot"), site.display.phase("booting builder") as phase:
             deadline = time.monotonic() + site.settings.builder.timeout
             boot = undo.enter_context(Boot(site.kube, builder, deadline=deadline, explain=phase.say, stop=site.stop))
-            harbour = _Harbour(site=site, builder=builder, boot=boot, phase=phase, deadline=deadline, undo=undo)
+            harbour = _Harbour(site=site, builder=builder, boot=boot, phase=phase, undo=undo)
             connections = harbour.reach_all()
         yield boot, connections
 
@@ -76,7 +76,6 @@ class _Harbour:
     builder: Builder
     boot: Boot
     phase: Phase
-    deadline: float
     undo: ExitStack
 
     def reach_all(self) -> list[Connection]:
@@ -135,12 +134,22 @@ class _Harbour:
             begin(lambda: lifecycle.remember_transport(self.site.kube, self.builder, node, transport))
 
     def choose(self, node: NodePlan) -> PodView:
-        """The node's pod, as soon as it has a host; of several the sticky one, when all are ready."""
-        if node.replicas == 1:
+        """The node's pod, as soon as it has a host; of several one of those that are ready."""
+        lasting = bool(self.site.settings.builder_name)
+        if node.replicas == 1 and not lasting:
             return self.boot.scheduled(node)
-        pods = {pod.name: pod for pod in self.boot.ready(node)}
-        key = origin.sticky_key(self.site.settings.build.context, self.site.env)
-        return pods[balance.choose(key, pods)]
+        pods = self.boot.electable(node) if lasting else self.boot.ready(node)
+        if node.replicas == 1 and len(pods) == 1:
+            return pods[0]
+        return self.elect(node, pods)
+
+    def elect(self, node: NodePlan, pods: Sequence[PodView]) -> PodView:
+        """One of several pods, by what the builder balances by; the log says which and why."""
+        by_name = {pod.name: pod for pod in pods}
+        key = stickiness.key(self.site.settings, node.platforms, self.site.env)
+        chosen = by_name[balance.choose(key, by_name)]
+        self.phase.say(balance.explain(chosen, self.boot.pods(node), f"by the sticky key {key!r}"))
+        return chosen
 
     def race(self, node: NodePlan, pod: PodView) -> Winner[Control]:
         """Race the transports while the pod comes up; what is known of the pod ends the race, too."""
@@ -148,7 +157,7 @@ class _Harbour:
 
         def watch() -> None:
             try:
-                self.boot.ready(node)
+                self.boot.up(node, pod.name)
                 over.wait(_UNREACHED)
             finally:
                 over.set()
@@ -160,7 +169,7 @@ class _Harbour:
         load_grpc()
         try:
             return race.connect(
-                candidates, answer=ways.answer, deadline=self.deadline, stop=over, discard=Control.close
+                candidates, answer=ways.answer, deadline=self.boot.deadline, stop=over, discard=Control.close
             )
         except TransportError:
             if self.site.stop.is_set():

@@ -21,17 +21,17 @@ def of_here(context: Path | str) -> JobIdentity:
 
 def shared_key(context: Path | str, env: Mapping[str, str]) -> str:
     """The key under which buildkitd keeps the context: equal from commit to commit and from runner to runner."""
-    checkout = next((env[name] for name in _CHECKOUT if env.get(name)), None)
     return request.shared_key(
         context.partition("#")[0] if isinstance(context, str) else context,
         repository=repository(env),
-        checkout=Path(checkout).absolute() if checkout else None,
+        checkout=checkout(env),
     )
 
 
-def sticky_key(context: Path | str, env: Mapping[str, str]) -> str:
-    """What keeps a repository's builds on one of several replicas: repository and path, never the commit."""
-    return f"{repository(env)}\0{shared_key(context, env)}"
+def checkout(env: Mapping[str, str]) -> Path | None:
+    """Where the CI system has put the repository's files, None elsewhere."""
+    name = next((env[name] for name in _CHECKOUT if env.get(name)), None)
+    return Path(name).absolute() if name else None
 
 
 def repository(env: Mapping[str, str]) -> str:

@@ -77,6 +77,11 @@ def attributes(build: BuildSettings, env: Mapping[str, str], *, git: Git) -> dic
     return attrs
 
 
+def remote_of(folder: Path, env: Mapping[str, str]) -> str:
+    """The URL of a usual remote of the checkout that ``folder`` lies in, "" where there is none."""
+    return _remote(_git_in(folder, env), "")
+
+
 def redact(url: str) -> str:
     """The URL with ``xxxxx`` for a user and a password; what is no URL stays."""
     scheme, slashes, rest = url.partition("://")

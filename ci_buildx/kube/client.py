@@ -117,11 +117,13 @@ class KubeClient:
         resource_version: str = "",
         deadline: float,
         stop: threading.Event | None = None,
+        listed: threading.Event | None = None,
         **query: Any,
     ) -> Iterator[WatchEvent]:
         """The changes of a collection, see :class:`ci_buildx.kube.watch.Watch`. ``deadline`` is a time.monotonic()."""
         listing = Call(method="GET", path=path, query=pairs(query))
-        watch = Watch(self._exchange, self._retry, listing, deadline=deadline, stop=stop or threading.Event())
+        stop = stop or threading.Event()
+        watch = Watch(self._exchange, self._retry, listing, deadline=deadline, stop=stop, listed=listed)
         return watch.events(resource_version)
 
     def websocket(self, path: str, query: Sequence[tuple[str, str]], protocols: Sequence[str]) -> WebSocket:

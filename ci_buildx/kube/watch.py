@@ -46,16 +46,27 @@ class WatchEvent:
 
 
 class Watch:
-    """One watch of the collection that ``listing`` reads, until ``deadline`` (a time.monotonic() value) or ``stop``."""
+    """One watch of the collection that ``listing`` reads, until ``deadline`` (a time.monotonic() value) or ``stop``.
+
+    ``listed`` is set when everything that was there at first has been taken in by whoever iterates.
+    """
 
     def __init__(
-        self, exchange: Exchange, retry: Retry, listing: Call, *, deadline: float, stop: threading.Event
+        self,
+        exchange: Exchange,
+        retry: Retry,
+        listing: Call,
+        *,
+        deadline: float,
+        stop: threading.Event,
+        listed: threading.Event | None = None,
     ) -> None:
         self._exchange = exchange
         self._retry = retry
         self._listing = listing
         self._deadline = deadline
         self._stop = stop
+        self._listed = listed
         self._failures = 0
         self._known: dict[str, dict[str, Any]] = {}
         self._version = ""
@@ -107,6 +118,8 @@ class Watch:
             elif _version(before[identity]) != _version(item):
                 yield WatchEvent(Change.MODIFIED, item)
         self._version = _version(listed) or "0"
+        if self._listed is not None:
+            self._listed.set()
 
     def _follow(self) -> Iterator[WatchEvent]:
         """The events of one connection, until the server closes it."""

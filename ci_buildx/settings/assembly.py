@@ -7,12 +7,13 @@ from pathlib import Path
 
 from ci_buildx.errors import InputError
 from ci_buildx.model.record import replace
-from ci_buildx.settings import options
+from ci_buildx.settings import options, sticky_key
 from ci_buildx.settings.building import build_from
 from ci_buildx.settings.buildkitd import parse_flags, read_config
 from ci_buildx.settings.driver_opts import check_namespace, parse_driver_opts
 from ci_buildx.settings.durations import parse_duration
 from ci_buildx.settings.given import Given, Value
+from ci_buildx.settings.sticky_key import StickyKey
 from ci_buildx.settings.values import BuilderSettings, ClusterSettings, Preview, Settings, TransportChoice
 
 __all__ = ["Value", "cluster_from", "namespace_from", "read_variables", "settings_from"]
@@ -37,6 +38,7 @@ def settings_from(
         cluster=_cluster(given),
         builder_name=_builder_name(given),
         keep=given.switch("keep"),
+        sticky_key=_sticky_key(given),
         transport=given.choice("transport", TransportChoice),
         preview=given.choice("print", Preview) if given.text("print") else None,
     )
@@ -91,6 +93,11 @@ def _builder_name(given: Given) -> str:
     """A kept builder's name, "" for a new one; it is the name of a namespace."""
     name = given.text("builder")
     return check_namespace(name, source=given.source("builder")) if name else ""
+
+
+def _sticky_key(given: Given) -> StickyKey:
+    template = given.text("sticky-key")
+    return sticky_key.parse(template, source=given.source("sticky-key")) if template else StickyKey()
 
 
 def _allowing(entitlements: Iterable[str], builder: BuilderSettings) -> BuilderSettings:

@@ -6,6 +6,7 @@ The command line's parser and help, the Action's inputs, the GitLab template's i
 
 from __future__ import annotations
 
+from ci_buildx.settings import sticky_key
 from ci_buildx.settings.option import COMMAND_LINE, Group, Kind, Option, Surface
 from ci_buildx.settings.values import BuilderSettings, ContextMtime, Preview, Progress, TransportChoice
 
@@ -325,6 +326,15 @@ OPTIONS: tuple[Option, ...] = (
         default=f"{BuilderSettings().lifetime}s",
         group=Group.BUILDER,
         help="the cluster itself ends the builder after this time",
+    ),
+    Option(
+        name="sticky-key",
+        flags=("--sticky-key",),
+        metavar="TEMPLATE",
+        default=sticky_key.DEFAULT,
+        group=Group.BUILDER,
+        help="what builds have in common that go to the same one of several replicas; "
+        f"fields: {' '.join(f'{{{name}}}' for name in sticky_key.FIELDS)}",
     ),
     Option(
         name="transport",

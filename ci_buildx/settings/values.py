@@ -8,6 +8,7 @@ from pathlib import Path
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.secret import Secret
+from ci_buildx.settings.sticky_key import StickyKey
 
 
 class Progress(StrEnum):
@@ -186,7 +187,8 @@ class ClusterSettings:
 class Settings:
     """Everything that one ``build`` was asked for.
 
-    ``builder_name`` reuses a kept builder instead of making one; with ``preview`` nothing is done, only shown.
+    ``builder_name`` reuses a kept builder instead of making one; ``sticky_key`` says which builds share one of its
+    replicas. With ``preview`` nothing is done, only shown.
     """
 
     build: BuildSettings
@@ -194,5 +196,6 @@ class Settings:
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     builder_name: str = ""
     keep: bool = False
+    sticky_key: StickyKey = field(default_factory=StickyKey)
     transport: TransportChoice = TransportChoice.AUTO
     preview: Preview | None = None

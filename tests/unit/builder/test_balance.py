@@ -1,11 +1,13 @@
 from random import Random
 from statistics import mean, median
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci_buildx.builder.balance import choose
+from ci_buildx.builder.balance import choose, electable, explain
+from ci_buildx.builder.pods import PodView
 
 NAMES = st.lists(st.from_regex(r"[a-z][a-z0-9-]{0,20}", fullmatch=True), min_size=1, max_size=12, unique=True)
 
@@ -50,3 +52,45 @@ def test_a_new_pod_takes_its_share_only() -> None:
         *old, new = (f"buildkit-{random.getrandbits(40):x}" for _ in range(6))
         moved.append(mean(choose(key, old) != choose(key, [*old, new]) for key in keys) * 6)
     assert mean(moved) <= 1.05
+
+
+NOW = 1_777_636_810.0
+"""2026-05-01T12:00:10Z."""
+
+
+def pod(name: str, **more: Any) -> PodView:
+    usual: dict[str, Any] = {"host": "n1", "ready": True, "created": "2026-05-01T11:00:00Z"}
+    return PodView(name=name, namespace="ns", node="amd64", **(usual | more))
+
+
+GOING = pod("going", terminating=True)
+UNREADY = pod("unready", ready=False)
+NEW = pod("new", ready=False, created="2026-05-01T12:00:00Z")
+LONELY = pod("lonely", ready=False, created="2026-05-01T12:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("pods", "chosen"),
+    [
+        ([pod("b"), pod("a")], ["a", "b"]),
+        ([pod("b"), GOING, pod("a"), UNREADY], ["a", "b"]),
+        ([pod("a"), NEW], []),
+        ([pod("a"), UNREADY], ["a"]),
+        ([UNREADY, pod("x", ready=False)], []),
+        ([LONELY], ["lonely"]),
+        ([GOING, LONELY], ["lonely"]),
+        ([pod("x", host="", ready=False)], []),
+        ([GOING], []),
+        ([], []),
+    ],
+)
+def test_only_pods_that_are_ready_and_stay_are_chosen(pods: list[PodView], chosen: list[str]) -> None:
+    assert [each.name for each in electable(pods, NOW)] == chosen
+
+
+def test_the_choice_is_explained() -> None:
+    pods = [pod("b"), GOING, pod("a"), UNREADY]
+    assert explain(pods[0], pods[:1], "at random") == "pod b, one of 1 ready, is chosen at random"
+    assert explain(pods[0], pods, "by the sticky key 'x'") == (
+        "pod b, one of 2 ready, is chosen by the sticky key 'x'; left out: going is going, unready is not ready"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, cast
 
 import pytest
@@ -12,11 +13,11 @@ import pytest
 from ci_buildx.builder import boot
 from ci_buildx.builder.builder import Builder, ClientKeys, Location
 from ci_buildx.builder.plan import NodePlan, Plan
-from ci_buildx.errors import NotFound
+from ci_buildx.errors import BootError, NotFound, Stopped
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.watch import Change, WatchEvent
 from ci_buildx.model.secret import Secret
-from tests.unit.builder.cases import running
+from tests.unit.builder.cases import NOW, event, running, terminated, unschedulable, waiting
 
 NODE = NodePlan(name="amd64", architecture="amd64", platforms=())
 BUILDER = Builder(
@@ -61,3 +62,82 @@ def test_nothing_is_told_of_a_node_that_has_answered(
             booted.answered(pod.name)
         booted.ready(NODE)
     assert heard == told
+
+
+class Told:
+    """A cluster that lists pods and then tells of what comes, pod by pod, and of events."""
+
+    server_time = NOW
+
+    def __init__(
+        self, pods: list[dict[str, Any]], *later: dict[str, Any], events: tuple[dict[str, Any], ...] = ()
+    ) -> None:
+        self._pods, self._later, self._events = pods, later, events
+
+    def get(self, _path: str) -> dict[str, Any]:
+        raise NotFound("no", status=404)
+
+    def watch(self, path: str, *, listed: threading.Event | None = None, **_: Any) -> Iterator[WatchEvent]:
+        if path.endswith("/events"):
+            yield from (WatchEvent(Change.ADDED, event) for event in self._events)
+            return
+        yield from (WatchEvent(Change.ADDED, pod) for pod in self._pods)
+        if listed is not None:
+            listed.set()
+        yield from (WatchEvent(Change.MODIFIED, pod) for pod in self._later)
+
+
+def old(name: str, made: dict[str, Any]) -> dict[str, Any]:
+    made["metadata"] |= {"name": name, "creationTimestamp": "2026-05-01T11:00:00Z"}
+    return made
+
+
+def booted(cluster: Told, **more: Any) -> boot.Boot:
+    return boot.Boot(cast("KubeClient", cluster), BUILDER, deadline=time.monotonic() + 20, **more)
+
+
+def test_of_a_lasting_builders_pods_those_that_are_ready_are_chosen_from() -> None:
+    going = old("going", running(conditions=READY))
+    going["metadata"]["deletionTimestamp"] = "2026-05-01T12:00:00Z"
+    crashing = old("crashing", waiting("CrashLoopBackOff"))
+    ready = [old(name, running(conditions=READY)) for name in ("b", "a")]
+    with booted(Told([going, crashing, *ready])) as begun:
+        assert [pod.name for pod in begun.electable(NODE)] == ["a", "b"]
+
+
+def test_when_none_of_a_lasting_builders_pods_can_start_the_cause_is_named() -> None:
+    pods = [old(name, waiting("InvalidImageName")) for name in ("b", "a")]
+    with booted(Told(pods)) as begun, pytest.raises(BootError, match="InvalidImageName"):
+        begun.electable(NODE)
+
+
+def test_a_pod_is_up_whatever_becomes_of_the_others() -> None:
+    lost = old("lost", terminated(reason="OOMKilled"))
+    with booted(Told([lost, old("x", running())], old("x", running(conditions=READY)))) as begun:
+        assert begun.up(NODE, "x").ready
+        with pytest.raises(BootError, match="OOMKilled"):
+            begun.up(NODE, "lost")
+
+
+def test_while_a_node_is_being_made_the_time_to_boot_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boot, "_PATIENCE", 0.0)
+    pending = old("x", unschedulable("0/2 nodes are available"))
+    scaling = event("TriggeredScaleUp", "pool 1->2") | {"involvedObject": {"name": "x"}}
+    heard: list[str] = []
+    stop = threading.Event()
+    kube = cast("KubeClient", Told([pending], events=(scaling,)))
+    deadline = time.monotonic() + 0.5
+    with boot.Boot(kube, BUILDER, deadline=deadline, explain=heard.append, stop=stop) as begun:
+        waiter = threading.Thread(target=lambda: schedule(begun), daemon=True)
+        waiter.start()
+        while begun.deadline < deadline + 0.5 and waiter.is_alive():
+            time.sleep(0.05)
+        stop.set()
+        waiter.join(10)
+    assert begun.deadline >= deadline + 0.5
+    assert heard[-1] == "pod x: a node is being made: TriggeredScaleUp: pool 1->2"
+
+
+def schedule(begun: boot.Boot) -> None:
+    with suppress(Stopped):
+        begun.scheduled(NODE)

@@ -72,6 +72,15 @@ FAILURES: list[tuple[Case, str, str]] = [
         "Unschedulable",
         "nodeselector",
     ),
+    (
+        case(
+            unschedulable(NO_MATCH),
+            event("TriggeredScaleUp", "pool 1->2"),
+            event("NotTriggerScaleUp", "1 in backoff after failed scale-up"),
+        ),
+        "Unschedulable",
+        "nodeselector",
+    ),
     (case(scheduled(), event("FailedMount", 'secret "keys" not found', count=3)), "FailedMount", "volume"),
     (case(scheduled(), event("FailedCreatePodSandBox", "no IP left", count=4)), "FailedCreatePodSandBox", "network"),
     (case(terminated(reason="OOMKilled", exitCode=137)), "OOMKilled", "limits.memory"),

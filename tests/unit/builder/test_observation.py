@@ -30,13 +30,17 @@ def test_a_pod_that_vanished_stays_a_case() -> None:
     assert seen.views("amd64") == ()
 
 
-def test_views_leave_out_pods_that_go_and_those_of_other_nodes() -> None:
+def test_views_are_of_one_node_and_tell_which_pods_are_going() -> None:
     seen = Observation()
     going = scheduled()
     going["metadata"] |= {"name": "going", "deletionTimestamp": "2026-05-01T12:00:00Z"}
     for each in (pod(name="b"), pod(name="a"), going):
         seen.note_pod(each, None, gone=False)
-    assert [view.name for view in seen.views("amd64")] == ["a", "b"]
+    assert [(view.name, view.terminating) for view in seen.views("amd64")] == [
+        ("a", False),
+        ("b", False),
+        ("going", True),
+    ]
     assert seen.views("arm64") == ()
 
 

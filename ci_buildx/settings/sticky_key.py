@@ -1,0 +1,46 @@
+"""``--sticky-key``: what the builds have in common that go to the same one of several replicas, as a template.
+
+Fields stand in braces, as in ``{repo}/{path}``; everything else stands for itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from ci_buildx.errors import InputError
+from ci_buildx.model.record import dataclass
+from ci_buildx.settings.nearest import suggest
+
+FIELDS = ("repo", "path", "image", "target", "platform")
+DEFAULT = "{repo}/{path}"
+_PARTS = re.compile(r"\{([^{}]*)\}|([^{}]+)|(.)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StickyKey:
+    """A template that was checked."""
+
+    template: str = DEFAULT
+
+    def fill(self, values: Mapping[str, str]) -> str:
+        """The key, with a value for each of FIELDS; slashes at its ends, which empty fields leave, are cut off."""
+        return _PARTS.sub(lambda part: values[part[1]] if part[1] else part[0], self.template).strip("/")
+
+
+def parse(template: str, *, source: str) -> StickyKey:
+    """Check a template. Raises InputError for an unknown field or a brace that stands alone."""
+    known = f"fields are {', '.join(f'{{{name}}}' for name in FIELDS)}"
+    fields = []
+    for part in _PARTS.finditer(template):
+        name, _, stray = part.groups()
+        if stray:
+            raise InputError(f"stray {stray!r} in {template!r}", source=source, fix=known)
+        if name is not None:
+            fields.append(name)
+            if name not in FIELDS:
+                fix = suggest(name, FIELDS) or known
+                raise InputError(f"unknown field {{{name}}} in {template!r}", source=source, fix=fix)
+    if not fields:
+        raise InputError(f"{template!r} has no field: every build would go to one replica", source=source, fix=known)
+    return StickyKey(template=template)

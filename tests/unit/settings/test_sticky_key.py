@@ -1,0 +1,36 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ci_buildx.errors import InputError
+from ci_buildx.settings import sticky_key
+
+VALUES = {name: f"<{name}>" for name in sticky_key.FIELDS}
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{repo", "--sticky-key: stray '{' in '{repo'; fields are {repo}, {path}, {image}, {target}, {platform}"),
+        ("repo}", "--sticky-key: stray '}' in 'repo}'; fields are {repo}, {path}, {image}, {target}, {platform}"),
+        ("{repos}/x", "--sticky-key: unknown field {repos} in '{repos}/x'; did you mean 'repo'?"),
+        ("{}", "--sticky-key: unknown field {} in '{}'; known: repo, path, image, target, platform"),
+        ("{repo.__class__}", "--sticky-key: unknown field {repo.__class__} in '{repo.__class__}'; known: "),
+        ("mine", "--sticky-key: 'mine' has no field: every build would go to one replica; fields are {repo}, {path}"),
+    ],
+)
+def test_a_template_that_means_nothing_is_refused(template: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        sticky_key.parse(template, source="--sticky-key")
+    assert str(caught.value).startswith(message)
+
+
+@given(st.text(alphabet="{}ab/ \n") | st.text())
+def test_any_text_is_a_template_or_an_input_error(text: str) -> None:
+    try:
+        made = sticky_key.parse(text, source="x")
+    except InputError:
+        return
+    filled = made.fill(VALUES)
+    assert "{" not in filled
+    assert any(value in filled for value in VALUES.values())
