@@ -19,6 +19,7 @@ from ci_buildx.job.intake import taken_in
 from ci_buildx.job.interrupts import Interrupts, Outcome
 from ci_buildx.job.parallel import begin
 from ci_buildx.job.phases import Phases
+from ci_buildx.job.record import Hear, recorded
 from ci_buildx.job.result import CONFIG_DIGEST, DIGEST, NAME, BuildResult, metadata_from, write_files
 from ci_buildx.job.site import Site
 from ci_buildx.job.solve import solve_all
@@ -43,12 +44,13 @@ def run(
     display_stream: TextIO,
     identity: JobIdentity | None = None,
     announce: Callable[[Location], None] = lambda _: None,
+    hear: Hear | None = None,
 ) -> BuildResult:
     """Build what ``settings`` say, in a builder of the job's own or in a kept one.
 
     ``identity`` names the builder (default: after the context); ``announce`` hears where it will be before anything
-    of it exists. Files that the settings name are written. Raises the KubeBuilderError tree and Interrupted; the
-    builder is gone then, too.
+    of it exists, ``hear`` the report of a build that was begun, however it ended. Files that the settings name are
+    written. Raises the KubeBuilderError tree and Interrupted; the builder is gone then, too.
     """
     if settings.build.call:
         from ci_buildx.job import calls
@@ -58,7 +60,7 @@ def run(
     identity = identity or origin.of_here(settings.build.context)
     with taken_in(settings.build) as build:
         settings = replace(settings, build=build)
-        return _run(settings, env=env, display_stream=display_stream, identity=identity, announce=announce)
+        return _run(settings, env=env, display_stream=display_stream, identity=identity, ears=(announce, hear))
 
 
 def _run(
@@ -67,8 +69,9 @@ def _run(
     env: Mapping[str, str],
     display_stream: TextIO,
     identity: JobIdentity,
-    announce: Callable[[Location], None],
+    ears: tuple[Callable[[Location], None], Hear | None],
 ) -> BuildResult:
+    announce, hear = ears
     cluster = config.load(settings.cluster, env=env)
     store = credentials.load(env)
     # Its import takes a third of a cached build: it goes on while the cluster is asked.
@@ -86,7 +89,7 @@ def _run(
                 clocks=_clocks(settings.build, shown),
                 checkout=vcs.inquire(settings.build, env, warn=shown.warn),
             )
-            with housed(site, interrupts, identity, announce) as builder:
+            with recorded(site, hear), housed(site, interrupts, identity, announce) as builder:
                 try:
                     result = interrupts.run(lambda: _build(site, builder, store), settle=0)
                 except BaseException:

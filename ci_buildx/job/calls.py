@@ -60,14 +60,18 @@ def with_findings(
     result: BuildResult, build: BuildSettings, warnings: Sequence[VertexWarning], env: Mapping[str, str]
 ) -> BuildResult:
     """The result of a build with what checks found meanwhile; in its metadata where the environment asks for that."""
-    paths = {name: path for name, (_, path) in _names(build).items()}
-    found = tuple(finding_of(warning, paths.get(warning.filename)) for warning in warnings)
     metadata = result.metadata
     if is_true(env.get(_SWITCH, "")):
         from ci_buildx.progress.rawjson import warning_fields
 
         metadata = {**metadata, _WARNINGS: [warning_fields(warning) for warning in warnings]}
-    return replace(result, findings=found, metadata=metadata)
+    return replace(result, findings=findings(build, warnings), metadata=metadata)
+
+
+def findings(build: BuildSettings, warnings: Sequence[VertexWarning]) -> tuple[Finding, ...]:
+    """What checks found while building, with the files that are here."""
+    paths = {name: path for name, (_, path) in _names(build).items()}
+    return tuple(finding_of(warning, paths.get(warning.filename)) for warning in warnings)
 
 
 def _names(build: BuildSettings) -> dict[str, tuple[str, Path]]:

@@ -5,21 +5,43 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ci_buildx.progress.timeline import Lap
+
+UNSHOWN = {"plan": "planning"}
+"""Phases that the display does not show as steps, and how they are called there."""
 
 
 class Phases:
     """Seconds by phase name, in the order in which the phases began. A phase that comes twice is added up."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, calendar: Callable[[], float] = time.time
+    ) -> None:
         self._clock = clock
+        self._calendar = calendar
         self.seconds: dict[str, float] = {}
+        self.begun: dict[str, float] = {}
 
     @contextmanager
     def measure(self, name: str) -> Iterator[None]:
         """Count the time inside as phase ``name``, also when it fails."""
         self.seconds.setdefault(name, 0.0)
+        self.begun.setdefault(name, self._calendar())
         start = self._clock()
         try:
             yield
         finally:
             self.seconds[name] += self._clock() - start
+
+    def laps(self) -> list[Lap]:
+        """Where in time those are that the display does not show."""
+        from ci_buildx.progress.timeline import Lap
+
+        return [
+            Lap(name=shown, begin=self.begun[name], end=self.begun[name] + self.seconds[name])
+            for name, shown in UNSHOWN.items()
+            if name in self.begun
+        ]

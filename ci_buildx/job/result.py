@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ci_buildx.errors import InputError
+from ci_buildx.job.files import write
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass, field
 
@@ -80,15 +80,6 @@ def _decoded(value: str, *, plain: bool) -> Any:
 def write_files(result: BuildResult, *, metadata_file: Path | None, iidfile: Path | None) -> None:
     """Write ``--metadata-file`` and ``--iidfile``; a path that can't be written is an InputError."""
     if metadata_file is not None:
-        _write(metadata_file, json.dumps(result.metadata, indent=2) + "\n", source="--metadata-file")
+        write(metadata_file, json.dumps(result.metadata, indent=2) + "\n", source="--metadata-file")
     if iidfile is not None:
-        _write(iidfile, result.image_id, source="--iidfile")
-
-
-def _write(path: Path, text: str, *, source: str) -> None:
-    draft = path.with_name(f".{path.name}.draft")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}", source=source) from error
+        write(iidfile, result.image_id, source="--iidfile")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Self, TextIO, assert_never
+from typing import TYPE_CHECKING, Self, TextIO, assert_never
 
 from ci_buildx.errors import InputError, Interrupted, SolveError, Stopped
 from ci_buildx.model.record import replace
@@ -22,6 +22,10 @@ from ci_buildx.progress.step import PHASE_DIGEST
 from ci_buildx.progress.summary import Summary, summarize
 from ci_buildx.progress.text import CANCELED, prefixed
 from ci_buildx.settings.values import Progress
+
+if TYPE_CHECKING:
+    from ci_buildx.progress.report import Report
+    from ci_buildx.progress.timeline import Lap
 
 Clock = Callable[[], float]
 """Seconds since the epoch."""
@@ -119,6 +123,20 @@ class Display:
         """What build checks have found so far, each once."""
         with self._lock:
             return tuple(self._graph.warnings)
+
+    def report(self, title: str, *, laps: Iterable[Lap] = (), failure: str = "") -> Report:
+        """What is known of the build of ``title`` by now, with phases of ours that were not shown."""
+        from ci_buildx.progress import timeline
+        from ci_buildx.progress.report import Report
+
+        with self._lock:
+            now = self.clock()
+            return Report(
+                title=title,
+                timeline=timeline.read(self._graph, now=now, laps=laps),
+                summary=summarize(self._graph, now=now),
+                failure=failure,
+            )
 
     def close(self, error: BaseException | None = None) -> None:
         """Draw the last state, the output of failed steps and the excerpt of the Dockerfile; later calls do nothing.

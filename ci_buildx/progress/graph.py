@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from ci_buildx.model.record import dataclass, field, replace
 from ci_buildx.model.status import ProgressGroup, StatusUpdate, Vertex, VertexLog, VertexStatus, VertexWarning
-from ci_buildx.progress.step import LONGEST_LINE, Key, LogLine, Step
+from ci_buildx.progress.step import LONGEST_LINE, PHASE_DIGEST, Key, LogLine, Step
 from ci_buildx.progress.text import CANCELED, overwritten, stamp
 
 
@@ -54,6 +54,11 @@ class Graph:
     def completed(self) -> int:
         """How many of them have ended."""
         return sum(step.completed and not step.hidden for step in self._all())
+
+    def inputs(self, step: Step) -> list[Step]:
+        """The steps that a step builds on, as far as they are known; a group is one of them once."""
+        found = (self._by_key.get((step.key[0], digest)) for digest in step.inputs)
+        return list({id(one): one for one in found if one is not None and one is not step}.values())
 
     def update(self, status: StatusUpdate, *, node: str, now: float) -> list[Change]:
         """Take in one message of a node's status stream and return what it changed, in a stable order."""
@@ -102,7 +107,12 @@ class Graph:
         return iter({id(step): step for step in self._by_key.values()}.values())
 
     def _note_clock(self, status: StatusUpdate, node: str, now: float) -> None:
-        """No time that a node names is later than the present: the least difference seen is its clock's skew."""
+        """No time that a node names is later than the present: the least difference seen is its clock's skew.
+
+        Our own phases go by our clock, also where a node without a name shares its key with them.
+        """
+        if any(_ours(vertex.digest) for vertex in status.vertexes) or any(_ours(log.vertex) for log in status.logs):
+            return
         times = [time for vertex in status.vertexes for time in (vertex.started, vertex.completed)]
         times += [entry.timestamp for entry in status.statuses]
         times += [log.timestamp for log in status.logs]
@@ -113,13 +123,14 @@ class Graph:
         if skew != self._skew.get(node):
             self._skew[node] = skew
             for key, step in self._by_key.items():
-                if key[0] == node:
+                if key[0] == node and not step.ours:
                     step.skew = skew
 
     def _step(self, key: Key) -> Step:
         step = self._by_key.get(key)
         if step is None:
-            step = self._by_key[key] = Step(key, skew=self._skew.get(key[0], 0.0))
+            skew = 0.0 if _ours(key[1]) else self._skew.get(key[0], 0.0)
+            step = self._by_key[key] = Step(key, skew=skew)
         return step
 
     def _changed(self, key: Key, changes: dict[Key, Change]) -> Change:
@@ -132,12 +143,17 @@ class Graph:
         """Apply a vertex; whether that is to be shown. A repeated announcement does not undo a beginning."""
         if vertex.started is None:
             if not step.started:
-                step.name, step.cached, step.error = vertex.name, vertex.cached, vertex.error
+                step.name, step.cached, step.error, step.inputs = (
+                    vertex.name,
+                    vertex.cached,
+                    vertex.error,
+                    vertex.inputs,
+                )
             return False
         before = (step.name, step.cached, step.error, step.intervals.get(vertex.started, ""))
         if not step.started:
             self.steps.append(step)
-        step.name, step.cached, step.error = vertex.name, vertex.cached, vertex.error
+        step.name, step.cached, step.error, step.inputs = vertex.name, vertex.cached, vertex.error, vertex.inputs
         step.intervals[vertex.started] = vertex.completed
         return before != (vertex.name, vertex.cached, vertex.error, vertex.completed)
 
@@ -158,6 +174,7 @@ class Graph:
         step.cached = all(member.cached for member in members)
         step.error = next((member.error for member in members if member.error), "")
         step.intervals = _intervals(group)
+        step.inputs = tuple(digest for member in members for digest in member.inputs if digest not in group.members)
         strong = any(member.started is not None and member.group and not member.group.weak for member in members)
         step.hidden = step.hidden and not strong and not step.error
         if step.hidden:
@@ -194,6 +211,10 @@ class Graph:
         step.partial = b""
         step.lines.append(line)
         return [line]
+
+
+def _ours(digest: str) -> bool:
+    return digest.startswith(PHASE_DIGEST)
 
 
 def _intervals(group: _Group) -> dict[float, float | None]:

@@ -35,7 +35,8 @@ class Step:
     """A vertex, or a group of vertexes shown as one.
 
     ``intervals`` maps the starts of its runs to their ends (None while running), by the clock of its node;
-    ``skew`` is what to add to that clock to get ours. ``lines`` holds the last complete lines of its output.
+    ``skew`` is what to add to that clock to get ours. ``lines`` holds the last complete lines of its output,
+    ``inputs`` the digests of the vertexes that it builds on.
     """
 
     key: Key
@@ -44,6 +45,7 @@ class Step:
     error: str = ""
     hidden: bool = False
     skew: float = 0.0
+    inputs: tuple[str, ...] = ()
     intervals: dict[float, float | None] = field(default_factory=dict)
     statuses: dict[str, VertexStatus] = field(default_factory=dict)
     warnings: list[VertexWarning] = field(default_factory=list)

@@ -39,10 +39,14 @@ class Summary:
         """The same from 0 to 1; 0 if there were none."""
         return self.cached / len(self.completed) if self.completed else 0.0
 
+    def counts(self) -> str:
+        """``7 steps, 5 cached (71%)``."""
+        count = len(self.completed)
+        return f"{count} step{'' if count == 1 else 's'}, {self.cached} cached ({self.cached_share:.0%})"
+
     def line(self) -> str:
         """``7 steps, 5 cached (71 %), slowest: RUN make 12.3s`` for the end of a log."""
-        count = len(self.completed)
-        text = f"{count} step{'' if count == 1 else 's'}, {self.cached} cached ({self.cached_share:.0%})"
+        text = self.counts()
         slowest = max(self.completed, key=lambda step: step.seconds, default=None)
         if slowest is None or slowest.seconds < 1.0:
             return text

@@ -26,6 +26,8 @@ from ci_buildx.settings.values import (
 )
 
 EPOCH = "SOURCE_DATE_EPOCH"
+PICTURES = (".svg", ".html")
+"""What a timeline can be, by the ending of its name."""
 _OF_STEPS = ("network", "add-hosts", "shm-size", "ulimit", "cgroup-parent", "resources")
 
 
@@ -69,6 +71,7 @@ def build_from(given: Given) -> BuildSettings:
         call=_call(given),
         metadata_file=given.output_file("metadata-file"),
         iidfile=given.output_file("iidfile"),
+        timeline=_timeline(given),
         progress=given.choice("progress", Progress),
     )
     _check(build, given)
@@ -117,6 +120,15 @@ def _call(given: Given) -> Call | None:
 
     text = calls.CHECK if given.switch("check") else given.text("call")
     return calls.parse_call(text, source=given.source("call"))
+
+
+def _timeline(given: Given) -> Path | None:
+    """Where the picture of the build goes; its name says what it is."""
+    path = given.output_file("timeline")
+    if path is not None and path.suffix.lower() not in PICTURES:
+        message = f"{path.name!r} is neither a picture nor a page"
+        raise InputError(message, source=given.source("timeline"), fix=f"let it end in {' or '.join(PICTURES)}")
+    return path
 
 
 def _check(build: BuildSettings, given: Given) -> None:

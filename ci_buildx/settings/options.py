@@ -176,6 +176,14 @@ OPTIONS: tuple[Option, ...] = (
         help="the same as --call check",
     ),
     Option(
+        name="timeline",
+        flags=("--timeline",),
+        metavar="FILE",
+        group=Group.RESULT,
+        help="draw the build over time, each step of each platform and the critical path, also if it fails: "
+        "FILE.html or FILE.svg",
+    ),
+    Option(
         name="no-cache",
         flags=("--no-cache",),
         kind=Kind.SWITCH,

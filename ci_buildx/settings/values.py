@@ -147,6 +147,7 @@ class BuildSettings:
     call: Call | None = None
     metadata_file: Path | None = None
     iidfile: Path | None = None
+    timeline: Path | None = None
     progress: Progress = Progress.AUTO
 
 

@@ -10,6 +10,7 @@ from ci_buildx.builder.builder import Location
 from ci_buildx.builder.identity import JobIdentity
 from ci_buildx.job.result import BuildResult
 from ci_buildx.model import platform
+from ci_buildx.progress.report import Report
 from ci_buildx.settings.values import ClusterSettings, Settings
 
 RESULT = BuildResult(
@@ -29,6 +30,7 @@ class FakeJob:
     namespace: str = ""
     found: bool = True
     failure: BaseException | None = None
+    report: Report | None = None
     events: list[str] = field(default_factory=list)
     settings: Settings | None = None
     identity: JobIdentity | None = None
@@ -43,12 +45,15 @@ class FakeJob:
         display_stream: TextIO,
         identity: JobIdentity,
         announce: Callable[[Location], None] = lambda _: None,
+        hear: Callable[[Report], None] | None = None,
     ) -> BuildResult:
         self.settings, self.identity = settings, identity
         name = identity.name
         announce(Location(name=name, namespace=self.namespace or name, exclusive=not self.namespace))
         self.on_create()
         display_stream.write("#1 the build's log\n")
+        if hear is not None and self.report is not None:
+            hear(self.report)
         if self.failure is not None:
             raise self.failure
         return RESULT
