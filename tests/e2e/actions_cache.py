@@ -1,7 +1,8 @@
 """A stand-in for version 2 of GitHub's cache service: act serves the first version only.
 
 Calls are those of tonistiigi/go-actions-cache (as BuildKit 0.34.2 pins it, ``cache_v2.go``): three of
-``CacheService`` as JSON over Twirp, then Azure's blob protocol: ``PUT`` of a blob or of blocks and their list, ``GET`` of a range.
+``CacheService`` as JSON over Twirp, then Azure's blob protocol: ``PUT`` of a blob or of blocks and their list, ``GET``
+of a range.
 """
 
 from __future__ import annotations

@@ -30,7 +30,8 @@ case "$*" in
 esac
 """
 SLEEP = (
-    "trap 'echo got INT; exit 130' INT; trap 'echo got TERM; exit 143' TERM; echo ready; while :; do sleep 0.02; done"
+    "trap 'echo got INT; kill $!; exit 130' INT; trap 'echo got TERM; kill $!; exit 143' TERM; "
+    "sleep 120 > /dev/null & echo ready; wait"
 )
 
 
