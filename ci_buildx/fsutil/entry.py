@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from ci_buildx.fsutil import modes
 from ci_buildx.model.record import dataclass
 
@@ -53,4 +51,4 @@ def shown(path: bytes) -> str:
 
 def absolute(root: bytes, path: bytes) -> bytes:
     """Return where ``path`` of the tree at ``root`` lies on this machine."""
-    return os.path.join(root, path)  # noqa: PTH118 - pathlib has no bytes
+    return b"%b/%b" % (root, path)

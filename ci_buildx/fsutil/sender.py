@@ -47,6 +47,9 @@ class Sender:
 
     def receive(self, packet: bytes) -> None:
         """Take a packet of the receiver. What is no packet ends the transfer with a ``failure``."""
+        if (number := packets.requested(packet)) >= 0:
+            self._asked.append(number)
+            return
         try:
             message = packets.decode(packet)
         except ValueError as error:
@@ -92,8 +95,13 @@ class Sender:
         self._last_word = packets.framed(packets.encode_error(self.failure))
 
     @property
+    def waiting(self) -> int:
+        """How many files were asked for that have not been begun."""
+        return len(self._asked) - self._next
+
+    @property
     def _has_files(self) -> bool:
-        return self._content is not None or self._next < len(self._asked)
+        return self._content is not None or self.waiting > 0
 
     def _fill(self, out: list[bytes], room: int) -> None:
         left = room - self._announce(out, room // _STATS_SHARE if self._has_files else room)

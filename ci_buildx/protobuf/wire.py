@@ -17,13 +17,16 @@ FIXED32 = 5
 _FIXED_SIZES = {FIXED64: 8, FIXED32: 4}
 _LONGEST_VARINT = 10
 _64_BITS = (1 << 64) - 1
+_SHORT = [bytes((n,)) for n in range(0x80)]
 
 
 def varint(n: int) -> bytes:
     """An integer of up to 64 bits; negative ones in two's complement, as int64 and enum fields have them."""
+    if 0 <= n < 0x80:
+        return _SHORT[n]
+    if 0 <= n < 0x4000:
+        return bytes((n & 0x7F | 0x80, n >> 7))
     n &= _64_BITS
-    if n < 0x80:
-        return bytes((n,))
     out = bytearray()
     while n > 0x7F:
         out.append(n & 0x7F | 0x80)

@@ -38,6 +38,8 @@ class Call:
         self.on_lost: Callable[[str], None] = _ignore
         self.holds_credit = False
         """Whether the service itself says, by :meth:`consumed`, when the peer may send more."""
+        self.narrow = False
+        """Whether the peer is to gather small messages, of which it may send a hundred until it hears from us."""
         self._connection = connection
         self._stream = stream
         self._lock = lock
@@ -94,11 +96,23 @@ class Call:
             self._stream.producer = self._pull
             self.wake()
 
+    def widen(self) -> None:
+        """Let the peer send as much as one of its messages may need. Not for a call that is ``narrow``."""
+        if not (self._finished or self.narrow):
+            self._connection.widen(self._stream)
+
     def wake(self) -> None:
         """Say that the producer may have something again."""
         with self._lock:
             self._connection.wake(self._stream)
             self._lock.notify_all()
+
+    def pause(self, *, paused: bool) -> None:
+        """Let the peer send no more than it may already, or go on."""
+        if self._stream.paused is not paused:
+            with self._lock:
+                self._connection.pause(self._stream, paused=paused)
+                self._lock.notify_all()
 
     def consumed(self, size: int) -> None:
         """Let the peer send ``size`` bytes more, where the call ``holds_credit``."""

@@ -64,16 +64,26 @@ def read_list(metadata: Mapping[str, list[str]], key: str) -> list[str]:
 
 
 def _send(call: Call, sender: Sender) -> None:
+    """Let ``sender`` speak on the call.
+
+    buildkitd asks for each file by a message of its own, which costs both sides more than a small file's content.
+    While what it asked for is waiting it may not ask for more, so that the next requests come many at a time.
+    """
+
     def receive(packet: bytes) -> None:
         sender.receive(packet)
-        call.wake()
+        if sender.waiting <= 1:  # with more, it has been woken and not yet come to an end
+            call.pause(paused=sender.waiting > 0)
+            call.wake()
 
     def produce(room: int) -> bytes:
         packets = sender.produce(room)
+        call.pause(paused=sender.waiting > 0)
         if sender.finished:
             call.finish(Status.UNKNOWN if sender.failure else Status.OK, sender.failure)
         return packets
 
+    call.narrow = True
     call.on_message = receive
     call.on_lost = lambda _: sender.close()
     call.produce(produce)

@@ -16,7 +16,9 @@ from ci_buildx.session.outbox import Outbox
 from ci_buildx.session.stream import Stream
 
 RECEIVE_WINDOW = (16 << 20) + 65536
-"""Bytes that a peer may send on one stream before they are consumed: BuildKit's largest message fits."""
+"""Bytes that a peer may send on a widened stream before they are consumed: BuildKit's largest message fits."""
+FIRST_WINDOW = 1024
+"""The same for a stream that has not been widened: a hundred requests for files."""
 MAX_STREAMS = 128
 
 _HEADER_BLOCK = 4 << 20
@@ -51,7 +53,7 @@ class Connection:
     def _greeting() -> bytes:
         settings = {
             Setting.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
-            Setting.INITIAL_WINDOW_SIZE: RECEIVE_WINDOW,
+            Setting.INITIAL_WINDOW_SIZE: FIRST_WINDOW,
             Setting.MAX_HEADER_LIST_SIZE: _HEADER_BLOCK,
         }
         grown = frames.window_update(0, frames.LARGEST_WINDOW - frames.DEFAULT_WINDOW)
@@ -209,7 +211,7 @@ class Connection:
         if len(self._streams) >= MAX_STREAMS:
             self._outbox.answer(frames.rst_stream(stream_id, Code.REFUSED_STREAM))
             return
-        stream = Stream(stream_id, room=self._peer_window, receivable=RECEIVE_WINDOW)
+        stream = Stream(stream_id, room=self._peer_window, receivable=FIRST_WINDOW)
         self._streams[stream_id] = stream
         self._accept(stream, headers)
         self._end_remote(stream, flags)
@@ -265,12 +267,30 @@ class Connection:
             self._outbox.wake(stream)
 
     def consume(self, stream: Stream, size: int) -> None:
-        """Give ``size`` bytes of the stream's window back to the peer, in steps of a quarter of it."""
+        """Give ``size`` bytes of the stream's window back to the peer, in steps: all of a narrow one, else a quarter.
+
+        So a peer that has a lot to say in small messages on a narrow stream gathers them meanwhile.
+        """
         stream.credit += size
-        if stream.credit >= RECEIVE_WINDOW // 4 and not stream.remote_ended and stream.id in self._streams:
-            self._outbox.answer(frames.window_update(stream.id, stream.credit))
-            stream.receivable += stream.credit
+        if stream.credit >= (RECEIVE_WINDOW // 4 if stream.wide else FIRST_WINDOW) and not stream.paused:
+            self._grant(stream, stream.credit)
             stream.credit = 0
+
+    def pause(self, stream: Stream, *, paused: bool) -> None:
+        """Keep what is consumed from the peer until it is told to go on."""
+        stream.paused = paused
+        self.consume(stream, 0)
+
+    def widen(self, stream: Stream) -> None:
+        """Let the peer send as much as one of its messages may need. Idempotent."""
+        if not stream.wide:
+            stream.wide = True
+            self._grant(stream, RECEIVE_WINDOW - FIRST_WINDOW)
+
+    def _grant(self, stream: Stream, size: int) -> None:
+        if not stream.remote_ended and stream.id in self._streams:
+            self._outbox.answer(frames.window_update(stream.id, size))
+            stream.receivable += size
 
     def close(self, reason: str, code: Code = Code.NO_ERROR) -> None:
         """End everything: each open stream's receiver is told, and a GOAWAY is ready to be sent."""

@@ -115,3 +115,4 @@ class Session:
             call.finish(Status.UNIMPLEMENTED, f"unknown method {call.path}")
         else:
             call.run(service.accept, call)
+            call.widen()

@@ -31,6 +31,7 @@ class Stream:
     __slots__ = (
         "credit",
         "id",
+        "paused",
         "producer",
         "queue",
         "queued",
@@ -39,6 +40,7 @@ class Stream:
         "remote_ended",
         "room",
         "trailers",
+        "wide",
     )
 
     def __init__(self, id: int, *, room: int, receivable: int) -> None:  # noqa: A002 - the RFC's name
@@ -46,6 +48,7 @@ class Stream:
         self.room = room
         self.receivable = receivable
         self.credit = 0
+        self.wide = self.paused = False
         self.receiver: Receiver | None = None
         self.queue: deque[Buffer] = deque()
         self.queued = 0

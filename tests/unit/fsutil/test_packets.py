@@ -74,6 +74,17 @@ def test_the_fixed_packets() -> None:
     assert (error.kind, error.data) == (Kind.ERROR, b"no ?")
 
 
+@given(st.binary(max_size=8).map(b"\x08\x01\x18".__add__) | st.binary(max_size=12))
+def test_a_request_that_is_known_at_a_glance_reads_the_same_otherwise(buffer: bytes) -> None:
+    number = packets.requested(buffer)
+    assert number == -1 or packets.decode(buffer) == Packet(Kind.REQUEST, number)
+
+
+@given(st.integers(0, (1 << 28) - 1))
+def test_what_buildkit_asks_for_is_known_at_a_glance(number: int) -> None:
+    assert packets.requested(packets.encode_request(number)) == number
+
+
 @given(st.binary())
 def test_arbitrary_bytes_are_a_packet_or_a_value_error(buffer: bytes) -> None:
     try:

@@ -11,6 +11,7 @@ from ci_buildx.fsutil import packets
 from ci_buildx.fsutil.packets import Kind
 from ci_buildx.fsutil.sender import Sender
 from ci_buildx.fsutil.walk import walk
+from ci_buildx.session import frames, http2
 from ci_buildx.session.filesend import FileSend, FileTarget, FolderTarget
 from ci_buildx.session.filesync import FileSync, read_list
 from ci_buildx.session.frames import Type
@@ -103,6 +104,41 @@ def test_a_file_that_vanishes_fails_the_transfer(context: Path) -> None:
     assert answer.status == str(int(Status.UNKNOWN))
     assert packets.decode(answer.messages[-1]).kind is Kind.ERROR
     assert "d/x" in answer.trailers["grpc-message"]
+
+
+def granted(talk: Conversation, stream: int) -> list[int]:
+    """By how much the daemon's window for the stream was widened, each time."""
+    return [frames.word(size) for kind, _, each, size in talk.frames if kind == Type.WINDOW_UPDATE and each == stream]
+
+
+def test_requests_come_by_the_window_as_files_go_out(context: Path) -> None:
+    files = {f"f{number:03}": bytes([number % 256]) * 10 for number in range(250)}
+    for name, content in files.items():
+        (context / name).write_bytes(content)
+    talk = Conversation(FileSync({"context": context}))
+    stream = talk.call(SYNC, metadata=[("dir-name", "context"), ("include-patterns", "f*")])
+    announced(talk, stream)
+    requests = b"".join(packets.framed(packets.encode_request(number)) for number in range(len(files)))
+    for start in range(0, len(requests), http2.FIRST_WINDOW):
+        talk.say(daemon.data(stream, requests[start : start + http2.FIRST_WINDOW]))
+        assert len(granted(talk, stream)) == start // http2.FIRST_WINDOW  # what was asked for has to go out first
+        talk.listen()
+    answer = talk.answer(stream)
+    decoded = [packets.decode(message) for message in answer.messages]
+    assert {packet.id: packet.content for packet in decoded if packet.content} == dict(enumerate(files.values()))
+    assert granted(talk, stream) == [http2.FIRST_WINDOW] * (len(requests) // http2.FIRST_WINDOW)
+
+
+def test_an_error_longer_than_the_window_comes_through(context: Path) -> None:
+    talk = Conversation(FileSync({"context": context}))
+    stream = talk.call(SYNC, metadata=[("dir-name", "context")])
+    announced(talk, stream)
+    error = packets.framed(packets.encode_error("no space left on device " + "x" * 5000))
+    for start in range(0, len(error), http2.FIRST_WINDOW):
+        assert len(granted(talk, stream)) == start // http2.FIRST_WINDOW
+        talk.say(daemon.data(stream, error[start : start + http2.FIRST_WINDOW]))
+        talk.listen()
+    assert "no space left on device" in talk.hear(stream).trailers["grpc-message"]
 
 
 # --- results

@@ -62,7 +62,7 @@ def test_greeting() -> None:
     service.connection.feed(daemon.greeting())
     settings, window, acknowledgement = service.sent()
     assert settings[:3] == (Type.SETTINGS, 0, 0)
-    assert dict(frames.parse_settings(settings[3]))[Setting.INITIAL_WINDOW_SIZE] == http2.RECEIVE_WINDOW
+    assert dict(frames.parse_settings(settings[3]))[Setting.INITIAL_WINDOW_SIZE] == http2.FIRST_WINDOW
     assert window == (Type.WINDOW_UPDATE, 0, 0, struct.pack(">I", frames.LARGEST_WINDOW - 65535))
     assert acknowledgement == (Type.SETTINGS, frames.ACK, 0, b"")
 
@@ -202,8 +202,37 @@ def test_a_changed_initial_window_moves_open_streams(service: Service) -> None:
 # --- receiving
 
 
-def test_windows_are_given_back_as_data_is_consumed(service: Service) -> None:
+def widened(service: Service) -> Stream:
+    """A stream on which the peer may send a lot."""
     service.connection.feed(daemon.request(1, "/"))
+    service.connection.widen(service.streams[0])
+    [(_, _, stream, increment)] = service.sent()
+    assert (stream, frames.word(increment)) == (1, http2.RECEIVE_WINDOW - http2.FIRST_WINDOW)
+    return service.streams[0]
+
+
+def test_a_narrow_window_is_given_back_whole(service: Service) -> None:
+    service.connection.feed(daemon.request(1, "/"))
+    for size in (http2.FIRST_WINDOW - 1, 1):
+        assert service.sent() == []
+        service.connection.feed(frames.frame(Type.DATA, 0, 1, b"x" * size))
+    assert service.sent() == [(Type.WINDOW_UPDATE, 0, 1, struct.pack(">I", http2.FIRST_WINDOW))]
+    with pytest.raises(ProtocolError, match="beyond the stream's window"):
+        service.connection.feed(frames.frame(Type.DATA, 0, 1, b"x" * (http2.FIRST_WINDOW + 1)))
+
+
+def test_a_pause_keeps_what_is_consumed(service: Service) -> None:
+    service.connection.feed(daemon.request(1, "/"))
+    stream = service.streams[0]
+    service.connection.pause(stream, paused=True)
+    service.connection.feed(frames.frame(Type.DATA, 0, 1, b"x" * http2.FIRST_WINDOW))
+    assert service.sent() == []
+    service.connection.pause(stream, paused=False)
+    assert service.sent() == [(Type.WINDOW_UPDATE, 0, 1, struct.pack(">I", http2.FIRST_WINDOW))]
+
+
+def test_windows_are_given_back_as_data_is_consumed(service: Service) -> None:
+    widened(service)
     frame = frames.frame(Type.DATA, 0, 1, b"x" * 16384)
     updates = []
     for _ in range(3 * http2.RECEIVE_WINDOW // 16384):
@@ -217,7 +246,7 @@ def test_windows_are_given_back_as_data_is_consumed(service: Service) -> None:
 
 def test_a_service_that_does_not_keep_up_stops_the_peer(service: Service) -> None:
     service.give_back = False
-    service.connection.feed(daemon.request(1, "/"))
+    widened(service)
     frame = frames.frame(Type.DATA, 0, 1, b"x" * 16384)
     for _ in range(http2.RECEIVE_WINDOW // 16384):
         service.connection.feed(frame)
