@@ -39,10 +39,7 @@ examples:
       --driver-opt '"nodeselector=pool=ci,disk=ssd"' .
 
 {EXIT_CODES}"""
-NOT_YET = (
-    "--policy",
-    "--ssh",
-)
+NOT_YET = ("--policy",)
 NOT_TAKEN = {
     "--load": "there is no docker daemon to load into; write -o type=docker,dest=FILE",
     "--quiet": "write --progress quiet",

@@ -18,6 +18,7 @@ from ci_buildx.session.filesend import FileSend, Target
 from ci_buildx.session.filesync import FileSync
 from ci_buildx.session.secrets import Secrets
 from ci_buildx.session.session import Attachable
+from ci_buildx.settings.values import BuildSettings
 
 if TYPE_CHECKING:
     from ci_buildx.registry.trust import Trust
@@ -37,6 +38,18 @@ def authority(site: Site, builder: Builder, store: CredentialStore) -> Auth:
     return Auth(store.lookup, RegistryTokens(store, folder=credentials.folder(site.env), trust=trust))
 
 
+def forwarded(build: BuildSettings) -> Attachable:
+    """The agents that steps may use."""
+    from ci_buildx.session.ssh import Agent, SocketAgent, Ssh
+
+    agents: dict[str, Agent] = {one.id: SocketAgent(one.socket) for one in build.ssh if one.socket}
+    if len(agents) < len(build.ssh):
+        from ci_buildx.session.keyring import Keyring
+
+        agents |= {one.id: Keyring(one.keys) for one in build.ssh if not one.socket}
+    return Ssh(agents)
+
+
 def attach(site: Site, auth: Auth, targets: Mapping[int, Target], layouts: Mapping[str, Layout]) -> list[Attachable]:
     """The attachables of one solve; ``targets`` by the exporter's index in the request, ``layouts`` by their id."""
     build = site.settings.build
@@ -45,6 +58,8 @@ def attach(site: Site, auth: Auth, targets: Mapping[int, Target], layouts: Mappi
         auth,
         Secrets({secret.id: secret.value for secret in build.secrets}),
     ]
+    if build.ssh:
+        attachables.append(forwarded(build))
     if targets:
         attachables.append(FileSend(targets))
     if build.archive is not None:

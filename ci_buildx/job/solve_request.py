@@ -37,6 +37,7 @@ def shown(build: BuildSettings, nodes: Sequence[NodePlan], env: Mapping[str, str
         "cache": {"imports": _entries(made.cache.imports), "exports": _entries(made.cache.exports)},
         "entitlements": list(made.entitlements),
         "secrets": [secret.id for secret in build.secrets],
+        "ssh": [agent.id for agent in build.ssh],
     }
     if len(nodes) < 2:
         return answer

@@ -9,7 +9,7 @@ from ci_buildx.settings import options
 from ci_buildx.settings.attestations import PROVENANCE, SBOM, parse_attestations, parse_provenance, parse_sbom
 from ci_buildx.settings.attributes import parse_cache_from, parse_cache_to, parse_outputs
 from ci_buildx.settings.booleans import read_boolean
-from ci_buildx.settings.contexts import find_dockerfile, parse_context, parse_named_contexts
+from ci_buildx.settings.contexts import find_dockerfile, is_git_by_ssh, parse_context, parse_named_contexts
 from ci_buildx.settings.given import Given
 from ci_buildx.settings.pairs import parse_annotations, parse_build_args, parse_labels
 from ci_buildx.settings.platforms import parse_platforms
@@ -23,6 +23,7 @@ from ci_buildx.settings.values import (
     Progress,
     Sandbox,
     SecretSource,
+    SshSource,
 )
 
 EPOCH = "SOURCE_DATE_EPOCH"
@@ -66,6 +67,7 @@ def build_from(given: Given) -> BuildSettings:
         sbom=attestations.pop(SBOM, sbom),
         attestations=tuple((kind, text) for kind, text in attestations.items() if text),
         secrets=_secrets(given, context, *(named.location for named in contexts)),
+        ssh=_ssh(given, context),
         entitlements=_entitlements(given, sandbox),
         sandbox=sandbox,
         call=_call(given),
@@ -84,6 +86,18 @@ def _secrets(given: Given, *locations: Path | str) -> tuple[SecretSource, ...]:
     texts = given.texts("secrets")
     secrets = parse_secrets(texts, source=source, env=given.env, cwd=given.cwd, inline=inline)
     return (*secrets, *parse_git_secrets(locations, secrets, given.env))
+
+
+def _ssh(given: Given, context: Path | str) -> tuple[SshSource, ...]:
+    """What is given; a context that is cloned by SSH needs an agent anyhow (buildx 0.38.2 ``commands/build.go``)."""
+    texts, source = given.texts("ssh"), given.source("ssh")
+    if not texts and isinstance(context, str) and is_git_by_ssh(context):
+        texts, source = ["default"], given.source("context")
+    if not texts:
+        return ()
+    from ci_buildx.settings import ssh
+
+    return ssh.parse_ssh(texts, source=source, env=given.env, cwd=given.cwd)
 
 
 def _sandbox(given: Given) -> Sandbox:

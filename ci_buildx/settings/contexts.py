@@ -83,6 +83,12 @@ def is_git(text: str) -> bool:
     return is_remote(text)
 
 
+def is_git_by_ssh(text: str) -> bool:
+    """Whether BuildKit clones this by SSH: ``ssh://…`` or ``user@host:path``."""
+    scheme = _SCHEME.match(text)
+    return scheme["scheme"].lower() == "ssh" if scheme else _SCP.fullmatch(text) is not None
+
+
 def parse_named_contexts(texts: Iterable[str], *, source: str, cwd: Path) -> tuple[NamedContext, ...]:
     """``name=folder``, ``name=docker-image://…`` or ``name=URL``; the last of a name counts.
 

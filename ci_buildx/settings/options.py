@@ -233,6 +233,15 @@ OPTIONS: tuple[Option, ...] = (
         as_input="secret for RUN --mount=type=secret: NAME=VALUE, id=NAME,src=FILE or id=NAME,env=VARIABLE",
     ),
     Option(
+        name="ssh",
+        flags=("--ssh",),
+        kind=Kind.LINES,
+        metavar="ID[=SOCKET|KEY,…]",
+        group=Group.CACHE,
+        help="SSH agent for RUN --mount=type=ssh and git contexts: default (the one of SSH_AUTH_SOCK), another socket, "
+        "or private keys",
+    ),
+    Option(
         name="network",
         flags=("--network",),
         metavar="MODE",

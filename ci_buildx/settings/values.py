@@ -68,6 +68,15 @@ class SecretSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SshSource:
+    """What ``RUN --mount=type=ssh,id=…`` may use: the agent at ``socket``, or one of ``keys`` (as in their files)."""
+
+    id: str
+    socket: Path | None = None
+    keys: tuple[Secret, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NamedContext:
     """What ``FROM name`` and ``COPY --from=name`` mean: an existing folder, or what BuildKit fetches itself."""
 
@@ -136,6 +145,7 @@ class BuildSettings:
     no_cache_filter: tuple[str, ...] = ()
     pull: bool = False
     secrets: tuple[SecretSource, ...] = ()
+    ssh: tuple[SshSource, ...] = ()
     cache_from: tuple[Attributes, ...] = ()
     cache_to: tuple[Attributes, ...] = ()
     outputs: tuple[Attributes, ...] = ()

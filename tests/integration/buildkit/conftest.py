@@ -18,6 +18,7 @@ from ci_buildx.buildkit import exporters, request
 from ci_buildx.buildkit.control import Control, SolveResult
 from ci_buildx.errors import BuildkitError
 from ci_buildx.job import clocks
+from ci_buildx.job.attachables import forwarded
 from ci_buildx.model.status import StatusUpdate, Vertex
 from ci_buildx.session.filesend import FileSend
 from ci_buildx.session.filesync import FileSync
@@ -119,6 +120,8 @@ def solve(control: Control) -> Solve:
             FileSend(exports.targets),
             Secrets({secret.id: secret.value for secret in settings.secrets}),
         ]
+        if settings.ssh:
+            attachables.append(forwarded(settings))
         if settings.archive is not None:
             attachables.append(Upload({str(settings.context).rpartition("/")[2]: settings.archive}))
         session = Session(attachables, shared_key=shared_key or request.shared_key(settings.context))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,14 @@ from ci_buildx.settings.option import Surface
 from ci_buildx.settings.options import BY_NAME, OPTIONS, on_surface
 from ci_buildx.settings.secrets import LARGEST
 from ci_buildx.settings.values import Attributes, Progress, Settings, TransportChoice
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[Path]:
+    """A socket that an SSH agent could listen at."""
+    with closing(socket.socket(socket.AF_UNIX)) as server:
+        server.bind(str(tmp_path / "agent"))
+        yield tmp_path / "agent"
 
 
 @pytest.fixture
@@ -251,10 +262,11 @@ def test_lower_case_dockerfile(cwd: Path) -> None:
         "ssh://git@example.com/repo.git",
     ],
 )
-def test_remote_contexts(cwd: Path, url: str) -> None:
-    build = make(cwd, context=url, file="docker/Dockerfile").build
+def test_remote_contexts(cwd: Path, agent: Path, url: str) -> None:
+    env = {"SSH_AUTH_SOCK": str(agent)}
+    build = make(cwd, env, context=url, file="docker/Dockerfile").build
     assert (build.context, build.dockerfile, build.dockerfile_name) == (url, None, "docker/Dockerfile")
-    assert make(cwd, context=url).build.dockerfile_name == "Dockerfile"
+    assert make(cwd, env, context=url).build.dockerfile_name == "Dockerfile"
 
 
 @pytest.mark.parametrize("url", ["https://example.com/Dockerfile", "-"])
@@ -268,8 +280,8 @@ def test_a_context_from_standard_input(cwd: Path) -> None:
     assert (build.context, build.dockerfile, build.dockerfile_name) == ("-", None, "docker/Dockerfile")
 
 
-def test_tokens_for_git_go_to_the_contexts_hosts(cwd: Path) -> None:
-    env = {"GIT_AUTH_TOKEN": "t", "GIT_AUTH_HEADER": ""}
+def test_tokens_for_git_go_to_the_contexts_hosts(cwd: Path, agent: Path) -> None:
+    env = {"GIT_AUTH_TOKEN": "t", "GIT_AUTH_HEADER": "", "SSH_AUTH_SOCK": str(agent)}
 
     def offered(context: str, *secrets: str, **more: Value) -> list[str]:
         build = make(cwd, env, context=context, secrets=list(secrets), **more).build

@@ -1,0 +1,88 @@
+"""SSH agents and keys that RUN steps and git contexts may use.
+
+Syntax and the choice of the socket are those of buildx 0.38.2 (``util/buildflags/ssh.go``) and BuildKit v0.34.2
+(``session/sshforward/sshprovider/agentprovider.go``).
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ci_buildx.errors import InputError
+from ci_buildx.model.secret import Secret
+from ci_buildx.settings.values import SshSource
+
+DEFAULT = "default"
+VARIABLE = "SSH_AUTH_SOCK"
+LARGEST_KEY = 100 * 1024
+_START = "start one (eval $(ssh-agent)) and add a key to it, or name a key: default=FILE"
+
+
+def parse_ssh(texts: Iterable[str], *, source: str, env: Mapping[str, str], cwd: Path) -> tuple[SshSource, ...]:
+    """``default``, ``id=socket`` or ``id=key[,key]``; ids alone may stand between commas. Keys are read and checked."""
+    sources: dict[str, SshSource] = {}
+    for text in (part for given in texts for part in _split(given)):
+        name, _, paths = text.partition("=")
+        name = name.strip() or DEFAULT
+        if name in sources:
+            raise InputError(f"{name!r} is given twice", source=source, fix="give each agent an id of its own")
+        sources[name] = _read(name, [path for path in paths.split(",") if path], source, env, cwd)
+    return tuple(sources.values())
+
+
+def _split(text: str) -> list[str]:
+    return [text] if "=" in text else [part for part in text.split(",") if part.strip()]
+
+
+def _read(name: str, paths: list[str], source: str, env: Mapping[str, str], cwd: Path) -> SshSource:
+    if not paths:
+        socket = env.get(VARIABLE, "")
+        if not socket:
+            raise InputError(f"{name!r}: there is no SSH agent: {VARIABLE} is not set", source=source, fix=_START)
+        return SshSource(id=name, socket=_check_socket(name, cwd / socket, f"{source}: {VARIABLE}"))
+    found = [cwd / path for path in paths]
+    sockets = [path for path in found if _is_socket(name, path, source)]
+    if sockets and len(found) > 1:
+        raise InputError(f"{name!r}: a socket stands for itself", source=source, fix="name one socket, or only keys")
+    if sockets:
+        return SshSource(id=name, socket=sockets[0])
+    return SshSource(id=name, keys=tuple(_read_key(name, path, source) for path in found))
+
+
+def _check_socket(name: str, path: Path, source: str) -> Path:
+    if not _is_socket(name, path, source):
+        raise InputError(f"{name!r}: {str(path)!r} is no socket", source=source, fix=_START)
+    return path
+
+
+def _is_socket(name: str, path: Path, source: str) -> bool:
+    try:
+        return stat.S_ISSOCK(path.stat().st_mode)
+    except (OSError, ValueError) as error:
+        raise InputError(_unreadable(name, path, error), source=source) from error
+
+
+def _read_key(name: str, path: Path, source: str) -> Secret:
+    from ci_buildx.settings import sshkeys
+
+    try:
+        with path.open("rb") as stream:
+            text = stream.read(LARGEST_KEY)
+    except (OSError, ValueError) as error:
+        raise InputError(_unreadable(name, path, error), source=source) from error
+    try:
+        sshkeys.load(text)
+    except sshkeys.Locked:
+        fix = f"add it to an agent (ssh-add {path}) and name that"
+        raise InputError(f"{name!r}: the key {str(path)!r} has a passphrase", source=source, fix=fix) from None
+    except ValueError:
+        fix = "name a private key, as OpenSSH or PEM has it"
+        raise InputError(f"{name!r}: {str(path)!r} is no SSH key", source=source, fix=fix) from None
+    return Secret(text)
+
+
+def _unreadable(name: str, path: Path, error: Exception) -> str:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return f"{name!r}: cannot read {str(path)!r}: {reason}"

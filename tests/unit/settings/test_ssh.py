@@ -1,0 +1,117 @@
+"""`--ssh` in buildx's spellings, with real keys and sockets."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    KeySerializationEncryption,
+    NoEncryption,
+    PrivateFormat,
+)
+
+from ci_buildx.errors import InputError
+from ci_buildx.model.secret import Secret
+from ci_buildx.settings import sshkeys
+from ci_buildx.settings.assembly import settings_from
+from ci_buildx.settings.ssh import parse_ssh
+from ci_buildx.settings.values import SshSource
+
+OPENSSH, PKCS1, PKCS8 = PrivateFormat.OpenSSH, PrivateFormat.TraditionalOpenSSL, PrivateFormat.PKCS8
+PLAIN = NoEncryption()
+
+
+@pytest.fixture
+def listening(tmp_path: Path) -> Iterator[Path]:
+    with closing(socket.socket(socket.AF_UNIX)) as server:
+        server.bind(str(tmp_path / "agent"))
+        yield tmp_path / "agent"
+
+
+def parse(*texts: str, cwd: Path, **env: str) -> tuple[SshSource, ...]:
+    return parse_ssh(texts, source="--ssh", env=env, cwd=cwd)
+
+
+def a_key(encryption: KeySerializationEncryption = PLAIN, form: PrivateFormat = OPENSSH) -> bytes:
+    return ed25519.Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, form, encryption)
+
+
+def test_the_agent_of_the_environment(listening: Path) -> None:
+    expected = (SshSource(id="default", socket=listening), SshSource(id="other", socket=listening))
+    assert parse("default,other", cwd=Path("/"), SSH_AUTH_SOCK=str(listening)) == expected
+    assert parse("default", "other=", cwd=Path("/"), SSH_AUTH_SOCK=str(listening)) == expected
+
+
+def test_a_socket_and_keys(listening: Path) -> None:
+    keys = [a_key(), a_key(form=PKCS8)]
+    for number, key in enumerate(keys):
+        (listening.parent / f"key{number}").write_bytes(key)
+    assert parse("agent=agent", "keys=key0,key1", cwd=listening.parent) == (
+        SshSource(id="agent", socket=listening),
+        SshSource(id="keys", keys=tuple(map(Secret, keys))),
+    )
+
+
+@pytest.mark.parametrize("form", [OPENSSH, PKCS1, PKCS8])
+def test_kinds_of_keys(form: PrivateFormat) -> None:
+    rsa_key = rsa.generate_private_key(65537, 2048)
+    ec_key = ec.generate_private_key(ec.SECP384R1())
+    for key in (rsa_key, ec_key):
+        sshkeys.load(key.private_bytes(Encoding.PEM, form, PLAIN))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("default", "--ssh: 'default': there is no SSH agent: SSH_AUTH_SOCK is not set; start one (eval $(ssh-agent))"),
+        ("=key", "--ssh: 'default': cannot read "),
+        ("a=absent", "--ssh: 'a': cannot read "),
+        ("a=locked", "--ssh: 'a': the key "),
+        ("a=pem", "--ssh: 'a': the key "),
+        ("a=text", "--ssh: 'a': "),
+        ("a=x25519", "--ssh: 'a': "),
+        ("a=folder", "--ssh: 'a': cannot read "),
+        ("a=agent,good", "--ssh: 'a': a socket stands for itself; name one socket, or only keys"),
+        ("a=good,agent", "--ssh: 'a': a socket stands for itself"),
+    ],
+)
+def test_refused(listening: Path, text: str, said: str) -> None:
+    folder = listening.parent
+    (folder / "good").write_bytes(a_key())
+    (folder / "locked").write_bytes(a_key(BestAvailableEncryption(b"passphrase")))
+    (folder / "pem").write_bytes(a_key(BestAvailableEncryption(b"passphrase"), PKCS8))
+    (folder / "text").write_text("no key")
+    x_key = x25519.X25519PrivateKey.generate().private_bytes(Encoding.PEM, PKCS8, PLAIN)
+    (folder / "x25519").write_bytes(x_key)
+    (folder / "folder").mkdir()
+    with pytest.raises(InputError) as caught:
+        parse(text, cwd=folder)
+    assert str(caught.value).startswith(said)
+    if text in ("a=locked", "a=pem"):
+        assert "has a passphrase; add it to an agent (ssh-add " in str(caught.value)
+    if text in ("a=text", "a=x25519"):
+        assert "is no SSH key; name a private key" in str(caught.value)
+
+
+def test_one_id_twice(listening: Path) -> None:
+    with pytest.raises(InputError, match="--ssh: 'default' is given twice"):
+        parse("default", "default=agent", cwd=listening.parent, SSH_AUTH_SOCK=str(listening))
+
+
+def test_the_variable_names_no_socket(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"--ssh: SSH_AUTH_SOCK: 'default': .*file' is no socket"):
+        parse("default", cwd=tmp_path, SSH_AUTH_SOCK="file")
+
+
+@pytest.mark.parametrize("context", ["git@host.example:team/app.git", "ssh://git@host.example/app.git#main"])
+def test_a_context_by_ssh_needs_an_agent(context: str, listening: Path) -> None:
+    given = settings_from({"context": context}, {}, {"SSH_AUTH_SOCK": str(listening)}, Path("/"))
+    assert given.build.ssh == (SshSource(id="default", socket=listening),)
+    with pytest.raises(InputError, match=r"^PATH\|URL: 'default': there is no SSH agent"):
+        settings_from({"context": context}, {"context": "PATH|URL"}, {}, Path("/"))
