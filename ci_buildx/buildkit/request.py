@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from ci_buildx.buildkit.messages import CALL, CacheOptions, Entry, SolveRequest
 from ci_buildx.errors import InputError
 from ci_buildx.model.platform import Platform
 from ci_buildx.session.filesync import CONTEXT, DOCKERFILE
-from ci_buildx.settings.values import BuildSettings, NamedContext, Sandbox
+from ci_buildx.settings.values import BuildSettings, ImageLayout, NamedContext, Sandbox
 
 _FRONTEND = "dockerfile.v0"
 _GATEWAY = "gateway.v0"
@@ -76,6 +77,12 @@ def shared_folders(build: BuildSettings) -> dict[str, Path]:
     return folders | {_local(one): one.location for one in build.contexts if isinstance(one.location, Path)}
 
 
+def layout_stores(build: BuildSettings) -> dict[str, Path]:
+    """The image layouts that the request refers to, for :class:`ci_buildx.session.content.Content`."""
+    layouts = (one.location for one in build.contexts if isinstance(one.location, ImageLayout))
+    return {f"oci:{_store(layout)}": layout.folder for layout in layouts}
+
+
 def shared_key(context: Path | str, *, repository: str = "", checkout: Path | None = None) -> str:
     """The same for each build of a repository's context, on whatever runner, and different for all others.
 
@@ -121,12 +128,20 @@ def _has_query(url: str) -> bool:
 def _named_contexts(build: BuildSettings, folder_key: Callable[[Path], str]) -> dict[str, str]:
     attrs = {}
     for one in build.contexts:
-        if isinstance(one.location, Path):
+        if isinstance(one.location, ImageLayout):
+            tag = f":{one.location.tag}" if one.location.tag else ""
+            attrs[f"context:{one.name}"] = f"oci-layout://{_store(one.location)}{tag}@{one.location.digest}"
+        elif isinstance(one.location, Path):
             attrs[f"context:{one.name}"] = f"local:{_local(one)}"
             attrs[f"sharedkey:localdir:{one.name}"] = folder_key(one.location)
         else:
             attrs[f"context:{one.name}"] = one.location
     return attrs
+
+
+def _store(layout: ImageLayout) -> str:
+    """The layout's name in the session: BuildKit reads it as a repository's."""
+    return "layout-" + hashlib.sha256(os.fsencode(layout.folder)).hexdigest()[:16]
 
 
 def _local(context: NamedContext) -> str:

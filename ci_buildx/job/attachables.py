@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ci_buildx.builder import lifecycle
 from ci_buildx.builder.builder import Builder
 from ci_buildx.buildkit.exporters import is_true
-from ci_buildx.buildkit.request import shared_folders
+from ci_buildx.buildkit.request import layout_stores, shared_folders
 from ci_buildx.job.site import Site
 from ci_buildx.registry import credentials, tokens
 from ci_buildx.registry.credentials import CredentialStore
@@ -66,8 +66,10 @@ def attach(site: Site, auth: Auth, targets: Mapping[int, Target], layouts: Mappi
         from ci_buildx.session.upload import Upload
 
         attachables.append(Upload({str(build.context).rpartition("/")[2]: build.archive}))
-    if layouts:
+    images = layout_stores(build)
+    if layouts or images:
         from ci_buildx.session.content import Content
+        from ci_buildx.session.content_layout import Layout
 
-        attachables.append(Content(layouts))
+        attachables.append(Content({**layouts, **{name: Layout(folder) for name, folder in images.items()}}))
     return attachables

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from ci_buildx.errors import InputError
+from ci_buildx.errors import InputError, KubeBuilderError
 from ci_buildx.model.record import replace
 from ci_buildx.settings.contexts import DOCKERFILE, STDIN
-from ci_buildx.settings.values import BuildSettings
+from ci_buildx.settings.values import BuildSettings, ImageLayout, NamedContext
 
 LARGEST_DOCKERFILE = 2 << 20
 """Bytes that a Dockerfile by URL may have (buildx ``build/url.go``)."""
@@ -25,6 +25,7 @@ _HEAD = 1024
 _MAGIC = (b"BZh", b"\x1f\x8b\x08", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 """How bzip2, gzip, xz and zstd begin (BuildKit 0.34.2, ``util/archiveutil``)."""
 _FILE = "--file"
+_CONTEXTS = "--build-context"
 
 
 @contextmanager
@@ -33,6 +34,8 @@ def taken_in(build: BuildSettings, *, stdin: BinaryIO | None = None) -> Iterator
 
     Raises InputError for what cannot be read, or is no Dockerfile where it has to be one.
     """
+    if any(isinstance(one.location, ImageLayout) for one in build.contexts):
+        build = replace(build, contexts=tuple(map(_with_digest, build.contexts)))
     if build.context != STDIN and not build.dockerfile_origin:
         yield build
         return
@@ -45,6 +48,28 @@ def taken_in(build: BuildSettings, *, stdin: BinaryIO | None = None) -> Iterator
         if build.dockerfile_origin and build.dockerfile is None:
             build = _with_dockerfile(build, folder, _read_dockerfile(build.dockerfile_origin, stdin))
         yield build
+
+
+def _with_digest(context: NamedContext) -> NamedContext:
+    """The context with the digest of its image, where that is in a layout here."""
+    from ci_buildx.session import content_index
+    from ci_buildx.session.content_layout import Layout
+
+    place = context.location
+    if not isinstance(place, ImageLayout):
+        return context
+    try:
+        digest = place.digest or content_index.find_image(place.folder, place.tag)
+        known = content_index.tags(place.folder)
+    except KubeBuilderError as error:
+        raise InputError(f"context {context.name!r}: {error}", source=_CONTEXTS) from error
+    if not digest:
+        missing = f"context {context.name!r}: {place.folder} has no tag {place.tag!r}"
+        fix = f"it has {', '.join(known[:5])}" if known else "name a digest: oci-layout://FOLDER@DIGEST"
+        raise InputError(missing, source=_CONTEXTS, fix=fix)
+    if not Layout(place.folder).has(digest):
+        raise InputError(f"context {context.name!r}: {place.folder} has no blob {digest}", source=_CONTEXTS)
+    return replace(context, location=replace(place, digest=digest))
 
 
 def is_archive(head: bytes) -> bool:

@@ -64,6 +64,18 @@ def find(folder: Path, tag: str) -> str:
     return ""
 
 
+def find_image(folder: Path, tag: str) -> str:
+    """As :func:`find`; where nothing has the tag, the only entry, if there is one (buildx 0.38.2, ``build/opt.go``)."""
+    entries = _read(folder)["manifests"]
+    return find(folder, tag) or (str(entries[0].get("digest", "")) if len(entries) == 1 else "")
+
+
+def tags(folder: Path) -> list[str]:
+    """The tags that entries have. KubeBuilderError if the index cannot be read."""
+    noted = ((entry.get("annotations") or {}).get(_TAG) for entry in _read(folder)["manifests"])
+    return sorted({str(tag) for tag in noted if tag})
+
+
 def put(folder: Path, descriptor: Mapping[str, Any], names: Sequence[Name]) -> None:
     """Add an entry under each of ``names``, in place of what had them. KubeBuilderError if that cannot be written."""
     try:

@@ -20,6 +20,7 @@ from ci_buildx.settings.values import (
     BuildSettings,
     Call,
     ContextMtime,
+    ImageLayout,
     Progress,
     Sandbox,
     SecretSource,
@@ -80,7 +81,7 @@ def build_from(given: Given) -> BuildSettings:
     return build
 
 
-def _secrets(given: Given, *locations: Path | str) -> tuple[SecretSource, ...]:
+def _secrets(given: Given, *locations: Path | ImageLayout | str) -> tuple[SecretSource, ...]:
     source = given.source("secrets")
     inline = source not in options.BY_NAME["secrets"].flags
     texts = given.texts("secrets")

@@ -14,7 +14,7 @@ from ci_buildx.errors import InputError
 from ci_buildx.model import reference
 from ci_buildx.model.record import dataclass
 from ci_buildx.settings.nearest import nearest
-from ci_buildx.settings.values import NamedContext
+from ci_buildx.settings.values import ImageLayout, NamedContext
 
 DOCKERFILE = "Dockerfile"
 STDIN = "-"
@@ -22,6 +22,11 @@ _HTTP = ("http://", "https://")
 _SCHEME = re.compile(r"(?P<scheme>[a-zA-Z0-9-]+)://")
 _GIT_SCHEMES = ("http", "https", "ssh", "git")
 _LAYOUT = "oci-layout://"
+_LAYOUT_INDEX = "index.json"
+_OF_LAYOUT = re.compile(
+    r"(?P<folder>.*?)(?::(?P<tag>[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}))?(?:@(?P<digest>sha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})))?",
+    re.DOTALL,
+)
 _IMAGE = "docker-image://"
 _SCP = re.compile(r"[a-zA-Z0-9_-]+@[a-zA-Z0-9.-]+:.*")
 
@@ -90,7 +95,7 @@ def is_git_by_ssh(text: str) -> bool:
 
 
 def parse_named_contexts(texts: Iterable[str], *, source: str, cwd: Path) -> tuple[NamedContext, ...]:
-    """``name=folder``, ``name=docker-image://…`` or ``name=URL``; the last of a name counts.
+    """``name=folder``, ``name=docker-image://…``, ``name=oci-layout://…`` or ``name=URL``; the last of a name counts.
 
     Names are references, normalised without the tag ``latest`` (buildx 0.38.2 ``util/buildflags/context.go``).
     """
@@ -107,7 +112,22 @@ def parse_named_contexts(texts: Iterable[str], *, source: str, cwd: Path) -> tup
     return tuple(named.values())
 
 
-def _parse_location(name: str, text: str, source: str, cwd: Path) -> Path | str:
+def _parse_layout(name: str, text: str, source: str, cwd: Path) -> ImageLayout:
+    """``FOLDER[:TAG][@DIGEST]`` (buildx 0.38.2 ``util/ocilayout``); what looks like neither belongs to the folder."""
+    match = _OF_LAYOUT.fullmatch(text)
+    assert match is not None
+    folder = cwd / match["folder"]
+    if not _is_file(folder / _LAYOUT_INDEX):
+        raise InputError(
+            f"context {name!r}: {match['folder']!r} is no OCI image layout: it has no {_LAYOUT_INDEX}",
+            source=source,
+            fix="write oci-layout://FOLDER:TAG or oci-layout://FOLDER@DIGEST",
+        )
+    tag, digest = match["tag"] or "", match["digest"] or ""
+    return ImageLayout(folder=folder, tag=tag if tag or digest else reference.DEFAULT_TAG, digest=digest)
+
+
+def _parse_location(name: str, text: str, source: str, cwd: Path) -> Path | ImageLayout | str:
     if text.startswith(_IMAGE):
         image = text.removeprefix(_IMAGE)
         try:
@@ -116,8 +136,7 @@ def _parse_location(name: str, text: str, source: str, cwd: Path) -> Path | str:
             raise InputError(f"context {name!r}: invalid image {image!r}: {error}", source=source) from error
         return text
     if text.startswith(_LAYOUT):
-        fix = "push the image and write docker-image://registry/name"
-        raise InputError(f"context {name!r}: {_LAYOUT} is not supported", source=source, fix=fix)
+        return _parse_layout(name, text.removeprefix(_LAYOUT), source, cwd)
     if text.startswith("target:"):
         raise InputError(
             f"context {name!r}: another target's result is known to docker buildx bake only",

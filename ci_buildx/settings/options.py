@@ -39,7 +39,8 @@ OPTIONS: tuple[Option, ...] = (
         kind=Kind.LINES,
         metavar="NAME=CONTEXT",
         group=Group.IMAGE,
-        help="another context, by name, for FROM and COPY: a folder, a URL or docker-image://REF",
+        help="another context, by name, for FROM and COPY: a folder, a URL, docker-image://REF or "
+        "oci-layout://FOLDER[:TAG]",
     ),
     Option(
         name="context-mtime",

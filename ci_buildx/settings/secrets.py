@@ -41,7 +41,7 @@ def parse_secrets(
 
 
 def parse_git_secrets(
-    locations: Iterable[Path | str], given: Iterable[SecretSource], env: Mapping[str, str]
+    locations: Iterable[object], given: Iterable[SecretSource], env: Mapping[str, str]
 ) -> tuple[SecretSource, ...]:
     """``GIT_AUTH_TOKEN`` and ``GIT_AUTH_HEADER`` of the environment, for the hosts that contexts are cloned from.
 

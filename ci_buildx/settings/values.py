@@ -77,11 +77,20 @@ class SshSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageLayout:
+    """An image in a folder that is an OCI image layout; ``digest`` is "" until the index there was read for ``tag``."""
+
+    folder: Path
+    tag: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NamedContext:
-    """What ``FROM name`` and ``COPY --from=name`` mean: an existing folder, or what BuildKit fetches itself."""
+    """What ``FROM name`` and ``COPY --from=name`` mean: an existing folder, an image here, or what BuildKit fetches."""
 
     name: str
-    location: Path | str
+    location: Path | ImageLayout | str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from ci_buildx.buildkit import exporters, request
 from ci_buildx.buildkit.control import Control, SolveResult
 from ci_buildx.errors import SolveError
 from ci_buildx.job.caches import Share
+from ci_buildx.job.intake import taken_in
 from ci_buildx.model.record import replace
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry.advice import advise
@@ -21,6 +22,7 @@ from ci_buildx.registry.trust import read
 from ci_buildx.session.auth import Auth
 from ci_buildx.session.call import Call
 from ci_buildx.session.content import Content
+from ci_buildx.session.content_layout import Layout
 from ci_buildx.session.filesend import FileSend
 from ci_buildx.session.filesync import FileSync
 from ci_buildx.session.session import Attachable, Session
@@ -90,16 +92,21 @@ class Person:
         context.mkdir(exist_ok=True)
         (context / "Dockerfile").write_text(dockerfile)
         settings = BuildSettings(context=context, dockerfile=context / "Dockerfile", **more)  # type: ignore[arg-type]
+        with taken_in(settings) as taken:
+            return self._build(taken)
+
+    def _build(self, settings: BuildSettings) -> SolveResult:
         exports = exporters.make(settings)
         share = Share(build=settings, layout=exports.layout, platforms=(), several=False)
         caches = share.prepare({}, warn=self.warnings.append)
+        images = {name: Layout(folder) for name, folder in request.layout_stores(settings).items()}
         attachables: list[Attachable] = [
             FileSync(request.shared_folders(settings)),
             self.auth,
             FileSend(exports.targets),
-            Content(caches.layouts),
+            Content({**caches.layouts, **images}),
         ]
-        session = Session(attachables, shared_key=request.shared_key(context))
+        session = Session(attachables, shared_key=request.shared_key(settings.context))
         made = request.make(
             replace(settings, cache_from=caches.imports, cache_to=caches.exports),
             ref=secrets.token_hex(12),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ci_buildx.errors import SolveError
+from ci_buildx.settings.contexts import parse_named_contexts
 from ci_buildx.settings.values import Attributes
 from devcluster import programs
 from tests.integration.session_auth.conftest import Person, Somebody, local
@@ -129,6 +130,22 @@ def test_an_image_as_a_layout(me: Person, dockerfile: str, tmp_path: Path, kind:
     names = [entry["annotations"]["io.containerd.image.name"] for entry in entries]
     tags = [entry["annotations"]["org.opencontainers.image.ref.name"] for entry in entries]
     assert (names, tags) == (["docker.io/host/name:tag", "docker.io/library/name:latest"], ["tag", "latest"])
+
+
+@pytest.mark.parametrize("name", ["latest", "digest"])
+def test_an_image_in_a_layout_is_a_base(
+    me: Person, buildctl: Buildctl, dockerfile: str, tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "layout"
+    output = Attributes(type="oci", attrs=(("tar", "false"), ("dest", str(folder))))
+    digest = me.build(dockerfile, outputs=(output,), tags=("app",)).exporter_response["containerimage.digest"]
+    buildctl("prune", "--all")
+    place = {"latest": f"oci-layout://{folder}", "digest": f"oci-layout://{folder}@{digest}"}[name]
+    contexts = parse_named_contexts([f"base={place}"], source="--build-context", cwd=tmp_path)
+    target = Attributes(type="local", attrs=(("dest", str(tmp_path / "out")),))
+    me.build("FROM scratch\nCOPY --from=base /unique /large /\n", contexts=contexts, outputs=(target,))
+    assert len((tmp_path / "out" / "unique").read_text()) == 17
+    assert (tmp_path / "out" / "large").stat().st_size == 20_000_000
 
 
 def tar(folder: Path) -> Attributes:

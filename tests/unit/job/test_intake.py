@@ -14,7 +14,9 @@ import pytest
 
 from ci_buildx.errors import InputError
 from ci_buildx.job.intake import LARGEST_DOCKERFILE, is_archive, taken_in
-from ci_buildx.settings.values import BuildSettings
+from ci_buildx.session import content_index
+from ci_buildx.session.content_index import Name
+from ci_buildx.settings.values import BuildSettings, ImageLayout, NamedContext
 
 DOCKERFILE = b"FROM scratch\n"
 
@@ -136,4 +138,52 @@ def test_a_dockerfile_by_url(server: str, tmp_path: Path) -> None:
 def test_a_url_that_gives_none(server: str, tmp_path: Path, path: str, message: str) -> None:
     build = BuildSettings(context=tmp_path, dockerfile=None, dockerfile_origin=server + path)
     with pytest.raises(InputError, match=message), taken_in(build):
+        pass
+
+
+DIGEST = "sha256:" + "a" * 64
+
+
+def layout(folder: Path, *tags: str) -> Path:
+    """A layout with one blob under some tags."""
+    (folder / "blobs" / "sha256").mkdir(parents=True)
+    (folder / "blobs" / "sha256" / ("a" * 64)).write_text("{}")
+    content_index.put(folder, {"mediaType": "m", "digest": DIGEST, "size": 2}, [Name(tag=tag) for tag in tags])
+    return folder
+
+
+def with_image(folder: Path, **place: str) -> BuildSettings:
+    named = NamedContext(name="base", location=ImageLayout(folder=folder, **place))
+    return BuildSettings(context=folder, dockerfile=folder / "Dockerfile", contexts=(named,))
+
+
+@pytest.mark.parametrize("place", [{"tag": "latest"}, {"tag": "other"}, {"digest": DIGEST}])
+def test_an_image_layouts_digest_is_looked_up(tmp_path: Path, place: dict[str, str]) -> None:
+    """A tag that is not there stands for the only image."""
+    with taken_in(with_image(layout(tmp_path, "latest"), **place)) as build:
+        (context,) = build.contexts
+        assert context.location == ImageLayout(folder=tmp_path, tag=place.get("tag", ""), digest=DIGEST)
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ({"tag": "1"}, "has no tag '1'; it has 2, 3"),
+        ({"digest": "sha256:" + "b" * 64}, f"has no blob sha256:{'b' * 64}"),
+    ],
+)
+def test_an_image_that_the_layout_does_not_have(tmp_path: Path, place: dict[str, str], said: str) -> None:
+    with (
+        pytest.raises(InputError, match=rf"^--build-context: context 'base': {tmp_path} {said}$"),
+        taken_in(with_image(layout(tmp_path, "2", "3"), **place)),
+    ):
+        pass
+
+
+def test_a_broken_layout(tmp_path: Path) -> None:
+    (tmp_path / "index.json").write_text("{")
+    with (
+        pytest.raises(InputError, match=r"^--build-context: context 'base': .*index\.json is malformed"),
+        taken_in(with_image(tmp_path, tag="x")),
+    ):
         pass

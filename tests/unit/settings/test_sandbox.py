@@ -18,6 +18,7 @@ from ci_buildx.settings.sandbox import (
     parse_size,
     parse_ulimits,
 )
+from ci_buildx.settings.values import ImageLayout
 
 
 def refusal(work: Callable[[], object]) -> str:
@@ -149,6 +150,27 @@ def test_named_contexts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "folder", "tag", "digest"),
+    [
+        # docker/buildx 0.38.2 util/ocilayout tests, with folders that are there
+        ("oci/layout", "oci/layout", "latest", ""),
+        ("oci/layout:1.3", "oci/layout", "1.3", ""),
+        (f"oci/layout@sha256:{'a' * 64}", "oci/layout", "", f"sha256:{'a' * 64}"),
+        (f"oci/@/layout@sha256:{'a' * 64}", "oci/@/layout", "", f"sha256:{'a' * 64}"),
+        ("oci/@/layout", "oci/@/layout", "latest", ""),
+        (f"a:1.3@sha256:{'a' * 64}", "a", "1.3", f"sha256:{'a' * 64}"),
+        ("with:colon:1", "with:colon", "1", ""),
+        ("with:a/slash", "with:a/slash", "latest", ""),
+    ],
+)
+def test_image_layouts(tmp_path: Path, text: str, folder: str, tag: str, digest: str) -> None:
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / "index.json").write_text("{}")
+    (named,) = parse_named_contexts([f"base=oci-layout://{text}"], source="x", cwd=tmp_path)
+    assert named.location == ImageLayout(folder=tmp_path / folder, tag=tag, digest=digest)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("lib", "'lib' is not name=context"),
@@ -156,7 +178,10 @@ def test_named_contexts(tmp_path: Path) -> None:
         ("lib=none", "context folder 'none' does not exist"),
         ("lib=-", "context 'lib': standard input can only be the context itself"),
         ("lib=docker-image://A", "context 'lib': invalid image 'A'"),
-        ("lib=oci-layout://x", "context 'lib': oci-layout:// is not supported"),
+        (
+            "lib=oci-layout://x:1",
+            "context 'lib': 'x' is no OCI image layout: it has no index.json; write oci-layout://",
+        ),
         ("lib=target:base", "context 'lib': another target's result is known to docker buildx bake only"),
     ],
 )
