@@ -39,12 +39,12 @@ examples:
       --driver-opt '"nodeselector=pool=ci,disk=ssd"' .
 
 {EXIT_CODES}"""
-NOT_YET = ("--policy",)
 NOT_TAKEN = {
     "--load": "there is no docker daemon to load into; write -o type=docker,dest=FILE",
     "--quiet": "write --progress quiet",
     "-q": "write --progress quiet",
-    **dict.fromkeys(NOT_YET, "it is not there yet"),
+    "--policy": "Rego is evaluated by docker buildx alone; write the rules as a source policy in JSON, and name its file in "
+    "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY",
 }
 
 

@@ -91,7 +91,11 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
         (["build"], "no context is named; name a folder or a URL, such as . for this folder"),
         (["build", "--platfrom", "x", "."], "unknown option --platfrom; did you mean --platform?"),
         (["build", "--xyzzy", "."], "unknown option --xyzzy; see kube-builder build --help"),
-        (["build", "--ssh", "default", "."], "option --ssh of docker buildx is not supported; it is not there yet"),
+        (
+            ["build", "--policy", "filename=x.rego", "."],
+            "option --policy of docker buildx is not supported; Rego is evaluated by docker buildx alone; write the rules "
+            "as a source policy in JSON, and name its file in EXPERIMENTAL_BUILDKIT_SOURCE_POLICY",
+        ),
         (["build", "-q", "."], "option -q of docker buildx is not supported; write --progress quiet"),
         (["build", ".", "-t"], "--tag: needs a value"),
         (["build", ".", "x"], "unexpected argument 'x'; see kube-builder build --help"),
