@@ -43,7 +43,7 @@ NOT_TAKEN = {
     "--load": "there is no docker daemon to load into; write -o type=docker,dest=FILE",
     "--quiet": "write --progress quiet",
     "-q": "write --progress quiet",
-    "--policy": "Rego is evaluated by docker buildx alone; write the rules as a source policy in JSON, and name its file in "
+    "--policy": "Rego is evaluated by docker buildx alone; write a source policy in JSON and name its file in "
     "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY",
 }
 

@@ -30,6 +30,12 @@ class Formatter(argparse.HelpFormatter):
         lines = [[line] if line.startswith(" ") else wrap(line, width) or [""] for line in text.splitlines()]
         return "\n".join(indent + part for parts in lines for part in parts)
 
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        """What a user may copy (``docker-image://REF``) stays in one piece."""
+        from textwrap import wrap
+
+        return wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings:
             return str(action.metavar)

@@ -39,8 +39,7 @@ OPTIONS: tuple[Option, ...] = (
         kind=Kind.LINES,
         metavar="NAME=CONTEXT",
         group=Group.IMAGE,
-        help="another context, by name, for FROM and COPY: a folder, a URL, docker-image://REF or "
-        "oci-layout://FOLDER[:TAG]",
+        help="another context, by name, for FROM and COPY: a folder, oci-layout://FOLDER, docker-image://REF or a URL",
     ),
     Option(
         name="context-mtime",

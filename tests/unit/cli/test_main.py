@@ -93,8 +93,10 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
         (["build", "--xyzzy", "."], "unknown option --xyzzy; see kube-builder build --help"),
         (
             ["build", "--policy", "filename=x.rego", "."],
-            "option --policy of docker buildx is not supported; Rego is evaluated by docker buildx alone; write the rules "
-            "as a source policy in JSON, and name its file in EXPERIMENTAL_BUILDKIT_SOURCE_POLICY",
+            (
+                "option --policy of docker buildx is not supported; Rego is evaluated by docker buildx alone; "
+                "write a source policy in JSON and name its file in EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
+            ),
         ),
         (["build", "-q", "."], "option -q of docker buildx is not supported; write --progress quiet"),
         (["build", ".", "-t"], "--tag: needs a value"),
