@@ -1,13 +1,14 @@
 'use strict'
-// The Python that runs the product: a private environment in the runner's tool cache, keyed by lock and interpreter,
-// so that a warm start costs one short question to the interpreter and a look at a folder.
+// The Python that runs the product: a private environment in the runner's tool cache, keyed by version, lock and
+// interpreter, so that a warm start costs one short question to the interpreter and a look at a folder.
 const { createHash } = require('node:crypto')
 const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
 const child = require('./child')
 
-const lock = path.join(__dirname, '..', 'requirements.lock')
+const root = path.join(__dirname, '..')
+const lock = path.join(root, 'requirements.lock')
 const oldest = [3, 11]
 const candidates = ['python3', 'python3.14', 'python3.13', 'python3.12', 'python3.11', 'python']
 // Isolated and without site: nothing of the user's environment is imported, and the answer takes 10 ms.
@@ -63,34 +64,51 @@ async function findPython(wanted) {
   throw new SetupError(`kube-builder needs Python ${oldest.join('.')} or newer: ${found}; add actions/setup-python before this step, or name one with the input python`)
 }
 
-/** What pip or venv complained about, on one line. */
+/** What uv, pip or venv complained about, on one line. */
 function complaint(output) {
   const lines = output.split('\n').map((line) => line.trim()).filter(Boolean)
   return lines.findLast((line) => /^error/i.test(line)) ?? lines.at(-1) ?? 'no reason given'
 }
 
-/** Make an empty environment in `folder`; returns the pip that installs into it, as a command. */
-async function makeEnvironment(python, folder) {
-  const inside = path.join(folder, 'bin', 'python')
-  const make = async (...options) => attempt(python.executable, ['-m', 'venv', ...options, folder])
-  const hasPip = (await attempt(python.executable, ['-m', 'pip', '--version']))?.code === 0
-  // The outer pip installs into the private environment: one of its own would cost two seconds more.
-  const made = hasPip ? await make('--without-pip') : await make()
-  if (made?.code === 0) {
-    return hasPip ? [python.executable, '-m', 'pip', '--python', inside] : [inside, '-m', 'pip']
-  }
-  throw new SetupError(`kube-builder needs pip or venv for ${python.executable}: install one (on Debian and Ubuntu: apt-get install python3-venv), or add actions/setup-python before this step`)
+/** Whether the interpreter has a pip that can install into another environment: 22.3 or newer. */
+async function hasPip(python) {
+  const answer = await attempt(python.executable, ['-m', 'pip', '--version'])
+  const [major, minor] = (/^pip (\d+)\.(\d+)/.exec(answer?.output ?? '') ?? []).slice(1).map(Number)
+  return answer?.code === 0 && (major > 22 || (major === 22 && minor >= 3))
 }
 
-/** Fill `folder` with the locked packages: built ones only, each held against its hash. */
+/** Make an empty environment in `folder`; returns the command that installs into it. */
+async function makeEnvironment(python, folder) {
+  const inside = path.join(folder, 'bin', 'python')
+  const venv = async (...options) => attempt(python.executable, ['-m', 'venv', ...options, folder])
+  if ((await attempt('uv', ['venv', '--quiet', '--no-project', '--allow-existing', '--python', python.executable, folder]))?.code === 0) {
+    return ['uv', 'pip', 'install', '--python', inside]
+  }
+  const pipOptions = ['--disable-pip-version-check', '--no-input', '--no-compile']
+  // The outer pip installs into the private environment: one of its own would cost two seconds more.
+  if (await hasPip(python)) {
+    if ((await venv('--without-pip'))?.code === 0) return [python.executable, '-m', 'pip', '--python', inside, 'install', ...pipOptions]
+  } else if ((await venv())?.code === 0) {
+    return [inside, '-m', 'pip', 'install', ...pipOptions]
+  }
+  throw new SetupError(`kube-builder needs uv, pip or venv for ${python.executable}: install one (on Debian and Ubuntu: apt-get install python3-venv), or add actions/setup-python before this step`)
+}
+
+/** Fill `folder` with the locked packages: built ones only, each held against its hash, nothing left to resolve. */
 async function fill(python, folder) {
-  const [program, ...pip] = await makeEnvironment(python, folder)
+  const [program, ...install] = await makeEnvironment(python, folder)
   // Modules are compiled when they are first imported: most never are.
-  const options = ['--disable-pip-version-check', '--quiet', '--no-input', '--no-compile', '--only-binary', ':all:', '--require-hashes']
-  const installed = await attempt(program, [...pip, 'install', ...options, '--requirement', lock], { ...process.env, ...pipVariables })
+  const options = ['--quiet', '--no-deps', '--only-binary', ':all:', '--require-hashes', '--requirement', lock]
+  const installed = await attempt(program, [...install, ...options], { ...process.env, ...pipVariables })
   if (installed?.code !== 0) {
     throw new SetupError(`kube-builder cannot install its Python packages with ${python.executable}: ${complaint(installed?.output ?? '')}`)
   }
+}
+
+/** The product's version, for people who look into the cache. */
+function version() {
+  const text = fs.readFileSync(path.join(root, 'ci_buildx', '__init__.py'), 'utf8')
+  return /__version__ = "([^"]+)"/.exec(text)?.[1] ?? '0'
 }
 
 /** Install into a draft beside `folder`, which gets its name when it is whole. */
@@ -112,7 +130,7 @@ async function prepare(wanted) {
   const python = await findPython(wanted)
   const key = createHash('sha256').update(fs.readFileSync(lock)).update(JSON.stringify([python.executable, python.version, process.arch]))
   const cache = process.env.RUNNER_TOOL_CACHE || path.join(os.homedir(), '.cache')
-  const folder = path.join(cache, 'kube-builder', key.digest('hex').slice(0, 16))
+  const folder = path.join(cache, 'kube-builder', `${version()}-${key.digest('hex').slice(0, 16)}`)
   if (!fs.existsSync(folder)) {
     console.log(`kube-builder: installing its Python packages into ${folder}, once for this runner`)
     await install(python, folder)

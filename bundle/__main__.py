@@ -12,9 +12,10 @@ from ci_buildx.builder import rolesheet
 from ci_buildx.builder.rights import Mode
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ("action.yml", "gitlab-template/kube-builder.yml")
+FILES = ("action.yml", "setup/action.yml", "gitlab-template/kube-builder.yml")
 REGIONS: Mapping[str, Callable[[], str]] = {
     "action-inputs": action.action_inputs,
+    "setup-inputs": action.setup_inputs,
     "gitlab-inputs": gitlab.gitlab_inputs,
     "gitlab-variables": gitlab.gitlab_variables,
 }

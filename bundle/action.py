@@ -14,6 +14,11 @@ def action_inputs() -> str:
     return _inputs(inputs.on_surface(Surface.GITHUB))
 
 
+def setup_inputs() -> str:
+    """Those of the step that only sets a builder up."""
+    return _inputs(inputs.OF_SETUP)
+
+
 def _inputs(options: Iterable[Option]) -> str:
     return "".join(_input(option) for option in options)
 

@@ -150,13 +150,14 @@ class SolveError(KubeBuilderError):
     """The build failed.
 
     ``vertex`` is the failing step's digest ("" where unknown); ``excerpt`` the marked lines of the
-    Dockerfile, ready to print ("" where unknown).
+    Dockerfile, ready to print ("" where unknown), ``line`` the first of them (0 where unknown).
     """
 
-    def __init__(self, message: str, *, vertex: str = "", excerpt: str = "", fix: str = "") -> None:
+    def __init__(self, message: str, *, vertex: str = "", excerpt: str = "", line: int = 0, fix: str = "") -> None:
         super().__init__(message, fix=fix)
         self.vertex = vertex
         self.excerpt = excerpt
+        self.line = line
 
 
 class RegistryError(KubeBuilderError):

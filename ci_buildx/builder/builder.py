@@ -96,7 +96,7 @@ class Builder:
     """A builder that was provisioned or found: its place, its nodes, the keys to it.
 
     ``transports`` has the transport that won earlier, by the node's name, where one is remembered; ``kinds`` what runs
-    a node's pods, where that is no Job.
+    a node's pods, where that is no Job. ``trust`` is the scope of the runs that may use it.
     """
 
     location: Location
@@ -104,6 +104,7 @@ class Builder:
     keys: ClientKeys
     transports: Mapping[str, str] = field(default_factory=dict)
     kinds: Mapping[str, Workload] = field(default_factory=dict)
+    trust: str = ""
 
     @property
     def name(self) -> str:

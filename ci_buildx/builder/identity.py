@@ -28,7 +28,8 @@ class Origin:
     """Where a job comes from.
 
     ``system`` is ``github``, ``gitlab`` or ``local``; ``repository`` its path (``group/project``) or, locally, any
-    text that stays the same from build to build; ``run``, ``job`` and ``url`` may be empty.
+    text that stays the same from build to build; ``run``, ``job`` and ``url`` may be empty. ``trust`` is the scope
+    that may use its builder, "" for protected refs and for people.
     """
 
     system: str
@@ -36,6 +37,7 @@ class Origin:
     run: str = ""
     job: str = ""
     url: str = ""
+    trust: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +66,7 @@ def make(origin: Origin, *, suffix: str) -> JobIdentity:
         labels.RUN: labels.sanitise(origin.run),
         labels.JOB: labels.sanitise(origin.job),
     }
-    notes = {labels.REPOSITORY: origin.repository, labels.RUN_URL: origin.url}
+    notes = {labels.REPOSITORY: origin.repository, labels.RUN_URL: origin.url, labels.TRUST: origin.trust}
     return JobIdentity(
         name=name,
         labels={key: value for key, value in marks.items() if value},

@@ -24,6 +24,7 @@ JOB = f"{DOMAIN}job"
 
 REPOSITORY = f"{DOMAIN}repository"
 RUN_URL = f"{DOMAIN}run-url"
+TRUST = f"{DOMAIN}trust-scope"
 EXPIRES = f"{DOMAIN}expires"
 PLATFORMS = f"{DOMAIN}platforms"
 EMULATED = f"{DOMAIN}emulated"

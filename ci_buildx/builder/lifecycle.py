@@ -149,6 +149,7 @@ def load(kube: KubeClient, name: str, namespace: str = "") -> Builder:
         plan=Plan(nodes=nodes),
         keys=read_keys(secret),
         transports={node: transport for node, transport in won.items() if transport},
+        trust=_notes(secret).get(labels.TRUST, ""),
     )
 
 

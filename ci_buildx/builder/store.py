@@ -91,6 +91,7 @@ class Record:
             keys=lifecycle.read_keys(secret),
             transports={node.name: node.transport for node in self.nodes if node.transport},
             kinds={node.name: node.kind for node in self.nodes},
+            trust=(secret["metadata"].get("annotations") or {}).get(labels.TRUST, ""),
         )
 
 

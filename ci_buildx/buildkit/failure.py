@@ -31,6 +31,7 @@ def read(message: str, details: bytes) -> SolveError:
         f"failed to solve: {message}",
         vertex=vertexes[-1] if vertexes else "",
         excerpt="\n".join(dict.fromkeys(excerpts)),
+        line=int(excerpts[0].partition("\n")[0].rpartition(":")[2]) if excerpts else 0,
     )
 
 

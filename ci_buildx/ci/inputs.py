@@ -1,24 +1,212 @@
-"""The inputs that the CI systems offer: those of the table of a build's options, and those of the job around it."""
+"""The inputs that the CI systems offer: those of the table of a build's options, and those of the job around it.
+
+Where docker's actions have an input, ours has its name: docker/login-action 4.1 (``registry`` …), metadata-action 6.2
+(``images`` …), build-push-action 7.3 (``secret-envs`` …). ``tag-rules`` is metadata-action's ``tags``, a name that
+build-push-action has for something else.
+"""
 
 from __future__ import annotations
 
 from ci_buildx.settings import options
-from ci_buildx.settings.option import Group, Option, Surface
+from ci_buildx.settings.option import Group, Kind, Option, Surface
 
-ON_GITHUB = frozenset((Surface.GITHUB,))
+_ON_GITHUB = frozenset((Surface.GITHUB,))
 
+_LOGIN = (
+    Option(
+        name="registry",
+        metavar="HOST",
+        group=Group.LOGIN,
+        surfaces=_ON_GITHUB,
+        help="registry to log in to",
+        otherwise="Docker Hub",
+    ),
+    Option(
+        name="username",
+        metavar="NAME",
+        group=Group.LOGIN,
+        surfaces=_ON_GITHUB,
+        help="who to be there",
+    ),
+    Option(
+        name="password",
+        metavar="SECRET",
+        group=Group.LOGIN,
+        surfaces=_ON_GITHUB,
+        help="password or token for it",
+    ),
+    Option(
+        name="scope",
+        metavar="PATH",
+        group=Group.LOGIN,
+        surfaces=_ON_GITHUB,
+        help="repository, or the beginning of its path, that the login counts for",
+        otherwise="all of the registry",
+    ),
+    Option(
+        name="registries",
+        metavar="YAML",
+        group=Group.LOGIN,
+        surfaces=_ON_GITHUB,
+        help="several logins, as a YAML list of registry, username, password and scope",
+    ),
+    Option(
+        name="registry-auth",
+        metavar="YAML",
+        group=Group.LOGIN,
+        surfaces=_ON_GITHUB,
+        help="the same as registries, by docker/login-action's name",
+    ),
+    Option(
+        name="ecr",
+        kind=Kind.CHOICE,
+        choices=("auto", "false"),
+        default="auto",
+        group=Group.LOGIN,
+        surfaces=_ON_GITHUB,
+        help="AWS logins are left to docker-credential-ecr-login, which asks for one when it is needed",
+    ),
+    Option(
+        name="logout",
+        kind=Kind.SWITCH,
+        default="true",
+        group=Group.LOGIN,
+        surfaces=_ON_GITHUB,
+        help="forget the logins at the end of the job",
+    ),
+)
+_METADATA = (
+    Option(
+        name="images",
+        kind=Kind.LINES,
+        metavar="NAME",
+        group=Group.METADATA,
+        surfaces=_ON_GITHUB,
+        help="name of the image without a tag; tag-rules give it tags, labels tell the commit",
+    ),
+    Option(
+        name="tag-rules",
+        kind=Kind.LINES,
+        metavar="type=TYPE,…",
+        group=Group.METADATA,
+        surfaces=_ON_GITHUB,
+        help="tags by docker/metadata-action's rules: schedule, semver, pep440, match, edge, ref, raw or sha",
+        otherwise="the branch, the tag or pr-NUMBER",
+    ),
+    Option(
+        name="flavor",
+        kind=Kind.LINES,
+        metavar="K=V",
+        group=Group.METADATA,
+        surfaces=_ON_GITHUB,
+        help="latest=auto|true|false, prefix= and suffix= of all tags, with onlatest=true also of latest",
+    ),
+    Option(
+        name="sep-tags",
+        metavar="TEXT",
+        group=Group.METADATA,
+        surfaces=_ON_GITHUB,
+        help="what is between two tags of the output tags",
+        otherwise="a line break",
+    ),
+    Option(
+        name="sep-labels",
+        metavar="TEXT",
+        group=Group.METADATA,
+        surfaces=_ON_GITHUB,
+        help="what is between two labels of the output labels",
+        otherwise="a line break",
+    ),
+    Option(
+        name="sep-annotations",
+        metavar="TEXT",
+        group=Group.METADATA,
+        surfaces=_ON_GITHUB,
+        help="what is between two annotations of the output annotations",
+        otherwise="a line break",
+    ),
+    Option(
+        name="bake-target",
+        metavar="NAME",
+        group=Group.METADATA,
+        surfaces=_ON_GITHUB,
+        help="target in the bake files",
+        default="docker-metadata-action",
+    ),
+)
+_SECRETS = (
+    Option(
+        name="secret-envs",
+        kind=Kind.WORDS,
+        metavar="NAME=VARIABLE",
+        group=Group.CACHE,
+        surfaces=_ON_GITHUB,
+        help="secret from a variable of the step's environment",
+    ),
+    Option(
+        name="secret-files",
+        kind=Kind.LINES,
+        metavar="NAME=FILE",
+        group=Group.CACHE,
+        surfaces=_ON_GITHUB,
+        help="secret from a file",
+    ),
+    Option(
+        name="github-token",
+        metavar="TOKEN",
+        default="${{ github.token }}",
+        group=Group.CACHE,
+        surfaces=_ON_GITHUB,
+        help="token for the repository, if the build's context is the repository itself",
+    ),
+)
 PYTHON = Option(
     name="python",
-    flags=(),
     metavar="PROGRAM",
     group=Group.DISPLAY,
-    surfaces=ON_GITHUB,
+    surfaces=_ON_GITHUB,
     help="Python interpreter to use, 3.11 or newer",
     otherwise="the first on the PATH",
 )
 """Read by the JavaScript around us (``action/run.js``)."""
+DRIVER = Option(
+    name="driver",
+    kind=Kind.CHOICE,
+    choices=("kubernetes",),
+    default="kubernetes",
+    group=Group.BUILDER,
+    surfaces=_ON_GITHUB,
+    help="the one that there is",
+)
 
-OF_THE_JOB: tuple[Option, ...] = (PYTHON,)
+USE = Option(
+    name="use",
+    kind=Kind.SWITCH,
+    default="true",
+    group=Group.BUILDER,
+    surfaces=_ON_GITHUB,
+    help="later steps build on it by themselves; else they name it: builder: ${{ steps.ID.outputs.name }}",
+)
+CLEANUP = Option(
+    name="cleanup",
+    kind=Kind.SWITCH,
+    default="true",
+    group=Group.BUILDER,
+    surfaces=_ON_GITHUB,
+    help="remove it at the end of the job; else its lifetime ends it",
+)
+
+OF_THE_JOB: tuple[Option, ...] = (*_METADATA, *_SECRETS, *_LOGIN, DRIVER, PYTHON)
+BY_NAME = options.BY_NAME | {option.name: option for option in OF_THE_JOB}
+
+
+_SHARED = (
+    *("platforms", "driver-opts", "buildkitd-config", "buildkitd-config-inline", "buildkitd-flags", "lifetime"),
+    *("trust-scope", "transport", "namespace", "kubeconfig", "kube-context", "progress"),
+)
+OF_SETUP: tuple[Option, ...] = (*(BY_NAME[name] for name in _SHARED), DRIVER, USE, CLEANUP, PYTHON)
+"""The inputs of ``setup/action.yml``."""
+BY_NAME |= {option.name: option for option in OF_SETUP}
 
 
 def on_surface(surface: Surface) -> tuple[Option, ...]:

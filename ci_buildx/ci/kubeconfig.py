@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,13 +20,23 @@ def as_path(text: str, *, folder: str | None) -> Iterator[str]:
     if content is None:
         yield text.strip()
         return
-    descriptor, name = tempfile.mkstemp(prefix="kubeconfig-", dir=folder)
+    path = place(folder)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(content)
-        yield name
+        write(content, path)
+        yield str(path)
     finally:
-        Path(name).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+
+
+def place(folder: str | None) -> Path:
+    """A path where no file is yet, in ``folder`` or the system's."""
+    return Path(folder or tempfile.gettempdir()) / f"kubeconfig-{secrets.token_hex(8)}"
+
+
+def write(content: str, path: Path) -> None:
+    """Write a private file."""
+    path.touch(mode=0o600, exist_ok=False)
+    path.write_text(content, encoding="utf-8")
 
 
 def read_content(text: str) -> str | None:

@@ -8,10 +8,11 @@ from ci_buildx.cli.boundary import EXIT_CODES
 from ci_buildx.cli.parser import Parser
 from ci_buildx.cli.world import World
 
-SUMMARY = "Builds what the inputs of the GitHub Action say; with --post cleans up after it."
+SUMMARY = "Builds what the inputs of the GitHub Action say; with --setup only makes a builder, with --post cleans up."
 EXAMPLES = f"""\
 examples:
   kube-builder action
+  kube-builder action --setup
   kube-builder action --post
 
 {EXIT_CODES}"""
@@ -19,11 +20,18 @@ examples:
 
 def main(argv: Sequence[str], around: World) -> int:
     """Run the step, or the one after the job."""
-    parser = Parser("action", "[--post]", SUMMARY, examples=EXAMPLES)
+    parser = Parser("action", "[--setup] [--post]", SUMMARY, examples=EXAMPLES)
     other = parser.add_argument_group("Other")
     other.add_argument("--post", action="store_true", help="clean up what the build left")
+    other.add_argument("--setup", action="store_true", help="make a builder for later steps, and build nothing")
     parser.offer_help(other)
-    post = bool(parser.read(argv)["post"])
-    from ci_buildx.ci import github
+    given = parser.read(argv)
+    from ci_buildx.ci.github import action
 
-    return github.main(post=post, env=around.env, cwd=around.cwd, stdout=around.stdout)
+    return action.main(
+        post=bool(given["post"]),
+        alone=bool(given["setup"]),
+        env=around.env,
+        cwd=around.cwd,
+        stdout=around.stdout,
+    )

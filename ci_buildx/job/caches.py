@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from ci_buildx.buildkit import actions_cache
 from ci_buildx.errors import BuildkitError, KubeBuilderError
+from ci_buildx.job.origin import TRUST_SCOPE
 from ci_buildx.job.result import DESCRIPTOR, NAME
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass
@@ -52,8 +53,9 @@ class Share:
     def prepare(self, env: Mapping[str, str], *, warn: Callable[[str], None]) -> Caches:
         """Look into the folders and the environment. A cache that cannot be imported is left out with a warning."""
         layouts: dict[str, Layout] = {}
-        sources = actions_cache.complete(self.build.cache_from, env)
-        targets = actions_cache.complete(self.build.cache_to, env)
+        trust = env.get(TRUST_SCOPE, "")
+        sources = actions_cache.complete(self.build.cache_from, env, trust=trust)
+        targets = actions_cache.complete(self.build.cache_to, env, trust=trust)
         if len(sources) + len(targets) < len(self.build.cache_from) + len(self.build.cache_to):
             warn(_NO_ACTIONS)
         imports = [

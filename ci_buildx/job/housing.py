@@ -14,6 +14,7 @@ from ci_buildx.builder.identity import JobIdentity
 from ci_buildx.builder.lifecycle import Blueprint
 from ci_buildx.builder.plan import Plan
 from ci_buildx.errors import Interrupted, Refused, SolveError, TeardownError
+from ci_buildx.job import origin
 from ci_buildx.job.interrupts import Interrupts
 from ci_buildx.job.parallel import begin
 from ci_buildx.job.site import Site
@@ -64,6 +65,7 @@ def housed(site: Site, interrupts: Interrupts, identity: JobIdentity, announce: 
 def find(site: Site) -> Builder:
     """The kept builder that the settings name, as far as this build needs it."""
     builder = lifecycle.load(site.kube, site.settings.builder_name, site.settings.builder.namespace)
+    origin.check_trust(builder, site.env)
     return replace(builder, plan=plan.narrow(builder.plan, site.settings.build.platforms))
 
 

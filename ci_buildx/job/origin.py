@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ci_buildx.builder import identity
+from ci_buildx.builder.builder import Builder
 from ci_buildx.builder.identity import JobIdentity, Origin
 from ci_buildx.buildkit import request
+from ci_buildx.errors import InputError
 
+TRUST_SCOPE = "KUBE_BUILDER_TRUST_SCOPE"
+"""The runs that share caches with this one; empty for protected refs, and outside of CI."""
 _REPOSITORY = ("GITHUB_REPOSITORY", "CI_PROJECT_PATH")
 _CHECKOUT = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")
 
@@ -23,9 +27,23 @@ def shared_key(context: Path | str, env: Mapping[str, str]) -> str:
     """The key under which buildkitd keeps the context: equal from commit to commit and from runner to runner."""
     return request.shared_key(
         context.partition("#")[0] if isinstance(context, str) else context,
-        repository=repository(env),
+        repository=scoped(repository(env), env),
         checkout=checkout(env),
     )
+
+
+def scoped(key: str, env: Mapping[str, str]) -> str:
+    """A key that only runs of the same trust scope have."""
+    scope = env.get(TRUST_SCOPE, "")
+    return f"{key}@{scope}" if scope else key
+
+
+def check_trust(builder: Builder, env: Mapping[str, str]) -> None:
+    """Refuse a builder that other runs share, who would build with what this one leaves in its cache."""
+    scope = env.get(TRUST_SCOPE, "")
+    if scope and builder.trust != scope:
+        message = f"builder {builder.name!r} is not for runs of trust scope {scope!r}"
+        raise InputError(message, fix=f"leave it out, or make one for them with {TRUST_SCOPE}={scope}")
 
 
 def checkout(env: Mapping[str, str]) -> Path | None:

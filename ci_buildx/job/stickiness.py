@@ -25,15 +25,14 @@ def key(settings: Settings, platforms: Sequence[Platform], env: Mapping[str, str
     """The key of the part of a build that makes ``platforms``."""
     build = settings.build
     repo, path = place(build, env)
-    return settings.sticky_key.fill(
-        {
-            "repo": repo,
-            "path": path,
-            "image": reference.parse(build.tags[0]).name if build.tags else "",
-            "target": build.target,
-            "platform": ",".join(sorted(map(str, platforms))),
-        }
-    )
+    values = {
+        "repo": repo,
+        "path": path,
+        "image": reference.parse(build.tags[0]).name if build.tags else "",
+        "target": build.target,
+        "platform": ",".join(sorted(map(str, platforms))),
+    }
+    return origin.scoped(settings.sticky_key.fill(values), env)
 
 
 def place(build: BuildSettings, env: Mapping[str, str]) -> tuple[str, str]:

@@ -189,6 +189,10 @@ def _renderer(mode: Progress, stream: TextIO, graph: Graph, *, env: Mapping[str,
         case Progress.PLAIN:
             truncate = env.get("PROGRESS_NO_TRUNC") == "0"
             return Plain(Outlet(stream), description=description, truncate=truncate)
+        case Progress.GITHUB:
+            from ci_buildx.progress.github import Folded
+
+            return Folded(Outlet(stream))
         case Progress.RAWJSON:
             from ci_buildx.progress.rawjson import RawJson
 

@@ -27,7 +27,7 @@ _SHORT_NAME = 72
 
 
 @dataclass(slots=True, eq=False)
-class _Track:
+class Track:
     """How far a step has been printed, and what waits to be."""
 
     step: Step
@@ -40,6 +40,7 @@ class _Track:
     warnings: list[VertexWarning] = field(default_factory=list)
 
     def add(self, change: Change, now: float) -> None:
+        """Note what is to be printed."""
         if self.events == 0:
             self.waiting_since = now
         self.events += change.events
@@ -66,9 +67,9 @@ class Plain:
         self._outlet = outlet
         self._description = description
         self._truncate = truncate
-        self._tracks: dict[Step, _Track] = {}
-        self._dirty: dict[Step, _Track] = {}
-        self._current: _Track | None = None
+        self._tracks: dict[Step, Track] = {}
+        self._dirty: dict[Step, Track] = {}
+        self._current: Track | None = None
         self._numbers = 0
         self._begun = False
         self._out: list[str] = []
@@ -102,19 +103,22 @@ class Plain:
         """Write what still waits, of interrupted steps too, and what explains a failure."""
         self._note(graph.flush(), now)
         self.refresh(now)
-        for track in list(self._dirty.values()):
-            if track.lines and not track.step.hidden:
-                self._print(track)
+        self._print_rest()
         self._out += closing.lines(graph, limit=_FAILURE_LINES, excerpt=excerpt)
         self._flush()
 
+    def _print_rest(self) -> None:
+        for track in list(self._dirty.values()):
+            if track.lines and not track.step.hidden:
+                self._print(track)
+
     def _note(self, changes: Iterable[Change], now: float) -> None:
         for change in changes:
-            track = self._tracks.setdefault(change.step, _Track(change.step))
+            track = self._tracks.setdefault(change.step, Track(change.step))
             track.add(change, now)
             self._dirty[change.step] = track
 
-    def _print_running(self, running: list[_Track], now: float) -> None:
+    def _print_running(self, running: list[Track], now: float) -> None:
         if not running:
             if self._current is None:
                 self._show_any()
@@ -132,21 +136,27 @@ class Plain:
         if track is not None:
             self._print(track)
 
-    def _print(self, track: _Track) -> None:
+    def _print(self, track: Track) -> None:
+        lines, ended = self._news(track)
         self._enter(track)
+        self._number(track, lines)
+        if ended:
+            self._number(track, [ending(track.step)])
+            self._current, track.events = None, 0
+
+    def _news(self, track: Track) -> tuple[list[str], bool]:
+        """What there is to say of a step, which is said thereby, and whether that is the last of it."""
         due = [track.step.statuses[name] for name in track.statuses if track.is_due(track.step.statuses[name])]
-        self._number(track, (_progress(status) for status in due))
-        self._number(track, (f"WARN: {warning.short}" for warning in track.warnings))
-        self._number(track, map(str, track.lines))
+        lines = [_progress(status) for status in due]
+        lines += (f"WARN: {warning.short}" for warning in track.warnings)
+        lines += map(str, track.lines)
         track.printed |= {status.id: status for status in due}
         track.lines, track.warnings, track.statuses = [], [], {}
         self._dirty.pop(track.step, None)
         # The import of a remote cache reports progress outside any run of its step.
-        if track.step.completed and all(status.completed is not None for status in due):
-            self._number(track, [_ending(track.step)])
-            self._current, track.events = None, 0
+        return lines, track.step.completed and all(status.completed is not None for status in due)
 
-    def _enter(self, track: _Track) -> None:
+    def _enter(self, track: Track) -> None:
         if track is self._current:
             return
         self._leave()
@@ -154,14 +164,17 @@ class Plain:
             self._out.append("")
         elif self._description:
             self._out += [f"#0 {self._description}", ""]
+        self._number(track, [self._name(track)])
+        self._current = track
+
+    def _name(self, track: Track) -> str:
+        """A step's name; it gets its number with the first use of it."""
         self._begun = True
         if track.number == 0:
             self._numbers += 1
             track.number = self._numbers
         name = printable(track.step.name)
-        shortened = self._truncate and len(name) > _SHORT_NAME
-        self._number(track, [f"{name[:_SHORT_NAME]}..." if shortened else name])
-        self._current = track
+        return f"{name[:_SHORT_NAME]}..." if self._truncate and len(name) > _SHORT_NAME else name
 
     def _leave(self) -> None:
         if self._current is not None:
@@ -169,7 +182,7 @@ class Plain:
             self._current.events = 0
             self._current = None
 
-    def _number(self, track: _Track, lines: Iterable[str]) -> None:
+    def _number(self, track: Track, lines: Iterable[str]) -> None:
         head = f"#{track.number} "
         self._out += (head + line.replace("\n", f"\n{head}") for line in lines)
 
@@ -179,7 +192,7 @@ class Plain:
             self._out = []
 
 
-def _choose(candidates: list[_Track], current: _Track | None, now: float) -> _Track | None:
+def _choose(candidates: list[Track], current: Track | None, now: float) -> Track | None:
     """The running step to put in front, None to leave it as it is.
 
     Steps that say much come to the front, but each stays there a while, and none waits too long.
@@ -207,7 +220,8 @@ def _progress(status: VertexStatus) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _ending(step: Step) -> str:
+def ending(step: Step) -> str:
+    """How it ended, in a word or two."""
     if step.canceled:
         return "CANCELED"
     if step.error:

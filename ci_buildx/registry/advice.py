@@ -25,4 +25,4 @@ def advise(failure: SolveError, store: CredentialStore) -> SolveError:
         fix = f"the login {login.username!r} for {host} is wrong or lacks the right"
     else:
         fix = f"the identity token for {host} lacks the right"
-    return SolveError(failure.message, vertex=failure.vertex, excerpt=failure.excerpt, fix=fix)
+    return SolveError(failure.message, vertex=failure.vertex, excerpt=failure.excerpt, line=failure.line, fix=fix)

@@ -51,8 +51,8 @@ class DockerConfig:
         return next((self.auths[key] for key in sorted(self.auths) if key[0] == host), None)
 
     def program(self, host: str) -> str:
-        """The suffix of the credential program that knows this host, "" if none is named."""
-        return self.helpers.get(canonical(host)) or self.store
+        """The suffix of the credential program that knows this host, "" if none is named, or if "" is named for it."""
+        return self.helpers.get(canonical(host), self.store)
 
 
 def parse(text: str, origin: str) -> DockerConfig:

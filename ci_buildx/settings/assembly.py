@@ -9,7 +9,7 @@ from ci_buildx.errors import InputError
 from ci_buildx.model.record import replace
 from ci_buildx.settings import options, sticky_key
 from ci_buildx.settings.building import build_from
-from ci_buildx.settings.buildkitd import parse_flags, read_config
+from ci_buildx.settings.buildkitd import check_config, parse_flags, read_config
 from ci_buildx.settings.driver_opts import check_namespace, parse_driver_opts
 from ci_buildx.settings.durations import parse_duration
 from ci_buildx.settings.given import Given, Value
@@ -82,11 +82,20 @@ def _builder(given: Given) -> BuilderSettings:
     if lifetime := given.text("lifetime"):
         seconds = parse_duration(lifetime, source=given.source("lifetime"))
         builder = replace(builder, lifetime=max(1, round(seconds)))
-    if config := given.text("buildkitd-config"):
-        text = read_config(config, source=given.source("buildkitd-config"), cwd=given.cwd)
-        builder = replace(builder, buildkitd_config=text)
+    if config := _buildkitd_config(given):
+        builder = replace(builder, buildkitd_config=config)
     flags = parse_flags(given.text("buildkitd-flags"), source=given.source("buildkitd-flags"))
     return replace(builder, buildkitd_flags=flags) if flags else builder
+
+
+def _buildkitd_config(given: Given) -> str:
+    file, text = given.text("buildkitd-config"), given.text("buildkitd-config-inline")
+    if file and text:
+        message = f"says the same as {given.source('buildkitd-config')}"
+        raise InputError(message, source=given.source("buildkitd-config-inline"), fix="give one of them")
+    if text:
+        return check_config(text, name="the text", source=given.source("buildkitd-config-inline"))
+    return read_config(file, source=given.source("buildkitd-config"), cwd=given.cwd) if file else ""
 
 
 def _builder_name(given: Given) -> str:
@@ -125,7 +134,7 @@ def _cluster(given: Given) -> ClusterSettings:
 def _check_reuse(settings: Settings, given: Given) -> None:
     """A kept builder is what it is: options that would shape a new one are refused."""
     if settings.builder_name:
-        for name in ("driver-opts", "buildkitd-config", "buildkitd-flags", "lifetime"):
+        for name in ("driver-opts", "buildkitd-config", "buildkitd-config-inline", "buildkitd-flags", "lifetime"):
             if given.values.get(name):
                 message = f"has no effect on the existing builder {settings.builder_name!r}"
                 raise InputError(

@@ -12,17 +12,22 @@ _POSITION = re.compile(r"\s*\(at line (?P<line>\d+), column (?P<column>\d+)\)")
 
 def read_config(text: str, *, source: str, cwd: Path) -> str:
     """The text of a ``buildkitd.toml`` that exists and is TOML; an error in it is named as ``file:line:column``."""
-    import tomllib
-
     try:
         config = (cwd / text).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise InputError(f"cannot read {text!r}: {reason}", source=source) from error
+    return check_config(config, name=text, source=source)
+
+
+def check_config(config: str, *, name: str, source: str) -> str:
+    """A text that is TOML; errors call it ``name``."""
+    import tomllib
+
     try:
         tomllib.loads(config)
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{_locate(text, str(error))}", source=source) from error
+        raise InputError(_locate(name, str(error)), source=source) from error
     return config
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ci_buildx.errors import InputError
-from ci_buildx.model.record import dataclass
+from ci_buildx.model.record import dataclass, replace
 from ci_buildx.settings import options
 from ci_buildx.settings.booleans import read_boolean
 from ci_buildx.settings.csvline import split_lines
@@ -22,20 +22,27 @@ Choice = TypeVar("Choice", bound=StrEnum)
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Values and sources by the names of the table; ``cwd`` is absolute. Every method raises InputError."""
+    """Values and sources by the names of the table ``known``; ``cwd`` is absolute. Every method raises InputError."""
 
     values: Mapping[str, Value]
     sources: Mapping[str, str]
     env: Mapping[str, str]
     cwd: Path
+    known: Mapping[str, Option] = options.BY_NAME
+
+    def having(self, **values: Value) -> Given:
+        """The same with other values for some names; their sources stay."""
+        return replace(self, values={**self.values, **values})
+
+    def of_build(self) -> dict[str, Value]:
+        """What a build can be told; the rest is for the job around it."""
+        return {name: value for name, value in self.values.items() if name in options.BY_NAME}
 
     def check_names(self) -> None:
         """Refuse what the table does not know."""
         for name in self.values:
-            if name not in options.BY_NAME:
-                raise InputError(
-                    f"unknown option {name!r}", source=self.source(name), fix=suggest(name, options.BY_NAME)
-                )
+            if name not in self.known:
+                raise InputError(f"unknown option {name!r}", source=self.source(name), fix=suggest(name, self.known))
 
     def source(self, name: str) -> str:
         """Where a value came from, as the user knows it."""
@@ -54,7 +61,7 @@ class Given:
         if isinstance(value, bool):
             raise InputError("is given as a boolean", source=self.source(name), fix="give one value a line")
         if isinstance(value, str):
-            value = _split(value, options.BY_NAME[name])
+            value = _split(value, self.known[name])
         return [text for text in value if text]
 
     def switch(self, name: str) -> bool:
@@ -71,7 +78,7 @@ class Given:
 
     def choice(self, name: str, kind: type[Choice]) -> Choice:
         """One of a closed set; the table's default if it is not given."""
-        text = self.text(name) or options.BY_NAME[name].default
+        text = self.text(name) or self.known[name].default
         if text not in list(kind):
             raise InputError(f"unknown {name} {text!r}", source=self.source(name), fix=_suggest_choice(text, kind))
         return kind(text)

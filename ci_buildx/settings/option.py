@@ -36,6 +36,8 @@ class Group(StrEnum):
     STEPS = "Steps"
     BUILDER = "Builder"
     CLUSTER = "Cluster"
+    METADATA = "Metadata"
+    LOGIN = "Login"
     DISPLAY = "Display"
 
 
@@ -45,7 +47,7 @@ COMMAND_LINE = frozenset((Surface.CLI,))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One option. ``flags`` is empty for the positional context.
+    """One option. ``flags`` is empty for the positional context and for what only CI systems offer.
 
     ``default`` is what the option holds if it is not given, "" for nothing; ``otherwise`` says so in words.
     ``as_input`` is the help where it is an input of a CI system, if that differs. Whoever changes an option runs
@@ -53,9 +55,9 @@ class Option:
     """
 
     name: str
-    flags: tuple[str, ...]
     help: str
     group: Group
+    flags: tuple[str, ...] = ()
     kind: Kind = Kind.TEXT
     metavar: str = ""
     default: str = ""

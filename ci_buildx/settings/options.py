@@ -313,6 +313,13 @@ OPTIONS: tuple[Option, ...] = (
         help="buildkitd.toml for the builder",
     ),
     Option(
+        name="buildkitd-config-inline",
+        metavar="TOML",
+        group=Group.BUILDER,
+        surfaces=frozenset((Surface.GITHUB, Surface.GITLAB)),
+        help="the same as text",
+    ),
+    Option(
         name="buildkitd-flags",
         flags=("--buildkitd-flags",),
         metavar="FLAGS",
@@ -324,7 +331,6 @@ OPTIONS: tuple[Option, ...] = (
         flags=("--builder",),
         metavar="NAME",
         group=Group.BUILDER,
-        surfaces=COMMAND_LINE,
         help="use a builder that an earlier build kept, instead of making one",
     ),
     Option(
@@ -352,6 +358,14 @@ OPTIONS: tuple[Option, ...] = (
         group=Group.BUILDER,
         help="what builds have in common that go to the same one of several replicas; "
         f"fields: {' '.join(f'{{{name}}}' for name in sticky_key.FIELDS)}",
+    ),
+    Option(
+        name="trust-scope",
+        metavar="NAME",
+        group=Group.BUILDER,
+        surfaces=frozenset((Surface.GITHUB, Surface.GITLAB)),
+        help="runs of one scope share lasting builders and cache keys; what a fork sends always has its own",
+        otherwise="protected refs share theirs, other refs theirs",
     ),
     Option(
         name="transport",

@@ -12,11 +12,15 @@ from ci_buildx.settings.sticky_key import StickyKey
 
 
 class Progress(StrEnum):
-    """How progress is displayed; ``auto`` is ``tty`` on a terminal and ``plain`` elsewhere."""
+    """How progress is displayed; ``auto`` is ``tty`` on a terminal and ``plain`` elsewhere.
+
+    ``github`` is ``plain`` with a fold for each step, as GitHub Actions shows it.
+    """
 
     AUTO = "auto"
     PLAIN = "plain"
     TTY = "tty"
+    GITHUB = "github"
     RAWJSON = "rawjson"
     QUIET = "quiet"
 

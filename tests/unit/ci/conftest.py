@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ci_buildx.job import build, remove
+from ci_buildx.job import build, remove, sizes
 from tests.unit.ci.fake_job import FakeJob
 
 
@@ -13,6 +13,7 @@ def job(monkeypatch: pytest.MonkeyPatch) -> FakeJob:
     fake = FakeJob()
     monkeypatch.setattr(build, "run", fake.run)
     monkeypatch.setattr(remove, "run", fake.remove)
+    monkeypatch.setattr(sizes, "measure", lambda *_: {"linux/amd64": 3_210_000})
     return fake
 
 

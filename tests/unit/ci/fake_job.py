@@ -35,6 +35,7 @@ class FakeJob:
     settings: Settings | None = None
     identity: JobIdentity | None = None
     removed: dict[str, Any] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=dict)
     on_create: Callable[[], None] = lambda: None
 
     def run(
@@ -47,7 +48,7 @@ class FakeJob:
         announce: Callable[[Location], None] = lambda _: None,
         hear: Callable[[Report], None] | None = None,
     ) -> BuildResult:
-        self.settings, self.identity = settings, identity
+        self.settings, self.identity, self.env = settings, identity, dict(env)
         name = identity.name
         announce(Location(name=name, namespace=self.namespace or name, exclusive=not self.namespace))
         self.on_create()

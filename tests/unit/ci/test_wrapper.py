@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from ci_buildx import __version__
 from devcluster import toolchain
 
 ACTION = Path(__file__).parents[3] / "action"
@@ -23,10 +24,18 @@ PYTHON = """\
 printf '%s\\n' "$*" >> "$LOG"
 case "$*" in
   *version_info*) printf '%s\\n' "$0" {version} ;;
-  "-m pip --version") {pip} ;;
+  "-m pip --version") echo "pip 24.1 from /x"; {pip} ;;
   "-m venv"*) {venv}; for folder; do :; done; mkdir -p "$folder/bin"; cp "$0" "$folder/bin/python" ;;
   *install*) {install} ;;
   *start.py*) echo "PYTHONPATH is $PYTHONPATH"; {start} ;;
+esac
+"""
+UV = """\
+#!/bin/sh
+printf 'uv %s\\n' "$*" >> "$LOG"
+case "$1" in
+  venv) {venv}; for folder; do :; done; mkdir -p "$folder/bin"; cp {python} "$folder/bin/python" ;;
+  pip) {install} ;;
 esac
 """
 SLEEP = (
@@ -49,6 +58,12 @@ class Runner:
         path.write_text(PYTHON.format(version=version, **answers))
         path.chmod(0o755)
         return path
+
+    def add_uv(self, python: Path, **parts: str) -> None:
+        """A uv that makes environments of an interpreter."""
+        path = self.folder / "bin" / "uv"
+        path.write_text(UV.format(python=python, **{"venv": "true", "install": "true", **parts}))
+        path.chmod(0o755)
 
     def popen(self, script: str = "main.js", **env: str) -> subprocess.Popen[str]:
         command = [toolchain.node(), ACTION / script]
@@ -91,6 +106,36 @@ def test_cold_start_installs_from_the_lock_with_hashes_and_wheels_only(runner: R
         str(Path(word).resolve()) if word.endswith(".lock") else word for word in install.split()
     }
     assert start == f"-I {ACTION / 'start.py'} action"
+
+
+def test_uv_is_used_where_there_is_one(runner: Runner) -> None:
+    runner.add_uv(runner.add("python3"))
+    assert runner.run()[0] == 0
+    venv, install, start = runner.asked()
+    assert venv.startswith("uv venv --quiet --no-project --allow-existing --python ")
+    assert install.startswith("uv pip install --python ")
+    assert {"--require-hashes", "--only-binary", ":all:", "--no-deps"} <= set(install.split())
+    assert start.endswith("start.py action")
+
+
+def test_a_uv_that_makes_no_environment_gives_way_to_pip(runner: Runner) -> None:
+    runner.add_uv(runner.add("python3"), venv="exit 2")
+    assert runner.run()[0] == 0
+    assert any(line.startswith("-m venv --without-pip ") for line in runner.asked())
+
+
+def test_a_pip_that_is_too_old_does_not_install_into_another_environment(runner: Runner) -> None:
+    runner.add("python3", pip="echo 'pip 22.0.2 from /y'").write_text(
+        (runner.folder / "bin" / "python3").read_text().replace("pip 24.1 from /x", "pip 22.0.2 from /x")
+    )
+    assert runner.run()[0] == 0
+    assert not any("--without-pip" in line for line in runner.asked())
+
+
+def test_the_environments_folder_tells_the_version(runner: Runner) -> None:
+    runner.add("python3")
+    runner.run()
+    assert [path.name.rpartition("-")[0] for path in runner.environments()] == [__version__]
 
 
 def test_warm_start_only_starts(runner: Runner) -> None:

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci_buildx.ci import github
+from ci_buildx.ci import inputs as offered
+from ci_buildx.ci.github import action, commands, files, inputs
 from ci_buildx.errors import InputError, Interrupted, SolveError
-from ci_buildx.settings import options
 from ci_buildx.settings.option import Surface
 from tests.unit.ci.fake_job import RESULT, FakeJob
 
@@ -28,7 +28,7 @@ RUNNER = {
     "INPUT_PUSH": "true",
     "INPUT_TAGS": "registry.example/team/app:1",
 }
-FILES = ("GITHUB_OUTPUT", "GITHUB_STATE", "GITHUB_STEP_SUMMARY")
+FILES = ("GITHUB_OUTPUT", "GITHUB_STATE", "GITHUB_ENV", "GITHUB_STEP_SUMMARY")
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def env(tmp_path: Path) -> dict[str, str]:
 
 def run(env: dict[str, str], cwd: Path, *, post: bool = False) -> tuple[int, str]:
     stdout = io.StringIO()
-    return github.main(post=post, env=env, cwd=cwd, stdout=stdout), stdout.getvalue()
+    return action.main(post=post, alone=False, env=env, cwd=cwd, stdout=stdout), stdout.getvalue()
 
 
 def read(path: str) -> dict[str, str]:
@@ -54,14 +54,15 @@ def read(path: str) -> dict[str, str]:
 
 
 def test_each_input_of_the_table_is_read_from_its_variable() -> None:
-    names = [option.name for option in options.on_surface(Surface.GITHUB)]
-    values, sources = github.read_inputs({f"INPUT_{name.upper()}": f"value of {name}" for name in names})
-    assert values == {name: f"value of {name}" for name in names}
-    assert sources["build-args"] == "input build-args"
+    names = [option.name for option in offered.on_surface(Surface.GITHUB) if option is not offered.PYTHON]
+    given = inputs.read({f"INPUT_{name.upper()}": f"value of {name}" for name in names}, Path())
+    assert given.values == {name: f"value of {name}" for name in names}
+    assert given.source("build-args") == "input build-args"
 
 
 def test_empty_inputs_and_the_wrappers_own_count_as_not_given() -> None:
-    assert github.read_inputs({"INPUT_FILE": "", "INPUT_TARGET": " \n", "INPUT_PYTHON": "python3.12"}) == ({}, {})
+    given = inputs.read({"INPUT_FILE": "", "INPUT_TARGET": " \n", "INPUT_PYTHON": "python3.12"}, Path())
+    assert (given.values, given.sources) == ({}, {})
 
 
 @pytest.mark.parametrize(
@@ -69,23 +70,22 @@ def test_empty_inputs_and_the_wrappers_own_count_as_not_given() -> None:
 )
 def test_an_unknown_input_is_refused_with_the_nearest(name: str, nearest: str) -> None:
     with pytest.raises(InputError, match=f"unknown input '{name.lower()}'; did you mean '{nearest}'?"):
-        github.read_inputs({f"INPUT_{name}": "x"})
+        inputs.read({f"INPUT_{name}": "x"}, Path())
 
 
-@pytest.mark.parametrize("name", ["KEEP", "BUILDER", "IIDFILE", "METADATA-FILE"])
+@pytest.mark.parametrize("name", ["KEEP", "IIDFILE", "METADATA-FILE", "PRINT"])
 def test_what_only_the_command_line_offers_is_no_input(name: str) -> None:
     with pytest.raises(InputError, match="unknown input"):
-        github.read_inputs({f"INPUT_{name}": "x"})
+        inputs.read({f"INPUT_{name}": "x"}, Path())
 
 
 def test_kubeconfig_content_is_a_file_for_as_long_as_the_step_runs(tmp_path: Path) -> None:
-    with github.inputs({"INPUT_KUBECONFIG": "kind: Config\nclusters: []\n", "RUNNER_TEMP": str(tmp_path)}) as (
-        given,
-        _,
-    ):
-        path = Path(str(given["kubeconfig"]))
+    given = inputs.read({"INPUT_KUBECONFIG": "kind: Config\nclusters: []\n", "RUNNER_TEMP": str(tmp_path)}, tmp_path)
+    with inputs.with_kubeconfig(given) as with_file:
+        path = Path(with_file.text("kubeconfig"))
         assert path.read_text().startswith("kind: Config")
         assert path.parent == tmp_path
+        assert path.stat().st_mode & 0o777 == 0o600
     assert not path.exists()
 
 
@@ -140,7 +140,8 @@ def test_outputs_and_summary(env: dict[str, str], cwd: Path, job: FakeJob) -> No
     assert json.loads(outputs["metadata"]) == RESULT.metadata
     summary = Path(env["GITHUB_STEP_SUMMARY"]).read_text()
     assert "| image | `registry.example/team/app:1` |" in summary
-    assert "| time | `boot 1.2 s, build 2.0 s` |" in summary
+    assert "| platform | linux/amd64 3.21MB compressed |" in summary
+    assert "| boot | 1.2 s |" in summary
     assert "platforms linux/amd64, linux/arm64" in log
 
 
@@ -157,7 +158,7 @@ def test_a_failed_build_is_an_annotation(env: dict[str, str], cwd: Path, job: Fa
     job.failure.add_note("not removed: namespace x")
     code, log = run(env, cwd)
     assert code == 1
-    assert log.splitlines()[1:] == [
+    assert [line for line in log.splitlines() if "::error" in line or "not removed" in line] == [
         "::error title=kube-builder::process failed:%0Aexit code 1, 100%25",
         "::warning title=kube-builder::not removed: namespace x",
     ]
@@ -195,7 +196,7 @@ def test_post_without_state_does_nothing(env: dict[str, str], cwd: Path, job: Fa
 
 @given(st.text(st.characters(blacklist_categories=["Cs"])))
 def test_a_workflow_command_is_one_line_and_can_be_read_back(text: str) -> None:
-    escaped = github.escape(text)
+    escaped = commands.escape(text)
     assert "\n" not in escaped
     assert "\r" not in escaped
     # actions/runner, src/Runner.Common/ActionCommand.cs: the percent sign is unescaped last.
@@ -205,13 +206,13 @@ def test_a_workflow_command_is_one_line_and_can_be_read_back(text: str) -> None:
 def test_a_value_cannot_end_its_own_entry(tmp_path: Path) -> None:
     env = {"GITHUB_OUTPUT": str(tmp_path / "output")}
     value = "a\nend-0000\nother=1"
-    github.append(env, "GITHUB_OUTPUT", "text", value)
-    github.append(env, "GITHUB_OUTPUT", "next", "")
+    files.append(env, "GITHUB_OUTPUT", "text", value)
+    files.append(env, "GITHUB_OUTPUT", "next", "")
     assert read(env["GITHUB_OUTPUT"]) == {"text": value, "next": ""}
     assert re.fullmatch(r"text<<end-[0-9a-f]{16}", (tmp_path / "output").read_text().splitlines()[0])
 
 
-@pytest.mark.parametrize(("given", "expected"), [("", "plain"), ("auto", "plain"), ("rawjson", "rawjson")])
+@pytest.mark.parametrize(("given", "expected"), [("", "github"), ("auto", "github"), ("plain", "plain")])
 def test_progress_is_lines_also_on_a_terminal(
     given: str, expected: str, env: dict[str, str], cwd: Path, job: FakeJob
 ) -> None:

@@ -1,0 +1,35 @@
+"""The runner's files, through which a step speaks to later ones."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+OUTPUT, STATE, ENVIRONMENT, SUMMARY = "GITHUB_OUTPUT", "GITHUB_STATE", "GITHUB_ENV", "GITHUB_STEP_SUMMARY"
+
+
+def append(env: Mapping[str, str], variable: str, name: str, value: str) -> None:
+    """Add ``name=value`` to one of the files; nothing where the runner gave none."""
+    if path := env.get(variable):
+        mark = f"end-{secrets.token_hex(8)}"
+        with Path(path).open("a", encoding="utf-8") as stream:
+            stream.write(f"{name}<<{mark}\n{value}\n{mark}\n")
+
+
+def append_all(env: Mapping[str, str], variable: str, values: Mapping[str, str]) -> None:
+    """Add several."""
+    for name, value in values.items():
+        append(env, variable, name, value)
+
+
+def summarize(env: Mapping[str, str], markdown: str) -> None:
+    """Add to what the run's page shows of this step."""
+    if path := env.get(SUMMARY):
+        with Path(path).open("a", encoding="utf-8") as stream:
+            stream.write(markdown)
+
+
+def state(env: Mapping[str, str], name: str) -> str:
+    """What the main step left to the one after the job, "" for nothing."""
+    return env.get(f"STATE_{name}", "")

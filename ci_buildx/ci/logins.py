@@ -1,0 +1,131 @@
+"""Logins that inputs name, in a docker configuration of the step's own: the user's stays as it is.
+
+The form of the file is that of docker/cli 29.8.2 (``cli/config/configfile/file.go``); a login of its own beats the
+credential program that the user's file names, where ``credHelpers`` says "" for its host.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import tempfile
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ci_buildx.errors import InputError
+from ci_buildx.model.record import dataclass
+from ci_buildx.model.secret import Secret
+from ci_buildx.registry import credentials
+from ci_buildx.registry.dockerconfig import HUB, HUB_KEY, canonical
+from ci_buildx.settings.given import Given
+from ci_buildx.settings.nearest import suggest
+
+FOLDER = "DOCKER_CONFIG"
+_CONFIG = "config.json"
+_PREFIX = "kube-builder-docker-"
+_FIELDS = ("registry", "username", "password", "scope", "ecr")
+_LISTS = ("registries", "registry-auth")
+_ECR_FIX = "let docker-credential-ecr-login ask: credHelpers in docker's config.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """Who to be at ``registry``, or only for repositories below ``scope``."""
+
+    registry: str
+    username: str
+    password: Secret
+    scope: str = ""
+
+    @property
+    def key(self) -> str:
+        """The name of its entry in the file."""
+        host = HUB_KEY if canonical(self.registry) == HUB and not self.scope else self.registry
+        return f"{host}/{self.scope}" if self.scope else host
+
+
+def read(given: Given) -> tuple[Login, ...]:
+    """The logins that the inputs name. Raises InputError, which never holds a password."""
+    single = {name: given.text(name) for name in _FIELDS if given.text(name)}
+    lists = [name for name in _LISTS if given.text(name)]
+    if len(lists) > 1 or (lists and single.keys() - {"ecr"}):
+        other = next(iter(single.keys() - {"ecr"}), lists[-1])
+        raise InputError(f"says the same as {given.source(other)}", source=given.source(lists[0]), fix="give one")
+    if lists:
+        return tuple(_entry(entry, given.source(lists[0])) for entry in _entries(given.text(lists[0]), lists[0]))
+    return (_login(single, given.source("registry")),) if single.keys() - {"ecr"} else ()
+
+
+def place(inside: str | None) -> Path:
+    """A folder that does not exist yet, in ``inside`` or the system's."""
+    return Path(inside or tempfile.gettempdir()) / f"{_PREFIX}{secrets.token_hex(8)}"
+
+
+def write(logins: Sequence[Login], env: Mapping[str, str], folder: Path) -> None:
+    """Make a private ``folder`` with the user's configuration and these logins. InputError if that cannot be read."""
+    document = _users(env)
+    auths, programs = dict(document.get("auths") or {}), dict(document.get("credHelpers") or {})
+    for login in logins:
+        pair = f"{login.username}:{login.password.reveal_text()}"
+        auths[login.key] = {"auth": b64encode(pair.encode()).decode()}
+        programs[login.key if login.key == HUB_KEY else login.registry] = ""
+    folder.mkdir(mode=0o700)
+    path = folder / _CONFIG
+    path.touch(mode=0o600)
+    path.write_text(json.dumps({**document, "auths": auths, "credHelpers": programs}, indent=2), encoding="utf-8")
+
+
+def forget(folder: str) -> None:
+    """Remove a folder of :func:`place`; one that is gone, or that was never made, is no error."""
+    if folder and Path(folder).name.startswith(_PREFIX):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _users(env: Mapping[str, str]) -> dict[str, Any]:
+    path = credentials.folder(env) / _CONFIG
+    try:
+        document = json.loads(path.read_text(encoding="utf-8") or "{}")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise InputError("cannot be read as JSON", source=str(path), fix="see docker login") from error
+    return document if isinstance(document, dict) else {}
+
+
+def _entries(text: str, name: str) -> list[Any]:
+    import yaml
+
+    try:
+        entries = yaml.safe_load(text)
+    except yaml.YAMLError:
+        entries = None
+    if isinstance(entries, list):
+        return entries
+    fix = "write - registry: HOST, and username: and password: below it"
+    raise InputError("is no YAML list", source=f"input {name}", fix=fix)
+
+
+def _entry(entry: Any, source: str) -> Login:
+    if not isinstance(entry, dict):
+        raise InputError("an entry is no mapping", source=source, fix=f"write {', '.join(_FIELDS)}")
+    for key in entry:
+        if key not in _FIELDS:
+            raise InputError(f"unknown field {key!r}", source=source, fix=suggest(str(key), _FIELDS))
+    return _login({key: str(value) for key, value in entry.items() if value is not None}, source)
+
+
+def _login(fields: Mapping[str, str], source: str) -> Login:
+    registry = fields.get("registry", HUB).removeprefix("https://").rstrip("/")
+    if fields.get("ecr", "auto") not in ("auto", "false"):
+        raise InputError("logins of AWS are not fetched", source=source, fix=_ECR_FIX)
+    for needed in ("username", "password"):
+        if not fields.get(needed):
+            raise InputError(f"the login for {registry} has no {needed}", source=source)
+    scope = fields.get("scope", "").strip("/")
+    if "@" in scope:
+        fix = "name a repository or the beginning of its path"
+        raise InputError(f"scope {scope!r} tells pull from push", source=source, fix=fix)
+    return Login(registry=registry, username=fields["username"], password=Secret(fields["password"]), scope=scope)

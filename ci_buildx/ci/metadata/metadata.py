@@ -1,0 +1,118 @@
+"""Everything that metadata-action gives, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ci_buildx.ci.metadata import expressions, tagging
+from ci_buildx.ci.metadata.facts import Facts
+from ci_buildx.ci.metadata.rules import Flavor, parse_flavor, parse_images, parse_rules
+from ci_buildx.ci.metadata.tagging import Tagging
+from ci_buildx.model.record import dataclass
+
+BAKE_TARGET = "docker-metadata-action"
+DEFAULT_LEVELS = ("manifest",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """The inputs, one entry a line; ``source`` is how the user knows the rules."""
+
+    images: Sequence[str] = ()
+    rules: Sequence[str] = ()
+    flavor: Sequence[str] = ()
+    labels: Sequence[str] = ()
+    annotations: Sequence[str] = ()
+    levels: Sequence[str] = DEFAULT_LEVELS
+    source: str = "tag-rules"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """Names and marks of an image. ``tag_names`` are without the image's name, ``annotations`` with their level."""
+
+    version: str
+    images: tuple[str, ...]
+    tags: tuple[str, ...]
+    tag_names: tuple[str, ...]
+    labels: tuple[tuple[str, str], ...]
+    annotations: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+    def json(self) -> dict[str, Any]:
+        """The output ``json``."""
+        return {
+            "tags": list(self.tags),
+            "tag-names": list(self.tag_names),
+            "labels": dict(self.labels),
+            "annotations": list(self.annotations),
+        }
+
+    def bake_files(self, target: str = BAKE_TARGET) -> dict[str, dict[str, Any]]:
+        """Definitions for ``buildx bake`` by the names of the outputs that tell where they are."""
+        arguments = {"DOCKER_META_IMAGES": ",".join(self.images), "DOCKER_META_VERSION": self.version}
+        tags = {"tags": list(self.tags), "args": arguments}
+        labels = {"labels": dict(self.labels)}
+        parts = {
+            "bake-file-tags": tags,
+            "bake-file-labels": labels,
+            "bake-file-annotations": {"annotations": list(self.annotations)},
+            "bake-file": {**tags, **labels},
+        }
+        return {name: {"target": {target: part}} for name, part in parts.items()}
+
+
+def make(wanted: Wanted, facts: Facts) -> Metadata:
+    """What the inputs make of the facts. Raises InputError."""
+    flavor = parse_flavor(wanted.flavor, source="flavor")
+    found = tagging.decide(parse_rules(wanted.rules, source=wanted.source), flavor, facts, source=wanted.source)
+    images = parse_images(wanted.images, source="images")
+    names = _names(found, flavor)
+    return Metadata(
+        version=found.main,
+        images=images,
+        tags=tuple(f"{image}:{name}" for image in images for name in names) if images else names,
+        tag_names=names,
+        labels=_marks(wanted.labels, found, facts, source="labels"),
+        annotations=tuple(
+            f"{level}:{key}={value}"
+            for level in wanted.levels
+            for key, value in _marks(wanted.annotations, found, facts, source="annotations")
+        ),
+        warnings=found.warnings,
+    )
+
+
+def _names(found: Tagging, flavor: Flavor) -> tuple[str, ...]:
+    if not found.main:
+        return ()
+    names = [found.main, *found.partial]
+    if found.latest:
+        prefix = flavor.prefix if flavor.prefix_latest else ""
+        suffix = flavor.suffix if flavor.suffix_latest else ""
+        names.append(tagging.clean(f"{prefix}latest{suffix}"))
+    return tuple(names)
+
+
+def _marks(custom: Iterable[str], found: Tagging, facts: Facts, *, source: str) -> tuple[tuple[str, str], ...]:
+    """The OCI image-spec's pre-defined keys, and the user's own, which count."""
+    repository = facts.repository
+    now = facts.now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    of_image = {
+        "title": repository.title,
+        "description": repository.description,
+        "url": repository.url,
+        "source": repository.url,
+        "version": found.main,
+        "created": now,
+        "revision": facts.sha,
+        "licenses": repository.license,
+    }
+    marks = {f"org.opencontainers.image.{name}": value for name, value in of_image.items()}
+    names = expressions.everywhere(facts, source=source)
+    for line in custom:
+        key, equals, value = expressions.evaluate(line, names, source=source).partition("=")
+        if equals:
+            marks[key] = value
+    return tuple(sorted(marks.items()))

@@ -1,0 +1,98 @@
+"""A builder that is made for later builds of a job: set up, awaited, and left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TextIO
+
+from ci_buildx.builder.builder import Builder, Location
+from ci_buildx.builder.identity import JobIdentity
+from ci_buildx.errors import KubeBuilderError
+from ci_buildx.job.connect import Connection, connected
+from ci_buildx.job.housing import housed
+from ci_buildx.job.interrupts import Interrupts
+from ci_buildx.job.phases import Phases
+from ci_buildx.job.site import Site
+from ci_buildx.kube import config
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.model.platform import Platform
+from ci_buildx.model.record import dataclass, replace
+from ci_buildx.progress import display
+from ci_buildx.settings.values import Settings
+
+_ASKED = 10.0
+"""Seconds for a daemon that has answered already to say what it can build."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptNode:
+    """One of its nodes: what it builds for, and the version of its ``buildkit``."""
+
+    name: str
+    platforms: tuple[Platform, ...]
+    buildkit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A builder that runs."""
+
+    name: str
+    namespace: str
+    flags: tuple[str, ...]
+    nodes: tuple[KeptNode, ...]
+
+    @property
+    def platforms(self) -> tuple[Platform, ...]:
+        """What it builds for: each platform once."""
+        return tuple(dict.fromkeys(platform for node in self.nodes for platform in node.platforms))
+
+
+def run(
+    settings: Settings,
+    *,
+    env: Mapping[str, str],
+    display_stream: TextIO,
+    identity: JobIdentity,
+    announce: Callable[[Location], None],
+) -> Kept:
+    """Make the builder and wait until every node answers; where one does not, it is removed.
+
+    Raises the KubeBuilderError tree and Interrupted.
+    """
+    settings = replace(settings, keep=True)
+    cluster = config.load(settings.cluster, env=env)
+    shown = display.open(settings.build.progress, display_stream, env=env)
+    try:
+        with Interrupts() as interrupts, KubeClient(cluster) as kube:
+            site = Site(settings=settings, kube=kube, display=shown, env=env, stop=interrupts.stop, phases=Phases())
+            with housed(site, interrupts, identity, announce) as builder:
+                kept = interrupts.run(lambda: _awaited(site, builder), settle=0)
+    except BaseException as error:
+        shown.cancel()
+        shown.close(error)
+        raise
+    shown.close()
+    return kept
+
+
+def _awaited(site: Site, builder: Builder) -> Kept:
+    with connected(site, builder) as (_, connections):
+        if not connections:
+            raise KubeBuilderError(f"builder {builder.name} has no node")
+        return Kept(
+            name=builder.name,
+            namespace=builder.namespace,
+            flags=site.settings.builder.buildkitd_flags,
+            nodes=tuple(_node(one) for one in connections),
+        )
+
+
+def _node(connection: Connection) -> KeptNode:
+    workers = connection.control.workers(_ASKED)
+    native = tuple(platform for worker in workers for platform in worker.platforms)
+    return KeptNode(
+        name=connection.node.name,
+        platforms=tuple(connection.node.platforms) or tuple(dict.fromkeys(native)),
+        buildkit=next((worker.version for worker in workers), ""),
+    )

@@ -1,0 +1,140 @@
+"""Logins of the inputs: in a file of their own, beside the user's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ci_buildx.ci import logins
+from ci_buildx.ci.github import inputs
+from ci_buildx.errors import InputError
+from ci_buildx.registry import credentials
+from tests.unit.ci.fake_job import FakeJob
+from tests.unit.ci.github.test_action import run
+
+SECRET = "hunter2-😀"
+
+
+def read(**given: str) -> tuple[logins.Login, ...]:
+    env = {f"INPUT_{name.upper().replace('_', '-')}": value for name, value in given.items()}
+    return logins.read(inputs.read(env, Path()))
+
+
+def written(found: tuple[logins.Login, ...], tmp_path: Path, users: dict[str, Any] | None = None) -> dict[str, str]:
+    home = tmp_path / "home"
+    (home / ".docker").mkdir(parents=True)
+    if users is not None:
+        (home / ".docker" / "config.json").write_text(json.dumps(users))
+    folder = logins.place(str(tmp_path))
+    logins.write(found, {"HOME": str(home)}, folder)
+    return {"HOME": str(home), "DOCKER_CONFIG": str(folder)}
+
+
+def test_one_login(tmp_path: Path) -> None:
+    env = written(read(registry="https://r.example/", username="ann", password=SECRET), tmp_path)
+    login = credentials.load(env).lookup("r.example")
+    assert login is not None
+    assert (login.username, login.secret.reveal_text()) == ("ann", SECRET)
+    folder = Path(env["DOCKER_CONFIG"])
+    assert (folder.stat().st_mode & 0o777, (folder / "config.json").stat().st_mode & 0o777) == (0o700, 0o600)
+
+
+def test_docker_hub_is_where_no_registry_is_named(tmp_path: Path) -> None:
+    env = written(read(username="ann", password=SECRET), tmp_path)
+    assert credentials.load(env).lookup("docker.io") is not None
+    assert list(json.loads((Path(env["DOCKER_CONFIG"]) / "config.json").read_text())["auths"]) == [
+        "https://index.docker.io/v1/"
+    ]
+
+
+@pytest.mark.parametrize("name", ["registries", "registry_auth"])
+def test_several_logins(name: str, tmp_path: Path) -> None:
+    text = f"- registry: a.example\n  username: ann\n  password: {SECRET}\n- username: bob\n  password: 12345\n"
+    store = credentials.load(written(read(**{name: text}), tmp_path))
+    found = [store.lookup(host) for host in ("a.example", "docker.io", "c.example")]
+    assert [login.username if login else None for login in found] == ["ann", "bob", None]
+
+
+def test_a_login_for_some_repositories(tmp_path: Path) -> None:
+    store = credentials.load(written(read(registry="r.example", username="a", password="b", scope="/team"), tmp_path))
+    assert store.lookup("r.example", "team/app") is not None
+
+
+def test_the_users_own_logins_stay_and_theirs_programs_do_not_hide_the_new_one(tmp_path: Path) -> None:
+    auth = {"auth": "dXNlcjpwYXNz"}
+    users = {"auths": {"old.example": auth}, "credsStore": "none-such", "proxies": {"default": {}}}
+    env = written(read(registry="new.example", username="ann", password=SECRET), tmp_path, users)
+    document = json.loads((Path(env["DOCKER_CONFIG"]) / "config.json").read_text())
+    assert document["auths"].keys() == {"old.example", "new.example"}
+    assert (document["credsStore"], document["proxies"]) == ("none-such", {"default": {}})
+    login = credentials.load(env).lookup("new.example")
+    assert login is not None
+    assert login.username == "ann"
+    assert json.loads((tmp_path / "home" / ".docker" / "config.json").read_text()) == users
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"username": "ann"}, "the login for docker.io has no password"),
+        ({"registry": "r.example", "password": SECRET}, "the login for r.example has no username"),
+        ({"registries": f"registry: x\npassword: {SECRET}"}, "input registries: is no YAML list"),
+        ({"registries": f"- user: x\n  password: {SECRET}"}, "unknown field 'user'; did you mean 'username'?"),
+        ({"registries": "- [", "registry": "x"}, "input registries: says the same as input registry; give one"),
+        ({"registries": "- x", "registry_auth": "- x"}, "give one"),
+        ({"ecr": "true", "username": "a", "password": SECRET}, "logins of AWS are not fetched"),
+        ({"scope": "team@push", "username": "a", "password": SECRET}, "tells pull from push"),
+    ],
+)
+def test_wrong_logins_are_named_and_never_shown(given: dict[str, str], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read(**given)
+    assert message in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+def test_without_a_login_nothing_is_written() -> None:
+    assert read(ecr="auto", logout="true") == ()
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    files = {name: str(tmp_path / name) for name in ("GITHUB_STATE", "GITHUB_ENV", "GITHUB_OUTPUT")}
+    given = {"INPUT_REGISTRY": "r.example", "INPUT_USERNAME": "ann", "INPUT_PASSWORD": SECRET}
+    return files | given | {"RUNNER_TEMP": str(tmp_path), "HOME": str(tmp_path)}
+
+
+def folders(tmp_path: Path) -> list[Path]:
+    return list(tmp_path.glob("kube-builder-docker-*"))
+
+
+def test_the_login_is_there_for_the_step_alone(env: dict[str, str], cwd: Path, tmp_path: Path, job: FakeJob) -> None:
+    during: list[Path] = []
+    job.on_create = lambda: during.extend(folders(tmp_path))
+    code, log = run(env, cwd)
+    assert code == 0
+    assert log.startswith(f"::add-mask::{SECRET}\n")
+    assert job.env["DOCKER_CONFIG"] == str(during[0])
+    assert f"\n{during[0]}\n" in Path(env["GITHUB_STATE"]).read_text()
+    assert folders(tmp_path) == []
+    assert not Path(env["GITHUB_ENV"]).exists()
+
+
+def test_with_logout_false_later_steps_have_it_and_post_removes_it(
+    env: dict[str, str], cwd: Path, tmp_path: Path, job: FakeJob
+) -> None:
+    run(env | {"INPUT_LOGOUT": "false"}, cwd)
+    (folder,) = folders(tmp_path)
+    assert "DOCKER_CONFIG<<" in Path(env["GITHUB_ENV"]).read_text()
+    assert run(env | {"STATE_logins": str(folder)}, cwd, post=True)[0] == 0
+    assert folders(tmp_path) == []
+
+
+def test_post_removes_no_folder_but_its_own(tmp_path: Path, cwd: Path, job: FakeJob) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    run({"STATE_logins": str(precious)}, cwd, post=True)
+    assert precious.exists()

@@ -1,0 +1,157 @@
+"""The step that only sets a builder up: what later steps and the post step find."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ci_buildx.builder.builder import Location
+from ci_buildx.builder.identity import JobIdentity
+from ci_buildx.ci.github import action
+from ci_buildx.job import keep
+from ci_buildx.job.keep import Kept, KeptNode
+from ci_buildx.model import platform
+from ci_buildx.settings.values import Settings
+from tests.unit.ci.fake_job import FakeJob
+from tests.unit.ci.github.test_action import RUNNER, read
+
+FILES = ("GITHUB_OUTPUT", "GITHUB_STATE", "GITHUB_ENV")
+AMD, ARM = platform.parse("linux/amd64"), platform.parse("linux/arm64")
+
+
+class FakeKeep:
+    """Stands for ``job.keep``; ``place`` is the namespace, "" for one of the builder's own."""
+
+    def __init__(self) -> None:
+        self.place = ""
+        self.settings: Settings | None = None
+        self.identity: JobIdentity | None = None
+        self.during: Callable[[], None] = lambda: None
+
+    def run(
+        self, settings: Settings, *, identity: JobIdentity, announce: Callable[[Location], None], **_: object
+    ) -> Kept:
+        self.settings, self.identity = settings, identity
+        name = identity.name
+        announce(Location(name=name, namespace=self.place or name, exclusive=not self.place))
+        self.during()
+        nodes = (
+            KeptNode(name="amd64", platforms=(AMD,), buildkit="v0.34.2"),
+            KeptNode(name="arm64", platforms=(ARM,), buildkit="v0.34.2"),
+        )
+        return Kept(name=name, namespace=self.place or name, flags=("--debug",), nodes=nodes)
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> FakeKeep:
+    fake = FakeKeep()
+    monkeypatch.setattr(keep, "run", fake.run)
+    return fake
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    own = {name: value for name, value in RUNNER.items() if not name.startswith("INPUT_")}
+    return own | {name: str(tmp_path / name) for name in FILES} | {"RUNNER_TEMP": str(tmp_path)}
+
+
+def run(env: dict[str, str], cwd: Path, *, post: bool = False, **given: str) -> tuple[int, str]:
+    stdout = io.StringIO()
+    inputs = {f"INPUT_{name.upper().replace('_', '-')}": value for name, value in given.items()}
+    return action.main(post=post, alone=True, env=env | inputs, cwd=cwd, stdout=stdout), stdout.getvalue()
+
+
+def test_outputs_are_setup_buildxs(env: dict[str, str], cwd: Path, kept: FakeKeep) -> None:
+    assert run(env, cwd, platforms="linux/amd64,linux/arm64", buildkitd_flags="--debug")[0] == 0
+    assert kept.identity is not None
+    outputs = read(env["GITHUB_OUTPUT"])
+    assert (outputs["name"], outputs["driver"]) == (kept.identity.name, "kubernetes")
+    assert outputs["platforms"] == "linux/amd64,linux/arm64"
+    nodes: list[dict[str, Any]] = json.loads(outputs["nodes"])
+    assert [node["platforms"] for node in nodes] == ["linux/amd64", "linux/arm64"]
+    assert nodes[0] | {"platforms": ""} == {
+        "name": "amd64",
+        "endpoint": f"kubernetes:///{kept.identity.name}?node=amd64",
+        "status": "running",
+        "buildkitd-flags": "--debug",
+        "buildkit": "v0.34.2",
+        "platforms": "",
+    }
+
+
+def test_later_steps_find_it_by_variables(env: dict[str, str], cwd: Path, kept: FakeKeep, job: FakeJob) -> None:
+    kept.place = "ci"
+    run(env, cwd, transport="exec", kube_context="prod", namespace="ci")
+    assert kept.identity is not None
+    variables = read(env["GITHUB_ENV"])
+    assert variables == {
+        "KUBE_BUILDER_BUILDER": kept.identity.name,
+        "KUBE_BUILDER_NAMESPACE": "ci",
+        "KUBE_BUILDER_TRANSPORT": "exec",
+        "KUBE_BUILDER_KUBE_CONTEXT": "prod",
+    }
+    stdout = io.StringIO()
+    later = env | variables | {"INPUT_CONTEXT": ".", "INPUT_PUSH": "true", "INPUT_TAGS": "r.example/a:1"}
+    assert action.main(post=False, alone=False, env=later, cwd=cwd, stdout=stdout) == 0, stdout.getvalue()
+    assert job.settings is not None
+    assert (job.settings.builder_name, job.settings.cluster.context) == (kept.identity.name, "prod")
+
+
+def test_with_use_false_they_name_it(env: dict[str, str], cwd: Path, kept: FakeKeep) -> None:
+    run(env, cwd, use="false")
+    assert not Path(env["GITHUB_ENV"]).exists()
+
+
+def test_the_builder_is_of_the_runs_trust_scope(env: dict[str, str], cwd: Path, kept: FakeKeep) -> None:
+    run(env, cwd)
+    assert kept.identity is not None
+    assert kept.identity.annotations["kube-builder.dev/trust-scope"] == "unprotected"
+
+
+def test_a_kubeconfigs_content_is_a_file_until_post(
+    env: dict[str, str], cwd: Path, kept: FakeKeep, job: FakeJob, tmp_path: Path
+) -> None:
+    during: list[dict[str, str]] = []
+    kept.during = lambda: during.append(read(env["GITHUB_STATE"]))
+    run(env, cwd, kubeconfig="kind: Config\nclusters: []\n")
+    (path,) = tmp_path.glob("kubeconfig-*")
+    assert (path.stat().st_mode & 0o777, read(env["GITHUB_ENV"])["KUBE_BUILDER_KUBECONFIG"]) == (0o600, str(path))
+    state = during[0]
+    assert state["kubeconfig"] == str(path)
+    stdout = io.StringIO()
+    after = env | {f"STATE_{name}": value for name, value in state.items()}
+    code = action.main(post=True, alone=False, env=after | {"INPUT_USE": "true"}, cwd=cwd, stdout=stdout)
+    assert code == 0, stdout.getvalue()
+    assert job.removed["cluster"].kubeconfig == (path,)
+    assert not path.exists()
+
+
+def test_with_cleanup_false_post_leaves_it(env: dict[str, str], cwd: Path, kept: FakeKeep, job: FakeJob) -> None:
+    run(env, cwd, cleanup="false")
+    state = {f"STATE_{name}": value for name, value in read(env["GITHUB_STATE"]).items()}
+    assert run(env | state, cwd, post=True) == (0, "")
+    assert not job.removed
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"driver": "docker-container"}, "input driver: there is no driver 'docker-container'; leave it out"),
+        ({"version": "latest"}, "input version: is not needed here"),
+        ({"name": "mine"}, "input name: is not needed here"),
+        ({"tags": "x"}, "unknown input 'tags'"),
+        ({"platforms": "linux/amd46"}, "input platforms: "),
+    ],
+)
+def test_bad_input_makes_nothing(
+    given: dict[str, str], message: str, env: dict[str, str], cwd: Path, kept: FakeKeep
+) -> None:
+    code, log = run(env, cwd, post=False, **given)
+    assert code == 2
+    assert message in log
+    assert kept.settings is None

@@ -1,0 +1,79 @@
+"""Runs that are not of a protected ref share neither builders nor cache keys with those that are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ci_buildx.builder.builder import Builder, ClientKeys, Location
+from ci_buildx.builder.plan import Plan
+from ci_buildx.buildkit import actions_cache
+from ci_buildx.ci.github import trust
+from ci_buildx.ci.github.events import Event
+from ci_buildx.errors import InputError
+from ci_buildx.job import origin, stickiness
+from ci_buildx.model.secret import Secret
+from ci_buildx.settings.values import Attributes, BuildSettings, Settings
+
+HERE = "team/app"
+
+
+def pull(head: str | None) -> dict[str, Any]:
+    repo = {"full_name": head} if head else None
+    return {"pull_request": {"head": {"repo": repo}}}
+
+
+@pytest.mark.parametrize(
+    ("name", "payload", "protected", "wanted", "expected"),
+    [
+        ("push", {}, "true", "", ""),
+        ("push", {}, "false", "", "unprotected"),
+        ("push", {}, "", "", "unprotected"),
+        ("push", {}, "false", "staging", "staging"),
+        ("push", {}, "false", "protected", ""),
+        ("pull_request", pull("team/app"), "false", "", "unprotected"),
+        ("pull_request", pull("Team/App"), "true", "", "unprotected"),
+        ("pull_request", pull("mallory/app"), "false", "", "fork:mallory/app"),
+        ("pull_request", pull("mallory/app"), "true", "protected", "fork:mallory/app"),
+        ("pull_request_target", pull("mallory/app"), "true", "protected", "fork:mallory/app"),
+        ("pull_request", pull(None), "false", "", "fork:unknown"),
+        ("schedule", {}, "true", "", ""),
+    ],
+)
+def test_the_scope_of_a_run(name: str, payload: dict[str, Any], protected: str, wanted: str, expected: str) -> None:
+    env = {"GITHUB_EVENT_NAME": name, "GITHUB_REPOSITORY": HERE, "GITHUB_REF_PROTECTED": protected}
+    assert trust.scope_of(Event(env=env, payload=payload), wanted) == expected
+
+
+SCOPES = ("", "unprotected", "fork:mallory/app", "fork:eve/app")
+
+
+def env_of(scope: str) -> dict[str, str]:
+    return {"GITHUB_REPOSITORY": HERE, origin.TRUST_SCOPE: scope}
+
+
+def test_no_two_scopes_have_a_key_in_common() -> None:
+    settings = Settings(build=BuildSettings(context=Path("/src"), dockerfile=None))
+    cache = (Attributes(type="gha", attrs=(("token", "t"), ("url", "u"), ("scope", "mine"))),)
+    shared = {origin.shared_key(Path("/src"), env_of(scope)) for scope in SCOPES}
+    sticky = {stickiness.key(settings, (), env_of(scope)) for scope in SCOPES}
+    of_cache = {actions_cache.complete(cache, {}, trust=scope)[0].get("scope") for scope in SCOPES}
+    assert len(shared) == len(sticky) == len(of_cache) == len(SCOPES)
+
+
+def test_protected_refs_have_the_keys_that_people_have() -> None:
+    assert origin.shared_key(Path("/src"), env_of("")) == origin.shared_key(Path("/src"), {"GITHUB_REPOSITORY": HERE})
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("of_builder", SCOPES)
+def test_only_runs_of_its_scope_use_a_builder_and_protected_ones_any(scope: str, of_builder: str) -> None:
+    keys = ClientKeys(ca=b"", certificate=b"", key=Secret(""))
+    builder = Builder(location=Location(name="b", namespace="n"), plan=Plan(nodes=()), keys=keys, trust=of_builder)
+    if scope in ("", of_builder):
+        origin.check_trust(builder, env_of(scope))
+    else:
+        with pytest.raises(InputError, match=f"builder 'b' is not for runs of trust scope '{scope}'"):
+            origin.check_trust(builder, env_of(scope))
