@@ -90,7 +90,7 @@ class Show:
             return solve_request.shown(build, nodes, self.env)
 
     def _identity(self) -> JobIdentity:
-        return origin.of_here(self.settings.build.context)
+        return origin.of_here(self.settings.build.context, self.env)
 
     def _decide(self) -> Plan:
         known = ClusterFacts() if ARCHITECTURE in dict(self.settings.builder.nodeselector) else self._facts()
