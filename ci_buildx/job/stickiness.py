@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import parse_qs
 
-from ci_buildx.job import systems, vcs
+from ci_buildx.job import origin, systems, vcs
 from ci_buildx.job.repositories import path_of
 from ci_buildx.model import reference
 from ci_buildx.model.platform import Platform
