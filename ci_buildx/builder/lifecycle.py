@@ -76,7 +76,7 @@ def provision(kube: KubeClient, blueprint: Blueprint, *, announce: Callable[[Loc
         expires=expiry(_server_clock(kube), blueprint.settings.lifetime),
         runner=blueprint.runner,
     )
-    if location.exclusive and labels.creator(namespace := found(kube, draft)):
+    if location.exclusive and labels.creator(namespace := _found(kube, draft)):
         from ci_buildx.builder import entry
 
         entry.enter(kube, namespace)
@@ -84,7 +84,7 @@ def provision(kube: KubeClient, blueprint: Blueprint, *, announce: Callable[[Loc
     return _furnish(kube, draft, blueprint)
 
 
-def found(kube: KubeClient, draft: Draft) -> Manifest:
+def _found(kube: KubeClient, draft: Draft) -> Manifest:
     """Create the namespace, the first of all objects. Raises Refused if it may not be made, or another KubeError."""
     namespace = manifests.namespace(draft)
     try:

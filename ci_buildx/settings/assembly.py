@@ -16,7 +16,7 @@ from ci_buildx.settings.given import Given, Value
 from ci_buildx.settings.sticky_key import StickyKey
 from ci_buildx.settings.values import BuilderSettings, ClusterSettings, Preview, Settings, TransportChoice
 
-__all__ = ["Value", "cluster_from", "namespace_from", "read_variables", "settings_from"]
+__all__ = ["Value", "builder_from", "cluster_from", "namespace_from", "read_variables", "settings_from"]
 
 
 def settings_from(
@@ -51,6 +51,13 @@ def cluster_from(
 ) -> ClusterSettings:
     """The cluster alone, for verbs that build nothing."""
     return _cluster(Given(values, sources, env, cwd))
+
+
+def builder_from(
+    values: Mapping[str, Value], sources: Mapping[str, str], env: Mapping[str, str], cwd: Path
+) -> BuilderSettings:
+    """The builder alone, for verbs that build nothing. Raises InputError."""
+    return _builder(Given(values, sources, env, cwd))
 
 
 def namespace_from(values: Mapping[str, Value], sources: Mapping[str, str], env: Mapping[str, str], cwd: Path) -> str:
