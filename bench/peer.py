@@ -34,9 +34,10 @@ class Peer:
         """One build."""
         return self.call("build", "--builder", builder, *options, str(context))
 
-    def create(self, builder: str, architecture: str = ARCHITECTURE, *, append: bool = False) -> Run:
+    def create(self, builder: str, architecture: str = ARCHITECTURE, *, append: bool = False, replicas: int = 1) -> Run:
         """A builder with one node on a node of that architecture, or another node of it; up when this returns."""
         driver = [f"namespace={self.namespace}", f"image={IMAGE}", f"nodeselector=kubernetes.io/arch={architecture}"]
+        driver.append(f"replicas={replicas}")
         more = ["--append"] if append else []
         return self.call(
             "create",

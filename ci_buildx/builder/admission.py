@@ -31,6 +31,12 @@ _CAUSES = (
         "the cluster's policy refuses the pod: ask who runs that webhook",
     ),
     (
+        # The namespace controllers make the account "default" a moment after the namespace.
+        re.compile(r"service ?account .*\"(?!default\")[^\"]+\" not found"),
+        "ServiceAccount",
+        "the namespace has no such account: check driver-opt serviceaccount",
+    ),
+    (
         re.compile(r"ValidatingAdmissionPolicy .* denied"),
         "AdmissionPolicy",
         "the cluster's policy refuses the pod: ask who runs that policy",
@@ -47,6 +53,19 @@ _CAUSES = (
     ),
     (re.compile(r"no PriorityClass with name"), "PriorityClass", "the cluster has no such priority class"),
 )
+_HEALING = (
+    (
+        re.compile(r"failed calling webhook"),
+        "AdmissionWebhook",
+        "the webhook does not answer: ask who runs it",
+    ),
+    (
+        re.compile(r"RuntimeClass .* not found"),
+        "RuntimeClass",
+        "the cluster has no such runtime class",
+    ),
+)
+"""Causes that may heal by themselves: they count when they have been seen _TRIES times."""
 _PREFIX = "Error creating: "
 
 
@@ -55,10 +74,11 @@ def judge(case: Case) -> Verdict:
     refusals = case.recent("FailedCreate")
     if refusals:
         message = str(refusals[-1].get("message", "")).removeprefix(_PREFIX)
-        for pattern, reason, fix in _CAUSES:
+        settled = times_seen(refusals) >= _TRIES
+        for pattern, reason, fix in (*_CAUSES, *(_HEALING if settled else ())):
             if pattern.search(message):
                 return case.failed(reason, message, fix)
-        if times_seen(refusals) >= _TRIES:
+        if settled:
             return case.failed("FailedCreate", message, "the cluster refuses the pod")
         return case.waiting(f"its pod is refused so far: {message}")
     if case.job is not None:

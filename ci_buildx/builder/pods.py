@@ -18,7 +18,7 @@ class PodView:
     """What matters about one pod for reaching it.
 
     ``node`` is the builder's node (NodePlan.name), ``host`` the cluster's ("" until scheduled), ``ip`` "" until known.
-    ``created`` is RFC 3339 by the API server's clock.
+    ``running`` says that its container has started; ``created`` is RFC 3339 by the API server's clock.
     """
 
     name: str
@@ -26,6 +26,7 @@ class PodView:
     node: str
     host: str = ""
     ip: str = ""
+    running: bool = False
     ready: bool = False
     terminating: bool = False
     created: str = ""
@@ -40,6 +41,7 @@ def view(pod: Object) -> PodView:
         node=(metadata.get("labels") or {}).get(NODE, ""),
         host=(pod.get("spec") or {}).get("nodeName", ""),
         ip=status.get("podIP", ""),
+        running=bool(container_states(pod, "running")),
         ready=condition(pod, "Ready").get("status") == "True",
         terminating=is_terminating(pod),
         created=metadata.get("creationTimestamp") or "",

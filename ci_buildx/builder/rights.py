@@ -144,6 +144,13 @@ LOOKING: tuple[Rule, ...] = (
         why="finding what expired jobs of this account have left",
         vital=False,
     ),
+    Rule(
+        resources=("configmaps",),
+        verbs=("get",),
+        names=("cluster-autoscaler-status",),
+        why="whether the cluster makes nodes; without it, a pod that fits nowhere is given up later",
+        vital=False,
+    ),
 )
 """What makes a job's plan better and is not needed."""
 

@@ -17,6 +17,7 @@ from typing import Generic, Self, TypeVar
 from ci_buildx.errors import Forbidden, InputError, KubeBuilderError, TransportError, Unauthorized
 from ci_buildx.model.record import dataclass
 from ci_buildx.transport.endpoint import Endpoint
+from ci_buildx.transport.knocks import NotYet
 
 T = TypeVar("T")
 
@@ -30,7 +31,7 @@ _TICK = 0.05
 class Candidate:
     """A transport in the race, which it enters ``delay`` seconds late.
 
-    ``open`` is called for each try, so it may look up what changed meanwhile.
+    ``open`` is called for each try, so it may look up what changed meanwhile, or rest by raising NotYet.
     """
 
     name: str
@@ -115,6 +116,9 @@ class _Race(Generic[T]):
             except _HOPELESS as failure:
                 self._said[candidate.name] = _told(failure)
                 return
+            except NotYet:
+                delay = 0.0
+                continue
             except Exception as failure:
                 # Whatever answer raises (gRPC's errors among them) is this candidate's failure, not the race's.
                 self._said[candidate.name] = _told(failure)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -40,6 +41,22 @@ def eventually(what: str, check: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
+@dataclass(frozen=True)
+class Altering:
+    """A client that creates something else than it was told to."""
+
+    kube: KubeClient
+    alter: Callable[[dict[str, Any]], object]
+
+    def create(self, path: str, body: dict[str, Any], **query: Any) -> dict[str, Any]:
+        if body.get("kind") == "Job":
+            self.alter(body)
+        return self.kube.create(path, body, **query)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.kube, name)
+
+
 @dataclass(slots=True)
 class Yard:
     """Makes builders and namespaces, and remembers them for the end."""
@@ -50,6 +67,8 @@ class Yard:
     account: Account
     locations: list[Location] = field(default_factory=list)
     namespaces: list[str] = field(default_factory=list)
+    objects: list[str] = field(default_factory=list)
+    """Paths of cluster-wide objects that go at the end."""
 
     def identity(self) -> JobIdentity:
         return identity.make(Origin(system="local", repository="tests/builder"), suffix=identity.random_suffix())
@@ -66,8 +85,10 @@ class Yard:
     def provision(self, platforms: tuple[Platform, ...] = (), **settings: object) -> Builder:
         return self.make(self.blueprint(platforms, **settings))
 
-    def make(self, blueprint: Blueprint) -> Builder:
-        return lifecycle.provision(self.kube, blueprint, announce=self.locations.append)
+    def make(self, blueprint: Blueprint, *, alter: Callable[[dict[str, Any]], object] | None = None) -> Builder:
+        """Make a builder; ``alter`` changes its Jobs, as a webhook of the cluster may."""
+        kube = cast("KubeClient", Altering(self.kube, alter)) if alter else self.kube
+        return lifecycle.provision(kube, blueprint, announce=self.locations.append)
 
     def boot(self, builder: Builder, seconds: float = PATIENCE) -> Boot:
         return Boot(self.kube, builder, deadline=time.monotonic() + seconds)
@@ -95,6 +116,8 @@ class Yard:
             lifecycle.teardown(self.admin, location, deadline=time.monotonic() + PATIENCE).check()
         for name in self.namespaces:
             self.admin.delete(f"/api/v1/namespaces/{name}")
+        for path in self.objects:
+            self.admin.delete(path)
 
 
 @pytest.fixture(scope="session")
