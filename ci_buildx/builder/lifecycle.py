@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ci_buildx.builder import labels, manifests, podspec
+from ci_buildx.builder import daemon, labels, manifests
 from ci_buildx.builder.builder import Builder, ClientKeys, Location, Manifest
 from ci_buildx.builder.certificates import Certificates
+from ci_buildx.builder.draft import Draft
 from ci_buildx.builder.identity import JobIdentity, expiry
-from ci_buildx.builder.manifests import Draft
 from ci_buildx.builder.plan import ANY, NodePlan, Plan
 from ci_buildx.builder.teardown import teardown
 from ci_buildx.errors import Conflict, Forbidden, InputError, Invalid, KubeError, NotFound, Refused, Unauthorized
@@ -26,7 +26,7 @@ from ci_buildx.model import platform
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
-from ci_buildx.settings.values import BuilderSettings
+from ci_buildx.settings.builder import BuilderSettings
 
 _NAMESPACES = "/api/v1/namespaces"
 
@@ -107,7 +107,7 @@ def _furnish(kube: KubeClient, draft: Draft, blueprint: Blueprint) -> Builder:
     location = draft.location
     created = _create_jobs(kube, draft, blueprint.plan.nodes)
     owners = [manifests.owner(job) for job in created]
-    if draft.settings.buildkitd_config:
+    if daemon.files(draft.settings):
         _create(kube, location.core_path("configmaps"), manifests.config_map(draft, owners))
     secret = _create(kube, location.core_path("secrets"), manifests.secret(draft, blueprint.certificates, owners))
     return Builder(location=location, plan=blueprint.plan, keys=read_keys(secret))
@@ -216,7 +216,7 @@ def read_keys(secret: Mapping[str, Any]) -> ClientKeys:
     """The client's side of the builder's Secret."""
     files = {name: base64.b64decode(content) for name, content in secret["data"].items()}
     return ClientKeys(
-        ca=files[podspec.CA_FILE],
+        ca=files[daemon.CA_FILE],
         certificate=files[manifests.CLIENT_CERTIFICATE_FILE],
         key=Secret(files[manifests.CLIENT_KEY_FILE]),
     )
@@ -229,7 +229,7 @@ def read_config(kube: KubeClient, builder: Builder) -> str:
         found = kube.get(f"{location.core_path('configmaps')}/{location.object_name('config')}")
     except NotFound:
         return ""
-    return str(found["data"][podspec.CONFIG_FILE])
+    return str(found["data"].get(daemon.CONFIG_FILE, ""))
 
 
 def _server_clock(kube: KubeClient) -> float:

@@ -14,7 +14,8 @@ from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.registry import credentials
-from ci_buildx.settings.values import BuilderSettings, ClusterSettings
+from ci_buildx.settings.builder import BuilderSettings
+from ci_buildx.settings.values import ClusterSettings
 
 T = TypeVar("T")
 

@@ -20,7 +20,8 @@ from ci_buildx.job.interrupts import Interrupts
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.registry import trust
-from ci_buildx.settings.values import BuilderSettings, TransportChoice
+from ci_buildx.settings.builder import BuilderSettings
+from ci_buildx.settings.values import TransportChoice
 
 _LIFETIME = 300
 """Seconds after which the cluster ends what a doctor that was killed has left."""

@@ -18,7 +18,8 @@ from ci_buildx.errors import NotFound
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.platform import Platform
-from ci_buildx.settings.values import BuilderSettings, ClusterSettings
+from ci_buildx.settings.builder import BuilderSettings
+from ci_buildx.settings.values import ClusterSettings
 from tests.accounts import Account
 
 PATIENCE = 60.0

@@ -15,7 +15,8 @@ from ci_buildx.errors import BootError, InputError, PodLost, Refused
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model import platform
-from ci_buildx.settings.values import BuilderSettings, ClusterSettings
+from ci_buildx.settings.builder import BuilderSettings
+from ci_buildx.settings.values import ClusterSettings
 from tests.integration.builder.conftest import Yard, eventually
 from tests.integration.job.accounts import ON_OBJECTS, Accounts
 

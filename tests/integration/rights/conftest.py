@@ -17,7 +17,7 @@ from ci_buildx.builder.plan import ANY, NodePlan, Plan
 from ci_buildx.builder.rights import RBAC_GROUP
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import Cluster
-from ci_buildx.settings.values import BuilderSettings
+from ci_buildx.settings.builder import BuilderSettings
 from tests import accounts
 from tests.accounts import Account
 
