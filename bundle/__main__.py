@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from bundle import action, gitlab, regions
+from bundle import action, component, gitlab, regions
 from ci_buildx.builder import rolesheet
 from ci_buildx.builder.rights import Mode
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ("action.yml", "setup/action.yml", "gitlab-template/kube-builder.yml")
+TEMPLATE, COMPONENT = "gitlab-template/kube-builder.yml", "templates/kube-builder.yml"
+FILES = ("action.yml", "setup/action.yml", TEMPLATE)
 REGIONS: Mapping[str, Callable[[], str]] = {
     "action-inputs": action.action_inputs,
     "setup-inputs": action.setup_inputs,
@@ -29,9 +30,11 @@ def stale() -> dict[Path, str]:
     """The files that are not what would be written, with what would be."""
     texts = {ROOT / name: (ROOT / name).read_text(encoding="utf-8") for name in FILES}
     filled = {path: regions.fill(text, REGIONS) for path, text in texts.items()}
-    for name, make in WHOLE.items():
+    whole = {name: make() for name, make in WHOLE.items()}
+    whole[COMPONENT] = component.component(filled[ROOT / TEMPLATE])
+    for name, text in whole.items():
         path = ROOT / name
-        texts[path], filled[path] = path.read_text(encoding="utf-8") if path.exists() else "", make()
+        texts[path], filled[path] = path.read_text(encoding="utf-8") if path.exists() else "", text
     return {path: text for path, text in filled.items() if text != texts[path]}
 
 

@@ -6,6 +6,14 @@ from bundle.describe import scalar, sentence
 from ci_buildx.ci import inputs
 from ci_buildx.settings.option import Kind, Option, Surface
 
+PATTERNS = {
+    "lifetime": r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))*$",
+    "namespace": r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$",
+    "timeline": r"^(.+\.(svg|html))?$",
+    "oidc": r"^\S*$",
+}
+"""What GitLab checks before a pipeline is made (RE2); the empty text is no input."""
+
 
 def gitlab_inputs() -> str:
     """The template's ``spec: inputs`` that the table knows."""
@@ -32,4 +40,5 @@ def _kind(option: Option) -> list[str]:
     if option.kind is Kind.CHOICE:
         choices = option.choices if option.default else ("", *option.choices)
         return [f"default: {scalar(option.default)}", f"options: [{', '.join(map(scalar, choices))}]"]
-    return ['default: ""']
+    pattern = [f"regex: {PATTERNS[option.name]}"] if option.name in PATTERNS else []
+    return ['default: ""', *pattern]

@@ -24,6 +24,6 @@ def main(argv: Sequence[str], around: World) -> int:
     other.add_argument("--post", action="store_true", help="clean up what the build left")
     parser.offer_help(other)
     post = bool(parser.read(argv)["post"])
-    from ci_buildx.ci import gitlab
+    from ci_buildx.ci.gitlab import job
 
-    return gitlab.main(post=post, env=around.env, cwd=around.cwd, stdout=around.stdout)
+    return job.main(post=post, env=around.env, cwd=around.cwd, stdout=around.stdout)

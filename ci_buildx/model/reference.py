@@ -65,6 +65,11 @@ class Reference:
         return (self.tag and f":{self.tag}") + (self.digest and f"@{self.digest}")
 
 
+def is_tag(text: str) -> bool:
+    """Whether a text can be a tag as it is."""
+    return _TAG.fullmatch(text) is not None
+
+
 def parse(text: str) -> Reference:
     """Read and normalise a reference.
 

@@ -193,6 +193,10 @@ def _renderer(mode: Progress, stream: TextIO, graph: Graph, *, env: Mapping[str,
             from ci_buildx.progress.github import Folded
 
             return Folded(Outlet(stream))
+        case Progress.GITLAB:
+            from ci_buildx.progress.gitlab import Sectioned
+
+            return Sectioned(Outlet(stream))
         case Progress.RAWJSON:
             from ci_buildx.progress.rawjson import RawJson
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name that is most like ``name``, "" if none is like it."""
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """The known name that is most like ``name``, "" if none is like it (``cutoff``: from 0, any, to 1, the same)."""
     from difflib import get_close_matches
 
     folded = {candidate.lower(): str(candidate) for candidate in known}
-    matches = get_close_matches(name.lower(), folded, n=1, cutoff=0.6)
+    matches = get_close_matches(name.lower(), folded, n=1, cutoff=cutoff)
     return folded[matches[0]] if matches else ""
 
 

@@ -15,13 +15,14 @@ from ci_buildx.settings.sticky_key import StickyKey
 class Progress(StrEnum):
     """How progress is displayed; ``auto`` is ``tty`` on a terminal and ``plain`` elsewhere.
 
-    ``github`` is ``plain`` with a fold for each step, as GitHub Actions shows it.
+    ``github`` and ``gitlab`` are ``plain`` with what these systems fold: each step, each phase.
     """
 
     AUTO = "auto"
     PLAIN = "plain"
     TTY = "tty"
     GITHUB = "github"
+    GITLAB = "gitlab"
     RAWJSON = "rawjson"
     QUIET = "quiet"
 

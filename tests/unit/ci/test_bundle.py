@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,10 @@ import yaml
 
 from bundle import __main__ as bundle
 from bundle import describe
-from ci_buildx.ci import gitlab, inputs
+from bundle.gitlab import PATTERNS
+from ci_buildx.ci import inputs
+from ci_buildx.ci.gitlab import defaults, reports
+from ci_buildx.ci.gitlab import inputs as gitlab
 from ci_buildx.settings import assembly, options
 from ci_buildx.settings.option import Kind, Option, Surface
 
@@ -21,6 +25,7 @@ TEMPLATE = ROOT / "gitlab-template" / "kube-builder.yml"
 OF_THE_JOB = {"job-name", "stage", "image"}
 """Inputs of the template about the job itself."""
 OF_ISSUE = {"context", "file", "platforms", "tags", "push", "build-args", "secrets", "driver-opts", "kubeconfig"}
+COMPONENT = ROOT / "templates" / "kube-builder.yml"
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +67,11 @@ def test_a_description_is_one_line_and_tells_the_default(option: Option) -> None
 def test_the_job_uses_the_entry_points_files(template: tuple[Any, dict[str, Any]]) -> None:
     job = template[1][".kube-builder"]
     assert (job["script"], job["after_script"]) == (["kube-builder ci"], ["kube-builder ci --post"])
-    assert job["artifacts"] == {"paths": [gitlab.METADATA], "reports": {"dotenv": gitlab.REPORT}}
+    assert job["artifacts"] == {
+        "when": "always",
+        "paths": [reports.METADATA, defaults.TIMELINE],
+        "reports": {"dotenv": reports.DOTENV, "codequality": reports.CODE_QUALITY},
+    }
 
 
 def test_the_templates_defaults_are_those_of_no_input(template: tuple[dict[str, Any], Any], cwd: Path) -> None:
@@ -71,8 +80,24 @@ def test_the_templates_defaults_are_those_of_no_input(template: tuple[dict[str, 
     for option in inputs.on_surface(Surface.GITLAB):
         default = template[0][option.name]["default"]
         env[option.variable] = f"{default if isinstance(default, str) else str(default).lower()}\n"
-    with gitlab.inputs(env) as (values, sources):
-        assert assembly.settings_from(values, sources, {}, cwd) == assembly.settings_from({}, {}, {}, cwd)
+    given = gitlab.read(env, cwd)
+    assert assembly.settings_from(given.of_build(), given.sources, {}, cwd) == assembly.settings_from({}, {}, {}, cwd)
+
+
+def test_patterns_take_what_is_right() -> None:
+    examples = {"lifetime": "1h30m", "namespace": "ci", "timeline": "build.svg", "oidc": "env:TOKEN"}
+    assert examples.keys() == PATTERNS.keys()
+    for name, text in examples.items():
+        assert re.search(PATTERNS[name], text)
+        assert re.search(PATTERNS[name], "")
+    assert not re.search(PATTERNS["lifetime"], "soon")
+    assert not re.search(PATTERNS["namespace"], "No_Name")
+    assert not re.search(PATTERNS["timeline"], "build.png")
+
+
+def test_the_component_is_the_template() -> None:
+    """GitLab reads both; only what stands above them differs."""
+    assert list(yaml.safe_load_all(COMPONENT.read_text())) == list(yaml.safe_load_all(TEMPLATE.read_text()))
 
 
 def test_action_yml_is_valid() -> None:

@@ -1,0 +1,80 @@
+"""What later jobs and the merge request get to know of a build: files that the template names as artifacts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ci_buildx.errors import KubeBuilderError
+from ci_buildx.job.result import BuildResult
+from ci_buildx.model.finding import Finding
+from ci_buildx.settings.option import VARIABLE_PREFIX
+
+DOTENV = "kube-builder.env"
+METADATA = "kube-builder.json"
+"""A file of its own: GitLab takes at most 5 KiB of dotenv report (its documentation, "Limit dotenv file size")."""
+CODE_QUALITY = "kube-builder-checks.json"
+
+
+def write_result(folder: Path, result: BuildResult) -> None:
+    """The dotenv report, which later jobs see as variables, and the metadata that it names."""
+    write(folder / METADATA, json.dumps(result.metadata, indent=2) + "\n")
+    write(folder / DOTENV, "".join(f"{name}={value}\n" for name, value in variables(result).items()))
+
+
+def variables(result: BuildResult) -> dict[str, str]:
+    """What later jobs see. ``IMAGE`` is the first name with its digest: what to deploy."""
+    image = f"{result.references[0]}@{result.digest}" if result.references and result.digest else ""
+    values = {"DIGEST": result.digest, "IMAGEID": result.image_id, "IMAGE": image, "METADATA": METADATA}
+    return {f"{VARIABLE_PREFIX}{name}": value for name, value in values.items()}
+
+
+def write_findings(folder: Path, findings: Iterable[Finding], *, dockerfile: str) -> None:
+    """The code quality report, empty where there is nothing to report: the merge request shows what is new."""
+    write(folder / CODE_QUALITY, json.dumps(code_quality(findings, folder, dockerfile=dockerfile), indent=2) + "\n")
+
+
+def code_quality(findings: Iterable[Finding], folder: Path, *, dockerfile: str) -> list[dict[str, Any]]:
+    """Findings as GitLab reads them (its documentation, "Code Quality report format"), each once.
+
+    Fingerprints do not hold the line: a finding that only moved is not a new one.
+    """
+    issues, seen = [], dict[str, int]()
+    for finding in dict.fromkeys(findings):
+        path = _below(folder, finding.path) if finding.path else finding.filename or dockerfile
+        key = "\0".join((finding.rule, path, finding.message))
+        seen[key] = seen.get(key, 0) + 1
+        issues.append(
+            {
+                "description": finding.message,
+                "check_name": finding.rule or "build",
+                "fingerprint": hashlib.sha256(f"{key}\0{seen[key]}".encode()).hexdigest(),
+                "severity": "critical" if finding.fatal else "minor",
+                "location": {"path": path, "lines": {"begin": max(1, finding.line)}},
+                **({"content": {"body": f"{finding.description} {finding.url}".strip()}} if finding.url else {}),
+            }
+        )
+    return issues
+
+
+def project(env: Mapping[str, str], cwd: Path) -> Path:
+    """Where GitLab looks for artifacts: the checkout, also where the script has gone elsewhere."""
+    folder = Path(env.get("CI_PROJECT_DIR") or cwd)
+    return folder if folder.is_dir() else cwd
+
+
+def write(path: Path, text: str) -> None:
+    """Write one of them. Raises KubeBuilderError."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        fix = "the image is built; let the job's user write to the checkout"
+        raise KubeBuilderError(f"cannot write the report {path}: {error.strerror}", fix=fix) from error
+
+
+def _below(folder: Path, path: Path) -> str:
+    resolved, root = path.resolve(), folder.resolve()
+    return resolved.relative_to(root).as_posix() if resolved.is_relative_to(root) else str(path)

@@ -1,0 +1,279 @@
+"""The GitLab job's entry point: variables in, sections and reports out."""
+
+from __future__ import annotations
+
+import io
+import json
+from base64 import b64encode
+from pathlib import Path
+
+import pytest
+
+from ci_buildx.builder import labels
+from ci_buildx.ci.gitlab import inputs, registries, reports
+from ci_buildx.ci.gitlab import job as gitlab
+from ci_buildx.errors import InputError, KubeBuilderError, SolveError
+from ci_buildx.model.finding import Finding
+from ci_buildx.model.record import replace
+from ci_buildx.progress.graph import Graph
+from ci_buildx.progress.report import Report
+from ci_buildx.progress.summary import summarize
+from ci_buildx.progress.timeline import read
+from ci_buildx.registry import credentials
+from ci_buildx.settings import options
+from tests.unit.ci.fake_job import RESULT, FakeJob
+
+RUNNER = {
+    "CI_JOB_ID": "4711",
+    "CI_PROJECT_ID": "12",
+    "CI_PROJECT_PATH": "group/app",
+    "CI_PIPELINE_ID": "99",
+    "CI_SERVER_HOST": "git.example",
+    "CI_JOB_URL": "https://git.example/group/app/-/jobs/4711",
+    "KUBE_BUILDER_TAGS": '["registry.example/group/app:1", "registry.example/group/app:2"]\n',
+    "KUBE_BUILDER_PUSH": "true\n",
+    "KUBE_BUILDER_PLATFORMS": "[]\n",
+    "KUBE_BUILDER_FILE": "\n",
+}
+
+
+def run(env: dict[str, str], cwd: Path, *, post: bool = False) -> tuple[int, str]:
+    stdout = io.StringIO()
+    return gitlab.main(post=post, env=env, cwd=cwd, stdout=stdout), stdout.getvalue()
+
+
+def test_arrays_and_blocks_of_the_template(cwd: Path, job: FakeJob) -> None:
+    env = RUNNER | {"KUBE_BUILDER_BUILD_ARGS": '["A=it\'s \\"quoted\\", really", "B=1"]\n'}
+    assert run(env, cwd)[0] == 0
+    assert job.settings is not None
+    build = job.settings.build
+    assert build.tags == ("registry.example/group/app:1", "registry.example/group/app:2")
+    assert build.push
+    assert build.platforms == ()
+    assert build.build_args == (("A", 'it\'s "quoted", really'), ("B", "1"))
+
+
+def test_lists_written_by_hand_are_one_a_line(cwd: Path, job: FakeJob) -> None:
+    run(RUNNER | {"KUBE_BUILDER_TAGS": "r.example/a:1\nr.example/a:2"}, cwd)
+    assert job.settings is not None
+    assert job.settings.build.tags == ("r.example/a:1", "r.example/a:2")
+
+
+def test_a_line_break_from_a_variable_may_be_in_an_array() -> None:
+    assert inputs.read_array('["MESSAGE=first\nsecond"]', source="x") == ["MESSAGE=first\nsecond"]
+
+
+def test_a_broken_array_names_its_variable(cwd: Path) -> None:
+    with pytest.raises(InputError, match="KUBE_BUILDER_LABELS: is not a JSON array"):
+        inputs.read({"KUBE_BUILDER_LABELS": '["a="b""]'}, cwd)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("[]", []), ("[1, true]", ["1", "true"]), (' ["a"] ', ["a"])])
+def test_arrays(text: str, expected: list[str]) -> None:
+    assert inputs.read_array(text, source="x") == expected
+
+
+def test_the_builder_is_the_same_in_script_and_after_script(cwd: Path, job: FakeJob) -> None:
+    run(RUNNER, cwd)
+    assert job.identity is not None
+    code, log = run(RUNNER | {"CI_JOB_STATUS": "failed"}, cwd, post=True)
+    assert job.removed["name"] == job.identity.name
+    assert (code, log) == (0, f"{job.identity.name}: removed\n")
+
+
+@pytest.mark.parametrize("name", ["CI_JOB_ID", "CI_PROJECT_ID", "CI_SERVER_HOST"])
+def test_every_job_has_a_builder_of_its_own(name: str, cwd: Path) -> None:
+    assert gitlab.who(RUNNER | {name: "other"}, cwd).name != gitlab.who(RUNNER, cwd).name
+
+
+def test_the_builder_is_marked_with_its_job(cwd: Path) -> None:
+    identity = gitlab.who(RUNNER, cwd)
+    assert identity.name.startswith("kube-builder-app-")
+    assert identity.labels["kube-builder.dev/ci"] == "gitlab"
+    assert identity.labels["kube-builder.dev/job"] == "4711"
+    assert identity.annotations["kube-builder.dev/run-url"] == RUNNER["CI_JOB_URL"]
+
+
+@pytest.mark.parametrize("post", [False, True])
+def test_outside_of_a_job(post: bool, cwd: Path, job: FakeJob) -> None:
+    with pytest.raises(InputError, match="CI_JOB_ID is not set"):
+        run({}, cwd, post=post)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"KUBE_BUILDER_NAMESPACE": "ci\n"}, {"KUBE_BUILDER_DRIVER_OPTS": '["namespace=ci", "replicas=2"]'}],
+)
+def test_clean_up_looks_in_the_shared_namespace(variables: dict[str, str], cwd: Path, job: FakeJob) -> None:
+    run(RUNNER | variables, cwd, post=True)
+    assert job.removed["namespace"] == "ci"
+
+
+def test_clean_up_reads_nothing_but_the_cluster(tmp_path: Path, job: FakeJob) -> None:
+    job.found = False
+    env = RUNNER | {"KUBE_BUILDER_BUILDKITD_CONFIG": "gone.toml", "KUBE_BUILDER_CONTEXT": "gone"}
+    code, log = run(env, tmp_path, post=True)
+    assert code == 0
+    assert log.endswith(": nothing is left\n")
+
+
+def test_kubeconfig_content_is_a_file_for_as_long_as_the_job_runs(cwd: Path) -> None:
+    read = inputs.read({"KUBE_BUILDER_KUBECONFIG": "kind: Config\nclusters: []\n"}, cwd)
+    with inputs.with_kubeconfig(read) as given:
+        path = Path(given.text("kubeconfig"))
+        assert path.read_text().startswith("kind: Config")
+    assert not path.exists()
+
+
+def test_reports(cwd: Path, tmp_path: Path, job: FakeJob) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    run(RUNNER | {"CI_PROJECT_DIR": str(project)}, cwd)
+    lines = (project / reports.DOTENV).read_text().splitlines()
+    variables = dict(line.split("=", 1) for line in lines)
+    assert variables["KUBE_BUILDER_DIGEST"] == RESULT.digest
+    assert variables["KUBE_BUILDER_IMAGEID"] == RESULT.image_id
+    assert json.loads((project / variables["KUBE_BUILDER_METADATA"]).read_text()) == RESULT.metadata
+
+
+def test_a_report_that_cannot_be_written_is_said(cwd: Path, job: FakeJob) -> None:
+    (cwd / reports.METADATA).mkdir()
+    with pytest.raises(
+        KubeBuilderError, match=r"cannot write the report .*kube-builder\.json: Is a directory; the image"
+    ):
+        run(RUNNER, cwd)
+
+
+def test_reports_go_to_the_working_directory_where_the_checkout_is_elsewhere(cwd: Path, job: FakeJob) -> None:
+    run(RUNNER | {"CI_PROJECT_DIR": "/builds/of/another/executor"}, cwd)
+    assert (cwd / reports.DOTENV).is_file()
+
+
+def test_a_variable_that_is_nearly_an_input(cwd: Path, job: FakeJob) -> None:
+    with pytest.raises(InputError, match=r"KUBE_BUILDER_TAG: is no input; did you mean KUBE_BUILDER_TAGS\?"):
+        run(RUNNER | {"KUBE_BUILDER_TAG": "r.example/a:1"}, cwd)
+
+
+def test_what_an_earlier_job_told_is_no_input(cwd: Path, job: FakeJob) -> None:
+    told = reports.variables(RESULT) | {"KUBE_BUILDER_ID_TOKEN": "t", "KUBE_BUILDER_OUR_OWN_THING": "x"}
+    assert run(RUNNER | told, cwd)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("variables", "scope"),
+    [
+        ({}, "unprotected"),
+        ({"CI_COMMIT_REF_PROTECTED": "true"}, ""),
+        ({"CI_COMMIT_REF_PROTECTED": "true", "CI_MERGE_REQUEST_IID": "7"}, "unprotected"),
+        ({"KUBE_BUILDER_TRUST_SCOPE": "nightly"}, "nightly"),
+        ({"KUBE_BUILDER_TRUST_SCOPE": "protected"}, ""),
+        (
+            {
+                "CI_MERGE_REQUEST_SOURCE_PROJECT_PATH": "Mallory/app",
+                "CI_COMMIT_REF_PROTECTED": "true",
+                "KUBE_BUILDER_TRUST_SCOPE": "protected",
+            },
+            "fork:mallory/app",
+        ),
+    ],
+)
+def test_trust_scopes(variables: dict[str, str], scope: str, cwd: Path, job: FakeJob) -> None:
+    run(RUNNER | variables, cwd)
+    assert job.env["KUBE_BUILDER_TRUST_SCOPE"] == scope
+    assert job.identity is not None
+    assert job.identity.annotations.get(labels.TRUST, "") == scope
+
+
+LOGINS = {
+    "CI_REGISTRY": "registry.git.example:5050",
+    "CI_REGISTRY_USER": "gitlab-ci-token",
+    "CI_REGISTRY_PASSWORD": "glcbt-1",
+    "CI_DEPENDENCY_PROXY_SERVER": "git.example:443",
+    "CI_DEPENDENCY_PROXY_USER": "gitlab-ci-token",
+    "CI_DEPENDENCY_PROXY_PASSWORD": "glcbt-2",
+}
+
+
+def test_the_job_is_logged_in_to_its_registries(cwd: Path, tmp_path: Path, job: FakeJob) -> None:
+    seen: dict[str, str] = {}
+
+    def look() -> None:
+        store = credentials.load(job.env)
+        for host in ("registry.git.example:5050", "git.example:443", "other.example"):
+            login = store.lookup(host)
+            seen[host] = login.secret.reveal_text() if login else ""
+        seen["mode"] = oct(Path(job.env["DOCKER_CONFIG"]).stat().st_mode)
+
+    job.on_create = look
+    run(RUNNER | LOGINS | {"HOME": str(tmp_path)}, cwd)
+    assert seen == {
+        "registry.git.example:5050": "glcbt-1",
+        "git.example:443": "glcbt-2",
+        "other.example": "",
+        "mode": "0o40700",
+    }
+    assert not Path(job.env["DOCKER_CONFIG"]).exists()
+
+
+def test_a_login_of_the_users_own_counts_more(cwd: Path, tmp_path: Path, job: FakeJob) -> None:
+    own = {"registry.git.example:5050": {"auth": b64encode(b"deploy:token").decode()}}
+    (tmp_path / "config.json").write_text(json.dumps({"auths": own}))
+    env = RUNNER | LOGINS | {"DOCKER_CONFIG": str(tmp_path)}
+    with registries.logged_in(inputs.read(env, cwd)) as changed:
+        login = credentials.load(changed).lookup("registry.git.example:5050")
+        assert login is not None
+        assert login.username == "deploy"
+
+
+def test_an_id_token_is_the_password_at_a_registry(cwd: Path, tmp_path: Path) -> None:
+    env = {
+        "HOME": str(tmp_path),
+        "KUBE_BUILDER_REGISTRY": "cloud.example",
+        "KUBE_BUILDER_USERNAME": "oidc",
+        "KUBE_BUILDER_REGISTRY_ID_TOKEN": "eyJ",
+    }
+    with registries.logged_in(inputs.read(env, cwd)) as changed:
+        login = credentials.load(changed).lookup("cloud.example")
+        assert login is not None
+        assert (login.username, login.secret.reveal_text()) == ("oidc", "eyJ")
+
+
+FINDING = Finding(rule="StageNameCasing", message="Stage name 'A' should be lowercase", url="https://rule", line=3)
+
+
+def test_findings_are_a_code_quality_report(cwd: Path, job: FakeJob) -> None:
+    twice = replace(FINDING, line=9)
+    found = reports.code_quality([replace(FINDING, path=cwd / "app" / "Dockerfile"), twice, twice], cwd, dockerfile="D")
+    assert [issue["location"] for issue in found] == [
+        {"path": "app/Dockerfile", "lines": {"begin": 3}},
+        {"path": "D", "lines": {"begin": 9}},
+    ]
+    assert len({issue["fingerprint"] for issue in found}) == 2
+    assert found[0]["check_name"] == "StageNameCasing"
+    assert found[0]["severity"] == "minor"
+
+
+def test_a_finding_that_moved_is_the_same(cwd: Path) -> None:
+    before, after = (reports.code_quality([replace(FINDING, line=line)], cwd, dockerfile="D") for line in (3, 30))
+    assert before[0]["fingerprint"] == after[0]["fingerprint"]
+
+
+def test_findings_of_a_build_that_fails_are_reported(cwd: Path, job: FakeJob) -> None:
+    empty = Graph()
+    summary, timeline = summarize(empty, now=0), read(empty, now=0)
+    job.report = Report(title="app", timeline=timeline, summary=summary, findings=(FINDING,))
+    job.failure = SolveError("no")
+    with pytest.raises(SolveError):
+        run(RUNNER, cwd)
+    (issue,) = json.loads((cwd / reports.CODE_QUALITY).read_text())
+    assert issue["location"] == {"path": "Dockerfile", "lines": {"begin": 3}}
+
+
+def test_no_findings_are_an_empty_report(cwd: Path, job: FakeJob) -> None:
+    run(RUNNER, cwd)
+    assert json.loads((cwd / reports.CODE_QUALITY).read_text()) == []
+
+
+def test_what_later_jobs_see_is_no_input_of_theirs() -> None:
+    assert not reports.variables(RESULT).keys() & {option.variable for option in options.OPTIONS}
+    assert reports.variables(RESULT)["KUBE_BUILDER_IMAGE"] == f"registry.example/team/app:1@{RESULT.digest}"
