@@ -28,6 +28,8 @@ AUDIENCE = "kube-builder"
 """The audience that the API server takes tokens for."""
 PREFIX = "ci:"
 """What the API server puts before a token's subject: its user is `ci:repo:OWNER/NAME:ref:REF`."""
+GROUP = "kube-builder:jobs"
+"""The group of main branches' jobs, which docs/rbac/jobs.yaml gives its rights."""
 _LIFETIME = 300
 _KEY_ID = "issuer"
 _REQUESTER = "oidc-requests"
@@ -144,10 +146,12 @@ def write(cluster: Cluster) -> None:
 def authentication(cluster: Cluster, authority: str) -> dict[str, Any]:
     """The API server's AuthenticationConfiguration (k8s.io/apiserver v0.34.2, ``pkg/apis/apiserver/v1/types.go``)."""
     issuer = {"url": url(cluster), "audiences": [AUDIENCE], "certificateAuthority": authority}
+    username = {"claim": "sub", "prefix": PREFIX}
+    groups = {"expression": f"claims.ref == 'refs/heads/main' ? ['{GROUP}'] : []"}
     return {
         "apiVersion": "apiserver.config.k8s.io/v1",
         "kind": "AuthenticationConfiguration",
-        "jwt": [{"issuer": issuer, "claimMappings": {"username": {"claim": "sub", "prefix": PREFIX}}}],
+        "jwt": [{"issuer": issuer, "claimMappings": {"username": username, "groups": groups}}],
         "anonymous": {"enabled": True},
     }
 

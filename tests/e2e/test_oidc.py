@@ -1,0 +1,101 @@
+"""A job whose kubeconfig holds no user: its OIDC token is the bearer, fetched anew as often as it takes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ci_buildx.kube.client import KubeClient
+from devcluster import issuer, layout, pushed
+from devcluster.registry import Registry
+from tests import accounts
+from tests.e2e import checkout
+from tests.e2e.cluster import Builders
+
+WORKFLOW = ".github/workflows/image.yml"
+LIFETIME = 4
+"""Seconds of a token's life. The API server remembers a token that it has checked for ten more."""
+LONG = "FROM busybox\nRUN echo begun && sleep 15\n"
+AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def builders(kube: KubeClient, name: str) -> Builders:
+    return Builders(kube, f"team/{name}")
+
+
+@pytest.fixture
+def start(
+    tmp_path: Path, name: str, cluster_env: dict[str, str], administrator: KubeClient, buildkitd_config: Path
+) -> Iterator[Start]:
+    """Begin a job with the token of ``ref``; everybody in the main branch's group has the rights of docs/rbac."""
+    accounts.apply(administrator, accounts.sheet("jobs"))
+
+    def begin(ref: str, **inputs: object) -> subprocess.Popen[str]:
+        given = {"context": "app", "oidc": issuer.AUDIENCE, "buildkitd-config": "buildkitd.toml", **inputs}
+        config = yaml.safe_load(Path(cluster_env["KUBECONFIG"]).read_text())
+        del config["users"], config["contexts"][0]["context"]["user"]
+        steps = [{"uses": "actions/checkout@v4"}, {"name": "image", "uses": "./", "with": given}]
+        jobs = {"image": {"runs-on": "ubuntu-latest", "permissions": {"id-token": "write"}, "steps": steps}}
+        files = {
+            WORKFLOW: json.dumps({"name": "image", "on": "workflow_dispatch", "jobs": jobs}),
+            "buildkitd.toml": buildkitd_config.read_text(),
+            "kubeconfig": json.dumps(config),
+            # pip, which installs the Action's packages, reads the same variable.
+            "authorities.pem": AUTHORITIES.read_text() + (layout.cluster().pki / "ca.crt").read_text(),
+        }
+        folder = checkout.make(tmp_path / "repository", name=name, dockerfile=LONG, files=files)
+        job = issuer.job_variables(layout.cluster(), repository=f"team/{name}", ref=ref, lifetime=str(LIFETIME))
+        trust = {"REQUESTS_CA_BUNDLE": str(folder / "authorities.pem"), "KUBECONFIG": str(folder / "kubeconfig")}
+        variables = [word for pair in (job | trust).items() for word in ("--env", "=".join(pair))]
+        options = ["--platform", "ubuntu-latest=-self-hosted", "--pull=false", "--no-cache-server"]
+        return subprocess.Popen(
+            [checkout.program("act"), "workflow_dispatch", "--workflows", WORKFLOW, *options, *variables],
+            cwd=folder,
+            env=checkout.environment("act-home"),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    yield begin
+
+
+def test_a_build_that_outlasts_its_token(
+    start: Start, builders: Builders, name: str, reference: str, open_registry: Registry
+) -> None:
+    job = start("refs/heads/main", tags=reference, push=True)
+    log = job.communicate(timeout=240)[0]
+    assert job.returncode == 0, log
+    assert pushed.images(open_registry.url, f"e2e/{name}", "1")
+    assert builders.left() == []
+
+
+def test_the_post_step_has_a_token_of_its_own(start: Start, builders: Builders) -> None:
+    job = start("refs/heads/main")
+    assert job.stdout is not None
+    log = ""
+    while "begun" not in log.rpartition("| #")[2] and (line := job.stdout.readline()):
+        log += line
+    time.sleep(LIFETIME)
+    job.send_signal(signal.SIGINT)
+    log += job.communicate(timeout=240)[0]
+    assert "Success - Post image" in log, log
+    assert builders.left() == []
+
+
+def test_a_pull_requests_token_has_no_rights(start: Start, builders: Builders, name: str) -> None:
+    job = start("refs/pull/7/merge")
+    log = job.communicate(timeout=240)[0]
+    assert job.returncode == 1, log
+    assert f'user "ci:repo:team/{name}:ref:refs/pull/7/merge" may not create namespaces' in log
+    assert builders.namespaces() == []
