@@ -128,7 +128,7 @@ def service(cluster: Cluster) -> registry.Service:
 def write(cluster: Cluster) -> None:
     """Write the issuer's configuration, and what the API server is told of it. Passwords must be there."""
     certificate, key = pki.server_certificate(cluster, "oidc", addresses=[str(cluster.address)])
-    _, signing_key = pki.ensure_pair(cluster, "oidc-tokens", pki.Subject(name="oidc-tokens"))
+    _, signing_key = pki.ensure_pair(cluster, registry.OIDC_KEY, pki.Subject(name=registry.OIDC_KEY))
     config = {
         "address": str(cluster.address),
         "port": PORT,

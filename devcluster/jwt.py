@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
 
 
 def sign(key: EllipticCurvePrivateKey, header: Mapping[str, Any], claims: Mapping[str, Any]) -> str:
@@ -18,6 +18,23 @@ def sign(key: EllipticCurvePrivateKey, header: Mapping[str, Any], claims: Mappin
     head = {"typ": "JWT", "alg": "ES256", **header}
     signed = f"{base64url(as_json(head))}.{base64url(as_json(claims))}"
     return f"{signed}.{base64url(_signature(key, signed.encode()))}"
+
+
+def verify(key: EllipticCurvePublicKey, token: str) -> dict[str, Any]:
+    """The claims of a JWT that the key's private half has signed. Raises ValueError for any other."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    signed, _, signature = token.rpartition(".")
+    numbers = _decoded(signature)
+    r, s = (int.from_bytes(half) for half in (numbers[:32], numbers[32:]))
+    try:
+        key.verify(encode_dss_signature(r, s), signed.encode(), ECDSA(SHA256()))
+    except InvalidSignature:
+        raise ValueError("wrong signature") from None
+    return dict(json.loads(_decoded(signed.partition(".")[2])))
 
 
 def as_json(value: object) -> bytes:
@@ -54,6 +71,10 @@ def serve(config: Mapping[str, Any], connection: type[JsonConnection]) -> None:
     # The handshake belongs to the connection's thread: in accept() a silent client would block everybody.
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     server.serve_forever()
+
+
+def _decoded(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def _signature(key: EllipticCurvePrivateKey, signed: bytes) -> bytes:

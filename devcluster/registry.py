@@ -22,7 +22,10 @@ PORTS = {"open": 5000, "basic": 5001, "token": 5002}
 TOKEN_PORT = 5003
 USERNAME = "builder"
 READER = "reader"
-ACCOUNTS = (USERNAME, READER, "state", "oidc-requests")
+JOB = "job"
+OIDC_KEY = "oidc-tokens"
+"""The pair that the issuer of the jobs' tokens signs with."""
+ACCOUNTS = (USERNAME, READER, JOB, "state", "oidc-requests")
 TOKEN_LIFETIME = 300
 
 
@@ -175,6 +178,7 @@ def token_configuration(cluster: Cluster) -> dict[str, Any]:
     """What `devcluster.tokens` reads: `builder` may do everything, `reader` pull; `public/*` is everybody's to pull."""
     certificate, key = _server_pair(cluster)
     signing_certificate, signing_key = pki.ensure_pair(cluster, "tokens", pki.Subject(name="tokens"))
+    jobs, _ = pki.ensure_pair(cluster, OIDC_KEY, pki.Subject(name=OIDC_KEY))
     return {
         "address": str(cluster.address),
         "port": TOKEN_PORT,
@@ -185,12 +189,14 @@ def token_configuration(cluster: Cluster) -> dict[str, Any]:
         "issuer": f"devcluster-{cluster.name}",
         "service": f"{cluster.address}:{PORTS['token']}",
         "lifetime": TOKEN_LIFETIME,
+        "jobs": str(jobs),
         "accounts": {
             USERNAME: {
                 "password": password(cluster, USERNAME).reveal_text(),
                 "grants": {"*": ["pull", "push", "delete"]},
             },
             READER: {"password": password(cluster, READER).reveal_text(), "grants": {"*": ["pull"]}},
+            JOB: {"password": password(cluster, JOB).reveal_text(), "grants": {"*": ["pull", "push"]}},
             "": {"password": "", "grants": {"public/*": ["pull"]}},
         },
     }

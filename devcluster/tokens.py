@@ -30,8 +30,10 @@ from devcluster import jwt
 from devcluster.scopes import Account, Scope, parse
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
 
+JOB = "job"
+"""The account whose password is an OIDC token."""
 ANONYMOUS = ""
 """The account of a client that shows no credentials."""
 
@@ -83,10 +85,14 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenService:
-    """Who gets which token. Knows nothing of sockets; refresh tokens live as long as it does."""
+    """Who gets which token. Knows nothing of sockets; refresh tokens live as long as it does.
+
+    The password of the account `JOB` is an OIDC token for this registry that the key `jobs` has signed.
+    """
 
     issuer: Issuer
     accounts: Mapping[str, Account]
+    jobs: EllipticCurvePublicKey | None = None
     _refresh: dict[str, str] = field(default_factory=dict)
 
     def get(self, query: Mapping[str, list[str]], authorization: str) -> Answer:
@@ -127,12 +133,21 @@ class TokenService:
                 raise Refused(400, "unsupported_grant_type", f"grant type {other!r} is not served")
 
     def _authenticate(self, user: str, password: str) -> str:
+        if user == JOB and self._is_job(password):
+            return user
         account = self.accounts.get(user)
         expected = account.password.reveal() if account else b""
         right = hmac.compare_digest(expected, password.encode())
         if account is None or not right or user == ANONYMOUS:
             raise Refused(401, "invalid_grant", "wrong user name or password")
         return user
+
+    def _is_job(self, token: str) -> bool:
+        try:
+            claims = jwt.verify(self.jobs, token) if self.jobs else {}
+        except ValueError:
+            return False
+        return claims.get("aud") == self.issuer.service and claims["exp"] > self.issuer.clock()
 
     def _grant(self, user: str, asked: Mapping[str, list[str]]) -> dict[str, Any]:
         if _first(asked, "service") != self.issuer.service:
@@ -202,7 +217,7 @@ class _Connection(jwt.JsonConnection):
 def read_service(config: Mapping[str, Any]) -> TokenService:
     """The service that a configuration describes (rendered by `devcluster.registry`). Reads the named files."""
     from cryptography import x509
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
     from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
     key = load_pem_private_key(Path(config["signing_key"]).read_bytes(), password=None)
@@ -223,7 +238,9 @@ def read_service(config: Mapping[str, Any]) -> TokenService:
         )
         for name, account in config["accounts"].items()
     }
-    return TokenService(issuer=issuer, accounts=accounts)
+    jobs = x509.load_pem_x509_certificate(Path(config["jobs"]).read_bytes()).public_key()
+    assert isinstance(jobs, EllipticCurvePublicKey)
+    return TokenService(issuer=issuer, accounts=accounts, jobs=jobs)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ class JobToken:
             if self._token is None or self._clock() >= self._stale:
                 now = self._clock()
                 self._token = self._fetch()
-                self._stale = now + lifetime(self._token) * (1 - _SHARE)
+                self._stale = now + usable(self._token)
             return bearer(self._token)
 
     def key_pair(self) -> None:
@@ -62,12 +62,12 @@ class JobToken:
         return True
 
 
-def lifetime(token: Secret) -> float:
-    """Seconds from a JWT's issue to its expiry, infinite where it does not say. Its reader verifies it."""
+def usable(token: Secret) -> float:
+    """Seconds from a JWT's issue until it nears its end, infinite where it does not say. Its reader verifies it."""
     try:
         _, payload, _ = token.reveal_text().split(".")
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return float(claims["exp"]) - float(claims["iat"])
+        return (float(claims["exp"]) - float(claims["iat"])) * (1 - _SHARE)
     except (ValueError, KeyError, TypeError):
         return float("inf")
 

@@ -1,4 +1,7 @@
-"""Logins of registries, from where docker and podman keep them."""
+"""Logins of registries, from where docker and podman keep them.
+
+A password ``oidc:AUDIENCE`` stands for the CI job's own token (:mod:`ci_buildx.kube.job_token`), fetched when needed.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ci_buildx.errors import InputError
+from ci_buildx.kube import job_token
+from ci_buildx.model.record import replace
 from ci_buildx.registry.dockerconfig import DockerConfig, Login, canonical, parse
 
 _CONTENT = "DOCKER_AUTH_CONFIG"
 _FILE = "REGISTRY_AUTH_FILE"
 _FOLDER = "DOCKER_CONFIG"
 
+OIDC = "oidc:"
 KEPT = 290.0
 """Seconds that a login counts: clouds' credential programs give some that live for five minutes (as buildx has it,
 BuildKit 0.34.2, ``session/auth/authprovider/authprovider.go``)."""
@@ -45,9 +51,17 @@ class CredentialStore:
             login, until = self._known.get(key, (None, float("-inf")))
             if until <= self._clock():
                 found = (self._ask(config, *key) or config.find(*key) for config in self._configs)
-                login = next((login for login in found if login), None)
-                self._known[key] = login, self._clock() + KEPT
+                login, kept = self._resolved(next((login for login in found if login), None))
+                self._known[key] = login, self._clock() + kept
             return login
+
+    def _resolved(self, login: Login | None) -> tuple[Login | None, float]:
+        """A login with the token that its password stands for; and for how many seconds it counts."""
+        password = login.secret.reveal_text() if login else ""
+        if login is None or not password.startswith(OIDC):
+            return login, KEPT
+        token = job_token.source(password.removeprefix(OIDC), self._env)()
+        return replace(login, secret=token), min(KEPT, job_token.usable(token))
 
     def _ask(self, config: DockerConfig, host: str, path: str) -> Login | None:
         """What the configured program says; its own entry for a repository goes first."""

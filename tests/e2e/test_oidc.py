@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from devcluster.registry import Registry
 from tests import accounts
 from tests.e2e import checkout
 from tests.e2e.cluster import Builders
+from tests.e2e.product import Product
 
 WORKFLOW = ".github/workflows/image.yml"
 LIFETIME = 4
@@ -91,6 +93,30 @@ def test_the_post_step_has_a_token_of_its_own(start: Start, builders: Builders) 
     log += job.communicate(timeout=240)[0]
     assert "Success - Post image" in log, log
     assert builders.left() == []
+
+
+def test_it_logs_in_to_a_registry(
+    product: Product, tmp_path: Path, context: Path, name: str, cluster_env: dict[str, str]
+) -> None:
+    host = cluster_env["REGISTRY_TOKEN"]
+    (context / "Dockerfile").write_text("FROM busybox\nRUN echo whoever I am > /built\n")
+    job = product.with_env(
+        DOCKER_CONFIG=str(tmp_path),
+        REQUESTS_CA_BUNDLE=cluster_env["REGISTRY_TOKEN_CA"],
+        **issuer.job_variables(layout.cluster(), repository=f"team/{name}"),
+    )
+    options = ["--platform", "linux/amd64,linux/arm64", "-t", f"{host}/{name}:1", "--push", str(context)]
+    log_in(tmp_path, host, f"oidc:{host}")
+    assert (done := job.build(*options)).code == 0, done.stderr
+    log_in(tmp_path, host, "oidc:another-registry")
+    refused = job.build(*options)
+    assert refused.code == 1
+    assert f"{host} refuses the login 'job'" in refused.stderr, refused.stderr
+
+
+def log_in(folder: Path, host: str, password: str) -> None:
+    entry = {"auth": b64encode(f"job:{password}".encode()).decode()}
+    (folder / "config.json").write_text(json.dumps({"auths": {host: entry}}))
 
 
 def test_a_pull_requests_token_has_no_rights(start: Start, builders: Builders, name: str) -> None:

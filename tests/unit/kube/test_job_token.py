@@ -57,7 +57,7 @@ def test_a_new_one_is_fetched_after_a_401() -> None:
 
 @pytest.mark.parametrize("text", ["", "opaque", "a.b", "a.%%.c", "a.bnVsbA.c", "a.e30.c"])
 def test_what_is_no_jwt_is_kept_until_it_is_refused(text: str) -> None:
-    assert job_token.lifetime(Secret(text)) == float("inf")
+    assert job_token.usable(Secret(text)) == float("inf")
 
 
 def test_a_variable_of_gitlab() -> None:
