@@ -20,10 +20,7 @@ REGIONS: Mapping[str, Callable[[], str]] = {
     "gitlab-inputs": gitlab.gitlab_inputs,
     "gitlab-variables": gitlab.gitlab_variables,
 }
-WHOLE: Mapping[str, Callable[[], str]] = {
-    **{f"docs/rbac/{mode}.yaml": partial(rolesheet.sheet, mode) for mode in Mode},
-    "docs/rbac/confined-pods.yaml": rolesheet.confined_pods,
-}
+WHOLE: Mapping[str, Callable[[], str]] = {f"docs/rbac/{mode}.yaml": partial(rolesheet.sheet, mode) for mode in Mode}
 
 
 def stale() -> dict[Path, str]:
