@@ -31,9 +31,10 @@ def _phases(metadata: dict[str, Any]) -> dict[str, float]:
 
 
 @contextmanager
-def kept_builder(ground: Ground, platforms: Sequence[str]) -> Iterator[str]:
+def kept_builder(ground: Ground, platforms: Sequence[str], *driver_opts: str) -> Iterator[str]:
     """A builder that stays up; its name. Its first build has pulled the base image."""
     wanted = ["--platform", ",".join(platforms), "--buildkitd-config", str(ground.buildkitd_config), "--keep"]
+    wanted += [word for option in driver_opts for word in ("--driver-opt", option)]
     context = ground.example(f"kept-{len(platforms)}")
     before = _builders(ground)
     build(ground, context, *wanted, "--push", "--tag", ground.reference("kept"))

@@ -12,7 +12,7 @@ from bench import measure
 from bench.ground import ARCHITECTURE, IMAGE, Ground
 from bench.measure import Run
 from ci_buildx.builder import lifecycle
-from ci_buildx.builder.builder import SERVER_NAME
+from ci_buildx.builder.certificates import SERVER_NAME
 from devcluster import programs
 
 PORT = 1234
@@ -34,9 +34,10 @@ class Peer:
         """One build."""
         return self.call("build", "--builder", builder, *options, str(context))
 
-    def create(self, builder: str, architecture: str = ARCHITECTURE, *, append: bool = False) -> Run:
+    def create(self, builder: str, architecture: str = ARCHITECTURE, *, append: bool = False, replicas: int = 1) -> Run:
         """A builder with one node on a node of that architecture, or another node of it; up when this returns."""
         driver = [f"namespace={self.namespace}", f"image={IMAGE}", f"nodeselector=kubernetes.io/arch={architecture}"]
+        driver.append(f"replicas={replicas}")
         more = ["--append"] if append else []
         return self.call(
             "create",

@@ -20,7 +20,10 @@ REGIONS: Mapping[str, Callable[[], str]] = {
     "gitlab-inputs": gitlab.gitlab_inputs,
     "gitlab-variables": gitlab.gitlab_variables,
 }
-WHOLE: Mapping[str, Callable[[], str]] = {f"docs/rbac/{mode}.yaml": partial(rolesheet.sheet, mode) for mode in Mode}
+WHOLE: Mapping[str, Callable[[], str]] = {
+    **{f"docs/rbac/{mode}.yaml": partial(rolesheet.sheet, mode) for mode in Mode},
+    "docs/rbac/confined-pods.yaml": rolesheet.confined_pods,
+}
 
 
 def stale() -> dict[Path, str]:

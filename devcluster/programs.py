@@ -95,6 +95,7 @@ RECIPES = (
         ),
     ),
     Recipe(module="coredns", packages=("github.com/coredns/coredns",)),
+    Recipe(module="ring", packages=(".",), links=("hashring",)),
     Recipe(module="act", packages=("github.com/nektos/act", "github.com/rhysd/actionlint/cmd/actionlint")),
 )
 CLUSTER_MODULES = ("kubernetes", "containerd", "runc", "buildkit", "coredns")

@@ -134,6 +134,13 @@ def reaper(kube: KubeClient, cluster: Cluster, folder: Path) -> Account:
 
 
 @contextmanager
+def outsider(kube: KubeClient, cluster: Cluster, namespace: str, name: str, folder: Path) -> Iterator[Account]:
+    """An account in a ``namespace`` of the test's own, which may do nothing yet."""
+    with _account(kube, cluster, name, namespace, folder) as made:
+        yield made
+
+
+@contextmanager
 def _account(kube: KubeClient, cluster: Cluster, name: str, namespace: str, folder: Path) -> Iterator[Account]:
     path = f"/api/v1/namespaces/{namespace}/serviceaccounts"
     kube.create(path, {"metadata": {"name": name}})

@@ -8,12 +8,13 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from ci_buildx.job import systems
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import Cluster
@@ -44,7 +45,7 @@ def cluster_env() -> dict[str, str]:
     shown = _devcluster("env", timeout=60)
     assert shown.returncode == 0, shown.stderr
     words = shlex.split(shown.stdout)
-    return {**os.environ, **dict(word.split("=", 1) for word in words if "=" in word)}
+    return {**_without_ci(os.environ), **dict(word.split("=", 1) for word in words if "=" in word)}
 
 
 @pytest.fixture(scope="session")
@@ -80,6 +81,12 @@ def product_env(cluster_env: dict[str, str], job_account: Account) -> dict[str, 
 
 def _cluster(cluster_env: dict[str, str]) -> Cluster:
     return config.load(ClusterSettings(kubeconfig=(Path(cluster_env["KUBECONFIG"]),)), env=cluster_env)
+
+
+def _without_ci(env: Mapping[str, str]) -> dict[str, str]:
+    """Tests may run in a CI job themselves, whose builders would all be named after its repository."""
+    signs = {sign for system in systems.SYSTEMS for sign in system.signs}
+    return {name: value for name, value in env.items() if name not in signs}
 
 
 def _devcluster(verb: str, *, timeout: float) -> subprocess.CompletedProcess[str]:

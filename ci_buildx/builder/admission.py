@@ -6,46 +6,66 @@ Wording: apiserver v0.34.2 ``admission/plugin/resourcequota/controller.go``, ``a
 
 from __future__ import annotations
 
+import re
+
 from ci_buildx.builder.pods import condition
 from ci_buildx.builder.verdict import Case, Verdict, times_seen
-from ci_buildx.model.pattern import pattern
 
 _TRIES = 3
 """Refusals without a known cause after which nothing is waited for: the Job controller tries again ever later."""
 
 _CAUSES = (
     (
-        pattern(r"exceeded quota|failed quota"),
+        re.compile(r"exceeded quota|failed quota"),
         "QuotaExceeded",
         "set smaller driver-opts requests.* and limits.*, or have the namespace's ResourceQuota raised",
     ),
     (
-        pattern(r"violates PodSecurity"),
+        re.compile(r"violates PodSecurity"),
         "PodSecurity",
         "BuildKit is privileged: label the namespace pod-security.kubernetes.io/enforce=privileged, or name another",
     ),
     (
-        pattern(r"admission webhook .* denied"),
+        re.compile(r"admission webhook .* denied"),
         "AdmissionWebhook",
         "the cluster's policy refuses the pod: ask who runs that webhook",
     ),
     (
-        pattern(r"ValidatingAdmissionPolicy .* denied"),
+        # The namespace controllers make the account "default" a moment after the namespace.
+        re.compile(r"service ?account .*\"(?!default\")[^\"]+\" not found"),
+        "ServiceAccount",
+        "the namespace has no such account: check driver-opt serviceaccount",
+    ),
+    (
+        re.compile(r"ValidatingAdmissionPolicy .* denied"),
         "AdmissionPolicy",
         "the cluster's policy refuses the pod: ask who runs that policy",
     ),
     (
-        pattern(r"(?:maximum|minimum) .* usage per|must be less than or equal to cpu limit"),
+        re.compile(r"(?:maximum|minimum) .* usage per|must be less than or equal to cpu limit"),
         "LimitRange",
         "set driver-opts requests.* and limits.* within the namespace's LimitRange",
     ),
     (
-        pattern(r"because it is being terminated"),
+        re.compile(r"because it is being terminated"),
         "NamespaceTerminating",
         "somebody deletes the namespace",
     ),
-    (pattern(r"no PriorityClass with name"), "PriorityClass", "the cluster has no such priority class"),
+    (re.compile(r"no PriorityClass with name"), "PriorityClass", "the cluster has no such priority class"),
 )
+_HEALING = (
+    (
+        re.compile(r"failed calling webhook"),
+        "AdmissionWebhook",
+        "the webhook does not answer: ask who runs it",
+    ),
+    (
+        re.compile(r"RuntimeClass .* not found"),
+        "RuntimeClass",
+        "the cluster has no such runtime class",
+    ),
+)
+"""Causes that may heal by themselves: they count when they have been seen _TRIES times."""
 _PREFIX = "Error creating: "
 
 
@@ -54,10 +74,11 @@ def judge(case: Case) -> Verdict:
     refusals = case.recent("FailedCreate")
     if refusals:
         message = str(refusals[-1].get("message", "")).removeprefix(_PREFIX)
-        for pattern, reason, fix in _CAUSES:
+        settled = times_seen(refusals) >= _TRIES
+        for pattern, reason, fix in (*_CAUSES, *(_HEALING if settled else ())):
             if pattern.search(message):
                 return case.failed(reason, message, fix)
-        if times_seen(refusals) >= _TRIES:
+        if settled:
             return case.failed("FailedCreate", message, "the cluster refuses the pod")
         return case.waiting(f"its pod is refused so far: {message}")
     if case.job is not None:

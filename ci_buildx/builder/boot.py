@@ -63,6 +63,7 @@ class Boot:
         self._started = time.monotonic()
         self._patience = deadline - self._started
         self._diagnosing = False
+        self._detecting = False
         self._broken: KubeError | None = None
         self._told: dict[str, str] = {}
         self._up: set[str] = set()
@@ -198,8 +199,12 @@ class Boot:
     def _diagnose(self) -> None:
         with self._changed:
             first, self._diagnosing = not self._diagnosing, True
+            unplaced = not self._detecting and self._seen.has_unplaced()
+            self._detecting = self._detecting or unplaced
         if first:
             self._run(self._follow_events, "events")
+        if unplaced:
+            self._run(self._detect_autoscaler, "autoscaler")
 
     def _follow_pods(self) -> None:
         location = self._builder.location
@@ -222,7 +227,6 @@ class Boot:
                 self._changed.notify_all()
 
     def _follow_events(self) -> None:
-        self._seen.autoscaler = autoscaler.detect(self._kube)
         try:
             for event in self._kube.watch(
                 self._builder.location.core_path("events"),
@@ -236,6 +240,12 @@ class Boot:
         except KubeError:
             # Without the right to read events, what the pods themselves say must do.
             return
+
+    def _detect_autoscaler(self) -> None:
+        found = autoscaler.detect(self._kube)
+        with self._changed:
+            self._seen.autoscaler = found
+            self._changed.notify_all()
 
     def _job_of(self, pod: Mapping[str, Mapping[str, Mapping[str, str]]]) -> Mapping[str, object] | None:
         """The Job of a pod that ends: it knows whether its deadline has passed."""

@@ -6,6 +6,8 @@ RBAC knows names, not prefixes, and ``create`` not even names. These are admissi
 
 from __future__ import annotations
 
+import json
+
 from ci_buildx.builder import labels
 from ci_buildx.builder.builder import Manifest
 from ci_buildx.builder.identity import PREFIX
@@ -30,13 +32,22 @@ _HAS_NO_OTHER_LABELS = (
     f" || k in ['{labels.MANAGED_BY}', 'kubernetes.io/metadata.name'])"
 )
 
+_HAS_BUILDER = {"key": labels.BUILDER, "operator": "Exists"}
+_SHARES_A_HOSTS = " || ".join(f"object.spec.?host{part}.orValue(false)" for part in ("Network", "PID", "IPC"))
+_CONTEXT = "c.?securityContext"
+_IS_ROOT = f"{_CONTEXT}.privileged.orValue(false) || {_CONTEXT}.capabilities.add.orValue([]).size() > 0"
 
-def of_jobs() -> list[Manifest]:
-    """A job's namespace is called, marked and signed as its own; the right to be inside is given only there."""
+
+def of_jobs(user: str = "") -> list[Manifest]:
+    """A job's namespace is called, marked and signed as its own; the right to be inside is given only there.
+
+    ``user`` is fenced in besides the groups.
+    """
+    a_job = _is_one_of(JOB_GROUPS) + (f" || request.userInfo.username == {json.dumps(user)}" if user else "")
     namespaces = _policy(
         "kube-builder-jobs",
-        resources={"apiGroups": [""], "resources": ["namespaces"], "operations": ["CREATE", "DELETE"]},
-        conditions={"a-job": _is_one_of(JOB_GROUPS)},
+        _on("namespaces", "CREATE", "DELETE"),
+        conditions={"a-job": a_job},
         variables=_marks_of("request.operation == 'DELETE' ? oldObject : object"),
         validations=(
             (_IS_BUILDERS, f"a job may touch only namespaces called {PREFIX}… and labelled as a builder's"),
@@ -46,9 +57,9 @@ def of_jobs() -> list[Manifest]:
     )
     bindings = _policy(
         INSIDE,
-        resources={"apiGroups": [RBAC_GROUP], "resources": ["rolebindings"], "operations": ["CREATE", "UPDATE"]},
+        _on("rolebindings", "CREATE", "UPDATE", group=RBAC_GROUP),
         # Whoever is to give it: an account that got the role by mistake is fenced in, too.
-        conditions={"a-job-or-its-role": f"object.roleRef.name == '{INSIDE}' || {_is_one_of(JOB_GROUPS)}"},
+        conditions={"a-job-or-its-role": f"object.roleRef.name == '{INSIDE}' || {a_job}"},
         variables=_marks_of("namespaceObject"),
         validations=(
             (
@@ -72,7 +83,7 @@ def of_the_reaper() -> list[Manifest]:
     """The reaper deletes builders' namespaces that bear an expiry, and no others."""
     return _policy(
         "kube-builder-reaper",
-        resources={"apiGroups": [""], "resources": ["namespaces"], "operations": ["DELETE"]},
+        _on("namespaces", "DELETE"),
         conditions={"the-reaper": _is_one_of((REAPER_GROUP,))},
         variables=_marks_of("oldObject"),
         validations=(
@@ -84,19 +95,51 @@ def of_the_reaper() -> list[Manifest]:
     )
 
 
+def of_pods() -> list[Manifest]:
+    """In builders' namespaces a privileged pod is root in a user namespace only, and no pod has the host's own things.
+
+    Whoever makes it: a pod of a Job is made by the Job controller. What is there already may still be changed, or it
+    could not even be removed.
+    """
+    return _policy(
+        "kube-builder-confined-pods",
+        _on("pods", "CREATE"),
+        _on("pods/ephemeralcontainers", "UPDATE"),
+        selector={"matchLabels": {labels.MANAGED_BY: labels.MANAGER}, "matchExpressions": [_HAS_BUILDER]},
+        variables={
+            "containers": "object.spec.containers + object.spec.?initContainers.orValue([])",
+            "others": "object.spec.?ephemeralContainers.orValue([])",
+            "root": f"variables.containers.exists(c, {_IS_ROOT}) || variables.others.exists(c, {_IS_ROOT})",
+            "volumes": "object.spec.?volumes.orValue([])",
+        },
+        validations=(
+            (
+                "!variables.root || !object.spec.?hostUsers.orValue(true)",
+                "privileged pods of builders need hostUsers: false (driver-opt user-namespaces=true)",
+            ),
+            (
+                f"!({_SHARES_A_HOSTS}) && !variables.volumes.exists(v, has(v.hostPath))",
+                "pods of builders have no network, processes or folders of the host",
+            ),
+        ),
+    )
+
+
 def _policy(
     name: str,
-    *,
-    resources: Manifest,
-    conditions: dict[str, str],
+    *rules: Manifest,
     variables: dict[str, str],
     validations: tuple[tuple[str, str], ...],
+    conditions: dict[str, str] | None = None,
+    selector: Manifest | None = None,
 ) -> list[Manifest]:
     """A policy that denies when in doubt, and its binding to the whole cluster."""
+    chosen = {"namespaceSelector": selector} if selector else {}
+    conditional = {"matchConditions": _named(conditions)} if conditions else {}
     spec: Manifest = {
         "failurePolicy": "Fail",
-        "matchConstraints": {"resourceRules": [{"apiVersions": ["v1"], **resources}]},
-        "matchConditions": _named(conditions),
+        "matchConstraints": {**chosen, "resourceRules": list(rules)},
+        **conditional,
         "variables": _named(variables),
         "validations": [
             {"expression": expression, "message": message, "reason": "Forbidden"} for expression, message in validations
@@ -111,6 +154,11 @@ def _policy(
             "spec": {"policyName": name, "validationActions": ["Deny"]},
         },
     ]
+
+
+def _on(resource: str, *operations: str, group: str = "") -> Manifest:
+    """Which requests a policy is asked about."""
+    return {"apiGroups": [group], "apiVersions": ["v1"], "resources": [resource], "operations": list(operations)}
 
 
 def _named(expressions: dict[str, str]) -> list[dict[str, str]]:

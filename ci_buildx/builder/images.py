@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from ci_buildx.builder.verdict import Case, Verdict, times_seen
-from ci_buildx.model.pattern import pattern
 
 REASONS = frozenset(
     {
@@ -22,11 +21,13 @@ _HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull", "ImageInspectErr
 _PULLS = 3
 """Pulls after which a registry that does not answer is given up (the kubelet pauses 10 s, then 20 s, between them)."""
 
-_ABSENT = pattern(r"not found|manifest unknown|name unknown|does not exist|no match for platform", re.IGNORECASE)
-_DENIED = pattern(
+_PULL_FAILED = "Failed to pull image"
+"""Begins the event of a pull that failed (kubelet v1.34.2, ``pkg/kubelet/images/image_manager.go``)."""
+_ABSENT = re.compile(r"not found|manifest unknown|name unknown|does not exist|no match for platform", re.IGNORECASE)
+_DENIED = re.compile(
     r"denied|unauthori[sz]ed|authori[sz]ation failed|authentication required|forbidden|no basic auth", re.IGNORECASE
 )
-_NETWORK = pattern(
+_NETWORK = re.compile(
     r"timeout|timed out|refused|no such host|name resolution|unreachable|connection reset|\bEOF\b|TLS handshake|"
     r"too ?many ?requests|\b5\d\d (?:internal|bad|service|gateway)|unavailable",
     re.IGNORECASE,
@@ -35,7 +36,8 @@ _NETWORK = pattern(
 
 def judge(case: Case, reason: str, message: str) -> Verdict:
     """The verdict on a container that waits for its image for ``reason``, one of REASONS."""
-    failures = [event for event in case.recent("Failed") if "pull" in str(event.get("message", "")).lower()]
+    # Of the three events that each pull may end with, this one has the cause.
+    failures = [event for event in case.recent("Failed") if _PULL_FAILED in str(event.get("message", ""))]
     # Up to Kubernetes 1.30 the back-off's message does not repeat the cause; the event has it.
     told = message if reason != "ImagePullBackOff" or not failures else f"{message} {failures[-1].get('message', '')}"
     detail = _detail(message, str(failures[-1].get("message", "")) if failures else "")

@@ -88,6 +88,8 @@ def _exit(ended: Object) -> tuple[str, str, str]:
     code = int(ended.get("exitCode", 0))
     if reason == "OOMKilled":
         return reason, "buildkitd or a step ran out of memory", "raise driver-opt limits.memory"
+    if reason == "StartError":
+        return reason, str(ended.get("message", "")), "the image may be no BuildKit image, check driver-opt image"
     if code > _SIGNALLED:
         return reason, f"buildkitd was killed by signal {code - _SIGNALLED}", "see who kills processes on its node"
     words = [line.strip() for line in str(ended.get("message") or "").splitlines() if line.strip()]

@@ -5,37 +5,17 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 
-from ci_buildx.builder import labels, podspec
-from ci_buildx.builder.builder import (
-    CA_FILE,
-    CLIENT_CERTIFICATE_FILE,
-    CLIENT_KEY_FILE,
-    CONFIG_FILE,
-    Location,
-    Manifest,
-)
+from ci_buildx.builder import daemon, labels, podspec
+from ci_buildx.builder.builder import Manifest
 from ci_buildx.builder.certificates import Certificates
-from ci_buildx.builder.identity import JobIdentity
+from ci_buildx.builder.draft import OF_JOB, Draft
 from ci_buildx.builder.plan import NodePlan
-from ci_buildx.model.record import dataclass
-from ci_buildx.settings.values import BuilderSettings
+
+CLIENT_CERTIFICATE_FILE = "client.pem"
+CLIENT_KEY_FILE = "client-key.pem"
 
 _KEPT_AFTER_END = 600
 """Seconds for which a Job that has ended can still be looked at."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
-    """What all objects of a builder are made from.
-
-    ``expires`` is RFC 3339. ``runner`` is the pod that the Jobs go with, where one owns them.
-    """
-
-    identity: JobIdentity
-    location: Location
-    settings: BuilderSettings
-    expires: str
-    runner: Mapping[str, str] | None = None
 
 
 def namespace(draft: Draft) -> Manifest:
@@ -47,14 +27,6 @@ def namespace(draft: Draft) -> Manifest:
 
 def job(draft: Draft, node: NodePlan) -> Manifest:
     """A node's workload. The cluster itself ends it after ``lifetime`` and removes it and all it owns later."""
-    marks = {**draft.identity.labels, labels.NODE: node.name}
-    template = {
-        "metadata": {
-            "labels": marks,
-            "annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"},
-        },
-        "spec": podspec.pod_spec(draft.location, node, draft.settings),
-    }
     spec = {
         "parallelism": node.replicas,
         "completions": node.replicas,
@@ -62,26 +34,28 @@ def job(draft: Draft, node: NodePlan) -> Manifest:
         "ttlSecondsAfterFinished": _KEPT_AFTER_END,
         "podReplacementPolicy": "Failed",
         **_failure_limits(node),
-        "template": template,
+        "template": podspec.template(draft, node, OF_JOB),
     }
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": workload_metadata(draft, node), "spec": spec}
+
+
+def workload_metadata(draft: Draft, node: NodePlan) -> Manifest:
+    """Name, labels and annotations of a node's workload: the user's, and those that it is found and read by."""
     name, owners = draft.location.object_name(node.name), [draft.runner] if draft.runner else []
     metadata = _metadata(draft, name, extra_labels={labels.NODE: node.name}, owners=owners)
+    metadata["labels"] = {**dict(draft.settings.labels), **metadata["labels"]}
+    metadata["annotations"] = {**dict(draft.settings.annotations), **metadata["annotations"], **node_notes(node)}
+    return metadata
+
+
+def node_notes(node: NodePlan) -> dict[str, str]:
+    """The annotations of a node's Job from which its plan is read again."""
     notes = {
         labels.PLATFORMS: ",".join(map(str, node.platforms)),
         labels.EMULATED: ",".join(map(str, node.emulated)),
         labels.REASON: node.reason,
     }
-    metadata["annotations"] |= {key: value for key, value in notes.items() if value}
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
-
-
-def node_notes(node: NodePlan) -> dict[str, str]:
-    """The annotations of a node's Job from which its plan is read again."""
-    return {
-        labels.PLATFORMS: ",".join(map(str, node.platforms)),
-        labels.EMULATED: ",".join(map(str, node.emulated)),
-        labels.REASON: node.reason,
-    }
+    return {key: value for key, value in notes.items() if value}
 
 
 def secret(draft: Draft, certificates: Certificates, owners: Sequence[Mapping[str, str]]) -> Manifest:
@@ -90,11 +64,12 @@ def secret(draft: Draft, certificates: Certificates, owners: Sequence[Mapping[st
     The pods mount the server's files only. ``owners`` are the Jobs: the keys go when the last of them goes.
     """
     files = {
-        CA_FILE: certificates.ca,
-        podspec.CERTIFICATE_FILE: certificates.server.certificate,
-        podspec.KEY_FILE: certificates.server.key.reveal(),
+        daemon.CA_FILE: certificates.ca,
+        daemon.CERTIFICATE_FILE: certificates.server.certificate,
+        daemon.KEY_FILE: certificates.server.key.reveal(),
         CLIENT_CERTIFICATE_FILE: certificates.client.certificate,
         CLIENT_KEY_FILE: certificates.client.key.reveal(),
+        **daemon.proxy_files(draft),
     }
     return {
         "apiVersion": "v1",
@@ -107,13 +82,13 @@ def secret(draft: Draft, certificates: Certificates, owners: Sequence[Mapping[st
 
 
 def config_map(draft: Draft, owners: Sequence[Mapping[str, str]]) -> Manifest:
-    """The user's buildkitd.toml."""
+    """What configures buildkitd: the user's buildkitd.toml and what the options add."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": _metadata(draft, draft.location.object_name("config"), owners=owners),
         "immutable": True,
-        "data": {CONFIG_FILE: draft.settings.buildkitd_config},
+        "data": daemon.files(draft.settings),
     }
 
 

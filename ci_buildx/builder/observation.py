@@ -54,6 +54,10 @@ class Observation:
         views = [view(pod) for pod in self.pods.values() if _node(pod) == node]
         return tuple(sorted(views, key=lambda pod: pod.name))
 
+    def has_unplaced(self) -> bool:
+        """Whether the scheduler has found no node for a pod."""
+        return any(condition(pod, "PodScheduled").get("status") == "False" for pod in self.pods.values())
+
     def cases(self, node: str, workload: str, now: float) -> list[Case]:
         """A case for each pod of a node, and one for the Job while it has none."""
         present = [pod for pod in self.pods.values() if _node(pod) == node]
@@ -76,7 +80,8 @@ class Observation:
 
     def _case(self, workload: str, pod: Object | None, now: float, node: str, *, vanished: bool = False) -> Case:
         name = pod["metadata"]["name"] if pod is not None else ""
-        about = [*self.events.get(workload, {}).values(), *(self.events.get(name, {}).values() if name else ())]
+        subjects = [workload, name, *(_claims(pod) if pod else self._replica_sets(workload))]
+        about = [event for subject in subjects if subject for event in self.events.get(subject, {}).values()]
         return Case(
             workload=workload,
             pod=pod,
@@ -87,6 +92,21 @@ class Observation:
             served=name in self.served,
             vanished=vanished,
         )
+
+    def _replica_sets(self, workload: str) -> list[str]:
+        """What a Deployment leaves the making of its pods to, where that has anything to tell."""
+        return [
+            name
+            for name, about in self.events.items()
+            if name.startswith(f"{workload}-")
+            and any(event["involvedObject"].get("kind") == "ReplicaSet" for event in about.values())
+        ]
+
+
+def _claims(pod: Object) -> list[str]:
+    """The volume claims that a pod needs."""
+    volumes = (pod.get("spec") or {}).get("volumes") or ()
+    return [volume["persistentVolumeClaim"]["claimName"] for volume in volumes if volume.get("persistentVolumeClaim")]
 
 
 def _node(pod: Object) -> str:

@@ -10,7 +10,7 @@ from ci_buildx.builder.labels import ARCHITECTURE
 from ci_buildx.errors import InputError
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass, replace
-from ci_buildx.settings.values import BuilderSettings
+from ci_buildx.settings.builder import BuilderSettings
 
 ANY = "any"
 """Name of the node that may run on any architecture."""
@@ -24,7 +24,7 @@ class NodePlan:
     here, empty for whatever is native; ``emulated`` those of them that run by emulation. ``by_scheduling`` says that
     nobody knows whether there is such a node: where it cannot be scheduled, another one may emulate. ``runs`` is what
     its buildkitd said it can run when it was asked last, its own platform first; empty where it was not asked yet.
-    ``reason`` is one line.
+    ``user_namespace``: root in its pods is nobody on the node. ``reason`` is one line.
     """
 
     name: str
@@ -34,6 +34,7 @@ class NodePlan:
     replicas: int = 1
     by_scheduling: bool = False
     runs: tuple[Platform, ...] = ()
+    user_namespace: bool = False
     reason: str = ""
 
     @property

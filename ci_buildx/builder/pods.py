@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import calendar
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from ci_buildx.builder.labels import NODE
-from ci_buildx.model import moment
 from ci_buildx.model.record import dataclass
 
 Object = Mapping[str, Any]
@@ -17,7 +18,7 @@ class PodView:
     """What matters about one pod for reaching it.
 
     ``node`` is the builder's node (NodePlan.name), ``host`` the cluster's ("" until scheduled), ``ip`` "" until known.
-    ``created`` is RFC 3339 by the API server's clock.
+    ``running`` says that its container has started; ``created`` is RFC 3339 by the API server's clock.
     """
 
     name: str
@@ -25,6 +26,7 @@ class PodView:
     node: str
     host: str = ""
     ip: str = ""
+    running: bool = False
     ready: bool = False
     terminating: bool = False
     created: str = ""
@@ -39,6 +41,7 @@ def view(pod: Object) -> PodView:
         node=(metadata.get("labels") or {}).get(NODE, ""),
         host=(pod.get("spec") or {}).get("nodeName", ""),
         ip=status.get("podIP", ""),
+        running=bool(container_states(pod, "running")),
         ready=condition(pod, "Ready").get("status") == "True",
         terminating=is_terminating(pod),
         created=metadata.get("creationTimestamp") or "",
@@ -79,6 +82,6 @@ def last_termination(pod: Object) -> Object | None:
 def age(timestamp: str, now: float) -> float:
     """Seconds from an RFC 3339 ``timestamp`` (whole seconds, UTC) to ``now``; 0 where it cannot be read."""
     try:
-        return now - moment.of_timestamp(timestamp)
+        return now - calendar.timegm(time.strptime(timestamp[:19], "%Y-%m-%dT%H:%M:%S"))
     except ValueError:
         return 0.0

@@ -1,84 +1,140 @@
-"""The pod that runs buildkitd."""
+"""The pods that run buildkitd."""
 
 from __future__ import annotations
 
-from ci_buildx.builder.builder import CA_FILE, CONFIG_FILE, CONTAINER, PORT, Location, Manifest
-from ci_buildx.builder.labels import ARCHITECTURE
+from collections.abc import Iterable, Mapping
+
+from ci_buildx.builder import confinement, daemon, labels, state
+from ci_buildx.builder.builder import CONTAINER, PORT, Manifest
+from ci_buildx.builder.draft import Draft, Tenure
 from ci_buildx.builder.plan import NodePlan
-from ci_buildx.settings.values import BuilderSettings
+from ci_buildx.settings.builder import BuilderSettings, Toleration
 
-CERTIFICATE_FILE = "server.pem"
-KEY_FILE = "server-key.pem"
-
-GRACE_PERIOD = 5
-"""Seconds for buildkitd to end. What it builds is lost with the builder: there is nothing to save."""
-
-_SOCKET = "unix:///run/buildkit/buildkitd.sock"
-_STATE_FOLDER = "/var/lib/buildkit"
-_CERTIFICATE_FOLDER = "/etc/buildkit/tls"
-_CONFIG_FOLDER = "/etc/buildkit/config"
+_DRAIN = (
+    # Every build holds a connection to the port (04D2 is 1234 in hex, 01 an established one) or a dial-stdio.
+    "while grep -q ':04D2 [^ ]* 01 ' /proc/net/tcp /proc/net/tcp6 2>/dev/null || pidof buildctl >/dev/null; "
+    "do sleep 1; done"
+)
+_SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 
 
-def pod_spec(location: Location, node: NodePlan, settings: BuilderSettings) -> Manifest:
-    """The spec of a node's pods."""
-    volumes = [
-        # On the image's own overlay BuildKit would fall back to copying (the native snapshotter).
-        {"name": "state", "emptyDir": {}},
-        {"name": "certificates", "secret": _server_files(location)},
-    ]
-    if settings.buildkitd_config:
-        volumes.append({"name": "config", "configMap": {"name": location.object_name("config")}})
-    selector = dict(settings.nodeselector)
-    if node.architecture:
-        selector[ARCHITECTURE] = node.architecture
+def template(draft: Draft, node: NodePlan, tenure: Tenure) -> Manifest:
+    """The pod template of a node's workload: for a Job, a Deployment or a StatefulSet, as ``tenure`` says."""
+    settings = draft.settings
+    marks = {**dict(settings.labels), **draft.identity.labels, labels.NODE: node.name}
+    notes = {
+        _SAFE_TO_EVICT: "false",
+        **dict(settings.annotations),
+        **confinement.profile_annotations(settings, draft.server),
+    }
+    made: Manifest = {"metadata": {"labels": marks, "annotations": notes}, "spec": _spec(draft, node, tenure)}
+    if not settings.pod_template:
+        return made
+    from ci_buildx.settings.driver.strategic import merge
+
+    return merge(made, settings.pod_template)
+
+
+def _spec(draft: Draft, node: NodePlan, tenure: Tenure) -> Manifest:
+    settings = draft.settings
+    grace_period = settings.grace_period
     spec: Manifest = {
-        "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": GRACE_PERIOD,
+        "restartPolicy": tenure.restart,
+        "terminationGracePeriodSeconds": tenure.grace_period if grace_period is None else grace_period,
         # buildkitd has no business with the API, and a build must not find a token.
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "containers": [_container(settings)],
-        "volumes": volumes,
+        "containers": [_container(draft, tenure)],
+        "volumes": _volumes(draft, tenure),
+        "topologySpreadConstraints": [_spread(draft, node)],
     }
-    if selector:
-        spec["nodeSelector"] = dict(sorted(selector.items()))
-    return spec
+    if node.user_namespace:
+        spec["hostUsers"] = False
+    if settings.rootless:
+        spec["securityContext"] = {"fsGroup": confinement.USER}
+    if settings.qemu.install:
+        spec["initContainers"] = [_emulators(settings)]
+    return spec | _placement(settings, node)
 
 
-def buildkitd_arguments(settings: BuilderSettings) -> list[str]:
-    """Flags of buildkitd 0.34.2 (``cmd/buildkitd/main.go``); the user's come last, so that they win.
+def _placement(settings: BuilderSettings, node: NodePlan) -> Manifest:
+    """Where the pods go, and as whom."""
+    selector = dict(settings.nodeselector)
+    if node.architecture:
+        selector[labels.ARCHITECTURE] = node.architecture
+    pulls = [{"name": name} for name in settings.pull_secrets]
+    wanted: Manifest = {
+        "nodeSelector": dict(sorted(selector.items())),
+        "tolerations": [_toleration(one) for one in settings.tolerations],
+        "serviceAccountName": settings.serviceaccount,
+        "schedulerName": settings.schedulername,
+        "priorityClassName": settings.priority_class,
+        "imagePullSecrets": pulls,
+    }
+    return {key: value for key, value in wanted.items() if value}
 
-    Without mTLS it listens on its UNIX socket only, which exec reaches.
-    """
-    arguments = ["--addr", _SOCKET, "--addr", f"tcp://:{PORT}"]
-    for flag, file in (("tlscacert", CA_FILE), ("tlscert", CERTIFICATE_FILE), ("tlskey", KEY_FILE)):
-        arguments += [f"--{flag}", f"{_CERTIFICATE_FOLDER}/{file}"]
-    if settings.buildkitd_config:
-        arguments += ["--config", f"{_CONFIG_FOLDER}/{CONFIG_FILE}"]
-    return [*arguments, *settings.buildkitd_flags]
+
+def _toleration(one: Toleration) -> Manifest:
+    fields = {"key": one.key, "operator": one.operator, "value": one.value, "effect": one.effect}
+    written: Manifest = {key: value for key, value in fields.items() if value}
+    return written if one.seconds is None else {**written, "tolerationSeconds": one.seconds}
 
 
-def _server_files(location: Location) -> Manifest:
-    """The server's part of the Secret: the pod never sees the client's key."""
-    files = (CA_FILE, CERTIFICATE_FILE, KEY_FILE)
+def _spread(draft: Draft, node: NodePlan) -> Manifest:
+    """Replicas on different nodes where that can be: on one they would share its processors and disk."""
     return {
-        "secretName": location.object_name("keys"),
-        "defaultMode": 0o400,
-        "items": [{"key": file, "path": file} for file in files],
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": {labels.BUILDER: draft.identity.name, labels.NODE: node.name}},
     }
 
 
-def _container(settings: BuilderSettings) -> Manifest:
-    mounts = [
-        {"name": "state", "mountPath": _STATE_FOLDER},
-        {"name": "certificates", "mountPath": _CERTIFICATE_FOLDER, "readOnly": True},
+def _volumes(draft: Draft, tenure: Tenure) -> list[Manifest]:
+    settings = draft.settings
+    own = state.volume(settings.storage, claimed_by_workload=tenure.claims)
+    volumes = [
+        *([own] if own else []),
+        {"name": "certificates", "secret": _server_files(draft)},
     ]
-    if settings.buildkitd_config:
-        mounts.append({"name": "config", "mountPath": _CONFIG_FOLDER, "readOnly": True})
+    if daemon.files(settings):
+        volumes.append({"name": "config", "configMap": {"name": draft.location.object_name("config")}})
+    return volumes
+
+
+def _server_files(draft: Draft) -> Manifest:
+    """The server's part of the Secret: the pod never sees the client's key."""
+    return {
+        "secretName": draft.location.object_name("keys"),
+        # Rootless, they belong to the pod's group.
+        "defaultMode": 0o440 if draft.settings.rootless else 0o400,
+        "items": [{"key": file, "path": file} for file in daemon.SERVER_FILES],
+    }
+
+
+def _emulators(settings: BuilderSettings) -> Manifest:
+    """Registers QEMU with the kernel, as the image does for ``docker run --privileged``."""
+    return {
+        "name": "qemu",
+        "image": settings.qemu.image,
+        "args": ["--install", "all"],
+        "securityContext": {"privileged": True},
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+
+
+def _container(draft: Draft, tenure: Tenure) -> Manifest:
+    settings = draft.settings
+    mounts = [
+        {"name": state.VOLUME, "mountPath": state.folder(settings)},
+        {"name": "certificates", "mountPath": daemon.CERTIFICATE_FOLDER, "readOnly": True},
+    ]
+    if daemon.files(settings):
+        mounts.append({"name": "config", "mountPath": daemon.CONFIG_FOLDER, "readOnly": True})
     container: Manifest = {
         "name": CONTAINER,
         "image": settings.image,
-        "args": buildkitd_arguments(settings),
+        "args": daemon.arguments(settings),
         "ports": [{"name": "mtls", "containerPort": PORT, "protocol": "TCP"}],
         # Cheaper each second than running buildctl. buildkitd listens a moment before its workers are up
         # (cmd/buildkitd/main.go); what decides for a build is the first gRPC answer.
@@ -88,16 +144,19 @@ def _container(settings: BuilderSettings) -> Manifest:
             "periodSeconds": 1,
             "failureThreshold": 3,
         },
-        "securityContext": {"privileged": True},
+        "securityContext": confinement.security_context(settings, draft.server),
         # The daemon's last words come with the pod's status: no right to read logs is needed.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": mounts,
     }
-    if resources := _resources(settings):
+    if tenure.drains:
+        container["lifecycle"] = {"preStop": {"exec": {"command": ["sh", "-c", _DRAIN]}}}
+    if variables := daemon.variables(draft):
+        container["env"] = variables
+    if resources := _filled({"requests": settings.requests, "limits": settings.limits}):
         container["resources"] = resources
     return container
 
 
-def _resources(settings: BuilderSettings) -> Manifest:
-    wanted = {"requests": dict(settings.requests), "limits": dict(settings.limits)}
-    return {kind: quantities for kind, quantities in wanted.items() if quantities}
+def _filled(quantities: Mapping[str, Iterable[tuple[str, str]]]) -> Manifest:
+    return {kind: dict(pairs) for kind, pairs in quantities.items() if pairs}

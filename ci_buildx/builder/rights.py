@@ -54,12 +54,6 @@ class Question:
     why: str = ""
     vital: bool = True
 
-    @property
-    def subject(self) -> str:
-        """What it is about, as a 403 says it: ``create jobs.batch``."""
-        full = f"{self.resource}.{self.group}" if self.group else self.resource
-        return f"{self.verb} {full}" + (f' "{self.name}"' if self.name else "")
-
 
 BUILDING: tuple[Rule, ...] = (
     Rule(
@@ -88,6 +82,13 @@ BUILDING: tuple[Rule, ...] = (
         resources=("leases",),
         verbs=("create", "get", "list", "patch"),
         why="signs of life, so that the builder of a job that was killed is known as such",
+        vital=False,
+    ),
+    Rule(
+        group="networking.k8s.io",
+        resources=("networkpolicies",),
+        verbs=("create", "get"),
+        why="who may reach buildkitd's port, with driver-opt network-policy",
         vital=False,
     ),
     Rule(
@@ -141,6 +142,13 @@ LOOKING: tuple[Rule, ...] = (
         resources=("namespaces",),
         verbs=("list",),
         why="finding what expired jobs of this account have left",
+        vital=False,
+    ),
+    Rule(
+        resources=("configmaps",),
+        verbs=("get",),
+        names=("cluster-autoscaler-status",),
+        why="whether the cluster makes nodes; without it, a pod that fits nowhere is given up later",
         vital=False,
     ),
 )

@@ -15,6 +15,8 @@ SYSTEM = "kube-builder-system"
 REAPER = "kube-builder-reaper"
 EXAMPLE_NAMESPACE = "ci-builds"
 
+_ACCOUNT_PREFIX = "system:serviceaccount:"
+"""How the name of every service account begins (kubernetes 1.34, ``pkg/serviceaccount``)."""
 _LONG = 70
 """Characters of a text that is folded over several lines."""
 
@@ -33,41 +35,58 @@ What `kube-builder reap` may do where each job has a namespace: delete builders'
 Needs Kubernetes 1.30 or later.""",
 }
 
+_CONFINING = """\
+For clusters whose nodes have user namespaces: in namespaces of builders, a privileged pod must run in one, so that
+root in it is nobody on the node, and no pod gets the host's network, processes or folders. Beside jobs.yaml; the
+namespace of namespace.yaml is held to it when it is labelled app.kubernetes.io/managed-by=kube-builder and
+kube-builder.dev/builder=shared. Needs Kubernetes 1.30 or later."""
 
-def sheet(mode: Mode, *, namespace: str = EXAMPLE_NAMESPACE) -> str:
-    """What to apply for ``mode``, as YAML with comments. ``namespace`` is where the builders of mode namespace are."""
+
+def sheet(mode: Mode, *, namespace: str = EXAMPLE_NAMESPACE, user: str = "") -> str:
+    """What to apply for ``mode``, as YAML with comments. ``namespace`` is where the builders of mode namespace are.
+
+    ``user`` is who is to have the rights, if that is not the account that the sheet makes; a reaper is always its own.
+    """
     head = _HEADS[mode].format(namespace=namespace, accounts=ACCOUNTS)
-    documents = [_commented(each) for each in manifests(mode, namespace)]
+    documents = [_commented(each) for each in manifests(mode, namespace=namespace, user=user)]
     return "".join(f"# {line}\n" for line in head.splitlines()) + "---\n" + "---\n".join(documents)
 
 
-def manifests(mode: Mode, namespace: str = EXAMPLE_NAMESPACE) -> list[Manifest]:
+def manifests(mode: Mode, *, namespace: str = EXAMPLE_NAMESPACE, user: str = "") -> list[Manifest]:
     """The same as objects, in an order in which each finds what it refers to."""
     made: dict[Mode, Callable[[], list[Manifest]]] = {
-        Mode.NAMESPACE: lambda: _of_a_namespace(namespace),
-        Mode.JOBS: _of_jobs,
+        Mode.NAMESPACE: lambda: _of_a_namespace(namespace, user),
+        Mode.JOBS: lambda: _of_jobs(user),
         Mode.REAPER: _of_the_reaper,
     }
     return made[mode]()
 
 
-def _of_a_namespace(namespace: str) -> list[Manifest]:
+def confined_pods() -> str:
+    """What keeps builders from being root on a node, as YAML: it gives no rights, and takes some from all modes."""
+    documents = [_commented(each) for each in fence.of_pods()]
+    return "".join(f"# {line}\n" for line in _CONFINING.splitlines()) + "---\n" + "---\n".join(documents)
+
+
+def _of_a_namespace(namespace: str, user: str) -> list[Manifest]:
     return [
-        _account(ACCOUNT, namespace),
+        *([] if user else [_account(ACCOUNT, namespace)]),
         _role(ACCOUNT, rights.BUILDING, namespace),
-        _binding(ACCOUNT, [_account_subject(ACCOUNT, namespace)], namespace),
+        _binding(ACCOUNT, [_subject(user) if user else _account_subject(ACCOUNT, namespace)], namespace),
     ]
 
 
-def _of_jobs() -> list[Manifest]:
+def _of_jobs(user: str) -> list[Manifest]:
     name = "kube-builder-jobs"
+    groups = [_group_subject(group) for group in fence.JOB_GROUPS]
+    stranger = user if user and not user.startswith(f"{_ACCOUNT_PREFIX}{ACCOUNTS}:") else ""
     return [
         _namespace(ACCOUNTS),
-        _account(ACCOUNT, ACCOUNTS),
-        *fence.of_jobs(),
+        *([] if user else [_account(ACCOUNT, ACCOUNTS)]),
+        *fence.of_jobs(stranger),
         _role(INSIDE, (*rights.BUILDING, *rights.LEAVING)),
         _role(name, (*rights.ENTERING, *rights.LOOKING)),
-        _binding(name, [_group_subject(group) for group in fence.JOB_GROUPS]),
+        _binding(name, [*groups, *([_subject(stranger)] if stranger else [])]),
     ]
 
 
@@ -153,6 +172,14 @@ def _metadata(name: str, namespace: str) -> dict[str, str]:
 
 def _account_subject(name: str, namespace: str) -> Manifest:
     return {"kind": "ServiceAccount", "name": name, "namespace": namespace}
+
+
+def _subject(user: str) -> Manifest:
+    """Whoever the API server calls ``user``: a service account's name says whose it is."""
+    if user.startswith(_ACCOUNT_PREFIX):
+        namespace, _, name = user.removeprefix(_ACCOUNT_PREFIX).partition(":")
+        return _account_subject(name, namespace)
+    return {"kind": "User", "name": user, "apiGroup": RBAC_GROUP}
 
 
 def _group_subject(name: str) -> Manifest:

@@ -16,32 +16,37 @@ from ci_buildx.model.record import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """What this machine is called, and its addresses."""
+    """What this machine is called, and its IP addresses."""
 
     name: str
     addresses: frozenset[str]
 
 
-def this_host() -> Host:
-    """In a pod, the pod's name and IP addresses: the kubelet writes them into its ``/etc/hosts``."""
-    name = socket.gethostname()
-    try:
-        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    except OSError:
-        found = []
-    return Host(name=name, addresses=frozenset(str(entry[4][0]) for entry in found))
+def this_host(towards: str) -> Host:
+    """In a pod, the pod's name, and its IP address as the host ``towards`` (an IP address) would see it.
+
+    Resolving the own name instead would ask DNS alone in images without an ``nsswitch.conf``.
+    """
+    family = socket.AF_INET6 if ":" in towards else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as channel:
+        try:
+            channel.connect((towards, 9))  # chooses the way there, and sends nothing
+        except OSError:
+            return Host(name=socket.gethostname(), addresses=frozenset())
+        return Host(name=socket.gethostname(), addresses=frozenset((channel.getsockname()[0],)))
 
 
 def own_pod(
-    kube: KubeClient, namespace: str, env: Mapping[str, str], *, look: Callable[[], Host] = this_host
+    kube: KubeClient, namespace: str, env: Mapping[str, str], *, look: Callable[[str], Host] = this_host
 ) -> dict[str, str] | None:
     """A reference to the pod that this process runs in, as an owner; None where it runs in no pod of ``namespace``.
 
     A pod of the same name in another cluster has other addresses.
     """
-    if not env.get("KUBERNETES_SERVICE_HOST"):
+    server = env.get("KUBERNETES_SERVICE_HOST")
+    if not server:
         return None
-    host = look()
+    host = look(server)
     try:
         pod = kube.get(f"/api/v1/namespaces/{namespace}/pods/{host.name}")
     except KubeError:

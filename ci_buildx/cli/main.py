@@ -16,6 +16,7 @@ from ci_buildx.errors import InputError
 
 VERBS = {
     "build": "build an image on the cluster",
+    "doctor": "check that a cluster has all that builds need",
     "reap": "remove what expired jobs left in the cluster",
     "rm": "remove a builder that a build kept",
     "action": "the GitHub Action's entry point",

@@ -10,7 +10,7 @@ from ci_buildx.cli.parser import Parser
 from ci_buildx.cli.world import World
 from ci_buildx.settings import options
 from ci_buildx.settings.assembly import cluster_from
-from ci_buildx.settings.driver_opts import check_namespace
+from ci_buildx.settings.names import check_namespace
 
 SUMMARY = (
     "Removes the namespaces and objects of jobs that are past their lifetime and were not removed by their own hand. "

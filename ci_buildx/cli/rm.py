@@ -12,7 +12,7 @@ from ci_buildx.cli.world import World
 from ci_buildx.errors import InputError
 from ci_buildx.settings import options
 from ci_buildx.settings.assembly import cluster_from, namespace_from
-from ci_buildx.settings.driver_opts import check_namespace
+from ci_buildx.settings.names import check_namespace
 
 SUMMARY = "Removes a builder that kube-builder build --keep left running."
 EXAMPLES = f"""\

@@ -57,7 +57,7 @@ def run(
 
         settings = replace(settings, build=calls.narrow(settings.build))
     exporters.make(settings.build)
-    identity = identity or origin.of_here(settings.build.context)
+    identity = identity or origin.of_here(settings.build.context, env)
     with taken_in(settings.build) as build:
         settings = replace(settings, build=build)
         return _run(settings, env=env, display_stream=display_stream, identity=identity, ears=(announce, hear))

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from ci_buildx.builder.builder import CONTAINER, PORT, SERVER_NAME, ClientKeys
+from ci_buildx.builder.builder import CONTAINER, PORT, ClientKeys
+from ci_buildx.builder.certificates import SERVER_NAME
 from ci_buildx.builder.pods import PodView
 from ci_buildx.buildkit.control import Control
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.settings.values import TransportChoice
-from ci_buildx.transport import direct
+from ci_buildx.transport import direct, execute, portforward
 from ci_buildx.transport.endpoint import Endpoint, PodAddress
+from ci_buildx.transport.knocks import Knocks, Stage
 from ci_buildx.transport.race import Candidate
 
 ANSWER_TIME = 5.0
@@ -39,26 +41,24 @@ class Ways:
             now = look() or pod
             return PodAddress(namespace=pod.namespace, name=pod.name, ip=now.ip, container=CONTAINER, port=PORT)
 
-        # The tunnels are imported by those who need them.
-        def forwarded() -> AbstractContextManager[Endpoint]:
-            from ci_buildx.transport import portforward
+        def stage() -> Stage:
+            now = look() or pod
+            return Stage.READY if now.ready else Stage.RUNNING if now.running else Stage.UNKNOWN
 
+        def forward() -> AbstractContextManager[Endpoint]:
+            forwards.take_turn()
             return portforward.open(self.kube, address())
 
-        def executed() -> AbstractContextManager[Endpoint]:
-            from ci_buildx.transport import execute
-
+        def enter() -> AbstractContextManager[Endpoint]:
+            execs.take_turn()
             return execute.open(self.kube, address())
 
+        # Each knock by exec starts a process in the pod: while it boots, that would slow it down.
+        forwards, execs = Knocks(stage), Knocks(stage, blind=())
         everything = (
             Candidate(TransportChoice.DIRECT, lambda: direct.open(address())),
-            Candidate(TransportChoice.PORT_FORWARD, forwarded, HEAD_START),
-            # Each knock by exec starts a process in the pod: while it boots, that would slow it down.
-            Candidate(
-                TransportChoice.EXEC,
-                executed,
-                2 * HEAD_START if pod.ready else _BOOT_TIME,
-            ),
+            Candidate(TransportChoice.PORT_FORWARD, forward, HEAD_START),
+            Candidate(TransportChoice.EXEC, enter, 2 * HEAD_START if pod.ready else _BOOT_TIME),
         )
         if self.chosen is not TransportChoice.AUTO:
             return [replace(one, delay=0.0) for one in everything if one.name == self.chosen]

@@ -6,10 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING
 
-from ci_buildx.builder import lifecycle, plan
+from ci_buildx.builder import certificates, facts, lifecycle, plan, runner
 from ci_buildx.builder.builder import Builder, Location
+from ci_buildx.builder.heartbeat import Heartbeat
+from ci_buildx.builder.identity import JobIdentity
+from ci_buildx.builder.lifecycle import Blueprint
 from ci_buildx.builder.plan import Plan
 from ci_buildx.errors import Interrupted, Refused, SolveError, TeardownError
 from ci_buildx.job import origin
@@ -17,10 +19,6 @@ from ci_buildx.job.interrupts import Interrupts
 from ci_buildx.job.parallel import begin
 from ci_buildx.job.site import Site
 from ci_buildx.model.record import replace
-
-if TYPE_CHECKING:
-    from ci_buildx.builder.heartbeat import Heartbeat
-    from ci_buildx.builder.identity import JobIdentity
 
 Announce = Callable[[Location], None]
 
@@ -73,8 +71,6 @@ def find(site: Site) -> Builder:
 
 def create(site: Site, identity: JobIdentity, announce: Announce) -> tuple[Builder, bool]:
     """Plan a builder and create its objects; pods are not awaited. Also whether it goes with the runner's own pod."""
-    from ci_buildx.builder import certificates, provision
-
     settings = site.settings.builder
     issued = begin(lambda: certificates.issue(certificates.NAMES, settings.lifetime))
     looked = begin(lambda: own_pod(site))
@@ -85,28 +81,25 @@ def create(site: Site, identity: JobIdentity, announce: Announce) -> tuple[Build
         for node in planned.nodes:
             phase.say(node.reason)
         issued.done.wait()
-        blueprint = provision.Blueprint(
+        blueprint = Blueprint(
             identity=identity,
             plan=planned,
             settings=settings,
             certificates=issued.result(),
             runner=looked.result(),
         )
-        builder = provision.provision(site.kube, blueprint, announce=announce)
+        builder = lifecycle.provision(site.kube, blueprint, announce=announce)
     return builder, blueprint.runner is not None
 
 
 def own_pod(site: Site) -> dict[str, str] | None:
     """The pod that this job runs in, if the builder is to go with it: a kept one outlives its job."""
-    from ci_buildx.builder import runner
-
     namespace = site.settings.builder.namespace
     return runner.own_pod(site.kube, namespace, site.env) if namespace and not site.settings.keep else None
 
 
 def beating(site: Site, identity: JobIdentity, builder: Builder) -> Heartbeat:
     """What tells a reaper that this job lives."""
-    from ci_buildx.builder.heartbeat import Heartbeat
 
     def owner() -> dict[str, str] | None:
         return None if builder.location.exclusive else lifecycle.owner_of(site.kube, builder)
@@ -116,17 +109,13 @@ def beating(site: Site, identity: JobIdentity, builder: Builder) -> Heartbeat:
 
 def decide(site: Site) -> Plan:
     """The plan for the platforms that were asked for."""
-    from ci_buildx.builder import facts
-
     return plan.make(site.settings.build.platforms, facts.gather(site.kube), site.settings.builder)
 
 
 def remove(site: Site, location: Location, *, settle: float = 0.0) -> None:
     """Remove a builder and everything of it. Raises TeardownError that names what stays."""
-    from ci_buildx.builder.teardown import teardown
-
     with site.phases.measure("teardown"), site.display.phase(f"removing builder {location.name}"):
-        report = teardown(site.kube, location, deadline=time.monotonic() + TEARDOWN_TIME, settle=settle)
+        report = lifecycle.teardown(site.kube, location, deadline=time.monotonic() + TEARDOWN_TIME, settle=settle)
         report.check()
     for note in report.notes:
         site.display.warn(note)

@@ -10,15 +10,17 @@ from ci_buildx.builder.builder import Builder
 from ci_buildx.builder.identity import JobIdentity, Origin
 from ci_buildx.buildkit import request
 from ci_buildx.errors import InputError
+from ci_buildx.job import systems
 
 TRUST_SCOPE = "KUBE_BUILDER_TRUST_SCOPE"
 """The runs that share caches with this one; empty for protected refs, and outside of CI."""
-_REPOSITORY = ("GITHUB_REPOSITORY", "CI_PROJECT_PATH")
-_CHECKOUT = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")
 
 
-def of_here(context: Path | str) -> JobIdentity:
-    """The identity of a build that no CI system started: named after its context."""
+def of_here(context: Path | str, env: Mapping[str, str]) -> JobIdentity:
+    """The identity of a build: the job's, as its CI system calls it; outside of any it is named after its context."""
+    found = systems.origin(env)
+    if found is not None:
+        return identity.make(found, suffix=identity.random_suffix())
     name = context.name or "root" if isinstance(context, Path) else context.partition("#")[0]
     return identity.make(Origin(system="local", repository=name), suffix=identity.random_suffix())
 
@@ -27,8 +29,8 @@ def shared_key(context: Path | str, env: Mapping[str, str]) -> str:
     """The key under which buildkitd keeps the context: equal from commit to commit and from runner to runner."""
     return request.shared_key(
         context.partition("#")[0] if isinstance(context, str) else context,
-        repository=scoped(repository(env), env),
-        checkout=checkout(env),
+        repository=scoped(systems.repository(env), env),
+        checkout=systems.checkout(env),
     )
 
 
@@ -44,14 +46,3 @@ def check_trust(builder: Builder, env: Mapping[str, str]) -> None:
     if scope and builder.trust != scope:
         message = f"builder {builder.name!r} is not for runs of trust scope {scope!r}"
         raise InputError(message, fix=f"leave it out, or make one for them with {TRUST_SCOPE}={scope}")
-
-
-def checkout(env: Mapping[str, str]) -> Path | None:
-    """Where the CI system has put the repository's files, None elsewhere."""
-    name = next((env[name] for name in _CHECKOUT if env.get(name)), None)
-    return Path(name).absolute() if name else None
-
-
-def repository(env: Mapping[str, str]) -> str:
-    """The repository's path as the CI system names it, "" elsewhere."""
-    return next((env[name] for name in _REPOSITORY if env.get(name)), "")

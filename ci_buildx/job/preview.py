@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, assert_never
 
-from ci_buildx.builder import facts, identity, lifecycle, manifests, plan
+from ci_buildx.builder import daemon, facts, identity, lifecycle, manifests, plan
 from ci_buildx.builder.builder import Location, Manifest
 from ci_buildx.builder.certificates import Certificates, Pair
+from ci_buildx.builder.draft import Draft
 from ci_buildx.builder.facts import ClusterFacts
 from ci_buildx.builder.identity import JobIdentity
 from ci_buildx.builder.labels import ARCHITECTURE
-from ci_buildx.builder.manifests import Draft
 from ci_buildx.builder.plan import NodePlan, Plan
 from ci_buildx.errors import InputError, Unreachable
 from ci_buildx.job import context_files, origin, solve_request
@@ -70,7 +70,7 @@ class Show:
         jobs = [manifests.job(draft, node) for node in self._decide().nodes]
         owners = [manifests.owner({"metadata": job["metadata"] | {"uid": _UNKNOWN_UID}}) for job in jobs]
         inside = [*jobs]
-        if settings.buildkitd_config:
+        if daemon.files(settings):
             inside.append(manifests.config_map(draft, owners))
         inside.append(_masked(manifests.secret(draft, _NO_CERTIFICATES, owners)))
         for made_object in inside:
@@ -90,7 +90,7 @@ class Show:
             return solve_request.shown(build, nodes, self.env)
 
     def _identity(self) -> JobIdentity:
-        return origin.of_here(self.settings.build.context)
+        return origin.of_here(self.settings.build.context, self.env)
 
     def _decide(self) -> Plan:
         known = ClusterFacts() if ARCHITECTURE in dict(self.settings.builder.nodeselector) else self._facts()

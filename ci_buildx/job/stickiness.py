@@ -6,20 +6,16 @@ and a git context of the same repository have the same key. Sources: as in :mod:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs
 
-from ci_buildx.job import origin, vcs
+from ci_buildx.job import origin, systems, vcs
+from ci_buildx.job.repositories import path_of
 from ci_buildx.model import reference
-from ci_buildx.model.pattern import pattern
 from ci_buildx.model.platform import Platform
 from ci_buildx.settings.contexts import STDIN, is_git
 from ci_buildx.settings.values import BuildSettings, Settings
-
-_SCHEME = pattern(r"[a-zA-Z0-9-]+://")
-_HOST = pattern(r"(?:[^@/]*@)?(?P<host>\[[^]]*\]|[^/:]*)(?::[0-9]*(?=/|$))?[:/]*(?P<path>.*)", re.DOTALL)
 
 
 def key(settings: Settings, platforms: Sequence[Platform], env: Mapping[str, str]) -> str:
@@ -44,10 +40,10 @@ def place(build: BuildSettings, env: Mapping[str, str]) -> tuple[str, str]:
     if isinstance(build.context, Path):
         return _of_folder(build.context, env)
     if build.context == STDIN:
-        return origin.repository(env), ""
+        return systems.repository(env), ""
     if is_git(build.context):
         return of_url(build.context)
-    return origin.repository(env) or _where(build.context.partition("#")[0].partition("?")[0]), ""
+    return systems.repository(env) or path_of(build.context.partition("#")[0].partition("?")[0]), ""
 
 
 def of_url(url: str) -> tuple[str, str]:
@@ -55,27 +51,19 @@ def of_url(url: str) -> tuple[str, str]:
     url, _, fragment = url.partition("#")
     url, _, query = url.partition("?")
     subfolder = fragment.partition(":")[2] or parse_qs(query).get("subdir", [""])[-1]
-    return _where(url), "/".join(part for part in subfolder.split("/") if part not in ("", "."))
-
-
-def _where(url: str) -> str:
-    """The path on its host, without ``.git``; the host where there is no path."""
-    found = _HOST.fullmatch(_SCHEME.sub("", url, count=1))
-    assert found is not None
-    path = unquote(found["path"]).strip("/").removesuffix(".git").rstrip("/")
-    return path or found["host"]
+    return path_of(url), "/".join(part for part in subfolder.split("/") if part not in ("", "."))
 
 
 def _of_folder(context: Path, env: Mapping[str, str]) -> tuple[str, str]:
     folder = context.resolve()
-    checkout = origin.checkout(env)
-    if checkout is not None and folder.is_relative_to(checkout.resolve()) and origin.repository(env):
-        return origin.repository(env), _below(checkout.resolve(), folder)
+    checkout = systems.checkout(env)
+    if checkout is not None and folder.is_relative_to(checkout.resolve()) and systems.repository(env):
+        return systems.repository(env), _below(checkout.resolve(), folder)
     root = next((parent for parent in (folder, *folder.parents) if (parent / ".git").exists()), None)
     if root is None:
         return str(folder).strip("/"), ""
     remote = vcs.remote_of(root, env)
-    return _where(remote) if remote else root.name, _below(root, folder)
+    return path_of(remote) if remote else root.name, _below(root, folder)
 
 
 def _below(root: Path, folder: Path) -> str:

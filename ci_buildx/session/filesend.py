@@ -15,14 +15,31 @@ from queue import SimpleQueue
 from typing import BinaryIO
 
 from ci_buildx.fsutil.receiver import Receiver
+from ci_buildx.model.record import dataclass
 from ci_buildx.protobuf import wire
 from ci_buildx.session.call import Call
 from ci_buildx.session.status import Status
-from ci_buildx.session.target import FolderTarget, Target
 
 _EXPORTER = "buildkit-attachable-exporter-id"
 _DATA_FIELD = 1
 _PREFIX = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileTarget:
+    """A file to write; None is standard output. The file appears under its name only when it is whole."""
+
+    path: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderTarget:
+    """A folder to write into; it is made if it is missing, what is in it stays."""
+
+    path: Path
+
+
+Target = FileTarget | FolderTarget
 
 
 class FileSend:

@@ -8,15 +8,16 @@ from pathlib import Path
 from ci_buildx.errors import InputError
 from ci_buildx.model.record import replace
 from ci_buildx.settings import options, sticky_key
+from ci_buildx.settings.builder import BuilderSettings
 from ci_buildx.settings.building import build_from
 from ci_buildx.settings.buildkitd import check_config, parse_flags, read_config
-from ci_buildx.settings.driver_opts import check_namespace, parse_driver_opts
 from ci_buildx.settings.durations import parse_duration
 from ci_buildx.settings.given import Given, Value
+from ci_buildx.settings.names import check_namespace
 from ci_buildx.settings.sticky_key import StickyKey
-from ci_buildx.settings.values import BuilderSettings, ClusterSettings, Preview, Settings, TransportChoice
+from ci_buildx.settings.values import ClusterSettings, Preview, Settings, TransportChoice
 
-__all__ = ["Value", "cluster_from", "namespace_from", "read_variables", "settings_from"]
+__all__ = ["Value", "builder_from", "cluster_from", "namespace_from", "read_variables", "settings_from"]
 
 
 def settings_from(
@@ -53,9 +54,22 @@ def cluster_from(
     return _cluster(Given(values, sources, env, cwd))
 
 
+def builder_from(
+    values: Mapping[str, Value], sources: Mapping[str, str], env: Mapping[str, str], cwd: Path
+) -> BuilderSettings:
+    """The builder alone, for verbs that build nothing. Raises InputError."""
+    return _builder(Given(values, sources, env, cwd))
+
+
 def namespace_from(values: Mapping[str, Value], sources: Mapping[str, str], env: Mapping[str, str], cwd: Path) -> str:
     """The namespace that was asked for, "" for one of the builder's own. Reads no files. Raises InputError."""
-    return _placed(Given(values, sources, env, cwd)).namespace
+    given = Given(values, sources, env, cwd)
+    texts = given.texts("driver-opts")
+    if not texts:
+        return _namespace(given, "")
+    from ci_buildx.settings.driver_opts import namespace_of
+
+    return _namespace(given, namespace_of(texts, source=given.source("driver-opts")))
 
 
 def read_variables(env: Mapping[str, str]) -> tuple[dict[str, Value], dict[str, str]]:
@@ -64,21 +78,31 @@ def read_variables(env: Mapping[str, str]) -> tuple[dict[str, Value], dict[str, 
     return {option.name: env[option.variable] for option in found}, {option.name: option.variable for option in found}
 
 
-def _placed(given: Given) -> BuilderSettings:
-    """What the driver options say, in the namespace that was asked for here or there."""
-    builder = parse_driver_opts(given.texts("driver-opts"), source=given.source("driver-opts"))
+def _shaped(given: Given) -> BuilderSettings:
+    """What the driver options say."""
+    texts = given.texts("driver-opts")
+    if not texts:
+        return BuilderSettings()
+    from ci_buildx.settings.driver_opts import parse_driver_opts
+
+    return parse_driver_opts(texts, source=given.source("driver-opts"), env=given.env, cwd=given.cwd)
+
+
+def _namespace(given: Given, of_options: str) -> str:
+    """The namespace that was asked for, by itself or by a driver option."""
     namespace = given.text("namespace")
     if not namespace:
-        return builder
+        return of_options
     check_namespace(namespace, source=given.source("namespace"))
-    if builder.namespace not in ("", namespace):
-        message = f"{namespace!r} contradicts namespace={builder.namespace} of {given.source('driver-opts')}"
+    if of_options not in ("", namespace):
+        message = f"{namespace!r} contradicts namespace={of_options} of {given.source('driver-opts')}"
         raise InputError(message, source=given.source("namespace"), fix="give one of them")
-    return replace(builder, namespace=namespace)
+    return namespace
 
 
 def _builder(given: Given) -> BuilderSettings:
-    builder = _placed(given)
+    builder = _shaped(given)
+    builder = replace(builder, namespace=_namespace(given, builder.namespace))
     if lifetime := given.text("lifetime"):
         seconds = parse_duration(lifetime, source=given.source("lifetime"))
         builder = replace(builder, lifetime=max(1, round(seconds)))

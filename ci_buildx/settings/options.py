@@ -7,8 +7,9 @@ The command line's parser and help, the Action's inputs, the GitLab template's i
 from __future__ import annotations
 
 from ci_buildx.settings import sticky_key
+from ci_buildx.settings.builder import BuilderSettings
 from ci_buildx.settings.option import COMMAND_LINE, Group, Kind, Option, Surface
-from ci_buildx.settings.values import BuilderSettings, ContextMtime, Preview, Progress, TransportChoice
+from ci_buildx.settings.values import ContextMtime, Preview, Progress, TransportChoice
 
 CONTEXT = Option(
     name="context",

@@ -8,6 +8,7 @@ from pathlib import Path
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.secret import Secret
+from ci_buildx.settings.builder import BuilderSettings
 from ci_buildx.settings.sticky_key import StickyKey
 
 
@@ -173,27 +174,6 @@ class BuildSettings:
     iidfile: Path | None = None
     timeline: Path | None = None
     progress: Progress = Progress.AUTO
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuilderSettings:
-    """The job's builder.
-
-    ``namespace`` "" means a namespace of the job's own. ``requests`` and ``limits`` map ``cpu``, ``memory``,
-    ``ephemeral-storage`` to checked Kubernetes quantities. ``timeout`` (s) bounds the boot, ``lifetime`` (s)
-    is the Job's ``activeDeadlineSeconds``. ``buildkitd_config`` is the text of a buildkitd.toml.
-    """
-
-    namespace: str = ""
-    image: str = "moby/buildkit:buildx-stable-1"
-    replicas: int = 1
-    nodeselector: tuple[tuple[str, str], ...] = ()
-    requests: tuple[tuple[str, str], ...] = ()
-    limits: tuple[tuple[str, str], ...] = ()
-    timeout: float = 120.0
-    lifetime: int = 3600
-    buildkitd_config: str = ""
-    buildkitd_flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

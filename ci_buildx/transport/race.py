@@ -6,6 +6,7 @@ A connection alone proves nothing (a tunnel connects to the API server, not to b
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from typing import Generic, Self, TypeVar
 from ci_buildx.errors import Forbidden, InputError, KubeBuilderError, TransportError, Unauthorized
 from ci_buildx.model.record import dataclass
 from ci_buildx.transport.endpoint import Endpoint
+from ci_buildx.transport.knocks import NotYet
 
 T = TypeVar("T")
 
@@ -29,7 +31,7 @@ _TICK = 0.05
 class Candidate:
     """A transport in the race, which it enters ``delay`` seconds late.
 
-    ``open`` is called for each try, so it may look up what changed meanwhile.
+    ``open`` is called for each try, so it may look up what changed meanwhile, or rest by raising NotYet.
     """
 
     name: str
@@ -114,10 +116,13 @@ class _Race(Generic[T]):
             except _HOPELESS as failure:
                 self._said[candidate.name] = _told(failure)
                 return
+            except NotYet:
+                delay = 0.0
+                continue
             except Exception as failure:
                 # Whatever answer raises (gRPC's errors among them) is this candidate's failure, not the race's.
                 self._said[candidate.name] = _told(failure)
-            delay = min(0.05 * 1.05**attempt, 0.5) * _jitter()
+            delay = min(0.05 * 1.05**attempt, 0.5) * random.uniform(0.5, 1.5)  # noqa: S311
             attempt += 1
 
     def wait(self, threads: Sequence[threading.Thread]) -> None:
@@ -147,13 +152,6 @@ class _Race(Generic[T]):
                     self._over.set()
                     return
             self._discard(value)
-
-
-def _jitter() -> float:
-    """Half to one and a half."""
-    from random import uniform
-
-    return uniform(0.5, 1.5)  # noqa: S311
 
 
 def _told(failure: Exception) -> str:

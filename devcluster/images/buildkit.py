@@ -90,7 +90,7 @@ def _common(programs: Programs) -> tuple[Content, ...]:
         for name in EMULATORS
     )
     return (
-        Content(entries=(*base.shell(programs.busybox), *_git())),
+        Content(entries=(*base.shell(programs.busybox), *git())),
         Content(
             entries=(
                 File(path="/usr/bin/buildkitd", source=programs.buildkitd, mode=0o755),
@@ -102,7 +102,7 @@ def _common(programs: Programs) -> tuple[Content, ...]:
     )
 
 
-def _git() -> Iterator[Entry]:
+def git() -> Iterator[Entry]:
     """Git over HTTPS and SSH, with submodules; xz, which unpacking archives calls; and the authorities to trust."""
     yield from host_files.program(Path("/usr/bin/git"))
     for name in ("git", "git-upload-pack", "git-receive-pack", "git-upload-archive"):

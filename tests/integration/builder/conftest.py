@@ -4,21 +4,22 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from ci_buildx.builder import certificates, identity, plan
+from ci_buildx.builder import certificates, identity, lifecycle, plan
 from ci_buildx.builder.boot import Boot
 from ci_buildx.builder.builder import Builder, Location
 from ci_buildx.builder.facts import gather
 from ci_buildx.builder.identity import JobIdentity, Origin
-from ci_buildx.builder.provision import Blueprint, provision
-from ci_buildx.builder.teardown import teardown
+from ci_buildx.builder.lifecycle import Blueprint
 from ci_buildx.errors import NotFound
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.platform import Platform
-from ci_buildx.settings.values import BuilderSettings, ClusterSettings
+from ci_buildx.settings.builder import BuilderSettings
+from ci_buildx.settings.values import ClusterSettings
 from tests.accounts import Account
 
 PATIENCE = 60.0
@@ -41,6 +42,22 @@ def eventually(what: str, check: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
+@dataclass(frozen=True)
+class Altering:
+    """A client that creates something else than it was told to."""
+
+    kube: KubeClient
+    alter: Callable[[dict[str, Any]], object]
+
+    def create(self, path: str, body: dict[str, Any], **query: Any) -> dict[str, Any]:
+        if body.get("kind") == "Job":
+            self.alter(body)
+        return self.kube.create(path, body, **query)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.kube, name)
+
+
 @dataclass(slots=True)
 class Yard:
     """Makes builders and namespaces, and remembers them for the end."""
@@ -51,6 +68,8 @@ class Yard:
     account: Account
     locations: list[Location] = field(default_factory=list)
     namespaces: list[str] = field(default_factory=list)
+    objects: list[str] = field(default_factory=list)
+    """Paths of cluster-wide objects that go at the end."""
 
     def identity(self) -> JobIdentity:
         return identity.make(Origin(system="local", repository="tests/builder"), suffix=identity.random_suffix())
@@ -67,8 +86,10 @@ class Yard:
     def provision(self, platforms: tuple[Platform, ...] = (), **settings: object) -> Builder:
         return self.make(self.blueprint(platforms, **settings))
 
-    def make(self, blueprint: Blueprint) -> Builder:
-        return provision(self.kube, blueprint, announce=self.locations.append)
+    def make(self, blueprint: Blueprint, *, alter: Callable[[dict[str, Any]], object] | None = None) -> Builder:
+        """Make a builder; ``alter`` changes its Jobs, as a webhook of the cluster may."""
+        kube = cast("KubeClient", Altering(self.kube, alter)) if alter else self.kube
+        return lifecycle.provision(kube, blueprint, announce=self.locations.append)
 
     def boot(self, builder: Builder, seconds: float = PATIENCE) -> Boot:
         return Boot(self.kube, builder, deadline=time.monotonic() + seconds)
@@ -93,9 +114,11 @@ class Yard:
 
     def clear(self) -> None:
         for location in self.locations:
-            teardown(self.admin, location, deadline=time.monotonic() + PATIENCE).check()
+            lifecycle.teardown(self.admin, location, deadline=time.monotonic() + PATIENCE).check()
         for name in self.namespaces:
             self.admin.delete(f"/api/v1/namespaces/{name}")
+        for path in self.objects:
+            self.admin.delete(path)
 
 
 @pytest.fixture(scope="session")

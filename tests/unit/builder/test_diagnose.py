@@ -30,6 +30,20 @@ POLICY = (
     "Error creating: pods \"b-x\" is forbidden: ValidatingAdmissionPolicy 'no-root' with binding 'no-root' "
     "denied request: no privileged pods"
 )
+ACCOUNT = (
+    'Error creating: pods "b-x" is forbidden: error looking up service account ns/nobody: '
+    'serviceaccount "nobody" not found'
+)
+NO_ANSWER_OF_WEBHOOK = (
+    'Error creating: Internal error occurred: failed calling webhook "policy.example": failed to call webhook: '
+    'Post "https://192.0.2.1:9/": dial tcp 192.0.2.1:9: connect: connection refused'
+)
+NO_RUNTIME = 'Error creating: pods "b-x" is forbidden: pod rejected: RuntimeClass "holographic" not found'
+UNBOUND = (
+    "0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found. preemption: 0/2 nodes are "
+    "available: 2 Preemption is not helpful for scheduling."
+)
+NO_CLAIM = '0/2 nodes are available: persistentvolumeclaim "state" not found. not found'
 LIMIT = 'Error creating: pods "b-x" is forbidden: maximum memory usage per Container is 1Gi, but limit is 8Gi'
 
 
@@ -55,7 +69,19 @@ FAILURES: list[tuple[Case, str, str]] = [
     (case(None, event("FailedCreate", WEBHOOK)), "AdmissionWebhook", "webhook"),
     (case(None, event("FailedCreate", POLICY)), "AdmissionPolicy", "policy"),
     (case(None, event("FailedCreate", LIMIT)), "LimitRange", "LimitRange"),
+    (case(None, event("FailedCreate", ACCOUNT)), "ServiceAccount", "serviceaccount"),
+    (case(None, event("FailedCreate", NO_ANSWER_OF_WEBHOOK, count=3)), "AdmissionWebhook", "does not answer"),
+    (case(None, event("FailedCreate", NO_RUNTIME, count=3)), "RuntimeClass", "runtime class"),
     (case(None, event("FailedCreate", "Error creating: what nobody knows", count=3)), "FailedCreate", "refuses"),
+    (
+        case(unschedulable(UNBOUND), event("ProvisioningFailed", "storageclass x not found")),
+        "ProvisioningFailed",
+        "class",
+    ),
+    (case(unschedulable(UNBOUND), event("FailedBinding", "no storage class is set")), "FailedBinding", "storage-class"),
+    (case(unschedulable(UNBOUND), event("ProvisioningFailed", "busy", count=3)), "ProvisioningFailed", "class"),
+    (case(unschedulable(NO_CLAIM)), "Unschedulable", "the claim is not there"),
+    (case(terminated(reason="StartError", exitCode=128, message="exec: not found")), "StartError", "no BuildKit image"),
     (case(unschedulable(NO_MATCH), autoscaler=Autoscaler.ABSENT), "Unschedulable", "nodeselector"),
     (
         case(unschedulable("0/2 nodes are available: 2 Insufficient cpu."), autoscaler=Autoscaler.ABSENT),
@@ -110,6 +136,10 @@ def test_what_cannot_heal_fails_by_name(given: Case, reason: str, fix: str) -> N
         (case(None), "job buildkit-amd64: waits for its pods to be made"),
         (case(None, job={"spec": {"suspend": True}}), "suspended"),
         (case(None, event("FailedCreate", "Error creating: serviceaccount not found")), "serviceaccount not found"),
+        (case(None, event("FailedCreate", ACCOUNT.replace("nobody", "default"))), "default"),
+        (case(None, event("FailedCreate", NO_ANSWER_OF_WEBHOOK, count=2)), "failed calling webhook"),
+        (case(unschedulable(UNBOUND), autoscaler=Autoscaler.ABSENT), "unbound immediate PersistentVolumeClaims"),
+        (case(unschedulable(UNBOUND), event("ProvisioningFailed", "busy")), "ProvisioningFailed: busy"),
         (case(waiting("ErrImagePull", NO_ANSWER)), "i/o timeout"),
         (case(waiting("ErrImagePull", IMAGE.format(code="x", cause="404 not found: i/o timeout"))), "i/o timeout"),
         (case(waiting("ContainerCreating"), event("Pulling", 'Pulling image "x"')), 'pulling image "x"'),
@@ -160,6 +190,14 @@ def test_on_several_architectures_the_cause_is_what_the_user_can_change(
     error = judge(case(pending, autoscaler=Autoscaler.ABSENT)).error
     assert error is not None
     assert error.fix == fix
+
+
+def test_what_preemption_could_do_is_left_out() -> None:
+    error = judge(
+        case(unschedulable(f"{NO_MATCH} {UNBOUND[UNBOUND.index('preemption') :]}"), autoscaler=Autoscaler.ABSENT)
+    )
+    assert error.error is not None
+    assert error.error.message.endswith(f"Unschedulable: {NO_MATCH}")
 
 
 def test_ready() -> None:

@@ -12,12 +12,20 @@ import yaml
 
 from ci_buildx.builder import identity, lifecycle, manifests, plan
 from ci_buildx.builder.certificates import Certificates, Pair
+from ci_buildx.builder.draft import Draft
 from ci_buildx.builder.facts import ClusterFacts, NodeFact
 from ci_buildx.builder.identity import Origin
-from ci_buildx.builder.manifests import Draft
 from ci_buildx.model import platform
 from ci_buildx.model.secret import Secret
-from ci_buildx.settings.values import BuilderSettings
+from ci_buildx.settings.builder import (
+    ROOTLESS_IMAGE,
+    BuilderSettings,
+    Proxy,
+    Qemu,
+    Registries,
+    Storage,
+    Toleration,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 ORIGIN = Origin(
@@ -36,12 +44,29 @@ FULL = BuilderSettings(
     image="registry.example/mirror/buildkit:1",
     replicas=3,
     nodeselector=(("pool", "ci"), ("disk", "ssd")),
+    tolerations=(Toleration(key="dedicated", value="ci"), Toleration(operator="Exists", effect="NoExecute", seconds=9)),
+    annotations=(("team.example/owner", "images"),),
+    labels=(("team", "images"),),
+    serviceaccount="builder",
+    schedulername="packs",
+    priority_class="high",
     requests=(("cpu", "2"), ("memory", "4Gi")),
     limits=(("memory", "8Gi"),),
+    env=(("BUILDKIT_STEP_LOG_MAX_SIZE", "-1"), ("NO_PROXY", "all")),
+    qemu=Qemu(install=True),
+    storage=Storage(claimed="20Gi", storage_class="fast"),
+    pull_secrets=("registry",),
+    pod_template={"spec": {"containers": [{"name": "buildkitd", "tty": True}, {"name": "side", "image": "sidecar"}]}},
+    proxy=Proxy(https=Secret("http://user:pass@proxy.example:3128"), no_proxy=("10.0.0.0/8",)),
+    registries=Registries(
+        mirrors=(("docker.io", ("mirror.example",)),), insecure=("r.example:5000",), certificates="PEM\n"
+    ),
+    grace_period=20,
     lifetime=900,
-    buildkitd_config="debug = true\n",
+    buildkitd_config='debug = true\n[registry."docker.io"]\nhttp = true\n',
     buildkitd_flags=("--oci-worker-gc=false",),
 )
+ROOTLESS = BuilderSettings(rootless=True, image=ROOTLESS_IMAGE, storage=Storage(memory="2Gi"))
 
 
 def render(settings: BuilderSettings, platforms: str, facts: ClusterFacts = FACTS) -> list[dict[str, Any]]:
@@ -65,6 +90,7 @@ def render(settings: BuilderSettings, platforms: str, facts: ClusterFacts = FACT
     [
         ("plain", PLAIN, "", FACTS),
         ("two_architectures", PLAIN, "linux/amd64 linux/arm64", FACTS),
+        ("rootless", ROOTLESS, "", FACTS),
         ("every_option_in_an_existing_namespace", FULL, "linux/amd64 linux/arm64", ClusterFacts()),
     ],
 )

@@ -5,7 +5,7 @@ from ci_buildx.builder.facts import ClusterFacts, NodeFact
 from ci_buildx.builder.plan import Plan
 from ci_buildx.errors import InputError
 from ci_buildx.model import platform
-from ci_buildx.settings.values import BuilderSettings
+from ci_buildx.settings.builder import BuilderSettings
 
 BOTH = ClusterFacts(
     nodes=(

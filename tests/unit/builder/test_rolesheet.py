@@ -13,6 +13,10 @@ def test_each_file_is_the_products_own(mode: Mode) -> None:
     assert sheet(mode) == rolesheet.sheet(mode), "run make bundle"
 
 
+def test_the_file_for_pods_is_the_products_own() -> None:
+    assert sheet("confined-pods") == rolesheet.confined_pods(), "run make bundle"
+
+
 @pytest.mark.parametrize("mode", Mode)
 def test_the_yaml_says_what_is_meant(mode: Mode) -> None:
     assert list(yaml.safe_load_all(rolesheet.sheet(mode))) == rolesheet.manifests(mode)
@@ -26,7 +30,7 @@ def test_no_role_holds_a_wildcard() -> None:
 
 
 def test_a_namespace_of_the_users_own_is_written_into_its_sheet() -> None:
-    made = rolesheet.manifests(Mode.NAMESPACE, "team-a")
+    made = rolesheet.manifests(Mode.NAMESPACE, namespace="team-a")
     assert {each["metadata"]["namespace"] for each in made} == {"team-a"}
     assert rolesheet.EXAMPLE_NAMESPACE not in rolesheet.sheet(Mode.NAMESPACE, namespace="team-a")
 
@@ -35,3 +39,24 @@ def test_tunnels_are_allowed_by_servers_before_and_after_1_35() -> None:
     asked = {(each.verb, each.resource) for each in rights.questions(rights.BUILDING)}
     for tunnel in ("pods/exec", "pods/portforward"):
         assert {("get", tunnel), ("create", tunnel)} <= asked
+
+
+@pytest.mark.parametrize(
+    ("user", "subject"),
+    [
+        ("alice", {"kind": "User", "name": "alice", "apiGroup": "rbac.authorization.k8s.io"}),
+        ("system:serviceaccount:arc:runner", {"kind": "ServiceAccount", "name": "runner", "namespace": "arc"}),
+    ],
+)
+def test_a_user_gets_the_rights_that_doctor_found_missing(user: str, subject: dict[str, str]) -> None:
+    bound = [each for each in rolesheet.manifests(Mode.NAMESPACE, user=user) if each["kind"] == "RoleBinding"]
+    assert [each["subjects"] for each in bound] == [[subject]]
+    assert not [each for each in rolesheet.manifests(Mode.JOBS, user=user) if each["kind"] == "ServiceAccount"]
+    assert f'request.userInfo.username == "{user}"' in " ".join(rolesheet.sheet(Mode.JOBS, user=user).split())
+
+
+def test_an_account_that_the_fence_knows_already_is_not_named_in_it() -> None:
+    made = rolesheet.manifests(Mode.JOBS, user="system:serviceaccount:kube-builder:team-a")
+    assert [each for each in made if each["kind"] != "ServiceAccount"] == [
+        each for each in rolesheet.manifests(Mode.JOBS) if each["kind"] != "ServiceAccount"
+    ]

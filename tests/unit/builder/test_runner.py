@@ -35,7 +35,7 @@ def look(name: str = "runner-7", *addresses: str) -> Host:
 
 def test_a_pod_is_ours_by_its_name_and_address() -> None:
     found = own_pod(
-        cast("KubeClient", Cluster()), "ci", INSIDE, look=lambda: look("runner-7", "127.0.0.1", "2001:db8::3")
+        cast("KubeClient", Cluster()), "ci", INSIDE, look=lambda _: look("runner-7", "127.0.0.1", "2001:db8::3")
     )
     assert found == {"apiVersion": "v1", "kind": "Pod", "name": "runner-7", "uid": "u-1"}
 
@@ -50,16 +50,16 @@ def test_a_pod_is_ours_by_its_name_and_address() -> None:
     ],
 )
 def test_another_pod_owns_nothing(namespace: str, host: Host) -> None:
-    assert own_pod(cast("KubeClient", Cluster()), namespace, INSIDE, look=lambda: host) is None
+    assert own_pod(cast("KubeClient", Cluster()), namespace, INSIDE, look=lambda _: host) is None
 
 
 def test_outside_a_pod_nothing_is_asked_and_a_refusal_is_no_error() -> None:
     cluster = Cluster()
-    assert own_pod(cast("KubeClient", cluster), "ci", {}, look=lambda: look("runner-7", "10.1.2.3")) is None
+    assert own_pod(cast("KubeClient", cluster), "ci", {}, look=lambda _: look("runner-7", "10.1.2.3")) is None
     assert cluster.asked == []
     refusing = cast("KubeClient", Cluster(Forbidden("no", status=403)))
-    assert own_pod(refusing, "ci", INSIDE, look=lambda: look("runner-7", "10.1.2.3")) is None
+    assert own_pod(refusing, "ci", INSIDE, look=lambda _: look("runner-7", "10.1.2.3")) is None
 
 
 def test_this_machine_has_a_name() -> None:
-    assert this_host().name
+    assert this_host("127.0.0.1").name

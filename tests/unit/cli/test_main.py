@@ -87,7 +87,7 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
     ("argv", "message"),
     [
         (["bild"], "unknown verb 'bild'; did you mean 'build'?"),
-        (["--halp"], "unknown option '--halp'; known: build, reap, rm, action, ci, version"),
+        (["--halp"], "unknown option '--halp'; known: " + ", ".join(VERBS)),
         (["build"], "no context is named; name a folder or a URL, such as . for this folder"),
         (["build", "--platfrom", "x", "."], "unknown option --platfrom; did you mean --platform?"),
         (["build", "--xyzzy", "."], "unknown option --xyzzy; see kube-builder build --help"),

@@ -12,17 +12,11 @@ from ci_buildx.model.platform import Platform
 from ci_buildx.settings.attestations import parse_provenance, parse_sbom
 from ci_buildx.settings.buildkitd import parse_flags
 from ci_buildx.settings.csvline import split_fields, split_lines
-from ci_buildx.settings.driver_opts import parse_driver_opts
 from ci_buildx.settings.durations import parse_duration
 from ci_buildx.settings.pairs import parse_annotations, parse_build_args, parse_labels
 from ci_buildx.settings.platforms import parse_platforms
 from ci_buildx.settings.quantities import parse_quantity
 from ci_buildx.settings.tags import parse_tags
-
-SUPPORTED = (
-    "image, namespace, replicas, nodeselector, requests.cpu, requests.memory, requests.ephemeral-storage, "
-    "limits.cpu, limits.memory, limits.ephemeral-storage, timeout"
-)
 
 
 def refusal(work: Callable[[], object]) -> str:
@@ -143,61 +137,6 @@ def test_quantities(text: str, amount: str) -> None:
 )
 def test_refuses_quantity(text: str, message: str) -> None:
     assert refusal(lambda: parse_quantity(text, source="x", whole=True)) == message
-
-
-def test_driver_opts() -> None:
-    builder = parse_driver_opts(
-        [
-            '"nodeselector=kubernetes.io/arch=arm64,disk=ssd",replicas=2',
-            "image=moby/buildkit:v0.34.2,namespace=ci,timeout=3m",
-            "requests.cpu=500m,limits.cpu=2,requests.memory=1Gi,limits.ephemeral-storage=10Gi",
-            "replicas=3",
-        ],
-        source="--driver-opt",
-    )
-    assert builder.nodeselector == (("kubernetes.io/arch", "arm64"), ("disk", "ssd"))
-    assert (builder.replicas, builder.image, builder.namespace, builder.timeout) == (
-        3,
-        "moby/buildkit:v0.34.2",
-        "ci",
-        180,
-    )
-    assert builder.requests == (("cpu", "500m"), ("memory", "1Gi"))
-    assert builder.limits == (("cpu", "2"), ("ephemeral-storage", "10Gi"))
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("replica=2", "unknown option 'replica'; did you mean 'replicas'?"),
-        ("request.cpu=2", "unknown option 'request.cpu'; did you mean 'requests.cpu'?"),
-        ("rootless=true", f"option 'rootless' of buildx is not supported yet; supported: {SUPPORTED}"),
-        ("env.X=1", f"option 'env.X' of buildx is not supported yet; supported: {SUPPORTED}"),
-        ("zzz=1", f"unknown option 'zzz'; known: {SUPPORTED}"),
-        ("image", "option 'image' has no value; write image=…"),
-        ("nodeselector=a=b,c=d", "unknown option 'c' after nodeselector; quote it: '\"nodeselector=a=b,c=d\"'"),
-        ('"nodeselector=a=b', "misplaced quote in '\"nodeselector=a=b'; quote the whole option: '\"name=a,b\"'"),
-        ("nodeselector=a", "nodeselector: 'a' is not key=value"),
-        ("nodeselector=-a=b", "nodeselector: '-a' is not the name of a label"),
-        ("nodeselector=a=b c", "nodeselector: 'b c' is not the value of a label"),
-        ("replicas=0", "replicas '0' is not a whole number of at least 1"),
-        ("replicas=two", "replicas 'two' is not a whole number of at least 1"),
-        ("namespace=My", "invalid namespace 'My'; 1 to 63 of a-z, 0-9 and, inside, '-' are allowed"),
-        ("image=Moby", "invalid image 'Moby': repository name 'Moby' must be lower-case"),
-        ("requests.cpu=2,limits.cpu=1", "requests.cpu '2' is more than limits.cpu '1'"),
-    ],
-)
-def test_refuses_driver_opt(text: str, message: str) -> None:
-    assert refusal(lambda: parse_driver_opts([text], source="--driver-opt")) == f"--driver-opt: {message}"
-
-
-def test_driver_opt_names_the_part() -> None:
-    assert refusal(lambda: parse_driver_opts(["timeout=soon"], source="--driver-opt")) == (
-        "--driver-opt timeout: 'soon' is not a duration; write it like 90s, 2m or 1h30m"
-    )
-    assert refusal(lambda: parse_driver_opts(["limits.memory=2GB"], source="--driver-opt")) == (
-        "--driver-opt limits.memory: unknown unit 'GB' in quantity '2GB'; did you mean 'G'?"
-    )
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("2m", 120), ("120s", 120), ("90", 90), ("1h30m", 5400), ("1.5s", 1.5)])

@@ -1,0 +1,109 @@
+"""How buildkitd is started: flags, files and variables."""
+
+from __future__ import annotations
+
+from ci_buildx.builder.builder import PORT, Manifest
+from ci_buildx.builder.draft import Draft
+from ci_buildx.settings.builder import BuilderSettings, Proxy, Registries
+
+CA_FILE = "ca.pem"
+CERTIFICATE_FILE = "server.pem"
+KEY_FILE = "server-key.pem"
+SERVER_FILES = (CA_FILE, CERTIFICATE_FILE, KEY_FILE)
+CONFIG_FILE = "buildkitd.toml"
+AUTHORITIES_FILE = "authorities.pem"
+
+CERTIFICATE_FOLDER = "/etc/buildkit/tls"
+CONFIG_FOLDER = "/etc/buildkit/config"
+
+_SOCKET = "unix:///run/buildkit/buildkitd.sock"
+_ROOTLESS_SOCKET = "unix:///run/user/1000/buildkit/buildkitd.sock"
+# Go (crypto/x509/root_unix.go) reads the files of all of these folders, and one of the system's bundles besides.
+_TRUSTED_FOLDERS = f"/etc/ssl/certs:{CONFIG_FOLDER}"
+
+
+def arguments(settings: BuilderSettings) -> list[str]:
+    """Flags of buildkitd 0.34.2 (``cmd/buildkitd/main.go``); the user's come last, so that they win.
+
+    Without mTLS it listens on its UNIX socket only, which exec reaches.
+    """
+    socket = _ROOTLESS_SOCKET if settings.rootless else _SOCKET
+    flags = ["--addr", socket, "--addr", f"tcp://:{PORT}"]
+    for flag, file in (("tlscacert", CA_FILE), ("tlscert", CERTIFICATE_FILE), ("tlskey", KEY_FILE)):
+        flags += [f"--{flag}", f"{CERTIFICATE_FOLDER}/{file}"]
+    if CONFIG_FILE in files(settings):
+        flags += ["--config", f"{CONFIG_FOLDER}/{CONFIG_FILE}"]
+    if settings.rootless:
+        # A pod has no right to a /proc of its own for each step (BuildKit docs/rootless.md).
+        flags.append("--oci-worker-no-process-sandbox")
+    return [*flags, *settings.buildkitd_flags]
+
+
+def files(settings: BuilderSettings) -> dict[str, str]:
+    """The files of the ConfigMap, by name; none where nothing is configured."""
+    wanted = settings.registries
+    found = {}
+    if config := _config(settings):
+        found[CONFIG_FILE] = config
+    if wanted.certificates:
+        found[AUTHORITIES_FILE] = wanted.certificates
+    return found
+
+
+def variables(draft: Draft) -> list[Manifest]:
+    """Variables of buildkitd: the proxies, where it finds certificates, and the user's, which win."""
+    settings = draft.settings
+    made: dict[str, Manifest] = {}
+    if settings.registries.certificates:
+        made["SSL_CERT_DIR"] = {"value": _TRUSTED_FOLDERS}
+    for name in proxy_files(draft):
+        # From the Secret: a proxy's URL may hold a password.
+        made[name] = {"valueFrom": {"secretKeyRef": {"name": draft.location.object_name("keys"), "key": name}}}
+    made |= {name: {"value": value} for name, value in settings.env}
+    return [{"name": name, **source} for name, source in made.items()]
+
+
+def proxy_files(draft: Draft) -> dict[str, bytes]:
+    """The proxies' variables, for the builder's Secret."""
+    proxy = draft.settings.proxy
+    if proxy is None:
+        return {}
+    urls = {"HTTP_PROXY": proxy.http, "HTTPS_PROXY": proxy.https}
+    found = {name: url.reveal() for name, url in urls.items() if url is not None}
+    return {**found, "NO_PROXY": _excepted(proxy, draft.cluster_ranges).encode()}
+
+
+def _excepted(proxy: Proxy, ranges: tuple[str, ...]) -> str:
+    """What is not asked of the proxy: what the user excepts, this pod, and the cluster."""
+    inside = ("localhost", "127.0.0.1", "::1", ".svc", ".cluster.local")
+    return ",".join(dict.fromkeys((*proxy.no_proxy, *inside, *ranges)))
+
+
+def _config(settings: BuilderSettings) -> str:
+    """The user's buildkitd.toml with what the driver options add to it."""
+    wanted = settings.registries
+    if not wanted.mirrors and not wanted.insecure:
+        return settings.buildkitd_config
+    import tomllib
+
+    from ci_buildx.builder import toml
+
+    config = tomllib.loads(settings.buildkitd_config)
+    return toml.write(_with_registries(config, wanted))
+
+
+def _with_registries(config: dict[str, object], wanted: Registries) -> dict[str, object]:
+    """The configuration with mirrors and insecure hosts (BuildKit 0.34.2, ``util/resolver/config``)."""
+    found = config.get("registry")
+    known: dict[str, object] = dict(found) if isinstance(found, dict) else {}
+
+    def extend(host: str, added: dict[str, object]) -> None:
+        before = known.get(host)
+        known[host] = {**(before if isinstance(before, dict) else {}), **added}
+
+    for host, mirrors in wanted.mirrors:
+        extend(host, {"mirrors": list(mirrors)})
+    for host in wanted.insecure:
+        # Both: certificates are not checked, and where no TLS is spoken plain HTTP is (util/resolver/resolver.go).
+        extend(host, {"http": True, "insecure": True})
+    return {**config, "registry": known}

@@ -1,0 +1,37 @@
+"""The user's pod template: what it may say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ci_buildx.errors import InputError
+from ci_buildx.settings.driver import reserved, strategic
+from ci_buildx.settings.nearest import suggest
+
+_FIELDS = ("metadata", "spec")
+_MARKS = ("labels", "annotations")
+
+
+def check_template(template: Mapping[str, Any], *, source: str) -> Mapping[str, Any]:
+    """A PodTemplateSpec, or the part of one that is to be merged. Raises InputError."""
+    _check_fields(template, _FIELDS, "", source)
+    metadata = template.get("metadata") or {}
+    _check_fields(metadata, _MARKS, "metadata", source)
+    for field in _MARKS:
+        if not isinstance(metadata.get(field) or {}, Mapping):
+            raise InputError(f"metadata.{field} is not a mapping", source=source)
+    reserved.check_labels(map(str, metadata.get("labels") or ()), source=source)
+    reserved.check_annotations(map(str, metadata.get("annotations") or ()), source=source)
+    if fault := strategic.find_fault(template):
+        raise InputError(fault, source=source)
+    return template
+
+
+def _check_fields(value: Any, known: tuple[str, ...], path: str, source: str) -> None:
+    if not isinstance(value, Mapping):
+        raise InputError(f"{path or 'the template'} is not a mapping", source=source)
+    for field in value:
+        if field not in known:
+            where = f"{path}.{field}".lstrip(".")
+            raise InputError(f"unknown field {where!r}", source=source, fix=suggest(str(field), known))

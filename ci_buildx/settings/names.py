@@ -1,0 +1,37 @@
+"""Names that Kubernetes checks before it takes an object: k8s.io/apimachinery v0.34.2, ``util/validation``."""
+
+from __future__ import annotations
+
+import re
+
+from ci_buildx.errors import InputError
+
+_LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+_NAMESPACE = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+_SUBDOMAIN = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
+_QUALIFIED = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+
+
+def check_namespace(text: str, *, source: str) -> str:
+    """The name of a namespace, a DNS label. Raises InputError."""
+    if not _NAMESPACE.fullmatch(text):
+        raise InputError(
+            f"invalid namespace {text!r}", source=source, fix="1 to 63 of a-z, 0-9 and, inside, '-' are allowed"
+        )
+    return text
+
+
+def is_object_name(text: str) -> bool:
+    """Whether an object such as a Secret or a service account may be called so: a DNS subdomain."""
+    return bool(_SUBDOMAIN.fullmatch(text))
+
+
+def is_label_name(text: str) -> bool:
+    """Whether a label or an annotation may be called so: ``name`` or ``domain/name``."""
+    prefix, slash, name = text.rpartition("/")
+    return bool(_QUALIFIED.fullmatch(name)) and (not slash or is_object_name(prefix))
+
+
+def is_label_value(text: str) -> bool:
+    """Whether a label may have this value."""
+    return not text or bool(_QUALIFIED.fullmatch(text))

@@ -1,0 +1,75 @@
+"""When a tunnel knocks at a pod that comes up: each knock is a call to the API server, and few of them are enough.
+
+The status of a pod tells up to a second late that its container runs (the kubelet looks once a second), so a boot is
+quickest where tunnels begin before that, blindly. When the first second has not been enough, an image is being pulled
+or the node is slow: then they rest until the pod's status says more.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+
+BLIND = (0.1, 0.1, 0.12, 0.15, 0.2)
+"""Seconds between knocks at a pod that nothing is known of: six of them."""
+
+_FIRST_GAP = 0.25
+_LONGEST_GAP = 2.0
+_LOOK = 0.02
+_REST = 0.2
+"""Seconds for which a turn is waited for at a time, so that the end of the race is noticed."""
+
+
+class Stage(IntEnum):
+    """What the status of a pod says."""
+
+    UNKNOWN = 0
+    RUNNING = 1
+    READY = 2
+
+
+class NotYet(Exception):
+    """A transport that rests: it was not tried."""
+
+
+class Knocks:
+    """The turns of one transport at one pod. ``blind`` are its gaps while nothing is known, () for not at all."""
+
+    def __init__(
+        self,
+        stage: Callable[[], Stage],
+        blind: Sequence[float] = BLIND,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._stage = stage
+        self._blind = blind
+        self._clock = clock
+        self._sleep = sleep
+        self._seen = Stage.UNKNOWN
+        self._made = 0
+        self._last = 0.0
+
+    def take_turn(self) -> None:
+        """Return when it is time to knock. Raises NotYet after a moment in which it was not."""
+        until = self._clock() + _REST
+        while not self._is_due():
+            if self._clock() >= until:
+                raise NotYet
+            self._sleep(_LOOK)
+        self._made += 1
+        self._last = self._clock()
+
+    def _is_due(self) -> bool:
+        stage = self._stage()
+        if stage > self._seen:
+            self._seen, self._made = stage, 0
+        return self._clock() - self._last >= self._gap() if self._made else bool(self._seen or self._blind)
+
+    def _gap(self) -> float:
+        """Seconds from the last knock to the next."""
+        if self._seen is Stage.UNKNOWN:
+            return self._blind[self._made - 1] if self._made <= len(self._blind) else float("inf")
+        return min(_FIRST_GAP * 2.0 ** (self._made - 1), _LONGEST_GAP)

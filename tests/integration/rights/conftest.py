@@ -1,0 +1,122 @@
+"""Accounts of each mode, and builders that belong to them and to somebody else."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ci_buildx.builder import certificates, identity, labels, lifecycle
+from ci_buildx.builder.identity import Origin
+from ci_buildx.builder.lifecycle import Blueprint
+from ci_buildx.builder.plan import ANY, NodePlan, Plan
+from ci_buildx.builder.rights import RBAC_GROUP
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.kube.config import Cluster
+from ci_buildx.settings.builder import BuilderSettings
+from tests import accounts
+from tests.accounts import Account
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """What an intruder finds on the cluster: ``own`` and ``others`` are builders' namespaces.
+
+    ``unmarked`` is called as a builder's and is none. ``user`` is who the intruder is, ``admin`` may look everywhere.
+    """
+
+    own: str
+    others: str
+    unmarked: str
+    user: str
+    admin: KubeClient
+
+
+@pytest.fixture(scope="session")
+def job_kube(job_account: Account) -> Iterator[KubeClient]:
+    with job_account.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def reaper_kube(reaper_account: Account) -> Iterator[KubeClient]:
+    with reaper_account.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def other_kube(kube: KubeClient, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeClient]:
+    """Another team's account with the same rights."""
+    name, folder = f"tests-{secrets.token_hex(4)}", tmp_path_factory.mktemp("other")
+    with accounts.job(kube, cluster, name, folder) as account, account.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def tenant(
+    kube: KubeClient, cluster: Cluster, namespace: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Account]:
+    """An account with the rights of docs/rbac/namespace.yaml in the tests' namespace, and no others."""
+    folder = tmp_path_factory.mktemp("tenant")
+    with accounts.outsider(kube, cluster, namespace, "tenant", folder) as account:
+        account.let_into(namespace)
+        yield account
+
+
+@pytest.fixture(scope="session")
+def tenant_kube(tenant: Account) -> Iterator[KubeClient]:
+    with tenant.client() as client:
+        yield client
+
+
+@pytest.fixture
+def stray(kube: KubeClient, cluster: Cluster, namespace: str, tmp_path: Path) -> Iterator[Account]:
+    """An account outside the jobs' groups to which somebody has bound the jobs' role."""
+    with accounts.outsider(kube, cluster, namespace, "stray", tmp_path) as account:
+        bindings = f"{accounts.RBAC}/clusterrolebindings"
+        role = {"apiGroup": RBAC_GROUP, "kind": "ClusterRole", "name": "kube-builder-jobs"}
+        subject = {"kind": "ServiceAccount", "name": account.name, "namespace": namespace}
+        kube.create(bindings, {"metadata": {"name": f"{namespace}-stray"}, "roleRef": role, "subjects": [subject]})
+        try:
+            accounts.wait(lambda: account.may("create", RBAC_GROUP, "rolebindings", "default"))
+            yield account
+        finally:
+            kube.delete(f"{bindings}/{namespace}-stray")
+
+
+@pytest.fixture
+def stray_kube(stray: Account) -> Iterator[KubeClient]:
+    with stray.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def place(kube: KubeClient, job_account: Account, job_kube: KubeClient, other_kube: KubeClient) -> Iterator[Place]:
+    own, others = (lifecycle.provision(each, blueprint(), announce=lambda _: None) for each in (job_kube, other_kube))
+    unmarked = f"kube-builder-unmarked-{secrets.token_hex(4)}"
+    kube.create("/api/v1/namespaces", {"metadata": {"name": unmarked}})
+    yield Place(own=own.namespace, others=others.namespace, unmarked=unmarked, user=job_account.user, admin=kube)
+    for builder in (own, others):
+        lifecycle.teardown(kube, builder.location, deadline=time.monotonic() + 20).check()
+    kube.delete(f"/api/v1/namespaces/{unmarked}")
+
+
+def blueprint(**settings: object) -> Blueprint:
+    """A builder whose pods no node takes: what is tried here is what may be made."""
+    chosen = BuilderSettings(lifetime=600, nodeselector=(("disk", "holographic"),), **settings)  # type: ignore[arg-type]
+    return Blueprint(
+        identity=identity.make(Origin(system="local", repository="tests/rights"), suffix=identity.random_suffix()),
+        plan=Plan(nodes=(NodePlan(name=ANY, architecture=None, platforms=(), reason=""),)),
+        settings=chosen,
+        certificates=certificates.issue(certificates.NAMES, chosen.lifetime),
+    )
+
+
+def marked(name: str, creator: str, **more: str) -> dict[str, object]:
+    """A namespace as a job makes it, with more labels."""
+    marks = {labels.MANAGED_BY: labels.MANAGER, labels.BUILDER: name, **more}
+    return {"metadata": {"name": name, "labels": marks, "annotations": {labels.CREATOR: creator}}}

@@ -1,0 +1,176 @@
+"""`kube-builder doctor` as users with more and fewer rights run it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ci_buildx.builder import labels
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.kube.config import Cluster
+from devcluster import buildkitd, layout, registry
+from tests import accounts
+from tests.accounts import Account
+from tests.e2e.cluster import OURS
+from tests.e2e.product import Product
+
+NOWHERE = "198.18.255.255:1"
+REACHES = ("direct", "port-forward", "exec")
+
+
+@pytest.fixture
+def product(tmp_path: Path, product_env: dict[str, str]) -> Product:
+    config = tmp_path / "buildkitd.toml"
+    config.write_text(buildkitd.configuration(registry.registries(layout.cluster())))
+    return Product(cwd=tmp_path, env=product_env, config=config)
+
+
+@pytest.fixture
+def nobody(kube: KubeClient, cluster: Cluster, namespace: str, tmp_path: Path) -> Iterator[Account]:
+    """An account that may do nothing."""
+    with accounts.outsider(kube, cluster, namespace, f"nobody-{secrets.token_hex(4)}", tmp_path) as account:
+        yield account
+
+
+class Report:
+    """What doctor printed as JSON."""
+
+    def __init__(self, product: Product, *options: str) -> None:
+        run = product.run("doctor", "--format", "json", "--buildkitd-config", str(product.config), *options)
+        assert run.stdout, run.stderr
+        shown = json.loads(run.stdout)
+        self.code = run.code
+        self.healthy: bool = shown["healthy"]
+        self.apply: str = shown["apply"]
+        self.findings: list[dict[str, Any]] = shown["findings"]
+
+    def status(self, check: str, subject: str = "", said: str = "") -> list[str]:
+        """The statuses of a check, in order."""
+        return [
+            each["status"]
+            for each in self.findings
+            if each["check"] == check and subject in each["subject"] and said in each["detail"]
+        ]
+
+
+def left(kube: KubeClient) -> list[str]:
+    """Namespaces that doctors have left to the cluster."""
+    found = kube.list("/api/v1/namespaces", labelSelector=OURS)["items"]
+    return [
+        item["metadata"]["name"]
+        for item in found
+        if item["metadata"].get("annotations", {}).get(labels.REPOSITORY) == "doctor"
+        and not item["metadata"].get("deletionTimestamp")
+    ]
+
+
+def test_a_jobs_account_has_all_that_a_build_needs(product: Product, kube: KubeClient) -> None:
+    good = product.env["REGISTRY"]
+    report = Report(product, good)
+    assert (report.code, report.healthy, report.apply) == (0, True, ""), report.findings
+    assert set(report.status("rights")) == {"ok"}
+    assert report.status("policy") == ["ok"]
+    assert report.status("server", said="1.34, tunnels ask for the verb get") == ["ok"]
+    assert report.status("architectures", said="amd64 on 1 node, arm64 on 1 node") == ["ok"]
+    assert report.status("user namespaces") == ["ok"]
+    assert report.status("builder", said="was ready after") == ["ok"]
+    assert [report.status("transport", each) for each in REACHES] == [["ok"]] * 3
+    assert report.status("registry", good, "from here") == report.status("registry", good, "from a pod") == ["ok"]
+    # The devcluster's bridge enforces nothing; that it would be noticed is shown below.
+    assert report.status("network policy", said="not enforced") == ["warning"]
+    assert left(kube) == []
+
+
+def test_a_registry_that_is_not_reached_is_missed_from_here_and_from_a_pod(product: Product, kube: KubeClient) -> None:
+    shown = product.run("doctor", "--buildkitd-config", str(product.config), NOWHERE, "nowhere.invalid")
+    assert shown.code == 1
+    lines = [line for line in shown.stdout.decode().splitlines() if line.startswith("registry ")]
+    assert [line.split()[1] for line in lines] == ["missing"] * 4
+    assert "nowhere.invalid: from here: no answer from nowhere.invalid" in lines[1]
+    assert "nowhere.invalid: from a pod: bad address 'nowhere.invalid'" in lines[3]
+    assert shown.stdout.startswith(b"CHECK            STATUS   DETAIL\nserver           ok       Kubernetes 1.34")
+    assert left(kube) == []
+
+
+def test_what_is_missing_is_said_and_the_yaml_gives_it(
+    product: Product, nobody: Account, kube: KubeClient, namespace: str
+) -> None:
+    user = product.with_env(KUBECONFIG=str(nobody.kubeconfig))
+    before = Report(user, "--namespace", namespace)
+    assert (before.code, before.healthy) == (1, False)
+    assert "missing" in before.status("rights", "jobs.batch", "not create, get, list, patch, delete, deletecollection")
+    assert before.status("rights", "pods/portforward", "not get pods/portforward") == []
+    assert before.status("rights", "pods/portforward", "get, create pods/portforward; get, create pods/exec") == [
+        "missing"
+    ]
+    assert before.status("builder") == []
+    accounts.apply(kube, before.apply)
+    accounts.wait(lambda: nobody.may("create", "batch", "jobs", namespace))
+    after = Report(user, "--namespace", namespace)
+    assert (after.code, after.healthy) == (0, True), after.findings
+    assert after.status("architectures", said="scheduling finds out") == ["warning"]
+    for path in (f"/apis/batch/v1/namespaces/{namespace}/jobs", f"/api/v1/namespaces/{namespace}/secrets"):
+        assert kube.list(path, labelSelector=OURS)["items"] == []
+
+
+def test_a_build_that_is_refused_leads_to_doctor_and_doctor_to_the_roles(
+    product: Product, nobody: Account, tmp_path: Path
+) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    user = product.with_env(KUBECONFIG=str(nobody.kubeconfig))
+    run = user.build("-o", "out", str(tmp_path))
+    assert run.code == 1
+    assert run.stderr.splitlines()[-1] == (
+        f'ERROR: user "{nobody.user}" may not create namespaces in the whole cluster; bind a ClusterRole with the verb '
+        '"create" on namespaces to that user; kube-builder doctor shows all that is missing'
+    )
+    report = Report(user)
+    assert report.code == 1
+    assert report.status("rights", "namespaces", "not create, get") == ["missing"]
+    assert f'request.userInfo.username == "{nobody.user}"' in " ".join(report.apply.split())
+
+
+def test_a_namespace_that_admits_no_privileged_pods_is_named(
+    product: Product, kube: KubeClient, job_account: Account
+) -> None:
+    name = f"tests-{secrets.token_hex(4)}"
+    levels = {"pod-security.kubernetes.io/enforce": "baseline"}
+    kube.create("/api/v1/namespaces", {"metadata": {"name": name, "labels": levels}})
+    try:
+        job_account.let_into(name)
+        report = Report(product, "--namespace", name)
+    finally:
+        kube.delete(f"/api/v1/namespaces/{name}")
+    assert report.code == 1
+    assert report.status("pod security", name, "enforces baseline") == ["missing"]
+    assert report.status("builder", said='PodSecurity: pods "') == ["missing"]
+
+
+def test_an_account_that_no_policy_holds_is_noticed(product: Product, stray: Account) -> None:
+    report = Report(product.with_env(KUBECONFIG=str(stray.kubeconfig)), "--no-probe")
+    assert report.code == 1
+    assert report.status("policy", said="you could make any namespace") == ["missing"]
+    assert f'request.userInfo.username == "{stray.user}"' in " ".join(report.apply.split())
+
+
+def test_only_asking_makes_nothing(product: Product, kube: KubeClient) -> None:
+    report = Report(product, "--no-probe")
+    assert (report.code, report.status("builder"), report.status("transport")) == (0, [], [])
+    missing = product.run("doctor", "--no-probe", "--namespace", "never-was")
+    assert missing.code == 1
+
+
+def test_roles_are_printed_for_the_namespace_that_is_named(product: Product) -> None:
+    for mode in ("namespace", "jobs", "reaper"):
+        assert product.run("doctor", "--roles", mode).stdout.decode() == accounts.sheet(mode)
+    own = product.run("doctor", "--roles", "namespace", "--namespace", "team-a").stdout.decode()
+    assert own == accounts.sheet("namespace").replace("ci-builds", "team-a")
+    for wrong in (["--roles", "everything"], ["--format", "xml"]):
+        refused = product.run("doctor", *wrong)
+        assert (refused.code, refused.stdout) == (2, b"")
+        assert refused.stderr.startswith(f"kube-builder: error: {wrong[0]}: unknown value '{wrong[1]}'; write one of ")

@@ -1,0 +1,139 @@
+"""What doctor makes of a cluster's answers, and the pods by which it looks from inside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ci_buildx.builder import checkup, probe, rights
+from ci_buildx.builder.builder import Location
+from ci_buildx.builder.checkup import Finding, Status
+from ci_buildx.builder.probe import Target
+from ci_buildx.builder.rights import Question, Rule
+
+OK, MISSING, WARNING, UNKNOWN = Status
+
+
+def node(architecture: str, *, user_namespaces: bool = True, ready: str = "True") -> dict[str, Any]:
+    features = {"features": {"userNamespaces": user_namespaces}}
+    return {
+        "metadata": {"name": architecture, "labels": {"kubernetes.io/arch": architecture}},
+        "status": {"conditions": [{"type": "Ready", "status": ready}], "runtimeHandlers": [{"name": "", **features}]},
+    }
+
+
+def storage_class(name: str, *, default: bool = False) -> dict[str, Any]:
+    notes = {"storageclass.kubernetes.io/is-default-class": "true"} if default else {}
+    return {"metadata": {"name": name, "annotations": notes}}
+
+
+def namespace(level: str = "") -> dict[str, Any]:
+    return {"metadata": {"name": "ci", "labels": {"pod-security.kubernetes.io/enforce": level} if level else {}}}
+
+
+def schedule(*, suspend: bool = False) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "kube-builder-reaper", "namespace": "kube-builder-system"},
+        "spec": {"schedule": "*/10 * * * *", "suspend": suspend},
+    }
+
+
+@pytest.mark.parametrize(
+    ("finding", "status", "said"),
+    [
+        (checkup.server((1, 34), "bob"), OK, "Kubernetes 1.34, tunnels ask for the verb get; you are bob"),
+        (checkup.server((1, 35), "bob"), OK, "tunnels ask for the verb create"),
+        (checkup.server((1, 29), "bob"), OK, "no admission policies: a namespace for each job needs 1.30"),
+        (checkup.server((1, 24), "bob"), WARNING, "Kubernetes 1.24 is older than 1.29"),
+        (checkup.architectures(None), WARNING, "listing nodes is not allowed"),
+        (checkup.architectures([node("arm64"), node("amd64"), node("amd64")]), OK, "amd64 on 2 nodes, arm64 on 1 node"),
+        (checkup.architectures([node("amd64", ready="False")]), WARNING, "none of 1 nodes takes ordinary pods"),
+        (checkup.user_namespaces(None), UNKNOWN, "not allowed"),
+        (checkup.user_namespaces([node("amd64"), node("arm64")]), OK, "root in a pod is not root there"),
+        (checkup.user_namespaces([node("amd64"), node("arm64", user_namespaces=False)]), WARNING, "1 of 2 nodes"),
+        (checkup.user_namespaces([]), WARNING, "0 of 0 nodes"),
+        (checkup.storage(None), UNKNOWN, "not allowed"),
+        (checkup.storage([]), WARNING, "none"),
+        (checkup.storage([storage_class("slow"), storage_class("fast", default=True)]), OK, "fast (default), slow"),
+        (checkup.pod_security(None), UNKNOWN, "may not be read"),
+        (checkup.pod_security(namespace()), OK, "the cluster's default holds"),
+        (checkup.pod_security(namespace("privileged")), OK, "admits BuildKit"),
+        (
+            checkup.pod_security(namespace("baseline")),
+            MISSING,
+            "enforce=privileged",
+        ),
+        (checkup.pod_security(namespace("restricted")), MISSING, "enforces restricted"),
+        (checkup.reaper(None), UNKNOWN, "may not be looked at"),
+        (checkup.reaper([]), WARNING, "not installed"),
+        (checkup.reaper([schedule(suspend=True)]), WARNING, "it is suspended"),
+        (checkup.reaper([schedule()]), OK, 'namespace kube-builder-system runs at "*/10 * * * *"'),
+        (checkup.network_policy("", "timed out"), OK, "enforced: a closed pod was not reached (timed out)"),
+        (checkup.network_policy("", ""), WARNING, "not enforced"),
+        (checkup.network_policy("no route", "no route"), UNKNOWN, "a pod did not reach another one (no route)"),
+    ],
+)
+def test_each_answer_has_its_verdict(finding: Finding, status: Status, said: str) -> None:
+    assert (finding.status, said in finding.detail) == (status, True), finding
+
+
+def ask(rule: Rule, *refused: str) -> Finding:
+    questions = tuple(rights.questions((rule,), "ci"))
+    answers = {each: f"{each.verb} {each.resource}" not in refused for each in questions}
+    return checkup.rights(rule, answers, questions)
+
+
+def test_a_rule_is_met_whole_or_its_refused_verbs_are_named() -> None:
+    rule = Rule(group="batch", resources=("jobs",), verbs=("create", "list"), why="work")
+    assert ask(rule) == Finding(topic="rights", subject="jobs.batch", status=OK, detail="create, list: work")
+    assert (ask(rule, "list jobs").status, ask(rule, "list jobs").detail) == (MISSING, "not list: work")
+    several = Rule(resources=("pods/exec", "pods/log"), verbs=("get",), why="tunnels", vital=False)
+    found = ask(several, "get pods/log")
+    assert (found.status, found.subject, found.detail) == (WARNING, "pods/exec, pods/log", "not get pods/log: tunnels")
+
+
+def test_names_are_asked_one_by_one() -> None:
+    rule = Rule(resources=("clusterroles",), verbs=("bind",), names=("a", "b"), why="")
+    assert [each.name for each in rights.questions((rule,))] == ["a", "b"]
+    assert next(rights.questions((rule,), "x")) == Question(
+        verb="bind", resource="clusterroles", name="a", namespace="x"
+    )
+
+
+@pytest.mark.parametrize(
+    ("registry", "plain", "expected"),
+    [
+        ("registry.example", False, ("registry.example", 443)),
+        ("registry.example", True, ("registry.example", 80)),
+        ("registry.example:5000", False, ("registry.example", 5000)),
+        ("[2001:db8::1]:5000", False, ("2001:db8::1", 5000)),
+        ("docker.io", False, ("registry-1.docker.io", 443)),
+    ],
+)
+def test_where_a_registry_listens(registry: str, plain: bool, expected: tuple[str, int]) -> None:
+    assert probe.target(registry, plain=plain) == Target(name=registry, host=expected[0], port=expected[1])
+
+
+def test_what_a_pod_has_seen_comes_with_its_status() -> None:
+    said = "open \nfenced nc: timed out\nregistry.example nc: bad address 'registry.example'\n"
+    pod = {"status": {"containerStatuses": [{"state": {"terminated": {"message": said}}}]}}
+    assert probe.read(pod) == {
+        "open": "",
+        "fenced": "timed out",
+        "registry.example": "bad address 'registry.example'",
+    }
+    assert probe.read({"status": {"containerStatuses": [{"state": {"running": {}}}]}}) is None
+    assert probe.read({}) is None
+
+
+def test_what_looks_around_is_let_in_everywhere_and_takes_no_word_for_a_program() -> None:
+    place = Location(name="kube-builder-x", namespace="ci", exclusive=False)
+    target = Target(name="$(reboot)", host="; reboot", port=1)
+    job = probe.knocker(place, "image", {"a": "b"}, [target], {"open": "10.0.0.1", "fenced": "10.0.0.2"})
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["command"][3:] == ["sh", "$(reboot)", "; reboot", "1"]
+    assert "reboot" not in container["command"][2]
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
