@@ -158,6 +158,7 @@ _SECRETS = (
         group=Group.CACHE,
         surfaces=_ON_GITHUB,
         help="token for the repository, if the build's context is the repository itself",
+        otherwise="the job's own",
     ),
 )
 PYTHON = Option(
@@ -185,7 +186,7 @@ USE = Option(
     default="true",
     group=Group.BUILDER,
     surfaces=_ON_GITHUB,
-    help="later steps build on it by themselves; else they name it: builder: ${{ steps.ID.outputs.name }}",
+    help="later steps build on it by themselves; else they name it, by this step's output name, as builder",
 )
 CLEANUP = Option(
     name="cleanup",

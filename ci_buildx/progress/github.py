@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from ci_buildx.progress.plain import Plain, Track, ending
 
+_SILENCE = 2.0
+"""Seconds after which a running step is shown that says nothing."""
 _COMMAND, _HARMLESS = "##[", "# #["
 
 
@@ -23,6 +25,8 @@ class Folded(Plain):
 
     def _print(self, track: Track) -> None:
         lines, ended = self._news(track)
+        if not (lines or ended) and track.step.duration(self._printed_at) < _SILENCE:
+            return
         over = f" {ending(track.step)}".partition("\n")[0] if ended else ""
         if track is not self._current:
             self._leave()

@@ -156,10 +156,13 @@ def _cluster(given: Given) -> ClusterSettings:
 
 
 def _check_reuse(settings: Settings, given: Given) -> None:
-    """A kept builder is what it is: options that would shape a new one are refused."""
+    """A kept builder is what it is: options that would shape a new one are refused.
+
+    Variables are the surroundings of all builds: there they count for those that make a builder.
+    """
     if settings.builder_name:
         for name in ("driver-opts", "buildkitd-config", "buildkitd-config-inline", "buildkitd-flags", "lifetime"):
-            if given.values.get(name):
+            if given.values.get(name) and given.source(name) != options.BY_NAME[name].variable:
                 message = f"has no effect on the existing builder {settings.builder_name!r}"
                 raise InputError(
                     message, source=given.source(name), fix=f"leave it out or leave out {given.source('builder')}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from devcluster import cache, programs, toolchain
 
 ROOT = Path(__file__).parents[2]
-PRODUCT = ("action.yml", "action", "ci_buildx", "gitlab-template", "requirements.lock")
+PRODUCT = ("action.yml", "action", "setup", "ci_buildx", "gitlab-template", "requirements.lock")
 AUTHOR = ("-c", "user.name=Ann", "-c", "user.email=ann@mail.example")
 BOTH = "FROM busybox\nCOPY note /note\nRUN uname -m > /machine\n"
 FAILS = "FROM busybox\nRUN echo almost && exit 7\n"

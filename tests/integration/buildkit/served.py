@@ -1,4 +1,4 @@
-"""Files and git repositories over HTTP on loopback, for buildkitd to fetch."""
+"""Files and git repositories over HTTP, for buildkitd to fetch."""
 
 import base64
 import os
@@ -83,10 +83,10 @@ class Handler(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def serving(folder: Path, *, token: str = "") -> Iterator[str]:
-    """Serve ``folder``; yields host and port."""
+def serving(folder: Path, *, token: str = "", address: str = "127.0.0.1") -> Iterator[str]:
+    """Serve ``folder`` at ``address``; yields host and port."""
     handler = type("Bound", (Handler,), {"folder": folder, "token": token})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with ThreadingHTTPServer((address, 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"127.0.0.1:{server.server_port}"
+        yield f"{address}:{server.server_port}"
         server.shutdown()

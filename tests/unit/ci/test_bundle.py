@@ -17,11 +17,13 @@ from bundle.gitlab import PATTERNS
 from ci_buildx.ci import inputs
 from ci_buildx.ci.gitlab import defaults, reports
 from ci_buildx.ci.gitlab import inputs as gitlab
-from ci_buildx.settings import assembly, options
+from ci_buildx.settings import assembly
 from ci_buildx.settings.option import Kind, Option, Surface
 
 ROOT = Path(__file__).parents[3]
 TEMPLATE = ROOT / "gitlab-template" / "kube-builder.yml"
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+EXAMPLES = sorted((ROOT / "tests" / "e2e" / "workflows").glob("*.yml"))
 OF_THE_JOB = {"job-name", "stage", "image"}
 """Inputs of the template about the job itself."""
 OF_ISSUE = {"context", "file", "platforms", "tags", "push", "build-args", "secrets", "driver-opts", "kubeconfig"}
@@ -57,10 +59,11 @@ def test_each_input_of_the_template_reaches_its_variable(template: tuple[dict[st
     }
 
 
-@pytest.mark.parametrize("option", options.OPTIONS, ids=lambda option: str(option.name))
+@pytest.mark.parametrize("option", inputs.BY_NAME.values(), ids=lambda option: str(option.name))
 def test_a_description_is_one_line_and_tells_the_default(option: Option) -> None:
     text = describe.sentence(option)
     assert "\n" not in text
+    assert "${{" not in text, "a runner expands expressions in descriptions, and fails"
     assert option.kind is Kind.SWITCH or f"default: {option.default}" in text or option.otherwise in text
 
 
@@ -104,8 +107,20 @@ def test_action_yml_is_valid() -> None:
     validate("vendor.github-actions", ROOT / "action.yml")
 
 
+def test_the_setups_action_yml_is_valid() -> None:
+    validate("vendor.github-actions", ROOT / "setup" / "action.yml")
+
+
 def test_workflows_are_valid() -> None:
-    validate("vendor.github-workflows", *(ROOT / ".github" / "workflows").glob("*.yml"))
+    validate("vendor.github-workflows", *WORKFLOWS, *EXAMPLES)
+
+
+def test_zizmor_finds_nothing_in_what_runs_for_users() -> None:
+    audit(ROOT / "action.yml", ROOT / "setup" / "action.yml", *WORKFLOWS)
+
+
+def test_zizmor_finds_nothing_in_the_examples() -> None:
+    audit("--config", ROOT / "tests" / "e2e" / "workflows" / "zizmor.yaml", *EXAMPLES)
 
 
 def test_the_template_is_valid(tmp_path: Path) -> None:
@@ -114,6 +129,12 @@ def test_the_template_is_valid(tmp_path: Path) -> None:
         part = tmp_path / f"part-{number}.yml"
         part.write_text(document)
         validate("vendor.gitlab-ci", part)
+
+
+def audit(*arguments: Path | str) -> None:
+    command = [str(Path(sys.executable).parent / "zizmor"), "--offline", "--no-progress", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def validate(schema: str, *files: Path) -> None:
