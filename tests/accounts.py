@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from ci_buildx.builder.rights import RBAC_GROUP
-from ci_buildx.builder.rolesheet import ACCOUNT, ACCOUNTS, EXAMPLE_NAMESPACE, REAPER, SYSTEM
+from ci_buildx.builder.rolesheet import ACCOUNT, ACCOUNTS, EXAMPLE_NAMESPACE, LASTING, REAPER, SYSTEM
 from ci_buildx.errors import Conflict, Forbidden
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
@@ -63,13 +63,14 @@ class Account:
     def let_into(self, namespace: str) -> None:
         """Give it what docs/rbac/namespace.yaml gives, in a ``namespace`` that is there."""
         apply(self.kube, sheet("namespace").replace(EXAMPLE_NAMESPACE, namespace))
-        binding = {
-            "metadata": {"name": self.name},
-            "roleRef": {"apiGroup": RBAC_GROUP, "kind": "Role", "name": ACCOUNT},
-            "subjects": [{"kind": "ServiceAccount", "name": self.name, "namespace": self.namespace}],
-        }
-        create(self.kube, f"{RBAC}/namespaces/{namespace}/rolebindings", binding)
-        wait(lambda: self.may("create", "batch", "jobs", namespace))
+        for role in (ACCOUNT, LASTING):
+            binding = {
+                "metadata": {"name": f"{self.name}-{role}"},
+                "roleRef": {"apiGroup": RBAC_GROUP, "kind": "Role", "name": role},
+                "subjects": [{"kind": "ServiceAccount", "name": self.name, "namespace": self.namespace}],
+            }
+            create(self.kube, f"{RBAC}/namespaces/{namespace}/rolebindings", binding)
+        wait(lambda: self.may("create", "apps", "deployments", namespace))
 
     def may(self, verb: str, group: str, resource: str, namespace: str) -> bool:
         """What the API server's authorizer says now: it learns of a binding a moment after that was made."""

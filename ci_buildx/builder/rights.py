@@ -100,6 +100,35 @@ BUILDING: tuple[Rule, ...] = (
 )
 """Inside the namespace that holds the builder, whoever made it."""
 
+KEEPING: tuple[Rule, ...] = (
+    Rule(
+        group="apps",
+        resources=("deployments", "statefulsets"),
+        verbs=("create", "get", "list", "watch", "patch", "delete", "deletecollection"),
+        why="the nodes of lasting builders",
+        vital=False,
+    ),
+    Rule(
+        resources=("secrets", "configmaps"),
+        verbs=("patch",),
+        why="their record and certificates, which are renewed",
+        vital=False,
+    ),
+    Rule(
+        resources=("persistentvolumeclaims",),
+        verbs=("get", "list", "delete", "deletecollection"),
+        why="their volumes, which go with them",
+        vital=False,
+    ),
+    Rule(
+        resources=("pods/log",),
+        verbs=("get",),
+        why="kube-builder logs",
+        vital=False,
+    ),
+)
+"""What lasting builders (`kube-builder create`) need besides in their namespace."""
+
 LEAVING: tuple[Rule, ...] = (
     Rule(
         resources=("namespaces",),

@@ -11,6 +11,7 @@ from ci_buildx.builder.rights import INSIDE, RBAC_GROUP, Mode, Rule
 ACCOUNT = "kube-builder"
 ACCOUNTS = "kube-builder"
 """The namespace of the jobs' accounts."""
+LASTING = "kube-builder-lasting"
 SYSTEM = "kube-builder-system"
 REAPER = "kube-builder-reaper"
 EXAMPLE_NAMESPACE = "ci-builds"
@@ -24,7 +25,8 @@ _HEADS = {
     Mode.NAMESPACE: """\
 Builders in one namespace that is there already: `kube-builder build --namespace {namespace}`.
 Needs no right outside it. Replace {namespace} by yours; whoever holds this can read its Secrets and use its service
-accounts, so let it hold nothing else. It must admit privileged pods (or rootless ones, with driver-opt rootless).""",
+accounts, so let it hold nothing else. It must admit privileged pods (or rootless ones, with driver-opt rootless).
+The second Role is for lasting builders, made by `kube-builder create`: leave it out where jobs only build.""",
     Mode.JOBS: """\
 A namespace for each job: the default of `kube-builder build`. Needs Kubernetes 1.30 or later.
 Each account in the namespace {accounts}, and each user in the group kube-builder:jobs, may make namespaces that are
@@ -69,10 +71,13 @@ def confined_pods() -> str:
 
 
 def _of_a_namespace(namespace: str, user: str) -> list[Manifest]:
+    subject = _subject(user) if user else _account_subject(ACCOUNT, namespace)
     return [
         *([] if user else [_account(ACCOUNT, namespace)]),
         _role(ACCOUNT, rights.BUILDING, namespace),
-        _binding(ACCOUNT, [_subject(user) if user else _account_subject(ACCOUNT, namespace)], namespace),
+        _binding(ACCOUNT, [subject], namespace),
+        _role(LASTING, rights.KEEPING, namespace),
+        _binding(LASTING, [subject], namespace),
     ]
 
 
@@ -162,7 +167,7 @@ def _key(rule: Manifest) -> tuple[str, ...]:
 
 _REASONS = {
     _key(_rule(rule)): rule.why
-    for rule in (*rights.BUILDING, *rights.LEAVING, *rights.ENTERING, *rights.LOOKING, *rights.REAPING)
+    for rule in (*rights.BUILDING, *rights.KEEPING, *rights.LEAVING, *rights.ENTERING, *rights.LOOKING, *rights.REAPING)
 }
 
 

@@ -133,7 +133,7 @@ class _Look:
         except Forbidden:
             found = None
         self.add(checkup.pod_security(found))
-        self._ask(rights.BUILDING, name)
+        self._ask((*rights.BUILDING, *rights.KEEPING), name)
 
     def _at_namespaces_of_jobs(self) -> None:
         everywhere = (*rights.ENTERING[:1], *rights.LEAVING, *rights.BUILDING)

@@ -13,6 +13,8 @@ from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import Cluster, load
 from ci_buildx.settings.values import ClusterSettings
 from ci_buildx.transport.endpoint import PodAddress
+from tests import accounts
+from tests.accounts import Account
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +38,23 @@ def namespace(kube: KubeClient) -> Iterator[str]:
     kube.create("/api/v1/namespaces", {"metadata": {"name": name}})
     yield name
     kube.delete(f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture(scope="session")
+def tenant(
+    kube: KubeClient, cluster: Cluster, namespace: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Account]:
+    """An account with the rights of docs/rbac/namespace.yaml in the tests' namespace, and no others."""
+    folder = tmp_path_factory.mktemp("tenant")
+    with accounts.outsider(kube, cluster, namespace, "tenant", folder) as account:
+        account.let_into(namespace)
+        yield account
+
+
+@pytest.fixture(scope="session")
+def tenant_kube(tenant: Account) -> Iterator[KubeClient]:
+    with tenant.client() as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

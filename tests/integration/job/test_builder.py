@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ci_buildx.builder import labels
 from ci_buildx.kube.client import KubeClient
+from tests.accounts import Account
 from tests.e2e.cluster import Builders
 from tests.e2e.product import Product
 from tests.integration.job.accounts import ON_OBJECTS, Accounts, rule
@@ -18,16 +19,15 @@ HELD = "begun"
 
 
 def test_a_node_that_cannot_be_scheduled_is_emulated_and_that_is_said(
-    product: Product, context: Path, builders: Builders, accounts: Accounts, amd64_only: str
+    product: Product, context: Path, builders: Builders, tenant: Account, namespace: str, amd64_only: str
 ) -> None:
     (context / "Dockerfile").write_text(RECORDS_MACHINE)
     options = ["--platform", BOTH, "--driver-opt", f"nodeselector={amd64_only}", "-o", "out", str(context)]
-    with accounts.having("sees-no-nodes", *ON_OBJECTS, rule("", "namespaces", "get create delete")) as kubeconfig:
-        run = product.build("--kubeconfig", str(kubeconfig), *options)
+    run = product.build("--kubeconfig", str(tenant.kubeconfig), "--namespace", namespace, *options)
     assert run.code == 0, run.stderr
     assert "linux/arm64: native by scheduling: listing nodes is not allowed\n" in run.stderr
     assert "linux/arm64: emulated on amd64: no arm64 node can be scheduled\n" in run.stderr
-    assert "pod buildkit-arm64-" not in run.stderr.rpartition("emulated on amd64")[2]
+    assert f"pod {run.builder}-arm64-" not in run.stderr.rpartition("emulated on amd64")[2]
     assert (product.cwd / "out/linux_amd64/machine").read_text() == "x86_64\n"
     assert (product.cwd / "out/linux_arm64/machine").read_text() == "aarch64\n"
     assert builders.left() == []
@@ -109,25 +109,23 @@ def test_a_refused_teardown_fails_a_build_that_went_well(
 
 
 def test_a_user_of_one_namespace_removes_and_reaps_there(
-    product: Product, context: Path, builders: Builders, kube: KubeClient, accounts: Accounts
+    product: Product, context: Path, builders: Builders, kube: KubeClient, tenant: Account, namespace: str
 ) -> None:
     (context / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
-    inside = ("--namespace", accounts.namespace)
-    with accounts.having("knows-one-namespace", *ON_OBJECTS) as kubeconfig:
-        user = ("--kubeconfig", str(kubeconfig))
-        run = product.build(*user, *inside, "--keep", "-o", "out", str(context))
-        assert run.code == 0, run.stderr
-        reaped = product.run("reap", *user, "--dry-run", accounts.namespace)
-        lost = product.run("reap", *user)
-        missing = product.run("rm", *user, *inside, "kube-builder-none")
-        removed = product.run("rm", *user, *inside, run.builder)
+    inside, user = ("--namespace", namespace), ("--kubeconfig", str(tenant.kubeconfig))
+    run = product.build(*user, *inside, "--keep", "-o", "out", str(context))
+    assert run.code == 0, run.stderr
+    reaped = product.run("reap", *user, "--dry-run", namespace)
+    lost = product.run("reap", *user)
+    missing = product.run("rm", *user, *inside, "kube-builder-none")
+    removed = product.run("rm", *user, *inside, run.builder)
     assert (reaped.code, reaped.stdout) == (0, b"")
     assert reaped.stderr.startswith("kube-builder: warning: only the named namespaces were searched: user ")
     assert lost.code == 1
     assert "may not list namespaces in the whole cluster; bind a ClusterRole" in lost.stderr
     assert missing.stderr.startswith("kube-builder: error: there is no builder 'kube-builder-none'; neither ")
     assert (removed.code, removed.stdout.decode()) == (0, f"removed {run.builder}\n"), removed.stderr
-    jobs = f"/apis/batch/v1/namespaces/{accounts.namespace}/jobs"
+    jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs"
     assert kube.list(jobs, labelSelector=f"{labels.BUILDER}={run.builder}")["items"] == []
 
 

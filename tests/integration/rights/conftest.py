@@ -56,23 +56,6 @@ def other_kube(kube: KubeClient, cluster: Cluster, tmp_path_factory: pytest.Temp
         yield client
 
 
-@pytest.fixture(scope="session")
-def tenant(
-    kube: KubeClient, cluster: Cluster, namespace: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Account]:
-    """An account with the rights of docs/rbac/namespace.yaml in the tests' namespace, and no others."""
-    folder = tmp_path_factory.mktemp("tenant")
-    with accounts.outsider(kube, cluster, namespace, "tenant", folder) as account:
-        account.let_into(namespace)
-        yield account
-
-
-@pytest.fixture(scope="session")
-def tenant_kube(tenant: Account) -> Iterator[KubeClient]:
-    with tenant.client() as client:
-        yield client
-
-
 @pytest.fixture
 def stray(kube: KubeClient, cluster: Cluster, namespace: str, tmp_path: Path) -> Iterator[Account]:
     """An account outside the jobs' groups to which somebody has bound the jobs' role."""

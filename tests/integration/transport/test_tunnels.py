@@ -1,4 +1,4 @@
-"""Tunnels to a real pod, and their race while it boots."""
+"""Tunnels to a real pod under the rights of docs/rbac/namespace.yaml, and their race while it boots."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ def answer(endpoint: Endpoint) -> Endpoint:
     return endpoint
 
 
-def test_port_forward_carries_bytes_both_ways(kube: KubeClient, listener: PodAddress) -> None:
+def test_port_forward_carries_bytes_both_ways(tenant_kube: KubeClient, listener: PodAddress) -> None:
     content = os.urandom(5 << 20)
-    with portforward.open(kube, listener) as endpoint:
+    with portforward.open(tenant_kube, listener) as endpoint:
         assert endpoint.secure
         assert echoed(endpoint, content) == content
 
 
-def test_port_forward_again_over_the_same_endpoint(kube: KubeClient, listener: PodAddress) -> None:
-    with portforward.open(kube, listener) as endpoint:
+def test_port_forward_again_over_the_same_endpoint(tenant_kube: KubeClient, listener: PodAddress) -> None:
+    with portforward.open(tenant_kube, listener) as endpoint:
         answers: list[bytes] = []
         while len(answers) < 2:
             # The pod's nc takes a moment between two connections.
@@ -66,50 +66,50 @@ def test_port_forward_again_over_the_same_endpoint(kube: KubeClient, listener: P
     assert answers == [b"again", b"again"]
 
 
-def test_exec_carries_bytes_both_ways(kube: KubeClient, listener: PodAddress) -> None:
+def test_exec_carries_bytes_both_ways(tenant_kube: KubeClient, listener: PodAddress) -> None:
     content = os.urandom(5 << 20)
-    with execute.open(kube, listener, command=("cat",)) as endpoint:
+    with execute.open(tenant_kube, listener, command=("cat",)) as endpoint:
         assert not endpoint.secure
         assert echoed(endpoint, content) == content
 
 
-def test_a_closed_port_is_told(kube: KubeClient, listener: PodAddress) -> None:
+def test_a_closed_port_is_told(tenant_kube: KubeClient, listener: PodAddress) -> None:
     closed = PodAddress(namespace=listener.namespace, name=listener.name, ip=listener.ip, container="main", port=9)
-    with pytest.raises(ConnectionError) as caught, portforward.open(kube, closed) as endpoint:
+    with pytest.raises(ConnectionError) as caught, portforward.open(tenant_kube, closed) as endpoint:
         answer(endpoint)
     assert "connection refused" in caught.value.__notes__[0]
 
 
-def test_a_command_that_fails_is_told(kube: KubeClient, listener: PodAddress) -> None:
+def test_a_command_that_fails_is_told(tenant_kube: KubeClient, listener: PodAddress) -> None:
     command = ("sh", "-c", "echo no such daemon >&2; exit 3")
-    with pytest.raises(ConnectionError) as caught, execute.open(kube, listener, command=command) as endpoint:
+    with pytest.raises(ConnectionError) as caught, execute.open(tenant_kube, listener, command=command) as endpoint:
         answer(endpoint)
     assert caught.value.__notes__[0].endswith("exit code 3: no such daemon")
 
 
-def test_a_pod_that_is_not_there(kube: KubeClient, namespace: str) -> None:
+def test_a_pod_that_is_not_there(tenant_kube: KubeClient, namespace: str) -> None:
     nobody = PodAddress(namespace=namespace, name="nobody", ip="", container="main")
-    with pytest.raises(NotFound, match='pods "nobody" not found'), portforward.open(kube, nobody):
+    with pytest.raises(NotFound, match='pods "nobody" not found'), portforward.open(tenant_kube, nobody):
         raise AssertionError("not opened")
 
 
-def test_the_tunnel_wins_where_there_is_no_way_to_the_pod(kube: KubeClient, listener: PodAddress) -> None:
+def test_the_tunnel_wins_where_there_is_no_way_to_the_pod(tenant_kube: KubeClient, listener: PodAddress) -> None:
     nowhere = PodAddress(namespace=listener.namespace, name=listener.name, ip="", container="main")
     candidates = [
         Candidate("direct", lambda: direct.open(nowhere)),
-        Candidate("port-forward", lambda: portforward.open(kube, listener)),
+        Candidate("port-forward", lambda: portforward.open(tenant_kube, listener)),
     ]
     with race.connect(candidates, answer=answer, deadline=time.monotonic() + 30) as winner:
         assert winner.name == "port-forward"
         assert winner.value == winner.endpoint
 
 
-def test_knocking_from_before_the_pod_runs(kube: KubeClient, namespace: str) -> None:
+def test_knocking_from_before_the_pod_runs(kube: KubeClient, tenant_kube: KubeClient, namespace: str) -> None:
     name = "booting"
     later = PodAddress(namespace=namespace, name=name, ip="", container="main")
     candidates = [
-        Candidate("port-forward", lambda: portforward.open(kube, later)),
-        Candidate("exec", lambda: execute.open(kube, later, command=("cat",))),
+        Candidate("port-forward", lambda: portforward.open(tenant_kube, later)),
+        Candidate("exec", lambda: execute.open(tenant_kube, later, command=("cat",))),
     ]
     threading.Timer(0.2, create, (kube, namespace, name, "while :; do nc -l -p 1234 -e cat; done")).start()
     with race.connect(candidates, answer=answer, deadline=time.monotonic() + 60) as winner:
