@@ -50,7 +50,7 @@ def test_tunnels_are_allowed_by_servers_before_and_after_1_35() -> None:
 )
 def test_a_user_gets_the_rights_that_doctor_found_missing(user: str, subject: dict[str, str]) -> None:
     bound = [each for each in rolesheet.manifests(Mode.NAMESPACE, user=user) if each["kind"] == "RoleBinding"]
-    assert [each["subjects"] for each in bound] == [[subject]]
+    assert [each["subjects"] for each in bound] == [[subject], [subject]]
     assert not [each for each in rolesheet.manifests(Mode.JOBS, user=user) if each["kind"] == "ServiceAccount"]
     assert f'request.userInfo.username == "{user}"' in " ".join(rolesheet.sheet(Mode.JOBS, user=user).split())
 
