@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import secrets
+import subprocess
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ci_buildx.builder import labels
+from ci_buildx.builder import labels, probe
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import Cluster
-from devcluster import buildkitd, layout, registry
+from devcluster import buildkitd, layout, namespaces, registry
 from tests import accounts
 from tests.accounts import Account
 from tests.e2e.cluster import OURS
@@ -56,6 +60,37 @@ class Report:
             for each in self.findings
             if each["check"] == check and subject in each["subject"] and said in each["detail"]
         ]
+
+
+@contextmanager
+def enforcing(kube: KubeClient, namespace: str) -> Iterator[None]:
+    """Do what a network that enforces policies does for the one of doctor: nothing comes through to the closed pod."""
+    cluster = layout.cluster()
+    rules: list[list[str]] = []
+    stop = threading.Event()
+
+    def firewall(action: str, rule: list[str]) -> None:
+        command = [*namespaces.enter(cluster), "iptables", "--wait", action, "FORWARD", *rule]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+
+    def close() -> None:
+        pods = f"/api/v1/namespaces/{namespace}/pods"
+        deadline, fenced = time.monotonic() + 120, f"{probe.ROLE}={probe.FENCED}"
+        for event in kube.watch(pods, deadline=deadline, stop=stop, labelSelector=fenced):
+            address = (event.object.get("status") or {}).get("podIP")
+            if address and not rules:
+                rules.append(["--destination", address, "--jump", "DROP"])
+                firewall("--insert", rules[0])
+
+    thread = threading.Thread(target=close, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(10)
+        for rule in rules:
+            firewall("--delete", rule)
 
 
 def left(kube: KubeClient) -> list[str]:
@@ -156,6 +191,15 @@ def test_an_account_that_no_policy_holds_is_noticed(product: Product, stray: Acc
     assert report.code == 1
     assert report.status("policy", said="you could make any namespace") == ["missing"]
     assert f'request.userInfo.username == "{stray.user}"' in " ".join(report.apply.split())
+
+
+def test_a_network_that_enforces_policies_is_noticed(
+    product: Product, kube: KubeClient, tenant: Account, namespace: str
+) -> None:
+    with enforcing(kube, namespace):
+        report = Report(product.with_env(KUBECONFIG=str(tenant.kubeconfig)), "--namespace", namespace)
+    assert report.code == 0, report.findings
+    assert report.status("network policy", said="enforced: a closed pod was not reached (timed out)") == ["ok"]
 
 
 def test_only_asking_makes_nothing(product: Product, kube: KubeClient) -> None:

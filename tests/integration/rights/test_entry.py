@@ -10,6 +10,7 @@ import pytest
 
 from ci_buildx.builder import entry, lifecycle, manifests
 from ci_buildx.builder.builder import Location
+from ci_buildx.builder.draft import Draft
 from ci_buildx.builder.rights import INSIDE
 from ci_buildx.errors import Forbidden
 from ci_buildx.kube.client import KubeClient
@@ -75,9 +76,7 @@ def test_what_was_killed_before_it_let_itself_in_is_removed_by_its_own_account(
 ) -> None:
     made = blueprint()
     location = lifecycle.locate(made.identity, made.settings)
-    draft = manifests.Draft(
-        identity=made.identity, location=location, settings=made.settings, expires="2030-01-01T00:00:00Z"
-    )
+    draft = Draft(identity=made.identity, location=location, settings=made.settings, expires="2030-01-01T00:00:00Z")
     job_kube.create("/api/v1/namespaces", entry.sign(job_kube, manifests.namespace(draft)))
     assert kube.list(f"{RBAC}/namespaces/{location.namespace}/rolebindings")["items"] == []
     report = lifecycle.teardown(other_kube, location, deadline=time.monotonic() + 20)
