@@ -46,7 +46,8 @@ def _cause(case: Case) -> tuple[str, str, str]:
     if disruption := _disruption(case.pod):
         return disruption
     if status.get("reason"):
-        return str(status["reason"]), str(status.get("message") or "the node ended it"), _cure(str(status["reason"]))
+        reason, message = str(status["reason"]), str(status.get("message") or "the node ended it").rstrip(". ")
+        return reason, message, _cure(reason, message)
     ended = _termination(case.pod)
     deleted = case.vanished or case.pod["metadata"].get("deletionTimestamp")
     if ended is not None and (not deleted or ended.get("reason") == "OOMKilled"):
@@ -68,10 +69,12 @@ def _disruption(pod: Object) -> tuple[str, str, str] | None:
     reason = str(status.get("reason") or found.get("reason", ""))
     known = _DISRUPTIONS.get(str(found.get("reason")), "the cluster disrupted it")
     message = str(status.get("message") or found.get("message", ""))
-    return reason, f"{known} ({message})" if message else known, _cure(reason)
+    return reason, f"{known} ({message.rstrip('. ')})" if message else known, _cure(reason, message)
 
 
-def _cure(reason: str) -> str:
+def _cure(reason: str, message: str) -> str:
+    if reason == "Evicted" and "exceeds the total limit" in message:
+        return "raise driver-opt limits.ephemeral-storage"
     if reason == "Evicted":
         return "ask for what it uses: driver-opts requests.memory, requests.ephemeral-storage"
     return ""

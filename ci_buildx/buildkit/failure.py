@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,6 +18,8 @@ from ci_buildx.errors import SolveError
 _SOURCE = "github.com/moby/buildkit/errdefs.Source+json"
 _VERTEX = "github.com/moby/buildkit/errdefs.Vertex+json"
 _RULE = "-" * 20
+_CHANGED = re.compile(r"error from sender: .* (?:vanished|shrank|grew|changed) ")
+_UNCHANGED = "let nothing change the context while it is sent"
 
 
 def read(message: str, details: bytes) -> SolveError:
@@ -32,6 +35,7 @@ def read(message: str, details: bytes) -> SolveError:
         vertex=vertexes[-1] if vertexes else "",
         excerpt="\n".join(dict.fromkeys(excerpts)),
         line=int(excerpts[0].partition("\n")[0].rpartition(":")[2]) if excerpts else 0,
+        fix=_UNCHANGED if _CHANGED.search(message) else "",
     )
 
 

@@ -22,6 +22,7 @@ from ci_buildx.session.auth import Auth
 from ci_buildx.session.session import Session
 
 _LOOK = 0.5
+_LOST = "UNAVAILABLE"
 _LAST_WORDS = 3.0
 """Seconds for the cluster to say why a pod whose connection broke has ended."""
 
@@ -124,10 +125,18 @@ class _Solve:
             self.site.stop.wait(_LOOK)
 
     def explain(self, failure: BuildkitError) -> Exception:
-        """The cluster's reason for a broken connection, where it has one."""
+        """The cluster's reason for a broken connection, where it has one; else between whom it broke."""
         until = time.monotonic() + (0 if self.site.stop.is_set() else _LAST_WORDS)
         while True:
             error = self.boot.verdict(self.connection.node, self.connection.pod).error
             if error is not None or time.monotonic() >= until:
-                return error or failure
+                return error or self.located(failure)
             time.sleep(_LOOK / 5)
+
+    def located(self, failure: BuildkitError) -> BuildkitError:
+        """The failure with the pod and the way to it, and the cure of a network that dropped what was open."""
+        if failure.code != _LOST:
+            return failure
+        pod, way = self.connection.pod, self.connection.winner.name
+        fix = "the pod still runs: build again; where this recurs, something between drops long connections"
+        return BuildkitError(f"{failure.message} (pod {pod}, by {way})", code=failure.code, fix=fix)

@@ -1,28 +1,65 @@
-"""What to do about a build that a registry turned away: buildkitd says that it was, but not with whose login."""
+"""What to do about a build that a registry failed: buildkitd says that it did, not with whose login, nor the cure."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from ci_buildx.errors import SolveError
 from ci_buildx.registry.credentials import CredentialStore
 
-_REQUEST = re.compile(r"request to https?://([^/\s]+)/v2/\S*: (?:401 Unauthorized|403 Forbidden)")
-_DENIED = re.compile(r"for ([^/\s]+)/\S+: (?:pull access denied|.*insufficient_scope)")
-"""containerd 2.4, ``core/remotes/docker``: ``errors`` of the resolver, the fetcher and the pusher."""
+_ANSWER = r"request to https?://([^/\s]+)/v2/\S*: "
+"""How containerd 2.4 (``core/remotes/docker/errcode.go``) begins to tell of an answer that it did not expect."""
+_TURNED_AWAY = re.compile(
+    rf"{_ANSWER}(?:401 Unauthorized|403 Forbidden)"
+    r"|for ([^/\s]+)/\S+: (?:pull access denied|.*insufficient_scope)"
+    r"|failed to push ([^/\s]+)/\S+: (?:denied|unauthorized)"
+)
+_LIMITED = re.compile(rf"{_ANSWER}429 |for ([^/\s]+)/\S+: .*toomanyrequests")
+_BROKEN = re.compile(rf"{_ANSWER}5\d\d ")
+_UNTRUSTED = re.compile(r"\"https://([^/\"]+)/[^\"]*\": tls: failed to verify certificate")
+_PLAIN = re.compile(r"\"https://([^/\"]+)/[^\"]*\": http: server gave HTTP response to HTTPS client")
+_ABSENT = re.compile(r"failed to resolve source metadata for (\S+): .*not found")
 
 
 def advise(failure: SolveError, store: CredentialStore) -> SolveError:
     """The failure with its fix, where it has none and a registry is behind it."""
-    found = _REQUEST.search(failure.message) or _DENIED.search(failure.message)
-    if failure.fix or not found:
+    if failure.fix:
         return failure
-    host = found[1]
+    cures: tuple[tuple[re.Pattern[str], Callable[[str], str]], ...] = (
+        (_TURNED_AWAY, lambda host: _login(host, store)),
+        (_LIMITED, lambda host: _limits(host, store)),
+        (_BROKEN, lambda host: f"{host} itself failed: try again later, or tell those who run it"),
+        (_UNTRUSTED, lambda host: _declare(host, "ca (its authority) or insecure = true")),
+        (_PLAIN, lambda host: _declare(host, "http = true")),
+        (_ABSENT, lambda image: f"look at the name and the tag of {image}"),
+    )
+    for pattern, cure in cures:
+        if found := pattern.search(failure.message):
+            subject = next(group for group in found.groups() if group)
+            return SolveError(
+                failure.message,
+                vertex=failure.vertex,
+                excerpt=failure.excerpt,
+                line=failure.line,
+                fix=cure(subject),
+            )
+    return failure
+
+
+def _login(host: str, store: CredentialStore) -> str:
     login = store.lookup(host)
     if login is None:
-        fix = f"log in to {host} (docker login) or set DOCKER_AUTH_CONFIG"
-    elif login.username:
-        fix = f"the login {login.username!r} for {host} is wrong or lacks the right"
-    else:
-        fix = f"the identity token for {host} lacks the right"
-    return SolveError(failure.message, vertex=failure.vertex, excerpt=failure.excerpt, line=failure.line, fix=fix)
+        return f"log in to {host} (docker login) or set DOCKER_AUTH_CONFIG"
+    if login.username:
+        return f"the login {login.username!r} for {host} is wrong or lacks the right"
+    return f"the identity token for {host} lacks the right"
+
+
+def _limits(host: str, store: CredentialStore) -> str:
+    wait = "try again later or use a mirror"
+    return wait if store.lookup(host) else f"log in to {host} (docker login), {wait}"
+
+
+def _declare(host: str, what: str) -> str:
+    return f'declare [registry."{host}"] {what} in --buildkitd-config'

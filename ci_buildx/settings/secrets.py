@@ -35,7 +35,8 @@ def parse_secrets(
         secret = _read_inline(text) if inline else None
         secret = secret or _read_secret(text, source, env, cwd)
         if len(secret.value) > LARGEST:
-            raise InputError(f"secret {secret.id!r} is larger than {LARGEST // 1024} KiB", source=source)
+            fix = "mount what is large from a context: --build-context NAME=FOLDER"
+            raise InputError(f"secret {secret.id!r} is larger than {LARGEST // 1024} KiB", source=source, fix=fix)
         secrets[secret.id] = secret
     return tuple(secrets.values())
 

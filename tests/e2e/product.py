@@ -49,9 +49,10 @@ class Product:
         )
         return Run(code=done.returncode, stdout=done.stdout, stderr=done.stderr.decode())
 
-    def popen(self, *options: str) -> subprocess.Popen[str]:
+    def popen(self, *options: str, own_builder: bool = True) -> subprocess.Popen[str]:
         """A build that the test follows; stderr and stdout together."""
-        command = [*COMMAND, "build", "--buildkitd-config", str(self.config), *options]
+        configured = ["--buildkitd-config", str(self.config)] if own_builder else []
+        command = [*COMMAND, "build", *configured, *options]
         return subprocess.Popen(
             command, cwd=self.cwd, env=dict(self.env), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )

@@ -21,10 +21,18 @@ PATIENCE = 60
 class Victim:
     """A running multi-arch build with push, and what it has written until now."""
 
-    def __init__(self, product: Product, context: Path, reference: str, *options: str) -> None:
+    def __init__(
+        self,
+        product: Product,
+        context: Path,
+        reference: str,
+        *options: str,
+        dockerfile: str = DOCKERFILE,
+        platforms: str = "linux/amd64,linux/arm64",
+    ) -> None:
         context.mkdir(exist_ok=True)
-        (context / "Dockerfile").write_text(DOCKERFILE)
-        arguments = ["--platform", "linux/amd64,linux/arm64", "-t", reference, "--push", *options, str(context)]
+        (context / "Dockerfile").write_text(dockerfile)
+        arguments = ["--platform", platforms, "-t", reference, "--push", *options, str(context)]
         self.process: subprocess.Popen[str] = product.popen(*arguments)
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)

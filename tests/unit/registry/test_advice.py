@@ -15,6 +15,7 @@ LOGINS = {
 STORE = CredentialStore([DockerConfig(origin="test", auths=LOGINS, helpers={}, store="")], env={})
 SOURCE = "failed to solve: {0}/a: failed to resolve source metadata for {0}/a:latest: "
 HEAD = "unexpected status from HEAD request to https://{0}/v2/a/manifests/latest: "
+REQUEST = 'failed to do request: Head "https://{0}/v2/a/manifests/latest": '
 DENIED = (
     "pull access denied, repository does not exist or may require authorization: server message: insufficient_scope"
 )
@@ -27,7 +28,30 @@ DENIED = (
         (SOURCE + HEAD + "401 Unauthorized", "mine.io", "the login 'me' for {} is wrong or lacks the right"),
         ("failed to push {0}/a: " + HEAD + "403 Forbidden", "token.io", "the identity token for {} lacks the right"),
         (SOURCE + DENIED, "r.io:5000", "log in to {} (docker login) or set DOCKER_AUTH_CONFIG"),
-        (SOURCE + HEAD + "500 Internal Server Error", "r.io", ""),
+        ("failed to push {0}/a/b:1: denied", "mine.io", "the login 'me' for {} is wrong or lacks the right"),
+        ("failed to push {0}/a/b:1: unauthorized: x", "r.io", "log in to {} (docker login) or set DOCKER_AUTH_CONFIG"),
+        (
+            SOURCE + HEAD + "429 Too Many Requests",
+            "r.io",
+            "log in to {} (docker login), try again later or use a mirror",
+        ),
+        (SOURCE + HEAD + "429 Too Many Requests", "mine.io", "try again later or use a mirror"),
+        (
+            SOURCE + HEAD + "500 Internal Server Error",
+            "r.io",
+            "{} itself failed: try again later, or tell those who run it",
+        ),
+        (
+            SOURCE + REQUEST + "tls: failed to verify certificate: x509: certificate signed by unknown authority",
+            "r.io:5000",
+            'declare [registry."{}"] ca (its authority) or insecure = true in --buildkitd-config',
+        ),
+        (
+            SOURCE + REQUEST + "http: server gave HTTP response to HTTPS client",
+            "r.io:5000",
+            'declare [registry."{}"] http = true in --buildkitd-config',
+        ),
+        (SOURCE + "{0}/a:latest: not found", "r.io", "look at the name and the tag of {}/a:latest"),
         ('failed to solve: process "/bin/sh -c exit 1" did not complete successfully: exit code: 1', "r.io", ""),
     ],
 )

@@ -18,6 +18,10 @@ from ci_buildx.settings.options import BY_NAME, OPTIONS, on_surface
 from ci_buildx.settings.secrets import LARGEST
 from ci_buildx.settings.values import Attributes, Progress, Settings, TransportChoice
 
+BIG_SECRET = (
+    "--secret: secret 'x' is larger than 500 KiB; mount what is large from a context: --build-context NAME=FOLDER"
+)
+
 
 @pytest.fixture
 def agent(tmp_path: Path) -> Iterator[Path]:
@@ -204,7 +208,7 @@ def test_texts_of_inputs_are_split_as_their_kind_says(cwd: Path) -> None:
             {"secrets": ["hunter2"]},
             ("--secret: a field of a secret is not key=value; write id=NAME,src=FILE or id=NAME,env=VARIABLE"),
         ),
-        ({"secrets": ["id=x,src=large"]}, "--secret: secret 'x' is larger than 500 KiB"),
+        ({"secrets": ["id=x,src=large"]}, BIG_SECRET),
         ({"metadata_file": "no/meta"}, "--metadata-file: folder 'no' does not exist; make it first"),
         ({"iidfile": "app"}, "--iidfile: 'app' is a folder; name a file"),
         ({"kubeconfig": "nope"}, "--kubeconfig: kubeconfig 'nope' does not exist"),

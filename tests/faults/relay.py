@@ -1,0 +1,63 @@
+"""A TCP relay in front of the API server: a network that drops what is open, and lets new connections through."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+
+class Relay:
+    """``port`` on loopback leads to ``target``."""
+
+    def __init__(self, target: tuple[str, int]) -> None:
+        self._target = target
+        self._open: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+
+    def serve(self) -> None:
+        """Accept until the relay is closed."""
+        with suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.create_connection(self._target)
+                self._open += [near, far]
+                for source, sink in ((near, far), (far, near)):
+                    threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
+
+    def cut(self) -> None:
+        """End everything that is open."""
+        cut, self._open = self._open, []
+        for each in cut:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def close(self) -> None:
+        """End everything, and take nothing new."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut()
+
+
+@contextmanager
+def relaying(host: str, port: int) -> Iterator[Relay]:
+    """A relay for the time of a test."""
+    relay = Relay((host, port))
+    threading.Thread(target=relay.serve, daemon=True).start()
+    try:
+        yield relay
+    finally:
+        relay.close()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while received := source.recv(1 << 16):
+            sink.sendall(received)
+    for each in (source, sink):
+        with suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
