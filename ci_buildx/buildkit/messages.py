@@ -9,6 +9,7 @@ from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass
 from ci_buildx.model.status import StatusUpdate, Vertex, VertexLog, VertexStatus, VertexWarning
 from ci_buildx.protobuf.schema import BOOLEAN, BYTES, INTEGER, TEXT, TIME, Schema, many, mapping, one
+from ci_buildx.settings.values import Constraint, SourcePolicy, SourceRule, SourceSelector, SourceUpdate
 
 CALL = "requestid"
 """The attribute that names a call (BuildKit 0.34.2, ``frontend/dockerui/requests.go``)."""
@@ -43,6 +44,7 @@ class SolveRequest:
     cache: CacheOptions
     entitlements: tuple[str, ...] = ()
     internal: bool = False
+    source_policy: SourcePolicy | None = None
 
     @property
     def is_call(self) -> bool:
@@ -170,6 +172,16 @@ def _only(**field: Any) -> Any:
     return value
 
 
+_CONSTRAINT = Schema(Constraint, one(1, "key", TEXT), one(2, "value", TEXT), one(3, "condition", INTEGER))
+_SELECTOR = Schema(
+    SourceSelector,
+    one(1, "identifier", TEXT),
+    one(2, "match_type", INTEGER),
+    many(3, "constraints", _CONSTRAINT),
+)
+_UPDATE = Schema(SourceUpdate, one(1, "identifier", TEXT), mapping(2, "attrs"))
+_RULE = Schema(SourceRule, one(1, "action", INTEGER), one(2, "selector", _SELECTOR), one(3, "updates", _UPDATE))
+_POLICY = Schema(SourcePolicy, one(1, "version", INTEGER), many(2, "rules", _RULE))
 _ENTRY = Schema(Entry, one(1, "type", TEXT), mapping(2, "attrs"))
 _CACHE = Schema(CacheOptions, many(4, "exports", _ENTRY), many(5, "imports", _ENTRY))
 SOLVE_REQUEST = Schema(
@@ -183,6 +195,7 @@ SOLVE_REQUEST = Schema(
     one(8, "cache", _CACHE),
     many(9, "entitlements", TEXT),
     one(11, "internal", BOOLEAN),
+    one(12, "source_policy", _POLICY),
     many(13, "exporters", _ENTRY),
 )
 SOLVE_RESPONSE: Schema[dict[str, str]] = Schema(_only, mapping(1, "exporter_response"))

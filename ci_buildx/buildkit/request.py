@@ -66,6 +66,7 @@ def make(
         exporters=tuple(exporters),
         cache=CacheOptions(exports=exports, imports=imports),
         entitlements=build.entitlements,
+        source_policy=build.source_policy,
     )
 
 

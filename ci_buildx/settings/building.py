@@ -24,10 +24,12 @@ from ci_buildx.settings.values import (
     Progress,
     Sandbox,
     SecretSource,
+    SourcePolicy,
     SshSource,
 )
 
 EPOCH = "SOURCE_DATE_EPOCH"
+SOURCE_POLICY = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
 PICTURES = (".svg", ".html")
 """What a timeline can be, by the ending of its name."""
 _OF_STEPS = ("network", "add-hosts", "shm-size", "ulimit", "cgroup-parent", "resources")
@@ -72,6 +74,7 @@ def build_from(given: Given) -> BuildSettings:
         entitlements=_entitlements(given, sandbox),
         sandbox=sandbox,
         call=_call(given),
+        source_policy=_source_policy(given),
         metadata_file=given.output_file("metadata-file"),
         iidfile=given.output_file("iidfile"),
         timeline=_timeline(given),
@@ -126,6 +129,15 @@ def _entitlements(given: Given, wanted: Sandbox) -> tuple[str, ...]:
 
     allowed = sandbox.parse_entitlements(texts, source=given.source("allow"))
     return tuple(dict.fromkeys((*allowed, sandbox.NETWORK_HOST))) if wanted.network == "host" else allowed
+
+
+def _source_policy(given: Given) -> SourcePolicy | None:
+    name = given.env.get(SOURCE_POLICY, "")
+    if not name:
+        return None
+    from ci_buildx.settings import source_policy
+
+    return source_policy.read_policy(name, cwd=given.cwd)
 
 
 def _call(given: Given) -> Call | None:

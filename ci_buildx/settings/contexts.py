@@ -177,9 +177,9 @@ def _refuse_policy(dockerfile: Path, source: str) -> None:
     policy = dockerfile.with_name(f"{dockerfile.name}.rego")
     if _is_file(policy):
         raise InputError(
-            f"{policy.name} is a source policy, and those are not enforced here yet",
+            f"{policy.name} is a policy in Rego, which docker buildx alone enforces",
             source=source,
-            fix="remove it if the build may go without",
+            fix="write it as JSON and name that in EXPERIMENTAL_BUILDKIT_SOURCE_POLICY, or remove it",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
@@ -112,6 +113,49 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Constraint:
+    """What an attribute of a source has to be; ``condition`` by its number in BuildKit's message."""
+
+    key: str
+    value: str
+    condition: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSelector:
+    """The sources that a rule is about; ``match_type`` by its number."""
+
+    identifier: str = ""
+    match_type: int = 0
+    constraints: tuple[Constraint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceUpdate:
+    """What is taken instead."""
+
+    identifier: str = ""
+    attrs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRule:
+    """One rule: allowed (0), denied (1) or replaced (2)."""
+
+    action: int = 0
+    selector: SourceSelector | None = None
+    updates: SourceUpdate | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourcePolicy:
+    """Which sources a build may use, as BuildKit enforces it."""
+
+    version: int = 0
+    rules: tuple[SourceRule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
     """What each RUN step is given.
 
@@ -170,6 +214,7 @@ class BuildSettings:
     entitlements: tuple[str, ...] = ()
     sandbox: Sandbox = field(default_factory=Sandbox)
     call: Call | None = None
+    source_policy: SourcePolicy | None = None
     metadata_file: Path | None = None
     iidfile: Path | None = None
     timeline: Path | None = None

@@ -1,6 +1,7 @@
 """Contexts of every kind, against a real buildkitd: what arrives in the result."""
 
 import io
+import json
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -220,3 +221,29 @@ def test_the_image_shows_whole_seconds(solve: Solve, tmp_path: Path, mode: str) 
             if member.name in ("a", "b")
         ]
     assert times == [time, time]
+
+
+@pytest.mark.parametrize("denied", [True, False])
+def test_a_source_policy(solve: Solve, out: Path, tmp_path: Path, registry: str, denied: bool) -> None:
+    """A source that is denied fails the build; one that is replaced is another image."""
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "Dockerfile").write_text("FROM docker.io/team/base:1\nRUN cp /bin/busybox /made\n")
+    selector = {"identifier": "docker-image://docker.io/team/base:1"}
+    rules = [
+        {
+            "action": "CONVERT",
+            "selector": selector,
+            "updates": {"identifier": f"docker-image://{registry}/library/busybox:latest"},
+        }
+    ]
+    if denied:
+        rules = [{"action": "DENY", "selector": selector}]
+    (tmp_path / "policy.json").write_text(json.dumps({"version": 1, "rules": rules}))
+    env = {"EXPERIMENTAL_BUILDKIT_SOURCE_POLICY": "policy.json"}
+    build = settings(out, env, context="c", cwd=tmp_path)
+    if denied:
+        with pytest.raises(SolveError, match="denied by policy"):
+            solve(build)
+    else:
+        solve(build)
+        assert (out / "made").exists()

@@ -31,6 +31,7 @@ from ci_buildx.buildkit.messages import (
 )
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.status import StatusUpdate, Vertex, VertexLog, VertexStatus, VertexWarning
+from ci_buildx.settings.values import Constraint, SourcePolicy, SourceRule, SourceSelector, SourceUpdate
 from tests.unit.protobuf import compiled
 
 attrs = st.dictionaries(st.text(), st.text(), max_size=3)
@@ -254,3 +255,26 @@ def test_rpc_status(control: Any) -> None:
     message = control.Status(code=2, message="no", details=[control.Any(type_url="t", value=b"v")])
     assert RPC_STATUS.decode(message.SerializeToString()) == RpcStatus(2, "no", (Detail("t", b"v"),))
     assert RPC_STATUS.encode(RpcStatus(2, "no", (Detail("t", b"v"),))) == message.SerializeToString()
+
+
+def test_a_source_policy(control: Any) -> None:
+    constraint = Constraint(key="k", value="v", condition=2)
+    selector = SourceSelector(identifier="i", match_type=1, constraints=(constraint,))
+    rule = SourceRule(action=2, selector=selector, updates=SourceUpdate(identifier="u", attrs={"a": "b"}))
+    policy = SourcePolicy(version=1, rules=(rule, SourceRule(action=1)))
+    request = SolveRequest(
+        ref="",
+        session="",
+        frontend="",
+        frontend_attrs={},
+        exporters=(),
+        cache=CacheOptions(),
+        source_policy=policy,
+    )
+    read = control.SolveRequest.FromString(SOLVE_REQUEST.encode(request)).source_policy
+    first, second = read.rules
+    assert (read.version, first.action, second.action) == (1, 2, 1)
+    assert (first.selector.identifier, first.selector.match_type) == ("i", 1)
+    assert [(each.key, each.value, each.condition) for each in first.selector.constraints] == [("k", "v", 2)]
+    assert (first.updates.identifier, dict(first.updates.attrs)) == ("u", {"a": "b"})
+    assert not second.HasField("selector")

@@ -244,7 +244,7 @@ def test_configuration_is_read(cwd: Path) -> None:
 
 def test_a_policy_that_would_be_ignored_is_refused(cwd: Path) -> None:
     (cwd / "app" / "Dockerfile.rego").write_text("package docker\n")
-    assert "Dockerfile.rego is a source policy, and those are not enforced here yet" in refusal(cwd)
+    assert "Dockerfile.rego is a policy in Rego, which docker buildx alone enforces" in refusal(cwd)
 
 
 def test_lower_case_dockerfile(cwd: Path) -> None:
