@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,12 +14,20 @@ from ci_buildx.model.record import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeFact:
-    """One node of the cluster. ``usable``: ready, not cordoned, without a taint that keeps ordinary pods away."""
+    """One node of the cluster.
+
+    ``usable``: ready, not cordoned, without a taint that keeps ordinary pods away. ``user_namespaces``: it reports that
+    its runtime can. ``kubelet`` and ``kernel`` are minor versions. ``ranges`` are the addresses of its pods.
+    """
 
     name: str
     architecture: str
     usable: bool = True
     labels: Mapping[str, str] = field(default_factory=dict)
+    user_namespaces: bool = False
+    kubelet: tuple[int, int] = (0, 0)
+    kernel: tuple[int, int] = (0, 0)
+    ranges: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,12 +36,20 @@ class ClusterFacts:
 
     nodes: tuple[NodeFact, ...] | None = None
 
+    def fitting(self, nodeselector: Mapping[str, str]) -> list[NodeFact]:
+        """Usable Linux nodes that a pod with this selector may be scheduled to."""
+        wanted = nodeselector.items()
+        return [
+            node
+            for node in self.nodes or ()
+            if node.usable and all(node.labels.get(key) == value for key, value in wanted)
+        ]
+
     def count(self, nodeselector: Mapping[str, str]) -> dict[str, int]:
-        """Usable Linux nodes by architecture that a pod with this selector may be scheduled to."""
+        """How many of them there are of each architecture."""
         counted: dict[str, int] = {}
-        for node in self.nodes or ():
-            if node.usable and all(node.labels.get(key) == value for key, value in nodeselector.items()):
-                counted[node.architecture] = counted.get(node.architecture, 0) + 1
+        for node in self.fitting(nodeselector):
+            counted[node.architecture] = counted.get(node.architecture, 0) + 1
         return counted
 
 
@@ -58,4 +75,22 @@ def read_node(node: Mapping[str, Any]) -> NodeFact:
         architecture=marks.get(ARCHITECTURE) or system.get("architecture", ""),
         usable=linux and conditions.get("Ready") == "True" and not spec.get("unschedulable") and not barred,
         labels=marks,
+        user_namespaces=_has_user_namespaces(status),
+        kubelet=minor_version(system.get("kubeletVersion", "")),
+        kernel=minor_version(system.get("kernelVersion", "")),
+        ranges=tuple(spec.get("podCIDRs") or ()),
+    )
+
+
+def minor_version(text: str) -> tuple[int, int]:
+    """``v1.34.2-gke.1`` as 1 and 34; zeros for what is no version."""
+    match = re.match(r"v?(\d+)\.(\d+)", text)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def _has_user_namespaces(status: Mapping[str, Any]) -> bool:
+    """What the runtime's default handler, whose name is empty, reports (k8s.io/api v0.34.2, NodeRuntimeHandler)."""
+    handlers = status.get("runtimeHandlers") or ()
+    return any(
+        not handler.get("name") and (handler.get("features") or {}).get("userNamespaces") for handler in handlers
     )

@@ -38,6 +38,7 @@ CREATOR = f"{DOMAIN}creator"
 """The user whose account made a namespace and may let itself in, where a policy wants to know that."""
 
 ARCHITECTURE = "kubernetes.io/arch"
+HOSTNAME = "kubernetes.io/hostname"
 
 _LONGEST = 63
 _REFUSED = re.compile(r"[^A-Za-z0-9_.-]+")

@@ -12,19 +12,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ci_buildx.builder import daemon, labels, manifests
+from ci_buildx.builder import daemon, isolation, labels, manifests
 from ci_buildx.builder.builder import Builder, ClientKeys, Location, Manifest
 from ci_buildx.builder.certificates import Certificates
 from ci_buildx.builder.draft import Draft
 from ci_buildx.builder.identity import JobIdentity, expiry
 from ci_buildx.builder.plan import ANY, NodePlan, Plan
+from ci_buildx.builder.surroundings import Surroundings
 from ci_buildx.builder.teardown import teardown
 from ci_buildx.errors import Conflict, Forbidden, InputError, Invalid, KubeError, NotFound, Refused, Unauthorized
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.refusal import lacks_right
 from ci_buildx.model import platform
 from ci_buildx.model.platform import Platform
-from ci_buildx.model.record import dataclass
+from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.builder import BuilderSettings
 
@@ -45,13 +46,19 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blueprint:
-    """Everything that is decided before a builder is made; ``runner`` is the pod that it is to go with, if any."""
+    """Everything that is decided before a builder is made.
+
+    ``runner`` is the pod that it is to go with, if any. ``pull_login`` is the docker configuration that its images are
+    pulled with, where the settings want one.
+    """
 
     identity: JobIdentity
     plan: Plan
     settings: BuilderSettings
     certificates: Certificates
     runner: Mapping[str, str] | None = None
+    surroundings: Surroundings = field(default_factory=Surroundings)
+    pull_login: Secret | None = None
 
 
 def locate(identity: JobIdentity, settings: BuilderSettings) -> Location:
@@ -75,6 +82,8 @@ def provision(kube: KubeClient, blueprint: Blueprint, *, announce: Callable[[Loc
         settings=blueprint.settings,
         expires=expiry(_server_clock(kube), blueprint.settings.lifetime),
         runner=blueprint.runner,
+        server=blueprint.surroundings.server,
+        cluster_ranges=blueprint.surroundings.ranges,
     )
     if location.exclusive and labels.creator(namespace := _found(kube, draft)):
         from ci_buildx.builder import entry
@@ -107,10 +116,16 @@ def _furnish(kube: KubeClient, draft: Draft, blueprint: Blueprint) -> Builder:
     location = draft.location
     created = _create_jobs(kube, draft, blueprint.plan.nodes)
     owners = [manifests.owner(job) for job in created]
+    if blueprint.pull_login is not None:
+        _create(kube, location.core_path("secrets"), manifests.pull_secret(draft, blueprint.pull_login, owners))
+    if draft.settings.network is not None:
+        fence = manifests.network_policy(draft, draft.settings.network, owners)
+        _create(kube, f"/apis/networking.k8s.io/v1/namespaces/{location.namespace}/networkpolicies", fence)
     if daemon.files(draft.settings):
         _create(kube, location.core_path("configmaps"), manifests.config_map(draft, owners))
     secret = _create(kube, location.core_path("secrets"), manifests.secret(draft, blueprint.certificates, owners))
-    return Builder(location=location, plan=blueprint.plan, keys=read_keys(secret))
+    planned = isolation.correct(blueprint.plan, created, draft.settings)
+    return Builder(location=location, plan=planned, keys=read_keys(secret))
 
 
 def _create_jobs(kube: KubeClient, draft: Draft, nodes: Sequence[NodePlan]) -> list[Manifest]:

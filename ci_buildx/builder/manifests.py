@@ -6,10 +6,12 @@ import base64
 from collections.abc import Mapping, Sequence
 
 from ci_buildx.builder import daemon, labels, podspec
-from ci_buildx.builder.builder import Manifest
+from ci_buildx.builder.builder import PORT, Manifest
 from ci_buildx.builder.certificates import Certificates
 from ci_buildx.builder.draft import OF_JOB, Draft
 from ci_buildx.builder.plan import NodePlan
+from ci_buildx.model.secret import Secret
+from ci_buildx.settings.builder import NetworkFence
 
 CLIENT_CERTIFICATE_FILE = "client.pem"
 CLIENT_KEY_FILE = "client-key.pem"
@@ -89,6 +91,34 @@ def config_map(draft: Draft, owners: Sequence[Mapping[str, str]]) -> Manifest:
         "metadata": _metadata(draft, draft.location.object_name("config"), owners=owners),
         "immutable": True,
         "data": daemon.files(draft.settings),
+    }
+
+
+def pull_secret(draft: Draft, login: Secret, owners: Sequence[Mapping[str, str]]) -> Manifest:
+    """What the nodes pull the builder's images with; ``login`` is a docker configuration."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": _metadata(draft, draft.location.object_name(podspec.PULL), owners=owners),
+        "type": "kubernetes.io/dockerconfigjson",
+        "immutable": True,
+        "data": {".dockerconfigjson": base64.b64encode(login.reveal()).decode()},
+    }
+
+
+def network_policy(draft: Draft, fence: NetworkFence, owners: Sequence[Mapping[str, str]]) -> Manifest:
+    """Lets nothing into the pods but mTLS. What the kubelet brings (probes, tunnels) is no traffic of the network's."""
+    runners = {"podSelector": {"matchLabels": dict(fence.runners)}, "namespaceSelector": {}}
+    rule: Manifest = {"ports": [{"port": PORT, "protocol": "TCP"}]}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": _metadata(draft, draft.location.object_name("fence"), owners=owners),
+        "spec": {
+            "podSelector": {"matchLabels": {labels.BUILDER: draft.identity.name}},
+            "policyTypes": ["Ingress"],
+            "ingress": [{**rule, "from": [runners]} if fence.runners else rule],
+        },
     }
 
 

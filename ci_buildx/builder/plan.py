@@ -24,7 +24,8 @@ class NodePlan:
     here, empty for whatever is native; ``emulated`` those of them that run by emulation. ``by_scheduling`` says that
     nobody knows whether there is such a node: where it cannot be scheduled, another one may emulate. ``runs`` is what
     its buildkitd said it can run when it was asked last, its own platform first; empty where it was not asked yet.
-    ``user_namespace``: root in its pods is nobody on the node. ``reason`` is one line.
+    ``user_namespace``: root in its pods is nobody on the node; ``isolation`` says so or why not, ``hosts`` are the only
+    nodes that can, where others cannot. ``reason`` is one line.
     """
 
     name: str
@@ -35,6 +36,8 @@ class NodePlan:
     by_scheduling: bool = False
     runs: tuple[Platform, ...] = ()
     user_namespace: bool = False
+    isolation: str = ""
+    hosts: tuple[str, ...] = ()
     reason: str = ""
 
     @property

@@ -10,6 +10,9 @@ from ci_buildx.builder.draft import Draft, Tenure
 from ci_buildx.builder.plan import NodePlan
 from ci_buildx.settings.builder import BuilderSettings, Toleration
 
+PULL = "pull"
+"""What the Secret is for that is made from a registry's login."""
+
 _DRAIN = (
     # Every build holds a connection to the port (04D2 is 1234 in hex, 01 an established one) or a dial-stdio.
     "while grep -q ':04D2 [^ ]* 01 ' /proc/net/tcp /proc/net/tcp6 2>/dev/null || pidof buildctl >/dev/null; "
@@ -54,24 +57,39 @@ def _spec(draft: Draft, node: NodePlan, tenure: Tenure) -> Manifest:
         spec["securityContext"] = {"fsGroup": confinement.USER}
     if settings.qemu.install:
         spec["initContainers"] = [_emulators(settings)]
-    return spec | _placement(settings, node)
+    return spec | _placement(draft, node)
 
 
-def _placement(settings: BuilderSettings, node: NodePlan) -> Manifest:
+def _placement(draft: Draft, node: NodePlan) -> Manifest:
     """Where the pods go, and as whom."""
+    settings = draft.settings
     selector = dict(settings.nodeselector)
     if node.architecture:
         selector[labels.ARCHITECTURE] = node.architecture
-    pulls = [{"name": name} for name in settings.pull_secrets]
     wanted: Manifest = {
         "nodeSelector": dict(sorted(selector.items())),
+        "affinity": _affinity(node),
         "tolerations": [_toleration(one) for one in settings.tolerations],
         "serviceAccountName": settings.serviceaccount,
         "schedulerName": settings.schedulername,
         "priorityClassName": settings.priority_class,
-        "imagePullSecrets": pulls,
+        "imagePullSecrets": [{"name": name} for name in _pull_secrets(draft)],
     }
     return {key: value for key, value in wanted.items() if value}
+
+
+def _pull_secrets(draft: Draft) -> tuple[str, ...]:
+    settings = draft.settings
+    made = (draft.location.object_name(PULL),) if settings.pull_login else ()
+    return (*settings.pull_secrets, *made)
+
+
+def _affinity(node: NodePlan) -> Manifest:
+    """Only the nodes that can do what the pod needs, where others cannot."""
+    if not node.hosts:
+        return {}
+    term = {"matchExpressions": [{"key": labels.HOSTNAME, "operator": "In", "values": list(node.hosts)}]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}
 
 
 def _toleration(one: Toleration) -> Manifest:
@@ -84,7 +102,7 @@ def _spread(draft: Draft, node: NodePlan) -> Manifest:
     """Replicas on different nodes where that can be: on one they would share its processors and disk."""
     return {
         "maxSkew": 1,
-        "topologyKey": "kubernetes.io/hostname",
+        "topologyKey": labels.HOSTNAME,
         "whenUnsatisfiable": "ScheduleAnyway",
         "labelSelector": {"matchLabels": {labels.BUILDER: draft.identity.name, labels.NODE: node.name}},
     }

@@ -7,14 +7,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
-from ci_buildx.builder import certificates, facts, lifecycle, plan, runner
+from ci_buildx.builder import certificates, facts, isolation, lifecycle, plan, runner, surroundings
 from ci_buildx.builder.builder import Builder, Location
+from ci_buildx.builder.facts import ClusterFacts
 from ci_buildx.builder.heartbeat import Heartbeat
 from ci_buildx.builder.identity import JobIdentity
 from ci_buildx.builder.lifecycle import Blueprint
 from ci_buildx.builder.plan import Plan
 from ci_buildx.errors import Interrupted, Refused, SolveError, TeardownError
-from ci_buildx.job import origin
+from ci_buildx.job import origin, pull_login
 from ci_buildx.job.interrupts import Interrupts
 from ci_buildx.job.parallel import begin
 from ci_buildx.job.site import Site
@@ -75,11 +76,14 @@ def create(site: Site, identity: JobIdentity, announce: Announce) -> tuple[Build
     issued = begin(lambda: certificates.issue(certificates.NAMES, settings.lifetime))
     looked = begin(lambda: own_pod(site))
     with site.phases.measure("plan"):
-        planned = decide(site)
+        known = facts.gather(site.kube)
+        planned = decide(site, known)
+        around = surroundings.look(site.kube, known, settings)
+        login = pull_login.find(settings, site.env)
         looked.done.wait()
     with site.phases.measure("create"), site.display.phase(f"creating builder {identity.name}") as phase:
-        for node in planned.nodes:
-            phase.say(node.reason)
+        for line in dict.fromkeys(line for node in planned.nodes for line in (node.reason, node.isolation)):
+            phase.say(line)
         issued.done.wait()
         blueprint = Blueprint(
             identity=identity,
@@ -87,8 +91,13 @@ def create(site: Site, identity: JobIdentity, announce: Announce) -> tuple[Build
             settings=settings,
             certificates=issued.result(),
             runner=looked.result(),
+            surroundings=around,
+            pull_login=login,
         )
         builder = lifecycle.provision(site.kube, blueprint, announce=announce)
+        if builder.plan != planned:
+            for line in dict.fromkeys(node.isolation for node in builder.plan.nodes):
+                phase.say(line)
     return builder, blueprint.runner is not None
 
 
@@ -107,9 +116,10 @@ def beating(site: Site, identity: JobIdentity, builder: Builder) -> Heartbeat:
     return Heartbeat(site.kube, builder.location, marks=identity.labels, owner=owner)
 
 
-def decide(site: Site) -> Plan:
+def decide(site: Site, known: ClusterFacts) -> Plan:
     """The plan for the platforms that were asked for."""
-    return plan.make(site.settings.build.platforms, facts.gather(site.kube), site.settings.builder)
+    planned = plan.make(site.settings.build.platforms, known, site.settings.builder)
+    return isolation.isolate(planned, known, site.settings.builder)
 
 
 def remove(site: Site, location: Location, *, settle: float = 0.0) -> None:

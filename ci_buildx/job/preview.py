@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, assert_never
 
-from ci_buildx.builder import daemon, facts, identity, lifecycle, manifests, plan
+from ci_buildx.builder import daemon, facts, identity, isolation, lifecycle, manifests, plan
 from ci_buildx.builder.builder import Location, Manifest
 from ci_buildx.builder.certificates import Certificates, Pair
 from ci_buildx.builder.draft import Draft
@@ -67,9 +67,13 @@ class Show:
         location = lifecycle.locate(made, settings)
         expires = identity.expiry(time.time(), settings.lifetime)
         draft = Draft(identity=made, location=location, settings=settings, expires=expires)
-        jobs = [manifests.job(draft, node) for node in self._decide().nodes]
+        jobs = [manifests.job(draft, node) for node in self._decide_on_nodes().nodes]
         owners = [manifests.owner({"metadata": job["metadata"] | {"uid": _UNKNOWN_UID}}) for job in jobs]
         inside = [*jobs]
+        if settings.network is not None:
+            inside.append(manifests.network_policy(draft, settings.network, owners))
+        if settings.pull_login:
+            inside.append(_masked(manifests.pull_secret(draft, Secret(MASK), owners)))
         if daemon.files(settings):
             inside.append(manifests.config_map(draft, owners))
         inside.append(_masked(manifests.secret(draft, _NO_CERTIFICATES, owners)))
@@ -93,8 +97,14 @@ class Show:
         return origin.of_here(self.settings.build.context, self.env)
 
     def _decide(self) -> Plan:
-        known = ClusterFacts() if ARCHITECTURE in dict(self.settings.builder.nodeselector) else self._facts()
-        return plan.make(self.settings.build.platforms, known, self.settings.builder)
+        if ARCHITECTURE in dict(self.settings.builder.nodeselector):
+            return plan.make(self.settings.build.platforms, ClusterFacts(), self.settings.builder)
+        return self._decide_on_nodes()
+
+    def _decide_on_nodes(self) -> Plan:
+        known = self._facts()
+        planned = plan.make(self.settings.build.platforms, known, self.settings.builder)
+        return isolation.isolate(planned, known, self.settings.builder)
 
     def _decide_for_solve(self) -> Plan:
         """One architecture is built by one node, whatever the cluster has: it is not asked."""

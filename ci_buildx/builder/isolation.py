@@ -1,0 +1,96 @@
+"""Whether root in a builder's pods is nobody on their nodes: Kubernetes' user namespaces (``hostUsers: false``).
+
+BuildKit is privileged there as everywhere, but what it may do ends at the pod's own user namespace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ci_buildx.builder import labels
+from ci_buildx.builder.facts import ClusterFacts, NodeFact
+from ci_buildx.builder.plan import NodePlan, Plan
+from ci_buildx.errors import InputError, Invalid
+from ci_buildx.model.record import replace
+from ci_buildx.settings.builder import BuilderSettings, UserNamespaces
+
+_ON_BY_DEFAULT = (1, 33)
+"""From this Kubernetes on the field is not dropped (feature gate UserNamespacesSupport)."""
+_OWN_BINFMT = (6, 7)
+"""From this Linux on a user namespace has emulators of its own (``fs/binfmt_misc.c``); before, it may register none."""
+
+_ROOTLESS = "rootless: buildkitd is uid 1000 on its node"
+_INSIDE = "user namespace: root in the pod is nobody on its node"
+_HOST = "no user namespace: privileged BuildKit is root on its node"
+_SOURCE = "driver-opt user-namespaces"
+
+
+def isolate(planned: Plan, facts: ClusterFacts, settings: BuilderSettings) -> Plan:
+    """The plan with what each node's pods are on their hosts. Raises InputError where ``true`` cannot be had."""
+    return Plan(nodes=tuple(_isolate(node, facts, settings) for node in planned.nodes))
+
+
+def _isolate(node: NodePlan, facts: ClusterFacts, settings: BuilderSettings) -> NodePlan:
+    if settings.rootless:
+        return replace(node, isolation=_ROOTLESS)
+    if settings.user_namespaces is UserNamespaces.FALSE:
+        return replace(node, isolation=f"{_HOST}: driver-opt user-namespaces=false")
+    selector = dict(settings.nodeselector)
+    if node.architecture:
+        selector[labels.ARCHITECTURE] = node.architecture
+    candidates = facts.fitting(selector)
+    if settings.user_namespaces is UserNamespaces.TRUE:
+        return _insist(node, candidates)
+    if reason := _obstacle(candidates, facts, settings):
+        return replace(node, isolation=f"{_HOST}: {reason}")
+    return replace(node, user_namespace=True, isolation=_INSIDE)
+
+
+def _insist(node: NodePlan, candidates: Sequence[NodeFact]) -> NodePlan:
+    """On the nodes that can. Where none is known, Kubernetes will say."""
+    able = [fact for fact in candidates if fact.user_namespaces]
+    if candidates and not able:
+        names = ", ".join(fact.name for fact in candidates[:5])
+        raise InputError(
+            f"no node that fits reports user namespaces: {names}",
+            source=_SOURCE,
+            fix="they need Linux 6.3, containerd 2 or CRI-O 1.25, and Kubernetes 1.33",
+        )
+    hosts = () if len(able) == len(candidates) else tuple(fact.labels.get(labels.HOSTNAME, fact.name) for fact in able)
+    return replace(node, user_namespace=True, isolation=_INSIDE, hosts=hosts)
+
+
+def _obstacle(candidates: Sequence[NodeFact], facts: ClusterFacts, settings: BuilderSettings) -> str:
+    """Why not, "" if nothing is in the way on any node that the pods may get."""
+    if facts.nodes is None:
+        return "listing nodes is not allowed"
+    if not candidates:
+        return "no ready node fits yet"
+    unable = sum(not fact.user_namespaces or fact.kubelet < _ON_BY_DEFAULT for fact in candidates)
+    if unable:
+        return f"{unable} of {len(candidates)} nodes report none"
+    if settings.qemu.install and any(fact.kernel < _OWN_BINFMT for fact in candidates):
+        return "qemu.install registers emulators in one from Linux 6.7 on only"
+    return ""
+
+
+def correct(planned: Plan, created: Sequence[Mapping[str, Any]], settings: BuilderSettings) -> Plan:
+    """The plan as the API server took it: one whose feature gate is off drops the field, silently.
+
+    Raises Invalid where user namespaces were insisted on.
+    """
+    nodes = tuple(_correct(node, job) for node, job in zip(planned.nodes, created, strict=True))
+    if nodes != planned.nodes and settings.user_namespaces is UserNamespaces.TRUE:
+        raise Invalid(
+            "user-namespaces=true: the API server drops hostUsers",
+            status=422,
+            fix="its feature gate UserNamespacesSupport is off",
+        )
+    return Plan(nodes=nodes)
+
+
+def _correct(node: NodePlan, job: Mapping[str, Any]) -> NodePlan:
+    if not node.user_namespace or job["spec"]["template"]["spec"].get("hostUsers") is False:
+        return node
+    return replace(node, user_namespace=False, isolation=f"{_HOST}: the API server drops hostUsers")

@@ -1,0 +1,104 @@
+"""Where root in the pods is nobody on the node, and what the log says of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ci_buildx.builder import isolation, plan
+from ci_buildx.builder.facts import ClusterFacts, NodeFact, read_node
+from ci_buildx.builder.plan import NodePlan
+from ci_buildx.errors import InputError, Invalid
+from ci_buildx.model import platform
+from ci_buildx.settings.builder import BuilderSettings, Qemu, UserNamespaces
+
+AMD64 = [platform.parse("linux/amd64")]
+HOST = "no user namespace: privileged BuildKit is root on its node"
+INSIDE = "user namespace: root in the pod is nobody on its node"
+
+
+def fact(name: str, **rest: Any) -> NodeFact:
+    usual: dict[str, Any] = {"user_namespaces": True, "kubelet": (1, 34), "kernel": (6, 8)}
+    return NodeFact(name=name, architecture="amd64", labels={"kubernetes.io/arch": "amd64"}, **{**usual, **rest})
+
+
+def isolated(facts: ClusterFacts, **settings: Any) -> NodePlan:
+    builder = BuilderSettings(**settings)
+    (node,) = isolation.isolate(plan.make(AMD64, facts, builder), facts, builder).nodes
+    return node
+
+
+ABLE, UNABLE = fact("able"), fact("unable", user_namespaces=False)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "settings", "inside", "line"),
+    [
+        ((ABLE, fact("able-2")), {}, True, INSIDE),
+        ((ABLE, UNABLE), {}, False, f"{HOST}: 1 of 2 nodes report none"),
+        ((ABLE, fact("cordoned", user_namespaces=False, usable=False)), {}, True, INSIDE),
+        ((fact("old", kubelet=(1, 32)),), {}, False, f"{HOST}: 1 of 1 nodes report none"),
+        ((), {}, False, f"{HOST}: no ready node fits yet"),
+        (None, {}, False, f"{HOST}: listing nodes is not allowed"),
+        (None, {"user_namespaces": UserNamespaces.TRUE}, True, INSIDE),
+        ((ABLE,), {"user_namespaces": UserNamespaces.FALSE}, False, f"{HOST}: driver-opt user-namespaces=false"),
+        ((ABLE,), {"rootless": True}, False, "rootless: buildkitd is uid 1000 on its node"),
+        ((ABLE,), {"qemu": Qemu(install=True)}, True, INSIDE),
+        (
+            (fact("linux-6.6", kernel=(6, 6)),),
+            {"qemu": Qemu(install=True)},
+            False,
+            f"{HOST}: qemu.install registers emulators in one from Linux 6.7 on only",
+        ),
+    ],
+)
+def test_what_the_nodes_report_decides(
+    nodes: tuple[NodeFact, ...] | None, settings: dict[str, Any], inside: bool, line: str
+) -> None:
+    node = isolated(ClusterFacts(nodes=nodes), **settings)
+    assert (node.user_namespace, node.isolation, node.hosts) == (inside, line, ())
+
+
+def test_who_insists_gets_the_nodes_that_can() -> None:
+    node = isolated(ClusterFacts(nodes=(UNABLE, ABLE)), user_namespaces=UserNamespaces.TRUE)
+    assert (node.user_namespace, node.hosts) == (True, ("able",))
+
+
+def test_where_no_node_can_who_insists_is_refused_by_name() -> None:
+    with pytest.raises(InputError) as caught:
+        isolated(ClusterFacts(nodes=(UNABLE,)), user_namespaces=UserNamespaces.TRUE)
+    assert str(caught.value) == (
+        "driver-opt user-namespaces: no node that fits reports user namespaces: unable; "
+        "they need Linux 6.3, containerd 2 or CRI-O 1.25, and Kubernetes 1.33"
+    )
+
+
+def test_a_server_that_drops_the_field_is_believed() -> None:
+    facts = ClusterFacts(nodes=(ABLE,))
+    planned = isolation.isolate(plan.make(AMD64, facts, BuilderSettings()), facts, BuilderSettings())
+    created: list[dict[str, Any]] = [{"spec": {"template": {"spec": {}}}}]
+    (node,) = isolation.correct(planned, created, BuilderSettings()).nodes
+    assert (node.user_namespace, node.isolation) == (False, f"{HOST}: the API server drops hostUsers")
+    with pytest.raises(Invalid, match="drops hostUsers; its feature gate UserNamespacesSupport is off"):
+        isolation.correct(planned, created, BuilderSettings(user_namespaces=UserNamespaces.TRUE))
+    kept = [{"spec": {"template": {"spec": {"hostUsers": False}}}}]
+    assert isolation.correct(planned, kept, BuilderSettings()) == planned
+
+
+def test_what_a_node_reports() -> None:
+    handlers = [
+        {"name": "", "features": {"userNamespaces": True}},
+        {"name": "kata", "features": {"userNamespaces": False}},
+    ]
+    system = {"kubeletVersion": "v1.34.2-gke.1", "kernelVersion": "6.12.3-cloud"}
+    node = read_node(
+        {
+            "metadata": {"name": "n"},
+            "spec": {"podCIDRs": ["10.1.0.0/24"]},
+            "status": {"runtimeHandlers": handlers, "nodeInfo": system},
+        }
+    )
+    assert (node.user_namespaces, node.kubelet, node.kernel) == (True, (1, 34), (6, 12))
+    assert node.ranges == ("10.1.0.0/24",)
+    assert not read_node({"metadata": {"name": "n"}, "status": {}}).user_namespaces
