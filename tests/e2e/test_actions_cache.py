@@ -17,7 +17,7 @@ DOCKERFILE = "FROM busybox\nCOPY note /note\nRUN sleep 0.1; head -c 3000000 /dev
 
 
 def test_the_first_version_on_acts_server(
-    tmp_path: Path, name: str, cluster_env: dict[str, str], buildkitd_config: Path
+    tmp_path: Path, name: str, product_env: dict[str, str], buildkitd_config: Path
 ) -> None:
     workflow = ".github/workflows/image.yml"
     cache = {"cache-from": "type=gha", "cache-to": "type=gha,mode=max"}
@@ -33,11 +33,11 @@ def test_the_first_version_on_acts_server(
     server = ["--cache-server-addr", str(layout.cluster().host_address), "--cache-server-path", str(tmp_path / "cache")]
     # act gives jobs a runtime token only where it serves artifacts, too.
     server += ["--artifact-server-path", str(tmp_path / "artifacts"), "--artifact-server-port", str(free_port())]
-    variables = ["--env", f"KUBECONFIG={cluster_env['KUBECONFIG']}"]
+    variables = ["--env", f"KUBECONFIG={product_env['KUBECONFIG']}"]
     done = subprocess.run(
         [checkout.program("act"), "workflow_dispatch", "--workflows", workflow, *options, *server, *variables],
         cwd=folder,
-        env={**checkout.environment("act-home"), "KUBECONFIG": cluster_env["KUBECONFIG"]},
+        env={**checkout.environment("act-home"), "KUBECONFIG": product_env["KUBECONFIG"]},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -28,7 +28,7 @@ def test_a_plain_shell_in_jenkins(
     context: Path,
     name: str,
     reference: str,
-    cluster_env: dict[str, str],
+    product_env: dict[str, str],
     buildkitd_config: Path,
     open_registry: Registry,
     builders: Builders,
@@ -42,7 +42,7 @@ def test_a_plain_shell_in_jenkins(
     env = {
         "PATH": f"{programs}:/usr/bin:/bin",
         "PYTHONPATH": ":".join(path for path in sys.path if path),
-        "KUBECONFIG": cluster_env["KUBECONFIG"],
+        "KUBECONFIG": product_env["KUBECONFIG"],
         "KUBE_BUILDER_TAGS": reference,
         "KUBE_BUILDER_BUILDKITD_CONFIG": str(buildkitd_config),
         "JENKINS_URL": "https://ci.example/",

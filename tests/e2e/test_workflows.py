@@ -58,20 +58,20 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, cluster_env: dict[str, str], kube: KubeClient) -> Iterator[Run]:
+def run(tmp_path_factory: pytest.TempPathFactory, product_env: dict[str, str], kube: KubeClient) -> Iterator[Run]:
     name, token = f"app-{secrets.token_hex(4)}", f"seeded-{secrets.token_hex(8)}"
     place = tmp_path_factory.mktemp("workflows")
     basic = of_name("basic")
-    folder = checkout.make(place / "repository", name=name, dockerfile=APP, files=files(name, cluster_env["REGISTRY"]))
+    folder = checkout.make(place / "repository", name=name, dockerfile=APP, files=files(name, product_env["REGISTRY"]))
     bare = place / "served" / "team" / f"{name}.git"
     subprocess.run(["git", "clone", "--quiet", "--bare", str(folder), str(bare)], check=True)
     (place / "event.json").write_text(json.dumps(event(name)))
     known = {"SEEDED": token, "GITHUB_TOKEN": token, "REGISTRY_PASSWORD": basic.password.reveal_text()}
     (place / "secrets").write_text("".join(f"{key}={value}\n" for key, value in known.items()))
     with serving(place / "served", token=token, address=str(layout.cluster().host_address)) as address:
-        env = {**checkout.environment("act-home"), "KUBECONFIG": cluster_env["KUBECONFIG"]}
+        env = {**checkout.environment("act-home"), "KUBECONFIG": product_env["KUBECONFIG"]}
         variables = {
-            "KUBECONFIG": cluster_env["KUBECONFIG"],
+            "KUBECONFIG": product_env["KUBECONFIG"],
             "KUBE_BUILDER_BUILDKITD_CONFIG": "buildkitd.toml",
             "GITHUB_SERVER_URL": f"http://{address}",
             "GITHUB_REPOSITORY": f"team/{name}",

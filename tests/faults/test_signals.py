@@ -116,9 +116,7 @@ def module_product(place: Path, product_env: dict[str, str], buildkitd_config: P
 
 
 @pytest.fixture(scope="module")
-def killed(
-    module_product: Product, kube: KubeClient, place: Path, cluster_env: dict[str, str]
-) -> Iterator[list[Killed]]:
+def killed(module_product: Product, kube: KubeClient, place: Path) -> Iterator[list[Killed]]:
     """One build killed at each moment, a few at a time. Whatever is left at the end of the tests is removed."""
 
     def kill(moment: Moment) -> Killed:

@@ -33,12 +33,12 @@ def module_yard(kube: KubeClient, product_kube: KubeClient, job_account: Account
 
 
 @pytest.fixture(scope="module")
-def named(module_yard: Yard, cluster_env: dict[str, str]) -> Iterator[dict[str, Named | BaseException]]:
+def named(module_yard: Yard, product_env: dict[str, str]) -> Iterator[dict[str, Named | BaseException]]:
     """Every cause, made beside the others."""
     address = str(layout.cluster().host_address)
     with webhook.refusing(address) as refusing:
         hooks = {"refusing": refusing, "silent": webhook.silent(address)}
-        yield name_all(Scene(env=cluster_env, yard=module_yard, webhooks=hooks), CAUSES)
+        yield name_all(Scene(env=product_env, yard=module_yard, webhooks=hooks), CAUSES)
 
 
 @pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: str(cause.name))
