@@ -12,6 +12,9 @@ from devcluster import cache, programs, toolchain
 ROOT = Path(__file__).parents[2]
 PRODUCT = ("action.yml", "action", "setup", "ci_buildx", "gitlab-template", "requirements.lock")
 AUTHOR = ("-c", "user.name=Ann", "-c", "user.email=ann@mail.example")
+HOST = "git.example"
+ACT = ("--platform", "ubuntu-latest=-self-hosted", "--pull=false", "--github-instance", HOST)
+"""Options of act: steps run on this machine, and `team/NAME` is the repository on the host that its remote names."""
 BOTH = "FROM busybox\nCOPY note /note\nRUN uname -m > /machine\n"
 FAILS = "FROM busybox\nRUN echo almost && exit 7\n"
 SLOW = "FROM busybox\nRUN echo begun && sleep 60\n"
@@ -33,7 +36,7 @@ def make(folder: Path, *, name: str, dockerfile: str, files: dict[str, str]) -> 
     subprocess.run([*git, "init", "--quiet", "--initial-branch=main"], check=True)
     subprocess.run([*git, "add", "--all"], check=True)
     subprocess.run([*git, *AUTHOR, "commit", "--quiet", "--message", "All"], check=True)
-    subprocess.run([*git, "remote", "add", "origin", f"https://git.example/team/{name}.git"], check=True)
+    subprocess.run([*git, "remote", "add", "origin", f"https://{HOST}/team/{name}.git"], check=True)
     return folder
 
 

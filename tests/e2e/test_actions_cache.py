@@ -29,13 +29,12 @@ def test_the_first_version_on_acts_server(
         "buildkitd.toml": buildkitd_config.read_text(),
     }
     folder = checkout.make(tmp_path / "repository", name=name, dockerfile=DOCKERFILE, files=files)
-    options = ["--platform", "ubuntu-latest=-self-hosted", "--pull=false"]
     server = ["--cache-server-addr", str(layout.cluster().host_address), "--cache-server-path", str(tmp_path / "cache")]
     # act gives jobs a runtime token only where it serves artifacts, too.
     server += ["--artifact-server-path", str(tmp_path / "artifacts"), "--artifact-server-port", str(free_port())]
     variables = ["--env", f"KUBECONFIG={product_env['KUBECONFIG']}"]
     done = subprocess.run(
-        [checkout.program("act"), "workflow_dispatch", "--workflows", workflow, *options, *server, *variables],
+        [checkout.program("act"), "workflow_dispatch", "--workflows", workflow, *checkout.ACT, *server, *variables],
         cwd=folder,
         env={**checkout.environment("act-home"), "KUBECONFIG": product_env["KUBECONFIG"]},
         text=True,

@@ -58,7 +58,7 @@ def start(
         job = issuer.job_variables(layout.cluster(), repository=f"team/{name}", ref=ref, lifetime=str(LIFETIME))
         trust = {"REQUESTS_CA_BUNDLE": str(folder / "authorities.pem"), "KUBECONFIG": str(folder / "kubeconfig")}
         variables = [word for pair in (job | trust).items() for word in ("--env", "=".join(pair))]
-        options = ["--platform", "ubuntu-latest=-self-hosted", "--pull=false", "--no-cache-server"]
+        options = [*checkout.ACT, "--no-cache-server"]
         return subprocess.Popen(
             [checkout.program("act"), "workflow_dispatch", "--workflows", WORKFLOW, *options, *variables],
             cwd=folder,
