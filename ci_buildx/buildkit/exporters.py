@@ -12,8 +12,8 @@ from ci_buildx.buildkit.messages import Entry
 from ci_buildx.errors import InputError
 from ci_buildx.model import reference
 from ci_buildx.model.record import dataclass
-from ci_buildx.session.filesend import FileTarget, FolderTarget, Target
-from ci_buildx.settings.values import Attributes, BuildSettings
+from ci_buildx.session.filesend import FileTarget, FolderTarget, StreamTarget, Target
+from ci_buildx.settings.values import Attributes, BuildSettings, Daemon
 
 _STDOUT = "-"
 _NAMED = ("image", "oci", "docker")
@@ -51,6 +51,8 @@ def make(build: BuildSettings, *, by_digest: bool = False) -> Exports:
         attrs = {name: value for name, value in output.attrs.items() if name != "dest"}
         if "dest" in output.attrs and not _is_layout(output):
             targets[index] = _target(output)
+        elif output.type == "docker" and build.daemon and not _is_layout(output):
+            targets[index] = _loaded(build.daemon)
         attrs |= {_annotation(name): value for name, value in build.annotations}
         if output.type in _NAMED and build.tags:
             attrs["name"] = ",".join(build.tags)
@@ -105,6 +107,12 @@ def _target(output: Entry) -> Target:
     if output.type == "local":
         return FolderTarget(path=Path(destination))
     return FileTarget(path=None if destination == _STDOUT else Path(destination))
+
+
+def _loaded(daemon: Daemon) -> StreamTarget:
+    from ci_buildx.session.load import loading
+
+    return StreamTarget(name="to the docker daemon", opened=lambda: loading(daemon))
 
 
 def _annotation(name: str) -> str:

@@ -40,7 +40,6 @@ examples:
 
 {EXIT_CODES}"""
 NOT_TAKEN = {
-    "--load": "there is no docker daemon to load into; write -o type=docker,dest=FILE",
     "--quiet": "write --progress quiet",
     "-q": "write --progress quiet",
     "--policy": "Rego is evaluated by docker buildx alone; write a source policy in JSON and name its file in "

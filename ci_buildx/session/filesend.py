@@ -10,9 +10,10 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from queue import SimpleQueue
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from ci_buildx.fsutil.receiver import Receiver
 from ci_buildx.model.record import dataclass
@@ -23,6 +24,13 @@ from ci_buildx.session.status import Status
 _EXPORTER = "buildkit-attachable-exporter-id"
 _DATA_FIELD = 1
 _PREFIX = 5
+
+
+class Writer(Protocol):
+    """What bytes are written to."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take all of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +47,15 @@ class FolderTarget:
     path: Path
 
 
-Target = FileTarget | FolderTarget
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamTarget:
+    """Something that takes bytes and is called ``name``; ``opened`` ends well where it has taken them all."""
+
+    name: str
+    opened: Callable[[], AbstractContextManager[Writer]]
+
+
+Target = FileTarget | FolderTarget | StreamTarget
 
 
 class FileSend:
@@ -61,8 +77,11 @@ class FileSend:
             call.finish(Status.NOT_FOUND, f"exporter {index} has no destination here")
         elif isinstance(target, FolderTarget):
             _receive_folder(call, target.path)
+        elif isinstance(target, StreamTarget):
+            _receive_stream(call, target.opened(), target.name)
         else:
-            _receive_file(call, _Output(target.path, self._stdout))
+            output = _Output(target.path, self._stdout)
+            _receive_stream(call, output, str(output))
 
 
 def _receive_folder(call: Call, folder: Path) -> None:
@@ -87,7 +106,7 @@ def _receive_folder(call: Call, folder: Path) -> None:
     call.on_lost = lambda _: receiver.close()
 
 
-def _receive_file(call: Call, output: _Output) -> None:
+def _receive_stream(call: Call, output: AbstractContextManager[Writer], name: str) -> None:
     """Write in a thread of its own, so that a slow reader of our output stops this stream and no other."""
     pieces: SimpleQueue[bytes | None] = SimpleQueue()
     lost = threading.Event()
@@ -101,7 +120,7 @@ def _receive_file(call: Call, output: _Output) -> None:
                 if lost.is_set():
                     raise OSError("the build ended before its result was whole")
         except Exception as error:  # whatever it is: a call that never ends would hold up the build for ever
-            call.finish(Status.UNKNOWN, f"cannot write {output}: {getattr(error, 'strerror', None) or error}")
+            call.finish(Status.UNKNOWN, f"cannot write {name}: {getattr(error, 'strerror', None) or error}")
         else:
             call.finish()
 
@@ -124,7 +143,7 @@ def _content(message: bytes) -> bytes:
     return content
 
 
-class _Output:
+class _Output(AbstractContextManager[BinaryIO]):
     """A context manager around the open stream: a good end puts the file in its place, a bad one leaves no trace."""
 
     def __init__(self, path: Path | None, stdout: Callable[[], BinaryIO]) -> None:

@@ -15,7 +15,14 @@ from ci_buildx.settings.durations import parse_duration
 from ci_buildx.settings.given import Given, Value
 from ci_buildx.settings.names import check_namespace
 from ci_buildx.settings.sticky_key import StickyKey
-from ci_buildx.settings.values import ClusterSettings, Preview, Settings, TransportChoice
+from ci_buildx.settings.values import (
+    Attributes,
+    BuildSettings,
+    ClusterSettings,
+    Preview,
+    Settings,
+    TransportChoice,
+)
 
 __all__ = ["Value", "builder_from", "cluster_from", "namespace_from", "read_variables", "settings_from"]
 
@@ -33,9 +40,10 @@ def settings_from(
     given = Given(values, sources, env, cwd)
     given.check_names()
     build = build_from(given)
+    builder = _builder(given)
     settings = Settings(
-        build=build,
-        builder=_allowing(build.entitlements, _builder(given)),
+        build=_loading(build, given) if builder.default_load else build,
+        builder=_allowing(build.entitlements, builder),
         cluster=_cluster(given),
         builder_name=_builder_name(given),
         keep=given.switch("keep"),
@@ -45,6 +53,16 @@ def settings_from(
     )
     _check_reuse(settings, given)
     return settings
+
+
+def _loading(build: BuildSettings, given: Given) -> BuildSettings:
+    """``default-load``: one platform's image goes to the docker daemon unless something else is asked for."""
+    if build.outputs or build.push or build.call or len(build.platforms) > 1:
+        return build
+    from ci_buildx.settings.daemon import find_daemon
+
+    daemon = find_daemon(given.env, source=f"{given.source('driver-opts')} default-load")
+    return replace(build, outputs=(Attributes(type="docker"),), daemon=daemon)
 
 
 def cluster_from(

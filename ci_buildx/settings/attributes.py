@@ -48,14 +48,10 @@ def _place_output(output: Attributes, source: str, cwd: Path) -> Attributes:
     folder = output.type == "local" or (
         output.type in ("oci", "docker") and output.get("tar").lower() in ("false", "0")
     )
-    if not dest and output.type == "docker":
-        raise InputError(
-            "output type=docker has no dest, and there is no docker daemon to load into",
-            source=source,
-            fix="add dest=FILE",
-        )
     if folder and dest in ("", STDOUT):
         raise InputError(f"output type={output.type} needs a folder", source=source, fix="add dest=FOLDER")
+    if not dest and output.type == "docker":
+        return output
     if not dest or dest == STDOUT:
         return _with(output, "dest", STDOUT)
     path = cwd / dest

@@ -20,6 +20,7 @@ from ci_buildx.settings.values import (
     BuildSettings,
     Call,
     ContextMtime,
+    Daemon,
     ImageLayout,
     Progress,
     Sandbox,
@@ -46,6 +47,7 @@ def build_from(given: Given) -> BuildSettings:
     provenance = parse_provenance(given.text("provenance"), source=source("provenance"), env=env)
     sbom = parse_sbom(given.text("sbom"), source=source("sbom"))
     sandbox = _sandbox(given)
+    outputs = _outputs(given)
     build = BuildSettings(
         context=context,
         dockerfile=dockerfile.path,
@@ -65,7 +67,7 @@ def build_from(given: Given) -> BuildSettings:
         pull=given.switch("pull"),
         cache_from=parse_cache_from(given.texts("cache-from"), source=source("cache-from"), cwd=cwd),
         cache_to=parse_cache_to(given.texts("cache-to"), source=source("cache-to"), cwd=cwd),
-        outputs=parse_outputs(given.texts("outputs"), source=source("outputs"), cwd=cwd),
+        outputs=outputs,
         provenance=attestations.pop(PROVENANCE, provenance),
         sbom=attestations.pop(SBOM, sbom),
         attestations=tuple((kind, text) for kind, text in attestations.items() if text),
@@ -75,6 +77,7 @@ def build_from(given: Given) -> BuildSettings:
         sandbox=sandbox,
         call=_call(given),
         source_policy=_source_policy(given),
+        daemon=_daemon(given, outputs),
         metadata_file=given.output_file("metadata-file"),
         iidfile=given.output_file("iidfile"),
         timeline=_timeline(given),
@@ -129,6 +132,26 @@ def _entitlements(given: Given, wanted: Sandbox) -> tuple[str, ...]:
 
     allowed = sandbox.parse_entitlements(texts, source=given.source("allow"))
     return tuple(dict.fromkeys((*allowed, sandbox.NETWORK_HOST))) if wanted.network == "host" else allowed
+
+
+def _outputs(given: Given) -> tuple[Attributes, ...]:
+    """What is asked for; ``--load`` adds one for docker where none is (buildx 0.38.2 ``commands/build.go``)."""
+    outputs = parse_outputs(given.texts("outputs"), source=given.source("outputs"), cwd=given.cwd)
+    if given.switch("load") and not any(map(_loads, outputs)):
+        return (*outputs, Attributes(type="docker"))
+    return outputs
+
+
+def _loads(output: Attributes) -> bool:
+    return output.type == "docker" and not output.get("dest")
+
+
+def _daemon(given: Given, outputs: tuple[Attributes, ...]) -> Daemon | None:
+    if not any(map(_loads, outputs)):
+        return None
+    from ci_buildx.settings import daemon
+
+    return daemon.find_daemon(given.env, source=given.source("load" if given.switch("load") else "outputs"))
 
 
 def _source_policy(given: Given) -> SourcePolicy | None:

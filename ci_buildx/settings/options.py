@@ -143,6 +143,14 @@ OPTIONS: tuple[Option, ...] = (
         as_input="where the result goes: a folder, type=local|tar|oci|docker,dest=PATH or type=registry",
     ),
     Option(
+        name="load",
+        flags=("--load",),
+        kind=Kind.SWITCH,
+        default="false",
+        group=Group.RESULT,
+        help="load the image into the docker daemon of DOCKER_HOST; without one write -o type=docker,dest=FILE",
+    ),
+    Option(
         name="metadata-file",
         flags=("--metadata-file",),
         metavar="FILE",

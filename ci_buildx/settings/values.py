@@ -113,6 +113,15 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Daemon:
+    """Where a docker daemon listens: at a ``socket``, or at ``host`` and ``port``."""
+
+    socket: Path | None = None
+    host: str = ""
+    port: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Constraint:
     """What an attribute of a source has to be; ``condition`` by its number in BuildKit's message."""
 
@@ -184,6 +193,7 @@ class BuildSettings:
     ``manifest[linux/amd64]:key``. ``provenance`` and ``sbom`` are attributes as buildx sends them
     (``type=sbom,generator=…``), "" where none is wanted; ``attestations`` holds any others by their type.
     ``entitlements`` are what steps may ask for beyond the usual (``network.host``). With a ``call`` nothing is built.
+    ``daemon`` takes outputs of type docker that have no ``dest``.
     """
 
     context: Path | str
@@ -215,6 +225,7 @@ class BuildSettings:
     sandbox: Sandbox = field(default_factory=Sandbox)
     call: Call | None = None
     source_policy: SourcePolicy | None = None
+    daemon: Daemon | None = None
     metadata_file: Path | None = None
     iidfile: Path | None = None
     timeline: Path | None = None

@@ -4,6 +4,7 @@ import os
 import tarfile
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,9 @@ from ci_buildx.buildkit.control import Control
 from ci_buildx.errors import BuildkitError, SolveError
 from ci_buildx.model.secret import Secret
 from ci_buildx.model.status import StatusUpdate
+from ci_buildx.settings.assembly import settings_from
 from ci_buildx.settings.values import Attributes, BuildSettings, SecretSource
+from tests import docker_daemon
 from tests.integration.buildkit.conftest import Build, Solve, forwarding
 
 
@@ -204,3 +207,15 @@ def _command_lines() -> str:
         except OSError:
             continue
     return b"\n".join(lines).decode(errors="replace")
+
+
+def test_an_image_is_loaded_into_a_docker_daemon(solve: Solve, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    given: dict[str, Any] = {"context": str(tmp_path), "load": True, "tags": ["app:1"]}
+    with docker_daemon.listening(tmp_path / "s") as daemon:
+        env = {"DOCKER_HOST": f"unix://{tmp_path}/s"}
+        solve(settings_from(given, {}, env, tmp_path).build)
+        assert "manifest.json" in daemon.names()
+        daemon.answer = b'{"error":"no space left on device"}'
+        with pytest.raises(SolveError, match="the docker daemon could not load it: no space left on device"):
+            solve(settings_from(given, {}, env, tmp_path).build)

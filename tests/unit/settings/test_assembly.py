@@ -177,10 +177,6 @@ def test_texts_of_inputs_are_split_as_their_kind_says(cwd: Path) -> None:
         ({"outputs": ["type=lokal,dest=x"]}, "--output: unknown output type 'lokal'; did you mean 'local'?"),
         ({"outputs": ["dest=x"]}, "--output: 'dest=x' has no type; write type=…,key=value"),
         ({"outputs": ["type=local"]}, "--output: output type=local needs a folder; add dest=FOLDER"),
-        (
-            {"outputs": ["type=docker"]},
-            ("--output: output type=docker has no dest, and there is no docker daemon to load into; add dest=FILE"),
-        ),
         ({"outputs": ["type=tar,dest=app"]}, "--output: destination 'app' is a folder; write dest=app/FILE"),
         ({"outputs": ["type=local,dest=token"]}, "--output: destination 'token' is not a folder"),
         (

@@ -1,0 +1,64 @@
+"""A socket that takes images as a docker daemon does: there is no daemon where the tests run."""
+
+from __future__ import annotations
+
+import io
+import socketserver
+import tarfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+
+@dataclass
+class DockerDaemon:
+    """``answer`` is what it says to an image; ``loaded`` are the tar files that have come whole."""
+
+    socket: Path
+    status: int = 200
+    answer: bytes = b'{"stream":"Loaded image: app:1\\n"}\n'
+    loaded: list[bytes] = field(default_factory=list)
+
+    def names(self) -> list[str]:
+        """What is in the last image."""
+        with tarfile.open(fileobj=io.BytesIO(self.loaded[-1])) as archive:
+            return archive.getnames()
+
+
+@contextmanager
+def listening(path: Path) -> Iterator[DockerDaemon]:
+    """Listen at ``path``."""
+    daemon = DockerDaemon(path)
+
+    class Answers(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            content = b""
+            while size := int(self.rfile.readline() or b"0", 16):
+                content += self.rfile.read(size)
+                self.rfile.readline()
+            if not self.rfile.readline():
+                return
+            if self.path.startswith("/images/load"):
+                daemon.loaded.append(content)
+            self.send_response(daemon.status)
+            self.send_header("Content-Length", str(len(daemon.answer)))
+            self.end_headers()
+            self.wfile.write(daemon.answer)
+
+        def address_string(self) -> str:
+            return "client"
+
+        def log_message(self, *_: object) -> None:
+            """Nothing is logged."""
+
+    with socketserver.ThreadingUnixStreamServer(str(path), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield daemon
+        server.shutdown()
+        thread.join()
