@@ -62,6 +62,8 @@ bench: $(STAMP) ## Us and docker buildx, alternately, on the devcluster
 soak: $(STAMP) ## The long counts; writes JSON results into bench/results
 	$(BIN)/python -m devcluster up
 	$(BIN)/python -m bench.soak
+	$(BIN)/python -m bench.trees
+	$(BIN)/python -m bench.clones
 
 cluster-up: $(STAMP) ## Start the embedded devcluster
 	$(BIN)/python -m devcluster up

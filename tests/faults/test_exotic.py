@@ -42,7 +42,7 @@ class Grounds:
     builder: str
     failing: Scripted
     untrusted: Scripted
-    env: dict[str, str]
+    registries: dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,15 +150,17 @@ def grounds(
         product = Product(cwd=folder, env={**product_env, "DOCKER_CONFIG": str(folder)}, config=config)
         kept = product.build("--keep", "--platform", "linux/amd64", "context")
         assert kept.code == 0, kept.stderr
-        yield Grounds(product=product, builder=kept.builder, failing=failing, untrusted=untrusted, env=cluster_env)
+        yield Grounds(
+            product=product, builder=kept.builder, failing=failing, untrusted=untrusted, registries=cluster_env
+        )
         assert product.run("rm", kept.builder).code == 0
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
 def test_each_fault_is_one_clear_line(fault: Fault, grounds: Grounds, context: Path) -> None:
     names = {
-        "open": grounds.env["REGISTRY"],
-        "basic": grounds.env["REGISTRY_BASIC"],
+        "open": grounds.registries["REGISTRY"],
+        "basic": grounds.registries["REGISTRY_BASIC"],
         "failing": grounds.failing.address,
         "untrusted": grounds.untrusted.address,
     }

@@ -9,11 +9,9 @@ import random
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.parity import clients
 from tests.parity.clients import Arena, Call, Client
 from tests.unit.fsutil import trees
 
@@ -30,20 +28,21 @@ class Question:
     ignore: str | None
 
 
-def differences_of(seeds: Iterable[int], registry: str) -> list[str]:
-    """The differences over many trees, with a buildkitd for the purpose."""
-    with tempfile.TemporaryDirectory() as folder, clients.opened(registry, Path(folder)) as arena:
-        return list(differences(seeds, arena))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How many entries arrived from buildx, and a line for each that differs from ours."""
+
+    entries: int
+    differences: tuple[str, ...]
 
 
-def differences(seeds: Iterable[int], arena: Arena) -> Iterator[str]:
-    """Yield a line for each tree of which not the same arrives."""
-    for seed in seeds:
-        with tempfile.TemporaryDirectory() as folder:
-            yield from _differences_in(Path(folder), seed, arena)
+def compare(seed: int, arena: Arena) -> Outcome:
+    """Build the tree of a number with both."""
+    with tempfile.TemporaryDirectory() as folder:
+        return _compare_in(Path(folder), seed, arena)
 
 
-def _differences_in(folder: Path, seed: int, arena: Arena) -> Iterator[str]:
+def _compare_in(folder: Path, seed: int, arena: Arena) -> Outcome:
     choice = random.Random(seed)
     context = folder / "context"
     context.mkdir()
@@ -58,8 +57,8 @@ def _differences_in(folder: Path, seed: int, arena: Arena) -> Iterator[str]:
     theirs = _arrivals(arena.theirs, folder, folder / "theirs.tar")
     arena.prune()
     lines = sorted(set(ours) ^ set(theirs)) or ["in another order"] if ours != theirs else []
-    for line in lines:
-        yield f"seed {seed}, {question}: only {'we' if line in ours else 'buildx'}: {line}"
+    told = (f"seed {seed}, {question}: only {'we' if line in ours else 'buildx'}: {line}" for line in lines)
+    return Outcome(entries=len(theirs), differences=tuple(told))
 
 
 def _age(context: Path) -> None:
