@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from ci_buildx.builder import facts
+from ci_buildx.builder.plan import NodePlan
 from ci_buildx.builder.rights import Question, Rule
 from ci_buildx.model.record import dataclass
 
@@ -65,12 +66,17 @@ def rights(rule: Rule, answers: Mapping[Question, bool], questions: Iterable[Que
     return Finding(topic="rights", subject=subject, status=status, detail=f"not {'; '.join(shown)}: {rule.why}")
 
 
-def pod_security(namespace: Mapping[str, Any] | None) -> Finding:
+def pod_security(namespace: Mapping[str, Any] | None, *, rootless: bool = False) -> Finding:
     """Whether a namespace admits BuildKit's pod; None where it may not be read."""
     if namespace is None:
         return Finding(topic="pod security", status=Status.UNKNOWN, detail="the namespace's labels may not be read")
     name, marks = namespace["metadata"]["name"], namespace["metadata"].get("labels") or {}
     level = marks.get(_LEVEL, "")
+    if level == "baseline" and rootless:
+        detail = (
+            "enforces baseline: a rootless BuildKit is admitted only with seccomp and AppArmor profiles of the node's"
+        )
+        return Finding(topic="pod security", subject=name, status=Status.WARNING, detail=detail)
     if level in ("baseline", "restricted"):
         detail = f"enforces {level}: BuildKit's pod is refused; label it {_LEVEL}=privileged"
         return Finding(topic="pod security", subject=name, status=Status.MISSING, detail=detail)
@@ -96,13 +102,19 @@ def user_namespaces(nodes: Sequence[Mapping[str, Any]] | None) -> Finding:
     topic = "user namespaces"
     if nodes is None:
         return Finding(topic=topic, status=Status.UNKNOWN, detail="listing nodes is not allowed")
-    able = [node for node in nodes if _has_user_namespaces(node)]
+    able = [node for node in nodes if facts.read_node(node).user_namespaces]
     if len(able) == len(nodes) and nodes:
         return Finding(
             topic=topic, status=Status.OK, detail="every node's runtime has them: root in a pod is not root there"
         )
     detail = f"{len(able)} of {_nodes(len(nodes))} report them: elsewhere BuildKit is root on its node"
     return Finding(topic=topic, status=Status.WARNING, detail=detail)
+
+
+def isolation(node: NodePlan) -> Finding:
+    """What root in a builder's pod is on its node."""
+    confined = node.user_namespace or node.isolation.startswith("rootless")
+    return Finding(topic="isolation", status=Status.OK if confined else Status.WARNING, detail=node.isolation)
 
 
 def storage(classes: Sequence[Mapping[str, Any]] | None) -> Finding:
@@ -147,11 +159,6 @@ def network_policy(open_failed: str, fenced_failed: str) -> Finding:
         )
     detail = "not enforced by this cluster's network: mTLS alone keeps others from buildkitd, as it does everywhere"
     return Finding(topic=topic, status=Status.WARNING, detail=detail)
-
-
-def _has_user_namespaces(node: Mapping[str, Any]) -> bool:
-    handlers = (node.get("status") or {}).get("runtimeHandlers") or ()
-    return any((handler.get("features") or {}).get("userNamespaces") for handler in handlers if not handler.get("name"))
 
 
 def _is_default(storage_class: Mapping[str, Any]) -> bool:

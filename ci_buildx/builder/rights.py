@@ -174,6 +174,13 @@ LOOKING: tuple[Rule, ...] = (
         vital=False,
     ),
     Rule(
+        group="networking.k8s.io",
+        resources=("servicecidrs",),
+        verbs=("list",),
+        why="NO_PROXY with the cluster's own addresses, with driver-opt proxy",
+        vital=False,
+    ),
+    Rule(
         resources=("configmaps",),
         verbs=("get",),
         names=("cluster-autoscaler-status",),

@@ -17,6 +17,7 @@ from ci_buildx.settings.assembly import builder_from, cluster_from
 
 if TYPE_CHECKING:
     from ci_buildx.builder.checkup import Finding
+    from ci_buildx.builder.rights import Mode
     from ci_buildx.job.doctor import Checkup
 
 SUMMARY = (
@@ -42,7 +43,7 @@ _MISSING = 1
 def main(argv: Sequence[str], around: World) -> int:
     """Look, and tell what was found; 1 where something that is needed is missing."""
     given = make_parser().read(argv)
-    own = {name: given.pop(name, "") for name in ("format", "no-probe", "roles", "registries")}
+    own = {name: given.pop(name, "") for name in ("format", "mode", "no-probe", "roles", "registries")}
     values, sources = merge(given, around.env)
     builder = builder_from(values, sources, around.env, around.cwd)
     if own["roles"]:
@@ -53,12 +54,25 @@ def main(argv: Sequence[str], around: World) -> int:
     cluster = cluster_from(values, sources, around.env, around.cwd)
     from ci_buildx.job import doctor
 
-    wishes = doctor.Wishes(builder=builder, registries=tuple(registries), probe=not own["no-probe"])
+    mode = choose_mode(str(own["mode"]), builder.namespace)
+    wishes = doctor.Wishes(mode=mode, builder=builder, registries=tuple(registries), probe=not own["no-probe"])
     if shape == "table":
         around.stdout.write(_line("CHECK", "STATUS", "DETAIL"))
     found = doctor.run(cluster, wishes, env=around.env, tell=lambda each: _tell(each, shape, around))
     around.stdout.write(as_json(found) if shape == "json" else _prescription(found))
     return 0 if found.healthy else _MISSING
+
+
+def choose_mode(text: str, namespace: str) -> Mode:
+    """Whose rights are checked: by name, or as the settings mean."""
+    from ci_buildx.builder.rights import Mode
+
+    if not text:
+        return Mode.NAMESPACE if namespace else Mode.JOBS
+    mode = Mode(_one_of("--mode", text, tuple(Mode)))
+    if mode is Mode.NAMESPACE and not namespace:
+        raise InputError("no namespace is named", source="--mode", fix="add --namespace NAME")
+    return mode
 
 
 def roles(mode: str, namespace: str) -> str:
@@ -79,6 +93,8 @@ def make_parser() -> Parser:
     other.add_argument("registries", nargs="*", metavar="REGISTRY", help=help_of_registries)
     other.add_argument("--no-probe", dest="no-probe", action="store_true", help="make no builder and no pods")
     other.add_argument("--format", default=argparse.SUPPRESS, metavar="|".join(_FORMATS), help="table or json")
+    help_of_mode = "whose rights: jobs, namespace or reaper (default: jobs, or namespace where one is named)"
+    other.add_argument("--mode", default=argparse.SUPPRESS, metavar="MODE", help=help_of_mode)
     help_of_roles = "only print the YAML of docs/rbac: namespace, jobs or reaper"
     other.add_argument("--roles", default=argparse.SUPPRESS, metavar="MODE", help=help_of_roles)
     parser.offer_help(other)

@@ -27,19 +27,15 @@ _FOREIGN = {"metadata": {"name": "not-called-as-a-builders", "annotations": {}}}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
-    """What is looked at: builders made with these settings, and ``registries`` by host.
+    """What is looked at: the rights of ``mode``, builders made with these settings, and ``registries`` by host.
 
     With ``probe``, a builder is made for it, and pods that look around.
     """
 
+    mode: Mode
     builder: BuilderSettings
     registries: tuple[str, ...] = ()
     probe: bool = True
-
-    @property
-    def mode(self) -> Mode:
-        """Who needs rights for such builders."""
-        return Mode.NAMESPACE if self.builder.namespace else Mode.JOBS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +68,7 @@ def run(
         look.at_rights()
         for registry in wishes.registries:
             look.add(from_here(registry, wishes.builder.buildkitd_config, env))
-        if wishes.probe and look.can_build:
+        if wishes.probe and wishes.mode is not Mode.REAPER and look.can_build:
             for finding in examination.examine(kube, wishes.builder, wishes.registries):
                 look.add(finding)
             if not look.can_build:
@@ -117,11 +113,15 @@ class _Look:
 
     def at_rights(self) -> None:
         """What the user may do, in the mode that the settings mean."""
-        if self.wishes.mode is Mode.NAMESPACE:
-            self._at_a_namespace(self.wishes.builder.namespace)
-        else:
-            self._at_namespaces_of_jobs()
-        self._ask(rights.LOOKING if self.wishes.mode is Mode.JOBS else rights.LOOKING[:1])
+        match self.wishes.mode:
+            case Mode.NAMESPACE:
+                self._at_a_namespace(self.wishes.builder.namespace)
+                self._ask(rights.LOOKING[:1])
+            case Mode.JOBS:
+                self._at_namespaces_of_jobs()
+                self._ask(rights.LOOKING)
+            case Mode.REAPER:
+                self._ask(rights.REAPING)
 
     def _at_a_namespace(self, name: str) -> None:
         try:
@@ -132,7 +132,7 @@ class _Look:
             return
         except Forbidden:
             found = None
-        self.add(checkup.pod_security(found))
+        self.add(checkup.pod_security(found, rootless=self.wishes.builder.rootless))
         self._ask((*rights.BUILDING, *rights.KEEPING), name)
 
     def _at_namespaces_of_jobs(self) -> None:

@@ -6,7 +6,18 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ci_buildx.builder import certificates, checkup, facts, identity, lifecycle, manifests, plan, probe
+from ci_buildx.builder import (
+    certificates,
+    checkup,
+    facts,
+    identity,
+    isolation,
+    lifecycle,
+    manifests,
+    plan,
+    probe,
+    surroundings,
+)
 from ci_buildx.builder.boot import Boot
 from ci_buildx.builder.builder import Builder, Location
 from ci_buildx.builder.checkup import Finding, Status
@@ -63,7 +74,9 @@ class _Patient:
                 begun = time.monotonic()
                 (pod, *_) = boot.ready(builder.plan.nodes[0])
                 detail = f"pod {pod.name} on node {pod.host} was ready after {time.monotonic() - begun:.1f} s"
-                found = [Finding(topic="builder", status=Status.OK, detail=detail), *self._reached(builder, boot, pod)]
+                up = Finding(topic="builder", status=Status.OK, detail=detail)
+                isolated = checkup.isolation(builder.plan.nodes[0])
+                found = [up, isolated, *self._reached(builder, boot, pod)]
         except (Forbidden, Refused) as failure:
             return [Finding(topic="rights", subject="a builder", status=Status.MISSING, detail=failure.message)]
         except KubeBuilderError as failure:
@@ -75,11 +88,13 @@ class _Patient:
             return [*found, Finding(topic="network policy", status=Status.UNKNOWN, detail=detail)]
 
     def _provision(self) -> Builder:
+        known = facts.gather(self.kube)
         blueprint = Blueprint(
             identity=self.identity,
-            plan=plan.make((), facts.gather(self.kube), self.settings),
+            plan=isolation.isolate(plan.make((), known, self.settings), known, self.settings),
             settings=self.settings,
             certificates=certificates.issue(certificates.NAMES, self.settings.lifetime),
+            surroundings=surroundings.look(self.kube, known, self.settings),
         )
         return lifecycle.provision(self.kube, blueprint, announce=lambda _: None)
 

@@ -18,8 +18,10 @@ from ci_buildx.builder.rights import RBAC_GROUP
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import Cluster
 from ci_buildx.settings.builder import BuilderSettings
+from devcluster import buildkitd, layout, registry
 from tests import accounts
 from tests.accounts import Account
+from tests.e2e.product import Product
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,13 @@ def other_kube(kube: KubeClient, cluster: Cluster, tmp_path_factory: pytest.Temp
     name, folder = f"tests-{secrets.token_hex(4)}", tmp_path_factory.mktemp("other")
     with accounts.job(kube, cluster, name, folder) as account, account.client() as client:
         yield client
+
+
+@pytest.fixture
+def product(tmp_path: Path, product_env: dict[str, str]) -> Product:
+    config = tmp_path / "buildkitd.toml"
+    config.write_text(buildkitd.configuration(registry.registries(layout.cluster())))
+    return Product(cwd=tmp_path, env=product_env, config=config)
 
 
 @pytest.fixture

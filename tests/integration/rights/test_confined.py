@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ from ci_buildx.builder import labels
 from ci_buildx.errors import Forbidden
 from ci_buildx.kube.client import KubeClient
 from tests import accounts
+from tests.e2e.product import Product
 
 ROOT = {"securityContext": {"privileged": True}}
 CAPABLE = {"securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}}
@@ -25,26 +29,55 @@ def pod(container: dict[str, Any], **spec: Any) -> dict[str, Any]:
     return {"metadata": {"name": "pod"}, "spec": {"containers": [main], **spec}}
 
 
-@pytest.fixture(scope="module")
-def confined(kube: KubeClient) -> Iterator[str]:
-    """A builder's namespace to which alone the policy is bound: other tests' builders are not to feel it."""
-    name = f"kube-builder-{secrets.token_hex(4)}"
-    levels = {"pod-security.kubernetes.io/enforce": "privileged"}
-    marks = {labels.MANAGED_BY: labels.MANAGER, labels.BUILDER: name, **levels}
-    kube.create("/api/v1/namespaces", {"metadata": {"name": name, "labels": marks}})
+@contextmanager
+def bound(kube: KubeClient, name: str, label: str, value: str) -> Iterator[None]:
+    """The policy, bound only to namespaces with this label: other tests' builders are not to feel it."""
     policy, binding = yaml.safe_load_all(accounts.sheet("confined-pods"))
     for each in (policy, binding):
         each["metadata"]["name"] = name
     binding["spec"]["policyName"] = name
-    binding["spec"]["matchResources"] = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
+    binding["spec"]["matchResources"] = {"namespaceSelector": {"matchLabels": {label: value}}}
     accounts.apply(kube, yaml.safe_dump_all([policy, binding]))
     try:
-        accounts.wait(lambda: refusal(kube, name, pod(ROOT)) != "")
-        yield name
+        yield
     finally:
         for kind in ("validatingadmissionpolicybindings", "validatingadmissionpolicies"):
             kube.delete(f"/apis/admissionregistration.k8s.io/v1/{kind}/{name}")
+
+
+@contextmanager
+def builders_namespace(kube: KubeClient, **more: str) -> Iterator[str]:
+    name = f"kube-builder-{secrets.token_hex(4)}"
+    levels = {"pod-security.kubernetes.io/enforce": "privileged"}
+    marks = {labels.MANAGED_BY: labels.MANAGER, labels.BUILDER: name, **levels, **more}
+    kube.create("/api/v1/namespaces", {"metadata": {"name": name, "labels": marks}})
+    try:
+        yield name
+    finally:
         kube.delete(f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture(scope="module")
+def confined(kube: KubeClient) -> Iterator[str]:
+    """A builder's namespace to which the policy is bound."""
+    with builders_namespace(kube) as name, bound(kube, name, "kubernetes.io/metadata.name", name):
+        accounts.wait(lambda: refusal(kube, name, pod(ROOT)) != "")
+        yield name
+
+
+@pytest.fixture
+def context(kube: KubeClient, tmp_path: Path) -> Iterator[Path]:
+    """A context whose builders the policy is bound to."""
+    folder = tmp_path / f"confined-{secrets.token_hex(4)}"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text("FROM busybox\nRUN id -u > /who\n")
+    mark = sha256(folder.name.encode()).hexdigest()[:8]
+    with (
+        bound(kube, f"kube-builder-{folder.name}", labels.REPOSITORY_HASH, mark),
+        builders_namespace(kube, **{labels.REPOSITORY_HASH: mark}) as probed,
+    ):
+        accounts.wait(lambda: refusal(kube, probed, pod(ROOT)) != "")
+        yield folder
 
 
 def refusal(kube: KubeClient, namespace: str, body: dict[str, Any]) -> str:
@@ -85,3 +118,13 @@ def test_a_pod_in_a_user_namespace_or_without_privileges_is_let_in(
 
 def test_namespaces_of_nobodys_builder_do_not_feel_it(kube: KubeClient, namespace: str) -> None:
     assert refusal(kube, namespace, pod(ROOT)) == ""
+
+
+def test_builds_go_on_in_user_namespaces_and_are_refused_outside(product: Product, context: Path) -> None:
+    built = product.build("--platform", "linux/amd64", "-o", "out", str(context))
+    assert built.code == 0, built.stderr
+    assert (product.cwd / "out/who").read_text() == "0\n"
+    refused = product.build("--driver-opt", "user-namespaces=false", "--platform", "linux/amd64", str(context))
+    assert refused.code == 1
+    assert NEED in refused.stderr.splitlines()[-1]
+    assert "cannot start: AdmissionPolicy: " in refused.stderr.splitlines()[-1]

@@ -17,7 +17,7 @@ import pytest
 from ci_buildx.builder import labels, probe
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import Cluster
-from devcluster import buildkitd, layout, namespaces, registry
+from devcluster import layout, namespaces
 from tests import accounts
 from tests.accounts import Account
 from tests.e2e.cluster import OURS
@@ -25,13 +25,6 @@ from tests.e2e.product import Product
 
 NOWHERE = "198.18.255.255:1"
 REACHES = ("direct", "port-forward", "exec")
-
-
-@pytest.fixture
-def product(tmp_path: Path, product_env: dict[str, str]) -> Product:
-    config = tmp_path / "buildkitd.toml"
-    config.write_text(buildkitd.configuration(registry.registries(layout.cluster())))
-    return Product(cwd=tmp_path, env=product_env, config=config)
 
 
 @pytest.fixture
@@ -114,6 +107,7 @@ def test_a_jobs_account_has_all_that_a_build_needs(product: Product, kube: KubeC
     assert report.status("architectures", said="amd64 on 1 node, arm64 on 1 node") == ["ok"]
     assert report.status("user namespaces") == ["ok"]
     assert report.status("builder", said="was ready after") == ["ok"]
+    assert report.status("isolation", said="root in the pod is nobody on its node") == ["ok"]
     assert [report.status("transport", each) for each in REACHES] == [["ok"]] * 3
     assert report.status("registry", good, "from here") == report.status("registry", good, "from a pod") == ["ok"]
     # The devcluster's bridge enforces nothing; that it would be noticed is shown below.
@@ -202,6 +196,14 @@ def test_a_network_that_enforces_policies_is_noticed(
     assert report.status("network policy", said="enforced: a closed pod was not reached (timed out)") == ["ok"]
 
 
+def test_a_reapers_account_has_what_it_needs_and_no_more(product: Product, reaper_account: Account) -> None:
+    user = product.with_env(KUBECONFIG=str(reaper_account.kubeconfig))
+    report = Report(user, "--mode", "reaper")
+    assert (report.code, report.status("builder")) == (0, [])
+    assert set(report.status("rights")) == {"ok"}
+    assert Report(user, "--no-probe").code == Report(product, "--mode", "reaper").code == 1
+
+
 def test_only_asking_makes_nothing(product: Product, kube: KubeClient) -> None:
     report = Report(product, "--no-probe")
     assert (report.code, report.status("builder"), report.status("transport")) == (0, [], [])
@@ -214,7 +216,7 @@ def test_roles_are_printed_for_the_namespace_that_is_named(product: Product) -> 
         assert product.run("doctor", "--roles", mode).stdout.decode() == accounts.sheet(mode)
     own = product.run("doctor", "--roles", "namespace", "--namespace", "team-a").stdout.decode()
     assert own == accounts.sheet("namespace").replace("ci-builds", "team-a")
-    for wrong in (["--roles", "everything"], ["--format", "xml"]):
+    for wrong in (["--roles", "everything"], ["--format", "xml"], ["--mode", "build"]):
         refused = product.run("doctor", *wrong)
         assert (refused.code, refused.stdout) == (2, b"")
         assert refused.stderr.startswith(f"kube-builder: error: {wrong[0]}: unknown value '{wrong[1]}'; write one of ")

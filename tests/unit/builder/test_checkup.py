@@ -9,6 +9,7 @@ import pytest
 from ci_buildx.builder import checkup, probe, rights
 from ci_buildx.builder.builder import Location
 from ci_buildx.builder.checkup import Finding, Status
+from ci_buildx.builder.plan import NodePlan
 from ci_buildx.builder.probe import Target
 from ci_buildx.builder.rights import Question, Rule
 
@@ -39,6 +40,10 @@ def schedule(*, suspend: bool = False) -> dict[str, Any]:
     }
 
 
+def planned(isolation: str, *, user_namespace: bool = False) -> NodePlan:
+    return NodePlan(name="any", architecture=None, isolation=isolation, user_namespace=user_namespace)
+
+
 @pytest.mark.parametrize(
     ("finding", "status", "said"),
     [
@@ -65,6 +70,14 @@ def schedule(*, suspend: bool = False) -> dict[str, Any]:
             "enforce=privileged",
         ),
         (checkup.pod_security(namespace("restricted")), MISSING, "enforces restricted"),
+        (checkup.pod_security(namespace("baseline"), rootless=True), WARNING, "seccomp and AppArmor profiles"),
+        (
+            checkup.isolation(NodePlan(name="a", architecture=None, user_namespace=True, isolation="inside")),
+            OK,
+            "inside",
+        ),
+        (checkup.isolation(NodePlan(name="a", architecture=None, isolation="rootless: 1000")), OK, "1000"),
+        (checkup.isolation(NodePlan(name="a", architecture=None, isolation="root on its node")), WARNING, "root"),
         (checkup.reaper(None), UNKNOWN, "may not be looked at"),
         (checkup.reaper([]), WARNING, "not installed"),
         (checkup.reaper([schedule(suspend=True)]), WARNING, "it is suspended"),
