@@ -12,7 +12,7 @@ from bench import measure
 from bench.ground import ARCHITECTURE, IMAGE, Ground
 from bench.measure import Run
 from ci_buildx.builder import lifecycle
-from ci_buildx.builder.certificates import SERVER_NAME
+from ci_buildx.builder.builder import SERVER_NAME
 from devcluster import programs
 
 PORT = 1234

@@ -6,61 +6,60 @@ Wording: apiserver v0.34.2 ``admission/plugin/resourcequota/controller.go``, ``a
 
 from __future__ import annotations
 
-import re
-
 from ci_buildx.builder.pods import condition
 from ci_buildx.builder.verdict import Case, Verdict, times_seen
+from ci_buildx.model.pattern import pattern
 
 _TRIES = 3
 """Refusals without a known cause after which nothing is waited for: the Job controller tries again ever later."""
 
 _CAUSES = (
     (
-        re.compile(r"exceeded quota|failed quota"),
+        pattern(r"exceeded quota|failed quota"),
         "QuotaExceeded",
         "set smaller driver-opts requests.* and limits.*, or have the namespace's ResourceQuota raised",
     ),
     (
-        re.compile(r"violates PodSecurity"),
+        pattern(r"violates PodSecurity"),
         "PodSecurity",
         "BuildKit is privileged: label the namespace pod-security.kubernetes.io/enforce=privileged, or name another",
     ),
     (
-        re.compile(r"admission webhook .* denied"),
+        pattern(r"admission webhook .* denied"),
         "AdmissionWebhook",
         "the cluster's policy refuses the pod: ask who runs that webhook",
     ),
     (
         # The namespace controllers make the account "default" a moment after the namespace.
-        re.compile(r"service ?account .*\"(?!default\")[^\"]+\" not found"),
+        pattern(r"service ?account .*\"(?!default\")[^\"]+\" not found"),
         "ServiceAccount",
         "the namespace has no such account: check driver-opt serviceaccount",
     ),
     (
-        re.compile(r"ValidatingAdmissionPolicy .* denied"),
+        pattern(r"ValidatingAdmissionPolicy .* denied"),
         "AdmissionPolicy",
         "the cluster's policy refuses the pod: ask who runs that policy",
     ),
     (
-        re.compile(r"(?:maximum|minimum) .* usage per|must be less than or equal to cpu limit"),
+        pattern(r"(?:maximum|minimum) .* usage per|must be less than or equal to cpu limit"),
         "LimitRange",
         "set driver-opts requests.* and limits.* within the namespace's LimitRange",
     ),
     (
-        re.compile(r"because it is being terminated"),
+        pattern(r"because it is being terminated"),
         "NamespaceTerminating",
         "somebody deletes the namespace",
     ),
-    (re.compile(r"no PriorityClass with name"), "PriorityClass", "the cluster has no such priority class"),
+    (pattern(r"no PriorityClass with name"), "PriorityClass", "the cluster has no such priority class"),
 )
 _HEALING = (
     (
-        re.compile(r"failed calling webhook"),
+        pattern(r"failed calling webhook"),
         "AdmissionWebhook",
         "the webhook does not answer: ask who runs it",
     ),
     (
-        re.compile(r"RuntimeClass .* not found"),
+        pattern(r"RuntimeClass .* not found"),
         "RuntimeClass",
         "the cluster has no such runtime class",
     ),
@@ -75,8 +74,8 @@ def judge(case: Case) -> Verdict:
     if refusals:
         message = str(refusals[-1].get("message", "")).removeprefix(_PREFIX)
         settled = times_seen(refusals) >= _TRIES
-        for pattern, reason, fix in (*_CAUSES, *(_HEALING if settled else ())):
-            if pattern.search(message):
+        for cause, reason, fix in (*_CAUSES, *(_HEALING if settled else ())):
+            if cause.search(message):
                 return case.failed(reason, message, fix)
         if settled:
             return case.failed("FailedCreate", message, "the cluster refuses the pod")

@@ -14,6 +14,13 @@ from ci_buildx.model.secret import Secret
 CONTAINER = "buildkitd"
 PORT = 1234
 """Where buildkitd speaks mTLS: the port that its documentation uses."""
+SERVER_NAME = "buildkitd"
+"""The name that a client expects in the server's certificate: pods have no lasting address."""
+
+CA_FILE = "ca.pem"
+CLIENT_CERTIFICATE_FILE = "client.pem"
+CLIENT_KEY_FILE = "client-key.pem"
+CONFIG_FILE = "buildkitd.toml"
 
 
 class Lifetime(StrEnum):

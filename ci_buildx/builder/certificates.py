@@ -7,6 +7,7 @@ import ipaddress
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from ci_buildx.builder.builder import SERVER_NAME
 from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
 
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric import ec
 
-SERVER_NAME = "buildkitd"
-"""The name that a client expects in the server's certificate: pods have no lasting address."""
 NAMES = (SERVER_NAME, "localhost", "127.0.0.1")
 
 _SKEW = datetime.timedelta(minutes=10)

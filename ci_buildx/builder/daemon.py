@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from ci_buildx.builder.builder import PORT, Manifest
+from ci_buildx.builder.builder import CA_FILE, CONFIG_FILE, PORT, Manifest
 from ci_buildx.builder.draft import Draft
 from ci_buildx.settings.builder import BuilderSettings, Proxy, Registries
 
-CA_FILE = "ca.pem"
 CERTIFICATE_FILE = "server.pem"
 KEY_FILE = "server-key.pem"
 SERVER_FILES = (CA_FILE, CERTIFICATE_FILE, KEY_FILE)
-CONFIG_FILE = "buildkitd.toml"
 AUTHORITIES_FILE = "authorities.pem"
 
 CERTIFICATE_FOLDER = "/etc/buildkit/tls"

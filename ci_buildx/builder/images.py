@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from ci_buildx.builder.verdict import Case, Verdict, times_seen
+from ci_buildx.model.pattern import pattern
 
 REASONS = frozenset(
     {
@@ -23,11 +24,11 @@ _PULLS = 3
 
 _PULL_FAILED = "Failed to pull image"
 """Begins the event of a pull that failed (kubelet v1.34.2, ``pkg/kubelet/images/image_manager.go``)."""
-_ABSENT = re.compile(r"not found|manifest unknown|name unknown|does not exist|no match for platform", re.IGNORECASE)
-_DENIED = re.compile(
+_ABSENT = pattern(r"not found|manifest unknown|name unknown|does not exist|no match for platform", re.IGNORECASE)
+_DENIED = pattern(
     r"denied|unauthori[sz]ed|authori[sz]ation failed|authentication required|forbidden|no basic auth", re.IGNORECASE
 )
-_NETWORK = re.compile(
+_NETWORK = pattern(
     r"timeout|timed out|refused|no such host|name resolution|unreachable|connection reset|\bEOF\b|TLS handshake|"
     r"too ?many ?requests|\b5\d\d (?:internal|bad|service|gateway)|unavailable",
     re.IGNORECASE,

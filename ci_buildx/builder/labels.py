@@ -6,9 +6,10 @@ Label values follow k8s.io/apimachinery v0.34.2, ``util/validation/validation.go
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
+
+from ci_buildx.model.pattern import pattern
 
 DOMAIN = "kube-builder.dev/"
 
@@ -41,7 +42,7 @@ ARCHITECTURE = "kubernetes.io/arch"
 HOSTNAME = "kubernetes.io/hostname"
 
 _LONGEST = 63
-_REFUSED = re.compile(r"[^A-Za-z0-9_.-]+")
+_REFUSED = pattern(r"[^A-Za-z0-9_.-]+")
 
 
 def sanitise(text: str) -> str:

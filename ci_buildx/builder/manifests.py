@@ -6,15 +6,12 @@ import base64
 from collections.abc import Mapping, Sequence
 
 from ci_buildx.builder import daemon, labels, podspec
-from ci_buildx.builder.builder import PORT, Manifest
+from ci_buildx.builder.builder import CA_FILE, CLIENT_CERTIFICATE_FILE, CLIENT_KEY_FILE, PORT, Manifest
 from ci_buildx.builder.certificates import Certificates
 from ci_buildx.builder.draft import OF_JOB, Draft
 from ci_buildx.builder.plan import NodePlan
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.builder import NetworkFence
-
-CLIENT_CERTIFICATE_FILE = "client.pem"
-CLIENT_KEY_FILE = "client-key.pem"
 
 _KEPT_AFTER_END = 600
 """Seconds for which a Job that has ended can still be looked at."""
@@ -66,7 +63,7 @@ def secret(draft: Draft, certificates: Certificates, owners: Sequence[Mapping[st
     The pods mount the server's files only. ``owners`` are the Jobs: the keys go when the last of them goes.
     """
     files = {
-        daemon.CA_FILE: certificates.ca,
+        CA_FILE: certificates.ca,
         daemon.CERTIFICATE_FILE: certificates.server.certificate,
         daemon.KEY_FILE: certificates.server.key.reveal(),
         CLIENT_CERTIFICATE_FILE: certificates.client.certificate,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import calendar
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from ci_buildx.builder.labels import NODE
+from ci_buildx.model import moment
 from ci_buildx.model.record import dataclass
 
 Object = Mapping[str, Any]
@@ -82,6 +81,6 @@ def last_termination(pod: Object) -> Object | None:
 def age(timestamp: str, now: float) -> float:
     """Seconds from an RFC 3339 ``timestamp`` (whole seconds, UTC) to ``now``; 0 where it cannot be read."""
     try:
-        return now - calendar.timegm(time.strptime(timestamp[:19], "%Y-%m-%dT%H:%M:%S"))
+        return now - moment.of_timestamp(timestamp)
     except ValueError:
         return 0.0

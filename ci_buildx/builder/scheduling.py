@@ -7,6 +7,7 @@ import re
 from ci_buildx.builder.labels import ARCHITECTURE
 from ci_buildx.builder.pods import Object, age, condition
 from ci_buildx.builder.verdict import Autoscaler, Case, Verdict, times_seen
+from ci_buildx.model.pattern import pattern
 
 _GRACE = {
     # The scheduler may just have missed a pod's end or a node's return.
@@ -18,29 +19,29 @@ _SCALING = ("TriggeredScaleUp", "Nominated")
 """Events by which cluster-autoscaler and Karpenter say that a node is on its way."""
 _NOT_SCALING = "NotTriggerScaleUp"
 
-_NOISE = re.compile(r",? *(?:no new claims to deallocate|preemption:).*", re.DOTALL)
+_NOISE = pattern(r",? *(?:no new claims to deallocate|preemption:).*", re.DOTALL)
 """Ends what the scheduler says of a pod: whether others could make room for it (kube-scheduler v1.34.2)."""
-_ABSENT_CLAIM = re.compile(r"persistentvolumeclaim .* not found")
-_UNBOUND = re.compile(r"unbound immediate PersistentVolumeClaims")
+_ABSENT_CLAIM = pattern(r"persistentvolumeclaim .* not found")
+_UNBOUND = pattern(r"unbound immediate PersistentVolumeClaims")
 _FAILED_CLAIM = ("ProvisioningFailed", "FailedBinding")
 """Events of a claim (kube-controller-manager v1.34.2, pkg/controller/volume/events)."""
 _TRIES = 3
-_HOPELESS_CLAIM = re.compile(r"not found|no storage class is set")
-_LABELS = re.compile(r"node affinity/selector")
-_TAINTS = re.compile(r"untolerated taint")
+_HOPELESS_CLAIM = pattern(r"not found|no storage class is set")
+_LABELS = pattern(r"node affinity/selector")
+_TAINTS = pattern(r"untolerated taint")
 # A node's first refusal is the one that counts, in this order: taints, labels, room (kube-scheduler v1.34.2,
 # pkg/scheduler/apis/config/v1/default_plugins.go). So a node that lacks room has all else.
 _CAUSES = (
-    (re.compile(r"Insufficient"), "no node has that much room: lower driver-opts requests.* or add nodes"),
-    (re.compile(r"Too many pods"), "the nodes are full"),
+    (pattern(r"Insufficient"), "no node has that much room: lower driver-opts requests.* or add nodes"),
+    (pattern(r"Too many pods"), "the nodes are full"),
     (_TAINTS, "the nodes that would fit are reserved by taints"),
     (_LABELS, "no node has these labels: check driver-opt nodeselector"),
-    (re.compile(r"no nodes available"), "the cluster has no nodes"),
+    (pattern(r"no nodes available"), "the cluster has no nodes"),
     (
-        re.compile(r"persistentvolumeclaim .* not found"),
+        pattern(r"persistentvolumeclaim .* not found"),
         "the claim is not there: make it",
     ),
-    (re.compile(r"volume node affinity conflict"), "its volume is on another node: free that, or use another volume"),
+    (pattern(r"volume node affinity conflict"), "its volume is on another node: free that, or use another volume"),
 )
 _SELECTED = "no node has these labels, or those that have are reserved by taints: check driver-opt nodeselector"
 
@@ -88,9 +89,9 @@ def _overdue(case: Case, since: str, message: str) -> bool:
 
 
 def _cure(pod: Object, message: str) -> str:
-    for pattern, cure in _CAUSES:
-        if pattern.search(message):
-            doubtful = pattern is _TAINTS and _LABELS.search(message) and _selects(pod)
+    for cause, cure in _CAUSES:
+        if cause.search(message):
+            doubtful = cause is _TAINTS and _LABELS.search(message) and _selects(pod)
             return _SELECTED if doubtful else cure
     return "look at the cluster's nodes"
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from ci_buildx.buildkit.deferred import deferred
 
-# Half of grpcio 1.85's import time is that of its asyncio side.
-_UNUSED = ("asyncio", "grpc.aio", "inspect")
+# Half of grpcio 1.85's import time is that of its asyncio side; traceback compiles patterns, for logging's errors.
+_UNUSED = ("asyncio", "grpc.aio", "inspect", "pkgutil", "traceback")
 _UNLIMITED = -1
 _METADATA_SIZE = 16 << 20
 # buildkitd tolerates no pings more often than every 5 minutes on an idle connection (grpc-go's default), but while

@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterator
 
 from ci_buildx.fsutil.errors import PatternError
+from ci_buildx.model.pattern import pattern
 
 _REPLACEMENT = "\ufffd"
-_UNDECODABLE = re.compile("[\udc80-\udcff]")
+_UNDECODABLE = pattern("[\udc80-\udcff]")
 
 
 def runes(text: str) -> str:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from ci_buildx.builder.builder import CONTAINER, PORT, ClientKeys
-from ci_buildx.builder.certificates import SERVER_NAME
+from ci_buildx.builder.builder import CONTAINER, PORT, SERVER_NAME, ClientKeys
 from ci_buildx.builder.pods import PodView
 from ci_buildx.buildkit.control import Control
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.settings.values import TransportChoice
-from ci_buildx.transport import direct, execute, portforward
+from ci_buildx.transport import direct
 from ci_buildx.transport.endpoint import Endpoint, PodAddress
 from ci_buildx.transport.knocks import Knocks, Stage
 from ci_buildx.transport.race import Candidate
@@ -45,11 +44,16 @@ class Ways:
             now = look() or pod
             return Stage.READY if now.ready else Stage.RUNNING if now.running else Stage.UNKNOWN
 
+        # The tunnels are imported by those who need them.
         def forward() -> AbstractContextManager[Endpoint]:
+            from ci_buildx.transport import portforward
+
             forwards.take_turn()
             return portforward.open(self.kube, address())
 
         def enter() -> AbstractContextManager[Endpoint]:
+            from ci_buildx.transport import execute
+
             execs.take_turn()
             return execute.open(self.kube, address())
 

@@ -22,8 +22,9 @@ from ci_buildx.builder.boot import Boot
 from ci_buildx.builder.builder import Builder, Location
 from ci_buildx.builder.checkup import Finding, Status
 from ci_buildx.builder.identity import JobIdentity, Origin
-from ci_buildx.builder.lifecycle import Blueprint
 from ci_buildx.builder.pods import PodView
+from ci_buildx.builder.provision import Blueprint, provision
+from ci_buildx.builder.teardown import teardown
 from ci_buildx.errors import Forbidden, KubeBuilderError, KubeError, Refused
 from ci_buildx.job.dial import Ways
 from ci_buildx.job.housing import TEARDOWN_TIME
@@ -50,7 +51,7 @@ def examine(kube: KubeClient, settings: BuilderSettings, registries: Sequence[st
         try:
             findings = interrupts.run(lambda: patient.findings(registries), settle=1.0)
         finally:
-            report = lifecycle.teardown(kube, patient.location, deadline=time.monotonic() + TEARDOWN_TIME)
+            report = teardown(kube, patient.location, deadline=time.monotonic() + TEARDOWN_TIME)
     if report.left:
         detail = f"could not be removed: {'; '.join(report.notes)}"
         findings.append(Finding(topic="builder", subject=named.name, status=Status.MISSING, detail=detail))
@@ -96,7 +97,7 @@ class _Patient:
             certificates=certificates.issue(certificates.NAMES, self.settings.lifetime),
             surroundings=surroundings.look(self.kube, known, self.settings),
         )
-        return lifecycle.provision(self.kube, blueprint, announce=lambda _: None)
+        return provision(self.kube, blueprint, announce=lambda _: None)
 
     def _reached(self, builder: Builder, boot: Boot, pod: PodView) -> Iterable[Finding]:
         """Each transport by itself. A build needs one of them."""

@@ -6,20 +6,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
 
-from ci_buildx.builder import certificates, facts, isolation, lifecycle, plan, runner, surroundings
+from ci_buildx.builder import lifecycle, plan
 from ci_buildx.builder.builder import Builder, Location
-from ci_buildx.builder.facts import ClusterFacts
-from ci_buildx.builder.heartbeat import Heartbeat
-from ci_buildx.builder.identity import JobIdentity
-from ci_buildx.builder.lifecycle import Blueprint
 from ci_buildx.builder.plan import Plan
 from ci_buildx.errors import Interrupted, Refused, SolveError, TeardownError
-from ci_buildx.job import origin, pull_login
+from ci_buildx.job import origin
 from ci_buildx.job.interrupts import Interrupts
 from ci_buildx.job.parallel import begin
 from ci_buildx.job.site import Site
 from ci_buildx.model.record import replace
+
+if TYPE_CHECKING:
+    from ci_buildx.builder.facts import ClusterFacts
+    from ci_buildx.builder.heartbeat import Heartbeat
+    from ci_buildx.builder.identity import JobIdentity
 
 Announce = Callable[[Location], None]
 
@@ -72,6 +74,9 @@ def find(site: Site) -> Builder:
 
 def create(site: Site, identity: JobIdentity, announce: Announce) -> tuple[Builder, bool]:
     """Plan a builder and create its objects; pods are not awaited. Also whether it goes with the runner's own pod."""
+    from ci_buildx.builder import certificates, facts, provision, surroundings
+    from ci_buildx.job import pull_login
+
     settings = site.settings.builder
     issued = begin(lambda: certificates.issue(certificates.NAMES, settings.lifetime))
     looked = begin(lambda: own_pod(site))
@@ -85,7 +90,7 @@ def create(site: Site, identity: JobIdentity, announce: Announce) -> tuple[Build
         for line in dict.fromkeys(line for node in planned.nodes for line in (node.reason, node.isolation)):
             phase.say(line)
         issued.done.wait()
-        blueprint = Blueprint(
+        blueprint = provision.Blueprint(
             identity=identity,
             plan=planned,
             settings=settings,
@@ -94,7 +99,7 @@ def create(site: Site, identity: JobIdentity, announce: Announce) -> tuple[Build
             surroundings=around,
             pull_login=login,
         )
-        builder = lifecycle.provision(site.kube, blueprint, announce=announce)
+        builder = provision.provision(site.kube, blueprint, announce=announce)
         if builder.plan != planned:
             for line in dict.fromkeys(node.isolation for node in builder.plan.nodes):
                 phase.say(line)
@@ -103,12 +108,15 @@ def create(site: Site, identity: JobIdentity, announce: Announce) -> tuple[Build
 
 def own_pod(site: Site) -> dict[str, str] | None:
     """The pod that this job runs in, if the builder is to go with it: a kept one outlives its job."""
+    from ci_buildx.builder import runner
+
     namespace = site.settings.builder.namespace
     return runner.own_pod(site.kube, namespace, site.env) if namespace and not site.settings.keep else None
 
 
 def beating(site: Site, identity: JobIdentity, builder: Builder) -> Heartbeat:
     """What tells a reaper that this job lives."""
+    from ci_buildx.builder.heartbeat import Heartbeat
 
     def owner() -> dict[str, str] | None:
         return None if builder.location.exclusive else lifecycle.owner_of(site.kube, builder)
@@ -118,14 +126,18 @@ def beating(site: Site, identity: JobIdentity, builder: Builder) -> Heartbeat:
 
 def decide(site: Site, known: ClusterFacts) -> Plan:
     """The plan for the platforms that were asked for."""
+    from ci_buildx.builder import isolation
+
     planned = plan.make(site.settings.build.platforms, known, site.settings.builder)
     return isolation.isolate(planned, known, site.settings.builder)
 
 
 def remove(site: Site, location: Location, *, settle: float = 0.0) -> None:
     """Remove a builder and everything of it. Raises TeardownError that names what stays."""
+    from ci_buildx.builder.teardown import teardown
+
     with site.phases.measure("teardown"), site.display.phase(f"removing builder {location.name}"):
-        report = lifecycle.teardown(site.kube, location, deadline=time.monotonic() + TEARDOWN_TIME, settle=settle)
+        report = teardown(site.kube, location, deadline=time.monotonic() + TEARDOWN_TIME, settle=settle)
         report.check()
     for note in report.notes:
         site.display.warn(note)

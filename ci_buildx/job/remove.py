@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from ci_buildx.builder import lifecycle
 from ci_buildx.builder.builder import Location
+from ci_buildx.builder.teardown import teardown
 from ci_buildx.job.housing import TEARDOWN_TIME
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
@@ -30,6 +31,6 @@ def run(
         else:
             location = lifecycle.find(kube, name, namespace)
         deadline = time.monotonic() + TEARDOWN_TIME
-        report = lifecycle.teardown(kube, location, deadline=deadline, settle=_LATE if missing_ok else 0.0)
+        report = teardown(kube, location, deadline=deadline, settle=_LATE if missing_ok else 0.0)
     report.check()
     return bool(report.removed)

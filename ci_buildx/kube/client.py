@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,13 +12,14 @@ from ci_buildx.kube.config import Cluster
 from ci_buildx.kube.exchange import CALL_TIMEOUT, DIAL_TIMEOUT, Call, Exchange, pairs
 from ci_buildx.kube.http1 import MalformedResponse
 from ci_buildx.kube.retry import Retry
-from ci_buildx.kube.stream import WebSocket
 from ci_buildx.kube.unreachable import explain
-from ci_buildx.kube.upgrade import upgrade
 from ci_buildx.kube.watch import Watch, WatchEvent
+from ci_buildx.model import moment
 
 if TYPE_CHECKING:
     import kubernetes.client
+
+    from ci_buildx.kube.stream import WebSocket
 
 _PAGE = 500
 _PATCHES = {
@@ -57,10 +57,8 @@ class KubeClient:
     @property
     def server_time(self) -> float | None:
         """The server's clock at its last answer, in epoch seconds; None before the first."""
-        from calendar import timegm
-
         try:
-            return float(timegm(time.strptime(self._exchange.date, "%a, %d %b %Y %H:%M:%S GMT")))
+            return float(moment.of_http_date(self._exchange.date))
         except ValueError:
             return None
 
@@ -155,6 +153,8 @@ class KubeClient:
         self._exchange.close()
 
     def _upgraded(self, target: str, protocols: Sequence[str]) -> WebSocket:
+        from ci_buildx.kube.upgrade import upgrade
+
         headers = self._exchange.headers()
         stream = self._exchange.dialer.open(DIAL_TIMEOUT)
         try:

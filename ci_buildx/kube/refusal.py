@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ci_buildx.errors import Conflict, Forbidden, Invalid, KubeError, NotFound, Throttled, Unauthorized
+from ci_buildx.model.pattern import pattern
 
 _LIMIT = 600
 """Characters of the server's own words that are worth a line."""
 
-_DENIED = re.compile(
+_DENIED = pattern(
     r'User "(?P<user>[^"]*)" cannot (?P<verb>\S+) '
     r'(?:resource "(?P<resource>[^"]*)" in API group "(?P<group>[^"]*)" '
     r'(?:in the namespace "(?P<namespace>[^"]*)"|at the cluster scope)|path "(?P<path>[^"]*)")'

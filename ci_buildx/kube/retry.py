@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random as _random
 import time
 from collections.abc import Callable
 
@@ -14,6 +13,12 @@ RETRIED = frozenset({429, 500, 502, 503, 504})
 _LONGEST_ASKED = 30.0
 
 
+def _random() -> float:
+    from random import random
+
+    return random()  # noqa: S311
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
     """``attempts`` in all; pauses grow from ``first`` to ``longest`` seconds, each varied by half up or down."""
@@ -22,7 +27,7 @@ class Retry:
     first: float = 0.1
     longest: float = 5.0
     sleep: Callable[[float], None] = time.sleep
-    random: Callable[[], float] = _random.random
+    random: Callable[[], float] = _random
 
     def pause(self, attempt: int, retry_after: str = "") -> float:
         """Seconds to wait after attempt number ``attempt`` (from 0); a Retry-After in seconds is a lower bound."""

@@ -7,8 +7,7 @@ is no host (``foo_bar.com/app``) is refused here; distribution takes it for a pa
 
 from __future__ import annotations
 
-import re
-
+from ci_buildx.model.pattern import pattern
 from ci_buildx.model.record import dataclass, replace
 
 DEFAULT_DOMAIN = "docker.io"
@@ -20,12 +19,12 @@ _LONGEST_PATH = 255
 _DIGEST_DIGITS = {"sha256": 64, "sha384": 96, "sha512": 128}
 
 _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
-_DOMAIN = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?")
+_DOMAIN = pattern(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?")
 _COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
-_PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_DIGEST = re.compile(r"(?P<algorithm>[a-z0-9]+):(?P<digits>[a-f0-9]+)")
-_IMAGE_ID = re.compile(r"[a-f0-9]{64}")
+_PATH = pattern(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_TAG = pattern(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_DIGEST = pattern(r"(?P<algorithm>[a-z0-9]+):(?P<digits>[a-f0-9]+)")
+_IMAGE_ID = pattern(r"[a-f0-9]{64}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,12 @@ Formats are those of BuildKit 0.34.2 (``util/progress/progressui``) and of tonis
 
 from __future__ import annotations
 
-import re
+from ci_buildx.model.pattern import pattern
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
-_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]+[0-~]|\x1b[0-~]")
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_PLATFORM = re.compile(r"\[[a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9]+)?[ \]]")
+_ESCAPES = pattern(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]+[0-~]|\x1b[0-~]")
+_CONTROLS = pattern(r"[\x00-\x1f\x7f-\x9f]")
+_PLATFORM = pattern(r"\[[a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9]+)?[ \]]")
 CANCELED = "context canceled"
 """How the error of a step ends that was stopped because the build was."""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from ci_buildx.errors import InputError
+from ci_buildx.model.pattern import pattern
 
-_POSITION = re.compile(r"\s*\(at line (?P<line>\d+), column (?P<column>\d+)\)")
+_POSITION = pattern(r"\s*\(at line (?P<line>\d+), column (?P<column>\d+)\)")
 
 
 def read_config(text: str, *, source: str, cwd: Path) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ci_buildx.errors import InputError
 from ci_buildx.model import reference
+from ci_buildx.model.pattern import pattern
 from ci_buildx.model.record import dataclass
 from ci_buildx.settings.nearest import nearest
 from ci_buildx.settings.values import ImageLayout, NamedContext
@@ -19,16 +20,16 @@ from ci_buildx.settings.values import ImageLayout, NamedContext
 DOCKERFILE = "Dockerfile"
 STDIN = "-"
 _HTTP = ("http://", "https://")
-_SCHEME = re.compile(r"(?P<scheme>[a-zA-Z0-9-]+)://")
+_SCHEME = pattern(r"(?P<scheme>[a-zA-Z0-9-]+)://")
 _GIT_SCHEMES = ("http", "https", "ssh", "git")
 _LAYOUT = "oci-layout://"
 _LAYOUT_INDEX = "index.json"
-_OF_LAYOUT = re.compile(
+_OF_LAYOUT = pattern(
     r"(?P<folder>.*?)(?::(?P<tag>[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}))?(?:@(?P<digest>sha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})))?",
     re.DOTALL,
 )
 _IMAGE = "docker-image://"
-_SCP = re.compile(r"[a-zA-Z0-9_-]+@[a-zA-Z0-9.-]+:.*")
+_SCP = pattern(r"[a-zA-Z0-9_-]+@[a-zA-Z0-9.-]+:.*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

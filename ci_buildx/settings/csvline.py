@@ -6,10 +6,11 @@ quotes inside it, and a quote elsewhere is an error. The text of a list input ho
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
-_FIELD = re.compile(r'"(?P<quoted>(?:[^"]|"")*)"(?=,|\Z)|(?P<bare>[^,"]*)(?=,|\Z)')
+from ci_buildx.model.pattern import pattern
+
+_FIELD = pattern(r'"(?P<quoted>(?:[^"]|"")*)"(?=,|\Z)|(?P<bare>[^,"]*)(?=,|\Z)')
 
 
 def split_fields(text: str) -> list[str]:

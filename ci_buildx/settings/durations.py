@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 from ci_buildx.errors import InputError
+from ci_buildx.model.pattern import pattern
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _NUMBER = r"(?:[0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})"
-_PART = re.compile(rf"(?P<number>{_NUMBER})(?P<unit>{'|'.join(_UNITS)})")
-_PLAIN = re.compile(_NUMBER)
+_PART = pattern(rf"(?P<number>{_NUMBER})(?P<unit>{'|'.join(_UNITS)})")
+_PLAIN = pattern(_NUMBER)
 
 
 def parse_duration(text: str, *, source: str) -> float:

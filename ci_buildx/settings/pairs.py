@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
 from ci_buildx.errors import InputError
+from ci_buildx.model.pattern import pattern
 from ci_buildx.settings.nearest import suggest
 from ci_buildx.settings.platforms import parse_platform
 from ci_buildx.settings.proxies import proxy_arguments
@@ -14,7 +14,7 @@ Pairs = tuple[tuple[str, str], ...]
 
 ANNOTATION_TARGETS = ("manifest", "manifest-descriptor", "index", "index-descriptor")
 _EPOCH = "SOURCE_DATE_EPOCH"
-_TARGET = re.compile(r"(?P<kind>[a-z-]*)(?:\[(?P<platform>[A-Za-z0-9_/.-]+)\])?")
+_TARGET = pattern(r"(?P<kind>[a-z-]*)(?:\[(?P<platform>[A-Za-z0-9_/.-]+)\])?")
 
 
 def parse_build_args(texts: Iterable[str], *, source: str, env: Mapping[str, str]) -> Pairs:

@@ -7,10 +7,10 @@ name is refused here, where buildx would find out only after the builder is up.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
 
 from ci_buildx.errors import InputError
+from ci_buildx.model.pattern import pattern
 from ci_buildx.model.platform import Platform, parse
 from ci_buildx.settings.nearest import suggest
 
@@ -63,7 +63,7 @@ _VARIANTS = {
     "arm": ("v5", "v6", "v7", "v8"),
     "arm64": ("v8", "v9"),
 }
-_WORD = re.compile(r"[a-z0-9_.-]+")
+_WORD = pattern(r"[a-z0-9_.-]+")
 
 
 def parse_platforms(texts: Iterable[str], *, source: str, machine: str = "") -> tuple[Platform, ...]:

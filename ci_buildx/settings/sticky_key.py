@@ -9,12 +9,13 @@ import re
 from collections.abc import Mapping
 
 from ci_buildx.errors import InputError
+from ci_buildx.model.pattern import pattern
 from ci_buildx.model.record import dataclass
 from ci_buildx.settings.nearest import suggest
 
 FIELDS = ("repo", "path", "image", "target", "platform")
 DEFAULT = "{repo}/{path}"
-_PARTS = re.compile(r"\{([^{}]*)\}|([^{}]+)|(.)", re.DOTALL)
+_PARTS = pattern(r"\{([^{}]*)\}|([^{}]+)|(.)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

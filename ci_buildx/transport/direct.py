@@ -6,11 +6,11 @@ Proxy variables never apply to pods: the socket here knows none, and the gRPC ch
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ci_buildx.errors import TransportError
+from ci_buildx.kube.dial import connected
 from ci_buildx.transport.endpoint import Endpoint, PodAddress
 
 KNOCK_TIMEOUT = 1.0
@@ -26,7 +26,7 @@ def open(pod: PodAddress) -> Iterator[Endpoint]:  # noqa: A001
     if not pod.ip:
         raise TransportError(f"pod {pod} has no address yet")
     try:
-        socket.create_connection((pod.ip, pod.port), timeout=KNOCK_TIMEOUT).close()
+        connected((pod.ip, pod.port), KNOCK_TIMEOUT).close()
     except OSError as cause:
         reason = "no answer" if isinstance(cause, TimeoutError) else cause.strerror or str(cause)
         raise TransportError(f"{pod.ip}:{pod.port}: {reason}") from cause

@@ -6,7 +6,6 @@ A connection alone proves nothing (a tunnel connects to the API server, not to b
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -122,7 +121,7 @@ class _Race(Generic[T]):
             except Exception as failure:
                 # Whatever answer raises (gRPC's errors among them) is this candidate's failure, not the race's.
                 self._said[candidate.name] = _told(failure)
-            delay = min(0.05 * 1.05**attempt, 0.5) * random.uniform(0.5, 1.5)  # noqa: S311
+            delay = min(0.05 * 1.05**attempt, 0.5) * _jitter()
             attempt += 1
 
     def wait(self, threads: Sequence[threading.Thread]) -> None:
@@ -152,6 +151,13 @@ class _Race(Generic[T]):
                     self._over.set()
                     return
             self._discard(value)
+
+
+def _jitter() -> float:
+    """Half to one and a half."""
+    from random import uniform
+
+    return uniform(0.5, 1.5)  # noqa: S311
 
 
 def _told(failure: Exception) -> str:

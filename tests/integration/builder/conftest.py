@@ -8,12 +8,13 @@ from typing import Any, cast
 
 import pytest
 
-from ci_buildx.builder import certificates, identity, lifecycle, plan
+from ci_buildx.builder import certificates, identity, plan
 from ci_buildx.builder.boot import Boot
 from ci_buildx.builder.builder import Builder, Location
 from ci_buildx.builder.facts import gather
 from ci_buildx.builder.identity import JobIdentity, Origin
-from ci_buildx.builder.lifecycle import Blueprint
+from ci_buildx.builder.provision import Blueprint, provision
+from ci_buildx.builder.teardown import teardown
 from ci_buildx.errors import NotFound
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
@@ -89,7 +90,7 @@ class Yard:
     def make(self, blueprint: Blueprint, *, alter: Callable[[dict[str, Any]], object] | None = None) -> Builder:
         """Make a builder; ``alter`` changes its Jobs, as a webhook of the cluster may."""
         kube = cast("KubeClient", Altering(self.kube, alter)) if alter else self.kube
-        return lifecycle.provision(kube, blueprint, announce=self.locations.append)
+        return provision(kube, blueprint, announce=self.locations.append)
 
     def boot(self, builder: Builder, seconds: float = PATIENCE) -> Boot:
         return Boot(self.kube, builder, deadline=time.monotonic() + seconds)
@@ -114,7 +115,7 @@ class Yard:
 
     def clear(self) -> None:
         for location in self.locations:
-            lifecycle.teardown(self.admin, location, deadline=time.monotonic() + PATIENCE).check()
+            teardown(self.admin, location, deadline=time.monotonic() + PATIENCE).check()
         for name in self.namespaces:
             self.admin.delete(f"/api/v1/namespaces/{name}")
         for path in self.objects:

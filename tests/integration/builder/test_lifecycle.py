@@ -10,6 +10,7 @@ import pytest
 from ci_buildx.builder import labels, lifecycle, plan
 from ci_buildx.builder.builder import Location
 from ci_buildx.builder.facts import ClusterFacts
+from ci_buildx.builder.teardown import teardown
 from ci_buildx.builder.verdict import Stage
 from ci_buildx.errors import BootError, InputError, PodLost, Refused
 from ci_buildx.kube import config
@@ -40,7 +41,7 @@ def test_each_architecture_has_a_pod_that_gets_ready_and_nothing_stays(kube: Kub
             (pod,) = boot.ready(node)
             assert pod.ip
             assert boot.verdict(node).stage is Stage.READY
-    report = lifecycle.teardown(yard.kube, builder.location, deadline=time.monotonic() + 20)
+    report = teardown(yard.kube, builder.location, deadline=time.monotonic() + 20)
     assert report.left == ()
     assert f"namespace {builder.namespace}" in report.removed
     assert pods_of(kube, builder.location) == []
@@ -107,7 +108,7 @@ def test_in_a_namespace_that_is_not_ours_only_our_objects_go(kube: KubeClient, y
     builder = yard.provision(namespace=namespace, replicas=2, buildkitd_config="debug = true\n")
     with yard.boot(builder) as boot:
         assert len(boot.ready(builder.plan.nodes[0])) == 2
-    lifecycle.teardown(yard.kube, builder.location, deadline=time.monotonic() + 20).check()
+    teardown(yard.kube, builder.location, deadline=time.monotonic() + 20).check()
     for path in (builder.location.jobs_path, builder.location.core_path("secrets")):
         assert kube.list(path, labelSelector=builder.location.selector)["items"] == []
         assert len(kube.list(path, labelSelector=neighbour.location.selector)["items"]) == 1
@@ -127,9 +128,7 @@ def test_the_keys_go_with_the_jobs_by_the_clusters_own_hand(kube: KubeClient, ya
 
 def test_a_namespace_without_our_mark_is_refused(kube: KubeClient, yard: Yard) -> None:
     namespace = yard.namespace()
-    report = lifecycle.teardown(
-        yard.kube, Location(name=namespace, namespace=namespace), deadline=time.monotonic() + 20
-    )
+    report = teardown(yard.kube, Location(name=namespace, namespace=namespace), deadline=time.monotonic() + 20)
     assert report.left == (f"namespace {namespace}",)
     assert "not marked" in report.notes[0]
     assert yard.exists(f"/api/v1/namespaces/{namespace}")
@@ -137,7 +136,7 @@ def test_a_namespace_without_our_mark_is_refused(kube: KubeClient, yard: Yard) -
 
 def test_tearing_down_what_was_never_made_is_fine(kube: KubeClient, yard: Yard) -> None:
     name = yard.identity().name
-    report = lifecycle.teardown(yard.kube, Location(name=name, namespace=name), deadline=time.monotonic() + 20)
+    report = teardown(yard.kube, Location(name=name, namespace=name), deadline=time.monotonic() + 20)
     assert (report.removed, report.left) == ((), ())
 
 
@@ -146,7 +145,7 @@ def test_a_namespace_that_appears_a_moment_later_is_removed(kube: KubeClient, ya
     location = lifecycle.locate(blueprint.identity, blueprint.settings)
     late = threading.Timer(0.5, yard.make, (blueprint,))
     late.start()
-    report = lifecycle.teardown(yard.kube, location, deadline=time.monotonic() + 20, settle=5)
+    report = teardown(yard.kube, location, deadline=time.monotonic() + 20, settle=5)
     late.join()
     assert report.removed
     assert not yard.exists(location.namespace_path)

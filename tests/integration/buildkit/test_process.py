@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ci_buildx.builder.certificates import NAMES, SERVER_NAME, issue
+from ci_buildx.builder.builder import SERVER_NAME
+from ci_buildx.builder.certificates import NAMES, issue
 from ci_buildx.buildkit.control import Control
 from ci_buildx.errors import BuildkitError
 from tests.integration.buildkit.conftest import serving

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from ci_buildx.builder import certificates, identity, labels, lifecycle
+from ci_buildx.builder import certificates, identity, labels
 from ci_buildx.builder.identity import Origin
-from ci_buildx.builder.lifecycle import Blueprint
 from ci_buildx.builder.plan import ANY, NodePlan, Plan
+from ci_buildx.builder.provision import Blueprint, provision
 from ci_buildx.builder.rights import RBAC_GROUP
+from ci_buildx.builder.teardown import teardown
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import Cluster
 from ci_buildx.settings.builder import BuilderSettings
@@ -88,12 +89,12 @@ def stray_kube(stray: Account) -> Iterator[KubeClient]:
 
 @pytest.fixture(scope="module")
 def place(kube: KubeClient, job_account: Account, job_kube: KubeClient, other_kube: KubeClient) -> Iterator[Place]:
-    own, others = (lifecycle.provision(each, blueprint(), announce=lambda _: None) for each in (job_kube, other_kube))
+    own, others = (provision(each, blueprint(), announce=lambda _: None) for each in (job_kube, other_kube))
     unmarked = f"kube-builder-unmarked-{secrets.token_hex(4)}"
     kube.create("/api/v1/namespaces", {"metadata": {"name": unmarked}})
     yield Place(own=own.namespace, others=others.namespace, unmarked=unmarked, user=job_account.user, admin=kube)
     for builder in (own, others):
-        lifecycle.teardown(kube, builder.location, deadline=time.monotonic() + 20).check()
+        teardown(kube, builder.location, deadline=time.monotonic() + 20).check()
     kube.delete(f"/api/v1/namespaces/{unmarked}")
 
 

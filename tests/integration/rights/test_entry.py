@@ -11,7 +11,9 @@ import pytest
 from ci_buildx.builder import entry, lifecycle, manifests
 from ci_buildx.builder.builder import Location
 from ci_buildx.builder.draft import Draft
+from ci_buildx.builder.provision import provision
 from ci_buildx.builder.rights import INSIDE
+from ci_buildx.builder.teardown import teardown as tear_down
 from ci_buildx.errors import Forbidden
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.exchange import Call, Exchange
@@ -37,13 +39,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 def teardown(kube: KubeClient, location: Location) -> None:
-    lifecycle.teardown(kube, location, deadline=time.monotonic() + 20).check()
+    tear_down(kube, location, deadline=time.monotonic() + 20).check()
 
 
 def test_a_job_signs_its_namespace_and_lets_itself_in_and_nobody_else(
     job_kube: KubeClient, kube: KubeClient, job_account: Account
 ) -> None:
-    builder = lifecycle.provision(job_kube, blueprint(), announce=lambda _: None)
+    builder = provision(job_kube, blueprint(), announce=lambda _: None)
     try:
         notes = kube.get(builder.location.namespace_path)["metadata"]["annotations"]
         (binding,) = kube.list(f"{RBAC}/namespaces/{builder.namespace}/rolebindings")["items"]
@@ -61,7 +63,7 @@ def test_it_costs_a_few_calls_and_an_administrator_none(
     counted = []
     for client in (kube, job_kube):
         with calls(monkeypatch) as made:
-            builder = lifecycle.provision(client, blueprint(), announce=lambda _: None)
+            builder = provision(client, blueprint(), announce=lambda _: None)
             teardown(client, builder.location)
         counted.append([each for each in made if each != "GET /version"])
     outright, confined = counted
@@ -79,7 +81,7 @@ def test_what_was_killed_before_it_let_itself_in_is_removed_by_its_own_account(
     draft = Draft(identity=made.identity, location=location, settings=made.settings, expires="2030-01-01T00:00:00Z")
     job_kube.create("/api/v1/namespaces", entry.sign(job_kube, manifests.namespace(draft)))
     assert kube.list(f"{RBAC}/namespaces/{location.namespace}/rolebindings")["items"] == []
-    report = lifecycle.teardown(other_kube, location, deadline=time.monotonic() + 20)
+    report = tear_down(other_kube, location, deadline=time.monotonic() + 20)
     assert f"namespace {location.namespace}" in report.left
     assert "deletionTimestamp" not in kube.get(location.namespace_path)["metadata"]
     teardown(job_kube, location)
