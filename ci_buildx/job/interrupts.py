@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -42,6 +43,31 @@ class Outcome(Generic[T]):
         if self.error is not None:
             raise self.error
         return self._value[0]
+
+
+@contextmanager
+def raising() -> Iterator[Callable[[], None]]:
+    """Signals raise Interrupted in the main thread, for what comes before and after the work of :class:`Interrupts`.
+
+    What is yielded, called once an end is being told, lets later signals pass: telling takes no time.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+
+    def hear(number: int, _frame: FrameType | None) -> None:
+        raise Interrupted(number)
+
+    def pass_over() -> None:
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+    previous = {number: signal.signal(number, hear) for number in _SIGNALS}
+    try:
+        yield pass_over
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 class Interrupts:

@@ -42,6 +42,16 @@ class Builders:
             time.sleep(0.05)
         return names
 
+    def wait_for_pods_to_end(self, seconds: float) -> list[str]:
+        """The names of pods that still run after ``seconds``; looks until none does."""
+        deadline = time.monotonic() + seconds
+        while True:
+            pods = self.pods()
+            names = [pod["metadata"]["name"] for pod in pods if pod["status"].get("phase") in ("Pending", "Running")]
+            if not names or time.monotonic() >= deadline:
+                return names
+            time.sleep(0.2)
+
 
 def _notes(item: dict[str, Any]) -> dict[str, str]:
     return item["metadata"].get("annotations") or {}

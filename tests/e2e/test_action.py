@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
+import socket
 import subprocess
-from collections.abc import Callable
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import yaml
 
 from ci_buildx.kube.client import KubeClient
-from devcluster import pushed
+from devcluster import pushed, toolchain
 from devcluster.registry import Registry
 from tests.e2e import checkout
 from tests.e2e.cluster import Builders
@@ -30,9 +36,11 @@ def builders(kube: KubeClient, name: str) -> Builders:
 def start(
     tmp_path: Path, name: str, reference: str, product_env: dict[str, str], buildkitd_config: Path
 ) -> Callable[..., subprocess.Popen[str]]:
-    """Begin a job: checkout, the Action with ``inputs``, ``later`` steps."""
+    """Begin a job: checkout, the Action with ``inputs``, ``later`` steps. ``acts`` are more options of act's."""
 
-    def begin(dockerfile: str, *later: dict[str, object], **inputs: object) -> subprocess.Popen[str]:
+    def begin(
+        dockerfile: str, *later: dict[str, object], acts: tuple[str, ...] = (), **inputs: object
+    ) -> subprocess.Popen[str]:
         given = {"context": "app", "tags": reference, "push": True, "buildkitd-config": "buildkitd.toml", **inputs}
         image = {"name": "image", "id": "image", "uses": "./", "with": given}
         steps = [{"uses": "actions/checkout@v4"}, image, *later]
@@ -45,9 +53,10 @@ def start(
         lint(folder / WORKFLOW)
         env = {**checkout.environment("act-home"), "KUBECONFIG": product_env["KUBECONFIG"]}
         options = ["--platform", "ubuntu-latest=-self-hosted", "--pull=false", "--no-cache-server"]
-        variables = ["--env", f"KUBECONFIG={env['KUBECONFIG']}"]
+        # act takes it from the remote only where that is on github.com.
+        variables = ["--env", f"KUBECONFIG={env['KUBECONFIG']}", "--env", f"GITHUB_REPOSITORY=team/{name}"]
         return subprocess.Popen(
-            [checkout.program("act"), "workflow_dispatch", "--workflows", WORKFLOW, *options, *variables],
+            [checkout.program("act"), "workflow_dispatch", "--workflows", WORKFLOW, *options, *variables, *acts],
             cwd=folder,
             env=env,
             text=True,
@@ -64,12 +73,45 @@ def lint(*workflows: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def follow(job: subprocess.Popen[str], moment: str) -> str:
+    """The log up to a line that tells of a moment."""
+    assert job.stdout is not None
+    log = ""
+    while line := job.stdout.readline():
+        log += line
+        if moment in line and "RUN " not in line:
+            return log
+    raise AssertionError(f"{moment!r} never came:\n{log}")
+
+
+def kill_with_descendants(pid: int) -> None:
+    """End a process and all that it has started: act gives each step a process group of its own."""
+    doomed = [pid]
+    for parent in doomed:
+        os.kill(parent, signal.SIGSTOP)
+        doomed += children(parent)
+    for one in doomed:
+        os.kill(one, signal.SIGKILL)
+
+
+def children(parent: int) -> Iterator[int]:
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
+                yield int(stat.parent.name)
+
+
 def finish(job: subprocess.Popen[str]) -> str:
     return job.communicate(timeout=240)[0]
 
 
 def test_success_gives_an_image_and_outputs(
-    start: Start, builders: Builders, name: str, open_registry: Registry
+    start: Start, builders: Builders, name: str, open_registry: Registry, tmp_path: Path
 ) -> None:
     later = {
         "name": "later",
@@ -80,7 +122,10 @@ def test_success_gives_an_image_and_outputs(
             "NAME": "${{ fromJSON(steps.image.outputs.metadata)['image.name'] }}",
         },
     }
-    job = start(checkout.BOTH, later, platforms="linux/amd64,linux/arm64")
+    kept = ("--artifact-server-addr", "127.0.0.1", "--artifact-server-path", str(tmp_path / "artifacts"))
+    dockerfile = f"{checkout.BOTH}CMD echo in shell form\n"
+    acts = (*kept, "--artifact-server-port", str(free_port()))
+    job = start(dockerfile, later, acts=acts, platforms="linux/amd64,linux/arm64", annotations="a.b=c")
     log = finish(job)
     assert job.returncode == 0, log
     images = pushed.images(open_registry.url, f"e2e/{name}", "1")
@@ -88,7 +133,18 @@ def test_success_gives_an_image_and_outputs(
     digest = log.partition("digest    ")[2].split()[0]
     assert f"got {digest} of {open_registry.address}/e2e/{name}:1 as {digest}" in log
     assert "\x1b[" not in log.partition("| #1 ")[2].partition("digest    ")[0]
+    assert builders.namespaces(), "its deletion takes longer than this"
     assert builders.left() == []
+    assert log.count("::group::") == log.count("::endgroup::") > 5
+    assert "::warning file=app/Dockerfile,line=4,title=kube-builder::JSONArgsRecommended: " in log
+    summary = log.partition("Summary - ")[2]
+    assert re.search(r"\| platform \| linux/arm64 [0-9.]+[kM]B compressed \|", summary)
+    assert f"docker pull {open_registry.address}/e2e/{name}:1@{digest}" in summary
+    assert "```mermaid" in summary
+    (archive,) = (tmp_path / "artifacts").rglob("*.zip")
+    with zipfile.ZipFile(archive) as files:
+        assert json.loads(files.read("record.json"))["metadata"]["containerimage.digest"] == digest
+        assert b"<svg" in files.read("timeline.html")
 
 
 def test_a_failing_build_is_an_annotation(start: Start, builders: Builders) -> None:
@@ -97,7 +153,8 @@ def test_a_failing_build_is_an_annotation(start: Start, builders: Builders) -> N
     assert job.returncode == 1
     assert "| almost" in log or " almost" in log
     assert "2 | >>> RUN echo almost && exit 7" in log
-    assert "::error title=kube-builder::failed to solve: " in log or "failed to solve: " in log
+    assert "::error file=app/Dockerfile,line=2,title=kube-builder::failed to solve: " in log
+    assert log.count("::error ") == 1
     assert "Failure - Main image" in log
     assert builders.left() == []
 
@@ -129,16 +186,85 @@ def test_a_secret_does_not_show(start: Start) -> None:
     assert "cb19-dedees" in log
 
 
-@pytest.mark.parametrize("moment", ["creating builder", "booting builder", "begun"])
+def test_a_syntax_error_stands_at_its_line(start: Start, builders: Builders) -> None:
+    job = start("FROM busybox\n\nRUM echo typo\n")
+    log = finish(job)
+    assert job.returncode == 1
+    assert re.search(r"::error file=app/Dockerfile,line=3,title=kube-builder::.*unknown instruction: RUM", log), log
+    assert builders.left() == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_job_that_is_cancelled_in_a_later_step(number: signal.Signals, start: Start, builders: Builders) -> None:
+    job = start(checkout.BOTH, {"name": "later", "run": "echo later begun; sleep 60"})
+    log = follow(job, "| later begun")
+    job.send_signal(number)
+    log += finish(job)
+    assert "Success - Main image" in log
+    assert "Success - Post image" in log
+    assert builders.left() == []
+
+
+@pytest.mark.parametrize("end", ["two signals", "killed"])
+def test_a_runner_that_lets_nothing_of_ours_live(end: str, start: Start, builders: Builders, kube: KubeClient) -> None:
+    """The cluster itself ends the compute at the job's deadline. act kills main and post at its second signal."""
+    job = start(checkout.SLOW, lifetime="15s")
+    follow(job, "begun")
+    if end == "killed":
+        kill_with_descendants(job.pid)
+    else:
+        for _ in range(2):
+            job.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+    finish(job)
+    (left,) = builders.left()
+    try:
+        assert builders.wait_for_pods_to_end(60) == []
+    finally:
+        kube.delete(f"/api/v1/namespaces/{left}")
+
+
+def test_two_signals_of_githubs_own_runner(
+    tmp_path: Path, name: str, product_env: dict[str, str], buildkitd_config: Path, builders: Builders
+) -> None:
+    """SIGINT, then SIGTERM, to the wrapper (actions/runner, ``ProcessInvoker``): it cleans up and tells."""
+    folder = checkout.make(tmp_path / "repository", name=name, dockerfile=checkout.SLOW, files={})
+    given = {"CONTEXT": "app", "BUILDKITD-CONFIG": str(buildkitd_config)}
+    env = {
+        **checkout.environment("act-home"),
+        **{f"INPUT_{key}": value for key, value in given.items()},
+        "KUBECONFIG": product_env["KUBECONFIG"],
+        "GITHUB_REPOSITORY": f"team/{name}",
+        "RUNNER_TEMP": str(tmp_path),
+    }
+    env["RUNNER_TOOL_CACHE"] = str(Path(env["HOME"]) / ".cache" / "act" / "tool_cache")
+    command = [toolchain.node(), folder / "action" / "main.js"]
+    job = subprocess.Popen(command, cwd=folder, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    log = follow(job, "begun")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        job.send_signal(number)
+        time.sleep(0.1)
+    log += finish(job)
+    assert job.returncode in (130, 143), log
+    assert "::error title=kube-builder::interrupted by SIG" in log
+    assert builders.namespaces()
+    assert builders.left() == []
+
+
+@pytest.mark.parametrize(
+    ("number", "moment"),
+    [
+        (signal.SIGINT, "creating builder"),
+        (signal.SIGTERM, "booting builder"),
+        (signal.SIGINT, "begun"),
+        (signal.SIGTERM, "begun"),
+    ],
+)
 def test_a_cancelled_job_is_cleaned_up_by_the_post_step(
     number: signal.Signals, moment: str, start: Start, builders: Builders
 ) -> None:
     job = start(checkout.SLOW)
-    assert job.stdout is not None
-    log = ""
-    while moment not in log.rpartition("| #")[2] and (line := job.stdout.readline()):
-        log += line
+    log = follow(job, moment)
     job.send_signal(number)
     log += finish(job)
     assert "Run Post image" in log, log

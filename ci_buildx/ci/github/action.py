@@ -10,6 +10,7 @@ from ci_buildx.ci import logins
 from ci_buildx.ci.github import files, inputs, setup, step
 from ci_buildx.ci.github.commands import annotate
 from ci_buildx.errors import Interrupted, KubeBuilderError, SolveError
+from ci_buildx.job import interrupts
 from ci_buildx.settings import assembly
 
 Run = Callable[[Mapping[str, str], Path, TextIO], int]
@@ -18,14 +19,21 @@ Run = Callable[[Mapping[str, str], Path, TextIO], int]
 def main(*, post: bool, alone: bool, env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
     """Run the step, with ``alone`` the one that only sets a builder up, with ``post`` the clean-up; the exit code."""
     run: Run = clean_up if post else setup.set_up if alone else step.build
-    try:
-        return run(env, cwd, stdout)
-    except (KubeBuilderError, Interrupted) as error:
-        if not (isinstance(error, SolveError) and error.line):  # that one stands at its line already
-            annotate(stdout, "error", str(error))
-        for note in getattr(error, "__notes__", ()):
-            annotate(stdout, "warning", note)
-        return error.exit_code
+    with interrupts.raising() as pass_over:
+        try:
+            return run(env, cwd, stdout)
+        except (KubeBuilderError, Interrupted) as error:
+            pass_over()
+            return _tell(error, stdout)
+
+
+def _tell(error: KubeBuilderError | Interrupted, stdout: TextIO) -> int:
+    """Annotate the run with an error and its notes; the exit code."""
+    if not (isinstance(error, SolveError) and error.line):  # that one stands at its line already
+        annotate(stdout, "error", str(error))
+    for note in getattr(error, "__notes__", ()):
+        annotate(stdout, "warning", note)
+    return error.exit_code
 
 
 def clean_up(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
