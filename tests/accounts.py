@@ -60,6 +60,14 @@ class Account:
         with KubeClient(config.load(settings, env={})) as opened:
             yield opened
 
+    def at(self, namespace: str) -> Path:
+        """A kubeconfig whose context is ``namespace``, as users of one namespace have it."""
+        content = json.loads(self.kubeconfig.read_text())
+        content["contexts"][0]["context"]["namespace"] = namespace
+        path = self.kubeconfig.with_name(f"{namespace}.kubeconfig")
+        path.write_text(json.dumps(content))
+        return path
+
     def let_into(self, namespace: str) -> None:
         """Give it what docs/rbac/namespace.yaml gives, in a ``namespace`` that is there."""
         apply(self.kube, sheet("namespace").replace(EXAMPLE_NAMESPACE, namespace))

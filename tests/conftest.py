@@ -79,6 +79,18 @@ def product_env(cluster_env: dict[str, str], job_account: Account) -> dict[str, 
     return {**cluster_env, "KUBECONFIG": str(job_account.kubeconfig)}
 
 
+@pytest.fixture
+def shared_namespace(administrator: KubeClient, job_account: Account) -> Iterator[str]:
+    """A namespace in which the product may build and keep builders; ``job_account.at`` makes it the context's."""
+    name = f"tests-{secrets.token_hex(4)}"
+    administrator.create("/api/v1/namespaces", {"metadata": {"name": name}})
+    try:
+        job_account.let_into(name)
+        yield name
+    finally:
+        administrator.delete(f"/api/v1/namespaces/{name}")
+
+
 def _cluster(cluster_env: dict[str, str]) -> Cluster:
     return config.load(ClusterSettings(kubeconfig=(Path(cluster_env["KUBECONFIG"]),)), env=cluster_env)
 
