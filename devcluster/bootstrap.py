@@ -8,6 +8,9 @@ from devcluster.layout import Cluster, Node
 MASTERS = "system:masters"
 PAUSE = "pause:1"
 
+SECCOMP = Path(__file__).parents[1] / "docs" / "seccomp" / "buildkit.json"
+"""The profile that lets rootless BuildKit run under PodSecurity `baseline`."""
+
 
 def write(cluster: Cluster) -> None:
     """Write everything; keys and certificates only where they are absent."""
@@ -79,6 +82,10 @@ def write_node(cluster: Cluster, node: Node) -> None:
     )
     pki.ensure_kubeconfig(cluster, node.folder / "kubeconfig", subject)
     serving = pki.ensure_pair(cluster, node.name, subject)
+    # Where kubelets look for Localhost profiles.
+    profiles = node.folder / "kubelet" / "seccomp"
+    profiles.mkdir(parents=True, exist_ok=True)
+    write_text(profiles / SECCOMP.name, SECCOMP.read_text())
     write_text(node.folder / "kubelet.yaml", configuration.kubelet(cluster, node, serving))
     runc = programs.path("runc")
     text = configuration.containerd(cluster, node, pause=pause_image(cluster), runc=runc)

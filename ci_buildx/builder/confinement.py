@@ -42,6 +42,17 @@ def profile_annotations(settings: BuilderSettings, server: tuple[int, int]) -> d
     return notes
 
 
+def pod_security(settings: BuilderSettings) -> str:
+    """The level of PodSecurity that the pods need.
+
+    ``baseline`` refuses privileged and unconfined containers (k8s.io/pod-security-admission v0.34.2, ``policy``); what
+    the user's own template asks for is not known here.
+    """
+    wanted = settings.confinement
+    confined = settings.rootless and "unconfined" not in (wanted.seccomp, wanted.apparmor)
+    return "baseline" if confined and not settings.qemu.install and not settings.pod_template else "privileged"
+
+
 def _profile(text: str) -> Manifest:
     kind, _, name = text.partition("/")
     return {"type": "Localhost", "localhostProfile": name} if kind == "localhost" else {"type": _TYPES[text]}

@@ -17,7 +17,7 @@ class NodeFact:
     """One node of the cluster.
 
     ``usable``: ready, not cordoned, without a taint that keeps ordinary pods away. ``user_namespaces``: it reports that
-    its runtime can. ``kubelet`` and ``kernel`` are minor versions. ``ranges`` are the addresses of its pods.
+    its runtime can. ``kubelet`` is its minor version, ``ranges`` are the addresses of its pods.
     """
 
     name: str
@@ -26,7 +26,6 @@ class NodeFact:
     labels: Mapping[str, str] = field(default_factory=dict)
     user_namespaces: bool = False
     kubelet: tuple[int, int] = (0, 0)
-    kernel: tuple[int, int] = (0, 0)
     ranges: tuple[str, ...] = ()
 
 
@@ -77,7 +76,6 @@ def read_node(node: Mapping[str, Any]) -> NodeFact:
         labels=marks,
         user_namespaces=_has_user_namespaces(status),
         kubelet=minor_version(system.get("kubeletVersion", "")),
-        kernel=minor_version(system.get("kernelVersion", "")),
         ranges=tuple(spec.get("podCIDRs") or ()),
     )
 

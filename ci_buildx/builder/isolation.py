@@ -17,8 +17,6 @@ from ci_buildx.settings.builder import BuilderSettings, UserNamespaces
 
 _ON_BY_DEFAULT = (1, 33)
 """From this Kubernetes on the field is not dropped (feature gate UserNamespacesSupport)."""
-_OWN_BINFMT = (6, 7)
-"""From this Linux on a user namespace has emulators of its own (``fs/binfmt_misc.c``); before, it may register none."""
 
 _ROOTLESS = "rootless: buildkitd is uid 1000 on its node"
 _INSIDE = "user namespace: root in the pod is nobody on its node"
@@ -63,6 +61,10 @@ def _insist(node: NodePlan, candidates: Sequence[NodeFact]) -> NodePlan:
 
 def _obstacle(candidates: Sequence[NodeFact], facts: ClusterFacts, settings: BuilderSettings) -> str:
     """Why not, "" if nothing is in the way on any node that the pods may get."""
+    if settings.qemu.install:
+        # Linux 6.7 keeps emulators of a user namespace's own, but forgets them when binfmt_misc is unmounted there, as
+        # the init container does (fs/binfmt_misc.c); and those of the node are hidden from then on.
+        return "driver-opt qemu.install registers emulators with the node's kernel"
     if facts.nodes is None:
         return "listing nodes is not allowed"
     if not candidates:
@@ -70,8 +72,6 @@ def _obstacle(candidates: Sequence[NodeFact], facts: ClusterFacts, settings: Bui
     unable = sum(not fact.user_namespaces or fact.kubelet < _ON_BY_DEFAULT for fact in candidates)
     if unable:
         return f"{unable} of {len(candidates)} nodes report none"
-    if settings.qemu.install and any(fact.kernel < _OWN_BINFMT for fact in candidates):
-        return "qemu.install registers emulators in one from Linux 6.7 on only"
     return ""
 
 

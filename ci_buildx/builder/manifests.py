@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 
-from ci_buildx.builder import daemon, labels, podspec
+from ci_buildx.builder import confinement, daemon, labels, podspec
 from ci_buildx.builder.builder import CA_FILE, CLIENT_CERTIFICATE_FILE, CLIENT_KEY_FILE, PORT, Manifest
 from ci_buildx.builder.certificates import Certificates
 from ci_buildx.builder.draft import OF_JOB, Draft
@@ -18,8 +18,9 @@ _KEPT_AFTER_END = 600
 
 
 def namespace(draft: Draft) -> Manifest:
-    """The builder's own namespace. BuildKit is privileged: PodSecurity must let it in, whatever the default is."""
-    levels = {f"pod-security.kubernetes.io/{mode}": "privileged" for mode in ("enforce", "audit", "warn")}
+    """The builder's own namespace. PodSecurity must let BuildKit in, whatever the default is, and nothing more."""
+    level = confinement.pod_security(draft.settings)
+    levels = {f"pod-security.kubernetes.io/{mode}": level for mode in ("enforce", "audit", "warn")}
     metadata = _metadata(draft, draft.location.namespace, extra_labels=levels)
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
 

@@ -62,11 +62,15 @@ def condition(manifest: Object, name: str) -> Object:
 
 
 def container_states(pod: Object, kind: str) -> list[Object]:
-    """The states of the kind ``waiting``, ``running`` or ``terminated`` of its containers, init containers first."""
+    """The states of the kind ``waiting``, ``running`` or ``terminated`` of its containers, init containers first.
+
+    Of init containers only what keeps the others from starting: one that runs or has done its part says nothing.
+    """
     status = pod.get("status") or {}
-    containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
-    states = [(container.get("state") or {}).get(kind) for container in containers]
-    return [state for state in states if state is not None]
+    initial = [(container.get("state") or {}).get(kind) for container in status.get("initContainerStatuses") or ()]
+    others = [(container.get("state") or {}).get(kind) for container in status.get("containerStatuses") or ()]
+    stuck = [state for state in initial if state is not None and kind != "running" and state.get("exitCode") != 0]
+    return [*stuck, *(state for state in others if state is not None)]
 
 
 def last_termination(pod: Object) -> Object | None:

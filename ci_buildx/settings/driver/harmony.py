@@ -28,6 +28,12 @@ def check(builder: BuilderSettings, *, source: str) -> None:
             source=source,
             fix="either alone keeps root of the node away: rootlesskit needs IDs that a user namespace has not",
         )
+    if builder.qemu.install and builder.user_namespaces is UserNamespaces.TRUE:
+        raise InputError(
+            "qemu.install=true and user-namespaces=true are both given",
+            source=source,
+            fix="emulators are registered with the node's kernel, which needs root there",
+        )
     if builder.confinement != Confinement() and not builder.rootless:
         raise InputError(
             "seccomp-profile and apparmor-profile have no effect without rootless=true",

@@ -261,3 +261,12 @@ def test_a_pod_in_use_is_lost_by_name(given: Case, reason: str, detail: str) -> 
 
 def test_a_pod_that_goes_before_it_answered_never_started() -> None:
     assert isinstance(judge(case(deleted())).error, BootError)
+
+
+def test_an_init_container_that_has_done_its_part_says_nothing() -> None:
+    done = [{"state": {"terminated": {"reason": "Completed", "exitCode": 0}}}]
+    starting = [{"state": {"waiting": {"reason": "PodInitializing"}}}]
+    verdict = judge(case(scheduled(initContainerStatuses=done, containerStatuses=starting)))
+    assert (verdict.stage, verdict.error) == (Stage.WAITING, None)
+    failed = [{"state": {"terminated": {"reason": "Error", "exitCode": 1}}}]
+    assert judge(case(scheduled(initContainerStatuses=failed, containerStatuses=starting))).stage is Stage.FAILED
