@@ -7,22 +7,24 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from bundle import action, component, gitlab, regions
+from bundle import action, component, driver, gitlab, regions
 from ci_buildx.builder import rolesheet
 from ci_buildx.builder.rights import Mode
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE, COMPONENT = "gitlab-template/kube-builder.yml", "templates/kube-builder.yml"
-FILES = ("action.yml", "setup/action.yml", TEMPLATE)
+FILES = ("action.yml", "setup/action.yml", TEMPLATE, "docs/driver-opts.md")
 REGIONS: Mapping[str, Callable[[], str]] = {
     "action-inputs": action.action_inputs,
     "setup-inputs": action.setup_inputs,
     "gitlab-inputs": gitlab.gitlab_inputs,
     "gitlab-variables": gitlab.gitlab_variables,
+    "driver-opts": driver.options_table,
 }
 WHOLE: Mapping[str, Callable[[], str]] = {
     **{f"docs/rbac/{mode}.yaml": partial(rolesheet.sheet, mode) for mode in Mode},
     "docs/rbac/confined-pods.yaml": rolesheet.confined_pods,
+    "docs/driver-opts.schema.json": driver.schema_text,
 }
 
 

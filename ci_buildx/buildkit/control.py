@@ -26,6 +26,7 @@ from ci_buildx.buildkit.messages import (
     Version,
     Worker,
 )
+from ci_buildx.model.platform import Platform
 from ci_buildx.model.status import StatusUpdate
 from ci_buildx.session.session import Session
 
@@ -45,6 +46,8 @@ class Control:
         self, target: str, *, credentials: tuple[bytes, bytes, bytes] | None = None, server_name: str = ""
     ) -> None:
         self._channel = open_channel(target, credentials=credentials, server_name=server_name)
+        self.platforms: tuple[Platform, ...] = ()
+        """What its workers run, natively or by emulation; empty until they were asked for."""
 
     def __enter__(self) -> Control:
         return self
@@ -62,7 +65,9 @@ class Control:
 
     def workers(self, timeout: float) -> list[Worker]:
         """What can run build steps there, within ``timeout`` seconds."""
-        return list(LIST_WORKERS_RESPONSE.decode(self._ask("ListWorkers", timeout)))
+        workers = list(LIST_WORKERS_RESPONSE.decode(self._ask("ListWorkers", timeout)))
+        self.platforms = tuple(dict.fromkeys(platform for worker in workers for platform in worker.platforms))
+        return workers
 
     def disk_usage(self, request: DiskUsageRequest, timeout: float) -> list[UsageRecord]:
         """What the cache holds, smallest first as in BuildKit's ``client/diskusage.go``, within ``timeout`` seconds."""

@@ -15,7 +15,7 @@ from ci_buildx.builder.plan import NodePlan
 from ci_buildx.builder.pods import PodView
 from ci_buildx.buildkit.channel import load_grpc
 from ci_buildx.buildkit.control import Control
-from ci_buildx.errors import BootError, Stopped, TransportError
+from ci_buildx.errors import BootError, BuildkitError, Stopped, TransportError
 from ci_buildx.job import stickiness
 from ci_buildx.job.dial import Ways
 from ci_buildx.job.parallel import begin, run_all
@@ -45,6 +45,22 @@ class Connection:
     def control(self) -> Control:
         """Its Control service."""
         return self.winner.value
+
+    def check_platforms(self) -> None:
+        """Raise BuildkitError where the pod cannot run what it is to build: steps would fail one by one.
+
+        Variants are no matter of the node's, and what is not for Linux runs nowhere: it is only put together.
+        """
+        runs = {platform.node_architecture for platform in self.control.platforms}
+        missing = [one for one in self.node.platforms if one.os == "linux" and one.node_architecture not in runs]
+        if missing and runs:
+            names = ", ".join(map(str, missing))
+            known = ", ".join(map(str, self.control.platforms))
+            raise BuildkitError(
+                f"pod {self.pod} does not run {names}, only {known}",
+                code="FAILED_PRECONDITION",
+                fix="add driver-opt qemu.install=true, or nodes of that architecture",
+            )
 
     def close(self) -> None:
         """End the connection and its transport."""
@@ -86,7 +102,10 @@ class _Harbour:
             if isinstance(connection, BootError):
                 planned = self.emulate(planned, node, connection)
         reached = {one.node.name: one for one in found if isinstance(one, Connection)}
-        return [replace(reached[node.name], node=node) for node in planned.nodes]
+        connections = [replace(reached[node.name], node=node) for node in planned.nodes]
+        for one in connections:
+            one.check_platforms()
+        return connections
 
     def try_reach(self, node: NodePlan) -> Connection | BootError:
         """The connection; a BootError is returned where another node may take over."""

@@ -76,7 +76,7 @@ class Ways:
         credentials = (keys.ca, keys.certificate, keys.key.reveal()) if endpoint.secure else None
         control = Control(endpoint.target, credentials=credentials, server_name=SERVER_NAME)
         try:
-            control.info(ANSWER_TIME)
+            control.workers(ANSWER_TIME)
         except BaseException:
             control.close()
             raise

@@ -8,7 +8,7 @@ from pathlib import Path
 from ci_buildx.errors import InputError
 from ci_buildx.model.record import replace
 from ci_buildx.settings import options, sticky_key
-from ci_buildx.settings.builder import BuilderSettings
+from ci_buildx.settings.builder import BuilderSettings, Reclaim
 from ci_buildx.settings.building import build_from
 from ci_buildx.settings.buildkitd import check_config, parse_flags, read_config
 from ci_buildx.settings.durations import parse_duration
@@ -25,6 +25,17 @@ from ci_buildx.settings.values import (
 )
 
 __all__ = ["Value", "builder_from", "cluster_from", "namespace_from", "read_variables", "settings_from"]
+
+
+_SHAPING = (
+    "driver-opts",
+    "builder-config",
+    "buildkitd-config",
+    "buildkitd-config-inline",
+    "buildkitd-flags",
+    "lifetime",
+)
+"""Options that make a builder what it is."""
 
 
 def settings_from(
@@ -80,14 +91,18 @@ def builder_from(
 
 
 def namespace_from(values: Mapping[str, Value], sources: Mapping[str, str], env: Mapping[str, str], cwd: Path) -> str:
-    """The namespace that was asked for, "" for one of the builder's own. Reads no files. Raises InputError."""
+    """The namespace that was asked for, "" for one of the builder's own. Raises InputError."""
     given = Given(values, sources, env, cwd)
-    texts = given.texts("driver-opts")
-    if not texts:
+    texts, document = given.texts("driver-opts"), given.text("builder-config")
+    if not texts and not document:
         return _namespace(given, "")
-    from ci_buildx.settings.driver_opts import namespace_of
+    from ci_buildx.settings import driver_opts
+    from ci_buildx.settings.driver.outside import Outside
 
-    return _namespace(given, namespace_of(texts, source=given.source("driver-opts")))
+    outside, source = Outside(env=env, cwd=cwd), given.source("builder-config")
+    entries = driver_opts.document_entries(document, source=source, outside=outside) if document else {}
+    entries |= driver_opts.read_entries(texts, source=given.source("driver-opts"))
+    return _namespace(given, driver_opts.namespace_of(entries))
 
 
 def read_variables(env: Mapping[str, str]) -> tuple[dict[str, Value], dict[str, str]]:
@@ -97,13 +112,16 @@ def read_variables(env: Mapping[str, str]) -> tuple[dict[str, Value], dict[str, 
 
 
 def _shaped(given: Given) -> BuilderSettings:
-    """What the driver options say."""
-    texts = given.texts("driver-opts")
-    if not texts:
+    """What the driver options say: those of the command line go before the document."""
+    texts, document = given.texts("driver-opts"), given.text("builder-config")
+    if not texts and not document:
         return BuilderSettings()
-    from ci_buildx.settings.driver_opts import parse_driver_opts
+    from ci_buildx.settings.driver_opts import parse_document, parse_driver_opts
 
-    return parse_driver_opts(texts, source=given.source("driver-opts"), env=given.env, cwd=given.cwd)
+    base = BuilderSettings()
+    if document:
+        base = parse_document(document, source=given.source("builder-config"), env=given.env, cwd=given.cwd)
+    return parse_driver_opts(texts, source=given.source("driver-opts"), base=base, env=given.env, cwd=given.cwd)
 
 
 def _namespace(given: Given, of_options: str) -> str:
@@ -120,6 +138,12 @@ def _namespace(given: Given, of_options: str) -> str:
 
 def _builder(given: Given) -> BuilderSettings:
     builder = _shaped(given)
+    if builder.storage.reclaim is Reclaim.RETAIN:
+        raise InputError(
+            "reclaim=retain is for builders that last",
+            source=given.source("driver-opts"),
+            fix="a job's volume goes with its pod: leave it out, or make the builder with create",
+        )
     builder = replace(builder, namespace=_namespace(given, builder.namespace))
     if lifetime := given.text("lifetime"):
         seconds = parse_duration(lifetime, source=given.source("lifetime"))
@@ -179,7 +203,7 @@ def _check_reuse(settings: Settings, given: Given) -> None:
     Variables are the surroundings of all builds: there they count for those that make a builder.
     """
     if settings.builder_name:
-        for name in ("driver-opts", "buildkitd-config", "buildkitd-config-inline", "buildkitd-flags", "lifetime"):
+        for name in _SHAPING:
             if given.values.get(name) and given.source(name) != options.BY_NAME[name].variable:
                 message = f"has no effect on the existing builder {settings.builder_name!r}"
                 raise InputError(

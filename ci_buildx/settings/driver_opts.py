@@ -13,7 +13,7 @@ from ci_buildx.errors import InputError
 from ci_buildx.settings.builder import BuilderSettings
 from ci_buildx.settings.csvline import split_fields
 from ci_buildx.settings.driver import applied, harmony
-from ci_buildx.settings.driver.entry import Entry
+from ci_buildx.settings.driver.entry import Entries, Entry
 from ci_buildx.settings.driver.outside import Outside
 from ci_buildx.settings.driver.table import SHAPES, SPELLINGS, shape_of
 from ci_buildx.settings.driver.texts import read_text
@@ -42,9 +42,30 @@ def parse_driver_opts(
     return builder
 
 
-def namespace_of(texts: Iterable[str], *, source: str) -> str:
-    """The namespace alone, "" for none. Reads no files. Raises InputError."""
-    entry = read_entries(texts, source=source).get("namespace")
+def parse_document(
+    text: str, *, source: str, env: Mapping[str, str] = _NOWHERE, cwd: Path | None = None
+) -> BuilderSettings:
+    """The settings that YAML of the options gives: the name of a file, or the text itself. Raises InputError."""
+    outside = Outside(env=env, cwd=cwd or Path())
+    builder = applied.apply(
+        document_entries(text, source=source, outside=outside), BuilderSettings(), outside, source=source
+    )
+    harmony.check(builder, source=source)
+    return builder
+
+
+def document_entries(text: str, *, source: str, outside: Outside) -> dict[str, Entry]:
+    """The options of a YAML document, or of the file that is named. Raises InputError with path and line."""
+    from ci_buildx.settings.driver.document import read_document
+
+    if "\n" in text or ": " in text:
+        return read_document(text, origin=source)
+    return read_document(outside.read(text, source=source), origin=text)
+
+
+def namespace_of(entries: Entries) -> str:
+    """The namespace that options say, "" for none. Raises InputError."""
+    entry = entries.get("namespace")
     return check_namespace(entry.value, source=entry.source) if entry else ""
 
 

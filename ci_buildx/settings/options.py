@@ -310,9 +310,15 @@ OPTIONS: tuple[Option, ...] = (
         kind=Kind.LINES,
         metavar="K=V,…",
         group=Group.BUILDER,
-        help="the builder's image, namespace, replicas, nodeselector, requests.* and limits.* "
-        "(cpu, memory, ephemeral-storage), timeout; a value with commas is quoted whole: "
-        """'"nodeselector=a=b,c=d"'""",
+        help="how the builder is made: image, namespace, replicas, nodeselector and more (docs/driver-opts.md); "
+        """a value with commas is quoted whole: '"nodeselector=a=b,c=d"'""",
+    ),
+    Option(
+        name="builder-config",
+        flags=("--builder-config",),
+        metavar="FILE",
+        group=Group.BUILDER,
+        help="the driver options as YAML, where nothing needs quotes: a file, or in an input its text",
     ),
     Option(
         name="buildkitd-config",

@@ -116,8 +116,12 @@ def _env(entries: Entries, base: BuilderSettings) -> Pairs:
 def _with_resources(builder: BuilderSettings, entries: Entries, source: str) -> BuilderSettings:
     amounts = {}
     for kind, before in (("requests", builder.requests), ("limits", builder.limits)):
-        given = {name: entries.get(f"{kind}.{name}") for name in RESOURCES}
-        texts = dict(before) | {name: str(entry.value) for name, entry in given.items() if entry is not None}
+        given = {
+            name: checks.check_amount(str(entry.value), name, source=entry.source)
+            for name in RESOURCES
+            if (entry := entries.get(f"{kind}.{name}"))
+        }
+        texts = dict(before) | given
         amounts[kind] = tuple((name, texts[name]) for name in RESOURCES if name in texts)
     if (amounts["requests"], amounts["limits"]) != (builder.requests, builder.limits):
         checks.check_resources(amounts["requests"], amounts["limits"], source=source)

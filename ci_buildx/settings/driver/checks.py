@@ -118,8 +118,16 @@ def check_storage(text: str, *, source: str) -> str:
     return text
 
 
+def check_amount(text: str, resource: str, *, source: str) -> str:
+    """An amount of a resource, kept as typed: only processors come in parts."""
+    from ci_buildx.settings.quantities import parse_quantity
+
+    parse_quantity(text, source=source, whole=resource != "cpu")
+    return text
+
+
 def check_resources(requests: Pairs, limits: Pairs, *, source: str) -> None:
-    """Each is a quantity, and no request is above its limit: the API server would refuse the pod."""
+    """No request is above its limit: the API server would refuse the pod. All are quantities."""
     from ci_buildx.settings.quantities import parse_quantity
 
     for name in RESOURCES:

@@ -87,12 +87,12 @@ class Yard:
 
 
 @pytest.fixture
-def yard(kube: KubeClient, tmp_path: Path, cluster_env: Mapping[str, str]) -> Yard:
+def yard(kube: KubeClient, tmp_path: Path, product_env: Mapping[str, str]) -> Yard:
     context = tmp_path / f"opts-{secrets.token_hex(4)}"
     context.mkdir()
     config = tmp_path / "buildkitd.toml"
     config.write_text(buildkitd.configuration(registry.registries(layout.cluster())))
-    return Yard(kube=kube, product=Product(cwd=tmp_path, env=cluster_env, config=config), context=context)
+    return Yard(kube=kube, product=Product(cwd=tmp_path, env=product_env, config=config), context=context)
 
 
 def _until_held(process: subprocess.Popen[str]) -> Iterator[str]:

@@ -1,0 +1,53 @@
+"""The table of driver options, from their schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ci_buildx.settings.driver import schema
+from ci_buildx.settings.driver.table import ENV, OF_BUILDX, shape_of
+
+
+def options_table() -> str:
+    """One option a row: its name, what it says and its default."""
+    rows = [f"| {_name(name)} | {_told(one)} |" for name, one in sorted(_options(schema.load()), key=_order)]
+    return "\n".join(("| option | what it says (default) |", "|---|---|", *rows, ""))
+
+
+def schema_text() -> str:
+    """The schema as it is published."""
+    import json
+
+    return json.dumps(schema.load(), indent=2) + "\n"
+
+
+def _options(rules: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for key, one in rules["properties"].items():
+        name = ".".join((*path, key))
+        if key == ENV.rstrip("."):
+            yield f"{ENV}NAME", one
+        elif shape_of(name) is not None:
+            yield name, one
+        else:
+            yield from _options(one, (*path, key))
+
+
+def _order(row: tuple[str, Mapping[str, Any]]) -> bool:
+    """buildx's own first, each group in the schema's order."""
+    name = row[0]
+    return name not in OF_BUILDX and not name.startswith(ENV)
+
+
+def _name(name: str) -> str:
+    return f"`{name}`" if _order((name, {})) is False else f"`{name}` \\*"
+
+
+def _told(one: Mapping[str, Any]) -> str:
+    told = str(one["description"]).replace("|", "\\|")
+    if "enum" in one:
+        words = [f"`{word}`" for word in one["enum"] if isinstance(word, str)]
+        told = told if all(word in told for word in words[:-1]) else f"{told}: {', '.join(words)}"
+    default = one.get("default")
+    shown = str(default).lower() if isinstance(default, bool) else default
+    return told if default is None else f"{told} (`{shown}`)"
