@@ -14,6 +14,12 @@ from typing import Any
 from ci_buildx.errors import InputError
 from ci_buildx.model.record import dataclass
 
+_LARGEST = 16 << 20
+"""Bytes of a file; certificates and tokens of a thousand clusters have room in it."""
+_DEEPEST = 100
+_NESTING = (b"[", b"{", b"-", b":", b"?")
+"""One of these begins each level of YAML."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
@@ -124,11 +130,15 @@ def read(files: Sequence[Path]) -> Kubeconfig | None:
 
 
 def read_bytes(path: Path, *, source: str) -> bytes:
-    """A file's content. Raises InputError with the system's reason."""
+    """A file's content. Raises InputError with the system's reason, or where there is far too much of it."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as stream:
+            content = stream.read(_LARGEST + 1)
     except OSError as cause:
         raise InputError(f"cannot read {path}: {cause.strerror}", source=source) from cause
+    if len(content) > _LARGEST:
+        raise InputError(f"{path} is larger than {_LARGEST >> 20} MiB", source=source)
+    return content
 
 
 def _parse(file: Path) -> Mapping[str, Any]:
@@ -149,7 +159,7 @@ def _parse_json(content: bytes) -> object:
 
     try:
         return json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
@@ -159,11 +169,29 @@ def _parse_yaml(content: bytes, file: Path) -> object:
     # Both loaders are the safe ones; the one in C is ten times as fast, and not everywhere.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
+        if sum(map(content.count, _NESTING)) > _DEEPEST:
+            _check_depth(content, loader)
         return yaml.load(content, Loader=loader)  # noqa: S506
     except yaml.YAMLError as cause:
         mark = getattr(cause, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
         raise InputError(f"not a kubeconfig: malformed YAML{where}", source=str(file)) from cause
+    except (ValueError, RecursionError, OverflowError) as cause:  # a date that is none, a depth that has no end
+        raise InputError(f"not a kubeconfig: {str(cause) or 'malformed YAML'}", source=str(file)) from cause
+
+
+def _check_depth(content: bytes, loader: Any) -> None:
+    """Refuse what is nested so deep that the loader in C, which recurses, would end the process."""
+    import yaml
+
+    depth = 0
+    for event in yaml.parse(content, Loader=loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _DEEPEST:
+            raise ValueError(f"it is nested deeper than {_DEEPEST} levels")
 
 
 def _entries(document: Mapping[str, Any], kind: str, file: Path) -> list[Entry]:
