@@ -12,6 +12,8 @@ import re
 import sys
 from collections.abc import Sequence
 
+from ci_buildx.fsutil.automaton import Element, Repeat
+
 Ranges = list[tuple[int, int]]
 
 _CONTROLS = {"a": 7, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11}
@@ -37,12 +39,21 @@ _POSIX: dict[str, Ranges] = {
     "xdigit": [*_DIGIT, (0x41, 0x46), (0x61, 0x66)],
 }
 _PLAIN = {"$": r"\Z", "^": r"\A", "(": "(?:", ")": ")", "*": "*", "?": "?", ".": "."}
+_FOLDERS = "(.*/)?"
 _ASSERTIONS = {"A": r"\A", "z": r"\Z", "b": r"(?a:\b)", "B": r"(?a:\B)"}
 
 
 def translate(expression: str) -> str:
     """Return Python's expression for Go's; ValueError with the reason where Go refuses it."""
     return _Parser(expression).parse()
+
+
+def elements(expression: str) -> list[Element] | None:
+    """The parts of an expression that matches a whole path; None where it asks for more than characters.
+
+    Raises ValueError as :func:`translate` does.
+    """
+    return _Parser(expression).split()
 
 
 class _Parser:
@@ -62,6 +73,27 @@ class _Parser:
                 self._at += 1
                 parts.append(_PLAIN.get(char) or re.escape(char))
         return "".join(parts)
+
+    def split(self) -> list[Element] | None:
+        found: list[Element] = []
+        while self._at < len(self._text):
+            char = self._text[self._at]
+            if self._skip(_FOLDERS):
+                found.append(Element(".", Repeat.FOLDERS))
+            elif self._skip(".*"):
+                found.append(Element(".", Repeat.ANY))
+            elif char == "[":
+                chars = self._class()
+                found.append(Element(chars, Repeat.ANY if self._skip("*") else Repeat.ONCE))
+            elif char == "\\":
+                if self._text[self._at + 1 : self._at + 2] in (*_ASSERTIONS, "Q"):
+                    return None
+                found.append(Element(self._escape()))
+            else:
+                self._at += 1
+                if char not in "^$":
+                    found.append(Element(re.escape(char)))
+        return found
 
     def _escape(self) -> str:
         letter = self._text[self._at + 1 : self._at + 2]
@@ -151,9 +183,9 @@ class _Parser:
         self._at += 2
         return chr(_CONTROLS[letter]) if letter in _CONTROLS else letter
 
-    def _skip(self, char: str) -> bool:
-        found = self._text.startswith(char, self._at)
-        self._at += found
+    def _skip(self, text: str) -> bool:
+        found = self._text.startswith(text, self._at)
+        self._at += len(text) if found else 0
         return found
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from ci_buildx.fsutil.errors import PatternError
 from ci_buildx.model.pattern import pattern
 
+_STAR = "[^/]*"
 _REPLACEMENT = "\ufffd"
 _UNDECODABLE = pattern("[\udc80-\udcff]")
 
@@ -23,7 +25,7 @@ def runes(text: str) -> str:
 
 def compile(pattern: str) -> re.Pattern[str]:  # noqa: A001 - as re.compile
     """Return an expression whose ``match`` says what ``filepath.Match`` does; PatternError where it is malformed."""
-    return re.compile("".join(_translate(pattern)) + r"\Z", re.DOTALL)
+    return re.compile(_without_retries(list(_translate(pattern))), re.DOTALL)
 
 
 def check(pattern: str) -> None:
@@ -37,13 +39,28 @@ def has_wildcards(name: str) -> bool:
     return re.search(r"[*?\[]", re.sub(r"\\.", "", name, flags=re.DOTALL)) is not None
 
 
+def _without_retries(parts: list[str]) -> str:
+    """The whole expression. All stars but the last take as little as they can, for good.
+
+    What follows a star and comes before the next one may be taken where it comes first: the next star can have
+    whatever lies between there and any later place. Else many stars would be tried in all combinations.
+    """
+    stars = [place for place, part in enumerate(parts) if part == _STAR]
+    if len(stars) < 2:
+        return "".join(parts) + r"\Z"
+    pieces = ["".join(parts[: stars[0]])]
+    for place, following in pairwise(stars):
+        pieces.append(f"(?>{_STAR}?{''.join(parts[place + 1 : following])})")
+    return "".join((*pieces, *parts[stars[-1] :])) + r"\Z"
+
+
 def _translate(pattern: str) -> Iterator[str]:
     at = 0
     while at < len(pattern):
         char = pattern[at]
         at += 1
         if char == "*":
-            yield "[^/]*"
+            yield _STAR
         elif char == "?":
             yield "[^/]"
         elif char == "[":

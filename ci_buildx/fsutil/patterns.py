@@ -18,10 +18,14 @@ from itertools import groupby
 from typing import assert_never
 
 from ci_buildx.fsutil import expressions, globs, paths
+from ci_buildx.fsutil.automaton import Automaton
 from ci_buildx.fsutil.errors import PatternError
 from ci_buildx.model.record import dataclass
 
 _BOM = "\ufeff"
+_STARS = re.compile(r"\*+")
+_MANY_STARS = 4
+"""With as many, Python's expressions may take seconds for a single name."""
 _ESCAPED = frozenset(".+()|{}$")
 
 
@@ -96,12 +100,13 @@ _SPECIAL = {"*": "[^/]*", "?": "[^/]", "[": "[", "]": "]"}
 class Group:
     """Patterns of one sign in a row, tried together."""
 
-    __slots__ = ("_exact", "_expression", "_prefixes", "_suffixes", "broken", "negated")
+    __slots__ = ("_automata", "_exact", "_expression", "_prefixes", "_suffixes", "broken", "negated")
 
     def __init__(self, patterns: Sequence[Pattern], *, negated: bool) -> None:
         self.negated = negated
         self.broken: PatternError | None = None
         exact, prefixes, suffixes, alternatives = set[str](), list[str](), list[str](), list[str]()
+        automata = list[Automaton]()
         for pattern in patterns:
             kind, text = expression(pattern.text)
             if kind is Kind.EXACT:
@@ -113,7 +118,11 @@ class Group:
                 exact.add(pattern.text.removeprefix("**/"))
             elif kind is Kind.EXPRESSION:
                 try:
-                    alternatives.append(expressions.translate(text))
+                    automaton = _automaton(text)
+                    if automaton is None:
+                        alternatives.append(expressions.translate(text))
+                    else:
+                        automata.append(automaton)
                 except ValueError as error:
                     # Refused when it is tried: when nothing before it in the group matched.
                     self.broken = PatternError(pattern.text, str(error))
@@ -123,6 +132,7 @@ class Group:
         self._exact = frozenset(exact)
         self._prefixes = tuple(prefixes)
         self._suffixes = tuple(suffixes)
+        self._automata = tuple(automata)
         self._expression = re.compile("|".join(alternatives)).match if alternatives else None
 
     def matches(self, path: str, above: Sequence[str] = ()) -> bool:
@@ -139,7 +149,16 @@ class Group:
             or path.startswith(self._prefixes)
             or path.endswith(self._suffixes)
             or (self._expression is not None and self._expression(globs.runes(path)) is not None)
+            or any(automaton.matches(globs.runes(path)) for automaton in self._automata)
         )
+
+
+def _automaton(text: str) -> Automaton | None:
+    """For an expression with many stars, unless it asks for more than characters."""
+    if len(_STARS.findall(text)) < _MANY_STARS:
+        return None
+    parts = expressions.elements(text)
+    return None if parts is None else Automaton(parts)
 
 
 class Matcher:
