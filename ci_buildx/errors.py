@@ -159,6 +159,10 @@ class SolveError(KubeBuilderError):
         self.excerpt = excerpt
         self.line = line
 
+    def saying(self, message: str, *, fix: str = "") -> SolveError:
+        """The same failure in other words."""
+        return SolveError(message, vertex=self.vertex, excerpt=self.excerpt, line=self.line, fix=fix or self.fix)
+
 
 class RegistryError(KubeBuilderError):
     """A registry refused a request. ``status`` is the HTTP status, 0 where there was no answer."""

@@ -126,7 +126,7 @@ def _build(site: Site, builder: Builder, store: credentials.CredentialStore) -> 
         except SolveError as failure:
             from ci_buildx.registry.advice import advise
 
-            raise advise(failure, store) from failure
+            raise publish.name_pushed(advise(failure, store), wanted.tags) from failure
     if publish.pushed_by_digest(solved):
         responses = publish.join(site, builder, solved, store)
     else:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ci_buildx.builder import lifecycle
 from ci_buildx.builder.builder import Builder
-from ci_buildx.errors import RegistryError
+from ci_buildx.errors import RegistryError, SolveError
 from ci_buildx.job.result import DESCRIPTOR, DIGEST, NAME
 from ci_buildx.job.site import Site
 from ci_buildx.job.solve import Solved
@@ -71,3 +71,17 @@ def together(solved: Sequence[Solved]) -> dict[str, Any]:
     for one in reversed(solved):
         responses |= one.response
     return responses
+
+
+def name_pushed(failure: SolveError, tags: Sequence[str]) -> SolveError:
+    """The failure of a push with the tags that registries have now.
+
+    They are pushed in their order, up to the first that fails (BuildKit 0.34.2, ``exporter/containerimage/export.go``).
+    """
+    names = [str(reference.parse(tag).tagged()) for tag in tags]
+    failed = next((name for name in names if f"failed to push {name}: " in failure.message), "")
+    if len(names) < 2 or not failed:
+        return failure
+    before = names[: names.index(failed)]
+    done = f"pushed already: {', '.join(before)}" if before else "no tag was pushed"
+    return failure.saying(f"{failure.message} ({done})")

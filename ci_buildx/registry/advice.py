@@ -37,13 +37,7 @@ def advise(failure: SolveError, store: CredentialStore) -> SolveError:
     for pattern, cure in cures:
         if found := pattern.search(failure.message):
             subject = next(group for group in found.groups() if group)
-            return SolveError(
-                failure.message,
-                vertex=failure.vertex,
-                excerpt=failure.excerpt,
-                line=failure.line,
-                fix=cure(subject),
-            )
+            return failure.saying(failure.message, fix=cure(subject))
     return failure
 
 

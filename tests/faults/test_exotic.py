@@ -78,6 +78,12 @@ FAULTS = (
         r"the login 'me' for {failing} is wrong or lacks the right",
     ),
     Fault(
+        name="one-of-several-tags",
+        options=(*PUSH, "{open}/e2e/exotic:1", "--tag", "{failing}/fails-403/x:1", "--tag", "{open}/e2e/exotic:2"),
+        said=r"ERROR: failed to solve: failed to push {failing}/fails-403/x:1: denied "
+        r"\(pushed already: {open}/e2e/exotic:1\); the login 'me' for {failing} is wrong or lacks the right",
+    ),
+    Fault(
         name="registry-404",
         dockerfile="FROM {open}/library/nonesuch:1\n",
         said=r"ERROR: failed to solve: {open}/library/nonesuch:1: .*not found; "
