@@ -16,8 +16,8 @@ _PER_FOLDER = 100
 _CHUNK = 1 << 20
 
 
-def make(folder: Path, *, big: int = BIG, count: int = COUNT, seed: int = 3) -> None:
-    """One file of ``big`` bytes and ``count`` of 2 kB in folders of a hundred."""
+def make(folder: Path, *, big: int = BIG, count: int = COUNT, small: int = SMALL, seed: int = 3) -> None:
+    """One file of ``big`` bytes and ``count`` of 2 kB, or ``small`` bytes, in folders of a hundred."""
     source = random.Random(seed)
     folder.mkdir(parents=True)
     (folder / "Dockerfile").write_text(DOCKERFILE)
@@ -26,7 +26,7 @@ def make(folder: Path, *, big: int = BIG, count: int = COUNT, seed: int = 3) -> 
             file.write(source.randbytes(min(_CHUNK, big - start)))
     for path in small_files(folder, count):
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(source.randbytes(SMALL))
+        path.write_bytes(source.randbytes(small))
 
 
 def small_files(folder: Path, count: int = COUNT) -> list[Path]:

@@ -21,6 +21,9 @@ def table(comparison: Comparison) -> Iterator[str]:
         ratio = comparison.ratio(target.ours, target.theirs)
         verdict = "met" if ratio <= target.most else "MISSED"
         yield f"  target: {target.ours} / {target.theirs} at most {target.most:g}: {ratio:.3g}, {verdict}"
+    for limit in comparison.limits:
+        verdict = "met" if limit.figure <= limit.most else "MISSED"
+        yield f"  limit: {limit.what}: at most {limit.most:g}: {limit.figure:.3g}, {verdict}"
 
 
 def document(comparison: Comparison) -> dict[str, Any]:
@@ -38,6 +41,15 @@ def document(comparison: Comparison) -> dict[str, Any]:
                 "met": comparison.ratio(target.ours, target.theirs) <= target.most,
             }
             for target in comparison.targets
+        ],
+        "limits": [
+            {
+                "what": limit.what,
+                "figure": round(limit.figure, 3),
+                "most": limit.most,
+                "met": limit.figure <= limit.most,
+            }
+            for limit in comparison.limits
         ],
     }
 

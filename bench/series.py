@@ -47,6 +47,15 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """A ``figure`` that may be at most ``most``; ``what`` says of what, and in which unit."""
+
+    what: str
+    figure: float
+    most: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """Contestants who did the same in turns. ``reference`` is the one that ratios are taken against."""
 
@@ -54,6 +63,7 @@ class Comparison:
     reference: str
     series: tuple[Series, ...]
     targets: tuple[Target, ...] = ()
+    limits: tuple[Limit, ...] = ()
 
     def ratio(self, name: str, to: str = "") -> float:
         """What ``name`` takes of what ``to`` (default: the reference) takes; below 1 it is the faster one."""

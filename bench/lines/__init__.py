@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from bench.arena import Arena
-from bench.lines import boot, cached, cluster, native, upload, whole
+from bench.lines import boot, cached, cluster, memory, native, upload, whole
 from bench.series import Comparison
 
 Line = Callable[[Arena], Iterator[Comparison]]
@@ -15,6 +15,7 @@ LINES: dict[str, Line] = {
     "boot": boot.compare,
     "cached": cached.compare,
     "upload": upload.compare,
+    "memory": memory.compare,
     "native": native.compare,
     "cluster": cluster.compare,
 }

@@ -8,15 +8,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import content, ours
+from bench import content, floor, ours
 from bench.arena import Arena
 from bench.ground import PLATFORM
 from bench.measure import CommandFailed, Run
-from bench.series import Comparison, Contestant, Series, alternate, retimed
+from bench.series import Comparison, Contestant, Series, Target, alternate, retimed
 
 THEIRS = "buildx, kubernetes driver"
 REMOTE = "buildx, remote driver"
 TRANSPORTS = ("auto", "direct", "port-forward", "exec")
+FLOOR = "floor: the bytes alone"
+"""By TCP and by a forwarded port, into a sink in the pod. What buildkitd does with files is not in it."""
+FIRST = {("direct", THEIRS): 1 / 2.5, ("port-forward", THEIRS): 1 / 1.2, ("direct", REMOTE): 1.0}
+TOUCHED = {("direct", THEIRS): 1 / 1.5, ("port-forward", THEIRS): 1 / 1.5, ("direct", REMOTE): 1.0}
+"""What a transport may take of what somebody else takes."""
 _TRANSFER = re.compile(r"transferring context: \S+ ([0-9.]+)s done")
 
 Build = Callable[[Path], Run]
@@ -29,8 +34,19 @@ def compare(arena: Arena) -> Iterator[Comparison]:
     builds = _builds(arena)
     first, again = _Uploads(source, builds), _Uploads(source, builds)
     rounds = arena.count(4)
-    yield from _both("first upload of 200 MB + 5,000 files", alternate(first.contestants(first.fresh), rounds))
-    yield from _both("the same with 5,000 files touched", alternate(again.contestants(again.touched), rounds))
+    small = content.COUNT * content.SMALL
+    for title, runs, size, most in (
+        ("first upload of 200 MB + 5,000 files", first.contestants(first.fresh), content.BIG + small, FIRST),
+        ("the same with 5,000 files touched", again.contestants(again.touched), small, TOUCHED),
+    ):
+        yield from _both(title, alternate([*runs, *_floors(arena, size)], rounds), most)
+
+
+def _floors(arena: Arena, size: int) -> list[Contestant]:
+    ways = {"direct": floor.raw, "port-forward": floor.forwarded}
+    return [
+        Contestant(name=f"{FLOOR}, {way}", perform=send(arena.ground, arena.kept, size)) for way, send in ways.items()
+    ]
 
 
 def _builds(arena: Arena) -> dict[str, Build]:
@@ -85,9 +101,14 @@ class _Uploads:
             context.rename(self.source)
 
 
-def _both(title: str, series: tuple[Series, ...]) -> Iterator[Comparison]:
-    yield Comparison(title=f"{title}: the whole process, builder up", reference=THEIRS, series=series)
-    transfers = tuple(retimed(one, transfer) for one in series)
+def _both(title: str, series: tuple[Series, ...], most: dict[tuple[str, str], float]) -> Iterator[Comparison]:
+    targets = tuple(
+        Target(ours=f"kube-builder, {transport}", theirs=theirs, most=limit)
+        for (transport, theirs), limit in most.items()
+    )
+    title_of_all = f"{title}: the whole process, builder up"
+    yield Comparison(title=title_of_all, reference=THEIRS, series=series, targets=targets)
+    transfers = tuple(one if one.name.startswith(FLOOR) else retimed(one, transfer) for one in series)
     yield Comparison(title=f"{title}: the transfer, as buildkitd timed it", reference=THEIRS, series=transfers)
 
 
