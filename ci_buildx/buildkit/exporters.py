@@ -12,7 +12,7 @@ from ci_buildx.buildkit.messages import Entry
 from ci_buildx.errors import InputError
 from ci_buildx.model import reference
 from ci_buildx.model.record import dataclass
-from ci_buildx.session.filesend import FileTarget, FolderTarget, StreamTarget, Target
+from ci_buildx.session.places import FileTarget, FolderTarget, StreamTarget, Target
 from ci_buildx.settings.values import Attributes, BuildSettings, Daemon
 
 _STDOUT = "-"

@@ -16,7 +16,7 @@ from ci_buildx.buildkit.exporters import is_true
 from ci_buildx.buildkit.messages import CALL, CacheOptions, Entry, SolveRequest
 from ci_buildx.errors import InputError
 from ci_buildx.model.platform import Platform
-from ci_buildx.session.filesync import CONTEXT, DOCKERFILE
+from ci_buildx.session.places import CONTEXT, DOCKERFILE
 from ci_buildx.settings.values import BuildSettings, ImageLayout, NamedContext, Sandbox
 
 _FRONTEND = "dockerfile.v0"

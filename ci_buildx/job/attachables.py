@@ -14,8 +14,8 @@ from ci_buildx.registry import credentials, tokens
 from ci_buildx.registry.credentials import CredentialStore
 from ci_buildx.registry.tokens import RegistryTokens
 from ci_buildx.session.auth import Auth
-from ci_buildx.session.filesend import FileSend, Target
 from ci_buildx.session.filesync import FileSync
+from ci_buildx.session.places import Target
 from ci_buildx.session.secrets import Secrets
 from ci_buildx.session.session import Attachable
 from ci_buildx.settings.values import BuildSettings
@@ -61,6 +61,8 @@ def attach(site: Site, auth: Auth, targets: Mapping[int, Target], layouts: Mappi
     if build.ssh:
         attachables.append(forwarded(build))
     if targets:
+        from ci_buildx.session.filesend import FileSend
+
         attachables.append(FileSend(targets))
     if build.archive is not None:
         from ci_buildx.session.upload import Upload

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, TextIO
 
 from ci_buildx.builder.builder import Builder, Location
 from ci_buildx.builder.identity import JobIdentity
 from ci_buildx.buildkit import exporters
-from ci_buildx.buildkit.channel import load_grpc
 from ci_buildx.errors import SolveError
-from ci_buildx.job import origin, publish, vcs
-from ci_buildx.job.attachables import authority
-from ci_buildx.job.connect import Connection, connected
+from ci_buildx.job import origin, vcs
 from ci_buildx.job.housing import housed
 from ci_buildx.job.intake import taken_in
 from ci_buildx.job.interrupts import Interrupts, Outcome
@@ -22,7 +20,6 @@ from ci_buildx.job.phases import Phases
 from ci_buildx.job.record import Hear, recorded
 from ci_buildx.job.result import CONFIG_DIGEST, DIGEST, NAME, BuildResult, metadata_from, write_files
 from ci_buildx.job.site import Site
-from ci_buildx.job.solve import solve_all
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.platform import Platform
@@ -33,6 +30,7 @@ from ci_buildx.settings.values import BuildSettings, ContextMtime, Progress, Set
 
 if TYPE_CHECKING:
     from ci_buildx.fsutil.clocks import Clock
+    from ci_buildx.job.connect import Connection
 
 NO_OUTPUT = "no output is asked for: the result stays in the builder's cache; add --push or --output"
 
@@ -74,8 +72,7 @@ def _run(
     announce, hear = ears
     cluster = config.load(settings.cluster, env=env)
     store = credentials.load(env)
-    # Its import takes a third of a cached build: it goes on while the cluster is asked.
-    threading.Thread(target=load_grpc, daemon=True).start()
+    threading.Thread(target=_load, daemon=True).start()
     shown = display.open(settings.build.progress, display_stream, env=env)
     try:
         with Interrupts() as interrupts, KubeClient(cluster) as kube:
@@ -112,7 +109,25 @@ def _clocks(build: BuildSettings, shown: display.Display) -> Outcome[dict[str, C
     return clocks.begin(build, warn=shown.warn)
 
 
+def _load() -> None:
+    """Import what is needed when there is a builder, first what is needed first, while the cluster is asked for it.
+
+    That is half of what the client computes in a cached build.
+    """
+    import_module("ci_buildx.job.connect")
+    from ci_buildx.buildkit.channel import load_grpc
+
+    load_grpc()
+    import_module("ci_buildx.job.solve")
+    import_module("ci_buildx.job.publish")
+
+
 def _build(site: Site, builder: Builder, store: credentials.CredentialStore) -> BuildResult:
+    from ci_buildx.job import publish
+    from ci_buildx.job.attachables import authority
+    from ci_buildx.job.connect import connected
+    from ci_buildx.job.solve import solve_all
+
     wanted = site.settings.build
     if not (wanted.call or wanted.push or wanted.outputs or wanted.cache_to or wanted.progress is Progress.QUIET):
         site.display.warn(NO_OUTPUT)

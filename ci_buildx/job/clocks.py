@@ -11,7 +11,7 @@ from ci_buildx.fsutil import clocks
 from ci_buildx.fsutil.clocks import Clock
 from ci_buildx.job import parallel
 from ci_buildx.job.interrupts import Outcome
-from ci_buildx.session.filesync import DOCKERFILE
+from ci_buildx.session.places import DOCKERFILE
 from ci_buildx.settings.building import EPOCH
 from ci_buildx.settings.values import BuildSettings, ContextMtime
 

@@ -145,10 +145,12 @@ class _Harbour:
         """Let later steps that use the builder begin with the transport that won.
 
         A tunnel that won while the pod came up had a head start (its address is known late), and would be slower.
+        What was chosen counts where the builder is made; who uses it chooses for one build.
         """
         settings = self.site.settings
+        raced = settings.transport is TransportChoice.AUTO
+        fair = pod.ready or transport == TransportChoice.DIRECT if raced else settings.keep
         lasting = settings.keep or settings.builder_name
-        fair = pod.ready or transport == TransportChoice.DIRECT or settings.transport is not TransportChoice.AUTO
         if lasting and fair and self.builder.transports.get(node.name) != transport:
             begin(lambda: lifecycle.remember_transport(self.site.kube, self.builder, node, transport))
 

@@ -13,49 +13,17 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from queue import SimpleQueue
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from ci_buildx.fsutil.receiver import Receiver
-from ci_buildx.model.record import dataclass
 from ci_buildx.protobuf import wire
 from ci_buildx.session.call import Call
+from ci_buildx.session.places import FolderTarget, StreamTarget, Target, Writer
 from ci_buildx.session.status import Status
 
 _EXPORTER = "buildkit-attachable-exporter-id"
 _DATA_FIELD = 1
 _PREFIX = 5
-
-
-class Writer(Protocol):
-    """What bytes are written to."""
-
-    def write(self, data: bytes, /) -> object:
-        """Take all of it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileTarget:
-    """A file to write; None is standard output. The file appears under its name only when it is whole."""
-
-    path: Path | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FolderTarget:
-    """A folder to write into; it is made if it is missing, what is in it stays."""
-
-    path: Path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamTarget:
-    """Something that takes bytes and is called ``name``; ``opened`` ends well where it has taken them all."""
-
-    name: str
-    opened: Callable[[], AbstractContextManager[Writer]]
-
-
-Target = FileTarget | FolderTarget | StreamTarget
 
 
 class FileSend:

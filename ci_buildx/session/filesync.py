@@ -19,12 +19,9 @@ from ci_buildx.session.status import Status
 if TYPE_CHECKING:
     from ci_buildx.fsutil.clocks import Clock
 
-CONTEXT = "context"
-DOCKERFILE = "dockerfile"
-
 
 class FileSync:
-    """Serves ``folders`` by name (:data:`CONTEXT`, :data:`DOCKERFILE`), and no others.
+    """Serves ``folders`` by name (:data:`places.CONTEXT`, :data:`places.DOCKERFILE`), and no others.
 
     Where ``clocks`` has one for a folder, it says which times the folder's entries are sent with.
     """

@@ -8,7 +8,7 @@ from ci_buildx.buildkit.exporters import Exports
 from ci_buildx.buildkit.messages import Entry
 from ci_buildx.errors import InputError
 from ci_buildx.model.platform import Platform
-from ci_buildx.session.filesend import FileTarget, FolderTarget
+from ci_buildx.session.places import FileTarget, FolderTarget
 from ci_buildx.settings.values import Attributes, BuildSettings
 
 TWO = (Platform("linux", "amd64"), Platform("linux", "arm64"))

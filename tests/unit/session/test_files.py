@@ -12,9 +12,10 @@ from ci_buildx.fsutil.packets import Kind
 from ci_buildx.fsutil.sender import Sender
 from ci_buildx.fsutil.walk import walk
 from ci_buildx.session import frames, http2
-from ci_buildx.session.filesend import FileSend, FileTarget, FolderTarget
+from ci_buildx.session.filesend import FileSend
 from ci_buildx.session.filesync import FileSync, read_list
 from ci_buildx.session.frames import Type
+from ci_buildx.session.places import FileTarget, FolderTarget
 from ci_buildx.session.status import Status
 from tests.unit.session import daemon
 from tests.unit.session.conversation import Conversation
