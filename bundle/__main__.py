@@ -7,16 +7,18 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from bundle import action, component, driver, gitlab, regions
+from bundle import action, component, driver, gitlab, pages, regions
 from ci_buildx.builder import rolesheet
 from ci_buildx.builder.rights import Mode
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE, COMPONENT = "gitlab-template/kube-builder.yml", "templates/kube-builder.yml"
-FILES = ("action.yml", "setup/action.yml", TEMPLATE, "docs/driver-opts.md")
+FILES = ("action.yml", "setup/action.yml", TEMPLATE, "docs/github.md", "docs/driver-opts.md")
 REGIONS: Mapping[str, Callable[[], str]] = {
     "action-inputs": action.action_inputs,
     "setup-inputs": action.setup_inputs,
+    "action-table": pages.action_table,
+    "setup-table": pages.setup_table,
     "gitlab-inputs": gitlab.gitlab_inputs,
     "gitlab-variables": gitlab.gitlab_variables,
     "driver-opts": driver.options_table,

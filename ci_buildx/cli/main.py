@@ -21,6 +21,7 @@ VERBS = {
     "rm": "remove a builder that a build kept",
     "action": "the GitHub Action's entry point",
     "ci": "the GitLab template's entry point",
+    "migrate": "show the step that stands for a GitHub workflow's steps of docker's actions",
     "version": "show the version",
 }
 _GARBAGE = 200_000

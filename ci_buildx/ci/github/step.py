@@ -92,7 +92,7 @@ def prepared(step: Step) -> Iterator[tuple[Given, dict[str, str]]]:
     """The inputs as a build takes them, and the environment that goes with them; both for as long as it is entered."""
     given = inputs.with_variables(inputs.read(step.env, step.cwd))
     step.given = given
-    found = logins.read(given)
+    found = _logins(given, step)
     hide(step, [login.password.reveal_text() for login in found])
     made = naming.decide(given, step.event)
     if made is not None:
@@ -142,6 +142,14 @@ def hide(step: Step, texts: Iterator[str] | list[str]) -> None:
     found = list(texts)
     step.hidden += found
     mask(found, step.stdout)
+
+
+def _logins(given: Given, step: Step) -> tuple[logins.Login, ...]:
+    """The logins of the inputs; none where a fork's pull request was not given the secret."""
+    if given.text("username") and not given.text("password") and trust.fork_of(step.event):
+        annotate(step.stdout, "warning", "not logged in: pull requests from forks get no secrets, so password is empty")
+        return ()
+    return logins.read(given)
 
 
 @contextmanager

@@ -1,0 +1,45 @@
+"""``kube-builder migrate``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from ci_buildx.cli.boundary import EXIT_CODES
+from ci_buildx.cli.parser import STDIN, Parser
+from ci_buildx.cli.world import World
+from ci_buildx.errors import InputError
+
+SUMMARY = (
+    "Prints the step of kube-builder that stands for a GitHub workflow's steps of docker's actions: login, setup-qemu, "
+    "setup-buildx, metadata and build-push. Comments say what was done, and what is left to you. Nothing is changed."
+)
+EXAMPLES = f"""\
+examples:
+  kube-builder migrate .github/workflows/image.yml
+
+{EXIT_CODES}"""
+
+
+def main(argv: Sequence[str], around: World) -> int:
+    """Print the new steps."""
+    parser = Parser("migrate", "WORKFLOW.yml", SUMMARY, examples=EXAMPLES)
+    parser.add_argument("file", nargs="?", metavar="WORKFLOW.yml", help="the workflow, or - for stdin")
+    parser.offer_help()
+    file = str(parser.read(argv).get("file") or "")
+    if not file:
+        raise InputError("no workflow is named", fix="name a file of .github/workflows")
+    from ci_buildx.ci.github import migrate
+
+    around.stdout.write(migrate.migrate(_read(file, around), source=file))
+    return 0
+
+
+def _read(file: str, around: World) -> str:
+    if file == STDIN:
+        return sys.stdin.read()
+    try:
+        return (around.cwd / file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise InputError(f"cannot be read: {reason}", source=file) from error
