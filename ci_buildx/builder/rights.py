@@ -110,8 +110,15 @@ KEEPING: tuple[Rule, ...] = (
     ),
     Rule(
         resources=("secrets", "configmaps"),
-        verbs=("patch",),
-        why="their record and certificates, which are renewed",
+        verbs=("patch", "delete"),
+        why="their record and certificates, which are renewed, and the files of their nodes",
+        vital=False,
+    ),
+    Rule(
+        group="networking.k8s.io",
+        resources=("networkpolicies",),
+        verbs=("list", "patch", "deletecollection"),
+        why="who may reach their buildkitd, which changes and goes with them",
         vital=False,
     ),
     Rule(
