@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 _PIECE = 1 << 16
+_LONGEST_REASON = 200
 _NO_TLS = "WRONG_VERSION_NUMBER"
 _NO_TRUST = ("CERTIFICATE_VERIFY_FAILED", "Hostname mismatch")
 
@@ -111,6 +112,7 @@ class Connection:
         """
         from requests.exceptions import ChunkedEncodingError, RequestException, SSLError, Timeout
         from requests.exceptions import ConnectionError as Broken
+        from urllib3.exceptions import HTTPError
 
         for attempt in range(self._patience.attempts):
             last = attempt == self._patience.attempts - 1
@@ -121,7 +123,7 @@ class Connection:
                     raise _unanswered(request.host, error) from error
                 self._patience.pause(attempt, None)
                 continue
-            except RequestException as error:
+            except (RequestException, HTTPError, ValueError) as error:  # of the last a URL or header that is none
                 raise _unanswered(request.host, error) from error
             if last or answer.status not in _RETRIED:
                 break
@@ -212,4 +214,5 @@ def _reason(error: BaseException) -> str:
     """The innermost cause, which is the one that says something."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    text = getattr(error, "strerror", None) or " ".join(str(error).split())
+    return text[:_LONGEST_REASON] or type(error).__name__
