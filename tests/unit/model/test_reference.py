@@ -5,10 +5,15 @@ They are in ``reference_test.go`` and ``normalize_test.go``.
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ci_buildx.model.record import replace
 from ci_buildx.model.reference import Reference, parse
 
 DIGEST = "sha256:" + "f" * 64
@@ -117,6 +122,22 @@ PARTS = [
     ("lowercase:Uppercase", Reference("docker.io", "library/lowercase", "Uppercase")),
     ("example.com/" + "a" * 255 + ":tag", Reference("example.com", "a" * 255, "tag")),
 ]
+
+
+PUBLIC = json.loads(Path(__file__).with_name("references.json").read_text())["references"]
+"""All references of distribution's own tables, with what its ParseNormalizedNamed makes of each."""
+
+
+@pytest.mark.parametrize("known", PUBLIC, ids=[repr(known["text"][:60]) for known in PUBLIC])
+def test_each_public_reference(known: dict[str, Any]) -> None:
+    if known.get("refused"):
+        with pytest.raises(ValueError, match=r".+"):
+            parse(known["text"])
+        return
+    found = parse(known["text"])
+    assert (found.domain, found.path) == (known["domain"], known["path"])
+    assert (found.tag, found.digest) == (known.get("tag", ""), known.get("digest", ""))
+    assert replace(found, tag="", digest="").familiar == known["familiar"]
 
 
 @pytest.mark.parametrize("text", VALID)
