@@ -38,8 +38,17 @@ def judge(case: Case) -> Verdict:
 
 def _lost(case: Case) -> Verdict | None:
     if case.vanished or (case.pod is not None and is_terminating(case.pod)):
-        return loss.judge(case)
+        # What is built on a pod that drains goes on; no new build chooses it.
+        return Verdict(Stage.READY) if case.served and _drains(case) else loss.judge(case)
     return None
+
+
+def _drains(case: Case) -> bool:
+    """Whether the pod is being deleted and lets what is under way finish, as builders that last do."""
+    if case.vanished or case.pod is None or not container_states(case.pod, "running"):
+        return False
+    containers = (case.pod.get("spec") or {}).get("containers") or ()
+    return any((container.get("lifecycle") or {}).get("preStop") for container in containers)
 
 
 def _ready(case: Case) -> Verdict | None:

@@ -13,11 +13,12 @@ from ci_buildx.settings.builder import BuilderSettings, Toleration
 PULL = "pull"
 """What the Secret is for that is made from a registry's login."""
 
-_DRAIN = (
+DRAIN = (
     # Every build holds a connection to the port (04D2 is 1234 in hex, 01 an established one) or a dial-stdio.
     "while grep -q ':04D2 [^ ]* 01 ' /proc/net/tcp /proc/net/tcp6 2>/dev/null || pidof buildctl >/dev/null; "
     "do sleep 1; done"
 )
+"""A shell's words that end when no build is under way: buildkitd hears of its end only then."""
 _SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 
 
@@ -168,7 +169,7 @@ def _container(draft: Draft, tenure: Tenure) -> Manifest:
         "volumeMounts": mounts,
     }
     if tenure.drains:
-        container["lifecycle"] = {"preStop": {"exec": {"command": ["sh", "-c", _DRAIN]}}}
+        container["lifecycle"] = {"preStop": {"exec": {"command": ["sh", "-c", DRAIN]}}}
     if variables := daemon.variables(draft):
         container["env"] = variables
     if resources := _filled({"requests": settings.requests, "limits": settings.limits}):

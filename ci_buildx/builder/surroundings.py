@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ci_buildx.builder.draft import NEWEST
 from ci_buildx.builder.facts import ClusterFacts, minor_version
@@ -29,18 +29,25 @@ def look(kube: KubeClient, facts: ClusterFacts, settings: BuilderSettings) -> Su
 
 
 def _ranges(kube: KubeClient, facts: ClusterFacts) -> tuple[str, ...]:
-    """Services by the API (Kubernetes 1.33), pods by what their nodes were given."""
     try:
         listed = kube.list("/apis/networking.k8s.io/v1/servicecidrs")["items"]
     except KubeError:
+        # The API has it since Kubernetes 1.33.
         listed = []
-    services = [cidr for item in listed for cidr in item["spec"].get("cidrs") or ()]
+    return ranges_of(listed, facts)
+
+
+def ranges_of(service_ranges: Sequence[Mapping[str, Any]], facts: ClusterFacts) -> tuple[str, ...]:
+    """The addresses of services, by the ServiceCIDR objects, and of pods, by what their nodes were given."""
+    services = [cidr for item in service_ranges for cidr in item["spec"].get("cidrs") or ()]
     pods = [cidr for node in facts.nodes or () for cidr in node.ranges]
     return (*services, *_collapsed(pods))
 
 
 def _collapsed(ranges: Iterable[str]) -> list[str]:
     """As few ranges as there are: each of a thousand nodes has one of its own."""
+    import ipaddress
+
     networks = [ipaddress.ip_network(text) for text in ranges]
     fours = [network for network in networks if isinstance(network, ipaddress.IPv4Network)]
     sixes = [network for network in networks if isinstance(network, ipaddress.IPv6Network)]

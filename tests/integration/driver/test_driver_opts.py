@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ci_buildx.builder.podspec import DRAIN
 from devcluster import binfmt, namespaces
 from tests.integration.driver.conftest import Held, Yard
 
@@ -221,6 +222,29 @@ def check_rootless(held: Held, *, level: str) -> None:
     maps = held.inside(pod, "sh", "-c", "cat /proc/[0-9]*/uid_map | sort -u")
     assert ["0", "1000", "1"] in [line.split() for line in maps.splitlines()]
     assert "overlayfs" in held.inside(pod, "buildctl", "debug", "workers", "--verbose")
+
+
+def test_a_pod_that_drains_lets_a_build_finish(yard: Yard, tmp_path: Path) -> None:
+    """As builders that last are: the pod is deleted in the middle of a step, and the build goes well."""
+    hook = {"preStop": {"exec": {"command": ["sh", "-c", DRAIN]}}}
+    template = {"spec": {"containers": [{"name": "buildkitd", "lifecycle": hook}]}}
+    (tmp_path / "drains.json").write_text(json.dumps(template))
+    with yard.holding(*AMD64, "--driver-opt", "pod-template=drains.json,grace-period=60") as held:
+        pod = pod_of(held)["metadata"]
+        held.kube.delete(f"/api/v1/namespaces/{pod['namespace']}/pods/{pod['name']}")
+        assert held.pods()["amd64"]["metadata"]["deletionTimestamp"]
+        held.finish()
+
+
+def test_a_platform_that_the_pods_do_not_run_is_said_before_the_build(yard: Yard) -> None:
+    (yard.context / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    run = yard.product.build("--platform", "linux/amd64,linux/mips64le", str(yard.context))
+    assert run.code == 1
+    last = run.stderr.splitlines()[-1]
+    assert last.startswith("ERROR: pod buildkit-amd64-")
+    assert " does not run linux/mips64le, only linux/amd64, " in last
+    assert last.endswith("; add driver-opt qemu.install=true, or nodes of that architecture")
+    assert "load build definition" not in run.stderr
 
 
 def test_qemu_install_registers_emulators_with_the_nodes_kernel(yard: Yard, unregistered: None) -> None:

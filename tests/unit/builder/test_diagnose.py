@@ -270,3 +270,21 @@ def test_an_init_container_that_has_done_its_part_says_nothing() -> None:
     assert (verdict.stage, verdict.error) == (Stage.WAITING, None)
     failed = [{"state": {"terminated": {"reason": "Error", "exitCode": 1}}}]
     assert judge(case(scheduled(initContainerStatuses=failed, containerStatuses=starting))).stage is Stage.FAILED
+
+
+@pytest.mark.parametrize(
+    ("served", "hook", "state", "stage"),
+    [
+        (True, {"preStop": {"exec": {}}}, "running", Stage.READY),
+        (False, {"preStop": {"exec": {}}}, "running", Stage.FAILED),
+        (True, {"preStop": {"exec": {}}}, "terminated", Stage.FAILED),
+        (True, None, "running", Stage.FAILED),
+    ],
+)
+def test_a_pod_in_use_that_drains_is_not_lost_yet(
+    served: bool, hook: dict[str, Any] | None, state: str, stage: Stage
+) -> None:
+    subject = scheduled(phase="Running", containerStatuses=[{"state": {state: {}}}])
+    subject["metadata"]["deletionTimestamp"] = "2026-05-01T12:00:00Z"
+    subject["spec"]["containers"] = [{"name": "buildkitd", "lifecycle": hook}]
+    assert judge(case(subject, served=served)).stage is stage
