@@ -210,3 +210,19 @@ def test_variants_go_to_the_nodes_that_run_them(
     images = pushed.images(open_registry.url, f"e2e/{context.name}", "1")
     assert {image.config["config"]["Labels"]["platform"] for image in images.values()} == set(wanted.split(","))
     assert set(images) == set(wanted.split(","))
+
+
+def test_checks_of_a_dockerfile(product: Product, context: Path, builders: Builders) -> None:
+    """By a call, which fails for what it finds, and in the metadata of a build, which does not."""
+    (context / "Dockerfile").write_text("FROM scratch as base\nCOPY Dockerfile /\n")
+    called = product.build("--check", "--platform", BOTH, "--push", str(context))
+    assert called.code == 1, called.stderr
+    said = called.stdout.decode()
+    assert said.startswith("Check complete, 1 warning has been found!\n\nWARNING: FromAsCasing - https://")
+    assert f"{context.name}/Dockerfile:1\n" in said
+    built = product.with_env(BUILDX_METADATA_WARNINGS="1").build("--metadata-file", "meta", str(context))
+    assert built.code == 0, built.stderr
+    (finding,) = json.loads((product.cwd / "meta").read_text())["buildx.build.warnings"]
+    assert finding["range"] == [{"start": {"line": 1}, "end": {"line": 1}}]
+    assert finding["sourceInfo"]["filename"] == "Dockerfile"
+    assert builders.left() == []
