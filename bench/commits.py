@@ -1,20 +1,19 @@
 """Successive commits of one repository on a builder with five replicas: on how many pods they are built.
 
-Each commit is a git context, as CI systems pin it (`https://host/app.git#<commit>`). A step that only the first
+Each commit is a git context, as CI systems pin it (`…/app.git#<commit>`). A step that only the first
 commit needs writes down some random bytes: whatever pod has them in its cache repeats them, another makes others.
 """
 
 from __future__ import annotations
 
+import socket
 import statistics
 import subprocess
-import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 from bench import ours, peer
 from bench.ground import PLATFORM, Ground
@@ -41,24 +40,22 @@ class Commits:
 
 
 class Repository:
-    """A repository that is served as files, as any web server can (git's dumb protocol), and grows by a commit."""
+    """A repository that grows by a commit at a time, and its bare copy in a folder that can be served."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, dockerfile: str = DOCKERFILE) -> None:
         self.folder = folder
-        self.served = folder / "served" / "app.git"
-        self.folder.mkdir()
+        self.served = folder / "served"
+        self.served.mkdir(parents=True)
         self._git("init", "-q", "-b", "main")
-        (folder / "Dockerfile").write_text(DOCKERFILE)
+        self._git("init", "-q", "--bare", "-b", "main", str(self.served / "app.git"))
+        (folder / "Dockerfile").write_text(dockerfile)
 
     def commit(self, number: int) -> str:
         """Commit something; the commit's name."""
         (self.folder / "commit").write_text(f"{number}\n")
         self._git("add", "Dockerfile", "commit")
         self._git("commit", "-q", "-m", f"change {number}")
-        if not self.served.exists():
-            self._git("clone", "-q", "--bare", ".", str(self.served))
-        self._git("push", "-q", str(self.served), "main")
-        self._git("-C", str(self.served), "update-server-info")
+        self._git("push", "-q", str(self.served / "app.git"), "main")
         return self._git("rev-parse", "HEAD").strip()
 
     def _git(self, *arguments: str) -> str:
@@ -69,19 +66,30 @@ class Repository:
 
 @contextmanager
 def serving(folder: Path, cluster: Cluster) -> Iterator[str]:
-    """Serve ``folder`` on the host's end of the cluster's link, which pods reach; yields host and port."""
+    """Serve the repositories in ``folder`` to the cluster's pods; yields the beginning of their URLs."""
+    host, port = str(cluster.host_address), _free_port(str(cluster.host_address))
+    command = ["git", "daemon", "--export-all", "--reuseaddr", f"--base-path={folder}"]
+    where = [f"--listen={host}", f"--port={port}", str(folder)]
+    with subprocess.Popen([*command, *where], stderr=subprocess.DEVNULL) as daemon:
+        try:
+            _await_port(host, port)
+            yield f"git://{host}:{port}"
+        finally:
+            daemon.terminate()
 
-    class Handler(SimpleHTTPRequestHandler):
-        def __init__(self, *arguments: Any) -> None:
-            super().__init__(*arguments, directory=str(folder))
 
-        def log_message(self, *_: object) -> None:
-            """Stay quiet."""
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
 
-    with ThreadingHTTPServer((str(cluster.host_address), 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"{cluster.host_address}:{server.server_port}"
-        server.shutdown()
+
+def _await_port(host: str, port: int) -> None:
+    for _ in range(500):
+        with suppress(OSError), socket.create_connection((host, port), timeout=1):
+            return
+        time.sleep(0.02)
+    raise TimeoutError("git daemon does not listen")
 
 
 def compare(ground: Ground, count: int) -> list[Commits]:
@@ -90,11 +98,11 @@ def compare(ground: Ground, count: int) -> list[Commits]:
     with ExitStack() as undo:
         builds = {who: undo.enter_context(prepare(ground)) for who, prepare in contestants}
         repository = Repository(ground.folder / "commits")
-        host = undo.enter_context(serving(repository.served.parent, ground.cluster))
+        url = undo.enter_context(serving(repository.served, ground.cluster))
         runs: dict[str, list[Run]] = {who: [] for who, _ in contestants}
         seen: dict[str, set[str]] = {who: set() for who, _ in contestants}
         for number in range(count):
-            context = f"http://{host}/app.git#{repository.commit(number)}"
+            context = f"{url}/app.git#{repository.commit(number)}"
             for who, build in builds.items():
                 target = ground.folder / f"{who}-{number}"
                 runs[who].append(build(context, "--output", f"type=local,dest={target}"))

@@ -1,7 +1,8 @@
-"""`python -m bench.soak`: jobs that are killed or cancelled at random moments, and what they leave.
+"""`python -m bench.soak`: jobs that are killed or cancelled at random moments, and what they leave; and a crowd.
 
 SIGINT and SIGTERM must leave nothing; after SIGKILL the cluster must end the compute at the deadline by itself, and
-`kube-builder reap` must remove the rest. The moments come from a seed.
+`kube-builder reap` must remove the rest. The moments come from a seed. The crowd is twenty jobs at once, five of which
+fail and three of which are cancelled: each must come to its own end.
 """
 
 from __future__ import annotations
@@ -15,20 +16,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import ground, machine
+from bench import crowd, ground, machine
+from bench.crowd import Crowd, Member
 from bench.ground import PLATFORM, Ground
 from ci_buildx.builder.identity import EXPIRY_MARGIN
 from devcluster import host, layout
 
 RESULTS = Path(__file__).parent / "results"
-SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
-LIFETIME = 30
-MOMENTS = (0.05, 4.0)
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+LIFETIME = 45
+MOMENTS = (0.05, 8.0)
 """Seconds after its start between which a job is ended: from before it has asked the cluster to after its end."""
+CROWD = {"succeed": 12, "fail": 5, "cancel": 3}
 
 _PODS_GONE = 2.0
 _DEADLINE_SLACK = 15.0
@@ -74,11 +78,9 @@ class Soak:
     name: str
     random: random.Random
 
-    def end_one(self, number: int) -> Ended:
-        """Start a job, end it at a random moment, look at what it left."""
+    def end_one(self, number: int, number_of_signal: signal.Signals, moment: float) -> Ended:
+        """Start a job, end it ``moment`` seconds later, look at what it left."""
         name = f"{self.name}-{number:03}"
-        number_of_signal = SIGNALS[number % len(SIGNALS)]
-        moment = self.random.uniform(*MOMENTS)
         process = subprocess.Popen(
             self.command(name), env=self.ground.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -136,18 +138,24 @@ class Soak:
         return done.stdout + done.stderr
 
 
-def run(soak: Soak, count: int) -> list[Ended]:
-    """All jobs, then the deadline of the last one, then its expiry and the reaper."""
-    jobs = []
-    for number in range(count):
-        jobs.append(soak.end_one(number))
-        last = jobs[-1]
-        print(f"{last.name} {last.signal} after {last.moment:.2f} s: exit {last.exit_code}", file=sys.stderr)
-    ended = time.monotonic()
-    settle(lambda: not any(soak.pods(job.name) for job in jobs), ended + LIFETIME + _DEADLINE_SLACK)
+def run(soak: Soak, *, killed: int, cancelled: int, at_once: int) -> list[Ended]:
+    """All jobs, a few at a time, then the deadline of the last one, then its expiry and the reaper."""
+    signals = [signal.SIGKILL] * killed + [SIGNALS[number % len(SIGNALS)] for number in range(cancelled)]
+    soak.random.shuffle(signals)
+    moments = [soak.random.uniform(*MOMENTS) for _ in signals]
+
+    def end(number: int) -> Ended:
+        ended = soak.end_one(number, signals[number], moments[number])
+        print(f"{ended.name} {ended.signal} after {ended.moment:.2f} s: exit {ended.exit_code}", file=sys.stderr)
+        return ended
+
+    with ThreadPoolExecutor(at_once) as pool:
+        jobs = list(pool.map(end, range(len(signals))))
+    last = time.monotonic()
+    settle(lambda: not any(soak.pods(job.name) for job in jobs), last + LIFETIME + _DEADLINE_SLACK)
     for job in jobs:
         job.pods_after_deadline = soak.pods(job.name)
-    time.sleep(max(0.0, ended + LIFETIME + EXPIRY_MARGIN + 1 - time.monotonic()))
+    time.sleep(max(0.0, last + LIFETIME + EXPIRY_MARGIN + 1 - time.monotonic()))
     print(soak.reap(), end="", file=sys.stderr)
     settle(lambda: not any(soak.namespace(job.name) for job in jobs), time.monotonic() + _LONGEST_END)
     for job in jobs:
@@ -161,33 +169,45 @@ def settle(reached: Callable[[], bool], deadline: float) -> None:
         time.sleep(0.5)
 
 
-def document(facts: dict[str, Any], seed: int, jobs: Iterable[Ended]) -> dict[str, Any]:
+def document(facts: dict[str, Any], seed: int, jobs: Iterable[Ended], members: Iterable[Member]) -> dict[str, Any]:
     """Everything, for JSON."""
     found = [{**asdict(job), "faults": job.faults} for job in jobs]
-    return {"machine": facts, "seed": seed, "lifetime": LIFETIME, "jobs": found}
+    together = [{**asdict(member), "faults": member.faults} for member in members]
+    return {"machine": facts, "seed": seed, "lifetime": LIFETIME, "jobs": found, "crowd": together}
 
 
 def main() -> int:
-    """Run the soak; 1 if any job left what must not be."""
-    parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
-    parser.add_argument("--jobs", type=int, default=20, metavar="N")
-    parser.add_argument("--seed", type=int, default=3, metavar="N")
-    parser.add_argument("--cluster", default="dev", metavar="NAME", help="the devcluster to use (default: dev)")
-    file = RESULTS / f"soak-{time.strftime('%Y-%m-%d')}.json"
-    parser.add_argument("--json", type=Path, default=file, metavar="FILE")
-    arguments = parser.parse_args()
+    """Run the soak; 1 if any job left what must not be, or came to another's end."""
+    arguments = parser().parse_args()
     host.become_root()
     with ground.prepared(layout.cluster(arguments.cluster)) as prepared:
-        name = f"soak-{secrets.token_hex(2)}"
-        soak = Soak(ground=prepared, name=name, random=random.Random(arguments.seed))
-        jobs = run(soak, arguments.jobs)
+        members = Crowd(ground=prepared, name=crowd.name()).run(crowd.mixed(**CROWD) if arguments.crowd else [])
+        soak = Soak(ground=prepared, name=f"soak-{secrets.token_hex(2)}", random=random.Random(arguments.seed))
+        jobs = run(soak, killed=arguments.killed, cancelled=arguments.cancelled, at_once=arguments.at_once)
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(document(machine.facts(), arguments.seed, jobs), indent=1) + "\n")
-    for job in jobs:
-        for fault in job.faults:
-            print(f"{job.name} (after {job.moment} s): {fault}")
-    print(f"{sum(not job.faults for job in jobs)} of {len(jobs)} jobs left nothing; written to {arguments.json}")
-    return int(any(job.faults for job in jobs))
+    told = document(machine.facts(), arguments.seed, jobs, members)
+    arguments.json.write_text(json.dumps(told, indent=1) + "\n")
+    everyone: list[Ended | Member] = [*members, *jobs]
+    for each in everyone:
+        for fault in each.faults:
+            print(f"{each.name}: {fault}")
+    print(f"{sum(not each.faults for each in members)} of {len(members)} jobs at once came to their own end")
+    print(f"{sum(not job.faults for job in jobs)} of {len(jobs)} ended jobs left nothing; written to {arguments.json}")
+    return int(any(each.faults for each in everyone))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
+    made.add_argument("--killed", type=int, default=100, metavar="N", help="jobs that are killed with -9")
+    made.add_argument("--cancelled", type=int, default=20, metavar="N", help="jobs that get SIGINT or SIGTERM")
+    made.add_argument("--at-once", type=int, default=4, metavar="N", help="how many of them are under way")
+    made.add_argument("--no-crowd", dest="crowd", action="store_false", help="leave the jobs at once out")
+    made.add_argument("--seed", type=int, default=3, metavar="N")
+    made.add_argument("--cluster", default="dev", metavar="NAME", help="the devcluster to use (default: dev)")
+    file = RESULTS / f"soak-{time.strftime('%Y-%m-%d')}.json"
+    made.add_argument("--json", type=Path, default=file, metavar="FILE")
+    return made
 
 
 if __name__ == "__main__":

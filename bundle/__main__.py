@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from bundle import action, component, driver, gitlab, pages, regions
-from ci_buildx.builder import rolesheet
+from ci_buildx.builder import rolesheet, schedule
 from ci_buildx.builder.rights import Mode
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,6 +27,7 @@ WHOLE: Mapping[str, Callable[[], str]] = {
     **{f"docs/rbac/{mode}.yaml": partial(rolesheet.sheet, mode) for mode in Mode},
     "docs/rbac/confined-pods.yaml": rolesheet.confined_pods,
     "docs/driver-opts.schema.json": driver.schema_text,
+    "docs/rbac/reaper-cronjob.yaml": schedule.sheet,
 }
 
 

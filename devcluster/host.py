@@ -16,6 +16,7 @@ PACKAGES = (
     "ca-certificates",
     "containernetworking-plugins",
     "docker-registry",
+    "faketime",  # of the tests alone: a runner's clock that is wrong
     "gcc",
     "git",
     "iproute2",

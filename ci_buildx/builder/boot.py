@@ -38,6 +38,7 @@ class Boot:
 
     While the cluster makes a node for a pod, the time until then does not count, and ``deadline`` moves.
 
+    ``fresh``: the builder was only just made, so what is there need not be listed before it is watched.
     ``explain`` hears what is waited for, whenever that changes. ``stop`` ends the waits early, with Stopped.
     Every method may be called from any thread.
     """
@@ -50,10 +51,13 @@ class Boot:
         deadline: float,
         explain: Callable[[str], None] = lambda _: None,
         stop: threading.Event | None = None,
+        fresh: bool = False,
     ) -> None:
         self._kube = kube
         self._builder = builder
         self.deadline = deadline
+        # "0" asks the watch itself for what is there (Kubernetes' API conventions: get state and start at any).
+        self._since = "0" if fresh else ""
         self._explain = explain
         self._stop = stop or threading.Event()
         self._end = threading.Event()
@@ -211,6 +215,7 @@ class Boot:
         try:
             for event in self._kube.watch(
                 location.core_path("pods"),
+                resource_version=self._since,
                 deadline=self._started + _LONGEST_WATCH,
                 stop=self._end,
                 listed=self._listed,
@@ -230,6 +235,7 @@ class Boot:
         try:
             for event in self._kube.watch(
                 self._builder.location.core_path("events"),
+                resource_version="0",
                 deadline=self._started + _LONGEST_WATCH,
                 stop=self._end,
             ):

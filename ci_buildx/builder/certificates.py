@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NAMES = (SERVER_NAME, "localhost", "127.0.0.1")
 
-_SKEW = datetime.timedelta(minutes=10)
+_SKEW = datetime.timedelta(minutes=30)
 """Certificates are valid from this long ago: the runner's clock may be ahead of the node's."""
 _MARGIN = datetime.timedelta(hours=1)
 

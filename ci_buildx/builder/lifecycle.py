@@ -22,7 +22,7 @@ from ci_buildx.kube.client import KubeClient
 from ci_buildx.model import platform
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.secret import Secret
-from ci_buildx.settings.builder import BuilderSettings
+from ci_buildx.settings.builder import BuilderSettings, LoadBalance
 
 if TYPE_CHECKING:
     from ci_buildx.builder.identity import JobIdentity
@@ -151,8 +151,14 @@ def _read_node(job: Mapping[str, Any]) -> NodePlan:
         platforms=_platforms(notes.get(labels.PLATFORMS, "")),
         emulated=_platforms(notes.get(labels.EMULATED, "")),
         replicas=spec.get("parallelism", 1),
+        loadbalance=read_loadbalance(notes.get(labels.LOADBALANCE, "")),
         reason=notes.get(labels.REASON, ""),
     )
+
+
+def read_loadbalance(text: str) -> LoadBalance:
+    """How one of several replicas is chosen, by what was noted of it."""
+    return LoadBalance.RANDOM if text == LoadBalance.RANDOM else LoadBalance.STICKY
 
 
 def _notes(manifest: Mapping[str, Any]) -> Mapping[str, str]:

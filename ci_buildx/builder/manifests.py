@@ -11,7 +11,7 @@ from ci_buildx.builder.certificates import Certificates
 from ci_buildx.builder.draft import OF_JOB, Draft
 from ci_buildx.builder.plan import NodePlan
 from ci_buildx.model.secret import Secret
-from ci_buildx.settings.builder import NetworkFence
+from ci_buildx.settings.builder import LoadBalance, NetworkFence
 
 _KEPT_AFTER_END = 600
 """Seconds for which a Job that has ended can still be looked at."""
@@ -53,6 +53,7 @@ def node_notes(node: NodePlan) -> dict[str, str]:
     notes = {
         labels.PLATFORMS: ",".join(map(str, node.platforms)),
         labels.EMULATED: ",".join(map(str, node.emulated)),
+        labels.LOADBALANCE: "" if node.loadbalance is LoadBalance.STICKY else node.loadbalance.value,
         labels.REASON: node.reason,
     }
     return {key: value for key, value in notes.items() if value}

@@ -10,7 +10,7 @@ from ci_buildx.builder.labels import ARCHITECTURE
 from ci_buildx.errors import InputError
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass, replace
-from ci_buildx.settings.builder import BuilderSettings
+from ci_buildx.settings.builder import BuilderSettings, LoadBalance
 
 ANY = "any"
 """Name of the node that may run on any architecture."""
@@ -25,7 +25,8 @@ class NodePlan:
     nobody knows whether there is such a node: where it cannot be scheduled, another one may emulate. ``runs`` is what
     its buildkitd said it can run when it was asked last, its own platform first; empty where it was not asked yet.
     ``user_namespace``: root in its pods is nobody on the node; ``isolation`` says so or why not, ``hosts`` are the only
-    nodes that can, where others cannot. ``reason`` is one line.
+    nodes that can, where others cannot. ``loadbalance`` says how one of several replicas is
+    chosen. ``reason`` is one line.
     """
 
     name: str
@@ -38,6 +39,7 @@ class NodePlan:
     user_namespace: bool = False
     isolation: str = ""
     hosts: tuple[str, ...] = ()
+    loadbalance: LoadBalance = LoadBalance.STICKY
     reason: str = ""
 
     @property
@@ -59,17 +61,22 @@ def make(platforms: Sequence[Platform], facts: ClusterFacts, settings: BuilderSe
     Where the cluster shows no node that fits (or may not be asked), the scheduler decides: a node for each
     architecture, and :func:`replan` when one turns out to be unschedulable.
     """
+    nodes = _nodes(platforms, facts, settings)
+    return Plan(nodes=tuple(replace(node, loadbalance=settings.loadbalance) for node in nodes))
+
+
+def _nodes(platforms: Sequence[Platform], facts: ClusterFacts, settings: BuilderSettings) -> tuple[NodePlan, ...]:
     selector = dict(settings.nodeselector)
     chosen = selector.pop(ARCHITECTURE, None)
     counted = facts.count(selector)
     if not platforms:
-        return Plan(nodes=(_by_default(chosen, counted, settings.replicas),))
+        return (_by_default(chosen, counted, settings.replicas),)
     groups = _group(platforms)
     if chosen is not None:
-        return Plan(nodes=(_chosen(chosen, groups, settings.replicas),))
+        return (_chosen(chosen, groups, settings.replicas),)
     if not counted:
-        return Plan(nodes=tuple(_by_scheduling(*group, settings.replicas, facts) for group in groups.items()))
-    return Plan(nodes=_on_known_nodes(groups, counted, settings.replicas))
+        return tuple(_by_scheduling(*group, settings.replicas, facts) for group in groups.items())
+    return _on_known_nodes(groups, counted, settings.replicas)
 
 
 def replan(plan: Plan, architecture: str) -> Plan | None:

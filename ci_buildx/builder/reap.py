@@ -81,14 +81,15 @@ def tidy(kube: KubeClient) -> tuple[str, ...]:
     listed = kube.get("/api/v1/namespaces", labelSelector=marked, resourceVersion="0").get("items") or ()
     staying = {each["metadata"]["name"]: each for each in listed if not each["metadata"].get("deletionTimestamp")}
     expired = [place.name for place in select_namespaces(staying.values(), kube.server_time or 0.0)]
-    chosen = random.sample(expired, min(len(expired), _A_FEW))
-    for name in chosen:
+    removed = []
+    for name in random.sample(expired, min(len(expired), _A_FEW)):
         seen = {"uid": staying[name]["metadata"]["uid"]}
         body = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": seen}
         # One that another account has made is not this one's to delete.
         with suppress(NotFound, Conflict, Forbidden):
             kube.delete(f"/api/v1/namespaces/{name}", body=body)
-    return tuple(chosen)
+            removed.append(name)
+    return tuple(removed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -166,6 +166,7 @@ def read_node(kind: Workload, workload: Mapping[str, Any]) -> Node:
     notes = metadata.get("annotations") or {}
     scale = int(spec.get("parallelism" if kind is Workload.JOB else "replicas", 1))
     name = metadata["labels"][labels.NODE]
+    opts = _read_json(notes.get(labels.DRIVER_OPTS), dict)
     ready = status.get("ready" if kind is Workload.JOB else "readyReplicas") or 0
     return Node(
         kind=kind,
@@ -176,9 +177,10 @@ def read_node(kind: Workload, workload: Mapping[str, Any]) -> Node:
             emulated=read_platforms(notes.get(labels.EMULATED, "")),
             replicas=scale or int(notes.get(labels.REPLICAS) or 1),
             runs=read_platforms(notes.get(labels.RUNS, "")),
+            loadbalance=lifecycle.read_loadbalance(notes.get(labels.LOADBALANCE) or opts.get("loadbalance", "")),
             reason=notes.get(labels.REASON, ""),
         ),
-        driver_opts=_read_json(notes.get(labels.DRIVER_OPTS), dict),
+        driver_opts=opts,
         flags=tuple(_read_json(notes.get(labels.BUILDKITD_FLAGS), list)),
         replicas=scale,
         ready=int(ready),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from ci_buildx.job.parallel import begin, run_all
 from ci_buildx.job.site import Site
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.progress.display import Phase
+from ci_buildx.settings.builder import LoadBalance
 from ci_buildx.settings.values import TransportChoice
 from ci_buildx.transport import race
 from ci_buildx.transport.race import Winner
@@ -29,8 +31,8 @@ from ci_buildx.transport.race import Winner
 UNSCHEDULABLE = "Unschedulable"
 """The reason of a BootError after which another node may emulate the platforms."""
 
-_UNREACHED = 15.0
-"""Seconds after which a pod that is ready, and that no transport reaches, is given up."""
+_UNREACHED = 60.0
+"""Seconds after which a pod that is ready, and that no transport reaches, is given up: a busy node answers late."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,10 @@ def connected(site: Site, builder: Builder) -> Iterator[tuple[Boot, list[Connect
     with ExitStack() as undo:
         with site.phases.measure("boot"), site.display.phase("booting builder") as phase:
             deadline = time.monotonic() + site.settings.builder.timeout
-            boot = undo.enter_context(Boot(site.kube, builder, deadline=deadline, explain=phase.say, stop=site.stop))
+            fresh = not site.settings.builder_name
+            boot = undo.enter_context(
+                Boot(site.kube, builder, deadline=deadline, explain=phase.say, stop=site.stop, fresh=fresh)
+            )
             harbour = _Harbour(site=site, builder=builder, boot=boot, phase=phase, undo=undo)
             connections = harbour.reach_all()
         yield boot, connections
@@ -167,9 +172,12 @@ class _Harbour:
     def elect(self, node: NodePlan, pods: Sequence[PodView]) -> PodView:
         """One of several pods, by what the builder balances by; the log says which and why."""
         by_name = {pod.name: pod for pod in pods}
-        key = stickiness.key(self.site.settings, node.platforms, self.site.env)
-        chosen = by_name[balance.choose(key, by_name)]
-        self.phase.say(balance.explain(chosen, self.boot.pods(node), f"by the sticky key {key!r}"))
+        if node.loadbalance is LoadBalance.RANDOM:
+            chosen, why = by_name[secrets.choice(sorted(by_name))], "at random"
+        else:
+            key = stickiness.key(self.site.settings, node.platforms, self.site.env)
+            chosen, why = by_name[balance.choose(key, by_name)], f"by the sticky key {key!r}"
+        self.phase.say(balance.explain(chosen, self.boot.pods(node), why))
         return chosen
 
     def race(self, node: NodePlan, pod: PodView) -> Winner[Control]:

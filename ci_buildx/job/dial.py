@@ -13,7 +13,7 @@ from ci_buildx.model.record import dataclass, replace
 from ci_buildx.settings.values import TransportChoice
 from ci_buildx.transport import direct
 from ci_buildx.transport.endpoint import Endpoint, PodAddress
-from ci_buildx.transport.knocks import Knocks, Stage
+from ci_buildx.transport.knocks import EARLY, Knocks, Stage
 from ci_buildx.transport.race import Candidate
 
 ANSWER_TIME = 5.0
@@ -58,7 +58,8 @@ class Ways:
             return execute.open(self.kube, address())
 
         # Each knock by exec starts a process in the pod: while it boots, that would slow it down.
-        forwards, execs = Knocks(stage), Knocks(stage, blind=())
+        execs_early = EARLY if self.chosen is TransportChoice.EXEC else None
+        forwards, execs = Knocks(stage), Knocks(stage, blind=None, early=execs_early)
         everything = (
             Candidate(TransportChoice.DIRECT, lambda: direct.open(address())),
             Candidate(TransportChoice.PORT_FORWARD, forward, HEAD_START),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from ci_buildx.builder import checkup, entry, rights, rolesheet
+from ci_buildx.builder import checkup, entry, rights, rolesheet, schedule
 from ci_buildx.builder.checkup import Finding, Status
 from ci_buildx.builder.rights import Mode, Question, Rule
 from ci_buildx.errors import Forbidden, InputError, KubeError, NotFound, RegistryError
@@ -109,7 +109,7 @@ class _Look:
         finding = checkup.reaper(schedules)
         self.add(finding)
         if finding.status is Status.WARNING:
-            self.sheets[Mode.REAPER] = rolesheet.sheet(Mode.REAPER)
+            self.sheets[Mode.REAPER] = rolesheet.sheet(Mode.REAPER) + schedule.sheet()
 
     def at_rights(self) -> None:
         """What the user may do, in the mode that the settings mean."""

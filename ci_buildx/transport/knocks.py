@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable, Sequence
 from enum import IntEnum
 
-BLIND = (0.1, 0.1, 0.12, 0.15, 0.2)
-"""Seconds between knocks at a pod that nothing is known of: six of them."""
+BLIND = (0.12, 0.18, 0.28)
+"""Seconds between knocks at a pod that nothing is known of: four of them."""
+EARLY = (0.6,)
+"""The same at a pod whose container runs: what buildkitd needs to begin to listen, twice."""
 
-_FIRST_GAP = 0.25
+_FIRST_GAP = 0.5
 _LONGEST_GAP = 2.0
 _LOOK = 0.02
 _REST = 0.2
@@ -34,18 +36,23 @@ class NotYet(Exception):
 
 
 class Knocks:
-    """The turns of one transport at one pod. ``blind`` are its gaps while nothing is known, () for not at all."""
+    """The turns of one transport at one pod.
+
+    ``blind`` and ``early`` are its gaps while nothing is known and while the container runs; None for not at all. A
+    pod that is ready is knocked at for ever, ever more slowly.
+    """
 
     def __init__(
         self,
         stage: Callable[[], Stage],
-        blind: Sequence[float] = BLIND,
         *,
+        blind: Sequence[float] | None = BLIND,
+        early: Sequence[float] | None = EARLY,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._stage = stage
-        self._blind = blind
+        self._gaps = {Stage.UNKNOWN: blind, Stage.RUNNING: early}
         self._clock = clock
         self._sleep = sleep
         self._seen = Stage.UNKNOWN
@@ -66,10 +73,13 @@ class Knocks:
         stage = self._stage()
         if stage > self._seen:
             self._seen, self._made = stage, 0
-        return self._clock() - self._last >= self._gap() if self._made else bool(self._seen or self._blind)
+        return self._clock() - self._last >= self._gap()
 
     def _gap(self) -> float:
         """Seconds from the last knock to the next."""
-        if self._seen is Stage.UNKNOWN:
-            return self._blind[self._made - 1] if self._made <= len(self._blind) else float("inf")
-        return min(_FIRST_GAP * 2.0 ** (self._made - 1), _LONGEST_GAP)
+        if self._seen is Stage.READY:
+            return min(_FIRST_GAP * 2.0 ** (self._made - 1), _LONGEST_GAP) if self._made else 0.0
+        gaps = self._gaps[self._seen]
+        if gaps is None or self._made > len(gaps):
+            return float("inf")
+        return gaps[self._made - 1] if self._made else 0.0

@@ -71,7 +71,7 @@ def _interpreter() -> Iterator[Entry]:
     yield from host_files.libraries(*sorted((library / "lib-dynload").glob("*.so")))
     yield Link(path="/usr/bin/python3", target=str(program))
     yield File(path=str(buildkit.CERTIFICATES), source=buildkit.CERTIFICATES)
-    yield from (Folder(path="/tmp", mode=0o1777), Folder(path="/root", mode=0o700), Folder(path="/work"))
+    yield from (Folder(path="/tmp", mode=0o1777), Folder(path="/root", mode=0o711), Folder(path="/work"))
 
 
 def _dependencies() -> Iterator[Entry]:

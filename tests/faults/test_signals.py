@@ -18,45 +18,63 @@ from ci_buildx.kube.client import KubeClient
 from tests.accounts import Account
 from tests.e2e.cluster import OURS, Builders
 from tests.e2e.product import Product
-from tests.faults.victim import MOMENTS, Moment, Victim
+from tests.faults.victim import DOCKERFILE, ENDLESS, MOMENTS, Moment, Victim
 
 GONE_WITHIN = 2.0
 """Seconds from the end of the job to the end of its last pod: what issue 3 promises."""
-LIFETIME = 20
+LIFETIME = 30
 MAY_LEAVE_NOTHING = {"announced", "pushing", "merging", "removing"}
 """Moments so early that the namespace is not there yet, or so late that it may be gone before the kill arrives."""
+LATE = {"pushing", "merging", "removing"}
+"""Moments after which a job may come to its end before a signal reaches it."""
 AT_ONCE = 3
 """Builds that run beside each other: more would be too slow to reach their moments in their lifetime."""
+PATIENCE = 120.0
+"""Seconds for what is bound to happen, on a machine that has much else to do."""
 
 
 class PodLog:
-    """When the API server told of each pod of a repository, and when of its end (time.monotonic)."""
+    """The end of each pod of a repository: the API server's revision, and when we heard of it (time.monotonic)."""
 
     def __init__(self, kube: KubeClient, repository: str) -> None:
         self.seen: set[str] = set()
-        self.gone: dict[str, float] = {}
+        self.gone: dict[str, tuple[int, float]] = {}
         mark = sha256(repository.encode()).hexdigest()[:8]
+        self._kube = kube
         self._events = kube.watch(
             "/api/v1/pods",
-            deadline=time.monotonic() + 120,
+            deadline=time.monotonic() + 2 * PATIENCE,
             labelSelector=f"{OURS},{labels.REPOSITORY_HASH}={mark}",
         )
         threading.Thread(target=self._follow, daemon=True).start()
 
     def _follow(self) -> None:
         for event in self._events:
-            name = event.object["metadata"]["name"]
-            self.seen.add(name)
+            metadata = event.object["metadata"]
+            self.seen.add(metadata["name"])
             if event.type == "DELETED":
-                self.gone[name] = time.monotonic()
+                self.gone[metadata["name"]] = int(metadata["resourceVersion"]), time.monotonic()
 
-    def last_end(self, seconds: float) -> float:
-        """When the last pod went; waits up to ``seconds`` for it."""
-        deadline = time.monotonic() + seconds
+    def now(self) -> tuple[int, float]:
+        """The API server's revision now, and the time."""
+        listed = self._kube.get("/api/v1/namespaces", limit=1)
+        return int(listed["metadata"]["resourceVersion"]), time.monotonic()
+
+    def outlived(self, end: tuple[int, float]) -> float:
+        """How many seconds the last pod was there after ``end``.
+
+        What went before, by the order of the API server's revisions, did not: that does not depend on when we hear.
+        """
+        deadline = time.monotonic() + PATIENCE
         while self.seen - self.gone.keys() and time.monotonic() < deadline:
             time.sleep(0.02)
         assert self.seen <= self.gone.keys(), f"pods stay: {self.seen - self.gone.keys()}"
-        return max(self.gone.values(), default=0.0)
+        return max((heard - end[1] for revision, heard in self.gone.values() if revision > end[0]), default=0.0)
+
+
+def dockerfile(moment: Moment) -> str:
+    """What is built: before its late moments a build stays in its step, so that none is missed."""
+    return DOCKERFILE if moment.name in LATE else ENDLESS
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
@@ -70,16 +88,16 @@ def test_a_signal_at_any_moment(
     builders: Builders,
 ) -> None:
     pods = PodLog(builders.kube, builders.repository)
-    victim = Victim(product, context, reference)
+    victim = Victim(product, context, reference, dockerfile=dockerfile(moment))
     moment.await_in(victim, builders)
     victim.process.send_signal(number)
     code = victim.end()
-    ended = time.monotonic()
+    end = pods.now()
     left = builders.left()
     assert left == [], victim.log
-    assert pods.last_end(GONE_WITHIN + 10) - ended <= GONE_WITHIN
-    # What comes when the image is merged already finds a job that has succeeded and is being cleaned up.
-    assert code == 128 + number or (moment.name in ("merging", "removing") and code == 0), victim.log
+    assert pods.outlived(end) <= GONE_WITHIN
+    # What comes late may find a job that has succeeded and is being cleaned up.
+    assert code == 128 + number or (moment.name in LATE and code == 0), victim.log
     assert "Traceback" not in victim.log
     if code:
         assert f"interrupted by {number.name}\n" in victim.log
@@ -88,7 +106,7 @@ def test_a_signal_at_any_moment(
 def test_two_signals_do_not_keep_it_from_cleaning_up(
     product: Product, context: Path, reference: str, builders: Builders
 ) -> None:
-    victim = Victim(product, context, reference)
+    victim = Victim(product, context, reference, dockerfile=ENDLESS)
     victim.wait_until(lambda: "said 1" in victim.log)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
         victim.process.send_signal(number)
@@ -119,13 +137,19 @@ def module_product(place: Path, product_env: dict[str, str], buildkitd_config: P
 def killed(module_product: Product, kube: KubeClient, place: Path) -> Iterator[list[Killed]]:
     """One build killed at each moment, a few at a time. Whatever is left at the end of the tests is removed."""
 
-    def kill(moment: Moment) -> Killed:
-        name = f"{place.name}-{moment.name}"
+    def kill(moment: Moment, lifetime: int = LIFETIME) -> Killed:
+        name = f"{place.name}-{moment.name}-{lifetime}"
         builders = Builders(kube, name)
         reference = f"{module_product.env['REGISTRY']}/e2e/{name}:1"
-        victim = Victim(module_product, place / name, reference, "--lifetime", f"{LIFETIME}s")
+        options = ("--lifetime", f"{lifetime}s")
+        victim = Victim(module_product, place / name, reference, *options, dockerfile=dockerfile(moment))
         try:
             moment.await_in(victim, builders)
+        except AssertionError:
+            # The machine is so busy that the job's lifetime was over first.
+            if lifetime > LIFETIME or "DeadlineExceeded" not in victim.log:
+                raise
+            return kill(moment, 3 * lifetime)
         finally:
             victim.process.kill()
             victim.end()
@@ -144,7 +168,7 @@ def test_after_a_kill_the_compute_ends_at_the_deadline(killed: list[Killed], kub
     assert {one.moment.name for one in killed if not one.namespaces} <= MAY_LEAVE_NOTHING
     # The Job controller looks at the deadline, the kubelet lets a pod end in its grace period.
     for one in killed:
-        assert one.builders.wait_for_pods_to_go(LIFETIME + 30) == [], one.moment.name
+        assert one.builders.wait_for_pods_to_go(3 * LIFETIME + PATIENCE) == [], one.moment.name
     for name in left:
         jobs = kube.list(f"/apis/batch/v1/namespaces/{name}/jobs")["items"]
         reasons = {
@@ -164,17 +188,26 @@ def test_reap_removes_what_has_expired_and_nothing_else(
     left = {name for one in killed for name in one.namespaces}
     reaper = module_product.with_env(KUBECONFIG=str(reaper_account.kubeconfig))
     try:
-        # The margin between the end of the compute and the expiry is a minute.
-        deadline = time.monotonic() + 150
-        while not left <= named(reaper, "--dry-run") and time.monotonic() < deadline:
-            time.sleep(1)
+        await_expiry(kube, left)
+        # Somebody else's job may have swept before.
+        there = {name for one in killed for name in one.builders.left()}
         removed = named(reaper)
-        assert left <= removed
+        assert there <= removed
         assert fresh.builder not in removed
         assert [name for one in killed for name in one.builders.left()] == []
         assert Builders(kube, context.name).left() == [fresh.builder]
     finally:
         assert module_product.run("rm", fresh.builder).code == 0
+
+
+def await_expiry(kube: KubeClient, namespaces: set[str]) -> None:
+    """Wait until the last of them has expired by the API server's clock."""
+    found = kube.list("/api/v1/namespaces", labelSelector=OURS)["items"]
+    own = [item["metadata"] for item in found if item["metadata"]["name"] in namespaces]
+    last = max((metadata["annotations"][labels.EXPIRES] for metadata in own), default="")
+    while time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(kube.server_time)) <= last:
+        time.sleep(1)
+        kube.get("/version")
 
 
 def named(product: Product, *options: str) -> set[str]:

@@ -14,7 +14,8 @@ from tests.e2e.cluster import Builders
 from tests.e2e.product import Product
 
 DOCKERFILE = "FROM busybox\nRUN for i in 1 2 3; do echo said $i; sleep 0.2; done; uname -m > /machine\n"
-PATIENCE = 60
+ENDLESS = "FROM busybox\nRUN echo said 1; sleep 3600\n"
+PATIENCE = 180
 """Seconds in which a build reaches every moment."""
 
 

@@ -3,11 +3,12 @@
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from ci_buildx.builder import labels, lifecycle, plan
+from ci_buildx.builder import labels, lifecycle, manifests, plan
 from ci_buildx.builder.builder import Location
 from ci_buildx.builder.facts import ClusterFacts
 from ci_buildx.builder.teardown import teardown
@@ -162,6 +163,22 @@ def test_the_cluster_ends_the_compute_at_the_deadline(kube: KubeClient, yard: Ya
     assert isinstance(error, PodLost)
     assert error.reason == "DeadlineExceeded"
     eventually("the end of all pods", lambda: pods_of(kube, builder.location) == [])
+
+
+def test_the_cluster_removes_what_a_job_left_but_its_namespace(
+    kube: KubeClient, yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the Job's deadline, its TTL and its ownership: nothing of ours has to live."""
+    monkeypatch.setattr(manifests, "_KEPT_AFTER_END", 1)
+    builder = yard.provision((AMD64, ARM64), lifetime=3, buildkitd_config="debug = true\n")
+    location = builder.location
+
+    def is_empty(path: str) -> bool:
+        return not kube.list(path, labelSelector=location.selector)["items"]
+
+    for path in (location.jobs_path, *(location.core_path(plural) for plural in ("pods", "secrets", "configmaps"))):
+        eventually(f"the end of {path}", partial(is_empty, path))
+    assert yard.exists(location.namespace_path)
 
 
 def test_a_pod_that_is_deleted_in_use_is_named(kube: KubeClient, yard: Yard) -> None:

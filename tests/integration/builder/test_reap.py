@@ -1,9 +1,14 @@
 """The reaper on a real cluster: what has expired goes, what has not stays."""
 
-from ci_buildx.builder import labels, reap
+import time
+
+import pytest
+
+from ci_buildx.builder import expired, labels, reap
 from ci_buildx.builder.builder import Builder
+from ci_buildx.builder.teardown import teardown
 from ci_buildx.kube.client import KubeClient
-from tests.integration.builder.conftest import Yard
+from tests.integration.builder.conftest import Yard, eventually
 
 PAST = "2020-01-01T00:00:00Z"
 
@@ -44,3 +49,26 @@ def test_expired_builders_inside_a_named_namespace_are_removed(kube: KubeClient,
     assert old.name in swept.removed
     assert kube.list(old.location.jobs_path, labelSelector=old.location.selector)["items"] == []
     assert len(kube.list(young.location.jobs_path, labelSelector=young.location.selector)["items"]) == 1
+
+
+def test_a_namespace_that_sticks_is_reported_with_its_cause(
+    kube: KubeClient, yard: Yard, reaper_kube: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expired, "_DELETION_TIME", -1.0)
+    builder = yard.provision()
+    held = {"metadata": {"name": "held", "finalizers": ["example.com/keep"]}}
+    path = builder.location.core_path("configmaps")
+    kube.create(path, held)
+    expire(kube, builder.location.namespace_path)
+    assert builder.name in reap.sweep(reaper_kube).removed
+    try:
+        eventually(
+            "the cause",
+            lambda: "example.com/keep" in reap.sweep(reaper_kube).problems.get(builder.name, ""),
+        )
+        problem = reap.sweep(reaper_kube).problems[builder.name]
+        assert problem.startswith("its deletion does not end: ")
+        again = teardown(kube, builder.location, deadline=time.monotonic() + 20)
+        assert "example.com/keep" in again.notes[0]
+    finally:
+        kube.patch(f"{path}/held", {"metadata": {"finalizers": None}})

@@ -1,11 +1,11 @@
 import pytest
 
-from ci_buildx.builder import plan
+from ci_buildx.builder import labels, lifecycle, manifests, plan
 from ci_buildx.builder.facts import ClusterFacts, NodeFact
 from ci_buildx.builder.plan import Plan
 from ci_buildx.errors import InputError
 from ci_buildx.model import platform
-from ci_buildx.settings.builder import BuilderSettings
+from ci_buildx.settings.builder import BuilderSettings, LoadBalance
 
 BOTH = ClusterFacts(
     nodes=(
@@ -133,3 +133,12 @@ def test_a_kept_builder_builds_what_is_asked(names: str, expected: dict[str, obj
 def test_a_kept_builder_names_what_it_cannot_build() -> None:
     with pytest.raises(InputError, match="--platform: no node of the builder builds linux/riscv64; it has amd64"):
         plan.narrow(KEPT, [platform.parse("linux/riscv64")])
+
+
+def test_how_replicas_are_balanced_is_part_of_the_plan_and_of_what_is_read_again() -> None:
+    settings = BuilderSettings(replicas=3, loadbalance=LoadBalance.RANDOM)
+    (node,) = plan.make((), ClusterFacts(), settings).nodes
+    assert node.loadbalance is LoadBalance.RANDOM
+    noted = manifests.node_notes(node)[labels.LOADBALANCE]
+    assert lifecycle.read_loadbalance(noted) is LoadBalance.RANDOM
+    assert lifecycle.read_loadbalance("") is LoadBalance.STICKY

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from ci_buildx.builder import rights, rolesheet
+from ci_buildx.builder import rights, rolesheet, schedule
 from ci_buildx.builder.rights import Mode
 from tests.accounts import sheet
 
@@ -15,6 +15,12 @@ def test_each_file_is_the_products_own(mode: Mode) -> None:
 
 def test_the_file_for_pods_is_the_products_own() -> None:
     assert sheet("confined-pods") == rolesheet.confined_pods(), "run make bundle"
+
+
+def test_the_reapers_schedule_is_the_products_own() -> None:
+    assert sheet("reaper-cronjob") == schedule.sheet(), "run make bundle"
+    (made,) = yaml.safe_load_all(schedule.sheet())
+    assert made["spec"]["jobTemplate"]["spec"]["template"]["spec"]["serviceAccountName"] == rolesheet.REAPER
 
 
 @pytest.mark.parametrize("mode", Mode)

@@ -60,6 +60,8 @@ class Cluster:
             return {}
         if name.endswith("vanished"):
             raise NotFound("gone", status=404)
+        if name.endswith("foreign"):
+            raise Forbidden("another's", status=403)
         self.deleted.append((name, body["preconditions"]["uid"]))
         return {}
 
@@ -85,8 +87,9 @@ def test_where_nothing_has_expired_it_costs_one_call() -> None:
     assert (len(cluster.calls), cluster.deleted) == (1, [])
 
 
-def test_what_another_job_removes_at_the_same_time_is_fine() -> None:
-    assert reap.tidy(cast("KubeClient", Cluster(namespace("kube-builder-vanished")))) == ("kube-builder-vanished",)
+def test_what_another_job_removes_at_the_same_time_or_has_made_is_left_to_it() -> None:
+    cluster = Cluster(*(namespace(f"kube-builder-{what}") for what in ("vanished", "foreign", "ours")))
+    assert reap.tidy(cast("KubeClient", cluster)) == ("kube-builder-ours",)
 
 
 OLD, OLDER = "2026-05-01T11:50:00.000000Z", "2026-05-01T11:40:00.000000Z"

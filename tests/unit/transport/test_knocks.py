@@ -2,7 +2,7 @@
 
 import pytest
 
-from ci_buildx.transport.knocks import BLIND, Knocks, NotYet, Stage
+from ci_buildx.transport.knocks import Knocks, NotYet, Stage
 
 
 class Pod:
@@ -22,44 +22,49 @@ class Pod:
         return Stage.READY if self.now >= self.ready else Stage.RUNNING if self.now >= self.running else Stage.UNKNOWN
 
 
-def turns(pod: Pod, until: float, blind: tuple[float, ...] = BLIND) -> list[float]:
+def turns(pod: Pod, knocks: Knocks, until: float) -> list[float]:
     """When it knocks, in seconds, if nobody ever answers."""
-    knocks = Knocks(pod.stage, blind, clock=pod.clock, sleep=pod.sleep)
     found = []
     while pod.now < 100 + until:
         try:
             knocks.take_turn()
-            found.append(round(pod.now - 100, 1))
+            found.append(pod.now - 100)
         except NotYet:
             continue
     return found
 
 
-def test_a_pod_of_which_nothing_is_known_is_knocked_at_for_a_second() -> None:
-    assert turns(Pod(), until=60) == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.5, 0.7], abs=0.15)
+@pytest.mark.parametrize(
+    ("pod", "until", "expected"),
+    [
+        (Pod(), 60, [0.0, 0.1, 0.3, 0.6]),
+        (Pod(running=10), 60, [0.0, 0.1, 0.3, 0.6, 10.0, 10.6]),
+        (Pod(running=0.3, ready=0.7), 2, [0.0, 0.1, 0.3, 0.7, 1.2]),
+        (Pod(ready=0), 8, [0.0, 0.5, 1.5, 3.5, 5.5, 7.5]),
+    ],
+)
+def test_a_tunnel_knocks_in_the_first_second_and_when_the_status_says_more(
+    pod: Pod, until: float, expected: list[float]
+) -> None:
+    knocks = Knocks(pod.stage, clock=pod.clock, sleep=pod.sleep)
+    assert turns(pod, knocks, until) == pytest.approx(expected, abs=0.15)
 
 
-def test_what_its_status_says_wakes_the_tunnel() -> None:
-    assert turns(Pod(running=10, ready=12), until=14)[6:] == pytest.approx(
-        [10.0, 10.3, 10.8, 11.8, 12.0, 12.3, 12.8, 13.8], abs=0.15
-    )
+def test_exec_waits_until_the_pod_is_ready() -> None:
+    pod = Pod(running=1, ready=3)
+    knocks = Knocks(pod.stage, blind=None, early=None, clock=pod.clock, sleep=pod.sleep)
+    assert turns(pod, knocks, 4) == pytest.approx([3.0, 3.5], abs=0.15)
 
 
-def test_a_pod_that_is_ready_is_knocked_at_at_once_and_then_ever_more_slowly() -> None:
-    assert turns(Pod(ready=0), until=8) == pytest.approx([0.0, 0.3, 0.8, 1.8, 3.8, 5.8, 7.8], abs=0.15)
-
-
-def test_who_does_not_knock_blindly_waits_for_the_status() -> None:
-    assert turns(Pod(running=2), until=3, blind=()) == pytest.approx([2.0, 2.3, 2.8], abs=0.15)
-
-
-def test_an_image_that_is_pulled_for_minutes_costs_no_calls() -> None:
-    assert len(turns(Pod(running=300, ready=301), until=301.1)) <= 10
+def test_an_image_that_is_pulled_for_minutes_costs_few_calls() -> None:
+    pod = Pod(running=300, ready=302)
+    knocks = Knocks(pod.stage, clock=pod.clock, sleep=pod.sleep)
+    assert len(turns(pod, knocks, 302.1)) <= 7
 
 
 def test_a_rest_ends_after_a_moment() -> None:
     pod = Pod()
-    knocks = Knocks(pod.stage, (), clock=pod.clock, sleep=pod.sleep)
+    knocks = Knocks(pod.stage, blind=None, clock=pod.clock, sleep=pod.sleep)
     with pytest.raises(NotYet):
         knocks.take_turn()
     assert pod.now == pytest.approx(100.2, abs=0.05)

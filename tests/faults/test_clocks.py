@@ -1,0 +1,88 @@
+"""A runner whose clock is ten minutes off, ahead or behind: its builds work, and nobody reaps too early or too late."""
+
+from __future__ import annotations
+
+import calendar
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from ci_buildx.builder import heartbeat, labels
+from ci_buildx.builder.identity import EXPIRY_MARGIN
+from ci_buildx.kube.client import KubeClient
+from tests.accounts import Account
+from tests.e2e.cluster import Builders
+from tests.e2e.product import Product
+from tests.faults.victim import ENDLESS, Victim
+
+OFFSET = 600
+LIFETIME = 3600
+SLACK = 120
+"""Seconds that a busy machine may take between two looks at the same clock."""
+LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), Path("libfaketimeMT.so.1"))
+
+
+def with_clock(product: Product, offset: int) -> Product:
+    """The product with a clock that is so many seconds ahead; what measures durations stays right."""
+    return product.with_env(LD_PRELOAD=str(LIBRARY), FAKETIME=f"{offset:+}", FAKETIME_DONT_FAKE_MONOTONIC="1")
+
+
+@pytest.mark.parametrize("offset", [OFFSET, -OFFSET], ids=["ahead", "behind"])
+def test_a_clock_that_is_ten_minutes_off_harms_nobody(
+    offset: int,
+    product: Product,
+    reaper_account: Account,
+    context: Path,
+    reference: str,
+    builders: Builders,
+    kube: KubeClient,
+) -> None:
+    wrong = with_clock(product, offset)
+    victim = Victim(
+        wrong, context, reference, "--lifetime", f"{LIFETIME}s", dockerfile=ENDLESS, platforms="linux/amd64"
+    )
+    try:
+        victim.wait_until(lambda: re.search(r"said 1\n", victim.log) is not None)
+        ((namespace),) = builders.namespaces()
+        name = namespace["metadata"]["name"]
+        left = epoch(namespace["metadata"]["annotations"][labels.EXPIRES]) - now(kube)
+        assert LIFETIME + EXPIRY_MARGIN - SLACK <= left <= LIFETIME + EXPIRY_MARGIN
+        sign = kube.get(f"{heartbeat.GROUP}/namespaces/{name}/leases/buildkit-heartbeat")["spec"]["renewTime"]
+        assert abs(epoch(sign) - now(kube)) < SLACK
+        reaper = with_clock(product.with_env(KUBECONFIG=str(reaper_account.kubeconfig)), offset)
+        # By a clock that is ahead it would be over, by one that is behind it would not.
+        expire_in(kube, name, offset / 2)
+        assert (name in expired(reaper)) == (offset < 0)
+        victim.process.send_signal(signal.SIGINT)
+        assert victim.end() == 130, victim.log
+    finally:
+        victim.process.kill()
+    assert builders.left() == []
+
+
+def expired(reaper: Product) -> set[str]:
+    """What the reaper would remove."""
+    run = reaper.run("reap", "--dry-run")
+    assert run.code == 0, run.stderr
+    return {line.split()[1] for line in run.stdout.decode().splitlines()}
+
+
+def expire_in(kube: KubeClient, name: str, seconds: float) -> None:
+    """Move a builder's end, by the API server's clock."""
+    text = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now(kube) + seconds))
+    kube.patch(f"/api/v1/namespaces/{name}", {"metadata": {"annotations": {labels.EXPIRES: text}}})
+
+
+def now(kube: KubeClient) -> float:
+    """The API server's clock."""
+    kube.get("/version")
+    assert kube.server_time is not None
+    return kube.server_time
+
+
+def epoch(text: str) -> float:
+    """Seconds of a time of the API's."""
+    return calendar.timegm(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S"))
