@@ -119,7 +119,8 @@ def say_that_a_node_comes(yard: Yard, builder: Builder) -> None:
     yard.admin.create(builder.location.core_path("events"), event)
 
 
-def test_a_wait_ends_at_its_deadline_and_tells_what_it_was_for(yard: Yard) -> None:
+def test_a_wait_ends_at_its_deadline_and_tells_what_it_was_for(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(autoscaler, "detect", lambda _: Autoscaler.PRESENT)
     builder = yard.provision(nodeselector=(("disk", "holographic"),))
     told: list[str] = []
     boot = Boot(yard.kube, builder, deadline=time.monotonic() + 1.5, explain=told.append)
