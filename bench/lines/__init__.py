@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from bench.arena import Arena
-from bench.lines import boot, cached, cluster, memory, native, upload, whole
+from bench.lines import action, boot, cached, cluster, memory, native, upload, whole
 from bench.series import Comparison
 
 Line = Callable[[Arena], Iterator[Comparison]]
@@ -17,5 +17,6 @@ LINES: dict[str, Line] = {
     "upload": upload.compare,
     "memory": memory.compare,
     "native": native.compare,
+    "action": action.compare,
     "cluster": cluster.compare,
 }

@@ -45,4 +45,5 @@ def check_trust(builder: Builder, env: Mapping[str, str]) -> None:
     scope = env.get(TRUST_SCOPE, "")
     if scope and builder.trust != scope:
         message = f"builder {builder.name!r} is not for runs of trust scope {scope!r}"
-        raise InputError(message, fix=f"leave it out, or make one for them with {TRUST_SCOPE}={scope}")
+        trusted = "" if scope.startswith("fork:") else ", or say trust-scope: protected if this ref is trusted"
+        raise InputError(message, fix=f"leave it out, make one for them with {TRUST_SCOPE}={scope}{trusted}")
