@@ -14,7 +14,7 @@ AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo env $(KEPT) PYTHONDONTWRITEBYTEC
 ON_CLUSTER = $(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-integration test-e2e lint bench soak cluster-up cluster-down bundle clean lock
+.PHONY: help setup demo test test-unit test-integration test-e2e lint bench soak cluster-up cluster-down bundle docs clean lock
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,14 @@ lint: $(STAMP) ## ruff, mypy --strict, import contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+build/docs/.installed: requirements-docs.lock
+	$(PYTHON) -m venv build/docs
+	build/docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-docs.lock
+	@touch $@
+
+docs: build/docs/.installed ## The site of docs/, in build/site; a broken link or a page that is nowhere fails
+	NO_MKDOCS_2_WARNING=1 build/docs/bin/mkdocs build --quiet --strict
+
 bench: $(STAMP) ## Us and docker buildx, alternately, on the devcluster
 	$(BIN)/python -m devcluster up
 	$(BIN)/python -m bench
@@ -79,6 +87,7 @@ lock: ## Pin the newest allowed versions of all dependencies, with hashes
 	build/lock/bin/python -m pip install --quiet uv
 	build/lock/bin/uv pip compile $(LOCK_FLAGS) --output-file requirements.lock pyproject.toml
 	build/lock/bin/uv pip compile $(LOCK_FLAGS) --output-file requirements-dev.lock --group dev pyproject.toml
+	build/lock/bin/uv pip compile $(LOCK_FLAGS) --output-file requirements-docs.lock --group pyproject.toml:docs
 
 clean: ## Remove the Python environment and caches of this folder
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -13,12 +13,15 @@ from ci_buildx.builder.rights import Mode
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE, COMPONENT = "gitlab-template/kube-builder.yml", "templates/kube-builder.yml"
-FILES = ("action.yml", "setup/action.yml", TEMPLATE, "docs/github.md", "docs/driver-opts.md")
+PAGES = ("docs/github.md", "docs/driver-opts.md", "docs/reference.md", "docs/elsewhere.md")
+FILES = ("action.yml", "setup/action.yml", TEMPLATE, *PAGES)
 REGIONS: Mapping[str, Callable[[], str]] = {
     "action-inputs": action.action_inputs,
     "setup-inputs": action.setup_inputs,
     "action-table": pages.action_table,
     "setup-table": pages.setup_table,
+    "options-table": pages.options_table,
+    "ci-systems": pages.systems_table,
     "gitlab-inputs": gitlab.gitlab_inputs,
     "gitlab-variables": gitlab.gitlab_variables,
     "driver-opts": driver.options_table,

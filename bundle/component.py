@@ -6,7 +6,7 @@ _HEAD = """\
 # Builds a container image on Kubernetes, as a CI/CD component:
 #
 #   include:
-#     - component: $CI_SERVER_FQDN/org/kube-builder/kube-builder@1
+#     - component: $CI_SERVER_FQDN/org/kube-builder/kube-builder@v1
 #       inputs:
 #         platforms: ["linux/amd64", "linux/arm64"]
 #         push: true

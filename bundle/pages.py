@@ -6,7 +6,11 @@ from collections.abc import Iterable
 
 from bundle.describe import sentence
 from ci_buildx.ci import inputs
-from ci_buildx.settings.option import Option, Surface
+from ci_buildx.job import systems
+from ci_buildx.settings import options
+from ci_buildx.settings.option import Group, Option, Surface
+
+_TITLES = {Surface.GITHUB: "GitHub", Surface.GITLAB: "GitLab"}
 
 
 def action_table() -> str:
@@ -26,3 +30,40 @@ def _table(options: Iterable[Option]) -> str:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def options_table() -> str:
+    """Every option of a build with its flag, variable and where it is an input, group by group."""
+    lines: list[str] = []
+    for group in Group:
+        found = [option for option in options.OPTIONS if option.group is group]
+        if found:
+            lines += ["", f"### {group.value}", "", "| option | input | variable | |", "|---|---|---|---|"]
+            lines += [_option(option) for option in found]
+    return "\n".join((*lines[1:], ""))
+
+
+def systems_table() -> str:
+    """The variables by which each CI system says what a job is called."""
+    rows = [
+        f"| {'anything' if system.name == systems.OWN else system.name} | {_names(system.repository)} | "
+        f"{_names(system.run)} | {_names(system.job)} | {_names(system.url)} | {_names(system.checkout)} |"
+        for system in systems.SYSTEMS
+    ]
+    return "\n".join(
+        ("| system | repository | run | job | address | checkout |", "|---|---|---|---|---|---|", *rows, "")
+    )
+
+
+def _option(option: Option) -> str:
+    flags = ", ".join(f"`{flag}`" for flag in option.flags) or (
+        f"`{option.metavar.replace('|', '` or `')}`" if Surface.CLI in option.surfaces else ""
+    )
+    offered = [surface for surface in (Surface.GITHUB, Surface.GITLAB) if surface in option.surfaces]
+    where = "" if len(offered) == 2 or not offered else f" ({_TITLES[offered[0]]} only)"
+    named = f"`{option.name}`{where}" if offered else ""
+    return f"| {flags} | {named} | `{option.variable}` | {_cell(sentence(option))} |"
+
+
+def _names(variables: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in variables)

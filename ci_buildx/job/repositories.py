@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-_SCHEME = re.compile(r"[a-zA-Z0-9-]+://")
-_HOST = re.compile(r"(?:[^@/]*@)?(?P<host>\[[^]]*\]|[^/:]*)(?::[0-9]*(?=/|$))?[:/]*(?P<path>.*)", re.DOTALL)
+from ci_buildx.model.pattern import pattern
+
+_SCHEME = pattern(r"[a-zA-Z0-9-]+://")
+_HOST = pattern(r"(?:[^@/]*@)?(?P<host>\[[^]]*\]|[^/:]*)(?::[0-9]*(?=/|$))?[:/]*(?P<path>.*)", re.DOTALL)
 
 
 def path_of(url: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from ci_buildx.progress.graph import Graph
@@ -27,30 +29,40 @@ def critical(graph: Graph, runs: Mapping[int, Sequence[Run]]) -> list[Run]:
     earlier runs, ended last. Where there is none of these (sources, exports; BuildKit names no inputs of our own phases
     either) it is taken to have waited for what ended last before it on its node, or anywhere for a phase of ours.
     """
-    everything = sorted((run for own in runs.values() for run in own), key=lambda run: (run.end, run.begin))
+    everything = sorted((run for own in runs.values() for run in own), key=_by_end)
     if not everything:
         return []
+    ends = [run.end for run in everything]
+    failed = any(run.step.failed for run in everything)
     chain = [everything[-1]]
     seen = {chain[0]}
     while True:
         now = chain[-1]
         inputs = [run for step in graph.inputs(now.step) for run in runs.get(id(step), ())]
-        before = [run for run in (*inputs, *runs[id(now.step)]) if _precedes(run, now) and run not in seen]
-        before = before or [run for run in _around(now, everything) if _precedes(run, now) and run not in seen]
-        if not before:
+        known = [run for run in (*inputs, *runs[id(now.step)]) if _precedes(run, now) and run not in seen]
+        last = max(known, key=_by_end, default=None)
+        if last is None:
+            ended = islice(reversed(everything), len(ends) - bisect_right(ends, now.begin + TOLERANCE), None)
+            candidates = (run for run in ended if _precedes(run, now) and run not in seen)
+            last = next((run for run in candidates if _may_hold_up(run, now, failed=failed)), None)
+        if last is None:
             return chain[::-1]
-        chain.append(max(before, key=lambda run: (run.end, run.begin)))
-        seen.add(chain[-1])
+        chain.append(last)
+        seen.add(last)
 
 
-def _around(now: Run, everything: Sequence[Run]) -> Iterator[Run]:
-    """What a run that names no inputs can have waited for; nobody waits for what comes from the cache."""
-    node = now.step.key[0]
-    for run in everything:
-        if run.step.cached:
-            continue
-        if now.step.ours or run.step.ours or run.step.key[0] == node:
-            yield run
+def _by_end(run: Run) -> tuple[float, float]:
+    return run.end, run.begin
+
+
+def _may_hold_up(run: Run, now: Run, *, failed: bool) -> bool:
+    """Whether a run that names no inputs can have waited for another.
+
+    Nobody waits for what comes from the cache, nor for what was stopped because something else had failed.
+    """
+    if run.step.cached or (failed and run.step.canceled):
+        return False
+    return now.step.ours or run.step.ours or run.step.key[0] == now.step.key[0]
 
 
 def _precedes(run: Run, now: Run) -> bool:

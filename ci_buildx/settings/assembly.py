@@ -23,6 +23,7 @@ from ci_buildx.settings.values import (
     Settings,
     TransportChoice,
 )
+from ci_buildx.settings.variables import refuse_typos
 
 __all__ = ["Value", "builder_from", "cluster_from", "namespace_from", "read_variables", "settings_from"]
 
@@ -106,7 +107,8 @@ def namespace_from(values: Mapping[str, Value], sources: Mapping[str, str], env:
 
 
 def read_variables(env: Mapping[str, str]) -> tuple[dict[str, Value], dict[str, str]]:
-    """Values and sources of the options that ``KUBE_BUILDER_…`` variables set."""
+    """Values and sources of the options that ``KUBE_BUILDER_…`` variables set. Refuses typos of these."""
+    refuse_typos(env, (option.variable for option in options.OPTIONS))
     found = [option for option in options.OPTIONS if env.get(option.variable)]
     return {option.name: env[option.variable] for option in found}, {option.name: option.variable for option in found}
 

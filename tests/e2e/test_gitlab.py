@@ -19,7 +19,7 @@ from tests.e2e.cluster import Builders
 
 # The shell executor in the checkout itself, as a runner on a plain machine.
 OPTIONS = ("--force-shell-executor", "--shell-isolation=false", "--no-color")
-LATER = 'echo "later got $KUBE_BUILDER_DIGEST" && test -s "$KUBE_BUILDER_METADATA"'
+LATER = 'echo "later got $KUBE_BUILDER_DIGEST of $KUBE_BUILDER_IMAGE" && test -s "$KUBE_BUILDER_METADATA"'
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,15 @@ def run(tmp_path: Path, name: str, product_env: dict[str, str], buildkitd_config
     """Run a pipeline that includes the template with ``inputs``, and a job after it."""
 
     def pipeline(dockerfile: str, **inputs: object) -> Pipeline:
+        variables = inputs.pop("variables", {})
         given = {"context": "app", "buildkitd-config": "buildkitd.toml", **inputs}
         include = [{"local": "gitlab-template/kube-builder.yml", "inputs": given}]
-        jobs = {"include": include, "stages": ["build", "test"], "later": {"stage": "test", "script": [LATER]}}
+        jobs = {
+            "include": include,
+            "stages": ["build", "test"],
+            "variables": variables,
+            "later": {"stage": "test", "script": [LATER]},
+        }
         files = {".gitlab-ci.yml": json.dumps(jobs), "buildkitd.toml": buildkitd_config.read_text()}
         folder = checkout.make(tmp_path / "repository", name=name, dockerfile=dockerfile, files=files)
         env = {**checkout.environment("gitlab-home"), "KUBECONFIG": product_env["KUBECONFIG"], "USERNAME": "ann"}
@@ -69,7 +75,25 @@ def test_success_with_inputs(
     assert {image.files["said"] for image in images.values()} == {b'it\'s "quoted", really ann\n'}
     assert pushed.images(open_registry.url, f"e2e/{name}", "main").keys() == images.keys()
     digest = (done.folder / "kube-builder.env").read_text().partition("KUBE_BUILDER_DIGEST=")[2].split()[0]
-    assert f"later got {digest}" in done.log
+    assert f"later got {digest} of {repository}:1@{digest}\n" in done.log
+    assert "critical path" in (done.folder / "kube-builder-timeline.html").read_text()
+    assert json.loads((done.folder / "kube-builder-checks.json").read_text()) == []
+    assert builders.left() == []
+
+
+def test_an_include_without_inputs_goes_by_the_jobs_own_variables(
+    run: Callable[..., Pipeline], builders: Builders, name: str, open_registry: Registry
+) -> None:
+    image = f"{open_registry.address}/e2e/{name}"
+    done = run(
+        f"{checkout.BOTH}FROM busybox as other\n",
+        push=True,
+        variables={"CI_REGISTRY_IMAGE": image, "CI_JOB_TIMEOUT": "900", "CI_PROJECT_URL": "https://git.example/x"},
+    )
+    assert done.code == 0, done.log
+    assert pushed.images(open_registry.url, f"e2e/{name}", "latest").keys() == {"linux/amd64"}
+    (finding,) = json.loads((done.folder / "kube-builder-checks.json").read_text())
+    assert (finding["check_name"], finding["location"]["path"]) == ("FromAsCasing", "app/Dockerfile")
     assert builders.left() == []
 
 

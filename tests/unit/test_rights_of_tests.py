@@ -12,6 +12,7 @@ LOOK_ON = {
     "integration/conftest.py": "the tests' own client",
     "integration/builder/conftest.py": "the tests' own client",
     "e2e/conftest.py": "the tests' own client",
+    "e2e/test_gitlab_runner.py": "takes the cluster's address and authority, and removes the user",
     "e2e/test_oidc.py": "takes the cluster's address and authority, and removes the user",
     "integration/bench/test_smoke.py": "the bench compares with buildx, which has no roles",
 }

@@ -12,15 +12,10 @@ from ci_buildx.ci import kubeconfig
 from ci_buildx.errors import InputError
 from ci_buildx.settings import options
 from ci_buildx.settings.given import Given, Value
-from ci_buildx.settings.nearest import nearest
-from ci_buildx.settings.option import VARIABLE_PREFIX
+from ci_buildx.settings.variables import refuse_typos
 
 _LOGIN = ("registry", "username", "password", "scope", "registries")
 """Inputs that are never the template's: a password belongs into a masked variable."""
-REPORTED = ("DIGEST", "IMAGEID", "IMAGE", "METADATA")
-"""What a job tells later ones, which may build, too."""
-_OTHERS = ("ID_TOKEN", "REGISTRY_ID_TOKEN")
-"""Variables that are read elsewhere in this package."""
 
 
 def read(env: Mapping[str, str], cwd: Path) -> Given:
@@ -28,10 +23,9 @@ def read(env: Mapping[str, str], cwd: Path) -> Given:
     known = options.BY_NAME | {name: offered.BY_NAME[name] for name in _LOGIN}
     variables = {option.variable: option.name for option in known.values()}
     values: dict[str, Value] = {}
-    for variable in sorted(name for name in env if name.startswith(VARIABLE_PREFIX) and env[name].strip()):
-        name = variables.get(variable)
-        if name is None:
-            _refuse_typo(variable, variables)
+    refuse_typos(env, variables)
+    for variable, name in variables.items():
+        if not env.get(variable, "").strip():
             continue
         values[name] = env[variable]
         if known[name].repeatable and env[variable].lstrip().startswith("["):
@@ -61,12 +55,3 @@ def with_kubeconfig(given: Given) -> Iterator[Given]:
         return
     with kubeconfig.as_path(text, folder=None) as path:
         yield given.having(kubeconfig=path)
-
-
-def _refuse_typo(variable: str, variables: Mapping[str, str]) -> None:
-    """Variables with our prefix may be the user's own; one that nearly is an input would build something else."""
-    name = variable.removeprefix(VARIABLE_PREFIX)
-    if name in (*REPORTED, *_OTHERS):
-        return
-    if match := nearest(name, [known.removeprefix(VARIABLE_PREFIX) for known in variables], cutoff=0.8):
-        raise InputError("is no input", source=variable, fix=f"did you mean {VARIABLE_PREFIX}{match}?")

@@ -124,6 +124,19 @@ def test_the_path_goes_through_inputs_not_through_neighbours() -> None:
     ]
 
 
+def test_the_path_of_a_failed_build_ends_at_what_failed() -> None:
+    graph = Graph()
+    play(
+        graph,
+        "",
+        vertex("a", "[a 1/1] RUN exit 1", 0.0, 1.0, error="exit code: 1"),
+        vertex("b", "[b 1/1] RUN sleep 9", 0.0, 1.1, error="context canceled"),
+        phase(1, "[internal] removing builder b", 1.1, 1.2),
+    )
+    drawn = read(graph, now=T0 + 2)
+    assert [one.name for one in drawn.rows if one.critical] == ["removing builder b", "[a 1/1] RUN exit 1"]
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [("", Kind.RUN), ("exit code: 1", Kind.FAILED), ("context canceled", Kind.CANCELED)],
