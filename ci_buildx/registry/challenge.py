@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from enum import StrEnum
+from urllib.parse import urlsplit
 
 from ci_buildx.errors import RegistryError
 from ci_buildx.model.record import dataclass
@@ -59,7 +60,7 @@ def parse_challenge(header: str) -> Challenge:
     }
     if parameters := found.get(Scheme.BEARER):
         realm = parameters.get("realm", "")
-        if not realm.startswith(("https://", "http://")):
+        if not _is_address(realm):
             raise RegistryError(f"the registry names no usable token service: realm {realm[:100]!r}", status=401)
         scopes = tuple(parameters.get("scope", "").split())
         return Challenge(scheme=Scheme.BEARER, realm=realm, service=parameters.get("service", ""), scopes=scopes)
@@ -106,3 +107,12 @@ def _challenges(header: str) -> list[tuple[str, Mapping[str, str]]]:
             position = parameter.end()
         challenges.append((match[1], parameters))
     return challenges
+
+
+def _is_address(realm: str) -> bool:
+    """Whether a realm is a URL that can be asked; what is malformed (``http://[/``) is none."""
+    try:
+        parts = urlsplit(realm)
+    except ValueError:
+        return False
+    return parts.scheme in ("https", "http") and bool(parts.netloc)

@@ -86,3 +86,9 @@ def test_no_token(body: bytes) -> None:
 def test_any_body_is_a_token_or_an_error(body: bytes) -> None:
     with suppress(RegistryError):
         assert parse_token(body).lifetime > 0
+
+
+@pytest.mark.parametrize("realm", ["http://[/", "https://", "file:///etc/passwd", ""])
+def test_a_realm_that_cannot_be_asked(realm: str) -> None:
+    with pytest.raises(RegistryError, match="names no usable token service"):
+        parse_challenge(f'Bearer realm="{realm}",service=x')
