@@ -20,6 +20,7 @@ from ci_buildx.builder.verdict import Case, Stage, Verdict
 from ci_buildx.errors import BootError, KubeError, Stopped
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.watch import Change
+from ci_buildx.model.record import replace
 
 T = TypeVar("T")
 
@@ -141,9 +142,8 @@ class Boot:
 
     def verdict(self, node: NodePlan, pod: str = "") -> Verdict:
         """What is known now about ``pod``, or about all of the node: the worst counts. Asks nothing of the cluster."""
-        verdicts = [
-            judge(case) for case in self._cases(node) if not pod or (case.pod and case.pod["metadata"]["name"] == pod)
-        ]
+        cases = [case for case in self._cases(node) if case.pod and case.pod["metadata"]["name"] == pod]
+        verdicts = [judge(case) for case in (cases if pod else self._standing(node))]
         for stage in (Stage.FAILED, Stage.WAITING):
             for verdict in verdicts:
                 if verdict.stage is stage:
@@ -152,9 +152,17 @@ class Boot:
 
     def _best(self, node: NodePlan) -> Verdict:
         """The verdict on a node whose pods are replaced when they go: only those that are there count."""
-        verdicts = [judge(case) for case in self._cases(node) if not case.vanished]
+        verdicts = [judge(case) for case in self._standing(node) if not case.vanished]
         hopeful = [verdict for verdict in verdicts if verdict.error is None]
         return next(iter(hopeful or verdicts), Verdict(Stage.WAITING, f"node {node.name} has no pod"))
+
+    def _standing(self, node: NodePlan) -> list[Case]:
+        """The cases that count for the whole node: a lasting builder's workload replaces the pods that go."""
+        cases = self._cases(node)
+        if not self._builder.location.lasting:
+            return cases
+        staying = [case for case in cases if case.pod is None or not (case.vanished or is_terminating(case.pod))]
+        return staying or [replace(case, pod=None, vanished=False) for case in cases[:1]]
 
     def _cases(self, node: NodePlan) -> list[Case]:
         with self._changed:
@@ -254,8 +262,10 @@ class Boot:
             self._changed.notify_all()
 
     def _job_of(self, pod: Mapping[str, Mapping[str, Mapping[str, str]]]) -> Mapping[str, object] | None:
-        """The Job of a pod that ends: it knows whether its deadline has passed."""
+        """The Job of a pod that ends: it knows whether its deadline has passed; None for what has no deadline."""
         location = self._builder.location
+        if location.lasting:
+            return None
         name = location.object_name((pod["metadata"].get("labels") or {}).get(NODE, ""))
         try:
             return self._kube.get(f"{location.jobs_path}/{name}")

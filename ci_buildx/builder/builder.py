@@ -88,6 +88,10 @@ class Location:
         """The name of the builder's object for ``part``: a node's name, or what the object is for."""
         return f"buildkit-{part}" if self.exclusive else f"{self.name}-{part}"
 
+    def config_name(self, node: str) -> str:
+        """The name of a node's ConfigMap: a job's nodes share one, a lasting builder's nodes have their own."""
+        return f"{node}-config" if self.lasting else self.object_name("config")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientKeys:
@@ -103,7 +107,8 @@ class Builder:
     """A builder that was provisioned or found: its place, its nodes, the keys to it.
 
     ``transports`` has the transport that won earlier, by the node's name, where one is remembered; ``kinds`` what runs
-    a node's pods, where that is no Job. ``trust`` is the scope of the runs that may use it.
+    a node's pods, where that is no Job. ``timeout`` (s) bounds the wait for its pods, None for what the settings say.
+    ``trust`` is the scope of the runs that may use it.
     """
 
     location: Location
@@ -112,6 +117,7 @@ class Builder:
     transports: Mapping[str, str] = field(default_factory=dict)
     kinds: Mapping[str, Workload] = field(default_factory=dict)
     trust: str = ""
+    timeout: float | None = None
 
     @property
     def name(self) -> str:

@@ -59,6 +59,13 @@ def issue(
     )
 
 
+def ends(certificate: bytes) -> float:
+    """When a PEM certificate is no longer valid, in epoch seconds."""
+    from cryptography import x509
+
+    return x509.load_pem_x509_certificate(certificate).not_valid_after_utc.timestamp()
+
+
 class _Authority:
     """Signs for one validity period."""
 

@@ -38,6 +38,7 @@ REPLICAS = f"{DOMAIN}replicas"
 RUNS = f"{DOMAIN}runs"
 CREATOR = f"{DOMAIN}creator"
 """The user whose account made a namespace and may let itself in, where a policy wants to know that."""
+CERTIFICATES_EXPIRE = f"{DOMAIN}certificates-expire"
 
 ARCHITECTURE = "kubernetes.io/arch"
 HOSTNAME = "kubernetes.io/hostname"

@@ -135,7 +135,7 @@ def read_config(kube: KubeClient, builder: Builder) -> str:
     """The builder's buildkitd.toml, "" if it has none."""
     location = builder.location
     try:
-        found = kube.get(f"{location.core_path('configmaps')}/{location.object_name('config')}")
+        found = kube.get(f"{location.core_path('configmaps')}/{location.config_name(builder.plan.nodes[0].name)}")
     except NotFound:
         return ""
     return str(found["data"].get(CONFIG_FILE, ""))

@@ -42,7 +42,7 @@ class Observation:
 
     def note_event(self, event: Object) -> None:
         """Take in an event, or its repetition. Of what floods, the latest are kept."""
-        about = self.events.setdefault((event.get("involvedObject") or {}).get("name", ""), {})
+        about = self.events.setdefault(_subject(event.get("involvedObject") or {}), {})
         uid = event["metadata"].get("uid", event["metadata"]["name"])
         about.pop(uid, None)
         about[uid] = event
@@ -107,6 +107,12 @@ def _claims(pod: Object) -> list[str]:
     """The volume claims that a pod needs."""
     volumes = (pod.get("spec") or {}).get("volumes") or ()
     return [volume["persistentVolumeClaim"]["claimName"] for volume in volumes if volume.get("persistentVolumeClaim")]
+
+
+def _subject(about: Mapping[str, Any]) -> str:
+    """The name of what an event is about; of a ReplicaSet its Deployment's: a hash is appended to that."""
+    name = str(about.get("name", ""))
+    return name.rpartition("-")[0] if about.get("kind") == "ReplicaSet" else name
 
 
 def _node(pod: Object) -> str:

@@ -79,6 +79,24 @@ def _nodes(platforms: Sequence[Platform], facts: ClusterFacts, settings: Builder
     return _on_known_nodes(groups, counted, settings.replicas)
 
 
+def single(name: str, platforms: Sequence[Platform], facts: ClusterFacts, settings: BuilderSettings) -> NodePlan:
+    """One node of a lasting builder: all ``platforms`` that the user names are its own, natively or by emulation.
+
+    Its pods come up again and again: they keep to one architecture, so that what it builds by default stays the same.
+    """
+    planned = make(platforms, facts, settings).nodes
+    first, foreign = planned[0], [platform for node in planned[1:] for platform in node.platforms]
+    reasons = [first.reason, *(_emulation(one, first.architecture, "the node is for several") for one in foreign)]
+    return replace(
+        first,
+        name=name,
+        platforms=tuple(dict.fromkeys(platforms)),
+        emulated=(*first.emulated, *foreign),
+        by_scheduling=False,
+        reason="; ".join(reason for reason in reasons if reason),
+    )
+
+
 def replan(plan: Plan, architecture: str) -> Plan | None:
     """The plan without native nodes of ``architecture``, which could not be scheduled: another node emulates it.
 
@@ -127,12 +145,16 @@ def narrow(plan: Plan, platforms: Sequence[Platform], *, key: str = "") -> Plan:
 
 
 def _able(plan: Plan, platform: Platform) -> list[NodePlan]:
-    """The nodes that suit a platform best: those made for it, else native ones, else emulating, else any."""
+    """The nodes that suit a platform best: those made for it, else native ones, else emulating, else unknown ones.
+
+    A buildkitd that does not name a platform may still bring an emulator for it: that is what is tried last.
+    """
     preferences = (
         [node for node in plan.nodes if platform in node.platforms],
         [node for node in plan.nodes if node.native == platform.node_architecture],
         [node for node in plan.nodes if platform in node.runs],
-        [node for node in plan.nodes if node.native is None and not node.platforms],
+        [node for node in plan.nodes if node.native is None],
+        [node for node in plan.nodes if node.runs],
     )
     return next((nodes for nodes in preferences if nodes), [])
 

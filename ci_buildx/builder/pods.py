@@ -49,8 +49,12 @@ def view(pod: Object) -> PodView:
 
 def is_terminating(pod: Object) -> bool:
     """Whether it is being deleted or has come to its end."""
-    phase = (pod.get("status") or {}).get("phase")
-    return bool(pod["metadata"].get("deletionTimestamp")) or phase in ("Failed", "Succeeded")
+    return bool(pod["metadata"].get("deletionTimestamp")) or is_over(pod)
+
+
+def is_over(pod: Object) -> bool:
+    """Whether it has come to its end: nothing of it runs."""
+    return (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
 
 
 def condition(manifest: Object, name: str) -> Object:

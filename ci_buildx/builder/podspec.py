@@ -49,7 +49,7 @@ def _spec(draft: Draft, node: NodePlan, tenure: Tenure) -> Manifest:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "containers": [_container(draft, tenure)],
-        "volumes": _volumes(draft, tenure),
+        "volumes": _volumes(draft, node, tenure),
         "topologySpreadConstraints": [_spread(draft, node)],
     }
     if node.user_namespace:
@@ -109,7 +109,7 @@ def _spread(draft: Draft, node: NodePlan) -> Manifest:
     }
 
 
-def _volumes(draft: Draft, tenure: Tenure) -> list[Manifest]:
+def _volumes(draft: Draft, node: NodePlan, tenure: Tenure) -> list[Manifest]:
     settings = draft.settings
     own = state.volume(settings.storage, claimed_by_workload=tenure.claims)
     volumes = [
@@ -117,7 +117,7 @@ def _volumes(draft: Draft, tenure: Tenure) -> list[Manifest]:
         {"name": "certificates", "secret": _server_files(draft)},
     ]
     if daemon.files(settings):
-        volumes.append({"name": "config", "configMap": {"name": draft.location.object_name("config")}})
+        volumes.append({"name": "config", "configMap": {"name": draft.location.config_name(node.name)}})
     return volumes
 
 

@@ -15,11 +15,13 @@ from ci_buildx.builder.builder import Builder, Lifetime, Location, Workload
 from ci_buildx.builder.identity import PREFIX
 from ci_buildx.builder.plan import NodePlan, Plan
 from ci_buildx.builder.pods import condition
-from ci_buildx.errors import Forbidden, InputError
+from ci_buildx.errors import Forbidden, InputError, NotFound
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model import platform
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass, field
+from ci_buildx.settings.builder import BuilderSettings
+from ci_buildx.settings.durations import parse_duration
 
 LASTING = (Workload.DEPLOYMENT, Workload.STATEFUL_SET)
 
@@ -51,6 +53,15 @@ class Node:
     def named(self) -> tuple[Platform, ...]:
         """The platforms that the user named, or that a job's plan gave it."""
         return self.plan.platforms
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that its pods may take to come up."""
+        given = self.driver_opts.get("timeout", "")
+        try:
+            return parse_duration(given, source="timeout")
+        except InputError:
+            return BuilderSettings().timeout
 
     @property
     def stopped(self) -> bool:
@@ -92,6 +103,7 @@ class Record:
             transports={node.name: node.transport for node in self.nodes if node.transport},
             kinds={node.name: node.kind for node in self.nodes},
             trust=(secret["metadata"].get("annotations") or {}).get(labels.TRUST, ""),
+            timeout=max((node.timeout for node in self.nodes), default=None),
         )
 
 
@@ -137,6 +149,8 @@ def find(kube: KubeClient, name: str, namespace: str = "") -> Record:
     found = _grouped(_workloads(kube, LASTING, here, chosen))
     if not found and not namespace:
         found = _elsewhere(kube, name, chosen)
+    if not found and (empty := look(kube, _lasting(name, here))):
+        return empty
     if not found:
         where = f"in namespace {here!r}" if namespace else "in any namespace"
         raise InputError(f"there is no builder {name!r} {where}", fix="kube-builder ls shows them all")
@@ -144,6 +158,21 @@ def find(kube: KubeClient, name: str, namespace: str = "") -> Record:
         places = ", ".join(record.location.namespace for record in found)
         raise InputError(f"several namespaces have a builder {name!r}: {places}", fix="name one with --namespace")
     return found[0]
+
+
+def look(kube: KubeClient, location: Location) -> Record | None:
+    """The lasting builder at ``location``, None if there is none. Raises KubeError.
+
+    It may have no node: then its making, or its removal, came no further than its Secret.
+    """
+    try:
+        secret = kube.get(f"{location.core_path('secrets')}/{location.object_name('keys')}")
+    except NotFound:
+        return None
+    if not labels.belongs_to(secret, location.name):
+        return None
+    found = _grouped(_workloads(kube, LASTING, location.namespace, location.selector))
+    return found[0] if found else Record(location=location, nodes=())
 
 
 def of_job(kube: KubeClient, location: Location) -> Record:
@@ -224,6 +253,10 @@ def _elsewhere(kube: KubeClient, name: str, selector: str) -> tuple[Record, ...]
         where = f"there is no builder {name!r} in namespace {kube.namespace!r}"
         fix = f"name its --namespace: others cannot be searched ({failure.message})"
         raise InputError(where, fix=fix) from failure
+
+
+def _lasting(name: str, namespace: str) -> Location:
+    return Location(name=name, namespace=namespace, exclusive=False, lifetime=Lifetime.BUILDER)
 
 
 def _grouped(found: Iterable[_Found]) -> tuple[Record, ...]:

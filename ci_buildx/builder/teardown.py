@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from ci_buildx.builder import labels
-from ci_buildx.builder.builder import Location, Manifest
+from ci_buildx.builder.builder import Location, Manifest, Workload
 from ci_buildx.errors import Forbidden, KubeBuilderError, NotFound, TeardownError
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.record import dataclass, field
@@ -31,22 +31,31 @@ class TeardownReport:
     removed: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    lasting: bool = False
 
     def check(self) -> None:
         """Raise TeardownError if anything is left."""
         if self.left:
             why = f": {'; '.join(self.notes)}" if self.notes else ""
-            fix = "kube-builder reap removes it once it has expired"
+            fix = "try again" if self.lasting else "kube-builder reap removes it once it has expired"
             raise TeardownError(f"not removed: {', '.join(self.left)}{why}", left=self.left, fix=fix)
 
 
-def teardown(kube: KubeClient, location: Location, *, deadline: float, settle: float = 0.0) -> TeardownReport:
+def teardown(
+    kube: KubeClient,
+    location: Location,
+    *,
+    deadline: float,
+    settle: float = 0.0,
+    kept_state: Collection[str] | None = (),
+) -> TeardownReport:
     """Remove everything of the builder at ``location`` until ``deadline`` (a time.monotonic() value).
 
     A builder that is not there is looked for again for ``settle`` seconds: whoever was making it may have been killed
-    while the request was under way. Never raises KubeBuilderError.
+    while the request was under way. ``kept_state`` names the nodes of a lasting builder whose volumes stay, None for
+    all. Never raises KubeBuilderError.
     """
-    work = _Teardown(kube, location)
+    work = _Teardown(kube, location, kept_state)
     # A call to an API server that is gone takes longer than anybody waits after a cancelled job.
     thread = threading.Thread(target=work.run, args=(settle, deadline), daemon=True, name="teardown")
     thread.start()
@@ -73,6 +82,7 @@ class _Teardown:
 
     kube: KubeClient
     location: Location
+    kept_state: Collection[str] | None = ()
     closed: Manifest | None = None
     """The namespace, while it may be that its creator has yet to let itself in: it was killed before it did."""
     removed: list[str] = field(default_factory=list)
@@ -82,7 +92,9 @@ class _Teardown:
 
     def run(self, settle: float, deadline: float) -> None:
         """Compute first, then what holds it."""
-        if self.location.exclusive:
+        if self.location.lasting:
+            self._remove_lasting()
+        elif self.location.exclusive:
             self._remove_namespace(settle, deadline)
         else:
             self._remove_objects()
@@ -93,7 +105,12 @@ class _Teardown:
         if not finished:
             left.append(self._whole())
             notes.append("the API server did not answer in time")
-        return TeardownReport(removed=tuple(self.removed), left=tuple(dict.fromkeys(left)), notes=tuple(notes))
+        return TeardownReport(
+            removed=tuple(self.removed),
+            left=tuple(dict.fromkeys(left)),
+            notes=tuple(notes),
+            lasting=self.location.lasting,
+        )
 
     def _remove_namespace(self, settle: float, deadline: float) -> None:
         try:
@@ -137,15 +154,60 @@ class _Teardown:
         for plural in ("secrets", "configmaps"):
             self._delete_collection(self.location.core_path(plural), plural)
 
+    def _remove_lasting(self) -> None:
+        """Compute, then volumes, and the Secret last: it is by what the builder is found when something is left."""
+        location = self.location
+        for kind in (Workload.DEPLOYMENT, Workload.STATEFUL_SET):
+            # Who may not delete a kind has not made one, either.
+            may_lack = kind is Workload.STATEFUL_SET
+            self._delete_collection(
+                location.workloads_path(kind), kind.value, may_lack=may_lack, propagationPolicy="Background"
+            )
+        # A daemon whose volume stays ends in order.
+        orderly = self.kept_state is None or bool(self.kept_state)
+        self._delete_collection(location.core_path("pods"), "pods", gracePeriodSeconds=None if orderly else POD_GRACE)
+        if self.kept_state is not None:
+            others = f",{labels.NODE} notin ({','.join(sorted(self.kept_state))})" if self.kept_state else ""
+            claims = "persistentvolumeclaims"
+            self._delete_collection(
+                location.core_path(claims), claims, may_lack=True, selector=f"{location.selector}{others}"
+            )
+        policies = f"/apis/networking.k8s.io/v1/namespaces/{location.namespace}/networkpolicies"
+        self._delete_collection(policies, "networkpolicies", may_lack=True)
+        for plural in ("configmaps", *(() if self.left else ("secrets",))):
+            self._delete_collection(location.core_path(plural), plural)
+
     def _remove_compute(self) -> None:
         """Jobs first, or they would make new pods."""
         self._delete_collection(self.location.jobs_path, "jobs", propagationPolicy="Background")
         self._delete_collection(self.location.core_path("pods"), "pods", gracePeriodSeconds=POD_GRACE)
 
-    def _delete_collection(self, path: str, plural: str, **options: Any) -> None:
+    def _delete_collection(
+        self, path: str, plural: str, *, selector: str = "", may_lack: bool = False, **options: Any
+    ) -> None:
+        """Delete what ``selector`` selects, by default all of the builder's.
+
+        ``may_lack``: that this is forbidden matters only where there is any.
+        """
         what = f"{plural} of builder {self.location.name} in namespace {self.location.namespace}"
-        body = {"apiVersion": "v1", "kind": "DeleteOptions", **options}
-        self._attempt(what, lambda: self.kube.delete(path, body=body, labelSelector=self.location.selector))
+        given = {name: value for name, value in options.items() if value is not None}
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", **given}
+        chosen = selector or self.location.selector
+
+        def act() -> None:
+            try:
+                self.kube.delete(path, body=body, labelSelector=chosen)
+            except Forbidden:
+                if not may_lack or self._has_any(path, chosen):
+                    raise
+
+        self._attempt(what, act)
+
+    def _has_any(self, path: str, selector: str) -> bool:
+        try:
+            return bool(self.kube.list(path, labelSelector=selector)["items"])
+        except KubeBuilderError:
+            return False
 
     def _attempt(self, what: str, act: Callable[[], object]) -> None:
         try:

@@ -46,6 +46,17 @@ NOT_TAKEN = {
     "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY",
 }
 
+_CHOOSING = (
+    "builder",
+    "keep",
+    "lifetime",
+    "driver-opts",
+    "buildkitd-config",
+    "buildkitd-config-inline",
+    "buildkitd-flags",
+)
+"""Options that say which builder is meant, or that it is a new one."""
+
 
 def main(argv: Sequence[str], around: World) -> int:
     """Build, and say what came of it."""
@@ -66,7 +77,25 @@ def parse(argv: Sequence[str], around: World) -> Settings:
     values, sources = merge(make_parser().read(argv), around.env)
     if not values.get("context"):
         raise InputError("no context is named", fix="name a folder or a URL, such as . for this folder")
+    values, sources = with_current(values, sources, around)
     return assembly.settings_from(values, sources, around.env, around.cwd)
+
+
+def with_current(
+    values: dict[str, Value], sources: dict[str, str], around: World
+) -> tuple[dict[str, Value], dict[str, str]]:
+    """Also the builder that ``use`` chose, where nothing says which: no name, nor what a new one should be like."""
+    from ci_buildx.job import current
+
+    if values.get("builder") == current.NONE:
+        return {name: value for name, value in values.items() if name != "builder"}, sources
+    if any(values.get(name) for name in _CHOOSING):
+        return values, sources
+    choice = current.read(assembly.cluster_from(values, sources, around.env, around.cwd), around.env)
+    if choice is None:
+        return values, sources
+    named = {"builder": choice.builder, "namespace": values.get("namespace") or choice.namespace}
+    return {**values, **named}, {"namespace": current.SOURCE, **sources, "builder": current.SOURCE}
 
 
 def merge(given: Mapping[str, Value], env: Mapping[str, str]) -> tuple[dict[str, Value], dict[str, str]]:

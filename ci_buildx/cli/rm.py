@@ -2,51 +2,71 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
+from ci_buildx.cli import target
+from ci_buildx.cli.answers import Answers
 from ci_buildx.cli.boundary import EXIT_CODES
-from ci_buildx.cli.build import merge
 from ci_buildx.cli.parser import Parser
 from ci_buildx.cli.world import World
 from ci_buildx.errors import InputError
-from ci_buildx.settings import options
-from ci_buildx.settings.assembly import cluster_from, namespace_from
-from ci_buildx.settings.names import check_namespace
+from ci_buildx.settings.option import Group, Kind, Option
 
-SUMMARY = "Removes a builder that kube-builder build --keep left running."
+SUMMARY = "Removes builders and everything of them, volumes included: those of create, and those that a build kept."
 EXAMPLES = f"""\
 examples:
-  kube-builder rm kube-builder-app-1f2e3d4c-x7k2p
+  kube-builder rm kube
+  kube-builder rm --keep-state kube     (volumes stay for a builder of the same name)
+  kube-builder rm --all-inactive --force
   kube-builder rm --namespace ci-builds kube-builder-app-1f2e3d4c-x7k2p
 
 {EXIT_CODES}"""
+OPTIONS = (
+    Option(name="keep-state", flags=("--keep-state",), kind=Kind.SWITCH, group=Group.BUILDER, help="keep the volumes"),
+    Option(
+        name="all-inactive",
+        flags=("--all-inactive",),
+        kind=Kind.SWITCH,
+        group=Group.BUILDER,
+        help="remove all builders none of whose pods runs, but for those of jobs",
+    ),
+    target.FORCE,
+    target.TIMEOUT,
+    target.BUILDER,
+    target.NAMESPACE,
+    *target.CLUSTER,
+)
+_REFUSED = {"--keep-daemon": "a builder is what runs in the cluster: kube-builder stop lets it rest"}
+_WARNING = "This will remove all builders that are not in running state."
 
 
 def main(argv: Sequence[str], around: World) -> int:
-    """Remove the builder and everything that belongs to it."""
-    given = make_parser().read(argv)
-    name = given.pop("name", "")
-    if not isinstance(name, str) or not name:
-        raise InputError("no builder is named", fix="write kube-builder rm NAME")
-    check_namespace(name, source="NAME")
-    values, sources = merge(given, around.env)
-    cluster = cluster_from(values, sources, around.env, around.cwd)
-    namespace = namespace_from(values, sources, around.env, around.cwd)
-    from ci_buildx.job import remove
+    """Remove the builders, all of them tried."""
+    answers = Answers(make_parser().read(argv))
+    names = list(target.read_names(answers))
+    from ci_buildx.job import upkeep
 
-    remove.run(cluster, name, env=around.env, namespace=namespace)
-    around.stdout.write(f"removed {name}\n")
+    def say(name: str) -> None:
+        around.stdout.write(f"{name} removed\n")
+
+    removal = upkeep.Removal(keep_state=answers.switch("keep-state"), timeout=target.read_timeout(answers), say=say)
+
+    if answers.switch("all-inactive"):
+        if names:
+            raise InputError("cannot be given with names", source="--all-inactive")
+        place = target.read_place(answers, around)
+        if answers.switch("force") or around.confirm(_WARNING):
+            upkeep.remove_inactive(place, removal, env=around.env)
+        return 0
+    place = target.read_place(answers, around) if names else target.read_target(answers, around)
+    upkeep.remove(place, names or [place.name], removal, env=around.env)
     return 0
 
 
 def make_parser() -> Parser:
-    """The parser: a name, and where to look for it."""
-    parser = Parser("rm", "[OPTIONS] NAME", SUMMARY, examples=EXAMPLES)
-    parser.add_options([options.BY_NAME["kubeconfig"], options.BY_NAME["kube-context"], options.BY_NAME["oidc"]])
-    other = parser.add_argument_group("Other")
-    help_of_namespace = "the namespace that the build was given, where it was"
-    other.add_argument("--namespace", default=argparse.SUPPRESS, metavar="NAME", help=help_of_namespace)
-    other.add_argument("name", nargs="?", default="", metavar="NAME", help="the builder, as the build named it")
-    parser.offer_help(other)
+    """The parser."""
+    parser = Parser("rm", "[OPTIONS] [NAME…]", SUMMARY, examples=EXAMPLES, refused=_REFUSED)
+    target.offer_names(parser, "the builders", most="*")
+    parser.add_options(OPTIONS)
+    parser.offer_help()
     return parser

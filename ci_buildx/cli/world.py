@@ -9,23 +9,36 @@ from pathlib import Path
 from typing import TextIO, cast
 
 from ci_buildx.cli.stdout import watch
+from ci_buildx.errors import InputError
 from ci_buildx.model.record import dataclass
 from ci_buildx.progress.outlet import Outlet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """Environment, absolute working directory and streams."""
+    """Environment, absolute working directory and streams; ``stdin`` is None where nobody can answer."""
 
     env: Mapping[str, str]
     cwd: Path
     stdout: TextIO
     stderr: TextIO
+    stdin: TextIO | None = None
 
     @property
     def stdout_is_closed(self) -> bool:
         """Whether there is the null device in the place of standard output."""
         return getattr(self.stdout, "name", "") == os.devnull
+
+    def confirm(self, warning: str) -> bool:
+        """Ask whether to go on, as docker's tools do. Raises InputError where nobody answers."""
+        answer = ""
+        if self.stdin is not None:
+            self.stdout.write(f"WARNING! {warning} Are you sure you want to continue? [y/N] ")
+            self.stdout.flush()
+            answer = self.stdin.readline()
+        if not answer:
+            raise InputError("nobody confirms this", source="--force", fix="add it to do it without being asked")
+        return answer.strip().lower() == "y"
 
     def warn(self, text: str) -> None:
         """Tell the user of what is no error."""
@@ -38,7 +51,7 @@ def of_process() -> World:
     sys.stdin = sys.stdin or _null("r")
     sys.stdout = watch(sys.stdout or _null("w"))
     sys.stderr = sys.stderr or _null("w")
-    return World(env=os.environ, cwd=Path.cwd(), stdout=sys.stdout, stderr=sys.stderr)
+    return World(env=os.environ, cwd=Path.cwd(), stdout=sys.stdout, stderr=sys.stderr, stdin=sys.stdin)
 
 
 def _null(mode: str) -> TextIO:

@@ -79,7 +79,8 @@ def connected(site: Site, builder: Builder) -> Iterator[tuple[Boot, list[Connect
     """
     with ExitStack() as undo:
         with site.phases.measure("boot"), site.display.phase("booting builder") as phase:
-            deadline = time.monotonic() + site.settings.builder.timeout
+            timeout = site.settings.builder.timeout if builder.timeout is None else builder.timeout
+            deadline = time.monotonic() + timeout
             fresh = not site.settings.builder_name
             boot = undo.enter_context(
                 Boot(site.kube, builder, deadline=deadline, explain=phase.say, stop=site.stop, fresh=fresh)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import TypeVar
 
 from ci_buildx.builder.builder import CONTAINER, PORT, SERVER_NAME, ClientKeys
 from ci_buildx.builder.pods import PodView
+from ci_buildx.buildkit.channel import load_grpc
 from ci_buildx.buildkit.control import Control
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.settings.values import TransportChoice
-from ci_buildx.transport import direct
+from ci_buildx.transport import direct, race
 from ci_buildx.transport.endpoint import Endpoint, PodAddress
 from ci_buildx.transport.knocks import EARLY, Knocks, Stage
 from ci_buildx.transport.race import Candidate
+
+T = TypeVar("T")
 
 ANSWER_TIME = 5.0
 """Seconds for one answer."""
@@ -70,6 +74,18 @@ class Ways:
         if not self.known:
             return list(everything)
         return [replace(one, delay=0.0 if one.name == self.known else max(one.delay, HEAD_START)) for one in everything]
+
+    def ask(self, pod: PodView, deadline: float, work: Callable[[Control], T]) -> T:
+        """Connect to a running pod until ``deadline`` (a time.monotonic() value) and do ``work`` over it.
+
+        Raises TransportError if it cannot be reached, and what ``work`` raises.
+        """
+        # A candidate that waits for the import would seem slow, and the next would join in for nothing.
+        load_grpc()
+        candidates = self.candidates(pod, lambda: pod)
+        winner = race.connect(candidates, answer=self.answer, deadline=deadline, discard=Control.close)
+        with winner, winner.value as control:
+            return work(control)
 
     def answer(self, endpoint: Endpoint) -> Control:
         """A Control whose buildkitd has answered."""

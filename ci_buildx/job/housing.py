@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from ci_buildx.builder import lifecycle, plan
+from ci_buildx.builder import lifecycle, plan, store
 from ci_buildx.builder.builder import Builder, Location
 from ci_buildx.builder.plan import Plan
 from ci_buildx.errors import Interrupted, Refused, SolveError, TeardownError
@@ -66,8 +66,16 @@ def housed(site: Site, interrupts: Interrupts, identity: JobIdentity, announce: 
 
 
 def find(site: Site) -> Builder:
-    """The kept builder that the settings name, as far as this build needs it."""
-    builder = lifecycle.load(site.kube, site.settings.builder_name, site.settings.builder.namespace)
+    """The existing builder that the settings name, as far as this build needs it; it is started if it is stopped.
+
+    Raises InputError if there is none, or if no node of it builds what is asked for.
+    """
+    record = store.find(site.kube, site.settings.builder_name, site.settings.builder.namespace)
+    if record.lasting:
+        from ci_buildx.job import waking
+
+        return waking.awake(site, record)
+    builder = store.load(site.kube, record)
     origin.check_trust(builder, site.env)
     return replace(builder, plan=plan.narrow(builder.plan, site.settings.build.platforms))
 

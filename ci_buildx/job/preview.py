@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, assert_never
 
-from ci_buildx.builder import daemon, facts, identity, isolation, lifecycle, manifests, plan
+from ci_buildx.builder import daemon, facts, identity, isolation, lifecycle, manifests, plan, store
 from ci_buildx.builder.builder import Location, Manifest
 from ci_buildx.builder.certificates import Certificates, Pair
 from ci_buildx.builder.draft import Draft
@@ -15,7 +15,7 @@ from ci_buildx.builder.identity import JobIdentity
 from ci_buildx.builder.labels import ARCHITECTURE
 from ci_buildx.builder.plan import NodePlan, Plan
 from ci_buildx.errors import InputError, Unreachable
-from ci_buildx.job import context_files, origin, solve_request
+from ci_buildx.job import context_files, origin, solve_request, stickiness
 from ci_buildx.job.intake import taken_in
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
@@ -131,8 +131,10 @@ class Show:
 
     def _kept(self) -> tuple[Location, Plan]:
         with KubeClient(config.load(self.settings.cluster, env=self.env)) as kube:
-            builder = lifecycle.load(kube, self.settings.builder_name, self.settings.builder.namespace)
-        return builder.location, plan.narrow(builder.plan, self.settings.build.platforms)
+            record = store.find(kube, self.settings.builder_name, self.settings.builder.namespace)
+        key = stickiness.key(self.settings, (), self.env)
+        nodes = Plan(nodes=tuple(node.plan for node in record.nodes))
+        return record.location, plan.narrow(nodes, self.settings.build.platforms, key=key)
 
 
 _NO_PAIR = Pair(certificate=MASK.encode(), key=Secret(MASK))

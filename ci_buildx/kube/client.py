@@ -124,6 +124,12 @@ class KubeClient:
         watch = Watch(self._exchange, self._retry, listing, deadline=deadline, stop=stop, listed=listed)
         return watch.events(resource_version)
 
+    def stream(self, path: str, *, stop: threading.Event | None = None, **query: Any) -> Iterator[bytes]:
+        """What ``path`` answers as plain text, as it comes, until its end or ``stop``."""
+        from ci_buildx.kube.body import chunks
+
+        return chunks(self._exchange, Call(method="GET", path=path, query=pairs(query)), stop or threading.Event())
+
     def websocket(self, path: str, query: Sequence[tuple[str, str]], protocols: Sequence[str]) -> WebSocket:
         """A connected, non-blocking WebSocket that speaks one of ``protocols``, the first one preferred."""
         target = self._exchange.target(path, query)

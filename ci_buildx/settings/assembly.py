@@ -87,7 +87,7 @@ def cluster_from(
 def builder_from(
     values: Mapping[str, Value], sources: Mapping[str, str], env: Mapping[str, str], cwd: Path
 ) -> BuilderSettings:
-    """The builder alone, for verbs that build nothing. Raises InputError."""
+    """The builder alone, for verbs that build nothing. Files are read. Raises InputError."""
     return _builder(Given(values, sources, env, cwd))
 
 

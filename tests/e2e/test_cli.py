@@ -165,7 +165,7 @@ def test_a_kept_builder_is_used_again_until_it_is_removed(
     assert "CACHED" in again.stderr
     assert builders.left() == [first.builder]
     removed = product.run("rm", first.builder)
-    assert (removed.code, removed.stdout.decode()) == (0, f"removed {first.builder}\n")
+    assert (removed.code, removed.stdout.decode()) == (0, f"{first.builder} removed\n")
     assert builders.left() == []
 
 

@@ -124,7 +124,7 @@ def test_a_user_of_one_namespace_removes_and_reaps_there(
     assert lost.code == 1
     assert "may not list namespaces in the whole cluster; bind a ClusterRole" in lost.stderr
     assert missing.stderr.startswith("kube-builder: error: there is no builder 'kube-builder-none'; neither ")
-    assert (removed.code, removed.stdout.decode()) == (0, f"removed {run.builder}\n"), removed.stderr
+    assert (removed.code, removed.stdout.decode()) == (0, f"{run.builder} removed\n"), removed.stderr
     jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs"
     assert kube.list(jobs, labelSelector=f"{labels.BUILDER}={run.builder}")["items"] == []
 
@@ -142,5 +142,5 @@ def test_a_failing_build_leaves_a_builder_that_is_to_be_kept(
     assert again.code == 0, again.stderr
     assert (product.cwd / "out/machine").read_text() == "x86_64\n"
     removed = product.run("rm", first.builder)
-    assert (removed.code, removed.stdout.decode()) == (0, f"removed {first.builder}\n")
+    assert (removed.code, removed.stdout.decode()) == (0, f"{first.builder} removed\n")
     assert builders.left() == []

@@ -108,8 +108,66 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
         (["build", "--push=maybe", "."], "--push: 'maybe' is neither true nor false; write true or false"),
         (["build", "-f", "none", "."], "--file: Dockerfile 'none' does not exist; found there: Dockerfile"),
         (["build", "nowhere"], "PATH|URL: context folder 'nowhere' does not exist"),
-        (["rm"], "no builder is named; write kube-builder rm NAME"),
+        (["rm"], "no builder is named; write its name, or choose one by kube-builder use NAME"),
         (["rm", "A_b"], f"NAME: invalid namespace 'A_b'; {ALLOWED}"),
+        (["rm", "--all-inactive", "x"], "--all-inactive: cannot be given with names"),
+        (["rm", "--all-inactive"], "--force: nobody confirms this; add it to do it without being asked"),
+        (
+            ["rm", "--keep-daemon", "x"],
+            (
+                "option --keep-daemon of docker buildx is not supported; a builder is what runs in the cluster: "
+                "kube-builder stop lets it rest"
+            ),
+        ),
+        (
+            ["create", "--driver", "docker-container"],
+            (
+                "--driver: driver 'docker-container' of docker buildx is not supported; "
+                "kube-builder has kubernetes alone; docker buildx has the others"
+            ),
+        ),
+        (["create", "--driver", "kubernets"], "--driver: unknown driver 'kubernets'; did you mean 'kubernetes'?"),
+        (["create", "--append"], "--append: needs the name of a builder; add --name"),
+        (["create", "--leave", "--name", "k"], "--leave: needs a builder and one of its nodes; add --name and --node"),
+        (["create", "--name", "default"], "--name: 'default' stands for no builder; choose another name"),
+        (
+            ["create", "--name", "kube-builder-x"],
+            "--name: 'kube-builder-x' begins as the builders of jobs do; choose another name",
+        ),
+        (["create", "--node", "n" * 51], f"--node: name '{'n' * 51}' is longer than 50 characters"),
+        (
+            ["create", "ssh://host"],
+            (
+                "ENDPOINT: driver kubernetes takes no endpoint, as 'ssh://host'; the cluster is that "
+                "of --kubeconfig and --kube-context"
+            ),
+        ),
+        (
+            ["create", "--platform", "linux/amd46"],
+            "--platform: unknown architecture 'amd46' in platform 'linux/amd46'; did you mean 'amd64'?",
+        ),
+        (["use"], "no builder is named; write kube-builder use NAME; kube-builder ls shows them all"),
+        (["use", "--global", "--default", "x"], "--global: contradicts --default; give one of them"),
+        (["scale", "x"], "--replicas: is not given; write the number of pods of each node"),
+        (["scale", "--replicas", "-1", "x"], "--replicas: '-1' is not a whole number"),
+        (["ls", "--format", "yaml"], "--format: unknown format 'yaml'; known: table, json"),
+        (["ls", "--timeout", "soon"], "--timeout: 'soon' is not a duration; write it like 90s, 2m or 1h30m"),
+        (["du", "--verbose", "--format", "json", "x"], "--verbose: cannot be given with --format"),
+        (["du", "--filter", "typ=regular", "x"], "--filter: unknown filter 'typ'; did you mean 'type'?"),
+        (
+            ["prune", "--filter", "until=1h", "--filter", "unused-for=1h", "x"],
+            "--filter: 'until' and 'unused-for' are the same; give one of them",
+        ),
+        (
+            ["prune", "--reserved-space", "much", "x"],
+            "--reserved-space: 'much' is not a size; write it like 512MB or 10GB",
+        ),
+        (
+            ["prune", "--keep-storage", "1GB", "x"],
+            "option --keep-storage of docker buildx is not supported; write --reserved-space",
+        ),
+        (["prune", "x"], "--force: nobody confirms this; add it to do it without being asked"),
+        (["logs", "--tail", "few", "x"], "--tail: 'few' is not a whole number"),
         (["rm", "--namespace", "A_b", "x"], f"--namespace: invalid namespace 'A_b'; {ALLOWED}"),
         (["build", "--builder", "A b", "."], f"--builder: invalid namespace 'A b'; {ALLOWED}"),
         (["reap", "--kubeconfig", "none"], "--kubeconfig: kubeconfig 'none' does not exist"),

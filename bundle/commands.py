@@ -1,0 +1,65 @@
+"""docs/commands.md: the reference of the verbs for builders, from their own parsers."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+from pathlib import Path
+
+from ci_buildx.cli.main import VERBS
+from ci_buildx.cli.parser import Parser
+
+_HEAD = """\
+# Commands
+
+What `kube-builder VERB --help` says of the verbs for builders. Written by `python -m bundle.commands`.
+
+Verbs for builders have buildx's names, options and look where buildx has them. What is different, and why:
+
+- **A builder is its objects in the cluster**: a Secret with its certificates, and a Deployment (or a StatefulSet, where
+  its state has a volume) for each node. Every machine that reaches the cluster sees the same builders, and nothing
+  about them is kept in anybody's home folder. Of two who create one name at once, one gets it.
+- **Which builder is the current one** (`use`) is a matter of the user and the machine: it is in
+  `$XDG_STATE_HOME/kube-builder/current.json`, for each context of the kubeconfig. CI jobs that share one account of the
+  cluster would redirect each other's builds otherwise. The Action and the GitLab template never look there.
+  `build` uses the current builder, unless an option says what a new one should be like.
+- **Each replica is shown as itself**, and `du` and `prune` look into the cache of each.
+- **`stop` scales to nothing**, and a build starts the builder again. `rm` removes volumes, too; with `--keep-state`
+  they stay for a builder that is made with the same names.
+- **Certificates last five years**; in their last half year, each build warns, and a builder that was stopped gets new
+  ones when it starts.
+- **Platforms that are named are preferred, not exclusive**, as in buildx; of several nodes for one platform, a
+  repository's builds go to the same one, and different repositories are spread.
+"""
+
+
+_SHOWN = ("create", "use", "ls", "inspect", "stop", "scale", "logs", "du", "prune", "rm", "reap")
+
+
+def page() -> str:
+    """The whole page."""
+    return "\n".join([_HEAD, *(_section(verb) for verb in _SHOWN)])
+
+
+def _section(verb: str) -> str:
+    parser: Parser = import_module(f"ci_buildx.cli.{verb}").make_parser()
+    summary = VERBS[verb]
+    lines = [f"## {verb}", "", f"{summary[0].upper()}{summary[1:]}.", "", f"    {parser.usage}", ""]
+    lines += [*(parser.description or "").splitlines(), "", "| option | meaning |", "|---|---|"]
+    actions = [action for action in parser._actions if action.help != argparse.SUPPRESS]
+    lines += [f"| {_invocation(action)} | {_escaped(action.help or '')} |" for action in actions]
+    return "\n".join([*lines, ""])
+
+
+def _invocation(action: argparse.Action) -> str:
+    metavar = str(action.metavar or "")
+    shown = ", ".join(action.option_strings) or metavar
+    return _escaped(f"`{shown} {metavar}`" if action.option_strings and metavar else f"`{shown}`")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%%", "%").replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    (Path(__file__).resolve().parents[1] / "docs" / "commands.md").write_text(page(), encoding="utf-8")

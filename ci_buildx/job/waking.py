@@ -1,0 +1,120 @@
+"""Lasting builders as they come to use: started where they were stopped, asked what they run."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from functools import partial
+
+from ci_buildx.builder import lasting, plan
+from ci_buildx.builder.boot import Boot
+from ci_buildx.builder.builder import Builder
+from ci_buildx.builder.plan import NodePlan, Plan
+from ci_buildx.builder.pods import PodView
+from ci_buildx.builder.store import Record
+from ci_buildx.job import origin, stickiness
+from ci_buildx.job.dial import ANSWER_TIME, Ways
+from ci_buildx.job.parallel import run_all
+from ci_buildx.job.site import Site
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.model.platform import Platform
+from ci_buildx.model.record import dataclass, replace
+from ci_buildx.progress.display import Display, Phase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bell:
+    """Boots a lasting builder's nodes. ``timeout`` (s) bounds the wait for all of them; ``stop`` ends it."""
+
+    kube: KubeClient
+    builder: Builder
+    display: Display
+    timeout: float
+    stop: threading.Event
+
+    def ring(self, nodes: Sequence[NodePlan]) -> dict[str, tuple[Platform, ...]]:
+        """Wait until all pods of ``nodes`` are ready, and note what each node runs, by its name.
+
+        Raises BootError with Kubernetes' reason, TransportError.
+        """
+        deadline = time.monotonic() + self.timeout
+        with (
+            self.display.phase("booting builder") as phase,
+            Boot(self.kube, self.builder, deadline=deadline, explain=phase.say, stop=self.stop) as boot,
+        ):
+            said = run_all([partial(self._rouse, boot, phase, node) for node in nodes], stop=self.stop)
+        return {node.name: runs for node, runs in zip(nodes, said, strict=True)}
+
+    def _rouse(self, boot: Boot, phase: Phase, node: NodePlan) -> tuple[Platform, ...]:
+        start = time.monotonic()
+        pods = boot.ready(node)
+        runs = self._ask(boot, node, pods[0])
+        seconds = time.monotonic() - start
+        if runs != node.runs:
+            lasting.learn(self.kube, self.builder, node, runs)
+        names = ", ".join(f"{pod.name} on node {pod.host}" for pod in pods)
+        phase.say(f"{node.name}: {names}: ready after {seconds:.1f} s")
+        return runs
+
+    def _ask(self, boot: Boot, node: NodePlan, pod: PodView) -> tuple[Platform, ...]:
+        way = Ways(kube=self.kube, keys=self.builder.keys, known=self.builder.transports.get(node.name, ""))
+        workers = way.ask(pod, boot.deadline, lambda control: control.workers(ANSWER_TIME))
+        return tuple(dict.fromkeys(platform for worker in workers for platform in worker.platforms))
+
+
+def awake(site: Site, record: Record) -> Builder:
+    """The nodes of a lasting builder that build what ``site`` asks for; those that are stopped are started.
+
+    Raises InputError if it has no nodes, or none for a platform, BootError for nodes that had to be asked first.
+    """
+    secret = lasting.secret_for_use(site.kube, record, warn=site.display.warn)
+    builder = record.builder(secret)
+    origin.check_trust(builder, site.env)
+    platforms = site.settings.build.platforms
+    unknown = undecided(builder.plan.nodes, platforms)
+    if unknown:
+        start(site.kube, record, unknown, site.display)
+        timeout = site.settings.builder.timeout if builder.timeout is None else builder.timeout
+        bell = Bell(kube=site.kube, builder=builder, display=site.display, timeout=timeout, stop=site.stop)
+        builder = informed(builder, bell.ring(unknown))
+    narrowed = plan.narrow(builder.plan, platforms, key=stickiness.key(site.settings, (), site.env))
+    names = {node.name for node in unknown}
+    start(site.kube, record, [node for node in narrowed.nodes if node.name not in names], site.display)
+    for text in doubts(narrowed):
+        site.display.warn(text)
+    return replace(builder, plan=narrowed)
+
+
+def start(kube: KubeClient, record: Record, plans: Sequence[NodePlan], display: Display) -> None:
+    """Start those of the nodes that are stopped, and say so."""
+    stopped = [node for node in map(record.node, (plan.name for plan in plans)) if node.stopped]
+    if stopped:
+        lasting.scale(kube, record, stopped, None)
+        display.note(f"starting builder {record.name}", ", ".join(f"{node.name} was stopped" for node in stopped))
+
+
+def informed(builder: Builder, runs: dict[str, tuple[Platform, ...]]) -> Builder:
+    """The builder with what its nodes have said."""
+    nodes = tuple(replace(node, runs=runs.get(node.name, node.runs)) for node in builder.plan.nodes)
+    return replace(builder, plan=Plan(nodes=nodes))
+
+
+def undecided(nodes: Sequence[NodePlan], platforms: Sequence[Platform]) -> list[NodePlan]:
+    """The nodes that must be asked before ``platforms`` can be given to nodes: there is a choice that is not made."""
+    named = {platform for node in nodes for platform in node.platforms}
+    if len(nodes) == 1 or set(platforms) <= named:
+        return []
+    return [node for node in nodes if not node.runs]
+
+
+def doubts(planned: Plan) -> list[str]:
+    """A line for each node that is given what its buildkitd does not say that it runs."""
+    found = []
+    for node in planned.nodes:
+        foreign = [str(platform) for platform in node.platforms if node.runs and platform not in node.runs]
+        if foreign:
+            names = ", ".join(foreign)
+            cure = "--driver-opt qemu.install=true, or a node of its own by kube-builder create --append, helps"
+            found.append(f"node {node.name} does not say that it runs {names}; if its steps cannot start there, {cure}")
+    return found
