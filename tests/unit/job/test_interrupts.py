@@ -8,7 +8,7 @@ import time
 import pytest
 
 from ci_buildx.errors import Interrupted
-from ci_buildx.job.interrupts import Interrupts
+from ci_buildx.job.interrupts import Interrupts, raising
 
 
 def send(number: int, *, after: float = 0.05) -> None:
@@ -69,4 +69,15 @@ def test_the_previous_handlers_come_back() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with Interrupts():
         assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_before_and_after_the_work_a_signal_raises_until_the_end_is_told() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with raising() as pass_over:
+        with pytest.raises(Interrupted) as caught:
+            signal.raise_signal(signal.SIGTERM)
+        pass_over()
+        signal.raise_signal(signal.SIGTERM)
+    assert caught.value.exit_code == 143
     assert signal.getsignal(signal.SIGTERM) is before

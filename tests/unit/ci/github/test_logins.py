@@ -138,3 +138,15 @@ def test_post_removes_no_folder_but_its_own(tmp_path: Path, cwd: Path, job: Fake
     precious.mkdir()
     run({"STATE_logins": str(precious)}, cwd, post=True)
     assert precious.exists()
+
+
+def test_a_fork_without_secrets_builds_without_the_login(
+    env: dict[str, str], cwd: Path, tmp_path: Path, job: FakeJob
+) -> None:
+    event = tmp_path / "event.json"
+    event.write_text(json.dumps({"pull_request": {"head": {"repo": {"full_name": "mallory/app"}}}}))
+    of_fork = {"GITHUB_EVENT_NAME": "pull_request", "GITHUB_EVENT_PATH": str(event), "GITHUB_REPOSITORY": "team/app"}
+    code, log = run(env | of_fork | {"INPUT_PASSWORD": ""}, cwd)
+    assert code == 0
+    assert "::warning title=kube-builder::not logged in: pull requests from forks get no secrets" in log
+    assert folders(tmp_path) == []
