@@ -82,6 +82,7 @@ class Observation:
         name = pod["metadata"]["name"] if pod is not None else ""
         subjects = [workload, name, *(_claims(pod) if pod else self._replica_sets(workload))]
         about = [event for subject in subjects if subject for event in self.events.get(subject, {}).values()]
+        about = [event for event in about if pod is None or not _of_another(event, pod)]
         return Case(
             workload=workload,
             pod=pod,
@@ -113,6 +114,13 @@ def _subject(about: Mapping[str, Any]) -> str:
     """The name of what an event is about; of a ReplicaSet its Deployment's: a hash is appended to that."""
     name = str(about.get("name", ""))
     return name.rpartition("-")[0] if about.get("kind") == "ReplicaSet" else name
+
+
+def _of_another(event: Object, pod: Object) -> bool:
+    """Whether it is about an earlier pod of the same name: a StatefulSet's pods inherit theirs."""
+    about, metadata = event.get("involvedObject") or {}, pod["metadata"]
+    told = about.get("kind") == "Pod" and about.get("name") == metadata["name"]
+    return bool(told and about.get("uid") and metadata.get("uid") and about["uid"] != metadata["uid"])
 
 
 def _node(pod: Object) -> str:

@@ -65,3 +65,15 @@ def test_the_servers_clock_goes_on_between_its_answers() -> None:
     moments = iter([5.0, 7.0, 8.0])
     seen = Observation(monotonic=lambda: next(moments))
     assert [seen.clock(1000.0), seen.clock(1000.0), seen.clock(1010.0)] == [1000.0, 1002.0, 1010.0]
+
+
+def test_events_of_an_earlier_pod_of_the_same_name_do_not_count() -> None:
+    seen = Observation()
+    pod = scheduled()
+    pod["metadata"]["uid"] = "new"
+    seen.note_pod(pod, None, gone=False)
+    for uid in ("old", "new"):
+        about = {"kind": "Pod", "name": pod["metadata"]["name"], "uid": uid}
+        seen.note_event({**event("FailedMount", uid), "metadata": {"name": uid}, "involvedObject": about})
+    (case,) = seen.cases("amd64", "buildkit-amd64", 0.0)
+    assert [each["message"] for each in case.events] == ["new"]
