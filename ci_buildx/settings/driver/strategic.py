@@ -57,7 +57,9 @@ def find_fault(patch: Any, path: str = "") -> str:
         return next(filter(None, (_fault_of(key, value, path) for key, value in patch.items())), "")
     if isinstance(patch, Sequence) and not isinstance(patch, str):
         return next(filter(None, (find_fault(item, f"{path}[{index}]") for index, item in enumerate(patch))), "")
-    return ""
+    if isinstance(patch, str | int | float | None):
+        return ""
+    return f"{path} is a {type(patch).__name__}, which JSON has not: quote it"
 
 
 def _fault_of(key: Any, value: Any, path: str) -> str:

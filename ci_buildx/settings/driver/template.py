@@ -19,13 +19,24 @@ def check_template(template: Mapping[str, Any], *, source: str) -> Mapping[str, 
     metadata = template.get("metadata") or {}
     _check_fields(metadata, _MARKS, "metadata", source)
     for field in _MARKS:
-        if not isinstance(metadata.get(field) or {}, Mapping):
-            raise InputError(f"metadata.{field} is not a mapping", source=source)
+        _check_marks(metadata.get(field) or {}, f"metadata.{field}", source)
     reserved.check_labels(map(str, metadata.get("labels") or ()), source=source)
     reserved.check_annotations(map(str, metadata.get("annotations") or ()), source=source)
-    if fault := strategic.find_fault(template):
+    try:
+        fault = strategic.find_fault(template)
+    except RecursionError as error:
+        raise InputError("the template contains itself", source=source) from error
+    if fault:
         raise InputError(fault, source=source)
     return template
+
+
+def _check_marks(marks: Any, path: str, source: str) -> None:
+    if not isinstance(marks, Mapping):
+        raise InputError(f"{path} is not a mapping", source=source)
+    for name, value in marks.items():
+        if not isinstance(value, str | None):
+            raise InputError(f"{path}.{name} is {value!r}, which is no text", source=source, fix="quote it")
 
 
 def _check_fields(value: Any, known: tuple[str, ...], path: str, source: str) -> None:

@@ -197,6 +197,25 @@ def test_options_of_registries_and_storage(yard: Yard) -> None:
         held.finish()
 
 
+def test_a_private_image_is_pulled_with_the_jobs_login(yard: Yard, tmp_path: Path) -> None:
+    basic = yard.product.env["REGISTRY_BASIC"]
+    image = f"{basic}/opts/{yard.context.name}-buildkit:1"
+    login = base64.b64encode(f"builder:{yard.product.env['REGISTRY_BASIC_PASSWORD']}".encode()).decode()
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {basic: {"auth": login}}}))
+    product = yard.product.with_env(DOCKER_CONFIG=str(tmp_path))
+    (yard.context / "Dockerfile").write_text("FROM moby/buildkit:buildx-stable-1\n")
+    copied = product.build(*AMD64, "--provenance=false", "--push", "-t", image, str(yard.context))
+    assert copied.code == 0, copied.stderr
+    (yard.context / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    options = ("--driver-opt", f"image={image}", "--driver-opt", "image-pull-secrets=auto", "-o", "out")
+    unknown = yard.product.with_env(DOCKER_CONFIG=str(yard.context)).build(*AMD64, *options, str(yard.context))
+    assert unknown.code == 2
+    assert unknown.stderr.splitlines()[-1].endswith(f"no login for {basic} is known; log in there, or name a Secret")
+    run = product.build(*AMD64, *options, str(yard.context))
+    assert run.code == 0, run.stderr
+    assert (tmp_path / "out" / "Dockerfile").exists()
+
+
 def test_rootless_runs_as_a_user_of_its_own(yard: Yard) -> None:
     """By default unconfined, which PodSecurity calls privileged."""
     with yard.holding(*AMD64, "--driver-opt", "rootless=true", steps="RUN cat /proc/self/uid_map\n") as held:

@@ -274,6 +274,21 @@ def test_refuses(text: str, message: str, tmp_path: Path) -> None:
     assert refusal(text, cwd=tmp_path).startswith(f"--driver-opt{message}")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("metadata: {labels: {version: 1.5}}", "metadata.labels.version is 1.5, which is no text; quote it"),
+        ("spec: {x: 2026-01-01}", "spec.x is a date, which JSON has not: quote it"),
+        ("spec: &a\n  x: *a", "the template contains itself"),
+        ("[1]", "'pod.yaml' holds no mapping; write names and values, 'name: value'"),
+        ("a: [", "pod.yaml:2:1: expected the node content, but found '<stream end>'"),
+    ],
+)
+def test_pod_templates_that_no_api_takes(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "pod.yaml").write_text(f"{text}\n")
+    assert refusal("pod-template=pod.yaml", cwd=tmp_path) == f"--driver-opt pod-template: {message}"
+
+
 def test_a_file_without_certificates_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("nothing")
     assert refusal("ca-certificates=ca.pem", cwd=tmp_path) == (
