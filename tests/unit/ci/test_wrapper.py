@@ -50,6 +50,7 @@ class Runner:
 
     folder: Path
     env: dict[str, str] = field(default_factory=dict)
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def add(self, name: str, version: str = "3 12", **parts: str) -> Path:
         """An interpreter; ``parts`` are the shell commands behind its answers."""
@@ -68,7 +69,17 @@ class Runner:
     def popen(self, script: str = "main.js", **env: str) -> subprocess.Popen[str]:
         command = [toolchain.node(), ACTION / script]
         around = {**self.env, **env}
-        return subprocess.Popen(command, env=around, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, env=around, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.started.append(process)
+        return process
+
+    def end(self) -> None:
+        """Leave no process behind, also where a test has failed."""
+        for process in self.started:
+            process.kill()
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
 
     def run(self, script: str = "main.js", **env: str) -> tuple[int, str]:
         process = self.popen(script, **env)
@@ -92,7 +103,9 @@ def runner(tmp_path: Path) -> Iterator[Runner]:
     for tool in ("cp", "mkdir", "sleep"):
         (tmp_path / "bin" / tool).symlink_to(f"/bin/{tool}")
     env = {"PATH": str(tmp_path / "bin"), "RUNNER_TOOL_CACHE": str(tmp_path / "tools"), "LOG": str(tmp_path / "log")}
-    yield Runner(tmp_path, env)
+    made = Runner(tmp_path, env)
+    yield made
+    made.end()
 
 
 def test_cold_start_installs_from_the_lock_with_hashes_and_wheels_only(runner: Runner) -> None:
