@@ -26,7 +26,7 @@ from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import replace
 from ci_buildx.progress import display
 from ci_buildx.registry import credentials
-from ci_buildx.settings.values import BuildSettings, ContextMtime, Progress, Settings
+from ci_buildx.settings.values import BuildSettings, ContextMtime, Progress, Settings, TransportChoice
 
 if TYPE_CHECKING:
     from ci_buildx.fsutil.clocks import Clock
@@ -76,6 +76,8 @@ def _run(
     shown = display.open(settings.build.progress, display_stream, env=env)
     try:
         with Interrupts() as interrupts, KubeClient(cluster) as kube:
+            if settings.transport in (TransportChoice.PORT_FORWARD, TransportChoice.EXEC):
+                kube.warm()
             site = Site(
                 settings=settings,
                 kube=kube,

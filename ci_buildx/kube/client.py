@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ci_buildx.errors import KubeError, Unauthorized
 from ci_buildx.kube.config import Cluster
-from ci_buildx.kube.exchange import CALL_TIMEOUT, DIAL_TIMEOUT, Call, Exchange, pairs
+from ci_buildx.kube.exchange import CALL_TIMEOUT, Call, Exchange, pairs
 from ci_buildx.kube.http1 import MalformedResponse
 from ci_buildx.kube.retry import Retry
 from ci_buildx.kube.unreachable import explain
@@ -140,6 +140,10 @@ class KubeClient:
                 raise
         return self._upgraded(target, protocols)
 
+    def warm(self) -> None:
+        """Open a connection beside whatever goes on: a WebSocket will be wanted soon, and can begin with a request."""
+        threading.Thread(target=self._exchange.warm, daemon=True, name="warm").start()
+
     def server_version(self) -> tuple[int, int]:
         """Major and minor version of the API server."""
         if self._version is None:
@@ -161,15 +165,17 @@ class KubeClient:
     def _upgraded(self, target: str, protocols: Sequence[str]) -> WebSocket:
         from ci_buildx.kube.upgrade import upgrade
 
-        headers = self._exchange.headers()
-        stream = self._exchange.dialer.open(DIAL_TIMEOUT)
-        try:
-            return upgrade(stream, target, headers, protocols, CALL_TIMEOUT)
-        except BaseException as cause:
-            stream.close()
-            if isinstance(cause, (OSError, MalformedResponse)):
-                raise explain(cause, self._cluster) from cause
-            raise
+        while True:
+            connection = self._exchange.borrow()
+            try:
+                return upgrade(connection.stream, target, self._exchange.headers(), protocols, CALL_TIMEOUT)
+            except BaseException as cause:
+                connection.close()
+                if connection.reused and isinstance(cause, ConnectionError):
+                    continue  # the server may close an idle connection at any time
+                if isinstance(cause, (OSError, MalformedResponse)):
+                    raise explain(cause, self._cluster) from cause
+                raise
 
 
 def _leading_number(text: str) -> int:

@@ -7,10 +7,11 @@ import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from ci_buildx.errors import Conflict, KubeError, NotFound, Throttled, Unauthorized, Unreachable
+from ci_buildx.errors import Conflict, InputError, KubeError, NotFound, Throttled, Unauthorized, Unreachable
 from ci_buildx.kube import http1, tls
 from ci_buildx.kube.config import Cluster
 from ci_buildx.kube.connection import Connection, Pool
@@ -136,6 +137,15 @@ class Exchange:
                 self.end(connection)
                 raise
         raise AssertionError("the second try either returns or raises")
+
+    def borrow(self) -> Connection:
+        """A connection for something else than HTTP; it does not come back. Raises Unreachable."""
+        return self._pool.take()
+
+    def warm(self) -> None:
+        """Open a connection that the next who needs one may take. If it cannot be opened, that one will say so."""
+        with suppress(KubeError, InputError):
+            self._pool.put_back(Connection(self.dialer.open(DIAL_TIMEOUT)))
 
     def end(self, connection: Connection) -> None:
         """Close a stream's connection."""

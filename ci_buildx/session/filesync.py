@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from ci_buildx.fsutil.clocks import Clock
 
 
+_ENOUGH = 200
+"""Files in hand, 5 ms of work, while the next requests are on their way; a far buildkitd takes longer, and the whole
+window is for that: 800 files for each round trip are more than it can write."""
+
+
 class FileSync:
     """Serves ``folders`` by name (:data:`places.CONTEXT`, :data:`places.DOCKERFILE`), and no others.
 
@@ -64,18 +69,18 @@ def _send(call: Call, sender: Sender) -> None:
     """Let ``sender`` speak on the call.
 
     buildkitd asks for each file by a message of its own, which costs both sides more than a small file's content.
-    While what it asked for is waiting it may not ask for more, so that the next requests come many at a time.
+    While enough of what it asked for is waiting it may not ask for more, so that the next requests come many at a time.
     """
 
     def receive(packet: bytes) -> None:
         sender.receive(packet)
+        call.pause(paused=sender.waiting > _ENOUGH)
         if sender.waiting <= 1:  # with more, it has been woken and not yet come to an end
-            call.pause(paused=sender.waiting > 0)
             call.wake()
 
     def produce(room: int) -> bytes:
         packets = sender.produce(room)
-        call.pause(paused=sender.waiting > 0)
+        call.pause(paused=sender.waiting > _ENOUGH)
         if sender.finished:
             call.finish(Status.UNKNOWN if sender.failure else Status.OK, sender.failure)
         return packets

@@ -17,8 +17,8 @@ from ci_buildx.session.stream import Stream
 
 RECEIVE_WINDOW = (16 << 20) + 65536
 """Bytes that a peer may send on a widened stream before they are consumed: BuildKit's largest message fits."""
-FIRST_WINDOW = 1024
-"""The same for a stream that has not been widened: a hundred requests for files."""
+FIRST_WINDOW = 8192
+"""The same for a stream that has not been widened: eight hundred requests for files."""
 MAX_STREAMS = 128
 
 _HEADER_BLOCK = 4 << 20
@@ -267,12 +267,12 @@ class Connection:
             self._outbox.wake(stream)
 
     def consume(self, stream: Stream, size: int) -> None:
-        """Give ``size`` bytes of the stream's window back to the peer, in steps: all of a narrow one, else a quarter.
+        """Give ``size`` bytes of the stream's window back to the peer, in steps: half of a narrow one, else a quarter.
 
         So a peer that has a lot to say in small messages on a narrow stream gathers them meanwhile.
         """
         stream.credit += size
-        if stream.credit >= (RECEIVE_WINDOW // 4 if stream.wide else FIRST_WINDOW) and not stream.paused:
+        if stream.credit >= (RECEIVE_WINDOW // 4 if stream.wide else FIRST_WINDOW // 2) and not stream.paused:
             self._grant(stream, stream.credit)
             stream.credit = 0
 

@@ -211,12 +211,13 @@ def widened(service: Service) -> Stream:
     return service.streams[0]
 
 
-def test_a_narrow_window_is_given_back_whole(service: Service) -> None:
+def test_a_narrow_window_is_given_back_by_halves(service: Service) -> None:
     service.connection.feed(daemon.request(1, "/"))
-    for size in (http2.FIRST_WINDOW - 1, 1):
+    half = http2.FIRST_WINDOW // 2
+    for size in (half - 1, 1):
         assert service.sent() == []
         service.connection.feed(frames.frame(Type.DATA, 0, 1, b"x" * size))
-    assert service.sent() == [(Type.WINDOW_UPDATE, 0, 1, struct.pack(">I", http2.FIRST_WINDOW))]
+    assert service.sent() == [(Type.WINDOW_UPDATE, 0, 1, struct.pack(">I", half))]
     with pytest.raises(ProtocolError, match="beyond the stream's window"):
         service.connection.feed(frames.frame(Type.DATA, 0, 1, b"x" * (http2.FIRST_WINDOW + 1)))
 
