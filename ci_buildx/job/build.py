@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from ci_buildx.fsutil.clocks import Clock
     from ci_buildx.job.connect import Connection
 
+_TURN = 0.0005
+"""Seconds after which an import lets those go on who have had an answer from the cluster (Python's own: 0.005)."""
 NO_OUTPUT = "no output is asked for: the result stays in the builder's cache; add --push or --output"
 
 
@@ -116,12 +119,17 @@ def _load() -> None:
 
     That is half of what the client computes in a cached build.
     """
-    import_module("ci_buildx.job.connect")
-    from ci_buildx.buildkit.channel import load_grpc
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(_TURN)
+    try:
+        import_module("ci_buildx.job.connect")
+        from ci_buildx.buildkit.channel import load_grpc
 
-    load_grpc()
-    import_module("ci_buildx.job.solve")
-    import_module("ci_buildx.job.publish")
+        load_grpc()
+        import_module("ci_buildx.job.solve")
+        import_module("ci_buildx.job.publish")
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def _build(site: Site, builder: Builder, store: credentials.CredentialStore) -> BuildResult:

@@ -17,6 +17,7 @@ from ci_buildx.job.interrupts import Interrupts
 from ci_buildx.job.parallel import begin
 from ci_buildx.job.site import Site
 from ci_buildx.model.record import replace
+from ci_buildx.settings.values import TransportChoice
 
 if TYPE_CHECKING:
     from ci_buildx.builder.facts import ClusterFacts
@@ -76,6 +77,8 @@ def find(site: Site) -> Builder:
 
         return waking.awake(site, record)
     builder = store.load(site.kube, record)
+    if set(builder.transports.values()) - {TransportChoice.DIRECT}:
+        site.kube.warm()
     origin.check_trust(builder, site.env)
     return replace(builder, plan=plan.narrow(builder.plan, site.settings.build.platforms))
 

@@ -340,6 +340,16 @@ class TestWebSocket:
         ):
             kube.websocket("/x", [], ["v4.channel.k8s.io"])
 
+    def test_an_idle_connection_is_used_and_one_that_is_closed_is_replaced(self) -> None:
+        with (
+            scripted(answer(200), DROP, b"HTTP/1.1 101 Fine\r\nSec-WebSocket-Accept: wrong\r\n\r\n") as server,
+            client(server) as kube,
+        ):
+            kube.get("/x")
+            with pytest.raises(KubeError, match="does not speak WebSocket"):
+                kube.websocket("/y", [], ["v4.channel.k8s.io"])
+            assert server.asked == ["GET /prefix/x", "GET /prefix/y", "GET /prefix/y"]
+
     def test_a_refusal_names_the_verb(self) -> None:
         message = 'User "bob" cannot create resource "pods/portforward" in API group "" in the namespace "n"'
         with (
