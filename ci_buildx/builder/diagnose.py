@@ -45,8 +45,11 @@ def _lost(case: Case) -> Verdict | None:
 
 def _drains(case: Case) -> bool:
     """Whether the pod is being deleted and lets what is under way finish, as builders that last do."""
-    if case.vanished or case.pod is None or not container_states(case.pod, "running"):
+    if case.vanished or case.pod is None or container_states(case.pod, "terminated"):
         return False
+    if not case.pod["metadata"].get("deletionTimestamp") or (case.pod.get("status") or {}).get("phase") == "Failed":
+        return False
+    # That it runs is known by its answer: the kubelet's status comes up to a second later.
     containers = (case.pod.get("spec") or {}).get("containers") or ()
     return any((container.get("lifecycle") or {}).get("preStop") for container in containers)
 

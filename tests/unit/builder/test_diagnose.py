@@ -276,6 +276,7 @@ def test_an_init_container_that_has_done_its_part_says_nothing() -> None:
     ("served", "hook", "state", "stage"),
     [
         (True, {"preStop": {"exec": {}}}, "running", Stage.READY),
+        (True, {"preStop": {"exec": {}}}, "waiting", Stage.READY),
         (False, {"preStop": {"exec": {}}}, "running", Stage.FAILED),
         (True, {"preStop": {"exec": {}}}, "terminated", Stage.FAILED),
         (True, None, "running", Stage.FAILED),
