@@ -185,7 +185,7 @@ def load(kube: KubeClient, record: Record) -> Builder:
     """What reaches a builder of the cluster's. Raises KubeError, InputError if a job's is over."""
     location = record.location
     if not location.lasting:
-        return lifecycle.load(kube, location.name, location.namespace)
+        return lifecycle.load(kube, location.name, "" if location.exclusive else location.namespace)
     return record.builder(kube.get(f"{location.core_path('secrets')}/{location.object_name('keys')}"))
 
 
