@@ -17,7 +17,7 @@ from pathlib import Path
 from bench import measure
 from bench.ground import Ground
 from bench.measure import CommandFailed, Run
-from ci_buildx.builder import lifecycle
+from ci_buildx.builder import store
 from ci_buildx.builder.builder import CONTAINER, PORT, SERVER_NAME
 from ci_buildx.transport import execute, portforward
 from ci_buildx.transport.endpoint import PodAddress
@@ -47,7 +47,7 @@ def address(ground: Ground, builder: str) -> PodAddress:
 def one_call(ground: Ground, builder: str) -> Callable[[int], Run]:
     """An interpreter that imports grpcio, asks buildkitd one thing by mTLS and ends; no call to the API server."""
     pod = address(ground, builder)
-    keys = lifecycle.load(ground.kube, builder).keys
+    keys = store.load(ground.kube, store.find(ground.kube, builder)).keys
     files = []
     for name, content in (("ca", keys.ca), ("certificate", keys.certificate), ("key", keys.key.reveal())):
         files.append(ground.folder / f"floor-{name}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from bench import measure
 from bench.ground import ARCHITECTURE, IMAGE, Ground
 from bench.measure import Run
-from ci_buildx.builder import lifecycle
+from ci_buildx.builder import store
 from ci_buildx.builder.builder import SERVER_NAME
 from devcluster import programs
 
@@ -69,7 +69,7 @@ class Peer:
     def remote(self, ours: str) -> Iterator[str]:
         """Its remote driver on a kept builder of ours: the same buildkitd by the same TCP and mTLS."""
         ground = self.ground
-        keys = lifecycle.load(ground.kube, ours).keys
+        keys = store.load(ground.kube, store.find(ground.kube, ours)).keys
         pods = ground.kube.list(f"/api/v1/namespaces/{ours}/pods")["items"]
         address = next(pod["status"]["podIP"] for pod in pods)
         files = {"cacert": keys.ca, "cert": keys.certificate, "key": keys.key.reveal()}

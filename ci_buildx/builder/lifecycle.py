@@ -16,13 +16,11 @@ from ci_buildx.builder.builder import (
     ClientKeys,
     Location,
 )
-from ci_buildx.builder.plan import ANY, NodePlan, Plan
+from ci_buildx.builder.plan import NodePlan
 from ci_buildx.errors import Forbidden, InputError, KubeError, NotFound
 from ci_buildx.kube.client import KubeClient
-from ci_buildx.model import platform
-from ci_buildx.model.platform import Platform
 from ci_buildx.model.secret import Secret
-from ci_buildx.settings.builder import BuilderSettings, LoadBalance
+from ci_buildx.settings.builder import BuilderSettings
 
 if TYPE_CHECKING:
     from ci_buildx.builder.identity import JobIdentity
@@ -35,29 +33,6 @@ def locate(identity: JobIdentity, settings: BuilderSettings) -> Location:
     return Location(name=identity.name, namespace=identity.name)
 
 
-def load(kube: KubeClient, name: str, namespace: str = "") -> Builder:
-    """A builder that was kept, by its name, wherever :func:`find` finds it.
-
-    Raises InputError if there is none, or if it has no nodes left (its lifetime is over).
-    """
-    location = find(kube, name, namespace)
-    jobs = kube.list(location.jobs_path, labelSelector=location.selector)["items"]
-    nodes = tuple(_read_node(job) for job in jobs if not job["metadata"].get("deletionTimestamp") and not _ended(job))
-    if not nodes:
-        raise InputError(
-            f"builder {name!r} has no node left", fix="its lifetime is over or it was removed; build without it"
-        )
-    secret = kube.get(f"{location.core_path('secrets')}/{location.object_name('keys')}")
-    won = {job["metadata"]["labels"][labels.NODE]: _notes(job).get(labels.TRANSPORT) for job in jobs}
-    return Builder(
-        location=location,
-        plan=Plan(nodes=nodes),
-        keys=read_keys(secret),
-        transports={node: transport for node, transport in won.items() if transport},
-        trust=_notes(secret).get(labels.TRUST, ""),
-    )
-
-
 def rewrite_node(kube: KubeClient, builder: Builder, node: NodePlan) -> None:
     """Note at a node's Job what it builds now that it has taken over another's platforms. Raises KubeError."""
     from ci_buildx.builder.manifests import node_notes
@@ -66,7 +41,7 @@ def rewrite_node(kube: KubeClient, builder: Builder, node: NodePlan) -> None:
 
 
 def remember_transport(kube: KubeClient, builder: Builder, node: NodePlan, transport: str) -> None:
-    """Note at a node's workload which transport reaches it, for :func:`load`. Raises KubeError."""
+    """Note at a node's workload which transport reaches it, for whoever uses it next. Raises KubeError."""
     kube.patch(builder.workload_path(node), {"metadata": {"annotations": {labels.TRANSPORT: transport}}})
 
 
@@ -139,36 +114,3 @@ def read_config(kube: KubeClient, builder: Builder) -> str:
     except NotFound:
         return ""
     return str(found["data"].get(CONFIG_FILE, ""))
-
-
-def _read_node(job: Mapping[str, Any]) -> NodePlan:
-    metadata, spec = job["metadata"], job["spec"]
-    notes = _notes(job)
-    name = metadata["labels"][labels.NODE]
-    return NodePlan(
-        name=name,
-        architecture=None if name == ANY else name,
-        platforms=_platforms(notes.get(labels.PLATFORMS, "")),
-        emulated=_platforms(notes.get(labels.EMULATED, "")),
-        replicas=spec.get("parallelism", 1),
-        loadbalance=read_loadbalance(notes.get(labels.LOADBALANCE, "")),
-        reason=notes.get(labels.REASON, ""),
-    )
-
-
-def read_loadbalance(text: str) -> LoadBalance:
-    """How one of several replicas is chosen, by what was noted of it."""
-    return LoadBalance.RANDOM if text == LoadBalance.RANDOM else LoadBalance.STICKY
-
-
-def _notes(manifest: Mapping[str, Any]) -> Mapping[str, str]:
-    return manifest["metadata"].get("annotations") or {}
-
-
-def _platforms(text: str) -> tuple[Platform, ...]:
-    return tuple(platform.parse(part) for part in text.split(",") if part)
-
-
-def _ended(job: Mapping[str, Any]) -> bool:
-    conditions = (job.get("status") or {}).get("conditions") or ()
-    return any(item["type"] in ("Failed", "Complete") and item["status"] == "True" for item in conditions)

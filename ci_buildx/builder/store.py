@@ -20,7 +20,7 @@ from ci_buildx.kube.client import KubeClient
 from ci_buildx.model import platform
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass, field
-from ci_buildx.settings.builder import BuilderSettings
+from ci_buildx.settings.builder import BuilderSettings, LoadBalance
 from ci_buildx.settings.durations import parse_duration
 
 LASTING = (Workload.DEPLOYMENT, Workload.STATEFUL_SET)
@@ -101,9 +101,9 @@ class Record:
             plan=Plan(nodes=tuple(node.plan for node in self.nodes)),
             keys=lifecycle.read_keys(secret),
             transports={node.name: node.transport for node in self.nodes if node.transport},
-            kinds={node.name: node.kind for node in self.nodes},
+            kinds={node.name: node.kind for node in self.nodes if node.kind is not Workload.JOB},
             trust=(secret["metadata"].get("annotations") or {}).get(labels.TRUST, ""),
-            timeout=max((node.timeout for node in self.nodes), default=None),
+            timeout=max((node.timeout for node in self.nodes), default=None) if self.lasting else None,
         )
 
 
@@ -176,16 +176,17 @@ def look(kube: KubeClient, location: Location) -> Record | None:
 
 
 def of_job(kube: KubeClient, location: Location) -> Record:
-    """The builder of a job at ``location``."""
+    """The builder of a job at ``location``, with those of its nodes that are not over."""
     jobs = kube.list(location.jobs_path, labelSelector=location.selector)["items"]
-    return Record(location=location, nodes=tuple(read_node(Workload.JOB, job) for job in jobs))
+    return Record(location=location, nodes=tuple(read_node(Workload.JOB, job) for job in jobs if not _over(job)))
 
 
 def load(kube: KubeClient, record: Record) -> Builder:
     """What reaches a builder of the cluster's. Raises KubeError, InputError if a job's is over."""
     location = record.location
-    if not location.lasting:
-        return lifecycle.load(kube, location.name, "" if location.exclusive else location.namespace)
+    if not (record.nodes or location.lasting):
+        fix = "its lifetime is over or it was removed; build without it"
+        raise InputError(f"builder {record.name!r} has no node left", fix=fix)
     return record.builder(kube.get(f"{location.core_path('secrets')}/{location.object_name('keys')}"))
 
 
@@ -206,7 +207,7 @@ def read_node(kind: Workload, workload: Mapping[str, Any]) -> Node:
             emulated=read_platforms(notes.get(labels.EMULATED, "")),
             replicas=scale or int(notes.get(labels.REPLICAS) or 1),
             runs=read_platforms(notes.get(labels.RUNS, "")),
-            loadbalance=lifecycle.read_loadbalance(notes.get(labels.LOADBALANCE) or opts.get("loadbalance", "")),
+            loadbalance=read_loadbalance(notes.get(labels.LOADBALANCE) or opts.get("loadbalance", "")),
             reason=notes.get(labels.REASON, ""),
         ),
         driver_opts=opts,
@@ -278,6 +279,16 @@ def _record(namespace: str, name: str, found: list[_Found]) -> Record:
     )
     found.sort(key=lambda each: (str(each[1]["metadata"].get("creationTimestamp")), each[1]["metadata"]["name"]))
     return Record(location=location, nodes=tuple(read_node(kind, item) for kind, item in found))
+
+
+def _over(job: Mapping[str, Any]) -> bool:
+    ended = any(condition(job, kind).get("status") == "True" for kind in ("Failed", "Complete"))
+    return ended or bool(job["metadata"].get("deletionTimestamp"))
+
+
+def read_loadbalance(text: str) -> LoadBalance:
+    """How one of several replicas is chosen, by what was noted of it."""
+    return LoadBalance.RANDOM if text == LoadBalance.RANDOM else LoadBalance.STICKY
 
 
 def _architecture(workload: Mapping[str, Any]) -> str | None:

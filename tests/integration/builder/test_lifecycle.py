@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ci_buildx.builder import labels, lifecycle, manifests, plan
+from ci_buildx.builder import labels, lifecycle, manifests, plan, store
 from ci_buildx.builder.builder import Location
 from ci_buildx.builder.facts import ClusterFacts
 from ci_buildx.builder.teardown import teardown
@@ -66,15 +66,15 @@ def test_provisioning_twice_is_the_same_as_once(kube: KubeClient, yard: Yard) ->
 
 def test_a_kept_builder_is_found_by_its_name(kube: KubeClient, yard: Yard) -> None:
     builder = yard.provision((AMD64, platform.parse("linux/riscv64")))
-    loaded = lifecycle.load(yard.kube, builder.name)
+    loaded = store.load(yard.kube, store.find(yard.kube, builder.name))
     assert loaded == builder
     assert loaded.plan.nodes[0].emulated == (platform.parse("linux/riscv64"),)
 
 
 def test_a_kept_builder_is_found_in_the_namespace_that_is_named(kube: KubeClient, yard: Yard) -> None:
     inside, own = yard.provision(namespace=yard.namespace()), yard.provision()
-    assert lifecycle.load(yard.kube, inside.name, inside.namespace) == inside
-    assert lifecycle.load(yard.kube, own.name, inside.namespace) == own
+    assert store.load(yard.kube, store.find(yard.kube, inside.name, inside.namespace)) == inside
+    assert store.load(yard.kube, store.find(yard.kube, own.name, inside.namespace)) == own
     looked = f"neither as a namespace nor in namespace '{own.namespace}'"
     with pytest.raises(InputError, match=f"there is no builder '{inside.name}'; {looked}"):
         lifecycle.find(yard.kube, inside.name, own.namespace)
@@ -98,7 +98,7 @@ def test_a_namespace_without_rights_is_said(yard: Yard) -> None:
 
 def test_an_unknown_builder_is_an_input_error(yard: Yard) -> None:
     with pytest.raises(InputError, match="there is no builder 'kube-builder-none'; no namespace is called so"):
-        lifecycle.load(yard.kube, "kube-builder-none")
+        store.load(yard.kube, store.find(yard.kube, "kube-builder-none"))
 
 
 def test_in_a_namespace_that_is_not_ours_only_our_objects_go(kube: KubeClient, yard: Yard) -> None:

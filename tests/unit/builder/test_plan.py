@@ -1,6 +1,6 @@
 import pytest
 
-from ci_buildx.builder import labels, lifecycle, manifests, plan
+from ci_buildx.builder import labels, manifests, plan, store
 from ci_buildx.builder.facts import ClusterFacts, NodeFact
 from ci_buildx.builder.plan import Plan
 from ci_buildx.errors import InputError
@@ -140,5 +140,5 @@ def test_how_replicas_are_balanced_is_part_of_the_plan_and_of_what_is_read_again
     (node,) = plan.make((), ClusterFacts(), settings).nodes
     assert node.loadbalance is LoadBalance.RANDOM
     noted = manifests.node_notes(node)[labels.LOADBALANCE]
-    assert lifecycle.read_loadbalance(noted) is LoadBalance.RANDOM
-    assert lifecycle.read_loadbalance("") is LoadBalance.STICKY
+    assert store.read_loadbalance(noted) is LoadBalance.RANDOM
+    assert store.read_loadbalance("") is LoadBalance.STICKY
