@@ -217,11 +217,13 @@ def test_a_runner_that_lets_nothing_of_ours_live(end: str, start: Start, builder
             job.send_signal(signal.SIGINT)
             time.sleep(0.3)
     finish(job)
-    (left,) = builders.left()
+    left = builders.left()
     try:
+        assert left or end != "killed", "a quick post step is done before the second signal"
         assert builders.wait_for_pods_to_end(60) == []
     finally:
-        kube.delete(f"/api/v1/namespaces/{left}")
+        for name in left:
+            kube.delete(f"/api/v1/namespaces/{name}")
 
 
 def test_two_signals_of_githubs_own_runner(
