@@ -16,7 +16,6 @@ PACKAGES = (
     "ca-certificates",
     "containernetworking-plugins",
     "docker-registry",
-    "faketime",  # of the tests alone: a runner's clock that is wrong
     "gcc",
     "git",
     "iproute2",
