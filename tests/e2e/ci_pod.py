@@ -19,7 +19,7 @@ from devcluster.images.image import Content, Image, Variant
 from devcluster.images.layer import Entry, File
 from tests.e2e import checkout
 
-WORK = "/work/repository"
+WORK = "/srv/repository"
 _TOOLS = "/root/.cache/act/tool_cache"
 _VARIABLES = ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT")
 
