@@ -46,7 +46,8 @@ class Folded(Plain):
         self._leave()
 
     def _flush(self) -> None:
-        self._out = [line.replace(_COMMAND, _HARMLESS) for line in self._out]
+        # Behind a lone carriage return the runner would begin another line, and read a command there.
+        self._out = [line.replace("\r", " ").replace(_COMMAND, _HARMLESS) for line in self._out]
         super()._flush()
 
     def _leave(self) -> None:

@@ -25,7 +25,11 @@ SUMMARY_WANTED = "DOCKER_BUILD_SUMMARY"
 RECORD_WANTED = "DOCKER_BUILD_RECORD_UPLOAD"
 RETENTION = "DOCKER_BUILD_RECORD_RETENTION_DAYS"
 RECORD = "record.json"
-_SECRET = ("password", "secrets", "registries", "registry-auth", "github-token", "kubeconfig")
+_SECRET = (
+    *("password", "secrets", "registries", "registry-auth", "github-token", "kubeconfig"),
+    # Where users put credentials, though there are better places: nobody masks what an artifact holds.
+    *("cache-from", "cache-to", "outputs", "build-contexts"),
+)
 _HIDDEN = "***"
 _SHORTEST = 4
 
