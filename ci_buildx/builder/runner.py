@@ -7,11 +7,18 @@ in its own namespace.
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Mapping
 
+from ci_buildx.builder.builder import Manifest
 from ci_buildx.errors import KubeError
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.record import dataclass
+
+_PATIENCE = 5.0
+"""Seconds that the address of a pod that has just begun may take to be known: a kubelet tells it after it has started
+the containers, and one that is busy, late."""
+_PAUSE = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +55,21 @@ def own_pod(
         return None
     host = look(server)
     try:
-        pod = kube.get(f"/api/v1/namespaces/{namespace}/pods/{host.name}")
+        pod = _addressed(kube, f"/api/v1/namespaces/{namespace}/pods/{host.name}")
     except KubeError:
         return None
-    addresses = {address.get("ip") for address in (pod.get("status") or {}).get("podIPs") or ()}
-    if not addresses & host.addresses:
+    if not _addresses(pod) & host.addresses:
         return None
     return {"apiVersion": "v1", "kind": "Pod", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
+
+
+def _addressed(kube: KubeClient, path: str) -> Manifest:
+    """The pod at ``path``, with its addresses if they become known in time. Raises KubeError."""
+    deadline = time.monotonic() + _PATIENCE
+    while not _addresses(pod := kube.get(path)) and time.monotonic() < deadline:
+        time.sleep(_PAUSE)
+    return pod
+
+
+def _addresses(pod: Manifest) -> set[str]:
+    return {address["ip"] for address in (pod.get("status") or {}).get("podIPs") or ()}

@@ -124,10 +124,10 @@ class _Teardown:
         if not labels.belongs_to(namespace, self.location.name):
             self._keep(self._whole(), f"it is not marked as builder {self.location.name}")
             return
-        self.closed = namespace if labels.creator(namespace) else None
+        self.closed = namespace if labels.creator(namespace) and not _is_going(namespace) else None
         self._remove_compute()
         self._attempt(self._whole(), lambda: self._delete_namespace(namespace))
-        if self._whole() in self.removed:
+        if self._whole() not in self.left:
             # It takes along what is in it: a reaper needs no right to delete pods.
             self.left = [what for what in self.left if what not in self.forbidden]
 
@@ -143,7 +143,13 @@ class _Teardown:
     def _delete_namespace(self, seen: Manifest) -> None:
         # Exactly the one whose marks were read, not another that may have taken its name.
         options = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": seen["metadata"]["uid"]}}
-        answer = self.kube.delete(self.location.namespace_path, body=options)
+        try:
+            answer = self.kube.delete(self.location.namespace_path, body=options)
+        except Forbidden:
+            # The right to it is given in it, and is among the first that go when another has asked before.
+            answer = self.kube.get(self.location.namespace_path)
+            if not _is_going(answer):
+                raise
         # An old namespace that was asked to go before: it sticks. The answer is a Status once it is gone.
         if answer.get("kind") == "Namespace" and (cause := explain_stuck(answer)):
             self.notes.append(f"{self._whole()} is being deleted: {cause}")
@@ -241,6 +247,10 @@ class _Teardown:
         if self.location.exclusive:
             return f"namespace {self.location.namespace}"
         return f"builder {self.location.name} in namespace {self.location.namespace}"
+
+
+def _is_going(namespace: Manifest) -> bool:
+    return "deletionTimestamp" in namespace["metadata"]
 
 
 def _holds(condition: Mapping[str, Any]) -> bool:

@@ -70,5 +70,9 @@ def test_a_namespace_that_sticks_is_reported_with_its_cause(
         assert problem.startswith("its deletion does not end: ")
         again = teardown(kube, builder.location, deadline=time.monotonic() + 20)
         assert "example.com/keep" in again.notes[0]
+        # Of the job's own rights there, the binding has gone by now.
+        by_the_job = teardown(yard.kube, builder.location, deadline=time.monotonic() + 20)
+        assert by_the_job.left == ()
+        assert "example.com/keep" in " ".join(by_the_job.notes)
     finally:
         kube.patch(f"{path}/held", {"metadata": {"finalizers": None}})

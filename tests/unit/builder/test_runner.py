@@ -53,6 +53,18 @@ def test_another_pod_owns_nothing(namespace: str, host: Host) -> None:
     assert own_pod(cast("KubeClient", Cluster()), namespace, INSIDE, look=lambda _: host) is None
 
 
+def test_a_pod_that_has_just_begun_gets_its_address() -> None:
+    class Starting(Cluster):
+        def get(self, path: str) -> dict[str, Any]:
+            pod = super().get(path)
+            return pod if len(self.asked) > 2 else {**pod, "status": {"phase": "Pending"}}
+
+    cluster = Starting()
+    found = own_pod(cast("KubeClient", cluster), "ci", INSIDE, look=lambda _: look("runner-7", "10.1.2.3"))
+    assert found is not None
+    assert len(cluster.asked) == 3
+
+
 def test_outside_a_pod_nothing_is_asked_and_a_refusal_is_no_error() -> None:
     cluster = Cluster()
     assert own_pod(cast("KubeClient", cluster), "ci", {}, look=lambda _: look("runner-7", "10.1.2.3")) is None

@@ -65,6 +65,35 @@ def test_the_namespace_takes_along_what_a_reaper_may_not_touch() -> None:
     assert len(kept.left) == 3
 
 
+@pytest.mark.parametrize("seen_going", [True, False])
+def test_a_namespace_that_goes_already_takes_along_the_right_to_it(seen_going: bool) -> None:
+    refused = ("jobs", "pods", "rolebindings", NAME)
+    denied: dict[str, KubeError] = {what: Forbidden(f"no {what}", status=403) for what in refused}
+    server = Leaving(denied, seen_going=seen_going)
+    report = run(server)
+    assert (report.left, server.deleted) == ((), [])
+    assert bool(server.entered) != seen_going
+
+
+class Leaving(Refusing):
+    """The namespace of a job that lets itself in, which another has begun to remove, perhaps since it was read."""
+
+    def __init__(self, refused: dict[str, KubeError], *, seen_going: bool) -> None:
+        super().__init__(refused)
+        self.namespace["metadata"] |= {"name": NAME, "annotations": {labels.CREATOR: "ci"}}
+        self.going = seen_going
+        self.entered = False
+
+    def get(self, path: str) -> dict[str, Any]:
+        going = {"deletionTimestamp": "2026-11-25T10:00:00Z"} if self.going else {}
+        self.going = True
+        return {**self.namespace, "metadata": {**self.namespace["metadata"], **going}}
+
+    def create(self, path: str, manifest: dict[str, Any]) -> dict[str, Any]:
+        self.entered = True
+        raise self.refused[path.rpartition("/")[2]]
+
+
 def test_in_anothers_namespace_keys_go_too() -> None:
     server = Refusing({"jobs": Forbidden("no", status=403)})
     report = run(server, SHARED)
