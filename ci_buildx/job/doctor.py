@@ -207,9 +207,11 @@ def from_here(registry: str, buildkitd_config: str, env: Mapping[str, str]) -> F
     """Whether this machine reaches a registry, which merges of several platforms need, and whether its login holds."""
     from ci_buildx.registry.client import RegistryClient
     from ci_buildx.registry.connection import Patience
+    from ci_buildx.registry.pace import Pace
     from ci_buildx.registry.trust import read
 
-    patience = Patience(attempts=1, connect=_REGISTRY_PATIENCE, silence=_REGISTRY_PATIENCE)
+    pace = Pace(grace=2 * _REGISTRY_PATIENCE)
+    patience = Patience(attempts=1, connect=_REGISTRY_PATIENCE, silence=_REGISTRY_PATIENCE, pace=pace)
     try:
         with RegistryClient(credentials.load(env), trust=read(buildkitd_config), patience=patience) as client:
             client.ping(registry)

@@ -17,6 +17,7 @@ from ci_buildx.errors import RegistryError
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.registry import sessions
 from ci_buildx.registry.content import LARGEST_MANIFEST
+from ci_buildx.registry.pace import Pace
 from ci_buildx.registry.trust import Trust
 
 if TYPE_CHECKING:
@@ -73,12 +74,14 @@ class Answer:
 class Patience:
     """How often to try, and how long to wait between (s): doubling from ``first``, at most ``longest``, jittered.
 
-    ``connect`` and ``silence`` (s) bound one attempt: until there is a connection, and between two pieces of an answer.
+    ``connect`` and ``silence`` (s) bound one attempt: until there is a connection, and between two pieces of an answer;
+    ``pace`` bounds it as a whole.
     """
 
     attempts: int = 5
     connect: float = 10.0
     silence: float = 60.0
+    pace: Pace = Pace()
     first: float = 0.25
     longest: float = 20.0
     sleep: Callable[[float], None] = time.sleep
@@ -108,7 +111,8 @@ class Connection:
     def send(self, request: Request) -> Answer:
         """The answer, whatever its status, after retries on 408, 429, 5xx and broken connections.
 
-        RegistryError if there is no answer, its TLS is not trusted, or it is larger than the request's limit.
+        RegistryError if there is no answer, its TLS is not trusted, it comes too slowly, or it is larger than the
+        request's limit.
         """
         from requests.exceptions import ChunkedEncodingError, RequestException, SSLError, Timeout
         from requests.exceptions import ConnectionError as Broken
@@ -170,7 +174,7 @@ class Connection:
     def _session(self, host: str) -> Session:
         session = self._sessions.get(host)
         if session is None:
-            session = self._sessions.setdefault(host, sessions.make(host, self.trust))
+            session = self._sessions.setdefault(host, sessions.make(host, self.trust, self._patience.pace))
         return session
 
 

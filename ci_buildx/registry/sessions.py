@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from requests import Session
     from requests.adapters import HTTPAdapter
 
+    from ci_buildx.registry.pace import Pace
 
-def make(host: str, trust: Trust) -> Session:
+
+def make(host: str, trust: Trust, pace: Pace) -> Session:
     """A session that takes no logins from its surroundings: those of a ``.netrc`` are not meant for us."""
     from requests import Session
 
@@ -26,8 +28,10 @@ def make(host: str, trust: Trust) -> Session:
         from urllib3.exceptions import InsecureRequestWarning
 
         warnings.filterwarnings("ignore", category=InsecureRequestWarning)
+        session.mount("https://", _adapter(pace))
     else:
-        session.mount("https://", _adapter(_context(host, trust)))
+        session.mount("https://", _adapter(pace, _context(host, trust)))
+    session.mount("http://", _adapter(pace))
     return session
 
 
@@ -42,19 +46,24 @@ def _context(host: str, trust: Trust) -> ssl.SSLContext:
     return context
 
 
-def _adapter(context: ssl.SSLContext) -> HTTPAdapter:
+def _adapter(pace: Pace, context: ssl.SSLContext | None = None) -> HTTPAdapter:
     from requests.adapters import HTTPAdapter
 
-    class Trusting(HTTPAdapter):
-        """Uses the context, through proxies too."""
+    from ci_buildx.registry.pace import pools
+
+    class Bounded(HTTPAdapter):
+        """Keeps the pace and uses the TLS context, through proxies too."""
 
         def init_poolmanager(self, *sizes: Any, **options: Any) -> None:
             super().init_poolmanager(*sizes, **options, ssl_context=context)
+            self.poolmanager.pool_classes_by_scheme = pools(pace)
 
         def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
-            return super().proxy_manager_for(proxy, **options, ssl_context=context)
+            found = super().proxy_manager_for(proxy, **options, ssl_context=context)
+            found.pool_classes_by_scheme = self.poolmanager.pool_classes_by_scheme
+            return found
 
-    return Trusting()
+    return Bounded()
 
 
 def bundle() -> str | bool:

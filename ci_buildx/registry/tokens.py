@@ -25,7 +25,7 @@ SWITCH = "BUILDKIT_NO_CLIENT_TOKEN"
 """The environment variable that leaves tokens to buildkitd, which is then told the logins (BuildKit 0.34.2,
 ``session/auth/authprovider/authprovider.go``)."""
 
-_ATTEMPTS, _CONNECT, _SILENCE = 3, 5.0, 15.0
+_ATTEMPTS, _CONNECT, _SILENCE, _GRACE = 3, 5.0, 15.0, 30.0
 """buildkitd waits for 60 s (BuildKit 0.34.2, ``session/auth/auth.go``): before that it shall be told the reason."""
 _SCHEMES = ("https://", "http://")
 
@@ -80,10 +80,12 @@ class RegistryTokens:
 
     def _connected(self) -> Connection:
         from ci_buildx.registry.connection import Connection, Patience
+        from ci_buildx.registry.pace import Pace
 
         with self._lock:
             if self._connection is None:
-                patience = Patience(attempts=_ATTEMPTS, connect=_CONNECT, silence=_SILENCE)
+                pace = Pace(grace=_GRACE)
+                patience = Patience(attempts=_ATTEMPTS, connect=_CONNECT, silence=_SILENCE, pace=pace)
                 self._connection = Connection(self._trust(), patience)
             return self._connection
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -16,9 +18,10 @@ from hypothesis import strategies as st
 from ci_buildx.errors import RegistryError
 from ci_buildx.registry.client import RegistryClient, Repository
 from ci_buildx.registry.connection import Patience
-from ci_buildx.registry.content import LARGEST_MANIFEST
+from ci_buildx.registry.content import LARGEST_MANIFEST, OCI_INDEX, Descriptor, Document, digest_of
 from ci_buildx.registry.credentials import CredentialStore
 from ci_buildx.registry.dockerconfig import DockerConfig
+from ci_buildx.registry.pace import Pace
 from ci_buildx.registry.trust import Trust
 
 ENDLESS = 1 << 26
@@ -27,12 +30,17 @@ ENDLESS = 1 << 26
 
 @dataclass
 class Hostile:
-    """A server that reads a request, sends ``head`` and then ``piece``, ``repeats`` times; then it hangs up."""
+    """A server that reads a request, sends ``head`` and then ``piece``, ``repeats`` times; then it hangs up.
+
+    ``pause`` (s) is between the pieces; ``takes`` are the bytes that it reads of a request.
+    """
 
     address: str
     head: bytes = b""
     piece: bytes = b""
     repeats: int = 0
+    pause: float = 0.0
+    takes: int = 1 << 16
 
 
 @contextmanager
@@ -42,10 +50,11 @@ def hostile() -> Iterator[Hostile]:
 
         def serve(connection: socket.socket) -> None:
             with connection, suppress(OSError):
-                connection.recv(1 << 16)
+                connection.recv(server.takes)
                 connection.sendall(server.head)
                 for _ in range(server.repeats):
                     connection.sendall(server.piece)
+                    time.sleep(server.pause)
 
         def accept() -> None:
             with suppress(OSError):
@@ -64,14 +73,19 @@ def server() -> Iterator[Hostile]:
         yield found
 
 
-def look(server: Hostile, head: bytes, piece: bytes = b"", *, repeats: int = 0) -> str:
+def look(server: Hostile, head: bytes, piece: bytes = b"", *, repeats: int = 0, pace: Pace = Pace()) -> str:  # noqa: B008 - frozen
     """Read a manifest, as somebody who has heard nothing yet; why that failed, "" if it did not."""
     server.head, server.piece, server.repeats = head, piece, repeats
+    return failure(server, lambda client: client.manifest(Repository(server.address, "a/b"), "tag"), pace)
+
+
+def failure(server: Hostile, act: Callable[[RegistryClient], object], pace: Pace) -> str:
+    """Why something failed, "" if it did not."""
     store = CredentialStore([DockerConfig(origin="test", auths={}, helpers={}, store="")], env={})
-    patience = Patience(attempts=2, silence=5.0, sleep=lambda _: None)
+    patience = Patience(attempts=2, silence=5.0, pace=pace, sleep=lambda _: None)
     try:
         with RegistryClient(store, trust=Trust(plain=frozenset({server.address})), patience=patience) as client:
-            client.manifest(Repository(server.address, "a/b"), "tag")
+            act(client)
     except RegistryError as error:
         line = str(error)
         assert "\n" not in line
@@ -142,6 +156,55 @@ def test_an_answer_without_end_is_left(server: Hostile, head: bytes, piece: byte
     line = look(server, head, piece, repeats=ENDLESS // len(piece))
     assert said in line
     assert server.address in line
+
+
+@pytest.fixture
+def dripping(server: Hostile) -> Iterator[Hostile]:
+    """It is silent for moments only, and would never end."""
+    server.pause = 0.02
+    yield server
+    server.pause, server.takes = Hostile.pause, Hostile.takes
+
+
+QUICK = Pace(grace=0.3, rate=1 << 30)
+
+
+@pytest.mark.parametrize(
+    ("head", "piece"),
+    [
+        (OK + b"Content-Length: 100000\r\n\r\n", b"x"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"0"),
+        (OK + b"A: ", b"b"),
+        (b"", b"H"),
+    ],
+    ids=["body", "chunks", "chunk-length", "header", "status"],
+)
+def test_an_answer_that_drips_is_left(dripping: Hostile, head: bytes, piece: bytes) -> None:
+    line = look(dripping, head, piece, repeats=10_000, pace=QUICK)
+    assert re.fullmatch(rf"{dripping.address} is too slow: \d+ bytes passed in 0 s; see what stands .+", line)
+
+
+def test_a_registry_that_takes_by_drops_is_left(dripping: Hostile) -> None:
+    """It reads one byte, and then no more for a while."""
+    dripping.takes = 1
+    dripping.head, dripping.piece, dripping.repeats = b"", b"", 500
+    blob = bytes(1 << 25)
+    repository = Repository(dripping.address, "a/b")
+    descriptor = Descriptor(media_type=OCI_INDEX, digest=digest_of(blob), size=len(blob))
+    document = Document(descriptor=descriptor, body=blob, fields={})
+    line = failure(dripping, lambda client: client.put_manifest(repository, "tag", document), QUICK)
+    assert "is too slow" in line
+
+
+def test_what_comes_in_time_is_waited_for(dripping: Hostile) -> None:
+    """For longer than its grace: each piece brings a second more."""
+    body = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}).encode()
+    head = OK + b"Content-Length: 60000\r\nConnection: close\r\n\r\n"
+    said = look(
+        dripping, head + body + b" " * (6000 - len(body)), b" " * 6000, repeats=9, pace=Pace(grace=0.1, rate=6000)
+    )
+    assert said == ""
 
 
 def test_errors_without_end_are_cut(server: Hostile) -> None:
