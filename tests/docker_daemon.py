@@ -6,6 +6,7 @@ import io
 import socketserver
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,9 +16,13 @@ from pathlib import Path
 
 @dataclass
 class DockerDaemon:
-    """``answer`` is what it says to an image; ``loaded`` are the tar files that have come whole."""
+    """``answer`` is what it says to an image, after ``pause`` (s); ``loaded`` are the tar files that have come whole.
 
-    socket: Path
+    ``port`` is that of the TCP address where it listens, 0 at a socket.
+    """
+
+    port: int = 0
+    pause: float = 0.0
     status: int = 200
     answer: bytes = b'{"stream":"Loaded image: app:1\\n"}\n'
     loaded: list[bytes] = field(default_factory=list)
@@ -29,9 +34,9 @@ class DockerDaemon:
 
 
 @contextmanager
-def listening(path: Path) -> Iterator[DockerDaemon]:
-    """Listen at ``path``."""
-    daemon = DockerDaemon(path)
+def listening(path: Path | None = None) -> Iterator[DockerDaemon]:
+    """Listen at ``path``, without one at a TCP port."""
+    daemon = DockerDaemon()
 
     class Answers(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -45,6 +50,7 @@ def listening(path: Path) -> Iterator[DockerDaemon]:
                 return
             if self.path.startswith("/images/load"):
                 daemon.loaded.append(content)
+            time.sleep(daemon.pause)
             self.send_response(daemon.status)
             self.send_header("Content-Length", str(len(daemon.answer)))
             self.end_headers()
@@ -56,9 +62,18 @@ def listening(path: Path) -> Iterator[DockerDaemon]:
         def log_message(self, *_: object) -> None:
             """Nothing is logged."""
 
-    with socketserver.ThreadingUnixStreamServer(str(path), Answers) as server:
+    with _server(path, Answers) as server:
+        daemon.port = 0 if path else int(server.server_address[1])
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield daemon
-        server.shutdown()
-        thread.join()
+        try:
+            yield daemon
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _server(path: Path | None, answers: type[BaseHTTPRequestHandler]) -> socketserver.BaseServer:
+    if path is None:
+        return socketserver.ThreadingTCPServer(("127.0.0.1", 0), answers)
+    return socketserver.ThreadingUnixStreamServer(str(path), answers)

@@ -16,7 +16,7 @@ from ci_buildx.builder import labels
 from ci_buildx.builder.builder import Location, Manifest
 from ci_buildx.builder.identity import PREFIX
 from ci_buildx.builder.pods import age
-from ci_buildx.errors import Forbidden, KubeError
+from ci_buildx.errors import Conflict, Forbidden, KubeBuilderError, NotFound
 from ci_buildx.kube.client import KubeClient
 
 INTERVAL = 30.0
@@ -66,20 +66,31 @@ class Heartbeat:
         answered = self._moment()
         while not self._end.is_set():
             try:
-                now = _text(self._now(answered))
-                if begun:
-                    self._kube.patch(f"{_path(self._location)}/{name(self._location)}", {"spec": {"renewTime": now}})
-                else:
-                    owner = self._owner()
-                    made = lease(self._location, now, marks=self._marks, owners=[owner] if owner else [])
-                    self._kube.create(_path(self._location), made)
-                    begun = True
+                begun = self._sign(_text(self._now(answered)), begun=begun)
                 answered = self._moment()
+            except Conflict:
+                # One of our own, made by a request whose answer was lost: it is renewed at once.
+                begun = True
+                continue
+            except NotFound:
+                begun = False  # Somebody has removed it; or the builder is gone.
             except Forbidden:
-                return
-            except KubeError:
-                pass  # It is renewed the next time, or the builder is gone.
+                if not begun:
+                    return
+                # What could be made may be renewed again: a reaper would take a job for dead that only fell silent.
+            except KubeBuilderError:
+                pass  # It is tried the next time.
             self._end.wait(self._interval)
+
+    def _sign(self, now: str, *, begun: bool) -> bool:
+        """Renew the Lease, or make it first. That it is there now."""
+        if begun:
+            self._kube.patch(f"{_path(self._location)}/{name(self._location)}", {"spec": {"renewTime": now}})
+        else:
+            owner = self._owner()
+            made = lease(self._location, now, marks=self._marks, owners=[owner] if owner else [])
+            self._kube.create(_path(self._location), made)
+        return True
 
     def _moment(self) -> tuple[float, float]:
         """The server's clock and ours, at its last answer."""

@@ -18,6 +18,7 @@ from ci_buildx.settings.values import Daemon
 _PATH = "/images/load?quiet=1"
 _LARGEST_ANSWER = 1 << 20
 _CONNECT = 10.0
+"""Seconds until a daemon has taken the connection. What it does with an image takes as long as it takes."""
 
 
 @contextmanager
@@ -26,6 +27,7 @@ def loading(daemon: Daemon) -> Iterator[Loader]:
     connection = _connection(daemon)
     try:
         connection.connect()
+        connection.sock.settimeout(None)
         connection.putrequest("POST", _PATH)
         connection.putheader("Content-Type", "application/x-tar")
         connection.putheader("Transfer-Encoding", "chunked")
@@ -68,7 +70,6 @@ class _SocketConnection(HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(_CONNECT)
         self.sock.connect(self._path)
-        self.sock.settimeout(None)
 
 
 def _check(response: HTTPResponse) -> None:

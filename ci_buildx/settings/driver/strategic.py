@@ -25,6 +25,18 @@ KEYS = {
     "schedulingGates": "name",
 }
 """The merge key of each list in a pod template that is merged; a field has one meaning wherever it is."""
+_FREE = (
+    "labels",
+    "annotations",
+    "matchLabels",
+    "nodeSelector",
+    "requests",
+    "limits",
+    "overhead",
+    "options",
+    "volumeAttributes",
+)
+"""Maps whose keys are the user's own words, not fields: a label may be called ``env``."""
 _ONE_SOURCE = ("volumes", "resourceClaims")
 """Lists whose objects have one source of several: the patch's takes the place of another, as ``kubectl apply`` asks."""
 _PATCH = "$patch"
@@ -51,10 +63,10 @@ def merge(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def find_fault(patch: Any, path: str = "") -> str:
-    """What is wrong with a patch, with where it is; "" for nothing."""
+def find_fault(patch: Any, path: str = "", *, free: bool = False) -> str:
+    """What is wrong with a patch, with where it is; "" for nothing. ``free``: a map's keys are no fields."""
     if isinstance(patch, Mapping):
-        return next(filter(None, (_fault_of(key, value, path) for key, value in patch.items())), "")
+        return next(filter(None, (_fault_of(key, value, path, free=free) for key, value in patch.items())), "")
     if isinstance(patch, Sequence) and not isinstance(patch, str):
         return next(filter(None, (find_fault(item, f"{path}[{index}]") for index, item in enumerate(patch))), "")
     if isinstance(patch, str | int | float | None):
@@ -62,7 +74,7 @@ def find_fault(patch: Any, path: str = "") -> str:
     return f"{path} is a {type(patch).__name__}, which JSON has not: quote it"
 
 
-def _fault_of(key: Any, value: Any, path: str) -> str:
+def _fault_of(key: Any, value: Any, path: str, *, free: bool) -> str:
     where = f"{path}.{key}".lstrip(".")
     if not isinstance(key, str):
         return f"{where} is not the name of a field"
@@ -70,13 +82,13 @@ def _fault_of(key: Any, value: Any, path: str) -> str:
         return f"{where} is {value!r}, which is none of {', '.join(_DIRECTIVES)}"
     if key.startswith("$") and key not in (_PATCH, _RETAIN):
         return f"{where} is no directive that is known here: {_PATCH} and {_RETAIN} are"
-    if key in KEYS and value is not None:
+    if key in KEYS and value is not None and not free:
         if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
             return f"{where} is not a list of objects"
         for index, item in enumerate(value):
             if KEYS[key] not in item and item.get(_PATCH) != "replace":
                 return f"{where}[{index}] has no {KEYS[key]}, by which it would be merged"
-    return find_fault(value, where)
+    return find_fault(value, where, free=key in _FREE)
 
 
 def _merge_value(key: str, before: Any, value: Any) -> Any:

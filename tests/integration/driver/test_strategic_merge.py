@@ -42,6 +42,10 @@ TEMPLATE: dict[str, Any] = {
 BUILDKITD = "buildkitd"
 PATCHES: dict[str, dict[str, Any]] = {
     "marks": {"metadata": {"labels": {"b": "2"}, "annotations": {"note": None, "more": "y"}}},
+    "marks called as fields are": {
+        "metadata": {"labels": {"env": "x", "ports": "y"}},
+        "spec": {"nodeSelector": {"volumes": "z"}},
+    },
     "maps": {"spec": {"nodeSelector": {"disk": "hdd", "new": "x", "pool": None}}},
     "a list without a key is replaced": {"spec": {"tolerations": [{"key": "b", "operator": "Exists"}]}},
     "a sidecar": {"spec": {"containers": [{"name": "side", "image": "y"}]}},

@@ -8,7 +8,7 @@ import pytest
 
 from ci_buildx.builder.builder import Location
 from ci_buildx.builder.heartbeat import Heartbeat
-from ci_buildx.errors import Forbidden, KubeError, Unreachable
+from ci_buildx.errors import Conflict, Forbidden, InputError, KubeBuilderError, NotFound, Unreachable
 from ci_buildx.kube.client import KubeClient
 
 OWN = Location(name="kube-builder-app-1-x", namespace="kube-builder-app-1-x")
@@ -18,9 +18,9 @@ ELSEWHEN = 1_777_636_810.0
 
 
 class Cluster:
-    """Takes Leases, after failing as told; its clock goes on from ELSEWHEN whatever ours shows."""
+    """Takes Leases, failing as told (None: not); its clock goes on from ELSEWHEN whatever ours shows."""
 
-    def __init__(self, *failures: KubeError) -> None:
+    def __init__(self, *failures: KubeBuilderError | None) -> None:
         self.failures = list(failures)
         self.created: list[tuple[str, dict[str, Any]]] = []
         self.renewed: list[str] = []
@@ -43,8 +43,8 @@ class Cluster:
 
     def _fail(self) -> None:
         self.asked.release()
-        if self.failures:
-            raise self.failures.pop(0)
+        if self.failures and (failure := self.failures.pop(0)):
+            raise failure
 
 
 def beat(cluster: Cluster, times: int, location: Location = OWN, **more: Any) -> None:
@@ -85,6 +85,25 @@ def test_a_failure_is_tried_again_and_a_refusal_is_not() -> None:
     beat(refusing, 1)
     assert not refusing.asked.acquire(timeout=0.1)
     assert refusing.created == []
+
+
+def test_a_lease_that_was_made_without_an_answer_is_renewed() -> None:
+    cluster = Cluster(Conflict("there already", status=409))
+    beat(cluster, 3)
+    assert (cluster.created, len(cluster.renewed) >= 1) == ([], True)
+
+
+@pytest.mark.parametrize("failure", [Forbidden("no", status=403), Unreachable("gone"), InputError("no such plugin")])
+def test_a_job_that_has_begun_to_tell_goes_on_whatever_happens(failure: KubeBuilderError) -> None:
+    cluster = Cluster(None, failure)
+    beat(cluster, 4)
+    assert (len(cluster.created), len(cluster.renewed) >= 1) == (1, True)
+
+
+def test_a_lease_that_somebody_removed_is_made_again() -> None:
+    cluster = Cluster(None, NotFound("gone", status=404))
+    beat(cluster, 4)
+    assert len(cluster.created) == 2
 
 
 @pytest.mark.parametrize("location", [OWN, SHARED])

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ci_buildx.errors import KubeBuilderError
+from ci_buildx.session import load as subject
 from ci_buildx.session.load import loading
 from ci_buildx.settings.values import Daemon
 from tests import docker_daemon
@@ -22,6 +23,15 @@ def test_an_image(tmp_path: Path) -> None:
     with docker_daemon.listening(tmp_path / "s") as daemon:
         load(tmp_path / "s")
     assert daemon.loaded == [b"".join(PIECES)]
+
+
+def test_a_daemon_may_take_its_time_with_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject, "_CONNECT", 0.2)
+    with docker_daemon.listening() as daemon:
+        daemon.pause = 0.6
+        with loading(Daemon(host="127.0.0.1", port=daemon.port)) as loader:
+            loader.write(b"image")
+    assert daemon.loaded == [b"image"]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from ci_buildx.settings.builder import (
     Toleration,
     UserNamespaces,
 )
+from ci_buildx.settings.driver.strategic import merge
 from ci_buildx.settings.driver_opts import parse_driver_opts
 from tests.unit.settings.certificate import PEM
 
@@ -287,6 +288,21 @@ def test_refuses(text: str, message: str, tmp_path: Path) -> None:
 def test_pod_templates_that_no_api_takes(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "pod.yaml").write_text(f"{text}\n")
     assert refusal("pod-template=pod.yaml", cwd=tmp_path) == f"--driver-opt pod-template: {message}"
+
+
+def test_marks_in_a_pod_template_may_be_called_as_fields_are(tmp_path: Path) -> None:
+    words = "{env: prod, ports: none, volumes: a}"
+    (tmp_path / "pod.yaml").write_text(
+        f"metadata: {{labels: {words}, annotations: {words}}}\n"
+        f"spec:\n  nodeSelector: {words}\n"
+        f"  topologySpreadConstraints: [{{topologyKey: zone, labelSelector: {{matchLabels: {words}}}}}]\n"
+        f"  containers: [{{name: buildkitd, resources: {{limits: {{volumes: 1}}}}}}]\n"
+    )
+    merged = merge(
+        {"metadata": {"labels": {"env": "test", "a": "1"}}}, read("pod-template=pod.yaml", cwd=tmp_path).pod_template
+    )
+    assert merged["metadata"]["labels"] == {"env": "prod", "a": "1", "ports": "none", "volumes": "a"}
+    assert merged["spec"]["nodeSelector"] == {"env": "prod", "ports": "none", "volumes": "a"}
 
 
 def test_a_file_without_certificates_is_refused(tmp_path: Path) -> None:
