@@ -63,7 +63,7 @@ def listening(path: Path | None = None) -> Iterator[DockerDaemon]:
             """Nothing is logged."""
 
     with _server(path, Answers) as server:
-        daemon.port = 0 if path else int(server.server_address[1])
+        daemon.port = 0 if path else server.socket.getsockname()[1]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -73,7 +73,9 @@ def listening(path: Path | None = None) -> Iterator[DockerDaemon]:
             thread.join()
 
 
-def _server(path: Path | None, answers: type[BaseHTTPRequestHandler]) -> socketserver.BaseServer:
+def _server(
+    path: Path | None, answers: type[BaseHTTPRequestHandler]
+) -> socketserver.TCPServer | socketserver.UnixStreamServer:
     if path is None:
         return socketserver.ThreadingTCPServer(("127.0.0.1", 0), answers)
     return socketserver.ThreadingUnixStreamServer(str(path), answers)

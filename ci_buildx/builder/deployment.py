@@ -15,7 +15,8 @@ from ci_buildx.builder.builder import Location, Manifest, Workload
 from ci_buildx.builder.certificates import Certificates
 from ci_buildx.builder.draft import OF_DEPLOYMENT, OF_STATEFUL_SET, Draft
 from ci_buildx.builder.plan import NodePlan
-from ci_buildx.settings.builder import BuilderSettings
+from ci_buildx.model.secret import Secret
+from ci_buildx.settings.builder import BuilderSettings, LoadBalance, Reclaim
 
 
 def kind(settings: BuilderSettings) -> Workload:
@@ -81,6 +82,12 @@ def config_map(draft: Draft, node: NodePlan, owner: Mapping[str, str]) -> Manife
     return {key: value for key, value in made.items() if key != "immutable"}
 
 
+def pull_secret(draft: Draft, login: Secret, owner: Mapping[str, str]) -> Manifest:
+    """What the nodes pull their images with: it grows with the nodes."""
+    made = manifests.pull_secret(draft, login, [owner])
+    return {key: value for key, value in made.items() if key != "immutable"}
+
+
 def notes(node: NodePlan, settings: BuilderSettings, given: Mapping[str, str]) -> dict[str, str]:
     """The annotations from which a node is read again."""
     flags = list(settings.buildkitd_flags)
@@ -88,6 +95,9 @@ def notes(node: NodePlan, settings: BuilderSettings, given: Mapping[str, str]) -
         labels.PLATFORMS: ",".join(map(str, node.platforms)),
         labels.REASON: node.reason,
         labels.REPLICAS: str(node.replicas),
+        labels.LOADBALANCE: "" if node.loadbalance is LoadBalance.STICKY else node.loadbalance.value,
+        labels.RECLAIM: settings.storage.reclaim.value if settings.storage.reclaim is Reclaim.RETAIN else "",
+        labels.TIMEOUT: "" if settings.timeout == BuilderSettings().timeout else f"{settings.timeout:g}s",
         labels.DRIVER_OPTS: json.dumps(_shown(given), sort_keys=True) if given else "",
         labels.BUILDKITD_FLAGS: json.dumps(flags) if flags else "",
     }
@@ -102,10 +112,11 @@ def owner(secret: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
 
 def _claims(draft: Draft, node: NodePlan) -> Manifest:
     """All pods at once, and a volume for each, which outlives them: removing a builder may keep its state."""
+    kept = {labels.RECLAIM: Reclaim.RETAIN.value} if draft.settings.storage.reclaim is Reclaim.RETAIN else {}
     claim = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": {"name": state.VOLUME, "labels": marks(draft.location, node.name)},
+        "metadata": {"name": state.VOLUME, "labels": marks(draft.location, node.name) | kept},
         "spec": state.claim(draft.settings.storage),
     }
     return {"serviceName": node.name, "podManagementPolicy": "Parallel", "volumeClaimTemplates": [claim]}

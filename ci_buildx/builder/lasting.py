@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from decimal import Decimal
 from itertools import count
 from typing import Any
 
 from ci_buildx.builder import (
+    belongings,
     certificates,
-    daemon,
     deployment,
     isolation,
     labels,
-    manifests,
     plan,
     store,
     surroundings,
+    volumes,
 )
 from ci_buildx.builder.builder import Builder, Lifetime, Location, Manifest, Workload
 from ci_buildx.builder.certificates import Certificates
@@ -30,21 +29,19 @@ from ci_buildx.builder.facts import ClusterFacts
 from ci_buildx.builder.identity import JobIdentity
 from ci_buildx.builder.plan import NodePlan, Plan
 from ci_buildx.builder.store import Node, Record
-from ci_buildx.errors import Conflict, InputError, NotFound
+from ci_buildx.errors import Conflict, InputError, KubeError, NotFound
+from ci_buildx.kube.amend import amend
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass, field, replace
 from ci_buildx.model.secret import Secret
-from ci_buildx.settings.builder import BuilderSettings
-from ci_buildx.settings.quantities import parse_quantity
+from ci_buildx.settings.builder import BuilderSettings, UserNamespaces
 
 CERTIFICATES_LAST = 5 * 365 * 24 * 3600
 """Seconds that the certificates of a lasting builder are valid."""
 RENEWAL = 180 * 24 * 3600
 """Seconds before their end from which a builder that starts gets new ones, and from which its users are warned."""
 
-_SHARE = Decimal("0.8")
-"""Of the room for the state, what the cache may take: steps need some, too."""
 _MARK = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -61,24 +58,6 @@ class Order:
     settings: BuilderSettings
     given: Mapping[str, str] = field(default_factory=dict)
     pull_login: Secret | None = None
-
-
-def equipped(settings: BuilderSettings) -> BuilderSettings:
-    """The settings of a lasting node with what follows from them: flags of buildkitd, before the user's own.
-
-    As buildx 0.38.2 does (``builder/builder.go``, ``parseBuildkitdFlags``), steps may ask for the pod's network unless
-    entitlements are named. Where the state has a limit, buildkitd clears its cache before it is reached; else its own
-    rules keep it below its share of the node's disk.
-    """
-    made = []
-    said = " ".join((*settings.buildkitd_flags, settings.buildkitd_config))
-    if "insecure-entitlement" not in said:
-        made.append("--allow-insecure-entitlement=network.host")
-    room = dict(settings.limits).get("ephemeral-storage") or settings.storage.claimed or settings.storage.memory
-    if room and "gc" not in said:
-        most = max(1, int(parse_quantity(room, source="the state's limit") * _SHARE / 10**6))
-        made.append(f"--oci-worker-gc-keepstorage={max(1, most // 8)},0,{most}")
-    return replace(settings, buildkitd_flags=(*made, *settings.buildkitd_flags))
 
 
 def locate(name: str, namespace: str) -> Location:
@@ -138,23 +117,29 @@ def change(kube: KubeClient, record: Record, node: Node, order: Order, facts: Cl
             source="--node",
             fix=f"kube-builder create --leave --name {record.name} --node {node.name}, then --append it anew",
         )
-    secret = read_secret(kube, record.location)
+    owner = deployment.owner(read_secret(kube, record.location))
     draft, planned = _planned(kube, record.location, node.name, order.platforms or node.named, order.settings, facts)
-    owner = deployment.owner(secret)
-    _rewrite_files(kube, draft, planned, owner)
-    _share(kube, draft, order, owner)
     made = deployment.workload(draft, planned, order.given, owner)
-    path = _path(record.location, node)
     patch = [
         {"op": "replace", "path": "/spec/template", "value": made["spec"]["template"]},
         {"op": "replace", "path": "/spec/replicas", "value": made["spec"]["replicas"]},
         {"op": "replace", "path": "/metadata/annotations", "value": made["metadata"]["annotations"]},
     ]
-    return store.read_node(node.kind, kube.patch(path, patch, kind="json"))
+
+    def act(**query: str) -> Manifest:
+        return kube.patch(_path(record.location, node), patch, kind="json", **query)
+
+    _insist(act, planned, order.settings)
+    belongings.rewrite_files(kube, draft, planned, owner)
+    belongings.share(kube, draft, owner, order.pull_login)
+    return _as_taken(act(), node.kind, planned, order.settings)
 
 
-def leave(kube: KubeClient, record: Record, node: Node) -> None:
-    """Remove one node and what is its own. Raises InputError for the last one, KubeError."""
+def leave(kube: KubeClient, record: Record, node: Node) -> tuple[str, ...]:
+    """Remove one node and what is its own. The names of its volumes, where they are to stay.
+
+    Raises InputError for the last one, KubeError.
+    """
     if len(record.nodes) == 1:
         raise InputError(
             f"{node.name!r} is the last node of builder {record.name!r}",
@@ -165,8 +150,10 @@ def leave(kube: KubeClient, record: Record, node: Node) -> None:
     options = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
     kube.delete(_path(location, node), body=options)
     chosen = f"{location.selector},{labels.NODE}={node.name}"
-    for plural in ("configmaps", *(("persistentvolumeclaims",) if node.kind is Workload.STATEFUL_SET else ())):
+    claims = node.kind is Workload.STATEFUL_SET and not node.retains
+    for plural in ("configmaps", *((volumes.PLURAL,) if claims else ())):
         kube.delete(location.core_path(plural), labelSelector=chosen)
+    return volumes.staying(kube, location, node.name) if node.retains else ()
 
 
 def scale(kube: KubeClient, record: Record, nodes: Sequence[Node], replicas: int | None) -> None:
@@ -221,18 +208,43 @@ def expires_in(secret: Mapping[str, Any], now: float) -> float:
 def _make(kube: KubeClient, location: Location, secret: Manifest, name: str, order: Order, facts: ClusterFacts) -> Node:
     """Make a node: its files before what mounts them. Raises Conflict where something has one of their names."""
     draft, planned = _planned(kube, location, name, order.platforms, order.settings, facts)
-    owner = deployment.owner(secret)
-    configured = _create_files(kube, draft, planned, owner)
+    owner, kind = deployment.owner(secret), deployment.kind(order.settings)
+    made = deployment.workload(draft, planned, order.given, owner)
+
+    def act(**query: str) -> Manifest:
+        return kube.create(location.workloads_path(kind), made, **query)
+
+    _insist(act, planned, order.settings)
+    configured = belongings.create_files(kube, draft, planned, owner)
     try:
-        _share(kube, draft, order, owner)
-        kind = deployment.kind(order.settings)
-        created = kube.create(location.workloads_path(kind), deployment.workload(draft, planned, order.given, owner))
-    except BaseException:
+        belongings.share(kube, draft, owner, order.pull_login)
+        created = act()
+    except BaseException as error:
         if configured:
-            kube.delete(f"{location.core_path('configmaps')}/{location.config_name(name)}")
+            _undo(error, lambda: kube.delete(f"{location.core_path('configmaps')}/{location.config_name(name)}"))
         raise
-    node = store.read_node(kind, created)
-    return replace(node, plan=replace(node.plan, isolation=planned.isolation))
+    return _as_taken(created, kind, planned, order.settings)
+
+
+def _undo(error: BaseException, act: Callable[[], object]) -> None:
+    """Take back what was done before ``error``, which stays the one to be told."""
+    try:
+        act()
+    except KubeError as failure:
+        error.add_note(str(failure))
+
+
+def _insist(act: Callable[..., Manifest], planned: NodePlan, settings: BuilderSettings) -> None:
+    """Ask before anything is made whether the pods get what is insisted on. Raises Invalid."""
+    if settings.user_namespaces is UserNamespaces.TRUE:
+        isolation.correct(Plan(nodes=(planned,)), [act(dryRun="All")], settings)
+
+
+def _as_taken(workload: Manifest, kind: Workload, planned: NodePlan, settings: BuilderSettings) -> Node:
+    """The node as the API server took it."""
+    (taken,) = isolation.correct(Plan(nodes=(planned,)), [workload], settings).nodes
+    node = store.read_node(kind, workload)
+    return replace(node, plan=replace(node.plan, isolation=taken.isolation))
 
 
 def _planned(
@@ -251,53 +263,18 @@ def _planned(
     return draft, planned
 
 
-def _create_files(kube: KubeClient, draft: Draft, node: NodePlan, owner: Mapping[str, str]) -> bool:
-    """Make the node's ConfigMap, if it has files."""
-    if not daemon.files(draft.settings):
-        return False
-    kube.create(draft.location.core_path("configmaps"), deployment.config_map(draft, node, owner))
-    return True
-
-
-def _rewrite_files(kube: KubeClient, draft: Draft, node: NodePlan, owner: Mapping[str, str]) -> None:
-    """Let the node's ConfigMap hold what its files are now."""
-    try:
-        _create_files(kube, draft, node, owner)
-    except Conflict:
-        made = deployment.config_map(draft, node, owner)
-        path = f"{draft.location.core_path('configmaps')}/{made['metadata']['name']}"
-        kube.patch(path, [{"op": "replace", "path": "/data", "value": made["data"]}], kind="json")
-
-
-def _share(kube: KubeClient, draft: Draft, order: Order, owner: Mapping[str, str]) -> None:
-    """Bring what all nodes have in common to what this one needs: proxies, the login for images, the fence."""
-    location = draft.location
-    if secrets := daemon.proxy_files(draft):
-        import base64
-
-        encoded = {name: base64.b64encode(value).decode() for name, value in secrets.items()}
-        kube.patch(f"{location.core_path('secrets')}/{location.object_name('keys')}", {"data": encoded})
-    if order.pull_login is not None:
-        _bring(kube, location.core_path("secrets"), manifests.pull_secret(draft, order.pull_login, [owner]))
-    if draft.settings.network is not None:
-        policies = f"/apis/networking.k8s.io/v1/namespaces/{location.namespace}/networkpolicies"
-        _bring(kube, policies, manifests.network_policy(draft, draft.settings.network, [owner]))
-
-
-def _bring(kube: KubeClient, collection: str, manifest: Manifest) -> None:
-    """Make an object, or let the one that is there be like it."""
-    try:
-        kube.create(collection, manifest)
-    except Conflict:
-        kept = {key: value for key, value in manifest.items() if key not in ("immutable", "type")}
-        kube.patch(f"{collection}/{manifest['metadata']['name']}", kept)
-
-
 def _renew(kube: KubeClient, location: Location) -> Manifest:
+    """New certificates; of two who renew them at once both have those of the first."""
     issued = certificates.issue(certificates.NAMES, CERTIFICATES_LAST)
-    made = deployment.secret(_draft(location, BuilderSettings()), issued, _when(_now(kube) + CERTIFICATES_LAST))
-    changes = {"metadata": {"annotations": made["metadata"]["annotations"]}, "data": made["data"]}
-    return kube.patch(f"{location.core_path('secrets')}/{location.object_name('keys')}", changes)
+
+    def renew(found: Manifest) -> Manifest | None:
+        now = _now(kube)
+        if expires_in(found, now) >= RENEWAL:
+            return None
+        made = deployment.secret(_draft(location, BuilderSettings()), issued, _when(now + CERTIFICATES_LAST))
+        return {"metadata": {"annotations": made["metadata"]["annotations"]}, "data": made["data"]}
+
+    return amend(kube, f"{location.core_path('secrets')}/{location.object_name('keys')}", renew)
 
 
 def _free_names(record: Record) -> Iterator[str]:

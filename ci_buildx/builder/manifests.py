@@ -13,6 +13,9 @@ from ci_buildx.builder.plan import NodePlan
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.builder import LoadBalance, NetworkFence
 
+LOGIN_FILE = ".dockerconfigjson"
+"""The key of a Secret that images are pulled with (k8s.io/api v0.34.2, ``core/v1/types.go``, DockerConfigJsonKey)."""
+
 _KEPT_AFTER_END = 600
 """Seconds for which a Job that has ended can still be looked at."""
 
@@ -101,7 +104,7 @@ def pull_secret(draft: Draft, login: Secret, owners: Sequence[Mapping[str, str]]
         "metadata": _metadata(draft, draft.location.object_name(podspec.PULL), owners=owners),
         "type": "kubernetes.io/dockerconfigjson",
         "immutable": True,
-        "data": {".dockerconfigjson": base64.b64encode(login.reveal()).decode()},
+        "data": {LOGIN_FILE: base64.b64encode(login.reveal()).decode()},
     }
 
 

@@ -20,7 +20,7 @@ from ci_buildx.kube.client import KubeClient
 from ci_buildx.model import platform
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass, field
-from ci_buildx.settings.builder import BuilderSettings, LoadBalance
+from ci_buildx.settings.builder import BuilderSettings, LoadBalance, Reclaim
 from ci_buildx.settings.durations import parse_duration
 
 LASTING = (Workload.DEPLOYMENT, Workload.STATEFUL_SET)
@@ -32,7 +32,8 @@ class Node:
 
     ``named`` are the platforms that the user named. ``driver_opts`` and ``flags`` are as they were given. ``replicas``
     pods are wanted now: none while the node is stopped, though its plan still says how many it has when it runs;
-    ``ready`` of them are up. ``problem`` is what the cluster says where it refuses to make them.
+    ``ready`` of them are up. ``problem`` is what the cluster says where it refuses to make them. ``timeout`` (s) is how
+    long its pods may take to come up; ``retains``: its volumes stay when it is removed.
     """
 
     kind: Workload
@@ -43,6 +44,8 @@ class Node:
     ready: int = 0
     transport: str = ""
     problem: str = ""
+    timeout: float = BuilderSettings().timeout
+    retains: bool = False
 
     @property
     def name(self) -> str:
@@ -53,15 +56,6 @@ class Node:
     def named(self) -> tuple[Platform, ...]:
         """The platforms that the user named, or that a job's plan gave it."""
         return self.plan.platforms
-
-    @property
-    def timeout(self) -> float:
-        """Seconds that its pods may take to come up."""
-        given = self.driver_opts.get("timeout", "")
-        try:
-            return parse_duration(given, source="timeout")
-        except InputError:
-            return BuilderSettings().timeout
 
     @property
     def stopped(self) -> bool:
@@ -196,7 +190,6 @@ def read_node(kind: Workload, workload: Mapping[str, Any]) -> Node:
     notes = metadata.get("annotations") or {}
     scale = int(spec.get("parallelism" if kind is Workload.JOB else "replicas", 1))
     name = metadata["labels"][labels.NODE]
-    opts = _read_json(notes.get(labels.DRIVER_OPTS), dict)
     ready = status.get("ready" if kind is Workload.JOB else "readyReplicas") or 0
     return Node(
         kind=kind,
@@ -207,15 +200,17 @@ def read_node(kind: Workload, workload: Mapping[str, Any]) -> Node:
             emulated=read_platforms(notes.get(labels.EMULATED, "")),
             replicas=scale or int(notes.get(labels.REPLICAS) or 1),
             runs=read_platforms(notes.get(labels.RUNS, "")),
-            loadbalance=read_loadbalance(notes.get(labels.LOADBALANCE) or opts.get("loadbalance", "")),
+            loadbalance=read_loadbalance(notes.get(labels.LOADBALANCE, "")),
             reason=notes.get(labels.REASON, ""),
         ),
-        driver_opts=opts,
+        driver_opts=_read_json(notes.get(labels.DRIVER_OPTS), dict),
         flags=tuple(_read_json(notes.get(labels.BUILDKITD_FLAGS), list)),
         replicas=scale,
         ready=int(ready),
         transport=notes.get(labels.TRANSPORT, ""),
         problem=str(condition(workload, "ReplicaFailure").get("message", "")),
+        timeout=_read_timeout(notes.get(labels.TIMEOUT, "")),
+        retains=notes.get(labels.RECLAIM) == Reclaim.RETAIN,
     )
 
 
@@ -289,6 +284,13 @@ def _over(job: Mapping[str, Any]) -> bool:
 def read_loadbalance(text: str) -> LoadBalance:
     """How one of several replicas is chosen, by what was noted of it."""
     return LoadBalance.RANDOM if text == LoadBalance.RANDOM else LoadBalance.STICKY
+
+
+def _read_timeout(text: str) -> float:
+    try:
+        return parse_duration(text, source=labels.TIMEOUT)
+    except InputError:
+        return BuilderSettings().timeout
 
 
 def _architecture(workload: Mapping[str, Any]) -> str | None:

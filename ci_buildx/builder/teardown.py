@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from ci_buildx.builder import labels
+from ci_buildx.builder import labels, volumes
 from ci_buildx.builder.builder import Location, Manifest, Workload
 from ci_buildx.errors import Forbidden, KubeBuilderError, NotFound, TeardownError
 from ci_buildx.kube.client import KubeClient
@@ -26,11 +26,13 @@ class TeardownReport:
 
     ``removed`` and ``left`` name objects (``namespace x``), ``notes`` say why something is left. A namespace counts
     as removed when the API server has accepted its deletion and set its deletionTimestamp: the rest is the cluster's.
+    ``kept`` are the claims of the volumes that were to stay.
     """
 
     removed: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
     lasting: bool = False
 
     def check(self) -> None:
@@ -89,6 +91,7 @@ class _Teardown:
     left: list[str] = field(default_factory=list)
     forbidden: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    kept: tuple[str, ...] = ()
 
     def run(self, settle: float, deadline: float) -> None:
         """Compute first, then what holds it."""
@@ -97,7 +100,7 @@ class _Teardown:
         elif self.location.exclusive:
             self._remove_namespace(settle, deadline)
         else:
-            self._remove_objects()
+            self._remove_objects(min(time.monotonic() + settle, deadline))
 
     def report(self, *, finished: bool) -> TeardownReport:
         """What is known now."""
@@ -109,6 +112,7 @@ class _Teardown:
             removed=tuple(self.removed),
             left=tuple(dict.fromkeys(left)),
             notes=tuple(notes),
+            kept=self.kept,
             lasting=self.location.lasting,
         )
 
@@ -154,8 +158,12 @@ class _Teardown:
         if answer.get("kind") == "Namespace" and (cause := explain_stuck(answer)):
             self.notes.append(f"{self._whole()} is being deleted: {cause}")
 
-    def _remove_objects(self) -> None:
+    def _remove_objects(self, until: float) -> None:
         self._remove_compute()
+        while time.monotonic() < until and not self.left:
+            time.sleep(_LOOK_AGAIN)
+            if self._has_any(self.location.jobs_path, self.location.selector):
+                self._remove_compute()
         # They go with the Jobs that own them; a builder that was killed while it was made may lack the Jobs.
         for plural in ("secrets", "configmaps"):
             self._delete_collection(self.location.core_path(plural), plural)
@@ -174,14 +182,22 @@ class _Teardown:
         self._delete_collection(location.core_path("pods"), "pods", gracePeriodSeconds=None if orderly else POD_GRACE)
         if self.kept_state is not None:
             others = f",{labels.NODE} notin ({','.join(sorted(self.kept_state))})" if self.kept_state else ""
-            claims = "persistentvolumeclaims"
+            claims = volumes.PLURAL
             self._delete_collection(
                 location.core_path(claims), claims, may_lack=True, selector=f"{location.selector}{others}"
             )
+        if orderly:
+            self._look_for_kept()
         policies = f"/apis/networking.k8s.io/v1/namespaces/{location.namespace}/networkpolicies"
         self._delete_collection(policies, "networkpolicies", may_lack=True)
         for plural in ("configmaps", *(() if self.left else ("secrets",))):
             self._delete_collection(location.core_path(plural), plural)
+
+    def _look_for_kept(self) -> None:
+        try:
+            self.kept = volumes.staying(self.kube, self.location)
+        except KubeBuilderError as failure:
+            self.notes.append(str(failure))
 
     def _remove_compute(self) -> None:
         """Jobs first, or they would make new pods."""

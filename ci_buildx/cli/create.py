@@ -12,6 +12,7 @@ from ci_buildx.cli.parser import Parser
 from ci_buildx.cli.world import World
 from ci_buildx.errors import InputError
 from ci_buildx.job.current import NONE
+from ci_buildx.model.record import replace
 from ci_buildx.settings import assembly, options
 from ci_buildx.settings.assembly import Value
 from ci_buildx.settings.csvline import split_fields
@@ -40,7 +41,7 @@ examples:
 DRIVER = "kubernetes"
 FOREIGN = ("cloud", "docker", "docker-container", "remote")
 """Drivers of buildx 0.38.2 that build elsewhere."""
-SHAPE = ("driver-opts", "buildkitd-config", "buildkitd-flags")
+SHAPE = ("driver-opts", "builder-config", "buildkitd-config", "buildkitd-flags")
 """Options of the table that say how a node is to be."""
 OPTIONS = (
     Option(
@@ -124,6 +125,7 @@ def main(argv: Sequence[str], around: World) -> int:
     if answers.switch("append") and not name:
         raise InputError("needs the name of a builder", source="--append", fix="add --name")
     from ci_buildx.builder import lasting
+    from ci_buildx.builder.equipment import equipped
     from ci_buildx.job import creation
 
     values, sources = merge(answers.some(*SHAPE, "namespace", "kubeconfig", "kube-context", "progress"), around.env)
@@ -133,7 +135,7 @@ def main(argv: Sequence[str], around: World) -> int:
         order=lasting.Order(
             node=node,
             platforms=parse_platforms(answers.texts("platform"), source="--platform"),
-            settings=lasting.equipped(settings),
+            settings=equipped(settings),
             given=written(values),
         ),
         append=answers.switch("append"),
@@ -162,7 +164,9 @@ def leave(answers: Answers, around: World, name: str, node: str) -> None:
     place = target.read_place(answers, around)
     from ci_buildx.job import creation
 
-    creation.leave(place.cluster, name, place.namespace, node, env=around.env)
+    kept = creation.leave(replace(place, name=name), node, env=around.env)
+    if kept.claims:
+        around.note(str(kept))
     around.stdout.write(f"{name}\n")
 
 

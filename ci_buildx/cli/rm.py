@@ -12,7 +12,10 @@ from ci_buildx.cli.world import World
 from ci_buildx.errors import InputError
 from ci_buildx.settings.option import Group, Kind, Option
 
-SUMMARY = "Removes builders and everything of them, volumes included: those of create, and those that a build kept."
+SUMMARY = (
+    "Removes builders and everything of them: those of create, and those that a build kept. Volumes go with them, but "
+    "for those of nodes with driver-opt reclaim=retain, which are named."
+)
 EXAMPLES = f"""\
 examples:
   kube-builder rm kube
@@ -49,8 +52,12 @@ def main(argv: Sequence[str], around: World) -> int:
     def say(name: str) -> None:
         around.stdout.write(f"{name} removed\n")
 
-    removal = upkeep.Removal(keep_state=answers.switch("keep-state"), timeout=target.read_timeout(answers), say=say)
-
+    removal = upkeep.Removal(
+        keep_state=answers.switch("keep-state"),
+        timeout=target.read_timeout(answers),
+        say=say,
+        tell=lambda kept: around.note(str(kept)),
+    )
     if answers.switch("all-inactive"):
         if names:
             raise InputError("cannot be given with names", source="--all-inactive")

@@ -40,6 +40,10 @@ class World:
             raise InputError("nobody confirms this", source="--force", fix="add it to do it without being asked")
         return answer.strip().lower() == "y"
 
+    def note(self, text: str) -> None:
+        """Tell the user of what is as it was asked for, and worth knowing."""
+        Outlet(self.stderr).write(f"kube-builder: note: {text}\n")
+
     def warn(self, text: str) -> None:
         """Tell the user of what is no error."""
         Outlet(self.stderr).write(f"kube-builder: warning: {text}\n")

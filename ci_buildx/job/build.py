@@ -144,7 +144,7 @@ def _build(site: Site, builder: Builder, store: credentials.CredentialStore) -> 
     with connected(site, builder) as (boot, connections):
         if len(connections) > 1:
             begin(publish.load)
-        if not site.settings.builder_name:
+        if tidies(site.settings):
             begin(lambda: _tidy(site.kube))
         try:
             solved = solve_all(site, boot, connections, authority(site, builder, store))
@@ -166,6 +166,11 @@ def _build(site: Site, builder: Builder, store: credentials.CredentialStore) -> 
         return calls.with_findings(result, wanted, warnings, site.env)
     answer = calls.read(wanted, wanted.call, responses)
     return replace(result, answer=answer.text, findings=answer.findings, status=answer.status)
+
+
+def tidies(settings: Settings) -> bool:
+    """Whether a build looks for what others left: who makes namespaces may, who is in one that was there may not."""
+    return not (settings.builder_name or settings.builder.namespace)
 
 
 def _tidy(kube: KubeClient) -> None:

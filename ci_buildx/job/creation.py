@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TextIO
 
-from ci_buildx.builder import certificates, facts, identity, lasting, store
+from ci_buildx.builder import certificates, facts, identity, lasting, store, volumes
 from ci_buildx.builder.builder import Location
 from ci_buildx.builder.lasting import Order
 from ci_buildx.builder.store import Node, Record
@@ -17,6 +17,8 @@ from ci_buildx.job.current import Choice
 from ci_buildx.job.housing import TEARDOWN_TIME
 from ci_buildx.job.interrupts import Interrupts
 from ci_buildx.job.origin import TRUST_SCOPE
+from ci_buildx.job.target import Target
+from ci_buildx.job.upkeep import Kept
 from ci_buildx.job.waking import Bell
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
@@ -48,6 +50,8 @@ def run(creation: Creation, cluster: ClusterSettings, *, env: Mapping[str, str],
     What was begun is removed where it comes to no end. A builder that is made but does not come up stays, so that one
     can look at it.
     """
+    if creation.use:
+        current.ready(env)
     shown = display.open(creation.progress, display_stream, env=env)
     try:
         with Interrupts() as interrupts, KubeClient(config.load(cluster, env=env)) as kube:
@@ -68,11 +72,12 @@ def run(creation: Creation, cluster: ClusterSettings, *, env: Mapping[str, str],
     return record.name
 
 
-def leave(cluster: ClusterSettings, name: str, namespace: str, node: str, *, env: Mapping[str, str]) -> None:
-    """Remove one node of a builder. Raises InputError if there is none, or no other."""
-    with KubeClient(config.load(cluster, env=env)) as kube:
-        record = _lasting(store.find(kube, name, namespace))
-        lasting.leave(kube, record, record.node(node))
+def leave(target: Target, node: str, *, env: Mapping[str, str]) -> Kept:
+    """Remove one node of a builder; its volumes where they stay. Raises InputError if there is none, or no other."""
+    with KubeClient(config.load(target.cluster, env=env)) as kube:
+        record = _lasting(store.find(kube, target.name, target.namespace))
+        claims = lasting.leave(kube, record, record.node(node))
+    return Kept(location=record.location, claims=claims)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,15 +94,13 @@ class _Work:
         known = self._known()
         if known is None:
             return self._found()
-        if not self.creation.append and order.node:
-            node = known.node(order.node)
-            changed = self.interrupts.run(
-                lambda: lasting.change(self.kube, known, node, order, self._facts()), settle=1
-            )
-            return known, changed
-        if not self.creation.append:
+        if self.creation.append:
+            title = f"adding a node to builder {known.name}"
+            return known, self._shown(title, lambda: lasting.add(self.kube, known, order, self._facts()))
+        if not order.node:
             raise lasting.taken(known.location)
-        return known, self.interrupts.run(lambda: lasting.add(self.kube, known, order, self._facts()), settle=1)
+        node, title = known.node(order.node), f"changing node {order.node} of builder {known.name}"
+        return known, self._shown(title, lambda: lasting.change(self.kube, known, node, order, self._facts()))
 
     def boot(self, record: Record, node: Node) -> None:
         """Wait until the node is up."""
@@ -133,21 +136,31 @@ class _Work:
         location = lasting.locate(name, creation.order.settings.namespace or self.kube.namespace)
         issued = certificates.issue(certificates.NAMES, lasting.CERTIFICATES_LAST)
         known = self._facts()
+        # Those of an earlier builder of this name, which the new one takes up.
+        kept = volumes.staying(self.kube, location) if creation.order.settings.storage.claimed else ()
         lasting.claim(self.kube, location, issued, trust=self.trust)
         record = Record(location=location, nodes=())
         try:
-            with self.display.phase(f"creating builder {name}") as phase:
-                node = self.interrupts.run(lambda: lasting.add(self.kube, record, creation.order, known), settle=1)
-                phase.say(f"node {node.name} in namespace {location.namespace}: {node.plan.reason}")
-                phase.say(node.plan.isolation)
+            title = f"creating builder {name}"
+            node = self._shown(title, lambda: lasting.add(self.kube, record, creation.order, known))
         except BaseException as error:
-            self._remove(location, error)
+            self._remove(location, error, keep_state=bool(kept))
             raise
         return Record(location=location, nodes=(node,)), node
 
-    def _remove(self, location: Location, error: BaseException) -> None:
+    def _shown(self, title: str, act: Callable[[], Node]) -> Node:
+        """Make or change a node, and say what became of it."""
+        with self.display.phase(title) as phase:
+            node = self.interrupts.run(act, settle=1)
+            where = self.creation.order.settings.namespace or self.kube.namespace
+            phase.say(f"node {node.name} in namespace {where}: {node.plan.reason}")
+            phase.say(node.plan.isolation)
+        return node
+
+    def _remove(self, location: Location, error: BaseException, *, keep_state: bool) -> None:
+        deadline = time.monotonic() + TEARDOWN_TIME
         try:
-            teardown(self.kube, location, deadline=time.monotonic() + TEARDOWN_TIME).check()
+            teardown(self.kube, location, deadline=deadline, kept_state=None if keep_state else ()).check()
         except TeardownError as failure:
             error.add_note(str(failure))
 

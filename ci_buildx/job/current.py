@@ -8,7 +8,9 @@ the kubeconfig.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,43 +43,65 @@ def read(cluster: ClusterSettings, env: Mapping[str, str]) -> Choice | None:
     known = _load(_file(env))
     if not known:
         return None
-    found = known.get(_place(cluster, env)) or known.get(ANYWHERE)
+    place = _place(cluster, env)
+    found = known[place] if place in known else known.get(ANYWHERE)
     if not isinstance(found, dict):
         return None
     return Choice(builder=str(found.get("builder", "")), namespace=str(found.get("namespace", "")))
 
 
 def write(choice: Choice | None, cluster: ClusterSettings, env: Mapping[str, str], *, everywhere: bool = False) -> None:
-    """Remember a choice, None for no builder, for this context or for all. Raises InputError if that fails."""
+    """Remember a choice, None for no builder, for this context or for all. Raises InputError if that fails.
+
+    No builder for this context is remembered, too, where there is one for all.
+    """
+    file = ready(env)
+    place = ANYWHERE if everywhere else _place(cluster, env)
+    known = {} if everywhere else _load(file)
+    kept = {other: chosen for other, chosen in known.items() if other != place}
+    if choice is not None:
+        kept[place] = {"builder": choice.builder, "namespace": choice.namespace}
+    elif ANYWHERE in kept:
+        kept[place] = None
+    if choice is not None or file.exists():
+        _save(file, kept)
+
+
+def ready(env: Mapping[str, str]) -> Path:
+    """The file for choices, in a folder that is there. Raises InputError if there is no place for one."""
     file = _file(env)
     if file is None:
         raise InputError("there is no folder to remember the builder in", fix="set HOME or XDG_STATE_HOME")
-    place = ANYWHERE if everywhere else _place(cluster, env)
-    known = {} if everywhere else _load(file)
-    known.pop(place, None)
-    if choice is not None:
-        known[place] = {"builder": choice.builder, "namespace": choice.namespace}
-    elif not file.exists():
-        return
-    draft = file.with_name(f".{file.name}.draft")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
-        draft.replace(file)
     except OSError as error:
-        raise InputError(
-            f"cannot remember the builder in {file}: {error.strerror}", fix="set XDG_STATE_HOME"
-        ) from error
+        raise _unwritable(file, error) from error
+    return file
 
 
 def forget(choice: Choice, env: Mapping[str, str]) -> None:
-    """Choose nothing wherever ``choice`` was chosen: it is gone."""
+    """Choose nothing wherever ``choice`` was chosen: it is gone. Where that cannot be written, its next use tells."""
     file = _file(env)
     known = _load(file)
     gone = {"builder": choice.builder, "namespace": choice.namespace}
     kept = {place: chosen for place, chosen in known.items() if chosen != gone}
     if file is not None and kept != known:
-        file.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+        with suppress(InputError):
+            _save(file, kept)
+
+
+def _save(file: Path, known: Mapping[str, Any]) -> None:
+    """All or nothing: whoever reads meanwhile finds what was there before."""
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        draft.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+        draft.replace(file)
+    except OSError as error:
+        raise _unwritable(file, error) from error
+
+
+def _unwritable(file: Path, error: OSError) -> InputError:
+    return InputError(f"cannot remember the builder in {file}: {error.strerror}", fix="set XDG_STATE_HOME")
 
 
 def _file(env: Mapping[str, str]) -> Path | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ci_buildx.builder import lifecycle, plan, store
 from ci_buildx.builder.builder import Builder, Location
 from ci_buildx.builder.plan import Plan
-from ci_buildx.errors import Interrupted, Refused, SolveError, TeardownError
+from ci_buildx.errors import Interrupted, Refused, SolveError, Stopped, TeardownError
 from ci_buildx.job import origin
 from ci_buildx.job.interrupts import Interrupts
 from ci_buildx.job.parallel import begin
@@ -46,6 +46,8 @@ def housed(site: Site, interrupts: Interrupts, identity: JobIdentity, announce: 
     begun = threading.Event()
 
     def begin_with(place: Location) -> None:
+        if site.stop.is_set():  # A signal came while it was planned: nobody waits for this thread any more.
+            raise Stopped
         announce(place)
         begun.set()
 

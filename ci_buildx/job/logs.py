@@ -54,7 +54,9 @@ def run(target: Target, extract: Extract, *, env: Mapping[str, str], tell: Tell)
         ]
         several = len(pods) > 1
         works = [lambda one=one: one.read(tell, one.pod if several else "") for one in readers]
-        interrupts.run(lambda: run_all(works, stop=threading.Event()), settle=0)
+        # What follows has no end: the first that fails ends the others, so that its error is heard of.
+        stop = interrupts.stop if extract.follow else threading.Event()
+        interrupts.run(lambda: run_all(works, stop=stop), settle=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TextIO
 
-from ci_buildx.builder import certificates, lasting, lifecycle, store
+from ci_buildx.builder import certificates, lasting, lifecycle, store, volumes
+from ci_buildx.builder.builder import Location
 from ci_buildx.builder.store import Record
-from ci_buildx.builder.teardown import TeardownReport, teardown
+from ci_buildx.builder.teardown import teardown
 from ci_buildx.errors import InputError, KubeBuilderError, TeardownError
 from ci_buildx.job import current
 from ci_buildx.job.current import Choice
@@ -28,12 +29,25 @@ from ci_buildx.settings.values import Progress
 class Removal:
     """How builders are removed: ``keep_state`` leaves their volumes, ``timeout`` (s) is for each.
 
-    ``say`` hears the name of each that is gone.
+    ``say`` hears the name of each that is gone, ``tell`` what is meant to stay of it.
     """
 
     keep_state: bool = False
     timeout: float = TEARDOWN_TIME
     say: Callable[[str], None] = lambda _: None
+    tell: Callable[[Kept], None] = lambda _: None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """Volumes that outlive their builder or node, because the user wants it: the names of their claims."""
+
+    location: Location
+    claims: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        claims, namespace = ", ".join(self.claims), self.location.namespace
+        return f"kept in namespace {namespace}: persistentvolumeclaims {claims}; a node of the same name takes them up"
 
 
 def listed(
@@ -93,11 +107,9 @@ def remove(target: Target, names: Sequence[str], how: Removal, *, env: Mapping[s
         for name in names:
             try:
                 record = store.find(kube, name, target.namespace)
-                _remove(kube, record, how, env).check()
+                _remove(kube, record, how, env)
             except KubeBuilderError as failure:
                 failures[name] = failure
-            else:
-                how.say(name)
     _raise(failures)
 
 
@@ -109,11 +121,9 @@ def remove_inactive(target: Target, how: Removal, *, env: Mapping[str, str]) -> 
             if not is_inactive(found):
                 continue
             try:
-                _remove(kube, found.record, how, env).check()
+                _remove(kube, found.record, how, env)
             except KubeBuilderError as failure:
                 failures[found.record.name] = failure
-            else:
-                how.say(found.record.name)
     _raise(failures)
 
 
@@ -124,17 +134,15 @@ def is_inactive(found: Surveyed) -> bool:
     return not found.error and all(seat.status in idle or seat in broken for seat in found.seats)
 
 
-def _remove(kube: KubeClient, record: Record, how: Removal, env: Mapping[str, str]) -> TeardownReport:
-    retained = [node.name for node in record.nodes if node.driver_opts.get("reclaim") == "retain"]
-    report = teardown(
-        kube,
-        record.location,
-        deadline=time.monotonic() + how.timeout,
-        kept_state=None if how.keep_state else retained,
-    )
-    if not report.left:
-        current.forget(Choice(builder=record.name, namespace=record.location.namespace), env)
-    return report
+def _remove(kube: KubeClient, record: Record, how: Removal, env: Mapping[str, str]) -> None:
+    """Remove a builder. Raises TeardownError if something stays that should not."""
+    kept = None if how.keep_state or not record.lasting else volumes.retaining(kube, record)
+    report = teardown(kube, record.location, deadline=time.monotonic() + how.timeout, kept_state=kept)
+    if report.kept:
+        how.tell(Kept(location=record.location, claims=report.kept))
+    report.check()
+    how.say(record.name)
+    current.forget(Choice(builder=record.name, namespace=record.location.namespace), env)
 
 
 def _raise(failures: Mapping[str, KubeBuilderError]) -> None:

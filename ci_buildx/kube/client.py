@@ -75,12 +75,13 @@ class KubeClient:
             Call(method="POST", path=path, query=pairs(query), body=json.dumps(body).encode(), repeatable=repeatable)
         )
 
-    def patch(self, path: str, body: Any, *, kind: str = "merge") -> dict[str, Any]:
+    def patch(self, path: str, body: Any, *, kind: str = "merge", **query: Any) -> dict[str, Any]:
         """Patch an object; ``kind`` is ``merge``, ``strategic`` or ``json`` (which is not repeated)."""
         return self._exchange.call(
             Call(
                 method="PATCH",
                 path=path,
+                query=pairs(query),
                 body=json.dumps(body).encode(),
                 content_type=_PATCHES[kind],
                 repeatable=kind != "json",

@@ -12,7 +12,6 @@ from typing import Any
 
 from ci_buildx.errors import RegistryError
 from ci_buildx.model.platform import Platform
-from ci_buildx.model.record import dataclass
 from ci_buildx.model.reference import DEFAULT_TAG, Reference
 from ci_buildx.registry.client import RegistryClient, Repository
 from ci_buildx.registry.content import DOCKER_LIST, OCI_INDEX, Descriptor, Document, parse, parse_platform, platform_of
@@ -20,14 +19,6 @@ from ci_buildx.registry.copy import copy_manifest
 
 _ATTESTED = "vnd.docker.reference.digest"
 """The annotation of an attestation that names its image (BuildKit, ``docs/attestations/attestation-storage.md``)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
-    """What is under a reference; ``platforms`` in the index's order, empty for a single manifest without an index."""
-
-    descriptor: Descriptor
-    platforms: tuple[Platform, ...]
 
 
 def merge(
@@ -75,14 +66,6 @@ def combine(parts: Sequence[Sequence[Mapping[str, Any]]], annotations: Mapping[s
     if annotations:
         index["annotations"] = dict(sorted(annotations.items()))
     return json.dumps(index, indent=2).encode()
-
-
-def read_index(client: RegistryClient, reference: Reference) -> Published:
-    """What is under a reference, with its platforms."""
-    name = reference.digest or reference.tag or DEFAULT_TAG
-    document = client.manifest(Repository.of(reference), name)
-    platforms = tuple(platform for entry in document.entries if (platform := platform_of(entry)))
-    return Published(descriptor=document.descriptor, platforms=platforms)
 
 
 def _entries(client: RegistryClient, home: Repository, document: Document) -> list[dict[str, Any]]:

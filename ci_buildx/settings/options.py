@@ -346,7 +346,7 @@ OPTIONS: tuple[Option, ...] = (
         flags=("--builder",),
         metavar="NAME",
         group=Group.BUILDER,
-        help="use a builder that an earlier build kept, instead of making one",
+        help="build on this builder, one of create or one that a build kept, instead of making one",
     ),
     Option(
         name="keep",

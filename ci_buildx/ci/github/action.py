@@ -57,5 +57,5 @@ def _remove(name: str, kubeconfig: str, env: Mapping[str, str], cwd: Path, stdou
         given = given.having(kubeconfig=kubeconfig)
     with inputs.with_kubeconfig(inputs.with_variables(given)) as given:
         cluster = assembly.cluster_from(given.of_build(), given.sources, env, cwd)
-        found = remove.run(cluster, name, env=env, namespace=files.state(env, step.NAMESPACE), missing_ok=True)
+        found = remove.run(cluster, name, env=env, namespace=files.state(env, step.NAMESPACE))
     stdout.write(f"{name}: {'removed' if found else 'nothing is left'}\n")

@@ -56,7 +56,7 @@ def clean_up(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> None:
         values = given.of_build()
         cluster = assembly.cluster_from(values, given.sources, env, cwd)
         namespace = assembly.namespace_from(values, given.sources, env, cwd)
-        found = remove.run(cluster, name, env=env, namespace=namespace, missing_ok=True)
+        found = remove.run(cluster, name, env=env, namespace=namespace)
     stdout.write(f"{name}: {'removed' if found else 'nothing is left'}\n")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ci_buildx.builder import deployment, labels, lasting, plan, store
+from ci_buildx.builder import deployment, equipment, labels, lasting, plan, store
 from ci_buildx.builder.builder import Workload
 from ci_buildx.builder.draft import Draft
 from ci_buildx.builder.facts import ClusterFacts, NodeFact
@@ -14,12 +14,22 @@ from ci_buildx.builder.identity import JobIdentity
 from ci_buildx.builder.plan import NodePlan, Plan
 from ci_buildx.errors import InputError
 from ci_buildx.model import platform
-from ci_buildx.settings.builder import BuilderSettings, Storage
+from ci_buildx.settings.builder import BuilderSettings, LoadBalance, Reclaim, Storage
 
 LOCATION = lasting.locate("kube", "buildkit")
 OWNER = {"apiVersion": "v1", "kind": "Secret", "name": "kube-keys", "uid": "u"}
 AMD64, ARM64, RISCV64 = map(platform.parse, ("linux/amd64", "linux/arm64", "linux/riscv64"))
 MIXED = ClusterFacts(nodes=(NodeFact(name="a", architecture="amd64"), NodeFact(name="b", architecture="arm64")))
+
+
+MIRRORED = '[registry."docker.io"]\nmirrors = ["gcr.io"] # no insecure-entitlements\n[worker.oci]\nbinary = "gc"\n'
+OWN: tuple[dict[str, Any], ...] = (
+    {"buildkitd_flags": ("--allow-insecure-entitlement=x", "--oci-worker-gc=false")},
+    {"buildkitd_flags": ("--allow-insecure-entitlement=x", "--oci-worker-gc-keepstorage=1")},
+    {"buildkitd_flags": ("--allow-insecure-entitlement=x",), "buildkitd_config": "[worker.oci]\ngc = false\n"},
+    {"buildkitd_flags": ("--allow-insecure-entitlement=x",), "buildkitd_config": "[worker.OCI]\nmaxUsedSpace = 9\n"},
+)
+"""Who decides about entitlements and about the cache."""
 
 
 def draft(**settings: Any) -> Draft:
@@ -34,7 +44,7 @@ def node(name: str, *named: platform.Platform, **fields: Any) -> NodePlan:
 def test_a_node_is_a_deployment_with_its_name_and_is_read_again() -> None:
     planned = node("kube0", AMD64, replicas=3, architecture="amd64", reason="why")
     given = {"namespace": "buildkit", "env.TOKEN": "secret", "timeout": "5m"}
-    made = deployment.workload(draft(buildkitd_flags=("--debug",)), planned, given, OWNER)
+    made = deployment.workload(draft(buildkitd_flags=("--debug",), timeout=300.0), planned, given, OWNER)
     assert (made["kind"], made["metadata"]["name"], made["spec"]["replicas"]) == ("Deployment", "kube0", 3)
     assert made["metadata"]["ownerReferences"] == [OWNER]
     assert made["spec"]["template"]["spec"]["restartPolicy"] == "Always"
@@ -58,9 +68,20 @@ def test_a_claimed_volume_makes_it_a_stateful_set_whose_claims_are_marked() -> N
     assert claim["spec"]["storageClassName"] == "fast"
 
 
+def test_what_matters_later_is_noted_however_it_was_written() -> None:
+    """As YAML there are no texts of options."""
+    claimed = Storage(claimed="1Gi", reclaim=Reclaim.RETAIN)
+    planned = node("kube0", loadbalance=LoadBalance.RANDOM)
+    made = deployment.workload(draft(storage=claimed, timeout=7.5), planned, {}, OWNER)
+    read = store.read_node(Workload.STATEFUL_SET, made)
+    assert (read.retains, read.timeout, read.plan.loadbalance) == (True, 7.5, LoadBalance.RANDOM)
+    (claim,) = made["spec"]["volumeClaimTemplates"]
+    assert claim["metadata"]["labels"][labels.RECLAIM] == "retain"
+
+
 def test_what_somebody_broke_reads_as_nothing() -> None:
-    made = deployment.workload(draft(), node("kube0"), {"timeout": "1m"}, OWNER)
-    made["metadata"]["annotations"][labels.DRIVER_OPTS] = "{broken"
+    made = deployment.workload(draft(timeout=60.0), node("kube0"), {"timeout": "1m"}, OWNER)
+    made["metadata"]["annotations"] |= {labels.DRIVER_OPTS: "{broken", labels.TIMEOUT: "soon"}
     read = store.read_node(Workload.DEPLOYMENT, made)
     assert (read.driver_opts, read.timeout) == ({}, 120.0)
 
@@ -78,10 +99,16 @@ def test_what_somebody_broke_reads_as_nothing() -> None:
             BuilderSettings(storage=Storage(claimed="10G"), buildkitd_config='insecure-entitlements = ["x"]'),
             ("--oci-worker-gc-keepstorage=1000,0,8000",),
         ),
+        (
+            BuilderSettings(storage=Storage(claimed="10G"), buildkitd_config=MIRRORED),
+            ("--allow-insecure-entitlement=network.host", "--oci-worker-gc-keepstorage=1000,0,8000"),
+        ),
+        *((BuilderSettings(storage=Storage(claimed="10G"), **own), ()) for own in OWN),
     ],
 )
 def test_flags_that_follow_from_the_settings(settings: BuilderSettings, flags: tuple[str, ...]) -> None:
-    assert lasting.equipped(settings).buildkitd_flags == flags
+    own = settings.buildkitd_flags
+    assert equipment.equipped(settings).buildkitd_flags == (own or flags)
 
 
 def test_pods_keep_to_one_architecture() -> None:

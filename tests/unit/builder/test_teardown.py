@@ -101,6 +101,22 @@ def test_in_anothers_namespace_keys_go_too() -> None:
     assert report.left == (f"jobs of builder {NAME} in namespace team",)
 
 
+def test_a_job_that_appears_in_anothers_namespace_meanwhile_goes_too() -> None:
+    """Its maker was killed while the request was under way."""
+
+    class Late(Refusing):
+        looks = 0
+
+        def list(self, path: str, **_: Any) -> dict[str, Any]:
+            self.looks += 1
+            return {"items": [{}] if self.looks == 2 else []}
+
+    server = Late({})
+    report = teardown(cast("KubeClient", server), SHARED, deadline=time.monotonic() + 30, settle=0.6)
+    assert (report.left, server.deleted) == ((), ["jobs", "pods", "jobs", "pods", "secrets", "configmaps"])
+    assert server.looks >= 2
+
+
 def test_what_cannot_be_read_is_not_deleted() -> None:
     server = Refusing({"get": Forbidden("no", status=403)})
     assert run(server).left == (f"namespace {NAME}",)

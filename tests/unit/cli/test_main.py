@@ -313,3 +313,9 @@ def test_a_reader_who_goes_away_is_no_error() -> None:
             check=False,
         )
     assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+def test_a_builder_that_cannot_be_remembered_is_not_made(cwd: Path) -> None:
+    code, _, said = run(cwd, "create", "--use", "--name", "kube")
+    assert code == 2
+    assert said == ("kube-builder: error: there is no folder to remember the builder in; set HOME or XDG_STATE_HOME\n")

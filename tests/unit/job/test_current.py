@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,28 @@ def test_one_for_all_contexts(env: dict[str, str]) -> None:
     current.write(OTHER, two, env)
     current.write(KUBE, one, env, everywhere=True)
     assert (current.read(one, env), current.read(two, env)) == (KUBE, KUBE)
+
+
+def test_none_for_a_context_where_there_is_one_for_all(env: dict[str, str]) -> None:
+    one, two = ClusterSettings(), ClusterSettings(context="two")
+    current.write(KUBE, one, env, everywhere=True)
+    current.write(None, one, env)
+    assert (current.read(one, env), current.read(two, env)) == (None, KUBE)
+    current.write(OTHER, one, env)
+    assert current.read(one, env) == OTHER
+    current.write(None, one, env, everywhere=True)
+    assert (current.read(one, env), current.read(two, env)) == (None, None)
+
+
+def test_what_cannot_be_forgotten_is_no_failure_and_loses_nothing(env: dict[str, str], tmp_path: Path) -> None:
+    current.write(KUBE, ClusterSettings(), env)
+    file = tmp_path / "state" / "kube-builder" / "current.json"
+    before = file.read_text()
+    file.with_name(f".{file.name}.{os.getpid()}").mkdir()
+    current.forget(KUBE, env)
+    assert file.read_text() == before
+    with pytest.raises(InputError, match=r"cannot remember the builder in .*current\.json: Is a directory"):
+        current.write(OTHER, ClusterSettings(), env)
 
 
 def test_what_is_gone_is_forgotten_and_what_is_broken_counts_for_nothing(env: dict[str, str]) -> None:

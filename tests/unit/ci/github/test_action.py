@@ -176,7 +176,6 @@ def test_post_removes_the_saved_builder(env: dict[str, str], cwd: Path, job: Fak
     assert (code, log) == (0, "kube-builder-x: removed\n")
     assert job.removed["name"] == "kube-builder-x"
     assert job.removed["namespace"] == "ci"
-    assert job.removed["missing_ok"]
 
 
 def test_post_after_a_clean_main_step(env: dict[str, str], cwd: Path, job: FakeJob) -> None:

@@ -1,0 +1,52 @@
+"""A job's builder where a signal comes while it is planned, and what a job does for others."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from ci_buildx.builder.builder import Builder, Location
+from ci_buildx.builder.identity import JobIdentity
+from ci_buildx.errors import Interrupted, Stopped
+from ci_buildx.job import build, housing
+from ci_buildx.job.interrupts import Interrupts
+from ci_buildx.job.site import Site
+from ci_buildx.settings.builder import BuilderSettings
+from ci_buildx.settings.values import Settings
+
+IDENTITY = JobIdentity(name="kube-builder-app-1-x", labels={})
+
+
+def test_a_builder_that_was_planned_when_a_signal_came_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupts, ended = Interrupts(), threading.Event()
+    announced: list[Location] = []
+    settings = SimpleNamespace(builder_name="", keep=False, builder=BuilderSettings())
+    site = cast("Site", SimpleNamespace(settings=settings, stop=interrupts.stop))
+
+    def planned(_site: Site, _identity: JobIdentity, begin_with: Any) -> tuple[Builder, bool]:
+        interrupts._receive(signal.SIGTERM, None)
+        assert interrupts.stop.wait(20)
+        try:
+            begin_with(Location(name=IDENTITY.name, namespace=IDENTITY.name))
+        except Stopped:
+            ended.set()
+            raise
+        raise AssertionError("it was begun")
+
+    monkeypatch.setattr(housing, "create", planned)
+    with pytest.raises(Interrupted), housing.housed(site, interrupts, IDENTITY, announced.append):
+        pass
+    assert ended.is_set()
+    assert announced == []
+
+
+@pytest.mark.parametrize(
+    ("builder_name", "namespace", "tidies"), [("", "", True), ("kube", "", False), ("", "ci", False)]
+)
+def test_who_looks_for_what_others_left(builder_name: str, namespace: str, tidies: bool) -> None:
+    settings = SimpleNamespace(builder_name=builder_name, builder=BuilderSettings(namespace=namespace))
+    assert build.tidies(cast("Settings", settings)) is tidies
