@@ -23,6 +23,9 @@ _BROKEN_CONTAINER = {
     "CreateContainerError": "the node's container runtime refuses it",
     "RunContainerError": "the image may be no BuildKit image, check driver-opt image",
 }
+_SECCOMP = "seccomp"
+"""In what runtimes say where the node lacks a profile (containerd v2.4.2, ``contrib/seccomp/seccomp.go``)."""
+_PROFILE = "the node has no such profile: check driver-opt seccomp-profile"
 
 
 def judge(case: Case) -> Verdict:
@@ -67,7 +70,8 @@ def _container(case: Case) -> Verdict | None:
         if reason in images.REASONS:
             return images.judge(case, reason, message)
         if reason in _BROKEN_CONTAINER:
-            return case.failed(reason, message or "no details are given", _BROKEN_CONTAINER[reason])
+            fix = _PROFILE if _SECCOMP in message else _BROKEN_CONTAINER[reason]
+            return case.failed(reason, message or "no details are given", fix)
         if reason == "CrashLoopBackOff":
             return loss.judge(case)
     if container_states(case.pod, "terminated"):

@@ -16,14 +16,21 @@ _USAGE = "--help, -h"
 """In the list of its flags, which buildkitd prints, after the complaint, when it is given a wrong one. The complaint
 itself is lost: the status holds the last 2 KiB."""
 
+_AGAIN = "build again: it goes to another node"
 _DISRUPTIONS = {
-    "PreemptionByScheduler": "a pod of higher priority took its place",
-    "DeletionByTaintManager": "its node was tainted",
-    "EvictionByEvictionAPI": "its node is drained",
-    "DeletionByPodGC": "its node is gone",
-    "TerminationByKubelet": "its node ran short or shut down",
+    "PreemptionByScheduler": (
+        "a pod of higher priority took its place",
+        "give it driver-opt priority-class, or nodes of its own by driver-opt nodeselector",
+    ),
+    "DeletionByTaintManager": ("its node was tainted", "build again, or tolerate the taint by driver-opt tolerations"),
+    "EvictionByEvictionAPI": ("its node is drained", _AGAIN),
+    "DeletionByPodGC": ("its node is gone", _AGAIN),
+    "TerminationByKubelet": ("its node ran short or shut down", _AGAIN),
 }
-"""Reasons of the DisruptionTarget condition (k8s.io/api v0.34.2, ``core/v1/types.go``)."""
+"""What the reasons of the DisruptionTarget condition (k8s.io/api v0.34.2, ``core/v1/types.go``) mean, and the cures."""
+
+_NO_APPARMOR = "AppArmor"
+"""A kubelet's reason to reject a pod that its node cannot confine (kubernetes v1.34.2, ``kubelet/lifecycle``)."""
 
 
 def judge(case: Case) -> Verdict:
@@ -67,12 +74,14 @@ def _disruption(pod: Object) -> tuple[str, str, str] | None:
         return None
     status = pod.get("status") or {}
     reason = str(status.get("reason") or found.get("reason", ""))
-    known = _DISRUPTIONS.get(str(found.get("reason")), "the cluster disrupted it")
+    known, fix = _DISRUPTIONS.get(str(found.get("reason")), ("the cluster disrupted it", ""))
     message = str(status.get("message") or found.get("message", ""))
-    return reason, f"{known} ({message.rstrip('. ')})" if message else known, _cure(reason, message)
+    return reason, f"{known} ({message.rstrip('. ')})" if message else known, _cure(reason, message) or fix
 
 
 def _cure(reason: str, message: str) -> str:
+    if reason == _NO_APPARMOR:
+        return "check driver-opt apparmor-profile, or choose nodes that have AppArmor by driver-opt nodeselector"
     if reason == "Evicted" and "exceeds the total limit" in message:
         return "raise driver-opt limits.ephemeral-storage"
     if reason == "Evicted":

@@ -17,6 +17,7 @@ from ci_buildx.builder.builder import Builder
 from ci_buildx.builder.pods import PodView
 from ci_buildx.errors import BootError, KubeError, PodLost
 from ci_buildx.kube.client import KubeClient
+from ci_buildx.settings.builder import Confinement
 from tests.integration.builder.conftest import PATIENCE, Yard, eventually
 
 Spec = dict[str, Any]
@@ -40,6 +41,11 @@ class Scene:
         self.yard.objects.append(f"{path}/{name}")
         return name
 
+    def lend(self, path: str, part: str, fields: tuple[str, ...], key: str) -> None:
+        """One ``key`` in each of some maps of an object, until the end."""
+        self.yard.admin.patch(path, {part: {field: {key: "1"} for field in fields}})
+        self.yard.undo.append(lambda: self.yard.admin.patch(path, {part: {field: {key: None} for field in fields}}))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cause:
@@ -47,8 +53,8 @@ class Cause:
 
     ``reasons`` are Kubernetes' words, of which one is named; ``detail`` and ``fix`` are parts of the error, ``known``
     (default: ``detail``) is what the cluster itself says as soon as it knows. ``settings`` or ``prepare`` shape the
-    builder, ``alter`` its pods, as a pod template may. ``strike`` is done to a pod that is up. ``heals``: it is given
-    time, for what heals by itself.
+    builder, ``alter`` its pods, as a pod template may. ``strike`` is done to a pod that is up, and where it is not
+    to be ``lost``, to one that is starting. ``heals``: it is given time, for what heals by itself.
     """
 
     name: str
@@ -103,6 +109,8 @@ def _in_pods(alter: Callable[[Spec], None]) -> Callable[[Spec], None]:
 def _error(scene: Scene, cause: Cause, boot: Boot, builder: Builder) -> BootError | PodLost:
     (node,) = builder.plan.nodes
     try:
+        if cause.strike is not None and not cause.lost:
+            cause.strike(scene, boot.scheduled(node))
         (pod,) = boot.ready(node)
         assert cause.lost, f"{pod.name} came up"
         if cause.strike is not None:
@@ -288,6 +296,46 @@ def delete(scene: Scene, pod: PodView) -> object:
     return scene.yard.admin.delete(f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}")
 
 
+PLACES = {when: f"tests.kube-builder.dev/place-{secrets.token_hex(4)}" for when in ("starting", "up")}
+"""What a node has one of, so that two pods cannot be there."""
+
+
+def one_place(when: str) -> Callable[[Scene], Mapping[str, Any]]:
+    """A node has one place (an extended resource: kubelets leave alone what they do not know)."""
+
+    def prepare(scene: Scene) -> Mapping[str, Any]:
+        scene.lend("/api/v1/nodes/dev-amd64/status", "status", ("capacity", "allocatable"), PLACES[when])
+        return {}
+
+    return prepare
+
+
+def take(when: str, *, slow: bool = False) -> Callable[[Spec], None]:
+    """The pods need the place; ``slow`` ones start for as long as the test goes on."""
+
+    def alter(spec: Spec) -> None:
+        spec["containers"][0]["resources"] = {"limits": {PLACES[when]: "1"}}
+        if slow:
+            command = ["sh", "-c", "trap 'exit 0' TERM; sleep 600 & wait"]
+            spec["initContainers"] = [{"name": "slow", "image": "busybox", "command": command}]
+
+    return alter
+
+
+def preempt(when: str) -> Callable[[Scene, PodView], object]:
+    """A pod of higher priority needs the place."""
+
+    def strike(scene: Scene, pod: PodView) -> object:
+        name = f"tests-{secrets.token_hex(4)}"
+        scene.create("/apis/scheduling.k8s.io/v1/priorityclasses", {"metadata": {"name": name}, "value": 1000})
+        container = {"name": "main", "image": "busybox", "resources": {"limits": {PLACES[when]: "1"}}}
+        spec = {"priorityClassName": name, "containers": [container], "restartPolicy": "Never"}
+        body = {"metadata": {"name": "preemptor"}, "spec": spec}
+        return scene.yard.admin.create(f"/api/v1/namespaces/{pod.namespace}/pods", body)
+
+    return strike
+
+
 def registry(variable: str, image: str) -> Callable[[Scene], Mapping[str, Any]]:
     """An image of one of the cluster's registries."""
     return lambda scene: {"image": f"{scene.env[variable]}/{image}"}
@@ -344,6 +392,20 @@ CAUSES: tuple[Cause, ...] = (
         detail='secret "none" not found',
         fix="refers to a Secret or ConfigMap that is not there",
         alter=ask({"name": "X", "valueFrom": {"secretKeyRef": {"name": "none", "key": "x"}}}),
+    ),
+    Cause(
+        name="the node has no such seccomp profile",
+        reasons=("CreateContainerError",),
+        detail="cannot load seccomp profile",
+        fix="check driver-opt seccomp-profile",
+        settings={"rootless": True, "confinement": Confinement(seccomp="localhost/none.json", apparmor="")},
+    ),
+    Cause(
+        name="the node has no AppArmor",
+        reasons=("AppArmor",),
+        detail="AppArmor is not enabled on the host",
+        fix="check driver-opt apparmor-profile",
+        settings={"rootless": True, "confinement": Confinement(apparmor="localhost/buildkit")},
     ),
     Cause(
         name="a volume cannot be mounted",
@@ -486,10 +548,31 @@ CAUSES: tuple[Cause, ...] = (
         name="the node is drained",
         reasons=("EvictionByEvictionAPI",),
         detail="its node is drained",
-        fix="",
+        fix="build again: it goes to another node",
         strike=drain,
         known="EvictionByEvictionAPI",
         lost=True,
+    ),
+    Cause(
+        name="a pod of higher priority takes its place",
+        reasons=("PreemptionByScheduler",),
+        detail="a pod of higher priority took its place",
+        fix="give it driver-opt priority-class",
+        prepare=one_place("up"),
+        alter=take("up"),
+        strike=preempt("up"),
+        known="PreemptionByScheduler",
+        lost=True,
+    ),
+    Cause(
+        name="a pod of higher priority takes its place while it starts",
+        reasons=("PreemptionByScheduler",),
+        detail="a pod of higher priority took its place",
+        fix="give it driver-opt priority-class",
+        prepare=one_place("starting"),
+        alter=take("starting", slow=True),
+        strike=preempt("starting"),
+        known="PreemptionByScheduler",
     ),
     Cause(
         name="somebody deletes the pod",

@@ -71,6 +71,8 @@ class Yard:
     namespaces: list[str] = field(default_factory=list)
     objects: list[str] = field(default_factory=list)
     """Paths of cluster-wide objects that go at the end."""
+    undo: list[Callable[[], object]] = field(default_factory=list)
+    """What else is done at the end."""
 
     def identity(self) -> JobIdentity:
         return identity.make(Origin(system="local", repository="tests/builder"), suffix=identity.random_suffix())
@@ -120,6 +122,8 @@ class Yard:
             self.admin.delete(f"/api/v1/namespaces/{name}")
         for path in self.objects:
             self.admin.delete(path)
+        for each in self.undo:
+            each()
 
 
 @pytest.fixture(scope="session")

@@ -54,3 +54,13 @@ def amd64_only(kube: KubeClient) -> Iterator[str]:
     kube.patch(path, {"metadata": {"labels": {key: "yes"}}})
     yield f"{key}=yes"
     kube.patch(path, {"metadata": {"labels": {key: None}}})
+
+
+@pytest.fixture
+def one_place(kube: KubeClient) -> Iterator[str]:
+    """What the amd64 node has one of, so that two pods cannot be there: kubelets leave alone what they do not know."""
+    name = f"tests.kube-builder.dev/place-{secrets.token_hex(4)}"
+    path = "/api/v1/nodes/dev-amd64/status"
+    kube.patch(path, {"status": {"capacity": {name: "1"}, "allocatable": {name: "1"}}})
+    yield name
+    kube.patch(path, {"status": {"capacity": {name: None}, "allocatable": {name: None}}})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from pathlib import Path
 
 from ci_buildx.builder import labels
@@ -38,12 +40,7 @@ def test_a_pod_that_is_deleted_in_the_middle_of_a_step_is_named(
 ) -> None:
     (context / "Dockerfile").write_text(SLOW)
     with product.popen("--platform", BOTH, str(context)) as process:
-        assert process.stdout is not None
-        said = []
-        for line in process.stdout:
-            said.append(line)
-            if HELD in line and "RUN" not in line:
-                break
+        said = until_held(process)
         (pod,) = (pod for pod in builders.pods() if pod["metadata"]["labels"][labels.NODE] == "amd64")
         name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
         kube.delete(f"/api/v1/namespaces/{namespace}/pods/{name}", gracePeriodSeconds=0)
@@ -53,6 +50,42 @@ def test_a_pod_that_is_deleted_in_the_middle_of_a_step_is_named(
     assert "Traceback" not in rest
     assert builders.left() == []
     assert builders.wait_for_pods_to_go(30) == []
+
+
+def until_held(process: subprocess.Popen[str]) -> list[str]:
+    """What a build says until its step has begun."""
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if HELD in line and "RUN" not in line:
+            break
+    return said
+
+
+def test_a_pod_that_is_preempted_in_the_middle_of_a_step_is_named_with_the_cure(
+    product: Product, context: Path, builders: Builders, kube: KubeClient, one_place: str
+) -> None:
+    (context / "Dockerfile").write_text(SLOW)
+    place = {"resources": {"limits": {one_place: "1"}}}
+    template = {"spec": {"containers": [{"name": "buildkitd", **place}]}}
+    (product.cwd / "pod.json").write_text(json.dumps(template))
+    options = ("--platform", "linux/amd64", "--driver-opt", "pod-template=pod.json")
+    with product.popen(*options, str(context)) as process:
+        said = until_held(process)
+        (pod,) = builders.pods()
+        name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+        important = {"priorityClassName": "system-node-critical", "restartPolicy": "Never"}
+        spec = {**important, "containers": [{"name": "main", "image": "busybox", **place}]}
+        kube.create(f"/api/v1/namespaces/{namespace}/pods", {"metadata": {"name": "important"}, "spec": spec})
+        rest = process.communicate(timeout=60)[0]
+    assert process.returncode == 1, said
+    assert rest.splitlines()[-1] == (
+        f"ERROR: pod {name} was lost: PreemptionByScheduler: a pod of higher priority took its place "
+        "(default-scheduler: preempting to accommodate a higher priority pod); "
+        "give it driver-opt priority-class, or nodes of its own by driver-opt nodeselector"
+    )
+    assert builders.left() == []
 
 
 def test_a_kept_builder_is_used_for_one_of_its_platforms(

@@ -64,6 +64,16 @@ FAILURES: list[tuple[Case, str, str]] = [
     (case(waiting("InvalidImageName", "couldn't parse image name")), "InvalidImageName", "driver-opt image"),
     (case(waiting("CreateContainerConfigError", 'secret "x" not found')), "CreateContainerConfigError", "Secret"),
     (case(waiting("CreateContainerError", "no such device")), "CreateContainerError", "runtime"),
+    (
+        case(waiting("CreateContainerError", 'cannot load seccomp profile "/x.json": no such file or directory')),
+        "CreateContainerError",
+        "seccomp-profile",
+    ),
+    (
+        case(pod(phase="Failed", reason="AppArmor", message="Cannot enforce AppArmor: not enabled on the host")),
+        "AppArmor",
+        "apparmor-profile",
+    ),
     (case(None, event("FailedCreate", QUOTA)), "QuotaExceeded", "ResourceQuota"),
     (case(None, event("FailedCreate", SECURITY)), "PodSecurity", "enforce=privileged"),
     (case(None, event("FailedCreate", WEBHOOK)), "AdmissionWebhook", "webhook"),
@@ -234,13 +244,22 @@ def disrupted(reason: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("given", "reason", "detail"),
+    ("given", "reason", "detail", "fix"),
     [
-        (case(deleted(), served=True), "Deleted", "while it was needed"),
-        (case(running(), served=True, vanished=True), "Deleted", "while it was needed"),
-        (case(disrupted("PreemptionByScheduler"), served=True), "PreemptionByScheduler", "higher priority"),
-        (case(disrupted("EvictionByEvictionAPI"), served=True), "EvictionByEvictionAPI", "drained"),
-        (case(terminated(reason="OOMKilled", exitCode=137), served=True), "OOMKilled", "memory"),
+        (case(deleted(), served=True), "Deleted", "while it was needed", "who deletes pods"),
+        (case(running(), served=True, vanished=True), "Deleted", "while it was needed", "who deletes pods"),
+        (
+            case(disrupted("PreemptionByScheduler"), served=True),
+            "PreemptionByScheduler",
+            "higher priority",
+            "priority-",
+        ),
+        (case(disrupted("EvictionByEvictionAPI"), served=True), "EvictionByEvictionAPI", "drained", "build again"),
+        (case(disrupted("DeletionByTaintManager"), served=True), "DeletionByTaintManager", "tainted", "tolerations"),
+        (case(disrupted("DeletionByPodGC"), served=True), "DeletionByPodGC", "is gone", "build again"),
+        (case(disrupted("TerminationByKubelet"), served=True), "TerminationByKubelet", "shut down", "build again"),
+        (case(disrupted("SomethingNew"), served=True), "SomethingNew", "disrupted", ""),
+        (case(terminated(reason="OOMKilled", exitCode=137), served=True), "OOMKilled", "memory", "limits.memory"),
         (
             case(
                 deleted(),
@@ -249,14 +268,16 @@ def disrupted(reason: str) -> dict[str, Any]:
             ),
             "DeadlineExceeded",
             "lifetime is over",
+            "longer lifetime",
         ),
     ],
 )
-def test_a_pod_in_use_is_lost_by_name(given: Case, reason: str, detail: str) -> None:
+def test_a_pod_in_use_is_lost_by_name(given: Case, reason: str, detail: str, fix: str) -> None:
     error = judge(given).error
     assert isinstance(error, PodLost)
     assert error.reason == reason
     assert detail in error.detail
+    assert fix in error.fix
 
 
 def test_a_pod_that_goes_before_it_answered_never_started() -> None:
