@@ -1,7 +1,8 @@
 """What runs where :mod:`ci_buildx.model.record` is used.
 
-Of each class only ``__init__`` is compiled, when its first instance is made, so that calls are as fast and their
-errors as clear as those of ``dataclasses``. The other methods are ordinary functions that know the class's fields.
+Of each class only ``__init__`` is compiled, and that not before there are many instances, or a call to refuse: so
+calls are as fast and errors as clear as those of ``dataclasses`` where that counts, and the seventy classes of which a
+build makes a few compile nothing. The other methods are ordinary functions that know the class's fields.
 What this project does not use (``InitVar``, ``unsafe_hash``, ``__post_init__``) is not there.
 """
 
@@ -13,8 +14,11 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_FEW = 100
+"""Instances after which ``__init__`` is compiled: that takes 0.05 to 0.2 ms, and spares 1 µs each time."""
 _MISSING: Any = object()
 _FIELDS = "__record_fields__"
+_put = object.__setattr__
 
 
 class _Field:
@@ -189,18 +193,35 @@ def _rebuilt(cls: type, own: Fields, space: Mapping[str, Any]) -> type:
 
 
 def _late_initialiser(fields: Fields, *, kw_only: bool) -> Callable[..., None]:
+    names, most = tuple(fields), 0 if kw_only else len(fields)
+    defaults = {name: one.default for name, one in fields.items() if one.default is not _MISSING}
+    factories = {name: one.default_factory for name, one in fields.items() if one.default_factory is not None}
+    required = fields.keys() - defaults.keys() - factories.keys()
+    left = _FEW
+
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
-        owner = next(base for base in type(self).__mro__ if base.__dict__.get("__init__") is __init__)
-        compiled = _compile(owner, fields, kw_only=kw_only)
-        owner.__init__ = compiled  # type: ignore[misc]
-        compiled(self, *args, **kwargs)
+        nonlocal left
+        left -= 1
+        given = dict(zip(names, args, strict=False)) | kwargs
+        fits = len(args) <= most and len(given) == len(args) + len(kwargs) and required <= given.keys() <= fields.keys()
+        if left < 0 or not fits:
+            # Where a call does not fit, what is compiled says so in Python's words.
+            owner = next(base for base in type(self).__mro__ if base.__dict__.get("__init__") is __init__)
+            compiled = _compile(owner, fields, kw_only=kw_only)
+            owner.__init__ = compiled  # type: ignore[misc]
+            compiled(self, *args, **kwargs)
+            return
+        made = {name: make() for name, make in factories.items() if name not in given}
+        values = defaults | made | given
+        for name in names:
+            _put(self, name, values[name])
 
     return __init__
 
 
 def _compile(owner: type, fields: Fields, *, kw_only: bool) -> Callable[..., None]:
     """The ``__init__`` that one would write by hand. Its text holds names only, and those are identifiers."""
-    space: dict[str, Any] = {"_put": object.__setattr__, "_MISSING": _MISSING}
+    space: dict[str, Any] = {"_put": _put, "_MISSING": _MISSING}
     parameters = ["self", "*"] if kw_only and fields else ["self"]
     lines = []
     for name, one in fields.items():

@@ -103,6 +103,27 @@ def test_each_instance_gets_a_default_of_its_own() -> None:
     assert ours(x=1).notes == []
 
 
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_the_first_instances_are_like_all_that_follow(options: dict[str, bool]) -> None:
+    """Only a class of which there are many gets an ``__init__`` of its own compiled."""
+    ours = make(recording, **options)
+    first = ours(x=1, notes=["n"])
+    begun = ours.__init__
+    made = [ours(x=1, notes=["n"]) for _ in range(2 * recording._FEW)]
+    assert ours.__init__ is not begun
+    assert all(one == first for one in made)
+    with pytest.raises(TypeError, match="missing 1 required"):
+        ours()
+
+
+def test_positional_values_meet_their_fields() -> None:
+    ours = make(recording, slots=True)
+    assert repr(ours(1, 3, secret="t")) == repr(ours(x=1, y=3, secret="t"))
+    for wrong in (lambda: ours(1, x=1), lambda: ours(1, 2, [], "s", 5)):
+        with pytest.raises(TypeError, match=r"__init__\(\)"):
+            wrong()
+
+
 def test_what_the_class_defines_stays() -> None:
     @record.dataclass(frozen=True, slots=True)
     class Named:
