@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from ci_buildx.model import platform
 from ci_buildx.model.platform import Platform
-from ci_buildx.model.record import dataclass
+from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.status import StatusUpdate, Vertex, VertexLog, VertexStatus, VertexWarning
 from ci_buildx.protobuf.schema import BOOLEAN, BYTES, INTEGER, TEXT, TIME, Schema, many, mapping, one
 from ci_buildx.settings.values import Constraint, SourcePolicy, SourceRule, SourceSelector, SourceUpdate
@@ -15,14 +15,16 @@ CALL = "requestid"
 """The attribute that names a call (BuildKit 0.34.2, ``frontend/dockerui/requests.go``)."""
 
 
-class Entry(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Entry:
     """An exporter, or a cache to import from or export to: its type and attributes."""
 
     type: str
     attrs: dict[str, str]
 
 
-class CacheOptions(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CacheOptions:
     """Where the build's cache goes to and comes from."""
 
     exports: tuple[Entry, ...] = ()
@@ -62,7 +64,8 @@ class SolveRequest:
         return self.exporters[0].attrs if self.exporters else {}
 
 
-class Version(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Version:
     """Which buildkitd this is: Go package, version (``v0.34.2``), revision."""
 
     package: str = ""
@@ -70,7 +73,8 @@ class Version(NamedTuple):
     revision: str = ""
 
 
-class GcPolicy(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class GcPolicy:
     """A rule by which a worker clears its cache by itself: a duration in nanoseconds, sizes in bytes."""
 
     all: bool = False
@@ -81,23 +85,26 @@ class GcPolicy(NamedTuple):
     min_free_space: int = 0
 
 
-class Worker(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Worker:
     """What can run build steps in a buildkitd. ``version`` is buildkitd's, "" before 0.10."""
 
     id: str
     platforms: tuple[Platform, ...] = ()
-    labels: dict[str, str] = {}  # noqa: RUF012 - a tuple's default is never changed
+    labels: dict[str, str] = field(default_factory=dict)
     version: str = ""
     gc_policy: tuple[GcPolicy, ...] = ()
 
 
-class DiskUsageRequest(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class DiskUsageRequest:
     """Each of ``filter`` is a list between commas, all of which must hold; a record must fit one of them."""
 
     filter: tuple[str, ...] = ()
 
 
-class PruneRequest(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PruneRequest:
     """What of the cache may go: what fits ``filter`` and was not used for ``keep_duration`` nanoseconds.
 
     The sizes, in bytes, say how much may stay; ``all`` takes in frontends and internal records.
@@ -111,7 +118,8 @@ class PruneRequest(NamedTuple):
     min_free_space: int = 0
 
 
-class UsageRecord(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class UsageRecord:
     """One record of the cache: bytes, and times in seconds since the epoch."""
 
     id: str = ""
@@ -127,7 +135,8 @@ class UsageRecord(NamedTuple):
     parents: tuple[str, ...] = ()
 
 
-class RpcStatus(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RpcStatus:
     """``google.rpc.Status``: what gRPC's ``grpc-status-details-bin`` holds."""
 
     code: int = 0
@@ -135,7 +144,8 @@ class RpcStatus(NamedTuple):
     details: tuple[Detail, ...] = ()
 
 
-class Detail(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Detail:
     """``google.protobuf.Any``."""
 
     type_url: str = ""
@@ -150,7 +160,8 @@ def _platform(architecture: str, os: str, variant: str) -> Platform:
     return platform.parse("/".join(part for part in (os, architecture, variant) if part))
 
 
-class _Source(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Source:
     filename: str = ""
     data: bytes = b""
     language: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ci_buildx.cli import columns, starred, target
@@ -144,7 +145,7 @@ def _described(found: Surveyed, seat: Seat) -> dict[str, Any]:
         "Err": seat.error,
         "IDs": sorted(worker.id for worker in seat.workers),
         "Platforms": [str(platform) for platform in dict.fromkeys((*seat.node.named, *seat.runs))],
-        "GCPolicy": [_policy(rule._asdict()) for rule in (seat.workers[0].gc_policy if seat.workers else ())],
+        "GCPolicy": [_policy(asdict(rule)) for rule in (seat.workers[0].gc_policy if seat.workers else ())],
         "Labels": dict(seat.workers[0].labels) if seat.workers else {},
     }
     always = ("Name", "Node", "Endpoint")

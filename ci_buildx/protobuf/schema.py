@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, assert_never
+from typing import Any, Generic, TypeAlias, TypeVar, assert_never
 
+from ci_buildx.model.record import dataclass
 from ci_buildx.protobuf import wire
 
 T = TypeVar("T")
@@ -43,7 +44,8 @@ _ZEROS = {TEXT: "", BYTES: b"", INTEGER: 0, BOOLEAN: False, TIME: None}
 _VARINTS = (INTEGER, BOOLEAN)
 
 
-class Field(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Field:
     """One field: made by :func:`one`, :func:`many` or :func:`mapping`."""
 
     number: int

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from ci_buildx.model.record import dataclass
 from ci_buildx.protobuf.schema import BYTES, INTEGER, TEXT, Schema, many, one
 
 
-class CredentialsRequest(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CredentialsRequest:
     """A registry's host, as containerd's resolver names it."""
 
     host: str = ""
 
 
-class CredentialsResponse(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CredentialsResponse:
     """Both empty for anonymous access; an identity token comes as ``secret`` without a ``username``."""
 
     username: str = ""
     secret: str = ""
 
 
-class FetchTokenRequest(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class FetchTokenRequest:
     """What a registry's challenge asks for."""
 
     host: str = ""
@@ -29,14 +31,16 @@ class FetchTokenRequest(NamedTuple):
     scopes: tuple[str, ...] = ()
 
 
-class FetchTokenResponse(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class FetchTokenResponse:
     """The token and the seconds it lives. Without the time of its issue it counts from its arrival."""
 
     token: str = ""
     expires_in: int = 0
 
 
-class TokenAuthorityRequest(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class TokenAuthorityRequest:
     """Asks for the key for a host, or for a signature with it; ``payload`` is empty for the key."""
 
     host: str = ""
@@ -44,19 +48,22 @@ class TokenAuthorityRequest(NamedTuple):
     payload: bytes = b""
 
 
-class TokenAuthorityResponse(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class TokenAuthorityResponse:
     """The public key, or the signed payload."""
 
     content: bytes = b""
 
 
-class GetSecretRequest(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class GetSecretRequest:
     """The ``id`` of ``RUN --mount=type=secret``."""
 
     id: str = ""
 
 
-class GetSecretResponse(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class GetSecretResponse:
     """The secret itself."""
 
     value: bytes = b""

@@ -201,7 +201,9 @@ def test_workers(control: Any) -> None:
 )
 def test_prune_request(control: Any, request: PruneRequest) -> None:
     read = control.PruneRequest.FromString(PRUNE_REQUEST.encode(request))
-    assert PruneRequest(tuple(read.filter), *(getattr(read, name) for name in PruneRequest._fields[1:])) == request
+    assert (
+        PruneRequest(tuple(read.filter), *(getattr(read, name) for name in PruneRequest.__match_args__[1:])) == request
+    )
     usage = control.DiskUsageRequest.FromString(DISK_USAGE_REQUEST.encode(DiskUsageRequest(request.filter)))
     assert tuple(usage.filter) == request.filter
 
@@ -227,7 +229,7 @@ def test_prune_request(control: Any, request: PruneRequest) -> None:
 def test_disk_usage(control: Any, records: tuple[UsageRecord, ...]) -> None:
     message = control.DiskUsageResponse()
     for record in records:
-        fill(message.record.add(), record._asdict())
+        fill(message.record.add(), asdict(record))
     assert DISK_USAGE_RESPONSE.decode(message.SerializeToString()) == records
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ci_buildx.buildkit import request
-from ci_buildx.buildkit.messages import Entry, SolveRequest
+from ci_buildx.buildkit.messages import CacheOptions, Entry, SolveRequest
 from ci_buildx.errors import InputError
 from ci_buildx.model.platform import Platform
 from ci_buildx.settings.values import Attributes, BuildSettings, NamedContext, Sandbox
@@ -38,7 +38,7 @@ def test_a_plain_build() -> None:
         exporters=(Entry("image", {"name": "a"}),),
         cache=made.cache,
     )
-    assert made.cache == ((), ())
+    assert made.cache == CacheOptions()
 
 
 @pytest.mark.parametrize(
