@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
+from ci_buildx.cli import arguments
 from ci_buildx.cli.boundary import EXIT_CODES
-from ci_buildx.cli.parser import Parser
 from ci_buildx.cli.world import World
 from ci_buildx.errors import InputError
 from ci_buildx.progress.outlet import Outlet
@@ -17,6 +17,7 @@ from ci_buildx.settings.option import Surface
 from ci_buildx.settings.values import Preview, Progress, Settings
 
 if TYPE_CHECKING:
+    from ci_buildx.cli.parser import Parser
     from ci_buildx.job.result import BuildResult
 
 SUMMARY = (
@@ -74,7 +75,8 @@ def main(argv: Sequence[str], around: World) -> int:
 
 def parse(argv: Sequence[str], around: World) -> Settings:
     """The settings that arguments and variables ask for; an argument wins over its variable."""
-    values, sources = merge(make_parser().read(argv), around.env)
+    given = arguments.read(argv, options.on_surface(Surface.CLI))
+    values, sources = merge(make_parser().read(argv) if given is None else given, around.env)
     if not values.get("context"):
         raise InputError("no context is named", fix="name a folder or a URL, such as . for this folder")
     values, sources = with_current(values, sources, around)
@@ -116,6 +118,8 @@ def check_stdout(settings: Settings, around: World) -> None:
 
 def make_parser() -> Parser:
     """The parser, from the table of options."""
+    from ci_buildx.cli.parser import Parser
+
     parser = Parser("build", "[OPTIONS] PATH|URL", SUMMARY, examples=EXAMPLES, refused=NOT_TAKEN)
     parser.add_options(options.on_surface(Surface.CLI))
     parser.offer_help()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from ci_buildx.cli.arguments import STDIN
 from ci_buildx.cli.boundary import EXIT_CODES
-from ci_buildx.cli.parser import STDIN, Parser
+from ci_buildx.cli.parser import Parser
 from ci_buildx.cli.world import World
 from ci_buildx.errors import InputError
 

@@ -10,12 +10,12 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NoReturn
 
+from ci_buildx.cli import arguments
 from ci_buildx.errors import InputError
 from ci_buildx.settings.nearest import nearest
 from ci_buildx.settings.option import Kind, Option
 
 END_OF_OPTIONS = "--"
-STDIN = "-"
 
 
 class Formatter(argparse.HelpFormatter):
@@ -95,10 +95,10 @@ class Parser(argparse.ArgumentParser):
                 yield argument
                 yield from rest
                 return
-            if not argument.startswith("-") or argument == STDIN:
+            if not argument.startswith("-") or argument == arguments.STDIN:
                 yield argument
                 continue
-            name, equals, value = _split_argument(argument)
+            name, equals, value = arguments.split(argument)
             action = self._option_string_actions.get(name)
             if action is None:
                 raise self._unknown(name)
@@ -140,14 +140,6 @@ def _add_option(group: argparse._ArgumentGroup, option: Option) -> None:
             metavar=option.metavar or "|".join(option.choices),
             help=text,
         )
-
-
-def _split_argument(argument: str) -> tuple[str, bool, str]:
-    """Name, whether a value is attached, and that value."""
-    if argument.startswith("--"):
-        name, equals, value = argument.partition("=")
-        return name, bool(equals), value
-    return argument[:2], len(argument) > 2, argument[2:].removeprefix("=")
 
 
 def _next_value(rest: Iterator[str], name: str) -> str:

@@ -1,0 +1,50 @@
+"""A verb's arguments where there is nothing to say about them: read by the table of options alone.
+
+argparse, the translations that it looks for and a parser with all options take 4 ms, and a build that is cached has
+not many of those. So it is asked where there is a mistake, or a question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ci_buildx.settings.option import Kind, Option
+
+STDIN = "-"
+
+
+def read(argv: Sequence[str], options: Sequence[Option]) -> dict[str, list[str] | str | bool] | None:
+    """The values given, by name, as :meth:`ci_buildx.cli.parser.Parser.read` gives them.
+
+    None where that would say something: help is asked for, an option is unknown, a value missing, an argument too many.
+    """
+    by_flag = {flag: option for option in options for flag in option.flags}
+    places = [option for option in options if not option.flags]
+    given: dict[str, list[str] | str | bool] = {}
+    rest = iter(argv)
+    for argument in rest:
+        if not argument.startswith("-") or argument == STDIN:
+            if not places:
+                return None
+            given[places.pop(0).name] = argument
+            continue
+        flag, attached, text = split(argument)
+        option = by_flag.get(flag)
+        if option is None:
+            return None
+        value = text if attached else "true" if option.kind is Kind.SWITCH else next(rest, None)
+        if value is None:
+            return None
+        earlier = given.get(option.name)
+        given[option.name] = (
+            value if not option.repeatable else [*(earlier if isinstance(earlier, list) else ()), value]
+        )
+    return given
+
+
+def split(argument: str) -> tuple[str, bool, str]:
+    """Name of an option, whether a value is attached, and that value."""
+    if argument.startswith("--"):
+        name, equals, value = argument.partition("=")
+        return name, bool(equals), value
+    return argument[:2], len(argument) > 2, argument[2:].removeprefix("=")
