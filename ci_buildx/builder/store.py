@@ -137,7 +137,7 @@ def find(kube: KubeClient, name: str, namespace: str = "") -> Record:
     Raises InputError if there is none, or if several namespaces have one of that name.
     """
     if is_jobs(name):
-        return of_job(kube, lifecycle.find(kube, name, namespace))
+        return _running(kube, name, namespace) or of_job(kube, lifecycle.find(kube, name, namespace))
     chosen = labels.selector(name)
     here = namespace or kube.namespace
     found = _grouped(_workloads(kube, LASTING, here, chosen))
@@ -173,6 +173,15 @@ def of_job(kube: KubeClient, location: Location) -> Record:
     """The builder of a job at ``location``, with those of its nodes that are not over."""
     jobs = kube.list(location.jobs_path, labelSelector=location.selector)["items"]
     return Record(location=location, nodes=tuple(read_node(Workload.JOB, job) for job in jobs if not _over(job)))
+
+
+def _running(kube: KubeClient, name: str, namespace: str) -> Record | None:
+    """A job's builder where it most likely is, if it runs there: its Jobs say all that its namespace would say."""
+    try:
+        record = of_job(kube, Location(name=name, namespace=namespace or name, exclusive=not namespace))
+    except Forbidden:
+        return None
+    return record if record.nodes else None
 
 
 def load(kube: KubeClient, record: Record) -> Builder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -17,13 +18,19 @@ _METADATA_SIZE = 16 << 20
 _KEEPALIVE_MS = 20_000
 
 
+@cache
 def load_grpc() -> ModuleType:
-    """grpcio, told to print nothing of its own and to keep out of forks, which are none of its business here."""
+    """grpcio, told to print nothing of its own and to keep out of forks, which are none of its business here.
+
+    With a first channel, which goes nowhere, it imports the rest of itself and starts its core: whoever loads it early
+    spares that to the one who waits for an answer.
+    """
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     with deferred(*_UNUSED):
         import grpc
 
+        grpc.insecure_channel("unix:").close()
     return grpc  # type: ignore[no-any-return]
 
 

@@ -133,15 +133,17 @@ def _load() -> None:
 
 
 def _build(site: Site, builder: Builder, store: credentials.CredentialStore) -> BuildResult:
-    from ci_buildx.job import publish
-    from ci_buildx.job.attachables import authority
     from ci_buildx.job.connect import connected
-    from ci_buildx.job.solve import solve_all
 
     wanted = site.settings.build
     if not (wanted.call or wanted.push or wanted.outputs or wanted.cache_to or wanted.progress is Progress.QUIET):
         site.display.warn(NO_OUTPUT)
     with connected(site, builder) as (boot, connections):
+        # Not before: while the pod is asked, what it takes to build is imported (see _load).
+        from ci_buildx.job import publish
+        from ci_buildx.job.attachables import authority
+        from ci_buildx.job.solve import solve_all
+
         if len(connections) > 1:
             begin(publish.load)
         if tidies(site.settings):

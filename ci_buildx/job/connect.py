@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -174,6 +173,8 @@ class _Harbour:
         """One of several pods, by what the builder balances by; the log says which and why."""
         by_name = {pod.name: pod for pod in pods}
         if node.loadbalance is LoadBalance.RANDOM:
+            import secrets  # with random and hashing, a millisecond that few builds need
+
             chosen, why = by_name[secrets.choice(sorted(by_name))], "at random"
         else:
             key = stickiness.key(self.site.settings, node.platforms, self.site.env)
