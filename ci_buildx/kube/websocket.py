@@ -54,7 +54,7 @@ class Frames:
         self._kept: list[bytes] = []
         self._kept_size = 0
         self._wanted = 0
-        self._parts: list[bytes] = []
+        self._begun: bytearray | None = None
         self._opcode = Opcode.CONTINUATION
 
     def feed(self, received: bytes | memoryview) -> list[Message]:
@@ -111,24 +111,22 @@ class Frames:
         if opcode >= Opcode.CLOSE:
             if size > _CONTROL_LIMIT or not first & _FINAL:
                 raise ProtocolError("a control frame is too long or in pieces")
-        elif (opcode == Opcode.CONTINUATION) != bool(self._parts):
+        elif (opcode == Opcode.CONTINUATION) == (self._begun is None):
             raise ProtocolError("a message was continued that had not begun, or begun before the last one ended")
-        elif size + sum(map(len, self._parts)) > self._limit:
+        elif size + len(self._begun or b"") > self._limit:
             raise ProtocolError(f"a message is longer than {self._limit} bytes")
 
     def _accept(self, first: int, payload: memoryview, messages: list[Message]) -> None:
         opcode, final = Opcode(first & 0x0F), bool(first & _FINAL)
-        if opcode >= Opcode.CLOSE or (final and not self._parts):
+        if opcode >= Opcode.CLOSE or (final and self._begun is None):
             messages.append(Message(opcode, payload))
             return
-        if not self._parts:
-            self._opcode = opcode
-            # The empty part marks a message that has begun, even with an empty first frame.
-            self._parts.append(b"")
-        self._parts.append(bytes(payload))
+        if self._begun is None:
+            self._opcode, self._begun = opcode, bytearray()
+        self._begun += payload
         if final:
-            messages.append(Message(self._opcode, memoryview(b"".join(self._parts))))
-            self._parts = []
+            messages.append(Message(self._opcode, memoryview(self._begun)))
+            self._begun = None
 
 
 def header(opcode: Opcode, size: int, key: bytes = b"\0\0\0\0") -> bytes:

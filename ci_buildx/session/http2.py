@@ -224,6 +224,7 @@ class Connection:
             if stream.receiver is not None:
                 name = Code(code).name if code in Code._value2member_map_ else str(code)
                 stream.receiver.lose(f"buildkitd ended the call ({name})")
+            self._outbox.owe()  # the headers of its answer may wait there
 
     def _known(self, stream_id: int) -> Stream | None:
         """The stream, None if it has been; frames for closed streams are late, not wrong."""
@@ -297,7 +298,7 @@ class Connection:
         if self._over:
             return
         self._over = True
-        self._input = bytearray()
+        self._input, self._block = bytearray(), None
         self._outbox.put(frames.goaway(self._last, code, reason))
         streams, self._streams = self._streams, {}
         for stream in streams.values():

@@ -36,11 +36,15 @@ class Outbox:
         self._control.append(frame)
 
     def answer(self, frame: bytes) -> None:
-        """Queue a frame that the peer can make us send: so many of them, unread, are an attack or a bug."""
+        """Queue a frame that the peer can make us send. ProtocolError as of :meth:`owe`."""
+        self.owe()
+        self.put(frame)
+
+    def owe(self) -> None:
+        """Count something that the peer made us queue: so many of them, unread, are an attack or a bug."""
         self._answers += 1
         if self._answers > _MOST_ANSWERS:
             raise ProtocolError("too many frames that want an answer", Code.ENHANCE_YOUR_CALM)
-        self.put(frame)
 
     def wake(self, stream: Stream) -> None:
         """Let the stream have its turn."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -61,6 +63,22 @@ def test_bounds_a_message_in_fragments() -> None:
     frames.feed(server_frame(b"123456", final=False))
     with pytest.raises(ProtocolError, match="longer than 10"):
         frames.feed(server_frame(b"78901", opcode=0))
+
+
+@pytest.mark.parametrize(("size", "ends"), [(0, False), (1, True)])
+def test_fragments_without_end_take_no_memory(size: int, ends: bool) -> None:
+    """Nor time: what has come is not looked at again with each of them."""
+    frames = Frames(limit=100_000)
+    frames.feed(server_frame(b"", final=False))
+    flood = server_frame(b"x" * size, opcode=0, final=False) * 50_000
+    tracemalloc.start()
+    frames.feed(flood)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 400_000
+    if ends:
+        with pytest.raises(ProtocolError, match="longer than 100000"):
+            frames.feed(flood + flood)
 
 
 @settings(deadline=None)
