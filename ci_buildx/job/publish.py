@@ -76,12 +76,15 @@ def together(solved: Sequence[Solved]) -> dict[str, Any]:
 def name_pushed(failure: SolveError, tags: Sequence[str]) -> SolveError:
     """The failure of a push with the tags that registries have now.
 
-    They are pushed in their order, up to the first that fails (BuildKit 0.34.2, ``exporter/containerimage/export.go``).
+    They are pushed in their order, up to the first that fails (BuildKit 0.34.2, ``exporter/containerimage/export.go``);
+    several nodes push without a tag, which comes when all have.
     """
-    names = [str(reference.parse(tag).tagged()) for tag in tags]
+    tagged = [reference.parse(tag).tagged() for tag in tags]
+    names = [str(name) for name in tagged]
     failed = next((name for name in names if f"failed to push {name}: " in failure.message), "")
-    if len(names) < 2 or not failed:
+    by_digest = any(f"failed to push {name.name}: " in failure.message for name in tagged)
+    if len(names) < 2 or not (failed or by_digest):
         return failure
-    before = names[: names.index(failed)]
+    before = names[: names.index(failed)] if failed else []
     done = f"pushed already: {', '.join(before)}" if before else "no tag was pushed"
     return failure.saying(f"{failure.message} ({done})")

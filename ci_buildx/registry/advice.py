@@ -13,7 +13,7 @@ _ANSWER = r"request to https?://([^/\s]+)/v2/\S*: "
 _TURNED_AWAY = re.compile(
     rf"{_ANSWER}(?:401 Unauthorized|403 Forbidden)"
     r"|for ([^/\s]+)/\S+: (?:pull access denied|.*insufficient_scope)"
-    r"|failed to push ([^/\s]+)/\S+: (?:denied|unauthorized)"
+    r"|failed to push ([^/\s]+)/\S+: (?:denied|unauthorized|push access denied)"
 )
 _LIMITED = re.compile(rf"{_ANSWER}429 |for ([^/\s]+)/\S+: .*toomanyrequests")
 _BROKEN = re.compile(rf"{_ANSWER}5\d\d ")

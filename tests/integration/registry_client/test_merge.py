@@ -57,10 +57,29 @@ def test_one_node_keeps_its_own_index(registries: Registries, connect: Connect, 
 def test_tags_of_another_repository_get_everything(
     registries: Registries, connect: Connect, path: str, elsewhere: str
 ) -> None:
-    """From `basic` to the other registries blobs travel; inside `basic` they are mounted."""
+    """From `basic` to the other registries blobs travel."""
     client, target = connect(), Reference(registries["basic"].address, path)
     copy = Reference(registries[elsewhere].address, f"{path}-copy", tag="1")
     merge(client, target, [replace(target, tag="1"), copy], push_nodes(client, target))
+    check_whole(client, copy)
+
+
+@pytest.mark.parametrize("name", ["open", "basic", "token"])
+def test_inside_a_registry_blobs_are_mounted(
+    registries: Registries, connect: Connect, path: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not one is uploaded again; of `token` that takes rights to both repositories in one token."""
+    client, target = connect(), Reference(registries[name].address, path)
+    copy = Reference(registries[name].address, f"{path}-copy", tag="1")
+    sources = push_nodes(client, target)
+    uploaded: list[str] = []
+    monkeypatch.setattr(client, "upload_blob", lambda _repository, digest, _body: uploaded.append(digest))
+    merge(client, target, [copy], sources)
+    assert uploaded == []
+    check_whole(client, copy)
+
+
+def check_whole(client: RegistryClient, copy: Reference) -> None:
     repository = Repository.of(copy)
     for entry in client.manifest(repository, "1").entries:
         for blob in client.manifest(repository, entry["digest"]).blobs:

@@ -14,6 +14,7 @@ TAGS = ("a.io/x:1", "b.io/y", "c.io/z:3")
         (TAGS, "a.io/x:1", " (no tag was pushed)"),
         (TAGS, "b.io/y:latest", " (pushed already: a.io/x:1)"),
         (TAGS, "c.io/z:3", " (pushed already: a.io/x:1, b.io/y:latest)"),
+        (TAGS, "b.io/y", " (no tag was pushed)"),
         (TAGS[:1], "a.io/x:1", ""),
         (TAGS, "other.io/x:1", ""),
     ],

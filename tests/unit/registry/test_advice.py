@@ -31,6 +31,11 @@ DENIED = (
         ("failed to push {0}/a/b:1: denied", "mine.io", "the login 'me' for {} is wrong or lacks the right"),
         ("failed to push {0}/a/b:1: unauthorized: x", "r.io", "log in to {} (docker login) or set DOCKER_AUTH_CONFIG"),
         (
+            "failed to solve: failed to push {0}/a: push " + DENIED.removeprefix("pull ") + ": authorization failed",
+            "r.io",
+            "log in to {} (docker login) or set DOCKER_AUTH_CONFIG",
+        ),
+        (
             SOURCE + HEAD + "429 Too Many Requests",
             "r.io",
             "log in to {} (docker login), try again later or use a mirror",

@@ -259,6 +259,7 @@ def test_a_service_that_does_not_keep_up_stops_the_peer(service: Service) -> Non
     with pytest.raises(ProtocolError, match="beyond the stream's window"):
         for _ in range(http2.RECEIVE_WINDOW // 16384 + 10):
             service.connection.feed(frame)
+            service.received = b""
 
 
 def test_reset(service: Service) -> None:
