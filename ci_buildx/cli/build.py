@@ -43,8 +43,6 @@ examples:
 NOT_TAKEN = {
     "--quiet": "write --progress quiet",
     "-q": "write --progress quiet",
-    "--policy": "Rego is evaluated by docker buildx alone; write a source policy in JSON and name its file in "
-    "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY",
 }
 
 _CHOOSING = (

@@ -42,6 +42,7 @@ def build_from(given: Given) -> BuildSettings:
     context = parse_context(given.text("context") or options.CONTEXT.default, source=source("context"), cwd=cwd)
     file = given.text("file")
     dockerfile = find_dockerfile(file, context=context, source=source("file" if file else "context"), cwd=cwd)
+    _check_policy(given, dockerfile.path)
     contexts = parse_named_contexts(given.texts("build-contexts"), source=source("build-contexts"), cwd=cwd)
     attestations = parse_attestations(given.texts("attests"), source=source("attests"))
     provenance = parse_provenance(given.text("provenance"), source=source("provenance"), env=env)
@@ -161,6 +162,20 @@ def _source_policy(given: Given) -> SourcePolicy | None:
     from ci_buildx.settings import source_policy
 
     return source_policy.read_policy(name, cwd=given.cwd)
+
+
+def _check_policy(given: Given, dockerfile: Path | None) -> None:
+    """A policy beside the Dockerfile, which buildx 0.38.2 (``build/opt.go``) enforces, may forbid this very build."""
+    beside = dockerfile.with_name(f"{dockerfile.name}.rego") if dockerfile else None
+    found = beside if beside and beside.is_file() else None
+    texts = given.texts("policy")
+    if not (texts or found):
+        return
+    from ci_buildx.settings import policies
+
+    policies.check(
+        texts, source=given.source("policy" if texts else "file" if given.text("file") else "context"), beside=found
+    )
 
 
 def _call(given: Given) -> Call | None:

@@ -163,7 +163,6 @@ def find_dockerfile(text: str, *, context: Path | str, source: str, cwd: Path) -
     wanted = cwd / text if text else Path(context) / DOCKERFILE
     found = _existing(wanted)
     if found:
-        _refuse_policy(found, source)
         return Dockerfile(path=found, name=found.name)
     shown = text or str(wanted.relative_to(cwd) if wanted.is_relative_to(cwd) else wanted)
     raise InputError(
@@ -171,17 +170,6 @@ def find_dockerfile(text: str, *, context: Path | str, source: str, cwd: Path) -
         source=source,
         fix=_suggest_dockerfile(text, wanted, context),
     )
-
-
-def _refuse_policy(dockerfile: Path, source: str) -> None:
-    """A policy beside the Dockerfile, which buildx 0.38.2 (``build/opt.go``) enforces, may forbid this very build."""
-    policy = dockerfile.with_name(f"{dockerfile.name}.rego")
-    if _is_file(policy):
-        raise InputError(
-            f"{policy.name} is a policy in Rego, which docker buildx alone enforces",
-            source=source,
-            fix="write it as JSON and name that in EXPERIMENTAL_BUILDKIT_SOURCE_POLICY, or remove it",
-        )
 
 
 def _existing(path: Path) -> Path | None:

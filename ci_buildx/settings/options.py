@@ -251,6 +251,16 @@ OPTIONS: tuple[Option, ...] = (
         "or private keys",
     ),
     Option(
+        name="policy",
+        flags=("--policy",),
+        kind=Kind.LINES,
+        metavar="K=V,…",
+        group=Group.CACHE,
+        surfaces=COMMAND_LINE,
+        help="disabled=true builds without the policy in Rego beside the Dockerfile, which nothing here evaluates; "
+        "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY names one in JSON",
+    ),
+    Option(
         name="network",
         flags=("--network",),
         metavar="MODE",

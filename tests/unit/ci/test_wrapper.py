@@ -39,9 +39,10 @@ case "$1" in
 esac
 """
 SLEEP = (
-    "trap 'echo got INT; kill $!; exit 130' INT; trap 'echo got TERM; kill $!; exit 143' TERM; "
-    "sleep 120 > /dev/null & echo ready; wait"
+    "trap 'echo got INT; kill -9 $!; exit 130' INT; trap 'echo got TERM; kill -9 $!; exit 143' TERM; "
+    "sleep 120 > /dev/null 2>&1 & echo ready; wait"
 )
+"""A softer signal gets lost where the shell's child is not ``sleep`` yet, but still has the shell's own traps."""
 
 
 @dataclass

@@ -94,8 +94,8 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
         (
             ["build", "--policy", "filename=x.rego", "."],
             (
-                "option --policy of docker buildx is not supported; Rego is evaluated by docker buildx alone; "
-                "write a source policy in JSON and name its file in EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
+                "--policy: docker buildx alone evaluates Rego, as in 'x.rego'; "
+                "write the policy as JSON and name its file in EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
             ),
         ),
         (["build", "-q", "."], "option -q of docker buildx is not supported; write --progress quiet"),

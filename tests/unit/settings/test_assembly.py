@@ -238,11 +238,6 @@ def test_configuration_is_read(cwd: Path) -> None:
     assert make(cwd, buildkitd_config="good.toml").builder.buildkitd_config == "debug = true\n"
 
 
-def test_a_policy_that_would_be_ignored_is_refused(cwd: Path) -> None:
-    (cwd / "app" / "Dockerfile.rego").write_text("package docker\n")
-    assert "Dockerfile.rego is a policy in Rego, which docker buildx alone enforces" in refusal(cwd)
-
-
 def test_lower_case_dockerfile(cwd: Path) -> None:
     (cwd / "app" / "Dockerfile").rename(cwd / "app" / "dockerfile")
     build = make(cwd).build

@@ -1,0 +1,56 @@
+"""``--policy``: which policies in Rego are to be enforced. There is nothing here that evaluates Rego.
+
+Syntax and meaning are those of buildx 0.38.2 (``util/buildflags/policy.go``, ``build/build.go``: ``withPolicyConfig``):
+the policy beside the Dockerfile counts unless ``disabled`` or ``reset`` drops it; the rest says how policies are run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ci_buildx.errors import InputError
+from ci_buildx.settings.booleans import read_boolean
+from ci_buildx.settings.csvline import split_pairs
+from ci_buildx.settings.nearest import suggest
+
+_FILE, _LEVEL = "filename", "log-level"
+_SWITCHES = ("disabled", "reset", "strict")
+_BY_JSON = "write the policy as JSON and name its file in EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
+
+
+def check(texts: Iterable[str], *, source: str, beside: Path | None) -> None:
+    """Refuse a build that a policy in Rego may forbid: one that is named, or the one ``beside`` the Dockerfile.
+
+    InputError also says what is malformed.
+    """
+    configs = [_read(text, source) for text in texts]
+    disabled = [config for config in configs if config.get("disabled")]
+    if disabled and (len(configs) > 1 or len(disabled[0]) > 1):
+        raise InputError("disabled=true stands alone", source=source, fix="leave out the rest, or this")
+    if beside is None or disabled or any(config.get("reset") for config in configs):
+        return
+    raise InputError(
+        f"{beside.name} is a policy in Rego, which docker buildx alone enforces",
+        source=source,
+        fix=f"{_BY_JSON}, or build without it: --policy disabled=true",
+    )
+
+
+def _read(text: str, source: str) -> dict[str, bool]:
+    try:
+        pairs = split_pairs(text)
+    except ValueError as error:
+        raise InputError(str(error), source=source, fix="write disabled=true or reset=true") from error
+    return {key: _switch(key, value, source) for key, value in pairs if key != _LEVEL}
+
+
+def _switch(key: str, value: str, source: str) -> bool:
+    if key == _FILE:
+        raise InputError(f"docker buildx alone evaluates Rego, as in {value!r}", source=source, fix=_BY_JSON)
+    if key not in _SWITCHES:
+        raise InputError(f"unknown key {key!r}", source=source, fix=suggest(key, (_FILE, *_SWITCHES, _LEVEL)))
+    found = read_boolean(value)
+    if found is None:
+        raise InputError(f"{key} is neither true nor false: {value!r}", source=source)
+    return found

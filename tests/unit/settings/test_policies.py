@@ -1,0 +1,61 @@
+"""`--policy` as buildx 0.38.2 reads it; what would need Rego is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from ci_buildx.errors import InputError
+from ci_buildx.settings.assembly import settings_from
+from ci_buildx.settings.given import Value
+from ci_buildx.settings.options import BY_NAME
+
+JSON = "write the policy as JSON and name its file in EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    (tmp_path / "Dockerfile.rego").write_text("package docker\n")
+    return tmp_path
+
+
+def build(app: Path, *policies: str) -> str:
+    """Why the settings are refused, "" if they are not."""
+    values: dict[str, Value] = {"context": ".", "policy": list(policies)}
+    try:
+        settings_from(values, {name: BY_NAME[name].flag for name in values}, {}, app)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("policies", [("disabled=true",), ("reset=true",), ("strict=true", "reset=1,log-level=debug")])
+def test_the_policy_beside_the_dockerfile_may_be_dropped(app: Path, policies: tuple[str, ...]) -> None:
+    assert build(app, *policies) == ""
+
+
+@pytest.mark.parametrize("policies", [(), ("strict=true",), ("disabled=false",), ("reset=false", "log-level=debug")])
+def test_otherwise_it_counts(app: Path, policies: tuple[str, ...]) -> None:
+    said = "Dockerfile.rego is a policy in Rego, which docker buildx alone enforces; "
+    assert build(app, *policies).endswith(f"{said}{JSON}, or build without it: --policy disabled=true")
+
+
+def test_how_policies_are_run_is_of_no_meaning_without_one(app: Path) -> None:
+    (app / "Dockerfile.rego").unlink()
+    assert build(app, "strict=true,log-level=info") == ""
+
+
+@pytest.mark.parametrize(
+    ("policies", "said"),
+    [
+        (["filename=x.rego"], f"docker buildx alone evaluates Rego, as in 'x.rego'; {JSON}"),
+        (["reset=true,filename=x.rego"], f"docker buildx alone evaluates Rego, as in 'x.rego'; {JSON}"),
+        (["disabled=true,strict=true"], "disabled=true stands alone; leave out the rest, or this"),
+        (["disabled=true", "reset=true"], "disabled=true stands alone; leave out the rest, or this"),
+        (["disabled=maybe"], "disabled is neither true nor false: 'maybe'"),
+        (["disable=true"], "unknown key 'disable'; did you mean 'disabled'?"),
+        (["x.rego"], "'x.rego' is not key=value; write disabled=true or reset=true"),
+    ],
+)
+def test_refused(app: Path, policies: list[str], said: str) -> None:
+    assert build(app, *policies) == f"--policy: {said}"
