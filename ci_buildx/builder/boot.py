@@ -9,7 +9,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
-from ci_buildx.builder import autoscaler, balance
+from ci_buildx.builder import balance
 from ci_buildx.builder.builder import Builder
 from ci_buildx.builder.diagnose import judge
 from ci_buildx.builder.labels import NODE
@@ -256,6 +256,8 @@ class Boot:
             return
 
     def _detect_autoscaler(self) -> None:
+        from ci_buildx.builder import autoscaler
+
         found = autoscaler.detect(self._kube)
         with self._changed:
             self._seen.autoscaler = found

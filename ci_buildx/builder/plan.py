@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ci_buildx.builder import balance
-from ci_buildx.builder.facts import ClusterFacts
 from ci_buildx.builder.labels import ARCHITECTURE
 from ci_buildx.errors import InputError
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.settings.builder import BuilderSettings, LoadBalance
+
+if TYPE_CHECKING:
+    from ci_buildx.builder.facts import ClusterFacts
 
 ANY = "any"
 """Name of the node that may run on any architecture."""

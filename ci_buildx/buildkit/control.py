@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ci_buildx.buildkit import rpc
 from ci_buildx.buildkit.channel import open_channel
 from ci_buildx.buildkit.flight import Flight, SolveResult
 from ci_buildx.buildkit.messages import (
@@ -82,6 +81,8 @@ class Control:
             for message in self._channel.unary_stream(_SERVICE + "Prune")(PRUNE_REQUEST.encode(request)):
                 yield USAGE_RECORD.decode(message)
         except grpc.RpcError as error:
+            from ci_buildx.buildkit import rpc
+
             raise rpc.translate(error, "buildkitd could not prune its cache") from error
 
     def solve(
@@ -106,4 +107,6 @@ class Control:
         try:
             return self._channel.unary_unary(_SERVICE + method)(request, timeout=timeout)
         except grpc.RpcError as error:
+            from ci_buildx.buildkit import rpc
+
             raise rpc.translate(error, f"buildkitd did not answer {method}") from error

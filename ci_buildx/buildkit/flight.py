@@ -9,7 +9,6 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from ci_buildx.buildkit import failure, rpc
 from ci_buildx.buildkit.messages import SOLVE_REQUEST, SOLVE_RESPONSE, STATUS_RESPONSE, SolveRequest
 from ci_buildx.errors import BuildkitError
 from ci_buildx.model.record import dataclass, replace
@@ -170,6 +169,8 @@ class Flight:
 
     def _judge(self, error: Exception, ended: _SessionEnded | None, *, stopped: bool) -> Exception:
         """What to tell the user about a Solve that ended with ``error``."""
+        from ci_buildx.buildkit import failure, rpc
+
         if stopped:
             return BuildkitError("the build was stopped", code="CANCELLED")
         if self._session.failure:

@@ -13,6 +13,7 @@ from ci_buildx.progress.outlet import Outlet
 from ci_buildx.settings import assembly, options
 from ci_buildx.settings.assembly import Value
 from ci_buildx.settings.attributes import STDOUT
+from ci_buildx.settings.names import NO_BUILDER
 from ci_buildx.settings.option import Surface
 from ci_buildx.settings.values import Preview, Progress, Settings
 
@@ -85,12 +86,12 @@ def with_current(
     values: dict[str, Value], sources: dict[str, str], around: World
 ) -> tuple[dict[str, Value], dict[str, str]]:
     """Also the builder that ``use`` chose, where nothing says which: no name, nor what a new one should be like."""
-    from ci_buildx.job import current
-
-    if values.get("builder") == current.NONE:
+    if values.get("builder") == NO_BUILDER:
         return {name: value for name, value in values.items() if name != "builder"}, sources
     if any(values.get(name) for name in _CHOOSING):
         return values, sources
+    from ci_buildx.job import current
+
     choice = current.read(assembly.cluster_from(values, sources, around.env, around.cwd), around.env)
     if choice is None:
         return values, sources

@@ -11,12 +11,11 @@ from ci_buildx.cli.build import merge
 from ci_buildx.cli.parser import Parser
 from ci_buildx.cli.world import World
 from ci_buildx.errors import InputError
-from ci_buildx.job.current import NONE
 from ci_buildx.model.record import replace
 from ci_buildx.settings import assembly, options
 from ci_buildx.settings.assembly import Value
 from ci_buildx.settings.csvline import split_fields
-from ci_buildx.settings.names import check_namespace
+from ci_buildx.settings.names import NO_BUILDER, check_namespace
 from ci_buildx.settings.nearest import suggest
 from ci_buildx.settings.option import Group, Kind, Option
 from ci_buildx.settings.platforms import parse_platforms
@@ -189,7 +188,7 @@ def check_name(name: str, source: str) -> str:
     check_namespace(name, source=source)
     if len(name) > _LONGEST:
         raise InputError(f"name {name!r} is longer than {_LONGEST} characters", source=source)
-    if name == NONE:
+    if name == NO_BUILDER:
         raise InputError(f"{name!r} stands for no builder", source=source, fix="choose another name")
     from ci_buildx.builder.store import is_jobs
 

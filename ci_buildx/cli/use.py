@@ -12,6 +12,7 @@ from ci_buildx.cli.world import World
 from ci_buildx.errors import InputError
 from ci_buildx.job import current
 from ci_buildx.job.target import Target
+from ci_buildx.settings.names import NO_BUILDER
 from ci_buildx.settings.option import Group, Kind, Option
 
 SUMMARY = (
@@ -56,7 +57,7 @@ def main(argv: Sequence[str], around: World) -> int:
     if not names:
         raise InputError("no builder is named", fix="write kube-builder use NAME; kube-builder ls shows them all")
     place = target.read_place(answers, around)
-    if names[0] == current.NONE:
+    if names[0] == NO_BUILDER:
         current.write(None, place.cluster, around.env, everywhere=everywhere)
         return 0
     from ci_buildx.job import upkeep

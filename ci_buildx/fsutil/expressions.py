@@ -11,8 +11,10 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from ci_buildx.fsutil.automaton import Element, Repeat
+if TYPE_CHECKING:
+    from ci_buildx.fsutil.automaton import Element
 
 Ranges = list[tuple[int, int]]
 
@@ -75,6 +77,8 @@ class _Parser:
         return "".join(parts)
 
     def split(self) -> list[Element] | None:
+        from ci_buildx.fsutil.automaton import Element, Repeat
+
         found: list[Element] = []
         while self._at < len(self._text):
             char = self._text[self._at]
@@ -172,7 +176,7 @@ class _Parser:
     def _escaped_char(self) -> str:
         letter = self._text[self._at + 1 : self._at + 2]
         rest = self._text[self._at + 2 :]
-        if octal := re.match("0[0-7]{0,2}|[1-7][0-7]{1,2}", letter + rest):
+        if letter.isdigit() and (octal := re.match("0[0-7]{0,2}|[1-7][0-7]{1,2}", letter + rest)):
             self._at += 1 + octal.end()
             return chr(int(octal[0], 8))
         if letter == "x" and (hexadecimal := re.match("[0-9A-Fa-f]{2}", rest)):

@@ -15,12 +15,14 @@ import enum
 import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from ci_buildx.fsutil import expressions, globs, paths
-from ci_buildx.fsutil.automaton import Automaton
 from ci_buildx.fsutil.errors import PatternError
 from ci_buildx.model.record import dataclass
+
+if TYPE_CHECKING:
+    from ci_buildx.fsutil.automaton import Automaton
 
 _BOM = "\ufeff"
 _STARS = re.compile(r"\*+")
@@ -106,7 +108,7 @@ class Group:
         self.negated = negated
         self.broken: PatternError | None = None
         exact, prefixes, suffixes, alternatives = set[str](), list[str](), list[str](), list[str]()
-        automata = list[Automaton]()
+        automata: list[Automaton] = []
         for pattern in patterns:
             kind, text = expression(pattern.text)
             if kind is Kind.EXACT:
@@ -157,6 +159,8 @@ def _automaton(text: str) -> Automaton | None:
     """For an expression with many stars, unless it asks for more than characters."""
     if len(_STARS.findall(text)) < _MANY_STARS:
         return None
+    from ci_buildx.fsutil.automaton import Automaton
+
     parts = expressions.elements(text)
     return None if parts is None else Automaton(parts)
 

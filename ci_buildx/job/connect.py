@@ -16,7 +16,6 @@ from ci_buildx.builder.pods import PodView
 from ci_buildx.buildkit.channel import load_grpc
 from ci_buildx.buildkit.control import Control
 from ci_buildx.errors import BootError, BuildkitError, Stopped, TransportError
-from ci_buildx.job import stickiness
 from ci_buildx.job.dial import Ways
 from ci_buildx.job.parallel import begin, run_all
 from ci_buildx.job.site import Site
@@ -177,6 +176,8 @@ class _Harbour:
 
             chosen, why = by_name[secrets.choice(sorted(by_name))], "at random"
         else:
+            from ci_buildx.job import stickiness
+
             key = stickiness.key(self.site.settings, node.platforms, self.site.env)
             chosen, why = by_name[balance.choose(key, by_name)], f"by the sticky key {key!r}"
         self.phase.say(balance.explain(chosen, self.boot.pods(node), why))

@@ -19,8 +19,6 @@ from ci_buildx.kube import config
 from ci_buildx.model.record import dataclass
 from ci_buildx.settings.values import ClusterSettings
 
-NONE = "default"
-"""What ``use`` is told to choose no builder: builds make their own again. No builder is called so, as in buildx."""
 SOURCE = "kube-builder use"
 """Where the choice came from, for errors."""
 ANYWHERE = "*"

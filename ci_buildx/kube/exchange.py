@@ -17,7 +17,6 @@ from ci_buildx.kube.config import Cluster
 from ci_buildx.kube.connection import Connection, Pool
 from ci_buildx.kube.dial import Dialer
 from ci_buildx.kube.http1 import Head, MalformedResponse, Response
-from ci_buildx.kube.refusal import NO_API_SERVER, refusal
 from ci_buildx.kube.retry import RETRIED, Retry
 from ci_buildx.kube.unreachable import explain
 from ci_buildx.model.record import dataclass
@@ -96,7 +95,7 @@ class Exchange:
                 head, body = self._once(call)
                 if 200 <= head.status < 300:
                     return self._decoded(body, call)
-                failure: KubeError = refusal(head.status, body, call.asked)
+                failure: KubeError = _refused(head, body, call)
             except Unreachable as unreachable:
                 failure = unreachable
             if isinstance(failure, Unauthorized) and not refreshed and self.renew():
@@ -164,7 +163,7 @@ class Exchange:
             raise explain(cause, self.cluster) from cause
         self.date = head.headers.get("date", self.date)
         if head.status != 200:
-            raise refusal(head.status, body, call.asked)
+            raise _refused(head, body, call)
         return connection, response, body
 
     def _request(self, call: Call) -> bytes:
@@ -194,6 +193,8 @@ class Exchange:
         try:
             decoded = json.loads(body) if body else {}
         except ValueError as cause:
+            from ci_buildx.kube.refusal import NO_API_SERVER
+
             raise KubeError(f"{call.asked}: the answer is not JSON", status=200, fix=NO_API_SERVER) from cause
         return decoded if isinstance(decoded, dict) else {"items": decoded}
 
@@ -217,6 +218,12 @@ class Exchange:
             return Unauthorized(message, status=401, reason=failure.reason, fix="get a new kubeconfig")
         fix = "log in again, or check the user in the kubeconfig"
         return Unauthorized(failure.message, status=401, reason=failure.reason, fix=fix)
+
+
+def _refused(head: Head, body: bytes, call: Call) -> KubeError:
+    from ci_buildx.kube.refusal import refusal
+
+    return refusal(head.status, body, call.asked)
 
 
 def _worth_repeating(call: Call, failure: KubeError) -> bool:

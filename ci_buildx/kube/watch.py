@@ -16,7 +16,6 @@ from typing import Any
 from ci_buildx.errors import KubeError, Throttled, Unreachable
 from ci_buildx.kube.exchange import CALL_TIMEOUT, Call, Exchange, pairs
 from ci_buildx.kube.http1 import MalformedResponse
-from ci_buildx.kube.refusal import from_status
 from ci_buildx.kube.retry import Retry
 from ci_buildx.kube.unreachable import explain
 from ci_buildx.model.record import dataclass, replace
@@ -130,6 +129,8 @@ class Watch:
             except (ValueError, KeyError, TypeError) as cause:
                 raise Unreachable(f"malformed event in the watch of {self._listing.path}") from cause
             if kind == "ERROR":
+                from ci_buildx.kube.refusal import from_status
+
                 raise from_status(item)
             self._version = _version(item) or self._version
             self._failures = 0

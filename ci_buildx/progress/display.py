@@ -16,15 +16,14 @@ from ci_buildx.model.status import StatusUpdate, Vertex, VertexLog, VertexWarnin
 from ci_buildx.progress.graph import Graph
 from ci_buildx.progress.outlet import Outlet
 from ci_buildx.progress.plain import Plain
-from ci_buildx.progress.quiet import Quiet
 from ci_buildx.progress.renderer import Renderer, Update
 from ci_buildx.progress.step import PHASE_DIGEST
-from ci_buildx.progress.summary import Summary, summarize
 from ci_buildx.progress.text import CANCELED, prefixed
 from ci_buildx.settings.values import Progress
 
 if TYPE_CHECKING:
     from ci_buildx.progress.report import Report
+    from ci_buildx.progress.summary import Summary
     from ci_buildx.progress.timeline import Lap
 
 Clock = Callable[[], float]
@@ -116,6 +115,8 @@ class Display:
 
     def summary(self) -> Summary:
         """What the build has come to so far."""
+        from ci_buildx.progress.summary import summarize
+
         with self._lock:
             return summarize(self._graph, now=self.clock())
 
@@ -128,6 +129,7 @@ class Display:
         """What is known of the build of ``title`` by now, with phases of ours that were not shown."""
         from ci_buildx.progress import timeline
         from ci_buildx.progress.report import Report
+        from ci_buildx.progress.summary import summarize
 
         with self._lock:
             now = self.clock()
@@ -202,6 +204,8 @@ def _renderer(mode: Progress, stream: TextIO, graph: Graph, *, env: Mapping[str,
 
             return RawJson(Outlet(stream))
         case Progress.QUIET:
+            from ci_buildx.progress.quiet import Quiet
+
             return Quiet(Outlet(stream))
         case _:
             assert_never(mode)

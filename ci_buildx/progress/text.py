@@ -55,6 +55,8 @@ def overwritten(line: str) -> str:
 
 def printable(line: str) -> str:
     """A line without escape sequences and control characters, for a display that counts columns."""
+    if line.isprintable():
+        return line
     return _CONTROLS.sub(" ", _ESCAPES.sub("", line))
 
 

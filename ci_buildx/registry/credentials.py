@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ci_buildx.errors import InputError
-from ci_buildx.kube import job_token
 from ci_buildx.model.record import replace
 from ci_buildx.registry.dockerconfig import DockerConfig, Login, canonical, parse
 
@@ -60,6 +59,8 @@ class CredentialStore:
         password = login.secret.reveal_text() if login else ""
         if login is None or not password.startswith(OIDC):
             return login, KEPT
+        from ci_buildx.kube import job_token
+
         token = job_token.source(password.removeprefix(OIDC), self._env)()
         return replace(login, secret=token), min(KEPT, job_token.usable(token))
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import re
-
 from ci_buildx.errors import InputError
+from ci_buildx.model.pattern import pattern
+
+NO_BUILDER = "default"
+"""What ``use`` is told to choose no builder: builds make their own again. No builder is called so, as in buildx."""
 
 _LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
-_NAMESPACE = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
-_SUBDOMAIN = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
-_QUALIFIED = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_NAMESPACE = pattern(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+_SUBDOMAIN = pattern(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
+_QUALIFIED = pattern(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
 
 def check_namespace(text: str, *, source: str) -> str:
