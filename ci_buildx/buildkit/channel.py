@@ -7,7 +7,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-from ci_buildx.buildkit.deferred import deferred
+from ci_buildx.model.deferred import deferred
 
 # Half of grpcio 1.85's import time is that of its asyncio side; traceback compiles patterns, for logging's errors.
 _UNUSED = ("asyncio", "grpc.aio", "inspect", "pkgutil", "traceback")

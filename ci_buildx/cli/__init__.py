@@ -1,1 +1,7 @@
 """The command line: one module per verb, one error boundary."""
+
+from ci_buildx.model.deferred import deferred
+
+# pathlib needs them for Windows, for globs and for addresses in URLs; they would take 2 ms of every start.
+with deferred("fnmatch", "ipaddress", "ntpath"):
+    import pathlib  # noqa: F401

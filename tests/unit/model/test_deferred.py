@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ci_buildx.buildkit.deferred import deferred
+from ci_buildx.model.deferred import deferred
 
 NAME = "module_for_test_deferred"
+PROJECT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -71,3 +72,22 @@ print(asyncio.run(ask()))
 def test_all_of_grpcio_works_for_whoever_needs_it() -> None:
     done = subprocess.run([sys.executable, "-c", GRPC], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.split() == ["UNAVAILABLE"], done.stderr
+
+
+PATHS = """
+import sys
+import ci_buildx.cli.main
+assert not {"fnmatch", "ipaddress", "ntpath"} & set(sys.modules), sys.modules.keys()
+from pathlib import Path, PureWindowsPath
+from urllib.parse import urlsplit
+assert PureWindowsPath("C:/a/../b").drive == "C:"
+assert Path("/a/b.py").match("*.py")
+assert urlsplit("https://[::1]:80/a").port == 80
+"""
+
+
+def test_all_of_pathlib_works_for_whoever_needs_it() -> None:
+    """Without the folder of packages: the developers' import hook in it imports pathlib before us."""
+    argv = [sys.executable, "-S", "-c", PATHS]
+    done = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
