@@ -24,12 +24,18 @@ Verbs for builders have buildx's names, options and look where buildx has them. 
   cluster would redirect each other's builds otherwise. The Action and the GitLab template never look there.
   `build` uses the current builder, unless an option says what a new one should be like.
 - **Each replica is shown as itself**, and `du` and `prune` look into the cache of each.
-- **`stop` scales to nothing**, and a build starts the builder again. `rm` removes volumes, too; with `--keep-state`
-  they stay for a builder that is made with the same names.
+- **`stop` scales to nothing**, and a build starts the builder again. `rm` removes volumes, too; with `--keep-state`,
+  or where a node has driver-opt `reclaim=retain`, they are named and stay for a node that is made with the same name.
 - **Certificates last five years**; in their last half year, each build warns, and a builder that was stopped gets new
   ones when it starts.
 - **Platforms that are named are preferred, not exclusive**, as in buildx; of several nodes for one platform, a
-  repository's builds go to the same one, and different repositories are spread.
+  repository's builds go to the same one, and different repositories are spread. What the chosen pod's buildkitd does
+  not run, by itself or by an emulator of its image or its node, is refused before anything is sent. buildx sends it to
+  the first node, where its first `RUN` fails ("exec format error"). Variants (`linux/amd64/v3`) are not checked.
+- **`ls` shows the namespaces that you may look into**: all with the rights of [listing.yaml](rbac/README.md), else the
+  context's, or that of `--namespace`.
+- **`default-load` is the builder's**: where it was created with this driver-opt, a build of one platform that asks for
+  no result loads the image into the docker daemon.
 """
 
 

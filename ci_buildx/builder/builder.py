@@ -108,7 +108,8 @@ class Builder:
 
     ``transports`` has the transport that won earlier, by the node's name, where one is remembered; ``kinds`` what runs
     a node's pods, where that is no Job. ``timeout`` (s) bounds the wait for its pods, None for what the settings say.
-    ``trust`` is the scope of the runs that may use it.
+    ``trust`` is the scope of the runs that may use it. ``loads``: what is built goes to a docker daemon where nothing
+    else is asked for (driver-opt default-load).
     """
 
     location: Location
@@ -118,6 +119,7 @@ class Builder:
     kinds: Mapping[str, Workload] = field(default_factory=dict)
     trust: str = ""
     timeout: float | None = None
+    loads: bool = False
 
     @property
     def name(self) -> str:

@@ -98,6 +98,7 @@ def notes(node: NodePlan, settings: BuilderSettings, given: Mapping[str, str]) -
         labels.LOADBALANCE: "" if node.loadbalance is LoadBalance.STICKY else node.loadbalance.value,
         labels.RECLAIM: settings.storage.reclaim.value if settings.storage.reclaim is Reclaim.RETAIN else "",
         labels.TIMEOUT: "" if settings.timeout == BuilderSettings().timeout else f"{settings.timeout:g}s",
+        labels.DEFAULT_LOAD: "true" if settings.default_load else "",
         labels.DRIVER_OPTS: json.dumps(_shown(given), sort_keys=True) if given else "",
         labels.BUILDKITD_FLAGS: json.dumps(flags) if flags else "",
     }

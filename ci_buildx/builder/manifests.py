@@ -48,6 +48,8 @@ def workload_metadata(draft: Draft, node: NodePlan) -> Manifest:
     metadata = _metadata(draft, name, extra_labels={labels.NODE: node.name}, owners=owners)
     metadata["labels"] = {**dict(draft.settings.labels), **metadata["labels"]}
     metadata["annotations"] = {**dict(draft.settings.annotations), **metadata["annotations"], **node_notes(node)}
+    if draft.settings.default_load:
+        metadata["annotations"][labels.DEFAULT_LOAD] = "true"
     return metadata
 
 

@@ -17,11 +17,13 @@ RBAC_GROUP = "rbac.authorization.k8s.io"
 
 
 class Mode(StrEnum):
-    """Who needs rights: builds in a namespace that is there, builds that make their own, the reaper."""
+    """Who needs rights: builds in a namespace that is there, builds that make their own, the reaper, and who looks for
+    lasting builders in all namespaces."""
 
     NAMESPACE = "namespace"
     JOBS = "jobs"
     REAPER = "reaper"
+    LISTING = "listing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +214,30 @@ REAPING: tuple[Rule, ...] = (
     ),
 )
 """What `kube-builder reap` needs in the whole cluster. What is in a namespace goes with it."""
+
+
+LISTING: tuple[Rule, ...] = (
+    Rule(
+        group="apps",
+        resources=("deployments", "statefulsets"),
+        verbs=("list",),
+        why="the nodes of lasting builders in all namespaces: kube-builder ls, and names without --namespace",
+    ),
+    Rule(
+        group="batch",
+        resources=("jobs",),
+        verbs=("list",),
+        why="the builders of jobs, for kube-builder ls --all",
+        vital=False,
+    ),
+    Rule(
+        resources=("pods",),
+        verbs=("list",),
+        why="how each node's pods are",
+        vital=False,
+    ),
+)
+"""What `kube-builder ls` needs to see all namespaces. Without it, it sees the context's, or the one that is named."""
 
 
 def questions(rules: Iterable[Rule], namespace: str = "") -> Iterator[Question]:

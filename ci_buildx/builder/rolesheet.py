@@ -12,6 +12,7 @@ ACCOUNT = "kube-builder"
 ACCOUNTS = "kube-builder"
 """The namespace of the jobs' accounts."""
 LASTING = "kube-builder-lasting"
+LISTING = "kube-builder-listing"
 SYSTEM = "kube-builder-system"
 REAPER = "kube-builder-reaper"
 EXAMPLE_NAMESPACE = "ci-builds"
@@ -35,6 +36,11 @@ An account for each team keeps teams out of each other's builders.""",
     Mode.REAPER: """\
 What `kube-builder reap` may do where each job has a namespace: delete builders' namespaces, and no others.
 Needs Kubernetes 1.30 or later.""",
+    Mode.LISTING: """\
+`kube-builder ls` over all namespaces, and builders by their name alone, for the account of namespace.yaml. RBAC cannot
+say "builders only": whoever holds this sees the specs of all Deployments, StatefulSets, Jobs and pods of the cluster,
+with the variables that stand in them, though no Secret. Leave it out where that is too much: `ls` then shows the
+context's namespace, or the one of --namespace. Keys it gives none: of builders elsewhere no buildkitd is asked.""",
 }
 
 _CONFINING = """\
@@ -60,6 +66,7 @@ def manifests(mode: Mode, *, namespace: str = EXAMPLE_NAMESPACE, user: str = "")
         Mode.NAMESPACE: lambda: _of_a_namespace(namespace, user),
         Mode.JOBS: lambda: _of_jobs(user),
         Mode.REAPER: _of_the_reaper,
+        Mode.LISTING: lambda: _of_listing(namespace, user),
     }
     return made[mode]()
 
@@ -103,6 +110,11 @@ def _of_the_reaper() -> list[Manifest]:
         _role(REAPER, rights.REAPING),
         _binding(REAPER, [_account_subject(REAPER, SYSTEM)]),
     ]
+
+
+def _of_listing(namespace: str, user: str) -> list[Manifest]:
+    subject = _subject(user) if user else _account_subject(ACCOUNT, namespace)
+    return [_role(LISTING, rights.LISTING), _binding(LISTING, [subject])]
 
 
 def _namespace(name: str) -> Manifest:
@@ -167,7 +179,16 @@ def _key(rule: Manifest) -> tuple[str, ...]:
 
 _REASONS = {
     _key(_rule(rule)): rule.why
-    for rule in (*rights.BUILDING, *rights.KEEPING, *rights.LEAVING, *rights.ENTERING, *rights.LOOKING, *rights.REAPING)
+    for rules in (
+        rights.BUILDING,
+        rights.KEEPING,
+        rights.LEAVING,
+        rights.ENTERING,
+        rights.LOOKING,
+        rights.REAPING,
+        rights.LISTING,
+    )
+    for rule in rules
 }
 
 

@@ -33,7 +33,8 @@ class Node:
     ``named`` are the platforms that the user named. ``driver_opts`` and ``flags`` are as they were given. ``replicas``
     pods are wanted now: none while the node is stopped, though its plan still says how many it has when it runs;
     ``ready`` of them are up. ``problem`` is what the cluster says where it refuses to make them. ``timeout`` (s) is how
-    long its pods may take to come up; ``retains``: its volumes stay when it is removed.
+    long its pods may take to come up; ``retains``: its volumes stay when it is removed. ``loads``: what is built goes
+    to a docker daemon where nothing else is asked for.
     """
 
     kind: Workload
@@ -46,6 +47,7 @@ class Node:
     problem: str = ""
     timeout: float = BuilderSettings().timeout
     retains: bool = False
+    loads: bool = False
 
     @property
     def name(self) -> str:
@@ -98,6 +100,7 @@ class Record:
             kinds={node.name: node.kind for node in self.nodes if node.kind is not Workload.JOB},
             trust=(secret["metadata"].get("annotations") or {}).get(labels.TRUST, ""),
             timeout=max((node.timeout for node in self.nodes), default=None) if self.lasting else None,
+            loads=any(node.loads for node in self.nodes),
         )
 
 
@@ -220,6 +223,7 @@ def read_node(kind: Workload, workload: Mapping[str, Any]) -> Node:
         problem=str(condition(workload, "ReplicaFailure").get("message", "")),
         timeout=_read_timeout(notes.get(labels.TIMEOUT, "")),
         retains=notes.get(labels.RECLAIM) == Reclaim.RETAIN,
+        loads=notes.get(labels.DEFAULT_LOAD) == "true",
     )
 
 

@@ -85,14 +85,16 @@ def table(found: Sequence[Surveyed], chosen: Choice | None, *, whole: bool = Fal
     rows = []
     for one in found:
         mark = "*" if is_current(one, chosen) else ""
-        rows.append([f"{one.record.name}{mark}", DRIVER, "error" if one.error else "", "", ""])
+        rows.append([f"{one.record.name}{mark}", DRIVER, "error" if one.error and not one.seats else "", "", ""])
         rows += [_row(one, seat, whole=whole) for seat in one.seats]
     return columns.table(HEADER, rows)
 
 
 def problems(found: Sequence[Surveyed]) -> list[str]:
     """What could not be found out, a line each."""
-    lines = [f"cannot load builder {one.record.name}: {one.error}" for one in found if one.error]
+    lines = [
+        f"cannot {'ask' if one.seats else 'load'} builder {one.record.name}: {one.error}" for one in found if one.error
+    ]
     return lines + [
         f"failed to get status for {one.record.name} ({seat.name}): {seat.error}"
         for one in found

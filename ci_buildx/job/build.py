@@ -93,6 +93,7 @@ def _run(
             )
             with recorded(site, hear), housed(site, interrupts, identity, announce) as builder:
                 try:
+                    site = _loading(site, builder)
                     result = interrupts.run(lambda: _build(site, builder, store), settle=0)
                 except BaseException:
                     shown.cancel()
@@ -168,6 +169,17 @@ def _build(site: Site, builder: Builder, store: credentials.CredentialStore) -> 
         return calls.with_findings(result, wanted, warnings, site.env)
     answer = calls.read(wanted, wanted.call, responses)
     return replace(result, answer=answer.text, findings=answer.findings, status=answer.status)
+
+
+def _loading(site: Site, builder: Builder) -> Site:
+    """The site with what the builder's own option ``default-load`` makes of the build."""
+    if not (builder.loads and site.settings.builder_name):
+        return site
+    from ci_buildx.settings.assembly import loading
+
+    source = f"driver-opt default-load of builder {builder.name}"
+    build = loading(site.settings.build, site.env, source=source)
+    return replace(site, settings=replace(site.settings, build=build))
 
 
 def tidies(settings: Settings) -> bool:

@@ -29,6 +29,10 @@ from ci_buildx.transport.race import Winner
 UNSCHEDULABLE = "Unschedulable"
 """The reason of a BootError after which another node may emulate the platforms."""
 
+_ANOTHER_NODE = (
+    "add a node for it by kube-builder create --append --platform: one of that architecture, "
+    "or one with driver-opt qemu.install=true"
+)
 _UNREACHED = 60.0
 """Seconds after which a pod that is ready, and that no transport reaches, is given up: a busy node answers late."""
 
@@ -46,10 +50,11 @@ class Connection:
         """Its Control service."""
         return self.winner.value
 
-    def check_platforms(self) -> None:
+    def check_platforms(self, *, lasting: bool = False) -> None:
         """Raise BuildkitError where the pod cannot run what it is to build: steps would fail one by one.
 
-        Variants are no matter of the node's, and what is not for Linux runs nowhere: it is only put together.
+        buildkitd counts the emulators that its image and its node have (BuildKit 0.34.2, ``util/archutil``). Variants
+        are no matter of the node's, and what is not for Linux runs nowhere: it is only put together.
         """
         runs = {platform.node_architecture for platform in self.control.platforms}
         missing = [one for one in self.node.platforms if one.os == "linux" and one.node_architecture not in runs]
@@ -59,7 +64,7 @@ class Connection:
             raise BuildkitError(
                 f"pod {self.pod} does not run {names}, only {known}",
                 code="FAILED_PRECONDITION",
-                fix="add driver-opt qemu.install=true, or nodes of that architecture",
+                fix=_ANOTHER_NODE if lasting else "add driver-opt qemu.install=true, or nodes of that architecture",
             )
 
     def close(self) -> None:
@@ -108,7 +113,7 @@ class _Harbour:
         reached = {one.node.name: one for one in found if isinstance(one, Connection)}
         connections = [replace(reached[node.name], node=node) for node in planned.nodes]
         for one in connections:
-            one.check_platforms()
+            one.check_platforms(lasting=self.builder.location.lasting)
         return connections
 
     def try_reach(self, node: NodePlan) -> Connection | BootError:

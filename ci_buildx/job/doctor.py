@@ -68,7 +68,7 @@ def run(
         look.at_rights()
         for registry in wishes.registries:
             look.add(from_here(registry, wishes.builder.buildkitd_config, env))
-        if wishes.probe and wishes.mode is not Mode.REAPER and look.can_build:
+        if wishes.probe and wishes.mode in (Mode.NAMESPACE, Mode.JOBS) and look.can_build:
             for finding in examination.examine(kube, wishes.builder, wishes.registries):
                 look.add(finding)
             if not look.can_build:
@@ -122,6 +122,8 @@ class _Look:
                 self._ask(rights.LOOKING)
             case Mode.REAPER:
                 self._ask(rights.REAPING)
+            case Mode.LISTING:
+                self._ask(rights.LISTING)
 
     def _at_a_namespace(self, name: str) -> None:
         try:

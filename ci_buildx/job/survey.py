@@ -16,7 +16,7 @@ from ci_buildx.builder.pods import PodView, is_over, view
 from ci_buildx.builder.store import Node, Record
 from ci_buildx.builder.verdict import Case
 from ci_buildx.buildkit.messages import Worker
-from ci_buildx.errors import KubeBuilderError
+from ci_buildx.errors import Forbidden, KubeBuilderError
 from ci_buildx.job.dial import ANSWER_TIME, Ways
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.platform import Platform
@@ -66,7 +66,7 @@ class Seat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surveyed:
-    """A builder and its seats; ``error`` says why it cannot be looked at."""
+    """A builder and its seats; ``error`` says why it cannot be looked at, or, where there are seats, not be asked."""
 
     record: Record
     seats: tuple[Seat, ...] = ()
@@ -110,7 +110,11 @@ def _look(kube: KubeClient, record: Record, deadline: float | None) -> Surveyed:
     seats = _seats(kube, record)
     if deadline is None or not any(seat.status is Status.RUNNING for seat in seats):
         return Surveyed(record=record, seats=tuple(seats))
-    builder = store.load(kube, record)
+    try:
+        builder = store.load(kube, record)
+    except Forbidden as failure:
+        # Who sees all namespaces need not hold the keys to the builders in them.
+        return Surveyed(record=record, seats=tuple(seats), error=str(failure))
 
     def asked(seat: Seat) -> Seat:
         return _asked(ways(kube, builder, seat.node), seat, deadline) if seat.status is Status.RUNNING else seat

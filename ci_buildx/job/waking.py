@@ -81,8 +81,6 @@ def awake(site: Site, record: Record) -> Builder:
     narrowed = plan.narrow(builder.plan, platforms, key=stickiness.key(site.settings, (), site.env))
     names = {node.name for node in unknown}
     start(site.kube, record, [node for node in narrowed.nodes if node.name not in names], site.display)
-    for text in doubts(narrowed):
-        site.display.warn(text)
     return replace(builder, plan=narrowed)
 
 
@@ -106,15 +104,3 @@ def undecided(nodes: Sequence[NodePlan], platforms: Sequence[Platform]) -> list[
     if len(nodes) == 1 or set(platforms) <= named:
         return []
     return [node for node in nodes if not node.runs]
-
-
-def doubts(planned: Plan) -> list[str]:
-    """A line for each node that is given what its buildkitd does not say that it runs."""
-    found = []
-    for node in planned.nodes:
-        foreign = [str(platform) for platform in node.platforms if node.runs and platform not in node.runs]
-        if foreign:
-            names = ", ".join(foreign)
-            cure = "--driver-opt qemu.install=true, or a node of its own by kube-builder create --append, helps"
-            found.append(f"node {node.name} does not say that it runs {names}; if its steps cannot start there, {cure}")
-    return found

@@ -53,8 +53,17 @@ def settings_from(
     given.check_names()
     build = build_from(given)
     builder = _builder(given)
+    own = not given.text("builder")
+    if own and builder.storage.reclaim is Reclaim.RETAIN:
+        raise InputError(
+            "reclaim=retain is for builders that last",
+            source=given.source("driver-opts"),
+            fix="a job's volume goes with its pod: leave it out, or make the builder with create",
+        )
+    # A builder that is there has this option by itself: the cluster knows.
+    loads = own and builder.default_load
     settings = Settings(
-        build=_loading(build, given) if builder.default_load else build,
+        build=loading(build, env, source=f"{given.source('driver-opts')} default-load") if loads else build,
         builder=_allowing(build.entitlements, builder),
         cluster=_cluster(given),
         builder_name=_builder_name(given),
@@ -67,13 +76,17 @@ def settings_from(
     return settings
 
 
-def _loading(build: BuildSettings, given: Given) -> BuildSettings:
-    """``default-load``: one platform's image goes to the docker daemon unless something else is asked for."""
+def loading(build: BuildSettings, env: Mapping[str, str], *, source: str) -> BuildSettings:
+    """``default-load``: one platform's image goes to the docker daemon unless something else is asked for.
+
+    As in buildx 0.38.2 (``build/opt.go``, toSolveOpt). ``source`` names whose option it is. Raises InputError where
+    there is no daemon.
+    """
     if build.outputs or build.push or build.call or len(build.platforms) > 1:
         return build
     from ci_buildx.settings.daemon import find_daemon
 
-    daemon = find_daemon(given.env, source=f"{given.source('driver-opts')} default-load")
+    daemon = find_daemon(env, source=source)
     return replace(build, outputs=(Attributes(type="docker"),), daemon=daemon)
 
 
@@ -140,12 +153,6 @@ def _namespace(given: Given, of_options: str) -> str:
 
 def _builder(given: Given) -> BuilderSettings:
     builder = _shaped(given)
-    if builder.storage.reclaim is Reclaim.RETAIN:
-        raise InputError(
-            "reclaim=retain is for builders that last",
-            source=given.source("driver-opts"),
-            fix="a job's volume goes with its pod: leave it out, or make the builder with create",
-        )
     builder = replace(builder, namespace=_namespace(given, builder.namespace))
     if lifetime := given.text("lifetime"):
         seconds = parse_duration(lifetime, source=given.source("lifetime"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,10 +13,9 @@ from typing import Any
 import pytest
 
 from ci_buildx.kube.client import KubeClient
-from ci_buildx.transport import execute
-from ci_buildx.transport.endpoint import PodAddress
 from devcluster import buildkitd, layout, registry
 from tests.e2e.product import NAME, Product
+from tests.integration import inside
 
 _HOLD = 5
 _PATIENCE = 120.0
@@ -45,15 +43,7 @@ class Held:
 
     def inside(self, pod: dict[str, Any], *command: str) -> str:
         """What a command prints that runs in buildkitd's container."""
-        metadata = pod["metadata"]
-        address = PodAddress(
-            namespace=metadata["namespace"], name=metadata["name"], ip="", container="buildkitd", port=1234
-        )
-        opened = execute.open(self.kube, address, command=command)
-        with opened as endpoint, socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(endpoint.target.removeprefix("unix:"))
-            with connection.makefile("rb") as stream:
-                return stream.read().decode()
+        return inside.run(self.kube, pod, *command)
 
     def finish(self) -> str:
         """Let the build go on; all that it printed. It has to succeed."""

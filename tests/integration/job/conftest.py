@@ -11,9 +11,11 @@ import pytest
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import Cluster
 from devcluster import buildkitd, layout, registry
+from tests.accounts import Account
 from tests.e2e.cluster import Builders
 from tests.e2e.product import Product
 from tests.integration.job.accounts import Accounts
+from tests.integration.job.lasting import Shop
 
 
 @pytest.fixture
@@ -38,6 +40,15 @@ def builders(kube: KubeClient, context: Path) -> Iterator[Builders]:
     yield found
     for name in found.left():
         kube.delete(f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture
+def shop(kube: KubeClient, product: Product, job_account: Account, namespace: str, tmp_path: Path) -> Iterator[Shop]:
+    """The session's namespace; the current builder is remembered in a folder of the test's own."""
+    job_account.let_into(namespace)
+    mine = product.with_env(XDG_STATE_HOME=str(tmp_path / "state"), KUBE_BUILDER_NAMESPACE=namespace)
+    yield Shop(kube=kube, product=mine, namespace=namespace)
+    mine.run("rm", "--all-inactive", "--force")
 
 
 @pytest.fixture

@@ -5,27 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from ci_buildx.builder import labels
-from ci_buildx.kube.client import KubeClient
-from tests.accounts import Account
-from tests.e2e.product import COMMAND, Product
+from tests.e2e.product import COMMAND
 from tests.integration.job.lasting import CONFIG, Shop, eventually
 
 TINY = "FROM busybox\nRUN uname -m > /machine\n"
-
-
-@pytest.fixture
-def shop(kube: KubeClient, product: Product, job_account: Account, namespace: str, tmp_path: Path) -> Iterator[Shop]:
-    """The session's namespace; the current builder is remembered in a folder of the test's own."""
-    job_account.let_into(namespace)
-    mine = product.with_env(XDG_STATE_HOME=str(tmp_path / "state"), KUBE_BUILDER_NAMESPACE=namespace)
-    yield Shop(kube=kube, product=mine, namespace=namespace)
-    mine.run("rm", "--all-inactive", "--force")
 
 
 def test_two_creates_of_one_name_end_with_one_builder_and_one_error(shop: Shop) -> None:
