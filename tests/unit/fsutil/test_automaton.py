@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ci_buildx.fsutil import expressions, globs, patterns
@@ -58,6 +58,9 @@ def test_no_glob_takes_long() -> None:
 
 @given(pattern=PARTS, path=PATHS)
 def test_globs_without_retries_match_the_same(pattern: str, path: str) -> None:
+    # Go, too, takes the first place for a class (1.26, path/filepath/match.go), and finds no way on where a later one
+    # would have been a slash, which stars do not pass.
+    assume("[^" not in pattern or "/" not in path)
     try:
         found = globs.compile(pattern).match(path)
     except PatternError:
