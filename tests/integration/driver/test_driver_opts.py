@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,10 @@ from typing import Any
 import pytest
 
 from ci_buildx.builder.podspec import DRAIN
+from ci_buildx.kube.client import KubeClient
 from devcluster import binfmt, namespaces
+from tests.e2e.cluster import Builders
+from tests.integration.driver import nodes
 from tests.integration.driver.conftest import Held, Yard
 
 AMD64 = ("--platform", "linux/amd64")
@@ -47,6 +51,34 @@ def test_a_builder_by_default_is_nobody_on_its_nodes(yard: Yard) -> None:
         said = held.finish()
     assert "user namespace: root in the pod is nobody on its node\n" in said
     assert said.count("is nobody on its node") == 1
+
+
+def test_where_one_node_of_two_has_no_user_namespaces(yard: Yard, kube: KubeClient) -> None:
+    """By default nobody has one then; who insists gets the node that can; and is refused where none can."""
+    (yard.context / "Dockerfile").write_text("FROM busybox\nRUN echo begins at $(cat /proc/self/uid_map)\n")
+    with nodes.without_user_namespaces(kube) as (both, unable):
+        by_default, insisting, refused = (
+            yard.product.build(*AMD64, *given([f"nodeselector={selected}", *more]), str(yard.context))
+            for selected, more in (
+                (both, []),
+                (both, ["user-namespaces=true"]),
+                (f"kubernetes.io/hostname={unable}", ["user-namespaces=true"]),
+            )
+        )
+    assert by_default.code == 0, by_default.stderr
+    reason = "no user namespace: privileged BuildKit is root on its node: 1 of 2 nodes report none\n"
+    assert reason in by_default.stderr
+    assert "begins at 0 0 4294967295\n" in by_default.stderr
+    assert insisting.code == 0, insisting.stderr
+    assert " user namespace: root in the pod is nobody on its node\n" in insisting.stderr
+    assert "on node dev-amd64 answers" in insisting.stderr
+    assert re.search(r"begins at 0 \d{5,} 65536\n", insisting.stderr), insisting.stderr
+    assert refused.code == 2
+    assert refused.stderr.splitlines()[-1] == (
+        f"kube-builder: error: driver-opt user-namespaces: no node that fits reports user namespaces: {unable}; "
+        "they need Linux 6.3, containerd 2 or CRI-O 1.25, and Kubernetes 1.33"
+    )
+    assert Builders(kube, yard.context.name).left() == []
 
 
 def owners_on_the_host(uid: int) -> list[str]:
@@ -152,7 +184,15 @@ spec:
 """
 
 
-def test_options_of_registries_and_storage(yard: Yard) -> None:
+@pytest.fixture
+def pod_ranges(kube: KubeClient) -> Iterator[tuple[str, ...]]:
+    """The addresses of a node's pods, which clusters give that share them out themselves."""
+    ranges = ("198.18.77.0/24", "fd00:77::/64")
+    with nodes.added(kube, marks={}, spec={"podCIDR": ranges[0], "podCIDRs": list(ranges)}, status={}):
+        yield ranges
+
+
+def test_options_of_registries_and_storage(yard: Yard, pod_ranges: tuple[str, ...]) -> None:
     """A mirror stands in for a registry that does not exist; one is trusted by its authority, one is insecure."""
     registry, basic = yard.product.env["REGISTRY"], yard.product.env["REGISTRY_BASIC"]
     folder = yard.product.cwd
@@ -189,7 +229,7 @@ def test_options_of_registries_and_storage(yard: Yard) -> None:
         assert "HTTPS_PROXY=http://user:seeded-password@192.0.2.9:3128\n" in printed
         excepted = next(line for line in printed.splitlines() if line.startswith("NO_PROXY=")).split("=")[1].split(",")
         ranges = held.kube.list("/apis/networking.k8s.io/v1/servicecidrs")["items"][0]["spec"]["cidrs"]
-        assert {".example", ".svc", "127.0.0.1", *ranges} <= set(excepted)
+        assert {".example", ".svc", "127.0.0.1", *ranges, *pod_ranges} <= set(excepted)
         config = tomllib.loads(held.inside(pod, "cat", "/etc/buildkit/config/buildkitd.toml"))
         assert config["debug"] is True
         assert config["registry"]["docker.io"] == {"http": True, "mirrors": ["198.51.100.1:1", registry]}
