@@ -51,7 +51,3 @@ class Builders:
             if not names or time.monotonic() >= deadline:
                 return names
             time.sleep(0.2)
-
-
-def _notes(item: dict[str, Any]) -> dict[str, str]:
-    return item["metadata"].get("annotations") or {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +10,14 @@ from pathlib import Path
 import pytest
 
 from bench.commits import Repository, serving
+from ci_buildx.builder.pods import view
 from ci_buildx.kube.client import KubeClient
 from devcluster import layout
+from tests.accounts import Account
 from tests.e2e.cluster import Builders
 from tests.e2e.product import Product
+from tests.integration import inside
+from tests.integration.job.lasting import Shop, eventually
 
 REPLICAS = 3
 CHOSEN = re.compile(r"pod (\S+), one of (\d) ready, is chosen (.*)")
@@ -76,3 +81,47 @@ def test_a_builder_may_balance_at_random(product: Product, context: Path, builde
         chosen = CHOSEN.search(run.stderr)
         assert chosen, run.stderr
         assert chosen[3] == "at random"
+
+
+UNREADY = "/tmp/unready"
+PROBED = {"exec": {"command": ["test", "!", "-e", UNREADY]}, "tcpSocket": None, "failureThreshold": 1}
+
+
+def test_a_replica_that_is_not_ready_is_not_chosen(
+    product: Product, context: Path, kube: KubeClient, job_account: Account, namespace: str
+) -> None:
+    """The chosen one of a lasting builder's two fails its readiness probe, and passes it again."""
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    template = {"spec": {"containers": [{"name": "buildkitd", "readinessProbe": PROBED}]}}
+    (product.cwd / "probe.json").write_text(json.dumps(template))
+    job_account.let_into(namespace)
+    shop = Shop(kube=kube, product=product.with_env(KUBE_BUILDER_NAMESPACE=namespace), namespace=namespace)
+    pods = f"/api/v1/namespaces/{namespace}/pods"
+
+    def build() -> str:
+        run = shop.product.build("--builder", "two", str(context), own_builder=False)
+        assert run.code == 0, run.stderr
+        found = CHOSEN.search(run.stderr)
+        assert found, run.stderr
+        assert f"pod {found[1]} on node" in run.stderr
+        return f"{found[1]}, one of {found[2]} {found[3]}"
+
+    def is_ready(pod: str) -> bool:
+        return view(kube.get(f"{pods}/{pod}")).ready
+
+    made = shop.create("--name", "two", "--bootstrap", "--driver-opt", "replicas=2,pod-template=probe.json")
+    try:
+        assert made.code == 0, made.stderr
+        usual = build()
+        chosen = usual.partition(",")[0]
+        (other,) = {*shop.pods("two")} - {chosen}
+        why = usual.removeprefix(f"{chosen}, one of 2 ")
+        assert why.startswith("by the sticky key ")
+        inside.run(kube, kube.get(f"{pods}/{chosen}"), "touch", UNREADY)
+        eventually("that it is not ready", lambda: not is_ready(chosen))
+        assert build() == f"{other}, one of 1 {why}; left out: {chosen} is not ready"
+        inside.run(kube, kube.get(f"{pods}/{chosen}"), "rm", UNREADY)
+        eventually("that it is ready", lambda: is_ready(chosen))
+        assert build() == usual
+    finally:
+        assert shop.product.run("rm", "two").code == 0
