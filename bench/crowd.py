@@ -71,7 +71,7 @@ class Crowd:
 
     def run(self, fates: Sequence[Fate]) -> list[Member]:
         """Every job to its end, in the order of ``fates``."""
-        with ThreadPoolExecutor(len(fates)) as pool:
+        with ThreadPoolExecutor(max(len(fates), 1)) as pool:
             numbered = [f"{self.name}-{number:02}" for number in range(len(fates))]
             return list(pool.map(self.one, numbered, fates))
 

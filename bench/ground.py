@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import sys
 import tempfile
@@ -16,6 +17,8 @@ from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.settings.values import ClusterSettings
 from devcluster import buildkitd, environment, layout, registry
+from tests import accounts
+from tests.accounts import Account
 
 PROJECT = Path(__file__).parent.parent
 IMAGE = "moby/buildkit:buildx-stable-1"
@@ -28,10 +31,15 @@ _UNWANTED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONUNBUFFERED")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """``product`` is our command as a user has it installed; ``undo`` ends at the end of the bench."""
+    """``product`` is our command as a user has it installed; ``undo`` ends at the end of the bench.
+
+    ``kube`` is an administrator's and looks on. ``account`` is who all contestants are, in ``env``: it has the rights
+    of docs/rbac/jobs.yaml, and those of namespace.yaml where it is let in.
+    """
 
     cluster: layout.Cluster
     kube: KubeClient
+    account: Account
     env: dict[str, str]
     folder: Path
     registry: str
@@ -63,11 +71,14 @@ def prepared(cluster: layout.Cluster) -> Iterator[Ground]:
         settings = folder / "buildkitd.toml"
         settings.write_text(buildkitd.configuration(servers))
         env = _environment(cluster, folder)
-        kube = undo.enter_context(KubeClient(config.load(ClusterSettings(), env=env)))
+        reached = config.load(ClusterSettings(), env=env)
+        kube = undo.enter_context(KubeClient(reached))
+        account = undo.enter_context(accounts.job(kube, reached, f"bench-{secrets.token_hex(4)}", folder))
         yield Ground(
             cluster=cluster,
             kube=kube,
-            env=env,
+            account=account,
+            env={**env, "KUBECONFIG": str(account.kubeconfig)},
             folder=folder,
             registry=next(server.address for server in servers if server.name == "open"),
             buildkitd_config=settings,

@@ -93,6 +93,7 @@ def prepared(ground: Ground) -> Iterator[Peer]:
     marks = {"pod-security.kubernetes.io/enforce": "privileged"}
     ground.kube.create("/api/v1/namespaces", {"metadata": {"name": name, "labels": marks}})
     try:
+        ground.account.let_into(name)
         yield Peer(ground=ground, namespace=name)
     finally:
         ground.kube.delete(f"/api/v1/namespaces/{name}")

@@ -72,13 +72,23 @@ class Account:
         """Give it what docs/rbac/namespace.yaml gives, in a ``namespace`` that is there."""
         apply(self.kube, sheet("namespace").replace(EXAMPLE_NAMESPACE, namespace))
         for role in (ACCOUNT, LASTING):
-            binding = {
-                "metadata": {"name": f"{self.name}-{role}"},
-                "roleRef": {"apiGroup": RBAC_GROUP, "kind": "Role", "name": role},
-                "subjects": [{"kind": "ServiceAccount", "name": self.name, "namespace": self.namespace}],
-            }
-            create(self.kube, f"{RBAC}/namespaces/{namespace}/rolebindings", binding)
+            create(self.kube, f"{RBAC}/namespaces/{namespace}/rolebindings", self._binding(role))
         wait(lambda: self.may("create", "apps", "deployments", namespace))
+
+    def grant(self, namespace: str, group: str, resource: str, *verbs: str) -> None:
+        """Give it a Role of its own with these ``verbs`` in a ``namespace`` that is there."""
+        roles = f"{RBAC}/namespaces/{namespace}"
+        rules = [{"apiGroups": [group], "resources": [resource], "verbs": list(verbs)}]
+        create(self.kube, f"{roles}/roles", {"metadata": {"name": self.name}, "rules": rules})
+        create(self.kube, f"{roles}/rolebindings", self._binding(self.name))
+        wait(lambda: self.may(verbs[0], group, resource, namespace))
+
+    def _binding(self, role: str) -> dict[str, Any]:
+        return {
+            "metadata": {"name": f"{self.name}-{role}"},
+            "roleRef": {"apiGroup": RBAC_GROUP, "kind": "Role", "name": role},
+            "subjects": [{"kind": "ServiceAccount", "name": self.name, "namespace": self.namespace}],
+        }
 
     def may(self, verb: str, group: str, resource: str, namespace: str) -> bool:
         """What the API server's authorizer says now: it learns of a binding a moment after that was made."""

@@ -11,14 +11,16 @@ from bench.crowd import Crowd
 from bench.ground import Ground
 from ci_buildx.kube.client import KubeClient
 from devcluster import layout
+from tests.accounts import Account
 
 
 def test_jobs_at_once_do_not_mix(
-    kube: KubeClient, product_env: dict[str, str], buildkitd_config: Path, tmp_path: Path
+    kube: KubeClient, job_account: Account, product_env: dict[str, str], buildkitd_config: Path, tmp_path: Path
 ) -> None:
     ground = Ground(
         cluster=layout.cluster(),
         kube=kube,
+        account=job_account,
         env=product_env,
         folder=tmp_path,
         registry=product_env["REGISTRY"],

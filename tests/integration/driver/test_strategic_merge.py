@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from ci_buildx.kube.client import KubeClient
+from ci_buildx.kube.config import Cluster
 from ci_buildx.settings.driver.strategic import merge
+from tests import accounts
 
 TEMPLATE: dict[str, Any] = {
     "metadata": {"labels": {"a": "1"}, "annotations": {"note": "x"}},
@@ -104,14 +107,26 @@ PATCHES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def author(
+    kube: KubeClient, cluster: Cluster, namespace: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[KubeClient]:
+    """A client that may write PodTemplates in its namespace."""
+    folder = tmp_path_factory.mktemp("author")
+    with accounts.outsider(kube, cluster, namespace, "author", folder) as account:
+        account.grant(namespace, "", "podtemplates", "create", "patch")
+        with account.client() as client:
+            yield client
+
+
 @pytest.mark.parametrize("patch", PATCHES.values(), ids=PATCHES)
-def test_it_merges_as_the_api_server_does(patch: dict[str, Any], kube: KubeClient, namespace: str) -> None:
+def test_it_merges_as_the_api_server_does(patch: dict[str, Any], author: KubeClient, namespace: str) -> None:
     path = f"/api/v1/namespaces/{namespace}/podtemplates"
     name = f"merged-{secrets.token_hex(4)}"
-    before = kube.create(path, {"metadata": {"name": name}, "template": TEMPLATE})["template"]
-    theirs = kube.patch(f"{path}/{name}", {"template": patch}, kind="strategic")["template"]
+    before = author.create(path, {"metadata": {"name": name}, "template": TEMPLATE})["template"]
+    theirs = author.patch(f"{path}/{name}", {"template": patch}, kind="strategic")["template"]
     merged = {"metadata": {"name": f"{name}-ours"}, "template": merge(before, patch)}
-    ours = kube.create(path, merged, dryRun="All")["template"]
+    ours = author.create(path, merged, dryRun="All")["template"]
     assert ordered(ours) == ordered(theirs)
 
 

@@ -54,12 +54,14 @@ def client(cluster: Cluster, fetch: job_token.Fetch) -> Iterator[KubeClient]:
         yield made
 
 
-def test_a_branch_has_the_rights_that_its_subject_was_given(cluster: Cluster, namespace: str, repository: str) -> None:
+def test_a_branch_has_the_rights_that_its_subject_was_given(
+    bobs_cluster: Cluster, namespace: str, repository: str
+) -> None:
     path = f"/api/v1/namespaces/{namespace}/configmaps"
     main = issuer.job_variables(layout.cluster(), repository=repository)
     deadline = time.monotonic() + PATIENCE
     while True:
-        with client(cluster, job_token.source(issuer.AUDIENCE, main)) as made:
+        with client(bobs_cluster, job_token.source(issuer.AUDIENCE, main)) as made:
             try:
                 assert made.list(path)["kind"] == "ConfigMapList"
                 break
@@ -68,15 +70,15 @@ def test_a_branch_has_the_rights_that_its_subject_was_given(cluster: Cluster, na
                 time.sleep(1)
     other = issuer.job_variables(layout.cluster(), repository=repository, ref="refs/pull/7/merge")
     with (
-        client(cluster, job_token.source(issuer.AUDIENCE, other)) as made,
+        client(bobs_cluster, job_token.source(issuer.AUDIENCE, other)) as made,
         pytest.raises(Forbidden, match=f'user "ci:repo:{repository}:ref:refs/pull/7/merge" may not list configmaps'),
     ):
         made.list(path)
-    with client(cluster, job_token.source("another-cluster", main)) as made, pytest.raises(Unauthorized):
+    with client(bobs_cluster, job_token.source("another-cluster", main)) as made, pytest.raises(Unauthorized):
         made.list(path)
 
 
-def test_a_token_is_fetched_anew_when_it_nears_its_end(cluster: Cluster, namespace: str, repository: str) -> None:
+def test_a_token_is_fetched_anew_when_it_nears_its_end(bobs_cluster: Cluster, namespace: str, repository: str) -> None:
     path = f"/api/v1/namespaces/{namespace}/configmaps"
     fetch = job_token.source(
         issuer.AUDIENCE, issuer.job_variables(layout.cluster(), repository=repository, lifetime="2")
@@ -87,7 +89,7 @@ def test_a_token_is_fetched_anew_when_it_nears_its_end(cluster: Cluster, namespa
         seen.append((token := fetch()).reveal_text())
         return token
 
-    with client(cluster, count) as made:  # type: ignore[arg-type]
+    with client(bobs_cluster, count) as made:  # type: ignore[arg-type]
         for _ in range(3):
             made.list(path)
             made.list(path)

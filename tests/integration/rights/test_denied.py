@@ -40,6 +40,11 @@ def binding(role: str, user: str, kind: str = "ClusterRole") -> dict[str, Any]:
     }
 
 
+def to_all(made: dict[str, Any]) -> dict[str, Any]:
+    """The same binding for everybody who has a name."""
+    return {**made, "subjects": [{"apiGroup": RBAC_GROUP, "kind": "Group", "name": "system:authenticated"}]}
+
+
 def jobs(space: str) -> str:
     return f"/apis/batch/v1/namespaces/{space}/jobs"
 
@@ -74,11 +79,28 @@ EVERYWHERE: dict[str, Call] = {
     "exec elsewhere": lambda kube, at: kube.websocket(
         f"{NAMESPACES}/{at.others}/pods/any/exec", EXEC, ["v4.channel.k8s.io"]
     ),
+    "port-forward elsewhere": lambda kube, at: kube.websocket(
+        f"{NAMESPACES}/{at.others}/pods/any/portforward", [("ports", "1234")], ["v4.channel.k8s.io"]
+    ),
+    "read logs elsewhere": lambda kube, at: kube.get(f"{NAMESPACES}/{at.others}/pods/any/log"),
+    "evict a pod elsewhere": lambda kube, _: kube.create(
+        f"{NAMESPACES}/kube-system/pods/any/eviction", {"metadata": {"name": "any"}}
+    ),
+    "change a Job in another's builder": lambda kube, at: kube.patch(f"{jobs(at.others)}/buildkit-any", LABELLED),
+    "delete Jobs in another's builder": lambda kube, at: kube.delete(jobs(at.others)),
+    "make a CronJob elsewhere": lambda kube, _: kube.create(
+        "/apis/batch/v1/namespaces/kube-system/cronjobs", NAMED, dryRun="All"
+    ),
+    "change what DNS says": lambda kube, _: kube.patch(f"{NAMESPACES}/kube-system/configmaps/coredns", LABELLED),
+    "finalize another's namespace": lambda kube, at: kube.patch(f"{NAMESPACES}/{at.others}/finalize", {"spec": {}}),
     "become cluster-admin": lambda kube, at: kube.create(
         f"{RBAC}/clusterrolebindings", binding("cluster-admin", at.user), dryRun="All"
     ),
     "make a ClusterRole": lambda kube, _: kube.create(
         f"{RBAC}/clusterroles", {"metadata": {"name": "intruder"}, "rules": []}, dryRun="All"
+    ),
+    "widen the role that lets it in": lambda kube, _: kube.patch(
+        f"{RBAC}/clusterroles/kube-builder-jobs", {"rules": []}
     ),
     "widen the job's role": lambda kube, _: kube.patch(f"{RBAC}/clusterroles/{INSIDE}", {"rules": []}),
     "be bound in kube-system": lambda kube, at: bind(kube, "kube-system", binding(INSIDE, at.user)),
@@ -89,6 +111,19 @@ EVERYWHERE: dict[str, Call] = {
     ),
     "make a service account": lambda kube, _: kube.create(
         f"{NAMESPACES}/kube-builder/serviceaccounts", {"metadata": {"name": "intruder"}}, dryRun="All"
+    ),
+    "have a certificate signed": lambda kube, _: kube.create(
+        "/apis/certificates.k8s.io/v1/certificatesigningrequests", NAMED, dryRun="All"
+    ),
+    "see what goes by, by a webhook": lambda kube, _: kube.create(
+        f"{ADMISSION}/mutatingwebhookconfigurations", NAMED, dryRun="All"
+    ),
+    "define an API": lambda kube, _: kube.create(
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", NAMED, dryRun="All"
+    ),
+    "take over an API": lambda kube, _: kube.create("/apis/apiregistration.k8s.io/v1/apiservices", NAMED, dryRun="All"),
+    "give its pods priority over all": lambda kube, _: kube.create(
+        "/apis/scheduling.k8s.io/v1/priorityclasses", {**NAMED, "value": 1000}, dryRun="All"
     ),
     "reach a kubelet": lambda kube, _: kube.get("/api/v1/nodes/dev-amd64/proxy/pods"),
     "change a node": lambda kube, _: kube.patch("/api/v1/nodes/dev-amd64", LABELLED),
@@ -116,6 +151,14 @@ BY_A_JOB: dict[str, Call] = {
     "be cluster-admin in its own namespace": lambda kube, at: bind(kube, at.own, binding("cluster-admin", at.user)),
     "be admin in its own namespace": lambda kube, at: bind(kube, at.own, binding("admin", at.user)),
     "let somebody else in": lambda kube, at: bind(kube, at.own, binding(INSIDE, "somebody")),
+    "let everybody in": lambda kube, at: bind(kube, at.own, to_all(binding(INSIDE, at.user))),
+    "change who is let in": lambda kube, at: kube.patch(f"{RBAC}/namespaces/{at.own}/rolebindings/any", LABELLED),
+    "get the token of an account in its own namespace": lambda kube, at: kube.create(
+        f"{NAMESPACES}/{at.own}/serviceaccounts/default/token", {"spec": {"audiences": []}}
+    ),
+    "put a container into a running pod": lambda kube, at: kube.patch(
+        f"{NAMESPACES}/{at.own}/pods/any/ephemeralcontainers", {"spec": {}}
+    ),
     "create a pod by hand": lambda kube, at: kube.create(f"{NAMESPACES}/{at.own}/pods", POD, dryRun="All"),
     "make a Role": lambda kube, at: kube.create(
         f"{RBAC}/namespaces/{at.own}/roles", {"metadata": {"name": "intruder"}, "rules": []}, dryRun="All"
@@ -149,10 +192,18 @@ def test_a_builder_in_a_namespace_makes_none_and_sees_no_nodes(tenant_kube: Kube
             tenant_kube.list(path)
 
 
+IDENTITIES = (
+    {"Impersonate-User": "admin"},
+    {"Impersonate-User": "system:serviceaccount:kube-system:default"},
+    {"Impersonate-User": "x", "Impersonate-Group": "system:masters"},
+)
+IMPERSONATE = "act as somebody else"
+
+
 def test_a_job_may_not_act_as_somebody_else(job_account: Account, cluster: Cluster) -> None:
     settings = ClusterSettings(kubeconfig=(job_account.kubeconfig,))
     theirs = config.load(settings, env={})
-    for headers in ({"Impersonate-User": "admin"}, {"Impersonate-User": "x", "Impersonate-Group": "system:masters"}):
+    for headers in IDENTITIES:
         with KubeClient(replace(theirs, identity_headers=headers)) as kube, pytest.raises(Forbidden):
             kube.list("/api/v1/nodes")
 
@@ -188,5 +239,5 @@ def test_a_leaked_job_token_can(name: str, job_kube: KubeClient, place: Place) -
 
 def test_the_table_of_the_page_is_the_one_that_is_tried() -> None:
     page = (SHEETS / "README.md").read_text()
-    for name in (*EVERYWHERE, *BY_A_JOB, *POSSIBLE):
+    for name in (*EVERYWHERE, *BY_A_JOB, IMPERSONATE, *POSSIBLE):
         assert f"- {name}\n" in page, name
