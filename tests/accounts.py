@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from ci_buildx.builder.rights import RBAC_GROUP
-from ci_buildx.builder.rolesheet import ACCOUNT, ACCOUNTS, EXAMPLE_NAMESPACE, LASTING, REAPER, SYSTEM
+from ci_buildx.builder.rights import RBAC_GROUP, REAPER
+from ci_buildx.builder.rolesheet import ACCOUNT, ACCOUNTS, EXAMPLE_NAMESPACE, LASTING, SYSTEM
 from ci_buildx.errors import Conflict, Forbidden
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient

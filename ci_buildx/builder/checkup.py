@@ -59,11 +59,19 @@ def rights(rule: Rule, answers: Mapping[Question, bool], questions: Iterable[Que
         if not answers[question]:
             refused.setdefault(question.resource, []).append(question.verb)
     subject = ", ".join(f"{name}.{rule.group}" if rule.group else name for name in rule.resources)
+    subject += f" {' and '.join(rule.names)}" if rule.names else ""
     if not refused:
         return Finding(topic="rights", subject=subject, status=Status.OK, detail=f"{', '.join(rule.verbs)}: {rule.why}")
-    shown = [", ".join(verbs) + (f" {name}" if len(rule.resources) > 1 else "") for name, verbs in refused.items()]
     status = Status.MISSING if rule.vital else Status.WARNING
-    return Finding(topic="rights", subject=subject, status=status, detail=f"not {'; '.join(shown)}: {rule.why}")
+    return Finding(topic="rights", subject=subject, status=status, detail=f"not {_verbs(rule, refused)}: {rule.why}")
+
+
+def _verbs(rule: Rule, refused: Mapping[str, Sequence[str]]) -> str:
+    """The refused verbs, by resource where they differ."""
+    alike = len(refused) == len(rule.resources) and len(set(map(tuple, refused.values()))) == 1
+    if alike:
+        return ", ".join(next(iter(refused.values())))
+    return "; ".join(f"{', '.join(verbs)} {name}" for name, verbs in refused.items())
 
 
 def pod_security(namespace: Mapping[str, Any] | None, *, rootless: bool = False) -> Finding:
@@ -84,6 +92,12 @@ def pod_security(namespace: Mapping[str, Any] | None, *, rootless: bool = False)
     return Finding(topic="pod security", subject=name, status=Status.OK, detail=detail)
 
 
+def own_pod_security(level: str) -> Finding:
+    """What a job labels its own namespace as."""
+    detail = f"a job's own namespace is labelled {_LEVEL}={level} by the job"
+    return Finding(topic="pod security", subject="namespaces of jobs", status=Status.OK, detail=detail)
+
+
 def architectures(nodes: Sequence[Mapping[str, Any]] | None) -> Finding:
     """What can be built natively."""
     if nodes is None:
@@ -97,17 +111,33 @@ def architectures(nodes: Sequence[Mapping[str, Any]] | None) -> Finding:
     return Finding(topic="architectures", status=Status.OK, detail=f"native: {shown}; others by emulation")
 
 
+def runtime_handlers(nodes: Sequence[Mapping[str, Any]] | None) -> Finding:
+    """What runtimes a pod template's runtimeClassName can lead to (core/v1 NodeRuntimeHandler, Kubernetes 1.30)."""
+    topic = "runtime handlers"
+    if nodes is None:
+        return Finding(topic=topic, status=Status.UNKNOWN, detail="listing nodes is not allowed")
+    counted: dict[str, int] = {}
+    for node in nodes:
+        for handler in (node.get("status") or {}).get("runtimeHandlers") or ():
+            name = handler.get("name") or "the default"
+            counted[name] = counted.get(name, 0) + 1
+    shown = ", ".join(f"{name} on {_nodes(count)}" for name, count in sorted(counted.items()))
+    return Finding(topic=topic, status=Status.OK, detail=shown or "nodes report none")
+
+
 def user_namespaces(nodes: Sequence[Mapping[str, Any]] | None) -> Finding:
     """Whether root in a pod can be nobody on the node (core/v1 NodeRuntimeHandlerFeatures, Kubernetes 1.30)."""
     topic = "user namespaces"
     if nodes is None:
-        return Finding(topic=topic, status=Status.UNKNOWN, detail="listing nodes is not allowed")
-    able = [node for node in nodes if facts.read_node(node).user_namespaces]
-    if len(able) == len(nodes) and nodes:
+        detail = "listing nodes is not allowed: builders have them with driver-opt user-namespaces=true only"
+        return Finding(topic=topic, status=Status.UNKNOWN, detail=detail)
+    found = [fact for fact in map(facts.read_node, nodes) if fact.usable]
+    able = [fact for fact in found if fact.user_namespaces]
+    if len(able) == len(found) and found:
         return Finding(
             topic=topic, status=Status.OK, detail="every node's runtime has them: root in a pod is not root there"
         )
-    detail = f"{len(able)} of {_nodes(len(nodes))} report them: elsewhere BuildKit is root on its node"
+    detail = f"{len(able)} of {_nodes(len(found))} report them: elsewhere BuildKit is root on its node"
     return Finding(topic=topic, status=Status.WARNING, detail=detail)
 
 

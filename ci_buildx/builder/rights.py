@@ -11,6 +11,8 @@ from enum import StrEnum
 
 from ci_buildx.model.record import dataclass
 
+REAPER = "kube-builder-reaper"
+"""What the reaper's CronJob, account and role are called."""
 INSIDE = "kube-builder-inside"
 """The ClusterRole that a job binds to itself in the namespace that it has made, and nobody anywhere else."""
 RBAC_GROUP = "rbac.authorization.k8s.io"
@@ -194,6 +196,14 @@ LOOKING: tuple[Rule, ...] = (
         verbs=("get",),
         names=("cluster-autoscaler-status",),
         why="whether the cluster makes nodes; without it, a pod that fits nowhere is given up later",
+        vital=False,
+    ),
+    Rule(
+        group="batch",
+        resources=("cronjobs",),
+        verbs=("list",),
+        names=(REAPER,),
+        why="whether the reaper is installed; without it, doctor cannot say",
         vital=False,
     ),
 )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ci_buildx.builder import fence, rights
 from ci_buildx.builder.builder import Manifest
-from ci_buildx.builder.rights import INSIDE, RBAC_GROUP, Mode, Rule
+from ci_buildx.builder.rights import INSIDE, RBAC_GROUP, REAPER, Mode, Rule
 
 ACCOUNT = "kube-builder"
 ACCOUNTS = "kube-builder"
@@ -14,7 +14,6 @@ ACCOUNTS = "kube-builder"
 LASTING = "kube-builder-lasting"
 LISTING = "kube-builder-listing"
 SYSTEM = "kube-builder-system"
-REAPER = "kube-builder-reaper"
 EXAMPLE_NAMESPACE = "ci-builds"
 
 _ACCOUNT_PREFIX = "system:serviceaccount:"

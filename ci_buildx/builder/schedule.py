@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ci_buildx.builder.rolesheet import REAPER, SYSTEM
+from ci_buildx.builder.rights import REAPER
+from ci_buildx.builder.rolesheet import SYSTEM
 
 IMAGE = "registry.example/kube-builder:1"
 """Stands for the user's: any image with Python and kube-builder does."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 SUMMARY = (
     "Checks that a cluster has all that builds need: versions, rights verb by verb, PodSecurity, architectures, "
-    "storage classes, user namespaces, the reaper, registries, whether NetworkPolicies are enforced. It makes a "
-    "builder and a few pods to see for itself, removes them, and prints the YAML that gives what is missing."
+    "runtime handlers, user namespaces, storage classes, the reaper, registries, whether NetworkPolicies are enforced. "
+    "It makes a builder and a few pods to see for itself, removes them, and prints the YAML that gives what is missing."
 )
 EXAMPLES = f"""\
 examples:
@@ -59,7 +60,7 @@ def main(argv: Sequence[str], around: World) -> int:
     if shape == "table":
         around.stdout.write(_line("CHECK", "STATUS", "DETAIL"))
     found = doctor.run(cluster, wishes, env=around.env, tell=lambda each: _tell(each, shape, around))
-    around.stdout.write(as_json(found) if shape == "json" else _prescription(found))
+    around.stdout.write(as_json(found) if shape == "json" else _summary(found))
     return 0 if found.healthy else _MISSING
 
 
@@ -122,10 +123,16 @@ def _line(check: str, status: str, detail: str) -> str:
     return f"{check:<16} {status:<8} {detail}\n"
 
 
-def _prescription(found: Checkup) -> str:
+def _summary(found: Checkup) -> str:
+    """What it comes to, and the cure."""
+    from ci_buildx.builder.checkup import Status
+
+    counted = Counter(finding.status for finding in found.findings)
+    verdict = "Nothing that is needed is missing" if found.healthy else f"Missing: {counted[Status.MISSING]}"
+    said = f"\n{verdict}. Warnings: {counted[Status.WARNING]}.\n"
     if not found.apply:
-        return ""
-    return f"\nAn administrator of the cluster gives what is missing by kubectl apply -f of:\n\n{found.apply}"
+        return said
+    return f"{said}\nWhat an administrator of the cluster can add, by kubectl apply -f of:\n\n{found.apply}"
 
 
 def _one_of(source: str, text: str, choices: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from ci_buildx.builder import checkup, entry, rights, rolesheet, schedule
+from ci_buildx.builder import checkup, confinement, entry, rights, rolesheet, schedule
 from ci_buildx.builder.checkup import Finding, Status
 from ci_buildx.builder.rights import Mode, Question, Rule
 from ci_buildx.errors import Forbidden, InputError, KubeError, NotFound, RegistryError
@@ -101,23 +101,28 @@ class _Look:
         """What does not depend on who builds."""
         self.user = entry.who(self.kube)
         self.add(checkup.server(self.kube.server_version(), self.user))
-        nodes = self._listed("/api/v1/nodes")
-        self.add(checkup.architectures(nodes))
-        self.add(checkup.user_namespaces(nodes))
-        self.add(checkup.storage(self._listed("/apis/storage.k8s.io/v1/storageclasses")))
-        schedules = self._listed("/apis/batch/v1/cronjobs", fieldSelector=f"metadata.name={rolesheet.REAPER}")
+        if self.wishes.mode is not Mode.REAPER:
+            self._at_nodes_and_storage()
+        schedules = self._listed("/apis/batch/v1/cronjobs", fieldSelector=f"metadata.name={rights.REAPER}")
         finding = checkup.reaper(schedules)
         self.add(finding)
         if finding.status is Status.WARNING:
             self.sheets[Mode.REAPER] = rolesheet.sheet(Mode.REAPER) + schedule.sheet()
+
+    def _at_nodes_and_storage(self) -> None:
+        nodes = self._listed("/api/v1/nodes")
+        for judge in (checkup.architectures, checkup.runtime_handlers, checkup.user_namespaces):
+            self.add(judge(nodes))
+        self.add(checkup.storage(self._listed("/apis/storage.k8s.io/v1/storageclasses")))
 
     def at_rights(self) -> None:
         """What the user may do, in the mode that the settings mean."""
         match self.wishes.mode:
             case Mode.NAMESPACE:
                 self._at_a_namespace(self.wishes.builder.namespace)
-                self._ask(rights.LOOKING[:1])
+                self._ask(rule for rule in rights.LOOKING if rule.resources != ("namespaces",))
             case Mode.JOBS:
+                self.add(checkup.own_pod_security(confinement.pod_security(self.wishes.builder)))
                 self._at_namespaces_of_jobs()
                 self._ask(rights.LOOKING)
             case Mode.REAPER:

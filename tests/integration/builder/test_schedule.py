@@ -17,7 +17,8 @@ import yaml
 
 from ci_buildx.builder import heartbeat, labels, schedule
 from ci_buildx.builder.builder import Builder
-from ci_buildx.builder.rolesheet import REAPER, SYSTEM
+from ci_buildx.builder.rights import REAPER
+from ci_buildx.builder.rolesheet import SYSTEM
 from ci_buildx.kube.client import KubeClient
 from devcluster import layout
 from devcluster.images import catalogue, runner

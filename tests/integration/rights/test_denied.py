@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ci_buildx.builder import entry, labels
-from ci_buildx.builder.rights import INSIDE, RBAC_GROUP
+from ci_buildx.builder.rights import INSIDE, RBAC_GROUP, REAPER
 from ci_buildx.errors import Forbidden
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
@@ -88,6 +88,7 @@ EVERYWHERE: dict[str, Call] = {
     ),
     "change a Job in another's builder": lambda kube, at: kube.patch(f"{jobs(at.others)}/buildkit-any", LABELLED),
     "delete Jobs in another's builder": lambda kube, at: kube.delete(jobs(at.others)),
+    "see other CronJobs": lambda kube, _: kube.list("/apis/batch/v1/cronjobs"),
     "make a CronJob elsewhere": lambda kube, _: kube.create(
         "/apis/batch/v1/namespaces/kube-system/cronjobs", NAMED, dryRun="All"
     ),
@@ -224,6 +225,9 @@ def test_an_account_that_got_the_role_by_mistake_gets_in_nowhere(kube: KubeClien
 POSSIBLE: dict[str, Call] = {
     "see the names, labels and annotations of namespaces": lambda kube, _: kube.list(NAMESPACES),
     "see the nodes": lambda kube, _: kube.list("/api/v1/nodes"),
+    "see the reaper's CronJob": lambda kube, _: kube.list(
+        "/apis/batch/v1/cronjobs", fieldSelector=f"metadata.name={REAPER}"
+    ),
     "make more namespaces of its own": lambda kube, at: make(kube, marked("kube-builder-x", at.user)),
     "run privileged pods in its own": lambda kube, at: kube.create(jobs(at.own), PRIVILEGED, dryRun="All"),
     "read the keys of this account's other builders": lambda kube, at: kube.get(

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from ci_buildx.builder import labels, probe
+from ci_buildx.builder import labels, probe, rights
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import Cluster
 from devcluster import layout, namespaces
@@ -22,7 +23,9 @@ from tests import accounts
 from tests.accounts import Account
 from tests.e2e.cluster import OURS
 from tests.e2e.product import Product
+from tests.integration.job.accounts import Accounts, rule
 
+NEVER = "0 0 31 2 *"
 NOWHERE = "198.18.255.255:1"
 REACHES = ("direct", "port-forward", "exec")
 
@@ -100,12 +103,15 @@ def left(kube: KubeClient) -> list[str]:
 def test_a_jobs_account_has_all_that_a_build_needs(product: Product, kube: KubeClient) -> None:
     good = product.env["REGISTRY"]
     report = Report(product, good)
-    assert (report.code, report.healthy, report.apply) == (0, True, ""), report.findings
+    assert (report.code, report.healthy) == (0, True), report.findings
     assert set(report.status("rights")) == {"ok"}
     assert report.status("policy") == ["ok"]
     assert report.status("server", said="1.34, tunnels ask for the verb get") == ["ok"]
     assert report.status("architectures", said="amd64 on 1 node, arm64 on 1 node") == ["ok"]
     assert report.status("user namespaces") == ["ok"]
+    assert report.status("runtime handlers", said="runc on 2 nodes, the default on 2 nodes") == ["ok"]
+    assert report.status("pod security", said="enforce=privileged by the job") == ["ok"]
+    assert report.status("storage classes", said="listing them is not allowed") == ["unknown"]
     assert report.status("builder", said="was ready after") == ["ok"]
     assert report.status("isolation", said="root in the pod is nobody on its node") == ["ok"]
     assert [report.status("transport", each) for each in REACHES] == [["ok"]] * 3
@@ -115,6 +121,38 @@ def test_a_jobs_account_has_all_that_a_build_needs(product: Product, kube: KubeC
     assert left(kube) == []
 
 
+def test_the_reaper_is_seen_and_its_yaml_is_printed_where_there_is_none(
+    product: Product, kube: KubeClient, namespace: str
+) -> None:
+    def report() -> Report:
+        return Report(product, "--no-probe")
+
+    without = report()
+    assert without.status("reaper", said="not installed: only each job's own sweep") == ["warning"]
+    assert without.apply == accounts.sheet("reaper") + accounts.sheet("reaper-cronjob")
+    schedules = f"/apis/batch/v1/namespaces/{namespace}/cronjobs"
+    manifest = yaml.safe_load(accounts.sheet("reaper-cronjob").replace("*/5 * * * *", NEVER))
+    kube.create(schedules, {**manifest, "metadata": {"name": rights.REAPER}})
+    try:
+        installed = report()
+        assert installed.status("reaper", said=f'in namespace {namespace} runs at "{NEVER}"') == ["ok"]
+        assert installed.apply == ""
+        kube.patch(f"{schedules}/{rights.REAPER}", {"spec": {"suspend": True}})
+        assert report().status("reaper", said="it is suspended") == ["warning"]
+    finally:
+        kube.delete(f"{schedules}/{rights.REAPER}")
+
+
+def test_storage_classes_are_named_to_who_may_see_them(
+    product: Product, kube: KubeClient, cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    made = Accounts(kube=kube, cluster=cluster, namespace=namespace, folder=tmp_path)
+    with made.having("sees-classes", rule("storage.k8s.io", "storageclasses", "list")) as kubeconfig:
+        report = Report(product.with_env(KUBECONFIG=str(kubeconfig)), "--no-probe")
+    (found,) = kube.list("/apis/storage.k8s.io/v1/storageclasses")["items"]
+    assert report.status("storage classes", said=f"{found['metadata']['name']} (default)") == ["ok"]
+
+
 def test_a_registry_that_is_not_reached_is_missed_from_here_and_from_a_pod(product: Product, kube: KubeClient) -> None:
     shown = product.run("doctor", "--buildkitd-config", str(product.config), NOWHERE, "nowhere.invalid")
     assert shown.code == 1
@@ -122,6 +160,7 @@ def test_a_registry_that_is_not_reached_is_missed_from_here_and_from_a_pod(produ
     assert [line.split()[1] for line in lines] == ["missing"] * 4
     assert "nowhere.invalid: from here: no answer from nowhere.invalid" in lines[1]
     assert "nowhere.invalid: from a pod: bad address 'nowhere.invalid'" in lines[3]
+    assert b"\n\nMissing: 4. Warnings: 2.\n" in shown.stdout
     assert shown.stdout.startswith(b"CHECK            STATUS   DETAIL\nserver           ok       Kubernetes 1.34")
     assert left(kube) == []
 
@@ -133,10 +172,8 @@ def test_what_is_missing_is_said_and_the_yaml_gives_it(
     before = Report(user, "--namespace", namespace)
     assert (before.code, before.healthy) == (1, False)
     assert "missing" in before.status("rights", "jobs.batch", "not create, get, list, patch, delete, deletecollection")
-    assert before.status("rights", "pods/portforward", "not get pods/portforward") == []
-    assert before.status("rights", "pods/portforward", "get, create pods/portforward; get, create pods/exec") == [
-        "missing"
-    ]
+    assert before.status("rights", "pods/portforward, pods/exec", "not get, create: tunnels") == ["missing"]
+    assert before.status("rights", "configmaps cluster-autoscaler-status", "not get") == ["warning"]
     assert before.status("builder") == []
     accounts.apply(kube, before.apply)
     accounts.wait(lambda: nobody.may("create", "batch", "jobs", namespace))
@@ -199,7 +236,7 @@ def test_a_network_that_enforces_policies_is_noticed(
 def test_a_reapers_account_has_what_it_needs_and_no_more(product: Product, reaper_account: Account) -> None:
     user = product.with_env(KUBECONFIG=str(reaper_account.kubeconfig))
     report = Report(user, "--mode", "reaper")
-    assert (report.code, report.status("builder")) == (0, [])
+    assert (report.code, report.status("builder"), report.status("architectures")) == (0, [], [])
     assert set(report.status("rights")) == {"ok"}
     assert Report(user, "--no-probe").code == Report(product, "--mode", "reaper").code == 1
 

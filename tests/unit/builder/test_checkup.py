@@ -58,6 +58,11 @@ def planned(isolation: str, *, user_namespace: bool = False) -> NodePlan:
         (checkup.user_namespaces([node("amd64"), node("arm64")]), OK, "root in a pod is not root there"),
         (checkup.user_namespaces([node("amd64"), node("arm64", user_namespaces=False)]), WARNING, "1 of 2 nodes"),
         (checkup.user_namespaces([]), WARNING, "0 of 0 nodes"),
+        (checkup.user_namespaces([node("amd64"), node("arm64", user_namespaces=False, ready="False")]), OK, "root in"),
+        (checkup.runtime_handlers(None), UNKNOWN, "not allowed"),
+        (checkup.runtime_handlers([node("amd64"), node("arm64")]), OK, "the default on 2 nodes"),
+        (checkup.runtime_handlers([{"metadata": {"name": "old"}}]), OK, "nodes report none"),
+        (checkup.own_pod_security("baseline"), OK, "pod-security.kubernetes.io/enforce=baseline by the job"),
         (checkup.storage(None), UNKNOWN, "not allowed"),
         (checkup.storage([]), WARNING, "none"),
         (checkup.storage([storage_class("slow"), storage_class("fast", default=True)]), OK, "fast (default), slow"),
@@ -101,9 +106,12 @@ def test_a_rule_is_met_whole_or_its_refused_verbs_are_named() -> None:
     rule = Rule(group="batch", resources=("jobs",), verbs=("create", "list"), why="work")
     assert ask(rule) == Finding(topic="rights", subject="jobs.batch", status=OK, detail="create, list: work")
     assert (ask(rule, "list jobs").status, ask(rule, "list jobs").detail) == (MISSING, "not list: work")
+    named = Rule(resources=("configmaps",), verbs=("get",), names=("status",), why="")
+    assert ask(named).subject == "configmaps status"
     several = Rule(resources=("pods/exec", "pods/log"), verbs=("get",), why="tunnels", vital=False)
     found = ask(several, "get pods/log")
     assert (found.status, found.subject, found.detail) == (WARNING, "pods/exec, pods/log", "not get pods/log: tunnels")
+    assert ask(several, "get pods/log", "get pods/exec").detail == "not get: tunnels"
 
 
 def test_names_are_asked_one_by_one() -> None:

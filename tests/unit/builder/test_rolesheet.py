@@ -20,7 +20,7 @@ def test_the_file_for_pods_is_the_products_own() -> None:
 def test_the_reapers_schedule_is_the_products_own() -> None:
     assert sheet("reaper-cronjob") == schedule.sheet(), "run make bundle"
     (made,) = yaml.safe_load_all(schedule.sheet())
-    assert made["spec"]["jobTemplate"]["spec"]["template"]["spec"]["serviceAccountName"] == rolesheet.REAPER
+    assert made["spec"]["jobTemplate"]["spec"]["template"]["spec"]["serviceAccountName"] == rights.REAPER
 
 
 @pytest.mark.parametrize("mode", Mode)
