@@ -6,13 +6,22 @@ from bundle.describe import scalar, sentence
 from ci_buildx.ci import inputs
 from ci_buildx.settings.option import Kind, Option, Surface
 
+_ONE_LINE = r"^[^\n]*$"
+
 PATTERNS = {
     "lifetime": r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))*$",
     "namespace": r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$",
     "timeline": r"^(.+\.(svg|html))?$",
     "oidc": r"^\S*$",
+    "builder-config": _ONE_LINE,
+    "buildkitd-config-inline": _ONE_LINE,
+    "kubeconfig": _ONE_LINE,
 }
-"""What GitLab checks before a pipeline is made (RE2); the empty text is no input."""
+"""What GitLab checks before a pipeline is made (RE2); the empty text is no input.
+
+GitLab puts the text of an input into the file before that is read as YAML (gitlabhq bb0d992, ``lib/gitlab/ci/config/
+interpolation/text_template.rb``): a second line would end the block.
+"""
 
 
 def gitlab_inputs() -> str:

@@ -39,9 +39,10 @@ def run(tmp_path: Path, name: str, product_env: dict[str, str], buildkitd_config
     """Run a pipeline that includes the template with ``inputs``, and a job after it."""
 
     def pipeline(dockerfile: str, **inputs: object) -> Pipeline:
-        variables = inputs.pop("variables", {})
+        variables, also = inputs.pop("variables", {}), inputs.pop("also", None)
         given = {"context": "app", "buildkitd-config": "buildkitd.toml", **inputs}
-        include = [{"local": "gitlab-template/kube-builder.yml", "inputs": given}]
+        every = [given, {**given, **also}] if isinstance(also, dict) else [given]
+        include = [{"local": "gitlab-template/kube-builder.yml", "inputs": each} for each in every]
         jobs = {
             "include": include,
             "stages": ["build", "test"],
@@ -94,6 +95,22 @@ def test_an_include_without_inputs_goes_by_the_jobs_own_variables(
     assert pushed.images(open_registry.url, f"e2e/{name}", "latest").keys() == {"linux/amd64"}
     (finding,) = json.loads((done.folder / "kube-builder-checks.json").read_text())
     assert (finding["check_name"], finding["location"]["path"]) == ("FromAsCasing", "app/Dockerfile")
+    assert builders.left() == []
+
+
+def test_two_includes_are_two_images(
+    run: Callable[..., Pipeline], builders: Builders, name: str, open_registry: Registry
+) -> None:
+    image = f"{open_registry.address}/e2e/{name}"
+    done = run(
+        f"{checkout.BOTH}ARG WHICH\nRUN echo $WHICH > /which\n",
+        **{"job-name": "first", "build-args": ["WHICH=first"], "tags": [f"{image}:first"], "push": True},
+        also={"job-name": "second", "build-args": ["WHICH=second"], "tags": [f"{image}:second"]},
+    )
+    assert done.code == 0, done.log
+    for which in ("first", "second"):
+        (built,) = pushed.images(open_registry.url, f"e2e/{name}", which).values()
+        assert built.files["which"] == f"{which}\n".encode()
     assert builders.left() == []
 
 

@@ -89,6 +89,11 @@ def test_the_templates_defaults_are_those_of_no_input(template: tuple[dict[str, 
 
 def test_patterns_take_what_is_right() -> None:
     examples = {"lifetime": "1h30m", "namespace": "ci", "timeline": "build.svg", "oidc": "env:TOKEN"}
+    examples |= {
+        "builder-config": "{replicas: 2}",
+        "buildkitd-config-inline": "debug = true",
+        "kubeconfig": "ci.kubeconfig",
+    }
     assert examples.keys() == PATTERNS.keys()
     for name, text in examples.items():
         assert re.search(PATTERNS[name], text)
