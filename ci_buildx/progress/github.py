@@ -1,17 +1,13 @@
-"""Progress for the log of GitHub Actions: a fold for each step, its end in the title where that is known already.
-
-What a step writes is never taken for a command by the runner: those of one form begin a line (ours begin with the
-step's number), those of the other, ``##[name]``, are honoured anywhere (actions/runner 2.330,
-``src/Runner.Common/ActionCommand.cs``).
-"""
+"""Progress for the log of GitHub Actions: a fold for each step, its end in the title where that is known already."""
 
 from __future__ import annotations
 
 from ci_buildx.progress.plain import Plain, Track, ending
+from ci_buildx.progress.runner import Command, escape, harmless
 
 _SILENCE = 2.0
 """Seconds after which a running step is shown that says nothing."""
-_COMMAND, _HARMLESS = "##[", "# #["
+_END = Command("::endgroup::")
 
 
 class Folded(Plain):
@@ -20,7 +16,7 @@ class Folded(Plain):
     def warn(self, text: str) -> None:
         """An annotation of the run."""
         self._leave()
-        self._out.append(f"::warning title=kube-builder::{text.replace('%', '%25')}")
+        self._out.append(Command(f"::warning title=kube-builder::{escape(text)}"))
         self._flush()
 
     def _print(self, track: Track) -> None:
@@ -32,7 +28,8 @@ class Folded(Plain):
             self._leave()
             name = self._name(track)
             says_nothing = ended and not lines
-            self._out.append(f"{'' if says_nothing else '::group::'}#{track.number} {name}{over}")
+            title = f"#{track.number} {name}{over}"
+            self._out.append(title if says_nothing else Command(f"::group::{escape(harmless(title))}"))
             self._current = None if says_nothing else track
         elif over:
             lines.append(over.lstrip())
@@ -46,12 +43,11 @@ class Folded(Plain):
         self._leave()
 
     def _flush(self) -> None:
-        # Behind a lone carriage return the runner would begin another line, and read a command there.
-        self._out = [line.replace("\r", " ").replace(_COMMAND, _HARMLESS) for line in self._out]
+        self._out = [line if isinstance(line, Command) else harmless(line) for line in self._out]
         super()._flush()
 
     def _leave(self) -> None:
         if self._current is not None:
-            self._out.append("::endgroup::")
+            self._out.append(_END)
             self._current.events = 0
             self._current = None

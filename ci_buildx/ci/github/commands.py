@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from io import TextIOBase
+from typing import TextIO, cast
+
+from ci_buildx.progress.runner import escape, harmless
 
 TITLE = "kube-builder"
 
@@ -26,6 +29,28 @@ def mask(secrets: Iterable[str], stdout: TextIO) -> None:
     stdout.flush()
 
 
+def without_commands(stdout: TextIO) -> TextIO:
+    """The log for text of others: nothing that is written to it is taken for a command."""
+    return cast("TextIO", _Harmless(stdout))
+
+
+class _Harmless(TextIOBase):
+    """Whole lines come in."""
+
+    def __init__(self, stdout: TextIO) -> None:
+        self._stdout = stdout
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stdout.encoding
+
+    def write(self, text: str) -> int:
+        return self._stdout.write(harmless(text))
+
+    def flush(self) -> None:
+        self._stdout.flush()
+
+
 @contextmanager
 def group(stdout: TextIO, title: str) -> Iterator[None]:
     """Fold what is written inside."""
@@ -35,11 +60,6 @@ def group(stdout: TextIO, title: str) -> Iterator[None]:
     finally:
         stdout.write("::endgroup::\n")
         stdout.flush()
-
-
-def escape(text: str) -> str:
-    """The value of a workflow command on one line."""
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:

@@ -40,7 +40,7 @@ def set_up(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
     kept = keep.run(
         settings,
         env=env,
-        display_stream=stdout,
+        display_stream=step.log_of(settings, stdout),
         identity=identity.make(step.origin(event, cwd, env), suffix=identity.random_suffix()),
         announce=lambda location: step.save(env, location),
     )

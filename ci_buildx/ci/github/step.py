@@ -13,7 +13,7 @@ from ci_buildx.builder import identity
 from ci_buildx.builder.builder import Location
 from ci_buildx.ci import job_settings, logins
 from ci_buildx.ci.github import attest, events, files, inputs, naming, repository, secrets, trust
-from ci_buildx.ci.github.commands import annotate, mask
+from ci_buildx.ci.github.commands import annotate, mask, without_commands
 from ci_buildx.ci.github.events import Event
 from ci_buildx.ci.github.findings import annotate_failure, annotate_findings
 from ci_buildx.errors import Interrupted, KubeBuilderError
@@ -77,14 +77,19 @@ def _build(step: Step) -> BuildResult:
         step.result = result = job.run(
             step.settings,
             env=env,
-            display_stream=step.stdout,
+            display_stream=log_of(step.settings, step.stdout),
             identity=who,
             announce=lambda location: save(env, location),
             hear=lambda report: setattr(step, "report", report),
         )
-    step.stdout.writelines(f"{line}\n" for line in result.lines())
+    without_commands(step.stdout).writelines(f"{line}\n" for line in result.lines())
     files.append_all(step.env, files.OUTPUT, outputs(result))
     return result
+
+
+def log_of(settings: Settings, stdout: TextIO) -> TextIO:
+    """Where progress is shown: of the modes only the one that is made for it may write commands."""
+    return stdout if settings.build.progress is Progress.GITHUB else without_commands(stdout)
 
 
 @contextmanager

@@ -37,6 +37,8 @@ class FakeJob:
     removed: dict[str, Any] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
     on_create: Callable[[], None] = lambda: None
+    log: str = "#1 the build's log\n"
+    result: BuildResult = RESULT
 
     def run(
         self,
@@ -52,12 +54,12 @@ class FakeJob:
         name = identity.name
         announce(Location(name=name, namespace=self.namespace or name, exclusive=not self.namespace))
         self.on_create()
-        display_stream.write("#1 the build's log\n")
+        display_stream.write(self.log)
         if hear is not None and self.report is not None:
             hear(self.report)
         if self.failure is not None:
             raise self.failure
-        return RESULT
+        return self.result
 
     def remove(self, cluster: ClusterSettings, name: str, **options: Any) -> bool:
         self.removed = {"cluster": cluster, "name": name, **options}

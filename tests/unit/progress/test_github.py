@@ -12,7 +12,7 @@ from ci_buildx.progress.renderer import Update
 from tests.unit.progress.recorded import BUILD, RUN, T0, failed, log, logs, vertex, vertexes
 
 
-def play(*updates: tuple[float, StatusUpdate], warn: str = "") -> list[str]:
+def play(*updates: tuple[float, StatusUpdate], warn: str = "", excerpt: str = "") -> list[str]:
     stream, graph = io.StringIO(), Graph()
     folded = Folded(Outlet(stream))
     for seconds, status in updates:
@@ -20,7 +20,7 @@ def play(*updates: tuple[float, StatusUpdate], warn: str = "") -> list[str]:
         folded.take(Update(status=status, changes=graph.update(status, node="", now=now), now=now))
     if warn:
         folded.warn(warn)
-    folded.close(graph, T0 + 9, excerpt="")
+    folded.close(graph, T0 + 9, excerpt=excerpt)
     return stream.getvalue().splitlines()
 
 
@@ -43,23 +43,25 @@ def test_a_whole_build() -> None:
 
 
 def test_a_fold_is_closed_before_a_warning() -> None:
-    log = play((0.0, vertexes(vertex("c", RUN, 0.0))), (0.5, logs(log_of("a line\n"))), warn="100 % odd")
+    log = play((0.0, vertexes(vertex("c", RUN, 0.0))), (0.5, logs(log_of("a line\n"))), warn="100 % odd\r::x")
     fold = ["::group::#1 [2/3] RUN make", "#1 0.400 a line", "::endgroup::"]
-    assert log[:4] == [*fold, "::warning title=kube-builder::100 %25 odd"]
+    assert log[:4] == [*fold, "::warning title=kube-builder::100 %25 odd%0D::x"]
     assert log.count("::endgroup::") == sum(line.startswith("::group::") for line in log)
 
 
 def test_what_a_step_writes_is_no_command() -> None:
     """``::name::`` counts at the beginning of a line only, ``##[name]`` anywhere."""
-    written = "::set-output name=digest::forged\n##[save-state name=builder]kube-system\n"
+    written = "::set-output name=digest::forged\n##[save-state name=builder]kube-system\na\r::set-output name=x::y\n"
     named = "[2/3] RUN echo ##[error]x"
     log = play(
         (0.0, vertexes(vertex("c", named, 0.0))),
         (0.5, logs(log_of(written))),
-        (0.9, vertexes(failed("c", named, 0.0, 0.9, "exit ##[error]y"))),
+        (0.9, vertexes(failed("c", named, 0.0, 0.9, "exit ##[error]y\n::error::y\r ::z::"))),
+        excerpt="  ::stop-commands::x\n   1 | >>> RUN x\n",
     )
-    commands = [line for line in log if line.startswith("::") and not line.startswith(("::group::", "::endgroup::"))]
-    assert commands == []
+    assert "  : :stop-commands::x" in log
+    commands = [line.strip() for line in log if line.lstrip().startswith("::")]
+    assert [line for line in commands if not line.startswith(("::group::#1", "::endgroup::"))] == []
     assert not any("##[" in line for line in log)
 
 

@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci_buildx.ci import inputs as offered
-from ci_buildx.ci.github import action, commands, files, inputs
+from ci_buildx.ci.github import action, files, inputs
 from ci_buildx.errors import InputError, Interrupted, SolveError
+from ci_buildx.model.record import replace
+from ci_buildx.progress.runner import escape, harmless
 from ci_buildx.settings.option import Surface
 from tests.unit.ci.fake_job import RESULT, FakeJob
 
@@ -195,11 +197,29 @@ def test_post_without_state_does_nothing(env: dict[str, str], cwd: Path, job: Fa
 
 @given(st.text(st.characters(blacklist_categories=["Cs"])))
 def test_a_workflow_command_is_one_line_and_can_be_read_back(text: str) -> None:
-    escaped = commands.escape(text)
+    escaped = escape(text)
     assert "\n" not in escaped
     assert "\r" not in escaped
     # actions/runner, src/Runner.Common/ActionCommand.cs: the percent sign is unescaped last.
     assert escaped.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%") == text
+
+
+@given(st.lists(st.sampled_from(["::", "##[", "\r", "\n", " ", "\t", "save-state name=x", "]", ":", "#"])).map("".join))
+def test_text_of_others_holds_no_command(text: str) -> None:
+    shown = harmless(text)
+    # Python's lines end where .NET's do, and at more characters.
+    assert not any(line.lstrip().startswith("::") or "##[" in line for line in shown.splitlines())
+    assert harmless("#4 0.1 std::vector") == "#4 0.1 std::vector"
+
+
+@pytest.mark.parametrize("progress", ["plain", "rawjson", "quiet", "github"])
+def test_what_a_frontend_says_is_no_command(env: dict[str, str], cwd: Path, job: FakeJob, progress: str) -> None:
+    job.result = replace(RESULT, answer="TARGET\n::set-output name=digest::forged\n  ::save-state name=builder::x\n")
+    job.log = "" if progress == "github" else "#1 ok\r::set-output name=digest::forged\n"
+    _, log = run(env | {"INPUT_PROGRESS": progress, "INPUT_CALL": "outline"}, cwd)
+    assert "forged" in log
+    commands = [line for line in log.splitlines() if line.lstrip().startswith("::")]
+    assert [line for line in commands if not line.startswith("::warning file=")] == []
 
 
 def test_a_value_cannot_end_its_own_entry(tmp_path: Path) -> None:
