@@ -98,7 +98,7 @@ def prepared(step: Step) -> Iterator[tuple[Given, dict[str, str]]]:
     given = inputs.with_variables(inputs.read(step.env, step.cwd))
     step.given = given
     found = _logins(given, step)
-    hide(step, [login.password.reveal_text() for login in found])
+    hide(step, [*(login.password.reveal_text() for login in found), *secrets.written(given)])
     made = naming.decide(given, step.event)
     if made is not None:
         for warning in made.warnings:

@@ -93,6 +93,11 @@ def _time(step: StepTime) -> str:
     return "cached" if step.cached else f"{step.seconds:.1f} s"
 
 
+def spellings(line: str) -> tuple[str, ...]:
+    """How a page may spell a line."""
+    return line, _text(line), _inside(line), _fenced(line)
+
+
 def _phases(result: BuildResult) -> list[tuple[str, str]]:
     return [(name, f"{seconds:.1f} s") for name, seconds in result.phases.items()]
 
@@ -110,9 +115,13 @@ def _text(value: str) -> str:
     return value.replace("&", "&amp;").replace("<", "&lt;")
 
 
+def _inside(line: str) -> str:
+    return _text(line).replace("|", "&#124;").replace("`", "&#96;")
+
+
 def _cell(value: str) -> str:
     """A value that cannot end its cell: lines become breaks."""
-    lines = [_text(line).replace("|", "&#124;").replace("`", "&#96;") for line in value.strip().splitlines()]
+    lines = [_inside(line) for line in value.strip().splitlines()]
     return "<br>".join(f"<code>{line}</code>" for line in lines if line)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import json
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ _SECRET = (
     # Where users put credentials, though there are better places: nobody masks what an artifact holds.
     *("cache-from", "cache-to", "outputs", "build-contexts"),
 )
+_NAMED = "build-args"
+"""Of these the names are shown: users put tokens there, though an image's history shows them."""
 _HIDDEN = "***"
 _SHORTEST = 4
 
@@ -60,11 +63,20 @@ def _service(env: Mapping[str, str]) -> Service | None:
 
 
 def redacted(text: str, hidden: Iterable[str]) -> str:
-    """The text without the lines of any secret: the runner masks its log, not what is shown elsewhere."""
+    """The text without the lines of any secret, as they are or as JSON, HTML and the summary spell them.
+
+    The runner masks its log, not what is shown elsewhere.
+    """
     lines = {line for secret in hidden for line in secret.splitlines() if len(line) >= _SHORTEST}
-    for line in sorted(lines, key=len, reverse=True):
-        text = text.replace(line, _HIDDEN)
+    spelt = {form for line in lines for form in (*summary.spellings(line), *_encoded(line))}
+    for form in sorted(spelt, key=len, reverse=True):
+        text = text.replace(form, _HIDDEN)
     return text
+
+
+def _encoded(line: str) -> Iterator[str]:
+    yield json.dumps(line)[1:-1]
+    yield html.escape(line)
 
 
 def _page(step: Step, given: Given, error: str) -> Page | None:
@@ -82,8 +94,17 @@ def _page(step: Step, given: Given, error: str) -> Page | None:
         error=error,
         result=result,
         sizes=sizes,
-        inputs={name: str(value) for name, value in sorted(given.values.items()) if name not in _SECRET},
+        inputs=_shown(given),
     )
+
+
+def _shown(given: Given) -> dict[str, str]:
+    """The inputs without what nobody may see."""
+    shown = {name: str(value) for name, value in sorted(given.values.items()) if name not in _SECRET}
+    if _NAMED in shown:
+        pairs = (text.partition("=") for text in given.texts(_NAMED))
+        shown[_NAMED] = "\n".join(f"{name}={_HIDDEN}" if equals else name for name, equals, _ in pairs)
+    return shown
 
 
 def _upload(service: Service, step: Step, page: Page, settings: Settings) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import json
 import threading
@@ -76,6 +77,14 @@ def test_what_is_secret_is_in_no_summary() -> None:
     assert telling.redacted("a hunter2 b\nsecond abc", ["hunter2\nsecond", "abc"]) == "a *** b\n*** abc"
 
 
+@pytest.mark.parametrize("secret", ['a"b\\c', "x<y&z", "p|q`r`", "grün-grün", "a```b", "it's"])
+def test_a_secret_is_found_however_it_is_spelt(secret: str) -> None:
+    page = Page(report=replace(REPORT, title=secret), seconds=1, error=secret, inputs={"labels": secret})
+    assert secret not in html.unescape(telling.redacted(summary.markdown(page), [secret]))
+    assert json.loads(telling.redacted(json.dumps({"a": f"said {secret}"}), [secret])) == {"a": "said ***"}
+    assert telling.redacted(f"<text>{html.escape(secret)}</text>", [secret]) == "<text>***</text>"
+
+
 @pytest.fixture
 def env(tmp_path: Path, cwd: Path) -> dict[str, str]:
     files = {name: str(tmp_path / name) for name in ("GITHUB_OUTPUT", "GITHUB_STATE", "GITHUB_STEP_SUMMARY")}
@@ -120,6 +129,21 @@ def test_a_secret_among_the_inputs_is_in_no_file(env: dict[str, str], cwd: Path,
     text = Path(env["GITHUB_STEP_SUMMARY"]).read_text()
     assert "seeded" not in text
     assert "A=***" in text
+
+
+def test_credentials_that_stand_in_other_inputs_are_hidden(env: dict[str, str], cwd: Path, job: FakeJob) -> None:
+    seeded = {
+        "INPUT_CONTEXT": "https://ann:seeded-1@git.example/app.git#main",
+        "INPUT_BUILD-ARGS": "HTTP_PROXY=http://u:seeded-2@proxy.example:3128",
+        "INPUT_CACHE-TO": "type=s3,region=r,bucket=b,access_key_id=k,secret_access_key=seeded-3",
+        "INPUT_CACHE-FROM": "type=azblob,account_url=https://x.example,secret_access_key=seeded-4",
+        "INPUT_BUILD-CONTEXTS": f"lib=https://{'seeded-5' * 4}@git.example/lib.git",
+        "INPUT_LABELS": "url=https://git@git.example/app",
+    }
+    _, log = run(env | seeded, cwd)
+    masks = [line.removeprefix("::add-mask::") for line in log.splitlines() if line.startswith("::add-mask::")]
+    assert sorted(masks) == ["seeded-1", "seeded-2", "seeded-3", "seeded-4", "seeded-5" * 4]
+    assert "seeded" not in Path(env["GITHUB_STEP_SUMMARY"]).read_text()
 
 
 @dataclass
