@@ -19,13 +19,14 @@ RBAC_GROUP = "rbac.authorization.k8s.io"
 
 
 class Mode(StrEnum):
-    """Who needs rights: builds in a namespace that is there, builds that make their own, the reaper, and who looks for
-    lasting builders in all namespaces."""
+    """Who needs rights: builds in a namespace that is there, builds that make their own, the reaper, who looks for
+    lasting builders in all namespaces, and builds in a namespace that are to know the cluster."""
 
     NAMESPACE = "namespace"
     JOBS = "jobs"
     REAPER = "reaper"
     LISTING = "listing"
+    LOOKING = "looking"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,12 +180,6 @@ LOOKING: tuple[Rule, ...] = (
         vital=False,
     ),
     Rule(
-        resources=("namespaces",),
-        verbs=("list",),
-        why="finding what expired jobs of this account have left",
-        vital=False,
-    ),
-    Rule(
         group="networking.k8s.io",
         resources=("servicecidrs",),
         verbs=("list",),
@@ -206,8 +201,25 @@ LOOKING: tuple[Rule, ...] = (
         why="whether the reaper is installed; without it, doctor cannot say",
         vital=False,
     ),
+    Rule(
+        group="storage.k8s.io",
+        resources=("storageclasses",),
+        verbs=("list",),
+        why="which volumes lasting builders can have; without it, doctor cannot say",
+        vital=False,
+    ),
 )
-"""What makes a job's plan better and is not needed."""
+"""What makes a builder's plan better and is not needed."""
+
+SWEEPING: tuple[Rule, ...] = (
+    Rule(
+        resources=("namespaces",),
+        verbs=("list",),
+        why="finding what expired jobs of this account have left",
+        vital=False,
+    ),
+)
+"""What lets a job tidy up after others of its account, which is not needed."""
 
 REAPING: tuple[Rule, ...] = (
     Rule(

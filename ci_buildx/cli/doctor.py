@@ -94,9 +94,11 @@ def make_parser() -> Parser:
     other.add_argument("registries", nargs="*", metavar="REGISTRY", help=help_of_registries)
     other.add_argument("--no-probe", dest="no-probe", action="store_true", help="make no builder and no pods")
     other.add_argument("--format", default=argparse.SUPPRESS, metavar="|".join(_FORMATS), help="table or json")
-    help_of_mode = "whose rights: jobs, namespace, reaper or listing (default: jobs, or namespace where one is named)"
+    help_of_mode = (
+        "whose rights: jobs, namespace, reaper, listing or looking (default: jobs; namespace with --namespace)"
+    )
     other.add_argument("--mode", default=argparse.SUPPRESS, metavar="MODE", help=help_of_mode)
-    help_of_roles = "only print the YAML of docs/rbac: namespace, jobs, reaper or listing"
+    help_of_roles = "only print the YAML of docs/rbac: namespace, jobs, reaper, listing or looking"
     other.add_argument("--roles", default=argparse.SUPPRESS, metavar="MODE", help=help_of_roles)
     parser.offer_help(other)
     return parser

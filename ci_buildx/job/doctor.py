@@ -120,15 +120,18 @@ class _Look:
         match self.wishes.mode:
             case Mode.NAMESPACE:
                 self._at_a_namespace(self.wishes.builder.namespace)
-                self._ask(rule for rule in rights.LOOKING if rule.resources != ("namespaces",))
+                if not self._ask(rights.LOOKING):
+                    self.prescribe(Mode.LOOKING)
             case Mode.JOBS:
                 self.add(checkup.own_pod_security(confinement.pod_security(self.wishes.builder)))
                 self._at_namespaces_of_jobs()
-                self._ask(rights.LOOKING)
+                self._ask((*rights.LOOKING, *rights.SWEEPING))
             case Mode.REAPER:
                 self._ask(rights.REAPING)
             case Mode.LISTING:
                 self._ask(rights.LISTING)
+            case Mode.LOOKING:
+                self._ask(rights.LOOKING)
 
     def _at_a_namespace(self, name: str) -> None:
         try:
@@ -165,18 +168,19 @@ class _Look:
         self.add(Finding(topic="policy", subject=rights.INSIDE, status=Status.MISSING, detail=detail))
         self.prescribe()
 
-    def _ask(self, rules: Iterable[Rule], namespace: str = "") -> None:
-        rules = tuple(rules)
+    def _ask(self, rules: Sequence[Rule], namespace: str = "") -> bool:
+        """Whether the user may do all of it."""
         answers = self._answers(rights.questions(rules, namespace))
         for rule in rules:
             finding = checkup.rights(rule, answers, rights.questions((rule,), namespace))
             self.add(finding)
             if finding.status is Status.MISSING:
                 self.prescribe()
+        return all(answers.values())
 
-    def prescribe(self) -> None:
-        """Note the YAML that gives the user the rights of the mode."""
-        mode, namespace = self.wishes.mode, self.wishes.builder.namespace or rolesheet.EXAMPLE_NAMESPACE
+    def prescribe(self, better: Mode | None = None) -> None:
+        """Note the YAML that gives the user the rights of the mode, or of one that makes it ``better``."""
+        mode, namespace = better or self.wishes.mode, self.wishes.builder.namespace or rolesheet.EXAMPLE_NAMESPACE
         self.sheets[mode] = rolesheet.sheet(mode, namespace=namespace, user=self.user)
 
     def _answers(self, questions: Iterable[Question]) -> dict[Question, bool]:

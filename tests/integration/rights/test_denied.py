@@ -228,6 +228,7 @@ POSSIBLE: dict[str, Call] = {
     "see the reaper's CronJob": lambda kube, _: kube.list(
         "/apis/batch/v1/cronjobs", fieldSelector=f"metadata.name={REAPER}"
     ),
+    "see storage classes": lambda kube, _: kube.list("/apis/storage.k8s.io/v1/storageclasses"),
     "make more namespaces of its own": lambda kube, at: make(kube, marked("kube-builder-x", at.user)),
     "run privileged pods in its own": lambda kube, at: kube.create(jobs(at.own), PRIVILEGED, dryRun="All"),
     "read the keys of this account's other builders": lambda kube, at: kube.get(

@@ -41,6 +41,14 @@ def test_a_namespace_of_the_users_own_is_written_into_its_sheet() -> None:
     assert rolesheet.EXAMPLE_NAMESPACE not in rolesheet.sheet(Mode.NAMESPACE, namespace="team-a")
 
 
+@pytest.mark.parametrize("mode", [Mode.LISTING, Mode.LOOKING])
+def test_what_one_namespaces_account_sees_of_the_cluster_is_bound_for_it_alone(mode: Mode) -> None:
+    role, binding = rolesheet.manifests(mode, namespace="team-a")
+    assert binding["metadata"] == {"name": f"{role['metadata']['name']}-team-a"}
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert [each["namespace"] for each in binding["subjects"]] == ["team-a"]
+
+
 def test_tunnels_are_allowed_by_servers_before_and_after_1_35() -> None:
     asked = {(each.verb, each.resource) for each in rights.questions(rights.BUILDING)}
     for tunnel in ("pods/exec", "pods/portforward"):
