@@ -1,7 +1,7 @@
 """What a lasting builder's nodes need besides their workloads.
 
-A node has a ConfigMap of its own; proxies, the login for images and the fence are the whole builder's, and are brought
-to what the node that is made or changed last asks for.
+A node has a ConfigMap of its own. Proxies, logins for images and the fence are the whole builder's: what one node has
+asked for stays when another does not, and of two that ask for different things the last one counts.
 """
 
 from __future__ import annotations

@@ -69,9 +69,10 @@ class Heartbeat:
                 begun = self._sign(_text(self._now(answered)), begun=begun)
                 answered = self._moment()
             except Conflict:
-                # One of our own, made by a request whose answer was lost: it is renewed at once.
-                begun = True
-                continue
+                if not begun:
+                    # One of our own, made by a request whose answer was lost: it is renewed at once.
+                    begun = True
+                    continue
             except NotFound:
                 begun = False  # Somebody has removed it; or the builder is gone.
             except Forbidden:

@@ -118,8 +118,13 @@ def test_who_may_list_sees_the_builders_of_all_namespaces(
     assert narrow.code == 0, narrow.stderr
     assert ("near" in narrow.stdout.decode(), "afar" in narrow.stdout.decode()) == (True, False)
     assert f"only namespace {shop.namespace} was searched: " in narrow.stderr
+    missed = everywhere.run("doctor", "--mode", "listing")
+    assert missed.code == 1
+    assert "name: kube-builder-listing" in missed.stdout.decode()
+    assert f"name: {job_account.name}, namespace: {job_account.namespace}" in missed.stdout.decode()
     request.getfixturevalue("listing")
     accounts.wait(lambda: job_account.may("list", "apps", "deployments", "default"))
+    assert everywhere.run("doctor", "--mode", "listing").code == 0
     wide = everywhere.run("ls")
     assert wide.code == 0, wide.stderr
     rows = [line.split() for line in wide.stdout.decode().splitlines()]
