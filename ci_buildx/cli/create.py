@@ -135,7 +135,7 @@ def main(argv: Sequence[str], around: World) -> int:
             node=node,
             platforms=parse_platforms(answers.texts("platform"), source="--platform"),
             settings=equipped(settings),
-            given=written(values),
+            given=written(values, sources, around),
         ),
         append=answers.switch("append"),
         bootstrap=answers.switch("bootstrap"),
@@ -197,10 +197,20 @@ def check_name(name: str, source: str) -> str:
     return name
 
 
-def written(values: Mapping[str, Value]) -> dict[str, str]:
-    """The driver options as they were written, by name."""
+def written(values: Mapping[str, Value], sources: Mapping[str, str], around: World) -> dict[str, str]:
+    """The driver options as they were written, by name; those of a YAML document as texts of the command line."""
+    document = str(values.get("builder-config") or "")
+    given: dict[str, str] = {}
+    if document:
+        from ci_buildx.settings import driver_opts
+        from ci_buildx.settings.driver.outside import Outside
+        from ci_buildx.settings.driver.texts import write_text
+
+        outside, source = Outside(env=around.env, cwd=around.cwd), sources.get("builder-config", "")
+        entries = driver_opts.document_entries(document, source=source, outside=outside)
+        given = {name: write_text(entry.value) for name, entry in entries.items()}
     texts = values.get("driver-opts") or []
     lines = texts.splitlines() if isinstance(texts, str) else texts if isinstance(texts, list) else []
     fields = [field for line in lines for field in split_fields(line)]
     found = {name.strip(): value.strip() for name, _, value in (field.partition("=") for field in fields)}
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in {**given, **found}.items() if value}

@@ -1,4 +1,4 @@
-"""From the text of an option to a value of its shape: what YAML would have said."""
+"""From the text of an option to a value of its shape, what YAML would have said, and back."""
 
 from __future__ import annotations
 
@@ -30,6 +30,30 @@ def read_text(text: str, shape: Shape, *, source: str) -> Any:
             return {host: _words(mirrors, ";") for host, mirrors in read_pairs(text, source=source).items()}
         case Shape.TEXT | Shape.TEMPLATE:
             return text
+
+
+def write_text(value: Any) -> str:
+    """The text of a value that YAML gave: what :func:`read_text` reads as the same."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case [{}, *_]:
+            return ";".join(map(_write_pairs, value))
+        case list():
+            return ",".join(map(str, value))
+        case dict() if all(isinstance(item, list) for item in value.values()):
+            return _write_pairs({host: ";".join(mirrors) for host, mirrors in value.items()})
+        case dict() if any(isinstance(item, dict) for item in value.values()):
+            import json
+
+            return json.dumps(value)
+        case dict():
+            return _write_pairs(value)
+    return str(value)
+
+
+def _write_pairs(pairs: dict[str, Any]) -> str:
+    return ",".join(f"{key}={value}" for key, value in pairs.items())
 
 
 def read_pairs(text: str, *, source: str) -> dict[str, str]:

@@ -37,6 +37,9 @@ def test_volumes_that_are_to_stay_do_and_are_named(emptied: Shop, tmp_path: Path
         made = shop.create("--name", name, "--node", node, *shape, *(["--append"] if index else []))
         assert made.code == 0, made.stderr
     claims = [f"state-{node}-0" for node in shapes]
+    shown = shop.product.run("inspect", "--format", "json", name)
+    options = {node["Node"]: node["DriverOpts"] for node in json.loads(shown.stdout)["Nodes"]}
+    assert options["kept-a"] == options["kept-c"]
     eventually("a claim for each node", lambda: shop.names(CLAIMS, name) == claims)
 
     left = shop.product.run("create", "--leave", "--name", name, "--node", "kept-a")

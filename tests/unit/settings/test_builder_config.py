@@ -18,7 +18,8 @@ from ci_buildx.settings import assembly
 from ci_buildx.settings.builder import BuilderSettings
 from ci_buildx.settings.driver import schema
 from ci_buildx.settings.driver.document import read_document
-from ci_buildx.settings.driver.table import SHAPES
+from ci_buildx.settings.driver.table import SHAPES, Shape, shape_of
+from ci_buildx.settings.driver.texts import read_text, write_text
 from ci_buildx.settings.driver_opts import parse_document, parse_driver_opts
 from tests.unit.settings.certificate import PEM
 
@@ -82,6 +83,15 @@ def test_it_says_what_the_options_say() -> None:
     assert read == parse_driver_opts(AS_OPTIONS, source="x")
     named = set(read_document(WHOLE, origin="x"))
     assert {name for name in SHAPES if name not in named} == ELSEWHERE
+
+
+def test_it_is_written_as_options_again() -> None:
+    for name, entry in read_document(WHOLE, origin="x").items():
+        shape, text = shape_of(name), write_text(entry.value)
+        assert shape is not None
+        read = entry.value if shape is Shape.TEMPLATE else read_text(text, shape, source="x")
+        assert write_text(read) == text
+        assert (json.loads(text) if shape is Shape.TEMPLATE else read) == entry.value
 
 
 def test_the_rest(tmp_path: Path) -> None:
