@@ -48,9 +48,11 @@ def read(folder: Path, *, source: str) -> Commits:
     """
     git = _Git(folder, source)
     shallow = git.output("rev-parse", "--is-shallow-repository").strip() == b"true"
-    blobs = dict(_tracked(git.output("ls-files", "--stage", "-v", "-z")))
-    for path in git.output("diff", "--name-only", "-z", "--relative", "--no-ext-diff", "HEAD", "--", ".").split(b"\0"):
-        blobs.pop(path, None)
+    # What looks at every file runs beside what reads git's list of them.
+    with git.begin("diff", "--name-only", "-z", "--relative", "--no-ext-diff", "HEAD", "--", ".") as difference:
+        blobs = dict(_tracked(git.output("ls-files", "--stage", "-v", "-z")))
+        for path in git.finish(difference, "diff").split(b"\0"):
+            blobs.pop(path, None)
     times = {path: seconds * _SECOND + _fraction(blobs[path]) for path, seconds in _committed(git, set(blobs))}
     times |= _of_folders(times)
     return Commits(times=times, shallow=shallow)
@@ -122,11 +124,19 @@ class _Git:
 
     def output(self, *arguments: str) -> bytes:
         """All that a command prints."""
-        with self._start(arguments, stderr=subprocess.PIPE) as process:
-            out, complaint = process.communicate()
+        with self.begin(*arguments) as process:
+            return self.finish(process, arguments[0])
+
+    def begin(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """A command that runs; a context manager that waits for it."""
+        return self._start(arguments, stderr=subprocess.PIPE)
+
+    def finish(self, process: subprocess.Popen[bytes], verb: str) -> bytes:
+        """All that the command ``verb`` prints."""
+        out, complaint = process.communicate()
         if process.returncode:
             lines = complaint.decode(errors="replace").strip().splitlines() or ["no reason is given"]
-            raise self._error(f"git {arguments[0]} failed: {lines[0]}")
+            raise self._error(f"git {verb} failed: {lines[0]}")
         return out
 
     def stream(self, *arguments: str) -> _Stream:
