@@ -60,11 +60,12 @@ _LOGIN = (
     Option(
         name="ecr",
         kind=Kind.CHOICE,
-        choices=("auto", "false"),
+        choices=("auto", "true", "false"),
         default="auto",
         group=Group.LOGIN,
         surfaces=_ON_GITHUB,
-        help="AWS logins are left to docker-credential-ecr-login, which asks for one when it is needed",
+        help="whether docker-credential-ecr-login, which the runner has, logs in to registry; auto: to one of AWS "
+        "where there is no username",
     ),
     Option(
         name="logout",

@@ -20,6 +20,7 @@ from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry import credentials
 from ci_buildx.registry.dockerconfig import HUB, HUB_KEY, canonical
+from ci_buildx.settings.booleans import read_boolean
 from ci_buildx.settings.given import Given
 from ci_buildx.settings.nearest import suggest
 
@@ -28,17 +29,24 @@ _CONFIG = "config.json"
 _PREFIX = "kube-builder-docker-"
 _FIELDS = ("registry", "username", "password", "scope", "ecr")
 _LISTS = ("registries", "registry-auth")
-_ECR_FIX = "let docker-credential-ecr-login ask: credHelpers in docker's config.json"
+_AWS_PROGRAM = "ecr-login"
+_AWS_KEYS = "leave them out: the program takes AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the machine's role"
+_AWS_MARKS = (".dkr.ecr.", ".dkr.ecr-fips.", ".dkr-ecr.")
+"""In the names of AWS's registries (docker/login-action 4.1, ``src/aws.ts``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Login:
-    """Who to be at ``registry``, or only for repositories below ``scope``."""
+    """Who to be at ``registry``, or only for repositories below ``scope``.
+
+    ``program`` is the suffix of a credential program that is asked instead.
+    """
 
     registry: str
-    username: str
-    password: Secret
+    username: str = ""
+    password: Secret = Secret("")
     scope: str = ""
+    program: str = ""
 
     @property
     def key(self) -> str:
@@ -55,8 +63,18 @@ def read(given: Given) -> tuple[Login, ...]:
         other = next(iter(single.keys() - {"ecr"}), lists[-1])
         raise InputError(f"says the same as {given.source(other)}", source=given.source(lists[0]), fix="give one")
     if lists:
-        return tuple(_entry(entry, given.source(lists[0])) for entry in _entries(given.text(lists[0]), lists[0]))
-    return (_login(single, given.source("registry")),) if single.keys() - {"ecr"} else ()
+        found = [_entry(entry, given.source(lists[0])) for entry in _entries(given.text(lists[0]), lists[0])]
+    else:
+        found = [_login(single, given.source("registry"))] if single.keys() - {"ecr"} else []
+    _check_programs(found, given)
+    return tuple(found)
+
+
+def _check_programs(found: Sequence[Login], given: Given) -> None:
+    for name in {f"docker-credential-{login.program}" for login in found if login.program}:
+        if shutil.which(name, path=given.env.get("PATH")) is None:
+            fix = "install it on the runner, or give username and password"
+            raise InputError(f"{name}, which logs in to AWS, is not installed", source=given.source("ecr"), fix=fix)
 
 
 def place(inside: str | None) -> Path:
@@ -69,9 +87,11 @@ def write(logins: Sequence[Login], env: Mapping[str, str], folder: Path) -> None
     document = _users(env)
     auths, programs = dict(document.get("auths") or {}), dict(document.get("credHelpers") or {})
     for login in logins:
+        programs[login.key if login.key == HUB_KEY else login.registry] = login.program
+        if login.program:
+            continue
         pair = f"{login.username}:{login.password.reveal_text()}"
         auths[login.key] = {"auth": b64encode(pair.encode()).decode()}
-        programs[login.key if login.key == HUB_KEY else login.registry] = ""
     folder.mkdir(mode=0o700)
     path = folder / _CONFIG
     path.touch(mode=0o600)
@@ -119,8 +139,8 @@ def _entry(entry: Any, source: str) -> Login:
 
 def _login(fields: Mapping[str, str], source: str) -> Login:
     registry = fields.get("registry", HUB).removeprefix("https://").rstrip("/")
-    if fields.get("ecr", "auto") not in ("auto", "false"):
-        raise InputError("logins of AWS are not fetched", source=source, fix=_ECR_FIX)
+    if _is_aws(registry, fields, source):
+        return Login(registry=registry, program=_AWS_PROGRAM)
     for needed in ("username", "password"):
         if not fields.get(needed):
             raise InputError(f"the login for {registry} has no {needed}", source=source)
@@ -129,3 +149,16 @@ def _login(fields: Mapping[str, str], source: str) -> Login:
         fix = "name a repository or the beginning of its path"
         raise InputError(f"scope {scope!r} tells pull from push", source=source, fix=fix)
     return Login(registry=registry, username=fields["username"], password=Secret(fields["password"]), scope=scope)
+
+
+def _is_aws(registry: str, fields: Mapping[str, str], source: str) -> bool:
+    """Whether AWS's program is to be asked: it is told to, or the registry is AWS's and nothing else is known."""
+    text, named = fields.get("ecr", "auto"), "username" in fields or "password" in fields
+    if text == "auto":
+        return not named and any(mark in registry for mark in _AWS_MARKS)
+    wanted = read_boolean(text)
+    if wanted is None:
+        raise InputError(f"ecr is none of auto, true and false: {text!r}", source=source)
+    if wanted and named:
+        raise InputError("with ecr there is no username and no password", source=source, fix=_AWS_KEYS)
+    return wanted

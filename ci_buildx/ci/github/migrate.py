@@ -178,8 +178,8 @@ def _logins(job: _Job) -> dict[str, Any]:
         if "registry-auth" in inputs:
             return {"registries": inputs["registry-auth"]}
         if str(inputs.get("ecr", "auto")) == "true" or ".amazonaws.com" in str(inputs.get("registry", "")):
-            job.note("logins of AWS are not fetched: install docker-credential-ecr-login and name it in credHelpers")
-            continue
+            job.note("docker-credential-ecr-login logs in to AWS, with AWS's own variables: the runner has to have it")
+            inputs = {"registry": inputs.get("registry", ""), "ecr": "true"}
         if step.get("if"):
             job.note(f"the login's condition is gone: {step['if']}")
         entries.append({name: inputs[name] for name in _LOGIN if name in inputs})

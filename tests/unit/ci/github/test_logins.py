@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from tests.unit.ci.fake_job import FakeJob
 from tests.unit.ci.github.test_action import run
 
 SECRET = "hunter2-😀"
+AWS = "123456789012.dkr.ecr.eu-west-1.example"
 
 
 def read(**given: str) -> tuple[logins.Login, ...]:
-    env = {f"INPUT_{name.upper().replace('_', '-')}": value for name, value in given.items()}
+    path = {"PATH": given.pop("PATH", os.defpath)}
+    env = {f"INPUT_{name.upper().replace('_', '-')}": value for name, value in given.items()} | path
     return logins.read(inputs.read(env, Path()))
 
 
@@ -85,7 +88,15 @@ def test_the_users_own_logins_stay_and_theirs_programs_do_not_hide_the_new_one(t
         ({"registries": f"- user: x\n  password: {SECRET}"}, "unknown field 'user'; did you mean 'username'?"),
         ({"registries": "- [", "registry": "x"}, "input registries: says the same as input registry; give one"),
         ({"registries": "- x", "registry_auth": "- x"}, "give one"),
-        ({"ecr": "true", "username": "a", "password": SECRET}, "logins of AWS are not fetched"),
+        (
+            {"ecr": "true", "registry": AWS, "username": "a", "password": SECRET},
+            "with ecr there is no username and no password; leave them out: the program takes AWS_ACCESS_KEY_ID",
+        ),
+        ({"ecr": "maybe", "registry": AWS}, "ecr is none of auto, true and false: 'maybe'"),
+        (
+            {"ecr": "true", "registry": AWS},
+            "input ecr: docker-credential-ecr-login, which logs in to AWS, is not installed; install it on the ",
+        ),
         ({"scope": "team@push", "username": "a", "password": SECRET}, "tells pull from push"),
     ],
 )
@@ -94,6 +105,37 @@ def test_wrong_logins_are_named_and_never_shown(given: dict[str, str], message: 
         read(**given)
     assert message in str(caught.value)
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"registry": AWS},
+        {"registry": AWS, "ecr": "true"},
+        {"registry": "mirror.example", "ecr": "true"},
+        {"registries": f"- {{registry: {AWS}, ecr: true}}\n- {{registry: r.example, username: ann, password: x}}"},
+    ],
+)
+def test_aws_program_logs_in(given: dict[str, str], tmp_path: Path) -> None:
+    """Beside other logins; the user's file may name another program for all the rest."""
+    program = tmp_path / "docker-credential-ecr-login"
+    program.write_text('#!/bin/sh\nread host\nprintf \'{"Username": "AWS", "Secret": "of %s"}\' "$host"\n')
+    program.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    env = written(read(PATH=path, **given), tmp_path, {"credsStore": "desktop"}) | {"PATH": path}
+    host = given.get("registry", AWS)
+    login = credentials.load(env).lookup(host)
+    assert login is not None
+    assert (login.username, login.secret.reveal_text()) == ("AWS", f"of {host}")
+    if "registries" in given:
+        other = credentials.load(env).lookup("r.example")
+        assert other is not None
+        assert other.username == "ann"
+
+
+def test_a_password_for_aws_is_a_login_as_any(tmp_path: Path) -> None:
+    (login,) = read(registry=AWS, username="AWS", password=SECRET)
+    assert (login.program, login.username) == ("", "AWS")
 
 
 def test_without_a_login_nothing_is_written() -> None:
