@@ -4,6 +4,8 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,11 +17,13 @@ from ci_buildx.builder.pods import condition
 from ci_buildx.builder.verdict import Autoscaler
 from ci_buildx.errors import BootError, PodLost, Stopped
 from ci_buildx.kube.client import KubeClient
+from ci_buildx.kube.config import Cluster
 from devcluster import layout
+from tests import accounts
 from tests.accounts import Account
 from tests.integration.builder import webhook
 from tests.integration.builder.causes import CAUSES, Cause, Named, Scene, name_all
-from tests.integration.builder.conftest import Yard
+from tests.integration.builder.conftest import Yard, eventually
 
 NAMED_WITHIN = 5.0
 """Seconds from when the cluster knows a cause to when it is named: what issue 3 promises."""
@@ -87,7 +91,8 @@ def test_an_autoscaler_is_given_the_time_that_a_node_takes(yard: Yard, monkeypat
     brought.daemon = True
     try:
         with boot:
-            scaler = threading.Thread(target=say_that_a_node_comes, args=(yard, builder), daemon=True)
+            said = ("TriggeredScaleUp", "pool 1->2 (max: 5)")
+            scaler = threading.Thread(target=say_of_its_pod, args=(yard, builder, *said), daemon=True)
             scaler.start()
             brought.start()
             (pod,) = boot.ready(node)
@@ -98,8 +103,19 @@ def test_an_autoscaler_is_given_the_time_that_a_node_takes(yard: Yard, monkeypat
         yard.admin.patch(path, {"metadata": {"labels": {mark: None}}})
 
 
-def say_that_a_node_comes(yard: Yard, builder: Builder) -> None:
-    """The event that cluster-autoscaler makes about each pod for which it enlarges a group of nodes."""
+def test_an_autoscaler_that_will_not_help_is_believed_at_once(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(autoscaler, "detect", lambda _: Autoscaler.PRESENT)
+    builder = yard.provision(nodeselector=(("disk", "holographic"),))
+    said = ("NotTriggerScaleUp", "pod didn't trigger scale-up: 1 node(s) didn't match Pod's node affinity/selector")
+    with yard.boot(builder) as boot:
+        threading.Thread(target=say_of_its_pod, args=(yard, builder, *said), daemon=True).start()
+        with pytest.raises(BootError, match=r"0/2 nodes are available.*; the autoscaler: pod didn't trigger") as caught:
+            boot.ready(builder.plan.nodes[0])
+    assert (caught.value.reason, "nodeselector" in caught.value.fix) == ("Unschedulable", True)
+
+
+def say_of_its_pod(yard: Yard, builder: Builder, reason: str, message: str) -> None:
+    """The event that cluster-autoscaler makes about each pod for which it enlarges a group of nodes, or does not."""
     pods = builder.location.core_path("pods")
     while not (found := [pod for pod in yard.admin.list(pods)["items"] if condition(pod, "PodScheduled")]):
         time.sleep(0.1)
@@ -108,8 +124,8 @@ def say_that_a_node_comes(yard: Yard, builder: Builder) -> None:
     event = {
         "metadata": {"generateName": "scale-up-"},
         "involvedObject": {"kind": "Pod", "apiVersion": "v1", **about},
-        "reason": "TriggeredScaleUp",
-        "message": "pool 1->2 (max: 5)",
+        "reason": reason,
+        "message": message,
         "type": "Normal",
         "source": {"component": "cluster-autoscaler"},
         "firstTimestamp": now,
@@ -140,5 +156,36 @@ def test_a_wait_ends_when_the_job_does(yard: Yard) -> None:
         boot.scheduled(builder.plan.nodes[0])
 
 
-def test_the_devcluster_makes_no_nodes(kube: KubeClient) -> None:
-    assert detect(kube) is Autoscaler.ABSENT
+def test_whether_the_cluster_makes_nodes_is_seen_with_a_jobs_rights(
+    yard: Yard, kube: KubeClient, cluster: Cluster, tmp_path: Path
+) -> None:
+    """By cluster-autoscaler's status or by Karpenter's API; who may not read the status knows only of the latter."""
+    namespace = yard.namespace()
+    with accounts.outsider(kube, cluster, namespace, "nobody", tmp_path) as account, account.client() as nobody:
+        assert (detect(yard.kube), detect(nobody)) == (Autoscaler.ABSENT, Autoscaler.UNKNOWN)
+        status = "/api/v1/namespaces/kube-system/configmaps"
+        kube.create(status, {"metadata": {"name": "cluster-autoscaler-status"}})
+        try:
+            assert (detect(yard.kube), detect(nobody)) == (Autoscaler.PRESENT, Autoscaler.UNKNOWN)
+        finally:
+            kube.delete(f"{status}/cluster-autoscaler-status")
+        definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+        kube.create(definitions, NODE_POOLS)
+        try:
+            eventually("Karpenter's API", lambda: detect(nobody) is Autoscaler.PRESENT)
+        finally:
+            kube.delete(f"{definitions}/{NODE_POOLS['metadata']['name']}")
+            eventually("the end of Karpenter's API", lambda: detect(yard.kube) is Autoscaler.ABSENT)
+
+
+NODE_POOLS: dict[str, Any] = {
+    "metadata": {"name": "nodepools.karpenter.sh"},
+    "spec": {
+        "group": "karpenter.sh",
+        "scope": "Cluster",
+        "names": {"plural": "nodepools", "singular": "nodepool", "kind": "NodePool"},
+        "versions": [
+            {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}
+        ],
+    },
+}
