@@ -24,6 +24,11 @@ _PULLS = 3
 
 _PULL_FAILED = "Failed to pull image"
 """Begins the event of a pull that failed (kubelet v1.34.2, ``pkg/kubelet/images/image_manager.go``)."""
+_NO_LOGIN = "the node may not pull it: check driver-opt image and the node's login"
+_UNRETRIEVED = "FailedToRetrieveImagePullSecret"
+"""Reason of the event about Secrets that a pod names for its pulls and that are not there (kubelet v1.34.2,
+``pkg/kubelet/kubelet_pods.go``)."""
+_UNFOUND = pattern(r"image pull secrets \(([^)]+)\)")
 _ABSENT = pattern(r"not found|manifest unknown|name unknown|does not exist|no match for platform", re.IGNORECASE)
 _DENIED = pattern(
     r"denied|unauthori[sz]ed|authori[sz]ation failed|authentication required|forbidden|no basic auth", re.IGNORECASE
@@ -46,12 +51,24 @@ def judge(case: Case, reason: str, message: str) -> Verdict:
         return case.failed(reason, detail, "check driver-opt image")
     network = bool(_NETWORK.search(told))
     if not network and _DENIED.search(told):
-        return case.failed(reason, detail, "the node may not pull it: check driver-opt image and the node's login")
+        return case.failed(reason, detail, _login(case))
     if not network and _ABSENT.search(told):
         return case.failed(reason, detail, "check driver-opt image: name, tag and platform")
     if times_seen(failures) >= _PULLS:
         return case.failed(reason, detail, "the registry does not answer the node")
     return case.waiting(f"{reason}: {detail}")
+
+
+def _login(case: Case) -> str:
+    """The cure where the node's login, or that of the Secrets which the pod names, does not do."""
+    assert case.pod is not None
+    named = [str(secret.get("name")) for secret in (case.pod.get("spec") or {}).get("imagePullSecrets") or ()]
+    if not named:
+        return _NO_LOGIN
+    said = "\n".join(str(event.get("message", "")) for event in case.recent(_UNRETRIEVED))
+    found = _UNFOUND.search(said)
+    why = f"there is no Secret {found[1]}" if found else f"Secret {', '.join(named)} does not let it be pulled"
+    return f"{why}: check driver-opt image-pull-secrets"
 
 
 def _detail(message: str, event: str) -> str:

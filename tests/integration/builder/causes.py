@@ -372,6 +372,15 @@ CAUSES: tuple[Cause, ...] = (
         known="no basic auth credentials",
     ),
     Cause(
+        name="the Secret for the image does not exist",
+        reasons=PULL,
+        detail="none/such:2",
+        fix="check driver-opt image-pull-secrets",
+        settings={"pull_secrets": ("none",)},
+        prepare=registry("REGISTRY_BASIC", "none/such:2"),
+        known="no basic auth credentials",
+    ),
+    Cause(
         name="the image has no valid name",
         reasons=("InvalidImageName",),
         detail="Such:1",

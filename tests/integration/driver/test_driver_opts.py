@@ -237,14 +237,27 @@ def test_options_of_registries_and_storage(yard: Yard, pod_ranges: tuple[str, ..
         held.finish()
 
 
-def test_a_private_image_is_pulled_with_the_jobs_login(yard: Yard, tmp_path: Path) -> None:
+NAMED = """
+image: {image}
+image-pull-secrets: [registry-login]
+persistent-volume-claim: {{requests: {{storage: 64Mi}}}}
+storage-class: standard
+nodeselector: {{kubernetes.io/arch: amd64}}
+"""
+
+
+def test_a_private_image_is_pulled_with_the_jobs_login_or_a_secret_that_is_named(
+    yard: Yard, tmp_path: Path, kube: KubeClient, shared_namespace: str
+) -> None:
     basic = yard.product.env["REGISTRY_BASIC"]
     image = f"{basic}/opts/{yard.context.name}-buildkit:1"
     login = base64.b64encode(f"builder:{yard.product.env['REGISTRY_BASIC_PASSWORD']}".encode()).decode()
     (tmp_path / "config.json").write_text(json.dumps({"auths": {basic: {"auth": login}}}))
     product = yard.product.with_env(DOCKER_CONFIG=str(tmp_path))
     (yard.context / "Dockerfile").write_text("FROM moby/buildkit:buildx-stable-1\n")
-    copied = product.build(*AMD64, "--provenance=false", "--push", "-t", image, str(yard.context))
+    other = f"{image}-other"  # what a node has pulled once is not asked for again
+    tags = ("-t", image, "-t", other)
+    copied = product.build(*AMD64, "--provenance=false", "--push", *tags, str(yard.context))
     assert copied.code == 0, copied.stderr
     (yard.context / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
     options = ("--driver-opt", f"image={image}", "--driver-opt", "image-pull-secrets=auto", "-o", "out")
@@ -254,6 +267,23 @@ def test_a_private_image_is_pulled_with_the_jobs_login(yard: Yard, tmp_path: Pat
     run = product.build(*AMD64, *options, str(yard.context))
     assert run.code == 0, run.stderr
     assert (tmp_path / "out" / "Dockerfile").exists()
+    secret = {
+        "metadata": {"name": "registry-login"},
+        "type": "kubernetes.io/dockerconfigjson",
+        "stringData": {".dockerconfigjson": (tmp_path / "config.json").read_text()},
+    }
+    kube.create(f"/api/v1/namespaces/{shared_namespace}/secrets", secret)
+    (tmp_path / "builder.yaml").write_text(NAMED.format(image=other))
+    inside = ("--namespace", shared_namespace, "--builder-config", "builder.yaml")
+    with yard.holding(*AMD64, *inside) as held:
+        (pod,) = kube.list(f"/api/v1/namespaces/{shared_namespace}/pods")["items"]
+        (claim,) = kube.list(f"/api/v1/namespaces/{shared_namespace}/persistentvolumeclaims")["items"]
+        held.finish()
+    assert buildkitd(pod)["image"] == other
+    assert pod["spec"]["imagePullSecrets"] == [{"name": "registry-login"}]
+    assert pod["spec"]["nodeSelector"] == {"kubernetes.io/arch": "amd64"}
+    assert (claim["spec"]["storageClassName"], claim["status"]["phase"]) == ("standard", "Bound")
+    assert claim["metadata"]["ownerReferences"][0]["name"] == pod["metadata"]["name"]
 
 
 def test_rootless_runs_as_a_user_of_its_own(yard: Yard) -> None:

@@ -22,8 +22,10 @@ def scheduled(host: str = "n1", **status: Any) -> dict[str, Any]:
     return made
 
 
-def waiting(reason: str, message: str = "") -> dict[str, Any]:
-    return scheduled(containerStatuses=[{"state": {"waiting": {"reason": reason, "message": message}}}])
+def waiting(reason: str, message: str = "", secrets: tuple[str, ...] = ()) -> dict[str, Any]:
+    made = scheduled(containerStatuses=[{"state": {"waiting": {"reason": reason, "message": message}}}])
+    made["spec"] |= {"imagePullSecrets": [{"name": name} for name in secrets]} if secrets else {}
+    return made
 
 
 def running(**status: Any) -> dict[str, Any]:

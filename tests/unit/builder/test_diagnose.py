@@ -13,6 +13,7 @@ DENIED = IMAGE.format(
     code="Unknown", cause="pull access denied, repository does not exist or may require authorization"
 )
 NO_ANSWER = IMAGE.format(code="Unknown", cause="dial tcp 192.0.2.1:443: i/o timeout")
+NO_SECRET = "Unable to retrieve some image pull secrets (one, two); attempting to pull the image may not succeed."
 BACK_OFF = 'Back-off pulling image "registry.example/x:1"'
 NO_MATCH = "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector."
 NO_ROOM = "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) didn't match Pod's node affinity/selector."
@@ -50,6 +51,18 @@ LIMIT = 'Error creating: pods "b-x" is forbidden: maximum memory usage per Conta
 FAILURES: list[tuple[Case, str, str]] = [
     (case(waiting("ErrImagePull", ABSENT)), "ErrImagePull", "name, tag and platform"),
     (case(waiting("ErrImagePull", DENIED)), "ErrImagePull", "login"),
+    (
+        case(waiting("ErrImagePull", DENIED, secrets=("one",))),
+        "ErrImagePull",
+        "Secret one does not let it be pulled: check driver-opt image-pull-secrets",
+    ),
+    (
+        case(
+            waiting("ErrImagePull", DENIED, secrets=("one", "two")), event("FailedToRetrieveImagePullSecret", NO_SECRET)
+        ),
+        "ErrImagePull",
+        "there is no Secret one, two: check driver-opt image-pull-secrets",
+    ),
     (case(waiting("ImagePullBackOff", f"{BACK_OFF}: ErrImagePull: {ABSENT}")), "ImagePullBackOff", "name, tag"),
     (
         case(waiting("ImagePullBackOff", BACK_OFF), event("Failed", f"Failed to pull image: {ABSENT}")),
