@@ -79,7 +79,8 @@ def _reach(proxy: Proxy | None, target: tuple[str, int], deadline: float) -> soc
         if proxy.secure:
             connection = _secured(connection, proxy)
     except OSError as cause:
-        raise Unreachable(f"proxy {proxy.host}:{proxy.port} ({proxy.source}) gave no answer: {cause}") from cause
+        reason = cause.strerror or cause
+        raise Unreachable(f"proxy {proxy.host}:{proxy.port} ({proxy.source}) gave no answer: {reason}") from cause
     try:
         _ask_proxy(connection, proxy, target, deadline)
     except BaseException:

@@ -25,7 +25,7 @@ class Relay:
                 far = socket.create_connection(self._target)
                 self._open += [near, far]
                 for source, sink in ((near, far), (far, near)):
-                    threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
+                    threading.Thread(target=pump, args=(source, sink), daemon=True).start()
 
     def cut(self) -> None:
         """End everything that is open."""
@@ -54,7 +54,8 @@ def relaying(host: str, port: int) -> Iterator[Relay]:
         relay.close()
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
+def pump(source: socket.socket, sink: socket.socket) -> None:
+    """Move what comes, and the end of it; then neither is open."""
     with suppress(OSError):
         while received := source.recv(1 << 16):
             sink.sendall(received)
