@@ -88,18 +88,19 @@ def enforcing(kube: KubeClient, namespace: str) -> Iterator[None]:
             firewall("--delete", rule)
 
 
-def left(kube: KubeClient) -> list[str]:
-    """Namespaces that doctors have left to the cluster."""
+def left(kube: KubeClient, account: Account) -> list[str]:
+    """Namespaces that doctors of this account have left to the cluster."""
     found = kube.list("/api/v1/namespaces", labelSelector=OURS)["items"]
     return [
         item["metadata"]["name"]
         for item in found
-        if item["metadata"].get("annotations", {}).get(labels.REPOSITORY) == "doctor"
+        if labels.creator(item) == account.user
+        and item["metadata"]["annotations"].get(labels.REPOSITORY) == "doctor"
         and not item["metadata"].get("deletionTimestamp")
     ]
 
 
-def test_a_jobs_account_has_all_that_a_build_needs(product: Product, kube: KubeClient) -> None:
+def test_a_jobs_account_has_all_that_a_build_needs(product: Product, kube: KubeClient, job_account: Account) -> None:
     good = product.env["REGISTRY"]
     report = Report(product, good)
     assert (report.code, report.healthy) == (0, True), report.findings
@@ -117,7 +118,7 @@ def test_a_jobs_account_has_all_that_a_build_needs(product: Product, kube: KubeC
     assert report.status("registry", good, "from here") == report.status("registry", good, "from a pod") == ["ok"]
     # The devcluster's bridge enforces nothing; that it would be noticed is shown below.
     assert report.status("network policy", said="not enforced") == ["warning"]
-    assert left(kube) == []
+    assert left(kube, job_account) == []
 
 
 def test_the_reaper_is_seen_and_its_yaml_is_printed_where_there_is_none(
@@ -142,7 +143,9 @@ def test_the_reaper_is_seen_and_its_yaml_is_printed_where_there_is_none(
         kube.delete(f"{schedules}/{rights.REAPER}")
 
 
-def test_a_registry_that_is_not_reached_is_missed_from_here_and_from_a_pod(product: Product, kube: KubeClient) -> None:
+def test_a_registry_that_is_not_reached_is_missed_from_here_and_from_a_pod(
+    product: Product, kube: KubeClient, job_account: Account
+) -> None:
     shown = product.run("doctor", "--buildkitd-config", str(product.config), NOWHERE, "nowhere.invalid")
     assert shown.code == 1
     lines = [line for line in shown.stdout.decode().splitlines() if line.startswith("registry ")]
@@ -151,7 +154,7 @@ def test_a_registry_that_is_not_reached_is_missed_from_here_and_from_a_pod(produ
     assert "nowhere.invalid: from a pod: bad address 'nowhere.invalid'" in lines[3]
     assert b"\n\nMissing: 4. Warnings: 2.\n" in shown.stdout
     assert shown.stdout.startswith(b"CHECK            STATUS   DETAIL\nserver           ok       Kubernetes 1.34")
-    assert left(kube) == []
+    assert left(kube, job_account) == []
 
 
 def test_what_is_missing_is_said_and_the_yaml_gives_it(
