@@ -15,6 +15,7 @@ from tests.integration.job.lasting import CONFIG, Shop, eventually
 
 VOLUME = "persistent-volume-claim.requests.storage=64Mi"
 CLAIMS = "/api/v1/{}/persistentvolumeclaims"
+ADMISSION = "/apis/admissionregistration.k8s.io/v1beta1"
 AS_YAML = "persistent-volume-claim: {requests: {storage: 64Mi}}\nreclaim: retain\n"
 
 
@@ -159,3 +160,52 @@ def login(folder: Path, names: dict[str, str]) -> str:
     }
     (place / "config.json").write_text(json.dumps({"auths": auths}))
     return str(place)
+
+
+@pytest.fixture
+def dropping(shop: Shop) -> Iterator[Shop]:
+    """An API server that drops hostUsers of Deployments, as one does whose feature gate is off; in one namespace."""
+    kube, name = shop.kube, f"drops-{shop.namespace}"
+    rule = {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["deployments"]}
+    here = {"matchLabels": {"kubernetes.io/metadata.name": shop.namespace}}
+    removal = '[JSONPatch{op: "remove", path: "/spec/template/spec/hostUsers"}]'
+    policy = {
+        "metadata": {"name": name},
+        "spec": {
+            "matchConstraints": {"namespaceSelector": here, "resourceRules": [rule]},
+            "matchConditions": [{"name": "asked", "expression": "has(object.spec.template.spec.hostUsers)"}],
+            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": removal}}],
+            "failurePolicy": "Fail",
+            "reinvocationPolicy": "Never",
+        },
+    }
+    kube.create(f"{ADMISSION}/mutatingadmissionpolicies", policy)
+    binding = {"metadata": {"name": name}, "spec": {"policyName": name}}
+    kube.create(f"{ADMISSION}/mutatingadmissionpolicybindings", binding)
+    pod = {"containers": [{"name": "a", "image": "a"}], "hostUsers": False}
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": pod}
+    tried = {"metadata": {"name": "tried"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}}
+
+    def drops() -> bool:
+        made = kube.create(f"/apis/apps/v1/namespaces/{shop.namespace}/deployments", tried, dryRun="All")
+        return "hostUsers" not in made["spec"]["template"]["spec"]
+
+    try:
+        eventually("the policy", drops)
+        yield shop
+    finally:
+        kube.delete(f"{ADMISSION}/mutatingadmissionpolicybindings/{name}")
+        kube.delete(f"{ADMISSION}/mutatingadmissionpolicies/{name}")
+
+
+def test_user_namespaces_that_the_server_drops_are_refused_or_said(dropping: Shop) -> None:
+    refused = dropping.create("--name", "strict", "--driver-opt", "user-namespaces=true")
+    assert refused.code == 1
+    assert refused.stderr.splitlines()[-1] == (
+        "ERROR: user-namespaces=true: the API server drops hostUsers; its feature gate UserNamespacesSupport is off"
+    )
+    assert dropping.left("strict") == []
+    told = dropping.create("--name", "easy")
+    assert told.code == 0, told.stderr
+    assert "privileged BuildKit is root on its node: the API server drops hostUsers\n" in told.stderr
+    assert dropping.product.run("rm", "easy").code == 0
