@@ -485,6 +485,14 @@ CAUSES: tuple[Cause, ...] = (
         alter=put(serviceAccountName="nobody"),
     ),
     Cause(
+        name="no such runtime class",
+        reasons=("RuntimeClass",),
+        detail='RuntimeClass "none" not found',
+        fix="runtime class",
+        alter=put(runtimeClassName="none"),
+        heals=True,
+    ),
+    Cause(
         name="no such priority class",
         reasons=("PriorityClass",),
         detail="no PriorityClass with name none",
