@@ -99,7 +99,8 @@ RECIPES = (
     Recipe(module="act", packages=("github.com/nektos/act", "github.com/rhysd/actionlint/cmd/actionlint")),
 )
 CLUSTER_MODULES = ("kubernetes", "containerd", "runc", "buildkit", "coredns")
-GITLAB_CI_LOCAL = "4.72.0"
+NODE_PACKAGES = {"gitlab-ci-local": "4.72.0", "mermaid": "11.12.0"}
+"""Of npm: what runs GitLab's pipelines, and what reads the charts of job summaries as GitHub does."""
 
 
 def path(name: str) -> Path:
@@ -115,7 +116,11 @@ def path(name: str) -> Path:
 def installed() -> dict[str, Path]:
     """Every program's name and the place where a build puts it."""
     places = {name: folder(recipe) / name for recipe in RECIPES for name in recipe.names}
-    return places | {"gitlab-ci-local": node_folder() / "node_modules" / ".bin" / "gitlab-ci-local"}
+    modules = {name: node_folder(name) / "node_modules" for name in NODE_PACKAGES}
+    return places | {
+        "gitlab-ci-local": modules["gitlab-ci-local"] / ".bin" / "gitlab-ci-local",
+        "mermaid": modules["mermaid"] / "mermaid" / "dist" / "mermaid.core.mjs",
+    }
 
 
 @functools.cache
@@ -127,9 +132,9 @@ def folder(recipe: Recipe) -> Path:
     return cache.folder() / "programs" / f"{recipe.module}-{digest.hexdigest()[:16]}"
 
 
-def node_folder() -> Path:
-    """Where npm's package for GitLab pipelines is."""
-    return cache.folder() / "programs" / f"gitlab-ci-local-{GITLAB_CI_LOCAL}"
+def node_folder(package: str) -> Path:
+    """Where a package of npm is."""
+    return cache.folder() / "programs" / f"{package}-{NODE_PACKAGES[package]}"
 
 
 def build(modules: Iterable[str]) -> None:
@@ -145,13 +150,18 @@ def build(modules: Iterable[str]) -> None:
 def build_all() -> None:
     """Build everything, the tests' programs included."""
     build(recipe.module for recipe in RECIPES)
-    if not node_folder().exists():
-        with locked(cache.folder() / "programs"), building(node_folder()) as target:
+    for package in NODE_PACKAGES:
+        install(package)
+
+
+def install(package: str) -> None:
+    """Install a package of npm, if it is absent."""
+    if not node_folder(package).exists():
+        with locked(cache.folder() / "programs"), building(node_folder(package)) as target:
             if target:
-                package = f"gitlab-ci-local@{GITLAB_CI_LOCAL}"
-                subprocess.run(
-                    [*toolchain.npm(), "install", "--silent", "--no-fund", "--prefix", target, package], check=True
-                )
+                named = f"{package}@{NODE_PACKAGES[package]}"
+                command = [*toolchain.npm(), "install", "--silent", "--no-fund", "--prefix", target, named]
+                subprocess.run(command, check=True)
 
 
 @contextmanager
