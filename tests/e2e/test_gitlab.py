@@ -12,7 +12,12 @@ from pathlib import Path
 import pytest
 
 from ci_buildx.kube.client import KubeClient
-from devcluster import pushed
+from ci_buildx.registry.client import RegistryClient, Repository
+from ci_buildx.registry.copy import copy_manifest
+from ci_buildx.registry.credentials import CredentialStore
+from ci_buildx.registry.dockerconfig import DockerConfig, Login
+from ci_buildx.registry.trust import Trust
+from devcluster import layout, pushed, registry
 from devcluster.registry import Registry
 from tests.e2e import checkout
 from tests.e2e.cluster import Builders
@@ -112,6 +117,47 @@ def test_two_includes_are_two_images(
         (built,) = pushed.images(open_registry.url, f"e2e/{name}", which).values()
         assert built.files["which"] == f"{which}\n".encode()
     assert builders.left() == []
+
+
+def test_a_base_image_comes_through_the_dependency_proxy(
+    run: Callable[..., Pipeline], builders: Builders, name: str, open_registry: Registry
+) -> None:
+    """A registry that asks who one is in the proxy's place; the job is told of it as GitLab tells."""
+    _, proxy, _ = registry.registries(layout.cluster())
+    group = f"e2e/{name}/dependency_proxy/containers"
+    fill(proxy, f"{group}/busybox", open_registry)
+    done = run(
+        "ARG CI_DEPENDENCY_PROXY_GROUP_IMAGE_PREFIX\nFROM ${CI_DEPENDENCY_PROXY_GROUP_IMAGE_PREFIX}/busybox\n"
+        "COPY note /note\nRUN uname -m > /machine\n",
+        **{"build-args": ["CI_DEPENDENCY_PROXY_GROUP_IMAGE_PREFIX"], "push": True},
+        tags=[f"{open_registry.address}/e2e/{name}:1"],
+        variables={
+            "CI_DEPENDENCY_PROXY_SERVER": proxy.address,
+            "CI_DEPENDENCY_PROXY_GROUP_IMAGE_PREFIX": f"{proxy.address}/{group}",
+            "CI_DEPENDENCY_PROXY_USER": proxy.username,
+            "CI_DEPENDENCY_PROXY_PASSWORD": proxy.password.reveal_text(),
+        },
+    )
+    assert done.code == 0, done.log
+    assert f"FROM {proxy.address}/{group}/busybox" in done.log
+    assert proxy.password.reveal_text() not in done.log
+    assert pushed.images(open_registry.url, f"e2e/{name}", "1")["linux/amd64"].files["machine"] == b"x86_64\n"
+    assert builders.left() == []
+
+
+def fill(proxy: Registry, path: str, upstream: Registry) -> None:
+    """What the proxy has when somebody has asked for it before."""
+    assert proxy.ca_file
+    login = Login(username=proxy.username, secret=proxy.password)
+    store = CredentialStore(
+        [DockerConfig(origin="test", auths={(proxy.address, ""): login}, helpers={}, store="")], env={}
+    )
+    trust = Trust(plain=frozenset({upstream.address}), authorities={proxy.address: (proxy.ca_file,)})
+    source, target = Repository(upstream.address, "library/busybox"), Repository(proxy.address, path)
+    with RegistryClient(store, trust=trust) as client:
+        index = client.manifest(source, "latest")
+        copy_manifest(client, index.descriptor.digest, source, target)
+        client.put_manifest(target, "latest", index)
 
 
 def test_a_failing_build_is_followed_by_after_script(
