@@ -21,16 +21,39 @@ def scope_of(event: Event, wanted: str = "") -> str:
         return f"fork:{fork}"
     if wanted:
         return PROTECTED if wanted == "protected" else wanted
-    return PROTECTED if event.env.get("GITHUB_REF_PROTECTED") == "true" and not _is_pull(event) else UNPROTECTED
+    if _of_comment(event):
+        # Whose the pull request is, the event does not say.
+        return f"pull:{event.look('issue', 'number')}"
+    trusted = event.env.get("GITHUB_REF_PROTECTED") == "true" and not _is_pull(event) and not _follows_other(event)
+    return PROTECTED if trusted else UNPROTECTED
 
 
 def fork_of(event: Event) -> str:
-    """The repository that a pull request comes from, "" if it is this one or no pull request."""
-    if not _is_pull(event):
+    """The repository that what is built comes from, "" if it is this one.
+
+    A ``workflow_run`` follows a run that may have been a fork's, and takes up what that has left.
+    """
+    if event.name == "workflow_run":
+        head = event.text("workflow_run", "head_repository", "full_name")
+    elif _is_pull(event):
+        head = event.text("pull_request", "head", "repo", "full_name")
+    else:
         return ""
-    head, here = event.text("pull_request", "head", "repo", "full_name"), event.repository
-    return "" if head.lower() == here.lower() else head.lower() or "unknown"
+    return "" if head.lower() == event.repository.lower() else head.lower() or "unknown"
 
 
 def _is_pull(event: Event) -> bool:
     return event.name.startswith("pull_request") and event.look("pull_request") is not None
+
+
+def _of_comment(event: Event) -> bool:
+    """Whether somebody has commented on a pull request: such runs are of the default branch and often build it."""
+    return event.name == "issue_comment" and event.look("issue", "pull_request") is not None
+
+
+def _follows_other(event: Event) -> bool:
+    """Whether this run, which is of the default branch, follows one that was not a push to that."""
+    if event.name != "workflow_run":
+        return False
+    branch, default = event.text("workflow_run", "head_branch"), event.text("repository", "default_branch")
+    return event.text("workflow_run", "event").startswith("pull_request") or not branch or branch != default

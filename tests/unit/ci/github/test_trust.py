@@ -25,6 +25,14 @@ def pull(head: str | None) -> dict[str, Any]:
     return {"pull_request": {"head": {"repo": repo}}}
 
 
+def after(head: str, event: str = "push", branch: str = "main") -> dict[str, Any]:
+    run = {"head_repository": {"full_name": head}, "event": event, "head_branch": branch}
+    return {"workflow_run": run, "repository": {"default_branch": "main"}}
+
+
+COMMENT = {"issue": {"number": 17, "pull_request": {"url": "…"}}}
+
+
 @pytest.mark.parametrize(
     ("name", "payload", "protected", "wanted", "expected"),
     [
@@ -40,6 +48,14 @@ def pull(head: str | None) -> dict[str, Any]:
         ("pull_request_target", pull("mallory/app"), "true", "protected", "fork:mallory/app"),
         ("pull_request", pull(None), "false", "", "fork:unknown"),
         ("schedule", {}, "true", "", ""),
+        ("workflow_run", after("Team/app"), "true", "", ""),
+        ("workflow_run", after("team/app", branch="topic"), "true", "", "unprotected"),
+        ("workflow_run", after("team/app", "pull_request"), "true", "", "unprotected"),
+        ("workflow_run", after("mallory/app", "pull_request"), "true", "protected", "fork:mallory/app"),
+        ("workflow_run", {}, "true", "", "fork:unknown"),
+        ("issue_comment", COMMENT, "true", "", "pull:17"),
+        ("issue_comment", COMMENT, "true", "protected", ""),
+        ("issue_comment", {"issue": {"number": 3}}, "true", "", ""),
     ],
 )
 def test_the_scope_of_a_run(name: str, payload: dict[str, Any], protected: str, wanted: str, expected: str) -> None:
