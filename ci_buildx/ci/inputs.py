@@ -203,8 +203,8 @@ BY_NAME = options.BY_NAME | {option.name: option for option in OF_THE_JOB}
 
 
 _SHARED = (
-    *("platforms", "driver-opts", "buildkitd-config", "buildkitd-config-inline", "buildkitd-flags", "lifetime"),
-    *("trust-scope", "transport", "namespace", "kubeconfig", "kube-context", "progress"),
+    *("platforms", "driver-opts", "builder-config", "buildkitd-config", "buildkitd-config-inline", "buildkitd-flags"),
+    *("lifetime", "trust-scope", "transport", "namespace", "kubeconfig", "kube-context", "oidc", "progress"),
 )
 OF_SETUP: tuple[Option, ...] = (*(BY_NAME[name] for name in _SHARED), DRIVER, USE, CLEANUP, PYTHON)
 """The inputs of ``setup/action.yml``."""

@@ -87,11 +87,11 @@ def write(logins: Sequence[Login], env: Mapping[str, str], folder: Path) -> None
     document = _users(env)
     auths, programs = dict(document.get("auths") or {}), dict(document.get("credHelpers") or {})
     for login in logins:
-        programs[login.key if login.key == HUB_KEY else login.registry] = login.program
-        if login.program:
-            continue
-        pair = f"{login.username}:{login.password.reveal_text()}"
-        auths[login.key] = {"auth": b64encode(pair.encode()).decode()}
+        if not login.scope:  # else the user's program still knows the rest of the registry
+            programs[login.key if login.key == HUB_KEY else login.registry] = login.program
+        if not login.program:
+            pair = f"{login.username}:{login.password.reveal_text()}"
+            auths[login.key] = {"auth": b64encode(pair.encode()).decode()}
     folder.mkdir(mode=0o700)
     path = folder / _CONFIG
     path.touch(mode=0o600)

@@ -65,9 +65,9 @@ class CredentialStore:
         return replace(login, secret=token), min(KEPT, job_token.usable(token))
 
     def _ask(self, config: DockerConfig, host: str, path: str) -> Login | None:
-        """What the configured program says; its own entry for a repository goes first."""
+        """What the configured program says; an entry for the repository, or for what it is in, goes first."""
         suffix = config.program(host)
-        if not suffix or (path and config.auths.get((host, path))):
+        if not suffix or config.find_below(host, path):
             return None
         from ci_buildx.registry import program
 

@@ -42,13 +42,21 @@ class DockerConfig:
     store: str
 
     def find(self, host: str, path: str) -> Login | None:
-        """The login of the longest prefix of ``path`` that has one, else the host's, else any of that host."""
+        """The login of the longest prefix of ``path`` that has one, else the host's.
+
+        Without a path any of that host will do: a registry that wants passwords is not told for which repository.
+        """
         host = canonical(host)
+        if login := self.find_below(host, path) or self.auths.get((host, "")):
+            return login
+        return None if path else next((self.auths[key] for key in sorted(self.auths) if key[0] == host), None)
+
+    def find_below(self, host: str, path: str) -> Login | None:
+        """The login of the longest prefix of ``path`` that has one of its own."""
         parts = [part for part in path.split("/") if part]
-        for count in range(len(parts), -1, -1):
-            if login := self.auths.get((host, "/".join(parts[:count]))):
-                return login
-        return next((self.auths[key] for key in sorted(self.auths) if key[0] == host), None)
+        prefixes = ("/".join(parts[:count]) for count in range(len(parts), 0, -1))
+        found = (self.auths.get((canonical(host), prefix)) for prefix in prefixes)
+        return next((login for login in found if login), None)
 
     def program(self, host: str) -> str:
         """The suffix of the credential program that knows this host, "" if none is named, or if "" is named for it."""

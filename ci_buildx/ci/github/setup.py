@@ -80,7 +80,7 @@ def _node(kept: Kept, node: KeptNode) -> dict[str, str]:
 
 def variables(kept: Kept, given: Given) -> dict[str, str]:
     """What later steps find the builder by: the Action, and ``kube-builder build`` in a script."""
-    names = ("kubeconfig", "kube-context", "transport")
+    names = ("kubeconfig", "kube-context", "oidc", "transport")
     shared = {options.BY_NAME[name].variable: given.text(name) for name in names if given.text(name)}
     if kept.namespace != kept.name:
         shared[options.BY_NAME["namespace"].variable] = kept.namespace

@@ -44,6 +44,13 @@ def test_the_longest_path_wins() -> None:
     assert names == {"": "host", "a": "a", "ab": "host", "a/b/c": "ab", "z": "host"}
 
 
+def test_a_repositorys_login_is_for_no_other_and_for_whoever_does_not_say_which() -> None:
+    found = config(**{"r.io/a": auth("a", "x")})
+    assert found.find("r.io", "b") is None
+    assert found.find("r.io", "ab") is None
+    assert found.find("r.io", "") is not None
+
+
 def test_other_hosts_have_no_login() -> None:
     assert config(**{"r.io": auth("user", "x")}).find("r.io:5000", "") is None
 

@@ -64,6 +64,19 @@ def test_several_logins(name: str, tmp_path: Path) -> None:
 def test_a_login_for_some_repositories(tmp_path: Path) -> None:
     store = credentials.load(written(read(registry="r.example", username="a", password="b", scope="/team"), tmp_path))
     assert store.lookup("r.example", "team/app") is not None
+    assert store.lookup("r.example", "teamwork/app") is None
+
+
+def test_beside_a_login_for_some_repositories_the_users_program_knows_the_others(tmp_path: Path) -> None:
+    program = tmp_path / "docker-credential-test"
+    program.write_text("""#!/bin/sh\necho '{"Username": "program", "Secret": "x"}'\n""")
+    program.chmod(0o755)
+    scoped = read(registry="r.example", username="ann", password="b", scope="team")
+    env = written(scoped, tmp_path, {"credHelpers": {"r.example": "test"}})
+    store = credentials.load(env | {"PATH": f"{tmp_path}:{os.defpath}"})
+    found = {path: store.lookup("r.example", path) for path in ("team/app", "other/app", "")}
+    names = {path: login.username for path, login in found.items() if login}
+    assert names == {"team/app": "ann", "other/app": "program", "": "program"}
 
 
 def test_the_users_own_logins_stay_and_theirs_programs_do_not_hide_the_new_one(tmp_path: Path) -> None:

@@ -102,6 +102,21 @@ def test_later_steps_find_it_by_variables(env: dict[str, str], cwd: Path, kept: 
     assert (job.settings.builder_name, job.settings.cluster.context) == (kept.identity.name, "prod")
 
 
+def test_it_is_made_from_yaml_by_whom_the_jobs_token_says(
+    env: dict[str, str], cwd: Path, kept: FakeKeep, job: FakeJob
+) -> None:
+    given = {"builder_config": "replicas: 2\nlabels: {team: ours}\n", "oidc": "https://kubernetes.example"}
+    code, log = run(env, cwd, **given)
+    assert code == 0, log
+    assert kept.settings is not None
+    assert kept.settings.cluster.oidc == "https://kubernetes.example"
+    assert kept.settings.builder.replicas == 2
+    assert read(env["GITHUB_ENV"])["KUBE_BUILDER_OIDC"] == "https://kubernetes.example"
+    code, log = run(env | {"STATE_builder": "b", "STATE_alone": "true"}, cwd, post=True, **given)
+    assert code == 0, log
+    assert job.removed["cluster"].oidc == "https://kubernetes.example"
+
+
 def test_with_use_false_they_name_it(env: dict[str, str], cwd: Path, kept: FakeKeep) -> None:
     run(env, cwd, use="false")
     assert not Path(env["GITHUB_ENV"]).exists()
