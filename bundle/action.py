@@ -24,7 +24,7 @@ def _inputs(options: Iterable[Option]) -> str:
 
 
 def _input(option: Option) -> str:
-    lines = [f"  {option.name}:", f"    description: {scalar(sentence(option))}"]
+    lines = [f"  {option.name}:", f"    description: {scalar(sentence(option, on=Surface.GITHUB))}"]
     if option.kind is Kind.SWITCH:
         lines.append(f'    default: "{option.default}"')
     elif option.default.startswith("${{"):

@@ -3,26 +3,44 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import yaml
 
-from ci_buildx.settings.option import Kind, Option
+from ci_buildx.ci.gitlab.defaults import ID_TOKEN, TIMELINE
+from ci_buildx.settings.option import Kind, Option, Surface
 
+_THERE: Mapping[tuple[Surface | None, str], str] = {
+    (Surface.GITHUB, "context"): "the repository at the event's commit, as a git URL",
+    (Surface.GITHUB, "tags"): "what images and tag-rules give",
+    (Surface.GITHUB, "labels"): "what images give",
+    (Surface.GITHUB, "provenance"): "mode=min,inline-only=true, of a public repository mode=max",
+    (Surface.GITHUB, "timeline"): "a page in the run's artifact",
+    (Surface.GITLAB, "tags"): "CI_REGISTRY_IMAGE with a tag by the ref",
+    (Surface.GITLAB, "labels"): "OCI's, of the commit",
+    (Surface.GITLAB, "timeline"): TIMELINE,
+    (Surface.GITLAB, "lifetime"): "the job's time-out",
+    (Surface.GITLAB, "kube-context"): "KUBE_CONTEXT, or the kubeconfig's current one",
+    (Surface.GITLAB, "oidc"): f"env:{ID_TOKEN} where that is set, else the kubeconfig's user",
+}
+"""What counts where a CI system leaves less to say than the command line."""
 _SEVERAL = {Kind.LINES: "one a line", Kind.WORDS: "one a line or between commas"}
 
 
-def sentence(option: Option, *, arrays: bool = False) -> str:
-    """Its help on one line, with how values are written and what counts if it is not given.
+def sentence(option: Option, *, on: Surface | None = None) -> str:
+    """Its help on one line, with how values are written and what counts if it is not given, ``on`` a CI system.
 
-    With ``arrays`` the system has types: a list is given as a list, and choices are shown beside.
+    GitLab has types: a list is given as a list, and choices are shown beside.
     """
+    arrays = on is Surface.GITLAB
     text = option.as_input or option.help
     notes = []
     if option.repeatable:
         notes += [option.metavar] if arrays else [f"{option.metavar}, {_SEVERAL[option.kind]}"]
     if option.kind is Kind.CHOICE and not arrays:
         notes += [", ".join(choice for choice in option.choices if choice)]
-    if option.kind is not Kind.SWITCH and (default := option.otherwise or option.default):
+    default = _THERE.get((on, option.name)) or option.otherwise or option.default
+    if option.kind is not Kind.SWITCH and default:
         notes += [f"default: {default}"]
     noted = f" ({'; '.join(notes)})" if notes else ""
     name = text.partition(" ")[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bundle.describe import scalar, sentence
 from ci_buildx.ci import inputs
+from ci_buildx.ci.gitlab.defaults import TIMELINE
 from ci_buildx.settings.option import Kind, Option, Surface
 
 _ONE_LINE = r"^[^\n]*$"
@@ -11,7 +12,7 @@ _ONE_LINE = r"^[^\n]*$"
 PATTERNS = {
     "lifetime": r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))*$",
     "namespace": r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$",
-    "timeline": r"^(.+\.(svg|html))?$",
+    "timeline": r"^.+\.(svg|html)$",
     "oidc": r"^\S*$",
     "builder-config": _ONE_LINE,
     "buildkitd-config-inline": _ONE_LINE,
@@ -22,6 +23,10 @@ PATTERNS = {
 GitLab puts the text of an input into the file before that is read as YAML (gitlabhq bb0d992, ``lib/gitlab/ci/config/
 interpolation/text_template.rb``): a second line would end the block.
 """
+
+
+DEFAULTS = {"timeline": TIMELINE}
+"""What the template itself has to know where an input is not given: an artifact's path."""
 
 
 def gitlab_inputs() -> str:
@@ -36,7 +41,7 @@ def gitlab_variables() -> str:
 
 
 def _input(option: Option) -> str:
-    lines = [f"    {option.name}:", f"      description: {scalar(sentence(option, arrays=True))}"]
+    lines = [f"    {option.name}:", f"      description: {scalar(sentence(option, on=Surface.GITLAB))}"]
     lines += [f"      {line}" for line in _kind(option)]
     return "".join(f"{line}\n" for line in lines)
 
@@ -50,4 +55,4 @@ def _kind(option: Option) -> list[str]:
         choices = option.choices if option.default else ("", *option.choices)
         return [f"default: {scalar(option.default)}", f"options: [{', '.join(map(scalar, choices))}]"]
     pattern = [f"regex: {PATTERNS[option.name]}"] if option.name in PATTERNS else []
-    return ['default: ""', *pattern]
+    return [f"default: {scalar(DEFAULTS.get(option.name, ''))}", *pattern]

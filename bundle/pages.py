@@ -24,7 +24,7 @@ def setup_table() -> str:
 
 
 def _table(options: Iterable[Option]) -> str:
-    rows = [f"| `{option.name}` | {_cell(sentence(option))} |" for option in options]
+    rows = [f"| `{option.name}` | {_cell(sentence(option, on=Surface.GITHUB))} |" for option in options]
     return "\n".join(("| input | what it says |", "|---|---|", *rows, ""))
 
 

@@ -73,7 +73,7 @@ _LOGIN = (
         default="true",
         group=Group.LOGIN,
         surfaces=_ON_GITHUB,
-        help="forget the logins at the end of the job",
+        help="forget the logins at the end of the step; else later steps have them until the job ends",
     ),
 )
 _METADATA = (

@@ -5,22 +5,24 @@ from __future__ import annotations
 import base64
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 
 @contextmanager
-def as_path(text: str, *, folder: str | None) -> Iterator[str]:
+def as_path(text: str, *, folder: str | None, announce: Callable[[str], None] = lambda _: None) -> Iterator[str]:
     """The path of a kubeconfig given as path, as content or as content in base64.
 
-    Content is written to a private file in ``folder`` (default: the system's) that is removed at the end.
+    Content is written to a private file in ``folder`` (default: the system's) that is removed at the end;
+    ``announce`` gets its path before.
     """
     content = read_content(text)
     if content is None:
         yield text.strip()
         return
     path = place(folder)
+    announce(str(path))
     try:
         write(content, path)
         yield str(path)

@@ -11,7 +11,7 @@ import secrets
 import shutil
 import tempfile
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,19 +55,30 @@ class Login:
         return f"{host}/{self.scope}" if self.scope else host
 
 
-def read(given: Given) -> tuple[Login, ...]:
-    """The logins that the inputs name. Raises InputError, which never holds a password."""
+def read(given: Given, *, forgive: Callable[[str], None] | None = None) -> tuple[Login, ...]:
+    """The logins that the inputs name. Raises InputError, which never holds a password.
+
+    With ``forgive`` one without a password is left out, and that is told of its registry.
+    """
     single = {name: given.text(name) for name in _FIELDS if given.text(name)}
     lists = [name for name in _LISTS if given.text(name)]
     if len(lists) > 1 or (lists and single.keys() - {"ecr"}):
         other = next(iter(single.keys() - {"ecr"}), lists[-1])
         raise InputError(f"says the same as {given.source(other)}", source=given.source(lists[0]), fix="give one")
+    source = given.source(lists[0] if lists else "registry")
+    entries = [single] if single.keys() - {"ecr"} else []
     if lists:
-        found = [_entry(entry, given.source(lists[0])) for entry in _entries(given.text(lists[0]), lists[0])]
-    else:
-        found = [_login(single, given.source("registry"))] if single.keys() - {"ecr"} else []
+        entries = [_entry(entry, source) for entry in _entries(given.text(lists[0]), lists[0])]
+    found = [_login(fields, source) for fields in entries if not (forgive and _is_forgiven(fields, forgive))]
     _check_programs(found, given)
     return tuple(found)
+
+
+def _is_forgiven(fields: Mapping[str, str], forgive: Callable[[str], None]) -> bool:
+    if fields.get("password") or fields.get("ecr") == "true":
+        return False
+    forgive(_registry(fields))
+    return True
 
 
 def _check_programs(found: Sequence[Login], given: Given) -> None:
@@ -83,7 +94,10 @@ def place(inside: str | None) -> Path:
 
 
 def write(logins: Sequence[Login], env: Mapping[str, str], folder: Path) -> None:
-    """Make a private ``folder`` with the user's configuration and these logins. InputError if that cannot be read."""
+    """Make a private ``folder`` with the user's configuration and these logins. InputError if that cannot be read.
+
+    What else docker keeps there (plugins, contexts) is found in it, too: a later step may run docker.
+    """
     document = _users(env)
     auths, programs = dict(document.get("auths") or {}), dict(document.get("credHelpers") or {})
     for login in logins:
@@ -93,6 +107,7 @@ def write(logins: Sequence[Login], env: Mapping[str, str], folder: Path) -> None
             pair = f"{login.username}:{login.password.reveal_text()}"
             auths[login.key] = {"auth": b64encode(pair.encode()).decode()}
     folder.mkdir(mode=0o700)
+    _link_rest(credentials.folder(env), folder)
     path = folder / _CONFIG
     path.touch(mode=0o600)
     path.write_text(json.dumps({**document, "auths": auths, "credHelpers": programs}, indent=2), encoding="utf-8")
@@ -102,6 +117,12 @@ def forget(folder: str) -> None:
     """Remove a folder of :func:`place`; one that is gone, or that was never made, is no error."""
     if folder and Path(folder).name.startswith(_PREFIX):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _link_rest(users: Path, folder: Path) -> None:
+    for entry in users.iterdir() if users.is_dir() else ():
+        if entry.name != _CONFIG:
+            (folder / entry.name).symlink_to(entry.absolute())
 
 
 def _users(env: Mapping[str, str]) -> dict[str, Any]:
@@ -128,17 +149,17 @@ def _entries(text: str, name: str) -> list[Any]:
     raise InputError("is no YAML list", source=f"input {name}", fix=fix)
 
 
-def _entry(entry: Any, source: str) -> Login:
+def _entry(entry: Any, source: str) -> dict[str, str]:
     if not isinstance(entry, dict):
         raise InputError("an entry is no mapping", source=source, fix=f"write {', '.join(_FIELDS)}")
     for key in entry:
         if key not in _FIELDS:
             raise InputError(f"unknown field {key!r}", source=source, fix=suggest(str(key), _FIELDS))
-    return _login({key: str(value) for key, value in entry.items() if value is not None}, source)
+    return {key: str(value) for key, value in entry.items() if value is not None}
 
 
 def _login(fields: Mapping[str, str], source: str) -> Login:
-    registry = fields.get("registry", HUB).removeprefix("https://").rstrip("/")
+    registry = _registry(fields)
     if _is_aws(registry, fields, source):
         return Login(registry=registry, program=_AWS_PROGRAM)
     for needed in ("username", "password"):
@@ -149,6 +170,10 @@ def _login(fields: Mapping[str, str], source: str) -> Login:
         fix = "name a repository or the beginning of its path"
         raise InputError(f"scope {scope!r} tells pull from push", source=source, fix=fix)
     return Login(registry=registry, username=fields["username"], password=Secret(fields["password"]), scope=scope)
+
+
+def _registry(fields: Mapping[str, str]) -> str:
+    return fields.get("registry", HUB).removeprefix("https://").rstrip("/")
 
 
 def _is_aws(registry: str, fields: Mapping[str, str], source: str) -> bool:

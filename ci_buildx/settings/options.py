@@ -443,7 +443,7 @@ OPTIONS: tuple[Option, ...] = (
         default=Progress.AUTO,
         group=Group.DISPLAY,
         help="kind of progress on stderr; auto is tty on a terminal and plain in a log",
-        as_input="kind of progress in the log; auto is plain",
+        as_input="kind of progress in the log; auto is github or gitlab there, plain in other logs",
     ),
     Option(
         name="print",

@@ -163,13 +163,14 @@ def fill(proxy: Registry, path: str, upstream: Registry) -> None:
 def test_a_failing_build_is_followed_by_after_script(
     run: Callable[..., Pipeline], builders: Builders, name: str
 ) -> None:
-    done = run(checkout.FAILS)
+    done = run(checkout.FAILS, timeline="failed.svg")
     assert done.code == 1
     assert "2 | >>> RUN echo almost && exit 7" in done.log
     assert "ERROR: failed to solve: " in done.log
     after = done.log.partition("Running after script")[2]
     assert re.search(rf"kube-builder-{name}-[a-z0-9-]+: (removed|nothing is left)\n", after), done.log
     assert "Traceback" not in done.log
+    assert (done.folder / "failed.svg").read_text().startswith("<svg")
     assert builders.left() == []
 
 

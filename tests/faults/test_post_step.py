@@ -22,50 +22,79 @@ def builders(kube: KubeClient, name: str) -> Builders:
 
 
 @pytest.fixture
-def github(
-    tmp_path: Path, product_env: dict[str, str], name: str, context: Path, buildkitd_config: Path
-) -> dict[str, str]:
-    """What a runner gives the Action."""
+def temporary(tmp_path: Path) -> Path:
+    """Where a job keeps its credentials while it runs."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def given(product_env: dict[str, str], context: Path, buildkitd_config: Path) -> dict[str, str]:
+    """The inputs: credentials of the cluster and of a registry as their content, as a CI system's secrets hold them."""
     return {
-        **product_env,
-        "GITHUB_ACTIONS": "true",
-        "GITHUB_REPOSITORY": f"team/{name}",
-        "GITHUB_RUN_ID": "7",
-        "GITHUB_STATE": str(tmp_path / "state"),
-        "INPUT_CONTEXT": str(context),
-        "INPUT_BUILDKITD-CONFIG": str(buildkitd_config),
+        "KUBECONFIG": Path(product_env["KUBECONFIG"]).read_text(),
+        "REGISTRY": "registry.example",
+        "USERNAME": "ann",
+        "PASSWORD": "hunter2",
+        "CONTEXT": str(context),
+        "BUILDKITD-CONFIG": str(buildkitd_config),
     }
 
 
 @pytest.fixture
-def gitlab(product_env: dict[str, str], name: str, context: Path, buildkitd_config: Path) -> dict[str, str]:
+def around(product_env: dict[str, str], temporary: Path) -> dict[str, str]:
+    own = {name: value for name, value in product_env.items() if name != "KUBECONFIG"}
+    return own | {"TMPDIR": str(temporary), "RUNNER_TEMP": str(temporary)}
+
+
+@pytest.fixture
+def github(tmp_path: Path, around: dict[str, str], given: dict[str, str], name: str) -> dict[str, str]:
+    """What a runner gives the Action."""
+    return {
+        **around,
+        **{f"INPUT_{key}": value for key, value in given.items()},
+        "GITHUB_ACTIONS": "true",
+        "GITHUB_REPOSITORY": f"team/{name}",
+        "GITHUB_RUN_ID": "7",
+        "GITHUB_STATE": str(tmp_path / "state"),
+    }
+
+
+@pytest.fixture
+def gitlab(around: dict[str, str], given: dict[str, str], name: str) -> dict[str, str]:
     """What a runner gives the template's job, in script and after_script alike."""
     return {
-        **product_env,
+        **around,
+        **{f"KUBE_BUILDER_{key.replace('-', '_')}": value for key, value in given.items()},
         "GITLAB_CI": "true",
         "CI_SERVER_HOST": "gitlab.example",
         "CI_PROJECT_ID": "1",
         "CI_PROJECT_PATH": f"team/{name}",
         "CI_JOB_ID": f"{int(name.removeprefix('app-'), 16)}",
-        "KUBE_BUILDER_CONTEXT": str(context),
-        "KUBE_BUILDER_BUILDKITD_CONFIG": str(buildkitd_config),
     }
 
 
 @pytest.mark.parametrize("moment", [has_pods, runs_a_pod])
 def test_the_actions_post_step(
-    github: dict[str, str], builders: Builders, context: Path, moment: object, tmp_path: Path
+    github: dict[str, str], builders: Builders, context: Path, moment: object, tmp_path: Path, temporary: Path
 ) -> None:
     kill("action", github, builders, context, moment)
+    assert len(credentials(temporary)) == 2
     saved = dict(re.findall(r"(\w+)<<(?:\S+)\n(.*)\n", (tmp_path / "state").read_text()))
     after = {**github, **{f"STATE_{name}": value for name, value in saved.items()}}
     check(run("action", "--post", env=after, cwd=context), builders)
+    assert credentials(temporary) == []
 
 
 @pytest.mark.parametrize("moment", [has_pods, runs_a_pod])
-def test_gitlabs_after_script(gitlab: dict[str, str], builders: Builders, context: Path, moment: object) -> None:
+def test_gitlabs_after_script(
+    gitlab: dict[str, str], builders: Builders, context: Path, moment: object, temporary: Path
+) -> None:
     kill("ci", gitlab, builders, context, moment)
+    assert len(credentials(temporary)) == 2
     check(run("ci", "--post", env=gitlab, cwd=context), builders)
+    assert credentials(temporary) == []
 
 
 def kill(verb: str, env: Mapping[str, str], builders: Builders, context: Path, moment: object) -> None:
@@ -80,6 +109,12 @@ def kill(verb: str, env: Mapping[str, str], builders: Builders, context: Path, m
         finally:
             process.kill()
     assert builders.left() != []
+
+
+def credentials(temporary: Path) -> list[Path]:
+    """The kubeconfig and the docker configuration, as long as they are there."""
+    found = (path for path in temporary.rglob("*") if path.is_file() and not path.is_symlink())
+    return [path for path in found if "hunter2" in (text := path.read_text()) or "clusters" in text or "auths" in text]
 
 
 def run(*arguments: str, env: Mapping[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from ci_buildx.settings.nearest import suggest
 from ci_buildx.settings.option import Option, Surface
 
 _PREFIX = "INPUT_"
+_SEPARATORS = f"{_PREFIX}SEP-"
 
 
 def read(
@@ -28,7 +29,7 @@ def read(
     ``action.yml`` lacks; we raise InputError with the nearest name, or a typo would build something else.
     """
     names = known or {option.name: option for option in offered.on_surface(surface)}
-    given = {name: text for name, text in env.items() if name.startswith(_PREFIX) and text.strip()}
+    given = {name: text for name, text in env.items() if name.startswith(_PREFIX) and _says_something(name, text)}
     values: dict[str, Value] = {}
     for variable in sorted(given):
         name = variable.removeprefix(_PREFIX).lower()
@@ -41,6 +42,11 @@ def read(
     return Given(values, {name: f"input {name}" for name in values}, env, cwd, offered.BY_NAME)
 
 
+def _says_something(variable: str, text: str) -> bool:
+    """Whether an input is given: what is between two tags may be a space."""
+    return bool(text if variable.startswith(_SEPARATORS) else text.strip())
+
+
 def with_variables(given: Given) -> Given:
     """The same over what ``KUBE_BUILDER_…`` variables say: what the set-up of a builder leaves to later steps."""
     values, sources = assembly.read_variables(given.env)
@@ -48,11 +54,14 @@ def with_variables(given: Given) -> Given:
 
 
 @contextmanager
-def with_kubeconfig(given: Given) -> Iterator[Given]:
-    """The same with the kubeconfig as a file, which is there for as long as this is entered."""
+def with_kubeconfig(given: Given, announce: Callable[[str], None] = lambda _: None) -> Iterator[Given]:
+    """The same with the kubeconfig as a file, which is there for as long as this is entered.
+
+    ``announce`` gets the path of a file before that is made.
+    """
     text = given.text("kubeconfig")
     if not text:
         yield given
         return
-    with kubeconfig.as_path(text, folder=given.env.get("RUNNER_TEMP")) as path:
+    with kubeconfig.as_path(text, folder=given.env.get("RUNNER_TEMP"), announce=announce) as path:
         yield given.having(kubeconfig=path)

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -109,7 +110,8 @@ def prepared(step: Step) -> Iterator[tuple[Given, dict[str, str]]]:
     given = secrets.with_secrets(naming.with_metadata(given, made))
     given = attest.with_provenance(repository.with_contexts(given, step.event), step.event)
     env = {**step.env, TRUST_SCOPE: trust.scope_of(step.event, given.text("trust-scope"))}
-    with inputs.with_kubeconfig(given) as given, _logged_in(found, given, env) as env:
+    announce = partial(files.append, step.env, files.STATE, KUBECONFIG)
+    with inputs.with_kubeconfig(given, announce) as given, _logged_in(found, given, env) as env:
         yield given, env
 
 
@@ -150,11 +152,13 @@ def hide(step: Step, texts: Iterator[str] | list[str]) -> None:
 
 
 def _logins(given: Given, step: Step) -> tuple[logins.Login, ...]:
-    """The logins of the inputs; none where a fork's pull request was not given the secret."""
-    if given.text("username") and not given.text("password") and trust.fork_of(step.event):
-        annotate(step.stdout, "warning", "not logged in: pull requests from forks get no secrets, so password is empty")
-        return ()
-    return logins.read(given)
+    """The logins of the inputs, without those whose secrets a fork's pull request was not given."""
+
+    def forgive(registry: str) -> None:
+        why = "pull requests from forks get no secrets, so password is empty"
+        annotate(step.stdout, "notice", f"not logged in to {registry}: {why}")
+
+    return logins.read(given, forgive=forgive if trust.fork_of(step.event) else None)
 
 
 @contextmanager

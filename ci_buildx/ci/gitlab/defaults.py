@@ -20,9 +20,9 @@ def fill(given: Given, *, folder: Path) -> Given:
         "tags": (tags(env), "CI_REGISTRY_IMAGE"),
         "labels": (labels(given), given.source("labels")),
         "lifetime": (f"{env['CI_JOB_TIMEOUT']}s" if env.get("CI_JOB_TIMEOUT") else "", "CI_JOB_TIMEOUT"),
-        "timeline": (str(folder / TIMELINE), "timeline"),
         **_of_cluster(env),
     }
+    given = given.having(timeline=str(folder / (given.text("timeline") or TIMELINE)))
     missing = {name: pair for name, pair in found.items() if pair[0] and (name == "labels" or _is_missing(given, name))}
     filled = given.having(**{name: value for name, (value, _) in missing.items()})
     return _sourced(filled, {name: source for name, (_, source) in missing.items()})

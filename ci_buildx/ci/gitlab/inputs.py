@@ -47,11 +47,11 @@ def read_array(text: str, *, source: str) -> list[str]:
 
 
 @contextmanager
-def with_kubeconfig(given: Given) -> Iterator[Given]:
-    """The same with the kubeconfig as a file, which is there for as long as this is entered."""
+def with_kubeconfig(given: Given, *, folder: Path | None = None) -> Iterator[Given]:
+    """The same with the kubeconfig as a file in ``folder``, which is there for as long as this is entered."""
     text = given.text("kubeconfig")
     if not text:
         yield given
         return
-    with kubeconfig.as_path(text, folder=None) as path:
+    with kubeconfig.as_path(text, folder=str(folder) if folder else None) as path:
         yield given.having(kubeconfig=path)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from ci_buildx.builder import identity
 from ci_buildx.ci import job_settings
-from ci_buildx.ci.gitlab import defaults, inputs, registries, reports, trust
+from ci_buildx.ci.gitlab import defaults, hideout, inputs, registries, reports, trust
 from ci_buildx.errors import InputError, KubeBuilderError
 from ci_buildx.job.origin import TRUST_SCOPE
 from ci_buildx.job.result import BuildResult
@@ -38,7 +38,11 @@ def build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
     who(env, cwd)
     folder = reports.project(env, cwd)
     given = defaults.fill(given, folder=folder)
-    with inputs.with_kubeconfig(given) as given, registries.logged_in(given) as env:
+    with (
+        hideout.private(suffix(env)) as place,
+        inputs.with_kubeconfig(given, folder=place) as given,
+        registries.logged_in(given, inside=place) as env,
+    ):
         env[TRUST_SCOPE] = scope
         settings = job_settings.read(given.of_build(), given.sources, env, cwd, auto=Progress.GITLAB)
         result = _run(settings, env, cwd, stdout)
@@ -48,16 +52,23 @@ def build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
 
 
 def clean_up(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> None:
-    """Remove this job's builder, also while ``script`` still runs."""
+    """Remove this job's builder and credentials, also while ``script`` still runs."""
+    name = who(env, cwd).name
+    try:
+        found = _remove(name, env, cwd)
+    finally:
+        hideout.forget(suffix(env))
+    stdout.write(f"{name}: {'removed' if found else 'nothing is left'}\n")
+
+
+def _remove(name: str, env: Mapping[str, str], cwd: Path) -> bool:
     from ci_buildx.job import remove
 
-    name = who(env, cwd).name
     with inputs.with_kubeconfig(defaults.of_cluster(inputs.read(env, cwd))) as given:
         values = given.of_build()
         cluster = assembly.cluster_from(values, given.sources, env, cwd)
         namespace = assembly.namespace_from(values, given.sources, env, cwd)
-        found = remove.run(cluster, name, env=env, namespace=namespace)
-    stdout.write(f"{name}: {'removed' if found else 'nothing is left'}\n")
+        return remove.run(cluster, name, env=env, namespace=namespace)
 
 
 def who(env: Mapping[str, str], cwd: Path) -> identity.JobIdentity:
@@ -75,8 +86,13 @@ def who(env: Mapping[str, str], cwd: Path) -> identity.JobIdentity:
         url=env.get("CI_JOB_URL", ""),
         trust=env.get(TRUST_SCOPE, ""),
     )
-    suffix = identity.gitlab_suffix(env.get("CI_SERVER_HOST", ""), env.get("CI_PROJECT_ID", ""), job)
-    return identity.make(origin, suffix=suffix)
+    return identity.make(origin, suffix=suffix(env))
+
+
+def suffix(env: Mapping[str, str]) -> str:
+    """What the names of this job end with, here and in ``after_script``."""
+    job = env.get("CI_JOB_ID", "")
+    return identity.gitlab_suffix(env.get("CI_SERVER_HOST", ""), env.get("CI_PROJECT_ID", ""), job)
 
 
 def _run(settings: Settings, env: Mapping[str, str], cwd: Path, stdout: TextIO) -> BuildResult:

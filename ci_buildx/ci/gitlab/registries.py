@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from ci_buildx.ci import logins
 from ci_buildx.ci.logins import Login
@@ -30,14 +31,14 @@ def read(given: Given) -> tuple[Login, ...]:
 
 
 @contextmanager
-def logged_in(given: Given) -> Iterator[dict[str, str]]:
+def logged_in(given: Given, *, inside: Path) -> Iterator[dict[str, str]]:
     """The environment in which they count: a docker configuration of this job's own, gone at the end."""
     env = dict(given.env)
     found = read(given)
     if not found:
         yield env
         return
-    folder = logins.place(None)
+    folder = logins.place(str(inside))
     logins.write(found, env, folder)
     try:
         yield {**env, logins.FOLDER: str(folder)}

@@ -13,7 +13,7 @@ import yaml
 
 from bundle import __main__ as bundle
 from bundle import describe
-from bundle.gitlab import PATTERNS
+from bundle.gitlab import DEFAULTS, PATTERNS
 from ci_buildx.ci import inputs
 from ci_buildx.ci.gitlab import defaults, reports
 from ci_buildx.ci.gitlab import inputs as gitlab
@@ -67,12 +67,22 @@ def test_a_description_is_one_line_and_tells_the_default(option: Option) -> None
     assert option.kind is Kind.SWITCH or f"default: {option.default}" in text or option.otherwise in text
 
 
+def test_the_defaults_that_a_system_has_are_told_there() -> None:
+    github = yaml.safe_load((ROOT / "action.yml").read_text())["inputs"]
+    assert "(default: the repository at the event's commit, as a git URL)" in github["context"]["description"]
+    assert "public repository mode=max" in github["provenance"]["description"]
+    assert "auto is github" in github["progress"]["description"]
+    spec = next(yaml.safe_load_all(TEMPLATE.read_text()))["spec"]["inputs"]
+    assert "(default: .)" in spec["context"]["description"]
+    assert "the job's time-out" in spec["lifetime"]["description"]
+
+
 def test_the_job_uses_the_entry_points_files(template: tuple[Any, dict[str, Any]]) -> None:
     job = template[1][".kube-builder"]
     assert (job["script"], job["after_script"]) == (["kube-builder ci"], ["kube-builder ci --post"])
     assert job["artifacts"] == {
         "when": "always",
-        "paths": [reports.METADATA, defaults.TIMELINE],
+        "paths": [reports.METADATA, "$[[ inputs.timeline ]]"],
         "reports": {"dotenv": reports.DOTENV, "codequality": reports.CODE_QUALITY},
     }
 
@@ -83,8 +93,9 @@ def test_the_templates_defaults_are_those_of_no_input(template: tuple[dict[str, 
     for option in inputs.on_surface(Surface.GITLAB):
         default = template[0][option.name]["default"]
         env[option.variable] = f"{default if isinstance(default, str) else str(default).lower()}\n"
-    given = gitlab.read(env, cwd)
-    assert assembly.settings_from(given.of_build(), given.sources, {}, cwd) == assembly.settings_from({}, {}, {}, cwd)
+    given, nothing = (defaults.fill(gitlab.read(variables, cwd), folder=cwd) for variables in (env, {}))
+    settings = assembly.settings_from(given.of_build(), given.sources, {}, cwd)
+    assert settings == assembly.settings_from(nothing.of_build(), nothing.sources, {}, cwd)
 
 
 def test_patterns_take_what_is_right() -> None:
@@ -97,7 +108,7 @@ def test_patterns_take_what_is_right() -> None:
     assert examples.keys() == PATTERNS.keys()
     for name, text in examples.items():
         assert re.search(PATTERNS[name], text)
-        assert re.search(PATTERNS[name], "")
+        assert re.search(PATTERNS[name], DEFAULTS.get(name, ""))
     assert not re.search(PATTERNS["lifetime"], "soon")
     assert not re.search(PATTERNS["namespace"], "No_Name")
     assert not re.search(PATTERNS["timeline"], "build.png")

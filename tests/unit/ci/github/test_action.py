@@ -81,6 +81,25 @@ def test_what_only_the_command_line_offers_is_no_input(name: str) -> None:
         inputs.read({f"INPUT_{name}": "x"}, Path())
 
 
+def test_a_kubeconfigs_file_is_announced_before_it_is_there(tmp_path: Path, cwd: Path, job: FakeJob) -> None:
+    env = RUNNER | {"INPUT_KUBECONFIG": "kind: Config\nclusters: []\n", "RUNNER_TEMP": str(tmp_path)}
+    env |= {"GITHUB_STATE": str(tmp_path / "state")}
+    left: list[Path] = []
+
+    def remember() -> None:
+        path = Path(read(env["GITHUB_STATE"])["kubeconfig"])
+        assert path.is_file()
+        left.append(path)
+
+    job.on_create = remember
+    assert run(env, cwd)[0] == 0
+    (path,) = left
+    assert not path.exists()
+    path.write_text("what a killed step leaves")
+    run(env | {"STATE_kubeconfig": str(path)}, cwd, post=True)
+    assert not path.exists()
+
+
 def test_kubeconfig_content_is_a_file_for_as_long_as_the_step_runs(tmp_path: Path) -> None:
     given = inputs.read({"INPUT_KUBECONFIG": "kind: Config\nclusters: []\n", "RUNNER_TEMP": str(tmp_path)}, tmp_path)
     with inputs.with_kubeconfig(given) as with_file:

@@ -190,11 +190,12 @@ def test_metadata_gives_tags_and_labels(around: Surroundings) -> None:
     assert build.annotations == ()
 
 
-def test_its_outputs_and_variables(around: Surroundings, tmp_path: Path) -> None:
+@pytest.mark.parametrize("separator", [", ", " "])
+def test_its_outputs_and_variables(separator: str, around: Surroundings, tmp_path: Path) -> None:
     env = {"GITHUB_ENV": str(tmp_path / "env")}
-    around.build(env=env, context=".", images="r.example/a", tag_rules="type=sha\ntype=raw,value=x", sep_tags=", ")
+    around.build(env=env, context=".", images="r.example/a", tag_rules="type=sha\ntype=raw,value=x", sep_tags=separator)
     written = (tmp_path / "output").read_text()
-    assert "r.example/a:x, r.example/a:sha-0123456" in written
+    assert f"r.example/a:x{separator}r.example/a:sha-0123456" in written
     assert "\nsha-0123456" not in written
     variables = (tmp_path / "env").read_text()
     for name in ("VERSION", "TAGS", "TAG_NAMES", "LABELS", "ANNOTATIONS", "JSON", "BAKE_FILE", "BAKE_FILE_TAGS"):

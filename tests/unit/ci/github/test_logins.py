@@ -188,6 +188,19 @@ def test_with_logout_false_later_steps_have_it_and_post_removes_it(
     assert folders(tmp_path) == []
 
 
+def test_with_logout_false_docker_still_has_its_plugins_and_contexts(
+    env: dict[str, str], cwd: Path, tmp_path: Path, job: FakeJob
+) -> None:
+    plugins = tmp_path / ".docker" / "cli-plugins"
+    plugins.mkdir(parents=True)
+    (plugins / "docker-buildx").touch()
+    run(env | {"INPUT_LOGOUT": "false"}, cwd)
+    (folder,) = folders(tmp_path)
+    assert (folder / "cli-plugins" / "docker-buildx").exists()
+    run(env | {"STATE_logins": str(folder)}, cwd, post=True)
+    assert (plugins / "docker-buildx").exists()
+
+
 def test_post_removes_no_folder_but_its_own(tmp_path: Path, cwd: Path, job: FakeJob) -> None:
     precious = tmp_path / "precious"
     precious.mkdir()
@@ -203,5 +216,15 @@ def test_a_fork_without_secrets_builds_without_the_login(
     of_fork = {"GITHUB_EVENT_NAME": "pull_request", "GITHUB_EVENT_PATH": str(event), "GITHUB_REPOSITORY": "team/app"}
     code, log = run(env | of_fork | {"INPUT_PASSWORD": ""}, cwd)
     assert code == 0
-    assert "::warning title=kube-builder::not logged in: pull requests from forks get no secrets" in log
+    notice = "::notice title=kube-builder::not logged in to r.example: pull requests from forks get no secrets"
+    assert notice in log
     assert folders(tmp_path) == []
+    code, log = run(env | of_fork | {"INPUT_PASSWORD": "", "INPUT_USERNAME": ""}, cwd)
+    assert (code, notice in log) == (0, True)
+    code, log = run(env | of_fork | {"INPUT_USERNAME": ""}, cwd)
+    assert (code, "the login for r.example has no username" in log) == (2, True)
+    several = "- registry: a.example\n  username:\n  password:\n- registry: b.example\n  username: ann\n  password: x\n"
+    lists = {name: text for name, text in env.items() if not name.startswith("INPUT_")} | {"INPUT_REGISTRIES": several}
+    code, log = run(lists | of_fork, cwd)
+    assert (code, "not logged in to a.example" in log, "b.example" in log) == (0, True, False)
+    assert job.env["DOCKER_CONFIG"].startswith(str(tmp_path))

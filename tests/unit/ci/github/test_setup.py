@@ -105,16 +105,16 @@ def test_later_steps_find_it_by_variables(env: dict[str, str], cwd: Path, kept: 
 def test_it_is_made_from_yaml_by_whom_the_jobs_token_says(
     env: dict[str, str], cwd: Path, kept: FakeKeep, job: FakeJob
 ) -> None:
-    given = {"builder_config": "replicas: 2\nlabels: {team: ours}\n", "oidc": "https://kubernetes.example"}
-    code, log = run(env, cwd, **given)
+    audience = "https://kubernetes.example"
+    code, log = run(env, cwd, builder_config="replicas: 2\nlabels: {team: ours}\n", oidc=audience)
     assert code == 0, log
     assert kept.settings is not None
-    assert kept.settings.cluster.oidc == "https://kubernetes.example"
+    assert kept.settings.cluster.oidc == audience
     assert kept.settings.builder.replicas == 2
-    assert read(env["GITHUB_ENV"])["KUBE_BUILDER_OIDC"] == "https://kubernetes.example"
-    code, log = run(env | {"STATE_builder": "b", "STATE_alone": "true"}, cwd, post=True, **given)
+    assert read(env["GITHUB_ENV"])["KUBE_BUILDER_OIDC"] == audience
+    code, log = run(env | {"STATE_builder": "b", "STATE_alone": "true"}, cwd, post=True, oidc=audience)
     assert code == 0, log
-    assert job.removed["cluster"].oidc == "https://kubernetes.example"
+    assert job.removed["cluster"].oidc == audience
 
 
 def test_with_use_false_they_name_it(env: dict[str, str], cwd: Path, kept: FakeKeep) -> None:

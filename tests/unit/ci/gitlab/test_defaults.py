@@ -77,7 +77,7 @@ CONNECTED = {"KUBE_URL": "https://k.example", "KUBE_TOKEN": "t", "KUBE_NAMESPACE
         (CONNECTED, "namespace", "app-7-production"),
         ({"KUBE_NAMESPACE": "where-to-deploy"}, "namespace", ""),
         ({}, "timeline", "/builds/app/kube-builder-timeline.html"),
-        ({"KUBE_BUILDER_TIMELINE": "t.svg"}, "timeline", "t.svg"),
+        ({"KUBE_BUILDER_TIMELINE": "t.svg"}, "timeline", "/builds/app/t.svg"),
         ({**MAIN, "KUBE_BUILDER_TAGS": "[]\n"}, "tags", ""),
     ],
 )

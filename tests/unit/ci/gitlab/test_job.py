@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
+import tempfile
 from base64 import b64encode
 from pathlib import Path
 
@@ -35,6 +37,15 @@ RUNNER = {
     "KUBE_BUILDER_PLATFORMS": "[]\n",
     "KUBE_BUILDER_FILE": "\n",
 }
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the job's credentials are while it runs."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
 
 
 def run(env: dict[str, str], cwd: Path, *, post: bool = False) -> tuple[int, str]:
@@ -79,6 +90,30 @@ def test_the_builder_is_the_same_in_script_and_after_script(cwd: Path, job: Fake
     code, log = run(RUNNER | {"CI_JOB_STATUS": "failed"}, cwd, post=True)
     assert job.removed["name"] == job.identity.name
     assert (code, log) == (0, f"{job.identity.name}: removed\n")
+
+
+def test_after_script_removes_the_credentials_that_a_killed_script_left(
+    cwd: Path, tmp_path: Path, temporary: Path, job: FakeJob
+) -> None:
+    login = {"KUBE_BUILDER_USERNAME": "ann", "KUBE_BUILDER_PASSWORD": "hunter2"}
+    env = RUNNER | login | {"KUBE_BUILDER_KUBECONFIG": "kind: Config\nclusters: []\n", "HOME": str(tmp_path)}
+
+    def keep_a_copy() -> None:
+        shutil.copytree(temporary, tmp_path / "copy")
+
+    job.on_create = keep_a_copy
+    assert run(env, cwd)[0] == 0
+    assert list(temporary.iterdir()) == []
+    shutil.copytree(tmp_path / "copy", temporary, dirs_exist_ok=True)
+    assert len([path for path in temporary.rglob("*") if path.is_file()]) == 2
+    run(env, cwd, post=True)
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_folder_of_somebody_elses_is_not_used(temporary: Path, tmp_path: Path, cwd: Path, job: FakeJob) -> None:
+    (temporary / f"kube-builder-job-{gitlab.suffix(RUNNER)}").symlink_to(tmp_path)
+    with pytest.raises(InputError, match="is somebody else's; set TMPDIR"):
+        run(RUNNER, cwd)
 
 
 @pytest.mark.parametrize("name", ["CI_JOB_ID", "CI_PROJECT_ID", "CI_SERVER_HOST"])
@@ -219,7 +254,7 @@ def test_a_login_of_the_users_own_counts_more(cwd: Path, tmp_path: Path, job: Fa
     own = {"registry.git.example:5050": {"auth": b64encode(b"deploy:token").decode()}}
     (tmp_path / "config.json").write_text(json.dumps({"auths": own}))
     env = RUNNER | LOGINS | {"DOCKER_CONFIG": str(tmp_path)}
-    with registries.logged_in(inputs.read(env, cwd)) as changed:
+    with registries.logged_in(inputs.read(env, cwd), inside=tmp_path) as changed:
         login = credentials.load(changed).lookup("registry.git.example:5050")
         assert login is not None
         assert login.username == "deploy"
@@ -232,7 +267,7 @@ def test_an_id_token_is_the_password_at_a_registry(cwd: Path, tmp_path: Path) ->
         "KUBE_BUILDER_USERNAME": "oidc",
         "KUBE_BUILDER_REGISTRY_ID_TOKEN": "eyJ",
     }
-    with registries.logged_in(inputs.read(env, cwd)) as changed:
+    with registries.logged_in(inputs.read(env, cwd), inside=tmp_path) as changed:
         login = credentials.load(changed).lookup("cloud.example")
         assert login is not None
         assert (login.username, login.secret.reveal_text()) == ("oidc", "eyJ")

@@ -1,0 +1,37 @@
+"""Where a job keeps credentials while it runs: named after it, so that after_script finds what a killed script left."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ci_buildx.errors import InputError
+
+_PREFIX = "kube-builder-job-"
+
+
+@contextmanager
+def private(suffix: str) -> Iterator[Path]:
+    """A folder that only this user reads, gone at the end. InputError if its place is somebody else's."""
+    path = _place(suffix)
+    if path.is_symlink() or (path.exists() and path.stat().st_uid != os.getuid()):
+        raise InputError(f"{path} is somebody else's", fix="set TMPDIR to a folder of this job's")
+    forget(suffix)
+    path.mkdir(mode=0o700)
+    try:
+        yield path
+    finally:
+        forget(suffix)
+
+
+def forget(suffix: str) -> None:
+    """Remove it; one that is gone, or was never made, is no error."""
+    shutil.rmtree(_place(suffix), ignore_errors=True)
+
+
+def _place(suffix: str) -> Path:
+    return Path(tempfile.gettempdir()) / f"{_PREFIX}{suffix}"
