@@ -1,14 +1,24 @@
 """The inputs that the CI systems offer: those of the table of a build's options, and those of the job around it.
 
 Where docker's actions have an input, ours has its name: docker/login-action 4.1 (``registry`` …), metadata-action 6.2
-(``images`` …), build-push-action 7.3 (``secret-envs`` …). ``tag-rules`` is metadata-action's ``tags``, a name that
-build-push-action has for something else.
+(``images`` …), build-push-action 7.3 (``secret-envs`` …). ``tag-rules`` is metadata-action's ``tags`` and
+``metadata-context`` its ``context``, names that build-push-action has for something else.
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from ci_buildx.settings import options
 from ci_buildx.settings.option import Group, Kind, Option, Surface
+
+
+class MetadataContext(StrEnum):
+    """Where ref and commit of tags and labels come from."""
+
+    WORKFLOW = "workflow"
+    GIT = "git"
+
 
 _ON_GITHUB = frozenset((Surface.GITHUB,))
 
@@ -101,6 +111,16 @@ _METADATA = (
         group=Group.METADATA,
         surfaces=_ON_GITHUB,
         help="latest=auto|true|false, prefix= and suffix= of all tags, with onlatest=true also of latest",
+    ),
+    Option(
+        name="metadata-context",
+        kind=Kind.CHOICE,
+        choices=tuple(MetadataContext),
+        default=MetadataContext.WORKFLOW,
+        group=Group.METADATA,
+        surfaces=_ON_GITHUB,
+        help="what tags and labels tell of: workflow (the ref and commit of the run) or git (those that are checked "
+        "out); metadata-action's context",
     ),
     Option(
         name="sep-tags",

@@ -18,7 +18,7 @@ _OUTPUT = re.compile(r"steps\.(?P<id>[\w-]+)\.outputs\.(?P<name>[\w-]+)")
 _WHOLE = re.compile(r"\$\{\{\s*steps\.[\w-]+\.outputs\.[\w-]+\s*\}\}")
 _KUBECONFIG = "${{ secrets.KUBECONFIG }}"
 _KEPT = ("name", "id", "if", "env", "continue-on-error", "timeout-minutes")
-_RULES = {"tags": "tag-rules"}
+_RULES = {"tags": "tag-rules", "context": "metadata-context"}
 _MARKS = ("labels", "annotations")
 _LOGIN = ("registry", "username", "password", "scope")
 
@@ -150,7 +150,7 @@ def _metadata(job: _Job, inputs: dict[str, Any]) -> dict[str, Any]:
     if len(steps) > 1:
         job.note("the build uses several metadata steps: only the first is taken over")
     for name, value in _inputs(step).items():
-        if name in ("context", "github-token"):
+        if name == "github-token":
             job.note(f"metadata-action's {name} is left out: the run's own facts are used")
         else:
             given[_RULES.get(name, name)] = value

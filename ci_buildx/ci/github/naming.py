@@ -11,9 +11,11 @@ from pathlib import Path
 
 from ci_buildx.ci.github import events
 from ci_buildx.ci.github.events import Event
+from ci_buildx.ci.inputs import MetadataContext
 from ci_buildx.ci.metadata import metadata
 from ci_buildx.ci.metadata.facts import Repository
 from ci_buildx.ci.metadata.metadata import Metadata, Wanted
+from ci_buildx.model.record import replace
 from ci_buildx.settings.booleans import read_boolean
 from ci_buildx.settings.given import Given
 
@@ -28,13 +30,20 @@ def decide(given: Given, event: Event, *, now: datetime | None = None) -> Metada
     if not any(given.text(name) for name in _ASKS):
         return None
     now = now or datetime.now(UTC)
+    sha = event.sha
+    if by_git := given.choice("metadata-context", MetadataContext) is MetadataContext.GIT:
+        from ci_buildx.ci.github import checkout
+
+        ref, sha = checkout.read(given.cwd, source=given.source("metadata-context"))
     dated = any("commit_date" in given.text(name) for name in _TEXTS)
     facts = events.facts(
         event,
         repository=_repository(given, event),
         now=now,
-        commit_date=_commit_date(given, event) or now if dated else now,
+        commit_date=_commit_date(given, event, sha) or now if dated else now,
     )
+    if by_git:
+        facts = replace(facts, ref=ref, sha=sha)
     wanted = Wanted(
         images=given.texts("images"),
         rules=given.texts("tag-rules"),
@@ -108,14 +117,14 @@ def _repository(given: Given, event: Event) -> Repository:
     return events.repository_of(Event(env=event.env, payload={**event.payload, "repository": found}))
 
 
-def _commit_date(given: Given, event: Event) -> datetime | None:
+def _commit_date(given: Given, event: Event, sha: str) -> datetime | None:
     """By the event, by the checkout, by GitHub's API."""
     commits = event.look("commits")
     known = [*(commits if isinstance(commits, list) else []), event.look("head_commit")]
     for commit in known:
-        if isinstance(commit, dict) and commit.get("id") == event.sha and isinstance(commit.get("timestamp"), str):
+        if isinstance(commit, dict) and commit.get("id") == sha and isinstance(commit.get("timestamp"), str):
             return _read_date(commit["timestamp"])
-    if text := _asked_git(event.sha, given.cwd):
+    if text := _asked_git(sha, given.cwd):
         return _read_date(text)
     token = given.text("github-token")
     if not token:

@@ -17,7 +17,8 @@ REFUSED: Mapping[str, str] = {
     "use": "leave it out: only this step uses its builder; org/kube-builder/setup makes one for later steps",
     "cleanup": "leave it out: the builder is always removed; org/kube-builder/setup makes one for later steps",
     # docker/setup-qemu-action
-    "image": "say driver-opts: image=… for BuildKit's image; emulators are in it",
+    "image": "BuildKit's image (driver-opts: image=…) has emulators; others are driver-opts: qemu.install=true,"
+    "qemu.image=…",
     "reset": "leave it out: nothing is registered with the runner's kernel",
     "cache-image": "leave it out: no image is pulled to the runner",
     # docker/bake-action

@@ -36,10 +36,8 @@ PEERS = {
 }
 RENAMED = {
     ("docker/metadata-action@v6.2.0", "tags"): "tag-rules",
+    ("docker/metadata-action@v6.2.0", "context"): "metadata-context",
     ("docker/setup-qemu-action@v4.2.0", "image"): "driver-opts",  # qemu.image=…
-}
-OTHERWISE = {
-    ("docker/metadata-action@v6.2.0", "context"): "the run's facts are used: context is build-push-action's",
 }
 OF_SETUP = "docker/setup-buildx-action@v4.3.0"
 OUTPUTS = {
@@ -57,8 +55,6 @@ def test_each_input_is_taken_renamed_or_refused_with_a_way_out(peer: str, name: 
     here = {option.name for option in offered.on_surface(Surface.GITHUB)}
     if (peer, name) in RENAMED:
         assert RENAMED[peer, name] in here
-    elif (peer, name) in OTHERWISE:
-        assert OTHERWISE[peer, name]
     elif peer == OF_SETUP and name in setup.KNOWN:
         assert name in here or name in REFUSED
     elif name not in here:

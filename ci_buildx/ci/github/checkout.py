@@ -1,0 +1,56 @@
+"""Which ref and commit is checked out: what metadata-action's ``context: git`` goes by, where the event says another.
+
+Docker's ``actions-toolkit`` (``src/git.ts``) reads a detached HEAD from how git decorates it; here its refs are asked
+for. A tag wins over a branch, as actions/checkout leaves no more than one of them for the ref of a run.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from ci_buildx.ci.metadata.facts import HEADS, PULL, TAGS
+from ci_buildx.errors import InputError
+
+_PATIENCE = 10.0
+_REMOTES = "refs/remotes/"
+
+
+def read(folder: Path, *, source: str) -> tuple[str, str]:
+    """The complete ref and the commit of a checkout. Raises InputError."""
+    sha = _ask(folder, source, "rev-parse", "HEAD")
+    attached = _ask(folder, source, "rev-parse", "--symbolic-full-name", "HEAD")
+    if attached != "HEAD":
+        return attached, sha
+    pointing = _ask(folder, source, "for-each-ref", "--points-at", "HEAD", "--format=%(refname)").splitlines()
+    refs = [ref for ref in map(_of_origin, pointing) if ref]
+    if not refs:
+        fix = "check out a branch or a tag, or leave it out: then the run's ref counts"
+        raise InputError("no branch, tag or pull request is at the commit that is checked out", source=source, fix=fix)
+    return min(refs, key=lambda ref: (TAGS, HEADS, PULL).index(_kind(ref))), sha
+
+
+def _of_origin(ref: str) -> str:
+    """The ref as its origin has it, "" for what is no ref of a commit: actions/checkout fetches into ``remotes``."""
+    if ref.startswith(_REMOTES):
+        rest = ref.removeprefix(_REMOTES)
+        name = rest.partition("/")[2]
+        ref = f"refs/{rest}" if rest.startswith("pull/") else f"{HEADS}{name}" if name != "HEAD" else ""
+    return ref if _kind(ref) else ""
+
+
+def _kind(ref: str) -> str:
+    return next((prefix for prefix in (TAGS, HEADS, PULL) if ref.startswith(prefix)), "")
+
+
+def _ask(folder: Path, source: str, *arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=_PATIENCE, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise InputError(f"cannot run git: {error}", source=source) from error
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason is given"])[0]
+        raise InputError(f"git says: {reason}", source=source, fix="put actions/checkout before this step")
+    return done.stdout.strip()
