@@ -57,12 +57,12 @@ def test_where_one_node_of_two_has_no_user_namespaces(yard: Yard, kube: KubeClie
     """By default nobody has one then; who insists gets the node that can; and is refused where none can."""
     (yard.context / "Dockerfile").write_text("FROM busybox\nRUN echo begins at $(cat /proc/self/uid_map)\n")
     with nodes.without_user_namespaces(kube) as (both, unable):
-        by_default, insisting, refused = (
+        refused, by_default, insisting = (
             yard.product.build(*AMD64, *given([f"nodeselector={selected}", *more]), str(yard.context))
             for selected, more in (
+                (f"kubernetes.io/hostname={unable}", ["user-namespaces=true"]),
                 (both, []),
                 (both, ["user-namespaces=true"]),
-                (f"kubernetes.io/hostname={unable}", ["user-namespaces=true"]),
             )
         )
     assert by_default.code == 0, by_default.stderr
