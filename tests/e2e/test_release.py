@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import email
 import hashlib
+import json
 import shutil
 import subprocess
 import tarfile
@@ -83,9 +85,38 @@ def test_a_version_without_notes_is_refused(checkout: Path) -> None:
     assert f"CHANGELOG.md has no section '## {ci_buildx.__version__}'" in done.stderr
 
 
-def test_only_the_job_that_runs_none_of_our_code_may_write() -> None:
-    jobs = yaml.safe_load(WORKFLOW.read_text())["jobs"]
-    assert jobs["build"]["permissions"] == {"contents": "read"}
-    publish = [step.get("run", "") + step.get("uses", "") for step in jobs["publish"]["steps"]]
-    assert not any(".ci/" in step or "checkout" in step for step in publish)
-    assert any("attest" in step for step in publish)
+JOBS = yaml.safe_load(WORKFLOW.read_text())["jobs"]
+STEPS = {name: [step.get("run", "") + step.get("uses", "") for step in job["steps"]] for name, job in JOBS.items()}
+
+
+def test_only_jobs_that_run_none_of_our_code_may_write() -> None:
+    assert JOBS["build"]["permissions"] == {"contents": "read"}
+    for name in ("publish", "index"):
+        assert not any(".ci/" in step or "checkout" in step for step in STEPS[name])
+    assert any("attest" in step for step in STEPS["publish"])
+
+
+def test_the_package_index_gets_what_was_signed_and_nothing_else() -> None:
+    """By trusted publishing: the job's own token, an environment of its own, no password."""
+    index = JOBS["index"]
+    assert (index["needs"], index["environment"]) == ("publish", "index")
+    assert index["permissions"] == {"actions": "read", "id-token": "write"}
+    assert "secrets." not in json.dumps(index)
+    *_, check, move, publish = STEPS["index"]
+    assert "sha256sum --check --strict" in check
+    assert move == "mkdir packages && mv dist/*.whl dist/*.tar.gz packages"
+    assert publish.startswith("pypa/gh-action-pypi-publish@")
+    assert index["steps"][-1]["with"] == {"packages-dir": "packages"}
+
+
+def test_the_packages_metadata_is_what_an_index_takes(checkout: Path) -> None:
+    """Long description, licence and version, whole in wheel and sdist."""
+    assert release(checkout, f"v{ci_buildx.__version__}").returncode == 0
+    (wheel,) = (checkout / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        fields = email.message_from_bytes(archive.read(name))
+    assert (fields["Name"], fields["Version"]) == ("kube-builder", ci_buildx.__version__)
+    assert fields["Description-Content-Type"] == "text/markdown"
+    assert "# kube-builder" in fields.get_payload()
+    assert fields["License-Expression"] == "Apache-2.0"
