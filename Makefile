@@ -61,7 +61,7 @@ build/docs/.installed: requirements-docs.lock
 	@touch $@
 
 docs: build/docs/.installed ## The site of docs/, in build/site; a broken link or a page that is nowhere fails
-	NO_MKDOCS_2_WARNING=1 build/docs/bin/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 build/docs/bin/mkdocs build --strict
 
 bench: $(STAMP) ## Us and docker buildx, alternately, on the devcluster
 	$(BIN)/python -m devcluster up
