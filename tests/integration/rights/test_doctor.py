@@ -174,6 +174,7 @@ def test_what_is_missing_is_said_and_the_yaml_gives_it(
         after = Report(user, "--namespace", namespace)
     finally:
         kube.delete(f"{accounts.RBAC}/clusterrolebindings/{rolesheet.LOOKING}-{namespace}")
+        kube.delete(f"{accounts.RBAC}/clusterroles/{rolesheet.LOOKING}")
     assert (after.code, after.healthy) == (0, True), after.findings
     assert set(after.status("rights")) == {"ok"}
     assert after.status("architectures", said="amd64 on 1 node") == ["ok"]
