@@ -75,11 +75,12 @@ def _run(
     announce, hear = ears
     cluster = config.load(settings.cluster, env=env)
     store = credentials.load(env)
-    threading.Thread(target=_load, daemon=True).start()
+    tunnelled = settings.transport in (TransportChoice.PORT_FORWARD, TransportChoice.EXEC)
+    threading.Thread(target=_load, args=(tunnelled,), daemon=True).start()
     shown = display.open(settings.build.progress, display_stream, env=env)
     try:
         with Interrupts() as interrupts, KubeClient(cluster) as kube:
-            if settings.transport in (TransportChoice.PORT_FORWARD, TransportChoice.EXEC):
+            if tunnelled:
                 kube.warm()
             site = Site(
                 settings=settings,
@@ -115,7 +116,7 @@ def _clocks(build: BuildSettings, shown: display.Display) -> Outcome[dict[str, C
     return clocks.begin(build, warn=shown.warn)
 
 
-def _load() -> None:
+def _load(tunnelled: bool = False) -> None:
     """Import what is needed when there is a builder, first what is needed first, while the cluster is asked for it.
 
     That is half of what the client computes in a cached build.
@@ -124,6 +125,8 @@ def _load() -> None:
     sys.setswitchinterval(_TURN)
     try:
         import_module("ci_buildx.job.connect")
+        if tunnelled:
+            import_module("ci_buildx.transport.gate")
         from ci_buildx.buildkit.channel import load_grpc
 
         load_grpc()

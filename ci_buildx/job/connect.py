@@ -202,8 +202,9 @@ class _Harbour:
         watched = begin(watch)
         ways = self.ways(node)
         candidates = ways.candidates(pod, lambda: self.boot.pod(pod.name))
-        # A candidate that waits for the import would seem slow, and the next would join in for nothing.
-        load_grpc()
+        if len(candidates) > 1:
+            # One that waits for the import would seem slow, and the next would join in for nothing.
+            load_grpc()
         try:
             return race.connect(
                 candidates, answer=ways.answer, deadline=self.boot.deadline, stop=over, discard=Control.close

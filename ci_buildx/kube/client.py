@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self
 
 from ci_buildx.errors import KubeError, Unauthorized
@@ -143,7 +144,12 @@ class KubeClient:
 
     def warm(self) -> None:
         """Open a connection beside whatever goes on: a WebSocket will be wanted soon, and can begin with a request."""
-        threading.Thread(target=self._exchange.warm, daemon=True, name="warm").start()
+
+        def work() -> None:
+            self._exchange.warm()
+            import_module("ci_buildx.kube.upgrade")
+
+        threading.Thread(target=work, daemon=True, name="warm").start()
 
     def server_version(self) -> tuple[int, int]:
         """Major and minor version of the API server."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import ssl
 import threading
 import time
 
@@ -37,7 +38,17 @@ class Connection:
         """Whether an idle connection was closed by the server, or has something to say that nobody asked for."""
         poll = select.poll()
         poll.register(self.stream, select.POLLIN)
-        return bool(poll.poll(0))
+        if not poll.poll(0):
+            return False
+        self.stream.settimeout(0)
+        try:
+            self.stream.recv(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            # Tickets that follow the handshake of TLS 1.3 (RFC 8446, 4.6.1): reading takes them in without a word.
+            return False
+        except OSError:
+            return True
+        return True
 
     def send(self, request: bytes, deadline: float) -> None:
         """Send all of a request. Raises OSError."""
