@@ -45,6 +45,11 @@ class Connection:
         self._outbox.put(self._greeting())
 
     @property
+    def ready(self) -> bool:
+        """Whether :meth:`pump` may have something to give."""
+        return self._outbox.ready
+
+    @property
     def held(self) -> bool:
         """Whether the last pump held crumbs back."""
         return self._outbox.held

@@ -12,6 +12,9 @@ from ci_buildx.session.stream import Stream
 CRUMB = 8 << 10
 """Below so much room nothing is sent of a stream that has more: grpc-go answers crumbs with more crumbs."""
 
+_FIRST = 8 << 10
+"""What a producer may send at first; then each time twice as much. A peer that has something to do early is done
+earlier, and it takes 20 ms to walk through 5,000 files."""
 _MOST_ANSWERS = 4096
 
 
@@ -30,6 +33,14 @@ class Outbox:
         self._control: list[bytes] = []
         self._answers = 0
         self._active: dict[int, Stream] = {}
+
+    @property
+    def ready(self) -> bool:
+        """Whether :meth:`pump` has anything to try."""
+        return bool(self._control) or any(
+            (self.room > 0 and stream.room > 0) or not (stream.queue or stream.producer)
+            for stream in self._active.values()
+        )
 
     def put(self, frame: bytes) -> None:
         """Queue a frame that is no data."""
@@ -71,6 +82,8 @@ class Outbox:
         """Send of one stream; afterwards it stands last in turn, or out of it if it has nothing now."""
         self._active.pop(stream.id, None)
         sent = 0
+        if stream.producer is not None:
+            limit = min(limit, max(_FIRST, stream.sent))
         while stream.queue or stream.producer is not None:
             room = min(self.room, stream.room, limit - sent)
             if room <= 0 or (room < CRUMB and not crumbs and self._has_more(stream, room)):
@@ -87,6 +100,7 @@ class Outbox:
             sent += len(data)
             self.room -= len(data)
             stream.room -= len(data)
+            stream.sent += len(data)
         if stream.trailers is not None and not stream.queue:
             flags = frames.END_HEADERS | frames.END_STREAM
             out.append(frames.frame(Type.HEADERS, flags, stream.id, stream.trailers))

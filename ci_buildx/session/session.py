@@ -97,7 +97,8 @@ class Session:
             except (ProtocolError, ValueError) as error:
                 self.failure = f"buildkitd broke the session's protocol: {error}"
                 self.close()
-            self._changed.notify_all()
+            if self._connection.ready:  # requests come one by one while the window is full of what they ask for
+                self._changed.notify_all()
 
     def close(self) -> None:
         """End every call and :meth:`outgoing`. Idempotent."""

@@ -39,6 +39,7 @@ class Stream:
         "receiver",
         "remote_ended",
         "room",
+        "sent",
         "trailers",
         "wide",
     )
@@ -46,6 +47,7 @@ class Stream:
     def __init__(self, id: int, *, room: int, receivable: int) -> None:  # noqa: A002 - the RFC's name
         self.id = id
         self.room = room
+        self.sent = 0
         self.receivable = receivable
         self.credit = 0
         self.wide = self.paused = False

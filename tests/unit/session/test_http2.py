@@ -14,6 +14,9 @@ from ci_buildx.session.stream import Stream
 from tests.unit.session import daemon
 from tests.unit.session.daemon import Frame
 
+PAST_ITS_BEGINNING = 1 << 20
+"""Bytes that a stream has sent, after which it sends as much as there is room for."""
+
 
 class Service:
     """Takes streams and notes what happens to them."""
@@ -130,7 +133,7 @@ def test_nothing_goes_beyond_either_window(service: Service) -> None:
         asked.append(room)
         return b"x" * (room + 10)
 
-    stream.producer = produce
+    stream.producer, stream.sent = produce, PAST_ITS_BEGINNING
     service.connection.wake(stream)
     assert sum(len(payload) for *_, payload in service.sent()) == 65535
     assert service.sent() == []
@@ -141,10 +144,41 @@ def test_nothing_goes_beyond_either_window(service: Service) -> None:
     assert asked == [65535, 19990]
 
 
-def test_crumbs_are_held_back_until_asked_for(service: Service) -> None:
+def test_a_producer_begins_with_little_and_doubles_it(service: Service) -> None:
+    """So that a peer that can begin with the first of many files need not wait for the last one's name."""
     service.connection.feed(daemon.request(1, "/"))
     stream = service.streams[0]
     stream.producer = lambda room: b"x" * room
+    service.connection.wake(stream)
+    batches = [sum(len(payload) for *_, payload in service.sent()) for _ in range(4)]
+    assert batches == [8192, 8192, 16384, 32767]
+
+
+def test_it_is_ready_when_something_can_go_out(service: Service) -> None:
+    connection = service.connection
+    service.sent()
+    assert not connection.ready
+    connection.feed(daemon.request(1, "/"))
+    stream = service.streams[0]
+    stream.producer, stream.sent = lambda room: b"x" * room, PAST_ITS_BEGINNING
+    connection.wake(stream)
+    assert connection.ready
+    service.sent()
+    assert not connection.ready  # the window is full
+    connection.feed(frames.window_update(1, 20_000))
+    assert not connection.ready  # the connection's, too
+    connection.feed(frames.window_update(0, 20_000))
+    assert connection.ready
+    service.sent()
+    stream.producer = None
+    connection.finish(stream, b"")
+    assert connection.ready  # trailers need no window
+
+
+def test_crumbs_are_held_back_until_asked_for(service: Service) -> None:
+    service.connection.feed(daemon.request(1, "/"))
+    stream = service.streams[0]
+    stream.producer, stream.sent = lambda room: b"x" * room, PAST_ITS_BEGINNING
     service.connection.wake(stream)
     service.sent()
     assert not service.connection.held
@@ -165,7 +199,7 @@ def test_a_short_answer_is_no_crumb(service: Service) -> None:
 def test_streams_take_turns(service: Service) -> None:
     service.connection.feed(daemon.request(1, "/") + daemon.request(3, "/"))
     for stream in service.streams:
-        stream.producer = lambda room: b"x" * room
+        stream.producer, stream.sent = lambda room: b"x" * room, PAST_ITS_BEGINNING
         service.connection.wake(stream)
     turns = [{stream for _, _, stream, _ in service.sent(10_000)} for _ in range(4)]
     assert turns == [{1}, {3}, {1}, {3}]
