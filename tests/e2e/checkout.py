@@ -13,8 +13,10 @@ ROOT = Path(__file__).parents[2]
 PRODUCT = ("action.yml", "action", "setup", "ci_buildx", "gitlab-template", "requirements.lock")
 AUTHOR = ("-c", "user.name=Ann", "-c", "user.email=ann@mail.example")
 HOST = "git.example"
-ACT = ("--platform", "ubuntu-latest=-self-hosted", "--pull=false", "--github-instance", HOST)
-"""Options of act: steps run on this machine, and `team/NAME` is the repository on the host that its remote names."""
+ACT_HERE = ("--platform", "ubuntu-latest=-self-hosted", "--pull=false")
+"""Options of act: steps run on this machine, as on GitHub itself."""
+ACT = (*ACT_HERE, "--github-instance", HOST)
+"""The same on a server of one's own: `team/NAME` is the repository on the host that its remote names."""
 BOTH = "FROM busybox\nCOPY note /note\nRUN uname -m > /machine\n"
 FAILS = "FROM busybox\nRUN echo almost && exit 7\n"
 SLOW = "FROM busybox\nRUN echo begun && sleep 60\n"

@@ -52,8 +52,8 @@ def start(
         folder = checkout.make(tmp_path / "repository", name=name, dockerfile=dockerfile, files=files)
         lint(folder / WORKFLOW)
         env = {**checkout.environment("act-home"), "KUBECONFIG": product_env["KUBECONFIG"]}
-        options = ["--platform", "ubuntu-latest=-self-hosted", "--pull=false", "--no-cache-server"]
-        # act takes it from the remote only where that is on github.com.
+        # Only GitHub itself takes artifacts, where act would know the repository's name by a remote that is there.
+        options = [*checkout.ACT_HERE, "--no-cache-server"]
         variables = ["--env", f"KUBECONFIG={env['KUBECONFIG']}", "--env", f"GITHUB_REPOSITORY=team/{name}"]
         return subprocess.Popen(
             [checkout.program("act"), "workflow_dispatch", "--workflows", WORKFLOW, *options, *variables, *acts],

@@ -77,7 +77,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, product_env: dict[str, str], k
             "GITHUB_REPOSITORY": f"team/{name}",
             "GITHUB_API_URL": f"http://{address}/api",
         }
-        options = ["--platform", "ubuntu-latest=-self-hosted", "--pull=false", "--no-cache-server"]
+        options = [*checkout.ACT, "--no-cache-server"]
         options += ["--concurrent-jobs", str(AT_ONCE), "--eventpath", str(place / "event.json")]
         options += ["--secret-file", str(place / "secrets")]
         options += [word for key, value in variables.items() for word in ("--env", f"{key}={value}")]
