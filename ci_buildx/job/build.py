@@ -27,6 +27,7 @@ from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import replace
 from ci_buildx.progress import display
 from ci_buildx.registry import credentials
+from ci_buildx.settings.pairs import secret_values
 from ci_buildx.settings.values import BuildSettings, ContextMtime, Progress, Settings, TransportChoice
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ def _run(
     store = credentials.load(env)
     tunnelled = settings.transport in (TransportChoice.PORT_FORWARD, TransportChoice.EXEC)
     threading.Thread(target=_load, args=(tunnelled,), daemon=True).start()
-    shown = display.open(settings.build.progress, display_stream, env=env)
+    hidden = secret_values(settings.build.build_args)
+    shown = display.open(settings.build.progress, display_stream, env=env, hidden=hidden)
     try:
         with Interrupts() as interrupts, KubeClient(cluster) as kube:
             if tunnelled:

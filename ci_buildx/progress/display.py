@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO, assert_never
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ci_buildx.progress.summary import Summary
     from ci_buildx.progress.timeline import Lap
 
+_HIDDEN = "***"
 Clock = Callable[[], float]
 """Seconds since the epoch."""
 
@@ -65,8 +66,9 @@ class Phase:
 class Display:
     """Thread-safe: several nodes report at once. A stream that breaks silences the display and never ends the build."""
 
-    def __init__(self, renderer: Renderer, graph: Graph, *, clock: Clock) -> None:
+    def __init__(self, renderer: Renderer, graph: Graph, *, clock: Clock, hidden: Sequence[str] = ()) -> None:
         self.clock = clock
+        self._hidden = hidden
         self._renderer = renderer
         self._graph = graph
         self._lock = threading.Lock()
@@ -76,6 +78,8 @@ class Display:
     def update(self, status: StatusUpdate, node: str = "") -> None:
         """Take in one message of the status stream of ``node`` ("" where there is one node, and for our phases)."""
         status = _named(status, node)
+        if self._hidden:
+            status = replace(status, vertexes=tuple(_without(vertex, self._hidden) for vertex in status.vertexes))
         with self._lock:
             now = self.clock()
             changes = self._graph.update(status, node=node, now=now)
@@ -167,14 +171,21 @@ class Display:
 
 
 def open(  # noqa: A001 - the module's name says what is opened
-    mode: Progress, stream: TextIO, *, env: Mapping[str, str], description: str = "", clock: Clock = time.time
+    mode: Progress,
+    stream: TextIO,
+    *,
+    env: Mapping[str, str],
+    description: str = "",
+    clock: Clock = time.time,
+    hidden: Sequence[str] = (),
 ) -> Display:
     """Open the display of a build on ``stream``.
 
-    ``description`` names the builder. InputError if ``mode`` wants a terminal and ``stream`` is none.
+    ``description`` names the builder; no step's name shows the texts ``hidden``.
+    InputError if ``mode`` wants a terminal and ``stream`` is none.
     """
     graph = Graph()
-    return Display(_renderer(mode, stream, graph, env=env, description=description), graph, clock=clock)
+    return Display(_renderer(mode, stream, graph, env=env, description=description), graph, clock=clock, hidden=hidden)
 
 
 def _renderer(mode: Progress, stream: TextIO, graph: Graph, *, env: Mapping[str, str], description: str) -> Renderer:
@@ -230,6 +241,14 @@ def _named(status: StatusUpdate, node: str) -> StatusUpdate:
 def _with_node(vertex: Vertex, node: str) -> Vertex:
     group = vertex.group and replace(vertex.group, name=prefixed(node, vertex.group.name))
     return replace(vertex, name=prefixed(node, vertex.name), group=group)
+
+
+def _without(vertex: Vertex, hidden: Sequence[str]) -> Vertex:
+    """The step with ``***`` for each of the texts."""
+    name, error = vertex.name, vertex.error
+    for text in hidden:
+        name, error = name.replace(text, _HIDDEN), error.replace(text, _HIDDEN)
+    return replace(vertex, name=name, error=error)
 
 
 def _said(error: BaseException) -> str:

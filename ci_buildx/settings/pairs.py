@@ -14,6 +14,10 @@ Pairs = tuple[tuple[str, str], ...]
 
 ANNOTATION_TARGETS = ("manifest", "manifest-descriptor", "index", "index-descriptor")
 _EPOCH = "SOURCE_DATE_EPOCH"
+_SECRET = pattern(r"(?i)(?:_|^)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)")
+_HARMLESS = pattern(r"(?i)(?:_|^)(?:public|file|version)(?:_|$)")
+_SHORTEST = 8
+"""Characters of a secret: shorter texts stand in too many other words."""
 _TARGET = pattern(r"(?P<kind>[a-z-]*)(?:\[(?P<platform>[A-Za-z0-9_/.-]+)\])?")
 
 
@@ -33,6 +37,20 @@ def parse_build_args(texts: Iterable[str], *, source: str, env: Mapping[str, str
     if env.get(_EPOCH):
         pairs.setdefault(_EPOCH, env[_EPOCH])
     return (*pairs.items(), *proxy_arguments(env, pairs).items())
+
+
+def secret_values(arguments: Pairs) -> tuple[str, ...]:
+    """The values of the arguments that by their names are secrets, the longest first.
+
+    Which names those are is the rule of a build check (BuildKit 0.34.2, ``dockerfile2llb/validations.go``,
+    SecretsUsedInArgOrEnv). They stand in the names of the steps that use them.
+    """
+    found = {value for key, value in arguments if len(value) >= _SHORTEST and _is_secret(key)}
+    return tuple(sorted(found, key=len, reverse=True))
+
+
+def _is_secret(key: str) -> bool:
+    return bool(_SECRET.search(key)) and not _HARMLESS.search(key)
 
 
 def parse_labels(texts: Iterable[str], *, source: str) -> Pairs:

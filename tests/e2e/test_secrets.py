@@ -26,6 +26,20 @@ READS = "RUN --mount=type=secret,id={0} test -s /run/secrets/{0}\n"
 FAILS = "RUN --mount=type=secret,id=typed cat /run/secrets/typed > /dev/null; sleep 1; exit 9\n"
 
 
+WRITTEN = ("argument", "url", "s3", "azure")
+"""Secrets that users write into inputs which are no secret as a whole."""
+ARGUED = 'FROM busybox\nARG TOKEN\nRUN test -n "$TOKEN"\n'
+# Nobody listens there: a cache that cannot be read fails no build.
+NOWHERE = "127.0.0.1:9"
+REPOSITORY = f"http://ann:{{}}@{NOWHERE}/team/app.git#main"
+S3 = f"type=s3,region=here,bucket=b,endpoint_url=http://{NOWHERE},access_key_id=AKIA,secret_access_key={{}}"
+AZURE = f"type=azblob,account_url=http://{NOWHERE}/account,secret_access_key={{}}"
+
+
+def seeded(*names: str) -> dict[str, str]:
+    return {each: f"seeded-{each}-{secrets.token_hex(8)}" for each in names}
+
+
 @pytest.fixture
 def login() -> Registry:
     """The registry that wants a password."""
@@ -42,10 +56,10 @@ def test_the_action(
     login: Registry,
     buildkitd_config: Path,
 ) -> None:
-    seeds = {each: f"seeded-{each}-{secrets.token_hex(8)}" for each in ("typed", "variable", "filed", "github")}
+    seeds = seeded("typed", "variable", "filed", "github", *WRITTEN)
     config = job_account.kubeconfig.read_text()
     hidden = {**seeds, "password": login.password.reveal_text(), "bearer": token(config)}
-    dockerfile = "FROM busybox\n" + "".join(READS.format(each) for each in ("typed", "variable", "filed"))
+    dockerfile = ARGUED + "".join(READS.format(each) for each in ("typed", "variable", "filed"))
     steps = [
         {"uses": "actions/checkout@v4"},
         {"run": 'printf %s "$filed" > ../filed'},
@@ -100,6 +114,9 @@ def inputs(name: str, login: Registry) -> dict[str, object]:
         "secrets": "typed=${{ env.typed }}",
         "secret-envs": "variable=variable",
         "secret-files": "filed=../filed",
+        "build-args": "TOKEN=${{ env.argument }}",
+        "build-contexts": "other=" + REPOSITORY.format("${{ env.url }}"),
+        "cache-from": S3.format("${{ env.s3 }}") + "\n" + AZURE.format("${{ env.azure }}"),
         "tags": f"{login.address}/e2e/{name}:1",
         "push": True,
         "timeline": "timeline.html",
@@ -119,8 +136,8 @@ def token(kubeconfig: str) -> str:
 def test_the_command_line(
     fails: bool, tmp_path: Path, context: Path, name: str, kube: KubeClient, login: Registry, product: Product
 ) -> None:
-    hidden = {each: f"seeded-{each}-{secrets.token_hex(8)}" for each in ("typed", "git")}
-    (context / "Dockerfile").write_text("FROM busybox\n" + READS.format("typed") + FAILS * fails)
+    hidden = seeded("typed", "git", *WRITTEN)
+    (context / "Dockerfile").write_text(ARGUED + READS.format("typed") + FAILS * fails)
     pair = f"{login.username}:{login.password.reveal_text()}"
     document = {"auths": {login.address: {"auth": base64.b64encode(pair.encode()).decode()}}}
     (tmp_path / "docker").mkdir()
@@ -130,11 +147,24 @@ def test_the_command_line(
         DOCKER_CONFIG=str(tmp_path / "docker"),
         TYPED=hidden["typed"],
         GIT_AUTH_TOKEN=hidden["git"],
+        TOKEN=hidden["argument"],
+        KUBE_BUILDER_BUILD_CONTEXTS="other=" + REPOSITORY.format(hidden["url"]),
+        KUBE_BUILDER_CACHE_FROM="\n".join((S3.format(hidden["s3"]), AZURE.format(hidden["azure"]))),
     )
     outcomes = ["--metadata-file", "results/metadata", "--timeline", "results/timeline.svg", "--progress", "rawjson"]
     reference = f"{login.address}/e2e/{name}:1"
     with watching(Builders(kube, name)) as witness:
-        done = job.build("--secret", "id=typed,env=TYPED", *outcomes, "-t", reference, "--push", str(context))
+        done = job.build(
+            "--secret",
+            "id=typed,env=TYPED",
+            "--build-arg",
+            "TOKEN",
+            *outcomes,
+            "-t",
+            reference,
+            "--push",
+            str(context),
+        )
     assert done.code == int(fails), done.stderr
     witness.note("stdout", done.stdout.decode())
     witness.note("stderr", done.stderr)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from ci_buildx.errors import Interrupted, KubeBuilderError
 from ci_buildx.job.origin import TRUST_SCOPE
 from ci_buildx.job.result import BuildResult
 from ci_buildx.model.record import dataclass, field
+from ci_buildx.settings import pairs
 from ci_buildx.settings.given import Given
 from ci_buildx.settings.values import Progress, Settings
 
@@ -73,6 +74,7 @@ def _build(step: Step) -> BuildResult:
         values = telling.with_timeline(given, step.env).of_build()
         step.settings = job_settings.read(values, given.sources, env, step.cwd, auto=Progress.GITHUB)
         hide(step, secrets.texts(step.settings.build.secrets))
+        hide(step, pairs.secret_values(step.settings.build.build_args))
         who = identity.make(origin(step.event, step.cwd, env), suffix=identity.random_suffix())
         step.name = who.name
         step.result = result = job.run(
@@ -144,7 +146,7 @@ def origin(event: Event, cwd: Path, env: Mapping[str, str]) -> identity.Origin:
     )
 
 
-def hide(step: Step, texts: Iterator[str] | list[str]) -> None:
+def hide(step: Step, texts: Iterable[str]) -> None:
     """Have the runner mask the texts, and keep them out of what is written elsewhere."""
     found = list(texts)
     step.hidden += found

@@ -48,6 +48,18 @@ def test_a_phase_looks_like_a_step_of_the_builder() -> None:
     ]
 
 
+@pytest.mark.parametrize("mode", [Progress.PLAIN, Progress.RAWJSON, Progress.GITHUB, Progress.GITLAB])
+def test_a_secret_argument_is_in_no_steps_name(mode: Progress) -> None:
+    stream = io.StringIO()
+    shown = display.open(mode, stream, env={}, clock=Clock(), hidden=("hunter2-hunter2",))
+    shown.update(vertexes(failed("c", "RUN curl -H hunter2-hunter2", 0.0, 0.5, "process hunter2-hunter2 failed")))
+    title = shown.report("app").summary.steps[0].name
+    shown.close()
+    assert title == "RUN curl -H ***"
+    assert "RUN curl -H ***" in stream.getvalue()
+    assert "hunter2" not in stream.getvalue()
+
+
 def test_a_fact_is_a_phase_that_ends_at_once() -> None:
     stream = io.StringIO()
     shown = opened(Progress.PLAIN, stream)
