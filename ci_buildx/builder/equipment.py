@@ -28,7 +28,8 @@ def equipped(settings: BuilderSettings) -> BuilderSettings:
     said = set(_said(settings))
     if said.isdisjoint(_ENTITLEMENTS):
         made.append("--allow-insecure-entitlement=network.host")
-    room = dict(settings.limits).get("ephemeral-storage") or settings.storage.claimed or settings.storage.memory
+    # What is on a volume or in memory takes nothing of the node's disk.
+    room = settings.storage.claimed or settings.storage.memory or dict(settings.limits).get("ephemeral-storage")
     if room and said.isdisjoint(_GC):
         most = max(1, int(parse_quantity(room, source="the state's limit") * _SHARE / 10**6))
         made.append(f"--oci-worker-gc-keepstorage={max(1, most // 8)},0,{most}")

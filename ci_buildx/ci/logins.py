@@ -75,7 +75,7 @@ def read(given: Given, *, forgive: Callable[[str], None] | None = None) -> tuple
 
 
 def _is_forgiven(fields: Mapping[str, str], forgive: Callable[[str], None]) -> bool:
-    if fields.get("password") or fields.get("ecr") == "true":
+    if fields.get("password") or read_boolean(fields.get("ecr", "")):
         return False
     forgive(_registry(fields))
     return True

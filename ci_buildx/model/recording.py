@@ -206,9 +206,11 @@ def _late_initialiser(fields: Fields, *, kw_only: bool) -> Callable[..., None]:
         fits = len(args) <= most and len(given) == len(args) + len(kwargs) and required <= given.keys() <= fields.keys()
         if left < 0 or not fits:
             # Where a call does not fit, what is compiled says so in Python's words.
-            owner = next(base for base in type(self).__mro__ if base.__dict__.get("__init__") is __init__)
-            compiled = _compile(owner, fields, kw_only=kw_only)
-            owner.__init__ = compiled  # type: ignore[misc]
+            # There is no owner any more where another thread has put its own in this one's place meanwhile.
+            owner = next((base for base in type(self).__mro__ if base.__dict__.get("__init__") is __init__), None)
+            compiled = _compile(owner or type(self), fields, kw_only=kw_only)
+            if owner is not None:
+                owner.__init__ = compiled  # type: ignore[misc]
             compiled(self, *args, **kwargs)
             return
         made = {name: make() for name, make in factories.items() if name not in given}

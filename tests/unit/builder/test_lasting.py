@@ -103,6 +103,10 @@ def test_what_somebody_broke_reads_as_nothing() -> None:
             BuilderSettings(storage=Storage(claimed="10G"), buildkitd_config=MIRRORED),
             ("--allow-insecure-entitlement=network.host", "--oci-worker-gc-keepstorage=1000,0,8000"),
         ),
+        (
+            BuilderSettings(storage=Storage(claimed="10G"), limits=(("ephemeral-storage", "90G"),)),
+            ("--allow-insecure-entitlement=network.host", "--oci-worker-gc-keepstorage=1000,0,8000"),
+        ),
         *((BuilderSettings(storage=Storage(claimed="10G"), **own), ()) for own in OWN),
     ],
 )

@@ -117,6 +117,16 @@ def test_the_first_instances_are_like_all_that_follow(options: dict[str, bool]) 
         ours()
 
 
+def test_an_instance_that_is_begun_while_another_thread_compiles_is_made_all_the_same() -> None:
+    ours = make(recording, slots=True)
+    begun = ours.__init__
+    for _ in range(2 * recording._FEW):
+        ours(x=1)
+    late = ours.__new__(ours)
+    begun(late, x=1, y=3)
+    assert late == ours(x=1, y=3)
+
+
 def test_positional_values_meet_their_fields() -> None:
     ours = make(recording, slots=True)
     assert repr(ours(1, 3, secret="t")) == repr(ours(x=1, y=3, secret="t"))

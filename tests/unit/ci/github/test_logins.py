@@ -223,6 +223,10 @@ def test_a_fork_without_secrets_builds_without_the_login(
     assert (code, notice in log) == (0, True)
     code, log = run(env | of_fork | {"INPUT_USERNAME": ""}, cwd)
     assert (code, "the login for r.example has no username" in log) == (2, True)
+    aws = f"- registry: {AWS}\n  ecr: true\n"
+    lists = {name: text for name, text in env.items() if not name.startswith("INPUT_")} | {"INPUT_REGISTRIES": aws}
+    code, log = run(lists | of_fork, cwd)
+    assert (code, "docker-credential-ecr-login, which logs in to AWS, is not installed" in log) == (2, True)
     several = "- registry: a.example\n  username:\n  password:\n- registry: b.example\n  username: ann\n  password: x\n"
     lists = {name: text for name, text in env.items() if not name.startswith("INPUT_")} | {"INPUT_REGISTRIES": several}
     code, log = run(lists | of_fork, cwd)
