@@ -62,11 +62,9 @@ OPTIONS = (
         help="name of the node and its Deployment; without --append, the node that is to be changed",
         otherwise="the builder's and a number",
     ),
-    Option(
+    replace(
+        options.BY_NAME["platforms"],
         name="platform",
-        flags=("--platform",),
-        kind=Kind.WORDS,
-        metavar="OS/ARCH",
         group=Group.BUILDER,
         help="platforms that the node is for, such as linux/amd64,linux/386",
         otherwise="whatever it runs",
@@ -94,14 +92,7 @@ OPTIONS = (
         help="wait until the node is up",
     ),
     Option(name="use", flags=("--use",), kind=Kind.SWITCH, group=Group.BUILDER, help="make it the current builder"),
-    Option(
-        name="namespace",
-        flags=("--namespace",),
-        metavar="NAME",
-        group=Group.CLUSTER,
-        help="existing namespace for the builder",
-        otherwise="the context's",
-    ),
+    replace(target.NAMESPACE, help="existing namespace for the builder", otherwise="the context's"),
     *target.CLUSTER,
     options.BY_NAME["progress"],
 )
