@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
@@ -39,7 +39,8 @@ class Boot:
 
     While the cluster makes a node for a pod, the time until then does not count, and ``deadline`` moves.
 
-    ``fresh``: the builder was only just made, so what is there need not be listed before it is watched.
+    ``fresh``: the builder was only just made, so what is there need not be listed before it is watched. ``outdated``
+    pods are about to be replaced, and do not count.
     ``explain`` hears what is waited for, whenever that changes. ``stop`` ends the waits early, with Stopped.
     Every method may be called from any thread.
     """
@@ -53,12 +54,14 @@ class Boot:
         explain: Callable[[str], None] = lambda _: None,
         stop: threading.Event | None = None,
         fresh: bool = False,
+        outdated: Collection[str] = (),
     ) -> None:
         self._kube = kube
         self._builder = builder
         self.deadline = deadline
         # "0" asks the watch itself for what is there (Kubernetes' API conventions: get state and start at any).
         self._since = "0" if fresh else ""
+        self._outdated = outdated
         self._explain = explain
         self._stop = stop or threading.Event()
         self._end = threading.Event()
@@ -229,6 +232,8 @@ class Boot:
                 listed=self._listed,
                 labelSelector=location.selector,
             ):
+                if event.object["metadata"]["name"] in self._outdated:
+                    continue
                 gone = event.type is Change.DELETED
                 job = self._job_of(event.object) if gone or is_terminating(event.object) else None
                 with self._changed:

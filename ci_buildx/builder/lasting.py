@@ -107,7 +107,7 @@ def add(kube: KubeClient, record: Record, order: Order, facts: ClusterFacts) -> 
 
 
 def change(kube: KubeClient, record: Record, node: Node, order: Order, facts: ClusterFacts) -> Node:
-    """Shape a node anew; its pods are replaced one after the other.
+    """Shape a node anew; its pods are replaced one after the other, where what they are made from changes.
 
     Raises InputError for what Kubernetes cannot change: a volume that is claimed, or no more.
     """
@@ -132,7 +132,10 @@ def change(kube: KubeClient, record: Record, node: Node, order: Order, facts: Cl
     _insist(act, planned, order.settings)
     belongings.rewrite_files(kube, draft, planned, owner)
     belongings.share(kube, draft, owner, order.pull_login)
-    return _as_taken(act(), node.kind, planned, order.settings)
+    before, pods = kube.get(_path(record.location, node)), _pods(kube, record.location, node)
+    changed = act()
+    outdated = pods if changed["spec"]["template"] != before["spec"]["template"] else frozenset[str]()
+    return replace(_as_taken(changed, node.kind, planned, order.settings), outdated=outdated)
 
 
 def leave(kube: KubeClient, record: Record, node: Node) -> tuple[str, ...]:
@@ -294,6 +297,12 @@ def _identity(location: Location, trust: str = "") -> JobIdentity:
 
 def _path(location: Location, node: Node) -> str:
     return f"{location.workloads_path(node.kind)}/{node.name}"
+
+
+def _pods(kube: KubeClient, location: Location, node: Node) -> frozenset[str]:
+    chosen = f"{location.selector},{labels.NODE}={node.name}"
+    found = kube.list(location.core_path("pods"), labelSelector=chosen)["items"]
+    return frozenset(one["metadata"]["name"] for one in found)
 
 
 def _no_namespace(location: Location) -> InputError:

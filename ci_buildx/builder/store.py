@@ -34,7 +34,7 @@ class Node:
     pods are wanted now: none while the node is stopped, though its plan still says how many it has when it runs;
     ``ready`` of them are up. ``problem`` is what the cluster says where it refuses to make them. ``timeout`` (s) is how
     long its pods may take to come up; ``retains``: its volumes stay when it is removed. ``loads``: what is built goes
-    to a docker daemon where nothing else is asked for.
+    to a docker daemon where nothing else is asked for. ``outdated`` pods are those that a change is about to replace.
     """
 
     kind: Workload
@@ -48,6 +48,7 @@ class Node:
     timeout: float = BuilderSettings().timeout
     retains: bool = False
     loads: bool = False
+    outdated: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -181,7 +182,7 @@ def of_job(kube: KubeClient, location: Location) -> Record:
 def _running(kube: KubeClient, name: str, namespace: str) -> Record | None:
     """A job's builder where it most likely is, if it runs there: its Jobs say all that its namespace would say."""
     try:
-        record = of_job(kube, Location(name=name, namespace=namespace or name, exclusive=not namespace))
+        record = of_job(kube, Location(name=name, namespace=namespace or name, exclusive=namespace in ("", name)))
     except Forbidden:
         return None
     return record if record.nodes else None

@@ -15,7 +15,7 @@ from ci_buildx.model.record import replace
 from ci_buildx.settings import assembly, options
 from ci_buildx.settings.assembly import Value
 from ci_buildx.settings.csvline import split_fields
-from ci_buildx.settings.names import NO_BUILDER, check_namespace
+from ci_buildx.settings.names import NO_BUILDER, check_builder
 from ci_buildx.settings.nearest import suggest
 from ci_buildx.settings.option import Group, Kind, Option
 from ci_buildx.settings.platforms import parse_platforms
@@ -176,7 +176,7 @@ def check_name(name: str, source: str) -> str:
     """A builder's or node's name becomes the name of objects; "" where none is given."""
     if not name:
         return ""
-    check_namespace(name, source=source)
+    check_builder(name, source=source)
     if len(name) > _LONGEST:
         raise InputError(f"name {name!r} is longer than {_LONGEST} characters", source=source)
     if name == NO_BUILDER:

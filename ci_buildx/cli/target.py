@@ -14,7 +14,7 @@ from ci_buildx.job.target import Target
 from ci_buildx.settings import options
 from ci_buildx.settings.assembly import cluster_from, namespace_from
 from ci_buildx.settings.durations import parse_duration
-from ci_buildx.settings.names import NO_BUILDER, check_namespace
+from ci_buildx.settings.names import NO_BUILDER, check_builder
 from ci_buildx.settings.option import Group, Kind, Option
 
 BUILDER = Option(
@@ -93,7 +93,7 @@ def read_target(answers: Answers, around: World) -> Target:
     values, sources = merge(answers.some("builder"), around.env)
     wanted = named[0] if named else str(values.get("builder", ""))
     if wanted and wanted != NO_BUILDER:
-        name = check_namespace(wanted, source="NAME" if named else sources["builder"])
+        name = check_builder(wanted, source="NAME" if named else sources["builder"])
         return Target(cluster=place.cluster, namespace=place.namespace, name=name)
     choice = None if wanted else current.read(place.cluster, around.env)
     if choice is None:
@@ -103,7 +103,7 @@ def read_target(answers: Answers, around: World) -> Target:
 
 def read_names(answers: Answers) -> Sequence[str]:
     """The positional names, checked."""
-    return [check_namespace(name, source="NAME") for name in answers.texts("names")]
+    return [check_builder(name, source="NAME") for name in answers.texts("names")]
 
 
 def read_timeout(answers: Answers) -> float:

@@ -159,7 +159,8 @@ def _build(site: Site, builder: Builder, store: credentials.CredentialStore) -> 
         except SolveError as failure:
             from ci_buildx.registry.advice import advise
 
-            raise publish.name_pushed(advise(failure, store), wanted.tags) from failure
+            advised = advise(failure, store, site.settings.builder_name)
+            raise publish.name_pushed(advised, wanted.tags) from failure
     if publish.pushed_by_digest(solved):
         responses = publish.join(site, builder, solved, store)
     else:

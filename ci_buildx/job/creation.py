@@ -114,6 +114,7 @@ class _Work:
                 display=self.display,
                 timeout=self.creation.order.settings.timeout,
                 stop=self.interrupts.stop,
+                outdated=node.outdated,
             )
             self.interrupts.run(lambda: bell.ring([node.plan]), settle=0)
         except BaseException as error:

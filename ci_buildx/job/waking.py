@@ -25,13 +25,17 @@ from ci_buildx.progress.display import Display, Phase
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bell:
-    """Boots a lasting builder's nodes. ``timeout`` (s) bounds the wait for all of them; ``stop`` ends it."""
+    """Boots a lasting builder's nodes. ``timeout`` (s) bounds the wait for all of them; ``stop`` ends it.
+
+    ``outdated`` pods do not count, as they are about to be replaced.
+    """
 
     kube: KubeClient
     builder: Builder
     display: Display
     timeout: float
     stop: threading.Event
+    outdated: frozenset[str] = frozenset()
 
     def ring(self, nodes: Sequence[NodePlan]) -> dict[str, tuple[Platform, ...]]:
         """Wait until all pods of ``nodes`` are ready, and note what each node runs, by its name.
@@ -41,7 +45,14 @@ class Bell:
         deadline = time.monotonic() + self.timeout
         with (
             self.display.phase("booting builder") as phase,
-            Boot(self.kube, self.builder, deadline=deadline, explain=phase.say, stop=self.stop) as boot,
+            Boot(
+                self.kube,
+                self.builder,
+                deadline=deadline,
+                explain=phase.say,
+                stop=self.stop,
+                outdated=self.outdated,
+            ) as boot,
         ):
             said = run_all([partial(self._rouse, boot, phase, node) for node in nodes], stop=self.stop)
         return {node.name: runs for node, runs in zip(nodes, said, strict=True)}

@@ -22,16 +22,19 @@ _PLAIN = re.compile(r"\"https://([^/\"]+)/[^\"]*\": http: server gave HTTP respo
 _ABSENT = re.compile(r"failed to resolve source metadata for (\S+): .*not found")
 
 
-def advise(failure: SolveError, store: CredentialStore) -> SolveError:
-    """The failure with its fix, where it has none and a registry is behind it."""
+def advise(failure: SolveError, store: CredentialStore, builder: str = "") -> SolveError:
+    """The failure with its fix, where it has none and a registry is behind it.
+
+    ``builder`` is the name of one that the build did not make, whose configuration was decided before.
+    """
     if failure.fix:
         return failure
     cures: tuple[tuple[re.Pattern[str], Callable[[str], str]], ...] = (
         (_TURNED_AWAY, lambda host: _login(host, store)),
         (_LIMITED, lambda host: _limits(host, store)),
         (_BROKEN, lambda host: f"{host} itself failed: try again later, or tell those who run it"),
-        (_UNTRUSTED, lambda host: _declare(host, "ca (its authority) or insecure = true")),
-        (_PLAIN, lambda host: _declare(host, "http = true")),
+        (_UNTRUSTED, lambda host: _declare(host, "ca (its authority) or insecure = true", builder)),
+        (_PLAIN, lambda host: _declare(host, "http = true", builder)),
         (_ABSENT, lambda image: f"look at the name and the tag of {image}"),
     )
     for pattern, cure in cures:
@@ -55,5 +58,6 @@ def _limits(host: str, store: CredentialStore) -> str:
     return wait if store.lookup(host) else f"log in to {host} (docker login), {wait}"
 
 
-def _declare(host: str, what: str) -> str:
-    return f'declare [registry."{host}"] {what} in --buildkitd-config'
+def _declare(host: str, what: str, builder: str) -> str:
+    where = f"the --buildkitd-config that builder {builder} is made with" if builder else "--buildkitd-config"
+    return f'declare [registry."{host}"] {what} in {where}'

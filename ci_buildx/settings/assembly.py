@@ -13,7 +13,7 @@ from ci_buildx.settings.building import build_from
 from ci_buildx.settings.buildkitd import check_config, parse_flags, read_config
 from ci_buildx.settings.durations import parse_duration
 from ci_buildx.settings.given import Given, Value
-from ci_buildx.settings.names import check_namespace
+from ci_buildx.settings.names import check_builder, check_namespace
 from ci_buildx.settings.sticky_key import StickyKey
 from ci_buildx.settings.values import (
     Attributes,
@@ -176,7 +176,7 @@ def _buildkitd_config(given: Given) -> str:
 def _builder_name(given: Given) -> str:
     """A kept builder's name, "" for a new one; it is the name of a namespace."""
     name = given.text("builder")
-    return check_namespace(name, source=given.source("builder")) if name else ""
+    return check_builder(name, source=given.source("builder")) if name else ""
 
 
 def _sticky_key(given: Given) -> StickyKey:

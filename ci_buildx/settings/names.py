@@ -16,9 +16,18 @@ _QUALIFIED = pattern(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
 def check_namespace(text: str, *, source: str) -> str:
     """The name of a namespace, a DNS label. Raises InputError."""
+    return _check(text, "namespace", source)
+
+
+def check_builder(text: str, *, source: str) -> str:
+    """The name of a builder or a node, which becomes that of objects: a DNS label. Raises InputError."""
+    return _check(text, "name", source)
+
+
+def _check(text: str, what: str, source: str) -> str:
     if not _NAMESPACE.fullmatch(text):
         raise InputError(
-            f"invalid namespace {text!r}", source=source, fix="1 to 63 of a-z, 0-9 and, inside, '-' are allowed"
+            f"invalid {what} {text!r}", source=source, fix="1 to 63 of a-z, 0-9 and, inside, '-' are allowed"
         )
     return text
 

@@ -174,7 +174,7 @@ def test_a_failing_build_leaves_a_builder_that_is_to_be_kept(
     again = product.build("--builder", first.builder, "-o", "out", str(context), own_builder=False)
     assert again.code == 0, again.stderr
     assert (product.cwd / "out/machine").read_text() == "x86_64\n"
-    removed = product.run("rm", first.builder)
+    removed = product.run("rm", "--namespace", first.builder, first.builder)
     assert (removed.code, removed.stdout.decode()) == (0, f"{first.builder} removed\n")
     assert builders.left() == []
 

@@ -122,6 +122,18 @@ def test_nodes_come_and_leave_and_change(shop: Shop) -> None:
     assert shop.product.run("rm", "crowd").code == 0
 
 
+def test_a_changed_node_is_up_when_its_new_pods_are(shop: Shop) -> None:
+    assert shop.create("--name", "changed", "--bootstrap").code == 0
+    before = shop.names("/api/v1/{}/pods", "changed")
+    named = shop.create("--name", "changed", "--node", "changed0", "--driver-opt", "requests.cpu=11m", "--bootstrap")
+    assert named.code == 0, named.stderr
+    assert not any(pod in named.stderr for pod in before)
+    absent = "image=moby/buildkit:absent,timeout=30s"
+    failed = shop.create("--name", "changed", "--node", "changed0", "--driver-opt", absent, "--bootstrap")
+    assert (failed.code, "cannot start: " in failed.stderr) == (1, True)
+    assert shop.product.run("rm", "changed").code == 0
+
+
 def test_what_does_not_come_up_is_explained_and_is_inactive(shop: Shop) -> None:
     failed = shop.create("--name", "broken", "--bootstrap", "--driver-opt", "image=moby/buildkit:absent,timeout=30s")
     assert failed.code == 1

@@ -111,6 +111,15 @@ def test_when_none_of_a_lasting_builders_pods_can_start_the_cause_is_named() -> 
         begun.electable(NODE)
 
 
+def test_pods_that_a_change_replaces_do_not_count() -> None:
+    outdated, made = old("outdated", running(conditions=READY)), old("made", running(conditions=READY))
+    with booted(Told([outdated, made]), outdated={"outdated"}) as begun:
+        assert [pod.name for pod in begun.ready(NODE)] == ["made"]
+    failing = old("made", waiting("InvalidImageName"))
+    with booted(Told([outdated, failing]), outdated={"outdated"}) as begun, pytest.raises(BootError, match="made"):
+        begun.ready(NODE)
+
+
 def test_a_pod_is_up_whatever_becomes_of_the_others() -> None:
     lost = old("lost", terminated(reason="OOMKilled"))
     with booted(Told([lost, old("x", running())], old("x", running(conditions=READY)))) as begun:

@@ -133,6 +133,18 @@ def test_who_insists_on_user_namespaces_gets_them_or_nothing() -> None:
     assert dropping.get(NODE) == before
 
 
+def test_a_change_names_the_pods_that_it_replaces() -> None:
+    server = Server()
+    record = claimed(server)
+    node = add(server, record, order())
+    server.create("/api/v1/namespaces/ci/pods", {"metadata": {"name": "kube0-a"}})
+    record = replace(record, nodes=(node,))
+    scaled = lasting.change(client(server), record, node, order(replicas=2), UNKNOWN)
+    assert scaled.outdated == frozenset()
+    changed = lasting.change(client(server), record, node, order(image="r.example/buildkit:1"), UNKNOWN)
+    assert changed.outdated == {"kube0-a"}
+
+
 def test_the_error_that_ended_the_making_is_told_and_what_stays_is_noted() -> None:
     server = Server()
     record = claimed(server)

@@ -109,7 +109,7 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
         (["build", "-f", "none", "."], "--file: Dockerfile 'none' does not exist; found there: Dockerfile"),
         (["build", "nowhere"], "PATH|URL: context folder 'nowhere' does not exist"),
         (["rm"], "no builder is named; write its name, or choose one by kube-builder use NAME"),
-        (["rm", "A_b"], f"NAME: invalid namespace 'A_b'; {ALLOWED}"),
+        (["rm", "A_b"], f"NAME: invalid name 'A_b'; {ALLOWED}"),
         (["rm", "--all-inactive", "x"], "--all-inactive: cannot be given with names"),
         (["rm", "--all-inactive"], "--force: nobody confirms this; add it to do it without being asked"),
         (
@@ -169,7 +169,7 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
         (["prune", "x"], "--force: nobody confirms this; add it to do it without being asked"),
         (["logs", "--tail", "few", "x"], "--tail: 'few' is not a whole number"),
         (["rm", "--namespace", "A_b", "x"], f"--namespace: invalid namespace 'A_b'; {ALLOWED}"),
-        (["build", "--builder", "A b", "."], f"--builder: invalid namespace 'A b'; {ALLOWED}"),
+        (["build", "--builder", "A b", "."], f"--builder: invalid name 'A b'; {ALLOWED}"),
         (["reap", "--kubeconfig", "none"], "--kubeconfig: kubeconfig 'none' does not exist"),
         (["reap", "--kubeconfig", "."], "--kubeconfig: kubeconfig '.' is a folder; name a file"),
         (["version", "x"], "unexpected argument 'x'; see kube-builder version --help"),

@@ -81,10 +81,11 @@ def test_nothing_is_imported_that_it_does_not_need() -> None:
     assert len(ours) <= MOST_MODULES, len(ours)
 
 
-def test_a_kept_builder_is_found_and_read_by_two_calls() -> None:
+@pytest.mark.parametrize("namespace", ["", NAME])
+def test_a_kept_builder_is_found_and_read_by_two_calls(namespace: str) -> None:
     cluster = Cluster(job())
     kube = cast("KubeClient", cluster)
-    builder = store.load(kube, store.find(kube, NAME))
+    builder = store.load(kube, store.find(kube, NAME, namespace))
     assert (builder.namespace, builder.location.exclusive) == (NAME, True)
     place = f"namespaces/{NAME}"
     assert cluster.calls == [f"/apis/batch/v1/{place}/jobs", f"/api/v1/{place}/secrets/buildkit-keys"]

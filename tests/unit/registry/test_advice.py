@@ -67,6 +67,12 @@ def test_advice(message: str, host: str, fix: str) -> None:
     assert (advised.vertex, advised.excerpt) == ("v", "e")
 
 
+def test_of_a_builder_that_was_there_the_configuration_is_decided() -> None:
+    message = (SOURCE + REQUEST + "http: server gave HTTP response to HTTPS client").format("r.io:5000")
+    fix = 'declare [registry."r.io:5000"] http = true in the --buildkitd-config that builder kube is made with'
+    assert advise(SolveError(message), STORE, "kube").fix == fix
+
+
 def test_a_fix_that_is_known_stays() -> None:
     failure = SolveError((SOURCE + DENIED).format("r.io"), fix="known")
     assert advise(failure, STORE) is failure
