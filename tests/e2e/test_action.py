@@ -247,7 +247,7 @@ def test_two_signals_of_githubs_own_runner(
         job.send_signal(number)
         time.sleep(0.1)
     log += finish(job)
-    assert job.returncode in (130, 143), log
+    assert job.returncode in (130, 143), f"{job.returncode}\n{log}"
     assert "::error title=kube-builder::interrupted by SIG" in log
     assert builders.namespaces()
     assert builders.left() == []
