@@ -247,7 +247,9 @@ def test_two_signals_of_githubs_own_runner(
         job.send_signal(number)
         time.sleep(0.1)
     log += finish(job)
-    assert job.returncode in (130, 143), f"{job.returncode}\n{log}"
+    # The second may also strike while Node takes itself down, with all said: a shell shows the same number.
+    code = job.returncode if job.returncode >= 0 else 128 - job.returncode
+    assert code in (130, 143), f"{code}\n{log}"
     assert "::error title=kube-builder::interrupted by SIG" in log
     assert builders.namespaces()
     assert builders.left() == []
