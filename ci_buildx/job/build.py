@@ -27,7 +27,7 @@ from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import replace
 from ci_buildx.progress import display
 from ci_buildx.registry import credentials
-from ci_buildx.settings.pairs import secret_values
+from ci_buildx.settings.pairs import secret_values, without
 from ci_buildx.settings.values import BuildSettings, ContextMtime, Progress, Settings, TransportChoice
 
 if TYPE_CHECKING:
@@ -159,7 +159,8 @@ def _build(site: Site, builder: Builder, store: credentials.CredentialStore) -> 
         except SolveError as failure:
             from ci_buildx.registry.advice import advise
 
-            advised = advise(failure, store, site.settings.builder_name)
+            told = failure.saying(without(failure.message, secret_values(wanted.build_args)))
+            advised = advise(told, store, site.settings.builder_name)
             raise publish.name_pushed(advised, wanted.tags) from failure
     if publish.pushed_by_digest(solved):
         responses = publish.join(site, builder, solved, store)

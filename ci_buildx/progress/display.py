@@ -19,6 +19,7 @@ from ci_buildx.progress.plain import Plain
 from ci_buildx.progress.renderer import Renderer, Update
 from ci_buildx.progress.step import PHASE_DIGEST
 from ci_buildx.progress.text import CANCELED, prefixed
+from ci_buildx.settings.pairs import without
 from ci_buildx.settings.values import Progress
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from ci_buildx.progress.summary import Summary
     from ci_buildx.progress.timeline import Lap
 
-_HIDDEN = "***"
 Clock = Callable[[], float]
 """Seconds since the epoch."""
 
@@ -245,10 +245,7 @@ def _with_node(vertex: Vertex, node: str) -> Vertex:
 
 def _without(vertex: Vertex, hidden: Sequence[str]) -> Vertex:
     """The step with ``***`` for each of the texts."""
-    name, error = vertex.name, vertex.error
-    for text in hidden:
-        name, error = name.replace(text, _HIDDEN), error.replace(text, _HIDDEN)
-    return replace(vertex, name=name, error=error)
+    return replace(vertex, name=without(vertex.name, hidden), error=without(vertex.error, hidden))
 
 
 def _said(error: BaseException) -> str:

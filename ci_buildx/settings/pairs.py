@@ -18,6 +18,7 @@ _SECRET = pattern(r"(?i)(?:_|^)(?:apikey|auth|credentials?|key|password|pword|pa
 _HARMLESS = pattern(r"(?i)(?:_|^)(?:public|file|version)(?:_|$)")
 _SHORTEST = 8
 """Characters of a secret: shorter texts stand in too many other words."""
+_HIDDEN = "***"
 _TARGET = pattern(r"(?P<kind>[a-z-]*)(?:\[(?P<platform>[A-Za-z0-9_/.-]+)\])?")
 
 
@@ -47,6 +48,13 @@ def secret_values(arguments: Pairs) -> tuple[str, ...]:
     """
     found = {value for key, value in arguments if len(value) >= _SHORTEST and _is_secret(key)}
     return tuple(sorted(found, key=len, reverse=True))
+
+
+def without(text: str, hidden: Iterable[str]) -> str:
+    """The text with ``***`` for each of those that are ``hidden``."""
+    for secret in hidden:
+        text = text.replace(secret, _HIDDEN)
+    return text
 
 
 def _is_secret(key: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ci_buildx.settings.pairs import secret_values
+from ci_buildx.settings.pairs import secret_values, without
 
 VALUE = "a-long-value"
 
@@ -26,6 +26,10 @@ VALUE = "a-long-value"
 )
 def test_names(name: str, secret: bool) -> None:
     assert secret_values(((name, VALUE),)) == ((VALUE,) if secret else ())
+
+
+def test_texts_without_them() -> None:
+    assert without(f'"/{VALUE}": not found', (VALUE,)) == '"/***": not found'
 
 
 def test_the_longest_goes_first_and_short_ones_are_words() -> None:
