@@ -105,7 +105,7 @@ def _fields_of(cls: type) -> Fields:
 def _own_fields(cls: type) -> Fields:
     found: Fields = {}
     # inspect.get_annotations would cost the import that all this is to spare.
-    annotations = vars(cls).get("__annotations__", {})
+    annotations = cls.__annotations__
     for name, annotation in annotations.items():
         if not str(annotation).removeprefix("typing.").startswith("ClassVar"):
             given = cls.__dict__.get(name, _MISSING)

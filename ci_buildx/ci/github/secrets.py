@@ -10,8 +10,8 @@ from ci_buildx.settings.csvline import join_fields
 from ci_buildx.settings.given import Given
 from ci_buildx.settings.values import SecretSource
 
-_LOGIN = pattern(r"[a-zA-Z][a-zA-Z0-9+.-]*://([^\s/@:\"']*)(?::([^\s/@\"']*))?@")
-"""The user and the password of a URL (RFC 3986, section 3.2.1)."""
+_LOGIN = pattern(r"[a-zA-Z][a-zA-Z0-9+.-]*://([^\s/@:\"']*)(?::([^\s/\"']*))?@")
+"""The user and the password of a URL (RFC 3986, section 3.2.1), in which users leave an ``@`` as it is."""
 _FIELD = pattern(r"\b(?:secret_access_key|session_token|token|ghtoken|secret|password)=([^\s,\"']+)")
 """Credentials of cache backends (BuildKit 0.34.2, ``cache/remotecache``: s3, azblob, gha)."""
 _OF_CACHES = ("cache-from", "cache-to")

@@ -56,4 +56,6 @@ def _follows_other(event: Event) -> bool:
     if event.name != "workflow_run":
         return False
     branch, default = event.text("workflow_run", "head_branch"), event.text("repository", "default_branch")
-    return event.text("workflow_run", "event").startswith("pull_request") or not branch or branch != default
+    # Of a chain of them, the event does not say what the first was.
+    cause = event.text("workflow_run", "event")
+    return cause.startswith(("pull_request", "workflow_run")) or not branch or branch != default

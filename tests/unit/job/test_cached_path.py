@@ -17,7 +17,7 @@ MOST_MODULES = 162
 """Of ours, when all is imported: one more should be worth it."""
 NOT_NEEDED = {
     *("argparse", "asyncio", "bisect", "calendar", "concurrent", "cryptography", "dataclasses", "email", "fnmatch"),
-    *("gettext", "hmac", "http", "inspect", "ipaddress", "locale", "ntpath", "pkgutil", "random", "requests"),
+    *("gettext", "hmac", "http", "inspect", "locale", "ntpath", "pkgutil", "random", "requests"),
     *("secrets", "shlex", "subprocess", "tempfile", "traceback", "urllib3", "uuid", "yaml"),
     *(f"ci_buildx.builder.{name}" for name in ("autoscaler", "facts", "manifests", "podspec", "provision", "teardown")),
     *(f"ci_buildx.buildkit.{name}" for name in ("checks", "failure", "gateway", "rpc")),
@@ -28,6 +28,8 @@ NOT_NEEDED = {
     *("ci_buildx.fsutil.automaton", "ci_buildx.registry.client", "ci_buildx.session.ssh"),
     *(f"ci_buildx.transport.{name}" for name in ("execute", "gate", "portforward", "pump")),
 }
+if sys.version_info < (3, 13):  # from then on pathlib leaves urllib.parse, which has it, to those who need it
+    NOT_NEEDED.add("ipaddress")
 CODE = """
 import sys
 sys.path[:0] = sys.argv[1:]

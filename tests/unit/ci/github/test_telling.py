@@ -133,7 +133,7 @@ def test_a_secret_among_the_inputs_is_in_no_file(env: dict[str, str], cwd: Path,
 
 def test_credentials_that_stand_in_other_inputs_are_hidden(env: dict[str, str], cwd: Path, job: FakeJob) -> None:
     seeded = {
-        "INPUT_CONTEXT": "https://ann:seeded-1@git.example/app.git#main",
+        "INPUT_CONTEXT": "https://ann:seeded-1@x@git.example/app.git#main",
         "INPUT_BUILD-ARGS": "HTTP_PROXY=http://u:seeded-2@proxy.example:3128",
         "INPUT_CACHE-TO": "type=s3,region=r,bucket=b,access_key_id=k,secret_access_key=seeded-3",
         "INPUT_CACHE-FROM": "type=azblob,account_url=https://x.example,secret_access_key=seeded-4",
@@ -142,7 +142,7 @@ def test_credentials_that_stand_in_other_inputs_are_hidden(env: dict[str, str], 
     }
     _, log = run(env | seeded, cwd)
     masks = [line.removeprefix("::add-mask::") for line in log.splitlines() if line.startswith("::add-mask::")]
-    assert sorted(masks) == ["seeded-1", "seeded-2", "seeded-3", "seeded-4", "seeded-5" * 4]
+    assert sorted(masks) == ["seeded-1@x", "seeded-2", "seeded-3", "seeded-4", "seeded-5" * 4]
     assert "seeded" not in Path(env["GITHUB_STEP_SUMMARY"]).read_text()
 
 

@@ -51,6 +51,7 @@ COMMENT = {"issue": {"number": 17, "pull_request": {"url": "…"}}}
         ("workflow_run", after("Team/app"), "true", "", ""),
         ("workflow_run", after("team/app", branch="topic"), "true", "", "unprotected"),
         ("workflow_run", after("team/app", "pull_request"), "true", "", "unprotected"),
+        ("workflow_run", after("team/app", "workflow_run"), "true", "", "unprotected"),
         ("workflow_run", after("mallory/app", "pull_request"), "true", "protected", "fork:mallory/app"),
         ("workflow_run", {}, "true", "", "fork:unknown"),
         ("issue_comment", COMMENT, "true", "", "pull:17"),
