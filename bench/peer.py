@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ from bench.measure import Run
 from ci_buildx.builder import store
 from ci_buildx.builder.builder import SERVER_NAME
 from devcluster import programs
+from devcluster.errors import DevclusterError
 
 PORT = 1234
+_PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +73,7 @@ class Peer:
         """Its remote driver on a kept builder of ours: the same buildkitd by the same TCP and mTLS."""
         ground = self.ground
         keys = store.load(ground.kube, store.find(ground.kube, ours)).keys
-        pods = ground.kube.list(f"/api/v1/namespaces/{ours}/pods")["items"]
-        address = next(pod["status"]["podIP"] for pod in pods)
+        address = self._address(ours)
         files = {"cacert": keys.ca, "cert": keys.certificate, "key": keys.key.reveal()}
         options = [f"servername={SERVER_NAME}"]
         for name, content in files.items():
@@ -84,6 +86,16 @@ class Peer:
             yield name
         finally:
             self.remove(name)
+
+    def _address(self, namespace: str) -> str:
+        """That of the pod there; a tunnel may reach it before the kubelet tells it."""
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            for pod in self.ground.kube.list(f"/api/v1/namespaces/{namespace}/pods")["items"]:
+                if address := pod["status"].get("podIP"):
+                    return str(address)
+            time.sleep(0.1)
+        raise DevclusterError(f"the pod in {namespace} has no address")
 
 
 @contextmanager
