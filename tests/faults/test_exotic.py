@@ -104,7 +104,8 @@ FAULTS = (
         name="unknown-tls",
         dockerfile="FROM {untrusted}/library/x:1\n",
         said=r"ERROR: failed to solve: .*{untrusted}.*x509: certificate signed by unknown authority; "
-        r'declare \[registry\."{untrusted}"\] ca \(its authority\) or insecure = true in --buildkitd-config',
+        r'declare \[registry\."{untrusted}"\] ca \(its authority\) or insecure = true '
+        r"in the --buildkitd-config that builder \S+ is made with",
     ),
     Fault(
         name="token-expired-in-the-middle",
