@@ -157,9 +157,10 @@ def _build(site: Site, builder: Builder, store: credentials.CredentialStore) -> 
         try:
             solved = solve_all(site, boot, connections, authority(site, builder, store))
         except SolveError as failure:
+            from ci_buildx.progress.text import without_logins
             from ci_buildx.registry.advice import advise
 
-            told = failure.saying(without(failure.message, secret_values(wanted.build_args)))
+            told = failure.saying(without_logins(without(failure.message, secret_values(wanted.build_args))))
             advised = advise(told, store, site.settings.builder_name)
             raise publish.name_pushed(advised, wanted.tags) from failure
     if publish.pushed_by_digest(solved):

@@ -21,8 +21,15 @@ def of_here(context: Path | str, env: Mapping[str, str]) -> JobIdentity:
     found = systems.origin(env)
     if found is not None:
         return identity.make(found, suffix=identity.random_suffix())
-    name = context.name or "root" if isinstance(context, Path) else context.partition("#")[0]
+    name = context.name or "root" if isinstance(context, Path) else _address(context)
     return identity.make(Origin(system="local", repository=name), suffix=identity.random_suffix())
+
+
+def _address(url: str) -> str:
+    """A URL without what may be secret in it: objects of the cluster bear it, which others can read."""
+    from ci_buildx.job import vcs
+
+    return vcs.redact(url.partition("#")[0].partition("?")[0])
 
 
 def shared_key(context: Path | str, env: Mapping[str, str]) -> str:

@@ -18,7 +18,7 @@ from ci_buildx.progress.outlet import Outlet
 from ci_buildx.progress.plain import Plain
 from ci_buildx.progress.renderer import Renderer, Update
 from ci_buildx.progress.step import PHASE_DIGEST
-from ci_buildx.progress.text import CANCELED, prefixed
+from ci_buildx.progress.text import CANCELED, prefixed, without_logins
 from ci_buildx.settings.pairs import without
 from ci_buildx.settings.values import Progress
 
@@ -78,7 +78,7 @@ class Display:
     def update(self, status: StatusUpdate, node: str = "") -> None:
         """Take in one message of the status stream of ``node`` ("" where there is one node, and for our phases)."""
         status = _named(status, node)
-        if self._hidden:
+        if self._hidden or any("@" in vertex.name + vertex.error for vertex in status.vertexes):
             status = replace(status, vertexes=tuple(_without(vertex, self._hidden) for vertex in status.vertexes))
         with self._lock:
             now = self.clock()
@@ -244,8 +244,9 @@ def _with_node(vertex: Vertex, node: str) -> Vertex:
 
 
 def _without(vertex: Vertex, hidden: Sequence[str]) -> Vertex:
-    """The step with ``***`` for each of the texts."""
-    return replace(vertex, name=without(vertex.name, hidden), error=without(vertex.error, hidden))
+    """The step with ``***`` for each of the texts, and for the logins of URLs."""
+    name, error = (without_logins(without(text, hidden)) for text in (vertex.name, vertex.error))
+    return replace(vertex, name=name, error=error)
 
 
 def _said(error: BaseException) -> str:

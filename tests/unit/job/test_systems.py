@@ -113,6 +113,9 @@ def test_a_builder_is_named_and_marked_after_the_job() -> None:
 
 def test_outside_of_ci_it_is_named_after_the_context() -> None:
     assert origin.of_here(Path("/src/app"), {}).annotations["kube-builder.dev/repository"] == "app"
+    made = origin.of_here("https://ann:hunter2@git.example/team/app.git?token=hunter2#main", {})
+    assert made.annotations["kube-builder.dev/repository"] == "https://xxxxx:xxxxx@git.example/team/app.git"
+    assert made.name.startswith("kube-builder-app-")
 
 
 def test_no_variable_of_a_job_is_one_of_an_option() -> None:
