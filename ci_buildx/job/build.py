@@ -157,7 +157,7 @@ def _build(site: Site, builder: Builder, store: credentials.CredentialStore) -> 
         try:
             solved = solve_all(site, boot, connections, authority(site, builder, store))
         except SolveError as failure:
-            from ci_buildx.progress.text import without_logins
+            from ci_buildx.model.login import without_logins
             from ci_buildx.registry.advice import advise
 
             told = failure.saying(without_logins(without(failure.message, secret_values(wanted.build_args))))

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO, assert_never
 
 from ci_buildx.errors import InputError, Interrupted, SolveError, Stopped
+from ci_buildx.model.login import without_logins
 from ci_buildx.model.record import replace
 from ci_buildx.model.status import StatusUpdate, Vertex, VertexLog, VertexWarning
 from ci_buildx.progress.graph import Graph
@@ -18,7 +19,7 @@ from ci_buildx.progress.outlet import Outlet
 from ci_buildx.progress.plain import Plain
 from ci_buildx.progress.renderer import Renderer, Update
 from ci_buildx.progress.step import PHASE_DIGEST
-from ci_buildx.progress.text import CANCELED, prefixed, without_logins
+from ci_buildx.progress.text import CANCELED, prefixed
 from ci_buildx.settings.pairs import without
 from ci_buildx.settings.values import Progress
 
@@ -244,7 +245,7 @@ def _with_node(vertex: Vertex, node: str) -> Vertex:
 
 
 def _without(vertex: Vertex, hidden: Sequence[str]) -> Vertex:
-    """The step with ``***`` for each of the texts, and for the logins of URLs."""
+    """The step with ``***`` for each of the texts, and for the logins of URLs: steps are named after their sources."""
     name, error = (without_logins(without(text, hidden)) for text in (vertex.name, vertex.error))
     return replace(vertex, name=name, error=error)
 

@@ -11,8 +11,6 @@ _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 _ESCAPES = pattern(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]+[0-~]|\x1b[0-~]")
 _CONTROLS = pattern(r"[\x00-\x1f\x7f-\x9f]")
 _PLATFORM = pattern(r"\[[a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9]+)?[ \]]")
-_LOGIN = pattern(r"\b((?:https?|git|ssh)://)(?:[^\s/@:]*:[^\s/]+|[^\s/@:]{20,})@")
-"""A password in a URL, with an ``@`` of its own perhaps, or a token in the user's place: ``git`` alone is none."""
 CANCELED = "context canceled"
 """How the error of a step ends that was stopped because the build was."""
 
@@ -48,11 +46,6 @@ def prefixed(node: str, name: str) -> str:
     if not node or _PLATFORM.match(name):
         return name
     return f"[{node} {name[1:]}" if name.startswith("[") else f"[{node}] {name}"
-
-
-def without_logins(text: str) -> str:
-    """The text with ``***`` for the logins of URLs: BuildKit names steps after the sources that they load."""
-    return _LOGIN.sub(r"\1***@", text) if "@" in text and "://" in text else text
 
 
 def overwritten(line: str) -> str:

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ci_buildx.errors import InputError
+from ci_buildx.model.login import logins_in
 from ci_buildx.model.pattern import pattern
 from ci_buildx.settings.csvline import join_fields
 from ci_buildx.settings.given import Given
 from ci_buildx.settings.values import SecretSource
 
-_LOGIN = pattern(r"[a-zA-Z][a-zA-Z0-9+.-]*://([^\s/@:\"']*)(?::([^\s/\"']*))?@")
-"""The user and the password of a URL (RFC 3986, section 3.2.1), in which users leave an ``@`` as it is."""
 _FIELD = pattern(r"\b(?:secret_access_key|session_token|token|ghtoken|secret|password)=([^\s,\"']+)")
 """Credentials of cache backends (BuildKit 0.34.2, ``cache/remotecache``: s3, azblob, gha)."""
 _OF_CACHES = ("cache-from", "cache-to")
-_TOKEN = 20
-"""Characters from which on a user without a password is a token, as shorter ones (``git``) are none."""
 
 
 def with_secrets(given: Given) -> Given:
@@ -34,11 +31,7 @@ def written(given: Given) -> Iterator[str]:
     """The credentials that stand in other inputs: in URLs, and in the fields of caches."""
     for name, value in given.values.items():
         text = str(value)
-        for user, password in _LOGIN.findall(text):
-            if password:
-                yield password
-            elif len(user) >= _TOKEN:
-                yield user
+        yield from logins_in(text)
         if name in _OF_CACHES:
             yield from _FIELD.findall(text)
 

@@ -9,7 +9,6 @@ import pytest
 from ci_buildx.errors import InputError, Interrupted, SolveError
 from ci_buildx.progress import display
 from ci_buildx.progress.display import Display
-from ci_buildx.progress.text import without_logins
 from ci_buildx.settings.values import Progress
 from tests.unit.progress.recorded import RUN, T0, failed, log, logs, vertex, vertexes
 
@@ -71,25 +70,6 @@ def test_a_login_in_a_url_is_in_no_steps_name(mode: Progress) -> None:
     shown.close()
     assert title == "[internal] load git source https://***@git.example/app.git"
     assert "hunter2" not in stream.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("https://ann:p@git.example/x", "https://***@git.example/x"),
-        (f"https://{'t' * 40}@git.example/x", "https://***@git.example/x"),
-        *(
-            (text, text)
-            for text in ("https://git@git.example/x", "ssh://git@git.example:22/x", "FROM a.example/b:1@sha256:0")
-        ),
-        *(
-            (text, text)
-            for text in ("docker-image://busybox:1@sha256:0", "http://h:80/a@b", "git@git.example:team/app")
-        ),
-    ],
-)
-def test_logins_of_urls(text: str, expected: str) -> None:
-    assert without_logins(text) == expected
 
 
 def test_a_fact_is_a_phase_that_ends_at_once() -> None:
