@@ -31,9 +31,11 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m devcluster", description=__doc__)
     # Accepted before and after the verb; the verb's must not put its default over what came before.
     naming = argparse.ArgumentParser(add_help=False)
-    for place, default in ((top, "dev"), (naming, argparse.SUPPRESS)):
+    for place, default in ((top, layout.default_name()), (naming, argparse.SUPPRESS)):
         place.add_argument(
-            "--name", default=default, help="the cluster's name (default: dev); several run side by side"
+            "--name",
+            default=default,
+            help="name of the cluster (default: DEVCLUSTER, or dev); several run side by side",
         )
     verbs = top.add_subparsers(required=True, metavar="VERB")
 

@@ -35,7 +35,7 @@ PACKAGES = (
 # Asked by packages before they start a service (invoke-rc.d(8)): docker-registry's would take a port of the host's.
 NO_SERVICES = Path("/usr/sbin/policy-rc.d")
 REFUSAL = "#!/bin/sh\n# Of kube-builder's devcluster, while it installs packages.\nexit 101\n"
-VARIABLES = ("KUBE_BUILDER_STATE", "KUBE_BUILDER_CACHE")
+VARIABLES = ("KUBE_BUILDER_STATE", "KUBE_BUILDER_CACHE", "DEVCLUSTER")
 MODULE = "devcluster"
 
 

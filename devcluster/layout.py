@@ -159,3 +159,8 @@ def cluster(name: str = "dev", root: Path | None = None) -> Cluster:
     if not NAME.fullmatch(name):
         raise ValueError(f"cluster name {name!r}: want 1 to 20 of a-z, 0-9 and '-', beginning with a letter")
     return Cluster(name=name, state=(root or state_root()) / name)
+
+
+def default_name() -> str:
+    """Return the name of the cluster that commands, tests and benches use: ``DEVCLUSTER``, or ``dev``."""
+    return os.environ.get("DEVCLUSTER") or "dev"

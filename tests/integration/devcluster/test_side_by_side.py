@@ -37,7 +37,7 @@ def probe() -> Iterator[Cluster]:
     assert os.geteuid() == 0, "these tests kill and unmount: run them as root"
     devcluster("down")
     before = traces()
-    neighbours = [process for process in processes.records(layout.cluster("dev")) if process.alive]
+    neighbours = [process for process in processes.records(layout.cluster(layout.default_name())) if process.alive]
     devcluster("up")
     yield layout.cluster("probe")
     devcluster("down")

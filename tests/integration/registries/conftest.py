@@ -1,7 +1,5 @@
 """The devcluster's registries as any client sees them; `python -m devcluster up` has started them."""
 
-import os
-
 import pytest
 
 from devcluster import layout, registry
@@ -11,7 +9,7 @@ from devcluster.registry import Registry
 
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
-    return layout.cluster(os.environ.get("DEVCLUSTER", "dev"))
+    return layout.cluster(layout.default_name())
 
 
 @pytest.fixture(scope="session")

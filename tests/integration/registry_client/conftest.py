@@ -1,6 +1,5 @@
 """The devcluster's registries; `python -m devcluster up` has started them."""
 
-import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -24,7 +23,7 @@ Connect = Callable[..., RegistryClient]
 
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
-    return layout.cluster(os.environ.get("DEVCLUSTER", "dev"))
+    return layout.cluster(layout.default_name())
 
 
 @pytest.fixture(scope="session")
