@@ -6,17 +6,20 @@ Source: buildx 0.38.2, ``util/buildflags/export.go``, ``build/opt.go`` (``Create
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from ci_buildx.buildkit.messages import Entry
 from ci_buildx.errors import InputError
 from ci_buildx.model import reference
 from ci_buildx.model.record import dataclass
+from ci_buildx.model.reference import Reference
 from ci_buildx.session.places import FileTarget, FolderTarget, StreamTarget, Target
 from ci_buildx.settings.values import Attributes, BuildSettings, Daemon
 
 _STDOUT = "-"
 _NAMED = ("image", "oci", "docker")
+_DANGLING = "dangling-name-prefix"
 _TRUE = ("1", "t", "true")
 
 
@@ -32,15 +35,47 @@ class Exports:
     layout: Path | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Push:
+    """Where the first image that is pushed goes.
+
+    ``names`` are as BuildKit is given them; ``by_digest`` pushes to their repositories without tags. ``dangling`` is
+    a repository that gets the image by its digest besides, "" for none. ``insecure`` is ``registry.insecure``.
+    """
+
+    names: tuple[str, ...]
+    by_digest: bool = False
+    dangling: str = ""
+    insecure: bool = False
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """The names, normalised; those that are pushed by digest have no tag."""
+        parsed = tuple(reference.parse(name) for name in self.names)
+        return parsed if self.by_digest else tuple(one.tagged() for one in parsed)
+
+
+def find_push(build: BuildSettings) -> Push | None:
+    """The first image that a build pushes, None if it pushes none."""
+    for output in _outputs(build):
+        if _is_pushed(output):
+            dangling = output.attrs.get(_DANGLING, "")
+            return Push(
+                names=tuple(output.attrs["name"].split(",")),
+                by_digest=is_set(output.attrs, "push-by-digest"),
+                dangling="" if is_set(output.attrs, "danging-name-empty-only") else dangling,
+                insecure=is_set(output.attrs, "registry.insecure"),
+            )
+    return None
+
+
 def make(build: BuildSettings, *, by_digest: bool = False) -> Exports:
     """All outputs of a build.
 
     ``by_digest`` is for one of several nodes: its image is pushed without tags, to be joined into one index.
     Raises InputError for outputs that do not fit together.
     """
-    outputs = [_typed(output) for output in build.outputs if output.type != "cacheonly"]
-    if build.push:
-        outputs = _pushed(outputs)
+    outputs = _outputs(build)
     targets: dict[int, Target] = {}
     exporters = []
     layouts = [Path(output.attrs["dest"]) for output in outputs if _is_layout(output)]
@@ -54,8 +89,6 @@ def make(build: BuildSettings, *, by_digest: bool = False) -> Exports:
         elif output.type == "docker" and build.daemon and not _is_layout(output):
             targets[index] = _loaded(build.daemon)
         attrs |= {_annotation(name): value for name, value in build.annotations}
-        if output.type in _NAMED and build.tags:
-            attrs["name"] = ",".join(build.tags)
         exporters.append(Entry(output.type, attrs))
     if by_digest:
         _drop_tags(exporters)
@@ -65,6 +98,24 @@ def make(build: BuildSettings, *, by_digest: bool = False) -> Exports:
 def is_true(text: str) -> bool:
     """Whether Go's ``strconv.ParseBool`` reads true."""
     return text in _TRUE or text in ("T", "TRUE", "True")
+
+
+def is_set(attrs: Mapping[str, str], name: str) -> bool:
+    """Whether an attribute is true; without a value it is, as in BuildKit 0.34.2's exporters."""
+    return name in attrs and (not attrs[name] or is_true(attrs[name]))
+
+
+def _outputs(build: BuildSettings) -> list[Entry]:
+    """All outputs, with the build's tags as their names."""
+    outputs = [_typed(output) for output in build.outputs if output.type != "cacheonly"]
+    if build.push:
+        outputs = _pushed(outputs)
+    names = {"name": ",".join(build.tags)} if build.tags else {}
+    return [Entry(one.type, one.attrs | names) if one.type in _NAMED else one for one in outputs]
+
+
+def _is_pushed(output: Entry) -> bool:
+    return output.type == "image" and is_set(output.attrs, "push")
 
 
 def _typed(output: Attributes) -> Entry:
@@ -84,9 +135,8 @@ def _pushed(outputs: list[Entry]) -> list[Entry]:
 
 
 def _check(output: Entry, build: BuildSettings, *, by_digest: bool) -> None:
-    if output.type == "image" and is_true(output.attrs.get("push", "")):
-        if not build.tags and not output.attrs.get("name"):
-            raise InputError("a tag is needed to push", source="--push", fix="add --tag registry/name:tag")
+    if _is_pushed(output):
+        _check_names(output)
     elif output.type == "docker" and len(build.platforms) > 1:
         raise InputError("type=docker holds one platform", source="--output", fix="use type=oci for several")
     elif output.type in ("oci", "tar", "docker") and by_digest:
@@ -95,6 +145,18 @@ def _check(output: Entry, build: BuildSettings, *, by_digest: bool) -> None:
             source="--output",
             fix="push an image, or build one platform at a time",
         )
+
+
+def _check_names(output: Entry) -> None:
+    """What is pushed needs names; by digest those have no tags (BuildKit 0.34.2, ``util/push/push.go``)."""
+    names = output.attrs.get("name", "")
+    if not names:
+        raise InputError("a tag is needed to push", source="--push", fix="add --tag registry/name:tag")
+    if is_set(output.attrs, "push-by-digest"):
+        for name in names.split(","):
+            if reference.parse(name).tag:
+                fix = "leave out the tag, or push-by-digest"
+                raise InputError(f"push-by-digest=true pushes no tag, and {name} has one", source="--output", fix=fix)
 
 
 def _is_layout(output: Entry) -> bool:
@@ -122,9 +184,15 @@ def _annotation(name: str) -> str:
 
 
 def _drop_tags(exporters: list[Entry]) -> None:
-    """The first image that is pushed goes to its repositories by digest."""
-    for exporter in exporters:
-        if exporter.type == "image" and is_true(exporter.attrs.get("push", "")):
-            names = (reference.parse(tag).name for tag in exporter.attrs["name"].split(","))
-            exporter.attrs.update({"name": ",".join(dict.fromkeys(names)), "push-by-digest": "true"})
-            return
+    """The image that is pushed goes to its repositories by digest.
+
+    Only one can be: of several exporters buildkitd tells the last one's digest (0.34.2, ``llbsolver/export.go``).
+    """
+    pushed = [exporter for exporter in exporters if _is_pushed(exporter)]
+    if len(pushed) > 1:
+        message = "only one output can push an image from several nodes"
+        raise InputError(message, source="--output", fix="leave one, or build one platform at a time")
+    for exporter in pushed:
+        names = (reference.parse(name).name for name in exporter.attrs["name"].split(","))
+        exporter.attrs.pop(_DANGLING, None)
+        exporter.attrs.update({"name": ",".join(dict.fromkeys(names)), "push-by-digest": "true"})

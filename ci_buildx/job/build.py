@@ -144,6 +144,7 @@ def _build(site: Site, builder: Builder, store: credentials.CredentialStore) -> 
     wanted = site.settings.build
     if not (wanted.call or wanted.push or wanted.outputs or wanted.cache_to or wanted.progress is Progress.QUIET):
         site.display.warn(NO_OUTPUT)
+    push = exporters.find_push(wanted)
     with connected(site, builder) as (boot, connections):
         # Not before: while the pod is asked, what it takes to build is imported (see _load).
         from ci_buildx.job import publish
@@ -162,9 +163,9 @@ def _build(site: Site, builder: Builder, store: credentials.CredentialStore) -> 
 
             told = failure.saying(without_logins(without(failure.message, secret_values(wanted.build_args))))
             advised = advise(told, store, site.settings.builder_name)
-            raise publish.name_pushed(advised, wanted.tags) from failure
-    if publish.pushed_by_digest(solved):
-        responses = publish.join(site, builder, solved, store)
+            raise publish.name_pushed(advised, push, several=len(connections) > 1) from failure
+    if push and publish.pushed_by_digest(solved):
+        responses = publish.join(site, builder, push, solved, store)
     else:
         responses = publish.together(solved)
     result = _result(builder, connections, responses)
@@ -208,7 +209,7 @@ def _result(builder: Builder, connections: list[Connection], responses: Mapping[
     return BuildResult(
         digest=digest,
         image_id=responses.get(CONFIG_DIGEST, digest),
-        references=tuple(name for name in responses.get(NAME, "").split(",") if name),
+        references=tuple(name for name in responses.get(NAME, "").split(",") if name and "@" not in name),
         platforms=tuple(platforms),
         namespace=builder.namespace,
         metadata=metadata_from(responses),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ci_buildx.builder import lifecycle, plan, store
 from ci_buildx.builder.builder import Builder, Location
 from ci_buildx.builder.plan import Plan
+from ci_buildx.buildkit import exporters
 from ci_buildx.errors import Interrupted, Refused, SolveError, Stopped, TeardownError
 from ci_buildx.job import origin
 from ci_buildx.job.interrupts import Interrupts
@@ -138,10 +139,11 @@ def beating(site: Site, identity: JobIdentity, builder: Builder) -> Heartbeat:
 
 
 def decide(site: Site, known: ClusterFacts) -> Plan:
-    """The plan for the platforms that were asked for."""
+    """The plan for the platforms that were asked for. Raises InputError for outputs that its nodes cannot make."""
     from ci_buildx.builder import isolation
 
     planned = plan.make(site.settings.build.platforms, known, site.settings.builder)
+    exporters.make(site.settings.build, by_digest=len(planned.nodes) > 1)
     return isolation.isolate(planned, known, site.settings.builder)
 
 

@@ -1,21 +1,26 @@
-"""What several nodes pushed by digest, joined under the build's tags."""
+"""What several nodes pushed by digest, joined under the build's names."""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ci_buildx.builder import lifecycle
 from ci_buildx.builder.builder import Builder
+from ci_buildx.buildkit.exporters import Push
 from ci_buildx.errors import RegistryError, SolveError
 from ci_buildx.job.result import DESCRIPTOR, DIGEST, NAME
 from ci_buildx.job.site import Site
 from ci_buildx.job.solve import Solved
 from ci_buildx.model import reference
+from ci_buildx.model.record import replace
 from ci_buildx.registry.credentials import CredentialStore
+
+if TYPE_CHECKING:
+    from ci_buildx.registry.trust import Trust
 
 _MODULES = ("requests", "ci_buildx.registry.client", "ci_buildx.registry.index", "ci_buildx.registry.trust")
 
@@ -26,26 +31,30 @@ def load() -> None:
         import_module(name)
 
 
-def join(site: Site, builder: Builder, solved: Sequence[Solved], store: CredentialStore) -> dict[str, str]:
-    """Merge the nodes' images into one index under every tag; the response of an exporter that had done it."""
-    from ci_buildx.registry import index, trust
+def join(site: Site, builder: Builder, push: Push, solved: Sequence[Solved], store: CredentialStore) -> dict[str, str]:
+    """Merge the nodes' images into one index under every name; the response of an exporter that had done it."""
+    from ci_buildx.registry import index
     from ci_buildx.registry.client import RegistryClient
 
-    tags = [reference.parse(tag).tagged() for tag in site.settings.build.tags]
+    wanted = list(push.references)
+    if push.dangling:
+        wanted.append(replace(reference.parse(push.dangling), tag=""))
     sources = [one.response[DIGEST] for one in solved]
     notes = {
         name.removeprefix("index:"): value
         for name, value in site.settings.build.annotations
         if name.startswith("index:")
     }
-    names = ",".join(map(str, tags))
-    config = site.settings.builder.buildkitd_config or lifecycle.read_config(site.kube, builder)
+    names = ",".join(map(str, push.references))
+    insecure = {wanted[0].domain} if push.insecure else set()
     with (
         site.phases.measure("merge"),
         site.display.phase(f"merging index {names}"),
-        RegistryClient(store, trust=trust.read(config)) as client,
+        RegistryClient(store, trust=trust_of(site, builder, insecure)) as client,
     ):
-        descriptor = index.merge(client, tags[0], tags, sources, annotations=notes or None)
+        descriptor = index.merge(client, wanted[0], wanted, sources, annotations=notes or None)
+    if push.dangling:
+        names += f",{wanted[-1].name}@{descriptor.digest}"
     described = {
         "mediaType": descriptor.media_type,
         "digest": descriptor.digest,
@@ -53,6 +62,14 @@ def join(site: Site, builder: Builder, solved: Sequence[Solved], store: Credenti
     }
     encoded = base64.b64encode(json.dumps(described, separators=(",", ":")).encode()).decode()
     return {DIGEST: descriptor.digest, DESCRIPTOR: encoded, NAME: names}
+
+
+def trust_of(site: Site, builder: Builder, insecure: Iterable[str] = ()) -> Trust:
+    """What the builder's configuration declares of registries; ``insecure`` ones by ``registry.insecure=true``."""
+    from ci_buildx.registry import trust
+
+    declared = trust.read(site.settings.builder.buildkitd_config or lifecycle.read_config(site.kube, builder))
+    return declared.relaxed(insecure)
 
 
 def pushed_by_digest(solved: Sequence[Solved]) -> bool:
@@ -73,18 +90,18 @@ def together(solved: Sequence[Solved]) -> dict[str, Any]:
     return responses
 
 
-def name_pushed(failure: SolveError, tags: Sequence[str]) -> SolveError:
-    """The failure of a push with the tags that registries have now.
+def name_pushed(failure: SolveError, push: Push | None, *, several: bool) -> SolveError:
+    """The failure of a push with the names that registries have now.
 
     They are pushed in their order, up to the first that fails (BuildKit 0.34.2, ``exporter/containerimage/export.go``);
-    several nodes push without a tag, which comes when all have.
+    ``several`` nodes push to repositories, whose tags come when all have.
     """
-    tagged = [reference.parse(tag).tagged() for tag in tags]
-    names = [str(name) for name in tagged]
-    failed = next((name for name in names if f"failed to push {name}: " in failure.message), "")
-    by_digest = any(f"failed to push {name.name}: " in failure.message for name in tagged)
-    if len(names) < 2 or not (failed or by_digest):
+    if push is None or len(push.names) < 2:
         return failure
-    before = names[: names.index(failed)] if failed else []
+    names = [one.name for one in push.references] if several else list(push.names)
+    failed = next((place for place, name in enumerate(names) if f"failed to push {name}: " in failure.message), None)
+    if failed is None:
+        return failure
+    before = [] if several else [str(one) for one in push.references[:failed]]
     done = f"pushed already: {', '.join(before)}" if before else "no tag was pushed"
     return failure.saying(f"{failure.message} ({done})")

@@ -89,6 +89,12 @@ class RegistryClient:
         request = self._request("HEAD", repository, f"manifests/{digest}", headers={"Accept": ACCEPTED})
         return self._exists(request, repository)
 
+    def has_tag(self, repository: Repository, tag: str, digest: str) -> bool:
+        """Whether ``tag`` names the manifest ``digest`` already, as far as the registry says what it names."""
+        request = self._request("HEAD", repository, f"manifests/{tag}", headers={"Accept": ACCEPTED})
+        answer = self._call(request, _push(repository))
+        return answer.status == HTTPStatus.OK and answer.headers.get("docker-content-digest") == digest
+
     def put_manifest(self, repository: Repository, name: str, document: Document) -> None:
         """Write a manifest or index under a tag or digest."""
         headers = {"Content-Type": document.descriptor.media_type}

@@ -12,7 +12,7 @@ from typing import Any
 
 from ci_buildx.errors import RegistryError
 from ci_buildx.model.platform import Platform
-from ci_buildx.model.reference import DEFAULT_TAG, Reference
+from ci_buildx.model.reference import Reference
 from ci_buildx.registry.client import RegistryClient, Repository
 from ci_buildx.registry.content import DOCKER_LIST, OCI_INDEX, Descriptor, Document, parse, parse_platform, platform_of
 from ci_buildx.registry.copy import copy_manifest
@@ -31,8 +31,10 @@ def merge(
 ) -> Descriptor:
     """Merge what the nodes pushed by digest (``sources``) to ``target``'s repository; write it under each of ``tags``.
 
-    Tags may be of other repositories and registries: what the index lists is copied there first. RegistryError says
-    which tags were written if one fails.
+    Tags may be of other repositories and registries: what the index lists is copied there first. A reference without a
+    tag gets the index by its digest alone. A tag that names the index already is not written again: in registries with
+    immutable tags that would fail (containerd 2.4 asks first, too: ``core/remotes/docker/pusher.go``).
+    RegistryError says which tags were written if one fails.
     """
     home = Repository.of(target)
     documents = [client.manifest(home, digest) for digest in sources]
@@ -87,18 +89,24 @@ def _entries(client: RegistryClient, home: Repository, document: Document) -> li
 def _publish(client: RegistryClient, index: Document, home: Repository, tags: Sequence[Reference]) -> None:
     written: list[str] = []
     for tag in tags:
-        repository = Repository.of(tag)
         try:
-            if repository != home:
-                for entry in index.entries:
-                    copy_manifest(client, entry["digest"], home, repository)
-                if not index.is_index:
-                    copy_manifest(client, index.descriptor.digest, home, repository)
-            client.put_manifest(repository, tag.tag or DEFAULT_TAG, index)
+            _write(client, index, home, tag)
         except RegistryError as error:
             done = f"pushed already: {', '.join(written)}" if written else "no tag was pushed"
             raise RegistryError(f"{error.message} ({done})", status=error.status, fix=error.fix) from error
         written.append(str(tag))
+
+
+def _write(client: RegistryClient, index: Document, home: Repository, tag: Reference) -> None:
+    repository, digest = Repository.of(tag), index.descriptor.digest
+    if tag.tag and client.has_tag(repository, tag.tag, digest):
+        return
+    if repository != home:
+        for entry in index.entries:
+            copy_manifest(client, entry["digest"], home, repository)
+        if not index.is_index:
+            copy_manifest(client, digest, home, repository)
+    client.put_manifest(repository, tag.tag or digest, index)
 
 
 def _is_attestation(entry: Mapping[str, Any]) -> bool:

@@ -6,13 +6,13 @@ what buildkitd reaches: ``[registry."host"]`` with ``http``, ``insecure`` and ``
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from ci_buildx.errors import InputError
-from ci_buildx.model.record import dataclass, field
+from ci_buildx.model.record import dataclass, field, replace
 
 _SOURCE = "buildkitd config"
 
@@ -29,6 +29,11 @@ class Trust:
     def knows(self, host: str) -> bool:
         """Whether anything was declared for TLS with a host."""
         return host in self.insecure or host in self.authorities
+
+    def relaxed(self, hosts: Iterable[str]) -> Trust:
+        """The same with hosts that may speak plain HTTP or TLS that nothing verifies (``registry.insecure=true``)."""
+        added = frozenset(hosts)
+        return replace(self, plain=self.plain | added, insecure=self.insecure | added) if added else self
 
     def allows_plain(self, host: str) -> bool:
         """Whether requests may go without TLS."""

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from ci_buildx.buildkit import exporters
-from ci_buildx.buildkit.exporters import Exports
+from ci_buildx.buildkit.exporters import Exports, Push
 from ci_buildx.buildkit.messages import Entry
 from ci_buildx.errors import InputError
 from ci_buildx.model.platform import Platform
@@ -50,6 +50,52 @@ def test_by_digest_only_repositories_are_named() -> None:
     assert image.attrs["push-by-digest"] == "true"
 
 
+@pytest.mark.parametrize(
+    ("outputs", "build", "expected"),
+    [
+        ((output("registry", name="h/a:1"),), {}, Push(names=("h/a:1",))),
+        ((output("image", name="h/a:1,h/b", push="true"),), {}, Push(names=("h/a:1", "h/b"))),
+        ((output("image", name="h/a:1", push=""),), {}, Push(names=("h/a:1",))),
+        ((output("image", name="h/a:1", push="true"),), {"tags": ("h/t:2", "u")}, Push(names=("h/t:2", "u"))),
+        ((output("image", name="h/a:1"),), {"push": True}, Push(names=("h/a:1",))),
+        ((), {"push": True, "tags": ("h/a:1",)}, Push(names=("h/a:1",))),
+        (
+            (output("registry", **{"name": "h/a", "push-by-digest": "true", "name-canonical": "true"}),),
+            {},
+            Push(names=("h/a",), by_digest=True),
+        ),
+        (
+            (output("registry", **{"name": "h/a:1", "dangling-name-prefix": "h/d", "registry.insecure": ""}),),
+            {},
+            Push(names=("h/a:1",), dangling="h/d", insecure=True),
+        ),
+        (
+            (output("registry", **{"name": "h/a", "dangling-name-prefix": "h/d", "danging-name-empty-only": "1"}),),
+            {},
+            Push(names=("h/a",)),
+        ),
+        ((output("image", name="h/a"), output("oci", dest="/o", name="h/b")), {"tags": ("h/t",)}, None),
+        ((output("cacheonly"),), {}, None),
+    ],
+)
+def test_what_is_pushed(outputs: tuple[Attributes, ...], build: dict[str, Any], expected: Push | None) -> None:
+    settings = BuildSettings(context=Path("/src"), dockerfile=Path("/src/Dockerfile"), outputs=outputs, **build)
+    assert exporters.find_push(settings) == expected
+
+
+def test_references_have_tags_unless_they_are_pushed_by_digest() -> None:
+    names = ("a", "h:5/b:1")
+    assert [str(one) for one in Push(names=names).references] == ["docker.io/library/a:latest", "h:5/b:1"]
+    assert [str(one) for one in Push(names=("h:5/b",), by_digest=True).references] == ["h:5/b"]
+
+
+def test_a_node_of_several_pushes_to_repositories_alone() -> None:
+    attrs = {"name": "a:1,h/b", "dangling-name-prefix": "h/d", "registry.insecure": "true"}
+    (image,) = make(output("registry", **attrs), by_digest=True).exporters
+    names = {"name": "docker.io/library/a,docker.io/h/b", "push-by-digest": "true"}
+    assert image.attrs == {"unpack": "false", "push": "true", "registry.insecure": "true"} | names
+
+
 def test_destinations_stay_here() -> None:
     made = make(output("local", dest="/out"), output("tar", dest="-"), output("oci", dest="/o.tar"), tags=("a",))
     assert made.exporters == (Entry("local", {}), Entry("tar", {}), Entry("oci", {"name": "a"}))
@@ -81,6 +127,13 @@ def test_annotations_go_to_every_output() -> None:
         ),
         ((output("docker", dest="/o"),), {"platforms": TWO}, "type=docker holds one platform"),
         ((output("tar", dest="/o"),), {"by_digest": True}, "cannot be put together from several nodes"),
+        (
+            (output("registry", name="a"), output("registry", name="b", compression="zstd")),
+            {"by_digest": True},
+            "only one output can push",
+        ),
+        ((output("registry", **{"push-by-digest": "true", "name": "h/a,h/b:1"}),), {}, "and h/b:1 has one"),
+        ((output("registry", **{"push-by-digest": "true"}),), {"tags": ("h/a:1",)}, "pushes no tag, and h/a:1 has"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(
