@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from bundle.describe import scalar, sentence
 from ci_buildx.ci import inputs
-from ci_buildx.settings.option import Kind, Option, Surface
+from ci_buildx.settings.option import Option, Surface
 
 
 def action_inputs() -> str:
@@ -24,9 +24,8 @@ def _inputs(options: Iterable[Option]) -> str:
 
 
 def _input(option: Option) -> str:
+    """One input. Its default is only described: the runner would pass it on, and it would hide the variable."""
     lines = [f"  {option.name}:", f"    description: {scalar(sentence(option, on=Surface.GITHUB))}"]
-    if option.kind is Kind.SWITCH:
-        lines.append(f'    default: "{option.default}"')
-    elif option.default.startswith("${{"):
+    if option.default.startswith("${{"):
         lines.append(f"    default: {option.default}")
     return "".join(f"{line}\n" for line in lines)

@@ -40,7 +40,7 @@ def sentence(option: Option, *, on: Surface | None = None) -> str:
     if option.kind is Kind.CHOICE and not arrays:
         notes += [", ".join(choice for choice in option.choices if choice)]
     default = _THERE.get((on, option.name)) or option.otherwise or option.default
-    if option.kind is not Kind.SWITCH and default:
+    if default and (option.kind is not Kind.SWITCH or default == "true"):
         notes += [f"default: {default}"]
     noted = f" ({'; '.join(notes)})" if notes else ""
     name = text.partition(" ")[0]

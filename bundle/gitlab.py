@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bundle.describe import scalar, sentence
 from ci_buildx.ci import inputs
-from ci_buildx.ci.gitlab.defaults import TIMELINE
+from ci_buildx.ci.gitlab.inputs import DEFAULTS, JOB_NAME, of_input
 from ci_buildx.settings.option import Kind, Option, Surface
 
 _ONE_LINE = r"^[^\n]*$"
@@ -25,10 +25,6 @@ interpolation/text_template.rb``): a second line would end the block.
 """
 
 
-DEFAULTS = {"timeline": TIMELINE}
-"""What the template itself has to know where an input is not given: an artifact's path."""
-
-
 def gitlab_inputs() -> str:
     """The template's ``spec: inputs`` that the table knows."""
     return "".join(_input(option) for option in inputs.on_surface(Surface.GITLAB))
@@ -36,8 +32,8 @@ def gitlab_inputs() -> str:
 
 def gitlab_variables() -> str:
     """Each input in a block, because no character of an input can end it: arrays arrive as JSON."""
-    offered = inputs.on_surface(Surface.GITLAB)
-    return "".join(f"    {option.variable}: |\n      $[[ inputs.{option.name} ]]\n" for option in offered)
+    names = [JOB_NAME, *(option.name for option in inputs.on_surface(Surface.GITLAB))]
+    return "".join(f"    {of_input(name)}: |\n      $[[ inputs.{name} ]]\n" for name in names)
 
 
 def _input(option: Option) -> str:
@@ -52,7 +48,7 @@ def _kind(option: Option) -> list[str]:
     if option.kind is Kind.SWITCH:
         return ["type: boolean", f"default: {option.default}"]
     if option.kind is Kind.CHOICE:
-        choices = option.choices if option.default else ("", *option.choices)
-        return [f"default: {scalar(option.default)}", f"options: [{', '.join(map(scalar, choices))}]"]
+        choices = ("", *option.choices)  # the default would hide the variable
+        return ['default: ""', f"options: [{', '.join(map(scalar, choices))}]"]
     pattern = [f"regex: {PATTERNS[option.name]}"] if option.name in PATTERNS else []
     return [f"default: {scalar(DEFAULTS.get(option.name, ''))}", *pattern]

@@ -20,6 +20,7 @@ from ci_buildx.session.places import CONTEXT, DOCKERFILE
 from ci_buildx.settings.values import BuildSettings, ImageLayout, NamedContext, Sandbox
 
 _FRONTEND = "dockerfile.v0"
+CACHE_IMPORTS = "cache-imports"
 _GATEWAY = "gateway.v0"
 _GIT_QUERY = "moby.buildkit.frontend.gitquerystring"
 _CONTEXTS = "moby.buildkit.frontend.contexts"
@@ -56,7 +57,7 @@ def make(
     if platforms:
         attrs["platform"] = ",".join(map(str, platforms))
     if imports:
-        attrs["cache-imports"] = _as_json(imports)
+        attrs[CACHE_IMPORTS] = _as_json(imports)
     syntax = _syntax(arguments)
     return SolveRequest(
         ref=ref,

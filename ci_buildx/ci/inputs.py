@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from ci_buildx.settings import options
-from ci_buildx.settings.option import Group, Kind, Option, Surface
+from ci_buildx.settings.option import Group, Kind, Option, Reading, Surface
 
 
 class MetadataContext(StrEnum):
@@ -90,6 +90,8 @@ _METADATA = (
     Option(
         name="images",
         kind=Kind.LINES,
+        reading=Reading.FIELDS,
+        comments=True,
         metavar="NAME",
         group=Group.METADATA,
         surfaces=_ON_GITHUB,
@@ -98,6 +100,8 @@ _METADATA = (
     Option(
         name="tag-rules",
         kind=Kind.LINES,
+        reading=Reading.FIELDS,
+        comments=True,
         metavar="type=TYPE,…",
         group=Group.METADATA,
         surfaces=_ON_GITHUB,
@@ -107,6 +111,8 @@ _METADATA = (
     Option(
         name="flavor",
         kind=Kind.LINES,
+        reading=Reading.FIELDS,
+        comments=True,
         metavar="K=V",
         group=Group.METADATA,
         surfaces=_ON_GITHUB,

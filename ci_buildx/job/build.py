@@ -80,6 +80,8 @@ def _run(
     threading.Thread(target=_load, args=(tunnelled,), daemon=True).start()
     hidden = secret_values(settings.build.build_args)
     shown = display.open(settings.build.progress, display_stream, env=env, hidden=hidden)
+    for name in settings.build.empty_secrets:
+        shown.warn(f"secret {name} is empty and is not sent; does the CI system know it?")
     try:
         with Interrupts() as interrupts, KubeClient(cluster) as kube:
             if tunnelled:

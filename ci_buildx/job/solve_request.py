@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -61,8 +62,10 @@ def _request(build: BuildSettings, node: NodePlan, env: Mapping[str, str], *, se
     )
 
 
-def _attributes(made: SolveRequest) -> dict[str, str]:
-    return {name: _PASSWORD.sub(rf"\1:{_MASK}@", value) for name, value in sorted(made.frontend_attrs.items())}
+def _attributes(made: SolveRequest) -> dict[str, Any]:
+    """The frontend's attributes; the list that one of them holds as JSON is shown as a list."""
+    texts = {name: _PASSWORD.sub(rf"\1:{_MASK}@", value) for name, value in sorted(made.frontend_attrs.items())}
+    return {name: json.loads(text) if name == request.CACHE_IMPORTS else text for name, text in texts.items()}
 
 
 def _entries(entries: Iterable[Entry]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from ci_buildx.settings.buildkitd import check_config, parse_flags, read_config
 from ci_buildx.settings.durations import parse_duration
 from ci_buildx.settings.given import Given, Value
 from ci_buildx.settings.names import check_builder, check_namespace
+from ci_buildx.settings.option import Option
 from ci_buildx.settings.sticky_key import StickyKey
 from ci_buildx.settings.values import (
     Attributes,
@@ -119,10 +120,13 @@ def namespace_from(values: Mapping[str, Value], sources: Mapping[str, str], env:
     return _namespace(given, driver_opts.namespace_of(entries))
 
 
-def read_variables(env: Mapping[str, str]) -> tuple[dict[str, Value], dict[str, str]]:
+def read_variables(
+    env: Mapping[str, str], known: Iterable[Option] = options.OPTIONS
+) -> tuple[dict[str, Value], dict[str, str]]:
     """Values and sources of the options that ``KUBE_BUILDER_…`` variables set. Refuses typos of these."""
-    refuse_typos(env, (option.variable for option in options.OPTIONS))
-    found = [option for option in options.OPTIONS if env.get(option.variable)]
+    offered = tuple(known)
+    refuse_typos(env, (option.variable for option in (*options.OPTIONS, *offered)))
+    found = [option for option in offered if env.get(option.variable)]
     return {option.name: env[option.variable] for option in found}, {option.name: option.variable for option in found}
 
 

@@ -13,7 +13,7 @@ from ci_buildx.settings.contexts import find_dockerfile, is_git_by_ssh, parse_co
 from ci_buildx.settings.given import Given
 from ci_buildx.settings.pairs import parse_annotations, parse_build_args, parse_labels
 from ci_buildx.settings.platforms import parse_platforms
-from ci_buildx.settings.secrets import parse_git_secrets, parse_secrets
+from ci_buildx.settings.secrets import empty_secrets, parse_git_secrets, parse_secrets
 from ci_buildx.settings.tags import parse_tags
 from ci_buildx.settings.values import (
     Attributes,
@@ -73,6 +73,7 @@ def build_from(given: Given) -> BuildSettings:
         sbom=attestations.pop(SBOM, sbom),
         attestations=tuple((kind, text) for kind, text in attestations.items() if text),
         secrets=_secrets(given, context, *(named.location for named in contexts)),
+        empty_secrets=empty_secrets(given.texts("secrets")) if _are_inline(given) else (),
         ssh=_ssh(given, context),
         entitlements=_entitlements(given, sandbox),
         sandbox=sandbox,
@@ -89,11 +90,14 @@ def build_from(given: Given) -> BuildSettings:
 
 
 def _secrets(given: Given, *locations: Path | ImageLayout | str) -> tuple[SecretSource, ...]:
-    source = given.source("secrets")
-    inline = source not in options.BY_NAME["secrets"].flags
-    texts = given.texts("secrets")
-    secrets = parse_secrets(texts, source=source, env=given.env, cwd=given.cwd, inline=inline)
+    source, texts = given.source("secrets"), given.texts("secrets")
+    secrets = parse_secrets(texts, source=source, env=given.env, cwd=given.cwd, inline=_are_inline(given))
     return (*secrets, *parse_git_secrets(locations, secrets, given.env))
+
+
+def _are_inline(given: Given) -> bool:
+    """Whether secrets may hold their values: not those of an argv, which others can read."""
+    return given.source("secrets") not in options.BY_NAME["secrets"].flags
 
 
 def _ssh(given: Given, context: Path | str) -> tuple[SshSource, ...]:

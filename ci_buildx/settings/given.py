@@ -11,9 +11,9 @@ from ci_buildx.errors import InputError
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.settings import options
 from ci_buildx.settings.booleans import read_boolean
-from ci_buildx.settings.csvline import split_lines
+from ci_buildx.settings.csvline import join_fields, split_lines, split_records
 from ci_buildx.settings.nearest import suggest
-from ci_buildx.settings.option import Kind, Option
+from ci_buildx.settings.option import Kind, Option, Reading
 from ci_buildx.settings.values import Progress
 
 Value = list[str] | str | bool
@@ -55,14 +55,33 @@ class Given:
             return value.strip()
         raise InputError(f"{value!r} is not one text", source=self.source(name))
 
-    def texts(self, name: str) -> list[str]:
-        """The values of a list. From a single text (an input, a variable) they are split as the table says."""
+    def texts(self, name: str, *, comments: bool = False) -> list[str]:
+        """The values of a list. A single text (an input, a variable) is split as the table says.
+
+        With ``comments`` a line of that text that begins with ``#`` is dropped.
+        """
         value = self.values.get(name, [])
         if isinstance(value, bool):
             raise InputError("is given as a boolean", source=self.source(name), fix="give one value a line")
         if isinstance(value, str):
-            value = _split(value, self.known[name])
+            value = self._split(value, self.known[name], comments=comments)
         return [text for text in value if text]
+
+    def _split(self, text: str, option: Option, *, comments: bool) -> list[str]:
+        if option.reading is Reading.LINES:
+            return split_lines(text)
+        verbatim = option.reading is Reading.VERBATIM
+        try:
+            records = split_records(text if verbatim else text.strip(), comments=comments or option.comments)
+        except ValueError as error:
+            fix = 'close it, or double the quotes inside of a quoted value: "a ""b"""'
+            raise InputError(str(error), source=self.source(option.name), fix=fix) from error
+        if option.kind is Kind.WORDS:
+            # A record of one field is split again, even if the field was quoted.
+            records = [record[0].split(",") if len(record) == 1 else record for record in records]
+            return [word.strip() for record in records for word in record]
+        values = [record[0] if len(record) == 1 else _join(record, option.reading) for record in records]
+        return [value for value in values if value.strip()] if verbatim else [value.strip() for value in values]
 
     def switch(self, name: str) -> bool:
         """Yes or no; no if it is not given."""
@@ -98,11 +117,10 @@ class Given:
         return path
 
 
-def _split(text: str, option: Option) -> list[str]:
-    lines = split_lines(text)
-    if option.kind is Kind.WORDS:
-        return [word.strip() for line in lines for word in line.split(",") if word.strip()]
-    return lines
+def _join(record: list[str], reading: Reading) -> str:
+    """The value of a record. Fields of a CSV value keep quotes around a comma, which docker's actions would lose."""
+    is_csv = reading is Reading.FIELDS or (reading is Reading.VERBATIM and record[0].startswith("id="))
+    return ",".join(join_fields([field]) if is_csv and "," in field else field for field in record)
 
 
 def _suggest_choice(text: str, kind: type[StrEnum]) -> str:

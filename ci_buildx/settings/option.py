@@ -19,6 +19,15 @@ class Kind(Enum):
     WORDS = "one value a line or between commas"
 
 
+class Reading(Enum):
+    """How a single text becomes the values of a list: docker's actions read their inputs differently."""
+
+    RECORDS = "CSV records; quotes around a field are removed"
+    FIELDS = "CSV records whose fields stay fields: a value is itself CSV"
+    VERBATIM = "CSV records whose white space counts"
+    LINES = "lines whose quotes are left to buildx's reader"
+
+
 class Surface(StrEnum):
     """Where a user can set an option."""
 
@@ -50,6 +59,7 @@ class Option:
     """One option. ``flags`` is empty for the positional context and for what only CI systems offer.
 
     ``default`` is what the option holds if it is not given, "" for nothing; ``otherwise`` says so in words.
+    ``reading`` is for lists that are given as one text; with ``comments`` a line that begins with ``#`` is none.
     ``as_input`` is the help where it is an input of a CI system, if that differs. Whoever changes an option runs
     ``make bundle``, which writes the inputs and the tables of the pages.
     """
@@ -65,6 +75,8 @@ class Option:
     as_input: str = ""
     choices: tuple[str, ...] = ()
     surfaces: frozenset[Surface] = EVERYWHERE
+    reading: Reading = Reading.RECORDS
+    comments: bool = False
 
     @property
     def variable(self) -> str:

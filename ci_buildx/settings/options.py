@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ci_buildx.settings import sticky_key
 from ci_buildx.settings.builder import BuilderSettings
-from ci_buildx.settings.option import COMMAND_LINE, Group, Kind, Option, Surface
+from ci_buildx.settings.option import COMMAND_LINE, Group, Kind, Option, Reading, Surface
 from ci_buildx.settings.values import ContextMtime, Preview, Progress, TransportChoice
 
 CONTEXT = Option(
@@ -121,6 +121,7 @@ OPTIONS: tuple[Option, ...] = (
         name="attests",
         flags=("--attest",),
         kind=Kind.LINES,
+        reading=Reading.FIELDS,
         metavar="ATTEST",
         group=Group.IMAGE,
         help="attestation: type=provenance,mode=max or type=sbom",
@@ -137,6 +138,7 @@ OPTIONS: tuple[Option, ...] = (
         name="outputs",
         flags=("-o", "--output"),
         kind=Kind.LINES,
+        reading=Reading.LINES,
         metavar="OUTPUT",
         group=Group.RESULT,
         help="where the result goes: a folder, - (tar to stdout), type=local|tar|oci|docker,dest=PATH or type=registry",
@@ -220,6 +222,7 @@ OPTIONS: tuple[Option, ...] = (
         name="cache-from",
         flags=("--cache-from",),
         kind=Kind.LINES,
+        reading=Reading.FIELDS,
         metavar="CACHE",
         group=Group.CACHE,
         help="import a cache: a reference, or type=registry|local|gha|s3|azblob,…",
@@ -228,6 +231,7 @@ OPTIONS: tuple[Option, ...] = (
         name="cache-to",
         flags=("--cache-to",),
         kind=Kind.LINES,
+        reading=Reading.FIELDS,
         metavar="CACHE",
         group=Group.CACHE,
         help="export the cache: a reference, or type=registry|inline|local|gha|s3|azblob,…",
@@ -236,6 +240,7 @@ OPTIONS: tuple[Option, ...] = (
         name="secrets",
         flags=("--secret",),
         kind=Kind.LINES,
+        reading=Reading.VERBATIM,
         metavar="SECRET",
         group=Group.CACHE,
         help="secret for RUN --mount=type=secret: id=NAME,src=FILE or id=NAME,env=VARIABLE",
@@ -254,6 +259,7 @@ OPTIONS: tuple[Option, ...] = (
         name="policy",
         flags=("--policy",),
         kind=Kind.LINES,
+        reading=Reading.FIELDS,
         metavar="K=V,…",
         group=Group.CACHE,
         surfaces=COMMAND_LINE,
@@ -278,7 +284,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         name="allow",
         flags=("--allow",),
-        kind=Kind.LINES,
+        kind=Kind.WORDS,
         metavar="ENTITLEMENT",
         group=Group.STEPS,
         help="let RUN ask for network.host, security.insecure or device",
@@ -318,6 +324,7 @@ OPTIONS: tuple[Option, ...] = (
         name="driver-opts",
         flags=("--driver-opt",),
         kind=Kind.LINES,
+        reading=Reading.LINES,
         metavar="K=V,…",
         group=Group.BUILDER,
         help="how the builder is made: image, namespace, replicas, nodeselector and more (docs/driver-opts.md); "

@@ -28,17 +28,29 @@ def parse_secrets(
     """Read ``id=x,src=file`` and ``id=x,env=VAR``; the last of an id counts.
 
     ``inline`` also takes ``ID=value`` with the value itself, as docker/build-push-action's input ``secrets`` has it:
-    for sources that others cannot read, unlike an argv.
+    for sources that others cannot read, unlike an argv. One with an empty value is no secret: :func:`empty_secrets`.
     """
     secrets = {}
     for text in texts:
         secret = _read_inline(text) if inline else None
+        if secret is not None and not len(secret.value):
+            continue
         secret = secret or _read_secret(text, source, env, cwd)
         if len(secret.value) > LARGEST:
             fix = "mount what is large from a context: --build-context NAME=FOLDER"
             raise InputError(f"secret {secret.id!r} is larger than {LARGEST // 1024} KiB", source=source, fix=fix)
         secrets[secret.id] = secret
     return tuple(secrets.values())
+
+
+def empty_secrets(texts: Iterable[str]) -> tuple[str, ...]:
+    """The ids of inline secrets without a value, such as those of a pull request from a fork.
+
+    They are not sent, as docker/build-push-action 7.3.0 does not send them (actions-toolkit 0.95.0
+    ``src/buildx/build.ts``, parseSecretKvp): ``RUN --mount=type=secret,required`` then fails by itself.
+    """
+    found = (_read_inline(text) for text in texts)
+    return tuple(secret.id for secret in found if secret is not None and not len(secret.value))
 
 
 def parse_git_secrets(
@@ -69,11 +81,7 @@ def _host(url: str) -> str:
 
 def _read_inline(text: str) -> SecretSource | None:
     """``ID=value`` with any value; None where the text is the other syntax."""
-    try:
-        field = ",".join(split_fields(text)) if text.startswith('"') else text
-    except ValueError:
-        return None
-    name, equals, value = field.partition("=")
+    name, equals, value = text.partition("=")
     name = name.strip()
     if not equals or not name or name.lower() in _KEYS:
         return None

@@ -11,17 +11,20 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ci_buildx.errors import InputError
+from ci_buildx.model.pattern import pattern
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.values import SshSource
 
 DEFAULT = "default"
 VARIABLE = "SSH_AUTH_SOCK"
 LARGEST_KEY = 100 * 1024
+_NEXT = pattern(r",(?=[\w.-]+=)")
+"""Where another id begins: docker/build-push-action 7.3.0 splits its input ``ssh`` at commas."""
 _START = "start one (eval $(ssh-agent)) and add a key to it, or name a key: default=FILE"
 
 
 def parse_ssh(texts: Iterable[str], *, source: str, env: Mapping[str, str], cwd: Path) -> tuple[SshSource, ...]:
-    """``default``, ``id=socket`` or ``id=key[,key]``; ids alone may stand between commas. Keys are read and checked."""
+    """``default``, ``id=socket`` or ``id=key[,key]``; several may stand between commas. Keys are read and checked."""
     sources: dict[str, SshSource] = {}
     for text in (part for given in texts for part in _split(given)):
         name, _, paths = text.partition("=")
@@ -33,7 +36,9 @@ def parse_ssh(texts: Iterable[str], *, source: str, env: Mapping[str, str], cwd:
 
 
 def _split(text: str) -> list[str]:
-    return [text] if "=" in text else [part for part in text.split(",") if part.strip()]
+    if "=" not in text:
+        return [part for part in text.split(",") if part.strip()]
+    return _NEXT.split(text)
 
 
 def _read(name: str, paths: list[str], source: str, env: Mapping[str, str], cwd: Path) -> SshSource:

@@ -214,6 +214,7 @@ class BuildSettings:
     no_cache_filter: tuple[str, ...] = ()
     pull: bool = False
     secrets: tuple[SecretSource, ...] = ()
+    empty_secrets: tuple[str, ...] = ()
     ssh: tuple[SshSource, ...] = ()
     cache_from: tuple[Attributes, ...] = ()
     cache_to: tuple[Attributes, ...] = ()

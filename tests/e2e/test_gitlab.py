@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -11,12 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from ci_buildx.ci import inputs
+from ci_buildx.ci.gitlab import inputs as gitlab
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.registry.client import RegistryClient, Repository
 from ci_buildx.registry.copy import copy_manifest
 from ci_buildx.registry.credentials import CredentialStore
 from ci_buildx.registry.dockerconfig import DockerConfig, Login
 from ci_buildx.registry.trust import Trust
+from ci_buildx.settings.option import Surface
 from devcluster import layout, pushed, registry
 from devcluster.registry import Registry
 from tests.e2e import checkout
@@ -43,16 +47,16 @@ def builders(kube: KubeClient, name: str) -> Builders:
 def run(tmp_path: Path, name: str, product_env: dict[str, str], buildkitd_config: Path) -> Callable[..., Pipeline]:
     """Run a pipeline that includes the template with ``inputs``, and a job after it."""
 
-    def pipeline(dockerfile: str, **inputs: object) -> Pipeline:
-        variables, also = inputs.pop("variables", {}), inputs.pop("also", None)
-        given = {"context": "app", "buildkitd-config": "buildkitd.toml", **inputs}
+    def pipeline(dockerfile: str, later: str = LATER, **said: object) -> Pipeline:
+        variables, also = said.pop("variables", {}), said.pop("also", None)
+        given = {"context": "app", "buildkitd-config": "buildkitd.toml", **said}
         every = [given, {**given, **also}] if isinstance(also, dict) else [given]
         include = [{"local": "gitlab-template/kube-builder.yml", "inputs": each} for each in every]
         jobs = {
             "include": include,
-            "stages": ["build", "test"],
+            "stages": ["build", "after", "test"],
             "variables": variables,
-            "later": {"stage": "test", "script": [LATER]},
+            "later": {"stage": "test", "script": [later]},
         }
         files = {".gitlab-ci.yml": json.dumps(jobs), "buildkitd.toml": buildkitd_config.read_text()}
         folder = checkout.make(tmp_path / "repository", name=name, dockerfile=dockerfile, files=files)
@@ -91,11 +95,8 @@ def test_an_include_without_inputs_goes_by_the_jobs_own_variables(
     run: Callable[..., Pipeline], builders: Builders, name: str, open_registry: Registry
 ) -> None:
     image = f"{open_registry.address}/e2e/{name}"
-    done = run(
-        f"{checkout.BOTH}FROM busybox as other\n",
-        push=True,
-        variables={"CI_REGISTRY_IMAGE": image, "CI_JOB_TIMEOUT": "900", "CI_PROJECT_URL": "https://git.example/x"},
-    )
+    of_job = {"CI_REGISTRY_IMAGE": image, "CI_JOB_TIMEOUT": "900", "CI_PROJECT_URL": "https://git.example/x"}
+    done = run(f"{checkout.BOTH}FROM busybox as other\n", variables=of_job | {"KUBE_BUILDER_PUSH": "true"})
     assert done.code == 0, done.log
     assert pushed.images(open_registry.url, f"e2e/{name}", "latest").keys() == {"linux/amd64"}
     (finding,) = json.loads((done.folder / "kube-builder-checks.json").read_text())
@@ -110,9 +111,14 @@ def test_two_includes_are_two_images(
     done = run(
         f"{checkout.BOTH}ARG WHICH\nRUN echo $WHICH > /which\n",
         **{"job-name": "first", "build-args": ["WHICH=first"], "tags": [f"{image}:first"], "push": True},
-        also={"job-name": "second", "build-args": ["WHICH=second"], "tags": [f"{image}:second"]},
+        # In a stage of its own: this runner gives all jobs one folder, and so one file of variables.
+        also={"job-name": "second", "stage": "after", "build-args": ["WHICH=second"], "tags": [f"{image}:second"]},
+        later='cat "$FIRST_KUBE_BUILDER_METADATA" "$SECOND_KUBE_BUILDER_METADATA" > both'
+        ' && echo "later got $FIRST_KUBE_BUILDER_IMAGE $SECOND_KUBE_BUILDER_IMAGE"',
     )
     assert done.code == 0, done.log
+    first, second = re.findall(r'"containerimage.digest": "(.*)"', (done.folder / "both").read_text())
+    assert f"later got {image}:first@{first} {image}:second@{second}\n" in done.log
     for which in ("first", "second"):
         (built,) = pushed.images(open_registry.url, f"e2e/{name}", which).values()
         assert built.files["which"] == f"{which}\n".encode()
@@ -174,8 +180,25 @@ def test_a_failing_build_is_followed_by_after_script(
     assert builders.left() == []
 
 
-def test_bad_input_names_the_variable(run: Callable[..., Pipeline], builders: Builders) -> None:
+def test_every_variable_of_the_pipeline_reaches_the_job(run: Callable[..., Pipeline], tmp_path: Path) -> None:
+    """Past the inputs that the include does not set; a program in the product's place notes what it gets."""
+    offered = {option.variable: option.name for option in inputs.on_surface(Surface.GITLAB)}
+    seen = tmp_path / "seen"
+    program = tmp_path / "programs" / "kube-builder"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\nenv -0 > {seen}\n")
+    program.chmod(0o755)
+    done = run(
+        checkout.BOTH,
+        **{"context": "", "buildkitd-config": ""},
+        variables=dict.fromkeys(offered, "said") | {"PATH": f"{program.parent}:{os.environ['PATH']}"},
+    )
+    env = dict(line.split("=", 1) for line in seen.read_text().split("\0") if line)
+    assert gitlab.read(env, tmp_path).sources == {name: variable for variable, name in offered.items()}, done.log
+
+
+def test_bad_input_names_the_input(run: Callable[..., Pipeline], builders: Builders) -> None:
     done = run(checkout.BOTH, platforms=["linux/amd46"])
     assert done.code == 1
-    assert "kube-builder: error: KUBE_BUILDER_PLATFORMS: " in done.log
+    assert "kube-builder: error: input platforms: " in done.log
     assert builders.namespaces() == []

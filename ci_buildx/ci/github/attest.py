@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ci_buildx.ci.attestations import is_of_type, with_last_word
 from ci_buildx.ci.github.events import Event
 from ci_buildx.settings.attestations import NO_DEFAULTS, PROVENANCE
 from ci_buildx.settings.booleans import read_boolean
@@ -15,12 +16,15 @@ _BUILDER = "builder-id"
 def with_provenance(given: Given, event: Event) -> Given:
     """The inputs with the provenance that counts if none is asked for, and with the run as its builder."""
     url = event.run_url(attempt=True)
+    given = with_last_word(given)
     asked = given.text("provenance")
     attests = given.texts("attests")
     if asked:
         return given.having(provenance=_with_builder(asked, url))
-    if any(_is_provenance(text) for text in attests):
-        return given.having(attests=[_with_builder(text, url) if _is_provenance(text) else text for text in attests])
+    if any(is_of_type(text, PROVENANCE) for text in attests):
+        return given.having(
+            attests=[_with_builder(text, url) if is_of_type(text, PROVENANCE) else text for text in attests]
+        )
     if read_boolean(given.env.get(NO_DEFAULTS, "")) or _for_docker(given):
         return given
     return given.having(provenance=_with_builder(_PRIVATE if event.is_private else _PUBLIC, url))
@@ -37,10 +41,6 @@ def _with_builder(text: str, url: str) -> str:
         return text  # told when it is read
     named = any(field.partition("=")[0].strip() == _BUILDER for field in fields)
     return text if named else join_fields([*fields, f"{_BUILDER}={url}"])
-
-
-def _is_provenance(text: str) -> bool:
-    return f"type={PROVENANCE}" in text.replace(" ", "").split(",")
 
 
 def _for_docker(given: Given) -> bool:

@@ -17,6 +17,8 @@ from ci_buildx.settings.nearest import suggest
 from ci_buildx.settings.option import Option, Surface
 
 _PREFIX = "INPUT_"
+_NO_VARIABLE = (offered.PYTHON, offered.BY_NAME["github-token"])
+"""Read before us, and always given by the runner."""
 _SEPARATORS = f"{_PREFIX}SEP-"
 
 
@@ -47,9 +49,13 @@ def _says_something(variable: str, text: str) -> bool:
     return bool(text if variable.startswith(_SEPARATORS) else text.strip())
 
 
-def with_variables(given: Given) -> Given:
-    """The same over what ``KUBE_BUILDER_…`` variables say: what the set-up of a builder leaves to later steps."""
-    values, sources = assembly.read_variables(given.env)
+def with_variables(given: Given, known: Mapping[str, Option] | None = None) -> Given:
+    """The same over what ``KUBE_BUILDER_…`` variables say, for the inputs that are ``known`` (default: the Action's).
+
+    ``action.yml`` declares no default that would count as an input here.
+    """
+    offer = offered.on_surface(Surface.GITHUB) if known is None else known.values()
+    values, sources = assembly.read_variables(given.env, (option for option in offer if option not in _NO_VARIABLE))
     return replace(given, values={**values, **given.values}, sources={**sources, **given.sources})
 
 

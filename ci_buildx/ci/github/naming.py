@@ -48,8 +48,8 @@ def decide(given: Given, event: Event, *, now: datetime | None = None) -> Metada
         images=given.texts("images"),
         rules=given.texts("tag-rules"),
         flavor=given.texts("flavor"),
-        labels=given.texts("labels"),
-        annotations=given.texts("annotations"),
+        labels=given.texts("labels", comments=True),
+        annotations=given.texts("annotations", comments=True),
         levels=event.env.get(LEVELS, "manifest").split(","),
         source=given.source("tag-rules"),
     )

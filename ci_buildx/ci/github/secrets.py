@@ -39,7 +39,10 @@ def written(given: Given) -> Iterator[str]:
 def _sources(given: Given, name: str, key: str) -> Iterator[str]:
     for text in given.texts(name):
         secret, equals, place = text.partition("=")
-        if not (equals and secret and place):
+        if equals and secret.strip() and not place:
+            yield text  # left out with a warning, as an empty one of the input secrets
+            continue
+        if not (equals and secret):
             fix = f"write NAME={'VARIABLE' if key == 'env' else 'FILE'}"
             raise InputError(f"{text!r} has no name or no value", source=given.source(name), fix=fix)
         yield join_fields([f"id={secret}", f"{key}={place}"])

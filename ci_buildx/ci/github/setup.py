@@ -15,12 +15,14 @@ from ci_buildx.ci.github import events, files, inputs, step, trust
 from ci_buildx.errors import InputError
 from ci_buildx.job.keep import Kept, KeptNode
 from ci_buildx.job.origin import TRUST_SCOPE
+from ci_buildx.model.record import replace
 from ci_buildx.settings import options
 from ci_buildx.settings.given import Given
-from ci_buildx.settings.values import Progress
+from ci_buildx.settings.values import Progress, Settings
 
 ALONE, KEPT = "alone", "kept"
 """Names of the saved state: that only a builder was set up, and that it is to stay."""
+FLAGS = ("--allow-insecure-entitlement=security.insecure", "--allow-insecure-entitlement=network.host")
 KNOWN = {option.name: option for option in offered.OF_SETUP}
 
 
@@ -28,14 +30,14 @@ def set_up(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
     """Make a builder and wait until it answers: 0. Raises the KubeBuilderError tree and Interrupted."""
     from ci_buildx.job import keep
 
-    given = inputs.with_variables(inputs.read(env, cwd, known=KNOWN))
+    given = inputs.with_variables(inputs.read(env, cwd, known=KNOWN), KNOWN)
     _check(given)
     files.append(env, files.STATE, ALONE, "true")
     event = events.read(env)
     env = {**env, TRUST_SCOPE: trust.scope_of(event, given.text("trust-scope"))}
     given = _with_kubeconfig(given, env)
     values = {**given.of_build(), "context": str(cwd), "file": "-"}
-    settings = job_settings.read(values, given.sources, env, cwd, auto=Progress.GITHUB)
+    settings = _entitled(job_settings.read(values, given.sources, env, cwd, auto=Progress.GITHUB))
     begun = time.monotonic()
     kept = keep.run(
         settings,
@@ -85,6 +87,19 @@ def variables(kept: Kept, given: Given) -> dict[str, str]:
     if kept.namespace != kept.name:
         shared[options.BY_NAME["namespace"].variable] = kept.namespace
     return {options.BY_NAME["builder"].variable: kept.name, **shared}
+
+
+def _entitled(settings: Settings) -> Settings:
+    """With docker/setup-buildx-action 4.1's default flags: later steps may ask for network.host and security.insecure.
+
+    Steps of a build still need ``allow``, and cannot do more than the builder's pod may.
+    """
+    builder = settings.builder
+    import tomllib
+
+    if builder.buildkitd_flags or "insecure-entitlements" in tomllib.loads(builder.buildkitd_config):
+        return settings
+    return replace(settings, builder=replace(builder, buildkitd_flags=FLAGS))
 
 
 def _check(given: Given) -> None:

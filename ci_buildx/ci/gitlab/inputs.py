@@ -1,4 +1,4 @@
-"""The inputs of a job, which reach it as variables: a list's values one a line, or JSON as GitLab writes an array."""
+"""The inputs and variables of a job: lists are one value a line, or JSON as GitLab writes an array."""
 
 from __future__ import annotations
 
@@ -9,32 +9,67 @@ from pathlib import Path
 
 from ci_buildx.ci import inputs as offered
 from ci_buildx.ci import kubeconfig
+from ci_buildx.ci.gitlab.defaults import TIMELINE
 from ci_buildx.errors import InputError
+from ci_buildx.model.pattern import pattern
 from ci_buildx.settings import options
 from ci_buildx.settings.given import Given, Value
-from ci_buildx.settings.variables import refuse_typos
+from ci_buildx.settings.option import VARIABLE_PREFIX, Kind, Option, Reading, Surface
+from ci_buildx.settings.variables import OF_INPUTS, refuse_typos
 
 _LOGIN = ("registry", "username", "password", "scope", "registries")
 """Inputs that are never the template's: a password belongs into a masked variable."""
+JOB_NAME = "job-name"
+DEFAULTS = {"timeline": TIMELINE}
+"""What the template itself has to know if an input is not given: an artifact's path."""
+_QUOTED = pattern(r'"(?P<inner>(?:[^"]|"")*)"')
 
 
 def read(env: Mapping[str, str], cwd: Path) -> Given:
-    """Values and sources of the variables that are set. InputError for one that is nearly an input's."""
+    """Values and sources of inputs and variables that are set. InputError for a variable that is nearly one of them.
+
+    In the job that the template defines an input overrides its variable, as in the Action; in a job that extends it
+    under another name, the job's variables override the inputs of the include.
+    """
     known = options.BY_NAME | {name: offered.BY_NAME[name] for name in _LOGIN}
-    variables = {option.variable: option.name for option in known.values()}
+    by_template = {option.name: of_input(option.name) for option in offered.on_surface(Surface.GITLAB)}
+    by_user = {option.name: option.variable for option in known.values()}
+    refuse_typos(env, by_user.values())
     values: dict[str, Value] = {}
-    refuse_typos(env, variables)
-    for variable, name in variables.items():
-        if not env.get(variable, "").strip():
-            continue
-        values[name] = env[variable]
-        if known[name].repeatable and env[variable].lstrip().startswith("["):
-            values[name] = read_array(env[variable], source=variable)
-    return Given(values, {name: known[name].variable for name in values}, env, cwd, known)
+    sources: dict[str, str] = {}
+    is_templates_own = env.get(of_input(JOB_NAME), "").strip() == env.get("CI_JOB_NAME", "")
+    for variables in (by_user, by_template) if is_templates_own else (by_template, by_user):
+        for name, variable in variables.items():
+            text = env.get(variable, "").strip()
+            if not text or (variables is by_template and _is_default(text, known[name])):
+                continue
+            source = f"input {name}" if variables is by_template else variable
+            values[name], sources[name] = _read_value(env[variable], known[name], source=source), source
+    return Given(values, sources, env, cwd, known)
+
+
+def of_input(name: str) -> str:
+    """The variable by which the template passes an input to the job.
+
+    It is not the one that users set: a job's variable hides the pipeline's of the same name, even if it is empty.
+    """
+    return f"{VARIABLE_PREFIX}{OF_INPUTS}{name.upper().replace('-', '_')}"
+
+
+def _is_default(text: str, option: Option) -> bool:
+    """Whether an input is not given: GitLab's booleans are always one or the other, arrays are empty."""
+    return text == DEFAULTS.get(option.name) or (option.kind is Kind.SWITCH and text == "false") or text == "[]"
+
+
+def _read_value(text: str, option: Option, *, source: str) -> Value:
+    if not (option.repeatable and text.lstrip().startswith("[")):
+        return text
+    texts = read_array(text, source=source)
+    return texts if option.reading is Reading.LINES else [_without_quotes(text) for text in texts]
 
 
 def read_array(text: str, *, source: str) -> list[str]:
-    """The texts of a JSON array. InputError names the variable.
+    """The texts of a JSON array. InputError names the input or variable.
 
     GitLab puts the values of variables into the JSON as they are, line breaks included.
     """
@@ -44,6 +79,12 @@ def read_array(text: str, *, source: str) -> list[str]:
         fix = 'write ["a", "b"], or one a line; a variable with quotes in it is passed by its name (NAME alone)'
         raise InputError(f"is not a JSON array: {error}", source=source, fix=fix) from error
     return [item if isinstance(item, str) else json.dumps(item) for item in array]
+
+
+def _without_quotes(text: str) -> str:
+    """An element without the quotes around the whole of it, which the Action's inputs need and arrays do not."""
+    found = _QUOTED.fullmatch(text.strip())
+    return found["inner"].replace('""', '"') if found else text
 
 
 @contextmanager

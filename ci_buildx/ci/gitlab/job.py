@@ -47,7 +47,7 @@ def build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
         settings = job_settings.read(given.of_build(), given.sources, env, cwd, auto=Progress.GITLAB)
         result = _run(settings, env, cwd, stdout)
     stdout.writelines(f"{line}\n" for line in result.lines())
-    reports.write_result(folder, result)
+    reports.write_result(folder, result, env)
     return result.status
 
 

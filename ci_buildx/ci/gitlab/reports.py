@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ci_buildx.ci.gitlab.defaults import TIMELINE
 from ci_buildx.errors import KubeBuilderError
 from ci_buildx.job.result import BuildResult
 from ci_buildx.model.finding import Finding
@@ -19,17 +21,50 @@ METADATA = "kube-builder.json"
 CODE_QUALITY = "kube-builder-checks.json"
 
 
-def write_result(folder: Path, result: BuildResult) -> None:
-    """The dotenv report, which later jobs see as variables, and the metadata that it names."""
-    write(folder / METADATA, json.dumps(result.metadata, indent=2) + "\n")
-    write(folder / DOTENV, "".join(f"{name}={value}\n" for name, value in variables(result).items()))
+def write_result(folder: Path, result: BuildResult, env: Mapping[str, str]) -> None:
+    """The dotenv report, which later jobs see as variables, and the metadata that it names.
+
+    Each is there twice, also under the job's name: the reports of several jobs overwrite each other.
+    """
+    job = slug(env)
+    text = json.dumps(result.metadata, indent=2) + "\n"
+    for name in dict.fromkeys((METADATA, of_job(METADATA, job))):
+        write(folder / name, text)
+    found = variables(result) | {f"{prefix(job)}{name}": value for name, value in variables(result, job).items()}
+    write(folder / DOTENV, "".join(f"{name}={value}\n" for name, value in found.items()))
 
 
-def variables(result: BuildResult) -> dict[str, str]:
+def variables(result: BuildResult, job: str = "") -> dict[str, str]:
     """What later jobs see. ``IMAGE`` is the first name with its digest: what to deploy."""
     image = f"{result.references[0]}@{result.digest}" if result.references and result.digest else ""
-    values = {"DIGEST": result.digest, "IMAGEID": result.image_id, "IMAGE": image, "METADATA": METADATA}
+    metadata = of_job(METADATA, job)
+    values = {"DIGEST": result.digest, "IMAGEID": result.image_id, "IMAGE": image, "METADATA": metadata}
     return {f"{VARIABLE_PREFIX}{name}": value for name, value in values.items()}
+
+
+def slug(env: Mapping[str, str]) -> str:
+    """The job's name as ``CI_JOB_NAME_SLUG`` has it, which the template's artifacts are named by."""
+    name = env.get("CI_JOB_NAME_SLUG", "") or env.get("CI_JOB_NAME", "")
+    return re.sub(r"[^a-z0-9]", "-", name.lower())[:63].strip("-")
+
+
+def prefix(job: str) -> str:
+    """What the job's own variables begin with: ``BUILD_IMAGE_`` for the slug ``build-image``."""
+    name = job.replace("-", "_").upper()
+    return f"_{name}_" if name[:1].isdigit() else f"{name}_" if name else ""
+
+
+def of_job(name: str, job: str) -> str:
+    """The name of a report's file with the job's slug before its suffix."""
+    stem, dot, suffix = name.rpartition(".")
+    return f"{stem}.{job}{dot}{suffix}" if job else name
+
+
+def copy_timeline(folder: Path, env: Mapping[str, str]) -> None:
+    """The timeline under the job's name, too, if it was drawn where the template expects it."""
+    drawn, job = folder / TIMELINE, slug(env)
+    if job and drawn.is_file():
+        write(folder / of_job(TIMELINE, job), drawn.read_text(encoding="utf-8"))
 
 
 def write_findings(folder: Path, findings: Iterable[Finding], *, dockerfile: str) -> None:

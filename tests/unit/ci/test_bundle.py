@@ -13,10 +13,11 @@ import yaml
 
 from bundle import __main__ as bundle
 from bundle import describe
-from bundle.gitlab import DEFAULTS, PATTERNS
+from bundle.gitlab import PATTERNS
 from ci_buildx.ci import inputs
 from ci_buildx.ci.gitlab import defaults, reports
 from ci_buildx.ci.gitlab import inputs as gitlab
+from ci_buildx.ci.gitlab.inputs import DEFAULTS
 from ci_buildx.settings import assembly
 from ci_buildx.settings.option import Kind, Option, Surface
 
@@ -51,12 +52,20 @@ def test_the_actions_inputs_are_those_of_the_table(action: dict[str, Any]) -> No
     assert set(action["outputs"]) >= {"digest", "imageid", "metadata"}
 
 
-def test_each_input_of_the_template_reaches_its_variable(template: tuple[dict[str, Any], dict[str, Any]]) -> None:
+def test_each_input_of_the_template_reaches_the_job(template: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    """By a variable that hides none of the user's, even if it is empty."""
     offered = inputs.on_surface(Surface.GITLAB)
     assert set(template[0]) - OF_THE_JOB == {option.name for option in offered}
     assert template[1][".kube-builder"]["variables"] == {
-        option.variable: f"$[[ inputs.{option.name} ]]\n" for option in offered
+        gitlab.of_input(name): f"$[[ inputs.{name} ]]\n" for name in ("job-name", *(option.name for option in offered))
     }
+    assert not {option.variable for option in offered} & template[1][".kube-builder"]["variables"].keys()
+
+
+def test_no_input_of_an_action_has_a_default_that_would_hide_its_variable() -> None:
+    for file in ("action.yml", "setup/action.yml"):
+        found = yaml.safe_load((ROOT / file).read_text())["inputs"]
+        assert {name for name, one in found.items() if "default" in one} <= {"github-token"}
 
 
 @pytest.mark.parametrize("option", inputs.BY_NAME.values(), ids=lambda option: str(option.name))
@@ -82,7 +91,12 @@ def test_the_job_uses_the_entry_points_files(template: tuple[Any, dict[str, Any]
     assert (job["script"], job["after_script"]) == (["kube-builder ci"], ["kube-builder ci --post"])
     assert job["artifacts"] == {
         "when": "always",
-        "paths": [reports.METADATA, "$[[ inputs.timeline ]]"],
+        "paths": [
+            reports.METADATA,
+            reports.of_job(reports.METADATA, "$CI_JOB_NAME_SLUG"),
+            "$[[ inputs.timeline ]]",
+            reports.of_job(defaults.TIMELINE, "$CI_JOB_NAME_SLUG"),
+        ],
         "reports": {"dotenv": reports.DOTENV, "codequality": reports.CODE_QUALITY},
     }
 
@@ -92,7 +106,7 @@ def test_the_templates_defaults_are_those_of_no_input(template: tuple[dict[str, 
     env = {}
     for option in inputs.on_surface(Surface.GITLAB):
         default = template[0][option.name]["default"]
-        env[option.variable] = f"{default if isinstance(default, str) else str(default).lower()}\n"
+        env[gitlab.of_input(option.name)] = f"{default if isinstance(default, str) else str(default).lower()}\n"
     given, nothing = (defaults.fill(gitlab.read(variables, cwd), folder=cwd) for variables in (env, {}))
     settings = assembly.settings_from(given.of_build(), given.sources, {}, cwd)
     assert settings == assembly.settings_from(nothing.of_build(), nothing.sources, {}, cwd)

@@ -217,4 +217,4 @@ def test_csv_lines() -> None:
     assert split_fields('"a=1,2",b,"c=""q"""') == ["a=1,2", "b", 'c="q"']
     assert split_fields("") == []
     assert split_fields(",") == ["", ""]
-    assert split_lines('a=1\n\n  b=2 \n"key=first\nsecond"\n') == ["a=1", "b=2", '"key=first\nsecond"']
+    assert split_lines('a=1\n\n  b=2 \n"key=a,b"\n') == ["a=1", "b=2", '"key=a,b"']

@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +21,7 @@ from ci_buildx.progress.runner import escape, harmless
 from ci_buildx.settings.option import Surface
 from tests.unit.ci.fake_job import RESULT, FakeJob
 
+ROOT = Path(__file__).parents[4]
 RUNNER = {
     "GITHUB_REPOSITORY": "team/app",
     "GITHUB_RUN_ID": "77",
@@ -53,6 +55,22 @@ def read(path: str) -> dict[str, str]:
             value.append(text)
         found[name] = "\n".join(value)
     return found
+
+
+NOT_BY_VARIABLE = {"python", "github-token"}
+"""Read before us, and always given by the runner."""
+
+
+@pytest.mark.parametrize("name", [one.name for one in offered.on_surface(Surface.GITHUB)])
+def test_an_input_that_is_not_given_comes_from_its_variable(name: str, tmp_path: Path) -> None:
+    """With what the runner hands over then: the defaults that action.yml declares, else nothing."""
+    declared = yaml.safe_load((ROOT / "action.yml").read_text())["inputs"]
+    env = {f"INPUT_{each.upper()}": str(one.get("default", "")) for each, one in declared.items()}
+    variable, said = offered.BY_NAME[name].variable, "true"
+    given = inputs.with_variables(inputs.read(env | {variable: said}, tmp_path))
+    assert given.values.get(name) == (said if name not in NOT_BY_VARIABLE else given.values.get(name))
+    told = inputs.with_variables(inputs.read(env | {variable: said, f"INPUT_{name.upper()}": "told"}, tmp_path))
+    assert told.source(name) == (f"input {name}" if name != "python" else name)
 
 
 def test_each_input_of_the_table_is_read_from_its_variable() -> None:

@@ -219,3 +219,40 @@ def test_a_builder_that_was_set_up_earlier_is_used(around: Surroundings) -> None
     around.build(env={"KUBE_BUILDER_BUILDER": "kube-builder-app-1"}, context=".")
     assert around.job.settings is not None
     assert around.job.settings.builder_name == "kube-builder-app-1"
+
+
+@pytest.mark.parametrize(
+    ("given", "provenance", "sbom"),
+    [
+        (
+            {"provenance": "mode=min", "attests": "type=provenance,mode=max"},
+            f"type=provenance,builder-id={RUN},mode=min",
+            "",
+        ),
+        ({"provenance": "false", "attests": "type=provenance,mode=max\ntype=sbom"}, "", "type=sbom"),
+        ({"provenance": "false", "sbom": "false", "attests": '"type=sbom"'}, "", ""),
+        (
+            {"provenance": "false", "sbom": "generator=g", "attests": "type=sbom,generator=h"},
+            "",
+            "type=sbom,generator=g",
+        ),
+    ],
+)
+def test_provenance_and_sbom_have_the_last_word_over_attests(
+    given: dict[str, str], provenance: str, sbom: str, around: Surroundings
+) -> None:
+    build = around.build(context=".", **given)
+    assert (build.provenance, build.sbom, build.attestations) == (provenance, sbom, ())
+
+
+def test_a_secret_without_a_value_is_not_sent(around: Surroundings) -> None:
+    build = around.build(context=".", secrets="TOKEN=\nOTHER=1 ", secret_envs="THIRD=")
+    assert [(one.id, one.value.reveal_text()) for one in build.secrets] == [("OTHER", "1 ")]
+    assert build.empty_secrets == ("TOKEN", "THIRD")
+
+
+def test_lines_of_labels_that_begin_with_a_hash(around: Surroundings) -> None:
+    """metadata-action drops them; build-push-action, whose input it is without images, does not."""
+    text = "# whose is it\na=b"
+    assert ("# whose is it", "") not in around.build(context=".", labels=text, images="r.example/app").labels
+    assert around.build(context=".", labels=text).labels == (("# whose is it", ""), ("a", "b"))

@@ -12,7 +12,7 @@ import pytest
 
 from ci_buildx.builder.builder import Location
 from ci_buildx.builder.identity import JobIdentity
-from ci_buildx.ci.github import action
+from ci_buildx.ci.github import action, setup
 from ci_buildx.job import keep
 from ci_buildx.job.keep import Kept, KeptNode
 from ci_buildx.model import platform
@@ -170,3 +170,27 @@ def test_bad_input_makes_nothing(
     assert code == 2
     assert message in log
     assert kept.settings is None
+
+
+@pytest.mark.parametrize(
+    ("given", "flags"),
+    [
+        ({}, setup.FLAGS),
+        ({"buildkitd_flags": "--debug"}, ("--debug",)),
+        ({"buildkitd_config_inline": "insecure-entitlements = []"}, ()),
+    ],
+)
+def test_the_entitlements_are_setup_buildxs(
+    given: dict[str, str], flags: tuple[str, ...], env: dict[str, str], cwd: Path, kept: FakeKeep
+) -> None:
+    assert run(env, cwd, **given)[0] == 0
+    assert kept.settings is not None
+    assert kept.settings.builder.buildkitd_flags == flags
+
+
+def test_variables_of_builds_are_for_builds(env: dict[str, str], cwd: Path, kept: FakeKeep) -> None:
+    """Those of the whole job, which its later steps need; the ones that shape a builder count here."""
+    shared = {"KUBE_BUILDER_PUSH": "true", "KUBE_BUILDER_BUILDER": "other", "KUBE_BUILDER_DRIVER_OPTS": "replicas=2"}
+    assert run(env | shared, cwd)[0] == 0
+    assert kept.settings is not None
+    assert (kept.settings.build.push, kept.settings.builder_name, kept.settings.builder.replicas) == (False, "", 2)
