@@ -181,7 +181,7 @@ def test_bad_input_makes_nothing(
     ],
 )
 def test_the_entitlements_are_setup_buildxs(
-    given: dict[str, str], flags: tuple[str, ...], env: dict[str, str], cwd: Path, kept: FakeKeep
+    given: dict[str, Any], flags: tuple[str, ...], env: dict[str, str], cwd: Path, kept: FakeKeep
 ) -> None:
     assert run(env, cwd, **given)[0] == 0
     assert kept.settings is not None
