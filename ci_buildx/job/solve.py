@@ -13,7 +13,7 @@ from ci_buildx.buildkit.exporters import Exports
 from ci_buildx.errors import BuildkitError, SolveError
 from ci_buildx.job import origin
 from ci_buildx.job.attachables import attach
-from ci_buildx.job.caches import Share
+from ci_buildx.job.caches import Share, known_platforms
 from ci_buildx.job.connect import Connection
 from ci_buildx.job.parallel import begin, run_all
 from ci_buildx.job.site import Site
@@ -39,8 +39,22 @@ def solve_all(site: Site, boot: Boot, connections: list[Connection], auth: Auth)
     """Build on every node. Raises SolveError if a build fails, BootError if its pod is lost."""
     several = len(connections) > 1
     exports = exporters.make(site.settings.build, by_digest=several)
+    platforms = tuple(platform for one in connections for platform in known_platforms(one.node))
     works = [
-        _Solve(site=site, boot=boot, connection=one, exports=exports, auth=auth, several=several).run
+        _Solve(
+            site=site,
+            boot=boot,
+            connection=one,
+            exports=exports,
+            auth=auth,
+            share=Share(
+                build=site.settings.build,
+                layout=exports.layout,
+                platforms=known_platforms(one.node),
+                all_platforms=platforms,
+                several=several,
+            ),
+        ).run
         for one in connections
     ]
     with site.phases.measure("build"):
@@ -65,14 +79,14 @@ class _Solve:
     connection: Connection
     exports: Exports
     auth: Auth
-    several: bool
+    share: Share
 
     def run(self) -> Solved:
         """Build; where nodes that push a common layer at once got into each other's way, push once more."""
         try:
             return self.attempt()
         except SolveError as failure:
-            if not (self.several and pushes_collided(failure.message)) or self.site.stop.is_set():
+            if not (self.share.several and pushes_collided(failure.message)) or self.site.stop.is_set():
                 raise
             name = self.connection.node.name
             self.site.display.warn(f"node {name} pushes again: {' '.join(failure.message.split())}")
@@ -82,10 +96,9 @@ class _Solve:
     def attempt(self) -> Solved:
         build, node = self.site.settings.build, self.connection.node
         key = origin.shared_key(build.context, self.site.env)
-        share = Share(build=build, layout=self.exports.layout, platforms=node.platforms, several=self.several)
         if self.site.clocks:
             self.site.clocks.done.wait()
-        caches = share.prepare(self.site.env, warn=self.site.display.warn)
+        caches = self.share.prepare(self.site.env, warn=self.site.display.warn)
         session = Session(attach(self.site, self.auth, self.exports.targets, caches.layouts), shared_key=key)
         wanted = request.make(
             replace(build, cache_from=caches.imports, cache_to=caches.exports),
@@ -93,14 +106,14 @@ class _Solve:
             session_id=session.id,
             platforms=node.platforms,
             exporters=self.exports.exporters,
-            multi_platform=self.several,
+            multi_platform=self.share.several,
             folder_key=lambda folder: origin.shared_key(folder, self.site.env),
         )
         # Nobody can read a history that goes with the job's builder, and writing it delays each build's end.
         wanted = replace(wanted, frontend_attrs=wanted.frontend_attrs | self.site.checkout(), internal=True)
         stop, done = threading.Event(), threading.Event()
         begin(lambda: self.guard(stop, done))
-        name = node.name if self.several else ""
+        name = node.name if self.share.several else ""
         try:
             result = self.connection.control.solve(
                 wanted,
@@ -112,7 +125,7 @@ class _Solve:
             raise self.explain(failure) from failure
         finally:
             done.set()
-        share.keep(result.exporter_response)
+        self.share.keep(result.exporter_response)
         return Solved(connection=self.connection, response=result.exporter_response)
 
     def guard(self, stop: threading.Event, done: threading.Event) -> None:

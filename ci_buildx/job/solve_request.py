@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ci_buildx.builder.plan import NodePlan
-from ci_buildx.buildkit import actions_cache, exporters, request
+from ci_buildx.buildkit import actions_cache, cache_names, exporters, request
 from ci_buildx.buildkit.messages import Entry, SolveRequest
 from ci_buildx.job import origin
+from ci_buildx.job.caches import known_platforms
 from ci_buildx.model import reference
 from ci_buildx.model.record import replace
 from ci_buildx.settings.values import Attributes, BuildSettings
@@ -22,12 +23,13 @@ _PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^/@]*@")
 
 def shown(build: BuildSettings, nodes: Sequence[NodePlan], env: Mapping[str, str]) -> dict[str, Any]:
     """What a node would be sent that builds everything; with several, ``nodes`` has what differs for each."""
+    platforms = [platform for node in nodes for platform in node.platforms]
+    imports = cache_names.read_all(build.cache_from, platforms)
     build = replace(
         build,
-        cache_from=_masked(actions_cache.complete(build.cache_from, env)),
+        cache_from=_masked(actions_cache.complete(imports, env)),
         cache_to=_masked(actions_cache.complete(build.cache_to, env)),
     )
-    platforms = [platform for node in nodes for platform in node.platforms]
     whole = NodePlan(name="", architecture=None, platforms=tuple(platforms))
     made = _request(build, whole, env, several=False)
     answer = {
@@ -46,8 +48,10 @@ def shown(build: BuildSettings, nodes: Sequence[NodePlan], env: Mapping[str, str
 
 
 def _share(build: BuildSettings, node: NodePlan, env: Mapping[str, str]) -> dict[str, Any]:
-    made = _request(build, node, env, several=True)
-    return {"name": node.name, "attributes": _attributes(made), "exporters": _entries(made.exporters)}
+    exports = cache_names.write_own(build.cache_to, known_platforms(node)[0]) if build.cache_to else ()
+    made = _request(replace(build, cache_to=exports), node, env, several=True)
+    share = {"name": node.name, "attributes": _attributes(made), "exporters": _entries(made.exporters)}
+    return share | ({"cache": {"exports": _entries(made.cache.exports)}} if exports else {})
 
 
 def _request(build: BuildSettings, node: NodePlan, env: Mapping[str, str], *, several: bool) -> SolveRequest:

@@ -30,7 +30,7 @@ class Service:
     url: str = ""
     blobs: dict[str, bytes] = field(default_factory=dict)
     blocks: dict[tuple[str, str], bytes] = field(default_factory=dict)
-    finished: set[str] = field(default_factory=set)
+    finished: list[str] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
 
     def call(self, name: str, asked: dict[str, Any]) -> dict[str, Any]:
@@ -42,11 +42,12 @@ class Service:
                 return {"ok": key not in self.finished, "signed_upload_url": self.place(key)}
             case "FinalizeCacheEntryUpload":
                 assert len(self.blobs[key]) == asked["size_bytes"]
-                self.finished.add(key)
+                self.finished.append(key)
                 return {"ok": True, "entry_id": "1"}
             case "GetCacheEntryDownloadURL":
                 wanted = [key, *asked["restore_keys"]]
-                found = next((each for want in wanted for each in sorted(self.finished) if each.startswith(want)), "")
+                newest = self.finished[::-1]
+                found = next((each for want in wanted for each in newest if each.startswith(want)), "")
                 return {"ok": bool(found), "signed_download_url": self.place(found), "matched_key": found}
             case _:
                 raise AssertionError(name)

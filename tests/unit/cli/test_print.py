@@ -190,10 +190,19 @@ def test_solve(cwd: Path) -> None:
         {"typed": "registry.example/team/app:1", "normalized": "registry.example/team/app:1"},
     ]
     assert printed["cache"] == {
-        "imports": [{"type": "s3", "attributes": {"bucket": "b", "secret_access_key": "***"}}],
+        "imports": [
+            {"type": "s3", "attributes": {"bucket": "b", "secret_access_key": "***"}},
+            {"type": "s3", "attributes": {"bucket": "b", "secret_access_key": "***", "name": "buildkit-linux-arm64"}},
+        ],
         "exports": [{"type": "registry", "attributes": {"ref": "registry.example/cache"}}],
     }
     assert (printed["secrets"], printed["entitlements"]) == (["token"], ["network.host"])
+
+
+def test_caches_of_several_nodes(cwd: Path) -> None:
+    printed, _ = run(cwd, "solve", "--platform", "linux/amd64,linux/arm64", "--cache-to", "type=s3,bucket=b")
+    names = [node["cache"]["exports"][0]["attributes"]["name"] for node in printed["nodes"]]
+    assert names == ["buildkit-linux-amd64", "buildkit-linux-arm64"]
 
 
 def test_solve_on_several_nodes(cwd: Path) -> None:

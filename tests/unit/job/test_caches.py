@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from ci_buildx.builder.plan import NodePlan
 from ci_buildx.errors import BuildkitError
-from ci_buildx.job.caches import Caches, Share
+from ci_buildx.job.caches import Caches, Share, known_platforms
 from ci_buildx.model.platform import Platform
 from ci_buildx.session import content_index
 from ci_buildx.session.content_index import Name
@@ -23,21 +24,34 @@ def local(**attrs: object) -> Attributes:
     return Attributes(type="local", attrs=tuple((name, str(value)) for name, value in attrs.items()))
 
 
-def share(*, platform: Platform = AMD64, several: bool = False, layout: Path | None = None, **build: Any) -> Share:
+def share(
+    *,
+    platform: Platform = AMD64,
+    all_platforms: tuple[Platform, ...] = (),
+    several: bool = False,
+    layout: Path | None = None,
+    **build: Any,
+) -> Share:
     settings = BuildSettings(context=Path("/c"), dockerfile=Path("/c/Dockerfile"), **build)
-    return Share(build=settings, layout=layout, platforms=(platform,), several=several)
+    return Share(
+        build=settings,
+        layout=layout,
+        platforms=(platform,),
+        all_platforms=all_platforms or (platform,),
+        several=several,
+    )
 
 
 def prepare(one: Share) -> Caches:
     return one.prepare({}, warn=lambda text: pytest.fail(text))
 
 
-def keep(folder: Path, number: int, **more: Any) -> None:
+def keep(folder: Path, number: int, tag: str = "latest") -> None:
     """What a build does at its end; the blob is there."""
     blob = folder / "blobs" / "sha256" / f"{number:064}"
     blob.parent.mkdir(parents=True, exist_ok=True)
     blob.write_text("x")
-    share(cache_to=(local(dest=folder),), **more).keep({"cache.manifest": json.dumps(descriptor(number))})
+    share(cache_to=(local(dest=folder, tag=tag),)).keep({"cache.manifest": json.dumps(descriptor(number))})
 
 
 def digests(caches: Caches) -> list[int]:
@@ -84,14 +98,42 @@ def test_names_that_metadata_cannot_carry(tmp_path: Path) -> None:
     assert caches.layouts[name].folder == tmp_path / "ü %"
 
 
-def test_each_of_several_nodes_finds_its_own(tmp_path: Path) -> None:
-    keep(tmp_path, 1, several=True, platform=AMD64)
-    keep(tmp_path, 2, several=True, platform=ARM64)
+def test_what_several_nodes_wrote_before_is_still_found(tmp_path: Path) -> None:
+    """Their caches had tags of their own, besides the one that the last one had."""
+    keep(tmp_path, 1)
+    for number, tag in enumerate(("latest-linux-amd64", "latest-linux-arm64"), start=1):
+        keep(tmp_path, number, tag=tag)
+    keep(tmp_path, 2)
     wanted: dict[str, Any] = {"cache_from": (local(src=tmp_path),)}
     assert digests(prepare(share(**wanted, several=True, platform=AMD64))) == [1, 2]
     assert digests(prepare(share(**wanted, several=True, platform=ARM64))) == [2]
-    keep(tmp_path, 3)
-    assert digests(prepare(share(**wanted, platform=ARM64))) == [2, 3]
+
+
+def test_of_several_nodes_none_names_its_cache(tmp_path: Path) -> None:
+    share(cache_to=(local(dest=tmp_path),), several=True).keep({"cache.manifest": json.dumps(descriptor(1))})
+    assert not (tmp_path / "index.json").exists()
+
+
+def test_a_node_reads_the_names_of_all_and_writes_its_own() -> None:
+    s3 = Attributes(type="s3", attrs=(("bucket", "b"),))
+    one = share(cache_from=(s3,), cache_to=(s3,), several=True, platform=ARM64, all_platforms=(AMD64, ARM64))
+    caches = prepare(one)
+    assert [cache.get("name") for cache in caches.imports] == ["", "buildkit-linux-amd64", "buildkit-linux-arm64"]
+    assert [cache.get("name") for cache in caches.exports] == ["buildkit-linux-arm64"]
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        (NodePlan(name="n", architecture="arm64", platforms=(Platform("linux", "arm", "v7"), ARM64)), ARM64),
+        (NodePlan(name="n", architecture="amd64", platforms=(ARM64,)), ARM64),
+        (NodePlan(name="n", architecture="arm64"), ARM64),
+        (NodePlan(name="n", architecture=None, runs=(AMD64,)), AMD64),
+        (NodePlan(name="n", architecture=None), None),
+    ],
+)
+def test_a_nodes_caches_are_known_by_its_native_platform(node: NodePlan, expected: Platform | None) -> None:
+    assert next(iter(known_platforms(node)), None) == expected
 
 
 def test_a_layout_gets_its_image_names(tmp_path: Path) -> None:

@@ -1,0 +1,152 @@
+"""The caches that several nodes exported, merged into one that each of them reads. Pure.
+
+A cache is a manifest whose layers are the results of steps, and a configuration that says which step has which layers:
+``layers`` refer to their parents and ``records`` to layers and to the records of their inputs, all by their places in
+the lists (BuildKit 0.34.2, ``cache/remotecache/v1/types/spec.go``, ``export.go``). A node that builds several platforms
+writes one configuration for all of them; merging makes the same of several nodes' ones.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+MEDIA_TYPE = "application/vnd.buildkit.cacheconfig.v0"
+LARGEST = 1 << 20
+"""Bytes of a configuration or manifest that BuildKit reads (0.34.2, ``cache/remotecache/import.go``, ``readBlob``)."""
+
+_Key = tuple[str, tuple[frozenset[tuple[str, int]], ...]]
+
+
+def merge_configs(configs: Iterable[bytes]) -> bytes:
+    """One configuration of several: what two have in common is there once. ValueError if one is malformed."""
+    merged = _Merged()
+    for config in configs:
+        merged.add(_read(config))
+    return json.dumps({"layers": merged.layers, "records": merged.records}, separators=(",", ":")).encode()
+
+
+def find_config(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The descriptor of a cache's configuration, in either form of its manifest. ValueError if it has none."""
+    entries = [manifest.get("config"), *manifest.get("manifests", ())]
+    for entry in entries:
+        if isinstance(entry, dict) and entry.get("mediaType") == MEDIA_TYPE:
+            return entry
+    raise ValueError("it is no cache")
+
+
+def merge_manifests(manifests: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) -> bytes:
+    """The manifest of all layers with ``config``, in the form of the first: an image's manifest, or an index."""
+    is_index = "manifests" in manifests[0]
+    layers: dict[str, Any] = {}
+    for manifest in manifests:
+        for entry in (*manifest.get("layers", ()), *manifest.get("manifests", ())):
+            if entry["mediaType"] != MEDIA_TYPE:
+                layers.setdefault(entry["digest"], entry)
+    listed = list(layers.values())
+    content = {"manifests": [*listed, config]} if is_index else {"config": config, "layers": listed}
+    return json.dumps({**manifests[0], **content}, separators=(",", ":")).encode()
+
+
+class _Merged:
+    """What was merged so far; layers and records by what makes them the same."""
+
+    def __init__(self) -> None:
+        self.layers: list[dict[str, Any]] = []
+        self.records: list[dict[str, Any]] = []
+        self._layers: dict[tuple[str, int], int] = {}
+        self._records: dict[_Key, int] = {}
+
+    def add(self, config: Mapping[str, Any]) -> None:
+        layers: dict[int, int] = {-1: -1}
+        given = config["layers"]
+        for place in _in_order(len(given), lambda place: [given[place].get("parent", 0)]):
+            parent = layers[given[place].get("parent", 0)]
+            layers[place] = self._add_layer({**given[place], "parent": parent})
+        records: dict[int, int] = {}
+        steps = config["records"]
+        for place in _in_order(len(steps), lambda place: _links(steps[place])):
+            records[place] = self._add_record(steps[place], layers, records)
+
+    def _add_layer(self, layer: dict[str, Any]) -> int:
+        key = (layer["blob"], layer["parent"])
+        if key not in self._layers:
+            self._layers[key] = len(self.layers)
+            self.layers.append(layer)
+        return self._layers[key]
+
+    def _add_record(self, given: Mapping[str, Any], layers: Mapping[int, int], records: Mapping[int, int]) -> int:
+        inputs = [[{**one, "link": records[one["link"]]} for one in several] for several in given.get("inputs") or ()]
+        results = [{**one, "layer": layers[one["layer"]]} for one in given.get("layers") or ()]
+        chains = [{**one, "layers": [layers[place] for place in one["layers"]]} for one in given.get("chains") or ()]
+        key = (
+            given["digest"],
+            tuple(frozenset((one.get("selector", ""), one["link"]) for one in several) for several in inputs),
+        )
+        if key not in self._records:
+            self._records[key] = len(self.records)
+            self.records.append({"digest": given["digest"], **({"inputs": inputs} if inputs else {})})
+        record = self.records[self._records[key]]
+        for name, found in (("layers", results), ("chains", chains)):
+            known = record.get(name, [])
+            if added := [one for one in found if one not in known]:
+                record[name] = [*known, *added]
+        return self._records[key]
+
+
+def _links(record: Mapping[str, Any]) -> list[int]:
+    return [one["link"] for several in record.get("inputs") or () for one in several]
+
+
+def _in_order(count: int, before: Callable[[int], Iterable[int]]) -> list[int]:
+    """The places 0 to ``count``, each after those that it refers to; -1 is none. ValueError for a loop."""
+    ordered: list[int] = []
+    done: set[int] = set()
+    begun: set[int] = set()
+    for first in range(count):
+        waiting = [first]
+        while waiting:
+            place = waiting[-1]
+            missing = [each for each in before(place) if each != -1 and each not in done] if place not in done else []
+            if any(each in begun or not 0 <= each < count for each in missing):
+                raise ValueError("its records refer to each other in a circle, or to nothing")
+            if missing:
+                begun.add(place)
+                waiting += missing
+                continue
+            waiting.pop()
+            begun.discard(place)
+            if place not in done:
+                done.add(place)
+                ordered.append(place)
+    return ordered
+
+
+def _read(config: bytes) -> dict[str, Any]:
+    """A configuration whose parts have the types that merging relies on."""
+    try:
+        read = json.loads(config)
+        layers, records = read.get("layers") or [], read.get("records") or []
+        for layer in layers:
+            _require(isinstance(layer["blob"], str) and _is_place(layer.get("parent", 0)))
+        for record in records:
+            _require(isinstance(record["digest"], str))
+            for one in record.get("layers") or ():
+                _require(0 <= one["layer"] < len(layers))
+            for one in record.get("chains") or ():
+                _require(all(_is_place(place) and 0 <= place < len(layers) for place in one["layers"]))
+            for several in record.get("inputs") or ():
+                _require(all(_is_place(one["link"]) and one["link"] >= 0 for one in several))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError("its configuration is malformed") from error
+    return {"layers": layers, "records": records}
+
+
+def _is_place(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _require(fulfilled: bool) -> None:
+    if not fulfilled:
+        raise ValueError

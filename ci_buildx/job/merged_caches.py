@@ -1,0 +1,119 @@
+"""What several nodes exported to one cache, merged, so that each finds its steps there in the next build.
+
+A registry's caches and folders have one manifest; each node wrote its own. The merged one is an ordinary cache, which
+plain BuildKit reads, too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ci_buildx.builder.builder import Builder
+from ci_buildx.buildkit import cache_config, cache_names
+from ci_buildx.buildkit.exporters import is_true
+from ci_buildx.errors import KubeBuilderError
+from ci_buildx.job.caches import CACHE, known_platforms, put_cache, read_descriptor
+from ci_buildx.job.publish import trust_of
+from ci_buildx.job.site import Site
+from ci_buildx.job.solve import Solved
+from ci_buildx.model import reference
+from ci_buildx.registry.content import digest_of
+from ci_buildx.registry.credentials import CredentialStore
+from ci_buildx.settings.values import Attributes
+
+if TYPE_CHECKING:
+    from ci_buildx.session.content_layout import Layout
+
+_TOO_LARGE = "{}: the caches of all nodes are larger than BuildKit reads (1 MiB); it has those of the first node only"
+
+
+def merge_caches(site: Site, builder: Builder, solved: Sequence[Solved], store: CredentialStore) -> None:
+    """Merge what ``solved`` nodes exported. Raises KubeBuilderError, but for caches with ``ignore-error=true``."""
+    for cache in site.settings.build.cache_to:
+        try:
+            if cache.type == cache_names.REGISTRY:
+                _merge_pushed(site, builder, cache, solved, store)
+            elif cache.type == cache_names.LOCAL:
+                _merge_folder(site, cache, solved)
+        except KubeBuilderError as error:
+            if not is_true(cache.get("ignore-error")):
+                raise
+            site.display.warn(f"the cache is not written: {error}")
+
+
+def _merge_pushed(
+    site: Site, builder: Builder, cache: Attributes, solved: Sequence[Solved], store: CredentialStore
+) -> None:
+    from ci_buildx.registry.cache import merge_caches as merge_in_registry
+    from ci_buildx.registry.client import RegistryClient, Repository
+
+    target = reference.parse(cache.get("ref")).tagged()
+    insecure = {target.domain} if is_true(cache.get("registry.insecure")) else set()
+    with (
+        site.phases.measure("merge"),
+        site.display.phase(f"merging cache {target}"),
+        RegistryClient(store, trust=trust_of(site, builder, insecure)) as client,
+    ):
+        sources = [descriptor["digest"] for descriptor in _exported(solved)]
+        if cache_names.needs_tags(site.settings.build.cache_to):
+            own = (cache_names.own_reference(cache, known_platforms(one.connection.node)[0]) for one in solved)
+            tags = [reference.parse(each).tag for each in own]
+            sources = [tag for tag in tags if client.has_manifest(Repository.of(target), tag)]
+        if sources and merge_in_registry(client, target, sources, cache_config).too_large:
+            site.display.warn(_TOO_LARGE.format(target))
+
+
+def _merge_folder(site: Site, cache: Attributes, solved: Sequence[Solved]) -> None:
+    """Of several caches buildkitd tells one; that may be another folder's."""
+    from ci_buildx.session.content_layout import Layout, Refused
+
+    folder = Path(cache.get("dest"))
+    layout = Layout(folder, writable=True)
+    found = {one["digest"]: one for one in _exported(solved) if layout.has(one["digest"])}
+    if not found:
+        return
+    try:
+        descriptor, too_large = _merge_in(layout, list(found.values()))
+    except (Refused, ValueError, OSError) as error:
+        raise KubeBuilderError(f"the caches in {folder} cannot be merged: {error}") from error
+    if too_large:
+        site.display.warn(_TOO_LARGE.format(folder))
+    put_cache(cache, descriptor)
+
+
+def _merge_in(layout: Layout, found: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], bool]:
+    """The descriptor of the merged cache, and whether it is the first one's since all are too large."""
+    if len(found) == 1:
+        return found[0], False
+    manifests = [json.loads(_read(layout, one["digest"])) for one in found]
+    entries = [cache_config.find_config(manifest) for manifest in manifests]
+    config = cache_config.merge_configs(_read(layout, entry["digest"]) for entry in entries)
+    entry = {"mediaType": cache_config.MEDIA_TYPE, "digest": digest_of(config), "size": len(config)}
+    manifest = cache_config.merge_manifests(manifests, entry)
+    if max(len(config), len(manifest)) > cache_config.LARGEST:
+        return found[0], True
+    for content in (config, manifest):
+        _write(layout, content)
+    return {**found[0], "digest": digest_of(manifest), "size": len(manifest)}, False
+
+
+def _read(layout: Layout, digest: str) -> bytes:
+    with layout.open(digest) as stream:
+        return stream.read()
+
+
+def _write(layout: Layout, content: bytes) -> None:
+    digest = digest_of(content)
+    if layout.has(digest):
+        return
+    with layout.ingest(digest) as blob:
+        blob.write(content)
+        blob.commit(total=len(content), expected=digest)
+
+
+def _exported(solved: Sequence[Solved]) -> list[dict[str, Any]]:
+    """The manifests that nodes exported, in their order; a node that has run no step exports none."""
+    return [read_descriptor(one.response[CACHE]) for one in solved if one.response.get(CACHE)]
