@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, TextIO
 
 from ci_buildx.builder.builder import Builder, Location
 from ci_buildx.builder.identity import JobIdentity
 from ci_buildx.buildkit import exporters
-from ci_buildx.errors import SolveError
+from ci_buildx.errors import KubeBuilderError, SolveError
 from ci_buildx.job import origin, vcs
 from ci_buildx.job.housing import housed
 from ci_buildx.job.intake import taken_in
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from ci_buildx.fsutil.clocks import Clock
     from ci_buildx.job.connect import Connection
 
+Deliver = Callable[[BuildResult], None]
+
 _TURN = 0.0005
 """Seconds after which an import lets those go on who have had an answer from the cluster (Python's own: 0.005)."""
 NO_OUTPUT = "no output is asked for: the result stays in the builder's cache; add --push or --output"
@@ -47,12 +51,15 @@ def run(
     identity: JobIdentity | None = None,
     announce: Callable[[Location], None] = lambda _: None,
     hear: Hear | None = None,
+    deliver: Deliver = lambda _: None,
 ) -> BuildResult:
     """Build what ``settings`` say, in a builder of the job's own or in a kept one.
 
     ``identity`` names the builder (default: after the context); ``announce`` hears where it will be before anything
-    of it exists, ``hear`` the report of a build that was begun, however it ended. Files that the settings name are
-    written. Raises the KubeBuilderError tree and Interrupted; the builder is gone then, too.
+    of it exists, ``hear`` the report of a build that was begun, however it ended. Before the builder is removed, the
+    files that the settings name are written and ``deliver`` is called with the result, without the time of clean-up.
+    Raises the KubeBuilderError tree and Interrupted; the builder is gone then, too. A builder that cannot be removed
+    after a good build is a warning.
     """
     if settings.build.call:
         from ci_buildx.job import calls
@@ -62,7 +69,8 @@ def run(
     identity = identity or origin.of_here(settings.build.context, env)
     with taken_in(settings.build) as build:
         settings = replace(settings, build=build)
-        return _run(settings, env=env, display_stream=display_stream, identity=identity, ears=(announce, hear))
+        ears = (announce, hear, deliver)
+        return _run(settings, env=env, display_stream=display_stream, identity=identity, ears=ears)
 
 
 def _run(
@@ -71,9 +79,9 @@ def _run(
     env: Mapping[str, str],
     display_stream: TextIO,
     identity: JobIdentity,
-    ears: tuple[Callable[[Location], None], Hear | None],
+    ears: tuple[Callable[[Location], None], Hear | None, Deliver],
 ) -> BuildResult:
-    announce, hear = ears
+    announce, hear, deliver = ears
     cluster = config.load(settings.cluster, env=env)
     store = credentials.load(env)
     tunnelled = settings.transport in (TransportChoice.PORT_FORWARD, TransportChoice.EXEC)
@@ -103,13 +111,32 @@ def _run(
                 except BaseException:
                     shown.cancel()
                     raise
+                lost = _delivered(_finished(result, site), settings.build, deliver)
         result = _finished(result, site)
+        if lost is not None:
+            raise lost
     except BaseException as error:
         shown.close(error)
         raise
     shown.close()
-    write_files(result, metadata_file=settings.build.metadata_file, iidfile=settings.build.iidfile)
+    with suppress(KubeBuilderError):  # The time of clean-up is all that is new.
+        write_files(result, metadata_file=settings.build.metadata_file, iidfile=None)
     return result
+
+
+def _delivered(result: BuildResult, wanted: BuildSettings, deliver: Deliver) -> KubeBuilderError | None:
+    """Tell everyone who waits for the result. The error of what could not be told, which must not keep the builder."""
+    lost: KubeBuilderError | None = None
+    files = partial(write_files, metadata_file=wanted.metadata_file, iidfile=wanted.iidfile)
+    for tell in (files, deliver):
+        try:
+            tell(result)
+        except KubeBuilderError as error:
+            if lost is None:
+                lost = error
+            else:
+                lost.add_note(str(error))
+    return lost
 
 
 def _clocks(build: BuildSettings, shown: display.Display) -> Outcome[dict[str, Clock]] | None:
@@ -223,6 +250,6 @@ def _result(builder: Builder, connections: list[Connection], responses: Mapping[
 
 
 def _finished(result: BuildResult, site: Site) -> BuildResult:
-    """The result with the times of all phases, teardown included."""
+    """The result with the times of all phases until now."""
     phases = {name: round(seconds, 3) for name, seconds in site.phases.seconds.items()}
     return replace(result, phases=phases, metadata={**result.metadata, "kube-builder.phases": phases})

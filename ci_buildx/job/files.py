@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+import errno
+from contextlib import suppress
 from pathlib import Path
 
-from ci_buildx.errors import InputError
+from ci_buildx.errors import KubeBuilderError
 
 
-def write(path: Path, text: str, *, source: str) -> None:
-    """Replace a file at once. A path that can't be written is an InputError of ``source``."""
+def write(path: Path, text: str, *, source: str, fix: str = "") -> None:
+    """Replace a file at once. Raises KubeBuilderError of ``source`` with ``fix``: by now something has been built.
+
+    What cannot be replaced (a device, a mounted file, a file in a folder that is not writable) is written in place.
+    """
+    try:
+        if (path.exists() and not path.is_file()) or not _replace(path, text):
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise KubeBuilderError(f"{source}: cannot write {path}: {error.strerror}", fix=fix) from error
+
+
+def _replace(path: Path, text: str) -> bool:
+    """Whether it could be replaced. OSError if there is no space for the text."""
     draft = path.with_name(f".{path.name}.draft")
     try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
+        draft.touch()
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}", source=source) from error
+        if error.errno == errno.ENOSPC:
+            raise
+        return False
+    try:
+        draft.write_text(text, encoding="utf-8")
+        with suppress(OSError):
+            draft.replace(path)
+            return True
+        return False
+    finally:
+        draft.unlink(missing_ok=True)

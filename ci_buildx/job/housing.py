@@ -38,7 +38,7 @@ def housed(site: Site, interrupts: Interrupts, identity: JobIdentity, announce: 
     """The builder to build on. One that was made for this job is removed at the end, whatever happens.
 
     A builder that is to be kept outlives a failing build: the next one may succeed on it. What cannot be removed is a
-    TeardownError, or a note on the error that ended the build.
+    warning, or a note on the error that ended the build: neither changes the outcome.
     """
     if site.settings.builder_name:
         yield interrupts.run(lambda: find(site), settle=_SETTLE)
@@ -66,7 +66,10 @@ def housed(site: Site, interrupts: Interrupts, identity: JobIdentity, announce: 
             error.add_note(str(failure))
         raise
     if not site.settings.keep:
-        remove(site, location)
+        try:
+            remove(site, location)
+        except TeardownError as failure:
+            site.display.warn(f"the build succeeded, its clean-up did not: {failure}")
 
 
 def find(site: Site) -> Builder:

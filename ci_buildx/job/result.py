@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ci_buildx.errors import KubeBuilderError
 from ci_buildx.job.files import write
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass, field
@@ -78,8 +79,27 @@ def _decoded(value: str, *, plain: bool) -> Any:
 
 
 def write_files(result: BuildResult, *, metadata_file: Path | None, iidfile: Path | None) -> None:
-    """Write ``--metadata-file`` and ``--iidfile``; a path that can't be written is an InputError."""
-    if metadata_file is not None:
-        write(metadata_file, json.dumps(result.metadata, indent=2) + "\n", source="--metadata-file")
-    if iidfile is not None:
-        write(iidfile, result.image_id, source="--iidfile")
+    """Write ``--metadata-file`` and ``--iidfile``. Raises KubeBuilderError, after both have been tried."""
+    contents = (
+        (metadata_file, json.dumps(result.metadata, indent=2) + "\n", "--metadata-file"),
+        (iidfile, result.image_id, "--iidfile"),
+    )
+    errors = []
+    for path, text, source in contents:
+        if path is not None:
+            try:
+                write(path, text, source=source, fix=f"{built(result)}: free space there or name another file")
+            except KubeBuilderError as error:
+                errors.append(error)
+    if errors:
+        first, *others = errors
+        for other in others:
+            first.add_note(str(other))
+        raise first
+
+
+def built(result: BuildResult) -> str:
+    """That the build itself succeeded, and what it made, for errors that come after it."""
+    name = result.references[0] if result.references else ""
+    made = "@".join(part for part in (name, result.digest) if part)
+    return f"the build succeeded ({made})" if made else "the build succeeded"

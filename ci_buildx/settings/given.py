@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -103,7 +104,7 @@ class Given:
         return kind(text)
 
     def output_file(self, name: str) -> Path | None:
-        """A file to write later: its folder must be there now."""
+        """A file to write later: now there must be a folder for it, and the right to write."""
         text = self.text(name)
         if not text:
             return None
@@ -114,6 +115,8 @@ class Given:
             raise InputError(
                 f"folder {str(Path(text).parent)!r} does not exist", source=self.source(name), fix="make it first"
             )
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise InputError(f"{text!r} is not writable", source=self.source(name), fix="name another file")
         return path
 
 

@@ -6,6 +6,8 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
+from ci_buildx.errors import KubeBuilderError
+
 OUTPUT, STATE, ENVIRONMENT, SUMMARY = "GITHUB_OUTPUT", "GITHUB_STATE", "GITHUB_ENV", "GITHUB_STEP_SUMMARY"
 
 
@@ -13,8 +15,7 @@ def append(env: Mapping[str, str], variable: str, name: str, value: str) -> None
     """Add ``name=value`` to one of the files; nothing where the runner gave none."""
     if path := env.get(variable):
         mark = f"end-{secrets.token_hex(8)}"
-        with Path(path).open("a", encoding="utf-8") as stream:
-            stream.write(f"{name}<<{mark}\n{value}\n{mark}\n")
+        _append(path, f"{name}<<{mark}\n{value}\n{mark}\n", variable)
 
 
 def append_all(env: Mapping[str, str], variable: str, values: Mapping[str, str]) -> None:
@@ -26,8 +27,17 @@ def append_all(env: Mapping[str, str], variable: str, values: Mapping[str, str])
 def summarize(env: Mapping[str, str], markdown: str) -> None:
     """Add to what the run's page shows of this step."""
     if path := env.get(SUMMARY):
+        _append(path, markdown, SUMMARY)
+
+
+def _append(path: str, text: str, variable: str) -> None:
+    """Raises KubeBuilderError."""
+    try:
         with Path(path).open("a", encoding="utf-8") as stream:
-            stream.write(markdown)
+            stream.write(text)
+    except OSError as error:
+        fix = "look at the runner's disk"
+        raise KubeBuilderError(f"cannot write to the file of {variable}: {error.strerror}", fix=fix) from error
 
 
 def state(env: Mapping[str, str], name: str) -> str:

@@ -84,10 +84,15 @@ def _build(step: Step) -> BuildResult:
             identity=who,
             announce=lambda location: save(env, location),
             hear=lambda report: setattr(step, "report", report),
+            deliver=partial(_deliver, step),
         )
     without_commands(step.stdout).writelines(f"{line}\n" for line in result.lines())
-    files.append_all(step.env, files.OUTPUT, outputs(result))
     return result
+
+
+def _deliver(step: Step, result: BuildResult) -> None:
+    step.result = result
+    files.append_all(step.env, files.OUTPUT, outputs(result))
 
 
 def log_of(settings: Settings, stdout: TextIO) -> TextIO:
@@ -190,4 +195,7 @@ def _tell(step: Step, error: str) -> None:
 
     findings = step.result.findings if step.result is not None else ()
     annotate_findings(findings or step.report.findings, step.settings, step.env, step.stdout)
-    telling.tell(step, step.given, step.settings, error)
+    try:
+        telling.tell(step, step.given, step.settings, error)
+    except KubeBuilderError as lost:
+        annotate(step.stdout, "warning", str(lost))

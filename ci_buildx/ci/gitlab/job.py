@@ -47,7 +47,6 @@ def build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
         settings = job_settings.read(given.of_build(), given.sources, env, cwd, auto=Progress.GITLAB)
         result = _run(settings, env, cwd, stdout)
     stdout.writelines(f"{line}\n" for line in result.lines())
-    reports.write_result(folder, result, env)
     return result.status
 
 
@@ -96,19 +95,27 @@ def suffix(env: Mapping[str, str]) -> str:
 
 
 def _run(settings: Settings, env: Mapping[str, str], cwd: Path, stdout: TextIO) -> BuildResult:
-    """The build; what its checks found is reported also if it fails, which is not hidden by that."""
+    """The build. Reports are written before the builder is removed; those of a failing one say what checks found."""
     from ci_buildx.job import build as job
 
     folder, heard = reports.project(env, cwd), list["Report"]()
     dockerfile = settings.build.dockerfile_name
+
+    def deliver(result: BuildResult) -> None:
+        reports.write_result(folder, result, env)
+        reports.write_findings(folder, result.findings, dockerfile=dockerfile)
+
     try:
-        result = job.run(settings, env=env, display_stream=stdout, identity=who(env, cwd), hear=heard.append)
+        result = job.run(
+            settings, env=env, display_stream=stdout, identity=who(env, cwd), hear=heard.append, deliver=deliver
+        )
+        reports.copy_timeline(folder, env)
     except KubeBuilderError as error:
         findings = [finding for report in heard for finding in report.findings]
         try:
             reports.write_findings(folder, findings, dockerfile=dockerfile)
+            reports.copy_timeline(folder, env)
         except KubeBuilderError as lost:
             error.add_note(str(lost))
         raise
-    reports.write_findings(folder, result.findings, dockerfile=dockerfile)
     return result

@@ -27,11 +27,11 @@ def write_result(folder: Path, result: BuildResult, env: Mapping[str, str]) -> N
     Each is there twice, also under the job's name: the reports of several jobs overwrite each other.
     """
     job = slug(env)
+    found = variables(result) | {f"{prefix(job)}{name}": value for name, value in variables(result, job).items()}
+    write(folder / DOTENV, "".join(f"{name}={value}\n" for name, value in found.items()))
     text = json.dumps(result.metadata, indent=2) + "\n"
     for name in dict.fromkeys((METADATA, of_job(METADATA, job))):
         write(folder / name, text)
-    found = variables(result) | {f"{prefix(job)}{name}": value for name, value in variables(result, job).items()}
-    write(folder / DOTENV, "".join(f"{name}={value}\n" for name, value in found.items()))
 
 
 def variables(result: BuildResult, job: str = "") -> dict[str, str]:

@@ -129,15 +129,15 @@ def test_a_refused_teardown_comes_after_the_builds_own_error_and_names_what_is_l
     assert builders.wait_for_pods_to_go(30) == []
 
 
-def test_a_refused_teardown_fails_a_build_that_went_well(
+def test_a_refused_teardown_after_a_good_build_is_a_warning(
     product: Product, context: Path, builders: Builders, accounts: Accounts
 ) -> None:
     (context / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
     rules = (*ON_OBJECTS, rule("", "namespaces", "get create"), rule("", "nodes", "list"))
     with accounts.having("leaves-namespaces", *rules) as kubeconfig:
         run = product.build("--kubeconfig", str(kubeconfig), "-o", "out", str(context))
-    assert run.code == 1
-    assert run.stderr.splitlines()[-1].startswith(f"ERROR: not removed: namespace {run.builder}: ")
+    assert run.code == 0, run.stderr
+    assert f"WARNING: the build succeeded, its clean-up did not: not removed: namespace {run.builder}: " in run.stderr
     assert (product.cwd / "out/Dockerfile").exists()
 
 

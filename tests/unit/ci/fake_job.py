@@ -37,6 +37,7 @@ class FakeJob:
     removed: dict[str, Any] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
     on_create: Callable[[], None] = lambda: None
+    on_remove: Callable[[], None] = lambda: None
     log: str = "#1 the build's log\n"
     result: BuildResult = RESULT
 
@@ -49,12 +50,16 @@ class FakeJob:
         identity: JobIdentity,
         announce: Callable[[Location], None] = lambda _: None,
         hear: Callable[[Report], None] | None = None,
+        deliver: Callable[[BuildResult], None] = lambda _: None,
     ) -> BuildResult:
         self.settings, self.identity, self.env = settings, identity, dict(env)
         name = identity.name
         announce(Location(name=name, namespace=self.namespace or name, exclusive=not self.namespace))
         self.on_create()
         display_stream.write(self.log)
+        if self.failure is None:
+            deliver(self.result)
+        self.on_remove()
         if hear is not None and self.report is not None:
             hear(self.report)
         if self.failure is not None:

@@ -11,7 +11,7 @@ import pytest
 
 from ci_buildx.builder.builder import Builder, Location
 from ci_buildx.builder.identity import JobIdentity
-from ci_buildx.errors import Interrupted, Stopped
+from ci_buildx.errors import Interrupted, SolveError, Stopped, TeardownError
 from ci_buildx.job import build, housing
 from ci_buildx.job.interrupts import Interrupts
 from ci_buildx.job.site import Site
@@ -50,3 +50,29 @@ def test_a_builder_that_was_planned_when_a_signal_came_is_not_begun(monkeypatch:
 def test_who_looks_for_what_others_left(builder_name: str, namespace: str, tidies: bool) -> None:
     settings = SimpleNamespace(builder_name=builder_name, builder=BuilderSettings(namespace=namespace))
     assert build.tidies(cast("Settings", settings)) is tidies
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_what_cannot_be_removed_does_not_change_the_outcome(failing: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    warnings: list[str] = []
+    settings = SimpleNamespace(builder_name="", keep=False, builder=BuilderSettings())
+    display = SimpleNamespace(warn=warnings.append)
+    interrupts = Interrupts()
+    site = cast("Site", SimpleNamespace(settings=settings, stop=interrupts.stop, display=display))
+
+    def made(_site: Site, _identity: JobIdentity, begin_with: Any) -> tuple[Builder, bool]:
+        begin_with(Location(name=IDENTITY.name, namespace=IDENTITY.name))
+        return cast("Builder", None), True
+
+    def refuse(*_: object, **__: object) -> None:
+        raise TeardownError("not removed: namespace x")
+
+    monkeypatch.setattr(housing, "create", made)
+    monkeypatch.setattr(housing, "remove", refuse)
+    try:
+        with housing.housed(site, interrupts, IDENTITY, lambda _: None):
+            if failing:
+                raise SolveError("failed to solve")
+    except SolveError as error:
+        assert error.__notes__ == ["not removed: namespace x"]
+    assert warnings == ([] if failing else ["the build succeeded, its clean-up did not: not removed: namespace x"])

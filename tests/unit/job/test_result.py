@@ -1,12 +1,14 @@
 """Files that tell the result to later steps."""
 
 import base64
+import errno
 import json
 from pathlib import Path
 
 import pytest
 
-from ci_buildx.errors import InputError
+from ci_buildx.errors import KubeBuilderError
+from ci_buildx.job import files
 from ci_buildx.job.result import BuildResult, metadata_from, write_files
 
 
@@ -38,6 +40,38 @@ def test_files_are_written_whole(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["iid", "meta.json"]
 
 
-def test_a_path_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"--iidfile: cannot write .*missing/iid: No such file"):
-        write_files(BuildResult(), metadata_file=None, iidfile=tmp_path / "missing" / "iid")
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (BuildResult(), "the build succeeded: free"),
+        (BuildResult(digest="sha256:1"), "the build succeeded (sha256:1): free"),
+        (BuildResult(digest="sha256:1", references=("r/a:1", "r/b:1")), "the build succeeded (r/a:1@sha256:1): free"),
+    ],
+)
+def test_a_path_that_cannot_be_written_is_named_with_the_digest(result: BuildResult, told: str, tmp_path: Path) -> None:
+    """By then something has been built: it is no bad input, which exits with 2."""
+    missing = tmp_path / "missing"
+    with pytest.raises(KubeBuilderError) as caught:
+        write_files(result, metadata_file=missing / "meta", iidfile=missing / "iid")
+    assert caught.value.exit_code == 1
+    assert f"--metadata-file: cannot write {missing}/meta: No such file or directory; {told}" in str(caught.value)
+    assert [note.partition(":")[0] for note in caught.value.__notes__] == ["--iidfile"]
+
+
+def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "meta.json"
+    path.write_text("before")
+
+    def full(_path: Path, _text: str, **_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(KubeBuilderError, match="No space left on device"):
+        files.write(path, "after", source="--metadata-file")
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("meta.json", "before")]
+
+
+def test_what_is_no_file_is_written_in_place(tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to("/dev/null")
+    files.write(tmp_path / "out", "x", source="--iidfile")
+    assert (tmp_path / "out").is_symlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import closing
@@ -345,6 +346,14 @@ def test_table() -> None:
     }
     assert "metadata-file" not in inputs
     assert on_surface(Surface.GITLAB) == on_surface(Surface.GITHUB)
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_created(
+    cwd: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, _mode: path != cwd)
+    with pytest.raises(InputError, match=r"'meta\.json' is not writable; name another file"):
+        settings_from({"context": "app", "metadata-file": "meta.json"}, {}, {}, cwd)
 
 
 def test_namespace_alone_reads_no_files(cwd: Path) -> None:

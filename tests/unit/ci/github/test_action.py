@@ -20,6 +20,7 @@ from ci_buildx.model.record import replace
 from ci_buildx.progress.runner import escape, harmless
 from ci_buildx.settings.option import Surface
 from tests.unit.ci.fake_job import RESULT, FakeJob
+from tests.unit.ci.github.conftest import report
 
 ROOT = Path(__file__).parents[4]
 RUNNER = {
@@ -59,6 +60,32 @@ def read(path: str) -> dict[str, str]:
 
 NOT_BY_VARIABLE = {"python", "github-token"}
 """Read before us, and always given by the runner."""
+
+
+def test_outputs_are_there_before_the_builder_is_removed(env: dict[str, str], cwd: Path, job: FakeJob) -> None:
+    def killed() -> None:
+        assert read(env["GITHUB_OUTPUT"])["digest"] == RESULT.digest
+        raise KeyboardInterrupt
+
+    job.on_remove = killed
+    with pytest.raises(KeyboardInterrupt):
+        run(env, cwd)
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "said"),
+    [
+        ("GITHUB_OUTPUT", 1, "::error title=kube-builder::"),
+        ("GITHUB_STEP_SUMMARY", 0, "::warning title=kube-builder::"),
+    ],
+)
+def test_a_full_disk_of_the_runner(
+    file: str, code: int, said: str, env: dict[str, str], cwd: Path, job: FakeJob
+) -> None:
+    job.report = report()
+    ended, log = run(env | {file: "/dev/full"}, cwd)
+    assert ended == code
+    assert f"{said}cannot write to the file of {file}: No space left on device" in log
 
 
 @pytest.mark.parametrize("name", [one.name for one in offered.on_surface(Surface.GITHUB)])

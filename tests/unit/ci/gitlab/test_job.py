@@ -171,6 +171,17 @@ def test_reports(cwd: Path, tmp_path: Path, job: FakeJob) -> None:
     assert json.loads((project / variables["KUBE_BUILDER_METADATA"]).read_text()) == RESULT.metadata
 
 
+def test_reports_are_there_before_the_builder_is_removed(cwd: Path, job: FakeJob) -> None:
+    def killed() -> None:
+        assert (cwd / reports.DOTENV).read_text().startswith(f"KUBE_BUILDER_DIGEST={RESULT.digest}\n")
+        assert json.loads((cwd / reports.CODE_QUALITY).read_text()) == []
+        raise KeyboardInterrupt
+
+    job.on_remove = killed
+    with pytest.raises(KeyboardInterrupt):
+        run(RUNNER, cwd)
+
+
 def test_a_report_that_cannot_be_written_is_said(cwd: Path, job: FakeJob) -> None:
     (cwd / reports.METADATA).mkdir()
     with pytest.raises(
