@@ -13,7 +13,7 @@ from ci_buildx.builder.rights import Mode
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE, COMPONENT = "gitlab-template/kube-builder.yml", "templates/kube-builder.yml"
-PAGES = ("docs/github.md", "docs/driver-opts.md", "docs/reference.md", "docs/elsewhere.md")
+PAGES = ("docs/github.md", "docs/driver-opts.md", "docs/reference.md", "docs/elsewhere.md", "docs/outputs.md")
 FILES = ("action.yml", "setup/action.yml", TEMPLATE, *PAGES)
 REGIONS: Mapping[str, Callable[[], str]] = {
     "action-inputs": action.action_inputs,
@@ -21,6 +21,8 @@ REGIONS: Mapping[str, Callable[[], str]] = {
     "action-table": pages.action_table,
     "setup-table": pages.setup_table,
     "options-table": pages.options_table,
+    "attributes-table": pages.attributes_table,
+    "buildx-variables": pages.variables_table,
     "ci-systems": pages.systems_table,
     "gitlab-inputs": gitlab.gitlab_inputs,
     "gitlab-variables": gitlab.gitlab_variables,

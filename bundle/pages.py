@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from bundle.describe import sentence
 from ci_buildx.ci import inputs
 from ci_buildx.job import systems
-from ci_buildx.settings import options
+from ci_buildx.settings import attribute_table, buildx_variables, options
+from ci_buildx.settings.attribute_table import Attribute
 from ci_buildx.settings.option import Group, Option, Surface
 
 _TITLES = {Surface.GITHUB: "GitHub", Surface.GITLAB: "GitLab"}
@@ -67,3 +68,39 @@ def _option(option: Option) -> str:
 
 def _names(variables: tuple[str, ...]) -> str:
     return ", ".join(f"`{name}`" for name in variables)
+
+
+def attributes_table() -> str:
+    """The attributes of outputs, then of caches, by type."""
+    lines: list[str] = []
+    for title, tables in (
+        ("Outputs", attribute_table.OUTPUTS),
+        ("Caches that are written (`--cache-to`)", attribute_table.CACHE_EXPORTS),
+        ("Caches that are read (`--cache-from`)", attribute_table.CACHE_IMPORTS),
+    ):
+        lines += ["", f"### {title}", "", "| type | attribute | |", "|---|---|---|"]
+        for types, attributes in _grouped(tables).items():
+            kinds = ", ".join(f"`{type_}`" for type_ in types)
+            lines += [f"| {kinds} | `{one.name}` | {_cell(_effect(one))} |" for one in attributes]
+            lines += [] if attributes else [f"| {kinds} | | none |"]
+    return "\n".join((*lines[1:], ""))
+
+
+def _grouped(tables: Mapping[str, tuple[Attribute, ...]]) -> dict[tuple[str, ...], tuple[Attribute, ...]]:
+    """Types that have the same attributes together."""
+    groups: dict[tuple[str, ...], tuple[Attribute, ...]] = {}
+    for attributes in dict.fromkeys(tables.values()):
+        groups[tuple(type_ for type_, found in tables.items() if found == attributes)] = attributes
+    return groups
+
+
+def _effect(attribute: Attribute) -> str:
+    if attribute.refused:
+        return f"refused ({attribute.effect}): {attribute.refused}"
+    return attribute.effect + (f" ({', '.join(attribute.choices)})" if attribute.choices else "")
+
+
+def variables_table() -> str:
+    """buildx's and docker's variables, and what each does."""
+    rows = [f"| `{one.name}` | {_cell(one.effect)} |" for one in buildx_variables.VARIABLES]
+    return "\n".join(("| variable | |", "|---|---|", *rows, ""))

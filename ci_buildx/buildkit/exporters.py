@@ -17,8 +17,12 @@ from ci_buildx.model.reference import Reference
 from ci_buildx.session.places import FileTarget, FolderTarget, StreamTarget, Target
 from ci_buildx.settings.values import Attributes, BuildSettings, Daemon
 
+DELETE = "delete"
+"""The mode of a local export that leaves nothing else in its folder."""
 _STDOUT = "-"
+_ATTESTED = ("image", "oci")
 _NAMED = ("image", "oci", "docker")
+_INDEX = "annotation-index."
 _DANGLING = "dangling-name-prefix"
 _TRUE = ("1", "t", "true")
 
@@ -40,13 +44,15 @@ class Push:
     """Where the first image that is pushed goes.
 
     ``names`` are as BuildKit is given them; ``by_digest`` pushes to their repositories without tags. ``dangling`` is
-    a repository that gets the image by its digest besides, "" for none. ``insecure`` is ``registry.insecure``.
+    a repository that gets the image by its digest besides, "" for none. ``insecure`` is ``registry.insecure``,
+    ``annotations`` are those of an index.
     """
 
     names: tuple[str, ...]
     by_digest: bool = False
     dangling: str = ""
     insecure: bool = False
+    annotations: tuple[tuple[str, str], ...] = ()
 
     @property
     def references(self) -> tuple[Reference, ...]:
@@ -65,8 +71,16 @@ def find_push(build: BuildSettings) -> Push | None:
                 by_digest=is_set(output.attrs, "push-by-digest"),
                 dangling="" if is_set(output.attrs, "danging-name-empty-only") else dangling,
                 insecure=is_set(output.attrs, "registry.insecure"),
+                annotations=_of_index(output, build),
             )
     return None
+
+
+def _of_index(output: Entry, build: BuildSettings) -> tuple[tuple[str, str], ...]:
+    """An index's annotations: those of the output, and of the build, which count more."""
+    attrs = output.attrs | {_annotation(name): value for name, value in build.annotations}
+    found = ((name.removeprefix(_INDEX), value) for name, value in attrs.items() if name.startswith(_INDEX))
+    return tuple(sorted(found))
 
 
 def make(build: BuildSettings, *, by_digest: bool = False) -> Exports:
@@ -111,7 +125,11 @@ def _outputs(build: BuildSettings) -> list[Entry]:
     if build.push:
         outputs = _pushed(outputs)
     names = {"name": ",".join(build.tags)} if build.tags else {}
-    return [Entry(one.type, one.attrs | names) if one.type in _NAMED else one for one in outputs]
+    outputs = [Entry(one.type, one.attrs | names) if one.type in _NAMED else one for one in outputs]
+    if build.oci_artifact:
+        return outputs
+    plain = {"oci-artifact": "false"}
+    return [Entry(one.type, plain | one.attrs) if one.type in _ATTESTED else one for one in outputs]
 
 
 def _is_pushed(output: Entry) -> bool:
@@ -167,7 +185,7 @@ def _is_layout(output: Entry) -> bool:
 def _target(output: Entry) -> Target:
     destination = output.attrs["dest"]
     if output.type == "local":
-        return FolderTarget(path=Path(destination))
+        return FolderTarget(path=Path(destination), built=set() if output.attrs.get("mode") == DELETE else None)
     return FileTarget(path=None if destination == _STDOUT else Path(destination))
 
 

@@ -7,6 +7,7 @@ Source: fsutil (as BuildKit 0.34.2 pins it), ``receive.go`` and ``rootdiskwriter
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import assert_never
 
@@ -24,11 +25,13 @@ class Receiver:
     """Writes a tree below ``target``, which is made where it isn't there (OSError).
 
     ``receive`` takes a packet and returns those to answer with. ``finished`` says that the call is to be ended: with
-    OK, or where ``failure`` is not empty, with that as its error. ``close`` it in any case.
+    OK, or where ``failure`` is not empty, with that as its error. ``close`` it in any case. ``announced`` hears
+    the path of everything that comes.
     """
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, announced: Callable[[bytes], None] = lambda _: None) -> None:
         self._target = Target(target)
+        self._hear = announced
         self._order = Order()
         self._count = 0
         self._all_announced = False
@@ -97,6 +100,7 @@ class Receiver:
         self._order.check(entry)
         number = self._count
         self._count += 1
+        self._hear(entry.path)
         if entry.is_folder:
             self._target.make_folder(entry)
             self._folders.append(entry)

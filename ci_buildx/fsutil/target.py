@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat as posix
+from collections.abc import Container
 from contextlib import suppress
 from pathlib import Path
 
@@ -90,6 +91,26 @@ class Target:
         """Begin a regular file."""
         folder, name = self._parent(entry.path)
         return Draft(os.dup(folder), name, entry)
+
+    def prune(self, kept: Container[bytes]) -> None:
+        """Remove everything whose path is not among ``kept``; a folder goes with all that is in it."""
+        folders: list[bytes] = [b""]
+        emptied: list[bytes] = []
+        while folders:
+            folder = folders.pop()
+            descriptor, _ = self._parent(folder + b"/." if folder else b".")
+            with os.scandir(descriptor) as listed:
+                names = [os.fsencode(entry.name) for entry in listed]
+            for name in names:
+                path = folder + b"/" + name if folder else name
+                if _is_folder(descriptor, name):
+                    folders.append(path)
+                    emptied += [] if path in kept else [path]
+                elif path not in kept:
+                    os.unlink(name, dir_fd=descriptor)
+        for path in reversed(emptied):
+            descriptor, name = self._parent(path)
+            os.rmdir(name, dir_fd=descriptor)
 
     def _parent(self, path: bytes) -> tuple[int, bytes]:
         """Return a descriptor of the folder that ``path`` is in, good until the next call, and the name in it."""

@@ -40,11 +40,6 @@ def join(site: Site, builder: Builder, push: Push, solved: Sequence[Solved], sto
     if push.dangling:
         wanted.append(replace(reference.parse(push.dangling), tag=""))
     sources = [one.response[DIGEST] for one in solved]
-    notes = {
-        name.removeprefix("index:"): value
-        for name, value in site.settings.build.annotations
-        if name.startswith("index:")
-    }
     names = ",".join(map(str, push.references))
     insecure = {wanted[0].domain} if push.insecure else set()
     with (
@@ -52,7 +47,7 @@ def join(site: Site, builder: Builder, push: Push, solved: Sequence[Solved], sto
         site.display.phase(f"merging index {names}"),
         RegistryClient(store, trust=trust_of(site, builder, insecure)) as client,
     ):
-        descriptor = index.merge(client, wanted[0], wanted, sources, annotations=notes or None)
+        descriptor = index.merge(client, wanted[0], wanted, sources, annotations=dict(push.annotations) or None)
     if push.dangling:
         names += f",{wanted[-1].name}@{descriptor.digest}"
     described = {

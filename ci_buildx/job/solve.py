@@ -19,6 +19,7 @@ from ci_buildx.job.parallel import begin, run_all
 from ci_buildx.job.site import Site
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.session.auth import Auth
+from ci_buildx.session.places import FolderTarget
 from ci_buildx.session.session import Session
 
 _LOOK = 0.5
@@ -58,7 +59,13 @@ def solve_all(site: Site, boot: Boot, connections: list[Connection], auth: Auth)
         for one in connections
     ]
     with site.phases.measure("build"):
-        return run_all(works, stop=site.stop)
+        solved = run_all(works, stop=site.stop)
+        if any(isinstance(target, FolderTarget) and target.built is not None for target in exports.targets.values()):
+            from ci_buildx.session.filesend import remove_rest
+
+            for target in exports.targets.values():
+                remove_rest(target)
+    return solved
 
 
 def pushes_collided(message: str) -> bool:

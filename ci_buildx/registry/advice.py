@@ -19,6 +19,12 @@ _LIMITED = re.compile(rf"{_ANSWER}429 |for ([^/\s]+)/\S+: .*toomanyrequests")
 _BROKEN = re.compile(rf"{_ANSWER}5\d\d ")
 _UNTRUSTED = re.compile(r"\"https://([^/\"]+)/[^\"]*\": tls: failed to verify certificate")
 _PLAIN = re.compile(r"\"https://([^/\"]+)/[^\"]*\": http: server gave HTTP response to HTTPS client")
+_NO_ARTIFACTS = re.compile(r"(application/vnd\.oci\.empty\.v1\+json)")
+"""Registries that refuse OCI artifacts name the media type of their configuration, each in its own words."""
+_NO_ARTIFACTS_FIX = (
+    "the registry takes no attestations that are OCI artifacts: set BUILDX_NO_DEFAULT_OCI_ARTIFACT=true "
+    "or oci-artifact=false of the output, or build with --provenance=false"
+)
 _ABSENT = re.compile(r"failed to resolve source metadata for (\S+): .*not found")
 
 
@@ -30,6 +36,7 @@ def advise(failure: SolveError, store: CredentialStore, builder: str = "") -> So
     if failure.fix:
         return failure
     cures: tuple[tuple[re.Pattern[str], Callable[[str], str]], ...] = (
+        (_NO_ARTIFACTS, lambda _: _NO_ARTIFACTS_FIX),
         (_TURNED_AWAY, lambda host: _login(host, store)),
         (_LIMITED, lambda host: _limits(host, store)),
         (_BROKEN, lambda host: f"{host} itself failed: try again later, or tell those who run it"),
@@ -42,6 +49,11 @@ def advise(failure: SolveError, store: CredentialStore, builder: str = "") -> So
             subject = next(group for group in found.groups() if group)
             return failure.saying(failure.message, fix=cure(subject))
     return failure
+
+
+def find_no_artifacts(message: str) -> str:
+    """The fix where a registry refused an OCI artifact, "" elsewhere."""
+    return _NO_ARTIFACTS_FIX if _NO_ARTIFACTS.search(message) else ""
 
 
 def _login(host: str, store: CredentialStore) -> str:

@@ -12,6 +12,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 from ci_buildx.errors import RegistryError
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.model.reference import Reference
+from ci_buildx.registry.advice import find_no_artifacts
 from ci_buildx.registry.authorize import Access, Authorizer
 from ci_buildx.registry.connection import Answer, Connection, Patience, Request
 from ci_buildx.registry.content import ACCEPTED, LARGEST_CONFIG, Document, check_digest, parse, verify
@@ -186,6 +187,7 @@ def refusal(answer: Answer, domain: str, doing: str) -> RegistryError:
         case _:
             fix = ""
     reason = _reason(answer.body) or _phrase(answer.status)
+    fix = find_no_artifacts(reason) or fix
     return RegistryError(f"{doing} failed with status {answer.status}: {reason}", status=answer.status, fix=fix)
 
 

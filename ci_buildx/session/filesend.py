@@ -15,6 +15,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import BinaryIO
 
+from ci_buildx.errors import KubeBuilderError
+from ci_buildx.fsutil import target as fsutil_target
 from ci_buildx.fsutil.receiver import Receiver
 from ci_buildx.protobuf import wire
 from ci_buildx.session.call import Call
@@ -44,7 +46,7 @@ class FileSend:
         if target is None:
             call.finish(Status.NOT_FOUND, f"exporter {index} has no destination here")
         elif isinstance(target, FolderTarget):
-            _receive_folder(call, target.path)
+            _receive_folder(call, target)
         elif isinstance(target, StreamTarget):
             _receive_stream(call, target.opened(), target.name)
         else:
@@ -52,17 +54,38 @@ class FileSend:
             _receive_stream(call, output, str(output))
 
 
-def _receive_folder(call: Call, folder: Path) -> None:
+def remove_rest(target: Target) -> None:
+    """Remove what was not built from a folder that is to hold nothing else (``mode=delete``).
+
+    Of several nodes each writes folders of its own: only when all have ended it is known what was not built. Symlinks
+    are removed, never followed. Raises KubeBuilderError.
+    """
+    if not isinstance(target, FolderTarget) or not target.built:
+        return
     try:
-        receiver = Receiver(folder)
+        folder = fsutil_target.Target(target.path)
+        try:
+            folder.prune(target.built)
+        finally:
+            folder.close()
     except OSError as error:
-        call.finish(Status.UNKNOWN, f"cannot write to {folder}: {error.strerror}")
+        name = os.fsdecode(error.filename) if error.filename else str(target.path)
+        raise KubeBuilderError(f"cannot remove {name}, which was not built: {error.strerror}") from error
+
+
+def _receive_folder(call: Call, target: FolderTarget) -> None:
+    try:
+        receiver = Receiver(target.path, target.built.add) if target.built is not None else Receiver(target.path)
+    except OSError as error:
+        call.finish(Status.UNKNOWN, f"cannot write to {target.path}: {error.strerror}")
         return
 
     def take(packet: bytes) -> None:
         for answer in receiver.receive(packet):
             call.send(answer)
         if receiver.finished:
+            if target.built is not None and not receiver.failure:
+                target.built.add(b"")  # itself: also a folder into which nothing was built is whole
             call.finish(Status.UNKNOWN if receiver.failure else Status.OK, receiver.failure)
 
     def end() -> None:

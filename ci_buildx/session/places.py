@@ -30,9 +30,14 @@ class FileTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderTarget:
-    """A folder to write into; it is made if it is missing, what is in it stays."""
+    """A folder to write into; it is made if it is missing.
+
+    What is in it stays; with ``built``, which gets the path of everything that is written, the rest is removed when all
+    is whole (:func:`ci_buildx.session.filesend.remove_rest`).
+    """
 
     path: Path
+    built: set[bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

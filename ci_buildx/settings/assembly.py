@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ci_buildx.errors import InputError
 from ci_buildx.model.record import replace
-from ci_buildx.settings import options, sticky_key
+from ci_buildx.settings import buildx_variables, options, sticky_key
+from ci_buildx.settings.booleans import read_boolean
 from ci_buildx.settings.builder import BuilderSettings, Reclaim
 from ci_buildx.settings.building import build_from
 from ci_buildx.settings.buildkitd import check_config, parse_flags, read_config
@@ -52,6 +53,7 @@ def settings_from(
     """
     given = Given(values, sources, env, cwd)
     given.check_names()
+    buildx_variables.check_variables(env)
     build = build_from(given)
     builder = _builder(given)
     own = not given.text("builder")
@@ -83,6 +85,8 @@ def loading(build: BuildSettings, env: Mapping[str, str], *, source: str) -> Bui
     As in buildx 0.38.2 (``build/opt.go``, toSolveOpt). ``source`` names whose option it is. Raises InputError where
     there is no daemon.
     """
+    if read_boolean(env.get("BUILDX_NO_DEFAULT_LOAD", "")) is True:
+        return build
     if build.outputs or build.push or build.call or len(build.platforms) > 1:
         return build
     from ci_buildx.settings.daemon import find_daemon
@@ -123,11 +127,14 @@ def namespace_from(values: Mapping[str, Value], sources: Mapping[str, str], env:
 def read_variables(
     env: Mapping[str, str], known: Iterable[Option] = options.OPTIONS
 ) -> tuple[dict[str, Value], dict[str, str]]:
-    """Values and sources of the options that ``KUBE_BUILDER_…`` variables set. Refuses typos of these."""
+    """Values and sources of the options that variables set: ours, else buildx's. Refuses typos of ours."""
     offered = tuple(known)
     refuse_typos(env, (option.variable for option in (*options.OPTIONS, *offered)))
     found = [option for option in offered if env.get(option.variable)]
-    return {option.name: env[option.variable] for option in found}, {option.name: option.variable for option in found}
+    own = {option.name: (env[option.variable], option.variable) for option in found}
+    names = {option.name for option in offered}
+    read = {name: one for name, one in buildx_variables.read_options(env).items() if name in names} | own
+    return {name: value for name, (value, _) in read.items()}, {name: variable for name, (_, variable) in read.items()}
 
 
 def _shaped(given: Given) -> BuilderSettings:

@@ -15,6 +15,8 @@ from ci_buildx.settings.nearest import suggest
 
 DEFAULT_PROVENANCE = "mode=min,inline-only=true"
 NO_DEFAULTS = "BUILDX_NO_DEFAULT_ATTESTATIONS"
+NO_OCI_ARTIFACT = "BUILDX_NO_DEFAULT_OCI_ARTIFACT"
+"""Attestations are plain image manifests, for registries that take no OCI artifacts."""
 PROVENANCE = "provenance"
 SBOM = "sbom"
 _MODES = ("min", "max")
@@ -23,8 +25,17 @@ _MODES = ("min", "max")
 def parse_provenance(text: str, *, source: str, env: Mapping[str, str]) -> str:
     """``true``, ``false`` or ``mode=max,…``; without a value buildx's default, unless the environment forbids it."""
     if not text:
-        return "" if read_boolean(env.get(NO_DEFAULTS, "")) else DEFAULT_PROVENANCE
+        return "" if is_switched_on(NO_DEFAULTS, env) else DEFAULT_PROVENANCE
     return _parse_of(PROVENANCE, text, source)
+
+
+def is_switched_on(variable: str, env: Mapping[str, str]) -> bool:
+    """Whether a variable of buildx's is true. InputError for what is no boolean, as in buildx (``build/opt.go``)."""
+    text = env.get(variable, "")
+    wanted = read_boolean(text)
+    if text and wanted is None:
+        raise InputError(f"{text!r} is neither true nor false", source=variable)
+    return wanted is True
 
 
 def parse_sbom(text: str, *, source: str) -> str:

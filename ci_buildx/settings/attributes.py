@@ -17,12 +17,20 @@ from ci_buildx.settings.values import Attributes
 
 OUTPUT_TYPES = ("image", "registry", "local", "tar", "oci", "docker", "cacheonly")
 CACHE_TYPES = ("registry", "local", "inline", "gha", "s3", "azblob")
+LOCAL_DELETE = "buildx.local.delete"
+"""What ``--allow`` lets an output do: to remove files outside of the working directory, or of all of it."""
 STDOUT = "-"
 
 
-def parse_outputs(texts: Iterable[str], *, source: str, cwd: Path) -> tuple[Attributes, ...]:
-    """Read outputs; ``-`` alone is a tar to stdout, a path alone a local folder. Only one may go to stdout."""
+def parse_outputs(texts: Iterable[str], *, source: str, cwd: Path, may_delete: bool = False) -> tuple[Attributes, ...]:
+    """Read outputs; ``-`` alone is a tar to stdout, a path alone a local folder. Only one may go to stdout.
+
+    ``may_delete`` lets ``mode=delete`` clear any folder, not only those inside the working directory.
+    """
     outputs = tuple(_parse_output(text, source, cwd) for text in texts if text)
+    for output in outputs:
+        if output.get("mode") == "delete" and not may_delete:
+            _check_delete(output, source, cwd)
     if sum(output.get("dest") == STDOUT for output in outputs) > 1:
         raise InputError("more than one output goes to stdout", source=source, fix="give the others a dest=FILE")
     return outputs
@@ -37,7 +45,24 @@ def _parse_output(text: str, source: str, cwd: Path) -> Attributes:
     output = _typed(text, source)
     if output.type not in OUTPUT_TYPES:
         raise InputError(f"unknown output type {output.type!r}", source=source, fix=suggest(output.type, OUTPUT_TYPES))
+    if output.type == "local" and output.get("mode"):
+        # As BuildKit reads it (0.34.2, client/exporters.go, ParseLocalExporterMode).
+        output = _with(output, "mode", output.get("mode").strip().lower())
+    from ci_buildx.settings.attribute_checks import check_output
+
+    check_output(output, source=source)
     return _place_output(output, source, cwd)
+
+
+def _check_delete(output: Attributes, source: str, cwd: Path) -> None:
+    """Refuse to clear the working directory, and what is outside of it (buildx 0.38.2, ``ValidateLocalExportDelete``).
+
+    Symlinks count as where they lead.
+    """
+    inside = Path(output.get("dest")).resolve()
+    if not (inside.is_relative_to(cwd.resolve()) and inside != cwd.resolve()):
+        message = f"mode=delete would remove what is in {inside}, which is not inside the working directory"
+        raise InputError(message, source=source, fix=f"name a folder inside it, or add --allow {LOCAL_DELETE}")
 
 
 def _place_output(output: Attributes, source: str, cwd: Path) -> Attributes:
@@ -54,7 +79,8 @@ def _place_output(output: Attributes, source: str, cwd: Path) -> Attributes:
         return output
     if not dest or dest == STDOUT:
         return _with(output, "dest", STDOUT)
-    path = cwd / dest
+    # Where files may be removed, a symlink that is changed meanwhile must not lead elsewhere.
+    path = (cwd / dest).resolve() if output.get("mode") == "delete" else cwd / dest
     if folder and path.exists() and not path.is_dir():
         raise InputError(f"destination {dest!r} is not a folder", source=source)
     if not folder and path.is_dir():
@@ -65,12 +91,22 @@ def _place_output(output: Attributes, source: str, cwd: Path) -> Attributes:
 def parse_cache_from(texts: Iterable[str], *, source: str, cwd: Path) -> tuple[Attributes, ...]:
     """Read cache imports; a reference alone is ``type=registry``. A local one may be missing, as on the first run."""
     imports = [cache for text in texts for cache in _parse_caches(text, source)]
+    if imports:
+        from ci_buildx.settings.attribute_checks import check_import
+
+        for cache in imports:
+            check_import(cache, source=source)
     return tuple(_place_cache(cache, "src", source, cwd) for cache in imports)
 
 
 def parse_cache_to(texts: Iterable[str], *, source: str, cwd: Path) -> tuple[Attributes, ...]:
     """Read cache exports; a reference alone is ``type=registry``."""
     exports = [cache for text in texts for cache in _parse_caches(text, source)]
+    if exports:
+        from ci_buildx.settings.attribute_checks import check_export
+
+        for cache in exports:
+            check_export(cache, source=source)
     return tuple(_place_cache(cache, "dest", source, cwd) for cache in exports)
 
 

@@ -6,8 +6,16 @@ from pathlib import Path
 
 from ci_buildx.errors import InputError
 from ci_buildx.settings import options
-from ci_buildx.settings.attestations import PROVENANCE, SBOM, parse_attestations, parse_provenance, parse_sbom
-from ci_buildx.settings.attributes import parse_cache_from, parse_cache_to, parse_outputs
+from ci_buildx.settings.attestations import (
+    NO_OCI_ARTIFACT,
+    PROVENANCE,
+    SBOM,
+    is_switched_on,
+    parse_attestations,
+    parse_provenance,
+    parse_sbom,
+)
+from ci_buildx.settings.attributes import LOCAL_DELETE, parse_cache_from, parse_cache_to, parse_outputs
 from ci_buildx.settings.booleans import read_boolean
 from ci_buildx.settings.contexts import find_dockerfile, is_git_by_ssh, parse_context, parse_named_contexts
 from ci_buildx.settings.given import Given
@@ -48,7 +56,8 @@ def build_from(given: Given) -> BuildSettings:
     provenance = parse_provenance(given.text("provenance"), source=source("provenance"), env=env)
     sbom = parse_sbom(given.text("sbom"), source=source("sbom"))
     sandbox = _sandbox(given)
-    outputs = _outputs(given)
+    entitlements = _entitlements(given, sandbox)
+    outputs = _outputs(given, may_delete=LOCAL_DELETE in entitlements)
     build = BuildSettings(
         context=context,
         dockerfile=dockerfile.path,
@@ -69,13 +78,14 @@ def build_from(given: Given) -> BuildSettings:
         cache_from=parse_cache_from(given.texts("cache-from"), source=source("cache-from"), cwd=cwd),
         cache_to=parse_cache_to(given.texts("cache-to"), source=source("cache-to"), cwd=cwd),
         outputs=outputs,
+        oci_artifact=not is_switched_on(NO_OCI_ARTIFACT, given.env),
         provenance=attestations.pop(PROVENANCE, provenance),
         sbom=attestations.pop(SBOM, sbom),
         attestations=tuple((kind, text) for kind, text in attestations.items() if text),
         secrets=_secrets(given, context, *(named.location for named in contexts)),
         empty_secrets=empty_secrets(given.texts("secrets")) if _are_inline(given) else (),
         ssh=_ssh(given, context),
-        entitlements=_entitlements(given, sandbox),
+        entitlements=tuple(name for name in entitlements if name != LOCAL_DELETE),
         sandbox=sandbox,
         call=_call(given),
         source_policy=_source_policy(given),
@@ -139,9 +149,10 @@ def _entitlements(given: Given, wanted: Sandbox) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*allowed, sandbox.NETWORK_HOST))) if wanted.network == "host" else allowed
 
 
-def _outputs(given: Given) -> tuple[Attributes, ...]:
+def _outputs(given: Given, *, may_delete: bool) -> tuple[Attributes, ...]:
     """What is asked for; ``--load`` adds one for docker where none is (buildx 0.38.2 ``commands/build.go``)."""
-    outputs = parse_outputs(given.texts("outputs"), source=given.source("outputs"), cwd=given.cwd)
+    source = given.source("outputs")
+    outputs = parse_outputs(given.texts("outputs"), source=source, cwd=given.cwd, may_delete=may_delete)
     if given.switch("load") and not any(map(_loads, outputs)):
         return (*outputs, Attributes(type="docker"))
     return outputs
@@ -224,7 +235,8 @@ def _check_push(build: BuildSettings, given: Given) -> None:
 
 
 def _pushes(output: Attributes) -> bool:
-    return output.type == "registry" or (output.type == "image" and read_boolean(output.get("push")) is True)
+    push = dict(output.attrs).get("push", "false")
+    return output.type == "registry" or (output.type == "image" and (not push or read_boolean(push) is True))
 
 
 def _check_image_id(build: BuildSettings, given: Given) -> None:

@@ -11,6 +11,7 @@ from ci_buildx.errors import InputError
 from ci_buildx.settings.values import Daemon
 
 HOST = "DOCKER_HOST"
+CONTEXT = "DOCKER_CONTEXT"
 _DEFAULT = Path("/var/run/docker.sock")
 _PORT = 2375
 _FIX = "write -o type=docker,dest=FILE (docker load -i FILE takes it), or push the image"
@@ -21,7 +22,10 @@ def find_daemon(env: Mapping[str, str], *, source: str) -> Daemon:
 
     Raises InputError where there is none.
     """
-    given = env.get(HOST, "")
+    given, context = env.get(HOST, ""), env.get(CONTEXT, "")
+    if not given and context not in ("", "default"):
+        message = f"contexts of docker's are not read, and {CONTEXT} names {context!r}"
+        raise InputError(message, source=source, fix=f"set {HOST} to the daemon's address")
     try:
         url = urlsplit(given or f"unix://{_DEFAULT}")
         if url.scheme == "tcp" and url.hostname and not env.get("DOCKER_TLS_VERIFY"):

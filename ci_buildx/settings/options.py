@@ -287,7 +287,8 @@ OPTIONS: tuple[Option, ...] = (
         kind=Kind.WORDS,
         metavar="ENTITLEMENT",
         group=Group.STEPS,
-        help="let RUN ask for network.host, security.insecure or device",
+        help="let RUN ask for network.host, security.insecure or device; "
+        "buildx.local.delete lets mode=delete of a local output clear any folder",
     ),
     Option(
         name="shm-size",

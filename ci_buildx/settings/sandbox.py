@@ -10,11 +10,12 @@ import re
 from collections.abc import Iterable
 
 from ci_buildx.errors import InputError
+from ci_buildx.settings.attributes import LOCAL_DELETE
 from ci_buildx.settings.nearest import suggest
 
 NETWORK_HOST = "network.host"
 NETWORKS = ("default", "host", "none")
-ENTITLEMENTS = (NETWORK_HOST, "security.insecure", "device")
+ENTITLEMENTS = (NETWORK_HOST, "security.insecure", "device", LOCAL_DELETE)
 ULIMITS = (
     *("core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio"),
     *("rttime", "sigpending", "stack"),
@@ -101,7 +102,7 @@ def _parse_limits(text: str, soft: str, hard: str, source: str) -> str:
 
 
 def parse_entitlements(texts: Iterable[str], *, source: str) -> tuple[str, ...]:
-    """``network.host``, ``security.insecure``, ``device[=NAME]``, as typed."""
+    """``network.host``, ``security.insecure``, ``device[=NAME]``, ``buildx.local.delete``, as typed."""
     for text in texts:
         name = text.partition("=")[0]
         if name not in ENTITLEMENTS or (text != name and name != "device"):

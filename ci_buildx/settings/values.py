@@ -193,7 +193,8 @@ class BuildSettings:
     ``manifest[linux/amd64]:key``. ``provenance`` and ``sbom`` are attributes as buildx sends them
     (``type=sbom,generator=…``), "" where none is wanted; ``attestations`` holds any others by their type.
     ``entitlements`` are what steps may ask for beyond the usual (``network.host``). With a ``call`` nothing is built.
-    ``daemon`` takes outputs of type docker that have no ``dest``.
+    ``daemon`` takes outputs of type docker that have no ``dest``. Without ``oci_artifact`` attestations are plain image
+    manifests unless an output says otherwise.
     """
 
     context: Path | str
@@ -219,6 +220,7 @@ class BuildSettings:
     cache_from: tuple[Attributes, ...] = ()
     cache_to: tuple[Attributes, ...] = ()
     outputs: tuple[Attributes, ...] = ()
+    oci_artifact: bool = True
     provenance: str = "mode=min,inline-only=true"
     sbom: str = ""
     attestations: tuple[tuple[str, str], ...] = ()

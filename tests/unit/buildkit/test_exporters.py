@@ -83,6 +83,18 @@ def test_what_is_pushed(outputs: tuple[Attributes, ...], build: dict[str, Any], 
     assert exporters.find_push(settings) == expected
 
 
+def test_annotations_of_the_index_come_from_output_and_build() -> None:
+    typed = output(
+        "registry", **{"name": "h/a", "annotation-index.k": "v", "annotation-index.l": "v", "annotation.m": "v"}
+    )
+    settings = BuildSettings(
+        context=Path("/src"), dockerfile=None, outputs=(typed,), annotations=(("index:l", "w"), ("manifest:n", "w"))
+    )
+    push = exporters.find_push(settings)
+    assert push is not None
+    assert push.annotations == (("k", "v"), ("l", "w"))
+
+
 def test_references_have_tags_unless_they_are_pushed_by_digest() -> None:
     names = ("a", "h:5/b:1")
     assert [str(one) for one in Push(names=names).references] == ["docker.io/library/a:latest", "h:5/b:1"]
@@ -94,6 +106,20 @@ def test_a_node_of_several_pushes_to_repositories_alone() -> None:
     (image,) = make(output("registry", **attrs), by_digest=True).exporters
     names = {"name": "docker.io/library/a,docker.io/h/b", "push-by-digest": "true"}
     assert image.attrs == {"unpack": "false", "push": "true", "registry.insecure": "true"} | names
+
+
+def test_attestations_are_no_artifacts_where_the_environment_says_so() -> None:
+    typed = output("image", **{"oci-artifact": "true"})
+    made = make(typed, output("oci", dest="/o"), output("tar", dest="-"), oci_artifact=False)
+    assert [entry.attrs.get("oci-artifact") for entry in made.exporters] == ["true", "false", None]
+    (image,) = make(push=True, tags=("h/a",), oci_artifact=False).exporters
+    assert image.attrs["oci-artifact"] == "false"
+
+
+def test_a_folder_that_is_to_hold_nothing_else_is_told_what_was_built() -> None:
+    made = make(output("local", dest="/out", mode="delete"), output("local", dest="/other", mode="copy"))
+    assert made.exporters[0] == Entry("local", {"mode": "delete"})
+    assert made.targets == {0: FolderTarget(path=Path("/out"), built=set()), 1: FolderTarget(path=Path("/other"))}
 
 
 def test_destinations_stay_here() -> None:

@@ -20,6 +20,11 @@ DENIED = (
     "pull access denied, repository does not exist or may require authorization: server message: insufficient_scope"
 )
 
+PLAIN = (
+    "the registry takes no attestations that are OCI artifacts: set BUILDX_NO_DEFAULT_OCI_ARTIFACT=true or "
+    "oci-artifact=false of the output, or build with --provenance=false"
+)
+
 
 @pytest.mark.parametrize(
     ("message", "host", "fix"),
@@ -55,6 +60,13 @@ DENIED = (
             SOURCE + REQUEST + "http: server gave HTTP response to HTTPS client",
             "r.io:5000",
             'declare [registry."{}"] http = true in --buildkitd-config',
+        ),
+        # Aliyun's ACR and GitLab's registry.
+        ("failed to push {0}/a:1: denied: unknown manifest class for application/vnd.oci.empty.v1+json", "r.io", PLAIN),
+        (
+            "failed to push {0}/a:1: 400 Bad\nconfig media type application/vnd.oci.empty.v1+json is not allowed",
+            "r.io",
+            PLAIN,
         ),
         (SOURCE + "{0}/a:latest: not found", "r.io", "look at the name and the tag of {}/a:latest"),
         ('failed to solve: process "/bin/sh -c exit 1" did not complete successfully: exit code: 1', "r.io", ""),

@@ -83,3 +83,12 @@ def test_without_a_tag_it_is_written_by_its_digest() -> None:
         registry.on(f"PUT /v2/a/manifests/{DIGEST}", Reply(201))
         publish(registry, "")
         assert put(registry) == [DIGEST]
+
+
+def test_a_registry_that_refuses_artifacts_gets_the_cure_of_a_build() -> None:
+    reason = b'{"errors": [{"code": "DENIED", "message": "unknown class for application/vnd.oci.empty.v1+json"}]}'
+    with scripted() as registry:
+        registry.on("PUT /v2/a/manifests/1", Reply(403, reason))
+        with pytest.raises(RegistryError) as raised:
+            publish(registry, "1")
+        assert "BUILDX_NO_DEFAULT_OCI_ARTIFACT=true" in raised.value.fix

@@ -1,0 +1,168 @@
+"""Outputs and caches are what their attributes say; what BuildKit would pass over is refused by its name."""
+
+from pathlib import Path
+
+import pytest
+
+from ci_buildx.errors import InputError
+from ci_buildx.settings import attribute_table as table
+from ci_buildx.settings.attribute_table import Attribute, Kind
+from ci_buildx.settings.attributes import (
+    CACHE_TYPES,
+    OUTPUT_TYPES,
+    parse_cache_from,
+    parse_cache_to,
+    parse_outputs,
+)
+
+CWD = Path("/work-of-a-test")
+NEEDED = {"local": "dest=out", "registry": "ref=h/a", "oci": "dest=o", "docker": "dest=d", "tar": "dest=t"}
+TAKEN = {
+    Kind.TEXT: "x",
+    Kind.NAMES: "h/a:1",
+    Kind.BOOLEAN: "false",
+    Kind.FLAG: "",
+    Kind.NUMBER: "5",
+    Kind.POSITIVE: "5",
+    Kind.DURATION: "10m",
+}
+WRONG = {
+    Kind.NAMES: "h/A",
+    Kind.BOOLEAN: "yes",
+    Kind.FLAG: "on",
+    Kind.NUMBER: "x",
+    Kind.POSITIVE: "0",
+    Kind.DURATION: "x",
+}
+
+
+def value(attribute: Attribute) -> str:
+    return attribute.choices[-1] if attribute.choices else TAKEN[attribute.kind]
+
+
+def refusal(output: str = "", *, export: str = "", read: str = "") -> str:
+    with pytest.raises(InputError) as caught:
+        if output:
+            parse_outputs([output], source="--output", cwd=CWD)
+        elif export:
+            parse_cache_to([export], source="--cache-to", cwd=CWD)
+        else:
+            parse_cache_from([read], source="--cache-from", cwd=CWD)
+    return str(caught.value)
+
+
+def test_the_tables_know_every_type() -> None:
+    assert set(table.OUTPUTS) == set(OUTPUT_TYPES)
+    assert set(table.CACHE_EXPORTS) == set(table.CACHE_IMPORTS) == set(CACHE_TYPES)
+
+
+@pytest.mark.parametrize("type_", OUTPUT_TYPES)
+def test_every_attribute_of_an_output_is_taken_or_refused(type_: str) -> None:
+    for attribute in table.OUTPUTS[type_]:
+        name = attribute.name.replace("*", "org.example")
+        needed = NEEDED.get(type_, "") if name != "dest" and type_ != "registry" else ""
+        text = ",".join(filter(None, (f"type={type_}", needed, f"{name}={value(attribute)}")))
+        if attribute.refused:
+            assert f"{name} is not supported; {attribute.refused}" in refusal(text)
+        else:
+            parse_outputs([text], source="x", cwd=CWD)
+            if attribute.kind in WRONG:
+                refusal(text.removesuffix(value(attribute)) + WRONG[attribute.kind])
+            if attribute.choices:
+                assert " is not " in refusal(text.removesuffix(value(attribute)) + "x")
+
+
+@pytest.mark.parametrize("type_", CACHE_TYPES)
+def test_every_attribute_of_a_cache_is_taken_or_refused(type_: str) -> None:
+    for attribute in table.CACHE_EXPORTS[type_]:
+        needed = NEEDED.get(type_, "") if attribute.name not in ("ref", "dest") else ""
+        given = "h/a" if attribute.name == "ref" else value(attribute)
+        text = ",".join(filter(None, (f"type={type_}", needed, f"{attribute.name}={given}")))
+        if attribute.refused:
+            assert f"{attribute.name} is not supported" in refusal(export=text)
+        else:
+            parse_cache_to([text], source="x", cwd=CWD)
+            parse_cache_from([f"{text},src=c" if type_ == "local" else text], source="x", cwd=CWD)
+            if attribute.choices:
+                assert " is not " in refusal(export=text.removesuffix(value(attribute)) + "wrong")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("type=image,nmae=h/a", "output type=image has no attribute 'nmae'; did you mean 'name'?"),
+        ("type=image,buildinfo=true", "output type=image has no attribute 'buildinfo'"),
+        ("type=local,dest=o,mode=mirror", "mode=mirror is not copy or delete"),
+        ("type=tar,dest=o,mode=delete", "output type=tar has no attribute 'mode'"),
+        ("type=image,compression=xz", "compression=xz is not uncompressed or gzip or estargz or zstd"),
+        ("type=image,push=yes,name=h/a", "push=yes is not true or false"),
+        ("type=image,oci-mediatypes=,name=h/a", "oci-mediatypes= is not true or false"),
+        ('type=image,"name=h/a:1,h/b@sha256:0"', "invalid tag 'h/b@sha256:0'"),
+        ("type=image,compression=estargz,oci-mediatypes=false", "compression=estargz needs OCI's media types"),
+        ("type=image,oci-artifact=true,oci-mediatypes=0", "oci-artifact=true needs OCI's media types"),
+        ("type=docker,context=other", "output type=docker: context is not supported; set DOCKER_HOST"),
+        ("type=cacheonly,name=a", "output type=cacheonly has no attribute 'name'; leave it out"),
+    ],
+)
+def test_refused_outputs(text: str, said: str) -> None:
+    assert said in refusal(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("type=registry,ref=h/a,mode=mx", "mode=mx is not min or max"),
+        ("type=registry,ref=h/a,scope=x", "cache type=registry has no attribute 'scope'"),
+        (
+            "type=registry,ref=h/a,image-manifest=true,oci-mediatypes=false",
+            "image-manifest=true needs OCI's media types",
+        ),
+        ("type=gha,compression=zstd", "cache type=gha has no attribute 'compression'"),
+        ("type=inline,mode=max", "mode=max is not min"),
+        ("type=local,dest=c,reset=true", "reset is not supported; remove the folder instead"),
+        ("type=s3,bucket=b,retry_max_attempts=0", "retry_max_attempts=0 is not a whole number above zero"),
+        ("type=gha,timeout=10", "timeout=10 is not a time such as 10m"),
+    ],
+)
+def test_refused_caches(text: str, said: str) -> None:
+    assert said in refusal(export=text)
+
+
+def test_a_cache_that_is_read_may_have_what_belongs_to_its_export() -> None:
+    (cache,) = parse_cache_from(["type=gha,mode=max,scope=app"], source="x", cwd=CWD)
+    assert dict(cache.attrs) == {"mode": "max", "scope": "app"}
+    assert "has no attribute 'mdoe'" in refusal(read="type=gha,mdoe=max")
+
+
+def test_annotations_are_attributes() -> None:
+    texts = [
+        "annotation.k=v",
+        "annotation-index.k=v",
+        "annotation-manifest[linux/amd64].k=v",
+        "annotation-manifest-descriptor.k=v",
+    ]
+    parse_outputs([f"type=image,{','.join(texts)}"], source="x", cwd=CWD)
+    assert "has no attribute 'annotations.k'" in refusal("type=image,annotations.k=v")
+
+
+def test_only_folders_inside_are_cleared(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    (inside / "out").mkdir(parents=True)
+    outside.mkdir()
+    (inside / "link").symlink_to(outside)
+    (tmp_path / "alias").symlink_to(inside)
+
+    def parse(dest: str, cwd: Path = inside, *, may_delete: bool = False) -> str:
+        text = f"type=local,dest={dest},mode=Delete "
+        (found,) = parse_outputs([text], source="--output", cwd=cwd, may_delete=may_delete)
+        assert found.get("mode") == "delete"
+        return found.get("dest")
+
+    assert parse("out") == parse("out/../out") == parse(str(inside / "out")) == str(inside / "out")
+    assert parse("new/folder") == str(inside / "new/folder")
+    assert parse("out", tmp_path / "alias") == str(inside / "out")
+    for dest in (".", "..", "../outside", str(outside), "link", "link/below", "out/..", "/"):
+        with pytest.raises(InputError, match=r"add --allow buildx\.local\.delete"):
+            parse(dest)
+        parse(dest, may_delete=True)
+    assert parse("link", may_delete=True) == str(outside), "a link is where it leads, whatever becomes of it"
