@@ -1,4 +1,7 @@
-"""Dates in the formats of moment.js 2.30 (its documentation, "Format"), which metadata-action's expressions use."""
+"""Dates in the formats of moment.js 2.30 (its documentation, "Format"), which metadata-action's expressions use.
+
+All of its tokens in the locale "en"; what is none of them is text, as there.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,18 @@ _LOCALE = {
     "LLL": "MMMM D, YYYY h:mm A",
     "LL": "MMMM D, YYYY",
     "L": "MM/DD/YYYY",
+    "llll": "ddd, MMM D, YYYY h:mm A",
+    "lll": "MMM D, YYYY h:mm A",
+    "ll": "MMM D, YYYY",
+    "l": "M/D/YYYY",
 }
+_LOCALE_TOKEN = re.compile(r"\[[^\[]*\]|\\?(?:LTS|LT|LL?L?L?|l{1,4})")
 _TOKEN = re.compile(
-    r"\[(?P<literal>[^\]]*)\]|(?P<locale>LTS|LT|LL?L?L?)"
-    r"|YYYY|YY|Qo|Q|MMMM|MMM|MM|Mo|M|DDDD|DDD|DD|Do|D|dddd|ddd|dd|d|E|e|GGGG|WW|W"
-    r"|HH|H|hh|h|kk|k|mm|m|ss|s|S{1,9}|ZZ|Z|zz|z|A|a|X|x"
+    r"\[[^\[]*\]|\\?(?:[Hh]mm(?:ss)?|Mo|MM?M?M?|Do|DDDo|DD?D?D?|ddd?d?|do?|w[o|w]?|W[o|W]?|Qo?|N{1,5}"
+    r"|YYYYYY|YYYYY|YYYY|YY|y{2,4}|yo?|gg(?:ggg?)?|GG(?:GGG?)?|e|E|a|A|hh?|HH?|kk?|mm?|ss?|S{1,9}|x|X|zz?|ZZ?|.)"
+    r"|\n"
 )
+"""moment 2.30.1, ``src/lib/format/format.js``; what it finds and knows no function for is text."""
 _MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
@@ -35,26 +44,35 @@ def in_zone(when: datetime, zone: str, *, source: str) -> datetime:
     try:
         return when.astimezone(ZoneInfo(zone))
     except (KeyError, ValueError, OSError) as error:  # ZoneInfoNotFoundError is a KeyError
+        if known := _any_case(zone):
+            return when.astimezone(ZoneInfo(known))
         fix = "write a name such as Europe/Berlin, and see that the system has tzdata"
         raise InputError(f"unknown time zone {zone!r}", source=source, fix=fix) from error
 
 
+def _any_case(zone: str) -> str:
+    """The zone's name in its own spelling: moment-timezone does not tell upper from lower case."""
+    from zoneinfo import available_timezones
+
+    return next((name for name in available_timezones() if name.lower() == zone.lower() != name), "")
+
+
 def formatted(when: datetime, pattern: str) -> str:
     """The moment as ``pattern`` says; without one as ISO 8601."""
-    return _TOKEN.sub(lambda found: _replace(found, when), pattern or "YYYY-MM-DDTHH:mm:ss") + (
-        "" if pattern else _iso_zone(when)
-    )
+    if not pattern:
+        return formatted(when, "YYYY-MM-DD[T]HH:mm:ss") + _iso_zone(when)
+    expanded = _LOCALE_TOKEN.sub(lambda found: _LOCALE.get(found[0], found[0]), pattern)
+    return _TOKEN.sub(lambda found: _write(found[0], when), expanded)
 
 
-def _replace(found: re.Match[str], when: datetime) -> str:
-    if found["literal"] is not None:
-        return found["literal"]
-    if found["locale"]:
-        return formatted(when, _LOCALE[found["locale"]])
-    token = found[0]
-    if token.startswith("S"):
-        return f"{when.microsecond:06d}000"[: len(token)]
-    return _WRITERS[token](when)
+def _write(token: str, when: datetime) -> str:
+    if token in _WRITERS:
+        return _WRITERS[token](when)
+    if token[0] == "[" and len(token) > 1:
+        return token[1:-1]
+    if token.strip("S") == "":
+        return f"{when.microsecond // 1000:03d}000000"[: len(token)]
+    return token.replace("\\", "")
 
 
 def _iso_zone(when: datetime) -> str:
@@ -73,7 +91,30 @@ def _ordinal(number: int) -> str:
     return f"{number}{ending}"
 
 
+def _week(when: datetime) -> tuple[int, int]:
+    """Year and week of the locale "en": weeks begin on Sunday, and the first of a year holds the first of January."""
+    first = when.replace(month=1, day=1).isoweekday() % 7
+    week = (when.timetuple().tm_yday + first - 1) // 7 + 1
+    next_first = when.replace(year=when.year + 1, month=1, day=1).isoweekday() % 7
+    days = when.replace(month=12, day=31).timetuple().tm_yday
+    return (when.year + 1, 1) if week > (days + first - next_first) // 7 else (when.year, week)
+
+
+def _hour(when: datetime) -> int:
+    return (when.hour - 1) % 12 + 1
+
+
 _WRITERS: Mapping[str, Callable[[datetime], str]] = {
+    "Y": lambda when: f"{when.year:04d}",
+    "YYYYYY": lambda when: f"+{when.year:06d}",
+    "YYYYY": lambda when: f"{when.year:05d}",
+    "yyyy": lambda when: f"{when.year:04d}",
+    "yyy": lambda when: f"{when.year:03d}",
+    "yy": lambda when: f"{when.year:02d}",
+    "y": lambda when: str(when.year),
+    "yo": lambda when: _ordinal(when.year),
+    **dict.fromkeys(("N", "NN", "NNN", "NNNNN"), lambda _: "AD"),
+    "NNNN": lambda _: "Anno Domini",
     "YYYY": lambda when: f"{when.year:04d}",
     "YY": lambda when: f"{when.year % 100:02d}",
     "Q": lambda when: str((when.month + 2) // 3),
@@ -83,6 +124,7 @@ _WRITERS: Mapping[str, Callable[[datetime], str]] = {
     "MM": lambda when: f"{when.month:02d}",
     "Mo": lambda when: _ordinal(when.month),
     "M": lambda when: str(when.month),
+    "DDDo": lambda when: _ordinal(when.timetuple().tm_yday),
     "DDDD": lambda when: f"{when.timetuple().tm_yday:03d}",
     "DDD": lambda when: str(when.timetuple().tm_yday),
     "DD": lambda when: f"{when.day:02d}",
@@ -91,16 +133,30 @@ _WRITERS: Mapping[str, Callable[[datetime], str]] = {
     "dddd": lambda when: _DAYS[when.weekday()],
     "ddd": lambda when: _DAYS[when.weekday()][:3],
     "dd": lambda when: _DAYS[when.weekday()][:2],
+    "do": lambda when: _ordinal(when.isoweekday() % 7),
     "d": lambda when: str(when.isoweekday() % 7),
     "e": lambda when: str(when.isoweekday() % 7),
     "E": lambda when: str(when.isoweekday()),
-    "GGGG": lambda when: str(when.isocalendar().year),
+    "GGGGG": lambda when: f"{when.isocalendar().year:05d}",
+    "GGGG": lambda when: f"{when.isocalendar().year:04d}",
+    "GG": lambda when: f"{when.isocalendar().year % 100:02d}",
+    "ggggg": lambda when: f"{_week(when)[0]:05d}",
+    "gggg": lambda when: f"{_week(when)[0]:04d}",
+    "gg": lambda when: f"{_week(when)[0] % 100:02d}",
+    "ww": lambda when: f"{_week(when)[1]:02d}",
+    "wo": lambda when: _ordinal(_week(when)[1]),
+    "w": lambda when: str(_week(when)[1]),
+    "Wo": lambda when: _ordinal(when.isocalendar().week),
     "WW": lambda when: f"{when.isocalendar().week:02d}",
     "W": lambda when: str(when.isocalendar().week),
+    "Hmmss": lambda when: f"{when.hour}{when.minute:02d}{when.second:02d}",
+    "Hmm": lambda when: f"{when.hour}{when.minute:02d}",
+    "hmmss": lambda when: f"{_hour(when)}{when.minute:02d}{when.second:02d}",
+    "hmm": lambda when: f"{_hour(when)}{when.minute:02d}",
     "HH": lambda when: f"{when.hour:02d}",
     "H": lambda when: str(when.hour),
-    "hh": lambda when: f"{(when.hour - 1) % 12 + 1:02d}",
-    "h": lambda when: str((when.hour - 1) % 12 + 1),
+    "hh": lambda when: f"{_hour(when):02d}",
+    "h": lambda when: str(_hour(when)),
     "kk": lambda when: f"{when.hour or 24:02d}",
     "k": lambda when: str(when.hour or 24),
     "mm": lambda when: f"{when.minute:02d}",
@@ -114,5 +170,5 @@ _WRITERS: Mapping[str, Callable[[datetime], str]] = {
     "A": lambda when: "AM" if when.hour < 12 else "PM",
     "a": lambda when: "am" if when.hour < 12 else "pm",
     "X": lambda when: str(int(when.timestamp())),
-    "x": lambda when: str(int(when.timestamp() * 1000)),
+    "x": lambda when: f"{int(when.timestamp())}{when.microsecond // 1000:03d}",
 }

@@ -14,17 +14,21 @@ from ci_buildx.ci.metadata.facts import HEADS, TAGS, Facts
 from ci_buildx.errors import InputError
 from ci_buildx.settings.nearest import suggest
 
+_ARGUMENT = re.compile(r"(?:(?P<key>\w+)=)?(?:'(?P<single>[^']*)'|\"(?P<double>[^\"]*)\"|(?P<bare>[\w./+-]+))")
+_PLAIN = re.sub(r"\?P<\w+>", "?:", _ARGUMENT.pattern)
 _EXPRESSION = re.compile(
-    r"\{\{\{?-?\s*(?P<name>[A-Za-z_]\w*)(?P<rest>(?:\s+(?:[^{}'\"]|'[^']*'|\"[^\"]*\")*)?)-?\}?\}\}"
+    rf"(?P<escape>\\)?\{{\{{(?P<third>\{{)?\s*(?P<name>[A-Za-z_]\w*)(?P<rest>(?:\s+{_PLAIN})*)\s*(?(third)\}}\}}\}}|\}}\}})"
 )
-_ARGUMENT = re.compile(r"(?:(?P<key>\w+)=)?(?:'(?P<single>[^']*)'|\"(?P<double>[^\"]*)\"|(?P<bare>[^\s'\"]+))")
+_BRACES = "{{"
+_SHOWN = 40
+"""Characters of what is refused."""
 
 Call = Callable[[list[str], Mapping[str, str]], str]
 """What a name stands for, given the arguments and those that have keys."""
 
 
 def evaluate(text: str, names: Mapping[str, Call], *, source: str) -> str:
-    """The text with each expression replaced. InputError for a name that is not known."""
+    """The text with each expression replaced. InputError for a name, or other Handlebars, that is not known."""
 
     def replaced(found: re.Match[str]) -> str:
         name = found["name"]
@@ -40,7 +44,22 @@ def evaluate(text: str, names: Mapping[str, Call], *, source: str) -> str:
                 arguments.append(value)
         return names[name](arguments, keyed)
 
+    check(text, source=source)
     return _EXPRESSION.sub(replaced, text)
+
+
+def check(text: str, *, source: str) -> None:
+    """Refuse what is left: blocks, comments, partials, paths and subexpressions would end in a tag as they are."""
+    position = 0
+    while (found := text.find(_BRACES, position)) >= 0:
+        start = found - 1 if found and text[found - 1] == "\\" else found
+        known = _EXPRESSION.match(text, start)
+        if not known or known["escape"]:
+            shown = text[start : start + _SHOWN].partition("}}")
+            message = f"unsupported expression {''.join(shown[:2])!r}"
+            fix = "write {{NAME}} or {{NAME 'TEXT' key='TEXT'}}; other Handlebars is not evaluated"
+            raise InputError(message, source=source, fix=fix)
+        position = known.end()
 
 
 def is_only(text: str, name: str) -> bool:

@@ -56,6 +56,7 @@ class _Decision:
         tags: list[str] = []
         latest: bool | None = None
         for rule in rules:
+            self.check(rule)
             found = _RULES[rule.kind](self, rule) if self.enabled(rule) else None
             if found is None or not found.tag:
                 continue
@@ -65,6 +66,13 @@ class _Decision:
         main, *others = tags or [""]
         partial = tuple(dict.fromkeys(tag for tag in others if tag != main))
         return Tagging(main=main, partial=partial, latest=bool(latest), warnings=tuple(self.warnings))
+
+    def check(self, rule: Rule) -> None:
+        """Refuse unknown Handlebars also in a rule that does not apply today; ``match`` and its pattern hold none."""
+        plain = ("match", "pattern") if rule.kind is Kind.MATCH else ("match",)
+        for name, text in rule.attributes.items():
+            if name not in plain:
+                expressions.check(text, source=self.source)
 
     def say(self, text: str, names: Mapping[str, expressions.Call] | None = None) -> str:
         return expressions.evaluate(text, self.names if names is None else names, source=self.source)

@@ -167,3 +167,46 @@ def test_whatever_is_written_it_is_rules_or_one_clear_error(lines: list[str]) ->
         metadata.make(Wanted(images=("a/b",), rules=lines, labels=lines), FACTS)
     except InputError as error:
         assert str(error)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{#if branch}}a{{/if}}",
+        "{{else}}{{^x}}",
+        "{{! no comment }}",
+        "{{> partial}}",
+        "{{&branch}}",
+        "{{~branch~}}",
+        "{{-branch}}",
+        "{{branch",
+        "{{{branch}}",
+        "{{../branch}}",
+        "{{.Version}}",
+        "{{date (lookup x)}}",
+        "{{date 'YYYY' | upper}}",
+        "\\{{branch}}",
+        "{{branch}}-{{#each x}}",
+        "{{}}",
+    ],
+)
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "type=raw,value=x,suffix=-{}",
+        "type=semver,pattern={}",
+        "type=schedule,pattern={}",
+        "type=raw,enable={},value=x",
+    ],
+)
+def test_handlebars_that_are_not_known_never_become_a_tag(text: str, rule: str) -> None:
+    """Also those of a rule that does not apply today."""
+    with pytest.raises(InputError) as caught:
+        metadata.make(Wanted(images=["r.example/app"], rules=[rule.replace("{}", text)]), FACTS)
+    assert str(caught.value).startswith("tag-rules: un")
+    assert "expression" in str(caught.value)
+
+
+def test_braces_of_a_regular_expression_are_no_handlebars() -> None:
+    made = metadata.make(Wanted(rules=['type=match,"pattern=[a-f]{{1,2}",value=ab']), FACTS)
+    assert made.tags == ()
