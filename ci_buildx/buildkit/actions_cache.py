@@ -1,6 +1,6 @@
-"""``type=gha``: where GitHub's cache is and what opens it, from the environment of a job. Pure.
+"""``type=gha`` and ``s3``: where the cache is and what opens it, from the environment of a job. Pure.
 
-Source: buildx 0.38.2, ``build/opt.go`` (``addGithubToken``, ``isActive``).
+Source: buildx 0.38.2, ``build/opt.go`` (``addGithubToken``, ``addAwsCredentials``, ``isActive``).
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ from ci_buildx.buildkit.exporters import is_true
 from ci_buildx.settings.values import Attributes
 
 GHA = "gha"
+S3 = "s3"
+_AWS = ("access_key_id", "secret_access_key", "session_token")
 DEFAULT_SCOPE = "buildkit"
 """BuildKit's own (0.34.2, ``cache/remotecache/gha/gha.go``)."""
 
 
 def complete(caches: Iterable[Attributes], env: Mapping[str, str], *, trust: str = "") -> tuple[Attributes, ...]:
-    """The caches with what GitHub's need, which the user need not type; the token in them is a secret.
+    """The caches with what GitHub's and S3 need, which the user need not type; some of it is secret.
 
     Runs of a ``trust`` scope have scopes of their own in it, whatever they call them. One that still lacks its token or
     its place is left out: outside of GitHub Actions there is no such cache.
     """
-    completed = (_scoped(_complete(cache, env), trust) if cache.type == GHA else cache for cache in caches)
+    opened = (_with_credentials(cache, env) if cache.type == S3 else cache for cache in caches)
+    completed = (_scoped(_complete(cache, env), trust) if cache.type == GHA else cache for cache in opened)
     return tuple(cache for cache in completed if cache.type != GHA or _is_usable(cache))
 
 
@@ -32,6 +35,16 @@ def _complete(cache: Attributes, env: Mapping[str, str]) -> Attributes:
         found["url_v2"] = env.get("ACTIONS_RESULTS_URL")
     typed = dict(cache.attrs)
     added = tuple((name, value) for name, value in found.items() if value and name not in typed)
+    return Attributes(type=cache.type, attrs=(*cache.attrs, *added))
+
+
+def _with_credentials(cache: Attributes, env: Mapping[str, str]) -> Attributes:
+    """AWS's credentials, unless both keys are typed; profiles and metadata services are not asked."""
+    typed = dict(cache.attrs)
+    if "access_key_id" in typed and "secret_access_key" in typed:
+        return cache
+    found = ((name, env.get(f"AWS_{name.upper()}", "")) for name in _AWS)
+    added = tuple((name, value) for name, value in found if value and name not in typed)
     return Attributes(type=cache.type, attrs=(*cache.attrs, *added))
 
 

@@ -193,14 +193,15 @@ def _build(site: Site, builder: Builder, store: credentials.CredentialStore) -> 
             told = failure.saying(without_logins(without(failure.message, secret_values(wanted.build_args))))
             advised = advise(told, store, site.settings.builder_name)
             raise publish.name_pushed(advised, push, several=len(connections) > 1) from failure
+    merged: dict[str, str] = {}
     if len(solved) > 1 and wanted.cache_to:
         from ci_buildx.job import merged_caches
 
-        merged_caches.merge_caches(site, builder, solved, store)
+        merged = merged_caches.merge_caches(site, builder, solved, store)
     if push and publish.pushed_by_digest(solved):
         responses = publish.join(site, builder, push, solved, store)
     else:
-        responses = publish.together(solved)
+        responses = publish.together(solved) | merged
     result = _result(builder, connections, responses)
     warnings = site.display.warnings()
     if not (wanted.call or warnings):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ci_buildx.builder.plan import NodePlan
-from ci_buildx.buildkit import actions_cache, cache_names
+from ci_buildx.buildkit import actions_cache
 from ci_buildx.errors import BuildkitError, KubeBuilderError
 from ci_buildx.job.origin import TRUST_SCOPE
 from ci_buildx.job.result import DESCRIPTOR, NAME
@@ -87,6 +87,10 @@ class Share:
 
     def wanted(self) -> BuildSettings:
         """The build with this node's names of caches."""
+        if not (self.build.cache_from or self.build.cache_to):
+            return self.build
+        from ci_buildx.buildkit import cache_names
+
         sources = cache_names.read_all(self.build.cache_from, self.all_platforms or self.platforms)
         targets = self.build.cache_to
         if self.several and targets:

@@ -20,7 +20,7 @@ from ci_buildx.job.publish import trust_of
 from ci_buildx.job.site import Site
 from ci_buildx.job.solve import Solved
 from ci_buildx.model import reference
-from ci_buildx.registry.content import digest_of
+from ci_buildx.registry.content import check_digest, digest_of
 from ci_buildx.registry.credentials import CredentialStore
 from ci_buildx.settings.values import Attributes
 
@@ -30,23 +30,28 @@ if TYPE_CHECKING:
 _TOO_LARGE = "{}: the caches of all nodes are larger than BuildKit reads (1 MiB); it has those of the first node only"
 
 
-def merge_caches(site: Site, builder: Builder, solved: Sequence[Solved], store: CredentialStore) -> None:
-    """Merge what ``solved`` nodes exported. Raises KubeBuilderError, but for caches with ``ignore-error=true``."""
+def merge_caches(site: Site, builder: Builder, solved: Sequence[Solved], store: CredentialStore) -> dict[str, str]:
+    """Merge what ``solved`` nodes exported; the response of an exporter that had done it, of several the last one's.
+
+    Raises KubeBuilderError, but for caches with ``ignore-error=true``.
+    """
+    merged: Mapping[str, Any] | None = None
     for cache in site.settings.build.cache_to:
         try:
             if cache.type == cache_names.REGISTRY:
-                _merge_pushed(site, builder, cache, solved, store)
+                merged = _merge_pushed(site, builder, cache, solved, store) or merged
             elif cache.type == cache_names.LOCAL:
-                _merge_folder(site, cache, solved)
+                merged = _merge_folder(site, cache, solved) or merged
         except KubeBuilderError as error:
             if not is_true(cache.get("ignore-error")):
                 raise
             site.display.warn(f"the cache is not written: {error}")
+    return {CACHE: json.dumps(merged, separators=(",", ":"))} if merged else {}
 
 
 def _merge_pushed(
     site: Site, builder: Builder, cache: Attributes, solved: Sequence[Solved], store: CredentialStore
-) -> None:
+) -> dict[str, Any] | None:
     from ci_buildx.registry.cache import merge_caches as merge_in_registry
     from ci_buildx.registry.client import RegistryClient, Repository
 
@@ -62,11 +67,16 @@ def _merge_pushed(
             own = (cache_names.own_reference(cache, known_platforms(one.connection.node)[0]) for one in solved)
             tags = [reference.parse(each).tag for each in own]
             sources = [tag for tag in tags if client.has_manifest(Repository.of(target), tag)]
-        if sources and merge_in_registry(client, target, sources, cache_config).too_large:
+        if not sources:
+            return None
+        merged = merge_in_registry(client, target, sources, cache_config)
+        if merged.too_large:
             site.display.warn(_TOO_LARGE.format(target))
+    found = merged.descriptor
+    return {"mediaType": found.media_type, "digest": found.digest, "size": found.size}
 
 
-def _merge_folder(site: Site, cache: Attributes, solved: Sequence[Solved]) -> None:
+def _merge_folder(site: Site, cache: Attributes, solved: Sequence[Solved]) -> Mapping[str, Any] | None:
     """Of several caches buildkitd tells one; that may be another folder's."""
     from ci_buildx.session.content_layout import Layout, Refused
 
@@ -74,14 +84,15 @@ def _merge_folder(site: Site, cache: Attributes, solved: Sequence[Solved]) -> No
     layout = Layout(folder, writable=True)
     found = {one["digest"]: one for one in _exported(solved) if layout.has(one["digest"])}
     if not found:
-        return
+        return None
     try:
         descriptor, too_large = _merge_in(layout, list(found.values()))
-    except (Refused, ValueError, OSError) as error:
+    except (Refused, ValueError, TypeError, LookupError, AttributeError, OSError) as error:
         raise KubeBuilderError(f"the caches in {folder} cannot be merged: {error}") from error
     if too_large:
         site.display.warn(_TOO_LARGE.format(folder))
     put_cache(cache, descriptor)
+    return descriptor
 
 
 def _merge_in(layout: Layout, found: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], bool]:
@@ -116,4 +127,7 @@ def _write(layout: Layout, content: bytes) -> None:
 
 def _exported(solved: Sequence[Solved]) -> list[dict[str, Any]]:
     """The manifests that nodes exported, in their order; a node that has run no step exports none."""
-    return [read_descriptor(one.response[CACHE]) for one in solved if one.response.get(CACHE)]
+    found = [read_descriptor(one.response[CACHE]) for one in solved if one.response.get(CACHE)]
+    for descriptor in found:
+        check_digest(descriptor.get("digest"))
+    return found

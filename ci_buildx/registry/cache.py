@@ -9,7 +9,7 @@ from ci_buildx.errors import RegistryError
 from ci_buildx.model.record import dataclass
 from ci_buildx.model.reference import Reference
 from ci_buildx.registry.client import RegistryClient, Repository
-from ci_buildx.registry.content import digest_of, parse
+from ci_buildx.registry.content import Descriptor, digest_of, parse
 
 
 class Format(Protocol):
@@ -32,7 +32,7 @@ class Format(Protocol):
 class Merged:
     """What a reference names now: the caches of all nodes, or, where they are ``too_large``, the first one's."""
 
-    digest: str
+    descriptor: Descriptor
     too_large: bool = False
 
 
@@ -61,4 +61,4 @@ def merge_caches(client: RegistryClient, target: Reference, sources: Sequence[st
     digest = result.descriptor.digest
     if not (target.tag and client.has_tag(repository, target.tag, digest)):
         client.put_manifest(repository, target.tag or digest, result)
-    return Merged(digest=digest, too_large=too_large)
+    return Merged(descriptor=result.descriptor, too_large=too_large)

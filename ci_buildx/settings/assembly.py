@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ci_buildx.errors import InputError
 from ci_buildx.model.record import replace
-from ci_buildx.settings import buildx_variables, options, sticky_key
+from ci_buildx.settings import options, sticky_key
 from ci_buildx.settings.booleans import read_boolean
 from ci_buildx.settings.builder import BuilderSettings, Reclaim
 from ci_buildx.settings.building import build_from
@@ -30,6 +30,8 @@ from ci_buildx.settings.variables import refuse_typos
 __all__ = ["Value", "builder_from", "cluster_from", "namespace_from", "read_variables", "settings_from"]
 
 
+_BUILDX_PREFIXES = ("BUILDX_", "BUILDKIT_", "DOCKER_DEFAULT_PLATFORM")
+"""How the variables begin that stand for options or may be refused."""
 _SHAPING = (
     "driver-opts",
     "builder-config",
@@ -53,7 +55,10 @@ def settings_from(
     """
     given = Given(values, sources, env, cwd)
     given.check_names()
-    buildx_variables.check_variables(env)
+    if _has_buildx_variables(env):
+        from ci_buildx.settings import buildx_variables
+
+        buildx_variables.check_variables(env)
     build = build_from(given)
     builder = _builder(given)
     own = not given.text("builder")
@@ -133,8 +138,17 @@ def read_variables(
     found = [option for option in offered if env.get(option.variable)]
     own = {option.name: (env[option.variable], option.variable) for option in found}
     names = {option.name for option in offered}
-    read = {name: one for name, one in buildx_variables.read_options(env).items() if name in names} | own
+    read = own
+    if _has_buildx_variables(env):
+        from ci_buildx.settings import buildx_variables
+
+        read = {name: one for name, one in buildx_variables.read_options(env).items() if name in names} | own
     return {name: value for name, (value, _) in read.items()}, {name: variable for name, (_, variable) in read.items()}
+
+
+def _has_buildx_variables(env: Mapping[str, str]) -> bool:
+    """Whether one of the table may be set: in most environments none is, and the table need not be imported."""
+    return any(name.startswith(_BUILDX_PREFIXES) for name in env)
 
 
 def _shaped(given: Given) -> BuilderSettings:

@@ -129,7 +129,10 @@ _ACTIONS = (
 )
 _S3 = (
     *(_text(name, "of the bucket") for name in ("bucket", "region", "endpoint_url")),
-    *(_text(name, "the credentials") for name in ("access_key_id", "secret_access_key", "session_token")),
+    *(
+        _text(name, f"from `AWS_{name.upper()}`, if it is not given")
+        for name in ("access_key_id", "secret_access_key", "session_token")
+    ),
     *(_text(name, "begins the keys") for name in ("prefix", "manifests_prefix", "blobs_prefix")),
     _text("name", "name of the cache (`buildkit`); several between semicolons are written"),
     Attribute(name="touch_refresh", effect="age at which a layer is touched, such as `24h`", kind=Kind.DURATION),

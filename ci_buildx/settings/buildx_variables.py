@@ -46,6 +46,7 @@ VARIABLES = (
     Variable(name="BUILDKIT_NO_CLIENT_TOKEN", effect="passwords of registries instead of tokens"),
     Variable(name="BUILDKIT_TTY_LOG_LINES", effect="lines of a step's output on a terminal"),
     Variable(name="NO_COLOR", effect="no colours"),
+    Variable(name="AWS_ACCESS_KEY_ID", effect="credentials of `type=s3`, with its secret key and session token"),
     Variable(name="DOCKER_CONFIG", effect="the folder of docker's configuration: logins, proxies"),
     Variable(name="DOCKER_AUTH_CONFIG", effect="logins, as JSON"),
     Variable(

