@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ci_buildx.builder import daemon, deployment, manifests
+from ci_buildx.builder import daemon, deployment, manifests, registries
 from ci_buildx.builder.builder import Manifest
 from ci_buildx.builder.draft import Draft
 from ci_buildx.builder.plan import NodePlan
@@ -42,7 +42,8 @@ def rewrite_files(kube: KubeClient, draft: Draft, node: NodePlan, owner: Mapping
 def share(kube: KubeClient, draft: Draft, owner: Mapping[str, str], login: Secret | None) -> None:
     """Bring what all nodes have in common to what this one needs; ``login`` is for the node's images."""
     location = draft.location
-    if secrets := daemon.proxy_files(draft):
+    keys = {name: content.reveal() for name, content in registries.keys(draft.settings).items()}
+    if secrets := daemon.proxy_files(draft) | keys:
         encoded = {name: base64.b64encode(value).decode() for name, value in secrets.items()}
         kube.patch(f"{location.core_path('secrets')}/{location.object_name('keys')}", {"data": encoded})
     if login is not None:

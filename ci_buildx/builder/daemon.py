@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from ci_buildx.builder import registries
 from ci_buildx.builder.builder import CA_FILE, CONFIG_FILE, PORT, Manifest
 from ci_buildx.builder.draft import Draft
-from ci_buildx.settings.builder import BuilderSettings, Proxy, Registries
+from ci_buildx.settings.builder import BuilderSettings, Proxy, Registries, RegistryFiles
 
 CERTIFICATE_FILE = "server.pem"
 KEY_FILE = "server-key.pem"
@@ -45,7 +48,7 @@ def files(settings: BuilderSettings) -> dict[str, str]:
         found[CONFIG_FILE] = config
     if wanted.certificates:
         found[AUTHORITIES_FILE] = wanted.certificates
-    return found
+    return found | registries.authorities(settings)
 
 
 def variables(draft: Draft) -> list[Manifest]:
@@ -80,18 +83,20 @@ def _excepted(proxy: Proxy, ranges: tuple[str, ...]) -> str:
 def _config(settings: BuilderSettings) -> str:
     """The user's buildkitd.toml with what the driver options add to it."""
     wanted = settings.registries
-    if not wanted.mirrors and not wanted.insecure:
+    if not (wanted.mirrors or wanted.insecure or settings.registry_files):
         return settings.buildkitd_config
     import tomllib
 
     from ci_buildx.builder import toml
 
     config = tomllib.loads(settings.buildkitd_config)
-    return toml.write(_with_registries(config, wanted))
+    return toml.write(_with_registries(config, wanted, settings.registry_files))
 
 
-def _with_registries(config: dict[str, object], wanted: Registries) -> dict[str, object]:
-    """The configuration with mirrors and insecure hosts (BuildKit 0.34.2, ``util/resolver/config``)."""
+def _with_registries(
+    config: dict[str, object], wanted: Registries, files: Iterable[RegistryFiles]
+) -> dict[str, object]:
+    """The configuration with mirrors, insecure hosts and files (BuildKit 0.34.2, ``util/resolver/config``)."""
     found = config.get("registry")
     known: dict[str, object] = dict(found) if isinstance(found, dict) else {}
 
@@ -104,4 +109,6 @@ def _with_registries(config: dict[str, object], wanted: Registries) -> dict[str,
     for host in wanted.insecure:
         # Both: certificates are not checked, and where no TLS is spoken plain HTTP is (util/resolver/resolver.go).
         extend(host, {"http": True, "insecure": True})
+    for one in files:
+        extend(one.host, registries.options(one))
     return {**config, "registry": known}

@@ -11,7 +11,6 @@ from ci_buildx.builder.builder import (
     CA_FILE,
     CLIENT_CERTIFICATE_FILE,
     CLIENT_KEY_FILE,
-    CONFIG_FILE,
     Builder,
     ClientKeys,
     Location,
@@ -106,11 +105,18 @@ def read_keys(secret: Mapping[str, Any]) -> ClientKeys:
     )
 
 
-def read_config(kube: KubeClient, builder: Builder) -> str:
-    """The builder's buildkitd.toml, "" if it has none."""
+def read_files(kube: KubeClient, builder: Builder) -> dict[str, str]:
+    """The files of the builder's ConfigMap, {} if it has none."""
     location = builder.location
     try:
         found = kube.get(f"{location.core_path('configmaps')}/{location.config_name(builder.plan.nodes[0].name)}")
     except NotFound:
-        return ""
-    return str(found["data"].get(CONFIG_FILE, ""))
+        return {}
+    return {str(name): str(text) for name, text in (found.get("data") or {}).items()}
+
+
+def read_secret_files(kube: KubeClient, builder: Builder) -> dict[str, Secret]:
+    """The files of the builder's Secret. Raises KubeError."""
+    location = builder.location
+    found = kube.get(f"{location.core_path('secrets')}/{location.object_name('keys')}")
+    return {str(name): Secret(base64.b64decode(content)) for name, content in found["data"].items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 
-from ci_buildx.builder import confinement, daemon, labels, podspec
+from ci_buildx.builder import confinement, daemon, labels, podspec, registries
 from ci_buildx.builder.builder import CA_FILE, CLIENT_CERTIFICATE_FILE, CLIENT_KEY_FILE, PORT, Manifest
 from ci_buildx.builder.certificates import Certificates
 from ci_buildx.builder.draft import OF_JOB, Draft
@@ -76,6 +76,7 @@ def secret(draft: Draft, certificates: Certificates, owners: Sequence[Mapping[st
         CLIENT_CERTIFICATE_FILE: certificates.client.certificate,
         CLIENT_KEY_FILE: certificates.client.key.reveal(),
         **daemon.proxy_files(draft),
+        **{name: content.reveal() for name, content in registries.keys(draft.settings).items()},
     }
     return {
         "apiVersion": "v1",

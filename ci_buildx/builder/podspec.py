@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ci_buildx.builder import confinement, daemon, labels, state
+from ci_buildx.builder import confinement, daemon, labels, registries, state
 from ci_buildx.builder.builder import CONTAINER, PORT, Manifest
 from ci_buildx.builder.draft import Draft, Tenure
 from ci_buildx.builder.plan import NodePlan
@@ -117,8 +117,18 @@ def _volumes(draft: Draft, node: NodePlan, tenure: Tenure) -> list[Manifest]:
         {"name": "certificates", "secret": _server_files(draft)},
     ]
     if daemon.files(settings):
-        volumes.append({"name": "config", "configMap": {"name": draft.location.config_name(node.name)}})
+        name = draft.location.config_name(node.name)
+        volumes.append({"name": "config", "configMap": _config_files(settings, name)})
+        keys = draft.location.object_name("keys")
+        volumes += registries.volumes(settings, config_map=name, secret=keys)
     return volumes
+
+
+def _config_files(settings: BuilderSettings, name: str) -> Manifest:
+    """All files but those of single registries, which would be trusted for everything in this folder."""
+    files, apart = daemon.files(settings), registries.authorities(settings)
+    items = [{"key": file, "path": file} for file in files if file not in apart]
+    return {"name": name, "items": items} if apart else {"name": name}
 
 
 def _server_files(draft: Draft) -> Manifest:
@@ -150,6 +160,7 @@ def _container(draft: Draft, tenure: Tenure) -> Manifest:
     ]
     if daemon.files(settings):
         mounts.append({"name": "config", "mountPath": daemon.CONFIG_FOLDER, "readOnly": True})
+        mounts += registries.mounts(settings)
     container: Manifest = {
         "name": CONTAINER,
         "image": settings.image,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ci_buildx.builder import lifecycle
 from ci_buildx.builder.builder import Builder
 from ci_buildx.buildkit.exporters import is_true
 from ci_buildx.buildkit.request import layout_stores, shared_folders
@@ -29,9 +28,9 @@ def authority(site: Site, builder: Builder, store: CredentialStore) -> Auth:
     """What answers for registries, in the sessions of all nodes."""
 
     def trust() -> Trust:
-        from ci_buildx.registry.trust import read
+        from ci_buildx.job.publish import trust_of
 
-        return read(site.settings.builder.buildkitd_config or lifecycle.read_config(site.kube, builder))
+        return trust_of(site, builder)
 
     if is_true(site.env.get(tokens.SWITCH, "")):
         return Auth(store.lookup)

@@ -67,7 +67,7 @@ def run(
         look.at_the_cluster()
         look.at_rights()
         for registry in wishes.registries:
-            look.add(from_here(registry, wishes.builder.buildkitd_config, env))
+            look.add(from_here(registry, wishes.builder, env))
         if wishes.probe and wishes.mode in (Mode.NAMESPACE, Mode.JOBS) and look.can_build:
             for finding in examination.examine(kube, wishes.builder, wishes.registries):
                 look.add(finding)
@@ -214,17 +214,19 @@ class _Look:
         return items
 
 
-def from_here(registry: str, buildkitd_config: str, env: Mapping[str, str]) -> Finding:
+def from_here(registry: str, builder: BuilderSettings, env: Mapping[str, str]) -> Finding:
     """Whether this machine reaches a registry, which merges of several platforms need, and whether its login holds."""
+    from ci_buildx.builder import registries
     from ci_buildx.registry.client import RegistryClient
     from ci_buildx.registry.connection import Patience
     from ci_buildx.registry.pace import Pace
-    from ci_buildx.registry.trust import read
 
     pace = Pace(grace=2 * _REGISTRY_PATIENCE)
     patience = Patience(attempts=1, connect=_REGISTRY_PATIENCE, silence=_REGISTRY_PATIENCE, pace=pace)
     try:
-        with RegistryClient(credentials.load(env), trust=read(buildkitd_config), patience=patience) as client:
+        with RegistryClient(
+            credentials.load(env), trust=registries.trust_by_settings(builder), patience=patience
+        ) as client:
             client.ping(registry)
     except (RegistryError, InputError, KubeError) as failure:
         reached = getattr(failure, "status", 0)

@@ -61,10 +61,14 @@ def join(site: Site, builder: Builder, push: Push, solved: Sequence[Solved], sto
 
 def trust_of(site: Site, builder: Builder, insecure: Iterable[str] = ()) -> Trust:
     """What the builder's configuration declares of registries; ``insecure`` ones by ``registry.insecure=true``."""
-    from ci_buildx.registry import trust
+    from ci_buildx.builder import registries
 
-    declared = trust.read(site.settings.builder.buildkitd_config or lifecycle.read_config(site.kube, builder))
-    return declared.relaxed(insecure)
+    if not site.settings.builder_name:
+        return registries.trust_by_settings(site.settings.builder).relaxed(insecure)
+    files = lifecycle.read_files(site.kube, builder)
+    has_keys = any(registries.KEYS_FOLDER in text for text in files.values())
+    secrets = lifecycle.read_secret_files(site.kube, builder) if has_keys else {}
+    return registries.trust(files, secrets).relaxed(insecure)
 
 
 def pushed_by_digest(solved: Sequence[Solved]) -> bool:

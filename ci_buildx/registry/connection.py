@@ -209,7 +209,7 @@ def _unanswered(host: str, error: Exception) -> RegistryError:
         return RegistryError(f"{host} does not speak TLS", fix=f'declare [registry."{host}"] http = true')
     if any(mark in text for mark in _NO_TRUST):
         reason = _reason(error).rpartition("certificate verify failed: ")[2].partition(" (_ssl")[0]
-        fix = f'put ca = ["file"] for [registry."{host}"] into the buildkitd config'
+        fix = f'make the builder with driver-opt ca-certificates=FILE, or with [registry."{host}"] ca = ["FILE"]'
         return RegistryError(f"the certificate of {host} is not trusted: {reason}", fix=fix)
     return RegistryError(f"no answer from {host}: {_reason(error)}")
 

@@ -7,6 +7,7 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 from ci_buildx.errors import InputError
+from ci_buildx.model.secret import Secret
 from ci_buildx.registry.trust import Trust
 
 if TYPE_CHECKING:
@@ -38,12 +39,33 @@ def make(host: str, trust: Trust, pace: Pace) -> Session:
 def _context(host: str, trust: Trust) -> ssl.SSLContext:
     """TLS as this system trusts it (``SSL_CERT_FILE`` included), and the authorities declared for the host."""
     context = ssl.create_default_context()
-    for file in trust.authorities.get(host, ()):
+    if trust.everywhere:
+        context.load_verify_locations(cadata=trust.everywhere)
+    for one in trust.authorities.get(host, ()):
         try:
-            context.load_verify_locations(file)
+            if isinstance(one, str):
+                context.load_verify_locations(cadata=one)
+            else:
+                context.load_verify_locations(one)
         except OSError as error:
-            raise InputError(f"{file} holds no certificates: {error}", source=f"ca of registry {host}") from error
+            raise InputError(f"{one} holds no certificates: {error}", source=f"ca of registry {host}") from error
+    for certificate, key in trust.keypairs.get(host, ()):
+        _present(context, certificate, key, host)
     return context
+
+
+def _present(context: ssl.SSLContext, certificate: Secret, key: Secret, host: str) -> None:
+    """Let the context show a client certificate. The library reads only files: this one lives for the call."""
+    import tempfile
+
+    with tempfile.NamedTemporaryFile(prefix="kube-builder-") as file:
+        file.write(certificate.reveal() + b"\n" + key.reveal())
+        file.flush()
+        try:
+            context.load_cert_chain(file.name)
+        except OSError as error:
+            message = "the client certificate and its key do not belong together or are no PEM"
+            raise InputError(message, source=f"keypair of registry {host}") from error
 
 
 def _adapter(pace: Pace, context: ssl.SSLContext | None = None) -> HTTPAdapter:

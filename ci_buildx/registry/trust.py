@@ -13,18 +13,25 @@ from typing import Any
 
 from ci_buildx.errors import InputError
 from ci_buildx.model.record import dataclass, field, replace
+from ci_buildx.model.secret import Secret
 
 _SOURCE = "buildkitd config"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """Hosts (with port) by how far they are trusted; ``secured`` ones speak TLS although they are local."""
+    """Hosts (with port) by how far they are trusted; ``secured`` ones speak TLS although they are local.
+
+    ``authorities`` are files or PEM texts, ``keypairs`` client certificates with their keys; those of ``everywhere``
+    (PEM) count for all hosts.
+    """
 
     plain: frozenset[str] = frozenset()
     insecure: frozenset[str] = frozenset()
     secured: frozenset[str] = frozenset()
-    authorities: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    authorities: Mapping[str, tuple[Path | str, ...]] = field(default_factory=dict)
+    keypairs: Mapping[str, tuple[tuple[Secret, Secret], ...]] = field(default_factory=dict)
+    everywhere: str = ""
 
     def knows(self, host: str) -> bool:
         """Whether anything was declared for TLS with a host."""
@@ -44,14 +51,25 @@ class Trust:
         return not self.allows_plain(host) or host in self.insecure
 
 
-def read(buildkitd_toml: str) -> Trust:
-    """What a ``buildkitd.toml`` declares about registries. InputError if it is malformed."""
+def read(
+    buildkitd_toml: str,
+    *,
+    files: Mapping[str, str] | None = None,
+    secrets: Mapping[str, Secret] | None = None,
+    everywhere: str = "",
+) -> Trust:
+    """What a ``buildkitd.toml`` declares about registries. InputError if it is malformed.
+
+    ``files`` and ``secrets`` are what it names, by the last part of their paths: it was written for a pod.
+    """
     hosts = _registries(buildkitd_toml)
     return Trust(
         plain=frozenset(host for host, options in hosts.items() if options.get("http") is True),
         insecure=frozenset(host for host, options in hosts.items() if options.get("insecure") is True),
         secured=frozenset(host for host, options in hosts.items() if options.get("http") is False),
-        authorities={host: files for host, options in hosts.items() if (files := _files(host, options))},
+        authorities={host: found for host, options in hosts.items() if (found := _files(host, options, files or {}))},
+        keypairs={host: pairs for host, options in hosts.items() if (pairs := _pairs(options, secrets or {}))},
+        everywhere=everywhere,
     )
 
 
@@ -80,8 +98,15 @@ def _registries(text: str) -> dict[str, dict[str, Any]]:
     return section
 
 
-def _files(host: str, options: dict[str, Any]) -> tuple[Path, ...]:
+def _files(host: str, options: dict[str, Any], known: Mapping[str, str]) -> tuple[Path | str, ...]:
     files = options.get("ca", [])
     if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
         raise InputError(f"ca of registry {host!r} must be a list of files", source=_SOURCE)
-    return tuple(Path(file) for file in files)
+    return tuple(known.get(Path(file).name) or Path(file) for file in files)
+
+
+def _pairs(options: dict[str, Any], secrets: Mapping[str, Secret]) -> tuple[tuple[Secret, Secret], ...]:
+    """Client certificates with their keys, as far as they are known here."""
+    named = options.get("keypair", []) if secrets else []
+    places = [(Path(pair["cert"]).name, Path(pair["key"]).name) for pair in named]
+    return tuple((secrets[cert], secrets[key]) for cert, key in places if cert in secrets and key in secrets)

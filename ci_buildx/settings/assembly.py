@@ -183,7 +183,11 @@ def _builder(given: Given) -> BuilderSettings:
         seconds = parse_duration(lifetime, source=given.source("lifetime"))
         builder = replace(builder, lifetime=max(1, round(seconds)))
     if config := _buildkitd_config(given):
-        builder = replace(builder, buildkitd_config=config)
+        from ci_buildx.settings.registry_files import read_registry_files
+
+        named = "buildkitd-config" if given.text("buildkitd-config") else "buildkitd-config-inline"
+        files = read_registry_files(config, source=given.source(named), cwd=given.cwd)
+        builder = replace(builder, buildkitd_config=config, registry_files=files)
     flags = parse_flags(given.text("buildkitd-flags"), source=given.source("buildkitd-flags"))
     return replace(builder, buildkitd_flags=flags) if flags else builder
 

@@ -105,6 +105,23 @@ class Registries:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPair:
+    """A client certificate and its key, as PEM text."""
+
+    certificate: str
+    key: Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryFiles:
+    """What ``[registry."HOST"]`` of buildkitd.toml names: ``authorities`` are PEM texts."""
+
+    host: str
+    authorities: tuple[str, ...] = ()
+    keypairs: tuple[KeyPair, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkFence:
     """A NetworkPolicy that lets nothing but mTLS in, from pods with the labels of ``runners`` (none: from anywhere)."""
 
@@ -121,7 +138,7 @@ class BuilderSettings:
     namespace; ``pull_login``: one is made from the login for the image's registry. ``pod_template`` is merged into
     the pods last. ``timeout`` (s) bounds the boot, ``lifetime`` (s) is a Job's ``activeDeadlineSeconds``,
     ``grace_period`` (s) is given to buildkitd to end (None: what suits the workload). ``buildkitd_config`` is the
-    text of a buildkitd.toml.
+    text of a buildkitd.toml, ``registry_files`` the content of the files that it names.
     """
 
     namespace: str = ""
@@ -154,4 +171,5 @@ class BuilderSettings:
     grace_period: int | None = None
     lifetime: int = 3600
     buildkitd_config: str = ""
+    registry_files: tuple[RegistryFiles, ...] = ()
     buildkitd_flags: tuple[str, ...] = ()

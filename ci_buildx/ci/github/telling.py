@@ -87,7 +87,7 @@ def _page(step: Step, given: Given, error: str) -> Page | None:
     if result is not None and settings is not None and result.references:
         from ci_buildx.job import sizes as measured
 
-        sizes = measured.measure(result, settings.builder.buildkitd_config, step.env)
+        sizes = measured.measure(result, settings.builder, step.env)
     return Page(
         report=step.report,
         seconds=time.monotonic() - step.begun,

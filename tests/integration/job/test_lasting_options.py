@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from devcluster import layout, registry
 from tests import docker_daemon
 from tests.integration import inside
 from tests.integration.job.lasting import CONFIG, Shop, eventually
@@ -209,3 +210,28 @@ def test_user_namespaces_that_the_server_drops_are_refused_or_said(dropping: Sho
     assert told.code == 0, told.stderr
     assert "privileged BuildKit is root on its node: the API server drops hostUsers\n" in told.stderr
     assert dropping.product.run("rm", "easy").code == 0
+
+
+def test_a_private_authority_is_known_to_jobs_that_lack_its_file(shop: Shop, context: Path, tmp_path: Path) -> None:
+    """Nodes push through buildkitd, the job pushes the index: both trust what the builder was made with."""
+    _, basic, _ = registry.registries(layout.cluster())
+    assert basic.ca_file
+    (tmp_path / "ca.crt").write_bytes(basic.ca_file.read_bytes())
+    config = f'[registry."{basic.address}"]\nca = ["ca.crt"]\n'
+    (tmp_path / "own.toml").write_text(config)
+    alike = ["--name", "private", "--buildkitd-config", "own.toml"]
+    for architecture, more in (("amd64", []), ("arm64", ["--append"])):
+        node = ["--node", f"private-{architecture}", "--platform", f"linux/{architecture}", *more]
+        made = shop.product.run(
+            "create", *alike, *node, "--driver-opt", f"nodeselector=kubernetes.io/arch={architecture}"
+        )
+        assert made.code == 0, made.stderr
+    (tmp_path / "ca.crt").unlink()
+    (tmp_path / "own.toml").unlink()
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    login = base64.b64encode(f"{basic.username}:{basic.password.reveal_text()}".encode()).decode()
+    product = shop.product.with_env(DOCKER_AUTH_CONFIG=json.dumps({"auths": {basic.address: {"auth": login}}}))
+    named = ["--builder", "private", "--push", "-t", f"{basic.address}/e2e/{context.name}:1"]
+    run = product.build("--platform", "linux/amd64,linux/arm64", *named, str(context), own_builder=False)
+    assert run.code == 0, run.stderr
+    assert "merging index" in run.stderr

@@ -1,0 +1,72 @@
+"""The files that ``[registry."…"]`` of a buildkitd.toml names: they are on this machine, and buildkitd is in a pod.
+
+As buildx 0.38.2 (``util/confutil/container.go``, LoadConfigFiles), which copies them into the builder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ci_buildx.errors import InputError
+from ci_buildx.model.secret import Secret
+from ci_buildx.settings.builder import KeyPair, RegistryFiles
+
+_FIX = "name a file of this machine: it is copied into the builder"
+
+
+def read_registry_files(config: str, *, source: str, cwd: Path) -> tuple[RegistryFiles, ...]:
+    """``ca`` and ``keypair`` of each registry. Raises InputError for a file that is missing or holds no PEM."""
+    if "registry" not in config:
+        return ()
+    import tomllib
+
+    section = tomllib.loads(config).get("registry")
+    hosts = section.items() if isinstance(section, dict) else ()
+    found = (_read(host, options, source, cwd) for host, options in hosts if isinstance(options, dict))
+    return tuple(one for one in found if one.authorities or one.keypairs)
+
+
+def _read(host: str, options: Mapping[str, Any], source: str, cwd: Path) -> RegistryFiles:
+    place = f'{source}: [registry."{host}"]'
+    authorities, keypairs = options.get("ca", []), options.get("keypair", [])
+    if not isinstance(authorities, list) or not all(isinstance(file, str) for file in authorities):
+        raise InputError("ca is not a list of files", source=place, fix='write ca = ["FILE"]')
+    if not isinstance(keypairs, list) or not all(_is_pair(pair) for pair in keypairs):
+        raise InputError(
+            "keypair is not a list of files", source=place, fix='write keypair = [{key="FILE", cert="FILE"}]'
+        )
+    return RegistryFiles(
+        host=host,
+        authorities=tuple(_authority(file, f"{place} ca", cwd) for file in authorities),
+        keypairs=tuple(
+            KeyPair(
+                certificate=_text(pair["cert"], f"{place} keypair", cwd),
+                key=Secret(_text(pair["key"], f"{place} keypair", cwd)),
+            )
+            for pair in keypairs
+        ),
+    )
+
+
+def _is_pair(pair: object) -> bool:
+    return isinstance(pair, dict) and isinstance(pair.get("key"), str) and isinstance(pair.get("cert"), str)
+
+
+def _authority(file: str, source: str, cwd: Path) -> str:
+    from ci_buildx.settings.driver.outside import Outside
+
+    _text(file, source, cwd)
+    return Outside(env={}, cwd=cwd).certificates([file], source=source)
+
+
+def _text(file: str, source: str, cwd: Path) -> str:
+    try:
+        text = (cwd / file).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is not text"
+        raise InputError(f"cannot read {file!r}: {reason}", source=source, fix=_FIX) from error
+    if "-----BEGIN " not in text:
+        raise InputError(f"{file!r} holds no PEM", source=source, fix=_FIX)
+    return text
