@@ -96,6 +96,12 @@ def build_from(given: Given) -> BuildSettings:
         progress=given.choice("progress", Progress),
     )
     _check(build, given)
+    cleared = [Path(output.get("dest")) for output in outputs if output.get("mode") == "delete"]
+    if cleared:
+        from ci_buildx.settings import cleared_folders
+
+        allowed = LOCAL_DELETE in entitlements
+        cleared_folders.check(build, cleared, may_delete=allowed, source=given.source("outputs"))
     return build
 
 

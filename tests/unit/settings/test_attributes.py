@@ -1,10 +1,13 @@
 """Outputs and caches are what their attributes say; what BuildKit would pass over is refused by its name."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from ci_buildx.errors import InputError
+from ci_buildx.settings import assembly
 from ci_buildx.settings import attribute_table as table
 from ci_buildx.settings.attribute_table import Attribute, Kind
 from ci_buildx.settings.attributes import (
@@ -166,3 +169,51 @@ def test_only_folders_inside_are_cleared(tmp_path: Path) -> None:
             parse(dest)
         parse(dest, may_delete=True)
     assert parse("link", may_delete=True) == str(outside), "a link is where it leads, whatever becomes of it"
+
+
+def cleared(
+    cwd: Path, *outputs: str, allow: bool = False, values: Mapping[str, assembly.Value] = MappingProxyType({})
+) -> None:
+    given: dict[str, assembly.Value] = {"context": ".", "outputs": list(outputs), **values}
+    if allow:
+        given["allow"] = ["buildx.local.delete"]
+    assembly.settings_from(given, {"outputs": "--output"}, {}, cwd)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    for folder in (tmp_path, tmp_path / "out", tmp_path / "out/app"):
+        folder.mkdir(exist_ok=True)
+        (folder / "Dockerfile").touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["type=oci,dest=out/image.tar", "type=local,dest=out/sub", "type=local,dest=out,mode=delete", "type=local,dest=."],
+)
+def test_what_another_output_writes_is_not_cleared(project: Path, other: str) -> None:
+    with pytest.raises(InputError, match=r"--output: mode=delete in .*out would remove what goes to"):
+        cleared(project, "type=local,dest=out,mode=delete", other)
+
+
+def test_a_cache_is_not_cleared(project: Path) -> None:
+    with pytest.raises(InputError, match=r"would remove what goes to .*/out/cache; let one of them"):
+        cleared(project, "type=local,dest=out,mode=delete", values={"cache-to": ["type=local,dest=out/cache"]})
+
+
+def test_what_is_beside_is_no_fault(project: Path) -> None:
+    elsewhere = ("type=oci,dest=out.tar", "type=tar,dest=-", "type=docker,dest=d.tar", "type=local,dest=outer")
+    cleared(project, "type=local,dest=out,mode=delete", *elsewhere, values={"cache-to": ["type=local,dest=cache"]})
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"context": "out"}, {"context": "out/app"}, {"file": "out/app/Dockerfile"}, {"build-contexts": ["x=out/app"]}],
+)
+def test_what_a_build_is_made_from_is_cleared_only_if_that_is_allowed(
+    project: Path, values: dict[str, assembly.Value]
+) -> None:
+    with pytest.raises(InputError, match=r"which the build is made from; .* --allow buildx"):
+        cleared(project, "type=local,dest=out,mode=delete", values=values)
+    cleared(project, "type=local,dest=out,mode=delete", allow=True, values=values)
