@@ -57,6 +57,7 @@ class _Merged:
         self.records: list[dict[str, Any]] = []
         self._layers: dict[tuple[str, int], int] = {}
         self._records: dict[_Key, int] = {}
+        self._results: set[tuple[int, str, str]] = set()
 
     def add(self, config: Mapping[str, Any]) -> None:
         layers: dict[int, int] = {-1: -1}
@@ -89,9 +90,11 @@ class _Merged:
             self.records.append({"digest": given["digest"], **({"inputs": inputs} if inputs else {})})
         record = self.records[self._records[key]]
         for name, found in (("layers", results), ("chains", chains)):
-            known = record.get(name, [])
-            if added := [one for one in found if one not in known]:
-                record[name] = [*known, *added]
+            for one in found:
+                result = (self._records[key], name, json.dumps(one, sort_keys=True))
+                if result not in self._results:
+                    self._results.add(result)
+                    record.setdefault(name, []).append(one)
         return self._records[key]
 
 
@@ -133,11 +136,12 @@ def _read(config: bytes) -> dict[str, Any]:
         for record in records:
             _require(isinstance(record["digest"], str))
             for one in record.get("layers") or ():
-                _require(0 <= one["layer"] < len(layers))
+                _require(_is_place(one["layer"]) and 0 <= one["layer"] < len(layers))
             for one in record.get("chains") or ():
                 _require(all(_is_place(place) and 0 <= place < len(layers) for place in one["layers"]))
             for several in record.get("inputs") or ():
                 _require(all(_is_place(one["link"]) and one["link"] >= 0 for one in several))
+                _require(all(isinstance(one.get("selector", ""), str) for one in several))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError("its configuration is malformed") from error
     return {"layers": layers, "records": records}

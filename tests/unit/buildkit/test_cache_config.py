@@ -114,6 +114,8 @@ def test_a_long_chain_needs_no_recursion() -> None:
         {"records": [{"digest": "a", "layers": [{"layer": 0}]}]},
         {"records": [{"digest": "a", "chains": [{"layers": [-1]}]}]},
         {"records": [{"digest": 1}]},
+        {"records": [{"digest": "a"}, {"digest": "b", "inputs": [[{"link": 0, "selector": []}]]}]},
+        {"layers": [{"blob": "a", "parent": -1}], "records": [{"digest": "a", "layers": [{"layer": 0.5}]}]},
         {"records": 5},
         {"layers": [{"blob": "a"}]},
         {"layers": [{"blob": "a", "parent": 3}]},
@@ -182,3 +184,10 @@ def test_the_index_of_all_layers() -> None:
 def test_an_image_is_no_cache() -> None:
     with pytest.raises(ValueError, match="no cache"):
         find_config({"config": {"mediaType": "application/vnd.oci.image.config.v1+json"}, "layers": []})
+
+
+def test_repetitions_do_not_add_up() -> None:
+    """Eight megabytes of one result, which is all that a registry may send."""
+    record = {"digest": "d", "layers": [{"layer": 0, "createdAt": TIME}] * 150_000}
+    one = {"layers": [{"blob": "a", "parent": -1}], "records": [record, *([{"digest": "d"}] * 50_000)]}
+    assert merged(one)["records"] == [{"digest": "d", "layers": [{"layer": 0, "createdAt": TIME}]}]
