@@ -74,8 +74,8 @@ _LOGIN = (
         default="auto",
         group=Group.LOGIN,
         surfaces=_ON_GITHUB,
-        help="whether docker-credential-ecr-login, which the runner has, logs in to registry; auto: to one of AWS "
-        "where there is no username",
+        help="whether registry is AWS's: username and password are an access key, or without them "
+        "docker-credential-ecr-login or the environment's key is used; auto: by its name",
     ),
     Option(
         name="logout",

@@ -15,8 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ci_buildx.ci import ecr
+from ci_buildx.ci.ecr import Key
 from ci_buildx.errors import InputError
-from ci_buildx.model.record import dataclass
+from ci_buildx.model.record import dataclass, replace
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry import credentials
 from ci_buildx.registry.dockerconfig import HUB, HUB_KEY, canonical
@@ -30,6 +32,7 @@ _PREFIX = "kube-builder-docker-"
 _FIELDS = ("registry", "username", "password", "scope", "ecr")
 _LISTS = ("registries", "registry-auth")
 _AWS_PROGRAM = "ecr-login"
+_PROGRAM = f"docker-credential-{_AWS_PROGRAM}"
 _AWS_KEYS = "leave them out: the program takes AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the machine's role"
 _AWS_MARKS = (".dkr.ecr.", ".dkr.ecr-fips.", ".dkr-ecr.")
 """In the names of AWS's registries (docker/login-action 4.1, ``src/aws.ts``)."""
@@ -39,7 +42,8 @@ _AWS_MARKS = (".dkr.ecr.", ".dkr.ecr-fips.", ".dkr-ecr.")
 class Login:
     """Who to be at ``registry``, or only for repositories below ``scope``.
 
-    ``program`` is the suffix of a credential program that is asked instead.
+    ``program`` is the suffix of a credential program that is asked instead, ``access`` the access key of AWS that
+    got the password.
     """
 
     registry: str
@@ -47,6 +51,17 @@ class Login:
     password: Secret = Secret("")
     scope: str = ""
     program: str = ""
+    access: Key | None = None
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What nobody may see."""
+        return tuple(one for one in (self.password, self.access.secret if self.access else Secret("")) if len(one))
+
+    @property
+    def host(self) -> str:
+        """The registry without a path."""
+        return self.registry.partition("/")[0]
 
     @property
     def key(self) -> str:
@@ -69,9 +84,26 @@ def read(given: Given, *, forgive: Callable[[str], None] | None = None) -> tuple
     entries = [single] if single.keys() - {"ecr"} else []
     if lists:
         entries = [_entry(entry, source) for entry in _entries(given.text(lists[0]), lists[0])]
-    found = [_login(fields, source) for fields in entries if not (forgive and _is_forgiven(fields, forgive))]
+    found = [_login(fields, source, given.env) for fields in entries if not (forgive and _is_forgiven(fields, forgive))]
+    found = [_without_program(login, given.env) for login in found]
     _check_programs(found, given)
-    return tuple(found)
+    return tuple(made for login in found for made in _with_passwords(login, given.env))
+
+
+def _without_program(login: Login, env: Mapping[str, str]) -> Login:
+    """The login by the access key of the environment, where AWS's program is not installed."""
+    if login.program != _AWS_PROGRAM or shutil.which(_PROGRAM, path=env.get("PATH")) or not ecr.is_registry(login.host):
+        return login
+    key = ecr.key_of(env)
+    return replace(login, program="", access=key) if key else login
+
+
+def _with_passwords(login: Login, env: Mapping[str, str]) -> list[Login]:
+    """The login, and of an access key those that AWS returns for it. Raises RegistryError."""
+    if login.access is None:
+        return [login]
+    found = ecr.passwords(login.host, login.access, env)
+    return [replace(login, registry=host, username=ecr.USER, password=password) for host, password in found.items()]
 
 
 def _is_forgiven(fields: Mapping[str, str], forgive: Callable[[str], None]) -> bool:
@@ -82,9 +114,9 @@ def _is_forgiven(fields: Mapping[str, str], forgive: Callable[[str], None]) -> b
 
 
 def _check_programs(found: Sequence[Login], given: Given) -> None:
-    for name in {f"docker-credential-{login.program}" for login in found if login.program}:
+    for name in {_PROGRAM for login in found if login.program}:
         if shutil.which(name, path=given.env.get("PATH")) is None:
-            fix = "install it on the runner, or give username and password"
+            fix = "install it on the runner, or give an access key as username and password"
             raise InputError(f"{name}, which logs in to AWS, is not installed", source=given.source("ecr"), fix=fix)
 
 
@@ -158,18 +190,34 @@ def _entry(entry: Any, source: str) -> dict[str, str]:
     return {key: str(value) for key, value in entry.items() if value is not None}
 
 
-def _login(fields: Mapping[str, str], source: str) -> Login:
+def _login(fields: Mapping[str, str], source: str, env: Mapping[str, str]) -> Login:
     registry = _registry(fields)
     if _is_aws(registry, fields, source):
         return Login(registry=registry, program=_AWS_PROGRAM)
     for needed in ("username", "password"):
         if not fields.get(needed):
             raise InputError(f"the login for {registry} has no {needed}", source=source)
+    if key := _access_key(registry, fields, env):
+        return Login(registry=registry, access=key)
     scope = fields.get("scope", "").strip("/")
     if "@" in scope:
         fix = "name a repository or the beginning of its path"
         raise InputError(f"scope {scope!r} tells pull from push", source=source, fix=fix)
     return Login(registry=registry, username=fields["username"], password=Secret(fields["password"]), scope=scope)
+
+
+def _access_key(registry: str, fields: Mapping[str, str], env: Mapping[str, str]) -> Key | None:
+    """The access key that user name and password are, at a registry of AWS, unless ``ecr`` is false.
+
+    ``AWS`` is the user name of a password that AWS has returned already.
+    """
+    if fields["username"] == ecr.USER or read_boolean(fields.get("ecr", "")) is False:
+        return None
+    if not ecr.is_registry(registry.partition("/")[0]):
+        return None
+    known = ecr.key_of(env)
+    session = known.session if known and known.name == fields["username"] else Secret("")
+    return Key(name=fields["username"], secret=Secret(fields["password"]), session=session)
 
 
 def _registry(fields: Mapping[str, str]) -> str:
@@ -180,10 +228,12 @@ def _is_aws(registry: str, fields: Mapping[str, str], source: str) -> bool:
     """Whether AWS's program is to be asked: it is told to, or the registry is AWS's and nothing else is known."""
     text, named = fields.get("ecr", "auto"), "username" in fields or "password" in fields
     if text == "auto":
-        return not named and any(mark in registry for mark in _AWS_MARKS)
+        return not named and (any(mark in registry for mark in _AWS_MARKS) or registry == ecr.PUBLIC)
     wanted = read_boolean(text)
     if wanted is None:
         raise InputError(f"ecr is none of auto, true and false: {text!r}", source=source)
+    if wanted and named and ecr.is_registry(registry.partition("/")[0]):
+        return False
     if wanted and named:
         raise InputError("with ecr there is no username and no password", source=source, fix=_AWS_KEYS)
     return wanted

@@ -106,7 +106,7 @@ def prepared(step: Step) -> Iterator[tuple[Given, dict[str, str]]]:
     given = inputs.with_variables(inputs.read(step.env, step.cwd))
     step.given = given
     found = _logins(given, step)
-    hide(step, [*(login.password.reveal_text() for login in found), *secrets.written(given)])
+    hide(step, [*(one.reveal_text() for login in found for one in login.secrets), *secrets.written(given)])
     made = naming.decide(given, step.event)
     if made is not None:
         for warning in made.warnings:

@@ -1,0 +1,170 @@
+"""Logins to AWS's registries with an access key, as docker/login-action 4.1 has them (``src/aws.ts``).
+
+The key signs one request (Signature Version 4, AWS General Reference, "Signing AWS API requests") that returns a
+password for twelve hours; the secret key itself is never sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+from base64 import b64decode
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from ci_buildx.errors import RegistryError
+from ci_buildx.model.record import dataclass
+from ci_buildx.model.secret import Secret
+
+USER = "AWS"
+"""The user name of every password that AWS returns."""
+PUBLIC = "public.ecr.aws"
+_PRIVATE = re.compile(
+    r"(?P<account>\d{12})\.dkr(?:\.|-)ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\."
+    r"(?P<domain>on\.aws|on\.amazonwebservices\.com\.cn|amazonaws\.com\.cn|amazonaws\.com|amazonaws\.eu)"
+)
+_PUBLIC_REGION = "us-east-1"
+_DOMAINS = {"on.aws": "amazonaws.com", "on.amazonwebservices.com.cn": "amazonaws.com.cn"}
+"""Registries by their newer names; the API keeps the older one, too."""
+_TYPE = "application/x-amz-json-1.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """An access key of AWS; ``session`` belongs to one that expires."""
+
+    name: str
+    secret: Secret
+    session: Secret = Secret("")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Service:
+    name: str
+    region: str
+    url: str
+    target: str
+    body: bytes
+
+
+def is_registry(host: str) -> bool:
+    """Whether a registry is AWS's."""
+    return host == PUBLIC or _PRIVATE.fullmatch(host) is not None
+
+
+def key_of(env: Mapping[str, str]) -> Key | None:
+    """The access key of the environment, None if there is none."""
+    name, secret = env.get("AWS_ACCESS_KEY_ID", ""), env.get("AWS_SECRET_ACCESS_KEY", "")
+    if not (name and secret):
+        return None
+    return Key(name=name, secret=Secret(secret), session=Secret(env.get("AWS_SESSION_TOKEN", "")))
+
+
+def passwords(host: str, key: Key, env: Mapping[str, str], *, now: datetime | None = None) -> dict[str, Secret]:
+    """A password for ``host``, and those for other accounts that ``AWS_ACCOUNT_IDS`` names, by registry.
+
+    ``AWS_ENDPOINT_URL_ECR`` and ``AWS_ENDPOINT_URL`` replace the address of the API, as in AWS's own programs.
+    Raises RegistryError, which holds no part of the key.
+    """
+    from ci_buildx.registry.connection import Connection, Request
+    from ci_buildx.registry.trust import Trust
+
+    service = _service(host, env)
+    connection = Connection(Trust())
+    try:
+        headers = _headers(service, key, now or datetime.now(UTC))
+        answer = connection.send(
+            Request(method="POST", url=service.url, headers=headers, body=lambda: service.body, limit=1 << 20)
+        )
+    finally:
+        connection.close()
+    try:
+        document = json.loads(answer.body)
+    except ValueError:
+        document = {}
+    document = document if isinstance(document, dict) else {}
+    if answer.status != 200:
+        raise _refused(host, answer.status, document)
+    found = document.get("authorizationData") or []
+    entries = found if isinstance(found, list) else [{**found, "proxyEndpoint": f"https://{PUBLIC}"}]
+    try:
+        read = {urlsplit(entry["proxyEndpoint"]).netloc: _password(entry) for entry in entries}
+    except (KeyError, TypeError, ValueError) as error:
+        raise RegistryError(f"AWS answered the login for {host} with something unreadable") from error
+    if not read:
+        raise RegistryError(f"AWS returned no password for {host}")
+    return {host: read.get(host) or next(iter(read.values())), **read}
+
+
+def authorization(
+    headers: Mapping[str, str], body: bytes, key: Key, *, service: str, region: str, now: datetime
+) -> str:
+    """The header that signs a POST to ``/`` with these headers, whose names are in small letters and in order."""
+    stamp = now.strftime("%Y%m%dT%H%M%SZ")
+    names = ";".join(headers)
+    lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
+    canonical = f"POST\n/\n\n{lines}\n{names}\n{hashlib.sha256(body).hexdigest()}"
+    scope = f"{stamp[:8]}/{region}/{service}/aws4_request"
+    text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+    signature = b"AWS4" + key.secret.reveal()
+    for part in (*scope.split("/"), text):
+        signature = hmac.new(signature, part.encode(), hashlib.sha256).digest()
+    credential = f"AWS4-HMAC-SHA256 Credential={key.name}/{scope}"
+    return f"{credential}, SignedHeaders={names}, Signature={signature.hex()}"
+
+
+def _headers(service: _Service, key: Key, now: datetime) -> dict[str, str]:
+    headers = {
+        "content-type": _TYPE,
+        "host": urlsplit(service.url).netloc,
+        "x-amz-date": now.strftime("%Y%m%dT%H%M%SZ"),
+        **({"x-amz-security-token": key.session.reveal_text()} if len(key.session) else {}),
+        "x-amz-target": service.target,
+    }
+    signed = authorization(headers, service.body, key, service=service.name, region=service.region, now=now)
+    return {**headers, "Authorization": signed}
+
+
+def _service(host: str, env: Mapping[str, str]) -> _Service:
+    private = _PRIVATE.fullmatch(host)
+    if private is None:
+        region = env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or _PUBLIC_REGION
+        return _Service(
+            name="ecr-public",
+            region=region,
+            url=_address("ECR_PUBLIC", f"https://api.ecr-public.{region}.amazonaws.com", env),
+            target="SpencerFrontendService.GetAuthorizationToken",
+            body=b"{}",
+        )
+    region, domain = private["region"], _DOMAINS.get(private["domain"], private["domain"])
+    others = (account.strip() for account in env.get("AWS_ACCOUNT_IDS", "").split(","))
+    accounts = list(dict.fromkeys((private["account"], *(account for account in others if account))))
+    return _Service(
+        name="ecr",
+        region=region,
+        url=_address("ECR", f"https://api.ecr.{region}.{domain}", env),
+        target="AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken",
+        body=json.dumps({"registryIds": accounts}).encode(),
+    )
+
+
+def _address(service: str, usual: str, env: Mapping[str, str]) -> str:
+    named = env.get(f"AWS_ENDPOINT_URL_{service}") or env.get("AWS_ENDPOINT_URL") or usual
+    return f"{named.rstrip('/')}/"
+
+
+def _password(entry: Mapping[str, Any]) -> Secret:
+    user, colon, password = b64decode(entry["authorizationToken"], validate=True).partition(b":")
+    if user != USER.encode() or not colon or not password:
+        raise ValueError
+    return Secret(password)
+
+
+def _refused(host: str, status: int, document: Mapping[str, Any]) -> RegistryError:
+    kind = str(document.get("__type", "")).rpartition("#")[2] or f"status {status}"
+    fix = "look at the access key that username and password hold, and its right ecr:GetAuthorizationToken"
+    return RegistryError(f"AWS refused the login for {host}: {kind}", fix=fix)
