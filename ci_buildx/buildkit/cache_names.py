@@ -58,7 +58,7 @@ def needs_tags(exports: Iterable[Attributes]) -> bool:
 def own_reference(cache: Attributes, platform: Platform) -> str:
     """Where one of several nodes writes its cache of a registry where it needs a tag."""
     wanted = reference.parse(cache.get("ref")).tagged()
-    tag = f"{wanted.tag[: _LONGEST_TAG - len(_suffix(platform))]}{_suffix(platform)}"
+    tag = f"{(wanted.tag or DEFAULT)[: _LONGEST_TAG - len(_suffix(platform))]}{_suffix(platform)}"
     return str(replace(wanted, tag=tag, digest=""))
 
 

@@ -57,3 +57,7 @@ def test_a_tag_is_never_too_long() -> None:
     reference = own_reference(cache("registry", ref=f"h/a:{'t' * 128}"), ARM64)
     assert reference.endswith("ttt-linux-arm64")
     assert len(reference.rpartition(":")[2]) == 128
+
+
+def test_a_digest_has_no_tag_to_begin_with() -> None:
+    assert own_reference(cache("registry", ref=f"h/a@{NO_DIGEST}"), ARM64) == "docker.io/h/a:buildkit-linux-arm64"
