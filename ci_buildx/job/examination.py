@@ -24,6 +24,7 @@ from ci_buildx.builder.checkup import Finding, Status
 from ci_buildx.builder.identity import JobIdentity, Origin
 from ci_buildx.builder.pods import PodView
 from ci_buildx.builder.provision import Blueprint, provision
+from ci_buildx.builder.registries import trust_by_settings
 from ci_buildx.builder.teardown import teardown
 from ci_buildx.errors import Forbidden, KubeBuilderError, KubeError, Refused
 from ci_buildx.job.dial import Ways
@@ -31,7 +32,6 @@ from ci_buildx.job.housing import TEARDOWN_TIME
 from ci_buildx.job.interrupts import Interrupts
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.record import dataclass, replace
-from ci_buildx.registry import trust
 from ci_buildx.settings.builder import BuilderSettings
 from ci_buildx.settings.values import TransportChoice
 
@@ -118,7 +118,7 @@ class _Patient:
         return ""
 
     def _seen_from_inside(self, registries: Sequence[str]) -> list[Finding]:
-        plain = trust.read(self.settings.buildkitd_config)
+        plain = trust_by_settings(self.settings)
         targets = [probe.target(name, plain=plain.allows_plain(name)) for name in registries]
         listening = self._listen()
         marks, image = self.identity.labels, self.settings.image

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from ci_buildx.model.pattern import pattern
 
 _LINE_END = pattern(r"\r\n|\n|\r")
-_QUOTED = pattern(r'"(?P<inner>(?:[^"]|"")*)"')
+_QUOTED = pattern(r'"(?P<inner>[^"]*(?:""[^"]*)*)"')
 _BARE = pattern(r"[^,\r\n]*")
 _FIELD = pattern(r'"(?P<quoted>(?:[^"]|"")*)"(?=,|\Z)|(?P<bare>[^,"]*)(?=,|\Z)')
 

@@ -89,7 +89,7 @@ def _read_inline(text: str) -> SecretSource | None:
 
 
 def _read_secret(text: str, source: str, env: Mapping[str, str], cwd: Path) -> SecretSource:
-    attributes = _read_attributes(text, source)
+    attributes = _read_attributes(text.strip(), source)
     name = attributes.get("id", "")
     if not name:
         raise InputError("a secret has no id", source=source, fix="write id=NAME,src=FILE or id=NAME,env=VARIABLE")

@@ -124,8 +124,10 @@ def test_success_gives_an_image_and_outputs(
     }
     kept = ("--artifact-server-addr", "127.0.0.1", "--artifact-server-path", str(tmp_path / "artifacts"))
     dockerfile = f"{checkout.BOTH}CMD echo in shell form\n"
-    acts = (*kept, "--artifact-server-port", str(free_port()))
-    job = start(dockerfile, later, acts=acts, platforms="linux/amd64,linux/arm64", annotations="a.b=c")
+    # What is no input comes from the job's environment, also what action.yml could declare a default for.
+    shared = ("--env", "KUBE_BUILDER_PUSH=true", "--env", "KUBE_BUILDER_PLATFORMS=linux/amd64,linux/arm64")
+    acts = (*kept, "--artifact-server-port", str(free_port()), *shared)
+    job = start(dockerfile, later, acts=acts, push="", annotations="a.b=c")
     log = finish(job)
     assert job.returncode == 0, log
     images = pushed.images(open_registry.url, f"e2e/{name}", "1")

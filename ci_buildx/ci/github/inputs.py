@@ -54,7 +54,7 @@ def with_variables(given: Given, known: Mapping[str, Option] | None = None) -> G
 
     ``action.yml`` declares no default that would count as an input here.
     """
-    offer = offered.on_surface(Surface.GITHUB) if known is None else known.values()
+    offer = offered.BY_NAME.values() if known is None else known.values()
     values, sources = assembly.read_variables(given.env, (option for option in offer if option not in _NO_VARIABLE))
     return replace(given, values={**values, **given.values}, sources={**sources, **given.sources})
 

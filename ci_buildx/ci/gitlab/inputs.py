@@ -22,7 +22,7 @@ _LOGIN = ("registry", "username", "password", "scope", "registries")
 JOB_NAME = "job-name"
 DEFAULTS = {"timeline": TIMELINE}
 """What the template itself has to know if an input is not given: an artifact's path."""
-_QUOTED = pattern(r'"(?P<inner>(?:[^"]|"")*)"')
+_QUOTED = pattern(r'"(?P<inner>[^"]*(?:""[^"]*)*)"')
 
 
 def read(env: Mapping[str, str], cwd: Path) -> Given:

@@ -113,3 +113,8 @@ def test_a_quote_that_is_not_closed(name: str) -> None:
 
 def test_an_empty_field_at_the_end_is_a_field() -> None:
     assert split_records('a,\n,b\n"",\n') == [["a", ""], ["", "b"], ["", ""]]
+
+
+def test_a_large_quoted_secret_is_read_at_once() -> None:
+    text = "x" * 400_000 + '""' * 50_000
+    assert read("secrets", f'"KEY={text}"') == ["KEY=" + text.replace('""', '"')]
