@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from ci_buildx.errors import InputError
+from ci_buildx.fsutil.git import Git, GitFailed
 from ci_buildx.model.record import dataclass
 
 _SECOND = 10**9
@@ -36,7 +38,8 @@ class Commits:
 
 def check(folder: Path, *, source: str) -> None:
     """Raise InputError where ``folder`` is in no repository that has a commit."""
-    _Git(folder, source).output("rev-parse", "--verify", "HEAD")
+    with _explained(folder, source):
+        Git(folder).read("rev-parse", "--verify", "HEAD")
 
 
 def read(folder: Path, *, source: str) -> Commits:
@@ -46,14 +49,15 @@ def read(folder: Path, *, source: str) -> Commits:
     times and sizes, never content, so files that differ must not have one time. Raises InputError that names
     ``source`` where git or the repository is missing or broken.
     """
-    git = _Git(folder, source)
-    shallow = git.output("rev-parse", "--is-shallow-repository").strip() == b"true"
-    # What looks at every file runs beside what reads git's list of them.
-    with git.begin("diff", "--name-only", "-z", "--relative", "--no-ext-diff", "HEAD", "--", ".") as difference:
-        blobs = dict(_tracked(git.output("ls-files", "--stage", "-v", "-z")))
-        for path in git.finish(difference, "diff").split(b"\0"):
-            blobs.pop(path, None)
-    times = {path: seconds * _SECOND + _fraction(blobs[path]) for path, seconds in _committed(git, set(blobs))}
+    git = Git(folder)
+    with _explained(folder, source):
+        shallow = git.read_text("rev-parse", "--is-shallow-repository") == "true"
+        # The command that looks at every file runs beside the one that lists them.
+        with git.start("diff", "--name-only", "-z", "--relative", "HEAD", "--", ".") as difference:
+            blobs = dict(_tracked(git.read("ls-files", "--stage", "-v", "-z")))
+            for path in git.finish(difference, "diff").split(b"\0"):
+                blobs.pop(path, None)
+        times = {path: seconds * _SECOND + _fraction(blobs[path]) for path, seconds in _committed(git, set(blobs))}
     times |= _of_folders(times)
     return Commits(times=times, shallow=shallow)
 
@@ -71,11 +75,13 @@ def _fraction(blob: bytes) -> int:
     return int(blob[:16], 16) % _LARGEST_FRACTION
 
 
-def _committed(git: _Git, waiting: set[bytes]) -> Iterator[tuple[bytes, int]]:
+def _committed(git: Git, waiting: set[bytes]) -> Iterator[tuple[bytes, int]]:
     """Each path of ``waiting`` with the seconds of the newest commit that touched it."""
     mark = os.urandom(12).hex().encode()
-    options = ("-c", "-z", "--no-renames", "--no-ext-diff", "--name-only", "--relative", "--no-show-signature")
-    with git.stream("log", *options, f"--format={mark.decode()}%ct", "--", ".") as stream:
+    options = ("-c", "-z", "--no-renames", "--name-only", "--relative", f"--format={mark.decode()}%ct")
+    with _Stream(
+        git.start("log", *options, f"--format={mark.decode()}%ct", "--", ".", stderr=subprocess.DEVNULL)
+    ) as stream:
         seconds, is_first = 0, False
         for field in _fields(stream):
             if field.startswith(mark):
@@ -113,51 +119,14 @@ def _of_folders(times: dict[bytes, int]) -> dict[bytes, int]:
     return {folder: time - time % _SECOND for folder, time in found.items()}
 
 
-class _Git:
-    """git, run in a folder. Every failure is an InputError."""
-
-    def __init__(self, folder: Path, source: str) -> None:
-        self._folder = folder
-        self._source = source
-        # No programs that the repository's own configuration names, no locks that a build would leave.
-        self._command = ("git", "-c", "core.fsmonitor=false", "--no-optional-locks", "--literal-pathspecs")
-
-    def output(self, *arguments: str) -> bytes:
-        """All that a command prints."""
-        with self.begin(*arguments) as process:
-            return self.finish(process, arguments[0])
-
-    def begin(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """A command that runs; a context manager that waits for it."""
-        return self._start(arguments, stderr=subprocess.PIPE)
-
-    def finish(self, process: subprocess.Popen[bytes], verb: str) -> bytes:
-        """All that the command ``verb`` prints."""
-        out, complaint = process.communicate()
-        if process.returncode:
-            lines = complaint.decode(errors="replace").strip().splitlines() or ["no reason is given"]
-            raise self._error(f"git {verb} failed: {lines[0]}")
-        return out
-
-    def stream(self, *arguments: str) -> _Stream:
-        """What a command prints, while it prints it."""
-        return _Stream(self._start(arguments, stderr=subprocess.DEVNULL))
-
-    def _start(self, arguments: tuple[str, ...], *, stderr: int) -> subprocess.Popen[bytes]:
-        try:
-            return subprocess.Popen(
-                (*self._command, *arguments),
-                cwd=self._folder,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-            )
-        except OSError as error:
-            raise self._error(f"cannot run git: {error.strerror}") from error
-
-    def _error(self, text: str) -> InputError:
+@contextmanager
+def _explained(folder: Path, source: str) -> Iterator[None]:
+    """Turn a failure of git into an InputError that names the folder."""
+    try:
+        yield
+    except GitFailed as error:
         fix = "run the build in a clone with its history, with git installed, or use keep"
-        return InputError(f"{self._folder}: {text}", source=self._source, fix=fix)
+        raise InputError(f"{folder}: {error}", source=source, fix=fix) from error
 
 
 class _Stream:

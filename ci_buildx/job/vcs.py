@@ -27,10 +27,6 @@ _IMAGES = ("image", "registry", "oci", "docker")
 _MASK = "xxxxx"
 _DEADLINE = 3.0
 """Seconds for one call; buildx has none, but provenance is not worth a build that waits."""
-_INHERITED = (
-    *("PATH", "HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"),
-    "SUDO_UID",  # git trusts the checkout of whoever called sudo
-)
 
 
 def inquire(
@@ -126,25 +122,8 @@ def _below(root: Path, path: Path) -> str:
 
 
 def _git_in(folder: Path, env: Mapping[str, str]) -> Git:
-    inherited = {name: env[name] for name in _INHERITED if name in env}
-    quiet = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    from ci_buildx.fsutil.git import Git as Repository
 
-    def run(*arguments: str) -> str:
-        import subprocess
-
-        try:
-            done = subprocess.run(
-                ["git", "-C", folder, "-c", "log.showSignature=false", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env={**inherited, **quiet},
-                timeout=_DEADLINE,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return ""
-        # What it could not find ends the call, but not what it has said before.
-        return done.stdout.decode(errors="replace")
-
-    return run
+    repository = Repository(folder, env)
+    # rev-parse fails at what it cannot find, after it has printed what comes before.
+    return lambda *arguments: repository.read_partly(*arguments, timeout=_DEADLINE)

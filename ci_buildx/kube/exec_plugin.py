@@ -17,6 +17,7 @@ from typing import Any
 from ci_buildx.errors import InputError, Unauthorized
 from ci_buildx.kube.credentials import bearer
 from ci_buildx.kube.tls import KeyPair
+from ci_buildx.model.programs import find_program, make_environment
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.secret import Secret
 
@@ -113,19 +114,24 @@ def _run(plugin: Plugin, env: Mapping[str, str]) -> bytes:
     import subprocess
 
     interactive = _interactive(plugin)
+    program = find_program(plugin.command, env)
+    if program is None:
+        hint = (
+            plugin.install_hint.strip() or "install it, or put its folder on PATH; folders of the checkout do not count"
+        )
+        raise InputError(f"exec plugin {plugin.command!r} not found", source="kubeconfig", fix=hint)
+    instructions = {"KUBERNETES_EXEC_INFO": _instructions(plugin, interactive)}
     try:
         done = subprocess.run(
-            [plugin.command, *plugin.arguments],
-            env={**env, **plugin.environment, "KUBERNETES_EXEC_INFO": _instructions(plugin, interactive)},
+            [program, *plugin.arguments],
+            env={**make_environment(env), **plugin.environment, **instructions},
+            cwd="/",
             stdin=None if interactive else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=None if interactive else subprocess.PIPE,
             timeout=DEADLINE * 5 if interactive else DEADLINE,
             check=False,
         )
-    except FileNotFoundError as cause:
-        hint = plugin.install_hint.strip() or "install it, or put its folder on PATH"
-        raise InputError(f"exec plugin {plugin.command!r} is not there", source="kubeconfig", fix=hint) from cause
     except OSError as cause:
         raise InputError(f"cannot run {plugin.command!r}: {cause.strerror}", source="kubeconfig") from cause
     except subprocess.TimeoutExpired as cause:

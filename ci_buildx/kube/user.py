@@ -10,6 +10,7 @@ from urllib.parse import quote
 from ci_buildx.kube.credentials import Anonymous, Basic, ClientCertificate, Credentials, Token, TokenFile
 from ci_buildx.kube.kubeconfig import Entry, Kubeconfig
 from ci_buildx.kube.tls import KeyPair, TlsSettings
+from ci_buildx.model.programs import find_named_workspaces
 from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
 
@@ -41,6 +42,8 @@ def credentials(user: Entry | None, place: Place, env: Mapping[str, str]) -> Cre
         return ClientCertificate(pair, named or Anonymous())
     if named is not None:
         return named
+    if user.body.get("exec") or user.body.get("auth-provider"):
+        _refuse_in_workspace(user, env)
     if user.body.get("exec"):
         from ci_buildx.kube.exec_plugin import ExecPlugin
 
@@ -52,6 +55,16 @@ def credentials(user: Entry | None, place: Place, env: Mapping[str, str]) -> Cre
         name = provider.get("name", "") if isinstance(provider, dict) else ""
         return AuthProvider(place.config.files, place.context, name)
     return Anonymous()
+
+
+def _refuse_in_workspace(user: Entry, env: Mapping[str, str]) -> None:
+    """Raise InputError if the kubeconfig lies in the CI system's workspace: whoever wrote it would choose a program."""
+    place = user.origin.absolute().resolve()
+    if any(place.is_relative_to(root) for root in find_named_workspaces(env)):
+        raise user.wrong(
+            "a kubeconfig in the job's workspace must not name a program to run (exec, auth-provider)",
+            fix="write the kubeconfig to a folder outside of the checkout, such as RUNNER_TEMP or $HOME/.kube",
+        )
 
 
 def impersonation(user: Entry | None) -> dict[str, str]:

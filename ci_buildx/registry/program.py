@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from shutil import which
 
 from ci_buildx.errors import InputError, RegistryError
+from ci_buildx.model.programs import find_program, make_environment
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry.dockerconfig import HUB, HUB_KEY, Login
 
@@ -32,9 +32,13 @@ def ask(suffix: str, host: str, *, origin: str, env: Mapping[str, str], deadline
     InputError (naming ``origin``) if there is no such program, RegistryError if it fails or says nothing in time.
     """
     name = _PREFIX + suffix
-    path = which(name, path=env.get("PATH")) if _NAME.fullmatch(suffix) else None
+    path = find_program(name, env) if _NAME.fullmatch(suffix) else None
     if path is None:
-        raise InputError(f"{name} is not installed", source=origin, fix="install it, or use docker login without it")
+        raise InputError(
+            f"{name} is not installed",
+            source=origin,
+            fix="install it outside of the checkout, or log in without it",
+        )
     status, output = _run(path, HUB_KEY if host == HUB else host, env, deadline)
     if status != 0:
         _check_absent(name, host, status, output)
@@ -51,7 +55,8 @@ def _run(path: str, server: str, env: Mapping[str, str], deadline: float) -> tup
             input=server.encode(),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=dict(env),
+            env=make_environment(env),
+            cwd="/",
             timeout=deadline,
             check=False,
         )

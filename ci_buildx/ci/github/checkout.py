@@ -6,11 +6,11 @@ for. A tag wins over a branch, as actions/checkout leaves no more than one of th
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 from ci_buildx.ci.metadata.facts import HEADS, PULL, TAGS
 from ci_buildx.errors import InputError
+from ci_buildx.fsutil.git import Git, GitFailed
 
 _PATIENCE = 10.0
 _REMOTES = "refs/remotes/"
@@ -45,12 +45,6 @@ def _kind(ref: str) -> str:
 
 def _ask(folder: Path, source: str, *arguments: str) -> str:
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=_PATIENCE, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise InputError(f"cannot run git: {error}", source=source) from error
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason is given"])[0]
-        raise InputError(f"git says: {reason}", source=source, fix="put actions/checkout before this step")
-    return done.stdout.strip()
+        return Git(folder).read_text(*arguments, timeout=_PATIENCE)
+    except GitFailed as error:
+        raise InputError(str(error), source=source, fix="put actions/checkout before this step") from error

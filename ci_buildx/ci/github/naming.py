@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from ci_buildx.ci.inputs import MetadataContext
 from ci_buildx.ci.metadata import metadata
 from ci_buildx.ci.metadata.facts import Repository
 from ci_buildx.ci.metadata.metadata import Metadata, Wanted
+from ci_buildx.fsutil.git import Git, GitFailed
 from ci_buildx.model.record import replace
 from ci_buildx.settings.booleans import read_boolean
 from ci_buildx.settings.given import Given
@@ -135,12 +135,10 @@ def _commit_date(given: Given, event: Event, sha: str) -> datetime | None:
 
 
 def _asked_git(sha: str, cwd: Path) -> str:
-    command = ["git", "-C", str(cwd), "show", "--no-patch", "--format=%cI", sha]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        return Git(cwd).read_text("show", "--no-patch", "--format=%cI", "--end-of-options", sha, timeout=_PATIENCE)
+    except GitFailed:
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _read_date(text: str) -> datetime | None:

@@ -113,7 +113,7 @@ def test_no_repository(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatc
 
 def test_no_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(InputError, match="cannot run git: No such file"):
+    with pytest.raises(InputError, match="cannot run git: it is not installed"):
         commits.check(tmp_path, source="x")
 
 

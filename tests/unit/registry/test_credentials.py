@@ -109,7 +109,7 @@ def test_a_program_that_hangs(install: Install) -> None:
 
 @pytest.mark.parametrize("suffix", ["none", "../test", "a b"])
 def test_a_program_that_is_not_there(install: Install, suffix: str) -> None:
-    with pytest.raises(InputError, match=r"x: docker-credential-.* is not installed; install it"):
+    with pytest.raises(InputError, match=r"x: docker-credential-.* is not installed; install it outside"):
         program.ask(suffix, "r.io", origin="x", env=install("exit 0"))
 
 

@@ -66,7 +66,7 @@ def test_a_commit_that_nothing_points_at(repository: Repository) -> None:
 
 
 def test_no_repository(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"^x: git says: fatal: .*; put actions/checkout before this step"):
+    with pytest.raises(InputError, match=r"^x: git rev-parse failed: fatal: .*; put actions/checkout before this step"):
         checkout.read(tmp_path, source="x")
 
 

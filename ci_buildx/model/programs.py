@@ -1,0 +1,94 @@
+"""Where programs are found: on the runner's PATH, never in the checkout, which is a stranger's."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+_WORKSPACES = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")
+"""Variables that name the checkout: GitHub's and GitLab's."""
+_INPUTS = ("INPUT_", "KUBE_BUILDER_")
+_LOADERS = (
+    *("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONUSERBASE", "NODE_OPTIONS", "NODE_PATH", "PERL5LIB"),
+    *("PERL5OPT", "RUBYLIB", "RUBYOPT", "LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "BASH_ENV", "ENV"),
+)
+"""Variables by which an interpreter or the dynamic linker finds code before the program's own."""
+
+_OPTIONS = ("NODE_OPTIONS", "PERL5OPT", "RUBYOPT")
+
+
+def find_program(name: str, env: Mapping[str, str], *, avoid: tuple[Path, ...] = ()) -> str | None:
+    """Return the path of the program ``name``, or None if no folder of :func:`safe_path` has it.
+
+    A ``name`` with a slash is not looked up: an absolute one is returned if it can be executed, a relative one is not.
+    """
+    if "/" in name:
+        return name if name.startswith("/") and _is_executable(name) else None
+    return next((path for folder in safe_folders(env, avoid=avoid) if _is_executable(path := f"{folder}/{name}")), None)
+
+
+def safe_path(env: Mapping[str, str], *, avoid: tuple[Path, ...] = ()) -> str:
+    """Return a value of PATH without the folders that a checkout controls."""
+    return os.pathsep.join(safe_folders(env, avoid=avoid))
+
+
+def safe_folders(env: Mapping[str, str], *, avoid: tuple[Path, ...] = ()) -> list[str]:
+    """Return the folders of PATH that are absolute and lie outside of every workspace and of ``avoid``.
+
+    An empty entry means the current directory, so it is left out like relative ones.
+    """
+    roots = (*find_workspaces(env), *(path.resolve() for path in avoid))
+    folders = env.get("PATH", os.defpath).split(os.pathsep)
+    return [folder for folder in folders if folder.startswith("/") and not _is_below(folder, roots)]
+
+
+def make_environment(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for a program of the runner's: without our inputs, and without code of a workspace.
+
+    PATH is that of :func:`safe_path`. A variable of an interpreter or of the dynamic linker stays unless one of its
+    paths is relative or lies in a workspace.
+    """
+    roots = find_workspaces(env)
+    made = {name: value for name, value in env.items() if not name.startswith(_INPUTS)}
+    for name in _LOADERS:
+        parts = re.split(r"[:=\s]+", made.get(name, "/"))
+        # Options such as NODE_OPTIONS hold words that are no paths; in a list of folders each word is one.
+        paths = [part for part in parts if "/" in part or part == "."] if name in _OPTIONS else parts
+        if any(not part.startswith("/") or _is_below(part, roots) for part in paths):
+            del made[name]
+    return {**made, "PATH": safe_path(env)}
+
+
+def find_named_workspaces(env: Mapping[str, str]) -> tuple[Path, ...]:
+    """Return what the CI system calls its workspace."""
+    return tuple(Path(env[name]).resolve() for name in _WORKSPACES if env.get(name, "").startswith("/"))
+
+
+def find_workspaces(env: Mapping[str, str]) -> tuple[Path, ...]:
+    """Return the folders that hold files of strangers.
+
+    These are what the CI system calls its workspace and the checkout that contains the current directory. A checkout
+    that contains the home folder is the user's own and not among them.
+    """
+    named = [*find_named_workspaces(env)]
+    home = Path(env.get("HOME") or "/").resolve()
+    try:
+        here = Path.cwd().resolve()
+    except OSError:  # The current directory has been removed.
+        return tuple(named)
+    checkout = next((folder for folder in (here, *here.parents) if (folder / ".git").exists()), None)
+    if checkout is not None and not home.is_relative_to(checkout):
+        named.append(checkout)
+    return tuple(path for path in dict.fromkeys(named) if path != Path("/"))
+
+
+def _is_below(folder: str, roots: tuple[Path, ...]) -> bool:
+    # Both as written and resolved: a link outside may lead in, and a link inside may be changed by a stranger.
+    written, resolved = Path(os.path.normpath(folder)), Path(folder).resolve()
+    return any(written.is_relative_to(root) or resolved.is_relative_to(root) for root in roots)
+
+
+def _is_executable(path: str) -> bool:
+    return os.path.isfile(path) and os.access(path, os.X_OK)  # noqa: PTH113 - pathlib raises for odd names

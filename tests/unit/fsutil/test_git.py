@@ -1,0 +1,174 @@
+"""git reads a stranger's checkout: no program that the repository, its files or its folder name is run."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ci_buildx.ci.github import checkout
+from ci_buildx.errors import InputError
+from ci_buildx.fsutil import commits
+from ci_buildx.fsutil.git import Git, GitFailed
+from ci_buildx.job import vcs
+from tests.unit.fsutil.repositories import Repository
+
+
+@pytest.fixture
+def trap(tmp_path: Path) -> Path:
+    """A program that leaves a file beside itself when it is run."""
+    program = tmp_path / "trap"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/sprung\ncat\n")
+    program.chmod(0o755)
+    return program
+
+
+def sprung(trap: Path) -> bool:
+    return (trap.parent / "sprung").exists()
+
+
+SETTINGS = (
+    *("core.fsmonitor", "core.hooksPath", "core.sshCommand", "core.pager", "core.editor", "core.askPass"),
+    *("diff.external", "diff.x.command", "diff.x.textconv", "gpg.program", "gpg.ssh.program", "credential.helper"),
+    *("filter.x.clean", "filter.x.smudge", "filter.x.process", "filter.y.z.clean", "pager.log", "pager.status"),
+    *("interactive.diffFilter", "core.alternateRefsCommand", "merge.x.driver", "alias.log", "alias.status"),
+)
+
+
+def plant(repository: Repository, trap: Path) -> None:
+    """Name the trap wherever git takes a program from, and make every file look changed."""
+    for name in SETTINGS:
+        repository.git("config", name, f"!{trap}" if name.startswith("alias.") else str(trap))
+    repository.git("config", "log.showSignature", "true")
+    repository.git("config", "filter.x.required", "true")
+    (repository.folder / ".gitattributes").write_text("* filter=x diff=x\n*.z filter=y.z\n")
+    hooks = repository.folder / ".git/hooks"
+    hooks.mkdir(exist_ok=True)
+    for hook in ("post-index-change", "post-checkout", "reference-transaction", "fsmonitor-watchman"):
+        (hooks / hook).write_text(f"#!/bin/sh\nexec {trap}\n")
+        (hooks / hook).chmod(0o755)
+    for path in repository.folder.iterdir():
+        if path.is_file():
+            path.write_text(path.read_text() + "changed\n")
+
+
+@pytest.fixture
+def planted(tmp_path: Path, trap: Path) -> Repository:
+    repository = Repository(tmp_path / "checkout")
+    repository.write(a="a\n", b__c="c\n", **{"d.z": "d\n"})
+    repository.commit()
+    repository.git("remote", "add", "origin", f"ext::{trap}")
+    plant(repository, trap)
+    return repository
+
+
+def test_the_trap_works(planted: Repository, trap: Path) -> None:
+    subprocess.run(["git", "status"], cwd=planted.folder, capture_output=True, check=False)
+    assert sprung(trap)
+
+
+def test_no_program_of_the_repository_is_run(planted: Repository, trap: Path) -> None:
+    folder = planted.folder
+    env = {"PATH": os.environ["PATH"], "BUILDX_GIT_CHECK_DIRTY": "1"}
+    commits.check(folder, source="x")
+    assert b"b/c" in commits.read(folder, source="x").times
+    assert checkout.read(folder, source="x")[0] == "refs/heads/main"
+    assert vcs.remote_of(folder, env) == f"ext::{trap}"
+    assert Git(folder).read_text("status", "--porcelain")
+    assert Git(folder).read_text("show", "--no-patch", "--format=%cI", "HEAD")
+    assert not sprung(trap)
+
+
+def test_a_missing_object_is_not_fetched(planted: Repository, trap: Path) -> None:
+    planted.git("config", "extensions.partialClone", "origin")
+    planted.git("config", "remote.origin.promisor", "true")
+    blob = planted.git("rev-parse", "HEAD:a").strip()
+    lost = planted.folder / ".git/objects" / blob[:2] / blob[2:]
+    lost.chmod(lost.stat().st_mode | stat.S_IWUSR)
+    lost.unlink()
+    with pytest.raises(GitFailed):
+        Git(planted.folder).read("cat-file", "-p", blob)
+    assert not sprung(trap)
+
+
+def test_a_bare_repository_in_the_checkout_is_refused(tmp_path: Path, trap: Path) -> None:
+    outer = Repository(tmp_path / "checkout")
+    inner = outer.folder / "context"
+    outer.git("init", "-q", "--bare", str(inner))
+    core = f"[core]\nrepositoryformatversion = 0\nbare = false\nworktree = .\nfsmonitor = {trap}\n"
+    (inner / "config").write_text(f'{core}[filter "x"]\nclean = {trap}\n')
+    (inner / ".gitattributes").write_text("* filter=x\n")
+    with pytest.raises(InputError, match="bare repository") as caught:
+        commits.check(inner, source="--context-mtime")
+    assert caught.value.source == "--context-mtime"
+    assert not sprung(trap)
+
+
+def test_submodules_are_not_entered(planted: Repository, trap: Path) -> None:
+    module = Repository(planted.folder / "module")
+    module.write(a="a\n")
+    module.commit()
+    planted.git("config", "filter.x.required", "false")
+    planted.git("-c", "core.fsmonitor=false", "-c", "filter.x.clean=", "-c", "filter.x.process=", "add", "module")
+    (trap.parent / "sprung").unlink(missing_ok=True)
+    plant(module, trap)
+    Git(planted.folder).read("status", "--porcelain")
+    commits.read(planted.folder, source="x")
+    assert not sprung(trap)
+
+
+@pytest.mark.parametrize("path", ["", ".", "bin", "{checkout}/bin", "{link}"])
+def test_git_is_not_taken_from_the_checkout(path: str, planted: Repository, trap: Path, tmp_path: Path) -> None:
+    folder = planted.folder / "bin"
+    folder.mkdir()
+    for place in (folder / "git", planted.folder / "git"):
+        place.write_text(trap.read_text())
+        place.chmod(0o755)
+    (tmp_path / "link").symlink_to(folder)
+    entry = path.format(checkout=planted.folder, link=tmp_path / "link")
+    git = Git(planted.folder, {"PATH": f"{entry}:{os.environ['PATH']}"})
+    assert git.read_text("rev-parse", "--is-inside-work-tree") == "true"
+    assert not sprung(trap)
+
+
+@pytest.mark.parametrize("variable", ["HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"])
+def test_the_users_configuration_counts_unless_it_is_in_the_checkout(
+    variable: str, planted: Repository, tmp_path: Path
+) -> None:
+    def told(home: Path) -> str:
+        place = {"HOME": home / ".gitconfig", "XDG_CONFIG_HOME": home / "git/config"}.get(variable, home / "config")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text("[user]\nname = marked\n")
+        named = home if variable in ("HOME", "XDG_CONFIG_HOME") else place
+        git = Git(planted.folder, {"PATH": os.environ["PATH"], variable: str(named)})
+        return git.read_partly("config", "user.name", timeout=10).strip()
+
+    assert told(tmp_path / "home") == "marked"
+    assert told(planted.folder / "home") == ""
+
+
+def test_the_environment_does_not_configure_git(planted: Repository, trap: Path) -> None:
+    hostile = {
+        "GIT_EXTERNAL_DIFF": str(trap),
+        "GIT_SSH_COMMAND": str(trap),
+        "GIT_PAGER": str(trap),
+        "GIT_DIR": "/nowhere",
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "core.fsmonitor",
+        "GIT_CONFIG_VALUE_0": str(trap),
+    }
+    git = Git(planted.folder, {**os.environ, **hostile})
+    assert git.read_text("rev-parse", "--is-inside-work-tree") == "true"
+    git.read("diff", "HEAD")
+    assert not sprung(trap)
+
+
+def test_a_filter_that_cannot_be_overridden_stops_git(planted: Repository, trap: Path) -> None:
+    with (planted.folder / ".git/config").open("a") as config:
+        config.write(f'[filter "a=b"]\nclean = {trap}\n')
+    with pytest.raises(GitFailed, match="cannot be overridden"):
+        Git(planted.folder).read("status")
+    assert not sprung(trap)

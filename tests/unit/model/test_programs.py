@@ -1,0 +1,121 @@
+"""Programs come from the runner, never from the checkout; and they are told nothing that they do not need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ci_buildx.errors import InputError
+from ci_buildx.kube import config
+from ci_buildx.model.programs import find_program, find_workspaces, make_environment, safe_folders
+from ci_buildx.settings.values import ClusterSettings
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout that is the current directory, as in a CI job."""
+    folder = tmp_path / "checkout"
+    (folder / ".git").mkdir(parents=True)
+    (folder / "bin").mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def install(folder: Path, name: str = "helper") -> Path:
+    folder.mkdir(exist_ok=True)
+    program = folder / name
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    return program
+
+
+@pytest.mark.parametrize(
+    "entry", ["", ".", "bin", "./bin", "{workspace}", "{workspace}/bin", "{tmp}/../{name}/checkout/bin"]
+)
+def test_a_folder_of_the_checkout_does_not_count(entry: str, workspace: Path, tmp_path: Path) -> None:
+    install(workspace / "bin")
+    install(workspace)
+    entry = entry.format(workspace=workspace, tmp=tmp_path, name=tmp_path.name)
+    assert find_program("helper", {"PATH": entry}) is None
+    theirs = install(tmp_path / "bin")
+    assert find_program("helper", {"PATH": f"{entry}:{theirs.parent}"}) == str(theirs)
+
+
+def test_a_link_into_the_checkout_does_not_count(workspace: Path, tmp_path: Path) -> None:
+    install(workspace / "bin")
+    (tmp_path / "link").symlink_to(workspace / "bin")
+    assert find_program("helper", {"PATH": str(tmp_path / "link")}) is None
+
+
+@pytest.mark.parametrize("variable", ["GITHUB_WORKSPACE", "CI_PROJECT_DIR"])
+def test_the_workspace_is_what_the_ci_system_says(variable: str, tmp_path: Path) -> None:
+    program = install(tmp_path / "bin")
+    env = {"PATH": str(program.parent)}
+    assert find_program("helper", env) == str(program)
+    assert find_program("helper", {**env, variable: str(tmp_path)}) is None
+
+
+def test_a_home_in_git_is_the_users_own(workspace: Path) -> None:
+    assert find_workspaces({"HOME": str(workspace)}) == ()
+    assert find_workspaces({"HOME": str(workspace.parent)}) == (workspace,)
+
+
+def test_an_absolute_name_is_not_looked_up(tmp_path: Path) -> None:
+    program = install(tmp_path)
+    assert find_program(str(program), {"PATH": ""}) == str(program)
+    assert find_program("./helper", {"PATH": str(tmp_path)}) is None
+
+
+def test_programs_are_not_told_inputs(workspace: Path) -> None:
+    env = {
+        "INPUT_PASSWORD": "x",
+        "KUBE_BUILDER_KUBECONFIG": "x",
+        "AWS_PROFILE": "y",
+        "PATH": "/usr/bin:.",
+        "HOME": "/h",
+    }
+    assert make_environment(env) == {"AWS_PROFILE": "y", "PATH": "/usr/bin", "HOME": "/h"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "stays"),
+    [
+        ("PYTHONPATH", "src", False),
+        ("PYTHONPATH", "/opt/x:", False),
+        ("PYTHONPATH", "/opt/x", True),
+        ("PYTHONPATH", "{workspace}/src", False),
+        ("NODE_OPTIONS", "--max-old-space-size=4096", True),
+        ("NODE_OPTIONS", "--require ./evil.js", False),
+        ("NODE_OPTIONS", "--require={workspace}/evil.js", False),
+        ("LD_PRELOAD", "{workspace}/evil.so", False),
+        ("LD_PRELOAD", "/usr/lib/x.so", True),
+        ("BASH_ENV", "env.sh", False),
+    ],
+)
+def test_interpreters_find_no_code_of_the_checkout(name: str, value: str, stays: bool, workspace: Path) -> None:
+    made = make_environment({name: value.format(workspace=workspace), "PATH": "/usr/bin"})
+    assert (name in made) is stays
+
+
+def test_folders_of_path_are_absolute(workspace: Path) -> None:
+    assert safe_folders({"PATH": "/usr/bin::x:/bin"}) == ["/usr/bin", "/bin"]
+
+
+@pytest.mark.parametrize("way", ["exec", "auth-provider"])
+def test_a_kubeconfig_of_the_checkout_names_no_program(way: str, tmp_path: Path) -> None:
+    file = tmp_path / "kubeconfig"
+    body = (
+        '{"apiVersion": "client.authentication.k8s.io/v1", "command": "sh", "args": ["-c", "exit"]}'
+        if way == "exec"
+        else '{"name": "gcp", "config": {"cmd-path": "sh"}}'
+    )
+    file.write_text(
+        '{"current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],'
+        f'"clusters": [{{"name": "c", "cluster": {{"server": "https://127.0.0.1:1"}}}}],'
+        f'"users": [{{"name": "u", "user": {{"{way}": {body}}}}}]}}'
+    )
+    settings = ClusterSettings(kubeconfig=(file,))
+    config.load(settings, env={"PATH": "/usr/bin"})
+    with pytest.raises(InputError, match="must not name a program to run"):
+        config.load(settings, env={"PATH": "/usr/bin", "GITHUB_WORKSPACE": str(tmp_path)})
