@@ -14,6 +14,8 @@ from ci_buildx.model.secret import Secret
 CONTAINER = "buildkitd"
 PORT = 1234
 """Where buildkitd speaks mTLS: the port that its documentation uses."""
+ADDRESS_LABEL = "kube-builder.pod-ip"
+"""The label of buildkitd's worker that holds the pod's address."""
 SERVER_NAME = "buildkitd"
 """The name that a client expects in the server's certificate: pods have no lasting address."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ci_buildx.builder import registries
-from ci_buildx.builder.builder import CA_FILE, CONFIG_FILE, PORT, Manifest
+from ci_buildx.builder.builder import ADDRESS_LABEL, CA_FILE, CONFIG_FILE, PORT, Manifest
 from ci_buildx.builder.draft import Draft
 from ci_buildx.settings.builder import BuilderSettings, Proxy, Registries, RegistryFiles
 
@@ -13,6 +13,9 @@ CERTIFICATE_FILE = "server.pem"
 KEY_FILE = "server-key.pem"
 SERVER_FILES = (CA_FILE, CERTIFICATE_FILE, KEY_FILE)
 AUTHORITIES_FILE = "authorities.pem"
+
+_ADDRESS_VARIABLE = "KUBE_BUILDER_POD_IP"
+"""Kubernetes puts variables of the container into its arguments (``$(NAME)``)."""
 
 CERTIFICATE_FOLDER = "/etc/buildkit/tls"
 CONFIG_FOLDER = "/etc/buildkit/config"
@@ -37,6 +40,8 @@ def arguments(settings: BuilderSettings) -> list[str]:
     if settings.rootless:
         # A pod has no right to a /proc of its own for each step (BuildKit docs/rootless.md).
         flags.append("--oci-worker-no-process-sandbox")
+    # A pod's address comes with its status up to a second after buildkitd has answered through a tunnel.
+    flags += ["--oci-worker-labels", f"{ADDRESS_LABEL}=$({_ADDRESS_VARIABLE})"]
     return [*flags, *settings.buildkitd_flags]
 
 
@@ -52,9 +57,9 @@ def files(settings: BuilderSettings) -> dict[str, str]:
 
 
 def variables(draft: Draft) -> list[Manifest]:
-    """Variables of buildkitd: the proxies, where it finds certificates, and the user's, which win."""
+    """Variables of buildkitd: its address, the proxies, where it finds certificates, and the user's, which win."""
     settings = draft.settings
-    made: dict[str, Manifest] = {}
+    made: dict[str, Manifest] = {_ADDRESS_VARIABLE: {"valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}}
     if settings.registries.certificates:
         made["SSL_CERT_DIR"] = {"value": _TRUSTED_FOLDERS}
     for name in proxy_files(draft):

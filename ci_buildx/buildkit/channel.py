@@ -8,14 +8,18 @@ from types import ModuleType
 from typing import Any
 
 from ci_buildx.model.deferred import deferred
+from ci_buildx.session.session import PATIENCE
 
 # Half of grpcio 1.85's import time is that of its asyncio side; traceback compiles patterns, for logging's errors.
 _UNUSED = ("asyncio", "grpc.aio", "inspect", "pkgutil", "traceback")
 _UNLIMITED = -1
 _METADATA_SIZE = 16 << 20
 # buildkitd tolerates no pings more often than every 5 minutes on an idle connection (grpc-go's default), but while
-# a session is open it sends health checks every 5 s, and what it sends clears its count of pings.
+# a session is open it answers the session's own pings every few seconds, and what it sends clears its count of pings.
 _KEEPALIVE_MS = 20_000
+# How long a ping, and as TCP_USER_TIMEOUT any byte, may wait for its answer. After a cut of 60 s TCP may send again
+# only after 120 s, because it doubles its pauses (RFC 6298, 5.5).
+_PATIENCE_MS = int(PATIENCE * 1000)
 
 
 @cache
@@ -50,7 +54,8 @@ def open_channel(target: str, *, credentials: tuple[bytes, bytes, bytes] | None,
         ("grpc.max_metadata_size", _METADATA_SIZE),
         ("grpc.absolute_max_metadata_size", _METADATA_SIZE),
         ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
-        ("grpc.keepalive_timeout_ms", _KEEPALIVE_MS),
+        ("grpc.keepalive_timeout_ms", _PATIENCE_MS),
+        ("grpc.http2.ping_timeout_ms", _PATIENCE_MS),
         ("grpc.default_authority", server_name or "localhost"),
     ]
     if credentials is None:

@@ -47,6 +47,8 @@ class Control:
         self._channel = open_channel(target, credentials=credentials, server_name=server_name)
         self.platforms: tuple[Platform, ...] = ()
         """What its workers run, natively or by emulation; empty until they were asked for."""
+        self.labels: dict[str, str] = {}
+        """The labels of its workers; empty until they were asked for."""
 
     def __enter__(self) -> Control:
         return self
@@ -66,6 +68,7 @@ class Control:
         """What can run build steps there, within ``timeout`` seconds."""
         workers = list(LIST_WORKERS_RESPONSE.decode(self._ask("ListWorkers", timeout)))
         self.platforms = tuple(dict.fromkeys(platform for worker in workers for platform in worker.platforms))
+        self.labels = {name: value for worker in workers for name, value in worker.labels.items()}
         return workers
 
     def disk_usage(self, request: DiskUsageRequest, timeout: float) -> list[UsageRecord]:

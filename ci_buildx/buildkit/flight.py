@@ -21,6 +21,7 @@ _STOP_POLL = 0.1
 _LAST_WORDS = 5.0
 """Seconds that Status may stay silent after Solve has ended (buildx waits as long, BuildKit ``client/solve.go``)."""
 _FAREWELL = 2.0
+_LOST = "lost the connection to buildkitd during the build"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,9 +177,16 @@ class Flight:
         if self._session.failure:
             return BuildkitError(self._session.failure)
         details = rpc.read_details(error)
+        if ended is not None and _is_loss(rpc.describe(error)):
+            return BuildkitError(f"{_LOST}: {rpc.text(ended.error or error)}", code="UNAVAILABLE")
         if details or not rpc.is_lost(error):
             return failure.read(rpc.describe(error), details)
         if ended is not None and ended.error is None:
             return BuildkitError("buildkitd ended the session during the build", code=rpc.code_name(error))
         cause = ended.error if ended is not None and ended.error is not None else error
-        return rpc.translate(cause, "lost the connection to buildkitd during the build")
+        return rpc.translate(cause, _LOST)
+
+
+def _is_loss(message: str) -> bool:
+    """Whether a build that outlived its session failed for want of it, not by itself."""
+    return any(words in message for words in ("no active session", "context canceled", "healthcheck failed"))

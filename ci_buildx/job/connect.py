@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
@@ -37,6 +37,10 @@ _UNREACHED = 60.0
 """Seconds after which a pod that is ready, and that no transport reaches, is given up: a busy node answers late."""
 
 
+def _cannot_renew() -> Connection:
+    raise TransportError("the connection was lost")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
     """A node's buildkitd that has answered, in ``pod``."""
@@ -44,6 +48,8 @@ class Connection:
     node: NodePlan
     pod: str
     winner: Winner[Control]
+    renew: Callable[[], Connection] = _cannot_renew
+    """Connects again to the same pod, after this connection broke. Raises as :func:`connected` does."""
 
     @property
     def control(self) -> Control:
@@ -141,13 +147,24 @@ class _Harbour:
         """Choose a pod of the node and connect to it, knocking while it starts."""
         start = time.monotonic()
         pod = self.choose(node)
-        winner = self.race(node, pod)
-        connection = Connection(node=node, pod=pod.name, winner=winner)
-        self.undo.callback(connection.close)
+        connection = self.join(node, pod)
+        winner = connection.winner
         self.boot.answered(pod.name)
         self.remember(node, pod, winner.name)
         seconds = time.monotonic() - start
         self.phase.say(f"pod {pod.name} on node {pod.host} answers by {winner.name} after {seconds:.1f} s")
+        return connection
+
+    def join(self, node: NodePlan, pod: PodView) -> Connection:
+        """A connection to the pod, by whichever transport answers."""
+        winner = self.race(node, pod)
+
+        def renew() -> Connection:
+            winner.value.close()
+            return self.join(node, self.boot.pod(pod.name) or pod)
+
+        connection = Connection(node=node, pod=pod.name, winner=winner, renew=renew)
+        self.undo.callback(connection.close)
         return connection
 
     def remember(self, node: NodePlan, pod: PodView, transport: str) -> None:
@@ -206,9 +223,10 @@ class _Harbour:
             # One that waits for the import would seem slow, and the next would join in for nothing.
             load_grpc()
         try:
-            return race.connect(
+            winner = race.connect(
                 candidates, answer=ways.answer, deadline=self.boot.deadline, stop=over, discard=Control.close
             )
+            return ways.prefer_direct(self.boot.pod(pod.name) or pod, winner)
         except TransportError:
             if self.site.stop.is_set():
                 raise Stopped from None

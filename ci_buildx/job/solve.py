@@ -16,14 +16,18 @@ from ci_buildx.job.attachables import attach
 from ci_buildx.job.caches import Share, known_platforms
 from ci_buildx.job.connect import Connection
 from ci_buildx.job.parallel import begin, run_all
+from ci_buildx.job.silence import SilenceReport
 from ci_buildx.job.site import Site
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.session.auth import Auth
-from ci_buildx.session.places import FolderTarget
+from ci_buildx.session.places import FileTarget, FolderTarget
 from ci_buildx.session.session import Session
 
 _LOOK = 0.5
-_LOST = "UNAVAILABLE"
+_LOST = ("UNAVAILABLE", "CANCELLED")
+"""Codes of calls that ended because their connection did, as ``buildkit.rpc`` reads them."""
+_RECONNECTS = 5
+"""How often one build connects again: each time may repeat a step, so a network that never holds must end it."""
 _LAST_WORDS = 3.0
 """Seconds for the cluster to say why a pod whose connection broke has ended."""
 
@@ -77,9 +81,9 @@ def pushes_collided(message: str) -> bool:
     return "failed to push" in message and "blob unknown to registry" in message
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Solve:
-    """One node's share."""
+    """One node's share. ``connection`` is the one in use: a lost connection is replaced."""
 
     site: Site
     boot: Boot
@@ -87,18 +91,51 @@ class _Solve:
     exports: Exports
     auth: Auth
     share: Share
+    reconnects: int = 0
 
     def run(self) -> Solved:
         """Build; where nodes that push a common layer at once got into each other's way, push once more."""
         try:
-            return self.attempt()
+            return self.persist()
         except SolveError as failure:
             if not (self.share.several and pushes_collided(failure.message)) or self.site.stop.is_set():
                 raise
             name = self.connection.node.name
             self.site.display.warn(f"node {name} pushes again: {' '.join(failure.message.split())}")
             self.site.display.forgive(name)
-            return self.attempt()
+            return self.persist()
+
+    def persist(self) -> Solved:
+        """Build; over a new connection if this one is lost while the pod runs.
+
+        buildkitd ends a build with its connection (BuildKit 0.34.2, ``control/control.go``: Solve runs in the call's
+        context) and keeps the finished steps in its cache, so only the steps that were running are repeated.
+        """
+        while True:
+            try:
+                return self.attempt()
+            except BuildkitError as failure:
+                if not self.repeatable(failure):
+                    raise
+                self.reconnect(failure)
+
+    def repeatable(self, failure: BuildkitError) -> bool:
+        """Whether the build may begin again: what has been written to standard output cannot be taken back."""
+        streamed = any(isinstance(one, FileTarget) and one.path is None for one in self.exports.targets.values())
+        lost = failure.code in _LOST and not self.site.stop.is_set()
+        return lost and not streamed and self.reconnects < _RECONNECTS
+
+    def reconnect(self, failure: BuildkitError) -> None:
+        """Replace the connection.
+
+        Raises TransportError if the pod is not reached in time, PodLost if it has ended.
+        """
+        self.reconnects += 1
+        self.site.display.warn(f"{failure.message}; the pod still runs: connecting again")
+        self.connection = self.connection.renew()
+        self.site.display.forgive(self.connection.node.name if self.share.several else "")
+        way = self.connection.winner.name
+        self.site.display.warn(f"connected again by {way}; finished steps come from the pod's cache")
 
     def attempt(self) -> Solved:
         build, node = self.site.settings.build, self.connection.node
@@ -119,7 +156,7 @@ class _Solve:
         # Nobody can read a history that goes with the job's builder, and writing it delays each build's end.
         wanted = replace(wanted, frontend_attrs=wanted.frontend_attrs | self.site.checkout(), internal=True)
         stop, done = threading.Event(), threading.Event()
-        begin(lambda: self.guard(stop, done))
+        begin(lambda: self.guard(session, stop, done))
         name = node.name if self.share.several else ""
         try:
             result = self.connection.control.solve(
@@ -135,9 +172,21 @@ class _Solve:
         self.share.keep(result.exporter_response)
         return Solved(connection=self.connection, response=result.exporter_response)
 
-    def guard(self, stop: threading.Event, done: threading.Event) -> None:
-        """End the solve when the job is to end, or when its pod has: a connection may hang for long after that."""
+    def guard(self, session: Session, stop: threading.Event, done: threading.Event) -> None:
+        """End the solve when the job is to end, or when its pod has: a connection may hang for long after that.
+
+        Meanwhile report the silences of buildkitd.
+        """
+        silence = SilenceReport(self.site.display, self.connection.pod)
+        try:
+            self.watch(session, silence, stop, done)
+        finally:
+            silence.end()
+
+    def watch(self, session: Session, silence: SilenceReport, stop: threading.Event, done: threading.Event) -> None:
+        """Look at pod and session until the solve is ``done``."""
         while not done.is_set():
+            silence.note(session.silence)
             lost = self.boot.verdict(self.connection.node, self.connection.pod).error is not None
             if lost or self.site.stop.is_set():
                 stop.set()
@@ -155,8 +204,8 @@ class _Solve:
 
     def located(self, failure: BuildkitError) -> BuildkitError:
         """The failure with the pod and the way to it, and the cure of a network that dropped what was open."""
-        if failure.code != _LOST:
+        if failure.code not in _LOST or self.site.stop.is_set():
             return failure
         pod, way = self.connection.pod, self.connection.winner.name
-        fix = "the pod still runs: build again; where this recurs, something between drops long connections"
+        fix = "the pod still runs: build again; if this recurs, something on the way drops long connections"
         return BuildkitError(f"{failure.message} (pod {pod}, by {way})", code=failure.code, fix=fix)

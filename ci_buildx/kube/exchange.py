@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -88,7 +89,7 @@ class Exchange:
     def call(self, call: Call) -> dict[str, Any]:
         """Send ``call`` until it is answered for good. Raises the KubeError tree."""
         refreshed = repeated = False
-        attempt = 0
+        attempt, start = 0, time.monotonic()
         while True:
             head: Head | None = None
             try:
@@ -103,7 +104,10 @@ class Exchange:
                 continue
             if repeated and (settled := self._settled(call, failure)) is not None:
                 return settled
-            if attempt + 1 >= self._retry.attempts or not _worth_repeating(call, failure):
+            known = bool(self.date)
+            patient = known and isinstance(failure, Unreachable) and time.monotonic() - start < self._retry.patience
+            tired = attempt + 1 >= self._retry.attempts and not patient
+            if tired or self.closed or not _worth_repeating(call, failure, known=known):
                 raise self._completed(failure)
             self._retry.sleep(self._retry.pause(attempt, head.headers.get("retry-after", "") if head else ""))
             # After 429 the call was surely not processed; after a break or a 5xx it may have been.
@@ -226,13 +230,16 @@ def _refused(head: Head, body: bytes, call: Call) -> KubeError:
     return refusal(head.status, body, call.asked)
 
 
-def _worth_repeating(call: Call, failure: KubeError) -> bool:
+def _worth_repeating(call: Call, failure: KubeError, *, known: bool) -> bool:
+    """``known``: the server has answered before, so that a time-out is no matter of a wrong address."""
     if isinstance(failure, Throttled):
         return failure.status == 429 or (failure.status in RETRIED and call.repeatable)
     if not isinstance(failure, Unreachable):
         return False
     cause = failure.__cause__
-    broken = isinstance(cause, (ConnectionError, MalformedResponse))
+    # Of networks that are cut, routers on the way report EHOSTUNREACH or ENETUNREACH.
+    lost = known and isinstance(cause, OSError) and not isinstance(cause, (ssl.SSLError, socket.gaierror))
+    broken = lost or isinstance(cause, (ConnectionError, MalformedResponse))
     unresolved = isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_AGAIN
     return unresolved or isinstance(cause, ConnectionRefusedError) or (broken and call.repeatable)
 

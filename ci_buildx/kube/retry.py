@@ -21,11 +21,16 @@ def _random() -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """``attempts`` in all; pauses grow from ``first`` to ``longest`` seconds, each varied by half up or down."""
+    """``attempts`` in all; pauses grow from ``first`` to ``longest`` seconds, each varied by half up or down.
+
+    A server that has answered before, and cannot be reached now, is tried for ``patience`` seconds at least: it may be
+    restarting, or the network may be cut.
+    """
 
     attempts: int = 6
     first: float = 0.1
     longest: float = 5.0
+    patience: float = 75.0
     sleep: Callable[[float], None] = time.sleep
     random: Callable[[], float] = _random
 

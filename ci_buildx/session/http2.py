@@ -251,6 +251,10 @@ class Connection:
         stream.enqueue(data)
         self.wake(stream)
 
+    def ping(self) -> None:
+        """Ask the peer for a sign of life; its answer is read like any other frame."""
+        self._outbox.put(frames.frame(Type.PING, 0, 0, bytes(8)))
+
     def send_headers(self, stream: Stream, block: bytes) -> None:
         """Send a stream's headers, before any of its data."""
         self._outbox.put(frames.frame(Type.HEADERS, frames.END_HEADERS, stream.id, block))

@@ -1,14 +1,16 @@
 """The session: one HTTP/2 connection inside a byte stream, on which buildkitd is the client.
 
 Source: BuildKit 0.34.2, ``session/session.go`` (metadata), ``session/grpchijack`` (the stream of bytes),
-``session/grpc.go`` (the daemon asks for health every 5 s and ends a session that does not answer).
+``session/grpc.go`` (the daemon asks for health every 5 s and ends a session that does not answer twice within
+15 s, unless the session's metadata names a time of its own).
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 from urllib.parse import quote_plus
 
@@ -24,9 +26,16 @@ from ci_buildx.session.stream import Stream
 BATCH = 256 << 10
 """Bytes in one message to buildkitd, about."""
 
+PATIENCE = 180.0
+"""Seconds without a packet after which a connection is given up: a cut of 60 s, and as much again until TCP repeats."""
+PING_INTERVAL = 3.0
+"""Seconds of buildkitd's silence after which the session asks for a sign of life."""
+
 _EXPOSE = "x-docker-expose-session-"
+_HEALTH_TIMEOUT = "x-buildkit-session-health-custom-timeout"
+"""Milliseconds between two health checks, and for the answer to one (BuildKit 0.34.2, ``session/grpc.go``)."""
 _DATA_FIELD = 1
-_PATIENCE = 0.05
+_CRUMB_WAIT = 0.05
 
 
 class Attachable(Protocol):
@@ -47,7 +56,14 @@ class Session:
     says why the session broke, "" while it has not.
     """
 
-    def __init__(self, attachables: Sequence[Attachable], *, shared_key: str, id: str = "") -> None:  # noqa: A002
+    def __init__(
+        self,
+        attachables: Sequence[Attachable],
+        *,
+        shared_key: str,
+        id: str = "",  # noqa: A002
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.id = id or os.urandom(16).hex()
         self.failure = ""
         self._shared_key = shared_key
@@ -56,6 +72,9 @@ class Session:
         self._changed = threading.Condition()
         self._connection = Connection(self._accept)
         self._closed = False
+        self._clock = clock
+        self._heard = clock()
+        self._pinged = False
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
@@ -67,17 +86,26 @@ class Session:
         else:
             pairs += [(_EXPOSE + "sharedkey", quote_plus(key)), (_EXPOSE + "sharedkey-encoded", "1")]
         pairs += [(_EXPOSE + "grpc-method", method) for method in self._services]
+        pairs.append((_HEALTH_TIMEOUT, str(int(PATIENCE * 1000))))
         return tuple(pairs)
+
+    @property
+    def silence(self) -> float:
+        """Seconds since buildkitd was last heard. A live one answers a ping, so this stays near ``PING_INTERVAL``."""
+        return self._clock() - self._heard
 
     def outgoing(self) -> Iterator[bytes]:
         """Serialized ``BytesMessage``s for buildkitd: blocks until there is something, ends once closed."""
+        self._heard = self._clock()
         while True:
             with self._changed:
+                self._ping_if_silent()
                 parts = self._connection.pump(BATCH)
                 while not parts and not self._closed:
                     # Crumbs that were held back are sent after all if the peer does not widen the window soon.
                     held = self._connection.held
-                    moved = self._changed.wait(_PATIENCE if held else None)
+                    moved = self._changed.wait(_CRUMB_WAIT if held else PING_INTERVAL)
+                    self._ping_if_silent()
                     parts = self._connection.pump(BATCH, crumbs=held and not moved)
             if not parts:
                 return
@@ -90,6 +118,7 @@ class Session:
         with self._changed:
             if self._closed:
                 return
+            self._heard, self._pinged = self._clock(), False
             try:
                 for number, _, value in wire.fields(message):
                     if number == _DATA_FIELD and isinstance(value, bytes):
@@ -106,6 +135,12 @@ class Session:
             self._connection.close(self.failure or "the session was closed")
             self._closed = True
             self._changed.notify_all()
+
+    def _ping_if_silent(self) -> None:
+        """One ping at a time: TCP repeats it until it arrives."""
+        if not self._pinged and self.silence >= PING_INTERVAL:
+            self._pinged = True
+            self._connection.ping()
 
     def _accept(self, stream: Stream, headers: list[Header]) -> None:
         call = Call(self._connection, stream, lock=self._changed)

@@ -18,15 +18,15 @@ KNOCK_TIMEOUT = 1.0
 
 
 @contextmanager
-def open(pod: PodAddress) -> Iterator[Endpoint]:  # noqa: A001
-    """The endpoint at the pod's own address.
+def open(pod: PodAddress, *, timeout: float = KNOCK_TIMEOUT) -> Iterator[Endpoint]:  # noqa: A001
+    """The endpoint at the pod's own address, where TCP has ``timeout`` seconds to answer.
 
     Raises TransportError if nothing listens there (yet): a knock at the door costs a thousandth of a gRPC attempt.
     """
     if not pod.ip:
         raise TransportError(f"pod {pod} has no address yet")
     try:
-        connected((pod.ip, pod.port), KNOCK_TIMEOUT).close()
+        connected((pod.ip, pod.port), timeout).close()
     except OSError as cause:
         reason = "no answer" if isinstance(cause, TimeoutError) else cause.strerror or str(cause)
         raise TransportError(f"{pod.ip}:{pod.port}: {reason}") from cause

@@ -37,5 +37,5 @@ def test_the_variables_are_in_the_secret_and_except_the_cluster() -> None:
         "HTTP_PROXY": b"http://u:p@proxy.example",
         "NO_PROXY": b"corp.example,localhost,127.0.0.1,::1,.svc,.cluster.local,10.96.0.0/12",
     }
-    assert [one["name"] for one in daemon.variables(draft)] == ["HTTP_PROXY", "NO_PROXY"]
+    assert [one["name"] for one in daemon.variables(draft)] == ["KUBE_BUILDER_POD_IP", "HTTP_PROXY", "NO_PROXY"]
     assert "u:p" not in repr(daemon.variables(draft))

@@ -139,6 +139,19 @@ def test_a_session_that_ends_while_solve_waits(
         solve(control)
 
 
+@pytest.mark.parametrize("text", ["no active session for abc: context deadline exceeded", "context canceled"])
+def test_a_build_that_fails_for_want_of_its_session_has_lost_its_connection(
+    control: Control, wrong: Daemon, text: str
+) -> None:
+    """So it is repeated over a new one; by its details it would be the build's own failure."""
+    details = RPC_STATUS.encode(RpcStatus(2, "", (Detail("unknown", b"x"),)))
+    wrong.error, wrong.session_ends, wrong.solve_waits = (grpc.StatusCode.UNKNOWN, text, details), True, True
+    threading.Timer(0.5, wrong.released.set).start()
+    with pytest.raises(BuildkitError, match="lost the connection to buildkitd during the build") as caught:
+        solve(control)
+    assert caught.value.code == "UNAVAILABLE"
+
+
 def test_stop(control: Control, wrong: Daemon) -> None:
     wrong.solve_waits = True
     stop = threading.Event()

@@ -70,6 +70,22 @@ def test_gives_up_after_six_tries_and_says_so() -> None:
         assert len(server.requests) == 6
 
 
+def test_a_server_that_has_answered_before_is_waited_for_while_it_restarts() -> None:
+    """An API server that restarts, or a network that is cut for a minute, refuses many more than six tries."""
+    date = "Mon, 23 Nov 2026 02:00:00 GMT"
+    script = (answer(200, Date=date), *[DROP] * 20, answer(200, {"a": 1}))
+    with scripted(*script) as server, client(server) as kube:
+        kube.get("/x")
+        assert kube.get("/x") == {"a": 1}
+
+
+def test_a_server_that_never_answered_is_given_up_after_six_tries() -> None:
+    with scripted(DROP) as server, client(server) as kube:
+        with pytest.raises(Unreachable):
+            kube.get("/x")
+        assert len(server.requests) == 6
+
+
 @pytest.mark.parametrize(
     ("status", "kind"), [(400, KubeError), (403, Forbidden), (404, NotFound), (409, Conflict), (501, Throttled)]
 )

@@ -6,7 +6,8 @@ import pytest
 from ci_buildx.errors import InputError
 from ci_buildx.session import http2
 from ci_buildx.session.call import LARGEST_MESSAGE, Call
-from ci_buildx.session.session import Session
+from ci_buildx.session.frames import Type
+from ci_buildx.session.session import PING_INTERVAL, Session
 from ci_buildx.session.status import Status
 from tests.unit.session import daemon
 from tests.unit.session.conversation import Conversation
@@ -39,7 +40,26 @@ def test_metadata() -> None:
         ("x-docker-expose-session-sharedkey", "app:1"),
         ("x-docker-expose-session-grpc-method", "/test/Do"),
         ("x-docker-expose-session-grpc-method", HEALTH),
+        ("x-buildkit-session-health-custom-timeout", "180000"),
     )
+
+
+def test_a_silent_daemon_is_asked_for_a_sign_of_life_once() -> None:
+    now = 100.0
+    session = Session([], shared_key="", clock=lambda: now)
+    sent = session.outgoing()
+    session.incoming(daemon.wrap(daemon.greeting()))
+    first = daemon.unwrap(next(sent))
+    now += PING_INTERVAL
+    assert session.silence == PING_INTERVAL
+    asked = daemon.unwrap(next(sent))
+    assert daemon.split(asked) == [(Type.PING, 0, 0, bytes(8))]
+    now += 57
+    session.incoming(daemon.wrap(daemon.request(1, HEALTH, end=True)))  # anything that comes is a sign of life
+    assert session.silence == 0
+    kinds = [kind for kind, *_ in daemon.split(daemon.unwrap(next(sent)))]
+    assert Type.PING not in kinds
+    assert Type.SETTINGS in [kind for kind, *_ in daemon.split(first)]
 
 
 def test_a_key_that_is_no_header_is_escaped() -> None:

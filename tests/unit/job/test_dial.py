@@ -1,0 +1,84 @@
+"""Changing over from a tunnel that won to the pod's own address."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ci_buildx.builder.builder import ADDRESS_LABEL, PORT
+from ci_buildx.builder.pods import PodView
+from ci_buildx.errors import BuildkitError
+from ci_buildx.job.dial import CHANGE_TIME, Ways
+from ci_buildx.settings.values import TransportChoice
+from ci_buildx.transport.endpoint import Endpoint
+from ci_buildx.transport.race import Winner
+
+POD = PodView(name="buildkit-amd64-x", namespace="n", node="amd64")
+
+
+class Answering(Ways):
+    """Ways whose buildkitd answers at ``good`` addresses, and nowhere else."""
+
+    good: tuple[str, ...] = ("127.0.0.1:1234",)
+
+    def answer(self, endpoint: Endpoint) -> Any:
+        if endpoint.target not in self.good:
+            raise BuildkitError("silence")
+        return SimpleNamespace(close=lambda: None)
+
+
+@pytest.fixture
+def listening() -> Iterator[None]:
+    """The port of buildkitd, here."""
+    with socket.create_server(("127.0.0.1", PORT)):
+        yield
+
+
+def changed(ip: str, *, chosen: TransportChoice = TransportChoice.AUTO, known: str = "", pod: PodView = POD) -> str:
+    kube: Any = None
+    keys: Any = None
+    ended: list[str] = []
+    undo = ExitStack()
+    undo.callback(ended.append, "tunnel")
+    control: Any = SimpleNamespace(labels={ADDRESS_LABEL: ip}, close=lambda: ended.append("control"))
+    tunnel = Winner("port-forward", Endpoint("unix:/s", secure=True), control, undo)
+    with Answering(kube=kube, keys=keys, chosen=chosen, known=known).prefer_direct(pod, tunnel) as winner:
+        assert ended == (["control", "tunnel"] if winner.name == "direct" else [])
+        return winner.name
+
+
+@pytest.mark.usefixtures("listening")
+def test_the_pods_own_address_takes_over_before_the_build_begins() -> None:
+    assert changed("127.0.0.1") == "direct"
+
+
+@pytest.mark.usefixtures("listening")
+@pytest.mark.parametrize("ip", ["", "registry.example", "127.0.0.1:80", "0x7f000001"])
+def test_a_label_that_is_no_address_is_not_dialled(ip: str) -> None:
+    assert changed(ip) == "port-forward"
+
+
+@pytest.mark.usefixtures("listening")
+def test_who_chose_a_tunnel_keeps_it_and_so_does_who_knows_that_only_tunnels_lead_there() -> None:
+    assert changed("127.0.0.1", chosen=TransportChoice.PORT_FORWARD) == "port-forward"
+    assert changed("127.0.0.1", known="port-forward") == "port-forward"
+    assert changed("127.0.0.1", known="direct") == "direct"
+
+
+def test_an_address_that_does_not_answer_costs_a_tenth_of_a_second() -> None:
+    started = time.monotonic()
+    assert changed("127.0.0.1") == "port-forward"  # refused
+    assert changed("198.51.100.1") == "port-forward"  # an address that nobody has (RFC 5737)
+    assert time.monotonic() - started < CHANGE_TIME + 5  # of a busy machine
+
+
+@pytest.mark.usefixtures("listening")
+def test_what_listens_there_and_is_no_buildkitd_of_ours_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Answering, "good", ())
+    assert changed("127.0.0.1") == "port-forward"
