@@ -31,6 +31,8 @@ REGIONS: Mapping[str, Callable[[], str]] = {
 WHOLE: Mapping[str, Callable[[], str]] = {
     **{f"docs/rbac/{mode}.yaml": partial(rolesheet.sheet, mode) for mode in Mode},
     "docs/rbac/confined-pods.yaml": rolesheet.confined_pods,
+    "docs/rbac/unconfined.yaml": rolesheet.unconfined,
+    "docs/rbac/host-access.yaml": rolesheet.host_access,
     "docs/driver-opts.schema.json": driver.schema_text,
     "docs/rbac/reaper-cronjob.yaml": schedule.sheet,
 }

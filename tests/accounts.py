@@ -6,7 +6,7 @@ import base64
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,10 @@ class Account:
 
     def let_into(self, namespace: str) -> None:
         """Give it what docs/rbac/namespace.yaml gives, in a ``namespace`` that is there."""
-        apply(self.kube, sheet("namespace").replace(EXAMPLE_NAMESPACE, namespace))
+        # The policies of jobs.yaml hold this account everywhere; those of namespace.yaml hold the account made there.
+        text = sheet("namespace").replace(EXAMPLE_NAMESPACE, namespace)
+        inside = [each for each in yaml.safe_load_all(text) if "namespace" in each["metadata"]]
+        apply(self.kube, yaml.safe_dump_all(inside))
         for role in (ACCOUNT, LASTING):
             create(self.kube, f"{RBAC}/namespaces/{namespace}/rolebindings", self._binding(role))
         wait(lambda: self.may("create", "apps", "deployments", namespace))
@@ -137,10 +140,20 @@ def create(kube: KubeClient, collection: str, manifest: dict[str, Any]) -> None:
 
 
 @contextmanager
-def job(kube: KubeClient, cluster: Cluster, name: str, folder: Path) -> Iterator[Account]:
-    """An account of its own with the rights of docs/rbac/jobs.yaml, which stays on the cluster."""
+def job(kube: KubeClient, cluster: Cluster, name: str, folder: Path, *, opted_out: bool = False) -> Iterator[Account]:
+    """An account of its own with the rights of docs/rbac/jobs.yaml, which stays on the cluster.
+
+    ``opted_out``: it has those of unconfined.yaml and host-access.yaml, too, for the options that need them.
+    """
     apply(kube, sheet("jobs"))
-    with _account(kube, cluster, name, ACCOUNTS, folder) as made:
+    with _account(kube, cluster, name, ACCOUNTS, folder) as made, ExitStack() as undo:
+        for mode in ("unconfined", "host-access") if opted_out else ():
+            role, binding = yaml.safe_load_all(sheet(mode))
+            create(kube, f"{RBAC}/clusterroles", role)
+            own = f"{name}-{mode}"
+            subject = {"kind": "ServiceAccount", "name": name, "namespace": ACCOUNTS}
+            create(kube, f"{RBAC}/clusterrolebindings", {**binding, "metadata": {"name": own}, "subjects": [subject]})
+            undo.callback(kube.delete, f"{RBAC}/clusterrolebindings/{own}")
         wait(made.is_fenced)
         yield made
 

@@ -59,9 +59,22 @@ def administrator(cluster_env: dict[str, str]) -> Iterator[KubeClient]:
 def job_account(
     administrator: KubeClient, cluster_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Account]:
-    """Who the product is in every test: an account of this session's own with the rights of docs/rbac/jobs.yaml."""
+    """Who the product is in every test: an account of this session's own with the rights of docs/rbac/jobs.yaml.
+
+    It has the opt-outs, which driver-opts like qemu.install need; ``confined_account`` has none.
+    """
+    name, folder = f"tests-{secrets.token_hex(4)}", tmp_path_factory.mktemp("account")
+    with accounts.job(administrator, _cluster(cluster_env), name, folder, opted_out=True) as account:
+        yield account
+
+
+@pytest.fixture(scope="session")
+def confined_account(
+    administrator: KubeClient, cluster_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Account]:
+    """An account with the rights of docs/rbac/jobs.yaml and no opt-out."""
     name = f"tests-{secrets.token_hex(4)}"
-    with accounts.job(administrator, _cluster(cluster_env), name, tmp_path_factory.mktemp("account")) as account:
+    with accounts.job(administrator, _cluster(cluster_env), name, tmp_path_factory.mktemp("confined")) as account:
         yield account
 
 

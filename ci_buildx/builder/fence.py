@@ -26,6 +26,10 @@ _IS_BUILDERS = (
     f" && variables.marks[?'{labels.BUILDER}'].orValue('') == variables.name"
 )
 _IS_SIGNED = f"variables.notes[?'{labels.CREATOR}'].orValue('') == request.userInfo.username"
+_HAS_NO_OTHER_NOTES = (
+    f"variables.notes.all(k, k.startsWith('{labels.DOMAIN}')"
+    " || k == 'kubectl.kubernetes.io/last-applied-configuration')"
+)
 # Other policies of a cluster select namespaces by label: a job must not choose what applies to it.
 _HAS_NO_OTHER_LABELS = (
     f"variables.marks.all(k, k.startsWith('{labels.DOMAIN}') || k.startsWith('pod-security.kubernetes.io/')"
@@ -38,26 +42,36 @@ _CONTEXT = "c.?securityContext"
 _IS_ROOT = f"{_CONTEXT}.privileged.orValue(false) || {_CONTEXT}.capabilities.add.orValue([]).size() > 0"
 
 
-def of_jobs(user: str = "") -> list[Manifest]:
+def is_job() -> str:
+    """The condition that the user is an account of a job."""
+    return _is_one_of(JOB_GROUPS)
+
+
+def is_user(name: str) -> str:
+    """The condition that the user is ``name``."""
+    return f"request.userInfo.username == {json.dumps(name)}"
+
+
+def of_jobs(a_job: str, suffix: str = "") -> list[Manifest]:
     """A job's namespace is called, marked and signed as its own; the right to be inside is given only there.
 
-    ``user`` is fenced in besides the groups.
+    ``a_job`` is the condition that the user is held to it; ``suffix`` sets these policies apart from other accounts'.
     """
-    a_job = _is_one_of(JOB_GROUPS) + (f" || request.userInfo.username == {json.dumps(user)}" if user else "")
-    namespaces = _policy(
-        "kube-builder-jobs",
-        _on("namespaces", "CREATE", "DELETE"),
+    namespaces = policy(
+        f"kube-builder-jobs{suffix}",
+        on("namespaces", "CREATE", "DELETE"),
         conditions={"a-job": a_job},
         variables=_marks_of("request.operation == 'DELETE' ? oldObject : object"),
         validations=(
             (_IS_BUILDERS, f"a job may touch only namespaces called {PREFIX}… and labelled as a builder's"),
             (_IS_SIGNED, f"annotation {labels.CREATOR} must be the name of the user who makes or deletes it"),
             (_HAS_NO_OTHER_LABELS, "a job's namespace bears no labels but kube-builder's and PodSecurity's"),
+            (_HAS_NO_OTHER_NOTES, "a job's namespace bears no annotations but kube-builder's"),
         ),
     )
-    bindings = _policy(
-        INSIDE,
-        _on("rolebindings", "CREATE", "UPDATE", group=RBAC_GROUP),
+    bindings = policy(
+        f"{INSIDE}{suffix}",
+        on("rolebindings", "CREATE", "UPDATE", group=RBAC_GROUP),
         # Whoever is to give it: an account that got the role by mistake is fenced in, too.
         conditions={"a-job-or-its-role": f"object.roleRef.name == '{INSIDE}' || {a_job}"},
         variables=_marks_of("namespaceObject"),
@@ -81,9 +95,9 @@ def of_jobs(user: str = "") -> list[Manifest]:
 
 def of_the_reaper() -> list[Manifest]:
     """The reaper deletes builders' namespaces that bear an expiry, and no others."""
-    return _policy(
+    return policy(
         "kube-builder-reaper",
-        _on("namespaces", "DELETE"),
+        on("namespaces", "DELETE"),
         conditions={"the-reaper": _is_one_of((REAPER_GROUP,))},
         variables=_marks_of("oldObject"),
         validations=(
@@ -101,10 +115,10 @@ def of_pods() -> list[Manifest]:
     Whoever makes it: a pod of a Job is made by the Job controller. What is there already may still be changed, or it
     could not even be removed.
     """
-    return _policy(
+    return policy(
         "kube-builder-confined-pods",
-        _on("pods", "CREATE"),
-        _on("pods/ephemeralcontainers", "UPDATE"),
+        on("pods", "CREATE"),
+        on("pods/ephemeralcontainers", "UPDATE"),
         selector={"matchLabels": {labels.MANAGED_BY: labels.MANAGER}, "matchExpressions": [_HAS_BUILDER]},
         variables={
             "containers": "object.spec.containers + object.spec.?initContainers.orValue([])",
@@ -125,7 +139,7 @@ def of_pods() -> list[Manifest]:
     )
 
 
-def _policy(
+def policy(
     name: str,
     *rules: Manifest,
     variables: dict[str, str],
@@ -156,9 +170,10 @@ def _policy(
     ]
 
 
-def _on(resource: str, *operations: str, group: str = "") -> Manifest:
+def on(resources: str | tuple[str, ...], *operations: str, group: str = "") -> Manifest:
     """Which requests a policy is asked about."""
-    return {"apiGroups": [group], "apiVersions": ["v1"], "resources": [resource], "operations": list(operations)}
+    chosen = [resources] if isinstance(resources, str) else list(resources)
+    return {"apiGroups": [group], "apiVersions": ["v1"], "resources": chosen, "operations": list(operations)}
 
 
 def _named(expressions: dict[str, str]) -> list[dict[str, str]]:

@@ -16,6 +16,13 @@ REAPER = "kube-builder-reaper"
 INSIDE = "kube-builder-inside"
 """The ClusterRole that a job binds to itself in the namespace that it has made, and nobody anywhere else."""
 RBAC_GROUP = "rbac.authorization.k8s.io"
+GRANT_GROUP = "kube-builder.dev"
+GRANT_RESOURCE = "builders"
+"""A resource that exists in RBAC only: verbs on it lift rules of the admission policies."""
+UNCONFINE = "unconfine"
+"""The verb that allows privileged pods without a user namespace."""
+USE_HOST = "use-host"
+"""The verb that allows the network, processes, ports and folders of the host."""
 
 
 class Mode(StrEnum):

