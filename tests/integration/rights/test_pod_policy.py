@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +193,7 @@ def test_an_administrator_lifts_the_rules_by_rbac(
 def test_a_build_needs_no_opt_out_and_what_needs_one_names_it(
     product: Product, confined_account: Account, tmp_path: Path
 ) -> None:
-    product.env["KUBECONFIG"] = str(confined_account.kubeconfig)
+    product = replace(product, env={**product.env, "KUBECONFIG": str(confined_account.kubeconfig)})
     (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN id -u > /who\n")
     built = product.build("--platform", "linux/amd64", "-o", "out", str(tmp_path))
     assert built.code == 0, built.stderr
