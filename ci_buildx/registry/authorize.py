@@ -14,6 +14,7 @@ from typing import assert_never
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from ci_buildx.errors import RegistryError
+from ci_buildx.model.hosts import parse_origin
 from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry.challenge import Challenge, Scheme, Token, parse_challenge, parse_token
@@ -94,7 +95,10 @@ def fetch_token(connection: Connection, access: Access, challenge: Challenge, lo
     By GET, as every token service has it; by POST for an identity token, and where GET is not served. RegistryError
     if the service refuses the login, cannot be reached, or would be sent the login in clear.
     """
-    if login and challenge.realm.startswith("http://") and not connection.trust.allows_plain(access.host):
+    origin = parse_origin(challenge.realm)
+    if origin is None:
+        raise RegistryError(f"{access.host} names no usable token service: realm {challenge.realm[:100]!r}")
+    if login and not origin.is_secure and not connection.trust.allows_plain(access.host):
         raise RegistryError(f"{access.host} wants the login sent without TLS to {challenge.realm[:100]}")
     if login and login.identity_token:
         answer = connection.send(_form_request(access, challenge, login))
@@ -106,8 +110,9 @@ def fetch_token(connection: Connection, access: Access, challenge: Challenge, lo
         who = f"the login {login.username!r}" if login.username else "the identity token"
         raise RegistryError(f"{access.host} refuses {who}", status=answer.status, fix=_advice(access.host))
     if answer.status != 200:
-        place = urlsplit(challenge.realm).netloc
-        raise RegistryError(f"{place} gave no token for {access.host}: status {answer.status}", status=answer.status)
+        raise RegistryError(
+            f"{origin.authority} gave no token for {access.host}: status {answer.status}", status=answer.status
+        )
     return parse_token(answer.body)
 
 
@@ -124,6 +129,7 @@ def _form_request(access: Access, challenge: Challenge, login: Login) -> Request
         body=lambda: urlencode(form).encode(),
         limit=_LARGEST_TOKEN,
         named_by=access.host,
+        follows=False,  # a redirect would take the form, with the password in it, anywhere
     )
 
 

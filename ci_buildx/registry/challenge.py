@@ -10,9 +10,9 @@ import json
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from urllib.parse import urlsplit
 
 from ci_buildx.errors import RegistryError
+from ci_buildx.model.hosts import parse_origin
 from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
 
@@ -60,7 +60,7 @@ def parse_challenge(header: str) -> Challenge:
     }
     if parameters := found.get(Scheme.BEARER):
         realm = parameters.get("realm", "")
-        if not _is_address(realm):
+        if parse_origin(realm) is None:
             raise RegistryError(f"the registry names no usable token service: realm {realm[:100]!r}", status=401)
         scopes = tuple(parameters.get("scope", "").split())
         return Challenge(scheme=Scheme.BEARER, realm=realm, service=parameters.get("service", ""), scopes=scopes)
@@ -107,12 +107,3 @@ def _challenges(header: str) -> list[tuple[str, Mapping[str, str]]]:
             position = parameter.end()
         challenges.append((match[1], parameters))
     return challenges
-
-
-def _is_address(realm: str) -> bool:
-    """Whether a realm is a URL that can be asked; what is malformed (``http://[/``) is none."""
-    try:
-        parts = urlsplit(realm)
-    except ValueError:
-        return False
-    return parts.scheme in ("https", "http") and bool(parts.netloc)

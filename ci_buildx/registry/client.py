@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from ci_buildx.errors import RegistryError
+from ci_buildx.model.hosts import parse_origin
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.model.reference import Reference
 from ci_buildx.registry.advice import find_no_artifacts
@@ -149,7 +150,11 @@ class RegistryClient:
         headers = {"Content-Type": "application/octet-stream"}
         request = Request(method="PUT", url=url, headers=headers, body=body)
         # A location elsewhere carries its own permission; the login is not meant for that host.
-        answer = self._call(request, access) if place.startswith(f"{base}/") else self._connection.send(request)
+        origin = parse_origin(place)
+        if origin is None:
+            raise RegistryError(f"{repository.domain} names no usable place to upload to")
+        own = origin == parse_origin(base)
+        answer = self._call(request, access) if own else self._connection.send(request)
         if answer.status not in (HTTPStatus.CREATED, HTTPStatus.NO_CONTENT):
             raise refusal(answer, repository.domain, f"pushing {digest} to {repository}")
 

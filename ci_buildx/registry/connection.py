@@ -44,6 +44,7 @@ class Request:
     """One request. ``body`` is called for each attempt; ``streamed`` leaves the content of a 200 to be read.
 
     ``named_by`` is the registry that named this host: what was declared for it holds for its token service too.
+    Redirects are followed if ``follows``; the library leaves out the login when they lead to another origin.
     """
 
     method: str
@@ -53,6 +54,7 @@ class Request:
     limit: int = LARGEST_MANIFEST
     streamed: bool = False
     named_by: str = ""
+    follows: bool = True
 
     @property
     def host(self) -> str:
@@ -163,6 +165,7 @@ class Connection:
             verify=judged_as not in self.trust.insecure and sessions.bundle(),
             timeout=(self._patience.connect, self._patience.silence),
             stream=True,
+            allow_redirects=request.follows,
         )
         headers = {name.lower(): value for name, value in response.headers.items()}
         if request.streamed and response.status_code == 200:

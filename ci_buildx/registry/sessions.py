@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from ci_buildx.registry.pace import Pace
 
+REDIRECTS = 5
+"""Redirects of one request that are followed."""
+
 
 def make(host: str, trust: Trust, pace: Pace) -> Session:
     """A session that takes no logins from its surroundings: those of a ``.netrc`` are not meant for us."""
@@ -23,6 +26,7 @@ def make(host: str, trust: Trust, pace: Pace) -> Session:
 
     session = Session()
     session.trust_env = False
+    session.max_redirects = REDIRECTS
     if host in trust.insecure:
         import warnings
 

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ci_buildx.errors import RegistryError
+from ci_buildx.model.hosts import Origin, parse_origin
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry.credentials import CredentialStore
+from ci_buildx.registry.dockerconfig import HUB, canonical
 from ci_buildx.session.tokens import TokenRequest
 
 if TYPE_CHECKING:
@@ -25,9 +27,10 @@ SWITCH = "BUILDKIT_NO_CLIENT_TOKEN"
 """The environment variable that leaves tokens to buildkitd, which is then told the logins (BuildKit 0.34.2,
 ``session/auth/authprovider/authprovider.go``)."""
 
+HUB_API = "registry-1.docker.io"
+_HUB_SERVICE = Origin("https", "auth.docker.io", 443)
 _ATTEMPTS, _CONNECT, _SILENCE, _GRACE = 3, 5.0, 15.0, 30.0
 """buildkitd waits for 60 s (BuildKit 0.34.2, ``session/auth/auth.go``): before that it shall be told the reason."""
-_SCHEMES = ("https://", "http://")
 
 
 class RegistryTokens:
@@ -43,24 +46,50 @@ class RegistryTokens:
         self._lock = threading.Lock()
         self._seeds: Seeds | None = None
         self._connection: Connection | None = None
+        self._realms: set[tuple[str, Origin]] = set()
 
     def fetch(self, request: TokenRequest) -> Token:
         """A fresh token. RegistryError names the registry and the reason if there is none."""
         from ci_buildx.registry.authorize import Access, fetch_token
         from ci_buildx.registry.challenge import Challenge, Scheme
 
-        if not request.realm.startswith(_SCHEMES):
-            raise RegistryError(f"{request.host} names no usable token service: realm {request.realm[:100]!r}")
         access = Access(host=request.host, path=_path(request.scopes), scopes=request.scopes)
         challenge = Challenge(scheme=Scheme.BEARER, realm=request.realm, service=request.service)
         login = self._store.lookup(access.host, access.path)
         try:
+            if login is not None:
+                self._check_realm(access.host, request.realm)
             return fetch_token(self._connected(), access, challenge, login)
         except RegistryError as error:
             if error.status or error.fix:
                 raise
             fix = f"if only the builder reaches the token service of {request.host}, set {SWITCH}=1"
             raise RegistryError(error.message, fix=fix) from error
+
+    def _check_realm(self, host: str, realm: str) -> None:
+        """Raise RegistryError unless the registry itself names this token service; buildkitd might name another.
+
+        A service at the registry's own origin is its own. Each other one is asked for once in a build.
+        """
+        from ci_buildx.registry.challenge import parse_challenge
+        from ci_buildx.registry.connection import Request
+
+        connection, asked = self._connected(), parse_origin(realm)
+        with self._lock:
+            known = (host, asked) in self._realms
+        if known or (canonical(host) == HUB and asked == _HUB_SERVICE):
+            return
+        if asked is None or not (asked.is_secure or connection.trust.allows_plain(host)):
+            return  # fetch_token refuses it, whoever named it.
+        base = connection.base(HUB_API if canonical(host) == HUB else host)
+        if asked != parse_origin(base):
+            answer = connection.send(Request(method="GET", url=f"{base}/v2/"))
+            named = parse_challenge(answer.headers.get("www-authenticate", "")).realm if answer.status == 401 else ""
+            if asked != parse_origin(named):
+                wish = f"buildkitd wants the login of {host} sent to {asked.authority}"
+                raise RegistryError(f"{wish}, which is not the token service that {host} names")
+        with self._lock:
+            self._realms.add((host, asked))
 
     def seed(self, host: str) -> Secret:
         """The seed of the keys for a host, empty where there is no login."""

@@ -30,10 +30,15 @@ def service() -> Iterator[Registry]:
 
 
 @pytest.fixture
-def connect(tmp_path: Path) -> Iterator[Connect]:
+def connect(tmp_path: Path, service: Registry) -> Iterator[Connect]:
+    """Tokens for logins; those for ``r.io`` are for the served registry, which is its own token service."""
     opened: list[RegistryTokens] = []
 
     def make(logins: dict[tuple[str, str], Login], trust: Trust | None = None) -> RegistryTokens:
+        logins = {
+            (host if trust else host.replace("r.io", service.address), path): one
+            for (host, path), one in logins.items()
+        }
         store = CredentialStore([DockerConfig(origin="test", auths=logins, helpers={}, store="")], env={})
         opened.append(RegistryTokens(store, folder=tmp_path, trust=lambda: trust or Trust(plain=frozenset({"r.io"}))))
         return opened[-1]
@@ -43,9 +48,9 @@ def connect(tmp_path: Path) -> Iterator[Connect]:
         tokens.close()
 
 
-def fetch(tokens: RegistryTokens, service: Registry, *scopes: str, realm: str = "") -> Token:
+def fetch(tokens: RegistryTokens, service: Registry, *scopes: str, realm: str = "", host: str = "") -> Token:
     realm = realm or f"http://{service.address}/token"
-    return tokens.fetch(TokenRequest(host="r.io", realm=realm, service="s", scopes=scopes or (PULL,)))
+    return tokens.fetch(TokenRequest(host=host or service.address, realm=realm, service="s", scopes=scopes or (PULL,)))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +103,7 @@ def test_the_login_of_the_repository_that_is_pushed_to(service: Registry, connec
 def test_a_refused_login_is_one_line(service: Registry, connect: Connect, login: Login) -> None:
     service.on(f"GET /token?{QUERY}&account=me", Reply(401))
     service.on("POST /token", Reply(401))
-    with pytest.raises(RegistryError, match=r"^r\.io refuses the .*; log in to r\.io") as caught:
+    with pytest.raises(RegistryError, match=r"^127\.0\.0\.1:\d+ refuses the .*; log in to 127\.0\.0\.1:") as caught:
         fetch(connect({("r.io", ""): login}), service)
     assert "s3cret" not in str(caught.value)
     assert "r3fresh" not in str(caught.value)
@@ -110,20 +115,73 @@ def test_a_service_that_only_the_builder_reaches(service: Registry, connect: Con
         tokens.fetch(TokenRequest(host="r.io", realm="http://127.0.0.1:1/token", service="", scopes=()))
 
 
-@pytest.mark.parametrize("realm", ["file:///etc/passwd", "token", "ftp://x/"])
+@pytest.mark.parametrize(
+    "realm",
+    [
+        *(
+            "file:///etc/passwd",
+            "token",
+            "ftp://x/",
+            "https://u@x/",
+            "https:\\\\x",
+            "https://x:y/",
+            "https://x /",
+            "https://\u2025/",
+        ),
+    ],
+)
 def test_realms_that_are_none(service: Registry, connect: Connect, realm: str) -> None:
     with pytest.raises(RegistryError, match=r"r\.io names no usable token service"):
-        fetch(connect({}), service, realm=realm)
+        fetch(connect({}), service, realm=realm, host="r.io")
 
 
-def test_a_login_is_not_sent_in_clear(service: Registry, connect: Connect) -> None:
+@pytest.mark.parametrize("scheme", ["http", "HTTP", "hTTp"])
+def test_a_login_is_not_sent_in_clear(service: Registry, connect: Connect, scheme: str) -> None:
     with pytest.raises(RegistryError, match="without TLS"):
-        fetch(connect({("r.io", ""): LOGIN}, Trust()), service)
+        fetch(connect({("r.io", ""): LOGIN}, Trust()), service, realm=f"{scheme}://{service.address}/", host="r.io")
     assert service.asked == []
 
 
-def test_who_has_no_login_needs_no_seed(connect: Connect, tmp_path: Path) -> None:
+def test_a_token_service_elsewhere_is_the_one_that_the_registry_names(service: Registry, connect: Connect) -> None:
     tokens = connect({("r.io", ""): LOGIN})
+    with scripted() as elsewhere:
+        realm = f"http://{elsewhere.address}/token"
+        elsewhere.on(f"GET /token?{QUERY}&account=me", GIVEN)
+        service.on("GET /v2/", Reply(401, headers={"WWW-Authenticate": f'Bearer realm="HTTP://{elsewhere.address}/x"'}))
+        for _ in range(2):
+            assert fetch(tokens, service, realm=realm).value == Secret("t")
+        assert [line for line, _ in service.asked] == ["GET /v2/"]
+
+
+@pytest.mark.parametrize(
+    "reply", [Reply(200), Reply(401, headers={"WWW-Authenticate": 'Bearer realm="http://127.0.0.1:9/"'})]
+)
+def test_buildkitd_does_not_choose_where_a_login_goes(service: Registry, connect: Connect, reply: Reply) -> None:
+    tokens = connect({("r.io", ""): LOGIN})
+    service.on("GET /v2/", reply)
+    with scripted() as elsewhere:
+        with pytest.raises(RegistryError, match="is not the token service that"):
+            fetch(tokens, service, realm=f"http://{elsewhere.address}/token")
+        assert elsewhere.asked == []
+    assert [headers.get("Authorization") for _, headers in service.asked] == [None]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_does_not_take_the_password_along(service: Registry, connect: Connect, status: int) -> None:
+    with scripted() as elsewhere:
+        there = {"Location": f"http://{elsewhere.address}/token"}
+        service.on(f"GET /token?{QUERY}&account=me", Reply(404))
+        service.on("POST /token", Reply(status, headers=there))
+        with pytest.raises(RegistryError, match=f"status {status}"):
+            fetch(connect({("r.io", ""): LOGIN}), service)
+        service.on(f"GET /token?{QUERY}&account=me", Reply(status, headers=there))
+        elsewhere.on("GET /token", GIVEN)
+        fetch(connect({("r.io", ""): LOGIN}), service)
+        assert [headers.get("Authorization") for _, headers in elsewhere.asked] == [None]
+
+
+def test_who_has_no_login_needs_no_seed(connect: Connect, tmp_path: Path) -> None:
+    tokens = connect({("r.io", ""): LOGIN}, Trust())
     assert tokens.seed("other.io") == Secret(b"")
     assert list(tmp_path.iterdir()) == []
     assert len(tokens.seed("r.io")) == 16
