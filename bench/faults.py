@@ -1,0 +1,380 @@
+"""`python -m bench.faults`: builds that meet faults, and what became of each.
+
+Every build has a deadline, a secret that must be in no log, and, if it reports an image, an image that is read back
+whole. The order and the moments come from ``--seed``. Results are written after each fault, so that a run that was
+ended goes on where it was: what the file has is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import http.client
+import json
+import random
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench import ground, machine
+from bench.ground import PLATFORM, PROJECT, Ground
+from bench.soak import Soak
+from devcluster import host, layout
+from tests.faults import outage
+
+RESULTS = Path(__file__).parent / "results"
+TRANSPORTS = ("direct", "port-forward", "exec")
+CUTS = (5, 15, 30, 60)
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+COMPONENTS = ("kube-apiserver", "etcd", "kubelet-amd64", "containerd-amd64", "registry-open")
+OFFSETS = (6 * 3600, -6 * 3600)
+
+_DEADLINE = 420.0
+"""Seconds after which a build counts as hung: a cut of 60 s, twice its time until TCP repeats, and a busy machine."""
+_LONGEST_END = 40.0
+_DOCKERFILE = """FROM busybox
+COPY blob /blob
+RUN --mount=type=secret,id=fault test -s /run/secrets/fault && echo begun
+RUN for i in $(seq 1 20); do echo tick $i; sleep 1; done
+RUN echo silent && sleep 25
+ARG MARK
+ENV MARK=$MARK
+"""
+_SHORT = "FROM busybox\nARG MARK\nENV MARK=$MARK\nRUN echo begun; sleep 2; echo $MARK > /mark\n"
+_PHASES = {"upload": r"transferring context: [1-9]", "talking": r"tick 2\n", "silent": r" silent\n"}
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """One build: what was done to it, what came of it, and what must not have come (``faults``)."""
+
+    case: str
+    what: str
+    exit_code: int
+    seconds: float
+    digest: str = ""
+    last_line: str = ""
+    faults: list[str] = field(default_factory=list)
+
+
+class Build:
+    """A build under way in a context of its own. ``log`` is what it has written until now."""
+
+    def __init__(self, base: Ground, name: str, dockerfile: str, *options: str, size: int = 0, **env: str) -> None:
+        self.ground = base
+        self.name = name
+        self.secrets = [secrets.token_hex(12), secrets.token_hex(12)]
+        self._log = base.folder / f"{name}.log"
+        folder = base.folder / name
+        folder.mkdir()
+        (folder / "Dockerfile").write_text(dockerfile)
+        (folder / "blob").write_bytes(secrets.token_bytes(size))
+        self.metadata = base.folder / f"{name}.json"
+        own = ["--buildkitd-config", str(base.buildkitd_config), "--driver-opt", "timeout=300s"]
+        seen = ["--progress", "plain", "--metadata-file", str(self.metadata), "--secret", "id=fault,env=FAULT_SECRET"]
+        marks = ["--build-arg", f"MARK={name}", "--build-arg", f"NPM_TOKEN={self.secrets[1]}"]
+        target = ["--platform", PLATFORM, "--push", "--tag", self.reference]
+        command = [str(base.product), "build", *target, *own, *seen, *marks, *options, str(folder)]
+        self._stream = self._log.open("w")
+        self._begun = time.monotonic()
+        self.process = subprocess.Popen(
+            command,
+            env={**base.env, "FAULT_SECRET": self.secrets[0], **env},
+            stdout=self._stream,
+            stderr=self._stream,
+        )
+
+    @property
+    def reference(self) -> str:
+        """Where it pushes."""
+        return f"{self.ground.registry}/faults/{self.name}:1"
+
+    @property
+    def log(self) -> str:
+        """What it has written."""
+        return self._log.read_text(errors="replace")
+
+    def reach(self, pattern: str) -> None:
+        """Wait until the log has the pattern, or the build has ended."""
+        deadline = time.monotonic() + 120
+        while self.process.poll() is None and time.monotonic() < deadline and not re.search(pattern, self.log):
+            time.sleep(0.05)
+
+    def end(self, case: str, what: str, *, survives: bool = True) -> Outcome:
+        """Its outcome. ``survives``: it must end well; otherwise it must end, and say why if it does not end well."""
+        hung = False
+        try:
+            code = self.process.wait(max(_DEADLINE - (time.monotonic() - self._begun), 1.0))
+        except subprocess.TimeoutExpired:
+            hung = True
+            self.process.kill()
+            code = self.process.wait()
+        self._stream.close()
+        lines = [line for line in self.log.splitlines() if "ERROR" in line or "WARNING" in line]
+        found = Outcome(
+            case=case,
+            what=what,
+            exit_code=code,
+            seconds=round(time.monotonic() - self._begun, 1),
+            last_line=lines[-1][:300] if lines else "",
+        )
+        if hung:
+            found.faults.append(f"hung: killed after {_DEADLINE:.0f} s")
+        found.faults += self._judge(found, survives=survives)
+        return found
+
+    def _judge(self, found: Outcome, *, survives: bool) -> Iterator[str]:
+        if any(secret in self.log for secret in self.secrets):
+            yield "a secret is in the log"
+        if "Traceback" in self.log:
+            yield "a traceback is in the log"
+        told = re.search(r"^digest +(sha256:[0-9a-f]{64})", self.log, re.M)
+        found.digest = told[1] if told else ""
+        if found.exit_code == 0 or found.digest:
+            yield from read_back(self.ground.registry, f"faults/{self.name}", found.digest, self.name)
+        if survives and found.exit_code:
+            yield f"exit code {found.exit_code} of a build that was to survive"
+        if not survives and found.exit_code and "ERROR" not in self.log:
+            yield "it failed without a reason"
+
+
+def read_back(registry: str, repository: str, digest: str, mark: str) -> Iterator[str]:
+    """What is wrong with an image that was reported: each blob of it is read and compared with its digest."""
+    try:
+        index = json.loads(_fetched(registry, repository, "manifests", digest))
+        for entry in index["manifests"]:
+            manifest = json.loads(_fetched(registry, repository, "manifests", entry["digest"]))
+            config = _fetched(registry, repository, "blobs", manifest["config"]["digest"])
+            for layer in manifest["layers"]:
+                _fetched(registry, repository, "blobs", layer["digest"])
+            image = entry["platform"]["os"] != "unknown"
+            if image and f"MARK={mark}" not in json.loads(config)["config"].get("Env", []):
+                yield "the image is another build's"
+    except (OSError, ValueError, KeyError, http.client.HTTPException) as cause:
+        yield f"the image cannot be read back: {cause!r}"
+
+
+def _fetched(registry: str, repository: str, kind: str, digest: str) -> bytes:
+    connection = http.client.HTTPConnection(registry, timeout=60)
+    try:
+        accepted = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json"
+        connection.request("GET", f"/v2/{repository}/{kind}/{digest}", headers={"Accept": accepted})
+        answer = connection.getresponse()
+        body = answer.read()
+    finally:
+        connection.close()
+    if answer.status != 200 or f"sha256:{hashlib.sha256(body).hexdigest()}" != digest:
+        raise ValueError(f"{kind} {digest}: {answer.status}, {len(body)} bytes")
+    return body
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Faults:
+    """The table of faults on one ground; names of cases stay the same from run to run."""
+
+    ground: Ground
+    name: str
+    random: random.Random
+    library: Path
+
+    def cases(self, *, kills: int, crowd: int) -> dict[str, Callable[[str], list[Outcome]]]:
+        """Each case by its name, in the order in which they run."""
+        found: dict[str, Callable[[str], list[Outcome]]] = {}
+        for seconds in CUTS:
+            for phase in _PHASES:
+                found[f"cut-{seconds}-{phase}"] = partial(self.cut, seconds=seconds, phase=phase)
+        for component in COMPONENTS:
+            for phase in ("upload", "talking"):
+                found[f"restart-{component}-{phase}"] = partial(self.restart, component=component, phase=phase)
+        for number in range(0, kills, 4):
+            found[f"kill-{number:02}"] = self.kill
+        for offset in OFFSETS:
+            found[f"clock-{offset}"] = partial(self.clock, offset=offset)
+        found["full-temp"] = self.full_temp
+        found["full-metadata"] = self.full_metadata
+        found["full-volume"] = self.full_volume
+        found[f"crowd-{crowd}"] = partial(self.crowd, many=crowd)
+        return found
+
+    def builds(self, case: str, transports: Sequence[str], *, size: int = 40 << 20) -> list[Build]:
+        """One build by each transport."""
+        return [self.build(f"{case}-{one}", _DOCKERFILE, "--transport", one, size=size) for one in transports]
+
+    def build(self, suffix: str, dockerfile: str, *options: str, size: int = 0, **env: str) -> Build:
+        """A build whose name no other one has."""
+        return Build(self.ground, f"{self.name}-{suffix}".lower(), dockerfile, *options, size=size, **env)
+
+    def cut(self, case: str, seconds: float, phase: str) -> list[Outcome]:
+        """All packets are dropped for so long, on all transports at once."""
+        made = self.builds(case, TRANSPORTS, size=(200 if phase == "upload" else 1) << 20)
+        made[self.random.randrange(len(made))].reach(_PHASES[phase])
+        outage.cut_for(self.ground.cluster, seconds)
+        return [one.end(case, f"no packets for {seconds} s while {phase}") for one in made]
+
+    def restart(self, case: str, component: str, phase: str) -> list[Outcome]:
+        """A part of the cluster is killed and comes again."""
+        made = self.builds(case, TRANSPORTS)
+        made[self.random.randrange(len(made))].reach(_PHASES[phase])
+        after = round(self.random.uniform(1, 8), 1)
+        outage.restart(self.ground.cluster, component, after=after)
+        return [one.end(case, f"{component} gone for {after} s and more while {phase}") for one in made]
+
+    def kill(self, case: str) -> list[Outcome]:
+        """Four jobs, a signal for each, at random moments."""
+        with ThreadPoolExecutor(len(SIGNALS)) as pool:
+            moments = [self.random.uniform(0.05, 6.0) for _ in SIGNALS]
+            return list(pool.map(lambda number, moment: self.kill_one(case, number, moment), SIGNALS, moments))
+
+    def kill_one(self, case: str, number: signal.Signals, moment: float) -> Outcome:
+        """A job that is ended: by any signal but SIGKILL it removes its builder."""
+        one = self.build(f"{case}-{number.name}", _SHORT, "--lifetime", "60s")
+        time.sleep(moment)
+        one.process.send_signal(number)
+        sent = time.monotonic()
+        outcome = one.end(case, f"{number.name} after {moment:.2f} s", survives=False)
+        outcome.faults = [each for each in outcome.faults if "without a reason" not in each]
+        if time.monotonic() - sent > _LONGEST_END:
+            outcome.faults.append(f"it took {time.monotonic() - sent:.0f} s to end")
+        time.sleep(2)
+        looked = Soak(ground=self.ground, name=self.name, random=self.random)
+        if number is not signal.SIGKILL:
+            if looked.pods(one.name):
+                outcome.faults.append("pods 2 s after its end")
+            if looked.namespace(one.name) == "active":
+                outcome.faults.append("its namespace is not deleted")
+        return outcome
+
+    def clock(self, case: str, offset: int) -> list[Outcome]:
+        """The runner's clock is hours off: the build works, or says that the clock is wrong."""
+        made = self.build(case, _SHORT, LD_PRELOAD=str(self.library), OFFSET=str(offset))
+        return [made.end(case, f"clock {offset / 3600:+.0f} h off")]
+
+    def full_temp(self, case: str) -> list[Outcome]:
+        """The runner's temporary folder is full: a tunnel's socket needs a place there."""
+        with _full_folder(self.ground.folder / "full") as folder:
+            made = [
+                self.build(f"{case}-{one}", _SHORT, "--transport", one, TMPDIR=str(folder), XDG_RUNTIME_DIR=str(folder))
+                for one in TRANSPORTS
+            ]
+            return [one.end(case, "no space in the temporary folder", survives=False) for one in made]
+
+    def full_metadata(self, case: str) -> list[Outcome]:
+        """The disk of the metadata file is full: the digest is reported all the same."""
+        made = self.build(case, _SHORT, "--metadata-file", "/dev/full")
+        outcome = made.end(case, "no space for the metadata file", survives=False)
+        if not re.search(r"sha256:[0-9a-f]{64}", made.log.rpartition("ERROR")[2]):
+            outcome.faults.append("the digest is lost")
+        return [outcome]
+
+    def full_volume(self, case: str) -> list[Outcome]:
+        """A step fills buildkitd's disk: the failure names it, and nothing hangs."""
+        dockerfile = "FROM busybox\nRUN dd if=/dev/zero of=/big bs=1M count=700\nRUN sleep 60\n"
+        made = self.build(case, dockerfile, "--driver-opt", "limits.ephemeral-storage=200Mi")
+        outcome = made.end(case, "buildkitd's disk is full", survives=False)
+        if not outcome.exit_code:
+            outcome.faults.append("it ended well though its disk was full")
+        elif not re.search(r"Evicted|no space|ephemeral", made.log):
+            outcome.faults.append("the full disk is not named")
+        return [outcome]
+
+    def crowd(self, case: str, many: int) -> list[Outcome]:
+        """So many jobs at once."""
+        made = [self.build(f"{case}-{number:02}", _SHORT) for number in range(many)]
+        return [one.end(case, f"{many} jobs at once") for one in made]
+
+    def left(self) -> list[str]:
+        """The namespaces of this run that are there, and not being deleted, after the reaper."""
+        found = self.ground.kube.list("/api/v1/namespaces", labelSelector="app.kubernetes.io/managed-by=kube-builder")
+        return [
+            each["metadata"]["name"]
+            for each in found["items"]
+            if self.name in each["metadata"]["name"] and not each["metadata"].get("deletionTimestamp")
+        ]
+
+
+@contextmanager
+def _full_folder(folder: Path) -> Iterator[Path]:
+    """A file system without space."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=1", "tmpfs", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def run(faults: Faults, wanted: Sequence[str], written: dict[str, Any], save: Callable[[], None]) -> None:
+    """Do each case that the results do not have yet."""
+    table = faults.cases(kills=written["kills"], crowd=written["crowd"])
+    for case, do in table.items():
+        if case in written["cases"] or not any(case.startswith(prefix) for prefix in wanted):
+            continue
+        faults.random.seed(f"{written['seed']} {case}")
+        outcomes = do(case)
+        written["cases"][case] = [asdict(one) for one in outcomes]
+        save()
+        for one in outcomes:
+            verdict = "; ".join(one.faults) or "right"
+            print(f"{one.case:34} exit {one.exit_code:4} {one.seconds:6.1f} s  {one.what}: {verdict}", flush=True)
+
+
+def main() -> int:
+    """Run the faults; 1 if anything came that must not."""
+    arguments = parser().parse_args()
+    host.become_root()
+    written = {"seed": arguments.seed, "kills": arguments.kills, "crowd": arguments.crowd, "cases": {}}
+    if arguments.json.exists():
+        written = json.loads(arguments.json.read_text())
+    with ground.prepared(layout.cluster(arguments.cluster)) as prepared:
+        library = prepared.folder / "clock.so"
+        source = PROJECT / "tests" / "faults" / "clock.c"
+        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+        name = f"f{secrets.token_hex(2)}"
+        faults = Faults(ground=prepared, name=name, random=random.Random(), library=library)
+        written.setdefault("machine", machine.facts())
+
+        def save() -> None:
+            arguments.json.parent.mkdir(parents=True, exist_ok=True)
+            arguments.json.write_text(json.dumps(written, indent=1) + "\n")
+
+        run(faults, arguments.only or [""], written, save)
+        print("waiting for the builders of killed jobs to expire", file=sys.stderr)
+        soak = Soak(ground=prepared, name=name, random=faults.random)
+        deadline = time.monotonic() + arguments.settle
+        while faults.left() and time.monotonic() < deadline:
+            soak.reap()
+            time.sleep(10)
+        written.setdefault("left", []).extend(faults.left())
+        save()
+    bad = [each for outcomes in written["cases"].values() for each in outcomes if each["faults"]]
+    total = sum(len(outcomes) for outcomes in written["cases"].values())
+    print(f"{total - len(bad)} of {total} builds came to the right end; left: {written['left'] or 'nothing'}")
+    return int(bool(bad or written["left"]))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(prog="python -m bench.faults", description=__doc__)
+    made.add_argument("--only", nargs="+", metavar="PREFIX", help="cases whose names begin so")
+    made.add_argument("--kills", type=int, default=32, metavar="N", help="jobs that are killed (default: 32)")
+    made.add_argument("--crowd", type=int, default=30, metavar="N", help="jobs at once (default: 30)")
+    made.add_argument("--settle", type=float, default=420, metavar="SECONDS", help="wait for killed jobs to expire")
+    made.add_argument("--seed", type=int, default=9, metavar="N")
+    made.add_argument("--cluster", default=layout.default_name(), metavar="NAME", help="the devcluster to use")
+    file = RESULTS / f"faults-{time.strftime('%Y-%m-%d')}.json"
+    made.add_argument("--json", type=Path, default=file, metavar="FILE", help="results, read to go on with")
+    return made
+
+
+if __name__ == "__main__":
+    sys.exit(main())
