@@ -71,6 +71,7 @@ bench: $(STAMP) ## Us and docker buildx, alternately, on the devcluster
 soak: $(STAMP) ## The long counts; writes JSON results into bench/results
 	$(BIN)/python -m devcluster up
 	$(BIN)/python -m bench.soak
+	$(AS_ROOT) $(BIN)/python -m bench.faults
 	$(BIN)/python -m bench.trees
 	$(BIN)/python -m bench.clones
 
