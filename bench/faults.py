@@ -257,7 +257,11 @@ class Faults:
     def clock(self, case: str, offset: int) -> list[Outcome]:
         """The runner's clock is hours off: the build works, or says that the clock is wrong."""
         made = self.build(case, _SHORT, LD_PRELOAD=str(self.library), OFFSET=str(offset))
-        return [made.end(case, f"clock {offset / 3600:+.0f} h off")]
+        outcome = made.end(case, f"clock {offset / 3600:+.0f} h off", survives=False)
+        # A young cluster's own certificates are not valid yet by a clock that is behind.
+        if outcome.exit_code and "set the clock" not in made.log:
+            outcome.faults.append("the clock is not named")
+        return [outcome]
 
     def full_temp(self, case: str) -> list[Outcome]:
         """The runner's temporary folder is full: a tunnel's socket needs a place there."""
@@ -279,11 +283,11 @@ class Faults:
     def full_volume(self, case: str) -> list[Outcome]:
         """A step fills buildkitd's disk: the failure names it, and nothing hangs."""
         dockerfile = "FROM busybox\nRUN dd if=/dev/zero of=/big bs=1M count=700\nRUN sleep 60\n"
-        made = self.build(case, dockerfile, "--driver-opt", "limits.ephemeral-storage=200Mi")
+        made = self.build(case, dockerfile, "--driver-opt", "buildkit-root-volume-memory=300Mi")
         outcome = made.end(case, "buildkitd's disk is full", survives=False)
         if not outcome.exit_code:
             outcome.faults.append("it ended well though its disk was full")
-        elif not re.search(r"Evicted|no space|ephemeral", made.log):
+        elif not re.search(r"no space left", made.log):
             outcome.faults.append("the full disk is not named")
         return [outcome]
 

@@ -154,8 +154,12 @@ def state_root() -> Path:
     return Path(os.environ.get("KUBE_BUILDER_STATE") or "/var/lib/kube-builder-devcluster").absolute()
 
 
-def cluster(name: str = "dev", root: Path | None = None) -> Cluster:
-    """The cluster of that name. Raises ValueError where the name can't be part of node and cgroup names."""
+def cluster(name: str | None = None, root: Path | None = None) -> Cluster:
+    """The cluster of that name (default: :func:`default_name`).
+
+    Raises ValueError if the name cannot be part of node and cgroup names.
+    """
+    name = default_name() if name is None else name
     if not NAME.fullmatch(name):
         raise ValueError(f"cluster name {name!r}: want 1 to 20 of a-z, 0-9 and '-', beginning with a letter")
     return Cluster(name=name, state=(root or state_root()) / name)

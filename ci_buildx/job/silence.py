@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from ci_buildx.progress.display import Display, Phase
 
 _NOTICEABLE = 10.0
@@ -11,7 +13,7 @@ _REPEAT = 30.0
 
 
 class SilenceReport:
-    """The silence of one pod, as a step of the build's log that lasts as long as the silence does."""
+    """The silence of one pod, as a step of the build's log that lasts as long as the silence does. Thread-safe."""
 
     def __init__(self, display: Display, pod: str) -> None:
         self._display = display
@@ -19,20 +21,33 @@ class SilenceReport:
         self._phase: Phase | None = None
         self._longest = 0.0
         self._next = _NOTICEABLE
+        self._closed = False
+        self._lock = threading.Lock()
 
     def note(self, seconds: float) -> None:
         """Take in for how many ``seconds`` the pod has been silent by now."""
+        with self._lock:
+            if not self._closed:
+                self._note(seconds)
+
+    def close(self, seconds: float) -> None:
+        """Take in the last silence, and end the step if there is one; later notes do nothing."""
+        with self._lock:
+            self._note(seconds)
+            self._closed = True
+            self._end()
+
+    def _note(self, seconds: float) -> None:
         if seconds < self._longest and self._phase is not None:
             self._phase.say(f"pod {self._pod} answers again after {self._longest:.0f} s")
-            self.end()
+            self._end()
         self._longest = seconds
         if seconds >= self._next:
             self._next = seconds + _REPEAT
             self._phase = self._phase or self._display.phase(f"waiting for pod {self._pod}")
             self._phase.say(f"no answer from pod {self._pod} for {seconds:.0f} s; waiting")
 
-    def end(self) -> None:
-        """End the step, if there is one."""
+    def _end(self) -> None:
         if self._phase is not None:
             self._phase.end()
         self._phase, self._next = None, _NOTICEABLE

@@ -156,7 +156,8 @@ class _Solve:
         # Nobody can read a history that goes with the job's builder, and writing it delays each build's end.
         wanted = replace(wanted, frontend_attrs=wanted.frontend_attrs | self.site.checkout(), internal=True)
         stop, done = threading.Event(), threading.Event()
-        begin(lambda: self.guard(session, stop, done))
+        silence = SilenceReport(self.site.display, self.connection.pod)
+        begin(lambda: self.guard(session, silence, stop, done))
         name = node.name if self.share.several else ""
         try:
             result = self.connection.control.solve(
@@ -169,22 +170,15 @@ class _Solve:
             raise self.explain(failure) from failure
         finally:
             done.set()
+            silence.close(session.silence)
         self.share.keep(result.exporter_response)
         return Solved(connection=self.connection, response=result.exporter_response)
 
-    def guard(self, session: Session, stop: threading.Event, done: threading.Event) -> None:
+    def guard(self, session: Session, silence: SilenceReport, stop: threading.Event, done: threading.Event) -> None:
         """End the solve when the job is to end, or when its pod has: a connection may hang for long after that.
 
         Meanwhile report the silences of buildkitd.
         """
-        silence = SilenceReport(self.site.display, self.connection.pod)
-        try:
-            self.watch(session, silence, stop, done)
-        finally:
-            silence.end()
-
-    def watch(self, session: Session, silence: SilenceReport, stop: threading.Event, done: threading.Event) -> None:
-        """Look at pod and session until the solve is ``done``."""
         while not done.is_set():
             silence.note(session.silence)
             lost = self.boot.verdict(self.connection.node, self.connection.pod).error is not None

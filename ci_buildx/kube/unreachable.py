@@ -12,6 +12,8 @@ from ci_buildx.kube import tls
 if TYPE_CHECKING:
     from ci_buildx.kube.config import Cluster
 
+_CERTIFICATE_NOT_YET_VALID = 9
+"""X509_V_ERR_CERT_NOT_YET_VALID of OpenSSL 3."""
 _CERTIFICATE_EXPIRED = 10
 """X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL 3."""
 
@@ -56,6 +58,9 @@ def _explain_tls(cause: ssl.SSLError, cluster: Cluster, where: str) -> Unreachab
 def _explain_verification(cause: ssl.SSLCertVerificationError, where: str) -> Unreachable:
     if cause.verify_code == _CERTIFICATE_EXPIRED:
         return Unreachable(f"the certificate of the API server {where} has expired", fix="renew it, or check the clock")
+    if cause.verify_code == _CERTIFICATE_NOT_YET_VALID:
+        message = f"the certificate of the API server {where} is not valid yet"
+        return Unreachable(message, fix="set the clock of this machine, or renew the certificate")
     if "mismatch" in cause.verify_message.lower():
         fix = "check server, or set tls-server-name in the kubeconfig"
         return Unreachable(f"the certificate of the API server is for another name: {cause.verify_message}", fix=fix)

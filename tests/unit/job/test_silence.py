@@ -13,9 +13,11 @@ def said(*seconds: float) -> list[str]:
     stream = io.StringIO()
     shown = display.open(Progress.PLAIN, stream, env={}, clock=lambda: 0.0)
     report = SilenceReport(shown, "buildkit-amd64-x")
-    for each in seconds:
+    *before, last = seconds
+    for each in before:
         report.note(each)
-    report.end()
+    report.close(last)
+    report.note(100.0)
     shown.close()
     return [line.removeprefix("#1 0.000 ") for line in stream.getvalue().splitlines()]
 
@@ -33,6 +35,11 @@ def test_a_long_silence_is_reported_now_and_then_and_its_end_too() -> None:
         "pod buildkit-amd64-x answers again after 60 s",
         "#1 DONE 0.0s",
     ]
+
+
+def test_a_silence_that_ends_with_the_build_is_said_to_have_ended() -> None:
+    assert said(12.0, 50.0, 0.1)[-2:] == ["pod buildkit-amd64-x answers again after 50 s", "#1 DONE 0.0s"]
+    assert "answers again" not in "".join(said(12.0, 50.0, 51.0))
 
 
 def test_two_silences_are_two_steps() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from ci_buildx.kube.credentials import Anonymous, ClientCertificate, Credentials
 from ci_buildx.kube.proxy import Proxy
 from ci_buildx.kube.retry import Retry
 from ci_buildx.kube.tls import TlsSettings
+from ci_buildx.kube.unreachable import explain
 from ci_buildx.kube.watch import Change, WatchEvent
 from tests.unit.kube.authority import Authority
 from tests.unit.kube.scripted import DROP, Scripted, answer, events, refused, scripted
@@ -300,6 +302,16 @@ class TestUnreachable:
         authority = Authority()
         with scripted(answer(200), tls=authority.server(days=-1)) as server:
             assert "has expired" in self.failure(server, TlsSettings(authority=authority.pem))
+
+    def test_a_server_certificate_of_tomorrow(self) -> None:
+        """As a machine sees it whose clock is hours behind."""
+        cause = ssl.SSLCertVerificationError("certificate is not yet valid")
+        cause.verify_code, cause.verify_message = 9, "certificate is not yet valid"
+        cluster = Cluster(server="https://api.example:6443", credentials=Anonymous())
+        assert str(explain(cause, cluster)) == (
+            "the certificate of the API server api.example:6443 is not valid yet; "
+            "set the clock of this machine, or renew the certificate"
+        )
 
     def test_expired_client_certificate_in_the_handshake(self) -> None:
         authority = Authority()
