@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from ci_buildx.builder.builder import Builder
 from ci_buildx.buildkit.exporters import is_true
 from ci_buildx.buildkit.request import layout_stores, shared_folders
+from ci_buildx.errors import RegistryError
 from ci_buildx.job.site import Site
+from ci_buildx.model.hosts import normalize_host
 from ci_buildx.registry import credentials, tokens
 from ci_buildx.registry.credentials import CredentialStore
-from ci_buildx.registry.tokens import RegistryTokens
+from ci_buildx.registry.dockerconfig import Login, canonical
+from ci_buildx.registry.tokens import LoginStore, RegistryTokens
 from ci_buildx.session.auth import Auth
 from ci_buildx.session.filesync import FileSync
 from ci_buildx.session.places import Target
@@ -24,6 +28,40 @@ if TYPE_CHECKING:
     from ci_buildx.session.content_layout import Layout
 
 
+class BuildLogins:
+    """The logins of ``store`` that a build may use; thread-safe.
+
+    ``mirrors`` returns the hosts of the builder's mirrors. It is called only for a host that the build does not name.
+    """
+
+    def __init__(self, store: LoginStore, build: BuildSettings, *, mirrors: Callable[[], Iterable[str]]) -> None:
+        self._store = store
+        self._build = build
+        self._mirrors = mirrors
+        self._hosts: frozenset[str] | None = None
+        self._is_read = False
+        self._lock = threading.Lock()
+
+    def lookup(self, host: str, path: str = "") -> Login | None:
+        """Return the login for a host. Raises RegistryError if there is one and the build does not name the host."""
+        login = self._store.lookup(host, path)
+        if login is None or self._is_named(host):
+            return login
+        raise RegistryError(
+            f"the login of {host} is not given to buildkitd: the build names no image there",
+            fix=f"if a base image brings it in (ONBUILD), name it: --build-context NAME=docker-image://{host}/…",
+        )
+
+    def _is_named(self, host: str) -> bool:
+        from ci_buildx.job.login_hosts import find_login_hosts
+
+        with self._lock:
+            if not self._is_read:
+                self._hosts, self._is_read = find_login_hosts(self._build), True
+        wanted = canonical(normalize_host(host))
+        return self._hosts is None or wanted in self._hosts or wanted in {canonical(one) for one in self._mirrors()}
+
+
 def authority(site: Site, builder: Builder, store: CredentialStore) -> Auth:
     """What answers for registries, in the sessions of all nodes."""
 
@@ -32,9 +70,10 @@ def authority(site: Site, builder: Builder, store: CredentialStore) -> Auth:
 
         return trust_of(site, builder)
 
+    logins = BuildLogins(store, site.settings.build, mirrors=lambda: trust().mirrors)
     if is_true(site.env.get(tokens.SWITCH, "")):
-        return Auth(store.lookup)
-    return Auth(store.lookup, RegistryTokens(store, folder=credentials.folder(site.env), trust=trust))
+        return Auth(logins.lookup)
+    return Auth(logins.lookup, RegistryTokens(logins, folder=credentials.folder(site.env), trust=trust))
 
 
 def forwarded(build: BuildSettings) -> Attachable:

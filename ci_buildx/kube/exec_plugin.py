@@ -17,7 +17,7 @@ from typing import Any
 from ci_buildx.errors import InputError, Unauthorized
 from ci_buildx.kube.credentials import bearer
 from ci_buildx.kube.tls import KeyPair
-from ci_buildx.model.programs import find_program, make_environment
+from ci_buildx.model.programs import MOST_OUTPUT, TooMuchOutput, find_program, make_environment, run_program
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.secret import Secret
 
@@ -111,8 +111,6 @@ def read(output: bytes, plugin: Plugin) -> Issued:
 
 
 def _run(plugin: Plugin, env: Mapping[str, str]) -> bytes:
-    import subprocess
-
     interactive = _interactive(plugin)
     program = find_program(plugin.command, env)
     if program is None:
@@ -121,25 +119,20 @@ def _run(plugin: Plugin, env: Mapping[str, str]) -> bytes:
         )
         raise InputError(f"exec plugin {plugin.command!r} not found", source="kubeconfig", fix=hint)
     instructions = {"KUBERNETES_EXEC_INFO": _instructions(plugin, interactive)}
+    deadline = DEADLINE * 5 if interactive else DEADLINE
+    command, told = (program, *plugin.arguments), {**make_environment(env), **plugin.environment, **instructions}
     try:
-        done = subprocess.run(
-            [program, *plugin.arguments],
-            env={**make_environment(env), **plugin.environment, **instructions},
-            cwd="/",
-            stdin=None if interactive else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=None if interactive else subprocess.PIPE,
-            timeout=DEADLINE * 5 if interactive else DEADLINE,
-            check=False,
-        )
+        status, output, complaints = run_program(command, env=told, timeout=deadline, interactive=interactive)
+    except TimeoutError as cause:
+        raise _failed(plugin, f"gave no answer in {deadline:.0f} s") from cause
+    except TooMuchOutput as cause:
+        raise _failed(plugin, f"printed more than {MOST_OUTPUT >> 20} MiB") from cause
     except OSError as cause:
         raise InputError(f"cannot run {plugin.command!r}: {cause.strerror}", source="kubeconfig") from cause
-    except subprocess.TimeoutExpired as cause:
-        raise _failed(plugin, f"gave no answer in {cause.timeout:.0f} s") from cause
-    if done.returncode:
-        said = (done.stderr or b"").decode(errors="replace").strip().splitlines()[-1:]
-        raise _failed(plugin, f"ended with exit code {done.returncode}" + "".join(f": {line}" for line in said))
-    return done.stdout
+    if status:
+        said = complaints.decode(errors="replace").strip().splitlines()[-1:]
+        raise _failed(plugin, f"ended with exit code {status}" + "".join(f": {line}" for line in said))
+    return output
 
 
 def _instructions(plugin: Plugin, interactive: bool) -> str:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 _WORKSPACES = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")
 """Variables that name the checkout: GitHub's and GitLab's."""
+MOST_OUTPUT = 1 << 20
+"""Bytes that a program may print."""
+_COMPLAINTS = 16 << 10
+_LAST_WORDS = 1.0
+"""Seconds in which complaints are read after the program has ended: one that it started may hold them open."""
 _INPUTS = ("INPUT_", "KUBE_BUILDER_")
 _LOADERS = (
     *("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONUSERBASE", "NODE_OPTIONS", "NODE_PATH", "PERL5LIB"),
@@ -59,6 +67,84 @@ def make_environment(env: Mapping[str, str]) -> dict[str, str]:
         if any(not part.startswith("/") or _is_below(part, roots) for part in paths):
             del made[name]
     return {**made, "PATH": safe_path(env)}
+
+
+class TooMuchOutput(Exception):
+    """A program printed more than it may."""
+
+
+def run_program(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    given: bytes = b"",
+    timeout: float,
+    interactive: bool = False,
+) -> tuple[int, bytes, bytes]:
+    """Run a program in ``/``; returns its exit code, its output and the beginning of its complaints.
+
+    ``given`` is its standard input; an ``interactive`` one has ours, and complains to the user. Raises OSError if it
+    cannot be run, TimeoutError after ``timeout`` seconds and TooMuchOutput if it prints more than
+    :data:`MOST_OUTPUT` bytes. It has ended by then, and those that it started.
+    """
+    import subprocess
+    import threading
+
+    pipe = None if interactive else subprocess.PIPE
+    with subprocess.Popen(
+        list(command),
+        stdin=pipe,
+        stdout=subprocess.PIPE,
+        stderr=pipe,
+        env=dict(env),
+        cwd="/",
+        start_new_session=not interactive,
+    ) as process:
+        assert process.stdout is not None
+        expired = threading.Event()
+
+        def kill() -> None:
+            with suppress(ProcessLookupError):
+                process.kill() if interactive else os.killpg(process.pid, signal.SIGKILL)
+
+        def expire() -> None:
+            expired.set()
+            kill()
+
+        complaints: list[bytes] = []
+        timer = threading.Timer(timeout, expire)
+        timer.start()
+        try:
+            if process.stderr is not None:
+                reader = threading.Thread(target=_read_beginning, args=(process.stderr, complaints), daemon=True)
+                reader.start()
+            if process.stdin is not None:
+                with suppress(BrokenPipeError):  # It did not want to know.
+                    process.stdin.write(given)
+                    process.stdin.close()
+            output = process.stdout.read(MOST_OUTPUT + 1)
+            if len(output) > MOST_OUTPUT:
+                raise TooMuchOutput
+            status = process.wait()
+            if process.stderr is not None:
+                reader.join(_LAST_WORDS)
+        finally:
+            timer.cancel()
+            if process.poll() is None:
+                kill()
+    if expired.is_set():
+        raise TimeoutError
+    return status, output, b"".join(complaints)
+
+
+def _read_beginning(stream: IO[bytes], into: list[bytes]) -> None:
+    """Keep what fits, and read the rest, so that the program can go on."""
+    kept = 0
+    with suppress(OSError, ValueError):
+        while piece := os.read(stream.fileno(), _COMPLAINTS):
+            if kept < _COMPLAINTS:
+                into.append(piece)
+                kept += len(piece)
 
 
 def find_named_workspaces(env: Mapping[str, str]) -> tuple[Path, ...]:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 
 from ci_buildx.errors import InputError, RegistryError
-from ci_buildx.model.programs import find_program, make_environment
+from ci_buildx.model.programs import MOST_OUTPUT, TooMuchOutput, find_program, make_environment, run_program
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry.dockerconfig import HUB, HUB_KEY, Login
 
@@ -47,26 +47,19 @@ def ask(suffix: str, host: str, *, origin: str, env: Mapping[str, str], deadline
 
 
 def _run(path: str, server: str, env: Mapping[str, str], deadline: float) -> tuple[int, bytes]:
-    import subprocess
-
     try:
-        done = subprocess.run(
-            [path, "get"],
-            input=server.encode(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=make_environment(env),
-            cwd="/",
-            timeout=deadline,
-            check=False,
+        status, output, _ = run_program(
+            (path, "get"), env=make_environment(env), given=server.encode(), timeout=deadline
         )
-    except subprocess.TimeoutExpired:
+    except TimeoutError:
         raise RegistryError(
             f"{path} gave no login for {server} in {deadline:.0f} s", fix="run it by hand; it may wait for a keychain"
         ) from None
+    except TooMuchOutput:
+        raise RegistryError(f"{path} printed more than {MOST_OUTPUT >> 20} MiB") from None
     except OSError as error:
         raise RegistryError(f"{path} cannot be run: {error.strerror}") from error
-    return done.returncode, done.stdout
+    return status, output
 
 
 def _check_absent(name: str, host: str, status: int, output: bytes) -> None:

@@ -8,13 +8,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ci_buildx.errors import RegistryError
 from ci_buildx.model.hosts import Origin, parse_origin
 from ci_buildx.model.secret import Secret
-from ci_buildx.registry.credentials import CredentialStore
-from ci_buildx.registry.dockerconfig import HUB, canonical
+from ci_buildx.registry.dockerconfig import HUB, Login, canonical
 from ci_buildx.session.tokens import TokenRequest
 
 if TYPE_CHECKING:
@@ -33,13 +32,20 @@ _ATTEMPTS, _CONNECT, _SILENCE, _GRACE = 3, 5.0, 15.0, 30.0
 """buildkitd waits for 60 s (BuildKit 0.34.2, ``session/auth/auth.go``): before that it shall be told the reason."""
 
 
+class LoginStore(Protocol):
+    """Where logins are looked up."""
+
+    def lookup(self, host: str, path: str = "") -> Login | None:
+        """Return the login for a host, or for one of its repositories."""
+
+
 class RegistryTokens:
     """A source of tokens for one job; thread-safe. ``folder`` is docker's, ``trust`` is called for the first token.
 
     Tokens are not kept here: each buildkitd keeps its own while they live, and asks again when a registry refused one.
     """
 
-    def __init__(self, store: CredentialStore, *, folder: Path, trust: Callable[[], Trust]) -> None:
+    def __init__(self, store: LoginStore, *, folder: Path, trust: Callable[[], Trust]) -> None:
         self._store = store
         self._folder = folder
         self._trust = trust

@@ -23,7 +23,7 @@ class Trust:
     """Hosts (with port) by how far they are trusted; ``secured`` ones speak TLS although they are local.
 
     ``authorities`` are files or PEM texts, ``keypairs`` client certificates with their keys; those of ``everywhere``
-    (PEM) count for all hosts.
+    (PEM) count for all hosts. ``mirrors`` are hosts that are asked in place of others.
     """
 
     plain: frozenset[str] = frozenset()
@@ -32,6 +32,7 @@ class Trust:
     authorities: Mapping[str, tuple[Path | str, ...]] = field(default_factory=dict)
     keypairs: Mapping[str, tuple[tuple[Secret, Secret], ...]] = field(default_factory=dict)
     everywhere: str = ""
+    mirrors: frozenset[str] = frozenset()
 
     def knows(self, host: str) -> bool:
         """Whether anything was declared for TLS with a host."""
@@ -70,6 +71,7 @@ def read(
         authorities={host: found for host, options in hosts.items() if (found := _files(host, options, files or {}))},
         keypairs={host: pairs for host, options in hosts.items() if (pairs := _pairs(options, secrets or {}))},
         everywhere=everywhere,
+        mirrors=frozenset(mirror for options in hosts.values() for mirror in _mirrors(options)),
     )
 
 
@@ -103,6 +105,13 @@ def _files(host: str, options: dict[str, Any], known: Mapping[str, str]) -> tupl
     if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
         raise InputError(f"ca of registry {host!r} must be a list of files", source=_SOURCE)
     return tuple(known.get(Path(file).name) or Path(file) for file in files)
+
+
+def _mirrors(options: dict[str, Any]) -> list[str]:
+    """Hosts of mirrors, which may have a scheme and a path."""
+    named = options.get("mirrors", [])
+    texts = [text for text in named if isinstance(text, str)] if isinstance(named, list) else []
+    return [text.rpartition("://")[2].partition("/")[0] for text in texts]
 
 
 def _pairs(options: dict[str, Any], secrets: Mapping[str, Secret]) -> tuple[tuple[Secret, Secret], ...]:

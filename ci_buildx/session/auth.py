@@ -7,14 +7,13 @@ one that wants passwords. Told of no token authority, it fetches tokens itself, 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Protocol
 
 from ci_buildx.errors import KubeBuilderError
 from ci_buildx.model.secret import Secret
 from ci_buildx.session import tokens
-from ci_buildx.session.call import Call
+from ci_buildx.session.call import Call, Workers
 from ci_buildx.session.messages import (
     CREDENTIALS_REQUEST,
     CREDENTIALS_RESPONSE,
@@ -48,6 +47,9 @@ class Login(Protocol):
         """An OAuth2 refresh token."""
 
 
+THREADS = 16
+"""Questions about logins that are answered at once; more wait."""
+
 Lookup = Callable[[str], Login | None]
 
 
@@ -59,6 +61,7 @@ class Auth:
 
     def __init__(self, lookup: Lookup, source: TokenSource | None = None) -> None:
         self._lookup = lookup
+        self._workers = Workers("auth", limit=THREADS)
         self._answers: dict[str, Callable[[bytes], bytes]] = {_SERVICE + "Credentials": self._credentials}
         if source is not None:
             authority = _Authority(source)
@@ -75,15 +78,13 @@ class Auth:
 
     def accept(self, call: Call) -> None:
         """Answer a call, in a thread of its own: it may run a program or ask a server, and take its time."""
-
         answer = self._answers[call.path]
 
-        def work(message: bytes) -> None:
-            call.run(lambda: call.reply(answer(message)))
+        def take(message: bytes) -> None:
+            call.on_message = _refuse_second
+            self._workers.submit(call, lambda: call.reply(answer(message)))
 
-        call.on_message = lambda message: threading.Thread(
-            target=work, args=(message,), name="auth", daemon=True
-        ).start()
+        call.on_message = take
 
     def _credentials(self, message: bytes) -> bytes:
         host = CREDENTIALS_REQUEST.decode(message).host
@@ -116,6 +117,10 @@ class _Authority:
         asked = VERIFY_TOKEN_AUTHORITY_REQUEST.decode(message)
         signed = tokens.sign(self._source.seed(asked.host), asked.salt, asked.payload)
         return TOKEN_AUTHORITY_RESPONSE.encode(TokenAuthorityResponse(signed))
+
+
+def _refuse_second(_: bytes) -> None:
+    raise ValueError("a second message in a call that takes one")
 
 
 def _response(login: Login | None) -> CredentialsResponse:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from urllib.parse import quote_from_bytes
 
@@ -16,6 +17,11 @@ from ci_buildx.session.stream import Producer, Stream
 
 LARGEST_MESSAGE = 16 << 20
 """What BuildKit 0.34.2 sends at most (containerd ``defaults.DefaultMaxSendMsgSize``)."""
+
+MOST_UNREAD = 16384
+"""Messages of one call that may wait to be read: they can be so small that the window alone is no bound."""
+MOST_WAITING = 128
+"""Calls that may wait for a thread: as many as there can be streams."""
 
 _PREFIX = 5
 _RESPONSE = hpack.encode([(b":status", b"200"), (b"content-type", b"application/grpc")])
@@ -46,6 +52,7 @@ class Call:
         self._input = bytearray()
         self._producer: Producer = _nothing
         self._answered = self._finished = False
+        self._unread = 0
 
     def read_headers(self, headers: list[hpack.Header]) -> None:
         """Take path and metadata from a request's headers."""
@@ -115,8 +122,9 @@ class Call:
                 self._lock.notify_all()
 
     def consumed(self, size: int) -> None:
-        """Let the peer send ``size`` bytes more, where the call ``holds_credit``."""
+        """Note that a message of ``size`` bytes was read: the peer may send more. For calls that ``holds_credit``."""
         with self._lock:
+            self._unread -= 1
             self._connection.consume(self._stream, size)
             self._lock.notify_all()
 
@@ -152,6 +160,7 @@ class Call:
         self._input += data
         for message in self._messages():
             if not self._finished:
+                self._count_unread()
                 self.run(self.on_message, message)
         return 0 if self.holds_credit else len(data)
 
@@ -166,6 +175,12 @@ class Call:
         self._input = bytearray()
         if lost:
             self.run(self.on_lost, reason)
+
+    def _count_unread(self) -> None:
+        if self.holds_credit:
+            self._unread += 1
+            if self._unread > MOST_UNREAD:
+                self.finish(Status.RESOURCE_EXHAUSTED, f"more than {MOST_UNREAD} messages wait to be read")
 
     def _messages(self) -> list[bytes]:
         messages = []
@@ -184,6 +199,45 @@ class Call:
             position = end
         del self._input[:position]
         return messages
+
+
+class Workers:
+    """Threads for calls that take their time, at most ``limit`` at once; thread-safe.
+
+    More calls wait for their turn, or are refused if they ``must_start``: one whose messages are read by its thread.
+    """
+
+    def __init__(self, name: str, *, limit: int, must_start: bool = False) -> None:
+        self._name = name
+        self._limit = limit
+        self._must_start = must_start
+        self._lock = threading.Lock()
+        self._waiting: deque[tuple[Call, Callable[[], None]]] = deque()
+        self._busy = 0
+
+    def submit(self, call: Call, work: Callable[[], None]) -> None:
+        """Let a thread do the work of a call; it is left out if the call ends before its turn."""
+        with self._lock:
+            if self._busy < self._limit:
+                self._busy += 1
+                threading.Thread(target=self._run, args=(call, work), name=self._name, daemon=True).start()
+                return
+            if len(self._waiting) >= MOST_WAITING:
+                self._waiting = deque(one for one in self._waiting if not one[0].finished)
+            if not self._must_start and len(self._waiting) < MOST_WAITING:
+                self._waiting.append((call, work))
+                return
+        call.finish(Status.RESOURCE_EXHAUSTED, f"more than {self._limit} calls of {self._name} at once")
+
+    def _run(self, call: Call, work: Callable[[], None]) -> None:
+        while True:
+            if not call.finished:
+                call.run(work)
+            with self._lock:
+                if not self._waiting:
+                    self._busy -= 1
+                    return
+                call, work = self._waiting.popleft()
 
 
 def frame_message(message: Buffer) -> bytes:

@@ -8,12 +8,11 @@ those call is served: buildkitd asks, reads and writes, one request and its answ
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Mapping
 from queue import SimpleQueue
 from typing import BinaryIO
 
-from ci_buildx.session.call import Call, frame_message
+from ci_buildx.session.call import Call, Workers, frame_message
 from ci_buildx.session.content_layout import Ingest, Layout, Refused
 from ci_buildx.session.content_messages import (
     INFO_REQUEST,
@@ -37,6 +36,7 @@ _STORE = "buildkit-attachable-store-id"
 _PREFIX = 5
 _OVERHEAD = 32
 _LARGEST_PIECE = 1 << 20
+_WORKERS = Workers("content", limit=64, must_start=True)
 
 
 class Content:
@@ -140,7 +140,7 @@ def _receive(call: Call, layout: Layout) -> None:
     call.on_message = messages.put
     call.on_end = lambda: messages.put(None)
     call.on_lost = lambda _: messages.put(None)
-    threading.Thread(target=work, name="content", daemon=True).start()
+    _WORKERS.submit(call, work)
 
 
 def _write(call: Call, layout: Layout, messages: SimpleQueue[bytes | None]) -> None:

@@ -19,13 +19,14 @@ from ci_buildx.errors import KubeBuilderError
 from ci_buildx.fsutil import target as fsutil_target
 from ci_buildx.fsutil.receiver import Receiver
 from ci_buildx.protobuf import wire
-from ci_buildx.session.call import Call
+from ci_buildx.session.call import Call, Workers
 from ci_buildx.session.places import FolderTarget, StreamTarget, Target, Writer
 from ci_buildx.session.status import Status
 
 _EXPORTER = "buildkit-attachable-exporter-id"
 _DATA_FIELD = 1
 _PREFIX = 5
+_WORKERS = Workers("output", limit=64, must_start=True)
 
 
 class FileSend:
@@ -123,7 +124,7 @@ def _receive_stream(call: Call, output: AbstractContextManager[Writer], name: st
     call.on_message = pieces.put
     call.on_end = lambda: pieces.put(None)
     call.on_lost = lose
-    threading.Thread(target=write, name="output", daemon=True).start()
+    _WORKERS.submit(call, write)
 
 
 def _content(message: bytes) -> bytes:

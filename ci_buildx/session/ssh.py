@@ -7,7 +7,6 @@ connection of a step is a call of its own, whose messages are pieces of the agen
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Protocol
 from ci_buildx.errors import KubeBuilderError
 from ci_buildx.protobuf import wire
 from ci_buildx.session import agent
-from ci_buildx.session.call import Call
+from ci_buildx.session.call import Call, Workers
 from ci_buildx.session.status import Status
 
 _SERVICE = "/moby.sshforward.v1.SSH/"
@@ -29,6 +28,10 @@ _CONNECT = 2.0
 
 Ask = Callable[[bytes], bytes]
 """From a request to its answer, both without their length."""
+THREADS = 64
+"""Connections to agents at once."""
+
+_WORKERS = Workers("ssh", limit=THREADS, must_start=True)
 
 
 class Agent(Protocol):
@@ -97,7 +100,7 @@ def _forward(call: Call, found: Agent) -> None:
     call.on_message = messages.put
     call.on_end = lambda: messages.put(None)
     call.on_lost = lambda _: messages.put(None)
-    threading.Thread(target=work, name="ssh", daemon=True).start()
+    _WORKERS.submit(call, work)
 
 
 def _serve(call: Call, found: Agent, messages: SimpleQueue[bytes | None]) -> None:

@@ -8,7 +8,14 @@ import pytest
 
 from ci_buildx.errors import InputError
 from ci_buildx.kube import config
-from ci_buildx.model.programs import find_program, find_workspaces, make_environment, safe_folders
+from ci_buildx.model.programs import (
+    TooMuchOutput,
+    find_program,
+    find_workspaces,
+    make_environment,
+    run_program,
+    safe_folders,
+)
 from ci_buildx.settings.values import ClusterSettings
 
 
@@ -119,3 +126,39 @@ def test_a_kubeconfig_of_the_checkout_names_no_program(way: str, tmp_path: Path)
     config.load(settings, env={"PATH": "/usr/bin"})
     with pytest.raises(InputError, match="must not name a program to run"):
         config.load(settings, env={"PATH": "/usr/bin", "GITHUB_WORKSPACE": str(tmp_path)})
+
+
+def script(folder: Path, text: str) -> tuple[str, ...]:
+    program = folder / "program"
+    program.write_text(f"#!/bin/sh\n{text}\n")
+    program.chmod(0o755)
+    return (str(program),)
+
+
+ENV = {"PATH": "/usr/bin:/bin"}
+
+
+def test_a_program_runs_in_a_neutral_folder(tmp_path: Path, workspace: Path) -> None:
+    command = script(tmp_path, "pwd; cat; echo why >&2; exit 3")
+    assert run_program(command, env=ENV, given=b"asked", timeout=10) == (3, b"/\nasked", b"why\n")
+
+
+def test_a_program_that_prints_without_end_is_ended(tmp_path: Path) -> None:
+    with pytest.raises(TooMuchOutput):
+        run_program(script(tmp_path, "exec cat /dev/zero"), env=ENV, timeout=30)
+
+
+def test_complaints_without_end_are_read_and_forgotten(tmp_path: Path) -> None:
+    command = script(tmp_path, "head -c 5000000 /dev/zero >&2; echo done")
+    status, output, complaints = run_program(command, env=ENV, timeout=30)
+    assert (status, output) == (0, b"done\n")
+    assert len(complaints) < 1 << 16
+
+
+def test_a_silent_program_is_ended_with_those_that_it_started(tmp_path: Path) -> None:
+    with pytest.raises(TimeoutError):
+        run_program(script(tmp_path, "sleep 600 & sleep 600"), env=ENV, timeout=0.3)
+
+
+def test_a_program_may_leave_its_input_unread(tmp_path: Path) -> None:
+    assert run_program(script(tmp_path, "echo yes"), env=ENV, given=bytes(1 << 20), timeout=10)[:2] == (0, b"yes\n")

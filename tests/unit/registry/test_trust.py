@@ -27,6 +27,7 @@ def test_what_buildkitd_is_told() -> None:
         insecure=frozenset({"either.example:5000"}),
         secured=frozenset({"localhost:5001"}),
         authorities={"own.example": (Path("/etc/own.pem"), Path("/etc/other.pem"))},
+        mirrors=frozenset({"mirror.example"}),
     )
     assert read(CONFIG).plain == {"plain.example:5000", "either.example:5000"}
     assert read("") == Trust()
