@@ -287,7 +287,7 @@ class Faults:
         outcome = made.end(case, "buildkitd's disk is full", survives=False)
         if not outcome.exit_code:
             outcome.faults.append("it ended well though its disk was full")
-        elif not re.search(r"no space left", made.log):
+        elif not re.search(r"no space left", made.log, re.I):
             outcome.faults.append("the full disk is not named")
         return [outcome]
 
@@ -296,13 +296,14 @@ class Faults:
         made = [self.build(f"{case}-{number:02}", _SHORT) for number in range(many)]
         return [one.end(case, f"{many} jobs at once") for one in made]
 
-    def left(self) -> list[str]:
-        """The namespaces of this run that are there, and not being deleted, after the reaper."""
+    def left(self, runs: Sequence[str]) -> list[str]:
+        """The namespaces of these runs that are there, and not being deleted, after the reaper."""
         found = self.ground.kube.list("/api/v1/namespaces", labelSelector="app.kubernetes.io/managed-by=kube-builder")
         return [
             each["metadata"]["name"]
             for each in found["items"]
-            if self.name in each["metadata"]["name"] and not each["metadata"].get("deletionTimestamp")
+            if any(f"-{run}-" in each["metadata"]["name"] for run in runs)
+            and not each["metadata"].get("deletionTimestamp")
         ]
 
 
@@ -336,6 +337,8 @@ def main() -> int:
     """Run the faults; 1 if anything came that must not."""
     arguments = parser().parse_args()
     host.become_root()
+    # A shell may have told this process to ignore it; a handler's place is the default in what is started.
+    signal.signal(signal.SIGHUP, lambda *_: sys.exit(1))
     written = {"seed": arguments.seed, "kills": arguments.kills, "crowd": arguments.crowd, "cases": {}}
     if arguments.json.exists():
         written = json.loads(arguments.json.read_text())
@@ -346,6 +349,8 @@ def main() -> int:
         name = f"f{secrets.token_hex(2)}"
         faults = Faults(ground=prepared, name=name, random=random.Random(), library=library)
         written.setdefault("machine", machine.facts())
+        runs = written.setdefault("runs", [])
+        runs.append(name)
 
         def save() -> None:
             arguments.json.parent.mkdir(parents=True, exist_ok=True)
@@ -355,10 +360,10 @@ def main() -> int:
         print("waiting for the builders of killed jobs to expire", file=sys.stderr)
         soak = Soak(ground=prepared, name=name, random=faults.random)
         deadline = time.monotonic() + arguments.settle
-        while faults.left() and time.monotonic() < deadline:
+        while faults.left(runs) and time.monotonic() < deadline:
             soak.reap()
             time.sleep(10)
-        written.setdefault("left", []).extend(faults.left())
+        written["left"] = faults.left(runs)
         save()
     bad = [each for outcomes in written["cases"].values() for each in outcomes if each["faults"]]
     total = sum(len(outcomes) for outcomes in written["cases"].values())

@@ -12,6 +12,7 @@ from ci_buildx.builder.pods import PodView
 from ci_buildx.buildkit.channel import load_grpc
 from ci_buildx.buildkit.control import Control
 from ci_buildx.errors import BuildkitError, TransportError
+from ci_buildx.job.parallel import begin
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.settings.values import TransportChoice
@@ -28,6 +29,8 @@ HEAD_START = 0.1
 """Seconds between a transport and the next slower one."""
 CHANGE_TIME = 0.1
 """Seconds for the pod's own address to accept a connection after a tunnel has won: its kernel does, however busy."""
+_SECOND_ANSWER_TIME = 2.0
+"""Seconds for the first answer over that connection."""
 _BOOT_TIME = 3.0
 """Seconds in which a pod usually has come up."""
 
@@ -94,11 +97,15 @@ class Ways:
         with ExitStack() as undo:
             try:
                 endpoint = undo.enter_context(direct.open(address, timeout=CHANGE_TIME))
-                control = self.answer(endpoint)
+                control = self.dial(endpoint)
+                undo.callback(control.close)
+                # Not for its workers, which it probes each time: what they are is known already.
+                control.info(_SECOND_ANSWER_TIME)
             except (TransportError, BuildkitError):
                 return winner
+            control.platforms, control.labels = winner.value.platforms, winner.value.labels
             winner.value.close()
-            winner.close()
+            begin(winner.close)
             return Winner(TransportChoice.DIRECT, endpoint, control, undo.pop_all())
 
     def ask(self, pod: PodView, deadline: float, work: Callable[[Control], T]) -> T:
@@ -115,15 +122,19 @@ class Ways:
 
     def answer(self, endpoint: Endpoint) -> Control:
         """A Control whose buildkitd has answered."""
-        keys = self.keys
-        credentials = (keys.ca, keys.certificate, keys.key.reveal()) if endpoint.secure else None
-        control = Control(endpoint.target, credentials=credentials, server_name=SERVER_NAME)
+        control = self.dial(endpoint)
         try:
             control.workers(ANSWER_TIME)
         except BaseException:
             control.close()
             raise
         return control
+
+    def dial(self, endpoint: Endpoint) -> Control:
+        """A Control that connects with its first call."""
+        keys = self.keys
+        credentials = (keys.ca, keys.certificate, keys.key.reveal()) if endpoint.secure else None
+        return Control(endpoint.target, credentials=credentials, server_name=SERVER_NAME)
 
 
 def _checked_ip(text: str) -> str:

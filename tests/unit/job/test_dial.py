@@ -27,10 +27,12 @@ class Answering(Ways):
 
     good: tuple[str, ...] = ("127.0.0.1:1234",)
 
-    def answer(self, endpoint: Endpoint) -> Any:
-        if endpoint.target not in self.good:
-            raise BuildkitError("silence")
-        return SimpleNamespace(close=lambda: None)
+    def dial(self, endpoint: Endpoint) -> Any:
+        def info(_: float) -> None:
+            if endpoint.target not in self.good:
+                raise BuildkitError("silence")
+
+        return SimpleNamespace(info=info, close=lambda: None)
 
 
 @pytest.fixture
@@ -46,10 +48,15 @@ def changed(ip: str, *, chosen: TransportChoice = TransportChoice.AUTO, known: s
     ended: list[str] = []
     undo = ExitStack()
     undo.callback(ended.append, "tunnel")
-    control: Any = SimpleNamespace(labels={ADDRESS_LABEL: ip}, close=lambda: ended.append("control"))
+    labels = {ADDRESS_LABEL: ip}
+    control: Any = SimpleNamespace(labels=labels, platforms=(), close=lambda: ended.append("control"))
     tunnel = Winner("port-forward", Endpoint("unix:/s", secure=True), control, undo)
     with Answering(kube=kube, keys=keys, chosen=chosen, known=known).prefer_direct(pod, tunnel) as winner:
-        assert ended == (["control", "tunnel"] if winner.name == "direct" else [])
+        if winner.name == "direct":
+            assert winner.value.labels == labels
+            assert ended[:1] == ["control"]
+        else:
+            assert ended == []
         return winner.name
 
 
