@@ -184,8 +184,14 @@ def _build(site: Site, builder: Builder, store: credentials.CredentialStore) -> 
             begin(publish.load)
         if tidies(site.settings):
             begin(lambda: _tidy(site.kube))
+        auth = authority(site, builder, store)
         try:
-            solved = solve_all(site, boot, connections, authority(site, builder, store))
+            if isinstance(wanted.context, str):
+                from ci_buildx.job import remote_policy
+
+                if remote_policy.needs_check(wanted):
+                    remote_policy.check_remote_policy(site, boot, connections, auth)
+            solved = solve_all(site, boot, connections, auth)
         except SolveError as failure:
             from ci_buildx.model.login import without_logins
             from ci_buildx.registry.advice import advise

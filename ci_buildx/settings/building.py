@@ -50,7 +50,7 @@ def build_from(given: Given) -> BuildSettings:
     context = parse_context(given.text("context") or options.CONTEXT.default, source=source("context"), cwd=cwd)
     file = given.text("file")
     dockerfile = find_dockerfile(file, context=context, source=source("file" if file else "context"), cwd=cwd)
-    _check_policy(given, dockerfile.path)
+    policy_disabled = _check_policy(given, dockerfile.path)
     contexts = parse_named_contexts(given.texts("build-contexts"), source=source("build-contexts"), cwd=cwd)
     attestations = parse_attestations(given.texts("attests"), source=source("attests"))
     provenance = parse_provenance(given.text("provenance"), source=source("provenance"), env=env)
@@ -89,6 +89,7 @@ def build_from(given: Given) -> BuildSettings:
         sandbox=sandbox,
         call=_call(given),
         source_policy=_source_policy(given),
+        policy_disabled=policy_disabled,
         daemon=_daemon(given, outputs),
         metadata_file=given.output_file("metadata-file"),
         iidfile=given.output_file("iidfile"),
@@ -185,16 +186,19 @@ def _source_policy(given: Given) -> SourcePolicy | None:
     return source_policy.read_policy(name, cwd=given.cwd)
 
 
-def _check_policy(given: Given, dockerfile: Path | None) -> None:
-    """A policy beside the Dockerfile, which buildx 0.38.2 (``build/opt.go``) enforces, may forbid this very build."""
+def _check_policy(given: Given, dockerfile: Path | None) -> bool:
+    """Refuse a policy beside the Dockerfile, which buildx 0.38.2 (``build/opt.go``) enforces: it may forbid the build.
+
+    Returns whether policies are disabled.
+    """
     beside = dockerfile.with_name(f"{dockerfile.name}.rego") if dockerfile else None
     found = beside if beside and beside.is_file() else None
     texts = given.texts("policy")
     if not (texts or found):
-        return
+        return False
     from ci_buildx.settings import policies
 
-    policies.check(
+    return policies.check(
         texts, source=given.source("policy" if texts else "file" if given.text("file") else "context"), beside=found
     )
 

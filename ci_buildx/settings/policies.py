@@ -16,25 +16,29 @@ from ci_buildx.settings.nearest import suggest
 
 _FILE, _LEVEL = "filename", "log-level"
 _SWITCHES = ("disabled", "reset", "strict")
+NOT_ENFORCED = "a policy in Rego, which docker buildx alone enforces"
 _BY_JSON = "write the policy as JSON and name its file in EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
 
 
-def check(texts: Iterable[str], *, source: str, beside: Path | None) -> None:
+def check(texts: Iterable[str], *, source: str, beside: Path | None) -> bool:
     """Refuse a build that a policy in Rego may forbid: one that is named, or the one ``beside`` the Dockerfile.
 
-    InputError also says what is malformed.
+    Returns whether a policy that is found later, in a remote context, is disabled. InputError also says what is
+    malformed.
     """
     configs = [_read(text, source) for text in texts]
     disabled = [config for config in configs if config.get("disabled")]
     if disabled and (len(configs) > 1 or len(disabled[0]) > 1):
         raise InputError("disabled=true stands alone", source=source, fix="leave out the rest, or this")
-    if beside is None or disabled or any(config.get("reset") for config in configs):
-        return
-    raise InputError(
-        f"{beside.name} is a policy in Rego, which docker buildx alone enforces",
-        source=source,
-        fix=f"{_BY_JSON}, or build without it: --policy disabled=true",
-    )
+    dropped = bool(disabled) or any(config.get("reset") for config in configs)
+    if beside is None or dropped:
+        return dropped
+    raise InputError(f"{beside.name} is {NOT_ENFORCED}", source=source, fix=suggest_instead())
+
+
+def suggest_instead() -> str:
+    """What to do about a policy."""
+    return f"{_BY_JSON}, or build without it: --policy disabled=true"
 
 
 def _read(text: str, source: str) -> dict[str, bool]:

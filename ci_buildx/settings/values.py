@@ -194,7 +194,7 @@ class BuildSettings:
     (``type=sbom,generator=…``), "" where none is wanted; ``attestations`` holds any others by their type.
     ``entitlements`` are what steps may ask for beyond the usual (``network.host``). With a ``call`` nothing is built.
     ``daemon`` takes outputs of type docker that have no ``dest``. Without ``oci_artifact`` attestations are plain image
-    manifests unless an output says otherwise.
+    manifests unless an output says otherwise. ``policy_disabled`` lets a policy in Rego in a remote context be.
     """
 
     context: Path | str
@@ -228,6 +228,7 @@ class BuildSettings:
     sandbox: Sandbox = field(default_factory=Sandbox)
     call: Call | None = None
     source_policy: SourcePolicy | None = None
+    policy_disabled: bool = False
     daemon: Daemon | None = None
     metadata_file: Path | None = None
     iidfile: Path | None = None
