@@ -18,7 +18,8 @@ from bench import measure
 from bench.ground import Ground
 from bench.measure import CommandFailed, Run
 from ci_buildx.builder import store
-from ci_buildx.builder.builder import CONTAINER, PORT, SERVER_NAME
+from ci_buildx.builder.builder import PORT, SERVER_NAME
+from ci_buildx.builder.pods import CONTAINER
 from ci_buildx.transport import execute, portforward
 from ci_buildx.transport.endpoint import PodAddress
 

@@ -1,4 +1,4 @@
-"""A Job whose pods are refused before they exist: its FailedCreate events say why.
+"""A workload whose pods are refused before they exist: its FailedCreate events say why.
 
 Wording: apiserver v0.34.2 ``admission/plugin/resourcequota/controller.go``, ``admission/plugin/webhook/errors``,
 ``admission/plugin/policy/validating``; pod-security-admission v0.34.2 ``admission/admission.go``.
@@ -6,7 +6,7 @@ Wording: apiserver v0.34.2 ``admission/plugin/resourcequota/controller.go``, ``a
 
 from __future__ import annotations
 
-from ci_buildx.builder.pods import condition
+from ci_buildx.builder.pods import CONTAINER, condition
 from ci_buildx.builder.verdict import Case, Verdict, times_seen
 from ci_buildx.model.pattern import pattern
 
@@ -14,23 +14,14 @@ _TRIES = 3
 """Refusals without a known cause after which nothing is waited for: the Job controller tries again ever later."""
 
 _CAUSES = (
-    (
-        pattern(r"exceeded quota|failed quota"),
-        "QuotaExceeded",
-        "set smaller driver-opts requests.* and limits.*, or have the namespace's ResourceQuota raised",
-    ),
-    (
-        pattern(r"violates PodSecurity"),
-        "PodSecurity",
-        "BuildKit is privileged: label the namespace pod-security.kubernetes.io/enforce=privileged, or name another",
-    ),
+    (pattern(r"exceeded quota|failed quota"), "QuotaExceeded", ""),
+    (pattern(r"violates PodSecurity"), "PodSecurity", ""),
     (
         pattern(r"admission webhook .* denied"),
         "AdmissionWebhook",
         "the cluster's policy refuses the pod: ask who runs that webhook",
     ),
     (
-        # The namespace controllers make the account "default" a moment after the namespace.
         pattern(r"service ?account .*\"(?!default\")[^\"]+\" not found"),
         "ServiceAccount",
         "the namespace has no such account: check driver-opt serviceaccount",
@@ -41,16 +32,20 @@ _CAUSES = (
         "the cluster's policy refuses the pod: ask who runs that policy",
     ),
     (
-        pattern(r"(?:maximum|minimum) .* usage per|must be less than or equal to cpu limit"),
+        pattern(r"(?:maximum|minimum) .* usage per|max limit to request ratio|must be less than or equal to \w+ limit"),
         "LimitRange",
-        "set driver-opts requests.* and limits.* within the namespace's LimitRange",
+        "",
     ),
     (
         pattern(r"because it is being terminated"),
         "NamespaceTerminating",
         "somebody deletes the namespace",
     ),
-    (pattern(r"no PriorityClass with name"), "PriorityClass", "the cluster has no such priority class"),
+    (
+        pattern(r"no PriorityClass with name"),
+        "PriorityClass",
+        "the cluster has no such priority class: check driver-opt priority-class",
+    ),
 )
 _HEALING = (
     (
@@ -65,18 +60,31 @@ _HEALING = (
     ),
 )
 """Causes that may heal by themselves: they count when they have been seen _TRIES times."""
+_LATE = pattern(r"service ?account .*\"default\" not found|status unknown for quota")
+"""What controllers bring to a new namespace a moment after it, on a busy cluster many seconds: it is waited for.
+
+Wording: apiserver v0.34.2 ``plugin/pkg/admission/serviceaccount``, ``admission/plugin/resourcequota/controller.go``.
+"""
 _PREFIX = "Error creating: "
+
+_ASKED = pattern(r"([\w./,-]+) for: ([^;]+)")
+_REQUESTED = pattern(r"requested: ([^\s]+?),? used:")
+_OPTIONS = frozenset(
+    f"{kind}.{name}" for kind in ("requests", "limits") for name in ("cpu", "memory", "ephemeral-storage")
+)
 
 
 def judge(case: Case) -> Verdict:
-    """The verdict on a Job without pods."""
+    """The verdict on a workload without pods, or without as many as it is to have."""
     refusals = case.recent("FailedCreate")
     if refusals:
         message = str(refusals[-1].get("message", "")).removeprefix(_PREFIX)
+        if _LATE.search(message):
+            return case.waiting(f"its pod is refused so far: {message}")
         settled = times_seen(refusals) >= _TRIES
         for cause, reason, fix in (*_CAUSES, *(_HEALING if settled else ())):
             if cause.search(message):
-                return case.failed(reason, message, fix)
+                return case.failed(reason, message, fix or _CURES[reason](message))
         if settled:
             return case.failed("FailedCreate", message, "the cluster refuses the pod")
         return case.waiting(f"its pod is refused so far: {message}")
@@ -87,3 +95,60 @@ def judge(case: Case) -> Verdict:
         if (case.job.get("spec") or {}).get("suspend"):
             return case.waiting("is suspended: a queue in the cluster holds it")
     return case.waiting("waits for its pods to be made")
+
+
+def _cure_quota(message: str) -> str:
+    """What the quota wants, or what it has too little of."""
+    asked = _ASKED.findall(message.partition("must specify ")[2])
+    if asked:
+        return _cure_unset(asked)
+    found = _REQUESTED.search(message)
+    wanted = [_option(pair.partition("=")[0]) for pair in found[1].split(",")] if found else []
+    raised = "have the namespace's ResourceQuota raised"
+    if options := [name for name in wanted if name in _OPTIONS]:
+        return f"set smaller driver-opts {', '.join(options)}, or {raised}"
+    if any(name in ("pods", "count/pods") or name.startswith("count/jobs") for name in wanted):
+        return f"ask for fewer platforms or replicas, or {raised}"
+    if any("storage" in name or "persistentvolumeclaims" in name for name in wanted):
+        return f"set a smaller driver-opt persistent-volume-claim.requests.storage, or {raised}"
+    return raised
+
+
+def _cure_unset(asked: list[tuple[str, str]]) -> str:
+    """Which resources the quota wants to be set, and on which containers."""
+    own = [
+        _option(name) for names, containers in asked if CONTAINER in containers.split(",") for name in names.split(",")
+    ]
+    if own:
+        return f"the namespace's ResourceQuota demands driver-opts {', '.join(dict.fromkeys(own))}: set them"
+    others = dict.fromkeys(name.strip() for _, containers in asked for name in containers.split(","))
+    return f"give container {', '.join(others)} these resources in driver-opt pod-template"
+
+
+def _option(resource: str) -> str:
+    """The driver-opt of a quota's resource: ``cpu`` is short for ``requests.cpu``."""
+    short = {"cpu", "memory", "ephemeral-storage"}
+    return f"requests.{resource}" if resource in short else resource
+
+
+def _cure_pod_security(message: str) -> str:
+    if "privileged (" in message:
+        return (
+            "BuildKit is privileged: label the namespace pod-security.kubernetes.io/enforce=privileged, or name another"
+        )
+    return (
+        "rootless needs enforce=privileged, or enforce=baseline with driver-opts "
+        "seccomp-profile=localhost/FILE and apparmor-profile=default"
+    )
+
+
+def _cure_limit_range(message: str) -> str:
+    if "No limit is specified" in message:
+        return "the namespace's LimitRange demands driver-opts limits.*: set them"
+    if "No request is specified" in message:
+        return "the namespace's LimitRange demands driver-opts requests.*: set them"
+    return "set driver-opts requests.* and limits.* within the namespace's LimitRange"
+
+
+_CURES = {"QuotaExceeded": _cure_quota, "PodSecurity": _cure_pod_security, "LimitRange": _cure_limit_range}
+"""Cures that depend on what is refused."""

@@ -20,7 +20,6 @@ from ci_buildx.builder.verdict import Case, Stage, Verdict
 from ci_buildx.errors import BootError, KubeError, Stopped
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.watch import Change
-from ci_buildx.model.record import replace
 
 T = TypeVar("T")
 
@@ -29,6 +28,8 @@ _TICK = 0.25
 _PATIENCE = 1.0
 """Seconds after which a boot is worth diagnosing: until then, events cost calls that tell nothing."""
 _LONGEST_WATCH = 86400.0
+_UNREACHED = 60.0
+"""Seconds after which a pod that is ready, and that no transport reaches, is given up: a busy node answers late."""
 _NODE_TIME = 900.0
 """Seconds in which an autoscaler gets a node up: then cluster-autoscaler (its flag --max-node-provision-time) and
 Karpenter (its registration TTL) give up, too."""
@@ -121,6 +122,20 @@ class Boot:
 
         return self._until(node, is_up, lambda: self.verdict(node, name))
 
+    def watch(self, node: NodePlan, name: str, over: threading.Event) -> None:
+        """Watch one pod of the node until ``over`` is set, at most a minute after it is ready.
+
+        Raises BootError or PodLost as soon as it cannot come up or ends, with Kubernetes' reason.
+        """
+        self.up(node, name)
+        end = time.monotonic() + _UNREACHED
+        while not over.is_set() and time.monotonic() < end:
+            error = self.verdict(node, name).error
+            if error is not None:
+                raise error
+            with self._changed:
+                self._changed.wait(_TICK)
+
     def electable(self, node: NodePlan) -> tuple[PodView, ...]:
         """Wait until there are pods of a lasting builder to choose from, see :func:`balance.electable`.
 
@@ -160,12 +175,29 @@ class Boot:
         return next(iter(hopeful or verdicts), Verdict(Stage.WAITING, f"node {node.name} has no pod"))
 
     def _standing(self, node: NodePlan) -> list[Case]:
-        """The cases that count for the whole node: a lasting builder's workload replaces the pods that go."""
+        """The cases that count for the whole node: a lasting builder's workload replaces the pods that go.
+
+        Of further replicas that the workload has not made, its refusals say why.
+        """
         cases = self._cases(node)
-        if not self._builder.location.lasting:
+        if cases[0].pod is None:
             return cases
-        staying = [case for case in cases if case.pod is None or not (case.vanished or is_terminating(case.pod))]
-        return staying or [replace(case, pod=None, vanished=False) for case in cases[:1]]
+        lasting = self._builder.location.lasting
+        staying = (
+            [one for one in cases if one.pod and not (one.vanished or is_terminating(one.pod))] if lasting else cases
+        )
+        if not staying:
+            return self._unmade(node)
+        if len(staying) >= node.replicas:
+            return staying
+        # A refusal that is older than a pod that was let in after it is over.
+        newest = max(str(one.pod["metadata"].get("creationTimestamp") or "") for one in staying if one.pod)
+        return [*staying, *(one for one in self._unmade(node) if one.refused_since(newest))]
+
+    def _unmade(self, node: NodePlan) -> list[Case]:
+        """The case of pods that the workload has not made."""
+        with self._changed:
+            return [self._seen.unmade(node.name, self._builder.workload(node), self._clock())]
 
     def _cases(self, node: NodePlan) -> list[Case]:
         with self._changed:

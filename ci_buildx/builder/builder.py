@@ -11,7 +11,6 @@ from ci_buildx.builder.plan import NodePlan, Plan
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.secret import Secret
 
-CONTAINER = "buildkitd"
 PORT = 1234
 """Where buildkitd speaks mTLS: the port that its documentation uses."""
 ADDRESS_LABEL = "kube-builder.pod-ip"

@@ -6,7 +6,8 @@ an annotation before. Unconfined is what BuildKit 0.34.2 asks for (``docs/rootle
 
 from __future__ import annotations
 
-from ci_buildx.builder.builder import CONTAINER, Manifest
+from ci_buildx.builder.builder import Manifest
+from ci_buildx.builder.pods import CONTAINER
 from ci_buildx.settings.builder import BuilderSettings
 
 USER = 1000

@@ -9,8 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ci_buildx.builder import admission, images, loss, scheduling
-from ci_buildx.builder.pods import condition, container_states, is_terminating
+from ci_buildx.builder.pods import (
+    CONTAINER,
+    Object,
+    blocking_statuses,
+    daemon_status,
+    is_ready,
+    is_terminating,
+    sidecar_statuses,
+    state,
+)
 from ci_buildx.builder.verdict import Case, Stage, Verdict, times_seen
+from ci_buildx.model.pattern import pattern
 
 _TRIES = 3
 """How often the kubelet may fail at what sometimes heals by itself."""
@@ -19,13 +29,24 @@ _MOUNT = ("FailedMount", "FailedAttachVolume")
 _SANDBOX = ("FailedCreatePodSandBox",)
 
 _BROKEN_CONTAINER = {
-    "CreateContainerConfigError": "the pod refers to a Secret or ConfigMap that is not there",
+    "CreateContainerConfigError": "check the pod template",
     "CreateContainerError": "the node's container runtime refuses it",
     "RunContainerError": "the image may be no BuildKit image, check driver-opt image",
 }
 _SECCOMP = "seccomp"
 """In what runtimes say where the node lacks a profile (containerd v2.4.2, ``contrib/seccomp/seccomp.go``)."""
 _PROFILE = "the node has no such profile: check driver-opt seccomp-profile"
+
+
+_CONFIG_CURES = (
+    (pattern(r"runAsNonRoot"), "a policy or the pod template demands runAsNonRoot: set rootless=true, or exempt it"),
+    (pattern(r"couldn't find key"), "the Secret or ConfigMap lacks that key: check driver-opt pod-template"),
+    (pattern(r"not found"), "the pod refers to a Secret or ConfigMap that is not there"),
+    (pattern(r"subPath"), "check the subPath of the pod template's volumeMounts"),
+)
+"""What a CreateContainerConfigError says (kubernetes v1.34.2, ``pkg/kubelet/kuberuntime``), and the cure."""
+_LATE = pattern(r"(?:secret|configmap) \"[^\"]*\" not found")
+"""May heal: what controllers copy into a new namespace arrives after the pod."""
 
 
 def judge(case: Case) -> Verdict:
@@ -48,7 +69,7 @@ def _lost(case: Case) -> Verdict | None:
 
 def _drains(case: Case) -> bool:
     """Whether the pod is being deleted and lets what is under way finish, as builders that last do."""
-    if case.vanished or case.pod is None or container_states(case.pod, "terminated"):
+    if case.vanished or case.pod is None or state(daemon_status(case.pod), "terminated") is not None:
         return False
     if not case.pod["metadata"].get("deletionTimestamp") or (case.pod.get("status") or {}).get("phase") == "Failed":
         return False
@@ -59,24 +80,49 @@ def _drains(case: Case) -> bool:
 
 def _ready(case: Case) -> Verdict | None:
     assert case.pod is not None
-    return Verdict(Stage.READY) if condition(case.pod, "Ready").get("status") == "True" else None
+    return Verdict(Stage.READY) if is_ready(case.pod) else None
 
 
 def _container(case: Case) -> Verdict | None:
-    """A container that waits says why."""
+    """buildkitd's container, and the init containers that it waits for, say why they do not run."""
     assert case.pod is not None
-    for state in container_states(case.pod, "waiting"):
-        reason, message = state.get("reason", ""), state.get("message", "")
-        if reason in images.REASONS:
-            return images.judge(case, reason, message)
-        if reason in _BROKEN_CONTAINER:
-            fix = _PROFILE if _SECCOMP in message else _BROKEN_CONTAINER[reason]
-            return case.failed(reason, message or "no details are given", fix)
-        if reason == "CrashLoopBackOff":
+    for status in (daemon_status(case.pod), *blocking_statuses(case.pod)):
+        name = str(status.get("name", CONTAINER))
+        own = name == CONTAINER
+        waits = state(status, "waiting")
+        if waits is not None:
+            verdict = _waiting(case, name, waits, restarts=int(status.get("restartCount") or 0))
+            if verdict is not None:
+                return verdict
+        if state(status, "terminated") is not None and (own or int(status.get("restartCount") or 0) >= _TRIES):
             return loss.judge(case)
-    if container_states(case.pod, "terminated"):
-        return loss.judge(case)
     return None
+
+
+def _waiting(case: Case, name: str, waits: Object, *, restarts: int) -> Verdict | None:
+    reason, message = str(waits.get("reason", "")), str(waits.get("message", ""))
+    own = name == CONTAINER
+    if reason in images.REASONS:
+        return images.judge(case, name, reason, message)
+    if reason in _BROKEN_CONTAINER:
+        return _broken(case, name, reason, message)
+    if reason == "CrashLoopBackOff":
+        # What an init container needs may come up later: networks, vaults.
+        return loss.judge(case) if own or restarts >= _TRIES else case.waiting(f"container {name}: {reason}: {message}")
+    return None
+
+
+def _broken(case: Case, name: str, reason: str, message: str) -> Verdict:
+    """A container that cannot be made."""
+    fix = _PROFILE if _SECCOMP in message else _BROKEN_CONTAINER[reason]
+    if reason == "CreateContainerConfigError":
+        if _LATE.search(message):
+            seen = [event for event in case.recent("Failed") if message in str(event.get("message", ""))]
+            if times_seen(seen) < _TRIES:
+                return case.waiting(f"{reason}: {message}")
+        fix = next((cure for cause, cure in _CONFIG_CURES if cause.search(message)), fix)
+    told = message or "no details are given"
+    return case.failed(reason, told if name == CONTAINER else f"container {name}: {told}", fix)
 
 
 def _volumes(case: Case) -> Verdict | None:
@@ -91,7 +137,9 @@ def _persistent(case: Case, reasons: tuple[str, ...], fix: str) -> Verdict | Non
     """What may heal by itself fails when it has been seen several times."""
     assert case.pod is not None
     events = case.recent(*reasons)
-    if not events or container_states(case.pod, "running"):
+    # Volumes and network are the pod's: where any container runs, they are there.
+    statuses = (daemon_status(case.pod), *blocking_statuses(case.pod), *sidecar_statuses(case.pod))
+    if not events or any(state(status, "running") is not None for status in statuses):
         return None
     last = events[-1]
     if times_seen(events) >= _TRIES:
@@ -102,13 +150,26 @@ def _persistent(case: Case, reasons: tuple[str, ...], fix: str) -> Verdict | Non
 def _progress(case: Case) -> Verdict | None:
     """What it is doing, for whoever waits."""
     assert case.pod is not None
-    if container_states(case.pod, "running"):
+    if state(daemon_status(case.pod), "running") is not None:
         return case.waiting("buildkitd is starting")
+    if beside := _trouble_beside(case.pod):
+        return case.waiting(beside)
     if pulling := case.recent("Pulling"):
         return case.waiting(str(pulling[-1].get("message", "")).replace("Pulling", "pulling", 1))
     if (case.pod.get("spec") or {}).get("nodeName"):
         return case.waiting(f"the container is being made on node {case.pod['spec']['nodeName']}")
     return None
+
+
+def _trouble_beside(pod: Object) -> str:
+    """What ails a container beside buildkitd while buildkitd does not run yet; "" for nothing."""
+    for status in (*blocking_statuses(pod), *sidecar_statuses(pod)):
+        waits, ended = state(status, "waiting"), state(status, "terminated")
+        if waits is not None and waits.get("reason") not in (None, "PodInitializing", "ContainerCreating"):
+            return f"container {status.get('name')}: {waits['reason']}: {waits.get('message', '')}"
+        if ended is not None and ended.get("exitCode") != 0:
+            return f"container {status.get('name')} ended with exit code {ended.get('exitCode')}"
+    return ""
 
 
 _RULES: tuple[Callable[[Case], Verdict | None], ...] = (

@@ -3,30 +3,82 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ci_buildx.builder.labels import ARCHITECTURE
 from ci_buildx.errors import Forbidden
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.record import dataclass, field
+from ci_buildx.settings.builder import Toleration
+
+_UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
+"""The taint that cordoning stands for (k8s.io/api v0.34.2, ``core/v1/well_known_taints.go``)."""
+_BARRING = ("NoSchedule", "NoExecute")
+
+
+@dataclass(frozen=True, slots=True)
+class Taint:
+    """What keeps pods away from a node."""
+
+    key: str
+    value: str = ""
+    effect: str = "NoSchedule"
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.value}:{self.effect}" if self.value else f"{self.key}:{self.effect}"
+
+    def is_tolerated(self, tolerations: Iterable[Toleration]) -> bool:
+        """Whether one of ``tolerations`` matches it (k8s.io/api v0.34.2, ``core/v1/toleration.go``)."""
+        return any(self._matches(one) for one in tolerations)
+
+    def toleration(self) -> str:
+        """The driver-opt that tolerates it."""
+        fields = [
+            f"key={self.key}",
+            f"value={self.value}" if self.value else "operator=Exists",
+            f"effect={self.effect}",
+        ]
+        return f'"tolerations={",".join(fields)}"'
+
+    def _matches(self, one: Toleration) -> bool:
+        if one.effect and one.effect != self.effect:
+            return False
+        if one.key and one.key != self.key:
+            return False
+        if one.operator == "Exists":
+            return True
+        # An empty key matches all keys only with Exists.
+        return one.operator in ("", "Equal") and one.key == self.key and one.value == self.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeFact:
     """One node of the cluster.
 
-    ``usable``: ready, not cordoned, without a taint that keeps ordinary pods away. ``user_namespaces``: it reports that
+    ``usable``: it runs Linux and is ready. ``taints`` are those that keep pods away which do not tolerate them;
+    ``cordoned`` nodes are kept for nobody but who tolerates that, too. ``user_namespaces``: it reports that
     its runtime can. ``kubelet`` is its minor version, ``ranges`` are the addresses of its pods.
     """
 
     name: str
     architecture: str
     usable: bool = True
+    cordoned: bool = False
+    taints: tuple[Taint, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     user_namespaces: bool = False
     kubelet: tuple[int, int] = (0, 0)
     ranges: tuple[str, ...] = ()
+
+    def has_labels(self, nodeselector: Mapping[str, str]) -> bool:
+        """Whether it has all labels of a nodeselector."""
+        return all(self.labels.get(key) == value for key, value in nodeselector.items())
+
+    def obstacles(self, tolerations: Sequence[Toleration]) -> list[Taint]:
+        """The taints, cordoning among them, that are not tolerated."""
+        taints = [*self.taints, *([Taint(_UNSCHEDULABLE)] if self.cordoned else [])]
+        return [taint for taint in taints if not taint.is_tolerated(tolerations)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,21 +87,42 @@ class ClusterFacts:
 
     nodes: tuple[NodeFact, ...] | None = None
 
-    def fitting(self, nodeselector: Mapping[str, str]) -> list[NodeFact]:
-        """Usable Linux nodes that a pod with this selector may be scheduled to."""
-        wanted = nodeselector.items()
+    def fitting(self, nodeselector: Mapping[str, str], tolerations: Sequence[Toleration] = ()) -> list[NodeFact]:
+        """Usable Linux nodes that a pod with this selector and these tolerations may be scheduled to."""
         return [
             node
             for node in self.nodes or ()
-            if node.usable and all(node.labels.get(key) == value for key, value in wanted)
+            if node.usable and node.has_labels(nodeselector) and not node.obstacles(tolerations)
         ]
 
-    def count(self, nodeselector: Mapping[str, str]) -> dict[str, int]:
+    def count(self, nodeselector: Mapping[str, str], tolerations: Sequence[Toleration] = ()) -> dict[str, int]:
         """How many of them there are of each architecture."""
         counted: dict[str, int] = {}
-        for node in self.fitting(nodeselector):
+        for node in self.fitting(nodeselector, tolerations):
             counted[node.architecture] = counted.get(node.architecture, 0) + 1
         return counted
+
+    def why_none(
+        self, architecture: str, nodeselector: Mapping[str, str], tolerations: Sequence[Toleration] = ()
+    ) -> str:
+        """Why no node of ``architecture`` takes the pods: one line for the log."""
+        there = [node for node in self.nodes or () if node.architecture == architecture]
+        if not there:
+            return f"the cluster has no {architecture} node"
+        chosen = [node for node in there if node.has_labels(nodeselector)]
+        if not chosen:
+            return f"driver-opt nodeselector excludes the {architecture} nodes ({_first(there)})"
+        ready = [node for node in chosen if node.usable]
+        if not ready:
+            return f"no {architecture} node is ready ({_first(chosen)})"
+        open_ones = [node for node in ready if not node.cordoned]
+        if not open_ones:
+            return f"the {architecture} nodes are cordoned ({_first(ready)})"
+        # The node that asks for the fewest tolerations.
+        node = min(open_ones, key=lambda one: len(one.obstacles(tolerations)))
+        missing = node.obstacles(tolerations)
+        options = " ".join(f"--driver-opt '{taint.toleration()}'" for taint in missing)
+        return f"node {node.name} is reserved by taint {', '.join(map(str, missing))}: tolerate it by {options}"
 
 
 def gather(kube: KubeClient) -> ClusterFacts:
@@ -67,17 +140,24 @@ def read_node(node: Mapping[str, Any]) -> NodeFact:
     marks = metadata.get("labels") or {}
     system = status.get("nodeInfo") or {}
     conditions = {condition["type"]: condition["status"] for condition in status.get("conditions") or ()}
-    barred = any(taint.get("effect") in ("NoSchedule", "NoExecute") for taint in spec.get("taints") or ())
+    taints = [Taint(taint["key"], taint.get("value") or "", taint["effect"]) for taint in spec.get("taints") or ()]
     linux = marks.get("kubernetes.io/os", system.get("operatingSystem", "linux")) == "linux"
     return NodeFact(
         name=metadata["name"],
         architecture=marks.get(ARCHITECTURE) or system.get("architecture", ""),
-        usable=linux and conditions.get("Ready") == "True" and not spec.get("unschedulable") and not barred,
+        usable=linux and conditions.get("Ready") == "True",
+        cordoned=bool(spec.get("unschedulable")),
+        taints=tuple(taint for taint in taints if taint.effect in _BARRING and taint.key != _UNSCHEDULABLE),
         labels=marks,
         user_namespaces=_has_user_namespaces(status),
         kubelet=minor_version(system.get("kubeletVersion", "")),
         ranges=tuple(spec.get("podCIDRs") or ()),
     )
+
+
+def _first(nodes: Sequence[NodeFact]) -> str:
+    """The names of a few of them."""
+    return ", ".join(node.name for node in nodes[:3]) + (", …" if len(nodes) > 3 else "")
 
 
 def minor_version(text: str) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ci_buildx.builder.pods import CONTAINER
 from ci_buildx.builder.verdict import Case, Verdict, times_seen
 from ci_buildx.model.pattern import pattern
 
@@ -24,7 +25,9 @@ _PULLS = 3
 
 _PULL_FAILED = "Failed to pull image"
 """Begins the event of a pull that failed (kubelet v1.34.2, ``pkg/kubelet/images/image_manager.go``)."""
-_NO_LOGIN = "the node may not pull it: check driver-opt image and the node's login"
+_MISSING = "there is no Secret"
+_LATE = 2
+"""Pulls after which a Secret that is not there is waited for no more: controllers copy it into new namespaces."""
 _UNRETRIEVED = "FailedToRetrieveImagePullSecret"
 """Reason of the event about Secrets that a pod names for its pulls and that are not there (kubelet v1.34.2,
 ``pkg/kubelet/kubelet_pods.go``)."""
@@ -40,34 +43,40 @@ _NETWORK = pattern(
 )
 
 
-def judge(case: Case, reason: str, message: str) -> Verdict:
-    """The verdict on a container that waits for its image for ``reason``, one of REASONS."""
+def judge(case: Case, name: str, reason: str, message: str) -> Verdict:
+    """The verdict on the container ``name`` that waits for its image for ``reason``, one of REASONS."""
     # Of the three events that each pull may end with, this one has the cause.
     failures = [event for event in case.recent("Failed") if _PULL_FAILED in str(event.get("message", ""))]
     # Up to Kubernetes 1.30 the back-off's message does not repeat the cause; the event has it.
     told = message if reason != "ImagePullBackOff" or not failures else f"{message} {failures[-1].get('message', '')}"
     detail = _detail(message, str(failures[-1].get("message", "")) if failures else "")
+    option = "driver-opt image"
+    if name != CONTAINER:
+        detail, option = f"container {name}: {detail}", f"the image of container {name}"
     if reason in _HOPELESS:
-        return case.failed(reason, detail, "check driver-opt image")
+        return case.failed(reason, detail, f"check {option}")
     network = bool(_NETWORK.search(told))
     if not network and _DENIED.search(told):
-        return case.failed(reason, detail, _login(case))
+        cure = _login(case, option)
+        if cure.startswith(_MISSING) and times_seen(failures) < _LATE:
+            return case.waiting(f"{reason}: {detail}")
+        return case.failed(reason, detail, cure)
     if not network and _ABSENT.search(told):
-        return case.failed(reason, detail, "check driver-opt image: name, tag and platform")
+        return case.failed(reason, detail, f"check {option}: name, tag and platform")
     if times_seen(failures) >= _PULLS:
         return case.failed(reason, detail, "the registry does not answer the node")
     return case.waiting(f"{reason}: {detail}")
 
 
-def _login(case: Case) -> str:
+def _login(case: Case, option: str) -> str:
     """The cure where the node's login, or that of the Secrets which the pod names, does not do."""
     assert case.pod is not None
     named = [str(secret.get("name")) for secret in (case.pod.get("spec") or {}).get("imagePullSecrets") or ()]
     if not named:
-        return _NO_LOGIN
+        return f"the node may not pull it: check {option} and the node's login"
     said = "\n".join(str(event.get("message", "")) for event in case.recent(_UNRETRIEVED))
     found = _UNFOUND.search(said)
-    why = f"there is no Secret {found[1]}" if found else f"Secret {', '.join(named)} does not let it be pulled"
+    why = f"{_MISSING} {found[1]}" if found else f"Secret {', '.join(named)} does not let it be pulled"
     return f"{why}: check driver-opt image-pull-secrets"
 
 

@@ -37,7 +37,7 @@ def _isolate(node: NodePlan, facts: ClusterFacts, settings: BuilderSettings) -> 
     selector = dict(settings.nodeselector)
     if node.architecture:
         selector[labels.ARCHITECTURE] = node.architecture
-    candidates = facts.fitting(selector)
+    candidates = facts.fitting(selector, settings.tolerations)
     if settings.user_namespaces is UserNamespaces.TRUE:
         return _insist(node, candidates)
     if reason := _obstacle(candidates, facts, settings):

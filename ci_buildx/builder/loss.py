@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ci_buildx.builder.pods import Object, condition, container_states, last_termination
+from ci_buildx.builder.pods import CONTAINER, Object, blocking_statuses, condition, daemon_status, termination
 from ci_buildx.builder.verdict import Case, Stage, Verdict
 from ci_buildx.errors import PodLost
 
@@ -15,6 +15,9 @@ _COMPLAINT = "buildkitd: "
 _USAGE = "--help, -h"
 """In the list of its flags, which buildkitd prints, after the complaint, when it is given a wrong one. The complaint
 itself is lost: the status holds the last 2 KiB."""
+
+_PORT_TAKEN = "address already in use"
+_FREE_PORT = "another process on the node has the port: leave hostNetwork out, or choose other nodes"
 
 _AGAIN = "build again: it goes to another node"
 _DISRUPTIONS = {
@@ -55,10 +58,10 @@ def _cause(case: Case) -> tuple[str, str, str]:
     if status.get("reason"):
         reason, message = str(status["reason"]), str(status.get("message") or "the node ended it").rstrip(". ")
         return reason, message, _cure(reason, message)
-    ended = _termination(case.pod)
+    name, ended = _termination(case.pod)
     deleted = case.vanished or case.pod["metadata"].get("deletionTimestamp")
     if ended is not None and (not deleted or ended.get("reason") == "OOMKilled"):
-        return _exit(ended)
+        return _exit(ended) if name == CONTAINER else _exit_beside(name, ended)
     return "Deleted", "it was deleted while it was needed", "see who deletes pods in the namespace"
 
 
@@ -80,6 +83,8 @@ def _disruption(pod: Object) -> tuple[str, str, str] | None:
 
 
 def _cure(reason: str, message: str) -> str:
+    if reason == "NodePorts":
+        return _FREE_PORT
     if reason == _NO_APPARMOR:
         return "check driver-opt apparmor-profile, or choose nodes that have AppArmor by driver-opt nodeselector"
     if reason == "Evicted" and "exceeds the total limit" in message:
@@ -89,9 +94,28 @@ def _cure(reason: str, message: str) -> str:
     return ""
 
 
-def _termination(pod: Object) -> Object | None:
-    ended = container_states(pod, "terminated")
-    return ended[-1] if ended else last_termination(pod)
+def _termination(pod: Object) -> tuple[str, Object | None]:
+    """How buildkitd ended, else how an init container did that it waits for; sidecars end nothing."""
+    for status in (daemon_status(pod), *blocking_statuses(pod)):
+        ended = termination(status)
+        if ended is not None:
+            return str(status.get("name", CONTAINER)), ended
+    return CONTAINER, None
+
+
+def _exit_beside(name: str, ended: Object) -> tuple[str, str, str]:
+    """How an init container ended."""
+    reason = str(ended.get("reason") or "Error")
+    said = " | ".join(_words(ended)[-_LINES:])
+    detail = f"container {name} ended with exit code {ended.get('exitCode', 0)}" + (f": {said}" if said else "")
+    if reason == "OOMKilled":
+        return reason, f"container {name} ran out of memory", f"raise the memory limit of container {name}"
+    return reason, detail, f"check container {name}: it runs before buildkitd"
+
+
+def _words(ended: Object) -> list[str]:
+    """The last lines of a container's output."""
+    return [line.strip() for line in str(ended.get("message") or "").splitlines() if line.strip()]
 
 
 def _exit(ended: Object) -> tuple[str, str, str]:
@@ -104,10 +128,12 @@ def _exit(ended: Object) -> tuple[str, str, str]:
         return reason, str(ended.get("message", "")), "the image may be no BuildKit image, check driver-opt image"
     if code > _SIGNALLED:
         return reason, f"buildkitd was killed by signal {code - _SIGNALLED}", "see who kills processes on its node"
-    words = [line.strip() for line in str(ended.get("message") or "").splitlines() if line.strip()]
+    words = _words(ended)
     if any(line.startswith(_USAGE) for line in words):
         return reason, f"buildkitd does not know a flag (exit code {code})", "check buildkitd-flags"
     complaints = [line.removeprefix(_COMPLAINT) for line in words if line.startswith(_COMPLAINT)]
     said = complaints[-1] if complaints else " | ".join(words[-_LINES:])
     detail = f"buildkitd ended with exit code {code}" + (f": {said}" if said else "")
+    if _PORT_TAKEN in said:
+        return reason, detail, _FREE_PORT
     return reason, detail, "check driver-opt image, buildkitd-flags and buildkitd-config"

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ci_buildx.builder.labels import NODE
-from ci_buildx.builder.pods import Object, PodView, condition, view
-from ci_buildx.builder.verdict import Autoscaler, Case
+from ci_buildx.builder.pods import Object, PodView, condition, is_ready, view
+from ci_buildx.builder.verdict import Autoscaler, Case, moment_of
 from ci_buildx.model.record import dataclass, field
 
 _KEPT_EVENTS = 200
@@ -35,7 +35,7 @@ class Observation:
             self.vanished[name] = pod
         else:
             self.pods[name] = pod
-            if condition(pod, "Ready").get("status") == "True":
+            if is_ready(pod):
                 self.served.add(name)
         if job is not None:
             self.jobs[node] = job
@@ -69,6 +69,10 @@ class Observation:
             *(self._case(workload, pod, now, node, vanished=True) for pod in gone),
         ]
 
+    def unmade(self, node: str, workload: str, now: float) -> Case:
+        """The case of a pod that the workload has not made."""
+        return self._case(workload, None, now, node)
+
     def clock(self, server_time: float | None) -> float:
         """Epoch seconds of the server's clock now: its last answer and what has passed since it was first seen."""
         moment = self.monotonic()
@@ -86,7 +90,7 @@ class Observation:
         return Case(
             workload=workload,
             pod=pod,
-            events=tuple(sorted(about, key=_moment)),
+            events=tuple(sorted(about, key=moment_of)),
             job=self.jobs.get(node),
             now=now,
             autoscaler=self.autoscaler,
@@ -125,8 +129,3 @@ def _of_another(event: Object, pod: Object) -> bool:
 
 def _node(pod: Object) -> str:
     return str((pod["metadata"].get("labels") or {}).get(NODE, ""))
-
-
-def _moment(event: Mapping[str, Any]) -> str:
-    """When it happened last: RFC 3339 in UTC sorts as text."""
-    return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp") or "")

@@ -15,8 +15,9 @@ from ci_buildx.settings.builder import BuilderSettings, LoadBalance
 if TYPE_CHECKING:
     from ci_buildx.builder.facts import ClusterFacts
 
-ANY = "any"
-"""Name of the node that may run on any architecture."""
+
+DEFAULT = "amd64"
+"""What is built where no platform is named, so that all accounts and runs get the same, whatever nodes they see."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,15 +72,16 @@ def make(platforms: Sequence[Platform], facts: ClusterFacts, settings: BuilderSe
 def _nodes(platforms: Sequence[Platform], facts: ClusterFacts, settings: BuilderSettings) -> tuple[NodePlan, ...]:
     selector = dict(settings.nodeselector)
     chosen = selector.pop(ARCHITECTURE, None)
-    counted = facts.count(selector)
+    counted = facts.count(selector, settings.tolerations)
     if not platforms:
-        return (_by_default(chosen, counted, settings.replicas),)
+        return (_by_default(chosen, counted, facts, settings),)
     groups = _group(platforms)
     if chosen is not None:
         return (_chosen(chosen, groups, settings.replicas),)
     if not counted:
         return tuple(_by_scheduling(*group, settings.replicas, facts) for group in groups.items())
-    return _on_known_nodes(groups, counted, settings.replicas)
+    whys = {one: facts.why_none(one, selector, settings.tolerations) for one in groups if one not in counted}
+    return _on_known_nodes(groups, counted, whys, settings.replicas)
 
 
 def single(name: str, platforms: Sequence[Platform], facts: ClusterFacts, settings: BuilderSettings) -> NodePlan:
@@ -184,16 +186,27 @@ def _group(platforms: Sequence[Platform]) -> dict[str, tuple[Platform, ...]]:
     return groups
 
 
-def _by_default(chosen: str | None, counted: dict[str, int], replicas: int) -> NodePlan:
-    """No platform is named: the nodeselector's, else what most nodes are, so that every build gives the same."""
-    if chosen is None and not counted:
-        return NodePlan(name=ANY, architecture=None, replicas=replicas, reason="any node, for its own platform")
-    architecture = chosen or _commonest(counted)
+def _by_default(
+    chosen: str | None, counted: dict[str, int], facts: ClusterFacts, settings: BuilderSettings
+) -> NodePlan:
+    """No platform is named: the nodeselector's architecture, else DEFAULT; without nodes of that, another one's.
+
+    Who may not list nodes leaves it to the scheduler whether there are some.
+    """
+    if chosen is not None:
+        architecture, why = chosen, "the nodeselector"
+    elif DEFAULT in counted or facts.nodes is None or not counted:
+        architecture, why = DEFAULT, "the default"
+    else:
+        architecture, why = _commonest(counted), f"no {DEFAULT} node fits"
     platform = Platform("linux", architecture)
-    why = "the nodeselector" if chosen else f"{counted[architecture]} of {sum(counted.values())} nodes"
-    reason = f"{platform}: by default, as no platform is named ({why})"
     return NodePlan(
-        name=architecture, architecture=architecture, platforms=(platform,), replicas=replicas, reason=reason
+        name=architecture,
+        architecture=architecture,
+        platforms=(platform,),
+        replicas=settings.replicas,
+        by_scheduling=chosen is None and not counted,
+        reason=f"{platform}: by default, as no platform is named ({why}); --platform names another",
     )
 
 
@@ -232,7 +245,7 @@ def _by_scheduling(architecture: str, platforms: tuple[Platform, ...], replicas:
 
 
 def _on_known_nodes(
-    groups: dict[str, tuple[Platform, ...]], counted: dict[str, int], replicas: int
+    groups: dict[str, tuple[Platform, ...]], counted: dict[str, int], whys: dict[str, str], replicas: int
 ) -> tuple[NodePlan, ...]:
     native = [architecture for architecture in groups if architecture in counted]
     if not native:
@@ -240,7 +253,7 @@ def _on_known_nodes(
     foreign = [platform for architecture, group in groups.items() if architecture not in native for platform in group]
     nodes = [_native(name, groups.get(name, ()), counted[name], replicas) for name in native]
     if foreign:
-        nodes[0] = _with_emulation(nodes[0], foreign)
+        nodes[0] = _with_emulation(nodes[0], foreign, whys)
     return tuple(nodes)
 
 
@@ -250,11 +263,9 @@ def _native(architecture: str, platforms: tuple[Platform, ...], count: int, repl
     return NodePlan(name=architecture, architecture=architecture, platforms=platforms, replicas=replicas, reason=reason)
 
 
-def _with_emulation(node: NodePlan, foreign: Sequence[Platform]) -> NodePlan:
+def _with_emulation(node: NodePlan, foreign: Sequence[Platform], whys: dict[str, str]) -> NodePlan:
     reasons = [node.reason] if node.reason else []
-    for platform in foreign:
-        why = f"the cluster has no {platform.node_architecture} node"
-        reasons.append(_emulation(platform, node.architecture, why))
+    reasons += [_emulation(platform, node.architecture, whys[platform.node_architecture]) for platform in foreign]
     return replace(node, platforms=(*node.platforms, *foreign), emulated=tuple(foreign), reason="; ".join(reasons))
 
 

@@ -11,13 +11,17 @@ from ci_buildx.model.record import dataclass
 
 Object = Mapping[str, Any]
 
+CONTAINER = "buildkitd"
+"""The container that a builder's pods are for; others may be beside it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodView:
     """What matters about one pod for reaching it.
 
     ``node`` is the builder's node (NodePlan.name), ``host`` the cluster's ("" until scheduled), ``ip`` "" until known.
-    ``running`` says that its container has started; ``created`` is RFC 3339 by the API server's clock.
+    ``running`` and ``ready`` are buildkitd's container's, whatever becomes of others beside it; ``created`` is
+    RFC 3339 by the API server's clock.
     """
 
     name: str
@@ -40,8 +44,8 @@ def view(pod: Object) -> PodView:
         node=(metadata.get("labels") or {}).get(NODE, ""),
         host=(pod.get("spec") or {}).get("nodeName", ""),
         ip=status.get("podIP", ""),
-        running=bool(container_states(pod, "running")),
-        ready=condition(pod, "Ready").get("status") == "True",
+        running=state(daemon_status(pod), "running") is not None,
+        ready=is_ready(pod),
         terminating=is_terminating(pod),
         created=metadata.get("creationTimestamp") or "",
     )
@@ -53,8 +57,19 @@ def is_terminating(pod: Object) -> bool:
 
 
 def is_over(pod: Object) -> bool:
-    """Whether it has come to its end: nothing of it runs."""
-    return (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
+    """Whether it has come to its end: buildkitd has ended and is not restarted, also if a sidecar still runs."""
+    if (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded"):
+        return True
+    ended = state(daemon_status(pod), "terminated") is not None
+    return ended and (pod.get("spec") or {}).get("restartPolicy") == "Never"
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether buildkitd's container is ready.
+
+    The pod's condition Ready also asks for every sidecar (kubernetes v1.34.2, ``pkg/kubelet/status/generate.go``).
+    """
+    return daemon_status(pod).get("ready") is True
 
 
 def condition(manifest: Object, name: str) -> Object:
@@ -65,25 +80,46 @@ def condition(manifest: Object, name: str) -> Object:
     return {}
 
 
-def container_states(pod: Object, kind: str) -> list[Object]:
-    """The states of the kind ``waiting``, ``running`` or ``terminated`` of its containers, init containers first.
+def daemon_status(pod: Object) -> Object:
+    """The status of buildkitd's container, empty until the kubelet has written it."""
+    for status in (pod.get("status") or {}).get("containerStatuses") or ():
+        if status.get("name") == CONTAINER:
+            return dict(status)
+    return {}
 
-    Of init containers only what keeps the others from starting: one that runs or has done its part says nothing.
+
+def sidecar_statuses(pod: Object) -> list[Object]:
+    """The statuses of the containers beside buildkitd's that start with it."""
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    return [status for status in statuses if status.get("name") != CONTAINER]
+
+
+def blocking_statuses(pod: Object) -> list[Object]:
+    """The statuses of the init containers that keep the others from starting.
+
+    A native sidecar (``restartPolicy: Always``) lets them start as soon as it is ``started``; any other when it has
+    ended with exit code 0.
     """
-    status = pod.get("status") or {}
-    initial = [(container.get("state") or {}).get(kind) for container in status.get("initContainerStatuses") or ()]
-    others = [(container.get("state") or {}).get(kind) for container in status.get("containerStatuses") or ()]
-    stuck = [state for state in initial if state is not None and kind != "running" and state.get("exitCode") != 0]
-    return [*stuck, *(state for state in others if state is not None)]
+    spec, status = pod.get("spec") or {}, pod.get("status") or {}
+    native = {one.get("name") for one in spec.get("initContainers") or () if one.get("restartPolicy") == "Always"}
+    found: list[Object] = []
+    for one in status.get("initContainerStatuses") or ():
+        done = (state(one, "terminated") or {}).get("exitCode") == 0
+        if not (one.get("started") is True if one.get("name") in native else done):
+            found.append(one)
+    return found
 
 
-def last_termination(pod: Object) -> Object | None:
-    """How a container ended that is restarted or was: None if none has ended."""
-    for container in (pod.get("status") or {}).get("containerStatuses") or ():
-        ended = (container.get("lastState") or {}).get("terminated")
-        if ended:
-            return dict(ended)
-    return None
+def state(status: Object, kind: str) -> Object | None:
+    """The state of the kind ``waiting``, ``running`` or ``terminated`` of a container's status."""
+    found = (status.get("state") or {}).get(kind)
+    return None if found is None else dict(found)
+
+
+def termination(status: Object) -> Object | None:
+    """How a container ended, also one that was restarted since; None if it has not ended."""
+    last = (status.get("lastState") or {}).get("terminated")
+    return state(status, "terminated") or (dict(last) if last else None)
 
 
 def age(timestamp: str, now: float) -> float:

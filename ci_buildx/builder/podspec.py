@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ci_buildx.builder import confinement, daemon, labels, registries, state
-from ci_buildx.builder.builder import CONTAINER, PORT, Manifest
+from ci_buildx.builder.builder import PORT, Manifest
 from ci_buildx.builder.draft import Draft, Tenure
 from ci_buildx.builder.plan import NodePlan
+from ci_buildx.builder.pods import CONTAINER
 from ci_buildx.settings.builder import BuilderSettings, Toleration
 
 PULL = "pull"
@@ -143,13 +144,17 @@ def _server_files(draft: Draft) -> Manifest:
 
 def _emulators(settings: BuilderSettings) -> Manifest:
     """Registers QEMU with the kernel, as the image does for ``docker run --privileged``."""
-    return {
+    emulators: Manifest = {
         "name": "qemu",
         "image": settings.qemu.image,
         "args": ["--install", "all"],
         "securityContext": {"privileged": True},
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
+    # A quota may demand them of every container; what an init container asks for counts only beyond the others' sum.
+    if resources := _filled({"requests": settings.requests, "limits": settings.limits}):
+        emulators["resources"] = resources
+    return emulators
 
 
 def _container(draft: Draft, tenure: Tenure) -> Manifest:

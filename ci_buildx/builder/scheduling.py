@@ -34,7 +34,14 @@ _TAINTS = pattern(r"untolerated taint")
 _CAUSES = (
     (pattern(r"Insufficient"), "no node has that much room: lower driver-opts requests.* or add nodes"),
     (pattern(r"Too many pods"), "the nodes are full"),
-    (_TAINTS, "the nodes that would fit are reserved by taints"),
+    (
+        pattern(r"didn't have free ports"),
+        "another pod has the port on the nodes that would fit: leave hostNetwork and hostPort out, or wait for its end",
+    ),
+    (pattern(r"exceed max volume count"), "the nodes can attach no more volumes: add nodes"),
+    (pattern(r"anti-affinity|topology spread|pod affinity"), "check the affinities of the pod template"),
+    (_TAINTS, "the nodes that would fit are reserved by taints: tolerate them by driver-opt tolerations"),
+    (pattern(r"were unschedulable"), "the nodes that would fit are cordoned: uncordon one, or add nodes"),
     (_LABELS, "no node has these labels: check driver-opt nodeselector"),
     (pattern(r"no nodes available"), "the cluster has no nodes"),
     (

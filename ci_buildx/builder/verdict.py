@@ -73,6 +73,17 @@ class Case:
         """The events with one of these reasons."""
         return [event for event in self.events if event.get("reason") in reasons]
 
+    def refused_since(self, moment: str) -> bool:
+        """Whether a pod of the workload was refused at ``moment`` (RFC 3339, whole seconds) or later."""
+        return any(moment_of(event)[:19] >= moment[:19] for event in self.recent("FailedCreate"))
+
+
+def moment_of(event: Object) -> str:
+    """When an event happened last: RFC 3339 in UTC sorts as text."""
+    series = (event.get("series") or {}).get("lastObservedTime")
+    told = series or event.get("lastTimestamp") or event.get("eventTime")
+    return str(told or event["metadata"].get("creationTimestamp") or "")
+
 
 def times_seen(events: list[Object]) -> int:
     """How often something happened: the API counts repetitions of an event in one object."""

@@ -33,8 +33,6 @@ _ANOTHER_NODE = (
     "add a node for it by kube-builder create --append --platform: one of that architecture, "
     "or one with driver-opt qemu.install=true"
 )
-_UNREACHED = 60.0
-"""Seconds after which a pod that is ready, and that no transport reaches, is given up: a busy node answers late."""
 
 
 def _cannot_renew() -> Connection:
@@ -135,6 +133,9 @@ class _Harbour:
         """The plan without a node that could not be scheduled; its Job is removed."""
         changed = plan.replan(planned, node.architecture or "")
         if changed is None:
+            if not self.site.settings.build.platforms:
+                fix = f"{failure.fix}; or name the architecture of the cluster's nodes by --platform"
+                raise BootError(failure.subject, failure.reason, failure.detail, fix=fix) from failure
             raise failure
         lifecycle.drop_node(self.site.kube, self.builder, node)
         for kept in changed.nodes:
@@ -211,8 +212,7 @@ class _Harbour:
 
         def watch() -> None:
             try:
-                self.boot.up(node, pod.name)
-                over.wait(_UNREACHED)
+                self.boot.watch(node, pod.name, over)
             finally:
                 over.set()
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import TypeVar
 
-from ci_buildx.builder.builder import ADDRESS_LABEL, CONTAINER, PORT, SERVER_NAME, ClientKeys
-from ci_buildx.builder.pods import PodView
+from ci_buildx.builder.builder import ADDRESS_LABEL, PORT, SERVER_NAME, ClientKeys
+from ci_buildx.builder.pods import CONTAINER, PodView
 from ci_buildx.buildkit.channel import load_grpc
 from ci_buildx.buildkit.control import Control
 from ci_buildx.errors import BuildkitError, TransportError
@@ -108,15 +109,17 @@ class Ways:
             begin(winner.close)
             return Winner(TransportChoice.DIRECT, endpoint, control, undo.pop_all())
 
-    def ask(self, pod: PodView, deadline: float, work: Callable[[Control], T]) -> T:
-        """Connect to a running pod until ``deadline`` (a time.monotonic() value) and do ``work`` over it.
+    def ask(
+        self, pod: PodView, deadline: float, work: Callable[[Control], T], *, stop: threading.Event | None = None
+    ) -> T:
+        """Connect to a running pod until ``deadline`` (a time.monotonic() value) or ``stop``; do ``work`` over it.
 
         Raises TransportError if it cannot be reached, and what ``work`` raises.
         """
         # A candidate that waits for the import would seem slow, and the next would join in for nothing.
         load_grpc()
         candidates = self.candidates(pod, lambda: pod)
-        winner = race.connect(candidates, answer=self.answer, deadline=deadline, discard=Control.close)
+        winner = race.connect(candidates, answer=self.answer, deadline=deadline, stop=stop, discard=Control.close)
         with winner, winner.value as control:
             return work(control)
 

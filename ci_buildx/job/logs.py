@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ci_buildx.builder import store
-from ci_buildx.builder.builder import CONTAINER, Location
+from ci_buildx.builder.builder import Location
 from ci_buildx.builder.labels import NODE
-from ci_buildx.builder.pods import is_over
+from ci_buildx.builder.pods import CONTAINER, is_over
 from ci_buildx.errors import InputError
 from ci_buildx.job.interrupts import Interrupts
 from ci_buildx.job.parallel import run_all

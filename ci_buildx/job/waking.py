@@ -13,9 +13,10 @@ from ci_buildx.builder.builder import Builder
 from ci_buildx.builder.plan import NodePlan, Plan
 from ci_buildx.builder.pods import PodView
 from ci_buildx.builder.store import Record
+from ci_buildx.errors import TransportError
 from ci_buildx.job import origin, stickiness
 from ci_buildx.job.dial import ANSWER_TIME, Ways
-from ci_buildx.job.parallel import run_all
+from ci_buildx.job.parallel import begin, run_all
 from ci_buildx.job.site import Site
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.platform import Platform
@@ -70,7 +71,23 @@ class Bell:
 
     def _ask(self, boot: Boot, node: NodePlan, pod: PodView) -> tuple[Platform, ...]:
         way = Ways(kube=self.kube, keys=self.builder.keys, known=self.builder.transports.get(node.name, ""))
-        workers = way.ask(pod, boot.deadline, lambda control: control.workers(ANSWER_TIME))
+        over = threading.Event()
+
+        def watch() -> None:
+            try:
+                boot.watch(node, pod.name, over)
+            finally:
+                over.set()
+
+        watched = begin(watch)
+        try:
+            workers = way.ask(pod, boot.deadline, lambda control: control.workers(ANSWER_TIME), stop=over)
+        except TransportError:
+            if watched.error is not None:
+                raise watched.error from None
+            raise
+        finally:
+            over.set()
         return tuple(dict.fromkeys(platform for worker in workers for platform in worker.platforms))
 
 
@@ -112,6 +129,8 @@ def informed(builder: Builder, runs: dict[str, tuple[Platform, ...]]) -> Builder
 def undecided(nodes: Sequence[NodePlan], platforms: Sequence[Platform]) -> list[NodePlan]:
     """The nodes that must be asked before ``platforms`` can be given to nodes: there is a choice that is not made."""
     named = {platform for node in nodes for platform in node.platforms}
-    if len(nodes) == 1 or set(platforms) <= named:
+    if set(platforms) <= named:
+        return []
+    if len(nodes) == 1 and all(nodes[0].native in (None, one.node_architecture) for one in platforms):
         return []
     return [node for node in nodes if not node.runs]

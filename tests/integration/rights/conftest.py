@@ -12,7 +12,7 @@ import pytest
 
 from ci_buildx.builder import certificates, identity, labels
 from ci_buildx.builder.identity import Origin
-from ci_buildx.builder.plan import ANY, NodePlan, Plan
+from ci_buildx.builder.plan import NodePlan, Plan
 from ci_buildx.builder.provision import Blueprint, provision
 from ci_buildx.builder.rights import RBAC_GROUP
 from ci_buildx.builder.teardown import teardown
@@ -103,7 +103,7 @@ def blueprint(**settings: object) -> Blueprint:
     chosen = BuilderSettings(lifetime=600, nodeselector=(("disk", "holographic"),), **settings)  # type: ignore[arg-type]
     return Blueprint(
         identity=identity.make(Origin(system="local", repository="tests/rights"), suffix=identity.random_suffix()),
-        plan=Plan(nodes=(NodePlan(name=ANY, architecture=None, platforms=(), reason=""),)),
+        plan=Plan(nodes=(NodePlan(name="any", architecture=None, platforms=(), reason=""),)),
         settings=chosen,
         certificates=certificates.issue(certificates.NAMES, chosen.lifetime),
     )

@@ -23,17 +23,20 @@ def scheduled(host: str = "n1", **status: Any) -> dict[str, Any]:
 
 
 def waiting(reason: str, message: str = "", secrets: tuple[str, ...] = ()) -> dict[str, Any]:
-    made = scheduled(containerStatuses=[{"state": {"waiting": {"reason": reason, "message": message}}}])
+    made = scheduled(
+        containerStatuses=[{"name": "buildkitd", "state": {"waiting": {"reason": reason, "message": message}}}]
+    )
     made["spec"] |= {"imagePullSecrets": [{"name": name} for name in secrets]} if secrets else {}
     return made
 
 
-def running(**status: Any) -> dict[str, Any]:
-    return scheduled(phase="Running", containerStatuses=[{"state": {"running": {}}}], **status)
+def running(*, ready: bool = False, **status: Any) -> dict[str, Any]:
+    daemon = {"name": "buildkitd", "ready": ready, "state": {"running": {}}}
+    return scheduled(phase="Running", containerStatuses=[daemon], **status)
 
 
 def terminated(**state: Any) -> dict[str, Any]:
-    return scheduled(phase="Failed", containerStatuses=[{"state": {"terminated": state}}])
+    return scheduled(phase="Failed", containerStatuses=[{"name": "buildkitd", "state": {"terminated": state}}])
 
 
 def unschedulable(message: str, since: str = "2026-05-01T12:00:00Z") -> dict[str, Any]:

@@ -25,7 +25,6 @@ BUILDER = Builder(
     plan=Plan(nodes=(NODE,)),
     keys=ClientKeys(ca=b"", certificate=b"", key=Secret(b"")),
 )
-READY = [{"type": "Ready", "status": "True"}]
 
 
 class Slow:
@@ -45,7 +44,7 @@ class Slow:
             return
         yield WatchEvent(Change.ADDED, running())
         self._asked.wait()
-        yield WatchEvent(Change.MODIFIED, running(conditions=READY))
+        yield WatchEvent(Change.MODIFIED, running(ready=True))
 
 
 @pytest.mark.parametrize(("answered", "told"), [(False, ["pod buildkit-amd64-x: buildkitd is starting"]), (True, [])])
@@ -97,10 +96,10 @@ def booted(cluster: Told, **more: Any) -> boot.Boot:
 
 
 def test_of_a_lasting_builders_pods_those_that_are_ready_are_chosen_from() -> None:
-    going = old("going", running(conditions=READY))
+    going = old("going", running(ready=True))
     going["metadata"]["deletionTimestamp"] = "2026-05-01T12:00:00Z"
     crashing = old("crashing", waiting("CrashLoopBackOff"))
-    ready = [old(name, running(conditions=READY)) for name in ("b", "a")]
+    ready = [old(name, running(ready=True)) for name in ("b", "a")]
     with booted(Told([going, crashing, *ready])) as begun:
         assert [pod.name for pod in begun.electable(NODE)] == ["a", "b"]
 
@@ -112,7 +111,7 @@ def test_when_none_of_a_lasting_builders_pods_can_start_the_cause_is_named() -> 
 
 
 def test_pods_that_a_change_replaces_do_not_count() -> None:
-    outdated, made = old("outdated", running(conditions=READY)), old("made", running(conditions=READY))
+    outdated, made = old("outdated", running(ready=True)), old("made", running(ready=True))
     with booted(Told([outdated, made]), outdated={"outdated"}) as begun:
         assert [pod.name for pod in begun.ready(NODE)] == ["made"]
     failing = old("made", waiting("InvalidImageName"))
@@ -122,7 +121,7 @@ def test_pods_that_a_change_replaces_do_not_count() -> None:
 
 def test_a_pod_is_up_whatever_becomes_of_the_others() -> None:
     lost = old("lost", terminated(reason="OOMKilled"))
-    with booted(Told([lost, old("x", running())], old("x", running(conditions=READY)))) as begun:
+    with booted(Told([lost, old("x", running())], old("x", running(ready=True)))) as begun:
         assert begun.up(NODE, "x").ready
         with pytest.raises(BootError, match="OOMKilled"):
             begun.up(NODE, "lost")
@@ -150,3 +149,20 @@ def test_while_a_node_is_being_made_the_time_to_boot_does_not_run(monkeypatch: p
 def schedule(begun: boot.Boot) -> None:
     with suppress(Stopped):
         begun.scheduled(NODE)
+
+
+def test_a_further_replica_that_is_refused_is_named_at_once() -> None:
+    """And a refusal that is older than the pods that were let in after it is not held against them."""
+    two = NodePlan(name="amd64", architecture="amd64", replicas=2)
+    pod = old("a", running(ready=True))
+    pod["metadata"]["creationTimestamp"] = "2026-05-01T12:00:05Z"
+    workload = {"involvedObject": {"name": BUILDER.workload(two)}}
+    refusal = event("FailedCreate", "Error creating: exceeded quota: q, requested: pods=1, used: pods=1") | workload
+    for moment, refused in (("2026-05-01T12:00:05Z", True), ("2026-05-01T12:00:01Z", False)):
+        with booted(Told([pod], events=({**refusal, "lastTimestamp": moment},))) as begun:
+            begun._diagnose()
+            while not (begun._seen.events and begun.pods(two)):
+                time.sleep(0.01)
+            error = begun.verdict(two).error
+        assert isinstance(error, BootError) is refused
+        assert begun.verdict(two, "a").error is None

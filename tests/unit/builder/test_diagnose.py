@@ -16,6 +16,10 @@ NO_ANSWER = IMAGE.format(code="Unknown", cause="dial tcp 192.0.2.1:443: i/o time
 NO_SECRET = "Unable to retrieve some image pull secrets (one, two); attempting to pull the image may not succeed."
 BACK_OFF = 'Back-off pulling image "registry.example/x:1"'
 NO_MATCH = "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector."
+NO_PORT = (
+    "0/2 nodes are available: 1 node(s) didn't have free ports for the requested pod ports, 1 node(s) didn't match "
+    "Pod's node affinity/selector."
+)
 NO_ROOM = "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) didn't match Pod's node affinity/selector."
 TAINTED = (
     "0/2 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, "
@@ -45,6 +49,14 @@ UNBOUND = (
     "available: 2 Preemption is not helpful for scheduling."
 )
 NO_CLAIM = '0/2 nodes are available: persistentvolumeclaim "state" not found. not found'
+NO_KEYS = 'secret "x" not found'
+REFUSED = 'Error creating: pods "b-x" is forbidden: '
+UNSET = f"{REFUSED}failed quota: q: must specify limits.cpu for: {{0}}; limits.memory for: {{0}}"
+OVER = f"{REFUSED}exceeded quota: q, requested: {{}}, used: {{}}, limited: {{}}"
+ROOTLESS = (
+    f'{REFUSED}violates PodSecurity "restricted:latest": seccompProfile (pod or container "buildkitd" must not set '
+    'securityContext.seccompProfile.type to "Unconfined")'
+)
 LIMIT = 'Error creating: pods "b-x" is forbidden: maximum memory usage per Container is 1Gi, but limit is 8Gi'
 
 
@@ -58,7 +70,9 @@ FAILURES: list[tuple[Case, str, str]] = [
     ),
     (
         case(
-            waiting("ErrImagePull", DENIED, secrets=("one", "two")), event("FailedToRetrieveImagePullSecret", NO_SECRET)
+            waiting("ErrImagePull", DENIED, secrets=("one", "two")),
+            event("FailedToRetrieveImagePullSecret", NO_SECRET),
+            event("Failed", f"Failed to pull image: {DENIED}", count=2),
         ),
         "ErrImagePull",
         "there is no Secret one, two: check driver-opt image-pull-secrets",
@@ -75,7 +89,16 @@ FAILURES: list[tuple[Case, str, str]] = [
         "does not answer",
     ),
     (case(waiting("InvalidImageName", "couldn't parse image name")), "InvalidImageName", "driver-opt image"),
-    (case(waiting("CreateContainerConfigError", 'secret "x" not found')), "CreateContainerConfigError", "Secret"),
+    (
+        case(waiting("CreateContainerConfigError", NO_KEYS), event("Failed", f"Error: {NO_KEYS}", count=3)),
+        "CreateContainerConfigError",
+        "Secret or ConfigMap that is not there",
+    ),
+    (
+        case(waiting("CreateContainerConfigError", "container has runAsNonRoot and image will run as root")),
+        "CreateContainerConfigError",
+        "rootless=true",
+    ),
     (case(waiting("CreateContainerError", "no such device")), "CreateContainerError", "runtime"),
     (
         case(waiting("CreateContainerError", 'cannot load seccomp profile "/x.json": no such file or directory')),
@@ -154,8 +177,45 @@ def test_what_cannot_heal_fails_by_name(given: Case, reason: str, fix: str) -> N
 
 
 @pytest.mark.parametrize(
+    ("message", "fix"),
+    [
+        (
+            UNSET.format("buildkitd"),
+            "the namespace's ResourceQuota demands driver-opts limits.cpu, limits.memory: set them",
+        ),
+        (UNSET.format("mesh"), "give container mesh these resources in driver-opt pod-template"),
+        (OVER.format("pods=1", "pods=1", "pods=1"), "ask for fewer platforms or replicas, or have the namespace's"),
+        (OVER.format("limits.cpu=4,pods=1", "limits.cpu=4,pods=1", "x"), "set smaller driver-opts limits.cpu, or have"),
+        (OVER.format("cpu=4", "cpu=4", "cpu=4"), "set smaller driver-opts requests.cpu, or have"),
+        (OVER.format("requests.storage=9Gi", "x", "x"), "persistent-volume-claim.requests.storage"),
+        (OVER.format("services=1", "x", "x"), "have the namespace's ResourceQuota raised"),
+        (SECURITY, "BuildKit is privileged: label the namespace"),
+        (ROOTLESS, "enforce=baseline with driver-opts seccomp-profile="),
+        (LIMIT, "within the namespace's LimitRange"),
+        (f"{LIMIT.partition(',')[0]}. No limit is specified", "demands driver-opts limits.*: set them"),
+        (f"{REFUSED}cpu max limit to request ratio per Container is 2, but provided ratio is 4", "LimitRange"),
+    ],
+)
+def test_a_refusal_is_answered_with_what_cures_it(message: str, fix: str) -> None:
+    error = judge(case(None, event("FailedCreate", message))).error
+    assert error is not None
+    assert fix in error.fix
+
+
+@pytest.mark.parametrize(
     ("given", "text"),
     [
+        (case(waiting("CreateContainerConfigError", NO_KEYS)), NO_KEYS),
+        (
+            case(
+                waiting("ErrImagePull", DENIED, secrets=("one",)),
+                event("FailedToRetrieveImagePullSecret", NO_SECRET),
+                event("Failed", f"Failed to pull image: {DENIED}"),
+            ),
+            "ErrImagePull",
+        ),
+        (case(None, event("FailedCreate", ACCOUNT.replace("nobody", "default"), count=9)), "refused so far"),
+        (case(None, event("FailedCreate", f"{REFUSED}status unknown for quota: q", count=9)), "refused so far"),
         (case(None), "job buildkit-amd64: waits for its pods to be made"),
         (case(None, job={"spec": {"suspend": True}}), "suspended"),
         (case(None, event("FailedCreate", "Error creating: serviceaccount not found")), "serviceaccount not found"),
@@ -195,11 +255,28 @@ def test_what_may_heal_is_waited_for(given: Case, text: str) -> None:
             ["kubernetes.io/arch", "disk"],
             "no node has that much room: lower driver-opts requests.* or add nodes",
         ),
-        (TAINTED, ["kubernetes.io/arch"], "the nodes that would fit are reserved by taints"),
+        (
+            TAINTED,
+            ["kubernetes.io/arch"],
+            "the nodes that would fit are reserved by taints: tolerate them by driver-opt tolerations",
+        ),
         (
             TAINTED,
             ["disk"],
             "no node has these labels, or those that have are reserved by taints: check driver-opt nodeselector",
+        ),
+        (
+            NO_PORT,
+            ["kubernetes.io/arch"],
+            (
+                "another pod has the port on the nodes that would fit: leave hostNetwork and hostPort out, "
+                "or wait for its end"
+            ),
+        ),
+        (
+            "0/2 nodes are available: 1 node(s) were unschedulable.",
+            [],
+            "the nodes that would fit are cordoned: uncordon one, or add nodes",
         ),
         (NO_MATCH, ["disk"], "no node has these labels: check driver-opt nodeselector"),
         ("0/0 nodes are available: no nodes available to schedule pods.", [], "the cluster has no nodes"),
@@ -224,7 +301,7 @@ def test_what_preemption_could_do_is_left_out() -> None:
 
 
 def test_ready() -> None:
-    assert judge(case(running(conditions=[{"type": "Ready", "status": "True"}]))).stage is Stage.READY
+    assert judge(case(running(ready=True))).stage is Stage.READY
 
 
 def test_the_daemons_last_lines_are_shown_in_one() -> None:
@@ -297,13 +374,96 @@ def test_a_pod_that_goes_before_it_answered_never_started() -> None:
     assert isinstance(judge(case(deleted())).error, BootError)
 
 
+STARTING = {"name": "buildkitd", "ready": False, "state": {"waiting": {"reason": "PodInitializing"}}}
+UP = {"name": "buildkitd", "ready": True, "state": {"running": {}}}
+
+
+def ended(name: str, code: int, reason: str = "Error", **rest: Any) -> dict[str, Any]:
+    return {"name": name, "ready": False, "state": {"terminated": {"reason": reason, "exitCode": code}}, **rest}
+
+
+def held(name: str, reason: str, message: str = "", **rest: Any) -> dict[str, Any]:
+    return {"name": name, "ready": False, "state": {"waiting": {"reason": reason, "message": message}}, **rest}
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        ended("warm-up", 0, "Completed"),
+        ended("mesh-proxy", 1),
+        ended("mesh-proxy", 137, "OOMKilled"),
+        held("mesh-proxy", "CrashLoopBackOff", lastState={"terminated": {"reason": "OOMKilled", "exitCode": 137}}),
+        held("mesh-proxy", "ImagePullBackOff", ABSENT),
+        held("mesh-proxy", "CreateContainerConfigError", "runAsNonRoot"),
+    ],
+)
+def test_what_becomes_of_a_sidecar_is_not_what_becomes_of_buildkitd(beside: dict[str, Any]) -> None:
+    assert judge(case(scheduled(phase="Running", containerStatuses=[beside, UP]))).stage is Stage.READY
+    native = scheduled(phase="Running", initContainerStatuses=[{**beside, "started": False}], containerStatuses=[UP])
+    native["spec"]["initContainers"] = [{"name": beside["name"], "restartPolicy": "Always"}]
+    assert judge(case(native, served=True)).stage is Stage.READY
+    starting = judge(case(scheduled(containerStatuses=[STARTING, beside])))
+    assert (starting.stage, starting.error) == (Stage.WAITING, None)
+
+
+def test_buildkitd_that_ends_beside_a_sidecar_that_goes_on_is_lost() -> None:
+    sidecar = {"name": "mesh-proxy", "ready": True, "state": {"running": {}}}
+    found = scheduled(phase="Running", containerStatuses=[ended("buildkitd", 137, "OOMKilled"), sidecar])
+    error = judge(case(found, served=True)).error
+    assert isinstance(error, PodLost)
+    assert error.reason == "OOMKilled"
+
+
+def test_of_a_pod_that_has_ended_buildkitds_end_is_told_and_not_a_sidecars() -> None:
+    statuses = [ended("mesh-proxy", 7), ended("buildkitd", 1, message="x"), ended("mesh-log", 137, "OOMKilled")]
+    error = judge(case(scheduled(phase="Failed", containerStatuses=statuses))).error
+    assert error is not None
+    assert "buildkitd ended with exit code 1" in error.message
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "detail", "fix"),
+    [
+        (held("vault", "ErrImagePull", ABSENT), "ErrImagePull", "container vault: ", "the image of container vault"),
+        (
+            held("vault", "CrashLoopBackOff", restartCount=3, lastState={"terminated": {"exitCode": 7}}),
+            "Error",
+            "container vault ended with exit code 7",
+            "check container vault",
+        ),
+        (
+            held("vault", "CreateContainerConfigError", "container has runAsNonRoot and image will run as root"),
+            "CreateContainerConfigError",
+            "container vault: ",
+            "runAsNonRoot",
+        ),
+    ],
+)
+def test_a_container_that_keeps_the_pod_from_starting_is_named(
+    status: dict[str, Any], reason: str, detail: str, fix: str
+) -> None:
+    error = judge(case(scheduled(initContainerStatuses=[status], containerStatuses=[STARTING]))).error
+    assert isinstance(error, BootError)
+    assert error.reason == reason
+    assert detail in error.detail
+    assert fix in error.fix
+    assert "driver-opt image" not in str(error)
+
+
 def test_an_init_container_that_has_done_its_part_says_nothing() -> None:
-    done = [{"state": {"terminated": {"reason": "Completed", "exitCode": 0}}}]
-    starting = [{"state": {"waiting": {"reason": "PodInitializing"}}}]
-    verdict = judge(case(scheduled(initContainerStatuses=done, containerStatuses=starting)))
-    assert (verdict.stage, verdict.error) == (Stage.WAITING, None)
-    failed = [{"state": {"terminated": {"reason": "Error", "exitCode": 1}}}]
-    assert judge(case(scheduled(initContainerStatuses=failed, containerStatuses=starting))).stage is Stage.FAILED
+    found = scheduled(initContainerStatuses=[ended("vault", 0, "Completed")], containerStatuses=[STARTING])
+    assert (judge(case(found)).stage, judge(case(found)).error) == (Stage.WAITING, None)
+
+
+def test_an_init_container_may_fail_until_what_it_needs_is_up() -> None:
+    found = scheduled(initContainerStatuses=[held("vault", "CrashLoopBackOff", restartCount=1)])
+    verdict = judge(case(found))
+    assert verdict.error is None
+    assert "container vault: CrashLoopBackOff" in verdict.reason
+    for_good = scheduled(phase="Failed", initContainerStatuses=[ended("vault", 1)], containerStatuses=[STARTING])
+    error = judge(case(for_good)).error
+    assert error is not None
+    assert "container vault ended with exit code 1" in error.message
 
 
 @pytest.mark.parametrize(
@@ -319,7 +479,7 @@ def test_an_init_container_that_has_done_its_part_says_nothing() -> None:
 def test_a_pod_in_use_that_drains_is_not_lost_yet(
     served: bool, hook: dict[str, Any] | None, state: str, stage: Stage
 ) -> None:
-    subject = scheduled(phase="Running", containerStatuses=[{"state": {state: {}}}])
+    subject = scheduled(phase="Running", containerStatuses=[{"name": "buildkitd", "state": {state: {}}}])
     subject["metadata"]["deletionTimestamp"] = "2026-05-01T12:00:00Z"
     subject["spec"]["containers"] = [{"name": "buildkitd", "lifecycle": hook}]
     assert judge(case(subject, served=served)).stage is stage

@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from ci_buildx.builder.facts import ClusterFacts, read_node
+from ci_buildx.builder.facts import ClusterFacts, NodeFact, read_node
+from ci_buildx.settings.builder import Toleration
 
 NODE: dict[str, Any] = {
     "metadata": {"name": "n1", "labels": {"kubernetes.io/arch": "arm64", "kubernetes.io/os": "linux"}},
@@ -18,8 +19,6 @@ def test_a_ready_node_is_usable() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"spec": {"unschedulable": True}},
-        {"spec": {"taints": [{"key": "k", "effect": "NoSchedule"}]}},
         {"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}},
         {"status": {}},
         {"metadata": {"name": "w1", "labels": {"kubernetes.io/arch": "amd64", "kubernetes.io/os": "windows"}}},
@@ -29,9 +28,68 @@ def test_nodes_that_take_no_pod_of_ours(change: dict[str, Any]) -> None:
     assert not read_node({**NODE, **change}).usable
 
 
-def test_a_preference_is_no_obstacle() -> None:
-    taints = [{"key": "k", "effect": "PreferNoSchedule"}]
-    assert read_node({**NODE, "spec": {"taints": taints}}).usable
+def node(taints: list[dict[str, str]], **spec: Any) -> NodeFact:
+    return read_node({**NODE, "spec": {"taints": taints, **spec}})
+
+
+ARM = {"key": "kubernetes.io/arch", "value": "arm64", "effect": "NoSchedule"}
+TOLERATE_ARM = """--driver-opt '"tolerations=key=kubernetes.io/arch,value=arm64,effect=NoSchedule"'"""
+NOT_READY = {"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"}
+CORDON = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+
+
+@pytest.mark.parametrize(
+    ("taints", "tolerations", "fits"),
+    [
+        ([], [], True),
+        ([{"key": "k", "effect": "PreferNoSchedule"}], [], True),
+        ([ARM], [], False),
+        ([ARM], [Toleration(key="kubernetes.io/arch", value="arm64", effect="NoSchedule")], True),
+        ([ARM], [Toleration(key="kubernetes.io/arch", operator="Equal", value="arm64")], True),
+        ([ARM], [Toleration(key="kubernetes.io/arch", operator="Exists")], True),
+        ([ARM], [Toleration(operator="Exists")], True),
+        ([ARM], [Toleration(operator="Exists", effect="NoSchedule")], True),
+        ([ARM], [Toleration(operator="Exists", effect="NoExecute")], False),
+        ([ARM], [Toleration(key="kubernetes.io/arch", value="amd64")], False),
+        ([ARM], [Toleration(key="kubernetes.io/arch")], False),
+        ([ARM], [Toleration(key="other", operator="Exists")], False),
+        ([ARM], [Toleration(value="arm64")], False),
+        ([ARM, NOT_READY], [Toleration(key="kubernetes.io/arch", operator="Exists")], False),
+        ([ARM, NOT_READY], [Toleration(operator="Exists", seconds=300)], True),
+    ],
+)
+def test_a_tainted_node_fits_who_tolerates_all_its_taints(
+    taints: list[dict[str, str]], tolerations: list[Toleration], fits: bool
+) -> None:
+    assert bool(ClusterFacts(nodes=(node(taints),)).fitting({}, tolerations)) is fits
+
+
+@pytest.mark.parametrize("taints", [[], [CORDON]])
+def test_a_cordoned_node_takes_only_who_tolerates_that(taints: list[dict[str, str]]) -> None:
+    facts = ClusterFacts(nodes=(node(taints, unschedulable=True),))
+    assert not facts.fitting({})
+    assert facts.fitting({}, [Toleration(key=CORDON["key"], operator="Exists")])
+
+
+@pytest.mark.parametrize(
+    ("fact", "architecture", "selector", "why"),
+    [
+        (node([]), "amd64", {}, "the cluster has no amd64 node"),
+        (node([]), "arm64", {"pool": "ci"}, "driver-opt nodeselector excludes the arm64 nodes (n1)"),
+        (read_node({**NODE, "status": {}}), "arm64", {}, "no arm64 node is ready (n1)"),
+        (node([], unschedulable=True), "arm64", {}, "the arm64 nodes are cordoned (n1)"),
+        (
+            node([ARM]),
+            "arm64",
+            {},
+            f"node n1 is reserved by taint kubernetes.io/arch=arm64:NoSchedule: tolerate it by {TOLERATE_ARM}",
+        ),
+    ],
+)
+def test_why_no_node_of_an_architecture_takes_the_pods(
+    fact: NodeFact, architecture: str, selector: dict[str, str], why: str
+) -> None:
+    assert ClusterFacts(nodes=(fact,)).why_none(architecture, selector) == why
 
 
 def test_without_labels_the_kubelet_says_the_architecture() -> None:

@@ -3,8 +3,6 @@ from ci_buildx.builder.observation import Observation
 from ci_buildx.builder.verdict import Stage
 from tests.unit.builder.cases import event, pod, running, scheduled, terminated
 
-READY = [{"type": "Ready", "status": "True"}]
-
 
 def test_before_there_are_pods_the_job_is_the_case() -> None:
     (only,) = Observation().cases("amd64", "buildkit-amd64", 0.0)
@@ -14,7 +12,7 @@ def test_before_there_are_pods_the_job_is_the_case() -> None:
 
 def test_a_pod_that_was_ready_has_served() -> None:
     seen = Observation()
-    seen.note_pod(running(conditions=READY), None, gone=False)
+    seen.note_pod(running(ready=True), None, gone=False)
     seen.note_pod(terminated(reason="OOMKilled"), None, gone=False)
     (only,) = seen.cases("amd64", "buildkit-amd64", 0.0)
     assert only.served
@@ -22,7 +20,7 @@ def test_a_pod_that_was_ready_has_served() -> None:
 
 def test_a_pod_that_vanished_stays_a_case() -> None:
     seen = Observation()
-    seen.note_pod(running(conditions=READY), None, gone=False)
+    seen.note_pod(running(ready=True), None, gone=False)
     seen.note_pod(running(), None, gone=True)
     (only,) = seen.cases("amd64", "buildkit-amd64", 0.0)
     assert only.vanished

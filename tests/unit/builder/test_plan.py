@@ -1,11 +1,12 @@
 import pytest
 
 from ci_buildx.builder import labels, manifests, plan, store
-from ci_buildx.builder.facts import ClusterFacts, NodeFact
+from ci_buildx.builder.facts import ClusterFacts, NodeFact, Taint
 from ci_buildx.builder.plan import Plan
 from ci_buildx.errors import InputError
 from ci_buildx.model import platform
-from ci_buildx.settings.builder import BuilderSettings, LoadBalance
+from ci_buildx.model.platform import Platform
+from ci_buildx.settings.builder import BuilderSettings, LoadBalance, Toleration
 
 BOTH = ClusterFacts(
     nodes=(
@@ -34,8 +35,8 @@ def shape(made: Plan) -> dict[str, tuple[list[str], list[str]]]:
 @pytest.mark.parametrize(
     ("names", "facts", "expected"),
     [
-        ("", UNKNOWN, {"any": ([], [])}),
-        ("", EMPTY, {"any": ([], [])}),
+        ("", UNKNOWN, {"amd64": (["linux/amd64"], [])}),
+        ("", EMPTY, {"amd64": (["linux/amd64"], [])}),
         ("", BOTH, {"amd64": (["linux/amd64"], [])}),
         ("linux/amd64", BOTH, {"amd64": (["linux/amd64"], [])}),
         (
@@ -142,3 +143,26 @@ def test_how_replicas_are_balanced_is_part_of_the_plan_and_of_what_is_read_again
     noted = manifests.node_notes(node)[labels.LOADBALANCE]
     assert store.read_loadbalance(noted) is LoadBalance.RANDOM
     assert store.read_loadbalance("") is LoadBalance.STICKY
+
+
+@pytest.mark.parametrize("facts", [BOTH, UNKNOWN])
+def test_without_a_platform_all_accounts_build_the_same(facts: ClusterFacts) -> None:
+    """Also where most nodes are of the other architecture."""
+    more = () if facts.nodes is None else (NodeFact(name="b2", architecture="arm64"),) * 9
+    (only,) = make("", facts if facts.nodes is None else ClusterFacts(nodes=(*facts.nodes, *more))).nodes
+    assert only.platforms == (Platform("linux", "amd64"),)
+    assert only.reason.startswith("linux/amd64: by default, as no platform is named (the default)")
+
+
+def test_without_a_platform_a_cluster_without_such_nodes_builds_for_its_own() -> None:
+    (only,) = make("", ClusterFacts(nodes=(NodeFact(name="b", architecture="arm64"),))).nodes
+    assert (only.architecture, only.by_scheduling) == ("arm64", False)
+
+
+def test_a_tainted_node_is_native_where_that_is_tolerated_and_named_where_not() -> None:
+    tainted = NodeFact(name="b", architecture="arm64", taints=(Taint("only", "arm"),))
+    facts = ClusterFacts(nodes=(NodeFact(name="a", architecture="amd64"), tainted))
+    assert shape(make("linux/amd64 linux/arm64", facts)) == {"amd64": (["linux/amd64", "linux/arm64"], ["linux/arm64"])}
+    assert "node b is reserved by taint only=arm:NoSchedule" in make("linux/amd64 linux/arm64", facts).nodes[0].reason
+    both = make("linux/amd64 linux/arm64", facts, tolerations=(Toleration(key="only", operator="Exists"),))
+    assert [node.architecture for node in both.nodes] == ["amd64", "arm64"]

@@ -75,7 +75,7 @@ def test_a_cluster_that_does_not_answer_is_a_warning(
     monkeypatch.setattr(KubeClient, "list", fail)
     (tmp_path / "config").write_text(NOWHERE)
     planned, warning = run(cwd, "plan", env={"KUBECONFIG": str(tmp_path / "config")})
-    assert [node["name"] for node in planned["nodes"]] == ["any"]
+    assert [node["name"] for node in planned["nodes"]] == ["amd64"]
     assert warning == "kube-builder: warning: the plan knows no nodes: nobody answers\n"
 
 
