@@ -106,7 +106,8 @@ def _cure_quota(message: str) -> str:
     wanted = [_option(pair.partition("=")[0]) for pair in found[1].split(",")] if found else []
     raised = "have the namespace's ResourceQuota raised"
     if options := [name for name in wanted if name in _OPTIONS]:
-        return f"set smaller driver-opts {', '.join(options)}, or {raised}"
+        names = ", ".join(options)
+        return f"set smaller driver-opts {names}, or have the namespace's ResourceQuota raised"
     if any(name in ("pods", "count/pods") or name.startswith("count/jobs") for name in wanted):
         return f"ask for fewer platforms or replicas, or {raised}"
     if any("storage" in name or "persistentvolumeclaims" in name for name in wanted):

@@ -20,11 +20,13 @@ REASONS = frozenset(
     }
 )
 _HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "SignatureValidationFailed"})
+_OPTION = "driver-opt image"
 _PULLS = 3
 """Pulls after which a registry that does not answer is given up (the kubelet pauses 10 s, then 20 s, between them)."""
 
 _PULL_FAILED = "Failed to pull image"
 """Begins the event of a pull that failed (kubelet v1.34.2, ``pkg/kubelet/images/image_manager.go``)."""
+_NO_LOGIN = "the node may not pull it: check driver-opt image and the node's login"
 _MISSING = "there is no Secret"
 _LATE = 2
 """Pulls after which a Secret that is not there is waited for no more: controllers copy it into new namespaces."""
@@ -50,7 +52,7 @@ def judge(case: Case, name: str, reason: str, message: str) -> Verdict:
     # Up to Kubernetes 1.30 the back-off's message does not repeat the cause; the event has it.
     told = message if reason != "ImagePullBackOff" or not failures else f"{message} {failures[-1].get('message', '')}"
     detail = _detail(message, str(failures[-1].get("message", "")) if failures else "")
-    option = "driver-opt image"
+    option = _OPTION
     if name != CONTAINER:
         detail, option = f"container {name}: {detail}", f"the image of container {name}"
     if reason in _HOPELESS:
@@ -73,7 +75,7 @@ def _login(case: Case, option: str) -> str:
     assert case.pod is not None
     named = [str(secret.get("name")) for secret in (case.pod.get("spec") or {}).get("imagePullSecrets") or ()]
     if not named:
-        return f"the node may not pull it: check {option} and the node's login"
+        return _NO_LOGIN.replace(_OPTION, option)
     said = "\n".join(str(event.get("message", "")) for event in case.recent(_UNRETRIEVED))
     found = _UNFOUND.search(said)
     why = f"{_MISSING} {found[1]}" if found else f"Secret {', '.join(named)} does not let it be pulled"
