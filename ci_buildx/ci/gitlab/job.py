@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from ci_buildx.builder import identity
 from ci_buildx.ci import job_settings
+from ci_buildx.ci.attestations import with_last_word
 from ci_buildx.ci.gitlab import defaults, hideout, inputs, registries, reports, trust
 from ci_buildx.errors import InputError, KubeBuilderError
 from ci_buildx.job.origin import TRUST_SCOPE
@@ -37,7 +38,7 @@ def build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
     scope = trust.scope_of(env, given.text("trust-scope"))
     who(env, cwd)
     folder = reports.project(env, cwd)
-    given = defaults.fill(given, folder=folder)
+    given = with_last_word(defaults.fill(given, folder=folder))
     with (
         hideout.private(suffix(env)) as place,
         inputs.with_kubeconfig(given, folder=place) as given,

@@ -64,6 +64,13 @@ def test_arrays_and_blocks_of_the_template(cwd: Path, job: FakeJob) -> None:
     assert build.build_args == (("A", 'it\'s "quoted", really'), ("B", "1"))
 
 
+def test_provenance_and_sbom_override_attests(cwd: Path, job: FakeJob) -> None:
+    attests = '["type=provenance,mode=max", "type=sbom,generator=x"]'
+    run(RUNNER | {"KUBE_BUILDER_ATTESTS": attests, "KUBE_BUILDER_PROVENANCE": "false"}, cwd)
+    assert job.settings is not None
+    assert (job.settings.build.provenance, job.settings.build.sbom) == ("", "type=sbom,generator=x")
+
+
 def test_lists_written_by_hand_are_one_a_line(cwd: Path, job: FakeJob) -> None:
     run(RUNNER | {"KUBE_BUILDER_TAGS": "r.example/a:1\nr.example/a:2"}, cwd)
     assert job.settings is not None
