@@ -1,20 +1,26 @@
 'use strict'
-// The Python that runs the product: a private environment in the runner's tool cache, keyed by version, lock and
-// interpreter, so that a warm start costs one short question to the interpreter and a look at a folder.
+// The Python that runs the product, and its packages: a folder in the runner's tool cache, keyed by version, lock and
+// interpreter, so that a warm start costs one short question to the interpreter and a look at the folder's files.
+//
+// Every program runs in `/`, isolated, and with an environment of its own: the workspace's files (pip.py, uv.toml, …)
+// are not found from there.
 const { createHash } = require('node:crypto')
 const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
 const child = require('./child')
+const { isIntact, packages, seal } = require('./manifest')
+const { forInstallers, isOutside } = require('./workspace')
 
 const root = path.join(__dirname, '..')
 const lock = path.join(root, 'requirements.lock')
+const pack = path.join(__dirname, 'pack.py')
+const layout = 2 // of the folder: one that an earlier version made is not for this one
 const oldest = [3, 11]
 const candidates = ['python3', 'python3.14', 'python3.13', 'python3.12', 'python3.11', 'python']
 // Isolated and without site: nothing of the user's environment is imported, and the answer takes 10 ms.
 const probe = ['-I', '-S', '-c', 'import sys; print(sys.executable, *sys.version_info[:2], sep="\\n")']
-// Settings of the user's pip that would install somewhere else.
-const pipVariables = { PIP_USER: '0', PIP_REQUIRE_VIRTUALENV: '0', PIP_TARGET: undefined, PIP_PREFIX: undefined }
+const { env: quiet, ignored } = forInstallers()
 
 /** An error whose message is the whole story: shown without a stack. */
 class SetupError extends Error {}
@@ -27,11 +33,12 @@ class Interrupted extends Error {
   }
 }
 
-/** Run a program quietly: its result, or undefined where there is no such program. */
-async function attempt(program, args, env = process.env) {
+/** Run a program quietly, with `temporary` as its folder for files: its result, or undefined if there is no such program. */
+async function attempt(program, args, temporary) {
   let result
   try {
-    result = await child.run(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env })
+    const env = temporary ? { ...quiet, TMPDIR: temporary } : quiet
+    result = await child.run(program, args, { stdio: ['ignore', 'pipe', 'pipe'], cwd: '/', env })
   } catch {
     return undefined
   }
@@ -39,11 +46,13 @@ async function attempt(program, args, env = process.env) {
   return result
 }
 
-/** The interpreter behind a command, with its path and version; undefined where it doesn't answer. */
+/** The interpreter behind a command, with its path and version; undefined if it does not answer or is the workspace's. */
 async function ask(command) {
+  if (command.includes('/') && !isOutside(command)) return undefined
   const answer = await attempt(command, probe)
   if (answer?.code !== 0) return undefined
   const [executable, major, minor] = answer.output.trim().split('\n')
+  if (!isOutside(executable)) return undefined
   return { command, executable, version: [Number(major), Number(minor)] }
 }
 
@@ -60,7 +69,7 @@ async function findPython(wanted) {
     if (python && isRecent(python)) return python
     if (python) seen.push(`${command} is ${python.version.join('.')}`)
   }
-  const found = seen.join(', ') || (wanted ? `${wanted} does not run` : 'there is none on the PATH')
+  const found = seen.join(', ') || (wanted ? `${wanted} does not run, or lies in the workspace` : 'there is none on the PATH outside of the workspace')
   throw new SetupError(`kube-builder needs Python ${oldest.join('.')} or newer: ${found}; add actions/setup-python before this step, or name one with the input python`)
 }
 
@@ -70,38 +79,35 @@ function complaint(output) {
   return lines.findLast((line) => /^error/i.test(line)) ?? lines.at(-1) ?? 'no reason given'
 }
 
-/** Whether the interpreter has a pip that can install into another environment: 22.3 or newer. */
-async function hasPip(python) {
-  const answer = await attempt(python.executable, ['-m', 'pip', '--version'])
-  const [major, minor] = (/^pip (\d+)\.(\d+)/.exec(answer?.output ?? '') ?? []).slice(1).map(Number)
-  return answer?.code === 0 && (major > 22 || (major === 22 && minor >= 3))
-}
-
-/** Make an empty environment in `folder`; returns the command that installs into it. */
-async function makeEnvironment(python, folder) {
-  const inside = path.join(folder, 'bin', 'python')
-  const venv = async (...options) => attempt(python.executable, ['-m', 'venv', ...options, folder])
-  if ((await attempt('uv', ['venv', '--quiet', '--no-project', '--allow-existing', '--python', python.executable, folder]))?.code === 0) {
-    return ['uv', 'pip', 'install', '--python', inside]
-  }
-  const pipOptions = ['--disable-pip-version-check', '--no-input', '--no-compile']
-  // The outer pip installs into the private environment: one of its own would cost two seconds more.
-  if (await hasPip(python)) {
-    if ((await venv('--without-pip'))?.code === 0) return [python.executable, '-m', 'pip', '--python', inside, 'install', ...pipOptions]
-  } else if ((await venv())?.code === 0) {
-    return [inside, '-m', 'pip', 'install', ...pipOptions]
-  }
-  throw new SetupError(`kube-builder needs uv, pip or venv for ${python.executable}: install one (on Debian and Ubuntu: apt-get install python3-venv), or add actions/setup-python before this step`)
-}
-
 /** Fill `folder` with the locked packages: built ones only, each held against its hash, nothing left to resolve. */
 async function fill(python, folder) {
-  const [program, ...install] = await makeEnvironment(python, folder)
-  // Modules are compiled when they are first imported: most never are.
-  const options = ['--quiet', '--no-deps', '--only-binary', ':all:', '--require-hashes', '--requirement', lock]
-  const installed = await attempt(program, [...install, ...options], { ...process.env, ...pipVariables })
-  if (installed?.code !== 0) {
-    throw new SetupError(`kube-builder cannot install its Python packages with ${python.executable}: ${complaint(installed?.output ?? '')}`)
+  const complaints = []
+  for await (const install of installers(python, folder)) {
+    // Each begins with an empty folder: the one before may have left half of its work.
+    fs.rmSync(path.join(folder, packages), { recursive: true, force: true })
+    fs.mkdirSync(path.join(folder, packages))
+    const [program, ...words] = install
+    const options = ['--quiet', '--target', path.join(folder, packages), '--no-deps', '--only-binary', ':all:']
+    const installed = await attempt(program, [...words, ...options, '--require-hashes', '--requirement', lock], folder)
+    if (installed?.code === 0) return
+    if (installed) complaints.push(complaint(installed.output))
+  }
+  if (!complaints.length) {
+    throw new SetupError(`kube-builder needs uv, pip or venv for ${python.executable}: install one (on Debian and Ubuntu: apt-get install python3-venv), or add actions/setup-python before this step`)
+  }
+  throw new SetupError(`kube-builder cannot install its Python packages with ${python.executable}: ${complaints.at(-1)}`)
+}
+
+/** The commands that install packages, best first; the next one is asked for when the one before has failed. */
+async function * installers(python, folder) {
+  // Packages of uv's cache are not held against their hashes again, so it does not count.
+  if ((await attempt('uv', ['--version']))?.code === 0) yield ['uv', 'pip', 'install', '--no-cache', '--python', python.executable]
+  const pip = ['-I', '-m', 'pip', 'install', '--disable-pip-version-check', '--no-input', '--no-compile']
+  if ((await attempt(python.executable, ['-I', '-m', 'pip', '--version']))?.code === 0) {
+    yield [python.executable, ...pip]
+  } else {
+    const own = path.join(folder, 'venv')
+    if ((await attempt(python.executable, ['-I', '-m', 'venv', own], folder))?.code === 0) yield [path.join(own, 'bin', 'python'), ...pip]
   }
 }
 
@@ -117,25 +123,54 @@ async function install(python, folder) {
   const draft = fs.mkdtempSync(`${folder}.draft-`)
   try {
     await fill(python, draft)
+    // A failure costs time in later starts, and nothing else.
+    await attempt(python.executable, ['-I', '-S', pack, path.join(draft, packages)])
+    seal(draft)
+    for (const left of fs.readdirSync(draft)) {
+      if (left !== packages && left !== 'manifest.json') fs.rmSync(path.join(draft, left), { recursive: true })
+    }
+    if (isIntact(folder)) return // another job of this runner was first
+    // What is there is not ours any more. A job that still runs from it finds the same files at the same paths.
+    const rejected = `${draft}.rejected`
+    if (fs.existsSync(folder)) fs.renameSync(folder, rejected)
+    fs.rmSync(rejected, { recursive: true, force: true })
     fs.renameSync(draft, folder)
   } catch (error) {
-    if (!fs.existsSync(folder)) throw error // else another job of this runner was first
+    if (!isIntact(folder)) throw error // else another job of this runner was first
   } finally {
     fs.rmSync(draft, { recursive: true, force: true })
   }
 }
 
-/** The interpreter of the private environment, which is made if it isn't there yet. */
+/** The folder that environments are in: the runner's tool cache unless it lies in the workspace. */
+function findCache() {
+  const places = [process.env.RUNNER_TOOL_CACHE, path.join(os.homedir(), '.cache'), process.env.RUNNER_TEMP, '/tmp']
+  return places.find((place) => place && isOutside(place))
+}
+
+/** The environment of this version if there is only one and it is intact: most runners have one interpreter. */
+function checkEarly(home) {
+  const names = fs.existsSync(home) ? fs.readdirSync(home).filter((name) => name.startsWith(`${version()}-`)) : []
+  const folder = path.join(home, names[0] ?? '')
+  return names.length === 1 && isIntact(folder) ? folder : undefined
+}
+
+/** The interpreter and the folder of the packages, which are installed if they are missing or not what was installed. */
 async function prepare(wanted) {
-  const python = await findPython(wanted)
-  const key = createHash('sha256').update(fs.readFileSync(lock)).update(JSON.stringify([python.executable, python.version, process.arch]))
-  const cache = process.env.RUNNER_TOOL_CACHE || path.join(os.homedir(), '.cache')
-  const folder = path.join(cache, 'kube-builder', `${version()}-${key.digest('hex').slice(0, 16)}`)
-  if (!fs.existsSync(folder)) {
+  const asked = findPython(wanted)
+  asked.catch(() => {}) // reported below
+  const home = path.join(findCache(), 'kube-builder')
+  const checked = checkEarly(home) // while the interpreter answers
+  const python = await asked
+  const key = createHash('sha256').update(fs.readFileSync(lock)).update(JSON.stringify([layout, python.executable, python.version, process.arch]))
+  const folder = path.join(home, `${version()}-${key.digest('hex').slice(0, 16)}`)
+  if (checked !== folder && !isIntact(folder)) {
+    if (fs.existsSync(folder)) console.log(`::warning title=kube-builder::${folder} is not what was installed there: its packages are installed again`)
+    for (const name of ignored) console.log(`kube-builder: ${name} leads into the workspace and does not count`)
     console.log(`kube-builder: installing its Python packages into ${folder}, once for this runner`)
     await install(python, folder)
   }
-  return path.join(folder, 'bin', 'python')
+  return { python: python.executable, packages: path.join(folder, packages) }
 }
 
 module.exports = { Interrupted, SetupError, prepare }

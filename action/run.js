@@ -3,15 +3,17 @@
 const path = require('node:path')
 const child = require('./child')
 const { Interrupted, SetupError, prepare } = require('./environment')
+const { forProduct } = require('./workspace')
 
 const start = path.join(__dirname, 'start.py')
 
 /** Run `kube-builder action …`; the exit code of this process becomes its exit code. */
 async function run(...args) {
   try {
-    const python = await prepare(process.env.INPUT_PYTHON)
-    // -I: a PYTHONPATH of the user's must not replace our packages, and is still there for what we start.
-    const { code } = await child.run(python, ['-I', start, 'action', ...args], { stdio: 'inherit' })
+    const { python, packages } = await prepare(process.env.INPUT_PYTHON)
+    // Isolated: a PYTHONPATH of the user's must not replace our packages, and is still there for what we start.
+    const options = { stdio: 'inherit', env: forProduct() }
+    const { code } = await child.run(python, ['-I', '-S', start, packages, 'action', ...args], options)
     process.exitCode = code
   } catch (error) {
     if (error instanceof Interrupted) {

@@ -1,5 +1,5 @@
 """``python -m ci_buildx`` is ``kube-builder``."""
 
-from ci_buildx.cli.main import run
+from ci_buildx.launch import run
 
 run()

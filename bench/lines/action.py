@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import statistics
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,8 +36,16 @@ def compare(arena: Arena) -> Iterator[Comparison]:
         return measure.run(command, env=env | {"RUNNER_TOOL_CACHE": str(cache)}, cwd=context)
 
     def alone(_: int) -> Run:
-        (python,) = tools.glob("kube-builder/*/bin/python")
-        return measure.run([str(python), "-I", str(PROJECT / "action" / "start.py"), "action"], env=env, cwd=context)
+        (packages,) = tools.glob("kube-builder/*/packages")
+        command = [
+            str(Path(sys.executable).resolve()),
+            "-I",
+            "-S",
+            str(PROJECT / "action" / "start.py"),
+            str(packages),
+            "action",
+        ]
+        return measure.run(command, env=env, cwd=context)
 
     def cold(_: int) -> Run:
         with tempfile.TemporaryDirectory(dir=arena.ground.folder) as name:

@@ -18,6 +18,7 @@ from typing import Any
 from ci_buildx.ci import ecr
 from ci_buildx.ci.ecr import Key
 from ci_buildx.errors import InputError
+from ci_buildx.model.programs import find_program
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry import credentials
@@ -92,7 +93,7 @@ def read(given: Given, *, forgive: Callable[[str], None] | None = None) -> tuple
 
 def _without_program(login: Login, env: Mapping[str, str]) -> Login:
     """The login by the access key of the environment, where AWS's program is not installed."""
-    if login.program != _AWS_PROGRAM or shutil.which(_PROGRAM, path=env.get("PATH")) or not ecr.is_registry(login.host):
+    if login.program != _AWS_PROGRAM or find_program(_PROGRAM, env) or not ecr.is_registry(login.host):
         return login
     key = ecr.key_of(env)
     return replace(login, program="", access=key) if key else login
@@ -115,7 +116,7 @@ def _is_forgiven(fields: Mapping[str, str], forgive: Callable[[str], None]) -> b
 
 def _check_programs(found: Sequence[Login], given: Given) -> None:
     for name in {_PROGRAM for login in found if login.program}:
-        if shutil.which(name, path=given.env.get("PATH")) is None:
+        if find_program(name, given.env) is None:
             fix = "install it on the runner, or give an access key as username and password"
             raise InputError(f"{name}, which logs in to AWS, is not installed", source=given.source("ecr"), fix=fix)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from shutil import which
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ci_buildx.kube.credentials import Anonymous, Basic, ClientCertificate, Credentials, Token, TokenFile
 from ci_buildx.kube.kubeconfig import Entry, Kubeconfig
 from ci_buildx.kube.tls import KeyPair, TlsSettings
-from ci_buildx.model.programs import find_named_workspaces
+from ci_buildx.model.programs import find_named_workspaces, find_program
 from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
 
@@ -50,6 +51,7 @@ def credentials(user: Entry | None, place: Place, env: Mapping[str, str]) -> Cre
         return ExecPlugin(_plugin(user, place), env=env, clock=time.time)
     provider = user.body.get("auth-provider")
     if provider:
+        _check_command(user, provider, env)
         from ci_buildx.kube.auth_provider import AuthProvider
 
         name = provider.get("name", "") if isinstance(provider, dict) else ""
@@ -64,6 +66,20 @@ def _refuse_in_workspace(user: Entry, env: Mapping[str, str]) -> None:
         raise user.wrong(
             "a kubeconfig in the job's workspace must not name a program to run (exec, auth-provider)",
             fix="write the kubeconfig to a folder outside of the checkout, such as RUNNER_TEMP or $HOME/.kube",
+        )
+
+
+def _check_command(user: Entry, provider: object, env: Mapping[str, str]) -> None:
+    """Raise InputError if the program of an auth-provider would be looked up where a checkout can put one.
+
+    The official package runs it in the working directory, found by the whole of PATH.
+    """
+    config = provider.get("config") if isinstance(provider, dict) else None
+    command = config.get("cmd-path") if isinstance(config, dict) else None
+    if command and find_program(str(command), env) != which(str(command), path=env.get("PATH")):
+        raise user.wrong(
+            f"cmd-path {command!r} of the auth-provider is not found, or only in the checkout",
+            fix="name its absolute path",
         )
 
 

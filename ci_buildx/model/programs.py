@@ -52,6 +52,11 @@ def safe_folders(env: Mapping[str, str], *, avoid: tuple[Path, ...] = ()) -> lis
     return [folder for folder in folders if folder.startswith("/") and not _is_below(folder, roots)]
 
 
+def is_outside(path: str, env: Mapping[str, str]) -> bool:
+    """Return whether ``path`` is absolute and lies outside of every workspace."""
+    return path.startswith("/") and not _is_below(path, find_workspaces(env))
+
+
 def make_environment(env: Mapping[str, str]) -> dict[str, str]:
     """Return the environment for a program of the runner's: without our inputs, and without code of a workspace.
 

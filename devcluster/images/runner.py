@@ -37,8 +37,11 @@ _UNUSED = (
     "turtledemo",
 )
 _BUILD_FILES = re.compile(r"config-\d.*")
-_COMMAND = """#!/bin/sh
-exec /usr/bin/python3 -m ci_buildx "$@"
+_COMMAND = f"""#!/usr/bin/python3 -IS
+import sys
+sys.path.append("{_SITE}")
+from ci_buildx.cli.main import run
+run()
 """
 
 
@@ -51,7 +54,7 @@ def image(busybox: Path) -> Image:
     )
     settings = {
         "Cmd": ["sh"],
-        "Env": [base.PATH, "HOME=/root", "LANG=C.UTF-8", f"PYTHONPATH={_SITE}"],
+        "Env": [base.PATH, "HOME=/root", "LANG=C.UTF-8"],
         "WorkingDir": "/work",
     }
     return Image(

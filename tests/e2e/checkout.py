@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from devcluster import cache, programs, toolchain
+from tests.unit.planted import plant
 
 ROOT = Path(__file__).parents[2]
 PRODUCT = ("action.yml", "action", "setup", "ci_buildx", "gitlab-template", "requirements.lock")
@@ -40,6 +41,15 @@ def make(folder: Path, *, name: str, dockerfile: str, files: dict[str, str]) -> 
     subprocess.run([*git, *AUTHOR, "commit", "--quiet", "--message", "All"], check=True)
     subprocess.run([*git, "remote", "add", "origin", f"https://{HOST}/team/{name}.git"], check=True)
     return folder
+
+
+def set_traps(folder: Path) -> None:
+    """Add every file that Python, Node, git and their tools pick up, except where the product's own is."""
+    plant(folder)
+    # These would be those of the Action, which is in this checkout.
+    for name in ("package.json", "node_modules"):
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def program(name: str) -> str:

@@ -22,6 +22,7 @@ from devcluster import pushed, toolchain
 from devcluster.registry import Registry
 from tests.e2e import checkout
 from tests.e2e.cluster import Builders
+from tests.unit.planted import read_sprung
 
 WORKFLOW = ".github/workflows/image.yml"
 Start = Callable[..., subprocess.Popen[str]]
@@ -39,7 +40,7 @@ def start(
     """Begin a job: checkout, the Action with ``inputs``, ``later`` steps. ``acts`` are more options of act's."""
 
     def begin(
-        dockerfile: str, *later: dict[str, object], acts: tuple[str, ...] = (), **inputs: object
+        dockerfile: str, *later: dict[str, object], acts: tuple[str, ...] = (), traps: bool = False, **inputs: object
     ) -> subprocess.Popen[str]:
         given = {"context": "app", "tags": reference, "push": True, "buildkitd-config": "buildkitd.toml", **inputs}
         image = {"name": "image", "id": "image", "uses": "./", "with": given}
@@ -51,6 +52,8 @@ def start(
         }
         folder = checkout.make(tmp_path / "repository", name=name, dockerfile=dockerfile, files=files)
         lint(folder / WORKFLOW)
+        if traps:
+            checkout.set_traps(folder)
         env = {**checkout.environment("act-home"), "KUBECONFIG": product_env["KUBECONFIG"]}
         # Only GitHub itself takes artifacts, where act would know the repository's name by a remote that is there.
         options = [*checkout.ACT_HERE, "--no-cache-server"]
@@ -126,10 +129,13 @@ def test_success_gives_an_image_and_outputs(
     dockerfile = f"{checkout.BOTH}CMD echo in shell form\n"
     # What is no input comes from the job's environment, also what action.yml could declare a default for.
     shared = ("--env", "KUBE_BUILDER_PUSH=true", "--env", "KUBE_BUILDER_PLATFORMS=linux/amd64,linux/arm64")
-    acts = (*kept, "--artifact-server-port", str(free_port()), *shared)
-    job = start(dockerfile, later, acts=acts, push="", annotations="a.b=c")
+    # Folders of the checkout on the PATH, and its modules on Python's.
+    careless = ("--env", "PYTHONPATH=.", "--env", f"PATH=.:bin:{os.environ['PATH']}")
+    acts = (*kept, "--artifact-server-port", str(free_port()), *shared, *careless)
+    job = start(dockerfile, later, acts=acts, traps=True, push="", annotations="a.b=c")
     log = finish(job)
     assert job.returncode == 0, log
+    assert read_sprung(tmp_path / "repository") == []
     images = pushed.images(open_registry.url, f"e2e/{name}", "1")
     assert {image.files["machine"] for image in images.values()} == {b"x86_64\n", b"aarch64\n"}
     digest = log.partition("digest    ")[2].split()[0]

@@ -16,12 +16,20 @@ from devcluster.registry import Registry
 from tests.e2e.checkout import ROOT
 from tests.e2e.cluster import Builders
 from tests.e2e.product import Product
+from tests.unit.planted import plant
 
 LOCK = ROOT / "requirements.lock"
-INSIDE = (
-    "FROM made AS inside\nRUN kube-builder version > /version && command -v kube-builder > /where\n"
-    "RUN ! kube-builder ci 2> /error\nFROM busybox\nCOPY --from=inside /version /where /error /\n"
-)
+INSIDE = """\
+FROM made AS inside
+WORKDIR /checkout
+COPY traps .
+ENV PYTHONPATH=/checkout
+RUN kube-builder version > /version && kube-builder build --help > /help && command -v kube-builder > /where
+RUN ! kube-builder ci 2> /error
+RUN find /checkout > /files
+FROM busybox
+COPY --from=inside /version /where /error /files /
+"""
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +56,7 @@ def test_the_product_builds_its_own_image(
     done = product.build("-f", file, *options, "-t", made, "--push", str(ROOT))
     assert done.code == 0, done.stderr[-3000:]
     (context / "Dockerfile").write_text(INSIDE)
+    plant(context / "traps", as_=Path("/checkout"))
     checked = f"{open_registry.address}/e2e/{name}:checked"
     done = product.build(
         "--build-context",
@@ -63,5 +72,7 @@ def test_the_product_builds_its_own_image(
     (image,) = pushed.images(open_registry.url, f"e2e/{name}", "checked").values()
     assert image.files["where"] == b"/opt/runner/bin/kube-builder\n"
     assert image.files["version"] == f"{__version__}\n".encode()
+    assert b"json.py" in image.files["files"]
+    assert b"sprung" not in image.files["files"]
     assert b"CI_JOB_ID is not set" in image.files["error"]
     assert builders.left() == []

@@ -21,20 +21,20 @@ from devcluster import toolchain
 ACTION = Path(__file__).parents[3] / "action"
 PYTHON = """\
 #!/bin/sh
-printf '%s\\n' "$*" >> "$LOG"
+printf '%s\\n' "$*" >> {log}
 case "$*" in
   *version_info*) printf '%s\\n' "$0" {version} ;;
-  "-m pip --version") echo "pip 24.1 from /x"; {pip} ;;
-  "-m venv"*) {venv}; for folder; do :; done; mkdir -p "$folder/bin"; cp "$0" "$folder/bin/python" ;;
+  "-I -m pip --version") echo "pip 24.1 from /x"; {pip} ;;
+  "-I -m venv"*) {venv}; for folder; do :; done; mkdir -p "$folder/bin"; cp "$0" "$folder/bin/python" ;;
   *install*) {install} ;;
   *start.py*) echo "PYTHONPATH is $PYTHONPATH"; {start} ;;
 esac
 """
 UV = """\
 #!/bin/sh
-printf 'uv %s\\n' "$*" >> "$LOG"
+printf 'uv %s\\n' "$*" >> {log}
 case "$1" in
-  venv) {venv}; for folder; do :; done; mkdir -p "$folder/bin"; cp {python} "$folder/bin/python" ;;
+  --version) {version} ;;
   pip) {install} ;;
 esac
 """
@@ -57,20 +57,27 @@ class Runner:
         """An interpreter; ``parts`` are the shell commands behind its answers."""
         path = self.folder / "bin" / name
         answers = {"pip": "true", "venv": "true", "install": "true", "start": "true", **parts}
-        path.write_text(PYTHON.format(version=version, **answers))
+        path.write_text(PYTHON.format(version=version, log=self.log, **answers))
         path.chmod(0o755)
         return path
 
-    def add_uv(self, python: Path, **parts: str) -> None:
-        """A uv that makes environments of an interpreter."""
+    def add_uv(self, **parts: str) -> None:
+        """A uv."""
         path = self.folder / "bin" / "uv"
-        path.write_text(UV.format(python=python, **{"venv": "true", "install": "true", **parts}))
+        path.write_text(UV.format(log=self.log, **{"version": "true", "install": "true", **parts}))
         path.chmod(0o755)
 
     def popen(self, script: str = "main.js", **env: str) -> subprocess.Popen[str]:
         command = [toolchain.node(), ACTION / script]
         around = {**self.env, **env}
-        process = subprocess.Popen(command, env=around, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command,
+            env=around,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=self.folder / "workspace",
+        )
         self.started.append(process)
         return process
 
@@ -89,10 +96,13 @@ class Runner:
 
     def asked(self) -> list[str]:
         """Everything that interpreters were asked, the question for the version left out; forgets it."""
-        log = Path(self.env["LOG"])
-        lines = log.read_text().splitlines() if log.exists() else []
-        log.unlink(missing_ok=True)
-        return [line for line in lines if "version_info" not in line]
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        self.log.unlink(missing_ok=True)
+        return [line for line in lines if "version_info" not in line and "pack.py" not in line]
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
 
     def environments(self) -> list[Path]:
         return list((self.folder / "tools" / "kube-builder").glob("*"))
@@ -101,9 +111,10 @@ class Runner:
 @pytest.fixture
 def runner(tmp_path: Path) -> Iterator[Runner]:
     (tmp_path / "bin").mkdir()
+    (tmp_path / "workspace").mkdir()
     for tool in ("cp", "mkdir", "sleep"):
         (tmp_path / "bin" / tool).symlink_to(f"/bin/{tool}")
-    env = {"PATH": str(tmp_path / "bin"), "RUNNER_TOOL_CACHE": str(tmp_path / "tools"), "LOG": str(tmp_path / "log")}
+    env = {"PATH": str(tmp_path / "bin"), "RUNNER_TOOL_CACHE": str(tmp_path / "tools")}
     made = Runner(tmp_path, env)
     yield made
     made.end()
@@ -114,36 +125,32 @@ def test_cold_start_installs_from_the_lock_with_hashes_and_wheels_only(runner: R
     code, output = runner.run()
     assert code == 0
     assert output.startswith("kube-builder: installing its Python packages into ")
-    venv, install, start = [line for line in runner.asked() if line != "-m pip --version"]
-    assert venv.startswith("-m venv --without-pip ")
-    assert {"--require-hashes", "--only-binary", ":all:", str(ACTION.parent / "requirements.lock")} <= {
-        str(Path(word).resolve()) if word.endswith(".lock") else word for word in install.split()
-    }
-    assert start == f"-I {ACTION / 'start.py'} action"
+    asked, install, start = runner.asked()
+    assert asked == "-I -m pip --version"
+    assert install.startswith("-I -m pip install ")
+    assert {"--target", "--require-hashes", "--only-binary", ":all:", "--no-deps"} <= set(install.split())
+    assert Path(install.split()[-1]).resolve() == ACTION.parent / "requirements.lock"
+    (environment,) = runner.environments()
+    assert start == f"-I -S {ACTION / 'start.py'} {environment}/packages action"
 
 
 def test_uv_is_used_where_there_is_one(runner: Runner) -> None:
-    runner.add_uv(runner.add("python3"))
+    python = runner.add("python3")
+    runner.add_uv()
     assert runner.run()[0] == 0
-    venv, install, start = runner.asked()
-    assert venv.startswith("uv venv --quiet --no-project --allow-existing --python ")
-    assert install.startswith("uv pip install --python ")
-    assert {"--require-hashes", "--only-binary", ":all:", "--no-deps"} <= set(install.split())
-    assert start.endswith("start.py action")
+    asked, install, start = runner.asked()
+    assert asked == "uv --version"
+    assert install.startswith(f"uv pip install --no-cache --python {python} ")
+    assert {"--target", "--require-hashes", "--only-binary", ":all:", "--no-deps"} <= set(install.split())
+    assert start.endswith(" action")
 
 
-def test_a_uv_that_makes_no_environment_gives_way_to_pip(runner: Runner) -> None:
-    runner.add_uv(runner.add("python3"), venv="exit 2")
+@pytest.mark.parametrize("parts", [{"version": "exit 2"}, {"install": "exit 2"}])
+def test_a_uv_that_fails_gives_way_to_pip(parts: dict[str, str], runner: Runner) -> None:
+    runner.add("python3")
+    runner.add_uv(**parts)
     assert runner.run()[0] == 0
-    assert any(line.startswith("-m venv --without-pip ") for line in runner.asked())
-
-
-def test_a_pip_that_is_too_old_does_not_install_into_another_environment(runner: Runner) -> None:
-    runner.add("python3", pip="echo 'pip 22.0.2 from /y'").write_text(
-        (runner.folder / "bin" / "python3").read_text().replace("pip 24.1 from /x", "pip 22.0.2 from /x")
-    )
-    assert runner.run()[0] == 0
-    assert not any("--without-pip" in line for line in runner.asked())
+    assert any(line.startswith("-I -m pip install ") for line in runner.asked())
 
 
 def test_the_environments_folder_tells_the_version(runner: Runner) -> None:
@@ -172,7 +179,7 @@ def test_post_passes_its_flag_and_needs_the_state(runner: Runner) -> None:
     assert runner.run("post.js") == (0, "")
     assert runner.asked() == []
     assert runner.run("post.js", STATE_builder="x")[0] == 0
-    assert runner.asked()[-1].endswith("start.py action --post")
+    assert runner.asked()[-1].endswith("/packages action --post")
 
 
 def test_an_old_python3_gives_way_to_a_newer_one(runner: Runner) -> None:
@@ -185,8 +192,8 @@ def test_no_python(runner: Runner) -> None:
     code, output = runner.run()
     assert code == 2
     assert output == (
-        "::error title=kube-builder::kube-builder needs Python 3.11 or newer: there is none on the PATH; "
-        "add actions/setup-python before this step, or name one with the input python\n"
+        "::error title=kube-builder::kube-builder needs Python 3.11 or newer: there is none on the PATH "
+        "outside of the workspace; add actions/setup-python before this step, or name one with the input python\n"
     )
 
 
@@ -206,8 +213,7 @@ def test_the_input_alone_counts(runner: Runner) -> None:
 def test_without_pip_the_environment_gets_its_own(runner: Runner) -> None:
     runner.add("python3", pip="exit 1")
     assert runner.run()[0] == 0
-    venv = next(line for line in runner.asked() if line.startswith("-m venv"))
-    assert "--without-pip" not in venv
+    assert [line.split()[2] for line in runner.asked()[:3]] == ["pip", "venv", "pip"]
 
 
 def test_without_pip_and_ensurepip_the_fix_is_told(runner: Runner) -> None:

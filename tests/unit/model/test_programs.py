@@ -109,6 +109,20 @@ def test_folders_of_path_are_absolute(workspace: Path) -> None:
     assert safe_folders({"PATH": "/usr/bin::x:/bin"}) == ["/usr/bin", "/bin"]
 
 
+def test_an_auth_providers_program_is_not_the_checkouts(workspace: Path, tmp_path: Path) -> None:
+    install(workspace / "bin")
+    file = tmp_path / "kubeconfig"
+    file.write_text(
+        '{"current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],'
+        '"clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}], "users": [{"name": "u",'
+        '"user": {"auth-provider": {"name": "gcp", "config": {"cmd-path": "helper"}}}}]}'
+    )
+    settings = ClusterSettings(kubeconfig=(file,))
+    with pytest.raises(InputError, match="only in the checkout; name its absolute path"):
+        config.load(settings, env={"PATH": f"{workspace}/bin:/usr/bin"})
+    config.load(settings, env={"PATH": str(install(tmp_path / "bin").parent)})
+
+
 @pytest.mark.parametrize("way", ["exec", "auth-provider"])
 def test_a_kubeconfig_of_the_checkout_names_no_program(way: str, tmp_path: Path) -> None:
     file = tmp_path / "kubeconfig"

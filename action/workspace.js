@@ -1,0 +1,94 @@
+'use strict'
+// The workspace holds files of whoever wrote the commit. Programs that we start are found outside of it, run outside of
+// it, and get an environment that does not lead into it. ci_buildx/model/programs.py has the same rule for the product.
+const fs = require('node:fs')
+const path = require('node:path')
+
+const loaders = ['LD_PRELOAD', 'LD_LIBRARY_PATH', 'LD_AUDIT', 'DYLD_INSERT_LIBRARIES', 'DYLD_LIBRARY_PATH']
+// What the installers may know: the runner's locale, proxies, certificates and indexes. No input and no token is here.
+const texts = new Set([
+  'LANG', 'LC_ALL', 'LC_CTYPE', 'TZ', 'USER', 'LOGNAME',
+  'HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY', 'NO_PROXY', 'http_proxy', 'https_proxy', 'all_proxy', 'no_proxy',
+  'PIP_INDEX_URL', 'PIP_EXTRA_INDEX_URL', 'PIP_NO_INDEX', 'PIP_TRUSTED_HOST', 'PIP_PROXY', 'PIP_TIMEOUT',
+  'PIP_DEFAULT_TIMEOUT', 'PIP_RETRIES', 'PIP_KEYRING_PROVIDER', 'PIP_USE_FEATURE', 'PIP_USE_DEPRECATED',
+  'UV_INDEX', 'UV_INDEX_URL', 'UV_DEFAULT_INDEX', 'UV_EXTRA_INDEX_URL', 'UV_INDEX_STRATEGY', 'UV_NO_INDEX',
+  'UV_HTTP_TIMEOUT', 'UV_HTTP_RETRIES', 'UV_NATIVE_TLS', 'UV_SYSTEM_CERTS', 'UV_INSECURE_HOST', 'UV_KEYRING_PROVIDER',
+  'UV_OFFLINE', 'PYENV_VERSION',
+])
+const logins = /^UV_INDEX_\w+_(USERNAME|PASSWORD)$/
+const paths = new Set([
+  'HOME', 'XDG_CONFIG_HOME', 'XDG_CONFIG_DIRS', 'XDG_CACHE_HOME', 'XDG_DATA_HOME', 'NETRC', ...loaders,
+  'SSL_CERT_FILE', 'SSL_CERT_DIR', 'SSL_CLIENT_CERT', 'REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE',
+  'PIP_CERT', 'PIP_CLIENT_CERT', 'PIP_CONFIG_FILE', 'PIP_FIND_LINKS', 'PIP_CACHE_DIR', 'UV_CONFIG_FILE', 'UV_FIND_LINKS',
+  'PYENV_ROOT', 'ASDF_DIR', 'ASDF_DATA_DIR', 'MISE_DATA_DIR',
+])
+
+/** The path behind all links, also of what does not exist. */
+function resolve(name) {
+  try {
+    return fs.realpathSync(name)
+  } catch {
+    const above = path.dirname(name)
+    return above === name ? name : path.join(resolve(above), path.basename(name))
+  }
+}
+
+/** What the CI system calls its workspace, and the checkout around the working directory if it is not the user's home. */
+function findWorkspaces(env) {
+  const found = [env.GITHUB_WORKSPACE, env.CI_PROJECT_DIR].filter((name) => name?.startsWith('/'))
+  const home = resolve(env.HOME || '/')
+  for (let folder = process.cwd(); folder !== '/'; folder = path.dirname(folder)) {
+    if (!fs.existsSync(path.join(folder, '.git'))) continue
+    if (!isBelow(home, resolve(folder))) found.push(folder)
+    break
+  }
+  return found.map(resolve).filter((folder) => folder !== '/')
+}
+
+function isBelow(name, folder) {
+  return name === folder || name.startsWith(`${folder}/`)
+}
+
+/** Whether a path is absolute and outside of every workspace, as written and behind all links. */
+function isOutside(name, env = process.env) {
+  if (!name.startsWith('/')) return false
+  const places = [path.normalize(name), resolve(name)]
+  return !findWorkspaces(env).some((folder) => places.some((place) => isBelow(place, folder)))
+}
+
+/** The folders of PATH that are outside of every workspace. */
+function safePath(env = process.env) {
+  return (env.PATH ?? '').split(':').filter((folder) => isOutside(folder, env)).join(':')
+}
+
+/** Whether no file that a variable names is relative or in a workspace. */
+function isHarmless(name, value, env) {
+  return value.split(paths.has(name) ? /[:\s,]+(?!\/\/)/ : /[\s,]+/).every((word) => {
+    const [, scheme, place] = /^(?:[\w-]+=)?(?:([a-z][a-z0-9+.-]*):\/\/)?(.*)$/i.exec(word)
+    if (scheme) return !/^file$/i.test(scheme) || isOutside(decodeURI(place.slice(place.indexOf('/'))), env)
+    return !paths.has(name) || word === '' || isOutside(word, env)
+  })
+}
+
+/** The environment for the programs that find and fill our own, and the names of the variables that lead astray. */
+function forInstallers(env = process.env) {
+  const made = { PATH: safePath(env), PIP_USER: '0', PIP_REQUIRE_VIRTUALENV: '0', UV_LINK_MODE: 'copy' }
+  const ignored = []
+  for (const [name, value] of Object.entries(env)) {
+    if (!texts.has(name) && !paths.has(name) && !logins.test(name)) continue
+    if (isHarmless(name, value, env)) made[name] = value
+    else ignored.push(name)
+  }
+  return { env: made, ignored }
+}
+
+/** The environment for the product: the job's own, without libraries of a workspace. */
+function forProduct(env = process.env) {
+  const made = { ...env }
+  for (const name of loaders) {
+    if (made[name] !== undefined && !isHarmless(name, made[name], env)) delete made[name]
+  }
+  return made
+}
+
+module.exports = { forInstallers, forProduct, isOutside }

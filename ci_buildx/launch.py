@@ -1,0 +1,45 @@
+"""Starts the command without the modules of the folder that it is called in.
+
+``python -m`` puts the working directory first on ``sys.path``, and PYTHONPATH may lead into the checkout: a file
+``json.py`` there would be imported in the place of Python's own. An isolated interpreter (``python -I``) has neither.
+Until the path is clean, only modules that every interpreter has loaded at its start are used here.
+"""
+
+import os
+import sys
+
+import ci_buildx
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import NoReturn
+
+
+def run() -> "NoReturn":
+    """End the process with the exit code of the command that its arguments name."""
+    if not sys.flags.isolated:
+        clean_path(sys.path, os.environ)
+    from ci_buildx.cli.main import run
+
+    run()
+
+
+def clean_path(path: list[str], env: "Mapping[str, str]") -> None:
+    """Remove the working directory from ``path``, and folders of PYTHONPATH that are relative or in a workspace.
+
+    The folder that holds this package stays, as the last one.
+    """
+    given = [*filter(None, env.get("PYTHONPATH", "").split(os.pathsep))]
+    here, home = os.path.abspath(""), os.path.dirname(os.path.abspath(ci_buildx.__path__[0]))
+    doubtful = {here, *map(os.path.abspath, given)}
+    found = [folder for folder in path if os.path.abspath(folder) in doubtful]
+    if not found:
+        return
+    kept = [folder for folder in path if folder not in found]
+    # Now nothing of a stranger can be imported, and what decides about the rest may be.
+    path[:] = [*kept, home]
+    from ci_buildx.model.programs import is_outside
+
+    harmless = [folder for folder in found if folder in given and folder != here and is_outside(folder, env)]
+    path[:] = [*harmless, *kept, *([] if home in (*harmless, *kept) else [home])]

@@ -1,0 +1,283 @@
+"""The Action in a checkout full of traps: Node, Python, pip, venv and uv read and run nothing of it.
+
+Everything is real but the packages: the Action's own files beside a lock of one small wheel, which comes from a folder
+that the runner's settings name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devcluster import toolchain
+from tests.unit.planted import plant, read_sprung
+
+ROOT = Path(__file__).parents[3]
+PRODUCT = """\
+import json, os, subprocess, sys
+def run():
+    import small
+    told = {"path": sys.path, "small": small.VALUE, "cwd": os.getcwd(), "password": os.environ.get("INPUT_PASSWORD")}
+    print("TOLD", json.dumps({**told, "meta": [str(one) for one in sys.meta_path], "site": "site" in sys.modules}))
+"""
+TELL = "env > $(mktemp {folder}/env-XXXXXX); pwd > {folder}/cwd; "
+"""Before a program of the runner's begins, it writes down what it was given."""
+
+
+@dataclass
+class Runner:
+    """A self-hosted runner: its tool cache, the Action, a checkout with traps, and Python on the PATH."""
+
+    folder: Path
+
+    @property
+    def workspace(self) -> Path:
+        return self.folder / "work" / "checkout"
+
+    @property
+    def packages(self) -> Path:
+        (found,) = self.folder.glob("tools/kube-builder/*/packages")
+        return found
+
+    def start(self, script: str = "action/main.js", **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [toolchain.node(), self.folder / "action-root" / script],
+            env={**self.env(), **env},
+            cwd=self.workspace,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def env(self) -> dict[str, str]:
+        workspace = str(self.workspace)
+        return {
+            # As a careless job leaves it: relative folders, and those of the checkout.
+            "PATH": f".:bin:{workspace}/bin:{workspace}/.venv/bin:{self.folder}/bin::/usr/bin:/bin",
+            "HOME": str(self.folder / "home"),
+            "RUNNER_TOOL_CACHE": str(self.folder / "tools"),
+            "GITHUB_WORKSPACE": workspace,
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": str(self.folder / "wheels"),
+            "INPUT_PASSWORD": "hunter2",
+            "INPUT_KUBECONFIG": "secret",
+            "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "hunter2",
+            "GITHUB_TOKEN": "hunter2",
+        }
+
+    def told(self, done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+        assert done.returncode == 0, done.stdout + done.stderr
+        told: dict[str, Any] = json.loads(done.stdout.partition("TOLD ")[2])
+        return told
+
+    def program(self, name: str, text: str) -> None:
+        path = self.folder / "bin" / name
+        path.unlink(missing_ok=True)
+        path.write_text("#!/bin/sh\n" + TELL.format(folder=self.folder) + text)
+        path.chmod(0o755)
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Runner:
+    made = Runner(tmp_path)
+    action = tmp_path / "action-root"
+    shutil.copytree(ROOT / "action", action / "action", ignore=shutil.ignore_patterns("__pycache__"))
+    (action / "ci_buildx" / "cli").mkdir(parents=True)
+    (action / "ci_buildx" / "__init__.py").write_text('__version__ = "1.2.3"\n')
+    (action / "ci_buildx" / "cli" / "__init__.py").touch()
+    (action / "ci_buildx" / "cli" / "main.py").write_text(PRODUCT)
+    (action / "requirements.lock").write_text(f"small==1.0 --hash=sha256:{make_wheel(tmp_path / 'wheels')}\n")
+    (tmp_path / "bin").mkdir()
+    real = Path(sys.executable).resolve()
+    (tmp_path / "bin" / "python3").symlink_to(real)
+    plant(made.workspace)
+    return made
+
+
+def make_wheel(folder: Path) -> str:
+    """Write small-1.0, a module; the wheel's hash."""
+    folder.mkdir()
+    path = folder / "small-1.0-py3-none-any.whl"
+    files = {
+        "small.py": "VALUE = 42\n",
+        "small-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: small\nVersion: 1.0\n",
+        "small-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{name},,\n" for name in (*files, "small-1.0.dist-info/RECORD"))
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in {**files, "small-1.0.dist-info/RECORD": record}.items():
+            archive.writestr(name, text)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+HOSTILE = {
+    "PIP_CONFIG_FILE": "{w}/pip.conf",
+    "PIP_TARGET": "{w}/sprung-target",
+    "PIP_PREFIX": "{w}/sprung-prefix",
+    "PIP_USER": "1",
+    "PIP_REQUIRE_VIRTUALENV": "1",
+    "PIP_LOG": "{w}/sprung-log",
+    "PIP_CACHE_DIR": "{w}/sprung-cache",
+    "UV_CACHE_DIR": "{w}/sprung-uv-cache",
+    "UV_CONFIG_FILE": "{w}/uv.toml",
+    "UV_ENV_FILE": "{w}/.env",
+    "UV_PROJECT": "{w}",
+    "PYTHONPATH": "{w}",
+    "PYTHONHOME": "{w}",
+    "PYTHONUSERBASE": "{w}",
+    "PYTHONSTARTUP": "{w}/json.py",
+    "XDG_CONFIG_HOME": "{w}/.config",
+    "XDG_CONFIG_DIRS": "{w}/.config",
+    "TMPDIR": "{w}/sprung-tmp",
+    "NETRC": "{w}/.netrc",
+    "BASH_ENV": "{w}/bin/sh",
+    "ENV": "{w}/bin/sh",
+    "LD_LIBRARY_PATH": "{w}/lib",
+    "NODE_PATH": "{w}/node_modules",
+    "VIRTUAL_ENV": "{w}/.venv",
+}
+
+
+def test_nothing_of_the_workspace_is_read_or_run(runner: Runner) -> None:
+    hostile = {name: value.format(w=runner.workspace) for name, value in HOSTILE.items()}
+    told = runner.told(runner.start(**hostile))
+    assert told["small"] == 42
+    assert told["cwd"] == str(runner.workspace)
+    assert not [folder for folder in told["path"] if str(runner.workspace) in folder]
+    assert told["password"] == "hunter2"  # the product needs its inputs
+    assert not told["site"]
+    warm = runner.start(**hostile)
+    assert runner.told(warm) == told
+    assert warm.stdout.startswith("TOLD ")
+    assert runner.told(runner.start("action/post.js", STATE_builder="x", **hostile)) == told
+    assert read_sprung(runner.workspace) == []
+
+
+def test_a_home_in_the_workspace_configures_nothing(runner: Runner) -> None:
+    env = {"HOME": str(runner.workspace), "RUNNER_TOOL_CACHE": str(runner.workspace / "tools")}
+    temporary = runner.folder / "temp"
+    assert runner.told(runner.start(**env, RUNNER_TEMP=str(temporary)))["small"] == 42
+    assert (temporary / "kube-builder").is_dir()
+    assert read_sprung(runner.workspace) == []
+
+
+@pytest.mark.parametrize("python", ["./bin/python3", "bin/python3", "{w}/bin/python3", "{w}/.venv/bin/python3"])
+def test_an_interpreter_of_the_workspace_is_refused(python: str, runner: Runner) -> None:
+    done = runner.start(INPUT_PYTHON=python.format(w=runner.workspace))
+    assert done.returncode == 2
+    assert "does not run, or lies in the workspace" in done.stdout
+    assert read_sprung(runner.workspace) == []
+
+
+def test_a_link_to_the_workspace_is_refused(runner: Runner) -> None:
+    (runner.folder / "outside").symlink_to(runner.workspace / "bin")
+    assert runner.start(INPUT_PYTHON=str(runner.folder / "outside" / "python3")).returncode == 2
+    assert runner.told(runner.start(PATH=f"{runner.folder}/outside:{runner.env()['PATH']}"))["small"] == 42
+    assert read_sprung(runner.workspace) == []
+
+
+def test_installers_get_neither_inputs_nor_tokens_and_run_elsewhere(runner: Runner) -> None:
+    """A uv that is asked to install, fails, and gives way to pip."""
+    runner.program("uv", 'test "$1" = --version')
+    (runner.folder / "bin" / "python3").unlink()
+    runner.program("python3", f'exec {Path(sys.executable).resolve()} "$@"')
+    secrets = {"KUBE_BUILDER_PASSWORD": "hunter2", "SOME_TOKEN": "hunter2", "ACTIONS_RUNTIME_TOKEN": "hunter2"}
+    kept = {"UV_DEFAULT_INDEX": "https://u:p@index.example/simple", "HTTPS_PROXY": "http://proxy.example:3128"}
+    kept |= {"SSL_CERT_FILE": "/etc/ssl/ca.pem", "NO_PROXY": "10.0.0.0/8,.example", "UV_INDEX_OWN_PASSWORD": "p"}
+    # The interpreter behind the shim is the one that installs.
+    runner.told(runner.start(**secrets, **kept, UV_CONFIG_FILE="uv.toml", PIP_CERT=f"{runner.workspace}/ca.pem"))
+    written = [path.read_text() for path in runner.folder.glob("env-*")]
+    assert len(written) >= 3
+    for text in written:
+        assert "hunter2" not in text
+        assert str(runner.workspace) not in text
+        for name, value in kept.items():
+            assert f"\n{name}={value}\n" in f"\n{text}"
+        assert "uv.toml" not in text
+    assert (runner.folder / "cwd").read_text() == "/\n"
+
+
+def test_ignored_settings_are_named(runner: Runner) -> None:
+    done = runner.start(PIP_CERT="ca.pem", UV_CONFIG_FILE="/etc/uv.toml")
+    assert "kube-builder: PIP_CERT leads into the workspace and does not count\n" in done.stdout
+    assert "UV_CONFIG_FILE" not in done.stdout
+
+
+def test_the_runners_own_pip_configuration_counts(runner: Runner) -> None:
+    place = runner.folder / "home" / ".config" / "pip"
+    place.mkdir(parents=True)
+    (place / "pip.conf").write_text(f"[global]\nno-index = true\nfind-links = {runner.folder / 'wheels'}\n")
+    assert runner.told(runner.start(PIP_NO_INDEX="", PIP_FIND_LINKS=""))["small"] == 42
+
+
+def test_a_poisoned_cache_is_made_anew(runner: Runner) -> None:
+    whole = runner.told(runner.start())
+    exits = "import os; os._exit(7)\n"
+    poisons: tuple[Callable[[Path], object], ...] = (
+        lambda packages: (packages / "evil.pth").write_text(exits),
+        lambda packages: (packages / "json.py").write_text(exits),
+        lambda packages: plant(packages / "deep" / "er"),
+        lambda packages: (packages / "link.py").symlink_to("/dev/null"),
+        lambda packages: (packages.parent / "manifest.json").write_text("{}"),
+        lambda packages: (packages.parent / "manifest.json").unlink(),
+        lambda packages: change(packages / "small.zip"),
+        lambda packages: (packages / "small.zip").unlink(),
+        lambda packages: packages.rename(packages.parent / "moved").mkdir(exist_ok=True),
+        lambda packages: packages.symlink_to(packages.rename(packages.parent / "moved")),
+    )
+    for poison in poisons:
+        poison(runner.folder / "tools" / "kube-builder" / runner.packages.parent.name / "packages")
+        done = runner.start()
+        assert runner.told(done) == whole
+        assert "is not what was installed there" in done.stdout
+        assert [path.name for path in runner.packages.iterdir()] == ["small.zip"]
+        assert runner.start().stdout.startswith("TOLD ")
+        assert len([*(runner.folder / "tools" / "kube-builder").iterdir()]) == 1
+
+
+def change(file: Path) -> None:
+    """Change a byte, and set the times as they were."""
+    before = file.stat()
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_a_cache_that_was_copied_is_used(runner: Runner) -> None:
+    runner.told(runner.start())
+    tools = runner.folder / "tools"
+    shutil.copytree(tools, runner.folder / "copy")
+    shutil.rmtree(tools)
+    time.sleep(0.05)
+    (runner.folder / "copy").rename(tools)
+    assert runner.start().stdout.startswith("TOLD ")
+
+
+def test_jobs_that_find_a_poisoned_cache_at_once_all_run(runner: Runner) -> None:
+    whole = runner.told(runner.start())
+    (runner.packages / "evil.pth").touch()
+    command = [toolchain.node(), runner.folder / "action-root" / "action" / "main.js"]
+    jobs = [
+        subprocess.Popen(command, env=runner.env(), cwd=runner.workspace, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    for job in jobs:
+        output = job.communicate(timeout=120)[0]
+        assert job.returncode == 0, output
+        assert json.loads(output.partition("TOLD ")[2]) == whole
+    assert [path.name for path in runner.packages.iterdir()] == ["small.zip"]
+    assert runner.start().stdout.startswith("TOLD ")

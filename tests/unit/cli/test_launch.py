@@ -1,0 +1,108 @@
+"""The command starts in a checkout full of files that look like Python's, and imports none of them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from ci_buildx import __version__
+from ci_buildx.launch import clean_path
+from tests.unit.planted import plant, read_sprung
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    folder = tmp_path / "checkout"
+    plant(folder)
+    plant(folder / "src")
+    return folder
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    """The console script as pip writes it."""
+    entry = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["kube-builder"]
+    module, function = entry.split(":")
+    path = tmp_path / "bin" / "kube-builder"
+    path.parent.mkdir()
+    text = f"import sys\nfrom {module} import {function}\nif __name__ == '__main__':\n    sys.exit({function}())\n"
+    path.write_text(f"#!{sys.executable}\n{text}")
+    path.chmod(0o755)
+    return path
+
+
+def start(command: list[str], cwd: Path, **env: str) -> str:
+    around = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")} | env
+    done = subprocess.run(command, cwd=cwd, env=around, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("pythonpath", ["", "src", ".", "{checkout}/src", "{checkout}/src:", "/nowhere:src"])
+def test_the_installed_command_imports_nothing_of_the_checkout(pythonpath: str, script: Path, checkout: Path) -> None:
+    # What the interpreter itself imports, before any program begins, is beyond the program's reach.
+    shown = start([sys.executable, "-c", "import sys; print(*sys.modules)"], checkout.parent)
+    for name in {"sitecustomize", "usercustomize", "nt", *(module.partition(".")[0] for module in shown.split())}:
+        for folder in (checkout, checkout / "src"):
+            (folder / f"{name}.py").unlink(missing_ok=True)
+            shutil.rmtree(folder / name, ignore_errors=True)
+    env = {"PYTHONPATH": pythonpath.format(checkout=checkout)} if pythonpath else {}
+    named = {"GITHUB_WORKSPACE": str(checkout)}
+    assert start([str(script), "version"], checkout, **env, **named) == f"{__version__}\n"
+    assert "--push" in start([str(script), "build", "--help"], checkout, **env, **named)
+    assert read_sprung(checkout) == []
+
+
+def test_the_module_imports_nothing_of_the_working_directory(checkout: Path) -> None:
+    assert start([sys.executable, "-m", "ci_buildx", "version"], checkout) == f"{__version__}\n"
+    assert "--push" in start([sys.executable, "-m", "ci_buildx", "build", "--help"], checkout)
+    assert read_sprung(checkout) == []
+
+
+def test_an_isolated_interpreter_runs_not_even_a_sitecustomize(checkout: Path) -> None:
+    command = [sys.executable, "-I", "-m", "ci_buildx", "version"]
+    assert start(command, checkout, PYTHONPATH=str(checkout / "src")) == f"{__version__}\n"
+    assert read_sprung(checkout) == []
+
+
+def test_the_runner_images_command_imports_nothing_of_the_checkout(checkout: Path, tmp_path: Path) -> None:
+    """The script of gitlab-template/Containerfile, written by its own command, with this environment's packages."""
+    text = (ROOT / "gitlab-template" / "Containerfile").read_text()
+    (command,) = re.findall(r"printf '%s\\n' .*?(?= > /opt/runner/bin/kube-builder)", text, re.DOTALL)
+    command = command.replace("\\\n", "").replace("$(command -v python3)", sys.executable)
+    script = tmp_path / "kube-builder"
+    script.write_text(subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout)
+    script.write_text(script.read_text().replace("/opt/runner", str(ROOT)))
+    script.chmod(0o755)
+    assert script.read_text().startswith(f"#!{sys.executable} -IS\n")
+    for pythonpath in ("", "src", str(checkout / "src")):
+        assert start([str(script), "version"], checkout, PYTHONPATH=pythonpath) == f"{__version__}\n"
+        assert "--push" in start([str(script), "build", "--help"], checkout, PYTHONPATH=pythonpath)
+    assert read_sprung(checkout) == []
+
+
+def test_folders_of_pythonpath_outside_of_the_checkout_stay(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(checkout)
+    theirs, library = str(tmp_path / "theirs"), "/usr/lib/python3"
+    path = [str(checkout), theirs, str(checkout / "src"), library]
+    env = {"PYTHONPATH": f"{theirs}:src", "GITHUB_WORKSPACE": str(checkout)}
+    clean_path(path, env)
+    assert path == [theirs, library, str(ROOT)]
+
+
+def test_a_path_without_the_checkout_is_left_alone(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(checkout)
+    path = ["/usr/bin", "/usr/lib/python3"]
+    clean_path(path, {})
+    assert path == ["/usr/bin", "/usr/lib/python3"]
