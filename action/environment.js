@@ -14,6 +14,7 @@ const { forInstallers, isOutside } = require('./workspace')
 
 const root = path.join(__dirname, '..')
 const lock = path.join(root, 'requirements.lock')
+const runPip = path.join(__dirname, 'run_pip.py')
 const pack = path.join(__dirname, 'pack.py')
 const layout = 2 // of the folder: one that an earlier version made is not for this one
 const oldest = [3, 11]
@@ -100,14 +101,18 @@ async function fill(python, folder) {
 
 /** The commands that install packages, best first; the next one is asked for when the one before has failed. */
 async function * installers(python, folder) {
+  // Interpreters run without site, or are new: what earlier steps have installed may run files of the checkout.
+  const isolated = [python.executable, '-I', '-S']
+  const own = path.join(folder, 'venv')
+  const inside = path.join(own, 'bin', 'python')
+  const venv = async (...options) => (await attempt(isolated[0], [...isolated.slice(1), '-m', 'venv', ...options, own], folder))?.code === 0
+  const options = ['install', '--disable-pip-version-check', '--no-input', '--no-compile']
   // Packages of uv's cache are not held against their hashes again, so it does not count.
-  if ((await attempt('uv', ['--version']))?.code === 0) yield ['uv', 'pip', 'install', '--no-cache', '--python', python.executable]
-  const pip = ['-I', '-m', 'pip', 'install', '--disable-pip-version-check', '--no-input', '--no-compile']
-  if ((await attempt(python.executable, ['-I', '-m', 'pip', '--version']))?.code === 0) {
-    yield [python.executable, ...pip]
-  } else {
-    const own = path.join(folder, 'venv')
-    if ((await attempt(python.executable, ['-I', '-m', 'venv', own], folder))?.code === 0) yield [path.join(own, 'bin', 'python'), ...pip]
+  if ((await attempt('uv', ['--version']))?.code === 0 && await venv('--without-pip')) yield ['uv', 'pip', 'install', '--no-cache', '--python', inside]
+  if ((await attempt(isolated[0], [...isolated.slice(1), runPip, '--version']))?.code === 0) {
+    yield [...isolated, runPip, ...options]
+  } else if (await venv('--clear')) {
+    yield [inside, '-I', '-m', 'pip', ...options]
   }
 }
 
@@ -142,10 +147,10 @@ async function install(python, folder) {
   }
 }
 
-/** The folder that environments are in: the runner's tool cache unless it lies in the workspace. */
+/** The folder that environments are in, in the runner's tool cache unless that lies in the workspace. */
 function findCache() {
   const places = [process.env.RUNNER_TOOL_CACHE, path.join(os.homedir(), '.cache'), process.env.RUNNER_TEMP, '/tmp']
-  return places.find((place) => place && isOutside(place))
+  return places.filter(Boolean).map((place) => path.join(place, 'kube-builder')).find((place) => isOutside(place))
 }
 
 /** The environment of this version if there is only one and it is intact: most runners have one interpreter. */
@@ -159,7 +164,7 @@ function checkEarly(home) {
 async function prepare(wanted) {
   const asked = findPython(wanted)
   asked.catch(() => {}) // reported below
-  const home = path.join(findCache(), 'kube-builder')
+  const home = findCache()
   const checked = checkEarly(home) // while the interpreter answers
   const python = await asked
   const key = createHash('sha256').update(fs.readFileSync(lock)).update(JSON.stringify([layout, python.executable, python.version, process.arch]))

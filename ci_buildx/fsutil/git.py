@@ -42,7 +42,8 @@ _OVERRIDES = (
     "core.alternateRefsCommand=false",
     "credential.helper=",
     "diff.external=",
-    "diff.ignoreSubmodules=dirty",
+    "diff.submodule=short",
+    "status.submoduleSummary=false",
     "gpg.program=false",
     "gpg.ssh.program=false",
     "gpg.x509.program=false",
@@ -50,6 +51,9 @@ _OVERRIDES = (
     "submodule.recurse=false",
 )
 _WITH_DIFF = ("diff", "log", "show")
+_OF_FILES = ("diff", "status")
+_NO_SUBMODULES = ("--ignore-submodules=dirty",)
+"""git would look for changes with the submodule's own settings; only the option overrides submodule.<name>.ignore."""
 _NO_DRIVERS = ("--no-ext-diff", "--no-textconv")
 """Drivers are chosen by attributes, under names of the repository's choice, so these options are the only way."""
 _FILTERS = r"^filter\..*\.(clean|smudge|process|required)$"
@@ -71,6 +75,7 @@ class Git:
         self._avoid = (folder, *_find_checkout(folder))
         self._env = {"PATH": safe_path(given, avoid=self._avoid), **_FIXED}
         self._env |= {name: given[name] for name in _INHERITED if name in given and self._is_outside(given[name])}
+        self._env |= _pass_safe_folders(given)
         self._program = find_program("git", given, avoid=self._avoid)
         self._filters: tuple[str, ...] | None = None
 
@@ -107,7 +112,8 @@ class Git:
         _refuse_bare_repository(self._folder)
         overrides = [word for text in (*_OVERRIDES, *self._list_filters()) for word in ("-c", text)]
         verb, *rest = arguments
-        quiet = _NO_DRIVERS if verb in _WITH_DIFF else ()
+        quiet: tuple[str, ...] = _NO_DRIVERS if verb in _WITH_DIFF else ()
+        quiet += _NO_SUBMODULES if verb in _OF_FILES else ()
         options = ("--no-pager", "--no-optional-locks", "--literal-pathspecs", *overrides, verb, *quiet, *rest)
         command = (self._program, *options)
         return self._start(command, stderr=stderr)
@@ -130,8 +136,9 @@ class Git:
             command = (self._program, "-c", _OVERRIDES[0], "config", "--null", "--name-only", "--get-regexp", _FILTERS)
             process = self._start(command, stderr=subprocess.PIPE)
             out, _ = process.communicate()  # It ends with 1 if there are none, or if this is no repository.
-            names = {name.partition(".")[2].rpartition(".")[0] for name in out.decode(errors="replace").split("\0")}
-            names.discard("")
+            # [filter ""] is one, too: the attribute "filter=" chooses it.
+            found = filter(None, out.decode(errors="replace").split("\0"))
+            names = {name.partition(".")[2].rpartition(".")[0] for name in found}
             if any("=" in name or "\n" in name or "\ufffd" in name for name in names):
                 raise GitFailed("git is not run: the repository defines a filter whose name cannot be overridden")
             off = (("clean", ""), ("smudge", ""), ("process", ""), ("required", "false"))
@@ -161,6 +168,18 @@ def _find_checkout(folder: Path) -> tuple[Path, ...]:
     """Return the nearest folder at or above ``folder`` that has a ``.git``."""
     resolved = folder.resolve()
     return tuple(parent for parent in (resolved, *resolved.parents) if (parent / ".git").exists())[:1]
+
+
+def _pass_safe_folders(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables GIT_CONFIG_* that say which checkouts are safe, and no other setting."""
+    count = env.get("GIT_CONFIG_COUNT", "")
+    numbers = range(int(count)) if count.isascii() and count.isdecimal() and len(count) < 4 else ()
+    keys = [number for number in numbers if env.get(f"GIT_CONFIG_KEY_{number}", "").lower() == "safe.directory"]
+    made = {"GIT_CONFIG_COUNT": str(len(keys))} if keys else {}
+    for place, number in enumerate(keys):
+        made[f"GIT_CONFIG_KEY_{place}"] = "safe.directory"
+        made[f"GIT_CONFIG_VALUE_{place}"] = env.get(f"GIT_CONFIG_VALUE_{number}", "")
+    return made
 
 
 def _refuse_bare_repository(folder: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from shutil import which
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -76,7 +75,11 @@ def _check_command(user: Entry, provider: object, env: Mapping[str, str]) -> Non
     """
     config = provider.get("config") if isinstance(provider, dict) else None
     command = config.get("cmd-path") if isinstance(config, dict) else None
-    if command and find_program(str(command), env) != which(str(command), path=env.get("PATH")):
+    if not command:
+        return
+    from shutil import which
+
+    if find_program(str(command), env) != which(str(command), path=env.get("PATH")):
         raise user.wrong(
             f"cmd-path {command!r} of the auth-provider is not found, or only in the checkout",
             fix="name its absolute path",

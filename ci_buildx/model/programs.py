@@ -21,6 +21,7 @@ _INPUTS = ("INPUT_", "KUBE_BUILDER_")
 _LOADERS = (
     *("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONUSERBASE", "NODE_OPTIONS", "NODE_PATH", "PERL5LIB"),
     *("PERL5OPT", "RUBYLIB", "RUBYOPT", "LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "BASH_ENV", "ENV"),
+    *("OPENSSL_CONF", "OPENSSL_MODULES", "OPENSSL_ENGINES", "GCONV_PATH"),
 )
 """Variables by which an interpreter or the dynamic linker finds code before the program's own."""
 

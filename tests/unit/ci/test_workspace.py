@@ -210,6 +210,19 @@ def test_installers_get_neither_inputs_nor_tokens_and_run_elsewhere(runner: Runn
     assert (runner.folder / "cwd").read_text() == "/\n"
 
 
+def test_a_checkout_that_is_installed_to_be_edited_is_not_run(runner: Runner) -> None:
+    """After `pip install -e .`: the interpreter that an earlier step has prepared looks into the checkout."""
+    venv = runner.folder / "venv"
+    subprocess.run([Path(sys.executable).resolve(), "-I", "-m", "venv", "--without-pip", venv], check=True)
+    (site,) = venv.glob("lib/python*/site-packages")
+    (site / "editable.pth").write_text(f"{runner.workspace}\n")
+    line = f"import os; open({str(runner.workspace / 'sprung-line')!r}, 'w')\n"
+    (site / "line.pth").write_text(line)
+    assert runner.told(runner.start(INPUT_PYTHON=str(venv / "bin" / "python3")))["small"] == 42
+    assert runner.told(runner.start(PATH=f"{venv}/bin:/usr/bin:/bin"))["small"] == 42
+    assert read_sprung(runner.workspace) == []
+
+
 def test_ignored_settings_are_named(runner: Runner) -> None:
     done = runner.start(PIP_CERT="ca.pem", UV_CONFIG_FILE="/etc/uv.toml")
     assert "kube-builder: PIP_CERT leads into the workspace and does not count\n" in done.stdout

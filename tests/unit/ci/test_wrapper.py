@@ -24,8 +24,8 @@ PYTHON = """\
 printf '%s\\n' "$*" >> {log}
 case "$*" in
   *version_info*) printf '%s\\n' "$0" {version} ;;
-  "-I -m pip --version") echo "pip 24.1 from /x"; {pip} ;;
-  "-I -m venv"*) {venv}; for folder; do :; done; mkdir -p "$folder/bin"; cp "$0" "$folder/bin/python" ;;
+  *"run_pip.py --version") echo "pip 24.1 from /x"; {pip} ;;
+  "-I -S -m venv"*) {venv}; for folder; do :; done; mkdir -p "$folder/bin"; cp "$0" "$folder/bin/python" ;;
   *install*) {install} ;;
   *start.py*) echo "PYTHONPATH is $PYTHONPATH"; {start} ;;
 esac
@@ -126,8 +126,8 @@ def test_cold_start_installs_from_the_lock_with_hashes_and_wheels_only(runner: R
     assert code == 0
     assert output.startswith("kube-builder: installing its Python packages into ")
     asked, install, start = runner.asked()
-    assert asked == "-I -m pip --version"
-    assert install.startswith("-I -m pip install ")
+    assert asked == f"-I -S {ACTION / 'run_pip.py'} --version"
+    assert install.startswith(f"-I -S {ACTION / 'run_pip.py'} install ")
     assert {"--target", "--require-hashes", "--only-binary", ":all:", "--no-deps"} <= set(install.split())
     assert Path(install.split()[-1]).resolve() == ACTION.parent / "requirements.lock"
     (environment,) = runner.environments()
@@ -135,12 +135,13 @@ def test_cold_start_installs_from_the_lock_with_hashes_and_wheels_only(runner: R
 
 
 def test_uv_is_used_where_there_is_one(runner: Runner) -> None:
-    python = runner.add("python3")
+    runner.add("python3")
     runner.add_uv()
     assert runner.run()[0] == 0
-    asked, install, start = runner.asked()
+    asked, venv, install, start = runner.asked()
     assert asked == "uv --version"
-    assert install.startswith(f"uv pip install --no-cache --python {python} ")
+    assert venv.startswith("-I -S -m venv --without-pip ")
+    assert install.startswith(f"uv pip install --no-cache --python {venv.split()[-1]}/bin/python ")
     assert {"--target", "--require-hashes", "--only-binary", ":all:", "--no-deps"} <= set(install.split())
     assert start.endswith(" action")
 
@@ -150,7 +151,7 @@ def test_a_uv_that_fails_gives_way_to_pip(parts: dict[str, str], runner: Runner)
     runner.add("python3")
     runner.add_uv(**parts)
     assert runner.run()[0] == 0
-    assert any(line.startswith("-I -m pip install ") for line in runner.asked())
+    assert any("run_pip.py install " in line for line in runner.asked())
 
 
 def test_the_environments_folder_tells_the_version(runner: Runner) -> None:
@@ -213,7 +214,9 @@ def test_the_input_alone_counts(runner: Runner) -> None:
 def test_without_pip_the_environment_gets_its_own(runner: Runner) -> None:
     runner.add("python3", pip="exit 1")
     assert runner.run()[0] == 0
-    assert [line.split()[2] for line in runner.asked()[:3]] == ["pip", "venv", "pip"]
+    _asked, venv, install, _ = runner.asked()
+    assert venv.startswith("-I -S -m venv --clear ")
+    assert install.startswith("-I -m pip install ")
 
 
 def test_without_pip_and_ensurepip_the_fix_is_told(runner: Runner) -> None:

@@ -114,6 +114,10 @@ def test_submodules_are_not_entered(planted: Repository, trap: Path) -> None:
     planted.git("config", "filter.x.required", "false")
     planted.git("-c", "core.fsmonitor=false", "-c", "filter.x.clean=", "-c", "filter.x.process=", "add", "module")
     (trap.parent / "sprung").unlink(missing_ok=True)
+    (planted.folder / ".gitmodules").write_text('[submodule "module"]\npath = module\nurl = ./module\nignore = none\n')
+    planted.git("config", "submodule.module.ignore", "none")
+    planted.git("config", "status.submoduleSummary", "true")
+    planted.git("config", "diff.submodule", "diff")
     plant(module, trap)
     Git(planted.folder).read("status", "--porcelain")
     commits.read(planted.folder, source="x")
@@ -163,6 +167,27 @@ def test_the_environment_does_not_configure_git(planted: Repository, trap: Path)
     git = Git(planted.folder, {**os.environ, **hostile})
     assert git.read_text("rev-parse", "--is-inside-work-tree") == "true"
     git.read("diff", "HEAD")
+    assert not sprung(trap)
+
+
+def test_a_filter_without_a_name_is_not_run(planted: Repository, trap: Path) -> None:
+    with (planted.folder / ".git/config").open("a") as config:
+        config.write(f'[filter ""]\nclean = {trap}\n')
+    (planted.folder / ".gitattributes").write_text("* filter=\n")
+    assert Git(planted.folder).read_text("status", "--porcelain")
+    assert b"b/c" in commits.read(planted.folder, source="x").times
+    assert not sprung(trap)
+
+
+def test_a_checkout_that_the_environment_calls_safe_is_read(planted: Repository, trap: Path) -> None:
+    given = {"GIT_CONFIG_COUNT": "2", "GIT_CONFIG_KEY_0": "core.fsmonitor", "GIT_CONFIG_VALUE_0": str(trap)}
+    given |= {"GIT_CONFIG_KEY_1": "safe.directory", "GIT_CONFIG_VALUE_1": "*", "PATH": os.environ["PATH"]}
+    stranger = 65534
+    for path in (planted.folder, *planted.folder.rglob("*")):
+        os.chown(path, stranger, stranger)
+    with pytest.raises(GitFailed, match="dubious ownership"):
+        Git(planted.folder, {"PATH": os.environ["PATH"]}).read("status")
+    assert Git(planted.folder, given).read_text("status", "--porcelain")
     assert not sprung(trap)
 
 

@@ -1,0 +1,29 @@
+"""Runs pip: ``python -I -S run_pip.py ARGUMENTS``.
+
+Without ``site`` no ``.pth`` file and no ``sitecustomize`` of the interpreter's packages is run: an earlier step may
+have installed the checkout there, to be edited in place. So pip is looked for where interpreters have it.
+"""
+
+import runpy
+import sys
+import sysconfig
+from pathlib import Path
+
+
+def _find_pip() -> Path | None:
+    """Return the folder, or the wheel, that holds pip."""
+    library = Path(sysconfig.get_path("stdlib"))
+    places = [
+        Path(sysconfig.get_path("purelib")),
+        library / "site-packages",
+        library.parent / "python3" / "dist-packages",  # Debian
+        *library.glob("ensurepip/_bundled/pip-*.whl"),
+    ]
+    return next((place for place in places if place.suffix == ".whl" or (place / "pip" / "__main__.py").exists()), None)
+
+
+_found = _find_pip()
+if _found is None:
+    sys.exit(1)
+sys.path.append(str(_found))
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
