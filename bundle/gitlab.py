@@ -7,21 +7,21 @@ from ci_buildx.ci import inputs
 from ci_buildx.ci.gitlab.inputs import DEFAULTS, JOB_NAME, of_input
 from ci_buildx.settings.option import Kind, Option, Surface
 
-_ONE_LINE = r"^[^\n]*$"
+_BREAKS = r"\n\v\f\r\x{85}\x{2028}\x{2029}"
+"""What ends a line in YAML 1.1 (section 4.2), and what other readers take for it."""
+ONE_LINE = rf"^[^{_BREAKS}]*$"
 
 PATTERNS = {
     "lifetime": r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))*$",
     "namespace": r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$",
-    "timeline": r"^.+\.(svg|html)$",
-    "oidc": r"^\S*$",
-    "builder-config": _ONE_LINE,
-    "buildkitd-config-inline": _ONE_LINE,
-    "kubeconfig": _ONE_LINE,
+    "timeline": rf"^[^{_BREAKS}]+\.(svg|html)$",
+    "oidc": rf"^[^ \t{_BREAKS}]*$",
 }
-"""What GitLab checks before a pipeline is made (RE2); the empty text is no input.
+"""What GitLab checks before a pipeline is made (RE2, where ``$`` is the end of the text); others are :data:`ONE_LINE`.
 
 GitLab puts the text of an input into the file before that is read as YAML (gitlabhq bb0d992, ``lib/gitlab/ci/config/
-interpolation/text_template.rb``): a second line would end the block.
+interpolation/text_template.rb``): a second line would end the block, and could add a ``before_script``. So each input
+that is a text has a pattern; arrays arrive as JSON, and of the other kinds GitLab itself knows all values.
 """
 
 
@@ -50,5 +50,4 @@ def _kind(option: Option) -> list[str]:
     if option.kind is Kind.CHOICE:
         choices = ("", *option.choices)  # the default would hide the variable
         return ['default: ""', f"options: [{', '.join(map(scalar, choices))}]"]
-    pattern = [f"regex: {PATTERNS[option.name]}"] if option.name in PATTERNS else []
-    return [f"default: {scalar(DEFAULTS.get(option.name, ''))}", *pattern]
+    return [f"default: {scalar(DEFAULTS.get(option.name, ''))}", f"regex: {PATTERNS.get(option.name, ONE_LINE)}"]

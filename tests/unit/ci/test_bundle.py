@@ -13,7 +13,7 @@ import yaml
 
 from bundle import __main__ as bundle
 from bundle import describe
-from bundle.gitlab import PATTERNS
+from bundle.gitlab import ONE_LINE, PATTERNS
 from ci_buildx.ci import inputs
 from ci_buildx.ci.gitlab import defaults, reports
 from ci_buildx.ci.gitlab import inputs as gitlab
@@ -114,18 +114,37 @@ def test_the_templates_defaults_are_those_of_no_input(template: tuple[dict[str, 
 
 def test_patterns_take_what_is_right() -> None:
     examples = {"lifetime": "1h30m", "namespace": "ci", "timeline": "build.svg", "oidc": "env:TOKEN"}
-    examples |= {
-        "builder-config": "{replicas: 2}",
-        "buildkitd-config-inline": "debug = true",
-        "kubeconfig": "ci.kubeconfig",
-    }
     assert examples.keys() == PATTERNS.keys()
     for name, text in examples.items():
-        assert re.search(PATTERNS[name], text)
-        assert re.search(PATTERNS[name], DEFAULTS.get(name, ""))
-    assert not re.search(PATTERNS["lifetime"], "soon")
-    assert not re.search(PATTERNS["namespace"], "No_Name")
-    assert not re.search(PATTERNS["timeline"], "build.png")
+        assert accepts(PATTERNS[name], text)
+        assert accepts(PATTERNS[name], DEFAULTS.get(name, ""))
+    for text in ("", "{replicas: 2}", "debug = true", "ci.kubeconfig", "größe, 'a' \"b\" [c]\t#"):
+        assert accepts(ONE_LINE, text)
+    assert not accepts(PATTERNS["lifetime"], "soon")
+    assert not accepts(PATTERNS["namespace"], "No_Name")
+    assert not accepts(PATTERNS["timeline"], "build.png")
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\r", "\r\n", "\v", "\f", "\x85", "\u2028", "\u2029"])
+@pytest.mark.parametrize("file", [TEMPLATE, COMPONENT], ids=lambda file: file.parent.name)
+def test_no_text_of_an_input_can_end_its_block(file: Path, line_break: str) -> None:
+    """GitLab pastes it into the file: a second line would add what it likes to the job."""
+    found = next(iter(yaml.safe_load_all(file.read_text())))["spec"]["inputs"]
+    texts = {name: one for name, one in found.items() if one.get("type", "string") == "string" and "options" not in one}
+    assert len(texts) == 25
+    for name, one in texts.items():
+        good = {"lifetime": "1h", "timeline": "a.svg", "namespace": "a"}.get(name, "a")
+        assert accepts(one["regex"], good), name
+        for text in (line_break, f"{line_break}{good}", f"{good}{line_break}", f"{good}{line_break}  before_script: x"):
+            assert not accepts(one["regex"], text), name
+        assert not accepts(one["regex"], f"a{line_break}{good}"), name
+        assert not re.search(r"\\[uzZA]|\(\?[=!<]", one["regex"]), "RE2 has none of these"
+
+
+def accepts(pattern: str, text: str) -> bool:
+    """Whether GitLab takes the text: RE2's ``$`` and ``\\x{…}`` in Python's words."""
+    python = re.sub(r"\\x\{(\w+)\}", lambda found: chr(int(found[1], 16)), pattern.removesuffix("$"))
+    return re.search(rf"{python}\Z", text, re.ASCII) is not None
 
 
 def test_the_component_is_the_template() -> None:
