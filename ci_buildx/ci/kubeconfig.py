@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from ci_buildx.model.pasted import read_kubeconfig
 
 
 @contextmanager
@@ -17,7 +18,7 @@ def as_path(text: str, *, folder: str | None, announce: Callable[[str], None] = 
     Content is written to a private file in ``folder`` (default: the system's) that is removed at the end;
     ``announce`` gets its path before.
     """
-    content = read_content(text)
+    content = read_kubeconfig(text)
     if content is None:
         yield text.strip()
         return
@@ -39,19 +40,3 @@ def write(content: str, path: Path) -> None:
     """Write a private file."""
     path.touch(mode=0o600, exist_ok=False)
     path.write_text(content, encoding="utf-8")
-
-
-def read_content(text: str) -> str | None:
-    """The kubeconfig that ``text`` is, None where it is a path: no path holds a line break or is base64 of YAML."""
-    if _is_kubeconfig(text):
-        return text
-    try:
-        decoded = base64.b64decode("".join(text.split()), validate=True).decode()
-    except ValueError:
-        return None
-    return decoded if _is_kubeconfig(decoded) else None
-
-
-def _is_kubeconfig(text: str) -> bool:
-    text = text.strip()
-    return text.startswith("{") or ("\n" in text and ":" in text)

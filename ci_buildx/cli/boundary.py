@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -27,56 +27,75 @@ _RED = "\x1b[31m"
 _PLAIN = "\x1b[0m"
 
 
-def guard(work: Callable[[], int], *, stderr: TextIO, env: Mapping[str, str]) -> int:
-    """Do ``work`` and return its exit code, or that of the error it ended with, which is shown."""
+def guard(work: Callable[[], int], *, stderr: TextIO, env: Mapping[str, str], argv: Sequence[str] = ()) -> int:
+    """Do ``work`` and return its exit code, or that of the error it ended with, which is shown.
+
+    What is secret in ``env`` and ``argv`` is in no error.
+    """
+
+    def show(error: BaseException, line: str) -> None:
+        _show(error, line, stderr, _hidden(env, argv))
+
     try:
         return work()
     except InputError as error:
-        _show(error, f"kube-builder: error: {error}", stderr)
+        show(error, f"kube-builder: error: {error}")
         return error.exit_code
     except KubeBuilderError as error:
-        _show(error, f"{_mark(stderr, env)} {error}", stderr)
+        show(error, f"{_mark(stderr, env)} {error}")
         return error.exit_code
     except Interrupted as error:
-        _show(error, f"kube-builder: {error}", stderr)
+        show(error, f"kube-builder: {error}")
         return error.exit_code
     except KeyboardInterrupt as error:
-        _show(error, "kube-builder: interrupted by SIGINT", stderr)
+        show(error, "kube-builder: interrupted by SIGINT")
         return 128 + signal.SIGINT
     except BrokenPipeError:
         _forget_stdout()
         return 128 + signal.SIGPIPE
     except StdoutFailed as error:
-        _show(error, f"{_mark(stderr, env)} cannot write to standard output: {error.strerror}", stderr)
+        show(error, f"{_mark(stderr, env)} cannot write to standard output: {error.strerror}")
         return KubeBuilderError.exit_code
     except Exception as error:
         summary = f"{type(error).__name__}: {error}".rstrip(": ")
-        _show(error, f"kube-builder: internal error: {summary}; please report it with {report_crash(error)}", stderr)
+        show(
+            error,
+            f"kube-builder: internal error: {summary}; please report it with {report_crash(error, _hidden(env, argv))}",
+        )
         return CRASHED
 
 
-def report_crash(error: Exception) -> Path:
+def report_crash(error: Exception, hidden: Sequence[str] = ()) -> Path:
     """Write the traceback to a file that only this user can read, and return its path.
 
-    Arguments and environment stay out: they may hold secrets.
+    Arguments and environment stay out: they may hold secrets. So do the texts ``hidden``.
     """
     import platform
     import tempfile
     import traceback
 
     from ci_buildx import __version__
+    from ci_buildx.model.masker import without
 
     descriptor, path = tempfile.mkstemp(prefix="kube-builder-crash-", suffix=".txt")
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(f"kube-builder {__version__}, Python {platform.python_version()}, {platform.platform()}\n\n")
-        stream.writelines(traceback.format_exception(error))
+        stream.write(without("".join(traceback.format_exception(error)), hidden))
     return Path(path)
 
 
-def _show(error: BaseException, line: str, stderr: TextIO) -> None:
+def _hidden(env: Mapping[str, str], argv: Sequence[str]) -> tuple[str, ...]:
+    from ci_buildx.model import masker
+
+    return masker.of_process(env, argv)
+
+
+def _show(error: BaseException, line: str, stderr: TextIO, hidden: Sequence[str]) -> None:
     """One line for the error, one for each of its notes; nothing where stderr is broken."""
-    lines = [_one_line(line), *(f"note: {_one_line(note)}" for note in getattr(error, "__notes__", ()))]
-    Outlet(stderr).write("".join(f"{each}\n" for each in lines))
+    from ci_buildx.model.masker import without
+
+    texts = [line, *(f"note: {note}" for note in getattr(error, "__notes__", ()))]
+    Outlet(stderr).write("".join(f"{_one_line(without(text, hidden))}\n" for text in texts))
 
 
 def _one_line(text: str) -> str:

@@ -77,7 +77,7 @@ def main(argv: Sequence[str], around: World) -> int:
         around.stdout.flush()
         return code
 
-    return boundary.guard(work, stderr=around.stderr, env=around.env)
+    return boundary.guard(work, stderr=around.stderr, env=around.env, argv=argv)
 
 
 def dispatch(argv: Sequence[str], around: World) -> int:

@@ -29,7 +29,7 @@ from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import replace
 from ci_buildx.progress import display
 from ci_buildx.registry import credentials
-from ci_buildx.settings.pairs import secret_values, without
+from ci_buildx.settings.pairs import secret_values
 from ci_buildx.settings.values import BuildSettings, ContextMtime, Progress, Settings, TransportChoice
 
 if TYPE_CHECKING:
@@ -193,10 +193,10 @@ def _build(site: Site, builder: Builder, store: credentials.CredentialStore) -> 
                     remote_policy.check_remote_policy(site, boot, connections, auth)
             solved = solve_all(site, boot, connections, auth)
         except SolveError as failure:
-            from ci_buildx.model.login import without_logins
+            from ci_buildx.model.masker import without
             from ci_buildx.registry.advice import advise
 
-            told = failure.saying(without_logins(without(failure.message, secret_values(wanted.build_args))))
+            told = failure.saying(without(failure.message, secret_values(wanted.build_args)))
             advised = advise(told, store, site.settings.builder_name)
             raise publish.name_pushed(advised, push, several=len(connections) > 1) from failure
     merged: dict[str, str] = {}

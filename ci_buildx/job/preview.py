@@ -118,7 +118,7 @@ class Show:
         try:
             cluster = config.load(self.settings.cluster, env=self.env)
         except InputError as error:
-            if self.settings.cluster.kubeconfig or self.settings.cluster.context:
+            if self.settings.cluster.kubeconfig or self.settings.cluster.content or self.settings.cluster.context:
                 raise
             self.warn(f"the plan knows no nodes: {error}")
             return ClusterFacts()

@@ -19,6 +19,7 @@ from ci_buildx.kube.kubeconfig import Entry, Kubeconfig
 from ci_buildx.kube.proxy import Proxy
 from ci_buildx.kube.tls import TlsSettings
 from ci_buildx.model.record import dataclass, field, replace
+from ci_buildx.model.secret import Secret
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -29,6 +30,11 @@ class Choice(Protocol):
     @property
     def kubeconfig(self) -> Sequence[Path]:
         """The files of KUBECONFIG in order; empty for the default file or the in-cluster account."""
+        ...
+
+    @property
+    def content(self) -> Secret | None:
+        """A kubeconfig that was given as text, instead of files."""
         ...
 
     @property
@@ -90,6 +96,9 @@ def load(settings: Choice, *, env: Mapping[str, str], account: Path = ACCOUNT) -
 
 
 def _found(settings: Choice, env: Mapping[str, str], account: Path) -> Cluster:
+    if settings.content is not None:
+        given = kubeconfig.read_text(settings.content.reveal())
+        return _from_kubeconfig(given, settings.context, env)
     files = _files(settings, env)
     config = kubeconfig.read(files)
     if config is not None and (config.contexts or settings.context or settings.kubeconfig):
@@ -118,7 +127,7 @@ def _from_kubeconfig(config: Kubeconfig, name: str, env: Mapping[str, str]) -> C
     server = _server(entry)
     tls = _tls(entry)
     proxy_url = entry.text("proxy-url")
-    own = proxy.parse(proxy_url, source=f"{entry.origin}: proxy-url") if proxy_url else None
+    own = proxy.parse(proxy_url, source=f"{kubeconfig.said(entry.origin)}: proxy-url") if proxy_url else None
     person = config.referred(context, "user") if context.text("user") else None
     place = user.Place(config=config, context=context.name, cluster=entry, server=server, tls=tls, proxy_url=proxy_url)
     return Cluster(

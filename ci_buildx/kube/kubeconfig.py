@@ -17,6 +17,8 @@ from ci_buildx.model.record import dataclass
 _LARGEST = 16 << 20
 """Bytes of a file; certificates and tokens of a thousand clusters have room in it."""
 _DEEPEST = 100
+TEXT = Path("/text of the kubeconfig")
+"""The origin of what was given as text. Its relative paths are looked up in the root: no folder is meant by them."""
 _NESTING = (b"[", b"{", b"-", b":", b"?")
 """One of these begins each level of YAML."""
 
@@ -62,11 +64,11 @@ class Entry:
             except (binascii.Error, ValueError) as cause:
                 raise self.wrong(f"{key}-data is not base64") from cause
         path = self.path(key)
-        return read_bytes(path, source=f"{self.origin}: {self.kind} {self.name!r}: {key}") if path else b""
+        return read_bytes(path, source=f"{said(self.origin)}: {self.kind} {self.name!r}: {key}") if path else b""
 
     def wrong(self, reason: str, *, fix: str = "") -> InputError:
         """An InputError that names this entry and its file."""
-        return InputError(f"{self.kind} {self.name!r}: {reason}", source=str(self.origin), fix=fix)
+        return InputError(f"{self.kind} {self.name!r}: {reason}", source=said(self.origin), fix=fix)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,7 @@ class Kubeconfig:
     @property
     def source(self) -> str:
         """The files, as an error names them."""
-        return ", ".join(str(file) for file in self.files)
+        return ", ".join(said(file) for file in self.files)
 
     def context(self, name: str) -> Entry:
         """The context called ``name``, or the current one. Raises InputError that names those there are."""
@@ -112,16 +114,29 @@ def read(files: Sequence[Path]) -> Kubeconfig | None:
     found = tuple(file for file in dict.fromkeys(files) if file.exists())
     if not found:
         return None
+    return _merged({file: _parse(read_bytes(file, source="kubeconfig"), file) for file in found})
+
+
+def read_text(content: bytes) -> Kubeconfig:
+    """A kubeconfig that was given as text. Raises InputError, which shows nothing of it but names."""
+    return _merged({TEXT: _parse(content, TEXT)})
+
+
+def said(file: Path) -> str:
+    """How an error names the origin of an entry."""
+    return TEXT.name if file == TEXT else str(file)
+
+
+def _merged(documents: Mapping[Path, Mapping[str, Any]]) -> Kubeconfig:
     merged: dict[str, dict[str, Entry]] = {"context": {}, "cluster": {}, "user": {}}
     current = ""
-    for file in found:
-        document = _parse(file)
+    for file, document in documents.items():
         for kind, entries in merged.items():
             for entry in _entries(document, kind, file):
                 entries.setdefault(entry.name, entry)
         current = current or str(document.get("current-context") or "")
     return Kubeconfig(
-        files=found,
+        files=tuple(documents),
         current_context=current,
         contexts=merged["context"],
         clusters=merged["cluster"],
@@ -141,15 +156,14 @@ def read_bytes(path: Path, *, source: str) -> bytes:
     return content
 
 
-def _parse(file: Path) -> Mapping[str, Any]:
-    content = read_bytes(file, source="kubeconfig")
+def _parse(content: bytes, file: Path) -> Mapping[str, Any]:
     document = _parse_json(content) if content.lstrip().startswith(b"{") else None
     if document is None:
         document = _parse_yaml(content, file)
     if document is None:
         return {}
     if not isinstance(document, dict):
-        raise InputError("not a kubeconfig: the top of the file must be a mapping", source=str(file))
+        raise InputError("not a kubeconfig: the top of the file must be a mapping", source=said(file))
     return document
 
 
@@ -175,9 +189,9 @@ def _parse_yaml(content: bytes, file: Path) -> object:
     except yaml.YAMLError as cause:
         mark = getattr(cause, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
-        raise InputError(f"not a kubeconfig: malformed YAML{where}", source=str(file)) from cause
+        raise InputError(f"not a kubeconfig: malformed YAML{where}", source=said(file)) from cause
     except (ValueError, RecursionError, OverflowError) as cause:  # a date that is none, a depth that has no end
-        raise InputError(f"not a kubeconfig: {str(cause) or 'malformed YAML'}", source=str(file)) from cause
+        raise InputError(f"not a kubeconfig: {str(cause) or 'malformed YAML'}", source=said(file)) from cause
 
 
 def _check_depth(content: bytes, loader: Any) -> None:
@@ -197,14 +211,14 @@ def _check_depth(content: bytes, loader: Any) -> None:
 def _entries(document: Mapping[str, Any], kind: str, file: Path) -> list[Entry]:
     items = document.get(f"{kind}s") or []
     if not isinstance(items, list):
-        raise InputError(f"{kind}s must be a list", source=str(file))
+        raise InputError(f"{kind}s must be a list", source=said(file))
     entries: dict[str, Entry] = {}
     for item in items:
         name = item.get("name") if isinstance(item, dict) else None
         body = (item.get(kind) or {}) if isinstance(item, dict) else None
         if not isinstance(name, str) or not isinstance(body, dict):
-            raise InputError(f"each of {kind}s needs a name and a {kind}", source=str(file))
+            raise InputError(f"each of {kind}s needs a name and a {kind}", source=said(file))
         if name in entries:
-            raise InputError(f"{kind} {name!r} is there twice", source=str(file))
+            raise InputError(f"{kind} {name!r} is there twice", source=said(file))
         entries[name] = Entry(kind=kind, name=name, body=body, origin=file)
     return list(entries.values())

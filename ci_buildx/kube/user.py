@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ci_buildx.kube.credentials import Anonymous, Basic, ClientCertificate, Credentials, Token, TokenFile
-from ci_buildx.kube.kubeconfig import Entry, Kubeconfig
+from ci_buildx.kube.kubeconfig import TEXT, Entry, Kubeconfig, said
 from ci_buildx.kube.tls import KeyPair, TlsSettings
 from ci_buildx.model.programs import find_named_workspaces, find_program
 from ci_buildx.model.record import dataclass
@@ -54,6 +54,8 @@ def credentials(user: Entry | None, place: Place, env: Mapping[str, str]) -> Cre
         from ci_buildx.kube.auth_provider import AuthProvider
 
         name = provider.get("name", "") if isinstance(provider, dict) else ""
+        if user.origin == TEXT:
+            raise user.wrong("an auth-provider writes its tokens back", fix="put the kubeconfig into a file")
         return AuthProvider(place.config.files, place.context, name)
     return Anonymous()
 
@@ -127,7 +129,7 @@ def _key_pair(user: Entry) -> KeyPair | None:
     key = user.content("client-key")
     if not key:
         raise user.wrong("a client-certificate needs a client-key or client-key-data")
-    return KeyPair(certificate=certificate, key=Secret(key), source=f"{user.origin}: user {user.name!r}")
+    return KeyPair(certificate=certificate, key=Secret(key), source=f"{said(user.origin)}: user {user.name!r}")
 
 
 def _plugin(user: Entry, place: Place) -> Plugin:

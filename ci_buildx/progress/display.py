@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO, assert_never
 
 from ci_buildx.errors import InputError, Interrupted, SolveError, Stopped
-from ci_buildx.model.login import without_logins
+from ci_buildx.model.masker import without
 from ci_buildx.model.record import replace
 from ci_buildx.model.status import StatusUpdate, Vertex, VertexLog, VertexWarning
 from ci_buildx.progress.graph import Graph
@@ -20,7 +20,6 @@ from ci_buildx.progress.plain import Plain
 from ci_buildx.progress.renderer import Renderer, Update
 from ci_buildx.progress.step import PHASE_DIGEST
 from ci_buildx.progress.text import CANCELED, prefixed
-from ci_buildx.settings.pairs import without
 from ci_buildx.settings.values import Progress
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ class Display:
     def update(self, status: StatusUpdate, node: str = "") -> None:
         """Take in one message of the status stream of ``node`` ("" where there is one node, and for our phases)."""
         status = _named(status, node)
-        if self._hidden or any("@" in vertex.name + vertex.error for vertex in status.vertexes):
+        if self._hidden or any("://" in vertex.name + vertex.error for vertex in status.vertexes):
             status = replace(status, vertexes=tuple(_without(vertex, self._hidden) for vertex in status.vertexes))
         with self._lock:
             now = self.clock()
@@ -246,7 +245,7 @@ def _with_node(vertex: Vertex, node: str) -> Vertex:
 
 def _without(vertex: Vertex, hidden: Sequence[str]) -> Vertex:
     """The step with ``***`` for each of the texts, and for the logins of URLs: steps are named after their sources."""
-    name, error = (without_logins(without(text, hidden)) for text in (vertex.name, vertex.error))
+    name, error = (without(text, hidden) for text in (vertex.name, vertex.error))
     return replace(vertex, name=name, error=error)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ci_buildx.errors import InputError
+from ci_buildx.model.pasted import describe_pasted, read_kubeconfig
 from ci_buildx.model.record import replace
+from ci_buildx.model.secret import Secret
 from ci_buildx.settings import options, sticky_key
 from ci_buildx.settings.booleans import read_boolean
 from ci_buildx.settings.builder import BuilderSettings, Reclaim
@@ -55,6 +58,7 @@ def settings_from(
     """
     given = Given(values, sources, env, cwd)
     given.check_names()
+    given.check_values()
     if _has_buildx_variables(env):
         from ci_buildx.settings import buildx_variables
 
@@ -104,14 +108,18 @@ def cluster_from(
     values: Mapping[str, Value], sources: Mapping[str, str], env: Mapping[str, str], cwd: Path
 ) -> ClusterSettings:
     """The cluster alone, for verbs that build nothing."""
-    return _cluster(Given(values, sources, env, cwd))
+    given = Given(values, sources, env, cwd)
+    given.check_values()
+    return _cluster(given)
 
 
 def builder_from(
     values: Mapping[str, Value], sources: Mapping[str, str], env: Mapping[str, str], cwd: Path
 ) -> BuilderSettings:
     """The builder alone, for verbs that build nothing. Files are read. Raises InputError."""
-    return _builder(Given(values, sources, env, cwd))
+    given = Given(values, sources, env, cwd)
+    given.check_values()
+    return _builder(given)
 
 
 def namespace_from(values: Mapping[str, Value], sources: Mapping[str, str], env: Mapping[str, str], cwd: Path) -> str:
@@ -223,15 +231,23 @@ def _allowing(entitlements: Iterable[str], builder: BuilderSettings) -> BuilderS
 
 def _cluster(given: Given) -> ClusterSettings:
     context, oidc = given.text("kube-context"), given.text("oidc")
-    text = given.text("kubeconfig")
+    text, source = given.text("kubeconfig"), given.source("kubeconfig")
     if not text:
-        files = tuple(Path(name) for name in given.env.get("KUBECONFIG", "").split(":") if name)
+        text, source = given.env.get("KUBECONFIG", ""), "KUBECONFIG"
+    content = read_kubeconfig(text)
+    if content is not None:
+        return ClusterSettings(content=Secret(content), context=context, oidc=oidc)
+    if looks := describe_pasted(text, is_path=":" not in text):
+        fix = "name a file (on GitLab: a variable of type File), or give its content with all its line breaks"
+        raise InputError(f"is no path and no whole kubeconfig: it looks like {looks}", source=source, fix=fix)
+    if not given.text("kubeconfig"):
+        files = tuple(Path(name) for name in text.split(os.pathsep) if name)
         return ClusterSettings(kubeconfig=files, context=context, oidc=oidc)
     path = given.cwd / text
     if path.is_dir():
-        raise InputError(f"kubeconfig {text!r} is a folder", source=given.source("kubeconfig"), fix="name a file")
+        raise InputError(f"kubeconfig {text!r} is a folder", source=source, fix="name a file")
     if not path.exists():
-        raise InputError(f"kubeconfig {text!r} does not exist", source=given.source("kubeconfig"))
+        raise InputError(f"kubeconfig {text!r} does not exist", source=source)
     return ClusterSettings(kubeconfig=(path,), context=context, oidc=oidc)
 
 

@@ -45,6 +45,17 @@ class Given:
             if name not in self.known:
                 raise InputError(f"unknown option {name!r}", source=self.source(name), fix=suggest(name, self.known))
 
+    def check_values(self) -> None:
+        """Refuse content where a path, a URL or a name is expected, before anything quotes it."""
+        from ci_buildx.settings.unquoted import refuse_pasted
+
+        for name, value in self.values.items():
+            texts = (value,) if isinstance(value, str) else value if isinstance(value, list) else ()
+            option = self.known.get(name)
+            if option is not None and option.repeatable and isinstance(value, str):
+                texts = self._lines(value, option)
+            refuse_pasted(name, iter(texts), source=self.source(name))
+
     def source(self, name: str) -> str:
         """Where a value came from, as the user knows it."""
         return self.sources.get(name, name)
@@ -67,6 +78,13 @@ class Given:
         if isinstance(value, str):
             value = self._split(value, self.known[name], comments=comments)
         return [text for text in value if text]
+
+    def _lines(self, text: str, option: Option) -> list[str]:
+        """The values of a list in one text, roughly: what is not right in it is said later."""
+        try:
+            return self._split(text, option, comments=False)
+        except InputError:
+            return text.splitlines()
 
     def _split(self, text: str, option: Option, *, comments: bool) -> list[str]:
         if option.reading is Reading.LINES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ci_buildx.errors import InputError
+from ci_buildx.model.masker import SHORTEST, is_secret_name
 from ci_buildx.model.pattern import pattern
 from ci_buildx.settings.nearest import suggest
 from ci_buildx.settings.platforms import parse_platform
@@ -14,11 +15,6 @@ Pairs = tuple[tuple[str, str], ...]
 
 ANNOTATION_TARGETS = ("manifest", "manifest-descriptor", "index", "index-descriptor")
 _EPOCH = "SOURCE_DATE_EPOCH"
-_SECRET = pattern(r"(?i)(?:_|^)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)")
-_HARMLESS = pattern(r"(?i)(?:_|^)(?:public|file|version)(?:_|$)")
-_SHORTEST = 8
-"""Characters of a secret: shorter texts stand in too many other words."""
-_HIDDEN = "***"
 _TARGET = pattern(r"(?P<kind>[a-z-]*)(?:\[(?P<platform>[A-Za-z0-9_/.-]+)\])?")
 
 
@@ -43,22 +39,10 @@ def parse_build_args(texts: Iterable[str], *, source: str, env: Mapping[str, str
 def secret_values(arguments: Pairs) -> tuple[str, ...]:
     """The values of the arguments that by their names are secrets, the longest first.
 
-    Which names those are is the rule of a build check (BuildKit 0.34.2, ``dockerfile2llb/validations.go``,
-    SecretsUsedInArgOrEnv). They stand in the names of the steps that use them.
+    They stand in the names of the steps that use them.
     """
-    found = {value for key, value in arguments if len(value) >= _SHORTEST and _is_secret(key)}
+    found = {value for key, value in arguments if len(value) >= SHORTEST and is_secret_name(key)}
     return tuple(sorted(found, key=len, reverse=True))
-
-
-def without(text: str, hidden: Iterable[str]) -> str:
-    """The text with ``***`` for each of those that are ``hidden``."""
-    for secret in hidden:
-        text = text.replace(secret, _HIDDEN)
-    return text
-
-
-def _is_secret(key: str) -> bool:
-    return bool(_SECRET.search(key)) and not _HARMLESS.search(key)
 
 
 def parse_labels(texts: Iterable[str], *, source: str) -> Pairs:

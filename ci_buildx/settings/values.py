@@ -240,10 +240,12 @@ class BuildSettings:
 class ClusterSettings:
     """Which cluster: ``kubeconfig`` holds the files of KUBECONFIG in order, empty for the default or in-cluster.
 
+    ``content`` is a kubeconfig given as text; then there are no files.
     ``oidc`` says where the job's own token comes from: an audience, or ``env:NAME``; "" to be the kubeconfig's user.
     """
 
     kubeconfig: tuple[Path, ...] = ()
+    content: Secret | None = None
     context: str = ""
     oidc: str = ""
 

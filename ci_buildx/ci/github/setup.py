@@ -15,6 +15,7 @@ from ci_buildx.ci.github import events, files, inputs, step, trust
 from ci_buildx.errors import InputError
 from ci_buildx.job.keep import Kept, KeptNode
 from ci_buildx.job.origin import TRUST_SCOPE
+from ci_buildx.model.pasted import read_kubeconfig
 from ci_buildx.model.record import replace
 from ci_buildx.settings import options
 from ci_buildx.settings.given import Given
@@ -111,7 +112,7 @@ def _check(given: Given) -> None:
 
 def _with_kubeconfig(given: Given, env: Mapping[str, str]) -> Given:
     """The inputs with the kubeconfig as a file that later steps and the post step find, which removes it."""
-    content = kubeconfig.read_content(given.text("kubeconfig"))
+    content = read_kubeconfig(given.text("kubeconfig"))
     if content is None:
         return given
     path = kubeconfig.place(env.get("RUNNER_TEMP"))

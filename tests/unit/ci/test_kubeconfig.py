@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from ci_buildx.ci import kubeconfig
+from ci_buildx.model.pasted import read_kubeconfig
 
 CONTENT = "apiVersion: v1\nkind: Config\nclusters: []\n"
 
 
 @pytest.mark.parametrize("text", ["config", "/etc/kube/config", ".kube/config", "kubeconf", "a b", "C0ffee+/=="])
 def test_a_path_stays_a_path(text: str) -> None:
-    assert kubeconfig.read_content(text) is None
+    assert read_kubeconfig(text) is None
     with kubeconfig.as_path(f" {text}\n", folder=None) as path:
         assert path == text
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ci_buildx.settings.pairs import secret_values, without
+from ci_buildx.model.masker import without
+from ci_buildx.settings.pairs import secret_values
 
 VALUE = "a-long-value"
 

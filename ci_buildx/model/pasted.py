@@ -1,0 +1,65 @@
+"""Texts that were pasted where the name of something is wanted: keys, kubeconfigs, tokens.
+
+Users mistake a variable that holds a file's content for one that holds its path. Errors quote values, and logs outlive
+the job, so what looks like content is described and never quoted.
+"""
+
+from __future__ import annotations
+
+import base64
+
+from ci_buildx.model.pattern import pattern
+
+_LONGEST_PATH, _LONGEST_NAME = 4096, 255
+"""Bytes that Linux takes (``limits.h``: PATH_MAX, NAME_MAX)."""
+_SHORTEST_BASE64 = 40
+"""Characters: a shorter path could be base64 of some text by chance."""
+_LINE_BREAK = pattern(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]")
+_BASE64 = pattern(r"[A-Za-z0-9+/_-]+={0,2}")
+_TOKEN = pattern(
+    r"(?:eyJ[\w-]{10,}\.[\w-]+|gh[oprsu]_\w{20,}|github_pat_\w{20,}|gl[a-z]{2,6}-[\w-]{16,}|AKIA[A-Z0-9]{16}|npm_\w{30,})"
+)
+"""How tokens of well-known services begin (JWT, GitHub, GitLab, AWS, npm)."""
+
+
+def decode(text: str) -> str:
+    """The text that ``text`` is in base64, perhaps wrapped or cut off; "" where it is no such thing."""
+    packed = "".join(text.split())
+    if len(packed) < _SHORTEST_BASE64 or not _BASE64.fullmatch(packed):
+        return ""
+    try:
+        return base64.b64decode(packed[: len(packed) // 4 * 4], validate=True).decode()
+    except ValueError:
+        return ""
+
+
+def read_kubeconfig(text: str) -> str | None:
+    """The kubeconfig that ``text`` is, perhaps in base64; None where it is a path: none of those looks like that."""
+    for content in (text, decode(text)):
+        begin = content.strip()
+        if begin.startswith("{") or ("\n" in begin and ":" in begin and "-----BEGIN " not in begin.partition("\n")[0]):
+            return content
+    return None
+
+
+def describe_pasted(text: str, *, is_path: bool = False) -> str:
+    """What the text looks like, in words; "" where it may be a name, a URL or, as ``is_path`` says, a path."""
+    text = text.strip()
+    if not text:
+        return ""
+    if "-----BEGIN " in text:
+        return "a key or certificate"
+    if "apiVersion:" in text or '"apiVersion"' in text:
+        return "a kubeconfig's content"
+    if _LINE_BREAK.search(text):
+        return "a text of several lines"
+    if _TOKEN.match(text):
+        return "a token"
+    if text.startswith("{") and ":" in text:
+        return "JSON"
+    if inner := describe_pasted(decode(text)):
+        return f"base64 of {inner}"
+    parts = text.split("/") if is_path else ()
+    if len(text) > _LONGEST_PATH or any(len(part.encode(errors="replace")) > _LONGEST_NAME for part in parts):
+        return "a text that is too long"
+    return ""

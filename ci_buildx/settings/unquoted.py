@@ -1,0 +1,50 @@
+"""Refuses what was pasted where a path, a URL or a name is expected, and shows nothing of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ci_buildx.errors import InputError
+from ci_buildx.model.pasted import describe_pasted
+from ci_buildx.model.pattern import pattern
+
+_FREE = frozenset(
+    (
+        *("build-args", "labels", "annotations", "secrets", "driver-opts", "builder-config", "buildkitd-config-inline"),
+        *("buildkitd-flags", "sticky-key", "kubeconfig"),
+    )
+)
+"""Options whose values are texts, or that say themselves what they take."""
+_FIELDS = frozenset(("secrets", "cache-from", "cache-to", "outputs"))
+"""Options of ``key=value`` fields: some of them name something."""
+_PATHS = frozenset(
+    ("file", "ssh", "metadata-file", "iidfile", "timeline", "buildkitd-config", "build-contexts", "context")
+)
+_NAMING = pattern(r"(?s)(?:^|,)\s*\"?(?:src|source|dest|ref)=(.*)")
+
+
+def refuse_pasted(name: str, texts: Iterator[str], *, source: str) -> None:
+    """Raise InputError where a value of the option ``name`` is no name but content."""
+    for text in texts:
+        for part in _parts(name, text):
+            if looks := describe_pasted(part, is_path=name in _PATHS or name in _FIELDS):
+                raise refusal(looks, source=source)
+
+
+def refusal(looks: str, *, source: str) -> InputError:
+    """The error: what the value looks like, and nothing of it."""
+    fix = "write the text into a file and name that (on GitLab: a variable of type File)"
+    return InputError(f"expects a name, a path or a URL and is given what looks like {looks}", source=source, fix=fix)
+
+
+def _parts(name: str, text: str) -> Iterator[str]:
+    if name in _FIELDS:
+        if found := _NAMING.search(text):
+            rest = found[1]
+            yield rest if describe_pasted(rest) else rest.partition(",")[0]
+        return
+    if name in _FREE:
+        return
+    yield text
+    if name in ("ssh", "build-contexts"):
+        yield from text.partition("=")[2].split(",")
