@@ -7,12 +7,17 @@ from collections.abc import Iterator, Sequence
 from ci_buildx.model.status import VertexWarning
 from ci_buildx.progress.graph import Graph
 from ci_buildx.progress.step import Step
+from ci_buildx.progress.text import inert
 
 _RULE = "------"
 
 
 def lines(graph: Graph, *, limit: int, excerpt: str) -> Iterator[str]:
-    """All of it, in buildx's order; ``limit`` bounds the lines of output shown of each failed step."""
+    """All of it, inert, in buildx's order; ``limit`` bounds the lines of output shown of each failed step."""
+    return map(inert, _lines(graph, limit, excerpt))
+
+
+def _lines(graph: Graph, limit: int, excerpt: str) -> Iterator[str]:
     for step in graph.steps:
         if step.failed and not step.hidden and not step.ours and step.key not in graph.forgiven:
             yield from failure(step, limit)

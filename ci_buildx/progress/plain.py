@@ -14,7 +14,7 @@ from ci_buildx.progress.graph import Change, Graph
 from ci_buildx.progress.outlet import Outlet
 from ci_buildx.progress.renderer import Update
 from ci_buildx.progress.step import LogLine, Step
-from ci_buildx.progress.text import printable, transferred
+from ci_buildx.progress.text import inert, printable, transferred
 
 _PERIOD = 0.15
 _LEAST_TIME = 0.1
@@ -96,7 +96,7 @@ class Plain:
     def warn(self, text: str) -> None:
         """A line of its own between the steps."""
         self._leave()
-        self._out.append(f"WARNING: {text}")
+        self._out.append(f"WARNING: {inert(text)}")
         self._flush()
 
     def close(self, graph: Graph, now: float, *, excerpt: str) -> None:
@@ -184,7 +184,7 @@ class Plain:
 
     def _number(self, track: Track, lines: Iterable[str]) -> None:
         head = f"#{track.number} "
-        self._out += (head + line.replace("\n", f"\n{head}") for line in lines)
+        self._out += (head + inert(line).replace("\n", f"\n{head}") for line in lines)
 
     def _flush(self) -> None:
         if self._out:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ci_buildx.progress.graph import Graph
 from ci_buildx.progress.outlet import Outlet
 from ci_buildx.progress.renderer import Update
+from ci_buildx.progress.text import inert
 
 
 class Quiet:
@@ -23,9 +24,9 @@ class Quiet:
 
     def warn(self, text: str) -> None:
         """Warnings are about the user's choices: also a quiet build shows them."""
-        self._outlet.write(f"WARNING: {text}\n")
+        self._outlet.write(f"WARNING: {inert(text)}\n")
 
     def close(self, _graph: Graph, _now: float, /, *, excerpt: str) -> None:
         """Show where in the Dockerfile the build failed."""
         if excerpt:
-            self._outlet.write(excerpt.rstrip("\n") + "\n")
+            self._outlet.write(inert(excerpt.rstrip("\n")) + "\n")

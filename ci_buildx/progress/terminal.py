@@ -15,6 +15,7 @@ from ci_buildx.progress.graph import Graph
 from ci_buildx.progress.outlet import Outlet
 from ci_buildx.progress.renderer import Update
 from ci_buildx.progress.step import KEPT_LINES
+from ci_buildx.progress.text import printable
 
 _PERIOD = 0.1
 _SMALLEST = 20
@@ -65,7 +66,7 @@ class Terminal:
 
     def warn(self, text: str) -> None:
         """Put a line above the frame, where it scrolls away with what was there before."""
-        above = self._styled([Line(f"WARNING: {text}", Tone.WARNING)])
+        above = self._styled([Line(f"WARNING: {printable(text)}", Tone.WARNING)])
         self._draw(self._drawn, above)
 
     def close(self, graph: Graph, now: float, *, excerpt: str) -> None:

@@ -10,6 +10,13 @@ from ci_buildx.model.pattern import pattern
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 _ESCAPES = pattern(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]+[0-~]|\x1b[0-~]")
 _CONTROLS = pattern(r"[\x00-\x1f\x7f-\x9f]")
+_UNSAFE = pattern(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x9b[0-?]*[ -/]*[@-~]"
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\n\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
+    r"|\x1b[ -/]*[0-~]?|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+)
+"""Sequences of ECMA-48 in 7 and 8 bits, whole strings such as OSC, other controls, and overrides of direction."""
+_COLOUR = pattern(r"\x1b\[[0-9;:]*m")
 _PLATFORM = pattern(r"\[[a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9]+)?[ \]]")
 CANCELED = "context canceled"
 """How the error of a step ends that was stopped because the build was."""
@@ -58,6 +65,16 @@ def printable(line: str) -> str:
     if line.isprintable():
         return line
     return _CONTROLS.sub(" ", _ESCAPES.sub("", line))
+
+
+def inert(text: str) -> str:
+    """Lines of others' text without what a terminal or a log would obey: only colours (SGR) stay, and tabs.
+
+    So a step can set no title or clipboard, and open no section of GitLab's log.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return _UNSAFE.sub(lambda found: found[0] if _COLOUR.fullmatch(found[0]) else "", text)
 
 
 def is_canceled(error: str) -> bool:

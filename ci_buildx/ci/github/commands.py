@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from io import TextIOBase
 from typing import TextIO, cast
 
+from ci_buildx.model.masker import SHORTEST
 from ci_buildx.progress.runner import escape, harmless
 
 TITLE = "kube-builder"
@@ -21,10 +22,16 @@ def annotate(stdout: TextIO, level: str, message: str, *, file: str = "", line: 
 
 
 def mask(secrets: Iterable[str], stdout: TextIO) -> None:
-    """Tell the runner to hide each line of the secrets, should a step print it."""
+    """Tell the runner to hide the secrets, should a step print them: whole ones, and of several lines the long ones.
+
+    The runner drops an output that holds anything masked: a line such as ``1`` or ``{`` would take the digest with it.
+    It would mask each line of a value of several, so those are never sent as one (actions/runner 2.330,
+    ``src/Runner.Worker/ActionCommandManager.cs``, AddMaskCommandExtension).
+    """
     for secret in secrets:
-        for line in secret.splitlines():
-            if line.strip():
+        lines = [line for line in secret.splitlines() if line.strip()]
+        for line in lines:
+            if len(lines) == 1 or len(line.strip()) >= SHORTEST:
                 stdout.write(f"::add-mask::{escape(line)}\n")
     stdout.flush()
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ci_buildx.job.result import BuildResult
+from ci_buildx.model.login import MASK
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.progress.report import Report
 from ci_buildx.progress.summary import StepTime, Summary
 from ci_buildx.progress.text import amount
 
 LONGEST = 12
+_ALIVE = frozenset("|`*_~[]!@:\\$")
 """Steps that the table shows: the slowest."""
 
 
@@ -116,7 +118,9 @@ def _text(value: str) -> str:
 
 
 def _inside(line: str) -> str:
-    return _text(line).replace("|", "&#124;").replace("`", "&#96;")
+    """Characters of Markdown as entities: neither links, images, mentions nor addresses of theirs come alive."""
+    text = "".join(f"&#{ord(one)};" if one in _ALIVE else one for one in _text(line))
+    return text.replace("&#42;" * 3, MASK).replace("www.", "www&#46;")
 
 
 def _cell(value: str) -> str:

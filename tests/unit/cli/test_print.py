@@ -173,7 +173,7 @@ def test_solve(cwd: Path) -> None:
     assert printed["frontend"] == "dockerfile.v0"
     assert printed["attributes"]["build-arg:A"] == "1"
     assert printed["attributes"]["platform"] == "linux/arm64"
-    assert printed["attributes"]["context:other"] == "https://me:***@git.example/x.git"
+    assert printed["attributes"]["context:other"] == "https://***@git.example/x.git"
     assert printed["exporters"] == [
         {
             "type": "image",
@@ -218,3 +218,22 @@ def test_a_dockerfile_by_url_is_not_fetched(cwd: Path) -> None:
     printed, _ = run(cwd, "solve", "--platform", "linux/amd64", "-f", "https://nowhere.example/Dockerfile")
     assert printed["attributes"]["dockerfilekey"] == "dockerfile"
     assert printed["attributes"]["filename"] == "Dockerfile"
+
+
+@pytest.mark.parametrize("kind", ["solve", "plan"])
+def test_no_secret_is_printed(cwd: Path, kind: str) -> None:
+    printed, _ = run(
+        cwd,
+        kind,
+        *("--platform", "linux/amd64", "--build-arg", "NPM_TOKEN=s1-short", "--build-arg", "URL=https://a:p@s2/x#@h/?"),
+        *("--build-context", "other=https://me:s3@s3/s3@git.example/x.git"),
+        *("--build-context", "tar=https://h.example/a.tar.gz?X-Amz-Signature=s4&sig=s4&access_token=s4"),
+        *(
+            "--cache-to",
+            "type=s3,access_key_id=s5-key-id,secret_access_key=s5-secret,session_token=s5-x",
+        ),
+        *("--cache-from", "type=azblob,name=n,account_url=https://x,secret_access_key=s6-secret"),
+        *("--driver-opt", "nodeselector=kubernetes.io/arch=amd64"),
+    )
+    for secret in ("s1-", "p@s2", "s2/", "s3@", "s4", "s5-", "s6-"):
+        assert secret not in json.dumps(printed)

@@ -214,8 +214,8 @@ def test_outputs_and_summary(env: dict[str, str], cwd: Path, job: FakeJob) -> No
 def test_secrets_are_masked_line_by_line_before_the_build_says_anything(
     env: dict[str, str], cwd: Path, job: FakeJob
 ) -> None:
-    log = run(env | {"INPUT_SECRETS": "id=key,env=KEY\ntoken=hunter2 50%", "KEY": "first\n\nsecond"}, cwd)[1]
-    masks = ["::add-mask::first", "::add-mask::second", "::add-mask::hunter2 50%25"]
+    log = run(env | {"INPUT_SECRETS": "id=key,env=KEY\ntoken=hunter2 50%", "KEY": "1st line\n\n1\nsecond line"}, cwd)[1]
+    masks = ["::add-mask::1st line", "::add-mask::second line", "::add-mask::hunter2 50%25"]
     assert log.splitlines()[:3] == masks
 
 

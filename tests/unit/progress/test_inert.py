@@ -1,0 +1,38 @@
+"""Text of others moves no cursor, sets no title or clipboard, and opens no section."""
+
+import random
+
+import pytest
+
+from ci_buildx.progress.text import inert
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("a\x1b]52;c;aGk=\x07b", "ab"),
+        ("a\x1b]0;title\x1b\\b", "ab"),
+        ("a\x9d52;c;aGk=\x9cb", "ab"),
+        ("a\x1bPq\x1b\\b", "ab"),
+        ("\x1b[2J\x1b[Htop", "top"),
+        ("\x1b[0Ksection_start:1:x\r\x1b[0Ktitle", "section_start:1:xtitle"),
+        ("\x1b[31mred\x1b[0m\tend", "\x1b[31mred\x1b[0m\tend"),
+        ("größe ✓\n2", "größe ✓\n2"),
+        ("abc\u202egnp", "abcgnp"),
+    ],
+)
+def test_only_colours_are_left(text: str, left: str) -> None:
+    assert inert(text) == left
+
+
+def test_no_control_character_is_left_of_any_text() -> None:
+    chance = random.Random(9)
+    for _ in range(5000):
+        text = "".join(chance.choice("\x1b\x1b[]0;mK52c\x07\x9b\x9d\x9c\\P \r\x08a\x00") for _ in range(20))
+        rest = inert(text)
+        while (start := rest.find("\x1b")) >= 0:
+            end = rest.index("m", start)
+            assert set(rest[start + 2 : end]) <= set("0123456789;:")
+            assert rest[start + 1] == "["
+            rest = rest[:start] + rest[end + 1 :]
+        assert not any(ord(one) < 32 or 127 <= ord(one) < 160 for one in rest)
