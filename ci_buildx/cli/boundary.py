@@ -93,9 +93,10 @@ def _hidden(env: Mapping[str, str], argv: Sequence[str]) -> tuple[str, ...]:
 def _show(error: BaseException, line: str, stderr: TextIO, hidden: Sequence[str]) -> None:
     """One line for the error, one for each of its notes; nothing where stderr is broken."""
     from ci_buildx.model.masker import without
+    from ci_buildx.progress.text import inert
 
     texts = [line, *(f"note: {note}" for note in getattr(error, "__notes__", ()))]
-    Outlet(stderr).write("".join(f"{_one_line(without(text, hidden))}\n" for text in texts))
+    Outlet(stderr).write("".join(f"{inert(_one_line(without(text, hidden)))}\n" for text in texts))
 
 
 def _one_line(text: str) -> str:

@@ -1,9 +1,12 @@
 """Text of others moves no cursor, sets no title or clipboard, and opens no section."""
 
+import io
 import random
 
 import pytest
 
+from ci_buildx.cli.boundary import guard
+from ci_buildx.errors import SolveError
 from ci_buildx.progress.text import inert
 
 
@@ -36,3 +39,13 @@ def test_no_control_character_is_left_of_any_text() -> None:
             assert rest[start + 1] == "["
             rest = rest[:start] + rest[end + 1 :]
         assert not any(ord(one) < 32 or 127 <= ord(one) < 160 for one in rest)
+
+
+def test_the_last_error_is_inert() -> None:
+    stream = io.StringIO()
+
+    def fail() -> int:
+        raise SolveError("RUN \x1b]52;c;aGk=\x07make failed")
+
+    guard(fail, stderr=stream, env={})
+    assert stream.getvalue() == "ERROR: RUN make failed\n"
