@@ -126,7 +126,7 @@ class Build:
             what=what,
             exit_code=code,
             seconds=round(time.monotonic() - self._begun, 1),
-            last_line=lines[-1][:300] if lines else "",
+            last_line=lines[-1].replace(self.ground.registry, "REGISTRY")[:300] if lines else "",
         )
         if hung:
             found.faults.append(f"hung: killed after {_DEADLINE:.0f} s")
@@ -337,8 +337,9 @@ def main() -> int:
     """Run the faults; 1 if anything came that must not."""
     arguments = parser().parse_args()
     host.become_root()
-    # A shell may have told this process to ignore it; a handler's place is the default in what is started.
+    # Shells let background jobs ignore these. A handler becomes the default in the processes that are started.
     signal.signal(signal.SIGHUP, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     written = {"seed": arguments.seed, "kills": arguments.kills, "crowd": arguments.crowd, "cases": {}}
     if arguments.json.exists():
         written = json.loads(arguments.json.read_text())
