@@ -126,6 +126,7 @@ function version() {
 async function install(python, folder) {
   fs.mkdirSync(path.dirname(folder), { recursive: true })
   const draft = fs.mkdtempSync(`${folder}.draft-`)
+  const rejected = `${draft}.rejected`
   try {
     await fill(python, draft)
     // A failure costs time in later starts, and nothing else.
@@ -134,23 +135,25 @@ async function install(python, folder) {
     for (const left of fs.readdirSync(draft)) {
       if (left !== packages && left !== 'manifest.json') fs.rmSync(path.join(draft, left), { recursive: true })
     }
+    const wasThere = fs.existsSync(folder) // asked first: what appears from here on is another job's, and whole
     if (isIntact(folder)) return // another job of this runner was first
     // What is there is not ours any more. A job that still runs from it finds the same files at the same paths.
-    const rejected = `${draft}.rejected`
-    if (fs.existsSync(folder)) fs.renameSync(folder, rejected)
-    fs.rmSync(rejected, { recursive: true, force: true })
+    if (wasThere) fs.renameSync(folder, rejected)
     fs.renameSync(draft, folder)
   } catch (error) {
     if (!isIntact(folder)) throw error // else another job of this runner was first
   } finally {
-    fs.rmSync(draft, { recursive: true, force: true })
+    for (const left of [draft, rejected]) fs.rmSync(left, { recursive: true, force: true })
   }
 }
 
 /** The folder that environments are in, in the runner's tool cache unless that lies in the workspace. */
 function findCache() {
-  const places = [process.env.RUNNER_TOOL_CACHE, path.join(os.homedir(), '.cache'), process.env.RUNNER_TEMP, '/tmp']
-  return places.filter(Boolean).map((place) => path.join(place, 'kube-builder')).find((place) => isOutside(place))
+  const places = [process.env.RUNNER_TOOL_CACHE, path.join(os.homedir(), '.cache'), process.env.RUNNER_TEMP]
+  const found = places.filter(Boolean).map((place) => path.join(place, 'kube-builder')).find((place) => isOutside(place))
+  // Not /tmp: there, another user of the machine could have made the folder first.
+  if (!found) throw new SetupError('kube-builder has no folder outside of the workspace for its Python packages; set RUNNER_TOOL_CACHE to one')
+  return found
 }
 
 /** The environment of this version if there is only one and it is intact: most runners have one interpreter. */

@@ -75,7 +75,13 @@ function check(folder) {
     known[file][1] = now
     copied = true
   }
-  if (copied) write(folder, known)
+  if (copied) {
+    try {
+      write(folder, known)
+    } catch {
+      // The cache came with the machine's image and is not ours to write to: its files are hashed each time.
+    }
+  }
   return true
 }
 

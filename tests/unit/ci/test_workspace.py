@@ -174,6 +174,14 @@ def test_a_home_in_the_workspace_configures_nothing(runner: Runner) -> None:
     assert read_sprung(runner.workspace) == []
 
 
+def test_packages_go_to_no_folder_of_the_workspace_and_not_to_tmp(runner: Runner) -> None:
+    env = {"HOME": str(runner.workspace), "RUNNER_TOOL_CACHE": "tools", "RUNNER_TEMP": f"{runner.workspace}/temp"}
+    done = runner.start(**env)
+    assert done.returncode == 2
+    assert "has no folder outside of the workspace for its Python packages; set RUNNER_TOOL_CACHE to one" in done.stdout
+    assert read_sprung(runner.workspace) == []
+
+
 @pytest.mark.parametrize("python", ["./bin/python3", "bin/python3", "{w}/bin/python3", "{w}/.venv/bin/python3"])
 def test_an_interpreter_of_the_workspace_is_refused(python: str, runner: Runner) -> None:
     done = runner.start(INPUT_PYTHON=python.format(w=runner.workspace))
@@ -280,9 +288,36 @@ def test_a_cache_that_was_copied_is_used(runner: Runner) -> None:
     assert runner.start().stdout.startswith("TOLD ")
 
 
-def test_jobs_that_find_a_poisoned_cache_at_once_all_run(runner: Runner) -> None:
+def test_a_cache_that_was_copied_and_cannot_be_written_is_used(runner: Runner) -> None:
+    runner.told(runner.start())
+    tools = runner.folder / "tools"
+    shutil.copytree(tools, runner.folder / "copy")
+    shutil.rmtree(tools)
+    (runner.folder / "copy").rename(tools)
+    folders = [tools, *(path for path in tools.rglob("*") if path.is_dir())]
+    for folder in folders:
+        folder.chmod(0o555)
+    # Permissions do not stop root, who is stripped of that right.
+    rightless: list[str | Path] = ["setpriv", "--bounding-set", "-all"] if os.geteuid() == 0 else []
+    command = [*rightless, toolchain.node(), runner.folder / "action-root" / "action" / "main.js"]
+    try:
+        done = subprocess.run(
+            command, env=runner.env(), cwd=runner.workspace, stdout=subprocess.PIPE, text=True, timeout=120, check=False
+        )
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+    assert done.returncode == 0
+    assert done.stdout.startswith("TOLD ")
+
+
+@pytest.mark.parametrize("poison", ["", "evil.pth"])
+def test_jobs_that_find_an_empty_or_poisoned_cache_at_once_all_run(poison: str, runner: Runner) -> None:
     whole = runner.told(runner.start())
-    (runner.packages / "evil.pth").touch()
+    if poison:
+        (runner.packages / poison).touch()
+    else:
+        shutil.rmtree(runner.folder / "tools")
     command = [toolchain.node(), runner.folder / "action-root" / "action" / "main.js"]
     jobs = [
         subprocess.Popen(command, env=runner.env(), cwd=runner.workspace, stdout=subprocess.PIPE, text=True)
@@ -294,3 +329,4 @@ def test_jobs_that_find_a_poisoned_cache_at_once_all_run(runner: Runner) -> None
         assert json.loads(output.partition("TOLD ")[2]) == whole
     assert [path.name for path in runner.packages.iterdir()] == ["small.zip"]
     assert runner.start().stdout.startswith("TOLD ")
+    assert len([*(runner.folder / "tools" / "kube-builder").iterdir()]) == 1
