@@ -112,7 +112,10 @@ def identity_of(place: Path, name: str, folder: Path) -> dict[str, str]:
 def test_the_harness_reads_the_component(tmp_path: Path) -> None:
     job = runner.load({"tags": ['a"b', "c"], "push": True, "context": "app"})
     assert job["variables"]["KUBE_BUILDER_INPUT_TAGS"] == '["a\\"b", "c"]\n'
-    assert (job["variables"]["KUBE_BUILDER_INPUT_PUSH"], job["variables"]["KUBE_BUILDER_INPUT_CONTEXT"]) == ("true\n", "app\n")
+    assert (job["variables"]["KUBE_BUILDER_INPUT_PUSH"], job["variables"]["KUBE_BUILDER_INPUT_CONTEXT"]) == (
+        "true\n",
+        "app\n",
+    )
     assert checkout.ROOT / "templates" / "kube-builder.yml" == runner.TEMPLATE
 
 
