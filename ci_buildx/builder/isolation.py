@@ -11,7 +11,7 @@ from typing import Any
 from ci_buildx.builder import labels
 from ci_buildx.builder.facts import ClusterFacts, NodeFact
 from ci_buildx.builder.plan import NodePlan, Plan
-from ci_buildx.errors import InputError, Invalid
+from ci_buildx.errors import Forbidden, InputError, Invalid
 from ci_buildx.model.record import replace
 from ci_buildx.settings.builder import BuilderSettings, UserNamespaces
 
@@ -20,8 +20,11 @@ _ON_BY_DEFAULT = (1, 33)
 
 _ROOTLESS = "rootless: buildkitd is uid 1000 on its node"
 _INSIDE = "user namespace: root in the pod is nobody on its node"
+_ASKED = f"{_INSIDE}, as the cluster's policy requires"
 _HOST = "no user namespace: privileged BuildKit is root on its node"
 _SOURCE = "driver-opt user-namespaces"
+NEEDED = "need hostUsers: false"
+"""What the policies of docs/rbac say about privileged pods without a user namespace."""
 
 
 def isolate(planned: Plan, facts: ClusterFacts, settings: BuilderSettings) -> Plan:
@@ -73,6 +76,20 @@ def _obstacle(candidates: Sequence[NodeFact], facts: ClusterFacts, settings: Bui
     if unable:
         return f"{unable} of {len(candidates)} nodes report none"
     return ""
+
+
+def is_required(refusal: Forbidden, nodes: Sequence[NodePlan], settings: BuilderSettings) -> bool:
+    """Return whether a policy of docs/rbac refused privileged pods that user namespaces would make acceptable.
+
+    False if the user decided against them, or if an option cannot work in them.
+    """
+    is_open = settings.user_namespaces is UserNamespaces.AUTO and not settings.rootless and not settings.qemu.install
+    return is_open and NEEDED in refusal.message and not all(node.user_namespace for node in nodes)
+
+
+def require(node: NodePlan) -> NodePlan:
+    """Return the node with a user namespace, whatever is known of the cluster's nodes."""
+    return node if node.user_namespace else replace(node, user_namespace=True, isolation=_ASKED)
 
 
 def correct(planned: Plan, created: Sequence[Mapping[str, Any]], settings: BuilderSettings) -> Plan:

@@ -29,7 +29,7 @@ from ci_buildx.builder.facts import ClusterFacts
 from ci_buildx.builder.identity import JobIdentity
 from ci_buildx.builder.plan import NodePlan, Plan
 from ci_buildx.builder.store import Node, Record
-from ci_buildx.errors import Conflict, InputError, KubeError, NotFound
+from ci_buildx.errors import Conflict, Forbidden, InputError, KubeError, NotFound
 from ci_buildx.kube.amend import amend
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.platform import Platform
@@ -119,21 +119,21 @@ def change(kube: KubeClient, record: Record, node: Node, order: Order, facts: Cl
         )
     owner = deployment.owner(read_secret(kube, record.location))
     draft, planned = _planned(kube, record.location, node.name, order.platforms or node.named, order.settings, facts)
-    made = deployment.workload(draft, planned, order.given, owner)
-    patch = [
-        {"op": "replace", "path": "/spec/template", "value": made["spec"]["template"]},
-        {"op": "replace", "path": "/spec/replicas", "value": made["spec"]["replicas"]},
-        {"op": "replace", "path": "/metadata/annotations", "value": made["metadata"]["annotations"]},
-    ]
 
-    def act(**query: str) -> Manifest:
+    def act(planned: NodePlan, **query: str) -> Manifest:
+        made = deployment.workload(draft, planned, order.given, owner)
+        patch = [
+            {"op": "replace", "path": "/spec/template", "value": made["spec"]["template"]},
+            {"op": "replace", "path": "/spec/replicas", "value": made["spec"]["replicas"]},
+            {"op": "replace", "path": "/metadata/annotations", "value": made["metadata"]["annotations"]},
+        ]
         return kube.patch(_path(record.location, node), patch, kind="json", **query)
 
     _insist(act, planned, order.settings)
     belongings.rewrite_files(kube, draft, planned, owner)
     belongings.share(kube, draft, owner, order.pull_login)
     before, pods = kube.get(_path(record.location, node)), _pods(kube, record.location, node)
-    changed = act()
+    changed, planned = _act_as_required(act, planned, order.settings)
     outdated = pods if changed["spec"]["template"] != before["spec"]["template"] else frozenset[str]()
     return replace(_as_taken(changed, node.kind, planned, order.settings), outdated=outdated)
 
@@ -212,16 +212,16 @@ def _make(kube: KubeClient, location: Location, secret: Manifest, name: str, ord
     """Make a node: its files before what mounts them. Raises Conflict where something has one of their names."""
     draft, planned = _planned(kube, location, name, order.platforms, order.settings, facts)
     owner, kind = deployment.owner(secret), deployment.kind(order.settings)
-    made = deployment.workload(draft, planned, order.given, owner)
 
-    def act(**query: str) -> Manifest:
+    def act(planned: NodePlan, **query: str) -> Manifest:
+        made = deployment.workload(draft, planned, order.given, owner)
         return kube.create(location.workloads_path(kind), made, **query)
 
     _insist(act, planned, order.settings)
     configured = belongings.create_files(kube, draft, planned, owner)
     try:
         belongings.share(kube, draft, owner, order.pull_login)
-        created = act()
+        created, planned = _act_as_required(act, planned, order.settings)
     except BaseException as error:
         if configured:
             _undo(error, lambda: kube.delete(f"{location.core_path('configmaps')}/{location.config_name(name)}"))
@@ -240,7 +240,20 @@ def _undo(error: BaseException, act: Callable[[], object]) -> None:
 def _insist(act: Callable[..., Manifest], planned: NodePlan, settings: BuilderSettings) -> None:
     """Ask before anything is made whether the pods get what is insisted on. Raises Invalid."""
     if settings.user_namespaces is UserNamespaces.TRUE:
-        isolation.correct(Plan(nodes=(planned,)), [act(dryRun="All")], settings)
+        isolation.correct(Plan(nodes=(planned,)), [act(planned, dryRun="All")], settings)
+
+
+def _act_as_required(
+    act: Callable[[NodePlan], Manifest], planned: NodePlan, settings: BuilderSettings
+) -> tuple[Manifest, NodePlan]:
+    """Do ``act``; again with a user namespace if a policy of docs/rbac requires one. Raises KubeError."""
+    try:
+        return act(planned), planned
+    except Forbidden as failure:
+        if not isolation.is_required(failure, (planned,), settings):
+            raise
+    confined = isolation.require(planned)
+    return act(confined), confined
 
 
 def _as_taken(workload: Manifest, kind: Workload, planned: NodePlan, settings: BuilderSettings) -> Node:

@@ -21,7 +21,7 @@ from ci_buildx.builder.surroundings import Surroundings
 from ci_buildx.errors import Conflict, Forbidden, Invalid, NotFound, Refused, Unauthorized
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.refusal import lacks_right
-from ci_buildx.model.record import dataclass, field
+from ci_buildx.model.record import dataclass, field, replace
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.builder import BuilderSettings
 
@@ -91,7 +91,14 @@ def _found(kube: KubeClient, draft: Draft) -> Manifest:
 def _furnish(kube: KubeClient, draft: Draft, blueprint: Blueprint) -> Builder:
     """Create what is inside; what is there already is taken as made."""
     location = draft.location
-    created = _create_jobs(kube, draft, blueprint.plan.nodes)
+    planned = blueprint.plan
+    try:
+        created = _create_jobs(kube, draft, planned.nodes)
+    except Forbidden as failure:
+        if not isolation.is_required(failure, planned.nodes, draft.settings):
+            raise
+        planned = replace(planned, nodes=tuple(map(isolation.require, planned.nodes)))
+        created = _create_jobs(kube, draft, planned.nodes)
     owners = [manifests.owner(job) for job in created]
     if blueprint.pull_login is not None:
         _create(kube, location.core_path("secrets"), manifests.pull_secret(draft, blueprint.pull_login, owners))
@@ -101,7 +108,7 @@ def _furnish(kube: KubeClient, draft: Draft, blueprint: Blueprint) -> Builder:
     if daemon.files(draft.settings):
         _create(kube, location.core_path("configmaps"), manifests.config_map(draft, owners))
     secret = _create(kube, location.core_path("secrets"), manifests.secret(draft, blueprint.certificates, owners))
-    planned = isolation.correct(blueprint.plan, created, draft.settings)
+    planned = isolation.correct(planned, created, draft.settings)
     return Builder(location=location, plan=planned, keys=read_keys(secret))
 
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from ci_buildx.builder import isolation, plan
+from ci_buildx.builder import isolation, plan, rolesheet
 from ci_buildx.builder.facts import ClusterFacts, NodeFact, read_node
 from ci_buildx.builder.plan import NodePlan
-from ci_buildx.errors import InputError, Invalid
+from ci_buildx.builder.rights import Mode
+from ci_buildx.errors import Forbidden, InputError, Invalid
 from ci_buildx.model import platform
 from ci_buildx.settings.builder import BuilderSettings, Qemu, UserNamespaces
 
@@ -101,3 +102,28 @@ def test_what_a_node_reports() -> None:
     assert (node.user_namespaces, node.kubelet) == (True, (1, 34))
     assert node.ranges == ("10.1.0.0/24",)
     assert not read_node({"metadata": {"name": "n"}, "status": {}}).user_namespaces
+
+
+@pytest.mark.parametrize(
+    ("settings", "said", "required"),
+    [
+        ({}, isolation.NEEDED, True),
+        ({}, "exceeded quota", False),
+        ({"user_namespaces": UserNamespaces.FALSE}, isolation.NEEDED, False),
+        ({"rootless": True}, isolation.NEEDED, False),
+        ({"qemu": Qemu(install=True)}, isolation.NEEDED, False),
+    ],
+)
+def test_a_policy_that_requires_user_namespaces_decides_where_nobody_else_did(
+    settings: dict[str, Any], said: str, required: bool
+) -> None:
+    facts = ClusterFacts(nodes=())
+    node, refusal = isolated(facts, **settings), Forbidden(f"privileged containers {said}", status=403)
+    assert isolation.is_required(refusal, (node,), BuilderSettings(**settings)) is required
+    confined = isolation.require(node)
+    assert (confined.user_namespace, confined.isolation) == (True, f"{INSIDE}, as the cluster's policy requires")
+    assert not isolation.is_required(refusal, (confined,), BuilderSettings(**settings))
+
+
+def test_the_policies_say_what_is_looked_for() -> None:
+    assert isolation.NEEDED in rolesheet.sheet(Mode.JOBS).replace("\n      ", " ")
