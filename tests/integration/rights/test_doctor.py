@@ -88,6 +88,18 @@ def enforcing(kube: KubeClient, namespace: str) -> Iterator[None]:
             firewall("--delete", rule)
 
 
+def take_away(kube: KubeClient, account: Account) -> None:
+    """Delete what is one account's own, as docs/rbac/README.md says."""
+    own = f"{rolesheet.ACCOUNT_LABEL}={rolesheet.account_mark(account.user)}"
+    admission = "/apis/admissionregistration.k8s.io/v1"
+    for path in (
+        f"{accounts.RBAC}/clusterrolebindings",
+        f"{admission}/validatingadmissionpolicybindings",
+        f"{admission}/validatingadmissionpolicies",
+    ):
+        kube.delete(path, labelSelector=own)
+
+
 def left(kube: KubeClient, account: Account) -> list[str]:
     """Namespaces that doctors of this account have left to the cluster."""
     found = kube.list("/api/v1/namespaces", labelSelector=OURS)["items"]
@@ -173,7 +185,7 @@ def test_what_is_missing_is_said_and_the_yaml_gives_it(
         accounts.wait(lambda: nobody.may("list", "", "nodes", ""))
         after = Report(user, "--namespace", namespace)
     finally:
-        kube.delete(f"{accounts.RBAC}/clusterrolebindings/{rolesheet.LOOKING}-{namespace}")
+        take_away(kube, nobody)
         kube.delete(f"{accounts.RBAC}/clusterroles/{rolesheet.LOOKING}")
     assert (after.code, after.healthy) == (0, True), after.findings
     assert set(after.status("rights")) == {"ok"}
@@ -199,6 +211,31 @@ def test_a_build_that_is_refused_leads_to_doctor_and_doctor_to_the_roles(
     assert report.code == 1
     assert report.status("rights", "namespaces", "not create, get") == ["missing"]
     assert f'request.userInfo.username == "{nobody.user}"' in " ".join(report.apply.split())
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_accounts_side_by_side_have_rights_of_their_own(
+    first: int, product: Product, nobody: Account, kube: KubeClient, cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    with accounts.outsider(kube, cluster, namespace, f"second-{secrets.token_hex(4)}", tmp_path) as second:
+        pair = [nobody, second]
+        users = {each.name: product.with_env(KUBECONFIG=str(each.kubeconfig)) for each in pair}
+        try:
+            for each in (pair[first], pair[1 - first]):
+                accounts.apply(kube, Report(users[each.name], "--no-probe").apply)
+            for each in pair:
+                accounts.wait(lambda each=each: each.may("create", "", "namespaces", ""))  # type: ignore[misc]
+                accounts.wait(each.is_fenced)
+                report = Report(users[each.name], "--no-probe")
+                assert (report.code, report.status("policy")) == (0, ["ok"]), report.findings
+            take_away(kube, pair[0])
+            accounts.wait(lambda: not pair[0].may("create", "", "namespaces", ""))
+            assert pair[1].is_fenced()
+            kept = Report(users[pair[1].name])
+            assert (kept.code, kept.status("builder")) == (0, ["ok"]), kept.findings
+        finally:
+            for each in pair:
+                take_away(kube, each)
 
 
 def test_a_namespace_that_admits_no_privileged_pods_is_named(
