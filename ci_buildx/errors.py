@@ -6,6 +6,7 @@ once, at the edge where they appear, with the cause kept by ``raise … from``.
 
     KubeBuilderError            exit 1
     ├── InputError              exit 2   bad input: nothing was created
+    ├── LateInputError                   bad input that showed late: something was created
     ├── KubeError                        the Kubernetes API said no, or said nothing
     │   ├── Unreachable                  no answer: refused, timed out, TLS
     │   ├── Unauthorized                 401
@@ -23,7 +24,7 @@ once, at the edge where they appear, with the cause kept by ``raise … from``.
     ├── SolveError                       the build itself failed
     ├── RegistryError                    a registry said no
     └── TeardownError                    something could not be removed
-    Interrupted                 exit 130 (SIGINT) or 143 (SIGTERM)
+    Interrupted                 exit 130 (SIGINT), 143 (SIGTERM), 129 (SIGHUP) or 131 (SIGQUIT)
 """
 
 from __future__ import annotations
@@ -60,6 +61,15 @@ class InputError(KubeBuilderError):
     def __str__(self) -> str:
         head = f"{self.source}: {self.message}" if self.source else self.message
         return f"{head}; {self.fix}" if self.fix else head
+
+
+class LateInputError(KubeBuilderError):
+    """Bad input that only showed when a builder was there already: exit code 2 promises that nothing was created."""
+
+    def __init__(self, cause: InputError) -> None:
+        super().__init__(f"{cause.source}: {cause.message}" if cause.source else cause.message, fix=cause.fix)
+        for note in getattr(cause, "__notes__", ()):
+            self.add_note(note)
 
 
 class KubeError(KubeBuilderError):

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from ci_buildx.buildkit.exporters import is_true
 from ci_buildx.buildkit.messages import CALL, CacheOptions, Entry, SolveRequest
-from ci_buildx.errors import InputError
 from ci_buildx.model.platform import Platform
 from ci_buildx.session.places import CONTEXT, DOCKERFILE
 from ci_buildx.settings.values import BuildSettings, ImageLayout, NamedContext, Sandbox
@@ -180,11 +179,9 @@ def _steps(sandbox: Sandbox) -> dict[str, str]:
 
 def _syntax(arguments: dict[str, str]) -> dict[str, str]:
     """Another frontend, named by the build argument ``BUILDKIT_SYNTAX``: an image, perhaps with a command line."""
-    if "BUILDKIT_SYNTAX" not in arguments:
-        return {}
-    command = arguments["BUILDKIT_SYNTAX"].strip()
+    command = arguments.get("BUILDKIT_SYNTAX", "").strip()
     if not command:
-        raise InputError("BUILDKIT_SYNTAX is empty", source="--build-arg", fix="name a frontend image or leave it out")
+        return {}
     return {"source": command.split(" ", 1)[0], "cmdline": arguments["BUILDKIT_SYNTAX"]}
 
 

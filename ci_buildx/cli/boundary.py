@@ -21,6 +21,7 @@ exit codes:
   2         the input is wrong; nothing was created
   3         kube-builder itself failed; the crash report it names says where
   130, 143  ended by SIGINT or SIGTERM, after cleaning up
+  129, 131  the same for SIGHUP and SIGQUIT
 """
 
 _RED = "\x1b[31m"

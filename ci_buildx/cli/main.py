@@ -62,6 +62,9 @@ def run() -> NoReturn:
     for stream in (around.stdout, around.stderr):
         with suppress(OSError):
             stream.flush()
+    scratch = sys.modules.get("ci_buildx.fsutil.scratch")
+    if scratch is not None:  # Threads that lost a race may still be in its folders.
+        scratch.close()
     os._exit(code)
 
 

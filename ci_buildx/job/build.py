@@ -182,6 +182,7 @@ def _build(site: Site, builder: Builder, store: credentials.CredentialStore) -> 
 
         if len(connections) > 1:
             begin(publish.load)
+        begin(_sweep)
         if tidies(site.settings):
             begin(lambda: _tidy(site.kube))
         auth = authority(site, builder, store)
@@ -241,6 +242,13 @@ def _tidy(kube: KubeClient) -> None:
     from ci_buildx.builder import reap
 
     reap.tidy(kube)
+
+
+def _sweep() -> None:
+    """Remove the temporary folders of killed processes on this machine. Best effort: errors are ignored."""
+    from ci_buildx.fsutil import scratch
+
+    scratch.sweep_all()
 
 
 def _result(builder: Builder, connections: list[Connection], responses: Mapping[str, str]) -> BuildResult:

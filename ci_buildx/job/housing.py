@@ -12,7 +12,7 @@ from ci_buildx.builder import lifecycle, plan, store
 from ci_buildx.builder.builder import Builder, Location
 from ci_buildx.builder.plan import Plan
 from ci_buildx.buildkit import exporters
-from ci_buildx.errors import Interrupted, Refused, SolveError, Stopped, TeardownError
+from ci_buildx.errors import InputError, Interrupted, LateInputError, Refused, SolveError, Stopped, TeardownError
 from ci_buildx.job import origin
 from ci_buildx.job.interrupts import Interrupts
 from ci_buildx.job.parallel import begin
@@ -64,6 +64,8 @@ def housed(site: Site, interrupts: Interrupts, identity: JobIdentity, announce: 
             remove(site, location, settle=_SETTLE if isinstance(error, Interrupted) else 0.0)
         except TeardownError as failure:
             error.add_note(str(failure))
+        if isinstance(error, InputError):
+            raise LateInputError(error) from error
         raise
     if not site.settings.keep:
         try:

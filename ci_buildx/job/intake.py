@@ -39,10 +39,9 @@ def taken_in(build: BuildSettings, *, stdin: BinaryIO | None = None) -> Iterator
     if build.context != STDIN and not build.dockerfile_origin:
         yield build
         return
-    from tempfile import TemporaryDirectory
+    from ci_buildx.fsutil import scratch
 
-    with TemporaryDirectory(prefix="kube-builder-") as name:
-        folder = Path(name)
+    with scratch.open_folder() as folder:
         if build.context == STDIN:
             build = _read_context(build, folder, stdin or sys.stdin.buffer)
         if build.dockerfile_origin and build.dockerfile is None:

@@ -16,7 +16,7 @@ from typing import Generic, Self, TypeVar
 from ci_buildx.errors import Interrupted
 
 T = TypeVar("T")
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _LOOK = 0.05
 
 
@@ -45,6 +45,12 @@ class Outcome(Generic[T]):
         return self._value[0]
 
 
+def _owned() -> list[signal.Signals]:
+    """The signals to own: one that nohup or a parent has set to be ignored stays so."""
+    handed = (signal.SIGHUP, signal.SIGQUIT)
+    return [one for one in _SIGNALS if one not in handed or signal.getsignal(one) is not signal.SIG_IGN]
+
+
 @contextmanager
 def raising() -> Iterator[Callable[[], None]]:
     """Signals raise Interrupted in the main thread, for what comes before and after the work of :class:`Interrupts`.
@@ -62,7 +68,7 @@ def raising() -> Iterator[Callable[[], None]]:
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
-    previous = {number: signal.signal(number, hear) for number in _SIGNALS}
+    previous = {number: signal.signal(number, hear) for number in _owned()}
     try:
         yield pass_over
     finally:
@@ -71,7 +77,7 @@ def raising() -> Iterator[Callable[[], None]]:
 
 
 class Interrupts:
-    """Owns SIGINT and SIGTERM for as long as it is entered. ``stop`` tells all work to end.
+    """Owns SIGINT, SIGTERM, SIGHUP and SIGQUIT for as long as it is entered. ``stop`` tells all work to end.
 
     Outside the main thread (the product embedded in another program) no signal can be owned: it only runs the work.
     """
@@ -83,7 +89,7 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
+            for number in _owned():
                 self._previous[number] = signal.signal(number, self._receive)
         return self
 

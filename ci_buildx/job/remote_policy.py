@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 from pathlib import Path
 
 from ci_buildx.builder.boot import Boot
 from ci_buildx.errors import SolveError
+from ci_buildx.fsutil import scratch
 from ci_buildx.job.connect import Connection
 from ci_buildx.job.site import Site
 from ci_buildx.job.solve import solve_all
@@ -36,8 +36,7 @@ def check_remote_policy(site: Site, boot: Boot, connections: list[Connection], a
     """Raise SolveError if the build's remote context holds a policy, or cannot be fetched."""
     build = site.settings.build
     name = f"{build.dockerfile_name}{SUFFIX}"
-    with tempfile.TemporaryDirectory(prefix="kube-builder-") as made:
-        folder = Path(made)
+    with scratch.open_folder() as folder:
         dockerfile, out = folder / "dockerfile" / "Dockerfile", folder / "out"
         dockerfile.parent.mkdir()
         dockerfile.write_text(make_dockerfile(name))

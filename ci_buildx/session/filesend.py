@@ -16,6 +16,7 @@ from queue import SimpleQueue
 from typing import BinaryIO
 
 from ci_buildx.errors import KubeBuilderError
+from ci_buildx.fsutil import scratch
 from ci_buildx.fsutil import target as fsutil_target
 from ci_buildx.fsutil.receiver import Receiver
 from ci_buildx.protobuf import wire
@@ -154,8 +155,10 @@ class _Output(AbstractContextManager[BinaryIO]):
             self._stream = self._path.open("wb")
         else:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._partial = self._path.with_name(f".{self._path.name[:200]}.{os.urandom(4).hex()}.part")
+            scratch.remove_partials(self._path)
+            self._partial = scratch.name_partial(self._path)
             self._stream = self._partial.open("xb")
+            scratch.hold(self._stream.fileno())
         return self._stream
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

@@ -15,6 +15,7 @@ Pairs = tuple[tuple[str, str], ...]
 
 ANNOTATION_TARGETS = ("manifest", "manifest-descriptor", "index", "index-descriptor")
 _EPOCH = "SOURCE_DATE_EPOCH"
+_SYNTAX = "BUILDKIT_SYNTAX"
 _TARGET = pattern(r"(?P<kind>[a-z-]*)(?:\[(?P<platform>[A-Za-z0-9_/.-]+)\])?")
 
 
@@ -31,6 +32,8 @@ def parse_build_args(texts: Iterable[str], *, source: str, env: Mapping[str, str
             value = env.get(key)
         if value is not None:
             pairs[key] = value
+    if not pairs.get(_SYNTAX, "x").strip():
+        raise InputError(f"{_SYNTAX} is empty", source=source, fix="name a frontend image or leave it out")
     if env.get(_EPOCH):
         pairs.setdefault(_EPOCH, env[_EPOCH])
     return (*pairs.items(), *proxy_arguments(env, pairs).items())

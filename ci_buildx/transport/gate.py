@@ -8,7 +8,6 @@ first one is opened beforehand: a refusal (no such pod, 403) is then an error of
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import socket
 import threading
@@ -17,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ci_buildx.errors import KubeBuilderError
+from ci_buildx.fsutil import scratch
 from ci_buildx.kube.stream import WebSocket
 from ci_buildx.model.record import dataclass
 from ci_buildx.transport.channels import Channels
@@ -42,8 +42,9 @@ def open(dial: Callable[[], Tunnel]) -> Iterator[str]:  # noqa: A001
     gRPC's "connection reset" knows. Raises what ``dial`` raises, and OSError if there is no place for the socket.
     """
     first = dial()
+    undo = contextlib.ExitStack()
     try:
-        folder = _private_folder()
+        folder = undo.enter_context(_private_folder())
     except BaseException:
         first.remote.close()
         raise
@@ -61,8 +62,7 @@ def open(dial: Callable[[], Tunnel]) -> Iterator[str]:  # noqa: A001
         raise
     finally:
         gate.close()
-        path.unlink(missing_ok=True)
-        folder.rmdir()
+        undo.close()
 
 
 class Gate:
@@ -128,12 +128,14 @@ class Gate:
         return spare or self._dial()
 
 
-def _private_folder() -> Path:
+@contextmanager
+def _private_folder() -> Iterator[Path]:
     """A new folder that only we may enter, with a path short enough for a UNIX socket (108 bytes)."""
-    for base in (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp"):  # noqa: S108
-        if base and len(base) < 80:
-            folder = Path(base) / f"kube-builder-{os.urandom(6).hex()}"
+    with contextlib.ExitStack() as undo:
+        for base in scratch.list_socket_bases():
             with contextlib.suppress(OSError):
-                folder.mkdir(mode=0o700)
-                return folder
-    raise OSError("no folder for a socket: neither XDG_RUNTIME_DIR nor TMPDIR nor /tmp can be written")
+                folder = undo.enter_context(scratch.open_folder(Path(base)))
+                break
+        else:
+            raise OSError("no folder for a socket: neither XDG_RUNTIME_DIR nor TMPDIR nor /tmp can be written")
+        yield folder

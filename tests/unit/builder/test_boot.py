@@ -13,7 +13,7 @@ import pytest
 from ci_buildx.builder import boot
 from ci_buildx.builder.builder import Builder, ClientKeys, Location
 from ci_buildx.builder.plan import NodePlan, Plan
-from ci_buildx.errors import BootError, NotFound, Stopped
+from ci_buildx.errors import BootError, NotFound, PodLost, Stopped
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.watch import Change, WatchEvent
 from ci_buildx.model.secret import Secret
@@ -166,3 +166,18 @@ def test_a_further_replica_that_is_refused_is_named_at_once() -> None:
             error = begun.verdict(two).error
         assert isinstance(error, BootError) is refused
         assert begun.verdict(two, "a").error is None
+
+
+def test_a_pod_that_ends_between_ready_and_the_first_answer_is_named_at_once() -> None:
+    ended = old("x", terminated(reason="OOMKilled", exitCode=137))
+    over = threading.Event()
+    with booted(Told([old("x", running(ready=True))], ended)) as begun, pytest.raises(PodLost, match="OOMKilled"):
+        begun.watch(NODE, "x", over)
+
+
+def test_a_pod_is_watched_until_it_has_answered() -> None:
+    over = threading.Event()
+    with booted(Told([old("x", running(ready=True))])) as begun:
+        threading.Timer(0.1, over.set).start()
+        begun.watch(NODE, "x", over)
+    assert over.is_set()

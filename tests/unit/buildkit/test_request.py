@@ -6,7 +6,6 @@ import pytest
 
 from ci_buildx.buildkit import request
 from ci_buildx.buildkit.messages import CacheOptions, Entry, SolveRequest
-from ci_buildx.errors import InputError
 from ci_buildx.model.platform import Platform
 from ci_buildx.settings.values import Attributes, BuildSettings, NamedContext, Sandbox
 
@@ -122,8 +121,6 @@ def test_another_frontend() -> None:
     assert made.frontend == "gateway.v0"
     assert made.frontend_attrs["source"] == "docker/dockerfile:1"
     assert made.frontend_attrs["cmdline"] == "docker/dockerfile:1 --x"
-    with pytest.raises(InputError, match="BUILDKIT_SYNTAX is empty"):
-        make(build_args=(("BUILDKIT_SYNTAX", " "),))
 
 
 def test_caches() -> None:

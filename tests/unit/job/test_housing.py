@@ -11,7 +11,7 @@ import pytest
 
 from ci_buildx.builder.builder import Builder, Location
 from ci_buildx.builder.identity import JobIdentity
-from ci_buildx.errors import Interrupted, SolveError, Stopped, TeardownError
+from ci_buildx.errors import InputError, Interrupted, LateInputError, SolveError, Stopped, TeardownError
 from ci_buildx.job import build, housing
 from ci_buildx.job.interrupts import Interrupts
 from ci_buildx.job.site import Site
@@ -76,3 +76,29 @@ def test_what_cannot_be_removed_does_not_change_the_outcome(failing: bool, monke
     except SolveError as error:
         assert error.__notes__ == ["not removed: namespace x"]
     assert warnings == ([] if failing else ["the build succeeded, its clean-up did not: not removed: namespace x"])
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_bad_input_ends_with_two_only_where_nothing_was_created(begun: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As docs/reference.md promises."""
+    settings = SimpleNamespace(builder_name="", keep=False, builder=BuilderSettings())
+    interrupts = Interrupts()
+    site = cast("Site", SimpleNamespace(settings=settings, stop=interrupts.stop))
+    removed: list[Location] = []
+
+    def made(_site: Site, _identity: JobIdentity, begin_with: Any) -> tuple[Builder, bool]:
+        if begun:
+            begin_with(Location(name=IDENTITY.name, namespace=IDENTITY.name))
+            return cast("Builder", None), True
+        raise InputError("is wrong", source="--x", fix="write it so")
+
+    monkeypatch.setattr(housing, "create", made)
+    monkeypatch.setattr(housing, "remove", lambda _site, location, **_: removed.append(location))
+    with (
+        pytest.raises(LateInputError if begun else InputError) as caught,
+        housing.housed(site, interrupts, IDENTITY, lambda _: None),
+    ):
+        raise InputError("is wrong", source="--x", fix="write it so")
+    assert str(caught.value) == "--x: is wrong; write it so"
+    assert caught.value.exit_code == (1 if begun else 2)
+    assert bool(removed) is begun

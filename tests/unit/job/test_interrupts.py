@@ -25,7 +25,7 @@ def test_work_raises_its_error() -> None:
         interrupts.run(lambda: 1 / 0, settle=1)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_ends_the_wait_and_sets_stop(number: signal.Signals) -> None:
     with Interrupts() as interrupts, pytest.raises(Interrupted) as caught:
         send(number)
@@ -81,3 +81,13 @@ def test_before_and_after_the_work_a_signal_raises_until_the_end_is_told() -> No
         signal.raise_signal(signal.SIGTERM)
     assert caught.value.exit_code == 143
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_what_nohup_has_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupts() as interrupts:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert interrupts.run(lambda: 42, settle=1) == 42
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -218,3 +218,11 @@ def test_csv_lines() -> None:
     assert split_fields("") == []
     assert split_fields(",") == ["", ""]
     assert split_lines('a=1\n\n  b=2 \n"key=a,b"\n') == ["a=1", "b=2", '"key=a,b"']
+
+
+@pytest.mark.parametrize(
+    ("text", "env"), [("BUILDKIT_SYNTAX=", {}), ("BUILDKIT_SYNTAX= ", {}), ("BUILDKIT_SYNTAX", {"BUILDKIT_SYNTAX": ""})]
+)
+def test_a_frontend_without_a_name_is_refused_before_there_is_a_builder(text: str, env: dict[str, str]) -> None:
+    with pytest.raises(InputError, match="build-arg: BUILDKIT_SYNTAX is empty; name a frontend image"):
+        parse_build_args([text], source="build-arg", env=env)
