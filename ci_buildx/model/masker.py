@@ -20,8 +20,6 @@ SHORTEST = 8
 _SECRET = pattern(
     r"(?i)(?:_|^)(?:apikey|auth|credentials?|key|pass|password|passphrase|pword|passwd|pw|pwd|secret|token)(?:_|$)"
 )
-    r"(?i)(?:_|^)(?:apikey|auth|credentials?|key|pass|password|passphrase|pword|passwd|pw|pwd|secret|token)(?:_|$)"
-)
 _HARMLESS = pattern(r"(?i)(?:_|^)(?:public|file|version)(?:_|$)")
 _ATTRIBUTE = pattern(r"(?i)token|secret|password|passwd|access_key|account_key|credential|signature")
 _PLACES = pattern(r"(?i)(?:_|^)(?:sock|path|dir|folder|url|host|user|name)(?:_|$)|^(?:KUBE_BUILDER|INPUT|CI_JOB_NAME)_")
