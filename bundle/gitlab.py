@@ -7,21 +7,20 @@ from ci_buildx.ci import inputs
 from ci_buildx.ci.gitlab.inputs import DEFAULTS, JOB_NAME, of_input
 from ci_buildx.settings.option import Kind, Option, Surface
 
-_BREAKS = r"\n\v\f\r\x{85}\x{2028}\x{2029}"
-"""What ends a line in YAML 1.1 (section 4.2), and what other readers take for it."""
-ONE_LINE = rf"^[^{_BREAKS}]*$"
+_CONTROLS = r"\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029"
+"""Line breaks of YAML 1.1, which GitLab reads, and what no text holds. The last two are written by YAML's escapes."""
+_ONE_LINE = f"^[^{_CONTROLS}]*$"
 
 PATTERNS = {
     "lifetime": r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))*$",
     "namespace": r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$",
-    "timeline": rf"^[^{_BREAKS}]+\.(svg|html)$",
-    "oidc": rf"^[^ \t{_BREAKS}]*$",
+    "timeline": rf'^[^{_CONTROLS}"\\]+\.(svg|html)$',
+    "oidc": rf"^[^ \t{_CONTROLS}]*$",
 }
-"""What GitLab checks before a pipeline is made (RE2, where ``$`` is the end of the text); others are :data:`ONE_LINE`.
+"""What GitLab checks before a pipeline is made, by RE2, and gitlab-ci-local by JavaScript; the empty text is no input.
 
 GitLab puts the text of an input into the file before that is read as YAML (gitlabhq bb0d992, ``lib/gitlab/ci/config/
-interpolation/text_template.rb``): a second line would end the block, and could add a ``before_script``. So each input
-that is a text has a pattern; arrays arrive as JSON, and of the other kinds GitLab itself knows all values.
+interpolation/text_template.rb``): a second line would end the block, so an input without a pattern here is one line.
 """
 
 
@@ -31,7 +30,7 @@ def gitlab_inputs() -> str:
 
 
 def gitlab_variables() -> str:
-    """Each input in a block, because no character of an input can end it: arrays arrive as JSON."""
+    """Each input in a block, which only a line break ends. Arrays arrive as JSON."""
     names = [JOB_NAME, *(option.name for option in inputs.on_surface(Surface.GITLAB))]
     return "".join(f"    {of_input(name)}: |\n      $[[ inputs.{name} ]]\n" for name in names)
 
@@ -50,4 +49,12 @@ def _kind(option: Option) -> list[str]:
     if option.kind is Kind.CHOICE:
         choices = ("", *option.choices)  # the default would hide the variable
         return ['default: ""', f"options: [{', '.join(map(scalar, choices))}]"]
-    return [f"default: {scalar(DEFAULTS.get(option.name, ''))}", f"regex: {PATTERNS.get(option.name, ONE_LINE)}"]
+    return [
+        f"default: {scalar(DEFAULTS.get(option.name, ''))}",
+        f"regex: {_quoted(PATTERNS.get(option.name, _ONE_LINE))}",
+    ]
+
+
+def _quoted(pattern: str) -> str:
+    """A pattern in YAML's double quotes; ``\\uXXXX`` becomes the character, which RE2 writes in another way."""
+    return '"' + pattern.replace("\\", "\\\\").replace('"', '\\"').replace("\\\\u", "\\u") + '"'
