@@ -91,7 +91,11 @@ def load(settings: Choice, *, env: Mapping[str, str], account: Path = ACCOUNT) -
         from ci_buildx.kube import job_token
 
         bearer = job_token.JobToken(job_token.source(settings.oidc, env))
-        return replace(_found(settings, env, account), credentials=bearer, identity_headers={})
+        cluster = _found(settings, env, account)
+        if not cluster.secure:
+            message = f"the job's token is not sent without TLS to {cluster.address[0]}"
+            raise InputError(message, source="oidc", fix="write https:// into the kubeconfig's server")
+        return replace(cluster, credentials=bearer, identity_headers={})
     return _found(settings, env, account)
 
 
@@ -124,29 +128,33 @@ def _files(settings: Choice, env: Mapping[str, str]) -> list[Path]:
 def _from_kubeconfig(config: Kubeconfig, name: str, env: Mapping[str, str]) -> Cluster:
     context = config.context(name)
     entry = config.referred(context, "cluster")
-    server = _server(entry)
     tls = _tls(entry)
+    person = config.referred(context, "user") if context.text("user") else None
+    server = _server(entry, secure=bool(tls.authority or not tls.verify))
     proxy_url = entry.text("proxy-url")
     own = proxy.parse(proxy_url, source=f"{kubeconfig.said(entry.origin)}: proxy-url") if proxy_url else None
-    person = config.referred(context, "user") if context.text("user") else None
     place = user.Place(config=config, context=context.name, cluster=entry, server=server, tls=tls, proxy_url=proxy_url)
+    is_secure = urlsplit(server).scheme == "https"
     return Cluster(
         server=server,
         tls=tls,
         proxy=own or _environment_proxy(server, env),
         namespace=context.text("namespace") or "default",
         context=context.name,
-        credentials=user.credentials(person, place, env),
-        identity_headers=user.impersonation(person),
+        # Without TLS the user does not count, or everybody on the way would read the token
+        # (client-go v0.37.0, tools/clientcmd/client_config.go, ClientConfig).
+        credentials=user.credentials(person if is_secure else None, place, env),
+        identity_headers=user.impersonation(person if is_secure else None),
     )
 
 
-def _server(entry: Entry) -> str:
+def _server(entry: Entry, *, secure: bool) -> str:
+    """The URL of the server; one without a scheme is HTTPS if ``secure`` (client-go v0.37.0, ``rest/url_utils.go``)."""
     server = entry.text("server").rstrip("/")
     if not server:
         raise entry.wrong("no server is set")
     if "://" not in server:
-        server = f"http://{server}"
+        server = f"{'https' if secure else 'http'}://{server}"
     try:
         url = urlsplit(server)
         valid = url.scheme in ("http", "https") and url.hostname and url.port != 0

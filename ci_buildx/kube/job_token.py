@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 
 from ci_buildx.errors import InputError, Unauthorized
 from ci_buildx.kube.credentials import bearer
+from ci_buildx.model import http_calls
 from ci_buildx.model.secret import Secret
 
 VARIABLE = "env:"
@@ -97,7 +98,9 @@ def request(url: str, password: Secret, audience: str) -> Secret:
         if attempt:
             time.sleep(_PAUSE * 2**attempt)
         try:
-            answer = requests.get(url, params={"audience": audience}, headers=bearer(password), timeout=_TIMEOUT)
+            answer = http_calls.send(
+                "GET", url, params={"audience": audience}, headers=bearer(password), timeout=_TIMEOUT
+            )
         except requests.RequestException as cause:
             # Its text may have the whole URL in it.
             reason = f"no answer ({type(cause).__name__})"

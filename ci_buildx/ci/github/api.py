@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ci_buildx.ci.github.events import Event
+from ci_buildx.model import http_calls
 
 _PATIENCE = 10.0
 _VERSION = "2022-11-28"
@@ -34,7 +35,7 @@ def _get(event: Event, path: str, token: str) -> dict[str, Any]:
         "X-GitHub-Api-Version": _VERSION,
     }
     try:
-        answer = requests.get(f"{address}{path}", headers=headers, timeout=_PATIENCE)
+        answer = http_calls.send("GET", f"{address}{path}", headers=headers, timeout=_PATIENCE)
         found = answer.json() if answer.ok else {}
     except (requests.RequestException, ValueError):
         return {}

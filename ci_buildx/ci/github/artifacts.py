@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from ci_buildx.model import http_calls
 from ci_buildx.model.record import dataclass
 
 VERSION = 4
@@ -60,7 +61,7 @@ class Service:
         url = f"{self.url.rstrip('/')}/{_SERVICE}/{method}"
         headers = {"Authorization": f"Bearer {self.token}"}
         try:
-            answer = requests.post(url, json=body, headers=headers, timeout=_PATIENCE)
+            answer = http_calls.send("POST", url, json=body, headers=headers, timeout=_PATIENCE)
             found = answer.json() if answer.ok else None
         except (requests.RequestException, ValueError) as error:
             raise UploadFailed(f"{method}: {type(error).__name__}") from error
@@ -78,7 +79,7 @@ class Service:
                 ({"comp": "block", "blockid": block}, archive),
                 ({"comp": "blocklist"}, listed.encode()),
             ):
-                answer = requests.put(url, params=parameters, data=body, timeout=_PATIENCE)
+                answer = http_calls.send("PUT", url, params=parameters, data=body, timeout=_PATIENCE)
                 if not answer.ok:
                     raise UploadFailed(f"upload: HTTP {answer.status_code}")
         except requests.RequestException as error:

@@ -126,6 +126,28 @@ def test_which_credentials_count(home: Path, user: dict[str, Any], header: str |
     assert loaded(home, config(user=user)).credentials.headers().get("Authorization") == header
 
 
+@pytest.mark.parametrize("server", ["http://api:8080", "HTTP://api:8080", "api:8080"])
+@pytest.mark.parametrize("user", [{"token": "t"}, {"username": "u", "password": "p"}, {"token": "t", "as": "jane"}])
+def test_without_tls_no_credentials_are_sent(home: Path, server: str, user: dict[str, Any]) -> None:
+    """As kubectl: who is on the way would read them."""
+    cluster = loaded(home, config({"server": server}, user))
+    assert not cluster.secure
+    assert (cluster.credentials.headers(), dict(cluster.identity_headers)) == ({}, {})
+
+
+@pytest.mark.parametrize("tls", [{"insecure-skip-tls-verify": True}, {"certificate-authority-data": encoded("CA")}])
+def test_a_server_without_a_scheme_is_https_if_anything_is_said_of_tls(home: Path, tls: dict[str, Any]) -> None:
+    cluster = loaded(home, config({"server": "api:6443", **tls}, {"token": "t"}))
+    assert (cluster.server, cluster.secure) == ("https://api:6443", True)
+    assert cluster.credentials.headers() == {"Authorization": "Bearer t"}
+
+
+def test_the_jobs_token_is_not_sent_without_tls(home: Path) -> None:
+    (home / ".kube" / "config").write_text(config({"server": "http://api:8080"}))
+    with pytest.raises(InputError, match="the job's token is not sent without TLS to api"):
+        load(ClusterSettings(oidc="env:T"), env={"HOME": str(home), "T": "token"})
+
+
 def test_client_certificate_and_token_go_together(home: Path) -> None:
     user = {"client-certificate-data": encoded("cert"), "client-key-data": encoded("key"), "token": "t"}
     credentials = loaded(home, config(user=user)).credentials

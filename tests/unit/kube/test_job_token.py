@@ -100,6 +100,8 @@ def runner(answers: list[Answer], asked: list[tuple[str, str]]) -> Iterator[str]
             asked.append((self.path, self.headers.get("Authorization", "")))
             status, body = answers[min(len(asked), len(answers)) - 1]
             self.send_response(status)
+            if status == 302:
+                self.send_header("Location", body.decode())
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -153,6 +155,22 @@ def test_a_runner_that_gives_none(ask: Ask, answer: Answer, told: str) -> None:
     with pytest.raises(Unauthorized) as caught:
         ask([answer])
     assert str(caught.value) == told
+
+
+def test_a_netrc_does_not_replace_the_password(ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "netrc").write_text("default login me password other\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    _, asked = ask([(200, b'{"value": "abc"}')])
+    assert [password for _, password in asked] == ["Bearer pass"]
+
+
+def test_a_redirect_takes_no_password_elsewhere(ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "netrc").write_text("default login me password other\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    elsewhere: list[tuple[str, str]] = []
+    with runner([(200, b'{"value": "abc"}')], elsewhere) as url:
+        ask([(302, url.encode())])
+    assert [password for _, password in elsewhere] == [""]
 
 
 def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ apiVersion: v1
 kind: Config
 current-context: ci
 contexts: [{name: ci, context: {cluster: ci, user: ci}}]
-clusters: [{name: ci, cluster: {server: "http://127.0.0.1:1"}}]
+clusters: [{name: ci, cluster: {server: "https://127.0.0.1:1"}}]
 users:
 - name: ci
   user: {token: NOT-FOR-LOGS}
@@ -46,7 +46,7 @@ def test_content_of_a_kubeconfig_is_taken_without_a_file(text: str, place: str, 
     env = NOTHING | ({"KUBECONFIG": text} if place == "KUBECONFIG" else {})
     values = {"kubeconfig": text} if place == "kubeconfig" else {}
     cluster = config.load(cluster_from(values, {}, env, tmp_path), env=env)
-    assert cluster.server == "http://127.0.0.1:1"
+    assert cluster.server == "https://127.0.0.1:1"
     assert cluster.credentials.headers() == {"Authorization": "Bearer NOT-FOR-LOGS"}
     assert not list(tmp_path.iterdir())
 
