@@ -78,7 +78,9 @@ def passwords(host: str, key: Key, env: Mapping[str, str], *, now: datetime | No
     try:
         headers = _headers(service, key, now or datetime.now(UTC))
         answer = connection.send(
-            Request(method="POST", url=service.url, headers=headers, body=lambda: service.body, limit=1 << 20)
+            Request(
+                method="POST", url=service.url, headers=headers, body=lambda: service.body, limit=1 << 20, follows=False
+            )
         )
     finally:
         connection.close()

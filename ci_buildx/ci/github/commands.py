@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import TextIOBase
+from itertools import chain
 from typing import TextIO, cast
 
-from ci_buildx.model.masker import SHORTEST
 from ci_buildx.progress.runner import escape, harmless
 
 TITLE = "kube-builder"
+SHORTEST_LINE = 4
+"""Characters of a line that is masked by itself, of a secret of several lines.
+
+The runner replaces a mask anywhere, and drops outputs that hold one: with ``{`` or ``1`` as masks, ``metadata``
+and ``digest`` would vanish. Four given digits stand in one of a thousand digests.
+"""
 
 
 def annotate(stdout: TextIO, level: str, message: str, *, file: str = "", line: int = 0) -> None:
@@ -22,18 +28,21 @@ def annotate(stdout: TextIO, level: str, message: str, *, file: str = "", line: 
 
 
 def mask(secrets: Iterable[str], stdout: TextIO) -> None:
-    """Tell the runner to hide the secrets, should a step print them: whole ones, and of several lines the long ones.
+    """Tell the runner to hide the secrets, should a step print them.
 
-    The runner drops an output that holds anything masked: a line such as ``1`` or ``{`` would take the digest with it.
-    It would mask each line of a value of several, so those are never sent as one (actions/runner 2.330,
-    ``src/Runner.Worker/ActionCommandManager.cs``, AddMaskCommandExtension).
+    A secret of one line is hidden whatever its length, as the toolkit's ``setSecret`` has it. One of several lines is
+    hidden line by line without the shortest, since a log has lines. It is never sent as one: runners mask each line of
+    it (actions/runner 2.330, ``src/Runner.Worker/ActionCommandManager.cs``, AddMaskCommandExtension).
     """
-    for secret in secrets:
-        lines = [line for line in secret.splitlines() if line.strip()]
-        for line in lines:
-            if len(lines) == 1 or len(line.strip()) >= SHORTEST:
-                stdout.write(f"::add-mask::{escape(line)}\n")
+    for line in dict.fromkeys(chain.from_iterable(map(maskable_lines, secrets))):
+        stdout.write(f"::add-mask::{escape(line)}\n")
     stdout.flush()
+
+
+def maskable_lines(secret: str) -> list[str]:
+    """Return what of a secret is hidden: its lines, of several those of at least :data:`SHORTEST_LINE` characters."""
+    lines = [line for line in secret.replace("\r", "\n").split("\n") if line.strip()]
+    return lines if len(lines) == 1 else [line for line in lines if len(line.strip()) >= SHORTEST_LINE]
 
 
 def without_commands(stdout: TextIO) -> TextIO:

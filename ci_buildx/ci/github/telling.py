@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ci_buildx.ci.github import artifacts, files, summary
 from ci_buildx.ci.github.artifacts import Service
-from ci_buildx.ci.github.commands import annotate
+from ci_buildx.ci.github.commands import SHORTEST_LINE, annotate, maskable_lines
 from ci_buildx.ci.github.summary import Page
 from ci_buildx.model.record import replace
 from ci_buildx.settings.booleans import read_boolean
@@ -34,7 +34,6 @@ _SECRET = (
 _NAMED = "build-args"
 """Of these the names are shown: users put tokens there, though an image's history shows them."""
 _HIDDEN = "***"
-_SHORTEST = 4
 
 
 def tell(step: Step, given: Given, settings: Settings, error: str) -> None:
@@ -67,7 +66,7 @@ def redacted(text: str, hidden: Iterable[str]) -> str:
 
     The runner masks its log, not what is shown elsewhere.
     """
-    lines = {line for secret in hidden for line in secret.splitlines() if len(line) >= _SHORTEST}
+    lines = {line for secret in hidden for line in maskable_lines(secret) if len(line.strip()) >= SHORTEST_LINE}
     spelt = {form for line in lines for form in (*summary.spellings(line), *_encoded(line))}
     for form in sorted(spelt, key=len, reverse=True):
         text = text.replace(form, _HIDDEN)

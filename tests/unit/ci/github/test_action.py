@@ -219,6 +219,25 @@ def test_secrets_are_masked_line_by_line_before_the_build_says_anything(
     assert log.splitlines()[:3] == masks
 
 
+def test_no_mask_takes_an_output_away(env: dict[str, str], cwd: Path, job: FakeJob) -> None:
+    """The runner drops outputs that hold a masked text, and replaces it in every line of the log."""
+    key = json.dumps({"a": {"b": [1, {"token": "hunter2"}]}, "on": True}, indent=4).replace("1,", "1\n,")
+    log = run(env | {"INPUT_SECRETS": "id=key,env=KEY", "KEY": f"{key}\n1\na\n\n"}, cwd)[1]
+    masks = [line.removeprefix("::add-mask::") for line in log.splitlines() if line.startswith("::add-mask::")]
+    assert '                "token": "hunter2"' in masks
+    outputs = read(env["GITHUB_OUTPUT"])
+    assert {"digest", "imageid", "metadata"} <= outputs.keys()
+    assert not [(mask, name) for mask in masks for name, value in outputs.items() if mask in value]
+
+
+@pytest.mark.parametrize("secret", ["1", "abc", "abc\n", "\n1\n"])
+def test_a_secret_of_one_line_is_masked_whatever_its_length(
+    env: dict[str, str], cwd: Path, job: FakeJob, secret: str
+) -> None:
+    log = run(env | {"INPUT_SECRETS": "id=key,env=KEY", "KEY": secret}, cwd)[1]
+    assert f"::add-mask::{secret.strip()}\n" in log
+
+
 def test_a_failed_build_is_an_annotation(env: dict[str, str], cwd: Path, job: FakeJob) -> None:
     job.failure = SolveError("process failed:\nexit code 1, 100%")
     job.failure.add_note("not removed: namespace x")
