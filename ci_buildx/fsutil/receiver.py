@@ -19,6 +19,12 @@ from ci_buildx.fsutil.target import Draft, Target
 
 #: Files that are asked for and not whole yet, at most; the sender works on four at a time.
 _ASKED_AT_ONCE = 128
+MOST_ENTRIES = 4 << 20
+"""Files, folders and links of a tree."""
+MOST_NAMED = 512 << 20
+"""Bytes of their names, targets and attributes, together."""
+MOST_OPEN = 16
+"""Files that have begun to come and are not whole."""
 
 
 class Receiver:
@@ -26,12 +32,16 @@ class Receiver:
 
     ``receive`` takes a packet and returns those to answer with. ``finished`` says that the call is to be ended: with
     OK, or where ``failure`` is not empty, with that as its error. ``close`` it in any case. ``announced`` hears
-    the path of everything that comes.
+    the path of everything that comes, of which there may be ``most`` entries.
     """
 
-    def __init__(self, target: Path, announced: Callable[[bytes], None] = lambda _: None) -> None:
+    def __init__(
+        self, target: Path, announced: Callable[[bytes], None] = lambda _: None, *, most: int = MOST_ENTRIES
+    ) -> None:
         self._target = Target(target)
         self._hear = announced
+        self._most = most
+        self._named = 0
         self._order = Order()
         self._count = 0
         self._all_announced = False
@@ -100,6 +110,11 @@ class Receiver:
         self._order.check(entry)
         number = self._count
         self._count += 1
+        self._named += len(entry.path) + len(entry.linkname)
+        if entry.xattrs:
+            self._named += sum(len(name) + len(value) for name, value in entry.xattrs.items())
+        if self._count > self._most or self._named > MOST_NAMED:
+            raise ValueError(f"it has more than {self._most} files, or names of more than {MOST_NAMED} bytes")
         self._hear(entry.path)
         if entry.is_folder:
             self._target.make_folder(entry)
@@ -118,8 +133,12 @@ class Receiver:
             raise ValueError(f"content of number {number} was not asked for")
         draft = self._drafts.get(number)
         if draft is None:
+            if len(self._drafts) >= MOST_OPEN:
+                raise ValueError(f"more than {MOST_OPEN} files come at once")
             draft = self._drafts[number] = self._target.open(entry)
         if content:
+            if draft.size + len(content) > entry.size:
+                raise ValueError(f'"{shown(entry.path)}" has more bytes than the {entry.size} that were announced')
             draft.write(content)
             return
         if draft.size != entry.size:

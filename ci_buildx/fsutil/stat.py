@@ -11,6 +11,9 @@ from ci_buildx.fsutil.entry import Entry
 from ci_buildx.protobuf import wire
 from ci_buildx.protobuf.wire import varint
 
+MOST_ATTRIBUTES = 4096
+"""Extended attributes of one entry; Linux lists them in 64 KiB (xattr(7))."""
+
 _UINT32 = (1 << 32) - 1
 _PATH, _MODE, _UID, _GID, _SIZE, _MTIME, _LINKNAME, _MAJOR, _MINOR, _XATTRS = range(1, 11)
 
@@ -58,7 +61,10 @@ def decode(buffer: bytes) -> Entry:
         if isinstance(value, int):
             setattr(entry, name, value & _UINT32 if number in _UNSIGNED else wire.signed(value))
         elif number == _XATTRS:
-            entry.xattrs = {**(entry.xattrs or {}), **_decode_attribute(value)}
+            entry.xattrs = {} if entry.xattrs is None else entry.xattrs
+            if len(entry.xattrs) >= MOST_ATTRIBUTES:
+                raise ValueError(f"a file has more than {MOST_ATTRIBUTES} extended attributes")
+            entry.xattrs |= _decode_attribute(value)
         else:
             setattr(entry, name, value)
     return entry

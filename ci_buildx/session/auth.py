@@ -79,12 +79,7 @@ class Auth:
     def accept(self, call: Call) -> None:
         """Answer a call, in a thread of its own: it may run a program or ask a server, and take its time."""
         answer = self._answers[call.path]
-
-        def take(message: bytes) -> None:
-            call.on_message = _refuse_second
-            self._workers.submit(call, lambda: call.reply(answer(message)))
-
-        call.on_message = take
+        call.take_one(lambda message: self._workers.submit(call, lambda: call.reply(answer(message))))
 
     def _credentials(self, message: bytes) -> bytes:
         host = CREDENTIALS_REQUEST.decode(message).host
@@ -117,10 +112,6 @@ class _Authority:
         asked = VERIFY_TOKEN_AUTHORITY_REQUEST.decode(message)
         signed = tokens.sign(self._source.seed(asked.host), asked.salt, asked.payload)
         return TOKEN_AUTHORITY_RESPONSE.encode(TokenAuthorityResponse(signed))
-
-
-def _refuse_second(_: bytes) -> None:
-    raise ValueError("a second message in a call that takes one")
 
 
 def _response(login: Login | None) -> CredentialsResponse:

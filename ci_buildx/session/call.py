@@ -16,14 +16,19 @@ from ci_buildx.session.status import Status
 from ci_buildx.session.stream import Producer, Stream
 
 LARGEST_MESSAGE = 16 << 20
-"""What BuildKit 0.34.2 sends at most (containerd ``defaults.DefaultMaxSendMsgSize``)."""
-
+"""Bytes of a message of a call that ``is_bulk``: what BuildKit 0.34.2 sends at most (containerd
+``defaults.DefaultMaxSendMsgSize``)."""
+LARGEST_REQUEST = 128 << 10
+"""Bytes of a message of any other call: two of them fit into a small window."""
 MOST_UNREAD = 16384
 """Messages of one call that may wait to be read: they can be so small that the window alone is no bound."""
 MOST_WAITING = 128
 """Calls that may wait for a thread: as many as there can be streams."""
+MOST_UNSENT = 1 << 20
+"""Bytes of answers that may wait for the peer to take them when another one is added."""
 
 _PREFIX = 5
+_LONGEST_TEXT = 8 << 10
 _RESPONSE = hpack.encode([(b":status", b"200"), (b"content-type", b"application/grpc")])
 _READABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
@@ -46,6 +51,8 @@ class Call:
         """Whether the service itself says, by :meth:`consumed`, when the peer may send more."""
         self.narrow = False
         """Whether the peer is to gather small messages, of which it may send a hundred until it hears from us."""
+        self.is_bulk = False
+        """Whether messages may be large, and a lot of them on the way."""
         self._connection = connection
         self._stream = stream
         self._lock = lock
@@ -71,12 +78,17 @@ class Call:
     # --- towards buildkitd
 
     def send(self, message: Buffer) -> None:
-        """Send one message; not for bulk."""
+        """Send one message; not for bulk. The call fails if its peer leaves too many unread."""
         with self._lock:
-            if not self._finished:
-                self._answer()
-                self._connection.send(self._stream, frame_message(message))
-                self._lock.notify_all()
+            if self._finished:
+                return
+            if self._stream.queued > MOST_UNSENT:
+                self._stream.clear()
+                self._refuse(Status.RESOURCE_EXHAUSTED, f"more than {MOST_UNSENT} bytes of answers are not read")
+                return
+            self._answer()
+            self._connection.send(self._stream, frame_message(message))
+            self._lock.notify_all()
 
     def finish(self, status: Status = Status.OK, text: str = "") -> None:
         """End the call; ``text`` says why it failed. What was sent before arrives before. The first outcome counts."""
@@ -103,10 +115,20 @@ class Call:
             self._stream.producer = self._pull
             self.wake()
 
-    def widen(self) -> None:
-        """Let the peer send as much as one of its messages may need. Not for a call that is ``narrow``."""
+    def take_one(self, handle: Callable[[bytes], None]) -> None:
+        """Let ``handle`` take the only message that the call may have."""
+
+        def take(message: bytes) -> None:
+            self.on_message = _refuse_second
+            handle(message)
+
+        self.on_message = take
+
+    def begin(self) -> None:
+        """The service has taken the call: forget its metadata, and let the peer send more unless it is ``narrow``."""
+        self.metadata = {}
         if not (self._finished or self.narrow):
-            self._connection.widen(self._stream)
+            self._connection.widen(self._stream, wide=self.is_bulk)
 
     def wake(self) -> None:
         """Say that the producer may have something again."""
@@ -176,22 +198,30 @@ class Call:
         if lost:
             self.run(self.on_lost, reason)
 
+    def _refuse(self, status: Status, text: str) -> None:
+        """End the call because of its peer; the service, which may wait for more, is told."""
+        if not self._finished:
+            self.finish(status, text)
+            self._input = bytearray()
+            self.run(self.on_lost, text)
+
     def _count_unread(self) -> None:
         if self.holds_credit:
             self._unread += 1
             if self._unread > MOST_UNREAD:
-                self.finish(Status.RESOURCE_EXHAUSTED, f"more than {MOST_UNREAD} messages wait to be read")
+                self._refuse(Status.RESOURCE_EXHAUSTED, f"more than {MOST_UNREAD} messages wait to be read")
 
     def _messages(self) -> list[bytes]:
         messages = []
         position = 0
+        largest = LARGEST_MESSAGE if self.is_bulk else LARGEST_REQUEST
         while len(self._input) - position >= _PREFIX and not self._finished:
             compressed = self._input[position]
             size = int.from_bytes(self._input[position + 1 : position + _PREFIX], "big")
             if compressed:
-                self.finish(Status.UNIMPLEMENTED, "compressed messages are not understood")
-            elif size > LARGEST_MESSAGE:
-                self.finish(Status.RESOURCE_EXHAUSTED, f"message of {size} bytes is larger than {LARGEST_MESSAGE}")
+                self._refuse(Status.UNIMPLEMENTED, "compressed messages are not understood")
+            elif size > largest:
+                self._refuse(Status.RESOURCE_EXHAUSTED, f"message of {size} bytes is larger than {largest}")
             start, end = position + _PREFIX, position + _PREFIX + size
             if end > len(self._input) or self._finished:
                 break
@@ -248,12 +278,17 @@ def frame_message(message: Buffer) -> bytes:
 def _trailers(status: Status, text: str) -> bytes:
     headers = [(b"grpc-status", str(int(status)).encode())]
     if text:
+        text = text[:_LONGEST_TEXT]
         headers.append((b"grpc-message", quote_from_bytes(text.encode(errors="replace"), safe=_READABLE).encode()))
     return hpack.encode(headers)
 
 
 def _ignore(*_: object) -> None:
     """The default of callbacks."""
+
+
+def _refuse_second(_: bytes) -> None:
+    raise ValueError("a second message in a call that takes one")
 
 
 def _nothing(_: int) -> Buffer:

@@ -54,9 +54,9 @@ class Content:
         if layout is None:
             call.finish(Status.NOT_FOUND, f"unknown store {name!r}")
         elif call.path.endswith("/Info"):
-            call.on_message = lambda message: _attempt(call, layout, lambda: _tell(call, layout, message))
+            call.take_one(lambda message: _attempt(call, layout, lambda: _tell(call, layout, message)))
         elif call.path.endswith("/Read"):
-            call.on_message = lambda message: _attempt(call, layout, lambda: _send(call, layout, message))
+            call.take_one(lambda message: _attempt(call, layout, lambda: _send(call, layout, message)))
         else:
             _receive(call, layout)
 
@@ -136,7 +136,7 @@ def _receive(call: Call, layout: Layout) -> None:
         call.run(_attempt, call, layout, lambda: _write(call, layout, messages))
         call.finish()
 
-    call.holds_credit = True
+    call.holds_credit = call.is_bulk = True
     call.on_message = messages.put
     call.on_end = lambda: messages.put(None)
     call.on_lost = lambda _: messages.put(None)

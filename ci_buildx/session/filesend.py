@@ -24,10 +24,16 @@ from ci_buildx.session.call import Call, Workers
 from ci_buildx.session.places import FolderTarget, StreamTarget, Target, Writer
 from ci_buildx.session.status import Status
 
-_EXPORTER = "buildkit-attachable-exporter-id"
+EXPORTER = "buildkit-attachable-exporter-id"
+"""The key of the metadata that says which output a result is for."""
 _DATA_FIELD = 1
 _PREFIX = 5
-_WORKERS = Workers("output", limit=64, must_start=True)
+THREADS = 64
+"""Files and streams that are written at once."""
+MOST_FOLDERS = 32
+"""Folders that are written at once."""
+
+_WORKERS = Workers("output", limit=THREADS, must_start=True)
 
 
 class FileSend:
@@ -40,14 +46,20 @@ class FileSend:
     ) -> None:
         self._targets = dict(targets)
         self._stdout = stdout
+        self._folders: list[Call] = []
 
     def accept(self, call: Call) -> None:
         """Take one exporter's result."""
-        index = call.metadata.get(_EXPORTER, ["0"])[0]
+        index = call.metadata.get(EXPORTER, ["0"])[0]
         target = self._targets.get(int(index)) if index.isdecimal() else None
         if target is None:
-            call.finish(Status.NOT_FOUND, f"exporter {index} has no destination here")
+            call.finish(Status.NOT_FOUND, f"exporter {index[:20]} has no destination here")
         elif isinstance(target, FolderTarget):
+            self._folders = [one for one in self._folders if not one.finished]
+            if len(self._folders) >= MOST_FOLDERS:
+                call.finish(Status.RESOURCE_EXHAUSTED, f"more than {MOST_FOLDERS} folders are written at once")
+                return
+            self._folders.append(call)
             _receive_folder(call, target)
         elif isinstance(target, StreamTarget):
             _receive_stream(call, target.opened(), target.name)
@@ -94,6 +106,7 @@ def _receive_folder(call: Call, target: FolderTarget) -> None:
         receiver.close()
         call.finish(Status.UNKNOWN, "the folder's transfer ended before all of it had come")
 
+    call.is_bulk = True
     call.on_message = take
     call.on_end = end
     call.on_lost = lambda _: receiver.close()
@@ -121,7 +134,7 @@ def _receive_stream(call: Call, output: AbstractContextManager[Writer], name: st
         lost.set()
         pieces.put(None)
 
-    call.holds_credit = True
+    call.holds_credit = call.is_bulk = True
     call.on_message = pieces.put
     call.on_end = lambda: pieces.put(None)
     call.on_lost = lose

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from ci_buildx.fsutil.clocks import Clock
 
 
+MOST_CALLS = 64
+"""Folders on their way at once."""
+MOST_PATTERNS, MOST_PATTERN_BYTES = 16_384, 1 << 20
+"""Patterns of all these calls, together: each becomes an automaton, which takes a hundred times its size."""
+
 _ENOUGH = 200
 """Files in hand, 5 ms of work, while the next requests are on their way; a far buildkitd takes longer, and the whole
 window is for that: 800 files for each round trip are more than it can write."""
@@ -36,25 +41,39 @@ class FileSync:
     def __init__(self, folders: Mapping[str, Path], clocks: Mapping[str, Clock] | None = None) -> None:
         self._folders = dict(folders)
         self._clocks = clocks or {}
+        self._open: list[tuple[Call, int, int]] = []
 
     def accept(self, call: Call) -> None:
         """Send a folder, filtered as the call's metadata say."""
         name = next(iter(read_list(call.metadata, "dir-name")), "")
         folder = self._folders.get(name)
         if folder is None:
-            call.finish(Status.NOT_FOUND, f"no access to folder {name!r}: this build has {', '.join(self._folders)}")
+            known = ", ".join(self._folders)
+            call.finish(Status.NOT_FOUND, f"no access to folder {name[:200]!r}: this build has {known}")
             return
-        entries = walk(
-            folder,
-            include=read_list(call.metadata, "include-patterns"),
-            exclude=read_list(call.metadata, "exclude-patterns"),
-            follow=read_list(call.metadata, "followpaths"),
-        )
+        lists = [read_list(call.metadata, key) for key in ("include-patterns", "exclude-patterns", "followpaths")]
+        if reason := self._count(call, lists):
+            call.finish(Status.RESOURCE_EXHAUSTED, reason)
+            return
+        include, exclude, follow = lists
+        entries = walk(folder, include=include, exclude=exclude, follow=follow)
         if clock := self._clocks.get(name):
             from ci_buildx.fsutil.clocks import retimed
 
             entries = retimed(entries, clock)
         _send(call, Sender(entries, root=folder))
+
+    def _count(self, call: Call, lists: list[list[str]]) -> str:
+        """Count the call in; returns what there is too much of, "" for nothing."""
+        self._open = [one for one in self._open if not one[0].finished]
+        self._open.append((call, sum(map(len, lists)), sum(len(pattern) for each in lists for pattern in each)))
+        if len(self._open) > MOST_CALLS:
+            return f"more than {MOST_CALLS} folders are asked for at once"
+        if sum(count for _, count, _ in self._open) > MOST_PATTERNS:
+            return f"folders are asked for with more than {MOST_PATTERNS} patterns"
+        if sum(size for _, _, size in self._open) > MOST_PATTERN_BYTES:
+            return f"folders are asked for with patterns of more than {MOST_PATTERN_BYTES} bytes"
+        return ""
 
 
 def read_list(metadata: Mapping[str, list[str]], key: str) -> list[str]:

@@ -15,5 +15,5 @@ class Health:
     methods = ("/grpc.health.v1.Health/Check",)
 
     def accept(self, call: Call) -> None:
-        """Answer each check."""
-        call.on_message = lambda _: call.reply(_RESPONSE)
+        """Answer a check."""
+        call.take_one(lambda _: call.reply(_RESPONSE))

@@ -15,13 +15,17 @@ from ci_buildx.session.frames import Code, ProtocolError, Setting, Type
 from ci_buildx.session.outbox import Outbox
 from ci_buildx.session.stream import Stream
 
-RECEIVE_WINDOW = (16 << 20) + 65536
-"""Bytes that a peer may send on a widened stream before they are consumed: BuildKit's largest message fits."""
+WIDE_WINDOW = (16 << 20) + 65536
+"""Bytes that a peer may send on a wide stream before they are consumed: BuildKit's largest message fits."""
+SMALL_WINDOW = 256 << 10
+"""The same for a stream of small messages."""
 FIRST_WINDOW = 8192
 """The same for a stream that has not been widened: eight hundred requests for files."""
 MAX_STREAMS = 128
-
-_HEADER_BLOCK = 4 << 20
+MOST_WIDE = 4
+"""Streams that are wide at once. More wait for it with a small window: unread bytes take 96 MiB at most."""
+LARGEST_HEADERS = 4 << 20
+"""Bytes of one call's headers, each counted with 32 more (RFC 9113, 6.5.2), compressed or not."""
 
 Accept = Callable[[Stream, list[hpack.Header]], None]
 
@@ -34,10 +38,12 @@ class Connection:
         self._input = bytearray()
         self._expects_preface = True
         self._expects_settings = True
-        self._decoder = hpack.Decoder(largest=4 * _HEADER_BLOCK)
+        self._decoder = hpack.Decoder(largest=LARGEST_HEADERS)
         self._block: tuple[int, bool, bytearray] | None = None
         self._streams: dict[int, Stream] = {}
         self._last = 0
+        self._wide: set[int] = set()
+        self._to_widen: dict[int, Stream] = {}
         self._peer_window = frames.DEFAULT_WINDOW
         self._received = 0
         self._over = False
@@ -59,7 +65,7 @@ class Connection:
         settings = {
             Setting.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
             Setting.INITIAL_WINDOW_SIZE: FIRST_WINDOW,
-            Setting.MAX_HEADER_LIST_SIZE: _HEADER_BLOCK,
+            Setting.MAX_HEADER_LIST_SIZE: LARGEST_HEADERS,
         }
         grown = frames.window_update(0, frames.LARGEST_WINDOW - frames.DEFAULT_WINDOW)
         return frames.settings(settings) + grown
@@ -128,7 +134,7 @@ class Connection:
     def _on_data(self, flags: int, stream_id: int, payload: bytes) -> None:
         size = len(payload)
         self._received += size
-        if self._received >= RECEIVE_WINDOW:
+        if self._received >= WIDE_WINDOW:
             self._outbox.answer(frames.window_update(0, self._received))
             self._received = 0
         stream = self._known(stream_id)
@@ -172,7 +178,7 @@ class Connection:
         self._expects_settings = False
         if flags & frames.ACK:
             return
-        for setting, value in frames.parse_settings(payload):
+        for setting, value in dict(frames.parse_settings(payload)).items():  # of several values the last one counts
             if setting == Setting.INITIAL_WINDOW_SIZE:
                 if value > frames.LARGEST_WINDOW:
                     raise ProtocolError("window beyond its limit", Code.FLOW_CONTROL_ERROR)
@@ -195,7 +201,7 @@ class Connection:
             raise ProtocolError("CONTINUATION without HEADERS")
         else:
             self._block[2].extend(payload)
-        if len(self._block[2]) > _HEADER_BLOCK:
+        if len(self._block[2]) > LARGEST_HEADERS:
             raise ProtocolError("header block too large", Code.ENHANCE_YOUR_CALM)
         if flags & frames.END_HEADERS:
             (_, ended, block), self._block = self._block, None
@@ -282,7 +288,8 @@ class Connection:
         So a peer that has a lot to say in small messages on a narrow stream gathers them meanwhile.
         """
         stream.credit += size
-        if stream.credit >= (RECEIVE_WINDOW // 4 if stream.wide else FIRST_WINDOW // 2) and not stream.paused:
+        step = FIRST_WINDOW // 2 if stream.window == FIRST_WINDOW else stream.window // 4
+        if stream.credit >= step and not stream.paused:
             self._grant(stream, stream.credit)
             stream.credit = 0
 
@@ -291,11 +298,19 @@ class Connection:
         stream.paused = paused
         self.consume(stream, 0)
 
-    def widen(self, stream: Stream) -> None:
-        """Let the peer send as much as one of its messages may need. Idempotent."""
-        if not stream.wide:
-            stream.wide = True
-            self._grant(stream, RECEIVE_WINDOW - FIRST_WINDOW)
+    def widen(self, stream: Stream, *, wide: bool = False) -> None:
+        """Let the peer send more at once; a ``wide`` stream has its turn when fewer than :data:`MOST_WIDE` are open."""
+        self._set_window(stream, SMALL_WINDOW)
+        if wide and len(self._wide) < MOST_WIDE:
+            self._wide.add(stream.id)
+            self._set_window(stream, WIDE_WINDOW)
+        elif wide:
+            self._to_widen[stream.id] = stream
+
+    def _set_window(self, stream: Stream, size: int) -> None:
+        if size > stream.window:
+            self._grant(stream, size - stream.window)
+            stream.window = size
 
     def _grant(self, stream: Stream, size: int) -> None:
         if not stream.remote_ended and stream.id in self._streams:
@@ -324,3 +339,8 @@ class Connection:
 
     def _forget(self, stream: Stream) -> None:
         self._streams.pop(stream.id, None)
+        self._to_widen.pop(stream.id, None)
+        if stream.id in self._wide:
+            self._wide.remove(stream.id)
+            if self._to_widen:
+                self.widen(self._to_widen.pop(next(iter(self._to_widen))), wide=True)

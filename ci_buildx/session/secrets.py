@@ -26,7 +26,7 @@ class Secrets:
 
     def accept(self, call: Call) -> None:
         """Answer a GetSecret call."""
-        call.on_message = lambda message: self._answer(call, GET_SECRET_REQUEST.decode(message).id)
+        call.take_one(lambda message: self._answer(call, GET_SECRET_REQUEST.decode(message).id))
 
     def _answer(self, call: Call, name: str) -> None:
         secret = self._secrets.get(name)

@@ -148,7 +148,7 @@ class Session:
         stream.receiver = call
         service = self._services.get(call.path)
         if service is None:
-            call.finish(Status.UNIMPLEMENTED, f"unknown method {call.path}")
+            call.finish(Status.UNIMPLEMENTED, f"unknown method {call.path[:200]}")
         else:
             call.run(service.accept, call)
-            call.widen()
+        call.begin()

@@ -72,7 +72,7 @@ class Ssh:
     def accept(self, call: Call) -> None:
         """Say whether there is an agent, or connect to one."""
         if call.path.endswith("/CheckAgent"):
-            call.on_message = lambda message: self._check(call, message)
+            call.take_one(lambda message: self._check(call, message))
             return
         name = call.metadata.get(_ID, [""])[0] or _DEFAULT
         if found := self._agents.get(name):

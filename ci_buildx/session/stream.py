@@ -41,16 +41,16 @@ class Stream:
         "room",
         "sent",
         "trailers",
-        "wide",
+        "window",
     )
 
     def __init__(self, id: int, *, room: int, receivable: int) -> None:  # noqa: A002 - the RFC's name
         self.id = id
         self.room = room
         self.sent = 0
-        self.receivable = receivable
+        self.receivable = self.window = receivable
         self.credit = 0
-        self.wide = self.paused = False
+        self.paused = False
         self.receiver: Receiver | None = None
         self.queue: deque[Buffer] = deque()
         self.queued = 0

@@ -1,6 +1,8 @@
 import os
 import random
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,8 +12,9 @@ from ci_buildx.fsutil import modes, packets
 from ci_buildx.fsutil.entry import Entry, shown
 from ci_buildx.fsutil.order import Order
 from ci_buildx.fsutil.packets import Kind
-from ci_buildx.fsutil.receiver import Receiver
+from ci_buildx.fsutil.receiver import MOST_NAMED, MOST_OPEN, Receiver
 from ci_buildx.fsutil.sender import Sender
+from ci_buildx.fsutil.stat import MOST_ATTRIBUTES
 from ci_buildx.fsutil.walk import walk
 from tests.unit.fsutil import trees
 from tests.unit.fsutil.growing import grow
@@ -200,3 +203,52 @@ def test_whatever_passes_the_order_is_a_tree_in_its_order(drafts: list[tuple[byt
     assert keys == sorted(keys)
     folders = {b""} | {entry.path for entry in passed if entry.is_folder}
     assert all(entry.path.rpartition(b"/")[0] in folders for entry in passed)
+
+
+def stat(path: bytes, **more: Any) -> bytes:
+    return packets.encode_stat(Entry(path, **{"mode": 0o644, **more}))
+
+
+def test_files_that_are_announced_without_end_are_not_kept(tmp_path: Path) -> None:
+    receiver = Receiver(tmp_path / "target", most=1000)
+    for number in range(1001):
+        receiver.receive(stat(b"%08d" % number))
+    assert receiver.failure == (
+        f"BuildKit sent a tree that is wrong: it has more than 1000 files, or names of more than {MOST_NAMED} bytes"
+    )
+    assert receiver.receive(stat(b"z")) == []
+
+
+def test_names_that_are_announced_without_end_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ci_buildx.fsutil.receiver.MOST_NAMED", 10_000)
+    for more in ({"linkname": b"x" * 1000, "mode": SYMLINK}, {"xattrs": {b"user.x": b"x" * 1000}}):
+        receiver = Receiver(tmp_path / "target")
+        for number in range(11):
+            receiver.receive(stat(b"%d" % (100 + number), **more))
+        assert "names of more than 10000 bytes" in receiver.failure
+
+
+def test_a_file_with_attributes_without_end_is_refused(tmp_path: Path) -> None:
+    receiver = Receiver(tmp_path / "target")
+    since = time.process_time()
+    receiver.receive(stat(b"f", xattrs={b"%d" % number: b"" for number in range(MOST_ATTRIBUTES + 1)}))
+    assert f"more than {MOST_ATTRIBUTES} extended attributes" in receiver.failure
+    assert time.process_time() - since < 5
+
+
+def test_files_that_have_begun_are_few(tmp_path: Path) -> None:
+    receiver = Receiver(tmp_path / "target")
+    for number in range(MOST_OPEN + 1):
+        receiver.receive(stat(b"%d" % (100 + number), size=2))
+    for number in range(MOST_OPEN + 1):
+        receiver.receive(packets.data_header(number, 1) + b"x")
+    assert receiver.failure == f"BuildKit sent a tree that is wrong: more than {MOST_OPEN} files come at once"
+    assert list((tmp_path / "target").iterdir()) == []
+
+
+def test_a_file_takes_no_more_room_than_was_announced(tmp_path: Path) -> None:
+    receiver = Receiver(tmp_path / "target")
+    receiver.receive(stat(b"f", size=3))
+    receiver.receive(packets.data_header(0, 4) + b"long")
+    assert receiver.failure.endswith('"f" has more bytes than the 3 that were announced')
+    assert list((tmp_path / "target").iterdir()) == []

@@ -26,11 +26,20 @@ def greeting(**settings: int) -> bytes:
 
 
 def request(stream: int, path: str, *, end: bool = False, metadata: tuple[tuple[str, str], ...] = ()) -> bytes:
-    """HEADERS of a call, as grpc-go makes them."""
+    """HEADERS of a call, as grpc-go makes them, and CONTINUATION where they are long."""
     headers = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path.encode()), (b"te", b"trailers")]
     headers += [(name.encode(), value.encode()) for name, value in metadata]
-    flags = frames.END_HEADERS | (frames.END_STREAM if end else 0)
-    return frames.frame(Type.HEADERS, flags, stream, hpack.encode(headers))
+    block = hpack.encode(headers)
+    pieces = [block[start : start + 16384] for start in range(0, len(block), 16384)]
+    return b"".join(
+        frames.frame(
+            Type.CONTINUATION if index else Type.HEADERS,
+            (frames.END_HEADERS if index == len(pieces) - 1 else 0) | (frames.END_STREAM if end and not index else 0),
+            stream,
+            piece,
+        )
+        for index, piece in enumerate(pieces)
+    )
 
 
 def message(stream: int, content: bytes, *, end: bool = False) -> bytes:

@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 import threading
+import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from ci_buildx.fsutil import modes, packets
+from ci_buildx.fsutil.entry import Entry
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry.dockerconfig import Login
-from ci_buildx.session import auth, frames, ssh
+from ci_buildx.session import agent, auth, filesend, filesync, frames, hpack, http2, ssh
 from ci_buildx.session.auth import Auth
-from ci_buildx.session.call import MOST_WAITING
+from ci_buildx.session.call import LARGEST_MESSAGE, LARGEST_REQUEST, MOST_UNREAD, MOST_WAITING, Call
+from ci_buildx.session.content import Content
+from ci_buildx.session.content_layout import Layout
+from ci_buildx.session.filesend import FileSend
+from ci_buildx.session.filesync import FileSync
+from ci_buildx.session.frames import Type
 from ci_buildx.session.messages import CREDENTIALS_REQUEST, CredentialsRequest
-from ci_buildx.session.session import Session
-from ci_buildx.session.ssh import SocketAgent, Ssh
+from ci_buildx.session.places import FileTarget, FolderTarget
+from ci_buildx.session.secrets import Secrets
+from ci_buildx.session.session import Attachable, Session
+from ci_buildx.session.ssh import Ask, SocketAgent, Ssh
+from ci_buildx.session.status import Status
 from tests.unit.session import daemon
+from tests.unit.session.conversation import Conversation
+from tests.unit.session.daemon import Answer
 
 CREDENTIALS = "/moby.filesync.v1.Auth/Credentials"
+SECRET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
+SYNC = "/moby.filesync.v1.FileSync/DiffCopy"
+SEND = "/moby.filesync.v1.FileSend/DiffCopy"
+FORWARD = "/moby.sshforward.v1.SSH/ForwardAgent"
+CHECK = "/moby.sshforward.v1.SSH/CheckAgent"
+INFO, READ, WRITE = (f"/containerd.services.content.v1.Content/{name}" for name in ("Info", "Read", "Write"))
+HEALTH = "/grpc.health.v1.Health/Check"
+IN_LAYOUT = (("buildkit-attachable-store-id", "export"),)
 ASKED = CREDENTIALS_REQUEST.encode(CredentialsRequest("r.io"))
 
 
@@ -41,7 +63,7 @@ def logins() -> Iterator[SlowLogins]:
     made.released.set()
 
 
-def begin(*attachables: Auth | Ssh) -> Session:
+def begin(*attachables: Attachable) -> Session:
     session = Session(attachables, shared_key="key", id="id")
     session.incoming(daemon.wrap(daemon.greeting()))
     return session
@@ -102,3 +124,278 @@ def test_connections_to_agents_are_few(tmp_path: Path) -> None:
     for stream in range(1, 4_001, 2):
         session.incoming(daemon.wrap(daemon.request(stream, path) + frames.rst_stream(stream, frames.Code.CANCEL)))
     assert count("ssh") - before <= ssh.THREADS
+
+
+@contextmanager
+def at_most(size: int) -> Iterator[None]:
+    """Fail if the block has ever held more than ``size`` bytes of new memory."""
+    tracemalloc.start()
+    try:
+        yield
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < size
+
+
+def refused(answer: Answer, why: str) -> None:
+    assert (answer.status, why in answer.trailers["grpc-message"]) == (str(int(Status.RESOURCE_EXHAUSTED)), True), (
+        answer
+    )
+
+
+# --- headers
+
+
+def repeated(stream: int, path: str, times: int) -> bytes:
+    """A call whose headers have 4,000 bytes ``times`` over: they stand in HPACK's table once, and are one byte each."""
+    block = hpack.encode([(b":path", path.encode()), (b"dir-name", b"context")])
+    if stream == 1:
+        name, value = b"exclude-patterns", b"x" * 4000
+        block += b"\x40" + bytes((len(name),)) + name + b"\x7f" + b"\xa1\x1e" + value
+    return frames.frame(Type.HEADERS, frames.END_HEADERS, stream, block + b"\xbe" * times)
+
+
+@pytest.mark.parametrize("path", [SECRET, CREDENTIALS, SYNC, INFO, "/nobody.knows/This"])
+def test_small_headers_that_decode_to_large_ones_are_not_kept(path: str, tmp_path: Path) -> None:
+    session = begin(Secrets({}), Auth(lambda _: None), FileSync({"context": tmp_path}), Content({}))
+    with at_most(32 << 20):
+        for call in range(120):
+            session.incoming(daemon.wrap(repeated(2 * call + 1, path, 1000)))
+    assert not session.failure
+
+
+def test_headers_beyond_the_announced_size_end_the_session() -> None:
+    session = begin(Secrets({}))
+    with at_most(32 << 20):
+        session.incoming(daemon.wrap(repeated(1, SECRET, 2000)))
+    assert session.failure == f"buildkitd broke the session's protocol: HPACK block larger than {4 << 20} bytes"
+
+
+def test_a_name_that_is_long_is_not_given_back_whole(tmp_path: Path) -> None:
+    long = "x" * (1 << 20)
+    for path, metadata in (("/" + long, ()), (SYNC, (("dir-name", long),)), (SEND, ((filesend.EXPORTER, long),))):
+        talk = Conversation(FileSync({"context": tmp_path}), FileSend({}))
+        assert len(talk.hear(talk.call(path, metadata=metadata)).trailers["grpc-message"]) < 1000
+
+
+# --- messages
+
+
+def bulk(call: Call) -> None:
+    call.holds_credit = call.is_bulk = True
+
+
+class Service:
+    """Does with calls what the test wants."""
+
+    methods = ("/test/Do",)
+
+    def __init__(self, accept: Callable[[Call], None]) -> None:
+        self._accept = accept
+
+    def accept(self, call: Call) -> None:
+        self._accept(call)
+
+
+def sent(session: Session) -> list[daemon.Frame]:
+    return daemon.split(daemon.unwrap(next(session.outgoing())))
+
+
+def test_unread_messages_of_all_calls_fit_into_a_hundred_mebibytes() -> None:
+    session = begin(Service(bulk))
+    session.incoming(
+        daemon.wrap(b"".join(daemon.request(2 * call + 1, "/test/Do") for call in range(http2.MAX_STREAMS)))
+    )
+    granted = [frames.word(size) for kind, _, stream, size in sent(session) if kind == Type.WINDOW_UPDATE and stream]
+    assert sum(granted) + http2.MAX_STREAMS * http2.FIRST_WINDOW < 100 << 20
+    assert len([size for size in granted if size > http2.SMALL_WINDOW]) == http2.MOST_WIDE
+
+
+def test_a_call_has_its_turn_to_be_wide_when_another_ends() -> None:
+    session = begin(Service(bulk))
+    many = http2.MOST_WIDE + 3
+    session.incoming(daemon.wrap(b"".join(daemon.request(2 * call + 1, "/test/Do") for call in range(many))))
+    sent(session)
+    waiting = 2 * http2.MOST_WIDE + 1
+    for ended, widened in ((waiting, None), (1, waiting + 2), (3, waiting + 4), (5, None)):
+        session.incoming(
+            daemon.wrap(frames.rst_stream(ended, frames.Code.CANCEL) + frames.frame(Type.PING, 0, 0, bytes(8)))
+        )
+        updated = [stream for kind, _, stream, _ in sent(session) if kind == Type.WINDOW_UPDATE]
+        assert updated == ([] if widened is None else [widened])
+
+
+def test_a_large_message_is_taken_only_where_large_ones_come(tmp_path: Path) -> None:
+    talk = Conversation(Secrets({}), Content({"export": Layout(tmp_path, writable=True)}))
+    prefix = b"\0" + (LARGEST_REQUEST + 1).to_bytes(4, "big")
+    for path, metadata in ((SECRET, ()), (HEALTH, ()), (INFO, IN_LAYOUT), (READ, IN_LAYOUT)):
+        stream = talk.call(path, metadata=metadata)
+        talk.say(daemon.data(stream, prefix))
+        refused(talk.hear(stream), f"message of {LARGEST_REQUEST + 1} bytes is larger than {LARGEST_REQUEST}")
+    stream = talk.call(WRITE, metadata=IN_LAYOUT)
+    talk.say(daemon.data(stream, b"\0" + (LARGEST_MESSAGE + 1).to_bytes(4, "big")))
+    refused(talk.hear(stream), f"is larger than {LARGEST_MESSAGE}")
+
+
+def test_small_messages_that_wait_are_few(tmp_path: Path) -> None:
+    held = threading.Event()
+
+    class Held:
+        @contextmanager
+        def opened(self) -> Iterator[Ask]:
+            held.wait(30)
+            yield lambda _: agent.FAILURE
+
+    before = count("ssh")
+    talk = Conversation(Ssh({"default": Held()}))
+    stream = talk.call(FORWARD)
+    with at_most(16 << 20):
+        for _ in range(MOST_UNREAD // 1000 + 1):
+            talk.say(b"".join([daemon.message(stream, b"")] * 1000))
+    refused(talk.hear(stream), f"more than {MOST_UNREAD} messages wait to be read")
+    held.set()
+    wait_for(lambda: count("ssh") == before)
+
+
+def wait_for(reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("path", [CREDENTIALS, SECRET, HEALTH, CHECK, INFO, READ])
+def test_a_call_that_takes_one_message_takes_no_second(path: str, tmp_path: Path) -> None:
+    blobs = tmp_path / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+    layout = {"export": Layout(tmp_path)}
+    calls: list[Call] = []
+
+    class Auths(Auth):
+        def accept(self, call: Call) -> None:
+            super().accept(call)
+            calls.append(call)
+
+    class Slow(SlowLogins):
+        def __init__(self) -> None:
+            super().__init__()
+            self.asked = 0
+
+        def lookup(self, host: str) -> Login | None:
+            self.asked += 1
+            return super().lookup(host)
+
+    slow = Slow()
+    talk = Conversation(Auths(slow.lookup), Secrets({}), Ssh({}), Content(layout))
+    stream = talk.call(path, metadata=IN_LAYOUT)
+    for _ in range(100):
+        talk.say(daemon.message(stream, ASKED if path == CREDENTIALS else b""))
+    answer = talk.hear(stream)
+    assert len(answer.messages) <= 1
+    assert slow.asked <= 1
+    slow.released.set()
+
+
+# --- answers
+
+
+def test_answers_that_nobody_reads_end_the_call() -> None:
+    class Talkative:
+        @contextmanager
+        def opened(self) -> Iterator[Ask]:
+            yield lambda _: b"x" * (100 << 10)
+
+    before = count("ssh")
+    session = begin(Ssh({"default": Talkative()}))
+    session.incoming(daemon.wrap(frames.settings({frames.Setting.INITIAL_WINDOW_SIZE: 0})))
+    session.incoming(daemon.wrap(daemon.request(1, FORWARD)))
+    with at_most(16 << 20):
+        for _ in range(100):
+            asked = daemon.wrap(agent.text(bytes((agent.REQUEST_IDENTITIES,))))
+            session.incoming(daemon.wrap(daemon.message(1, asked)))
+        wait_for(lambda: count("ssh") == before)
+    heard: list[daemon.Frame] = []
+    outgoing = session.outgoing()
+    while not (answer := daemon.answers(heard).get(1, Answer())).trailers:
+        heard += daemon.split(daemon.unwrap(next(outgoing)))
+    refused(answer, "bytes of answers are not read")
+
+
+# --- folders that are sent
+
+
+def ask_for(talk: Conversation, patterns: list[str]) -> int:
+    return talk.call(SYNC, metadata=[("dir-name", "context"), *(("exclude-patterns", one) for one in patterns)])
+
+
+def test_patterns_are_bounded_over_all_folders_that_are_on_their_way(tmp_path: Path) -> None:
+    talk = Conversation(FileSync({"context": tmp_path}))
+    several = 4096
+    first = [ask_for(talk, ["x"] * several) for _ in range(filesync.MOST_PATTERNS // several)]
+    refused(talk.hear(ask_for(talk, ["x"] * several)), f"more than {filesync.MOST_PATTERNS} patterns")
+    talk.say(daemon.message(first[0], packets.FIN))
+    assert talk.hear(first[0]).status == "0"
+    stream = ask_for(talk, ["x"] * several)
+    talk.say(daemon.message(stream, packets.FIN))
+    assert talk.hear(stream).status == "0"
+
+
+def test_patterns_are_bounded_by_their_size(tmp_path: Path) -> None:
+    talk = Conversation(FileSync({"context": tmp_path}))
+    several = ["x" * 1000] * 250
+    with at_most(64 << 20):
+        streams = [ask_for(talk, several) for _ in range(5)]
+    refused(talk.hear(streams[-1]), f"patterns of more than {filesync.MOST_PATTERN_BYTES} bytes")
+
+
+def test_folders_on_their_way_are_few(tmp_path: Path) -> None:
+    talk = Conversation(FileSync({"context": tmp_path}))
+    streams = [ask_for(talk, []) for _ in range(filesync.MOST_CALLS + 1)]
+    refused(talk.hear(streams[-1]), f"more than {filesync.MOST_CALLS} folders are asked for at once")
+    talk.say(daemon.message(streams[0], packets.FIN))
+    assert talk.hear(streams[0]).status == "0"
+    later = ask_for(talk, [])
+    talk.say(daemon.message(later, packets.FIN))
+    assert talk.hear(later).status == "0"
+
+
+def test_a_file_is_asked_for_once(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"x" * 10)
+    talk = Conversation(FileSync({"context": tmp_path}))
+    stream = ask_for(talk, [])
+    talk.say(daemon.message(stream, packets.encode_request(0)) * 2)
+    answer = talk.hear(stream)
+    assert answer.status == str(int(Status.UNKNOWN))
+    assert "no file has the number 0, or it was asked for already" in answer.trailers["grpc-message"]
+
+
+# --- results that are received
+
+
+def test_folders_that_are_written_are_few(tmp_path: Path) -> None:
+    talk = Conversation(FileSend({0: FolderTarget(path=tmp_path / "out")}))
+    streams = [talk.call(SEND) for _ in range(filesend.MOST_FOLDERS + 1)]
+    refused(talk.hear(streams[-1]), f"more than {filesend.MOST_FOLDERS} folders are written at once")
+    talk.say(frames.rst_stream(streams[0], frames.Code.CANCEL))
+    talk.say(daemon.message(talk.call(SEND), packets.encode_stat(Entry(b"d", modes.DIRECTORY | 0o755))))
+    assert (tmp_path / "out" / "d").is_dir()
+
+
+def test_files_that_are_written_are_few(tmp_path: Path) -> None:
+    before = count("output")
+    talk = Conversation(FileSend({0: FileTarget(path=tmp_path / "out")}))
+    streams = [talk.call(SEND) for _ in range(filesend.THREADS + 1)]
+    refused(talk.hear(streams[-1]), f"more than {filesend.THREADS} calls of output at once")
+    assert count("output") - before <= filesend.THREADS
+    talk.session.close()
+    wait_for(lambda: count("output") == before)
+
+
+def test_a_broken_message_ends_its_thread(tmp_path: Path) -> None:
+    before = count("content")
+    talk = Conversation(Content({"export": Layout(tmp_path, writable=True)}))
+    stream = talk.call(WRITE, metadata=IN_LAYOUT)
+    talk.say(daemon.data(stream, b"\1\0\0\0\1"))
+    assert talk.hear(stream).status == str(int(Status.UNIMPLEMENTED))
+    wait_for(lambda: count("content") == before)

@@ -239,9 +239,9 @@ def test_a_changed_initial_window_moves_open_streams(service: Service) -> None:
 def widened(service: Service) -> Stream:
     """A stream on which the peer may send a lot."""
     service.connection.feed(daemon.request(1, "/"))
-    service.connection.widen(service.streams[0])
-    [(_, _, stream, increment)] = service.sent()
-    assert (stream, frames.word(increment)) == (1, http2.RECEIVE_WINDOW - http2.FIRST_WINDOW)
+    service.connection.widen(service.streams[0], wide=True)
+    increments = [frames.word(increment) for _, _, _, increment in service.sent()]
+    assert sum(increments) == http2.WIDE_WINDOW - http2.FIRST_WINDOW
     return service.streams[0]
 
 
@@ -270,12 +270,12 @@ def test_windows_are_given_back_as_data_is_consumed(service: Service) -> None:
     widened(service)
     frame = frames.frame(Type.DATA, 0, 1, b"x" * 16384)
     updates = []
-    for _ in range(3 * http2.RECEIVE_WINDOW // 16384):
+    for _ in range(3 * http2.WIDE_WINDOW // 16384):
         service.connection.feed(frame)
         updates += [(stream, frames.word(payload)) for type_, _, stream, payload in service.sent()]
         service.received = b""
     given = {stream: sum(increment for each, increment in updates if each == stream) for stream in (0, 1)}
-    assert all(given[stream] > 2 * http2.RECEIVE_WINDOW for stream in (0, 1))
+    assert all(given[stream] > 2 * http2.WIDE_WINDOW for stream in (0, 1))
     assert len(updates) < 20
 
 
@@ -283,15 +283,15 @@ def test_a_service_that_does_not_keep_up_stops_the_peer(service: Service) -> Non
     service.give_back = False
     widened(service)
     frame = frames.frame(Type.DATA, 0, 1, b"x" * 16384)
-    for _ in range(http2.RECEIVE_WINDOW // 16384):
+    for _ in range(http2.WIDE_WINDOW // 16384):
         service.connection.feed(frame)
         service.received = b""
     assert [stream for _, _, stream, _ in service.sent() if stream == 1] == []
-    service.connection.consume(service.streams[0], http2.RECEIVE_WINDOW)
+    service.connection.consume(service.streams[0], http2.WIDE_WINDOW)
     assert [stream for _, _, stream, _ in service.sent()] == [1]
     service.give_back = False
     with pytest.raises(ProtocolError, match="beyond the stream's window"):
-        for _ in range(http2.RECEIVE_WINDOW // 16384 + 10):
+        for _ in range(http2.WIDE_WINDOW // 16384 + 10):
             service.connection.feed(frame)
             service.received = b""
 

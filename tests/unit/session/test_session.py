@@ -191,13 +191,13 @@ def test_a_message_of_the_largest_size_fits_even_where_credit_is_held() -> None:
     got: list[int] = []
 
     def accept(call: Call) -> None:
-        call.holds_credit = True
+        call.holds_credit = call.is_bulk = True
         call.on_message = lambda message: got.append(len(message))
 
     talk = serving(accept)
     talk.call("/test/Do", b"x" * LARGEST_MESSAGE)
     assert got == [LARGEST_MESSAGE]
-    assert LARGEST_MESSAGE + 5 <= http2.RECEIVE_WINDOW
+    assert LARGEST_MESSAGE + 5 <= http2.WIDE_WINDOW
 
 
 def test_a_cancelled_call_hears_of_it() -> None:
