@@ -37,10 +37,10 @@ function resolve(name) {
 }
 
 /** What the CI system calls its workspace, and the checkout around the working directory if it is not the user's home. */
-function findWorkspaces(env) {
-  const found = [env.GITHUB_WORKSPACE, env.CI_PROJECT_DIR].filter((name) => name?.startsWith('/'))
-  const home = resolve(env.HOME || '/')
-  for (let folder = process.cwd(); folder !== '/'; folder = path.dirname(folder)) {
+function findWorkspaces() {
+  const found = [process.env.GITHUB_WORKSPACE, process.env.CI_PROJECT_DIR].filter((name) => name?.startsWith('/'))
+  const home = resolve(process.env.HOME || '/')
+  for (let folder = workingFolder(); folder !== '/'; folder = path.dirname(folder)) {
     if (!fs.existsSync(path.join(folder, '.git'))) continue
     if (!isBelow(home, resolve(folder))) found.push(folder)
     break
@@ -48,48 +48,67 @@ function findWorkspaces(env) {
   return found.map(resolve).filter((folder) => folder !== '/')
 }
 
+function workingFolder() {
+  try {
+    return process.cwd()
+  } catch {
+    return '/' // it has been removed
+  }
+}
+
 function isBelow(name, folder) {
   return name === folder || name.startsWith(`${folder}/`)
 }
 
+const workspaces = findWorkspaces()
+
 /** Whether a path is absolute and outside of every workspace, as written and behind all links. */
-function isOutside(name, env = process.env) {
+function isOutside(name) {
   if (!name.startsWith('/')) return false
   const places = [path.normalize(name), resolve(name)]
-  return !findWorkspaces(env).some((folder) => places.some((place) => isBelow(place, folder)))
+  return !workspaces.some((folder) => places.some((place) => isBelow(place, folder)))
 }
 
 /** The folders of PATH that are outside of every workspace. */
-function safePath(env = process.env) {
-  return (env.PATH ?? '').split(':').filter((folder) => isOutside(folder, env)).join(':')
+function safePath() {
+  return (process.env.PATH ?? '').split(':').filter(isOutside).join(':')
 }
 
 /** Whether no file that a variable names is relative or in a workspace. */
-function isHarmless(name, value, env) {
+function isHarmless(name, value) {
   return value.split(paths.has(name) ? /[:\s,]+(?!\/\/)/ : /[\s,]+/).every((word) => {
     const [, scheme, place] = /^(?:[\w-]+=)?(?:([a-z][a-z0-9+.-]*):\/\/)?(.*)$/i.exec(word)
-    if (scheme) return !/^file$/i.test(scheme) || isOutside(decodeURI(place.slice(place.indexOf('/'))), env)
-    return !paths.has(name) || word === '' || isOutside(word, env)
+    if (scheme) return !/file$/i.test(scheme) || isOutside(decode(place.slice(place.indexOf('/'))))
+    return !paths.has(name) || word === '' || isOutside(word)
   })
 }
 
+/** The path of a URL; one that cannot be read is nowhere. */
+function decode(text) {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return ''
+  }
+}
+
 /** The environment for the programs that find and fill our own, and the names of the variables that lead astray. */
-function forInstallers(env = process.env) {
-  const made = { PATH: safePath(env), PIP_USER: '0', PIP_REQUIRE_VIRTUALENV: '0', UV_LINK_MODE: 'copy' }
+function forInstallers() {
+  const made = { PATH: safePath(), PIP_USER: '0', PIP_REQUIRE_VIRTUALENV: '0', UV_LINK_MODE: 'copy' }
   const ignored = []
-  for (const [name, value] of Object.entries(env)) {
+  for (const [name, value] of Object.entries(process.env)) {
     if (!texts.has(name) && !paths.has(name) && !logins.test(name)) continue
-    if (isHarmless(name, value, env)) made[name] = value
+    if (isHarmless(name, value)) made[name] = value
     else ignored.push(name)
   }
   return { env: made, ignored }
 }
 
 /** The environment for the product: the job's own, without libraries of a workspace. */
-function forProduct(env = process.env) {
-  const made = { ...env }
+function forProduct() {
+  const made = { ...process.env }
   for (const name of loaders) {
-    if (made[name] !== undefined && !isHarmless(name, made[name], env)) delete made[name]
+    if (made[name] !== undefined && !isHarmless(name, made[name])) delete made[name]
   }
   return made
 }

@@ -28,12 +28,13 @@ def run() -> "NoReturn":
 def clean_path(path: list[str], env: "Mapping[str, str]") -> None:
     """Remove the working directory from ``path``, and folders of PYTHONPATH that are relative or in a workspace.
 
-    The folder that holds this package stays, as the last one.
+    The interpreter's own folders stay, and as the last one the folder that holds this package.
     """
     given = [*filter(None, env.get("PYTHONPATH", "").split(os.pathsep))]
     here, home = os.path.abspath(""), os.path.dirname(os.path.abspath(ci_buildx.__path__[0]))
     doubtful = {here, *map(os.path.abspath, given)}
-    found = [folder for folder in path if os.path.abspath(folder) in doubtful]
+    own = os.path.join(sys.prefix, "lib") + os.sep
+    found = [folder for folder in path if os.path.abspath(folder) in doubtful and not folder.startswith(own)]
     if not found:
         return
     kept = [folder for folder in path if folder not in found]

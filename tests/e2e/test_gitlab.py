@@ -25,6 +25,7 @@ from devcluster import layout, pushed, registry
 from devcluster.registry import Registry
 from tests.e2e import checkout
 from tests.e2e.cluster import Builders
+from tests.unit.planted import read_sprung
 
 # The shell executor in the checkout itself, as a runner on a plain machine.
 OPTIONS = ("--force-shell-executor", "--shell-isolation=false", "--no-color")
@@ -60,6 +61,7 @@ def run(tmp_path: Path, name: str, product_env: dict[str, str], buildkitd_config
         }
         files = {".gitlab-ci.yml": json.dumps(jobs), "buildkitd.toml": buildkitd_config.read_text()}
         folder = checkout.make(tmp_path / "repository", name=name, dockerfile=dockerfile, files=files)
+        checkout.set_traps(folder)
         env = {**checkout.environment("gitlab-home"), "KUBECONFIG": product_env["KUBECONFIG"], "USERNAME": "ann"}
         command = [checkout.program("gitlab-ci-local"), *OPTIONS]
         done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=240, check=False)
@@ -80,6 +82,7 @@ def test_success_with_inputs(
         platforms=["linux/amd64", "linux/arm64"],
     )
     assert done.code == 0, done.log
+    assert read_sprung(done.folder) == []
     images = pushed.images(open_registry.url, f"e2e/{name}", "1")
     assert {image.files["machine"] for image in images.values()} == {b"x86_64\n", b"aarch64\n"}
     assert {image.files["said"] for image in images.values()} == {b'it\'s "quoted", really ann\n'}

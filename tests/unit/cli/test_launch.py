@@ -101,6 +101,15 @@ def test_folders_of_pythonpath_outside_of_the_checkout_stay(
     assert path == [theirs, library, str(ROOT)]
 
 
+def test_an_environment_in_the_checkout_stays(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(checkout)
+    monkeypatch.setattr(sys, "prefix", str(checkout / ".venv"))
+    site = str(checkout / ".venv" / "lib" / "python3" / "site-packages")
+    path = [str(checkout), str(checkout / "src"), site]
+    clean_path(path, {"PYTHONPATH": f"src:{site}", "GITHUB_WORKSPACE": str(checkout)})
+    assert path == [site, str(ROOT)]
+
+
 def test_a_path_without_the_checkout_is_left_alone(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(checkout)
     path = ["/usr/bin", "/usr/lib/python3"]
