@@ -33,7 +33,7 @@ def clean_path(path: list[str], env: "Mapping[str, str]") -> None:
     given = [*filter(None, env.get("PYTHONPATH", "").split(os.pathsep))]
     here, home = os.path.abspath(""), os.path.dirname(os.path.abspath(ci_buildx.__path__[0]))
     doubtful = {here, *map(os.path.abspath, given)}
-    own = os.path.join(sys.prefix, "lib") + os.sep
+    own = tuple(os.path.join(prefix, "lib") + os.sep for prefix in (sys.prefix, sys.base_prefix))
     found = [folder for folder in path if os.path.abspath(folder) in doubtful and not folder.startswith(own)]
     if not found:
         return

@@ -101,6 +101,14 @@ def test_folders_of_pythonpath_outside_of_the_checkout_stay(
     assert path == [theirs, library, str(ROOT)]
 
 
+def test_the_standard_library_stays_for_who_works_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = str(Path(os.__file__).parent)
+    monkeypatch.chdir(library)
+    path = [library, f"{library}/lib-dynload"]
+    clean_path(path, {})
+    assert path == [library, f"{library}/lib-dynload"]
+
+
 def test_an_environment_in_the_checkout_stays(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(checkout)
     monkeypatch.setattr(sys, "prefix", str(checkout / ".venv"))
