@@ -227,7 +227,7 @@ def test_no_secret_is_printed(cwd: Path, kind: str) -> None:
         kind,
         *("--platform", "linux/amd64", "--build-arg", "NPM_TOKEN=s1-short", "--build-arg", "URL=https://a:p@s2/x#@h/?"),
         *("--build-context", "other=https://me:s3@s3/s3@git.example/x.git"),
-        *("--build-context", "tar=https://h.example/a.tar.gz?X-Amz-Signature=s4&sig=s4&access_token=s4"),
+        *("--build-context", "tar=https://h.example/a.tar.gz?X-Amz-Signature=s4_seed&sig=s4_seed&access_token=s4_seed"),
         *(
             "--cache-to",
             "type=s3,access_key_id=s5-key-id,secret_access_key=s5-secret,session_token=s5-x",
@@ -235,5 +235,5 @@ def test_no_secret_is_printed(cwd: Path, kind: str) -> None:
         *("--cache-from", "type=azblob,name=n,account_url=https://x,secret_access_key=s6-secret"),
         *("--driver-opt", "nodeselector=kubernetes.io/arch=amd64"),
     )
-    for secret in ("s1-", "p@s2", "s2/", "s3@", "s4", "s5-", "s6-"):
+    for secret in ("s1-", "p@s2", "s2/", "s3@", "s4_seed", "s5-", "s6-"):
         assert secret not in json.dumps(printed)
