@@ -143,7 +143,8 @@ def create(kube: KubeClient, collection: str, manifest: dict[str, Any]) -> None:
 def job(kube: KubeClient, cluster: Cluster, name: str, folder: Path, *, opted_out: bool = False) -> Iterator[Account]:
     """An account of its own with the rights of docs/rbac/jobs.yaml, which stays on the cluster.
 
-    ``opted_out``: it has those of unconfined.yaml and host-access.yaml, too, for the options that need them.
+    ``opted_out``: it has those of unconfined.yaml and host-access.yaml, too, for the options that need them, and may
+    let pods run as any service account.
     """
     apply(kube, sheet("jobs"))
     with _account(kube, cluster, name, ACCOUNTS, folder) as made, ExitStack() as undo:
@@ -153,6 +154,16 @@ def job(kube: KubeClient, cluster: Cluster, name: str, folder: Path, *, opted_ou
             own = f"{name}-{mode}"
             subject = {"kind": "ServiceAccount", "name": name, "namespace": ACCOUNTS}
             create(kube, f"{RBAC}/clusterrolebindings", {**binding, "metadata": {"name": own}, "subjects": [subject]})
+            undo.callback(kube.delete, f"{RBAC}/clusterrolebindings/{own}")
+        if opted_out:
+            own = f"{name}-accounts"
+            rules = [{"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["use"]}]
+            subject = {"kind": "ServiceAccount", "name": name, "namespace": ACCOUNTS}
+            role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": own}
+            create(kube, f"{RBAC}/clusterroles", {"metadata": {"name": own}, "rules": rules})
+            undo.callback(kube.delete, f"{RBAC}/clusterroles/{own}")
+            bound = {"metadata": {"name": own}, "roleRef": role, "subjects": [subject]}
+            create(kube, f"{RBAC}/clusterrolebindings", bound)
             undo.callback(kube.delete, f"{RBAC}/clusterrolebindings/{own}")
         wait(made.is_fenced)
         yield made

@@ -377,6 +377,7 @@ CAUSES: tuple[Cause, ...] = (
         settings={"pull_secrets": ("none",)},
         prepare=registry("REGISTRY_BASIC", "none/such:2"),
         known="no basic auth credentials",
+        heals=True,
     ),
     Cause(
         name="the image has no valid name",
@@ -399,6 +400,7 @@ CAUSES: tuple[Cause, ...] = (
         detail='secret "none" not found',
         fix="refers to a Secret or ConfigMap that is not there",
         alter=ask({"name": "X", "valueFrom": {"secretKeyRef": {"name": "none", "key": "x"}}}),
+        heals=True,
     ),
     Cause(
         name="the node has no such seccomp profile",
