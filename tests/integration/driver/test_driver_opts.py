@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import secrets
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.e2e.cluster import Builders
 from tests.integration.driver import nodes
 from tests.integration.driver.conftest import Held, Yard
 
+PRIORITY_CLASSES = "/apis/scheduling.k8s.io/v1/priorityclasses"
 AMD64 = ("--platform", "linux/amd64")
 SELECTED = "kubernetes.io/arch=amd64,kubernetes.io/os=linux"
 
@@ -96,7 +98,16 @@ def owners_on_the_host(uid: int) -> list[str]:
     return found
 
 
-def test_options_of_scheduling_and_marks(yard: Yard) -> None:
+@pytest.fixture
+def priority_class(administrator: KubeClient) -> Iterator[str]:
+    """A class of the test's own: those of the system are not for builders."""
+    name = f"tests-{secrets.token_hex(4)}"
+    administrator.create(PRIORITY_CLASSES, {"metadata": {"name": name}, "value": 1000})
+    yield name
+    administrator.delete(f"{PRIORITY_CLASSES}/{name}")
+
+
+def test_options_of_scheduling_and_marks(yard: Yard, priority_class: str) -> None:
     made = yard.product.cwd / "builder"
     options = [
         f'"nodeselector={SELECTED}"',
@@ -106,7 +117,7 @@ def test_options_of_scheduling_and_marks(yard: Yard) -> None:
             '"tolerations=key=foo,value=bar;key=foo2,operator=exists;key=foo3,effect=NoSchedule;'
             'key=foo4,operator=Exists,effect=noexecute,tolerationSeconds=30"'
         ),
-        "schedulername=default-scheduler,priority-class=system-node-critical,grace-period=7",
+        f"schedulername=default-scheduler,priority-class={priority_class},grace-period=7",
         "requests.cpu=10m,requests.memory=32Mi,requests.ephemeral-storage=16Mi",
         "limits.cpu=2,limits.memory=4Gi,limits.ephemeral-storage=8Gi",
         "env.BUILDKIT_TTY_LOG_LINES=7,env.FROM_HERE=x=y",
@@ -131,8 +142,8 @@ def test_options_of_scheduling_and_marks(yard: Yard) -> None:
             {"effect": "NoExecute", "key": "foo4", "operator": "Exists", "tolerationSeconds": 30},
         ]
         assert spec["schedulerName"] == "default-scheduler"
-        assert spec["priorityClassName"] == "system-node-critical"
-        assert spec["priority"] == 2000001000
+        assert spec["priorityClassName"] == priority_class
+        assert spec["priority"] == 1000
         assert spec["terminationGracePeriodSeconds"] == 7
         assert spec["serviceAccountName"] == "default"
         assert spec["automountServiceAccountToken"] is False
