@@ -50,7 +50,9 @@ def test_no_login(registries: Registries, connect: Connect) -> None:
 
 @pytest.mark.parametrize("name", ["basic", "token"])
 def test_unknown_authority(registries: Registries, connect: Connect, name: str) -> None:
-    with pytest.raises(RegistryError, match=r"certificate of .* is not trusted: .*; make the builder with driver-opt ca-cert"):
+    with pytest.raises(
+        RegistryError, match=r"certificate of .* is not trusted: .*; make the builder with driver-opt ca-cert"
+    ):
         connect(trust=Trust()).ping(registries[name].address)
 
 
