@@ -18,11 +18,13 @@ from ci_buildx.model.pattern import pattern
 SHORTEST = 8
 """Characters of a secret that is searched for: shorter texts stand in too many other words."""
 _SECRET = pattern(
-    r"(?i)(?:_|^)(?:apikey|auth|credentials?|key|pass|password|passphrase|pword|passwd|pw|pwd|secret|token)(?:_|$)"
+    r"(?i)(?:_|^)(?:apikey|auth|credentials?|key|pass|password|passphrase|pword|passwd|pw|secret|token)(?:_|$)"
 )
 _HARMLESS = pattern(r"(?i)(?:_|^)(?:public|file|version)(?:_|$)")
 _ATTRIBUTE = pattern(r"(?i)token|secret|password|passwd|access_key|account_key|credential|signature")
 _PLACES = pattern(r"(?i)(?:_|^)(?:sock|path|dir|folder|url|host|user|name)(?:_|$)|^(?:KUBE_BUILDER|INPUT|CI_JOB_NAME)_")
+_ADDRESS = pattern(r"[A-Za-z0-9.-]+:\d{1,5}")
+"""A host with its port is no secret, whatever the variable is called."""
 _OPTION = pattern(r"--?[a-z][a-z-]*=")
 _ARGUMENT = "build-arg:"
 
@@ -64,7 +66,8 @@ def of_process(env: Mapping[str, str], argv: Iterable[str]) -> tuple[str, ...]:
 
 def _of_process(env: Mapping[str, str], argv: Iterable[str]) -> Iterator[str]:
     for name, value in env.items():
-        if (is_secret_name(name) and not _PLACES.search(name)) or describe_pasted(value):
+        named = is_secret_name(name) and not _PLACES.search(name) and not _ADDRESS.fullmatch(value)
+        if named or describe_pasted(value):
             yield value
         if "=" in value or "@" in value:
             yield from logins_in(value)

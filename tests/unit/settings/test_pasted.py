@@ -13,6 +13,7 @@ from ci_buildx.cli.main import main
 from ci_buildx.cli.world import World
 from ci_buildx.errors import InputError
 from ci_buildx.kube import config
+from ci_buildx.model import masker
 from ci_buildx.settings import options
 from ci_buildx.settings.assembly import cluster_from, settings_from
 from ci_buildx.settings.option import Kind
@@ -101,3 +102,8 @@ def test_no_argument_in_the_wrong_place_is_quoted(argv: list[str], tmp_path: Pat
     assert main(argv, World(env=NOTHING, cwd=tmp_path, stdout=stdout, stderr=stderr)) == 2
     assert "NOT-FOR-LOGS" not in stderr.getvalue()
     assert BASE64[:20] not in stderr.getvalue()
+
+
+def test_addresses_and_folders_are_no_secrets_of_the_environment() -> None:
+    env = {"REGISTRY_TOKEN": "registry.example:5000", "PWD": "/home/me/checkout", "OTHER_TOKEN": "s3cret-and-long"}
+    assert masker.of_process(env, []) == ("s3cret-and-long",)
