@@ -151,22 +151,23 @@ def job(kube: KubeClient, cluster: Cluster, name: str, folder: Path, *, opted_ou
         for mode in ("unconfined", "host-access") if opted_out else ():
             role, binding = yaml.safe_load_all(sheet(mode))
             create(kube, f"{RBAC}/clusterroles", role)
-            own = f"{name}-{mode}"
-            subject = {"kind": "ServiceAccount", "name": name, "namespace": ACCOUNTS}
-            create(kube, f"{RBAC}/clusterrolebindings", {**binding, "metadata": {"name": own}, "subjects": [subject]})
-            undo.callback(kube.delete, f"{RBAC}/clusterrolebindings/{own}")
+            undo.callback(kube.delete, _bind(kube, f"{name}-{mode}", binding["roleRef"], name))
         if opted_out:
             own = f"{name}-accounts"
             rules = [{"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["use"]}]
-            subject = {"kind": "ServiceAccount", "name": name, "namespace": ACCOUNTS}
-            role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": own}
             create(kube, f"{RBAC}/clusterroles", {"metadata": {"name": own}, "rules": rules})
             undo.callback(kube.delete, f"{RBAC}/clusterroles/{own}")
-            bound = {"metadata": {"name": own}, "roleRef": role, "subjects": [subject]}
-            create(kube, f"{RBAC}/clusterrolebindings", bound)
-            undo.callback(kube.delete, f"{RBAC}/clusterrolebindings/{own}")
+            role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": own}
+            undo.callback(kube.delete, _bind(kube, own, role, name))
         wait(made.is_fenced)
         yield made
+
+
+def _bind(kube: KubeClient, name: str, role: dict[str, Any], account: str) -> str:
+    """Give an account a role in the whole cluster; returns the path of the binding."""
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": ACCOUNTS}
+    create(kube, f"{RBAC}/clusterrolebindings", {"metadata": {"name": name}, "roleRef": role, "subjects": [subject]})
+    return f"{RBAC}/clusterrolebindings/{name}"
 
 
 def reaper(kube: KubeClient, cluster: Cluster, folder: Path) -> Account:

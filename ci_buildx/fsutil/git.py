@@ -16,7 +16,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from ci_buildx.model.programs import find_program, safe_path
+from ci_buildx.model.programs import find_checkout, find_program, safe_path
 
 _INHERITED = (
     *("HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"),
@@ -52,6 +52,8 @@ _OVERRIDES = (
 )
 _WITH_DIFF = ("diff", "log", "show")
 _OF_FILES = ("diff", "status")
+_WITHOUT_FILTERS = ("for-each-ref", "log", "ls-files", "remote", "rev-parse", "show")
+"""Verbs that read no file of the working tree, so that no filter is asked; the others cost a look for filters."""
 _NO_SUBMODULES = ("--ignore-submodules=dirty",)
 """git would look for changes with the submodule's own settings; only the option overrides submodule.<name>.ignore."""
 _NO_DRIVERS = ("--no-ext-diff", "--no-textconv")
@@ -72,7 +74,8 @@ class Git:
     def __init__(self, folder: Path, env: Mapping[str, str] | None = None) -> None:
         given = os.environ if env is None else env
         self._folder = folder
-        self._avoid = (folder, *_find_checkout(folder))
+        checkout = find_checkout(folder)
+        self._avoid = (folder,) if checkout is None else (folder, checkout)
         self._env = {"PATH": safe_path(given, avoid=self._avoid), **_FIXED}
         self._env |= {name: given[name] for name in _INHERITED if name in given and self._is_outside(given[name])}
         self._env |= _pass_safe_folders(given)
@@ -110,8 +113,9 @@ class Git:
         if self._program is None:
             raise GitFailed("cannot run git: it is not installed, or only inside of the checkout")
         _refuse_bare_repository(self._folder)
-        overrides = [word for text in (*_OVERRIDES, *self._list_filters()) for word in ("-c", text)]
         verb, *rest = arguments
+        filters = () if verb in _WITHOUT_FILTERS else self._list_filters()
+        overrides = [word for text in (*_OVERRIDES, *filters) for word in ("-c", text)]
         quiet: tuple[str, ...] = _NO_DRIVERS if verb in _WITH_DIFF else ()
         quiet += _NO_SUBMODULES if verb in _OF_FILES else ()
         options = ("--no-pager", "--no-optional-locks", "--literal-pathspecs", *overrides, verb, *quiet, *rest)
@@ -162,12 +166,6 @@ class Git:
         """Whether a variable does not lead into the checkout, whose files must not configure git."""
         path = Path(value).resolve()
         return not any(path.is_relative_to(root.resolve()) for root in self._avoid)
-
-
-def _find_checkout(folder: Path) -> tuple[Path, ...]:
-    """Return the nearest folder at or above ``folder`` that has a ``.git``."""
-    resolved = folder.resolve()
-    return tuple(parent for parent in (resolved, *resolved.parents) if (parent / ".git").exists())[:1]
 
 
 def _pass_safe_folders(env: Mapping[str, str]) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,12 +12,10 @@ from ci_buildx.buildkit.messages import Entry, SolveRequest
 from ci_buildx.job import origin
 from ci_buildx.job.caches import known_platforms
 from ci_buildx.model import reference
+from ci_buildx.model.login import MASK, without_logins
+from ci_buildx.model.masker import is_secret_attribute
 from ci_buildx.model.record import replace
 from ci_buildx.settings.values import Attributes, BuildSettings
-
-_MASK = "***"
-_SECRET = re.compile(r"token|secret|password", re.IGNORECASE)
-_PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^/@]*@")
 
 
 def shown(build: BuildSettings, nodes: Sequence[NodePlan], env: Mapping[str, str]) -> dict[str, Any]:
@@ -68,8 +65,8 @@ def _request(build: BuildSettings, node: NodePlan, env: Mapping[str, str], *, se
 
 def _attributes(made: SolveRequest) -> dict[str, Any]:
     """The frontend's attributes; the list that one of them holds as JSON is shown as a list."""
-    texts = {name: _PASSWORD.sub(rf"\1:{_MASK}@", value) for name, value in sorted(made.frontend_attrs.items())}
-    return {name: json.loads(text) if name == request.CACHE_IMPORTS else text for name, text in texts.items()}
+    texts = sorted(made.frontend_attrs.items())
+    return {name: json.loads(text) if name == request.CACHE_IMPORTS else without_logins(text) for name, text in texts}
 
 
 def _entries(entries: Iterable[Entry]) -> list[dict[str, Any]]:
@@ -78,6 +75,6 @@ def _entries(entries: Iterable[Entry]) -> list[dict[str, Any]]:
 
 def _masked(caches: Iterable[Attributes]) -> tuple[Attributes, ...]:
     return tuple(
-        replace(cache, attrs=tuple((key, _MASK if _SECRET.search(key) else value) for key, value in cache.attrs))
+        replace(cache, attrs=tuple((key, MASK if is_secret_attribute(key) else value) for key, value in cache.attrs))
         for cache in caches
     )

@@ -14,6 +14,7 @@ from ci_buildx.job import origin, systems, vcs
 from ci_buildx.job.repositories import path_of
 from ci_buildx.model import reference
 from ci_buildx.model.platform import Platform
+from ci_buildx.model.programs import find_checkout
 from ci_buildx.settings.contexts import STDIN, is_git
 from ci_buildx.settings.values import BuildSettings, Settings
 
@@ -59,7 +60,7 @@ def _of_folder(context: Path, env: Mapping[str, str]) -> tuple[str, str]:
     checkout = systems.checkout(env)
     if checkout is not None and folder.is_relative_to(checkout.resolve()) and systems.repository(env):
         return systems.repository(env), _below(checkout.resolve(), folder)
-    root = next((parent for parent in (folder, *folder.parents) if (parent / ".git").exists()), None)
+    root = find_checkout(folder)
     if root is None:
         return str(folder).strip("/"), ""
     remote = vcs.remote_of(root, env)

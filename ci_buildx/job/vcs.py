@@ -105,9 +105,9 @@ def _wants_labels(env: Mapping[str, str]) -> bool:
 
 
 def _has_checkout(context: Path) -> bool:
-    """``.git`` is a folder, or a file in worktrees and submodules."""
-    folder = context.resolve()
-    return any((parent / ".git").exists() for parent in (folder, *folder.parents))
+    from ci_buildx.model.programs import find_checkout
+
+    return find_checkout(context) is not None
 
 
 def _remote(git: Git, branch: str) -> str:

@@ -158,6 +158,12 @@ def find_named_workspaces(env: Mapping[str, str]) -> tuple[Path, ...]:
     return tuple(Path(env[name]).resolve() for name in _WORKSPACES if env.get(name, "").startswith("/"))
 
 
+def find_checkout(folder: Path) -> Path | None:
+    """Return the nearest folder at or above ``folder`` that has a ``.git``: a folder, or a file in worktrees."""
+    resolved = folder.resolve()
+    return next((parent for parent in (resolved, *resolved.parents) if (parent / ".git").exists()), None)
+
+
 def find_workspaces(env: Mapping[str, str]) -> tuple[Path, ...]:
     """Return the folders that hold files of strangers.
 
@@ -170,7 +176,7 @@ def find_workspaces(env: Mapping[str, str]) -> tuple[Path, ...]:
         here = Path.cwd().resolve()
     except OSError:  # The current directory has been removed.
         return tuple(named)
-    checkout = next((folder for folder in (here, *here.parents) if (folder / ".git").exists()), None)
+    checkout = find_checkout(here)
     if checkout is not None and not home.is_relative_to(checkout):
         named.append(checkout)
     return tuple(path for path in dict.fromkeys(named) if path != Path("/"))
