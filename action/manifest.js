@@ -31,7 +31,7 @@ function digest(file) {
   return createHash('sha256').update(fs.readFileSync(file)).digest('base64')
 }
 
-/** What changes with a file's content, whoever changes it. */
+/** Metadata that changes with a file's content. */
 function stamp(file) {
   const { size, mtimeMs, ctimeMs } = fs.lstatSync(file)
   return `${size} ${mtimeMs} ${ctimeMs}`
@@ -47,7 +47,7 @@ function write(folder, files) {
 function seal(folder) {
   const root = path.join(folder, packages)
   const files = list(root)
-  if (!files) throw new Error(`${root} holds what is no file`)
+  if (!files) throw new Error(`${root} holds an entry that is not a regular file`)
   write(folder, Object.fromEntries(files.map((file) => [file, [digest(`${root}/${file}`), stamp(`${root}/${file}`)]])))
 }
 

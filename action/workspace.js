@@ -1,5 +1,5 @@
 'use strict'
-// The workspace holds files of whoever wrote the commit. Programs that we start are found outside of it, run outside of
+// The workspace holds files of the author of the commit. Programs that we start are found outside of it, run outside of
 // it, and get an environment that does not lead into it. ci_buildx/model/programs.py has the same rule for the product.
 const fs = require('node:fs')
 const path = require('node:path')

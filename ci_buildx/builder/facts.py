@@ -13,7 +13,7 @@ from ci_buildx.model.record import dataclass, field
 from ci_buildx.settings.builder import Toleration
 
 _UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
-"""The taint that cordoning stands for (k8s.io/api v0.34.2, ``core/v1/well_known_taints.go``)."""
+"""The taint of a cordoned node (k8s.io/api v0.34.2, ``core/v1/well_known_taints.go``)."""
 _BARRING = ("NoSchedule", "NoExecute")
 
 

@@ -1,8 +1,8 @@
 """Admission policies for what an account of kube-builder makes: pods without the host's things, no foreign tokens.
 
 They select requests by user, not by namespace: an account may make workloads only, so each pod template passes here,
-whoever makes the pods. Fields as in core/v1 (Kubernetes 1.34); sysctls and SELinux types as PodSecurity's baseline
-level has them (k8s.io/pod-security-admission v0.34.2, ``policy``). An administrator lifts a rule by RBAC: the policies
+no matter which account creates the pods. Fields as in core/v1 (Kubernetes 1.34); sysctls and SELinux types as in
+PodSecurity's baseline level (k8s.io/pod-security-admission v0.34.2, ``policy``). An administrator lifts a rule by RBAC: the policies
 ask the authorizer whether the user holds a verb on a resource that exists for this purpose only.
 """
 

@@ -61,7 +61,7 @@ kube-builder.dev/builder=shared. Needs Kubernetes 1.30 or later."""
 
 _UNCONFINED = """\
 The opt-out from user namespaces, beside jobs.yaml: jobs' accounts may run privileged pods that are root on their
-nodes. For clusters whose nodes have no user namespaces, and for driver-opt qemu.install. Whoever has such an account
+nodes. For clusters whose nodes have no user namespaces, and for driver-opt qemu.install. Anyone with such an account
 can become root on the nodes of its builders."""
 _HOST_ACCESS = """\
 The opt-out from the rules on the host, beside jobs.yaml: pod templates of jobs' accounts may have hostNetwork,
