@@ -2,8 +2,8 @@
 
 They select requests by user, not by namespace: an account may make workloads only, so each pod template passes here,
 no matter which account creates the pods. Fields as in core/v1 (Kubernetes 1.34); sysctls and SELinux types as in
-PodSecurity's baseline level (k8s.io/pod-security-admission v0.34.2, ``policy``). An administrator lifts a rule by RBAC: the policies
-ask the authorizer whether the user holds a verb on a resource that exists for this purpose only.
+PodSecurity's baseline level (k8s.io/pod-security-admission v0.34.2, ``policy``). An administrator lifts a rule by RBAC:
+the policies ask the authorizer whether the user holds a verb on a resource that exists for this purpose only.
 """
 
 from __future__ import annotations
