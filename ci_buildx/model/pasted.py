@@ -55,7 +55,8 @@ def describe_pasted(text: str, *, is_path: bool = False) -> str:
         return "a text of several lines"
     if _TOKEN.match(text):
         return "a token"
-    if text.startswith("{") and ":" in text:
+    # Two braces open no JSON; they begin an expression of docker's actions, such as ``{{defaultContext}}:folder``.
+    if text.startswith("{") and not text.startswith("{{") and ":" in text:
         return "JSON"
     if inner := describe_pasted(decode(text)):
         return f"base64 of {inner}"

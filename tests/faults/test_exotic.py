@@ -30,7 +30,7 @@ from tests.faults.victim import DOCKERFILE, Victim
 
 PASSWORD = "seeded-5b1e"
 LARGEST_SECRET = 500 * 1024
-LARGE = 3 << 30
+LARGE = 1 << 30
 """Bytes of a sparse file that takes a while to send."""
 
 
@@ -188,7 +188,7 @@ def test_a_file_that_vanishes_while_it_is_sent(grounds: Grounds, context: Path) 
     """It goes while the one before it is read."""
     (context / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
     with (context / "a-large").open("wb") as large:
-        large.truncate(LARGE // 8)
+        large.truncate(LARGE // 2)
     (context / "b-late").write_text("here")
     command = ["--builder", grounds.builder, str(context)]
     process = replace(grounds.product, cwd=context).popen(*command, own_builder=False)

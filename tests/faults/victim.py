@@ -9,6 +9,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
+
+import pytest
 
 from tests.e2e.cluster import Builders
 from tests.e2e.product import Product
@@ -43,16 +46,26 @@ class Victim:
         deadline = time.monotonic() + PATIENCE
         while not reached():
             assert self.process.poll() is None, f"it ended before the moment came:\n{self.log}"
-            assert time.monotonic() < deadline, f"the moment did not come:\n{self.log}"
+            if time.monotonic() > deadline:
+                self._fail("the moment did not come")
             time.sleep(0.005)
 
     def end(self) -> int:
         """Wait for its end; the exit code, 128 + signal where one ended it."""
-        code = self.process.wait(timeout=60)
+        try:
+            code = self.process.wait(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._fail("it did not end")
         self._reader.join(timeout=10)
         if self.process.stdout is not None:
             self.process.stdout.close()
         return code if code >= 0 else 128 - code
+
+    def _fail(self, why: str) -> NoReturn:
+        """Kill the build, so that no later test meets it, and fail."""
+        self.process.kill()
+        self.process.wait()
+        pytest.fail(f"{why}:\n{self.log}")
 
     @property
     def log(self) -> str:

@@ -17,7 +17,7 @@ from ci_buildx.model import masker
 from ci_buildx.settings import options
 from ci_buildx.settings.assembly import cluster_from, settings_from
 from ci_buildx.settings.option import Kind
-from ci_buildx.settings.unquoted import _FREE
+from ci_buildx.settings.unquoted import _FREE, refuse_pasted
 
 KUBECONFIG = """\
 apiVersion: v1
@@ -61,6 +61,19 @@ def test_what_is_no_whole_kubeconfig_is_not_shown(text: str, tmp_path: Path) -> 
             config.load(cluster_from(values, {}, env, tmp_path), env=env)
         assert "NOT-FOR-LOGS" not in str(caught.value)
         assert BASE64[:20] not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("context", "{{defaultContext}}"),
+        ("context", "{{defaultContext}}:app"),
+        ("build-contexts", "notes={{defaultContext}}:app"),
+        ("tags", "registry.example:5000/app:{{branch}}"),
+    ],
+)
+def test_an_expression_of_dockers_actions_is_no_content(name: str, text: str) -> None:
+    refuse_pasted(name, iter([text]), source=name)
 
 
 @pytest.mark.parametrize("name", ONE_NAME)
