@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from ci_buildx.builder import balance
 from ci_buildx.builder.builder import Builder
@@ -20,9 +20,11 @@ from ci_buildx.builder.verdict import Case, Stage, Verdict
 from ci_buildx.errors import BootError, KubeError, Stopped
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.watch import Change
+from ci_buildx.model import debug
 
 T = TypeVar("T")
 
+_LOG = debug.get_log("builder")
 _TICK = 0.25
 """Seconds between two looks at what depends on time alone."""
 _PATIENCE = 1.0
@@ -154,6 +156,7 @@ class Boot:
         Nothing is waited for at its node any more: ``explain`` hears no more of it.
         """
         with self._changed:
+            _LOG.debug("pod %s: buildkitd has answered", pod)
             self._seen.served.add(pod)
             if (known := self._seen.pods.get(pod)) is not None:
                 self._up.add(view(known).node)
@@ -241,6 +244,7 @@ class Boot:
         with self._changed:
             if reason and node.name not in self._up and self._told.get(node.name) != reason:
                 self._told[node.name] = reason
+                _LOG.debug("node %s waits: %s", node.name, reason)
                 self._explain(reason)
 
     def _diagnose(self) -> None:
@@ -267,6 +271,8 @@ class Boot:
                 if event.object["metadata"]["name"] in self._outdated:
                     continue
                 gone = event.type is Change.DELETED
+                if _LOG.is_on:
+                    _LOG.debug("%s", _describe(event.object, gone=gone))
                 job = self._job_of(event.object) if gone or is_terminating(event.object) else None
                 with self._changed:
                     self._seen.note_pod(event.object, job, gone=gone)
@@ -285,6 +291,9 @@ class Boot:
                 stop=self._end,
             ):
                 if event.type is not Change.DELETED:
+                    if _LOG.is_on:
+                        fields = (event.object.get(name, "") for name in ("type", "reason", "message"))
+                        _LOG.debug("event: %s %s: %s", *fields)
                     with self._changed:
                         self._seen.note_event(event.object)
                         self._changed.notify_all()
@@ -317,3 +326,11 @@ class Boot:
 
     def _run(self, work: Callable[[], None], name: str) -> None:
         threading.Thread(target=work, daemon=True, name=f"boot-{name}").start()
+
+
+def _describe(pod: Mapping[str, Any], *, gone: bool) -> str:
+    """A pod's state as the debug log tells it."""
+    seen, phase = view(pod), (pod.get("status") or {}).get("phase", "")
+    marks = (("running", seen.running), ("ready", seen.ready), ("terminating", seen.terminating), ("gone", gone))
+    words = "".join(f", {word}" for word, holds in marks if holds)
+    return f"pod {seen.name}: {phase} on {seen.host or 'no node'}, address {seen.ip or 'none'}{words}"

@@ -21,10 +21,12 @@ from ci_buildx.builder.surroundings import Surroundings
 from ci_buildx.errors import Conflict, Forbidden, Invalid, NotFound, Refused, Unauthorized
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.refusal import lacks_right
+from ci_buildx.model import debug
 from ci_buildx.model.record import dataclass, field, replace
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.builder import BuilderSettings
 
+_LOG = debug.get_log("builder")
 _NAMESPACES = "/api/v1/namespaces"
 
 
@@ -53,6 +55,7 @@ def provision(kube: KubeClient, blueprint: Blueprint, *, announce: Callable[[Loc
     """
     location = locate(blueprint.identity, blueprint.settings)
     announce(location)
+    _LOG.debug("builder %s is made in namespace %s", location.name, location.namespace)
     draft = Draft(
         identity=blueprint.identity,
         location=location,

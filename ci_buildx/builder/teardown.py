@@ -11,8 +11,10 @@ from ci_buildx.builder import labels, volumes
 from ci_buildx.builder.builder import Location, Manifest, Workload
 from ci_buildx.errors import Forbidden, KubeBuilderError, NotFound, TeardownError
 from ci_buildx.kube.client import KubeClient
+from ci_buildx.model import debug
 from ci_buildx.model.record import dataclass, field
 
+_LOG = debug.get_log("builder")
 POD_GRACE = 0
 """Seconds that a pod gets. Nothing of what it does is wanted any more, and a node that is gone would keep its pods,
 and with them the namespace, for ever. The kubelet still ends the processes in order (0.1 s later on an idle node)."""
@@ -62,7 +64,9 @@ def teardown(
     thread = threading.Thread(target=work.run, args=(settle, deadline), daemon=True, name="teardown")
     thread.start()
     thread.join(max(deadline - time.monotonic(), 0.0))
-    return work.report(finished=not thread.is_alive())
+    report = work.report(finished=not thread.is_alive())
+    _LOG.debug("removed: %s; left: %s; notes: %s", report.removed, report.left, report.notes)
+    return report
 
 
 def explain_stuck(namespace: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ Source: BuildKit 0.34.2, ``api/services/control/control.proto`` (the calls), ``c
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,12 +26,14 @@ from ci_buildx.buildkit.messages import (
     Version,
     Worker,
 )
+from ci_buildx.model import debug
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.status import StatusUpdate
 from ci_buildx.session.session import Session
 
 __all__ = ["Control", "SolveResult"]
 
+_LOG = debug.get_log("buildkit")
 _SERVICE = "/moby.buildkit.v1.Control/"
 
 
@@ -107,9 +110,14 @@ class Control:
     def _ask(self, method: str, timeout: float, request: bytes = b"") -> Any:
         import grpc
 
+        began = time.monotonic()
         try:
-            return self._channel.unary_unary(_SERVICE + method)(request, timeout=timeout)
+            answer = self._channel.unary_unary(_SERVICE + method)(request, timeout=timeout)
+            _LOG.debug("%s: OK after %.3f s", method, time.monotonic() - began)
+            return answer
         except grpc.RpcError as error:
             from ci_buildx.buildkit import rpc
 
+            if _LOG.is_on:
+                _LOG.debug("%s: %s after %.3f s", method, rpc.describe(error), time.monotonic() - began)
             raise rpc.translate(error, f"buildkitd did not answer {method}") from error

@@ -11,11 +11,13 @@ from typing import Any
 
 from ci_buildx.buildkit.messages import SOLVE_REQUEST, SOLVE_RESPONSE, STATUS_RESPONSE, SolveRequest
 from ci_buildx.errors import BuildkitError
+from ci_buildx.model import debug
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.model.status import StatusUpdate
 from ci_buildx.protobuf import wire
 from ci_buildx.session.session import Session
 
+_LOG = debug.get_log("buildkit")
 _REF_FIELD = 1
 _STOP_POLL = 0.1
 _LAST_WORDS = 5.0
@@ -78,12 +80,17 @@ class Flight:
     ) -> SolveResult:
         """See :meth:`ci_buildx.buildkit.control.Control.solve`."""
         stop = stop or threading.Event()
+        began = time.monotonic()
+        _LOG.debug("Solve %s begins, with session %s", request.ref, self._session.id)
         solve = self._begin(request)
         ended = self._follow(solve, on_status, stop)
         try:
             response = solve.result()
         except Exception as error:
-            raise self._judge(error, ended, stopped=stop.is_set()) from error
+            judged = self._judge(error, ended, stopped=stop.is_set())
+            _LOG.debug("Solve %s: failed after %.3f s: %s", request.ref, time.monotonic() - began, judged)
+            raise judged from error
+        _LOG.debug("Solve %s: OK after %.3f s", request.ref, time.monotonic() - began)
         return SolveResult(exporter_response=SOLVE_RESPONSE.decode(response) | self._answer)
 
     def _begin(self, request: SolveRequest) -> Any:

@@ -6,11 +6,15 @@ not many of those. So it is asked where there is a mistake, or a question.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from ci_buildx.settings.option import Kind, Option
+from ci_buildx.errors import InputError
+from ci_buildx.model import debug
+from ci_buildx.settings.booleans import read_boolean
+from ci_buildx.settings.option import DEBUG, Kind, Option
 
 STDIN = "-"
+_RAWJSON = "rawjson"
 
 
 def read(argv: Sequence[str], options: Sequence[Option]) -> dict[str, list[str] | str | bool] | None:
@@ -48,3 +52,15 @@ def split(argument: str) -> tuple[str, bool, str]:
         name, equals, value = argument.partition("=")
         return name, bool(equals), value
     return argument[:2], len(argument) > 2, argument[2:].removeprefix("=")
+
+
+def start_log(given: Mapping[str, list[str] | str | bool], *, progress: object = None) -> None:
+    """Switch the debug log on where an argument or a variable wants it. Raises InputError.
+
+    ``progress`` is the kind of progress where a variable may have chosen it, too.
+    """
+    text = given.get(DEBUG.name)
+    wanted = None if text is None else read_boolean(str(text))
+    if text is not None and wanted is None:
+        raise InputError(f"{text!r} is neither true nor false", source=DEBUG.flag, fix="write true or false")
+    debug.choose(wanted, as_json=(progress or given.get("progress")) == _RAWJSON)

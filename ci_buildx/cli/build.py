@@ -75,7 +75,9 @@ def main(argv: Sequence[str], around: World) -> int:
 def parse(argv: Sequence[str], around: World) -> Settings:
     """The settings that arguments and variables ask for; an argument wins over its variable."""
     given = arguments.read(argv, options.on_surface(Surface.CLI))
-    values, sources = merge(make_parser().read(argv) if given is None else given, around.env)
+    given = make_parser().parse(argv) if given is None else given
+    values, sources = merge(given, around.env)
+    arguments.start_log(given, progress=values.get("progress"))
     if not values.get("context"):
         raise InputError("no context is named", fix="name a folder or a URL, such as . for this folder")
     values, sources = with_current(values, sources, around)

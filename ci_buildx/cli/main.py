@@ -5,14 +5,19 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
+from itertools import takewhile
 from typing import NoReturn
 
 from ci_buildx.cli import boundary, world
 from ci_buildx.cli.world import World
 from ci_buildx.errors import InputError
+from ci_buildx.model import debug
+from ci_buildx.settings.booleans import read_boolean
+from ci_buildx.settings.option import DEBUG
 
 VERBS = {
     "build": "build an image on the cluster",
@@ -33,6 +38,7 @@ VERBS = {
     "migrate": "show the step that stands for a GitHub workflow's steps of docker's actions",
     "version": "show the version",
 }
+_LOG = debug.get_log("cli")
 _GARBAGE = 200_000
 """New objects after which the garbage collector looks for cycles: more than all imports make (Python's own: 700)."""
 HELP = f"""\
@@ -70,6 +76,13 @@ def run() -> NoReturn:
 
 def main(argv: Sequence[str], around: World) -> int:
     """Do what the arguments say and return the exit code; no error leaves."""
+    begun = time.monotonic()
+
+    def start_log(wanted: bool | None, as_json: bool) -> None:
+        if wanted if wanted is not None else wants_debug(around.env):
+            from ci_buildx.cli.debug import switch_on
+
+            switch_on(around, argv, as_json=as_json)
 
     def work() -> int:
         try:
@@ -80,12 +93,38 @@ def main(argv: Sequence[str], around: World) -> int:
         around.stdout.flush()
         return code
 
-    return boundary.guard(work, stderr=around.stderr, env=around.env, argv=argv)
+    debug.offer(start_log)
+    code = boundary.guard(work, stderr=around.stderr, env=around.env, argv=argv)
+    if _LOG.is_on:
+        from ci_buildx.cli.debug import switch_off
+
+        _LOG.debug("exit code %s after %.3f s", code, time.monotonic() - begun)
+        switch_off()
+    debug.offer(None)
+    return code
+
+
+def wants_debug(env: Mapping[str, str]) -> bool:
+    """Whether a variable switches the debug log on: our own, else those of GitHub's and GitLab's debug modes.
+
+    Raises InputError if ours says neither yes nor no.
+    """
+    variable = DEBUG.variable
+    if text := env.get(variable, "").strip():
+        wanted = read_boolean(text)
+        if wanted is None:
+            raise InputError(f"{text!r} is neither true nor false", source=variable, fix="write true or false")
+        return wanted
+    on_github = env.get("GITHUB_ACTIONS") == "true" and env.get("RUNNER_DEBUG") == "1"
+    return on_github or (env.get("GITLAB_CI") == "true" and env.get("CI_DEBUG_TRACE", "").lower() == "true")
 
 
 def dispatch(argv: Sequence[str], around: World) -> int:
     """Run the verb. Raises InputError for an unknown one."""
-    verb, *rest = argv or ("--help",)
+    # As docker takes it, --debug may stand before the verb; the verb's own parser reads it.
+    early = len(list(takewhile(_is_debug, argv)))
+    verb, *rest = argv[early:] or ("--help",)
+    rest = [*argv[:early], *rest]
     if verb in ("-h", "--help", "help"):
         around.stdout.write(HELP)
         return 0
@@ -97,3 +136,7 @@ def dispatch(argv: Sequence[str], around: World) -> int:
         kind = "option" if verb.startswith("-") else "verb"
         raise InputError(f"unknown {kind} {verb!r}", fix=suggest(verb, VERBS))
     return int(import_module(f"ci_buildx.cli.{verb}").main(rest, around))
+
+
+def _is_debug(argument: str) -> bool:
+    return argument.partition("=")[0] in DEBUG.flags

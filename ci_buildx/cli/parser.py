@@ -13,7 +13,7 @@ from typing import NoReturn
 from ci_buildx.cli import arguments
 from ci_buildx.errors import InputError
 from ci_buildx.settings.nearest import nearest
-from ci_buildx.settings.option import Kind, Option
+from ci_buildx.settings.option import DEBUG, Kind, Option
 
 END_OF_OPTIONS = "--"
 
@@ -67,13 +67,23 @@ class Parser(argparse.ArgumentParser):
             _add_option(groups[option.group], option)
 
     def offer_help(self, group: argparse._ArgumentGroup | None = None) -> None:
-        """Add ``-h``."""
-        (group or self.add_argument_group("Other")).add_argument(
-            "-h", "--help", action="help", help="show this text and end"
-        )
+        """Add ``-h``, and ``--debug`` where no table of the verb's options has it."""
+        group = group or self.add_argument_group("Other")
+        if DEBUG.flag not in self._option_string_actions:
+            _add_option(group, DEBUG)
+        group.add_argument("-h", "--help", action="help", help="show this text and end")
 
     def read(self, argv: Sequence[str]) -> dict[str, list[str] | str | bool]:
-        """The values given, by name. Raises InputError; ``--help`` ends the process."""
+        """Return the values given, by name, and start the debug log as they say.
+
+        Raises InputError; ``--help`` ends the process.
+        """
+        values = self.parse(argv)
+        arguments.start_log(values)
+        return values
+
+    def parse(self, argv: Sequence[str]) -> dict[str, list[str] | str | bool]:
+        """Return the values given, by name. Raises InputError; ``--help`` ends the process."""
         given, surplus = self.parse_known_args(list(self._normalise(argv)))
         if surplus:
             raise InputError(f"unexpected argument {surplus[0]!r}", fix=self._see_help)

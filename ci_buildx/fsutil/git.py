@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from ci_buildx.model import debug
 from ci_buildx.model.programs import find_checkout, find_program, safe_path
 
+_LOG = debug.get_log("fsutil")
 _INHERITED = (
     *("HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"),
     "SUDO_UID",  # git trusts the checkout of the user who called sudo
@@ -124,8 +127,10 @@ class Git:
 
     def finish(self, process: subprocess.Popen[bytes], verb: str, *, timeout: float | None = None) -> bytes:
         """Return all that the running command ``verb`` prints."""
+        began = time.monotonic()
         try:
             out, complaint = process.communicate(timeout=timeout)
+            _LOG.debug("git %s: exit code %s after %.3f s", verb, process.returncode, time.monotonic() - began)
         except subprocess.TimeoutExpired as error:
             raise GitFailed(f"git {verb} did not end within {error.timeout:.0f} s") from error
         if process.returncode:

@@ -27,6 +27,7 @@ from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import replace
+from ci_buildx.model.secret import mention
 from ci_buildx.progress import display
 from ci_buildx.registry import credentials
 from ci_buildx.settings.pairs import secret_values
@@ -87,6 +88,8 @@ def _run(
     tunnelled = settings.transport in (TransportChoice.PORT_FORWARD, TransportChoice.EXEC)
     threading.Thread(target=_load, args=(tunnelled,), daemon=True).start()
     hidden = secret_values(settings.build.build_args)
+    for text in hidden:
+        mention(text)
     shown = display.open(settings.build.progress, display_stream, env=env, hidden=hidden)
     for name in settings.build.empty_secrets:
         shown.warn(f"secret {name} is empty and is not sent; does the CI system know it?")

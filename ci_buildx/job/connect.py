@@ -19,6 +19,7 @@ from ci_buildx.errors import BootError, BuildkitError, Stopped, TransportError
 from ci_buildx.job.dial import Ways
 from ci_buildx.job.parallel import begin, run_all
 from ci_buildx.job.site import Site
+from ci_buildx.model import debug
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.progress.display import Phase
 from ci_buildx.settings.builder import LoadBalance
@@ -26,6 +27,7 @@ from ci_buildx.settings.values import TransportChoice
 from ci_buildx.transport import race
 from ci_buildx.transport.race import Winner
 
+_LOG = debug.get_log("job")
 UNSCHEDULABLE = "Unschedulable"
 """The reason of a BootError after which another node may emulate the platforms."""
 
@@ -222,6 +224,9 @@ class _Harbour:
         if len(candidates) > 1:
             # One that waits for the import would seem slow, and the next would join in for nothing.
             load_grpc()
+        if _LOG.is_on:
+            order = ", ".join(f"{one.name} after {one.delay} s" for one in candidates)
+            _LOG.debug("pod %s on node %s is asked by %s", pod.name, pod.host, order)
         try:
             winner = race.connect(
                 candidates, answer=ways.answer, deadline=self.boot.deadline, stop=over, discard=Control.close

@@ -15,6 +15,7 @@ from ci_buildx.buildkit.control import Control
 from ci_buildx.errors import BuildkitError, TransportError
 from ci_buildx.job.parallel import begin
 from ci_buildx.kube.client import KubeClient
+from ci_buildx.model import debug
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.settings.values import TransportChoice
 from ci_buildx.transport import direct, race
@@ -24,6 +25,7 @@ from ci_buildx.transport.race import Candidate, Winner
 
 T = TypeVar("T")
 
+_LOG = debug.get_log("job")
 ANSWER_TIME = 5.0
 """Seconds for one answer."""
 HEAD_START = 0.1
@@ -102,8 +104,10 @@ class Ways:
                 undo.callback(control.close)
                 # Not for its workers, which it probes each time: what they are is known already.
                 control.info(_SECOND_ANSWER_TIME)
-            except (TransportError, BuildkitError):
+            except (TransportError, BuildkitError) as failure:
+                _LOG.debug("pod %s: %s stays, direct does not answer: %s", pod.name, winner.name, failure)
                 return winner
+            _LOG.debug("pod %s: direct takes over from %s", pod.name, winner.name)
             control.platforms, control.labels = winner.value.platforms, winner.value.labels
             winner.value.close()
             begin(winner.close)

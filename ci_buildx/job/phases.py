@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ci_buildx.model import debug
+
 if TYPE_CHECKING:
     from ci_buildx.progress.timeline import Lap
 
+_LOG = debug.get_log("job")
 UNSHOWN = {"plan": "planning"}
 """Phases that the display does not show as steps, and how they are called there."""
 
@@ -31,10 +34,12 @@ class Phases:
         self.seconds.setdefault(name, 0.0)
         self.begun.setdefault(name, self._calendar())
         start = self._clock()
+        _LOG.debug("phase %s begins", name)
         try:
             yield
         finally:
             self.seconds[name] += self._clock() - start
+            _LOG.debug("phase %s ends after %.3f s", name, self._clock() - start)
 
     def laps(self) -> list[Lap]:
         """Where in time those are that the display does not show."""

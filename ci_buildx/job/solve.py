@@ -18,11 +18,13 @@ from ci_buildx.job.connect import Connection
 from ci_buildx.job.parallel import begin, run_all
 from ci_buildx.job.silence import SilenceReport
 from ci_buildx.job.site import Site
+from ci_buildx.model import debug
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.session.auth import Auth
 from ci_buildx.session.places import FileTarget, FolderTarget
 from ci_buildx.session.session import Session
 
+_LOG = debug.get_log("job")
 _LOOK = 0.5
 _LOST = ("UNAVAILABLE", "CANCELLED")
 """Codes of calls that ended because their connection did, as ``buildkit.rpc`` reads them."""
@@ -131,6 +133,7 @@ class _Solve:
         Raises TransportError if the pod is not reached in time, PodLost if it has ended.
         """
         self.reconnects += 1
+        _LOG.debug("pod %s: reconnection %s: %s", self.connection.pod, self.reconnects, failure)
         self.site.display.warn(f"{failure.message}; the pod still runs: connecting again")
         self.connection = self.connection.renew()
         self.site.display.forgive(self.connection.node.name if self.share.several else "")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import parse_qsl
 
 from ci_buildx.errors import KubeError, Unauthorized
 from ci_buildx.kube.config import Cluster
@@ -15,13 +17,14 @@ from ci_buildx.kube.http1 import MalformedResponse
 from ci_buildx.kube.retry import Retry
 from ci_buildx.kube.unreachable import explain
 from ci_buildx.kube.watch import Watch, WatchEvent
-from ci_buildx.model import moment
+from ci_buildx.model import debug, moment
 
 if TYPE_CHECKING:
     import kubernetes.client
 
     from ci_buildx.kube.stream import WebSocket
 
+_LOG = debug.get_log("kube")
 _PAGE = 500
 _PATCHES = {
     "merge": "application/merge-patch+json",
@@ -172,17 +175,23 @@ class KubeClient:
     def _upgraded(self, target: str, protocols: Sequence[str]) -> WebSocket:
         from ci_buildx.kube.upgrade import upgrade
 
+        path, _, query = target.partition("?")
+        call = Call(method="GET", path=path, query=tuple(parse_qsl(query)) if _LOG.is_on else ())
         while True:
+            began = time.monotonic()
             connection = self._exchange.borrow()
             try:
-                return upgrade(connection.stream, target, self._exchange.headers(), protocols, CALL_TIMEOUT)
+                opened = upgrade(connection.stream, target, self._exchange.headers(), protocols, CALL_TIMEOUT)
             except BaseException as cause:
                 connection.close()
+                call.log(getattr(cause, "status", 0) or repr(cause), began, reused=connection.reused)
                 if connection.reused and isinstance(cause, ConnectionError):
                     continue  # the server may close an idle connection at any time
                 if isinstance(cause, (OSError, MalformedResponse)):
                     raise explain(cause, self._cluster) from cause
                 raise
+            call.log("101, a WebSocket", began, reused=connection.reused)
+            return opened
 
 
 def _leading_number(text: str) -> int:

@@ -18,9 +18,11 @@ from ci_buildx.kube.credentials import Credentials, TokenFile
 from ci_buildx.kube.kubeconfig import Entry, Kubeconfig
 from ci_buildx.kube.proxy import Proxy
 from ci_buildx.kube.tls import TlsSettings
+from ci_buildx.model import debug
 from ci_buildx.model.record import dataclass, field, replace
 from ci_buildx.model.secret import Secret
 
+_LOG = debug.get_log("kube")
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
@@ -87,6 +89,21 @@ def load(settings: Choice, *, env: Mapping[str, str], account: Path = ACCOUNT) -
     Raises InputError where a file, context, cluster or user is missing or malformed. ``account`` is the folder of the
     in-cluster service account.
     """
+    cluster = _chosen(settings, env, account)
+    if _LOG.is_on:
+        _LOG.debug(
+            "cluster %s:%s: context %r, namespace %s, credentials %s%s%s",
+            *cluster.address,
+            cluster.context,
+            cluster.namespace,
+            type(cluster.credentials).__name__,
+            ", impersonation" if cluster.identity_headers else "",
+            f", proxy {cluster.proxy.host}:{cluster.proxy.port} ({cluster.proxy.source})" if cluster.proxy else "",
+        )
+    return cluster
+
+
+def _chosen(settings: Choice, env: Mapping[str, str], account: Path) -> Cluster:
     if settings.oidc:
         from ci_buildx.kube import job_token
 

@@ -14,7 +14,9 @@ from ci_buildx.kube.config import Cluster
 from ci_buildx.kube.proxy import Proxy
 from ci_buildx.kube.tls import KeyPair
 from ci_buildx.kube.unreachable import explain
+from ci_buildx.model import debug
 
+_LOG = debug.get_log("kube")
 _KEEPALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
 """A peer that vanished without a word (a NAT, a dead node) is noticed in half a minute."""
 
@@ -33,7 +35,8 @@ class Dialer:
 
         Raises Unreachable, which says what failed on the way and what to do about it.
         """
-        cluster, deadline = self._cluster, time.monotonic() + timeout
+        began = time.monotonic()
+        cluster, deadline = self._cluster, began + timeout
         host, port = cluster.address
         context = self.context() if cluster.secure else None
         connection: socket.socket | None = None
@@ -47,7 +50,12 @@ class Dialer:
         except (OSError, ValueError) as cause:
             if connection is not None:
                 connection.close()
+            _LOG.debug("no connection to %s:%s after %.3f s: %r", host, port, time.monotonic() - began, cause)
             raise explain(cause, cluster) from cause
+        if _LOG.is_on:
+            way = f" through proxy {cluster.proxy.host}:{cluster.proxy.port}" if cluster.proxy else ""
+            version = connection.version() if isinstance(connection, ssl.SSLSocket) else "no TLS"
+            _LOG.debug("connected to %s:%s%s (%s) in %.3f s", host, port, way, version, time.monotonic() - began)
         return connection
 
     def context(self) -> ssl.SSLContext:

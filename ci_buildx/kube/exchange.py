@@ -20,11 +20,22 @@ from ci_buildx.kube.dial import Dialer
 from ci_buildx.kube.http1 import Head, MalformedResponse, Response
 from ci_buildx.kube.retry import RETRIED, Retry
 from ci_buildx.kube.unreachable import explain
+from ci_buildx.model import debug
 from ci_buildx.model.record import dataclass
 
 AGENT = "kube-builder"
 CALL_TIMEOUT = 30.0
 DIAL_TIMEOUT = 10.0
+_LOG = debug.get_log("kube")
+_SHOWN = frozenset(
+    (
+        *("allowWatchBookmarks", "container", "dryRun", "fieldManager", "fieldSelector", "fieldValidation", "follow"),
+        *("gracePeriodSeconds", "labelSelector", "limit", "ports", "previous", "propagationPolicy", "resourceVersion"),
+        *("resourceVersionMatch", "sinceSeconds", "stderr", "stdin", "stdout", "tailLines", "timeoutSeconds"),
+        *("timestamps", "watch"),
+    )
+)
+"""Query parameters whose values the debug log shows; of any other, such as ``command``, the name alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +53,12 @@ class Call:
     def asked(self) -> str:
         """The call as an error names it."""
         return f"{self.method} {self.path}"
+
+    def log(self, outcome: object, began: float, *, reused: bool) -> None:
+        """Tell the debug log what came of one attempt that ``began`` at a time.monotonic()."""
+        if _LOG.is_on:
+            way = "" if reused else " on a new connection"
+            _LOG.debug("%s%s: %s after %.3f s%s", self.asked, shown(self.query), outcome, time.monotonic() - began, way)
 
 
 class Exchange:
@@ -109,7 +126,9 @@ class Exchange:
             tired = attempt + 1 >= self._retry.attempts and not patient
             if tired or self.closed or not _worth_repeating(call, failure, known=known):
                 raise self._completed(failure)
-            self._retry.sleep(self._retry.pause(attempt, head.headers.get("retry-after", "") if head else ""))
+            pause = self._retry.pause(attempt, head.headers.get("retry-after", "") if head else "")
+            _LOG.debug("%s %s is tried again in %.3f s: %s", call.method, call.path, pause, failure)
+            self._retry.sleep(pause)
             # After 429 the call was surely not processed; after a break or a 5xx it may have been.
             repeated = repeated or failure.status != 429
             attempt += 1
@@ -119,6 +138,7 @@ class Exchange:
         if not self.cluster.credentials.refresh():
             return False
         self._pool.forget()
+        _LOG.debug("401: the credentials are fetched again")
         return True
 
     def stream(self, call: Call, deadline: float) -> tuple[Connection, Response, bytes]:
@@ -157,14 +177,16 @@ class Exchange:
         connection.close()
 
     def _opened(self, connection: Connection, call: Call, deadline: float) -> tuple[Connection, Response, bytes]:
-        response = Response()
+        response, began = Response(), time.monotonic()
         try:
             connection.send(self._request(call), deadline)
             head, body = connection.head(response, deadline)
             while head.status != 200 and not response.finished:
                 body += connection.receive(response, deadline)
         except (OSError, MalformedResponse) as cause:
+            call.log(repr(cause), began, reused=connection.reused)
             raise explain(cause, self.cluster) from cause
+        call.log(head.status, began, reused=connection.reused)
         self.date = head.headers.get("date", self.date)
         if head.status != 200:
             raise _refused(head, body, call)
@@ -177,15 +199,17 @@ class Exchange:
         return http1.request(call.method, self.target(call.path, call.query), headers, call.body)
 
     def _once(self, call: Call) -> tuple[Head, bytes]:
-        request = self._request(call)
+        request, began = self._request(call), time.monotonic()
         connection = self._pool.take()
         try:
             head, body = connection.exchange(request, time.monotonic() + CALL_TIMEOUT)
         except BaseException as cause:
             connection.close()
+            call.log(repr(cause), began, reused=connection.reused)
             if isinstance(cause, (OSError, MalformedResponse)):
                 raise explain(cause, self.cluster) from cause
             raise
+        call.log(head.status, began, reused=connection.reused)
         if head.reusable:
             self._pool.put_back(connection)
         else:
@@ -242,6 +266,12 @@ def _worth_repeating(call: Call, failure: KubeError, *, known: bool) -> bool:
     broken = lost or isinstance(cause, (ConnectionError, MalformedResponse))
     unresolved = isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_AGAIN
     return unresolved or isinstance(cause, ConnectionRefusedError) or (broken and call.repeatable)
+
+
+def shown(query: Sequence[tuple[str, str]]) -> str:
+    """The query as the debug log shows it, with the question mark; "" for none."""
+    texts = (f"{name}={value if name in _SHOWN else '***'}" for name, value in query)
+    return f"?{'&'.join(texts)}" if query else ""
 
 
 def pairs(query: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

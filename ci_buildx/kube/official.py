@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from ci_buildx.kube.config import Cluster
 from ci_buildx.kube.dial import Dialer
+from ci_buildx.kube.exchange import Call
+from ci_buildx.model import debug
 
 if TYPE_CHECKING:
     import kubernetes.client
     import urllib3
+
+_LOG = debug.get_log("kube")
 
 
 def api_client(cluster: Cluster, dialer: Dialer) -> kubernetes.client.ApiClient:
@@ -27,7 +34,26 @@ def api_client(cluster: Cluster, dialer: Dialer) -> kubernetes.client.ApiClient:
     for name, value in cluster.identity_headers.items():
         client.set_default_header(name, value)
     client.rest_client.pool_manager = _pool(cluster, dialer)
+    if _LOG.is_on:
+        client.rest_client.request = _logged(client.rest_client.request)
     return client
+
+
+def _logged(request: Callable[..., Any]) -> Callable[..., Any]:
+    """The package's method that sends a request, with a line in the debug log for each."""
+
+    def send(method: str, url: str, **options: Any) -> Any:
+        query = tuple((str(name), str(value)) for name, value in options.get("query_params") or ())
+        call, began = Call(method=method, path=urlsplit(url).path, query=query), time.monotonic()
+        try:
+            answer = request(method, url, **options)
+        except Exception as failure:
+            call.log(getattr(failure, "status", 0) or repr(failure), began, reused=True)
+            raise
+        call.log(answer.status, began, reused=True)
+        return answer
+
+    return send
 
 
 def _pool(cluster: Cluster, dialer: Dialer) -> urllib3.PoolManager:

@@ -18,9 +18,11 @@ from ci_buildx.kube.exchange import CALL_TIMEOUT, Call, Exchange, pairs
 from ci_buildx.kube.http1 import MalformedResponse
 from ci_buildx.kube.retry import Retry
 from ci_buildx.kube.unreachable import explain
+from ci_buildx.model import debug
 from ci_buildx.model.record import dataclass, replace
 
 _GONE = 410
+_LOG = debug.get_log("kube")
 _TICK = 0.1
 """Seconds between two looks at the stop event."""
 _LONGEST = 290
@@ -91,6 +93,7 @@ class Watch:
                 elif not isinstance(caught, (Throttled, Unreachable)):
                     raise
                 failure = caught
+                _LOG.debug("watch %s is begun again: %s", self._listing.path, caught)
                 self._rest()
                 self._failures += 1
         if failure is not None and self._failures > 1 and not self._stop.is_set():
@@ -134,6 +137,8 @@ class Watch:
                 raise from_status(item)
             self._version = _version(item) or self._version
             self._failures = 0
+            if _LOG.is_on:
+                _LOG.debug("watch %s: %s %s, version %s", self._listing.path, kind, _name(item), self._version)
             if kind in (Change.ADDED, Change.MODIFIED, Change.DELETED):
                 yield self._noted(Change(kind), item)
 
@@ -180,6 +185,10 @@ class Watch:
 def _identity(item: dict[str, Any]) -> str:
     metadata = item.get("metadata") or {}
     return str(metadata.get("uid") or f"{metadata.get('namespace', '')}/{metadata.get('name', '')}")
+
+
+def _name(item: dict[str, Any]) -> str:
+    return str((item.get("metadata") or {}).get("name") or "")
 
 
 def _version(item: dict[str, Any]) -> str:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from ci_buildx.model import debug
 
 if TYPE_CHECKING:
     from requests import Response
+
+_LOG = debug.get_log("model")
 
 
 def send(
@@ -22,14 +28,32 @@ def send(
     from requests import Session
     from requests.utils import get_environ_proxies
 
-    with Session() as session:
-        session.trust_env = False
-        return session.request(
-            method,
-            url,
-            headers=headers,
-            timeout=timeout,
-            proxies=get_environ_proxies(url),
-            verify=os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True,
-            **content,
-        )
+    began, outcome = time.monotonic(), "no answer"
+    try:
+        with Session() as session:
+            session.trust_env = False
+            response = session.request(
+                method,
+                url,
+                headers=headers,
+                timeout=timeout,
+                proxies=get_environ_proxies(url),
+                verify=os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True,
+                **content,
+            )
+        outcome = str(response.status_code)
+        return response
+    finally:
+        if _LOG.is_on:
+            _LOG.debug("%s %s: %s after %.3f s", method, show_url(url), outcome, time.monotonic() - began)
+
+
+def show_url(url: str) -> str:
+    """Return the URL as the debug log shows it: host and path, of the query nothing, of a login nothing."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+    except ValueError:
+        return "a malformed URL"
+    return f"{parts.scheme}://{host}{port}{parts.path}{'?***' if parts.query else ''}"

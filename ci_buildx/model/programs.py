@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from ci_buildx.model import debug
+
+_LOG = debug.get_log("model")
 _WORKSPACES = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")
 """Variables that name the checkout: GitHub's and GitLab's."""
 MOST_OUTPUT = 1 << 20
@@ -93,6 +97,19 @@ def run_program(
     cannot be run, TimeoutError after ``timeout`` seconds and TooMuchOutput if it prints more than
     :data:`MOST_OUTPUT` bytes. It has ended by then, and those that it started.
     """
+    began = time.monotonic()
+    try:
+        status, output, complaints = _run(command, env, given, timeout, interactive)
+    except (OSError, TooMuchOutput) as failure:
+        _LOG.debug("program %s: %s after %.3f s", command[0], type(failure).__name__, time.monotonic() - began)
+        raise
+    _LOG.debug("program %s: exit code %s after %.3f s", command[0], status, time.monotonic() - began)
+    return status, output, complaints
+
+
+def _run(
+    command: Sequence[str], env: Mapping[str, str], given: bytes, timeout: float, interactive: bool
+) -> tuple[int, bytes, bytes]:
     import subprocess
     import threading
 

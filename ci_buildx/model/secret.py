@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+_listener: Callable[[bytes], None] | None = None
+
 
 class Secret:
     """Bytes that must not appear in a log, an argv, an error or an object that others can read.
@@ -13,6 +17,8 @@ class Secret:
 
     def __init__(self, value: str | bytes) -> None:
         self._value = value.encode() if isinstance(value, str) else bytes(value)
+        if _listener is not None:
+            _listener(self._value)
 
     def reveal(self) -> bytes:
         """The value itself."""
@@ -33,3 +39,15 @@ class Secret:
 
     def __repr__(self) -> str:
         return "***"
+
+
+def listen(listener: Callable[[bytes], None] | None) -> None:
+    """Tell ``listener`` the value of each secret made from now on, so that a log can hide it; None ends that."""
+    global _listener
+    _listener = listener
+
+
+def mention(text: str) -> None:
+    """Tell the listener of a secret that is no :class:`Secret`: a build argument that has a secret's name."""
+    if _listener is not None:
+        _listener(text.encode(errors="replace"))

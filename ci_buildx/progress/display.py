@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO, assert_never
 
 from ci_buildx.errors import InputError, Interrupted, SolveError, Stopped
+from ci_buildx.model import debug
 from ci_buildx.model.masker import without
 from ci_buildx.model.record import replace
 from ci_buildx.model.status import StatusUpdate, Vertex, VertexLog, VertexWarning
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ci_buildx.progress.summary import Summary
     from ci_buildx.progress.timeline import Lap
 
+_LOG = debug.get_log("progress")
 Clock = Callable[[], float]
 """Seconds since the epoch."""
 
@@ -74,6 +76,7 @@ class Display:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._ticker: threading.Thread | None = None
+        self._diverts = False
 
     def update(self, status: StatusUpdate, node: str = "") -> None:
         """Take in one message of the status stream of ``node`` ("" where there is one node, and for our phases)."""
@@ -99,6 +102,16 @@ class Display:
     def note(self, name: str, text: str) -> None:
         """Show a fact of our own: a phase that ends at once."""
         self.phase(name, text).end()
+
+    def divert_log(self, put_above: Callable[[str], None]) -> None:
+        """Let ``put_above`` write the lines of the debug log until the display closes: it redraws the terminal."""
+
+        def write(line: str) -> None:
+            with self._lock:
+                put_above(line)
+
+        self._diverts = True
+        debug.divert(write)
 
     def warn(self, text: str) -> None:
         """Show a warning of our own."""
@@ -153,6 +166,8 @@ class Display:
             if self._closing.is_set():
                 return
             self._closing.set()
+            if self._diverts:
+                debug.divert(None)
             excerpt = error.excerpt if isinstance(error, SolveError) else ""
             self._renderer.close(self._graph, self.clock(), excerpt=excerpt)
         if self._ticker is not None:
@@ -185,7 +200,12 @@ def open(  # noqa: A001 - the module's name says what is opened
     InputError if ``mode`` wants a terminal and ``stream`` is none.
     """
     graph = Graph()
-    return Display(_renderer(mode, stream, graph, env=env, description=description), graph, clock=clock, hidden=hidden)
+    _LOG.debug("display: %s", mode)
+    renderer = _renderer(mode, stream, graph, env=env, description=description)
+    shown = Display(renderer, graph, clock=clock, hidden=hidden)
+    if _LOG.is_on and (put_above := getattr(renderer, "put_above", None)):
+        shown.divert_log(put_above)
+    return shown
 
 
 def _renderer(mode: Progress, stream: TextIO, graph: Graph, *, env: Mapping[str, str], description: str) -> Renderer:

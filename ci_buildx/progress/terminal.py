@@ -69,6 +69,10 @@ class Terminal:
         above = self._styled([Line(f"WARNING: {printable(text)}", Tone.WARNING)])
         self._draw(self._drawn, above)
 
+    def put_above(self, line: str) -> None:
+        """Put a line of the debug log above the frame."""
+        self._draw(self._drawn, self._styled([Line(printable(line), Tone.OUTPUT)]))
+
     def close(self, graph: Graph, now: float, *, excerpt: str) -> None:
         """Draw the whole of it a last time and give the cursor back."""
         graph.flush()

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 from ci_buildx import __version__
 from ci_buildx.errors import RegistryError
+from ci_buildx.model import debug
+from ci_buildx.model.http_calls import show_url
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.registry import sessions
 from ci_buildx.registry.content import LARGEST_MANIFEST
@@ -23,6 +25,7 @@ from ci_buildx.registry.trust import Trust
 if TYPE_CHECKING:
     from requests import Response, Session
 
+_LOG = debug.get_log("registry")
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 _PIECE = 1 << 16
 _LONGEST_REASON = 200
@@ -121,16 +124,19 @@ class Connection:
         from urllib3.exceptions import HTTPError
 
         for attempt in range(self._patience.attempts):
-            last = attempt == self._patience.attempts - 1
+            last, began = attempt == self._patience.attempts - 1, time.monotonic()
             try:
                 answer = self._attempt(request)
             except (Broken, ChunkedEncodingError, Timeout) as error:
+                _log(request, f"no answer ({_reason(error)})", began)
                 if last or (isinstance(error, SSLError) and _is_final(error)):
                     raise _unanswered(request.host, error) from error
                 self._patience.pause(attempt, None)
                 continue
             except (RequestException, HTTPError, ValueError) as error:  # of the last a URL or header that is none
+                _log(request, f"no answer ({_reason(error)})", began)
                 raise _unanswered(request.host, error) from error
+            _log(request, answer.status, began)
             if last or answer.status not in _RETRIED:
                 break
             self._patience.pause(attempt, _retry_after(answer.headers))
@@ -168,6 +174,8 @@ class Connection:
             allow_redirects=request.follows,
         )
         headers = {name.lower(): value for name, value in response.headers.items()}
+        if _LOG.is_on and response.history:
+            _LOG.debug("%s led to %s", show_url(request.url), show_url(response.url))
         if request.streamed and response.status_code == 200:
             return Answer(status=200, headers=headers, stream=response)
         with response:
@@ -179,6 +187,13 @@ class Connection:
         if session is None:
             session = self._sessions.setdefault(host, sessions.make(host, self.trust, self._patience.pace))
         return session
+
+
+def _log(request: Request, outcome: object, began: float) -> None:
+    if _LOG.is_on:
+        authorized = any(name.lower() == "authorization" for name in request.headers)
+        what = f"{request.method} {show_url(request.url)}{' with a login' if authorized else ''}"
+        _LOG.debug("%s: %s after %.3f s", what, outcome, time.monotonic() - began)
 
 
 def _read(response: Response, request: Request) -> bytes:

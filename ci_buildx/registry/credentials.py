@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ci_buildx.errors import InputError
+from ci_buildx.model import debug
 from ci_buildx.model.record import replace
 from ci_buildx.registry.dockerconfig import DockerConfig, Login, canonical, parse
 
+_LOG = debug.get_log("registry")
 _CONTENT = "DOCKER_AUTH_CONFIG"
 _FILE = "REGISTRY_AUTH_FILE"
 _FOLDER = "DOCKER_CONFIG"
@@ -52,6 +54,7 @@ class CredentialStore:
                 found = (self._ask(config, *key) or config.find(*key) for config in self._configs)
                 login, kept = self._resolved(next((login for login in found if login), None))
                 self._known[key] = login, self._clock() + kept
+                _LOG.debug("login of %s: %s", key[0], "found" if login else "none")
             return login
 
     def _resolved(self, login: Login | None) -> tuple[Login | None, float]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ci_buildx.errors import KubeBuilderError
+from ci_buildx.model import debug
 from ci_buildx.model.secret import Secret
 from ci_buildx.session import tokens
 from ci_buildx.session.call import Call, Workers
@@ -28,6 +29,7 @@ from ci_buildx.session.messages import (
 )
 from ci_buildx.session.tokens import TokenRequest, TokenSource
 
+_LOG = debug.get_log("session")
 _SERVICE = "/moby.filesync.v1.Auth/"
 
 
@@ -83,6 +85,7 @@ class Auth:
 
     def _credentials(self, message: bytes) -> bytes:
         host = CREDENTIALS_REQUEST.decode(message).host
+        _LOG.debug("login: host %s", host)
         try:
             login = self._lookup(host)
         except KubeBuilderError as error:
@@ -98,6 +101,7 @@ class _Authority:
 
     def fetch(self, message: bytes) -> bytes:
         asked = FETCH_TOKEN_REQUEST.decode(message)
+        _LOG.debug("token: host %s, scopes %s", asked.host, asked.scopes)
         request = TokenRequest(host=asked.host, realm=asked.realm, service=asked.service, scopes=asked.scopes)
         token = self._source.fetch(request)
         # The time of its issue is left out: buildkitd keeps a token for ever whose end is past by its own clock.
@@ -105,11 +109,13 @@ class _Authority:
 
     def key(self, message: bytes) -> bytes:
         asked = GET_TOKEN_AUTHORITY_REQUEST.decode(message)
+        _LOG.debug("key of the token authority: host %s", asked.host)
         key = tokens.public_key(self._source.seed(asked.host), asked.salt)
         return TOKEN_AUTHORITY_RESPONSE.encode(TokenAuthorityResponse(key))
 
     def verify(self, message: bytes) -> bytes:
         asked = VERIFY_TOKEN_AUTHORITY_REQUEST.decode(message)
+        _LOG.debug("signature of the token authority: host %s", asked.host)
         signed = tokens.sign(self._source.seed(asked.host), asked.salt, asked.payload)
         return TOKEN_AUTHORITY_RESPONSE.encode(TokenAuthorityResponse(signed))
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from urllib.parse import quote_from_bytes
 
 from ci_buildx.errors import KubeBuilderError
+from ci_buildx.model import debug
 from ci_buildx.protobuf.wire import Buffer
 from ci_buildx.session import hpack
 from ci_buildx.session.frames import ProtocolError
@@ -15,6 +17,9 @@ from ci_buildx.session.http2 import Connection
 from ci_buildx.session.status import Status
 from ci_buildx.session.stream import Producer, Stream
 
+_LOG = debug.get_log("session")
+HEALTH = "/grpc.health.v1.Health/"
+"""The calls that come every few seconds, which the debug log leaves out."""
 LARGEST_MESSAGE = 16 << 20
 """Bytes of a message of a call that ``is_bulk``: what BuildKit 0.34.2 sends at most (containerd
 ``defaults.DefaultMaxSendMsgSize``)."""
@@ -60,6 +65,7 @@ class Call:
         self._producer: Producer = _nothing
         self._answered = self._finished = False
         self._unread = 0
+        self._began = time.monotonic()
 
     def read_headers(self, headers: list[hpack.Header]) -> None:
         """Take path and metadata from a request's headers."""
@@ -100,6 +106,7 @@ class Call:
             self._answer()
             self._connection.finish(self._stream, _trailers(status, text))
             self._lock.notify_all()
+        self._log(status.name, text)
 
     def reply(self, message: Buffer) -> None:
         """Send one message and end well: a unary call's answer."""
@@ -196,7 +203,13 @@ class Call:
         lost, self._finished = not self._finished, True
         self._input = bytearray()
         if lost:
+            self._log("lost", reason)
             self.run(self.on_lost, reason)
+
+    def _log(self, outcome: str, text: str) -> None:
+        if _LOG.is_on and not self.path.startswith(HEALTH):
+            seconds, why = time.monotonic() - self._began, f": {text}" if text else ""
+            _LOG.debug("%s: %s after %.3f s%s", self.path, outcome, seconds, why)
 
     def _refuse(self, status: Status, text: str) -> None:
         """End the call because of its peer; the service, which may wait for more, is told."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from queue import SimpleQueue
 from typing import BinaryIO
 
+from ci_buildx.model import debug
 from ci_buildx.session.call import Call, Workers, frame_message
 from ci_buildx.session.content_layout import Ingest, Layout, Refused
 from ci_buildx.session.content_messages import (
@@ -31,6 +32,7 @@ from ci_buildx.session.content_messages import (
 )
 from ci_buildx.session.status import Status
 
+_LOG = debug.get_log("session")
 _SERVICE = "/containerd.services.content.v1.Content/"
 _STORE = "buildkit-attachable-store-id"
 _PREFIX = 5
@@ -51,6 +53,7 @@ class Content:
         """Take a call for one of the layouts."""
         name = call.metadata.get(_STORE, [""])[0]
         layout = self._layouts.get(name)
+        _LOG.debug("blobs: store %s", name)
         if layout is None:
             call.finish(Status.NOT_FOUND, f"unknown store {name!r}")
         elif call.path.endswith("/Info"):

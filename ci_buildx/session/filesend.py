@@ -19,11 +19,13 @@ from ci_buildx.errors import KubeBuilderError
 from ci_buildx.fsutil import scratch
 from ci_buildx.fsutil import target as fsutil_target
 from ci_buildx.fsutil.receiver import Receiver
+from ci_buildx.model import debug
 from ci_buildx.protobuf import wire
 from ci_buildx.session.call import Call, Workers
 from ci_buildx.session.places import FolderTarget, StreamTarget, Target, Writer
 from ci_buildx.session.status import Status
 
+_LOG = debug.get_log("session")
 EXPORTER = "buildkit-attachable-exporter-id"
 """The key of the metadata that says which output a result is for."""
 _DATA_FIELD = 1
@@ -52,6 +54,9 @@ class FileSend:
         """Take one exporter's result."""
         index = call.metadata.get(EXPORTER, ["0"])[0]
         target = self._targets.get(int(index)) if index.isdecimal() else None
+        if _LOG.is_on:
+            place = getattr(target, "path", None) or getattr(target, "name", None) or (target and "standard output")
+            _LOG.debug("result of exporter %s goes to %s", index, place or "nowhere")
         if target is None:
             call.finish(Status.NOT_FOUND, f"exporter {index[:20]} has no destination here")
         elif isinstance(target, FolderTarget):

@@ -13,6 +13,7 @@ from urllib.parse import unquote_plus
 
 from ci_buildx.fsutil.sender import Sender
 from ci_buildx.fsutil.walk import walk
+from ci_buildx.model import debug
 from ci_buildx.session.call import Call
 from ci_buildx.session.status import Status
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ci_buildx.fsutil.clocks import Clock
 
 
+_LOG = debug.get_log("session")
 MOST_CALLS = 64
 """Folders on their way at once."""
 MOST_PATTERNS, MOST_PATTERN_BYTES = 16_384, 1 << 20
@@ -56,6 +58,14 @@ class FileSync:
             call.finish(Status.RESOURCE_EXHAUSTED, reason)
             return
         include, exclude, follow = lists
+        _LOG.debug(
+            "files: folder %r (%s); patterns to include %s, to exclude %s, paths to follow %s",
+            name,
+            folder,
+            len(include),
+            len(exclude),
+            len(follow),
+        )
         entries = walk(folder, include=include, exclude=exclude, follow=follow)
         if clock := self._clocks.get(name):
             from ci_buildx.fsutil.clocks import retimed

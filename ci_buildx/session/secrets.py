@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ci_buildx.model import debug
 from ci_buildx.model.secret import Secret
 from ci_buildx.session.call import Call
 from ci_buildx.session.messages import GET_SECRET_REQUEST, GET_SECRET_RESPONSE, GetSecretResponse
 from ci_buildx.session.status import Status
 
+_LOG = debug.get_log("session")
 LARGEST = 500 * 1024
 
 
@@ -30,6 +32,7 @@ class Secrets:
 
     def _answer(self, call: Call, name: str) -> None:
         secret = self._secrets.get(name)
+        _LOG.debug("secret: id %r%s", name, "" if secret is not None else ", which there is not")
         if secret is None:
             call.finish(Status.NOT_FOUND, f"secret {name}: not found")
         elif len(secret) > LARGEST:

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 from urllib.parse import quote_plus
 
+from ci_buildx.model import debug
 from ci_buildx.protobuf import wire
-from ci_buildx.session.call import Call
+from ci_buildx.session.call import HEALTH, Call
 from ci_buildx.session.frames import ProtocolError
 from ci_buildx.session.health import Health
 from ci_buildx.session.hpack import Header
@@ -23,6 +24,7 @@ from ci_buildx.session.http2 import Connection
 from ci_buildx.session.status import Status
 from ci_buildx.session.stream import Stream
 
+_LOG = debug.get_log("session")
 BATCH = 256 << 10
 """Bytes in one message to buildkitd, about."""
 
@@ -133,6 +135,8 @@ class Session:
         """End every call and :meth:`outgoing`. Idempotent."""
         with self._changed:
             self._connection.close(self.failure or "the session was closed")
+            if not self._closed:
+                _LOG.debug("session %s is closed%s%s", self.id, ": " if self.failure else "", self.failure)
             self._closed = True
             self._changed.notify_all()
 
@@ -147,6 +151,8 @@ class Session:
         call.read_headers(headers)
         stream.receiver = call
         service = self._services.get(call.path)
+        if _LOG.is_on and not call.path.startswith(HEALTH):
+            _LOG.debug("buildkitd calls %s", call.path)
         if service is None:
             call.finish(Status.UNIMPLEMENTED, f"unknown method {call.path[:200]}")
         else:

@@ -14,11 +14,13 @@ from queue import SimpleQueue
 from typing import Protocol
 
 from ci_buildx.errors import KubeBuilderError
+from ci_buildx.model import debug
 from ci_buildx.protobuf import wire
 from ci_buildx.session import agent
 from ci_buildx.session.call import Call, Workers
 from ci_buildx.session.status import Status
 
+_LOG = debug.get_log("session")
 _SERVICE = "/moby.sshforward.v1.SSH/"
 _ID = "buildkit.ssh.id"
 _DEFAULT = "default"
@@ -75,6 +77,7 @@ class Ssh:
             call.take_one(lambda message: self._check(call, message))
             return
         name = call.metadata.get(_ID, [""])[0] or _DEFAULT
+        _LOG.debug("ssh: connection to agent %r", name)
         if found := self._agents.get(name):
             _forward(call, found)
         else:
@@ -82,6 +85,7 @@ class Ssh:
 
     def _check(self, call: Call, message: bytes) -> None:
         name = _only(message, _ID_FIELD).decode() or _DEFAULT
+        _LOG.debug("ssh: is there an agent %r?", name)
         if name in self._agents:
             call.reply(b"")
         else:

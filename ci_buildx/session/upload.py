@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+from ci_buildx.model import debug
 from ci_buildx.protobuf import wire
 from ci_buildx.session.call import Call, frame_message
 from ci_buildx.session.status import Status
 
+_LOG = debug.get_log("session")
 ADDRESS = "http://buildkit-session/"
 
 _PATH = "urlpath"
@@ -34,6 +36,7 @@ class Upload:
         """Send an archive."""
         name = call.metadata.get(_PATH, [""])[0].rpartition("/")[2]
         path = self._archives.get(name)
+        _LOG.debug("upload: archive %s", name)
         if path is None:
             call.finish(Status.NOT_FOUND, f"there is no upload {name!r}")
             return

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ci_buildx.errors import InputError
+from ci_buildx.model import debug
 from ci_buildx.model.pasted import describe_pasted, read_kubeconfig
 from ci_buildx.model.record import replace
 from ci_buildx.model.secret import Secret
@@ -33,6 +34,7 @@ from ci_buildx.settings.variables import refuse_typos
 __all__ = ["Value", "builder_from", "cluster_from", "namespace_from", "read_variables", "settings_from"]
 
 
+_LOG = debug.get_log("settings")
 _BUILDX_PREFIXES = ("BUILDX_", "BUILDKIT_", "DOCKER_DEFAULT_PLATFORM")
 """How the variables begin that stand for options or may be refused."""
 _SHAPING = (
@@ -57,6 +59,9 @@ def settings_from(
     ``cwd`` is absolute. Files are read and nothing is written. Raises InputError.
     """
     given = Given(values, sources, env, cwd)
+    if _LOG.is_on:
+        named = (f"{name} ({given.source(name)})" for name, value in sorted(values.items()) if value)
+        _LOG.debug("given: %s", ", ".join(named))
     given.check_names()
     given.check_values()
     if _has_buildx_variables(env):

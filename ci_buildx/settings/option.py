@@ -99,3 +99,14 @@ class Option:
     def repeatable(self) -> bool:
         """Whether it may be given more than once."""
         return self.kind in (Kind.LINES, Kind.WORDS)
+
+
+DEBUG = Option(
+    name="debug",
+    flags=("-D", "--debug"),
+    kind=Kind.SWITCH,
+    group=Group.DISPLAY,
+    surfaces=COMMAND_LINE,
+    help="log what is asked of the cluster, of buildkitd and of registries on stderr, without secrets",
+)
+"""Every verb takes it, so it stands outside of the table of a build's options, and in it."""

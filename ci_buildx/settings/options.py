@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ci_buildx.settings import sticky_key
 from ci_buildx.settings.builder import BuilderSettings
-from ci_buildx.settings.option import COMMAND_LINE, Group, Kind, Option, Reading, Surface
+from ci_buildx.settings.option import COMMAND_LINE, DEBUG, Group, Kind, Option, Reading, Surface
 from ci_buildx.settings.values import ContextMtime, Preview, Progress, TransportChoice
 
 CONTEXT = Option(
@@ -462,6 +462,7 @@ OPTIONS: tuple[Option, ...] = (
         surfaces=COMMAND_LINE,
         help="build nothing; show as JSON what would be done: nodes, objects, files or the request",
     ),
+    DEBUG,
 )
 
 BY_NAME = {option.name: option for option in OPTIONS}

@@ -18,10 +18,12 @@ from pathlib import Path
 from ci_buildx.errors import KubeBuilderError
 from ci_buildx.fsutil import scratch
 from ci_buildx.kube.stream import WebSocket
+from ci_buildx.model import debug
 from ci_buildx.model.record import dataclass
 from ci_buildx.transport.channels import Channels
 from ci_buildx.transport.pump import Pump
 
+_LOG = debug.get_log("transport")
 _GRACE = 2.0
 """Seconds to wait for the threads at the end; they wake at once."""
 
@@ -111,6 +113,7 @@ class Gate:
                 tunnel = self._tunnel()
             except KubeBuilderError as cause:
                 self.failure = str(cause)
+                _LOG.debug("tunnel: cannot be opened: %s", cause)
                 return
             remote, channels = tunnel.remote, tunnel.channels
             try:
@@ -120,6 +123,7 @@ class Gate:
                 self.failure = channels.failure or f"the tunnel broke: {cause}"
             finally:
                 remote.close()
+                _LOG.debug("tunnel: closed%s%s", ": " if self.failure else "", self.failure)
 
     def _tunnel(self) -> Tunnel:
         """The one opened beforehand, else a new one."""

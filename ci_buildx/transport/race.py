@@ -14,12 +14,14 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from ci_buildx.errors import Forbidden, InputError, KubeBuilderError, TransportError, Unauthorized
+from ci_buildx.model import debug
 from ci_buildx.model.record import dataclass
 from ci_buildx.transport.endpoint import Endpoint
 from ci_buildx.transport.knocks import NotYet
 
 T = TypeVar("T")
 
+_LOG = debug.get_log("transport")
 _HOPELESS = (Forbidden, InputError, Unauthorized)
 """Refusals that another try would only repeat."""
 
@@ -89,7 +91,9 @@ def connect(
             race.winner.close()
         raise
     if race.winner is None:
-        raise TransportError(race.explanation(candidates))
+        explanation = race.explanation(candidates)
+        _LOG.debug("race: nobody has won: %s", explanation)
+        raise TransportError(explanation)
     return race.winner
 
 
@@ -110,10 +114,12 @@ class _Race(Generic[T]):
         """Try one candidate until somebody wins, it is hopeless or the race is over."""
         attempt, delay = 0, candidate.delay
         while not self._over.wait(delay):
+            began = time.monotonic()
             try:
-                self._try(candidate)
+                self._try(candidate, attempt + 1)
             except _HOPELESS as failure:
                 self._said[candidate.name] = _told(failure)
+                self._log_failure(candidate, attempt + 1, began, "it gives up")
                 return
             except NotYet:
                 delay = 0.0
@@ -121,6 +127,7 @@ class _Race(Generic[T]):
             except Exception as failure:
                 # Whatever answer raises (gRPC's errors among them) is this candidate's failure, not the race's.
                 self._said[candidate.name] = _told(failure)
+                self._log_failure(candidate, attempt + 1, began, "it tries again")
             delay = min(0.05 * 1.05**attempt, 0.5) * _jitter()
             attempt += 1
 
@@ -141,7 +148,13 @@ class _Race(Generic[T]):
         end = " (stopped)" if self._stop.is_set() else ""
         return f"buildkitd cannot be reached{end}: {'; '.join(said)}"
 
-    def _try(self, candidate: Candidate) -> None:
+    def _log_failure(self, candidate: Candidate, attempt: int, began: float, then: str) -> None:
+        if _LOG.is_on:
+            seconds, said = time.monotonic() - began, self._said[candidate.name]
+            _LOG.debug("race: %s, attempt %s failed after %.3f s; %s: %s", candidate.name, attempt, seconds, then, said)
+
+    def _try(self, candidate: Candidate, attempt: int) -> None:
+        began = time.monotonic()
         with ExitStack() as undo:
             endpoint = undo.enter_context(candidate.open())
             value = self._answer(endpoint)
@@ -149,7 +162,10 @@ class _Race(Generic[T]):
                 if not self._over.is_set():
                     self.winner = Winner(candidate.name, endpoint, value, undo.pop_all())
                     self._over.set()
+                    seconds = time.monotonic() - began
+                    _LOG.debug("race: %s wins by attempt %s after %.3f s", candidate.name, attempt, seconds)
                     return
+            _LOG.debug("race: %s answers too late", candidate.name)
             self._discard(value)
 
 

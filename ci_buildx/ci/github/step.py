@@ -20,6 +20,7 @@ from ci_buildx.ci.github.findings import annotate_failure, annotate_findings
 from ci_buildx.errors import Interrupted, KubeBuilderError
 from ci_buildx.job.origin import TRUST_SCOPE
 from ci_buildx.job.result import BuildResult
+from ci_buildx.model import debug
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.settings import pairs
 from ci_buildx.settings.given import Given
@@ -28,6 +29,7 @@ from ci_buildx.settings.values import Progress, Settings
 if TYPE_CHECKING:
     from ci_buildx.progress.report import Report
 
+_LOG = debug.get_log("ci")
 BUILDER, NAMESPACE, LOGINS, KUBECONFIG = "builder", "namespace", "logins", "kubeconfig"
 """Names of the saved state. ``action/post.js`` looks whether there is any before it starts anything."""
 
@@ -117,6 +119,7 @@ def prepared(step: Step) -> Iterator[tuple[Given, dict[str, str]]]:
     given = secrets.with_secrets(naming.with_metadata(given, made))
     given = attest.with_provenance(repository.with_contexts(given, step.event), step.event)
     env = {**step.env, TRUST_SCOPE: trust.scope_of(step.event, given.text("trust-scope"))}
+    _LOG.debug("GitHub: event %s, trust scope %s", step.event.name, env[TRUST_SCOPE])
     announce = partial(files.append, step.env, files.STATE, KUBECONFIG)
     with inputs.with_kubeconfig(given, announce) as given, _logged_in(found, given, env) as env:
         yield given, env

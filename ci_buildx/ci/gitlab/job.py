@@ -17,11 +17,15 @@ from ci_buildx.ci.gitlab import defaults, hideout, inputs, registries, reports, 
 from ci_buildx.errors import InputError, KubeBuilderError
 from ci_buildx.job.origin import TRUST_SCOPE
 from ci_buildx.job.result import BuildResult
+from ci_buildx.model import debug
 from ci_buildx.settings import assembly
 from ci_buildx.settings.values import Progress, Settings
 
 if TYPE_CHECKING:
     from ci_buildx.progress.report import Report
+
+
+_LOG = debug.get_log("ci")
 
 
 def main(*, post: bool, env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
@@ -45,6 +49,7 @@ def build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
         registries.logged_in(given, inside=place) as env,
     ):
         env[TRUST_SCOPE] = scope
+        _LOG.debug("GitLab: job %s, trust scope %s", env.get("CI_JOB_ID", ""), scope)
         settings = job_settings.read(given.of_build(), given.sources, env, cwd, auto=Progress.GITLAB)
         result = _run(settings, env, cwd, stdout)
     stdout.writelines(f"{line}\n" for line in result.lines())

@@ -1,0 +1,122 @@
+"""The debug log's other end: standard logging to standard error, with times and without secrets."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+from ci_buildx import __version__
+from ci_buildx.cli.world import World
+from ci_buildx.model import debug, masker, secret
+from ci_buildx.progress.outlet import Outlet
+from ci_buildx.progress.runner import harmless
+from ci_buildx.progress.text import inert, printable
+
+LONGEST = 2000
+"""Characters of a message: peers choose some of what is in it."""
+MOST_LINES = 100
+"""Lines of a secret that are hidden by themselves too; of a longer one only the whole."""
+_TIME = "%Y-%m-%dT%H:%M:%S"
+_LOG = debug.get_log("cli")
+
+
+def switch_on(around: World, argv: Sequence[str], *, as_json: bool) -> None:
+    """Connect all loggers to standard error. The first line says what a report has to say of the environment."""
+    handler = _Handler(Outlet(around.stderr))
+    handler.setFormatter(_JsonFormatter() if as_json else _Formatter())
+    mask = Mask(around.env, argv)
+    handler.addFilter(mask)
+    secret.listen(mask.learn)
+    root = logging.getLogger(debug.ROOT)
+    for old in list(root.handlers):
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    # The root logger's handlers, and with them the messages of libraries, are none of ours.
+    root.propagate = False
+    debug.connect(lambda name: logging.getLogger(name).debug)
+    verb = next((word for word in argv if not word.startswith("-")), "")
+    _LOG.debug(
+        "kube-builder %s %s, Python %s, %s", __version__, verb, platform.python_version(), platform.platform(terse=True)
+    )
+
+
+def switch_off() -> None:
+    """Disconnect all loggers."""
+    debug.connect(None)
+    secret.listen(None)
+    root = logging.getLogger(debug.ROOT)
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+
+
+class Mask(logging.Filter):
+    """Makes one safe line of each message: without secrets, control characters and commands to a CI system's runner.
+
+    Secrets are those of the environment and the arguments (:func:`masker.of_process`), and the value of every
+    :class:`~ci_buildx.model.secret.Secret` that is made while the log is on.
+    """
+
+    def __init__(self, env: Mapping[str, str], argv: Sequence[str]) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._hidden = masker.of_process(env, argv)
+
+    def learn(self, value: bytes) -> None:
+        """Hide a value from now on."""
+        text = value.decode(errors="replace")
+        lines = text.splitlines()
+        forms = masker.spelled([text, *(lines if len(lines) <= MOST_LINES else ())])
+        if forms and not set(forms) <= set(self._hidden):
+            with self._lock:
+                self._hidden = tuple(sorted({*self._hidden, *forms}, key=len, reverse=True))
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Replace the record's message. Every record passes."""
+        text = masker.without(record.getMessage(), self._hidden)
+        text = harmless(printable(inert(" ".join(text.splitlines()))))
+        record.msg = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+        record.args = ()
+        return True
+
+
+class _Handler(logging.Handler):
+    """Writes whole lines, above a terminal's display while there is one."""
+
+    def __init__(self, outlet: Outlet) -> None:
+        super().__init__(logging.DEBUG)
+        self._outlet = outlet
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record. A stream that breaks ends the log, not the build."""
+        line = self.format(record)
+        detour = debug.get_detour()
+        if detour is not None:
+            detour(line)
+        else:
+            self._outlet.write(f"{line}\n")
+
+
+class _Formatter(logging.Formatter):
+    """The time in UTC first, so that no line begins with another's text."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s.%(msecs)03dZ DEBUG %(name)s: %(message)s", _TIME)
+        self.converter = time.gmtime
+
+
+class _JsonFormatter(logging.Formatter):
+    """An object with the one field ``debug``: readers of rawjson progress find nothing that they know in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.converter = time.gmtime
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as JSON without line breaks."""
+        moment = f"{self.formatTime(record, _TIME)}.{int(record.msecs):03d}Z"
+        return json.dumps({"debug": {"time": moment, "logger": record.name, "message": record.getMessage()}})
