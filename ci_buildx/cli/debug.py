@@ -32,8 +32,7 @@ def switch_on(around: World, argv: Sequence[str], *, as_json: bool) -> None:
     handler.addFilter(mask)
     secret.listen(mask.learn)
     root = logging.getLogger(debug.ROOT)
-    for old in list(root.handlers):
-        root.removeHandler(old)
+    _remove_handlers(root)
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
     # The root logger's handlers, and with them the messages of libraries, are none of ours.
@@ -49,9 +48,13 @@ def switch_off() -> None:
     """Disconnect all loggers."""
     debug.connect(None)
     secret.listen(None)
-    root = logging.getLogger(debug.ROOT)
+    _remove_handlers(logging.getLogger(debug.ROOT))
+
+
+def _remove_handlers(root: logging.Logger) -> None:
     for handler in list(root.handlers):
-        root.removeHandler(handler)
+        if isinstance(handler, _Handler):
+            root.removeHandler(handler)
 
 
 class Mask(logging.Filter):

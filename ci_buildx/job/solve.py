@@ -133,7 +133,7 @@ class _Solve:
         Raises TransportError if the pod is not reached in time, PodLost if it has ended.
         """
         self.reconnects += 1
-        _LOG.debug("pod %s: reconnection %s: %s", self.connection.pod, self.reconnects, failure)
+        _LOG.debug("reconnection %s of node %s: %s", self.reconnects, self.connection.node.name, failure)
         self.site.display.warn(f"{failure.message}; the pod still runs: connecting again")
         self.connection = self.connection.renew()
         self.site.display.forgive(self.connection.node.name if self.share.several else "")

@@ -72,6 +72,8 @@ def _of_process(env: Mapping[str, str], argv: Iterable[str]) -> Iterator[str]:
         if "=" in value or "@" in value:
             yield from logins_in(value)
     for argument in argv:
+        if "=" in argument or "@" in argument:
+            yield from logins_in(argument)
         name, _, value = argument.partition("=")
         for text in (value, value.partition("=")[2], name, argument):
             if describe_pasted(text) and not (text is argument and _OPTION.match(text)):

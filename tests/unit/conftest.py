@@ -1,0 +1,42 @@
+"""What unit tests of all packages share."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from ci_buildx.cli import debug
+from ci_buildx.cli.world import World
+
+
+@dataclass
+class DebugLog:
+    """What a user sees of the debug log."""
+
+    stream: io.StringIO = field(default_factory=io.StringIO)
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return self.stream.getvalue()
+
+    def of(self, package: str) -> list[str]:
+        """The messages of one package, without times."""
+        mark = f" DEBUG ci_buildx.{package}: "
+        return [line.partition(mark)[2] for line in self.text.splitlines() if mark in line]
+
+
+@pytest.fixture
+def debug_log() -> Iterator[DebugLog]:
+    """The debug log, switched on for one test as ``--debug`` does it."""
+    log = DebugLog()
+    around = World(env={}, cwd=Path("/"), stdout=io.StringIO(), stderr=log.stream)
+    debug.switch_on(around, (), as_json=False)
+    try:
+        yield log
+    finally:
+        debug.switch_off()

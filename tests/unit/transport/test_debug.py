@@ -1,0 +1,53 @@
+"""What the debug log says of the race of the transports."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from ci_buildx.errors import Forbidden, TransportError
+from ci_buildx.transport import race
+from ci_buildx.transport.endpoint import Endpoint
+from ci_buildx.transport.race import Candidate
+from tests.unit.conftest import DebugLog
+
+
+def candidate(name: str, *failures: Exception) -> Candidate:
+    """A transport that fails so often before it opens."""
+    left = list(failures)
+
+    @contextmanager
+    def open_it() -> Iterator[Endpoint]:
+        if left:
+            raise left.pop(0)
+        yield Endpoint(name, secure=True)
+
+    return Candidate(name, open_it)
+
+
+def lines(log: DebugLog) -> list[str]:
+    return [re.sub(r"\d+\.\d{3} s", "T", line) for line in log.of("transport")]
+
+
+def test_attempts_and_the_winner(debug_log: DebugLog) -> None:
+    refused = TransportError("10.0.0.1:1234: Connection refused")
+    with race.connect([candidate("direct", refused)], answer=lambda _: 1, deadline=time.monotonic() + 60):
+        pass
+    assert lines(debug_log) == [
+        "race: direct, attempt 1 failed after T; it tries again: 10.0.0.1:1234: Connection refused",
+        "race: direct wins by attempt 2 after T",
+    ]
+
+
+def test_nobody_wins(debug_log: DebugLog) -> None:
+    forbidden = Forbidden("you may not create pods/exec", status=403)
+    with pytest.raises(TransportError):
+        race.connect([candidate("exec", forbidden)], answer=lambda _: 1, deadline=time.monotonic() + 60)
+    assert lines(debug_log) == [
+        "race: exec, attempt 1 failed after T; it gives up: you may not create pods/exec",
+        "race: nobody has won: buildkitd cannot be reached: exec: you may not create pods/exec",
+    ]
