@@ -18,6 +18,7 @@ from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.watch import Change, WatchEvent
 from ci_buildx.model.secret import Secret
 from tests.unit.builder.cases import NOW, event, running, terminated, unschedulable, waiting
+from tests.unit.conftest import DebugLog
 
 NODE = NodePlan(name="amd64", architecture="amd64", platforms=())
 BUILDER = Builder(
@@ -181,3 +182,15 @@ def test_a_pod_is_watched_until_it_has_answered() -> None:
         threading.Timer(0.1, over.set).start()
         begun.watch(NODE, "x", over)
     assert over.is_set()
+
+
+def test_the_debug_log_tells_what_the_pods_do(debug_log: DebugLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boot, "_PATIENCE", 0.0)
+    with boot.Boot(cast("KubeClient", Slow()), BUILDER, deadline=time.monotonic() + 60) as booted:
+        booted.ready(NODE)
+        booted.answered("buildkit-amd64-x")
+    lines = debug_log.of("builder")
+    assert "node amd64 waits: pod buildkit-amd64-x: buildkitd is starting" in lines
+    assert lines[-2].startswith("pod buildkit-amd64-x: Running on ")
+    assert lines[-2].endswith(", running, ready")
+    assert lines[-1] == "pod buildkit-amd64-x: buildkitd has answered"

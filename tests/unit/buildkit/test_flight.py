@@ -1,5 +1,6 @@
 """What a daemon can do wrong, by a gRPC server that does it: a real buildkitd cannot be made to."""
 
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from ci_buildx.buildkit.messages import RPC_STATUS, CacheOptions, Detail, RpcSta
 from ci_buildx.errors import BuildkitError, SolveError
 from ci_buildx.model.status import StatusUpdate
 from ci_buildx.session.session import Session
+from tests.unit.conftest import DebugLog
 from tests.unit.session import daemon
 
 REQUEST = SolveRequest(ref="ref", session="s", frontend="f", frontend_attrs={}, exporters=(), cache=CacheOptions())
@@ -176,3 +178,24 @@ def test_a_unary_call_that_fails(control: Control) -> None:
     with pytest.raises(BuildkitError, match=r"^buildkitd did not answer Info: unknown method$") as caught:
         control.info(timeout=10)
     assert caught.value.code == "UNIMPLEMENTED"
+
+
+def test_the_debug_log_tells_of_each_call(
+    control: Control, wrong: Daemon, debug_log: DebugLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wrong, "other", lambda *_: b"")
+    control.info(20)
+    solve(control)
+    wrong.error = (grpc.StatusCode.NOT_FOUND, "no such image", b"")
+    with pytest.raises(SolveError):
+        solve(control)
+    lines = [re.sub(r"\d+\.\d{3} s|session [0-9a-f]{32}", "X", line) for line in debug_log.of("buildkit")]
+    begins = "Solve ref begins, with X"
+    failed = "Solve ref: failed after X: failed to solve: NotFound: no such image"
+    assert lines == ["Info: OK after X", begins, "Solve ref: OK after X", begins, failed]
+
+
+def test_the_debug_log_tells_of_a_call_that_fails(debug_log: DebugLog) -> None:
+    with Control("unix:/nonexistent/socket") as nowhere, pytest.raises(BuildkitError):
+        nowhere.workers(20)
+    assert debug_log.of("buildkit")[0].startswith("ListWorkers: Unavailable: ")

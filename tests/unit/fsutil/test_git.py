@@ -14,6 +14,7 @@ from ci_buildx.errors import InputError
 from ci_buildx.fsutil import commits
 from ci_buildx.fsutil.git import Git, GitFailed
 from ci_buildx.job import vcs
+from tests.unit.conftest import DebugLog
 from tests.unit.fsutil.repositories import Repository
 
 
@@ -197,3 +198,14 @@ def test_a_filter_that_cannot_be_overridden_stops_git(planted: Repository, trap:
     with pytest.raises(GitFailed, match="cannot be overridden"):
         Git(planted.folder).read("status")
     assert not sprung(trap)
+
+
+def test_the_debug_log_tells_what_git_ran(tmp_path: Path, debug_log: DebugLog) -> None:
+    repository = Repository(tmp_path / "r")
+    repository.git("remote", "add", "origin", "https://me:hush-of-a-remote@git.example/r")
+    Git(repository.folder).read("remote", "get-url", "origin")
+    with pytest.raises(GitFailed):
+        Git(repository.folder).read("rev-parse", "--verify", "hush-of-a-ref")
+    lines = [line.rpartition(" after ")[0] for line in debug_log.of("fsutil")]
+    assert lines == ["git remote: exit code 0", "git rev-parse: exit code 128"]
+    assert "hush" not in debug_log.text

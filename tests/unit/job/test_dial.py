@@ -18,6 +18,7 @@ from ci_buildx.job.dial import CHANGE_TIME, Ways
 from ci_buildx.settings.values import TransportChoice
 from ci_buildx.transport.endpoint import Endpoint
 from ci_buildx.transport.race import Winner
+from tests.unit.conftest import DebugLog
 
 POD = PodView(name="buildkit-amd64-x", namespace="n", node="amd64")
 
@@ -89,3 +90,15 @@ def test_an_address_that_does_not_answer_costs_a_tenth_of_a_second() -> None:
 def test_what_listens_there_and_is_no_buildkitd_of_ours_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Answering, "good", ())
     assert changed("127.0.0.1") == "port-forward"
+
+
+@pytest.mark.usefixtures("listening")
+def test_the_debug_log_tells_what_takes_over(debug_log: DebugLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed("127.0.0.1")
+    monkeypatch.setattr(Answering, "good", ())
+    changed("127.0.0.1")
+    pod = f"pod {POD.name}"
+    assert debug_log.of("job") == [
+        f"{pod}: direct takes over from port-forward",
+        f"{pod}: port-forward stays, direct does not answer: silence",
+    ]

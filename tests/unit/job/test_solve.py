@@ -11,6 +11,7 @@ from ci_buildx.errors import BuildkitError, SolveError
 from ci_buildx.job import solve
 from ci_buildx.job.solve import pushes_collided
 from ci_buildx.session.places import FileTarget
+from tests.unit.conftest import DebugLog
 
 
 @pytest.mark.parametrize(
@@ -95,3 +96,8 @@ def test_other_failures_are_not_repeated(one: Work) -> None:
     with pytest.raises((SolveError, BuildkitError)):
         one.run()
     assert one.said == []
+
+
+def test_the_debug_log_tells_why_it_connects_again(debug_log: DebugLog) -> None:
+    work(LOST).run()
+    assert debug_log.of("job") == ["reconnection 1 of node amd64: lost the connection to buildkitd during the build"]

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from ci_buildx.ci import inputs as offered
 from ci_buildx.ci.github import action, files, inputs
+from ci_buildx.cli.main import main as command
+from ci_buildx.cli.world import World
 from ci_buildx.errors import InputError, Interrupted, SolveError
 from ci_buildx.model.record import replace
 from ci_buildx.progress.runner import escape, harmless
@@ -321,3 +323,19 @@ def test_progress_is_lines_also_on_a_terminal(
     run(env | {"INPUT_PROGRESS": given}, cwd)
     assert job.settings is not None
     assert job.settings.build.progress == expected
+
+
+def test_the_debug_log_is_beside_the_log_of_the_step(env: dict[str, str], cwd: Path, job: FakeJob) -> None:
+    password = "hush-of-the-registry"
+    env |= {"GITHUB_ACTIONS": "true", "RUNNER_DEBUG": "1", "INPUT_REGISTRY": "registry.example", "HOME": str(cwd)}
+    env |= {"INPUT_USERNAME": "me", "INPUT_PASSWORD": password, "GITHUB_EVENT_NAME": "push"}
+    around = World(env=env, cwd=cwd, stdout=io.StringIO(), stderr=io.StringIO())
+    assert command(["action"], around) == 0
+    assert isinstance(around.stdout, io.StringIO)
+    assert isinstance(around.stderr, io.StringIO)
+    logged = around.stderr.getvalue()
+    assert " DEBUG ci_buildx.ci: GitHub: event push, trust scope " in logged
+    assert "tags (input tags)" in logged
+    assert all(re.match(r"\d{4}-", line) for line in logged.splitlines())
+    assert password not in logged
+    assert "DEBUG" not in around.stdout.getvalue()

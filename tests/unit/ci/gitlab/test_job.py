@@ -14,6 +14,8 @@ import pytest
 from ci_buildx.builder import labels
 from ci_buildx.ci.gitlab import inputs, registries, reports
 from ci_buildx.ci.gitlab import job as gitlab
+from ci_buildx.cli.main import main as command
+from ci_buildx.cli.world import World
 from ci_buildx.errors import InputError, KubeBuilderError, SolveError
 from ci_buildx.model.finding import Finding
 from ci_buildx.model.record import replace
@@ -330,3 +332,19 @@ def test_no_findings_are_an_empty_report(cwd: Path, job: FakeJob) -> None:
 def test_what_later_jobs_see_is_no_input_of_theirs() -> None:
     assert not reports.variables(RESULT).keys() & {option.variable for option in options.OPTIONS}
     assert reports.variables(RESULT)["KUBE_BUILDER_IMAGE"] == f"registry.example/team/app:1@{RESULT.digest}"
+
+
+def test_the_debug_log_is_beside_the_log_of_the_job(cwd: Path, job: FakeJob) -> None:
+    password = "hush-of-the-registry"
+    env = RUNNER | {"GITLAB_CI": "true", "CI_DEBUG_TRACE": "true", "CI_REGISTRY_PASSWORD": password, "HOME": str(cwd)}
+    env |= {"CI_REGISTRY": "registry.example", "CI_REGISTRY_USER": "me"}
+    around = World(env=env, cwd=cwd, stdout=io.StringIO(), stderr=io.StringIO())
+    assert command(["ci"], around) == 0
+    assert isinstance(around.stdout, io.StringIO)
+    assert isinstance(around.stderr, io.StringIO)
+    logged = around.stderr.getvalue()
+    assert " DEBUG ci_buildx.ci: GitLab: job 4711, trust scope " in logged
+    assert " DEBUG ci_buildx.settings: given: " in logged
+    assert "tags (KUBE_BUILDER_TAGS)" in logged
+    assert password not in logged
+    assert "DEBUG" not in around.stdout.getvalue()
