@@ -32,14 +32,14 @@ VERBS = frozenset(
     attempt await begin bind boot borrow bound build call cancel canonicalize carry change check choose
     claim classify clean clear clip close collapse collect combine commit compare compile complement
     complete compose compute confirm connect consume convert copy correct count create decide decode
-    deduplicate defer define defuse delete deliver derive describe detect diagnose dial discard dispatch
-    divide download draw drain drop dump elect elide emit emulate encode end enqueue enter escape
+    debug deduplicate defer define defuse delete deliver derive describe detect diagnose dial discard dispatch
+    divert divide download draw drain drop dump elect elide emit emulate encode end enqueue enter escape
     estimate evaluate evict examine exchange exclude execute exit expand explain export extend extract
     fail feed fetch fill filter find finish flush fold follow forbid forget forgive format forward frame
     freeze gather generate get give grant group guard guess handle hash hide hold identify ignore import
     include indent infer ingest inquire insert inspect install intersect invoke issue iterate join judge
     keep kill label launch leave limit link list listen load locate lock log look lookup lose lower main
-    make map mark mask match measure merge migrate mount move name narrow normalise normalize note
+    learn make map mark mask match measure mention merge migrate mount move name narrow normalise normalize note
     notify number observe offer open order owe pack parse pass patch pause peek pick pin ping place plan
     poll post predict prefer prepare present preserve print probe produce promote prompt provision prune
     publish pull pump push put quote race raise rank reach read reap rebase recall receive reconnect

@@ -25,9 +25,9 @@ _LOG = debug.get_log("cli")
 
 
 def switch_on(around: World, argv: Sequence[str], *, as_json: bool) -> None:
-    """Connect all loggers to standard error. The first line says what a report has to say of the environment."""
+    """Connect all loggers to standard error. The first line names the version, the verb and the system."""
     handler = _Handler(Outlet(around.stderr))
-    handler.setFormatter(_JsonFormatter() if as_json else _Formatter())
+    handler.setFormatter(_JsonLine() if as_json else _TextLine())
     mask = Mask(around.env, argv)
     handler.addFilter(mask)
     secret.listen(mask.learn)
@@ -35,7 +35,7 @@ def switch_on(around: World, argv: Sequence[str], *, as_json: bool) -> None:
     _remove_handlers(root)
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
-    # The root logger's handlers, and with them the messages of libraries, are none of ours.
+    # Handlers of the root logger belong to libraries and to programs that embed this one.
     root.propagate = False
     debug.connect(lambda name: logging.getLogger(name).debug)
     verb = next((word for word in argv if not word.startswith("-")), "")
@@ -104,7 +104,7 @@ class _Handler(logging.Handler):
             self._outlet.write(f"{line}\n")
 
 
-class _Formatter(logging.Formatter):
+class _TextLine(logging.Formatter):
     """The time in UTC first, so that no line begins with another's text."""
 
     def __init__(self) -> None:
@@ -112,7 +112,7 @@ class _Formatter(logging.Formatter):
         self.converter = time.gmtime
 
 
-class _JsonFormatter(logging.Formatter):
+class _JsonLine(logging.Formatter):
     """An object with the one field ``debug``: readers of rawjson progress find nothing that they know in it."""
 
     def __init__(self) -> None:

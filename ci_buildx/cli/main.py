@@ -79,7 +79,7 @@ def main(argv: Sequence[str], around: World) -> int:
     begun = time.monotonic()
 
     def start_log(wanted: bool | None, as_json: bool) -> None:
-        if wanted if wanted is not None else wants_debug(around.env):
+        if wanted if wanted is not None else is_debug_wanted(around.env):
             from ci_buildx.cli.debug import switch_on
 
             switch_on(around, argv, as_json=as_json)
@@ -104,7 +104,7 @@ def main(argv: Sequence[str], around: World) -> int:
     return code
 
 
-def wants_debug(env: Mapping[str, str]) -> bool:
+def is_debug_wanted(env: Mapping[str, str]) -> bool:
     """Whether a variable switches the debug log on: our own, else those of GitHub's and GitLab's debug modes.
 
     Raises InputError if ours says neither yes nor no.

@@ -89,7 +89,7 @@ def load(settings: Choice, *, env: Mapping[str, str], account: Path = ACCOUNT) -
     Raises InputError where a file, context, cluster or user is missing or malformed. ``account`` is the folder of the
     in-cluster service account.
     """
-    cluster = _chosen(settings, env, account)
+    cluster = _choose(settings, env, account)
     if _LOG.is_on:
         _LOG.debug(
             "cluster %s:%s: context %r, namespace %s, credentials %s%s%s",
@@ -103,7 +103,7 @@ def load(settings: Choice, *, env: Mapping[str, str], account: Path = ACCOUNT) -
     return cluster
 
 
-def _chosen(settings: Choice, env: Mapping[str, str], account: Path) -> Cluster:
+def _choose(settings: Choice, env: Mapping[str, str], account: Path) -> Cluster:
     if settings.oidc:
         from ci_buildx.kube import job_token
 

@@ -58,7 +58,9 @@ class Call:
         """Tell the debug log what came of one attempt that ``began`` at a time.monotonic()."""
         if _LOG.is_on:
             way = "" if reused else " on a new connection"
-            _LOG.debug("%s%s: %s after %.3f s%s", self.asked, shown(self.query), outcome, time.monotonic() - began, way)
+            _LOG.debug(
+                "%s%s: %s after %.3f s%s", self.asked, format_query(self.query), outcome, time.monotonic() - began, way
+            )
 
 
 class Exchange:
@@ -268,7 +270,7 @@ def _worth_repeating(call: Call, failure: KubeError, *, known: bool) -> bool:
     return unresolved or isinstance(cause, ConnectionRefusedError) or (broken and call.repeatable)
 
 
-def shown(query: Sequence[tuple[str, str]]) -> str:
+def format_query(query: Sequence[tuple[str, str]]) -> str:
     """The query as the debug log shows it, with the question mark; "" for none."""
     texts = (f"{name}={value if name in _SHOWN else '***'}" for name, value in query)
     return f"?{'&'.join(texts)}" if query else ""

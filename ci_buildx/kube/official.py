@@ -35,11 +35,11 @@ def api_client(cluster: Cluster, dialer: Dialer) -> kubernetes.client.ApiClient:
         client.set_default_header(name, value)
     client.rest_client.pool_manager = _pool(cluster, dialer)
     if _LOG.is_on:
-        client.rest_client.request = _logged(client.rest_client.request)
+        client.rest_client.request = _log_calls(client.rest_client.request)
     return client
 
 
-def _logged(request: Callable[..., Any]) -> Callable[..., Any]:
+def _log_calls(request: Callable[..., Any]) -> Callable[..., Any]:
     """The package's method that sends a request, with a line in the debug log for each."""
 
     def send(method: str, url: str, **options: Any) -> Any:

@@ -34,7 +34,7 @@ class Log:
             self._write(text, *values)
 
     def connect(self, write: Write | None) -> None:
-        """Hand messages to ``write``, or with None to nobody."""
+        """Hand messages to ``write``; with None, drop them."""
         self._write = write
 
 

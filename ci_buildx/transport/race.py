@@ -92,7 +92,7 @@ def connect(
         raise
     if race.winner is None:
         explanation = race.explanation(candidates)
-        _LOG.debug("race: nobody has won: %s", explanation)
+        _LOG.debug("race: no transport has won: %s", explanation)
         raise TransportError(explanation)
     return race.winner
 

@@ -49,5 +49,5 @@ def test_nobody_wins(debug_log: DebugLog) -> None:
         race.connect([candidate("exec", forbidden)], answer=lambda _: 1, deadline=time.monotonic() + 60)
     assert lines(debug_log) == [
         "race: exec, attempt 1 failed after T; it gives up: you may not create pods/exec",
-        "race: nobody has won: buildkitd cannot be reached: exec: you may not create pods/exec",
+        "race: no transport has won: buildkitd cannot be reached: exec: you may not create pods/exec",
     ]
