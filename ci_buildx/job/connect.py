@@ -229,7 +229,12 @@ class _Harbour:
             _LOG.debug("pod %s on node %s is asked by %s", pod.name, pod.host, order)
         try:
             winner = race.connect(
-                candidates, answer=ways.answer, deadline=self.boot.deadline, stop=over, discard=Control.close
+                candidates,
+                answer=ways.answer,
+                deadline=self.boot.deadline,
+                stop=over,
+                discard=Control.close,
+                subject=pod.name,
             )
             return ways.prefer_direct(self.boot.pod(pod.name) or pod, winner)
         except TransportError:

@@ -123,7 +123,9 @@ class Ways:
         # A candidate that waits for the import would seem slow, and the next would join in for nothing.
         load_grpc()
         candidates = self.candidates(pod, lambda: pod)
-        winner = race.connect(candidates, answer=self.answer, deadline=deadline, stop=stop, discard=Control.close)
+        winner = race.connect(
+            candidates, answer=self.answer, deadline=deadline, stop=stop, discard=Control.close, subject=pod.name
+        )
         with winner, winner.value as control:
             return work(control)
 

@@ -69,13 +69,15 @@ def connect(
     deadline: float,
     stop: threading.Event | None = None,
     discard: Callable[[T], None] = lambda _: None,
+    subject: str = "buildkitd",
 ) -> Winner[T]:
     """Race ``candidates`` until ``deadline`` (a time.monotonic() value) or ``stop``.
 
     ``answer`` makes a call over an endpoint and must have a time-out of its own; ``discard`` closes what it returned
-    over a transport that came second. Raises TransportError that names what each candidate said last.
+    over a transport that came second. ``subject`` names what is reached, in the debug log. Raises TransportError that
+    names what each candidate said last.
     """
-    race = _Race(answer, discard, stop or threading.Event(), deadline)
+    race = _Race(answer, discard, stop or threading.Event(), deadline, subject)
     threads = [
         threading.Thread(target=race.run, args=(candidate,), name=f"race-{candidate.name}", daemon=True)
         for candidate in candidates
@@ -92,14 +94,19 @@ def connect(
         raise
     if race.winner is None:
         explanation = race.explanation(candidates)
-        _LOG.debug("race: no transport has won: %s", explanation)
+        _LOG.debug("race to %s: no transport has won: %s", subject, explanation)
         raise TransportError(explanation)
     return race.winner
 
 
 class _Race(Generic[T]):
     def __init__(
-        self, answer: Callable[[Endpoint], T], discard: Callable[[T], None], stop: threading.Event, deadline: float
+        self,
+        answer: Callable[[Endpoint], T],
+        discard: Callable[[T], None],
+        stop: threading.Event,
+        deadline: float,
+        subject: str,
     ) -> None:
         self.winner: Winner[T] | None = None
         self._answer = answer
@@ -109,6 +116,8 @@ class _Race(Generic[T]):
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._said: dict[str, str] = {}
+        self._logged: dict[str, str] = {}
+        self._subject = subject
 
     def run(self, candidate: Candidate) -> None:
         """Try one candidate until somebody wins, it is hopeless or the race is over."""
@@ -149,9 +158,12 @@ class _Race(Generic[T]):
         return f"buildkitd cannot be reached{end}: {'; '.join(said)}"
 
     def _log_failure(self, candidate: Candidate, attempt: int, began: float, then: str) -> None:
-        if _LOG.is_on:
-            seconds, said = time.monotonic() - began, self._said[candidate.name]
-            _LOG.debug("race: %s, attempt %s failed after %.3f s; %s: %s", candidate.name, attempt, seconds, then, said)
+        """Tell the debug log; attempts that fail as the one before are not told: there are ten in a second."""
+        name, said = candidate.name, self._said[candidate.name]
+        if _LOG.is_on and self._logged.get(name) != said:
+            self._logged[name] = said
+            text = "race to %s: %s, attempt %s failed after %.3f s; %s: %s"
+            _LOG.debug(text, self._subject, name, attempt, time.monotonic() - began, then, said)
 
     def _try(self, candidate: Candidate, attempt: int) -> None:
         began = time.monotonic()
@@ -163,9 +175,10 @@ class _Race(Generic[T]):
                     self.winner = Winner(candidate.name, endpoint, value, undo.pop_all())
                     self._over.set()
                     seconds = time.monotonic() - began
-                    _LOG.debug("race: %s wins by attempt %s after %.3f s", candidate.name, attempt, seconds)
+                    text = "race to %s: %s wins by attempt %s after %.3f s"
+                    _LOG.debug(text, self._subject, candidate.name, attempt, seconds)
                     return
-            _LOG.debug("race: %s answers too late", candidate.name)
+            _LOG.debug("race to %s: %s answers too late", self._subject, candidate.name)
             self._discard(value)
 
 

@@ -27,7 +27,7 @@ def test_it_is_what_the_parser_reads(argv: list[str]) -> None:
     # argparse loses a value that is "--".
     if read is None or "--" in argv:
         return
-    assert read == build.make_parser().read(argv)
+    assert read == build.make_parser().parse(argv)
 
 
 @given(argv=st.lists(WORDS, max_size=6))
@@ -35,7 +35,7 @@ def test_only_what_is_refused_or_ends_the_options_is_left_to_the_parser(argv: li
     if arguments.read(argv, OPTIONS) is not None or "--" in argv:
         return
     with pytest.raises(InputError):
-        build.make_parser().read(argv)
+        build.make_parser().parse(argv)
 
 
 @pytest.mark.parametrize(

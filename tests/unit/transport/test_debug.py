@@ -35,19 +35,22 @@ def lines(log: DebugLog) -> list[str]:
 
 def test_attempts_and_the_winner(debug_log: DebugLog) -> None:
     refused = TransportError("10.0.0.1:1234: Connection refused")
-    with race.connect([candidate("direct", refused)], answer=lambda _: 1, deadline=time.monotonic() + 60):
+    late = TransportError("10.0.0.1:1234: no answer")
+    direct, deadline = candidate("direct", refused, refused, refused, late), time.monotonic() + 60
+    with race.connect([direct], answer=lambda _: 1, deadline=deadline, subject="x"):
         pass
     assert lines(debug_log) == [
-        "race: direct, attempt 1 failed after T; it tries again: 10.0.0.1:1234: Connection refused",
-        "race: direct wins by attempt 2 after T",
+        "race to x: direct, attempt 1 failed after T; it tries again: 10.0.0.1:1234: Connection refused",
+        "race to x: direct, attempt 4 failed after T; it tries again: 10.0.0.1:1234: no answer",
+        "race to x: direct wins by attempt 5 after T",
     ]
 
 
 def test_nobody_wins(debug_log: DebugLog) -> None:
     forbidden = Forbidden("you may not create pods/exec", status=403)
     with pytest.raises(TransportError):
-        race.connect([candidate("exec", forbidden)], answer=lambda _: 1, deadline=time.monotonic() + 60)
+        race.connect([candidate("exec", forbidden)], answer=lambda _: 1, deadline=time.monotonic() + 60, subject="x")
     assert lines(debug_log) == [
-        "race: exec, attempt 1 failed after T; it gives up: you may not create pods/exec",
-        "race: no transport has won: buildkitd cannot be reached: exec: you may not create pods/exec",
+        "race to x: exec, attempt 1 failed after T; it gives up: you may not create pods/exec",
+        "race to x: no transport has won: buildkitd cannot be reached: exec: you may not create pods/exec",
     ]
