@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ci_buildx.errors import InputError, KubeBuilderError
+from ci_buildx.model import debug
 from ci_buildx.model.record import replace
 from ci_buildx.settings.contexts import DOCKERFILE, STDIN
 from ci_buildx.settings.values import BuildSettings, ImageLayout, NamedContext
 
+_LOG = debug.get_log("job")
 LARGEST_DOCKERFILE = 2 << 20
 """Bytes that a Dockerfile by URL may have (buildx ``build/url.go``)."""
 _FETCH_TIME = 30.0
@@ -120,6 +122,10 @@ def _read_dockerfile(origin: str, stdin: BinaryIO | None) -> bytes:
         return (stdin or sys.stdin.buffer).read()
     from urllib.request import urlopen
 
+    if _LOG.is_on:
+        from ci_buildx.model.http_calls import show_url
+
+        _LOG.debug("the Dockerfile is fetched from %s", show_url(origin))
     try:
         with urlopen(origin, timeout=_FETCH_TIME) as response:  # noqa: S310 - http:// or https://, by the settings
             text: bytes = response.read(LARGEST_DOCKERFILE + 1)

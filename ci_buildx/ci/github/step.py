@@ -22,6 +22,7 @@ from ci_buildx.job.origin import TRUST_SCOPE
 from ci_buildx.job.result import BuildResult
 from ci_buildx.model import debug
 from ci_buildx.model.record import dataclass, field
+from ci_buildx.model.secret import mention
 from ci_buildx.settings import pairs
 from ci_buildx.settings.given import Given
 from ci_buildx.settings.values import Progress, Settings
@@ -158,6 +159,8 @@ def hide(step: Step, texts: Iterable[str]) -> None:
     """Have the runner mask the texts, and keep them out of what is written elsewhere."""
     found = list(texts)
     step.hidden += found
+    for text in found:
+        mention(text)
     mask(found, step.stdout)
 
 

@@ -17,6 +17,7 @@ from ci_buildx.job.intake import LARGEST_DOCKERFILE, is_archive, taken_in
 from ci_buildx.session import content_index
 from ci_buildx.session.content_index import Name
 from ci_buildx.settings.values import BuildSettings, ImageLayout, NamedContext
+from tests.unit.conftest import DebugLog
 
 DOCKERFILE = b"FROM scratch\n"
 
@@ -187,3 +188,11 @@ def test_a_broken_layout(tmp_path: Path) -> None:
         taken_in(with_image(tmp_path, tag="x")),
     ):
         pass
+
+
+def test_the_debug_log_tells_where_a_dockerfile_comes_from(tmp_path: Path, server: str, debug_log: DebugLog) -> None:
+    url = f"{server}/none?sig=hush"
+    build = BuildSettings(context=tmp_path, dockerfile=None, dockerfile_origin=url)
+    with pytest.raises(InputError), taken_in(build):
+        pass
+    assert debug_log.of("job") == [f"the Dockerfile is fetched from {server}/none?***"]

@@ -18,6 +18,7 @@ from ci_buildx.ci.github import action, files, inputs
 from ci_buildx.cli.main import main as command
 from ci_buildx.cli.world import World
 from ci_buildx.errors import InputError, Interrupted, SolveError
+from ci_buildx.model.debug import get_log
 from ci_buildx.model.record import replace
 from ci_buildx.progress.runner import escape, harmless
 from ci_buildx.settings.option import Surface
@@ -329,6 +330,8 @@ def test_the_debug_log_is_beside_the_log_of_the_step(env: dict[str, str], cwd: P
     password = "hush-of-the-registry"
     env |= {"GITHUB_ACTIONS": "true", "RUNNER_DEBUG": "1", "INPUT_REGISTRY": "registry.example", "HOME": str(cwd)}
     env |= {"INPUT_USERNAME": "me", "INPUT_PASSWORD": password, "GITHUB_EVENT_NAME": "push"}
+    env["INPUT_SECRETS"] = "npm=hush-of-npm-1"
+    job.on_create = lambda: get_log("job").debug("%s %s", password, "hush-of-npm-1")
     around = World(env=env, cwd=cwd, stdout=io.StringIO(), stderr=io.StringIO())
     assert command(["action"], around) == 0
     assert isinstance(around.stdout, io.StringIO)
@@ -337,5 +340,6 @@ def test_the_debug_log_is_beside_the_log_of_the_step(env: dict[str, str], cwd: P
     assert " DEBUG ci_buildx.ci: GitHub: event push, trust scope " in logged
     assert "tags (input tags)" in logged
     assert all(re.match(r"\d{4}-", line) for line in logged.splitlines())
-    assert password not in logged
+    assert " DEBUG ci_buildx.job: *** ***\n" in logged
+    assert "hush" not in logged
     assert "DEBUG" not in around.stdout.getvalue()

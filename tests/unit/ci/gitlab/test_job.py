@@ -17,6 +17,7 @@ from ci_buildx.ci.gitlab import job as gitlab
 from ci_buildx.cli.main import main as command
 from ci_buildx.cli.world import World
 from ci_buildx.errors import InputError, KubeBuilderError, SolveError
+from ci_buildx.model.debug import get_log
 from ci_buildx.model.finding import Finding
 from ci_buildx.model.record import replace
 from ci_buildx.progress.graph import Graph
@@ -338,6 +339,7 @@ def test_the_debug_log_is_beside_the_log_of_the_job(cwd: Path, job: FakeJob) -> 
     password = "hush-of-the-registry"
     env = RUNNER | {"GITLAB_CI": "true", "CI_DEBUG_TRACE": "true", "CI_REGISTRY_PASSWORD": password, "HOME": str(cwd)}
     env |= {"CI_REGISTRY": "registry.example", "CI_REGISTRY_USER": "me"}
+    job.on_create = lambda: get_log("job").debug("%s", password)
     around = World(env=env, cwd=cwd, stdout=io.StringIO(), stderr=io.StringIO())
     assert command(["ci"], around) == 0
     assert isinstance(around.stdout, io.StringIO)
@@ -346,5 +348,6 @@ def test_the_debug_log_is_beside_the_log_of_the_job(cwd: Path, job: FakeJob) -> 
     assert " DEBUG ci_buildx.ci: GitLab: job 4711, trust scope " in logged
     assert " DEBUG ci_buildx.settings: given: " in logged
     assert "tags (KUBE_BUILDER_TAGS)" in logged
+    assert " DEBUG ci_buildx.job: ***\n" in logged
     assert password not in logged
     assert "DEBUG" not in around.stdout.getvalue()
