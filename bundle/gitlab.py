@@ -7,7 +7,7 @@ from ci_buildx.ci import inputs
 from ci_buildx.ci.gitlab.inputs import DEFAULTS, JOB_NAME, of_input
 from ci_buildx.settings.option import Kind, Option, Surface
 
-_CONTROLS = r"\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029"
+_CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
 """Line breaks of YAML 1.1, which GitLab reads, and what no text holds. The last two are written by YAML's escapes."""
 _ONE_LINE = f"^[^{_CONTROLS}]*$"
 
@@ -15,7 +15,7 @@ PATTERNS = {
     "lifetime": r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))*$",
     "namespace": r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$",
     "timeline": rf'^[^{_CONTROLS}"\\]+\.(svg|html)$',
-    "oidc": rf"^[^ \t{_CONTROLS}]*$",
+    "oidc": rf"^[^ {_CONTROLS}]*$",
 }
 """What GitLab checks before a pipeline is made, by RE2, and gitlab-ci-local by JavaScript; the empty text is no input.
 
