@@ -109,6 +109,6 @@ def _install(folder: Path) -> Path:
     paths = folder / "lib" / version / "site-packages" / "bench.pth"
     paths.write_text(f"{PROJECT}\n{packages}\n")
     program = folder / "bin" / "kube-builder"
-    program.write_text(f"#!{folder}/bin/python\nimport sys\nfrom ci_buildx.cli.main import run\nsys.exit(run())\n")
+    program.write_text(f"#!{folder}/bin/python\nfrom ci_buildx.launch import run\nrun()\n")
     program.chmod(0o755)
     return program

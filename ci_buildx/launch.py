@@ -5,6 +5,7 @@
 Until the path is clean, only modules that every interpreter has loaded at its start are used here.
 """
 
+import _signal  # type: ignore[import-not-found]
 import os
 import sys
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 def run() -> "NoReturn":
     """End the process with the exit code of the command that its arguments name."""
+    # Until the command owns its signals, Ctrl-C ends it as the others do: nothing is there yet to be cleaned up.
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     if not sys.flags.isolated:
         clean_path(sys.path, os.environ)
     from ci_buildx.cli.main import run

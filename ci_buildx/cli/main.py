@@ -85,8 +85,11 @@ def main(argv: Sequence[str], around: World) -> int:
             switch_on(around, argv, as_json=as_json)
 
     def work() -> int:
+        from ci_buildx.job import interrupts
+
         try:
-            code = dispatch(argv, around)
+            with interrupts.raising():
+                code = dispatch(argv, around)
         except SystemExit:  # argparse has shown the help
             around.stdout.flush()
             raise

@@ -18,6 +18,8 @@ from ci_buildx.errors import Interrupted
 T = TypeVar("T")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _LOOK = 0.05
+_heard: list[int] = []
+"""Signals that :func:`raising` has raised for. C code and weak references' callbacks lose what is raised in them."""
 
 
 class Outcome(Generic[T]):
@@ -56,22 +58,30 @@ def raising() -> Iterator[Callable[[], None]]:
     """Signals raise Interrupted in the main thread, for what comes before and after the work of :class:`Interrupts`.
 
     What is yielded, called once an end is being told, lets later signals pass: telling takes no time.
+    An error that comes after a signal is the signal's: an import that is interrupted may fail with any.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
 
     def hear(number: int, _frame: FrameType | None) -> None:
+        _heard.append(number)
         raise Interrupted(number)
 
     def pass_over() -> None:
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
+    known = len(_heard)
     previous = {number: signal.signal(number, hear) for number in _owned()}
     try:
         yield pass_over
+    except Exception as error:
+        if len(_heard) > known:
+            raise Interrupted(_heard[known]) from error
+        raise
     finally:
+        del _heard[known:]
         for number, handler in previous.items():
             signal.signal(number, handler)
 
@@ -89,6 +99,7 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
+            self._received = next(iter(_heard), None)
             for number in _owned():
                 self._previous[number] = signal.signal(number, self._receive)
         return self

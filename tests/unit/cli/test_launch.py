@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -123,3 +125,42 @@ def test_a_path_without_the_checkout_is_left_alone(checkout: Path, monkeypatch: 
     path = ["/usr/bin", "/usr/lib/python3"]
     clean_path(path, {})
     assert path == ["/usr/bin", "/usr/lib/python3"]
+
+
+def test_ctrl_c_before_the_command_owns_its_signals_ends_it_without_a_traceback() -> None:
+    strike = "launch.clean_path = lambda *_: signal.raise_signal(signal.SIGINT)"
+    code = f"import signal; from ci_buildx import launch; {strike}; launch.run()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_what_a_shell_has_ignored_for_a_job_in_the_background_does_not_end_the_start() -> None:
+    strike = "launch.clean_path = lambda *_: signal.raise_signal(signal.SIGINT)"
+    ignored = "signal.signal(signal.SIGINT, signal.SIG_IGN)"
+    code = f"import signal; from ci_buildx import launch; {ignored}; {strike}; launch.run()"
+    assert start([sys.executable, "-c", code, "version"], ROOT) == f"{__version__}\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_while_the_context_is_read_has_its_code_and_leaves_no_file(
+    number: signal.Signals, script: Path, tmp_path: Path
+) -> None:
+    """Before the build has begun, a folder of its own holds what comes on standard input."""
+    cluster = "clusters: [{name: a, cluster: {server: 'http://127.0.0.1:1'}}], users: [{name: a, user: {token: x}}]"
+    named = "current-context: a, contexts: [{name: a, context: {cluster: a, user: a}}]"
+    (tmp_path / "config").write_text(f"{{apiVersion: v1, kind: Config, {named}, {cluster}}}")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    env = os.environ | {"TMPDIR": str(scratch), "XDG_RUNTIME_DIR": "", "KUBECONFIG": str(tmp_path / "config")}
+    with subprocess.Popen(
+        [script, "build", "-"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not list(scratch.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert list(scratch.iterdir())
+        process.send_signal(number)
+        assert process.wait(60) == 128 + number
+        assert process.stderr is not None
+        assert process.stderr.read().decode() == f"kube-builder: interrupted by {number.name}\n"
+    assert list(scratch.iterdir()) == []

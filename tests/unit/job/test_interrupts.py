@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -91,3 +92,33 @@ def test_what_nohup_has_ignored_stays_ignored() -> None:
             assert interrupts.run(lambda: 42, settle=1) == 42
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_an_error_that_a_signal_has_turned_into_another_is_the_signals() -> None:
+    """What interrupts the import of a C module comes out of it as an ImportError."""
+    with pytest.raises(Interrupted) as caught, raising():
+        with suppress(Interrupted):
+            signal.raise_signal(signal.SIGHUP)
+        raise ImportError("PyCapsule_Import could not import module")
+    assert caught.value.exit_code == 129
+
+
+def test_an_error_without_a_signal_is_itself() -> None:
+    with suppress(Interrupted), raising():
+        signal.raise_signal(signal.SIGHUP)
+    with pytest.raises(ImportError), raising():
+        raise ImportError("no module")
+
+
+def test_a_signal_whose_exception_was_lost_stops_the_work() -> None:
+    """Python ignores what is raised in the callback of a weak reference."""
+    done = []
+    with raising():
+        with suppress(Interrupted):
+            signal.raise_signal(signal.SIGTERM)
+        with Interrupts() as interrupts, pytest.raises(Interrupted) as caught:
+            interrupts.run(lambda: done.append(1), settle=0)
+    assert caught.value.exit_code == 143
+    assert not done
+    with Interrupts() as interrupts:
+        assert interrupts.run(lambda: 42, settle=1) == 42
