@@ -42,7 +42,13 @@ OFFSETS = (6 * 3600, -6 * 3600)
 _DEADLINE = 420.0
 """Seconds after which a build counts as hung: a cut of 60 s, twice its time until TCP repeats, and a busy machine."""
 _LONGEST_END = 40.0
-_DOCKERFILE = """FROM busybox
+_LIFETIME = 60
+"""Seconds that the cluster lets a killed job's builder live."""
+_SLACK = 15.0
+"""Seconds for the Job controller and the kubelet to end a pod whose lifetime is over."""
+_YOUNG = 60.0
+"""Seconds for which a later job takes a folder without an owner for one that is being made."""
+DOCKERFILE = """FROM busybox
 COPY blob /blob
 RUN --mount=type=secret,id=fault test -s /run/secrets/fault && echo begun
 RUN for i in $(seq 1 20); do echo tick $i; sleep 1; done
@@ -58,6 +64,7 @@ _PHASES = {"upload": r"transferring context: [1-9]", "talking": r"tick 2\n", "si
 class Outcome:
     """One build: what was done to it, what came of it, and what must not have come (``faults``)."""
 
+    name: str
     case: str
     what: str
     exit_code: int
@@ -122,6 +129,7 @@ class Build:
         self._stream.close()
         lines = [line for line in self.log.splitlines() if "ERROR" in line or "WARNING" in line]
         found = Outcome(
+            name=self.name,
             case=case,
             what=what,
             exit_code=code,
@@ -186,6 +194,7 @@ class Faults:
     name: str
     random: random.Random
     library: Path
+    dockerfile: str = DOCKERFILE
 
     def cases(self, *, kills: int, crowd: int) -> dict[str, Callable[[str], list[Outcome]]]:
         """Each case by its name, in the order in which they run."""
@@ -208,7 +217,7 @@ class Faults:
 
     def builds(self, case: str, transports: Sequence[str], *, size: int = 40 << 20) -> list[Build]:
         """One build by each transport."""
-        return [self.build(f"{case}-{one}", _DOCKERFILE, "--transport", one, size=size) for one in transports]
+        return [self.build(f"{case}-{one}", self.dockerfile, "--transport", one, size=size) for one in transports]
 
     def build(self, suffix: str, dockerfile: str, *options: str, size: int = 0, **env: str) -> Build:
         """A build whose name no other one has."""
@@ -235,24 +244,74 @@ class Faults:
             moments = [self.random.uniform(0.05, 6.0) for _ in SIGNALS]
             return list(pool.map(lambda number, moment: self.kill_one(case, number, moment), SIGNALS, moments))
 
-    def kill_one(self, case: str, number: signal.Signals, moment: float) -> Outcome:
-        """A job that is ended: by any signal but SIGKILL it removes its builder."""
-        one = self.build(f"{case}-{number.name}", _SHORT, "--lifetime", "60s")
+    def kill_one(self, case: str, number: signal.Signals, moment: float, *, lifetime: int = _LIFETIME) -> Outcome:
+        """A job that is ended: by any signal but SIGKILL it removes its builder and its files, and says by its code."""
+        suffix = f"{case}-{number.name}"
+        temp = self.killed if number is signal.SIGKILL else self.ground.folder / f"{self.name}-{suffix}-temp"
+        temp.mkdir(exist_ok=True)
+        one = self.build(suffix, _SHORT, "--lifetime", f"{lifetime}s", TMPDIR=str(temp), XDG_RUNTIME_DIR=str(temp))
         time.sleep(moment)
+        over = one.process.poll() is not None
         one.process.send_signal(number)
-        sent = time.monotonic()
+        sent, before = time.monotonic(), one.log
         outcome = one.end(case, f"{number.name} after {moment:.2f} s", survives=False)
         outcome.faults = [each for each in outcome.faults if "without a reason" not in each]
+        if is_interpreters(number, outcome.exit_code, one.log):
+            outcome.faults = [each for each in outcome.faults if "traceback" not in each]
+            outcome.what += ", while the interpreter started"
+        else:
+            late = over or "removing builder" in before
+            outcome.faults += judge_code(number, outcome.exit_code, late=late)
         if time.monotonic() - sent > _LONGEST_END:
             outcome.faults.append(f"it took {time.monotonic() - sent:.0f} s to end")
         time.sleep(2)
-        looked = Soak(ground=self.ground, name=self.name, random=self.random)
         if number is not signal.SIGKILL:
-            if looked.pods(one.name):
+            if self.soak.pods(one.name):
                 outcome.faults.append("pods 2 s after its end")
-            if looked.namespace(one.name) == "active":
+            if self.soak.namespace(one.name) == "active":
                 outcome.faults.append("its namespace is not deleted")
+            if left := sorted(each.name for each in temp.iterdir()):
+                outcome.faults.append(f"files are left: {', '.join(left)}")
         return outcome
+
+    @property
+    def killed(self) -> Path:
+        """Where jobs that are killed have their temporary files."""
+        return self.ground.folder / f"{self.name}-killed"
+
+    @property
+    def soak(self) -> Soak:
+        """Who looks for what is left."""
+        return Soak(ground=self.ground, name=self.name, random=self.random)
+
+    def settle(self, outcomes: Sequence[Outcome], runs: Sequence[str], *, seconds: float) -> list[str]:
+        """Do what the pages say removes what killed jobs leave, and write down what it did not; the namespaces left.
+
+        The cluster ends the pods at the end of their lifetime, the reaper takes the namespaces, a later job the files.
+        """
+        gone = time.monotonic() + _LIFETIME + _SLACK
+        killed = [one for one in outcomes if one.exit_code == -signal.SIGKILL and one.case.startswith("kill")]
+        while any(self.soak.pods(one.name) for one in killed) and time.monotonic() < gone:
+            time.sleep(1)
+        for one in killed:
+            if self.soak.pods(one.name):
+                one.faults.append("pods after its lifetime")
+        deadline = time.monotonic() + seconds
+        while self.left(runs) and time.monotonic() < deadline:
+            self.soak.reap()
+            time.sleep(5)
+        if self.killed.exists():
+            found = [each.lstat().st_mtime for each in self.killed.iterdir()]
+            time.sleep(max(0.0, max(found, default=0.0) + _YOUNG + 2 - time.time()))
+            later = self.build("later", _SHORT, TMPDIR=str(self.killed), XDG_RUNTIME_DIR=str(self.killed))
+            ended = later.end("later", "the job after those that were killed")
+            files = sorted(each.name for each in self.killed.iterdir())
+            if killed and (ended.faults or files):
+                killed[-1].faults.append(f"after a later job: {'; '.join([*ended.faults, *files])}")
+        left = self.left(runs)
+        for one in outcomes:
+            one.faults += [f"{name} is left after the reaper" for name in left if f"-{one.name}-" in name]
+        return left
 
     def clock(self, case: str, offset: int) -> list[Outcome]:
         """The runner's clock is hours off: the build works, or says that the clock is wrong."""
@@ -307,6 +366,22 @@ class Faults:
         ]
 
 
+def judge_code(number: signal.Signals, code: int, *, late: bool) -> Iterator[str]:
+    """What is wrong with the exit code of a job that was sent a signal, ``late``: when its image was there already.
+
+    A process that a signal has ended itself has the code that a shell shows for it, 128 and the signal's number.
+    """
+    right = (-number,) if number is signal.SIGKILL else (128 + number, -number)
+    if code not in right and not (late and code == 0):
+        yield f"exit code {code} after {number.name}, not {right[0]}"
+
+
+def is_interpreters(number: signal.Signals, code: int, log: str) -> bool:
+    """Whether SIGINT came before the first line of the product: Python ends with 1 or a traceback of its own then."""
+    python = "Fatal Python error: init" in log or "Traceback" in log
+    return number is signal.SIGINT and code in (1, -number) and python and "ci_buildx/" not in log
+
+
 @contextmanager
 def _full_folder(folder: Path) -> Iterator[Path]:
     """A file system without space."""
@@ -318,8 +393,9 @@ def _full_folder(folder: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def run(faults: Faults, wanted: Sequence[str], written: dict[str, Any], save: Callable[[], None]) -> None:
-    """Do each case that the results do not have yet."""
+def run(faults: Faults, wanted: Sequence[str], written: dict[str, Any], save: Callable[[], None]) -> list[str]:
+    """Do each case that the results do not have yet; those that were done."""
+    done = []
     table = faults.cases(kills=written["kills"], crowd=written["crowd"])
     for case, do in table.items():
         if case in written["cases"] or not any(case.startswith(prefix) for prefix in wanted):
@@ -327,10 +403,13 @@ def run(faults: Faults, wanted: Sequence[str], written: dict[str, Any], save: Ca
         faults.random.seed(f"{written['seed']} {case}")
         outcomes = do(case)
         written["cases"][case] = [asdict(one) for one in outcomes]
+        written.setdefault("commits", {})[case] = machine.commit()
         save()
         for one in outcomes:
             verdict = "; ".join(one.faults) or "right"
             print(f"{one.case:34} exit {one.exit_code:4} {one.seconds:6.1f} s  {one.what}: {verdict}", flush=True)
+        done.append(case)
+    return done
 
 
 def main() -> int:
@@ -357,14 +436,12 @@ def main() -> int:
             arguments.json.parent.mkdir(parents=True, exist_ok=True)
             arguments.json.write_text(json.dumps(written, indent=1) + "\n")
 
-        run(faults, arguments.only or [""], written, save)
+        done = run(faults, arguments.only or [""], written, save)
         print("waiting for the builders of killed jobs to expire", file=sys.stderr)
-        soak = Soak(ground=prepared, name=name, random=faults.random)
-        deadline = time.monotonic() + arguments.settle
-        while faults.left(runs) and time.monotonic() < deadline:
-            soak.reap()
-            time.sleep(10)
-        written["left"] = faults.left(runs)
+        outcomes = {case: [Outcome(**one) for one in found] for case, found in written["cases"].items() if case in done}
+        everyone = [one for found in outcomes.values() for one in found]
+        written["left"] = faults.settle(everyone, runs, seconds=arguments.settle)
+        written["cases"] |= {case: [asdict(one) for one in found] for case, found in outcomes.items()}
         save()
     bad = [each for outcomes in written["cases"].values() for each in outcomes if each["faults"]]
     total = sum(len(outcomes) for outcomes in written["cases"].values())

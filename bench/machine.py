@@ -29,6 +29,12 @@ def facts() -> dict[str, Any]:
     }
 
 
+def commit() -> str:
+    """What is measured: the commit and its subject, which outlasts a rebase."""
+    named = _said(["git", "-C", str(PROJECT), "describe", "--always", "--dirty"])
+    return f"{named} {_said(['git', '-C', str(PROJECT), 'log', '-1', '--format=%s'])}"
+
+
 def _field(file: Path, name: str) -> str:
     for line in file.read_text().splitlines():
         key, _, value = line.partition(":")

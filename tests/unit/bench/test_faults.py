@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import signal
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from bench import faults
-from bench.faults import Faults, read_back
+from bench.faults import Faults, is_interpreters, judge_code, read_back
 
 
 class Registry(BaseHTTPRequestHandler):
@@ -101,3 +102,30 @@ def test_the_table() -> None:
     for part in ("kube-apiserver", "etcd", "kubelet-amd64", "containerd-amd64", "registry-open"):
         assert f"restart-{part}-talking" in names
     assert {"crowd-30", "full-temp", "full-metadata", "full-volume", "clock-21600", "clock--21600"} < set(names)
+
+
+@pytest.mark.parametrize(
+    ("number", "codes"),
+    [
+        (signal.SIGKILL, {-9}),
+        (signal.SIGTERM, {143, -15}),
+        (signal.SIGINT, {130, -2}),
+        (signal.SIGHUP, {129, -1}),
+    ],
+)
+def test_a_job_that_is_ended_has_the_signals_exit_code(number: signal.Signals, codes: set[int]) -> None:
+    for code in (0, 1, 2, 3, 129, 130, 137, 143, -1, -2, -9, -15):
+        assert (not list(judge_code(number, code, late=False))) == (code in codes), code
+        assert (not list(judge_code(number, code, late=True))) == (code in codes | {0}), code
+    assert list(judge_code(signal.SIGTERM, 0, late=False)) == ["exit code 0 after SIGTERM, not 143"]
+
+
+def test_only_ctrl_c_before_the_first_line_is_the_interpreters() -> None:
+    early = "Fatal Python error: init_import_site: Failed to import the site module"
+    ours = 'Traceback (most recent call last):\n  File "/x/ci_buildx/launch.py", line 8\nKeyboardInterrupt'
+    assert is_interpreters(signal.SIGINT, 1, early)
+    assert is_interpreters(signal.SIGINT, -2, ours.replace("ci_buildx/launch.py", "bin/kube-builder"))
+    assert not is_interpreters(signal.SIGINT, -2, ours)
+    assert not is_interpreters(signal.SIGINT, 0, early)
+    assert not is_interpreters(signal.SIGINT, 1, "ERROR: no node")
+    assert not is_interpreters(signal.SIGTERM, 1, early)
