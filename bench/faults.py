@@ -231,12 +231,19 @@ class Faults:
         return [one.end(case, f"no packets for {seconds} s while {phase}") for one in made]
 
     def restart(self, case: str, component: str, phase: str) -> list[Outcome]:
-        """A part of the cluster is killed and comes again."""
+        """A part of the cluster is killed and comes again: the build works, or says that its base image has gone."""
         made = self.builds(case, TRANSPORTS)
         made[self.random.randrange(len(made))].reach(_PHASES[phase])
         after = round(self.random.uniform(1, 8), 1)
         outage.restart(self.ground.cluster, component, after=after)
-        return [one.end(case, f"{component} gone for {after} s and more while {phase}") for one in made]
+        # While a base image is pulled, BuildKit does not wait for a registry that refuses connections.
+        needed = component.startswith("registry") and phase == "upload"
+        what = f"{component} gone for {after} s and more while {phase}"
+        outcomes = [one.end(case, what, survives=not needed) for one in made]
+        for one, outcome in zip(made, outcomes, strict=True):
+            if needed and outcome.exit_code and not re.search(rf"ERROR: .*{re.escape(one.ground.registry)}", one.log):
+                outcome.faults.append("the registry is not named")
+        return outcomes
 
     def kill(self, case: str) -> list[Outcome]:
         """Four jobs, a signal for each, at random moments."""
