@@ -155,10 +155,13 @@ def test_a_signal_while_the_context_is_read_has_its_code_and_leaves_no_file(
     with subprocess.Popen(
         [script, "build", "-"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
+        assert process.stdin is not None
+        process.stdin.write(b"# A Dockerfile that goes on.\n" * 100)
+        process.stdin.flush()
         deadline = time.monotonic() + 60
-        while not list(scratch.iterdir()) and time.monotonic() < deadline:
+        while not list(scratch.glob("kube-builder-tmp-*/empty")) and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert list(scratch.iterdir())
+        assert list(scratch.glob("kube-builder-tmp-*/empty"))
         process.send_signal(number)
         assert process.wait(60) == 128 + number
         assert process.stderr is not None
