@@ -188,13 +188,17 @@ def _fetched(registry: str, repository: str, kind: str, digest: str) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:
-    """The table of faults on one ground; names of cases stay the same from run to run."""
+    """The table of faults on one ground; names of cases stay the same from run to run.
+
+    ``upload`` is how many bytes a build sends that is to be cut off while it does.
+    """
 
     ground: Ground
     name: str
     random: random.Random
     library: Path
     dockerfile: str = DOCKERFILE
+    upload: int = 200 << 20
 
     def cases(self, *, kills: int, crowd: int) -> dict[str, Callable[[str], list[Outcome]]]:
         """Each case by its name, in the order in which they run."""
@@ -225,7 +229,7 @@ class Faults:
 
     def cut(self, case: str, seconds: float, phase: str) -> list[Outcome]:
         """All packets are dropped for so long, on all transports at once."""
-        made = self.builds(case, TRANSPORTS, size=(200 if phase == "upload" else 1) << 20)
+        made = self.builds(case, TRANSPORTS, size=self.upload if phase == "upload" else 1 << 20)
         made[self.random.randrange(len(made))].reach(_PHASES[phase])
         outage.cut_for(self.ground.cluster, seconds)
         return [one.end(case, f"no packets for {seconds} s while {phase}") for one in made]

@@ -37,6 +37,7 @@ ENV MARK=$MARK
 KILLS = 3
 LIFETIME = 20
 CUT = 5
+UPLOAD = 40 << 20
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,8 @@ def faults(
         undo=ExitStack(),
     )
     drawn = random.Random(f"{seed} {request.node.name}")
-    return Faults(ground=ground, name=f"s{secrets.token_hex(2)}", random=drawn, library=library, dockerfile=BRIEF)
+    name = f"s{secrets.token_hex(2)}"
+    return Faults(ground=ground, name=name, random=drawn, library=library, dockerfile=BRIEF, upload=UPLOAD)
 
 
 def check(seed: int, outcomes: list[Outcome]) -> None:
