@@ -17,6 +17,8 @@ const lock = path.join(root, 'requirements.lock')
 const runPip = path.join(__dirname, 'run_pip.py')
 const pack = path.join(__dirname, 'pack.py')
 const layout = 2 // of the folder: one that an earlier version made is not for this one
+const draftName = /\.draft-[A-Za-z0-9]{6}(\.rejected)?$/
+const longestInstallation = 86400 * 1000
 const oldest = [3, 11]
 const candidates = ['python3', 'python3.14', 'python3.13', 'python3.12', 'python3.11', 'python']
 // Isolated and without site: nothing of the user's environment is imported, and the answer takes 10 ms.
@@ -156,9 +158,22 @@ function findCache() {
   return found
 }
 
+/** Remove what an installation left that was killed: it is this user's, and older than any that still runs. */
+function sweep(place) {
+  try {
+    const { uid, mtimeMs } = fs.lstatSync(place)
+    if (uid === process.getuid() && Date.now() - mtimeMs > longestInstallation) fs.rmSync(place, { recursive: true, force: true })
+  } catch {
+    // Another job has removed it, or nobody may: it costs space, and nothing else.
+  }
+}
+
 /** The environment of this version if there is only one and it is intact: most runners have one interpreter. */
 function checkEarly(home) {
-  const names = fs.existsSync(home) ? fs.readdirSync(home).filter((name) => name.startsWith(`${version()}-`)) : []
+  const found = fs.existsSync(home) ? fs.readdirSync(home) : []
+  const drafts = found.filter((name) => draftName.test(name))
+  for (const name of drafts) sweep(path.join(home, name))
+  const names = found.filter((name) => name.startsWith(`${version()}-`) && !drafts.includes(name))
   const folder = path.join(home, names[0] ?? '')
   return names.length === 1 && isIntact(folder) ? folder : undefined
 }

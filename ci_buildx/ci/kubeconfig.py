@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ci_buildx.fsutil import scratch
 from ci_buildx.model.pasted import read_kubeconfig
 
 
@@ -33,7 +32,7 @@ def as_path(text: str, *, folder: str | None, announce: Callable[[str], None] = 
 
 def place(folder: str | None) -> Path:
     """A path where no file is yet, in ``folder`` or the system's."""
-    return Path(folder or tempfile.gettempdir()) / f"kubeconfig-{secrets.token_hex(8)}"
+    return scratch.name_shared(scratch.KUBECONFIG, folder)
 
 
 def write(content: str, path: Path) -> None:

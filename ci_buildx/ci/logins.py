@@ -7,9 +7,7 @@ credential program that the user's file names, where ``credHelpers`` says "" for
 from __future__ import annotations
 
 import json
-import secrets
 import shutil
-import tempfile
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any
 from ci_buildx.ci import ecr
 from ci_buildx.ci.ecr import Key
 from ci_buildx.errors import InputError
+from ci_buildx.fsutil import scratch
 from ci_buildx.model.programs import find_program
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.model.secret import Secret
@@ -29,7 +28,6 @@ from ci_buildx.settings.nearest import suggest
 
 FOLDER = "DOCKER_CONFIG"
 _CONFIG = "config.json"
-_PREFIX = "kube-builder-docker-"
 _FIELDS = ("registry", "username", "password", "scope", "ecr")
 _LISTS = ("registries", "registry-auth")
 _AWS_PROGRAM = "ecr-login"
@@ -123,7 +121,7 @@ def _check_programs(found: Sequence[Login], given: Given) -> None:
 
 def place(inside: str | None) -> Path:
     """A folder that does not exist yet, in ``inside`` or the system's."""
-    return Path(inside or tempfile.gettempdir()) / f"{_PREFIX}{secrets.token_hex(8)}"
+    return scratch.name_shared(scratch.DOCKER, inside)
 
 
 def write(logins: Sequence[Login], env: Mapping[str, str], folder: Path) -> None:
@@ -148,7 +146,7 @@ def write(logins: Sequence[Login], env: Mapping[str, str], folder: Path) -> None
 
 def forget(folder: str) -> None:
     """Remove a folder of :func:`place`; one that is gone, or that was never made, is no error."""
-    if folder and Path(folder).name.startswith(_PREFIX):
+    if folder and Path(folder).name.startswith(scratch.DOCKER):
         shutil.rmtree(folder, ignore_errors=True)
 
 

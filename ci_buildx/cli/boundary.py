@@ -72,17 +72,16 @@ def report_crash(error: Exception, hidden: Sequence[str] = ()) -> Path:
     Arguments and environment stay out: they may hold secrets. So do the texts ``hidden``.
     """
     import platform
-    import tempfile
     import traceback
 
     from ci_buildx import __version__
+    from ci_buildx.fsutil import scratch
     from ci_buildx.model.masker import without
 
-    descriptor, path = tempfile.mkstemp(prefix="kube-builder-crash-", suffix=".txt")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+    with scratch.open_report() as stream:
         stream.write(f"kube-builder {__version__}, Python {platform.python_version()}, {platform.platform()}\n\n")
         stream.write(without("".join(traceback.format_exception(error)), hidden))
-    return Path(path)
+    return Path(stream.name)
 
 
 def _hidden(env: Mapping[str, str], argv: Sequence[str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from collections.abc import Container
 from contextlib import suppress
 from pathlib import Path
 
-from ci_buildx.fsutil import modes
+from ci_buildx.fsutil import modes, scratch
 from ci_buildx.fsutil.entry import Entry
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -27,6 +27,7 @@ class Target:
         root.mkdir(parents=True, exist_ok=True)
         self._root = os.open(root, _FOLDER & ~os.O_NOFOLLOW)
         self._nearest = (b"", self._root)
+        scratch.sweep_drafts(self._root)
 
     def close(self) -> None:
         """Let go of the folder. Idempotent."""
@@ -47,6 +48,11 @@ class Target:
         mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
         if mode & _PRIVATE != _PRIVATE:
             os.chmod(name, posix.S_IMODE(mode) | _PRIVATE, dir_fd=folder)
+        descriptor = os.open(name, _FOLDER, dir_fd=folder)
+        try:
+            scratch.sweep_drafts(descriptor)
+        finally:
+            os.close(descriptor)
 
     def finish_folder(self, entry: Entry) -> None:
         """Give a folder its attributes, mode and time: after its content, which would change the time again."""
@@ -60,7 +66,7 @@ class Target:
     def make_special(self, entry: Entry) -> None:
         """Make a symlink, device or FIFO."""
         folder, name = self._parent(entry.path)
-        draft = _draft()
+        draft = scratch.name_draft()
         if entry.is_symlink:
             os.symlink(entry.linkname, draft, dir_fd=folder)
         else:
@@ -81,7 +87,7 @@ class Target:
         source_folder = os.dup(source_folder)
         try:
             folder, name = self._parent(entry.path)
-            draft = _draft()
+            draft = scratch.name_draft()
             os.link(source, draft, src_dir_fd=source_folder, dst_dir_fd=folder, follow_symlinks=False)
             _place(folder, draft, name)
         finally:
@@ -139,13 +145,14 @@ class Draft:
         self._folder = folder
         self._name = name
         self._entry = entry
-        self._draft = _draft()
+        self._draft = scratch.name_draft()
         self.size = 0
         try:
             self._descriptor = os.open(self._draft, _NEW_FILE, 0o600, dir_fd=folder)
         except OSError:
             os.close(folder)
             raise
+        scratch.hold(self._descriptor)
 
     def write(self, content: bytes) -> None:
         """Append ``content``."""
@@ -173,10 +180,6 @@ class Draft:
     def _close(self) -> None:
         os.close(self._descriptor)
         os.close(self._folder)
-
-
-def _draft() -> bytes:
-    return b".tmp." + os.urandom(8).hex().encode("ascii")
 
 
 def _dress(descriptor: int, entry: Entry) -> None:

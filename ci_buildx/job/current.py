@@ -8,13 +8,13 @@ the kubeconfig.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ci_buildx.errors import InputError
+from ci_buildx.fsutil import scratch
 from ci_buildx.kube import config
 from ci_buildx.model.record import dataclass
 from ci_buildx.settings.values import ClusterSettings
@@ -90,10 +90,8 @@ def forget(choice: Choice, env: Mapping[str, str]) -> None:
 
 def _save(file: Path, known: Mapping[str, Any]) -> None:
     """All or nothing: whoever reads meanwhile finds what was there before."""
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        draft.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
-        draft.replace(file)
+        scratch.replace(file, (json.dumps(known, indent=2) + "\n").encode())
     except OSError as error:
         raise _unwritable(file, error) from error
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ci_buildx.errors import KubeBuilderError
+from ci_buildx.fsutil import scratch
 
 
 def write(path: Path, text: str, *, source: str, fix: str = "") -> None:
@@ -23,18 +24,20 @@ def write(path: Path, text: str, *, source: str, fix: str = "") -> None:
 
 def _replace(path: Path, text: str) -> bool:
     """Whether it could be replaced. OSError if there is no space for the text."""
-    draft = path.with_name(f".{path.name}.draft")
     try:
-        draft.touch()
+        stream = scratch.open_partial(path)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise
         return False
+    draft = Path(stream.name)
     try:
-        draft.write_text(text, encoding="utf-8")
-        with suppress(OSError):
-            draft.replace(path)
-            return True
+        with stream:
+            stream.write(text.encode())
+            stream.flush()
+            with suppress(OSError):
+                draft.replace(path)
+                return True
         return False
     finally:
         draft.unlink(missing_ok=True)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from ci_buildx.errors import InputError
+from ci_buildx.model import private_file
 from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
 
@@ -56,39 +54,12 @@ def _trust(made: ssl.SSLContext, authority: bytes) -> None:
 
 
 def _show(made: ssl.SSLContext, pair: KeyPair) -> None:
-    with _private_file(pair.certificate) as certificate, _private_file(pair.key.reveal()) as key:
+    with private_file.hold(pair.certificate) as certificate, private_file.hold(pair.key.reveal()) as key:
         try:
             made.load_cert_chain(certificate, key)
         except (ssl.SSLError, OSError) as cause:
             reason = "client certificate and key do not belong together, or are not PEM"
             raise InputError(reason, source=pair.source or "kubeconfig") from cause
-
-
-@contextmanager
-def _private_file(content: bytes) -> Iterator[str]:
-    """A name for ``content``, for OpenSSL, which takes nothing but files: in memory only, and gone on exit."""
-    if not hasattr(os, "memfd_create"):
-        with _temporary_file(content) as name:
-            yield name
-        return
-    descriptor = os.memfd_create("kube-builder", os.MFD_CLOEXEC)
-    try:
-        with os.fdopen(os.dup(descriptor), "wb") as stream:
-            stream.write(content)
-        yield f"/proc/self/fd/{descriptor}"
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _temporary_file(content: bytes) -> Iterator[str]:
-    """Where there is no memfd: a file that only we may read."""
-    import tempfile
-
-    with tempfile.NamedTemporaryFile(prefix="kube-builder-") as stream:
-        stream.write(content)
-        stream.flush()
-        yield stream.name
 
 
 def expired(pair: KeyPair) -> str:

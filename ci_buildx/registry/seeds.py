@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from ci_buildx.fsutil import scratch
 from ci_buildx.model.secret import Secret
 
 _FILE = ".token_seed"
@@ -69,17 +70,7 @@ class Seeds:
         return document if isinstance(document, dict) else {}
 
     def _write(self, document: dict[str, Any]) -> None:
-        draft = self._folder / f"{_FILE}.{os.getpid()}"
-        try:
-            with open(draft, "xb", opener=_private) as file:
-                file.write(json.dumps(document, indent=2).encode())
-            draft.replace(self._folder / _FILE)
-        finally:
-            draft.unlink(missing_ok=True)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+        scratch.replace(self._folder / _FILE, json.dumps(document, indent=2).encode(), mode=0o600)
 
 
 def _seed(entry: object) -> bytes:

@@ -7,6 +7,7 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 from ci_buildx.errors import InputError
+from ci_buildx.model import private_file
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry.trust import Trust
 
@@ -59,14 +60,10 @@ def _context(host: str, trust: Trust) -> ssl.SSLContext:
 
 
 def _present(context: ssl.SSLContext, certificate: Secret, key: Secret, host: str) -> None:
-    """Let the context show a client certificate. The library reads only files: this one lives for the call."""
-    import tempfile
-
-    with tempfile.NamedTemporaryFile(prefix="kube-builder-") as file:
-        file.write(certificate.reveal() + b"\n" + key.reveal())
-        file.flush()
+    """Let the context show a client certificate. The library reads only files."""
+    with private_file.hold(certificate.reveal() + b"\n" + key.reveal()) as name:
         try:
-            context.load_cert_chain(file.name)
+            context.load_cert_chain(name)
         except OSError as error:
             message = "the client certificate and its key do not belong together or are no PEM"
             raise InputError(message, source=f"keypair of registry {host}") from error

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ci_buildx.errors import KubeBuilderError
+from ci_buildx.fsutil import scratch
 from ci_buildx.model.record import dataclass
 
 LATEST = "latest"
@@ -142,6 +143,4 @@ def _try_lock(path: Path) -> int | None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_bytes(content)
-    draft.replace(path)
+    scratch.replace(path, content)

@@ -7,12 +7,12 @@ where containerd has it too (containerd 2.4, ``plugins/content/local/store.go``)
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Self
 
+from ci_buildx.fsutil import scratch
 from ci_buildx.session.status import Status
 
 _DIGEST = re.compile(r"(sha256):([0-9a-f]{64})|(sha512):([0-9a-f]{128})")
@@ -69,12 +69,13 @@ class Ingest:
         self._layout = layout
         self._algorithm = algorithm
         self._hash = hashlib.new(algorithm)
-        self._partial = layout.folder / "ingest" / os.urandom(8).hex()
+        self._place = layout.folder / "ingest" / "blob"
         self.offset = 0
 
     def __enter__(self) -> Self:
-        self._partial.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = self._partial.open("xb")
+        self._place.parent.mkdir(parents=True, exist_ok=True)
+        self._stream = scratch.open_partial(self._place)
+        self._partial = Path(self._stream.name)
         return self
 
     def __exit__(self, *_: object) -> None:

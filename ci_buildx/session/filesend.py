@@ -173,10 +173,8 @@ class _Output(AbstractContextManager[BinaryIO]):
             self._stream = self._path.open("wb")
         else:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            scratch.remove_partials(self._path)
-            self._partial = scratch.name_partial(self._path)
-            self._stream = self._partial.open("xb")
-            scratch.hold(self._stream.fileno())
+            self._stream = scratch.open_partial(self._path)
+            self._partial = Path(self._stream.name)
         return self._stream
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from ci_buildx.ci.inputs import MetadataContext
 from ci_buildx.ci.metadata import metadata
 from ci_buildx.ci.metadata.facts import Repository
 from ci_buildx.ci.metadata.metadata import Metadata, Wanted
+from ci_buildx.fsutil import scratch
 from ci_buildx.fsutil.git import Git, GitFailed
 from ci_buildx.model.record import replace
 from ci_buildx.settings.booleans import read_boolean
@@ -98,7 +98,8 @@ def _bake_files(made: Metadata, given: Given) -> dict[str, str]:
     parent = given.env.get("RUNNER_TEMP")
     if not parent:
         return {}
-    folder = Path(tempfile.mkdtemp(prefix="kube-builder-bake-", dir=parent))
+    folder = scratch.name_shared(scratch.BAKE, parent)
+    folder.mkdir(mode=0o700)
     files = {}
     for name, document in made.bake_files(given.text("bake-target") or metadata.BAKE_TARGET).items():
         path = folder / f"{name}.json"

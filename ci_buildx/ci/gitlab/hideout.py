@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ci_buildx.errors import InputError
-
-_PREFIX = "kube-builder-job-"
+from ci_buildx.fsutil import scratch
 
 
 @contextmanager
@@ -21,11 +19,8 @@ def private(suffix: str) -> Iterator[Path]:
     if path.is_symlink() or (path.exists() and path.stat().st_uid != os.getuid()):
         raise InputError(f"{path} is somebody else's", fix="set TMPDIR to a folder of this job's")
     forget(suffix)
-    path.mkdir(mode=0o700)
-    try:
+    with scratch.open_folder(path.parent, name=path.name):
         yield path
-    finally:
-        forget(suffix)
 
 
 def forget(suffix: str) -> None:
@@ -34,4 +29,4 @@ def forget(suffix: str) -> None:
 
 
 def _place(suffix: str) -> Path:
-    return Path(tempfile.gettempdir()) / f"{_PREFIX}{suffix}"
+    return scratch.system() / f"{scratch.JOB}{suffix}"

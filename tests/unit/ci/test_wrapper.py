@@ -275,6 +275,25 @@ def test_signals_reach_the_product(number: signal.Signals, name: str, runner: Ru
     assert process.returncode == 128 + number
 
 
+def test_what_a_killed_installation_left_goes_with_a_later_start(runner: Runner) -> None:
+    """It holds no start up, either; an installation may be under way in what is young."""
+    runner.add("python3")
+    runner.run()
+    (environment,) = runner.environments()
+    names = [f"{environment.name}.draft-{name}" for name in ("aB3xY9", "aB3xY9.rejected", "zzzzzz", "ours", "aB3xY8")]
+    left, rejected, young, other, linked = (environment.with_name(name) for name in names)
+    for path in (left, rejected, young, other):
+        (path / "packages").mkdir(parents=True)
+    linked.symlink_to(other)
+    for path in (left, rejected, other):
+        os.utime(path, (time.time() - 90_000,) * 2)
+    os.utime(linked, (time.time() - 90_000,) * 2, follow_symlinks=False)
+    code, _ = runner.run()
+    assert code == 0
+    assert sorted(runner.environments()) == sorted((environment, young, other))
+    assert (other / "packages").is_dir()
+
+
 def test_a_signal_ends_an_installation_and_leaves_no_draft(runner: Runner, tmp_path: Path) -> None:
     runner.add("python3", install=f"{SLEEP} > {tmp_path / 'begun'}")
     process = runner.popen()

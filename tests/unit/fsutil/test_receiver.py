@@ -69,7 +69,7 @@ def test_a_second_export_replaces_the_first_and_leaves_the_rest(tmp_path: Path) 
     assert (old / "folder/kept").exists() and (old / "folder/new").exists()
     assert (old / "was-folder").is_file() and (old / "was-file/x").is_file()
     assert not (old / "was-link").is_symlink() and (old / "was-link/x").is_file()
-    assert not list(old.rglob(".tmp.*"))
+    assert not list(old.rglob(".kube-builder.*"))
 
 
 def test_an_existing_file_is_replaced_not_written_through(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_tree_that_leads_out_or_is_wrong_is_refused(tmp_path: Path, entries: l
     assert "\n" not in receiver.failure
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
     assert [path.name for path in (tmp_path / "in").iterdir()] == ["target"]
-    assert not list(target.rglob(".tmp.*"))
+    assert not list(target.rglob(".kube-builder.*"))
     assert receiver.receive(packets.END_OF_STATS) == []
 
 

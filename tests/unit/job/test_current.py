@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
-import os
 from pathlib import Path
 
 import pytest
 
 from ci_buildx.errors import InputError
+from ci_buildx.fsutil import scratch
 from ci_buildx.job import current
 from ci_buildx.job.current import Choice
 from ci_buildx.settings.values import ClusterSettings
@@ -57,14 +58,19 @@ def test_none_for_a_context_where_there_is_one_for_all(env: dict[str, str]) -> N
     assert (current.read(one, env), current.read(two, env)) == (None, None)
 
 
-def test_what_cannot_be_forgotten_is_no_failure_and_loses_nothing(env: dict[str, str], tmp_path: Path) -> None:
+def test_what_cannot_be_forgotten_is_no_failure_and_loses_nothing(
+    env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
     current.write(KUBE, ClusterSettings(), env)
     file = tmp_path / "state" / "kube-builder" / "current.json"
     before = file.read_text()
-    file.with_name(f".{file.name}.{os.getpid()}").mkdir()
+    monkeypatch.setattr(scratch, "replace", full)
     current.forget(KUBE, env)
     assert file.read_text() == before
-    with pytest.raises(InputError, match=r"cannot remember the builder in .*current\.json: Is a directory"):
+    with pytest.raises(InputError, match=r"cannot remember the builder in .*current\.json: No space left on device"):
         current.write(OTHER, ClusterSettings(), env)
 
 

@@ -2,12 +2,14 @@
 
 import base64
 import errno
+import io
 import json
 from pathlib import Path
 
 import pytest
 
 from ci_buildx.errors import KubeBuilderError
+from ci_buildx.fsutil import scratch
 from ci_buildx.job import files
 from ci_buildx.job.result import BuildResult, metadata_from, write_files
 
@@ -62,10 +64,14 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pyte
     path = tmp_path / "meta.json"
     path.write_text("before")
 
-    def full(_path: Path, _text: str, **_: object) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
+    class Full(io.FileIO):
+        def write(self, _: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    def open_partial(place: Path) -> Full:
+        return Full(scratch.name_partial(place), "x")
+
+    monkeypatch.setattr(scratch, "open_partial", open_partial)
     with pytest.raises(KubeBuilderError, match="No space left on device"):
         files.write(path, "after", source="--metadata-file")
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("meta.json", "before")]

@@ -134,7 +134,7 @@ def test_a_kubeconfigs_content_is_a_file_until_post(
     during: list[dict[str, str]] = []
     kept.during = lambda: during.append(read(env["GITHUB_STATE"]))
     run(env, cwd, kubeconfig="kind: Config\nclusters: []\n")
-    (path,) = tmp_path.glob("kubeconfig-*")
+    (path,) = tmp_path.glob("kube-builder-kubeconfig-*")
     assert (path.stat().st_mode & 0o777, read(env["GITHUB_ENV"])["KUBE_BUILDER_KUBECONFIG"]) == (0o600, str(path))
     state = during[0]
     assert state["kubeconfig"] == str(path)

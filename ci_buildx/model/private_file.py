@@ -1,0 +1,36 @@
+"""Files for libraries that take a secret from nothing else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+PREFIX = "kube-builder-key-"
+
+
+@contextmanager
+def hold(content: bytes) -> Iterator[str]:
+    """A name for ``content``, in memory only, and gone on exit. Raises OSError."""
+    if not hasattr(os, "memfd_create"):
+        with _temporary(content) as name:
+            yield name
+        return
+    descriptor = os.memfd_create("kube-builder", os.MFD_CLOEXEC)
+    try:
+        with os.fdopen(os.dup(descriptor), "wb") as stream:
+            stream.write(content)
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _temporary(content: bytes) -> Iterator[str]:
+    """Where there is no memfd: a file that only we may read."""
+    import tempfile
+
+    with tempfile.NamedTemporaryFile(prefix=PREFIX) as stream:
+        stream.write(content)
+        stream.flush()
+        yield stream.name
