@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -90,19 +91,38 @@ def taken(location: Location) -> InputError:
     )
 
 
+def check(kube: KubeClient, location: Location, order: Order, facts: ClusterFacts) -> None:
+    """Raise InputError for what would keep a node of the builder from being made, before anything of it is."""
+    _check_free(kube, location, order)
+    _plan_single(order.node, order.platforms, order.settings, facts)
+
+
+def _check_free(kube: KubeClient, location: Location, order: Order) -> None:
+    if not order.node:
+        return
+    with suppress(NotFound, Forbidden):  # who may not look is told when it is made
+        kube.get(f"{location.workloads_path(deployment.kind(order.settings))}/{order.node}")
+        raise _node_taken(location, order.node)
+
+
+def _node_taken(location: Location, name: str) -> InputError:
+    message = f"namespace {location.namespace!r} has something of the name {name!r} already"
+    return InputError(message, source="--node", fix="choose another name")
+
+
 def add(kube: KubeClient, record: Record, order: Order, facts: ClusterFacts) -> Node:
     """Make a node of a builder whose name is taken; a name for it is found where none is given.
 
     Raises InputError if there is one of that name already.
     """
+    check(kube, record.location, order, facts)
     secret = read_secret(kube, record.location)
     for name in [order.node] if order.node else _free_names(record):
         try:
             return _make(kube, record.location, secret, name, order, facts)
         except Conflict as failure:
             if order.node:
-                where = f"namespace {record.location.namespace!r} has something of the name {name!r} already"
-                raise InputError(where, source="--node", fix="choose another name") from failure
+                raise _node_taken(record.location, name) from failure
     raise AssertionError("names do not end")
 
 
@@ -274,9 +294,16 @@ def _planned(
     """What a node's objects are made from."""
     around = surroundings.look(kube, facts, settings)
     draft = replace(_draft(location, settings), server=around.server, cluster_ranges=around.ranges)
+    return draft, _plan_single(name, platforms, settings, facts)
+
+
+def _plan_single(
+    name: str, platforms: tuple[Platform, ...], settings: BuilderSettings, facts: ClusterFacts
+) -> NodePlan:
+    """The node's plan. Raises InputError where the cluster has no node that is as the settings insist."""
     single = plan.single(name, platforms, facts, settings)
     (planned,) = isolation.isolate(Plan(nodes=(single,)), facts, settings).nodes
-    return draft, planned
+    return planned
 
 
 def _renew(kube: KubeClient, location: Location) -> Manifest:

@@ -137,6 +137,7 @@ class _Work:
         location = lasting.locate(name, creation.order.settings.namespace or self.kube.namespace)
         issued = certificates.issue(certificates.NAMES, lasting.CERTIFICATES_LAST)
         known = self._facts()
+        lasting.check(self.kube, location, creation.order, known)
         # Those of an earlier builder of this name, which the new one takes up.
         kept = volumes.staying(self.kube, location) if creation.order.settings.storage.claimed else ()
         lasting.claim(self.kube, location, issued, trust=self.trust)

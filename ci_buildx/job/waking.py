@@ -13,7 +13,7 @@ from ci_buildx.builder.builder import Builder
 from ci_buildx.builder.plan import NodePlan, Plan
 from ci_buildx.builder.pods import PodView
 from ci_buildx.builder.store import Record
-from ci_buildx.errors import TransportError
+from ci_buildx.errors import InputError, LateInputError, TransportError
 from ci_buildx.job import origin, stickiness
 from ci_buildx.job.dial import ANSWER_TIME, Ways
 from ci_buildx.job.parallel import begin, run_all
@@ -94,30 +94,38 @@ class Bell:
 def awake(site: Site, record: Record) -> Builder:
     """The nodes of a lasting builder that build what ``site`` asks for; those that are stopped are started.
 
-    Raises InputError if it has no nodes, or none for a platform, BootError for nodes that had to be asked first.
+    Raises InputError if it has no nodes, or none for a platform (LateInputError where that showed only when nodes had
+    been started), BootError for nodes that had to be asked first.
     """
     secret = lasting.secret_for_use(site.kube, record, warn=site.display.warn)
     builder = record.builder(secret)
     origin.check_trust(builder, site.env)
     platforms = site.settings.build.platforms
     unknown = undecided(builder.plan.nodes, platforms)
+    started = False
     if unknown:
-        start(site.kube, record, unknown, site.display)
+        started = start(site.kube, record, unknown, site.display)
         timeout = site.settings.builder.timeout if builder.timeout is None else builder.timeout
         bell = Bell(kube=site.kube, builder=builder, display=site.display, timeout=timeout, stop=site.stop)
         builder = informed(builder, bell.ring(unknown))
-    narrowed = plan.narrow(builder.plan, platforms, key=stickiness.key(site.settings, (), site.env))
+    try:
+        narrowed = plan.narrow(builder.plan, platforms, key=stickiness.key(site.settings, (), site.env))
+    except InputError as error:
+        if started:  # its pods were, which exit code 2 denies
+            raise LateInputError(error) from error
+        raise
     names = {node.name for node in unknown}
     start(site.kube, record, [node for node in narrowed.nodes if node.name not in names], site.display)
     return replace(builder, plan=narrowed)
 
 
-def start(kube: KubeClient, record: Record, plans: Sequence[NodePlan], display: Display) -> None:
-    """Start those of the nodes that are stopped, and say so."""
+def start(kube: KubeClient, record: Record, plans: Sequence[NodePlan], display: Display) -> bool:
+    """Start those of the nodes that are stopped, and say so. Whether there were any."""
     stopped = [node for node in map(record.node, (plan.name for plan in plans)) if node.stopped]
     if stopped:
         lasting.scale(kube, record, stopped, None)
         display.note(f"starting builder {record.name}", ", ".join(f"{node.name} was stopped" for node in stopped))
+    return bool(stopped)
 
 
 def informed(builder: Builder, runs: dict[str, tuple[Platform, ...]]) -> Builder:

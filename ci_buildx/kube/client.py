@@ -7,10 +7,11 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from importlib import import_module
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl
 
-from ci_buildx.errors import KubeError, Unauthorized
+from ci_buildx.errors import InputError, KubeError, LateInputError, Unauthorized
 from ci_buildx.kube.config import Cluster
 from ci_buildx.kube.exchange import CALL_TIMEOUT, Call, Exchange, pairs
 from ci_buildx.kube.http1 import MalformedResponse
@@ -36,9 +37,10 @@ _PATCHES = {
 class KubeClient:
     """Calls to one cluster's API server; thread-safe, keeps its connections open between calls.
 
-    Every method raises the KubeError tree. Calls are tried again after 429, 5xx and broken connections, with growing
-    jittered pauses, where doing so is safe: an object with a fixed name that "already exists" at the second try
-    counts as made by the first.
+    Every method raises the KubeError tree. An InputError that leaves the ``with`` block after something was created
+    becomes a LateInputError: exit code 2 promises that nothing was. Calls are tried again after 429, 5xx and broken
+    connections, with growing jittered pauses, where doing so is safe: an object with a fixed name that "already
+    exists" at the second try counts as made by the first.
     """
 
     def __init__(self, cluster: Cluster, *, retry: Retry | None = None) -> None:
@@ -46,12 +48,17 @@ class KubeClient:
         self._retry = retry or Retry()
         self._exchange = Exchange(cluster, self._retry)
         self._version: tuple[int, int] | None = None
+        self._has_created = False
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_exception: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
+        if isinstance(error, InputError) and self._has_created:
+            raise LateInputError(error) from error
 
     @property
     def namespace(self) -> str:
@@ -75,9 +82,11 @@ class KubeClient:
         metadata = body.get("metadata") or {}
         # Reviews have no name and leave no trace; with generateName each try would make another object.
         repeatable = "name" in metadata or "generateName" not in metadata
-        return self._exchange.call(
+        made = self._exchange.call(
             Call(method="POST", path=path, query=pairs(query), body=json.dumps(body).encode(), repeatable=repeatable)
         )
+        self._has_created = self._has_created or ("dryRun" not in query and not path.endswith("reviews"))
+        return made
 
     def patch(self, path: str, body: Any, *, kind: str = "merge", **query: Any) -> dict[str, Any]:
         """Patch an object; ``kind`` is ``merge``, ``strategic`` or ``json`` (which is not repeated)."""

@@ -56,7 +56,7 @@ def _trust(made: ssl.SSLContext, authority: bytes) -> None:
 def _show(made: ssl.SSLContext, pair: KeyPair) -> None:
     with private_file.hold(pair.certificate) as certificate, private_file.hold(pair.key.reveal()) as key:
         try:
-            made.load_cert_chain(certificate, key)
+            made.load_cert_chain(certificate, key, password="")  # never asked for on a terminal
         except (ssl.SSLError, OSError) as cause:
             reason = "client certificate and key do not belong together, or are not PEM"
             raise InputError(reason, source=pair.source or "kubeconfig") from cause

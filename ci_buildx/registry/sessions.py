@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ci_buildx.errors import InputError
@@ -53,7 +54,8 @@ def _context(host: str, trust: Trust) -> ssl.SSLContext:
             else:
                 context.load_verify_locations(one)
         except OSError as error:
-            raise InputError(f"{one} holds no certificates: {error}", source=f"ca of registry {host}") from error
+            what = one if isinstance(one, Path) else "a certificate authority"
+            raise InputError(f"{what} holds no certificates: {error}", source=f"ca of registry {host}") from error
     for certificate, key in trust.keypairs.get(host, ()):
         _present(context, certificate, key, host)
     return context
@@ -63,7 +65,7 @@ def _present(context: ssl.SSLContext, certificate: Secret, key: Secret, host: st
     """Let the context show a client certificate. The library reads only files."""
     with private_file.hold(certificate.reveal() + b"\n" + key.reveal()) as name:
         try:
-            context.load_cert_chain(name)
+            context.load_cert_chain(name, password="")  # never asked for on a terminal
         except OSError as error:
             message = "the client certificate and its key do not belong together or are no PEM"
             raise InputError(message, source=f"keypair of registry {host}") from error

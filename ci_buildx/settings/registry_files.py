@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ci_buildx.errors import InputError
+from ci_buildx.model import private_file
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.builder import KeyPair, RegistryFiles
 
@@ -17,7 +18,10 @@ _FIX = "name a file of this machine: it is copied into the builder"
 
 
 def read_registry_files(config: str, *, source: str, cwd: Path) -> tuple[RegistryFiles, ...]:
-    """``ca`` and ``keypair`` of each registry. Raises InputError for a file that is missing or holds no PEM."""
+    """``ca`` and ``keypair`` of each registry.
+
+    Raises InputError for a file that is missing or holds no PEM, and for a key of another certificate.
+    """
     if "registry" not in config:
         return ()
     import tomllib
@@ -40,14 +44,23 @@ def _read(host: str, options: Mapping[str, Any], source: str, cwd: Path) -> Regi
     return RegistryFiles(
         host=host,
         authorities=tuple(_authority(file, f"{place} ca", cwd) for file in authorities),
-        keypairs=tuple(
-            KeyPair(
-                certificate=_text(pair["cert"], f"{place} keypair", cwd),
-                key=Secret(_text(pair["key"], f"{place} keypair", cwd)),
-            )
-            for pair in keypairs
-        ),
+        keypairs=tuple(_pair(pair, f"{place} keypair", cwd) for pair in keypairs),
     )
+
+
+def _pair(pair: Mapping[str, str], source: str, cwd: Path) -> KeyPair:
+    """A client certificate with its key, which buildkitd could not use either if they did not fit."""
+    import ssl
+
+    certificate, key = _text(pair["cert"], source, cwd), Secret(_text(pair["key"], source, cwd))
+    with private_file.hold(certificate.encode() + b"\n" + key.reveal()) as name:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(name, password="")
+        except OSError as error:
+            names = f"{pair['cert']!r} and {pair['key']!r}"
+            fix = "name a certificate and its own key, both as PEM, the key without a passphrase"
+            raise InputError(f"{names} do not belong together", source=source, fix=fix) from error
+    return KeyPair(certificate=certificate, key=key)
 
 
 def _is_pair(pair: object) -> bool:

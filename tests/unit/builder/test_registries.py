@@ -94,6 +94,10 @@ def test_keys_are_in_the_secret_alone(settings: BuilderSettings) -> None:
         ('ca = ["noise"]', "'noise' holds no PEM"),
         ('ca = "ca.crt"', "ca is not a list of files"),
         ('keypair = [{key = "ca.crt", cert = "absent"}]', "cannot read 'absent'"),
+        (
+            'keypair = [{key = "client.key", cert = "ca.crt"}]',
+            "keypair: 'ca.crt' and 'client.key' do not belong together; name a certificate and its own key",
+        ),
         ('keypair = [{key = "ca.crt"}]', "keypair is not a list of files"),
     ],
 )
@@ -102,6 +106,7 @@ def test_a_file_that_is_missing_is_refused_before_anything_is_created(
     table: str, said: str, by_file: bool, tmp_path: Path, authority: Authority
 ) -> None:
     (tmp_path / "ca.crt").write_bytes(authority.pem)
+    (tmp_path / "client.key").write_bytes(authority.issue("client").key.reveal())
     (tmp_path / "noise").write_text("noise")
     text = f'[registry."{HOST}"]\n{table}\n'
     (tmp_path / "buildkitd.toml").write_text(text)

@@ -15,7 +15,9 @@ import pytest
 from ci_buildx.errors import (
     Conflict,
     Forbidden,
+    InputError,
     KubeError,
+    LateInputError,
     NotFound,
     Throttled,
     Unauthorized,
@@ -47,6 +49,40 @@ def client(scripted_server: Scripted, /, pauses: list[float] | None = None, **mo
         yield kube
     finally:
         kube.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "late"),
+    [
+        ("/api/v1/namespaces", {}, True),
+        ("/api/v1/namespaces", {"dryRun": "All"}, False),
+        ("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {}, False),
+        ("/apis/authentication.k8s.io/v1/selfsubjectreviews", {}, False),
+        ("", {}, False),
+    ],
+)
+def test_bad_input_ends_with_two_only_where_nothing_was_created(path: str, query: dict[str, str], late: bool) -> None:
+    """Whatever raises it: what leaves the client's block after an object was made is late."""
+    wrong = InputError("is wrong", source="--x", fix="write it so")
+    wrong.add_note("a note")
+    with scripted(answer(200, {})) as server:
+        cluster = Cluster(server=f"http://127.0.0.1:{server.port}", credentials=Anonymous())
+        with pytest.raises((InputError, LateInputError)) as caught, KubeClient(cluster) as kube:
+            kube.get("/version")
+            if path:
+                kube.create(path, NAMED, **query)
+            raise wrong
+    assert (type(caught.value), caught.value.exit_code) == ((LateInputError, 1) if late else (InputError, 2))
+    assert (str(caught.value), caught.value.__notes__) == ("--x: is wrong; write it so", ["a note"])
+
+
+def test_what_is_refused_was_not_created() -> None:
+    with scripted(refused(403, "Forbidden")) as server:
+        cluster = Cluster(server=f"http://127.0.0.1:{server.port}", credentials=Anonymous())
+        with pytest.raises(InputError), KubeClient(cluster) as kube:
+            with pytest.raises(Forbidden):
+                kube.create("/api/v1/namespaces", NAMED)
+            raise InputError("is wrong")
 
 
 def test_reads_with_query_and_prefix_over_one_connection() -> None:

@@ -1,0 +1,95 @@
+"""What `create` refuses before anything of a builder is made: it ends with 2, and nothing was created."""
+
+from __future__ import annotations
+
+import io
+from typing import cast
+
+import pytest
+
+from ci_buildx.builder import facts, labels, store
+from ci_buildx.builder.facts import ClusterFacts, NodeFact
+from ci_buildx.builder.lasting import Order
+from ci_buildx.errors import InputError
+from ci_buildx.job.creation import Creation, _Work
+from ci_buildx.job.interrupts import Interrupts
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.model.record import replace
+from ci_buildx.progress import display
+from ci_buildx.settings.builder import BuilderSettings, Registries, Storage, UserNamespaces
+from ci_buildx.settings.values import Progress
+from tests.unit.builder.test_lasting_changes import KEYS, NODE, Server, claimed, order
+
+UNFIT = ClusterFacts(nodes=(NodeFact(name="old", architecture="amd64", labels={labels.ARCHITECTURE: "amd64"}),))
+STATEFUL = "/apis/apps/v1/namespaces/ci/statefulsets/kube0"
+
+
+class Api(Server):
+    """Counts what is written, also where that is removed again."""
+
+    namespace = "ci"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[str] = []
+
+    def create(self, path: str, body: dict[str, object], **query: str) -> dict[str, object]:
+        self.written.append(path)
+        return super().create(path, body, **query)  # type: ignore[arg-type]
+
+
+def work(server: Server, asked: Order, *, append: bool = False) -> _Work:
+    creation = Creation(name="kube", order=asked, append=append)
+    shown = display.open(Progress.PLAIN, io.StringIO(), env={})
+    kube = cast("KubeClient", server)
+    return _Work(kube=kube, creation=creation, display=shown, interrupts=Interrupts(), trust="")
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Api:
+    monkeypatch.setattr(facts, "gather", lambda _: UNFIT)
+    return Api()
+
+
+def test_nodes_that_cannot_what_is_insisted_on(server: Api) -> None:
+    with pytest.raises(InputError, match="user-namespaces: no node that fits reports user namespaces: old; they need"):
+        work(server, order(user_namespaces=UserNamespaces.TRUE)).make()
+    assert server.written == []
+
+
+@pytest.mark.parametrize(
+    ("taken", "settings"),
+    [
+        (NODE, BuilderSettings()),
+        (STATEFUL, BuilderSettings(storage=Storage(claimed="1Gi"))),
+    ],
+)
+@pytest.mark.parametrize("append", [False, True])
+def test_a_node_of_a_name_that_is_taken(
+    taken: str, settings: BuilderSettings, append: bool, server: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By whatever: nothing is made and removed again, no configuration either."""
+    if append:
+        record = claimed(server)
+        monkeypatch.setattr(store, "find", lambda *_: record)
+    server.objects[taken] = {"metadata": {"name": "kube0"}}
+    before, server.written = dict(server.objects), []
+    asked = Order(node="kube0", settings=replace(settings, registries=Registries(insecure=("r.example",))))
+    with pytest.raises(InputError, match="--node: namespace 'ci' has something of the name 'kube0' already; choose"):
+        work(server, asked, append=append).make()
+    assert (server.written, server.objects) == ([], before)
+
+
+def test_a_node_of_a_name_that_is_free_is_made(server: Api) -> None:
+    record, node = work(server, Order(node="kube0", settings=BuilderSettings())).make()
+    assert (record.name, node.name) == ("kube", "kube0")
+    assert {KEYS, NODE} <= server.objects.keys()
+
+
+def test_a_second_builder_of_the_name(server: Api) -> None:
+    """Also where another was faster: the Secret can be taken once."""
+    claimed(server)
+    server.written = []
+    with pytest.raises(InputError, match="exists already in namespace 'ci'"):
+        claimed(server)
+    assert server.objects.keys() == {KEYS}
