@@ -6,7 +6,7 @@ import re
 
 from ci_buildx.builder.labels import ARCHITECTURE
 from ci_buildx.builder.pods import Object, age, condition
-from ci_buildx.builder.verdict import Autoscaler, Case, Verdict, times_seen
+from ci_buildx.builder.verdict import UNSCHEDULABLE, Autoscaler, Case, Verdict, times_seen
 from ci_buildx.model.pattern import pattern
 
 _GRACE = {
@@ -60,7 +60,7 @@ def judge(case: Case) -> Verdict | None:
     if scheduled.get("status") != "False":
         return None
     reason, message = str(scheduled.get("reason", "")), _NOISE.sub("", str(scheduled.get("message", "")))
-    if reason != "Unschedulable":
+    if reason != UNSCHEDULABLE:
         return case.waiting(f"{reason or 'is not scheduled yet'}: {message}")
     said = case.recent(*_SCALING, _NOT_SCALING)[-1:]
     if said and said[0]["reason"] in _SCALING:

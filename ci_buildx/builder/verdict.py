@@ -8,6 +8,9 @@ from ci_buildx.builder.pods import Object
 from ci_buildx.errors import BootError, KubeBuilderError
 from ci_buildx.model.record import dataclass
 
+UNSCHEDULABLE = "Unschedulable"
+"""The reason of a BootError after which another node may emulate the platforms."""
+
 
 class Stage(StrEnum):
     """Where a pod is."""

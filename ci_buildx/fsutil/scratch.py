@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from ci_buildx.model import private_file
+from ci_buildx.model.pattern import pattern
 
 PREFIX = "kube-builder-tmp-"
 JOB, DOCKER, BAKE = "kube-builder-job-", "kube-builder-docker-", "kube-builder-bake-"
@@ -31,16 +32,16 @@ _LONGEST_JOB = 6 * 86400.0
 _REPORTED = 30 * 86400.0
 """Seconds in which a report of a crash may still be wanted."""
 _FOLDERS = {
-    re.compile(rf"{PREFIX}[0-9a-f]{{12}}|{JOB}[0-9a-z-]+"): _YOUNG,
-    re.compile(rf"(?:{DOCKER}|{BAKE})[0-9a-f]{{16}}"): _LONGEST_JOB,
+    pattern(rf"{PREFIX}[0-9a-f]{{12}}|{JOB}[0-9a-z-]+"): _YOUNG,
+    pattern(rf"(?:{DOCKER}|{BAKE})[0-9a-f]{{16}}"): _LONGEST_JOB,
 }
 _FILES = {
-    re.compile(rf"{KUBECONFIG}[0-9a-f]{{16}}"): _LONGEST_JOB,
-    re.compile(rf"{CRASH}[0-9a-z_]+\.txt"): _REPORTED,
-    re.compile(rf"{private_file.PREFIX}[0-9a-z_]+"): _YOUNG,
+    pattern(rf"{KUBECONFIG}[0-9a-f]{{16}}"): _LONGEST_JOB,
+    pattern(rf"{CRASH}[0-9a-z_]+\.txt"): _REPORTED,
+    pattern(rf"{private_file.PREFIX}[0-9a-z_]+"): _YOUNG,
 }
 """What is in folders for temporary files, and after how many seconds it is left if nobody has locked it."""
-_DRAFT = re.compile(r"\.kube-builder\.[0-9a-f]{16}\.part")
+_DRAFT = pattern(r"\.kube-builder\.[0-9a-f]{16}\.part")
 _MOST = 10_000
 """Entries of a folder that are looked at: sweeping is no reason to be slow."""
 

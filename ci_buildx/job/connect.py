@@ -13,6 +13,7 @@ from ci_buildx.builder.boot import Boot
 from ci_buildx.builder.builder import Builder
 from ci_buildx.builder.plan import NodePlan
 from ci_buildx.builder.pods import PodView
+from ci_buildx.builder.verdict import UNSCHEDULABLE
 from ci_buildx.buildkit.channel import load_grpc
 from ci_buildx.buildkit.control import Control
 from ci_buildx.errors import BootError, BuildkitError, Stopped, TransportError
@@ -28,9 +29,6 @@ from ci_buildx.transport import race
 from ci_buildx.transport.race import Winner
 
 _LOG = debug.get_log("job")
-UNSCHEDULABLE = "Unschedulable"
-"""The reason of a BootError after which another node may emulate the platforms."""
-
 _ANOTHER_NODE = (
     "add a node for it by kube-builder create --append --platform: one of that architecture, "
     "or one with driver-opt qemu.install=true"

@@ -11,7 +11,8 @@ from ci_buildx.builder.builder import Location
 from ci_buildx.builder.lasting import Order
 from ci_buildx.builder.store import Node, Record
 from ci_buildx.builder.teardown import teardown
-from ci_buildx.errors import InputError, TeardownError
+from ci_buildx.builder.verdict import UNSCHEDULABLE
+from ci_buildx.errors import BootError, InputError, TeardownError
 from ci_buildx.job import current, pull_login
 from ci_buildx.job.current import Choice
 from ci_buildx.job.housing import TEARDOWN_TIME
@@ -118,6 +119,8 @@ class _Work:
             )
             self.interrupts.run(lambda: bell.ring([node.plan]), settle=0)
         except BaseException as error:
+            if isinstance(error, BootError) and error.reason == UNSCHEDULABLE and not self.creation.order.platforms:
+                error.add_note(f"no platform is named, so the node is for {node.plan.architecture}: see --platform")
             error.add_note(f"builder {record.name} stays: see kube-builder inspect {record.name}, remove it with rm")
             raise
 

@@ -7,7 +7,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from ci_buildx.errors import KubeBuilderError
-from ci_buildx.fsutil import scratch
 
 
 def write(path: Path, text: str, *, source: str, fix: str = "") -> None:
@@ -24,6 +23,8 @@ def write(path: Path, text: str, *, source: str, fix: str = "") -> None:
 
 def _replace(path: Path, text: str) -> bool:
     """Whether it could be replaced. OSError if there is no space for the text."""
+    from ci_buildx.fsutil import scratch
+
     try:
         stream = scratch.open_partial(path)
     except OSError as error:

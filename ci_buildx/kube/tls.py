@@ -5,7 +5,6 @@ from __future__ import annotations
 import ssl
 
 from ci_buildx.errors import InputError
-from ci_buildx.model import private_file
 from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
 
@@ -54,6 +53,8 @@ def _trust(made: ssl.SSLContext, authority: bytes) -> None:
 
 
 def _show(made: ssl.SSLContext, pair: KeyPair) -> None:
+    from ci_buildx.model import private_file
+
     with private_file.hold(pair.certificate) as certificate, private_file.hold(pair.key.reveal()) as key:
         try:
             made.load_cert_chain(certificate, key, password="")  # never asked for on a terminal

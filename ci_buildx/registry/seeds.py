@@ -16,7 +16,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ci_buildx.fsutil import scratch
 from ci_buildx.model.secret import Secret
 
 _FILE = ".token_seed"
@@ -70,6 +69,8 @@ class Seeds:
         return document if isinstance(document, dict) else {}
 
     def _write(self, document: dict[str, Any]) -> None:
+        from ci_buildx.fsutil import scratch
+
         scratch.replace(self._folder / _FILE, json.dumps(document, indent=2).encode(), mode=0o600)
 
 

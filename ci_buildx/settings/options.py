@@ -67,7 +67,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="OS/ARCH",
         group=Group.IMAGE,
         help="platforms to build for, such as linux/amd64,linux/arm64; several make one image index",
-        otherwise="the node's own",
+        otherwise="linux/amd64 where the cluster has it; else, or on a kept builder, its nodes' own",
     ),
     Option(
         name="target",

@@ -115,6 +115,21 @@ def test_the_templates_defaults_are_those_of_no_input(template: tuple[dict[str, 
     assert settings == assembly.settings_from(nothing.of_build(), nothing.sources, {}, cwd)
 
 
+@pytest.mark.parametrize("option", inputs.on_surface(Surface.GITLAB), ids=lambda option: str(option.name))
+def test_no_default_of_the_template_hides_a_variable_of_the_pipeline(
+    option: Option, template: tuple[dict[str, Any], dict[str, Any]], cwd: Path
+) -> None:
+    """With each input as GitLab expands it that the committed file declares, in the job that the template defines."""
+    env = {"CI_JOB_NAME": str(template[0]["job-name"]["default"]), option.variable: "from-pipeline"}
+    for name, variable in ((name, gitlab.of_input(name)) for name in template[0].keys() - {"stage", "image"}):
+        default = template[0][name]["default"]
+        expanded = default if isinstance(default, str) else str(default).lower()
+        assert template[1][".kube-builder"]["variables"][variable] == f"$[[ inputs.{name} ]]\n"
+        env[variable] = f"{expanded}\n"
+    given = gitlab.read(env, cwd)
+    assert (given.values, given.source(option.name)) == ({option.name: "from-pipeline"}, option.variable)
+
+
 def test_patterns_take_what_is_right() -> None:
     examples = {"lifetime": "1h30m", "namespace": "ci", "timeline": "build.svg", "oidc": "env:TOKEN"}
     assert examples.keys() == PATTERNS.keys()

@@ -143,7 +143,7 @@ def test_drafts_of_a_killed_export_go_with_the_next_one(tmp_path: Path, monkeypa
 
     assert len(export()) == 4
     later = time.time() + 61
-    monkeypatch.setattr(scratch.time, "time", lambda: later)
+    monkeypatch.setattr(time, "time", lambda: later)
     assert export() == sorted((".kube-builder.0.part", *(path.name for path in drafts)))
     process.kill()
     process.communicate()

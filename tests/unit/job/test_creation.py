@@ -35,7 +35,7 @@ class Api(Server):
 
     def create(self, path: str, body: dict[str, object], **query: str) -> dict[str, object]:
         self.written.append(path)
-        return super().create(path, body, **query)  # type: ignore[arg-type]
+        return super().create(path, body, **query)
 
 
 def work(server: Server, asked: Order, *, append: bool = False) -> _Work:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ci_buildx.builder.builder import Location
 from ci_buildx.builder.identity import JobIdentity
-from ci_buildx.ci.github import action, setup
+from ci_buildx.ci.github import action, inputs, setup
 from ci_buildx.job import keep
 from ci_buildx.job.keep import Kept, KeptNode
 from ci_buildx.model import platform
@@ -20,6 +21,7 @@ from ci_buildx.settings.values import Settings
 from tests.unit.ci.fake_job import FakeJob
 from tests.unit.ci.github.test_action import RUNNER, read
 
+ROOT = Path(__file__).parents[4]
 FILES = ("GITHUB_OUTPUT", "GITHUB_STATE", "GITHUB_ENV")
 AMD, ARM = platform.parse("linux/amd64"), platform.parse("linux/arm64")
 
@@ -186,6 +188,19 @@ def test_the_entitlements_are_setup_buildxs(
     assert run(env, cwd, **given)[0] == 0
     assert kept.settings is not None
     assert kept.settings.builder.buildkitd_flags == flags
+
+
+@pytest.mark.parametrize("name", sorted(setup.KNOWN.keys() - {"python"}))
+def test_no_default_of_the_setups_inputs_hides_a_variable(name: str, tmp_path: Path) -> None:
+    """With what the runner hands over for an input that is not given: the default that setup/action.yml declares."""
+    declared = yaml.safe_load((ROOT / "setup" / "action.yml").read_text())["inputs"]
+    assert declared.keys() == setup.KNOWN.keys()
+    env = {f"INPUT_{each.upper()}": str(one.get("default", "")) for each, one in declared.items()}
+    env[setup.KNOWN[name].variable] = "true"
+    given = inputs.with_variables(inputs.read(env, tmp_path, known=setup.KNOWN), setup.KNOWN)
+    assert given.values == {name: "true"}
+    told = inputs.read(env | {f"INPUT_{name.upper()}": "told"}, tmp_path, known=setup.KNOWN)
+    assert inputs.with_variables(told, setup.KNOWN).values == {name: "told"}
 
 
 def test_variables_of_builds_are_for_builds(env: dict[str, str], cwd: Path, kept: FakeKeep) -> None:
