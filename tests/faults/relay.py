@@ -14,6 +14,8 @@ class Relay:
     def __init__(self, target: tuple[str, int]) -> None:
         self._target = target
         self._open: list[socket.socket] = []
+        self.silent = threading.Event()
+        """While it is set, what comes is taken and goes nowhere: neither side hears a word, also of new connections."""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
 
@@ -25,7 +27,7 @@ class Relay:
                 far = socket.create_connection(self._target)
                 self._open += [near, far]
                 for source, sink in ((near, far), (far, near)):
-                    threading.Thread(target=pump, args=(source, sink), daemon=True).start()
+                    threading.Thread(target=pump, args=(source, sink, self.silent), daemon=True).start()
 
     def cut(self) -> None:
         """End everything that is open."""
@@ -54,11 +56,12 @@ def relaying(host: str, port: int) -> Iterator[Relay]:
         relay.close()
 
 
-def pump(source: socket.socket, sink: socket.socket) -> None:
-    """Move what comes, and the end of it; then neither is open."""
+def pump(source: socket.socket, sink: socket.socket, silent: threading.Event | None = None) -> None:
+    """Move what comes, unless it is ``silent``, and the end of it; then neither is open."""
     with suppress(OSError):
         while received := source.recv(1 << 16):
-            sink.sendall(received)
+            if silent is None or not silent.is_set():
+                sink.sendall(received)
     for each in (source, sink):
         with suppress(OSError):
             each.shutdown(socket.SHUT_RDWR)

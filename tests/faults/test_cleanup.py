@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from ci_buildx.ci.github import action, step
 from ci_buildx.errors import KubeBuilderError
 from ci_buildx.job import build, housing
 from ci_buildx.job.result import BuildResult
@@ -57,6 +59,50 @@ def test_an_api_server_that_is_gone_at_clean_up_is_a_warning(
     assert f"WARNING: the build succeeded, its clean-up did not: not removed: namespace {builder}" in shown.getvalue()
     assert "kube-builder reap removes it once it has expired" in shown.getvalue()
     assert json.loads(metadata.read_text())["kube-builder.phases"]["teardown"] >= 2
+    assert product.run("rm", builder).code == 0
+
+
+def test_an_api_server_that_says_nothing_at_clean_up_costs_the_action_no_result(
+    product: Product, context: Path, reference: str, builders: Builders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No answer and no refusal from the moment at which the outputs are there, for longer than 25 s.
+
+    Timeline and summary come after clean-up, since they show it; so it must not keep them from being written either.
+    """
+    (context / "Dockerfile").write_text(DOCKERFILE)
+    found = json.loads(Path(product.env["KUBECONFIG"]).read_text())
+    server = found["clusters"][0]["cluster"]
+    place = urlsplit(server["server"])
+    files = {name: product.cwd / name for name in ("GITHUB_OUTPUT", "GITHUB_STATE", "GITHUB_STEP_SUMMARY")}
+    shown, timeline = io.StringIO(), product.cwd / "timeline.html"
+    silenced: list[float] = []
+    with relaying(str(place.hostname), int(place.port or 443)) as relay:
+        server |= {"server": f"https://127.0.0.1:{relay.port}", "tls-server-name": place.hostname}
+        (product.cwd / "relayed").write_text(json.dumps(found))
+        deliver = step._deliver
+
+        def silence(of: step.Step, result: BuildResult) -> None:
+            deliver(of, result)
+            relay.silent.set()
+            silenced.append(time.monotonic())
+
+        monkeypatch.setattr(step, "_deliver", silence)
+        inputs = {"context": str(context), "kubeconfig": "relayed", "buildkitd-config": str(product.config)}
+        inputs |= {"tags": reference, "push": "true", "platforms": "linux/amd64", "transport": "direct"}
+        env = {f"INPUT_{name.upper()}": text for name, text in {**inputs, "timeline": str(timeline)}.items()}
+        env |= {**product.env, **{name: str(path) for name, path in files.items()}, "RUNNER_TEMP": str(product.cwd)}
+        env["GITHUB_REPOSITORY"] = context.name
+        code = action.main(post=False, alone=False, env=env, cwd=product.cwd, stdout=shown)
+        waited = time.monotonic() - silenced[0]
+        (builder,) = builders.left()
+    assert code == 0, shown.getvalue()
+    assert housing.TEARDOWN_TIME <= waited < housing.TEARDOWN_TIME + 10
+    said = f"the build succeeded, its clean-up did not: not removed: namespace {builder}: the API server did not answer"
+    assert said in shown.getvalue()
+    assert "digest" in files["GITHUB_OUTPUT"].read_text() and "sha256:" in files["GITHUB_OUTPUT"].read_text()
+    assert reference in files["GITHUB_STEP_SUMMARY"].read_text()
+    assert "removing builder" in timeline.read_text()
+    assert builder in files["GITHUB_STATE"].read_text()
     assert product.run("rm", builder).code == 0
 
 

@@ -10,10 +10,12 @@ import pytest
 from ci_buildx.builder import facts, labels, store
 from ci_buildx.builder.facts import ClusterFacts, NodeFact
 from ci_buildx.builder.lasting import Order
-from ci_buildx.errors import InputError
+from ci_buildx.errors import BootError, InputError
 from ci_buildx.job.creation import Creation, _Work
 from ci_buildx.job.interrupts import Interrupts
+from ci_buildx.job.waking import Bell
 from ci_buildx.kube.client import KubeClient
+from ci_buildx.model import platform
 from ci_buildx.model.record import replace
 from ci_buildx.progress import display
 from ci_buildx.settings.builder import BuilderSettings, Registries, Storage, UserNamespaces
@@ -84,6 +86,22 @@ def test_a_node_of_a_name_that_is_free_is_made(server: Api) -> None:
     record, node = work(server, Order(node="kube0", settings=BuilderSettings())).make()
     assert (record.name, node.name) == ("kube", "kube0")
     assert {KEYS, NODE} <= server.objects.keys()
+
+
+@pytest.mark.parametrize(("platforms", "told"), [((), True), (("linux/amd64",), False)])
+def test_a_node_that_cannot_be_scheduled_names_the_platform_that_nobody_chose(
+    platforms: tuple[str, ...], told: bool, server: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ring(_: object, __: object) -> None:
+        raise BootError("node kube0", "Unschedulable", "0/1 nodes are available")
+
+    monkeypatch.setattr(Bell, "ring", ring)
+    asked = Order(platforms=tuple(map(platform.parse, platforms)), settings=BuilderSettings())
+    making = work(server, asked)
+    with pytest.raises(BootError) as caught:
+        making.boot(*making.make())
+    said = [note for note in caught.value.__notes__ if "platform" in note]
+    assert said == (["no platform is named, so the node is for amd64: see --platform"] if told else [])
 
 
 def test_a_second_builder_of_the_name(server: Api) -> None:
