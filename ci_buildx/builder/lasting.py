@@ -15,6 +15,7 @@ from typing import Any
 from ci_buildx.builder import (
     belongings,
     certificates,
+    daemon,
     deployment,
     isolation,
     labels,
@@ -100,9 +101,13 @@ def check(kube: KubeClient, location: Location, order: Order, facts: ClusterFact
 def _check_free(kube: KubeClient, location: Location, order: Order) -> None:
     if not order.node:
         return
-    with suppress(NotFound, Forbidden):  # who may not look is told when it is made
-        kube.get(f"{location.workloads_path(deployment.kind(order.settings))}/{order.node}")
-        raise _node_taken(location, order.node)
+    places = [f"{location.workloads_path(deployment.kind(order.settings))}/{order.node}"]
+    if daemon.files(order.settings):
+        places.append(f"{location.core_path('configmaps')}/{location.config_name(order.node)}")
+    for place in places:
+        with suppress(NotFound, Forbidden):  # who may not look is told when it is made
+            kube.get(place)
+            raise _node_taken(location, order.node)
 
 
 def _node_taken(location: Location, name: str) -> InputError:

@@ -63,6 +63,7 @@ def test_nodes_that_cannot_what_is_insisted_on(server: Api) -> None:
     ("taken", "settings"),
     [
         (NODE, BuilderSettings()),
+        ("/api/v1/namespaces/ci/configmaps/kube0-config", BuilderSettings()),
         (STATEFUL, BuilderSettings(storage=Storage(claimed="1Gi"))),
     ],
 )
