@@ -50,12 +50,14 @@ class Location:
 
     ``exclusive`` says that the namespace is the builder's own and goes with it. In another's namespace each object's
     name begins with the builder's, but for the workloads of a lasting builder, which have their nodes' names.
+    ``nonce`` is what the run that makes the objects knows them by; "" for whoever finds a builder of another run.
     """
 
     name: str
     namespace: str
     exclusive: bool = True
     lifetime: Lifetime = Lifetime.JOB
+    nonce: str = ""
 
     @property
     def selector(self) -> str:

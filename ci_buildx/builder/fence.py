@@ -11,11 +11,12 @@ import json
 from ci_buildx.builder import labels
 from ci_buildx.builder.builder import Manifest
 from ci_buildx.builder.identity import PREFIX
-from ci_buildx.builder.rights import INSIDE, RBAC_GROUP
+from ci_buildx.builder.rights import INSIDE, RBAC_GROUP, REAPER
 
 JOB_GROUPS = ("system:serviceaccounts:kube-builder", "kube-builder:jobs")
 """Who is fenced in as a job: the service accounts of the namespace kube-builder, and users of an identity provider."""
-REAPER_GROUP = "system:serviceaccounts:kube-builder-system"
+REAPER_USER = f"system:serviceaccount:kube-system:{REAPER}"
+"""The reaper. Nobody but administrators makes pods or tokens in kube-system, and nobody can make it before them."""
 
 _API = "admissionregistration.k8s.io/v1"
 
@@ -98,7 +99,7 @@ def of_the_reaper() -> list[Manifest]:
     return policy(
         "kube-builder-reaper",
         on("namespaces", "DELETE"),
-        conditions={"the-reaper": _is_one_of((REAPER_GROUP,))},
+        conditions={"the-reaper": is_user(REAPER_USER)},
         variables=_marks_of("oldObject"),
         validations=(
             (

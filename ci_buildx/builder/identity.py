@@ -21,6 +21,7 @@ _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """No vowels, no digits that look like letters: a suffix spells no word (as in apimachinery's ``util/rand``)."""
 _SUFFIX_LENGTH = 8
 _HASH_LENGTH = 8
+_NONCE_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +50,11 @@ class JobIdentity:
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
-def make(origin: Origin, *, suffix: str) -> JobIdentity:
+def make(origin: Origin, *, suffix: str, nonce: str = "") -> JobIdentity:
     """The identity ``kube-builder-<slug>-<hash>-<suffix>``.
 
-    The slug is for people, the hash tells repositories with one slug apart, the suffix tells jobs apart.
+    The slug is for people, the hash tells repositories with one slug apart, the suffix tells jobs apart. ``nonce``
+    tells runs apart that have one name; by default it is random.
     """
     digest = _hash(origin.repository, _HASH_LENGTH)
     room = _LONGEST - len(PREFIX) - len(f"-{digest}-{suffix}")
@@ -66,7 +68,12 @@ def make(origin: Origin, *, suffix: str) -> JobIdentity:
         labels.RUN: labels.sanitise(origin.run),
         labels.JOB: labels.sanitise(origin.job),
     }
-    notes = {labels.REPOSITORY: origin.repository, labels.RUN_URL: origin.url, labels.TRUST: origin.trust}
+    notes = {
+        labels.REPOSITORY: origin.repository,
+        labels.RUN_URL: origin.url,
+        labels.TRUST: origin.trust,
+        labels.NONCE: nonce or os.urandom(_NONCE_BYTES).hex(),
+    }
     return JobIdentity(
         name=name,
         labels={key: value for key, value in marks.items() if value},
@@ -86,12 +93,19 @@ def random_suffix(choose: Callable[[Sequence[str]], str] = _choose) -> str:
     return "".join(choose(_ALPHABET) for _ in range(_SUFFIX_LENGTH))
 
 
-def gitlab_suffix(host: str, project: str, job: str) -> str:
-    """A suffix derived from CI_SERVER_HOST, CI_PROJECT_ID and CI_JOB_ID.
+def gitlab_suffix(host: str, project: str, job: str, token: str = "") -> str:
+    """A suffix derived from CI_SERVER_HOST, CI_PROJECT_ID, CI_JOB_ID and CI_JOB_TOKEN.
 
-    ``after_script`` runs in another shell that inherits nothing but these, and must find the builder.
+    ``after_script`` runs in another shell that inherits nothing but these, and must find the builder. Everything but
+    the ``token`` is known to others, who could take the name before the job does; where there is none, they can.
     """
-    return _hash("\0".join((host, project, job)), _SUFFIX_LENGTH + 2)
+    known = "\0".join((host, project, job)).encode(errors="surrogateescape")
+    if not token:
+        return hashlib.sha256(known).hexdigest()[: _SUFFIX_LENGTH + 2]
+    import hmac
+
+    key = token.encode(errors="surrogateescape")
+    return hmac.new(key, b"kube-builder\0" + known, hashlib.sha256).hexdigest()[: _SUFFIX_LENGTH + 2]
 
 
 def expiry(now: float, lifetime: float) -> str:

@@ -41,6 +41,8 @@ REPLICAS = f"{DOMAIN}replicas"
 RUNS = f"{DOMAIN}runs"
 CREATOR = f"{DOMAIN}creator"
 """The user whose account made a namespace and may let itself in, where a policy wants to know that."""
+NONCE = f"{DOMAIN}nonce"
+"""A random text of the run that made an object: by it that run knows its own from what somebody else called so."""
 CERTIFICATES_EXPIRE = f"{DOMAIN}certificates-expire"
 
 ARCHITECTURE = "kubernetes.io/arch"
@@ -64,6 +66,11 @@ def belongs_to(manifest: Mapping[str, Any], builder: str) -> bool:
     """Whether an object is marked as part of ``builder``."""
     marks = manifest["metadata"].get("labels") or {}
     return marks.get(MANAGED_BY) == MANAGER and marks.get(BUILDER) == builder
+
+
+def nonce(annotated: Mapping[str, Any]) -> str:
+    """The text by which the run that made an object knows it again; "" if it bears none."""
+    return str((annotated["metadata"].get("annotations") or {}).get(NONCE, ""))
 
 
 def creator(namespace: Mapping[str, Any]) -> str:

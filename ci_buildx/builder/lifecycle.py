@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 def locate(identity: JobIdentity, settings: BuilderSettings) -> Location:
     """Where the builder's objects will be: in a namespace of its own, or in the one that was asked for."""
+    nonce = identity.annotations.get(labels.NONCE, "")
     if settings.namespace:
-        return Location(name=identity.name, namespace=settings.namespace, exclusive=False)
-    return Location(name=identity.name, namespace=identity.name)
+        return Location(name=identity.name, namespace=settings.namespace, exclusive=False, nonce=nonce)
+    return Location(name=identity.name, namespace=identity.name, nonce=nonce)
 
 
 def rewrite_node(kube: KubeClient, builder: Builder, node: NodePlan) -> None:

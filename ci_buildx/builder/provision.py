@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
-from ci_buildx.builder import daemon, isolation, labels, manifests
+from ci_buildx.builder import daemon, isolation, labels, manifests, taken
 from ci_buildx.builder.builder import Builder, Location, Manifest
 from ci_buildx.builder.certificates import Certificates
 from ci_buildx.builder.draft import Draft
@@ -50,8 +51,9 @@ class Blueprint:
 def provision(kube: KubeClient, blueprint: Blueprint, *, announce: Callable[[Location], None]) -> Builder:
     """Create everything; pods are not awaited. ``announce`` hears where before the first object is created.
 
-    What exists already under the same identity is taken as made, so that it may be called twice. Raises KubeError;
-    what was created until then is the caller's to tear down, unless the error is ``Refused``: then nothing was.
+    What exists already is taken as made if it bears the nonce of this identity, so that it may be called twice;
+    anything else of the same name is refused, however it is marked. Raises KubeError; what was created until then is
+    the caller's to tear down, unless the error is ``Refused``: then nothing was.
     """
     location = locate(blueprint.identity, blueprint.settings)
     announce(location)
@@ -78,7 +80,7 @@ def _found(kube: KubeClient, draft: Draft) -> Manifest:
     namespace = manifests.namespace(draft)
     try:
         return _create(kube, _NAMESPACES, namespace)
-    except (Unauthorized, Invalid) as failure:
+    except (Unauthorized, Invalid, Conflict) as failure:
         raise Refused(failure) from failure
     except Forbidden as failure:
         from ci_buildx.builder import entry
@@ -87,7 +89,7 @@ def _found(kube: KubeClient, draft: Draft) -> Manifest:
             raise Refused(failure) from failure
     try:
         return _create(kube, _NAMESPACES, entry.sign(kube, namespace))
-    except (Forbidden, Unauthorized, Invalid) as failure:
+    except (Forbidden, Unauthorized, Invalid, Conflict) as failure:
         raise Refused(failure) from failure
 
 
@@ -117,9 +119,16 @@ def _furnish(kube: KubeClient, draft: Draft, blueprint: Blueprint) -> Builder:
 
 def _create_jobs(kube: KubeClient, draft: Draft, nodes: Sequence[NodePlan]) -> list[Manifest]:
     """Create the Jobs, the first objects in a namespace that is not the builder's own."""
-    location = draft.location
+    location, made = draft.location, list[Manifest]()
     try:
-        return _create_all(kube, location.jobs_path, [manifests.job(draft, node) for node in nodes])
+        return _create_all(kube, location.jobs_path, [manifests.job(draft, node) for node in nodes], made)
+    except Conflict as failure:
+        if location.exclusive:
+            raise
+        # A teardown goes by labels, and would take along what is not this run's.
+        for job in made:
+            _take_back(kube, location, job)
+        raise Refused(failure) from failure
     except Forbidden as failure:
         if location.exclusive or not lacks_right(failure):
             raise
@@ -139,27 +148,41 @@ def _server_clock(kube: KubeClient) -> float:
     return kube.server_time or time.time()
 
 
-def _create_all(kube: KubeClient, collection: str, drafts: Sequence[Manifest]) -> list[Manifest]:
-    """Create several objects at once: each costs a round trip to a server that may be far away."""
+def _create_all(
+    kube: KubeClient, collection: str, drafts: Sequence[Manifest], made: list[Manifest]
+) -> list[Manifest]:
+    """Create several objects at once: each costs a round trip to a server that may be far away.
+
+    ``made`` has those that were created, also where others were not.
+    """
+
+    def create(draft: Manifest) -> Manifest:
+        created = _create(kube, collection, draft)
+        made.append(created)
+        return created
+
     if len(drafts) == 1:
-        return [_create(kube, collection, drafts[0])]
+        return [create(drafts[0])]
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(max_workers=len(drafts)) as pool:
-        return list(pool.map(lambda draft: _create(kube, collection, draft), drafts))
+        return list(pool.map(create, drafts))
+
+
+def _take_back(kube: KubeClient, location: Location, job: Manifest) -> None:
+    """Delete a Job that was made a moment ago: exactly this one. One that is gone is no error."""
+    seen = {"preconditions": {"uid": job["metadata"]["uid"]}, "propagationPolicy": "Background"}
+    body = {"kind": "DeleteOptions", "apiVersion": "v1", **seen}
+    with suppress(NotFound, Conflict):
+        kube.delete(f"{location.jobs_path}/{job['metadata']['name']}", body=body)
 
 
 def _create(kube: KubeClient, collection: str, manifest: Manifest) -> Manifest:
-    """Create an object, or take the one that is there if it is the same builder's and stays."""
+    """Create an object, or take the one that is there if this run has made it (its answer was lost) and it stays."""
     try:
         return kube.create(collection, manifest)
     except Conflict:
-        name = manifest["metadata"]["name"]
-        existing = kube.get(f"{collection}/{name}")
-        if not labels.belongs_to(existing, manifest["metadata"]["labels"][labels.BUILDER]):
-            raise
-        if existing["metadata"].get("deletionTimestamp"):
-            raise Conflict(
-                f"{manifest['kind']} {name} is still being deleted", status=409, fix="try again when it is gone"
-            ) from None
-        return existing
+        existing = kube.get(f"{collection}/{manifest['metadata']['name']}")
+        if taken.is_own(existing, manifest):
+            return existing
+        raise taken.refusal(existing, manifest) from None

@@ -16,7 +16,8 @@ ACCOUNTS = "kube-builder"
 LASTING = "kube-builder-lasting"
 LISTING = "kube-builder-listing"
 LOOKING = "kube-builder-looking"
-SYSTEM = "kube-builder-system"
+SYSTEM = "kube-system"
+"""Where the reaper is: a namespace that no stranger can have made before, and in which none makes pods."""
 EXAMPLE_NAMESPACE = "ci-builds"
 UNCONFINED = "kube-builder-unconfined"
 HOST_ACCESS = "kube-builder-host-access"
@@ -38,10 +39,11 @@ The second Role is for lasting builders, made by `kube-builder create`: leave it
 A namespace for each job: the default of `kube-builder build`. Needs Kubernetes 1.30 or later.
 Each account in the namespace {accounts}, and each user in the group kube-builder:jobs, may make namespaces that are
 called and labelled as builders' and signed with its name, and let itself into those: nothing else anywhere.
-An account for each team keeps teams out of each other's builders.""",
+An account for each team keeps teams out of each other's builders.
+First run `kubectl create namespace {accounts}`. If it exists and is not yours, delete it: who made it has its accounts.""",
     Mode.REAPER: """\
 What `kube-builder reap` may do where each job has a namespace: delete builders' namespaces, and no others.
-Needs Kubernetes 1.30 or later.""",
+Needs Kubernetes 1.30 or later. The account is in {system}, where only administrators make pods and tokens.""",
     Mode.LISTING: """\
 `kube-builder ls` over all namespaces, and builders by their name alone, for the account of namespace.yaml. RBAC cannot
 say "builders only": whoever holds this sees the specs of all Deployments, StatefulSets, Jobs and pods of the cluster,
@@ -73,7 +75,7 @@ def sheet(mode: Mode, *, namespace: str = EXAMPLE_NAMESPACE, user: str = "") -> 
 
     ``user`` is who is to have the rights, if that is not the account that the sheet makes; a reaper is always its own.
     """
-    head = _HEADS[mode].format(namespace=namespace, accounts=ACCOUNTS)
+    head = _HEADS[mode].format(namespace=namespace, accounts=ACCOUNTS, system=SYSTEM)
     documents = [_commented(each) for each in manifests(mode, namespace=namespace, user=user)]
     return "".join(f"# {line}\n" for line in head.splitlines()) + "---\n" + "---\n".join(documents)
 
@@ -142,23 +144,23 @@ def _of_a_namespace(namespace: str, user: str) -> list[Manifest]:
 def _of_jobs(user: str) -> list[Manifest]:
     name = "kube-builder-jobs"
     stranger = user if user and not user.startswith(f"{_ACCOUNT_PREFIX}{ACCOUNTS}:") else ""
-    groups = [_group_subject(group) for group in fence.JOB_GROUPS]
-    shared = [
-        _namespace(ACCOUNTS),
-        *([] if user else [_account(ACCOUNT, ACCOUNTS)]),
-        *_job_policies(fence.is_job()),
+    roles = [
         _role(INSIDE, (*rights.BUILDING, *rights.LEAVING)),
         _role(name, (*rights.ENTERING, *rights.LOOKING, *rights.SWEEPING)),
-        _binding(name, groups),
     ]
     if not stranger:
-        return shared
+        return [
+            _namespace(ACCOUNTS),
+            *([] if user else [_account(ACCOUNT, ACCOUNTS)]),
+            *_job_policies(fence.is_job()),
+            *roles,
+            _binding(name, map(_group_subject, fence.JOB_GROUPS)),
+        ]
+    # Nothing for the namespace of accounts: it may be a stranger's, and this account is not in it.
     suffix = f"-{account_mark(stranger)}"
-    own = [
-        *_job_policies(fence.is_user(stranger), suffix),
-        _binding(name, [_subject(stranger)], suffix=suffix),
-    ]
-    return [*shared, *(_marked(each, stranger) for each in own)]
+    policies = _job_policies(fence.is_user(stranger), suffix)
+    binding = _binding(name, [_subject(stranger)], suffix=suffix)
+    return [*(_marked(each, stranger) for each in policies), *roles, _marked(binding, stranger)]
 
 
 def _job_policies(a_job: str, suffix: str = "") -> list[Manifest]:
@@ -179,7 +181,6 @@ def _marked(manifest: Manifest, user: str) -> Manifest:
 
 def _of_the_reaper() -> list[Manifest]:
     return [
-        _namespace(SYSTEM),
         _account(REAPER, SYSTEM),
         *fence.of_the_reaper(),
         _role(REAPER, rights.REAPING),

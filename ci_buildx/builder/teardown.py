@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from ci_buildx.builder import labels, volumes
+from ci_buildx.builder import labels, taken, volumes
 from ci_buildx.builder.builder import Location, Manifest, Workload
 from ci_buildx.errors import Forbidden, KubeBuilderError, NotFound, TeardownError
 from ci_buildx.kube.client import KubeClient
@@ -52,14 +52,15 @@ def teardown(
     deadline: float,
     settle: float = 0.0,
     kept_state: Collection[str] | None = (),
+    own: bool = False,
 ) -> TeardownReport:
     """Remove everything of the builder at ``location`` until ``deadline`` (a time.monotonic() value).
 
     A builder that is not there is looked for again for ``settle`` seconds: whoever was making it may have been killed
     while the request was under way. ``kept_state`` names the nodes of a lasting builder whose volumes stay, None for
-    all. Never raises KubeBuilderError.
+    all. ``own``: a namespace that says that another account made it is left. Never raises KubeBuilderError.
     """
-    work = _Teardown(kube, location, kept_state)
+    work = _Teardown(kube, location, kept_state, own)
     # A call to an API server that is gone takes longer than anybody waits after a cancelled job.
     thread = threading.Thread(target=work.run, args=(settle, deadline), daemon=True, name="teardown")
     thread.start()
@@ -89,6 +90,7 @@ class _Teardown:
     kube: KubeClient
     location: Location
     kept_state: Collection[str] | None = ()
+    own: bool = False
     closed: Manifest | None = None
     """The namespace, while it may be that its creator has yet to let itself in: it was killed before it did."""
     removed: list[str] = field(default_factory=list)
@@ -129,8 +131,8 @@ class _Teardown:
             # Deleting may be allowed where reading is not, but only a namespace that is known to be ours is deleted.
             self._keep(self._whole(), str(failure))
             return
-        if not labels.belongs_to(namespace, self.location.name):
-            self._keep(self._whole(), f"it is not marked as builder {self.location.name}")
+        if foreign := self._is_foreign(namespace):
+            self._keep(self._whole(), foreign)
             return
         self.closed = namespace if labels.creator(namespace) and not _is_going(namespace) else None
         self._remove_compute()
@@ -138,6 +140,23 @@ class _Teardown:
         if self._whole() not in self.left:
             # It takes along what is in it: a reaper needs no right to delete pods.
             self.left = [what for what in self.left if what not in self.forbidden]
+
+    def _is_foreign(self, namespace: Manifest) -> str:
+        """Why a namespace cannot be shown to be this builder's, "" if it can."""
+        if not labels.belongs_to(namespace, self.location.name):
+            return f"it is not marked as builder {self.location.name}"
+        if self.location.nonce and labels.nonce(namespace) != self.location.nonce:
+            return f"this run did not make it{taken.made_by(namespace)}"
+        if self.own and (creator := labels.creator(namespace)):
+            from ci_buildx.builder import entry
+
+            try:
+                user = entry.who(self.kube)
+            except KubeBuilderError as failure:
+                return f"whether this account made it cannot be found out: {failure}"
+            if creator != user:
+                return f"this account ({user}) did not make it{taken.made_by(namespace)}"
+        return ""
 
     def _find_namespace(self, until: float) -> Manifest:
         while True:

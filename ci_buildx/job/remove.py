@@ -23,6 +23,6 @@ def run(cluster: ClusterSettings, name: str, *, env: Mapping[str, str], namespac
     """
     location = Location(name=name, namespace=namespace or name, exclusive=not namespace)
     with KubeClient(config.load(cluster, env=env)) as kube:
-        report = teardown(kube, location, deadline=time.monotonic() + TEARDOWN_TIME, settle=_LATE)
+        report = teardown(kube, location, deadline=time.monotonic() + TEARDOWN_TIME, settle=_LATE, own=True)
     report.check()
     return bool(report.removed)

@@ -101,6 +101,7 @@ def identity_of(place: Path, name: str, folder: Path) -> dict[str, str]:
         "PYTHONPATH": ":".join(filter(None, [*sys.path, os.environ.get("PYTHONPATH", "")])),
         "HOME": str(place),
         "CI_JOB_ID": uuid.uuid4().hex,
+        "CI_JOB_TOKEN": f"glcbt-64_{uuid.uuid4().hex}",
         "CI_PROJECT_ID": "7",
         "CI_PROJECT_PATH": f"team/{name}",
         "CI_PROJECT_DIR": str(folder),

@@ -72,6 +72,7 @@ def gitlab(around: dict[str, str], given: dict[str, str], name: str) -> dict[str
         "CI_PROJECT_ID": "1",
         "CI_PROJECT_PATH": f"team/{name}",
         "CI_JOB_ID": f"{int(name.removeprefix('app-'), 16)}",
+        "CI_JOB_TOKEN": "glcbt-64_token",
     }
 
 

@@ -1,7 +1,7 @@
-"""What ``kube-builder ci`` runs; CI_JOB_ID alone leads back to the builder.
+"""What ``kube-builder ci`` runs; CI_JOB_ID and CI_JOB_TOKEN lead back to the builder.
 
 ``after_script`` runs in another shell than ``script`` and inherits nothing from it (GitLab's documentation,
-"after_script"), so the builder's name is derived from what both see.
+"after_script"), so the builder's name is derived from what both see. The token, which no other job has, keeps others from guessing it.
 """
 
 from __future__ import annotations
@@ -96,8 +96,10 @@ def who(env: Mapping[str, str], cwd: Path) -> identity.JobIdentity:
 
 def suffix(env: Mapping[str, str]) -> str:
     """What the names of this job end with, here and in ``after_script``."""
-    job = env.get("CI_JOB_ID", "")
-    return identity.gitlab_suffix(env.get("CI_SERVER_HOST", ""), env.get("CI_PROJECT_ID", ""), job)
+    host, project, job, token = (
+        env.get(name, "") for name in ("CI_SERVER_HOST", "CI_PROJECT_ID", "CI_JOB_ID", "CI_JOB_TOKEN")
+    )
+    return identity.gitlab_suffix(host, project, job, token)
 
 
 def _run(settings: Settings, env: Mapping[str, str], cwd: Path, stdout: TextIO) -> BuildResult:

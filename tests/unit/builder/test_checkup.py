@@ -35,7 +35,7 @@ def namespace(level: str = "") -> dict[str, Any]:
 
 def schedule(*, suspend: bool = False) -> dict[str, Any]:
     return {
-        "metadata": {"name": "kube-builder-reaper", "namespace": "kube-builder-system"},
+        "metadata": {"name": "kube-builder-reaper", "namespace": "kube-system"},
         "spec": {"schedule": "*/10 * * * *", "suspend": suspend},
     }
 
@@ -86,7 +86,7 @@ def planned(isolation: str, *, user_namespace: bool = False) -> NodePlan:
         (checkup.reaper(None), UNKNOWN, "may not be looked at"),
         (checkup.reaper([]), WARNING, "not installed"),
         (checkup.reaper([schedule(suspend=True)]), WARNING, "it is suspended"),
-        (checkup.reaper([schedule()]), OK, 'namespace kube-builder-system runs at "*/10 * * * *"'),
+        (checkup.reaper([schedule()]), OK, 'namespace kube-system runs at "*/10 * * * *"'),
         (checkup.network_policy("", "timed out"), OK, "enforced: a closed pod was not reached (timed out)"),
         (checkup.network_policy("", ""), WARNING, "not enforced"),
         (checkup.network_policy("no route", "no route"), UNKNOWN, "a pod did not reach another one (no route)"),

@@ -42,8 +42,17 @@ def test_gitlab_suffix_is_derived_and_differs_by_job() -> None:
     assert first != identity.gitlab_suffix("gitlab.example", "123", "45")
 
 
+def test_a_gitlab_suffix_cannot_be_guessed_without_the_jobs_token() -> None:
+    known = ("gitlab.example", "12", "345")
+    made = identity.gitlab_suffix(*known, "glcbt-64_Zx9")
+    # openssl dgst -sha256 -hmac glcbt-64_Zx9 of kube-builder, gitlab.example, 12 and 345 with a zero byte between each
+    assert made == "80a3952720"
+    assert made == identity.gitlab_suffix(*known, "glcbt-64_Zx9")
+    assert len({made, identity.gitlab_suffix(*known), identity.gitlab_suffix(*known, "glcbt-64_Zx8")}) == 3
+
+
 def test_labels_and_annotations() -> None:
-    made = identity.make(origin(run="71/2", job="build (arm64)", url="https://ci.example/runs/71"), suffix="x")
+    made = identity.make(origin(run="71/2", job="build (arm64)", url="https://ci.example/runs/71"), suffix="x", nonce="n")
     assert made.labels[labels.MANAGED_BY] == "kube-builder"
     assert made.labels[labels.BUILDER] == made.name
     assert made.labels[labels.RUN] == "71-2"
@@ -51,6 +60,7 @@ def test_labels_and_annotations() -> None:
     assert made.annotations == {
         "kube-builder.dev/repository": "team/app",
         "kube-builder.dev/run-url": "https://ci.example/runs/71",
+        "kube-builder.dev/nonce": "n",
     }
 
 
@@ -66,7 +76,7 @@ def test_expiry_is_rfc_3339_after_lifetime_and_margin() -> None:
 
 @given(st.text(), st.text(), st.text())
 def test_everything_has_the_syntax_that_kubernetes_wants(repository: str, run: str, job: str) -> None:
-    suffix = identity.gitlab_suffix("host", run, job)
+    suffix = identity.gitlab_suffix("host", run, job, repository)
     made = identity.make(origin(repository, run=run, job=job), suffix=suffix)
     assert DNS_LABEL.fullmatch(made.name)
     assert len(f"{made.name}-mips64le") <= 63

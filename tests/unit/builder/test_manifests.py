@@ -71,7 +71,7 @@ ROOTLESS = BuilderSettings(rootless=True, image=ROOTLESS_IMAGE, storage=Storage(
 
 def render(settings: BuilderSettings, platforms: str, facts: ClusterFacts = FACTS) -> list[dict[str, Any]]:
     """Everything that is made for a build, in the order of creation."""
-    made = identity.make(ORIGIN, suffix="x7k2p9wq")
+    made = identity.make(ORIGIN, suffix="x7k2p9wq", nonce="0123456789abcdef")
     location = lifecycle.locate(made, settings)
     draft = Draft(identity=made, location=location, settings=settings, expires="2026-05-01T13:01:00Z")
     nodes = plan.make([platform.parse(name) for name in platforms.split()], facts, settings).nodes

@@ -30,6 +30,7 @@ from tests.unit.ci.fake_job import RESULT, FakeJob
 
 RUNNER = {
     "CI_JOB_ID": "4711",
+    "CI_JOB_TOKEN": "glcbt-64_secret",
     "CI_PROJECT_ID": "12",
     "CI_PROJECT_PATH": "group/app",
     "CI_PIPELINE_ID": "99",
@@ -126,9 +127,17 @@ def test_a_folder_of_somebody_elses_is_not_used(temporary: Path, tmp_path: Path,
         run(RUNNER, cwd)
 
 
-@pytest.mark.parametrize("name", ["CI_JOB_ID", "CI_PROJECT_ID", "CI_SERVER_HOST"])
+@pytest.mark.parametrize("name", ["CI_JOB_ID", "CI_JOB_TOKEN", "CI_PROJECT_ID", "CI_SERVER_HOST"])
 def test_every_job_has_a_builder_of_its_own(name: str, cwd: Path) -> None:
     assert gitlab.who(RUNNER | {name: "other"}, cwd).name != gitlab.who(RUNNER, cwd).name
+
+
+def test_the_token_is_in_nothing_that_others_see(cwd: Path, job: FakeJob) -> None:
+    _, log = run(RUNNER, cwd)
+    assert job.identity is not None
+    shown = f"{log} {job.identity} {gitlab.suffix(RUNNER)}"
+    assert "glcbt" not in shown
+    assert "secret" not in shown
 
 
 def test_the_builder_is_marked_with_its_job(cwd: Path) -> None:
