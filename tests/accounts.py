@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from ci_buildx.builder.rights import RBAC_GROUP, REAPER
+from ci_buildx.builder.rights import BUILDING, KEEPING, LOOKING, RBAC_GROUP, REAPER, Mode, questions
 from ci_buildx.builder.rolesheet import ACCOUNT, ACCOUNTS, EXAMPLE_NAMESPACE, LASTING, SYSTEM
 from ci_buildx.errors import Conflict, Forbidden
 from ci_buildx.kube import config
@@ -21,6 +21,7 @@ from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import Cluster
 from ci_buildx.settings.values import ClusterSettings
 
+LEASES = "coordination.k8s.io"
 RBAC = f"/apis/{RBAC_GROUP}/v1"
 SHEETS = Path(__file__).parent.parent / "docs" / "rbac"
 _ADMISSION = "/apis/admissionregistration.k8s.io/v1"
@@ -76,7 +77,7 @@ class Account:
         apply(self.kube, yaml.safe_dump_all(inside))
         for role in (ACCOUNT, LASTING):
             create(self.kube, f"{RBAC}/namespaces/{namespace}/rolebindings", self._binding(role))
-        wait(lambda: self.may("create", "apps", "deployments", namespace))
+        wait(lambda: self.has(Mode.NAMESPACE, namespace))
 
     def grant(self, namespace: str, group: str, resource: str, *verbs: str) -> None:
         """Give it a Role of its own with these ``verbs`` in a ``namespace`` that is there."""
@@ -93,19 +94,38 @@ class Account:
             "subjects": [{"kind": "ServiceAccount", "name": self.name, "namespace": self.namespace}],
         }
 
-    def may(self, verb: str, group: str, resource: str, namespace: str) -> bool:
+    def may(self, verb: str, group: str, resource: str, namespace: str, *, name: str = "") -> bool:
         """What the API server's authorizer says now: it learns of a binding a moment after that was made."""
+        resource, _, part = resource.partition("/")
         attributes = {"verb": verb, "group": group, "resource": resource, "namespace": namespace}
+        attributes |= {"subresource": part, "name": name}
         groups = [f"system:serviceaccounts:{self.namespace}"]
         review = {"spec": {"user": self.user, "groups": groups, "resourceAttributes": attributes}}
         answer = self.kube.create("/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
         return bool(answer["status"]["allowed"])
+
+    def has(self, mode: Mode, namespace: str = "") -> bool:
+        """Whether the API server's authorizer knows all of the rights of ``mode``: each binding comes by itself."""
+        rules = {Mode.NAMESPACE: (*BUILDING, *KEEPING), Mode.LOOKING: LOOKING}[mode]
+        return all(
+            self.may(each.verb, each.group, each.resource, namespace, name=each.name)
+            for each in questions(rules, namespace)
+        )
 
     def is_fenced(self) -> bool:
         """Whether the policies hold it: they, too, are known a moment after they were made."""
         with self.client() as client:
             try:
                 client.create("/api/v1/namespaces", {"metadata": {"name": "foreign"}}, dryRun="All")
+            except Forbidden as refusal:
+                return "ValidatingAdmissionPolicy" in refusal.message
+        return False
+
+    def deletes_no_strangers(self) -> bool:
+        """Whether the reaper's policy holds it: nothing else keeps it from a namespace that is nobody's builder."""
+        with self.client() as client:
+            try:
+                client.delete("/api/v1/namespaces/kube-node-lease", dryRun="All")
             except Forbidden as refusal:
                 return "ValidatingAdmissionPolicy" in refusal.message
         return False
@@ -173,8 +193,16 @@ def _bind(kube: KubeClient, name: str, role: dict[str, Any], account: str) -> st
 def reaper(kube: KubeClient, cluster: Cluster, folder: Path) -> Account:
     """The account of docs/rbac/reaper.yaml, which stays on the cluster."""
     apply(kube, sheet("reaper"))
-    kubeconfig = _kubeconfig(kube, cluster, REAPER, SYSTEM, folder)
-    return Account(kube=kube, cluster=cluster, name=REAPER, namespace=SYSTEM, kubeconfig=kubeconfig)
+    account = existing(kube, cluster, REAPER, SYSTEM, folder)
+    wait(lambda: account.may("delete", "", "namespaces", "") and account.may("list", LEASES, "leases", ""))
+    wait(account.deletes_no_strangers)
+    return account
+
+
+def existing(kube: KubeClient, cluster: Cluster, name: str, namespace: str, folder: Path) -> Account:
+    """A service account that is there already."""
+    kubeconfig = _kubeconfig(kube, cluster, name, namespace, folder)
+    return Account(kube=kube, cluster=cluster, name=name, namespace=namespace, kubeconfig=kubeconfig)
 
 
 @contextmanager

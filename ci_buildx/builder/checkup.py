@@ -141,6 +141,26 @@ def user_namespaces(nodes: Sequence[Mapping[str, Any]] | None) -> Finding:
     return Finding(topic=topic, status=Status.WARNING, detail=detail)
 
 
+def opt_outs(unconfined: bool, host_access: bool, *, option: str = "") -> Finding:
+    """Which rules of the policies on pods are lifted for the user; ``option`` ends the command that is named."""
+    topic = "opt-outs"
+    lifted = [
+        text
+        for text, held in (
+            ("unconfined (privileged pods may be root on their nodes)", unconfined),
+            ("host-access (pods may have the host's network, ports and folders)", host_access),
+        )
+        if held
+    ]
+    if lifted:
+        return Finding(topic=topic, status=Status.OK, detail=f"you have {' and '.join(lifted)}")
+    detail = (
+        "none: privileged pods need user namespaces, no pod has the host's network, ports or folders; "
+        f"kube-builder doctor --roles unconfined{option}, or host-access, prints what lifts that"
+    )
+    return Finding(topic=topic, status=Status.OK, detail=detail)
+
+
 def isolation(node: NodePlan) -> Finding:
     """What root in a builder's pod is on its node."""
     confined = node.user_namespace or node.isolation.startswith("rootless")

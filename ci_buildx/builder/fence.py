@@ -37,11 +37,6 @@ _HAS_NO_OTHER_LABELS = (
     f" || k in ['{labels.MANAGED_BY}', 'kubernetes.io/metadata.name'])"
 )
 
-_HAS_BUILDER = {"key": labels.BUILDER, "operator": "Exists"}
-_SHARES_A_HOSTS = " || ".join(f"object.spec.?host{part}.orValue(false)" for part in ("Network", "PID", "IPC"))
-_CONTEXT = "c.?securityContext"
-_IS_ROOT = f"{_CONTEXT}.privileged.orValue(false) || {_CONTEXT}.capabilities.add.orValue([]).size() > 0"
-
 
 def is_job() -> str:
     """The condition that the user is an account of a job."""
@@ -105,36 +100,6 @@ def of_the_reaper() -> list[Manifest]:
             (
                 f"{_IS_BUILDERS} && '{labels.EXPIRES}' in variables.notes",
                 "the reaper deletes builders' namespaces only",
-            ),
-        ),
-    )
-
-
-def of_pods() -> list[Manifest]:
-    """In builders' namespaces a privileged pod is root in a user namespace only, and no pod has the host's own things.
-
-    Whoever makes it: a pod of a Job is made by the Job controller. What is there already may still be changed, or it
-    could not even be removed.
-    """
-    return policy(
-        "kube-builder-confined-pods",
-        on("pods", "CREATE"),
-        on("pods/ephemeralcontainers", "UPDATE"),
-        selector={"matchLabels": {labels.MANAGED_BY: labels.MANAGER}, "matchExpressions": [_HAS_BUILDER]},
-        variables={
-            "containers": "object.spec.containers + object.spec.?initContainers.orValue([])",
-            "others": "object.spec.?ephemeralContainers.orValue([])",
-            "root": f"variables.containers.exists(c, {_IS_ROOT}) || variables.others.exists(c, {_IS_ROOT})",
-            "volumes": "object.spec.?volumes.orValue([])",
-        },
-        validations=(
-            (
-                "!variables.root || !object.spec.?hostUsers.orValue(true)",
-                "privileged pods of builders need hostUsers: false (driver-opt user-namespaces=true)",
-            ),
-            (
-                f"!({_SHARES_A_HOSTS}) && !variables.volumes.exists(v, has(v.hostPath))",
-                "pods of builders have no network, processes or folders of the host",
             ),
         ),
     )

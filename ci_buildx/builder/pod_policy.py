@@ -8,7 +8,7 @@ the policies ask the authorizer whether the user holds a verb on a resource that
 
 from __future__ import annotations
 
-from ci_buildx.builder import fence
+from ci_buildx.builder import fence, labels
 from ci_buildx.builder.builder import Manifest
 from ci_buildx.builder.rights import GRANT_GROUP, GRANT_RESOURCE, RBAC_GROUP, UNCONFINE, USE_HOST
 
@@ -55,11 +55,12 @@ _CONTAINERS = (
 )
 _POD_CONTEXT = "variables.spec.?securityContext"
 _CONTEXT = "c.?securityContext"
+_HAS_BUILDER = {"key": labels.BUILDER, "operator": "Exists"}
 _USES_ROOT = f"{_CONTEXT}.privileged.orValue(false) || {_CONTEXT}.capabilities.add.orValue([]).size() > 0"
 
 
-def of_pods(name: str, condition: str, *, confined: bool) -> list[Manifest]:
-    """The policies on what the users of ``condition`` make. ``confined``: privileged pods need a user namespace."""
+def of_pods(name: str, condition: str) -> list[Manifest]:
+    """The policies on what the users of ``condition`` make."""
     root = (
         (
             "!variables.root || !variables.spec.?hostUsers.orValue(true) || variables.unconfined",
@@ -74,7 +75,41 @@ def of_pods(name: str, condition: str, *, confined: bool) -> list[Manifest]:
         *(fence.on(resources, "CREATE", "UPDATE", group=group) for group, resources in _WORKLOADS),
         conditions={"a-job": condition},
         variables=_pod_variables(),
-        validations=(*_host_rules(), *_identity_rules(), *_kernel_rules(), *(root if confined else ())),
+        validations=(*_host_rules(), *_identity_rules(), *_kernel_rules(), _loose_rule(lifted=True), *root),
+    )
+
+
+def of_builders() -> list[Manifest]:
+    """In builders' namespaces a privileged pod is root in a user namespace only, and no pod has the host's own things.
+
+    Whoever makes it: a pod of a Job is made by the Job controller, so that no opt-out of a user's can count. What is
+    there already may still be changed, or it could not even be removed.
+    """
+    shares = " || ".join(f"variables.spec.?host{part}.orValue(false)" for part in ("Network", "PID", "IPC"))
+    ports = "variables.containers.exists(c, c.?ports.orValue([]).exists(p, p.?hostPort.orValue(0) > 0))"
+    known = _pod_variables()
+    return fence.policy(
+        "kube-builder-confined-pods",
+        fence.on("pods", "CREATE"),
+        fence.on("pods/ephemeralcontainers", "UPDATE"),
+        selector={"matchLabels": {labels.MANAGED_BY: labels.MANAGER}, "matchExpressions": [_HAS_BUILDER]},
+        variables={
+            "spec": "object.spec",
+            "notes": "object.metadata.?annotations.orValue({})",
+            **{name: known[name] for name in ("containers", "volumes", "root", "loose")},
+        },
+        validations=(
+            (
+                "!variables.root || !variables.spec.?hostUsers.orValue(true)",
+                "privileged pods of builders need hostUsers: false (driver-opt user-namespaces=true)",
+            ),
+            (
+                f"!({shares}) && !variables.volumes.exists(v, has(v.hostPath)) && !{ports}",
+                "pods of builders have no network, processes, ports or folders of the host",
+            ),
+            *_kernel_rules(),
+            _loose_rule(lifted=False),
+        ),
     )
 
 
@@ -111,7 +146,7 @@ def of_objects(name: str, condition: str) -> list[Manifest]:
                     "!(object.?type.orValue('') in ['kubernetes.io/service-account-token',"
                     " 'bootstrap.kubernetes.io/token'])"
                 ),
-                "Secrets of builders are not tokens of service accounts",
+                "Secrets of builders are not tokens of service accounts, and not bootstrap tokens",
             ),
         ),
     )
@@ -216,19 +251,24 @@ def _kernel_rules() -> tuple[tuple[str, str], ...]:
             "procMount: Unmasked needs hostUsers: false",
         ),
         (
-            "!variables.loose || !variables.spec.?hostUsers.orValue(true) || variables.unconfined",
-            (
-                "seccomp and AppArmor Unconfined need hostUsers: false or a container that is not root (driver-opt "
-                "rootless); docs/rbac/unconfined.yaml allows them"
-            ),
-        ),
-        (
             (
                 f"!{_POD_CONTEXT}.windowsOptions.hostProcess.orValue(false)"
                 f" && !variables.containers.exists(c, {_CONTEXT}.windowsOptions.hostProcess.orValue(false))"
             ),
             "pods of builders are no host processes",
         ),
+    )
+
+
+def _loose_rule(*, lifted: bool) -> tuple[str, str]:
+    """Unconfined by seccomp or AppArmor; ``lifted`` where unconfined.yaml allows it."""
+    needs = "seccomp and AppArmor Unconfined need hostUsers: false or a container that is not root"
+    closed = "!variables.loose || !variables.spec.?hostUsers.orValue(true)"
+    if not lifted:
+        return closed, f"{needs} (driver-opt rootless)"
+    return (
+        f"{closed} || variables.unconfined",
+        f"{needs} (driver-opt rootless); docs/rbac/unconfined.yaml allows them",
     )
 
 

@@ -148,9 +148,7 @@ def _server_clock(kube: KubeClient) -> float:
     return kube.server_time or time.time()
 
 
-def _create_all(
-    kube: KubeClient, collection: str, drafts: Sequence[Manifest], made: list[Manifest]
-) -> list[Manifest]:
+def _create_all(kube: KubeClient, collection: str, drafts: Sequence[Manifest], made: list[Manifest]) -> list[Manifest]:
     """Create several objects at once: each costs a round trip to a server that may be far away.
 
     ``made`` has those that were created, also where others were not.

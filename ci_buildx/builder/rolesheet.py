@@ -32,15 +32,17 @@ _LONG = 70
 _HEADS = {
     Mode.NAMESPACE: """\
 Builders in one namespace that is there already: `kube-builder build --namespace {namespace}`.
-Needs no right outside it. Replace {namespace} by yours; whoever holds this can read its Secrets and use its service
-accounts, so let it hold nothing else. It must admit privileged pods (or rootless ones, with driver-opt rootless).
-The second Role is for lasting builders, made by `kube-builder create`: leave it out where jobs only build.""",
+Needs no right outside it. Replace {namespace} by yours; whoever holds this can read its Secrets, so let it hold
+nothing else. It must admit privileged pods (or rootless ones, with driver-opt rootless).
+The second Role is for lasting builders, made by `kube-builder create`: leave it out where jobs only build.
+Privileged pods need user namespaces: `doctor --roles unconfined --namespace {namespace}` prints the opt-out.""",
     Mode.JOBS: """\
 A namespace for each job: the default of `kube-builder build`. Needs Kubernetes 1.30 or later.
 Each account in the namespace {accounts}, and each user in the group kube-builder:jobs, may make namespaces that are
 called and labelled as builders' and signed with its name, and let itself into those: nothing else anywhere.
 An account for each team keeps teams out of each other's builders.
-First run `kubectl create namespace {accounts}`. If it exists and is not yours, delete it: who made it has its accounts.""",
+First run `kubectl create namespace {accounts}`. If it exists and is not yours, delete it: whoever made it can use
+the accounts in it.""",
     Mode.REAPER: """\
 What `kube-builder reap` may do where each job has a namespace: delete builders' namespaces, and no others.
 Needs Kubernetes 1.30 or later. The account is in {system}, where only administrators make pods and tokens.""",
@@ -51,14 +53,19 @@ with the variables that stand in them, though no Secret. Leave it out where that
 context's namespace, or the one of --namespace. Keys it gives none: of builders elsewhere no buildkitd is asked.""",
     Mode.LOOKING: """\
 For the account of namespace.yaml: it sees the cluster's nodes, the addresses of services, and the status of
-cluster-autoscaler. With it, builders have user namespaces by default where the nodes can, plans are made for the
-architectures that there are, and a pod that no node takes is given up after 2 s instead of 12.""",
+cluster-autoscaler. With it, plans are made for the architectures that there are, nodes with user namespaces are known,
+and a pod that no node takes is given up after 2 s instead of 12.""",
 }
+
+_JOBS_OF_ONE = """\
+A namespace for each job: the default of `kube-builder build`. Needs Kubernetes 1.30 or later.
+The account that is named in the binding may make namespaces that are called and labelled as builders' and signed with
+its name, and let itself into those: nothing else anywhere."""
 
 _CONFINING = """\
 For clusters whose nodes have user namespaces: in namespaces of builders, a privileged pod must run in one, so that
-root in it is nobody on the node, and no pod gets the host's network, processes or folders. Beside jobs.yaml; the
-namespace of namespace.yaml is held to it when it is labelled app.kubernetes.io/managed-by=kube-builder and
+root in it is nobody on the node, and no pod gets the host's network, processes, ports or folders. Beside jobs.yaml;
+the namespace of namespace.yaml is held to it when it is labelled app.kubernetes.io/managed-by=kube-builder and
 kube-builder.dev/builder=shared. Needs Kubernetes 1.30 or later."""
 
 _UNCONFINED = """\
@@ -75,7 +82,8 @@ def sheet(mode: Mode, *, namespace: str = EXAMPLE_NAMESPACE, user: str = "") -> 
 
     ``user`` is who is to have the rights, if that is not the account that the sheet makes; a reaper is always its own.
     """
-    head = _HEADS[mode].format(namespace=namespace, accounts=ACCOUNTS, system=SYSTEM)
+    own = mode is Mode.JOBS and _is_stranger(user)
+    head = _JOBS_OF_ONE if own else _HEADS[mode].format(namespace=namespace, accounts=ACCOUNTS, system=SYSTEM)
     documents = [_commented(each) for each in manifests(mode, namespace=namespace, user=user)]
     return "".join(f"# {line}\n" for line in head.splitlines()) + "---\n" + "---\n".join(documents)
 
@@ -94,7 +102,7 @@ def manifests(mode: Mode, *, namespace: str = EXAMPLE_NAMESPACE, user: str = "")
 
 def confined_pods() -> str:
     """What keeps builders from being root on a node, as YAML: it gives no rights, and takes some from all modes."""
-    documents = [_commented(each) for each in fence.of_pods()]
+    documents = [_commented(each) for each in pod_policy.of_builders()]
     return "".join(f"# {line}\n" for line in _CONFINING.splitlines()) + "---\n" + "---\n".join(documents)
 
 
@@ -104,20 +112,26 @@ def account_mark(user: str) -> str:
     return f"{slug or 'user'}-{hashlib.sha256(user.encode()).hexdigest()[:8]}"
 
 
-def unconfined() -> str:
-    """The YAML that lets accounts of jobs run privileged pods without user namespaces."""
-    return _opt_out(UNCONFINED, rights.UNCONFINE, _UNCONFINED)
+def unconfined(namespace: str = "") -> str:
+    """The YAML that allows privileged pods without user namespaces: to accounts of jobs, or in one ``namespace``."""
+    return _opt_out(UNCONFINED, rights.UNCONFINE, _UNCONFINED, namespace)
 
 
-def host_access() -> str:
-    """The YAML that lets accounts of jobs use the host's network, processes, ports and folders."""
-    return _opt_out(HOST_ACCESS, rights.USE_HOST, _HOST_ACCESS)
+def host_access(namespace: str = "") -> str:
+    """The YAML that allows the host's network, ports and folders: to accounts of jobs, or in one ``namespace``."""
+    return _opt_out(HOST_ACCESS, rights.USE_HOST, _HOST_ACCESS, namespace)
 
 
-def _opt_out(name: str, verb: str, head: str) -> str:
+def _opt_out(name: str, verb: str, head: str, namespace: str) -> str:
     rule = {"apiGroups": [rights.GRANT_GROUP], "resources": [rights.GRANT_RESOURCE], "verbs": [verb]}
     role = {**_role(name, ()), "rules": [rule]}
-    documents = [_yaml(each) for each in (role, _binding(name, map(_group_subject, fence.JOB_GROUPS)))]
+    binding = _binding(name, map(_group_subject, fence.JOB_GROUPS))
+    if namespace:
+        binding = {
+            **_binding(name, [_account_subject(ACCOUNT, namespace)], namespace),
+            "roleRef": binding["roleRef"],
+        }
+    documents = [_yaml(each) for each in (role, binding)]
     return "".join(f"# {line}\n" for line in head.splitlines()) + "---\n" + "---\n".join(documents)
 
 
@@ -135,7 +149,7 @@ def _of_a_namespace(namespace: str, user: str) -> list[Manifest]:
         _binding(LASTING, [subject], namespace, suffix=suffix),
     ]
     policies = [
-        *pod_policy.of_pods(f"{pod_policy.PODS}{known}", held, confined=False),
+        *pod_policy.of_pods(f"{pod_policy.PODS}{known}", held),
         *pod_policy.of_objects(f"{pod_policy.OBJECTS}{known}", held),
     ]
     return [*policies, *made] if not user else [_marked(each, user) for each in (*policies, *made)]
@@ -143,12 +157,11 @@ def _of_a_namespace(namespace: str, user: str) -> list[Manifest]:
 
 def _of_jobs(user: str) -> list[Manifest]:
     name = "kube-builder-jobs"
-    stranger = user if user and not user.startswith(f"{_ACCOUNT_PREFIX}{ACCOUNTS}:") else ""
     roles = [
         _role(INSIDE, (*rights.BUILDING, *rights.LEAVING)),
         _role(name, (*rights.ENTERING, *rights.LOOKING, *rights.SWEEPING)),
     ]
-    if not stranger:
+    if not _is_stranger(user):
         return [
             _namespace(ACCOUNTS),
             *([] if user else [_account(ACCOUNT, ACCOUNTS)]),
@@ -157,16 +170,21 @@ def _of_jobs(user: str) -> list[Manifest]:
             _binding(name, map(_group_subject, fence.JOB_GROUPS)),
         ]
     # Nothing for the namespace of accounts: it may be a stranger's, and this account is not in it.
-    suffix = f"-{account_mark(stranger)}"
-    policies = _job_policies(fence.is_user(stranger), suffix)
-    binding = _binding(name, [_subject(stranger)], suffix=suffix)
-    return [*(_marked(each, stranger) for each in policies), *roles, _marked(binding, stranger)]
+    suffix = f"-{account_mark(user)}"
+    policies = _job_policies(fence.is_user(user), suffix)
+    binding = _binding(name, [_subject(user)], suffix=suffix)
+    return [*(_marked(each, user) for each in policies), *roles, _marked(binding, user)]
+
+
+def _is_stranger(user: str) -> bool:
+    """Whether ``user`` is named and none of the accounts in the namespace of jobs' accounts."""
+    return bool(user) and not user.startswith(f"{_ACCOUNT_PREFIX}{ACCOUNTS}:")
 
 
 def _job_policies(a_job: str, suffix: str = "") -> list[Manifest]:
     return [
         *fence.of_jobs(a_job, suffix),
-        *pod_policy.of_pods(f"{pod_policy.PODS}{suffix}", a_job, confined=True),
+        *pod_policy.of_pods(f"{pod_policy.PODS}{suffix}", a_job),
         *pod_policy.of_objects(f"{pod_policy.OBJECTS}{suffix}", a_job),
     ]
 

@@ -30,11 +30,11 @@ def refusal(existing: Mapping[str, Any], manifest: Manifest) -> Conflict:
     what = f"{kind.lower() if kind == 'Namespace' else kind} {name}{f' in namespace {space}' if space else ''}"
     if labels.belongs_to(existing, metadata["labels"][labels.BUILDER]) and _is_going(existing):
         return Conflict(f"{what} is still being deleted", status=409, fix="try again when it is gone")
-    where = f" -n {space}" if space else ""
+    removal = f"kubectl delete{f' -n {space}' if space else ''} {kind.lower()} {name}"
     return Conflict(
         f"{what} exists already, and this run did not make it{made_by(existing)}",
         status=409,
-        fix=f"start a new job, which takes another name; if nobody uses it: kubectl delete{where} {kind.lower()} {name}",
+        fix=f"start a new job, which takes another name; if nobody uses it: {removal}",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ci_buildx.cli.boundary import EXIT_CODES
@@ -77,12 +77,23 @@ def choose_mode(text: str, namespace: str) -> Mode:
 
 
 def roles(mode: str, namespace: str) -> str:
-    """The YAML of one mode, for its administrator."""
-    from ci_buildx.builder import rolesheet
+    """The YAML of one mode, or of what goes beside it, for the cluster's administrator.
+
+    An opt-out counts in ``namespace``, or for the accounts of jobs where none is named. InputError for other names.
+    """
+    from ci_buildx.builder import rolesheet, schedule
     from ci_buildx.builder.rights import Mode
 
-    chosen = Mode(_one_of("--roles", mode, tuple(Mode)))
-    return rolesheet.sheet(chosen, namespace=namespace or rolesheet.EXAMPLE_NAMESPACE)
+    others: dict[str, Callable[[], str]] = {
+        "unconfined": lambda: rolesheet.unconfined(namespace),
+        "host-access": lambda: rolesheet.host_access(namespace),
+        "confined-pods": rolesheet.confined_pods,
+        "reaper-cronjob": schedule.sheet,
+    }
+    chosen = _one_of("--roles", mode, (*Mode, *others))
+    if chosen in others:
+        return others[chosen]()
+    return rolesheet.sheet(Mode(chosen), namespace=namespace or rolesheet.EXAMPLE_NAMESPACE)
 
 
 def make_parser() -> Parser:
@@ -98,7 +109,10 @@ def make_parser() -> Parser:
         "whose rights: jobs, namespace, reaper, listing or looking (default: jobs; namespace with --namespace)"
     )
     other.add_argument("--mode", default=argparse.SUPPRESS, metavar="MODE", help=help_of_mode)
-    help_of_roles = "only print the YAML of docs/rbac: namespace, jobs, reaper, listing or looking"
+    help_of_roles = (
+        "only print the YAML of docs/rbac: namespace, jobs, reaper, reaper-cronjob, listing, looking, the opt-outs "
+        "unconfined and host-access, or confined-pods"
+    )
     other.add_argument("--roles", default=argparse.SUPPRESS, metavar="MODE", help=help_of_roles)
     parser.offer_help(other)
     return parser

@@ -144,6 +144,7 @@ class _Look:
             found = None
         self.add(checkup.pod_security(found, rootless=self.wishes.builder.rootless))
         self._ask((*rights.BUILDING, *rights.KEEPING), name)
+        self._at_opt_outs(name)
 
     def _at_namespaces_of_jobs(self) -> None:
         everywhere = (*rights.ENTERING[:1], *rights.LEAVING, *rights.BUILDING)
@@ -153,6 +154,7 @@ class _Look:
             self.add(Finding(topic="rights", subject="namespaces of jobs", status=Status.OK, detail=detail))
             return
         self._ask(rights.ENTERING)
+        self._at_opt_outs()
         if self.can_build:
             self._at_the_fence()
 
@@ -167,6 +169,16 @@ class _Look:
         detail = "you could make any namespace: the admission policies that hold a job to its own are not in force"
         self.add(Finding(topic="policy", subject=rights.INSIDE, status=Status.MISSING, detail=detail))
         self.prescribe()
+
+    def _at_opt_outs(self, namespace: str = "") -> None:
+        """Whether RBAC lifts rules of the policies on pods for this user."""
+        unconfined, host_access = (
+            self._may(
+                Question(verb=verb, group=rights.GRANT_GROUP, resource=rights.GRANT_RESOURCE, namespace=namespace)
+            )
+            for verb in (rights.UNCONFINE, rights.USE_HOST)
+        )
+        self.add(checkup.opt_outs(unconfined, host_access, option=f" --namespace {namespace}" if namespace else ""))
 
     def _ask(self, rules: Sequence[Rule], namespace: str = "") -> bool:
         """Whether the user may do all of it."""

@@ -1,7 +1,8 @@
 """What ``kube-builder ci`` runs; CI_JOB_ID and CI_JOB_TOKEN lead back to the builder.
 
 ``after_script`` runs in another shell than ``script`` and inherits nothing from it (GitLab's documentation,
-"after_script"), so the builder's name is derived from what both see. The token, which no other job has, keeps others from guessing it.
+"after_script"), so the builder's name is derived from what both see. The token, which no other job has, keeps others
+from guessing it.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,7 +110,7 @@ def blueprint(**settings: object) -> Blueprint:
     )
 
 
-def marked(name: str, creator: str, **more: str) -> dict[str, object]:
+def marked(name: str, creator: str, **more: str) -> dict[str, Any]:
     """A namespace as a job makes it, with more labels."""
     marks = {labels.MANAGED_BY: labels.MANAGER, labels.BUILDER: name, **more}
     return {"metadata": {"name": name, "labels": marks, "annotations": {labels.CREATOR: creator}}}

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from ci_buildx.builder import labels
-from ci_buildx.errors import Forbidden
+from ci_buildx.errors import Forbidden, Invalid
 from ci_buildx.kube.client import KubeClient
 from tests import accounts
 from tests.e2e.product import Product
@@ -21,7 +21,8 @@ from tests.e2e.product import Product
 ROOT = {"securityContext": {"privileged": True}}
 CAPABLE = {"securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}}
 NEED = "privileged pods of builders need hostUsers: false"
-NONE_OF_THE_HOST = "no network, processes or folders of the host"
+NONE_OF_THE_HOST = "no network, processes, ports or folders of the host"
+UNCONFINED = "Unconfined need hostUsers: false"
 
 
 def pod(container: dict[str, Any], **spec: Any) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def context(kube: KubeClient, tmp_path: Path) -> Iterator[Path]:
 def refusal(kube: KubeClient, namespace: str, body: dict[str, Any]) -> str:
     try:
         kube.create(f"/api/v1/namespaces/{namespace}/pods", body, dryRun="All")
-    except Forbidden as failure:
+    except (Forbidden, Invalid) as failure:
         return failure.message
     return ""
 
@@ -99,6 +100,14 @@ def refusal(kube: KubeClient, namespace: str, body: dict[str, Any]) -> str:
         (pod({}, hostPID=True), NONE_OF_THE_HOST),
         (pod({}, hostIPC=True), NONE_OF_THE_HOST),
         (pod(ROOT, hostUsers=False, volumes=[{"name": "v", "hostPath": {"path": "/"}}]), NONE_OF_THE_HOST),
+        (pod({"ports": [{"containerPort": 80, "hostPort": 80}]}), NONE_OF_THE_HOST),
+        (pod({}, securityContext={"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}), "unsafe sysctls"),
+        (pod({}, securityContext={"seLinuxOptions": {"type": "spc_t"}}), "SELinux"),
+        (pod({"securityContext": {"seLinuxOptions": {"user": "system_u"}}}), "SELinux"),
+        (pod({"securityContext": {"procMount": "Unmasked"}}), "hostUsers"),
+        (pod({}, securityContext={"seccompProfile": {"type": "Unconfined"}}), UNCONFINED),
+        (pod({"securityContext": {"seccompProfile": {"type": "Unconfined"}}}), UNCONFINED),
+        (pod({"securityContext": {"appArmorProfile": {"type": "Unconfined"}}}), UNCONFINED),
     ],
 )
 def test_what_would_be_root_on_a_node_is_refused(
@@ -108,7 +117,14 @@ def test_what_would_be_root_on_a_node_is_refused(
 
 
 @pytest.mark.parametrize(
-    "body", [pod(ROOT, hostUsers=False), pod({}), pod({}, volumes=[{"name": "v", "emptyDir": {}}])]
+    "body",
+    [
+        pod(ROOT, hostUsers=False),
+        pod({}),
+        pod({}, volumes=[{"name": "v", "emptyDir": {}}]),
+        pod({"securityContext": {"runAsUser": 1000, "seccompProfile": {"type": "Unconfined"}}}),
+        pod({"ports": [{"containerPort": 80}]}),
+    ],
 )
 def test_a_pod_in_a_user_namespace_or_without_privileges_is_let_in(
     body: dict[str, Any], kube: KubeClient, confined: str

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from ci_buildx.builder import entry, labels
 from ci_buildx.builder.rights import INSIDE, RBAC_GROUP, REAPER
-from ci_buildx.errors import Forbidden
+from ci_buildx.errors import Forbidden, NotFound
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import Cluster
@@ -56,6 +58,12 @@ def bind(kube: KubeClient, space: str, body: dict[str, Any]) -> object:
 
 def make(kube: KubeClient, body: dict[str, object]) -> object:
     return kube.create(NAMESPACES, body, dryRun="All")
+
+
+def annotated(body: dict[str, Any], key: str) -> dict[str, Any]:
+    """The same namespace with one more annotation."""
+    metadata = body["metadata"]
+    return {**body, "metadata": {**metadata, "annotations": {**metadata["annotations"], key: "x"}}}
 
 
 EXEC = [("command", "sh"), ("stdin", "true"), ("stdout", "true")]
@@ -147,6 +155,9 @@ BY_A_JOB: dict[str, Call] = {
     "create a namespace that other policies select": lambda kube, at: make(
         kube, marked("kube-builder-x", at.user, team="payments")
     ),
+    "create a namespace that other controllers act on": lambda kube, at: make(
+        kube, annotated(marked("kube-builder-x", at.user), "scheduler.alpha.kubernetes.io/node-selector")
+    ),
     "relabel its own namespace": lambda kube, at: kube.patch(
         f"{NAMESPACES}/{at.own}", {"metadata": {"labels": {"a": "b"}}}
     ),
@@ -178,6 +189,58 @@ def test_a_job_may_not(name: str, job_kube: KubeClient, place: Place) -> None:
 def test_a_reaper_may_not(name: str, reaper_kube: KubeClient, place: Place) -> None:
     with pytest.raises(Forbidden):
         EVERYWHERE[name](reaper_kube, place)
+
+
+OF_A_REAPER: dict[str, Call] = {
+    "delete a namespace of the cluster's": lambda kube, _: kube.delete(f"{NAMESPACES}/kube-node-lease", dryRun="All"),
+    "delete the accounts' namespace": lambda kube, _: kube.delete(f"{NAMESPACES}/kube-builder", dryRun="All"),
+    "make a namespace": lambda kube, at: make(kube, marked("kube-builder-x", at.user)),
+    "change a builder's namespace": lambda kube, at: kube.patch(f"{NAMESPACES}/{at.others}", LABELLED),
+    "read a builder's keys": lambda kube, at: kube.get(f"{NAMESPACES}/{at.own}/secrets/buildkit-keys"),
+    "see a builder's pods": lambda kube, at: kube.list(f"{NAMESPACES}/{at.own}/pods"),
+    "change a sign of life": lambda kube, at: kube.patch(
+        f"/apis/coordination.k8s.io/v1/namespaces/{at.own}/leases/any", LABELLED
+    ),
+    "let itself into a builder": lambda kube, at: bind(kube, at.own, binding(INSIDE, entry.who(kube))),
+    "make a pod beside itself": lambda kube, _: kube.create(f"{NAMESPACES}/kube-system/pods", POD, dryRun="All"),
+}
+
+
+@pytest.mark.parametrize("name", OF_A_REAPER)
+def test_a_reaper_may_not_either(name: str, reaper_kube: KubeClient, place: Place) -> None:
+    with pytest.raises(Forbidden):
+        OF_A_REAPER[name](reaper_kube, place)
+
+
+def bare(name: str, **notes: str) -> dict[str, Any]:
+    """A namespace that an administrator has labelled as a builder's."""
+    body = marked(name, "somebody")
+    return {"metadata": {**body["metadata"], "annotations": notes}}
+
+
+def test_a_reaper_deletes_what_bears_an_expiry_and_is_a_builders_and_nothing_else(
+    kube: KubeClient, reaper_kube: KubeClient
+) -> None:
+    stem, expiry = f"kube-builder-{secrets.token_hex(4)}", {labels.EXPIRES: "2020-01-01T00:00:00Z"}
+    mislabelled = marked(f"{stem}-c", "somebody", **{labels.BUILDER: "kube-builder-y"})
+    made: dict[str, dict[str, Any]] = {
+        "no expiry": bare(f"{stem}-a"),
+        "another name": bare(f"tests-{stem}", **expiry),
+        "another builder's label": {"metadata": {**mislabelled["metadata"], "annotations": expiry}},
+        "a builder's": bare(f"{stem}-d", **expiry),
+    }
+    names = [each["metadata"]["name"] for each in made.values()]
+    try:
+        for body in made.values():
+            kube.create(NAMESPACES, body)
+        for name in names[:-1]:
+            with pytest.raises(Forbidden, match="the reaper deletes builders' namespaces only"):
+                reaper_kube.delete(f"{NAMESPACES}/{name}", dryRun="All")
+        assert reaper_kube.delete(f"{NAMESPACES}/{names[-1]}", dryRun="All")
+    finally:
+        for name in names:
+            with suppress(NotFound):
+                kube.delete(f"{NAMESPACES}/{name}")
 
 
 @pytest.mark.parametrize("name", EVERYWHERE)
@@ -247,5 +310,5 @@ def test_a_leaked_job_token_can(name: str, job_kube: KubeClient, place: Place) -
 
 def test_the_table_of_the_page_is_the_one_that_is_tried() -> None:
     page = (SHEETS / "README.md").read_text()
-    for name in (*EVERYWHERE, *BY_A_JOB, IMPERSONATE, *POSSIBLE):
+    for name in (*EVERYWHERE, *BY_A_JOB, IMPERSONATE, *OF_A_REAPER, *POSSIBLE):
         assert f"- {name}\n" in page, name

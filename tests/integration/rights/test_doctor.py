@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from ci_buildx.builder import labels, probe, rights, rolesheet
+from ci_buildx.errors import Forbidden
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import Cluster
 from devcluster import layout, namespaces
@@ -100,6 +101,23 @@ def take_away(kube: KubeClient, account: Account) -> None:
         kube.delete(path, labelSelector=own)
 
 
+def is_held(kube: KubeClient, namespace: str) -> bool:
+    """Whether both policies of an account's sheet are in force: they refuse by name what they should."""
+    pod = {"containers": [{"name": "main", "image": "busybox"}], "restartPolicy": "Never"}
+    for metadata, spec, said in (
+        ({"name": "tried"}, {**pod, "hostPID": True}, "hostPID"),
+        ({"name": "tried", "finalizers": ["a.example/b"]}, pod, "finalizers"),
+    ):
+        body = {"metadata": metadata, "spec": {"template": {"spec": spec}}}
+        try:
+            kube.create(f"/apis/batch/v1/namespaces/{namespace}/jobs", body, dryRun="All")
+        except Forbidden as refusal:
+            if said in refusal.message:
+                continue
+        return False
+    return True
+
+
 def left(kube: KubeClient, account: Account) -> list[str]:
     """Namespaces that doctors of this account have left to the cluster."""
     found = kube.list("/api/v1/namespaces", labelSelector=OURS)["items"]
@@ -118,6 +136,7 @@ def test_a_jobs_account_has_all_that_a_build_needs(product: Product, kube: KubeC
     assert (report.code, report.healthy) == (0, True), report.findings
     assert set(report.status("rights")) == {"ok"}
     assert report.status("policy") == ["ok"]
+    assert report.status("opt-outs", said="you have unconfined (privileged pods") == ["ok"]
     assert report.status("server", said="1.34, tunnels ask for the verb get") == ["ok"]
     assert report.status("architectures", said="amd64 on 1 node, arm64 on 1 node") == ["ok"]
     assert report.status("user namespaces") == ["ok"]
@@ -181,14 +200,18 @@ def test_what_is_missing_is_said_and_the_yaml_gives_it(
     assert before.status("builder") == []
     accounts.apply(kube, before.apply)
     try:
-        accounts.wait(lambda: nobody.may("create", "batch", "jobs", namespace))
-        accounts.wait(lambda: nobody.may("list", "", "nodes", ""))
+        # A Role, its binding and each policy reach the API server's memory one by one.
+        accounts.wait(lambda: nobody.has(rights.Mode.NAMESPACE, namespace))
+        accounts.wait(lambda: nobody.has(rights.Mode.LOOKING))
+        with nobody.client() as client:
+            accounts.wait(lambda: is_held(client, namespace))
         after = Report(user, "--namespace", namespace)
     finally:
         take_away(kube, nobody)
         kube.delete(f"{accounts.RBAC}/clusterroles/{rolesheet.LOOKING}")
     assert (after.code, after.healthy) == (0, True), after.findings
     assert set(after.status("rights")) == {"ok"}
+    assert after.status("opt-outs", said=f"doctor --roles unconfined --namespace {namespace}") == ["ok"]
     assert after.status("architectures", said="amd64 on 1 node") == ["ok"]
     assert after.status("isolation", said="root in the pod is nobody on its node") == ["ok"]
     assert after.apply == accounts.sheet("reaper") + accounts.sheet("reaper-cronjob")
@@ -286,8 +309,8 @@ def test_only_asking_makes_nothing(product: Product, kube: KubeClient) -> None:
 
 
 def test_roles_are_printed_for_the_namespace_that_is_named(product: Product) -> None:
-    for mode in rights.Mode:
-        assert product.run("doctor", "--roles", mode).stdout.decode() == accounts.sheet(mode)
+    for name in sorted(path.stem for path in accounts.SHEETS.glob("*.yaml")):
+        assert product.run("doctor", "--roles", name).stdout.decode() == accounts.sheet(name)
     own = product.run("doctor", "--roles", "namespace", "--namespace", "team-a").stdout.decode()
     assert own == accounts.sheet("namespace").replace("ci-builds", "team-a")
     for wrong in (["--roles", "everything"], ["--format", "xml"], ["--mode", "build"]):

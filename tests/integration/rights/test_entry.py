@@ -8,15 +8,17 @@ from contextlib import contextmanager
 
 import pytest
 
-from ci_buildx.builder import entry, lifecycle, manifests
+from ci_buildx.builder import entry, identity, labels, lifecycle, manifests
 from ci_buildx.builder.builder import Location
 from ci_buildx.builder.draft import Draft
-from ci_buildx.builder.provision import provision
+from ci_buildx.builder.identity import JobIdentity, Origin
+from ci_buildx.builder.provision import Blueprint, provision
 from ci_buildx.builder.rights import INSIDE
 from ci_buildx.builder.teardown import teardown as tear_down
-from ci_buildx.errors import Forbidden
+from ci_buildx.errors import Forbidden, Refused
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.exchange import Call, Exchange
+from ci_buildx.model.record import replace
 from tests.accounts import RBAC, Account
 from tests.integration.rights.conftest import blueprint
 
@@ -86,6 +88,62 @@ def test_what_was_killed_before_it_let_itself_in_is_removed_by_its_own_account(
     assert "deletionTimestamp" not in kube.get(location.namespace_path)["metadata"]
     teardown(job_kube, location)
     assert "deletionTimestamp" in kube.get(location.namespace_path)["metadata"]
+
+
+def test_what_somebody_made_before_is_refused_and_left(
+    job_kube: KubeClient, other_kube: KubeClient, kube: KubeClient
+) -> None:
+    theirs = blueprint()
+    builder = provision(other_kube, theirs, announce=lambda _: None)
+    squatter = entry.who(other_kube)
+    try:
+        own = replace(theirs, identity=again(theirs))
+        assert own.identity.name == builder.name
+        for client in (job_kube, kube):
+            said = f"^namespace {builder.name} exists already, and this run did not make it .*by {squatter}, for tests/"
+            with pytest.raises(Refused, match=said):
+                provision(client, own, announce=lambda _: None)
+            by_name = Location(name=builder.name, namespace=builder.name)
+            for location, cleaning in ((lifecycle.locate(own.identity, own.settings), False), (by_name, True)):
+                report = tear_down(client, location, deadline=time.monotonic() + 20, own=cleaning)
+                assert report.left == (f"namespace {builder.name}",)
+                assert "did not make it" in report.notes[0]
+        assert "deletionTimestamp" not in kube.get(builder.location.namespace_path)["metadata"]
+        secrets = kube.list(builder.location.core_path("secrets"))["items"]
+        assert [each["metadata"]["name"] for each in secrets] == ["buildkit-keys"]
+    finally:
+        teardown(other_kube, builder.location)
+
+
+def test_a_run_finds_again_what_it_has_made(job_kube: KubeClient) -> None:
+    made = blueprint()
+    first = provision(job_kube, made, announce=lambda _: None)
+    try:
+        second = provision(job_kube, made, announce=lambda _: None)
+    finally:
+        teardown(job_kube, first.location)
+    assert second.keys == first.keys
+
+
+def test_in_a_namespace_that_is_shared_the_builder_of_another_run_stays(
+    tenant_kube: KubeClient, namespace: str, kube: KubeClient
+) -> None:
+    theirs = blueprint(namespace=namespace)
+    builder = provision(tenant_kube, theirs, announce=lambda _: None)
+    try:
+        with pytest.raises(Refused, match=f"^Job {builder.name}-any in namespace {namespace} exists already"):
+            provision(tenant_kube, replace(theirs, identity=again(theirs)), announce=lambda _: None)
+        (job,) = kube.list(builder.location.jobs_path, labelSelector=builder.location.selector)["items"]
+        assert "deletionTimestamp" not in job["metadata"]
+    finally:
+        teardown(tenant_kube, builder.location)
+
+
+def again(made: Blueprint) -> JobIdentity:
+    """The same name and labels, for another run."""
+    fresh = identity.make(Origin(system="local", repository="tests/rights"), suffix="x")
+    nonce = {labels.NONCE: fresh.annotations[labels.NONCE]}
+    return replace(made.identity, annotations={**made.identity.annotations, **nonce})
 
 
 def test_what_admission_refuses_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

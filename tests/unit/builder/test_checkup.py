@@ -158,3 +158,14 @@ def test_what_looks_around_is_let_in_everywhere_and_takes_no_word_for_a_program(
     assert "reboot" not in container["command"][2]
     assert pod["securityContext"]["runAsNonRoot"]
     assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
+def test_opt_outs_are_said_and_how_to_get_them() -> None:
+    none = checkup.opt_outs(False, False, option=" --namespace ci")
+    assert none.status is OK
+    assert (
+        "kube-builder doctor --roles unconfined --namespace ci, or host-access, prints what lifts that" in none.detail
+    )
+    assert "unconfined" in checkup.opt_outs(True, False).detail
+    assert "host-access" not in checkup.opt_outs(True, False).detail
+    assert checkup.opt_outs(False, True).detail.startswith("you have host-access (")

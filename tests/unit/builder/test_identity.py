@@ -52,7 +52,9 @@ def test_a_gitlab_suffix_cannot_be_guessed_without_the_jobs_token() -> None:
 
 
 def test_labels_and_annotations() -> None:
-    made = identity.make(origin(run="71/2", job="build (arm64)", url="https://ci.example/runs/71"), suffix="x", nonce="n")
+    made = identity.make(
+        origin(run="71/2", job="build (arm64)", url="https://ci.example/runs/71"), suffix="x", nonce="n"
+    )
     assert made.labels[labels.MANAGED_BY] == "kube-builder"
     assert made.labels[labels.BUILDER] == made.name
     assert made.labels[labels.RUN] == "71-2"

@@ -82,6 +82,37 @@ def test_the_opt_outs_are_the_products_own(name: str) -> None:
     assert sheet(name) == texts[name], "run make bundle"
 
 
+@pytest.mark.parametrize("text", [rolesheet.unconfined("ci"), rolesheet.host_access("ci")])
+def test_an_opt_out_for_one_namespace_binds_its_account_there_and_nobody_elsewhere(text: str) -> None:
+    role, binding = yaml.safe_load_all(text)
+    assert (binding["kind"], binding["metadata"]["namespace"]) == ("RoleBinding", "ci")
+    assert binding["roleRef"] == {
+        "apiGroup": "rbac.authorization.k8s.io",
+        "kind": "ClusterRole",
+        "name": role["metadata"]["name"],
+    }
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "kube-builder", "namespace": "ci"}]
+
+
+def test_the_reaper_is_where_no_stranger_can_have_made_the_namespace() -> None:
+    made = rolesheet.manifests(Mode.REAPER)
+    assert "Namespace" not in {each["kind"] for each in made}
+    (binding,) = (each for each in made if each["kind"] == "ClusterRoleBinding")
+    assert binding["subjects"] == [
+        {"kind": "ServiceAccount", "name": "kube-builder-reaper", "namespace": "kube-system"}
+    ]
+    assert '"system:serviceaccount:kube-system:kube-builder-reaper"' in rolesheet.sheet(Mode.REAPER)
+    assert "system:serviceaccounts:" not in rolesheet.sheet(Mode.REAPER)
+
+
+@pytest.mark.parametrize("user", ["alice", "system:serviceaccount:arc:runner"])
+def test_an_account_elsewhere_gives_nothing_to_whoever_made_the_namespace_of_accounts(user: str) -> None:
+    text = rolesheet.sheet(Mode.JOBS, user=user)
+    assert "Namespace" not in {each["kind"] for each in rolesheet.manifests(Mode.JOBS, user=user)}
+    assert "kube-builder:jobs" not in text
+    assert "system:serviceaccounts:kube-builder" not in text
+
+
 def _by_name(mode: Mode, user: str) -> dict[tuple[str, str], object]:
     return {(each["kind"], each["metadata"]["name"]): each for each in rolesheet.manifests(mode, user=user)}
 
