@@ -392,3 +392,21 @@ def test_a_build_needs_no_opt_out_and_what_needs_one_names_it(
     refused = product.build("--driver-opt", "user-namespaces=false", "--platform", "linux/amd64", str(tmp_path))
     assert refused.code == 1
     assert "docs/rbac/unconfined.yaml allows them" in refused.stderr
+
+
+def test_a_build_in_one_namespace_needs_no_opt_out_and_lasting_builders_do_not_either(
+    product: Product, housed: tuple[Account, KubeClient], tmp_path: Path
+) -> None:
+    account, _ = housed
+    product = replace(product, env={**product.env, "KUBECONFIG": str(account.kubeconfig)})
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN id -u > /who\n")
+    where = ("--namespace", account.namespace)
+    built = product.build(*where, "-o", "out", str(tmp_path))
+    assert built.code == 0, built.stderr
+    assert "as the cluster's policy requires" in built.stderr
+    refused = product.build(*where, "--driver-opt", "user-namespaces=false", str(tmp_path))
+    assert refused.code == 1
+    assert "docs/rbac/unconfined.yaml allows them" in refused.stderr
+    made = product.run("create", *where, "--name", "lasting")
+    assert made.code == 0, made.stderr
+    assert product.run("rm", *where, "lasting").code == 0
