@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ci_buildx.progress.text import printable
+
 
 def align(rows: Sequence[Sequence[str]], *, least: int = 0, padding: int = 1) -> str:
     """Lines of cells. A column is as wide as its widest cell and ``padding``, ``least`` at least.
 
     A row's last cell belongs to no column. Rows that have a cell in a column, one below the other, share its width.
+    Control characters and escape sequences of others' texts are left out.
     """
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths: list[list[int]] = [[0] * (len(row) - 1) for row in rows]
     for column in range(max((len(row) for row in rows), default=1) - 1):
         for block in _blocks(rows, column):

@@ -13,6 +13,7 @@ from ci_buildx.cli.build import merge
 from ci_buildx.cli.parser import Parser
 from ci_buildx.cli.world import World
 from ci_buildx.errors import InputError
+from ci_buildx.progress.text import inert, printable
 from ci_buildx.settings import options
 from ci_buildx.settings.assembly import builder_from, cluster_from
 
@@ -136,7 +137,7 @@ def _tell(finding: Finding, shape: str, around: World) -> None:
 
 
 def _line(check: str, status: str, detail: str) -> str:
-    return f"{check:<16} {status:<8} {detail}\n"
+    return f"{check:<16} {status:<8} {printable(detail)}\n"
 
 
 def _summary(found: Checkup) -> str:
@@ -148,7 +149,7 @@ def _summary(found: Checkup) -> str:
     said = f"\n{verdict}. Warnings: {counted[Status.WARNING]}.\n"
     if not found.apply:
         return said
-    return f"{said}\nWhat an administrator of the cluster can add, by kubectl apply -f of:\n\n{found.apply}"
+    return f"{said}\nWhat an administrator of the cluster can add, by kubectl apply -f of:\n\n{inert(found.apply)}"
 
 
 def _one_of(source: str, text: str, choices: Sequence[str]) -> str:

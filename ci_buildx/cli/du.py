@@ -13,6 +13,7 @@ from ci_buildx.cli.boundary import EXIT_CODES
 from ci_buildx.cli.parser import Parser
 from ci_buildx.cli.world import World
 from ci_buildx.errors import InputError
+from ci_buildx.progress.text import printable
 from ci_buildx.settings.option import Group, Kind, Option
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def pretty(found: Sequence[Usage], now: float) -> str:
 
 def block(record: UsageRecord, now: float, pod: str = "") -> str:
     """Everything about one record."""
-    parents = "\n - ".join(["Parents:", *record.parents]) if record.parents else ""
+    parents = "\n - ".join(["Parents:", *map(printable, record.parents)]) if record.parents else ""
     rows = (
         ("ID:", record.id),
         ("Node:", pod),
@@ -109,7 +110,8 @@ def block(record: UsageRecord, now: float, pod: str = "") -> str:
         ("Last used:", _ago(record.last_used, now)),
         ("Type:", record.type),
     )
-    return "".join(f"{name:<14}{value}".rstrip() + "\n" for name, value in rows if name and value) + "\n"
+    lines = (f"{name:<14}{printable(value)}".rstrip() for name, value in rows if name and value)
+    return "".join(f"{line}\n" for line in lines) + "\n"
 
 
 def described(one: Usage, now: float) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from ci_buildx.cli.answers import Answers
 from ci_buildx.cli.boundary import EXIT_CODES
 from ci_buildx.cli.parser import Parser
 from ci_buildx.cli.world import World
+from ci_buildx.progress.text import inert
 from ci_buildx.settings.durations import parse_duration
 from ci_buildx.settings.option import Group, Kind, Option
 
@@ -69,6 +70,7 @@ def main(argv: Sequence[str], around: World) -> int:
     lock = Lock()
 
     def tell(pod: str, line: str) -> None:
+        line = inert(line)
         with lock:
             around.stdout.write(f"{pod} | {line}\n" if pod else f"{line}\n")
             if extract.follow:

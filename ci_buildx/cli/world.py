@@ -42,11 +42,19 @@ class World:
 
     def note(self, text: str) -> None:
         """Tell the user of what is as it was asked for, and worth knowing."""
-        Outlet(self.stderr).write(f"kube-builder: note: {text}\n")
+        self._tell(f"note: {text}")
 
     def warn(self, text: str) -> None:
         """Tell the user of what is no error."""
-        Outlet(self.stderr).write(f"kube-builder: warning: {text}\n")
+        self._tell(f"warning: {text}")
+
+    def _tell(self, text: str) -> None:
+        """A line on standard error, of others' text, too: without secrets, and inert."""
+        from ci_buildx.model import masker
+        from ci_buildx.progress.text import inert
+
+        shown = inert(masker.without(text, masker.of_process(self.env, ())))
+        Outlet(self.stderr).write(f"kube-builder: {' '.join(shown.splitlines())}\n")
 
 
 def of_process() -> World:

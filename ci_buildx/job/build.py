@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
@@ -15,13 +15,14 @@ from ci_buildx.builder.identity import JobIdentity
 from ci_buildx.buildkit import exporters
 from ci_buildx.errors import KubeBuilderError, SolveError
 from ci_buildx.job import origin, vcs
+from ci_buildx.job.hidden import hide_in, secrets_of
 from ci_buildx.job.housing import housed
 from ci_buildx.job.intake import taken_in
 from ci_buildx.job.interrupts import Interrupts, Outcome
 from ci_buildx.job.parallel import begin
 from ci_buildx.job.phases import Phases
 from ci_buildx.job.record import Hear, recorded
-from ci_buildx.job.result import CONFIG_DIGEST, DIGEST, NAME, BuildResult, metadata_from, write_files
+from ci_buildx.job.result import CONFIG_DIGEST, DIGEST, BuildResult, digest_in, metadata_from, names_in, write_files
 from ci_buildx.job.site import Site
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
@@ -30,7 +31,6 @@ from ci_buildx.model.record import replace
 from ci_buildx.model.secret import mention
 from ci_buildx.progress import display
 from ci_buildx.registry import credentials
-from ci_buildx.settings.pairs import secret_values
 from ci_buildx.settings.values import BuildSettings, ContextMtime, Progress, Settings, TransportChoice
 
 if TYPE_CHECKING:
@@ -53,11 +53,13 @@ def run(
     announce: Callable[[Location], None] = lambda _: None,
     hear: Hear | None = None,
     deliver: Deliver = lambda _: None,
+    hidden: Iterable[str] = (),
 ) -> BuildResult:
     """Build what ``settings`` say, in a builder of the job's own or in a kept one.
 
     ``identity`` names the builder (default: after the context); ``announce`` hears where it will be before anything
-    of it exists, ``hear`` the report of a build that was begun, however it ended. Before the builder is removed, the
+    of it exists, ``hear`` the report of a build that was begun, however it ended. The texts ``hidden`` are secrets that
+    the settings do not know, and shown as little as theirs. Before the builder is removed, the
     files that the settings name are written and ``deliver`` is called with the result, without the time of clean-up.
     Raises the KubeBuilderError tree and Interrupted; the builder is gone then, too. A builder that cannot be removed
     after a good build is a warning.
@@ -71,7 +73,8 @@ def run(
     with taken_in(settings.build) as build:
         settings = replace(settings, build=build)
         ears = (announce, hear, deliver)
-        return _run(settings, env=env, display_stream=display_stream, identity=identity, ears=ears)
+        secrets = secrets_of(build, env, hidden)
+        return _run(settings, env=env, display_stream=display_stream, identity=identity, ears=ears, hidden=secrets)
 
 
 def _run(
@@ -81,13 +84,13 @@ def _run(
     display_stream: TextIO,
     identity: JobIdentity,
     ears: tuple[Callable[[Location], None], Hear | None, Deliver],
+    hidden: tuple[str, ...],
 ) -> BuildResult:
     announce, hear, deliver = ears
     cluster = config.load(settings.cluster, env=env)
     store = credentials.load(env)
     tunnelled = settings.transport in (TransportChoice.PORT_FORWARD, TransportChoice.EXEC)
     threading.Thread(target=_load, args=(tunnelled,), daemon=True).start()
-    hidden = secret_values(settings.build.build_args)
     for text in hidden:
         mention(text)
     shown = display.open(settings.build.progress, display_stream, env=env, hidden=hidden)
@@ -119,6 +122,7 @@ def _run(
         if lost is not None:
             raise lost
     except BaseException as error:
+        hide_in(error, shown.masked)
         shown.close(error)
         raise
     shown.close()
@@ -197,11 +201,9 @@ def _build(site: Site, builder: Builder, store: credentials.CredentialStore) -> 
                     remote_policy.check_remote_policy(site, boot, connections, auth)
             solved = solve_all(site, boot, connections, auth)
         except SolveError as failure:
-            from ci_buildx.model.masker import without
             from ci_buildx.registry.advice import advise
 
-            told = failure.saying(without(failure.message, secret_values(wanted.build_args)))
-            advised = advise(told, store, site.settings.builder_name)
+            advised = advise(failure, store, site.settings.builder_name)
             raise publish.name_pushed(advised, push, several=len(connections) > 1) from failure
     merged: dict[str, str] = {}
     if len(solved) > 1 and wanted.cache_to:
@@ -256,11 +258,11 @@ def _sweep() -> None:
 
 def _result(builder: Builder, connections: list[Connection], responses: Mapping[str, str]) -> BuildResult:
     platforms: list[Platform] = [platform for one in connections for platform in one.node.platforms]
-    digest = responses.get(DIGEST, "")
+    digest = digest_in(responses, DIGEST)
     return BuildResult(
         digest=digest,
-        image_id=responses.get(CONFIG_DIGEST, digest),
-        references=tuple(name for name in responses.get(NAME, "").split(",") if name and "@" not in name),
+        image_id=digest_in(responses, CONFIG_DIGEST) or digest,
+        references=names_in(responses),
         platforms=tuple(platforms),
         namespace=builder.namespace,
         metadata=metadata_from(responses),

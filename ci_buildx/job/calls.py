@@ -11,6 +11,7 @@ from ci_buildx.job.result import BuildResult
 from ci_buildx.model.finding import Finding, finding_of
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.model.status import VertexWarning
+from ci_buildx.progress.text import escaped, inert
 from ci_buildx.settings.calls import LINT
 from ci_buildx.settings.values import BuildSettings, Call
 
@@ -40,20 +41,21 @@ def read(build: BuildSettings, call: Call, response: Mapping[str, str]) -> Answe
     """The answer. An error in the Dockerfile fails the call, whatever ``ignore_status`` says."""
     status = 0 if call.ignore_status else _status(response)
     if call.method != LINT:
-        return Answer(text=_as_json(response) if call.json else response.get(_RESULT_TEXT, ""), status=status)
+        return Answer(text=_as_json(response) if call.json else inert(response.get(_RESULT_TEXT, "")), status=status)
     from ci_buildx.buildkit import checks
 
     checked = checks.read(response.get(_RESULT_JSON, ""), _names(build))
     failed = any(finding.fatal for finding in checked.findings)
     return Answer(
-        text=_as_json(response) if call.json else checked.text,
+        text=_as_json(response) if call.json else inert(checked.text),
         findings=checked.findings,
         status=status or int(failed),
     )
 
 
 def _as_json(response: Mapping[str, str]) -> str:
-    return response.get(_RESULT_JSON, "").rstrip("\n") + "\n"
+    """The answer itself. Characters that a terminal obeys are escaped, as JSON allows for all of its strings."""
+    return escaped(response.get(_RESULT_JSON, "").rstrip("\n")) + "\n"
 
 
 def with_findings(

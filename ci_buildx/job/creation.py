@@ -23,6 +23,7 @@ from ci_buildx.job.upkeep import Kept
 from ci_buildx.job.waking import Bell
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
+from ci_buildx.model import masker
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.progress import display
 from ci_buildx.progress.display import Display
@@ -53,7 +54,7 @@ def run(creation: Creation, cluster: ClusterSettings, *, env: Mapping[str, str],
     """
     if creation.use:
         current.ready(env)
-    shown = display.open(creation.progress, display_stream, env=env)
+    shown = display.open(creation.progress, display_stream, env=env, hidden=masker.of_process(env, ()))
     try:
         with Interrupts() as interrupts, KubeClient(config.load(cluster, env=env)) as kube:
             trust = env.get(TRUST_SCOPE, "")

@@ -9,6 +9,7 @@ from ci_buildx.builder.builder import Builder, Location
 from ci_buildx.builder.identity import JobIdentity
 from ci_buildx.errors import KubeBuilderError
 from ci_buildx.job.connect import Connection, connected
+from ci_buildx.job.hidden import hide_in, secrets_of
 from ci_buildx.job.housing import housed
 from ci_buildx.job.interrupts import Interrupts
 from ci_buildx.job.phases import Phases
@@ -62,13 +63,15 @@ def run(
     """
     settings = replace(settings, keep=True)
     cluster = config.load(settings.cluster, env=env)
-    shown = display.open(settings.build.progress, display_stream, env=env)
+    hidden = secrets_of(settings.build, env)
+    shown = display.open(settings.build.progress, display_stream, env=env, hidden=hidden)
     try:
         with Interrupts() as interrupts, KubeClient(cluster) as kube:
             site = Site(settings=settings, kube=kube, display=shown, env=env, stop=interrupts.stop, phases=Phases())
             with housed(site, interrupts, identity, announce) as builder:
                 kept = interrupts.run(lambda: _awaited(site, builder), settle=0)
     except BaseException as error:
+        hide_in(error, shown.masked)
         shown.cancel()
         shown.close(error)
         raise

@@ -27,9 +27,9 @@ def of_here(context: Path | str, env: Mapping[str, str]) -> JobIdentity:
 
 def _address(url: str) -> str:
     """A URL without what may be secret in it: objects of the cluster bear it, which others can read."""
-    from ci_buildx.job import vcs
+    from ci_buildx.model.login import redact_url
 
-    return vcs.redact(url.partition("#")[0].partition("?")[0])
+    return redact_url(url).partition("#")[0].partition("?")[0]
 
 
 def shared_key(context: Path | str, env: Mapping[str, str]) -> str:

@@ -16,14 +16,14 @@ from ci_buildx.builder.labels import ARCHITECTURE
 from ci_buildx.builder.plan import NodePlan, Plan
 from ci_buildx.errors import InputError, Unreachable
 from ci_buildx.job import context_files, origin, solve_request, stickiness
+from ci_buildx.job.hidden import secrets_of
 from ci_buildx.job.intake import taken_in
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
-from ci_buildx.model.masker import is_secret_attribute, spelled, without_secrets
+from ci_buildx.model.masker import without_secrets
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.contexts import STDIN
-from ci_buildx.settings.pairs import secret_values
 from ci_buildx.settings.values import Preview, Settings
 
 MASK = "***"
@@ -40,16 +40,10 @@ class Show:
 
     def values(self, kind: Preview) -> Iterator[Any] | dict[str, Any]:
         """An object, or the elements of a list, without secrets. Raises InputError, KubeError."""
-        hidden, found = spelled(self._secrets()), self._values(kind)
+        hidden, found = secrets_of(self.settings.build, self.env), self._values(kind)
         if isinstance(found, dict):
             return dict(without_secrets(found, hidden))
         return (without_secrets(one, hidden) for one in found)
-
-    def _secrets(self) -> Iterator[str]:
-        build = self.settings.build
-        yield from secret_values(build.build_args)
-        for entry in (*build.cache_from, *build.cache_to, *build.outputs):
-            yield from (value for key, value in entry.attrs if is_secret_attribute(key))
 
     def _values(self, kind: Preview) -> Iterator[Any] | dict[str, Any]:
         match kind:

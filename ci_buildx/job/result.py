@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ci_buildx.errors import KubeBuilderError
+from ci_buildx.errors import BuildkitError, KubeBuilderError
 from ci_buildx.job.files import write
+from ci_buildx.model.pattern import pattern
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass, field
 
@@ -20,6 +22,8 @@ DIGEST = "containerimage.digest"
 CONFIG_DIGEST = "containerimage.config.digest"
 DESCRIPTOR = "containerimage.descriptor"
 NAME = "image.name"
+_DIGEST = pattern(r"[a-z0-9]+:[a-f0-9]+")
+_WORD = pattern(r"[\w.:/\[\]-]+", re.ASCII)
 _ANSWER = "result.json"
 """The answer to a call, which is JSON as it is (buildx 0.38.2, ``decodeExporterResponse``)."""
 
@@ -58,6 +62,26 @@ class BuildResult:
     def lines(self) -> list[str]:
         """The rows as text; of a call its answer."""
         return self.answer.splitlines() or [f"{name:<10}{value}" for name, value in self.rows()]
+
+
+def digest_in(responses: Mapping[str, str], name: str) -> str:
+    """A digest that buildkitd answered, "" for none. Later jobs get it as a variable, so it must be nothing else.
+
+    Raises BuildkitError.
+    """
+    digest = responses.get(name, "")
+    if digest and not _DIGEST.fullmatch(digest):
+        raise BuildkitError(f"buildkitd answers {name} with what is no digest: {digest[:80]!r}")
+    return digest
+
+
+def names_in(responses: Mapping[str, str]) -> tuple[str, ...]:
+    """The names of the image that buildkitd answered. Raises BuildkitError for what cannot be one."""
+    names = tuple(name for text in responses.get(NAME, "").split(",") if (name := text.strip()) and "@" not in name)
+    for name in names:
+        if not _WORD.fullmatch(name):
+            raise BuildkitError(f"buildkitd answers {NAME} with what is no name of an image: {name[:80]!r}")
+    return names
 
 
 def metadata_from(responses: Mapping[str, str]) -> dict[str, Any]:

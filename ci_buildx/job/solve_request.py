@@ -1,4 +1,4 @@
-"""The Solve requests of a build as JSON shows them: nothing that is secret has its value."""
+"""The Solve requests of a build as JSON shows them. Secrets are in it: who prints it hides them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from ci_buildx.buildkit.messages import Entry, SolveRequest
 from ci_buildx.job import origin
 from ci_buildx.job.caches import known_platforms
 from ci_buildx.model import reference
-from ci_buildx.model.login import MASK, without_logins
-from ci_buildx.model.masker import is_secret_attribute
 from ci_buildx.model.record import replace
-from ci_buildx.settings.values import Attributes, BuildSettings
+from ci_buildx.settings.values import BuildSettings
 
 
 def shown(build: BuildSettings, nodes: Sequence[NodePlan], env: Mapping[str, str]) -> dict[str, Any]:
@@ -24,8 +22,8 @@ def shown(build: BuildSettings, nodes: Sequence[NodePlan], env: Mapping[str, str
     imports = cache_names.read_all(build.cache_from, platforms)
     build = replace(
         build,
-        cache_from=_masked(actions_cache.complete(imports, env)),
-        cache_to=_masked(actions_cache.complete(build.cache_to, env)),
+        cache_from=actions_cache.complete(imports, env),
+        cache_to=actions_cache.complete(build.cache_to, env),
     )
     whole = NodePlan(name="", architecture=None, platforms=tuple(platforms))
     made = _request(build, whole, env, several=False)
@@ -66,15 +64,8 @@ def _request(build: BuildSettings, node: NodePlan, env: Mapping[str, str], *, se
 def _attributes(made: SolveRequest) -> dict[str, Any]:
     """The frontend's attributes; the list that one of them holds as JSON is shown as a list."""
     texts = sorted(made.frontend_attrs.items())
-    return {name: json.loads(text) if name == request.CACHE_IMPORTS else without_logins(text) for name, text in texts}
+    return {name: json.loads(text) if name == request.CACHE_IMPORTS else text for name, text in texts}
 
 
 def _entries(entries: Iterable[Entry]) -> list[dict[str, Any]]:
     return [{"type": entry.type, "attributes": dict(entry.attrs)} for entry in entries]
-
-
-def _masked(caches: Iterable[Attributes]) -> tuple[Attributes, ...]:
-    return tuple(
-        replace(cache, attrs=tuple((key, MASK if is_secret_attribute(key) else value) for key, value in cache.attrs))
-        for cache in caches
-    )

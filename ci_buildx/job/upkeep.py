@@ -20,6 +20,7 @@ from ci_buildx.job.target import Target
 from ci_buildx.job.waking import Bell, start
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
+from ci_buildx.model import masker
 from ci_buildx.model.record import dataclass
 from ci_buildx.progress import display
 from ci_buildx.settings.values import Progress
@@ -159,7 +160,7 @@ def _booted(kube: KubeClient, record: Record, stream: TextIO, env: Mapping[str, 
     """The builder after its nodes have come up."""
     if not record.lasting:
         return record
-    shown = display.open(Progress.AUTO, stream, env=env)
+    shown = display.open(Progress.AUTO, stream, env=env, hidden=masker.of_process(env, ()))
     try:
         secret = lasting.secret_for_use(kube, record, warn=shown.warn)
         builder = record.builder(secret)

@@ -1,7 +1,7 @@
 """What git says of the checkout that a context lies in: where buildx's users find it in their provenance.
 
 Source: buildx 0.38.2, ``build/git.go`` and ``util/gitutil/gitutil.go`` (which attributes, which variables), BuildKit
-0.34.2, ``util/gitutil/git_cli.go`` (git's environment) and ``util/urlutil/redact.go``. BuildKit moves ``vcs:…`` into
+0.34.2, ``util/gitutil/git_cli.go`` (git's environment). BuildKit moves ``vcs:…`` into
 the provenance (``solver/llbsolver/provenance/predicate.go``); the image itself only changes by the labels that
 ``BUILDX_GIT_LABELS`` asks for.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ci_buildx.buildkit.request import shared_folders
 from ci_buildx.job.parallel import begin
+from ci_buildx.model.login import redact_url
 from ci_buildx.settings.booleans import read_boolean
 from ci_buildx.settings.values import BuildSettings
 
@@ -24,7 +25,6 @@ _CHECKOUT = ("rev-parse", "--is-inside-work-tree", "--show-toplevel", "HEAD", "-
 _ENTRYPOINT = "com.docker.image.source.entrypoint"
 _REMOTES = ("origin", "upstream")
 _IMAGES = ("image", "registry", "oci", "docker")
-_MASK = "xxxxx"
 _DEADLINE = 3.0
 """Seconds for one call; buildx has none, but provenance is not worth a build that waits."""
 
@@ -60,7 +60,7 @@ def attributes(build: BuildSettings, env: Mapping[str, str], *, git: Git) -> dic
     revision, branch = lines[2:4] if len(lines) == 4 else ("", "")  # nothing is committed yet
     if revision and read_boolean(env.get("BUILDX_GIT_CHECK_DIRTY", "")) and git("status", "--porcelain", "--ignored"):
         revision += "-dirty"
-    found = {"revision": revision, "source": redact(_remote(git, branch))}
+    found = {"revision": revision, "source": redact_url(_remote(git, branch))}
     attrs: dict[str, str] = {}
     if _wants_provenance(env):
         folders = {f"localdir:{name}": _below(root, folder.resolve()) for name, folder in shared_folders(build).items()}
@@ -76,17 +76,6 @@ def attributes(build: BuildSettings, env: Mapping[str, str], *, git: Git) -> dic
 def remote_of(folder: Path, env: Mapping[str, str]) -> str:
     """The URL of a usual remote of the checkout that ``folder`` lies in, "" where there is none."""
     return _remote(_git_in(folder, env), "")
-
-
-def redact(url: str) -> str:
-    """The URL with ``xxxxx`` for a user and a password; what is no URL stays."""
-    scheme, slashes, rest = url.partition("://")
-    authority, slash, path = rest.partition("/")
-    login, at, host = authority.rpartition("@")
-    if not slashes or not at:
-        return url
-    masked = ":".join(part and _MASK for part in login.split(":", 1))
-    return f"{scheme}://{masked}@{host}{slash}{path}"
 
 
 def _tells(build: BuildSettings, env: Mapping[str, str]) -> bool:

@@ -7,20 +7,25 @@ A login is what stands before the host (RFC 3986, section 3.2.1); tokens stand i
 from __future__ import annotations
 
 from collections.abc import Iterator
+from re import Match
 
 from ci_buildx.model.pattern import pattern
 
 MASK = "***"
+WORDS = r"token|secret|passw(?:or)?d|passphrase|signature|api[_-]?key|access[_-]?key|account[_-]?key|credential"
+"""What the name of a credential has in it, in a URL's query as in the fields of a cache."""
+_BUILDKITS = "xxxxx"
 # What stands before the digest of an image is no login, and digits before a slash are a port. A password may have an
-# ``@``, ``/``, ``?`` or ``#`` of its own: it ends at the last ``@``.
+# ``@``, ``/``, ``?``, ``#`` or quotes of its own: it ends at the last ``@``.
 _LOGIN = pattern(
     r"(?<![\w+.-])(?!(?:docker-image|oci-layout):)([a-zA-Z][a-zA-Z0-9+.-]*://)"
-    r"(?:(?P<user>[^\s/@:?#]*):(?!\d*(?:[/?#\s]|$))(?P<password>[^\s\"'<>]*)|(?P<token>[^\s/@:]{20,}))@(?!sha\d+:)"
+    r"(?:(?P<user>[^\s/@:?#]*):(?!\d*(?:[/?#\s]|$))(?P<password>[^\s\"<>]*|[^\s/]*)|(?P<token>[^\s/@:]{20,}))@(?!sha\d+:)"
 )
 """A password, or in the user's place what is too long for a name (``git``): a token."""
+_USER = pattern(r"^([a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/@:]+@")
 _QUERY = pattern(
-    r"(?i)([?&#;](?:[\w.-]*(?:token|secret|password|passwd|signature|api[_-]?key|credential)[\w.-]*"
-    r"|sig|auth|key|pass|pwd|jwt|awsaccesskeyid|googleaccessid)=)([^&\s#;\"'<>]+)"
+    rf"(?i)([?&#;](?:[\w.-]*(?:{WORDS})[\w.-]*|sig|auth|key|pass|pwd|jwt|awsaccesskeyid|googleaccessid)=)"
+    r"([^&\s#;\"'<>]+)"
 )
 _NO_PASSWORD = ("", "x-oauth-basic")
 """What stands in the password's place where the user is the token (GitHub)."""
@@ -44,3 +49,18 @@ def without_logins(text: str) -> str:
     if "@" in text and "://" in text:
         text = _LOGIN.sub(rf"\1{MASK}@", text)
     return _QUERY.sub(rf"\1{MASK}", text) if "=" in text else text
+
+
+def redact_url(url: str) -> str:
+    """The URL as BuildKit writes it into provenance, with ``xxxxx`` for a user and for a password; so for tokens.
+
+    The form is that of BuildKit 0.34.2 (``util/urlutil/redact.go``), which also hides names; what is no URL stays.
+    """
+
+    def write(found: Match[str]) -> str:
+        parts = (found["token"],) if found["token"] else (found["user"], found["password"])
+        return f"{found[1]}{':'.join(part and _BUILDKITS for part in parts)}@"
+
+    masked = _LOGIN.sub(write, url)
+    masked = masked if masked != url else _USER.sub(rf"\1{_BUILDKITS}@", url)
+    return _QUERY.sub(rf"\1{_BUILDKITS}", masked)

@@ -1,32 +1,49 @@
 """What must not be shown, and the one way in which it is hidden: by everything that prints.
 
-Three things are known to be credentials: what stands in a URL (:mod:`~ci_buildx.model.login`), what has the name of
-one, and content where a name is expected (:mod:`~ci_buildx.model.pasted`).
+Known to be credentials are what stands in a URL (:mod:`~ci_buildx.model.login`), what has the name of one (variables,
+build arguments, fields of caches and outputs, inputs), and what looks like one (:mod:`~ci_buildx.model.pasted`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from html import escape
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
-from ci_buildx.model.login import MASK, logins_in, without_logins
-from ci_buildx.model.pasted import describe_pasted
+from ci_buildx.model.login import MASK, WORDS, logins_in, without_logins
+from ci_buildx.model.pasted import describe_pasted, without_tokens
 from ci_buildx.model.pattern import pattern
 
 SHORTEST = 8
 """Characters of a secret that is searched for: shorter texts stand in too many other words."""
+SECRET_INPUTS = frozenset(("password", "secrets", "registries", "registry-auth", "github-token", "kubeconfig"))
+"""Inputs of the CI systems that are secret as a whole."""
+_SHORTEST_LINE = 16
+"""The same for one line of several: shorter ones (``kind: Config``) are no secrets."""
+_LONGEST = 1 << 16
+"""Characters of a secret that is searched for in other spellings, too: files of that size are in no message."""
 _SECRET = pattern(
     r"(?i)(?:_|^)(?:apikey|auth|credentials?|key|pass|password|passphrase|pword|passwd|pw|secret|token)(?:_|$)"
 )
 _HARMLESS = pattern(r"(?i)(?:_|^)(?:public|file|version)(?:_|$)")
-_ATTRIBUTE = pattern(r"(?i)token|secret|password|passwd|access_key|account_key|credential|signature")
-_PLACES = pattern(r"(?i)(?:_|^)(?:sock|path|dir|folder|url|host|user|name)(?:_|$)|^(?:KUBE_BUILDER|INPUT|CI_JOB_NAME)_")
+_ATTRIBUTE = pattern(rf"(?i)\w*(?:{WORDS})\w*")
+_PLACES = pattern(r"(?i)(?:_|^)(?:sock|path|dir|folder|url|host|user|name)(?:_|$)|^CI_JOB_NAME_|_STICKY[_-]KEY$")
 _ADDRESS = pattern(r"[A-Za-z0-9.-]+:\d{1,5}")
 """A host with its port is no secret, whatever the variable is called."""
 _OPTION = pattern(r"--?[a-z][a-z-]*=")
+_INPUT = pattern(r"^(?:INPUT_|KUBE_BUILDER_(?:INPUT_)?)(.+)")
+_NAME = pattern(r"([\w.-]+)=")
+_END = pattern(r"[,\s\"]")
+_PROXY = pattern(r"(?i)\w*_proxy")
+_BARE_LOGIN = pattern(r"[^\s:@/]*:(.+)@[^@\s]+")
+"""``user:password@host:port``, which curl and most clients take for a proxy."""
 _ARGUMENT = "build-arg:"
+_FIELDS = ("attributes", "Attrs")
+"""Where ``--print solve`` has the fields of a cache or an output."""
 
 
 def is_secret_name(name: str) -> bool:
@@ -39,49 +56,145 @@ def is_secret_name(name: str) -> bool:
 
 def is_secret_attribute(name: str) -> bool:
     """Whether a field of a cache or an output is a credential (s3, azblob and gha in BuildKit 0.34.2)."""
-    return bool(_ATTRIBUTE.search(name))
+    return bool(_ATTRIBUTE.fullmatch(name))
+
+
+def secrets_in(text: str) -> Iterator[str]:
+    """What of a value, as a user wrote it, is a credential: logins of URLs, and values whose names say so.
+
+    Where such a value ends depends on who reads it, so each of its possible ends is one of the results, as long as
+    it is not too short to be searched for.
+    """
+    if text.lstrip().startswith("["):
+        try:
+            items = json.loads(text, strict=False)
+        except (ValueError, RecursionError):
+            items = ()
+        for item in items if isinstance(items, list) else ():
+            yield from secrets_in(str(item))
+    yield from logins_in(text)
+    for line in text.splitlines() if "=" in text else ():
+        for found in _NAME.finditer(line):
+            value = line[found.end() :]
+            if is_secret_name(found[1]) or is_secret_attribute(found[1]):
+                yield from (end for end in _ends(value) if len(end) >= SHORTEST)
+            elif _PROXY.fullmatch(found[1]):
+                yield from _proxy_logins(value)
+
+
+def of_pair(name: str, value: str) -> Iterator[str]:
+    """What of a build argument is a credential, if it is not too short to be searched for."""
+    if is_secret_name(name) and len(value) >= SHORTEST:
+        yield value
+    elif _PROXY.fullmatch(name):
+        yield from _proxy_logins(value)
+    yield from logins_in(value)
+
+
+def _proxy_logins(value: str) -> Iterator[str]:
+    if "://" not in value and (found := _BARE_LOGIN.match(value.strip())):
+        yield found[1]
+
+
+def _ends(value: str) -> Iterator[str]:
+    yield value
+    yield value.strip().strip("\"'")
+    yield value.replace('""', '"')
+    for found in _END.finditer(value):
+        yield value[: found.start()].strip("\"'")
+    if '"' in value:  # a quoted field: its commas are its own
+        yield value.replace('""', "\0").partition('"')[0].replace("\0", '"')
 
 
 def without(text: str, hidden: Iterable[str]) -> str:
-    """The text with ``***`` for each of those that are ``hidden``, and for the logins of URLs."""
+    """The text with ``***`` for what is ``hidden``, for logins of URLs, and for what looks like a token or key."""
     for secret in hidden:
         text = text.replace(secret, MASK)
-    return without_logins(text)
+    return without_tokens(without_logins(text), MASK)
 
 
-def spelled(secrets: Iterable[str]) -> tuple[str, ...]:
-    """The secrets that can be searched for, in all the forms in which errors and URLs write them, longest first."""
+def spelled(
+    secrets: Iterable[str], *, shortest: int = SHORTEST, page: Callable[[str], Iterable[str]] = lambda _: ()
+) -> tuple[str, ...]:
+    """The secrets that can be searched for, in all the forms in which others write them, longest first.
+
+    A secret of several lines is searched for whole and line by line. ``page`` adds the forms of one writer.
+    """
     forms: set[str] = set()
     for secret in secrets:
-        if len(secret.strip()) >= SHORTEST:
-            forms |= {secret, secret.strip(), repr(secret)[1:-1], json.dumps(secret)[1:-1], quote(secret, safe="")}
-            forms |= {quote_plus(secret), " ".join(secret.split())}
+        if len(secret.strip()) >= shortest:
+            forms |= {secret, secret.strip(), " ".join(secret.split())}
+            lines = secret.splitlines()
+            for text in (secret, *(line.strip() for line in lines if len(lines) > 1)):
+                if len(text) <= _LONGEST and (text is secret or len(text) >= _SHORTEST_LINE):
+                    spellings = (*_spellings(text), *page(text))
+                    forms.update(form for form in spellings if len(form) >= min(shortest, len(text)))
     return tuple(sorted(forms, key=len, reverse=True))
+
+
+def _spellings(text: str) -> Iterator[str]:
+    for form in (text, unquote(text)):
+        yield from (form, repr(form)[1:-1], json.dumps(form)[1:-1], json.dumps(form, ensure_ascii=False)[1:-1])
+        yield from (quote(form, safe=""), quote(form), quote_plus(form), escape(form), escape(form, quote=False))
+        yield form.replace("'", "'\"'\"'")  # as shlex has it
+    raw = text.encode(errors="surrogateescape")
+    if len(raw) >= SHORTEST:
+        yield b64encode(raw).decode()
+        for before in range(3):  # wherever it stands in what is encoded: without what its neighbours change
+            packed = b64encode(bytes(before) + raw).decode().rstrip("=")
+            yield packed[(0, 2, 3)[before] : len(packed) - ((before + len(raw)) % 3 != 0)]
 
 
 def of_process(env: Mapping[str, str], argv: Iterable[str]) -> tuple[str, ...]:
     """What no error may quote of the variables and the arguments of this process."""
-    return spelled(_of_process(env, argv))
+    return spelled((*of_environment(env), *_of_arguments(argv)))
 
 
-def _of_process(env: Mapping[str, str], argv: Iterable[str]) -> Iterator[str]:
+def of_environment(env: Mapping[str, str]) -> Iterator[str]:
+    """The secrets among the variables, as they are there."""
     for name, value in env.items():
-        named = is_secret_name(name) and not _PLACES.search(name) and not _ADDRESS.fullmatch(value)
-        if named or describe_pasted(value):
+        given = _INPUT.match(name)
+        own = given[1].lower().replace("_", "-") if given else ""
+        if own in SECRET_INPUTS and (own != "kubeconfig" or describe_pasted(value)):
+            yield from _of_input(value)
+        elif (is_secret_name(name) and not _PLACES.search(name) and not _is_place(value)) or describe_pasted(value):
             yield value
         if "=" in value or "@" in value:
-            yield from logins_in(value)
+            yield from secrets_in(value)
+
+
+def _of_arguments(argv: Iterable[str]) -> Iterator[str]:
     for argument in argv:
-        if "=" in argument or "@" in argument:
-            yield from logins_in(argument)
+        yield from secrets_in(argument)
         name, _, value = argument.partition("=")
         for text in (value, value.partition("=")[2], name, argument):
             if describe_pasted(text) and not (text is argument and _OPTION.match(text)):
                 yield text
 
 
+def _of_input(value: str) -> Iterator[str]:
+    """An input that is secret as a whole: each of its lines, and the value in a line ``name=value``.
+
+    Where it names a file it hides nothing.
+    """
+    if _is_place(value.strip()):
+        return
+    yield value
+    for line in value.splitlines():
+        name, mark, rest = line.partition("=") if "=" in line else line.partition(":")
+        if mark and name.strip(" -").lower() not in ("registry", "username", "scope", "ecr", "id"):
+            yield from _ends(rest.strip())
+
+
+def _is_place(value: str) -> bool:
+    """Whether it is an address or a path of this machine."""
+    if _ADDRESS.fullmatch(value):
+        return True
+    return value.startswith("/") and "\n" not in value and len(value) < 4096 and os.path.exists(value)  # noqa: PTH110
+
+
 def without_secrets(value: Any, hidden: Iterable[str] = ()) -> Any:
-    """A value for JSON without what is hidden, and without what has a secret's name: arguments, variables."""
+    """A value for JSON without what is hidden, and without what has a secret's name: arguments, variables, fields."""
     hidden = tuple(hidden)
     if isinstance(value, str):
         return without(value, hidden)
@@ -98,4 +211,6 @@ def without_secrets(value: Any, hidden: Iterable[str] = ()) -> Any:
 def _masked(key: str, value: Any, hidden: tuple[str, ...]) -> Any:
     if key.startswith(_ARGUMENT) and is_secret_name(key.removeprefix(_ARGUMENT)):
         return MASK
+    if key in _FIELDS and isinstance(value, dict):
+        value = {name: MASK if is_secret_attribute(name) else one for name, one in value.items()}
     return without_secrets(value, hidden)

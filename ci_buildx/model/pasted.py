@@ -16,10 +16,23 @@ _SHORTEST_BASE64 = 40
 """Characters: a shorter path could be base64 of some text by chance."""
 _LINE_BREAK = pattern(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]")
 _BASE64 = pattern(r"[A-Za-z0-9+/_-]+={0,2}")
-_TOKEN = pattern(
-    r"(?:eyJ[\w-]{10,}\.[\w-]+|gh[oprsu]_\w{20,}|github_pat_\w{20,}|gl[a-z]{2,6}-[\w-]{16,}|AKIA[A-Z0-9]{16}|npm_\w{30,})"
+_GITLABS = "pat|ptt|dt|rt|rtr|cbt|ft|soat|agent|imt|ffct|oas|wt"
+"""What follows ``gl`` in GitLab's tokens (its documentation, "Token prefixes")."""
+_TOKENS = (
+    r"eyJ[\w-]{10,}\.[\w-]+(?:\.[\w-]+)?|gh[oprsu]_\w{20,}|github_pat_\w{20,}"
+    rf"|gl(?:{_GITLABS})-[\w.-]{{16,}}|AKIA[A-Z0-9]{{16}}|npm_\w{{30,}}"
 )
 """How tokens of well-known services begin (JWT, GitHub, GitLab, AWS, npm)."""
+_TOKEN = pattern(f"(?:{_TOKENS})")
+_HIDDEN = pattern(
+    rf"(?s)(?<![\w-])(?:{_TOKENS})|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)"
+)
+"""What is hidden wherever it stands."""
+
+
+def without_tokens(text: str, mask: str) -> str:
+    """The text with ``mask`` for tokens of well-known services and for private keys."""
+    return _HIDDEN.sub(mask, text)
 
 
 def decode(text: str) -> str:

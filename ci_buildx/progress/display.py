@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO, assert_never
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _LOG = debug.get_log("progress")
 Clock = Callable[[], float]
 """Seconds since the epoch."""
+_REMEMBERED = 1024
+"""Texts of which it is known what is hidden in them: each message names its steps and their parts again."""
 
 
 class Phase:
@@ -70,7 +72,7 @@ class Display:
 
     def __init__(self, renderer: Renderer, graph: Graph, *, clock: Clock, hidden: Sequence[str] = ()) -> None:
         self.clock = clock
-        self._hidden = hidden
+        self._masked = lru_cache(_REMEMBERED)(partial(without, hidden=tuple(hidden)))
         self._renderer = renderer
         self._graph = graph
         self._lock = threading.Lock()
@@ -80,14 +82,16 @@ class Display:
 
     def update(self, status: StatusUpdate, node: str = "") -> None:
         """Take in one message of the status stream of ``node`` ("" where there is one node, and for our phases)."""
-        status = _named(status, node)
-        if self._hidden or any("://" in vertex.name + vertex.error for vertex in status.vertexes):
-            status = replace(status, vertexes=tuple(_without(vertex, self._hidden) for vertex in status.vertexes))
+        status = self._without(_named(status, node))
         with self._lock:
             now = self.clock()
             changes = self._graph.update(status, node=node, now=now)
             self._renderer.take(Update(status=status, changes=changes, now=now))
             self._start_ticker()
+
+    def masked(self, text: str) -> str:
+        """A text as it may be shown: without what is hidden."""
+        return self._masked(text)
 
     def phase(self, name: str, detail: str = "") -> Phase:
         """Begin a phase of our own, shown as the step ``[internal] name`` with ``detail`` as its first output.
@@ -117,7 +121,7 @@ class Display:
         """Show a warning of our own."""
         with self._lock:
             self._renderer.refresh(self.clock())
-            self._renderer.warn(text)
+            self._renderer.warn(self.masked(text))
 
     def forgive(self, node: str) -> None:
         """Do not tell at the end of what has failed on ``node`` until now: it is tried again."""
@@ -151,10 +155,10 @@ class Display:
         with self._lock:
             now = self.clock()
             return Report(
-                title=title,
+                title=self.masked(title),
                 timeline=timeline.read(self._graph, now=now, laps=laps),
                 summary=summarize(self._graph, now=now),
-                failure=failure,
+                failure=self.masked(failure),
             )
 
     def close(self, error: BaseException | None = None) -> None:
@@ -168,10 +172,36 @@ class Display:
             self._closing.set()
             if self._diverts:
                 debug.divert(None)
-            excerpt = error.excerpt if isinstance(error, SolveError) else ""
+            excerpt = self.masked(error.excerpt) if isinstance(error, SolveError) else ""
             self._renderer.close(self._graph, self.clock(), excerpt=excerpt)
         if self._ticker is not None:
             self._ticker.join()
+
+    def _without(self, status: StatusUpdate) -> StatusUpdate:
+        """The message without what is hidden, but for what steps themselves print: a log has no end where one can look.
+
+        Steps are named after their sources, and errors repeat what a daemon was sent. Our own phases' output is ours.
+        """
+        return replace(
+            status,
+            vertexes=tuple(map(self._vertex, status.vertexes)),
+            statuses=tuple(replace(one, id=self.masked(one.id), name=self.masked(one.name)) for one in status.statuses),
+            warnings=tuple(map(self._warning, status.warnings)),
+            logs=tuple(map(self._log, status.logs)),
+        )
+
+    def _vertex(self, vertex: Vertex) -> Vertex:
+        group = vertex.group and replace(vertex.group, name=self.masked(vertex.group.name))
+        return replace(vertex, name=self.masked(vertex.name), error=self.masked(vertex.error), group=group)
+
+    def _warning(self, warning: VertexWarning) -> VertexWarning:
+        detail = tuple(map(self.masked, warning.detail))
+        return replace(warning, short=self.masked(warning.short), detail=detail, url=self.masked(warning.url))
+
+    def _log(self, log: VertexLog) -> VertexLog:
+        if not log.vertex.startswith(PHASE_DIGEST):
+            return log
+        return replace(log, data=self.masked(log.data.decode(errors="replace")).encode())
 
     def _start_ticker(self) -> None:
         if self._renderer.period is not None and self._ticker is None and not self._closing.is_set():
@@ -196,7 +226,7 @@ def open(  # noqa: A001 - the module's name says what is opened
 ) -> Display:
     """Open the display of a build on ``stream``.
 
-    ``description`` names the builder; no step's name shows the texts ``hidden``.
+    ``description`` names the builder; nothing but what steps print shows the texts ``hidden``.
     InputError if ``mode`` wants a terminal and ``stream`` is none.
     """
     graph = Graph()
@@ -261,12 +291,6 @@ def _named(status: StatusUpdate, node: str) -> StatusUpdate:
 def _with_node(vertex: Vertex, node: str) -> Vertex:
     group = vertex.group and replace(vertex.group, name=prefixed(node, vertex.group.name))
     return replace(vertex, name=prefixed(node, vertex.name), group=group)
-
-
-def _without(vertex: Vertex, hidden: Sequence[str]) -> Vertex:
-    """The step with ``***`` for each of the texts, and for the logins of URLs: steps are named after their sources."""
-    name, error = (without(text, hidden) for text in (vertex.name, vertex.error))
-    return replace(vertex, name=name, error=error)
 
 
 def _said(error: BaseException) -> str:

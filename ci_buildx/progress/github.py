@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ci_buildx.progress.plain import Plain, Track, ending
 from ci_buildx.progress.runner import Command, escape, harmless
+from ci_buildx.progress.text import inert
 
 _SILENCE = 2.0
 """Seconds after which a running step is shown that says nothing."""
@@ -16,7 +17,7 @@ class Folded(Plain):
     def warn(self, text: str) -> None:
         """An annotation of the run."""
         self._leave()
-        self._out.append(Command(f"::warning title=kube-builder::{escape(text)}"))
+        self._out.append(Command(f"::warning title=kube-builder::{escape(inert(text))}"))
         self._flush()
 
     def _print(self, track: Track) -> None:

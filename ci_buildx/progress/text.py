@@ -8,14 +8,21 @@ from __future__ import annotations
 from ci_buildx.model.pattern import pattern
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
-_ESCAPES = pattern(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]+[0-~]|\x1b[0-~]")
-_CONTROLS = pattern(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROLS = pattern(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _UNSAFE = pattern(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x9b[0-?]*[ -/]*[@-~]"
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\n\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
-    r"|\x1b[ -/]*[0-~]?|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+    r"|\x1b[ -/]*[0-~]?|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]"
 )
-"""Sequences of ECMA-48 in 7 and 8 bits, whole strings such as OSC, other controls, and overrides of direction."""
+"""Sequences of ECMA-48 in 7 and 8 bits, whole strings such as OSC, other controls and line breaks, and overrides of
+direction."""
+_STRIPPED = pattern(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x9b[0-?]*[ -/]*[@-~]"
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\n\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
+    r"|\x1b[ -/]*[0-~]?|[\u202a-\u202e\u2066-\u2069]"
+)
+"""The same, without controls that stand for white space."""
+_OBEYED = pattern(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _COLOUR = pattern(r"\x1b\[[0-9;:]*m")
 _PLATFORM = pattern(r"\[[a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9]+)?[ \]]")
 CANCELED = "context canceled"
@@ -64,17 +71,24 @@ def printable(line: str) -> str:
     """A line without escape sequences and control characters, for a display that counts columns."""
     if line.isprintable():
         return line
-    return _CONTROLS.sub(" ", _ESCAPES.sub("", line))
+    return _CONTROLS.sub(" ", _STRIPPED.sub("", line))
 
 
-def inert(text: str) -> str:
-    """Lines of others' text without what a terminal or a log would obey: only colours (SGR) stay, and tabs.
+def inert(text: str, *, colours: bool = True) -> str:
+    """Lines of others' text without what a terminal or a log would obey: tabs stay, and ``colours`` (SGR).
 
     So a step can set no title or clipboard, and open no section of GitLab's log.
     """
     if text.isascii() and text.isprintable():
         return text
-    return _UNSAFE.sub(lambda found: found[0] if _COLOUR.fullmatch(found[0]) else "", text)
+    return _UNSAFE.sub(lambda found: found[0] if colours and _COLOUR.fullmatch(found[0]) else "", text)
+
+
+def escaped(document: str) -> str:
+    """A JSON document with the characters that :func:`inert` takes out as ``\\u`` escapes."""
+    if document.isascii() and document.isprintable():
+        return document
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
 
 
 def is_canceled(error: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ci_buildx.errors import InputError
-from ci_buildx.model.masker import SHORTEST, is_secret_name
 from ci_buildx.model.pattern import pattern
 from ci_buildx.settings.nearest import suggest
 from ci_buildx.settings.platforms import parse_platform
@@ -37,15 +36,6 @@ def parse_build_args(texts: Iterable[str], *, source: str, env: Mapping[str, str
     if env.get(_EPOCH):
         pairs.setdefault(_EPOCH, env[_EPOCH])
     return (*pairs.items(), *proxy_arguments(env, pairs).items())
-
-
-def secret_values(arguments: Pairs) -> tuple[str, ...]:
-    """The values of the arguments that by their names are secrets, the longest first.
-
-    They stand in the names of the steps that use them.
-    """
-    found = {value for key, value in arguments if len(value) >= SHORTEST and is_secret_name(key)}
-    return tuple(sorted(found, key=len, reverse=True))
 
 
 def parse_labels(texts: Iterable[str], *, source: str) -> Pairs:

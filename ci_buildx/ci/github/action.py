@@ -11,6 +11,7 @@ from ci_buildx.ci.github import files, inputs, setup, step
 from ci_buildx.ci.github.commands import annotate
 from ci_buildx.errors import Interrupted, KubeBuilderError, SolveError
 from ci_buildx.job import interrupts
+from ci_buildx.model import masker
 from ci_buildx.settings import assembly
 
 Run = Callable[[Mapping[str, str], Path, TextIO], int]
@@ -24,15 +25,16 @@ def main(*, post: bool, alone: bool, env: Mapping[str, str], cwd: Path, stdout: 
             return run(env, cwd, stdout)
         except (KubeBuilderError, Interrupted) as error:
             pass_over()
-            return _tell(error, stdout)
+            return _tell(error, env, stdout)
 
 
-def _tell(error: KubeBuilderError | Interrupted, stdout: TextIO) -> int:
-    """Annotate the run with an error and its notes; the exit code."""
+def _tell(error: KubeBuilderError | Interrupted, env: Mapping[str, str], stdout: TextIO) -> int:
+    """Annotate the run with an error and its notes, without what is secret in ``env``; the exit code."""
+    hidden = masker.of_process(env, ())
     if not (isinstance(error, SolveError) and error.line):  # that one stands at its line already
-        annotate(stdout, "error", str(error))
+        annotate(stdout, "error", masker.without(str(error), hidden))
     for note in getattr(error, "__notes__", ()):
-        annotate(stdout, "warning", note)
+        annotate(stdout, "warning", masker.without(note, hidden))
     return error.exit_code
 
 

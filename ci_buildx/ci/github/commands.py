@@ -9,6 +9,7 @@ from itertools import chain
 from typing import TextIO, cast
 
 from ci_buildx.progress.runner import escape, harmless
+from ci_buildx.progress.text import inert
 
 TITLE = "kube-builder"
 SHORTEST_LINE = 4
@@ -23,7 +24,7 @@ def annotate(stdout: TextIO, level: str, message: str, *, file: str = "", line: 
     """Show a message at the top of the run, and at a line of a file where one is named."""
     place = {"file": file, "line": str(line)} if file and line else {}
     properties = ",".join(f"{name}={_property(value)}" for name, value in {**place, "title": TITLE}.items())
-    stdout.write(f"::{level} {properties}::{escape(message)}\n")
+    stdout.write(f"::{level} {properties}::{escape(inert(message))}\n")
     stdout.flush()
 
 
@@ -79,4 +80,4 @@ def group(stdout: TextIO, title: str) -> Iterator[None]:
 
 
 def _property(text: str) -> str:
-    return escape(text).replace(":", "%3A").replace(",", "%2C")
+    return escape(inert(text)).replace(":", "%3A").replace(",", "%2C")

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from ci_buildx.errors import InputError
-from ci_buildx.model.login import logins_in
-from ci_buildx.model.pattern import pattern
+from ci_buildx.model.masker import SECRET_INPUTS, secrets_in
 from ci_buildx.settings.csvline import join_fields
 from ci_buildx.settings.given import Given
-from ci_buildx.settings.values import SecretSource
-
-_FIELD = pattern(r"\b(?:secret_access_key|session_token|token|ghtoken|secret|password)=([^\s,\"']+)")
-"""Credentials of cache backends (BuildKit 0.34.2, ``cache/remotecache``: s3, azblob, gha)."""
-_OF_CACHES = ("cache-from", "cache-to")
 
 
 def with_secrets(given: Given) -> Given:
@@ -22,18 +16,12 @@ def with_secrets(given: Given) -> Given:
     return given.having(secrets=[*given.texts("secrets"), *more]) if more else given
 
 
-def texts(secrets: Iterable[SecretSource]) -> Iterator[str]:
-    """The secrets as a log would show them."""
-    return (secret.value.reveal().decode(errors="replace") for secret in secrets)
-
-
 def written(given: Given) -> Iterator[str]:
-    """The credentials that stand in other inputs: in URLs, and in the fields of caches."""
+    """The credentials that stand in other inputs: in URLs, and where names say so (caches, build arguments)."""
     for name, value in given.values.items():
-        text = str(value)
-        yield from logins_in(text)
-        if name in _OF_CACHES:
-            yield from _FIELD.findall(text)
+        if name in SECRET_INPUTS:
+            continue
+        yield from secrets_in(value if isinstance(value, str) else "\n".join(value) if isinstance(value, list) else "")
 
 
 def _sources(given: Given, name: str, key: str) -> Iterator[str]:

@@ -18,12 +18,12 @@ from ci_buildx.ci.github.commands import annotate, mask, without_commands
 from ci_buildx.ci.github.events import Event
 from ci_buildx.ci.github.findings import annotate_failure, annotate_findings
 from ci_buildx.errors import Interrupted, KubeBuilderError
+from ci_buildx.job.hidden import of_secrets, of_settings
 from ci_buildx.job.origin import TRUST_SCOPE
 from ci_buildx.job.result import BuildResult
 from ci_buildx.model import debug
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.secret import mention
-from ci_buildx.settings import pairs
 from ci_buildx.settings.given import Given
 from ci_buildx.settings.values import Progress, Settings
 
@@ -76,8 +76,7 @@ def _build(step: Step) -> BuildResult:
     with prepared(step) as (given, env):
         values = telling.with_timeline(given, step.env).of_build()
         step.settings = job_settings.read(values, given.sources, env, step.cwd, auto=Progress.GITHUB)
-        hide(step, secrets.texts(step.settings.build.secrets))
-        hide(step, pairs.secret_values(step.settings.build.build_args))
+        hide(step, (*of_secrets(step.settings.build), *of_settings(step.settings.build, env)))
         who = identity.make(origin(step.event, step.cwd, env), suffix=identity.random_suffix())
         step.name = who.name
         step.result = result = job.run(
@@ -88,6 +87,7 @@ def _build(step: Step) -> BuildResult:
             announce=lambda location: save(env, location),
             hear=lambda report: setattr(step, "report", report),
             deliver=partial(_deliver, step),
+            hidden=step.hidden,
         )
     without_commands(step.stdout).writelines(f"{line}\n" for line in result.lines())
     return result

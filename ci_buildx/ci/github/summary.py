@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from re import Match
+from shlex import quote
+from urllib.parse import quote as quote_url
 
 from ci_buildx.job.result import BuildResult
 from ci_buildx.model.login import MASK
+from ci_buildx.model.pattern import pattern
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.progress.report import Report
 from ci_buildx.progress.summary import StepTime, Summary
-from ci_buildx.progress.text import amount
+from ci_buildx.progress.text import amount, inert, printable
 
 LONGEST = 12
-_ALIVE = frozenset("|`*_~[]!@:\\$")
 """Steps that the table shows: the slowest."""
+_ALIVE = frozenset("|`*_~[]!@:\\$#")
+_FENCE = pattern("[`~]{3,}")
+_WWW = pattern("(?i)(www)\\.")
+_OF_URLS = "/:?#@!$&'*+,;=%~"
+"""What stays as it is in an address: brackets would end it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +43,7 @@ class Page:
 
 def markdown(page: Page) -> str:
     """GitHub-flavoured Markdown, ending in an empty line."""
-    parts = [f"### {'❌' if page.error else '✅'} {_text(page.report.title)}", _outcome(page)]
+    parts = [f"### {'❌' if page.error else '✅'} {_code(page.report.title)}", _outcome(page)]
     if page.error:
         parts.append(f"```text\n{_fenced(page.error)}\n```")
     if page.result is not None:
@@ -47,7 +55,8 @@ def markdown(page: Page) -> str:
     rows = [(f"`{name}`", _cell(value)) for name, value in page.inputs.items()]
     parts.append(_folded("Inputs", _table(("input", "value"), rows)))
     if page.artifacts:
-        parts.append("Artifacts: " + ", ".join(f"[{name}]({url})" for name, url in page.artifacts.items()))
+        links = (f"[{_code(name)}]({quote_url(url, safe=_OF_URLS)})" for name, url in page.artifacts.items())
+        parts.append("Artifacts: " + ", ".join(links))
     return "\n\n".join(part for part in parts if part) + "\n\n"
 
 
@@ -69,8 +78,8 @@ def _chart(report: Report) -> str:
 
 
 def _images(result: BuildResult, sizes: Mapping[str, int]) -> str:
-    rows = [("image", f"`{reference}`") for reference in result.references]
-    rows += [("digest", f"`{result.digest}`")] if result.digest else []
+    rows = [("image", _cell(reference)) for reference in result.references]
+    rows += [("digest", _cell(result.digest))] if result.digest else []
     for platform in map(str, result.platforms):
         size = f" {amount(sizes[platform])} compressed" if platform in sizes else ""
         rows.append(("platform", f"{platform}{size}"))
@@ -80,8 +89,8 @@ def _images(result: BuildResult, sizes: Mapping[str, int]) -> str:
 def _pulling(result: BuildResult) -> str:
     if not (result.references and result.digest):
         return ""
-    lines = [f"docker pull {reference}@{result.digest}" for reference in result.references]
-    return "```sh\n" + "\n".join(lines) + "\n```"
+    lines = [f"docker pull {quote(f'{reference}@{result.digest}')}" for reference in result.references]
+    return "```sh\n" + "\n".join(map(_fenced, lines)) + "\n```"
 
 
 def _steps(steps: Summary) -> str:
@@ -119,8 +128,13 @@ def _text(value: str) -> str:
 
 def _inside(line: str) -> str:
     """Characters of Markdown as entities: neither links, images, mentions nor addresses of theirs come alive."""
-    text = "".join(f"&#{ord(one)};" if one in _ALIVE else one for one in _text(line))
-    return text.replace("&#42;" * 3, MASK).replace("www.", "www&#46;")
+    text = "".join(f"&#{ord(one)};" if one in _ALIVE else one for one in _text(printable(line)))
+    return _WWW.sub(r"\1&#46;", text.replace("&#42;" * 3, MASK))
+
+
+def _code(value: str) -> str:
+    """A text on one line in which nothing comes alive, neither in Markdown nor afterwards (mentions, issues)."""
+    return f"<code>{_inside(' '.join(value.split()))}</code>" if value.strip() else ""
 
 
 def _cell(value: str) -> str:
@@ -131,4 +145,8 @@ def _cell(value: str) -> str:
 
 def _fenced(text: str) -> str:
     """A text that cannot end its fence."""
-    return text.replace("```", "` ` `").strip()
+    return _FENCE.sub(_spaced, inert(text, colours=False)).strip()
+
+
+def _spaced(fence: Match[str]) -> str:
+    return " ".join(fence[0])

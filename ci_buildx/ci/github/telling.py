@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import html
 import json
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,8 @@ from ci_buildx.ci.github import artifacts, files, summary
 from ci_buildx.ci.github.artifacts import Service
 from ci_buildx.ci.github.commands import SHORTEST_LINE, annotate, maskable_lines
 from ci_buildx.ci.github.summary import Page
+from ci_buildx.model import masker
+from ci_buildx.model.login import MASK
 from ci_buildx.model.record import replace
 from ci_buildx.settings.booleans import read_boolean
 from ci_buildx.settings.given import Given
@@ -27,13 +28,12 @@ RECORD_WANTED = "DOCKER_BUILD_RECORD_UPLOAD"
 RETENTION = "DOCKER_BUILD_RECORD_RETENTION_DAYS"
 RECORD = "record.json"
 _SECRET = (
-    *("password", "secrets", "registries", "registry-auth", "github-token", "kubeconfig"),
+    *masker.SECRET_INPUTS,
     # Where users put credentials, though there are better places: nobody masks what an artifact holds.
     *("cache-from", "cache-to", "outputs", "build-contexts"),
 )
 _NAMED = "build-args"
 """Of these the names are shown: users put tokens there, though an image's history shows them."""
-_HIDDEN = "***"
 
 
 def tell(step: Step, given: Given, settings: Settings, error: str) -> None:
@@ -62,20 +62,13 @@ def _service(env: Mapping[str, str]) -> Service | None:
 
 
 def redacted(text: str, hidden: Iterable[str]) -> str:
-    """The text without the lines of any secret, as they are or as JSON, HTML and the summary spell them.
+    """The text without the lines of any secret, as they are or as others and the summary spell them.
 
     The runner masks its log, not what is shown elsewhere.
     """
     lines = {line for secret in hidden for line in maskable_lines(secret) if len(line.strip()) >= SHORTEST_LINE}
-    spelt = {form for line in lines for form in (*summary.spellings(line), *_encoded(line))}
-    for form in sorted(spelt, key=len, reverse=True):
-        text = text.replace(form, _HIDDEN)
-    return text
-
-
-def _encoded(line: str) -> Iterator[str]:
-    yield json.dumps(line)[1:-1]
-    yield html.escape(line)
+    forms = masker.spelled(lines, shortest=SHORTEST_LINE, page=summary.spellings)
+    return masker.without(text, forms)
 
 
 def _page(step: Step, given: Given, error: str) -> Page | None:
@@ -102,7 +95,7 @@ def _shown(given: Given) -> dict[str, str]:
     shown = {name: str(value) for name, value in sorted(given.values.items()) if name not in _SECRET}
     if _NAMED in shown:
         pairs = (text.partition("=") for text in given.texts(_NAMED))
-        shown[_NAMED] = "\n".join(f"{name}={_HIDDEN}" if equals else name for name, equals, _ in pairs)
+        shown[_NAMED] = "\n".join(f"{name}={MASK}" if equals else name for name, equals, _ in pairs)
     return shown
 
 

@@ -13,6 +13,7 @@ from ci_buildx.ci.gitlab.defaults import TIMELINE
 from ci_buildx.errors import KubeBuilderError
 from ci_buildx.job.result import BuildResult
 from ci_buildx.model.finding import Finding
+from ci_buildx.progress.text import printable
 from ci_buildx.settings.option import VARIABLE_PREFIX
 
 DOTENV = "kube-builder.env"
@@ -24,11 +25,12 @@ CODE_QUALITY = "kube-builder-checks.json"
 def write_result(folder: Path, result: BuildResult, env: Mapping[str, str]) -> None:
     """The dotenv report, which later jobs see as variables, and the metadata that it names.
 
-    Each is there twice, also under the job's name: the reports of several jobs overwrite each other.
+    No value can add a line. Each is there twice, also under the job's name: the reports of several jobs overwrite each
+    other.
     """
     job = slug(env)
     found = variables(result) | {f"{prefix(job)}{name}": value for name, value in variables(result, job).items()}
-    write(folder / DOTENV, "".join(f"{name}={value}\n" for name, value in found.items()))
+    write(folder / DOTENV, "".join(f"{name}={printable(value)}\n" for name, value in found.items()))
     text = json.dumps(result.metadata, indent=2) + "\n"
     for name in dict.fromkeys((METADATA, of_job(METADATA, job))):
         write(folder / name, text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
@@ -36,6 +36,7 @@ class FakeJob:
     identity: JobIdentity | None = None
     removed: dict[str, Any] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
+    hidden: tuple[str, ...] = ()
     on_create: Callable[[], None] = lambda: None
     on_remove: Callable[[], None] = lambda: None
     log: str = "#1 the build's log\n"
@@ -51,8 +52,10 @@ class FakeJob:
         announce: Callable[[Location], None] = lambda _: None,
         hear: Callable[[Report], None] | None = None,
         deliver: Callable[[BuildResult], None] = lambda _: None,
+        hidden: Iterable[str] = (),
     ) -> BuildResult:
         self.settings, self.identity, self.env = settings, identity, dict(env)
+        self.hidden = tuple(hidden)
         name = identity.name
         announce(Location(name=name, namespace=self.namespace or name, exclusive=not self.namespace))
         self.on_create()

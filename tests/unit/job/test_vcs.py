@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ci_buildx.job import vcs
+from ci_buildx.model.login import redact_url
 from ci_buildx.settings.values import Attributes, BuildSettings
 
 CHECKOUT = "rev-parse --is-inside-work-tree --show-toplevel HEAD --symbolic-full-name HEAD"
@@ -87,8 +88,10 @@ def test_labels_if_asked_for() -> None:
 @pytest.mark.parametrize(
     ("url", "redacted"),
     [
-        ("https://user:password@host/x@y", "https://xxxxx:xxxxx@host/x@y"),
+        ("https://user:password@host/x@y", "https://xxxxx:xxxxx@y"),
         ("https://token@host", "https://xxxxx@host"),
+        ("https://user:p/a#ss@host/x", "https://xxxxx:xxxxx@host/x"),
+        ("https://host/x?private_token=abc", "https://host/x?private_token=xxxxx"),
         ("https://:password@host/x", "https://:xxxxx@host/x"),
         ("ssh://git@host:22/x", "ssh://xxxxx@host:22/x"),
         ("git@host:team/x", "git@host:team/x"),
@@ -97,7 +100,7 @@ def test_labels_if_asked_for() -> None:
     ],
 )
 def test_credentials_are_not_told(url: str, redacted: str) -> None:
-    assert vcs.redact(url) == redacted
+    assert redact_url(url) == redacted
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_a_whole_build() -> None:
 def test_a_fold_is_closed_before_a_warning() -> None:
     log = play((0.0, vertexes(vertex("c", RUN, 0.0))), (0.5, logs(log_of("a line\n"))), warn="100 % odd\r::x")
     fold = ["::group::#1 [2/3] RUN make", "#1 0.400 a line", "::endgroup::"]
-    assert log[:4] == [*fold, "::warning title=kube-builder::100 %25 odd%0D::x"]
+    assert log[:4] == [*fold, "::warning title=kube-builder::100 %25 odd::x"]
     assert log.count("::endgroup::") == sum(line.startswith("::group::") for line in log)
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ci_buildx.model.masker import without
-from ci_buildx.settings.pairs import secret_values
+from ci_buildx.model.masker import of_pair, spelled, without
 
 VALUE = "a-long-value"
 
@@ -26,7 +25,21 @@ VALUE = "a-long-value"
     ],
 )
 def test_names(name: str, secret: bool) -> None:
-    assert secret_values(((name, VALUE),)) == ((VALUE,) if secret else ())
+    assert list(of_pair(name, VALUE)) == ([VALUE] if secret else [])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "secret"),
+    [
+        ("HTTP_PROXY", "http://ann:hunter22@proxy.example:3128", ["hunter22"]),
+        ("https_proxy", "ann:hunter22@proxy.example:3128", ["hunter22"]),
+        ("HTTP_PROXY", "proxy.example:3128", []),
+        ("URL", "https://h.example/?X-Amz-Signature=0a1b2c3d", ["0a1b2c3d"]),
+        ("MAIL", "ann:team@h.example", []),
+    ],
+)
+def test_logins_in_values(name: str, value: str, secret: list[str]) -> None:
+    assert list(of_pair(name, value)) == secret
 
 
 def test_texts_without_them() -> None:
@@ -35,4 +48,6 @@ def test_texts_without_them() -> None:
 
 def test_the_longest_goes_first_and_short_ones_are_words() -> None:
     arguments = (("TOKEN", "12345678"), ("PASSWORD", "123456789"), ("AUTH", "true"))
-    assert secret_values(arguments) == ("123456789", "12345678")
+    found = [value for name, text in arguments for value in of_pair(name, text)]
+    assert found == ["12345678", "123456789"]
+    assert without("123456789 12345678 true", spelled(found)) == "*** *** true"

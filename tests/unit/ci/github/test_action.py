@@ -208,7 +208,7 @@ def test_outputs_and_summary(env: dict[str, str], cwd: Path, job: FakeJob) -> No
     assert outputs["imageid"] == RESULT.image_id
     assert json.loads(outputs["metadata"]) == RESULT.metadata
     summary = Path(env["GITHUB_STEP_SUMMARY"]).read_text()
-    assert "| image | `registry.example/team/app:1` |" in summary
+    assert "| image | <code>registry.example/team/app&#58;1</code> |" in summary
     assert "| platform | linux/amd64 3.21MB compressed |" in summary
     assert "| boot | 1.2 s |" in summary
     assert "platforms linux/amd64, linux/arm64" in log

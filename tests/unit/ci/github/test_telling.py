@@ -49,11 +49,12 @@ def test_a_summary_of_a_build() -> None:
     )
     digest = RESULT.digest
     assert text.startswith(
-        "### ✅ r.example/app:1\n\nbuilt in 12.3 s · 1 of 2 steps cached (50%) · 1 finding of build checks\n"
+        "### ✅ <code>r.example/app&#58;1</code>\n\n"
+        "built in 12.3 s · 1 of 2 steps cached (50%) · 1 finding of build checks\n"
     )
     for part in (
-        "| image | `registry.example/team/app:1` |",
-        f"| digest | `{digest}` |",
+        "| image | <code>registry.example/team/app&#58;1</code> |",
+        f"| digest | <code>{digest.replace(':', '&#58;')}</code> |",
         "| platform | linux/amd64 1.50MB compressed |\n| platform | linux/arm64 |",
         f"docker pull registry.example/team/app:1@{digest}",
         "```mermaid\ngantt\n",
@@ -61,7 +62,7 @@ def test_a_summary_of_a_build() -> None:
         "| <code>&#91;1/2&#93; FROM busybox</code> | cached |",
         "| boot | 1.2 s |",
         "| `tags` | <code>a</code><br><code>b&#124;c&#96;</code> |",
-        "Artifacts: [build](https://git.example/1)",
+        "Artifacts: [<code>build</code>](https://git.example/1)",
     ):
         assert part in text
     assert text.endswith("\n\n")
@@ -70,7 +71,7 @@ def test_a_summary_of_a_build() -> None:
 def test_a_summary_of_a_failure_cannot_be_ended_by_its_text() -> None:
     empty = replace(REPORT, title="app", summary=Summary(steps=(), warnings=0))
     text = summary.markdown(Page(report=empty, seconds=1, error="said ```\n# heading"))
-    assert text == "### ❌ app\n\nfailed in 1.0 s\n\n```text\nsaid ` ` `\n# heading\n```\n\n"
+    assert text == "### ❌ <code>app</code>\n\nfailed in 1.0 s\n\n```text\nsaid ` ` `\n# heading\n```\n\n"
 
 
 def test_what_is_secret_is_in_no_summary() -> None:
@@ -142,7 +143,8 @@ def test_credentials_that_stand_in_other_inputs_are_hidden(env: dict[str, str], 
     }
     _, log = run(env | seeded, cwd)
     masks = [line.removeprefix("::add-mask::") for line in log.splitlines() if line.startswith("::add-mask::")]
-    assert sorted(masks) == ["seeded-1@x", "seeded-2", "seeded-3", "seeded-4", "seeded-5" * 4]
+    assert {"seeded-1@x", "seeded-2", "seeded-3", "seeded-4", "seeded-5" * 4} <= set(masks)
+    assert min(map(len, masks)) == len("seeded-2")
     assert "seeded" not in Path(env["GITHUB_STEP_SUMMARY"]).read_text()
 
 
