@@ -70,6 +70,7 @@ bench: $(STAMP) ## Us and docker buildx, alternately, on the devcluster
 
 soak: $(STAMP) ## The long counts; writes JSON results into bench/results
 	$(BIN)/python -m devcluster up
+	KUBE_BUILDER_TEST_SEEDS=40 $(BIN)/python -m pytest tests/unit/cli/test_seeded.py
 	$(BIN)/python -m bench.soak
 	$(AS_ROOT) $(BIN)/python -m bench.faults
 	$(BIN)/python -m bench.trees

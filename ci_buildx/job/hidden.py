@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from ci_buildx.buildkit import actions_cache
 from ci_buildx.errors import KubeBuilderError
 from ci_buildx.model import masker
+from ci_buildx.model.login import logins_in
 from ci_buildx.settings.values import BuildSettings
 
 _LARGEST = 1 << 13
@@ -30,11 +31,11 @@ def of_settings(build: BuildSettings, env: Mapping[str, str]) -> Iterator[str]:
         for name, value in entry.attrs:
             if masker.is_secret_attribute(name) and len(value) >= masker.SHORTEST:
                 yield value
-            yield from masker.logins_in(value)
+            yield from logins_in(value)
     sources = (str(one.location) for one in build.contexts)
     texts = (value for _, value in (*build.labels, *build.annotations))
     for text in (str(build.context), build.dockerfile_origin, *sources, *texts):
-        yield from masker.logins_in(text)
+        yield from logins_in(text)
 
 
 def of_secrets(build: BuildSettings) -> Iterator[str]:

@@ -47,7 +47,9 @@ class Phase:
         """Add a line of output; nothing once it has ended."""
         if self._vertex.completed is not None:
             return
-        log = VertexLog(vertex=self._vertex.digest, timestamp=self._display.clock(), data=text.encode() + b"\n")
+        log = VertexLog(
+            vertex=self._vertex.digest, timestamp=self._display.clock(), data=text.encode(errors="replace") + b"\n"
+        )
         self._display.update(StatusUpdate(logs=(log,)))
 
     def end(self, error: BaseException | None = None) -> None:

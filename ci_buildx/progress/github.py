@@ -24,7 +24,7 @@ class Folded(Plain):
         lines, ended = self._news(track)
         if not (lines or ended) and track.step.duration(self._printed_at) < _SILENCE:
             return
-        over = f" {ending(track.step)}".partition("\n")[0] if ended else ""
+        over = inert(f" {ending(track.step)}".partition("\n")[0]) if ended else ""
         if track is not self._current:
             self._leave()
             name = self._name(track)

@@ -33,7 +33,7 @@ _LEAST_BAR = 2.0
 _LEAST_WAIT = 4.0
 _STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 86400)
 _MOST_TICKS = 10
-_INVALID = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_INVALID = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 DIGEST = re.compile(r"@sha256:[0-9a-f]{4,}")
 _CLASSES = {
     Kind.RUN: "run",
