@@ -14,7 +14,7 @@ from ci_buildx.errors import InputError, Interrupted, SolveError, Stopped
 from ci_buildx.model import debug
 from ci_buildx.model.masker import without
 from ci_buildx.model.record import replace
-from ci_buildx.model.status import StatusUpdate, Vertex, VertexLog, VertexWarning
+from ci_buildx.model.status import StatusUpdate, Vertex, VertexLog, VertexStatus, VertexWarning
 from ci_buildx.progress.graph import Graph
 from ci_buildx.progress.outlet import Outlet
 from ci_buildx.progress.plain import Plain
@@ -187,14 +187,22 @@ class Display:
         return replace(
             status,
             vertexes=tuple(map(self._vertex, status.vertexes)),
-            statuses=tuple(replace(one, id=self.masked(one.id), name=self.masked(one.name)) for one in status.statuses),
+            statuses=tuple(map(self._status, status.statuses)),
             warnings=tuple(map(self._warning, status.warnings)),
             logs=tuple(map(self._log, status.logs)),
         )
 
     def _vertex(self, vertex: Vertex) -> Vertex:
         group = vertex.group and replace(vertex.group, name=self.masked(vertex.group.name))
-        return replace(vertex, name=self.masked(vertex.name), error=self.masked(vertex.error), group=group)
+        shown = self.masked(vertex.name), self.masked(vertex.error), group
+        if shown == (vertex.name, vertex.error, vertex.group):
+            return vertex
+        return replace(vertex, name=shown[0], error=shown[1], group=group)
+
+    def _status(self, status: VertexStatus) -> VertexStatus:
+        shown = self.masked(status.id), self.masked(status.name)
+        # There are thousands of these.
+        return status if shown == (status.id, status.name) else replace(status, id=shown[0], name=shown[1])
 
     def _warning(self, warning: VertexWarning) -> VertexWarning:
         detail = tuple(map(self.masked, warning.detail))
