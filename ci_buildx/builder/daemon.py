@@ -86,16 +86,19 @@ def _excepted(proxy: Proxy, ranges: tuple[str, ...]) -> str:
 
 
 def _config(settings: BuilderSettings) -> str:
-    """The user's buildkitd.toml with what the driver options add to it."""
+    """Return the user's buildkitd.toml with what the driver options add to it.
+
+    It is written anew only if they add something: comments and layout are lost then.
+    """
     wanted = settings.registries
     if not (wanted.mirrors or wanted.insecure or settings.registry_files):
         return settings.buildkitd_config
     import tomllib
 
-    from ci_buildx.builder import toml
+    import tomli_w
 
     config = tomllib.loads(settings.buildkitd_config)
-    return toml.write(_with_registries(config, wanted, settings.registry_files))
+    return tomli_w.dumps(_with_registries(config, wanted, settings.registry_files))
 
 
 def _with_registries(
