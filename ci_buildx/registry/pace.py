@@ -1,6 +1,9 @@
 """Connections whose peer must send and take at a pace: one that drips is never silent, and would never end.
 
 Only waiting for the peer counts, not what we do between: a copy from one registry to another accuses the slow one.
+The bytes are counted where they are read and written, at the socket: status lines, headers and the lengths of chunks
+can drip as well as bodies. Of the libraries this uses what they offer to subclasses: ``PoolManager``'s
+``pool_classes_by_scheme``, a pool's ``ConnectionCls``, a connection's ``sock`` and ``set_tunnel``.
 What these connections are made of is imported with the first of them.
 """
 
@@ -16,7 +19,6 @@ from ci_buildx.errors import RegistryError
 from ci_buildx.model.record import dataclass
 
 if TYPE_CHECKING:
-    from http.client import HTTPResponse
     from socket import socket
 
     from _typeshed import WriteableBuffer
@@ -74,10 +76,11 @@ class _Progress:
 
 
 class _Incoming(io.RawIOBase):
-    """The socket of an answer; a read ends when the peer's time is over."""
+    """An answer as it comes from the socket; a read ends when the peer's time is over."""
 
-    def __init__(self, raw: io.RawIOBase, connected: socket, progress: _Progress) -> None:
-        self._raw = raw
+    def __init__(self, connected: socket, progress: _Progress) -> None:
+        # The socket closes when this is closed, too: urllib3 closes a connection before the answer has been read.
+        self._raw = connected.makefile("rb", buffering=0)
         self._socket = connected
         self._progress = progress
 
@@ -95,50 +98,69 @@ class _Incoming(io.RawIOBase):
         super().close()
 
 
-def pools(pace: Pace) -> dict[str, type[HTTPConnectionPool]]:
-    """Pools for each scheme, for ``urllib3.PoolManager.pool_classes_by_scheme``, whose connections keep the pace."""
+class _PacedSocket:
+    """A connected socket whose peer keeps the pace, as far as an HTTP client uses one."""
 
-    from http.client import HTTPConnection, HTTPResponse
+    def __init__(self, connected: socket, pace: Pace, peer: str) -> None:
+        self._socket = connected
+        self._pace = pace
+        self._peer = peer
+        self._outgoing: _Progress | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._socket, name)
+
+    def sendall(self, data: Any) -> None:
+        """Send a part of a request."""
+        if self._outgoing is None:
+            self._outgoing = _Progress(self._pace, self._peer)
+        with memoryview(data).cast("B") as view:
+            for start in range(0, len(view), _PIECE):
+                piece = view[start : start + _PIECE]
+                with self._outgoing.waiting(self._socket):
+                    self._socket.sendall(piece)
+                self._outgoing.passed += len(piece)
+
+    def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
+        """Open the answer to what was sent, to read it; what is sent after that is the next request."""
+        self._outgoing = None
+        return io.BufferedReader(_Incoming(self._socket, _Progress(self._pace, self._peer)))
+
+
+def pools(pace: Pace) -> dict[str, type[HTTPConnectionPool]]:
+    """Return pools for each scheme, for ``urllib3.PoolManager.pool_classes_by_scheme``, that keep the pace."""
 
     from urllib3 import connection, connectionpool
 
-    class Paced(HTTPConnection):
+    class Paced(connection.HTTPConnection):
         """The part that is the same with TLS and without it."""
 
-        def putrequest(self, *request: Any, **options: Any) -> None:
-            self._outgoing = _Progress(pace, _peer(self))
-            super().putrequest(*request, **options)
+        _registry = ""
+        """The registry's own name, where a proxy opens a tunnel to it."""
 
-        def send(self, data: Any) -> None:
-            outgoing = getattr(self, "_outgoing", None) or _Progress(pace, _peer(self))  # none yet for a tunnel
-            for start in range(0, len(data), _PIECE):
-                piece = data[start : start + _PIECE]
-                with outgoing.waiting(self.sock):
-                    super().send(piece)
-                outgoing.passed += len(piece)
+        @property
+        def sock(self) -> Any:
+            return self._paced
 
-        def response_class(self, connected: socket, **options: Any) -> HTTPResponse:  # type: ignore[override]
-            return _bounded(HTTPResponse(connected, **options), connected, _Progress(pace, _peer(self)))
+        @sock.setter
+        def sock(self, connected: Any) -> None:
+            self._paced: _PacedSocket | None = None
+            if connected is not None:  # before there is a host it is None
+                peer = self._registry or _join(self.host, self.port, self.default_port)
+                self._paced = _PacedSocket(connected, pace, peer)
 
-    class Plain(Paced, connection.HTTPConnection):
-        """Without TLS."""
+        def set_tunnel(self, host: str, port: int | None = None, *more: Any, **options: Any) -> None:
+            self._registry = _join(host, port, self.default_port)
+            super().set_tunnel(host, port, *more, **options)
 
     class Secure(Paced, connection.HTTPSConnection):
         """With TLS."""
 
     return {
-        "http": type("Pool", (connectionpool.HTTPConnectionPool,), {"ConnectionCls": Plain}),
+        "http": type("Pool", (connectionpool.HTTPConnectionPool,), {"ConnectionCls": Paced}),
         "https": type("Pool", (connectionpool.HTTPSConnectionPool,), {"ConnectionCls": Secure}),
     }
 
 
-def _bounded(response: HTTPResponse, connected: socket, progress: _Progress) -> HTTPResponse:
-    response.fp = io.BufferedReader(_Incoming(response.fp.detach(), connected, progress))
-    return response
-
-
-def _peer(connection: Any) -> str:
-    """The registry's own name, where a proxy opens a tunnel to it."""
-    host = connection._tunnel_host or connection.host
-    port = connection._tunnel_port if connection._tunnel_host else connection.port
-    return f"{host}:{port}" if port != connection.default_port else host
+def _join(host: str, port: int | None, default: int) -> str:
+    return host if port in (None, default) else f"{host}:{port}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from ci_buildx.registry.credentials import CredentialStore
 from ci_buildx.registry.dockerconfig import DockerConfig
 from ci_buildx.registry.pace import Pace
 from ci_buildx.registry.trust import Trust
+from tests.unit.kube.authority import Authority
 
 ENDLESS = 1 << 26
 """Bytes of an answer that nobody would wait for."""
@@ -32,10 +34,11 @@ ENDLESS = 1 << 26
 class Hostile:
     """A server that reads a request, sends ``head`` and then ``piece``, ``repeats`` times; then it hangs up.
 
-    ``pause`` (s) is between the pieces; ``takes`` are the bytes that it reads of a request.
+    ``pause`` (s) is between the pieces; ``takes`` are the bytes that it reads of a request. ``tls`` is its half of TLS.
     """
 
     address: str
+    tls: ssl.SSLContext | None = None
     head: bytes = b""
     piece: bytes = b""
     repeats: int = 0
@@ -48,8 +51,11 @@ def hostile() -> Iterator[Hostile]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = Hostile(f"127.0.0.1:{listener.getsockname()[1]}")
 
+        def secured(connection: socket.socket) -> socket.socket:
+            return server.tls.wrap_socket(connection, server_side=True) if server.tls else connection
+
         def serve(connection: socket.socket) -> None:
-            with connection, suppress(OSError):
+            with suppress(OSError), connection, secured(connection) as connection:
                 connection.recv(server.takes)
                 connection.sendall(server.head)
                 for _ in range(server.repeats):
@@ -79,12 +85,13 @@ def look(server: Hostile, head: bytes, piece: bytes = b"", *, repeats: int = 0, 
     return failure(server, lambda client: client.manifest(Repository(server.address, "a/b"), "tag"), pace)
 
 
-def failure(server: Hostile, act: Callable[[RegistryClient], object], pace: Pace) -> str:
+def failure(server: Hostile, act: Callable[[RegistryClient], object], pace: Pace, trust: Trust | None = None) -> str:
     """Why something failed, "" if it did not."""
     store = CredentialStore([DockerConfig(origin="test", auths={}, helpers={}, store="")], env={})
     patience = Patience(attempts=2, silence=5.0, pace=pace, sleep=lambda _: None)
     try:
-        with RegistryClient(store, trust=Trust(plain=frozenset({server.address})), patience=patience) as client:
+        trust = trust or Trust(plain=frozenset({server.address}))
+        with RegistryClient(store, trust=trust, patience=patience) as client:
             act(client)
     except RegistryError as error:
         line = str(error)
@@ -163,7 +170,7 @@ def dripping(server: Hostile) -> Iterator[Hostile]:
     """It is silent for moments only, and would never end."""
     server.pause = 0.02
     yield server
-    server.pause, server.takes = Hostile.pause, Hostile.takes
+    server.pause, server.takes, server.tls = Hostile.pause, Hostile.takes, None
 
 
 QUICK = Pace(grace=0.3, rate=1 << 30)
@@ -185,16 +192,54 @@ def test_an_answer_that_drips_is_left(dripping: Hostile, head: bytes, piece: byt
     assert re.fullmatch(rf"{dripping.address} is too slow: \d+ bytes passed in 0 s; see what stands .+", line)
 
 
+@pytest.fixture
+def secured(dripping: Hostile) -> Trust:
+    """What lets a client speak TLS with it."""
+    dripping.tls = Authority().server()
+    return Trust(secured=frozenset({dripping.address}), insecure=frozenset({dripping.address}))
+
+
+def test_an_answer_that_drips_inside_tls_is_left(dripping: Hostile, secured: Trust) -> None:
+    dripping.head, dripping.piece, dripping.repeats = OK + b"Content-Length: 100000\r\n\r\n", b"x", 10_000
+    repository = Repository(dripping.address, "a/b")
+    line = failure(dripping, lambda client: client.manifest(repository, "tag"), QUICK, secured)
+    assert line.startswith(f"{dripping.address} is too slow: ")
+
+
+def test_a_registry_that_takes_by_drops_inside_tls_is_left(dripping: Hostile, secured: Trust) -> None:
+    dripping.takes, dripping.head, dripping.piece, dripping.repeats = 1, b"", b"", 500
+    line = failure(dripping, lambda client: put_large(client, dripping.address), QUICK, secured)
+    assert line.startswith(f"{dripping.address} is too slow: ")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "registry", "accused"),
+    [("http", "registry.example", "{proxy}"), ("https", "registry.example:5000", "registry.example:5000")],
+)
+def test_a_proxy_that_drips_is_left(
+    dripping: Hostile, monkeypatch: pytest.MonkeyPatch, scheme: str, registry: str, accused: str
+) -> None:
+    """Where it opens a tunnel the registry is named, which may be what is slow."""
+    monkeypatch.setenv(f"{scheme}_proxy", f"http://{dripping.address}")
+    monkeypatch.setenv("no_proxy", "")
+    dripping.head, dripping.piece, dripping.repeats = b"HTTP/1.1 200 OK\r\nA: ", b"b", 10_000
+    trust = Trust(plain=frozenset({registry})) if scheme == "http" else Trust()
+    line = failure(dripping, lambda client: client.manifest(Repository(registry, "a/b"), "tag"), QUICK, trust)
+    assert line.startswith(f"{accused.format(proxy=dripping.address)} is too slow: ")
+
+
 def test_a_registry_that_takes_by_drops_is_left(dripping: Hostile) -> None:
     """It reads one byte, and then no more for a while."""
     dripping.takes = 1
     dripping.head, dripping.piece, dripping.repeats = b"", b"", 500
+    assert "is too slow" in failure(dripping, lambda client: put_large(client, dripping.address), QUICK)
+
+
+def put_large(client: RegistryClient, address: str) -> None:
+    """Send more than all buffers between here and there hold."""
     blob = bytes(1 << 25)
-    repository = Repository(dripping.address, "a/b")
     descriptor = Descriptor(media_type=OCI_INDEX, digest=digest_of(blob), size=len(blob))
-    document = Document(descriptor=descriptor, body=blob, fields={})
-    line = failure(dripping, lambda client: client.put_manifest(repository, "tag", document), QUICK)
-    assert "is too slow" in line
+    client.put_manifest(Repository(address, "a/b"), "tag", Document(descriptor=descriptor, body=blob, fields={}))
 
 
 def test_what_comes_in_time_is_waited_for(dripping: Hostile) -> None:
