@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from ci_buildx.errors import InputError, KubeBuilderError
+from ci_buildx.errors import InputError, KubeBuilderError, RegistryError
 from ci_buildx.model import debug
 from ci_buildx.model.record import replace
 from ci_buildx.settings.contexts import DOCKERFILE, STDIN
@@ -120,17 +120,32 @@ def _with_dockerfile(build: BuildSettings, folder: Path, text: bytes) -> BuildSe
 def _read_dockerfile(origin: str, stdin: BinaryIO | None) -> bytes:
     if origin == STDIN:
         return (stdin or sys.stdin.buffer).read()
-    from urllib.request import urlopen
+    return _fetch(origin)
+
+
+def _fetch(url: str) -> bytes:
+    """Return the body of an HTTP resource, fetched with the proxies and the authorities of this machine.
+
+    Raises InputError if it cannot be fetched or is larger than :data:`LARGEST_DOCKERFILE`.
+    """
+    from ci_buildx.registry.connection import Connection, Patience, Request, TooLarge
+    from ci_buildx.registry.pace import Pace
+    from ci_buildx.registry.trust import Trust
 
     if _LOG.is_on:
         from ci_buildx.model.http_calls import show_url
 
-        _LOG.debug("the Dockerfile is fetched from %s", show_url(origin))
-    try:
-        with urlopen(origin, timeout=_FETCH_TIME) as response:  # noqa: S310 - http:// or https://, by the settings
-            text: bytes = response.read(LARGEST_DOCKERFILE + 1)
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot fetch the Dockerfile {origin}: {error}", source=_FILE) from error
-    if len(text) > LARGEST_DOCKERFILE:
-        raise InputError(f"the Dockerfile {origin} is larger than {LARGEST_DOCKERFILE >> 20} MiB", source=_FILE)
-    return text
+        _LOG.debug("the Dockerfile is fetched from %s", show_url(url))
+    patience = Patience(attempts=3, connect=_FETCH_TIME, silence=_FETCH_TIME, pace=Pace(grace=_FETCH_TIME))
+    request = Request(method="GET", url=url, limit=LARGEST_DOCKERFILE)
+    with closing(Connection(Trust(), patience)) as connection:
+        try:
+            answer = connection.send(request)
+        except TooLarge as error:
+            large = f"the Dockerfile {url} is larger than {LARGEST_DOCKERFILE >> 20} MiB"
+            raise InputError(large, source=_FILE) from error
+        except RegistryError as error:
+            raise InputError(f"cannot fetch the Dockerfile {url}: {error.message}", source=_FILE) from error
+    if answer.status != 200:
+        raise InputError(f"cannot fetch the Dockerfile {url}: HTTP status {answer.status}", source=_FILE)
+    return answer.body

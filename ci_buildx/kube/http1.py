@@ -16,6 +16,10 @@ HEAD_LIMIT = 64 << 10
 """Bytes of a response's head, or of one line between chunks, that are read before giving up."""
 
 
+LAST_CHUNK = b"0\r\n\r\n"
+"""The end of a chunked body."""
+
+
 class MalformedResponse(ValueError):
     """What the server sent is not HTTP/1.1."""
 
@@ -169,14 +173,24 @@ def parse_head(text: bytes) -> Head:
     return Head(status=_number(code.encode(), 10), reason=reason, headers=headers)
 
 
-def request(method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> bytes:
-    """The bytes of a request; ``headers`` must hold Host. Raises ValueError for what could smuggle a second one."""
+def request(method: str, target: str, headers: Mapping[str, str], body: bytes = b"", *, chunked: bool = False) -> bytes:
+    """The bytes of a request; ``headers`` must hold Host. Raises ValueError for what could smuggle a second one.
+
+    A ``chunked`` one is a head only: its body follows as :func:`chunk` and :data:`LAST_CHUNK`.
+    """
     lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-    if body or method in ("POST", "PUT", "PATCH"):
+    if chunked:
+        lines.append("Transfer-Encoding: chunked")
+    elif body or method in ("POST", "PUT", "PATCH"):
         lines.append(f"Content-Length: {len(body)}")
     if any("\r" in line or "\n" in line for line in lines):
         raise ValueError("a header must not hold a line break")
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
+
+
+def chunk(data: bytes) -> bytes:
+    """A piece of a chunked body; an empty one would end it."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def _framing(head: Head) -> tuple[_Body, int]:

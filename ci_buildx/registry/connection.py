@@ -33,6 +33,10 @@ _NO_TLS = "WRONG_VERSION_NUMBER"
 _NO_TRUST = ("CERTIFICATE_VERIFY_FAILED", "Hostname mismatch")
 
 
+class TooLarge(RegistryError):
+    """An answer is longer than the request's limit."""
+
+
 class Body(Protocol):
     """Content to send that is read piece by piece."""
 
@@ -201,7 +205,7 @@ def _read(response: Response, request: Request) -> bytes:
     for piece in response.iter_content(_PIECE):
         body += piece
         if len(body) > request.limit:
-            raise RegistryError(f"{request.host} sent more than {request.limit} bytes for {urlsplit(request.url).path}")
+            raise TooLarge(f"{request.host} sent more than {request.limit} bytes for {urlsplit(request.url).path}")
     return bytes(body)
 
 

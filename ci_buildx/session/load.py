@@ -10,13 +10,14 @@ import json
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPConnection, HTTPException, HTTPResponse
 
 from ci_buildx.errors import KubeBuilderError
+from ci_buildx.kube import http1
 from ci_buildx.settings.values import Daemon
 
 _PATH = "/images/load?quiet=1"
 _LARGEST_ANSWER = 1 << 20
+_PIECE = 1 << 16
 _CONNECT = 10.0
 """Seconds until a daemon has taken the connection. What it does with an image takes as long as it takes."""
 
@@ -24,59 +25,68 @@ _CONNECT = 10.0
 @contextmanager
 def loading(daemon: Daemon) -> Iterator[Loader]:
     """What takes the image's tar file. At a good end the daemon has the image; KubeBuilderError says why not."""
-    connection = _connection(daemon)
     try:
-        connection.connect()
-        connection.sock.settimeout(None)
-        connection.putrequest("POST", _PATH)
-        connection.putheader("Content-Type", "application/x-tar")
-        connection.putheader("Transfer-Encoding", "chunked")
-        connection.endheaders()
-        yield Loader(connection)
-        connection.send(b"0\r\n\r\n")
-        _check(connection.getresponse())
-    except (OSError, HTTPException) as error:
+        with _connect(daemon) as connection:
+            connection.sendall(http1.request("POST", _PATH, _headers(daemon), chunked=True))
+            loader = Loader(connection)
+            yield loader
+            connection.sendall(http1.LAST_CHUNK)
+            _check(*_answer(connection))
+    except (OSError, http1.MalformedResponse) as error:
         raise KubeBuilderError(f"the docker daemon ended the connection: {error}") from error
-    finally:
-        connection.close()
 
 
 class Loader:
     """Sends pieces."""
 
-    def __init__(self, connection: HTTPConnection) -> None:
+    def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
 
     def write(self, data: bytes, /) -> None:
         """Send a piece; an empty one would be the end."""
         if data:
-            self._connection.send(b"%x\r\n%b\r\n" % (len(data), data))
+            self._connection.sendall(http1.chunk(data))
 
 
-def _connection(daemon: Daemon) -> HTTPConnection:
+def _connect(daemon: Daemon) -> socket.socket:
     if daemon.socket is None:
-        return HTTPConnection(daemon.host, daemon.port, timeout=_CONNECT)
-    return _SocketConnection(str(daemon.socket))
+        connection = socket.create_connection((daemon.host, daemon.port), timeout=_CONNECT)
+    else:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.settimeout(_CONNECT)
+            connection.connect(str(daemon.socket))
+        except OSError:
+            connection.close()
+            raise
+    connection.settimeout(None)
+    return connection
 
 
-class _SocketConnection(HTTPConnection):
-    """HTTP at a UNIX socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("docker")
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(_CONNECT)
-        self.sock.connect(self._path)
+def _headers(daemon: Daemon) -> dict[str, str]:
+    host = f"[{daemon.host}]" if ":" in daemon.host else daemon.host
+    return {"Host": f"{host}:{daemon.port}" if daemon.socket is None else "docker", "Content-Type": "application/x-tar"}
 
 
-def _check(response: HTTPResponse) -> None:
-    answer = response.read(_LARGEST_ANSWER)
-    reasons = list(_reasons(answer))
-    if response.status != 200:
-        raise KubeBuilderError(f"the docker daemon refused it: {' '.join(reasons) or response.reason}")
+def _answer(connection: socket.socket) -> tuple[http1.Head, bytes]:
+    """The daemon's answer, of its body what fits into :data:`_LARGEST_ANSWER`."""
+    response = http1.Response()
+    body = b""
+    while not response.finished and len(body) < _LARGEST_ANSWER:
+        received = connection.recv(_PIECE)
+        if received:
+            body += response.feed(received)
+        else:
+            response.end()
+    if response.head is None:
+        raise http1.MalformedResponse("no answer")
+    return response.head, body[:_LARGEST_ANSWER]
+
+
+def _check(head: http1.Head, body: bytes) -> None:
+    reasons = list(_reasons(body))
+    if head.status != 200:
+        raise KubeBuilderError(f"the docker daemon refused it: {' '.join(reasons) or head.reason or head.status}")
     if reasons:
         raise KubeBuilderError(f"the docker daemon could not load it: {' '.join(reasons)}")
 

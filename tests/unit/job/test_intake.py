@@ -1,9 +1,11 @@
 """What standard input and URLs become."""
 
+import base64
 import bz2
 import gzip
 import io
 import lzma
+import socket
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -109,8 +111,12 @@ def test_most_builds_need_none_of_it(tmp_path: Path) -> None:
 
 class Files(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        size = {"/Dockerfile": 0, "/large": LARGEST_DOCKERFILE + 1}.get(self.path)
-        self.send_response(404 if size is None else 200)
+        size = {"/Dockerfile": 0, "/largest": LARGEST_DOCKERFILE, "/large": LARGEST_DOCKERFILE + 1}.get(self.path)
+        login = self.headers["Authorization"] == f"Basic {base64.b64encode(b'me:top').decode()}"
+        if self.path == "/private" and login:
+            size = 0
+        self.send_response(302 if self.path == "/away" else 404 if size is None else 200)
+        self.send_header("Location", "file:///etc/passwd")
         self.end_headers()
         self.wfile.write(b"x" * size if size else DOCKERFILE)
 
@@ -120,26 +126,58 @@ class Files(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[str]:
+    """The address of a server of Dockerfiles, for a URL."""
     with HTTPServer(("127.0.0.1", 0), Files) as served:
         threading.Thread(target=served.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{served.server_port}"
+        yield f"127.0.0.1:{served.server_port}"
         served.shutdown()
 
 
-def test_a_dockerfile_by_url(server: str, tmp_path: Path) -> None:
-    build = BuildSettings(context=tmp_path, dockerfile=None, dockerfile_origin=f"{server}/Dockerfile")
+def fetched(url: str, folder: Path) -> bytes:
+    """The Dockerfile of a build that names it by ``url``."""
+    build = BuildSettings(context=folder, dockerfile=None, dockerfile_origin=url)
     with taken_in(build) as taken:
         assert taken.dockerfile is not None
-        assert taken.dockerfile.read_bytes() == DOCKERFILE
+        return taken.dockerfile.read_bytes()
+
+
+def test_a_dockerfile_by_url(server: str, tmp_path: Path) -> None:
+    assert fetched(f"http://{server}/Dockerfile", tmp_path) == DOCKERFILE
+    assert len(fetched(f"http://{server}/largest", tmp_path)) == LARGEST_DOCKERFILE
+
+
+def test_a_login_comes_from_the_url_and_from_nowhere_else(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".netrc").write_text("default login me password top")
+    assert fetched(f"http://me:top@{server}/private", tmp_path) == DOCKERFILE
+    with pytest.raises(InputError, match="HTTP status 404"):
+        fetched(f"http://{server}/private", tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("path", "message"), [("/none", "HTTP Error 404: Not Found"), ("/large", "is larger than 2 MiB")]
+    ("path", "message"),
+    [
+        ("/none", "cannot fetch the Dockerfile {url}: HTTP status 404"),
+        ("/large", "the Dockerfile {url} is larger than 2 MiB"),
+        (
+            "/away",
+            "cannot fetch the Dockerfile {url}: no answer from {server}: No connection adapters were found for .*",
+        ),
+    ],
 )
 def test_a_url_that_gives_none(server: str, tmp_path: Path, path: str, message: str) -> None:
-    build = BuildSettings(context=tmp_path, dockerfile=None, dockerfile_origin=server + path)
-    with pytest.raises(InputError, match=message), taken_in(build):
-        pass
+    url = f"http://{server}{path}"
+    with pytest.raises(InputError, match=f"^--file: {message.format(url=url, server=server)}$"):
+        fetched(url, tmp_path)
+
+
+def test_a_server_that_is_not_there(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+    with pytest.raises(InputError, match=f"no answer from {address}: .*refused"):
+        fetched(f"http://{address}/", tmp_path)
 
 
 DIGEST = "sha256:" + "a" * 64
