@@ -176,7 +176,7 @@ def parse_head(text: bytes) -> Head:
 def request(method: str, target: str, headers: Mapping[str, str], body: bytes = b"", *, chunked: bool = False) -> bytes:
     """The bytes of a request; ``headers`` must hold Host. Raises ValueError for what could smuggle a second one.
 
-    A ``chunked`` one is a head only: its body follows as :func:`chunk` and :data:`LAST_CHUNK`.
+    A ``chunked`` one is a head only: its body follows as :func:`encode_chunk` and :data:`LAST_CHUNK`.
     """
     lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     if chunked:
@@ -188,7 +188,7 @@ def request(method: str, target: str, headers: Mapping[str, str], body: bytes = 
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
 
 
-def chunk(data: bytes) -> bytes:
+def encode_chunk(data: bytes) -> bytes:
     """A piece of a chunked body; an empty one would end it."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 

@@ -45,7 +45,7 @@ class Loader:
     def write(self, data: bytes, /) -> None:
         """Send a piece; an empty one would be the end."""
         if data:
-            self._connection.sendall(http1.chunk(data))
+            self._connection.sendall(http1.encode_chunk(data))
 
 
 def _connect(daemon: Daemon) -> socket.socket:

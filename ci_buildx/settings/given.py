@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ci_buildx.errors import InputError
-from ci_buildx.model.record import dataclass, replace
+from ci_buildx.model.record import dataclass, field, replace
 from ci_buildx.settings import options
 from ci_buildx.settings.booleans import read_boolean
 from ci_buildx.settings.csvline import join_fields, split_lines, split_records
@@ -29,7 +29,7 @@ class Given:
     sources: Mapping[str, str]
     env: Mapping[str, str]
     cwd: Path
-    known: Mapping[str, Option] = options.BY_NAME
+    known: Mapping[str, Option] = field(default_factory=lambda: options.BY_NAME)
 
     def having(self, **values: Value) -> Given:
         """The same with other values for some names; their sources stay."""

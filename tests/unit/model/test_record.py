@@ -1,8 +1,13 @@
 """Our dataclasses against the standard library's: what one does, the other does."""
 
 import dataclasses
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -11,6 +16,7 @@ from hypothesis import strategies as st
 
 from ci_buildx.model import record, recording
 
+ROOT = Path(__file__).parents[3]
 LIBRARIES = {"standard": dataclasses, "ours": recording}
 OPTIONS = [
     {"frozen": frozen, "slots": slots, "kw_only": kw_only}
@@ -184,3 +190,39 @@ def test_order(one: tuple[int, str], other: tuple[int, str]) -> None:
     assert (Version(*one) >= Version(*other)) == (one >= other)
     assert sorted([Version(*one), Version(*other)]) == [Version(*pair) for pair in sorted([one, other])]
     assert {Version(*one): 1} == {Version(*one): 1}
+
+
+def test_every_record_of_the_product_is_what_the_standard_library_makes() -> None:
+    def described(kind: str) -> dict[str, Any]:
+        command = [sys.executable, "-m", "tests.unit.model.records_of_product", kind]
+        env = {**os.environ, "PYTHONHASHSEED": "0"}  # sets are shown in one order
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=env, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    ours, standard = described("ours"), described("standard")
+    assert len(ours) > 100
+    assert ours.keys() == standard.keys()
+    assert {name: facts for name, facts in ours.items() if facts != standard[name]} == {}
+
+
+@pytest.mark.parametrize("library", LIBRARIES.values(), ids=LIBRARIES)
+def test_a_mutable_default_is_refused(library: Any) -> None:
+    """One object in all instances."""
+    with pytest.raises(ValueError, match="mutable default <class 'dict'> for field table is not allowed: use default_"):
+
+        @library.dataclass(frozen=True)
+        class Shared:
+            table: dict[str, int] = {}  # noqa: RUF012
+
+
+def test_a_post_init_would_not_be_called() -> None:
+    with pytest.raises(TypeError, match="Late has a __post_init__"):
+
+        @recording.dataclass
+        class Late:
+            name: str
+
+            def __post_init__(self) -> None:
+                self.name += "!"
