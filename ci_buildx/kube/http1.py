@@ -16,6 +16,10 @@ HEAD_LIMIT = 64 << 10
 """Bytes of a response's head, or of one line between chunks, that are read before giving up."""
 
 
+_VERSIONS = frozenset(f"HTTP/1.{minor}" for minor in range(10))
+_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+"""Characters of a header's name (RFC 9110, section 5.6.2)."""
+
 LAST_CHUNK = b"0\r\n\r\n"
 """The end of a chunked body."""
 
@@ -129,12 +133,14 @@ class Response:
     def _chunk_line(self, line: bytes) -> None:
         if self._trailers:
             self.finished = not line
+            if line:
+                _read_field(line.decode("latin-1"))
         elif self._in_chunk:
             if line:
                 raise MalformedResponse("a chunk is longer than it said")
             self._in_chunk = False
         else:
-            self._remaining = _number(line.partition(b";")[0].strip(), 16)
+            self._remaining = _number(line.partition(b";")[0].rstrip(b" \t"), 16)
             self._in_chunk = self._remaining > 0
             self._trailers = self._remaining == 0
 
@@ -159,18 +165,24 @@ def parse_head(text: bytes) -> Head:
     lines = text.decode("latin-1").split("\r\n")
     version, _, rest = lines[0].partition(" ")
     code, _, reason = rest.partition(" ")
-    if not version.startswith("HTTP/1.") or len(code) != 3:
+    if version not in _VERSIONS or len(code) != 3 or not code.isdecimal() or any(one in reason for one in "\0\r\n"):
         raise MalformedResponse("the answer is not HTTP/1.1")
     headers: dict[str, str] = {}
     for line in lines[1:]:
-        name, colon, value = line.partition(":")
-        if not colon or not name or name != name.strip():
-            raise MalformedResponse("malformed header")
-        name, value = name.lower(), value.strip()
+        name, value = _read_field(line)
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     if version == "HTTP/1.0" and headers.get("connection", "").lower() != "keep-alive":
         headers["connection"] = "close"
     return Head(status=_number(code.encode(), 10), reason=reason, headers=headers)
+
+
+def _read_field(line: str) -> tuple[str, str]:
+    """Return the name, in lower case, and the value of a header."""
+    name, colon, value = line.partition(":")
+    # A bare CR or LF is a line break to one reader and a part of the value to another (RFC 9110, section 5.5).
+    if not colon or not name or not _TOKEN.issuperset(name) or "\r" in value or "\n" in value or "\0" in value:
+        raise MalformedResponse("malformed header")
+    return name.lower(), value.strip(" \t")
 
 
 def request(method: str, target: str, headers: Mapping[str, str], body: bytes = b"", *, chunked: bool = False) -> bytes:
@@ -196,7 +208,10 @@ def encode_chunk(data: bytes) -> bytes:
 def _framing(head: Head) -> tuple[_Body, int]:
     if head.status in (101, 204, 304):
         return _Body.NONE, 0
-    if head.headers.get("transfer-encoding", "").lower().endswith("chunked"):
+    coding = head.headers.get("transfer-encoding")
+    if coding is not None:
+        if coding.lower() != "chunked":
+            raise MalformedResponse("the body has a transfer coding besides chunked")
         return _Body.CHUNKED, 0
     length = head.headers.get("content-length")
     if length is None:

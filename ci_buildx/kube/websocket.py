@@ -92,6 +92,8 @@ class Frames:
             if here < head:
                 return start
             size = int.from_bytes(view[start + 2 : start + head], "big")
+            if size < 126 or (head == 10 and size < 1 << 16):
+                raise ProtocolError("a length takes more bytes than it needs")
         self._check(first, second, size)
         self._wanted = head + size
         if here < self._wanted:

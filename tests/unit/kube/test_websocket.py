@@ -48,6 +48,8 @@ def test_an_empty_first_fragment_begins_a_message() -> None:
         (b"\x89\x7e\x00\x7e", "control frame"),
         (b"\x09\x01a", "control frame"),
         (b"\x80\x01a", "continued"),
+        (b"\x82\x7e\x00\x7d", "more bytes than it needs"),
+        (b"\x82\x7f\x00\x00\x00\x00\x00\x00\xff\xff", "more bytes than it needs"),
         (b"\x02\x01a\x82\x01b", "continued"),
         (b"\x82\x7f\x00\x00\x00\x01\x00\x00\x00\x00", "longer than"),
         (b"\x82\x7f\xff\xff\xff\xff\xff\xff\xff\xff", "longer than"),

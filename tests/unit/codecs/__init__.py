@@ -1,0 +1,1 @@
+"""Our codecs and the libraries that others keep say the same to the same bytes."""
