@@ -15,7 +15,7 @@ AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo env $(KEPT) PYTHONDONTWRITEBYTEC
 ON_CLUSTER = $(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-dataclasses test-integration test-e2e lint bench soak cluster-up cluster-down bundle docs clean lock
+.PHONY: help setup demo test test-unit test-dataclasses test-integration test-e2e lint bench soak cluster-up cluster-down bundle protos docs clean lock
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ cluster-down: $(STAMP) ## Remove every trace of the devcluster from this machine
 
 bundle: $(STAMP) ## Write action.yml, the template's inputs and the pages' tables from the table of options
 	$(BIN)/python -m bundle
+
+protos: $(STAMP) ## Write the tables of protobuf messages from our .proto files
+	$(BIN)/python -m dev.protos
 
 lock: ## Pin the newest allowed versions of all dependencies, with hashes
 	$(PYTHON) -m venv build/lock

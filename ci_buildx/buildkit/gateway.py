@@ -54,6 +54,7 @@ def _only(*, metadata: dict[str, bytes]) -> dict[str, bytes]:
     return metadata
 
 
+# Tables of gateway.proto, written by dev/protos.py.
 REQUEST = Schema(
     FrontendRequest,
     one(2, "frontend", TEXT),
@@ -61,12 +62,12 @@ REQUEST = Schema(
     one(5, "allow_result_return", BOOLEAN),
     one(6, "allow_result_array_ref", BOOLEAN),
 )
-RESPONSE: Schema[dict[str, str]] = Schema(_metadata, one(3, "result", Schema(_only, mapping(10, "metadata", BYTES))))
-RETURN = Schema(
-    Return,
-    one(1, "result", Schema(Result, one(3, "ref", Schema(_Ref)))),
-    one(2, "error", RPC_STATUS),
-)
+_ANSWER: Schema[dict[str, bytes]] = Schema(_only, mapping(10, "metadata", BYTES))
+RESPONSE: Schema[dict[str, str]] = Schema(_metadata, one(3, "result", _ANSWER))
+_REF = Schema(_Ref)
+_RESULT = Schema(Result, one(3, "ref", _REF))
+RETURN = Schema(Return, one(1, "result", _RESULT), one(2, "error", RPC_STATUS))
+# End of the tables.
 
 
 class Bridge:

@@ -183,18 +183,16 @@ def _only(**field: Any) -> Any:
     return value
 
 
+# Tables of control.proto, written by dev/protos.py.
+_ENTRY = Schema(Entry, one(1, "type", TEXT), mapping(2, "attrs"))
+_CACHE = Schema(CacheOptions, many(4, "exports", _ENTRY), many(5, "imports", _ENTRY))
 _CONSTRAINT = Schema(Constraint, one(1, "key", TEXT), one(2, "value", TEXT), one(3, "condition", INTEGER))
 _SELECTOR = Schema(
-    SourceSelector,
-    one(1, "identifier", TEXT),
-    one(2, "match_type", INTEGER),
-    many(3, "constraints", _CONSTRAINT),
+    SourceSelector, one(1, "identifier", TEXT), one(2, "match_type", INTEGER), many(3, "constraints", _CONSTRAINT)
 )
 _UPDATE = Schema(SourceUpdate, one(1, "identifier", TEXT), mapping(2, "attrs"))
 _RULE = Schema(SourceRule, one(1, "action", INTEGER), one(2, "selector", _SELECTOR), one(3, "updates", _UPDATE))
 _POLICY = Schema(SourcePolicy, one(1, "version", INTEGER), many(2, "rules", _RULE))
-_ENTRY = Schema(Entry, one(1, "type", TEXT), mapping(2, "attrs"))
-_CACHE = Schema(CacheOptions, many(4, "exports", _ENTRY), many(5, "imports", _ENTRY))
 SOLVE_REQUEST = Schema(
     SolveRequest,
     one(1, "ref", TEXT),
@@ -210,7 +208,6 @@ SOLVE_REQUEST = Schema(
     many(13, "exporters", _ENTRY),
 )
 SOLVE_RESPONSE: Schema[dict[str, str]] = Schema(_only, mapping(1, "exporter_response"))
-
 _VERTEX = Schema(
     Vertex,
     one(1, "digest", TEXT),
@@ -233,11 +230,7 @@ _VERTEX_STATUS = Schema(
     one(8, "completed", TIME),
 )
 _VERTEX_LOG = Schema(
-    VertexLog,
-    one(1, "vertex", TEXT),
-    one(2, "timestamp", TIME),
-    one(3, "stream", INTEGER),
-    one(4, "data", BYTES),
+    VertexLog, one(1, "vertex", TEXT), one(2, "timestamp", TIME), one(3, "stream", INTEGER), one(4, "data", BYTES)
 )
 _SOURCE = Schema(_Source, one(1, "filename", TEXT), one(2, "data", BYTES), one(4, "language", TEXT))
 _LINE: Schema[int] = Schema(_only, one(1, "line", INTEGER))
@@ -259,39 +252,7 @@ STATUS_RESPONSE = Schema(
     many(3, "logs", _VERTEX_LOG),
     many(4, "warnings", _VERTEX_WARNING),
 )
-
-_VERSION = Schema(Version, one(1, "package", TEXT), one(2, "version", TEXT), one(3, "revision", TEXT))
-_PLATFORM = Schema(_platform, one(1, "architecture", TEXT), one(2, "os", TEXT), one(3, "variant", TEXT))
-_GC_POLICY = Schema(
-    GcPolicy,
-    one(1, "all", BOOLEAN),
-    one(2, "keep_duration", INTEGER),
-    one(3, "reserved_space", INTEGER),
-    many(4, "filters", TEXT),
-    one(5, "max_used_space", INTEGER),
-    one(6, "min_free_space", INTEGER),
-)
-_WORKER = Schema(
-    _worker,
-    one(1, "id", TEXT),
-    mapping(2, "labels"),
-    many(3, "platforms", _PLATFORM),
-    many(4, "gc_policy", _GC_POLICY),
-    one(5, "version", _VERSION),
-)
-LIST_WORKERS_RESPONSE: Schema[tuple[Worker, ...]] = Schema(_only, many(1, "record", _WORKER))
-INFO_RESPONSE: Schema[Version | None] = Schema(_only, one(1, "version", _VERSION))
-
 DISK_USAGE_REQUEST = Schema(DiskUsageRequest, many(1, "filter", TEXT))
-PRUNE_REQUEST = Schema(
-    PruneRequest,
-    many(1, "filter", TEXT),
-    one(2, "all", BOOLEAN),
-    one(3, "keep_duration", INTEGER),
-    one(4, "reserved_space", INTEGER),
-    one(5, "max_used_space", INTEGER),
-    one(6, "min_free_space", INTEGER),
-)
 USAGE_RECORD = Schema(
     UsageRecord,
     one(1, "id", TEXT),
@@ -307,6 +268,36 @@ USAGE_RECORD = Schema(
     many(12, "parents", TEXT),
 )
 DISK_USAGE_RESPONSE: Schema[tuple[UsageRecord, ...]] = Schema(_only, many(1, "record", USAGE_RECORD))
-
+PRUNE_REQUEST = Schema(
+    PruneRequest,
+    many(1, "filter", TEXT),
+    one(2, "all", BOOLEAN),
+    one(3, "keep_duration", INTEGER),
+    one(4, "reserved_space", INTEGER),
+    one(5, "max_used_space", INTEGER),
+    one(6, "min_free_space", INTEGER),
+)
+_PLATFORM = Schema(_platform, one(1, "architecture", TEXT), one(2, "os", TEXT), one(3, "variant", TEXT))
+_GC_POLICY = Schema(
+    GcPolicy,
+    one(1, "all", BOOLEAN),
+    one(2, "keep_duration", INTEGER),
+    one(3, "reserved_space", INTEGER),
+    many(4, "filters", TEXT),
+    one(5, "max_used_space", INTEGER),
+    one(6, "min_free_space", INTEGER),
+)
+_VERSION = Schema(Version, one(1, "package", TEXT), one(2, "version", TEXT), one(3, "revision", TEXT))
+_WORKER = Schema(
+    _worker,
+    one(1, "id", TEXT),
+    mapping(2, "labels"),
+    many(3, "platforms", _PLATFORM),
+    many(4, "gc_policy", _GC_POLICY),
+    one(5, "version", _VERSION),
+)
+LIST_WORKERS_RESPONSE: Schema[tuple[Worker, ...]] = Schema(_only, many(1, "record", _WORKER))
+INFO_RESPONSE: Schema[Version | None] = Schema(_only, one(1, "version", _VERSION))
 _DETAIL = Schema(Detail, one(1, "type_url", TEXT), one(2, "value", BYTES))
 RPC_STATUS = Schema(RpcStatus, one(1, "code", INTEGER), one(2, "message", TEXT), many(3, "details", _DETAIL))
+# End of the tables.

@@ -71,6 +71,7 @@ class WriteResponse(NamedTuple):
     digest: str = ""
 
 
+# Tables of content.proto, written by dev/protos.py.
 _INFO = Schema(
     Info, one(1, "digest", TEXT), one(2, "size", INTEGER), one(3, "created_at", TIME), one(4, "updated_at", TIME)
 )
@@ -93,3 +94,4 @@ WRITE_RESPONSE = Schema(
     one(5, "total", INTEGER),
     one(6, "digest", TEXT),
 )
+# End of the tables.

@@ -69,14 +69,11 @@ class GetSecretResponse:
     value: bytes = b""
 
 
+# Tables of session.proto, written by dev/protos.py.
 CREDENTIALS_REQUEST = Schema(CredentialsRequest, one(1, "host", TEXT))
 CREDENTIALS_RESPONSE = Schema(CredentialsResponse, one(1, "username", TEXT), one(2, "secret", TEXT))
 FETCH_TOKEN_REQUEST = Schema(
-    FetchTokenRequest,
-    one(2, "host", TEXT),
-    one(3, "realm", TEXT),
-    one(4, "service", TEXT),
-    many(5, "scopes", TEXT),
+    FetchTokenRequest, one(2, "host", TEXT), one(3, "realm", TEXT), one(4, "service", TEXT), many(5, "scopes", TEXT)
 )
 FETCH_TOKEN_RESPONSE = Schema(FetchTokenResponse, one(1, "token", TEXT), one(2, "expires_in", INTEGER))
 GET_TOKEN_AUTHORITY_REQUEST = Schema(TokenAuthorityRequest, one(1, "host", TEXT), one(2, "salt", BYTES))
@@ -86,3 +83,4 @@ VERIFY_TOKEN_AUTHORITY_REQUEST = Schema(
 TOKEN_AUTHORITY_RESPONSE = Schema(TokenAuthorityResponse, one(1, "content", BYTES))
 GET_SECRET_REQUEST = Schema(GetSecretRequest, one(1, "id", TEXT))
 GET_SECRET_RESPONSE = Schema(GetSecretResponse, one(1, "value", BYTES))
+# End of the tables.
