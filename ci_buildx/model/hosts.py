@@ -6,6 +6,8 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 _PORTS = {"http": 80, "https": 443}
+LONGEST_HOST = 261
+"""Characters of a host with its port: 255 of a name (RFC 1035, 2.3.4) and six."""
 
 
 class Origin(NamedTuple):
@@ -44,6 +46,12 @@ def parse_origin(url: str) -> Origin | None:
     if scheme not in _PORTS or not host or "@" in parts.netloc or port == 0:
         return None
     return Origin(scheme, normalize_host(host), port or _PORTS[scheme])
+
+
+def is_host(text: str) -> bool:
+    """Whether a text is a host, with or without a port, and nothing that would change the meaning of a URL with it."""
+    is_short = len(text) <= LONGEST_HOST and not any(char in "/?#" for char in text)
+    return is_short and parse_origin(f"https://{text}") is not None
 
 
 def normalize_host(host: str) -> str:

@@ -14,13 +14,14 @@ from typing import assert_never
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from ci_buildx.errors import RegistryError
-from ci_buildx.model.hosts import parse_origin
-from ci_buildx.model.record import dataclass
+from ci_buildx.model.hosts import Origin, parse_origin
+from ci_buildx.model.record import dataclass, replace
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry.challenge import Challenge, Scheme, Token, parse_challenge, parse_token
 from ci_buildx.registry.connection import Connection, Request
 from ci_buildx.registry.credentials import CredentialStore
 from ci_buildx.registry.dockerconfig import Login
+from ci_buildx.registry.realm import check_realm
 
 _CLIENT = "kube-builder"
 _MARGIN = 10.0
@@ -98,12 +99,15 @@ def fetch_token(connection: Connection, access: Access, challenge: Challenge, lo
     origin = parse_origin(challenge.realm)
     if origin is None:
         raise RegistryError(f"{access.host} names no usable token service: realm {challenge.realm[:100]!r}")
-    if login and not origin.is_secure and not connection.trust.allows_plain(access.host):
+    if login is None:
+        check_realm(challenge.realm, access.host, connection.trust)
+    elif not origin.is_secure and not connection.trust.allows_plain(access.host):
         raise RegistryError(f"{access.host} wants the login sent without TLS to {challenge.realm[:100]}")
     if login and login.identity_token:
         answer = connection.send(_form_request(access, challenge, login))
     else:
-        answer = connection.send(_query_request(access, challenge, login))
+        asked = _query_request(access, challenge, login)
+        answer = connection.send(replace(asked, check=lambda url: _check_redirect(url, origin, access, connection)))
         if answer.status in _NOT_BY_GET and login:
             answer = connection.send(_form_request(access, challenge, login))
     if answer.status in (401, 403) and login:
@@ -114,6 +118,12 @@ def fetch_token(connection: Connection, access: Access, challenge: Challenge, lo
             f"{origin.authority} gave no token for {access.host}: status {answer.status}", status=answer.status
         )
     return parse_token(answer.body)
+
+
+def _check_redirect(url: str, origin: Origin, access: Access, connection: Connection) -> None:
+    """Raise RegistryError if a token service must not send us there: no login goes along, but a request does."""
+    if parse_origin(url) != origin:
+        check_realm(url, access.host, connection.trust)
 
 
 def _form_request(access: Access, challenge: Challenge, login: Login) -> Request:

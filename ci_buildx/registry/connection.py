@@ -8,9 +8,10 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from ci_buildx import __version__
 from ci_buildx.errors import RegistryError
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 _LOG = debug.get_log("registry")
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
+LARGEST_REDIRECT = 64 << 10
+"""Bytes that may come with a redirect; nobody reads them."""
+MOST_HOSTS = 64
+"""Hosts whose connections are kept: buildkitd may ask for tokens of any number of them."""
 _PIECE = 1 << 16
 _LONGEST_REASON = 200
 _NO_TLS = "WRONG_VERSION_NUMBER"
@@ -51,7 +56,8 @@ class Request:
     """One request. ``body`` is called for each attempt; ``streamed`` leaves the content of a 200 to be read.
 
     ``named_by`` is the registry that named this host: what was declared for it holds for its token service too.
-    Redirects are followed if ``follows``; the library leaves out the login when they lead to another origin.
+    Redirects are followed if ``follows``; the library leaves out the login when they lead to another origin, and
+    ``check``, called with the URL of each, raises RegistryError for one that must not be followed.
     """
 
     method: str
@@ -62,6 +68,7 @@ class Request:
     streamed: bool = False
     named_by: str = ""
     follows: bool = True
+    check: Callable[[str], None] | None = None
 
     @property
     def host(self) -> str:
@@ -113,9 +120,13 @@ class Connection:
 
     def base(self, host: str) -> str:
         """The URL of a registry. One that may speak either (``http`` and ``insecure``) is asked once."""
-        if host not in self._schemes:
-            self._schemes[host] = "https" if self._speaks_tls(host) else "http"
-        return f"{self._schemes[host]}://{host}"
+        scheme = self._schemes.get(host)
+        if scheme is None:
+            scheme = "https" if self._speaks_tls(host) else "http"
+            if len(self._schemes) >= MOST_HOSTS:
+                self._schemes.clear()
+            self._schemes[host] = scheme
+        return f"{scheme}://{host}"
 
     def send(self, request: Request) -> Answer:
         """The answer, whatever its status, after retries on 408, 429, 5xx and broken connections.
@@ -176,6 +187,7 @@ class Connection:
             timeout=(self._patience.connect, self._patience.silence),
             stream=True,
             allow_redirects=request.follows,
+            hooks={"response": lambda response, **_: _look_at_redirect(response, request)},
         )
         headers = {name.lower(): value for name, value in response.headers.items()}
         if _LOG.is_on and response.history:
@@ -189,6 +201,9 @@ class Connection:
     def _session(self, host: str) -> Session:
         session = self._sessions.get(host)
         if session is None:
+            while len(self._sessions) >= MOST_HOSTS:  # their requests go on, and close their sockets when they end
+                with suppress(StopIteration, KeyError):
+                    self._sessions.pop(next(iter(self._sessions))).close()
             session = self._sessions.setdefault(host, sessions.make(host, self.trust, self._patience.pace))
         return session
 
@@ -198,6 +213,20 @@ def _log(request: Request, outcome: object, began: float) -> None:
         authorized = any(name.lower() == "authorization" for name in request.headers)
         what = f"{request.method} {show_url(request.url)}{' with a login' if authorized else ''}"
         _LOG.debug("%s: %s after %.3f s", what, outcome, time.monotonic() - began)
+
+
+def _look_at_redirect(response: Response, request: Request) -> None:
+    """Refuse a redirect that must not be followed, and read what comes with it only as far as anybody would.
+
+    The library reads it whole, however large, before it goes on.
+    """
+    if not (request.follows and response.is_redirect):
+        return
+    if request.check is not None:
+        request.check(urljoin(response.url, response.headers["location"]))
+    if len(response.raw.read(LARGEST_REDIRECT + 1)) > LARGEST_REDIRECT:
+        raise RegistryError(f"{request.host} sent more than {LARGEST_REDIRECT} bytes with a redirect")
+    response._content = b""
 
 
 def _read(response: Response, request: Request) -> bytes:

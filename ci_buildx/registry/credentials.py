@@ -26,6 +26,10 @@ KEPT = 290.0
 BuildKit 0.34.2, ``session/auth/authprovider/authprovider.go``)."""
 
 
+MOST_KNOWN = 1000
+"""Hosts and repositories whose logins are remembered: buildkitd may ask for any number of them."""
+
+
 class CredentialStore:
     """Looks logins up, each once in a while; thread-safe."""
 
@@ -53,6 +57,8 @@ class CredentialStore:
             if until <= self._clock():
                 found = (self._ask(config, *key) or config.find(*key) for config in self._configs)
                 login, kept = self._resolved(next((login for login in found if login), None))
+                if len(self._known) >= MOST_KNOWN:
+                    self._known.clear()
                 self._known[key] = login, self._clock() + kept
                 _LOG.debug("login of %s: %s", key[0], "found" if login else "none")
             return login

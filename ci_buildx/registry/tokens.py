@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ci_buildx.errors import RegistryError
-from ci_buildx.model.hosts import Origin, parse_origin
+from ci_buildx.model.hosts import Origin, is_host, parse_origin
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry.dockerconfig import HUB, Login, canonical
 from ci_buildx.session.tokens import TokenRequest
@@ -30,6 +30,10 @@ HUB_API = "registry-1.docker.io"
 _HUB_SERVICE = Origin("https", "auth.docker.io", 443)
 _ATTEMPTS, _CONNECT, _SILENCE, _GRACE = 3, 5.0, 15.0, 30.0
 """buildkitd waits for 60 s (BuildKit 0.34.2, ``session/auth/auth.go``): before that it shall be told the reason."""
+
+
+MOST_REALMS = 1000
+"""Token services that are remembered as those of their registries."""
 
 
 class LoginStore(Protocol):
@@ -59,11 +63,13 @@ class RegistryTokens:
         from ci_buildx.registry.authorize import Access, fetch_token
         from ci_buildx.registry.challenge import Challenge, Scheme
 
+        if not is_host(request.host):
+            raise RegistryError(f"buildkitd wants a token for {request.host[:100]!r}, which is no host")
         access = Access(host=request.host, path=_path(request.scopes), scopes=request.scopes)
         challenge = Challenge(scheme=Scheme.BEARER, realm=request.realm, service=request.service)
         login = self._store.lookup(access.host, access.path)
         try:
-            if login is not None:
+            if login is not None or _is_inner(request.realm):
                 self._check_realm(access.host, request.realm)
             return fetch_token(self._connected(), access, challenge, login)
         except RegistryError as error:
@@ -92,9 +98,11 @@ class RegistryTokens:
             answer = connection.send(Request(method="GET", url=f"{base}/v2/"))
             named = parse_challenge(answer.headers.get("www-authenticate", "")).realm if answer.status == 401 else ""
             if asked != parse_origin(named):
-                wish = f"buildkitd wants the login of {host} sent to {asked.authority}"
+                wish = f"buildkitd wants a token of {host} from {asked.authority}"
                 raise RegistryError(f"{wish}, which is not the token service that {host} names")
         with self._lock:
+            if len(self._realms) >= MOST_REALMS:
+                self._realms.clear()
             self._realms.add((host, asked))
 
     def seed(self, host: str) -> Secret:
@@ -123,6 +131,14 @@ class RegistryTokens:
                 patience = Patience(attempts=_ATTEMPTS, connect=_CONNECT, silence=_SILENCE, pace=pace)
                 self._connection = Connection(self._trust(), patience)
             return self._connection
+
+
+def _is_inner(realm: str) -> bool:
+    """Whether a token service is one that not everybody reaches: buildkitd must not choose it."""
+    from ci_buildx.registry.realm import Reach, find_reach
+
+    origin = parse_origin(realm)
+    return origin is not None and find_reach(origin) is not Reach.EVERYWHERE
 
 
 def _path(scopes: tuple[str, ...]) -> str:

@@ -7,8 +7,12 @@ import pytest
 
 from ci_buildx.errors import RegistryError
 from ci_buildx.model.secret import Secret
-from ci_buildx.registry.credentials import CredentialStore
+from ci_buildx.registry.authorize import Access, Authorizer
+from ci_buildx.registry.connection import LARGEST_REDIRECT, MOST_HOSTS, Connection, Request
+from ci_buildx.registry.credentials import MOST_KNOWN, CredentialStore
 from ci_buildx.registry.dockerconfig import DockerConfig, Login
+from ci_buildx.registry.realm import check_realm
+from ci_buildx.registry.sessions import REDIRECTS
 from ci_buildx.registry.tokens import RegistryTokens
 from ci_buildx.registry.trust import Trust
 from ci_buildx.session.tokens import Token, TokenRequest
@@ -112,7 +116,163 @@ def test_a_refused_login_is_one_line(service: Registry, connect: Connect, login:
 def test_a_service_that_only_the_builder_reaches(service: Registry, connect: Connect) -> None:
     tokens = connect({}, Trust())
     with pytest.raises(RegistryError, match=r"no answer from .*if only the builder reaches .*BUILDKIT_NO_CLIENT_TOKEN"):
-        tokens.fetch(TokenRequest(host="r.io", realm="http://127.0.0.1:1/token", service="", scopes=()))
+        tokens.fetch(TokenRequest(host="127.0.0.1:2", realm="http://127.0.0.1:1/token", service="", scopes=()))
+
+
+INSIDE = {
+    "public.io": "93.184.216.34",
+    "inner.corp": "10.1.2.3",
+    "metadata.evil.io": "169.254.169.254",
+    "here.evil.io": "127.0.0.1",
+    "carrier.evil.io": "100.100.100.200",
+    "six.evil.io": "fd00:ec2::254",
+    "translated.evil.io": "64:ff9b::a9fe:a9fe",
+    "mapped.evil.io": "::ffff:127.0.0.1",
+}
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of the test; nothing is looked up, and no proxy is asked."""
+
+    def look_up(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        if host not in INSIDE:
+            raise OSError("no such name")
+        return [(0, 0, 0, "", (INSIDE[host], port))]
+
+    monkeypatch.setattr("ci_buildx.registry.realm.socket.getaddrinfo", look_up)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.mark.usefixtures("names")
+@pytest.mark.parametrize(
+    ("host", "realm"),
+    [
+        ("docker.io", "https://auth.docker.io/token"),
+        ("public.io", "https://public.io:8443/token"),
+        ("public.io", "HTTPS://93.184.216.34/token"),
+        ("inner.corp", "https://inner.corp:8443/token"),
+        ("inner.corp:5000", "https://10.9.9.9/token"),
+        ("10.0.0.5", "https://192.168.0.1/token"),
+        ("plain.corp", "http://public.io/token"),
+        ("localhost:5000", "http://127.0.0.1:5001/token"),
+        ("localhost:5000", "http://192.168.0.1/token"),
+    ],
+)
+def test_token_services_that_registries_may_name(host: str, realm: str) -> None:
+    check_realm(realm, host, Trust(plain=frozenset({"plain.corp"})))
+
+
+@pytest.mark.usefixtures("names")
+@pytest.mark.parametrize("host", ["public.io", "unknown.io", "8.8.8.8"])
+@pytest.mark.parametrize(
+    ("realm", "why"),
+    [
+        ("http://public.io/token", "without TLS"),
+        ("HTTP://auth.docker.io/token", "without TLS"),
+        ("http://169.254.169.254/latest/meta-data", "without TLS"),
+        ("https://127.0.0.1:6443/api", "only from this machine"),
+        ("https://localhost/x", "only from this machine"),
+        ("https://a.localhost./x", "only from this machine"),
+        ("https://0.0.0.0/x", "only from this machine"),
+        ("https://[::1]/x", "only from this machine"),
+        ("https://here.evil.io/x", "only from this machine"),
+        ("https://mapped.evil.io/x", "only from this machine"),
+        ("https://169.254.169.254/x", "only from this link"),
+        ("https://metadata.evil.io/x", "only from this link"),
+        ("https://translated.evil.io/x", "only from this link"),
+        ("https://[fe80::1]/x", "only from this link"),
+        ("https://10.0.0.1/x", "only from this network"),
+        ("https://inner.corp/x", "only from this network"),
+        ("https://carrier.evil.io/x", "only from this network"),
+        ("https://six.evil.io/x", "only from this network"),
+    ],
+)
+def test_token_services_that_a_public_registry_must_not_name(host: str, realm: str, why: str) -> None:
+    with pytest.raises(RegistryError, match=why):
+        check_realm(realm, host, Trust())
+
+
+@pytest.mark.usefixtures("names")
+@pytest.mark.parametrize("realm", ["https://127.0.0.1/x", "https://169.254.169.254/x"])
+def test_a_registry_of_the_network_names_none_on_this_machine_or_link(realm: str) -> None:
+    with pytest.raises(RegistryError, match="is reached only from"):
+        check_realm(realm, "inner.corp", Trust())
+
+
+def test_without_a_login_a_public_registry_leads_nobody_here(service: Registry, connect: Connect) -> None:
+    """Whether buildkitd says so or its registry does."""
+    for realm in (f"http://{service.address}/token", f"https://{service.address}/token"):
+        with pytest.raises(RegistryError, match=r"r\.io|no answer from r\.io"):
+            fetch(connect({}, Trust()), service, realm=realm, host="r.io")
+    access = Access(host="93.184.216.34")
+    authorizer = Authorizer(CredentialStore([], env={}), Connection(Trust()))
+    authorizer.challenged(access, f'Bearer realm="https://{service.address}/token"')
+    with pytest.raises(RegistryError, match="only from this machine"):
+        authorizer.headers(access)
+    assert service.asked == []
+
+
+def test_without_a_login_buildkitd_does_not_choose_what_is_inside(service: Registry, connect: Connect) -> None:
+    service.on("GET /v2/", Reply(401, headers={"WWW-Authenticate": 'Bearer realm="http://127.0.0.1:9/"'}))
+    with scripted() as elsewhere:
+        with pytest.raises(RegistryError, match="is not the token service that"):
+            fetch(connect({}), service, realm=f"http://{elsewhere.address}/api")
+        assert elsewhere.asked == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:80/admin?x=", "a b", "u@h", "r.io#", "", "x" * 300])
+def test_what_is_no_host_is_not_asked(service: Registry, connect: Connect, host: str) -> None:
+    tokens = connect({})
+    with pytest.raises(RegistryError, match="which is no host"):
+        tokens.fetch(TokenRequest(host=host, realm=f"http://{service.address}/token", service="s", scopes=(PULL,)))
+    assert service.asked == []
+
+
+@pytest.mark.parametrize("login", [None, LOGIN])
+@pytest.mark.parametrize("there", ["https://169.254.169.254/latest", "http://[fe80::1]/", "ftp://x/", "https://u@x/"])
+def test_a_token_service_leads_nobody_inside(
+    service: Registry, connect: Connect, login: Login | None, there: str
+) -> None:
+    account = "&account=me" if login else ""
+    service.on(f"GET /token?{QUERY}{account}", Reply(302, headers={"Location": there}))
+    with pytest.raises(RegistryError, match=r"without TLS|is reached only from|no usable token service"):
+        fetch(connect({("r.io", ""): login} if login else {}, None), service, host="")
+
+
+def test_what_comes_with_a_redirect_is_bounded(service: Registry, connect: Connect) -> None:
+    moved = {"Location": f"http://{service.address}/moved"}
+    service.on("GET /moved", GIVEN)
+    service.on(f"GET /token?{QUERY}", Reply(302, b"x" * LARGEST_REDIRECT, moved))
+    assert fetch(connect({}), service).value == Secret("t")
+    service.on(f"GET /token?{QUERY}", Reply(302, b"x" * (LARGEST_REDIRECT + 1), moved))
+    with pytest.raises(RegistryError, match=f"sent more than {LARGEST_REDIRECT} bytes with a redirect"):
+        fetch(connect({}), service)
+
+
+def test_redirects_without_end(service: Registry, connect: Connect) -> None:
+    service.on(f"GET /token?{QUERY}", Reply(302, headers={"Location": f"/token?{QUERY}"}))
+    with pytest.raises(RegistryError, match=rf"no answer from .*Exceeded {REDIRECTS} redirects"):
+        fetch(connect({}), service)
+    assert len(service.asked) == REDIRECTS + 1
+
+
+def test_hosts_without_end_take_no_memory(service: Registry) -> None:
+    """buildkitd may ask for a token of any number of hosts, and of repositories there."""
+    connection = Connection(Trust(plain=frozenset(f"h{number}" for number in range(3 * MOST_HOSTS))))
+    for number in range(3 * MOST_HOSTS):
+        request = Request(method="GET", url=f"http://{service.address}/x", named_by=f"h{number}")
+        assert connection.send(request).status == 404
+        connection.base(f"h{number}")
+    assert len(connection._sessions) <= MOST_HOSTS
+    assert len(connection._schemes) <= MOST_HOSTS
+    connection.close()
+    store = CredentialStore([], env={})
+    for number in range(MOST_KNOWN * 2):
+        assert store.lookup("r.io", f"path{number}") is None
+    assert len(store._known) <= MOST_KNOWN
 
 
 @pytest.mark.parametrize(
