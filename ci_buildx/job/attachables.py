@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 from ci_buildx.builder.builder import Builder
 from ci_buildx.buildkit.exporters import is_true
 from ci_buildx.buildkit.request import layout_stores, shared_folders
-from ci_buildx.errors import RegistryError
 from ci_buildx.job.site import Site
-from ci_buildx.model.hosts import normalize_host
+from ci_buildx.model.hosts import is_host, normalize_host
 from ci_buildx.registry import credentials, tokens
 from ci_buildx.registry.credentials import CredentialStore
 from ci_buildx.registry.dockerconfig import Login, canonical
@@ -28,29 +27,51 @@ if TYPE_CHECKING:
     from ci_buildx.session.content_layout import Layout
 
 
+MOST_WARNINGS = 10
+"""Hosts whose login was kept back that are warned of."""
+
+
 class BuildLogins:
     """The logins of ``store`` that a build may use; thread-safe.
 
     ``mirrors`` returns the hosts of the builder's mirrors. It is called only for a host that the build does not name.
+    ``warn`` is told, once for each host and a few times at most, that a login is kept back: that image may be public.
     """
 
-    def __init__(self, store: LoginStore, build: BuildSettings, *, mirrors: Callable[[], Iterable[str]]) -> None:
+    def __init__(
+        self,
+        store: LoginStore,
+        build: BuildSettings,
+        *,
+        mirrors: Callable[[], Iterable[str]],
+        warn: Callable[[str], None],
+    ) -> None:
         self._store = store
         self._build = build
         self._mirrors = mirrors
         self._hosts: frozenset[str] | None = None
         self._is_read = False
+        self._warn = warn
+        self._warned: set[str] = set()
         self._lock = threading.Lock()
 
     def lookup(self, host: str, path: str = "") -> Login | None:
-        """Return the login for a host. Raises RegistryError if there is one and the build does not name the host."""
+        """Return the login for a host; None if there is none, or if the build does not name the host."""
+        if not is_host(host):
+            return None
         login = self._store.lookup(host, path)
         if login is None or self._is_named(host):
             return login
-        raise RegistryError(
-            f"the login of {host} is not given to buildkitd: the build names no image there",
-            fix=f"if a base image brings it in (ONBUILD), name it: --build-context NAME=docker-image://{host}/…",
-        )
+        with self._lock:
+            is_new = host not in self._warned and len(self._warned) < MOST_WARNINGS
+            if is_new:
+                self._warned.add(host)
+        if is_new:
+            self._warn(
+                f"the login of {host} is not given to buildkitd: the build names no image there; if a base image brings"
+                f" it in (ONBUILD), name it: --build-context NAME=docker-image://{host}/…"
+            )
+        return None
 
     def _is_named(self, host: str) -> bool:
         from ci_buildx.job.login_hosts import find_login_hosts
@@ -70,7 +91,9 @@ def authority(site: Site, builder: Builder, store: CredentialStore) -> Auth:
 
         return trust_of(site, builder)
 
-    logins = BuildLogins(store, site.settings.build, mirrors=lambda: trust().mirrors)
+    logins = BuildLogins(
+        store, site.settings.build, mirrors=lambda: trust().mirrors, warn=lambda text: site.display.warn(text)
+    )
     if is_true(site.env.get(tokens.SWITCH, "")):
         return Auth(logins.lookup)
     return Auth(logins.lookup, RegistryTokens(logins, folder=credentials.folder(site.env), trust=trust))
