@@ -12,8 +12,8 @@ from ci_buildx.builder import heartbeat, labels
 from ci_buildx.builder.builder import Location
 from ci_buildx.builder.expired import is_stuck, select_namespaces, select_objects, select_silent
 from ci_buildx.builder.teardown import explain_stuck, teardown
-from ci_buildx.errors import Conflict, Forbidden, NotFound, Unreachable
-from ci_buildx.kube.client import KubeClient
+from ci_buildx.errors import Conflict, Forbidden, KubeError, NotFound, Unreachable
+from ci_buildx.kube.client import MOST_PAGES, KubeClient
 from ci_buildx.kube.refusal import refusal
 from ci_buildx.model.record import dataclass
 
@@ -164,12 +164,13 @@ def _list_namespaces(kube: KubeClient) -> tuple[list[dict[str, Any]], float]:
     core = CoreV1Api(api)
     found: list[dict[str, Any]] = []
     token = None
-    while True:
+    for _ in range(MOST_PAGES):
         page, date = _page(api, core, token)
         found += page["items"]
         token = page["metadata"].get("continue")
         if not token:
             return found, date
+    raise KubeError(f"GET /api/v1/namespaces: the list has more than {MOST_PAGES} pages of {_PAGE} objects")
 
 
 def _page(api: ApiClient, core: Any, token: str | None) -> tuple[dict[str, Any], float]:

@@ -13,6 +13,8 @@ from ci_buildx.session.session import PATIENCE
 # Half of grpcio 1.85's import time is that of its asyncio side; traceback compiles patterns, for logging's errors.
 _UNUSED = ("asyncio", "grpc.aio", "inspect", "pkgutil", "traceback")
 _UNLIMITED = -1
+LARGEST_ANSWER = 17 << 20
+"""Bytes of a message: BuildKit 0.34.2 sends 16 MiB at most (containerd ``defaults.DefaultMaxSendMsgSize``)."""
 _METADATA_SIZE = 16 << 20
 # buildkitd tolerates no pings more often than every 5 minutes on an idle connection (grpc-go's default), but while
 # a session is open it answers the session's own pings every few seconds, and what it sends clears its count of pings.
@@ -49,7 +51,7 @@ def open_channel(target: str, *, credentials: tuple[bytes, bytes, bytes] | None,
         ("grpc.service_config_disable_resolution", 1),
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.max_send_message_length", _UNLIMITED),
-        ("grpc.max_receive_message_length", _UNLIMITED),
+        ("grpc.max_receive_message_length", LARGEST_ANSWER),
         # Error details carry the whole Dockerfile.
         ("grpc.max_metadata_size", _METADATA_SIZE),
         ("grpc.absolute_max_metadata_size", _METADATA_SIZE),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TypeVar
 
 from ci_buildx.buildkit.channel import open_channel
 from ci_buildx.buildkit.flight import Flight, SolveResult
@@ -26,12 +26,16 @@ from ci_buildx.buildkit.messages import (
     Version,
     Worker,
 )
+from ci_buildx.errors import BuildkitError
 from ci_buildx.model import debug
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.status import StatusUpdate
+from ci_buildx.protobuf.schema import Schema
 from ci_buildx.session.session import Session
 
 __all__ = ["Control", "SolveResult"]
+
+T = TypeVar("T")
 
 _LOG = debug.get_log("buildkit")
 _SERVICE = "/moby.buildkit.v1.Control/"
@@ -65,19 +69,19 @@ class Control:
 
     def info(self, timeout: float) -> Version:
         """The daemon's version, within ``timeout`` seconds."""
-        return INFO_RESPONSE.decode(self._ask("Info", timeout)) or Version()
+        return self._ask("Info", INFO_RESPONSE, timeout) or Version()
 
     def workers(self, timeout: float) -> list[Worker]:
         """What can run build steps there, within ``timeout`` seconds."""
-        workers = list(LIST_WORKERS_RESPONSE.decode(self._ask("ListWorkers", timeout)))
+        workers = list(self._ask("ListWorkers", LIST_WORKERS_RESPONSE, timeout))
         self.platforms = tuple(dict.fromkeys(platform for worker in workers for platform in worker.platforms))
         self.labels = {name: value for worker in workers for name, value in worker.labels.items()}
         return workers
 
     def disk_usage(self, request: DiskUsageRequest, timeout: float) -> list[UsageRecord]:
         """What the cache holds, smallest first as in BuildKit's ``client/diskusage.go``, within ``timeout`` seconds."""
-        answer = self._ask("DiskUsage", timeout, DISK_USAGE_REQUEST.encode(request))
-        return sorted(DISK_USAGE_RESPONSE.decode(answer), key=lambda record: (record.size, record.id))
+        records = self._ask("DiskUsage", DISK_USAGE_RESPONSE, timeout, DISK_USAGE_REQUEST.encode(request))
+        return sorted(records, key=lambda record: (record.size, record.id))
 
     def prune(self, request: PruneRequest) -> Iterator[UsageRecord]:
         """Clear the cache; each record as it goes. How long it takes depends on the disk: there is no time-out."""
@@ -85,7 +89,7 @@ class Control:
 
         try:
             for message in self._channel.unary_stream(_SERVICE + "Prune")(PRUNE_REQUEST.encode(request)):
-                yield USAGE_RECORD.decode(message)
+                yield _decode(USAGE_RECORD, message, "Prune")
         except grpc.RpcError as error:
             from ci_buildx.buildkit import rpc
 
@@ -107,17 +111,24 @@ class Control:
         with Flight(self._channel, _SERVICE, session) as flight:
             return flight.run(request, on_status, stop)
 
-    def _ask(self, method: str, timeout: float, request: bytes = b"") -> Any:
+    def _ask(self, method: str, answer: Schema[T], timeout: float, request: bytes = b"") -> T:
         import grpc
 
         began = time.monotonic()
         try:
-            answer = self._channel.unary_unary(_SERVICE + method)(request, timeout=timeout)
+            message = self._channel.unary_unary(_SERVICE + method)(request, timeout=timeout)
             _LOG.debug("%s: OK after %.3f s", method, time.monotonic() - began)
-            return answer
         except grpc.RpcError as error:
             from ci_buildx.buildkit import rpc
 
             if _LOG.is_on:
                 _LOG.debug("%s: %s after %.3f s", method, rpc.describe(error), time.monotonic() - began)
             raise rpc.translate(error, f"buildkitd did not answer {method}") from error
+        return _decode(answer, message, method)
+
+
+def _decode(answer: Schema[T], message: bytes, method: str) -> T:
+    try:
+        return answer.decode(message)
+    except ValueError as error:
+        raise BuildkitError(f"buildkitd's answer to {method} cannot be read: {error}") from error

@@ -79,7 +79,7 @@ def _parsed(details: Iterable[Detail], type_url: str) -> list[dict[str, Any]]:
         if detail.type_url == type_url:
             try:
                 value = json.loads(detail.value)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(value, dict):
                 values.append(value)

@@ -23,6 +23,8 @@ _STOP_POLL = 0.1
 _LAST_WORDS = 5.0
 """Seconds that Status may stay silent after Solve has ended (buildx waits as long, BuildKit ``client/solve.go``)."""
 _FAREWELL = 2.0
+MOST_QUEUED = 32 << 20
+"""Bytes of status that wait to be shown; buildkitd then waits with more."""
 _LOST = "lost the connection to buildkitd during the build"
 
 
@@ -50,7 +52,44 @@ class _SessionEnded:
     error: Exception | None
 
 
-_Event = StatusUpdate | _Solved | _StatusEnded | _SessionEnded
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A message of Status, and its bytes."""
+
+    update: StatusUpdate
+    size: int
+
+
+_Event = _Told | _Solved | _StatusEnded | _SessionEnded
+
+
+class _Backlog:
+    """Bytes that one thread has read and another has not worked off, ``most`` of them or one message; thread-safe."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held = 0
+        self._is_closed = False
+        self._changed = threading.Condition()
+
+    def add(self, size: int) -> bool:
+        """Wait for room, and take it; False if nobody works any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_closed or not self._held or self._held + size <= self._most)
+            self._held += size
+            return not self._is_closed
+
+    def take(self, size: int) -> None:
+        """Give room back."""
+        with self._changed:
+            self._held -= size
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let nobody wait any more."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
 
 
 class Flight:
@@ -66,12 +105,14 @@ class Flight:
         self._events: SimpleQueue[_Event] = SimpleQueue()
         self._calls: list[Any] = []
         self._answer: dict[str, str] = {}
+        self._backlog = _Backlog(MOST_QUEUED)
 
     def __enter__(self) -> Flight:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._session.close()
+        self._backlog.close()
         for call in self._calls:
             call.cancel()
 
@@ -91,7 +132,10 @@ class Flight:
             _LOG.debug("Solve %s: failed after %.3f s: %s", request.ref, time.monotonic() - began, judged)
             raise judged from error
         _LOG.debug("Solve %s: OK after %.3f s", request.ref, time.monotonic() - began)
-        return SolveResult(exporter_response=SOLVE_RESPONSE.decode(response) | self._answer)
+        try:
+            return SolveResult(exporter_response=SOLVE_RESPONSE.decode(response) | self._answer)
+        except ValueError as error:
+            raise BuildkitError(f"buildkitd's answer to Solve cannot be read: {error}") from error
 
     def _begin(self, request: SolveRequest) -> Any:
         sent = replace(request, frontend="") if request.is_call else request
@@ -140,7 +184,9 @@ class Flight:
 
         with suppress(grpc.RpcError, ValueError):
             for message in call:
-                self._events.put(STATUS_RESPONSE.decode(message))
+                if not self._backlog.add(len(message)):
+                    break
+                self._events.put(_Told(STATUS_RESPONSE.decode(message), len(message)))
         self._events.put(_StatusEnded())
 
     def _follow(
@@ -152,8 +198,9 @@ class Flight:
         deadline = float("inf")
         while (solving or listening) and not stop.is_set() and time.monotonic() < deadline:
             match self._next_event():
-                case StatusUpdate() as update:
+                case _Told(update, size):
                     on_status(update)
+                    self._backlog.take(size)
                     deadline = deadline if solving else time.monotonic() + _LAST_WORDS
                 case _Solved():
                     solving = False

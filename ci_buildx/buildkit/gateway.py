@@ -92,6 +92,9 @@ class Bridge:
             return {}
         except grpc.RpcError as error:
             answer, ended = {}, Return(error=_reason(error))
+        except ValueError as error:
+            unknown = 2
+            answer, ended = {}, Return(error=RpcStatus(unknown, f"the frontend's answer cannot be read: {error}"))
         with suppress(grpc.RpcError, grpc.FutureCancelledError):  # a build that has ended says itself why
             self._invoke("Return", RETURN.encode(ended))
         return answer

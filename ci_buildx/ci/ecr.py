@@ -86,7 +86,7 @@ def passwords(host: str, key: Key, env: Mapping[str, str], *, now: datetime | No
         connection.close()
     try:
         document = json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = {}
     document = document if isinstance(document, dict) else {}
     if answer.status != 200:

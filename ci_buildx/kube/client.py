@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _LOG = debug.get_log("kube")
 _PAGE = 500
+MOST_PAGES = 200
+"""Pages of a list: 100,000 objects."""
 _PATCHES = {
     "merge": "application/merge-patch+json",
     "strategic": "application/strategic-merge-patch+json",
@@ -110,8 +112,11 @@ class KubeClient:
         """Read a whole collection, page by page; ``items`` holds all of it."""
         whole = self.get(path, limit=_PAGE, **query)
         items = whole.setdefault("items", None) or []
-        page = whole
+        page, pages = whole, 1
         while token := (page.get("metadata") or {}).get("continue"):
+            pages += 1
+            if pages > MOST_PAGES or len(items) > MOST_PAGES * _PAGE:
+                raise KubeError(f"GET {path}: the list has more than {MOST_PAGES} pages of {_PAGE} objects")
             try:
                 page = self.get(path, limit=_PAGE, **{**query, "continue": token})
             except KubeError as failure:

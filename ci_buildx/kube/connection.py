@@ -11,6 +11,8 @@ import time
 from ci_buildx.kube.dial import Dialer
 from ci_buildx.kube.http1 import Head, MalformedResponse, Response
 
+LARGEST_ANSWER = 64 << 20
+"""Bytes of an answer that is read whole: a page of 500 objects has a few MiB."""
 _IDLE = 4
 _SIZE = 64 << 10
 
@@ -77,12 +79,20 @@ class Connection:
         self.send(request, deadline)
         response = Response()
         head, body = self.head(response, deadline)
-        parts = [body]
-        while not response.finished:
-            parts.append(self.receive(response, deadline))
+        whole = self.read_rest(response, body, deadline)
         if response.rest:
             raise MalformedResponse("the server sent more than one response")
-        return head, b"".join(parts)
+        return head, whole
+
+    def read_rest(self, response: Response, begun: bytes, deadline: float) -> bytes:
+        """Return all of a body, whose beginning was read. Raises OSError or MalformedResponse."""
+        parts, size = [begun], len(begun)
+        while not response.finished:
+            parts.append(self.receive(response, deadline))
+            size += len(parts[-1])
+            if size > LARGEST_ANSWER:
+                raise MalformedResponse(f"the answer has more than {LARGEST_ANSWER} bytes")
+        return b"".join(parts)
 
 
 class Pool:

@@ -183,8 +183,8 @@ class Exchange:
         try:
             connection.send(self._request(call), deadline)
             head, body = connection.head(response, deadline)
-            while head.status != 200 and not response.finished:
-                body += connection.receive(response, deadline)
+            if head.status != 200:
+                body = connection.read_rest(response, body, deadline)
         except (OSError, MalformedResponse) as cause:
             call.log(repr(cause), began, reused=connection.reused)
             raise explain(cause, self.cluster) from cause
@@ -222,7 +222,7 @@ class Exchange:
     def _decoded(self, body: bytes, call: Call) -> dict[str, Any]:
         try:
             decoded = json.loads(body) if body else {}
-        except ValueError as cause:
+        except (ValueError, RecursionError) as cause:
             from ci_buildx.kube.refusal import NO_API_SERVER
 
             raise KubeError(f"{call.asked}: the answer is not JSON", status=200, fix=NO_API_SERVER) from cause

@@ -97,7 +97,7 @@ def read(output: bytes, plugin: Plugin) -> Issued:
         token, certificate = status.get("token") or "", status.get("clientCertificateData") or ""
         key, expiry = status.get("clientKeyData") or "", status.get("expirationTimestamp") or ""
         expires = _epoch(expiry) if expiry else None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise _failed(plugin, "printed no ExecCredential with a status") from None
     if version != plugin.api_version:
         raise _failed(plugin, f"answered in {version}, the kubeconfig asks for {plugin.api_version}")

@@ -69,7 +69,7 @@ def usable(token: Secret) -> float:
         _, payload, _ = token.reveal_text().split(".")
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         return (float(claims["exp"]) - float(claims["iat"])) * (1 - _SHARE)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return float("inf")
 
 
@@ -116,7 +116,7 @@ def request(url: str, password: Secret, audience: str) -> Secret:
 def _read(content: bytes) -> Secret:
     try:
         value = json.loads(content)["value"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         value = None
     if not isinstance(value, str) or not value:
         raise Unauthorized("the runner gave no OIDC token: its answer has none")

@@ -109,7 +109,7 @@ def _status(body: bytes) -> dict[str, Any]:
 
     try:
         answer = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return answer if isinstance(answer, dict) and answer.get("kind") == "Status" else {}
 

@@ -35,6 +35,7 @@ class WebSocket:
         self._frame = memoryview(bytearray(_PREFIX + BUFFER))
         self._unsent: memoryview = self._frame[:0]
         self._control = b""
+        self._pong = b""
         self.room = self._frame[_PREFIX:]
 
     def fileno(self) -> int:
@@ -44,7 +45,7 @@ class WebSocket:
     @property
     def sending(self) -> bool:
         """Whether something dispatched has not been sent yet."""
-        return bool(self._unsent) or bool(self._control)
+        return bool(self._unsent) or bool(self._control) or bool(self._pong)
 
     @property
     def has_room(self) -> bool:
@@ -69,7 +70,9 @@ class WebSocket:
             if not sent:
                 return False
             self._unsent = self._unsent[sent:]
-        while self._control:
+        while self._control or self._pong:
+            if not self._control:
+                self._control, self._pong = self._pong, b""
             sent = self._send(self._control)
             if not sent:
                 return False
@@ -117,7 +120,8 @@ class WebSocket:
                 self.close_reason = websocket.close_reason(payload)
                 break
             if opcode is Opcode.PING:
-                self._control += self._wrapped(bytes(payload), Opcode.PONG)
+                # Of several pings the last one is answered (RFC 6455, 5.5.3), so that what waits cannot grow.
+                self._pong = self._wrapped(bytes(payload), Opcode.PONG)
             elif opcode is not Opcode.PONG and payload:
                 messages.append(payload)
         return messages

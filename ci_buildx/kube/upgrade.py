@@ -43,8 +43,7 @@ def upgrade(
     connection.send(http1.request("GET", target, asked), deadline)
     head, body = connection.head(response, deadline)
     if head.status != 101:
-        while not response.finished:
-            body += connection.receive(response, deadline)
+        body = connection.read_rest(response, body, deadline)
         raise refusal(head.status, body, f"GET {target.partition('?')[0]}")
     return WebSocket(stream, protocol=_verified(head, key, protocols), received=response.rest)
 

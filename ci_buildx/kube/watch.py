@@ -27,7 +27,10 @@ _TICK = 0.1
 """Seconds between two looks at the stop event."""
 _LONGEST = 290
 """Seconds one connection is asked to last: below the five minutes after which many load balancers cut."""
-_LINE_LIMIT = 64 << 20
+LARGEST_EVENT = 16 << 20
+"""Bytes of one event; etcd takes objects of 1.5 MiB."""
+MOST_KNOWN = 100_000
+"""Objects of a watched collection."""
 
 
 class Change(StrEnum):
@@ -129,7 +132,7 @@ class Watch:
             try:
                 event = json.loads(line)
                 kind, item = event["type"], event["object"]
-            except (ValueError, KeyError, TypeError) as cause:
+            except (ValueError, KeyError, TypeError, RecursionError) as cause:
                 raise Unreachable(f"malformed event in the watch of {self._listing.path}") from cause
             if kind == "ERROR":
                 from ci_buildx.kube.refusal import from_status
@@ -147,6 +150,8 @@ class Watch:
             self._known.pop(_identity(item), None)
         else:
             self._known[_identity(item)] = item
+            if len(self._known) > MOST_KNOWN:
+                raise KubeError(f"the watch of {self._listing.path} has more than {MOST_KNOWN} objects")
         return WatchEvent(change, item)
 
     def _lines(self) -> Iterator[bytes]:
@@ -170,7 +175,7 @@ class Watch:
                 yield from (bytes(line) for line in lines if line)
                 if response.finished:
                     return
-                if len(buffer) > _LINE_LIMIT:
+                if len(buffer) > LARGEST_EVENT:
                     raise Unreachable(f"an event in the watch of {self._listing.path} has no end")
                 try:
                     buffer += connection.receive(response, min(self._deadline, time.monotonic() + _TICK))

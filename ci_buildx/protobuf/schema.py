@@ -37,6 +37,9 @@ class _Shape(Enum):
     MAP = 3
 
 
+MOST_ELEMENTS = 1 << 19
+"""Elements of all lists and maps in a message: a cache with 100,000 records, each with its parents."""
+
 TEXT, BYTES, INTEGER, BOOLEAN, TIME = Scalar
 Type: TypeAlias = "Scalar | Schema[Any]"
 
@@ -83,13 +86,17 @@ class Schema(Generic[T]):
         """The bytes of anything that has the fields' attributes."""
         return b"".join(_encode_field(field, getattr(message, field.name)) for field in self._fields)
 
-    def decode(self, data: wire.Buffer) -> T:
-        """The value in ``data``. Raises ValueError if that is malformed."""
+    def decode(self, data: wire.Buffer, room: list[int] | None = None) -> T:
+        """The value in ``data``. Raises ValueError if that is malformed, or has more than MOST_ELEMENTS elements.
+
+        ``room`` holds how many more there may be, of the message that this one is a part of.
+        """
         values: dict[str, Any] = {field.name: _empty(field) for field in self._fields}
+        room = [MOST_ELEMENTS] if room is None else room
         for number, wiretype, raw in wire.fields(data):
             field = self._numbers.get(number)
             if field is not None:
-                _put(values, field, wiretype, raw)
+                _put(values, field, wiretype, raw, room)
         return self._build(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
 
 
@@ -101,29 +108,39 @@ def _empty(field: Field) -> Any:
     return _ZEROS[field.type] if isinstance(field.type, Scalar) else None
 
 
-def _put(values: dict[str, Any], field: Field, wiretype: int, raw: int | bytes) -> None:
+def _put(values: dict[str, Any], field: Field, wiretype: int, raw: int | bytes, room: list[int]) -> None:
     match field.shape:
         case _Shape.ONE:
-            values[field.name] = _decode(field, wiretype, raw)
+            values[field.name] = _decode(field, wiretype, raw, room)
         case _Shape.MAP:
-            name, value = _decode_entry(field, wiretype, raw)
+            _count(room, 1)
+            name, value = _decode_entry(field, wiretype, raw, room)
             values[field.name][name] = value
         case _Shape.MANY:
             if field.type in _VARINTS and isinstance(raw, bytes):
+                _count(room, len(raw))
                 values[field.name].extend(_unpack(field, raw))
             else:
-                values[field.name].append(_decode(field, wiretype, raw))
+                _count(room, 1)
+                values[field.name].append(_decode(field, wiretype, raw, room))
         case _:
             assert_never(field.shape)
 
 
-def _decode(field: Field, wiretype: int, raw: int | bytes) -> Any:
+def _count(room: list[int], more: int) -> None:
+    """Two bytes can be an element that takes a hundred."""
+    room[0] -= more
+    if room[0] < 0:
+        raise ValueError(f"malformed protobuf: more than {MOST_ELEMENTS} elements of lists")
+
+
+def _decode(field: Field, wiretype: int, raw: int | bytes, room: list[int]) -> Any:
     if isinstance(raw, int):
         return _decode_integer(field, raw)
     if field.type in _VARINTS or wiretype != wire.LENGTH_DELIMITED:
         raise ValueError(f"malformed protobuf: {field.name} has wire type {wiretype}")
     if isinstance(field.type, Schema):
-        return field.type.decode(raw)
+        return field.type.decode(raw, room)
     if field.type is TEXT:
         # BuildKit puts text of programs into string fields: what is no UTF-8 is shown marked rather than refused.
         return raw.decode(errors="replace")
@@ -146,15 +163,15 @@ def _unpack(field: Field, raw: bytes) -> list[int | bool]:
     return unpacked
 
 
-def _decode_entry(field: Field, wiretype: int, raw: int | bytes) -> tuple[str, Any]:
+def _decode_entry(field: Field, wiretype: int, raw: int | bytes, room: list[int]) -> tuple[str, Any]:
     if isinstance(raw, int) or wiretype != wire.LENGTH_DELIMITED:
         raise ValueError(f"malformed protobuf: {field.name} has wire type {wiretype}")
     name, value = "", _empty(Field(2, field.name, field.type, _Shape.ONE))
     for number, inner, content in wire.fields(raw):
         if number == 1:
-            name = _decode(Field(1, field.name, TEXT, _Shape.ONE), inner, content)
+            name = _decode(Field(1, field.name, TEXT, _Shape.ONE), inner, content, room)
         elif number == 2:
-            value = _decode(field, inner, content)
+            value = _decode(field, inner, content, room)
     return name, value
 
 

@@ -90,5 +90,5 @@ def _ending(status: bytes) -> str:
     try:
         answer = json.loads(status)
         return "" if answer["status"] == "Success" else str(answer.get("message") or answer.get("reason") or "failed")
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return status.decode(errors="replace").strip()
