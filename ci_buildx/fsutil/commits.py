@@ -23,6 +23,8 @@ _LARGEST_FRACTION = 499_999_999
 _SUBMODULE = b"160000"
 _COMMITTED = b"H"
 _BLOCK = 1 << 16
+LONGEST_NAME = 1 << 20
+"""Bytes of a path that git lists; Linux takes 4 KiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +103,8 @@ def _fields(stream: IO[bytes]) -> Iterator[bytes]:
     rest = b""
     while block := stream.read(_BLOCK):
         *fields, rest = (rest + block).split(b"\0")
+        if len(rest) > LONGEST_NAME:
+            raise GitFailed(f"git log names a file of more than {LONGEST_NAME} bytes")
         yield from fields
 
 

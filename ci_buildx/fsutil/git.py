@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from ci_buildx.model import debug
-from ci_buildx.model.programs import find_checkout, find_program, safe_path
+from ci_buildx.model.programs import find_checkout, find_program, read_beginning, safe_path
 
 _LOG = debug.get_log("fsutil")
 _INHERITED = (
@@ -64,6 +65,13 @@ _NO_DRIVERS = ("--no-ext-diff", "--no-textconv")
 _FILTERS = r"^filter\..*\.(clean|smudge|process|required)$"
 
 
+DEADLINE = 600.0
+"""Seconds of a command: in a large checkout it may look at every file."""
+MOST_OUTPUT = 256 << 20
+"""Bytes that a command may print: the names of two million files."""
+_LAST_WORDS = 1.0
+
+
 class GitFailed(Exception):
     """git cannot be run, or ended with an error; the text is one line."""
 
@@ -103,11 +111,7 @@ class Git:
         """Return what a command printed before it ended, also if it failed; "" if it cannot be run."""
         try:
             with self.start(*arguments, stderr=subprocess.DEVNULL) as process:
-                try:
-                    return process.communicate(timeout=timeout)[0].decode(errors="replace")
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    return ""
+                return _collect(process, arguments[0], timeout=timeout)[0].decode(errors="replace")
         except GitFailed:
             return ""
 
@@ -128,11 +132,8 @@ class Git:
     def finish(self, process: subprocess.Popen[bytes], verb: str, *, timeout: float | None = None) -> bytes:
         """Return all that the running command ``verb`` prints."""
         began = time.monotonic()
-        try:
-            out, complaint = process.communicate(timeout=timeout)
-            _LOG.debug("git %s: exit code %s after %.3f s", verb, process.returncode, time.monotonic() - began)
-        except subprocess.TimeoutExpired as error:
-            raise GitFailed(f"git {verb} did not end within {error.timeout:.0f} s") from error
+        out, complaint = _collect(process, verb, timeout=DEADLINE if timeout is None else timeout)
+        _LOG.debug("git %s: exit code %s after %.3f s", verb, process.returncode, time.monotonic() - began)
         if process.returncode:
             lines = (complaint or b"").decode(errors="replace").strip().splitlines() or ["no reason is given"]
             raise GitFailed(f"git {verb} failed: {lines[0]}")
@@ -144,7 +145,9 @@ class Git:
             assert self._program is not None
             command = (self._program, "-c", _OVERRIDES[0], "config", "--null", "--name-only", "--get-regexp", _FILTERS)
             process = self._start(command, stderr=subprocess.PIPE)
-            out, _ = process.communicate()  # It ends with 1 if there are none, or if this is no repository.
+            out, _ = _collect(
+                process, "config", timeout=DEADLINE
+            )  # It ends with 1 if there are none, or if this is no repository.
             # [filter ""] is one, too: the attribute "filter=" chooses it.
             found = filter(None, out.decode(errors="replace").split("\0"))
             names = {name.partition(".")[2].rpartition(".")[0] for name in found}
@@ -171,6 +174,42 @@ class Git:
         """Whether a variable does not lead into the checkout, whose files must not configure git."""
         path = Path(value).resolve()
         return not any(path.is_relative_to(root.resolve()) for root in self._avoid)
+
+
+def _collect(process: subprocess.Popen[bytes], verb: str, *, timeout: float) -> tuple[bytes, bytes]:
+    """Return what a command prints and the beginning of its complaints. Raises GitFailed, and ends it, if it must."""
+    complaints: list[bytes] = []
+    expired = threading.Event()
+
+    def expire() -> None:
+        expired.set()
+        process.kill()
+
+    reader = None
+    if process.stderr is not None:
+        reader = threading.Thread(target=read_beginning, args=(process.stderr, complaints), daemon=True)
+        reader.start()
+    timer = threading.Timer(timeout, expire)
+    timer.start()
+    try:
+        assert process.stdout is not None
+        out = process.stdout.read(MOST_OUTPUT + 1)
+        if len(out) > MOST_OUTPUT:
+            raise GitFailed(f"git {verb} prints more than {MOST_OUTPUT >> 20} MiB")
+        process.wait()
+    finally:
+        timer.cancel()
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        if reader is not None:
+            reader.join(_LAST_WORDS)
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+    if expired.is_set():
+        raise GitFailed(f"git {verb} did not end within {timeout:.0f} s")
+    return out, b"".join(complaints)
 
 
 def _pass_safe_folders(env: Mapping[str, str]) -> dict[str, str]:

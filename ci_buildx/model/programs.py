@@ -139,7 +139,7 @@ def _run(
         timer.start()
         try:
             if process.stderr is not None:
-                reader = threading.Thread(target=_read_beginning, args=(process.stderr, complaints), daemon=True)
+                reader = threading.Thread(target=read_beginning, args=(process.stderr, complaints), daemon=True)
                 reader.start()
             if process.stdin is not None:
                 with suppress(BrokenPipeError):  # It did not want to know.
@@ -160,7 +160,7 @@ def _run(
     return status, output, b"".join(complaints)
 
 
-def _read_beginning(stream: IO[bytes], into: list[bytes]) -> None:
+def read_beginning(stream: IO[bytes], into: list[bytes]) -> None:
     """Keep what fits, and read the rest, so that the program can go on."""
     kept = 0
     with suppress(OSError, ValueError):

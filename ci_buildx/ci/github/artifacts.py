@@ -24,6 +24,8 @@ VERSION = 4
 _SCOPE = "Actions.Results:"
 _SERVICE = "twirp/github.actions.results.api.v1.ArtifactService"
 _PATIENCE = 30.0
+_UPLOAD = 300.0
+"""Seconds in which an artifact goes up."""
 _BLOCK = "block-00000000"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -79,7 +81,7 @@ class Service:
                 ({"comp": "block", "blockid": block}, archive),
                 ({"comp": "blocklist"}, listed.encode()),
             ):
-                answer = http_calls.send("PUT", url, params=parameters, data=body, timeout=_PATIENCE)
+                answer = http_calls.send("PUT", url, params=parameters, data=body, timeout=_PATIENCE, deadline=_UPLOAD)
                 if not answer.ok:
                     raise UploadFailed(f"upload: HTTP {answer.status_code}")
         except requests.RequestException as error:
@@ -103,7 +105,7 @@ def _claims(token: str) -> dict[str, Any]:
     part = token.split(".")[1] if token.count(".") == 2 else ""
     try:
         claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return claims if isinstance(claims, dict) else {}
 
