@@ -73,7 +73,8 @@ class Control:
 
     def workers(self, timeout: float) -> list[Worker]:
         """What can run build steps there, within ``timeout`` seconds."""
-        workers = list(self._ask("ListWorkers", LIST_WORKERS_RESPONSE, timeout))
+        found = self._ask("ListWorkers", LIST_WORKERS_RESPONSE, timeout)
+        workers = list(found)
         self.platforms = tuple(dict.fromkeys(platform for worker in workers for platform in worker.platforms))
         self.labels = {name: value for worker in workers for name, value in worker.labels.items()}
         return workers

@@ -92,7 +92,10 @@ def send(
             )
             outcome = str(response.status_code)
             with response:
-                return Answer(status_code=response.status_code, content=_read(response, LARGEST_ANSWER))
+                answer = Answer(status_code=response.status_code, content=_read(response, LARGEST_ANSWER))
+            if watch.is_over:  # headers that break off count as whole
+                raise Timeout
+            return answer
     except (RequestException, HTTPError, OSError, ValueError) as error:
         if watch.is_over:
             raise Timeout(f"no whole answer in {deadline:.0f} s") from error

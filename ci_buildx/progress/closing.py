@@ -22,6 +22,8 @@ def _lines(graph: Graph, limit: int, excerpt: str) -> Iterator[str]:
         if step.failed and not step.hidden and not step.ours and step.key not in graph.forgiven:
             yield from failure(step, limit)
     yield from findings(graph.warnings)
+    if graph.omitted:
+        yield f"buildkitd told of more than is kept: {graph.omitted} steps, lines of progress or warnings are not shown"
     if excerpt:
         yield from excerpt.rstrip("\n").split("\n")
 

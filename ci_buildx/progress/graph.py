@@ -6,11 +6,29 @@ The rules are those of BuildKit 0.34.2 (``util/progress/progressui/display.go``:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from ci_buildx.model.record import dataclass, field, replace
 from ci_buildx.model.status import ProgressGroup, StatusUpdate, Vertex, VertexLog, VertexStatus, VertexWarning
-from ci_buildx.progress.step import LONGEST_LINE, PHASE_DIGEST, Key, LogLine, Step
+from ci_buildx.progress.step import KEPT_LINES, LONGEST_LINE, PHASE_DIGEST, Key, LogLine, Step
 from ci_buildx.progress.text import CANCELED, overwritten, stamp
+
+MOST_STEPS = 16_384
+"""Steps of a build, those that are shown as one counted each."""
+MOST_PARTS = 1 << 17
+"""Runs, inputs and lines of progress of all steps."""
+MOST_TEXT = 16 << 20
+"""Characters of their names and errors; when they are used up, each has SHORT ones."""
+SHORT = 200
+MOST_OUTPUT = 64 << 20
+"""Characters of output that are kept: when there are more, the step that has kept lines longest loses its first."""
+MOST_PARTIAL = 4 << 20
+"""Bytes of lines that have not ended, of all steps; what is more is taken for a line."""
+LONGEST_ID = 1000
+"""Characters of what names a step or a line of progress."""
+MOST_WARNINGS = 1000
+MOST_WARNED = 16 << 20
+"""Bytes of warnings with the files that they are about."""
 
 
 @dataclass(slots=True, eq=False)
@@ -34,10 +52,18 @@ class Graph:
     """All steps of one build.
 
     ``steps`` are those that have begun, in that order; ``warnings`` come without repetitions; ``forgiven`` are steps
-    whose failure was made good.
+    whose failure was made good; ``omitted`` counts what was left out because there is too much.
     """
 
     def __init__(self) -> None:
+        self.omitted = 0
+        self._parts = 0
+        self._text = 0
+        self._warned = 0
+        self._warnings = 0
+        self._kept: dict[Key, int] = {}
+        self._output = 0
+        self._partial = 0
         self.steps: list[Step] = []
         self.warnings: list[VertexWarning] = []
         self.forgiven: set[Key] = set()
@@ -66,7 +92,9 @@ class Graph:
         changes: dict[Key, Change] = {}
         touched: dict[Key, _Group] = {}
         for vertex in status.vertexes:
-            if vertex.group:
+            if not self._has_room(vertex, node):
+                self.omitted += 1
+            elif vertex.group:
                 key = (node, vertex.group.id)
                 touched[key] = self._join(key, vertex, vertex.group)
             elif self._take(self._step((node, vertex.digest)), vertex):
@@ -126,6 +154,48 @@ class Graph:
                 if key[0] == node and not step.ours:
                     step.skew = skew
 
+    def _has_room(self, vertex: Vertex, node: str) -> bool:
+        """Whether a vertex may be taken in; one that is known already may end."""
+        keys = [(node, vertex.digest), *([(node, vertex.group.id)] if vertex.group else [])]
+        step, group = self._by_key.get(keys[0]), self._groups.get(keys[-1])
+        member = group.members.get(vertex.digest) if group is not None else None
+        known = member.inputs if member is not None else step.inputs if step is not None else ()
+        if len(vertex.inputs) > len(known) or known != vertex.inputs:
+            self._parts += sum(1 + len(digest) // SHORT for digest in vertex.inputs)
+        if step is not None and vertex.started is not None and vertex.started not in step.intervals:
+            self._parts += 1
+        added = sum(key not in self._by_key for key in keys)
+        is_short = all(len(key[1]) <= LONGEST_ID for key in keys)
+        return is_short and len(self._by_key) + added <= MOST_STEPS and self._parts <= MOST_PARTS
+
+    def _fit(self, text: str, before: str) -> str:
+        """The text, shortened where texts are used up; it replaces the one that was there before."""
+        room = max(SHORT, MOST_TEXT - self._text + len(before))
+        fitting = text if len(text) <= room else f"{text[: room - 1]}…"
+        self._text += len(fitting) - len(before)
+        return fitting
+
+    def _describe(self, step: Step, vertex: Vertex) -> None:
+        step.name, step.error = self._fit(vertex.name, step.name), self._fit(vertex.error, step.error)
+        step.cached, step.inputs = vertex.cached, vertex.inputs
+
+    def _keep(self, step: Step, lines: list[LogLine]) -> None:
+        """Keep lines of output, and no more of all steps than is allowed."""
+        lines = lines[-KEPT_LINES:]
+        lost = islice(step.lines, max(0, len(step.lines) + len(lines) - KEPT_LINES))
+        size = sum(len(line.text) for line in lines) - sum(len(line.text) for line in lost)
+        step.lines.extend(lines)
+        self._output += size
+        self._kept[step.key] = self._kept.get(step.key, 0) + size
+        while self._output > MOST_OUTPUT:
+            oldest = next(iter(self._kept))
+            kept = self._by_key[oldest].lines
+            size = len(kept.popleft().text) if kept else self._kept[oldest]
+            self._output -= size
+            self._kept[oldest] -= size
+            if not kept:
+                del self._kept[oldest]
+
     def _step(self, key: Key) -> Step:
         step = self._by_key.get(key)
         if step is None:
@@ -143,27 +213,24 @@ class Graph:
         """Apply a vertex; whether that is to be shown. A repeated announcement does not undo a beginning."""
         if vertex.started is None:
             if not step.started:
-                step.name, step.cached, step.error, step.inputs = (
-                    vertex.name,
-                    vertex.cached,
-                    vertex.error,
-                    vertex.inputs,
-                )
+                self._describe(step, vertex)
             return False
         before = (step.name, step.cached, step.error, step.intervals.get(vertex.started, ""))
         if not step.started:
             self.steps.append(step)
-        step.name, step.cached, step.error, step.inputs = vertex.name, vertex.cached, vertex.error, vertex.inputs
+        self._describe(step, vertex)
         step.intervals[vertex.started] = vertex.completed
-        return before != (vertex.name, vertex.cached, vertex.error, vertex.completed)
+        return before != (step.name, step.cached, step.error, vertex.completed)
 
     def _join(self, key: Key, vertex: Vertex, shown_as: ProgressGroup) -> _Group:
         group = self._groups.get(key)
         if group is None:
             step = self._step(key)
-            step.name, step.hidden = shown_as.name, True
+            step.name, step.hidden = self._fit(shown_as.name, step.name), True
             group = self._groups[key] = _Group(step)
-        group.members[vertex.digest] = vertex
+        before = group.members.get(vertex.digest)
+        error = self._fit(vertex.error, before.error if before is not None else "")
+        group.members[vertex.digest] = replace(vertex, name="", error=error)
         self._by_key[key[0], vertex.digest] = group.step
         return group
 
@@ -185,10 +252,20 @@ class Graph:
 
     def _progress(self, key: Key, line: VertexStatus, changes: dict[Key, Change]) -> None:
         if step := self._by_key.get(key):
+            if line.id not in step.statuses:
+                self._parts += 1 + len(line.id) // SHORT
+            if self._parts > MOST_PARTS or max(len(line.id), len(line.name)) > LONGEST_ID:
+                self.omitted += 1
+                return
             step.statuses[line.id] = line
             self._changed(key, changes).statuses[line.id] = None
 
     def _warning(self, key: Key, warning: VertexWarning, changes: dict[Key, Change]) -> None:
+        self._warnings += 1
+        self._warned += _measure(warning)
+        if self._warnings > MOST_WARNINGS or self._warned > MOST_WARNED:
+            self.omitted += 1
+            return
         if not any(_same_finding(warning, known) for known in self.warnings):
             self.warnings.append(warning)
         if step := self._by_key.get(key):
@@ -200,16 +277,21 @@ class Graph:
         if step is None:
             return
         step.log_bytes += len(log.data)
+        self._partial -= len(step.partial)
         lines = list(_complete(step, log))
-        step.lines.extend(lines)
+        self._partial += len(step.partial)
+        self._keep(step, lines)
+        if self._partial > MOST_PARTIAL:
+            lines += self._end_line(step)
         self._changed(key, changes).lines.extend(lines)
 
     def _end_line(self, step: Step) -> list[LogLine]:
         if not step.partial:
             return []
+        self._partial -= len(step.partial)
         line = LogLine(step.partial_stamp, _decoded(step.partial))
         step.partial = b""
-        step.lines.append(line)
+        self._keep(step, [line])
         return [line]
 
 
@@ -249,6 +331,11 @@ def _complete(step: Step, log: VertexLog) -> Iterator[LogLine]:
 
 def _decoded(line: bytes) -> str:
     return overwritten(line.decode("utf-8", "replace"))
+
+
+def _measure(warning: VertexWarning) -> int:
+    texts = (warning.short, warning.url, warning.filename, warning.language, warning.source, *warning.detail)
+    return sum(map(len, texts)) + 16 * (len(warning.detail) + len(warning.ranges))
 
 
 def _same_finding(one: VertexWarning, other: VertexWarning) -> bool:

@@ -58,6 +58,10 @@ class Track:
         return share >= _STATUS_SHARE or elapsed >= _STATUS_TIME
 
 
+MOST_WAITING = 16 << 20
+"""Characters of output of steps that are not in front; when there are more, they are written at once."""
+
+
 class Plain:
     """Writes steps to ``outlet``; ``truncate`` shortens their names."""
 
@@ -74,10 +78,14 @@ class Plain:
         self._begun = False
         self._out: list[str] = []
         self._printed_at = float("-inf")
+        self._waiting = 0
 
     def take(self, update: Update) -> None:
         """Note what changed; write it unless something was written just now, so that bursts come out in order."""
         self._note(update.changes, update.now)
+        if self._waiting > MOST_WAITING:
+            self._print_rest()
+            self._flush()
         if update.now - self._printed_at >= _LEAST_TIME:
             self.refresh(update.now)
 
@@ -111,12 +119,15 @@ class Plain:
         for track in list(self._dirty.values()):
             if track.lines and not track.step.hidden:
                 self._print(track)
+            track.lines = []  # of hidden steps nothing is shown
+        self._waiting = 0
 
     def _note(self, changes: Iterable[Change], now: float) -> None:
         for change in changes:
             track = self._tracks.setdefault(change.step, Track(change.step))
             track.add(change, now)
             self._dirty[change.step] = track
+            self._waiting += sum(len(line.text) for line in change.lines)
 
     def _print_running(self, running: list[Track], now: float) -> None:
         if not running:
@@ -150,6 +161,7 @@ class Plain:
         lines = [_progress(status) for status in due]
         lines += (f"WARN: {warning.short}" for warning in track.warnings)
         lines += map(str, track.lines)
+        self._waiting -= sum(len(line.text) for line in track.lines)
         track.printed |= {status.id: status for status in due}
         track.lines, track.warnings, track.statuses = [], [], {}
         self._dirty.pop(track.step, None)

@@ -1,0 +1,102 @@
+"""An API server, or what stands before it, that sends without end."""
+
+from __future__ import annotations
+
+import base64
+import socket
+import time
+
+import pytest
+
+from ci_buildx.errors import KubeError, Unauthorized
+from ci_buildx.kube import client as clients
+from ci_buildx.kube import connection, watch
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.kube.config import Cluster
+from ci_buildx.kube.credentials import Anonymous
+from ci_buildx.kube.exec_plugin import Plugin
+from ci_buildx.kube.exec_plugin import read as read_plugin
+from ci_buildx.kube.job_token import _read, usable
+from ci_buildx.kube.refusal import refusal
+from ci_buildx.kube.retry import Retry
+from ci_buildx.kube.stream import WebSocket
+from ci_buildx.model.secret import Secret
+from tests.unit.kube.scripted import Scripted, answer, events, scripted
+
+
+def connect(server: Scripted) -> KubeClient:
+    cluster = Cluster(server=f"http://127.0.0.1:{server.port}", credentials=Anonymous())
+    return KubeClient(cluster, retry=Retry(sleep=lambda _: None, random=lambda: 0.5))
+
+
+NESTED = b"[" * 200_000
+
+
+def test_an_answer_without_end_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "LARGEST_ANSWER", 100_000)
+    endless = b"HTTP/1.1 %d X\r\n\r\n" + b" " * 300_000
+    for status in (200, 403):
+        with scripted(endless % status) as server, pytest.raises(KubeError, match="more than 100000 bytes"):
+            connect(server).get("/api")
+    with scripted(endless % 403) as server, pytest.raises(KubeError, match="more than 100000 bytes"):
+        next(iter(connect(server).stream("/log")))
+    with scripted(endless % 403) as server, pytest.raises(KubeError, match="more than 100000 bytes"):
+        connect(server).websocket("/exec", [], ["v4.channel.k8s.io"])
+
+
+def test_a_list_without_end_is_left() -> None:
+    page = answer(200, {"metadata": {"continue": "more"}, "items": [{}]})
+    with scripted(page) as server:
+        with pytest.raises(KubeError, match=rf"the list has more than {clients.MOST_PAGES} pages"):
+            connect(server).list("/api/v1/pods")
+        assert len(server.requests) == clients.MOST_PAGES
+
+
+def test_an_event_without_end_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "LARGEST_EVENT", 100_000)
+    with scripted(b"HTTP/1.1 200 OK\r\n\r\n" + b" " * 1_000_000) as server:
+        deadline = time.monotonic() + 1
+        with pytest.raises(KubeError, match="has no end"):
+            list(connect(server).watch("/api/v1/pods", resource_version="1", deadline=deadline))
+
+
+def test_objects_of_a_watch_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "MOST_KNOWN", 50)
+    added = [{"type": "ADDED", "object": {"metadata": {"uid": str(number)}}} for number in range(100)]
+    with scripted(events(*added)) as server:
+        deadline = time.monotonic() + 10
+        with pytest.raises(KubeError, match="more than 50 objects"):
+            list(connect(server).watch("/api/v1/pods", resource_version="1", deadline=deadline))
+
+
+def test_json_that_is_nested_without_end() -> None:
+    body = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(NESTED) + NESTED
+    with scripted(body) as server, pytest.raises(KubeError, match="the answer is not JSON"):
+        connect(server).get("/api")
+    assert refusal(404, NESTED, "GET /api").status == 404
+    with pytest.raises(Unauthorized):
+        read_plugin(NESTED, Plugin(command="x", api_version="client.authentication.k8s.io/v1"))
+    with pytest.raises(Unauthorized):
+        _read(NESTED)
+    assert usable(Secret(f"a.{base64.urlsafe_b64encode(NESTED).decode()}.c")) == float("inf")
+
+
+def test_pings_that_are_not_waited_for_take_no_memory() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        remote = WebSocket(ours, protocol="x")
+        ping = b"\x89\x7d" + b"p" * 125
+        for _ in range(2000):
+            theirs.sendall(ping * 100)
+            while remote.receive() is not None:
+                pass
+        assert len(remote._control) + len(remote._pong) < 300
+        theirs.sendall(b"\x89\x04last")
+        while remote.receive() is not None:
+            pass
+        assert remote.flush()
+        remote.close()
+        received = b""
+        while piece := theirs.recv(65536):
+            received += piece
+        assert received[:2] == b"\x8a\x84"

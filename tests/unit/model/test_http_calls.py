@@ -1,0 +1,67 @@
+"""A service of the CI system that sends without end."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import requests
+
+from ci_buildx.ci.github.api import repository
+from ci_buildx.ci.github.events import Event
+from ci_buildx.model import http_calls
+from ci_buildx.model.http_calls import LARGEST_ANSWER, LARGEST_REDIRECT, MOST_REDIRECTS
+from tests.unit.registry.scripted import Registry, Reply, scripted
+from tests.unit.registry.test_hostile import hostile
+
+
+def get(service: Registry, path: str = "/x", **more: float) -> http_calls.Answer:
+    return http_calls.send("GET", f"http://{service.address}{path}", timeout=5, **more)  # type: ignore[arg-type]
+
+
+def test_an_answer_is_read_up_to_its_bound() -> None:
+    with scripted() as service:
+        service.on("GET /x", Reply(body=b"x" * LARGEST_ANSWER))
+        assert len(get(service).content) == LARGEST_ANSWER
+        service.on("GET /x", Reply(body=b"x" * (LARGEST_ANSWER + 1)))
+        with pytest.raises(requests.RequestException, match=f"more than {LARGEST_ANSWER} bytes"):
+            get(service)
+
+
+def test_redirects_have_a_bound_and_what_comes_with_them() -> None:
+    with scripted() as service:
+        service.on("GET /x", Reply(302, b"x" * LARGEST_REDIRECT, {"Location": "/y"}))
+        service.on("GET /y", Reply(body=b"{}"))
+        assert get(service).json() == {}
+        service.on("GET /x", Reply(302, b"x" * (LARGEST_REDIRECT + 1), {"Location": "/y"}))
+        with pytest.raises(requests.RequestException, match=f"more than {LARGEST_REDIRECT} bytes"):
+            get(service)
+        service.on("GET /x", Reply(302, b"", {"Location": "/x"}))
+        service.asked.clear()
+        with pytest.raises(requests.TooManyRedirects):
+            get(service)
+        assert len(service.asked) == MOST_REDIRECTS + 1
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nA: ", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"])
+def test_an_answer_that_drips_is_left_at_the_deadline(head: bytes) -> None:
+    with hostile() as server:
+        server.head, server.piece, server.repeats, server.pause = head, b"H", 2000, 0.02
+        since = time.monotonic()
+        with pytest.raises(requests.Timeout, match="no whole answer in 0 s"):
+            http_calls.send("GET", f"http://{server.address}/", timeout=5, deadline=0.4)
+        assert time.monotonic() - since < 20
+
+
+def test_a_service_that_takes_by_drops_is_left_at_the_deadline() -> None:
+    with hostile() as server:
+        server.takes, server.head, server.repeats, server.pause = 1, b"", 1000, 0.02
+        with pytest.raises(requests.Timeout, match="no whole answer in"):
+            http_calls.send("PUT", f"http://{server.address}/", timeout=60, deadline=0.4, data=bytes(1 << 26))
+
+
+def test_json_that_is_nested_without_end_says_nothing() -> None:
+    with scripted() as service:
+        service.on("GET /repos/a/b", Reply(body=b"[" * 200_000))
+        event = Event(env={"GITHUB_API_URL": f"http://{service.address}", "GITHUB_REPOSITORY": "a/b"})
+        assert repository(event, "t") == {}
