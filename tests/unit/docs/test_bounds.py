@@ -25,7 +25,7 @@ ROWS = rows()
 
 
 @cache
-def tests_of(path: Path) -> frozenset[str]:
+def functions(path: Path) -> frozenset[str]:
     return frozenset(node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef))
 
 
@@ -42,7 +42,7 @@ def test_a_bound_is_what_the_table_says(row: list[str]) -> None:
     found = _TEST.fullmatch(test)
     assert found, test
     assert found[2].startswith("test_")
-    assert found[2] in tests_of(ROOT / "tests/unit" / found[1])
+    assert found[2] in functions(ROOT / "tests/unit" / found[1])
 
 
 def test_every_peer_is_in_the_table() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import socket
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,6 +17,7 @@ from ci_buildx.kube.config import Cluster
 from ci_buildx.kube.credentials import Anonymous
 from ci_buildx.kube.exec_plugin import Plugin
 from ci_buildx.kube.exec_plugin import read as read_plugin
+from ci_buildx.kube.http1 import HEAD_LIMIT
 from ci_buildx.kube.job_token import _read, usable
 from ci_buildx.kube.refusal import refusal
 from ci_buildx.kube.retry import Retry
@@ -23,10 +25,28 @@ from ci_buildx.kube.stream import WebSocket
 from ci_buildx.model.secret import Secret
 from tests.unit.kube.scripted import Scripted, answer, events, scripted
 
+opened: list[KubeClient] = []
+
 
 def connect(server: Scripted) -> KubeClient:
     cluster = Cluster(server=f"http://127.0.0.1:{server.port}", credentials=Anonymous())
-    return KubeClient(cluster, retry=Retry(sleep=lambda _: None, random=lambda: 0.5))
+    opened.append(KubeClient(cluster, retry=Retry(sleep=lambda _: None, random=lambda: 0.5)))
+    return opened[-1]
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    yield
+    while opened:
+        opened.pop().close()
+
+
+def test_headers_without_end_are_left() -> None:
+    with (
+        scripted(b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * (HEAD_LIMIT // 2)) as server,
+        pytest.raises(KubeError, match="the head of the response is too long"),
+    ):
+        connect(server).get("/api")
 
 
 NESTED = b"[" * 200_000

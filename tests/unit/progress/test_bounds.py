@@ -67,13 +67,13 @@ def test_names_and_errors_without_end() -> None:
     made = Graph()
     long = 1 << 20
     size = take(made, (vertex(str(number), name="n" * long, error="e" * long) for number in range(30)))
-    assert size < graph.MOST_TEXT + (2 << 20)
+    assert size < graph.MOST_TEXT + (4 << 20)
     assert len(made.steps[0].name) == long
     assert made.steps[-1].name == "n" * (graph.SHORT - 1) + "…"
-    assert take(Graph(), (vertex(f"{number}" * long) for number in range(10))) < 1 << 20
+    assert take(Graph(), (vertex(f"{number}" * long) for number in range(10))) < 2 << 20
     group = ProgressGroup(id="g", name="g")
     of_group = (vertex(str(number), name="n" * long, error="e" * long, group=group) for number in range(30))
-    assert take(Graph(), of_group) < graph.MOST_TEXT + (3 << 20)
+    assert take(Graph(), of_group) < graph.MOST_TEXT + (4 << 20)
 
 
 def test_output_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
