@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from requests import Response
     from requests.adapters import HTTPAdapter
 
+_LOG = debug.get_log("model")
 LARGEST_ANSWER = 4 << 20
 """Bytes of an answer."""
 LARGEST_REDIRECT = 64 << 10
@@ -47,8 +48,6 @@ class Answer:
             return json.loads(self.content)
         except RecursionError as error:
             raise ValueError("JSON that is nested too deeply") from error
-
-_LOG = debug.get_log("model")
 
 
 def send(
