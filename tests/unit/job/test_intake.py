@@ -229,8 +229,8 @@ def test_a_broken_layout(tmp_path: Path) -> None:
 
 
 def test_the_debug_log_tells_where_a_dockerfile_comes_from(tmp_path: Path, server: str, debug_log: DebugLog) -> None:
-    url = f"{server}/none?sig=hush"
+    url = f"http://{server}/none?sig=hush"
     build = BuildSettings(context=tmp_path, dockerfile=None, dockerfile_origin=url)
     with pytest.raises(InputError), taken_in(build):
         pass
-    assert debug_log.of("job") == [f"the Dockerfile is fetched from {server}/none?***"]
+    assert debug_log.of("job") == [f"the Dockerfile is fetched from http://{server}/none?***"]

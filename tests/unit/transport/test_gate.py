@@ -34,7 +34,12 @@ class Server:
 
     def send(self, payload: bytes, first: int = BINARY, end: int = -1) -> None:
         size = len(payload)
-        head = bytes((first, size)) if size < 126 else bytes((first, 127)) + size.to_bytes(8, "big")
+        if size < 126:
+            head = bytes((first, size))
+        elif size < 1 << 16:
+            head = bytes((first, 126)) + size.to_bytes(2, "big")
+        else:
+            head = bytes((first, 127)) + size.to_bytes(8, "big")
         self.ends[end].sendall(head + payload)
 
     def receive(self, end: int = -1) -> tuple[int, bytes]:
