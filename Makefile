@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CLUSTER ?= embedded
 REGISTRY ?=
-LOCK_FLAGS := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --constraint constraints.txt
+LOCK_FLAGS := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --constraint dev/constraints.txt
 
 # Tests on the devcluster kill, mount and unmount. Nothing that root writes may stay in the user's folders.
 CACHE = $(or $(KUBE_BUILDER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kube-builder)
@@ -20,9 +20,9 @@ ON_CLUSTER = $(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(STAMP): pyproject.toml requirements-dev.lock
+$(STAMP): pyproject.toml dev/requirements-dev.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement dev/requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -59,13 +59,13 @@ lint: $(STAMP) ## ruff, mypy --strict, import contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-build/docs/.installed: requirements-docs.lock
+build/docs/.installed: dev/requirements-docs.lock
 	$(PYTHON) -m venv build/docs
-	build/docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-docs.lock
+	build/docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement dev/requirements-docs.lock
 	@touch $@
 
 docs: build/docs/.installed ## The site of docs/, in build/site; a broken link or a page that is nowhere fails
-	NO_MKDOCS_2_WARNING=1 build/docs/bin/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 build/docs/bin/mkdocs build --strict --config-file dev/mkdocs.yml
 
 bench: $(STAMP) ## Us and docker buildx, alternately, on the devcluster
 	$(BIN)/python -m devcluster up
@@ -95,8 +95,8 @@ lock: ## Pin the newest allowed versions of all dependencies, with hashes
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip install --quiet uv
 	build/lock/bin/uv pip compile $(LOCK_FLAGS) --output-file requirements.lock pyproject.toml
-	build/lock/bin/uv pip compile $(LOCK_FLAGS) --output-file requirements-dev.lock --group dev pyproject.toml
-	build/lock/bin/uv pip compile $(LOCK_FLAGS) --output-file requirements-docs.lock --group pyproject.toml:docs
+	build/lock/bin/uv pip compile $(LOCK_FLAGS) --output-file dev/requirements-dev.lock --group dev pyproject.toml
+	build/lock/bin/uv pip compile $(LOCK_FLAGS) --output-file dev/requirements-docs.lock --group pyproject.toml:docs
 
 clean: ## Remove the Python environment and caches of this folder
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -16,9 +16,10 @@ from typing import Any
 from bench.ground import ARCHITECTURE, IMAGE, Ground
 from bench.measure import Run
 from ci_buildx.buildkit.control import Control
-from ci_buildx.transport import direct, execute, portforward, race
-from ci_buildx.transport.endpoint import Endpoint, PodAddress
-from ci_buildx.transport.race import Candidate
+from ci_buildx.transport import endpoint as transport_endpoint
+from ci_buildx.transport import race, tunnel
+from ci_buildx.transport.endpoint import PodAddress, PodEndpoint
+from ci_buildx.transport.race import TransportCandidate
 
 PORT = 1234
 CONTAINER = "buildkitd"
@@ -103,19 +104,19 @@ def _connect(ground: Ground, seen: _Seen, *, deadline: float) -> None:
     if not seen.scheduled.wait(_TIMEOUT):
         raise TimeoutError("the bare pod was not scheduled")
     candidates = [
-        Candidate("direct", lambda: direct.open(seen.address())),
-        Candidate("port-forward", lambda: portforward.open(ground.kube, seen.address())),
-        Candidate("exec", lambda: execute.open(ground.kube, seen.address())),
+        TransportCandidate("direct", lambda: transport_endpoint.open_direct(seen.address())),
+        TransportCandidate("port-forward", lambda: tunnel.open_port_forward(ground.kube, seen.address())),
+        TransportCandidate("exec", lambda: tunnel.open_exec(ground.kube, seen.address())),
     ]
-    winner = race.connect(candidates, answer=_answer, deadline=deadline, discard=Control.close)
+    winner = race.race_transports(candidates, answer=_answer, deadline=deadline, discard=Control.close)
     winner.value.close()
     winner.close()
 
 
-def _answer(endpoint: Endpoint) -> Control:
+def _answer(endpoint: PodEndpoint) -> Control:
     control = Control(endpoint.target)
     try:
-        control.info(5.0)
+        control.read_version(5.0)
     except BaseException:
         control.close()
         raise

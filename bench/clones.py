@@ -23,7 +23,7 @@ from typing import Any
 from bench import ground, machine, ours
 from bench.ground import PLATFORM, Ground
 from bench.measure import CommandFailed
-from ci_buildx.fsutil import commits
+from ci_buildx.fsutil import commit_times
 from ci_buildx.settings.values import ContextMtime
 from devcluster import host, layout
 
@@ -119,7 +119,7 @@ def measure_git(count: int) -> list[float]:
 
 def _reading(clone: Path, count: int) -> float:
     began = time.monotonic()
-    times = commits.read(clone, source="--context-mtime").times
+    times = commit_times.read_commit_times(clone, source="--context-mtime").times
     assert len(times) > count
     return round(time.monotonic() - began, 3)
 

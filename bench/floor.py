@@ -17,10 +17,10 @@ from pathlib import Path
 from bench import measure
 from bench.ground import Ground
 from bench.measure import CommandFailed, Run
-from ci_buildx.builder import store
 from ci_buildx.builder.builder import PORT, SERVER_NAME
+from ci_buildx.builder.lifecycle import records
 from ci_buildx.builder.pods import CONTAINER
-from ci_buildx.transport import execute, portforward
+from ci_buildx.transport import tunnel
 from ci_buildx.transport.endpoint import PodAddress
 
 _ONE_CALL = """\
@@ -29,7 +29,7 @@ from pathlib import Path
 from ci_buildx.buildkit.control import Control
 target, name, *files = sys.argv[1:]
 with Control(target, credentials=tuple(Path(file).read_bytes() for file in files), server_name=name) as control:
-    control.info(10)
+    control.read_version(10)
     os._exit(0)
 """
 _CHUNK = 256 << 10
@@ -48,7 +48,7 @@ def address(ground: Ground, builder: str) -> PodAddress:
 def one_call(ground: Ground, builder: str) -> Callable[[int], Run]:
     """An interpreter that imports grpcio, asks buildkitd one thing by mTLS and ends; no call to the API server."""
     pod = address(ground, builder)
-    keys = store.load(ground.kube, store.find(ground.kube, builder)).keys
+    keys = records.load_builder(ground.kube, records.find_builder(ground.kube, builder)).keys
     files = []
     for name, content in (("ca", keys.ca), ("certificate", keys.certificate), ("key", keys.key.reveal())):
         files.append(ground.folder / f"floor-{name}")
@@ -64,7 +64,7 @@ def sink(ground: Ground, builder: str, size: int) -> Iterator[PodAddress]:
     pod = address(ground, builder)
     port = 20_000 + secrets.randbelow(10_000)
     listen = ("busybox", "nc", "-l", "-p", str(port), "-e", "sh", "-c", f"head -c {size} >/dev/null && echo")
-    with execute.open(ground.kube, pod, command=listen) as endpoint, _local(endpoint.target):
+    with tunnel.open_exec(ground.kube, pod, command=listen) as endpoint, _local(endpoint.target):
         yield PodAddress(namespace=pod.namespace, name=pod.name, ip=pod.ip, container=CONTAINER, port=port)
 
 
@@ -84,7 +84,7 @@ def forwarded(ground: Ground, builder: str, size: int) -> Callable[[int], Run]:
     def run(_: int) -> Run:
         with sink(ground, builder, size) as pod:
             time.sleep(0.3)  # A forwarded port that nobody listens at ends the tunnel.
-            with portforward.open(ground.kube, pod) as endpoint, _local(endpoint.target) as link:
+            with tunnel.open_port_forward(ground.kube, pod) as endpoint, _local(endpoint.target) as link:
                 return _timed(link, size)
 
     return run

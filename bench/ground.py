@@ -71,7 +71,7 @@ def prepared(cluster: layout.Cluster) -> Iterator[Ground]:
         settings = folder / "buildkitd.toml"
         settings.write_text(buildkitd.configuration(servers))
         env = _environment(cluster, folder)
-        reached = config.load(ClusterSettings(), env=env)
+        reached = config.load_cluster(ClusterSettings(), env=env)
         kube = undo.enter_context(KubeClient(reached))
         # buildx's own pods are privileged without a user namespace, which the policy of jobs.yaml alone denies.
         account = undo.enter_context(

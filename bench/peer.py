@@ -12,8 +12,8 @@ from pathlib import Path
 from bench import measure
 from bench.ground import ARCHITECTURE, IMAGE, Ground
 from bench.measure import Run
-from ci_buildx.builder import store
 from ci_buildx.builder.builder import SERVER_NAME
+from ci_buildx.builder.lifecycle import records
 from devcluster import programs
 from devcluster.errors import DevclusterError
 
@@ -72,7 +72,7 @@ class Peer:
     def remote(self, ours: str) -> Iterator[str]:
         """Its remote driver on a kept builder of ours: the same buildkitd by the same TCP and mTLS."""
         ground = self.ground
-        keys = store.load(ground.kube, store.find(ground.kube, ours)).keys
+        keys = records.load_builder(ground.kube, records.find_builder(ground.kube, ours)).keys
         address = self._address(ours)
         files = {"cacert": keys.ca, "cert": keys.certificate, "key": keys.key.reveal()}
         options = [f"servername={SERVER_NAME}"]

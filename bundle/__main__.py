@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from bundle import action, component, driver, gitlab, pages, regions
-from ci_buildx.builder import rolesheet, schedule
-from ci_buildx.builder.rights import Mode
+from ci_buildx.builder.rbac import roles
+from ci_buildx.builder.rbac.rights import RightsMode
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE, COMPONENT = "gitlab-template/kube-builder.yml", "templates/kube-builder.yml"
@@ -29,12 +29,12 @@ REGIONS: Mapping[str, Callable[[], str]] = {
     "driver-opts": driver.options_table,
 }
 WHOLE: Mapping[str, Callable[[], str]] = {
-    **{f"docs/rbac/{mode}.yaml": partial(rolesheet.sheet, mode) for mode in Mode},
-    "docs/rbac/confined-pods.yaml": rolesheet.confined_pods,
-    "docs/rbac/unconfined.yaml": rolesheet.unconfined,
-    "docs/rbac/host-access.yaml": rolesheet.host_access,
+    **{f"docs/rbac/{mode}.yaml": partial(roles.render_roles, mode) for mode in RightsMode},
+    "docs/rbac/confined-pods.yaml": roles.render_confined_pods,
+    "docs/rbac/unconfined.yaml": roles.render_unconfined,
+    "docs/rbac/host-access.yaml": roles.render_host_access,
     "docs/driver-opts.schema.json": driver.schema_text,
-    "docs/rbac/reaper-cronjob.yaml": schedule.sheet,
+    "docs/rbac/reaper-cronjob.yaml": roles.render_reaper_cronjob,
 }
 
 

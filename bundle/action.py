@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 from bundle.describe import scalar, sentence
 from ci_buildx.ci import inputs
-from ci_buildx.settings.option import Option, Surface
+from ci_buildx.settings.option import Option, OptionSurface
 
 
 def action_inputs() -> str:
     """Those of the whole Action."""
-    return _inputs(inputs.on_surface(Surface.GITHUB))
+    return _inputs(inputs.list_inputs(OptionSurface.GITHUB))
 
 
 def setup_inputs() -> str:
@@ -25,7 +25,7 @@ def _inputs(options: Iterable[Option]) -> str:
 
 def _input(option: Option) -> str:
     """One input. Its default is only described: the runner would pass it on, and it would hide the variable."""
-    lines = [f"  {option.name}:", f"    description: {scalar(sentence(option, on=Surface.GITHUB))}"]
+    lines = [f"  {option.name}:", f"    description: {scalar(sentence(option, on=OptionSurface.GITHUB))}"]
     if option.default.startswith("${{"):
         lines.append(f"    default: {option.default}")
     return "".join(f"{line}\n" for line in lines)

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 from ci_buildx.cli.main import VERBS
-from ci_buildx.cli.parser import Parser
+from ci_buildx.cli.parser import VerbParser
 
 _HEAD = """\
 # Commands
@@ -48,7 +48,7 @@ def page() -> str:
 
 
 def _section(verb: str) -> str:
-    parser: Parser = import_module(f"ci_buildx.cli.{verb}").make_parser()
+    parser: VerbParser = import_module(f"ci_buildx.cli.{verb}").make_parser()
     summary = VERBS[verb]
     lines = [f"## {verb}", "", f"{summary[0].upper()}{summary[1:]}.", "", f"    {parser.usage}", ""]
     lines += [*(parser.description or "").splitlines(), "", "| option | meaning |", "|---|---|"]

@@ -8,39 +8,39 @@ from collections.abc import Mapping
 import yaml
 
 from ci_buildx.ci.gitlab.defaults import ID_TOKEN, TIMELINE
-from ci_buildx.settings.option import Kind, Option, Surface
+from ci_buildx.settings.option import Option, OptionKind, OptionSurface
 
-_THERE: Mapping[tuple[Surface | None, str], str] = {
-    (Surface.GITHUB, "context"): "the repository at the event's commit, as a git URL",
-    (Surface.GITHUB, "tags"): "what images and tag-rules give",
-    (Surface.GITHUB, "labels"): "what images give",
-    (Surface.GITHUB, "provenance"): "mode=min,inline-only=true, of a public repository mode=max",
-    (Surface.GITHUB, "timeline"): "a page in the run's artifact",
-    (Surface.GITLAB, "tags"): "CI_REGISTRY_IMAGE with a tag by the ref",
-    (Surface.GITLAB, "labels"): "OCI's, of the commit",
-    (Surface.GITLAB, "timeline"): TIMELINE,
-    (Surface.GITLAB, "lifetime"): "the job's time-out",
-    (Surface.GITLAB, "kube-context"): "KUBE_CONTEXT, or the kubeconfig's current one",
-    (Surface.GITLAB, "oidc"): f"env:{ID_TOKEN} where that is set, else the kubeconfig's user",
+_THERE: Mapping[tuple[OptionSurface | None, str], str] = {
+    (OptionSurface.GITHUB, "context"): "the repository at the event's commit, as a git URL",
+    (OptionSurface.GITHUB, "tags"): "what images and tag-rules give",
+    (OptionSurface.GITHUB, "labels"): "what images give",
+    (OptionSurface.GITHUB, "provenance"): "mode=min,inline-only=true, of a public repository mode=max",
+    (OptionSurface.GITHUB, "timeline"): "a page in the run's artifact",
+    (OptionSurface.GITLAB, "tags"): "CI_REGISTRY_IMAGE with a tag by the ref",
+    (OptionSurface.GITLAB, "labels"): "OCI's, of the commit",
+    (OptionSurface.GITLAB, "timeline"): TIMELINE,
+    (OptionSurface.GITLAB, "lifetime"): "the job's time-out",
+    (OptionSurface.GITLAB, "kube-context"): "KUBE_CONTEXT, or the kubeconfig's current one",
+    (OptionSurface.GITLAB, "oidc"): f"env:{ID_TOKEN} where that is set, else the kubeconfig's user",
 }
 """What counts where a CI system leaves less to say than the command line."""
-_SEVERAL = {Kind.LINES: "one a line", Kind.WORDS: "one a line or between commas"}
+_SEVERAL = {OptionKind.LINES: "one a line", OptionKind.WORDS: "one a line or between commas"}
 
 
-def sentence(option: Option, *, on: Surface | None = None) -> str:
+def sentence(option: Option, *, on: OptionSurface | None = None) -> str:
     """Its help on one line, with how values are written and what counts if it is not given, ``on`` a CI system.
 
     GitLab has types: a list is given as a list, and choices are shown beside.
     """
-    arrays = on is Surface.GITLAB
+    arrays = on is OptionSurface.GITLAB
     text = option.as_input or option.help
     notes = []
     if option.repeatable:
         notes += [option.metavar] if arrays else [f"{option.metavar}, {_SEVERAL[option.kind]}"]
-    if option.kind is Kind.CHOICE and not arrays:
+    if option.kind is OptionKind.CHOICE and not arrays:
         notes += [", ".join(choice for choice in option.choices if choice)]
     default = _THERE.get((on, option.name)) or option.otherwise or option.default
-    if default and (option.kind is not Kind.SWITCH or default == "true"):
+    if default and (option.kind is not OptionKind.SWITCH or default == "true"):
         notes += [f"default: {default}"]
     noted = f" ({'; '.join(notes)})" if notes else ""
     name = text.partition(" ")[0]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ci_buildx.settings.driver import schema
-from ci_buildx.settings.driver.table import ENV, OF_BUILDX, shape_of
+from ci_buildx.settings.driver_opts import document
+from ci_buildx.settings.driver_opts.table import ENV, OF_BUILDX, find_shape
 
 
 def options_table() -> str:
     """One option a row: its name, what it says and its default."""
-    rows = [f"| {_name(name)} | {_told(one)} |" for name, one in sorted(_options(schema.load()), key=_order)]
+    rows = [f"| {_name(name)} | {_told(one)} |" for name, one in sorted(_options(document.load_schema()), key=_order)]
     return "\n".join(("| option | what it says (default) |", "|---|---|", *rows, ""))
 
 
@@ -19,7 +19,7 @@ def schema_text() -> str:
     """The schema as it is published."""
     import json
 
-    return json.dumps(schema.load(), indent=2) + "\n"
+    return json.dumps(document.load_schema(), indent=2) + "\n"
 
 
 def _options(rules: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -27,7 +27,7 @@ def _options(rules: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[t
         name = ".".join((*path, key))
         if key == ENV.rstrip("."):
             yield f"{ENV}NAME", one
-        elif shape_of(name) is not None:
+        elif find_shape(name) is not None:
             yield name, one
         else:
             yield from _options(one, (*path, key))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bundle.describe import scalar, sentence
 from ci_buildx.ci import inputs
-from ci_buildx.ci.gitlab.inputs import DEFAULTS, JOB_NAME, of_input
-from ci_buildx.settings.option import Kind, Option, Surface
+from ci_buildx.ci.gitlab.inputs import DEFAULTS, JOB_NAME, name_variable
+from ci_buildx.settings.option import Option, OptionKind, OptionSurface
 
 _CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
 """Line breaks of YAML 1.1, which GitLab reads, and what no text holds. The last two are written by YAML's escapes."""
@@ -26,17 +26,17 @@ interpolation/text_template.rb``): a second line would end the block, so an inpu
 
 def gitlab_inputs() -> str:
     """The template's ``spec: inputs`` that the table knows."""
-    return "".join(_input(option) for option in inputs.on_surface(Surface.GITLAB))
+    return "".join(_input(option) for option in inputs.list_inputs(OptionSurface.GITLAB))
 
 
 def gitlab_variables() -> str:
     """Each input in a block, which only a line break ends. Arrays arrive as JSON."""
-    names = [JOB_NAME, *(option.name for option in inputs.on_surface(Surface.GITLAB))]
-    return "".join(f"    {of_input(name)}: |\n      $[[ inputs.{name} ]]\n" for name in names)
+    names = [JOB_NAME, *(option.name for option in inputs.list_inputs(OptionSurface.GITLAB))]
+    return "".join(f"    {name_variable(name)}: |\n      $[[ inputs.{name} ]]\n" for name in names)
 
 
 def _input(option: Option) -> str:
-    lines = [f"    {option.name}:", f"      description: {scalar(sentence(option, on=Surface.GITLAB))}"]
+    lines = [f"    {option.name}:", f"      description: {scalar(sentence(option, on=OptionSurface.GITLAB))}"]
     lines += [f"      {line}" for line in _kind(option)]
     return "".join(f"{line}\n" for line in lines)
 
@@ -44,9 +44,9 @@ def _input(option: Option) -> str:
 def _kind(option: Option) -> list[str]:
     if option.repeatable:
         return ["type: array", "default: []"]
-    if option.kind is Kind.SWITCH:
+    if option.kind is OptionKind.SWITCH:
         return ["type: boolean", f"default: {option.default}"]
-    if option.kind is Kind.CHOICE:
+    if option.kind is OptionKind.CHOICE:
         choices = ("", *option.choices)  # the default would hide the variable
         return ['default: ""', f"options: [{', '.join(map(scalar, choices))}]"]
     return [

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from bundle.describe import sentence
+from ci_buildx.build.context import origin
 from ci_buildx.ci import inputs
-from ci_buildx.job import systems
-from ci_buildx.settings import attribute_table, buildx_variables, options
-from ci_buildx.settings.attribute_table import Attribute
-from ci_buildx.settings.option import Group, Option, Surface
+from ci_buildx.settings import attribute_table, buildx_variables
+from ci_buildx.settings import options as settings_options
+from ci_buildx.settings.attribute_table import OutputAttribute
+from ci_buildx.settings.option import Option, OptionGroup, OptionSurface
 
-_TITLES = {Surface.GITHUB: "GitHub", Surface.GITLAB: "GitLab"}
+_TITLES = {OptionSurface.GITHUB: "GitHub", OptionSurface.GITLAB: "GitLab"}
 
 
 def action_table() -> str:
     """The Action's inputs, one a row."""
-    return _table(inputs.on_surface(Surface.GITHUB))
+    return _table(inputs.list_inputs(OptionSurface.GITHUB))
 
 
 def setup_table() -> str:
@@ -25,7 +26,7 @@ def setup_table() -> str:
 
 
 def _table(options: Iterable[Option]) -> str:
-    rows = [f"| `{option.name}` | {_cell(sentence(option, on=Surface.GITHUB))} |" for option in options]
+    rows = [f"| `{option.name}` | {_cell(sentence(option, on=OptionSurface.GITHUB))} |" for option in options]
     return "\n".join(("| input | what it says |", "|---|---|", *rows, ""))
 
 
@@ -36,8 +37,8 @@ def _cell(text: str) -> str:
 def options_table() -> str:
     """Every option of a build with its flag, variable and where it is an input, group by group."""
     lines: list[str] = []
-    for group in Group:
-        found = [option for option in options.OPTIONS if option.group is group]
+    for group in OptionGroup:
+        found = [option for option in settings_options.OPTIONS if option.group is group]
         if found:
             lines += ["", f"### {group.value}", "", "| option | input | variable | |", "|---|---|---|---|"]
             lines += [_option(option) for option in found]
@@ -47,9 +48,9 @@ def options_table() -> str:
 def systems_table() -> str:
     """The variables by which each CI system says what a job is called."""
     rows = [
-        f"| {'anything' if system.name == systems.OWN else system.name} | {_names(system.repository)} | "
+        f"| {'anything' if system.name == origin.OWN else system.name} | {_names(system.repository)} | "
         f"{_names(system.run)} | {_names(system.job)} | {_names(system.url)} | {_names(system.checkout)} |"
-        for system in systems.SYSTEMS
+        for system in origin.SYSTEMS
     ]
     return "\n".join(
         ("| system | repository | run | job | address | checkout |", "|---|---|---|---|---|---|", *rows, "")
@@ -58,9 +59,9 @@ def systems_table() -> str:
 
 def _option(option: Option) -> str:
     flags = ", ".join(f"`{flag}`" for flag in option.flags) or (
-        f"`{option.metavar.replace('|', '` or `')}`" if Surface.CLI in option.surfaces else ""
+        f"`{option.metavar.replace('|', '` or `')}`" if OptionSurface.CLI in option.surfaces else ""
     )
-    offered = [surface for surface in (Surface.GITHUB, Surface.GITLAB) if surface in option.surfaces]
+    offered = [surface for surface in (OptionSurface.GITHUB, OptionSurface.GITLAB) if surface in option.surfaces]
     where = "" if len(offered) == 2 or not offered else f" ({_TITLES[offered[0]]} only)"
     named = f"`{option.name}`{where}" if offered else ""
     return f"| {flags} | {named} | `{option.variable}` | {_cell(sentence(option))} |"
@@ -86,15 +87,15 @@ def attributes_table() -> str:
     return "\n".join((*lines[1:], ""))
 
 
-def _grouped(tables: Mapping[str, tuple[Attribute, ...]]) -> dict[tuple[str, ...], tuple[Attribute, ...]]:
+def _grouped(tables: Mapping[str, tuple[OutputAttribute, ...]]) -> dict[tuple[str, ...], tuple[OutputAttribute, ...]]:
     """Types that have the same attributes together."""
-    groups: dict[tuple[str, ...], tuple[Attribute, ...]] = {}
+    groups: dict[tuple[str, ...], tuple[OutputAttribute, ...]] = {}
     for attributes in dict.fromkeys(tables.values()):
         groups[tuple(type_ for type_, found in tables.items() if found == attributes)] = attributes
     return groups
 
 
-def _effect(attribute: Attribute) -> str:
+def _effect(attribute: OutputAttribute) -> str:
     if attribute.refused:
         return f"refused ({attribute.effect}): {attribute.refused}"
     return attribute.effect + (f" ({', '.join(attribute.choices)})" if attribute.choices else "")

@@ -169,7 +169,7 @@ class SolveError(KubeBuilderError):
         self.excerpt = excerpt
         self.line = line
 
-    def saying(self, message: str, *, fix: str = "") -> SolveError:
+    def reword(self, message: str, *, fix: str = "") -> SolveError:
         """The same failure in other words."""
         return SolveError(message, vertex=self.vertex, excerpt=self.excerpt, line=self.line, fix=fix or self.fix)
 

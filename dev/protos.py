@@ -5,7 +5,7 @@
 
 In a module below ``ci_buildx`` they stand between ``# Tables of NAME.proto, ...`` and ``# End of the tables.``; the
 .proto file is beside the module. protoc reads it, so its syntax is checked, too. By default message ``FooBar``
-becomes ``FOO_BAR = Schema(FooBar, ...)``. A comment before the message says otherwise::
+becomes ``FOO_BAR = MessageSchema(FooBar, ...)``. A comment before the message says otherwise::
 
     // python: _NAME: Annotation = builder      name, its annotation (optional), and what builds a value
     // python: no table                         it is written by hand
@@ -147,8 +147,8 @@ def _field(messages: dict[str, Message], message: Message, index: int) -> str:
     value = _value(message.descriptor, field)
     kind = message.notes.get(index) or _kind(messages, value)
     if value is not field:
-        return f'mapping({field.number}, "{field.name}"{"" if kind == "TEXT" else f", {kind}"})'
-    shape = "many" if field.label == field.LABEL_REPEATED else "one"
+        return f'make_map_field({field.number}, "{field.name}"{"" if kind == "TEXT" else f", {kind}"})'
+    shape = "make_repeated_field" if field.label == field.LABEL_REPEATED else "make_field"
     return f'{shape}({field.number}, "{field.name}", {kind})'
 
 
@@ -169,7 +169,7 @@ def _kind(messages: dict[str, Message], field: Any) -> str:
 def _format(message: Message, fields: list[str]) -> str:
     """Return the table as ruff formats it."""
     annotation = f": {message.annotation}" if message.annotation else ""
-    head = f"{message.name}{annotation} = Schema("
+    head = f"{message.name}{annotation} = MessageSchema("
     arguments = ", ".join([message.builder, *fields])
     if len(head) + len(arguments) + 1 <= _LINE:
         return f"{head}{arguments})\n"

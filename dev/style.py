@@ -28,13 +28,13 @@ BASELINE = Path(__file__).with_name("style-baseline.json")
 
 VERBS = frozenset(
     """
-    abort accept act add adopt advise align allow amend annotate answer append apply ask assert attach
+    abort accept act add adopt advise align allow amend annotate announce answer append apply ask assert attach
     attempt await begin bind boot borrow bound build call cancel canonicalize carry change check choose
     claim classify clean clear clip close collapse collect combine commit compare compile complement
     complete compose compute confirm connect consume convert copy correct count create decide decode
     debug deduplicate defer define defuse delete deliver derive describe detect diagnose dial discard dispatch
     divert divide download draw drain drop dump elect elide emit emulate encode end enqueue enter escape
-    estimate evaluate evict examine exchange exclude execute exit expand explain export extend extract
+    estimate evaluate evict examine exchange exclude execute exit expand expire explain export extend extract
     fail feed fetch fill filter find finish flush fold follow forbid forget forgive format forward frame
     freeze gather generate get give grant group guard guess handle hash hide hold identify ignore import
     include indent infer ingest inquire insert inspect install intersect invoke issue iterate join judge
@@ -45,18 +45,21 @@ VERBS = frozenset(
     publish pull pump push put quote race raise rank reach read reap rebase recall receive reconnect
     record redact reduce refresh refuse register reject release relist remember remove rename render
     renew repeat replace replan reply report represent request require reserve reset resize resolve
-    restart restore restrict resume retain retry return reuse reveal revoke rewrite round run sample
+    restart restore restrict resume retain retry return reuse reveal revoke reword rewrite round run sample
     sanitize save scale scan schedule scrub seal search secure select send separate serve set settle
     shape share shorten show shuffle shut sign simplify skip sleep solve sort spawn spell split start
-    stat stop store strip submit suggest sum summarize supply suspend swap sweep switch take teardown
-    tell test throttle tick trace track transfer translate trim truncate try unmask unpack unpin update
-    upgrade upload use validate verify view visit wait wake walk warm warn watch weigh widen withdraw
+    stat stop store strip style submit suggest sum summarize supply survey suspend swap sweep switch take teardown
+    tell test throttle tick trace track transfer translate trim truncate try undo unmask unpack unpin update
+    upgrade upload use validate verify view visit wait wake walk warm warn watch weigh widen withdraw work
     wrap write yield
     """.split()  # noqa: SIM905 - a list that people read and extend
 )
 """Imperative verbs with which a function's name begins."""
 PREDICATES = frozenset(
-    "is has can may must should allows accepts belongs contains covers holds matches needs owns".split()  # noqa: SIM905
+    """
+    is has was can cannot may must should allows accepts belongs contains covers follows holds matches needs owns
+    precedes uses wants
+    """.split()  # noqa: SIM905
 )
 """What the name of a function that returns a boolean begins with."""
 PROTOCOL_NAMES = re.compile(r"do_[A-Z]+|visit_\w+|(set|tear)up|fileno|readable|readinto|writable|putrequest|putheader")

@@ -89,7 +89,7 @@ def read_back(url: str, repository: str, digest: str) -> None:
 
 def look(env: Mapping[str, str]) -> None:
     """Show that nothing of ours is left: a deleted namespace takes the cluster some seconds to finish."""
-    kube = KubeClient(config.load(ClusterSettings(), env=env))
+    kube = KubeClient(config.load_cluster(ClusterSettings(), env=env))
     try:
         deadline = time.monotonic() + 60
         while (left := names(kube)) and time.monotonic() < deadline:

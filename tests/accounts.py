@@ -13,12 +13,12 @@ from typing import Any
 
 import yaml
 
-from ci_buildx.builder.rights import BUILDING, KEEPING, LOOKING, RBAC_GROUP, REAPER, Mode, questions
-from ci_buildx.builder.rolesheet import ACCOUNT, ACCOUNTS, EXAMPLE_NAMESPACE, LASTING, SYSTEM
+from ci_buildx.builder.rbac.rights import BUILDING, KEEPING, LOOKING, RBAC_GROUP, REAPER, RightsMode, list_questions
+from ci_buildx.builder.rbac.roles import ACCOUNT, ACCOUNTS, EXAMPLE_NAMESPACE, LASTING, SYSTEM
 from ci_buildx.errors import Conflict, Forbidden
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
-from ci_buildx.kube.config import Cluster
+from ci_buildx.kube.config import ClusterAccess
 from ci_buildx.settings.values import ClusterSettings
 
 LEASES = "coordination.k8s.io"
@@ -44,7 +44,7 @@ class Account:
     """A service account and a kubeconfig with its token."""
 
     kube: KubeClient
-    cluster: Cluster
+    cluster: ClusterAccess
     name: str
     namespace: str
     kubeconfig: Path
@@ -58,7 +58,7 @@ class Account:
     def client(self) -> Iterator[KubeClient]:
         """A client with its rights."""
         settings = ClusterSettings(kubeconfig=(self.kubeconfig,))
-        with KubeClient(config.load(settings, env={})) as opened:
+        with KubeClient(config.load_cluster(settings, env={})) as opened:
             yield opened
 
     def at(self, namespace: str) -> Path:
@@ -77,7 +77,7 @@ class Account:
         apply(self.kube, yaml.safe_dump_all(inside))
         for role in (ACCOUNT, LASTING):
             create(self.kube, f"{RBAC}/namespaces/{namespace}/rolebindings", self._binding(role))
-        wait(lambda: self.has(Mode.NAMESPACE, namespace))
+        wait(lambda: self.has(RightsMode.NAMESPACE, namespace))
 
     def grant(self, namespace: str, group: str, resource: str, *verbs: str) -> None:
         """Give it a Role of its own with these ``verbs`` in a ``namespace`` that is there."""
@@ -104,12 +104,12 @@ class Account:
         answer = self.kube.create("/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
         return bool(answer["status"]["allowed"])
 
-    def has(self, mode: Mode, namespace: str = "") -> bool:
+    def has(self, mode: RightsMode, namespace: str = "") -> bool:
         """Whether the API server's authorizer knows all of the rights of ``mode``: each binding comes by itself."""
-        rules = {Mode.NAMESPACE: (*BUILDING, *KEEPING), Mode.LOOKING: LOOKING}[mode]
+        rules = {RightsMode.NAMESPACE: (*BUILDING, *KEEPING), RightsMode.LOOKING: LOOKING}[mode]
         return all(
             self.may(each.verb, each.group, each.resource, namespace, name=each.name)
-            for each in questions(rules, namespace)
+            for each in list_questions(rules, namespace)
         )
 
     def is_fenced(self) -> bool:
@@ -160,7 +160,9 @@ def create(kube: KubeClient, collection: str, manifest: dict[str, Any]) -> None:
 
 
 @contextmanager
-def job(kube: KubeClient, cluster: Cluster, name: str, folder: Path, *, opted_out: bool = False) -> Iterator[Account]:
+def job(
+    kube: KubeClient, cluster: ClusterAccess, name: str, folder: Path, *, opted_out: bool = False
+) -> Iterator[Account]:
     """An account of its own with the rights of docs/rbac/jobs.yaml, which stays on the cluster.
 
     ``opted_out``: it has those of unconfined.yaml and host-access.yaml, too, for the options that need them, and may
@@ -190,7 +192,7 @@ def _bind(kube: KubeClient, name: str, role: dict[str, Any], account: str) -> st
     return f"{RBAC}/clusterrolebindings/{name}"
 
 
-def reaper(kube: KubeClient, cluster: Cluster, folder: Path) -> Account:
+def reaper(kube: KubeClient, cluster: ClusterAccess, folder: Path) -> Account:
     """The account of docs/rbac/reaper.yaml, which stays on the cluster."""
     apply(kube, sheet("reaper"))
     account = existing(kube, cluster, REAPER, SYSTEM, folder)
@@ -199,21 +201,21 @@ def reaper(kube: KubeClient, cluster: Cluster, folder: Path) -> Account:
     return account
 
 
-def existing(kube: KubeClient, cluster: Cluster, name: str, namespace: str, folder: Path) -> Account:
+def existing(kube: KubeClient, cluster: ClusterAccess, name: str, namespace: str, folder: Path) -> Account:
     """A service account that is there already."""
     kubeconfig = _kubeconfig(kube, cluster, name, namespace, folder)
     return Account(kube=kube, cluster=cluster, name=name, namespace=namespace, kubeconfig=kubeconfig)
 
 
 @contextmanager
-def outsider(kube: KubeClient, cluster: Cluster, namespace: str, name: str, folder: Path) -> Iterator[Account]:
+def outsider(kube: KubeClient, cluster: ClusterAccess, namespace: str, name: str, folder: Path) -> Iterator[Account]:
     """An account in a ``namespace`` of the test's own, which may do nothing yet."""
     with _account(kube, cluster, name, namespace, folder) as made:
         yield made
 
 
 @contextmanager
-def _account(kube: KubeClient, cluster: Cluster, name: str, namespace: str, folder: Path) -> Iterator[Account]:
+def _account(kube: KubeClient, cluster: ClusterAccess, name: str, namespace: str, folder: Path) -> Iterator[Account]:
     path = f"/api/v1/namespaces/{namespace}/serviceaccounts"
     kube.create(path, {"metadata": {"name": name}})
     try:
@@ -223,7 +225,7 @@ def _account(kube: KubeClient, cluster: Cluster, name: str, namespace: str, fold
         kube.delete(f"{path}/{name}")
 
 
-def _kubeconfig(kube: KubeClient, cluster: Cluster, name: str, namespace: str, folder: Path) -> Path:
+def _kubeconfig(kube: KubeClient, cluster: ClusterAccess, name: str, namespace: str, folder: Path) -> Path:
     path = folder / f"{name}.kubeconfig"
     path.write_text(json.dumps(kubeconfig_of(cluster, token_of(kube, name, namespace))))
     return path
@@ -240,7 +242,7 @@ def token_of(kube: KubeClient, name: str, namespace: str) -> str:
     return str(made["status"]["token"])
 
 
-def kubeconfig_of(cluster: Cluster, token: str) -> dict[str, Any]:
+def kubeconfig_of(cluster: ClusterAccess, token: str) -> dict[str, Any]:
     """A kubeconfig that knows one cluster and one user."""
     trust = base64.b64encode(cluster.tls.authority or b"").decode()
     server = {"server": cluster.server, "certificate-authority-data": trust}

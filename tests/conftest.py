@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from ci_buildx.job import systems
+from ci_buildx.build.context import origin
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
-from ci_buildx.kube.config import Cluster
+from ci_buildx.kube.config import ClusterAccess
 from ci_buildx.settings.values import ClusterSettings
 from tests import accounts
 from tests.accounts import Account
@@ -104,13 +104,13 @@ def shared_namespace(administrator: KubeClient, job_account: Account) -> Iterato
         administrator.delete(f"/api/v1/namespaces/{name}")
 
 
-def _cluster(cluster_env: dict[str, str]) -> Cluster:
-    return config.load(ClusterSettings(kubeconfig=(Path(cluster_env["KUBECONFIG"]),)), env=cluster_env)
+def _cluster(cluster_env: dict[str, str]) -> ClusterAccess:
+    return config.load_cluster(ClusterSettings(kubeconfig=(Path(cluster_env["KUBECONFIG"]),)), env=cluster_env)
 
 
 def _without_ci(env: Mapping[str, str]) -> dict[str, str]:
     """Tests may run in a CI job themselves, whose builders would all be named after its repository."""
-    signs = {sign for system in systems.SYSTEMS for sign in system.signs}
+    signs = {sign for system in origin.SYSTEMS for sign in system.signs}
     return {name: value for name, value in env.items() if name not in signs}
 
 

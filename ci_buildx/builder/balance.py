@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 
-from ci_buildx.builder.pods import PodView, age
+from ci_buildx.builder.pods import PodView, compute_age
 
 _JOINING = 15.0
 """Seconds for which a new pod is waited for, so that builds which begin together choose among the same pods."""
@@ -21,10 +21,10 @@ def choose(key: str, pods: Iterable[str]) -> str:
     ``key`` should be what builds with a common cache share (a repository's path), not what differs between them
     (a commit).
     """
-    return max(pods, key=lambda pod: (_weight(key, pod), pod))
+    return max(pods, key=lambda pod: (_compute_weight(key, pod), pod))
 
 
-def electable(pods: Sequence[PodView], now: float) -> tuple[PodView, ...]:
+def select_electable(pods: Sequence[PodView], now: float) -> tuple[PodView, ...]:
     """Those of a lasting builder's ``pods`` to choose from, by name; none while it is worth waiting for more.
 
     They are ready and stay; only a pod that is alone need not be ready yet, since nothing is there to choose. Pods
@@ -34,7 +34,7 @@ def electable(pods: Sequence[PodView], now: float) -> tuple[PodView, ...]:
     if len(staying) == 1:
         return tuple(pod for pod in staying if pod.host)
     ready = sorted((pod for pod in staying if pod.ready), key=lambda pod: pod.name)
-    joining = any(not pod.ready and age(pod.created, now) < _JOINING for pod in staying)
+    joining = any(not pod.ready and compute_age(pod.created, now) < _JOINING for pod in staying)
     return () if joining else tuple(ready)
 
 
@@ -50,6 +50,6 @@ def explain(chosen: PodView, pods: Sequence[PodView], why: str) -> str:
     return f"pod {chosen.name}, one of {ready} ready, is chosen {why}{left}"
 
 
-def _weight(key: str, pod: str) -> bytes:
+def _compute_weight(key: str, pod: str) -> bytes:
     # A git context may hold bytes that are no text.
     return hashlib.blake2b(f"{len(key)}:{key}{pod}".encode(errors="surrogateescape"), digest_size=16).digest()

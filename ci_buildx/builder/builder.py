@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from ci_buildx.builder.labels import selector
+from ci_buildx.builder.labels import make_selector
 from ci_buildx.builder.plan import NodePlan, Plan
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.secret import Secret
@@ -45,7 +45,7 @@ class Workload(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Location:
+class BuilderLocation:
     """Where a builder's objects are, known before any of them exists.
 
     ``exclusive`` says that the namespace is the builder's own and goes with it. In another's namespace each object's
@@ -62,7 +62,7 @@ class Location:
     @property
     def selector(self) -> str:
         """The label selector of everything that belongs to the builder."""
-        return selector(self.name)
+        return make_selector(self.name)
 
     @property
     def namespace_path(self) -> str:
@@ -77,23 +77,23 @@ class Location:
     @property
     def jobs_path(self) -> str:
         """The API path of a job's workloads."""
-        return self.workloads_path(Workload.JOB)
+        return self.make_workloads_path(Workload.JOB)
 
-    def workloads_path(self, kind: Workload) -> str:
+    def make_workloads_path(self, kind: Workload) -> str:
         """The API path of the workloads of one kind."""
         return f"{kind.group}/namespaces/{self.namespace}/{kind}"
 
-    def core_path(self, plural: str) -> str:
+    def make_core_path(self, plural: str) -> str:
         """The API path of a core collection such as ``pods``."""
         return f"{self.namespace_path}/{plural}"
 
-    def object_name(self, part: str) -> str:
+    def make_object_name(self, part: str) -> str:
         """The name of the builder's object for ``part``: a node's name, or what the object is for."""
         return f"buildkit-{part}" if self.exclusive else f"{self.name}-{part}"
 
-    def config_name(self, node: str) -> str:
+    def make_config_name(self, node: str) -> str:
         """The name of a node's ConfigMap: a job's nodes share one, a lasting builder's nodes have their own."""
-        return f"{node}-config" if self.lasting else self.object_name("config")
+        return f"{node}-config" if self.lasting else self.make_object_name("config")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,7 @@ class Builder:
     else is asked for (driver-opt default-load).
     """
 
-    location: Location
+    location: BuilderLocation
     plan: Plan
     keys: ClientKeys
     transports: Mapping[str, str] = field(default_factory=dict)
@@ -134,14 +134,14 @@ class Builder:
         """The namespace that its pods are in."""
         return self.location.namespace
 
-    def workload(self, node: NodePlan) -> str:
+    def name_workload(self, node: NodePlan) -> str:
         """The name of what runs a node's pods."""
-        return node.name if self.location.lasting else self.location.object_name(node.name)
+        return node.name if self.location.lasting else self.location.make_object_name(node.name)
 
-    def workload_path(self, node: NodePlan) -> str:
+    def make_workload_path(self, node: NodePlan) -> str:
         """The API path of what runs a node's pods."""
         kind = self.kinds.get(node.name, Workload.JOB)
-        return f"{self.location.workloads_path(kind)}/{self.workload(node)}"
+        return f"{self.location.make_workloads_path(kind)}/{self.name_workload(node)}"
 
 
 Manifest = dict[str, Any]

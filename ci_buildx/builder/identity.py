@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from ci_buildx.builder import labels
+from ci_buildx.builder import labels as builder_labels
 from ci_buildx.model.record import dataclass, field
 
 PREFIX = "kube-builder-"
@@ -25,7 +25,7 @@ _NONCE_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class JobOrigin:
     """Where a job comes from.
 
     ``system`` is ``github``, ``gitlab`` or ``local``; ``repository`` its path (``group/project``) or, locally, any
@@ -50,29 +50,29 @@ class JobIdentity:
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
-def make(origin: Origin, *, suffix: str, nonce: str = "") -> JobIdentity:
+def make_identity(origin: JobOrigin, *, suffix: str, nonce: str = "") -> JobIdentity:
     """The identity ``kube-builder-<slug>-<hash>-<suffix>``.
 
     The slug is for people, the hash tells repositories with one slug apart, the suffix tells jobs apart. ``nonce``
     tells runs apart that have one name; by default it is random.
     """
-    digest = _hash(origin.repository, _HASH_LENGTH)
+    digest = _hash_text(origin.repository, _HASH_LENGTH)
     room = _LONGEST - len(PREFIX) - len(f"-{digest}-{suffix}")
-    slug = _slug(origin.repository)[:room].strip("-") or "job"
+    slug = _make_slug(origin.repository)[:room].strip("-") or "job"
     name = f"{PREFIX}{slug}-{digest}-{suffix}"
     marks = {
-        labels.MANAGED_BY: labels.MANAGER,
-        labels.BUILDER: name,
-        labels.CI_SYSTEM: labels.sanitise(origin.system),
-        labels.REPOSITORY_HASH: digest,
-        labels.RUN: labels.sanitise(origin.run),
-        labels.JOB: labels.sanitise(origin.job),
+        builder_labels.MANAGED_BY: builder_labels.MANAGER,
+        builder_labels.BUILDER: name,
+        builder_labels.CI_SYSTEM: builder_labels.sanitize(origin.system),
+        builder_labels.REPOSITORY_HASH: digest,
+        builder_labels.RUN: builder_labels.sanitize(origin.run),
+        builder_labels.JOB: builder_labels.sanitize(origin.job),
     }
     notes = {
-        labels.REPOSITORY: origin.repository,
-        labels.RUN_URL: origin.url,
-        labels.TRUST: origin.trust,
-        labels.NONCE: nonce or os.urandom(_NONCE_BYTES).hex(),
+        builder_labels.REPOSITORY: origin.repository,
+        builder_labels.RUN_URL: origin.url,
+        builder_labels.TRUST: origin.trust,
+        builder_labels.NONCE: nonce or os.urandom(_NONCE_BYTES).hex(),
     }
     return JobIdentity(
         name=name,
@@ -88,12 +88,12 @@ def _choose(letters: Sequence[str]) -> str:
     return letters[byte % len(letters)]
 
 
-def random_suffix(choose: Callable[[Sequence[str]], str] = _choose) -> str:
+def make_random_suffix(choose: Callable[[Sequence[str]], str] = _choose) -> str:
     """A suffix that no other job has: GitHub's matrix legs share run, job and attempt."""
     return "".join(choose(_ALPHABET) for _ in range(_SUFFIX_LENGTH))
 
 
-def gitlab_suffix(host: str, project: str, job: str, token: str = "") -> str:
+def make_gitlab_suffix(host: str, project: str, job: str, token: str = "") -> str:
     """A suffix derived from CI_SERVER_HOST, CI_PROJECT_ID, CI_JOB_ID and CI_JOB_TOKEN.
 
     ``after_script`` runs in another shell that inherits nothing but these, and must find the builder. Everything but
@@ -108,16 +108,16 @@ def gitlab_suffix(host: str, project: str, job: str, token: str = "") -> str:
     return hmac.new(key, b"kube-builder\0" + known, hashlib.sha256).hexdigest()[: _SUFFIX_LENGTH + 2]
 
 
-def expiry(now: float, lifetime: float) -> str:
+def make_expiry(now: float, lifetime: float) -> str:
     """When a builder made at ``now`` (epoch seconds of the API server's clock) has expired, as RFC 3339 in UTC."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now + lifetime + EXPIRY_MARGIN))
 
 
-def _slug(repository: str) -> str:
+def _make_slug(repository: str) -> str:
     """The last part of the path in characters of a DNS label."""
     last = repository.rstrip("/").rpartition("/")[2].removesuffix(".git")
     return re.sub(r"[^a-z0-9]+", "-", last.lower()).strip("-")
 
 
-def _hash(text: str, length: int) -> str:
+def _hash_text(text: str, length: int) -> str:
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:length]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ci_buildx.builder import labels
-from ci_buildx.builder.facts import ClusterFacts, NodeFact
+from ci_buildx.builder.cluster_facts import ClusterFacts, KubeNode
 from ci_buildx.builder.plan import NodePlan, Plan
 from ci_buildx.errors import Forbidden, InputError, Invalid
 from ci_buildx.model.record import replace
@@ -27,12 +27,12 @@ NEEDED = "need hostUsers: false"
 """What the policies of docs/rbac say about privileged pods without a user namespace."""
 
 
-def isolate(planned: Plan, facts: ClusterFacts, settings: BuilderSettings) -> Plan:
+def plan_isolation(planned: Plan, facts: ClusterFacts, settings: BuilderSettings) -> Plan:
     """The plan with what each node's pods are on their hosts. Raises InputError where ``true`` cannot be had."""
-    return Plan(nodes=tuple(_isolate(node, facts, settings) for node in planned.nodes))
+    return Plan(nodes=tuple(_plan_node_isolation(node, facts, settings) for node in planned.nodes))
 
 
-def _isolate(node: NodePlan, facts: ClusterFacts, settings: BuilderSettings) -> NodePlan:
+def _plan_node_isolation(node: NodePlan, facts: ClusterFacts, settings: BuilderSettings) -> NodePlan:
     if settings.rootless:
         return replace(node, isolation=_ROOTLESS)
     if settings.user_namespaces is UserNamespaces.FALSE:
@@ -40,15 +40,15 @@ def _isolate(node: NodePlan, facts: ClusterFacts, settings: BuilderSettings) -> 
     selector = dict(settings.nodeselector)
     if node.architecture:
         selector[labels.ARCHITECTURE] = node.architecture
-    candidates = facts.fitting(selector, settings.tolerations)
+    candidates = facts.select_fitting(selector, settings.tolerations)
     if settings.user_namespaces is UserNamespaces.TRUE:
-        return _insist(node, candidates)
-    if reason := _obstacle(candidates, facts, settings):
+        return _require_user_namespaces(node, candidates)
+    if reason := _find_obstacle(candidates, facts, settings):
         return replace(node, isolation=f"{_HOST}: {reason}")
     return replace(node, user_namespace=True, isolation=_INSIDE)
 
 
-def _insist(node: NodePlan, candidates: Sequence[NodeFact]) -> NodePlan:
+def _require_user_namespaces(node: NodePlan, candidates: Sequence[KubeNode]) -> NodePlan:
     """On the nodes that can. Where none is known, Kubernetes will say."""
     able = [fact for fact in candidates if fact.user_namespaces]
     if candidates and not able:
@@ -62,7 +62,7 @@ def _insist(node: NodePlan, candidates: Sequence[NodeFact]) -> NodePlan:
     return replace(node, user_namespace=True, isolation=_INSIDE, hosts=hosts)
 
 
-def _obstacle(candidates: Sequence[NodeFact], facts: ClusterFacts, settings: BuilderSettings) -> str:
+def _find_obstacle(candidates: Sequence[KubeNode], facts: ClusterFacts, settings: BuilderSettings) -> str:
     """Why not, "" if nothing is in the way on any node that the pods may get."""
     if settings.qemu.install:
         # Linux 6.7 keeps emulators of a user namespace's own, but forgets them when binfmt_misc is unmounted there, as
@@ -92,12 +92,12 @@ def require(node: NodePlan) -> NodePlan:
     return node if node.user_namespace else replace(node, user_namespace=True, isolation=_ASKED)
 
 
-def correct(planned: Plan, created: Sequence[Mapping[str, Any]], settings: BuilderSettings) -> Plan:
+def correct_isolation(planned: Plan, created: Sequence[Mapping[str, Any]], settings: BuilderSettings) -> Plan:
     """The plan as the API server took it: one whose feature gate is off drops the field, silently.
 
     Raises Invalid where user namespaces were insisted on.
     """
-    nodes = tuple(_correct(node, job) for node, job in zip(planned.nodes, created, strict=True))
+    nodes = tuple(_correct_node(node, job) for node, job in zip(planned.nodes, created, strict=True))
     if nodes != planned.nodes and settings.user_namespaces is UserNamespaces.TRUE:
         raise Invalid(
             "user-namespaces=true: the API server drops hostUsers",
@@ -107,7 +107,7 @@ def correct(planned: Plan, created: Sequence[Mapping[str, Any]], settings: Build
     return Plan(nodes=nodes)
 
 
-def _correct(node: NodePlan, job: Mapping[str, Any]) -> NodePlan:
+def _correct_node(node: NodePlan, job: Mapping[str, Any]) -> NodePlan:
     if not node.user_namespace or job["spec"]["template"]["spec"].get("hostUsers") is False:
         return node
     return replace(node, user_namespace=False, isolation=f"{_HOST}: the API server drops hostUsers")

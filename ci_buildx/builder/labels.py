@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ci_buildx.model.pattern import pattern
+from ci_buildx.model.lazy import compile_lazily
 
 DOMAIN = "kube-builder.dev/"
 
@@ -49,15 +49,15 @@ ARCHITECTURE = "kubernetes.io/arch"
 HOSTNAME = "kubernetes.io/hostname"
 
 _LONGEST = 63
-_REFUSED = pattern(r"[^A-Za-z0-9_.-]+")
+_REFUSED = compile_lazily(r"[^A-Za-z0-9_.-]+")
 
 
-def sanitise(text: str) -> str:
+def sanitize(text: str) -> str:
     """The nearest label value: "" where nothing of ``text`` can be kept."""
     return _REFUSED.sub("-", text).strip("-_.")[:_LONGEST].rstrip("-_.")
 
 
-def selector(builder: str) -> str:
+def make_selector(builder: str) -> str:
     """The label selector that matches everything of one builder and nothing else."""
     return f"{MANAGED_BY}={MANAGER},{BUILDER}={builder}"
 
@@ -68,11 +68,13 @@ def belongs_to(manifest: Mapping[str, Any], builder: str) -> bool:
     return marks.get(MANAGED_BY) == MANAGER and marks.get(BUILDER) == builder
 
 
-def nonce(annotated: Mapping[str, Any]) -> str:
+def read_nonce(annotated: Mapping[str, Any]) -> str:
     """The text by which the run that made an object knows it again; "" if it bears none."""
     return str((annotated["metadata"].get("annotations") or {}).get(NONCE, ""))
 
 
-def creator(namespace: Mapping[str, Any]) -> str:
-    """The user who signed a namespace and lets itself in, see :mod:`ci_buildx.builder.entry`; "" if nobody had to."""
+def read_creator(namespace: Mapping[str, Any]) -> str:
+    """The user who signed a namespace and lets itself in, see :mod:`ci_buildx.builder.rbac.self_binding`; "" if nobody
+    had to.
+    """
     return str((namespace["metadata"].get("annotations") or {}).get(CREATOR, ""))

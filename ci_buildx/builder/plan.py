@@ -13,7 +13,7 @@ from ci_buildx.model.record import dataclass, replace
 from ci_buildx.settings.builder import BuilderSettings, LoadBalance
 
 if TYPE_CHECKING:
-    from ci_buildx.builder.facts import ClusterFacts
+    from ci_buildx.builder.cluster_facts import ClusterFacts
 
 
 DEFAULT = "amd64"
@@ -59,39 +59,44 @@ class Plan:
     nodes: tuple[NodePlan, ...]
 
 
-def make(platforms: Sequence[Platform], facts: ClusterFacts, settings: BuilderSettings) -> Plan:
+def make_plan(platforms: Sequence[Platform], facts: ClusterFacts, settings: BuilderSettings) -> Plan:
     """One node for each architecture that the cluster has natively; what it has not is emulated in one of them.
 
     Where the cluster shows no node that fits (or may not be asked), the scheduler decides: a node for each
     architecture, and :func:`replan` when one turns out to be unschedulable.
     """
-    nodes = _nodes(platforms, facts, settings)
+    nodes = _plan_nodes(platforms, facts, settings)
     return Plan(nodes=tuple(replace(node, loadbalance=settings.loadbalance) for node in nodes))
 
 
-def _nodes(platforms: Sequence[Platform], facts: ClusterFacts, settings: BuilderSettings) -> tuple[NodePlan, ...]:
+def _plan_nodes(platforms: Sequence[Platform], facts: ClusterFacts, settings: BuilderSettings) -> tuple[NodePlan, ...]:
     selector = dict(settings.nodeselector)
     chosen = selector.pop(ARCHITECTURE, None)
     counted = facts.count(selector, settings.tolerations)
     if not platforms:
-        return (_by_default(chosen, counted, facts, settings),)
+        return (_plan_default(chosen, counted, facts, settings),)
     groups = _group(platforms)
     if chosen is not None:
-        return (_chosen(chosen, groups, settings.replicas),)
+        return (_plan_selected(chosen, groups, settings.replicas),)
     if not counted:
-        return tuple(_by_scheduling(*group, settings.replicas, facts) for group in groups.items())
-    whys = {one: facts.why_none(one, selector, settings.tolerations) for one in groups if one not in counted}
-    return _on_known_nodes(groups, counted, whys, settings.replicas)
+        return tuple(_plan_by_scheduling(*group, settings.replicas, facts) for group in groups.items())
+    whys = {one: facts.explain_none(one, selector, settings.tolerations) for one in groups if one not in counted}
+    return _plan_known_nodes(groups, counted, whys, settings.replicas)
 
 
-def single(name: str, platforms: Sequence[Platform], facts: ClusterFacts, settings: BuilderSettings) -> NodePlan:
+def plan_lasting_node(
+    name: str, platforms: Sequence[Platform], facts: ClusterFacts, settings: BuilderSettings
+) -> NodePlan:
     """One node of a lasting builder: all ``platforms`` that the user names are its own, natively or by emulation.
 
     Its pods come up again and again: they keep to one architecture, so that what it builds by default stays the same.
     """
-    planned = make(platforms, facts, settings).nodes
+    planned = make_plan(platforms, facts, settings).nodes
     first, foreign = planned[0], [platform for node in planned[1:] for platform in node.platforms]
-    reasons = [first.reason, *(_emulation(one, first.architecture, "the node is for several") for one in foreign)]
+    reasons = [
+        first.reason,
+        *(_describe_emulation(one, first.architecture, "the node is for several") for one in foreign),
+    ]
     return replace(
         first,
         name=name,
@@ -114,7 +119,7 @@ def replan(plan: Plan, architecture: str) -> Plan | None:
     host = kept[0]
     moved = tuple(platform for node in lost for platform in node.platforms)
     why = f"no {architecture} node can be scheduled"
-    reasons = [host.reason, *(_emulation(platform, host.architecture, why) for platform in moved)]
+    reasons = [host.reason, *(_describe_emulation(platform, host.architecture, why) for platform in moved)]
     host = replace(
         host,
         platforms=(*host.platforms, *moved),
@@ -133,23 +138,27 @@ def narrow(plan: Plan, platforms: Sequence[Platform], *, key: str = "") -> Plan:
     if not platforms:
         first = plan.nodes[0]
         alike = [node for node in plan.nodes if (node.platforms, node.native) == (first.platforms, first.native)]
-        return Plan(nodes=(replace(_balanced(alike, key), platforms=(), emulated=()),))
+        return Plan(nodes=(replace(_choose_balanced(alike, key), platforms=(), emulated=()),))
     chosen: dict[str, tuple[Platform, ...]] = {}
     missing = []
     for platform in dict.fromkeys(platforms):
-        able = _able(plan, platform)
+        able = _select_able_nodes(plan, platform)
         if able:
-            node = _balanced(able, key)
+            node = _choose_balanced(able, key)
             chosen[node.name] = (*chosen.get(node.name, ()), platform)
         else:
             missing.append(platform)
     if missing:
-        known = ", ".join(f"{node.name} ({_names(node.platforms or node.runs) or node.native})" for node in plan.nodes)
-        raise InputError(f"no node of the builder builds {_names(missing)}", source="--platform", fix=f"it has {known}")
-    return Plan(nodes=tuple(_only(node, chosen[node.name]) for node in plan.nodes if node.name in chosen))
+        known = ", ".join(
+            f"{node.name} ({_join_names(node.platforms or node.runs) or node.native})" for node in plan.nodes
+        )
+        raise InputError(
+            f"no node of the builder builds {_join_names(missing)}", source="--platform", fix=f"it has {known}"
+        )
+    return Plan(nodes=tuple(_restrict(node, chosen[node.name]) for node in plan.nodes if node.name in chosen))
 
 
-def _able(plan: Plan, platform: Platform) -> list[NodePlan]:
+def _select_able_nodes(plan: Plan, platform: Platform) -> list[NodePlan]:
     """The nodes that suit a platform best: those made for it, else native ones, else emulating, else unknown ones.
 
     A buildkitd that does not name a platform may still bring an emulator for it: that is what is tried last.
@@ -164,7 +173,7 @@ def _able(plan: Plan, platform: Platform) -> list[NodePlan]:
     return next((nodes for nodes in preferences if nodes), [])
 
 
-def _balanced(nodes: Sequence[NodePlan], key: str) -> NodePlan:
+def _choose_balanced(nodes: Sequence[NodePlan], key: str) -> NodePlan:
     """One of equal nodes; one with more pods is chosen that much more often."""
     if len(nodes) == 1:
         return nodes[0]
@@ -172,7 +181,7 @@ def _balanced(nodes: Sequence[NodePlan], key: str) -> NodePlan:
     return shares[balance.choose(key, shares)]
 
 
-def _only(node: NodePlan, platforms: tuple[Platform, ...]) -> NodePlan:
+def _restrict(node: NodePlan, platforms: tuple[Platform, ...]) -> NodePlan:
     emulated = tuple(one for one in platforms if node.native not in (None, one.node_architecture))
     return replace(node, platforms=platforms, emulated=emulated)
 
@@ -186,7 +195,7 @@ def _group(platforms: Sequence[Platform]) -> dict[str, tuple[Platform, ...]]:
     return groups
 
 
-def _by_default(
+def _plan_default(
     chosen: str | None, counted: dict[str, int], facts: ClusterFacts, settings: BuilderSettings
 ) -> NodePlan:
     """No platform is named: the nodeselector's architecture, else DEFAULT; without nodes of that, another one's.
@@ -198,7 +207,7 @@ def _by_default(
     elif DEFAULT in counted or facts.nodes is None or not counted:
         architecture, why = DEFAULT, "the default"
     else:
-        architecture, why = _commonest(counted), f"no {DEFAULT} node fits"
+        architecture, why = _choose_commonest(counted), f"no {DEFAULT} node fits"
     platform = Platform("linux", architecture)
     return NodePlan(
         name=architecture,
@@ -210,17 +219,17 @@ def _by_default(
     )
 
 
-def _commonest(counted: dict[str, int]) -> str:
+def _choose_commonest(counted: dict[str, int]) -> str:
     return min(counted, key=lambda architecture: (-counted[architecture], architecture))
 
 
-def _chosen(architecture: str, groups: dict[str, tuple[Platform, ...]], replicas: int) -> NodePlan:
+def _plan_selected(architecture: str, groups: dict[str, tuple[Platform, ...]], replicas: int) -> NodePlan:
     """The user's nodeselector names the architecture: one node builds everything."""
     native = groups.get(architecture, ())
     emulated = tuple(platform for group in groups.values() for platform in group if platform not in native)
     why = "the nodeselector names no other architecture"
-    reasons = [f"{_names(native)}: native, as the nodeselector says"] if native else []
-    reasons += [_emulation(platform, architecture, why) for platform in emulated]
+    reasons = [f"{_join_names(native)}: native, as the nodeselector says"] if native else []
+    reasons += [_describe_emulation(platform, architecture, why) for platform in emulated]
     return NodePlan(
         name=architecture,
         architecture=architecture,
@@ -231,9 +240,11 @@ def _chosen(architecture: str, groups: dict[str, tuple[Platform, ...]], replicas
     )
 
 
-def _by_scheduling(architecture: str, platforms: tuple[Platform, ...], replicas: int, facts: ClusterFacts) -> NodePlan:
+def _plan_by_scheduling(
+    architecture: str, platforms: tuple[Platform, ...], replicas: int, facts: ClusterFacts
+) -> NodePlan:
     why = "listing nodes is not allowed" if facts.nodes is None else "no ready node fits yet"
-    reason = f"{_names(platforms)}: native by scheduling: {why}"
+    reason = f"{_join_names(platforms)}: native by scheduling: {why}"
     return NodePlan(
         name=architecture,
         architecture=architecture,
@@ -244,34 +255,36 @@ def _by_scheduling(architecture: str, platforms: tuple[Platform, ...], replicas:
     )
 
 
-def _on_known_nodes(
+def _plan_known_nodes(
     groups: dict[str, tuple[Platform, ...]], counted: dict[str, int], whys: dict[str, str], replicas: int
 ) -> tuple[NodePlan, ...]:
     native = [architecture for architecture in groups if architecture in counted]
     if not native:
-        native = [_commonest(counted)]
+        native = [_choose_commonest(counted)]
     foreign = [platform for architecture, group in groups.items() if architecture not in native for platform in group]
-    nodes = [_native(name, groups.get(name, ()), counted[name], replicas) for name in native]
+    nodes = [_make_native_node(name, groups.get(name, ()), counted[name], replicas) for name in native]
     if foreign:
-        nodes[0] = _with_emulation(nodes[0], foreign, whys)
+        nodes[0] = _add_emulation(nodes[0], foreign, whys)
     return tuple(nodes)
 
 
-def _native(architecture: str, platforms: tuple[Platform, ...], count: int, replicas: int) -> NodePlan:
+def _make_native_node(architecture: str, platforms: tuple[Platform, ...], count: int, replicas: int) -> NodePlan:
     where = f"{count} node{'' if count == 1 else 's'}"
-    reason = f"{_names(platforms)}: native on {where}" if platforms else ""
+    reason = f"{_join_names(platforms)}: native on {where}" if platforms else ""
     return NodePlan(name=architecture, architecture=architecture, platforms=platforms, replicas=replicas, reason=reason)
 
 
-def _with_emulation(node: NodePlan, foreign: Sequence[Platform], whys: dict[str, str]) -> NodePlan:
+def _add_emulation(node: NodePlan, foreign: Sequence[Platform], whys: dict[str, str]) -> NodePlan:
     reasons = [node.reason] if node.reason else []
-    reasons += [_emulation(platform, node.architecture, whys[platform.node_architecture]) for platform in foreign]
+    reasons += [
+        _describe_emulation(platform, node.architecture, whys[platform.node_architecture]) for platform in foreign
+    ]
     return replace(node, platforms=(*node.platforms, *foreign), emulated=tuple(foreign), reason="; ".join(reasons))
 
 
-def _emulation(platform: Platform, architecture: str | None, why: str) -> str:
+def _describe_emulation(platform: Platform, architecture: str | None, why: str) -> str:
     return f"{platform}: emulated on {architecture or 'any node'}: {why}"
 
 
-def _names(platforms: Sequence[Platform]) -> str:
+def _join_names(platforms: Sequence[Platform]) -> str:
     return ", ".join(str(platform) for platform in platforms)

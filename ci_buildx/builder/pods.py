@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ci_buildx.builder.labels import NODE
-from ci_buildx.model import moment
+from ci_buildx.model import timestamps
 from ci_buildx.model.record import dataclass
 
 Object = Mapping[str, Any]
@@ -35,7 +35,7 @@ class PodView:
     created: str = ""
 
 
-def view(pod: Object) -> PodView:
+def read_pod(pod: Object) -> PodView:
     """The view of a Pod object."""
     metadata, status = pod["metadata"], pod.get("status") or {}
     return PodView(
@@ -44,7 +44,7 @@ def view(pod: Object) -> PodView:
         node=(metadata.get("labels") or {}).get(NODE, ""),
         host=(pod.get("spec") or {}).get("nodeName", ""),
         ip=status.get("podIP", ""),
-        running=state(daemon_status(pod), "running") is not None,
+        running=find_state(read_daemon_status(pod), "running") is not None,
         ready=is_ready(pod),
         terminating=is_terminating(pod),
         created=metadata.get("creationTimestamp") or "",
@@ -60,7 +60,7 @@ def is_over(pod: Object) -> bool:
     """Whether it has come to its end: buildkitd has ended and is not restarted, also if a sidecar still runs."""
     if (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded"):
         return True
-    ended = state(daemon_status(pod), "terminated") is not None
+    ended = find_state(read_daemon_status(pod), "terminated") is not None
     return ended and (pod.get("spec") or {}).get("restartPolicy") == "Never"
 
 
@@ -69,10 +69,10 @@ def is_ready(pod: Object) -> bool:
 
     The pod's condition Ready also asks for every sidecar (kubernetes v1.34.2, ``pkg/kubelet/status/generate.go``).
     """
-    return daemon_status(pod).get("ready") is True
+    return read_daemon_status(pod).get("ready") is True
 
 
-def condition(manifest: Object, name: str) -> Object:
+def find_condition(manifest: Object, name: str) -> Object:
     """The condition called ``name`` of a pod or Job, empty if it has none."""
     for found in (manifest.get("status") or {}).get("conditions") or ():
         if found["type"] == name:
@@ -80,7 +80,7 @@ def condition(manifest: Object, name: str) -> Object:
     return {}
 
 
-def daemon_status(pod: Object) -> Object:
+def read_daemon_status(pod: Object) -> Object:
     """The status of buildkitd's container, empty until the kubelet has written it."""
     for status in (pod.get("status") or {}).get("containerStatuses") or ():
         if status.get("name") == CONTAINER:
@@ -88,13 +88,13 @@ def daemon_status(pod: Object) -> Object:
     return {}
 
 
-def sidecar_statuses(pod: Object) -> list[Object]:
+def list_sidecar_statuses(pod: Object) -> list[Object]:
     """The statuses of the containers beside buildkitd's that start with it."""
     statuses = (pod.get("status") or {}).get("containerStatuses") or ()
     return [status for status in statuses if status.get("name") != CONTAINER]
 
 
-def blocking_statuses(pod: Object) -> list[Object]:
+def list_blocking_statuses(pod: Object) -> list[Object]:
     """The statuses of the init containers that keep the others from starting.
 
     A native sidecar (``restartPolicy: Always``) lets them start as soon as it is ``started``; any other when it has
@@ -104,27 +104,27 @@ def blocking_statuses(pod: Object) -> list[Object]:
     native = {one.get("name") for one in spec.get("initContainers") or () if one.get("restartPolicy") == "Always"}
     found: list[Object] = []
     for one in status.get("initContainerStatuses") or ():
-        done = (state(one, "terminated") or {}).get("exitCode") == 0
+        done = (find_state(one, "terminated") or {}).get("exitCode") == 0
         if not (one.get("started") is True if one.get("name") in native else done):
             found.append(one)
     return found
 
 
-def state(status: Object, kind: str) -> Object | None:
+def find_state(status: Object, kind: str) -> Object | None:
     """The state of the kind ``waiting``, ``running`` or ``terminated`` of a container's status."""
     found = (status.get("state") or {}).get(kind)
     return None if found is None else dict(found)
 
 
-def termination(status: Object) -> Object | None:
+def find_termination(status: Object) -> Object | None:
     """How a container ended, also one that was restarted since; None if it has not ended."""
     last = (status.get("lastState") or {}).get("terminated")
-    return state(status, "terminated") or (dict(last) if last else None)
+    return find_state(status, "terminated") or (dict(last) if last else None)
 
 
-def age(timestamp: str, now: float) -> float:
+def compute_age(timestamp: str, now: float) -> float:
     """Seconds from an RFC 3339 ``timestamp`` (whole seconds, UTC) to ``now``; 0 where it cannot be read."""
     try:
-        return now - moment.of_timestamp(timestamp)
+        return now - timestamps.parse_timestamp(timestamp)
     except ValueError:
         return 0.0

@@ -21,7 +21,7 @@ _Key = tuple[str, tuple[frozenset[tuple[str, int]], ...]]
 
 def merge_configs(configs: Iterable[bytes]) -> bytes:
     """One configuration of several: what two have in common is there once. ValueError if one is malformed."""
-    merged = _Merged()
+    merged = _CacheMerger()
     for config in configs:
         merged.add(_read(config))
     return json.dumps({"layers": merged.layers, "records": merged.records}, separators=(",", ":")).encode()
@@ -49,7 +49,7 @@ def merge_manifests(manifests: Sequence[Mapping[str, Any]], config: Mapping[str,
     return json.dumps({**manifests[0], **content}, separators=(",", ":")).encode()
 
 
-class _Merged:
+class _CacheMerger:
     """What was merged so far; layers and records by what makes them the same."""
 
     def __init__(self) -> None:
@@ -62,12 +62,12 @@ class _Merged:
     def add(self, config: Mapping[str, Any]) -> None:
         layers: dict[int, int] = {-1: -1}
         given = config["layers"]
-        for place in _in_order(len(given), lambda place: [given[place].get("parent", 0)]):
+        for place in _sort_places(len(given), lambda place: [given[place].get("parent", 0)]):
             parent = layers[given[place].get("parent", 0)]
             layers[place] = self._add_layer({**given[place], "parent": parent})
         records: dict[int, int] = {}
         steps = config["records"]
-        for place in _in_order(len(steps), lambda place: _links(steps[place])):
+        for place in _sort_places(len(steps), lambda place: _list_links(steps[place])):
             records[place] = self._add_record(steps[place], layers, records)
 
     def _add_layer(self, layer: dict[str, Any]) -> int:
@@ -98,11 +98,11 @@ class _Merged:
         return self._records[key]
 
 
-def _links(record: Mapping[str, Any]) -> list[int]:
+def _list_links(record: Mapping[str, Any]) -> list[int]:
     return [one["link"] for several in record.get("inputs") or () for one in several]
 
 
-def _in_order(count: int, before: Callable[[int], Iterable[int]]) -> list[int]:
+def _sort_places(count: int, before: Callable[[int], Iterable[int]]) -> list[int]:
     """The places 0 to ``count``, each after those that it refers to; -1 is none. ValueError for a loop."""
     ordered: list[int] = []
     done: set[int] = set()

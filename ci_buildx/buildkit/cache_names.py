@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from ci_buildx.model import reference
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import replace
-from ci_buildx.settings.values import Attributes
+from ci_buildx.settings.values import TypedAttributes
 
 REGISTRY = "registry"
 LOCAL = "local"
@@ -28,26 +28,26 @@ _NO_DIGEST = "sha256:" + "0" * 64
 _LONGEST_TAG = 128
 
 
-def read_all(caches: Iterable[Attributes], platforms: Sequence[Platform]) -> tuple[Attributes, ...]:
+def read_all(caches: Iterable[TypedAttributes], platforms: Sequence[Platform]) -> tuple[TypedAttributes, ...]:
     """The imports, and for each with a name those of the build's platforms."""
-    names = ("", *(_suffix(platform) for platform in platforms))
-    found = (_named(cache, name) for cache in caches for name in (names if cache.type in NAMES else names[:1]))
+    names = ("", *(_make_suffix(platform) for platform in platforms))
+    found = (_add_suffix(cache, name) for cache in caches for name in (names if cache.type in NAMES else names[:1]))
     return tuple(dict.fromkeys(found))
 
 
-def write_own(caches: Iterable[Attributes], platform: Platform) -> tuple[Attributes, ...]:
+def write_own(caches: Iterable[TypedAttributes], platform: Platform) -> tuple[TypedAttributes, ...]:
     """The exports of one of several nodes, which is known by ``platform``."""
     listed = tuple(caches)
     by_tag = needs_tags(listed)
     return tuple(
-        with_ref(cache, own_reference(cache, platform) if by_tag else _by_digest(cache))
+        replace_ref(cache, make_own_reference(cache, platform) if by_tag else _make_digest_reference(cache))
         if cache.type == REGISTRY
-        else _named(cache, _suffix(platform) if cache.type in NAMES else "")
+        else _add_suffix(cache, _make_suffix(platform) if cache.type in NAMES else "")
         for cache in listed
     )
 
 
-def needs_tags(exports: Iterable[Attributes]) -> bool:
+def needs_tags(exports: Iterable[TypedAttributes]) -> bool:
     """Whether the nodes write their caches under tags of their own.
 
     buildkitd tells the digest of one cache only (0.34.2, ``llbsolver/export.go``): of several, tags find each.
@@ -55,30 +55,30 @@ def needs_tags(exports: Iterable[Attributes]) -> bool:
     return sum(cache.type in (REGISTRY, LOCAL) for cache in exports) > 1
 
 
-def own_reference(cache: Attributes, platform: Platform) -> str:
+def make_own_reference(cache: TypedAttributes, platform: Platform) -> str:
     """Where one of several nodes writes its cache of a registry where it needs a tag."""
-    wanted = reference.parse(cache.get("ref")).tagged()
-    tag = f"{(wanted.tag or DEFAULT)[: _LONGEST_TAG - len(_suffix(platform))]}{_suffix(platform)}"
+    wanted = reference.parse_reference(cache.get("ref")).add_default_tag()
+    tag = f"{(wanted.tag or DEFAULT)[: _LONGEST_TAG - len(_make_suffix(platform))]}{_make_suffix(platform)}"
     return str(replace(wanted, tag=tag, digest=""))
 
 
-def with_ref(cache: Attributes, ref: str) -> Attributes:
+def replace_ref(cache: TypedAttributes, ref: str) -> TypedAttributes:
     """The cache of a registry, written elsewhere."""
-    return Attributes(type=cache.type, attrs=tuple((dict(cache.attrs) | {"ref": ref}).items()))
+    return TypedAttributes(type=cache.type, attrs=tuple((dict(cache.attrs) | {"ref": ref}).items()))
 
 
-def _by_digest(cache: Attributes) -> str:
-    return f"{reference.parse(cache.get('ref')).name}@{_NO_DIGEST}"
+def _make_digest_reference(cache: TypedAttributes) -> str:
+    return f"{reference.parse_reference(cache.get('ref')).name}@{_NO_DIGEST}"
 
 
-def _named(cache: Attributes, suffix: str) -> Attributes:
+def _add_suffix(cache: TypedAttributes, suffix: str) -> TypedAttributes:
     if not suffix:
         return cache
     attribute = NAMES[cache.type]
     name = cache.get(attribute, DEFAULT)
     named = f"{name}{suffix}" if cache.type == "gha" else ";".join(each + suffix for each in name.split(";"))
-    return Attributes(type=cache.type, attrs=tuple((dict(cache.attrs) | {attribute: named}).items()))
+    return TypedAttributes(type=cache.type, attrs=tuple((dict(cache.attrs) | {attribute: named}).items()))
 
 
-def _suffix(platform: Platform) -> str:
+def _make_suffix(platform: Platform) -> str:
     return f"-{str(platform).replace('/', '-')}"

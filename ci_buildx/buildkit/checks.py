@@ -12,17 +12,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ci_buildx.buildkit.failure import excerpt
+from ci_buildx.buildkit.failure import format_excerpt
 from ci_buildx.errors import BuildkitError
-from ci_buildx.model.finding import Finding
 from ci_buildx.model.record import dataclass
+from ci_buildx.model.status import CheckFinding
 
 _NONE = "Check complete, no warnings found."
 _Ranges = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class CheckedSource:
     """A Dockerfile as the frontend saw it; ``shown`` and ``path`` are what the user knows it by."""
 
     filename: str
@@ -32,16 +32,16 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
+class CheckReport:
     """``findings`` in the file's order, at the end the error that ended the checks, if one did; ``text`` shows them."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[CheckFinding, ...]
     text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
-    source: Source | None
+class _SourcePlace:
+    source: CheckedSource | None
     ranges: _Ranges
 
     @property
@@ -53,32 +53,32 @@ class _Place:
     def first(self) -> int:
         return self.ranges[0][0] if self.ranges else 0
 
-    def excerpt(self) -> str:
-        return excerpt(self.source.shown, self.source.text, self.ranges) if self.source else ""
+    def format_excerpt(self) -> str:
+        return format_excerpt(self.source.shown, self.source.text, self.ranges) if self.source else ""
 
 
-def read(text: str, names: Mapping[str, tuple[str, Path]]) -> Checked:
+def read_check_report(text: str, names: Mapping[str, tuple[str, Path]]) -> CheckReport:
     """The answer ``result.json``; ``names`` has, by the frontend's name of a file, how it is shown and where it is.
 
     Raises BuildkitError for what is no such answer.
     """
     try:
         answer = json.loads(text)
-        sources = [_source(each, names) for each in answer.get("sources") or ()]
-        warnings = [(each, _place(each.get("location"), sources)) for each in answer.get("warnings") or ()]
+        sources = [_read_source(each, names) for each in answer.get("sources") or ()]
+        warnings = [(each, _find_place(each.get("location"), sources)) for each in answer.get("warnings") or ()]
         failed = answer.get("buildError")
-        error = (str(failed["message"]), _place(failed.get("location"), sources)) if failed else None
+        error = (str(failed["message"]), _find_place(failed.get("location"), sources)) if failed else None
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as problem:
         raise BuildkitError("the frontend answered a check with something else than findings") from problem
     warnings.sort(key=lambda pair: (*pair[1].key, str(pair[0].get("ruleName", ""))))
-    findings = [_finding(warning, place) for warning, place in warnings]
-    lines = [*_warning_lines(warnings), *_error_lines(error)]
+    findings = [_make_finding(warning, place) for warning, place in warnings]
+    lines = [*_format_warnings(warnings), *_format_error(error)]
     if error:
-        findings.append(_located(error[1], rule="", message=error[0], fatal=True))
-    return Checked(findings=tuple(findings), text="\n".join((*(lines or [_NONE]), "")).lstrip("\n"))
+        findings.append(_describe_place(error[1], rule="", message=error[0], fatal=True))
+    return CheckReport(findings=tuple(findings), text="\n".join((*(lines or [_NONE]), "")).lstrip("\n"))
 
 
-def _warning_lines(warnings: list[tuple[dict[str, Any], _Place]]) -> Iterator[str]:
+def _format_warnings(warnings: list[tuple[dict[str, Any], _SourcePlace]]) -> Iterator[str]:
     if warnings:
         found = "1 warning has been found!" if len(warnings) == 1 else f"{len(warnings)} warnings have been found!"
         yield f"Check complete, {found}"
@@ -87,38 +87,40 @@ def _warning_lines(warnings: list[tuple[dict[str, Any], _Place]]) -> Iterator[st
         yield ""
         yield f"WARNING: {warning.get('ruleName', '')}" + (f" - {url}" if url else "")
         yield str(warning.get("detail", ""))
-        if shown := place.excerpt():
+        if shown := place.format_excerpt():
             yield shown
 
 
-def _error_lines(error: tuple[str, _Place] | None) -> Iterator[str]:
+def _format_error(error: tuple[str, _SourcePlace] | None) -> Iterator[str]:
     if error:
         yield ""
         yield f"ERROR: {error[0]}"
-        if shown := error[1].excerpt():
+        if shown := error[1].format_excerpt():
             yield shown
 
 
-def _source(source: dict[str, Any], names: Mapping[str, tuple[str, Path]]) -> Source:
+def _read_source(source: dict[str, Any], names: Mapping[str, tuple[str, Path]]) -> CheckedSource:
     filename = str(source.get("filename", ""))
     shown, path = names.get(filename, (filename, None))
     text = base64.b64decode(source.get("data") or "").decode(errors="replace")
-    return Source(filename=filename, text=text, shown=shown, path=path)
+    return CheckedSource(filename=filename, text=text, shown=shown, path=path)
 
 
-def _place(location: dict[str, Any] | None, sources: list[Source]) -> _Place:
+def _find_place(location: dict[str, Any] | None, sources: list[CheckedSource]) -> _SourcePlace:
     location = location or {}
     index = int(location.get("sourceIndex", 0))
-    ranges = tuple((_line(span, "start"), _line(span, "end")) for span in location.get("ranges") or ())
-    return _Place(source=sources[index] if sources and index >= 0 else None, ranges=ranges)
+    ranges = tuple(
+        (_read_line_range(span, "start"), _read_line_range(span, "end")) for span in location.get("ranges") or ()
+    )
+    return _SourcePlace(source=sources[index] if sources and index >= 0 else None, ranges=ranges)
 
 
-def _line(span: dict[str, Any], end: str) -> int:
+def _read_line_range(span: dict[str, Any], end: str) -> int:
     return int((span.get(end) or {}).get("line", 0))
 
 
-def _finding(warning: dict[str, Any], place: _Place) -> Finding:
-    return _located(
+def _make_finding(warning: dict[str, Any], place: _SourcePlace) -> CheckFinding:
+    return _describe_place(
         place,
         rule=str(warning.get("ruleName", "")),
         message=str(warning.get("detail", "")),
@@ -127,10 +129,10 @@ def _finding(warning: dict[str, Any], place: _Place) -> Finding:
     )
 
 
-def _located(place: _Place, **fields: Any) -> Finding:
+def _describe_place(place: _SourcePlace, **fields: Any) -> CheckFinding:
     first, last = place.ranges[0] if place.ranges else (0, 0)
     source = place.source
-    return Finding(
+    return CheckFinding(
         filename=source.filename if source else "",
         path=source.path if source else None,
         line=first,

@@ -10,8 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from ci_buildx.buildkit.channel import open_channel
-from ci_buildx.buildkit.flight import Flight, SolveResult
+from ci_buildx.buildkit.grpc import open_channel
 from ci_buildx.buildkit.messages import (
     DISK_USAGE_REQUEST,
     DISK_USAGE_RESPONSE,
@@ -19,19 +18,20 @@ from ci_buildx.buildkit.messages import (
     LIST_WORKERS_RESPONSE,
     PRUNE_REQUEST,
     USAGE_RECORD,
+    BuildkitVersion,
     DiskUsageRequest,
     PruneRequest,
     SolveRequest,
     UsageRecord,
-    Version,
     Worker,
 )
+from ci_buildx.buildkit.solve import RunningSolve, SolveResult
 from ci_buildx.errors import BuildkitError
 from ci_buildx.model import debug
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.status import StatusUpdate
-from ci_buildx.protobuf.schema import Schema
-from ci_buildx.session.session import Session
+from ci_buildx.session.session import BuildSession
+from ci_buildx.wire.protobuf import MessageSchema
 
 __all__ = ["Control", "SolveResult"]
 
@@ -67,11 +67,11 @@ class Control:
         """End every call and the connection. Idempotent."""
         self._channel.close()
 
-    def info(self, timeout: float) -> Version:
+    def read_version(self, timeout: float) -> BuildkitVersion:
         """The daemon's version, within ``timeout`` seconds."""
-        return self._ask("Info", INFO_RESPONSE, timeout) or Version()
+        return self._ask("Info", INFO_RESPONSE, timeout) or BuildkitVersion()
 
-    def workers(self, timeout: float) -> list[Worker]:
+    def list_workers(self, timeout: float) -> list[Worker]:
         """What can run build steps there, within ``timeout`` seconds."""
         found = self._ask("ListWorkers", LIST_WORKERS_RESPONSE, timeout)
         workers = list(found)
@@ -79,7 +79,7 @@ class Control:
         self.labels = {name: value for worker in workers for name, value in worker.labels.items()}
         return workers
 
-    def disk_usage(self, request: DiskUsageRequest, timeout: float) -> list[UsageRecord]:
+    def read_disk_usage(self, request: DiskUsageRequest, timeout: float) -> list[UsageRecord]:
         """What the cache holds, smallest first as in BuildKit's ``client/diskusage.go``, within ``timeout`` seconds."""
         records = self._ask("DiskUsage", DISK_USAGE_RESPONSE, timeout, DISK_USAGE_REQUEST.encode(request))
         return sorted(records, key=lambda record: (record.size, record.id))
@@ -92,15 +92,15 @@ class Control:
             for message in self._channel.unary_stream(_SERVICE + "Prune")(PRUNE_REQUEST.encode(request)):
                 yield _decode(USAGE_RECORD, message, "Prune")
         except grpc.RpcError as error:
-            from ci_buildx.buildkit import rpc
+            from ci_buildx.buildkit import grpc as buildkit_grpc
 
-            raise rpc.translate(error, "buildkitd could not prune its cache") from error
+            raise buildkit_grpc.translate_error(error, "buildkitd could not prune its cache") from error
 
     def solve(
         self,
         request: SolveRequest,
         *,
-        session: Session,
+        session: BuildSession,
         on_status: Callable[[StatusUpdate], None],
         stop: threading.Event | None = None,
     ) -> SolveResult:
@@ -109,10 +109,10 @@ class Control:
         ``on_status`` is called in this thread. Setting ``stop`` cancels the build.
         Raises SolveError if the build fails, BuildkitError if the connection does or the build was stopped.
         """
-        with Flight(self._channel, _SERVICE, session) as flight:
+        with RunningSolve(self._channel, _SERVICE, session) as flight:
             return flight.run(request, on_status, stop)
 
-    def _ask(self, method: str, answer: Schema[T], timeout: float, request: bytes = b"") -> T:
+    def _ask(self, method: str, answer: MessageSchema[T], timeout: float, request: bytes = b"") -> T:
         import grpc
 
         began = time.monotonic()
@@ -120,15 +120,15 @@ class Control:
             message = self._channel.unary_unary(_SERVICE + method)(request, timeout=timeout)
             _LOG.debug("%s: OK after %.3f s", method, time.monotonic() - began)
         except grpc.RpcError as error:
-            from ci_buildx.buildkit import rpc
+            from ci_buildx.buildkit import grpc as buildkit_grpc
 
             if _LOG.is_on:
-                _LOG.debug("%s: %s after %.3f s", method, rpc.describe(error), time.monotonic() - began)
-            raise rpc.translate(error, f"buildkitd did not answer {method}") from error
+                _LOG.debug("%s: %s after %.3f s", method, buildkit_grpc.describe_error(error), time.monotonic() - began)
+            raise buildkit_grpc.translate_error(error, f"buildkitd did not answer {method}") from error
         return _decode(answer, message, method)
 
 
-def _decode(answer: Schema[T], message: bytes, method: str) -> T:
+def _decode(answer: MessageSchema[T], message: bytes, method: str) -> T:
     try:
         return answer.decode(message)
     except ValueError as error:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ci_buildx.buildkit.messages import Entry
+from ci_buildx.buildkit.messages import ExporterEntry
 from ci_buildx.errors import InputError
 from ci_buildx.model import reference
 from ci_buildx.model.record import dataclass
-from ci_buildx.model.reference import Reference
-from ci_buildx.session.places import FileTarget, FolderTarget, StreamTarget, Target
-from ci_buildx.settings.values import Attributes, BuildSettings, Daemon
+from ci_buildx.model.reference import ImageReference
+from ci_buildx.session.file_targets import FileTarget, FolderTarget, StreamTarget, Target
+from ci_buildx.settings.values import BuildSettings, DockerDaemon, TypedAttributes
 
 DELETE = "delete"
 """The mode of a local export that leaves nothing else in its folder."""
@@ -29,12 +29,13 @@ _TRUE = ("1", "t", "true")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exports:
-    """``exporters`` for the request; ``targets`` for :class:`ci_buildx.session.filesend.FileSend`, by their index.
+    """``exporters`` for the request; ``targets`` for :class:`ci_buildx.session.filesend.FileSendService`, by their
+    index.
 
     ``layout`` is the folder of the one that writes an OCI layout (``tar=false``).
     """
 
-    exporters: tuple[Entry, ...]
+    exporters: tuple[ExporterEntry, ...]
     targets: dict[int, Target]
     layout: Path | None = None
 
@@ -55,15 +56,15 @@ class Push:
     annotations: tuple[tuple[str, str], ...] = ()
 
     @property
-    def references(self) -> tuple[Reference, ...]:
+    def references(self) -> tuple[ImageReference, ...]:
         """The names, normalised; those that are pushed by digest have no tag."""
-        parsed = tuple(reference.parse(name) for name in self.names)
-        return parsed if self.by_digest else tuple(one.tagged() for one in parsed)
+        parsed = tuple(reference.parse_reference(name) for name in self.names)
+        return parsed if self.by_digest else tuple(one.add_default_tag() for one in parsed)
 
 
 def find_push(build: BuildSettings) -> Push | None:
     """The first image that a build pushes, None if it pushes none."""
-    for output in _outputs(build):
+    for output in _list_outputs(build):
         if _is_pushed(output):
             dangling = output.attrs.get(_DANGLING, "")
             return Push(
@@ -71,39 +72,39 @@ def find_push(build: BuildSettings) -> Push | None:
                 by_digest=is_set(output.attrs, "push-by-digest"),
                 dangling="" if is_set(output.attrs, "danging-name-empty-only") else dangling,
                 insecure=is_set(output.attrs, "registry.insecure"),
-                annotations=_of_index(output, build),
+                annotations=_list_index_annotations(output, build),
             )
     return None
 
 
-def _of_index(output: Entry, build: BuildSettings) -> tuple[tuple[str, str], ...]:
+def _list_index_annotations(output: ExporterEntry, build: BuildSettings) -> tuple[tuple[str, str], ...]:
     """An index's annotations: those of the output, and of the build, which count more."""
-    attrs = output.attrs | {_annotation(name): value for name, value in build.annotations}
+    attrs = output.attrs | {_make_annotation(name): value for name, value in build.annotations}
     found = ((name.removeprefix(_INDEX), value) for name, value in attrs.items() if name.startswith(_INDEX))
     return tuple(sorted(found))
 
 
-def make(build: BuildSettings, *, by_digest: bool = False) -> Exports:
+def make_exports(build: BuildSettings, *, by_digest: bool = False) -> Exports:
     """All outputs of a build.
 
     ``by_digest`` is for one of several nodes: its image is pushed without tags, to be joined into one index.
     Raises InputError for outputs that do not fit together.
     """
-    outputs = _outputs(build)
+    outputs = _list_outputs(build)
     targets: dict[int, Target] = {}
     exporters = []
     layouts = [Path(output.attrs["dest"]) for output in outputs if _is_layout(output)]
     if len(layouts) > 1:
         raise InputError("only one output can have tar=false", source="--output", fix="write the others as tar files")
     for index, output in enumerate(outputs):
-        _check(output, build, by_digest=by_digest)
+        _check_output(output, build, by_digest=by_digest)
         attrs = {name: value for name, value in output.attrs.items() if name != "dest"}
         if "dest" in output.attrs and not _is_layout(output):
-            targets[index] = _target(output)
+            targets[index] = _make_target(output)
         elif output.type == "docker" and build.daemon and not _is_layout(output):
-            targets[index] = _loaded(build.daemon)
-        attrs |= {_annotation(name): value for name, value in build.annotations}
-        exporters.append(Entry(output.type, attrs))
+            targets[index] = _make_load_target(build.daemon)
+        attrs |= {_make_annotation(name): value for name, value in build.annotations}
+        exporters.append(ExporterEntry(output.type, attrs))
     if by_digest:
         _drop_tags(exporters)
     return Exports(exporters=tuple(exporters), targets=targets, layout=layouts[0] if layouts else None)
@@ -119,40 +120,41 @@ def is_set(attrs: Mapping[str, str], name: str) -> bool:
     return name in attrs and (not attrs[name] or is_true(attrs[name]))
 
 
-def _outputs(build: BuildSettings) -> list[Entry]:
+def _list_outputs(build: BuildSettings) -> list[ExporterEntry]:
     """All outputs, with the build's tags as their names."""
-    outputs = [_typed(output) for output in build.outputs if output.type != "cacheonly"]
+    outputs = [_add_type(output) for output in build.outputs if output.type != "cacheonly"]
     if build.push:
-        outputs = _pushed(outputs)
+        outputs = _add_push(outputs)
     names = {"name": ",".join(build.tags)} if build.tags else {}
-    outputs = [Entry(one.type, one.attrs | names) if one.type in _NAMED else one for one in outputs]
+    outputs = [ExporterEntry(one.type, one.attrs | names) if one.type in _NAMED else one for one in outputs]
     if build.oci_artifact:
         return outputs
     plain = {"oci-artifact": "false"}
-    return [Entry(one.type, plain | one.attrs) if one.type in _ATTESTED else one for one in outputs]
+    return [ExporterEntry(one.type, plain | one.attrs) if one.type in _ATTESTED else one for one in outputs]
 
 
-def _is_pushed(output: Entry) -> bool:
+def _is_pushed(output: ExporterEntry) -> bool:
     return output.type == "image" and is_set(output.attrs, "push")
 
 
-def _typed(output: Attributes) -> Entry:
+def _add_type(output: TypedAttributes) -> ExporterEntry:
     attrs = dict(output.attrs)
     if output.type != "registry":
-        return Entry(output.type, attrs)
-    return Entry("image", {"unpack": "false"} | attrs | {"push": "true"})
+        return ExporterEntry(output.type, attrs)
+    return ExporterEntry("image", {"unpack": "false"} | attrs | {"push": "true"})
 
 
-def _pushed(outputs: list[Entry]) -> list[Entry]:
+def _add_push(outputs: list[ExporterEntry]) -> list[ExporterEntry]:
     """With ``--push`` images are pushed; if there is none among the outputs, one is added."""
     if not any(output.type == "image" for output in outputs):
-        return [*outputs, Entry("image", {"push": "true", "unpack": "false"})]
+        return [*outputs, ExporterEntry("image", {"push": "true", "unpack": "false"})]
     return [
-        Entry(output.type, output.attrs | {"push": "true"}) if output.type == "image" else output for output in outputs
+        ExporterEntry(output.type, output.attrs | {"push": "true"}) if output.type == "image" else output
+        for output in outputs
     ]
 
 
-def _check(output: Entry, build: BuildSettings, *, by_digest: bool) -> None:
+def _check_output(output: ExporterEntry, build: BuildSettings, *, by_digest: bool) -> None:
     if _is_pushed(output):
         _check_names(output)
     elif output.type == "docker" and len(build.platforms) > 1:
@@ -165,43 +167,43 @@ def _check(output: Entry, build: BuildSettings, *, by_digest: bool) -> None:
         )
 
 
-def _check_names(output: Entry) -> None:
+def _check_names(output: ExporterEntry) -> None:
     """What is pushed needs names; by digest those have no tags (BuildKit 0.34.2, ``util/push/push.go``)."""
     names = output.attrs.get("name", "")
     if not names:
         raise InputError("a tag is needed to push", source="--push", fix="add --tag registry/name:tag")
     if is_set(output.attrs, "push-by-digest"):
         for name in names.split(","):
-            if reference.parse(name).tag:
+            if reference.parse_reference(name).tag:
                 fix = "leave out the tag, or push-by-digest"
                 raise InputError(f"push-by-digest=true pushes no tag, and {name} has one", source="--output", fix=fix)
 
 
-def _is_layout(output: Entry) -> bool:
+def _is_layout(output: ExporterEntry) -> bool:
     """Whether blobs are written one by one, through the session's content store."""
     return output.type in ("oci", "docker") and output.attrs.get("tar", "true").lower() in ("0", "f", "false")
 
 
-def _target(output: Entry) -> Target:
+def _make_target(output: ExporterEntry) -> Target:
     destination = output.attrs["dest"]
     if output.type == "local":
         return FolderTarget(path=Path(destination), built=set() if output.attrs.get("mode") == DELETE else None)
     return FileTarget(path=None if destination == _STDOUT else Path(destination))
 
 
-def _loaded(daemon: Daemon) -> StreamTarget:
-    from ci_buildx.session.load import loading
+def _make_load_target(daemon: DockerDaemon) -> StreamTarget:
+    from ci_buildx.session.docker_load import open_image_load
 
-    return StreamTarget(name="to the docker daemon", opened=lambda: loading(daemon))
+    return StreamTarget(name="to the docker daemon", opened=lambda: open_image_load(daemon))
 
 
-def _annotation(name: str) -> str:
+def _make_annotation(name: str) -> str:
     """``index:key`` is ``annotation-index.key`` on the wire (BuildKit 0.34.2, ``exptypes/annotations.go``)."""
     target, colon, key = name.partition(":")
     return f"annotation-{target}.{key}" if colon else f"annotation.{name}"
 
 
-def _drop_tags(exporters: list[Entry]) -> None:
+def _drop_tags(exporters: list[ExporterEntry]) -> None:
     """The image that is pushed goes to its repositories by digest.
 
     Only one can be: of several exporters buildkitd tells the last one's digest (0.34.2, ``llbsolver/export.go``).
@@ -211,6 +213,6 @@ def _drop_tags(exporters: list[Entry]) -> None:
         message = "only one output can push an image from several nodes"
         raise InputError(message, source="--output", fix="leave one, or build one platform at a time")
     for exporter in pushed:
-        names = (reference.parse(name).name for name in exporter.attrs["name"].split(","))
+        names = (reference.parse_reference(name).name for name in exporter.attrs["name"].split(","))
         exporter.attrs.pop(_DANGLING, None)
         exporter.attrs.update({"name": ",".join(dict.fromkeys(names)), "push-by-digest": "true"})

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from ci_buildx.buildkit.messages import RPC_STATUS, Detail
+from ci_buildx.buildkit.messages import RPC_STATUS, StatusDetail
 from ci_buildx.errors import SolveError
 
 _SOURCE = "github.com/moby/buildkit/errdefs.Source+json"
@@ -22,14 +22,14 @@ _CHANGED = re.compile(r"error from sender: .* (?:vanished|shrank|grew|changed) "
 _UNCHANGED = "let nothing change the context while it is sent"
 
 
-def read(message: str, details: bytes) -> SolveError:
+def read_failure(message: str, details: bytes) -> SolveError:
     """The error for a Solve that failed with ``message`` and ``grpc-status-details-bin`` (b"" where there is none)."""
     try:
         found = RPC_STATUS.decode(details).details
     except ValueError:
         found = ()
-    excerpts = [excerpt for source in _parsed(found, _SOURCE) if (excerpt := _excerpt(source))]
-    vertexes = [str(vertex.get("digest", "")) for vertex in _parsed(found, _VERTEX)]
+    excerpts = [excerpt for source in _parse_details(found, _SOURCE) if (excerpt := _make_excerpt(source))]
+    vertexes = [str(vertex.get("digest", "")) for vertex in _parse_details(found, _VERTEX)]
     return SolveError(
         f"failed to solve: {message}",
         vertex=vertexes[-1] if vertexes else "",
@@ -39,7 +39,7 @@ def read(message: str, details: bytes) -> SolveError:
     )
 
 
-def excerpt(filename: str, text: str, ranges: Iterable[tuple[int, int]]) -> str:
+def format_excerpt(filename: str, text: str, ranges: Iterable[tuple[int, int]]) -> str:
     """The lines of ``ranges`` (first and last, from 1) marked, with a few around them; "" where there are none.
 
     Laid out as ``docker buildx build`` does (BuildKit ``solver/errdefs/source.go``).
@@ -50,7 +50,7 @@ def excerpt(filename: str, text: str, ranges: Iterable[tuple[int, int]]) -> str:
     end = min(max((last for _, last in spans), default=0), len(lines))
     if not 1 <= start <= len(lines):
         return ""
-    before, after = _margins(start, end, len(lines))
+    before, after = _compute_margins(start, end, len(lines))
     shown = [f"{filename}:{start}", _RULE]
     for number in range(start - before, end + after + 1):
         mark = ">>>" if any(first <= number <= last for first, last in spans) else "   "
@@ -58,7 +58,7 @@ def excerpt(filename: str, text: str, ranges: Iterable[tuple[int, int]]) -> str:
     return "\n".join((*shown, _RULE))
 
 
-def _margins(start: int, end: int, total: int) -> tuple[int, int]:
+def _compute_margins(start: int, end: int, total: int) -> tuple[int, int]:
     """How many lines to show before and after: about four for a single line and two for several, shared out."""
     wanted = 4 if start == end else 2
     before = after = used = 0
@@ -73,7 +73,7 @@ def _margins(start: int, end: int, total: int) -> tuple[int, int]:
     return before, after
 
 
-def _parsed(details: Iterable[Detail], type_url: str) -> list[dict[str, Any]]:
+def _parse_details(details: Iterable[StatusDetail], type_url: str) -> list[dict[str, Any]]:
     values = []
     for detail in details:
         if detail.type_url == type_url:
@@ -86,15 +86,15 @@ def _parsed(details: Iterable[Detail], type_url: str) -> list[dict[str, Any]]:
     return values
 
 
-def _excerpt(source: dict[str, Any]) -> str:
+def _make_excerpt(source: dict[str, Any]) -> str:
     try:
         info = source["info"]
         text = base64.b64decode(info["data"]).decode(errors="replace")
-        ranges = [(_line(span, "start"), _line(span, "end")) for span in source["ranges"]]
-        return excerpt(str(info.get("filename", "")), text, ranges)
+        ranges = [(_read_line(span, "start"), _read_line(span, "end")) for span in source["ranges"]]
+        return format_excerpt(str(info.get("filename", "")), text, ranges)
     except (KeyError, TypeError, ValueError, AttributeError):
         return ""
 
 
-def _line(span: dict[str, Any], end: str) -> int:
+def _read_line(span: dict[str, Any], end: str) -> int:
     return int((span.get(end) or {}).get("line", 0))

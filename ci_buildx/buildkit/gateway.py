@@ -10,10 +10,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from ci_buildx.buildkit import rpc
+from ci_buildx.buildkit import grpc as buildkit_grpc
 from ci_buildx.buildkit.messages import RPC_STATUS, RpcStatus
 from ci_buildx.model.record import dataclass
-from ci_buildx.protobuf.schema import BOOLEAN, BYTES, TEXT, Schema, mapping, one
+from ci_buildx.wire.protobuf import BOOLEAN, BYTES, TEXT, MessageSchema, make_field, make_map_field
 
 _SERVICE = "/moby.buildkit.v1.frontend.LLBBridge/"
 _BUILD = "buildkit-controlapi-buildid"
@@ -29,48 +29,48 @@ class FrontendRequest:
     allow_result_array_ref: bool = True
 
 
-class _Ref(NamedTuple):
+class _GatewayRef(NamedTuple):
     """No files."""
 
 
-class Result(NamedTuple):
+class GatewayResult(NamedTuple):
     """What the build comes to: nothing."""
 
-    ref: _Ref = _Ref()
+    ref: _GatewayRef = _GatewayRef()
 
 
-class Return(NamedTuple):
+class GatewayReturn(NamedTuple):
     """How the build ends: with one of the two."""
 
-    result: Result | None = None
+    result: GatewayResult | None = None
     error: RpcStatus | None = None
 
 
-def _metadata(*, result: dict[str, bytes] | None) -> dict[str, str]:
+def _encode_metadata(*, result: dict[str, bytes] | None) -> dict[str, str]:
     return {name: text.decode(errors="replace") for name, text in (result or {}).items()}
 
 
-def _only(*, metadata: dict[str, bytes]) -> dict[str, bytes]:
+def _require_single(*, metadata: dict[str, bytes]) -> dict[str, bytes]:
     return metadata
 
 
 # Tables of gateway.proto, written by dev/protos.py.
-REQUEST = Schema(
+REQUEST = MessageSchema(
     FrontendRequest,
-    one(2, "frontend", TEXT),
-    mapping(3, "frontend_attrs"),
-    one(5, "allow_result_return", BOOLEAN),
-    one(6, "allow_result_array_ref", BOOLEAN),
+    make_field(2, "frontend", TEXT),
+    make_map_field(3, "frontend_attrs"),
+    make_field(5, "allow_result_return", BOOLEAN),
+    make_field(6, "allow_result_array_ref", BOOLEAN),
 )
-_ANSWER: Schema[dict[str, bytes]] = Schema(_only, mapping(10, "metadata", BYTES))
-RESPONSE: Schema[dict[str, str]] = Schema(_metadata, one(3, "result", _ANSWER))
-_REF = Schema(_Ref)
-_RESULT = Schema(Result, one(3, "ref", _REF))
-RETURN = Schema(Return, one(1, "result", _RESULT), one(2, "error", RPC_STATUS))
+_ANSWER: MessageSchema[dict[str, bytes]] = MessageSchema(_require_single, make_map_field(10, "metadata", BYTES))
+RESPONSE: MessageSchema[dict[str, str]] = MessageSchema(_encode_metadata, make_field(3, "result", _ANSWER))
+_REF = MessageSchema(_GatewayRef)
+_RESULT = MessageSchema(GatewayResult, make_field(3, "ref", _REF))
+RETURN = MessageSchema(GatewayReturn, make_field(1, "result", _RESULT), make_field(2, "error", RPC_STATUS))
 # End of the tables.
 
 
-class Bridge:
+class GatewayBridge:
     """The way to the frontend of the build ``ref``, over the connection of its Control service."""
 
     def __init__(self, channel: Any, ref: str) -> None:
@@ -87,14 +87,17 @@ class Bridge:
 
         try:
             answer = RESPONSE.decode(self._invoke("Solve", REQUEST.encode(request)))
-            ended = Return(result=Result())
+            ended = GatewayReturn(result=GatewayResult())
         except grpc.FutureCancelledError:
             return {}
         except grpc.RpcError as error:
-            answer, ended = {}, Return(error=_reason(error))
+            answer, ended = {}, GatewayReturn(error=_read_status(error))
         except ValueError as error:
             unknown = 2
-            answer, ended = {}, Return(error=RpcStatus(unknown, f"the frontend's answer cannot be read: {error}"))
+            answer, ended = (
+                {},
+                GatewayReturn(error=RpcStatus(unknown, f"the frontend's answer cannot be read: {error}")),
+            )
         with suppress(grpc.RpcError, grpc.FutureCancelledError):  # a build that has ended says itself why
             self._invoke("Return", RETURN.encode(ended))
         return answer
@@ -110,9 +113,9 @@ class Bridge:
         return answer
 
 
-def _reason(error: Any) -> RpcStatus:
+def _read_status(error: Any) -> RpcStatus:
     """The status as buildkitd gave it, with the place in the Dockerfile that it is about."""
-    if details := rpc.read_details(error):
+    if details := buildkit_grpc.read_details(error):
         with suppress(ValueError):
             return RPC_STATUS.decode(details)
-    return RpcStatus(rpc.code_number(error), rpc.text(error))
+    return RpcStatus(buildkit_grpc.read_code_number(error), buildkit_grpc.read_text(error))

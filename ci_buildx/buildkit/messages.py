@@ -8,15 +8,25 @@ from ci_buildx.model import platform
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.status import StatusUpdate, Vertex, VertexLog, VertexStatus, VertexWarning
-from ci_buildx.protobuf.schema import BOOLEAN, BYTES, INTEGER, TEXT, TIME, Schema, many, mapping, one
-from ci_buildx.settings.values import Constraint, SourcePolicy, SourceRule, SourceSelector, SourceUpdate
+from ci_buildx.settings.values import SourceConstraint, SourcePolicy, SourceRule, SourceSelector, SourceUpdate
+from ci_buildx.wire.protobuf import (
+    BOOLEAN,
+    BYTES,
+    INTEGER,
+    TEXT,
+    TIME,
+    MessageSchema,
+    make_field,
+    make_map_field,
+    make_repeated_field,
+)
 
 CALL = "requestid"
 """The attribute that names a call (BuildKit 0.34.2, ``frontend/dockerui/requests.go``)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ExporterEntry:
     """An exporter, or a cache to import from or export to: its type and attributes."""
 
     type: str
@@ -27,8 +37,8 @@ class Entry:
 class CacheOptions:
     """Where the build's cache goes to and comes from."""
 
-    exports: tuple[Entry, ...] = ()
-    imports: tuple[Entry, ...] = ()
+    exports: tuple[ExporterEntry, ...] = ()
+    imports: tuple[ExporterEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +52,7 @@ class SolveRequest:
     session: str
     frontend: str
     frontend_attrs: dict[str, str]
-    exporters: tuple[Entry, ...]
+    exporters: tuple[ExporterEntry, ...]
     cache: CacheOptions
     entitlements: tuple[str, ...] = ()
     internal: bool = False
@@ -65,7 +75,7 @@ class SolveRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class BuildkitVersion:
     """Which buildkitd this is: Go package, version (``v0.34.2``), revision."""
 
     package: str = ""
@@ -141,163 +151,196 @@ class RpcStatus:
 
     code: int = 0
     message: str = ""
-    details: tuple[Detail, ...] = ()
+    details: tuple[StatusDetail, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Detail:
+class StatusDetail:
     """``google.protobuf.Any``."""
 
     type_url: str = ""
     value: bytes = b""
 
 
-def _worker(*, version: Version | None, **fields: Any) -> Worker:
+def _make_worker(*, version: BuildkitVersion | None, **fields: Any) -> Worker:
     return Worker(version=version.version if version else "", **fields)
 
 
-def _platform(architecture: str, os: str, variant: str) -> Platform:
-    return platform.parse("/".join(part for part in (os, architecture, variant) if part))
+def _make_platform(architecture: str, os: str, variant: str) -> Platform:
+    return platform.parse_platform("/".join(part for part in (os, architecture, variant) if part))
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class _WarningSource:
     filename: str = ""
     data: bytes = b""
     language: str = ""
 
 
-def _warning(*, info: _Source | None, **fields: Any) -> VertexWarning:
-    source = info or _Source()
+def _make_warning(*, info: _WarningSource | None, **fields: Any) -> VertexWarning:
+    source = info or _WarningSource()
     return VertexWarning(filename=source.filename, source=source.data, language=source.language, **fields)
 
 
-def _range(start: int | None, end: int | None) -> tuple[int, int]:
+def _make_range(start: int | None, end: int | None) -> tuple[int, int]:
     """The first and the last line."""
     return start or 0, max(start or 0, end or 0)
 
 
-def _only(**field: Any) -> Any:
+def _read_only_field(**field: Any) -> Any:
     """The value of a message's only field."""
     (value,) = field.values()
     return value
 
 
 # Tables of control.proto, written by dev/protos.py.
-_ENTRY = Schema(Entry, one(1, "type", TEXT), mapping(2, "attrs"))
-_CACHE = Schema(CacheOptions, many(4, "exports", _ENTRY), many(5, "imports", _ENTRY))
-_CONSTRAINT = Schema(Constraint, one(1, "key", TEXT), one(2, "value", TEXT), one(3, "condition", INTEGER))
-_SELECTOR = Schema(
-    SourceSelector, one(1, "identifier", TEXT), one(2, "match_type", INTEGER), many(3, "constraints", _CONSTRAINT)
+_ENTRY = MessageSchema(ExporterEntry, make_field(1, "type", TEXT), make_map_field(2, "attrs"))
+_CACHE = MessageSchema(
+    CacheOptions, make_repeated_field(4, "exports", _ENTRY), make_repeated_field(5, "imports", _ENTRY)
 )
-_UPDATE = Schema(SourceUpdate, one(1, "identifier", TEXT), mapping(2, "attrs"))
-_RULE = Schema(SourceRule, one(1, "action", INTEGER), one(2, "selector", _SELECTOR), one(3, "updates", _UPDATE))
-_POLICY = Schema(SourcePolicy, one(1, "version", INTEGER), many(2, "rules", _RULE))
-SOLVE_REQUEST = Schema(
+_CONSTRAINT = MessageSchema(
+    SourceConstraint, make_field(1, "key", TEXT), make_field(2, "value", TEXT), make_field(3, "condition", INTEGER)
+)
+_SELECTOR = MessageSchema(
+    SourceSelector,
+    make_field(1, "identifier", TEXT),
+    make_field(2, "match_type", INTEGER),
+    make_repeated_field(3, "constraints", _CONSTRAINT),
+)
+_UPDATE = MessageSchema(SourceUpdate, make_field(1, "identifier", TEXT), make_map_field(2, "attrs"))
+_RULE = MessageSchema(
+    SourceRule,
+    make_field(1, "action", INTEGER),
+    make_field(2, "selector", _SELECTOR),
+    make_field(3, "updates", _UPDATE),
+)
+_POLICY = MessageSchema(SourcePolicy, make_field(1, "version", INTEGER), make_repeated_field(2, "rules", _RULE))
+SOLVE_REQUEST = MessageSchema(
     SolveRequest,
-    one(1, "ref", TEXT),
-    one(3, "exporter_deprecated", TEXT),
-    mapping(4, "exporter_attrs_deprecated"),
-    one(5, "session", TEXT),
-    one(6, "frontend", TEXT),
-    mapping(7, "frontend_attrs"),
-    one(8, "cache", _CACHE),
-    many(9, "entitlements", TEXT),
-    one(11, "internal", BOOLEAN),
-    one(12, "source_policy", _POLICY),
-    many(13, "exporters", _ENTRY),
+    make_field(1, "ref", TEXT),
+    make_field(3, "exporter_deprecated", TEXT),
+    make_map_field(4, "exporter_attrs_deprecated"),
+    make_field(5, "session", TEXT),
+    make_field(6, "frontend", TEXT),
+    make_map_field(7, "frontend_attrs"),
+    make_field(8, "cache", _CACHE),
+    make_repeated_field(9, "entitlements", TEXT),
+    make_field(11, "internal", BOOLEAN),
+    make_field(12, "source_policy", _POLICY),
+    make_repeated_field(13, "exporters", _ENTRY),
 )
-SOLVE_RESPONSE: Schema[dict[str, str]] = Schema(_only, mapping(1, "exporter_response"))
-_VERTEX = Schema(
+SOLVE_RESPONSE: MessageSchema[dict[str, str]] = MessageSchema(_read_only_field, make_map_field(1, "exporter_response"))
+_VERTEX = MessageSchema(
     Vertex,
-    one(1, "digest", TEXT),
-    many(2, "inputs", TEXT),
-    one(3, "name", TEXT),
-    one(4, "cached", BOOLEAN),
-    one(5, "started", TIME),
-    one(6, "completed", TIME),
-    one(7, "error", TEXT),
+    make_field(1, "digest", TEXT),
+    make_repeated_field(2, "inputs", TEXT),
+    make_field(3, "name", TEXT),
+    make_field(4, "cached", BOOLEAN),
+    make_field(5, "started", TIME),
+    make_field(6, "completed", TIME),
+    make_field(7, "error", TEXT),
 )
-_VERTEX_STATUS = Schema(
+_VERTEX_STATUS = MessageSchema(
     VertexStatus,
-    one(1, "id", TEXT),
-    one(2, "vertex", TEXT),
-    one(3, "name", TEXT),
-    one(4, "current", INTEGER),
-    one(5, "total", INTEGER),
-    one(6, "timestamp", TIME),
-    one(7, "started", TIME),
-    one(8, "completed", TIME),
+    make_field(1, "id", TEXT),
+    make_field(2, "vertex", TEXT),
+    make_field(3, "name", TEXT),
+    make_field(4, "current", INTEGER),
+    make_field(5, "total", INTEGER),
+    make_field(6, "timestamp", TIME),
+    make_field(7, "started", TIME),
+    make_field(8, "completed", TIME),
 )
-_VERTEX_LOG = Schema(
-    VertexLog, one(1, "vertex", TEXT), one(2, "timestamp", TIME), one(3, "stream", INTEGER), one(4, "data", BYTES)
+_VERTEX_LOG = MessageSchema(
+    VertexLog,
+    make_field(1, "vertex", TEXT),
+    make_field(2, "timestamp", TIME),
+    make_field(3, "stream", INTEGER),
+    make_field(4, "data", BYTES),
 )
-_SOURCE = Schema(_Source, one(1, "filename", TEXT), one(2, "data", BYTES), one(4, "language", TEXT))
-_LINE: Schema[int] = Schema(_only, one(1, "line", INTEGER))
-_RANGE = Schema(_range, one(1, "start", _LINE), one(2, "end", _LINE))
-_VERTEX_WARNING = Schema(
-    _warning,
-    one(1, "vertex", TEXT),
-    one(2, "level", INTEGER),
-    one(3, "short", TEXT),
-    many(4, "detail", TEXT),
-    one(5, "url", TEXT),
-    one(6, "info", _SOURCE),
-    many(7, "ranges", _RANGE),
+_SOURCE = MessageSchema(
+    _WarningSource, make_field(1, "filename", TEXT), make_field(2, "data", BYTES), make_field(4, "language", TEXT)
 )
-STATUS_RESPONSE = Schema(
+_LINE: MessageSchema[int] = MessageSchema(_read_only_field, make_field(1, "line", INTEGER))
+_RANGE = MessageSchema(_make_range, make_field(1, "start", _LINE), make_field(2, "end", _LINE))
+_VERTEX_WARNING = MessageSchema(
+    _make_warning,
+    make_field(1, "vertex", TEXT),
+    make_field(2, "level", INTEGER),
+    make_field(3, "short", TEXT),
+    make_repeated_field(4, "detail", TEXT),
+    make_field(5, "url", TEXT),
+    make_field(6, "info", _SOURCE),
+    make_repeated_field(7, "ranges", _RANGE),
+)
+STATUS_RESPONSE = MessageSchema(
     StatusUpdate,
-    many(1, "vertexes", _VERTEX),
-    many(2, "statuses", _VERTEX_STATUS),
-    many(3, "logs", _VERTEX_LOG),
-    many(4, "warnings", _VERTEX_WARNING),
+    make_repeated_field(1, "vertexes", _VERTEX),
+    make_repeated_field(2, "statuses", _VERTEX_STATUS),
+    make_repeated_field(3, "logs", _VERTEX_LOG),
+    make_repeated_field(4, "warnings", _VERTEX_WARNING),
 )
-DISK_USAGE_REQUEST = Schema(DiskUsageRequest, many(1, "filter", TEXT))
-USAGE_RECORD = Schema(
+DISK_USAGE_REQUEST = MessageSchema(DiskUsageRequest, make_repeated_field(1, "filter", TEXT))
+USAGE_RECORD = MessageSchema(
     UsageRecord,
-    one(1, "id", TEXT),
-    one(2, "mutable", BOOLEAN),
-    one(3, "in_use", BOOLEAN),
-    one(4, "size", INTEGER),
-    one(6, "created", TIME),
-    one(7, "last_used", TIME),
-    one(8, "usage_count", INTEGER),
-    one(9, "description", TEXT),
-    one(10, "type", TEXT),
-    one(11, "shared", BOOLEAN),
-    many(12, "parents", TEXT),
+    make_field(1, "id", TEXT),
+    make_field(2, "mutable", BOOLEAN),
+    make_field(3, "in_use", BOOLEAN),
+    make_field(4, "size", INTEGER),
+    make_field(6, "created", TIME),
+    make_field(7, "last_used", TIME),
+    make_field(8, "usage_count", INTEGER),
+    make_field(9, "description", TEXT),
+    make_field(10, "type", TEXT),
+    make_field(11, "shared", BOOLEAN),
+    make_repeated_field(12, "parents", TEXT),
 )
-DISK_USAGE_RESPONSE: Schema[tuple[UsageRecord, ...]] = Schema(_only, many(1, "record", USAGE_RECORD))
-PRUNE_REQUEST = Schema(
+DISK_USAGE_RESPONSE: MessageSchema[tuple[UsageRecord, ...]] = MessageSchema(
+    _read_only_field, make_repeated_field(1, "record", USAGE_RECORD)
+)
+PRUNE_REQUEST = MessageSchema(
     PruneRequest,
-    many(1, "filter", TEXT),
-    one(2, "all", BOOLEAN),
-    one(3, "keep_duration", INTEGER),
-    one(4, "reserved_space", INTEGER),
-    one(5, "max_used_space", INTEGER),
-    one(6, "min_free_space", INTEGER),
+    make_repeated_field(1, "filter", TEXT),
+    make_field(2, "all", BOOLEAN),
+    make_field(3, "keep_duration", INTEGER),
+    make_field(4, "reserved_space", INTEGER),
+    make_field(5, "max_used_space", INTEGER),
+    make_field(6, "min_free_space", INTEGER),
 )
-_PLATFORM = Schema(_platform, one(1, "architecture", TEXT), one(2, "os", TEXT), one(3, "variant", TEXT))
-_GC_POLICY = Schema(
+_PLATFORM = MessageSchema(
+    _make_platform, make_field(1, "architecture", TEXT), make_field(2, "os", TEXT), make_field(3, "variant", TEXT)
+)
+_GC_POLICY = MessageSchema(
     GcPolicy,
-    one(1, "all", BOOLEAN),
-    one(2, "keep_duration", INTEGER),
-    one(3, "reserved_space", INTEGER),
-    many(4, "filters", TEXT),
-    one(5, "max_used_space", INTEGER),
-    one(6, "min_free_space", INTEGER),
+    make_field(1, "all", BOOLEAN),
+    make_field(2, "keep_duration", INTEGER),
+    make_field(3, "reserved_space", INTEGER),
+    make_repeated_field(4, "filters", TEXT),
+    make_field(5, "max_used_space", INTEGER),
+    make_field(6, "min_free_space", INTEGER),
 )
-_VERSION = Schema(Version, one(1, "package", TEXT), one(2, "version", TEXT), one(3, "revision", TEXT))
-_WORKER = Schema(
-    _worker,
-    one(1, "id", TEXT),
-    mapping(2, "labels"),
-    many(3, "platforms", _PLATFORM),
-    many(4, "gc_policy", _GC_POLICY),
-    one(5, "version", _VERSION),
+_VERSION = MessageSchema(
+    BuildkitVersion, make_field(1, "package", TEXT), make_field(2, "version", TEXT), make_field(3, "revision", TEXT)
 )
-LIST_WORKERS_RESPONSE: Schema[tuple[Worker, ...]] = Schema(_only, many(1, "record", _WORKER))
-INFO_RESPONSE: Schema[Version | None] = Schema(_only, one(1, "version", _VERSION))
-_DETAIL = Schema(Detail, one(1, "type_url", TEXT), one(2, "value", BYTES))
-RPC_STATUS = Schema(RpcStatus, one(1, "code", INTEGER), one(2, "message", TEXT), many(3, "details", _DETAIL))
+_WORKER = MessageSchema(
+    _make_worker,
+    make_field(1, "id", TEXT),
+    make_map_field(2, "labels"),
+    make_repeated_field(3, "platforms", _PLATFORM),
+    make_repeated_field(4, "gc_policy", _GC_POLICY),
+    make_field(5, "version", _VERSION),
+)
+LIST_WORKERS_RESPONSE: MessageSchema[tuple[Worker, ...]] = MessageSchema(
+    _read_only_field, make_repeated_field(1, "record", _WORKER)
+)
+INFO_RESPONSE: MessageSchema[BuildkitVersion | None] = MessageSchema(
+    _read_only_field, make_field(1, "version", _VERSION)
+)
+_DETAIL = MessageSchema(StatusDetail, make_field(1, "type_url", TEXT), make_field(2, "value", BYTES))
+RPC_STATUS = MessageSchema(
+    RpcStatus,
+    make_field(1, "code", INTEGER),
+    make_field(2, "message", TEXT),
+    make_repeated_field(3, "details", _DETAIL),
+)
 # End of the tables.

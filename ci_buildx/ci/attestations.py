@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from ci_buildx.settings.attestations import PROVENANCE, SBOM
-from ci_buildx.settings.csvline import split_fields
-from ci_buildx.settings.given import Given
+from ci_buildx.settings.attributes import PROVENANCE, SBOM
+from ci_buildx.settings.raw_values import RawValues
+from ci_buildx.settings.syntax import split_fields
 
 
-def with_last_word(given: Given) -> Given:
+def drop_overridden(given: RawValues) -> RawValues:
     """The inputs with only those ``attests`` that neither ``provenance`` nor ``sbom`` overrides.
 
     On the command line it is the other way round, as in buildx: the first of a type counts.
     """
-    decided = {kind for kind in (PROVENANCE, SBOM) if given.text(kind)}
-    attests = given.texts("attests") if decided else []
+    decided = {kind for kind in (PROVENANCE, SBOM) if given.read_text(kind)}
+    attests = given.read_texts("attests") if decided else []
     kept = [text for text in attests if not any(is_of_type(text, kind) for kind in decided)]
-    return given.having(attests=kept) if kept != attests else given
+    return given.with_changes(attests=kept) if kept != attests else given
 
 
 def is_of_type(text: str, kind: str) -> bool:

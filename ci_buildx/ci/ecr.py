@@ -34,7 +34,7 @@ _TYPE = "application/x-amz-json-1.1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
+class AccessKey:
     """An access key of AWS; ``session`` belongs to one that expires."""
 
     name: str
@@ -43,7 +43,7 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Service:
+class _EcrService:
     name: str
     region: str
     url: str
@@ -56,29 +56,31 @@ def is_registry(host: str) -> bool:
     return host == PUBLIC or _PRIVATE.fullmatch(host) is not None
 
 
-def key_of(env: Mapping[str, str]) -> Key | None:
+def read_key(env: Mapping[str, str]) -> AccessKey | None:
     """The access key of the environment, None if there is none."""
     name, secret = env.get("AWS_ACCESS_KEY_ID", ""), env.get("AWS_SECRET_ACCESS_KEY", "")
     if not (name and secret):
         return None
-    return Key(name=name, secret=Secret(secret), session=Secret(env.get("AWS_SESSION_TOKEN", "")))
+    return AccessKey(name=name, secret=Secret(secret), session=Secret(env.get("AWS_SESSION_TOKEN", "")))
 
 
-def passwords(host: str, key: Key, env: Mapping[str, str], *, now: datetime | None = None) -> dict[str, Secret]:
+def fetch_passwords(
+    host: str, key: AccessKey, env: Mapping[str, str], *, now: datetime | None = None
+) -> dict[str, Secret]:
     """A password for ``host``, and those for other accounts that ``AWS_ACCOUNT_IDS`` names, by registry.
 
     ``AWS_ENDPOINT_URL_ECR`` and ``AWS_ENDPOINT_URL`` replace the address of the API, as in AWS's own programs.
     Raises RegistryError, which holds no part of the key.
     """
-    from ci_buildx.registry.connection import Connection, Request
-    from ci_buildx.registry.trust import Trust
+    from ci_buildx.registry.connection import RegistryConnection, RegistryRequest
+    from ci_buildx.registry.trust import RegistryTrust
 
-    service = _service(host, env)
-    connection = Connection(Trust())
+    service = _find_service(host, env)
+    connection = RegistryConnection(RegistryTrust())
     try:
-        headers = _headers(service, key, now or datetime.now(UTC))
+        headers = _make_headers(service, key, now or datetime.now(UTC))
         answer = connection.send(
-            Request(
+            RegistryRequest(
                 method="POST", url=service.url, headers=headers, body=lambda: service.body, limit=1 << 20, follows=False
             )
         )
@@ -90,11 +92,11 @@ def passwords(host: str, key: Key, env: Mapping[str, str], *, now: datetime | No
         document = {}
     document = document if isinstance(document, dict) else {}
     if answer.status != 200:
-        raise _refused(host, answer.status, document)
+        raise _make_error(host, answer.status, document)
     found = document.get("authorizationData") or []
     entries = found if isinstance(found, list) else [{**found, "proxyEndpoint": f"https://{PUBLIC}"}]
     try:
-        read = {urlsplit(entry["proxyEndpoint"]).netloc: _password(entry) for entry in entries}
+        read = {urlsplit(entry["proxyEndpoint"]).netloc: _read_password(entry) for entry in entries}
     except (KeyError, TypeError, ValueError) as error:
         raise RegistryError(f"AWS answered the login for {host} with something unreadable") from error
     if not read:
@@ -102,8 +104,8 @@ def passwords(host: str, key: Key, env: Mapping[str, str], *, now: datetime | No
     return {host: read.get(host) or next(iter(read.values())), **read}
 
 
-def authorization(
-    headers: Mapping[str, str], body: bytes, key: Key, *, service: str, region: str, now: datetime
+def sign_request(
+    headers: Mapping[str, str], body: bytes, key: AccessKey, *, service: str, region: str, now: datetime
 ) -> str:
     """The header that signs a POST to ``/`` with these headers, whose names are in small letters and in order."""
     stamp = now.strftime("%Y%m%dT%H%M%SZ")
@@ -119,7 +121,7 @@ def authorization(
     return f"{credential}, SignedHeaders={names}, Signature={signature.hex()}"
 
 
-def _headers(service: _Service, key: Key, now: datetime) -> dict[str, str]:
+def _make_headers(service: _EcrService, key: AccessKey, now: datetime) -> dict[str, str]:
     headers = {
         "content-type": _TYPE,
         "host": urlsplit(service.url).netloc,
@@ -127,46 +129,46 @@ def _headers(service: _Service, key: Key, now: datetime) -> dict[str, str]:
         **({"x-amz-security-token": key.session.reveal_text()} if len(key.session) else {}),
         "x-amz-target": service.target,
     }
-    signed = authorization(headers, service.body, key, service=service.name, region=service.region, now=now)
+    signed = sign_request(headers, service.body, key, service=service.name, region=service.region, now=now)
     return {**headers, "Authorization": signed}
 
 
-def _service(host: str, env: Mapping[str, str]) -> _Service:
+def _find_service(host: str, env: Mapping[str, str]) -> _EcrService:
     private = _PRIVATE.fullmatch(host)
     if private is None:
         region = env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or _PUBLIC_REGION
-        return _Service(
+        return _EcrService(
             name="ecr-public",
             region=region,
-            url=_address("ECR_PUBLIC", f"https://api.ecr-public.{region}.amazonaws.com", env),
+            url=_read_address("ECR_PUBLIC", f"https://api.ecr-public.{region}.amazonaws.com", env),
             target="SpencerFrontendService.GetAuthorizationToken",
             body=b"{}",
         )
     region, domain = private["region"], _DOMAINS.get(private["domain"], private["domain"])
     others = (account.strip() for account in env.get("AWS_ACCOUNT_IDS", "").split(","))
     accounts = list(dict.fromkeys((private["account"], *(account for account in others if account))))
-    return _Service(
+    return _EcrService(
         name="ecr",
         region=region,
-        url=_address("ECR", f"https://api.ecr.{region}.{domain}", env),
+        url=_read_address("ECR", f"https://api.ecr.{region}.{domain}", env),
         target="AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken",
         body=json.dumps({"registryIds": accounts}).encode(),
     )
 
 
-def _address(service: str, usual: str, env: Mapping[str, str]) -> str:
+def _read_address(service: str, usual: str, env: Mapping[str, str]) -> str:
     named = env.get(f"AWS_ENDPOINT_URL_{service}") or env.get("AWS_ENDPOINT_URL") or usual
     return f"{named.rstrip('/')}/"
 
 
-def _password(entry: Mapping[str, Any]) -> Secret:
+def _read_password(entry: Mapping[str, Any]) -> Secret:
     user, colon, password = b64decode(entry["authorizationToken"], validate=True).partition(b":")
     if user != USER.encode() or not colon or not password:
         raise ValueError
     return Secret(password)
 
 
-def _refused(host: str, status: int, document: Mapping[str, Any]) -> RegistryError:
+def _make_error(host: str, status: int, document: Mapping[str, Any]) -> RegistryError:
     kind = str(document.get("__type", "")).rpartition("#")[2] or f"status {status}"
     fix = "look at the access key that username and password hold, and its right ecr:GetAuthorizationToken"
     return RegistryError(f"AWS refused the login for {host}: {kind}", fix=fix)

@@ -7,10 +7,15 @@ Where docker's actions have an input, ours has its name: docker/login-action 4.1
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
 
-from ci_buildx.settings import options
-from ci_buildx.settings.option import Group, Kind, Option, Reading, Surface
+from ci_buildx.model.record import replace
+from ci_buildx.settings import assembly, options
+from ci_buildx.settings.assembly import Value
+from ci_buildx.settings.option import Option, OptionGroup, OptionKind, OptionSurface, Reading
+from ci_buildx.settings.values import ProgressMode, Settings
 
 
 class MetadataContext(StrEnum):
@@ -20,13 +25,13 @@ class MetadataContext(StrEnum):
     GIT = "git"
 
 
-_ON_GITHUB = frozenset((Surface.GITHUB,))
+_ON_GITHUB = frozenset((OptionSurface.GITHUB,))
 
 _LOGIN = (
     Option(
         name="registry",
         metavar="HOST",
-        group=Group.LOGIN,
+        group=OptionGroup.LOGIN,
         surfaces=_ON_GITHUB,
         help="registry to log in to",
         otherwise="Docker Hub",
@@ -34,21 +39,21 @@ _LOGIN = (
     Option(
         name="username",
         metavar="NAME",
-        group=Group.LOGIN,
+        group=OptionGroup.LOGIN,
         surfaces=_ON_GITHUB,
         help="who to be there",
     ),
     Option(
         name="password",
         metavar="SECRET",
-        group=Group.LOGIN,
+        group=OptionGroup.LOGIN,
         surfaces=_ON_GITHUB,
         help="password or token for it",
     ),
     Option(
         name="scope",
         metavar="PATH",
-        group=Group.LOGIN,
+        group=OptionGroup.LOGIN,
         surfaces=_ON_GITHUB,
         help="repository, or the beginning of its path, that the login counts for",
         otherwise="all of the registry",
@@ -56,32 +61,32 @@ _LOGIN = (
     Option(
         name="registries",
         metavar="YAML",
-        group=Group.LOGIN,
+        group=OptionGroup.LOGIN,
         surfaces=_ON_GITHUB,
         help="several logins, as a YAML list of registry, username, password and scope",
     ),
     Option(
         name="registry-auth",
         metavar="YAML",
-        group=Group.LOGIN,
+        group=OptionGroup.LOGIN,
         surfaces=_ON_GITHUB,
         help="the same as registries, by docker/login-action's name",
     ),
     Option(
         name="ecr",
-        kind=Kind.CHOICE,
+        kind=OptionKind.CHOICE,
         choices=("auto", "true", "false"),
         default="auto",
-        group=Group.LOGIN,
+        group=OptionGroup.LOGIN,
         surfaces=_ON_GITHUB,
         help="whether registry is AWS's: username and password are an access key, or without them "
         "docker-credential-ecr-login or the environment's key is used; auto: by its name",
     ),
     Option(
         name="logout",
-        kind=Kind.SWITCH,
+        kind=OptionKind.SWITCH,
         default="true",
-        group=Group.LOGIN,
+        group=OptionGroup.LOGIN,
         surfaces=_ON_GITHUB,
         help="forget the logins at the end of the step; else later steps have them until the job ends",
     ),
@@ -89,41 +94,41 @@ _LOGIN = (
 _METADATA = (
     Option(
         name="images",
-        kind=Kind.LINES,
+        kind=OptionKind.LINES,
         reading=Reading.FIELDS,
         comments=True,
         metavar="NAME",
-        group=Group.METADATA,
+        group=OptionGroup.METADATA,
         surfaces=_ON_GITHUB,
         help="name of the image without a tag; tag-rules give it tags, labels tell the commit",
     ),
     Option(
         name="tag-rules",
-        kind=Kind.LINES,
+        kind=OptionKind.LINES,
         reading=Reading.FIELDS,
         comments=True,
         metavar="type=TYPE,…",
-        group=Group.METADATA,
+        group=OptionGroup.METADATA,
         surfaces=_ON_GITHUB,
         help="tags by docker/metadata-action's rules: schedule, semver, pep440, match, edge, ref, raw or sha",
         otherwise="the branch, the tag or pr-NUMBER",
     ),
     Option(
         name="flavor",
-        kind=Kind.LINES,
+        kind=OptionKind.LINES,
         reading=Reading.FIELDS,
         comments=True,
         metavar="K=V",
-        group=Group.METADATA,
+        group=OptionGroup.METADATA,
         surfaces=_ON_GITHUB,
         help="latest=auto|true|false, prefix= and suffix= of all tags, with onlatest=true also of latest",
     ),
     Option(
         name="metadata-context",
-        kind=Kind.CHOICE,
+        kind=OptionKind.CHOICE,
         choices=tuple(MetadataContext),
         default=MetadataContext.WORKFLOW,
-        group=Group.METADATA,
+        group=OptionGroup.METADATA,
         surfaces=_ON_GITHUB,
         help="what tags and labels tell of: workflow (the ref and commit of the run) or git (those that are checked "
         "out); metadata-action's context",
@@ -131,7 +136,7 @@ _METADATA = (
     Option(
         name="sep-tags",
         metavar="TEXT",
-        group=Group.METADATA,
+        group=OptionGroup.METADATA,
         surfaces=_ON_GITHUB,
         help="what is between two tags of the output tags",
         otherwise="a line break",
@@ -139,7 +144,7 @@ _METADATA = (
     Option(
         name="sep-labels",
         metavar="TEXT",
-        group=Group.METADATA,
+        group=OptionGroup.METADATA,
         surfaces=_ON_GITHUB,
         help="what is between two labels of the output labels",
         otherwise="a line break",
@@ -147,7 +152,7 @@ _METADATA = (
     Option(
         name="sep-annotations",
         metavar="TEXT",
-        group=Group.METADATA,
+        group=OptionGroup.METADATA,
         surfaces=_ON_GITHUB,
         help="what is between two annotations of the output annotations",
         otherwise="a line break",
@@ -155,7 +160,7 @@ _METADATA = (
     Option(
         name="bake-target",
         metavar="NAME",
-        group=Group.METADATA,
+        group=OptionGroup.METADATA,
         surfaces=_ON_GITHUB,
         help="target in the bake files",
         default="docker-metadata-action",
@@ -164,17 +169,17 @@ _METADATA = (
 _SECRETS = (
     Option(
         name="secret-envs",
-        kind=Kind.WORDS,
+        kind=OptionKind.WORDS,
         metavar="NAME=VARIABLE",
-        group=Group.CACHE,
+        group=OptionGroup.CACHE,
         surfaces=_ON_GITHUB,
         help="secret from a variable of the step's environment",
     ),
     Option(
         name="secret-files",
-        kind=Kind.LINES,
+        kind=OptionKind.LINES,
         metavar="NAME=FILE",
-        group=Group.CACHE,
+        group=OptionGroup.CACHE,
         surfaces=_ON_GITHUB,
         help="secret from a file",
     ),
@@ -182,7 +187,7 @@ _SECRETS = (
         name="github-token",
         metavar="TOKEN",
         default="${{ github.token }}",
-        group=Group.CACHE,
+        group=OptionGroup.CACHE,
         surfaces=_ON_GITHUB,
         help="token for the repository, if the build's context is the repository itself",
         otherwise="the job's own",
@@ -191,7 +196,7 @@ _SECRETS = (
 PYTHON = Option(
     name="python",
     metavar="PROGRAM",
-    group=Group.DISPLAY,
+    group=OptionGroup.DISPLAY,
     surfaces=_ON_GITHUB,
     help="Python interpreter to use, 3.11 or newer",
     otherwise="the first on the PATH",
@@ -199,27 +204,27 @@ PYTHON = Option(
 """Read by the JavaScript around us (``action/run.js``)."""
 DRIVER = Option(
     name="driver",
-    kind=Kind.CHOICE,
+    kind=OptionKind.CHOICE,
     choices=("kubernetes",),
     default="kubernetes",
-    group=Group.BUILDER,
+    group=OptionGroup.BUILDER,
     surfaces=_ON_GITHUB,
     help="the one that there is",
 )
 
 USE = Option(
     name="use",
-    kind=Kind.SWITCH,
+    kind=OptionKind.SWITCH,
     default="true",
-    group=Group.BUILDER,
+    group=OptionGroup.BUILDER,
     surfaces=_ON_GITHUB,
     help="later steps build on it by themselves; else they name it, by this step's output name, as builder",
 )
 CLEANUP = Option(
     name="cleanup",
-    kind=Kind.SWITCH,
+    kind=OptionKind.SWITCH,
     default="true",
-    group=Group.BUILDER,
+    group=OptionGroup.BUILDER,
     surfaces=_ON_GITHUB,
     help="remove it at the end of the job; else its lifetime ends it",
 )
@@ -237,6 +242,24 @@ OF_SETUP: tuple[Option, ...] = (*(BY_NAME[name] for name in _SHARED), DRIVER, US
 BY_NAME |= {option.name: option for option in OF_SETUP}
 
 
-def on_surface(surface: Surface) -> tuple[Option, ...]:
+def list_inputs(surface: OptionSurface) -> tuple[Option, ...]:
     """The inputs of a CI system, in the tables' order."""
-    return (*options.on_surface(surface), *(option for option in OF_THE_JOB if surface in option.surfaces))
+    return (*options.list_options(surface), *(option for option in OF_THE_JOB if surface in option.surfaces))
+
+
+def read_job_settings(
+    values: Mapping[str, Value],
+    sources: Mapping[str, str],
+    env: Mapping[str, str],
+    cwd: Path,
+    *,
+    auto: ProgressMode = ProgressMode.PLAIN,
+) -> Settings:
+    """As :func:`assembly.settings_from`, with lines for a log: some runners give a job a terminal that nobody sees.
+
+    ``auto`` is the progress that fits the log.
+    """
+    settings = assembly.make_settings(values, sources, env, cwd)
+    if settings.build.progress is not ProgressMode.AUTO:
+        return settings
+    return replace(settings, build=replace(settings.build, progress=auto))

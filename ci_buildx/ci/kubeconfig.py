@@ -11,7 +11,7 @@ from ci_buildx.model.pasted import read_kubeconfig
 
 
 @contextmanager
-def as_path(text: str, *, folder: str | None, announce: Callable[[str], None] = lambda _: None) -> Iterator[str]:
+def write_as_path(text: str, *, folder: str | None, announce: Callable[[str], None] = lambda _: None) -> Iterator[str]:
     """The path of a kubeconfig given as path, as content or as content in base64.
 
     Content is written to a private file in ``folder`` (default: the system's) that is removed at the end;
@@ -21,21 +21,21 @@ def as_path(text: str, *, folder: str | None, announce: Callable[[str], None] = 
     if content is None:
         yield text.strip()
         return
-    path = place(folder)
+    path = choose_path(folder)
     announce(str(path))
     try:
-        write(content, path)
+        write_private_file(content, path)
         yield str(path)
     finally:
         path.unlink(missing_ok=True)
 
 
-def place(folder: str | None) -> Path:
+def choose_path(folder: str | None) -> Path:
     """A path where no file is yet, in ``folder`` or the system's."""
     return scratch.name_shared(scratch.KUBECONFIG, folder)
 
 
-def write(content: str, path: Path) -> None:
+def write_private_file(content: str, path: Path) -> None:
     """Write a private file."""
     path.touch(mode=0o600, exist_ok=False)
     path.write_text(content, encoding="utf-8")

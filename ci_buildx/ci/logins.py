@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from ci_buildx.ci import ecr
-from ci_buildx.ci.ecr import Key
+from ci_buildx.ci.ecr import AccessKey
 from ci_buildx.errors import InputError
 from ci_buildx.fsutil import scratch
 from ci_buildx.model.programs import find_program
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry import credentials
-from ci_buildx.registry.dockerconfig import HUB, HUB_KEY, canonical
-from ci_buildx.settings.booleans import read_boolean
-from ci_buildx.settings.given import Given
-from ci_buildx.settings.nearest import suggest
+from ci_buildx.registry.docker_config import HUB, HUB_KEY, canonicalize_host
+from ci_buildx.settings.names import suggest_name
+from ci_buildx.settings.raw_values import RawValues
+from ci_buildx.settings.syntax import read_boolean
 
 FOLDER = "DOCKER_CONFIG"
 _CONFIG = "config.json"
@@ -38,7 +38,7 @@ _AWS_MARKS = (".dkr.ecr.", ".dkr.ecr-fips.", ".dkr-ecr.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Login:
+class LoginInput:
     """Who to be at ``registry``, or only for repositories below ``scope``.
 
     ``program`` is the suffix of a credential program that is asked instead, ``access`` the access key of AWS that
@@ -50,7 +50,7 @@ class Login:
     password: Secret = Secret("")
     scope: str = ""
     program: str = ""
-    access: Key | None = None
+    access: AccessKey | None = None
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
@@ -65,71 +65,77 @@ class Login:
     @property
     def key(self) -> str:
         """The name of its entry in the file."""
-        host = HUB_KEY if canonical(self.registry) == HUB and not self.scope else self.registry
+        host = HUB_KEY if canonicalize_host(self.registry) == HUB and not self.scope else self.registry
         return f"{host}/{self.scope}" if self.scope else host
 
 
-def read(given: Given, *, forgive: Callable[[str], None] | None = None) -> tuple[Login, ...]:
+def read_logins(given: RawValues, *, forgive: Callable[[str], None] | None = None) -> tuple[LoginInput, ...]:
     """The logins that the inputs name. Raises InputError, which never holds a password.
 
     With ``forgive`` one without a password is left out, and that is told of its registry.
     """
-    single = {name: given.text(name) for name in _FIELDS if given.text(name)}
-    lists = [name for name in _LISTS if given.text(name)]
+    single = {name: given.read_text(name) for name in _FIELDS if given.read_text(name)}
+    lists = [name for name in _LISTS if given.read_text(name)]
     if len(lists) > 1 or (lists and single.keys() - {"ecr"}):
         other = next(iter(single.keys() - {"ecr"}), lists[-1])
-        raise InputError(f"says the same as {given.source(other)}", source=given.source(lists[0]), fix="give one")
-    source = given.source(lists[0] if lists else "registry")
+        raise InputError(
+            f"says the same as {given.find_source(other)}", source=given.find_source(lists[0]), fix="give one"
+        )
+    source = given.find_source(lists[0] if lists else "registry")
     entries = [single] if single.keys() - {"ecr"} else []
     if lists:
-        entries = [_entry(entry, source) for entry in _entries(given.text(lists[0]), lists[0])]
-    found = [_login(fields, source, given.env) for fields in entries if not (forgive and _is_forgiven(fields, forgive))]
-    found = [_without_program(login, given.env) for login in found]
+        entries = [_read_entry(entry, source) for entry in _read_entries(given.read_text(lists[0]), lists[0])]
+    found = [
+        _make_login(fields, source, given.env) for fields in entries if not (forgive and _is_forgiven(fields, forgive))
+    ]
+    found = [_add_access_key(login, given.env) for login in found]
     _check_programs(found, given)
-    return tuple(made for login in found for made in _with_passwords(login, given.env))
+    return tuple(made for login in found for made in _add_passwords(login, given.env))
 
 
-def _without_program(login: Login, env: Mapping[str, str]) -> Login:
+def _add_access_key(login: LoginInput, env: Mapping[str, str]) -> LoginInput:
     """The login by the access key of the environment, where AWS's program is not installed."""
     if login.program != _AWS_PROGRAM or find_program(_PROGRAM, env) or not ecr.is_registry(login.host):
         return login
-    key = ecr.key_of(env)
+    key = ecr.read_key(env)
     return replace(login, program="", access=key) if key else login
 
 
-def _with_passwords(login: Login, env: Mapping[str, str]) -> list[Login]:
+def _add_passwords(login: LoginInput, env: Mapping[str, str]) -> list[LoginInput]:
     """The login, and of an access key those that AWS returns for it. Raises RegistryError."""
     if login.access is None:
         return [login]
-    found = ecr.passwords(login.host, login.access, env)
+    found = ecr.fetch_passwords(login.host, login.access, env)
     return [replace(login, registry=host, username=ecr.USER, password=password) for host, password in found.items()]
 
 
 def _is_forgiven(fields: Mapping[str, str], forgive: Callable[[str], None]) -> bool:
     if fields.get("password") or read_boolean(fields.get("ecr", "")):
         return False
-    forgive(_registry(fields))
+    forgive(_read_registry(fields))
     return True
 
 
-def _check_programs(found: Sequence[Login], given: Given) -> None:
+def _check_programs(found: Sequence[LoginInput], given: RawValues) -> None:
     for name in {_PROGRAM for login in found if login.program}:
         if find_program(name, given.env) is None:
             fix = "install it on the runner, or give an access key as username and password"
-            raise InputError(f"{name}, which logs in to AWS, is not installed", source=given.source("ecr"), fix=fix)
+            raise InputError(
+                f"{name}, which logs in to AWS, is not installed", source=given.find_source("ecr"), fix=fix
+            )
 
 
-def place(inside: str | None) -> Path:
+def choose_folder(inside: str | None) -> Path:
     """A folder that does not exist yet, in ``inside`` or the system's."""
     return scratch.name_shared(scratch.DOCKER, inside)
 
 
-def write(logins: Sequence[Login], env: Mapping[str, str], folder: Path) -> None:
+def write_docker_config(logins: Sequence[LoginInput], env: Mapping[str, str], folder: Path) -> None:
     """Make a private ``folder`` with the user's configuration and these logins. InputError if that cannot be read.
 
     What else docker keeps there (plugins, contexts) is found in it, too: a later step may run docker.
     """
-    document = _users(env)
+    document = _find_user_folder(env)
     auths, programs = dict(document.get("auths") or {}), dict(document.get("credHelpers") or {})
     for login in logins:
         if not login.scope:  # else the user's program still knows the rest of the registry
@@ -138,26 +144,26 @@ def write(logins: Sequence[Login], env: Mapping[str, str], folder: Path) -> None
             pair = f"{login.username}:{login.password.reveal_text()}"
             auths[login.key] = {"auth": b64encode(pair.encode()).decode()}
     folder.mkdir(mode=0o700)
-    _link_rest(credentials.folder(env), folder)
+    _link_other_files(credentials.find_config_folder(env), folder)
     path = folder / _CONFIG
     path.touch(mode=0o600)
     path.write_text(json.dumps({**document, "auths": auths, "credHelpers": programs}, indent=2), encoding="utf-8")
 
 
-def forget(folder: str) -> None:
-    """Remove a folder of :func:`place`; one that is gone, or that was never made, is no error."""
+def remove_folder(folder: str) -> None:
+    """Remove a folder of :func:`choose_folder`; one that is gone, or that was never made, is no error."""
     if folder and Path(folder).name.startswith(scratch.DOCKER):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _link_rest(users: Path, folder: Path) -> None:
+def _link_other_files(users: Path, folder: Path) -> None:
     for entry in users.iterdir() if users.is_dir() else ():
         if entry.name != _CONFIG:
             (folder / entry.name).symlink_to(entry.absolute())
 
 
-def _users(env: Mapping[str, str]) -> dict[str, Any]:
-    path = credentials.folder(env) / _CONFIG
+def _find_user_folder(env: Mapping[str, str]) -> dict[str, Any]:
+    path = credentials.find_config_folder(env) / _CONFIG
     try:
         document = json.loads(path.read_text(encoding="utf-8") or "{}")
     except FileNotFoundError:
@@ -167,7 +173,7 @@ def _users(env: Mapping[str, str]) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _entries(text: str, name: str) -> list[Any]:
+def _read_entries(text: str, name: str) -> list[Any]:
     import yaml
 
     try:
@@ -180,32 +186,32 @@ def _entries(text: str, name: str) -> list[Any]:
     raise InputError("is no YAML list", source=f"input {name}", fix=fix)
 
 
-def _entry(entry: Any, source: str) -> dict[str, str]:
+def _read_entry(entry: Any, source: str) -> dict[str, str]:
     if not isinstance(entry, dict):
         raise InputError("an entry is no mapping", source=source, fix=f"write {', '.join(_FIELDS)}")
     for key in entry:
         if key not in _FIELDS:
-            raise InputError(f"unknown field {key!r}", source=source, fix=suggest(str(key), _FIELDS))
+            raise InputError(f"unknown field {key!r}", source=source, fix=suggest_name(str(key), _FIELDS))
     return {key: str(value) for key, value in entry.items() if value is not None}
 
 
-def _login(fields: Mapping[str, str], source: str, env: Mapping[str, str]) -> Login:
-    registry = _registry(fields)
+def _make_login(fields: Mapping[str, str], source: str, env: Mapping[str, str]) -> LoginInput:
+    registry = _read_registry(fields)
     if _is_aws(registry, fields, source):
-        return Login(registry=registry, program=_AWS_PROGRAM)
+        return LoginInput(registry=registry, program=_AWS_PROGRAM)
     for needed in ("username", "password"):
         if not fields.get(needed):
             raise InputError(f"the login for {registry} has no {needed}", source=source)
-    if key := _access_key(registry, fields, env):
-        return Login(registry=registry, access=key)
+    if key := _read_access_key(registry, fields, env):
+        return LoginInput(registry=registry, access=key)
     scope = fields.get("scope", "").strip("/")
     if "@" in scope:
         fix = "name a repository or the beginning of its path"
         raise InputError(f"scope {scope!r} tells pull from push", source=source, fix=fix)
-    return Login(registry=registry, username=fields["username"], password=Secret(fields["password"]), scope=scope)
+    return LoginInput(registry=registry, username=fields["username"], password=Secret(fields["password"]), scope=scope)
 
 
-def _access_key(registry: str, fields: Mapping[str, str], env: Mapping[str, str]) -> Key | None:
+def _read_access_key(registry: str, fields: Mapping[str, str], env: Mapping[str, str]) -> AccessKey | None:
     """The access key that user name and password are, at a registry of AWS, unless ``ecr`` is false.
 
     ``AWS`` is the user name of a password that AWS has returned already.
@@ -214,12 +220,12 @@ def _access_key(registry: str, fields: Mapping[str, str], env: Mapping[str, str]
         return None
     if not ecr.is_registry(registry.partition("/")[0]):
         return None
-    known = ecr.key_of(env)
+    known = ecr.read_key(env)
     session = known.session if known and known.name == fields["username"] else Secret("")
-    return Key(name=fields["username"], secret=Secret(fields["password"]), session=session)
+    return AccessKey(name=fields["username"], secret=Secret(fields["password"]), session=session)
 
 
-def _registry(fields: Mapping[str, str]) -> str:
+def _read_registry(fields: Mapping[str, str]) -> str:
     return fields.get("registry", HUB).removeprefix("https://").rstrip("/")
 
 

@@ -6,22 +6,22 @@ from collections.abc import Mapping, Sequence
 
 from ci_buildx.errors import InputError
 from ci_buildx.model.record import dataclass
-from ci_buildx.settings.booleans import read_boolean
-from ci_buildx.settings.given import Value
+from ci_buildx.settings.raw_values import Value
+from ci_buildx.settings.syntax import read_boolean
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class ParsedArguments:
     """Values by the option's name; what is not given is not there. Every method raises InputError."""
 
     values: Mapping[str, Value]
 
-    def text(self, name: str, default: str = "") -> str:
+    def read_text(self, name: str, default: str = "") -> str:
         """A single text."""
         value = self.values.get(name, default)
         return value.strip() if isinstance(value, str) else default
 
-    def texts(self, name: str) -> list[str]:
+    def read_texts(self, name: str) -> list[str]:
         """The texts of what may be repeated."""
         value = self.values.get(name) or []
         return [value] if isinstance(value, str) else list(value) if isinstance(value, list) else []
@@ -34,22 +34,22 @@ class Answers:
             raise InputError(f"{value!r} is neither true nor false", source=f"--{name}", fix="write true or false")
         return wanted
 
-    def choice(self, name: str, known: Sequence[str]) -> str:
+    def read_choice(self, name: str, known: Sequence[str]) -> str:
         """One of a closed set, the first where it is not given."""
-        found = self.text(name, known[0])
+        found = self.read_text(name, known[0])
         if found not in known:
             raise InputError(f"unknown {name} {found!r}", source=f"--{name}", fix=f"known: {', '.join(known)}")
         return found
 
     def number(self, name: str) -> int | None:
         """A whole number of at least zero, None where it is not given."""
-        found = self.text(name)
+        found = self.read_text(name)
         if not found:
             return None
         if not (found.isascii() and found.isdecimal() and len(found) < 10):
             raise InputError(f"{found!r} is not a whole number", source=f"--{name}")
         return int(found)
 
-    def some(self, *names: str) -> dict[str, Value]:
+    def select_given(self, *names: str) -> dict[str, Value]:
         """Those of ``names`` that are given."""
         return {name: self.values[name] for name in names if name in self.values}

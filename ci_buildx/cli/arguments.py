@@ -10,15 +10,15 @@ from collections.abc import Mapping, Sequence
 
 from ci_buildx.errors import InputError
 from ci_buildx.model import debug
-from ci_buildx.settings.booleans import read_boolean
-from ci_buildx.settings.option import DEBUG, Kind, Option
+from ci_buildx.settings.option import DEBUG, Option, OptionKind
+from ci_buildx.settings.syntax import read_boolean
 
 STDIN = "-"
 _RAWJSON = "rawjson"
 
 
 def read(argv: Sequence[str], options: Sequence[Option]) -> dict[str, list[str] | str | bool] | None:
-    """The values given, by name, as :meth:`ci_buildx.cli.parser.Parser.read` gives them.
+    """The values given, by name, as :meth:`ci_buildx.cli.parser.VerbParser.read` gives them.
 
     None where that would say something: help is asked for, an option is unknown, a value missing, an argument too many.
     """
@@ -36,7 +36,7 @@ def read(argv: Sequence[str], options: Sequence[Option]) -> dict[str, list[str] 
         option = by_flag.get(flag)
         if option is None:
             return None
-        value = text if attached else "true" if option.kind is Kind.SWITCH else next(rest, None)
+        value = text if attached else "true" if option.kind is OptionKind.SWITCH else next(rest, None)
         if value is None:
             return None
         earlier = given.get(option.name)

@@ -6,20 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from ci_buildx.cli import arguments
-from ci_buildx.cli.boundary import EXIT_CODES
-from ci_buildx.cli.world import World
+from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 from ci_buildx.errors import InputError
-from ci_buildx.progress.outlet import Outlet
+from ci_buildx.progress.outlet import TextOutlet
 from ci_buildx.settings import assembly, options
 from ci_buildx.settings.assembly import Value
 from ci_buildx.settings.attributes import STDOUT
 from ci_buildx.settings.names import NO_BUILDER
-from ci_buildx.settings.option import Surface
-from ci_buildx.settings.values import Preview, Progress, Settings
+from ci_buildx.settings.option import OptionSurface
+from ci_buildx.settings.values import PreviewKind, ProgressMode, Settings
 
 if TYPE_CHECKING:
-    from ci_buildx.cli.parser import Parser
-    from ci_buildx.job.result import BuildResult
+    from ci_buildx.build.result import BuildResult
+    from ci_buildx.cli.parser import VerbParser
 
 SUMMARY = (
     "Builds an image in builders that exist for this build only: one for each architecture, made in the cluster of "
@@ -58,57 +57,57 @@ _CHOOSING = (
 """Options that say which builder is meant, or that it is a new one."""
 
 
-def main(argv: Sequence[str], around: World) -> int:
+def main(argv: Sequence[str], around: ProcessContext) -> int:
     """Build, and say what came of it."""
-    settings = parse(argv, around)
+    settings = parse_settings(argv, around)
     if settings.preview is not None:
-        show(settings, settings.preview, around)
+        print_preview(settings, settings.preview, around)
         return 0
     check_stdout(settings, around)
-    from ci_buildx.job import build
+    from ci_buildx.build import run
 
-    result = build.run(settings, env=around.env, display_stream=around.stderr)
-    report(result, settings, stdout=around.stdout, stderr=around.stderr)
+    result = run.run_build(settings, env=around.env, display_stream=around.stderr)
+    print_result(result, settings, stdout=around.stdout, stderr=around.stderr)
     return result.status
 
 
-def parse(argv: Sequence[str], around: World) -> Settings:
+def parse_settings(argv: Sequence[str], around: ProcessContext) -> Settings:
     """The settings that arguments and variables ask for; an argument wins over its variable."""
-    given = arguments.read(argv, options.on_surface(Surface.CLI))
+    given = arguments.read(argv, options.list_options(OptionSurface.CLI))
     given = make_parser().parse(argv) if given is None else given
-    values, sources = merge(given, around.env)
+    values, sources = merge_variables(given, around.env)
     arguments.start_log(given, progress=values.get("progress"))
     if not values.get("context"):
         raise InputError("no context is named", fix="name a folder or a URL, such as . for this folder")
-    values, sources = with_current(values, sources, around)
-    return assembly.settings_from(values, sources, around.env, around.cwd)
+    values, sources = add_current_builder(values, sources, around)
+    return assembly.make_settings(values, sources, around.env, around.cwd)
 
 
-def with_current(
-    values: dict[str, Value], sources: dict[str, str], around: World
+def add_current_builder(
+    values: dict[str, Value], sources: dict[str, str], around: ProcessContext
 ) -> tuple[dict[str, Value], dict[str, str]]:
     """Also the builder that ``use`` chose, where nothing says which: no name, nor what a new one should be like."""
     if values.get("builder") == NO_BUILDER:
         return {name: value for name, value in values.items() if name != "builder"}, sources
     if any(values.get(name) for name in _CHOOSING):
         return values, sources
-    from ci_buildx.job import current
+    from ci_buildx.manage import target
 
-    choice = current.read(assembly.cluster_from(values, sources, around.env, around.cwd), around.env)
+    choice = target.read_current(assembly.make_cluster_settings(values, sources, around.env, around.cwd), around.env)
     if choice is None:
         return values, sources
     named = {"builder": choice.builder, "namespace": values.get("namespace") or choice.namespace}
-    return {**values, **named}, {"namespace": current.SOURCE, **sources, "builder": current.SOURCE}
+    return {**values, **named}, {"namespace": target.SOURCE, **sources, "builder": target.SOURCE}
 
 
-def merge(given: Mapping[str, Value], env: Mapping[str, str]) -> tuple[dict[str, Value], dict[str, str]]:
+def merge_variables(given: Mapping[str, Value], env: Mapping[str, str]) -> tuple[dict[str, Value], dict[str, str]]:
     """Values and sources of the arguments over those of the variables."""
     values, sources = assembly.read_variables(env)
     flags = {name: options.BY_NAME[name].flag for name in given}
     return {**values, **given}, {**sources, **flags}
 
 
-def check_stdout(settings: Settings, around: World) -> None:
+def check_stdout(settings: Settings, around: ProcessContext) -> None:
     """Refuse to write a result to a terminal, as buildx 0.38.2 does (``build/opt.go``), or to nowhere."""
     for output in settings.build.outputs:
         if output.get("dest") == STDOUT and (around.stdout_is_closed or around.stdout.isatty()):
@@ -117,23 +116,23 @@ def check_stdout(settings: Settings, around: World) -> None:
             raise InputError(message, source=options.BY_NAME["outputs"].flag, fix="add dest=FILE, or redirect it")
 
 
-def make_parser() -> Parser:
+def make_parser() -> VerbParser:
     """The parser, from the table of options."""
-    from ci_buildx.cli.parser import Parser
+    from ci_buildx.cli.parser import VerbParser
 
-    parser = Parser("build", "[OPTIONS] PATH|URL", SUMMARY, examples=EXAMPLES, refused=NOT_TAKEN)
-    parser.add_options(options.on_surface(Surface.CLI))
+    parser = VerbParser("build", "[OPTIONS] PATH|URL", SUMMARY, examples=EXAMPLES, refused=NOT_TAKEN)
+    parser.add_options(options.list_options(OptionSurface.CLI))
     parser.offer_help()
     return parser
 
 
-def show(settings: Settings, kind: Preview, around: World) -> None:
+def print_preview(settings: Settings, kind: PreviewKind, around: ProcessContext) -> None:
     """Print what would be done as JSON; the elements of a list one a line, as they are found."""
     import json
 
-    from ci_buildx.job.preview import Show
+    from ci_buildx.build.preview import BuildPreview
 
-    values = Show(settings=settings, env=around.env, warn=around.warn).values(kind)
+    values = BuildPreview(settings=settings, env=around.env, warn=around.warn).make_values(kind)
     if isinstance(values, dict):
         around.stdout.write(json.dumps(values, indent=2) + "\n")
         return
@@ -144,7 +143,7 @@ def show(settings: Settings, kind: Preview, around: World) -> None:
     around.stdout.write("\n]\n" if mark == "," else "[]\n")
 
 
-def report(result: BuildResult, settings: Settings, *, stdout: TextIO, stderr: TextIO) -> None:
+def print_result(result: BuildResult, settings: Settings, *, stdout: TextIO, stderr: TextIO) -> None:
     """Say what was built: the image ID alone on stdout if quiet, else a few lines after the progress.
 
     Of a call there is its answer, on stdout.
@@ -152,7 +151,7 @@ def report(result: BuildResult, settings: Settings, *, stdout: TextIO, stderr: T
     progress = settings.build.progress
     if settings.build.call:
         stdout.write(result.answer)
-    elif progress is Progress.QUIET:
+    elif progress is ProgressMode.QUIET:
         stdout.write(f"{result.image_id or result.digest}\n")
-    elif progress is not Progress.RAWJSON:
-        Outlet(stderr).write("".join(f"{line}\n" for line in ("", *result.lines())))
+    elif progress is not ProgressMode.RAWJSON:
+        TextOutlet(stderr).write("".join(f"{line}\n" for line in ("", *result.list_lines())))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ci_buildx.cli.boundary import EXIT_CODES
-from ci_buildx.cli.parser import Parser
-from ci_buildx.cli.world import World
+from ci_buildx.cli.parser import VerbParser
+from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 
 SUMMARY = "Builds what the inputs of the GitLab template say; with --post cleans up after it."
 EXAMPLES = f"""\
@@ -17,9 +16,9 @@ examples:
 {EXIT_CODES}"""
 
 
-def main(argv: Sequence[str], around: World) -> int:
+def main(argv: Sequence[str], around: ProcessContext) -> int:
     """Run the step, or the one after the job."""
-    parser = Parser("ci", "[--post]", SUMMARY, examples=EXAMPLES)
+    parser = VerbParser("ci", "[--post]", SUMMARY, examples=EXAMPLES)
     other = parser.add_argument_group("Other")
     other.add_argument("--post", action="store_true", help="clean up what the build left")
     parser.offer_help(other)

@@ -10,11 +10,11 @@ import time
 from collections.abc import Mapping, Sequence
 
 from ci_buildx import __version__
-from ci_buildx.cli.world import World
+from ci_buildx.cli.process import ProcessContext
 from ci_buildx.model import debug, masker, secret
-from ci_buildx.progress.outlet import Outlet
-from ci_buildx.progress.runner import harmless
-from ci_buildx.progress.text import inert, printable
+from ci_buildx.progress.outlet import TextOutlet
+from ci_buildx.progress.step import drop_controls, strip_control_characters
+from ci_buildx.progress.workflow_commands import defuse_commands
 
 LONGEST = 2000
 """Characters of a message: peers choose some of what is in it."""
@@ -24,9 +24,9 @@ _TIME = "%Y-%m-%dT%H:%M:%S"
 _LOG = debug.get_log("cli")
 
 
-def switch_on(around: World, argv: Sequence[str], *, as_json: bool) -> None:
+def switch_on(around: ProcessContext, argv: Sequence[str], *, as_json: bool) -> None:
     """Connect all loggers to standard error. The first line names the version, the verb and the system."""
-    handler = _Handler(Outlet(around.stderr))
+    handler = _Handler(TextOutlet(around.stderr))
     handler.setFormatter(_JsonLine() if as_json else _TextLine())
     mask = Mask(around.env, argv)
     handler.addFilter(mask)
@@ -67,21 +67,21 @@ class Mask(logging.Filter):
     def __init__(self, env: Mapping[str, str], argv: Sequence[str]) -> None:
         super().__init__()
         self._lock = threading.Lock()
-        self._hidden = masker.of_process(env, argv)
+        self._hidden = masker.list_process_secrets(env, argv)
 
     def learn(self, value: bytes) -> None:
         """Hide a value from now on."""
         text = value.decode(errors="replace")
         lines = text.splitlines()
-        forms = masker.spelled([text, *(lines if len(lines) <= MOST_LINES else ())])
+        forms = masker.list_spellings([text, *(lines if len(lines) <= MOST_LINES else ())])
         if forms and not set(forms) <= set(self._hidden):
             with self._lock:
                 self._hidden = tuple(sorted({*self._hidden, *forms}, key=len, reverse=True))
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Replace the record's message. Every record passes."""
-        text = masker.without(record.getMessage(), self._hidden)
-        text = harmless(printable(inert(" ".join(text.splitlines()))))
+        text = masker.mask_secrets(record.getMessage(), self._hidden)
+        text = defuse_commands(strip_control_characters(drop_controls(" ".join(text.splitlines()))))
         record.msg = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
         record.args = ()
         return True
@@ -90,7 +90,7 @@ class Mask(logging.Filter):
 class _Handler(logging.Handler):
     """Writes whole lines, above a terminal's display while there is one."""
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, outlet: TextOutlet) -> None:
         super().__init__(logging.DEBUG)
         self._outlet = outlet
 

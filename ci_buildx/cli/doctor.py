@@ -8,19 +8,18 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ci_buildx.cli.boundary import EXIT_CODES
-from ci_buildx.cli.build import merge
-from ci_buildx.cli.parser import Parser
-from ci_buildx.cli.world import World
+from ci_buildx.cli.build import merge_variables
+from ci_buildx.cli.parser import VerbParser
+from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 from ci_buildx.errors import InputError
-from ci_buildx.progress.text import inert, printable
+from ci_buildx.progress.step import drop_controls, strip_control_characters
 from ci_buildx.settings import options
-from ci_buildx.settings.assembly import builder_from, cluster_from
+from ci_buildx.settings.assembly import make_builder_settings, make_cluster_settings
 
 if TYPE_CHECKING:
-    from ci_buildx.builder.checkup import Finding
-    from ci_buildx.builder.rights import Mode
-    from ci_buildx.job.doctor import Checkup
+    from ci_buildx.builder.rbac.checks import CheckResult
+    from ci_buildx.builder.rbac.rights import RightsMode
+    from ci_buildx.manage.doctor import DoctorReport
 
 SUMMARY = (
     "Checks that a cluster has all that builds need: versions, rights verb by verb, PodSecurity, architectures, "
@@ -42,64 +41,64 @@ _FORMATS = ("table", "json")
 _MISSING = 1
 
 
-def main(argv: Sequence[str], around: World) -> int:
+def main(argv: Sequence[str], around: ProcessContext) -> int:
     """Look, and tell what was found; 1 where something that is needed is missing."""
     given = make_parser().read(argv)
     own = {name: given.pop(name, "") for name in ("format", "mode", "no-probe", "roles", "registries")}
-    values, sources = merge(given, around.env)
-    builder = builder_from(values, sources, around.env, around.cwd)
+    values, sources = merge_variables(given, around.env)
+    builder = make_builder_settings(values, sources, around.env, around.cwd)
     if own["roles"]:
-        around.stdout.write(roles(str(own["roles"]), builder.namespace))
+        around.stdout.write(render_roles(str(own["roles"]), builder.namespace))
         return 0
-    shape = _one_of("--format", str(own["format"] or "table"), _FORMATS)
+    shape = _require_choice("--format", str(own["format"] or "table"), _FORMATS)
     registries = own["registries"] if isinstance(own["registries"], list) else []
-    cluster = cluster_from(values, sources, around.env, around.cwd)
-    from ci_buildx.job import doctor
+    cluster = make_cluster_settings(values, sources, around.env, around.cwd)
+    from ci_buildx.manage import doctor
 
     mode = choose_mode(str(own["mode"]), builder.namespace)
-    wishes = doctor.Wishes(mode=mode, builder=builder, registries=tuple(registries), probe=not own["no-probe"])
+    wishes = doctor.DoctorRequest(mode=mode, builder=builder, registries=tuple(registries), probe=not own["no-probe"])
     if shape == "table":
-        around.stdout.write(_line("CHECK", "STATUS", "DETAIL"))
-    found = doctor.run(cluster, wishes, env=around.env, tell=lambda each: _tell(each, shape, around))
-    around.stdout.write(as_json(found) if shape == "json" else _summary(found))
+        around.stdout.write(_format_line("CHECK", "STATUS", "DETAIL"))
+    found = doctor.run_doctor(cluster, wishes, env=around.env, tell=lambda each: _print_result(each, shape, around))
+    around.stdout.write(encode_json(found) if shape == "json" else _format_summary(found))
     return 0 if found.healthy else _MISSING
 
 
-def choose_mode(text: str, namespace: str) -> Mode:
+def choose_mode(text: str, namespace: str) -> RightsMode:
     """Whose rights are checked: by name, or as the settings mean."""
-    from ci_buildx.builder.rights import Mode
+    from ci_buildx.builder.rbac.rights import RightsMode
 
     if not text:
-        return Mode.NAMESPACE if namespace else Mode.JOBS
-    mode = Mode(_one_of("--mode", text, tuple(Mode)))
-    if mode is Mode.NAMESPACE and not namespace:
+        return RightsMode.NAMESPACE if namespace else RightsMode.JOBS
+    mode = RightsMode(_require_choice("--mode", text, tuple(RightsMode)))
+    if mode is RightsMode.NAMESPACE and not namespace:
         raise InputError("no namespace is named", source="--mode", fix="add --namespace NAME")
     return mode
 
 
-def roles(mode: str, namespace: str) -> str:
+def render_roles(mode: str, namespace: str) -> str:
     """The YAML of one mode, or of what goes beside it, for the cluster's administrator.
 
     An opt-out counts in ``namespace``, or for the accounts of jobs where none is named. InputError for other names.
     """
-    from ci_buildx.builder import rolesheet, schedule
-    from ci_buildx.builder.rights import Mode
+    from ci_buildx.builder.rbac import roles as rbac_roles
+    from ci_buildx.builder.rbac.rights import RightsMode
 
     others: dict[str, Callable[[], str]] = {
-        "unconfined": lambda: rolesheet.unconfined(namespace),
-        "host-access": lambda: rolesheet.host_access(namespace),
-        "confined-pods": rolesheet.confined_pods,
-        "reaper-cronjob": schedule.sheet,
+        "unconfined": lambda: rbac_roles.render_unconfined(namespace),
+        "host-access": lambda: rbac_roles.render_host_access(namespace),
+        "confined-pods": rbac_roles.render_confined_pods,
+        "reaper-cronjob": rbac_roles.render_reaper_cronjob,
     }
-    chosen = _one_of("--roles", mode, (*Mode, *others))
+    chosen = _require_choice("--roles", mode, (*RightsMode, *others))
     if chosen in others:
         return others[chosen]()
-    return rolesheet.sheet(Mode(chosen), namespace=namespace or rolesheet.EXAMPLE_NAMESPACE)
+    return rbac_roles.render_roles(RightsMode(chosen), namespace=namespace or rbac_roles.EXAMPLE_NAMESPACE)
 
 
-def make_parser() -> Parser:
+def make_parser() -> VerbParser:
     """The parser: registries, which cluster, what kind of builders."""
-    parser = Parser("doctor", "[OPTIONS] [REGISTRY…]", SUMMARY, examples=EXAMPLES)
+    parser = VerbParser("doctor", "[OPTIONS] [REGISTRY…]", SUMMARY, examples=EXAMPLES)
     parser.add_options([options.BY_NAME[name] for name in _OPTIONS])
     other = parser.add_argument_group("Other")
     help_of_registries = "a registry that builds use, HOST or HOST:PORT: is it reached from here and from a pod?"
@@ -119,7 +118,7 @@ def make_parser() -> Parser:
     return parser
 
 
-def as_json(found: Checkup) -> str:
+def encode_json(found: DoctorReport) -> str:
     """Everything, for programs."""
     findings = [
         {"check": each.topic, "subject": each.subject, "status": str(each.status), "detail": each.detail}
@@ -128,31 +127,33 @@ def as_json(found: Checkup) -> str:
     return json.dumps({"healthy": found.healthy, "findings": findings, "apply": found.apply}, indent=2) + "\n"
 
 
-def _tell(finding: Finding, shape: str, around: World) -> None:
+def _print_result(finding: CheckResult, shape: str, around: ProcessContext) -> None:
     """Each line as it is known: some take seconds."""
     if shape == "table":
         detail = f"{finding.subject}: {finding.detail}" if finding.subject else finding.detail
-        around.stdout.write(_line(finding.topic, str(finding.status), detail))
+        around.stdout.write(_format_line(finding.topic, str(finding.status), detail))
         around.stdout.flush()
 
 
-def _line(check: str, status: str, detail: str) -> str:
-    return f"{check:<16} {status:<8} {printable(detail)}\n"
+def _format_line(check: str, status: str, detail: str) -> str:
+    return f"{check:<16} {status:<8} {strip_control_characters(detail)}\n"
 
 
-def _summary(found: Checkup) -> str:
+def _format_summary(found: DoctorReport) -> str:
     """What it comes to, and the cure."""
-    from ci_buildx.builder.checkup import Status
+    from ci_buildx.builder.rbac.checks import CheckStatus
 
     counted = Counter(finding.status for finding in found.findings)
-    verdict = "Nothing that is needed is missing" if found.healthy else f"Missing: {counted[Status.MISSING]}"
-    said = f"\n{verdict}. Warnings: {counted[Status.WARNING]}.\n"
+    verdict = "Nothing that is needed is missing" if found.healthy else f"Missing: {counted[CheckStatus.MISSING]}"
+    said = f"\n{verdict}. Warnings: {counted[CheckStatus.WARNING]}.\n"
     if not found.apply:
         return said
-    return f"{said}\nWhat an administrator of the cluster can add, by kubectl apply -f of:\n\n{inert(found.apply)}"
+    return (
+        f"{said}\nWhat an administrator of the cluster can add, by kubectl apply -f of:\n\n{drop_controls(found.apply)}"
+    )
 
 
-def _one_of(source: str, text: str, choices: Sequence[str]) -> str:
+def _require_choice(source: str, text: str, choices: Sequence[str]) -> str:
     if text not in choices:
         raise InputError(f"unknown value {text!r}", source=source, fix=f"write one of {', '.join(choices)}")
     return text

@@ -1,4 +1,4 @@
-"""``kube-builder du``."""
+"""Filters of the cache, as buildx 0.38.2 reads them (``commands/prune.go``, ``toBuildkitPruneInfo``)."""
 
 from __future__ import annotations
 
@@ -7,18 +7,69 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ci_buildx.cli import columns, filters, target, units
-from ci_buildx.cli.answers import Answers
-from ci_buildx.cli.boundary import EXIT_CODES
-from ci_buildx.cli.parser import Parser
-from ci_buildx.cli.world import World
+from ci_buildx.cli import formatting, target
+from ci_buildx.cli.answers import ParsedArguments
+from ci_buildx.cli.parser import VerbParser
+from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 from ci_buildx.errors import InputError
-from ci_buildx.progress.text import printable
-from ci_buildx.settings.option import Group, Kind, Option
+from ci_buildx.model.record import dataclass
+from ci_buildx.progress.step import strip_control_characters
+from ci_buildx.settings.names import suggest_name
+from ci_buildx.settings.option import Option, OptionGroup, OptionKind
+from ci_buildx.settings.syntax import parse_duration
 
 if TYPE_CHECKING:
     from ci_buildx.buildkit.messages import UsageRecord
-    from ci_buildx.job.cache import Usage
+    from ci_buildx.manage.disk_usage import CacheUsage
+
+AGES = ("until", "unused-for")
+KEYS = ("id", "parents", "description", "inuse", "mutable", "immutable", "shared", "private", "type", *AGES)
+"""What BuildKit 0.34.2 knows of a record (``cache/manager.go``, ``adaptUsageInfo``), and the ages."""
+OPTION = Option(
+    name="filter",
+    flags=("--filter",),
+    kind=OptionKind.LINES,
+    metavar="KEY[=VALUE]",
+    group=OptionGroup.BUILDER,
+    help="only records of which this holds: id=, parents=, description=, type=, until=DURATION (not used for so "
+    "long), inuse, mutable, immutable, shared or private; KEY~=REGEX and KEY!=VALUE work, too",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheFilters:
+    """What BuildKit is asked for: its filter, and nanoseconds for which a record was not used."""
+
+    filter: tuple[str, ...] = ()
+    keep_duration: int = 0
+
+
+def read_filters(texts: Sequence[str]) -> CacheFilters:
+    """All filters together. Raises InputError."""
+    found: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        name = key.rstrip("!~")
+        if name not in KEYS:
+            raise InputError(f"unknown filter {name!r}", source="--filter", fix=suggest_name(name, KEYS))
+        if key in found:
+            raise InputError(f"filter {key!r} is given twice", source="--filter")
+        found[key] = value if equals else ""
+    ages = [key for key in AGES if key in found]
+    if len(ages) > 1:
+        raise InputError("'until' and 'unused-for' are the same", source="--filter", fix="give one of them")
+    seconds = parse_duration(found.pop(ages[0]), source=f"--filter {ages[0]}") if ages else 0.0
+    parts = [_make_clause(key, value) for key, value in found.items()]
+    return CacheFilters(filter=(",".join(parts),) if parts else (), keep_duration=round(seconds * 1e9))
+
+
+def _make_clause(key: str, value: str) -> str:
+    if not value:
+        return key
+    if key == "id":
+        return f"id~={value}"
+    return f"{key}={value}" if key.endswith(("!", "~")) else f"{key}=={value}"
+
 
 SUMMARY = "Shows what is in a builder's cache. Each pod has its own; of several pods the table says whose it is."
 EXAMPLES = f"""\
@@ -28,12 +79,16 @@ examples:
 
 {EXIT_CODES}"""
 OPTIONS = (
-    filters.OPTION,
+    OPTION,
     target.TIMEOUT,
     target.BUILDER,
-    target.formats("table", "pretty", "json"),
+    target.make_format_option("table", "pretty", "json"),
     Option(
-        name="verbose", flags=("--verbose",), kind=Kind.SWITCH, group=Group.DISPLAY, help="the same as --format pretty"
+        name="verbose",
+        flags=("--verbose",),
+        kind=OptionKind.SWITCH,
+        group=OptionGroup.DISPLAY,
+        help="the same as --format pretty",
     ),
     target.NAMESPACE,
     *target.CLUSTER,
@@ -41,115 +96,121 @@ OPTIONS = (
 HEADER = ("ID", "RECLAIMABLE", "SIZE", "LAST ACCESSED")
 
 
-def main(argv: Sequence[str], around: World) -> int:
+def main(argv: Sequence[str], around: ProcessContext) -> int:
     """Show it, as buildx 0.38.2 does (``commands/diskusage.go``)."""
-    answers = Answers(make_parser().read(argv))
-    kind = answers.choice("format", ("table", "pretty", "json"))
+    answers = ParsedArguments(make_parser().read(argv))
+    kind = answers.read_choice("format", ("table", "pretty", "json"))
     if answers.switch("verbose"):
-        if answers.text("format"):
+        if answers.read_text("format"):
             raise InputError("cannot be given with --format", source="--verbose")
         kind = "pretty"
-    asked = filters.read(answers.texts("filter"))
+    asked = read_filters(answers.read_texts("filter"))
     wanted, timeout = target.read_target(answers, around), target.read_timeout(answers)
-    from ci_buildx.job import cache
+    from ci_buildx.manage import disk_usage
 
-    found = cache.usage(wanted, asked.filter, env=around.env, timeout=timeout)
+    found = disk_usage.read_usage(wanted, asked.filter, env=around.env, timeout=timeout)
     now = time.time()
     if kind == "json":
-        around.stdout.writelines(f"{json.dumps(described(one, now))}\n" for one in found)
+        around.stdout.writelines(f"{json.dumps(describe_record(one, now))}\n" for one in found)
         return 0
-    around.stdout.write(table(found, now) if kind == "table" else pretty(found, now))
-    if not answers.texts("filter"):
-        around.stdout.write(summary([one.record for one in found]))
+    around.stdout.write(format_records(found, now) if kind == "table" else format_blocks(found, now))
+    if not answers.read_texts("filter"):
+        around.stdout.write(format_summary([one.record for one in found]))
     return 0
 
 
-def make_parser() -> Parser:
+def make_parser() -> VerbParser:
     """The parser."""
-    parser = Parser("du", "[OPTIONS] [NAME]", SUMMARY, examples=EXAMPLES)
+    parser = VerbParser("du", "[OPTIONS] [NAME]", SUMMARY, examples=EXAMPLES)
     target.offer_names(parser, "the builder")
     parser.add_options(OPTIONS)
     parser.offer_help()
     return parser
 
 
-def table(found: Sequence[Usage], now: float) -> str:
+def format_records(found: Sequence[CacheUsage], now: float) -> str:
     """A line for each record."""
     several = len({one.pod for one in found}) > 1
     header = [*HEADER, "NODE"] if several else list(HEADER)
-    return columns.table(header, [[*row(one.record, now), *([one.pod] if several else [])] for one in found])
+    return formatting.format_table(
+        header, [[*format_row(one.record, now), *([one.pod] if several else [])] for one in found]
+    )
 
 
-def row(record: UsageRecord, now: float) -> list[str]:
+def format_row(record: UsageRecord, now: float) -> list[str]:
     """One record's cells; a star marks what is mutable, and sizes that are shared."""
     name = f"{record.id}*" if record.mutable else record.id
-    size = units.size(record.size) + ("*" if record.shared else "")
-    return [name, _word(not record.in_use), size, _ago(record.last_used, now)]
+    size = formatting.format_size(record.size) + ("*" if record.shared else "")
+    return [name, _format_boolean(not record.in_use), size, _format_age(record.last_used, now)]
 
 
-def pretty(found: Sequence[Usage], now: float) -> str:
+def format_blocks(found: Sequence[CacheUsage], now: float) -> str:
     """A block for each record."""
     several = len({one.pod for one in found}) > 1
-    return "".join(block(one.record, now, one.pod if several else "") for one in found)
+    return "".join(format_block(one.record, now, one.pod if several else "") for one in found)
 
 
-def block(record: UsageRecord, now: float, pod: str = "") -> str:
+def format_block(record: UsageRecord, now: float, pod: str = "") -> str:
     """Everything about one record."""
-    parents = "\n - ".join(["Parents:", *map(printable, record.parents)]) if record.parents else ""
+    parents = "\n - ".join(["Parents:", *map(strip_control_characters, record.parents)]) if record.parents else ""
     rows = (
         ("ID:", record.id),
         ("Node:", pod),
         (parents, " "),
-        ("Created at:", _when(record.created)),
-        ("Mutable:", _word(record.mutable)),
-        ("Reclaimable:", _word(not record.in_use)),
-        ("Shared:", _word(record.shared)),
-        ("Size:", units.size(record.size)),
+        ("Created at:", _format_time(record.created)),
+        ("Mutable:", _format_boolean(record.mutable)),
+        ("Reclaimable:", _format_boolean(not record.in_use)),
+        ("Shared:", _format_boolean(record.shared)),
+        ("Size:", formatting.format_size(record.size)),
         ("Description:", record.description),
         ("Usage count:", str(record.usage_count)),
-        ("Last used:", _ago(record.last_used, now)),
+        ("Last used:", _format_age(record.last_used, now)),
         ("Type:", record.type),
     )
-    lines = (f"{name:<14}{printable(value)}".rstrip() for name, value in rows if name and value)
+    lines = (f"{name:<14}{strip_control_characters(value)}".rstrip() for name, value in rows if name and value)
     return "".join(f"{line}\n" for line in lines) + "\n"
 
 
-def described(one: Usage, now: float) -> dict[str, Any]:
+def describe_record(one: CacheUsage, now: float) -> dict[str, Any]:
     """A record as docker's tools write it in JSON, and whose it is."""
     record = one.record
     return {
-        "CreatedAt": _when(record.created),
+        "CreatedAt": _format_time(record.created),
         "Description": record.description,
         "ID": record.id,
-        "LastUsedAt": _ago(record.last_used, now),
+        "LastUsedAt": _format_age(record.last_used, now),
         "Mutable": record.mutable,
         "Node": one.pod,
         "Parents": list(record.parents),
         "Reclaimable": not record.in_use,
         "Shared": record.shared,
-        "Size": units.size(record.size),
+        "Size": formatting.format_size(record.size),
         "Type": record.type,
         "UsageCount": record.usage_count,
     }
 
 
-def summary(records: Sequence[UsageRecord]) -> str:
+def format_summary(records: Sequence[UsageRecord]) -> str:
     """What it comes to."""
     total = sum(record.size for record in records if record.size > 0)
     reclaimable = sum(record.size for record in records if record.size > 0 and not record.in_use)
     shared = sum(record.size for record in records if record.shared)
-    rows = [["Shared:", units.size(shared)], ["Private:", units.size(total - shared)]] if shared else []
-    rows += [["Reclaimable:", units.size(reclaimable)], ["Total:", units.size(total)]]
-    return columns.align(rows, padding=2)
+    rows = (
+        [["Shared:", formatting.format_size(shared)], ["Private:", formatting.format_size(total - shared)]]
+        if shared
+        else []
+    )
+    rows += [["Reclaimable:", formatting.format_size(reclaimable)], ["Total:", formatting.format_size(total)]]
+    return formatting.align_columns(rows, padding=2)
 
 
-def _word(value: bool) -> str:
+def _format_boolean(value: bool) -> str:
     return "true" if value else "false"
 
 
-def _ago(moment: float | None, now: float) -> str:
-    return "" if moment is None else f"{units.duration(max(now - moment, 0.0))} ago"
+def _format_age(moment: float | None, now: float) -> str:
+    return "" if moment is None else f"{formatting.format_duration(max(now - moment, 0.0))} ago"
 
 
-def _when(moment: float | None) -> str:
+def _format_time(moment: float | None) -> str:
     return "" if moment is None else time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(moment))

@@ -6,17 +6,16 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ci_buildx.cli import columns, ls, target, units
-from ci_buildx.cli.answers import Answers
-from ci_buildx.cli.boundary import EXIT_CODES
-from ci_buildx.cli.parser import Parser
-from ci_buildx.cli.world import World
-from ci_buildx.job import current
-from ci_buildx.settings.option import Group, Kind, Option
+from ci_buildx.cli import formatting, ls, target
+from ci_buildx.cli.answers import ParsedArguments
+from ci_buildx.cli.parser import VerbParser
+from ci_buildx.cli.process import EXIT_CODES, ProcessContext
+from ci_buildx.manage import target as manage_target
+from ci_buildx.settings.option import Option, OptionGroup, OptionKind
 
 if TYPE_CHECKING:
     from ci_buildx.buildkit.messages import GcPolicy, Worker
-    from ci_buildx.job.survey import Seat, Surveyed
+    from ci_buildx.manage.survey import BuilderView, ReplicaView
 
 SUMMARY = "Shows one builder: where it is, when its certificates end, and what buildkitd says in each of its pods."
 EXAMPLES = f"""\
@@ -29,27 +28,27 @@ OPTIONS = (
     Option(
         name="bootstrap",
         flags=("--bootstrap",),
-        kind=Kind.SWITCH,
-        group=Group.BUILDER,
+        kind=OptionKind.SWITCH,
+        group=OptionGroup.BUILDER,
         help="start it where it is stopped, and wait until it is up",
     ),
     target.TIMEOUT,
     target.BUILDER,
-    target.formats("table", "json"),
+    target.make_format_option("table", "json"),
     target.NAMESPACE,
     *target.CLUSTER,
 )
 _DAY = 86400
 
 
-def main(argv: Sequence[str], around: World) -> int:
+def main(argv: Sequence[str], around: ProcessContext) -> int:
     """Show it."""
-    answers = Answers(make_parser().read(argv))
-    kind = answers.choice("format", ("table", "json"))
+    answers = ParsedArguments(make_parser().read(argv))
+    kind = answers.read_choice("format", ("table", "json"))
     wanted, timeout = target.read_target(answers, around), target.read_timeout(answers)
-    from ci_buildx.job import upkeep
+    from ci_buildx.manage import builders
 
-    found, ends = upkeep.inspected(
+    found, ends = builders.inspect_builder(
         wanted,
         env=around.env,
         timeout=timeout,
@@ -59,28 +58,30 @@ def main(argv: Sequence[str], around: World) -> int:
     if kind == "json":
         import json
 
-        value = ls.described(found, current.read(wanted.cluster, around.env)) | {"CertificatesExpire": moment(ends)}
+        value = ls.describe_builder(found, manage_target.read_current(wanted.cluster, around.env)) | {
+            "CertificatesExpire": format_time(ends)
+        }
         around.stdout.write(f"{json.dumps(value)}\n")
     else:
-        around.stdout.write(columns.align(rows(found, ends, time.time())))
+        around.stdout.write(formatting.align_columns(format_rows(found, ends, time.time())))
     return 0
 
 
-def make_parser() -> Parser:
+def make_parser() -> VerbParser:
     """The parser."""
-    parser = Parser("inspect", "[OPTIONS] [NAME]", SUMMARY, examples=EXAMPLES)
+    parser = VerbParser("inspect", "[OPTIONS] [NAME]", SUMMARY, examples=EXAMPLES)
     target.offer_names(parser, "the builder")
     parser.add_options(OPTIONS)
     parser.offer_help()
     return parser
 
 
-def moment(seconds: float) -> str:
+def format_time(seconds: float) -> str:
     """A time as RFC 3339 in UTC."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def rows(found: Surveyed, ends: float, now: float) -> list[list[str]]:
+def format_rows(found: BuilderView, ends: float, now: float) -> list[list[str]]:
     """The lines of buildx 0.38.2 (``commands/inspect.go``), and where the builder is and how long its keys are good."""
     location = found.record.location
     days = int((ends - now) / _DAY)
@@ -89,49 +90,49 @@ def rows(found: Surveyed, ends: float, now: float) -> list[list[str]]:
         ["Name:", location.name],
         ["Driver:", ls.DRIVER],
         ["Namespace:", location.namespace],
-        ["Certificates:", f"until {moment(ends)} ({left})"],
+        ["Certificates:", f"until {format_time(ends)} ({left})"],
     ]
     if found.error:
         return [*made, ["Error:", found.error]]
     made += [[], ["Nodes:"]]
     for index, seat in enumerate(found.seats):
         made += [[]] if index else []
-        made += _seat(found, seat)
+        made += _format_replica(found, seat)
     return made
 
 
-def _seat(found: Surveyed, seat: Seat) -> list[list[str]]:
+def _format_replica(found: BuilderView, seat: ReplicaView) -> list[list[str]]:
     options = " ".join(f'{name}="{value}"' for name, value in sorted(seat.node.driver_opts.items()))
     lines = {
         "Name:": seat.name,
-        "Endpoint:": ls.endpoint(found, seat),
+        "Endpoint:": ls.format_endpoint(found, seat),
         "Driver Options:": options,
         "Host:": seat.pod.host if seat.pod else "",
         "Error:": seat.error,
         "Status:": "" if seat.error else seat.status.value,
         "BuildKit daemon flags:": " ".join(seat.node.flags),
         "BuildKit version:": seat.version,
-        "Platforms:": ", ".join(ls.platforms(seat)),
+        "Platforms:": ", ".join(ls.format_platforms(seat)),
     }
     shown = [[name, value] for name, value in lines.items() if value]
-    return [*shown, *_worker(seat.workers[0])] if seat.workers else shown
+    return [*shown, *_format_worker(seat.workers[0])] if seat.workers else shown
 
 
-def _worker(worker: Worker) -> list[list[str]]:
+def _format_worker(worker: Worker) -> list[list[str]]:
     lines = [["Labels:"]] if worker.labels else []
     lines += [["", f"{name}:", worker.labels[name]] for name in sorted(worker.labels)]
     for number, rule in enumerate(worker.gc_policy):
-        lines += [[f"GC Policy rule#{number}:"], *_rule(rule)]
+        lines += [[f"GC Policy rule#{number}:"], *_format_rule(rule)]
     return lines
 
 
-def _rule(rule: GcPolicy) -> list[list[str]]:
+def _format_rule(rule: GcPolicy) -> list[list[str]]:
     lines = {
         "All:": str(rule.all).lower(),
         "Filters:": " ".join(rule.filters),
-        "Keep Duration:": units.go_duration(rule.keep_duration) if rule.keep_duration > 0 else "",
-        "Reserved Space:": units.binary_size(rule.reserved_space) if rule.reserved_space > 0 else "",
-        "Max Used Space:": units.binary_size(rule.max_used_space) if rule.max_used_space > 0 else "",
-        "Min Free Space:": units.binary_size(rule.min_free_space) if rule.min_free_space > 0 else "",
+        "Keep Duration:": formatting.format_go_duration(rule.keep_duration) if rule.keep_duration > 0 else "",
+        "Reserved Space:": formatting.format_binary_size(rule.reserved_space) if rule.reserved_space > 0 else "",
+        "Max Used Space:": formatting.format_binary_size(rule.max_used_space) if rule.max_used_space > 0 else "",
+        "Min Free Space:": formatting.format_binary_size(rule.min_free_space) if rule.min_free_space > 0 else "",
     }
     return [["", name, value] for name, value in lines.items() if value]

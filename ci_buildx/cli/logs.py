@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ci_buildx.cli import target
-from ci_buildx.cli.answers import Answers
-from ci_buildx.cli.boundary import EXIT_CODES
-from ci_buildx.cli.parser import Parser
-from ci_buildx.cli.world import World
-from ci_buildx.progress.text import inert
-from ci_buildx.settings.durations import parse_duration
-from ci_buildx.settings.option import Group, Kind, Option
+from ci_buildx.cli.answers import ParsedArguments
+from ci_buildx.cli.parser import VerbParser
+from ci_buildx.cli.process import EXIT_CODES, ProcessContext
+from ci_buildx.progress.step import drop_controls
+from ci_buildx.settings.option import Option, OptionGroup, OptionKind
+from ci_buildx.settings.syntax import parse_duration
 
 SUMMARY = "Shows what buildkitd says in the pods of a builder; of several pods each line begins with the pod's name."
 EXAMPLES = f"""\
@@ -21,28 +20,43 @@ examples:
 
 {EXIT_CODES}"""
 OPTIONS = (
-    Option(name="node", flags=("--node",), metavar="NAME", group=Group.BUILDER, help="the node", otherwise="all nodes"),
+    Option(
+        name="node",
+        flags=("--node",),
+        metavar="NAME",
+        group=OptionGroup.BUILDER,
+        help="the node",
+        otherwise="all nodes",
+    ),
     target.BUILDER,
     Option(
-        name="follow", flags=("-f", "--follow"), kind=Kind.SWITCH, group=Group.DISPLAY, help="go on with what follows"
+        name="follow",
+        flags=("-f", "--follow"),
+        kind=OptionKind.SWITCH,
+        group=OptionGroup.DISPLAY,
+        help="go on with what follows",
     ),
     Option(
         name="tail",
         flags=("--tail",),
         metavar="LINES",
-        group=Group.DISPLAY,
+        group=OptionGroup.DISPLAY,
         help="the last lines only",
         otherwise="all",
     ),
-    Option(name="since", flags=("--since",), metavar="DURATION", group=Group.DISPLAY, help="no older than this"),
+    Option(name="since", flags=("--since",), metavar="DURATION", group=OptionGroup.DISPLAY, help="no older than this"),
     Option(
-        name="timestamps", flags=("--timestamps",), kind=Kind.SWITCH, group=Group.DISPLAY, help="with the time of each"
+        name="timestamps",
+        flags=("--timestamps",),
+        kind=OptionKind.SWITCH,
+        group=OptionGroup.DISPLAY,
+        help="with the time of each",
     ),
     Option(
         name="previous",
         flags=("-p", "--previous"),
-        kind=Kind.SWITCH,
-        group=Group.DISPLAY,
+        kind=OptionKind.SWITCH,
+        group=OptionGroup.DISPLAY,
         help="of the container that ended before this one",
     ),
     target.NAMESPACE,
@@ -50,17 +64,17 @@ OPTIONS = (
 )
 
 
-def main(argv: Sequence[str], around: World) -> int:
+def main(argv: Sequence[str], around: ProcessContext) -> int:
     """Show the logs."""
-    answers = Answers(make_parser().read(argv))
-    since = answers.text("since")
+    answers = ParsedArguments(make_parser().read(argv))
+    since = answers.read_text("since")
     wanted = target.read_target(answers, around)
     from threading import Lock
 
-    from ci_buildx.job import logs
+    from ci_buildx.manage import logs
 
-    extract = logs.Extract(
-        node=answers.text("node"),
+    extract = logs.LogExtract(
+        node=answers.read_text("node"),
         tail=answers.number("tail"),
         since=max(1, round(parse_duration(since, source="--since"))) if since else None,
         follow=answers.switch("follow"),
@@ -70,19 +84,19 @@ def main(argv: Sequence[str], around: World) -> int:
     lock = Lock()
 
     def tell(pod: str, line: str) -> None:
-        line = inert(line)
+        line = drop_controls(line)
         with lock:
             around.stdout.write(f"{pod} | {line}\n" if pod else f"{line}\n")
             if extract.follow:
                 around.stdout.flush()
 
-    logs.run(wanted, extract, env=around.env, tell=tell)
+    logs.run_logs(wanted, extract, env=around.env, tell=tell)
     return 0
 
 
-def make_parser() -> Parser:
+def make_parser() -> VerbParser:
     """The parser."""
-    parser = Parser("logs", "[OPTIONS] [NAME]", SUMMARY, examples=EXAMPLES)
+    parser = VerbParser("logs", "[OPTIONS] [NAME]", SUMMARY, examples=EXAMPLES)
     target.offer_names(parser, "the builder")
     parser.add_options(OPTIONS)
     parser.offer_help()

@@ -12,12 +12,12 @@ from importlib import import_module
 from itertools import takewhile
 from typing import NoReturn
 
-from ci_buildx.cli import boundary, world
-from ci_buildx.cli.world import World
+from ci_buildx.cli import process
+from ci_buildx.cli.process import ProcessContext
 from ci_buildx.errors import InputError
 from ci_buildx.model import debug
-from ci_buildx.settings.booleans import read_boolean
 from ci_buildx.settings.option import DEBUG
+from ci_buildx.settings.syntax import read_boolean
 
 VERBS = {
     "build": "build an image on the cluster",
@@ -53,7 +53,7 @@ examples:
   kube-builder build --platform linux/amd64,linux/arm64 -t registry.example/team/app:1 --push .
   kube-builder build --help
 
-{boundary.EXIT_CODES}"""
+{process.EXIT_CODES}"""
 
 
 def run() -> NoReturn:
@@ -63,7 +63,7 @@ def run() -> NoReturn:
     tenth of that, and the interpreter would take grpcio apart for another: nothing of ours waits for either.
     """
     gc.set_threshold(_GARBAGE)
-    around = world.of_process()
+    around = process.read_process()
     code = main(sys.argv[1:], around)
     for stream in (around.stdout, around.stderr):
         with suppress(OSError):
@@ -74,7 +74,7 @@ def run() -> NoReturn:
     os._exit(code)
 
 
-def main(argv: Sequence[str], around: World) -> int:
+def main(argv: Sequence[str], around: ProcessContext) -> int:
     """Do what the arguments say and return the exit code; no error leaves."""
     begun = time.monotonic()
 
@@ -85,11 +85,11 @@ def main(argv: Sequence[str], around: World) -> int:
             switch_on(around, argv, as_json=as_json)
 
     def work() -> int:
-        from ci_buildx.job import interrupts
+        from ci_buildx.runtime import signals
 
         try:
-            with interrupts.raising():
-                code = dispatch(argv, around)
+            with signals.raise_on_signals():
+                code = dispatch_verb(argv, around)
         except SystemExit:  # argparse has shown the help
             around.stdout.flush()
             raise
@@ -97,7 +97,7 @@ def main(argv: Sequence[str], around: World) -> int:
         return code
 
     debug.offer(start_log)
-    code = boundary.guard(work, stderr=around.stderr, env=around.env, argv=argv)
+    code = process.run_guarded(work, stderr=around.stderr, env=around.env, argv=argv)
     if _LOG.is_on:
         from ci_buildx.cli.debug import switch_off
 
@@ -122,7 +122,7 @@ def is_debug_wanted(env: Mapping[str, str]) -> bool:
     return on_github or (env.get("GITLAB_CI") == "true" and env.get("CI_DEBUG_TRACE", "").lower() == "true")
 
 
-def dispatch(argv: Sequence[str], around: World) -> int:
+def dispatch_verb(argv: Sequence[str], around: ProcessContext) -> int:
     """Run the verb. Raises InputError for an unknown one."""
     # As docker takes it, --debug may stand before the verb; the verb's own parser reads it.
     early = len(list(takewhile(_is_debug, argv)))
@@ -134,10 +134,10 @@ def dispatch(argv: Sequence[str], around: World) -> int:
     if verb == "--version":
         verb = "version"
     if verb not in VERBS:
-        from ci_buildx.settings.nearest import suggest
+        from ci_buildx.settings.names import suggest_name
 
         kind = "option" if verb.startswith("-") else "verb"
-        raise InputError(f"unknown {kind} {verb!r}", fix=suggest(verb, VERBS))
+        raise InputError(f"unknown {kind} {verb!r}", fix=suggest_name(verb, VERBS))
     return int(import_module(f"ci_buildx.cli.{verb}").main(rest, around))
 
 

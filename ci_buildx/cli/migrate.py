@@ -6,9 +6,8 @@ import sys
 from collections.abc import Sequence
 
 from ci_buildx.cli.arguments import STDIN
-from ci_buildx.cli.boundary import EXIT_CODES
-from ci_buildx.cli.parser import Parser
-from ci_buildx.cli.world import World
+from ci_buildx.cli.parser import VerbParser
+from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 from ci_buildx.errors import InputError
 
 SUMMARY = (
@@ -22,9 +21,9 @@ examples:
 {EXIT_CODES}"""
 
 
-def main(argv: Sequence[str], around: World) -> int:
+def main(argv: Sequence[str], around: ProcessContext) -> int:
     """Print the new steps."""
-    parser = Parser("migrate", "WORKFLOW.yml", SUMMARY, examples=EXAMPLES)
+    parser = VerbParser("migrate", "WORKFLOW.yml", SUMMARY, examples=EXAMPLES)
     parser.add_argument("file", nargs="?", metavar="WORKFLOW.yml", help="the workflow, or - for stdin")
     parser.offer_help()
     file = str(parser.read(argv).get("file") or "")
@@ -32,11 +31,11 @@ def main(argv: Sequence[str], around: World) -> int:
         raise InputError("no workflow is named", fix="name a file of .github/workflows")
     from ci_buildx.ci.github import migrate
 
-    around.stdout.write(migrate.migrate(_read(file, around), source=file))
+    around.stdout.write(migrate.migrate_workflow(_read_workflow(file, around), source=file))
     return 0
 
 
-def _read(file: str, around: World) -> str:
+def _read_workflow(file: str, around: ProcessContext) -> str:
     if file == STDIN:
         return sys.stdin.read()
     try:

@@ -12,13 +12,13 @@ from typing import NoReturn
 
 from ci_buildx.cli import arguments
 from ci_buildx.errors import InputError
-from ci_buildx.settings.nearest import nearest
-from ci_buildx.settings.option import DEBUG, Kind, Option
+from ci_buildx.settings.names import find_nearest
+from ci_buildx.settings.option import DEBUG, Option, OptionKind
 
 END_OF_OPTIONS = "--"
 
 
-class Formatter(argparse.HelpFormatter):
+class HelpFormatter(argparse.HelpFormatter):
     """``-t, --tag REF`` in one column; prose wraps to the width of the terminal, indented lines stay as they are."""
 
     def __init__(self, prog: str) -> None:
@@ -43,7 +43,7 @@ class Formatter(argparse.HelpFormatter):
         return f"{short_less}{', '.join(action.option_strings)} {action.metavar or ''}".rstrip()
 
 
-class Parser(argparse.ArgumentParser):
+class VerbParser(argparse.ArgumentParser):
     """A verb's options. ``refused`` maps options of docker's that are not taken to what to do instead."""
 
     def __init__(self, verb: str, usage: str, summary: str, *, examples: str, refused: Mapping[str, str] | None = None):
@@ -52,7 +52,7 @@ class Parser(argparse.ArgumentParser):
             usage=f"kube-builder {verb} {usage}".rstrip(),
             description=summary,
             epilog=examples,
-            formatter_class=Formatter,
+            formatter_class=HelpFormatter,
             add_help=False,
             allow_abbrev=False,
         )
@@ -111,7 +111,7 @@ class Parser(argparse.ArgumentParser):
             name, equals, value = arguments.split(argument)
             action = self._option_string_actions.get(name)
             if action is None:
-                raise self._unknown(name)
+                raise self._make_unknown_error(name)
             name = action.option_strings[-1]
             if action.nargs == 0:
                 yield name
@@ -120,12 +120,12 @@ class Parser(argparse.ArgumentParser):
             elif action.nargs == "?":
                 yield f"{name}=true"
             else:
-                yield f"{name}={_next_value(rest, name)}"
+                yield f"{name}={_take_value(rest, name)}"
 
-    def _unknown(self, name: str) -> InputError:
+    def _make_unknown_error(self, name: str) -> InputError:
         if name in self.refused:
             return InputError(f"option {name} of docker buildx is not supported", fix=self.refused[name])
-        match = nearest(name, [known for known in self._option_string_actions if known.startswith("--")])
+        match = find_nearest(name, [known for known in self._option_string_actions if known.startswith("--")])
         return InputError(f"unknown option {name}", fix=f"did you mean {match}?" if match else self._see_help)
 
 
@@ -139,7 +139,7 @@ def _add_option(group: argparse._ArgumentGroup, option: Option) -> None:
             metavar=option.metavar,
             help=option.help.replace("%", "%%"),
         )
-    elif option.kind is Kind.SWITCH:
+    elif option.kind is OptionKind.SWITCH:
         group.add_argument(*option.flags, dest=option.name, nargs="?", default=argparse.SUPPRESS, metavar="", help=text)
     else:
         group.add_argument(
@@ -152,7 +152,7 @@ def _add_option(group: argparse._ArgumentGroup, option: Option) -> None:
         )
 
 
-def _next_value(rest: Iterator[str], name: str) -> str:
+def _take_value(rest: Iterator[str], name: str) -> str:
     value = next(rest, None)
     if value is None:
         raise InputError("needs a value", source=name)

@@ -6,15 +6,14 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ci_buildx.cli import du, filters, target, units
-from ci_buildx.cli.answers import Answers
-from ci_buildx.cli.boundary import EXIT_CODES
-from ci_buildx.cli.parser import Parser
-from ci_buildx.cli.world import World
-from ci_buildx.settings.option import Group, Kind, Option
+from ci_buildx.cli import du, formatting, target
+from ci_buildx.cli.answers import ParsedArguments
+from ci_buildx.cli.parser import VerbParser
+from ci_buildx.cli.process import EXIT_CODES, ProcessContext
+from ci_buildx.settings.option import Option, OptionGroup, OptionKind
 
 if TYPE_CHECKING:
-    from ci_buildx.job.cache import Usage
+    from ci_buildx.manage.disk_usage import CacheUsage
 
 SUMMARY = "Clears a builder's cache, in each of its pods: all that no build uses, or what filters and limits say."
 EXAMPLES = f"""\
@@ -25,30 +24,34 @@ examples:
 {EXIT_CODES}"""
 
 
-def _limit(name: str, text: str) -> Option:
-    return Option(name=name, flags=(f"--{name}",), metavar="SIZE", group=Group.BUILDER, help=text)
+def _add_limit(name: str, text: str) -> Option:
+    return Option(name=name, flags=(f"--{name}",), metavar="SIZE", group=OptionGroup.BUILDER, help=text)
 
 
 LIMITS = (
-    _limit("reserved-space", "disk space that the cache may always keep"),
-    _limit("max-used-space", "disk space that the cache may keep at most"),
-    _limit("min-free-space", "disk space that should be free afterwards"),
+    _add_limit("reserved-space", "disk space that the cache may always keep"),
+    _add_limit("max-used-space", "disk space that the cache may keep at most"),
+    _add_limit("min-free-space", "disk space that should be free afterwards"),
 )
 OPTIONS = (
     Option(
         name="all",
         flags=("-a", "--all"),
-        kind=Kind.SWITCH,
-        group=Group.BUILDER,
+        kind=OptionKind.SWITCH,
+        group=OptionGroup.BUILDER,
         help="also internal records and images of frontends",
     ),
-    filters.OPTION,
+    du.OPTION,
     *LIMITS,
     target.FORCE,
     target.TIMEOUT,
     target.BUILDER,
     Option(
-        name="verbose", flags=("--verbose",), kind=Kind.SWITCH, group=Group.DISPLAY, help="say all about each record"
+        name="verbose",
+        flags=("--verbose",),
+        kind=OptionKind.SWITCH,
+        group=OptionGroup.DISPLAY,
+        help="say all about each record",
     ),
     target.NAMESPACE,
     *target.CLUSTER,
@@ -56,38 +59,38 @@ OPTIONS = (
 _REFUSED = {"--keep-storage": "write --reserved-space"}
 
 
-def main(argv: Sequence[str], around: World) -> int:
+def main(argv: Sequence[str], around: ProcessContext) -> int:
     """Clear it, and show what went."""
-    answers = Answers(make_parser().read(argv))
-    asked, everything = filters.read(answers.texts("filter")), answers.switch("all")
-    sizes = [_size(answers, limit.name) for limit in LIMITS]
+    answers = ParsedArguments(make_parser().read(argv))
+    asked, everything = du.read_filters(answers.read_texts("filter")), answers.switch("all")
+    sizes = [_read_size(answers, limit.name) for limit in LIMITS]
     wanted, timeout = target.read_target(answers, around), target.read_timeout(answers)
     what = "all build cache" if everything else "all dangling build cache"
     if not answers.switch("force") and not around.confirm(f"This will remove {what}."):
         return 0
     from ci_buildx.buildkit.messages import PruneRequest
-    from ci_buildx.job import cache
+    from ci_buildx.manage import disk_usage
 
     request = PruneRequest(asked.filter, everything, asked.keep_duration, *sizes)
-    shown = _Shown(around, verbose=answers.switch("verbose"))
-    cache.prune(wanted, request, env=around.env, timeout=timeout, tell=shown.tell)
+    shown = _PruneOutput(around, verbose=answers.switch("verbose"))
+    disk_usage.prune_caches(wanted, request, env=around.env, timeout=timeout, tell=shown.tell)
     shown.end()
     return 0
 
 
-def make_parser() -> Parser:
+def make_parser() -> VerbParser:
     """The parser."""
-    parser = Parser("prune", "[OPTIONS] [NAME]", SUMMARY, examples=EXAMPLES, refused=_REFUSED)
+    parser = VerbParser("prune", "[OPTIONS] [NAME]", SUMMARY, examples=EXAMPLES, refused=_REFUSED)
     target.offer_names(parser, "the builder")
     parser.add_options(OPTIONS)
     parser.offer_help()
     return parser
 
 
-class _Shown:
+class _PruneOutput:
     """What is cleared, as it goes: lines come from several pods at once."""
 
-    def __init__(self, around: World, *, verbose: bool) -> None:
+    def __init__(self, around: ProcessContext, *, verbose: bool) -> None:
         from threading import Lock
 
         self._around = around
@@ -96,27 +99,27 @@ class _Shown:
         self._begun = False
         self._total = 0
 
-    def tell(self, one: Usage) -> None:
+    def tell(self, one: CacheUsage) -> None:
         """Show one record, which is gone."""
         with self._lock:
             self._total += one.record.size
-            self._around.stdout.write(self._text(one))
+            self._around.stdout.write(self._format_records(one))
             self._around.stdout.flush()
 
     def end(self) -> None:
         """Show what it comes to."""
-        self._around.stdout.write(f"Total:  {units.size(self._total)}\n")
+        self._around.stdout.write(f"Total:  {formatting.format_size(self._total)}\n")
 
-    def _text(self, one: Usage) -> str:
+    def _format_records(self, one: CacheUsage) -> str:
         if self._verbose:
-            return du.block(one.record, time.time())
-        name, reclaimable, size, used = du.row(one.record, time.time())
+            return du.format_block(one.record, time.time())
+        name, reclaimable, size, used = du.format_row(one.record, time.time())
         line = f"{name:<40}  {reclaimable:<11}  {size:<10}  {used}".rstrip() + "\n"
         header = "" if self._begun else f"{'ID':<40}  {'RECLAIMABLE':<11}  {'SIZE':<10}  LAST ACCESSED\n"
         self._begun = True
         return header + line
 
 
-def _size(answers: Answers, name: str) -> int:
-    text = answers.text(name)
-    return units.read_size(text, source=f"--{name}") if text else 0
+def _read_size(answers: ParsedArguments, name: str) -> int:
+    text = answers.read_text(name)
+    return formatting.read_size(text, source=f"--{name}") if text else 0

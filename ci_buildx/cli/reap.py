@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ci_buildx.cli.boundary import EXIT_CODES
-from ci_buildx.cli.build import merge
-from ci_buildx.cli.parser import Parser
-from ci_buildx.cli.world import World
+from ci_buildx.cli.build import merge_variables
+from ci_buildx.cli.parser import VerbParser
+from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 from ci_buildx.settings import options
-from ci_buildx.settings.assembly import cluster_from
+from ci_buildx.settings.assembly import make_cluster_settings
 from ci_buildx.settings.names import check_namespace
 
 SUMMARY = (
@@ -25,24 +24,24 @@ examples:
 {EXIT_CODES}"""
 
 
-def main(argv: Sequence[str], around: World) -> int:
+def main(argv: Sequence[str], around: ProcessContext) -> int:
     """Remove what has expired and name it, one a line."""
     given = make_parser().read(argv)
     dry_run = bool(given.pop("dry-run"))
     names = given.pop("namespaces")
     namespaces = [check_namespace(name, source="NAMESPACE") for name in names] if isinstance(names, list) else []
-    cluster = cluster_from(*merge(given, around.env), around.env, around.cwd)
-    from ci_buildx.job import reap
+    cluster = make_cluster_settings(*merge_variables(given, around.env), around.env, around.cwd)
+    from ci_buildx.manage import reap
 
     verb = "expired" if dry_run else "removed"
-    for name in reap.run(cluster, env=around.env, namespaces=tuple(namespaces), dry_run=dry_run, warn=around.warn):
+    for name in reap.run_reap(cluster, env=around.env, namespaces=tuple(namespaces), dry_run=dry_run, warn=around.warn):
         around.stdout.write(f"{verb} {name}\n")
     return 0
 
 
-def make_parser() -> Parser:
+def make_parser() -> VerbParser:
     """The parser: namespaces, and which cluster."""
-    parser = Parser("reap", "[OPTIONS] [NAMESPACE…]", SUMMARY, examples=EXAMPLES)
+    parser = VerbParser("reap", "[OPTIONS] [NAMESPACE…]", SUMMARY, examples=EXAMPLES)
     parser.add_options([options.BY_NAME["kubeconfig"], options.BY_NAME["kube-context"], options.BY_NAME["oidc"]])
     other = parser.add_argument_group("Other")
     other.add_argument("namespaces", nargs="*", metavar="NAMESPACE", help="look for expired builders in these, too")

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ci_buildx.cli import target
-from ci_buildx.cli.answers import Answers
-from ci_buildx.cli.boundary import EXIT_CODES
-from ci_buildx.cli.parser import Parser
-from ci_buildx.cli.world import World
+from ci_buildx.cli.answers import ParsedArguments
+from ci_buildx.cli.parser import VerbParser
+from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 from ci_buildx.errors import InputError
-from ci_buildx.settings.option import Group, Kind, Option
+from ci_buildx.settings.option import Option, OptionGroup, OptionKind
 
 SUMMARY = (
     "Removes builders and everything of them: those of create, and those that a build kept. Volumes go with them, but "
@@ -25,12 +24,18 @@ examples:
 
 {EXIT_CODES}"""
 OPTIONS = (
-    Option(name="keep-state", flags=("--keep-state",), kind=Kind.SWITCH, group=Group.BUILDER, help="keep the volumes"),
+    Option(
+        name="keep-state",
+        flags=("--keep-state",),
+        kind=OptionKind.SWITCH,
+        group=OptionGroup.BUILDER,
+        help="keep the volumes",
+    ),
     Option(
         name="all-inactive",
         flags=("--all-inactive",),
-        kind=Kind.SWITCH,
-        group=Group.BUILDER,
+        kind=OptionKind.SWITCH,
+        group=OptionGroup.BUILDER,
         help="remove all builders none of whose pods runs, but for those of jobs",
     ),
     target.FORCE,
@@ -43,16 +48,16 @@ _REFUSED = {"--keep-daemon": "a builder is what runs in the cluster: kube-builde
 _WARNING = "This will remove all builders that are not in running state."
 
 
-def main(argv: Sequence[str], around: World) -> int:
+def main(argv: Sequence[str], around: ProcessContext) -> int:
     """Remove the builders, all of them tried."""
-    answers = Answers(make_parser().read(argv))
+    answers = ParsedArguments(make_parser().read(argv))
     names = list(target.read_names(answers))
-    from ci_buildx.job import upkeep
+    from ci_buildx.manage import builders
 
     def say(name: str) -> None:
         around.stdout.write(f"{name} removed\n")
 
-    removal = upkeep.Removal(
+    removal = builders.RemovalRequest(
         keep_state=answers.switch("keep-state"),
         timeout=target.read_timeout(answers),
         say=say,
@@ -63,16 +68,16 @@ def main(argv: Sequence[str], around: World) -> int:
             raise InputError("cannot be given with names", source="--all-inactive")
         place = target.read_place(answers, around)
         if answers.switch("force") or around.confirm(_WARNING):
-            upkeep.remove_inactive(place, removal, env=around.env)
+            builders.remove_inactive_builders(place, removal, env=around.env)
         return 0
     place = target.read_place(answers, around) if names else target.read_target(answers, around)
-    upkeep.remove(place, names or [place.name], removal, env=around.env)
+    builders.remove_builders(place, names or [place.name], removal, env=around.env)
     return 0
 
 
-def make_parser() -> Parser:
+def make_parser() -> VerbParser:
     """The parser."""
-    parser = Parser("rm", "[OPTIONS] [NAME…]", SUMMARY, examples=EXAMPLES, refused=_REFUSED)
+    parser = VerbParser("rm", "[OPTIONS] [NAME…]", SUMMARY, examples=EXAMPLES, refused=_REFUSED)
     target.offer_names(parser, "the builders", most="*")
     parser.add_options(OPTIONS)
     parser.offer_help()

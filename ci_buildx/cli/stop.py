@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ci_buildx.cli import target
-from ci_buildx.cli.answers import Answers
-from ci_buildx.cli.boundary import EXIT_CODES
-from ci_buildx.cli.parser import Parser
-from ci_buildx.cli.world import World
+from ci_buildx.cli.answers import ParsedArguments
+from ci_buildx.cli.parser import VerbParser
+from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 
 SUMMARY = (
     "Lets a builder rest: its nodes have no pods until it is used again. Builds under way are waited for by the "
@@ -22,18 +21,18 @@ examples:
 OPTIONS = (target.BUILDER, target.NAMESPACE, *target.CLUSTER)
 
 
-def main(argv: Sequence[str], around: World) -> int:
+def main(argv: Sequence[str], around: ProcessContext) -> int:
     """Scale its nodes to nothing."""
-    wanted = target.read_target(Answers(make_parser().read(argv)), around)
-    from ci_buildx.job import upkeep
+    wanted = target.read_target(ParsedArguments(make_parser().read(argv)), around)
+    from ci_buildx.manage import builders
 
-    upkeep.stop(wanted, env=around.env)
+    builders.stop_builder(wanted, env=around.env)
     return 0
 
 
-def make_parser() -> Parser:
+def make_parser() -> VerbParser:
     """The parser."""
-    parser = Parser("stop", "[OPTIONS] [NAME]", SUMMARY, examples=EXAMPLES)
+    parser = VerbParser("stop", "[OPTIONS] [NAME]", SUMMARY, examples=EXAMPLES)
     target.offer_names(parser, "the builder")
     parser.add_options(OPTIONS)
     parser.offer_help()

@@ -15,7 +15,7 @@ from ci_buildx.model.record import dataclass
 _MOST_KEPT = 20_000
 
 
-class Repeat(Enum):
+class Repetition(Enum):
     """How often an element may match."""
 
     ONCE = "once"
@@ -25,27 +25,27 @@ class Repeat(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Element:
+class PatternElement:
     """Part of an expression: ``chars`` is Python's expression for one character."""
 
     chars: str
-    repeat: Repeat = Repeat.ONCE
+    repeat: Repetition = Repetition.ONCE
 
 
 State = tuple[int, bool]
 """The elements that have matched so far, and whether the next one, folders, is in the middle of one."""
 
 
-class Automaton:
+class PatternAutomaton:
     """Whether a whole path matches ``elements``."""
 
     __slots__ = ("_elements", "_end", "_next", "_start", "_tests")
 
-    def __init__(self, elements: Sequence[Element]) -> None:
+    def __init__(self, elements: Sequence[PatternElement]) -> None:
         self._elements = tuple(elements)
         self._tests = [re.compile(element.chars).fullmatch for element in elements]
         self._end: State = (len(elements), False)
-        self._start = self._closed([(0, False)])
+        self._start = self._close_states([(0, False)])
         self._next: dict[tuple[frozenset[State], str], frozenset[State]] = {}
 
     def matches(self, path: str) -> bool:
@@ -57,31 +57,31 @@ class Automaton:
             if found is None:
                 if len(self._next) >= _MOST_KEPT:
                     self._next.clear()
-                found = self._next[key] = self._step(states, char)
+                found = self._next[key] = self._advance(states, char)
             if not found:
                 return False
             states = found
         return self._end in states
 
-    def _step(self, states: frozenset[State], char: str) -> frozenset[State]:
+    def _advance(self, states: frozenset[State], char: str) -> frozenset[State]:
         reached: list[State] = []
         for place, inside in states:
             if place == len(self._elements) or not self._tests[place](char):
                 continue
             match self._elements[place].repeat:
-                case Repeat.ONCE:
+                case Repetition.ONCE:
                     reached.append((place + 1, False))
-                case Repeat.ANY:
+                case Repetition.ANY:
                     reached.append((place, False))
-                case Repeat.FOLDERS if inside:
+                case Repetition.FOLDERS if inside:
                     reached.append((place, True))
                     if char == "/":
                         reached.append((place + 1, False))
-                case Repeat.FOLDERS:
+                case Repetition.FOLDERS:
                     pass
-        return self._closed(reached)
+        return self._close_states(reached)
 
-    def _closed(self, states: Iterable[State]) -> frozenset[State]:
+    def _close_states(self, states: Iterable[State]) -> frozenset[State]:
         """The states with those that are reached without a character."""
         closed: set[State] = set()
         waiting = list(states)
@@ -94,8 +94,8 @@ class Automaton:
             if inside or place == len(self._elements):
                 continue
             repeat = self._elements[place].repeat
-            if repeat is not Repeat.ONCE:
+            if repeat is not Repetition.ONCE:
                 waiting.append((place + 1, False))
-            if repeat is Repeat.FOLDERS:
+            if repeat is Repetition.FOLDERS:
                 waiting.append((place, True))
         return frozenset(closed)

@@ -1,13 +1,71 @@
-"""One file, folder or link of a tree, as it travels between us and BuildKit."""
+"""Go's ``FileMode`` bits, which travel in a ``Stat``, and the mode bits of POSIX.
+
+Source: Go 1.26, ``io/fs/fs.go`` (the bits) and ``os/stat_linux.go`` (what each POSIX type becomes);
+fsutil (as BuildKit 0.34.2 pins it), ``stat.go``: the socket bit is cleared, so that a socket arrives
+as an empty regular file.
+"""
 
 from __future__ import annotations
 
-from ci_buildx.fsutil import modes
+import stat as posix
+
 from ci_buildx.model.record import dataclass
+
+DIRECTORY = 1 << 31
+SYMLINK = 1 << 27
+DEVICE = 1 << 26
+FIFO = 1 << 25
+SOCKET = 1 << 24
+SETUID = 1 << 23
+SETGID = 1 << 22
+CHARACTER_DEVICE = 1 << 21
+STICKY = 1 << 20
+IRREGULAR = 1 << 19
+
+#: Any of these says "no regular file"; only regular files are asked for.
+TYPE = DIRECTORY | SYMLINK | FIFO | SOCKET | DEVICE | CHARACTER_DEVICE | IRREGULAR
+
+_TYPES = {
+    posix.S_IFREG: 0,
+    posix.S_IFDIR: DIRECTORY,
+    posix.S_IFLNK: SYMLINK,
+    posix.S_IFBLK: DEVICE,
+    posix.S_IFCHR: DEVICE | CHARACTER_DEVICE,
+    posix.S_IFIFO: FIFO,
+    posix.S_IFSOCK: 0,
+}
+
+
+def convert_from_posix(mode: int) -> int:
+    """Return what fsutil sends for ``st_mode``."""
+    bits = (mode & 0o777) | _TYPES[posix.S_IFMT(mode)]
+    if mode & 0o7000:
+        bits |= SETUID if mode & posix.S_ISUID else 0
+        bits |= SETGID if mode & posix.S_ISGID else 0
+        bits |= STICKY if mode & posix.S_ISVTX else 0
+    return bits
+
+
+def read_permissions(mode: int) -> int:
+    """Return the twelve permission bits of POSIX (``0o7777``) in Go's ``mode``."""
+    bits = mode & 0o777
+    bits |= posix.S_ISUID if mode & SETUID else 0
+    bits |= posix.S_ISGID if mode & SETGID else 0
+    bits |= posix.S_ISVTX if mode & STICKY else 0
+    return bits
+
+
+def convert_to_posix(mode: int) -> int:
+    """Return ``st_mode`` for Go's ``mode``; ValueError where it names no single type."""
+    kind = mode & TYPE
+    for posix_type, bits in _TYPES.items():
+        if bits == kind:
+            return posix_type | read_permissions(mode)
+    raise ValueError(f"mode {mode:#x} names no type of file")
 
 
 @dataclass(slots=True)
-class Entry:
+class TreeEntry:
     """The fields of fsutil's ``Stat`` (``types/stat.proto``).
 
     ``path`` is relative to the tree's root, ``/``-separated, clean, and bytes: a name need not be UTF-8.
@@ -30,25 +88,43 @@ class Entry:
     @property
     def is_folder(self) -> bool:
         """Whether this is a directory."""
-        return bool(self.mode & modes.DIRECTORY)
+        return bool(self.mode & DIRECTORY)
 
     @property
     def is_symlink(self) -> bool:
         """Whether this is a symbolic link."""
-        return bool(self.mode & modes.SYMLINK)
+        return bool(self.mode & SYMLINK)
 
     @property
     def is_regular(self) -> bool:
         """Whether the receiver may ask for content (fsutil ``send.go``: no bit of the type is set)."""
-        return not self.mode & modes.TYPE
+        return not self.mode & TYPE
 
 
-def shown(path: bytes) -> str:
+def format_path(path: bytes) -> str:
     """Return ``path`` as one printable line: what is no UTF-8 or would end the line is escaped."""
     text = path.decode(errors="backslashreplace")
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
-def absolute(root: bytes, path: bytes) -> bytes:
+def resolve_path(root: bytes, path: bytes) -> bytes:
     """Return where ``path`` of the tree at ``root`` lies on this machine."""
     return b"%b/%b" % (root, path)
+
+
+class PatternError(ValueError):
+    """A pattern is malformed. ``pattern`` is the pattern as typed, without its ``!``."""
+
+    def __init__(self, pattern: str, reason: str) -> None:
+        super().__init__(f"malformed pattern {pattern!r}: {reason}")
+        self.pattern = pattern
+        self.reason = reason
+
+
+class ContentError(Exception):
+    """A file is not any more what it was when its folder was listed, or cannot be read. ``path`` is relative."""
+
+    def __init__(self, path: bytes, reason: str) -> None:
+        super().__init__(f"{format_path(path)} {reason}")
+        self.path = path
+        self.reason = reason

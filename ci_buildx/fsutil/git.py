@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ci_buildx.model import debug
-from ci_buildx.model.programs import find_checkout, find_program, read_beginning, safe_path
+from ci_buildx.model.programs import find_checkout, find_program, make_safe_path, read_beginning
 
 _LOG = debug.get_log("fsutil")
 _INHERITED = (
@@ -87,7 +87,7 @@ class Git:
         self._folder = folder
         checkout = find_checkout(folder)
         self._avoid = (folder,) if checkout is None else (folder, checkout)
-        self._env = {"PATH": safe_path(given, avoid=self._avoid), **_FIXED}
+        self._env = {"PATH": make_safe_path(given, avoid=self._avoid), **_FIXED}
         self._env |= {name: given[name] for name in _INHERITED if name in given and self._is_outside(given[name])}
         self._env |= _pass_safe_folders(given)
         self._program = find_program("git", given, avoid=self._avoid)

@@ -1,12 +1,6 @@
-"""Ignore and include patterns, with the semantics of moby/patternmatcher.
+"""``.dockerignore`` files.
 
-Source: moby/patternmatcher v0.6.1, ``patternmatcher.go``. Later patterns win, ``!`` takes back, ``**`` is any number of
-folders, and what matches a folder matches all below it. Where that implementation has oddities (which patterns
-become expressions, what is escaped, that a malformed one is refused only when it is tried), they are kept: the
-builder's view of the context depends on them.
-
-Patterns of the same sign that follow each other form a group that is tried at once. That changes nothing: within a
-group it does not matter which pattern matches.
+Source: moby/patternmatcher v0.6.1, ``ignorefile/ignorefile.go``.
 """
 
 from __future__ import annotations
@@ -17,12 +11,36 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, assert_never
 
-from ci_buildx.fsutil import expressions, globs, paths
-from ci_buildx.fsutil.errors import PatternError
+from ci_buildx.fsutil import filepath, regexp
+from ci_buildx.fsutil.entry import PatternError
 from ci_buildx.model.record import dataclass
 
 if TYPE_CHECKING:
-    from ci_buildx.fsutil.automaton import Automaton
+    from ci_buildx.fsutil.automaton import PatternAutomaton
+
+_BYTE_ORDER_MARK = "\ufeff"
+
+
+def read_ignore_file(text: str) -> list[str]:
+    """Return the patterns of an ignore file, cleaned, in their order.
+
+    A byte order mark, lines that begin with ``#`` and empty lines are dropped. A slash at the front is removed, since
+    all patterns are relative to the context. What is wrong in a pattern shows when it is compiled.
+    """
+    lines = text.removeprefix(_BYTE_ORDER_MARK).split("\n")
+    return [_clean_line(line) for line in lines if not line.startswith("#") and line.strip(filepath.WHITE_SPACE)]
+
+
+def _clean_line(line: str) -> str:
+    pattern = line.strip(filepath.WHITE_SPACE)
+    negation = "!" if pattern.startswith("!") else ""
+    pattern = pattern.removeprefix("!").strip(filepath.WHITE_SPACE) if negation else pattern
+    if pattern:
+        pattern = filepath.clean_path(pattern)
+        if len(pattern) > 1:
+            pattern = pattern.removeprefix("/")
+    return negation + pattern
+
 
 _BOM = "\ufeff"
 _STARS = re.compile(r"\*+")
@@ -31,7 +49,7 @@ _MANY_STARS = 4
 _ESCAPED = frozenset(".+()|{}$")
 
 
-class Kind(enum.Enum):
+class MatchKind(enum.Enum):
     """How a pattern is tried."""
 
     EXACT = "exact"
@@ -41,35 +59,35 @@ class Kind(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Pattern:
+class IgnorePattern:
     """A cleaned pattern; ``negated`` where it began with ``!``."""
 
     text: str
     negated: bool
 
 
-def parse(patterns: Iterable[str]) -> list[Pattern]:
+def parse_patterns(patterns: Iterable[str]) -> list[IgnorePattern]:
     """Return ``patterns`` cleaned, the empty ones dropped; PatternError where one is malformed."""
     parsed = []
     for typed in patterns:
-        text = typed.strip(paths.WHITE_SPACE)
+        text = typed.strip(filepath.WHITE_SPACE)
         if not text:
             continue
-        text = paths.clean(text)
+        text = filepath.clean_path(text)
         negated = text.startswith("!")
         if text == "!":
             raise PatternError("!", "an exclusion needs a pattern behind its !")
         text = text[1:] if negated else text
-        globs.check(text)
-        parsed.append(Pattern(text, negated))
+        filepath.check_pattern(text)
+        parsed.append(IgnorePattern(text, negated))
     return parsed
 
 
-def expression(text: str) -> tuple[Kind, str]:
+def make_expression(text: str) -> tuple[MatchKind, str]:
     """Return how the cleaned pattern ``text`` is tried, and its expression in Go's syntax (``Pattern.compile``)."""
-    kind = Kind.EXACT
+    kind = MatchKind.EXACT
     parts = ["^"]
-    chars = globs.runes(text).removeprefix(_BOM)
+    chars = filepath.decode_runes(text).removeprefix(_BOM)
     at = 0
     while at < len(chars):
         char = chars[at]
@@ -79,50 +97,50 @@ def expression(text: str) -> tuple[Kind, str]:
             at += 2 if chars.startswith("/", at + 1) else 1
             if at < len(chars):
                 parts.append("(.*/)?")
-                kind = Kind.EXPRESSION
-            elif kind is Kind.EXACT:
-                kind = Kind.PREFIX
+                kind = MatchKind.EXPRESSION
+            elif kind is MatchKind.EXACT:
+                kind = MatchKind.PREFIX
             else:
                 parts.append(".*")
-                kind = Kind.EXPRESSION
-            kind = Kind.SUFFIX if first else kind
+                kind = MatchKind.EXPRESSION
+            kind = MatchKind.SUFFIX if first else kind
         elif char == "\\" and at < len(chars):
             parts.append("\\" + chars[at])
             at += 1
-            kind = Kind.EXPRESSION
+            kind = MatchKind.EXPRESSION
         else:
             parts.append(_SPECIAL.get(char) or ("\\" + char if char in _ESCAPED else char))
-            kind = Kind.EXPRESSION if char in _SPECIAL else kind
+            kind = MatchKind.EXPRESSION if char in _SPECIAL else kind
     return kind, "".join(parts) + "$"
 
 
 _SPECIAL = {"*": "[^/]*", "?": "[^/]", "[": "[", "]": "]"}
 
 
-class Group:
+class PatternGroup:
     """Patterns of one sign in a row, tried together."""
 
     __slots__ = ("_automata", "_exact", "_expression", "_prefixes", "_suffixes", "broken", "negated")
 
-    def __init__(self, patterns: Sequence[Pattern], *, negated: bool) -> None:
+    def __init__(self, patterns: Sequence[IgnorePattern], *, negated: bool) -> None:
         self.negated = negated
         self.broken: PatternError | None = None
         exact, prefixes, suffixes, alternatives = set[str](), list[str](), list[str](), list[str]()
-        automata: list[Automaton] = []
+        automata: list[PatternAutomaton] = []
         for pattern in patterns:
-            kind, text = expression(pattern.text)
-            if kind is Kind.EXACT:
+            kind, text = make_expression(pattern.text)
+            if kind is MatchKind.EXACT:
                 exact.add(pattern.text)
-            elif kind is Kind.PREFIX:
+            elif kind is MatchKind.PREFIX:
                 prefixes.append(pattern.text[:-2])
-            elif kind is Kind.SUFFIX:
+            elif kind is MatchKind.SUFFIX:
                 suffixes.append(pattern.text[2:])
                 exact.add(pattern.text.removeprefix("**/"))
-            elif kind is Kind.EXPRESSION:
+            elif kind is MatchKind.EXPRESSION:
                 try:
-                    automaton = _automaton(text)
+                    automaton = _make_automaton(text)
                     if automaton is None:
-                        alternatives.append(expressions.translate(text))
+                        alternatives.append(regexp.translate_expression(text))
                     else:
                         automata.append(automaton)
                 except ValueError as error:
@@ -150,31 +168,31 @@ class Group:
             path in self._exact
             or path.startswith(self._prefixes)
             or path.endswith(self._suffixes)
-            or (self._expression is not None and self._expression(globs.runes(path)) is not None)
-            or any(automaton.matches(globs.runes(path)) for automaton in self._automata)
+            or (self._expression is not None and self._expression(filepath.decode_runes(path)) is not None)
+            or any(automaton.matches(filepath.decode_runes(path)) for automaton in self._automata)
         )
 
 
-def _automaton(text: str) -> Automaton | None:
+def _make_automaton(text: str) -> PatternAutomaton | None:
     """For an expression with many stars, unless it asks for more than characters."""
     if len(_STARS.findall(text)) < _MANY_STARS:
         return None
-    from ci_buildx.fsutil.automaton import Automaton
+    from ci_buildx.fsutil.automaton import PatternAutomaton
 
-    parts = expressions.elements(text)
-    return None if parts is None else Automaton(parts)
+    parts = regexp.parse_elements(text)
+    return None if parts is None else PatternAutomaton(parts)
 
 
-class Matcher:
+class PatternMatcher:
     """A list of patterns, compiled.
 
     Raises PatternError when made, or when a path is tried against a pattern that turns out to be malformed.
     """
 
     def __init__(self, patterns: Iterable[str]) -> None:
-        self.patterns = tuple(parse(patterns))
+        self.patterns = tuple(parse_patterns(patterns))
         self._groups = [
-            (1 << bit, Group(list(run), negated=negated))
+            (1 << bit, PatternGroup(list(run), negated=negated))
             for bit, (negated, run) in enumerate(groupby(self.patterns, key=lambda pattern: pattern.negated))
         ]
 
@@ -186,7 +204,7 @@ class Matcher:
     def matches(self, path: str) -> bool:
         """Whether ``path`` matches, by itself or by a folder above it (``MatchesOrParentMatches``)."""
         matched = False
-        above = _above(path)
+        above = _list_parents(path)
         for _, group in self._groups:
             if group.negated == matched and group.matches(path, above):
                 matched = not matched
@@ -200,7 +218,7 @@ class Matcher:
         """
         matched = False
         found = 0
-        above = _above(path) if folder is None else ()
+        above = _list_parents(path) if folder is None else ()
         for bit, group in self._groups:
             inherited = folder is not None and folder & bit
             if inherited or (group.negated == matched and group.matches(path, above)):
@@ -209,9 +227,9 @@ class Matcher:
         return matched, found
 
 
-def _above(path: str) -> list[str]:
+def _list_parents(path: str) -> list[str]:
     """Return the folders above ``path``, outermost first."""
-    folder = paths.folder(path)
+    folder = filepath.read_parent(path)
     if folder == ".":
         return []
     parts = folder.split("/")

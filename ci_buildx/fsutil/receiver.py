@@ -1,7 +1,7 @@
-"""The receiving side: what a build exports comes in and is written below a folder.
+"""The order in which entries must come.
 
-Source: fsutil (as BuildKit 0.34.2 pins it), ``receive.go`` and ``rootdiskwriter.go``; BuildKit 0.34.2,
-``session/filesync/diffcopy.go`` (all files are asked for, nothing that is there is deleted, owners are ours).
+Source: fsutil (as BuildKit 0.34.2 pins it), ``validator.go`` and ``hardlinks.go``: depth first, each folder before
+its content, names in order of their bytes; a hardlink after the file that it names.
 """
 
 from __future__ import annotations
@@ -12,10 +12,44 @@ from pathlib import Path
 from typing import assert_never
 
 from ci_buildx.fsutil import packets
-from ci_buildx.fsutil.entry import Entry, shown
-from ci_buildx.fsutil.order import Order
-from ci_buildx.fsutil.packets import Kind
-from ci_buildx.fsutil.target import Draft, Target
+from ci_buildx.fsutil.entry import TreeEntry, format_path
+from ci_buildx.fsutil.packets import PacketKind
+from ci_buildx.fsutil.target import FileDraft, TargetFolder
+
+
+class EntryOrder:
+    """What has been seen of a stream of entries."""
+
+    def __init__(self) -> None:
+        #: The folder that the last entry is in and those above it, each with the last name seen in it.
+        self._folders: list[tuple[bytes, bytes]] = [(b"", b"")]
+        self._files: set[bytes] = set()
+
+    def check(self, entry: TreeEntry) -> None:
+        """Take the next entry; ValueError where it may not come now, or leads out of the tree."""
+        path = entry.path
+        if not path or b"\0" in path or any(part in (b"", b".", b"..") for part in path.split(b"/")):
+            raise ValueError(f'"{format_path(path)}" is no clean relative path')
+        parent, _, name = path.rpartition(b"/")
+        folders = self._folders
+        while folders and folders[-1][0] != parent:
+            folders.pop()
+        if not folders or folders[-1][1] >= name:
+            raise ValueError(f'"{format_path(path)}" comes out of order or without its folder')
+        folders[-1] = (parent, name)
+        if entry.is_folder:
+            folders.append((path, b""))
+        elif not entry.is_symlink:
+            self._check_link(entry)
+
+    def _check_link(self, entry: TreeEntry) -> None:
+        if not entry.linkname:
+            self._files.add(entry.path)
+        elif entry.linkname not in self._files:
+            raise ValueError(
+                f'"{format_path(entry.path)}" is a link to "{format_path(entry.linkname)}", which has not come'
+            )
+
 
 #: Files that are asked for and not whole yet, at most; the sender works on four at a time.
 _ASKED_AT_ONCE = 128
@@ -27,7 +61,7 @@ MOST_OPEN = 16
 """Files that have begun to come and are not whole."""
 
 
-class Receiver:
+class TreeReceiver:
     """Writes a tree below ``target``, which is made where it isn't there (OSError).
 
     ``receive`` takes a packet and returns those to answer with. ``finished`` says that the call is to be ended: with
@@ -38,18 +72,18 @@ class Receiver:
     def __init__(
         self, target: Path, announced: Callable[[bytes], None] = lambda _: None, *, most: int = MOST_ENTRIES
     ) -> None:
-        self._target = Target(target)
+        self._target = TargetFolder(target)
         self._hear = announced
         self._most = most
         self._named = 0
-        self._order = Order()
+        self._order = EntryOrder()
         self._count = 0
         self._all_announced = False
-        self._waiting: deque[tuple[int, Entry]] = deque()
-        self._asked: dict[int, Entry] = {}
-        self._drafts: dict[int, Draft] = {}
-        self._links: list[Entry] = []
-        self._folders: list[Entry] = []
+        self._waiting: deque[tuple[int, TreeEntry]] = deque()
+        self._asked: dict[int, TreeEntry] = {}
+        self._drafts: dict[int, FileDraft] = {}
+        self._links: list[TreeEntry] = []
+        self._folders: list[TreeEntry] = []
         self._said_fin = False
         self.finished = False
         self.failure = ""
@@ -59,7 +93,7 @@ class Receiver:
         if self.finished:
             return []
         try:
-            return self._take(packets.decode(packet))
+            return self._take(packets.decode_packet(packet))
         except ValueError as error:
             return self._fail(f"BuildKit sent a tree that is wrong: {error}")
         except OSError as error:
@@ -80,33 +114,33 @@ class Receiver:
 
     def _take(self, packet: packets.Packet) -> list[bytes]:
         kind = packet.kind
-        if kind is Kind.STAT:
-            self._announced(packet.entry)
-        elif kind is Kind.DATA:
+        if kind is PacketKind.STAT:
+            self._find_announced(packet.entry)
+        elif kind is PacketKind.DATA:
             self._write(packet.id, packet.content)
-        elif kind is Kind.FIN:
+        elif kind is PacketKind.FIN:
             if not self._said_fin:
                 raise ValueError("it ended before all files were sent")
             self.finished = True
             self.close()
             return []
-        elif kind is Kind.ERROR:
+        elif kind is PacketKind.ERROR:
             self.failure = f"BuildKit could not send the files: {packet.content.decode(errors='backslashreplace')}"
             self.finished = True
             self.close()
             return []
-        elif kind is Kind.REQUEST:
+        elif kind is PacketKind.REQUEST:
             raise ValueError("it asks for a file where it is to send")
         else:
             assert_never(kind)
         return self._answer()
 
-    def _announced(self, entry: Entry | None) -> None:
+    def _find_announced(self, entry: TreeEntry | None) -> None:
         if entry is None:
             self._all_announced = True
             return
         if self._all_announced:
-            raise ValueError(f'"{shown(entry.path)}" comes after the end')
+            raise ValueError(f'"{format_path(entry.path)}" comes after the end')
         self._order.check(entry)
         number = self._count
         self._count += 1
@@ -138,11 +172,13 @@ class Receiver:
             draft = self._drafts[number] = self._target.open(entry)
         if content:
             if draft.size + len(content) > entry.size:
-                raise ValueError(f'"{shown(entry.path)}" has more bytes than the {entry.size} that were announced')
+                raise ValueError(
+                    f'"{format_path(entry.path)}" has more bytes than the {entry.size} that were announced'
+                )
             draft.write(content)
             return
         if draft.size != entry.size:
-            raise ValueError(f'"{shown(entry.path)}" has {draft.size} bytes and was announced with {entry.size}')
+            raise ValueError(f'"{format_path(entry.path)}" has {draft.size} bytes and was announced with {entry.size}')
         del self._drafts[number], self._asked[number]
         draft.finish()
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from ci_buildx.model import private_file
-from ci_buildx.model.pattern import pattern
+from ci_buildx.model.lazy import compile_lazily
 
 PREFIX = "kube-builder-tmp-"
 JOB, DOCKER, BAKE = "kube-builder-job-", "kube-builder-docker-", "kube-builder-bake-"
@@ -32,16 +32,16 @@ _LONGEST_JOB = 6 * 86400.0
 _REPORTED = 30 * 86400.0
 """Seconds in which a report of a crash may still be wanted."""
 _FOLDERS = {
-    pattern(rf"{PREFIX}[0-9a-f]{{12}}|{JOB}[0-9a-z-]+"): _YOUNG,
-    pattern(rf"(?:{DOCKER}|{BAKE})[0-9a-f]{{16}}"): _LONGEST_JOB,
+    compile_lazily(rf"{PREFIX}[0-9a-f]{{12}}|{JOB}[0-9a-z-]+"): _YOUNG,
+    compile_lazily(rf"(?:{DOCKER}|{BAKE})[0-9a-f]{{16}}"): _LONGEST_JOB,
 }
 _FILES = {
-    pattern(rf"{KUBECONFIG}[0-9a-f]{{16}}"): _LONGEST_JOB,
-    pattern(rf"{CRASH}[0-9a-z_]+\.txt"): _REPORTED,
-    pattern(rf"{private_file.PREFIX}[0-9a-z_]+"): _YOUNG,
+    compile_lazily(rf"{KUBECONFIG}[0-9a-f]{{16}}"): _LONGEST_JOB,
+    compile_lazily(rf"{CRASH}[0-9a-z_]+\.txt"): _REPORTED,
+    compile_lazily(rf"{private_file.PREFIX}[0-9a-z_]+"): _YOUNG,
 }
 """What is in folders for temporary files, and after how many seconds it is left if nobody has locked it."""
-_DRAFT = pattern(r"\.kube-builder\.[0-9a-f]{16}\.part")
+_DRAFT = compile_lazily(r"\.kube-builder\.[0-9a-f]{16}\.part")
 _MOST = 10_000
 """Entries of a folder that are looked at: sweeping is no reason to be slow."""
 

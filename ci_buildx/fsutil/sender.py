@@ -1,24 +1,153 @@
-"""The sending side: a context goes out as BuildKit asks for it.
-
-Source: fsutil (as BuildKit 0.34.2 pins it), ``send.go`` and the comment of ``receive.go``. STATs stream while the
-tree is still being walked, and what is asked for meanwhile is sent between them.
-
-Where fsutil sends a file that vanished as an empty one and one that shrank as a short one, the sender fails with
-ERR, and so does the build: an image with half a file in it is worse than none.
-"""
+"""The content of one file on its way out, held against the size that was announced."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat as posix
 from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ci_buildx.fsutil import packets
-from ci_buildx.fsutil.content import Content
-from ci_buildx.fsutil.entry import Entry, shown
-from ci_buildx.fsutil.errors import ContentError
-from ci_buildx.fsutil.index import Index
+from ci_buildx.fsutil.entry import ContentError, TreeEntry, format_path, resolve_path
+
+#: Content of one DATA packet at most; BuildKit takes messages of 16 MiB.
+CHUNK = 256 * 1024
+#: What may stand before the content in a message: gRPC's prefix and the packet's own fields.
+OVERHEAD = 24
+# A folder could have been swapped for a symlink, a file for a FIFO: neither is to be followed or waited for.
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+_VANISHED = (errno.ENOENT, errno.ENOTDIR)
+
+
+class FileContent:
+    """An open file that is sent piece by piece.
+
+    ``number`` is its index among the STATs. Raises ContentError where it isn't any more what was announced.
+    """
+
+    def __init__(self, root: bytes, path: bytes, *, number: int, size: int) -> None:
+        self._path = path
+        self._number = number
+        self._size = self._left = size
+        self._descriptor = _open(root, path, size)
+        self.done = False
+
+    def read(self, room: int) -> list[bytes]:
+        """Return the next DATA messages, about ``room`` bytes at most; the last one ends the file."""
+        if self._descriptor < 0:
+            self.done = True
+            return [packets.frame_packet(packets.make_data_header(self._number, 0))]
+        try:
+            messages = self._read_messages(max(room - OVERHEAD, 1))
+        except OSError as error:
+            self.close()
+            raise ContentError(self._path, f"cannot be read: {error.strerror}") from error
+        if self.done:
+            self.close()
+        return messages
+
+    def close(self) -> None:
+        """Let go of the file. Idempotent."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _read_messages(self, room: int) -> list[bytes]:
+        # One byte more than there should be: it tells whether the file has grown.
+        piece = os.read(self._descriptor, min(self._left + 1, room, CHUNK))
+        size = len(piece)
+        if size > self._left:
+            raise self._make_changed_error("grew")
+        if not size and self._left:
+            raise self._make_changed_error("shrank")
+        self._left -= size
+        messages: list[bytes] = []
+        if size:
+            header = packets.make_data_header(self._number, size)
+            messages += (packets.make_grpc_prefix(len(header) + size), header, piece)
+        if not self._left and (size < room or not os.read(self._descriptor, 1)):
+            messages.append(packets.frame_packet(packets.make_data_header(self._number, 0)))
+            self.done = True
+        elif not self._left:
+            raise self._make_changed_error("grew")
+        return messages
+
+    def _make_changed_error(self, verb: str) -> ContentError:
+        self.close()
+        return ContentError(self._path, f"{verb} while it was being sent; it had {self._size} bytes")
+
+
+def _open(root: bytes, path: bytes, size: int) -> int:
+    """Return a descriptor, or -1 for a socket, which arrives as an empty file as with buildx."""
+    try:
+        descriptor = os.open(resolve_path(root, path), _FLAGS)
+    except OSError as error:
+        if error.errno == errno.ENXIO and not size:
+            return -1
+        reason = (
+            "vanished while it was waiting to be sent"
+            if error.errno in _VANISHED
+            else f"cannot be read: {error.strerror}"
+        )
+        raise ContentError(path, reason) from error
+    if not posix.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ContentError(path, "is no regular file any more")
+    return descriptor
+
+
+_TOP = -1
+#: In place of a size: nothing may be asked for (no regular file, or asked for already).
+_CLOSED = -1
+
+
+class EntryIndex:
+    """Entries in the order of their STATs, by number from 0."""
+
+    def __init__(self) -> None:
+        self._folders = array("q")
+        self._ends = array("Q")
+        self._names = bytearray()
+        self._sizes = array("q")
+        self._open_folders: list[tuple[bytes, int]] = []
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def add(self, path: bytes, *, folder: bool, size: int) -> None:
+        """Append an entry; ``size`` is what was announced, or -1 where no content may be asked for."""
+        parent, _, name = path.rpartition(b"/")
+        stack = self._open_folders
+        while stack and stack[-1][0] != parent:
+            stack.pop()
+        if folder:
+            stack.append((path, len(self._sizes)))
+            self._folders.append(stack[-2][1] if len(stack) > 1 else _TOP)
+        else:
+            self._folders.append(stack[-1][1] if stack else _TOP)
+        self._names += name
+        self._ends.append(len(self._names))
+        self._sizes.append(size)
+
+    def take(self, number: int) -> tuple[bytes, int]:
+        """Return path and announced size of a regular file, once; LookupError where there is nothing to ask for."""
+        if not 0 <= number < len(self._sizes) or self._sizes[number] == _CLOSED:
+            raise LookupError(f"no file has the number {number}, or it was asked for already")
+        size = self._sizes[number]
+        self._sizes[number] = _CLOSED
+        return self.make_path(number), size
+
+    def make_path(self, number: int) -> bytes:
+        """Return the path of an entry."""
+        parts = []
+        while number != _TOP:
+            start = self._ends[number - 1] if number else 0
+            parts.append(bytes(self._names[start : self._ends[number]]))
+            number = self._folders[number]
+        return b"/".join(reversed(parts))
+
 
 #: The part of the room that STATs may take while files are waiting: so both sides always have work.
 _STATS_SHARE = 4
@@ -26,7 +155,7 @@ _STATS_SHARE = 4
 _CRUMB = 4096
 
 
-class Sender:
+class TreeSender:
     """Sends the tree at ``root``: a pull producer, which works only while it is asked to.
 
     ``entries`` are the tree's, folders before their content, as ``walk`` yields them. ``produce`` gives what goes
@@ -34,32 +163,32 @@ class Sender:
     ``failure`` is not empty, with that as its error.
     """
 
-    def __init__(self, entries: Iterable[Entry], *, root: Path) -> None:
-        self._entries: Iterator[Entry] | None = iter(entries)
+    def __init__(self, entries: Iterable[TreeEntry], *, root: Path) -> None:
+        self._entries: Iterator[TreeEntry] | None = iter(entries)
         self._root = os.fsencode(os.path.realpath(root))
-        self._index = Index()
+        self._index = EntryIndex()
         self._asked = array("Q")
         self._next = 0
-        self._content: Content | None = None
+        self._content: FileContent | None = None
         self._last_word = b""
         self.finished = False
         self.failure = ""
 
     def receive(self, packet: bytes) -> None:
         """Take a packet of the receiver. What is no packet ends the transfer with a ``failure``."""
-        if (number := packets.requested(packet)) >= 0:
+        if (number := packets.read_requested_id(packet)) >= 0:
             self._asked.append(number)
             return
         try:
-            message = packets.decode(packet)
+            message = packets.decode_packet(packet)
         except ValueError as error:
             self._fail(f"BuildKit sent what is no packet: {error}")
             return
-        if message.kind is packets.Kind.REQUEST:
+        if message.kind is packets.PacketKind.REQUEST:
             self._asked.append(message.id)
-        elif message.kind is packets.Kind.FIN:
-            self._last_word = packets.framed(packets.FIN)
-        elif message.kind is packets.Kind.ERROR:
+        elif message.kind is packets.PacketKind.FIN:
+            self._last_word = packets.frame_packet(packets.FIN)
+        elif message.kind is packets.PacketKind.ERROR:
             self._fail(f"BuildKit could not take the files: {message.content.decode(errors='backslashreplace')}")
         else:
             self._fail(f"BuildKit sent {message.kind.name} where it is to receive")
@@ -75,7 +204,7 @@ class Sender:
             except ContentError as error:
                 self._fail(str(error))
             except OSError as error:
-                self._fail(f"cannot read {shown(os.fsencode(error.filename or '.'))}: {error.strerror}")
+                self._fail(f"cannot read {format_path(os.fsencode(error.filename or '.'))}: {error.strerror}")
             except (ValueError, LookupError) as error:
                 self._fail(str(error))
         if self._last_word:
@@ -92,7 +221,7 @@ class Sender:
 
     def _fail(self, reason: str) -> None:
         self.failure = self.failure or reason
-        self._last_word = packets.framed(packets.encode_error(self.failure))
+        self._last_word = packets.frame_packet(packets.encode_error(self.failure))
 
     @property
     def waiting(self) -> int:
@@ -104,19 +233,19 @@ class Sender:
         return self._content is not None or self.waiting > 0
 
     def _fill(self, out: list[bytes], room: int) -> None:
-        left = room - self._announce(out, room // _STATS_SHARE if self._has_files else room)
+        left = room - self._announce_entries(out, room // _STATS_SHARE if self._has_files else room)
         left -= self._deliver(out, left)
-        self._announce(out, left)
+        self._announce_entries(out, left)
 
-    def _announce(self, out: list[bytes], room: int) -> int:
+    def _announce_entries(self, out: list[bytes], room: int) -> int:
         size = 0
         while self._entries is not None and size < room:
             entry = next(self._entries, None)
             if entry is None:
                 self._entries = None
-                message = packets.framed(packets.END_OF_STATS)
+                message = packets.frame_packet(packets.END_OF_STATS)
             else:
-                message = packets.framed(packets.encode_stat(entry))
+                message = packets.frame_packet(packets.encode_stat(entry))
                 self._index.add(entry.path, folder=entry.is_folder, size=entry.size if entry.is_regular else -1)
             out.append(message)
             size += len(message)
@@ -134,11 +263,11 @@ class Sender:
                 self._content = None
         return size
 
-    def _open_next(self) -> Content:
+    def _open_next(self) -> FileContent:
         number = self._asked[self._next]
         self._next += 1
         if self._next == len(self._asked):
             del self._asked[:]
             self._next = 0
         path, size = self._index.take(number)
-        return Content(self._root, path, number=number, size=size)
+        return FileContent(self._root, path, number=number, size=size)

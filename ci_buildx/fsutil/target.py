@@ -12,15 +12,16 @@ from collections.abc import Container
 from contextlib import suppress
 from pathlib import Path
 
-from ci_buildx.fsutil import modes, scratch
-from ci_buildx.fsutil.entry import Entry
+from ci_buildx.fsutil import entry as fsutil_entry
+from ci_buildx.fsutil import scratch
+from ci_buildx.fsutil.entry import TreeEntry
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PRIVATE = 0o700
 
 
-class Target:
+class TargetFolder:
     """The folder. It is made, with those above it, where it isn't there. All methods raise OSError."""
 
     def __init__(self, root: Path) -> None:
@@ -37,11 +38,11 @@ class Target:
         self._root = -1
         self._nearest = (b"", -1)
 
-    def make_folder(self, entry: Entry) -> None:
+    def make_folder(self, entry: TreeEntry) -> None:
         """Make a folder, or keep the one that is there. ``finish_folder`` gives it its mode."""
-        folder, name = self._parent(entry.path)
+        folder, name = self._open_parent(entry.path)
         if not _is_folder(folder, name):
-            _remove(folder, name)
+            _remove_entry(folder, name)
             os.mkdir(name, _PRIVATE, dir_fd=folder)
             return
         # For the time that its content is written; not every user may write into what he owns.
@@ -54,49 +55,49 @@ class Target:
         finally:
             os.close(descriptor)
 
-    def finish_folder(self, entry: Entry) -> None:
+    def finish_folder(self, entry: TreeEntry) -> None:
         """Give a folder its attributes, mode and time: after its content, which would change the time again."""
-        folder, name = self._parent(entry.path)
+        folder, name = self._open_parent(entry.path)
         descriptor = os.open(name, _FOLDER, dir_fd=folder)
         try:
-            _dress(descriptor, entry)
+            _set_attributes(descriptor, entry)
         finally:
             os.close(descriptor)
 
-    def make_special(self, entry: Entry) -> None:
+    def make_special(self, entry: TreeEntry) -> None:
         """Make a symlink, device or FIFO."""
-        folder, name = self._parent(entry.path)
+        folder, name = self._open_parent(entry.path)
         draft = scratch.name_draft()
         if entry.is_symlink:
             os.symlink(entry.linkname, draft, dir_fd=folder)
         else:
             device = os.makedev(entry.major, entry.minor)
-            os.mknod(draft, modes.to_posix(entry.mode), device, dir_fd=folder)
+            os.mknod(draft, fsutil_entry.convert_to_posix(entry.mode), device, dir_fd=folder)
         try:
             if not entry.is_symlink:
-                os.chmod(draft, modes.permissions(entry.mode), dir_fd=folder)
+                os.chmod(draft, fsutil_entry.read_permissions(entry.mode), dir_fd=folder)
             os.utime(draft, ns=(entry.mtime, entry.mtime), dir_fd=folder, follow_symlinks=False)
-            _place(folder, draft, name)
+            _rename_draft(folder, draft, name)
         except OSError:
-            _remove(folder, draft)
+            _remove_entry(folder, draft)
             raise
 
-    def make_link(self, entry: Entry) -> None:
+    def make_link(self, entry: TreeEntry) -> None:
         """Make a hardlink to a file that was written before."""
-        source_folder, source = self._parent(entry.linkname)
+        source_folder, source = self._open_parent(entry.linkname)
         source_folder = os.dup(source_folder)
         try:
-            folder, name = self._parent(entry.path)
+            folder, name = self._open_parent(entry.path)
             draft = scratch.name_draft()
             os.link(source, draft, src_dir_fd=source_folder, dst_dir_fd=folder, follow_symlinks=False)
-            _place(folder, draft, name)
+            _rename_draft(folder, draft, name)
         finally:
             os.close(source_folder)
 
-    def open(self, entry: Entry) -> Draft:
+    def open(self, entry: TreeEntry) -> FileDraft:
         """Begin a regular file."""
-        folder, name = self._parent(entry.path)
-        return Draft(os.dup(folder), name, entry)
+        folder, name = self._open_parent(entry.path)
+        return FileDraft(os.dup(folder), name, entry)
 
     def prune(self, kept: Container[bytes]) -> None:
         """Remove everything whose path is not among ``kept``; a folder goes with all that is in it."""
@@ -104,7 +105,7 @@ class Target:
         emptied: list[bytes] = []
         while folders:
             folder = folders.pop()
-            descriptor, _ = self._parent(folder + b"/." if folder else b".")
+            descriptor, _ = self._open_parent(folder + b"/." if folder else b".")
             with os.scandir(descriptor) as listed:
                 names = [os.fsencode(entry.name) for entry in listed]
             for name in names:
@@ -115,10 +116,10 @@ class Target:
                 elif path not in kept:
                     os.unlink(name, dir_fd=descriptor)
         for path in reversed(emptied):
-            descriptor, name = self._parent(path)
+            descriptor, name = self._open_parent(path)
             os.rmdir(name, dir_fd=descriptor)
 
-    def _parent(self, path: bytes) -> tuple[int, bytes]:
+    def _open_parent(self, path: bytes) -> tuple[int, bytes]:
         """Return a descriptor of the folder that ``path`` is in, good until the next call, and the name in it."""
         parent, _, name = path.rpartition(b"/")
         if self._nearest[0] != parent:
@@ -138,10 +139,10 @@ class Target:
         self._nearest = (b"", self._root)
 
 
-class Draft:
+class FileDraft:
     """A regular file while it is being written."""
 
-    def __init__(self, folder: int, name: bytes, entry: Entry) -> None:
+    def __init__(self, folder: int, name: bytes, entry: TreeEntry) -> None:
         self._folder = folder
         self._name = name
         self._entry = entry
@@ -164,8 +165,8 @@ class Draft:
     def finish(self) -> None:
         """Give the file its attributes and put it in its place."""
         try:
-            _dress(self._descriptor, self._entry)
-            _place(self._folder, self._draft, self._name)
+            _set_attributes(self._descriptor, self._entry)
+            _rename_draft(self._folder, self._draft, self._name)
         except OSError:
             self.discard()
             raise
@@ -182,18 +183,18 @@ class Draft:
         os.close(self._folder)
 
 
-def _dress(descriptor: int, entry: Entry) -> None:
+def _set_attributes(descriptor: int, entry: TreeEntry) -> None:
     for name, value in (entry.xattrs or {}).items():
         # Not every file system takes them, nor every user; fsutil passes over that as well.
         with suppress(OSError):
             os.setxattr(descriptor, name, value)
-    os.fchmod(descriptor, modes.permissions(entry.mode))
+    os.fchmod(descriptor, fsutil_entry.read_permissions(entry.mode))
     os.utime(descriptor, ns=(entry.mtime, entry.mtime))
 
 
-def _place(folder: int, draft: bytes, name: bytes) -> None:
+def _rename_draft(folder: int, draft: bytes, name: bytes) -> None:
     if _is_folder(folder, name):
-        _remove(folder, name)
+        _remove_entry(folder, name)
     os.rename(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
 
 
@@ -204,7 +205,7 @@ def _is_folder(folder: int, name: bytes) -> bool:
         return False
 
 
-def _remove(folder: int, name: bytes) -> None:
+def _remove_entry(folder: int, name: bytes) -> None:
     if _is_folder(folder, name):
         import shutil
 

@@ -13,8 +13,8 @@ import stat as posix
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ci_buildx.fsutil import modes
-from ci_buildx.fsutil.entry import Entry, absolute
+from ci_buildx.fsutil import entry as fsutil_entry
+from ci_buildx.fsutil.entry import TreeEntry, resolve_path
 from ci_buildx.fsutil.selection import EVERYTHING, Selection, State
 
 #: Left out by fsutil: what macOS hangs on files has no meaning anywhere else.
@@ -22,9 +22,9 @@ _APPLE = "com.apple."
 _VANISHED = (errno.ENOENT, errno.ENOTDIR)
 
 
-def walk(
+def walk_tree(
     root: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = (), follow: Sequence[str] = ()
-) -> Iterator[Entry]:
+) -> Iterator[TreeEntry]:
     """Yield what lies below ``root``: depth first, each folder before its content, names in order of their bytes.
 
     ``include`` and ``exclude`` are patterns as ``patterns`` describes them; ``follow`` are include patterns whose
@@ -34,31 +34,31 @@ def walk(
     """
     top = os.fsencode(os.path.realpath(root))
     selection = Selection.make(top, include=include, exclude=exclude, follow=follow)
-    yield from _Walk(top, selection).entries()
+    yield from _TreeWalk(top, selection).walk_entries()
 
 
-class _Folder:
+class _WalkedFolder:
     """A folder that is being walked; ``waiting`` is its entry until it is known that it must be sent."""
 
     __slots__ = ("names", "prefix", "state", "waiting")
 
-    def __init__(self, prefix: bytes, names: list[bytes], state: State, waiting: Entry | None) -> None:
+    def __init__(self, prefix: bytes, names: list[bytes], state: State, waiting: TreeEntry | None) -> None:
         self.prefix = prefix
         self.names = names
         self.state = state
         self.waiting = waiting
 
 
-class _Walk:
+class _TreeWalk:
     def __init__(self, top: bytes, selection: Selection) -> None:
         self._top = top
         self._selection = selection
         self._first_paths: dict[tuple[int, int], bytes] = {}
 
-    def entries(self) -> Iterator[Entry]:
+    def walk_entries(self) -> Iterator[TreeEntry]:
         selection = self._selection
         judged = selection is not EVERYTHING
-        stack = [_Folder(b"", self._names(b"", chosen=True), selection.start, None)]
+        stack = [_WalkedFolder(b"", self._list_names(b"", chosen=True), selection.start, None)]
         while stack:
             folder = stack[-1]
             if not folder.names:
@@ -69,49 +69,49 @@ class _Walk:
             if not (chosen or deeper):
                 continue
             try:
-                status = os.lstat(absolute(self._top, path))
+                status = os.lstat(resolve_path(self._top, path))
                 is_folder = posix.S_ISDIR(status.st_mode)
                 if not (chosen or is_folder):
                     continue
-                entry = self._entry(path, status)
+                entry = self._make_entry(path, status)
             except OSError as error:
                 if error.errno in _VANISHED:
                     continue
-                raise _relative(error, path) from error
+                raise _make_relative(error, path) from error
             if chosen:
-                yield from _waiting(stack)
+                yield from _take_waiting(stack)
                 yield entry
             if is_folder and deeper:
-                names = self._names(path, chosen=chosen)
-                stack.append(_Folder(path + b"/", names, state, None if chosen else entry))
+                names = self._list_names(path, chosen=chosen)
+                stack.append(_WalkedFolder(path + b"/", names, state, None if chosen else entry))
 
-    def _names(self, path: bytes, *, chosen: bool) -> list[bytes]:
+    def _list_names(self, path: bytes, *, chosen: bool) -> list[bytes]:
         # Names only, no os.DirEntry: these take four times the memory, and folders can be large.
         try:
-            names = os.listdir(absolute(self._top, path) if path else self._top)  # noqa: PTH208 - bytes
+            names = os.listdir(resolve_path(self._top, path) if path else self._top)  # noqa: PTH208 - bytes
         except OSError as error:
             if path and (error.errno in _VANISHED or (not chosen and error.errno == errno.EACCES)):
                 return []
-            raise _relative(error, path) from error
+            raise _make_relative(error, path) from error
         names.sort(reverse=True)
         return names
 
-    def _entry(self, path: bytes, status: os.stat_result) -> Entry:
+    def _make_entry(self, path: bytes, status: os.stat_result) -> TreeEntry:
         mode = status.st_mode
-        entry = Entry(path, modes.from_posix(mode), 0, status.st_mtime_ns)
-        where = absolute(self._top, path)
+        entry = TreeEntry(path, fsutil_entry.convert_from_posix(mode), 0, status.st_mtime_ns)
+        where = resolve_path(self._top, path)
         if not posix.S_ISDIR(mode):
             entry.size = status.st_size
             if status.st_rdev:
-                entry.major, entry.minor = device(status.st_rdev)
+                entry.major, entry.minor = split_device(status.st_rdev)
             if posix.S_ISLNK(mode):
                 entry.linkname = os.readlink(where)  # noqa: PTH115 - bytes
             elif status.st_nlink > 1:
-                entry.linkname = self._first_path(status, path)
-        entry.xattrs = _attributes(where)
+                entry.linkname = self._find_first_path(status, path)
+        entry.xattrs = _read_attributes(where)
         return entry
 
-    def _first_path(self, status: os.stat_result, path: bytes) -> bytes:
+    def _find_first_path(self, status: os.stat_result, path: bytes) -> bytes:
         first = self._first_paths.setdefault((status.st_dev, status.st_ino), path)
         return b"" if first is path else first
 
@@ -119,14 +119,14 @@ class _Walk:
 _ALL: tuple[bool, bool, State] = (True, True, None)
 
 
-def _waiting(stack: list[_Folder]) -> Iterator[Entry]:
+def _take_waiting(stack: list[_WalkedFolder]) -> Iterator[TreeEntry]:
     for folder in stack:
         if folder.waiting is not None:
             yield folder.waiting
             folder.waiting = None
 
 
-def _attributes(where: bytes) -> dict[bytes, bytes] | None:
+def _read_attributes(where: bytes) -> dict[bytes, bytes] | None:
     """Return all extended attributes that can be read, None where there are none (fsutil ``stat_unix.go``)."""
     try:
         names = os.listxattr(where, follow_symlinks=False)
@@ -146,10 +146,10 @@ def _attributes(where: bytes) -> dict[bytes, bytes] | None:
     return found or None
 
 
-def device(number: int) -> tuple[int, int]:
+def split_device(number: int) -> tuple[int, int]:
     """Return major and minor as fsutil computes them (``stat_unix.go``)."""
     return number >> 8 & 0xFFF, number & 0xFF | number >> 12 & 0xFFF00
 
 
-def _relative(error: OSError, path: bytes) -> OSError:
+def _make_relative(error: OSError, path: bytes) -> OSError:
     return OSError(error.errno, error.strerror, path or b".")

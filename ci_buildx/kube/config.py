@@ -13,9 +13,11 @@ from typing import Protocol
 from urllib.parse import SplitResult, urlsplit
 
 from ci_buildx.errors import InputError
-from ci_buildx.kube import kubeconfig, proxy, user
+from ci_buildx.kube import kubeconfig as kube_kubeconfig
+from ci_buildx.kube import kubeconfig_user
+from ci_buildx.kube import proxy as kube_proxy
 from ci_buildx.kube.credentials import Credentials, TokenFile
-from ci_buildx.kube.kubeconfig import Entry, Kubeconfig
+from ci_buildx.kube.kubeconfig import Kubeconfig, KubeconfigEntry
 from ci_buildx.kube.proxy import Proxy
 from ci_buildx.kube.tls import TlsSettings
 from ci_buildx.model import debug
@@ -26,7 +28,7 @@ _LOG = debug.get_log("kube")
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
-class Choice(Protocol):
+class ClusterChoice(Protocol):
     """Which cluster the user asked for: ``settings.values.ClusterSettings``."""
 
     @property
@@ -46,12 +48,14 @@ class Choice(Protocol):
 
     @property
     def oidc(self) -> str:
-        """Where the job's own token comes from (:func:`ci_buildx.kube.job_token.source`), "" to use the user's own."""
+        """Where the job's own token comes from (:func:`ci_buildx.kube.oidc_token.find_token_source`), "" to use the
+        user's own.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cluster:
+class ClusterAccess:
     """One cluster and who we are to it.
 
     ``server`` is a URL, which may have a path; ``namespace`` the context's, "default" if it has none; ``context`` ""
@@ -83,7 +87,7 @@ class Cluster:
         return url.hostname or "", url.port or (443 if self.secure else 80)
 
 
-def load(settings: Choice, *, env: Mapping[str, str], account: Path = ACCOUNT) -> Cluster:
+def load_cluster(settings: ClusterChoice, *, env: Mapping[str, str], account: Path = ACCOUNT) -> ClusterAccess:
     """The cluster that ``settings`` and the environment mean.
 
     Raises InputError where a file, context, cluster or user is missing or malformed. ``account`` is the folder of the
@@ -103,36 +107,36 @@ def load(settings: Choice, *, env: Mapping[str, str], account: Path = ACCOUNT) -
     return cluster
 
 
-def _choose(settings: Choice, env: Mapping[str, str], account: Path) -> Cluster:
+def _choose(settings: ClusterChoice, env: Mapping[str, str], account: Path) -> ClusterAccess:
     if settings.oidc:
-        from ci_buildx.kube import job_token
+        from ci_buildx.kube import oidc_token
 
-        bearer = job_token.JobToken(job_token.source(settings.oidc, env))
-        cluster = _found(settings, env, account)
+        bearer = oidc_token.OidcToken(oidc_token.find_token_source(settings.oidc, env))
+        cluster = _find_configuration(settings, env, account)
         if not cluster.secure:
             message = f"the job's token is not sent without TLS to {cluster.address[0]}"
             raise InputError(message, source="oidc", fix="write https:// into the kubeconfig's server")
         return replace(cluster, credentials=bearer, identity_headers={})
-    return _found(settings, env, account)
+    return _find_configuration(settings, env, account)
 
 
-def _found(settings: Choice, env: Mapping[str, str], account: Path) -> Cluster:
+def _find_configuration(settings: ClusterChoice, env: Mapping[str, str], account: Path) -> ClusterAccess:
     if settings.content is not None:
-        given = kubeconfig.read_text(settings.content.reveal())
-        return _from_kubeconfig(given, settings.context, env)
-    files = _files(settings, env)
-    config = kubeconfig.read(files)
+        given = kube_kubeconfig.read_text(settings.content.reveal())
+        return _read_kubeconfig_cluster(given, settings.context, env)
+    files = _list_files(settings, env)
+    config = kube_kubeconfig.read_kubeconfigs(files)
     if config is not None and (config.contexts or settings.context or settings.kubeconfig):
-        return _from_kubeconfig(config, settings.context, env)
+        return _read_kubeconfig_cluster(config, settings.context, env)
     if "KUBERNETES_SERVICE_HOST" in env and (account / "token").exists() and not settings.context:
-        return _from_account(account, env)
+        return _read_service_account(account, env)
     names = ", ".join(str(file) for file in files)
     if config is None:
         raise InputError(f"no kubeconfig: {names} does not exist", source="KUBECONFIG", fix="set KUBECONFIG to a file")
     raise InputError("the file has no contexts", source=names)
 
 
-def _files(settings: Choice, env: Mapping[str, str]) -> list[Path]:
+def _list_files(settings: ClusterChoice, env: Mapping[str, str]) -> list[Path]:
     if settings.kubeconfig:
         return list(settings.kubeconfig)
     named = [Path(name) for name in env.get("KUBECONFIG", "").split(os.pathsep) if name]
@@ -142,34 +146,40 @@ def _files(settings: Choice, env: Mapping[str, str]) -> list[Path]:
     return [(Path(home) if home else Path.home()) / ".kube" / "config"]
 
 
-def _from_kubeconfig(config: Kubeconfig, name: str, env: Mapping[str, str]) -> Cluster:
-    context = config.context(name)
-    entry = config.referred(context, "cluster")
-    tls = _tls(entry)
-    person = config.referred(context, "user") if context.text("user") else None
-    server = _server(entry, secure=bool(tls.authority or not tls.verify))
-    proxy_url = entry.text("proxy-url")
-    own = proxy.parse(proxy_url, source=f"{kubeconfig.said(entry.origin)}: proxy-url") if proxy_url else None
-    place = user.Place(config=config, context=context.name, cluster=entry, server=server, tls=tls, proxy_url=proxy_url)
+def _read_kubeconfig_cluster(config: Kubeconfig, name: str, env: Mapping[str, str]) -> ClusterAccess:
+    context = config.find_context(name)
+    entry = config.find_referred(context, "cluster")
+    tls = _read_tls(entry)
+    person = config.find_referred(context, "user") if context.read_text("user") else None
+    server = _read_server(entry, secure=bool(tls.authority or not tls.verify))
+    proxy_url = entry.read_text("proxy-url")
+    own = (
+        kube_proxy.parse_proxy(proxy_url, source=f"{kube_kubeconfig.describe_file(entry.origin)}: proxy-url")
+        if proxy_url
+        else None
+    )
+    place = kubeconfig_user.UserContext(
+        config=config, context=context.name, cluster=entry, server=server, tls=tls, proxy_url=proxy_url
+    )
     is_secure = urlsplit(server).scheme == "https"
-    return Cluster(
+    return ClusterAccess(
         server=server,
         tls=tls,
-        proxy=own or _environment_proxy(server, env),
-        namespace=context.text("namespace") or "default",
+        proxy=own or _read_environment_proxy(server, env),
+        namespace=context.read_text("namespace") or "default",
         context=context.name,
         # Without TLS the user does not count, or everybody on the way would read the token
         # (client-go v0.37.0, tools/clientcmd/client_config.go, ClientConfig).
-        credentials=user.credentials(person if is_secure else None, place, env),
-        identity_headers=user.impersonation(person if is_secure else None),
+        credentials=kubeconfig_user.make_credentials(person if is_secure else None, place, env),
+        identity_headers=kubeconfig_user.make_impersonation_headers(person if is_secure else None),
     )
 
 
-def _server(entry: Entry, *, secure: bool) -> str:
+def _read_server(entry: KubeconfigEntry, *, secure: bool) -> str:
     """The URL of the server; one without a scheme is HTTPS if ``secure`` (client-go v0.37.0, ``rest/url_utils.go``)."""
-    server = entry.text("server").rstrip("/")
+    server = entry.read_text("server").rstrip("/")
     if not server:
-        raise entry.wrong("no server is set")
+        raise entry.make_error("no server is set")
     if "://" not in server:
         server = f"{'https' if secure else 'http'}://{server}"
     try:
@@ -178,32 +188,34 @@ def _server(entry: Entry, *, secure: bool) -> str:
     except ValueError:
         valid = False
     if not valid:
-        raise entry.wrong(f"malformed server URL {server!r}")
+        raise entry.make_error(f"malformed server URL {server!r}")
     return server
 
 
-def _tls(entry: Entry) -> TlsSettings:
-    authority = entry.content("certificate-authority")
-    insecure = entry.flag("insecure-skip-tls-verify")
+def _read_tls(entry: KubeconfigEntry) -> TlsSettings:
+    authority = entry.read_content("certificate-authority")
+    insecure = entry.read_flag("insecure-skip-tls-verify")
     if insecure and authority:
-        raise entry.wrong("certificate-authority and insecure-skip-tls-verify exclude each other")
-    return TlsSettings(authority=authority, verify=not insecure, server_name=entry.text("tls-server-name"))
+        raise entry.make_error("certificate-authority and insecure-skip-tls-verify exclude each other")
+    return TlsSettings(authority=authority, verify=not insecure, server_name=entry.read_text("tls-server-name"))
 
 
-def _environment_proxy(server: str, env: Mapping[str, str]) -> Proxy | None:
+def _read_environment_proxy(server: str, env: Mapping[str, str]) -> Proxy | None:
     url = urlsplit(server)
-    return proxy.choose(url.scheme, url.hostname or "", url.port or (443 if url.scheme == "https" else 80), env)
+    return kube_proxy.choose_proxy(
+        url.scheme, url.hostname or "", url.port or (443 if url.scheme == "https" else 80), env
+    )
 
 
-def _from_account(account: Path, env: Mapping[str, str]) -> Cluster:
+def _read_service_account(account: Path, env: Mapping[str, str]) -> ClusterAccess:
     """A pod's own service account. The kubelet rotates the token, so it is read anew for each request."""
     host, port = env["KUBERNETES_SERVICE_HOST"], env.get("KUBERNETES_SERVICE_PORT", "443")
     server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
     namespace = account / "namespace"
-    return Cluster(
+    return ClusterAccess(
         server=server,
-        tls=TlsSettings(authority=kubeconfig.read_bytes(account / "ca.crt", source="in-cluster account")),
-        proxy=_environment_proxy(server, env),
+        tls=TlsSettings(authority=kube_kubeconfig.read_file(account / "ca.crt", source="in-cluster account")),
+        proxy=_read_environment_proxy(server, env),
         namespace=namespace.read_text().strip() if namespace.exists() else "default",
         credentials=TokenFile(account / "token"),
     )

@@ -1,4 +1,4 @@
-"""HTTP over one connection to the API server, and the idle ones kept for the next call."""
+"""Connections to the API server, for REST and WebSocket alike: TCP, proxy, TLS."""
 
 from __future__ import annotations
 
@@ -7,9 +7,155 @@ import socket
 import ssl
 import threading
 import time
+from typing import Any
 
-from ci_buildx.kube.dial import Dialer
-from ci_buildx.kube.http1 import Head, MalformedResponse, Response
+from ci_buildx.errors import Unreachable
+from ci_buildx.kube import tls
+from ci_buildx.kube.config import ClusterAccess
+from ci_buildx.kube.proxy import Proxy
+from ci_buildx.kube.tls import TlsKeyPair, explain_connection_failure
+from ci_buildx.model import debug
+from ci_buildx.wire import http1
+from ci_buildx.wire.http1 import MalformedResponse, ResponseHead, ResponseReader
+
+_LOG = debug.get_log("kube")
+_KEEPALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+"""A peer that vanished without a word (a NAT, a dead node) is noticed in half a minute."""
+
+
+class Dialer:
+    """Opens connections to one cluster; thread-safe. The SSL context is made once per client certificate."""
+
+    def __init__(self, cluster: ClusterAccess) -> None:
+        self._cluster = cluster
+        self._lock = threading.Lock()
+        self._context: ssl.SSLContext | None = None
+        self._shown: TlsKeyPair | None = None
+
+    def open(self, timeout: float) -> socket.socket:
+        """A connected socket that blocks at most ``timeout`` s per operation.
+
+        Raises Unreachable, which says what failed on the way and what to do about it.
+        """
+        began = time.monotonic()
+        cluster, deadline = self._cluster, began + timeout
+        host, port = cluster.address
+        context = self.make_context() if cluster.secure else None
+        connection: socket.socket | None = None
+        try:
+            connection = _open_stream(cluster.proxy, (host, port), deadline)
+            connection.settimeout(_compute_time_left(deadline))
+            if context is not None:
+                name = _encode_name(cluster.tls.server_name or host)
+                connection = context.wrap_socket(connection, server_hostname=name)
+            connection.settimeout(timeout)
+        except (OSError, ValueError) as cause:
+            if connection is not None:
+                connection.close()
+            _LOG.debug("no connection to %s:%s after %.3f s: %r", host, port, time.monotonic() - began, cause)
+            raise explain_connection_failure(cause, cluster) from cause
+        if _LOG.is_on:
+            way = f" through proxy {cluster.proxy.host}:{cluster.proxy.port}" if cluster.proxy else ""
+            version = connection.version() if isinstance(connection, ssl.SSLSocket) else "no TLS"
+            _LOG.debug("connected to %s:%s%s (%s) in %.3f s", host, port, way, version, time.monotonic() - began)
+        return connection
+
+    def make_context(self) -> ssl.SSLContext:
+        """The SSL context for the client certificate that is valid now."""
+        pair = self._cluster.credentials.read_key_pair()
+        with self._lock:
+            if self._context is None or pair != self._shown:
+                self._context, self._shown = tls.make_ssl_context(self._cluster.tls, pair), pair
+            return self._context
+
+
+def open_tcp_connection(address: tuple[str, int], timeout: float) -> socket.socket:
+    """A TCP connection. Raises OSError."""
+    host, port = address
+    return socket.create_connection((_encode_name(host), port), timeout=timeout)
+
+
+def _encode_name(name: str) -> Any:
+    """An ASCII name as bytes: for text Python imports its IDNA codec, with tables that take 3 ms to load."""
+    return name.encode() if name.isascii() else name
+
+
+def _open_stream(proxy: Proxy | None, target: tuple[str, int], deadline: float) -> socket.socket:
+    """A byte stream to ``target``, through the proxy if there is one."""
+    if proxy is None:
+        return _open_tcp(target, deadline)
+    try:
+        connection = _open_tcp((proxy.host, proxy.port), deadline)
+        if proxy.secure:
+            connection = _secure_proxy(connection, proxy)
+    except OSError as cause:
+        reason = cause.strerror or cause
+        raise Unreachable(f"proxy {proxy.host}:{proxy.port} ({proxy.source}) gave no answer: {reason}") from cause
+    try:
+        _ask_proxy(connection, proxy, target, deadline)
+    except BaseException:
+        connection.close()
+        raise
+    if not proxy.secure:
+        return connection
+    from ci_buildx.kube.tls import open_relay
+
+    return open_relay(connection)
+
+
+def _secure_proxy(connection: socket.socket, proxy: Proxy) -> socket.socket:
+    try:
+        return ssl.create_default_context().wrap_socket(connection, server_hostname=proxy.host)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _open_tcp(address: tuple[str, int], deadline: float) -> socket.socket:
+    connection = open_tcp_connection(address, _compute_time_left(deadline))
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _KEEPALIVE:
+        if hasattr(socket, option):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    return connection
+
+
+def _ask_proxy(connection: socket.socket, proxy: Proxy, target: tuple[str, int], deadline: float) -> None:
+    """CONNECT; returns when the bytes that follow are the target's."""
+    host, port = target
+    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    headers = {"Host": authority}
+    if proxy.authorization is not None:
+        headers["Proxy-Authorization"] = proxy.authorization.reveal_text()
+    connection.sendall(http1.encode_request("CONNECT", authority, headers))
+    head = _read_connect_head(connection, deadline)
+    if 200 <= head.status < 300:
+        return
+    fix = "check the user and password in its URL" if head.status == 407 else ""
+    said = f"{head.status} {head.reason}".strip()
+    name = f"proxy {proxy.host}:{proxy.port} ({proxy.source})"
+    raise Unreachable(f"{name} refuses a connection to {authority}: {said}", fix=fix)
+
+
+def _read_connect_head(connection: socket.socket, deadline: float) -> http1.ResponseHead:
+    """Read byte by byte: what follows the head belongs to TLS, and CONNECT's response has no body (RFC 9110, 9.3.6)."""
+    received = bytearray()
+    while not received.endswith(b"\r\n\r\n"):
+        connection.settimeout(_compute_time_left(deadline))
+        byte = connection.recv(1)
+        if not byte or len(received) > http1.HEAD_LIMIT:
+            raise Unreachable("the proxy closed the connection instead of answering")
+        received += byte
+    return http1.parse_head(bytes(received[:-4]))
+
+
+def _compute_time_left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("timed out")
+    return left
+
 
 LARGEST_ANSWER = 64 << 20
 """Bytes of an answer that is read whole: a page of 500 objects has a few MiB."""
@@ -17,7 +163,7 @@ _IDLE = 4
 _SIZE = 64 << 10
 
 
-class Connection:
+class ApiConnection:
     """One connection, with one call at a time."""
 
     def __init__(self, stream: socket.socket) -> None:
@@ -57,13 +203,13 @@ class Connection:
         self.stream.settimeout(max(deadline - time.monotonic(), 0.001))
         self.stream.sendall(request)
 
-    def head(self, response: Response, deadline: float) -> tuple[Head, bytes]:
+    def read_head(self, response: ResponseReader, deadline: float) -> tuple[ResponseHead, bytes]:
         """Read until the response's head is there; gives it and what came of the body. Raises OSError, ValueError."""
         while response.head is None:
             body = self.receive(response, deadline)
         return response.head, body
 
-    def receive(self, response: Response, deadline: float) -> bytes:
+    def receive(self, response: ResponseReader, deadline: float) -> bytes:
         """Read once; ``b""`` may mean that nothing of the body came. TimeoutError at ``deadline`` does no harm."""
         self.stream.settimeout(max(deadline - time.monotonic(), 0.001))
         received = self.stream.recv(_SIZE)
@@ -74,17 +220,17 @@ class Connection:
         response.end()
         return b""
 
-    def exchange(self, request: bytes, deadline: float) -> tuple[Head, bytes]:
+    def exchange(self, request: bytes, deadline: float) -> tuple[ResponseHead, bytes]:
         """Send a request and read all of its response. Raises OSError or MalformedResponse."""
         self.send(request, deadline)
-        response = Response()
-        head, body = self.head(response, deadline)
+        response = ResponseReader()
+        head, body = self.read_head(response, deadline)
         whole = self.read_rest(response, body, deadline)
         if response.rest:
             raise MalformedResponse("the server sent more than one response")
         return head, whole
 
-    def read_rest(self, response: Response, begun: bytes, deadline: float) -> bytes:
+    def read_rest(self, response: ResponseReader, begun: bytes, deadline: float) -> bytes:
         """Return all of a body, whose beginning was read. Raises OSError or MalformedResponse."""
         parts, size = [begun], len(begun)
         while not response.finished:
@@ -95,29 +241,29 @@ class Connection:
         return b"".join(parts)
 
 
-class Pool:
+class ConnectionPool:
     """Connections to one server, kept open between calls; thread-safe."""
 
     def __init__(self, dialer: Dialer, dial_timeout: float) -> None:
         self._dialer = dialer
         self._dial_timeout = dial_timeout
         self._lock = threading.Lock()
-        self._idle: list[Connection] = []
+        self._idle: list[ApiConnection] = []
         self.closed = False
 
-    def take(self) -> Connection:
+    def take(self) -> ApiConnection:
         """An idle connection that still lives, else a new one. Raises Unreachable."""
         while True:
             with self._lock:
                 connection = self._idle.pop() if self._idle else None
             if connection is None:
-                return Connection(self._dialer.open(self._dial_timeout))
+                return ApiConnection(self._dialer.open(self._dial_timeout))
             if not connection.stale:
                 connection.reused = True
                 return connection
             connection.close()
 
-    def put_back(self, connection: Connection) -> None:
+    def put_back(self, connection: ApiConnection) -> None:
         """Keep a connection whose response was read to its end."""
         with self._lock:
             if not self.closed and len(self._idle) < _IDLE:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ci_buildx.errors import Unauthorized
-from ci_buildx.kube.tls import KeyPair
+from ci_buildx.kube.tls import TlsKeyPair
 from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
 
@@ -18,11 +18,11 @@ from ci_buildx.model.secret import Secret
 class Credentials(Protocol):
     """What a connection and its requests need to know."""
 
-    def headers(self) -> dict[str, str]:
+    def make_headers(self) -> dict[str, str]:
         """The request headers that authenticate, valid now. May run a plugin or read a file."""
         ...
 
-    def key_pair(self) -> KeyPair | None:
+    def read_key_pair(self) -> TlsKeyPair | None:
         """The client certificate for new connections, None for none."""
         ...
 
@@ -35,11 +35,11 @@ class Credentials(Protocol):
 class Anonymous:
     """No credentials."""
 
-    def headers(self) -> dict[str, str]:
+    def make_headers(self) -> dict[str, str]:
         """None."""
         return {}
 
-    def key_pair(self) -> KeyPair | None:
+    def read_key_pair(self) -> TlsKeyPair | None:
         """None."""
         return None
 
@@ -52,14 +52,14 @@ class Anonymous:
 class ClientCertificate(Anonymous):
     """A client certificate; ``other`` authenticates the requests besides, as client-go allows."""
 
-    pair: KeyPair
+    pair: TlsKeyPair
     other: Credentials
 
-    def headers(self) -> dict[str, str]:
+    def make_headers(self) -> dict[str, str]:
         """Those of the other credentials."""
-        return self.other.headers()
+        return self.other.make_headers()
 
-    def key_pair(self) -> KeyPair | None:
+    def read_key_pair(self) -> TlsKeyPair | None:
         """The certificate."""
         return self.pair
 
@@ -69,24 +69,24 @@ class ClientCertificate(Anonymous):
 
 
 @dataclass(frozen=True, slots=True)
-class Token(Anonymous):
+class StaticToken(Anonymous):
     """A bearer token that stays."""
 
     token: Secret
 
-    def headers(self) -> dict[str, str]:
+    def make_headers(self) -> dict[str, str]:
         """The token."""
-        return bearer(self.token)
+        return make_bearer_header(self.token)
 
 
 @dataclass(frozen=True, slots=True)
-class Basic(Anonymous):
+class BasicAuth(Anonymous):
     """User name and password, for the proxies in front of an API server that take them."""
 
     username: str
     password: Secret
 
-    def headers(self) -> dict[str, str]:
+    def make_headers(self) -> dict[str, str]:
         """Basic authentication."""
         pair = self.username.encode() + b":" + self.password.reveal()
         return {"Authorization": "Basic " + base64.b64encode(pair).decode()}
@@ -101,7 +101,7 @@ class TokenFile(Anonymous):
 
     path: Path
 
-    def headers(self) -> dict[str, str]:
+    def make_headers(self) -> dict[str, str]:
         """The token as the file holds it now. Raises Unauthorized if it cannot be read."""
         try:
             token = self.path.read_text().strip()
@@ -109,13 +109,13 @@ class TokenFile(Anonymous):
             raise Unauthorized(f"cannot read the token file {self.path}: {cause.strerror}") from cause
         if not token:
             raise Unauthorized(f"the token file {self.path} is empty")
-        return bearer(Secret(token))
+        return make_bearer_header(Secret(token))
 
     def refresh(self) -> bool:
         """The file may have been rotated between reading and sending."""
         return True
 
 
-def bearer(token: Secret) -> dict[str, str]:
+def make_bearer_header(token: Secret) -> dict[str, str]:
     """The header of a bearer token."""
     return {"Authorization": f"Bearer {token.reveal_text()}"}

@@ -1,4 +1,4 @@
-"""One call to the API server: authenticated, tried again where that is safe, its refusal translated."""
+"""When and after which pause a call is tried again."""
 
 from __future__ import annotations
 
@@ -7,21 +7,54 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from ci_buildx.errors import Conflict, InputError, KubeError, NotFound, Throttled, Unauthorized, Unreachable
-from ci_buildx.kube import http1, tls
-from ci_buildx.kube.config import Cluster
-from ci_buildx.kube.connection import Connection, Pool
-from ci_buildx.kube.dial import Dialer
-from ci_buildx.kube.http1 import Head, MalformedResponse, Response
-from ci_buildx.kube.retry import RETRIED, Retry
-from ci_buildx.kube.unreachable import explain
+from ci_buildx.kube import tls
+from ci_buildx.kube.config import ClusterAccess
+from ci_buildx.kube.connection import ApiConnection, ConnectionPool, Dialer
+from ci_buildx.kube.tls import explain_connection_failure
 from ci_buildx.model import debug
 from ci_buildx.model.record import dataclass
+from ci_buildx.wire import http1
+from ci_buildx.wire.http1 import MalformedResponse, ResponseHead, ResponseReader
+
+RETRIED = frozenset({429, 500, 502, 503, 504})
+"""Statuses that say "not now"; the rest would say the same again."""
+
+_LONGEST_ASKED = 30.0
+
+
+def _draw_random() -> float:
+    from random import random
+
+    return random()  # noqa: S311
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """``attempts`` in all; pauses grow from ``first`` to ``longest`` seconds, each varied by half up or down.
+
+    A server that has answered before, and cannot be reached now, is tried for ``patience`` seconds at least: it may be
+    restarting, or the network may be cut.
+    """
+
+    attempts: int = 6
+    first: float = 0.1
+    longest: float = 5.0
+    patience: float = 75.0
+    sleep: Callable[[float], None] = time.sleep
+    random: Callable[[], float] = _draw_random
+
+    def pause(self, attempt: int, retry_after: str = "") -> float:
+        """Seconds to wait after attempt number ``attempt`` (from 0); a Retry-After in seconds is a lower bound."""
+        grown = min(self.first * 2.0**attempt, self.longest) * (0.5 + self.random())
+        asked = float(retry_after) if retry_after.isdigit() else 0.0
+        return max(grown, min(asked, _LONGEST_ASKED))
+
 
 AGENT = "kube-builder"
 CALL_TIMEOUT = 30.0
@@ -39,7 +72,7 @@ _SHOWN = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class ApiCall:
     """What is asked of the API server. ``repeatable`` means that twice is the same as once."""
 
     method: str
@@ -63,17 +96,17 @@ class Call:
             )
 
 
-class Exchange:
+class ApiExchange:
     """Sends calls over a pool of connections; thread-safe. ``date`` is the last Date header."""
 
-    def __init__(self, cluster: Cluster, retry: Retry) -> None:
+    def __init__(self, cluster: ClusterAccess, retry: RetryPolicy) -> None:
         self.cluster = cluster
         self.dialer = Dialer(cluster)
         self.date = ""
         self._retry = retry
-        self._pool = Pool(self.dialer, DIAL_TIMEOUT)
+        self._pool = ConnectionPool(self.dialer, DIAL_TIMEOUT)
         self._lock = threading.Lock()
-        self._streams: set[Connection] = set()
+        self._streams: set[ApiConnection] = set()
 
     @property
     def closed(self) -> bool:
@@ -88,12 +121,12 @@ class Exchange:
         for stream in streams:
             stream.abort()
 
-    def target(self, path: str, query: Sequence[tuple[str, str]]) -> str:
+    def make_target(self, path: str, query: Sequence[tuple[str, str]]) -> str:
         """The request target: the server URL may have a path of its own."""
         target = quote(self.cluster.url.path.rstrip("/") + path, safe="/:@!$&'()*+,;=~%")
         return f"{target}?{urlencode(query)}" if query else target
 
-    def headers(self) -> dict[str, str]:
+    def make_headers(self) -> dict[str, str]:
         """The headers that each request has."""
         host, port = self.cluster.address
         name = f"[{host}]" if ":" in host else host
@@ -102,32 +135,32 @@ class Exchange:
             "User-Agent": AGENT,
             "Accept": "application/json",
             **self.cluster.identity_headers,
-            **self.cluster.credentials.headers(),
+            **self.cluster.credentials.make_headers(),
         }
 
-    def call(self, call: Call) -> dict[str, Any]:
+    def call(self, call: ApiCall) -> dict[str, Any]:
         """Send ``call`` until it is answered for good. Raises the KubeError tree."""
         refreshed = repeated = False
         attempt, start = 0, time.monotonic()
         while True:
-            head: Head | None = None
+            head: ResponseHead | None = None
             try:
-                head, body = self._once(call)
+                head, body = self._send_once(call)
                 if 200 <= head.status < 300:
-                    return self._decoded(body, call)
-                failure: KubeError = _refused(head, body, call)
+                    return self._decode_body(body, call)
+                failure: KubeError = _make_refusal(head, body, call)
             except Unreachable as unreachable:
                 failure = unreachable
             if isinstance(failure, Unauthorized) and not refreshed and self.renew():
                 refreshed = True
                 continue
-            if repeated and (settled := self._settled(call, failure)) is not None:
+            if repeated and (settled := self._settle_repetition(call, failure)) is not None:
                 return settled
             known = bool(self.date)
             patient = known and isinstance(failure, Unreachable) and time.monotonic() - start < self._retry.patience
             tired = attempt + 1 >= self._retry.attempts and not patient
-            if tired or self.closed or not _worth_repeating(call, failure, known=known):
-                raise self._completed(failure)
+            if tired or self.closed or not _is_worth_repeating(call, failure, known=known):
+                raise self._complete_request(failure)
             pause = self._retry.pause(attempt, head.headers.get("retry-after", "") if head else "")
             _LOG.debug("%s %s is tried again in %.3f s: %s", call.method, call.path, pause, failure)
             self._retry.sleep(pause)
@@ -143,7 +176,7 @@ class Exchange:
         _LOG.debug("401: the credentials are fetched again")
         return True
 
-    def stream(self, call: Call, deadline: float) -> tuple[Connection, Response, bytes]:
+    def open_stream(self, call: ApiCall, deadline: float) -> tuple[ApiConnection, ResponseReader, bytes]:
         """Open a response that goes on: the caller reads it and gives the connection to :meth:`end`.
 
         Raises the KubeError tree; nothing is tried again but once after a 401.
@@ -153,54 +186,56 @@ class Exchange:
             with self._lock:
                 self._streams.add(connection)
             try:
-                return self._opened(connection, call, deadline)
+                return self._open_response(connection, call, deadline)
             except Unauthorized as failure:
                 self.end(connection)
                 if renewed or not self.renew():
-                    raise self._completed(failure) from None
+                    raise self._complete_request(failure) from None
             except BaseException:
                 self.end(connection)
                 raise
         raise AssertionError("the second try either returns or raises")
 
-    def borrow(self) -> Connection:
+    def borrow(self) -> ApiConnection:
         """A connection for something else than HTTP; it does not come back. Raises Unreachable."""
         return self._pool.take()
 
     def warm(self) -> None:
         """Open a connection that the next who needs one may take. If it cannot be opened, that one will say so."""
         with suppress(KubeError, InputError):
-            self._pool.put_back(Connection(self.dialer.open(DIAL_TIMEOUT)))
+            self._pool.put_back(ApiConnection(self.dialer.open(DIAL_TIMEOUT)))
 
-    def end(self, connection: Connection) -> None:
+    def end(self, connection: ApiConnection) -> None:
         """Close a stream's connection."""
         with self._lock:
             self._streams.discard(connection)
         connection.close()
 
-    def _opened(self, connection: Connection, call: Call, deadline: float) -> tuple[Connection, Response, bytes]:
-        response, began = Response(), time.monotonic()
+    def _open_response(
+        self, connection: ApiConnection, call: ApiCall, deadline: float
+    ) -> tuple[ApiConnection, ResponseReader, bytes]:
+        response, began = ResponseReader(), time.monotonic()
         try:
             connection.send(self._request(call), deadline)
-            head, body = connection.head(response, deadline)
+            head, body = connection.read_head(response, deadline)
             if head.status != 200:
                 body = connection.read_rest(response, body, deadline)
         except (OSError, MalformedResponse) as cause:
             call.log(repr(cause), began, reused=connection.reused)
-            raise explain(cause, self.cluster) from cause
+            raise explain_connection_failure(cause, self.cluster) from cause
         call.log(head.status, began, reused=connection.reused)
         self.date = head.headers.get("date", self.date)
         if head.status != 200:
-            raise _refused(head, body, call)
+            raise _make_refusal(head, body, call)
         return connection, response, body
 
-    def _request(self, call: Call) -> bytes:
-        headers = self.headers()
+    def _request(self, call: ApiCall) -> bytes:
+        headers = self.make_headers()
         if call.body:
             headers["Content-Type"] = call.content_type
-        return http1.request(call.method, self.target(call.path, call.query), headers, call.body)
+        return http1.encode_request(call.method, self.make_target(call.path, call.query), headers, call.body)
 
-    def _once(self, call: Call) -> tuple[Head, bytes]:
+    def _send_once(self, call: ApiCall) -> tuple[ResponseHead, bytes]:
         request, began = self._request(call), time.monotonic()
         connection = self._pool.take()
         try:
@@ -209,7 +244,7 @@ class Exchange:
             connection.close()
             call.log(repr(cause), began, reused=connection.reused)
             if isinstance(cause, (OSError, MalformedResponse)):
-                raise explain(cause, self.cluster) from cause
+                raise explain_connection_failure(cause, self.cluster) from cause
             raise
         call.log(head.status, began, reused=connection.reused)
         if head.reusable:
@@ -219,7 +254,7 @@ class Exchange:
         self.date = head.headers.get("date", self.date)
         return head, body
 
-    def _decoded(self, body: bytes, call: Call) -> dict[str, Any]:
+    def _decode_body(self, body: bytes, call: ApiCall) -> dict[str, Any]:
         try:
             decoded = json.loads(body) if body else {}
         except (ValueError, RecursionError) as cause:
@@ -228,21 +263,21 @@ class Exchange:
             raise KubeError(f"{call.asked}: the answer is not JSON", status=200, fix=NO_API_SERVER) from cause
         return decoded if isinstance(decoded, dict) else {"items": decoded}
 
-    def _settled(self, call: Call, failure: KubeError) -> dict[str, Any] | None:
+    def _settle_repetition(self, call: ApiCall, failure: KubeError) -> dict[str, Any] | None:
         """What a repetition's refusal proves about the first try: its name is taken, or it is gone, by our own hand."""
         if isinstance(failure, Conflict) and call.method == "POST" and failure.reason == "AlreadyExists":
             name = json.loads(call.body)["metadata"]["name"]
-            return self.call(Call(method="GET", path=f"{call.path}/{name}"))
+            return self.call(ApiCall(method="GET", path=f"{call.path}/{name}"))
         if isinstance(failure, NotFound) and call.method == "DELETE":
             return {"kind": "Status", "status": "Success"}
         return None
 
-    def _completed(self, failure: KubeError) -> KubeError:
+    def _complete_request(self, failure: KubeError) -> KubeError:
         """A 401 does not say that the client certificate has expired; its own date does."""
         if not isinstance(failure, Unauthorized) or failure.fix:
             return failure
-        pair = self.cluster.credentials.key_pair()
-        ended = tls.expired(pair) if pair else ""
+        pair = self.cluster.credentials.read_key_pair()
+        ended = tls.read_expiry(pair) if pair else ""
         if ended:
             message = f"the client certificate expired on {ended}"
             return Unauthorized(message, status=401, reason=failure.reason, fix="get a new kubeconfig")
@@ -250,13 +285,13 @@ class Exchange:
         return Unauthorized(failure.message, status=401, reason=failure.reason, fix=fix)
 
 
-def _refused(head: Head, body: bytes, call: Call) -> KubeError:
-    from ci_buildx.kube.refusal import refusal
+def _make_refusal(head: ResponseHead, body: bytes, call: ApiCall) -> KubeError:
+    from ci_buildx.kube.refusal import make_kube_error
 
-    return refusal(head.status, body, call.asked)
+    return make_kube_error(head.status, body, call.asked)
 
 
-def _worth_repeating(call: Call, failure: KubeError, *, known: bool) -> bool:
+def _is_worth_repeating(call: ApiCall, failure: KubeError, *, known: bool) -> bool:
     """``known``: the server has answered before, so that a time-out is no matter of a wrong address."""
     if isinstance(failure, Throttled):
         return failure.status == 429 or (failure.status in RETRIED and call.repeatable)
@@ -276,7 +311,7 @@ def format_query(query: Sequence[tuple[str, str]]) -> str:
     return f"?{'&'.join(texts)}" if query else ""
 
 
-def pairs(query: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+def encode_query(query: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Query parameters as the API server reads them; None and "" are left out."""
     shown = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in query.items()}
     return tuple((name, value) for name, value in shown.items() if value not in ("", "None"))

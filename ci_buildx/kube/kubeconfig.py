@@ -24,7 +24,7 @@ _NESTING = (b"[", b"{", b"-", b":", b"?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class KubeconfigEntry:
     """One named cluster, user or context; ``kind`` is that word, ``origin`` the file it stands in."""
 
     kind: str
@@ -32,43 +32,45 @@ class Entry:
     body: Mapping[str, Any]
     origin: Path
 
-    def text(self, key: str) -> str:
+    def read_text(self, key: str) -> str:
         """A string field, "" where absent. Raises InputError where it is something else."""
         value = self.body.get(key)
         if value is None:
             return ""
         if not isinstance(value, str):
-            raise self.wrong(f"{key} must be a string")
+            raise self.make_error(f"{key} must be a string")
         return value
 
-    def flag(self, key: str) -> bool:
+    def read_flag(self, key: str) -> bool:
         """A boolean field, False where absent."""
         value = self.body.get(key)
         if not isinstance(value, bool | None):
-            raise self.wrong(f"{key} must be true or false")
+            raise self.make_error(f"{key} must be true or false")
         return bool(value)
 
-    def path(self, key: str) -> Path | None:
+    def read_path(self, key: str) -> Path | None:
         """A file named by a field, relative to the folder of the kubeconfig; None where absent."""
-        text = self.text(key)
+        text = self.read_text(key)
         return self.origin.absolute().parent / text if text else None
 
-    def content(self, key: str) -> bytes:
+    def read_content(self, key: str) -> bytes:
         """What ``KEY-data`` holds in base64, else what the file named by ``KEY`` holds, else ``b""``."""
-        encoded = self.text(f"{key}-data")
+        encoded = self.read_text(f"{key}-data")
         if encoded:
             import binascii
 
             try:
                 return binascii.a2b_base64("".join(encoded.split()), strict_mode=True)
             except (binascii.Error, ValueError) as cause:
-                raise self.wrong(f"{key}-data is not base64") from cause
-        path = self.path(key)
-        return read_bytes(path, source=f"{said(self.origin)}: {self.kind} {self.name!r}: {key}") if path else b""
+                raise self.make_error(f"{key}-data is not base64") from cause
+        path = self.read_path(key)
+        return (
+            read_file(path, source=f"{describe_file(self.origin)}: {self.kind} {self.name!r}: {key}") if path else b""
+        )
 
-    def wrong(self, reason: str, *, fix: str = "") -> InputError:
+    def make_error(self, reason: str, *, fix: str = "") -> InputError:
         """An InputError that names this entry and its file."""
-        return InputError(f"{self.kind} {self.name!r}: {reason}", source=said(self.origin), fix=fix)
+        return InputError(f"{self.kind} {self.name!r}: {reason}", source=describe_file(self.origin), fix=fix)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,62 +79,62 @@ class Kubeconfig:
 
     files: tuple[Path, ...]
     current_context: str
-    contexts: Mapping[str, Entry]
-    clusters: Mapping[str, Entry]
-    users: Mapping[str, Entry]
+    contexts: Mapping[str, KubeconfigEntry]
+    clusters: Mapping[str, KubeconfigEntry]
+    users: Mapping[str, KubeconfigEntry]
 
     @property
     def source(self) -> str:
         """The files, as an error names them."""
-        return ", ".join(said(file) for file in self.files)
+        return ", ".join(describe_file(file) for file in self.files)
 
-    def context(self, name: str) -> Entry:
+    def find_context(self, name: str) -> KubeconfigEntry:
         """The context called ``name``, or the current one. Raises InputError that names those there are."""
         name = name or self.current_context
         if not name:
-            raise InputError("no current-context is set", source=self.source, fix=self._choice())
+            raise InputError("no current-context is set", source=self.source, fix=self._list_choices())
         if name not in self.contexts:
-            raise InputError(f"context {name!r} does not exist", source=self.source, fix=self._choice())
+            raise InputError(f"context {name!r} does not exist", source=self.source, fix=self._list_choices())
         return self.contexts[name]
 
-    def referred(self, context: Entry, kind: str) -> Entry:
+    def find_referred(self, context: KubeconfigEntry, kind: str) -> KubeconfigEntry:
         """The cluster or user (``kind``) that a context names. Raises InputError if there is none."""
-        name = context.text(kind)
+        name = context.read_text(kind)
         there_are = self.clusters if kind == "cluster" else self.users
         if name not in there_are:
             known = ", ".join(sorted(there_are)) or "none"
-            raise context.wrong(f"{kind} {name!r} does not exist", fix=f"the {kind}s there are: {known}")
+            raise context.make_error(f"{kind} {name!r} does not exist", fix=f"the {kind}s there are: {known}")
         return there_are[name]
 
-    def _choice(self) -> str:
+    def _list_choices(self) -> str:
         names = ", ".join(sorted(self.contexts))
         return f"choose one of these contexts: {names}" if names else "the file has no contexts"
 
 
-def read(files: Sequence[Path]) -> Kubeconfig | None:
+def read_kubeconfigs(files: Sequence[Path]) -> Kubeconfig | None:
     """Merge those of ``files`` that exist; None if there is none. Raises InputError naming the file at fault."""
     found = tuple(file for file in dict.fromkeys(files) if file.exists())
     if not found:
         return None
-    return _merged({file: _parse(read_bytes(file, source="kubeconfig"), file) for file in found})
+    return _merge({file: _parse_file(read_file(file, source="kubeconfig"), file) for file in found})
 
 
 def read_text(content: bytes) -> Kubeconfig:
     """A kubeconfig that was given as text. Raises InputError, which shows nothing of it but names."""
-    return _merged({TEXT: _parse(content, TEXT)})
+    return _merge({TEXT: _parse_file(content, TEXT)})
 
 
-def said(file: Path) -> str:
+def describe_file(file: Path) -> str:
     """How an error names the origin of an entry."""
     return TEXT.name if file == TEXT else str(file)
 
 
-def _merged(documents: Mapping[Path, Mapping[str, Any]]) -> Kubeconfig:
-    merged: dict[str, dict[str, Entry]] = {"context": {}, "cluster": {}, "user": {}}
+def _merge(documents: Mapping[Path, Mapping[str, Any]]) -> Kubeconfig:
+    merged: dict[str, dict[str, KubeconfigEntry]] = {"context": {}, "cluster": {}, "user": {}}
     current = ""
     for file, document in documents.items():
         for kind, entries in merged.items():
-            for entry in _entries(document, kind, file):
+            for entry in _read_entries(document, kind, file):
                 entries.setdefault(entry.name, entry)
         current = current or str(document.get("current-context") or "")
     return Kubeconfig(
@@ -144,7 +146,7 @@ def _merged(documents: Mapping[Path, Mapping[str, Any]]) -> Kubeconfig:
     )
 
 
-def read_bytes(path: Path, *, source: str) -> bytes:
+def read_file(path: Path, *, source: str) -> bytes:
     """A file's content. Raises InputError with the system's reason, or where there is far too much of it."""
     try:
         with path.open("rb") as stream:
@@ -156,14 +158,14 @@ def read_bytes(path: Path, *, source: str) -> bytes:
     return content
 
 
-def _parse(content: bytes, file: Path) -> Mapping[str, Any]:
+def _parse_file(content: bytes, file: Path) -> Mapping[str, Any]:
     document = _parse_json(content) if content.lstrip().startswith(b"{") else None
     if document is None:
         document = _parse_yaml(content, file)
     if document is None:
         return {}
     if not isinstance(document, dict):
-        raise InputError("not a kubeconfig: the top of the file must be a mapping", source=said(file))
+        raise InputError("not a kubeconfig: the top of the file must be a mapping", source=describe_file(file))
     return document
 
 
@@ -189,9 +191,9 @@ def _parse_yaml(content: bytes, file: Path) -> object:
     except yaml.YAMLError as cause:
         mark = getattr(cause, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
-        raise InputError(f"not a kubeconfig: malformed YAML{where}", source=said(file)) from cause
+        raise InputError(f"not a kubeconfig: malformed YAML{where}", source=describe_file(file)) from cause
     except (ValueError, RecursionError, OverflowError) as cause:  # a date that is none, a depth that has no end
-        raise InputError(f"not a kubeconfig: {str(cause) or 'malformed YAML'}", source=said(file)) from cause
+        raise InputError(f"not a kubeconfig: {str(cause) or 'malformed YAML'}", source=describe_file(file)) from cause
 
 
 def _check_depth(content: bytes, loader: Any) -> None:
@@ -208,17 +210,17 @@ def _check_depth(content: bytes, loader: Any) -> None:
             raise ValueError(f"it is nested deeper than {_DEEPEST} levels")
 
 
-def _entries(document: Mapping[str, Any], kind: str, file: Path) -> list[Entry]:
+def _read_entries(document: Mapping[str, Any], kind: str, file: Path) -> list[KubeconfigEntry]:
     items = document.get(f"{kind}s") or []
     if not isinstance(items, list):
-        raise InputError(f"{kind}s must be a list", source=said(file))
-    entries: dict[str, Entry] = {}
+        raise InputError(f"{kind}s must be a list", source=describe_file(file))
+    entries: dict[str, KubeconfigEntry] = {}
     for item in items:
         name = item.get("name") if isinstance(item, dict) else None
         body = (item.get(kind) or {}) if isinstance(item, dict) else None
         if not isinstance(name, str) or not isinstance(body, dict):
-            raise InputError(f"each of {kind}s needs a name and a {kind}", source=said(file))
+            raise InputError(f"each of {kind}s needs a name and a {kind}", source=describe_file(file))
         if name in entries:
-            raise InputError(f"{kind} {name!r} is there twice", source=said(file))
-        entries[name] = Entry(kind=kind, name=name, body=body, origin=file)
+            raise InputError(f"{kind} {name!r} is there twice", source=describe_file(file))
+        entries[name] = KubeconfigEntry(kind=kind, name=name, body=body, origin=file)
     return list(entries.values())

@@ -33,7 +33,7 @@ class Proxy:
     source: str = ""
 
 
-def parse(text: str, *, source: str) -> Proxy:
+def parse_proxy(text: str, *, source: str) -> Proxy:
     """Read a proxy's URL; a bare ``host:port`` means http. Raises InputError naming ``source``, never the password."""
     try:
         url = urlsplit(text if "://" in text else f"http://{text}")
@@ -48,25 +48,25 @@ def parse(text: str, *, source: str) -> Proxy:
         host=url.hostname,
         port=port,
         secure=url.scheme == "https",
-        authorization=_authorization(url.username, url.password),
+        authorization=_make_authorization(url.username, url.password),
         source=source,
     )
 
 
-def choose(scheme: str, host: str, port: int, env: Mapping[str, str]) -> Proxy | None:
+def choose_proxy(scheme: str, host: str, port: int, env: Mapping[str, str]) -> Proxy | None:
     """The proxy that the environment names for ``scheme://host:port``, None for a direct connection."""
     name = f"{scheme.upper()}_PROXY"
-    text = _variable(env, name)
-    if not text or _excluded(host.lower(), port, _variable(env, "NO_PROXY")):
+    text = _read_variable(env, name)
+    if not text or _is_excluded(host.lower(), port, _read_variable(env, "NO_PROXY")):
         return None
-    return parse(text, source=name)
+    return parse_proxy(text, source=name)
 
 
-def _variable(env: Mapping[str, str], name: str) -> str:
+def _read_variable(env: Mapping[str, str], name: str) -> str:
     return env.get(name) or env.get(name.lower()) or ""
 
 
-def _authorization(user: str | None, password: str | None) -> Secret | None:
+def _make_authorization(user: str | None, password: str | None) -> Secret | None:
     if user is None:
         return None
     import base64
@@ -75,19 +75,19 @@ def _authorization(user: str | None, password: str | None) -> Secret | None:
     return Secret(b"Basic " + base64.b64encode(pair.encode()))
 
 
-def _excluded(host: str, port: int, no_proxy: str) -> bool:
-    address = _address(host)
+def _is_excluded(host: str, port: int, no_proxy: str) -> bool:
+    address = _parse_address(host)
     if host == "localhost" or (address is not None and address.is_loopback):
         return True
-    return any(_matches(entry.strip().lower(), host, port) for entry in no_proxy.split(","))
+    return any(_matches_entry(entry.strip().lower(), host, port) for entry in no_proxy.split(","))
 
 
-def _matches(entry: str, host: str, port: int) -> bool:
+def _matches_entry(entry: str, host: str, port: int) -> bool:
     import ipaddress
 
     if entry == "*":
         return True
-    address = _address(host)
+    address = _parse_address(host)
     if "/" in entry:
         try:
             return address is not None and address in ipaddress.ip_network(entry, strict=False)
@@ -96,12 +96,12 @@ def _matches(entry: str, host: str, port: int) -> bool:
     name, entry_port = _split_port(entry)
     if not name or (entry_port and entry_port != str(port)):
         return False
-    if address is not None or _address(name) is not None:
-        return address is not None and address == _address(name)
-    return _domain_matches(name.removeprefix("*"), host)
+    if address is not None or _parse_address(name) is not None:
+        return address is not None and address == _parse_address(name)
+    return _matches_domain(name.removeprefix("*"), host)
 
 
-def _domain_matches(name: str, host: str) -> bool:
+def _matches_domain(name: str, host: str) -> bool:
     if name.startswith("."):
         return host.endswith(name)
     return host == name or host.endswith(f".{name}")
@@ -118,7 +118,7 @@ def _split_port(entry: str) -> tuple[str, str]:
     return entry, ""
 
 
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     import ipaddress
 
     try:

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ci_buildx.errors import Conflict, Forbidden, Invalid, KubeError, NotFound, Throttled, Unauthorized
-from ci_buildx.model.pattern import pattern
+from ci_buildx.model.lazy import compile_lazily
 
 _LIMIT = 600
 """Characters of the server's own words that are worth a line."""
 
-_DENIED = pattern(
+_DENIED = compile_lazily(
     r'User "(?P<user>[^"]*)" cannot (?P<verb>\S+) '
     r'(?:resource "(?P<resource>[^"]*)" in API group "(?P<group>[^"]*)" '
     r'(?:in the namespace "(?P<namespace>[^"]*)"|at the cluster scope)|path "(?P<path>[^"]*)")'
@@ -35,47 +35,47 @@ _SEE_DOCTOR = "kube-builder doctor shows all that is missing"
 _STREAMED = ("pods/exec", "pods/portforward", "pods/attach")
 
 
-def refusal(status: int, body: bytes, asked: str) -> KubeError:
+def make_kube_error(status: int, body: bytes, asked: str) -> KubeError:
     """The error for an HTTP ``status`` with ``body``; ``asked`` (``GET /api/…``) stands in for a missing message."""
-    answer = _status(body)
-    message = shorten(str(answer.get("message") or "")) or f"{asked}: status {status}: {_first_line(body)}"
-    error = from_status({**answer, "code": status, "message": message})
+    answer = _parse_status(body)
+    message = shorten_message(str(answer.get("message") or "")) or f"{asked}: status {status}: {_read_first_line(body)}"
+    error = read_status_error({**answer, "code": status, "message": message})
     if not answer and status in _NO_REFUSAL:
         error.fix = USE_TLS if _PLAIN_HTTP in body else NO_API_SERVER
     return error
 
 
-def from_status(answer: Mapping[str, Any]) -> KubeError:
+def read_status_error(answer: Mapping[str, Any]) -> KubeError:
     """The error for a metav1.Status, as a body or inside a watch."""
     status, reason = int(answer.get("code") or 0), str(answer.get("reason") or "")
     message = str(answer.get("message") or reason or "unknown error")
     if status == 401:
         return Unauthorized(f"the API server does not accept the credentials: {message}", status=401, reason=reason)
     if status == 403:
-        return _forbidden(message, reason)
+        return _describe_forbidden(message, reason)
     if status == 404:
         return NotFound(message, status=404, reason=reason)
     if status == 409:
         return Conflict(message, status=409, reason=reason)
     if status == 422:
-        return Invalid(_causes(answer) or message, status=422, reason=reason)
+        return Invalid(_list_causes(answer) or message, status=422, reason=reason)
     if status == 429 or status >= 500:
         return Throttled(f"the API server failed ({status}): {message}", status=status, reason=reason)
     return KubeError(message, status=status, reason=reason)
 
 
-def lacks_right(failure: Forbidden) -> bool:
+def is_rbac_refusal(failure: Forbidden) -> bool:
     """Whether RBAC refused, and not admission, which does not change its mind when a role is bound."""
     return failure.fix.endswith(_SEE_DOCTOR)
 
 
-def shorten(text: str) -> str:
+def shorten_message(text: str) -> str:
     """The server's words on one line, cut where they get too long."""
     line = " ".join(text.split())
     return line if len(line) <= _LIMIT else f"{line[:_LIMIT]}…"
 
 
-def _forbidden(message: str, reason: str) -> Forbidden:
+def _describe_forbidden(message: str, reason: str) -> Forbidden:
     """Says who lacks which verb on what; admission's refusals (quota, PodSecurity) speak for themselves."""
     found = _DENIED.search(message)
     if found is None:
@@ -95,15 +95,17 @@ def _forbidden(message: str, reason: str) -> Forbidden:
     return Forbidden(f'user "{user}" may not {verb} {resource} {where}{why}', status=403, reason=reason, fix=fix)
 
 
-def _causes(answer: Mapping[str, Any]) -> str:
+def _list_causes(answer: Mapping[str, Any]) -> str:
     details = answer.get("details") or {}
     causes = [f"{cause.get('field', '')}: {cause.get('message', '')}" for cause in details.get("causes") or ()]
     if not causes:
         return ""
-    return shorten(f'{details.get("kind", "object")} "{details.get("name", "")}" is invalid: {"; ".join(causes)}')
+    return shorten_message(
+        f'{details.get("kind", "object")} "{details.get("name", "")}" is invalid: {"; ".join(causes)}'
+    )
 
 
-def _status(body: bytes) -> dict[str, Any]:
+def _parse_status(body: bytes) -> dict[str, Any]:
     """The body as a Status; empty if it is something else (a proxy's page, plain text)."""
     import json
 
@@ -114,6 +116,6 @@ def _status(body: bytes) -> dict[str, Any]:
     return answer if isinstance(answer, dict) and answer.get("kind") == "Status" else {}
 
 
-def _first_line(body: bytes) -> str:
+def _read_first_line(body: bytes) -> str:
     lines = body.decode(errors="replace").strip().splitlines()
-    return shorten(lines[0]) if lines else "no reason given"
+    return shorten_message(lines[0]) if lines else "no reason given"

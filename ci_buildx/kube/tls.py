@@ -1,12 +1,20 @@
-"""TLS towards the API server: what it is checked against, and the certificate we show."""
+"""TLS to the API server: what it is checked against, the certificate we show, and why it fails."""
 
 from __future__ import annotations
 
+import contextlib
+import select
+import socket
 import ssl
+import threading
+from typing import TYPE_CHECKING
 
-from ci_buildx.errors import InputError
+from ci_buildx.errors import InputError, KubeError, Unreachable
 from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
+
+if TYPE_CHECKING:
+    from ci_buildx.kube.config import ClusterAccess
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +27,7 @@ class TlsSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeyPair:
+class TlsKeyPair:
     """A client certificate with its key, both PEM; ``source`` says where it came from."""
 
     certificate: bytes
@@ -27,7 +35,7 @@ class KeyPair:
     source: str = ""
 
 
-def context(settings: TlsSettings, key_pair: KeyPair | None) -> ssl.SSLContext:
+def make_ssl_context(settings: TlsSettings, key_pair: TlsKeyPair | None) -> ssl.SSLContext:
     """An SSLContext that checks the server as ``settings`` ask and shows ``key_pair``.
 
     Raises InputError for PEM that cannot be read.
@@ -37,25 +45,28 @@ def context(settings: TlsSettings, key_pair: KeyPair | None) -> ssl.SSLContext:
         made.check_hostname = False
         made.verify_mode = ssl.CERT_NONE
     elif settings.authority:
-        _trust(made, settings.authority)
+        _load_trust(made, settings.authority)
     else:
         made.load_default_certs()
     if key_pair is not None:
-        _show(made, key_pair)
+        _load_key_pair(made, key_pair)
     return made
 
 
-def _trust(made: ssl.SSLContext, authority: bytes) -> None:
+def _load_trust(made: ssl.SSLContext, authority: bytes) -> None:
     try:
         made.load_verify_locations(cadata=authority.decode("ascii"))
     except (ssl.SSLError, ValueError) as cause:
         raise InputError("certificate-authority holds no PEM certificate", source="kubeconfig") from cause
 
 
-def _show(made: ssl.SSLContext, pair: KeyPair) -> None:
+def _load_key_pair(made: ssl.SSLContext, pair: TlsKeyPair) -> None:
     from ci_buildx.model import private_file
 
-    with private_file.hold(pair.certificate) as certificate, private_file.hold(pair.key.reveal()) as key:
+    with (
+        private_file.open_private_file(pair.certificate) as certificate,
+        private_file.open_private_file(pair.key.reveal()) as key,
+    ):
         try:
             made.load_cert_chain(certificate, key, password="")  # never asked for on a terminal
         except (ssl.SSLError, OSError) as cause:
@@ -63,7 +74,7 @@ def _show(made: ssl.SSLContext, pair: KeyPair) -> None:
             raise InputError(reason, source=pair.source or "kubeconfig") from cause
 
 
-def expired(pair: KeyPair) -> str:
+def read_expiry(pair: TlsKeyPair) -> str:
     """When a certificate ended, "" while it is valid. Costs an import, so it is asked only after a refusal."""
     from datetime import UTC, datetime
 
@@ -74,3 +85,130 @@ def expired(pair: KeyPair) -> str:
     except ValueError:
         return ""
     return "" if ended > datetime.now(UTC) else ended.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+_CERTIFICATE_NOT_YET_VALID = 9
+"""X509_V_ERR_CERT_NOT_YET_VALID of OpenSSL 3."""
+_CERTIFICATE_EXPIRED = 10
+"""X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL 3."""
+
+
+def explain_connection_failure(cause: Exception, cluster: ClusterAccess) -> KubeError:
+    """The KubeError for what went wrong on the way to ``cluster``'s server."""
+    if isinstance(cause, KubeError):
+        return cause
+    host, port = cluster.address
+    where = f"{host}:{port}"
+    if isinstance(cause, ssl.SSLError):
+        return _explain_tls(cause, cluster, where)
+    via = f" (by way of proxy {cluster.proxy.host}:{cluster.proxy.port})" if cluster.proxy else ""
+    if isinstance(cause, socket.gaierror):
+        return Unreachable(f"the API server's name {host!r} cannot be resolved", fix="check server in the kubeconfig")
+    if isinstance(cause, TimeoutError):
+        fix = "check the network between here and the cluster, and HTTPS_PROXY"
+        return Unreachable(f"the API server {where}{via} gave no answer in time", fix=fix)
+    if isinstance(cause, ConnectionRefusedError):
+        return Unreachable(f"the API server {where}{via} refuses connections", fix="check that the cluster runs")
+    reason = (cause.strerror or str(cause)) if isinstance(cause, OSError) else str(cause)
+    return Unreachable(f"the connection to the API server {where}{via} failed: {reason}")
+
+
+def _explain_tls(cause: ssl.SSLError, cluster: ClusterAccess, where: str) -> Unreachable:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return _explain_verification(cause, where)
+    pair = cluster.credentials.read_key_pair()
+    ended = read_expiry(pair) if pair else ""
+    if ended:
+        return Unreachable(f"the client certificate expired on {ended}", fix="get a new kubeconfig")
+    reason = cause.reason or str(cause)
+    if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
+        fix = "use http:// as server in the kubeconfig, or another port"
+        return Unreachable(f"{where} does not speak TLS", fix=fix)
+    if "CERTIFICATE" in reason or "UNKNOWN_CA" in reason:
+        fix = "check client-certificate in the kubeconfig"
+        return Unreachable(f"the API server {where} refuses the client certificate: {reason}", fix=fix)
+    return Unreachable(f"TLS with the API server {where} failed: {reason}")
+
+
+def _explain_verification(cause: ssl.SSLCertVerificationError, where: str) -> Unreachable:
+    if cause.verify_code == _CERTIFICATE_EXPIRED:
+        return Unreachable(f"the certificate of the API server {where} has expired", fix="renew it, or check the clock")
+    if cause.verify_code == _CERTIFICATE_NOT_YET_VALID:
+        message = f"the certificate of the API server {where} is not valid yet"
+        return Unreachable(message, fix="set the clock of this machine, or renew the certificate")
+    if "mismatch" in cause.verify_message.lower():
+        fix = "check server, or set tls-server-name in the kubeconfig"
+        return Unreachable(f"the certificate of the API server is for another name: {cause.verify_message}", fix=fix)
+    fix = "check certificate-authority in the kubeconfig"
+    return Unreachable(f"the API server {where} is not to be trusted: {cause.verify_message}", fix=fix)
+
+
+_SIZE = 64 << 10
+
+
+def open_relay(secure: socket.socket) -> socket.socket:
+    """The near end of a socket pair whose other end a thread relays to ``secure``; closing it ends both."""
+    near, far = socket.socketpair()
+    threading.Thread(target=_run_relay, args=(secure, far), name="tls-relay", daemon=True).start()
+    return near
+
+
+def _run_relay(secure: socket.socket, far: socket.socket) -> None:
+    with secure, far, contextlib.suppress(OSError):
+        secure.setblocking(False)
+        far.setblocking(False)
+        _TlsRelay(secure, far).run()
+
+
+class _TlsRelay:
+    """Moves bytes both ways, holding at most one buffer for each, until either side ends."""
+
+    def __init__(self, secure: socket.socket, far: socket.socket) -> None:
+        self._sockets = {secure: far, far: secure}
+        self._held = {secure: b"", far: b""}
+
+    def run(self) -> None:
+        """Relay until the end of either side. Raises OSError when one breaks."""
+        while True:
+            moved = [self._move(source) for source in self._sockets]
+            if None in moved:
+                return
+            if not any(moved):
+                self._wait()
+
+    def _move(self, source: socket.socket) -> bool | None:
+        """Whether anything moved from ``source``; None at its end."""
+        progress = False
+        if not self._held[source]:
+            received = _receive(source)
+            if received == b"":
+                return None
+            self._held[source] = received or b""
+            progress = received is not None
+        if self._held[source]:
+            sent = _send(self._sockets[source], self._held[source])
+            self._held[source] = self._held[source][sent:]
+            progress = progress or sent > 0
+        return progress
+
+    def _wait(self) -> None:
+        poll = select.poll()
+        for end, peer in self._sockets.items():
+            events = (0 if self._held[end] else select.POLLIN) | (select.POLLOUT if self._held[peer] else 0)
+            poll.register(end, events)
+        poll.poll()
+
+
+def _receive(source: socket.socket) -> bytes | None:
+    """Bytes, ``b""`` at the end, None when there is nothing now."""
+    try:
+        return source.recv(_SIZE)
+    except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        return None
+
+
+def _send(target: socket.socket, content: bytes) -> int:
+    try:
+        return target.send(content)
+    except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        return 0

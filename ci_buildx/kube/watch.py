@@ -14,12 +14,11 @@ from enum import StrEnum
 from typing import Any
 
 from ci_buildx.errors import KubeError, Throttled, Unreachable
-from ci_buildx.kube.exchange import CALL_TIMEOUT, Call, Exchange, pairs
-from ci_buildx.kube.http1 import MalformedResponse
-from ci_buildx.kube.retry import Retry
-from ci_buildx.kube.unreachable import explain
+from ci_buildx.kube.exchange import CALL_TIMEOUT, ApiCall, ApiExchange, RetryPolicy, encode_query
+from ci_buildx.kube.tls import explain_connection_failure
 from ci_buildx.model import debug
 from ci_buildx.model.record import dataclass, replace
+from ci_buildx.wire.http1 import MalformedResponse
 
 _GONE = 410
 _LOG = debug.get_log("kube")
@@ -33,7 +32,7 @@ MOST_KNOWN = 100_000
 """Objects of a watched collection."""
 
 
-class Change(StrEnum):
+class ChangeKind(StrEnum):
     """What happened to an object."""
 
     ADDED = "ADDED"
@@ -45,11 +44,11 @@ class Change(StrEnum):
 class WatchEvent:
     """One change; ``object`` is the object after it (before it, if it was deleted)."""
 
-    type: Change
+    type: ChangeKind
     object: dict[str, Any]
 
 
-class Watch:
+class CollectionWatch:
     """One watch of the collection that ``listing`` reads, until ``deadline`` (a time.monotonic() value) or ``stop``.
 
     ``listed`` is set when everything that was there at first has been taken in by whoever iterates.
@@ -57,9 +56,9 @@ class Watch:
 
     def __init__(
         self,
-        exchange: Exchange,
-        retry: Retry,
-        listing: Call,
+        exchange: ApiExchange,
+        retry: RetryPolicy,
+        listing: ApiCall,
         *,
         deadline: float,
         stop: threading.Event,
@@ -75,7 +74,7 @@ class Watch:
         self._known: dict[str, dict[str, Any]] = {}
         self._version = ""
 
-    def events(self, version: str) -> Iterator[WatchEvent]:
+    def watch_events(self, version: str) -> Iterator[WatchEvent]:
         """The changes since ``version``; from "" on, first everything that is there, as ADDED.
 
         Ends at the deadline or on ``stop``. Raises KubeError when the API server refuses for good, and at the
@@ -83,13 +82,13 @@ class Watch:
         """
         self._version = version
         failure: KubeError | None = None
-        while not self._over():
+        while not self._is_over():
             try:
                 if not self._version:
                     yield from self._relist()
                 yield from self._follow()
                 failure = None
-                self._rest()
+                self._pause()
             except KubeError as caught:
                 if caught.status == _GONE:
                     self._version = ""
@@ -97,66 +96,66 @@ class Watch:
                     raise
                 failure = caught
                 _LOG.debug("watch %s is begun again: %s", self._listing.path, caught)
-                self._rest()
+                self._pause()
                 self._failures += 1
         if failure is not None and self._failures > 1 and not self._stop.is_set():
             raise failure
 
-    def _rest(self) -> None:
+    def _pause(self) -> None:
         """A pause between connections, so that a server that closes each at once is not hammered."""
         left = max(self._deadline - time.monotonic(), 0.0)
         self._stop.wait(min(self._retry.pause(self._failures), left))
 
-    def _over(self) -> bool:
+    def _is_over(self) -> bool:
         return self._stop.is_set() or self._exchange.closed or time.monotonic() >= self._deadline
 
     def _relist(self) -> Iterator[WatchEvent]:
         """List anew; objects that are known come as MODIFIED if they changed, and vanished ones as DELETED."""
         listed = self._exchange.call(self._listing)
-        before, self._known = self._known, {_identity(item): item for item in listed.get("items") or ()}
+        before, self._known = self._known, {_read_identity(item): item for item in listed.get("items") or ()}
         for identity, item in before.items():
             if identity not in self._known:
-                yield WatchEvent(Change.DELETED, item)
+                yield WatchEvent(ChangeKind.DELETED, item)
         for identity, item in self._known.items():
             if identity not in before:
-                yield WatchEvent(Change.ADDED, item)
-            elif _version(before[identity]) != _version(item):
-                yield WatchEvent(Change.MODIFIED, item)
-        self._version = _version(listed) or "0"
+                yield WatchEvent(ChangeKind.ADDED, item)
+            elif _read_version(before[identity]) != _read_version(item):
+                yield WatchEvent(ChangeKind.MODIFIED, item)
+        self._version = _read_version(listed) or "0"
         if self._listed is not None:
             self._listed.set()
 
     def _follow(self) -> Iterator[WatchEvent]:
         """The events of one connection, until the server closes it."""
-        for line in self._lines():
+        for line in self._read_lines():
             try:
                 event = json.loads(line)
                 kind, item = event["type"], event["object"]
             except (ValueError, KeyError, TypeError, RecursionError) as cause:
                 raise Unreachable(f"malformed event in the watch of {self._listing.path}") from cause
             if kind == "ERROR":
-                from ci_buildx.kube.refusal import from_status
+                from ci_buildx.kube.refusal import read_status_error
 
-                raise from_status(item)
-            self._version = _version(item) or self._version
+                raise read_status_error(item)
+            self._version = _read_version(item) or self._version
             self._failures = 0
             if _LOG.is_on:
                 _LOG.debug("watch %s: %s %s, version %s", self._listing.path, kind, _name(item), self._version)
-            if kind in (Change.ADDED, Change.MODIFIED, Change.DELETED):
-                yield self._noted(Change(kind), item)
+            if kind in (ChangeKind.ADDED, ChangeKind.MODIFIED, ChangeKind.DELETED):
+                yield self._note_events(ChangeKind(kind), item)
 
-    def _noted(self, change: Change, item: dict[str, Any]) -> WatchEvent:
-        if change is Change.DELETED:
-            self._known.pop(_identity(item), None)
+    def _note_events(self, change: ChangeKind, item: dict[str, Any]) -> WatchEvent:
+        if change is ChangeKind.DELETED:
+            self._known.pop(_read_identity(item), None)
         else:
-            self._known[_identity(item)] = item
+            self._known[_read_identity(item)] = item
             if len(self._known) > MOST_KNOWN:
                 raise KubeError(f"the watch of {self._listing.path} has more than {MOST_KNOWN} objects")
         return WatchEvent(change, item)
 
-    def _lines(self) -> Iterator[bytes]:
+    def _read_lines(self) -> Iterator[bytes]:
         seconds = max(1, min(_LONGEST, int(self._deadline - time.monotonic()) + 1))
-        query = pairs(
+        query = encode_query(
             {
                 "watch": True,
                 "allowWatchBookmarks": True,
@@ -166,10 +165,10 @@ class Watch:
         )
         call = replace(self._listing, query=self._listing.query + query)
         patience = min(self._deadline, time.monotonic() + CALL_TIMEOUT)
-        connection, response, kept = self._exchange.stream(call, patience)
+        connection, response, kept = self._exchange.open_stream(call, patience)
         buffer = bytearray(kept)
         try:
-            while not self._over():
+            while not self._is_over():
                 *lines, rest = buffer.split(b"\n")
                 buffer = bytearray(rest)
                 yield from (bytes(line) for line in lines if line)
@@ -182,12 +181,12 @@ class Watch:
                 except TimeoutError:
                     continue
         except (OSError, MalformedResponse) as cause:
-            raise explain(cause, self._exchange.cluster) from cause
+            raise explain_connection_failure(cause, self._exchange.cluster) from cause
         finally:
             self._exchange.end(connection)
 
 
-def _identity(item: dict[str, Any]) -> str:
+def _read_identity(item: dict[str, Any]) -> str:
     metadata = item.get("metadata") or {}
     return str(metadata.get("uid") or f"{metadata.get('namespace', '')}/{metadata.get('name', '')}")
 
@@ -196,5 +195,5 @@ def _name(item: dict[str, Any]) -> str:
     return str((item.get("metadata") or {}).get("name") or "")
 
 
-def _version(item: dict[str, Any]) -> str:
+def _read_version(item: dict[str, Any]) -> str:
     return str((item.get("metadata") or {}).get("resourceVersion") or "")

@@ -1,161 +1,191 @@
-"""WebSocket frames without I/O, as a client sends and receives them (RFC 6455).
-
-Kubernetes sends a stream's channel number as the first byte of each message. What we send may have a mask key of
-zero: the mask protects proxies from scripts in browsers, and inside TLS there is no proxy that could read it; then
-the payload need not be touched. Servers take any key (golang.org/x/net/websocket and gorilla/websocket do, tried).
-"""
+"""A connected WebSocket that never blocks: what a tunnel's poll loop drives."""
 
 from __future__ import annotations
 
-from enum import IntEnum
-from typing import NamedTuple
+import base64
+import hashlib
+import os
+import socket
+import ssl
+import time
+from collections.abc import Mapping, Sequence
 
-MESSAGE_LIMIT = 16 << 20
-"""Bytes of a message from the server before the connection is given up; the API server sends 32 KiB at a time."""
+from ci_buildx.errors import KubeError
+from ci_buildx.kube.connection import ApiConnection
+from ci_buildx.kube.refusal import make_kube_error
+from ci_buildx.wire import http1, websocket
+from ci_buildx.wire.http1 import ResponseHead, ResponseReader
+from ci_buildx.wire.websocket import HEADER_LIMIT, FrameOpcode, FrameReader
 
-HEADER_LIMIT = 14
-"""Bytes of the longest header: 2, an 8-byte length, a mask key."""
+BUFFER = 256 << 10
+"""Bytes of payload per frame, and read at once."""
 
-_CONTROL_LIMIT = 125
-_MASKED = 0x80
-_FINAL = 0x80
-
-
-class Opcode(IntEnum):
-    """What a frame holds."""
-
-    CONTINUATION = 0
-    TEXT = 1
-    BINARY = 2
-    CLOSE = 8
-    PING = 9
-    PONG = 10
+_PREFIX = HEADER_LIMIT + 1
 
 
-_KNOWN = frozenset(Opcode)
+class WebSocket:
+    """One WebSocket. Use it from one thread; it holds at most one outgoing frame and one read's worth of input.
 
+    To send: write into :attr:`room`, then :meth:`dispatch`, then :meth:`flush` until it is True. ``ended`` turns true
+    with the server's close or end of file; ``close_reason`` says why.
+    """
 
-class ProtocolError(ValueError):
-    """The server broke the protocol; the connection cannot go on."""
+    def __init__(self, connection: socket.socket, *, protocol: str, received: bytes = b"") -> None:
+        connection.setblocking(False)
+        self.protocol = protocol
+        self.ended = False
+        self.close_reason = ""
+        self._connection = connection
+        self._masked = not isinstance(connection, ssl.SSLSocket)
+        self._frames = FrameReader()
+        self._early = received
+        self._incoming = memoryview(bytearray(BUFFER))
+        self._frame = memoryview(bytearray(_PREFIX + BUFFER))
+        self._unsent: memoryview = self._frame[:0]
+        self._control = b""
+        self._pong = b""
+        self.room = self._frame[_PREFIX:]
 
+    def fileno(self) -> int:
+        """The socket, for poll. TLS may hold decrypted bytes: poll only after :meth:`receive` gave None."""
+        return self._connection.fileno()
 
-class Message(NamedTuple):
-    """A whole message; the payload is a view that is valid until the next feed."""
+    @property
+    def sending(self) -> bool:
+        """Whether something dispatched has not been sent yet."""
+        return bool(self._unsent) or bool(self._control) or bool(self._pong)
 
-    opcode: Opcode
-    payload: memoryview
+    @property
+    def has_room(self) -> bool:
+        """Whether :attr:`room` may be written and dispatched: what came before has gone out, to the last byte."""
+        return not self.sending
 
+    def dispatch(self, size: int, channel: int) -> None:
+        """Frame the first ``size`` bytes of :attr:`room` in place, as a message on ``channel``."""
+        key = os.urandom(4) if self._masked else b"\0\0\0\0"
+        head = websocket.make_frame_header(FrameOpcode.BINARY, size + 1, key)
+        start, end = HEADER_LIMIT - len(head), _PREFIX + size
+        self._frame[start:HEADER_LIMIT] = head
+        self._frame[HEADER_LIMIT] = channel
+        if self._masked:
+            self._frame[HEADER_LIMIT:end] = websocket.mask_payload(self._frame[HEADER_LIMIT:end], key)
+        self._unsent = self._frame[start:end]
 
-class Frames:
-    """Reads the server's frames. Feed it bytes as they come, split anywhere."""
+    def flush(self) -> bool:
+        """Send what can be sent now; True when nothing is left. Raises OSError when the connection broke."""
+        while self._unsent:
+            sent = self._send(self._unsent)
+            if not sent:
+                return False
+            self._unsent = self._unsent[sent:]
+        while self._control or self._pong:
+            if not self._control:
+                self._control, self._pong = self._pong, b""
+            sent = self._send(self._control)
+            if not sent:
+                return False
+            self._control = self._control[sent:]
+        return True
 
-    def __init__(self, limit: int = MESSAGE_LIMIT) -> None:
-        self._limit = limit
-        self._kept: list[bytes] = []
-        self._kept_size = 0
-        self._wanted = 0
-        self._begun: bytearray | None = None
-        self._opcode = Opcode.CONTINUATION
+    def receive(self) -> list[memoryview] | None:
+        """Data messages that have arrived, perhaps none yet; None when there is nothing to read now.
 
-    def feed(self, received: bytes | memoryview) -> list[Message]:
-        """The messages that are complete now. Raises ProtocolError."""
-        view = memoryview(received)
-        if self._kept:
-            self._keep(view)
-            if self._kept_size < self._wanted:
-                return []
-            view = memoryview(b"".join(self._kept))
-        messages: list[Message] = []
-        position = 0
-        while (end := self._frame(view, position, messages)) > position:
-            position = end
-        self._kept, self._kept_size = [], 0
-        if position < len(view):
-            self._keep(view[position:])
+        The views are valid until the next call. Raises OSError or ProtocolError when the connection cannot go on.
+        """
+        if self._early:
+            early, self._early = self._early, b""
+            return self._take(memoryview(early))
+        try:
+            size = self._read(self._incoming)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return None
+        if not size:
+            self.ended = True
+            return []
+        return self._take(self._incoming[:size])
+
+    def close(self) -> None:
+        """Say goodbye if that is possible at once, and close."""
+        try:
+            if not self.ended and not self.sending:
+                self._send(self._wrap_message(b"\x03\xe8", FrameOpcode.CLOSE))
+        except OSError:
+            self.ended = True
+        finally:
+            self._connection.close()
+
+    def _read(self, buffer: memoryview) -> int:
+        try:
+            return self._connection.recv_into(buffer)
+        except ssl.SSLEOFError:
+            return 0
+
+    def _take(self, received: memoryview) -> list[memoryview]:
+        messages = []
+        for opcode, payload in self._frames.feed(received):
+            if opcode is FrameOpcode.CLOSE:
+                self.ended = True
+                self.close_reason = websocket.read_close_reason(payload)
+                break
+            if opcode is FrameOpcode.PING:
+                # Of several pings the last one is answered (RFC 6455, 5.5.3), so that what waits cannot grow.
+                self._pong = self._wrap_message(bytes(payload), FrameOpcode.PONG)
+            elif opcode is not FrameOpcode.PONG and payload:
+                messages.append(payload)
         return messages
 
-    def _keep(self, view: memoryview) -> None:
-        self._kept.append(bytes(view))
-        self._kept_size += len(view)
+    def _wrap_message(self, payload: bytes, opcode: FrameOpcode) -> bytes:
+        return websocket.frame_payload(payload, opcode, os.urandom(4) if self._masked else b"\0\0\0\0")
 
-    def _frame(self, view: memoryview, start: int, messages: list[Message]) -> int:
-        """Read one frame at ``start`` into ``messages``; gives its end, or ``start`` if it is not all there."""
-        here = len(view) - start
-        self._wanted = 2
-        if here < 2:
-            return start
-        first, second = view[start], view[start + 1]
-        head, size = 2, second & 0x7F
-        if size >= 126:
-            head = 4 if size == 126 else 10
-            self._wanted = head
-            if here < head:
-                return start
-            size = int.from_bytes(view[start + 2 : start + head], "big")
-            if size < 126 or (head == 10 and size < 1 << 16):
-                raise ProtocolError("a length takes more bytes than it needs")
-        self._check(first, second, size)
-        self._wanted = head + size
-        if here < self._wanted:
-            return start
-        end = start + head + size
-        self._accept(first, view[start + head : end], messages)
-        return end
-
-    def _check(self, first: int, second: int, size: int) -> None:
-        if first & 0x70:
-            raise ProtocolError("reserved bits are set")
-        if second & _MASKED:
-            raise ProtocolError("the server masked a frame")
-        opcode = first & 0x0F
-        if opcode not in _KNOWN:
-            raise ProtocolError(f"unknown opcode {opcode}")
-        if opcode >= Opcode.CLOSE:
-            if size > _CONTROL_LIMIT or not first & _FINAL:
-                raise ProtocolError("a control frame is too long or in pieces")
-        elif (opcode == Opcode.CONTINUATION) == (self._begun is None):
-            raise ProtocolError("a message was continued that had not begun, or begun before the last one ended")
-        elif size + len(self._begun or b"") > self._limit:
-            raise ProtocolError(f"a message is longer than {self._limit} bytes")
-
-    def _accept(self, first: int, payload: memoryview, messages: list[Message]) -> None:
-        opcode, final = Opcode(first & 0x0F), bool(first & _FINAL)
-        if opcode >= Opcode.CLOSE or (final and self._begun is None):
-            messages.append(Message(opcode, payload))
-            return
-        if self._begun is None:
-            self._opcode, self._begun = opcode, bytearray()
-        self._begun += payload
-        if final:
-            messages.append(Message(self._opcode, memoryview(self._begun)))
-            self._begun = None
+    def _send(self, content: bytes | memoryview) -> int:
+        try:
+            return self._connection.send(content)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return 0
 
 
-def header(opcode: Opcode, size: int, key: bytes = b"\0\0\0\0") -> bytes:
-    """The header of a final frame with ``size`` bytes of payload, masked with ``key``."""
-    first = bytes((_FINAL | opcode,))
-    if size < 126:
-        return first + bytes((_MASKED | size,)) + key
-    if size < 1 << 16:
-        return first + b"\xfe" + size.to_bytes(2, "big") + key
-    return first + b"\xff" + size.to_bytes(8, "big") + key
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
-def mask(payload: bytes | memoryview, key: bytes) -> bytes:
-    """``payload`` XOR ``key``, over and over."""
-    size = len(payload)
-    keys = (key * (size // 4 + 1))[:size]
-    return (int.from_bytes(payload, "big") ^ int.from_bytes(keys, "big")).to_bytes(size, "big")
+def upgrade_connection(
+    stream: socket.socket, target: str, headers: Mapping[str, str], protocols: Sequence[str], timeout: float
+) -> WebSocket:
+    """Ask for a WebSocket with one of ``protocols``.
+
+    Raises KubeError where the server refuses (a Forbidden names the verb: servers up to 1.34 ask for ``get``, from
+    1.35 for ``create``), OSError where the connection breaks and MalformedResponse where the answer is not HTTP.
+    """
+    key = base64.b64encode(os.urandom(16)).decode()
+    asked = {
+        **headers,
+        # The kubelet, to which this is passed on, answers 406 to whoever wants JSON from a stream.
+        "Accept": "*/*",
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": key,
+        "Sec-WebSocket-Protocol": ", ".join(protocols),
+    }
+    connection, response = ApiConnection(stream), ResponseReader()
+    deadline = time.monotonic() + timeout
+    connection.send(http1.encode_request("GET", target, asked), deadline)
+    head, body = connection.read_head(response, deadline)
+    if head.status != 101:
+        body = connection.read_rest(response, body, deadline)
+        raise make_kube_error(head.status, body, f"GET {target.partition('?')[0]}")
+    return WebSocket(stream, protocol=_verify_upgrade(head, key, protocols), received=response.rest)
 
 
-def wrap(payload: bytes | memoryview, opcode: Opcode = Opcode.BINARY, key: bytes = b"\0\0\0\0") -> bytes:
-    """A whole frame around ``payload``."""
-    return header(opcode, len(payload), key) + (mask(payload, key) if any(key) else bytes(payload))
+def compute_accept(key: str) -> str:
+    """What a server answers to ``key`` in Sec-WebSocket-Accept."""
+    return base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()).decode()
 
 
-def close_reason(payload: memoryview) -> str:
-    """What a CLOSE frame says: ``1000 text``; "" if it says nothing."""
-    if len(payload) < 2:
-        return ""
-    code = int.from_bytes(payload[:2], "big")
-    return f"{code} {bytes(payload[2:]).decode(errors='replace')}".strip()
+def _verify_upgrade(head: ResponseHead, key: str, protocols: Sequence[str]) -> str:
+    """The protocol that was agreed on. Raises KubeError for an answer that is no WebSocket's."""
+    if head.headers.get("sec-websocket-accept") != compute_accept(key):
+        raise KubeError("the API server, or a proxy before it, does not speak WebSocket", status=101)
+    protocol = head.headers.get("sec-websocket-protocol", "")
+    if protocol not in protocols:
+        raise KubeError(f"the API server speaks none of {', '.join(protocols)}", status=101)
+    return protocol

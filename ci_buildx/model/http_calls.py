@@ -50,7 +50,7 @@ class Answer:
             raise ValueError("JSON that is nested too deeply") from error
 
 
-def send(
+def send_request(
     method: str,
     url: str,
     *,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from re import Match
 
-from ci_buildx.model.pattern import pattern
+from ci_buildx.model.lazy import compile_lazily
 
 MASK = "***"
 WORDS = r"token|secret|passw(?:or)?d|passphrase|signature|api[_-]?key|access[_-]?key|account[_-]?key|credential"
@@ -17,13 +17,13 @@ WORDS = r"token|secret|passw(?:or)?d|passphrase|signature|api[_-]?key|access[_-]
 _BUILDKITS = "xxxxx"
 # What stands before the digest of an image is no login, and digits before a slash are a port. A password may have an
 # ``@``, ``/``, ``?``, ``#`` or quotes of its own: it ends at the last ``@``.
-_LOGIN = pattern(
+_LOGIN = compile_lazily(
     r"(?<![\w+.-])(?!(?:docker-image|oci-layout):)([a-zA-Z][a-zA-Z0-9+.-]*://)"
     r"(?:(?P<user>[^\s/@:?#]*):(?!\d*(?:[/?#\s]|$))(?P<password>[^\s\"<>]*|[^\s/]*)|(?P<token>[^\s/@:]{20,}))@(?!sha\d+:)"
 )
 """A password, or in the user's place what is too long for a name (``git``): a token."""
-_USER = pattern(r"^([a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/@:]+@")
-_QUERY = pattern(
+_USER = compile_lazily(r"^([a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/@:]+@")
+_QUERY = compile_lazily(
     rf"(?i)([?&#;](?:[\w.-]*(?:{WORDS})[\w.-]*|sig|auth|key|pass|pwd|jwt|awsaccesskeyid|googleaccessid)=)"
     r"([^&\s#;\"'<>]+)"
 )
@@ -31,7 +31,7 @@ _NO_PASSWORD = ("", "x-oauth-basic")
 """What stands in the password's place where the user is the token (GitHub)."""
 
 
-def logins_in(text: str) -> Iterator[str]:
+def find_logins(text: str) -> Iterator[str]:
     """The passwords and tokens of all URLs in ``text``."""
     for found in _LOGIN.finditer(text):
         if found["token"]:
@@ -44,7 +44,7 @@ def logins_in(text: str) -> Iterator[str]:
         yield found[2]
 
 
-def without_logins(text: str) -> str:
+def mask_logins(text: str) -> str:
     """The text with ``***`` for the logins and tokens of URLs."""
     if "@" in text and "://" in text:
         text = _LOGIN.sub(rf"\1{MASK}@", text)

@@ -14,9 +14,9 @@ from html import escape
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
-from ci_buildx.model.login import MASK, WORDS, logins_in, without_logins
+from ci_buildx.model.lazy import compile_lazily
+from ci_buildx.model.login import MASK, WORDS, find_logins, mask_logins
 from ci_buildx.model.pasted import describe_pasted, without_tokens
-from ci_buildx.model.pattern import pattern
 
 SHORTEST = 8
 """Characters of a secret that is searched for: shorter texts stand in too many other words."""
@@ -26,20 +26,20 @@ _SHORTEST_LINE = 16
 """The same for one line of several: shorter ones (``kind: Config``) are no secrets."""
 _LONGEST = 1 << 16
 """Characters of a secret that is searched for in other spellings, too: files of that size are in no message."""
-_SECRET = pattern(
+_SECRET = compile_lazily(
     r"(?i)(?:_|^)(?:apikey|auth|credentials?|key|pass|password|passphrase|pword|passwd|pw|secret|token)(?:_|$)"
 )
-_HARMLESS = pattern(r"(?i)(?:_|^)(?:public|file|version)(?:_|$)")
-_ATTRIBUTE = pattern(rf"(?i)\w*(?:{WORDS})\w*")
-_PLACES = pattern(r"(?i)(?:_|^)(?:sock|path|dir|folder|url|host|user|name)(?:_|$)|^CI_JOB_NAME_|_STICKY[_-]KEY$")
-_ADDRESS = pattern(r"[A-Za-z0-9.-]+:\d{1,5}")
+_HARMLESS = compile_lazily(r"(?i)(?:_|^)(?:public|file|version)(?:_|$)")
+_ATTRIBUTE = compile_lazily(rf"(?i)\w*(?:{WORDS})\w*")
+_PLACES = compile_lazily(r"(?i)(?:_|^)(?:sock|path|dir|folder|url|host|user|name)(?:_|$)|^CI_JOB_NAME_|_STICKY[_-]KEY$")
+_ADDRESS = compile_lazily(r"[A-Za-z0-9.-]+:\d{1,5}")
 """A host with its port is no secret, whatever the variable is called."""
-_OPTION = pattern(r"--?[a-z][a-z-]*=")
-_INPUT = pattern(r"^(?:INPUT_|KUBE_BUILDER_(?:INPUT_)?)(.+)")
-_NAME = pattern(r"([\w.-]+)=")
-_END = pattern(r"[,\s\"]")
-_PROXY = pattern(r"(?i)\w*_proxy")
-_BARE_LOGIN = pattern(r"[^\s:@/]*:(.+)@[^@\s]+")
+_OPTION = compile_lazily(r"--?[a-z][a-z-]*=")
+_INPUT = compile_lazily(r"^(?:INPUT_|KUBE_BUILDER_(?:INPUT_)?)(.+)")
+_NAME = compile_lazily(r"([\w.-]+)=")
+_END = compile_lazily(r"[,\s\"]")
+_PROXY = compile_lazily(r"(?i)\w*_proxy")
+_BARE_LOGIN = compile_lazily(r"[^\s:@/]*:(.+)@[^@\s]+")
 """``user:password@host:port``, which curl and most clients take for a proxy."""
 _ARGUMENT = "build-arg:"
 _FIELDS = ("attributes", "Attrs")
@@ -72,7 +72,7 @@ def secrets_in(text: str) -> Iterator[str]:
             items = ()
         for item in items if isinstance(items, list) else ():
             yield from secrets_in(str(item))
-    yield from logins_in(text)
+    yield from find_logins(text)
     for line in text.splitlines() if "=" in text else ():
         for found in _NAME.finditer(line):
             value = line[found.end() :]
@@ -88,7 +88,7 @@ def of_pair(name: str, value: str) -> Iterator[str]:
         yield value
     elif _PROXY.fullmatch(name):
         yield from _proxy_logins(value)
-    yield from logins_in(value)
+    yield from find_logins(value)
 
 
 def _proxy_logins(value: str) -> Iterator[str]:
@@ -106,14 +106,14 @@ def _ends(value: str) -> Iterator[str]:
         yield value.replace('""', "\0").partition('"')[0].replace("\0", '"')
 
 
-def without(text: str, hidden: Iterable[str]) -> str:
+def mask_secrets(text: str, hidden: Iterable[str]) -> str:
     """The text with ``***`` for what is ``hidden``, for logins of URLs, and for what looks like a token or key."""
     for secret in hidden:
         text = text.replace(secret, MASK)
-    return without_tokens(without_logins(text), MASK)
+    return without_tokens(mask_logins(text), MASK)
 
 
-def spelled(
+def list_spellings(
     secrets: Iterable[str], *, shortest: int = SHORTEST, page: Callable[[str], Iterable[str]] = lambda _: ()
 ) -> tuple[str, ...]:
     """The secrets that can be searched for, in all the forms in which others write them, longest first.
@@ -145,9 +145,9 @@ def _spellings(text: str) -> Iterator[str]:
             yield packed[(0, 2, 3)[before] : len(packed) - ((before + len(raw)) % 3 != 0)]
 
 
-def of_process(env: Mapping[str, str], argv: Iterable[str]) -> tuple[str, ...]:
+def list_process_secrets(env: Mapping[str, str], argv: Iterable[str]) -> tuple[str, ...]:
     """What no error may quote of the variables and the arguments of this process."""
-    return spelled((*of_environment(env), *_of_arguments(argv)))
+    return list_spellings((*of_environment(env), *_of_arguments(argv)))
 
 
 def of_environment(env: Mapping[str, str]) -> Iterator[str]:
@@ -193,24 +193,24 @@ def _is_place(value: str) -> bool:
     return value.startswith("/") and "\n" not in value and len(value) < 4096 and os.path.exists(value)  # noqa: PTH110
 
 
-def without_secrets(value: Any, hidden: Iterable[str] = ()) -> Any:
+def mask_value(value: Any, hidden: Iterable[str] = ()) -> Any:
     """A value for JSON without what is hidden, and without what has a secret's name: arguments, variables, fields."""
     hidden = tuple(hidden)
     if isinstance(value, str):
-        return without(value, hidden)
+        return mask_secrets(value, hidden)
     if isinstance(value, list | tuple):
-        return [without_secrets(one, hidden) for one in value]
+        return [mask_value(one, hidden) for one in value]
     if not isinstance(value, dict):
         return value
-    shown = {without(str(key), hidden): _masked(str(key), one, hidden) for key, one in value.items()}
+    shown = {mask_secrets(str(key), hidden): _mask_entry(str(key), one, hidden) for key, one in value.items()}
     if isinstance(value.get("value"), str) and is_secret_name(str(value.get("name", ""))):
         shown["value"] = MASK
     return shown
 
 
-def _masked(key: str, value: Any, hidden: tuple[str, ...]) -> Any:
+def _mask_entry(key: str, value: Any, hidden: tuple[str, ...]) -> Any:
     if key.startswith(_ARGUMENT) and is_secret_name(key.removeprefix(_ARGUMENT)):
         return MASK
     if key in _FIELDS and isinstance(value, dict):
         value = {name: MASK if is_secret_attribute(name) else one for name, one in value.items()}
-    return without_secrets(value, hidden)
+    return mask_value(value, hidden)

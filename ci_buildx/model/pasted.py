@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import base64
 
-from ci_buildx.model.pattern import pattern
+from ci_buildx.model.lazy import compile_lazily
 
 _LONGEST_PATH, _LONGEST_NAME = 4096, 255
 """Bytes that Linux takes (``limits.h``: PATH_MAX, NAME_MAX)."""
 _SHORTEST_BASE64 = 40
 """Characters: a shorter path could be base64 of some text by chance."""
-_LINE_BREAK = pattern(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]")
-_BASE64 = pattern(r"[A-Za-z0-9+/_-]+={0,2}")
+_LINE_BREAK = compile_lazily(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]")
+_BASE64 = compile_lazily(r"[A-Za-z0-9+/_-]+={0,2}")
 _GITLABS = "pat|ptt|dt|rt|rtr|cbt|ft|soat|agent|imt|ffct|oas|wt"
 """What follows ``gl`` in GitLab's tokens (its documentation, "Token prefixes")."""
 _TOKENS = (
@@ -23,8 +23,8 @@ _TOKENS = (
     rf"|gl(?:{_GITLABS})-[\w.-]{{16,}}|AKIA[A-Z0-9]{{16}}|npm_\w{{30,}}"
 )
 """How tokens of well-known services begin (JWT, GitHub, GitLab, AWS, npm)."""
-_TOKEN = pattern(f"(?:{_TOKENS})")
-_HIDDEN = pattern(
+_TOKEN = compile_lazily(f"(?:{_TOKENS})")
+_HIDDEN = compile_lazily(
     rf"(?s)(?<![\w-])(?:{_TOKENS})|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)"
 )
 """What is hidden wherever it stands."""

@@ -42,7 +42,7 @@ class Platform:
         return NATIVE_ARCHITECTURE.get(self.architecture, self.architecture)
 
 
-def parse(text: str) -> Platform:
+def parse_platform(text: str) -> Platform:
     """Read ``os/arch[/variant]`` or ``arch`` alone (then Linux).
 
     Raises ValueError with the reason, without naming an input: the caller knows where the text came from.

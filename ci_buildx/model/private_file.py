@@ -10,10 +10,10 @@ PREFIX = "kube-builder-key-"
 
 
 @contextmanager
-def hold(content: bytes) -> Iterator[str]:
+def open_private_file(content: bytes) -> Iterator[str]:
     """A name for ``content``, in memory only, and gone on exit. Raises OSError."""
     if not hasattr(os, "memfd_create"):
-        with _temporary(content) as name:
+        with _open_temporary(content) as name:
             yield name
         return
     descriptor = os.memfd_create("kube-builder", os.MFD_CLOEXEC)
@@ -26,7 +26,7 @@ def hold(content: bytes) -> Iterator[str]:
 
 
 @contextmanager
-def _temporary(content: bytes) -> Iterator[str]:
+def _open_temporary(content: bytes) -> Iterator[str]:
     """Where there is no memfd: a file that only we may read."""
     import tempfile
 

@@ -33,21 +33,23 @@ _OPTIONS = ("NODE_OPTIONS", "PERL5OPT", "RUBYOPT")
 
 
 def find_program(name: str, env: Mapping[str, str], *, avoid: tuple[Path, ...] = ()) -> str | None:
-    """Return the path of the program ``name``, or None if no folder of :func:`safe_path` has it.
+    """Return the path of the program ``name``, or None if no folder of :func:`make_safe_path` has it.
 
     A ``name`` with a slash is not looked up: an absolute one is returned if it can be executed, a relative one is not.
     """
     if "/" in name:
         return name if name.startswith("/") and _is_executable(name) else None
-    return next((path for folder in safe_folders(env, avoid=avoid) if _is_executable(path := f"{folder}/{name}")), None)
+    return next(
+        (path for folder in list_safe_folders(env, avoid=avoid) if _is_executable(path := f"{folder}/{name}")), None
+    )
 
 
-def safe_path(env: Mapping[str, str], *, avoid: tuple[Path, ...] = ()) -> str:
+def make_safe_path(env: Mapping[str, str], *, avoid: tuple[Path, ...] = ()) -> str:
     """Return a value of PATH without the folders that a checkout controls."""
-    return os.pathsep.join(safe_folders(env, avoid=avoid))
+    return os.pathsep.join(list_safe_folders(env, avoid=avoid))
 
 
-def safe_folders(env: Mapping[str, str], *, avoid: tuple[Path, ...] = ()) -> list[str]:
+def list_safe_folders(env: Mapping[str, str], *, avoid: tuple[Path, ...] = ()) -> list[str]:
     """Return the folders of PATH that are absolute and lie outside of every workspace and of ``avoid``.
 
     An empty entry means the current directory, so it is left out like relative ones.
@@ -65,7 +67,8 @@ def is_outside(path: str, env: Mapping[str, str]) -> bool:
 def make_environment(env: Mapping[str, str]) -> dict[str, str]:
     """Return the environment for a program of the runner's: without our inputs, and without code of a workspace.
 
-    PATH is that of :func:`safe_path`. A variable of an interpreter or of the dynamic linker stays unless one of its
+    PATH is that of :func:`make_safe_path`. A variable of an interpreter or of the dynamic linker stays unless one of
+    its
     paths is relative or lies in a workspace.
     """
     roots = find_workspaces(env)
@@ -76,7 +79,7 @@ def make_environment(env: Mapping[str, str]) -> dict[str, str]:
         paths = [part for part in parts if "/" in part or part == "."] if name in _OPTIONS else parts
         if any(not part.startswith("/") or _is_below(part, roots) for part in paths):
             del made[name]
-    return {**made, "PATH": safe_path(env)}
+    return {**made, "PATH": make_safe_path(env)}
 
 
 class TooMuchOutput(Exception):

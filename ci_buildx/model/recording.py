@@ -39,7 +39,7 @@ class _Field:
         self.default_factory = default_factory
         self.repr = repr
 
-    def standard(self) -> Any:
+    def make_standard(self) -> Any:
         """The same of the standard library."""
         import dataclasses
 
@@ -60,7 +60,7 @@ class _StandardFields:
     def __get__(self, instance: object, owner: type) -> Any:
         import dataclasses
 
-        specifications = [(name, object, one.standard()) for name, one in _fields_of(owner).items()]
+        specifications = [(name, object, one.make_standard()) for name, one in _read_fields(owner).items()]
         shadow: Any = dataclasses.make_dataclass(owner.__name__, specifications, kw_only=True)
         return shadow.__dataclass_fields__
 
@@ -77,16 +77,16 @@ def dataclass(
     """See ``dataclasses.dataclass``."""
 
     def define(decorated: type) -> type:
-        own = _own_fields(decorated)
+        own = _collect_own_fields(decorated)
         _check(decorated, own)
-        fields = {**_inherited_fields(decorated), **own}
-        methods = dict(_methods(fields, kw_only=kw_only, frozen=frozen, eq=eq, order=order))
+        fields = {**_collect_inherited_fields(decorated), **own}
+        methods = dict(_make_methods(fields, kw_only=kw_only, frozen=frozen, eq=eq, order=order))
         methods["__match_args__"] = () if kw_only else tuple(fields)
         given = {name: value for name, value in decorated.__dict__.items() if name not in own}
         # As in the standard library, what the class defines itself stays; a None put by Python for __eq__ does not.
         kept = {name for name in methods if given.get(name) is not None}
         added = {name: value for name, value in methods.items() if name not in kept}
-        return _rebuilt(decorated, own, given | added) if slots else _extended(decorated, own, added)
+        return _rebuild_class(decorated, own, given | added) if slots else _extend_class(decorated, own, added)
 
     return define if cls is None else define(cls)
 
@@ -101,11 +101,11 @@ def replace(instance: T, /, **changes: Any) -> T:
     return type(instance)(**{name: getattr(instance, name) for name in fields} | changes)
 
 
-def _fields_of(cls: type) -> Fields:
+def _read_fields(cls: type) -> Fields:
     return getattr(cls, _FIELDS, {})
 
 
-def _own_fields(cls: type) -> Fields:
+def _collect_own_fields(cls: type) -> Fields:
     found: Fields = {}
     # inspect.get_annotations would cost the import that all this is to spare.
     annotations = cls.__annotations__
@@ -126,48 +126,50 @@ def _check(cls: type, own: Fields) -> None:
         raise TypeError(f"{cls.__name__} has a __post_init__, which records do not call")
 
 
-def _inherited_fields(cls: type) -> Fields:
+def _collect_inherited_fields(cls: type) -> Fields:
     found: Fields = {}
     for base in reversed(cls.__mro__[1:]):
         found |= base.__dict__.get(_FIELDS, {})
     return found
 
 
-def _methods(fields: Fields, *, kw_only: bool, frozen: bool, eq: bool, order: bool) -> Iterator[tuple[str, Any]]:
+def _make_methods(fields: Fields, *, kw_only: bool, frozen: bool, eq: bool, order: bool) -> Iterator[tuple[str, Any]]:
     yield _FIELDS, fields
     yield "__dataclass_fields__", _StandardFields()
-    yield "__init__", _late_initialiser(fields, kw_only=kw_only)
+    yield "__init__", _make_late_initializer(fields, kw_only=kw_only)
     yield "__repr__", _represent
-    values = _reader(tuple(fields))
+    values = _make_reader(tuple(fields))
     if eq:
-        yield "__eq__", _comparison(lambda one, other: bool(values(one) == values(other)))
+        yield "__eq__", _make_comparison(lambda one, other: bool(values(one) == values(other)))
         yield "__hash__", (lambda self: hash(values(self))) if frozen else None
     if order:
         for name, test in (("__lt__", lt), ("__le__", le), ("__gt__", gt), ("__ge__", ge)):
-            yield name, _ordering(test, values)
+            yield name, _make_ordering(test, values)
     if frozen:
         yield "__setattr__", _refuse_assignment
         yield "__delattr__", _refuse_deletion
 
 
-def _reader(names: tuple[str, ...]) -> Callable[[object], Any]:
+def _make_reader(names: tuple[str, ...]) -> Callable[[object], Any]:
     """Gives the values of all fields, in order, as something to compare and hash."""
     return attrgetter(*names) if names else lambda _: ()
 
 
-def _comparison(compare: Callable[[object, object], bool]) -> Callable[[object, object], Any]:
+def _make_comparison(compare: Callable[[object, object], bool]) -> Callable[[object, object], Any]:
     def method(self: object, other: object) -> Any:
         return compare(self, other) if other.__class__ is self.__class__ else NotImplemented
 
     return method
 
 
-def _ordering(test: Callable[[Any, Any], bool], values: Callable[[object], Any]) -> Callable[[object, object], Any]:
-    return _comparison(lambda one, other: test(values(one), values(other)))
+def _make_ordering(
+    test: Callable[[Any, Any], bool], values: Callable[[object], Any]
+) -> Callable[[object, object], Any]:
+    return _make_comparison(lambda one, other: test(values(one), values(other)))
 
 
 def _represent(self: object) -> str:
-    fields = _fields_of(type(self)).items()
+    fields = _read_fields(type(self)).items()
     shown = ", ".join(f"{name}={getattr(self, name)!r}" for name, one in fields if one.repr)
     return f"{type(self).__qualname__}({shown})"
 
@@ -184,7 +186,7 @@ def _refuse_deletion(_self: object, name: str) -> None:
     raise FrozenInstanceError(f"cannot delete field {name!r}")
 
 
-def _extended(cls: type, own: Fields, added: Mapping[str, Any]) -> type:
+def _extend_class(cls: type, own: Fields, added: Mapping[str, Any]) -> type:
     """The class itself with methods added, and with fields' plain defaults as its attributes."""
     for name, value in added.items():
         setattr(cls, name, value)
@@ -196,16 +198,16 @@ def _extended(cls: type, own: Fields, added: Mapping[str, Any]) -> type:
     return cls
 
 
-def _rebuilt(cls: type, own: Fields, space: Mapping[str, Any]) -> type:
+def _rebuild_class(cls: type, own: Fields, space: Mapping[str, Any]) -> type:
     """The class made anew with slots for its own fields: an existing class cannot get them."""
     contents = {name: value for name, value in space.items() if name not in ("__dict__", "__weakref__")}
-    new = tuple(name for name in own if name not in _inherited_fields(cls))
+    new = tuple(name for name in own if name not in _collect_inherited_fields(cls))
     made = type(cls)(cls.__name__, cls.__bases__, {**contents, "__slots__": new})
     made.__qualname__ = cls.__qualname__
     return made
 
 
-def _late_initialiser(fields: Fields, *, kw_only: bool) -> Callable[..., None]:
+def _make_late_initializer(fields: Fields, *, kw_only: bool) -> Callable[..., None]:
     names, most = tuple(fields), 0 if kw_only else len(fields)
     defaults = {name: one.default for name, one in fields.items() if one.default is not _MISSING}
     factories = {name: one.default_factory for name, one in fields.items() if one.default_factory is not None}

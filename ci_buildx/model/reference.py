@@ -7,7 +7,7 @@ is no host (``foo_bar.com/app``) is refused here; distribution takes it for a pa
 
 from __future__ import annotations
 
-from ci_buildx.model.pattern import pattern
+from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.model.record import dataclass, replace
 
 DEFAULT_DOMAIN = "docker.io"
@@ -19,16 +19,16 @@ _LONGEST_PATH = 255
 _DIGEST_DIGITS = {"sha256": 64, "sha384": 96, "sha512": 128}
 
 _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
-_DOMAIN = pattern(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?")
+_DOMAIN = compile_lazily(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?")
 _COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
-_PATH = pattern(rf"{_COMPONENT}(?:/{_COMPONENT})*")
-_TAG = pattern(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_DIGEST = pattern(r"(?P<algorithm>[a-z0-9]+):(?P<digits>[a-f0-9]+)")
-_IMAGE_ID = pattern(r"[a-f0-9]{64}")
+_PATH = compile_lazily(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_TAG = compile_lazily(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_DIGEST = compile_lazily(r"(?P<algorithm>[a-z0-9]+):(?P<digits>[a-f0-9]+)")
+_IMAGE_ID = compile_lazily(r"[a-f0-9]{64}")
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class ImageReference:
     """One reference, normalised: ``alpine`` has domain ``docker.io`` and path ``library/alpine``.
 
     ``tag`` and ``digest`` (``sha256:…``) are "" where there is none.
@@ -55,7 +55,7 @@ class Reference:
         official = self.path.removeprefix(_OFFICIAL)
         return (self.path if "/" in official else official) + self._suffix
 
-    def tagged(self) -> Reference:
+    def add_default_tag(self) -> ImageReference:
         """The same with the tag ``latest`` if it has neither tag nor digest."""
         return self if self.tag or self.digest else replace(self, tag=DEFAULT_TAG)
 
@@ -69,7 +69,7 @@ def is_tag(text: str) -> bool:
     return _TAG.fullmatch(text) is not None
 
 
-def parse(text: str) -> Reference:
+def parse_reference(text: str) -> ImageReference:
     """Read and normalise a reference.
 
     Raises ValueError with the reason, without naming an input: the caller knows where the text came from.
@@ -90,7 +90,7 @@ def parse(text: str) -> Reference:
         _check_tag(tag)
     if at:
         _check_digest(digest)
-    return Reference(domain, path, tag, digest)
+    return ImageReference(domain, path, tag, digest)
 
 
 def _split_domain(text: str) -> tuple[str, str]:

@@ -6,6 +6,8 @@ the definitions are in ``ci_buildx/buildkit/control.proto``. Times are seconds s
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ci_buildx.model.record import dataclass, field
 
 
@@ -88,3 +90,40 @@ class StatusUpdate:
     statuses: tuple[VertexStatus, ...] = ()
     logs: tuple[VertexLog, ...] = ()
     warnings: tuple[VertexWarning, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckFinding:
+    """``rule`` is the check's name ("" where unknown), ``message`` one line, ``description`` why it matters.
+
+    ``filename`` is what BuildKit calls the file, ``path`` where it is on this machine (None for one that is not here).
+    ``line`` and ``last_line`` count from 1; 0 where unknown. A ``fatal`` one is an error that ended the checks.
+    """
+
+    rule: str
+    message: str
+    description: str = ""
+    url: str = ""
+    filename: str = ""
+    path: Path | None = None
+    line: int = 0
+    last_line: int = 0
+    fatal: bool = False
+
+
+def read_finding(warning: VertexWarning, path: Path | None = None) -> CheckFinding:
+    """A finding that came while building: ``Rule: message (line 3)`` (BuildKit 0.34.2, ``linter.LintFormatShort``)."""
+    rule, colon, message = warning.short.partition(": ")
+    if not (colon and rule.isalnum()):
+        rule, message = "", warning.short
+    first, last = warning.ranges[0] if warning.ranges else (0, 0)
+    return CheckFinding(
+        rule=rule,
+        message=message.removesuffix(f" (line {first})"),
+        description=" ".join(warning.detail),
+        url=warning.url,
+        filename=warning.filename,
+        path=path,
+        line=first,
+        last_line=last,
+    )

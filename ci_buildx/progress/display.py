@@ -12,21 +12,19 @@ from typing import TYPE_CHECKING, Self, TextIO, assert_never
 
 from ci_buildx.errors import InputError, Interrupted, SolveError, Stopped
 from ci_buildx.model import debug
-from ci_buildx.model.masker import without
+from ci_buildx.model.masker import mask_secrets
 from ci_buildx.model.record import replace
 from ci_buildx.model.status import StatusUpdate, Vertex, VertexLog, VertexStatus, VertexWarning
-from ci_buildx.progress.graph import Graph
-from ci_buildx.progress.outlet import Outlet
-from ci_buildx.progress.plain import Plain
-from ci_buildx.progress.renderer import Renderer, Update
-from ci_buildx.progress.step import PHASE_DIGEST
-from ci_buildx.progress.text import CANCELED, prefixed
-from ci_buildx.settings.values import Progress
+from ci_buildx.progress.graph import StepGraph
+from ci_buildx.progress.outlet import TextOutlet
+from ci_buildx.progress.plain import PlainLog
+from ci_buildx.progress.renderer import Renderer, RendererUpdate
+from ci_buildx.progress.step import CANCELED, PHASE_DIGEST, add_node_prefix
+from ci_buildx.settings.values import ProgressMode
 
 if TYPE_CHECKING:
-    from ci_buildx.progress.report import Report
-    from ci_buildx.progress.summary import Summary
-    from ci_buildx.progress.timeline import Lap
+    from ci_buildx.progress.summary import BuildReport, BuildSummary
+    from ci_buildx.progress.timeline.timeline import PhaseLap
 
 _LOG = debug.get_log("progress")
 Clock = Callable[[], float]
@@ -35,15 +33,15 @@ _REMEMBERED = 1024
 """Texts of which it is known what is hidden in them: each message names its steps and their parts again."""
 
 
-class Phase:
+class DisplayPhase:
     """A running phase of our own; leaving the context ends it, with an error if one passes through."""
 
-    def __init__(self, display: Display, name: str) -> None:
+    def __init__(self, display: BuildDisplay, name: str) -> None:
         self._display = display
         self._vertex = Vertex(digest=PHASE_DIGEST + os.urandom(16).hex(), name=name, started=display.clock())
         self._display.update(StatusUpdate(vertexes=(self._vertex,)))
 
-    def say(self, text: str) -> None:
+    def add_output(self, text: str) -> None:
         """Add a line of output; nothing once it has ended."""
         if self._vertex.completed is not None:
             return
@@ -56,7 +54,7 @@ class Phase:
         """End it; a second call changes nothing."""
         if self._vertex.completed is not None:
             return
-        text = "" if error is None else _said(error)
+        text = "" if error is None else _describe_error(error)
         self._vertex = replace(self._vertex, completed=self._display.clock(), error=text)
         self._display.update(StatusUpdate(vertexes=(self._vertex,)))
 
@@ -69,12 +67,12 @@ class Phase:
         self.end(error)
 
 
-class Display:
+class BuildDisplay:
     """Thread-safe: several nodes report at once. A stream that breaks silences the display and never ends the build."""
 
-    def __init__(self, renderer: Renderer, graph: Graph, *, clock: Clock, hidden: Sequence[str] = ()) -> None:
+    def __init__(self, renderer: Renderer, graph: StepGraph, *, clock: Clock, hidden: Sequence[str] = ()) -> None:
         self.clock = clock
-        self._masked = lru_cache(_REMEMBERED)(partial(without, hidden=tuple(hidden)))
+        self._masked = lru_cache(_REMEMBERED)(partial(mask_secrets, hidden=tuple(hidden)))
         self._renderer = renderer
         self._graph = graph
         self._lock = threading.Lock()
@@ -84,30 +82,30 @@ class Display:
 
     def update(self, status: StatusUpdate, node: str = "") -> None:
         """Take in one message of the status stream of ``node`` ("" where there is one node, and for our phases)."""
-        status = self._without(_named(status, node))
+        status = self._without(_add_node_names(status, node))
         with self._lock:
             now = self.clock()
             changes = self._graph.update(status, node=node, now=now)
-            self._renderer.take(Update(status=status, changes=changes, now=now))
+            self._renderer.take(RendererUpdate(status=status, changes=changes, now=now))
             self._start_ticker()
 
     def masked(self, text: str) -> str:
         """A text as it may be shown: without what is hidden."""
         return self._masked(text)
 
-    def phase(self, name: str, detail: str = "") -> Phase:
+    def begin_phase(self, name: str, detail: str = "") -> DisplayPhase:
         """Begin a phase of our own, shown as the step ``[internal] name`` with ``detail`` as its first output.
 
         Used as a context manager it ends with the block; otherwise call ``end``.
         """
-        phase = Phase(self, f"[internal] {name}")
+        phase = DisplayPhase(self, f"[internal] {name}")
         if detail:
-            phase.say(detail)
+            phase.add_output(detail)
         return phase
 
     def note(self, name: str, text: str) -> None:
         """Show a fact of our own: a phase that ends at once."""
-        self.phase(name, text).end()
+        self.begin_phase(name, text).end()
 
     def divert_log(self, put_above: Callable[[str], None]) -> None:
         """Let ``put_above`` write the lines of the debug log until the display closes: it redraws the terminal."""
@@ -134,32 +132,31 @@ class Display:
         """Show what still runs as stopped."""
         with self._lock:
             now = self.clock()
-            self._renderer.take(Update(status=StatusUpdate(), changes=self._graph.cancel(now), now=now))
+            self._renderer.take(RendererUpdate(status=StatusUpdate(), changes=self._graph.cancel(now), now=now))
 
-    def summary(self) -> Summary:
+    def make_summary(self) -> BuildSummary:
         """What the build has come to so far."""
-        from ci_buildx.progress.summary import summarize
+        from ci_buildx.progress.summary import summarize_graph
 
         with self._lock:
-            return summarize(self._graph, now=self.clock())
+            return summarize_graph(self._graph, now=self.clock())
 
-    def warnings(self) -> tuple[VertexWarning, ...]:
+    def list_warnings(self) -> tuple[VertexWarning, ...]:
         """What build checks have found so far, each once."""
         with self._lock:
             return tuple(self._graph.warnings)
 
-    def report(self, title: str, *, laps: Iterable[Lap] = (), failure: str = "") -> Report:
+    def report(self, title: str, *, laps: Iterable[PhaseLap] = (), failure: str = "") -> BuildReport:
         """What is known of the build of ``title`` by now, with phases of ours that were not shown."""
-        from ci_buildx.progress import timeline
-        from ci_buildx.progress.report import Report
-        from ci_buildx.progress.summary import summarize
+        from ci_buildx.progress.summary import BuildReport, summarize_graph
+        from ci_buildx.progress.timeline import timeline
 
         with self._lock:
             now = self.clock()
-            return Report(
+            return BuildReport(
                 title=self.masked(title),
-                timeline=timeline.read(self._graph, now=now, laps=laps),
-                summary=summarize(self._graph, now=now),
+                timeline=timeline.read_timeline(self._graph, now=now, laps=laps),
+                summary=summarize_graph(self._graph, now=now),
                 failure=self.masked(failure),
             )
 
@@ -225,64 +222,68 @@ class Display:
                     self._renderer.refresh(self.clock())
 
 
-def open(  # noqa: A001 - the module's name says what is opened
-    mode: Progress,
+def open_display(
+    mode: ProgressMode,
     stream: TextIO,
     *,
     env: Mapping[str, str],
     description: str = "",
     clock: Clock = time.time,
     hidden: Sequence[str] = (),
-) -> Display:
+) -> BuildDisplay:
     """Open the display of a build on ``stream``.
 
     ``description`` names the builder; nothing but what steps print shows the texts ``hidden``.
     InputError if ``mode`` wants a terminal and ``stream`` is none.
     """
-    graph = Graph()
+    graph = StepGraph()
     _LOG.debug("display: %s", mode)
-    renderer = _renderer(mode, stream, graph, env=env, description=description)
-    shown = Display(renderer, graph, clock=clock, hidden=hidden)
+    renderer = _choose_renderer(mode, stream, graph, env=env, description=description)
+    shown = BuildDisplay(renderer, graph, clock=clock, hidden=hidden)
     if _LOG.is_on and (put_above := getattr(renderer, "put_above", None)):
         shown.divert_log(put_above)
     return shown
 
 
-def _renderer(mode: Progress, stream: TextIO, graph: Graph, *, env: Mapping[str, str], description: str) -> Renderer:
+def _choose_renderer(
+    mode: ProgressMode, stream: TextIO, graph: StepGraph, *, env: Mapping[str, str], description: str
+) -> Renderer:
     match mode:
-        case Progress.AUTO:
-            fitting = Progress.TTY if stream.isatty() and env.get("TERM") != "dumb" else Progress.PLAIN
-            return _renderer(fitting, stream, graph, env=env, description=description)
-        case Progress.TTY:
+        case ProgressMode.AUTO:
+            fitting = ProgressMode.TTY if stream.isatty() and env.get("TERM") != "dumb" else ProgressMode.PLAIN
+            return _choose_renderer(fitting, stream, graph, env=env, description=description)
+        case ProgressMode.TTY:
             if not stream.isatty():
                 raise InputError("the output is not a terminal", source="progress=tty", fix="use plain or auto")
-            from ci_buildx.progress.terminal import Terminal
+            from ci_buildx.progress.terminal import TerminalDisplay
 
-            return Terminal(Outlet(stream), graph, env=env, size=partial(_size, stream), description=description)
-        case Progress.PLAIN:
+            return TerminalDisplay(
+                TextOutlet(stream), graph, env=env, size=partial(_read_size, stream), description=description
+            )
+        case ProgressMode.PLAIN:
             truncate = env.get("PROGRESS_NO_TRUNC") == "0"
-            return Plain(Outlet(stream), description=description, truncate=truncate)
-        case Progress.GITHUB:
-            from ci_buildx.progress.github import Folded
+            return PlainLog(TextOutlet(stream), description=description, truncate=truncate)
+        case ProgressMode.GITHUB:
+            from ci_buildx.progress.ci_logs import GitHubLog
 
-            return Folded(Outlet(stream))
-        case Progress.GITLAB:
-            from ci_buildx.progress.gitlab import Sectioned
+            return GitHubLog(TextOutlet(stream))
+        case ProgressMode.GITLAB:
+            from ci_buildx.progress.ci_logs import GitLabLog
 
-            return Sectioned(Outlet(stream))
-        case Progress.RAWJSON:
-            from ci_buildx.progress.rawjson import RawJson
+            return GitLabLog(TextOutlet(stream))
+        case ProgressMode.RAWJSON:
+            from ci_buildx.progress.rawjson import RawJsonLog
 
-            return RawJson(Outlet(stream))
-        case Progress.QUIET:
-            from ci_buildx.progress.quiet import Quiet
+            return RawJsonLog(TextOutlet(stream))
+        case ProgressMode.QUIET:
+            from ci_buildx.progress.renderer import QuietLog
 
-            return Quiet(Outlet(stream))
+            return QuietLog(TextOutlet(stream))
         case _:
             assert_never(mode)
 
 
-def _size(stream: TextIO) -> tuple[int, int]:
+def _read_size(stream: TextIO) -> tuple[int, int]:
     """Columns and rows of a terminal; 80 and 24 where it does not say (a serial line, a terminal that went away)."""
     try:
         columns, rows = os.get_terminal_size(stream.fileno())
@@ -291,19 +292,19 @@ def _size(stream: TextIO) -> tuple[int, int]:
     return columns or 80, rows or 24
 
 
-def _named(status: StatusUpdate, node: str) -> StatusUpdate:
+def _add_node_names(status: StatusUpdate, node: str) -> StatusUpdate:
     """The message with the node in the names of its steps."""
     if not node or not status.vertexes:
         return status
-    return replace(status, vertexes=tuple(_with_node(vertex, node) for vertex in status.vertexes))
+    return replace(status, vertexes=tuple(_add_node_name(vertex, node) for vertex in status.vertexes))
 
 
-def _with_node(vertex: Vertex, node: str) -> Vertex:
-    group = vertex.group and replace(vertex.group, name=prefixed(node, vertex.group.name))
-    return replace(vertex, name=prefixed(node, vertex.name), group=group)
+def _add_node_name(vertex: Vertex, node: str) -> Vertex:
+    group = vertex.group and replace(vertex.group, name=add_node_prefix(node, vertex.group.name))
+    return replace(vertex, name=add_node_prefix(node, vertex.name), group=group)
 
 
-def _said(error: BaseException) -> str:
+def _describe_error(error: BaseException) -> str:
     """What a phase shows of what ended it: one line, no more than the final message says."""
     if isinstance(error, (Interrupted, Stopped)):
         return CANCELED

@@ -11,9 +11,8 @@ from unicodedata import combining, east_asian_width
 
 from ci_buildx.model.record import dataclass
 from ci_buildx.model.status import VertexStatus
-from ci_buildx.progress.graph import Graph
-from ci_buildx.progress.step import Step
-from ci_buildx.progress.text import printable, transferred
+from ci_buildx.progress.graph import StepGraph
+from ci_buildx.progress.step import BuildStep, format_transfer, strip_control_characters
 
 _LEAST_NAME = 12
 _LEAST_WITH_AMOUNT = 20
@@ -21,7 +20,7 @@ _SHORTEST = 0.05
 _WINDOW_MARGIN = 3
 
 
-class Tone(Enum):
+class LineTone(Enum):
     """How a line stands out."""
 
     PLAIN = auto()
@@ -33,15 +32,15 @@ class Tone(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class FrameLine:
     """One line of the frame, never wider than asked."""
 
     text: str
-    tone: Tone = Tone.PLAIN
+    tone: LineTone = LineTone.PLAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Canvas:
+class FrameCanvas:
     """Where it must fit: ``width`` columns and ``height`` rows (0: any number); ``window``: rows of output a step."""
 
     width: int
@@ -50,7 +49,7 @@ class Canvas:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heading:
+class FrameHeading:
     """The first line: what runs since when, the builder's description on the right."""
 
     elapsed: float
@@ -59,115 +58,125 @@ class Heading:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _FrameRow:
     """A line of a step, or of a part of it, before it is fitted."""
 
     name: str
     amount: str
     seconds: float
-    tone: Tone
+    tone: LineTone
     running: bool
-    step: Step | None = None
+    step: BuildStep | None = None
 
 
-def compose(graph: Graph, canvas: Canvas, heading: Heading, *, now: float) -> list[Line]:
+def compose_frame(graph: StepGraph, canvas: FrameCanvas, heading: FrameHeading, *, now: float) -> list[FrameLine]:
     """The frame: heading, steps with their parts, the last output of running steps where there is room."""
-    rows = [row for step in graph.steps if not step.hidden for row in _rows(step, now)]
-    windows = _windows(rows, canvas)
+    rows = [row for step in graph.steps if not step.hidden for row in _compose_rows(step, now)]
+    windows = _compose_windows(rows, canvas)
     if canvas.height:
-        rows = _fit(rows, canvas.height - 2 - sum(len(output) for output in windows.values()))
-    lines = [Line(_heading(graph, heading, canvas.width))]
+        rows = _select_rows(rows, canvas.height - 2 - sum(len(output) for output in windows.values()))
+    lines = [FrameLine(_compose_heading(graph, heading, canvas.width))]
     for row in rows:
-        if (text := _row_text(row, canvas.width)) is None:
+        if (text := _format_row(row, canvas.width)) is None:
             continue
-        lines.append(Line(text, row.tone))
+        lines.append(FrameLine(text, row.tone))
         output = windows.get(row.step, []) if row.step else []
-        lines += (Line(clip(f" => => # {text}", canvas.width), Tone.OUTPUT) for text in output)
+        lines += (FrameLine(clip_text(f" => => # {text}", canvas.width), LineTone.OUTPUT) for text in output)
     return lines
 
 
-def columns(text: str) -> int:
+def count_columns(text: str) -> int:
     """How many columns a terminal needs for a text."""
-    return len(text) if text.isascii() else sum(_columns_of(character) for character in text)
+    return len(text) if text.isascii() else sum(_measure_character(character) for character in text)
 
 
-def clip(text: str, width: int) -> str:
+def clip_text(text: str, width: int) -> str:
     """As much of a text as fits."""
-    if columns(text) <= width:
+    if count_columns(text) <= width:
         return text
     taken, end = 0, 0
     for end, character in enumerate(text):  # noqa: B007 - the index is the result
-        taken += _columns_of(character)
+        taken += _measure_character(character)
         if taken > width:
             break
     return text[:end]
 
 
-def _columns_of(character: str) -> int:
+def _measure_character(character: str) -> int:
     if combining(character):
         return 0
     return 2 if east_asian_width(character) in "WF" else 1
 
 
-def _heading(graph: Graph, heading: Heading, width: int) -> str:
+def _compose_heading(graph: StepGraph, heading: FrameHeading, width: int) -> str:
     done, total = graph.completed, graph.total
     word = " FINISHED" if heading.finished and done == total and total else ""
     left = f"[+] Building {heading.elapsed:.1f}s ({done}/{total}){word}"
     fits = len(left) + 1 + len(heading.description) <= width
-    return clip(_aligned(left, heading.description, width) if fits and heading.description else left, width)
+    return clip_text(_align(left, heading.description, width) if fits and heading.description else left, width)
 
 
-def _rows(step: Step, now: float) -> Iterator[_Row]:
-    running, seconds = not step.completed, step.duration(now)
+def _compose_rows(step: BuildStep, now: float) -> Iterator[_FrameRow]:
+    running, seconds = not step.completed, step.compute_duration(now)
     label = "CACHED " if step.cached else ""
-    tone = Tone.PLAIN if running else Tone.DONE
+    tone = LineTone.PLAIN if running else LineTone.DONE
     if step.canceled:
-        label, tone = "CANCELED ", Tone.CANCELED
+        label, tone = "CANCELED ", LineTone.CANCELED
     elif step.failed:
-        label, tone = "ERROR ", Tone.FAILED
-    yield _Row(label + printable(step.name), "", seconds, tone, running, step)
+        label, tone = "ERROR ", LineTone.FAILED
+    yield _FrameRow(label + strip_control_characters(step.name), "", seconds, tone, running, step)
     for status in step.statuses.values():
         if status.started is not None:
-            yield _part(step, status, now)
+            yield _compose_part(step, status, now)
     for warning in step.warnings:
-        yield _Row(f"WARN: {printable(warning.short)}", "", seconds, Tone.WARNING, running=False)
+        yield _FrameRow(
+            f"WARN: {strip_control_characters(warning.short)}", "", seconds, LineTone.WARNING, running=False
+        )
 
 
-def _part(step: Step, status: VertexStatus, now: float) -> _Row:
+def _compose_part(step: BuildStep, status: VertexStatus, now: float) -> _FrameRow:
     """A line of progress inside a step; it ends with its step at the latest."""
     running = status.completed is None and not step.completed
     end = status.completed if status.completed is not None else status.timestamp
     end = now - step.skew if running or end is None else end
     seconds = max(0.0, end - (status.started or 0.0))
-    amount = transferred(status.current, status.total)
-    return _Row(f"=> {printable(status.id)}", amount, seconds, Tone.PLAIN if running else Tone.DONE, running)
+    amount = format_transfer(status.current, status.total)
+    return _FrameRow(
+        f"=> {strip_control_characters(status.id)}",
+        amount,
+        seconds,
+        LineTone.PLAIN if running else LineTone.DONE,
+        running,
+    )
 
 
-def _windows(rows: list[_Row], canvas: Canvas) -> dict[Step, list[str]]:
+def _compose_windows(rows: list[_FrameRow], canvas: FrameCanvas) -> dict[BuildStep, list[str]]:
     """The last lines of output of the steps that say most, as long as each running step keeps its own line."""
     talking = [row.step for row in rows if row.running and row.step and row.step.log_bytes]
     talking.sort(key=lambda step: -step.log_bytes)
     free = canvas.height - 2 - sum(row.running for row in rows)
-    windows: dict[Step, list[str]] = {}
+    windows: dict[BuildStep, list[str]] = {}
     for step in talking:
         if free <= canvas.window + _WINDOW_MARGIN:
             break
-        windows[step] = _last_output(step, canvas.window)
+        windows[step] = _read_last_output(step, canvas.window)
         free -= canvas.window + _WINDOW_MARGIN
     return windows
 
 
-def _last_output(step: Step, limit: int) -> list[str]:
+def _read_last_output(step: BuildStep, limit: int) -> list[str]:
     """The last lines that are not blank, the incomplete one included."""
-    found = [printable(step.partial.rpartition(b"\r")[2].decode("utf-8", "replace"))] if step.partial else []
+    found = (
+        [strip_control_characters(step.partial.rpartition(b"\r")[2].decode("utf-8", "replace"))] if step.partial else []
+    )
     for line in reversed(step.lines):
         if len(found) >= limit:
             break
-        found.append(printable(line.text))
+        found.append(strip_control_characters(line.text))
     return [text for text in reversed(found) if text.strip()]
 
 
-def _fit(rows: list[_Row], limit: int) -> list[_Row]:
+def _select_rows(rows: list[_FrameRow], limit: int) -> list[_FrameRow]:
     """At most ``limit`` rows, in order: what runs first, then what ended last."""
     limit = max(limit, 0)
     surplus = len(rows) - limit
@@ -182,7 +191,7 @@ def _fit(rows: list[_Row], limit: int) -> list[_Row]:
     return kept[-limit:] if limit else []
 
 
-def _row_text(row: _Row, width: int) -> str | None:
+def _format_row(row: _FrameRow, width: int) -> str | None:
     """The row with its time at the right edge; None where there is no room for anything."""
     seconds = row.seconds if row.seconds >= _SHORTEST else 0.0
     timer = f" {seconds:.1f}s"
@@ -192,8 +201,8 @@ def _row_text(row: _Row, width: int) -> str | None:
         amount = f" {row.amount}"
     if left - len(amount) < _LEAST_NAME:
         return None
-    return _aligned(f" => {clip(row.name, left - len(amount))}{amount}", timer, width)
+    return _align(f" => {clip_text(row.name, left - len(amount))}{amount}", timer, width)
 
 
-def _aligned(left: str, right: str, width: int) -> str:
-    return left + " " * (width - columns(left) - len(right)) + right
+def _align(left: str, right: str, width: int) -> str:
+    return left + " " * (width - count_columns(left) - len(right)) + right

@@ -10,8 +10,17 @@ from itertools import islice
 
 from ci_buildx.model.record import dataclass, field, replace
 from ci_buildx.model.status import ProgressGroup, StatusUpdate, Vertex, VertexLog, VertexStatus, VertexWarning
-from ci_buildx.progress.step import KEPT_LINES, LONGEST_LINE, PHASE_DIGEST, Key, LogLine, Step
-from ci_buildx.progress.text import CANCELED, overwritten, stamp
+from ci_buildx.progress.step import (
+    CANCELED,
+    KEPT_LINES,
+    LONGEST_LINE,
+    PHASE_DIGEST,
+    BuildStep,
+    Key,
+    StepLogLine,
+    apply_carriage_returns,
+    format_stamp,
+)
 
 MOST_STEPS = 16_384
 """Steps of a build, those that are shown as one counted each."""
@@ -32,23 +41,23 @@ MOST_WARNED = 16 << 20
 
 
 @dataclass(slots=True, eq=False)
-class Change:
+class StepChange:
     """What one update changed of a step; ``statuses`` holds the IDs of changed lines of progress."""
 
-    step: Step
+    step: BuildStep
     statuses: dict[str, None] = field(default_factory=dict)
-    lines: list[LogLine] = field(default_factory=list)
+    lines: list[StepLogLine] = field(default_factory=list)
     warnings: list[VertexWarning] = field(default_factory=list)
     events: int = 0
 
 
 @dataclass(slots=True, eq=False)
-class _Group:
-    step: Step
+class _VertexGroup:
+    step: BuildStep
     members: dict[str, Vertex] = field(default_factory=dict)
 
 
-class Graph:
+class StepGraph:
     """All steps of one build.
 
     ``steps`` are those that have begun, in that order; ``warnings`` come without repetitions; ``forgiven`` are steps
@@ -64,48 +73,48 @@ class Graph:
         self._kept: dict[Key, int] = {}
         self._output = 0
         self._partial = 0
-        self.steps: list[Step] = []
+        self.steps: list[BuildStep] = []
         self.warnings: list[VertexWarning] = []
         self.forgiven: set[Key] = set()
-        self._by_key: dict[Key, Step] = {}
-        self._groups: dict[Key, _Group] = {}
+        self._by_key: dict[Key, BuildStep] = {}
+        self._groups: dict[Key, _VertexGroup] = {}
         self._skew: dict[str, float] = {}
 
     @property
     def total(self) -> int:
         """How many steps are known."""
-        return sum(not step.hidden for step in self._all())
+        return sum(not step.hidden for step in self._list_steps())
 
     @property
     def completed(self) -> int:
         """How many of them have ended."""
-        return sum(step.completed and not step.hidden for step in self._all())
+        return sum(step.completed and not step.hidden for step in self._list_steps())
 
-    def inputs(self, step: Step) -> list[Step]:
+    def list_inputs(self, step: BuildStep) -> list[BuildStep]:
         """The steps that a step builds on, as far as they are known; a group is one of them once."""
         found = (self._by_key.get((step.key[0], digest)) for digest in step.inputs)
         return list({id(one): one for one in found if one is not None and one is not step}.values())
 
-    def update(self, status: StatusUpdate, *, node: str, now: float) -> list[Change]:
+    def update(self, status: StatusUpdate, *, node: str, now: float) -> list[StepChange]:
         """Take in one message of a node's status stream and return what it changed, in a stable order."""
         self._note_clock(status, node, now)
-        changes: dict[Key, Change] = {}
-        touched: dict[Key, _Group] = {}
+        changes: dict[Key, StepChange] = {}
+        touched: dict[Key, _VertexGroup] = {}
         for vertex in status.vertexes:
             if not self._has_room(vertex, node):
                 self.omitted += 1
             elif vertex.group:
                 key = (node, vertex.group.id)
                 touched[key] = self._join(key, vertex, vertex.group)
-            elif self._take(self._step((node, vertex.digest)), vertex):
-                self._changed((node, vertex.digest), changes)
+            elif self._take(self._find_step((node, vertex.digest)), vertex):
+                self._make_change((node, vertex.digest), changes)
         for key, group in touched.items():
             if self._refresh(group):
-                self._changed(key, changes)
+                self._make_change(key, changes)
         for line in status.statuses:
-            self._progress((node, line.vertex), line, changes)
+            self._apply_progress((node, line.vertex), line, changes)
         for warning in status.warnings:
-            self._warning((node, warning.vertex), warning, changes)
+            self._apply_warning((node, warning.vertex), warning, changes)
         for log in status.logs:
             self._log((node, log.vertex), log, changes)
         for change in changes.values():
@@ -113,24 +122,24 @@ class Graph:
                 change.lines += self._end_line(change.step)
         return list(changes.values())
 
-    def cancel(self, now: float) -> list[Change]:
+    def cancel(self, now: float) -> list[StepChange]:
         """Let what still runs end as stopped: nobody waits for the daemon to say so."""
         running = [step for step in self.steps if step.started and not step.completed]
         for step in running:
             step.error = CANCELED
             for start, end in step.intervals.items():
                 step.intervals[start] = now - step.skew if end is None else end
-        return [Change(step, lines=self._end_line(step), events=1) for step in running]
+        return [StepChange(step, lines=self._end_line(step), events=1) for step in running]
 
     def forgive(self, node: str) -> None:
         """Keep the failures of a node's steps until now out of what is told at the end."""
         self.forgiven.update(step.key for step in self.steps if step.failed and step.key[0] == node)
 
-    def flush(self) -> list[Change]:
+    def flush(self) -> list[StepChange]:
         """Take what the logs hold of incomplete lines for complete: nothing more will come."""
-        return [Change(step, lines=lines, events=1) for step in self.steps if (lines := self._end_line(step))]
+        return [StepChange(step, lines=lines, events=1) for step in self.steps if (lines := self._end_line(step))]
 
-    def _all(self) -> Iterator[Step]:
+    def _list_steps(self) -> Iterator[BuildStep]:
         """Each step once: the members of a group lead to the same one."""
         return iter({id(step): step for step in self._by_key.values()}.values())
 
@@ -139,7 +148,7 @@ class Graph:
 
         Our own phases go by our clock, also where a node without a name shares its key with them.
         """
-        if any(_ours(vertex.digest) for vertex in status.vertexes) or any(_ours(log.vertex) for log in status.logs):
+        if any(_is_own(vertex.digest) for vertex in status.vertexes) or any(_is_own(log.vertex) for log in status.logs):
             return
         times = [time for vertex in status.vertexes for time in (vertex.started, vertex.completed)]
         times += [entry.timestamp for entry in status.statuses]
@@ -175,11 +184,11 @@ class Graph:
         self._text += len(fitting) - len(before)
         return fitting
 
-    def _describe(self, step: Step, vertex: Vertex) -> None:
+    def _describe(self, step: BuildStep, vertex: Vertex) -> None:
         step.name, step.error = self._fit(vertex.name, step.name), self._fit(vertex.error, step.error)
         step.cached, step.inputs = vertex.cached, vertex.inputs
 
-    def _keep(self, step: Step, lines: list[LogLine]) -> None:
+    def _keep(self, step: BuildStep, lines: list[StepLogLine]) -> None:
         """Keep lines of output, and no more of all steps than is allowed."""
         lines = lines[-KEPT_LINES:]
         lost = islice(step.lines, max(0, len(step.lines) + len(lines) - KEPT_LINES))
@@ -196,20 +205,20 @@ class Graph:
             if not kept:
                 del self._kept[oldest]
 
-    def _step(self, key: Key) -> Step:
+    def _find_step(self, key: Key) -> BuildStep:
         step = self._by_key.get(key)
         if step is None:
-            skew = 0.0 if _ours(key[1]) else self._skew.get(key[0], 0.0)
-            step = self._by_key[key] = Step(key, skew=skew)
+            skew = 0.0 if _is_own(key[1]) else self._skew.get(key[0], 0.0)
+            step = self._by_key[key] = BuildStep(key, skew=skew)
         return step
 
-    def _changed(self, key: Key, changes: dict[Key, Change]) -> Change:
+    def _make_change(self, key: Key, changes: dict[Key, StepChange]) -> StepChange:
         step = self._by_key[key]
-        change = changes.setdefault(step.key, Change(step))
+        change = changes.setdefault(step.key, StepChange(step))
         change.events += 1
         return change
 
-    def _take(self, step: Step, vertex: Vertex) -> bool:
+    def _take(self, step: BuildStep, vertex: Vertex) -> bool:
         """Apply a vertex; whether that is to be shown. A repeated announcement does not undo a beginning."""
         if vertex.started is None:
             if not step.started:
@@ -222,25 +231,25 @@ class Graph:
         step.intervals[vertex.started] = vertex.completed
         return before != (step.name, step.cached, step.error, vertex.completed)
 
-    def _join(self, key: Key, vertex: Vertex, shown_as: ProgressGroup) -> _Group:
+    def _join(self, key: Key, vertex: Vertex, shown_as: ProgressGroup) -> _VertexGroup:
         group = self._groups.get(key)
         if group is None:
-            step = self._step(key)
+            step = self._find_step(key)
             step.name, step.hidden = self._fit(shown_as.name, step.name), True
-            group = self._groups[key] = _Group(step)
+            group = self._groups[key] = _VertexGroup(step)
         before = group.members.get(vertex.digest)
         error = self._fit(vertex.error, before.error if before is not None else "")
         group.members[vertex.digest] = replace(vertex, name="", error=error)
         self._by_key[key[0], vertex.digest] = group.step
         return group
 
-    def _refresh(self, group: _Group) -> bool:
+    def _refresh(self, group: _VertexGroup) -> bool:
         """A group is cached if all its members are, fails with the first error, is hidden while only weak ones ran."""
         step, members = group.step, group.members.values()
         before = (step.cached, step.error, step.hidden, dict(step.intervals))
         step.cached = all(member.cached for member in members)
         step.error = next((member.error for member in members if member.error), "")
-        step.intervals = _intervals(group)
+        step.intervals = _merge_intervals(group)
         step.inputs = tuple(digest for member in members for digest in member.inputs if digest not in group.members)
         strong = any(member.started is not None and member.group and not member.group.weak for member in members)
         step.hidden = step.hidden and not strong and not step.error
@@ -250,7 +259,7 @@ class Graph:
             self.steps.append(step)
         return before != (step.cached, step.error, step.hidden, step.intervals)
 
-    def _progress(self, key: Key, line: VertexStatus, changes: dict[Key, Change]) -> None:
+    def _apply_progress(self, key: Key, line: VertexStatus, changes: dict[Key, StepChange]) -> None:
         if step := self._by_key.get(key):
             if line.id not in step.statuses:
                 self._parts += 1 + len(line.id) // SHORT
@@ -258,48 +267,48 @@ class Graph:
                 self.omitted += 1
                 return
             step.statuses[line.id] = line
-            self._changed(key, changes).statuses[line.id] = None
+            self._make_change(key, changes).statuses[line.id] = None
 
-    def _warning(self, key: Key, warning: VertexWarning, changes: dict[Key, Change]) -> None:
+    def _apply_warning(self, key: Key, warning: VertexWarning, changes: dict[Key, StepChange]) -> None:
         self._warnings += 1
         self._warned += _measure(warning)
         if self._warnings > MOST_WARNINGS or self._warned > MOST_WARNED:
             self.omitted += 1
             return
-        if not any(_same_finding(warning, known) for known in self.warnings):
+        if not any(_is_same_finding(warning, known) for known in self.warnings):
             self.warnings.append(warning)
         if step := self._by_key.get(key):
             step.warnings.append(warning)
-            self._changed(key, changes).warnings.append(warning)
+            self._make_change(key, changes).warnings.append(warning)
 
-    def _log(self, key: Key, log: VertexLog, changes: dict[Key, Change]) -> None:
+    def _log(self, key: Key, log: VertexLog, changes: dict[Key, StepChange]) -> None:
         step = self._by_key.get(key)
         if step is None:
             return
         step.log_bytes += len(log.data)
         self._partial -= len(step.partial)
-        lines = list(_complete(step, log))
+        lines = list(_complete_lines(step, log))
         self._partial += len(step.partial)
         self._keep(step, lines)
         if self._partial > MOST_PARTIAL:
             lines += self._end_line(step)
-        self._changed(key, changes).lines.extend(lines)
+        self._make_change(key, changes).lines.extend(lines)
 
-    def _end_line(self, step: Step) -> list[LogLine]:
+    def _end_line(self, step: BuildStep) -> list[StepLogLine]:
         if not step.partial:
             return []
         self._partial -= len(step.partial)
-        line = LogLine(step.partial_stamp, _decoded(step.partial))
+        line = StepLogLine(step.partial_stamp, _decode_line(step.partial))
         step.partial = b""
         self._keep(step, [line])
         return [line]
 
 
-def _ours(digest: str) -> bool:
+def _is_own(digest: str) -> bool:
     return digest.startswith(PHASE_DIGEST)
 
 
-def _intervals(group: _Group) -> dict[float, float | None]:
+def _merge_intervals(group: _VertexGroup) -> dict[float, float | None]:
     """The runs of the members; of two that began together the longer one counts."""
     intervals: dict[float, float | None] = {}
     for member in group.members.values():
@@ -313,24 +322,24 @@ def _intervals(group: _Group) -> dict[float, float | None]:
     return intervals
 
 
-def _complete(step: Step, log: VertexLog) -> Iterator[LogLine]:
+def _complete_lines(step: BuildStep, log: VertexLog) -> Iterator[StepLogLine]:
     """The lines that this piece of output completes; the rest waits in the step, up to a limit."""
-    now = stamp(step.into(log.timestamp))
+    now = format_stamp(step.compute_offset(log.timestamp))
     *ended, rest = log.data.split(b"\n")
     for piece in ended:
         begun = step.partial_stamp if step.partial else now
-        yield LogLine(begun, _decoded(step.partial + piece))
+        yield StepLogLine(begun, _decode_line(step.partial + piece))
         step.partial = b""
     if rest and not step.partial:
         step.partial_stamp = now
     step.partial += rest
     while len(step.partial) > LONGEST_LINE:
-        yield LogLine(step.partial_stamp, _decoded(step.partial[:LONGEST_LINE]))
+        yield StepLogLine(step.partial_stamp, _decode_line(step.partial[:LONGEST_LINE]))
         step.partial = step.partial[LONGEST_LINE:]
 
 
-def _decoded(line: bytes) -> str:
-    return overwritten(line.decode("utf-8", "replace"))
+def _decode_line(line: bytes) -> str:
+    return apply_carriage_returns(line.decode("utf-8", "replace"))
 
 
 def _measure(warning: VertexWarning) -> int:
@@ -338,6 +347,6 @@ def _measure(warning: VertexWarning) -> int:
     return sum(map(len, texts)) + 16 * (len(warning.detail) + len(warning.ranges))
 
 
-def _same_finding(one: VertexWarning, other: VertexWarning) -> bool:
+def _is_same_finding(one: VertexWarning, other: VertexWarning) -> bool:
     """Two nodes find the same things in the same file (buildx 0.38.2, ``util/progress/printer.go``)."""
     return replace(one, vertex="") == replace(other, vertex="")

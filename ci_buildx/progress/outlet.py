@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TextIO
 
 
-class Outlet:
+class TextOutlet:
     """Writes whole pieces of text to ``stream``; once it is broken nothing is written any more.
 
     A reader that went away (``| head``) must not fail the build.
@@ -20,12 +20,12 @@ class Outlet:
         if self._broken or self._stream.closed:
             return
         try:
-            self._stream.write(self._encodable(text))
+            self._stream.write(self._replace_unencodable(text))
             self._stream.flush()
         except OSError:
             self._broken = True
 
-    def _encodable(self, text: str) -> str:
+    def _replace_unencodable(self, text: str) -> str:
         encoding = self._stream.encoding or "utf-8"
         try:
             text.encode(encoding)

@@ -1,20 +1,65 @@
-"""Progress as lines of text for a log: numbered steps, one of the running ones in front at a time.
-
-Which step is in front, and when that changes, follows BuildKit 0.34.2 (``util/progress/progressui/printer.go``).
-"""
+"""What is printed once, after the last step: the failed steps' output, the checks' findings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.status import VertexStatus, VertexWarning
-from ci_buildx.progress import closing
-from ci_buildx.progress.graph import Change, Graph
-from ci_buildx.progress.outlet import Outlet
-from ci_buildx.progress.renderer import Update
-from ci_buildx.progress.step import LogLine, Step
-from ci_buildx.progress.text import inert, printable, transferred
+from ci_buildx.progress.graph import StepChange, StepGraph
+from ci_buildx.progress.outlet import TextOutlet
+from ci_buildx.progress.renderer import RendererUpdate
+from ci_buildx.progress.step import BuildStep, StepLogLine, drop_controls, format_transfer, strip_control_characters
+
+_RULE = "------"
+
+
+def format_closing(graph: StepGraph, *, limit: int, excerpt: str) -> Iterator[str]:
+    """All of it, inert, in buildx's order; ``limit`` bounds the lines of output shown of each failed step."""
+    return map(drop_controls, _split_lines(graph, limit, excerpt))
+
+
+def _split_lines(graph: StepGraph, limit: int, excerpt: str) -> Iterator[str]:
+    for step in graph.steps:
+        if step.failed and not step.hidden and not step.ours and step.key not in graph.forgiven:
+            yield from format_failure(step, limit)
+    yield from format_findings(graph.warnings)
+    if graph.omitted:
+        yield f"buildkitd told of more than is kept: {graph.omitted} steps, lines of progress or warnings are not shown"
+    if excerpt:
+        yield from excerpt.rstrip("\n").split("\n")
+
+
+def format_failure(step: BuildStep, limit: int) -> Iterator[str]:
+    """A failed step and the end of its output, as BuildKit prints it (``progressui.trace.printErrorLogs``)."""
+    yield _RULE
+    yield f" > {step.name}:"
+    for line in list(step.lines)[-limit:]:
+        yield str(line)
+    yield _RULE
+
+
+def format_findings(warnings: Sequence[VertexWarning]) -> Iterator[str]:
+    """The findings of build checks, each with its place and explanation (buildx hides these without ``--debug``)."""
+    if not warnings:
+        return
+    yield ""
+    yield f" {len(warnings)} warning{'s' if len(warnings) > 1 else ''} found:"
+    for warning in warnings:
+        yield f" - {_format_place(warning)}"
+        for detail in warning.detail:
+            yield f"   {detail}"
+        if warning.url:
+            yield f"   More info: {warning.url}"
+    yield ""
+
+
+def _format_place(warning: VertexWarning) -> str:
+    """The finding after its place, which BuildKit 0.34.2 also appends (``linter.LintFormatShort``)."""
+    if not (warning.filename and warning.line):
+        return warning.short
+    return f"{warning.filename}:{warning.line}: {warning.short.removesuffix(f' (line {warning.line})')}"
+
 
 _PERIOD = 0.15
 _LEAST_TIME = 0.1
@@ -27,19 +72,19 @@ _SHORT_NAME = 72
 
 
 @dataclass(slots=True, eq=False)
-class Track:
+class StepTrack:
     """How far a step has been printed, and what waits to be."""
 
-    step: Step
+    step: BuildStep
     number: int = 0
     waiting_since: float = 0.0
     events: int = 0
     statuses: dict[str, None] = field(default_factory=dict)
     printed: dict[str, VertexStatus] = field(default_factory=dict)
-    lines: list[LogLine] = field(default_factory=list)
+    lines: list[StepLogLine] = field(default_factory=list)
     warnings: list[VertexWarning] = field(default_factory=list)
 
-    def add(self, change: Change, now: float) -> None:
+    def add(self, change: StepChange, now: float) -> None:
         """Note what is to be printed."""
         if self.events == 0:
             self.waiting_since = now
@@ -62,25 +107,25 @@ MOST_WAITING = 16 << 20
 """Characters of output of steps that are not in front; when there are more, they are written at once."""
 
 
-class Plain:
+class PlainLog:
     """Writes steps to ``outlet``; ``truncate`` shortens their names."""
 
     period: float | None = _PERIOD
 
-    def __init__(self, outlet: Outlet, *, description: str = "", truncate: bool = False) -> None:
+    def __init__(self, outlet: TextOutlet, *, description: str = "", truncate: bool = False) -> None:
         self._outlet = outlet
         self._description = description
         self._truncate = truncate
-        self._tracks: dict[Step, Track] = {}
-        self._dirty: dict[Step, Track] = {}
-        self._current: Track | None = None
+        self._tracks: dict[BuildStep, StepTrack] = {}
+        self._dirty: dict[BuildStep, StepTrack] = {}
+        self._current: StepTrack | None = None
         self._numbers = 0
         self._begun = False
         self._out: list[str] = []
         self._printed_at = float("-inf")
         self._waiting = 0
 
-    def take(self, update: Update) -> None:
+    def take(self, update: RendererUpdate) -> None:
         """Note what changed; write it unless something was written just now, so that bursts come out in order."""
         self._note(update.changes, update.now)
         if self._waiting > MOST_WAITING:
@@ -104,15 +149,15 @@ class Plain:
     def warn(self, text: str) -> None:
         """A line of its own between the steps."""
         self._leave()
-        self._out.append(f"WARNING: {inert(text)}")
+        self._out.append(f"WARNING: {drop_controls(text)}")
         self._flush()
 
-    def close(self, graph: Graph, now: float, *, excerpt: str) -> None:
+    def close(self, graph: StepGraph, now: float, *, excerpt: str) -> None:
         """Write what still waits, of interrupted steps too, and what explains a failure."""
         self._note(graph.flush(), now)
         self.refresh(now)
         self._print_rest()
-        self._out += closing.lines(graph, limit=_FAILURE_LINES, excerpt=excerpt)
+        self._out += format_closing(graph, limit=_FAILURE_LINES, excerpt=excerpt)
         self._flush()
 
     def _print_rest(self) -> None:
@@ -122,14 +167,14 @@ class Plain:
             track.lines = []  # of hidden steps nothing is shown
         self._waiting = 0
 
-    def _note(self, changes: Iterable[Change], now: float) -> None:
+    def _note(self, changes: Iterable[StepChange], now: float) -> None:
         for change in changes:
-            track = self._tracks.setdefault(change.step, Track(change.step))
+            track = self._tracks.setdefault(change.step, StepTrack(change.step))
             track.add(change, now)
             self._dirty[change.step] = track
             self._waiting += sum(len(line.text) for line in change.lines)
 
-    def _print_running(self, running: list[Track], now: float) -> None:
+    def _print_running(self, running: list[StepTrack], now: float) -> None:
         if not running:
             if self._current is None:
                 self._show_any()
@@ -137,7 +182,7 @@ class Plain:
         if self._current in running:
             self._print(self._current)
         candidates = running if self._current is None else [*running, self._current]
-        if (chosen := _choose(candidates, self._current, now)) is not None:
+        if (chosen := _choose_step(candidates, self._current, now)) is not None:
             self._print(chosen)
 
     def _show_any(self) -> None:
@@ -147,18 +192,18 @@ class Plain:
         if track is not None:
             self._print(track)
 
-    def _print(self, track: Track) -> None:
-        lines, ended = self._news(track)
+    def _print(self, track: StepTrack) -> None:
+        lines, ended = self._format_news(track)
         self._enter(track)
         self._number(track, lines)
         if ended:
-            self._number(track, [ending(track.step)])
+            self._number(track, [format_ending(track.step)])
             self._current, track.events = None, 0
 
-    def _news(self, track: Track) -> tuple[list[str], bool]:
+    def _format_news(self, track: StepTrack) -> tuple[list[str], bool]:
         """What there is to say of a step, which is said thereby, and whether that is the last of it."""
         due = [track.step.statuses[name] for name in track.statuses if track.is_due(track.step.statuses[name])]
-        lines = [_progress(status) for status in due]
+        lines = [_format_progress(status) for status in due]
         lines += (f"WARN: {warning.short}" for warning in track.warnings)
         lines += map(str, track.lines)
         self._waiting -= sum(len(line.text) for line in track.lines)
@@ -168,7 +213,7 @@ class Plain:
         # The import of a remote cache reports progress outside any run of its step.
         return lines, track.step.completed and all(status.completed is not None for status in due)
 
-    def _enter(self, track: Track) -> None:
+    def _enter(self, track: StepTrack) -> None:
         if track is self._current:
             return
         self._leave()
@@ -179,13 +224,13 @@ class Plain:
         self._number(track, [self._name(track)])
         self._current = track
 
-    def _name(self, track: Track) -> str:
+    def _name(self, track: StepTrack) -> str:
         """A step's name; it gets its number with the first use of it."""
         self._begun = True
         if track.number == 0:
             self._numbers += 1
             track.number = self._numbers
-        name = printable(track.step.name)
+        name = strip_control_characters(track.step.name)
         return f"{name[:_SHORT_NAME]}..." if self._truncate and len(name) > _SHORT_NAME else name
 
     def _leave(self) -> None:
@@ -194,9 +239,9 @@ class Plain:
             self._current.events = 0
             self._current = None
 
-    def _number(self, track: Track, lines: Iterable[str]) -> None:
+    def _number(self, track: StepTrack, lines: Iterable[str]) -> None:
         head = f"#{track.number} "
-        self._out += (head + inert(line).replace("\n", f"\n{head}") for line in lines)
+        self._out += (head + drop_controls(line).replace("\n", f"\n{head}") for line in lines)
 
     def _flush(self) -> None:
         if self._out:
@@ -204,7 +249,7 @@ class Plain:
             self._out = []
 
 
-def _choose(candidates: list[Track], current: Track | None, now: float) -> Track | None:
+def _choose_step(candidates: list[StepTrack], current: StepTrack | None, now: float) -> StepTrack | None:
     """The running step to put in front, None to leave it as it is.
 
     Steps that say much come to the front, but each stays there a while, and none waits too long.
@@ -221,9 +266,9 @@ def _choose(candidates: list[Track], current: Track | None, now: float) -> Track
     return None
 
 
-def _progress(status: VertexStatus) -> str:
+def _format_progress(status: VertexStatus) -> str:
     """``transferring context: 2.10MB 0.3s done``."""
-    parts = [printable(status.id), transferred(status.current, status.total)]
+    parts = [strip_control_characters(status.id), format_transfer(status.current, status.total)]
     end = status.timestamp if status.completed is None else status.completed
     if status.started is not None and end is not None and end - status.started > 0.01:
         parts.append(f"{end - status.started:.1f}s")
@@ -232,10 +277,10 @@ def _progress(status: VertexStatus) -> str:
     return " ".join(part for part in parts if part)
 
 
-def ending(step: Step) -> str:
+def format_ending(step: BuildStep) -> str:
     """How it ended, in a word or two."""
     if step.canceled:
         return "CANCELED"
     if step.error:
         return f"ERROR: {step.error}"
-    return "CACHED" if step.cached else f"DONE {step.duration(0.0):.1f}s"
+    return "CACHED" if step.cached else f"DONE {step.compute_duration(0.0):.1f}s"

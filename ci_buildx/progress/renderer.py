@@ -7,15 +7,17 @@ from typing import Protocol
 
 from ci_buildx.model.record import dataclass
 from ci_buildx.model.status import StatusUpdate
-from ci_buildx.progress.graph import Change, Graph
+from ci_buildx.progress.graph import StepChange, StepGraph
+from ci_buildx.progress.outlet import TextOutlet
+from ci_buildx.progress.step import drop_controls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Update:
+class RendererUpdate:
     """One message of a node: ``status`` as it came (names carry the node), ``changes`` as the graph understood it."""
 
     status: StatusUpdate
-    changes: Sequence[Change]
+    changes: Sequence[StepChange]
     now: float
 
 
@@ -27,7 +29,7 @@ class Renderer(Protocol):
 
     period: float | None
 
-    def take(self, update: Update, /) -> None:
+    def take(self, update: RendererUpdate, /) -> None:
         """Take in a change; what must appear at once is written."""
 
     def refresh(self, now: float, /) -> None:
@@ -36,5 +38,29 @@ class Renderer(Protocol):
     def warn(self, text: str) -> None:
         """Show a warning of our own."""
 
-    def close(self, graph: Graph, now: float, /, *, excerpt: str) -> None:
+    def close(self, graph: StepGraph, now: float, /, *, excerpt: str) -> None:
         """Write the last state and what explains a failure; ``excerpt`` holds the Dockerfile's lines, or nothing."""
+
+
+class QuietLog:
+    """Stays silent while the build runs."""
+
+    period: float | None = None
+
+    def __init__(self, outlet: TextOutlet) -> None:
+        self._outlet = outlet
+
+    def take(self, update: RendererUpdate) -> None:
+        """Nothing is shown."""
+
+    def refresh(self, now: float) -> None:
+        """Nothing is shown."""
+
+    def warn(self, text: str) -> None:
+        """Warnings are about the user's choices: also a quiet build shows them."""
+        self._outlet.write(f"WARNING: {drop_controls(text)}\n")
+
+    def close(self, _graph: StepGraph, _now: float, /, *, excerpt: str) -> None:
+        """Show where in the Dockerfile the build failed."""
+        if excerpt:
+            self._outlet.write(drop_controls(excerpt.rstrip("\n")) + "\n")

@@ -1,12 +1,104 @@
-"""One step of the build as it is displayed."""
+"""How the parts of a progress line are written: names, amounts, times, log output.
+
+Formats are those of BuildKit 0.34.2 (``util/progress/progressui``) and of tonistiigi/units, which prints its amounts.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 
+from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.status import VertexStatus, VertexWarning
-from ci_buildx.progress.text import is_canceled
+
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+_CONTROLS = compile_lazily(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_UNSAFE = compile_lazily(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x9b[0-?]*[ -/]*[@-~]"
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\n\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
+    r"|\x1b[ -/]*[0-~]?|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]"
+)
+"""Sequences of ECMA-48 in 7 and 8 bits, whole strings such as OSC, other controls and line breaks, and overrides of
+direction."""
+_STRIPPED = compile_lazily(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x9b[0-?]*[ -/]*[@-~]"
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\n\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
+    r"|\x1b[ -/]*[0-~]?|[\u202a-\u202e\u2066-\u2069]"
+)
+"""The same, without controls that stand for white space."""
+_OBEYED = compile_lazily(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_COLOUR = compile_lazily(r"\x1b\[[0-9;:]*m")
+_PLATFORM = compile_lazily(r"\[[a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9]+)?[ \]]")
+CANCELED = "context canceled"
+"""How the error of a step ends that was stopped because the build was."""
+
+
+def format_amount(size: int) -> str:
+    """Bytes in decimal units with two places: ``2.10MB``; bare bytes below 1000."""
+    value, unit = float(size), 0
+    while abs(value) >= 1000 and unit < len(_UNITS) - 1:
+        value /= 1000
+        unit += 1
+    return f"{value:.2f}{_UNITS[unit]}" if unit else f"{size}B"
+
+
+def format_transfer(current: int, total: int) -> str:
+    """``1.20MB / 3.40MB``, or what there is of it."""
+    if total:
+        return f"{format_amount(current)} / {format_amount(total)}"
+    return format_amount(current) if current else ""
+
+
+def format_stamp(seconds: float) -> str:
+    """The time of a log line inside its step, always about five characters."""
+    seconds = max(0.0, seconds)
+    places = 3 if seconds < 10 else 2 if seconds < 100 else 1
+    return f"{seconds:.{places}f}"
+
+
+def add_node_prefix(node: str, name: str) -> str:
+    """A step's name with its node, unless it carries a platform, which says the same.
+
+    The shape is that of buildx 0.38.2 (``util/progress/multiwriter.go``).
+    """
+    if not node or _PLATFORM.match(name):
+        return name
+    return f"[{node} {name[1:]}" if name.startswith("[") else f"[{node}] {name}"
+
+
+def apply_carriage_returns(line: str) -> str:
+    """What a terminal would leave of a line in which carriage returns go back to its beginning."""
+    return line.rstrip("\r").rpartition("\r")[2]
+
+
+def strip_control_characters(line: str) -> str:
+    """A line without escape sequences and control characters, for a display that counts columns."""
+    if line.isprintable():
+        return line
+    return _CONTROLS.sub(" ", _STRIPPED.sub("", line))
+
+
+def drop_controls(text: str, *, colours: bool = True) -> str:
+    """Lines of others' text without what a terminal or a log would obey: tabs stay, and ``colours`` (SGR).
+
+    So a step can set no title or clipboard, and open no section of GitLab's log.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return _UNSAFE.sub(lambda found: found[0] if colours and _COLOUR.fullmatch(found[0]) else "", text)
+
+
+def escaped(document: str) -> str:
+    """A JSON document with the characters that :func:`drop_controls` takes out as ``\\u`` escapes."""
+    if document.isascii() and document.isprintable():
+        return document
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
+
+
+def is_canceled(error: str) -> bool:
+    """Whether a step ended because the build did, not by itself."""
+    return error.endswith(CANCELED)
+
 
 KEPT_LINES = 1000
 LONGEST_LINE = 1 << 16
@@ -20,7 +112,7 @@ PHASE_DIGEST = f"sha256:{'0' * 32}"
 
 
 @dataclass(frozen=True, slots=True)
-class LogLine:
+class StepLogLine:
     """A complete line of output; ``stamp`` is its time inside the step."""
 
     stamp: str
@@ -31,7 +123,7 @@ class LogLine:
 
 
 @dataclass(slots=True, eq=False)
-class Step:
+class BuildStep:
     """A vertex, or a group of vertexes shown as one.
 
     ``intervals`` maps the starts of its runs to their ends (None while running), by the clock of its node;
@@ -49,7 +141,7 @@ class Step:
     intervals: dict[float, float | None] = field(default_factory=dict)
     statuses: dict[str, VertexStatus] = field(default_factory=dict)
     warnings: list[VertexWarning] = field(default_factory=list)
-    lines: deque[LogLine] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
+    lines: deque[StepLogLine] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
     partial: bytes = b""
     partial_stamp: str = ""
     log_bytes: int = 0
@@ -84,7 +176,7 @@ class Step:
         """When its last run ended, by our clock; 0 where none has."""
         return max((end for end in self.intervals.values() if end is not None), default=-self.skew) + self.skew
 
-    def duration(self, now: float) -> float:
+    def compute_duration(self, now: float) -> float:
         """Seconds it has run until ``now`` (our clock); what overlaps counts once, clocks that jump count nothing."""
         here = now - self.skew
         total, reached = 0.0, float("-inf")
@@ -95,7 +187,7 @@ class Step:
             reached = max(reached, end)
         return total
 
-    def into(self, timestamp: float | None) -> float:
+    def compute_offset(self, timestamp: float | None) -> float:
         """Seconds from the beginning of its latest run to ``timestamp`` (the node's clock), never negative."""
         if timestamp is None or not self.intervals:
             return 0.0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from ci_buildx.model.record import dataclass
-from ci_buildx.progress.graph import Graph
+from ci_buildx.model.status import CheckFinding
+from ci_buildx.progress.graph import StepGraph
+from ci_buildx.progress.timeline.timeline import Timeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +20,7 @@ class StepTime:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class BuildSummary:
     """The steps in the order in which they began, and the findings of build checks."""
 
     steps: tuple[StepTime, ...]
@@ -39,34 +41,34 @@ class Summary:
         """The same from 0 to 1; 0 if there were none."""
         return self.cached / len(self.completed) if self.completed else 0.0
 
-    def counts(self) -> str:
+    def format_counts(self) -> str:
         """``7 steps, 5 cached (71%)``."""
         count = len(self.completed)
         return f"{count} step{'' if count == 1 else 's'}, {self.cached} cached ({self.cached_share:.0%})"
 
-    def line(self) -> str:
+    def format_line(self) -> str:
         """``7 steps, 5 cached (71 %), slowest: RUN make 12.3s`` for the end of a log."""
-        text = self.counts()
+        text = self.format_counts()
         slowest = max(self.completed, key=lambda step: step.seconds, default=None)
         if slowest is None or slowest.seconds < 1.0:
             return text
         return f"{text}, slowest: {slowest.name} {slowest.seconds:.1f}s"
 
 
-def summarize(graph: Graph, *, now: float) -> Summary:
+def summarize_graph(graph: StepGraph, *, now: float) -> BuildSummary:
     """The state of a graph as values; running steps count until ``now``."""
     steps = tuple(
         StepTime(
             name=step.name,
             node=step.key[0],
-            seconds=step.duration(now),
+            seconds=step.compute_duration(now),
             cached=step.cached,
             error=step.error,
         )
         for step in graph.steps
         if not step.hidden
     )
-    return Summary(steps=steps, warnings=len(graph.warnings))
+    return BuildSummary(steps=steps, warnings=len(graph.warnings))
 
 
 def _is_work(step: StepTime) -> bool:
@@ -74,3 +76,26 @@ def _is_work(step: StepTime) -> bool:
     head, bracket, _ = step.name.removeprefix("[").partition("] ")
     number, _, count = head.rpartition(" ")[2].partition("/")
     return bool(bracket) and number.isdecimal() and count.isdecimal()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildReport:
+    """``title`` names what was built, ``failure`` says in one line why there is no result ("" where there is one).
+
+    ``findings`` are what build checks said until then.
+    """
+
+    title: str
+    timeline: Timeline
+    summary: BuildSummary
+    findings: tuple[CheckFinding, ...] = ()
+    failure: str = ""
+
+    def format_facts(self) -> str:
+        """``17.2 s · 18 steps, 2 cached (11%) · critical path 16.1 s``."""
+        from ci_buildx.progress.timeline.svg import format_duration
+
+        parts = [format_duration(self.timeline.seconds), self.summary.format_counts()]
+        if self.timeline.critical_seconds:
+            parts.append(f"critical path {format_duration(self.timeline.critical_seconds)}")
+        return " · ".join(parts)

@@ -28,7 +28,7 @@ _NO_ARTIFACTS_FIX = (
 _ABSENT = re.compile(r"failed to resolve source metadata for (\S+): .*not found")
 
 
-def advise(failure: SolveError, store: CredentialStore, builder: str = "") -> SolveError:
+def add_advice(failure: SolveError, store: CredentialStore, builder: str = "") -> SolveError:
     """The failure with its fix, where it has none and a registry is behind it.
 
     ``builder`` is the name of one that the build did not make, whose configuration was decided before.
@@ -37,17 +37,17 @@ def advise(failure: SolveError, store: CredentialStore, builder: str = "") -> So
         return failure
     cures: tuple[tuple[re.Pattern[str], Callable[[str], str]], ...] = (
         (_NO_ARTIFACTS, lambda _: _NO_ARTIFACTS_FIX),
-        (_TURNED_AWAY, lambda host: _login(host, store)),
-        (_LIMITED, lambda host: _limits(host, store)),
+        (_TURNED_AWAY, lambda host: _advise_login(host, store)),
+        (_LIMITED, lambda host: _advise_limits(host, store)),
         (_BROKEN, lambda host: f"{host} itself failed: try again later, or tell those who run it"),
-        (_UNTRUSTED, lambda host: _declare(host, "ca (its authority) or insecure = true", builder)),
-        (_PLAIN, lambda host: _declare(host, "http = true", builder)),
+        (_UNTRUSTED, lambda host: _advise_declaration(host, "ca (its authority) or insecure = true", builder)),
+        (_PLAIN, lambda host: _advise_declaration(host, "http = true", builder)),
         (_ABSENT, lambda image: f"look at the name and the tag of {image}"),
     )
     for pattern, cure in cures:
         if found := pattern.search(failure.message):
             subject = next(group for group in found.groups() if group)
-            return failure.saying(failure.message, fix=cure(subject))
+            return failure.reword(failure.message, fix=cure(subject))
     return failure
 
 
@@ -56,7 +56,7 @@ def find_no_artifacts(message: str) -> str:
     return _NO_ARTIFACTS_FIX if _NO_ARTIFACTS.search(message) else ""
 
 
-def _login(host: str, store: CredentialStore) -> str:
+def _advise_login(host: str, store: CredentialStore) -> str:
     login = store.lookup(host)
     if login is None:
         return f"log in to {host} (docker login) or set DOCKER_AUTH_CONFIG"
@@ -65,11 +65,11 @@ def _login(host: str, store: CredentialStore) -> str:
     return f"the identity token for {host} lacks the right"
 
 
-def _limits(host: str, store: CredentialStore) -> str:
+def _advise_limits(host: str, store: CredentialStore) -> str:
     wait = "try again later or use a mirror"
     return wait if store.lookup(host) else f"log in to {host} (docker login), {wait}"
 
 
-def _declare(host: str, what: str, builder: str) -> str:
+def _advise_declaration(host: str, what: str, builder: str) -> str:
     where = f"the --buildkitd-config that builder {builder} is made with" if builder else "--buildkitd-config"
     return f'declare [registry."{host}"] {what} in {where}'

@@ -12,14 +12,21 @@ from urllib.parse import urlencode, urljoin, urlsplit
 from ci_buildx.errors import RegistryError
 from ci_buildx.model.hosts import parse_origin
 from ci_buildx.model.record import dataclass, replace
-from ci_buildx.model.reference import Reference
+from ci_buildx.model.reference import ImageReference
 from ci_buildx.registry.advice import find_no_artifacts
-from ci_buildx.registry.authorize import Access, Authorizer
-from ci_buildx.registry.connection import Answer, Connection, Patience, Request
-from ci_buildx.registry.content import ACCEPTED, LARGEST_CONFIG, Document, check_digest, parse, verify
+from ci_buildx.registry.auth import RegistryAccess, RegistryAuthorizer
+from ci_buildx.registry.connection import RegistryConnection, RegistryRequest, RegistryResponse, RequestPatience
+from ci_buildx.registry.content import (
+    ACCEPTED,
+    LARGEST_CONFIG,
+    ManifestDocument,
+    check_digest,
+    parse_document,
+    verify_content,
+)
 from ci_buildx.registry.credentials import CredentialStore
-from ci_buildx.registry.dockerconfig import HUB
-from ci_buildx.registry.trust import Trust
+from ci_buildx.registry.docker_config import HUB
+from ci_buildx.registry.trust import RegistryTrust
 
 if TYPE_CHECKING:
     from requests import Response
@@ -29,7 +36,7 @@ _LONGEST_REASON = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Repository:
+class RegistryRepository:
     """A repository of a registry: ``Repository("docker.io", "library/alpine")``."""
 
     domain: str
@@ -44,7 +51,7 @@ class Repository:
         return _HUB_API if self.domain == HUB else self.domain
 
     @classmethod
-    def of(cls, reference: Reference) -> Repository:
+    def from_reference(cls, reference: ImageReference) -> RegistryRepository:
         """The repository that a reference names."""
         return cls(reference.domain, reference.path)
 
@@ -52,9 +59,11 @@ class Repository:
 class RegistryClient:
     """Reads and writes repositories. Methods raise RegistryError, and InputError where a login cannot be looked up."""
 
-    def __init__(self, store: CredentialStore, *, trust: Trust | None = None, patience: Patience | None = None) -> None:
-        self._connection = Connection(trust or Trust(), patience)
-        self._authorizer = Authorizer(store, self._connection)
+    def __init__(
+        self, store: CredentialStore, *, trust: RegistryTrust | None = None, patience: RequestPatience | None = None
+    ) -> None:
+        self._connection = RegistryConnection(trust or RegistryTrust(), patience)
+        self._authorizer = RegistryAuthorizer(store, self._connection)
 
     def __enter__(self) -> Self:
         return self
@@ -70,85 +79,85 @@ class RegistryClient:
 
     def ping(self, domain: str) -> None:
         """Check that a registry answers and takes the login."""
-        host = Repository(domain, "").host
-        request = Request(method="GET", url=f"{self._connection.base(host)}/v2/")
-        answer = self._call(request, Access(host=host))
+        host = RegistryRepository(domain, "").host
+        request = RegistryRequest(method="GET", url=f"{self._connection.find_base(host)}/v2/")
+        answer = self._call(request, RegistryAccess(host=host))
         if answer.status != HTTPStatus.OK:
-            raise refusal(answer, domain, "the first request")
+            raise make_refusal(answer, domain, "the first request")
 
-    def manifest(self, repository: Repository, name: str) -> Document:
+    def read_manifest(self, repository: RegistryRepository, name: str) -> ManifestDocument:
         """The manifest or index under a tag or digest; its content is what the digest says."""
         request = self._request("GET", repository, f"manifests/{name}", headers={"Accept": ACCEPTED})
-        answer = self._call(request, _pull(repository))
+        answer = self._call(request, _make_pull_access(repository))
         if answer.status != HTTPStatus.OK:
-            raise refusal(answer, repository.domain, f"reading {repository}:{name}")
+            raise make_refusal(answer, repository.domain, f"reading {repository}:{name}")
         if ":" in name:
-            verify(answer.body, name)
-        return parse(answer.body, answer.headers.get("content-type", ""))
+            verify_content(answer.body, name)
+        return parse_document(answer.body, answer.headers.get("content-type", ""))
 
-    def has_manifest(self, repository: Repository, digest: str) -> bool:
+    def has_manifest(self, repository: RegistryRepository, digest: str) -> bool:
         """Whether a manifest is there already."""
         request = self._request("HEAD", repository, f"manifests/{digest}", headers={"Accept": ACCEPTED})
-        return self._exists(request, repository)
+        return self._check_exists(request, repository)
 
-    def has_tag(self, repository: Repository, tag: str, digest: str) -> bool:
+    def has_tag(self, repository: RegistryRepository, tag: str, digest: str) -> bool:
         """Whether ``tag`` names the manifest ``digest`` already, as far as the registry says what it names."""
         request = self._request("HEAD", repository, f"manifests/{tag}", headers={"Accept": ACCEPTED})
-        answer = self._call(request, _push(repository))
+        answer = self._call(request, _make_push_access(repository))
         return answer.status == HTTPStatus.OK and answer.headers.get("docker-content-digest") == digest
 
-    def put_manifest(self, repository: Repository, name: str, document: Document) -> None:
+    def put_manifest(self, repository: RegistryRepository, name: str, document: ManifestDocument) -> None:
         """Write a manifest or index under a tag or digest."""
         headers = {"Content-Type": document.descriptor.media_type}
         request = self._request("PUT", repository, f"manifests/{name}", headers=headers, body=lambda: document.body)
-        answer = self._call(request, _push(repository))
+        answer = self._call(request, _make_push_access(repository))
         if answer.status not in (HTTPStatus.CREATED, HTTPStatus.OK, HTTPStatus.ACCEPTED):
-            raise refusal(answer, repository.domain, f"pushing {repository}:{name}")
+            raise make_refusal(answer, repository.domain, f"pushing {repository}:{name}")
         stored = answer.headers.get("docker-content-digest", document.descriptor.digest)
         if stored != document.descriptor.digest:
             raise RegistryError(f"{repository.domain} stored {document.descriptor.digest} as {stored[:100]}")
 
-    def blob(self, repository: Repository, digest: str) -> bytes:
+    def read_blob(self, repository: RegistryRepository, digest: str) -> bytes:
         """A small blob, such as an image's config."""
         request = self._request("GET", repository, f"blobs/{check_digest(digest)}", limit=LARGEST_CONFIG)
-        answer = self._call(request, _pull(repository))
+        answer = self._call(request, _make_pull_access(repository))
         if answer.status != HTTPStatus.OK:
-            raise refusal(answer, repository.domain, f"reading {digest} of {repository}")
-        verify(answer.body, digest)
+            raise make_refusal(answer, repository.domain, f"reading {digest} of {repository}")
+        verify_content(answer.body, digest)
         return answer.body
 
-    def has_blob(self, repository: Repository, digest: str) -> bool:
+    def has_blob(self, repository: RegistryRepository, digest: str) -> bool:
         """Whether a blob is there already."""
-        return self._exists(self._request("HEAD", repository, f"blobs/{check_digest(digest)}"), repository)
+        return self._check_exists(self._request("HEAD", repository, f"blobs/{check_digest(digest)}"), repository)
 
-    def mount_blob(self, repository: Repository, digest: str, source: Repository) -> bool:
+    def mount_blob(self, repository: RegistryRepository, digest: str, source: RegistryRepository) -> bool:
         """Let a blob of another repository of the same registry appear in this one; whether the registry did."""
         query = urlencode({"mount": check_digest(digest), "from": source.path})
         request = self._request("POST", repository, f"blobs/uploads/?{query}")
-        answer = self._call(request, _push(repository, source))
+        answer = self._call(request, _make_push_access(repository, source))
         if answer.status not in (HTTPStatus.CREATED, HTTPStatus.ACCEPTED):
-            raise refusal(answer, repository.domain, f"mounting {digest} into {repository}")
+            raise make_refusal(answer, repository.domain, f"mounting {digest} into {repository}")
         return answer.status == HTTPStatus.CREATED
 
-    def open_blob(self, repository: Repository, digest: str) -> Response:
+    def open_blob(self, repository: RegistryRepository, digest: str) -> Response:
         """A blob to be read piece by piece, unverified; the caller closes it."""
         request = self._request("GET", repository, f"blobs/{check_digest(digest)}")
-        answer = self._call(replace(request, streamed=True), _pull(repository))
+        answer = self._call(replace(request, streamed=True), _make_pull_access(repository))
         if answer.stream is None:
-            raise refusal(answer, repository.domain, f"reading {digest} of {repository}")
+            raise make_refusal(answer, repository.domain, f"reading {digest} of {repository}")
         return answer.stream
 
-    def upload_blob(self, repository: Repository, digest: str, body: Callable[[], Any]) -> None:
+    def upload_blob(self, repository: RegistryRepository, digest: str, body: Callable[[], Any]) -> None:
         """Write a blob in one piece; ``body`` gives its content anew for each attempt."""
-        access = _push(repository)
+        access = _make_push_access(repository)
         begun = self._call(self._request("POST", repository, "blobs/uploads/"), access)
         if begun.status != HTTPStatus.ACCEPTED:
-            raise refusal(begun, repository.domain, f"pushing to {repository}")
-        base = self._connection.base(repository.host)
+            raise make_refusal(begun, repository.domain, f"pushing to {repository}")
+        base = self._connection.find_base(repository.host)
         place = urljoin(base, begun.headers.get("location", ""))
         url = f"{place}{'&' if urlsplit(place).query else '?'}{urlencode({'digest': check_digest(digest)})}"
         headers = {"Content-Type": "application/octet-stream"}
-        request = Request(method="PUT", url=url, headers=headers, body=body)
+        request = RegistryRequest(method="PUT", url=url, headers=headers, body=body)
         # A location elsewhere carries its own permission; the login is not meant for that host.
         origin = parse_origin(place)
         if origin is None:
@@ -156,31 +165,31 @@ class RegistryClient:
         own = origin == parse_origin(base)
         answer = self._call(request, access) if own else self._connection.send(request)
         if answer.status not in (HTTPStatus.CREATED, HTTPStatus.NO_CONTENT):
-            raise refusal(answer, repository.domain, f"pushing {digest} to {repository}")
+            raise make_refusal(answer, repository.domain, f"pushing {digest} to {repository}")
 
-    def _exists(self, request: Request, repository: Repository) -> bool:
-        answer = self._call(request, _pull(repository))
+    def _check_exists(self, request: RegistryRequest, repository: RegistryRepository) -> bool:
+        answer = self._call(request, _make_pull_access(repository))
         if answer.status not in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
-            raise refusal(answer, repository.domain, f"reading {repository}")
+            raise make_refusal(answer, repository.domain, f"reading {repository}")
         return answer.status == HTTPStatus.OK
 
-    def _request(self, method: str, repository: Repository, resource: str, **options: Any) -> Request:
-        url = f"{self._connection.base(repository.host)}/v2/{repository.path}/{resource}"
-        return Request(method=method, url=url, **options)
+    def _request(self, method: str, repository: RegistryRepository, resource: str, **options: Any) -> RegistryRequest:
+        url = f"{self._connection.find_base(repository.host)}/v2/{repository.path}/{resource}"
+        return RegistryRequest(method=method, url=url, **options)
 
-    def _call(self, request: Request, access: Access) -> Answer:
+    def _call(self, request: RegistryRequest, access: RegistryAccess) -> RegistryResponse:
         """Send with what authorizes it; a 401 is answered once."""
-        answer = self._connection.send(self._authorized(request, access))
+        answer = self._connection.send(self._send_authorized(request, access))
         if answer.status == HTTPStatus.UNAUTHORIZED:
-            self._authorizer.challenged(access, answer.headers.get("www-authenticate", ""))
-            answer = self._connection.send(self._authorized(request, access))
+            self._authorizer.accept_challenge(access, answer.headers.get("www-authenticate", ""))
+            answer = self._connection.send(self._send_authorized(request, access))
         return answer
 
-    def _authorized(self, request: Request, access: Access) -> Request:
-        return replace(request, headers={**request.headers, **self._authorizer.headers(access)})
+    def _send_authorized(self, request: RegistryRequest, access: RegistryAccess) -> RegistryRequest:
+        return replace(request, headers={**request.headers, **self._authorizer.make_headers(access)})
 
 
-def refusal(answer: Answer, domain: str, doing: str) -> RegistryError:
+def make_refusal(answer: RegistryResponse, domain: str, doing: str) -> RegistryError:
     """What a registry's refusal means: its own words (specification, "Error Codes"), and what to do."""
     match answer.status:
         case HTTPStatus.UNAUTHORIZED:
@@ -191,12 +200,12 @@ def refusal(answer: Answer, domain: str, doing: str) -> RegistryError:
             fix = "its rate limit is used up; log in or wait"
         case _:
             fix = ""
-    reason = _reason(answer.body) or _phrase(answer.status)
+    reason = _read_reason(answer.body) or _find_phrase(answer.status)
     fix = find_no_artifacts(reason) or fix
     return RegistryError(f"{doing} failed with status {answer.status}: {reason}", status=answer.status, fix=fix)
 
 
-def _reason(body: bytes) -> str:
+def _read_reason(body: bytes) -> str:
     try:
         first = json.loads(body)["errors"][0]
         text = f"{first.get('code', '')}: {first.get('message', '')}"
@@ -205,19 +214,19 @@ def _reason(body: bytes) -> str:
     return " ".join(text.split())[:_LONGEST_REASON]
 
 
-def _phrase(status: int) -> str:
+def _find_phrase(status: int) -> str:
     try:
         return HTTPStatus(status).phrase
     except ValueError:
         return "unknown status"
 
 
-def _pull(repository: Repository) -> Access:
-    return Access(host=repository.host, path=repository.path, scopes=(f"repository:{repository.path}:pull",))
+def _make_pull_access(repository: RegistryRepository) -> RegistryAccess:
+    return RegistryAccess(host=repository.host, path=repository.path, scopes=(f"repository:{repository.path}:pull",))
 
 
-def _push(repository: Repository, source: Repository | None = None) -> Access:
+def _make_push_access(repository: RegistryRepository, source: RegistryRepository | None = None) -> RegistryAccess:
     scopes = [f"repository:{repository.path}:pull,push"]
     if source is not None:
         scopes.append(f"repository:{source.path}:pull")
-    return Access(host=repository.host, path=repository.path, scopes=tuple(scopes))
+    return RegistryAccess(host=repository.host, path=repository.path, scopes=tuple(scopes))

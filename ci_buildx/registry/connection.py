@@ -1,30 +1,109 @@
-"""HTTP to registries: pooled connections, TLS as declared, retries, bounded answers, clear errors.
-
-``requests`` is imported with the first connection: a build that merges nothing never pays for it.
-"""
+"""Sessions of ``requests`` that trust what was declared, one for each host."""
 
 from __future__ import annotations
 
+import os
 import random
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urljoin, urlsplit
 
 from ci_buildx import __version__
-from ci_buildx.errors import RegistryError
-from ci_buildx.model import debug
+from ci_buildx.errors import InputError, RegistryError
+from ci_buildx.model import debug, private_file
 from ci_buildx.model.http_calls import show_url
 from ci_buildx.model.record import dataclass, field
-from ci_buildx.registry import sessions
+from ci_buildx.model.secret import Secret
 from ci_buildx.registry.content import LARGEST_MANIFEST
-from ci_buildx.registry.pace import Pace
-from ci_buildx.registry.trust import Trust
+from ci_buildx.registry.pace import TransferPace
+from ci_buildx.registry.trust import RegistryTrust
 
 if TYPE_CHECKING:
     from requests import Response, Session
+    from requests.adapters import HTTPAdapter
+
+REDIRECTS = 5
+"""Redirects of one request that are followed."""
+
+
+def make_session(host: str, trust: RegistryTrust, pace: TransferPace) -> Session:
+    """A session that takes no logins from its surroundings: those of a ``.netrc`` are not meant for us."""
+    from requests import Session
+
+    session = Session()
+    session.trust_env = False
+    session.max_redirects = REDIRECTS
+    if host in trust.insecure:
+        import warnings
+
+        from urllib3.exceptions import InsecureRequestWarning
+
+        warnings.filterwarnings("ignore", category=InsecureRequestWarning)
+        session.mount("https://", _make_adapter(pace))
+    else:
+        session.mount("https://", _make_adapter(pace, _make_context(host, trust)))
+    session.mount("http://", _make_adapter(pace))
+    return session
+
+
+def _make_context(host: str, trust: RegistryTrust) -> ssl.SSLContext:
+    """TLS as this system trusts it (``SSL_CERT_FILE`` included), and the authorities declared for the host."""
+    context = ssl.create_default_context()
+    if trust.everywhere:
+        context.load_verify_locations(cadata=trust.everywhere)
+    for one in trust.authorities.get(host, ()):
+        try:
+            if isinstance(one, str):
+                context.load_verify_locations(cadata=one)
+            else:
+                context.load_verify_locations(one)
+        except OSError as error:
+            what = one if isinstance(one, Path) else "a certificate authority"
+            raise InputError(f"{what} holds no certificates: {error}", source=f"ca of registry {host}") from error
+    for certificate, key in trust.keypairs.get(host, ()):
+        _present(context, certificate, key, host)
+    return context
+
+
+def _present(context: ssl.SSLContext, certificate: Secret, key: Secret, host: str) -> None:
+    """Let the context show a client certificate. The library reads only files."""
+    with private_file.open_private_file(certificate.reveal() + b"\n" + key.reveal()) as name:
+        try:
+            context.load_cert_chain(name, password="")  # never asked for on a terminal
+        except OSError as error:
+            message = "the client certificate and its key do not belong together or are no PEM"
+            raise InputError(message, source=f"keypair of registry {host}") from error
+
+
+def _make_adapter(pace: TransferPace, context: ssl.SSLContext | None = None) -> HTTPAdapter:
+    from requests.adapters import HTTPAdapter
+
+    from ci_buildx.registry.pace import make_pools
+
+    class Bounded(HTTPAdapter):
+        """Keeps the pace and uses the TLS context, through proxies too."""
+
+        def init_poolmanager(self, *sizes: Any, **options: Any) -> None:
+            super().init_poolmanager(*sizes, **options, ssl_context=context)
+            self.poolmanager.pool_classes_by_scheme = make_pools(pace)
+
+        def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+            found = super().proxy_manager_for(proxy, **options, ssl_context=context)
+            found.pool_classes_by_scheme = self.poolmanager.pool_classes_by_scheme
+            return found
+
+    return Bounded()
+
+
+def find_ca_bundle() -> str | bool:
+    """The file of authorities that users of requests declare; its own otherwise."""
+    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+
 
 _LOG = debug.get_log("registry")
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
@@ -42,7 +121,7 @@ class TooLarge(RegistryError):
     """An answer is longer than the request's limit."""
 
 
-class Body(Protocol):
+class RequestBody(Protocol):
     """Content to send that is read piece by piece."""
 
     def __len__(self) -> int: ...
@@ -52,7 +131,7 @@ class Body(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class RegistryRequest:
     """One request. ``body`` is called for each attempt; ``streamed`` leaves the content of a 200 to be read.
 
     ``named_by`` is the registry that named this host: what was declared for it holds for its token service too.
@@ -63,7 +142,7 @@ class Request:
     method: str
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    body: Callable[[], bytes | Body] | None = field(default=None, repr=False)
+    body: Callable[[], bytes | RequestBody] | None = field(default=None, repr=False)
     limit: int = LARGEST_MANIFEST
     streamed: bool = False
     named_by: str = ""
@@ -77,7 +156,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class RegistryResponse:
     """What came back; header names are lower case. ``stream`` must be closed by whoever asked for it."""
 
     status: int
@@ -87,7 +166,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class RequestPatience:
     """How often to try, and how long to wait between (s): doubling from ``first``, at most ``longest``, jittered.
 
     ``connect`` and ``silence`` (s) bound one attempt: until there is a connection, and between two pieces of an answer;
@@ -97,7 +176,7 @@ class Patience:
     attempts: int = 5
     connect: float = 10.0
     silence: float = 60.0
-    pace: Pace = Pace()
+    pace: TransferPace = TransferPace()
     first: float = 0.25
     longest: float = 20.0
     sleep: Callable[[float], None] = time.sleep
@@ -109,26 +188,26 @@ class Patience:
         self.sleep(min(delay, self.longest))
 
 
-class Connection:
+class RegistryConnection:
     """Sends requests; thread-safe. ``close`` gives the sockets back."""
 
-    def __init__(self, trust: Trust, patience: Patience | None = None) -> None:
+    def __init__(self, trust: RegistryTrust, patience: RequestPatience | None = None) -> None:
         self.trust = trust
-        self._patience = patience or Patience()
+        self._patience = patience or RequestPatience()
         self._sessions: dict[str, Session] = {}
         self._schemes: dict[str, str] = {}
 
-    def base(self, host: str) -> str:
+    def find_base(self, host: str) -> str:
         """The URL of a registry. One that may speak either (``http`` and ``insecure``) is asked once."""
         scheme = self._schemes.get(host)
         if scheme is None:
-            scheme = "https" if self._speaks_tls(host) else "http"
+            scheme = "https" if self._is_tls(host) else "http"
             if len(self._schemes) >= MOST_HOSTS:
                 self._schemes.clear()
             self._schemes[host] = scheme
         return f"{scheme}://{host}"
 
-    def send(self, request: Request) -> Answer:
+    def send(self, request: RegistryRequest) -> RegistryResponse:
         """The answer, whatever its status, after retries on 408, 429, 5xx and broken connections.
 
         RegistryError if there is no answer, its TLS is not trusted, it comes too slowly, or it is larger than the
@@ -143,18 +222,18 @@ class Connection:
             try:
                 answer = self._attempt(request)
             except (Broken, ChunkedEncodingError, Timeout) as error:
-                _log(request, f"no answer ({_reason(error)})", began)
+                _log(request, f"no answer ({_find_reason(error)})", began)
                 if last or (isinstance(error, SSLError) and _is_final(error)):
-                    raise _unanswered(request.host, error) from error
+                    raise _make_connection_error(request.host, error) from error
                 self._patience.pause(attempt, None)
                 continue
             except (RequestException, HTTPError, ValueError) as error:  # of the last a URL or header that is none
-                _log(request, f"no answer ({_reason(error)})", began)
-                raise _unanswered(request.host, error) from error
+                _log(request, f"no answer ({_find_reason(error)})", began)
+                raise _make_connection_error(request.host, error) from error
             _log(request, answer.status, began)
             if last or answer.status not in _RETRIED:
                 break
-            self._patience.pause(attempt, _retry_after(answer.headers))
+            self._patience.pause(attempt, _read_retry_after(answer.headers))
         return answer
 
     def close(self) -> None:
@@ -162,28 +241,28 @@ class Connection:
         for session in self._sessions.values():
             session.close()
 
-    def _speaks_tls(self, host: str) -> bool:
-        if not self.trust.prefers_tls(host):
+    def _is_tls(self, host: str) -> bool:
+        if not self.trust.should_prefer_tls(host):
             return False
         if not self.trust.allows_plain(host):
             return True
         try:
-            self.send(Request(method="GET", url=f"https://{host}/v2/"))
+            self.send(RegistryRequest(method="GET", url=f"https://{host}/v2/"))
         except RegistryError:
             return False
         return True
 
-    def _attempt(self, request: Request) -> Answer:
+    def _attempt(self, request: RegistryRequest) -> RegistryResponse:
         from requests.utils import get_environ_proxies
 
-        judged_as = request.host if self.trust.knows(request.host) else request.named_by or request.host
-        response = self._session(judged_as).request(
+        judged_as = request.host if self.trust.has_tls_declaration(request.host) else request.named_by or request.host
+        response = self._open_session(judged_as).request(
             request.method,
             request.url,
             headers={"User-Agent": f"kube-builder/{__version__}", "Accept-Encoding": "identity", **request.headers},
             data=request.body() if request.body else None,
             proxies=get_environ_proxies(request.url),
-            verify=judged_as not in self.trust.insecure and sessions.bundle(),
+            verify=judged_as not in self.trust.insecure and find_ca_bundle(),
             timeout=(self._patience.connect, self._patience.silence),
             stream=True,
             allow_redirects=request.follows,
@@ -193,29 +272,29 @@ class Connection:
         if _LOG.is_on and response.history:
             _LOG.debug("%s led to %s", show_url(request.url), show_url(response.url))
         if request.streamed and response.status_code == 200:
-            return Answer(status=200, headers=headers, stream=response)
+            return RegistryResponse(status=200, headers=headers, stream=response)
         with response:
-            body = _read(response, request)
-        return Answer(status=response.status_code, headers=headers, body=body)
+            body = _read_response(response, request)
+        return RegistryResponse(status=response.status_code, headers=headers, body=body)
 
-    def _session(self, host: str) -> Session:
+    def _open_session(self, host: str) -> Session:
         session = self._sessions.get(host)
         if session is None:
             while len(self._sessions) >= MOST_HOSTS:  # their requests go on, and close their sockets when they end
                 with suppress(StopIteration, KeyError):
                     self._sessions.pop(next(iter(self._sessions))).close()
-            session = self._sessions.setdefault(host, sessions.make(host, self.trust, self._patience.pace))
+            session = self._sessions.setdefault(host, make_session(host, self.trust, self._patience.pace))
         return session
 
 
-def _log(request: Request, outcome: object, began: float) -> None:
+def _log(request: RegistryRequest, outcome: object, began: float) -> None:
     if _LOG.is_on:
         authorized = any(name.lower() == "authorization" for name in request.headers)
         what = f"{request.method} {show_url(request.url)}{' with a login' if authorized else ''}"
         _LOG.debug("%s: %s after %.3f s", what, outcome, time.monotonic() - began)
 
 
-def _look_at_redirect(response: Response, request: Request) -> None:
+def _look_at_redirect(response: Response, request: RegistryRequest) -> None:
     """Refuse a redirect that must not be followed, and read what comes with it only as far as anybody would.
 
     The library reads it whole, however large, before it goes on.
@@ -229,7 +308,7 @@ def _look_at_redirect(response: Response, request: Request) -> None:
     response._content = b""
 
 
-def _read(response: Response, request: Request) -> bytes:
+def _read_response(response: Response, request: RegistryRequest) -> bytes:
     body = bytearray()
     for piece in response.iter_content(_PIECE):
         body += piece
@@ -238,7 +317,7 @@ def _read(response: Response, request: Request) -> bytes:
     return bytes(body)
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
+def _read_retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds that the answer asks to wait, None if it does not say."""
     value = headers.get("retry-after", "")
     if value.isdecimal() and len(value) < 9:
@@ -254,18 +333,18 @@ def _is_final(error: Exception) -> bool:
     return any(mark in str(error) for mark in (_NO_TLS, *_NO_TRUST))
 
 
-def _unanswered(host: str, error: Exception) -> RegistryError:
+def _make_connection_error(host: str, error: Exception) -> RegistryError:
     text = str(error)
     if _NO_TLS in text:
         return RegistryError(f"{host} does not speak TLS", fix=f'declare [registry."{host}"] http = true')
     if any(mark in text for mark in _NO_TRUST):
-        reason = _reason(error).rpartition("certificate verify failed: ")[2].partition(" (_ssl")[0]
+        reason = _find_reason(error).rpartition("certificate verify failed: ")[2].partition(" (_ssl")[0]
         fix = f'make the builder with driver-opt ca-certificates=FILE, or with [registry."{host}"] ca = ["FILE"]'
         return RegistryError(f"the certificate of {host} is not trusted: {reason}", fix=fix)
-    return RegistryError(f"no answer from {host}: {_reason(error)}")
+    return RegistryError(f"no answer from {host}: {_find_reason(error)}")
 
 
-def _reason(error: BaseException) -> str:
+def _find_reason(error: BaseException) -> str:
     """The innermost cause, which is the one that says something."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause

@@ -33,7 +33,7 @@ _MOST_ENTRIES = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Descriptor:
+class ContentDescriptor:
     """What names content: its media type, digest and size (bytes)."""
 
     media_type: str
@@ -42,10 +42,10 @@ class Descriptor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
+class ManifestDocument:
     """A manifest or index: its bytes, what names them, and what they say."""
 
-    descriptor: Descriptor
+    descriptor: ContentDescriptor
     body: bytes
     fields: Mapping[str, Any]
 
@@ -65,12 +65,12 @@ class Document:
         return [self.fields["config"], *self.fields.get("layers", ())] if not self.is_index else []
 
 
-def digest_of(body: bytes) -> str:
+def compute_digest(body: bytes) -> str:
     """The sha256 digest of some content."""
     return f"sha256:{hashlib.sha256(body).hexdigest()}"
 
 
-def verify(body: bytes, digest: str) -> None:
+def verify_content(body: bytes, digest: str) -> None:
     """RegistryError if content is not what its digest names."""
     algorithm, _, expected = check_digest(digest).partition(":")
     if hashlib.new(algorithm, body).hexdigest() != expected:
@@ -84,22 +84,22 @@ def check_digest(digest: object) -> str:
     return digest
 
 
-def parse(body: bytes, content_type: str = "") -> Document:
+def parse_document(body: bytes, content_type: str = "") -> ManifestDocument:
     """Read a manifest or index. RegistryError with the reason if it is malformed or of an unknown type."""
-    fields = _object(_loaded(body), "the manifest")
-    media_type = _media_type(fields, content_type.partition(";")[0].strip())
+    fields = _require_object(_load_json(body), "the manifest")
+    media_type = _read_media_type(fields, content_type.partition(";")[0].strip())
     if media_type in INDEXES:
         _check_entries(fields.get("manifests", []))
     else:
         _check_descriptor(fields.get("config"))
         _check_entries(fields.get("layers", []))
-    descriptor = Descriptor(media_type=media_type, digest=digest_of(body), size=len(body))
-    return Document(descriptor=descriptor, body=body, fields=fields)
+    descriptor = ContentDescriptor(media_type=media_type, digest=compute_digest(body), size=len(body))
+    return ManifestDocument(descriptor=descriptor, body=body, fields=fields)
 
 
 def parse_platform(config: bytes) -> dict[str, str]:
     """The platform that an image's config names, in the form that an index has. RegistryError if it names none."""
-    fields = _object(_loaded(config), "the image's config")
+    fields = _require_object(_load_json(config), "the image's config")
     names = ("architecture", "os", "variant", "os.version")
     platform = {name: fields[name] for name in names if isinstance(fields.get(name), str) and fields[name]}
     if "os" not in platform or "architecture" not in platform:
@@ -107,7 +107,7 @@ def parse_platform(config: bytes) -> dict[str, str]:
     return platform
 
 
-def platform_of(entry: Mapping[str, Any]) -> Platform | None:
+def read_platform(entry: Mapping[str, Any]) -> Platform | None:
     """The platform of an index's entry, None where it has none or stands for no image (attestations)."""
     platform = entry.get("platform")
     if not isinstance(platform, dict):
@@ -118,25 +118,25 @@ def platform_of(entry: Mapping[str, Any]) -> Platform | None:
     return Platform(*parts)
 
 
-def _loaded(body: bytes) -> object:
+def _load_json(body: bytes) -> object:
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
         raise RegistryError("the registry sent malformed JSON") from None
 
 
-def _object(value: object, what: str) -> dict[str, Any]:
+def _require_object(value: object, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RegistryError(f"{what} is no JSON object")
     return value
 
 
-def _media_type(fields: Mapping[str, Any], announced: str) -> str:
+def _read_media_type(fields: Mapping[str, Any], announced: str) -> str:
     """The type that the content names, else the one announced with it; both must agree, and the content with them.
 
     Content that can be read as index and as manifest deceives one of two readers (CVE-2021-41190).
     """
-    media_type = fields.get("mediaType") or announced or _guessed(fields)
+    media_type = fields.get("mediaType") or announced or _guess_media_type(fields)
     known = INDEXES | MANIFESTS
     if not isinstance(media_type, str) or media_type not in known:
         raise RegistryError(f"{str(media_type)[:100]!r} is no image manifest")
@@ -146,7 +146,7 @@ def _media_type(fields: Mapping[str, Any], announced: str) -> str:
     return media_type
 
 
-def _guessed(fields: Mapping[str, Any]) -> str:
+def _guess_media_type(fields: Mapping[str, Any]) -> str:
     """OCI content may leave its type out; what it holds tells."""
     if "manifests" in fields:
         return OCI_INDEX
@@ -161,7 +161,7 @@ def _check_entries(entries: object) -> None:
 
 
 def _check_descriptor(value: object) -> None:
-    entry = _object(value, "a descriptor")
+    entry = _require_object(value, "a descriptor")
     check_digest(entry.get("digest"))
     size, media_type = entry.get("size"), entry.get("mediaType")
     if not isinstance(size, int) or isinstance(size, bool) or size < 0 or not isinstance(media_type, str):

@@ -1,6 +1,6 @@
 """Logins of registries, from where docker and podman keep them.
 
-A password ``oidc:AUDIENCE`` stands for the CI job's own token (:mod:`ci_buildx.kube.job_token`), fetched when needed.
+A password ``oidc:AUDIENCE`` stands for the CI job's own token (:mod:`ci_buildx.kube.oidc_token`), fetched when needed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from ci_buildx.errors import InputError
 from ci_buildx.model import debug
 from ci_buildx.model.record import replace
-from ci_buildx.registry.dockerconfig import DockerConfig, Login, canonical, parse
+from ci_buildx.registry.docker_config import DockerConfig, RegistryLogin, canonicalize_host, parse_docker_config
 
 _LOG = debug.get_log("registry")
 _CONTENT = "DOCKER_AUTH_CONFIG"
@@ -44,46 +44,46 @@ class CredentialStore:
         self._env = env
         self._clock = clock
         self._lock = threading.Lock()
-        self._known: dict[tuple[str, str], tuple[Login | None, float]] = {}
+        self._known: dict[tuple[str, str], tuple[RegistryLogin | None, float]] = {}
 
-    def lookup(self, host: str, path: str = "") -> Login | None:
+    def lookup(self, host: str, path: str = "") -> RegistryLogin | None:
         """The login for a registry's host (with port), or for one of its repositories; None for anonymous access.
 
         InputError if a credential program is missing, RegistryError if it fails.
         """
-        key = (canonical(host), path)
+        key = (canonicalize_host(host), path)
         with self._lock:
             login, until = self._known.get(key, (None, float("-inf")))
             if until <= self._clock():
                 found = (self._ask(config, *key) or config.find(*key) for config in self._configs)
-                login, kept = self._resolved(next((login for login in found if login), None))
+                login, kept = self._resolve_login(next((login for login in found if login), None))
                 if len(self._known) >= MOST_KNOWN:
                     self._known.clear()
                 self._known[key] = login, self._clock() + kept
                 _LOG.debug("login of %s: %s", key[0], "found" if login else "none")
             return login
 
-    def _resolved(self, login: Login | None) -> tuple[Login | None, float]:
+    def _resolve_login(self, login: RegistryLogin | None) -> tuple[RegistryLogin | None, float]:
         """A login with the token that its password stands for; and for how many seconds it counts."""
         password = login.secret.reveal_text() if login else ""
         if login is None or not password.startswith(OIDC):
             return login, KEPT
-        from ci_buildx.kube import job_token
+        from ci_buildx.kube import oidc_token
 
-        token = job_token.source(password.removeprefix(OIDC), self._env)()
-        return replace(login, secret=token), min(KEPT, job_token.usable(token))
+        token = oidc_token.find_token_source(password.removeprefix(OIDC), self._env)()
+        return replace(login, secret=token), min(KEPT, oidc_token.compute_usable_time(token))
 
-    def _ask(self, config: DockerConfig, host: str, path: str) -> Login | None:
+    def _ask(self, config: DockerConfig, host: str, path: str) -> RegistryLogin | None:
         """What the configured program says; an entry for the repository, or for what it is in, goes first."""
-        suffix = config.program(host)
+        suffix = config.find_program(host)
         if not suffix or config.find_below(host, path):
             return None
-        from ci_buildx.registry import program
+        from ci_buildx.registry import credential_helper
 
-        return program.ask(suffix, host, origin=config.origin, env=self._env)
+        return credential_helper.ask_program(suffix, host, origin=config.origin, env=self._env)
 
 
-def load(env: Mapping[str, str]) -> CredentialStore:
+def load_credentials(env: Mapping[str, str]) -> CredentialStore:
     """Read the configurations that the environment names.
 
     ``DOCKER_AUTH_CONFIG`` (the content itself) goes before ``REGISTRY_AUTH_FILE``, that before ``config.json`` in
@@ -91,19 +91,19 @@ def load(env: Mapping[str, str]) -> CredentialStore:
     """
     configs = []
     if content := env.get(_CONTENT):
-        configs.append(parse(content, _CONTENT))
+        configs.append(parse_docker_config(content, _CONTENT))
     if named := env.get(_FILE):
-        configs.append(_read(Path(named), required=True))
-    configs.append(_read(folder(env) / "config.json", required=False))
+        configs.append(_read_config(Path(named), required=True))
+    configs.append(_read_config(find_config_folder(env) / "config.json", required=False))
     return CredentialStore(configs, env=env)
 
 
-def folder(env: Mapping[str, str]) -> Path:
+def find_config_folder(env: Mapping[str, str]) -> Path:
     """Docker's own folder of configuration."""
     return Path(env.get(_FOLDER) or Path(env.get("HOME") or Path.home()) / ".docker")
 
 
-def _read(path: Path, *, required: bool) -> DockerConfig:
+def _read_config(path: Path, *, required: bool) -> DockerConfig:
     try:
         text = path.read_text()
     except FileNotFoundError:
@@ -113,4 +113,4 @@ def _read(path: Path, *, required: bool) -> DockerConfig:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise InputError(f"cannot be read: {reason}", source=str(path)) from error
-    return parse(text, str(path))
+    return parse_docker_config(text, str(path))

@@ -1,34 +1,100 @@
-"""One index of what several nodes built.
-
-What it holds follows buildx 0.38.2 (``util/imagetools/create.go``: ``Combine``): each node's manifests with their
-platforms and annotations, attestations included; an OCI index unless everything in it is Docker's.
-"""
+"""Copies manifests with everything they refer to from one repository to another, of the same registry or not."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ci_buildx.errors import RegistryError
 from ci_buildx.model.platform import Platform
-from ci_buildx.model.reference import Reference
-from ci_buildx.registry.client import RegistryClient, Repository
-from ci_buildx.registry.content import DOCKER_LIST, OCI_INDEX, Descriptor, Document, parse, parse_platform, platform_of
-from ci_buildx.registry.copy import copy_manifest
+from ci_buildx.model.reference import ImageReference
+from ci_buildx.registry.client import RegistryClient, RegistryRepository
+from ci_buildx.registry.content import (
+    DOCKER_LIST,
+    OCI_INDEX,
+    ContentDescriptor,
+    ManifestDocument,
+    check_digest,
+    parse_document,
+    parse_platform,
+    read_platform,
+)
+
+if TYPE_CHECKING:
+    from requests import Response
+
+_FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+_DEEPEST = 4
+
+
+def copy_manifest(
+    client: RegistryClient, digest: str, source: RegistryRepository, target: RegistryRepository, *, depth: int = 0
+) -> None:
+    """Copy a manifest, or an index with all it lists; what is there already is left alone."""
+    if client.has_manifest(target, digest):
+        return
+    if depth > _DEEPEST:
+        raise RegistryError(f"{digest} of {source} nests indexes too deeply")
+    document = client.read_manifest(source, digest)
+    for entry in document.entries:
+        copy_manifest(client, entry["digest"], source, target, depth=depth + 1)
+    for blob in document.blobs:
+        _copy_blob(client, blob, source, target)
+    client.put_manifest(target, digest, document)
+
+
+def _copy_blob(
+    client: RegistryClient, entry: Mapping[str, Any], source: RegistryRepository, target: RegistryRepository
+) -> None:
+    digest = check_digest(entry["digest"])
+    if entry["mediaType"] == _FOREIGN or client.has_blob(target, digest):
+        return
+    if source.domain == target.domain and client.mount_blob(target, digest, source):
+        return
+    client.upload_blob(target, digest, lambda: _BlobTransfer(client.open_blob(source, digest), digest, entry["size"]))
+
+
+class _BlobTransfer:
+    """A blob on its way from one registry to another; its end is refused if it is not what its digest says."""
+
+    def __init__(self, response: Response, digest: str, size: int) -> None:
+        self._response = response
+        self._digest = digest
+        self._hash = hashlib.new(digest.partition(":")[0])
+        self._left = size
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def read(self, size: int = -1) -> bytes:
+        piece: bytes = self._response.raw.read(self._left if size < 0 else min(size, self._left))
+        self._hash.update(piece)
+        self._left -= len(piece)
+        if self._left == 0 or not piece:
+            self._finish()
+        return piece
+
+    def _finish(self) -> None:
+        self._response.close()
+        if self._left or self._hash.hexdigest() != self._digest.partition(":")[2]:
+            raise RegistryError(f"the source sent something else than {self._digest}")
+
 
 _ATTESTED = "vnd.docker.reference.digest"
 """The annotation of an attestation that names its image (BuildKit, ``docs/attestations/attestation-storage.md``)."""
 
 
-def merge(
+def merge_index(
     client: RegistryClient,
-    target: Reference,
-    tags: Sequence[Reference],
+    target: ImageReference,
+    tags: Sequence[ImageReference],
     sources: Sequence[str],
     *,
     annotations: Mapping[str, str] | None = None,
-) -> Descriptor:
+) -> ContentDescriptor:
     """Merge what the nodes pushed by digest (``sources``) to ``target``'s repository; write it under each of ``tags``.
 
     Tags may be of other repositories and registries: what the index lists is copied there first. A reference without a
@@ -36,16 +102,18 @@ def merge(
     immutable tags that would fail (containerd 2.4 asks first, too: ``core/remotes/docker/pusher.go``).
     RegistryError says which tags were written if one fails.
     """
-    home = Repository.of(target)
-    documents = [client.manifest(home, digest) for digest in sources]
+    home = RegistryRepository.from_reference(target)
+    documents = [client.read_manifest(home, digest) for digest in sources]
     index = documents[0]
     if len(documents) > 1 or annotations:
-        index = parse(combine([_entries(client, home, document) for document in documents], annotations or {}))
-    _publish(client, index, home, tags)
+        index = parse_document(
+            combine_index([_list_entries(client, home, document) for document in documents], annotations or {})
+        )
+    _publish_index(client, index, home, tags)
     return index.descriptor
 
 
-def combine(parts: Sequence[Sequence[Mapping[str, Any]]], annotations: Mapping[str, str]) -> bytes:
+def combine_index(parts: Sequence[Sequence[Mapping[str, Any]]], annotations: Mapping[str, str]) -> bytes:
     """The index of each node's descriptors: images in the nodes' order, then attestations, each once.
 
     RegistryError if two nodes built the same platform.
@@ -70,11 +138,11 @@ def combine(parts: Sequence[Sequence[Mapping[str, Any]]], annotations: Mapping[s
     return json.dumps(index, indent=2).encode()
 
 
-def _entries(client: RegistryClient, home: Repository, document: Document) -> list[dict[str, Any]]:
+def _list_entries(client: RegistryClient, home: RegistryRepository, document: ManifestDocument) -> list[dict[str, Any]]:
     """The descriptors that a node's result adds to the index; a bare manifest's platform is in its config."""
     if document.is_index:
         return document.entries
-    config = client.blob(home, document.fields["config"]["digest"])
+    config = client.read_blob(home, document.fields["config"]["digest"])
     found = document.descriptor
     return [
         {
@@ -86,7 +154,9 @@ def _entries(client: RegistryClient, home: Repository, document: Document) -> li
     ]
 
 
-def _publish(client: RegistryClient, index: Document, home: Repository, tags: Sequence[Reference]) -> None:
+def _publish_index(
+    client: RegistryClient, index: ManifestDocument, home: RegistryRepository, tags: Sequence[ImageReference]
+) -> None:
     written: list[str] = []
     for tag in tags:
         try:
@@ -97,8 +167,8 @@ def _publish(client: RegistryClient, index: Document, home: Repository, tags: Se
         written.append(str(tag))
 
 
-def _write(client: RegistryClient, index: Document, home: Repository, tag: Reference) -> None:
-    repository, digest = Repository.of(tag), index.descriptor.digest
+def _write(client: RegistryClient, index: ManifestDocument, home: RegistryRepository, tag: ImageReference) -> None:
+    repository, digest = RegistryRepository.from_reference(tag), index.descriptor.digest
     if tag.tag and client.has_tag(repository, tag.tag, digest):
         return
     if repository != home:
@@ -116,7 +186,7 @@ def _is_attestation(entry: Mapping[str, Any]) -> bool:
 def _check_platforms(entries: Sequence[Mapping[str, Any]]) -> None:
     seen: dict[tuple[Platform, str], str] = {}
     for entry in entries:
-        platform = platform_of(entry)
+        platform = read_platform(entry)
         if platform is None or _is_attestation(entry):
             continue
         key = (platform, str(entry["platform"].get("os.version", "")))

@@ -30,29 +30,29 @@ _PIECE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class TransferPace:
     """Waiting for a peer may last ``grace`` seconds, and one second more for every ``rate`` bytes that passed."""
 
     grace: float = 120.0
     rate: int = 4096
 
 
-class _Progress:
+class _TransferProgress:
     """What passed in one direction of one request (bytes), and how long that was waited for (s)."""
 
-    def __init__(self, pace: Pace, host: str) -> None:
+    def __init__(self, pace: TransferPace, host: str) -> None:
         self._pace = pace
         self._host = host
         self._waited = 0.0
         self.passed = 0
 
     @contextmanager
-    def waiting(self, connected: socket | None) -> Iterator[None]:
+    def count_waiting(self, connected: socket | None) -> Iterator[None]:
         """Count what the block waits. RegistryError when that is too long for what has passed."""
         silence = connected.gettimeout() if connected else None
         left = self._pace.grace + self.passed / self._pace.rate - self._waited
         if left <= 0:
-            raise self._too_slow()
+            raise self._make_pace_error()
         cut = connected if connected and (silence is None or left < silence) else None
         if cut:
             cut.settimeout(left)
@@ -61,24 +61,24 @@ class _Progress:
             yield
         except TimeoutError:
             if cut:
-                raise self._too_slow() from None
+                raise self._make_pace_error() from None
             raise
         finally:
             self._waited += time.monotonic() - since
             if cut:
                 cut.settimeout(silence)
 
-    def _too_slow(self) -> RegistryError:
+    def _make_pace_error(self) -> RegistryError:
         return RegistryError(
             f"{self._host} is too slow: {self.passed} bytes passed in {self._waited:.0f} s",
             fix=f"see what stands between this machine and {self._host}, or try again later",
         )
 
 
-class _Incoming(io.RawIOBase):
+class _PacedStream(io.RawIOBase):
     """An answer as it comes from the socket; a read ends when the peer's time is over."""
 
-    def __init__(self, connected: socket, progress: _Progress) -> None:
+    def __init__(self, connected: socket, progress: _TransferProgress) -> None:
         # The socket closes when this is closed, too: urllib3 closes a connection before the answer has been read.
         self._raw = connected.makefile("rb", buffering=0)
         self._socket = connected
@@ -88,7 +88,7 @@ class _Incoming(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int | None:
-        with self._progress.waiting(self._socket):
+        with self._progress.count_waiting(self._socket):
             count = self._raw.readinto(buffer)
         self._progress.passed += count or 0
         return count
@@ -101,11 +101,11 @@ class _Incoming(io.RawIOBase):
 class _PacedSocket:
     """A connected socket whose peer keeps the pace, as far as an HTTP client uses one."""
 
-    def __init__(self, connected: socket, pace: Pace, peer: str) -> None:
+    def __init__(self, connected: socket, pace: TransferPace, peer: str) -> None:
         self._socket = connected
         self._pace = pace
         self._peer = peer
-        self._outgoing: _Progress | None = None
+        self._outgoing: _TransferProgress | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._socket, name)
@@ -113,21 +113,21 @@ class _PacedSocket:
     def sendall(self, data: Any) -> None:
         """Send a part of a request."""
         if self._outgoing is None:
-            self._outgoing = _Progress(self._pace, self._peer)
+            self._outgoing = _TransferProgress(self._pace, self._peer)
         with memoryview(data).cast("B") as view:
             for start in range(0, len(view), _PIECE):
                 piece = view[start : start + _PIECE]
-                with self._outgoing.waiting(self._socket):
+                with self._outgoing.count_waiting(self._socket):
                     self._socket.sendall(piece)
                 self._outgoing.passed += len(piece)
 
     def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
         """Open the answer to what was sent, to read it; what is sent after that is the next request."""
         self._outgoing = None
-        return io.BufferedReader(_Incoming(self._socket, _Progress(self._pace, self._peer)))
+        return io.BufferedReader(_PacedStream(self._socket, _TransferProgress(self._pace, self._peer)))
 
 
-def pools(pace: Pace) -> dict[str, type[HTTPConnectionPool]]:
+def make_pools(pace: TransferPace) -> dict[str, type[HTTPConnectionPool]]:
     """Return pools for each scheme, for ``urllib3.PoolManager.pool_classes_by_scheme``, that keep the pace."""
 
     from urllib3 import connection, connectionpool

@@ -18,7 +18,7 @@ from ci_buildx.model.hosts import Origin, parse_origin
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
-    from ci_buildx.registry.trust import Trust
+    from ci_buildx.registry.trust import RegistryTrust
 
 _SHARED = "100.64.0.0/10"
 """Addresses of carriers and of clouds' inner services (RFC 6598), which Python counts to neither side."""
@@ -43,7 +43,7 @@ _ALSO_FROM = {
 """What a registry must be so that its token service may be that: one on this machine may have one in the network."""
 
 
-def check_realm(url: str, host: str, trust: Trust) -> None:
+def check_realm(url: str, host: str, trust: RegistryTrust) -> None:
     """Raise RegistryError if a token of ``host`` without a login must not be asked for at ``url``."""
     origin = parse_origin(url)
     if origin is None:

@@ -19,7 +19,7 @@ _SOURCE = "buildkitd config"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trust:
+class RegistryTrust:
     """Hosts (with port) by how far they are trusted; ``secured`` ones speak TLS although they are local.
 
     ``authorities`` are files or PEM texts, ``keypairs`` client certificates with their keys; those of ``everywhere``
@@ -34,48 +34,50 @@ class Trust:
     everywhere: str = ""
     mirrors: frozenset[str] = frozenset()
 
-    def knows(self, host: str) -> bool:
+    def has_tls_declaration(self, host: str) -> bool:
         """Whether anything was declared for TLS with a host."""
         return host in self.insecure or host in self.authorities
 
-    def relaxed(self, hosts: Iterable[str]) -> Trust:
+    def with_insecure(self, hosts: Iterable[str]) -> RegistryTrust:
         """The same with hosts that may speak plain HTTP or TLS that nothing verifies (``registry.insecure=true``)."""
         added = frozenset(hosts)
         return replace(self, plain=self.plain | added, insecure=self.insecure | added) if added else self
 
     def allows_plain(self, host: str) -> bool:
         """Whether requests may go without TLS."""
-        return host in self.plain or (is_local(host) and host not in self.secured)
+        return host in self.plain or (is_local_host(host) and host not in self.secured)
 
-    def prefers_tls(self, host: str) -> bool:
+    def should_prefer_tls(self, host: str) -> bool:
         """Whether TLS comes first: always, except where plain HTTP is all that was declared."""
         return not self.allows_plain(host) or host in self.insecure
 
 
-def read(
+def read_trust(
     buildkitd_toml: str,
     *,
     files: Mapping[str, str] | None = None,
     secrets: Mapping[str, Secret] | None = None,
     everywhere: str = "",
-) -> Trust:
+) -> RegistryTrust:
     """What a ``buildkitd.toml`` declares about registries. InputError if it is malformed.
 
     ``files`` and ``secrets`` are what it names, by the last part of their paths: it was written for a pod.
     """
-    hosts = _registries(buildkitd_toml)
-    return Trust(
+    hosts = _read_registries(buildkitd_toml)
+    return RegistryTrust(
         plain=frozenset(host for host, options in hosts.items() if options.get("http") is True),
         insecure=frozenset(host for host, options in hosts.items() if options.get("insecure") is True),
         secured=frozenset(host for host, options in hosts.items() if options.get("http") is False),
-        authorities={host: found for host, options in hosts.items() if (found := _files(host, options, files or {}))},
-        keypairs={host: pairs for host, options in hosts.items() if (pairs := _pairs(options, secrets or {}))},
+        authorities={
+            host: found for host, options in hosts.items() if (found := _list_files(host, options, files or {}))
+        },
+        keypairs={host: pairs for host, options in hosts.items() if (pairs := _list_pairs(options, secrets or {}))},
         everywhere=everywhere,
-        mirrors=frozenset(mirror for options in hosts.values() for mirror in _mirrors(options)),
+        mirrors=frozenset(mirror for options in hosts.values() for mirror in _list_mirrors(options)),
     )
 
 
-def is_local(host: str) -> bool:
+def is_local_host(host: str) -> bool:
     """Whether a host (with or without port) is this machine: docker trusts those without TLS."""
     name = host.partition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
     if name == "localhost":
@@ -86,7 +88,7 @@ def is_local(host: str) -> bool:
         return False
 
 
-def _registries(text: str) -> dict[str, dict[str, Any]]:
+def _read_registries(text: str) -> dict[str, dict[str, Any]]:
     if not text.strip():
         return {}
     import tomllib
@@ -100,21 +102,21 @@ def _registries(text: str) -> dict[str, dict[str, Any]]:
     return section
 
 
-def _files(host: str, options: dict[str, Any], known: Mapping[str, str]) -> tuple[Path | str, ...]:
+def _list_files(host: str, options: dict[str, Any], known: Mapping[str, str]) -> tuple[Path | str, ...]:
     files = options.get("ca", [])
     if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
         raise InputError(f"ca of registry {host!r} must be a list of files", source=_SOURCE)
     return tuple(known.get(Path(file).name) or Path(file) for file in files)
 
 
-def _mirrors(options: dict[str, Any]) -> list[str]:
+def _list_mirrors(options: dict[str, Any]) -> list[str]:
     """Hosts of mirrors, which may have a scheme and a path."""
     named = options.get("mirrors", [])
     texts = [text for text in named if isinstance(text, str)] if isinstance(named, list) else []
     return [text.rpartition("://")[2].partition("/")[0] for text in texts]
 
 
-def _pairs(options: dict[str, Any], secrets: Mapping[str, Secret]) -> tuple[tuple[Secret, Secret], ...]:
+def _list_pairs(options: dict[str, Any], secrets: Mapping[str, Secret]) -> tuple[tuple[Secret, Secret], ...]:
     """Client certificates with their keys, as far as they are known here."""
     named = options.get("keypair", []) if secrets else []
     places = [(Path(pair["cert"]).name, Path(pair["key"]).name) for pair in named]

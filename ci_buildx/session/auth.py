@@ -1,8 +1,9 @@
-"""``moby.filesync.v1.Auth``: what registries ask of buildkitd, one host at a time and only when it asks us.
+"""The client's token authority: registries' tokens are fetched here, so that buildkitd never sees the login.
 
-Source: BuildKit 0.34.2, ``session/auth`` and ``util/resolver/authorizer.go``. For a registry that wants tokens
-buildkitd asks for our public key first, and then has every token fetched by us; the login itself it is told only for
-one that wants passwords. Told of no token authority, it fetches tokens itself, with the login.
+Source: BuildKit 0.34.2, ``session/auth/authprovider/authprovider.go``, ``session/auth/auth.go`` and
+``util/resolver/authorizer.go``. buildkitd keeps the tokens that it was given together with the public key of whoever
+fetched them. A later session may have them too if it signs with the same key; so whoever has the same seed saves the
+token's fetching. All who have no login share one key, since their tokens are the same.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import Protocol
 
 from ci_buildx.errors import KubeBuilderError
 from ci_buildx.model import debug
+from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
-from ci_buildx.session import tokens
-from ci_buildx.session.call import Call, Workers
+from ci_buildx.session.call import SessionCall, Workers
 from ci_buildx.session.messages import (
     CREDENTIALS_REQUEST,
     CREDENTIALS_RESPONSE,
@@ -27,13 +28,66 @@ from ci_buildx.session.messages import (
     FetchTokenResponse,
     TokenAuthorityResponse,
 )
-from ci_buildx.session.tokens import TokenRequest, TokenSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRequest:
+    """What a registry's challenge asks for: ``scopes`` (``repository:group/name:pull``) from ``realm`` (a URL)."""
+
+    host: str
+    realm: str
+    service: str
+    scopes: tuple[str, ...]
+
+
+class RegistryToken(Protocol):
+    """A bearer token, fresh."""
+
+    @property
+    def value(self) -> Secret:
+        """What is sent to the registry."""
+
+    @property
+    def lifetime(self) -> float:
+        """The seconds that it lives."""
+
+
+class TokenSource(Protocol):
+    """Where tokens come from. Both methods may take their time and raise KubeBuilderError."""
+
+    def fetch(self, request: TokenRequest) -> RegistryToken:
+        """A token for what is asked, with the login of its host or anonymously."""
+
+    def find_seed(self, host: str) -> Secret:
+        """What this client's keys for a host are made of: random, its own; empty where there is no login."""
+
+
+def make_public_key(seed: Secret, salt: bytes) -> bytes:
+    """The 32 bytes that buildkitd knows the authority by; ``salt`` is buildkitd's, anew with each start of it."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    return Ed25519PrivateKey.from_private_bytes(_make_private_key(seed, salt)).public_key().public_bytes_raw()
+
+
+def sign_payload(seed: Secret, salt: bytes, payload: bytes) -> bytes:
+    """``payload`` signed as NaCl's ``crypto_sign`` does: the signature (Ed25519, 64 bytes), then the payload."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    return Ed25519PrivateKey.from_private_bytes(_make_private_key(seed, salt)).sign(payload) + payload
+
+
+def _make_private_key(seed: Secret, salt: bytes) -> bytes:
+    import hashlib
+    import hmac
+
+    return hmac.digest(salt, seed.reveal(), hashlib.sha256)
+
 
 _LOG = debug.get_log("session")
 _SERVICE = "/moby.filesync.v1.Auth/"
 
 
-class Login(Protocol):
+class SessionLogin(Protocol):
     """What a registry wants to see. An identity token, where there is one, counts instead of the rest."""
 
     @property
@@ -52,10 +106,10 @@ class Login(Protocol):
 THREADS = 16
 """Questions about logins that are answered at once; more wait."""
 
-Lookup = Callable[[str], Login | None]
+Lookup = Callable[[str], SessionLogin | None]
 
 
-class Auth:
+class AuthService:
     """``lookup`` finds the login for a host, ``source`` fetches tokens; without it logins are told to buildkitd.
 
     A KubeBuilderError of theirs makes the pull or push fail with its text.
@@ -64,12 +118,12 @@ class Auth:
     def __init__(self, lookup: Lookup, source: TokenSource | None = None) -> None:
         self._lookup = lookup
         self._workers = Workers("auth", limit=THREADS)
-        self._answers: dict[str, Callable[[bytes], bytes]] = {_SERVICE + "Credentials": self._credentials}
+        self._answers: dict[str, Callable[[bytes], bytes]] = {_SERVICE + "Credentials": self._answer_credentials}
         if source is not None:
-            authority = _Authority(source)
+            authority = _TokenAuthority(source)
             self._answers |= {
                 _SERVICE + "FetchToken": authority.fetch,
-                _SERVICE + "GetTokenAuthority": authority.key,
+                _SERVICE + "GetTokenAuthority": authority.make_key,
                 _SERVICE + "VerifyTokenAuthority": authority.verify,
             }
 
@@ -78,22 +132,22 @@ class Auth:
         """The calls that are served."""
         return tuple(self._answers)
 
-    def accept(self, call: Call) -> None:
+    def accept(self, call: SessionCall) -> None:
         """Answer a call, in a thread of its own: it may run a program or ask a server, and take its time."""
         answer = self._answers[call.path]
         call.take_one(lambda message: self._workers.submit(call, lambda: call.reply(answer(message))))
 
-    def _credentials(self, message: bytes) -> bytes:
+    def _answer_credentials(self, message: bytes) -> bytes:
         host = CREDENTIALS_REQUEST.decode(message).host
         _LOG.debug("login: host %s", host)
         try:
             login = self._lookup(host)
         except KubeBuilderError as error:
             raise KubeBuilderError(f"no credentials for {host}: {error}") from error
-        return CREDENTIALS_RESPONSE.encode(_response(login))
+        return CREDENTIALS_RESPONSE.encode(_make_response(login))
 
 
-class _Authority:
+class _TokenAuthority:
     """The calls about tokens."""
 
     def __init__(self, source: TokenSource) -> None:
@@ -107,20 +161,20 @@ class _Authority:
         # The time of its issue is left out: buildkitd keeps a token for ever whose end is past by its own clock.
         return FETCH_TOKEN_RESPONSE.encode(FetchTokenResponse(token.value.reveal_text(), max(1, int(token.lifetime))))
 
-    def key(self, message: bytes) -> bytes:
+    def make_key(self, message: bytes) -> bytes:
         asked = GET_TOKEN_AUTHORITY_REQUEST.decode(message)
         _LOG.debug("key of the token authority: host %s", asked.host)
-        key = tokens.public_key(self._source.seed(asked.host), asked.salt)
+        key = make_public_key(self._source.find_seed(asked.host), asked.salt)
         return TOKEN_AUTHORITY_RESPONSE.encode(TokenAuthorityResponse(key))
 
     def verify(self, message: bytes) -> bytes:
         asked = VERIFY_TOKEN_AUTHORITY_REQUEST.decode(message)
         _LOG.debug("signature of the token authority: host %s", asked.host)
-        signed = tokens.sign(self._source.seed(asked.host), asked.salt, asked.payload)
+        signed = sign_payload(self._source.find_seed(asked.host), asked.salt, asked.payload)
         return TOKEN_AUTHORITY_RESPONSE.encode(TokenAuthorityResponse(signed))
 
 
-def _response(login: Login | None) -> CredentialsResponse:
+def _make_response(login: SessionLogin | None) -> CredentialsResponse:
     if login is None:
         return CredentialsResponse()
     if login.identity_token is not None:

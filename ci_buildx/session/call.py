@@ -1,4 +1,4 @@
-"""One gRPC call that buildkitd makes on us (grpc, ``doc/PROTOCOL-HTTP2.md``), over a stream of the engine."""
+"""gRPC status codes that the session's services answer with (grpc, ``doc/statuscodes.md``)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,32 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from enum import IntEnum
 from urllib.parse import quote_from_bytes
 
 from ci_buildx.errors import KubeBuilderError
 from ci_buildx.model import debug
-from ci_buildx.protobuf.wire import Buffer
-from ci_buildx.session import hpack
-from ci_buildx.session.frames import ProtocolError
-from ci_buildx.session.http2 import Connection
-from ci_buildx.session.status import Status
-from ci_buildx.session.stream import Producer, Stream
+from ci_buildx.wire import hpack
+from ci_buildx.wire.http2 import Http2Connection
+from ci_buildx.wire.http2_frames import Http2Error
+from ci_buildx.wire.http2_streams import Http2Stream, Producer
+from ci_buildx.wire.protobuf import Buffer
+
+
+class GrpcStatus(IntEnum):
+    """A call's outcome."""
+
+    OK = 0
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+
 
 _LOG = debug.get_log("session")
 HEALTH = "/grpc.health.v1.Health/"
@@ -34,11 +50,11 @@ MOST_UNSENT = 1 << 20
 
 _PREFIX = 5
 _LONGEST_TEXT = 8 << 10
-_RESPONSE = hpack.encode([(b":status", b"200"), (b"content-type", b"application/grpc")])
+_RESPONSE = hpack.encode_headers([(b":status", b"200"), (b"content-type", b"application/grpc")])
 _READABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
-class Call:
+class SessionCall:
     """``path`` is ``/service/Method``; ``metadata`` maps lower-case names to their values in order.
 
     The service sets ``on_message`` (each request message), ``on_end`` (no more will come), ``on_lost`` (the call is
@@ -46,14 +62,14 @@ class Call:
     Callbacks come one at a time. Everything here may be called from any thread.
     """
 
-    def __init__(self, connection: Connection, stream: Stream, *, lock: threading.Condition) -> None:
+    def __init__(self, connection: Http2Connection, stream: Http2Stream, *, lock: threading.Condition) -> None:
         self.path = ""
         self.metadata: dict[str, list[str]] = {}
-        self.on_message: Callable[[bytes], None] = _ignore
-        self.on_end: Callable[[], None] = _ignore
-        self.on_lost: Callable[[str], None] = _ignore
+        self.on_message: Callable[[bytes], None] = _ignore_event
+        self.on_end: Callable[[], None] = _ignore_event
+        self.on_lost: Callable[[str], None] = _ignore_event
         self.holds_credit = False
-        """Whether the service itself says, by :meth:`consumed`, when the peer may send more."""
+        """Whether the service itself says, by :meth:`return_credit`, when the peer may send more."""
         self.narrow = False
         """Whether the peer is to gather small messages, of which it may send a hundred until it hears from us."""
         self.is_bulk = False
@@ -62,7 +78,7 @@ class Call:
         self._stream = stream
         self._lock = lock
         self._input = bytearray()
-        self._producer: Producer = _nothing
+        self._producer: Producer = _ignore_value
         self._answered = self._finished = False
         self._unread = 0
         self._began = time.monotonic()
@@ -90,13 +106,13 @@ class Call:
                 return
             if self._stream.queued > MOST_UNSENT:
                 self._stream.clear()
-                self._refuse(Status.RESOURCE_EXHAUSTED, f"more than {MOST_UNSENT} bytes of answers are not read")
+                self._refuse(GrpcStatus.RESOURCE_EXHAUSTED, f"more than {MOST_UNSENT} bytes of answers are not read")
                 return
             self._answer()
             self._connection.send(self._stream, frame_message(message))
             self._lock.notify_all()
 
-    def finish(self, status: Status = Status.OK, text: str = "") -> None:
+    def finish(self, status: GrpcStatus = GrpcStatus.OK, text: str = "") -> None:
         """End the call; ``text`` says why it failed. What was sent before arrives before. The first outcome counts."""
         with self._lock:
             if self._finished:
@@ -104,7 +120,7 @@ class Call:
             self._finished = True
             self._stream.producer = None
             self._answer()
-            self._connection.finish(self._stream, _trailers(status, text))
+            self._connection.finish(self._stream, _make_trailers(status, text))
             self._lock.notify_all()
         self._log(status.name, text)
 
@@ -150,7 +166,7 @@ class Call:
                 self._connection.pause(self._stream, paused=paused)
                 self._lock.notify_all()
 
-    def consumed(self, size: int) -> None:
+    def return_credit(self, size: int) -> None:
         """Note that a message of ``size`` bytes was read: the peer may send more. For calls that ``holds_credit``."""
         with self._lock:
             self._unread -= 1
@@ -173,21 +189,21 @@ class Call:
         """Run a service's code: what goes wrong in it ends this call and no other."""
         try:
             callback(*arguments)
-        except ProtocolError:
+        except Http2Error:
             raise
         except KubeBuilderError as error:
-            self.finish(Status.UNKNOWN, str(error))
+            self.finish(GrpcStatus.UNKNOWN, str(error))
         except ValueError as error:
-            self.finish(Status.INVALID_ARGUMENT, str(error))
+            self.finish(GrpcStatus.INVALID_ARGUMENT, str(error))
         except Exception as error:  # the daemon reports it, and with it the step that failed
-            self.finish(Status.INTERNAL, f"{self.path} failed: {type(error).__name__}: {error}")
+            self.finish(GrpcStatus.INTERNAL, f"{self.path} failed: {type(error).__name__}: {error}")
 
     def receive(self, data: bytes) -> int:
         """Cut messages out of the stream; returns what the engine may give back to the peer."""
         if self._finished:
             return len(data)
         self._input += data
-        for message in self._messages():
+        for message in self._read_messages():
             if not self._finished:
                 self._count_unread()
                 self.run(self.on_message, message)
@@ -211,7 +227,7 @@ class Call:
             seconds, why = time.monotonic() - self._began, f": {text}" if text else ""
             _LOG.debug("%s: %s after %.3f s%s", self.path, outcome, seconds, why)
 
-    def _refuse(self, status: Status, text: str) -> None:
+    def _refuse(self, status: GrpcStatus, text: str) -> None:
         """End the call because of its peer; the service, which may wait for more, is told."""
         if not self._finished:
             self.finish(status, text)
@@ -222,9 +238,9 @@ class Call:
         if self.holds_credit:
             self._unread += 1
             if self._unread > MOST_UNREAD:
-                self._refuse(Status.RESOURCE_EXHAUSTED, f"more than {MOST_UNREAD} messages wait to be read")
+                self._refuse(GrpcStatus.RESOURCE_EXHAUSTED, f"more than {MOST_UNREAD} messages wait to be read")
 
-    def _messages(self) -> list[bytes]:
+    def _read_messages(self) -> list[bytes]:
         messages = []
         position = 0
         largest = LARGEST_MESSAGE if self.is_bulk else LARGEST_REQUEST
@@ -232,9 +248,9 @@ class Call:
             compressed = self._input[position]
             size = int.from_bytes(self._input[position + 1 : position + _PREFIX], "big")
             if compressed:
-                self._refuse(Status.UNIMPLEMENTED, "compressed messages are not understood")
+                self._refuse(GrpcStatus.UNIMPLEMENTED, "compressed messages are not understood")
             elif size > largest:
-                self._refuse(Status.RESOURCE_EXHAUSTED, f"message of {size} bytes is larger than {largest}")
+                self._refuse(GrpcStatus.RESOURCE_EXHAUSTED, f"message of {size} bytes is larger than {largest}")
             start, end = position + _PREFIX, position + _PREFIX + size
             if end > len(self._input) or self._finished:
                 break
@@ -255,10 +271,10 @@ class Workers:
         self._limit = limit
         self._must_start = must_start
         self._lock = threading.Lock()
-        self._waiting: deque[tuple[Call, Callable[[], None]]] = deque()
+        self._waiting: deque[tuple[SessionCall, Callable[[], None]]] = deque()
         self._busy = 0
 
-    def submit(self, call: Call, work: Callable[[], None]) -> None:
+    def submit(self, call: SessionCall, work: Callable[[], None]) -> None:
         """Let a thread do the work of a call; it is left out if the call ends before its turn."""
         with self._lock:
             if self._busy < self._limit:
@@ -270,9 +286,9 @@ class Workers:
             if not self._must_start and len(self._waiting) < MOST_WAITING:
                 self._waiting.append((call, work))
                 return
-        call.finish(Status.RESOURCE_EXHAUSTED, f"more than {self._limit} calls of {self._name} at once")
+        call.finish(GrpcStatus.RESOURCE_EXHAUSTED, f"more than {self._limit} calls of {self._name} at once")
 
-    def _run(self, call: Call, work: Callable[[], None]) -> None:
+    def _run(self, call: SessionCall, work: Callable[[], None]) -> None:
         while True:
             if not call.finished:
                 call.run(work)
@@ -288,15 +304,15 @@ def frame_message(message: Buffer) -> bytes:
     return b"".join((b"\x00", len(message).to_bytes(4, "big"), message))
 
 
-def _trailers(status: Status, text: str) -> bytes:
+def _make_trailers(status: GrpcStatus, text: str) -> bytes:
     headers = [(b"grpc-status", str(int(status)).encode())]
     if text:
         text = text[:_LONGEST_TEXT]
         headers.append((b"grpc-message", quote_from_bytes(text.encode(errors="replace"), safe=_READABLE).encode()))
-    return hpack.encode(headers)
+    return hpack.encode_headers(headers)
 
 
-def _ignore(*_: object) -> None:
+def _ignore_event(*_: object) -> None:
     """The default of callbacks."""
 
 
@@ -304,5 +320,5 @@ def _refuse_second(_: bytes) -> None:
     raise ValueError("a second message in a call that takes one")
 
 
-def _nothing(_: int) -> Buffer:
+def _ignore_value(_: int) -> Buffer:
     return b""

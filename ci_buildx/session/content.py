@@ -1,36 +1,113 @@
-"""``containerd.services.content.v1.Content``: blobs go to folders here and come from there.
-
-Source: BuildKit 0.34.2, ``session/content`` (which store is meant comes as metadata), ``cache/remotecache/local`` and
-``exporter/oci``; containerd 2.4, ``plugins/services/content/contentserver`` and ``core/content/proxy``. Only what
-those call is served: buildkitd asks, reads and writes, one request and its answer after another.
-"""
+"""Messages of the content service; ``content.proto`` is their definition."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from enum import IntEnum
 from queue import SimpleQueue
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from ci_buildx.model import debug
-from ci_buildx.session.call import Call, Workers, frame_message
-from ci_buildx.session.content_layout import Ingest, Layout, Refused
-from ci_buildx.session.content_messages import (
-    INFO_REQUEST,
-    INFO_RESPONSE,
-    READ_REQUEST,
-    READ_RESPONSE,
-    WRITE_REQUEST,
-    WRITE_RESPONSE,
-    Action,
+from ci_buildx.session.call import GrpcStatus, SessionCall, Workers, frame_message
+from ci_buildx.session.oci_layout import BlobIngest, LayoutRefusal, OciLayout
+from ci_buildx.wire.protobuf import BYTES, INTEGER, TEXT, TIME, MessageSchema, make_field
+
+
+class Action(IntEnum):
+    """What a write request wants."""
+
+    STAT = 0
+    WRITE = 1
+    COMMIT = 2
+
+
+class Info(NamedTuple):
+    """What is known of a blob: size in bytes, times in seconds since the epoch."""
+
+    digest: str = ""
+    size: int = 0
+    created_at: float | None = None
+    updated_at: float | None = None
+
+
+class InfoRequest(NamedTuple):
+    """Asks whether a blob is there."""
+
+    digest: str = ""
+
+
+class InfoResponse(NamedTuple):
+    """It is."""
+
+    info: Info | None = None
+
+
+class ReadRequest(NamedTuple):
+    """Asks for ``size`` bytes (0: all that is left) of a blob from ``offset`` on."""
+
+    digest: str = ""
+    offset: int = 0
+    size: int = 0
+
+
+class ReadResponse(NamedTuple):
+    """A piece of it."""
+
+    offset: int = 0
+    data: bytes = b""
+
+
+class WriteRequest(NamedTuple):
+    """A step of writing a blob; ``total`` and ``expected`` (its digest) are zero and empty while unknown."""
+
+    action: int = Action.STAT
+    total: int = 0
+    expected: str = ""
+    offset: int = 0
+    data: bytes = b""
+
+
+class WriteResponse(NamedTuple):
+    """How far writing has come; ``digest`` is that of what was written so far."""
+
+    action: int = Action.STAT
+    offset: int = 0
+    total: int = 0
+    digest: str = ""
+
+
+# Tables of content.proto, written by dev/protos.py.
+_INFO = MessageSchema(
     Info,
-    InfoResponse,
-    ReadRequest,
-    ReadResponse,
-    WriteRequest,
-    WriteResponse,
+    make_field(1, "digest", TEXT),
+    make_field(2, "size", INTEGER),
+    make_field(3, "created_at", TIME),
+    make_field(4, "updated_at", TIME),
 )
-from ci_buildx.session.status import Status
+INFO_REQUEST = MessageSchema(InfoRequest, make_field(1, "digest", TEXT))
+INFO_RESPONSE = MessageSchema(InfoResponse, make_field(1, "info", _INFO))
+READ_REQUEST = MessageSchema(
+    ReadRequest, make_field(1, "digest", TEXT), make_field(2, "offset", INTEGER), make_field(3, "size", INTEGER)
+)
+READ_RESPONSE = MessageSchema(ReadResponse, make_field(1, "offset", INTEGER), make_field(2, "data", BYTES))
+WRITE_REQUEST = MessageSchema(
+    WriteRequest,
+    make_field(1, "action", INTEGER),
+    make_field(3, "total", INTEGER),
+    make_field(4, "expected", TEXT),
+    make_field(5, "offset", INTEGER),
+    make_field(6, "data", BYTES),
+)
+WRITE_RESPONSE = MessageSchema(
+    WriteResponse,
+    make_field(1, "action", INTEGER),
+    make_field(4, "offset", INTEGER),
+    make_field(5, "total", INTEGER),
+    make_field(6, "digest", TEXT),
+)
+# End of the tables.
+
 
 _LOG = debug.get_log("session")
 _SERVICE = "/containerd.services.content.v1.Content/"
@@ -41,39 +118,39 @@ _LARGEST_PIECE = 1 << 20
 _WORKERS = Workers("content", limit=64, must_start=True)
 
 
-class Content:
+class ContentService:
     """Serves ``layouts`` by the ids that buildkitd knows them by: ``local:FOLDER`` for caches, ``export``."""
 
     methods = tuple(_SERVICE + name for name in ("Info", "Read", "Write"))
 
-    def __init__(self, layouts: Mapping[str, Layout]) -> None:
+    def __init__(self, layouts: Mapping[str, OciLayout]) -> None:
         self._layouts = dict(layouts)
 
-    def accept(self, call: Call) -> None:
+    def accept(self, call: SessionCall) -> None:
         """Take a call for one of the layouts."""
         name = call.metadata.get(_STORE, [""])[0]
         layout = self._layouts.get(name)
         _LOG.debug("blobs: store %s", name)
         if layout is None:
-            call.finish(Status.NOT_FOUND, f"unknown store {name!r}")
+            call.finish(GrpcStatus.NOT_FOUND, f"unknown store {name!r}")
         elif call.path.endswith("/Info"):
-            call.take_one(lambda message: _attempt(call, layout, lambda: _tell(call, layout, message)))
+            call.take_one(lambda message: _run_attempt(call, layout, lambda: _answer_info(call, layout, message)))
         elif call.path.endswith("/Read"):
-            call.take_one(lambda message: _attempt(call, layout, lambda: _send(call, layout, message)))
+            call.take_one(lambda message: _run_attempt(call, layout, lambda: _send_blob(call, layout, message)))
         else:
-            _receive(call, layout)
+            _receive_blob(call, layout)
 
 
-def _attempt(call: Call, layout: Layout, work: Callable[[], None]) -> None:
+def _run_attempt(call: SessionCall, layout: OciLayout, work: Callable[[], None]) -> None:
     try:
         work()
-    except Refused as refused:
+    except LayoutRefusal as refused:
         call.finish(refused.status, str(refused))
     except OSError as error:
-        call.finish(Status.UNKNOWN, f"cannot use {layout.folder}: {error.strerror}")
+        call.finish(GrpcStatus.UNKNOWN, f"cannot use {layout.folder}: {error.strerror}")
 
 
-def _tell(call: Call, layout: Layout, message: bytes) -> None:
+def _answer_info(call: SessionCall, layout: OciLayout, message: bytes) -> None:
     digest = INFO_REQUEST.decode(message).digest
     with layout.open(digest) as blob:
         status = os.fstat(blob.fileno())
@@ -81,18 +158,18 @@ def _tell(call: Call, layout: Layout, message: bytes) -> None:
     call.reply(INFO_RESPONSE.encode(InfoResponse(info)))
 
 
-def _send(call: Call, layout: Layout, message: bytes) -> None:
+def _send_blob(call: SessionCall, layout: OciLayout, message: bytes) -> None:
     request = READ_REQUEST.decode(message)
     blob = layout.open(request.digest)
     try:
-        reading = _Reading(blob, request)
+        reading = _BlobReader(blob, request)
     except BaseException:
         blob.close()
         raise
 
     def produce(room: int) -> bytes:
         produced: list[bytes] = []
-        _attempt(call, layout, lambda: produced.append(reading.produce(room)))
+        _run_attempt(call, layout, lambda: produced.append(reading.produce(room)))
         if reading.finished:
             call.finish()
         if call.finished:
@@ -103,7 +180,7 @@ def _send(call: Call, layout: Layout, message: bytes) -> None:
     call.produce(produce)
 
 
-class _Reading:
+class _BlobReader:
     """A blob on its way out, in messages of the room that there is."""
 
     def __init__(self, blob: BinaryIO, request: ReadRequest) -> None:
@@ -112,7 +189,7 @@ class _Reading:
         self._digest = request.digest
         self._offset = max(0, request.offset)
         if self._offset > size:
-            raise Refused(Status.OUT_OF_RANGE, f"{request.digest} has {size} bytes")
+            raise LayoutRefusal(GrpcStatus.OUT_OF_RANGE, f"{request.digest} has {size} bytes")
         self._end = min(size, self._offset + request.size) if request.size > 0 else size
         blob.seek(self._offset)
 
@@ -125,18 +202,18 @@ class _Reading:
             return b""
         data = self._blob.read(min(self._end - self._offset, max(1, room - _OVERHEAD), _LARGEST_PIECE))
         if not data:
-            raise Refused(Status.UNKNOWN, f"{self._digest} has become shorter while it was read")
+            raise LayoutRefusal(GrpcStatus.UNKNOWN, f"{self._digest} has become shorter while it was read")
         message = READ_RESPONSE.encode(ReadResponse(self._offset, data))
         self._offset += len(data)
         return frame_message(message)
 
 
-def _receive(call: Call, layout: Layout) -> None:
+def _receive_blob(call: SessionCall, layout: OciLayout) -> None:
     """Write in a thread of its own: hashing and a slow disk stop this stream and no other."""
     messages: SimpleQueue[bytes | None] = SimpleQueue()
 
     def work() -> None:
-        call.run(_attempt, call, layout, lambda: _write(call, layout, messages))
+        call.run(_run_attempt, call, layout, lambda: _write_blob(call, layout, messages))
         call.finish()
 
     call.holds_credit = call.is_bulk = True
@@ -146,7 +223,7 @@ def _receive(call: Call, layout: Layout) -> None:
     _WORKERS.submit(call, work)
 
 
-def _write(call: Call, layout: Layout, messages: SimpleQueue[bytes | None]) -> None:
+def _write_blob(call: SessionCall, layout: OciLayout, messages: SimpleQueue[bytes | None]) -> None:
     """Follow the requests up to the commit; without one nothing is kept."""
     message = messages.get()
     if message is None:
@@ -155,8 +232,8 @@ def _write(call: Call, layout: Layout, messages: SimpleQueue[bytes | None]) -> N
     with layout.ingest(request.expected) as ingest:
         while message is not None:
             request = WRITE_REQUEST.decode(message)
-            call.consumed(len(message) + _PREFIX)
-            answer = WRITE_RESPONSE.encode(_step(layout, ingest, request))
+            call.return_credit(len(message) + _PREFIX)
+            answer = WRITE_RESPONSE.encode(_apply_request(layout, ingest, request))
             if request.action == Action.COMMIT:
                 break
             call.send(answer)
@@ -166,20 +243,20 @@ def _write(call: Call, layout: Layout, messages: SimpleQueue[bytes | None]) -> N
     call.send(answer)
 
 
-def _step(layout: Layout, ingest: Ingest, request: WriteRequest) -> WriteResponse:
+def _apply_request(layout: OciLayout, ingest: BlobIngest, request: WriteRequest) -> WriteResponse:
     """Do what one request wants."""
     if request.expected and layout.has(request.expected):
-        raise Refused(Status.ALREADY_EXISTS, f"{request.expected} is there already")
+        raise LayoutRefusal(GrpcStatus.ALREADY_EXISTS, f"{request.expected} is there already")
     if request.action != Action.STAT:
-        _add(ingest, request)
+        _add_data(ingest, request)
     if request.action == Action.COMMIT:
         ingest.commit(total=request.total, expected=request.expected)
     return WriteResponse(request.action, ingest.offset, request.total, ingest.digest)
 
 
-def _add(ingest: Ingest, request: WriteRequest) -> None:
+def _add_data(ingest: BlobIngest, request: WriteRequest) -> None:
     if request.offset == 0 and ingest.offset:
         ingest.restart()
     elif request.offset != ingest.offset:
-        raise Refused(Status.OUT_OF_RANGE, f"offset {request.offset} where {ingest.offset} bytes have come")
+        raise LayoutRefusal(GrpcStatus.OUT_OF_RANGE, f"offset {request.offset} where {ingest.offset} bytes have come")
     ingest.write(request.data)

@@ -18,12 +18,11 @@ from typing import BinaryIO
 from ci_buildx.errors import KubeBuilderError
 from ci_buildx.fsutil import scratch
 from ci_buildx.fsutil import target as fsutil_target
-from ci_buildx.fsutil.receiver import Receiver
+from ci_buildx.fsutil.receiver import TreeReceiver
 from ci_buildx.model import debug
-from ci_buildx.protobuf import wire
-from ci_buildx.session.call import Call, Workers
-from ci_buildx.session.places import FolderTarget, StreamTarget, Target, Writer
-from ci_buildx.session.status import Status
+from ci_buildx.session.call import GrpcStatus, SessionCall, Workers
+from ci_buildx.session.file_targets import ByteWriter, FolderTarget, StreamTarget, Target
+from ci_buildx.wire import protobuf
 
 _LOG = debug.get_log("session")
 EXPORTER = "buildkit-attachable-exporter-id"
@@ -38,7 +37,7 @@ MOST_FOLDERS = 32
 _WORKERS = Workers("output", limit=THREADS, must_start=True)
 
 
-class FileSend:
+class FileSendService:
     """``targets`` has the destination of each exporter that has one, by its index in the SolveRequest."""
 
     methods = ("/moby.filesync.v1.FileSend/DiffCopy",)
@@ -48,9 +47,9 @@ class FileSend:
     ) -> None:
         self._targets = dict(targets)
         self._stdout = stdout
-        self._folders: list[Call] = []
+        self._folders: list[SessionCall] = []
 
-    def accept(self, call: Call) -> None:
+    def accept(self, call: SessionCall) -> None:
         """Take one exporter's result."""
         index = call.metadata.get(EXPORTER, ["0"])[0]
         target = self._targets.get(int(index)) if index.isdecimal() else None
@@ -58,18 +57,18 @@ class FileSend:
             place = getattr(target, "path", None) or getattr(target, "name", None) or (target and "standard output")
             _LOG.debug("result of exporter %s goes to %s", index, place or "nowhere")
         if target is None:
-            call.finish(Status.NOT_FOUND, f"exporter {index[:20]} has no destination here")
+            call.finish(GrpcStatus.NOT_FOUND, f"exporter {index[:20]} has no destination here")
         elif isinstance(target, FolderTarget):
             self._folders = [one for one in self._folders if not one.finished]
             if len(self._folders) >= MOST_FOLDERS:
-                call.finish(Status.RESOURCE_EXHAUSTED, f"more than {MOST_FOLDERS} folders are written at once")
+                call.finish(GrpcStatus.RESOURCE_EXHAUSTED, f"more than {MOST_FOLDERS} folders are written at once")
                 return
             self._folders.append(call)
             _receive_folder(call, target)
         elif isinstance(target, StreamTarget):
             _receive_stream(call, target.opened(), target.name)
         else:
-            output = _Output(target.path, self._stdout)
+            output = _OutputFile(target.path, self._stdout)
             _receive_stream(call, output, str(output))
 
 
@@ -82,7 +81,7 @@ def remove_rest(target: Target) -> None:
     if not isinstance(target, FolderTarget) or not target.built:
         return
     try:
-        folder = fsutil_target.Target(target.path)
+        folder = fsutil_target.TargetFolder(target.path)
         try:
             folder.prune(target.built)
         finally:
@@ -92,11 +91,13 @@ def remove_rest(target: Target) -> None:
         raise KubeBuilderError(f"cannot remove {name}, which was not built: {error.strerror}") from error
 
 
-def _receive_folder(call: Call, target: FolderTarget) -> None:
+def _receive_folder(call: SessionCall, target: FolderTarget) -> None:
     try:
-        receiver = Receiver(target.path, target.built.add) if target.built is not None else Receiver(target.path)
+        receiver = (
+            TreeReceiver(target.path, target.built.add) if target.built is not None else TreeReceiver(target.path)
+        )
     except OSError as error:
-        call.finish(Status.UNKNOWN, f"cannot write to {target.path}: {error.strerror}")
+        call.finish(GrpcStatus.UNKNOWN, f"cannot write to {target.path}: {error.strerror}")
         return
 
     def take(packet: bytes) -> None:
@@ -105,11 +106,11 @@ def _receive_folder(call: Call, target: FolderTarget) -> None:
         if receiver.finished:
             if target.built is not None and not receiver.failure:
                 target.built.add(b"")  # itself: also a folder into which nothing was built is whole
-            call.finish(Status.UNKNOWN if receiver.failure else Status.OK, receiver.failure)
+            call.finish(GrpcStatus.UNKNOWN if receiver.failure else GrpcStatus.OK, receiver.failure)
 
     def end() -> None:
         receiver.close()
-        call.finish(Status.UNKNOWN, "the folder's transfer ended before all of it had come")
+        call.finish(GrpcStatus.UNKNOWN, "the folder's transfer ended before all of it had come")
 
     call.is_bulk = True
     call.on_message = take
@@ -117,7 +118,7 @@ def _receive_folder(call: Call, target: FolderTarget) -> None:
     call.on_lost = lambda _: receiver.close()
 
 
-def _receive_stream(call: Call, output: AbstractContextManager[Writer], name: str) -> None:
+def _receive_stream(call: SessionCall, output: AbstractContextManager[ByteWriter], name: str) -> None:
     """Write in a thread of its own, so that a slow reader of our output stops this stream and no other."""
     pieces: SimpleQueue[bytes | None] = SimpleQueue()
     lost = threading.Event()
@@ -126,12 +127,12 @@ def _receive_stream(call: Call, output: AbstractContextManager[Writer], name: st
         try:
             with output as stream:
                 while (message := pieces.get()) is not None:
-                    stream.write(_content(message))
-                    call.consumed(len(message) + _PREFIX)
+                    stream.write(_read_content(message))
+                    call.return_credit(len(message) + _PREFIX)
                 if lost.is_set():
                     raise OSError("the build ended before its result was whole")
         except Exception as error:  # whatever it is: a call that never ends would hold up the build for ever
-            call.finish(Status.UNKNOWN, f"cannot write {name}: {getattr(error, 'strerror', None) or error}")
+            call.finish(GrpcStatus.UNKNOWN, f"cannot write {name}: {getattr(error, 'strerror', None) or error}")
         else:
             call.finish()
 
@@ -146,15 +147,15 @@ def _receive_stream(call: Call, output: AbstractContextManager[Writer], name: st
     _WORKERS.submit(call, write)
 
 
-def _content(message: bytes) -> bytes:
+def _read_content(message: bytes) -> bytes:
     content = b""
-    for number, _, value in wire.fields(message):
+    for number, _, value in protobuf.read_fields(message):
         if number == _DATA_FIELD and isinstance(value, bytes):
             content = value
     return content
 
 
-class _Output(AbstractContextManager[BinaryIO]):
+class _OutputFile(AbstractContextManager[BinaryIO]):
     """A context manager around the open stream: a good end puts the file in its place, a bad one leaves no trace."""
 
     def __init__(self, path: Path | None, stdout: Callable[[], BinaryIO]) -> None:

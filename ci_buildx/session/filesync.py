@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
-from ci_buildx.fsutil.sender import Sender
-from ci_buildx.fsutil.walk import walk
+from ci_buildx.fsutil.sender import TreeSender
+from ci_buildx.fsutil.walk import walk_tree
 from ci_buildx.model import debug
-from ci_buildx.session.call import Call
-from ci_buildx.session.status import Status
+from ci_buildx.session.call import GrpcStatus, SessionCall
 
 if TYPE_CHECKING:
-    from ci_buildx.fsutil.clocks import Clock
+    from ci_buildx.fsutil.mtimes import Clock
 
 
 _LOG = debug.get_log("session")
@@ -32,8 +31,8 @@ _ENOUGH = 200
 window is for that: 800 files for each round trip are more than it can write."""
 
 
-class FileSync:
-    """Serves ``folders`` by name (:data:`places.CONTEXT`, :data:`places.DOCKERFILE`), and no others.
+class FileSyncService:
+    """Serves ``folders`` by name (:data:`file_targets.CONTEXT`, :data:`file_targets.DOCKERFILE`), and no others.
 
     Where ``clocks`` has one for a folder, it says which times the folder's entries are sent with.
     """
@@ -43,19 +42,19 @@ class FileSync:
     def __init__(self, folders: Mapping[str, Path], clocks: Mapping[str, Clock] | None = None) -> None:
         self._folders = dict(folders)
         self._clocks = clocks or {}
-        self._open: list[tuple[Call, int, int]] = []
+        self._open: list[tuple[SessionCall, int, int]] = []
 
-    def accept(self, call: Call) -> None:
+    def accept(self, call: SessionCall) -> None:
         """Send a folder, filtered as the call's metadata say."""
         name = next(iter(read_list(call.metadata, "dir-name")), "")
         folder = self._folders.get(name)
         if folder is None:
             known = ", ".join(self._folders)
-            call.finish(Status.NOT_FOUND, f"no access to folder {name[:200]!r}: this build has {known}")
+            call.finish(GrpcStatus.NOT_FOUND, f"no access to folder {name[:200]!r}: this build has {known}")
             return
         lists = [read_list(call.metadata, key) for key in ("include-patterns", "exclude-patterns", "followpaths")]
         if reason := self._count(call, lists):
-            call.finish(Status.RESOURCE_EXHAUSTED, reason)
+            call.finish(GrpcStatus.RESOURCE_EXHAUSTED, reason)
             return
         include, exclude, follow = lists
         _LOG.debug(
@@ -66,14 +65,14 @@ class FileSync:
             len(exclude),
             len(follow),
         )
-        entries = walk(folder, include=include, exclude=exclude, follow=follow)
+        entries = walk_tree(folder, include=include, exclude=exclude, follow=follow)
         if clock := self._clocks.get(name):
-            from ci_buildx.fsutil.clocks import retimed
+            from ci_buildx.fsutil.mtimes import set_mtimes
 
-            entries = retimed(entries, clock)
-        _send(call, Sender(entries, root=folder))
+            entries = set_mtimes(entries, clock)
+        _send_files(call, TreeSender(entries, root=folder))
 
-    def _count(self, call: Call, lists: list[list[str]]) -> str:
+    def _count(self, call: SessionCall, lists: list[list[str]]) -> str:
         """Count the call in; returns what there is too much of, "" for nothing."""
         self._open = [one for one in self._open if not one[0].finished]
         self._open.append((call, sum(map(len, lists)), sum(len(pattern) for each in lists for pattern in each)))
@@ -94,7 +93,7 @@ def read_list(metadata: Mapping[str, list[str]], key: str) -> list[str]:
     return list(values)
 
 
-def _send(call: Call, sender: Sender) -> None:
+def _send_files(call: SessionCall, sender: TreeSender) -> None:
     """Let ``sender`` speak on the call.
 
     buildkitd asks for each file by a message of its own, which costs both sides more than a small file's content.
@@ -111,7 +110,7 @@ def _send(call: Call, sender: Sender) -> None:
         packets = sender.produce(room)
         call.pause(paused=sender.waiting > _ENOUGH)
         if sender.finished:
-            call.finish(Status.UNKNOWN if sender.failure else Status.OK, sender.failure)
+            call.finish(GrpcStatus.UNKNOWN if sender.failure else GrpcStatus.OK, sender.failure)
         return packets
 
     call.narrow = True

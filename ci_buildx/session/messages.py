@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ci_buildx.model.record import dataclass
-from ci_buildx.protobuf.schema import BYTES, INTEGER, TEXT, Schema, many, one
+from ci_buildx.wire.protobuf import BYTES, INTEGER, TEXT, MessageSchema, make_field, make_repeated_field
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +70,27 @@ class GetSecretResponse:
 
 
 # Tables of session.proto, written by dev/protos.py.
-CREDENTIALS_REQUEST = Schema(CredentialsRequest, one(1, "host", TEXT))
-CREDENTIALS_RESPONSE = Schema(CredentialsResponse, one(1, "username", TEXT), one(2, "secret", TEXT))
-FETCH_TOKEN_REQUEST = Schema(
-    FetchTokenRequest, one(2, "host", TEXT), one(3, "realm", TEXT), one(4, "service", TEXT), many(5, "scopes", TEXT)
+CREDENTIALS_REQUEST = MessageSchema(CredentialsRequest, make_field(1, "host", TEXT))
+CREDENTIALS_RESPONSE = MessageSchema(
+    CredentialsResponse, make_field(1, "username", TEXT), make_field(2, "secret", TEXT)
 )
-FETCH_TOKEN_RESPONSE = Schema(FetchTokenResponse, one(1, "token", TEXT), one(2, "expires_in", INTEGER))
-GET_TOKEN_AUTHORITY_REQUEST = Schema(TokenAuthorityRequest, one(1, "host", TEXT), one(2, "salt", BYTES))
-VERIFY_TOKEN_AUTHORITY_REQUEST = Schema(
-    TokenAuthorityRequest, one(1, "host", TEXT), one(2, "payload", BYTES), one(3, "salt", BYTES)
+FETCH_TOKEN_REQUEST = MessageSchema(
+    FetchTokenRequest,
+    make_field(2, "host", TEXT),
+    make_field(3, "realm", TEXT),
+    make_field(4, "service", TEXT),
+    make_repeated_field(5, "scopes", TEXT),
 )
-TOKEN_AUTHORITY_RESPONSE = Schema(TokenAuthorityResponse, one(1, "content", BYTES))
-GET_SECRET_REQUEST = Schema(GetSecretRequest, one(1, "id", TEXT))
-GET_SECRET_RESPONSE = Schema(GetSecretResponse, one(1, "value", BYTES))
+FETCH_TOKEN_RESPONSE = MessageSchema(
+    FetchTokenResponse, make_field(1, "token", TEXT), make_field(2, "expires_in", INTEGER)
+)
+GET_TOKEN_AUTHORITY_REQUEST = MessageSchema(
+    TokenAuthorityRequest, make_field(1, "host", TEXT), make_field(2, "salt", BYTES)
+)
+VERIFY_TOKEN_AUTHORITY_REQUEST = MessageSchema(
+    TokenAuthorityRequest, make_field(1, "host", TEXT), make_field(2, "payload", BYTES), make_field(3, "salt", BYTES)
+)
+TOKEN_AUTHORITY_RESPONSE = MessageSchema(TokenAuthorityResponse, make_field(1, "content", BYTES))
+GET_SECRET_REQUEST = MessageSchema(GetSecretRequest, make_field(1, "id", TEXT))
+GET_SECRET_RESPONSE = MessageSchema(GetSecretResponse, make_field(1, "value", BYTES))
 # End of the tables.

@@ -10,15 +10,14 @@ from collections.abc import Mapping
 
 from ci_buildx.model import debug
 from ci_buildx.model.secret import Secret
-from ci_buildx.session.call import Call
+from ci_buildx.session.call import GrpcStatus, SessionCall
 from ci_buildx.session.messages import GET_SECRET_REQUEST, GET_SECRET_RESPONSE, GetSecretResponse
-from ci_buildx.session.status import Status
 
 _LOG = debug.get_log("session")
 LARGEST = 500 * 1024
 
 
-class Secrets:
+class SecretsService:
     """Serves ``secrets`` by their id."""
 
     methods = ("/moby.buildkit.secrets.v1.Secrets/GetSecret",)
@@ -26,16 +25,16 @@ class Secrets:
     def __init__(self, secrets: Mapping[str, Secret]) -> None:
         self._secrets = dict(secrets)
 
-    def accept(self, call: Call) -> None:
+    def accept(self, call: SessionCall) -> None:
         """Answer a GetSecret call."""
         call.take_one(lambda message: self._answer(call, GET_SECRET_REQUEST.decode(message).id))
 
-    def _answer(self, call: Call, name: str) -> None:
+    def _answer(self, call: SessionCall, name: str) -> None:
         secret = self._secrets.get(name)
         _LOG.debug("secret: id %r%s", name, "" if secret is not None else ", which there is not")
         if secret is None:
-            call.finish(Status.NOT_FOUND, f"secret {name}: not found")
+            call.finish(GrpcStatus.NOT_FOUND, f"secret {name}: not found")
         elif len(secret) > LARGEST:
-            call.finish(Status.INVALID_ARGUMENT, f"secret {name} has {len(secret)} bytes, more than {LARGEST}")
+            call.finish(GrpcStatus.INVALID_ARGUMENT, f"secret {name} has {len(secret)} bytes, more than {LARGEST}")
         else:
             call.reply(GET_SECRET_RESPONSE.encode(GetSecretResponse(secret.reveal())))

@@ -1,9 +1,4 @@
-"""The session: one HTTP/2 connection inside a byte stream, on which buildkitd is the client.
-
-Source: BuildKit 0.34.2, ``session/session.go`` (metadata), ``session/grpchijack`` (the stream of bytes),
-``session/grpc.go`` (the daemon asks for health every 5 s and ends a session that does not answer twice within
-15 s, unless the session's metadata names a time of its own).
-"""
+"""``grpc.health.v1.Health``: without its answers buildkitd ends a session after about ten seconds."""
 
 from __future__ import annotations
 
@@ -15,14 +10,26 @@ from typing import Protocol
 from urllib.parse import quote_plus
 
 from ci_buildx.model import debug
-from ci_buildx.protobuf import wire
-from ci_buildx.session.call import HEALTH, Call
-from ci_buildx.session.frames import ProtocolError
-from ci_buildx.session.health import Health
-from ci_buildx.session.hpack import Header
-from ci_buildx.session.http2 import Connection
-from ci_buildx.session.status import Status
-from ci_buildx.session.stream import Stream
+from ci_buildx.session.call import HEALTH, GrpcStatus, SessionCall
+from ci_buildx.wire import protobuf
+from ci_buildx.wire.hpack import Header
+from ci_buildx.wire.http2 import Http2Connection
+from ci_buildx.wire.http2_frames import Http2Error
+from ci_buildx.wire.http2_streams import Http2Stream
+
+_STATUS_FIELD, _SERVING = 1, 1
+_RESPONSE = protobuf.encode_key(_STATUS_FIELD, protobuf.VARINT) + protobuf.encode_varint(_SERVING)
+
+
+class HealthService:
+    """Always serving: a session that can answer is healthy."""
+
+    methods = ("/grpc.health.v1.Health/Check",)
+
+    def accept(self, call: SessionCall) -> None:
+        """Answer a check."""
+        call.take_one(lambda _: call.reply(_RESPONSE))
+
 
 _LOG = debug.get_log("session")
 BATCH = 256 << 10
@@ -47,14 +54,16 @@ class Attachable(Protocol):
     def methods(self) -> tuple[str, ...]:
         """The paths, ``/service/Method``, of its calls."""
 
-    def accept(self, call: Call) -> None:
+    def accept(self, call: SessionCall) -> None:
         """Take a call: set its callbacks, or finish it. Must not wait."""
 
 
-class Session:
-    """``shared_key`` (see :mod:`ci_buildx.buildkit.request`) tells buildkitd which earlier context to compare with.
+class BuildSession:
+    """``shared_key`` (see :mod:`ci_buildx.buildkit.solve_request`) tells buildkitd which earlier context to compare
+    with.
 
-    One thread runs through :meth:`outgoing`, another hands to :meth:`incoming` what buildkitd sends. ``failure``
+    One thread runs through :meth:`take_outgoing`, another hands to :meth:`take_incoming` what buildkitd sends.
+    ``failure``
     says why the session broke, "" while it has not.
     """
 
@@ -69,10 +78,10 @@ class Session:
         self.id = id or os.urandom(16).hex()
         self.failure = ""
         self._shared_key = shared_key
-        everything: tuple[Attachable, ...] = (*attachables, Health())
+        everything: tuple[Attachable, ...] = (*attachables, HealthService())
         self._services = {method: attachable for attachable in everything for method in attachable.methods}
         self._changed = threading.Condition()
-        self._connection = Connection(self._accept)
+        self._connection = Http2Connection(self._accept)
         self._closed = False
         self._clock = clock
         self._heard = clock()
@@ -96,7 +105,7 @@ class Session:
         """Seconds since buildkitd was last heard. A live one answers a ping, so this stays near ``PING_INTERVAL``."""
         return self._clock() - self._heard
 
-    def outgoing(self) -> Iterator[bytes]:
+    def take_outgoing(self) -> Iterator[bytes]:
         """Serialized ``BytesMessage``s for buildkitd: blocks until there is something, ends once closed."""
         self._heard = self._clock()
         while True:
@@ -112,27 +121,27 @@ class Session:
             if not parts:
                 return
             size = sum(map(len, parts))
-            head = wire.key(_DATA_FIELD, wire.LENGTH_DELIMITED) + wire.varint(size)
+            head = protobuf.encode_key(_DATA_FIELD, protobuf.LENGTH_DELIMITED) + protobuf.encode_varint(size)
             yield b"".join((head, *parts))
 
-    def incoming(self, message: bytes) -> None:
+    def take_incoming(self, message: bytes) -> None:
         """Take a serialized ``BytesMessage``. A peer that breaks the protocol ends the session with a ``failure``."""
         with self._changed:
             if self._closed:
                 return
             self._heard, self._pinged = self._clock(), False
             try:
-                for number, _, value in wire.fields(message):
+                for number, _, value in protobuf.read_fields(message):
                     if number == _DATA_FIELD and isinstance(value, bytes):
                         self._connection.feed(value)
-            except (ProtocolError, ValueError) as error:
+            except (Http2Error, ValueError) as error:
                 self.failure = f"buildkitd broke the session's protocol: {error}"
                 self.close()
             if self._connection.ready:  # requests come one by one while the window is full of what they ask for
                 self._changed.notify_all()
 
     def close(self) -> None:
-        """End every call and :meth:`outgoing`. Idempotent."""
+        """End every call and :meth:`take_outgoing`. Idempotent."""
         with self._changed:
             self._connection.close(self.failure or "the session was closed")
             if not self._closed:
@@ -146,15 +155,15 @@ class Session:
             self._pinged = True
             self._connection.ping()
 
-    def _accept(self, stream: Stream, headers: list[Header]) -> None:
-        call = Call(self._connection, stream, lock=self._changed)
+    def _accept(self, stream: Http2Stream, headers: list[Header]) -> None:
+        call = SessionCall(self._connection, stream, lock=self._changed)
         call.read_headers(headers)
         stream.receiver = call
         service = self._services.get(call.path)
         if _LOG.is_on and not call.path.startswith(HEALTH):
             _LOG.debug("buildkitd calls %s", call.path)
         if service is None:
-            call.finish(Status.UNIMPLEMENTED, f"unknown method {call.path[:200]}")
+            call.finish(GrpcStatus.UNIMPLEMENTED, f"unknown method {call.path[:200]}")
         else:
             call.run(service.accept, call)
         call.begin()

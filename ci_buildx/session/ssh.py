@@ -1,12 +1,13 @@
-"""``moby.sshforward.v1.SSH``: RUN steps and git sources use SSH keys without getting them.
+"""The SSH agent's protocol, as far as a build may speak it: which keys there are, and signatures by them.
 
-Source: BuildKit 0.34.2, ``session/sshforward`` (``ssh.proto``, ``ssh.go``: which agent is meant comes as metadata, each
-connection of a step is a call of its own, whose messages are pieces of the agent's stream).
+Source: draft-ietf-sshm-ssh-agent (sections 3 and 4). BuildKit 0.34.2 (``session/sshforward/sshprovider``) refuses the
+rest, too: adding, removing and locking keys, and extensions.
 """
 
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -15,10 +16,73 @@ from typing import Protocol
 
 from ci_buildx.errors import KubeBuilderError
 from ci_buildx.model import debug
-from ci_buildx.protobuf import wire
-from ci_buildx.session import agent
-from ci_buildx.session.call import Call, Workers
-from ci_buildx.session.status import Status
+from ci_buildx.session.call import GrpcStatus, SessionCall, Workers
+from ci_buildx.wire import protobuf
+
+FAILURE = b"\x05"
+REQUEST_IDENTITIES = 11
+IDENTITIES_ANSWER = 12
+SIGN_REQUEST = 13
+SIGN_RESPONSE = 14
+ALLOWED = (REQUEST_IDENTITIES, SIGN_REQUEST)
+LARGEST = 256 << 10
+"""Bytes of a message (OpenSSH 9.9, ``ssh-agent.c``: ``AGENT_MAX_LEN``)."""
+
+_LENGTH = struct.Struct(">I")
+
+
+class AgentRequests:
+    """Cuts messages out of a stream of bytes."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The messages that are complete now. Raises ValueError for one that is too long."""
+        self._rest += data
+        while len(self._rest) >= _LENGTH.size:
+            size = read_length(bytes(self._rest[: _LENGTH.size]))
+            end = _LENGTH.size + size
+            if len(self._rest) < end:
+                return
+            message = bytes(self._rest[_LENGTH.size : end])
+            del self._rest[:end]
+            yield message
+
+
+def read_length(head: bytes) -> int:
+    """The size that stands before a message. Raises ValueError if that is too much."""
+    (size,) = _LENGTH.unpack(head)
+    if size > LARGEST:
+        raise ValueError(f"a message of {size} bytes to an SSH agent is too long")
+    return int(size)
+
+
+def encode_text(value: bytes) -> bytes:
+    """Bytes after their length: a string, and a whole message, on the wire."""
+    return _LENGTH.pack(len(value)) + value
+
+
+def take_text(message: bytes) -> tuple[bytes, bytes]:
+    """The string at the beginning, and the rest. Raises ValueError if it is cut off."""
+    size = _LENGTH.unpack(message[: _LENGTH.size])[0] if len(message) >= _LENGTH.size else len(message)
+    end = _LENGTH.size + size
+    if end > len(message):
+        raise ValueError("a message to an SSH agent is cut off")
+    return message[_LENGTH.size : end], message[end:]
+
+
+def read_number(message: bytes) -> int:
+    """The 32 bits at the beginning. Raises ValueError if there are fewer."""
+    if len(message) < _LENGTH.size:
+        raise ValueError("a message to an SSH agent is cut off")
+    return int(_LENGTH.unpack(message[: _LENGTH.size])[0])
+
+
+def encode_count(amount: int) -> bytes:
+    """32 bits."""
+    return _LENGTH.pack(amount)
+
 
 _LOG = debug.get_log("session")
 _SERVICE = "/moby.sshforward.v1.SSH/"
@@ -36,42 +100,42 @@ THREADS = 64
 _WORKERS = Workers("ssh", limit=THREADS, must_start=True)
 
 
-class Agent(Protocol):
+class SshAgent(Protocol):
     """What holds keys."""
 
-    def opened(self) -> AbstractContextManager[Ask]:
+    def open_connection(self) -> AbstractContextManager[Ask]:
         """Connect. KubeBuilderError if it cannot be reached."""
 
 
-class SocketAgent:
+class SocketSshAgent:
     """The agent that listens at ``path``."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     @contextmanager
-    def opened(self) -> Iterator[Ask]:
+    def open_connection(self) -> Iterator[Ask]:
         """Connect; an agent may ask its user before it answers, so that waits without end."""
         with socket.socket(socket.AF_UNIX) as connection:
             try:
                 connection.settimeout(_CONNECT)
                 connection.connect(str(self._path))
                 connection.settimeout(None)
-                yield lambda request: _ask(connection, request)
+                yield lambda request: _ask_agent(connection, request)
             except OSError as error:
                 reason = error.strerror or str(error)
                 raise KubeBuilderError(f"cannot speak to the SSH agent at {self._path}: {reason}") from error
 
 
-class Ssh:
+class SshService:
     """Serves ``agents`` by their id."""
 
     methods = (_SERVICE + "CheckAgent", _SERVICE + "ForwardAgent")
 
-    def __init__(self, agents: Mapping[str, Agent]) -> None:
+    def __init__(self, agents: Mapping[str, SshAgent]) -> None:
         self._agents = dict(agents)
 
-    def accept(self, call: Call) -> None:
+    def accept(self, call: SessionCall) -> None:
         """Say whether there is an agent, or connect to one."""
         if call.path.endswith("/CheckAgent"):
             call.take_one(lambda message: self._check(call, message))
@@ -79,25 +143,25 @@ class Ssh:
         name = call.metadata.get(_ID, [""])[0] or _DEFAULT
         _LOG.debug("ssh: connection to agent %r", name)
         if found := self._agents.get(name):
-            _forward(call, found)
+            _forward_agent(call, found)
         else:
-            call.finish(Status.UNKNOWN, _missing(name))
+            call.finish(GrpcStatus.UNKNOWN, _make_missing_error(name))
 
-    def _check(self, call: Call, message: bytes) -> None:
-        name = _only(message, _ID_FIELD).decode() or _DEFAULT
+    def _check(self, call: SessionCall, message: bytes) -> None:
+        name = _require_known(message, _ID_FIELD).decode() or _DEFAULT
         _LOG.debug("ssh: is there an agent %r?", name)
         if name in self._agents:
             call.reply(b"")
         else:
-            call.finish(Status.UNKNOWN, _missing(name))
+            call.finish(GrpcStatus.UNKNOWN, _make_missing_error(name))
 
 
-def _forward(call: Call, found: Agent) -> None:
+def _forward_agent(call: SessionCall, found: SshAgent) -> None:
     """Answer in a thread of its own: an agent may take its time."""
     messages: SimpleQueue[bytes | None] = SimpleQueue()
 
     def work() -> None:
-        call.run(_serve, call, found, messages)
+        call.run(_serve_agent, call, found, messages)
         call.finish()
 
     call.holds_credit = True
@@ -107,22 +171,22 @@ def _forward(call: Call, found: Agent) -> None:
     _WORKERS.submit(call, work)
 
 
-def _serve(call: Call, found: Agent, messages: SimpleQueue[bytes | None]) -> None:
-    requests = agent.Requests()
-    with found.opened() as ask:
+def _serve_agent(call: SessionCall, found: SshAgent, messages: SimpleQueue[bytes | None]) -> None:
+    requests = AgentRequests()
+    with found.open_connection() as ask:
         while (message := messages.get()) is not None:
-            for request in requests.feed(_only(message, _DATA_FIELD)):
-                answer = ask(request) if request[:1] and request[0] in agent.ALLOWED else agent.FAILURE
-                call.send(wire.length_delimited(_DATA_FIELD, agent.text(answer)))
-            call.consumed(len(message) + _PREFIX)
+            for request in requests.feed(_require_known(message, _DATA_FIELD)):
+                answer = ask(request) if request[:1] and request[0] in ALLOWED else FAILURE
+                call.send(protobuf.encode_length_delimited(_DATA_FIELD, encode_text(answer)))
+            call.return_credit(len(message) + _PREFIX)
 
 
-def _ask(connection: socket.socket, request: bytes) -> bytes:
-    connection.sendall(agent.text(request))
-    return _receive(connection, agent.length(_receive(connection, 4)))
+def _ask_agent(connection: socket.socket, request: bytes) -> bytes:
+    connection.sendall(encode_text(request))
+    return _receive_exactly(connection, read_length(_receive_exactly(connection, 4)))
 
 
-def _receive(connection: socket.socket, size: int) -> bytes:
+def _receive_exactly(connection: socket.socket, size: int) -> bytes:
     received = bytearray()
     while len(received) < size:
         piece = connection.recv(size - len(received))
@@ -132,10 +196,10 @@ def _receive(connection: socket.socket, size: int) -> bytes:
     return bytes(received)
 
 
-def _only(message: bytes, number: int) -> bytes:
-    found = [value for field, _, value in wire.fields(message) if field == number and isinstance(value, bytes)]
+def _require_known(message: bytes, number: int) -> bytes:
+    found = [value for field, _, value in protobuf.read_fields(message) if field == number and isinstance(value, bytes)]
     return found[-1] if found else b""
 
 
-def _missing(name: str) -> str:
+def _make_missing_error(name: str) -> str:
     return f"no SSH agent {name!r} is forwarded; add --ssh {name}"

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ci_buildx.model import debug
-from ci_buildx.protobuf import wire
-from ci_buildx.session.call import Call, frame_message
-from ci_buildx.session.status import Status
+from ci_buildx.session.call import GrpcStatus, SessionCall, frame_message
+from ci_buildx.wire import protobuf
 
 _LOG = debug.get_log("session")
 ADDRESS = "http://buildkit-session/"
@@ -24,7 +23,7 @@ _OVERHEAD = 16
 _LARGEST_PIECE = 1 << 20
 
 
-class Upload:
+class UploadService:
     """Serves ``archives`` by the last part of their URL below :data:`ADDRESS`."""
 
     methods = ("/moby.upload.v1.Upload/Pull",)
@@ -32,29 +31,29 @@ class Upload:
     def __init__(self, archives: Mapping[str, Path]) -> None:
         self._archives = dict(archives)
 
-    def accept(self, call: Call) -> None:
+    def accept(self, call: SessionCall) -> None:
         """Send an archive."""
         name = call.metadata.get(_PATH, [""])[0].rpartition("/")[2]
         path = self._archives.get(name)
         _LOG.debug("upload: archive %s", name)
         if path is None:
-            call.finish(Status.NOT_FOUND, f"there is no upload {name!r}")
+            call.finish(GrpcStatus.NOT_FOUND, f"there is no upload {name!r}")
             return
         try:
             stream = path.open("rb", buffering=0)
         except OSError as error:
-            call.finish(Status.UNKNOWN, f"cannot read the context {path}: {error.strerror}")
+            call.finish(GrpcStatus.UNKNOWN, f"cannot read the context {path}: {error.strerror}")
             return
         call.on_lost = lambda _: stream.close()
-        call.produce(lambda room: _next_piece(call, stream, room))
+        call.produce(lambda room: _read_piece(call, stream, room))
 
 
-def _next_piece(call: Call, stream: BinaryIO, room: int) -> bytes:
+def _read_piece(call: SessionCall, stream: BinaryIO, room: int) -> bytes:
     if room <= 0:
         return b""
     piece = stream.read(min(max(room - _OVERHEAD, 1), _LARGEST_PIECE))
     if piece:
-        return frame_message(wire.length_delimited(_DATA_FIELD, piece))
+        return frame_message(protobuf.encode_length_delimited(_DATA_FIELD, piece))
     stream.close()
     call.finish()
     return b""

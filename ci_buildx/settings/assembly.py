@@ -1,4 +1,4 @@
-"""From raw values, of whatever surface, to the settings of one build: the only way to make them."""
+"""Variables that begin as ours do: inputs, what jobs tell each other, and what is nearly an input."""
 
 from __future__ import annotations
 
@@ -12,26 +12,62 @@ from ci_buildx.model.pasted import describe_pasted, read_kubeconfig
 from ci_buildx.model.record import replace
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings import options, sticky_key
-from ci_buildx.settings.booleans import read_boolean
 from ci_buildx.settings.builder import BuilderSettings, Reclaim
-from ci_buildx.settings.building import build_from
+from ci_buildx.settings.building import make_build_settings
 from ci_buildx.settings.buildkitd import check_config, parse_flags, read_config
-from ci_buildx.settings.durations import parse_duration
-from ci_buildx.settings.given import Given, Value
 from ci_buildx.settings.names import check_builder, check_namespace
-from ci_buildx.settings.option import Option
+from ci_buildx.settings.option import VARIABLE_PREFIX, Option
+from ci_buildx.settings.raw_values import RawValues, Value
 from ci_buildx.settings.sticky_key import StickyKey
+from ci_buildx.settings.syntax import parse_duration, read_boolean
 from ci_buildx.settings.values import (
-    Attributes,
     BuildSettings,
     ClusterSettings,
-    Preview,
+    PreviewKind,
     Settings,
     TransportChoice,
+    TypedAttributes,
 )
-from ci_buildx.settings.variables import refuse_typos
 
-__all__ = ["Value", "builder_from", "cluster_from", "namespace_from", "read_variables", "settings_from"]
+REPORTED = ("DIGEST", "IMAGEID", "IMAGE", "METADATA")
+"""What a job tells later ones, which may build, too."""
+ABOUT_THE_JOB = ("CI", "REPOSITORY", "RUN", "JOB", "RUN_URL", "CHECKOUT", "ID_TOKEN", "REGISTRY_ID_TOKEN")
+"""What a job says of itself."""
+OF_INPUTS = "INPUT_"
+"""By variables with this prefix the GitLab template passes its inputs to a job."""
+_OF_OTHER_JOBS = tuple(f"_{VARIABLE_PREFIX}{name}" for name in REPORTED)
+"""Reports of a job whose name begins as our variables do."""
+_NEAR = 0.8
+"""How alike a name must be to be a mistyped one: other programs may have variables of our prefix."""
+
+
+def refuse_typos(env: Mapping[str, str], known: Iterable[str]) -> None:
+    """Raise InputError for a variable that is nearly one of ``known``: it would be ignored, silently."""
+    found = [name for name, value in env.items() if name.startswith(VARIABLE_PREFIX) and value.strip()]
+    inputs = {name.removeprefix(VARIABLE_PREFIX) for name in known}
+    for variable in sorted(found):
+        name = variable.removeprefix(VARIABLE_PREFIX)
+        if name in inputs or name in (*REPORTED, *ABOUT_THE_JOB) or _is_made(name):
+            continue
+        from ci_buildx.settings.names import find_nearest
+
+        if match := find_nearest(name, inputs, cutoff=_NEAR):
+            raise InputError("is no input", source=variable, fix=f"did you mean {VARIABLE_PREFIX}{match}?")
+
+
+def _is_made(name: str) -> bool:
+    """Whether a program writes this variable, not a user."""
+    return name.startswith(OF_INPUTS) or name.endswith(_OF_OTHER_JOBS)
+
+
+__all__ = [
+    "Value",
+    "make_builder_settings",
+    "make_cluster_settings",
+    "make_settings",
+    "read_namespace",
+    "read_variables",
+]
 
 
 _LOG = debug.get_log("settings")
@@ -48,7 +84,7 @@ _SHAPING = (
 """Options that make a builder what it is."""
 
 
-def settings_from(
+def make_settings(
     values: Mapping[str, Value], sources: Mapping[str, str], env: Mapping[str, str], cwd: Path
 ) -> Settings:
     """Check everything the user said and make the settings of it.
@@ -58,9 +94,9 @@ def settings_from(
     knows it (``--platform``, ``input platforms``, ``KUBE_BUILDER_PLATFORMS``); it is the head of every error.
     ``cwd`` is absolute. Files are read and nothing is written. Raises InputError.
     """
-    given = Given(values, sources, env, cwd)
+    given = RawValues(values, sources, env, cwd)
     if _LOG.is_on:
-        named = (f"{name} ({given.source(name)})" for name, value in sorted(values.items()) if value)
+        named = (f"{name} ({given.find_source(name)})" for name, value in sorted(values.items()) if value)
         _LOG.debug("given: %s", ", ".join(named))
     given.check_names()
     given.check_values()
@@ -68,32 +104,34 @@ def settings_from(
         from ci_buildx.settings import buildx_variables
 
         buildx_variables.check_variables(env)
-    build = build_from(given)
-    builder = _builder(given)
-    own = not given.text("builder")
+    build = make_build_settings(given)
+    builder = _make_builder(given)
+    own = not given.read_text("builder")
     if own and builder.storage.reclaim is Reclaim.RETAIN:
         raise InputError(
             "reclaim=retain is for builders that last",
-            source=given.source("driver-opts"),
+            source=given.find_source("driver-opts"),
             fix="a job's volume goes with its pod: leave it out, or make the builder with create",
         )
     # A builder that is there has this option by itself: the cluster knows.
     loads = own and builder.default_load
     settings = Settings(
-        build=loading(build, env, source=f"{given.source('driver-opts')} default-load") if loads else build,
-        builder=_allowing(build.entitlements, builder),
-        cluster=_cluster(given),
-        builder_name=_builder_name(given),
+        build=add_default_load(build, env, source=f"{given.find_source('driver-opts')} default-load")
+        if loads
+        else build,
+        builder=_add_entitlements(build.entitlements, builder),
+        cluster=_make_cluster(given),
+        builder_name=_read_builder_name(given),
         keep=given.switch("keep"),
-        sticky_key=_sticky_key(given),
-        transport=given.choice("transport", TransportChoice),
-        preview=given.choice("print", Preview) if given.text("print") else None,
+        sticky_key=_read_sticky_key(given),
+        transport=given.read_choice("transport", TransportChoice),
+        preview=given.read_choice("print", PreviewKind) if given.read_text("print") else None,
     )
     _check_reuse(settings, given)
     return settings
 
 
-def loading(build: BuildSettings, env: Mapping[str, str], *, source: str) -> BuildSettings:
+def add_default_load(build: BuildSettings, env: Mapping[str, str], *, source: str) -> BuildSettings:
     """``default-load``: one platform's image goes to the docker daemon unless something else is asked for.
 
     As in buildx 0.38.2 (``build/opt.go``, toSolveOpt). ``source`` names whose option it is. Raises InputError where
@@ -103,43 +141,43 @@ def loading(build: BuildSettings, env: Mapping[str, str], *, source: str) -> Bui
         return build
     if build.outputs or build.push or build.call or len(build.platforms) > 1:
         return build
-    from ci_buildx.settings.daemon import find_daemon
+    from ci_buildx.settings.docker_daemon import find_daemon
 
     daemon = find_daemon(env, source=source)
-    return replace(build, outputs=(Attributes(type="docker"),), daemon=daemon)
+    return replace(build, outputs=(TypedAttributes(type="docker"),), daemon=daemon)
 
 
-def cluster_from(
+def make_cluster_settings(
     values: Mapping[str, Value], sources: Mapping[str, str], env: Mapping[str, str], cwd: Path
 ) -> ClusterSettings:
     """The cluster alone, for verbs that build nothing."""
-    given = Given(values, sources, env, cwd)
+    given = RawValues(values, sources, env, cwd)
     given.check_values()
-    return _cluster(given)
+    return _make_cluster(given)
 
 
-def builder_from(
+def make_builder_settings(
     values: Mapping[str, Value], sources: Mapping[str, str], env: Mapping[str, str], cwd: Path
 ) -> BuilderSettings:
     """The builder alone, for verbs that build nothing. Files are read. Raises InputError."""
-    given = Given(values, sources, env, cwd)
+    given = RawValues(values, sources, env, cwd)
     given.check_values()
-    return _builder(given)
+    return _make_builder(given)
 
 
-def namespace_from(values: Mapping[str, Value], sources: Mapping[str, str], env: Mapping[str, str], cwd: Path) -> str:
+def read_namespace(values: Mapping[str, Value], sources: Mapping[str, str], env: Mapping[str, str], cwd: Path) -> str:
     """The namespace that was asked for, "" for one of the builder's own. Raises InputError."""
-    given = Given(values, sources, env, cwd)
-    texts, document = given.texts("driver-opts"), given.text("builder-config")
+    given = RawValues(values, sources, env, cwd)
+    texts, document = given.read_texts("driver-opts"), given.read_text("builder-config")
     if not texts and not document:
-        return _namespace(given, "")
-    from ci_buildx.settings import driver_opts
-    from ci_buildx.settings.driver.outside import Outside
+        return _choose_namespace(given, "")
+    from ci_buildx.settings.driver_opts import parse
+    from ci_buildx.settings.driver_opts.outside import ExternalInputs
 
-    outside, source = Outside(env=env, cwd=cwd), given.source("builder-config")
-    entries = driver_opts.document_entries(document, source=source, outside=outside) if document else {}
-    entries |= driver_opts.read_entries(texts, source=given.source("driver-opts"))
-    return _namespace(given, driver_opts.namespace_of(entries))
+    outside, source = ExternalInputs(env=env, cwd=cwd), given.find_source("builder-config")
+    entries = parse.read_document_entries(document, source=source, outside=outside) if document else {}
+    entries |= parse.read_entries(texts, source=given.find_source("driver-opts"))
+    return _choose_namespace(given, parse.read_namespace_option(entries))
 
 
 def read_variables(
@@ -164,69 +202,69 @@ def _has_buildx_variables(env: Mapping[str, str]) -> bool:
     return any(name.startswith(_BUILDX_PREFIXES) for name in env)
 
 
-def _shaped(given: Given) -> BuilderSettings:
+def _read_driver_options(given: RawValues) -> BuilderSettings:
     """What the driver options say: those of the command line go before the document."""
-    texts, document = given.texts("driver-opts"), given.text("builder-config")
+    texts, document = given.read_texts("driver-opts"), given.read_text("builder-config")
     if not texts and not document:
         return BuilderSettings()
-    from ci_buildx.settings.driver_opts import parse_document, parse_driver_opts
+    from ci_buildx.settings.driver_opts.parse import parse_document, parse_driver_opts
 
     base = BuilderSettings()
     if document:
-        base = parse_document(document, source=given.source("builder-config"), env=given.env, cwd=given.cwd)
-    return parse_driver_opts(texts, source=given.source("driver-opts"), base=base, env=given.env, cwd=given.cwd)
+        base = parse_document(document, source=given.find_source("builder-config"), env=given.env, cwd=given.cwd)
+    return parse_driver_opts(texts, source=given.find_source("driver-opts"), base=base, env=given.env, cwd=given.cwd)
 
 
-def _namespace(given: Given, of_options: str) -> str:
+def _choose_namespace(given: RawValues, of_options: str) -> str:
     """The namespace that was asked for, by itself or by a driver option."""
-    namespace = given.text("namespace")
+    namespace = given.read_text("namespace")
     if not namespace:
         return of_options
-    check_namespace(namespace, source=given.source("namespace"))
+    check_namespace(namespace, source=given.find_source("namespace"))
     if of_options not in ("", namespace):
-        message = f"{namespace!r} contradicts namespace={of_options} of {given.source('driver-opts')}"
-        raise InputError(message, source=given.source("namespace"), fix="give one of them")
+        message = f"{namespace!r} contradicts namespace={of_options} of {given.find_source('driver-opts')}"
+        raise InputError(message, source=given.find_source("namespace"), fix="give one of them")
     return namespace
 
 
-def _builder(given: Given) -> BuilderSettings:
-    builder = _shaped(given)
-    builder = replace(builder, namespace=_namespace(given, builder.namespace))
-    if lifetime := given.text("lifetime"):
-        seconds = parse_duration(lifetime, source=given.source("lifetime"))
+def _make_builder(given: RawValues) -> BuilderSettings:
+    builder = _read_driver_options(given)
+    builder = replace(builder, namespace=_choose_namespace(given, builder.namespace))
+    if lifetime := given.read_text("lifetime"):
+        seconds = parse_duration(lifetime, source=given.find_source("lifetime"))
         builder = replace(builder, lifetime=max(1, round(seconds)))
-    if config := _buildkitd_config(given):
+    if config := _read_buildkitd_config(given):
         from ci_buildx.settings.registry_files import read_registry_files
 
-        named = "buildkitd-config" if given.text("buildkitd-config") else "buildkitd-config-inline"
-        files = read_registry_files(config, source=given.source(named), cwd=given.cwd)
+        named = "buildkitd-config" if given.read_text("buildkitd-config") else "buildkitd-config-inline"
+        files = read_registry_files(config, source=given.find_source(named), cwd=given.cwd)
         builder = replace(builder, buildkitd_config=config, registry_files=files)
-    flags = parse_flags(given.text("buildkitd-flags"), source=given.source("buildkitd-flags"))
+    flags = parse_flags(given.read_text("buildkitd-flags"), source=given.find_source("buildkitd-flags"))
     return replace(builder, buildkitd_flags=flags) if flags else builder
 
 
-def _buildkitd_config(given: Given) -> str:
-    file, text = given.text("buildkitd-config"), given.text("buildkitd-config-inline")
+def _read_buildkitd_config(given: RawValues) -> str:
+    file, text = given.read_text("buildkitd-config"), given.read_text("buildkitd-config-inline")
     if file and text:
-        message = f"says the same as {given.source('buildkitd-config')}"
-        raise InputError(message, source=given.source("buildkitd-config-inline"), fix="give one of them")
+        message = f"says the same as {given.find_source('buildkitd-config')}"
+        raise InputError(message, source=given.find_source("buildkitd-config-inline"), fix="give one of them")
     if text:
-        return check_config(text, name="the text", source=given.source("buildkitd-config-inline"))
-    return read_config(file, source=given.source("buildkitd-config"), cwd=given.cwd) if file else ""
+        return check_config(text, name="the text", source=given.find_source("buildkitd-config-inline"))
+    return read_config(file, source=given.find_source("buildkitd-config"), cwd=given.cwd) if file else ""
 
 
-def _builder_name(given: Given) -> str:
+def _read_builder_name(given: RawValues) -> str:
     """A kept builder's name, "" for a new one; it is the name of a namespace."""
-    name = given.text("builder")
-    return check_builder(name, source=given.source("builder")) if name else ""
+    name = given.read_text("builder")
+    return check_builder(name, source=given.find_source("builder")) if name else ""
 
 
-def _sticky_key(given: Given) -> StickyKey:
-    template = given.text("sticky-key")
-    return sticky_key.parse(template, source=given.source("sticky-key")) if template else StickyKey()
+def _read_sticky_key(given: RawValues) -> StickyKey:
+    template = given.read_text("sticky-key")
+    return sticky_key.parse_sticky_key(template, source=given.find_source("sticky-key")) if template else StickyKey()
 
 
-def _allowing(entitlements: Iterable[str], builder: BuilderSettings) -> BuilderSettings:
+def _add_entitlements(entitlements: Iterable[str], builder: BuilderSettings) -> BuilderSettings:
     """The builder that grants what the build is allowed: it is there for this build only."""
     kinds = dict.fromkeys(name.partition("=")[0] for name in entitlements)
     flags = (f"--allow-insecure-entitlement={kind}" for kind in kinds)
@@ -234,9 +272,9 @@ def _allowing(entitlements: Iterable[str], builder: BuilderSettings) -> BuilderS
     return replace(builder, buildkitd_flags=(*builder.buildkitd_flags, *added)) if added else builder
 
 
-def _cluster(given: Given) -> ClusterSettings:
-    context, oidc = given.text("kube-context"), given.text("oidc")
-    text, source = given.text("kubeconfig"), given.source("kubeconfig")
+def _make_cluster(given: RawValues) -> ClusterSettings:
+    context, oidc = given.read_text("kube-context"), given.read_text("oidc")
+    text, source = given.read_text("kubeconfig"), given.find_source("kubeconfig")
     if not text:
         text, source = given.env.get("KUBECONFIG", ""), "KUBECONFIG"
     content = read_kubeconfig(text)
@@ -245,7 +283,7 @@ def _cluster(given: Given) -> ClusterSettings:
     if looks := describe_pasted(text, is_path=":" not in text):
         fix = "name a file (on GitLab: a variable of type File), or give its content with all its line breaks"
         raise InputError(f"is no path and no whole kubeconfig: it looks like {looks}", source=source, fix=fix)
-    if not given.text("kubeconfig"):
+    if not given.read_text("kubeconfig"):
         files = tuple(Path(name) for name in text.split(os.pathsep) if name)
         return ClusterSettings(kubeconfig=files, context=context, oidc=oidc)
     path = given.cwd / text
@@ -256,15 +294,17 @@ def _cluster(given: Given) -> ClusterSettings:
     return ClusterSettings(kubeconfig=(path,), context=context, oidc=oidc)
 
 
-def _check_reuse(settings: Settings, given: Given) -> None:
+def _check_reuse(settings: Settings, given: RawValues) -> None:
     """A kept builder is what it is: options that would shape a new one are refused.
 
     Variables are the surroundings of all builds: there they count for those that make a builder.
     """
     if settings.builder_name:
         for name in _SHAPING:
-            if given.values.get(name) and given.source(name) != options.BY_NAME[name].variable:
+            if given.values.get(name) and given.find_source(name) != options.BY_NAME[name].variable:
                 message = f"has no effect on the existing builder {settings.builder_name!r}"
                 raise InputError(
-                    message, source=given.source(name), fix=f"leave it out or leave out {given.source('builder')}"
+                    message,
+                    source=given.find_source(name),
+                    fix=f"leave it out or leave out {given.find_source('builder')}",
                 )

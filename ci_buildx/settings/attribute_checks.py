@@ -5,67 +5,67 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 
 from ci_buildx.errors import InputError
-from ci_buildx.model.pattern import pattern
+from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.settings import attribute_table as table
-from ci_buildx.settings.attribute_table import Attribute, Kind
-from ci_buildx.settings.nearest import suggest
-from ci_buildx.settings.tags import check_tag
-from ci_buildx.settings.values import Attributes
+from ci_buildx.settings.attribute_table import AttributeKind, OutputAttribute
+from ci_buildx.settings.names import suggest_name
+from ci_buildx.settings.pairs import check_tag
+from ci_buildx.settings.values import TypedAttributes
 
-_ANNOTATION = pattern(r"annotation(?:-[a-z-]+)?(?:\[[A-Za-z0-9_/-]+\])?\.\S+")
+_ANNOTATION = compile_lazily(r"annotation(?:-[a-z-]+)?(?:\[[A-Za-z0-9_/-]+\])?\.\S+")
 """BuildKit 0.34.2, ``exporter/containerimage/exptypes/annotations.go``."""
 _BOOLEANS = frozenset(("1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"))
 _FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
-_DURATION = pattern(r"(?:\d+(?:\.\d*)?(?:ns|us|µs|ms|s|m|h))+|0")
+_DURATION = compile_lazily(r"(?:\d+(?:\.\d*)?(?:ns|us|µs|ms|s|m|h))+|0")
 _NEEDED_BY = (("compression", ("estargz",)), ("oci-artifact", ("1", "t", "T", "TRUE", "true", "True")))
 _MANIFEST = (("image-manifest", _NEEDED_BY[1][1]),)
 
 
-def check_output(output: Attributes, *, source: str) -> None:
+def check_output(output: TypedAttributes, *, source: str) -> None:
     """Raise InputError for an attribute that an output does not have, or whose value it does not take."""
     _check(output, table.OUTPUTS[output.type], f"output type={output.type}", source)
     _check_media_types(output, _NEEDED_BY, source)
 
 
-def check_export(cache: Attributes, *, source: str) -> None:
+def check_export(cache: TypedAttributes, *, source: str) -> None:
     """The same for a cache that is written."""
     _check(cache, table.CACHE_EXPORTS[cache.type], f"cache type={cache.type}", source)
     _check_media_types(cache, (*_NEEDED_BY, *_MANIFEST), source)
 
 
-def check_import(cache: Attributes, *, source: str) -> None:
+def check_import(cache: TypedAttributes, *, source: str) -> None:
     """The same for a cache that is read; what belongs to its export is passed over."""
     known = {one.name: one for one in (*table.CACHE_EXPORTS[cache.type], *table.CACHE_IMPORTS[cache.type])}
     _check(cache, known.values(), f"cache type={cache.type}", source)
 
 
-def _check(given: Attributes, known: Iterable[Attribute], what: str, source: str) -> None:
+def _check(given: TypedAttributes, known: Iterable[OutputAttribute], what: str, source: str) -> None:
     by_name = {one.name: one for one in known}
     for name, value in given.attrs:
         attribute = by_name.get("annotation.*" if _ANNOTATION.fullmatch(name) else name)
         if attribute is None:
-            fix = suggest(name, by_name) if by_name else "leave it out"
+            fix = suggest_name(name, by_name) if by_name else "leave it out"
             raise InputError(f"{what} has no attribute {name!r}", source=source, fix=fix)
         if attribute.refused:
             raise InputError(f"{what}: {name} is not supported", source=source, fix=attribute.refused)
         _check_value(attribute, name, value, source)
 
 
-def _check_value(attribute: Attribute, name: str, value: str, source: str) -> None:
+def _check_value(attribute: OutputAttribute, name: str, value: str, source: str) -> None:
     wanted = ""
     match attribute.kind:
-        case Kind.NAMES:
+        case AttributeKind.NAMES:
             for each in filter(None, value.split(",")):
                 check_tag(each, source=source)
-        case Kind.FLAG:
+        case AttributeKind.FLAG:
             wanted = "true or false" if value and value not in _BOOLEANS else ""
-        case Kind.BOOLEAN:
+        case AttributeKind.BOOLEAN:
             wanted = "true or false" if value not in _BOOLEANS else ""
-        case Kind.NUMBER:
+        case AttributeKind.NUMBER:
             wanted = "a whole number" if not _is_number(value) else ""
-        case Kind.POSITIVE:
+        case AttributeKind.POSITIVE:
             wanted = "a whole number above zero" if not _is_number(value) or int(value) < 1 else ""
-        case Kind.DURATION:
+        case AttributeKind.DURATION:
             wanted = "a time such as 10m" if not _DURATION.fullmatch(value) else ""
         case _:
             if attribute.choices and value not in attribute.choices:
@@ -78,7 +78,7 @@ def _is_number(value: str) -> bool:
     return value.removeprefix("-").isascii() and value.removeprefix("-").isdigit()
 
 
-def _check_media_types(given: Attributes, needed_by: Iterable[tuple[str, Container[str]]], source: str) -> None:
+def _check_media_types(given: TypedAttributes, needed_by: Iterable[tuple[str, Container[str]]], source: str) -> None:
     """Refuse what needs OCI's media types without them (BuildKit 0.34.2, ``containerimage/opts.go``, ``export.go``)."""
     attrs = dict(given.attrs)
     if attrs.get("oci-mediatypes", "true") not in _FALSE:

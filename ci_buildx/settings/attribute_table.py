@@ -15,7 +15,7 @@ from ci_buildx.model.record import dataclass
 COMPRESSIONS = ("uncompressed", "gzip", "estargz", "zstd")
 
 
-class Kind(Enum):
+class AttributeKind(Enum):
     """What a value must be: any text, names of images, a boolean, one that is true without a value, a whole number."""
 
     TEXT = auto()
@@ -28,152 +28,162 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attribute:
+class OutputAttribute:
     """One attribute. ``effect`` is for the documentation; with ``refused``, the cure, it is not taken."""
 
     name: str
     effect: str
-    kind: Kind = Kind.TEXT
+    kind: AttributeKind = AttributeKind.TEXT
     choices: tuple[str, ...] = ()
     refused: str = ""
 
 
-def _flag(name: str, effect: str) -> Attribute:
-    return Attribute(name=name, effect=effect, kind=Kind.FLAG)
+def _make_flag(name: str, effect: str) -> OutputAttribute:
+    return OutputAttribute(name=name, effect=effect, kind=AttributeKind.FLAG)
 
 
-def _boolean(name: str, effect: str) -> Attribute:
-    return Attribute(name=name, effect=effect, kind=Kind.BOOLEAN)
+def _make_boolean(name: str, effect: str) -> OutputAttribute:
+    return OutputAttribute(name=name, effect=effect, kind=AttributeKind.BOOLEAN)
 
 
-def _text(name: str, effect: str) -> Attribute:
-    return Attribute(name=name, effect=effect)
+def _make_text(name: str, effect: str) -> OutputAttribute:
+    return OutputAttribute(name=name, effect=effect)
 
 
-_EPOCH = Attribute(
-    name="source-date-epoch", effect="latest time in what is exported, seconds since 1970", kind=Kind.NUMBER
+_EPOCH = OutputAttribute(
+    name="source-date-epoch", effect="latest time in what is exported, seconds since 1970", kind=AttributeKind.NUMBER
 )
 _COMPRESSION = (
-    Attribute(name="compression", effect="of new layers", choices=COMPRESSIONS),
-    Attribute(name="compression-level", effect="gzip and estargz 0 to 9, zstd 0 to 22", kind=Kind.NUMBER),
-    _flag("force-compression", "compress layers again that exist already"),
+    OutputAttribute(name="compression", effect="of new layers", choices=COMPRESSIONS),
+    OutputAttribute(
+        name="compression-level", effect="gzip and estargz 0 to 9, zstd 0 to 22", kind=AttributeKind.NUMBER
+    ),
+    _make_flag("force-compression", "compress layers again that exist already"),
 )
 _IMAGE = (
-    Attribute(name="name", effect="names of the image, between commas; `--tag` counts more", kind=Kind.NAMES),
-    _boolean("oci-mediatypes", "OCI's media types (the default) instead of Docker's"),
-    _boolean("oci-artifact", "attestations as OCI artifacts (the default) or as image manifests"),
-    _boolean("attestation-inline", "attach attestations"),
-    _boolean("prefer-nondist-layers", "keep layers marked as not to be distributed"),
-    _boolean("rewrite-timestamp", "times in layers, too, are those of SOURCE_DATE_EPOCH"),
+    OutputAttribute(
+        name="name", effect="names of the image, between commas; `--tag` counts more", kind=AttributeKind.NAMES
+    ),
+    _make_boolean("oci-mediatypes", "OCI's media types (the default) instead of Docker's"),
+    _make_boolean("oci-artifact", "attestations as OCI artifacts (the default) or as image manifests"),
+    _make_boolean("attestation-inline", "attach attestations"),
+    _make_boolean("prefer-nondist-layers", "keep layers marked as not to be distributed"),
+    _make_boolean("rewrite-timestamp", "times in layers, too, are those of SOURCE_DATE_EPOCH"),
     *_COMPRESSION,
     _EPOCH,
-    _text("annotation.*", "annotations, also `annotation-index.*`, `annotation-manifest[linux/amd64].*` and the like"),
+    _make_text(
+        "annotation.*", "annotations, also `annotation-index.*`, `annotation-manifest[linux/amd64].*` and the like"
+    ),
 )
 _PUSHED = (
     *_IMAGE,
-    _flag("push", "push; one output can on several nodes"),
-    _flag("push-by-digest", "push without a tag; on several nodes their index"),
-    _flag("registry.insecure", "plain HTTP, or TLS that nothing verifies"),
-    _text("dangling-name-prefix", "a repository that gets the image by its digest, too"),
-    _flag("danging-name-empty-only", "only if the image has no name (BuildKit spells it so)"),
-    _flag("name-canonical", "also name it by its digest in the image store of a containerd worker"),
-    _flag("unpack", "unpack it in the image store of a containerd worker"),
-    _flag("store", "put it into the image store of a containerd worker"),
+    _make_flag("push", "push; one output can on several nodes"),
+    _make_flag("push-by-digest", "push without a tag; on several nodes their index"),
+    _make_flag("registry.insecure", "plain HTTP, or TLS that nothing verifies"),
+    _make_text("dangling-name-prefix", "a repository that gets the image by its digest, too"),
+    _make_flag("danging-name-empty-only", "only if the image has no name (BuildKit spells it so)"),
+    _make_flag("name-canonical", "also name it by its digest in the image store of a containerd worker"),
+    _make_flag("unpack", "unpack it in the image store of a containerd worker"),
+    _make_flag("store", "put it into the image store of a containerd worker"),
 )
 _ARCHIVE = (
     *_IMAGE,
-    _text("dest", "file, or folder with `tar=false`; without it standard output, or the docker daemon"),
-    _flag("tar", "`false` writes an OCI layout into a folder; one output can"),
+    _make_text("dest", "file, or folder with `tar=false`; without it standard output, or the docker daemon"),
+    _make_flag("tar", "`false` writes an OCI layout into a folder; one output can"),
 )
 _FILES = (
-    _boolean("platform-split", "a folder for each platform (the default for several)"),
-    _text("attestation-prefix", "begins the names of the files of attestations"),
-    _text("src", "only this file or folder of the result"),
+    _make_boolean("platform-split", "a folder for each platform (the default for several)"),
+    _make_text("attestation-prefix", "begins the names of the files of attestations"),
+    _make_text("src", "only this file or folder of the result"),
     _EPOCH,
 )
-OUTPUTS: Mapping[str, tuple[Attribute, ...]] = {
+OUTPUTS: Mapping[str, tuple[OutputAttribute, ...]] = {
     "image": _PUSHED,
     "registry": _PUSHED,
     "oci": _ARCHIVE,
     "docker": (
         *_ARCHIVE,
-        Attribute(name="context", effect="a context of docker's", refused="set DOCKER_HOST to the daemon's address"),
+        OutputAttribute(
+            name="context", effect="a context of docker's", refused="set DOCKER_HOST to the daemon's address"
+        ),
     ),
     "local": (
-        _text("dest", "the folder"),
-        Attribute(
+        _make_text("dest", "the folder"),
+        OutputAttribute(
             name="mode",
             effect="`delete` removes from the folder what was not built, when all nodes have ended",
             choices=("copy", "delete"),
         ),
         *_FILES,
     ),
-    "tar": (_text("dest", "the file; without it standard output"), *_FILES),
+    "tar": (_make_text("dest", "the file; without it standard output"), *_FILES),
     "cacheonly": (),
 }
 
-_MODE = Attribute(name="mode", effect="`max` exports the layers of all stages", choices=("min", "max"))
-_EXPORT = (_MODE, _boolean("ignore-error", "a cache that cannot be written is a warning"))
+_MODE = OutputAttribute(name="mode", effect="`max` exports the layers of all stages", choices=("min", "max"))
+_EXPORT = (_MODE, _make_boolean("ignore-error", "a cache that cannot be written is a warning"))
 _MANIFEST = (
-    _boolean("oci-mediatypes", "OCI's media types (the default) instead of Docker's"),
-    _boolean("image-manifest", "an image's manifest (the default) or an index"),
+    _make_boolean("oci-mediatypes", "OCI's media types (the default) instead of Docker's"),
+    _make_boolean("image-manifest", "an image's manifest (the default) or an index"),
 )
-_INSECURE = _boolean("registry.insecure", "plain HTTP, or TLS that nothing verifies")
+_INSECURE = _make_boolean("registry.insecure", "plain HTTP, or TLS that nothing verifies")
 _ACTIONS = (
-    _text("scope", "name of the cache (`buildkit`); runs of a trust scope have their own in it"),
-    Attribute(name="timeout", effect="of a transfer, such as `10m`", kind=Kind.DURATION),
-    *(_text(name, "from the job's variables, if it is not given") for name in ("token", "url", "url_v2")),
-    Attribute(name="version", effect="of GitHub's service", choices=("1", "2")),
-    _text("repository", "with `ghtoken` asks once which layers are there"),
-    _text("ghtoken", "a token for GitHub's API"),
+    _make_text("scope", "name of the cache (`buildkit`); runs of a trust scope have their own in it"),
+    OutputAttribute(name="timeout", effect="of a transfer, such as `10m`", kind=AttributeKind.DURATION),
+    *(_make_text(name, "from the job's variables, if it is not given") for name in ("token", "url", "url_v2")),
+    OutputAttribute(name="version", effect="of GitHub's service", choices=("1", "2")),
+    _make_text("repository", "with `ghtoken` asks once which layers are there"),
+    _make_text("ghtoken", "a token for GitHub's API"),
 )
 _S3 = (
-    *(_text(name, "of the bucket") for name in ("bucket", "region", "endpoint_url")),
+    *(_make_text(name, "of the bucket") for name in ("bucket", "region", "endpoint_url")),
     *(
-        _text(name, f"from `AWS_{name.upper()}`, if it is not given")
+        _make_text(name, f"from `AWS_{name.upper()}`, if it is not given")
         for name in ("access_key_id", "secret_access_key", "session_token")
     ),
-    *(_text(name, "begins the keys") for name in ("prefix", "manifests_prefix", "blobs_prefix")),
-    _text("name", "name of the cache (`buildkit`); several between semicolons are written"),
-    Attribute(name="touch_refresh", effect="age at which a layer is touched, such as `24h`", kind=Kind.DURATION),
-    _boolean("use_path_style", "the bucket is in the path"),
-    _boolean("disable_accept_encoding", "for stores that change that header"),
-    Attribute(name="upload_parallelism", effect="layers at once", kind=Kind.POSITIVE),
-    Attribute(name="retry_mode", effect="of the AWS SDK", choices=("standard", "adaptive")),
-    Attribute(name="retry_max_attempts", effect="of each request", kind=Kind.POSITIVE),
+    *(_make_text(name, "begins the keys") for name in ("prefix", "manifests_prefix", "blobs_prefix")),
+    _make_text("name", "name of the cache (`buildkit`); several between semicolons are written"),
+    OutputAttribute(
+        name="touch_refresh", effect="age at which a layer is touched, such as `24h`", kind=AttributeKind.DURATION
+    ),
+    _make_boolean("use_path_style", "the bucket is in the path"),
+    _make_boolean("disable_accept_encoding", "for stores that change that header"),
+    OutputAttribute(name="upload_parallelism", effect="layers at once", kind=AttributeKind.POSITIVE),
+    OutputAttribute(name="retry_mode", effect="of the AWS SDK", choices=("standard", "adaptive")),
+    OutputAttribute(name="retry_max_attempts", effect="of each request", kind=AttributeKind.POSITIVE),
 )
 _AZURE = (
-    *(_text(name, "the account") for name in ("account_url", "account_name")),
-    _text("secret_access_key", "the credentials"),
-    _text("container", "the container"),
-    *(_text(name, "begins the names of blobs") for name in ("prefix", "manifests_prefix", "blobs_prefix")),
-    _text("name", "name of the cache (`buildkit`); several between semicolons"),
+    *(_make_text(name, "the account") for name in ("account_url", "account_name")),
+    _make_text("secret_access_key", "the credentials"),
+    _make_text("container", "the container"),
+    *(_make_text(name, "begins the names of blobs") for name in ("prefix", "manifests_prefix", "blobs_prefix")),
+    _make_text("name", "name of the cache (`buildkit`); several between semicolons"),
 )
-_REFERENCE = (_text("ref", "name of the cache"), _INSECURE)
-CACHE_EXPORTS: Mapping[str, tuple[Attribute, ...]] = {
+_REFERENCE = (_make_text("ref", "name of the cache"), _INSECURE)
+CACHE_EXPORTS: Mapping[str, tuple[OutputAttribute, ...]] = {
     "registry": (*_REFERENCE, *_EXPORT, *_MANIFEST, *_COMPRESSION),
     "local": (
-        _text("dest", "the folder, an OCI layout"),
-        _text("tag", "name of the cache in it (`latest`)"),
+        _make_text("dest", "the folder, an OCI layout"),
+        _make_text("tag", "name of the cache in it (`latest`)"),
         *_EXPORT,
         *_MANIFEST,
         *_COMPRESSION,
-        Attribute(name="reset", effect="remove what older caches left", refused="remove the folder instead"),
+        OutputAttribute(name="reset", effect="remove what older caches left", refused="remove the folder instead"),
     ),
     "inline": (
-        Attribute(name="mode", effect="an image has the cache of its own layers only", choices=("min",)),
+        OutputAttribute(name="mode", effect="an image has the cache of its own layers only", choices=("min",)),
         _EXPORT[1],
     ),
     "gha": (*_ACTIONS, *_EXPORT),
     "s3": (*_S3, *_EXPORT, *_COMPRESSION),
     "azblob": (*_AZURE, *_EXPORT),
 }
-CACHE_IMPORTS: Mapping[str, tuple[Attribute, ...]] = {
+CACHE_IMPORTS: Mapping[str, tuple[OutputAttribute, ...]] = {
     "registry": _REFERENCE,
     "local": (
-        _text("src", "the folder"),
-        _text("tag", "name of the cache in it (`latest`)"),
-        _text("digest", "digest of its manifest"),
+        _make_text("src", "the folder"),
+        _make_text("tag", "name of the cache in it (`latest`)"),
+        _make_text("digest", "digest of its manifest"),
     ),
     "inline": (),
     "gha": _ACTIONS,

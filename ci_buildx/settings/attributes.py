@@ -1,19 +1,92 @@
-"""Typed CSV values: outputs (``type=local,dest=out``) and caches (``type=registry,ref=host/name``).
+"""Provenance and SBOM: what the image says of its own making.
 
-Syntax and shorthands are those of buildx 0.38.2 (``util/buildflags/export.go`` and ``cache.go``). Local paths come out
-absolute.
+Values are those of buildx's ``--provenance``, ``--sbom`` and ``--attest``: a boolean or attributes; what comes out is
+the text that buildx 0.38.2 sends as ``attest:…`` (``util/buildflags/attests.go``), "" where none is wanted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ci_buildx.errors import InputError
 from ci_buildx.model import reference
-from ci_buildx.settings.csvline import split_fields, split_pairs
-from ci_buildx.settings.nearest import suggest
-from ci_buildx.settings.values import Attributes
+from ci_buildx.settings.names import suggest_name
+from ci_buildx.settings.syntax import join_fields, read_boolean, split_fields, split_pairs
+from ci_buildx.settings.values import TypedAttributes
+
+DEFAULT_PROVENANCE = "mode=min,inline-only=true"
+NO_DEFAULTS = "BUILDX_NO_DEFAULT_ATTESTATIONS"
+NO_OCI_ARTIFACT = "BUILDX_NO_DEFAULT_OCI_ARTIFACT"
+"""Attestations are plain image manifests, for registries that take no OCI artifacts."""
+PROVENANCE = "provenance"
+SBOM = "sbom"
+_MODES = ("min", "max")
+
+
+def parse_provenance(text: str, *, source: str, env: Mapping[str, str]) -> str:
+    """``true``, ``false`` or ``mode=max,…``; without a value buildx's default, unless the environment forbids it."""
+    if not text:
+        return "" if is_switched_on(NO_DEFAULTS, env) else DEFAULT_PROVENANCE
+    return _parse_kind(PROVENANCE, text, source)
+
+
+def is_switched_on(variable: str, env: Mapping[str, str]) -> bool:
+    """Whether a variable of buildx's is true. InputError for what is no boolean, as in buildx (``build/opt.go``)."""
+    text = env.get(variable, "")
+    wanted = read_boolean(text)
+    if text and wanted is None:
+        raise InputError(f"{text!r} is neither true nor false", source=variable)
+    return wanted is True
+
+
+def parse_sbom(text: str, *, source: str) -> str:
+    """``true``, ``false`` or ``generator=image,…``."""
+    return _parse_kind(SBOM, text, source) if text else ""
+
+
+def parse_attestations(texts: Iterable[str], *, source: str) -> dict[str, str]:
+    """``type=provenance,mode=max`` and the like, by type; the first of a type counts."""
+    found: dict[str, str] = {}
+    for text in texts:
+        kind, canonical = _parse_attestation(text, source)
+        if not kind:
+            raise InputError(f"{text!r} has no type", source=source, fix="write type=provenance or type=sbom")
+        found.setdefault(kind, canonical)
+    return found
+
+
+def _parse_kind(kind: str, text: str, source: str) -> str:
+    wanted = read_boolean(text)
+    if wanted is not None:
+        return f"type={kind}" if wanted else ""
+    return _parse_attestation(f"type={kind},{text}", source)[1]
+
+
+def _parse_attestation(text: str, source: str) -> tuple[str, str]:
+    """The type, and the text to send: the type first, the rest sorted, "" where it is disabled."""
+    kind, disabled, attributes = "", False, {}
+    try:
+        fields = split_fields(text)
+    except ValueError as error:
+        raise InputError(str(error), source=source, fix="write true, false or key=value,…") from error
+    for field in fields:
+        key, equals, value = field.partition("=")
+        if not equals or not key.strip():
+            raise InputError(f"{field!r} is not key=value", source=source, fix="write true, false or key=value,…")
+        match key.strip().lower():
+            case "type":
+                kind = value
+            case "disabled":
+                disabled = read_boolean(value) is True
+            case _:
+                attributes[key] = value
+    mode = attributes.get("mode", "min")
+    if kind == PROVENANCE and mode not in _MODES:
+        raise InputError(f"unknown provenance mode {mode!r}", source=source, fix=suggest_name(mode, _MODES))
+    ordered = [f"type={kind}", *(f"{key}={value}" for key, value in sorted(attributes.items()))]
+    return kind, "" if disabled else join_fields(ordered)
+
 
 OUTPUT_TYPES = ("image", "registry", "local", "tar", "oci", "docker", "cacheonly")
 CACHE_TYPES = ("registry", "local", "inline", "gha", "s3", "azblob")
@@ -22,7 +95,9 @@ LOCAL_DELETE = "buildx.local.delete"
 STDOUT = "-"
 
 
-def parse_outputs(texts: Iterable[str], *, source: str, cwd: Path, may_delete: bool = False) -> tuple[Attributes, ...]:
+def parse_outputs(
+    texts: Iterable[str], *, source: str, cwd: Path, may_delete: bool = False
+) -> tuple[TypedAttributes, ...]:
     """Read outputs; ``-`` alone is a tar to stdout, a path alone a local folder. Only one may go to stdout.
 
     ``may_delete`` lets ``mode=delete`` clear any folder, not only those inside the working directory.
@@ -36,25 +111,27 @@ def parse_outputs(texts: Iterable[str], *, source: str, cwd: Path, may_delete: b
     return outputs
 
 
-def _parse_output(text: str, source: str, cwd: Path) -> Attributes:
-    fields = _fields(text, source)
+def _parse_output(text: str, source: str, cwd: Path) -> TypedAttributes:
+    fields = _split_fields(text, source)
     if text == STDOUT:
-        return Attributes(type="tar", attrs=(("dest", STDOUT),))
+        return TypedAttributes(type="tar", attrs=(("dest", STDOUT),))
     if fields == [text] and "=" not in text.partition("/")[0]:
-        return _place_output(Attributes(type="local", attrs=(("dest", text),)), source, cwd)
-    output = _typed(text, source)
+        return _place_output(TypedAttributes(type="local", attrs=(("dest", text),)), source, cwd)
+    output = _parse_typed(text, source)
     if output.type not in OUTPUT_TYPES:
-        raise InputError(f"unknown output type {output.type!r}", source=source, fix=suggest(output.type, OUTPUT_TYPES))
+        raise InputError(
+            f"unknown output type {output.type!r}", source=source, fix=suggest_name(output.type, OUTPUT_TYPES)
+        )
     if output.type == "local" and output.get("mode"):
         # As BuildKit reads it (0.34.2, client/exporters.go, ParseLocalExporterMode).
-        output = _with(output, "mode", output.get("mode").strip().lower())
+        output = _add_attribute(output, "mode", output.get("mode").strip().lower())
     from ci_buildx.settings.attribute_checks import check_output
 
     check_output(output, source=source)
     return _place_output(output, source, cwd)
 
 
-def _check_delete(output: Attributes, source: str, cwd: Path) -> None:
+def _check_delete(output: TypedAttributes, source: str, cwd: Path) -> None:
     """Refuse to clear the working directory, and what is outside of it (buildx 0.38.2, ``ValidateLocalExportDelete``).
 
     Symlinks count as where they lead.
@@ -65,7 +142,7 @@ def _check_delete(output: Attributes, source: str, cwd: Path) -> None:
         raise InputError(message, source=source, fix=f"name a folder inside it, or add --allow {LOCAL_DELETE}")
 
 
-def _place_output(output: Attributes, source: str, cwd: Path) -> Attributes:
+def _place_output(output: TypedAttributes, source: str, cwd: Path) -> TypedAttributes:
     """Check where the result goes: a folder, a file, stdout or nowhere, depending on the type."""
     if output.type in ("image", "registry", "cacheonly"):
         return output
@@ -78,17 +155,17 @@ def _place_output(output: Attributes, source: str, cwd: Path) -> Attributes:
     if not dest and output.type == "docker":
         return output
     if not dest or dest == STDOUT:
-        return _with(output, "dest", STDOUT)
+        return _add_attribute(output, "dest", STDOUT)
     # Where files may be removed, a symlink that is changed meanwhile must not lead elsewhere.
     path = (cwd / dest).resolve() if output.get("mode") == "delete" else cwd / dest
     if folder and path.exists() and not path.is_dir():
         raise InputError(f"destination {dest!r} is not a folder", source=source)
     if not folder and path.is_dir():
         raise InputError(f"destination {dest!r} is a folder", source=source, fix=f"write dest={dest.rstrip('/')}/FILE")
-    return _with(output, "dest", str(path))
+    return _add_attribute(output, "dest", str(path))
 
 
-def parse_cache_from(texts: Iterable[str], *, source: str, cwd: Path) -> tuple[Attributes, ...]:
+def parse_cache_from(texts: Iterable[str], *, source: str, cwd: Path) -> tuple[TypedAttributes, ...]:
     """Read cache imports; a reference alone is ``type=registry``. A local one may be missing, as on the first run."""
     imports = [cache for text in texts for cache in _parse_caches(text, source)]
     if imports:
@@ -99,7 +176,7 @@ def parse_cache_from(texts: Iterable[str], *, source: str, cwd: Path) -> tuple[A
     return tuple(_place_cache(cache, "src", source, cwd) for cache in imports)
 
 
-def parse_cache_to(texts: Iterable[str], *, source: str, cwd: Path) -> tuple[Attributes, ...]:
+def parse_cache_to(texts: Iterable[str], *, source: str, cwd: Path) -> tuple[TypedAttributes, ...]:
     """Read cache exports; a reference alone is ``type=registry``."""
     exports = [cache for text in texts for cache in _parse_caches(text, source)]
     if exports:
@@ -110,17 +187,19 @@ def parse_cache_to(texts: Iterable[str], *, source: str, cwd: Path) -> tuple[Att
     return tuple(_place_cache(cache, "dest", source, cwd) for cache in exports)
 
 
-def _parse_caches(text: str, source: str) -> list[Attributes]:
+def _parse_caches(text: str, source: str) -> list[TypedAttributes]:
     """One entry; several where the text has only references."""
     if "=" not in text:
-        return [Attributes(type="registry", attrs=(("ref", field.strip()),)) for field in _fields(text, source)]
-    cache = _typed(text, source)
+        return [
+            TypedAttributes(type="registry", attrs=(("ref", field.strip()),)) for field in _split_fields(text, source)
+        ]
+    cache = _parse_typed(text, source)
     if cache.type not in CACHE_TYPES:
-        raise InputError(f"unknown cache type {cache.type!r}", source=source, fix=suggest(cache.type, CACHE_TYPES))
+        raise InputError(f"unknown cache type {cache.type!r}", source=source, fix=suggest_name(cache.type, CACHE_TYPES))
     return [cache]
 
 
-def _place_cache(cache: Attributes, folder: str, source: str, cwd: Path) -> Attributes:
+def _place_cache(cache: TypedAttributes, folder: str, source: str, cwd: Path) -> TypedAttributes:
     if cache.type == "registry":
         _check_reference(cache.get("ref"), source)
     if cache.type != "local":
@@ -128,19 +207,19 @@ def _place_cache(cache: Attributes, folder: str, source: str, cwd: Path) -> Attr
     path = cache.get(folder)
     if not path:
         raise InputError("cache type=local needs a folder", source=source, fix=f"add {folder}=FOLDER")
-    return _with(cache, folder, str(cwd / path))
+    return _add_attribute(cache, folder, str(cwd / path))
 
 
 def _check_reference(text: str, source: str) -> None:
     if not text:
         raise InputError("cache type=registry has no ref", source=source, fix="add ref=registry/name:tag")
     try:
-        reference.parse(text)
+        reference.parse_reference(text)
     except ValueError as error:
         raise InputError(f"invalid cache reference {text!r}: {error}", source=source) from error
 
 
-def _typed(text: str, source: str) -> Attributes:
+def _parse_typed(text: str, source: str) -> TypedAttributes:
     try:
         pairs = split_pairs(text)
     except ValueError as error:
@@ -148,16 +227,16 @@ def _typed(text: str, source: str) -> Attributes:
     kind = dict(pairs).get("type", "")
     if not kind:
         raise InputError(f"{text!r} has no type", source=source, fix="write type=…,key=value")
-    return Attributes(type=kind, attrs=tuple((key, value) for key, value in pairs if key != "type"))
+    return TypedAttributes(type=kind, attrs=tuple((key, value) for key, value in pairs if key != "type"))
 
 
-def _fields(text: str, source: str) -> list[str]:
+def _split_fields(text: str, source: str) -> list[str]:
     try:
         return split_fields(text)
     except ValueError as error:
         raise InputError(str(error), source=source) from error
 
 
-def _with(attributes: Attributes, key: str, value: str) -> Attributes:
+def _add_attribute(attributes: TypedAttributes, key: str, value: str) -> TypedAttributes:
     others = tuple(pair for pair in attributes.attrs if pair[0] != key)
-    return Attributes(type=attributes.type, attrs=(*others, (key, value)))
+    return TypedAttributes(type=attributes.type, attrs=(*others, (key, value)))

@@ -72,7 +72,7 @@ class Qemu:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Proxy:
+class BuilderProxy:
     """The proxies that buildkitd itself uses; a URL may hold a password. ``no_proxy`` is what the user excepts."""
 
     http: Secret | None = None
@@ -105,7 +105,7 @@ class Registries:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeyPair:
+class RegistryKeyPair:
     """A client certificate and its key, as PEM text."""
 
     certificate: str
@@ -118,11 +118,11 @@ class RegistryFiles:
 
     host: str
     authorities: tuple[str, ...] = ()
-    keypairs: tuple[KeyPair, ...] = ()
+    keypairs: tuple[RegistryKeyPair, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkFence:
+class NetworkIsolation:
     """A NetworkPolicy that lets nothing but mTLS in, from pods with the labels of ``runners`` (none: from anywhere)."""
 
     runners: Pairs = ()
@@ -164,9 +164,9 @@ class BuilderSettings:
     pull_secrets: tuple[str, ...] = ()
     pull_login: bool = False
     pod_template: Mapping[str, Any] = field(default_factory=dict)
-    proxy: Proxy | None = None
+    proxy: BuilderProxy | None = None
     registries: Registries = field(default_factory=Registries)
-    network: NetworkFence | None = None
+    network: NetworkIsolation | None = None
     timeout: float = 120.0
     grace_period: int | None = None
     lifetime: int = 3600

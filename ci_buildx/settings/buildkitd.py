@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ci_buildx.errors import InputError
-from ci_buildx.model.pattern import pattern
+from ci_buildx.model.lazy import compile_lazily
 
-_POSITION = pattern(r"\s*\(at line (?P<line>\d+), column (?P<column>\d+)\)")
+_POSITION = compile_lazily(r"\s*\(at line (?P<line>\d+), column (?P<column>\d+)\)")
 
 
 def read_config(text: str, *, source: str, cwd: Path) -> str:
@@ -27,11 +27,11 @@ def check_config(config: str, *, name: str, source: str) -> str:
     try:
         tomllib.loads(config)
     except tomllib.TOMLDecodeError as error:
-        raise InputError(_locate(name, str(error)), source=source) from error
+        raise InputError(_locate_error(name, str(error)), source=source) from error
     return config
 
 
-def _locate(file: str, reason: str) -> str:
+def _locate_error(file: str, reason: str) -> str:
     match = _POSITION.search(reason)
     place = f"{file}:{match['line']}:{match['column']}" if match else f"{file}: at its end"
     return f"{place}: {_POSITION.sub('', reason).replace(' (at end of document)', '')}"

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 
 from ci_buildx.errors import InputError
 from ci_buildx.model.record import dataclass
-from ci_buildx.settings.booleans import read_boolean
 from ci_buildx.settings.names import NO_BUILDER
+from ci_buildx.settings.syntax import read_boolean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Variable:
+class BuildxVariable:
     """One variable. ``effect`` is for the documentation.
 
     ``option`` is the build's option that it stands for. ``refused`` is the cure where it may not be set, but for the
@@ -30,50 +30,56 @@ class Variable:
 
 
 VARIABLES = (
-    Variable(name="BUILDX_BUILDER", effect="the builder, as `--builder`; `default` is none", option="builder"),
-    Variable(name="BUILDKIT_PROGRESS", effect="the kind of progress, as `--progress`", option="progress"),
-    Variable(name="DOCKER_DEFAULT_PLATFORM", effect="the platform, as `--platform`", option="platforms"),
-    Variable(name="BUILDX_NO_DEFAULT_ATTESTATIONS", effect="no provenance that nothing asks for"),
-    Variable(name="BUILDX_NO_DEFAULT_OCI_ARTIFACT", effect="attestations are image manifests, unless an output says"),
-    Variable(name="BUILDX_NO_DEFAULT_LOAD", effect="the driver option `default-load` has no effect"),
-    Variable(name="BUILDX_GIT_INFO", effect="`false` leaves the commit out of the provenance"),
-    Variable(name="BUILDX_GIT_LABELS", effect="labels that tell of the commit: `1` or `full`"),
-    Variable(name="BUILDX_GIT_CHECK_DIRTY", effect="files that are not committed show in the revision"),
-    Variable(name="BUILDX_METADATA_WARNINGS", effect="findings of build checks in the metadata file"),
-    Variable(name="BUILDX_SEND_GIT_QUERY_AS_INPUT", effect="the Action's git context as a URL with a query"),
-    Variable(name="EXPERIMENTAL_BUILDKIT_SOURCE_POLICY", effect="a source policy, as JSON"),
-    Variable(name="SOURCE_DATE_EPOCH", effect="the build argument of that name, unless it is given"),
-    Variable(name="BUILDKIT_NO_CLIENT_TOKEN", effect="passwords of registries instead of tokens"),
-    Variable(name="BUILDKIT_TTY_LOG_LINES", effect="lines of a step's output on a terminal"),
-    Variable(name="NO_COLOR", effect="no colours"),
-    Variable(name="AWS_ACCESS_KEY_ID", effect="credentials of `type=s3`, with its secret key and session token"),
-    Variable(name="DOCKER_CONFIG", effect="the folder of docker's configuration: logins, proxies"),
-    Variable(name="DOCKER_AUTH_CONFIG", effect="logins, as JSON"),
-    Variable(
+    BuildxVariable(name="BUILDX_BUILDER", effect="the builder, as `--builder`; `default` is none", option="builder"),
+    BuildxVariable(name="BUILDKIT_PROGRESS", effect="the kind of progress, as `--progress`", option="progress"),
+    BuildxVariable(name="DOCKER_DEFAULT_PLATFORM", effect="the platform, as `--platform`", option="platforms"),
+    BuildxVariable(name="BUILDX_NO_DEFAULT_ATTESTATIONS", effect="no provenance that nothing asks for"),
+    BuildxVariable(
+        name="BUILDX_NO_DEFAULT_OCI_ARTIFACT", effect="attestations are image manifests, unless an output says"
+    ),
+    BuildxVariable(name="BUILDX_NO_DEFAULT_LOAD", effect="the driver option `default-load` has no effect"),
+    BuildxVariable(name="BUILDX_GIT_INFO", effect="`false` leaves the commit out of the provenance"),
+    BuildxVariable(name="BUILDX_GIT_LABELS", effect="labels that tell of the commit: `1` or `full`"),
+    BuildxVariable(name="BUILDX_GIT_CHECK_DIRTY", effect="files that are not committed show in the revision"),
+    BuildxVariable(name="BUILDX_METADATA_WARNINGS", effect="findings of build checks in the metadata file"),
+    BuildxVariable(name="BUILDX_SEND_GIT_QUERY_AS_INPUT", effect="the Action's git context as a URL with a query"),
+    BuildxVariable(name="EXPERIMENTAL_BUILDKIT_SOURCE_POLICY", effect="a source policy, as JSON"),
+    BuildxVariable(name="SOURCE_DATE_EPOCH", effect="the build argument of that name, unless it is given"),
+    BuildxVariable(name="BUILDKIT_NO_CLIENT_TOKEN", effect="passwords of registries instead of tokens"),
+    BuildxVariable(name="BUILDKIT_TTY_LOG_LINES", effect="lines of a step's output on a terminal"),
+    BuildxVariable(name="NO_COLOR", effect="no colours"),
+    BuildxVariable(name="AWS_ACCESS_KEY_ID", effect="credentials of `type=s3`, with its secret key and session token"),
+    BuildxVariable(name="DOCKER_CONFIG", effect="the folder of docker's configuration: logins, proxies"),
+    BuildxVariable(name="DOCKER_AUTH_CONFIG", effect="logins, as JSON"),
+    BuildxVariable(
         name="DOCKER_HOST", effect="the docker daemon that `--load` loads into: `unix://` or `tcp://` without TLS"
     ),
-    Variable(name="DOCKER_TLS_VERIFY", effect="such a daemon cannot be reached: `--load` is refused"),
-    Variable(name="DOCKER_CONTEXT", effect="contexts are not read: `--load` is refused unless DOCKER_HOST is set, too"),
-    Variable(
+    BuildxVariable(name="DOCKER_TLS_VERIFY", effect="such a daemon cannot be reached: `--load` is refused"),
+    BuildxVariable(
+        name="DOCKER_CONTEXT", effect="contexts are not read: `--load` is refused unless DOCKER_HOST is set, too"
+    ),
+    BuildxVariable(
         name="BUILDX_METADATA_PROVENANCE",
         effect="refused; the metadata file has no provenance. `disabled` is what happens here",
         refused="set it to disabled; the image has the provenance (--provenance)",
         harmless=("disabled", "false"),
     ),
-    Variable(
+    BuildxVariable(
         name="BUILDX_DEFAULT_POLICY",
         effect="refused; policies in Rego are not evaluated",
         refused="leave it out",
         harmless=("false",),
     ),
-    Variable(name="BUILDX_CPU_PROFILE", effect="refused; no profile is written", refused="leave it out"),
-    Variable(name="BUILDX_MEM_PROFILE", effect="refused; no profile is written", refused="leave it out"),
-    Variable(name="BUILDKIT_COLORS", effect="none: the colours are fixed"),
-    Variable(name="BUILDX_CONFIG", effect="none: builders are stored in the cluster"),
-    Variable(name="BUILDKIT_HOST", effect="none: builders are in the cluster, as with buildx's kubernetes driver"),
-    Variable(name="BUILDX_EXPERIMENTAL", effect="none: it shows commands of buildx's own"),
-    Variable(name="BUILDX_BAKE_*", effect="none: for `buildx bake`"),
-    Variable(name="BUILDX_DAP_USER_AGENT", effect="none: for `buildx dap`"),
+    BuildxVariable(name="BUILDX_CPU_PROFILE", effect="refused; no profile is written", refused="leave it out"),
+    BuildxVariable(name="BUILDX_MEM_PROFILE", effect="refused; no profile is written", refused="leave it out"),
+    BuildxVariable(name="BUILDKIT_COLORS", effect="none: the colours are fixed"),
+    BuildxVariable(name="BUILDX_CONFIG", effect="none: builders are stored in the cluster"),
+    BuildxVariable(
+        name="BUILDKIT_HOST", effect="none: builders are in the cluster, as with buildx's kubernetes driver"
+    ),
+    BuildxVariable(name="BUILDX_EXPERIMENTAL", effect="none: it shows commands of buildx's own"),
+    BuildxVariable(name="BUILDX_BAKE_*", effect="none: for `buildx bake`"),
+    BuildxVariable(name="BUILDX_DAP_USER_AGENT", effect="none: for `buildx dap`"),
 )
 """Without those that are build arguments, such as BUILDKIT_SYNTAX: ``--build-arg`` has them."""
 

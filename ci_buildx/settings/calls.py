@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from ci_buildx.errors import InputError
-from ci_buildx.settings.booleans import read_boolean
-from ci_buildx.settings.csvline import split_fields
-from ci_buildx.settings.nearest import suggest
-from ci_buildx.settings.values import Call
+from ci_buildx.settings.names import suggest_name
+from ci_buildx.settings.syntax import read_boolean, split_fields
+from ci_buildx.settings.values import FrontendCall
 
 CHECK = "check"
 LINT = "lint"
@@ -15,36 +14,36 @@ _FORMATS = ("json", "text")
 _FIX = "write check, outline or targets, perhaps with ,format=json"
 
 
-def parse_call(text: str, *, source: str) -> Call | None:
+def parse_call(text: str, *, source: str) -> FrontendCall | None:
     """``check``, ``outline,format=json`` and the like; None for ``build`` and where nothing is given."""
     name, attributes = "", {"format": "", "ignorestatus": "false"}
-    for field in _fields(text, source):
+    for field in _split_fields(text, source):
         key, equals, value = field.partition("=")
         if equals and key in attributes:
             attributes[key] = value
         elif equals:
-            raise InputError(f"unknown key {key!r}", source=source, fix=suggest(key, attributes))
+            raise InputError(f"unknown key {key!r}", source=source, fix=suggest_name(key, attributes))
         elif name:
             raise InputError(f"both {name!r} and {field!r} cannot be called", source=source, fix=_FIX)
         else:
             name = field
     if name not in ("", *METHODS):
-        raise InputError(f"unknown method {name!r}", source=source, fix=suggest(name, METHODS))
+        raise InputError(f"unknown method {name!r}", source=source, fix=suggest_name(name, METHODS))
     ignores = read_boolean(attributes["ignorestatus"])
     if ignores is None:
         raise InputError(f"ignorestatus is neither true nor false: {attributes['ignorestatus']!r}", source=source)
     if attributes["format"] not in ("", *_FORMATS):
         raise InputError(
-            f"unknown format {attributes['format']!r}", source=source, fix=suggest(attributes["format"], _FORMATS)
+            f"unknown format {attributes['format']!r}", source=source, fix=suggest_name(attributes["format"], _FORMATS)
         )
     if name in ("", METHODS[0]):
         return None
-    return Call(
+    return FrontendCall(
         method=LINT if name == CHECK else name, json=attributes["format"] == "json", ignore_status=bool(ignores)
     )
 
 
-def _fields(text: str, source: str) -> list[str]:
+def _split_fields(text: str, source: str) -> list[str]:
     try:
         return split_fields(text)
     except ValueError as error:

@@ -10,12 +10,12 @@ from ci_buildx.settings.attributes import LOCAL_DELETE, STDOUT
 from ci_buildx.settings.values import BuildSettings, ImageLayout
 
 
-def check(build: BuildSettings, cleared: Iterable[Path], *, may_delete: bool, source: str) -> None:
+def check_cleared_folders(build: BuildSettings, cleared: Iterable[Path], *, may_delete: bool, source: str) -> None:
     """Raise InputError where a folder of ``cleared`` holds what the build writes elsewhere, or is made from.
 
     What it is made from may be cleared where ``may_delete`` says so. Paths count as where they lead.
     """
-    written, sources = list(_written(build)), list(_sources(build))
+    written, sources = list(_list_written(build)), list(_list_sources(build))
     for folder in cleared:
         inside = folder.resolve()
         others = [path for path in written if _is_in(path, inside) or (path.is_dir() and inside.is_relative_to(path))]
@@ -34,12 +34,12 @@ def _is_in(path: Path, folder: Path) -> bool:
     return path == folder or path.is_relative_to(folder)
 
 
-def _written(build: BuildSettings) -> Iterator[Path]:
+def _list_written(build: BuildSettings) -> Iterator[Path]:
     places = [output.get("dest") for output in build.outputs]
     places += [cache.get("dest") for cache in build.cache_to if cache.type == "local"]
     return (Path(place).resolve() for place in places if place not in ("", STDOUT))
 
 
-def _sources(build: BuildSettings) -> Iterator[Path]:
+def _list_sources(build: BuildSettings) -> Iterator[Path]:
     named = (one.location.folder if isinstance(one.location, ImageLayout) else one.location for one in build.contexts)
     return (path.resolve() for path in (build.context, build.dockerfile, *named) if isinstance(path, Path))

@@ -12,28 +12,28 @@ from pathlib import Path
 
 from ci_buildx.errors import InputError
 from ci_buildx.model import reference
-from ci_buildx.model.pattern import pattern
+from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.model.record import dataclass
-from ci_buildx.settings.nearest import nearest
+from ci_buildx.settings.names import find_nearest
 from ci_buildx.settings.values import ImageLayout, NamedContext
 
 DOCKERFILE = "Dockerfile"
 STDIN = "-"
 _HTTP = ("http://", "https://")
-_SCHEME = pattern(r"(?P<scheme>[a-zA-Z0-9-]+)://")
+_SCHEME = compile_lazily(r"(?P<scheme>[a-zA-Z0-9-]+)://")
 _GIT_SCHEMES = ("http", "https", "ssh", "git")
 _LAYOUT = "oci-layout://"
 _LAYOUT_INDEX = "index.json"
-_OF_LAYOUT = pattern(
+_OF_LAYOUT = compile_lazily(
     r"(?P<folder>.*?)(?::(?P<tag>[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}))?(?:@(?P<digest>sha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})))?",
     re.DOTALL,
 )
 _IMAGE = "docker-image://"
-_SCP = pattern(r"[a-zA-Z0-9_-]+@[a-zA-Z0-9.-]+:.*")
+_SCP = compile_lazily(r"[a-zA-Z0-9_-]+@[a-zA-Z0-9.-]+:.*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dockerfile:
+class DockerfileLocation:
     """Where the Dockerfile is: ``path`` on this machine, or None with its ``name`` inside a remote context.
 
     ``origin`` is ``-`` or a URL where it must be read from there first; ``name`` is then what it will be called.
@@ -62,7 +62,7 @@ def parse_context(text: str, *, source: str, cwd: Path) -> Path | str:
             source=source,
             fix="name its folder; a Dockerfile goes to --file",
         )
-    match = nearest(path.name, _names(path.parent, folders=True))
+    match = find_nearest(path.name, _list_names(path.parent, folders=True))
     raise InputError(
         f"context folder {text!r} does not exist",
         source=source,
@@ -106,7 +106,7 @@ def parse_named_contexts(texts: Iterable[str], *, source: str, cwd: Path) -> tup
         if not equals or not value:
             raise InputError(f"{text!r} is not name=context", source=source, fix="write name=FOLDER or name=URL")
         try:
-            name = reference.parse(key).familiar.removesuffix(":latest")
+            name = reference.parse_reference(key).familiar.removesuffix(":latest")
         except ValueError as error:
             raise InputError(f"invalid context name {key!r}: {error}", source=source) from error
         named[name] = NamedContext(name=name, location=_parse_location(name, value, source, cwd))
@@ -132,7 +132,7 @@ def _parse_location(name: str, text: str, source: str, cwd: Path) -> Path | Imag
     if text.startswith(_IMAGE):
         image = text.removeprefix(_IMAGE)
         try:
-            reference.parse(image)
+            reference.parse_reference(image)
         except ValueError as error:
             raise InputError(f"context {name!r}: invalid image {image!r}: {error}", source=source) from error
         return text
@@ -149,7 +149,7 @@ def _parse_location(name: str, text: str, source: str, cwd: Path) -> Path | Imag
     return parse_context(text, source=source, cwd=cwd)
 
 
-def find_dockerfile(text: str, *, context: Path | str, source: str, cwd: Path) -> Dockerfile:
+def find_dockerfile(text: str, *, context: Path | str, source: str, cwd: Path) -> DockerfileLocation:
     """The Dockerfile: ``text`` relative to ``cwd``, by default ``Dockerfile`` or ``dockerfile`` in the context.
 
     With a remote context, or an archive from standard input, a relative name is looked up there by BuildKit.
@@ -157,13 +157,13 @@ def find_dockerfile(text: str, *, context: Path | str, source: str, cwd: Path) -
     if text == STDIN == context:
         raise InputError("standard input cannot be both context and Dockerfile", source=source, fix="name a file")
     if text == STDIN or text.startswith(_HTTP):
-        return Dockerfile(path=None, name=DOCKERFILE, origin=text)
+        return DockerfileLocation(path=None, name=DOCKERFILE, origin=text)
     if isinstance(context, str) and (context == STDIN or not Path(text).is_absolute()):
-        return Dockerfile(path=None, name=text or DOCKERFILE)
+        return DockerfileLocation(path=None, name=text or DOCKERFILE)
     wanted = cwd / text if text else Path(context) / DOCKERFILE
-    found = _existing(wanted)
+    found = _resolve_existing(wanted)
     if found:
-        return Dockerfile(path=found, name=found.name)
+        return DockerfileLocation(path=found, name=found.name)
     shown = text or str(wanted.relative_to(cwd) if wanted.is_relative_to(cwd) else wanted)
     raise InputError(
         f"Dockerfile {shown!r} is a folder" if _is_dir(wanted) else f"Dockerfile {shown!r} does not exist",
@@ -172,7 +172,7 @@ def find_dockerfile(text: str, *, context: Path | str, source: str, cwd: Path) -
     )
 
 
-def _existing(path: Path) -> Path | None:
+def _resolve_existing(path: Path) -> Path | None:
     if _is_file(path):
         return path
     lower = path.with_name(DOCKERFILE.lower())
@@ -183,7 +183,7 @@ def _suggest_dockerfile(text: str, wanted: Path, context: Path | str) -> str:
     """The same name inside the context, or what looks like a Dockerfile where it was looked for."""
     if text and isinstance(context, Path) and _is_file(context / text):
         return f"it is relative to the working directory: did you mean {str(context / text)!r}?"
-    names = _names(wanted.parent, folders=False)
+    names = _list_names(wanted.parent, folders=False)
     found = sorted(
         name for name in names if name.lower().startswith("dockerfile") or name.lower().endswith(".dockerfile")
     )
@@ -193,7 +193,7 @@ def _suggest_dockerfile(text: str, wanted: Path, context: Path | str) -> str:
     return f"found there: {', '.join(candidates[:5])}" + ("" if text else "; name one with --file")
 
 
-def _names(folder: Path, *, folders: bool) -> list[str]:
+def _list_names(folder: Path, *, folders: bool) -> list[str]:
     try:
         return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() == folders)
     except (OSError, ValueError):

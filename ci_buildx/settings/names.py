@@ -1,30 +1,49 @@
-"""Names that Kubernetes checks before it takes an object: k8s.io/apimachinery v0.34.2, ``util/validation``."""
+"""The known name that a mistyped one probably stands for."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ci_buildx.errors import InputError
-from ci_buildx.model.pattern import pattern
+from ci_buildx.model.lazy import compile_lazily
+
+
+def find_nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """The known name that is most like ``name``, "" if none is like it (``cutoff``: from 0, any, to 1, the same)."""
+    from difflib import get_close_matches
+
+    folded = {candidate.lower(): str(candidate) for candidate in known}
+    matches = get_close_matches(name.lower(), folded, n=1, cutoff=cutoff)
+    return folded[matches[0]] if matches else ""
+
+
+def suggest_name(name: str, known: Iterable[str]) -> str:
+    """The fix of an error about an unknown name: the nearest known one, or all of them where none is near."""
+    candidates = list(known)
+    match = find_nearest(name, candidates)
+    return f"did you mean {match!r}?" if match else f"known: {', '.join(candidates)}"
+
 
 NO_BUILDER = "default"
 """What ``use`` is told to choose no builder: builds make their own again. No builder is called so, as in buildx."""
 
 _LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
-_NAMESPACE = pattern(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
-_SUBDOMAIN = pattern(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
-_QUALIFIED = pattern(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_NAMESPACE = compile_lazily(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+_SUBDOMAIN = compile_lazily(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
+_QUALIFIED = compile_lazily(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
 
 def check_namespace(text: str, *, source: str) -> str:
     """The name of a namespace, a DNS label. Raises InputError."""
-    return _check(text, "namespace", source)
+    return _check_name(text, "namespace", source)
 
 
 def check_builder(text: str, *, source: str) -> str:
     """The name of a builder or a node, which becomes that of objects: a DNS label. Raises InputError."""
-    return _check(text, "name", source)
+    return _check_name(text, "name", source)
 
 
-def _check(text: str, what: str, source: str) -> str:
+def _check_name(text: str, what: str, source: str) -> str:
     if not _NAMESPACE.fullmatch(text):
         raise InputError(
             f"invalid {what} {text!r}", source=source, fix="1 to 63 of a-z, 0-9 and, inside, '-' are allowed"

@@ -9,7 +9,7 @@ from ci_buildx.model.record import dataclass
 VARIABLE_PREFIX = "KUBE_BUILDER_"
 
 
-class Kind(Enum):
+class OptionKind(Enum):
     """What the value of an option is, and how a single text holds several."""
 
     TEXT = "text"
@@ -28,7 +28,7 @@ class Reading(Enum):
     LINES = "lines whose quotes are left to buildx's reader"
 
 
-class Surface(StrEnum):
+class OptionSurface(StrEnum):
     """Where a user can set an option."""
 
     CLI = "cli"
@@ -36,7 +36,7 @@ class Surface(StrEnum):
     GITLAB = "gitlab"
 
 
-class Group(StrEnum):
+class OptionGroup(StrEnum):
     """The headings of the help."""
 
     IMAGE = "Image"
@@ -50,8 +50,8 @@ class Group(StrEnum):
     DISPLAY = "Display"
 
 
-EVERYWHERE = frozenset(Surface)
-COMMAND_LINE = frozenset((Surface.CLI,))
+EVERYWHERE = frozenset(OptionSurface)
+COMMAND_LINE = frozenset((OptionSurface.CLI,))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,15 +66,15 @@ class Option:
 
     name: str
     help: str
-    group: Group
+    group: OptionGroup
     flags: tuple[str, ...] = ()
-    kind: Kind = Kind.TEXT
+    kind: OptionKind = OptionKind.TEXT
     metavar: str = ""
     default: str = ""
     otherwise: str = ""
     as_input: str = ""
     choices: tuple[str, ...] = ()
-    surfaces: frozenset[Surface] = EVERYWHERE
+    surfaces: frozenset[OptionSurface] = EVERYWHERE
     reading: Reading = Reading.RECORDS
     comments: bool = False
 
@@ -92,20 +92,20 @@ class Option:
     def description(self) -> str:
         """The help text with what follows from the rest: that it repeats, and its default."""
         repeats = "; may be repeated" if self.repeatable else ""
-        default = "" if self.kind is Kind.SWITCH else self.default or self.otherwise
+        default = "" if self.kind is OptionKind.SWITCH else self.default or self.otherwise
         return f"{self.help}{repeats}" + (f" (default: {default})" if default else "")
 
     @property
     def repeatable(self) -> bool:
         """Whether it may be given more than once."""
-        return self.kind in (Kind.LINES, Kind.WORDS)
+        return self.kind in (OptionKind.LINES, OptionKind.WORDS)
 
 
 DEBUG = Option(
     name="debug",
     flags=("-D", "--debug"),
-    kind=Kind.SWITCH,
-    group=Group.DISPLAY,
+    kind=OptionKind.SWITCH,
+    group=OptionGroup.DISPLAY,
     surfaces=COMMAND_LINE,
     help="log what is asked of the cluster, of buildkitd and of registries on stderr, without secrets",
 )

@@ -1,21 +1,86 @@
-"""``key=value`` lists: build arguments, labels, annotations."""
+"""Proxies of docker's configuration, which every build is given as arguments.
+
+Source: buildx 0.38.2, ``store/storeutil/storeutil.go`` (``GetProxyConfig``) and ``build/opt.go`` (``toSolveOpt``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Container, Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 from ci_buildx.errors import InputError
-from ci_buildx.model.pattern import pattern
-from ci_buildx.settings.nearest import suggest
-from ci_buildx.settings.platforms import parse_platform
-from ci_buildx.settings.proxies import proxy_arguments
+from ci_buildx.model import reference
+from ci_buildx.model.lazy import compile_lazily
+from ci_buildx.settings.names import suggest_name
+from ci_buildx.settings.platforms import read_platform
+
+_ARGUMENTS = {
+    "HTTP_PROXY": "httpProxy",
+    "HTTPS_PROXY": "httpsProxy",
+    "NO_PROXY": "noProxy",
+    "FTP_PROXY": "ftpProxy",
+}
+_DAEMON = "unix:///var/run/docker.sock"
+_DEFAULT = "default"
+
+
+def make_proxy_arguments(env: Mapping[str, str], given: Container[str]) -> dict[str, str]:
+    """The proxies by argument, without those that are ``given`` in whatever case.
+
+    They are those of the daemon that ``DOCKER_HOST`` names, else docker's default. A configuration that cannot be read
+    has none: who reads the logins in it will say what is wrong.
+    """
+    proxies = _read_proxies(env)
+    chosen = proxies.get(env.get("DOCKER_HOST") or _DAEMON, proxies.get(_DEFAULT))
+    if not isinstance(chosen, dict):
+        return {}
+    return {
+        name: chosen[key]
+        for name, key in _ARGUMENTS.items()
+        if isinstance(chosen.get(key), str) and chosen[key] and not (name in given or name.lower() in given)
+    }
+
+
+def _read_proxies(env: Mapping[str, str]) -> dict[str, Any]:
+    folder = env.get("DOCKER_CONFIG") or (env.get("HOME") and str(Path(env["HOME"]) / ".docker"))
+    if not folder:
+        return {}
+    try:
+        proxies = json.loads((Path(folder) / "config.json").read_bytes())["proxies"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return {}
+    return proxies if isinstance(proxies, dict) else {}
+
+
+def parse_tags(texts: Iterable[str], *, source: str) -> tuple[str, ...]:
+    """Check references against distribution's grammar; they stay as typed, in order and without duplicates."""
+    tags = dict.fromkeys(text.strip() for text in texts)
+    for tag in tags:
+        check_tag(tag, source=source)
+    return tuple(tags)
+
+
+def check_tag(text: str, *, source: str) -> None:
+    """Refuse what no registry would take as the name of a pushed image."""
+    try:
+        parsed = reference.parse_reference(text)
+    except ValueError as error:
+        fix = "repeat the option for each tag" if "," in text else "write it like registry/name:tag"
+        raise InputError(f"invalid tag {text!r}: {error}", source=source, fix=fix) from error
+    if parsed.digest:
+        raise InputError(
+            f"invalid tag {text!r}: the digest is what the build finds out", source=source, fix="leave out '@…'"
+        )
+
 
 Pairs = tuple[tuple[str, str], ...]
 
 ANNOTATION_TARGETS = ("manifest", "manifest-descriptor", "index", "index-descriptor")
 _EPOCH = "SOURCE_DATE_EPOCH"
 _SYNTAX = "BUILDKIT_SYNTAX"
-_TARGET = pattern(r"(?P<kind>[a-z-]*)(?:\[(?P<platform>[A-Za-z0-9_/.-]+)\])?")
+_TARGET = compile_lazily(r"(?P<kind>[a-z-]*)(?:\[(?P<platform>[A-Za-z0-9_/.-]+)\])?")
 
 
 def parse_build_args(texts: Iterable[str], *, source: str, env: Mapping[str, str]) -> Pairs:
@@ -26,7 +91,7 @@ def parse_build_args(texts: Iterable[str], *, source: str, env: Mapping[str, str
     """
     pairs = {}
     for text in texts:
-        key, value = _split(text, source)
+        key, value = _split_pair(text, source)
         if value is None:
             value = env.get(key)
         if value is not None:
@@ -35,12 +100,12 @@ def parse_build_args(texts: Iterable[str], *, source: str, env: Mapping[str, str
         raise InputError(f"{_SYNTAX} is empty", source=source, fix="name a frontend image or leave it out")
     if env.get(_EPOCH):
         pairs.setdefault(_EPOCH, env[_EPOCH])
-    return (*pairs.items(), *proxy_arguments(env, pairs).items())
+    return (*pairs.items(), *make_proxy_arguments(env, pairs).items())
 
 
 def parse_labels(texts: Iterable[str], *, source: str) -> Pairs:
     """``K=V``, or ``K`` alone with an empty value; the last of a key counts."""
-    pairs = dict(_split(text, source) for text in texts)
+    pairs = dict(_split_pair(text, source) for text in texts)
     return tuple((key, value or "") for key, value in pairs.items())
 
 
@@ -52,7 +117,7 @@ def parse_annotations(texts: Iterable[str], *, source: str) -> Pairs:
     """
     annotations = {}
     for text in texts:
-        key, value = _split(text, source)
+        key, value = _split_pair(text, source)
         if value is None:
             raise InputError(f"annotation {text!r} has no value", source=source, fix="write key=value")
         targets, colon, name = key.partition(":")
@@ -70,13 +135,15 @@ def _normalise_target(text: str, source: str) -> str:
     match = _TARGET.fullmatch(text.strip())
     if not match or match["kind"] not in ANNOTATION_TARGETS:
         kind = text.partition("[")[0]
-        raise InputError(f"unknown annotation target {text!r}", source=source, fix=suggest(kind, ANNOTATION_TARGETS))
+        raise InputError(
+            f"unknown annotation target {text!r}", source=source, fix=suggest_name(kind, ANNOTATION_TARGETS)
+        )
     if not match["platform"]:
         return match["kind"]
-    return f"{match['kind']}[{parse_platform(match['platform'], source=source)}]"
+    return f"{match['kind']}[{read_platform(match['platform'], source=source)}]"
 
 
-def _split(text: str, source: str) -> tuple[str, str | None]:
+def _split_pair(text: str, source: str) -> tuple[str, str | None]:
     key, equals, value = text.partition("=")
     if not key.strip():
         raise InputError(f"{text!r} has no key", source=source, fix="write key=value")

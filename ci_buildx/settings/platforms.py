@@ -10,9 +10,9 @@ import os
 from collections.abc import Iterable
 
 from ci_buildx.errors import InputError
-from ci_buildx.model.pattern import pattern
-from ci_buildx.model.platform import Platform, parse
-from ci_buildx.settings.nearest import suggest
+from ci_buildx.model.lazy import compile_lazily
+from ci_buildx.model.platform import Platform, parse_platform
+from ci_buildx.settings.names import suggest_name
 
 LOCAL = "local"
 
@@ -63,7 +63,7 @@ _VARIANTS = {
     "arm": ("v5", "v6", "v7", "v8"),
     "arm64": ("v8", "v9"),
 }
-_WORD = pattern(r"[a-z0-9_.-]+")
+_WORD = compile_lazily(r"[a-z0-9_.-]+")
 
 
 def parse_platforms(texts: Iterable[str], *, source: str, machine: str = "") -> tuple[Platform, ...]:
@@ -77,14 +77,14 @@ def parse_platforms(texts: Iterable[str], *, source: str, machine: str = "") -> 
             name = item.strip()
             if name.lower() == LOCAL:
                 name = machine or os.uname().machine
-            platforms[parse_platform(name, source=source)] = None
+            platforms[read_platform(name, source=source)] = None
     return tuple(platforms)
 
 
-def parse_platform(text: str, *, source: str) -> Platform:
+def read_platform(text: str, *, source: str) -> Platform:
     """Read one platform and refuse an operating system, architecture or variant that nobody knows."""
     try:
-        platform = parse(text)
+        platform = parse_platform(text)
     except ValueError as error:
         raise InputError(str(error), source=source, fix="write os/architecture, such as linux/amd64") from error
     if platform.architecture in SYSTEMS:
@@ -97,13 +97,13 @@ def parse_platform(text: str, *, source: str) -> Platform:
         raise InputError(
             f"unknown operating system {platform.os!r} in platform {text!r}",
             source=source,
-            fix=suggest(platform.os, SYSTEMS),
+            fix=suggest_name(platform.os, SYSTEMS),
         )
     if platform.architecture not in ARCHITECTURES:
         raise InputError(
             f"unknown architecture {platform.architecture!r} in platform {text!r}",
             source=source,
-            fix=suggest(platform.architecture, ARCHITECTURES),
+            fix=suggest_name(platform.architecture, ARCHITECTURES),
         )
     _check_variant(platform, text, source)
     return platform
@@ -117,5 +117,5 @@ def _check_variant(platform: Platform, text: str, source: str) -> None:
         raise InputError(
             f"unknown variant {platform.variant!r} in platform {text!r}",
             source=source,
-            fix=suggest(platform.variant, known) if known else "",
+            fix=suggest_name(platform.variant, known) if known else "",
         )

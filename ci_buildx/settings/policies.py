@@ -10,9 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ci_buildx.errors import InputError
-from ci_buildx.settings.booleans import read_boolean
-from ci_buildx.settings.csvline import split_pairs
-from ci_buildx.settings.nearest import suggest
+from ci_buildx.settings.names import suggest_name
+from ci_buildx.settings.syntax import read_boolean, split_pairs
 
 _FILE, _LEVEL = "filename", "log-level"
 _SWITCHES = ("disabled", "reset", "strict")
@@ -20,13 +19,13 @@ NOT_ENFORCED = "a policy in Rego, which docker buildx alone enforces"
 _BY_JSON = "write the policy as JSON and name its file in EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
 
 
-def check(texts: Iterable[str], *, source: str, beside: Path | None) -> bool:
+def check_policies(texts: Iterable[str], *, source: str, beside: Path | None) -> bool:
     """Refuse a build that a policy in Rego may forbid: one that is named, or the one ``beside`` the Dockerfile.
 
     Returns whether a policy that is found later, in a remote context, is disabled. InputError also says what is
     malformed.
     """
-    configs = [_read(text, source) for text in texts]
+    configs = [_read_policy(text, source) for text in texts]
     disabled = [config for config in configs if config.get("disabled")]
     if disabled and (len(configs) > 1 or len(disabled[0]) > 1):
         raise InputError("disabled=true stands alone", source=source, fix="leave out the rest, or this")
@@ -41,19 +40,19 @@ def suggest_instead() -> str:
     return f"{_BY_JSON}, or build without it: --policy disabled=true"
 
 
-def _read(text: str, source: str) -> dict[str, bool]:
+def _read_policy(text: str, source: str) -> dict[str, bool]:
     try:
         pairs = split_pairs(text)
     except ValueError as error:
         raise InputError(str(error), source=source, fix="write disabled=true or reset=true") from error
-    return {key: _switch(key, value, source) for key, value in pairs if key != _LEVEL}
+    return {key: _read_switch(key, value, source) for key, value in pairs if key != _LEVEL}
 
 
-def _switch(key: str, value: str, source: str) -> bool:
+def _read_switch(key: str, value: str, source: str) -> bool:
     if key == _FILE:
         raise InputError(f"docker buildx alone evaluates Rego, as in {value!r}", source=source, fix=_BY_JSON)
     if key not in _SWITCHES:
-        raise InputError(f"unknown key {key!r}", source=source, fix=suggest(key, (_FILE, *_SWITCHES, _LEVEL)))
+        raise InputError(f"unknown key {key!r}", source=source, fix=suggest_name(key, (_FILE, *_SWITCHES, _LEVEL)))
     found = read_boolean(value)
     if found is None:
         raise InputError(f"{key} is neither true nor false: {value!r}", source=source)

@@ -12,7 +12,7 @@ from typing import Any
 from ci_buildx.errors import InputError
 from ci_buildx.model import private_file
 from ci_buildx.model.secret import Secret
-from ci_buildx.settings.builder import KeyPair, RegistryFiles
+from ci_buildx.settings.builder import RegistryFiles, RegistryKeyPair
 
 _FIX = "name a file of this machine: it is copied into the builder"
 
@@ -28,11 +28,11 @@ def read_registry_files(config: str, *, source: str, cwd: Path) -> tuple[Registr
 
     section = tomllib.loads(config).get("registry")
     hosts = section.items() if isinstance(section, dict) else ()
-    found = (_read(host, options, source, cwd) for host, options in hosts if isinstance(options, dict))
+    found = (_read_files(host, options, source, cwd) for host, options in hosts if isinstance(options, dict))
     return tuple(one for one in found if one.authorities or one.keypairs)
 
 
-def _read(host: str, options: Mapping[str, Any], source: str, cwd: Path) -> RegistryFiles:
+def _read_files(host: str, options: Mapping[str, Any], source: str, cwd: Path) -> RegistryFiles:
     place = f'{source}: [registry."{host}"]'
     authorities, keypairs = options.get("ca", []), options.get("keypair", [])
     if not isinstance(authorities, list) or not all(isinstance(file, str) for file in authorities):
@@ -43,38 +43,38 @@ def _read(host: str, options: Mapping[str, Any], source: str, cwd: Path) -> Regi
         )
     return RegistryFiles(
         host=host,
-        authorities=tuple(_authority(file, f"{place} ca", cwd) for file in authorities),
+        authorities=tuple(_read_authority(file, f"{place} ca", cwd) for file in authorities),
         keypairs=tuple(_pair(pair, f"{place} keypair", cwd) for pair in keypairs),
     )
 
 
-def _pair(pair: Mapping[str, str], source: str, cwd: Path) -> KeyPair:
+def _pair(pair: Mapping[str, str], source: str, cwd: Path) -> RegistryKeyPair:
     """A client certificate with its key, which buildkitd could not use either if they did not fit."""
     import ssl
 
-    certificate, key = _text(pair["cert"], source, cwd), Secret(_text(pair["key"], source, cwd))
-    with private_file.hold(certificate.encode() + b"\n" + key.reveal()) as name:
+    certificate, key = _read_text(pair["cert"], source, cwd), Secret(_read_text(pair["key"], source, cwd))
+    with private_file.open_private_file(certificate.encode() + b"\n" + key.reveal()) as name:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(name, password="")
         except OSError as error:
             names = f"{pair['cert']!r} and {pair['key']!r}"
             fix = "name a certificate and its own key, both as PEM, the key without a passphrase"
             raise InputError(f"{names} do not belong together", source=source, fix=fix) from error
-    return KeyPair(certificate=certificate, key=key)
+    return RegistryKeyPair(certificate=certificate, key=key)
 
 
 def _is_pair(pair: object) -> bool:
     return isinstance(pair, dict) and isinstance(pair.get("key"), str) and isinstance(pair.get("cert"), str)
 
 
-def _authority(file: str, source: str, cwd: Path) -> str:
-    from ci_buildx.settings.driver.outside import Outside
+def _read_authority(file: str, source: str, cwd: Path) -> str:
+    from ci_buildx.settings.driver_opts.outside import ExternalInputs
 
-    _text(file, source, cwd)
-    return Outside(env={}, cwd=cwd).certificates([file], source=source)
+    _read_text(file, source, cwd)
+    return ExternalInputs(env={}, cwd=cwd).read_certificates([file], source=source)
 
 
-def _text(file: str, source: str, cwd: Path) -> str:
+def _read_text(file: str, source: str, cwd: Path) -> str:
     try:
         text = (cwd / file).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from ci_buildx.errors import InputError
 from ci_buildx.settings.attributes import LOCAL_DELETE
-from ci_buildx.settings.nearest import suggest
+from ci_buildx.settings.names import suggest_name
 
 NETWORK_HOST = "network.host"
 NETWORKS = ("default", "host", "none")
@@ -38,7 +38,7 @@ _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 def parse_network(text: str, *, source: str) -> str:
     """``host``, ``none``, or "" for the usual network of builds."""
     if text and text not in NETWORKS:
-        raise InputError(f"unknown network {text!r}", source=source, fix=suggest(text, NETWORKS))
+        raise InputError(f"unknown network {text!r}", source=source, fix=suggest_name(text, NETWORKS))
     return "" if text == "default" else text
 
 
@@ -85,7 +85,7 @@ def parse_ulimits(texts: Iterable[str], *, source: str) -> tuple[str, ...]:
     for text in texts:
         name, _, values = text.partition("=")
         if name not in ULIMITS:
-            raise InputError(f"unknown ulimit {name!r}", source=source, fix=suggest(name, ULIMITS))
+            raise InputError(f"unknown ulimit {name!r}", source=source, fix=suggest_name(name, ULIMITS))
         soft, _, hard = values.partition(":")
         limits[name] = f"{name}={_parse_limits(text, soft, hard or soft, source)}"
     return tuple(limits[name] for name in sorted(limits))
@@ -106,7 +106,7 @@ def parse_entitlements(texts: Iterable[str], *, source: str) -> tuple[str, ...]:
     for text in texts:
         name = text.partition("=")[0]
         if name not in ENTITLEMENTS or (text != name and name != "device"):
-            raise InputError(f"unknown entitlement {text!r}", source=source, fix=suggest(text, ENTITLEMENTS))
+            raise InputError(f"unknown entitlement {text!r}", source=source, fix=suggest_name(text, ENTITLEMENTS))
     return tuple(dict.fromkeys(texts))
 
 
@@ -116,7 +116,7 @@ def parse_resources(texts: Iterable[str], *, source: str) -> tuple[tuple[str, st
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not equals or name not in RESOURCES:
-            raise InputError(f"unknown resource {name!r}", source=source, fix=suggest(name, RESOURCES))
+            raise InputError(f"unknown resource {name!r}", source=source, fix=suggest_name(name, RESOURCES))
         resources[RESOURCES[name]] = _parse_resource(name, value, source)
     return tuple((name, value) for name, value in sorted(resources.items()) if value not in ("", "0"))
 

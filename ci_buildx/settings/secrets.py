@@ -12,8 +12,8 @@ from pathlib import Path
 from ci_buildx.errors import InputError
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.contexts import is_git
-from ci_buildx.settings.csvline import split_fields
-from ci_buildx.settings.nearest import suggest
+from ci_buildx.settings.names import suggest_name
+from ci_buildx.settings.syntax import split_fields
 from ci_buildx.settings.values import SecretSource
 
 LARGEST = 500 * 1024
@@ -28,7 +28,8 @@ def parse_secrets(
     """Read ``id=x,src=file`` and ``id=x,env=VAR``; the last of an id counts.
 
     ``inline`` also takes ``ID=value`` with the value itself, as docker/build-push-action's input ``secrets`` has it:
-    for sources that others cannot read, unlike an argv. One with an empty value is no secret: :func:`empty_secrets`.
+    for sources that others cannot read, unlike an argv. One with an empty value is no secret:
+    :func:`list_empty_secrets`.
     """
     secrets = {}
     for text in texts:
@@ -43,7 +44,7 @@ def parse_secrets(
     return tuple(secrets.values())
 
 
-def empty_secrets(texts: Iterable[str]) -> tuple[str, ...]:
+def list_empty_secrets(texts: Iterable[str]) -> tuple[str, ...]:
     """The ids of inline secrets without a value, such as those of a pull request from a fork.
 
     They are not sent, as docker/build-push-action 7.3.0 does not send them (actions-toolkit 0.95.0
@@ -62,7 +63,7 @@ def parse_git_secrets(
     host's name no other host gets it. A secret that is given wins. buildx itself sends only what is given.
     """
     known = {secret.id for secret in given}
-    hosts = {_host(location) for location in locations if isinstance(location, str) and is_git(location)} - {""}
+    hosts = {_read_host(location) for location in locations if isinstance(location, str) and is_git(location)} - {""}
     return tuple(
         SecretSource(id=f"{name}.{host}", value=Secret(env[name]))
         for host in sorted(hosts)
@@ -71,7 +72,7 @@ def parse_git_secrets(
     )
 
 
-def _host(url: str) -> str:
+def _read_host(url: str) -> str:
     """Host and port of an HTTP(S) URL; "" for other kinds, which know no token."""
     scheme, separator, rest = (f"https://{url}" if url.startswith("github.com/") else url).partition("://")
     if not separator or scheme not in ("http", "https"):
@@ -114,7 +115,7 @@ def _read_attributes(text: str, source: str) -> dict[str, str]:
         key, equals, value = field.partition("=")
         key = key.strip().lower()
         if not equals or key not in _KEYS:
-            fix = suggest(key, _KEYS) if equals else "write id=NAME,src=FILE or id=NAME,env=VARIABLE"
+            fix = suggest_name(key, _KEYS) if equals else "write id=NAME,src=FILE or id=NAME,env=VARIABLE"
             raise InputError(
                 f"unknown key {key!r} of a secret" if equals else "a field of a secret is not key=value",
                 source=source,
@@ -123,7 +124,7 @@ def _read_attributes(text: str, source: str) -> dict[str, str]:
         attributes["src" if key == "source" else key] = value
     kind = attributes.get("type", "file")
     if kind not in _TYPES:
-        raise InputError(f"unknown secret type {kind!r}", source=source, fix=suggest(kind, _TYPES))
+        raise InputError(f"unknown secret type {kind!r}", source=source, fix=suggest_name(kind, _TYPES))
     return attributes
 
 

@@ -1,8 +1,4 @@
-"""SSH agents and keys that RUN steps and git contexts may use.
-
-Syntax and the choice of the socket are those of buildx 0.38.2 (``util/buildflags/ssh.go``) and BuildKit v0.34.2
-(``session/sshforward/sshprovider/agentprovider.go``).
-"""
+"""Private SSH keys from files: as OpenSSH writes them, or PEM. Imports ``cryptography``."""
 
 from __future__ import annotations
 
@@ -10,15 +6,46 @@ import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
+
 from ci_buildx.errors import InputError
-from ci_buildx.model.pattern import pattern
+from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.values import SshSource
+
+PrivateKey = Ed25519PrivateKey | RSAPrivateKey | EllipticCurvePrivateKey
+_OPENSSH = b"-----BEGIN OPENSSH PRIVATE KEY-----"
+_LOCKED = "password"
+
+
+class LockedKey(ValueError):
+    """The key has a passphrase."""
+
+
+def load_key(text: bytes) -> PrivateKey:
+    """The key in ``text``. Locked if it has a passphrase; ValueError, without quoting it, if there is none."""
+    read = load_ssh_private_key if _OPENSSH in text else load_pem_private_key
+    try:
+        key = read(text, None)
+    except (TypeError, ValueError) as error:
+        if _LOCKED in str(error).lower():
+            raise LockedKey("the key has a passphrase") from None
+        raise ValueError("no private key") from None
+    except UnsupportedAlgorithm:
+        raise ValueError("a private key of an unknown kind") from None
+    if not isinstance(key, PrivateKey):
+        raise ValueError("a private key that SSH has no use for")
+    return key
+
 
 DEFAULT = "default"
 VARIABLE = "SSH_AUTH_SOCK"
 LARGEST_KEY = 100 * 1024
-_NEXT = pattern(r",(?=[\w.-]+=)")
+_NEXT = compile_lazily(r",(?=[\w.-]+=)")
 """Where another id begins: docker/build-push-action 7.3.0 splits its input ``ssh`` at commas."""
 _START = "start one (eval $(ssh-agent)) and add a key to it, or name a key: default=FILE"
 
@@ -26,22 +53,22 @@ _START = "start one (eval $(ssh-agent)) and add a key to it, or name a key: defa
 def parse_ssh(texts: Iterable[str], *, source: str, env: Mapping[str, str], cwd: Path) -> tuple[SshSource, ...]:
     """``default``, ``id=socket`` or ``id=key[,key]``; several may stand between commas. Keys are read and checked."""
     sources: dict[str, SshSource] = {}
-    for text in (part for given in texts for part in _split(given)):
+    for text in (part for given in texts for part in _split_source(given)):
         name, _, paths = text.partition("=")
         name = name.strip() or DEFAULT
         if name in sources:
             raise InputError(f"{name!r} is given twice", source=source, fix="give each agent an id of its own")
-        sources[name] = _read(name, [path for path in paths.split(",") if path], source, env, cwd)
+        sources[name] = _read_source(name, [path for path in paths.split(",") if path], source, env, cwd)
     return tuple(sources.values())
 
 
-def _split(text: str) -> list[str]:
+def _split_source(text: str) -> list[str]:
     if "=" not in text:
         return [part for part in text.split(",") if part.strip()]
     return _NEXT.split(text)
 
 
-def _read(name: str, paths: list[str], source: str, env: Mapping[str, str], cwd: Path) -> SshSource:
+def _read_source(name: str, paths: list[str], source: str, env: Mapping[str, str], cwd: Path) -> SshSource:
     if not paths:
         socket = env.get(VARIABLE, "")
         if not socket:
@@ -66,20 +93,19 @@ def _is_socket(name: str, path: Path, source: str) -> bool:
     try:
         return stat.S_ISSOCK(path.stat().st_mode)
     except (OSError, ValueError) as error:
-        raise InputError(_unreadable(name, path, error), source=source) from error
+        raise InputError(_make_read_error(name, path, error), source=source) from error
 
 
 def _read_key(name: str, path: Path, source: str) -> Secret:
-    from ci_buildx.settings import sshkeys
 
     try:
         with path.open("rb") as stream:
             text = stream.read(LARGEST_KEY)
     except (OSError, ValueError) as error:
-        raise InputError(_unreadable(name, path, error), source=source) from error
+        raise InputError(_make_read_error(name, path, error), source=source) from error
     try:
-        sshkeys.load(text)
-    except sshkeys.Locked:
+        load_key(text)
+    except LockedKey:
         fix = f"add it to an agent (ssh-add {path}) and name that"
         raise InputError(f"{name!r}: the key {str(path)!r} has a passphrase", source=source, fix=fix) from None
     except ValueError:
@@ -88,6 +114,6 @@ def _read_key(name: str, path: Path, source: str) -> Secret:
     return Secret(text)
 
 
-def _unreadable(name: str, path: Path, error: Exception) -> str:
+def _make_read_error(name: str, path: Path, error: Exception) -> str:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return f"{name!r}: cannot read {str(path)!r}: {reason}"

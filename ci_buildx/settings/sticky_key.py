@@ -9,13 +9,13 @@ import re
 from collections.abc import Mapping
 
 from ci_buildx.errors import InputError
-from ci_buildx.model.pattern import pattern
+from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.model.record import dataclass
-from ci_buildx.settings.nearest import suggest
+from ci_buildx.settings.names import suggest_name
 
 FIELDS = ("repo", "path", "image", "target", "platform")
 DEFAULT = "{repo}/{path}"
-_PARTS = pattern(r"\{([^{}]*)\}|([^{}]+)|(.)", re.DOTALL)
+_PARTS = compile_lazily(r"\{([^{}]*)\}|([^{}]+)|(.)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class StickyKey:
         return _PARTS.sub(lambda part: values[part[1]] if part[1] else part[0], self.template).strip("/")
 
 
-def parse(template: str, *, source: str) -> StickyKey:
+def parse_sticky_key(template: str, *, source: str) -> StickyKey:
     """Check a template. Raises InputError for an unknown field or a brace that stands alone."""
     known = f"fields are {', '.join(f'{{{name}}}' for name in FIELDS)}"
     fields = []
@@ -40,7 +40,7 @@ def parse(template: str, *, source: str) -> StickyKey:
         if name is not None:
             fields.append(name)
             if name not in FIELDS:
-                fix = suggest(name, FIELDS) or known
+                fix = suggest_name(name, FIELDS) or known
                 raise InputError(f"unknown field {{{name}}} in {template!r}", source=source, fix=fix)
     if not fields:
         raise InputError(f"{template!r} has no field: every build would go to one replica", source=source, fix=known)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ci_buildx.errors import InputError
+from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.model.pasted import describe_pasted
-from ci_buildx.model.pattern import pattern
 
 _FREE = frozenset(
     (
@@ -20,24 +20,24 @@ _FIELDS = frozenset(("secrets", "cache-from", "cache-to", "outputs"))
 _PATHS = frozenset(
     ("file", "ssh", "metadata-file", "iidfile", "timeline", "buildkitd-config", "build-contexts", "context")
 )
-_NAMING = pattern(r"(?s)(?:^|,)\s*\"?(?:src|source|dest|ref)=(.*)")
+_NAMING = compile_lazily(r"(?s)(?:^|,)\s*\"?(?:src|source|dest|ref)=(.*)")
 
 
 def refuse_pasted(name: str, texts: Iterator[str], *, source: str) -> None:
     """Raise InputError where a value of the option ``name`` is no name but content."""
     for text in texts:
-        for part in _parts(name, text):
+        for part in _split_parts(name, text):
             if looks := describe_pasted(part, is_path=name in _PATHS or name in _FIELDS):
-                raise refusal(looks, source=source)
+                raise make_refusal(looks, source=source)
 
 
-def refusal(looks: str, *, source: str) -> InputError:
+def make_refusal(looks: str, *, source: str) -> InputError:
     """The error: what the value looks like, and nothing of it."""
     fix = "write the text into a file and name that (on GitLab: a variable of type File)"
     return InputError(f"expects a name, a path or a URL and is given what looks like {looks}", source=source, fix=fix)
 
 
-def _parts(name: str, text: str) -> Iterator[str]:
+def _split_parts(name: str, text: str) -> Iterator[str]:
     if name in _FIELDS:
         if found := _NAMING.search(text):
             rest = found[1]

@@ -13,7 +13,7 @@ from ci_buildx.settings.builder import BuilderSettings
 from ci_buildx.settings.sticky_key import StickyKey
 
 
-class Progress(StrEnum):
+class ProgressMode(StrEnum):
     """How progress is displayed; ``auto`` is ``tty`` on a terminal and ``plain`` elsewhere.
 
     ``github`` and ``gitlab`` are ``plain`` with what these systems fold: each step, each phase.
@@ -45,7 +45,7 @@ class ContextMtime(StrEnum):
     EPOCH = "epoch"
 
 
-class Preview(StrEnum):
+class PreviewKind(StrEnum):
     """What ``--print`` shows instead of doing it."""
 
     PLAN = "plan"
@@ -55,7 +55,7 @@ class Preview(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attributes:
+class TypedAttributes:
     """A typed CSV value such as ``type=registry,ref=host/name``: an output, a cache import or export."""
 
     type: str
@@ -101,7 +101,7 @@ class NamedContext:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class FrontendCall:
     """What the frontend is asked instead of being told to build: ``lint``, ``outline``, ``targets``…
 
     The answer is shown as ``json`` or as text; ``ignore_status`` lets findings of ``lint`` be no failure.
@@ -113,7 +113,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Daemon:
+class DockerDaemon:
     """Where a docker daemon listens: at a ``socket``, or at ``host`` and ``port``."""
 
     socket: Path | None = None
@@ -122,7 +122,7 @@ class Daemon:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Constraint:
+class SourceConstraint:
     """What an attribute of a source has to be; ``condition`` by its number in BuildKit's message."""
 
     key: str
@@ -136,7 +136,7 @@ class SourceSelector:
 
     identifier: str = ""
     match_type: int = 0
-    constraints: tuple[Constraint, ...] = ()
+    constraints: tuple[SourceConstraint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +165,7 @@ class SourcePolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sandbox:
+class SandboxSettings:
     """What each RUN step is given.
 
     ``network`` is ``host``, ``none`` or "" for the usual one. ``hosts`` are entries ``name=address``, ``ulimits``
@@ -217,23 +217,23 @@ class BuildSettings:
     secrets: tuple[SecretSource, ...] = ()
     empty_secrets: tuple[str, ...] = ()
     ssh: tuple[SshSource, ...] = ()
-    cache_from: tuple[Attributes, ...] = ()
-    cache_to: tuple[Attributes, ...] = ()
-    outputs: tuple[Attributes, ...] = ()
+    cache_from: tuple[TypedAttributes, ...] = ()
+    cache_to: tuple[TypedAttributes, ...] = ()
+    outputs: tuple[TypedAttributes, ...] = ()
     oci_artifact: bool = True
     provenance: str = "mode=min,inline-only=true"
     sbom: str = ""
     attestations: tuple[tuple[str, str], ...] = ()
     entitlements: tuple[str, ...] = ()
-    sandbox: Sandbox = field(default_factory=Sandbox)
-    call: Call | None = None
+    sandbox: SandboxSettings = field(default_factory=SandboxSettings)
+    call: FrontendCall | None = None
     source_policy: SourcePolicy | None = None
     policy_disabled: bool = False
-    daemon: Daemon | None = None
+    daemon: DockerDaemon | None = None
     metadata_file: Path | None = None
     iidfile: Path | None = None
     timeline: Path | None = None
-    progress: Progress = Progress.AUTO
+    progress: ProgressMode = ProgressMode.AUTO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,4 +265,4 @@ class Settings:
     keep: bool = False
     sticky_key: StickyKey = field(default_factory=StickyKey)
     transport: TransportChoice = TransportChoice.AUTO
-    preview: Preview | None = None
+    preview: PreviewKind | None = None

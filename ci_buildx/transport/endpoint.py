@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ci_buildx.errors import TransportError
+from ci_buildx.kube.connection import open_tcp_connection
 from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
 
@@ -19,13 +24,13 @@ class PodAddress:
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
 
-    def path(self, subresource: str) -> str:
+    def make_path(self, subresource: str) -> str:
         """The API path of one of the pod's subresources."""
         return f"/api/v1/namespaces/{self.namespace}/pods/{self.name}/{subresource}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class ClientIdentity:
     """The client's part of mTLS, PEM. ``server_name`` is the name that buildkitd's certificate is for."""
 
     ca: bytes
@@ -35,8 +40,29 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class PodEndpoint:
     """``target`` is a gRPC target (``10.1.2.3:1234``, ``unix:/…``); ``secure``: speak mTLS over it."""
 
     target: str
     secure: bool
+
+
+KNOCK_TIMEOUT = 1.0
+"""Seconds to wait for TCP; a pod network that is reachable at all answers in a hundredth of that."""
+
+
+@contextmanager
+def open_direct(pod: PodAddress, *, timeout: float = KNOCK_TIMEOUT) -> Iterator[PodEndpoint]:
+    """The endpoint at the pod's own address, where TCP has ``timeout`` seconds to answer.
+
+    Raises TransportError if nothing listens there (yet): a knock at the door costs a thousandth of a gRPC attempt.
+    """
+    if not pod.ip:
+        raise TransportError(f"pod {pod} has no address yet")
+    try:
+        open_tcp_connection((pod.ip, pod.port), timeout).close()
+    except OSError as cause:
+        reason = "no answer" if isinstance(cause, TimeoutError) else cause.strerror or str(cause)
+        raise TransportError(f"{pod.ip}:{pod.port}: {reason}") from cause
+    host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
+    yield PodEndpoint(f"{host}:{pod.port}", secure=True)

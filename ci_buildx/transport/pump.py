@@ -1,23 +1,108 @@
-"""Moves bytes between a local socket and a WebSocket: one thread, one poll loop, one buffer each way.
-
-Back-pressure goes through: a side is read only when what it said before has been handed on. Bytes from the local
-socket are received into the outgoing frame itself, so they are copied only by the kernel and by TLS.
-"""
+"""What the channels of a Kubernetes stream mean: which one carries data, and what the others tell of failures."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import select
 import socket
+from typing import Protocol
 
-from ci_buildx.kube.stream import WebSocket
-from ci_buildx.transport.channels import Channels
+from ci_buildx.kube.websocket import WebSocket
+
+_KEPT = 2048
+"""Bytes of error text that are kept: the end of it, where the reason stands."""
 
 
-class Pump:
+class StreamChannels(Protocol):
+    """One way to use the channels. ``outgoing`` is the channel number of the bytes we send."""
+
+    outgoing: int
+
+    def receive(self, message: memoryview) -> memoryview:
+        """Take a message, channel number first; give the bytes of the stream in it, perhaps none."""
+        ...
+
+    @property
+    def failure(self) -> str:
+        """What the other side said of a failure, "" for nothing."""
+        ...
+
+
+class PortForwardChannels:
+    """One forwarded port: channel 0 data, channel 1 an error text.
+
+    Each channel's first message is the port number, two bytes (kubelet v0.34.2, ``pkg/cri/streaming/portforward/
+    websocket.go``, protocol v4.channel.k8s.io). The newer v2.portforward.k8s.io tunnels SPDY and gains nothing here.
+    """
+
+    outgoing = 0
+
+    def __init__(self) -> None:
+        self._greeted: set[int] = set()
+        self._error = b""
+
+    def receive(self, message: memoryview) -> memoryview:
+        """Data of channel 0."""
+        channel, content = message[0], message[1:]
+        if channel not in self._greeted:
+            self._greeted.add(channel)
+            content = content[2:]
+        if channel == 0:
+            return content
+        self._error = (self._error + bytes(content))[-_KEPT:]
+        return content[:0]
+
+    @property
+    def failure(self) -> str:
+        """The kubelet's text, down to its reason."""
+        return self._error.decode(errors="replace").strip()
+
+
+class ExecChannels:
+    """A command: channel 0 is its input, 1 its output, 2 its errors, 3 the Status at its end.
+
+    Source: kubelet v0.34.2, ``pkg/cri/streaming/remotecommand/websocket.go``.
+    """
+
+    outgoing = 0
+
+    def __init__(self) -> None:
+        self._errors = b""
+        self._status = b""
+
+    def receive(self, message: memoryview) -> memoryview:
+        """Data of channel 1."""
+        channel, content = message[0], message[1:]
+        if channel == 1:
+            return content
+        if channel == 2:
+            self._errors = (self._errors + bytes(content))[-_KEPT:]
+        elif channel == 3:
+            self._status = (self._status + bytes(content))[:_KEPT]
+        return content[:0]
+
+    @property
+    def failure(self) -> str:
+        """What the command wrote to standard error, and how it ended."""
+        lines = self._errors.decode(errors="replace").strip().splitlines()
+        return ": ".join(part for part in (_read_exit(self._status), lines[-1] if lines else "") if part)
+
+
+def _read_exit(status: bytes) -> str:
+    if not status:
+        return ""
+    try:
+        answer = json.loads(status)
+        return "" if answer["status"] == "Success" else str(answer.get("message") or answer.get("reason") or "failed")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return status.decode(errors="replace").strip()
+
+
+class TunnelPump:
     """One tunnel. ``wake`` is a socket that becomes readable when the pump must end."""
 
-    def __init__(self, local: socket.socket, remote: WebSocket, channels: Channels, wake: socket.socket) -> None:
+    def __init__(self, local: socket.socket, remote: WebSocket, channels: StreamChannels, wake: socket.socket) -> None:
         local.setblocking(False)
         self._local = local
         self._remote = remote
@@ -35,12 +120,12 @@ class Pump:
             try:
                 moved = self._pump_up()
             except OSError:
-                self._hear_reason()
+                self._read_close_reason()
                 raise
             moved = self._pump_down() or moved
             if self._remote.ended and not self._down:
                 return True
-            if self._local_ended or (not moved and self._woken()):
+            if self._local_ended or (not moved and self._wait_until_woken()):
                 return False
 
     def _pump_up(self) -> bool:
@@ -60,7 +145,7 @@ class Pump:
             remote.dispatch(received, self._channels.outgoing)
         return remote.flush() or received > 0
 
-    def _hear_reason(self) -> None:
+    def _read_close_reason(self) -> None:
         """The other side hung up while we were sending; what it said before that may still be unread."""
         with contextlib.suppress(OSError, ValueError):
             while messages := self._remote.receive():
@@ -97,7 +182,7 @@ class Pump:
                 del self._down[0]
         return delivered
 
-    def _woken(self) -> bool:
+    def _wait_until_woken(self) -> bool:
         """Wait until something can move; True if the pump must end."""
         local = (select.POLLIN if self._remote.has_room else 0) | (select.POLLOUT if self._down else 0)
         reading = 0 if self._down or self._remote.ended else select.POLLIN

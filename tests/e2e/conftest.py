@@ -19,7 +19,7 @@ from tests.e2e.product import Product
 
 @pytest.fixture(scope="session")
 def kube(cluster_env: dict[str, str]) -> Iterator[KubeClient]:
-    with KubeClient(config.load(ClusterSettings(), env=cluster_env)) as client:
+    with KubeClient(config.load_cluster(ClusterSettings(), env=cluster_env)) as client:
         yield client
 
 

@@ -15,12 +15,12 @@ import pytest
 from ci_buildx.ci import inputs
 from ci_buildx.ci.gitlab import inputs as gitlab
 from ci_buildx.kube.client import KubeClient
-from ci_buildx.registry.client import RegistryClient, Repository
-from ci_buildx.registry.copy import copy_manifest
+from ci_buildx.registry.client import RegistryClient, RegistryRepository
 from ci_buildx.registry.credentials import CredentialStore
-from ci_buildx.registry.dockerconfig import DockerConfig, Login
-from ci_buildx.registry.trust import Trust
-from ci_buildx.settings.option import Surface
+from ci_buildx.registry.docker_config import DockerConfig, RegistryLogin
+from ci_buildx.registry.index import copy_manifest
+from ci_buildx.registry.trust import RegistryTrust
+from ci_buildx.settings.option import OptionSurface
 from devcluster import layout, pushed, registry
 from devcluster.registry import Registry
 from tests.e2e import checkout
@@ -157,14 +157,14 @@ def test_a_base_image_comes_through_the_dependency_proxy(
 def fill(proxy: Registry, path: str, upstream: Registry) -> None:
     """What the proxy has when somebody has asked for it before."""
     assert proxy.ca_file
-    login = Login(username=proxy.username, secret=proxy.password)
+    login = RegistryLogin(username=proxy.username, secret=proxy.password)
     store = CredentialStore(
         [DockerConfig(origin="test", auths={(proxy.address, ""): login}, helpers={}, store="")], env={}
     )
-    trust = Trust(plain=frozenset({upstream.address}), authorities={proxy.address: (proxy.ca_file,)})
-    source, target = Repository(upstream.address, "library/busybox"), Repository(proxy.address, path)
+    trust = RegistryTrust(plain=frozenset({upstream.address}), authorities={proxy.address: (proxy.ca_file,)})
+    source, target = RegistryRepository(upstream.address, "library/busybox"), RegistryRepository(proxy.address, path)
     with RegistryClient(store, trust=trust) as client:
-        index = client.manifest(source, "latest")
+        index = client.read_manifest(source, "latest")
         copy_manifest(client, index.descriptor.digest, source, target)
         client.put_manifest(target, "latest", index)
 
@@ -185,7 +185,7 @@ def test_a_failing_build_is_followed_by_after_script(
 
 def test_every_variable_of_the_pipeline_reaches_the_job(run: Callable[..., Pipeline], tmp_path: Path) -> None:
     """Past the inputs that the include does not set; a program in the product's place notes what it gets."""
-    offered = {option.variable: option.name for option in inputs.on_surface(Surface.GITLAB)}
+    offered = {option.variable: option.name for option in inputs.list_inputs(OptionSurface.GITLAB)}
     seen = tmp_path / "seen"
     program = tmp_path / "programs" / "kube-builder"
     program.parent.mkdir()
@@ -197,7 +197,7 @@ def test_every_variable_of_the_pipeline_reaches_the_job(run: Callable[..., Pipel
         variables=dict.fromkeys(offered, "said") | {"PATH": f"{program.parent}:{os.environ['PATH']}"},
     )
     env = dict(line.split("=", 1) for line in seen.read_text().split("\0") if line)
-    assert gitlab.read(env, tmp_path).sources == {name: variable for variable, name in offered.items()}, done.log
+    assert gitlab.read_inputs(env, tmp_path).sources == {name: variable for variable, name in offered.items()}, done.log
 
 
 def test_bad_input_names_the_input(run: Callable[..., Pipeline], builders: Builders) -> None:

@@ -55,7 +55,7 @@ def test_a_cancelled_job(start: Callable[[], Job], builders: Builders) -> None:
     job.signal(signal.SIGTERM)
     assert job.end() == 143, job.log
     assert builders.left() == []
-    after = job.after("canceled")
+    after = job.strip_ref_prefix("canceled")
     assert (after.returncode, after.stderr) == (0, "")
     name = namespace["metadata"]["name"]
     assert after.stdout in (f"{name}: removed\n", f"{name}: nothing is left\n")
@@ -71,7 +71,7 @@ def test_a_job_that_is_killed_when_its_time_is_over(start: Callable[[], Job], bu
     job.signal(signal.SIGKILL)
     job.end()
     (left,) = builders.left()
-    after = job.after("failed")
+    after = job.strip_ref_prefix("failed")
     assert (after.returncode, after.stdout) == (0, f"{left}: removed\n"), after.stderr
     assert builders.left() == []
     assert builders.wait_for_pods_to_go(30) == []
@@ -80,7 +80,7 @@ def test_a_job_that_is_killed_when_its_time_is_over(start: Callable[[], Job], bu
 def test_a_script_that_still_runs_beside_after_script(start: Callable[[], Job], builders: Builders) -> None:
     job = start()
     (left,) = builders.left()
-    after = job.after("failed")
+    after = job.strip_ref_prefix("failed")
     assert (after.returncode, after.stdout) == (0, f"{left}: removed\n"), after.stderr
     assert builders.left() == []
     assert job.end() == 1
@@ -161,7 +161,7 @@ def test_a_job_without_any_stored_secret(
     )
     job.start()
     assert job.end() == 0, job.log
-    after = job.after("success")
+    after = job.strip_ref_prefix("success")
     assert (after.returncode, after.stderr) == (0, "")
     told = dict(line.split("=", 1) for line in (folder / "kube-builder.env").read_text().splitlines())
     assert told["KUBE_BUILDER_IMAGE"] == f"{project}/e2e/{name}:1@{told['KUBE_BUILDER_DIGEST']}"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ci_buildx.builder.rolesheet import ACCOUNT, EXAMPLE_NAMESPACE
+from ci_buildx.builder.rbac.roles import ACCOUNT, EXAMPLE_NAMESPACE
 from ci_buildx.kube.client import KubeClient
 from devcluster import pushed
 from devcluster.registry import Registry
@@ -113,6 +113,6 @@ def log(kube: KubeClient, namespace: str, name: str) -> str:
     from kubernetes.client.exceptions import ApiException
 
     try:
-        return str(CoreV1Api(kube.official()).read_namespaced_pod_log(name, namespace))
+        return str(CoreV1Api(kube.make_official_client()).read_namespaced_pod_log(name, namespace))
     except ApiException:
         return ""  # its container does not run yet

@@ -18,7 +18,7 @@ import ci_buildx
 
 ROOT = Path(__file__).parents[2]
 WORKFLOW = ROOT / ".github" / "workflows" / "release.yml"
-PARTS = ("ci_buildx", ".ci", "Makefile", "README.md", "LICENSE", "pyproject.toml", "requirements-dev.lock")
+PARTS = ("ci_buildx", ".ci", "Makefile", "README.md", "LICENSE", "pyproject.toml", "dev")
 NOTES = f"""\
 # Changelog
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ci_buildx.job.origin import TRUST_SCOPE
+from ci_buildx.build.context.origin import TRUST_SCOPE
 from tests.e2e.cluster import Builders
 from tests.e2e.product import Product
 

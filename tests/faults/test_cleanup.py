@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from ci_buildx.build import builder_scope, run
+from ci_buildx.build.result import BuildResult
 from ci_buildx.ci.github import action, step
 from ci_buildx.errors import KubeBuilderError
-from ci_buildx.job import build, housing
-from ci_buildx.job.result import BuildResult
-from ci_buildx.settings.assembly import Value, settings_from
+from ci_buildx.settings.assembly import Value, make_settings
 from ci_buildx.settings.values import Settings
 from tests.e2e.cluster import Builders
 from tests.e2e.product import Product
@@ -27,14 +27,14 @@ def settings_of(product: Product, context: Path, reference: str, **given: Value)
     (context / "Dockerfile").write_text(DOCKERFILE)
     given = {"context": str(context), "buildkitd-config": str(product.config), "tags": reference, **given}
     given = {name.replace("_", "-"): value for name, value in given.items()} | {"platforms": "linux/amd64"}
-    return settings_from(given | {"push": True, "progress": "plain"}, {}, product.env, product.cwd)
+    return make_settings(given | {"push": True, "progress": "plain"}, {}, product.env, product.cwd)
 
 
 def test_an_api_server_that_is_gone_at_clean_up_is_a_warning(
     product: Product, context: Path, reference: str, builders: Builders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cut off from the moment at which the result is there, for longer than clean-up waits."""
-    monkeypatch.setattr(housing, "TEARDOWN_TIME", 3.0)
+    monkeypatch.setattr(builder_scope, "TEARDOWN_TIME", 3.0)
     found = json.loads(Path(product.env["KUBECONFIG"]).read_text())
     server = found["clusters"][0]["cluster"]
     place = urlsplit(server["server"])
@@ -53,7 +53,7 @@ def test_an_api_server_that_is_gone_at_clean_up_is_a_warning(
             told.append(result)
             relay.close()
 
-        result = build.run(settings, env=product.env, display_stream=shown, deliver=deliver)
+        result = run.run_build(settings, env=product.env, display_stream=shown, deliver=deliver)
     (builder,) = builders.left()
     assert [one.digest for one in told] == [result.digest]
     assert f"WARNING: the build succeeded, its clean-up did not: not removed: namespace {builder}" in shown.getvalue()
@@ -81,7 +81,7 @@ def test_an_api_server_that_says_nothing_at_clean_up_costs_the_action_no_result(
         (product.cwd / "relayed").write_text(json.dumps(found))
         deliver = step._deliver
 
-        def silence(of: step.Step, result: BuildResult) -> None:
+        def silence(of: step.ActionStep, result: BuildResult) -> None:
             deliver(of, result)
             relay.silent.set()
             silenced.append(time.monotonic())
@@ -96,7 +96,7 @@ def test_an_api_server_that_says_nothing_at_clean_up_costs_the_action_no_result(
         waited = time.monotonic() - silenced[0]
         (builder,) = builders.left()
     assert code == 0, shown.getvalue()
-    assert housing.TEARDOWN_TIME <= waited < housing.TEARDOWN_TIME + 10
+    assert builder_scope.TEARDOWN_TIME <= waited < builder_scope.TEARDOWN_TIME + 10
     said = f"the build succeeded, its clean-up did not: not removed: namespace {builder}: the API server did not answer"
     assert said in shown.getvalue()
     assert "digest" in files["GITHUB_OUTPUT"].read_text() and "sha256:" in files["GITHUB_OUTPUT"].read_text()
@@ -120,7 +120,7 @@ def test_a_full_disk_costs_the_file_and_not_the_digest(
     told: list[BuildResult] = []
     settings = settings_of(product, context, reference, metadata_file="meta.json", iidfile="iid")
     with pytest.raises(KubeBuilderError) as caught:
-        build.run(settings, env=product.env, display_stream=io.StringIO(), deliver=told.append)
+        run.run_build(settings, env=product.env, display_stream=io.StringIO(), deliver=told.append)
     (result,) = told
     assert caught.value.exit_code == 1
     assert str(caught.value) == (
@@ -136,6 +136,6 @@ def test_a_builder_that_is_kept_stays_when_a_file_cannot_be_written(
 ) -> None:
     settings = settings_of(product, context, reference, metadata_file="meta.json", keep=True)
     with pytest.raises(KubeBuilderError, match="No space left on device; the build succeeded"):
-        build.run(settings, env=product.env, display_stream=io.StringIO())
+        run.run_build(settings, env=product.env, display_stream=io.StringIO())
     (builder,) = builders.left()
     assert product.run("rm", builder).code == 0

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ci_buildx.builder import heartbeat, labels
+from ci_buildx.builder import labels
 from ci_buildx.builder.identity import EXPIRY_MARGIN
+from ci_buildx.builder.lifecycle import lease
 from ci_buildx.kube.client import KubeClient
 from tests.accounts import Account
 from tests.e2e.cluster import Builders
@@ -57,7 +58,7 @@ def test_a_clock_that_is_ten_minutes_off_harms_nobody(
         name = namespace["metadata"]["name"]
         left = epoch(namespace["metadata"]["annotations"][labels.EXPIRES]) - now(kube)
         assert LIFETIME + EXPIRY_MARGIN - SLACK <= left <= LIFETIME + EXPIRY_MARGIN
-        sign = kube.get(f"{heartbeat.GROUP}/namespaces/{name}/leases/buildkit-heartbeat")["spec"]["renewTime"]
+        sign = kube.get(f"{lease.GROUP}/namespaces/{name}/leases/buildkit-heartbeat")["spec"]["renewTime"]
         assert abs(epoch(sign) - now(kube)) < SLACK
         reaper = wrong.with_env(KUBECONFIG=str(reaper_account.kubeconfig))
         # By a clock that is ahead it would be over, by one that is behind it would not.

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ci_buildx.kube.client import KubeClient
-from ci_buildx.kube.config import Cluster, load
+from ci_buildx.kube.config import ClusterAccess, load_cluster
 from ci_buildx.settings.values import ClusterSettings
 from ci_buildx.transport.endpoint import PodAddress
 from tests import accounts
@@ -18,13 +18,13 @@ from tests.accounts import Account
 
 
 @pytest.fixture(scope="session")
-def cluster(cluster_env: dict[str, str]) -> Cluster:
+def cluster(cluster_env: dict[str, str]) -> ClusterAccess:
     """The devcluster with an administrator's credentials."""
-    return load(ClusterSettings(), env=cluster_env)
+    return load_cluster(ClusterSettings(), env=cluster_env)
 
 
 @pytest.fixture(scope="session")
-def kube(cluster: Cluster) -> Iterator[KubeClient]:
+def kube(cluster: ClusterAccess) -> Iterator[KubeClient]:
     """A client with an administrator's credentials."""
     client = KubeClient(cluster)
     yield client
@@ -42,7 +42,7 @@ def namespace(kube: KubeClient) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def tenant(
-    kube: KubeClient, cluster: Cluster, namespace: str, tmp_path_factory: pytest.TempPathFactory
+    kube: KubeClient, cluster: ClusterAccess, namespace: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Account]:
     """An account with the rights of docs/rbac/namespace.yaml in the tests' namespace, and no others."""
     folder = tmp_path_factory.mktemp("tenant")

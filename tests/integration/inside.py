@@ -6,7 +6,7 @@ import socket
 from typing import Any
 
 from ci_buildx.kube.client import KubeClient
-from ci_buildx.transport import execute
+from ci_buildx.transport import tunnel
 from ci_buildx.transport.endpoint import PodAddress
 
 
@@ -16,7 +16,7 @@ def run(kube: KubeClient, pod: dict[str, Any], *command: str) -> str:
     address = PodAddress(
         namespace=metadata["namespace"], name=metadata["name"], ip="", container="buildkitd", port=1234
     )
-    opened = execute.open(kube, address, command=command)
+    opened = tunnel.open_exec(kube, address, command=command)
     with opened as endpoint, socket.socket(socket.AF_UNIX) as connection:
         connection.connect(endpoint.target.removeprefix("unix:"))
         with connection.makefile("rb") as stream:

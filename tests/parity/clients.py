@@ -13,19 +13,20 @@ from contextlib import chdir, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ci_buildx.buildkit import exporters, request
-from ci_buildx.buildkit.channel import open_channel
+from ci_buildx.build import calls
+from ci_buildx.build.context import vcs
+from ci_buildx.buildkit import exporters, solve_request
 from ci_buildx.buildkit.control import Control, SolveResult
+from ci_buildx.buildkit.grpc import open_channel
 from ci_buildx.cli import build
-from ci_buildx.cli.world import World
+from ci_buildx.cli.process import ProcessContext
 from ci_buildx.errors import KubeBuilderError
-from ci_buildx.job import calls, vcs
 from ci_buildx.model.record import replace
-from ci_buildx.session.auth import Auth
-from ci_buildx.session.filesend import FileSend
-from ci_buildx.session.filesync import FileSync
-from ci_buildx.session.secrets import Secrets
-from ci_buildx.session.session import Attachable, Session
+from ci_buildx.session.auth import AuthService
+from ci_buildx.session.filesend import FileSendService
+from ci_buildx.session.filesync import FileSyncService
+from ci_buildx.session.secrets import SecretsService
+from ci_buildx.session.session import Attachable, BuildSession
 from ci_buildx.settings.values import BuildSettings
 from devcluster import programs
 from devcluster.buildkitd import section
@@ -106,7 +107,7 @@ class Arena:
         settings = self._settings(call)
         assert settings.call is not None
         with chdir(call.cwd):
-            answer = calls.read(settings, settings.call, self._build(call).exporter_response)
+            answer = calls.read_answer(settings, settings.call, self._build(call).exporter_response)
         return answer.status, answer.text
 
     def called_theirs(self, call: Call) -> tuple[int, str]:
@@ -146,15 +147,15 @@ class Arena:
     def _build(self, call: Call, *, one_of_several: bool = False) -> SolveResult:
         env = {**self._env, **call.env}
         settings = self._settings(call)
-        exports = exporters.make(settings, by_digest=one_of_several)
+        exports = exporters.make_exports(settings, by_digest=one_of_several)
         attachables: list[Attachable] = [
-            FileSync(request.shared_folders(settings)),
-            Auth(lambda _: None),
-            Secrets({secret.id: secret.value for secret in settings.secrets}),
-            FileSend(exports.targets),
+            FileSyncService(solve_request.list_shared_folders(settings)),
+            AuthService(lambda _: None),
+            SecretsService({secret.id: secret.value for secret in settings.secrets}),
+            FileSendService(exports.targets),
         ]
-        session = Session(attachables, shared_key=request.shared_key(settings.context))
-        wanted = request.make(
+        session = BuildSession(attachables, shared_key=solve_request.make_shared_key(settings.context))
+        wanted = solve_request.make_solve_request(
             settings,
             ref=secrets.token_hex(12),
             session_id=session.id,
@@ -162,16 +163,16 @@ class Arena:
             exporters=exports.exporters,
             multi_platform=one_of_several,
         )
-        checkout = vcs.inquire(settings, env, warn=print)()
+        checkout = vcs.start_git_attributes(settings, env, warn=print)()
         wanted = replace(wanted, frontend_attrs=wanted.frontend_attrs | checkout)
         with Control(self.address) as control:
             return control.solve(wanted, session=session, on_status=lambda _: None)
 
     def _settings(self, call: Call) -> BuildSettings:
         stream = io.StringIO()
-        around = World(env={**self._env, **call.env}, cwd=call.cwd, stdout=stream, stderr=stream)
-        settings = build.parse(call.argv, around).build
-        return calls.narrow(settings) if settings.call else settings
+        around = ProcessContext(env={**self._env, **call.env}, cwd=call.cwd, stdout=stream, stderr=stream)
+        settings = build.parse_settings(call.argv, around).build
+        return calls.narrow_to_first_platform(settings) if settings.call else settings
 
     def _check(self, arguments: Sequence[str], call: Call) -> None:
         done = self._buildx(arguments, call.env, call.cwd)

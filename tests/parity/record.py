@@ -5,7 +5,7 @@ Source: BuildKit 0.34.2, ``api/services/control/control.proto``: BuildHistoryEve
 
 from typing import NamedTuple
 
-from ci_buildx.protobuf import wire
+from ci_buildx.wire import protobuf
 
 _RECORD = 2
 _REF, _ATTRS, _EXPORTERS = 1, 3, 4
@@ -35,10 +35,10 @@ def _request(record: bytes) -> Request:
 
 
 def _mapping(message: bytes, number: int) -> dict[str, str]:
-    entries = ({field: value for field, _, value in wire.fields(entry)} for entry in _all(message, number))
+    entries = ({field: value for field, _, value in protobuf.read_fields(entry)} for entry in _all(message, number))
     texts = ([entry.get(field, b"") for field in (1, 2)] for entry in entries)
     return {key.decode(): value.decode() for key, value in texts if isinstance(key, bytes) and isinstance(value, bytes)}
 
 
 def _all(message: bytes, number: int) -> list[bytes]:
-    return [value for field, _, value in wire.fields(message) if field == number and isinstance(value, bytes)]
+    return [value for field, _, value in protobuf.read_fields(message) if field == number and isinstance(value, bytes)]

@@ -8,7 +8,7 @@ import pytest
 from ci_buildx.model import reference
 from ci_buildx.registry import credentials, index
 from ci_buildx.registry.client import RegistryClient
-from ci_buildx.registry.trust import read
+from ci_buildx.registry.trust import read_trust
 from devcluster.buildkitd import section
 from tests.integration.buildkit.conftest import forwarding
 from tests.parity import clients, tree
@@ -46,10 +46,10 @@ def test_the_index_is_the_same(
         arena.push_by_digest(Call(argv=(*argv, "--platform", platform, "."), env=SOURCE_DATE_EPOCH, cwd=cwd))
         for platform in (AMD64, ARM64)
     ]
-    target = reference.parse(tag)
-    trust = read(section(registry, ["http = true"]))
-    with RegistryClient(credentials.load({"HOME": str(tmp_path)}), trust=trust) as client:
-        ours = index.merge(client, target, [target], digests, annotations={"a": "b"} if notes else None)
+    target = reference.parse_reference(tag)
+    trust = read_trust(section(registry, ["http = true"]))
+    with RegistryClient(credentials.load_credentials({"HOME": str(tmp_path)}), trust=trust) as client:
+        ours = index.merge_index(client, target, [target], digests, annotations={"a": "b"} if notes else None)
     arena.prune()
     nodes = {AMD64: arena.address, ARM64: second}
     theirs = arena.push_from_nodes(Call(argv=(*argv, "."), env=SOURCE_DATE_EPOCH, cwd=cwd), nodes)

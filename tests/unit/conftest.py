@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ci_buildx.cli import debug
-from ci_buildx.cli.world import World
+from ci_buildx.cli.process import ProcessContext
 
 
 @dataclass
@@ -34,7 +34,7 @@ class DebugLog:
 def debug_log() -> Iterator[DebugLog]:
     """The debug log, switched on for one test as ``--debug`` does it."""
     log = DebugLog()
-    around = World(env={}, cwd=Path("/"), stdout=io.StringIO(), stderr=log.stream)
+    around = ProcessContext(env={}, cwd=Path("/"), stdout=io.StringIO(), stderr=log.stream)
     debug.switch_on(around, (), as_json=False)
     try:
         yield log

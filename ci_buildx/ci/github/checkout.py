@@ -16,34 +16,34 @@ _PATIENCE = 10.0
 _REMOTES = "refs/remotes/"
 
 
-def read(folder: Path, *, source: str) -> tuple[str, str]:
+def read_checkout(folder: Path, *, source: str) -> tuple[str, str]:
     """The complete ref and the commit of a checkout. Raises InputError."""
-    sha = _ask(folder, source, "rev-parse", "HEAD")
-    attached = _ask(folder, source, "rev-parse", "--symbolic-full-name", "HEAD")
+    sha = _run_git(folder, source, "rev-parse", "HEAD")
+    attached = _run_git(folder, source, "rev-parse", "--symbolic-full-name", "HEAD")
     if attached != "HEAD":
         return attached, sha
-    pointing = _ask(folder, source, "for-each-ref", "--points-at", "HEAD", "--format=%(refname)").splitlines()
-    refs = [ref for ref in map(_of_origin, pointing) if ref]
+    pointing = _run_git(folder, source, "for-each-ref", "--points-at", "HEAD", "--format=%(refname)").splitlines()
+    refs = [ref for ref in map(_map_to_origin, pointing) if ref]
     if not refs:
         fix = "check out a branch or a tag, or leave it out: then the run's ref counts"
         raise InputError("no branch, tag or pull request is at the commit that is checked out", source=source, fix=fix)
-    return min(refs, key=lambda ref: (TAGS, HEADS, PULL).index(_kind(ref))), sha
+    return min(refs, key=lambda ref: (TAGS, HEADS, PULL).index(_read_kind(ref))), sha
 
 
-def _of_origin(ref: str) -> str:
+def _map_to_origin(ref: str) -> str:
     """The ref as its origin has it, "" for what is no ref of a commit: actions/checkout fetches into ``remotes``."""
     if ref.startswith(_REMOTES):
         rest = ref.removeprefix(_REMOTES)
         name = rest.partition("/")[2]
         ref = f"refs/{rest}" if rest.startswith("pull/") else f"{HEADS}{name}" if name != "HEAD" else ""
-    return ref if _kind(ref) else ""
+    return ref if _read_kind(ref) else ""
 
 
-def _kind(ref: str) -> str:
+def _read_kind(ref: str) -> str:
     return next((prefix for prefix in (TAGS, HEADS, PULL) if ref.startswith(prefix)), "")
 
 
-def _ask(folder: Path, source: str, *arguments: str) -> str:
+def _run_git(folder: Path, source: str, *arguments: str) -> str:
     try:
         return Git(folder).read_text(*arguments, timeout=_PATIENCE)
     except GitFailed as error:

@@ -8,17 +8,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ci_buildx.ci.metadata.facts import PULL, Facts, Repository
+from ci_buildx.ci.metadata.facts import PULL, CommitFacts, RepositoryFacts
 from ci_buildx.errors import InputError
+from ci_buildx.model import http_calls
 from ci_buildx.model.record import dataclass, field
-from ci_buildx.settings.booleans import read_boolean
+from ci_buildx.settings.syntax import read_boolean
 
 HEAD_SHA = "DOCKER_METADATA_PR_HEAD_SHA"
 SHORT_LENGTH = "DOCKER_METADATA_SHORT_SHA_LENGTH"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class WorkflowEvent:
     """One run's ``env`` and the event's ``payload``, {} where the runner gave none."""
 
     env: Mapping[str, str]
@@ -69,51 +70,143 @@ class Event:
             found = found.get(name) if isinstance(found, Mapping) else None
         return found
 
-    def text(self, *path: str) -> str:
+    def read_text(self, *path: str) -> str:
         """The same as text, "" where it has none."""
         found = self.look(*path)
         return found if isinstance(found, str) else ""
 
 
-def read(env: Mapping[str, str]) -> Event:
+def read_event(env: Mapping[str, str]) -> WorkflowEvent:
     """The event of this run; a payload that cannot be read says nothing."""
     try:
         payload = json.loads(Path(env["GITHUB_EVENT_PATH"]).read_text(encoding="utf-8"))
     except (KeyError, OSError, ValueError):
         payload = {}
-    return Event(env=env, payload=payload if isinstance(payload, dict) else {})
+    return WorkflowEvent(env=env, payload=payload if isinstance(payload, dict) else {})
 
 
-def facts(event: Event, *, repository: Repository, now: datetime, commit_date: datetime) -> Facts:
+def make_facts(
+    event: WorkflowEvent, *, repository: RepositoryFacts, now: datetime, commit_date: datetime
+) -> CommitFacts:
     """What tags and labels are made of. Raises InputError."""
-    sha = event.text("pull_request", "head", "sha") if read_boolean(event.env.get(HEAD_SHA, "")) else ""
-    return Facts(
+    sha = event.read_text("pull_request", "head", "sha") if read_boolean(event.env.get(HEAD_SHA, "")) else ""
+    return CommitFacts(
         event=event.name,
         ref=event.ref,
         sha=sha if sha and "pull_request" in event.name else event.sha,
         now=now,
         commit_date=commit_date,
-        base_ref=event.text("base_ref"),
-        pull_base=event.text("pull_request", "base", "ref"),
-        event_default_branch=event.text("repository", "default_branch"),
+        base_ref=event.read_text("base_ref"),
+        pull_base=event.read_text("pull_request", "base", "ref"),
+        event_default_branch=event.read_text("repository", "default_branch"),
         repository=repository,
-        short_length=_short_length(event.env.get(SHORT_LENGTH, "")),
+        short_length=_read_short_length(event.env.get(SHORT_LENGTH, "")),
     )
 
 
-def repository_of(event: Event) -> Repository:
+def read_repository(event: WorkflowEvent) -> RepositoryFacts:
     """What the payload says of the repository."""
-    url = event.text("repository", "html_url")
-    return Repository(
-        title=event.text("repository", "name") or event.repository.rpartition("/")[2],
-        description=event.text("repository", "description"),
+    url = event.read_text("repository", "html_url")
+    return RepositoryFacts(
+        title=event.read_text("repository", "name") or event.repository.rpartition("/")[2],
+        description=event.read_text("repository", "description"),
         url=url or (f"{event.server}/{event.repository}" if event.server else ""),
-        license=event.text("repository", "license", "spdx_id"),
-        default_branch=event.text("repository", "default_branch"),
+        license=event.read_text("repository", "license", "spdx_id"),
+        default_branch=event.read_text("repository", "default_branch"),
     )
 
 
-def _short_length(text: str) -> int:
+def _read_short_length(text: str) -> int:
     if text and not text.isdecimal():
         raise InputError(f"{text!r} is no number", source=SHORT_LENGTH)
     return int(text) if text else 7
+
+
+_PATIENCE = 10.0
+_VERSION = "2022-11-28"
+
+
+def fetch_repository(event: WorkflowEvent, token: str) -> dict[str, Any]:
+    """The repository as events describe it, {} where it cannot be asked for."""
+    return _get_json(event, f"/repos/{event.repository}", token)
+
+
+def fetch_commit_date(event: WorkflowEvent, token: str) -> str:
+    """When the commit was made, as ISO 8601, "" where that cannot be asked for."""
+    found = _get_json(event, f"/repos/{event.repository}/commits/{event.sha}", token)
+    try:
+        return str(found["commit"]["committer"]["date"])
+    except (KeyError, TypeError):
+        return ""
+
+
+def _get_json(event: WorkflowEvent, path: str, token: str) -> dict[str, Any]:
+    import requests
+
+    address = event.env.get("GITHUB_API_URL", "").rstrip("/")
+    headers = {
+        "Authorization": f"Bearer {token}",
+        "Accept": "application/vnd.github+json",
+        "X-GitHub-Api-Version": _VERSION,
+    }
+    try:
+        answer = http_calls.send_request("GET", f"{address}{path}", headers=headers, timeout=_PATIENCE)
+        found = answer.json() if answer.ok else {}
+    except (requests.RequestException, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+PROTECTED = ""
+UNPROTECTED = "unprotected"
+
+
+def choose_scope(event: WorkflowEvent, wanted: str = "") -> str:
+    """The scope of a run, PROTECTED for refs that the repository protects; ``wanted`` counts except for forks."""
+    fork = find_fork(event)
+    if fork:
+        return f"fork:{fork}"
+    if wanted:
+        return PROTECTED if wanted == "protected" else wanted
+    if _is_comment_on_pull_request(event):
+        # Whose the pull request is, the event does not say.
+        return f"pull:{event.look('issue', 'number')}"
+    trusted = (
+        event.env.get("GITHUB_REF_PROTECTED") == "true"
+        and not _is_pull_request(event)
+        and not _follows_another_run(event)
+    )
+    return PROTECTED if trusted else UNPROTECTED
+
+
+def find_fork(event: WorkflowEvent) -> str:
+    """The repository that what is built comes from, "" if it is this one.
+
+    A ``workflow_run`` follows a run that may have been a fork's, and takes up what that has left.
+    """
+    if event.name == "workflow_run":
+        head = event.read_text("workflow_run", "head_repository", "full_name")
+    elif _is_pull_request(event):
+        head = event.read_text("pull_request", "head", "repo", "full_name")
+    else:
+        return ""
+    return "" if head.lower() == event.repository.lower() else head.lower() or "unknown"
+
+
+def _is_pull_request(event: WorkflowEvent) -> bool:
+    return event.name.startswith("pull_request") and event.look("pull_request") is not None
+
+
+def _is_comment_on_pull_request(event: WorkflowEvent) -> bool:
+    """Whether somebody has commented on a pull request: such runs are of the default branch and often build it."""
+    return event.name == "issue_comment" and event.look("issue", "pull_request") is not None
+
+
+def _follows_another_run(event: WorkflowEvent) -> bool:
+    """Whether this run, which is of the default branch, follows one that was not a push to that."""
+    if event.name != "workflow_run":
+        return False
+    branch, default = event.read_text("workflow_run", "head_branch"), event.read_text("repository", "default_branch")
+    # Of a chain of them, the event does not say what the first was.
+    cause = event.read_text("workflow_run", "event")
+    return cause.startswith(("pull_request", "workflow_run")) or not branch or branch != default

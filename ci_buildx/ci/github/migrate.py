@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ci_buildx.ci import inputs as offered
-from ci_buildx.ci.github.peers import REFUSED
+from ci_buildx.ci.github.inputs import REFUSED
 from ci_buildx.errors import InputError
 from ci_buildx.model.record import dataclass, field
-from ci_buildx.settings.option import Surface
+from ci_buildx.settings.option import OptionSurface
 
 ACTION, SETUP = "org/kube-builder@v1", "org/kube-builder/setup@v1"
 _PEER = re.compile(r"docker/(?P<name>login|setup-qemu|setup-buildx|metadata|build-push|bake)-action(?:@.*)?")
@@ -26,14 +26,14 @@ Step = Mapping[str, Any]
 
 
 @dataclass(slots=True, kw_only=True)
-class _Job:
+class _WorkflowJob:
     """A job's steps of docker's, by the action's name, and what is said of them."""
 
     name: str
     found: dict[str, list[Step]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def steps(self, name: str) -> list[Step]:
+    def list_steps(self, name: str) -> list[Step]:
         return self.found.get(name, [])
 
     def note(self, text: str) -> None:
@@ -41,18 +41,18 @@ class _Job:
             self.notes.append(text)
 
 
-def migrate(text: str, *, source: str) -> str:
+def migrate_workflow(text: str, *, source: str) -> str:
     """The new steps of each job that builds, as YAML, after comments that say what was done and what was not.
 
     Raises InputError for what is no workflow, or has nothing to migrate.
     """
-    jobs = [job for name, steps in _jobs(text, source) if (job := _read(name, steps)).found]
+    jobs = [job for name, steps in _list_jobs(text, source) if (job := _read_steps(name, steps)).found]
     if not jobs:
         raise InputError("no step uses an action of docker's", source=source, fix="name a workflow that builds images")
-    return "\n".join(_job(job) for job in jobs)
+    return "\n".join(_migrate_job(job) for job in jobs)
 
 
-def _jobs(text: str, source: str) -> list[tuple[str, list[Step]]]:
+def _list_jobs(text: str, source: str) -> list[tuple[str, list[Step]]]:
     import yaml
 
     try:
@@ -67,8 +67,8 @@ def _jobs(text: str, source: str) -> list[tuple[str, list[Step]]]:
     return [(str(name), list(job.get("steps") or [])) for name, job in jobs.items() if isinstance(job, dict)]
 
 
-def _read(name: str, steps: Iterable[Step]) -> _Job:
-    job = _Job(name=name)
+def _read_steps(name: str, steps: Iterable[Step]) -> _WorkflowJob:
+    job = _WorkflowJob(name=name)
     for step in steps:
         peer = _PEER.fullmatch(str(step.get("uses", ""))) if isinstance(step, dict) else None
         if peer:
@@ -76,86 +76,86 @@ def _read(name: str, steps: Iterable[Step]) -> _Job:
     return job
 
 
-def _job(job: _Job) -> str:
-    builds = job.steps("build-push")
+def _migrate_job(job: _WorkflowJob) -> str:
+    builds = job.list_steps("build-push")
     steps: list[dict[str, Any]] = []
-    if len(builds) > 1 or (job.steps("setup-buildx") and not builds):
-        steps.append(_setup(job))
-    steps += [_build(job, step, alone=len(builds) == 1) for step in builds]
+    if len(builds) > 1 or (job.list_steps("setup-buildx") and not builds):
+        steps.append(_make_setup_step(job))
+    steps += [_make_build_step(job, step, alone=len(builds) == 1) for step in builds]
     _note_rest(job, builds)
     replaced = [f"docker/{name}-action" for name, found in job.found.items() for _ in found if name != "bake"]
     head = [f"# job {job.name}: instead of {', '.join(replaced)}" if replaced else f"# job {job.name}"]
     comments = head + [f"#  - {note}" for note in job.notes]
-    return "\n".join((*comments, _dump(steps))) if steps else "\n".join((*comments, ""))
+    return "\n".join((*comments, _dump_yaml(steps))) if steps else "\n".join((*comments, ""))
 
 
-def _setup(job: _Job) -> dict[str, Any]:
+def _make_setup_step(job: _WorkflowJob) -> dict[str, Any]:
     """One builder for all builds of the job."""
     job.note("several steps build: one builder is set up for all of them")
-    for step in job.steps("setup-buildx"):
+    for step in job.list_steps("setup-buildx"):
         _note_outputs(job, step, "the setup step has the same outputs")
-    given = _builder(job, {option.name for option in offered.OF_SETUP})
-    step = next(iter(job.steps("setup-buildx")), {})
+    given = _read_builder_inputs(job, {option.name for option in offered.OF_SETUP})
+    step = next(iter(job.list_steps("setup-buildx")), {})
     kept = {key: step[key] for key in _KEPT if key in step and key != "name"}
     return {"name": "Set up a builder", **kept, "uses": SETUP, "with": {"kubeconfig": _KUBECONFIG, **given}}
 
 
-def _builder(job: _Job, known: set[str]) -> dict[str, Any]:
+def _read_builder_inputs(job: _WorkflowJob, known: set[str]) -> dict[str, Any]:
     """What setup-buildx and setup-qemu were told, as far as it still means something."""
     given: dict[str, Any] = {}
-    for step in job.steps("setup-buildx"):
-        for name, value in _inputs(step).items():
+    for step in job.list_steps("setup-buildx"):
+        for name, value in _read_inputs(step).items():
             if name == "driver":
                 job.note(f"driver {value} is gone: builders run on Kubernetes")
             elif name in known and name not in ("use", "cleanup"):
                 given[name] = value
             else:
-                job.note(f"setup-buildx-action's {name} is left out: {_why(name)}")
+                job.note(f"setup-buildx-action's {name} is left out: {_explain_removal(name)}")
     if given.get("driver-opts"):
         job.note("driver-opts are the kubernetes driver's now: look whether each still means something")
-    for step in job.steps("setup-qemu"):
+    for step in job.list_steps("setup-qemu"):
         job.note("no emulator is installed: each architecture is built on a node of its own, or emulated in BuildKit")
-        for name in _inputs(step):
-            job.note(f"setup-qemu-action's {name} is left out: {_why(name)}")
+        for name in _read_inputs(step):
+            job.note(f"setup-qemu-action's {name} is left out: {_explain_removal(name)}")
     return given
 
 
-def _build(job: _Job, step: Step, *, alone: bool) -> dict[str, Any]:
-    known = {option.name for option in offered.on_surface(Surface.GITHUB)}
+def _make_build_step(job: _WorkflowJob, step: Step, *, alone: bool) -> dict[str, Any]:
+    known = {option.name for option in offered.list_inputs(OptionSurface.GITHUB)}
     given: dict[str, Any] = {"kubeconfig": _KUBECONFIG} if alone else {}
     job.note("kubeconfig: put the cluster's into the repository's secrets, or leave it out on a runner in the cluster")
-    given |= _builder(job, known) if alone else {}
-    inputs = _inputs(step)
+    given |= _read_builder_inputs(job, known) if alone else {}
+    inputs = _read_inputs(step)
     if "builder" in inputs:
         job.note("builder is left out: the step has its own" if alone else "builder is left out: it is found by itself")
         inputs.pop("builder")
     if "context" not in inputs:
         job.note("context stays the repository at the commit, which the cluster fetches: say . for the checkout")
-    given |= _metadata(job, inputs)
+    given |= _read_metadata_inputs(job, inputs)
     given |= {name: value for name, value in inputs.items() if name in known}
     for name in inputs.keys() - known:
-        job.note(f"build-push-action's {name} is left out: {_why(name)}")
-    given |= _logins(job)
+        job.note(f"build-push-action's {name} is left out: {_explain_removal(name)}")
+    given |= _make_logins(job)
     kept = {key: step[key] for key in _KEPT if key in step}
     return {**kept, "uses": ACTION, "with": given}
 
 
-def _metadata(job: _Job, inputs: dict[str, Any]) -> dict[str, Any]:
+def _read_metadata_inputs(job: _WorkflowJob, inputs: dict[str, Any]) -> dict[str, Any]:
     """metadata-action's inputs, where the build uses its outputs, which are taken out of ``inputs``."""
     used = {found["id"] for value in inputs.values() for found in _OUTPUT.finditer(str(value))}
-    steps = [step for step in job.steps("metadata") if step.get("id") in used]
+    steps = [step for step in job.list_steps("metadata") if step.get("id") in used]
     if not steps:
         return {}
     step, given = steps[0], {}
     if len(steps) > 1:
         job.note("the build uses several metadata steps: only the first is taken over")
-    for name, value in _inputs(step).items():
+    for name, value in _read_inputs(step).items():
         if name == "github-token":
             job.note(f"metadata-action's {name} is left out: the run's own facts are used")
         else:
             given[_RULES.get(name, name)] = value
     for name in ("tags", *_MARKS):
-        rest = _without(inputs.pop(name, ""), str(step["id"]))
+        rest = _drop_step_outputs(inputs.pop(name, ""), str(step["id"]))
         if rest:
             given[name] = f"{given.get(name, '')}\n{rest}".strip() if name in _MARKS else rest
     job.note(f"outputs of step {step['id']} are the build step's now: steps.ID.outputs.tags, .version, .json …")
@@ -164,17 +164,17 @@ def _metadata(job: _Job, inputs: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _without(value: Any, step: str) -> str:
+def _drop_step_outputs(value: Any, step: str) -> str:
     """The lines that are no output of a step."""
     lines = str(value).strip().splitlines()
     return "\n".join(line for line in lines if not (_WHOLE.fullmatch(line.strip()) and f"steps.{step}." in line))
 
 
-def _logins(job: _Job) -> dict[str, Any]:
+def _make_logins(job: _WorkflowJob) -> dict[str, Any]:
     """The logins: one as inputs of its own, several as a list."""
     entries = []
-    for step in job.steps("login"):
-        inputs = _inputs(step)
+    for step in job.list_steps("login"):
+        inputs = _read_inputs(step)
         if "registry-auth" in inputs:
             return {"registries": inputs["registry-auth"]}
         if str(inputs.get("ecr", "auto")) == "true" or ".amazonaws.com" in str(inputs.get("registry", "")):
@@ -183,41 +183,41 @@ def _logins(job: _Job) -> dict[str, Any]:
         if step.get("if"):
             job.note(f"the login's condition is gone: {step['if']}")
         entries.append({name: inputs[name] for name in _LOGIN if name in inputs})
-    if job.steps("login"):
+    if job.list_steps("login"):
         job.note("logins count for this step alone: logout: false keeps them for later ones")
     if len(entries) == 1:
         return entries[0]
-    return {"registries": _dump(entries).strip()} if entries else {}
+    return {"registries": _dump_yaml(entries).strip()} if entries else {}
 
 
-def _note_rest(job: _Job, builds: list[Step]) -> None:
-    for step in job.steps("bake"):
+def _note_rest(job: _WorkflowJob, builds: list[Step]) -> None:
+    for step in job.list_steps("bake"):
         job.note(f"{step['uses']} is not migrated: give each target a step")
-    if job.steps("metadata") and not builds:
+    if job.list_steps("metadata") and not builds:
         job.note("metadata-action builds nothing: keep it, or give its inputs to the step that builds")
-    if job.steps("login") and not builds:
+    if job.list_steps("login") and not builds:
         job.note("login-action logs docker in: keep it where other steps need that")
 
 
-def _note_outputs(job: _Job, step: Step, text: str) -> None:
+def _note_outputs(job: _WorkflowJob, step: Step, text: str) -> None:
     if step.get("id"):
         job.note(f"steps.{step['id']}: {text}")
 
 
-def _inputs(step: Step) -> dict[str, Any]:
+def _read_inputs(step: Step) -> dict[str, Any]:
     given = step.get("with")
     return dict(given) if isinstance(given, dict) else {}
 
 
-def _why(name: str) -> str:
+def _explain_removal(name: str) -> str:
     return REFUSED.get(name, "it has no meaning here").removeprefix("leave it out: ")
 
 
-def _dump(value: Any) -> str:
+def _dump_yaml(value: Any) -> str:
     """YAML as people write it: blocks for texts of several lines, keys in their order."""
     import yaml
 
-    class Dumper(yaml.SafeDumper):
+    class WorkflowDumper(yaml.SafeDumper):
         """Writes everything out."""
 
         def ignore_aliases(self, _data: Any) -> bool:
@@ -230,5 +230,5 @@ def _dump(value: Any) -> str:
             "tag:yaml.org,2002:str", f"{lines}\n" if several else lines, "|" if several else ""
         )
 
-    Dumper.add_representer(str, text)
-    return str(yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=1000))
+    WorkflowDumper.add_representer(str, text)
+    return str(yaml.dump(value, Dumper=WorkflowDumper, sort_keys=False, allow_unicode=True, width=1000))

@@ -8,16 +8,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ci_buildx.ci.github import events
-from ci_buildx.ci.github.events import Event
+from ci_buildx.ci.github.events import WorkflowEvent
 from ci_buildx.ci.inputs import MetadataContext
 from ci_buildx.ci.metadata import metadata
-from ci_buildx.ci.metadata.facts import Repository
-from ci_buildx.ci.metadata.metadata import Metadata, Wanted
+from ci_buildx.ci.metadata.facts import RepositoryFacts
+from ci_buildx.ci.metadata.metadata import ImageMetadata, MetadataInputs
 from ci_buildx.fsutil import scratch
 from ci_buildx.fsutil.git import Git, GitFailed
 from ci_buildx.model.record import replace
-from ci_buildx.settings.booleans import read_boolean
-from ci_buildx.settings.given import Given
+from ci_buildx.settings.raw_values import RawValues
+from ci_buildx.settings.syntax import read_boolean
 
 LEVELS, SET_ENV = "DOCKER_METADATA_ANNOTATIONS_LEVELS", "DOCKER_METADATA_SET_OUTPUT_ENV"
 _ASKS = ("images", "tag-rules", "flavor")
@@ -25,50 +25,50 @@ _TEXTS = ("labels", "annotations", "tag-rules", "flavor")
 _PATIENCE = 10.0
 
 
-def decide(given: Given, event: Event, *, now: datetime | None = None) -> Metadata | None:
+def make_metadata(given: RawValues, event: WorkflowEvent, *, now: datetime | None = None) -> ImageMetadata | None:
     """What the inputs and the event give; None where no name of an image and no rule is given. Raises InputError."""
-    if not any(given.text(name) for name in _ASKS):
+    if not any(given.read_text(name) for name in _ASKS):
         return None
     now = now or datetime.now(UTC)
     sha = event.sha
-    if by_git := given.choice("metadata-context", MetadataContext) is MetadataContext.GIT:
+    if by_git := given.read_choice("metadata-context", MetadataContext) is MetadataContext.GIT:
         from ci_buildx.ci.github import checkout
 
-        ref, sha = checkout.read(given.cwd, source=given.source("metadata-context"))
-    dated = any("commit_date" in given.text(name) for name in _TEXTS)
-    facts = events.facts(
+        ref, sha = checkout.read_checkout(given.cwd, source=given.find_source("metadata-context"))
+    dated = any("commit_date" in given.read_text(name) for name in _TEXTS)
+    facts = events.make_facts(
         event,
-        repository=_repository(given, event),
+        repository=_read_repository(given, event),
         now=now,
-        commit_date=_commit_date(given, event, sha) or now if dated else now,
+        commit_date=_find_commit_date(given, event, sha) or now if dated else now,
     )
     if by_git:
         facts = replace(facts, ref=ref, sha=sha)
-    wanted = Wanted(
-        images=given.texts("images"),
-        rules=given.texts("tag-rules"),
-        flavor=given.texts("flavor"),
-        labels=given.texts("labels", comments=True),
-        annotations=given.texts("annotations", comments=True),
+    wanted = MetadataInputs(
+        images=given.read_texts("images"),
+        rules=given.read_texts("tag-rules"),
+        flavor=given.read_texts("flavor"),
+        labels=given.read_texts("labels", comments=True),
+        annotations=given.read_texts("annotations", comments=True),
         levels=event.env.get(LEVELS, "manifest").split(","),
-        source=given.source("tag-rules"),
+        source=given.find_source("tag-rules"),
     )
-    return metadata.make(wanted, facts)
+    return metadata.make_metadata(wanted, facts)
 
 
-def with_metadata(given: Given, made: Metadata | None) -> Given:
+def add_metadata(given: RawValues, made: ImageMetadata | None) -> RawValues:
     """The inputs with the tags and marks that were made, after those of the user's own."""
     if made is None:
         return given
-    tags = [*given.texts("tags"), *(tag for tag in made.tags if made.images)]
-    return given.having(
+    tags = [*given.read_texts("tags"), *(tag for tag in made.tags if made.images)]
+    return given.with_changes(
         tags=list(dict.fromkeys(tags)),
         labels=[f"{key}={value}" for key, value in made.labels],
-        annotations=list(made.annotations) if given.text("annotations") else [],
+        annotations=list(made.annotations) if given.read_text("annotations") else [],
     )
 
 
-def outputs(made: Metadata, given: Given) -> dict[str, str]:
+def make_metadata_outputs(made: ImageMetadata, given: RawValues) -> dict[str, str]:
     """The outputs, named as metadata-action names them. The bake files are written into the runner's own folder."""
 
     def separated(values: tuple[str, ...], name: str) -> str:
@@ -82,60 +82,58 @@ def outputs(made: Metadata, given: Given) -> dict[str, str]:
         "tag-names": separated(made.tag_names, "sep-tags"),
         "labels": separated(labels, "sep-labels"),
         "annotations": separated(made.annotations, "sep-annotations"),
-        "json": json.dumps(made.json()),
+        "json": json.dumps(made.to_json()),
     }
-    return texts | _bake_files(made, given)
+    return texts | _write_bake_files(made, given)
 
 
-def variables(texts: Mapping[str, str], env: Mapping[str, str]) -> dict[str, str]:
+def make_metadata_variables(texts: Mapping[str, str], env: Mapping[str, str]) -> dict[str, str]:
     """``DOCKER_METADATA_OUTPUT_…`` for later steps; none where the environment forbids them."""
     if read_boolean(env.get(SET_ENV, "")) is False:
         return {}
     return {f"DOCKER_METADATA_OUTPUT_{name.replace('-', '_').upper()}": text for name, text in texts.items()}
 
 
-def _bake_files(made: Metadata, given: Given) -> dict[str, str]:
+def _write_bake_files(made: ImageMetadata, given: RawValues) -> dict[str, str]:
     parent = given.env.get("RUNNER_TEMP")
     if not parent:
         return {}
     folder = scratch.name_shared(scratch.BAKE, parent)
     folder.mkdir(mode=0o700)
     files = {}
-    for name, document in made.bake_files(given.text("bake-target") or metadata.BAKE_TARGET).items():
+    for name, document in made.make_bake_files(given.read_text("bake-target") or metadata.BAKE_TARGET).items():
         path = folder / f"{name}.json"
         path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         files[name] = str(path)
     return files
 
 
-def _repository(given: Given, event: Event) -> Repository:
+def _read_repository(given: RawValues, event: WorkflowEvent) -> RepositoryFacts:
     """What the event says; GitHub's API knows what an event leaves out, where there is a token to ask it with."""
-    if event.look("repository", "html_url") or not given.text("github-token"):
-        return events.repository_of(event)
-    from ci_buildx.ci.github import api
+    if event.look("repository", "html_url") or not given.read_text("github-token"):
+        return events.read_repository(event)
 
-    found = api.repository(event, given.text("github-token"))
-    return events.repository_of(Event(env=event.env, payload={**event.payload, "repository": found}))
+    found = events.fetch_repository(event, given.read_text("github-token"))
+    return events.read_repository(WorkflowEvent(env=event.env, payload={**event.payload, "repository": found}))
 
 
-def _commit_date(given: Given, event: Event, sha: str) -> datetime | None:
+def _find_commit_date(given: RawValues, event: WorkflowEvent, sha: str) -> datetime | None:
     """By the event, by the checkout, by GitHub's API."""
     commits = event.look("commits")
     known = [*(commits if isinstance(commits, list) else []), event.look("head_commit")]
     for commit in known:
         if isinstance(commit, dict) and commit.get("id") == sha and isinstance(commit.get("timestamp"), str):
             return _read_date(commit["timestamp"])
-    if text := _asked_git(sha, given.cwd):
+    if text := _read_git_date(sha, given.cwd):
         return _read_date(text)
-    token = given.text("github-token")
+    token = given.read_text("github-token")
     if not token:
         return None
-    from ci_buildx.ci.github import api
 
-    return _read_date(api.commit_date(event, token))
+    return _read_date(events.fetch_commit_date(event, token))
 
 
-def _asked_git(sha: str, cwd: Path) -> str:
+def _read_git_date(sha: str, cwd: Path) -> str:
     try:
         return Git(cwd).read_text("show", "--no-patch", "--format=%cI", "--end-of-options", sha, timeout=_PATIENCE)
     except GitFailed:

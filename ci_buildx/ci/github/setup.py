@@ -8,18 +8,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
+from ci_buildx.build.context.origin import TRUST_SCOPE
+from ci_buildx.build.keep import RunningBuilder, RunningNode
 from ci_buildx.builder import identity
+from ci_buildx.ci import inputs, kubeconfig
 from ci_buildx.ci import inputs as offered
-from ci_buildx.ci import job_settings, kubeconfig
-from ci_buildx.ci.github import events, files, inputs, step, trust
+from ci_buildx.ci.github import commands, events, step
+from ci_buildx.ci.github import inputs as github_inputs
 from ci_buildx.errors import InputError
-from ci_buildx.job.keep import Kept, KeptNode
-from ci_buildx.job.origin import TRUST_SCOPE
 from ci_buildx.model.pasted import read_kubeconfig
 from ci_buildx.model.record import replace
 from ci_buildx.settings import options
-from ci_buildx.settings.given import Given
-from ci_buildx.settings.values import Progress, Settings
+from ci_buildx.settings.raw_values import RawValues
+from ci_buildx.settings.values import ProgressMode, Settings
 
 ALONE, KEPT = "alone", "kept"
 """Names of the saved state: that only a builder was set up, and that it is to stay."""
@@ -27,49 +28,49 @@ FLAGS = ("--allow-insecure-entitlement=security.insecure", "--allow-insecure-ent
 KNOWN = {option.name: option for option in offered.OF_SETUP}
 
 
-def set_up(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
+def run_setup(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
     """Make a builder and wait until it answers: 0. Raises the KubeBuilderError tree and Interrupted."""
-    from ci_buildx.job import keep
+    from ci_buildx.build import keep
 
-    given = inputs.with_variables(inputs.read(env, cwd, known=KNOWN), KNOWN)
-    _check(given)
-    files.append(env, files.STATE, ALONE, "true")
-    event = events.read(env)
-    env = {**env, TRUST_SCOPE: trust.scope_of(event, given.text("trust-scope"))}
-    given = _with_kubeconfig(given, env)
-    values = {**given.of_build(), "context": str(cwd), "file": "-"}
-    settings = _entitled(job_settings.read(values, given.sources, env, cwd, auto=Progress.GITHUB))
+    given = github_inputs.add_variables(github_inputs.read_inputs(env, cwd, known=KNOWN), KNOWN)
+    _check_inputs(given)
+    commands.append_value(env, commands.STATE, ALONE, "true")
+    event = events.read_event(env)
+    env = {**env, TRUST_SCOPE: events.choose_scope(event, given.read_text("trust-scope"))}
+    given = _keep_kubeconfig(given, env)
+    values = {**given.select_build_options(), "context": str(cwd), "file": "-"}
+    settings = _add_entitlements(inputs.read_job_settings(values, given.sources, env, cwd, auto=ProgressMode.GITHUB))
     begun = time.monotonic()
-    kept = keep.run(
+    kept = keep.run_setup_builder(
         settings,
         env=env,
-        display_stream=step.log_of(settings, stdout),
-        identity=identity.make(step.origin(event, cwd, env), suffix=identity.random_suffix()),
-        announce=lambda location: step.save(env, location),
+        display_stream=step.choose_log(settings, stdout),
+        identity=identity.make_identity(step.read_origin(event, cwd, env), suffix=identity.make_random_suffix()),
+        announce=lambda location: step.save_state(env, location),
     )
-    if given.text("cleanup") and not given.switch("cleanup"):
-        files.append(env, files.STATE, KEPT, "true")
+    if given.read_text("cleanup") and not given.switch("cleanup"):
+        commands.append_value(env, commands.STATE, KEPT, "true")
     stdout.write(f"builder   {kept.name}\ntime      {time.monotonic() - begun:.1f} s\n")
-    files.append_all(env, files.OUTPUT, outputs(kept))
-    if not given.text("use") or given.switch("use"):
-        files.append_all(env, files.ENVIRONMENT, variables(kept, given))
+    commands.append_values(env, commands.OUTPUT, make_setup_outputs(kept))
+    if not given.read_text("use") or given.switch("use"):
+        commands.append_values(env, commands.ENVIRONMENT, make_setup_variables(kept, given))
     return 0
 
 
-def outputs(kept: Kept) -> dict[str, str]:
+def make_setup_outputs(kept: RunningBuilder) -> dict[str, str]:
     """The outputs, named as docker/setup-buildx-action names them."""
     return {
         "name": kept.name,
         "driver": "kubernetes",
         "platforms": ",".join(map(str, kept.platforms)),
-        "nodes": json.dumps([_node(kept, node) for node in kept.nodes]),
+        "nodes": json.dumps([_describe_node(kept, node) for node in kept.nodes]),
         "endpoint": f"kubernetes:///{kept.name}",
         "status": "running",
         "flags": " ".join(kept.flags),
     }
 
 
-def _node(kept: Kept, node: KeptNode) -> dict[str, str]:
+def _describe_node(kept: RunningBuilder, node: RunningNode) -> dict[str, str]:
     """A node as docker/setup-buildx-action shows it."""
     return {
         "name": node.name,
@@ -81,16 +82,16 @@ def _node(kept: Kept, node: KeptNode) -> dict[str, str]:
     }
 
 
-def variables(kept: Kept, given: Given) -> dict[str, str]:
+def make_setup_variables(kept: RunningBuilder, given: RawValues) -> dict[str, str]:
     """What later steps find the builder by: the Action, and ``kube-builder build`` in a script."""
     names = ("kubeconfig", "kube-context", "oidc", "transport")
-    shared = {options.BY_NAME[name].variable: given.text(name) for name in names if given.text(name)}
+    shared = {options.BY_NAME[name].variable: given.read_text(name) for name in names if given.read_text(name)}
     if kept.namespace != kept.name:
         shared[options.BY_NAME["namespace"].variable] = kept.namespace
     return {options.BY_NAME["builder"].variable: kept.name, **shared}
 
 
-def _entitled(settings: Settings) -> Settings:
+def _add_entitlements(settings: Settings) -> Settings:
     """With docker/setup-buildx-action 4.1's default flags: later steps may ask for network.host and security.insecure.
 
     Steps of a build still need ``allow``, and cannot do more than the builder's pod may.
@@ -103,19 +104,19 @@ def _entitled(settings: Settings) -> Settings:
     return replace(settings, builder=replace(builder, buildkitd_flags=FLAGS))
 
 
-def _check(given: Given) -> None:
-    driver = given.text("driver")
+def _check_inputs(given: RawValues) -> None:
+    driver = given.read_text("driver")
     if driver and driver not in offered.DRIVER.choices:
         fix = "leave it out: the builder runs on Kubernetes"
-        raise InputError(f"there is no driver {driver!r}", source=given.source("driver"), fix=fix)
+        raise InputError(f"there is no driver {driver!r}", source=given.find_source("driver"), fix=fix)
 
 
-def _with_kubeconfig(given: Given, env: Mapping[str, str]) -> Given:
+def _keep_kubeconfig(given: RawValues, env: Mapping[str, str]) -> RawValues:
     """The inputs with the kubeconfig as a file that later steps and the post step find, which removes it."""
-    content = read_kubeconfig(given.text("kubeconfig"))
+    content = read_kubeconfig(given.read_text("kubeconfig"))
     if content is None:
         return given
-    path = kubeconfig.place(env.get("RUNNER_TEMP"))
-    files.append(env, files.STATE, step.KUBECONFIG, str(path))
-    kubeconfig.write(content, path)
-    return given.having(kubeconfig=str(path))
+    path = kubeconfig.choose_path(env.get("RUNNER_TEMP"))
+    commands.append_value(env, commands.STATE, step.KUBECONFIG, str(path))
+    kubeconfig.write_private_file(content, path)
+    return given.with_changes(kubeconfig=str(path))

@@ -1,11 +1,29 @@
-"""What a job's own variables say where its inputs say nothing (GitLab 18, "Predefined CI/CD variables"). Pure."""
+"""Whom a job's cache may be shared with: as :mod:`ci_buildx.ci.github.events` decides, by GitLab's variables. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from ci_buildx.settings.given import Given, Value
+from ci_buildx.settings.raw_values import RawValues, Value
+
+PROTECTED = ""
+UNPROTECTED = "unprotected"
+
+
+def choose_scope(env: Mapping[str, str], wanted: str = "") -> str:
+    """The scope of a job, PROTECTED for protected refs; ``wanted`` counts except for forks.
+
+    A merge request's pipeline is of no protected ref. One from a fork that runs in this project has the fork's scope.
+    """
+    source = env.get("CI_MERGE_REQUEST_SOURCE_PROJECT_PATH", "")
+    if source and source != env.get("CI_PROJECT_PATH", ""):
+        return f"fork:{source.lower()}"
+    if wanted:
+        return PROTECTED if wanted == "protected" else wanted
+    protected = env.get("CI_COMMIT_REF_PROTECTED") == "true" and not env.get("CI_MERGE_REQUEST_IID")
+    return PROTECTED if protected else UNPROTECTED
+
 
 TIMELINE = "kube-builder-timeline.html"
 ID_TOKEN = "KUBE_BUILDER_ID_TOKEN"  # noqa: S105 - a variable's name
@@ -13,29 +31,31 @@ ID_TOKEN = "KUBE_BUILDER_ID_TOKEN"  # noqa: S105 - a variable's name
 _OCI = "org.opencontainers.image"
 
 
-def fill(given: Given, *, folder: Path) -> Given:
+def fill_defaults(given: RawValues, *, folder: Path) -> RawValues:
     """The inputs with all defaults; ``folder`` is where GitLab looks for artifacts."""
     env = given.env
     found: dict[str, tuple[Value, str]] = {
-        "tags": (tags(env), "CI_REGISTRY_IMAGE"),
-        "labels": (labels(given), given.source("labels")),
+        "tags": (make_default_tags(env), "CI_REGISTRY_IMAGE"),
+        "labels": (make_default_labels(given), given.find_source("labels")),
         "lifetime": (f"{env['CI_JOB_TIMEOUT']}s" if env.get("CI_JOB_TIMEOUT") else "", "CI_JOB_TIMEOUT"),
-        **_of_cluster(env),
+        **_read_cluster_defaults(env),
     }
-    given = given.having(timeline=str(folder / (given.text("timeline") or TIMELINE)))
+    given = given.with_changes(timeline=str(folder / (given.read_text("timeline") or TIMELINE)))
     missing = {name: pair for name, pair in found.items() if pair[0] and (name == "labels" or _is_missing(given, name))}
-    filled = given.having(**{name: value for name, (value, _) in missing.items()})
-    return _sourced(filled, {name: source for name, (_, source) in missing.items()})
+    filled = given.with_changes(**{name: value for name, (value, _) in missing.items()})
+    return _add_sources(filled, {name: source for name, (_, source) in missing.items()})
 
 
-def of_cluster(given: Given) -> Given:
+def fill_cluster_defaults(given: RawValues) -> RawValues:
     """The inputs with the defaults that lead to the cluster: what the clean-up needs."""
-    found = {name: pair for name, pair in _of_cluster(given.env).items() if pair[0] and _is_missing(given, name)}
-    filled = given.having(**{name: value for name, (value, _) in found.items()})
-    return _sourced(filled, {name: source for name, (_, source) in found.items()})
+    found = {
+        name: pair for name, pair in _read_cluster_defaults(given.env).items() if pair[0] and _is_missing(given, name)
+    }
+    filled = given.with_changes(**{name: value for name, (value, _) in found.items()})
+    return _add_sources(filled, {name: source for name, (_, source) in found.items()})
 
 
-def _of_cluster(env: Mapping[str, str]) -> dict[str, tuple[Value, str]]:
+def _read_cluster_defaults(env: Mapping[str, str]) -> dict[str, tuple[Value, str]]:
     """``KUBE_NAMESPACE`` counts where GitLab itself has connected the job: elsewhere it is where to deploy."""
     connected = bool(env.get("KUBE_URL") and env.get("KUBE_TOKEN"))
     return {
@@ -45,7 +65,7 @@ def _of_cluster(env: Mapping[str, str]) -> dict[str, tuple[Value, str]]:
     }
 
 
-def tags(env: Mapping[str, str]) -> list[str]:
+def make_default_tags(env: Mapping[str, str]) -> list[str]:
     """Names in the project's own registry, by the ref; none where the project has none.
 
     A tag's name (as a slug where an image's tag cannot be that), ``mr-N`` for a merge request, ``latest`` and the
@@ -65,12 +85,12 @@ def tags(env: Mapping[str, str]) -> list[str]:
     return [f"{image}:{slug}"] if slug else []
 
 
-def labels(given: Given) -> list[str]:
+def make_default_labels(given: RawValues) -> list[str]:
     """OCI's labels of the commit and its project, then those of the user's, which count.
 
     ``created`` is the commit's time, not the job's: two builds of one commit make the same image.
     """
-    env, own = given.env, given.texts("labels")
+    env, own = given.env, given.read_texts("labels")
     known = {
         "source": env.get("CI_PROJECT_URL", ""),
         "url": env.get("CI_PROJECT_URL", ""),
@@ -85,8 +105,8 @@ def labels(given: Given) -> list[str]:
     return [*made, *own]
 
 
-def _is_missing(given: Given, name: str) -> bool:
-    return not (given.texts(name) if given.known[name].repeatable else given.text(name))
+def _is_missing(given: RawValues, name: str) -> bool:
+    return not (given.read_texts(name) if given.known[name].repeatable else given.read_text(name))
 
 
 def _is_tag(text: str) -> bool:
@@ -95,7 +115,7 @@ def _is_tag(text: str) -> bool:
     return reference.is_tag(text)
 
 
-def _sourced(given: Given, sources: Mapping[str, str]) -> Given:
+def _add_sources(given: RawValues, sources: Mapping[str, str]) -> RawValues:
     from ci_buildx.model.record import replace
 
     return replace(given, sources={**given.sources, **sources})

@@ -11,19 +11,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from ci_buildx.build.context.origin import TRUST_SCOPE
+from ci_buildx.build.result import BuildResult
 from ci_buildx.builder import identity
-from ci_buildx.ci import job_settings
-from ci_buildx.ci.attestations import with_last_word
-from ci_buildx.ci.gitlab import defaults, hideout, inputs, registries, reports, trust
+from ci_buildx.ci import inputs
+from ci_buildx.ci.attestations import drop_overridden
+from ci_buildx.ci.gitlab import defaults, logins, reports
+from ci_buildx.ci.gitlab import inputs as gitlab_inputs
 from ci_buildx.errors import InputError, KubeBuilderError
-from ci_buildx.job.origin import TRUST_SCOPE
-from ci_buildx.job.result import BuildResult
 from ci_buildx.model import debug
 from ci_buildx.settings import assembly
-from ci_buildx.settings.values import Progress, Settings
+from ci_buildx.settings.values import ProgressMode, Settings
 
 if TYPE_CHECKING:
-    from ci_buildx.progress.report import Report
+    from ci_buildx.progress.summary import BuildReport
 
 
 _LOG = debug.get_log("ci")
@@ -34,57 +35,59 @@ def main(*, post: bool, env: Mapping[str, str], cwd: Path, stdout: TextIO) -> in
     if post:
         clean_up(env, cwd, stdout)
         return 0
-    return build(env, cwd, stdout)
+    return run_build(env, cwd, stdout)
 
 
-def build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
+def run_build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
     """What the inputs say. 0, or what a call of the frontend came to."""
-    given = inputs.read(env, cwd)
-    scope = trust.scope_of(env, given.text("trust-scope"))
-    who(env, cwd)
-    folder = reports.project(env, cwd)
-    given = with_last_word(defaults.fill(given, folder=folder))
+    given = gitlab_inputs.read_inputs(env, cwd)
+    scope = defaults.choose_scope(env, given.read_text("trust-scope"))
+    read_identity(env, cwd)
+    folder = reports.find_project_folder(env, cwd)
+    given = drop_overridden(defaults.fill_defaults(given, folder=folder))
     with (
-        hideout.private(suffix(env)) as place,
-        inputs.with_kubeconfig(given, folder=place) as given,
-        registries.logged_in(given, inside=place) as env,
+        logins.open_private_folder(make_suffix(env)) as place,
+        gitlab_inputs.write_kubeconfig(given, folder=place) as given,
+        logins.log_in(given, inside=place) as env,
     ):
         env[TRUST_SCOPE] = scope
         _LOG.debug("GitLab: job %s, trust scope %s", env.get("CI_JOB_ID", ""), scope)
-        settings = job_settings.read(given.of_build(), given.sources, env, cwd, auto=Progress.GITLAB)
-        result = _run(settings, env, cwd, stdout)
-    stdout.writelines(f"{line}\n" for line in result.lines())
+        settings = inputs.read_job_settings(
+            given.select_build_options(), given.sources, env, cwd, auto=ProgressMode.GITLAB
+        )
+        result = _run_settings(settings, env, cwd, stdout)
+    stdout.writelines(f"{line}\n" for line in result.list_lines())
     return result.status
 
 
 def clean_up(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> None:
     """Remove this job's builder and credentials, also while ``script`` still runs."""
-    name = who(env, cwd).name
+    name = read_identity(env, cwd).name
     try:
-        found = _remove(name, env, cwd)
+        found = _remove_builder(name, env, cwd)
     finally:
-        hideout.forget(suffix(env))
+        logins.remove_private_folder(make_suffix(env))
     stdout.write(f"{name}: {'removed' if found else 'nothing is left'}\n")
 
 
-def _remove(name: str, env: Mapping[str, str], cwd: Path) -> bool:
-    from ci_buildx.job import remove
+def _remove_builder(name: str, env: Mapping[str, str], cwd: Path) -> bool:
+    from ci_buildx.manage import reap
 
-    with inputs.with_kubeconfig(defaults.of_cluster(inputs.read(env, cwd))) as given:
-        values = given.of_build()
-        cluster = assembly.cluster_from(values, given.sources, env, cwd)
-        namespace = assembly.namespace_from(values, given.sources, env, cwd)
-        return remove.run(cluster, name, env=env, namespace=namespace)
+    with gitlab_inputs.write_kubeconfig(defaults.fill_cluster_defaults(gitlab_inputs.read_inputs(env, cwd))) as given:
+        values = given.select_build_options()
+        cluster = assembly.make_cluster_settings(values, given.sources, env, cwd)
+        namespace = assembly.read_namespace(values, given.sources, env, cwd)
+        return reap.remove_job_builder(cluster, name, env=env, namespace=namespace)
 
 
-def who(env: Mapping[str, str], cwd: Path) -> identity.JobIdentity:
+def read_identity(env: Mapping[str, str], cwd: Path) -> identity.JobIdentity:
     """The job's identity, the same in ``script`` and ``after_script``. InputError outside of a GitLab job."""
     job = env.get("CI_JOB_ID", "")
     if not job:
         raise InputError(
             "CI_JOB_ID is not set", fix="`kube-builder ci` runs in a GitLab job; elsewhere use `kube-builder build`"
         )
-    origin = identity.Origin(
+    origin = identity.JobOrigin(
         system="gitlab",
         repository=env.get("CI_PROJECT_PATH", "") or cwd.name,
         run=env.get("CI_PIPELINE_ID", ""),
@@ -92,22 +95,22 @@ def who(env: Mapping[str, str], cwd: Path) -> identity.JobIdentity:
         url=env.get("CI_JOB_URL", ""),
         trust=env.get(TRUST_SCOPE, ""),
     )
-    return identity.make(origin, suffix=suffix(env))
+    return identity.make_identity(origin, suffix=make_suffix(env))
 
 
-def suffix(env: Mapping[str, str]) -> str:
+def make_suffix(env: Mapping[str, str]) -> str:
     """What the names of this job end with, here and in ``after_script``."""
     host, project, job, token = (
         env.get(name, "") for name in ("CI_SERVER_HOST", "CI_PROJECT_ID", "CI_JOB_ID", "CI_JOB_TOKEN")
     )
-    return identity.gitlab_suffix(host, project, job, token)
+    return identity.make_gitlab_suffix(host, project, job, token)
 
 
-def _run(settings: Settings, env: Mapping[str, str], cwd: Path, stdout: TextIO) -> BuildResult:
+def _run_settings(settings: Settings, env: Mapping[str, str], cwd: Path, stdout: TextIO) -> BuildResult:
     """The build. Reports are written before the builder is removed; those of a failing one say what checks found."""
-    from ci_buildx.job import build as job
+    from ci_buildx.build import run as job
 
-    folder, heard = reports.project(env, cwd), list["Report"]()
+    folder, heard = reports.find_project_folder(env, cwd), list["BuildReport"]()
     dockerfile = settings.build.dockerfile_name
 
     def deliver(result: BuildResult) -> None:
@@ -115,8 +118,13 @@ def _run(settings: Settings, env: Mapping[str, str], cwd: Path, stdout: TextIO) 
         reports.write_findings(folder, result.findings, dockerfile=dockerfile)
 
     try:
-        result = job.run(
-            settings, env=env, display_stream=stdout, identity=who(env, cwd), hear=heard.append, deliver=deliver
+        result = job.run_build(
+            settings,
+            env=env,
+            display_stream=stdout,
+            identity=read_identity(env, cwd),
+            hear=heard.append,
+            deliver=deliver,
         )
         reports.copy_timeline(folder, env)
     except KubeBuilderError as error:

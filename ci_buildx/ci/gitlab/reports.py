@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ci_buildx.build.result import BuildResult
 from ci_buildx.ci.gitlab.defaults import TIMELINE
 from ci_buildx.errors import KubeBuilderError
-from ci_buildx.job.result import BuildResult
-from ci_buildx.model.finding import Finding
-from ci_buildx.progress.text import printable
+from ci_buildx.model.status import CheckFinding
+from ci_buildx.progress.step import strip_control_characters
 from ci_buildx.settings.option import VARIABLE_PREFIX
 
 DOTENV = "kube-builder.env"
@@ -28,35 +28,39 @@ def write_result(folder: Path, result: BuildResult, env: Mapping[str, str]) -> N
     No value can add a line. Each is there twice, also under the job's name: the reports of several jobs overwrite each
     other.
     """
-    job = slug(env)
-    found = variables(result) | {f"{prefix(job)}{name}": value for name, value in variables(result, job).items()}
-    write(folder / DOTENV, "".join(f"{name}={printable(value)}\n" for name, value in found.items()))
+    job = make_slug(env)
+    found = make_variables(result) | {
+        f"{make_prefix(job)}{name}": value for name, value in make_variables(result, job).items()
+    }
+    write_report_file(
+        folder / DOTENV, "".join(f"{name}={strip_control_characters(value)}\n" for name, value in found.items())
+    )
     text = json.dumps(result.metadata, indent=2) + "\n"
-    for name in dict.fromkeys((METADATA, of_job(METADATA, job))):
-        write(folder / name, text)
+    for name in dict.fromkeys((METADATA, name_job_file(METADATA, job))):
+        write_report_file(folder / name, text)
 
 
-def variables(result: BuildResult, job: str = "") -> dict[str, str]:
+def make_variables(result: BuildResult, job: str = "") -> dict[str, str]:
     """What later jobs see. ``IMAGE`` is the first name with its digest: what to deploy."""
     image = f"{result.references[0]}@{result.digest}" if result.references and result.digest else ""
-    metadata = of_job(METADATA, job)
+    metadata = name_job_file(METADATA, job)
     values = {"DIGEST": result.digest, "IMAGEID": result.image_id, "IMAGE": image, "METADATA": metadata}
     return {f"{VARIABLE_PREFIX}{name}": value for name, value in values.items()}
 
 
-def slug(env: Mapping[str, str]) -> str:
+def make_slug(env: Mapping[str, str]) -> str:
     """The job's name as ``CI_JOB_NAME_SLUG`` has it, which the template's artifacts are named by."""
     name = env.get("CI_JOB_NAME_SLUG", "") or env.get("CI_JOB_NAME", "")
     return re.sub(r"[^a-z0-9]", "-", name.lower())[:63].strip("-")
 
 
-def prefix(job: str) -> str:
+def make_prefix(job: str) -> str:
     """What the job's own variables begin with: ``BUILD_IMAGE_`` for the slug ``build-image``."""
     name = job.replace("-", "_").upper()
     return f"_{name}_" if name[:1].isdigit() else f"{name}_" if name else ""
 
 
-def of_job(name: str, job: str) -> str:
+def name_job_file(name: str, job: str) -> str:
     """The name of a report's file with the job's slug before its suffix."""
     stem, dot, suffix = name.rpartition(".")
     return f"{stem}.{job}{dot}{suffix}" if job else name
@@ -64,24 +68,26 @@ def of_job(name: str, job: str) -> str:
 
 def copy_timeline(folder: Path, env: Mapping[str, str]) -> None:
     """The timeline under the job's name, too, if it was drawn where the template expects it."""
-    drawn, job = folder / TIMELINE, slug(env)
+    drawn, job = folder / TIMELINE, make_slug(env)
     if job and drawn.is_file():
-        write(folder / of_job(TIMELINE, job), drawn.read_text(encoding="utf-8"))
+        write_report_file(folder / name_job_file(TIMELINE, job), drawn.read_text(encoding="utf-8"))
 
 
-def write_findings(folder: Path, findings: Iterable[Finding], *, dockerfile: str) -> None:
+def write_findings(folder: Path, findings: Iterable[CheckFinding], *, dockerfile: str) -> None:
     """The code quality report, empty where there is nothing to report: the merge request shows what is new."""
-    write(folder / CODE_QUALITY, json.dumps(code_quality(findings, folder, dockerfile=dockerfile), indent=2) + "\n")
+    write_report_file(
+        folder / CODE_QUALITY, json.dumps(make_code_quality(findings, folder, dockerfile=dockerfile), indent=2) + "\n"
+    )
 
 
-def code_quality(findings: Iterable[Finding], folder: Path, *, dockerfile: str) -> list[dict[str, Any]]:
+def make_code_quality(findings: Iterable[CheckFinding], folder: Path, *, dockerfile: str) -> list[dict[str, Any]]:
     """Findings as GitLab reads them (its documentation, "Code Quality report format"), each once.
 
     Fingerprints do not hold the line: a finding that only moved is not a new one.
     """
     issues, seen = [], dict[str, int]()
     for finding in dict.fromkeys(findings):
-        path = _below(folder, finding.path) if finding.path else finding.filename or dockerfile
+        path = _make_relative(folder, finding.path) if finding.path else finding.filename or dockerfile
         key = "\0".join((finding.rule, path, finding.message))
         seen[key] = seen.get(key, 0) + 1
         issues.append(
@@ -97,13 +103,13 @@ def code_quality(findings: Iterable[Finding], folder: Path, *, dockerfile: str) 
     return issues
 
 
-def project(env: Mapping[str, str], cwd: Path) -> Path:
+def find_project_folder(env: Mapping[str, str], cwd: Path) -> Path:
     """Where GitLab looks for artifacts: the checkout, also where the script has gone elsewhere."""
     folder = Path(env.get("CI_PROJECT_DIR") or cwd)
     return folder if folder.is_dir() else cwd
 
 
-def write(path: Path, text: str) -> None:
+def write_report_file(path: Path, text: str) -> None:
     """Write one of them. Raises KubeBuilderError."""
     try:
         path.write_text(text, encoding="utf-8")
@@ -112,6 +118,6 @@ def write(path: Path, text: str) -> None:
         raise KubeBuilderError(f"cannot write the report {path}: {error.strerror}", fix=fix) from error
 
 
-def _below(folder: Path, path: Path) -> str:
+def _make_relative(folder: Path, path: Path) -> str:
     resolved, root = path.resolve(), folder.resolve()
     return resolved.relative_to(root).as_posix() if resolved.is_relative_to(root) else str(path)

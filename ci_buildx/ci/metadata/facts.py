@@ -12,7 +12,7 @@ _ON_DEFAULT = ("create", "discussion", "issues", "schedule")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Repository:
+class RepositoryFacts:
     """The repository, for the image's labels; what is not known is empty."""
 
     title: str = ""
@@ -23,7 +23,7 @@ class Repository:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class CommitFacts:
     """One run. Times are aware.
 
     ``ref`` is complete (``refs/heads/main``), ``event`` GitHub's name for it. ``base_ref`` is the branch that a pushed
@@ -39,10 +39,10 @@ class Facts:
     base_ref: str = ""
     pull_base: str = ""
     event_default_branch: str = ""
-    repository: Repository = field(default_factory=Repository)
+    repository: RepositoryFacts = field(default_factory=RepositoryFacts)
     short_length: int = 7
 
-    def after(self, prefix: str) -> str:
+    def strip_ref_prefix(self, prefix: str) -> str:
         """The ref without ``prefix``, "" where it begins otherwise."""
         return self.ref.removeprefix(prefix) if self.ref.startswith(prefix) else ""
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ci_buildx.ci.metadata import expressions, tagging
-from ci_buildx.ci.metadata.facts import Facts
+from ci_buildx.ci.metadata.facts import CommitFacts
 from ci_buildx.ci.metadata.rules import Flavor, parse_flavor, parse_images, parse_rules
-from ci_buildx.ci.metadata.tagging import Tagging
+from ci_buildx.ci.metadata.tagging import TagDecision
 from ci_buildx.model.record import dataclass
 
 BAKE_TARGET = "docker-metadata-action"
@@ -16,7 +16,7 @@ DEFAULT_LEVELS = ("manifest",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class MetadataInputs:
     """The inputs, one entry a line; ``source`` is how the user knows the rules."""
 
     images: Sequence[str] = ()
@@ -29,7 +29,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Metadata:
+class ImageMetadata:
     """Names and marks of an image. ``tag_names`` are without the image's name, ``annotations`` with their level."""
 
     version: str
@@ -40,7 +40,7 @@ class Metadata:
     annotations: tuple[str, ...]
     warnings: tuple[str, ...] = ()
 
-    def json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """The output ``json``."""
         return {
             "tags": list(self.tags),
@@ -49,7 +49,7 @@ class Metadata:
             "annotations": list(self.annotations),
         }
 
-    def bake_files(self, target: str = BAKE_TARGET) -> dict[str, dict[str, Any]]:
+    def make_bake_files(self, target: str = BAKE_TARGET) -> dict[str, dict[str, Any]]:
         """Definitions for ``buildx bake`` by the names of the outputs that tell where they are."""
         arguments = {"DOCKER_META_IMAGES": ",".join(self.images), "DOCKER_META_VERSION": self.version}
         tags = {"tags": list(self.tags), "args": arguments}
@@ -63,39 +63,41 @@ class Metadata:
         return {name: {"target": {target: part}} for name, part in parts.items()}
 
 
-def make(wanted: Wanted, facts: Facts) -> Metadata:
+def make_metadata(wanted: MetadataInputs, facts: CommitFacts) -> ImageMetadata:
     """What the inputs make of the facts. Raises InputError."""
     flavor = parse_flavor(wanted.flavor, source="flavor")
-    found = tagging.decide(parse_rules(wanted.rules, source=wanted.source), flavor, facts, source=wanted.source)
+    found = tagging.decide_tags(parse_rules(wanted.rules, source=wanted.source), flavor, facts, source=wanted.source)
     images = parse_images(wanted.images, source="images")
-    names = _names(found, flavor)
-    return Metadata(
+    names = _make_names(found, flavor)
+    return ImageMetadata(
         version=found.main,
         images=images,
         tags=tuple(f"{image}:{name}" for image in images for name in names) if images else names,
         tag_names=names,
-        labels=_marks(wanted.labels, found, facts, source="labels"),
+        labels=_make_labels(wanted.labels, found, facts, source="labels"),
         annotations=tuple(
             f"{level}:{key}={value}"
             for level in wanted.levels
-            for key, value in _marks(wanted.annotations, found, facts, source="annotations")
+            for key, value in _make_labels(wanted.annotations, found, facts, source="annotations")
         ),
         warnings=found.warnings,
     )
 
 
-def _names(found: Tagging, flavor: Flavor) -> tuple[str, ...]:
+def _make_names(found: TagDecision, flavor: Flavor) -> tuple[str, ...]:
     if not found.main:
         return ()
     names = [found.main, *found.partial]
     if found.latest:
         prefix = flavor.prefix if flavor.prefix_latest else ""
         suffix = flavor.suffix if flavor.suffix_latest else ""
-        names.append(tagging.clean(f"{prefix}latest{suffix}"))
+        names.append(tagging.clean_tag(f"{prefix}latest{suffix}"))
     return tuple(names)
 
 
-def _marks(custom: Iterable[str], found: Tagging, facts: Facts, *, source: str) -> tuple[tuple[str, str], ...]:
+def _make_labels(
+    custom: Iterable[str], found: TagDecision, facts: CommitFacts, *, source: str
+) -> tuple[tuple[str, str], ...]:
     """The OCI image-spec's pre-defined keys, and the user's own, which count."""
     repository = facts.repository
     now = facts.now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -110,7 +112,7 @@ def _marks(custom: Iterable[str], found: Tagging, facts: Facts, *, source: str) 
         "licenses": repository.license,
     }
     marks = {f"org.opencontainers.image.{name}": value for name, value in of_image.items()}
-    names = expressions.everywhere(facts, source=source)
+    names = expressions.make_global_values(facts, source=source)
     for line in custom:
         key, equals, value = expressions.evaluate(line, names, source=source).partition("=")
         if equals:

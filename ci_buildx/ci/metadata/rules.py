@@ -8,11 +8,11 @@ from enum import StrEnum
 
 from ci_buildx.errors import InputError
 from ci_buildx.model.record import dataclass
-from ci_buildx.settings.csvline import split_fields
-from ci_buildx.settings.nearest import suggest
+from ci_buildx.settings.names import suggest_name
+from ci_buildx.settings.syntax import split_fields
 
 
-class Kind(StrEnum):
+class TagKind(StrEnum):
     """Where a tag comes from."""
 
     SCHEDULE = "schedule"
@@ -25,7 +25,7 @@ class Kind(StrEnum):
     SHA = "sha"
 
 
-class Latest(StrEnum):
+class LatestMode(StrEnum):
     """Whether ``latest`` is a tag, too; ``auto`` leaves it to the rule that gives the version."""
 
     AUTO = "auto"
@@ -34,42 +34,48 @@ class Latest(StrEnum):
 
 
 _PRIORITIES = {
-    Kind.SCHEDULE: 1000,
-    Kind.SEMVER: 900,
-    Kind.PEP440: 900,
-    Kind.MATCH: 800,
-    Kind.EDGE: 700,
-    Kind.REF: 600,
-    Kind.RAW: 200,
-    Kind.SHA: 100,
+    TagKind.SCHEDULE: 1000,
+    TagKind.SEMVER: 900,
+    TagKind.PEP440: 900,
+    TagKind.MATCH: 800,
+    TagKind.EDGE: 700,
+    TagKind.REF: 600,
+    TagKind.RAW: 200,
+    TagKind.SHA: 100,
 }
 _EVENTS = ("branch", "tag", "pr")
 _FORMATS = ("short", "long")
 _OF_ALL = ("enable", "priority", "prefix", "suffix")
-_ATTRIBUTES: Mapping[Kind, tuple[str, ...]] = {
-    Kind.SCHEDULE: ("pattern",),
-    Kind.SEMVER: ("pattern", "value", "match"),
-    Kind.PEP440: ("pattern", "value", "match"),
-    Kind.MATCH: ("pattern", "group", "value"),
-    Kind.EDGE: ("branch",),
-    Kind.REF: ("event",),
-    Kind.RAW: ("value",),
-    Kind.SHA: ("format",),
+_ATTRIBUTES: Mapping[TagKind, tuple[str, ...]] = {
+    TagKind.SCHEDULE: ("pattern",),
+    TagKind.SEMVER: ("pattern", "value", "match"),
+    TagKind.PEP440: ("pattern", "value", "match"),
+    TagKind.MATCH: ("pattern", "group", "value"),
+    TagKind.EDGE: ("branch",),
+    TagKind.REF: ("event",),
+    TagKind.RAW: ("value",),
+    TagKind.SHA: ("format",),
 }
-_NEEDED = {Kind.SEMVER: "pattern", Kind.PEP440: "pattern", Kind.MATCH: "pattern", Kind.REF: "event", Kind.RAW: "value"}
-_DEFAULTS: Mapping[Kind, Mapping[str, str]] = {
-    Kind.SCHEDULE: {"pattern": "nightly"},
-    Kind.MATCH: {"group": "0"},
-    Kind.SHA: {"prefix": "sha-", "format": "short"},
+_NEEDED = {
+    TagKind.SEMVER: "pattern",
+    TagKind.PEP440: "pattern",
+    TagKind.MATCH: "pattern",
+    TagKind.REF: "event",
+    TagKind.RAW: "value",
+}
+_DEFAULTS: Mapping[TagKind, Mapping[str, str]] = {
+    TagKind.SCHEDULE: {"pattern": "nightly"},
+    TagKind.MATCH: {"group": "0"},
+    TagKind.SHA: {"prefix": "sha-", "format": "short"},
 }
 DEFAULT_RULES = ("type=schedule", "type=ref,event=branch", "type=ref,event=tag", "type=ref,event=pr")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class TagRule:
     """One line of ``tag-rules``; ``attributes`` holds what was given and what counts if it is not."""
 
-    kind: Kind
+    kind: TagKind
     attributes: Mapping[str, str]
     priority: float
 
@@ -82,33 +88,33 @@ class Rule:
 class Flavor:
     """What is said of all tags."""
 
-    latest: Latest = Latest.AUTO
+    latest: LatestMode = LatestMode.AUTO
     prefix: str = ""
     prefix_latest: bool = False
     suffix: str = ""
     suffix_latest: bool = False
 
 
-def parse_rules(lines: Iterable[str], *, source: str) -> tuple[Rule, ...]:
+def parse_rules(lines: Iterable[str], *, source: str) -> tuple[TagRule, ...]:
     """The rules, the most important first; without any, metadata-action's own. Raises InputError."""
-    rules = [_rule(line, source) for line in _said(lines) or DEFAULT_RULES]
+    rules = [_parse_rule(line, source) for line in _drop_comments(lines) or DEFAULT_RULES]
     return tuple(sorted(rules, key=lambda rule: -rule.priority))
 
 
 def parse_flavor(lines: Iterable[str], *, source: str) -> Flavor:
     """The flavor; a later line counts. Raises InputError."""
-    latest, texts, on_latest = Latest.AUTO, {"prefix": "", "suffix": ""}, {"prefix": False, "suffix": False}
-    for line in _said(lines):
+    latest, texts, on_latest = LatestMode.AUTO, {"prefix": "", "suffix": ""}, {"prefix": False, "suffix": False}
+    for line in _drop_comments(lines):
         last = ""
-        for key, value in _fields(line, source):
+        for key, value in _split_fields(line, source):
             if key == "latest":
-                latest = Latest(_one_of(value, tuple(Latest), "latest", source))
+                latest = LatestMode(_require_one_of(value, tuple(LatestMode), "latest", source))
             elif key in texts:
                 texts[key], last = value, key
             elif key == "onlatest" and last:
-                on_latest[last] = _one_of(value, ("true", "false"), key, source) == "true"
+                on_latest[last] = _require_one_of(value, ("true", "false"), key, source) == "true"
             else:
-                fix = "write it after prefix or suffix" if key == "onlatest" else suggest(key, ("latest", *texts))
+                fix = "write it after prefix or suffix" if key == "onlatest" else suggest_name(key, ("latest", *texts))
                 raise InputError(f"unknown flavor {key or value!r}", source=source, fix=fix)
     return Flavor(
         latest=latest,
@@ -121,19 +127,19 @@ def parse_flavor(lines: Iterable[str], *, source: str) -> Flavor:
 
 def parse_images(lines: Iterable[str], *, source: str) -> tuple[str, ...]:
     """Names of images, in lower case: ``name``, ``name=NAME,enable=BOOL``, or several in one line between commas."""
-    said = _said(lines)
-    if len(said) == 1 and not any(key for key, _ in _fields(said[0], source)):
-        return tuple(name.lower() for _, name in _fields(said[0], source) if name)
-    return tuple(name.lower() for line in said for name in _image(line, source))
+    said = _drop_comments(lines)
+    if len(said) == 1 and not any(key for key, _ in _split_fields(said[0], source)):
+        return tuple(name.lower() for _, name in _split_fields(said[0], source) if name)
+    return tuple(name.lower() for line in said for name in _parse_image(line, source))
 
 
-def _image(line: str, source: str) -> list[str]:
+def _parse_image(line: str, source: str) -> list[str]:
     name, enabled = "", True
-    for key, value in _fields(line, source):
+    for key, value in _split_fields(line, source):
         if key in ("", "name"):
             name = value
         elif key == "enable":
-            enabled = _one_of(value, ("true", "false"), key, source) == "true"
+            enabled = _require_one_of(value, ("true", "false"), key, source) == "true"
         else:
             raise InputError(f"unknown attribute {key!r} of an image", source=source, fix="use name and enable")
     if not name:
@@ -141,39 +147,39 @@ def _image(line: str, source: str) -> list[str]:
     return [name] if enabled else []
 
 
-def _rule(line: str, source: str) -> Rule:
-    given = {key or "value": value for key, value in _fields(line, source)}
-    kind = Kind(_one_of(given.pop("type", Kind.RAW), tuple(Kind), "type", source))
+def _parse_rule(line: str, source: str) -> TagRule:
+    given = {key or "value": value for key, value in _split_fields(line, source)}
+    kind = TagKind(_require_one_of(given.pop("type", TagKind.RAW), tuple(TagKind), "type", source))
     known = (*_OF_ALL, *_ATTRIBUTES[kind])
     for key in given:
         if key not in known:
-            raise InputError(f"type={kind} has no attribute {key!r}", source=source, fix=suggest(key, known))
+            raise InputError(f"type={kind} has no attribute {key!r}", source=source, fix=suggest_name(key, known))
     needed = _NEEDED.get(kind)
     if needed and needed not in given:
         raise InputError(f"{line!r} lacks {needed}", source=source, fix=f"write type={kind},{needed}=…")
     attributes = {"enable": "true", **_DEFAULTS.get(kind, {}), **given}
-    _check(kind, attributes, source)
-    if kind is Kind.REF and attributes["event"] == "pr":
+    _check_attributes(kind, attributes, source)
+    if kind is TagKind.REF and attributes["event"] == "pr":
         attributes.setdefault("prefix", "pr-")
-    return Rule(kind=kind, attributes=attributes, priority=_priority(attributes, kind, source))
+    return TagRule(kind=kind, attributes=attributes, priority=_read_priority(attributes, kind, source))
 
 
-def _check(kind: Kind, attributes: Mapping[str, str], source: str) -> None:
-    if kind is Kind.REF:
-        _one_of(attributes["event"], _EVENTS, "event", source)
-    elif kind is Kind.SHA:
-        _one_of(attributes["format"], _FORMATS, "format", source)
-    elif kind is Kind.MATCH and not attributes["group"].isdecimal():
+def _check_attributes(kind: TagKind, attributes: Mapping[str, str], source: str) -> None:
+    if kind is TagKind.REF:
+        _require_one_of(attributes["event"], _EVENTS, "event", source)
+    elif kind is TagKind.SHA:
+        _require_one_of(attributes["format"], _FORMATS, "format", source)
+    elif kind is TagKind.MATCH and not attributes["group"].isdecimal():
         raise InputError(f"group {attributes['group']!r} is no number", source=source, fix="count from 0, the whole")
-    name = "match" if kind in (Kind.SEMVER, Kind.PEP440) else "pattern" if kind is Kind.MATCH else ""
+    name = "match" if kind in (TagKind.SEMVER, TagKind.PEP440) else "pattern" if kind is TagKind.MATCH else ""
     if name and attributes.get(name):
         try:
-            expression(attributes[name])
+            compile_expression(attributes[name])
         except re.error as error:
             raise InputError(f"{name} {attributes[name]!r} is no regular expression: {error}", source=source) from error
 
 
-def expression(pattern: str) -> re.Pattern[str]:
+def compile_expression(pattern: str) -> re.Pattern[str]:
     """A JavaScript regular expression, bare or as ``/pattern/flags``. Raises :class:`re.error`."""
     slashed = re.fullmatch(r"/(.+)/(\w*)", pattern, re.DOTALL)
     body, letters = (slashed[1], slashed[2]) if slashed else (pattern, "")
@@ -183,7 +189,7 @@ def expression(pattern: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\(\?<(?![=!])", "(?P<", body), flags)
 
 
-def _priority(attributes: Mapping[str, str], kind: Kind, source: str) -> float:
+def _read_priority(attributes: Mapping[str, str], kind: TagKind, source: str) -> float:
     text = attributes.get("priority", "")
     try:
         return float(text) if text else float(_PRIORITIES[kind])
@@ -191,18 +197,18 @@ def _priority(attributes: Mapping[str, str], kind: Kind, source: str) -> float:
         raise InputError(f"priority {text!r} is no number", source=source) from error
 
 
-def _one_of(value: str, known: tuple[str, ...], name: str, source: str) -> str:
+def _require_one_of(value: str, known: tuple[str, ...], name: str, source: str) -> str:
     if value not in known:
-        raise InputError(f"unknown {name} {value!r}", source=source, fix=suggest(value, known))
+        raise InputError(f"unknown {name} {value!r}", source=source, fix=suggest_name(value, known))
     return value
 
 
-def _said(lines: Iterable[str]) -> list[str]:
+def _drop_comments(lines: Iterable[str]) -> list[str]:
     """The lines that are no comments."""
     return [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
 
-def _fields(line: str, source: str) -> list[tuple[str, str]]:
+def _split_fields(line: str, source: str) -> list[tuple[str, str]]:
     """The fields as key and value; the key is "" where there is no ``=``."""
     try:
         fields = split_fields(line)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from ci_buildx.builder.boot import Boot
+from ci_buildx.builder.boot.watch import Boot
 from ci_buildx.builder.builder import Builder
 from ci_buildx.builder.pods import PodView
 from ci_buildx.errors import BootError, KubeError, PodLost
@@ -110,15 +110,15 @@ def _error(scene: Scene, cause: Cause, boot: Boot, builder: Builder) -> BootErro
     (node,) = builder.plan.nodes
     try:
         if cause.strike is not None and not cause.lost:
-            cause.strike(scene, boot.scheduled(node))
-        (pod,) = boot.ready(node)
+            cause.strike(scene, boot.wait_until_scheduled(node))
+        (pod,) = boot.wait_until_ready(node)
         assert cause.lost, f"{pod.name} came up"
         if cause.strike is not None:
             cause.strike(scene, pod)
     except BootError as failure:
         return failure
     deadline = time.monotonic() + PATIENCE
-    while (error := boot.verdict(node).error) is None:
+    while (error := boot.judge_pod(node).error) is None:
         assert time.monotonic() < deadline, "the pod was not lost"
         time.sleep(0.1)
     assert isinstance(error, PodLost)
@@ -136,7 +136,7 @@ class told:  # noqa: N801 - reads as a function
 
     def __enter__(self) -> told:
         for plural in ("pods", "events"):
-            threading.Thread(target=self._follow, args=(self._place.core_path(plural),), daemon=True).start()
+            threading.Thread(target=self._follow, args=(self._place.make_core_path(plural),), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:

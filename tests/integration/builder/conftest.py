@@ -8,13 +8,15 @@ from typing import Any, cast
 
 import pytest
 
-from ci_buildx.builder import certificates, identity, plan
-from ci_buildx.builder.boot import Boot
-from ci_buildx.builder.builder import Builder, Location
-from ci_buildx.builder.facts import gather
-from ci_buildx.builder.identity import JobIdentity, Origin
-from ci_buildx.builder.provision import Blueprint, provision
-from ci_buildx.builder.teardown import teardown
+from ci_buildx.builder import identity as builder_identity
+from ci_buildx.builder import plan
+from ci_buildx.builder.boot.watch import Boot
+from ci_buildx.builder.builder import Builder, BuilderLocation
+from ci_buildx.builder.cluster_facts import read_cluster_facts
+from ci_buildx.builder.identity import JobIdentity, JobOrigin
+from ci_buildx.builder.lifecycle.provision import ProvisionRequest, provision
+from ci_buildx.builder.lifecycle.teardown import teardown
+from ci_buildx.builder.manifests import certificates
 from ci_buildx.errors import NotFound
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
@@ -31,7 +33,7 @@ PATIENCE = 60.0
 def kube(cluster_env: Mapping[str, str]) -> Iterator[KubeClient]:
     """An administrator's client, by which tests look on."""
     settings = ClusterSettings(kubeconfig=(Path(cluster_env["KUBECONFIG"]),))
-    client = KubeClient(config.load(settings, env=cluster_env))
+    client = KubeClient(config.load_cluster(settings, env=cluster_env))
     yield client
     client.close()
 
@@ -67,7 +69,7 @@ class Yard:
     """The product's own."""
     admin: KubeClient
     account: Account
-    locations: list[Location] = field(default_factory=list)
+    locations: list[BuilderLocation] = field(default_factory=list)
     namespaces: list[str] = field(default_factory=list)
     objects: list[str] = field(default_factory=list)
     """Paths of cluster-wide objects that go at the end."""
@@ -75,13 +77,15 @@ class Yard:
     """What else is done at the end."""
 
     def identity(self) -> JobIdentity:
-        return identity.make(Origin(system="local", repository="tests/builder"), suffix=identity.random_suffix())
+        return builder_identity.make_identity(
+            JobOrigin(system="local", repository="tests/builder"), suffix=builder_identity.make_random_suffix()
+        )
 
-    def blueprint(self, platforms: tuple[Platform, ...] = (), **settings: object) -> Blueprint:
+    def blueprint(self, platforms: tuple[Platform, ...] = (), **settings: object) -> ProvisionRequest:
         chosen = replace(BuilderSettings(lifetime=600, timeout=PATIENCE), **settings)  # type: ignore[arg-type]
-        return Blueprint(
+        return ProvisionRequest(
             identity=self.identity(),
-            plan=plan.make(platforms, gather(self.kube), chosen),
+            plan=plan.make_plan(platforms, read_cluster_facts(self.kube), chosen),
             settings=chosen,
             certificates=certificates.issue(certificates.NAMES, chosen.lifetime),
         )
@@ -89,7 +93,7 @@ class Yard:
     def provision(self, platforms: tuple[Platform, ...] = (), **settings: object) -> Builder:
         return self.make(self.blueprint(platforms, **settings))
 
-    def make(self, blueprint: Blueprint, *, alter: Callable[[dict[str, Any]], object] | None = None) -> Builder:
+    def make(self, blueprint: ProvisionRequest, *, alter: Callable[[dict[str, Any]], object] | None = None) -> Builder:
         """Make a builder; ``alter`` changes its Jobs, as a webhook of the cluster may."""
         kube = cast("KubeClient", Altering(self.kube, alter)) if alter else self.kube
         return provision(kube, blueprint, announce=self.locations.append)
@@ -99,7 +103,7 @@ class Yard:
 
     def namespace(self, **labels: str) -> str:
         """A namespace that is nobody's builder."""
-        name = f"builder-test-{identity.random_suffix()}"
+        name = f"builder-test-{builder_identity.make_random_suffix()}"
         self.admin.create(
             "/api/v1/namespaces",
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}},

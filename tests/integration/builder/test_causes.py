@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
-from ci_buildx.builder import autoscaler, labels
-from ci_buildx.builder.autoscaler import detect
-from ci_buildx.builder.boot import Boot
+from ci_buildx.builder import labels
+from ci_buildx.builder.boot import scheduling
+from ci_buildx.builder.boot.observation import Autoscaler
+from ci_buildx.builder.boot.scheduling import detect_autoscaler
+from ci_buildx.builder.boot.watch import Boot
 from ci_buildx.builder.builder import Builder
-from ci_buildx.builder.pods import condition
-from ci_buildx.builder.verdict import Autoscaler
+from ci_buildx.builder.pods import find_condition
 from ci_buildx.errors import BootError, PodLost, Stopped
 from ci_buildx.kube.client import KubeClient
-from ci_buildx.kube.config import Cluster
+from ci_buildx.kube.config import ClusterAccess
 from devcluster import layout
 from tests import accounts
 from tests.accounts import Account
@@ -64,21 +65,21 @@ def test_a_crash_loop_says_the_daemons_last_words(yard: Yard) -> None:
     blueprint = yard.blueprint(buildkitd_config="[worker.oci]\n  enabled = 7\n")
     builder = yard.make(blueprint, alter=lambda job: job["spec"].update(suspend=True))
     (node,) = builder.plan.nodes
-    template = yard.admin.get(builder.workload_path(node))["spec"]["template"]
+    template = yard.admin.get(builder.make_workload_path(node))["spec"]["template"]
     marks = {key: value for key, value in template["metadata"]["labels"].items() if labels.DOMAIN in key}
     pod = {
         "metadata": {"name": "crashing", "labels": {**marks, labels.MANAGED_BY: labels.MANAGER}},
         "spec": {**template["spec"], "restartPolicy": "Always"},
     }
-    yard.admin.create(builder.location.core_path("pods"), pod)
+    yard.admin.create(builder.location.make_core_path("pods"), pod)
     with yard.boot(builder) as boot, pytest.raises(BootError, match="toml: cannot decode") as caught:
-        boot.ready(node)
+        boot.wait_until_ready(node)
     assert caught.value.subject == "pod crashing"
 
 
 def test_an_autoscaler_is_given_the_time_that_a_node_takes(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in: it says what cluster-autoscaler says, and brings a node by a label that was missing."""
-    monkeypatch.setattr(autoscaler, "detect", lambda _: Autoscaler.PRESENT)
+    monkeypatch.setattr(scheduling, "detect_autoscaler", lambda _: Autoscaler.PRESENT)
     mark = f"tests.kube-builder.dev/{secrets.token_hex(4)}"
     builder = yard.provision(nodeselector=((mark, "yes"), ("kubernetes.io/arch", "amd64")))
     (node,) = builder.plan.nodes
@@ -95,7 +96,7 @@ def test_an_autoscaler_is_given_the_time_that_a_node_takes(yard: Yard, monkeypat
             scaler = threading.Thread(target=say_of_its_pod, args=(yard, builder, *said), daemon=True)
             scaler.start()
             brought.start()
-            (pod,) = boot.ready(node)
+            (pod,) = boot.wait_until_ready(node)
         assert pod.host == host["metadata"]["name"]
         assert any("a node is being made: TriggeredScaleUp: pool 1->2 (max: 5)" in line for line in told), told
     finally:
@@ -104,20 +105,20 @@ def test_an_autoscaler_is_given_the_time_that_a_node_takes(yard: Yard, monkeypat
 
 
 def test_an_autoscaler_that_will_not_help_is_believed_at_once(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(autoscaler, "detect", lambda _: Autoscaler.PRESENT)
+    monkeypatch.setattr(scheduling, "detect_autoscaler", lambda _: Autoscaler.PRESENT)
     builder = yard.provision(nodeselector=(("disk", "holographic"),))
     said = ("NotTriggerScaleUp", "pod didn't trigger scale-up: 1 node(s) didn't match Pod's node affinity/selector")
     with yard.boot(builder) as boot:
         threading.Thread(target=say_of_its_pod, args=(yard, builder, *said), daemon=True).start()
         with pytest.raises(BootError, match=r"0/2 nodes are available.*; the autoscaler: pod didn't trigger") as caught:
-            boot.ready(builder.plan.nodes[0])
+            boot.wait_until_ready(builder.plan.nodes[0])
     assert (caught.value.reason, "nodeselector" in caught.value.fix) == ("Unschedulable", True)
 
 
 def say_of_its_pod(yard: Yard, builder: Builder, reason: str, message: str) -> None:
     """The event that cluster-autoscaler makes about each pod for which it enlarges a group of nodes, or does not."""
-    pods = builder.location.core_path("pods")
-    while not (found := [pod for pod in yard.admin.list(pods)["items"] if condition(pod, "PodScheduled")]):
+    pods = builder.location.make_core_path("pods")
+    while not (found := [pod for pod in yard.admin.list(pods)["items"] if find_condition(pod, "PodScheduled")]):
         time.sleep(0.1)
     about = {key: found[0]["metadata"][key] for key in ("name", "namespace", "uid")}
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(yard.admin.server_time))
@@ -132,16 +133,16 @@ def say_of_its_pod(yard: Yard, builder: Builder, reason: str, message: str) -> N
         "lastTimestamp": now,
         "count": 1,
     }
-    yard.admin.create(builder.location.core_path("events"), event)
+    yard.admin.create(builder.location.make_core_path("events"), event)
 
 
 def test_a_wait_ends_at_its_deadline_and_tells_what_it_was_for(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(autoscaler, "detect", lambda _: Autoscaler.PRESENT)
+    monkeypatch.setattr(scheduling, "detect_autoscaler", lambda _: Autoscaler.PRESENT)
     builder = yard.provision(nodeselector=(("disk", "holographic"),))
     told: list[str] = []
     boot = Boot(yard.kube, builder, deadline=time.monotonic() + 1.5, explain=told.append)
     with boot, pytest.raises(BootError, match="0/2 nodes are available") as caught:
-        boot.scheduled(builder.plan.nodes[0])
+        boot.wait_until_scheduled(builder.plan.nodes[0])
     assert caught.value.reason == "Timeout"
     assert len(told) == 1
     assert "Unschedulable" in told[0]
@@ -153,36 +154,36 @@ def test_a_wait_ends_when_the_job_does(yard: Yard) -> None:
     stop.set()
     boot = Boot(yard.kube, builder, deadline=time.monotonic() + 30, stop=stop)
     with boot, pytest.raises(Stopped):
-        boot.scheduled(builder.plan.nodes[0])
+        boot.wait_until_scheduled(builder.plan.nodes[0])
 
 
 def test_whether_the_cluster_makes_nodes_is_seen_with_a_jobs_rights(
-    yard: Yard, kube: KubeClient, cluster: Cluster, tmp_path: Path
+    yard: Yard, kube: KubeClient, cluster: ClusterAccess, tmp_path: Path
 ) -> None:
     """By cluster-autoscaler's status or by Karpenter's API; who may not read the status knows only of the latter."""
     namespace = yard.namespace()
     with accounts.outsider(kube, cluster, namespace, "nobody", tmp_path) as account, account.client() as nobody:
-        assert (detect(yard.kube), detect(nobody)) == (Autoscaler.ABSENT, Autoscaler.UNKNOWN)
+        assert (detect_autoscaler(yard.kube), detect_autoscaler(nobody)) == (Autoscaler.ABSENT, Autoscaler.UNKNOWN)
         status = "/api/v1/namespaces/kube-system/configmaps"
         kube.create(status, {"metadata": {"name": "cluster-autoscaler-status"}})
         try:
-            assert (detect(yard.kube), detect(nobody)) == (Autoscaler.PRESENT, Autoscaler.UNKNOWN)
+            assert (detect_autoscaler(yard.kube), detect_autoscaler(nobody)) == (Autoscaler.PRESENT, Autoscaler.UNKNOWN)
         finally:
             kube.delete(f"{status}/cluster-autoscaler-status")
         definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
         kube.create(definitions, NODE_POOLS)
         try:
-            eventually("Karpenter's API", lambda: detect(nobody) is Autoscaler.PRESENT)
+            eventually("Karpenter's API", lambda: detect_autoscaler(nobody) is Autoscaler.PRESENT)
         finally:
             kube.delete(f"{definitions}/{NODE_POOLS['metadata']['name']}")
-            eventually("the end of Karpenter's API", lambda: detect(yard.kube) is Autoscaler.ABSENT)
+            eventually("the end of Karpenter's API", lambda: detect_autoscaler(yard.kube) is Autoscaler.ABSENT)
 
 
 NODE_POOLS: dict[str, Any] = {
     "metadata": {"name": "nodepools.karpenter.sh"},
     "spec": {
         "group": "karpenter.sh",
-        "scope": "Cluster",
+        "scope": "ClusterAccess",
         "names": {"plural": "nodepools", "singular": "nodepool", "kind": "NodePool"},
         "versions": [
             {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ci_buildx.builder import confinement
+from ci_buildx.builder.manifests import buildkitd
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.settings.builder import BuilderSettings, Confinement
 from tests.integration.builder.conftest import Yard
@@ -20,9 +20,9 @@ NEW, OLD, OLDEST = (1, 34), (1, 29), (1, 18)
 
 def taken(kube: KubeClient, namespace: str, settings: BuilderSettings, server: tuple[int, int]) -> dict[str, Any]:
     """The securityContext that the API server makes of a pod for a server of that version."""
-    context = confinement.security_context(settings, server)
+    context = buildkitd.make_security_context(settings, server)
     container = {"name": "buildkitd", "image": "busybox", "securityContext": context}
-    notes = confinement.profile_annotations(settings, server)
+    notes = buildkitd.make_profile_annotations(settings, server)
     pod = {"metadata": {"name": "pod", "annotations": notes}, "spec": {"containers": [container]}}
     made = kube.create(f"/api/v1/namespaces/{namespace}/pods", pod, dryRun="All")
     return dict(made["spec"]["containers"][0]["securityContext"])

@@ -9,25 +9,27 @@ from pathlib import Path
 
 import pytest
 
-from ci_buildx.builder import labels, lifecycle, manifests, plan, store
-from ci_buildx.builder.builder import Builder, Location
-from ci_buildx.builder.facts import ClusterFacts
-from ci_buildx.builder.teardown import teardown
-from ci_buildx.builder.verdict import Stage
+from ci_buildx.builder import labels, plan
+from ci_buildx.builder.boot.observation import PodStage
+from ci_buildx.builder.builder import Builder, BuilderLocation
+from ci_buildx.builder.cluster_facts import ClusterFacts
+from ci_buildx.builder.lifecycle import find, records
+from ci_buildx.builder.lifecycle.teardown import teardown
+from ci_buildx.builder.manifests import objects
 from ci_buildx.errors import BootError, InputError, KubeBuilderError, PodLost, Refused
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model import platform
 from ci_buildx.settings.builder import BuilderSettings
 from ci_buildx.settings.values import ClusterSettings
+from tests.integration.build.accounts import ON_OBJECTS, Accounts
 from tests.integration.builder.conftest import Yard, eventually
-from tests.integration.job.accounts import ON_OBJECTS, Accounts
 
-AMD64, ARM64 = platform.parse("linux/amd64"), platform.parse("linux/arm64")
+AMD64, ARM64 = platform.parse_platform("linux/amd64"), platform.parse_platform("linux/arm64")
 
 
-def pods_of(kube: KubeClient, location: Location) -> list[str]:
-    listed = kube.list(location.core_path("pods"), labelSelector=location.selector)["items"]
+def pods_of(kube: KubeClient, location: BuilderLocation) -> list[str]:
+    listed = kube.list(location.make_core_path("pods"), labelSelector=location.selector)["items"]
     return [pod["metadata"]["name"] for pod in listed]
 
 
@@ -39,10 +41,10 @@ def test_each_architecture_has_a_pod_that_gets_ready_and_nothing_stays(kube: Kub
     ]
     with yard.boot(builder) as boot:
         for node in builder.plan.nodes:
-            assert boot.scheduled(node).host == f"dev-{node.name}"
-            (pod,) = boot.ready(node)
+            assert boot.wait_until_scheduled(node).host == f"dev-{node.name}"
+            (pod,) = boot.wait_until_ready(node)
             assert pod.ip
-            assert boot.verdict(node).stage is Stage.READY
+            assert boot.judge_pod(node).stage is PodStage.READY
     report = teardown(yard.kube, builder.location, deadline=time.monotonic() + 20)
     assert report.left == ()
     assert f"namespace {builder.namespace}" in report.removed
@@ -53,8 +55,8 @@ def test_each_architecture_has_a_pod_that_gets_ready_and_nothing_stays(kube: Kub
 def test_the_secret_never_delays_the_pod(kube: KubeClient, yard: Yard) -> None:
     builder = yard.provision(buildkitd_config='[log]\n  format = "json"\n')
     with yard.boot(builder) as boot:
-        boot.ready(builder.plan.nodes[0])
-    events = kube.list(builder.location.core_path("events"))["items"]
+        boot.wait_until_ready(builder.plan.nodes[0])
+    events = kube.list(builder.location.make_core_path("events"))["items"]
     assert [event["message"] for event in events if event["reason"] == "FailedMount"] == []
 
 
@@ -71,26 +73,30 @@ def found_again(builder: Builder) -> Builder:
 
 
 def test_a_kept_builder_is_found_by_its_name(kube: KubeClient, yard: Yard) -> None:
-    builder = yard.provision((AMD64, platform.parse("linux/riscv64")))
-    loaded = store.load(yard.kube, store.find(yard.kube, builder.name))
+    builder = yard.provision((AMD64, platform.parse_platform("linux/riscv64")))
+    loaded = records.load_builder(yard.kube, records.find_builder(yard.kube, builder.name))
     assert loaded == found_again(builder)
-    assert loaded.plan.nodes[0].emulated == (platform.parse("linux/riscv64"),)
+    assert loaded.plan.nodes[0].emulated == (platform.parse_platform("linux/riscv64"),)
 
 
 def test_a_kept_builder_is_found_in_the_namespace_that_is_named(kube: KubeClient, yard: Yard) -> None:
     inside, own = yard.provision(namespace=yard.namespace()), yard.provision()
-    assert store.load(yard.kube, store.find(yard.kube, inside.name, inside.namespace)) == found_again(inside)
-    assert store.load(yard.kube, store.find(yard.kube, own.name, inside.namespace)) == found_again(own)
+    assert records.load_builder(
+        yard.kube, records.find_builder(yard.kube, inside.name, inside.namespace)
+    ) == found_again(inside)
+    assert records.load_builder(yard.kube, records.find_builder(yard.kube, own.name, inside.namespace)) == found_again(
+        own
+    )
     looked = f"neither as a namespace nor in namespace '{own.namespace}'"
     with pytest.raises(InputError, match=f"there is no builder '{inside.name}'; {looked}"):
-        lifecycle.find(yard.kube, inside.name, own.namespace)
+        find.find_job_builder(yard.kube, inside.name, own.namespace)
 
 
 def test_a_namespace_that_is_not_there_is_said(kube: KubeClient, yard: Yard, tmp_path: Path) -> None:
-    cluster = config.load(ClusterSettings(kubeconfig=(yard.account.kubeconfig,)), env={})
+    cluster = config.load_cluster(ClusterSettings(kubeconfig=(yard.account.kubeconfig,)), env={})
     accounts = Accounts(kube=kube, cluster=cluster, namespace=yard.namespace(), folder=tmp_path)
-    with accounts.having("anywhere", *ON_OBJECTS) as kubeconfig:
-        user = KubeClient(config.load(ClusterSettings(kubeconfig=(kubeconfig,)), env={}))
+    with accounts.with_changes("anywhere", *ON_OBJECTS) as kubeconfig:
+        user = KubeClient(config.load_cluster(ClusterSettings(kubeconfig=(kubeconfig,)), env={}))
         with user, pytest.raises(Refused, match='namespaces "nowhere" not found; create it or leave --namespace out'):
             replace(yard, kube=user).provision(namespace="nowhere")
     yard.locations.clear()
@@ -104,7 +110,7 @@ def test_a_namespace_without_rights_is_said(yard: Yard) -> None:
 
 def test_an_unknown_builder_is_an_input_error(yard: Yard) -> None:
     with pytest.raises(InputError, match="there is no builder 'kube-builder-none'; no namespace is called so"):
-        store.load(yard.kube, store.find(yard.kube, "kube-builder-none"))
+        records.load_builder(yard.kube, records.find_builder(yard.kube, "kube-builder-none"))
 
 
 def test_in_a_namespace_that_is_not_ours_only_our_objects_go(kube: KubeClient, yard: Yard) -> None:
@@ -114,9 +120,9 @@ def test_in_a_namespace_that_is_not_ours_only_our_objects_go(kube: KubeClient, y
     neighbour = yard.provision(namespace=namespace)
     builder = yard.provision(namespace=namespace, replicas=2, buildkitd_config="debug = true\n")
     with yard.boot(builder) as boot:
-        assert len(boot.ready(builder.plan.nodes[0])) == 2
+        assert len(boot.wait_until_ready(builder.plan.nodes[0])) == 2
     teardown(yard.kube, builder.location, deadline=time.monotonic() + 20).check()
-    for path in (builder.location.jobs_path, builder.location.core_path("secrets")):
+    for path in (builder.location.jobs_path, builder.location.make_core_path("secrets")):
         assert kube.list(path, labelSelector=builder.location.selector)["items"] == []
         assert len(kube.list(path, labelSelector=neighbour.location.selector)["items"]) == 1
     assert pods_of(kube, builder.location) == []
@@ -126,16 +132,16 @@ def test_in_a_namespace_that_is_not_ours_only_our_objects_go(kube: KubeClient, y
 
 def test_the_keys_go_with_the_jobs_by_the_clusters_own_hand(kube: KubeClient, yard: Yard) -> None:
     builder = yard.provision((AMD64, ARM64))
-    secret = f"{builder.location.core_path('secrets')}/{builder.location.object_name('keys')}"
+    secret = f"{builder.location.make_core_path('secrets')}/{builder.location.make_object_name('keys')}"
     for node in builder.plan.nodes:
         assert yard.exists(secret)
-        lifecycle.drop_node(yard.kube, builder, node)
+        find.remove_failed_node(yard.kube, builder, node)
     eventually("the end of the Secret", lambda: not yard.exists(secret))
 
 
 def test_a_namespace_without_our_mark_is_refused(kube: KubeClient, yard: Yard) -> None:
     namespace = yard.namespace()
-    report = teardown(yard.kube, Location(name=namespace, namespace=namespace), deadline=time.monotonic() + 20)
+    report = teardown(yard.kube, BuilderLocation(name=namespace, namespace=namespace), deadline=time.monotonic() + 20)
     assert report.left == (f"namespace {namespace}",)
     assert "not marked" in report.notes[0]
     assert yard.exists(f"/api/v1/namespaces/{namespace}")
@@ -143,13 +149,13 @@ def test_a_namespace_without_our_mark_is_refused(kube: KubeClient, yard: Yard) -
 
 def test_tearing_down_what_was_never_made_is_fine(kube: KubeClient, yard: Yard) -> None:
     name = yard.identity().name
-    report = teardown(yard.kube, Location(name=name, namespace=name), deadline=time.monotonic() + 20)
+    report = teardown(yard.kube, BuilderLocation(name=name, namespace=name), deadline=time.monotonic() + 20)
     assert (report.removed, report.left) == ((), ())
 
 
 def test_a_namespace_that_appears_a_moment_later_is_removed(kube: KubeClient, yard: Yard) -> None:
     blueprint = yard.blueprint()
-    location = lifecycle.locate(blueprint.identity, blueprint.settings)
+    location = find.locate_job_builder(blueprint.identity, blueprint.settings)
 
     def make() -> None:
         with suppress(KubeBuilderError):  # the namespace may go before all is in it
@@ -167,10 +173,10 @@ def test_the_cluster_ends_the_compute_at_the_deadline(kube: KubeClient, yard: Ya
     builder = yard.provision(lifetime=10)
     with yard.boot(builder) as boot:
         node = builder.plan.nodes[0]
-        (pod,) = boot.ready(node)
-        boot.answered(pod.name)
-        eventually("the end of the pod", lambda: boot.verdict(node).stage is Stage.FAILED)
-        error = boot.verdict(node).error
+        (pod,) = boot.wait_until_ready(node)
+        boot.record_answer(pod.name)
+        eventually("the end of the pod", lambda: boot.judge_pod(node).stage is PodStage.FAILED)
+        error = boot.judge_pod(node).error
     assert isinstance(error, PodLost)
     assert error.reason == "DeadlineExceeded"
     eventually("the end of all pods", lambda: pods_of(kube, builder.location) == [])
@@ -180,14 +186,17 @@ def test_the_cluster_removes_what_a_job_left_but_its_namespace(
     kube: KubeClient, yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the Job's deadline, its TTL and its ownership: nothing of ours has to live."""
-    monkeypatch.setattr(manifests, "_KEPT_AFTER_END", 1)
+    monkeypatch.setattr(objects, "_KEPT_AFTER_END", 1)
     builder = yard.provision((AMD64, ARM64), lifetime=3, buildkitd_config="debug = true\n")
     location = builder.location
 
     def is_empty(path: str) -> bool:
         return not kube.list(path, labelSelector=location.selector)["items"]
 
-    for path in (location.jobs_path, *(location.core_path(plural) for plural in ("pods", "secrets", "configmaps"))):
+    for path in (
+        location.jobs_path,
+        *(location.make_core_path(plural) for plural in ("pods", "secrets", "configmaps")),
+    ):
         eventually(f"the end of {path}", partial(is_empty, path))
     assert yard.exists(location.namespace_path)
 
@@ -196,10 +205,10 @@ def test_a_pod_that_is_deleted_in_use_is_named(kube: KubeClient, yard: Yard) -> 
     builder = yard.provision()
     with yard.boot(builder) as boot:
         node = builder.plan.nodes[0]
-        (pod,) = boot.ready(node)
-        kube.delete(f"{builder.location.core_path('pods')}/{pod.name}")
-        eventually("the loss", lambda: boot.verdict(node).stage is Stage.FAILED)
-        error = boot.verdict(node).error
+        (pod,) = boot.wait_until_ready(node)
+        kube.delete(f"{builder.location.make_core_path('pods')}/{pod.name}")
+        eventually("the loss", lambda: boot.judge_pod(node).stage is PodStage.FAILED)
+        error = boot.judge_pod(node).error
     assert isinstance(error, PodLost)
     assert str(error).startswith(f"pod {pod.name} was lost: Deleted")
 
@@ -208,27 +217,27 @@ def test_the_loss_of_one_replica_leaves_the_others(kube: KubeClient, yard: Yard)
     builder = yard.provision(replicas=2)
     with yard.boot(builder) as boot:
         node = builder.plan.nodes[0]
-        lost, kept = boot.ready(node)
-        kube.delete(f"{builder.location.core_path('pods')}/{lost.name}", body={"gracePeriodSeconds": 0})
-        eventually("the loss", lambda: boot.verdict(node, lost.name).stage is Stage.FAILED)
-        assert boot.verdict(node, kept.name).stage is Stage.READY
-        assert kept.name in [pod.name for pod in boot.pods(node)]
-    job = kube.get(f"{builder.location.jobs_path}/{builder.workload(node)}")
+        lost, kept = boot.wait_until_ready(node)
+        kube.delete(f"{builder.location.make_core_path('pods')}/{lost.name}", body={"gracePeriodSeconds": 0})
+        eventually("the loss", lambda: boot.judge_pod(node, lost.name).stage is PodStage.FAILED)
+        assert boot.judge_pod(node, kept.name).stage is PodStage.READY
+        assert kept.name in [pod.name for pod in boot.list_pods(node)]
+    job = kube.get(f"{builder.location.jobs_path}/{builder.name_workload(node)}")
     assert "conditions" not in job["status"]
 
 
 def test_an_architecture_without_room_moves_to_another_node(kube: KubeClient, yard: Yard) -> None:
     """As where nodes may not be listed: the scheduler finds out, and the plan is changed."""
     settings = BuilderSettings(lifetime=600)
-    first = plan.make((AMD64, platform.parse("linux/s390x")), ClusterFacts(), settings)
+    first = plan.make_plan((AMD64, platform.parse_platform("linux/s390x")), ClusterFacts(), settings)
     builder = yard.make(replace(yard.blueprint(), plan=first, settings=settings))
     lost = first.nodes[1]
     with yard.boot(builder) as boot:
         with pytest.raises(BootError) as caught:
-            boot.scheduled(lost)
+            boot.wait_until_scheduled(lost)
         assert caught.value.reason == "Unschedulable"
-        boot.ready(first.nodes[0])
-    lifecycle.drop_node(yard.kube, builder, lost)
+        boot.wait_until_ready(first.nodes[0])
+    find.remove_failed_node(yard.kube, builder, lost)
     replanned = plan.replan(first, "s390x")
     assert replanned is not None
     assert [str(each) for each in replanned.nodes[0].emulated] == ["linux/s390x"]

@@ -4,9 +4,10 @@ import time
 
 import pytest
 
-from ci_buildx.builder import expired, labels, reap
+from ci_buildx.builder import labels
 from ci_buildx.builder.builder import Builder
-from ci_buildx.builder.teardown import teardown
+from ci_buildx.builder.lifecycle import reap
+from ci_buildx.builder.lifecycle.teardown import teardown
 from ci_buildx.kube.client import KubeClient
 from tests.integration.builder.conftest import Yard, eventually
 
@@ -19,7 +20,7 @@ def expire(kube: KubeClient, path: str) -> None:
 
 def expire_objects(kube: KubeClient, builder: Builder) -> None:
     location = builder.location
-    for path in (location.jobs_path, location.core_path("secrets")):
+    for path in (location.jobs_path, location.make_core_path("secrets")):
         for item in kube.list(path, labelSelector=location.selector)["items"]:
             expire(kube, f"{path}/{item['metadata']['name']}")
 
@@ -29,10 +30,10 @@ def test_only_expired_builders_are_removed(kube: KubeClient, yard: Yard, reaper_
     foreign = yard.namespace(**{labels.MANAGED_BY: labels.MANAGER})
     for name in (old.namespace, foreign):
         expire(kube, f"/api/v1/namespaces/{name}")
-    announced = reap.sweep(reaper_kube, dry_run=True)
+    announced = reap.reap_builders(reaper_kube, dry_run=True)
     assert old.name in announced.expired
     assert announced.removed == ()
-    swept = reap.sweep(reaper_kube)
+    swept = reap.reap_builders(reaper_kube)
     assert old.name in swept.removed
     assert not {young.name, foreign} & {*swept.expired, *swept.removed}
     assert not yard.exists(old.location.namespace_path)
@@ -44,8 +45,8 @@ def test_expired_builders_inside_a_named_namespace_are_removed(kube: KubeClient,
     namespace = yard.namespace()
     old, young = yard.provision(namespace=namespace), yard.provision(namespace=namespace)
     expire_objects(kube, old)
-    assert old.name not in reap.sweep(yard.kube, dry_run=True).expired
-    swept = reap.sweep(yard.kube, namespaces=(namespace,))
+    assert old.name not in reap.reap_builders(yard.kube, dry_run=True).expired
+    swept = reap.reap_builders(yard.kube, namespaces=(namespace,))
     assert old.name in swept.removed
     assert kube.list(old.location.jobs_path, labelSelector=old.location.selector)["items"] == []
     assert len(kube.list(young.location.jobs_path, labelSelector=young.location.selector)["items"]) == 1
@@ -54,19 +55,19 @@ def test_expired_builders_inside_a_named_namespace_are_removed(kube: KubeClient,
 def test_a_namespace_that_sticks_is_reported_with_its_cause(
     kube: KubeClient, yard: Yard, reaper_kube: KubeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(expired, "_DELETION_TIME", -1.0)
+    monkeypatch.setattr(reap, "_DELETION_TIME", -1.0)
     builder = yard.provision()
     held = {"metadata": {"name": "held", "finalizers": ["example.com/keep"]}}
-    path = builder.location.core_path("configmaps")
+    path = builder.location.make_core_path("configmaps")
     kube.create(path, held)
     expire(kube, builder.location.namespace_path)
-    assert builder.name in reap.sweep(reaper_kube).removed
+    assert builder.name in reap.reap_builders(reaper_kube).removed
     try:
         eventually(
             "the cause",
-            lambda: "example.com/keep" in reap.sweep(reaper_kube).problems.get(builder.name, ""),
+            lambda: "example.com/keep" in reap.reap_builders(reaper_kube).problems.get(builder.name, ""),
         )
-        problem = reap.sweep(reaper_kube).problems[builder.name]
+        problem = reap.reap_builders(reaper_kube).problems[builder.name]
         assert problem.startswith("its deletion does not end: ")
         again = teardown(kube, builder.location, deadline=time.monotonic() + 20)
         assert "example.com/keep" in again.notes[0]

@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 import yaml
 
-from ci_buildx.builder import heartbeat, labels, schedule
+from ci_buildx.builder import labels
 from ci_buildx.builder.builder import Builder
-from ci_buildx.builder.rights import REAPER
-from ci_buildx.builder.rolesheet import SYSTEM
+from ci_buildx.builder.lifecycle import lease
+from ci_buildx.builder.rbac import roles
+from ci_buildx.builder.rbac.rights import REAPER
+from ci_buildx.builder.rbac.roles import SYSTEM
 from ci_buildx.kube.client import KubeClient
 from devcluster import layout
 from devcluster.images import catalogue, runner
@@ -42,7 +44,7 @@ def image() -> str:
 @pytest.fixture
 def scheduled(kube: KubeClient, image: str, reaper_account: Account) -> Iterator[str]:
     """The CronJob of docs/rbac, with another name and image, each minute."""
-    text = Path("docs/rbac/reaper-cronjob.yaml").read_text().replace(schedule.IMAGE, image)
+    text = Path("docs/rbac/reaper-cronjob.yaml").read_text().replace(roles.IMAGE, image)
     manifest = yaml.safe_load(text.replace("*/5 * * * *", "* * * * *"))
     assert manifest["metadata"] == {"name": REAPER, "namespace": reaper_account.namespace}
     name = f"{REAPER}-{secrets.token_hex(3)}"
@@ -59,7 +61,7 @@ def test_the_schedule_removes_expired_and_silent_builders_and_nothing_else(
     for name in (expired.namespace, foreign):
         expire(kube, f"/api/v1/namespaces/{name}")
     assert kube.server_time is not None
-    sign(kube, silent, kube.server_time - heartbeat.SILENCE - 5)
+    sign(kube, silent, kube.server_time - lease.SILENCE - 5)
     sign(kube, alive, kube.server_time)
     deadline = time.monotonic() + PATIENCE
     while any(yard.exists(each.location.namespace_path) for each in (expired, silent)):
@@ -67,7 +69,7 @@ def test_the_schedule_removes_expired_and_silent_builders_and_nothing_else(
         time.sleep(1)
     for each in (alive, young):
         assert yard.exists(each.location.namespace_path)
-        assert kube.list(each.location.core_path("pods"))["items"]
+        assert kube.list(each.location.make_core_path("pods"))["items"]
     assert yard.exists(f"/api/v1/namespaces/{foreign}")
 
 
@@ -75,8 +77,8 @@ def sign(kube: KubeClient, builder: Builder, moment: float) -> None:
     """A sign of life that was given at ``moment``."""
     text = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime(moment))
     marks = {labels.MANAGED_BY: labels.MANAGER, labels.BUILDER: builder.name}
-    made = heartbeat.lease(builder.location, text, marks=marks)
-    kube.create(f"{heartbeat.GROUP}/namespaces/{builder.namespace}/leases", made)
+    made = lease.make_lease(builder.location, text, marks=marks)
+    kube.create(f"{lease.GROUP}/namespaces/{builder.namespace}/leases", made)
 
 
 def jobs(kube: KubeClient, name: str) -> list[Any]:

@@ -14,17 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from ci_buildx.buildkit import exporters, request
+from ci_buildx.build.context import mtimes
+from ci_buildx.build.solve import make_ssh_agents
+from ci_buildx.buildkit import exporters, solve_request
 from ci_buildx.buildkit.control import Control, SolveResult
 from ci_buildx.errors import BuildkitError
-from ci_buildx.job import clocks
-from ci_buildx.job.attachables import forwarded
 from ci_buildx.model.status import StatusUpdate, Vertex
-from ci_buildx.session.filesend import FileSend
-from ci_buildx.session.filesync import FileSync
-from ci_buildx.session.secrets import Secrets
-from ci_buildx.session.session import Attachable, Session
-from ci_buildx.session.upload import Upload
+from ci_buildx.session.filesend import FileSendService
+from ci_buildx.session.filesync import FileSyncService
+from ci_buildx.session.secrets import SecretsService
+from ci_buildx.session.session import Attachable, BuildSession
+from ci_buildx.session.upload import UploadService
 from ci_buildx.settings.values import BuildSettings
 from devcluster import programs
 
@@ -114,18 +114,18 @@ def solve(control: Control) -> Solve:
         shared_key: str = "",
     ) -> Build:
         build = build or Build()
-        exports = exporters.make(settings)
+        exports = exporters.make_exports(settings)
         attachables: list[Attachable] = [
-            FileSync(request.shared_folders(settings), clocks.of_folders(settings)),
-            FileSend(exports.targets),
-            Secrets({secret.id: secret.value for secret in settings.secrets}),
+            FileSyncService(solve_request.list_shared_folders(settings), mtimes.read_folder_clocks(settings)),
+            FileSendService(exports.targets),
+            SecretsService({secret.id: secret.value for secret in settings.secrets}),
         ]
         if settings.ssh:
-            attachables.append(forwarded(settings))
+            attachables.append(make_ssh_agents(settings))
         if settings.archive is not None:
-            attachables.append(Upload({str(settings.context).rpartition("/")[2]: settings.archive}))
-        session = Session(attachables, shared_key=shared_key or request.shared_key(settings.context))
-        made = request.make(
+            attachables.append(UploadService({str(settings.context).rpartition("/")[2]: settings.archive}))
+        session = BuildSession(attachables, shared_key=shared_key or solve_request.make_shared_key(settings.context))
+        made = solve_request.make_solve_request(
             settings,
             ref=secrets.token_hex(12),
             session_id=session.id,
@@ -197,7 +197,7 @@ def _running(command: list[str | Path], log: int, environment: dict[str, str]) -
 def _answers(control: Control) -> bool:
     with control:
         try:
-            return bool(control.workers(timeout=5))
+            return bool(control.list_workers(timeout=5))
         except BuildkitError:
             return False
 

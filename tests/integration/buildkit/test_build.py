@@ -12,8 +12,8 @@ from ci_buildx.buildkit.control import Control
 from ci_buildx.errors import BuildkitError, SolveError
 from ci_buildx.model.secret import Secret
 from ci_buildx.model.status import StatusUpdate
-from ci_buildx.settings.assembly import settings_from
-from ci_buildx.settings.values import Attributes, BuildSettings, SecretSource
+from ci_buildx.settings.assembly import make_settings
+from ci_buildx.settings.values import BuildSettings, SecretSource, TypedAttributes
 from tests import docker_daemon
 from tests.integration.buildkit.conftest import Build, Solve, forwarding
 
@@ -25,7 +25,7 @@ def write(folder: Path, **files: str) -> Path:
     return folder
 
 
-def settings(context: Path, *outputs: Attributes, dockerfile: Path | None = None, **more: object) -> BuildSettings:
+def settings(context: Path, *outputs: TypedAttributes, dockerfile: Path | None = None, **more: object) -> BuildSettings:
     return BuildSettings(
         context=context,
         dockerfile=dockerfile or context / "Dockerfile",
@@ -34,20 +34,20 @@ def settings(context: Path, *outputs: Attributes, dockerfile: Path | None = None
     )
 
 
-def tar(path: Path) -> Attributes:
-    return Attributes(type="tar", attrs=(("dest", str(path)),))
+def tar(path: Path) -> TypedAttributes:
+    return TypedAttributes(type="tar", attrs=(("dest", str(path)),))
 
 
 def test_workers_and_version(control: Control) -> None:
-    (worker,) = control.workers(timeout=10)
+    (worker,) = control.list_workers(timeout=10)
     assert "linux/amd64" in map(str, worker.platforms)
     assert worker.labels["org.mobyproject.buildkit.worker.executor"] == "oci"
-    assert control.info(timeout=10).package == "github.com/moby/buildkit"
+    assert control.read_version(timeout=10).package == "github.com/moby/buildkit"
 
 
 def test_an_address_where_nobody_listens() -> None:
     with Control("127.0.0.1:1") as control, pytest.raises(BuildkitError, match="did not answer ListWorkers") as caught:
-        control.workers(timeout=10)
+        control.list_workers(timeout=10)
     assert caught.value.code == "UNAVAILABLE"
 
 
@@ -87,7 +87,7 @@ def test_a_folder_comes_back(solve: Solve, tmp_path: Path) -> None:
     write(context / "d", x="x" * 300_000, y="")
     (context / "d" / "link").symlink_to("x")
     target = write(tmp_path / "out", stays="here")
-    solve(settings(context, Attributes(type="local", attrs=(("dest", str(target)),))))
+    solve(settings(context, TypedAttributes(type="local", attrs=(("dest", str(target)),))))
     assert (target / "d" / "x").read_text() == "x" * 300_000
     assert (target / "d" / "link").readlink() == Path("x")
     assert (target / "stays").read_text() == "here"
@@ -96,7 +96,7 @@ def test_a_folder_comes_back(solve: Solve, tmp_path: Path) -> None:
 def test_an_image_and_a_file_at_once(solve: Solve, registry: str, tmp_path: Path) -> None:
     context = write(tmp_path / "c", Dockerfile="FROM scratch\nCOPY a /\n", a="a")
     oci = tmp_path / "image.tar"
-    outputs = (Attributes(type="registry"), Attributes(type="oci", attrs=(("dest", str(oci)),)))
+    outputs = (TypedAttributes(type="registry"), TypedAttributes(type="oci", attrs=(("dest", str(oci)),)))
     build = solve(settings(context, *outputs, tags=(f"{registry}/tests/buildkit:1",)))
     assert build.result is not None
     assert build.result.exporter_response["containerimage.digest"].startswith("sha256:")
@@ -214,8 +214,8 @@ def test_an_image_is_loaded_into_a_docker_daemon(solve: Solve, tmp_path: Path) -
     given: dict[str, Any] = {"context": str(tmp_path), "load": True, "tags": ["app:1"]}
     with docker_daemon.listening(tmp_path / "s") as daemon:
         env = {"DOCKER_HOST": f"unix://{tmp_path}/s"}
-        solve(settings_from(given, {}, env, tmp_path).build)
+        solve(make_settings(given, {}, env, tmp_path).build)
         assert "manifest.json" in daemon.names()
         daemon.answer = b'{"error":"no space left on device"}'
         with pytest.raises(SolveError, match="the docker daemon could not load it: no space left on device"):
-            solve(settings_from(given, {}, env, tmp_path).build)
+            solve(make_settings(given, {}, env, tmp_path).build)

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from ci_buildx.build.context.input_files import open_input_files
 from ci_buildx.errors import SolveError
-from ci_buildx.fsutil.sender import Sender
-from ci_buildx.job.intake import taken_in
+from ci_buildx.fsutil.sender import TreeSender
 from ci_buildx.model.record import replace
 from ci_buildx.session import filesync
-from ci_buildx.settings.assembly import settings_from
-from ci_buildx.settings.values import Attributes, BuildSettings
+from ci_buildx.settings.assembly import make_settings
+from ci_buildx.settings.values import BuildSettings, TypedAttributes
 from tests.integration.buildkit.conftest import Solve
 from tests.integration.buildkit.served import serving
 from tests.unit.fsutil.repositories import Repository
@@ -30,7 +30,7 @@ def out(tmp_path: Path) -> Path:
 def settings(out: Path, env: dict[str, str] | None = None, cwd: Path = Path("/"), **values: Any) -> BuildSettings:
     """As the command line makes them, with a folder as the result."""
     named = {name.replace("_", "-"): value for name, value in values.items()}
-    return settings_from({**named, "outputs": [f"type=local,dest={out}"]}, {}, env or {}, cwd).build
+    return make_settings({**named, "outputs": [f"type=local,dest={out}"]}, {}, env or {}, cwd).build
 
 
 def found(out: Path) -> dict[str, str]:
@@ -61,21 +61,21 @@ def repository(tmp_path: Path) -> Repository:
 @pytest.mark.parametrize("compression", ["", "gz", "xz", "bz2"])
 def test_an_archive_from_standard_input(solve: Solve, out: Path, compression: str) -> None:
     stdin = io.BytesIO(archive(compression, Dockerfile=EVERYTHING, a="x" * 300_000))
-    with taken_in(settings(out, context="-"), stdin=stdin) as build:
+    with open_input_files(settings(out, context="-"), stdin=stdin) as build:
         solve(build)
     assert found(out) == {"Dockerfile": EVERYTHING, "a": "x" * 300_000}
 
 
 def test_a_named_dockerfile_in_an_archive(solve: Solve, out: Path) -> None:
     stdin = io.BytesIO(archive(Other="FROM scratch\nCOPY a /b\n", a="1"))
-    with taken_in(settings(out, context="-", file="Other"), stdin=stdin) as build:
+    with open_input_files(settings(out, context="-", file="Other"), stdin=stdin) as build:
         solve(build)
     assert found(out) == {"b": "1"}
 
 
 def test_a_dockerfile_alone_from_standard_input(solve: Solve, out: Path) -> None:
     text = b"FROM scratch\nCOPY <<end /a\nhere\nend\nCOPY . /context/\n"
-    with taken_in(settings(out, context="-"), stdin=io.BytesIO(text)) as build:
+    with open_input_files(settings(out, context="-"), stdin=io.BytesIO(text)) as build:
         solve(build)
     assert found(out) == {"a": "here\n"}
 
@@ -85,7 +85,7 @@ def test_a_dockerfile_from_standard_input_with_a_context(solve: Solve, out: Path
     (tmp_path / "c" / "a").write_text("1")
     (tmp_path / "c" / "Dockerfile").write_text("not this one")
     build = settings(out, context="c", file="-", cwd=tmp_path)
-    with taken_in(build, stdin=io.BytesIO(b"FROM scratch\nCOPY a /\n")) as taken:
+    with open_input_files(build, stdin=io.BytesIO(b"FROM scratch\nCOPY a /\n")) as taken:
         solve(taken)
     assert found(out) == {"a": "1"}
 
@@ -97,7 +97,7 @@ def test_a_dockerfile_by_url(solve: Solve, out: Path, tmp_path: Path) -> None:
     (tmp_path / "c" / "a").write_text("1")
     with serving(tmp_path / "served") as host:
         build = settings(out, context="c", file=f"http://{host}/my.Dockerfile", cwd=tmp_path)
-        with taken_in(build) as taken:
+        with open_input_files(build) as taken:
             solve(taken)
     assert found(out) == {"a": "1"}
 
@@ -161,7 +161,7 @@ def test_named_contexts(solve: Solve, out: Path, tmp_path: Path, repository: Rep
     assert found(out) == {"lib/x": "lib", "lib/.dockerignore": "ignored\n", "x": "other", "file": "in sub"}
 
 
-class Counted(Sender):
+class Counted(TreeSender):
     """Counts what all senders send."""
 
     sent = 0
@@ -210,7 +210,7 @@ def test_the_image_shows_whole_seconds(solve: Solve, tmp_path: Path, mode: str) 
     made = tmp_path / "image.tar"
     env = {"SOURCE_DATE_EPOCH": str(time)}
     build = settings(tmp_path / "unused", env, context=str(source.folder), context_mtime=mode)
-    solve(replace(build, outputs=(Attributes(type="oci", attrs=(("dest", str(made)),)),)))
+    solve(replace(build, outputs=(TypedAttributes(type="oci", attrs=(("dest", str(made)),)),)))
     with tarfile.open(made) as image:
         layers = [image.extractfile(member) for member in image.getmembers() if member.size and "blobs" in member.name]
         times = [

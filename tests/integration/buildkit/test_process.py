@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ci_buildx.builder.builder import SERVER_NAME
-from ci_buildx.builder.certificates import NAMES, issue
+from ci_buildx.builder.manifests.certificates import NAMES, issue
 from ci_buildx.buildkit.control import Control
 from ci_buildx.errors import BuildkitError
 from tests.integration.buildkit.conftest import serving
@@ -16,15 +16,17 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from ci_buildx.buildkit.control import Control
-from ci_buildx.buildkit import request
-from ci_buildx.session.filesync import FileSync
-from ci_buildx.session.session import Session
+from ci_buildx.buildkit import solve_request
+from ci_buildx.session.filesync import FileSyncService
+from ci_buildx.session.session import BuildSession
 from ci_buildx.settings.values import BuildSettings
 
 address, folder, how = sys.argv[1:]
 build = BuildSettings(context=Path(folder), dockerfile=Path(folder, "Dockerfile"))
-session = Session([FileSync(request.shared_folders(build))], shared_key="x")
-made = request.make(build, ref=session.id, session_id=session.id, platforms=(), exporters=(), multi_platform=False)
+session = BuildSession([FileSyncService(solve_request.list_shared_folders(build))], shared_key="x")
+made = solve_request.make_solve_request(
+    build, ref=session.id, session_id=session.id, platforms=(), exporters=(), multi_platform=False
+)
 
 def act(update):
     if how == "interrupted" and any(log.data.startswith(b"started") for log in update.logs):
@@ -58,8 +60,8 @@ def test_mutual_tls(tmp_path: Path) -> None:
     options = [option for name in ("cacert", "cert", "key") for option in (f"--tls{name}", str(tmp_path / name))]
     with serving(tmp_path, options, credentials=client, server_name=SERVER_NAME) as address:
         with Control(address, credentials=client, server_name=SERVER_NAME) as control:
-            assert len(control.workers(timeout=10)) == 1
+            assert len(control.list_workers(timeout=10)) == 1
         with Control(address, credentials=client, server_name="another") as control, pytest.raises(BuildkitError):
-            control.workers(timeout=10)
+            control.list_workers(timeout=10)
         with Control(address) as control, pytest.raises(BuildkitError):
-            control.workers(timeout=10)
+            control.list_workers(timeout=10)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ci_buildx.errors import SolveError
-from ci_buildx.settings.assembly import settings_from
+from ci_buildx.settings.assembly import make_settings
 from ci_buildx.settings.values import BuildSettings
 from devcluster.images import host_files
 from devcluster.images.layer import File
@@ -58,7 +58,7 @@ def build(context: Path, registry: str, options: str, steps: str, ssh: list[str]
     (context / "Dockerfile").write_text(
         f"FROM {registry}/library/busybox\nCOPY root /\nCOPY *.pub /\nRUN --mount=type=ssh{options} {steps}\n"
     )
-    return settings_from({"context": str(context), "ssh": ssh}, {}, env, context.parent).build
+    return make_settings({"context": str(context), "ssh": ssh}, {}, env, context.parent).build
 
 
 def spoken(build: Build) -> str:

@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from ci_buildx.fsutil import stat
-from ci_buildx.fsutil.entry import Entry
-from ci_buildx.fsutil.errors import PatternError
-from ci_buildx.fsutil.walk import walk
+from ci_buildx.fsutil import packets
+from ci_buildx.fsutil.entry import PatternError, TreeEntry
+from ci_buildx.fsutil.walk import walk_tree
 from devcluster import toolchain
 from tests.unit.fsutil import trees
 
@@ -86,14 +85,14 @@ def _differences_in(root: Path, seed: int, theirs: Reference) -> Iterator[str]:
 
 def _our_walk(root: Path, patterns: trees.Patterns) -> list[bytes] | None:
     try:
-        entries = list(walk(root, include=patterns.include, exclude=patterns.exclude, follow=patterns.follow))
+        entries = list(walk_tree(root, include=patterns.include, exclude=patterns.exclude, follow=patterns.follow))
     except PatternError:
         return None
-    return [stat.encode(entry) for entry in entries]
+    return [packets.encode_stat_fields(entry) for entry in entries]
 
 
-def _shown(stats: list[bytes] | None) -> list[Entry] | str:
-    return "an error" if stats is None else [stat.decode(entry) for entry in stats]
+def _shown(stats: list[bytes] | None) -> list[TreeEntry] | str:
+    return "an error" if stats is None else [packets.decode_stat(entry) for entry in stats]
 
 
 def _packed(text: str) -> str:

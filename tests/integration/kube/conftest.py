@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from ci_buildx.kube.client import KubeClient
-from ci_buildx.kube.config import Cluster, load
+from ci_buildx.kube.config import ClusterAccess, load_cluster
 from ci_buildx.settings.values import ClusterSettings
 from tests import accounts
 from tests.accounts import Account
@@ -15,7 +15,7 @@ from tests.accounts import Account
 
 @pytest.fixture(scope="session")
 def keeper(
-    kube: KubeClient, cluster: Cluster, namespace: str, tmp_path_factory: pytest.TempPathFactory
+    kube: KubeClient, cluster: ClusterAccess, namespace: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[KubeClient]:
     """A client that may do with ConfigMaps in its namespace what the product does with objects."""
     folder = tmp_path_factory.mktemp("keeper")
@@ -27,7 +27,7 @@ def keeper(
 
 @pytest.fixture(scope="session")
 def bob(
-    kube: KubeClient, cluster: Cluster, namespace: str, tmp_path_factory: pytest.TempPathFactory
+    kube: KubeClient, cluster: ClusterAccess, namespace: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Account]:
     """An account that may list pods in its namespace."""
     with accounts.outsider(kube, cluster, namespace, "bob", tmp_path_factory.mktemp("bob")) as account:
@@ -36,9 +36,9 @@ def bob(
 
 
 @pytest.fixture(scope="session")
-def bobs_cluster(bob: Account) -> Cluster:
+def bobs_cluster(bob: Account) -> ClusterAccess:
     """The devcluster with that account's credentials."""
-    return load(ClusterSettings(kubeconfig=(bob.kubeconfig,)), env={})
+    return load_cluster(ClusterSettings(kubeconfig=(bob.kubeconfig,)), env={})
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 
 from ci_buildx.errors import Conflict, Forbidden, Invalid, NotFound, Unauthorized, Unreachable
 from ci_buildx.kube.client import KubeClient
-from ci_buildx.kube.config import Cluster, load
+from ci_buildx.kube.config import ClusterAccess, load_cluster
 from ci_buildx.kube.tls import TlsSettings
 from ci_buildx.settings.values import ClusterSettings
 from ci_buildx.transport.endpoint import PodAddress
@@ -77,7 +77,7 @@ def test_watch_from_a_version_that_is_gone_starts_over(keeper: KubeClient, path:
 
 
 def test_versions_and_clock(keeper: KubeClient) -> None:
-    major, minor = keeper.server_version()
+    major, minor = keeper.read_server_version()
     assert (major, minor) >= (1, 30)
     assert keeper.server_time is not None
     assert abs(keeper.server_time - time.time()) < 60
@@ -86,7 +86,7 @@ def test_versions_and_clock(keeper: KubeClient) -> None:
 def test_the_official_package_with_our_credentials(bobs_kube: KubeClient, namespace: str) -> None:
     from kubernetes.client import ApiException, CoreV1Api
 
-    api = CoreV1Api(bobs_kube.official())
+    api = CoreV1Api(bobs_kube.make_official_client())
     assert api.list_namespaced_pod(namespace).kind == "PodList"
     with pytest.raises(ApiException, match="Forbidden"):
         api.list_namespace()
@@ -103,18 +103,18 @@ def test_a_restricted_account_is_told_what_it_lacks(
     with pytest.raises(Forbidden, match=f'may not create jobs.batch in namespace "{namespace}"'):
         bobs_kube.create(f"/apis/batch/v1/namespaces/{namespace}/jobs", {"metadata": {"name": "x"}})
     with pytest.raises(Forbidden, match=r'may not (get|create) pods/portforward .*"get" and "create"'):
-        bobs_kube.websocket(listener.path("portforward"), [("ports", "1234")], ["v4.channel.k8s.io"])
+        bobs_kube.open_websocket(listener.make_path("portforward"), [("ports", "1234")], ["v4.channel.k8s.io"])
 
 
 def test_the_in_cluster_account_and_its_rotation(
-    bobs_cluster: Cluster, bobs_token: str, namespace: str, tmp_path: Path
+    bobs_cluster: ClusterAccess, bobs_token: str, namespace: str, tmp_path: Path
 ) -> None:
     host, port = bobs_cluster.address
     for name, content in (("token", bobs_token), ("namespace", namespace)):
         (tmp_path / name).write_text(content)
     (tmp_path / "ca.crt").write_bytes(bobs_cluster.tls.authority)
     env = {"HOME": str(tmp_path), "KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": str(port)}
-    client = KubeClient(load(ClusterSettings(), env=env, account=tmp_path))
+    client = KubeClient(load_cluster(ClusterSettings(), env=env, account=tmp_path))
     pods = f"/api/v1/namespaces/{client.namespace}/pods"
     assert client.list(pods)["kind"] == "PodList"
     (tmp_path / "token").write_text("no longer valid")
@@ -126,7 +126,7 @@ def test_the_in_cluster_account_and_its_rotation(
 
 
 def test_an_exec_plugin_with_a_real_token(
-    bobs_cluster: Cluster, bobs_token: str, namespace: str, tmp_path: Path
+    bobs_cluster: ClusterAccess, bobs_token: str, namespace: str, tmp_path: Path
 ) -> None:
     version = "client.authentication.k8s.io/v1"
     credential = {"apiVersion": version, "kind": "ExecCredential", "status": {"token": bobs_token}}
@@ -145,12 +145,12 @@ def test_an_exec_plugin_with_a_real_token(
         "users": [{"name": "bob", "user": {"exec": plugin}}],
     }
     (tmp_path / "config").write_text(json.dumps(config))
-    client = KubeClient(load(ClusterSettings(kubeconfig=(tmp_path / "config",)), env={"PATH": "/usr/bin:/bin"}))
+    client = KubeClient(load_cluster(ClusterSettings(kubeconfig=(tmp_path / "config",)), env={"PATH": "/usr/bin:/bin"}))
     assert client.list(f"/api/v1/namespaces/{client.namespace}/pods")["kind"] == "PodList"
     client.close()
 
 
-def test_the_system_trust_does_not_know_the_cluster(bobs_cluster: Cluster) -> None:
+def test_the_system_trust_does_not_know_the_cluster(bobs_cluster: ClusterAccess) -> None:
     client = KubeClient(replace(bobs_cluster, tls=TlsSettings()))
     with pytest.raises(Unreachable, match="not to be trusted"):
         client.get("/version")

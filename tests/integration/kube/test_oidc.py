@@ -11,10 +11,10 @@ from dataclasses import replace
 import pytest
 
 from ci_buildx.errors import Forbidden, Unauthorized
-from ci_buildx.kube import job_token
+from ci_buildx.kube import oidc_token
 from ci_buildx.kube.client import KubeClient
-from ci_buildx.kube.config import Cluster
-from ci_buildx.kube.job_token import JobToken
+from ci_buildx.kube.config import ClusterAccess
+from ci_buildx.kube.oidc_token import OidcToken
 from devcluster import issuer, layout
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
@@ -49,19 +49,19 @@ def trust(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def client(cluster: Cluster, fetch: job_token.Fetch) -> Iterator[KubeClient]:
-    with KubeClient(replace(cluster, credentials=JobToken(fetch))) as made:
+def client(cluster: ClusterAccess, fetch: oidc_token.Fetch) -> Iterator[KubeClient]:
+    with KubeClient(replace(cluster, credentials=OidcToken(fetch))) as made:
         yield made
 
 
 def test_a_branch_has_the_rights_that_its_subject_was_given(
-    bobs_cluster: Cluster, namespace: str, repository: str
+    bobs_cluster: ClusterAccess, namespace: str, repository: str
 ) -> None:
     path = f"/api/v1/namespaces/{namespace}/configmaps"
     main = issuer.job_variables(layout.cluster(), repository=repository)
     deadline = time.monotonic() + PATIENCE
     while True:
-        with client(bobs_cluster, job_token.source(issuer.AUDIENCE, main)) as made:
+        with client(bobs_cluster, oidc_token.find_token_source(issuer.AUDIENCE, main)) as made:
             try:
                 assert made.list(path)["kind"] == "ConfigMapList"
                 break
@@ -70,17 +70,22 @@ def test_a_branch_has_the_rights_that_its_subject_was_given(
                 time.sleep(1)
     other = issuer.job_variables(layout.cluster(), repository=repository, ref="refs/pull/7/merge")
     with (
-        client(bobs_cluster, job_token.source(issuer.AUDIENCE, other)) as made,
+        client(bobs_cluster, oidc_token.find_token_source(issuer.AUDIENCE, other)) as made,
         pytest.raises(Forbidden, match=f'user "ci:repo:{repository}:ref:refs/pull/7/merge" may not list configmaps'),
     ):
         made.list(path)
-    with client(bobs_cluster, job_token.source("another-cluster", main)) as made, pytest.raises(Unauthorized):
+    with (
+        client(bobs_cluster, oidc_token.find_token_source("another-cluster", main)) as made,
+        pytest.raises(Unauthorized),
+    ):
         made.list(path)
 
 
-def test_a_token_is_fetched_anew_when_it_nears_its_end(bobs_cluster: Cluster, namespace: str, repository: str) -> None:
+def test_a_token_is_fetched_anew_when_it_nears_its_end(
+    bobs_cluster: ClusterAccess, namespace: str, repository: str
+) -> None:
     path = f"/api/v1/namespaces/{namespace}/configmaps"
-    fetch = job_token.source(
+    fetch = oidc_token.find_token_source(
         issuer.AUDIENCE, issuer.job_variables(layout.cluster(), repository=repository, lifetime="2")
     )
     seen: list[str] = []

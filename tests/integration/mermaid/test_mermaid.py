@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from ci_buildx.progress.graph import Graph
-from ci_buildx.progress.timeline import read
-from ci_buildx.progress.timeline_gantt import gantt
+from ci_buildx.progress.graph import StepGraph
+from ci_buildx.progress.timeline.mermaid import render_gantt
+from ci_buildx.progress.timeline.timeline import read_timeline
 from devcluster import programs, toolchain
-from tests.unit.progress.pictured import play, two_nodes, vertex
 from tests.unit.progress.recorded import T0
+from tests.unit.progress.timeline.pictured import play, two_nodes, vertex
 
 READER = Path(__file__).with_name("read.mjs")
 WORDS = (
@@ -41,7 +41,7 @@ def understood(charts: list[str], modules: Path) -> list[dict[str, Any]]:
 
 def test_a_build_on_two_nodes_is_read_as_it_is(modules: Path) -> None:
     """Sections are nodes, a task is a step; what came from the cache is done, what the end waited for critical."""
-    (chart,) = understood([gantt(two_nodes(), title="registry.example/app:1")], modules)
+    (chart,) = understood([render_gantt(two_nodes(), title="registry.example/app:1")], modules)
     assert "error" not in chart
     assert chart["sections"] == ["kube-builder", "linux/amd64", "linux/arm64"]
     assert {task["section"] for task in chart["tasks"]} == set(chart["sections"])
@@ -56,7 +56,7 @@ def test_no_name_of_a_step_breaks_the_chart(modules: Path) -> None:
     dice = random.Random(20261125)
     names = [*WORDS, *(" ".join(dice.choices(WORDS, k=dice.randint(2, 6))) for _ in range(150))]
     for chart, name in zip(
-        understood([gantt(one_step(name), title=name) for name in names], modules), names, strict=True
+        understood([render_gantt(one_step(name), title=name) for name in names], modules), names, strict=True
     ):
         assert "error" not in chart, name
         (task,) = chart["tasks"]
@@ -65,9 +65,9 @@ def test_no_name_of_a_step_breaks_the_chart(modules: Path) -> None:
 
 
 def one_step(name: str) -> Any:
-    graph = Graph()
+    graph = StepGraph()
     play(graph, "", vertex("a", name, 0.0, 1.0, error=name))
-    return read(graph, now=T0 + 1)
+    return read_timeline(graph, now=T0 + 1)
 
 
 def test_the_parser_itself_refuses_what_is_no_chart(modules: Path) -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry.client import RegistryClient
-from ci_buildx.registry.connection import Patience
+from ci_buildx.registry.connection import RequestPatience
 from ci_buildx.registry.credentials import CredentialStore
-from ci_buildx.registry.dockerconfig import DockerConfig, Login
-from ci_buildx.registry.trust import Trust
+from ci_buildx.registry.docker_config import DockerConfig, RegistryLogin
+from ci_buildx.registry.trust import RegistryTrust
 from devcluster import layout, registry
 from devcluster.layout import Cluster
 from devcluster.registry import Registry
@@ -36,14 +36,16 @@ def connect(registries: Registries) -> Iterator[Connect]:
     """A client with the cluster's logins; `logins` and `trust` replace what it knows."""
     with ExitStack() as stack:
 
-        def make(*, logins: dict[str, Login] | None = None, trust: Trust | None = None) -> RegistryClient:
+        def make(
+            *, logins: dict[str, RegistryLogin] | None = None, trust: RegistryTrust | None = None
+        ) -> RegistryClient:
             known = logins_of(registries) if logins is None else logins
             auths = {(registries[name].address, ""): login for name, login in known.items()}
             config = DockerConfig(origin="the test", auths=auths, helpers={}, store="")
             client = RegistryClient(
                 CredentialStore([config], env={}),
                 trust=trust or trust_in(registries),
-                patience=Patience(attempts=2, sleep=lambda _: None),
+                patience=RequestPatience(attempts=2, sleep=lambda _: None),
             )
             return stack.enter_context(client)
 
@@ -56,21 +58,21 @@ def path() -> str:
     return f"tests/{secrets.token_hex(6)}"
 
 
-def logins_of(registries: Registries) -> dict[str, Login]:
+def logins_of(registries: Registries) -> dict[str, RegistryLogin]:
     return {
-        name: Login(username=server.username, secret=server.password)
+        name: RegistryLogin(username=server.username, secret=server.password)
         for name, server in registries.items()
         if server.username
     }
 
 
-def wrong_login() -> Login:
-    return Login(username="builder", secret=Secret("wrong"))
+def wrong_login() -> RegistryLogin:
+    return RegistryLogin(username="builder", secret=Secret("wrong"))
 
 
-def trust_in(registries: Registries) -> Trust:
+def trust_in(registries: Registries) -> RegistryTrust:
     authorities: dict[str, tuple[Path, ...]] = {
         server.address: (server.ca_file,) for server in registries.values() if server.ca_file
     }
     plain = frozenset(server.address for server in registries.values() if server.plain_http)
-    return Trust(plain=plain, authorities=authorities)
+    return RegistryTrust(plain=plain, authorities=authorities)

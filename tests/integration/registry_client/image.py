@@ -7,22 +7,22 @@ import json
 from functools import partial
 from typing import Any
 
-from ci_buildx.registry.client import RegistryClient, Repository
-from ci_buildx.registry.content import OCI_INDEX, OCI_MANIFEST, Document, digest_of, parse
+from ci_buildx.registry.client import RegistryClient, RegistryRepository
+from ci_buildx.registry.content import OCI_INDEX, OCI_MANIFEST, ManifestDocument, compute_digest, parse_document
 
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 IN_TOTO = "application/vnd.in-toto+json"
 
 
-def push_image(client: RegistryClient, repository: Repository, architecture: str) -> Document:
+def push_image(client: RegistryClient, repository: RegistryRepository, architecture: str) -> ManifestDocument:
     """Push one image by digest, as a node does."""
     config = json.dumps({"os": "linux", "architecture": architecture, "rootfs": {"type": "layers"}}).encode()
     layer = f"the layer of {architecture}".encode() * 1000
     return _push(client, repository, (config, CONFIG), (layer, LAYER))
 
 
-def push_attested(client: RegistryClient, repository: Repository, architecture: str) -> Document:
+def push_attested(client: RegistryClient, repository: RegistryRepository, architecture: str) -> ManifestDocument:
     """Push an index of an image and its attestation by digest, as BuildKit does with provenance."""
     image = push_image(client, repository, architecture)
     statement = _push(client, repository, (b"{}", CONFIG), (f'{{"of": "{architecture}"}}'.encode(), IN_TOTO))
@@ -38,22 +38,22 @@ def push_attested(client: RegistryClient, repository: Repository, architecture: 
             entry(statement, platform={"architecture": "unknown", "os": "unknown"}, annotations=annotations),
         ],
     }
-    document = parse(json.dumps(index).encode())
+    document = parse_document(json.dumps(index).encode())
     client.put_manifest(repository, document.descriptor.digest, document)
     return document
 
 
-def entry(document: Document, **more: Any) -> dict[str, Any]:
+def entry(document: ManifestDocument, **more: Any) -> dict[str, Any]:
     found = document.descriptor
     return {"mediaType": found.media_type, "digest": found.digest, "size": found.size, **more}
 
 
-def _push(client: RegistryClient, repository: Repository, *blobs: tuple[bytes, str]) -> Document:
+def _push(client: RegistryClient, repository: RegistryRepository, *blobs: tuple[bytes, str]) -> ManifestDocument:
     for content, _ in blobs:
-        client.upload_blob(repository, digest_of(content), partial(Piece, content))
-    config, *layers = [{"mediaType": kind, "digest": digest_of(body), "size": len(body)} for body, kind in blobs]
+        client.upload_blob(repository, compute_digest(content), partial(Piece, content))
+    config, *layers = [{"mediaType": kind, "digest": compute_digest(body), "size": len(body)} for body, kind in blobs]
     manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": layers}
-    document = parse(json.dumps(manifest).encode())
+    document = parse_document(json.dumps(manifest).encode())
     client.put_manifest(repository, document.descriptor.digest, document)
     return document
 

@@ -3,8 +3,8 @@
 import pytest
 
 from ci_buildx.errors import RegistryError
-from ci_buildx.registry.client import Repository
-from ci_buildx.registry.trust import Trust
+from ci_buildx.registry.client import RegistryRepository
+from ci_buildx.registry.trust import RegistryTrust
 from tests.integration.registry_client.conftest import Connect, Registries, trust_in, wrong_login
 from tests.integration.registry_client.image import push_image
 
@@ -18,19 +18,19 @@ def test_ping(registries: Registries, connect: Connect, name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_what_was_pushed_can_be_read(registries: Registries, connect: Connect, path: str, name: str) -> None:
-    client, repository = connect(), Repository(registries[name].address, path)
+    client, repository = connect(), RegistryRepository(registries[name].address, path)
     image = push_image(client, repository, "amd64")
     config = image.fields["config"]
-    assert client.manifest(repository, image.descriptor.digest) == image
+    assert client.read_manifest(repository, image.descriptor.digest) == image
     assert client.has_manifest(repository, image.descriptor.digest)
     assert client.has_blob(repository, config["digest"])
-    assert len(client.blob(repository, config["digest"])) == config["size"]
+    assert len(client.read_blob(repository, config["digest"])) == config["size"]
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_what_is_not_there_is_404(registries: Registries, connect: Connect, path: str, name: str) -> None:
     with pytest.raises(RegistryError, match=r"MANIFEST_UNKNOWN|NAME_UNKNOWN") as caught:
-        connect().manifest(Repository(registries[name].address, path), "none")
+        connect().read_manifest(RegistryRepository(registries[name].address, path), "none")
     assert caught.value.status == 404
 
 
@@ -53,12 +53,12 @@ def test_unknown_authority(registries: Registries, connect: Connect, name: str) 
     with pytest.raises(
         RegistryError, match=r"certificate of .* is not trusted: .*; make the builder with driver-opt ca-cert"
     ):
-        connect(trust=Trust()).ping(registries[name].address)
+        connect(trust=RegistryTrust()).ping(registries[name].address)
 
 
 def test_plain_http_that_was_not_declared(registries: Registries, connect: Connect) -> None:
     with pytest.raises(RegistryError, match=r"does not speak TLS; declare \[registry"):
-        connect(trust=Trust()).ping(registries["open"].address)
+        connect(trust=RegistryTrust()).ping(registries["open"].address)
 
 
 @pytest.mark.parametrize("name", ["open", "basic"])
@@ -66,9 +66,9 @@ def test_a_host_declared_as_http_and_insecure_may_speak_either(
     registries: Registries, connect: Connect, name: str
 ) -> None:
     host = frozenset({registries[name].address})
-    connect(trust=Trust(plain=host, insecure=host)).ping(registries[name].address)
+    connect(trust=RegistryTrust(plain=host, insecure=host)).ping(registries[name].address)
 
 
 def test_a_plain_registry_ignores_declared_authorities(registries: Registries, connect: Connect, path: str) -> None:
     client = connect(trust=trust_in(registries))
-    assert not client.has_blob(Repository(registries["open"].address, path), "sha256:" + "0" * 64)
+    assert not client.has_blob(RegistryRepository(registries["open"].address, path), "sha256:" + "0" * 64)

@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
-from ci_buildx.builder import certificates, identity, labels
-from ci_buildx.builder.identity import Origin
+from ci_buildx.builder import identity, labels
+from ci_buildx.builder.identity import JobOrigin
+from ci_buildx.builder.lifecycle.provision import ProvisionRequest, provision
+from ci_buildx.builder.lifecycle.teardown import teardown
+from ci_buildx.builder.manifests import certificates
 from ci_buildx.builder.plan import NodePlan, Plan
-from ci_buildx.builder.provision import Blueprint, provision
-from ci_buildx.builder.rights import RBAC_GROUP
-from ci_buildx.builder.teardown import teardown
+from ci_buildx.builder.rbac.rights import RBAC_GROUP
 from ci_buildx.kube.client import KubeClient
-from ci_buildx.kube.config import Cluster
+from ci_buildx.kube.config import ClusterAccess
 from ci_buildx.settings.builder import BuilderSettings
 from devcluster import buildkitd, layout, registry
 from tests import accounts
@@ -53,7 +54,9 @@ def reaper_kube(reaper_account: Account) -> Iterator[KubeClient]:
 
 
 @pytest.fixture(scope="session")
-def other_kube(kube: KubeClient, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeClient]:
+def other_kube(
+    kube: KubeClient, cluster: ClusterAccess, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[KubeClient]:
     """Another team's account with the same rights."""
     name, folder = f"tests-{secrets.token_hex(4)}", tmp_path_factory.mktemp("other")
     with accounts.job(kube, cluster, name, folder) as account, account.client() as client:
@@ -68,7 +71,7 @@ def product(tmp_path: Path, product_env: dict[str, str]) -> Product:
 
 
 @pytest.fixture
-def stray(kube: KubeClient, cluster: Cluster, namespace: str, tmp_path: Path) -> Iterator[Account]:
+def stray(kube: KubeClient, cluster: ClusterAccess, namespace: str, tmp_path: Path) -> Iterator[Account]:
     """An account outside the jobs' groups to which somebody has bound the jobs' role."""
     with accounts.outsider(kube, cluster, namespace, "stray", tmp_path) as account:
         bindings = f"{accounts.RBAC}/clusterrolebindings"
@@ -99,11 +102,13 @@ def place(kube: KubeClient, job_account: Account, job_kube: KubeClient, other_ku
     kube.delete(f"/api/v1/namespaces/{unmarked}")
 
 
-def blueprint(**settings: object) -> Blueprint:
+def blueprint(**settings: object) -> ProvisionRequest:
     """A builder whose pods no node takes: what is tried here is what may be made."""
     chosen = BuilderSettings(lifetime=600, nodeselector=(("disk", "holographic"),), **settings)  # type: ignore[arg-type]
-    return Blueprint(
-        identity=identity.make(Origin(system="local", repository="tests/rights"), suffix=identity.random_suffix()),
+    return ProvisionRequest(
+        identity=identity.make_identity(
+            JobOrigin(system="local", repository="tests/rights"), suffix=identity.make_random_suffix()
+        ),
         plan=Plan(nodes=(NodePlan(name="any", architecture=None, platforms=(), reason=""),)),
         settings=chosen,
         certificates=certificates.issue(certificates.NAMES, chosen.lifetime),

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from ci_buildx.builder import entry, labels
-from ci_buildx.builder.rights import INSIDE, RBAC_GROUP, REAPER
+from ci_buildx.builder import labels
+from ci_buildx.builder.rbac import self_binding
+from ci_buildx.builder.rbac.rights import INSIDE, RBAC_GROUP, REAPER
 from ci_buildx.errors import Forbidden, NotFound
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
-from ci_buildx.kube.config import Cluster
+from ci_buildx.kube.config import ClusterAccess
 from ci_buildx.settings.values import ClusterSettings
 from tests.accounts import RBAC, SHEETS, Account
 from tests.integration.rights.conftest import Place, marked
@@ -85,10 +86,10 @@ EVERYWHERE: dict[str, Call] = {
     "create a Job elsewhere": lambda kube, _: kube.create(jobs("default"), JOB, dryRun="All"),
     "create a Job in another's builder": lambda kube, at: kube.create(jobs(at.others), JOB, dryRun="All"),
     "delete pods elsewhere": lambda kube, _: kube.delete(f"{NAMESPACES}/kube-system/pods"),
-    "exec elsewhere": lambda kube, at: kube.websocket(
+    "exec elsewhere": lambda kube, at: kube.open_websocket(
         f"{NAMESPACES}/{at.others}/pods/any/exec", EXEC, ["v4.channel.k8s.io"]
     ),
-    "port-forward elsewhere": lambda kube, at: kube.websocket(
+    "port-forward elsewhere": lambda kube, at: kube.open_websocket(
         f"{NAMESPACES}/{at.others}/pods/any/portforward", [("ports", "1234")], ["v4.channel.k8s.io"]
     ),
     "read logs elsewhere": lambda kube, at: kube.get(f"{NAMESPACES}/{at.others}/pods/any/log"),
@@ -201,7 +202,7 @@ OF_A_REAPER: dict[str, Call] = {
     "change a sign of life": lambda kube, at: kube.patch(
         f"/apis/coordination.k8s.io/v1/namespaces/{at.own}/leases/any", LABELLED
     ),
-    "let itself into a builder": lambda kube, at: bind(kube, at.own, binding(INSIDE, entry.who(kube))),
+    "let itself into a builder": lambda kube, at: bind(kube, at.own, binding(INSIDE, self_binding.ask_user_name(kube))),
     "make a pod beside itself": lambda kube, _: kube.create(f"{NAMESPACES}/kube-system/pods", POD, dryRun="All"),
 }
 
@@ -265,9 +266,9 @@ IDENTITIES = (
 IMPERSONATE = "act as somebody else"
 
 
-def test_a_job_may_not_act_as_somebody_else(job_account: Account, cluster: Cluster) -> None:
+def test_a_job_may_not_act_as_somebody_else(job_account: Account, cluster: ClusterAccess) -> None:
     settings = ClusterSettings(kubeconfig=(job_account.kubeconfig,))
-    theirs = config.load(settings, env={})
+    theirs = config.load_cluster(settings, env={})
     for headers in IDENTITIES:
         with KubeClient(replace(theirs, identity_headers=headers)) as kube, pytest.raises(Forbidden):
             kube.list("/api/v1/nodes")
@@ -281,7 +282,7 @@ def test_not_even_an_administrator_gives_the_jobs_role_elsewhere(kube: KubeClien
 
 def test_an_account_that_got_the_role_by_mistake_gets_in_nowhere(kube: KubeClient, stray_kube: KubeClient) -> None:
     with pytest.raises(Forbidden, match="is bound only in a builder's namespace"):
-        bind(stray_kube, "kube-system", binding(INSIDE, entry.who(stray_kube)))
+        bind(stray_kube, "kube-system", binding(INSIDE, self_binding.ask_user_name(stray_kube)))
     with pytest.raises(Forbidden):
         stray_kube.list(f"{NAMESPACES}/kube-system/secrets")
 

@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 import yaml
 
-from ci_buildx.builder import labels, probe, rights, rolesheet
+from ci_buildx.builder import labels
+from ci_buildx.builder.rbac import rights, roles
 from ci_buildx.errors import Forbidden
 from ci_buildx.kube.client import KubeClient
-from ci_buildx.kube.config import Cluster
+from ci_buildx.kube.config import ClusterAccess
+from ci_buildx.manage import trial_builder
 from devcluster import layout, namespaces
 from tests import accounts
 from tests.accounts import Account
@@ -31,7 +33,7 @@ REACHES = ("direct", "port-forward", "exec")
 
 
 @pytest.fixture
-def nobody(kube: KubeClient, cluster: Cluster, namespace: str, tmp_path: Path) -> Iterator[Account]:
+def nobody(kube: KubeClient, cluster: ClusterAccess, namespace: str, tmp_path: Path) -> Iterator[Account]:
     """An account that may do nothing."""
     with accounts.outsider(kube, cluster, namespace, f"nobody-{secrets.token_hex(4)}", tmp_path) as account:
         yield account
@@ -71,7 +73,7 @@ def enforcing(kube: KubeClient, namespace: str) -> Iterator[None]:
 
     def close() -> None:
         pods = f"/api/v1/namespaces/{namespace}/pods"
-        deadline, fenced = time.monotonic() + 120, f"{probe.ROLE}={probe.FENCED}"
+        deadline, fenced = time.monotonic() + 120, f"{trial_builder.ROLE}={trial_builder.FENCED}"
         for event in kube.watch(pods, deadline=deadline, stop=stop, labelSelector=fenced):
             address = (event.object.get("status") or {}).get("podIP")
             if address and not rules:
@@ -91,7 +93,7 @@ def enforcing(kube: KubeClient, namespace: str) -> Iterator[None]:
 
 def take_away(kube: KubeClient, account: Account) -> None:
     """Delete what is one account's own, as docs/rbac/README.md says."""
-    own = f"{rolesheet.ACCOUNT_LABEL}={rolesheet.account_mark(account.user)}"
+    own = f"{roles.ACCOUNT_LABEL}={roles.make_account_label(account.user)}"
     admission = "/apis/admissionregistration.k8s.io/v1"
     for path in (
         f"{accounts.RBAC}/clusterrolebindings",
@@ -124,7 +126,7 @@ def left(kube: KubeClient, account: Account) -> list[str]:
     return [
         item["metadata"]["name"]
         for item in found
-        if labels.creator(item) == account.user
+        if labels.read_creator(item) == account.user
         and item["metadata"]["annotations"].get(labels.REPOSITORY) == "doctor"
         and not item["metadata"].get("deletionTimestamp")
     ]
@@ -201,14 +203,14 @@ def test_what_is_missing_is_said_and_the_yaml_gives_it(
     accounts.apply(kube, before.apply)
     try:
         # A Role, its binding and each policy reach the API server's memory one by one.
-        accounts.wait(lambda: nobody.has(rights.Mode.NAMESPACE, namespace))
-        accounts.wait(lambda: nobody.has(rights.Mode.LOOKING))
+        accounts.wait(lambda: nobody.has(rights.RightsMode.NAMESPACE, namespace))
+        accounts.wait(lambda: nobody.has(rights.RightsMode.LOOKING))
         with nobody.client() as client:
             accounts.wait(lambda: is_held(client, namespace))
         after = Report(user, "--namespace", namespace)
     finally:
         take_away(kube, nobody)
-        kube.delete(f"{accounts.RBAC}/clusterroles/{rolesheet.LOOKING}")
+        kube.delete(f"{accounts.RBAC}/clusterroles/{roles.LOOKING}")
     assert (after.code, after.healthy) == (0, True), after.findings
     assert set(after.status("rights")) == {"ok"}
     assert after.status("opt-outs", said=f"doctor --roles unconfined --namespace {namespace}") == ["ok"]
@@ -238,7 +240,13 @@ def test_a_build_that_is_refused_leads_to_doctor_and_doctor_to_the_roles(
 
 @pytest.mark.parametrize("first", [0, 1])
 def test_accounts_side_by_side_have_rights_of_their_own(
-    first: int, product: Product, nobody: Account, kube: KubeClient, cluster: Cluster, namespace: str, tmp_path: Path
+    first: int,
+    product: Product,
+    nobody: Account,
+    kube: KubeClient,
+    cluster: ClusterAccess,
+    namespace: str,
+    tmp_path: Path,
 ) -> None:
     with accounts.outsider(kube, cluster, namespace, f"second-{secrets.token_hex(4)}", tmp_path) as second:
         pair = [nobody, second]

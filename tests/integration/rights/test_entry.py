@@ -8,16 +8,19 @@ from contextlib import contextmanager
 
 import pytest
 
-from ci_buildx.builder import entry, identity, labels, lifecycle, manifests
-from ci_buildx.builder.builder import Location
-from ci_buildx.builder.draft import Draft
-from ci_buildx.builder.identity import JobIdentity, Origin
-from ci_buildx.builder.provision import Blueprint, provision
-from ci_buildx.builder.rights import INSIDE
-from ci_buildx.builder.teardown import teardown as tear_down
+from ci_buildx.builder import identity, labels
+from ci_buildx.builder.builder import BuilderLocation
+from ci_buildx.builder.identity import JobIdentity, JobOrigin
+from ci_buildx.builder.lifecycle import find
+from ci_buildx.builder.lifecycle.provision import ProvisionRequest, provision
+from ci_buildx.builder.lifecycle.teardown import teardown as tear_down
+from ci_buildx.builder.manifests import objects
+from ci_buildx.builder.manifests.draft import BuilderSpec
+from ci_buildx.builder.rbac import self_binding
+from ci_buildx.builder.rbac.rights import INSIDE
 from ci_buildx.errors import Forbidden, Refused
 from ci_buildx.kube.client import KubeClient
-from ci_buildx.kube.exchange import Call, Exchange
+from ci_buildx.kube.exchange import ApiCall, ApiExchange
 from ci_buildx.model.record import replace
 from tests.accounts import RBAC, Account
 from tests.integration.rights.conftest import blueprint
@@ -29,18 +32,18 @@ LATER = "2030-01-01T00:00:00Z"
 def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """What is asked of the API server meanwhile."""
     made: list[str] = []
-    real = Exchange.call
+    real = ApiExchange.call
 
-    def call(self: Exchange, call: Call) -> dict[str, object]:
+    def call(self: ApiExchange, call: ApiCall) -> dict[str, object]:
         made.append(call.asked)
         return real(self, call)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Exchange, "call", call)
+        patched.setattr(ApiExchange, "call", call)
         yield made
 
 
-def teardown(kube: KubeClient, location: Location) -> None:
+def teardown(kube: KubeClient, location: BuilderLocation) -> None:
     tear_down(kube, location, deadline=time.monotonic() + 20).check()
 
 
@@ -79,9 +82,11 @@ def test_what_was_killed_before_it_let_itself_in_is_removed_by_its_own_account(
     job_kube: KubeClient, other_kube: KubeClient, kube: KubeClient
 ) -> None:
     made = blueprint()
-    location = lifecycle.locate(made.identity, made.settings)
-    draft = Draft(identity=made.identity, location=location, settings=made.settings, expires="2030-01-01T00:00:00Z")
-    job_kube.create("/api/v1/namespaces", entry.sign(job_kube, manifests.namespace(draft)))
+    location = find.locate_job_builder(made.identity, made.settings)
+    draft = BuilderSpec(
+        identity=made.identity, location=location, settings=made.settings, expires="2030-01-01T00:00:00Z"
+    )
+    job_kube.create("/api/v1/namespaces", self_binding.add_creator(job_kube, objects.make_namespace(draft)))
     assert kube.list(f"{RBAC}/namespaces/{location.namespace}/rolebindings")["items"] == []
     report = tear_down(other_kube, location, deadline=time.monotonic() + 20)
     assert f"namespace {location.namespace}" in report.left
@@ -95,7 +100,7 @@ def test_what_somebody_made_before_is_refused_and_left(
 ) -> None:
     theirs = blueprint()
     builder = provision(other_kube, theirs, announce=lambda _: None)
-    squatter = entry.who(other_kube)
+    squatter = self_binding.ask_user_name(other_kube)
     try:
         own = replace(theirs, identity=again(theirs))
         assert own.identity.name == builder.name
@@ -103,13 +108,13 @@ def test_what_somebody_made_before_is_refused_and_left(
             said = f"^namespace {builder.name} exists already, and this run did not make it .*by {squatter}, for tests/"
             with pytest.raises(Refused, match=said):
                 provision(client, own, announce=lambda _: None)
-            by_name = Location(name=builder.name, namespace=builder.name)
-            for location, cleaning in ((lifecycle.locate(own.identity, own.settings), False), (by_name, True)):
+            by_name = BuilderLocation(name=builder.name, namespace=builder.name)
+            for location, cleaning in ((find.locate_job_builder(own.identity, own.settings), False), (by_name, True)):
                 report = tear_down(client, location, deadline=time.monotonic() + 20, own=cleaning)
                 assert report.left == (f"namespace {builder.name}",)
                 assert "did not make it" in report.notes[0]
         assert "deletionTimestamp" not in kube.get(builder.location.namespace_path)["metadata"]
-        secrets = kube.list(builder.location.core_path("secrets"))["items"]
+        secrets = kube.list(builder.location.make_core_path("secrets"))["items"]
         assert [each["metadata"]["name"] for each in secrets] == ["buildkit-keys"]
     finally:
         teardown(other_kube, builder.location)
@@ -139,9 +144,9 @@ def test_in_a_namespace_that_is_shared_the_builder_of_another_run_stays(
         teardown(tenant_kube, builder.location)
 
 
-def again(made: Blueprint) -> JobIdentity:
+def again(made: ProvisionRequest) -> JobIdentity:
     """The same name and labels, for another run."""
-    fresh = identity.make(Origin(system="local", repository="tests/rights"), suffix="x")
+    fresh = identity.make_identity(JobOrigin(system="local", repository="tests/rights"), suffix="x")
     nonce = {labels.NONCE: fresh.annotations[labels.NONCE]}
     return replace(made.identity, annotations={**made.identity.annotations, **nonce})
 
@@ -153,5 +158,5 @@ def test_what_admission_refuses_is_not_waited_for(monkeypatch: pytest.MonkeyPatc
 
     tried: list[bool] = []
     with pytest.raises(Forbidden):
-        entry.insist(refused)
+        self_binding.retry_while_forbidden(refused)
     assert len(tried) == 1

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 import yaml
 
-from ci_buildx.builder import fence, pod_policy, rolesheet
-from ci_buildx.builder.rights import GRANT_GROUP, GRANT_RESOURCE, UNCONFINE, USE_HOST, Mode
-from ci_buildx.builder.rolesheet import ACCOUNT, EXAMPLE_NAMESPACE
+from ci_buildx.builder.rbac import admission_policies, pod_policies
+from ci_buildx.builder.rbac import roles as rbac_roles
+from ci_buildx.builder.rbac.rights import GRANT_GROUP, GRANT_RESOURCE, UNCONFINE, USE_HOST, RightsMode
+from ci_buildx.builder.rbac.roles import ACCOUNT, EXAMPLE_NAMESPACE
 from ci_buildx.errors import Forbidden, Invalid, NotFound
 from ci_buildx.kube.client import KubeClient
-from ci_buildx.kube.config import Cluster
+from ci_buildx.kube.config import ClusterAccess
 from tests import accounts
 from tests.accounts import Account
 from tests.e2e.product import Product
@@ -72,14 +73,14 @@ def space(kube: KubeClient) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def held(
-    kube: KubeClient, cluster: Cluster, space: str, tmp_path_factory: pytest.TempPathFactory
+    kube: KubeClient, cluster: ClusterAccess, space: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Account, KubeClient]]:
     """An account that may make everything in a namespace but what the policies refuse."""
     with accounts.outsider(kube, cluster, space, "held", tmp_path_factory.mktemp("held")) as account:
-        condition, name = fence.is_user(account.user), f"{space}-pods"
+        condition, name = admission_policies.is_user(account.user), f"{space}-pods"
         made = [
-            *pod_policy.of_pods(name, condition),
-            *pod_policy.of_objects(f"{space}-objects", condition),
+            *pod_policies.make_pod_policies(name, condition),
+            *pod_policies.make_object_policies(f"{space}-objects", condition),
         ]
         rules = [
             {
@@ -321,7 +322,7 @@ def test_an_administrator_lifts_the_rules_by_rbac(
 
 @pytest.fixture(scope="module")
 def housed(
-    kube: KubeClient, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+    kube: KubeClient, cluster: ClusterAccess, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Account, KubeClient]]:
     """The account of docs/rbac/namespace.yaml, made by that file and nothing else."""
     name = f"tests-{secrets.token_hex(4)}"
@@ -331,14 +332,14 @@ def housed(
         accounts.apply(kube, text)
         account = accounts.existing(kube, cluster, ACCOUNT, name, tmp_path_factory.mktemp("housed"))
         with account.client() as client:
-            accounts.wait(lambda: account.has(Mode.NAMESPACE, name))
+            accounts.wait(lambda: account.has(RightsMode.NAMESPACE, name))
             accounts.wait(lambda: "hostPID" in refusal(client, name, "jobs", workload("jobs", spec(hostPID=True))))
             finalized = {"metadata": {"name": "f", "finalizers": ["a.example/b"]}}
             accounts.wait(lambda: "finalizers" in refusal(client, name, "configmaps", finalized))
             yield account, client
     finally:
         for kind in ("validatingadmissionpolicybindings", "validatingadmissionpolicies"):
-            for prefix in (pod_policy.PODS, pod_policy.OBJECTS):
+            for prefix in (pod_policies.PODS, pod_policies.OBJECTS):
                 with suppress(NotFound):
                     kube.delete(f"/apis/admissionregistration.k8s.io/v1/{kind}/{prefix}-{name}")
         kube.delete(f"/api/v1/namespaces/{name}")
@@ -369,7 +370,7 @@ def test_the_opt_outs_are_lifted_in_one_namespace_by_what_doctor_prints(
     account, client = housed
     bindings = f"{accounts.RBAC}/namespaces/{account.namespace}/rolebindings"
     tried = {"unconfined": ("privileged", UNCONFINE), "host-access": ("hostPath", USE_HOST)}
-    texts = {"unconfined": rolesheet.unconfined, "host-access": rolesheet.host_access}
+    texts = {"unconfined": rbac_roles.render_unconfined, "host-access": rbac_roles.render_host_access}
     for sheet, (name, verb) in tried.items():
         role, binding = yaml.safe_load_all(texts[sheet](account.namespace))
         accounts.create(kube, f"{accounts.RBAC}/clusterroles", role)

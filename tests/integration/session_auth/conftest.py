@@ -7,26 +7,26 @@ from pathlib import Path
 
 import pytest
 
-from ci_buildx.buildkit import exporters, request
+from ci_buildx.build.caches import NodeCaches
+from ci_buildx.build.context.input_files import open_input_files
+from ci_buildx.buildkit import exporters, solve_request
 from ci_buildx.buildkit.control import Control, SolveResult
 from ci_buildx.errors import SolveError
-from ci_buildx.job.caches import Share
-from ci_buildx.job.intake import taken_in
 from ci_buildx.model.record import replace
 from ci_buildx.model.secret import Secret
-from ci_buildx.registry.advice import advise
+from ci_buildx.registry.advice import add_advice
 from ci_buildx.registry.credentials import CredentialStore
-from ci_buildx.registry.dockerconfig import DockerConfig, Login
-from ci_buildx.registry.tokens import RegistryTokens
-from ci_buildx.registry.trust import read
-from ci_buildx.session.auth import Auth
-from ci_buildx.session.call import Call
-from ci_buildx.session.content import Content
-from ci_buildx.session.content_layout import Layout
-from ci_buildx.session.filesend import FileSend
-from ci_buildx.session.filesync import FileSync
-from ci_buildx.session.session import Attachable, Session
-from ci_buildx.settings.values import Attributes, BuildSettings
+from ci_buildx.registry.docker_config import DockerConfig, RegistryLogin
+from ci_buildx.registry.token_authority import RegistryTokens
+from ci_buildx.registry.trust import read_trust
+from ci_buildx.session.auth import AuthService
+from ci_buildx.session.call import SessionCall
+from ci_buildx.session.content import ContentService
+from ci_buildx.session.filesend import FileSendService
+from ci_buildx.session.filesync import FileSyncService
+from ci_buildx.session.oci_layout import OciLayout
+from ci_buildx.session.session import Attachable, BuildSession
+from ci_buildx.settings.values import BuildSettings, TypedAttributes
 from tests.integration.buildkit.conftest import Build, serving
 from tests.integration.session_auth.services import ShortLived, short_lived
 
@@ -62,12 +62,12 @@ def expiring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShortLived]:
         yield served
 
 
-class Watched(Auth):
+class Watched(AuthService):
     """Remembers which calls came."""
 
     asked: list[str]
 
-    def accept(self, call: Call) -> None:
+    def accept(self, call: SessionCall) -> None:
         self.asked.append(call.path.rpartition("/")[2])
         super().accept(call)
 
@@ -92,22 +92,22 @@ class Person:
         context.mkdir(exist_ok=True)
         (context / "Dockerfile").write_text(dockerfile)
         settings = BuildSettings(context=context, dockerfile=context / "Dockerfile", **more)  # type: ignore[arg-type]
-        with taken_in(settings) as taken:
+        with open_input_files(settings) as taken:
             return self._build(taken)
 
     def _build(self, settings: BuildSettings) -> SolveResult:
-        exports = exporters.make(settings)
-        share = Share(build=settings, layout=exports.layout, platforms=(), several=False)
+        exports = exporters.make_exports(settings)
+        share = NodeCaches(build=settings, layout=exports.layout, platforms=(), several=False)
         caches = share.prepare({}, warn=self.warnings.append)
-        images = {name: Layout(folder) for name, folder in request.layout_stores(settings).items()}
+        images = {name: OciLayout(folder) for name, folder in solve_request.list_layout_stores(settings).items()}
         attachables: list[Attachable] = [
-            FileSync(request.shared_folders(settings)),
+            FileSyncService(solve_request.list_shared_folders(settings)),
             self.auth,
-            FileSend(exports.targets),
-            Content({**caches.layouts, **images}),
+            FileSendService(exports.targets),
+            ContentService({**caches.layouts, **images}),
         ]
-        session = Session(attachables, shared_key=request.shared_key(settings.context))
-        made = request.make(
+        session = BuildSession(attachables, shared_key=solve_request.make_shared_key(settings.context))
+        made = solve_request.make_solve_request(
             replace(settings, cache_from=caches.imports, cache_to=caches.exports),
             ref=secrets.token_hex(12),
             session_id=session.id,
@@ -119,7 +119,7 @@ class Person:
         try:
             result = self.control.solve(made, session=session, on_status=self.seen[-1].note)
         except SolveError as failure:
-            raise advise(failure, self.store) from failure
+            raise add_advice(failure, self.store) from failure
         share.keep(result.exporter_response)
         return result
 
@@ -135,10 +135,10 @@ def somebody(control: Control, config: str, tmp_path: Path) -> Iterator[Somebody
     """Makes persons: ``logins`` by host; their docker configuration is in ``folder``."""
     opened: list[RegistryTokens] = []
 
-    def make(logins: dict[str, Login] | None = None, *, tokens: bool = True, folder: Path = tmp_path) -> Person:
+    def make(logins: dict[str, RegistryLogin] | None = None, *, tokens: bool = True, folder: Path = tmp_path) -> Person:
         auths = {(host, ""): login for host, login in (logins or {}).items()}
         store = CredentialStore([DockerConfig(origin="the test", auths=auths, helpers={}, store="")], env={})
-        source = RegistryTokens(store, folder=folder, trust=lambda: read(config))
+        source = RegistryTokens(store, folder=folder, trust=lambda: read_trust(config))
         opened.append(source)
         auth = Watched(store.lookup, source if tokens else None)
         auth.asked = []
@@ -149,11 +149,11 @@ def somebody(control: Control, config: str, tmp_path: Path) -> Iterator[Somebody
         source.close()
 
 
-def login_for(env: dict[str, str], name: str, password: str = "") -> dict[str, Login]:
+def login_for(env: dict[str, str], name: str, password: str = "") -> dict[str, RegistryLogin]:
     """The login for the devcluster's registry ``name``."""
     secret = Secret(password or env[f"REGISTRY_{name}_PASSWORD"])
-    return {env[f"REGISTRY_{name}"]: Login(username=env[f"REGISTRY_{name}_USER"], secret=secret)}
+    return {env[f"REGISTRY_{name}"]: RegistryLogin(username=env[f"REGISTRY_{name}_USER"], secret=secret)}
 
 
-def local(**attrs: object) -> Attributes:
-    return Attributes(type="local", attrs=tuple((name, str(value)) for name, value in attrs.items()))
+def local(**attrs: object) -> TypedAttributes:
+    return TypedAttributes(type="local", attrs=tuple((name, str(value)) for name, value in attrs.items()))

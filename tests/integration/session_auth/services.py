@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from ci_buildx.model.secret import Secret
-from ci_buildx.registry.dockerconfig import Login
+from ci_buildx.registry.docker_config import RegistryLogin
 from devcluster.registry import PROGRAM
 from devcluster.scopes import Account
 from devcluster.tokens import Answer, Issuer, TokenService
@@ -36,8 +36,8 @@ class ShortLived:
     """``requests`` counts what its token service was asked, by method."""
 
     address: str
-    login: Login
-    identity: Login
+    login: RegistryLogin
+    identity: RegistryLogin
     requests: list[str] = field(default_factory=list)
 
 
@@ -61,8 +61,8 @@ def short_lived(folder: Path) -> Iterator[ShortLived]:
     )
     served = ShortLived(
         address,
-        Login(username="me", secret=password),
-        Login(username="", secret=Secret(""), identity_token=Secret(answer.body["refresh_token"])),
+        RegistryLogin(username="me", secret=password),
+        RegistryLogin(username="", secret=Secret(""), identity_token=Secret(answer.body["refresh_token"])),
     )
     (folder / "config.json").write_text(json.dumps(_configuration(address, realm, folder)))
     with _token_server(realm, service, served.requests), _registry(folder, address):

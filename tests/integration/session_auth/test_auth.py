@@ -7,7 +7,7 @@ import pytest
 
 from ci_buildx.errors import SolveError
 from ci_buildx.model.secret import Secret
-from ci_buildx.registry.dockerconfig import Login
+from ci_buildx.registry.docker_config import RegistryLogin
 from tests.integration.session_auth.conftest import Somebody, login_for
 from tests.integration.session_auth.services import ShortLived
 
@@ -136,6 +136,6 @@ def test_an_identity_token(somebody: Somebody, expiring: ShortLived, busybox: st
 
 
 def test_an_identity_token_that_was_revoked(somebody: Somebody, expiring: ShortLived, busybox: str) -> None:
-    revoked = Login(username="", secret=Secret(""), identity_token=Secret("revoked"))
+    revoked = RegistryLogin(username="", secret=Secret(""), identity_token=Secret("revoked"))
     with pytest.raises(SolveError, match=f"{expiring.address} refuses the identity token"):
         somebody({expiring.address: revoked}).push(dockerfile(busybox), f"{expiring.address}/identity")

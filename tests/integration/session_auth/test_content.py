@@ -12,7 +12,7 @@ import pytest
 
 from ci_buildx.errors import SolveError
 from ci_buildx.settings.contexts import parse_named_contexts
-from ci_buildx.settings.values import Attributes
+from ci_buildx.settings.values import TypedAttributes
 from devcluster import programs
 from tests.integration.session_auth.conftest import Person, Somebody, local
 
@@ -121,7 +121,7 @@ def test_buildkits_own_client_and_we_read_each_other(
 @pytest.mark.parametrize("kind", ["oci", "docker"])
 def test_an_image_as_a_layout(me: Person, dockerfile: str, tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "layout"
-    output = Attributes(type=kind, attrs=(("tar", "false"), ("dest", str(folder))))
+    output = TypedAttributes(type=kind, attrs=(("tar", "false"), ("dest", str(folder))))
     result = me.build(dockerfile, outputs=(output,), tags=("host/name:tag", "name"))
     assert check_blobs(folder) >= 4
     assert json.loads((folder / "oci-layout").read_bytes()) == {"imageLayoutVersion": "1.0.0"}
@@ -137,17 +137,17 @@ def test_an_image_in_a_layout_is_a_base(
     me: Person, buildctl: Buildctl, dockerfile: str, tmp_path: Path, name: str
 ) -> None:
     folder = tmp_path / "layout"
-    output = Attributes(type="oci", attrs=(("tar", "false"), ("dest", str(folder))))
+    output = TypedAttributes(type="oci", attrs=(("tar", "false"), ("dest", str(folder))))
     digest = me.build(dockerfile, outputs=(output,), tags=("app",)).exporter_response["containerimage.digest"]
     buildctl("prune", "--all")
     place = {"latest": f"oci-layout://{folder}", "digest": f"oci-layout://{folder}@{digest}"}[name]
     contexts = parse_named_contexts([f"base={place}"], source="--build-context", cwd=tmp_path)
-    target = Attributes(type="local", attrs=(("dest", str(tmp_path / "out")),))
+    target = TypedAttributes(type="local", attrs=(("dest", str(tmp_path / "out")),))
     me.build("FROM scratch\nCOPY --from=base /unique /large /\n", contexts=contexts, outputs=(target,))
     assert len((tmp_path / "out" / "unique").read_text()) == 17
     assert (tmp_path / "out" / "large").stat().st_size == 20_000_000
 
 
-def tar(folder: Path) -> Attributes:
+def tar(folder: Path) -> TypedAttributes:
     """A result, for which all steps must be there."""
-    return Attributes(type="tar", attrs=(("dest", str(folder / "out.tar")),))
+    return TypedAttributes(type="tar", attrs=(("dest", str(folder / "out.tar")),))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci_buildx.builder.balance import choose, electable, explain
+from ci_buildx.builder.balance import choose, explain, select_electable
 from ci_buildx.builder.pods import PodView
 
 NAMES = st.lists(st.from_regex(r"[a-z][a-z0-9-]{0,20}", fullmatch=True), min_size=1, max_size=12, unique=True)
@@ -85,7 +85,7 @@ LONELY = pod("lonely", ready=False, created="2026-05-01T12:00:00Z")
     ],
 )
 def test_only_pods_that_are_ready_and_stay_are_chosen(pods: list[PodView], chosen: list[str]) -> None:
-    assert [each.name for each in electable(pods, NOW)] == chosen
+    assert [each.name for each in select_electable(pods, NOW)] == chosen
 
 
 def test_the_choice_is_explained() -> None:

@@ -9,7 +9,7 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci_buildx.builder import daemon
+from ci_buildx.builder.manifests import buildkitd
 from ci_buildx.settings.builder import BuilderSettings, Registries
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -74,7 +74,9 @@ trace = { "" = 1.5, "dotted.key" = inf }
 
 
 def extended(text: str, registries: Registries = MIRROR) -> dict[str, Any]:
-    return tomllib.loads(daemon.files(BuilderSettings(buildkitd_config=text, registries=registries))["buildkitd.toml"])
+    return tomllib.loads(
+        buildkitd.make_files(BuilderSettings(buildkitd_config=text, registries=registries))["buildkitd.toml"]
+    )
 
 
 def test_a_mirror_is_added_and_all_else_stays() -> None:
@@ -91,7 +93,7 @@ def test_options_extend_the_registry_that_the_user_describes() -> None:
 
 def test_the_users_text_stays_as_it_is_where_nothing_is_added() -> None:
     settings = BuilderSettings(buildkitd_config=EVERYTHING)
-    assert daemon.files(settings) == {"buildkitd.toml": EVERYTHING}
+    assert buildkitd.make_files(settings) == {"buildkitd.toml": EVERYTHING}
 
 
 @given(st.dictionaries(TEXTS, VALUES, max_size=4))

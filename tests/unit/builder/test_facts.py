@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from ci_buildx.builder.facts import ClusterFacts, NodeFact, read_node
+from ci_buildx.builder.cluster_facts import ClusterFacts, KubeNode, read_node
 from ci_buildx.settings.builder import Toleration
 
 NODE: dict[str, Any] = {
@@ -28,7 +28,7 @@ def test_nodes_that_take_no_pod_of_ours(change: dict[str, Any]) -> None:
     assert not read_node({**NODE, **change}).usable
 
 
-def node(taints: list[dict[str, str]], **spec: Any) -> NodeFact:
+def node(taints: list[dict[str, str]], **spec: Any) -> KubeNode:
     return read_node({**NODE, "spec": {"taints": taints, **spec}})
 
 
@@ -61,14 +61,14 @@ CORDON = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
 def test_a_tainted_node_fits_who_tolerates_all_its_taints(
     taints: list[dict[str, str]], tolerations: list[Toleration], fits: bool
 ) -> None:
-    assert bool(ClusterFacts(nodes=(node(taints),)).fitting({}, tolerations)) is fits
+    assert bool(ClusterFacts(nodes=(node(taints),)).select_fitting({}, tolerations)) is fits
 
 
 @pytest.mark.parametrize("taints", [[], [CORDON]])
 def test_a_cordoned_node_takes_only_who_tolerates_that(taints: list[dict[str, str]]) -> None:
     facts = ClusterFacts(nodes=(node(taints, unschedulable=True),))
-    assert not facts.fitting({})
-    assert facts.fitting({}, [Toleration(key=CORDON["key"], operator="Exists")])
+    assert not facts.select_fitting({})
+    assert facts.select_fitting({}, [Toleration(key=CORDON["key"], operator="Exists")])
 
 
 @pytest.mark.parametrize(
@@ -87,9 +87,9 @@ def test_a_cordoned_node_takes_only_who_tolerates_that(taints: list[dict[str, st
     ],
 )
 def test_why_no_node_of_an_architecture_takes_the_pods(
-    fact: NodeFact, architecture: str, selector: dict[str, str], why: str
+    fact: KubeNode, architecture: str, selector: dict[str, str], why: str
 ) -> None:
-    assert ClusterFacts(nodes=(fact,)).why_none(architecture, selector) == why
+    assert ClusterFacts(nodes=(fact,)).explain_none(architecture, selector) == why
 
 
 def test_without_labels_the_kubelet_says_the_architecture() -> None:

@@ -6,27 +6,28 @@ from typing import Any
 
 import pytest
 
-from ci_buildx.builder import isolation, plan, rolesheet
-from ci_buildx.builder.facts import ClusterFacts, NodeFact, read_node
+from ci_buildx.builder import isolation, plan
+from ci_buildx.builder.cluster_facts import ClusterFacts, KubeNode, read_node
 from ci_buildx.builder.plan import NodePlan
-from ci_buildx.builder.rights import Mode
+from ci_buildx.builder.rbac import roles
+from ci_buildx.builder.rbac.rights import RightsMode
 from ci_buildx.errors import Forbidden, InputError, Invalid
 from ci_buildx.model import platform
 from ci_buildx.settings.builder import BuilderSettings, Qemu, UserNamespaces
 
-AMD64 = [platform.parse("linux/amd64")]
+AMD64 = [platform.parse_platform("linux/amd64")]
 HOST = "no user namespace: privileged BuildKit is root on its node"
 INSIDE = "user namespace: root in the pod is nobody on its node"
 
 
-def fact(name: str, **rest: Any) -> NodeFact:
+def fact(name: str, **rest: Any) -> KubeNode:
     usual: dict[str, Any] = {"user_namespaces": True, "kubelet": (1, 34)}
-    return NodeFact(name=name, architecture="amd64", labels={"kubernetes.io/arch": "amd64"}, **{**usual, **rest})
+    return KubeNode(name=name, architecture="amd64", labels={"kubernetes.io/arch": "amd64"}, **{**usual, **rest})
 
 
 def isolated(facts: ClusterFacts, **settings: Any) -> NodePlan:
     builder = BuilderSettings(**settings)
-    (node,) = isolation.isolate(plan.make(AMD64, facts, builder), facts, builder).nodes
+    (node,) = isolation.plan_isolation(plan.make_plan(AMD64, facts, builder), facts, builder).nodes
     return node
 
 
@@ -54,7 +55,7 @@ ABLE, UNABLE = fact("able"), fact("unable", user_namespaces=False)
     ],
 )
 def test_what_the_nodes_report_decides(
-    nodes: tuple[NodeFact, ...] | None, settings: dict[str, Any], inside: bool, line: str
+    nodes: tuple[KubeNode, ...] | None, settings: dict[str, Any], inside: bool, line: str
 ) -> None:
     node = isolated(ClusterFacts(nodes=nodes), **settings)
     assert (node.user_namespace, node.isolation, node.hosts) == (inside, line, ())
@@ -76,14 +77,14 @@ def test_where_no_node_can_who_insists_is_refused_by_name() -> None:
 
 def test_a_server_that_drops_the_field_is_believed() -> None:
     facts = ClusterFacts(nodes=(ABLE,))
-    planned = isolation.isolate(plan.make(AMD64, facts, BuilderSettings()), facts, BuilderSettings())
+    planned = isolation.plan_isolation(plan.make_plan(AMD64, facts, BuilderSettings()), facts, BuilderSettings())
     created: list[dict[str, Any]] = [{"spec": {"template": {"spec": {}}}}]
-    (node,) = isolation.correct(planned, created, BuilderSettings()).nodes
+    (node,) = isolation.correct_isolation(planned, created, BuilderSettings()).nodes
     assert (node.user_namespace, node.isolation) == (False, f"{HOST}: the API server drops hostUsers")
     with pytest.raises(Invalid, match="drops hostUsers; its feature gate UserNamespacesSupport is off"):
-        isolation.correct(planned, created, BuilderSettings(user_namespaces=UserNamespaces.TRUE))
+        isolation.correct_isolation(planned, created, BuilderSettings(user_namespaces=UserNamespaces.TRUE))
     kept = [{"spec": {"template": {"spec": {"hostUsers": False}}}}]
-    assert isolation.correct(planned, kept, BuilderSettings()) == planned
+    assert isolation.correct_isolation(planned, kept, BuilderSettings()) == planned
 
 
 def test_what_a_node_reports() -> None:
@@ -126,4 +127,4 @@ def test_a_policy_that_requires_user_namespaces_decides_where_nobody_else_did(
 
 
 def test_the_policies_say_what_is_looked_for() -> None:
-    assert isolation.NEEDED in rolesheet.sheet(Mode.JOBS).replace("\n      ", " ")
+    assert isolation.NEEDED in roles.render_roles(RightsMode.JOBS).replace("\n      ", " ")

@@ -1,7 +1,9 @@
 import pytest
 
-from ci_buildx.builder import labels, manifests, plan, store
-from ci_buildx.builder.facts import ClusterFacts, NodeFact, Taint
+from ci_buildx.builder import labels, plan
+from ci_buildx.builder.cluster_facts import ClusterFacts, KubeNode, Taint
+from ci_buildx.builder.lifecycle import records
+from ci_buildx.builder.manifests import objects
 from ci_buildx.builder.plan import Plan
 from ci_buildx.errors import InputError
 from ci_buildx.model import platform
@@ -10,19 +12,19 @@ from ci_buildx.settings.builder import BuilderSettings, LoadBalance, Toleration
 
 BOTH = ClusterFacts(
     nodes=(
-        NodeFact(name="a1", architecture="amd64", labels={"pool": "ci"}),
-        NodeFact(name="a2", architecture="amd64"),
-        NodeFact(name="b1", architecture="arm64"),
+        KubeNode(name="a1", architecture="amd64", labels={"pool": "ci"}),
+        KubeNode(name="a2", architecture="amd64"),
+        KubeNode(name="b1", architecture="arm64"),
     )
 )
-AMD64 = ClusterFacts(nodes=(NodeFact(name="a1", architecture="amd64"),))
+AMD64 = ClusterFacts(nodes=(KubeNode(name="a1", architecture="amd64"),))
 UNKNOWN = ClusterFacts()
-EMPTY = ClusterFacts(nodes=(NodeFact(name="a1", architecture="amd64", usable=False),))
+EMPTY = ClusterFacts(nodes=(KubeNode(name="a1", architecture="amd64", usable=False),))
 
 
 def make(names: str, facts: ClusterFacts, **settings: object) -> Plan:
-    platforms = [platform.parse(name) for name in names.split()]
-    return plan.make(platforms, facts, BuilderSettings(**settings))  # type: ignore[arg-type]
+    platforms = [platform.parse_platform(name) for name in names.split()]
+    return plan.make_plan(platforms, facts, BuilderSettings(**settings))  # type: ignore[arg-type]
 
 
 def shape(made: Plan) -> dict[str, tuple[list[str], list[str]]]:
@@ -128,40 +130,40 @@ KEPT = make("linux/amd64 linux/s390x linux/arm64", BOTH)
     ],
 )
 def test_a_kept_builder_builds_what_is_asked(names: str, expected: dict[str, object]) -> None:
-    assert shape(plan.narrow(KEPT, [platform.parse(name) for name in names.split()])) == expected
+    assert shape(plan.narrow(KEPT, [platform.parse_platform(name) for name in names.split()])) == expected
 
 
 def test_a_kept_builder_names_what_it_cannot_build() -> None:
     with pytest.raises(InputError, match="--platform: no node of the builder builds linux/riscv64; it has amd64"):
-        plan.narrow(KEPT, [platform.parse("linux/riscv64")])
+        plan.narrow(KEPT, [platform.parse_platform("linux/riscv64")])
 
 
 def test_how_replicas_are_balanced_is_part_of_the_plan_and_of_what_is_read_again() -> None:
     settings = BuilderSettings(replicas=3, loadbalance=LoadBalance.RANDOM)
-    (node,) = plan.make((), ClusterFacts(), settings).nodes
+    (node,) = plan.make_plan((), ClusterFacts(), settings).nodes
     assert node.loadbalance is LoadBalance.RANDOM
-    noted = manifests.node_notes(node)[labels.LOADBALANCE]
-    assert store.read_loadbalance(noted) is LoadBalance.RANDOM
-    assert store.read_loadbalance("") is LoadBalance.STICKY
+    noted = objects.make_node_annotations(node)[labels.LOADBALANCE]
+    assert records.read_loadbalance(noted) is LoadBalance.RANDOM
+    assert records.read_loadbalance("") is LoadBalance.STICKY
 
 
 @pytest.mark.parametrize("facts", [BOTH, UNKNOWN])
 def test_without_a_platform_all_accounts_build_the_same(facts: ClusterFacts) -> None:
     """Also where most nodes are of the other architecture."""
-    more = () if facts.nodes is None else (NodeFact(name="b2", architecture="arm64"),) * 9
+    more = () if facts.nodes is None else (KubeNode(name="b2", architecture="arm64"),) * 9
     (only,) = make("", facts if facts.nodes is None else ClusterFacts(nodes=(*facts.nodes, *more))).nodes
     assert only.platforms == (Platform("linux", "amd64"),)
     assert only.reason.startswith("linux/amd64: by default, as no platform is named (the default)")
 
 
 def test_without_a_platform_a_cluster_without_such_nodes_builds_for_its_own() -> None:
-    (only,) = make("", ClusterFacts(nodes=(NodeFact(name="b", architecture="arm64"),))).nodes
+    (only,) = make("", ClusterFacts(nodes=(KubeNode(name="b", architecture="arm64"),))).nodes
     assert (only.architecture, only.by_scheduling) == ("arm64", False)
 
 
 def test_a_tainted_node_is_native_where_that_is_tolerated_and_named_where_not() -> None:
-    tainted = NodeFact(name="b", architecture="arm64", taints=(Taint("only", "arm"),))
-    facts = ClusterFacts(nodes=(NodeFact(name="a", architecture="amd64"), tainted))
+    tainted = KubeNode(name="b", architecture="arm64", taints=(Taint("only", "arm"),))
+    facts = ClusterFacts(nodes=(KubeNode(name="a", architecture="amd64"), tainted))
     assert shape(make("linux/amd64 linux/arm64", facts)) == {"amd64": (["linux/amd64", "linux/arm64"], ["linux/arm64"])}
     assert "node b is reserved by taint only=arm:NoSchedule" in make("linux/amd64 linux/arm64", facts).nodes[0].reason
     both = make("linux/amd64 linux/arm64", facts, tolerations=(Toleration(key="only", operator="Exists"),))

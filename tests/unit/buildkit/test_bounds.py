@@ -10,18 +10,18 @@ from typing import Any
 import grpc
 import pytest
 
-from ci_buildx.buildkit.channel import LARGEST_ANSWER
 from ci_buildx.buildkit.control import Control
-from ci_buildx.buildkit.flight import MOST_QUEUED, _Backlog
+from ci_buildx.buildkit.grpc import LARGEST_ANSWER
 from ci_buildx.buildkit.messages import STATUS_RESPONSE, CacheOptions, DiskUsageRequest, SolveRequest
+from ci_buildx.buildkit.solve import MOST_QUEUED, _Backlog
 from ci_buildx.errors import BuildkitError
 from ci_buildx.model.status import StatusUpdate
-from ci_buildx.protobuf import wire
-from ci_buildx.protobuf.schema import MOST_ELEMENTS
-from ci_buildx.session.session import Session
+from ci_buildx.session.session import BuildSession
+from ci_buildx.wire import protobuf
+from ci_buildx.wire.protobuf import MOST_ELEMENTS
 
 REQUEST = SolveRequest(ref="ref", session="s", frontend="f", frontend_attrs={}, exporters=(), cache=CacheOptions())
-PIECE = wire.length_delimited(1, wire.length_delimited(3, b"x" * (1 << 20)))
+PIECE = protobuf.encode_length_delimited(1, protobuf.encode_length_delimited(3, b"x" * (1 << 20)))
 """A mebibyte of status."""
 
 
@@ -73,18 +73,18 @@ def control(daemon: Daemon) -> Iterator[Control]:
 
 
 def test_a_message_beyond_what_buildkitd_sends_is_refused(control: Control, daemon: Daemon) -> None:
-    daemon.answer = wire.length_delimited(99, b"x" * (LARGEST_ANSWER - 10))
-    assert control.disk_usage(DiskUsageRequest(), timeout=30) == []
+    daemon.answer = protobuf.encode_length_delimited(99, b"x" * (LARGEST_ANSWER - 10))
+    assert control.read_disk_usage(DiskUsageRequest(), timeout=30) == []
     daemon.answer += b"x" * 100
     with pytest.raises(BuildkitError, match="larger than max"):
-        control.disk_usage(DiskUsageRequest(), timeout=30)
+        control.read_disk_usage(DiskUsageRequest(), timeout=30)
 
 
 @pytest.mark.parametrize(
     ("ask", "said"),
     [
-        (lambda control: control.disk_usage(DiskUsageRequest(), timeout=30), "buildkitd's answer to DiskUsage"),
-        (lambda control: control.workers(timeout=30), "buildkitd's answer to ListWorkers"),
+        (lambda control: control.read_disk_usage(DiskUsageRequest(), timeout=30), "buildkitd's answer to DiskUsage"),
+        (lambda control: control.list_workers(timeout=30), "buildkitd's answer to ListWorkers"),
     ],
 )
 def test_elements_without_end_are_refused(
@@ -96,7 +96,7 @@ def test_elements_without_end_are_refused(
 
 
 def test_elements_of_elements_count() -> None:
-    half = wire.length_delimited(1, b"\x12\x00" * (MOST_ELEMENTS // 2))
+    half = protobuf.encode_length_delimited(1, b"\x12\x00" * (MOST_ELEMENTS // 2))
     assert len(STATUS_RESPONSE.decode(half).vertexes[0].inputs) == MOST_ELEMENTS // 2
     with pytest.raises(ValueError, match="elements of lists"):
         STATUS_RESPONSE.decode(half + half)
@@ -106,7 +106,7 @@ def test_an_answer_to_solve_that_cannot_be_read(control: Control, daemon: Daemon
     daemon.answer = b"\xff"
     daemon.over.set()
     with pytest.raises(BuildkitError, match="buildkitd's answer to Solve cannot be read"):
-        control.solve(REQUEST, session=Session([], shared_key=""), on_status=lambda _: None)
+        control.solve(REQUEST, session=BuildSession([], shared_key=""), on_status=lambda _: None)
 
 
 def test_a_display_that_stands_still_stops_the_status(control: Control, daemon: Daemon) -> None:
@@ -124,7 +124,7 @@ def test_a_display_that_stands_still_stops_the_status(control: Control, daemon: 
         counts.append(before)
         daemon.over.set()
 
-    control.solve(REQUEST, session=Session([], shared_key=""), on_status=show)
+    control.solve(REQUEST, session=BuildSession([], shared_key=""), on_status=show)
     assert counts[0] < (MOST_QUEUED >> 20) + 24
 
 

@@ -1,15 +1,15 @@
 import pytest
 
-from ci_buildx.buildkit.cache_names import needs_tags, own_reference, read_all, write_own
+from ci_buildx.buildkit.cache_names import make_own_reference, needs_tags, read_all, write_own
 from ci_buildx.model.platform import Platform
-from ci_buildx.settings.values import Attributes
+from ci_buildx.settings.values import TypedAttributes
 
 AMD64, ARM64, ARMV7 = Platform("linux", "amd64"), Platform("linux", "arm64"), Platform("linux", "arm", "v7")
 NO_DIGEST = "sha256:" + "0" * 64
 
 
-def cache(type_: str, **attrs: str) -> Attributes:
-    return Attributes(type=type_, attrs=tuple(attrs.items()))
+def cache(type_: str, **attrs: str) -> TypedAttributes:
+    return TypedAttributes(type=type_, attrs=tuple(attrs.items()))
 
 
 def test_a_node_reads_the_plain_name_and_those_of_all_platforms() -> None:
@@ -38,7 +38,7 @@ def test_what_has_one_manifest_is_read_once() -> None:
         ),
     ],
 )
-def test_each_of_several_nodes_writes_its_own(given: Attributes, expected: Attributes) -> None:
+def test_each_of_several_nodes_writes_its_own(given: TypedAttributes, expected: TypedAttributes) -> None:
     assert write_own([given], ARM64) == (expected,)
 
 
@@ -54,10 +54,10 @@ def test_of_several_caches_each_has_a_tag_by_which_it_is_found() -> None:
 
 
 def test_a_tag_is_never_too_long() -> None:
-    reference = own_reference(cache("registry", ref=f"h/a:{'t' * 128}"), ARM64)
+    reference = make_own_reference(cache("registry", ref=f"h/a:{'t' * 128}"), ARM64)
     assert reference.endswith("ttt-linux-arm64")
     assert len(reference.rpartition(":")[2]) == 128
 
 
 def test_a_digest_has_no_tag_to_begin_with() -> None:
-    assert own_reference(cache("registry", ref=f"h/a@{NO_DIGEST}"), ARM64) == "docker.io/h/a:buildkit-linux-arm64"
+    assert make_own_reference(cache("registry", ref=f"h/a@{NO_DIGEST}"), ARM64) == "docker.io/h/a:buildkit-linux-arm64"

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from ci_buildx.buildkit import checks
 from ci_buildx.errors import BuildkitError
-from ci_buildx.model.finding import Finding, finding_of
-from ci_buildx.model.status import VertexWarning
+from ci_buildx.model.status import CheckFinding, VertexWarning, read_finding
 
 DOCKERFILE = "FROM scratch as base\nCOPY . /\nCMD echo hi\n"
 PATH = Path("/src/docker/Dockerfile")
@@ -34,9 +33,11 @@ def warning(rule: str, line: int, **more: Any) -> dict[str, Any]:
 
 
 def test_findings_in_the_order_of_the_file() -> None:
-    checked = checks.read(answer(warning("Later", 3), warning("First", 1, url=URL, description="Why")), NAMES)
+    checked = checks.read_check_report(
+        answer(warning("Later", 3), warning("First", 1, url=URL, description="Why")), NAMES
+    )
     assert checked.findings == (
-        Finding(
+        CheckFinding(
             rule="First",
             message="First is broken",
             description="Why",
@@ -46,7 +47,7 @@ def test_findings_in_the_order_of_the_file() -> None:
             line=1,
             last_line=1,
         ),
-        Finding(rule="Later", message="Later is broken", filename="Dockerfile", path=PATH, line=3, last_line=3),
+        CheckFinding(rule="Later", message="Later is broken", filename="Dockerfile", path=PATH, line=3, last_line=3),
     )
     assert checked.text == (
         "Check complete, 2 warnings have been found!\n"
@@ -60,14 +61,16 @@ def test_findings_in_the_order_of_the_file() -> None:
 
 
 def test_nothing_found() -> None:
-    assert checks.read(answer(), NAMES) == checks.Checked(findings=(), text="Check complete, no warnings found.\n")
+    assert checks.read_check_report(answer(), NAMES) == checks.CheckReport(
+        findings=(), text="Check complete, no warnings found.\n"
+    )
 
 
 def test_an_error_ends_the_checks() -> None:
     error = {"message": "unknown instruction: COPPY", "location": {"ranges": [span(2, 2)]}}
-    checked = checks.read(answer(buildError=error), NAMES)
+    checked = checks.read_check_report(answer(buildError=error), NAMES)
     assert checked.findings == (
-        Finding(
+        CheckFinding(
             rule="",
             message="unknown instruction: COPPY",
             filename="Dockerfile",
@@ -81,8 +84,8 @@ def test_an_error_ends_the_checks() -> None:
 
 
 def test_a_finding_without_a_place() -> None:
-    checked = checks.read(answer(warning("Old", 1, location={"sourceIndex": -1})), NAMES)
-    assert checked.findings == (Finding(rule="Old", message="Old is broken"),)
+    checked = checks.read_check_report(answer(warning("Old", 1, location={"sourceIndex": -1})), NAMES)
+    assert checked.findings == (CheckFinding(rule="Old", message="Old is broken"),)
     assert checked.text == "Check complete, 1 warning has been found!\n\nWARNING: Old\nOld is broken\n"
 
 
@@ -92,7 +95,7 @@ def test_a_finding_without_a_place() -> None:
 )
 def test_what_is_no_answer(text: str) -> None:
     with pytest.raises(BuildkitError, match="something else than findings"):
-        checks.read(text, NAMES)
+        checks.read_check_report(text, NAMES)
 
 
 json_values: st.SearchStrategy[Any] = st.recursive(
@@ -112,7 +115,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 @given(value=json_values)
 def test_whatever_it_is_it_is_read_or_refused(value: Any) -> None:
     try:
-        checked = checks.read(json.dumps(value), NAMES)
+        checked = checks.read_check_report(json.dumps(value), NAMES)
     except BuildkitError:
         return
     assert checked.text.endswith("\n")
@@ -127,11 +130,11 @@ def test_whatever_it_is_it_is_read_or_refused(value: Any) -> None:
     ],
 )
 def test_a_finding_of_a_build(short: str, rule: str, message: str) -> None:
-    found = finding_of(
+    found = read_finding(
         VertexWarning(vertex="v", short=short, detail=("a", "b"), url=URL, filename="Dockerfile", ranges=((4, 5),)),
         PATH,
     )
-    assert found == Finding(
+    assert found == CheckFinding(
         rule=rule,
         message=message,
         description="a b",

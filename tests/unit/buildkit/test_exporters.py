@@ -5,22 +5,22 @@ import pytest
 
 from ci_buildx.buildkit import exporters
 from ci_buildx.buildkit.exporters import Exports, Push
-from ci_buildx.buildkit.messages import Entry
+from ci_buildx.buildkit.messages import ExporterEntry
 from ci_buildx.errors import InputError
 from ci_buildx.model.platform import Platform
-from ci_buildx.session.places import FileTarget, FolderTarget
-from ci_buildx.settings.values import Attributes, BuildSettings
+from ci_buildx.session.file_targets import FileTarget, FolderTarget
+from ci_buildx.settings.values import BuildSettings, TypedAttributes
 
 TWO = (Platform("linux", "amd64"), Platform("linux", "arm64"))
 
 
-def output(type_: str, **attrs: str) -> Attributes:
-    return Attributes(type=type_, attrs=tuple(attrs.items()))
+def output(type_: str, **attrs: str) -> TypedAttributes:
+    return TypedAttributes(type=type_, attrs=tuple(attrs.items()))
 
 
-def make(*outputs: Attributes, by_digest: bool = False, **build: Any) -> Exports:
+def make(*outputs: TypedAttributes, by_digest: bool = False, **build: Any) -> Exports:
     settings = BuildSettings(context=Path("/src"), dockerfile=Path("/src/Dockerfile"), outputs=outputs, **build)
-    return exporters.make(settings, by_digest=by_digest)
+    return exporters.make_exports(settings, by_digest=by_digest)
 
 
 def test_no_output_exports_nothing() -> None:
@@ -30,17 +30,17 @@ def test_no_output_exports_nothing() -> None:
 
 def test_push_adds_an_image() -> None:
     made = make(push=True, tags=("host/a:1", "host/b"))
-    assert made.exporters == (Entry("image", {"push": "true", "unpack": "false", "name": "host/a:1,host/b"}),)
+    assert made.exporters == (ExporterEntry("image", {"push": "true", "unpack": "false", "name": "host/a:1,host/b"}),)
 
 
 def test_push_makes_the_given_image_one_that_is_pushed() -> None:
     made = make(output("image", compression="zstd"), push=True, tags=("host/a",))
-    assert made.exporters == (Entry("image", {"compression": "zstd", "push": "true", "name": "host/a"}),)
+    assert made.exporters == (ExporterEntry("image", {"compression": "zstd", "push": "true", "name": "host/a"}),)
 
 
 def test_registry_is_an_image_that_is_pushed() -> None:
     made = make(output("registry", unpack="true"), tags=("host/a",))
-    assert made.exporters == (Entry("image", {"unpack": "true", "push": "true", "name": "host/a"}),)
+    assert made.exporters == (ExporterEntry("image", {"unpack": "true", "push": "true", "name": "host/a"}),)
 
 
 def test_by_digest_only_repositories_are_named() -> None:
@@ -78,7 +78,7 @@ def test_by_digest_only_repositories_are_named() -> None:
         ((output("cacheonly"),), {}, None),
     ],
 )
-def test_what_is_pushed(outputs: tuple[Attributes, ...], build: dict[str, Any], expected: Push | None) -> None:
+def test_what_is_pushed(outputs: tuple[TypedAttributes, ...], build: dict[str, Any], expected: Push | None) -> None:
     settings = BuildSettings(context=Path("/src"), dockerfile=Path("/src/Dockerfile"), outputs=outputs, **build)
     assert exporters.find_push(settings) == expected
 
@@ -118,13 +118,13 @@ def test_attestations_are_no_artifacts_where_the_environment_says_so() -> None:
 
 def test_a_folder_that_is_to_hold_nothing_else_is_told_what_was_built() -> None:
     made = make(output("local", dest="/out", mode="delete"), output("local", dest="/other", mode="copy"))
-    assert made.exporters[0] == Entry("local", {"mode": "delete"})
+    assert made.exporters[0] == ExporterEntry("local", {"mode": "delete"})
     assert made.targets == {0: FolderTarget(path=Path("/out"), built=set()), 1: FolderTarget(path=Path("/other"))}
 
 
 def test_destinations_stay_here() -> None:
     made = make(output("local", dest="/out"), output("tar", dest="-"), output("oci", dest="/o.tar"), tags=("a",))
-    assert made.exporters == (Entry("local", {}), Entry("tar", {}), Entry("oci", {"name": "a"}))
+    assert made.exporters == (ExporterEntry("local", {}), ExporterEntry("tar", {}), ExporterEntry("oci", {"name": "a"}))
     assert made.targets == {
         0: FolderTarget(path=Path("/out")),
         1: FileTarget(path=None),
@@ -163,7 +163,7 @@ def test_annotations_go_to_every_output() -> None:
     ],
 )
 def test_what_does_not_fit_together_is_refused(
-    outputs: tuple[Attributes, ...], build: dict[str, Any], message: str
+    outputs: tuple[TypedAttributes, ...], build: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
         make(*outputs, **build)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ci_buildx.buildkit import gateway
 from ci_buildx.buildkit.gateway import FrontendRequest
 from ci_buildx.buildkit.messages import RpcStatus
-from tests.unit.protobuf import compiled
+from tests.unit.wire import compiled
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,9 @@ def test_response(generated: Any, metadata: dict[str, str]) -> None:
 
 
 def test_return(generated: Any) -> None:
-    good = generated.ReturnRequest.FromString(gateway.RETURN.encode(gateway.Return(result=gateway.Result())))
+    good = generated.ReturnRequest.FromString(
+        gateway.RETURN.encode(gateway.GatewayReturn(result=gateway.GatewayResult()))
+    )
     assert (good.HasField("result"), good.result.HasField("ref"), good.HasField("error")) == (True, True, False)
-    bad = generated.ReturnRequest.FromString(gateway.RETURN.encode(gateway.Return(error=RpcStatus(2, "no"))))
+    bad = generated.ReturnRequest.FromString(gateway.RETURN.encode(gateway.GatewayReturn(error=RpcStatus(2, "no"))))
     assert (bad.HasField("result"), bad.error.code, bad.error.message) == (False, 2, "no")

@@ -17,25 +17,25 @@ from ci_buildx.buildkit.messages import (
     SOLVE_REQUEST,
     SOLVE_RESPONSE,
     STATUS_RESPONSE,
+    BuildkitVersion,
     CacheOptions,
-    Detail,
     DiskUsageRequest,
-    Entry,
+    ExporterEntry,
     GcPolicy,
     PruneRequest,
     RpcStatus,
     SolveRequest,
+    StatusDetail,
     UsageRecord,
-    Version,
     Worker,
 )
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.status import StatusUpdate, Vertex, VertexLog, VertexStatus, VertexWarning
-from ci_buildx.settings.values import Constraint, SourcePolicy, SourceRule, SourceSelector, SourceUpdate
-from tests.unit.protobuf import compiled
+from ci_buildx.settings.values import SourceConstraint, SourcePolicy, SourceRule, SourceSelector, SourceUpdate
+from tests.unit.wire import compiled
 
 attrs = st.dictionaries(st.text(), st.text(), max_size=3)
-entries = st.lists(st.builds(Entry, st.text(), attrs), max_size=3).map(tuple)
+entries = st.lists(st.builds(ExporterEntry, st.text(), attrs), max_size=3).map(tuple)
 requests = st.builds(
     SolveRequest,
     ref=st.text(),
@@ -133,7 +133,7 @@ def test_solve_request(control: Any, request: SolveRequest) -> None:
         (read.cache.exports, request.cache.exports),
         (read.cache.imports, request.cache.imports),
     ):
-        assert [Entry(each.type, dict(each.attrs)) for each in theirs] == list(ours)
+        assert [ExporterEntry(each.type, dict(each.attrs)) for each in theirs] == list(ours)
     assert read.exporter_deprecated == (request.exporters[0].type if request.exporters else "")
     assert dict(read.exporter_attrs_deprecated) == (request.exporters[0].attrs if request.exporters else {})
 
@@ -249,18 +249,18 @@ def test_field_numbers_are_those_of_buildkit() -> None:
 
 def test_info(control: Any) -> None:
     message = control.InfoResponse(version={"package": "p", "version": "v", "revision": "r"})
-    assert INFO_RESPONSE.decode(message.SerializeToString()) == Version("p", "v", "r")
+    assert INFO_RESPONSE.decode(message.SerializeToString()) == BuildkitVersion("p", "v", "r")
     assert INFO_RESPONSE.decode(b"") is None
 
 
 def test_rpc_status(control: Any) -> None:
     message = control.Status(code=2, message="no", details=[control.Any(type_url="t", value=b"v")])
-    assert RPC_STATUS.decode(message.SerializeToString()) == RpcStatus(2, "no", (Detail("t", b"v"),))
-    assert RPC_STATUS.encode(RpcStatus(2, "no", (Detail("t", b"v"),))) == message.SerializeToString()
+    assert RPC_STATUS.decode(message.SerializeToString()) == RpcStatus(2, "no", (StatusDetail("t", b"v"),))
+    assert RPC_STATUS.encode(RpcStatus(2, "no", (StatusDetail("t", b"v"),))) == message.SerializeToString()
 
 
 def test_a_source_policy(control: Any) -> None:
-    constraint = Constraint(key="k", value="v", condition=2)
+    constraint = SourceConstraint(key="k", value="v", condition=2)
     selector = SourceSelector(identifier="i", match_type=1, constraints=(constraint,))
     rule = SourceRule(action=2, selector=selector, updates=SourceUpdate(identifier="u", attrs={"a": "b"}))
     policy = SourcePolicy(version=1, rules=(rule, SourceRule(action=1)))

@@ -4,16 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from ci_buildx.job import build, remove, sizes
+from ci_buildx.build import publish, run
+from ci_buildx.manage import reap
 from tests.unit.ci.fake_job import FakeJob
 
 
 @pytest.fixture
 def job(monkeypatch: pytest.MonkeyPatch) -> FakeJob:
     fake = FakeJob()
-    monkeypatch.setattr(build, "run", fake.run)
-    monkeypatch.setattr(remove, "run", fake.remove)
-    monkeypatch.setattr(sizes, "measure", lambda *_: {"linux/amd64": 3_210_000})
+    monkeypatch.setattr(run, "run_build", fake.run)
+    monkeypatch.setattr(reap, "remove_job_builder", fake.remove)
+    monkeypatch.setattr(publish, "measure_images", lambda *_: {"linux/amd64": 3_210_000})
     return fake
 
 

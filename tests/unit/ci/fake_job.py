@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from ci_buildx.builder.builder import Location
+from ci_buildx.build.result import BuildResult
+from ci_buildx.builder.builder import BuilderLocation
 from ci_buildx.builder.identity import JobIdentity
-from ci_buildx.job.result import BuildResult
 from ci_buildx.model import platform
-from ci_buildx.progress.report import Report
+from ci_buildx.progress.summary import BuildReport
 from ci_buildx.settings.values import ClusterSettings, Settings
 
 RESULT = BuildResult(
     digest="sha256:" + "a" * 64,
     image_id="sha256:" + "b" * 64,
     references=("registry.example/team/app:1",),
-    platforms=(platform.parse("linux/amd64"), platform.parse("linux/arm64")),
+    platforms=(platform.parse_platform("linux/amd64"), platform.parse_platform("linux/arm64")),
     phases={"boot": 1.24, "build": 2.0},
     metadata={"containerimage.digest": "sha256:" + "a" * 64, "text": "two\nlines"},
 )
@@ -25,12 +25,12 @@ RESULT = BuildResult(
 
 @dataclass
 class FakeJob:
-    """Stands for the modules ``job.build`` and ``job.remove``. ``events`` holds what happened, in order."""
+    """Stands for the modules ``build.run`` and ``manage.reap``. ``events`` holds what happened, in order."""
 
     namespace: str = ""
     found: bool = True
     failure: BaseException | None = None
-    report: Report | None = None
+    report: BuildReport | None = None
     events: list[str] = field(default_factory=list)
     settings: Settings | None = None
     identity: JobIdentity | None = None
@@ -49,15 +49,15 @@ class FakeJob:
         env: Mapping[str, str],
         display_stream: TextIO,
         identity: JobIdentity,
-        announce: Callable[[Location], None] = lambda _: None,
-        hear: Callable[[Report], None] | None = None,
+        announce: Callable[[BuilderLocation], None] = lambda _: None,
+        hear: Callable[[BuildReport], None] | None = None,
         deliver: Callable[[BuildResult], None] = lambda _: None,
         hidden: Iterable[str] = (),
     ) -> BuildResult:
         self.settings, self.identity, self.env = settings, identity, dict(env)
         self.hidden = tuple(hidden)
         name = identity.name
-        announce(Location(name=name, namespace=self.namespace or name, exclusive=not self.namespace))
+        announce(BuilderLocation(name=name, namespace=self.namespace or name, exclusive=not self.namespace))
         self.on_create()
         display_stream.write(self.log)
         if self.failure is None:

@@ -22,7 +22,7 @@ from ci_buildx.ci.gitlab import defaults, reports
 from ci_buildx.ci.gitlab import inputs as gitlab
 from ci_buildx.ci.gitlab.inputs import DEFAULTS
 from ci_buildx.settings import assembly
-from ci_buildx.settings.option import Kind, Option, Surface
+from ci_buildx.settings.option import Option, OptionKind, OptionSurface
 
 ROOT = Path(__file__).parents[3]
 TEMPLATE = ROOT / "gitlab-template" / "kube-builder.yml"
@@ -50,17 +50,18 @@ def test_the_committed_files_are_what_the_table_says() -> None:
 
 
 def test_the_actions_inputs_are_those_of_the_table(action: dict[str, Any]) -> None:
-    assert list(action["inputs"]) == [option.name for option in inputs.on_surface(Surface.GITHUB)]
+    assert list(action["inputs"]) == [option.name for option in inputs.list_inputs(OptionSurface.GITHUB)]
     assert set(action["inputs"]) >= {*OF_ISSUE, "python"}
     assert set(action["outputs"]) >= {"digest", "imageid", "metadata"}
 
 
 def test_each_input_of_the_template_reaches_the_job(template: tuple[dict[str, Any], dict[str, Any]]) -> None:
     """By a variable that hides none of the user's, even if it is empty."""
-    offered = inputs.on_surface(Surface.GITLAB)
+    offered = inputs.list_inputs(OptionSurface.GITLAB)
     assert set(template[0]) - OF_THE_JOB == {option.name for option in offered}
     assert template[1][".kube-builder"]["variables"] == {
-        gitlab.of_input(name): f"$[[ inputs.{name} ]]\n" for name in ("job-name", *(option.name for option in offered))
+        gitlab.name_variable(name): f"$[[ inputs.{name} ]]\n"
+        for name in ("job-name", *(option.name for option in offered))
     }
     assert not {option.variable for option in offered} & template[1][".kube-builder"]["variables"].keys()
 
@@ -76,7 +77,7 @@ def test_a_description_is_one_line_and_tells_the_default(option: Option) -> None
     text = describe.sentence(option)
     assert "\n" not in text
     assert "${{" not in text, "a runner expands expressions in descriptions, and fails"
-    assert option.kind is Kind.SWITCH or f"default: {option.default}" in text or option.otherwise in text
+    assert option.kind is OptionKind.SWITCH or f"default: {option.default}" in text or option.otherwise in text
 
 
 def test_the_defaults_that_a_system_has_are_told_there() -> None:
@@ -96,9 +97,9 @@ def test_the_job_uses_the_entry_points_files(template: tuple[Any, dict[str, Any]
         "when": "always",
         "paths": [
             reports.METADATA,
-            reports.of_job(reports.METADATA, "$CI_JOB_NAME_SLUG"),
+            reports.name_job_file(reports.METADATA, "$CI_JOB_NAME_SLUG"),
             "$[[ inputs.timeline ]]",
-            reports.of_job(defaults.TIMELINE, "$CI_JOB_NAME_SLUG"),
+            reports.name_job_file(defaults.TIMELINE, "$CI_JOB_NAME_SLUG"),
         ],
         "reports": {"dotenv": reports.DOTENV, "codequality": reports.CODE_QUALITY},
     }
@@ -107,27 +108,27 @@ def test_the_job_uses_the_entry_points_files(template: tuple[Any, dict[str, Any]
 def test_the_templates_defaults_are_those_of_no_input(template: tuple[dict[str, Any], Any], cwd: Path) -> None:
     """As GitLab expands them: strings as they are, everything else as JSON."""
     env = {}
-    for option in inputs.on_surface(Surface.GITLAB):
+    for option in inputs.list_inputs(OptionSurface.GITLAB):
         default = template[0][option.name]["default"]
-        env[gitlab.of_input(option.name)] = f"{default if isinstance(default, str) else str(default).lower()}\n"
-    given, nothing = (defaults.fill(gitlab.read(variables, cwd), folder=cwd) for variables in (env, {}))
-    settings = assembly.settings_from(given.of_build(), given.sources, {}, cwd)
-    assert settings == assembly.settings_from(nothing.of_build(), nothing.sources, {}, cwd)
+        env[gitlab.name_variable(option.name)] = f"{default if isinstance(default, str) else str(default).lower()}\n"
+    given, nothing = (defaults.fill_defaults(gitlab.read_inputs(variables, cwd), folder=cwd) for variables in (env, {}))
+    settings = assembly.make_settings(given.select_build_options(), given.sources, {}, cwd)
+    assert settings == assembly.make_settings(nothing.select_build_options(), nothing.sources, {}, cwd)
 
 
-@pytest.mark.parametrize("option", inputs.on_surface(Surface.GITLAB), ids=lambda option: str(option.name))
+@pytest.mark.parametrize("option", inputs.list_inputs(OptionSurface.GITLAB), ids=lambda option: str(option.name))
 def test_no_default_of_the_template_hides_a_variable_of_the_pipeline(
     option: Option, template: tuple[dict[str, Any], dict[str, Any]], cwd: Path
 ) -> None:
     """With each input as GitLab expands it that the committed file declares, in the job that the template defines."""
     env = {"CI_JOB_NAME": str(template[0]["job-name"]["default"]), option.variable: "from-pipeline"}
-    for name, variable in ((name, gitlab.of_input(name)) for name in template[0].keys() - {"stage", "image"}):
+    for name, variable in ((name, gitlab.name_variable(name)) for name in template[0].keys() - {"stage", "image"}):
         default = template[0][name]["default"]
         expanded = default if isinstance(default, str) else str(default).lower()
         assert template[1][".kube-builder"]["variables"][variable] == f"$[[ inputs.{name} ]]\n"
         env[variable] = f"{expanded}\n"
-    given = gitlab.read(env, cwd)
-    assert (given.values, given.source(option.name)) == ({option.name: "from-pipeline"}, option.variable)
+    given = gitlab.read_inputs(env, cwd)
+    assert (given.values, given.find_source(option.name)) == ({option.name: "from-pipeline"}, option.variable)
 
 
 def test_patterns_take_what_is_right() -> None:

@@ -15,13 +15,13 @@ import pytest
 
 from ci_buildx.ci import ecr, logins
 from ci_buildx.ci import inputs as offered
-from ci_buildx.ci.ecr import Key
+from ci_buildx.ci.ecr import AccessKey
 from ci_buildx.errors import RegistryError
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry import credentials
-from ci_buildx.settings.given import Given
+from ci_buildx.settings.raw_values import RawValues
 
-SUITE = Key(name="AKIDEXAMPLE", secret=Secret("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"))
+SUITE = AccessKey(name="AKIDEXAMPLE", secret=Secret("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"))
 """The key of AWS's own test suite for signatures."""
 ACCESS, SECRET, SESSION = "AKIAEXAMPLE", "not-the-secret-key", "session-7"
 PRIVATE, OTHER = "123456789012.dkr.ecr.eu-west-1.amazonaws.com", "210987654321.dkr.ecr.eu-west-1.amazonaws.com"
@@ -42,7 +42,7 @@ def test_signatures_are_those_of_awss_test_suite(headers: dict[str, str], body: 
     """post-vanilla and post-x-www-form-urlencoded."""
     sent = {**headers, "host": "example.amazonaws.com", "x-amz-date": "20150830T123600Z"}
     now = datetime(2015, 8, 30, 12, 36, tzinfo=UTC)
-    made = ecr.authorization(sent, body, SUITE, service="service", region="us-east-1", now=now)
+    made = ecr.sign_request(sent, body, SUITE, service="service", region="us-east-1", now=now)
     assert made.endswith(f"Signature={signature}")
 
 
@@ -70,8 +70,8 @@ class Answers(BaseHTTPRequestHandler):
         names = given.partition("SignedHeaders=")[2].split(",")[0].split(";")
         headers = {name: self.headers[name] for name in names}
         now = datetime.strptime(self.headers["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-        key = Key(name=ACCESS, secret=Secret(SECRET))
-        wanted = ecr.authorization(headers, body, key, service=scope[3], region=scope[2], now=now)
+        key = AccessKey(name=ACCESS, secret=Secret(SECRET))
+        wanted = ecr.sign_request(headers, body, key, service=scope[3], region=scope[2], now=now)
         if given != wanted or abs((datetime.now(UTC) - now).total_seconds()) > 300:
             self._answer(400, {"__type": "com.amazon.coral.service#UnrecognizedClientException", "message": given})
             return
@@ -104,9 +104,11 @@ def stand() -> Iterator[Stand]:
         server.shutdown()
 
 
-def read(stand: Stand, env: dict[str, str] | None = None, **given: str) -> tuple[logins.Login, ...]:
+def read(stand: Stand, env: dict[str, str] | None = None, **given: str) -> tuple[logins.LoginInput, ...]:
     around = {"AWS_ENDPOINT_URL": stand.url, "PATH": "/nowhere", **(env or {})}
-    return logins.read(Given(given, {name: f"input {name}" for name in given}, around, Path("/"), offered.BY_NAME))
+    return logins.read_logins(
+        RawValues(given, {name: f"input {name}" for name in given}, around, Path("/"), offered.BY_NAME)
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,8 +127,8 @@ def test_a_key_gets_a_password(registry: str, target: str, region: str, stand: S
     assert (asked["target"], asked["region"]) == (f"{target}.GetAuthorizationToken", region)
     assert SECRET.encode() not in stand.raw
     env = {"HOME": str(tmp_path), "DOCKER_CONFIG": str(tmp_path / "x")}
-    logins.write(found, env, tmp_path / "made")
-    login = credentials.load({**env, "DOCKER_CONFIG": str(tmp_path / "made")}).lookup(found[0].registry)
+    logins.write_docker_config(found, env, tmp_path / "made")
+    login = credentials.load_credentials({**env, "DOCKER_CONFIG": str(tmp_path / "made")}).lookup(found[0].registry)
     assert login is not None
     assert (login.username, login.secret.reveal_text()[:13]) == ("AWS", "password for ")
     assert SECRET not in (tmp_path / "made/config.json").read_text()

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from ci_buildx.cli import arguments, build
 from ci_buildx.errors import InputError
 from ci_buildx.settings import options
-from ci_buildx.settings.option import Surface
+from ci_buildx.settings.option import OptionSurface
 
-OPTIONS = options.on_surface(Surface.CLI)
+OPTIONS = options.list_options(OptionSurface.CLI)
 FLAGS = [flag for option in OPTIONS for flag in option.flags]
 VALUES = st.sampled_from(["", "a", "a=b", "true", "-", "-x", "--push", "/a b", "é", "%", "-1"])
 WORDS = st.one_of(

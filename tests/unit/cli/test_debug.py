@@ -17,11 +17,11 @@ import pytest
 
 from ci_buildx.cli import debug as end
 from ci_buildx.cli.main import VERBS, main
-from ci_buildx.cli.world import World
+from ci_buildx.cli.process import ProcessContext
 from ci_buildx.model import debug
 from ci_buildx.model.secret import Secret, mention
 from ci_buildx.progress import display
-from ci_buildx.settings.values import Progress
+from ci_buildx.settings.values import ProgressMode
 from tests.unit.conftest import DebugLog
 from tests.unit.kube.authority import Authority
 from tests.unit.kube.scripted import refused, scripted
@@ -39,7 +39,7 @@ SEEDS = {
 
 def run(*argv: str, env: dict[str, str] | None = None, cwd: Path = Path("/")) -> tuple[int, str, str]:
     """Exit code, stdout, stderr."""
-    around = World(env=env or {}, cwd=cwd, stdout=io.StringIO(), stderr=io.StringIO())
+    around = ProcessContext(env=env or {}, cwd=cwd, stdout=io.StringIO(), stderr=io.StringIO())
     code = main(argv, around)
     assert isinstance(around.stdout, io.StringIO)
     assert isinstance(around.stderr, io.StringIO)
@@ -140,7 +140,7 @@ def test_rawjson_stays_json_on_its_stream(tmp_path: Path) -> None:
 def test_lines_go_above_the_display_of_a_terminal(debug_log: DebugLog) -> None:
     leader, follower = pty.openpty()
     with os.fdopen(follower, "w") as stream:
-        shown = display.open(Progress.TTY, stream, env={"TERM": "xterm"})
+        shown = display.open_display(ProgressMode.TTY, stream, env={"TERM": "xterm"})
         try:
             debug.get_log("kube").debug("GET %s", "/x")
         finally:
@@ -196,8 +196,8 @@ def test_logging_is_not_imported_while_it_is_off(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM scratch\n")
     code = (
         "import io, sys; from pathlib import Path; from ci_buildx.cli.main import main; "
-        "from ci_buildx.cli.world import World; "
-        "around = World(env={}, cwd=Path(sys.argv[1]), stdout=io.StringIO(), stderr=sys.stderr); "
+        "from ci_buildx.cli.process import ProcessContext; "
+        "around = ProcessContext(env={}, cwd=Path(sys.argv[1]), stdout=io.StringIO(), stderr=sys.stderr); "
         "assert main(['build', *sys.argv[2:], '--print', 'solve', '.'], around) == 0; print('logging' in sys.modules)"
     )
     path = os.pathsep.join(sys.path)
@@ -215,14 +215,14 @@ def test_logging_is_not_imported_while_it_is_off(tmp_path: Path) -> None:
 
 
 def test_secrets_are_hidden_wherever_they_come_from(debug_log: DebugLog) -> None:
-    log = debug.get_log("job")
+    log = debug.get_log("build")
     Secret(SEEDS["secret"])
     mention(SEEDS["argument"])
     for text in (SEEDS["secret"], SEEDS["argument"], "hush-of-its-second-line", "https://me:hunter22@example/x"):
         log.debug("%s and %r", text, text)
     assert "hush" not in debug_log.text
     assert "hunter22" not in debug_log.text
-    assert debug_log.of("job")[1] == "*** and '***'"
+    assert debug_log.of("build")[1] == "*** and '***'"
 
 
 def test_no_seeded_secret_is_in_the_log_of_a_build(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_no_seeded_secret_is_in_the_log_of_a_build(tmp_path: Path) -> None:
         assert f"Bearer {SEEDS['token']}" in server.requests[0]
     logged = "\n".join(line for line in stderr.splitlines() if LINE.fullmatch(line))
     assert code == 1
-    for package in ("cli", "settings", "kube", "job", "progress"):
+    for package in ("cli", "settings", "kube", "runtime", "progress"):
         assert f"DEBUG ci_buildx.{package}: " in logged, stderr
     assert " DEBUG ci_buildx.kube: GET /version: 403 after " in logged
     assert "notes: ('*** *** *** *** *** ***',)" in logged

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from ci_buildx.builder.builder import Lifetime, Location, Workload
+from ci_buildx.builder.builder import BuilderLocation, Lifetime, Workload
+from ci_buildx.builder.lifecycle.records import StoredBuilder, StoredNode
 from ci_buildx.builder.plan import NodePlan
 from ci_buildx.builder.pods import PodView
-from ci_buildx.builder.store import Node, Record
 from ci_buildx.buildkit.messages import GcPolicy, UsageRecord, Worker
-from ci_buildx.cli import columns, du, filters, inspect, ls, starred, units
+from ci_buildx.cli import du, formatting, inspect, ls
 from ci_buildx.errors import InputError
-from ci_buildx.job.cache import Usage
-from ci_buildx.job.current import Choice
-from ci_buildx.job.survey import Seat, Status, Surveyed
+from ci_buildx.manage.disk_usage import CacheUsage
+from ci_buildx.manage.survey import BuilderView, ReplicaStatus, ReplicaView
+from ci_buildx.manage.target import CurrentBuilder
 from ci_buildx.model import platform
 
 AMD64 = ("linux/amd64", "linux/amd64/v2", "linux/amd64/v3", "linux/386")
@@ -23,42 +23,46 @@ ARM64 = ("linux/arm64", "linux/arm/v7", "linux/arm/v6")
 
 
 def platforms(*names: str) -> Any:
-    return tuple(platform.parse(name) for name in names)
+    return tuple(platform.parse_platform(name) for name in names)
 
 
-def seat(pod: str, *, named: tuple[str, ...] = (), runs: tuple[str, ...] = (), status: Status = Status.RUNNING) -> Seat:
-    node = Node(
+def seat(
+    pod: str, *, named: tuple[str, ...] = (), runs: tuple[str, ...] = (), status: ReplicaStatus = ReplicaStatus.RUNNING
+) -> ReplicaView:
+    node = StoredNode(
         kind=Workload.DEPLOYMENT,
         plan=NodePlan(name="kube0", architecture=None, platforms=platforms(*named)),
         driver_opts={"namespace": "buildkit"},
     )
     worker = Worker("w", platforms(*runs), {"a": "b"}, "v0.34.2", (GcPolicy(keep_duration=48 * 3600 * 10**9),))
     view = PodView(name=pod, namespace="buildkit", node="kube0", host="node-1")
-    return Seat(node=node, pod=view, status=status, workers=(worker,) if runs else ())
+    return ReplicaView(node=node, pod=view, status=status, workers=(worker,) if runs else ())
 
 
-def surveyed(*seats: Seat) -> Surveyed:
-    location = Location(name="kube", namespace="buildkit", exclusive=False, lifetime=Lifetime.BUILDER)
-    return Surveyed(record=Record(location=location, nodes=(seats[0].node,)), seats=seats)
+def surveyed(*seats: ReplicaView) -> BuilderView:
+    location = BuilderLocation(name="kube", namespace="buildkit", exclusive=False, lifetime=Lifetime.BUILDER)
+    return BuilderView(record=StoredBuilder(location=location, nodes=(seats[0].node,)), seats=seats)
 
 
 def test_each_replica_is_a_line_and_the_current_builder_has_a_star() -> None:
-    found = surveyed(seat("kube0-a", named=("linux/amd64",), runs=AMD64), seat("kube0-b", status=Status.STARTING))
+    found = surveyed(
+        seat("kube0-a", named=("linux/amd64",), runs=AMD64), seat("kube0-b", status=ReplicaStatus.STARTING)
+    )
     where = "kubernetes:///kube?deployment=kube0&namespace=buildkit"
-    assert ls.table([found], Choice(builder="kube", namespace="buildkit")) == (
+    assert ls.format_builders([found], CurrentBuilder(builder="kube", namespace="buildkit")) == (
         f"NAME/NODE     {'DRIVER/ENDPOINT':<{len(where) + 7}}STATUS     BUILDKIT   PLATFORMS\n"
         f"kube*         kubernetes\n"
         f" \\_ kube0-a    \\_ {where}   running    v0.34.2    linux/amd64* (+3), linux/386\n"
         f" \\_ kube0-b    \\_ {where}   starting\n"
     )
-    assert ls.table([found], Choice(builder="kube", namespace="other")).splitlines()[1].split() == [
+    assert ls.format_builders([found], CurrentBuilder(builder="kube", namespace="other")).splitlines()[1].split() == [
         "kube",
         "kubernetes",
     ]
 
 
 def test_json_has_buildxs_names() -> None:
-    described = ls.described(surveyed(seat("kube0-a", named=("linux/arm64",), runs=AMD64)), None)
+    described = ls.describe_builder(surveyed(seat("kube0-a", named=("linux/arm64",), runs=AMD64)), None)
     (node,) = described.pop("Nodes")
     assert described == {
         "Name": "kube",
@@ -75,12 +79,14 @@ def test_json_has_buildxs_names() -> None:
 
 
 def test_inspect_says_when_certificates_end() -> None:
-    rows = inspect.rows(surveyed(seat("kube0-a", named=("linux/amd64",), runs=AMD64)), ends=86400.0 * 10, now=0.0)
-    text = columns.align(rows)
+    rows = inspect.format_rows(
+        surveyed(seat("kube0-a", named=("linux/amd64",), runs=AMD64)), ends=86400.0 * 10, now=0.0
+    )
+    text = formatting.align_columns(rows)
     assert "Certificates: until 1970-01-11T00:00:00Z (10 days left)\n" in text
     assert "Platforms:        linux/amd64*, linux/amd64/v2, linux/amd64/v3, linux/386\n" in text
     assert "Labels:\n a: b\nGC Policy rule#0:\n All:           false\n Keep Duration: 48h0m0s\n" in text
-    expired = inspect.rows(surveyed(seat("a")), ends=0.0, now=86400.0 * 2)
+    expired = inspect.format_rows(surveyed(seat("a")), ends=0.0, now=86400.0 * 2)
     assert ["Certificates:", "until 1970-01-01T00:00:00Z (expired: kube-builder stop renews them)"] in expired
 
 
@@ -98,11 +104,11 @@ def test_inspect_says_when_certificates_end() -> None:
     ],
 )
 def test_platforms_are_shortened(names: list[str], shown: str) -> None:
-    assert starred.shortened(names) == shown
+    assert formatting.shorten_platforms(names) == shown
 
 
 def test_named_platforms_come_first_and_once() -> None:
-    assert starred.starred(platforms("linux/arm64"), platforms("linux/amd64", "linux/arm64")) == [
+    assert formatting.mark_named_platforms(platforms("linux/arm64"), platforms("linux/amd64", "linux/arm64")) == [
         "linux/arm64*",
         "linux/amd64",
     ]
@@ -112,12 +118,12 @@ def test_named_platforms_come_first_and_once() -> None:
     ("count", "text"), [(0, "0B"), (4096, "4.096kB"), (2745999, "2.746MB"), (999, "999B"), (10**12, "1TB")]
 )
 def test_sizes(count: int, text: str) -> None:
-    assert units.size(count) == text
+    assert formatting.format_size(count) == text
 
 
 @pytest.mark.parametrize(("text", "count"), [("10GB", 10 << 30), ("512mb", 512 << 20), ("1.5KiB", 1536), ("7", 7)])
 def test_sizes_are_read_as_docker_reads_them(text: str, count: int) -> None:
-    assert units.read_size(text, source="s") == count
+    assert formatting.read_size(text, source="s") == count
 
 
 @pytest.mark.parametrize(
@@ -137,11 +143,14 @@ def test_sizes_are_read_as_docker_reads_them(text: str, count: int) -> None:
     ],
 )
 def test_durations(seconds: float, text: str) -> None:
-    assert units.duration(seconds) == text
+    assert formatting.format_duration(seconds) == text
 
 
 def test_columns_end_where_a_row_has_none() -> None:
-    assert columns.align([["a:", "1"], ["long:", "2"], ["alone"], ["b:", "3"]]) == "a:    1\nlong: 2\nalone\nb: 3\n"
+    assert (
+        formatting.align_columns([["a:", "1"], ["long:", "2"], ["alone"], ["b:", "3"]])
+        == "a:    1\nlong: 2\nalone\nb: 3\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -156,28 +165,28 @@ def test_columns_end_where_a_row_has_none() -> None:
     ],
 )
 def test_filters(texts: list[str], filter_: tuple[str, ...], seconds: int) -> None:
-    assert filters.read(texts) == filters.Filters(filter=filter_, keep_duration=seconds * 10**9)
+    assert du.read_filters(texts) == du.CacheFilters(filter=filter_, keep_duration=seconds * 10**9)
 
 
 def test_a_filter_is_given_once() -> None:
     with pytest.raises(InputError, match=r"^--filter: filter 'type' is given twice"):
-        filters.read(["type=a", "type=b"])
+        du.read_filters(["type=a", "type=b"])
 
 
 def test_disk_usage() -> None:
     record = UsageRecord("abc", True, False, 4096, 0.0, 60.0, 3, "mount", "exec.cachemount", True, ("p", "q"))
-    one = Usage(pod="kube0-a", record=record)
-    assert du.table([one], 120.0) == (
+    one = CacheUsage(pod="kube0-a", record=record)
+    assert du.format_records([one], 120.0) == (
         "ID        RECLAIMABLE   SIZE       LAST ACCESSED\nabc*      true          4.096kB*   About a minute ago\n"
     )
-    assert du.pretty([one], 120.0) == (
+    assert du.format_blocks([one], 120.0) == (
         "ID:           abc\nParents:\n - p\n - q\nCreated at:   1970-01-01 00:00:00 +0000 UTC\nMutable:      true\n"
         "Reclaimable:  true\nShared:       true\nSize:         4.096kB\nDescription:  mount\nUsage count:  3\n"
         "Last used:    About a minute ago\nType:         exec.cachemount\n\n"
     )
     assert (
-        du.summary([record])
+        du.format_summary([record])
         == "Shared:       4.096kB\nPrivate:      0B\nReclaimable:  4.096kB\nTotal:        4.096kB\n"
     )
-    both = du.table([one, Usage(pod="kube0-b", record=record)], 120.0)
+    both = du.format_records([one, CacheUsage(pod="kube0-b", record=record)], 120.0)
     assert [line.split()[-1] for line in both.splitlines()] == ["NODE", "kube0-a", "kube0-b"]

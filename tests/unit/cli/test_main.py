@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from ci_buildx import __version__
+from ci_buildx.build.result import BuildResult
 from ci_buildx.cli import build
 from ci_buildx.cli.main import VERBS, main
-from ci_buildx.cli.world import World
+from ci_buildx.cli.process import ProcessContext
 from ci_buildx.errors import InputError
-from ci_buildx.job.result import BuildResult
 from ci_buildx.model.platform import Platform
-from ci_buildx.settings.option import Surface
-from ci_buildx.settings.options import on_surface
-from ci_buildx.settings.values import Progress, Settings
+from ci_buildx.settings.option import OptionSurface
+from ci_buildx.settings.options import list_options
+from ci_buildx.settings.values import ProgressMode, Settings
 
 OF_ISSUE = (
     "-f",
@@ -66,8 +66,8 @@ def cwd(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def world(cwd: Path, env: dict[str, str] | None = None) -> World:
-    return World(env=env or {}, cwd=cwd, stdout=io.StringIO(), stderr=io.StringIO())
+def world(cwd: Path, env: dict[str, str] | None = None) -> ProcessContext:
+    return ProcessContext(env=env or {}, cwd=cwd, stdout=io.StringIO(), stderr=io.StringIO())
 
 
 def run(cwd: Path, *argv: str) -> tuple[int, str, str]:
@@ -80,7 +80,7 @@ def run(cwd: Path, *argv: str) -> tuple[int, str, str]:
 
 
 def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
-    return build.parse(argv, world(cwd, env))
+    return build.parse_settings(argv, world(cwd, env))
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_help_has_every_option_with_a_description(columns: str, monkeypatch: pyt
     words = text.replace(",", " ").split()
     assert [name for name in OF_ISSUE if name not in words] == []
     joined = " ".join(text.split())
-    for option in on_surface(Surface.CLI):
+    for option in list_options(OptionSurface.CLI):
         assert option.help
         expected = option.description if option.flags else option.help
         assert " ".join(expected.split()) in joined
@@ -256,10 +256,10 @@ RESULT = BuildResult(
 @pytest.mark.parametrize(
     ("progress", "stdout", "stderr"),
     [
-        (Progress.QUIET, "sha256:2\n", ""),
-        (Progress.RAWJSON, "", ""),
+        (ProgressMode.QUIET, "sha256:2\n", ""),
+        (ProgressMode.RAWJSON, "", ""),
         (
-            Progress.PLAIN,
+            ProgressMode.PLAIN,
             "",
             (
                 "\nimage     r/a:1\nimage     r/a:2\ndigest    sha256:1\nplatforms linux/amd64, linux/arm64\n"
@@ -268,10 +268,10 @@ RESULT = BuildResult(
         ),
     ],
 )
-def test_report(cwd: Path, progress: Progress, stdout: str, stderr: str) -> None:
+def test_report(cwd: Path, progress: ProgressMode, stdout: str, stderr: str) -> None:
     around = world(cwd)
     settings = parse(cwd, "--progress", progress, ".")
-    build.report(RESULT, settings, stdout=around.stdout, stderr=around.stderr)
+    build.print_result(RESULT, settings, stdout=around.stdout, stderr=around.stderr)
     assert isinstance(around.stdout, io.StringIO)
     assert isinstance(around.stderr, io.StringIO)
     assert (around.stdout.getvalue(), around.stderr.getvalue()) == (stdout, stderr)
@@ -282,7 +282,7 @@ def test_a_summary_that_cannot_be_shown_fails_no_build(cwd: Path) -> None:
         def write(self, text: str, /) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    build.report(RESULT, parse(cwd, "."), stdout=io.StringIO(), stderr=Full())
+    build.print_result(RESULT, parse(cwd, "."), stdout=io.StringIO(), stderr=Full())
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -291,7 +291,7 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_start_up_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from ci_buildx.cli.build import parse; from ci_buildx.cli.world import of_process\n"
+        "import sys; from ci_buildx.cli.build import parse_settings; from ci_buildx.cli.process import read_process\n"
         f"import ci_buildx.cli.main; print([name for name in {HEAVY!r} if name in sys.modules])"
     )
     assert python("-c", code).stdout == "[]\n"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ci_buildx.cli.main import main
-from ci_buildx.cli.world import World
+from ci_buildx.cli.process import ProcessContext
 from ci_buildx.errors import Unreachable
 from ci_buildx.kube.client import KubeClient
 
@@ -50,7 +50,7 @@ def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(cwd: Path, kind: str, *argv: str, env: dict[str, str] | None = None) -> tuple[Any, str]:
     """What is printed, and standard error."""
     stdout, stderr = io.StringIO(), io.StringIO()
-    around = World(env=env or {"HOME": str(cwd / "nobody")}, cwd=cwd, stdout=stdout, stderr=stderr)
+    around = ProcessContext(env=env or {"HOME": str(cwd / "nobody")}, cwd=cwd, stdout=stdout, stderr=stderr)
     code = main(["build", "--print", kind, *argv, "."], around)
     assert code == 0, stderr.getvalue()
     return json.loads(stdout.getvalue()), stderr.getvalue()
@@ -154,7 +154,7 @@ def test_no_list_of_files(cwd: Path, argv: list[str], code: int, message: str) -
     (cwd / "Bad").touch()
     (cwd / "Bad.dockerignore").write_text("[a\n")
     stderr = io.StringIO()
-    around = World(env={}, cwd=cwd, stdout=io.StringIO(), stderr=stderr)
+    around = ProcessContext(env={}, cwd=cwd, stdout=io.StringIO(), stderr=stderr)
     assert main(["build", "--print", "context", *argv], around) == code
     assert message in stderr.getvalue()
 

@@ -13,16 +13,16 @@ from urllib.parse import quote
 
 import pytest
 
+from ci_buildx.build import run
 from ci_buildx.ci import inputs as offered
 from ci_buildx.ci.github import action
 from ci_buildx.ci.gitlab import inputs as of_gitlab
 from ci_buildx.cli.main import main
-from ci_buildx.cli.world import World
-from ci_buildx.job import build
+from ci_buildx.cli.process import ProcessContext
 from ci_buildx.model import masker
 from ci_buildx.settings import options
-from ci_buildx.settings.option import Option, Surface
-from ci_buildx.settings.values import Preview
+from ci_buildx.settings.option import Option, OptionSurface
+from ci_buildx.settings.values import PreviewKind
 from tests.unit.ci.fake_job import FakeJob
 
 ROUNDS = int(os.environ.get("KUBE_BUILDER_TEST_SEEDS", "1"))
@@ -81,16 +81,16 @@ def cwd(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def no_build(monkeypatch: pytest.MonkeyPatch) -> FakeJob:
     fake = FakeJob(log="")
-    monkeypatch.setattr(build, "run", fake.run)
+    monkeypatch.setattr(run, "run_build", fake.run)
     return fake
 
 
-def world(cwd: Path, secret: str, **more: str) -> World:
+def world(cwd: Path, secret: str, **more: str) -> ProcessContext:
     env = {"HOME": str(cwd / "nobody"), "DEPLOY_TOKEN": secret, **more}
-    return World(env=env, cwd=cwd, stdout=io.StringIO(), stderr=io.StringIO())
+    return ProcessContext(env=env, cwd=cwd, stdout=io.StringIO(), stderr=io.StringIO())
 
 
-def said(around: World) -> str:
+def said(around: ProcessContext) -> str:
     return around.stdout.getvalue() + around.stderr.getvalue()  # type: ignore[attr-defined, no-any-return]
 
 
@@ -98,7 +98,7 @@ def arguments(option: Option, text: str) -> list[str]:
     return [f"{option.flag}={text}", "."] if option.flags else [text]
 
 
-@pytest.mark.parametrize("option", options.on_surface(Surface.CLI), ids=lambda option: str(option.name))
+@pytest.mark.parametrize("option", options.list_options(OptionSurface.CLI), ids=lambda option: str(option.name))
 def test_no_option_of_the_command_line_shows_a_secret(option: Option, cwd: Path) -> None:
     for secret, text in seeds():
         around = world(cwd, secret)
@@ -106,7 +106,7 @@ def test_no_option_of_the_command_line_shows_a_secret(option: Option, cwd: Path)
         assert_not_shown(secret, said(around))
 
 
-@pytest.mark.parametrize("option", options.on_surface(Surface.CLI), ids=lambda option: str(option.name))
+@pytest.mark.parametrize("option", options.list_options(OptionSurface.CLI), ids=lambda option: str(option.name))
 def test_no_variable_shows_a_secret(option: Option, cwd: Path) -> None:
     for secret, text in seeds():
         around = world(cwd, secret, **{option.variable: text})
@@ -114,8 +114,8 @@ def test_no_variable_shows_a_secret(option: Option, cwd: Path) -> None:
         assert_not_shown(secret, said(around))
 
 
-@pytest.mark.parametrize("kind", list(Preview))
-def test_no_preview_shows_what_is_taken(kind: Preview, cwd: Path) -> None:
+@pytest.mark.parametrize("kind", list(PreviewKind))
+def test_no_preview_shows_what_is_taken(kind: PreviewKind, cwd: Path) -> None:
     secrets = [seed(random.Random(number)) for number in range(8)]
     argv = [
         *("--build-arg", f"NPM_TOKEN={secrets[0]}", "--build-arg", f"http_proxy=ann:{secrets[1]}@proxy.example:3128"),
@@ -135,7 +135,7 @@ def test_no_preview_shows_what_is_taken(kind: Preview, cwd: Path) -> None:
         assert_not_shown(secret, said(around))
 
 
-@pytest.mark.parametrize("option", offered.on_surface(Surface.GITHUB), ids=lambda option: str(option.name))
+@pytest.mark.parametrize("option", offered.list_inputs(OptionSurface.GITHUB), ids=lambda option: str(option.name))
 def test_no_input_of_the_action_shows_a_secret(option: Option, cwd: Path) -> None:
     for secret, text in seeds():
         stdout = io.StringIO()
@@ -148,12 +148,15 @@ def test_no_input_of_the_action_shows_a_secret(option: Option, cwd: Path) -> Non
         assert_not_shown(secret, "\n".join(shown) + summary.read_text())
 
 
-@pytest.mark.parametrize("option", offered.on_surface(Surface.GITLAB), ids=lambda option: str(option.name))
+@pytest.mark.parametrize("option", offered.list_inputs(OptionSurface.GITLAB), ids=lambda option: str(option.name))
 def test_no_input_of_gitlab_shows_a_secret(option: Option, cwd: Path) -> None:
     for secret, text in seeds():
         given = json.dumps([text]) if option.repeatable else text
         job = {"CI_JOB_ID": "1", "CI_PROJECT_PATH": "a/b", "CI_PROJECT_DIR": str(cwd), "CI_JOB_NAME": "kube-builder"}
-        job |= {of_gitlab.of_input(of_gitlab.JOB_NAME): "kube-builder", of_gitlab.of_input(option.name): given}
+        job |= {
+            of_gitlab.name_variable(of_gitlab.JOB_NAME): "kube-builder",
+            of_gitlab.name_variable(option.name): given,
+        }
         around = world(cwd, secret, **job)
         main(["ci"], around)
         assert_not_shown(secret, said(around))
@@ -163,13 +166,13 @@ def test_no_input_of_gitlab_shows_a_secret(option: Option, cwd: Path) -> None:
     "secret", ['it\'s "quoted"; <b>&', "tab\tand ünïcode", "a%2Fb+c d=e", "line one is long\nline two is long"]
 )
 def test_every_spelling_of_a_secret_is_hidden(secret: str) -> None:
-    hidden = masker.spelled([secret])
+    hidden = masker.list_spellings([secret])
     for spelled in (
         repr(secret),
         json.dumps(secret),
         quote(secret),
         base64.b64encode(b"ann:" + secret.encode()).decode(),
     ):
-        left = masker.without(f"said {spelled} here", hidden)
+        left = masker.mask_secrets(f"said {spelled} here", hidden)
         assert "***" in left
         assert len(left) < len("said  here") + 16

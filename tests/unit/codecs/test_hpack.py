@@ -11,7 +11,7 @@ from hpack.struct import NeverIndexedHeaderTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci_buildx.session import hpack as ours
+from ci_buildx.wire import hpack as ours
 
 LARGEST = 1 << 16
 
@@ -25,7 +25,7 @@ blocks = st.lists(st.tuples(headers, st.booleans(), st.none() | st.integers(0, 4
 @given(blocks=blocks)
 def test_we_read_what_it_writes(blocks: list[tuple[list[tuple[bytes, bytes, bool]], bool, int | None]]) -> None:
     """Block after block: the tables of both ends stay the same, also when their size changes."""
-    encoder, decoder = Encoder(), ours.Decoder()
+    encoder, decoder = Encoder(), ours.HpackDecoder()
     for fields, huffman, size in blocks:
         if size is not None:
             encoder.header_table_size = size
@@ -37,13 +37,13 @@ def test_we_read_what_it_writes(blocks: list[tuple[list[tuple[bytes, bytes, bool
 @given(st.lists(st.tuples(names, values), max_size=8))
 def test_it_reads_what_we_write(headers: list[ours.Header]) -> None:
     decoder = Decoder()
-    assert [tuple(header) for header in decoder.decode(ours.encode(headers), raw=True)] == headers
+    assert [tuple(header) for header in decoder.decode(ours.encode_headers(headers), raw=True)] == headers
     assert not decoder.header_table.dynamic_entries
 
 
 def ours_of(block: bytes) -> list[ours.Header] | None:
     try:
-        return ours.Decoder(largest=LARGEST).decode(block)
+        return ours.HpackDecoder(largest=LARGEST).decode(block)
     except ValueError:
         return None
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci_buildx.kube import http1
+from ci_buildx.wire import http1
 
 names = st.text(string.ascii_letters, min_size=1, max_size=9) | st.sampled_from(["Accept", "X-A", "Authorization"])
 values = st.text(string.ascii_letters + string.digits + ' ,;=:/"é', max_size=20).map(str.strip)
@@ -49,7 +49,7 @@ def by_h11(data: bytes, *, ended: bool = True) -> Read | None:
 
 
 def by_us(data: bytes, *, ended: bool = True) -> Read | None:
-    response = http1.Response()
+    response = http1.ResponseReader()
     try:
         body = response.feed(data)
         if ended and not response.finished:
@@ -74,7 +74,7 @@ def _joined(headers: Any) -> dict[str, str]:
 @given(st.sampled_from(["GET", "POST", "PUT", "DELETE"]), targets, st.dictionaries(names, values, max_size=5), bodies)
 def test_it_reads_our_requests(method: str, target: str, headers: dict[str, str], body: bytes) -> None:
     server = h11.Connection(h11.SERVER)
-    server.receive_data(http1.request(method, target, {"Host": "h", **headers}, body))
+    server.receive_data(http1.encode_request(method, target, {"Host": "h", **headers}, body))
     request, content = _request(server)
     assert (request.method.decode(), request.target.decode()) == (method, target)
     sent = [("host", "h"), *((name.lower(), value) for name, value in headers.items())]
@@ -87,7 +87,7 @@ def test_it_reads_our_requests(method: str, target: str, headers: dict[str, str]
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=5))
 def test_it_reads_our_chunks(pieces: list[bytes]) -> None:
     server = h11.Connection(h11.SERVER)
-    head = http1.request("POST", "/", {"Host": "h"}, chunked=True)
+    head = http1.encode_request("POST", "/", {"Host": "h"}, chunked=True)
     server.receive_data(head + b"".join(map(http1.encode_chunk, pieces)) + http1.LAST_CHUNK)
     assert _request(server)[1] == b"".join(pieces)
 
@@ -138,7 +138,7 @@ def test_we_read_its_responses(
     wire = response(status, headers + fields.get(framing, []), pieces, early)
     assert by_us(wire) == by_h11(wire) != REFUSED
     cut = data.draw(st.integers(0, len(wire)))
-    ours = http1.Response()
+    ours = http1.ResponseReader()
     body = ours.feed(wire[:cut]) + ours.feed(wire[cut:])
     assert body == (b"".join(pieces) if status not in (204, 304) else b"")
 

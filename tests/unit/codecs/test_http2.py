@@ -14,10 +14,10 @@ from hyperframe.frame import DataFrame, Frame, HeadersFrame, PingFrame, RstStrea
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci_buildx.session import hpack
-from ci_buildx.session.frames import PREFACE, ProtocolError
-from ci_buildx.session.http2 import Connection
-from ci_buildx.session.stream import Stream
+from ci_buildx.wire import hpack
+from ci_buildx.wire.http2 import Http2Connection
+from ci_buildx.wire.http2_frames import PREFACE, Http2Error
+from ci_buildx.wire.http2_streams import Http2Stream
 
 Headers = list[tuple[bytes, bytes]]
 REQUEST: Headers = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/a/B"), (b":authority", b"localhost")]
@@ -35,9 +35,9 @@ class Echo:
         self.headers: dict[int, Headers] = {}
         self.received: dict[int, bytes] = {}
         self.ended: set[int] = set()
-        self.connection = Connection(self.accept)
+        self.connection = Http2Connection(self.accept)
 
-    def accept(self, stream: Stream, headers: Headers) -> None:
+    def accept(self, stream: Http2Stream, headers: Headers) -> None:
         self.headers[stream.id] = headers
         self.received[stream.id] = b""
         stream.receiver = Echoing(self, stream)
@@ -49,7 +49,7 @@ class Echo:
 class Echoing:
     """One stream of it."""
 
-    def __init__(self, echo: Echo, stream: Stream) -> None:
+    def __init__(self, echo: Echo, stream: Http2Stream) -> None:
         self.echo = echo
         self.stream = stream
 
@@ -60,9 +60,9 @@ class Echoing:
     def end(self) -> None:
         self.echo.ended.add(self.stream.id)
         connection = self.echo.connection
-        connection.send_headers(self.stream, hpack.encode(ANSWER))
+        connection.send_headers(self.stream, hpack.encode_headers(ANSWER))
         connection.send(self.stream, self.echo.received[self.stream.id])
-        connection.finish(self.stream, hpack.encode(TRAILERS))
+        connection.finish(self.stream, hpack.encode_headers(TRAILERS))
 
     def lose(self, reason: str) -> None:
         """Nothing more comes."""
@@ -169,7 +169,7 @@ def damaged(seed: int) -> bytes:
     streams = [1, 3, 5]
     frames: list[Frame] = [SettingsFrame(0, settings={chance.choice([1, 3, 4, 5, 6]): 20_000})]
     for stream in streams[: chance.randrange(1, 4)]:
-        frames.append(HeadersFrame(stream, hpack.encode(REQUEST), flags=["END_HEADERS"]))
+        frames.append(HeadersFrame(stream, hpack.encode_headers(REQUEST), flags=["END_HEADERS"]))
         frames.append(DataFrame(stream, bytes(chance.randrange(60))))
         frames.append(
             chance.choice(
@@ -196,7 +196,7 @@ def by_us(data: bytes) -> Read | str:
     echo = Echo()
     try:
         echo.connection.feed(data)
-    except ProtocolError as error:
+    except Http2Error as error:
         return str(error)
     return echo.headers, echo.received
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from wsproto.frame_protocol import CloseReason, FrameProtocol, ParseFailed
 from wsproto.frame_protocol import Opcode as Theirs
 
-from ci_buildx.kube.websocket import Frames, Opcode, ProtocolError, wrap
+from ci_buildx.wire.websocket import FrameOpcode, FrameReader, WebSocketError, frame_payload
 
 payloads = st.binary(max_size=200) | st.integers(65_530, 65_540).map(bytes) | st.integers(120, 130).map(bytes)
 keys = st.binary(min_size=4, max_size=4)
@@ -45,13 +45,17 @@ def _bytes(frame: Any) -> bytes:
 
 
 def read_by_us(data: bytes) -> Said:
-    return [(int(message.opcode), bytes(message.payload)) for message in Frames().feed(data)]
+    return [(int(message.opcode), bytes(message.payload)) for message in FrameReader().feed(data)]
 
 
-@given(st.lists(st.tuples(st.sampled_from([Opcode.BINARY, Opcode.PING, Opcode.PONG]), payloads, keys), max_size=5))
-def test_it_reads_what_we_send(frames: list[tuple[Opcode, bytes, bytes]]) -> None:
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([FrameOpcode.BINARY, FrameOpcode.PING, FrameOpcode.PONG]), payloads, keys), max_size=5
+    )
+)
+def test_it_reads_what_we_send(frames: list[tuple[FrameOpcode, bytes, bytes]]) -> None:
     frames = [(opcode, payload[:125] if opcode > 2 else payload, key) for opcode, payload, key in frames]
-    data = b"".join(wrap(payload, opcode, key) for opcode, payload, key in frames)
+    data = b"".join(frame_payload(payload, opcode, key) for opcode, payload, key in frames)
     assert read_by_it(data, client=False) == [(int(opcode), payload) for opcode, payload, _ in frames]
 
 
@@ -64,13 +68,13 @@ def test_we_read_what_it_sends(pieces: list[tuple[bytes, bool, bytes]], data: st
         sent += server.send_data(payload, fin=final) + server.ping(ping)
         message += payload
         if final:
-            expected.append((int(Opcode.BINARY), message))
+            expected.append((int(FrameOpcode.BINARY), message))
             message = b""
-        expected.append((int(Opcode.PING), ping))
+        expected.append((int(FrameOpcode.PING), ping))
     sent += server.close(1001, "away")
-    expected.append((int(Opcode.CLOSE), b"\x03\xe9away"))
+    expected.append((int(FrameOpcode.CLOSE), b"\x03\xe9away"))
     cut = data.draw(st.integers(0, len(sent)))
-    frames = Frames()
+    frames = FrameReader()
     found = [(int(one.opcode), bytes(one.payload)) for part in (sent[:cut], sent[cut:]) for one in frames.feed(part)]
     assert found == expected
 
@@ -92,14 +96,14 @@ def damaged(seed: int) -> bytes:
 def outcome(read: Any, data: bytes) -> Said | None:
     try:
         found: Said = read(data)
-    except (ProtocolError, ParseFailed):
+    except (WebSocketError, ParseFailed):
         return None
     return found[: _end(found)]
 
 
 def _end(found: Said) -> int:
     """Where a CLOSE ends a connection: what follows it is not read by wsproto, nor by those who use our frames."""
-    ends = [index for index, (opcode, _) in enumerate(found) if opcode == Opcode.CLOSE]
+    ends = [index for index, (opcode, _) in enumerate(found) if opcode == FrameOpcode.CLOSE]
     return ends[0] + 1 if ends else len(found)
 
 
@@ -113,13 +117,13 @@ def _differ(data: bytes) -> bool:
     ours, theirs = outcome(read_by_us, data), outcome(read_by_it, data)
     if ours is None and theirs is not None:
         # We refuse a frame by its header, wsproto when it has come whole.
-        is_over = bool(theirs) and theirs[-1][0] == Opcode.CLOSE
+        is_over = bool(theirs) and theirs[-1][0] == FrameOpcode.CLOSE
         return not is_over and not _is_too_long(data) and outcome(read_by_it, data + bytes(70_000)) is not None
     if theirs is None and ours is not None:
         # wsproto refuses a header by its first byte, we when the length has come: PONGs complete it and are valid.
         if outcome(read_by_us, data + b"\x8a\0" * 5) is None:
             return False
-        return not _is_no_utf8(data) and not any(opcode == Opcode.CLOSE and payload for opcode, payload in ours)
+        return not _is_no_utf8(data) and not any(opcode == FrameOpcode.CLOSE and payload for opcode, payload in ours)
     return ours != theirs
 
 
@@ -133,7 +137,7 @@ def _is_no_utf8(data: bytes) -> bool:
 
 def _is_too_long(data: bytes) -> bool:
     try:
-        Frames().feed(data)
-    except ProtocolError as error:
+        FrameReader().feed(data)
+    except WebSocketError as error:
         return "longer than" in str(error)
     return False

@@ -20,7 +20,7 @@ import yaml
 from ci_buildx.ci import inputs
 from ci_buildx.cli.main import VERBS
 from ci_buildx.settings import options
-from ci_buildx.settings.option import Surface
+from ci_buildx.settings.option import OptionSurface
 
 ROOT = Path(__file__).parents[3]
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md"]
@@ -126,7 +126,7 @@ def test_includes_have_inputs_of_the_template(example: Example) -> None:
 def test_variables_are_known() -> None:
     """Those of options, of what a job leaves and of what it is told besides: the code or the template has each."""
     sources = "\n".join(path.read_text() for path in [*(ROOT / "ci_buildx").rglob("*.py"), TEMPLATE])
-    known = {option.variable for surface in Surface for option in inputs.on_surface(surface)}
+    known = {option.variable for surface in OptionSurface for option in inputs.list_inputs(surface)}
     known |= {option.variable for option in options.OPTIONS} | set(VARIABLES.findall(sources))
     named = {(page.name, name) for page in PAGES for name in VARIABLES.findall(page.read_text())}
     assert named

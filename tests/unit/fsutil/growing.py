@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ci_buildx.fsutil.entry import Entry
+from ci_buildx.fsutil.entry import TreeEntry
 
 
 def grow(root: Path, *lines: str) -> Path:
@@ -24,7 +24,7 @@ def grow(root: Path, *lines: str) -> Path:
     return root
 
 
-def described(entry: Entry) -> str:
+def described(entry: TreeEntry) -> str:
     """An entry in the same notation."""
     name = entry.path.decode()
     if entry.is_folder:

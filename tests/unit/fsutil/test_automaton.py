@@ -6,10 +6,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ci_buildx.fsutil import expressions, globs, patterns
-from ci_buildx.fsutil.automaton import Automaton
-from ci_buildx.fsutil.errors import PatternError
-from ci_buildx.fsutil.patterns import Matcher
+from ci_buildx.fsutil import filepath, patterns, regexp
+from ci_buildx.fsutil.automaton import PatternAutomaton
+from ci_buildx.fsutil.entry import PatternError
+from ci_buildx.fsutil.patterns import PatternMatcher
 
 PIECES = ("*", "**", "**/", "/", "a", "b", "?", "[ab]", "[^a]", r"\*", ".")
 PARTS = st.lists(st.sampled_from(PIECES), max_size=9).map("".join)
@@ -18,17 +18,19 @@ PATHS = st.text("ab/*\n.", max_size=9)
 
 @given(pattern=PARTS, path=PATHS)
 def test_it_finds_what_the_expression_finds(pattern: str, path: str) -> None:
-    kind, expression = patterns.expression(pattern)
-    if kind is patterns.Kind.EXPRESSION:
-        found = expressions.elements(expression)
+    kind, expression = patterns.make_expression(pattern)
+    if kind is patterns.MatchKind.EXPRESSION:
+        found = regexp.parse_elements(expression)
         assert found is not None
-        assert Automaton(found).matches(path) == (re.match(expressions.translate(expression), path) is not None)
+        assert PatternAutomaton(found).matches(path) == (
+            re.match(regexp.translate_expression(expression), path) is not None
+        )
 
 
 @pytest.mark.parametrize("pattern", [r"\bfoo*", r"\Qa*\E", r"a\z"])
 def test_what_is_more_than_characters_is_left_to_expressions(pattern: str) -> None:
-    _, expression = patterns.expression(pattern)
-    assert expressions.elements(expression) is None
+    _, expression = patterns.make_expression(pattern)
+    assert regexp.parse_elements(expression) is None
 
 
 LONG = "a" * 250
@@ -47,13 +49,13 @@ LONG = "a" * 250
 )
 def test_no_pattern_takes_long(pattern: str, path: str) -> None:
     """The limit is that of every test: by trying all combinations each of these would take years."""
-    assert Matcher([pattern]).matches(path) is False
-    assert Matcher([pattern, f"!{pattern}", pattern]).matches(path + "/b/a/b") in (True, False)
+    assert PatternMatcher([pattern]).matches(path) is False
+    assert PatternMatcher([pattern, f"!{pattern}", pattern]).matches(path + "/b/a/b") in (True, False)
 
 
 def test_no_glob_takes_long() -> None:
-    assert globs.compile("*a" * 60 + "*b").match(LONG) is None
-    assert globs.compile("*a" * 60 + "*").match(LONG)
+    assert filepath.compile_pattern("*a" * 60 + "*b").match(LONG) is None
+    assert filepath.compile_pattern("*a" * 60 + "*").match(LONG)
 
 
 @given(pattern=PARTS, path=PATHS)
@@ -62,16 +64,16 @@ def test_globs_without_retries_match_the_same(pattern: str, path: str) -> None:
     # would have been a slash, which stars do not pass.
     assume("[^" not in pattern or "/" not in path)
     try:
-        found = globs.compile(pattern).match(path)
+        found = filepath.compile_pattern(pattern).match(path)
     except PatternError:
         return
-    naive = "".join(globs._translate(pattern)) + r"\Z"
+    naive = "".join(filepath._translate_pattern(pattern)) + r"\Z"
     assert (found is None) == (re.compile(naive, re.DOTALL).match(path) is None)
 
 
 @given(lines=st.lists(st.text(max_size=12), max_size=5), path=PATHS)
 def test_any_ignore_file_is_read_or_refused(lines: list[str], path: str) -> None:
     try:
-        Matcher(lines).matches(path)
+        PatternMatcher(lines).matches(path)
     except PatternError as error:
         assert str(error)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from ci_buildx.build.context import vcs
 from ci_buildx.ci.github import checkout
 from ci_buildx.errors import InputError
-from ci_buildx.fsutil import commits
+from ci_buildx.fsutil import commit_times
 from ci_buildx.fsutil.git import Git, GitFailed
-from ci_buildx.job import vcs
 from tests.unit.conftest import DebugLog
 from tests.unit.fsutil.repositories import Repository
 
@@ -74,10 +74,10 @@ def test_the_trap_works(planted: Repository, trap: Path) -> None:
 def test_no_program_of_the_repository_is_run(planted: Repository, trap: Path) -> None:
     folder = planted.folder
     env = {"PATH": os.environ["PATH"], "BUILDX_GIT_CHECK_DIRTY": "1"}
-    commits.check(folder, source="x")
-    assert b"b/c" in commits.read(folder, source="x").times
-    assert checkout.read(folder, source="x")[0] == "refs/heads/main"
-    assert vcs.remote_of(folder, env) == f"ext::{trap}"
+    commit_times.check_repository(folder, source="x")
+    assert b"b/c" in commit_times.read_commit_times(folder, source="x").times
+    assert checkout.read_checkout(folder, source="x")[0] == "refs/heads/main"
+    assert vcs.read_remote(folder, env) == f"ext::{trap}"
     assert Git(folder).read_text("status", "--porcelain")
     assert Git(folder).read_text("show", "--no-patch", "--format=%cI", "HEAD")
     assert not sprung(trap)
@@ -103,7 +103,7 @@ def test_a_bare_repository_in_the_checkout_is_refused(tmp_path: Path, trap: Path
     (inner / "config").write_text(f'{core}[filter "x"]\nclean = {trap}\n')
     (inner / ".gitattributes").write_text("* filter=x\n")
     with pytest.raises(InputError, match="bare repository") as caught:
-        commits.check(inner, source="--context-mtime")
+        commit_times.check_repository(inner, source="--context-mtime")
     assert caught.value.source == "--context-mtime"
     assert not sprung(trap)
 
@@ -121,7 +121,7 @@ def test_submodules_are_not_entered(planted: Repository, trap: Path) -> None:
     planted.git("config", "diff.submodule", "diff")
     plant(module, trap)
     Git(planted.folder).read("status", "--porcelain")
-    commits.read(planted.folder, source="x")
+    commit_times.read_commit_times(planted.folder, source="x")
     assert not sprung(trap)
 
 
@@ -176,7 +176,7 @@ def test_a_filter_without_a_name_is_not_run(planted: Repository, trap: Path) -> 
         config.write(f'[filter ""]\nclean = {trap}\n')
     (planted.folder / ".gitattributes").write_text("* filter=\n")
     assert Git(planted.folder).read_text("status", "--porcelain")
-    assert b"b/c" in commits.read(planted.folder, source="x").times
+    assert b"b/c" in commit_times.read_commit_times(planted.folder, source="x").times
     assert not sprung(trap)
 
 

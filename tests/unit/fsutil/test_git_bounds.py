@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ci_buildx.fsutil import commits, git
+from ci_buildx.fsutil import commit_times, git
 from ci_buildx.fsutil.git import Git, GitFailed
 
 
@@ -50,5 +50,5 @@ def test_a_command_that_is_not_worth_waiting_for(program: Path) -> None:
 
 
 def test_a_name_without_end() -> None:
-    with pytest.raises(GitFailed, match=f"more than {commits.LONGEST_NAME} bytes"):
-        list(commits._fields(io.BytesIO(b"x" * (commits.LONGEST_NAME + (1 << 17)))))
+    with pytest.raises(GitFailed, match=f"more than {commit_times.LONGEST_NAME} bytes"):
+        list(commit_times._read_fields(io.BytesIO(b"x" * (commit_times.LONGEST_NAME + (1 << 17)))))

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci_buildx.fsutil import ignorefile, paths
+from ci_buildx.fsutil import filepath
+from ci_buildx.fsutil import patterns as fsutil_patterns
 
 
 @pytest.mark.parametrize(
@@ -26,12 +27,12 @@ from ci_buildx.fsutil import ignorefile, paths
     ],
 )
 def test_read(text: str, patterns: list[str]) -> None:
-    assert ignorefile.read(text) == patterns
+    assert fsutil_patterns.read_ignore_file(text) == patterns
 
 
 @given(st.text())
 def test_any_text_can_be_read(text: str) -> None:
-    assert all(ignorefile.read(text))
+    assert all(fsutil_patterns.read_ignore_file(text))
 
 
 @pytest.mark.parametrize(
@@ -42,5 +43,5 @@ def test_any_text_can_be_read(text: str) -> None:
     ],
 )  # fmt: skip
 def test_clean_is_gos(path: str, cleaned: str) -> None:
-    assert paths.clean(path) == cleaned
-    assert paths.clean(cleaned) == cleaned
+    assert filepath.clean_path(path) == cleaned
+    assert filepath.clean_path(cleaned) == cleaned

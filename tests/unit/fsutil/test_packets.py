@@ -4,16 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci_buildx.fsutil import packets, stat
-from ci_buildx.fsutil.entry import Entry
-from ci_buildx.fsutil.packets import Kind, Packet
+from ci_buildx.fsutil import packets
+from ci_buildx.fsutil.entry import TreeEntry
+from ci_buildx.fsutil.packets import Packet, PacketKind
 from tests.unit.fsutil import generated
 
 UINT32 = st.integers(0, (1 << 32) - 1)
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1).map(str.encode)
 ENTRIES = st.builds(
-    Entry,
+    TreeEntry,
     path=st.binary(min_size=1),
     mode=UINT32,
     size=INT64,
@@ -28,7 +28,7 @@ ENTRIES = st.builds(
 
 
 @given(ENTRIES)
-def test_protoc_reads_our_stats(entry: Entry) -> None:
+def test_protoc_reads_our_stats(entry: TreeEntry) -> None:
     theirs = generated.module().Packet.FromString(packets.encode_stat(entry))
     assert (theirs.kind, theirs.id, theirs.data) == (0, 0, b"")
     for field in ("path", "mode", "size", "mtime", "linkname", "uid", "gid", "major", "minor"):
@@ -37,58 +37,58 @@ def test_protoc_reads_our_stats(entry: Entry) -> None:
 
 
 @given(ENTRIES)
-def test_our_stats_are_protocs_byte_for_byte(entry: Entry) -> None:
+def test_our_stats_are_protocs_byte_for_byte(entry: TreeEntry) -> None:
     # The order of a map is each encoder's own.
     entry.xattrs = dict(list((entry.xattrs or {}).items())[:1])
-    theirs = generated.module().Stat.FromString(stat.encode(entry))
-    assert theirs.SerializeToString(deterministic=True) == stat.encode(entry)
+    theirs = generated.module().Stat.FromString(packets.encode_stat_fields(entry))
+    assert theirs.SerializeToString(deterministic=True) == packets.encode_stat_fields(entry)
 
 
 @given(ENTRIES)
-def test_what_was_encoded_is_decoded(entry: Entry) -> None:
-    assert packets.decode(packets.encode_stat(entry)) == Packet(Kind.STAT, entry=entry)
+def test_what_was_encoded_is_decoded(entry: TreeEntry) -> None:
+    assert packets.decode_packet(packets.encode_stat(entry)) == Packet(PacketKind.STAT, entry=entry)
 
 
-@given(st.sampled_from(Kind), UINT32, st.binary())
-def test_we_read_protocs_packets(kind: Kind, number: int, content: bytes) -> None:
+@given(st.sampled_from(PacketKind), UINT32, st.binary())
+def test_we_read_protocs_packets(kind: PacketKind, number: int, content: bytes) -> None:
     theirs = generated.module().Packet(kind=kind.value, id=number, data=content).SerializeToString()
-    assert packets.decode(theirs) == Packet(kind, number, content)
+    assert packets.decode_packet(theirs) == Packet(kind, number, content)
 
 
 @given(UINT32, st.binary(min_size=1))
 def test_protoc_reads_our_packets(number: int, content: bytes) -> None:
     read = generated.module().Packet.FromString
     request = read(packets.encode_request(number))
-    assert (request.kind, request.id) == (Kind.REQUEST, number)
-    piece = read(packets.data_header(number, len(content)) + content)
-    assert (piece.kind, piece.id, piece.data) == (Kind.DATA, number, content)
-    end = read(packets.data_header(number, 0))
-    assert (end.kind, end.id, end.data) == (Kind.DATA, number, b"")
+    assert (request.kind, request.id) == (PacketKind.REQUEST, number)
+    piece = read(packets.make_data_header(number, len(content)) + content)
+    assert (piece.kind, piece.id, piece.data) == (PacketKind.DATA, number, content)
+    end = read(packets.make_data_header(number, 0))
+    assert (end.kind, end.id, end.data) == (PacketKind.DATA, number, b"")
 
 
 def test_the_fixed_packets() -> None:
     read = generated.module().Packet.FromString
-    assert read(packets.FIN).kind == Kind.FIN
+    assert read(packets.FIN).kind == PacketKind.FIN
     assert not read(packets.END_OF_STATS).HasField("stat")
     error = read(packets.encode_error("no \udcff"))
-    assert (error.kind, error.data) == (Kind.ERROR, b"no ?")
+    assert (error.kind, error.data) == (PacketKind.ERROR, b"no ?")
 
 
 @given(st.binary(max_size=8).map(b"\x08\x01\x18".__add__) | st.binary(max_size=12))
 def test_a_request_that_is_known_at_a_glance_reads_the_same_otherwise(buffer: bytes) -> None:
-    number = packets.requested(buffer)
-    assert number == -1 or packets.decode(buffer) == Packet(Kind.REQUEST, number)
+    number = packets.read_requested_id(buffer)
+    assert number == -1 or packets.decode_packet(buffer) == Packet(PacketKind.REQUEST, number)
 
 
 @given(st.integers(0, (1 << 28) - 1))
 def test_what_buildkit_asks_for_is_known_at_a_glance(number: int) -> None:
-    assert packets.requested(packets.encode_request(number)) == number
+    assert packets.read_requested_id(packets.encode_request(number)) == number
 
 
 @given(st.binary())
 def test_arbitrary_bytes_are_a_packet_or_a_value_error(buffer: bytes) -> None:
     try:
-        packets.decode(buffer)
+        packets.decode_packet(buffer)
     except ValueError:
         return
 
@@ -107,9 +107,9 @@ def test_arbitrary_bytes_are_a_packet_or_a_value_error(buffer: bytes) -> None:
 )
 def test_what_is_no_packet_is_refused(buffer: bytes) -> None:
     with pytest.raises(ValueError, match=r"\S"):
-        packets.decode(buffer)
+        packets.decode_packet(buffer)
 
 
 def test_grpc_prefix() -> None:
-    assert packets.framed(packets.FIN) == b"\0\0\0\0\x02\x08\x03"
-    assert packets.framed(packets.END_OF_STATS) == b"\0\0\0\0\0"
+    assert packets.frame_packet(packets.FIN) == b"\0\0\0\0\x02\x08\x03"
+    assert packets.frame_packet(packets.END_OF_STATS) == b"\0\0\0\0\0"

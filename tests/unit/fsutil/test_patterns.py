@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci_buildx.fsutil import paths, patterns
-from ci_buildx.fsutil.errors import PatternError
-from ci_buildx.fsutil.patterns import Kind, Matcher
+from ci_buildx.fsutil import filepath, patterns
+from ci_buildx.fsutil.entry import PatternError
+from ci_buildx.fsutil.patterns import MatchKind, PatternMatcher
 
 WHEEL = "dist/proxy.py-2.4.0rc3.dev36+g08acad9-py3-none-any.whl"
 
@@ -104,9 +104,9 @@ SEVERAL: list[tuple[list[str], str, bool]] = [
 ]
 
 
-def walked(matcher: Matcher, path: str) -> bool:
+def walked(matcher: PatternMatcher, path: str) -> bool:
     """What a walk finds that goes down to ``path``."""
-    folder = paths.folder(path)
+    folder = filepath.read_parent(path)
     state: int | None = None
     if folder != ".":
         parts = folder.split("/")
@@ -117,7 +117,7 @@ def walked(matcher: Matcher, path: str) -> bool:
 
 @pytest.mark.parametrize(("pattern", "matching", "others"), SINGLE)
 def test_single_patterns(pattern: str, matching: Sequence[str], others: Sequence[str]) -> None:
-    matcher = Matcher([pattern])
+    matcher = PatternMatcher([pattern])
     for path in (*matching, *others):
         expected = path in matching
         assert matcher.matches(path) is expected, path
@@ -127,7 +127,7 @@ def test_single_patterns(pattern: str, matching: Sequence[str], others: Sequence
 
 @pytest.mark.parametrize(("several", "path", "expected"), SEVERAL)
 def test_several_patterns(several: Sequence[str], path: str, expected: bool) -> None:
-    matcher = Matcher(several)
+    matcher = PatternMatcher(several)
     assert matcher.matches(path) is expected
     assert matcher.judge(path, None)[0] is expected
     assert walked(matcher, path) is expected
@@ -136,31 +136,31 @@ def test_several_patterns(several: Sequence[str], path: str, expected: bool) -> 
 @pytest.mark.parametrize(
     ("pattern", "kind", "expression"),
     [
-        ("*", Kind.EXPRESSION, "^[^/]*$"),
-        ("file*", Kind.EXPRESSION, "^file[^/]*$"),
-        ("*file", Kind.EXPRESSION, "^[^/]*file$"),
-        ("a*/b", Kind.EXPRESSION, "^a[^/]*/b$"),
-        ("**", Kind.SUFFIX, ""),
-        ("**/**", Kind.EXPRESSION, "^(.*/)?.*$"),
-        ("dir/**", Kind.PREFIX, ""),
-        ("**/dir", Kind.SUFFIX, ""),
-        ("**/dir2/*", Kind.EXPRESSION, "^(.*/)?dir2/[^/]*$"),
-        ("**/dir2/**", Kind.EXPRESSION, "^(.*/)?dir2/.*$"),
-        ("**file", Kind.SUFFIX, ""),
-        ("**/file*txt", Kind.EXPRESSION, "^(.*/)?file[^/]*txt$"),
-        ("**/**/*.txt", Kind.EXPRESSION, "^(.*/)?(.*/)?[^/]*\\.txt$"),
-        ("a[b-d]e", Kind.EXPRESSION, "^a[b-d]e$"),
-        (".*", Kind.EXPRESSION, "^\\.[^/]*$"),
-        ("abc.def", Kind.EXACT, ""),
-        ("abc?def", Kind.EXPRESSION, "^abc[^/]def$"),
-        ("**/foo/bar", Kind.SUFFIX, ""),
-        ("a(b)c/def", Kind.EXACT, ""),
-        ("a.|)$(}+{bc", Kind.EXACT, ""),
-        (WHEEL, Kind.EXACT, ""),
+        ("*", MatchKind.EXPRESSION, "^[^/]*$"),
+        ("file*", MatchKind.EXPRESSION, "^file[^/]*$"),
+        ("*file", MatchKind.EXPRESSION, "^[^/]*file$"),
+        ("a*/b", MatchKind.EXPRESSION, "^a[^/]*/b$"),
+        ("**", MatchKind.SUFFIX, ""),
+        ("**/**", MatchKind.EXPRESSION, "^(.*/)?.*$"),
+        ("dir/**", MatchKind.PREFIX, ""),
+        ("**/dir", MatchKind.SUFFIX, ""),
+        ("**/dir2/*", MatchKind.EXPRESSION, "^(.*/)?dir2/[^/]*$"),
+        ("**/dir2/**", MatchKind.EXPRESSION, "^(.*/)?dir2/.*$"),
+        ("**file", MatchKind.SUFFIX, ""),
+        ("**/file*txt", MatchKind.EXPRESSION, "^(.*/)?file[^/]*txt$"),
+        ("**/**/*.txt", MatchKind.EXPRESSION, "^(.*/)?(.*/)?[^/]*\\.txt$"),
+        ("a[b-d]e", MatchKind.EXPRESSION, "^a[b-d]e$"),
+        (".*", MatchKind.EXPRESSION, "^\\.[^/]*$"),
+        ("abc.def", MatchKind.EXACT, ""),
+        ("abc?def", MatchKind.EXPRESSION, "^abc[^/]def$"),
+        ("**/foo/bar", MatchKind.SUFFIX, ""),
+        ("a(b)c/def", MatchKind.EXACT, ""),
+        ("a.|)$(}+{bc", MatchKind.EXACT, ""),
+        (WHEEL, MatchKind.EXACT, ""),
     ],
 )
-def test_how_a_pattern_is_tried(pattern: str, kind: Kind, expression: str) -> None:
-    found, text = patterns.expression(pattern)
+def test_how_a_pattern_is_tried(pattern: str, kind: MatchKind, expression: str) -> None:
+    found, text = patterns.make_expression(pattern)
     assert found is kind
     assert not expression or text == expression
 
@@ -188,25 +188,25 @@ def test_how_a_pattern_is_tried(pattern: str, kind: Kind, expression: str) -> No
 )
 def test_malformed_patterns_are_refused_by_name(pattern: str) -> None:
     with pytest.raises(PatternError) as caught:
-        Matcher(["fine", pattern])
+        PatternMatcher(["fine", pattern])
     assert caught.value.pattern in pattern
     assert repr(caught.value.pattern) in str(caught.value)
 
 
 @pytest.mark.parametrize("pattern", ["[Local-Only]", "[z-a]", "\\k", "a\\8", "[[:none:]]", "\\ä", "\\pk", "src\\pkg"])
 def test_some_are_refused_only_when_they_are_tried(pattern: str) -> None:
-    matcher = Matcher(["first", pattern])
+    matcher = PatternMatcher(["first", pattern])
     assert matcher.matches("first")
     for _ in range(2):
         with pytest.raises(PatternError, match="malformed pattern"):
             matcher.matches("second")
-    assert not Matcher(["first", "!" + pattern]).matches("second")
+    assert not PatternMatcher(["first", "!" + pattern]).matches("second")
 
 
 def test_a_group_that_was_not_tried_counts_as_not_matching_the_folder() -> None:
     several = ["a", "!a/b", "*"]
-    assert Matcher(several).matches("a/b")
-    assert not walked(Matcher(several), "a/b")
+    assert PatternMatcher(several).matches("a/b")
+    assert not walked(PatternMatcher(several), "a/b")
 
 
 PARTS = st.lists(st.sampled_from(["a", "b", "ab", "*", "**", "?", "[ab]", "a*"]), min_size=1, max_size=3).map("/".join)
@@ -218,7 +218,7 @@ PARTS = st.lists(st.sampled_from(["a", "b", "ab", "*", "**", "?", "[ab]", "a*"])
 )
 def test_groups_find_what_single_patterns_find(several: list[str], parts: list[str]) -> None:
     """The semantics of ``MatchesUsingParentResults``, pattern by pattern, as the reference."""
-    singles = [(text.startswith("!"), Matcher([text.removeprefix("!")])) for text in several]
+    singles = [(text.startswith("!"), PatternMatcher([text.removeprefix("!")])) for text in several]
     path = ""
     above: list[bool] = []
     for depth in range(len(parts)):
@@ -231,4 +231,4 @@ def test_groups_find_what_single_patterns_find(several: list[str], parts: list[s
             found.append(match)
             matched = not negated if match else matched
         above = found
-        assert walked(Matcher(several), path) is matched
+        assert walked(PatternMatcher(several), path) is matched

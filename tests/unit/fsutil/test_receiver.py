@@ -8,40 +8,39 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci_buildx.fsutil import modes, packets
-from ci_buildx.fsutil.entry import Entry, shown
-from ci_buildx.fsutil.order import Order
-from ci_buildx.fsutil.packets import Kind
-from ci_buildx.fsutil.receiver import MOST_NAMED, MOST_OPEN, Receiver
-from ci_buildx.fsutil.sender import Sender
-from ci_buildx.fsutil.stat import MOST_ATTRIBUTES
-from ci_buildx.fsutil.walk import walk
+from ci_buildx.fsutil import entry as fsutil_entry
+from ci_buildx.fsutil import packets
+from ci_buildx.fsutil.entry import TreeEntry, format_path
+from ci_buildx.fsutil.packets import MOST_ATTRIBUTES, PacketKind
+from ci_buildx.fsutil.receiver import MOST_NAMED, MOST_OPEN, EntryOrder, TreeReceiver
+from ci_buildx.fsutil.sender import TreeSender
+from ci_buildx.fsutil.walk import walk_tree
 from tests.unit.fsutil import trees
 from tests.unit.fsutil.growing import grow
 from tests.unit.fsutil.peers import transfer
 
-FOLDER = modes.DIRECTORY | 0o755
-SYMLINK = modes.SYMLINK | 0o777
+FOLDER = fsutil_entry.DIRECTORY | 0o755
+SYMLINK = fsutil_entry.SYMLINK | 0o777
 
 
 def copy(source: Path, target: Path, *, room: int = 1 << 16) -> None:
-    sender, receiver = Sender(walk(source), root=source), Receiver(target)
+    sender, receiver = TreeSender(walk_tree(source), root=source), TreeReceiver(target)
     transfer(sender, receiver, room=room)
     assert (sender.failure, receiver.failure) == ("", "")
     assert sender.finished and receiver.finished
 
 
-def told(target: Path, *entries: Entry) -> Receiver:
+def told(target: Path, *entries: TreeEntry) -> TreeReceiver:
     """A receiver that was sent these entries, the end, and files of zeros."""
-    receiver = Receiver(target)
+    receiver = TreeReceiver(target)
     answers = [answer for entry in entries for answer in receiver.receive(packets.encode_stat(entry))]
     answers += receiver.receive(packets.END_OF_STATS)
     for answer in answers:
-        request = packets.decode(answer)
-        if request.kind is Kind.REQUEST:
+        request = packets.decode_packet(answer)
+        if request.kind is PacketKind.REQUEST:
             if size := entries[request.id].size:
-                receiver.receive(packets.data_header(request.id, size) + bytes(size))
-            receiver.receive(packets.data_header(request.id, 0))
+                receiver.receive(packets.make_data_header(request.id, size) + bytes(size))
+            receiver.receive(packets.make_data_header(request.id, 0))
     receiver.receive(packets.FIN)
     return receiver
 
@@ -53,8 +52,8 @@ def test_random_trees_arrive_as_they_are(tmp_path: Path, seed: int) -> None:
     choice = random.Random(seed)
     trees.plant(source, choice)
     copy(source, target, room=choice.choice((1, 500, 5000, 1 << 20)))
-    assert list(walk(target)) == list(walk(source))
-    for entry in walk(source):
+    assert list(walk_tree(target)) == list(walk_tree(source))
+    for entry in walk_tree(source):
         if entry.is_regular and entry.size:
             path = os.fsdecode(entry.path)
             assert (target / path).read_bytes() == (source / path).read_bytes()
@@ -93,31 +92,34 @@ def test_a_read_only_folder_is_filled(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "entries",
     [
-        [Entry(b"../x", 0o644)],
-        [Entry(b"..", FOLDER)],
-        [Entry(b"/etc/x", 0o644)],
-        [Entry(b"", 0o644)],
-        [Entry(b".", FOLDER)],
-        [Entry(b"a/../../x", 0o644)],
-        [Entry(b"a", FOLDER), Entry(b"a/..", FOLDER)],
-        [Entry(b"a", FOLDER), Entry(b"a//b", 0o644)],
-        [Entry(b"a/", FOLDER)],
-        [Entry(b"a\0b", 0o644)],
-        [Entry(b"a/b", 0o644)],
-        [Entry(b"link", SYMLINK, linkname=b"/"), Entry(b"link/x", 0o644)],
-        [Entry(b"file", 0o644), Entry(b"file/x", 0o644)],
-        [Entry(b"b", 0o644), Entry(b"a", 0o644)],
-        [Entry(b"a", 0o644), Entry(b"a", 0o644)],
-        [Entry(b"a", FOLDER), Entry(b"a-b", 0o644), Entry(b"a/c", 0o644)],
-        [Entry(b"a", 0o644, linkname=b"/etc/passwd")],
-        [Entry(b"a", 0o644, linkname=b"b"), Entry(b"b", 0o644)],
-        [Entry(b"a", SYMLINK, linkname=b"/etc/passwd"), Entry(b"b", 0o644, linkname=b"a")],
-        [Entry(b"a", FOLDER), Entry(b"b", 0o644, linkname=b"a")],
-        [Entry(b"a", modes.DIRECTORY | modes.SYMLINK), Entry(b"b", modes.FIFO | modes.DEVICE)],
-        [Entry(b"a", 0o644, 1), Entry(b"b", SYMLINK, linkname=b"")],
+        [TreeEntry(b"../x", 0o644)],
+        [TreeEntry(b"..", FOLDER)],
+        [TreeEntry(b"/etc/x", 0o644)],
+        [TreeEntry(b"", 0o644)],
+        [TreeEntry(b".", FOLDER)],
+        [TreeEntry(b"a/../../x", 0o644)],
+        [TreeEntry(b"a", FOLDER), TreeEntry(b"a/..", FOLDER)],
+        [TreeEntry(b"a", FOLDER), TreeEntry(b"a//b", 0o644)],
+        [TreeEntry(b"a/", FOLDER)],
+        [TreeEntry(b"a\0b", 0o644)],
+        [TreeEntry(b"a/b", 0o644)],
+        [TreeEntry(b"link", SYMLINK, linkname=b"/"), TreeEntry(b"link/x", 0o644)],
+        [TreeEntry(b"file", 0o644), TreeEntry(b"file/x", 0o644)],
+        [TreeEntry(b"b", 0o644), TreeEntry(b"a", 0o644)],
+        [TreeEntry(b"a", 0o644), TreeEntry(b"a", 0o644)],
+        [TreeEntry(b"a", FOLDER), TreeEntry(b"a-b", 0o644), TreeEntry(b"a/c", 0o644)],
+        [TreeEntry(b"a", 0o644, linkname=b"/etc/passwd")],
+        [TreeEntry(b"a", 0o644, linkname=b"b"), TreeEntry(b"b", 0o644)],
+        [TreeEntry(b"a", SYMLINK, linkname=b"/etc/passwd"), TreeEntry(b"b", 0o644, linkname=b"a")],
+        [TreeEntry(b"a", FOLDER), TreeEntry(b"b", 0o644, linkname=b"a")],
+        [
+            TreeEntry(b"a", fsutil_entry.DIRECTORY | fsutil_entry.SYMLINK),
+            TreeEntry(b"b", fsutil_entry.FIFO | fsutil_entry.DEVICE),
+        ],
+        [TreeEntry(b"a", 0o644, 1), TreeEntry(b"b", SYMLINK, linkname=b"")],
     ],
 )  # fmt: skip
-def test_a_tree_that_leads_out_or_is_wrong_is_refused(tmp_path: Path, entries: list[Entry]) -> None:
+def test_a_tree_that_leads_out_or_is_wrong_is_refused(tmp_path: Path, entries: list[TreeEntry]) -> None:
     target = tmp_path / "in" / "target"
     receiver = told(target, *entries)
     assert receiver.finished and receiver.failure
@@ -131,12 +133,12 @@ def test_a_tree_that_leads_out_or_is_wrong_is_refused(tmp_path: Path, entries: l
 def test_a_symlink_planted_meanwhile_is_not_followed(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
-    receiver = Receiver(tmp_path / "target")
-    receiver.receive(packets.encode_stat(Entry(b"a", FOLDER)))
-    receiver.receive(packets.encode_stat(Entry(b"a/b", 0o644)))
+    receiver = TreeReceiver(tmp_path / "target")
+    receiver.receive(packets.encode_stat(TreeEntry(b"a", FOLDER)))
+    receiver.receive(packets.encode_stat(TreeEntry(b"a/b", 0o644)))
     (tmp_path / "target/a").rmdir()
     (tmp_path / "target/a").symlink_to(outside)
-    receiver.receive(packets.data_header(1, 0))
+    receiver.receive(packets.make_data_header(1, 0))
     assert "cannot write" in receiver.failure
     assert not list(outside.iterdir())
 
@@ -147,17 +149,21 @@ def test_a_symlink_planted_meanwhile_is_not_followed(tmp_path: Path) -> None:
         ([packets.FIN], "ended before all files"),
         ([packets.encode_request(0)], "asks for a file"),
         ([packets.encode_error("no space")], "BuildKit could not send the files: no space"),
-        ([packets.data_header(0, 0)], "number 0 was not asked for"),
+        ([packets.make_data_header(0, 0)], "number 0 was not asked for"),
         ([b"\xff"], "malformed"),
-        ([packets.END_OF_STATS, packets.encode_stat(Entry(b"a", 0))], "comes after the end"),
+        ([packets.END_OF_STATS, packets.encode_stat(TreeEntry(b"a", 0))], "comes after the end"),
         (
-            [packets.encode_stat(Entry(b"a", 0, 2)), packets.data_header(0, 1) + b"x", packets.data_header(0, 0)],
+            [
+                packets.encode_stat(TreeEntry(b"a", 0, 2)),
+                packets.make_data_header(0, 1) + b"x",
+                packets.make_data_header(0, 0),
+            ],
             "has 1 bytes",
         ),
     ],
 )
 def test_a_sender_that_breaks_the_rules(tmp_path: Path, received: list[bytes], reason: str) -> None:
-    receiver = Receiver(tmp_path)
+    receiver = TreeReceiver(tmp_path)
     for packet in received:
         receiver.receive(packet)
     assert receiver.finished and reason in receiver.failure
@@ -166,9 +172,9 @@ def test_a_sender_that_breaks_the_rules(tmp_path: Path, received: list[bytes], r
 
 def test_closing_removes_what_is_unfinished(tmp_path: Path) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
-    receiver = Receiver(tmp_path)
-    receiver.receive(packets.encode_stat(Entry(b"a", 0o644, 5)))
-    receiver.receive(packets.data_header(0, 1) + b"x")
+    receiver = TreeReceiver(tmp_path)
+    receiver.receive(packets.encode_stat(TreeEntry(b"a", 0o644, 5)))
+    receiver.receive(packets.make_data_header(0, 1) + b"x")
     assert list(tmp_path.iterdir())
     receiver.close()
     receiver.close()
@@ -177,10 +183,10 @@ def test_closing_removes_what_is_unfinished(tmp_path: Path) -> None:
 
 
 def test_few_files_are_asked_for_at_once(tmp_path: Path) -> None:
-    receiver = Receiver(tmp_path)
-    asked = [receiver.receive(packets.encode_stat(Entry(b"%04d" % n, 0o644))) for n in range(1000)]
+    receiver = TreeReceiver(tmp_path)
+    asked = [receiver.receive(packets.encode_stat(TreeEntry(b"%04d" % n, 0o644))) for n in range(1000)]
     assert sum(map(len, asked)) == 128
-    assert receiver.receive(packets.data_header(5, 0)) == [packets.encode_request(128)]
+    assert receiver.receive(packets.make_data_header(5, 0)) == [packets.encode_request(128)]
     receiver.close()
 
 
@@ -189,14 +195,14 @@ NAMES = st.lists(st.sampled_from([b"a", b"b", b"..", b".", b"", b"a-", b"\0"]), 
 
 @given(st.lists(st.tuples(NAMES, st.sampled_from([FOLDER, SYMLINK, 0o644]), NAMES | st.just(b"")), max_size=8))
 def test_whatever_passes_the_order_is_a_tree_in_its_order(drafts: list[tuple[bytes, int, bytes]]) -> None:
-    order = Order()
-    passed: list[Entry] = []
+    order = EntryOrder()
+    passed: list[TreeEntry] = []
     for path, mode, link in drafts:
-        entry = Entry(path, mode, linkname=link)
+        entry = TreeEntry(path, mode, linkname=link)
         try:
             order.check(entry)
         except ValueError as error:
-            assert shown(path) in str(error)
+            assert format_path(path) in str(error)
             break
         passed.append(entry)
     keys = [entry.path.split(b"/") for entry in passed]
@@ -206,11 +212,11 @@ def test_whatever_passes_the_order_is_a_tree_in_its_order(drafts: list[tuple[byt
 
 
 def stat(path: bytes, **more: Any) -> bytes:
-    return packets.encode_stat(Entry(path, **{"mode": 0o644, **more}))
+    return packets.encode_stat(TreeEntry(path, **{"mode": 0o644, **more}))
 
 
 def test_files_that_are_announced_without_end_are_not_kept(tmp_path: Path) -> None:
-    receiver = Receiver(tmp_path / "target", most=1000)
+    receiver = TreeReceiver(tmp_path / "target", most=1000)
     for number in range(1001):
         receiver.receive(stat(b"%08d" % number))
     assert receiver.failure == (
@@ -222,14 +228,14 @@ def test_files_that_are_announced_without_end_are_not_kept(tmp_path: Path) -> No
 def test_names_that_are_announced_without_end_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ci_buildx.fsutil.receiver.MOST_NAMED", 10_000)
     for more in ({"linkname": b"x" * 1000, "mode": SYMLINK}, {"xattrs": {b"user.x": b"x" * 1000}}):
-        receiver = Receiver(tmp_path / "target")
+        receiver = TreeReceiver(tmp_path / "target")
         for number in range(11):
             receiver.receive(stat(b"%d" % (100 + number), **more))
         assert "names of more than 10000 bytes" in receiver.failure
 
 
 def test_a_file_with_attributes_without_end_is_refused(tmp_path: Path) -> None:
-    receiver = Receiver(tmp_path / "target")
+    receiver = TreeReceiver(tmp_path / "target")
     since = time.process_time()
     receiver.receive(stat(b"f", xattrs={b"%d" % number: b"" for number in range(MOST_ATTRIBUTES + 1)}))
     assert f"more than {MOST_ATTRIBUTES} extended attributes" in receiver.failure
@@ -237,18 +243,18 @@ def test_a_file_with_attributes_without_end_is_refused(tmp_path: Path) -> None:
 
 
 def test_files_that_have_begun_are_few(tmp_path: Path) -> None:
-    receiver = Receiver(tmp_path / "target")
+    receiver = TreeReceiver(tmp_path / "target")
     for number in range(MOST_OPEN + 1):
         receiver.receive(stat(b"%d" % (100 + number), size=2))
     for number in range(MOST_OPEN + 1):
-        receiver.receive(packets.data_header(number, 1) + b"x")
+        receiver.receive(packets.make_data_header(number, 1) + b"x")
     assert receiver.failure == f"BuildKit sent a tree that is wrong: more than {MOST_OPEN} files come at once"
     assert list((tmp_path / "target").iterdir()) == []
 
 
 def test_a_file_takes_no_more_room_than_was_announced(tmp_path: Path) -> None:
-    receiver = Receiver(tmp_path / "target")
+    receiver = TreeReceiver(tmp_path / "target")
     receiver.receive(stat(b"f", size=3))
-    receiver.receive(packets.data_header(0, 4) + b"long")
+    receiver.receive(packets.make_data_header(0, 4) + b"long")
     assert receiver.failure.endswith('"f" has more bytes than the 3 that were announced')
     assert list((tmp_path / "target").iterdir()) == []

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from ci_buildx.ci.gitlab import hideout
-from ci_buildx.fsutil import modes, scratch
-from ci_buildx.fsutil.entry import Entry
-from ci_buildx.fsutil.target import Target
+from ci_buildx.ci.gitlab import logins
+from ci_buildx.fsutil import entry, scratch
+from ci_buildx.fsutil.entry import TreeEntry
+from ci_buildx.fsutil.target import TargetFolder
 from ci_buildx.model import private_file
-from ci_buildx.session.content_layout import Layout
+from ci_buildx.session.oci_layout import OciLayout
 
 HOLD = """
 import sys, time
@@ -116,11 +116,11 @@ def test_a_place_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
 HOLD_DRAFT = """
 import sys, time
 from pathlib import Path
-from ci_buildx.fsutil.entry import Entry
-from ci_buildx.fsutil.target import Target
-target = Target(Path(sys.argv[1]))
-target.make_folder(Entry(b"inner", 0o755 | 1 << 31))
-drafts = [target.open(Entry(path, 0o644)) for path in (b"file", b"inner/file")]
+from ci_buildx.fsutil.entry import TreeEntry
+from ci_buildx.fsutil.target import TargetFolder
+target = TargetFolder(Path(sys.argv[1]))
+target.make_folder(TreeEntry(b"inner", 0o755 | 1 << 31))
+drafts = [target.open(TreeEntry(path, 0o644)) for path in (b"file", b"inner/file")]
 print("begun", flush=True)
 time.sleep(600)
 """
@@ -136,8 +136,8 @@ def test_drafts_of_a_killed_export_go_with_the_next_one(tmp_path: Path, monkeypa
     (tmp_path / os.fsdecode(scratch.name_draft())).symlink_to("nowhere")
 
     def export() -> list[str]:
-        target = Target(tmp_path)
-        target.make_folder(Entry(b"inner", modes.DIRECTORY | 0o755))
+        target = TargetFolder(tmp_path)
+        target.make_folder(TreeEntry(b"inner", entry.DIRECTORY | 0o755))
         target.close()
         return sorted(path.name for path in tmp_path.rglob(".kube-builder.*"))
 
@@ -155,7 +155,7 @@ def test_blobs_of_a_killed_import_go_with_the_next_one(tmp_path: Path) -> None:
     left.parent.mkdir()
     left.write_text("half")
     os.utime(left, LONG_AGO)
-    with Layout(tmp_path, writable=True).ingest(""):
+    with OciLayout(tmp_path, writable=True).ingest(""):
         assert not left.exists()
         assert len(list((tmp_path / "ingest").iterdir())) == 1
     assert list((tmp_path / "ingest").iterdir()) == []
@@ -201,7 +201,7 @@ def test_a_folder_of_a_killed_gitlab_job_goes_and_one_in_use_stays(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     left = tmp_path / f"{scratch.JOB}abc1234"
     left.mkdir()
-    with hideout.private("xyz5678") as used:
+    with logins.open_private_folder("xyz5678") as used:
         for path in (left, used):
             os.utime(path, LONG_AGO)
         scratch.sweep(tmp_path)
@@ -213,7 +213,7 @@ def test_keys_that_had_to_be_in_a_file_go(tmp_path: Path, monkeypatch: pytest.Mo
     """As on a system without memfd."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.delattr(os, "memfd_create")
-    with private_file.hold(b"key") as name:
+    with private_file.open_private_file(b"key") as name:
         path = Path(name)
         assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"key", 0o600)
         os.utime(path, LONG_AGO)

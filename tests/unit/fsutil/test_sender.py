@@ -8,19 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci_buildx.fsutil import packets
-from ci_buildx.fsutil.entry import Entry
-from ci_buildx.fsutil.index import Index
-from ci_buildx.fsutil.packets import Kind
-from ci_buildx.fsutil.sender import Sender
-from ci_buildx.fsutil.walk import walk
+from ci_buildx.fsutil.entry import TreeEntry
+from ci_buildx.fsutil.packets import PacketKind
+from ci_buildx.fsutil.sender import EntryIndex, TreeSender
+from ci_buildx.fsutil.walk import walk_tree
 from tests.unit.fsutil.growing import grow
 from tests.unit.fsutil.peers import announced, content, messages, produced
 
 BIG = 700_000
 
 
-def sender_of(root: Path) -> Sender:
-    return Sender(walk(root), root=root)
+def sender_of(root: Path) -> TreeSender:
+    return TreeSender(walk_tree(root), root=root)
 
 
 def test_a_whole_transfer(tmp_path: Path) -> None:
@@ -29,14 +28,14 @@ def test_a_whole_transfer(tmp_path: Path) -> None:
     sender = sender_of(tmp_path)
     stats = produced(sender)
     assert [entry.path for entry in announced(stats)] == [b"a", b"a/b", b"a/empty", b"c", b"d"]
-    assert stats[-1] == packets.Packet(Kind.STAT)
+    assert stats[-1] == packets.Packet(PacketKind.STAT)
     for number in (4, 1, 2):
         sender.receive(packets.encode_request(number))
     data = produced(sender)
     assert [content(data, number) for number in (1, 2, 4)] == [b"content of a/b", b"", b"content of d"]
     assert not sender.finished
     sender.receive(packets.FIN)
-    assert [packet.kind for packet in produced(sender)] == [Kind.FIN]
+    assert [packet.kind for packet in produced(sender)] == [PacketKind.FIN]
     assert sender.finished and not sender.failure
 
 
@@ -55,22 +54,22 @@ def test_room_is_kept_to_and_content_is_whole(tmp_path: Path, size: int, room: i
         assert len(out) <= max(room, 32) + 16
         found.append(out)
     assert not sender.failure
-    data = [packets.decode(message) for out in found for message in messages(out)]
+    data = [packets.decode_packet(message) for out in found for message in messages(out)]
     assert content(data, 0) == expected
     assert len(found) <= 2 + size / max(1, min(room - 24, 256 * 1024)) * 1.1
 
 
 def test_files_are_sent_while_the_walk_goes_on(tmp_path: Path) -> None:
-    def entries() -> Iterator[Entry]:
-        yield Entry(b"a", 0o644, 3)
+    def entries() -> Iterator[TreeEntry]:
+        yield TreeEntry(b"a", 0o644, 3)
         for number in range(1000):
-            yield Entry(b"b%04d" % number, 1 << 31)
+            yield TreeEntry(b"b%04d" % number, 1 << 31)
 
     (tmp_path / "a").write_bytes(b"abc")
-    sender = Sender(entries(), root=tmp_path)
+    sender = TreeSender(entries(), root=tmp_path)
     sender.produce(100)
     sender.receive(packets.encode_request(0))
-    found = [packets.decode(message) for message in messages(sender.produce(4000))]
+    found = [packets.decode_packet(message) for message in messages(sender.produce(4000))]
     assert content(found, 0) == b"abc"
     assert 0 < len(announced(found)) < 1000
 
@@ -131,7 +130,7 @@ def test_what_changes_after_it_was_announced_is_an_error_that_names_it(
     sender.receive(packets.encode_request(1))
     change(file)
     last = produced(sender)[-1]
-    assert last.kind is Kind.ERROR
+    assert last.kind is PacketKind.ERROR
     assert last.content.decode() == sender.failure
     assert reason in sender.failure
     assert sender.finished and sender.produce(1000) == b""
@@ -151,7 +150,7 @@ def test_what_changes_in_the_middle_is_an_error(tmp_path: Path, size: int, reaso
 
 def test_an_unreadable_file_is_an_error_that_names_it() -> None:
     # The first page of a process's memory: opening works, reading fails, for root as well.
-    sender = Sender([Entry(b"self", 1 << 31), Entry(b"self/mem", 0o600, 10)], root=Path("/proc"))
+    sender = TreeSender([TreeEntry(b"self", 1 << 31), TreeEntry(b"self/mem", 0o600, 10)], root=Path("/proc"))
     produced(sender)
     sender.receive(packets.encode_request(1))
     produced(sender)
@@ -159,17 +158,17 @@ def test_an_unreadable_file_is_an_error_that_names_it() -> None:
 
 
 def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path) -> None:
-    def entries() -> Iterator[Entry]:
-        yield Entry(b"a", 0o644)
+    def entries() -> Iterator[TreeEntry]:
+        yield TreeEntry(b"a", 0o644)
         raise PermissionError(13, "Permission denied", b"secret\nfolder")
 
-    sender = Sender(entries(), root=tmp_path)
-    assert [packet.kind for packet in produced(sender)] == [Kind.STAT, Kind.ERROR]
+    sender = TreeSender(entries(), root=tmp_path)
+    assert [packet.kind for packet in produced(sender)] == [PacketKind.STAT, PacketKind.ERROR]
     assert sender.failure == "cannot read secret\\nfolder: Permission denied"
 
 
 def test_a_malformed_pattern_is_named(tmp_path: Path) -> None:
-    sender = Sender(walk(grow(tmp_path, "a"), exclude=["[b-a]"]), root=tmp_path)
+    sender = TreeSender(walk_tree(grow(tmp_path, "a"), exclude=["[b-a]"]), root=tmp_path)
     produced(sender)
     assert "malformed pattern '[b-a]'" in sender.failure
 
@@ -199,7 +198,7 @@ def test_a_socket_arrives_empty(tmp_path: Path) -> None:
         (packets.encode_request(9), "no file has the number 9"),
         (packets.encode_request(1), ""),
         (packets.encode_error("disk full"), "BuildKit could not take the files: disk full"),
-        (packets.data_header(1, 0), "BuildKit sent DATA"),
+        (packets.make_data_header(1, 0), "BuildKit sent DATA"),
         (b"\x08", "BuildKit sent what is no packet"),
     ],
 )
@@ -236,7 +235,7 @@ def test_closing_lets_go_of_everything(tmp_path: Path) -> None:
 
 @given(st.lists(st.binary(max_size=20), max_size=5))
 def test_any_bytes_from_the_receiver_end_in_a_value_or_a_failure(received: list[bytes]) -> None:
-    sender = Sender([], root=Path("/"))
+    sender = TreeSender([], root=Path("/"))
     for packet in received:
         sender.receive(packet)
     produced(sender)
@@ -258,11 +257,11 @@ def test_the_index_finds_every_path(tree: dict[bytes, object]) -> None:
             yield prefix + name, bool(below)
             yield from paths(below, prefix + name + b"/")
 
-    index = Index()
+    index = EntryIndex()
     expected = list(paths(tree, b""))
     for size, (path, folder) in enumerate(expected):
         index.add(path, folder=folder, size=-1 if folder else size)
-    assert [index.path(number) for number in range(len(index))] == [path for path, _ in expected]
+    assert [index.make_path(number) for number in range(len(index))] == [path for path, _ in expected]
     assert [index.take(n) for n, (_, folder) in enumerate(expected) if not folder] == [
         (path, n) for n, (path, folder) in enumerate(expected) if not folder
     ]
@@ -271,7 +270,7 @@ def test_the_index_finds_every_path(tree: dict[bytes, object]) -> None:
 def test_the_index_is_small() -> None:
     count = 20_000
     tracemalloc.start()
-    index = Index()
+    index = EntryIndex()
     for number in range(count):
         index.add(b"some/folder/file%05d" % number, folder=False, size=number)
     used, _ = tracemalloc.get_traced_memory()

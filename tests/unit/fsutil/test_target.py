@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ci_buildx.fsutil.target import Target
+from ci_buildx.fsutil.target import TargetFolder
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def target(root: Path) -> Iterator[Target]:
-    made = Target(root)
+def target(root: Path) -> Iterator[TargetFolder]:
+    made = TargetFolder(root)
     yield made
     made.close()
 
@@ -36,17 +36,17 @@ def left(root: Path) -> list[str]:
     return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
 
 
-def test_only_what_is_kept_stays(root: Path, target: Target) -> None:
+def test_only_what_is_kept_stays(root: Path, target: TargetFolder) -> None:
     target.prune(KEPT)
     assert left(root) == ["kept", "kept/inner", "kept/inner/file"]
 
 
-def test_nothing_is_kept(root: Path, target: Target) -> None:
+def test_nothing_is_kept(root: Path, target: TargetFolder) -> None:
     target.prune(set())
     assert left(root) == []
 
 
-def test_links_that_lead_out_are_removed_and_not_followed(root: Path, target: Target) -> None:
+def test_links_that_lead_out_are_removed_and_not_followed(root: Path, target: TargetFolder) -> None:
     (root / "link").symlink_to(root.parent / "outside")
     (root / "kept/link").symlink_to("../../outside", target_is_directory=True)
     (root / "old/link").symlink_to(root.parent / "outside")
@@ -55,14 +55,14 @@ def test_links_that_lead_out_are_removed_and_not_followed(root: Path, target: Ta
     assert (root.parent / "outside/precious").exists()
 
 
-def test_a_link_that_was_built_stays_and_is_not_entered(root: Path, target: Target) -> None:
+def test_a_link_that_was_built_stays_and_is_not_entered(root: Path, target: TargetFolder) -> None:
     (root / "link").symlink_to(root.parent / "outside")
     target.prune({*KEPT, b"link"})
     assert left(root)[-1] == "link"
     assert (root.parent / "outside/precious").exists()
 
 
-def test_names_that_are_no_text(root: Path, target: Target) -> None:
+def test_names_that_are_no_text(root: Path, target: TargetFolder) -> None:
     name = os.fsencode(root) + b"/\xff"
     Path(os.fsdecode(name)).touch()
     Path(os.fsdecode(name + b"\n")).touch()
@@ -70,7 +70,7 @@ def test_names_that_are_no_text(root: Path, target: Target) -> None:
     assert {os.fsencode(entry) for entry in os.listdir(root)} == {b"kept", b"\xff"}  # noqa: PTH208
 
 
-def test_a_deep_tree(root: Path, target: Target) -> None:
+def test_a_deep_tree(root: Path, target: TargetFolder) -> None:
     deep, kept = b"", set()
     descriptor = os.open(root, os.O_RDONLY)
     for _ in range(400):

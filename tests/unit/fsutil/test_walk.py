@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ci_buildx.fsutil import followpaths, modes, walk
-from ci_buildx.fsutil.entry import Entry, shown
-from ci_buildx.fsutil.errors import PatternError
-from ci_buildx.fsutil.order import Order
+from ci_buildx.fsutil import entry as fsutil_entry
+from ci_buildx.fsutil import selection, walk
+from ci_buildx.fsutil.entry import PatternError, TreeEntry, format_path
+from ci_buildx.fsutil.receiver import EntryOrder
 from tests.unit.fsutil import trees
 from tests.unit.fsutil.growing import described, grow
 
@@ -21,7 +21,7 @@ LINKED = ("bar", "foo/l1 -> /baz/one", "foo/l2 -> /baz/two", "baz/one", "baz/two
 
 
 def found(root: Path, **patterns: Iterable[str]) -> list[str]:
-    return [described(entry) for entry in walk.walk(root, **{key: list(value) for key, value in patterns.items()})]
+    return [described(entry) for entry in walk.walk_tree(root, **{key: list(value) for key, value in patterns.items()})]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_exclude(tmp_path: Path, exclude: list[str], expected: list[str]) -> Non
     ],
 )  # fmt: skip
 def test_follow(tmp_path: Path, lines: list[str], follow: list[str], resolved: list[str] | None) -> None:
-    assert followpaths.resolve(os.fsencode(grow(tmp_path, *lines)), follow) == resolved
+    assert selection.resolve_follow_paths(os.fsencode(grow(tmp_path, *lines)), follow) == resolved
 
 
 def test_followed_links_are_sent_with_their_targets(tmp_path: Path) -> None:
@@ -123,9 +123,9 @@ def test_order_is_by_bytes_within_each_folder(tmp_path: Path) -> None:
 def test_every_walk_is_in_the_order_that_receivers_want(tmp_path: Path, seed: int) -> None:
     choice = random.Random(seed)
     trees.plant(tmp_path, choice)
-    order = Order()
+    order = EntryOrder()
     patterns = [pattern for pattern in trees.ask(choice).exclude if pattern not in trees.BROKEN]
-    for entry in walk.walk(tmp_path, exclude=patterns):
+    for entry in walk.walk_tree(tmp_path, exclude=patterns):
         order.check(entry)
 
 
@@ -134,7 +134,7 @@ def test_hardlinks_name_the_first_path_that_is_sent(tmp_path: Path) -> None:
     assert found(tmp_path) == ["a/", "a/one", "b = a/one", "c/", "c/d = a/one", "e = a/one"]
     assert found(tmp_path, exclude=["a"]) == ["b", "c/", "c/d = b", "e = b"]
     assert found(tmp_path, include=["c", "e"]) == ["c/", "c/d", "e = c/d"]
-    assert {entry.size for entry in walk.walk(tmp_path) if entry.is_regular} == {len("content of a/one")}
+    assert {entry.size for entry in walk.walk_tree(tmp_path) if entry.is_regular} == {len("content of a/one")}
 
 
 def test_the_fields_of_an_entry(tmp_path: Path) -> None:
@@ -143,19 +143,19 @@ def test_the_fields_of_an_entry(tmp_path: Path) -> None:
     os.utime(tmp_path / "file", ns=(0, -1_500_000_001))
     (tmp_path / "link").symlink_to("/nowhere/at/all")
     (tmp_path / "folder").mkdir(mode=0o700)
-    file, folder, link = sorted(walk.walk(tmp_path), key=lambda entry: entry.path)
-    assert file == Entry(b"file", modes.SETUID | 0o751, 3, -1_500_000_001)
-    assert (folder.mode, folder.size, folder.uid, folder.gid) == (modes.DIRECTORY | 0o700, 0, 0, 0)
-    assert (link.mode, link.size, link.linkname) == (modes.SYMLINK | 0o777, 15, b"/nowhere/at/all")
+    file, folder, link = sorted(walk.walk_tree(tmp_path), key=lambda entry: entry.path)
+    assert file == TreeEntry(b"file", fsutil_entry.SETUID | 0o751, 3, -1_500_000_001)
+    assert (folder.mode, folder.size, folder.uid, folder.gid) == (fsutil_entry.DIRECTORY | 0o700, 0, 0, 0)
+    assert (link.mode, link.size, link.linkname) == (fsutil_entry.SYMLINK | 0o777, 15, b"/nowhere/at/all")
 
 
 def test_sockets_and_fifos(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo", 0o600)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(os.fspath(tmp_path / "socket"))
-    fifo, sock = walk.walk(tmp_path)
-    assert (fifo.mode, fifo.is_regular) == (modes.FIFO | 0o600, False)
-    assert (sock.mode & modes.TYPE, sock.size, sock.is_regular) == (0, 0, True)
+    fifo, sock = walk.walk_tree(tmp_path)
+    assert (fifo.mode, fifo.is_regular) == (fsutil_entry.FIFO | 0o600, False)
+    assert (sock.mode & fsutil_entry.TYPE, sock.size, sock.is_regular) == (0, 0, True)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_sockets_and_fifos(tmp_path: Path) -> None:
     [(os.makedev(1, 3), (1, 3)), (os.makedev(259, 70_000), (259, 70_000)), (os.makedev(8, 255), (8, 255))],
 )
 def test_device_numbers(number: int, expected: tuple[int, int]) -> None:
-    assert walk.device(number) == expected
+    assert walk.split_device(number) == expected
 
 
 def test_extended_attributes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,19 +177,19 @@ def test_extended_attributes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         return value
 
     monkeypatch.setattr(os, "getxattr", getxattr)
-    assert next(walk.walk(tmp_path)).xattrs == {b"user.b": b"2", b"user.a": b"\xff"}
+    assert next(walk.walk_tree(tmp_path)).xattrs == {b"user.b": b"2", b"user.a": b"\xff"}
 
 
 @pytest.mark.parametrize("name", [b"a b", b"a\nb", b"a\\b", "é".encode(), b"\xff\xfe", b"-", b"\x01", b" ", b"#", b"!"])
 def test_any_name_travels_as_it_is(tmp_path: Path, name: bytes) -> None:
     (tmp_path / os.fsdecode(name)).touch()
-    (entry,) = walk.walk(tmp_path, include=["?", "??", "a*b", r"a\\b", "\\#", "\\!"])
+    (entry,) = walk.walk_tree(tmp_path, include=["?", "??", "a*b", r"a\\b", "\\#", "\\!"])
     assert entry.path == name
-    assert "\n" not in shown(name) and shown(name).isprintable()
+    assert "\n" not in format_path(name) and format_path(name).isprintable()
 
 
 def test_what_vanishes_while_walking_was_never_there(tmp_path: Path) -> None:
-    entries = walk.walk(grow(tmp_path, "a", "b/c", "d"))
+    entries = walk.walk_tree(grow(tmp_path, "a", "b/c", "d"))
     assert described(next(entries)) == "a"
     (tmp_path / "b/c").unlink()
     (tmp_path / "b").rmdir()

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from ci_buildx.kube.tls import KeyPair
+from ci_buildx.kube.tls import TlsKeyPair
 from ci_buildx.model.secret import Secret
 
 
@@ -34,14 +34,14 @@ class Authority:
         """The authority's certificate."""
         return self._certificate.public_bytes(serialization.Encoding.PEM)
 
-    def issue(self, name: str, *, days: int = 1) -> KeyPair:
+    def issue(self, name: str, *, days: int = 1) -> TlsKeyPair:
         """A pair for ``name``, an address or a DNS name; with negative ``days`` it has expired already."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = _sign(_named(name), self._subject, key, self._key, days=days, ca=False, name=name)
         pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        return KeyPair(certificate=certificate.public_bytes(serialization.Encoding.PEM), key=Secret(pem))
+        return TlsKeyPair(certificate=certificate.public_bytes(serialization.Encoding.PEM), key=Secret(pem))
 
     def server(self, name: str = "127.0.0.1", *, days: int = 1, clients: bool = False) -> ssl.SSLContext:
         """A server's context; with ``clients`` it demands certificates of this authority from them."""

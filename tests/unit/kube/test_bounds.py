@@ -13,24 +13,24 @@ from ci_buildx.errors import KubeError, Unauthorized
 from ci_buildx.kube import client as clients
 from ci_buildx.kube import connection, watch
 from ci_buildx.kube.client import KubeClient
-from ci_buildx.kube.config import Cluster
+from ci_buildx.kube.config import ClusterAccess
 from ci_buildx.kube.credentials import Anonymous
-from ci_buildx.kube.exec_plugin import Plugin
-from ci_buildx.kube.exec_plugin import read as read_plugin
-from ci_buildx.kube.http1 import HEAD_LIMIT
-from ci_buildx.kube.job_token import _read, usable
-from ci_buildx.kube.refusal import refusal
-from ci_buildx.kube.retry import Retry
-from ci_buildx.kube.stream import WebSocket
+from ci_buildx.kube.exchange import RetryPolicy
+from ci_buildx.kube.exec_plugin import ExecPluginSpec
+from ci_buildx.kube.exec_plugin import read_exec_credential as read_plugin
+from ci_buildx.kube.oidc_token import _read_token, compute_usable_time
+from ci_buildx.kube.refusal import make_kube_error
+from ci_buildx.kube.websocket import WebSocket
 from ci_buildx.model.secret import Secret
+from ci_buildx.wire.http1 import HEAD_LIMIT
 from tests.unit.kube.scripted import Scripted, answer, events, scripted
 
 opened: list[KubeClient] = []
 
 
 def connect(server: Scripted) -> KubeClient:
-    cluster = Cluster(server=f"http://127.0.0.1:{server.port}", credentials=Anonymous())
-    opened.append(KubeClient(cluster, retry=Retry(sleep=lambda _: None, random=lambda: 0.5)))
+    cluster = ClusterAccess(server=f"http://127.0.0.1:{server.port}", credentials=Anonymous())
+    opened.append(KubeClient(cluster, retry=RetryPolicy(sleep=lambda _: None, random=lambda: 0.5)))
     return opened[-1]
 
 
@@ -59,9 +59,9 @@ def test_an_answer_without_end_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
         with scripted(endless % status) as server, pytest.raises(KubeError, match="more than 100000 bytes"):
             connect(server).get("/api")
     with scripted(endless % 403) as server, pytest.raises(KubeError, match="more than 100000 bytes"):
-        next(iter(connect(server).stream("/log")))
+        next(iter(connect(server).open_stream("/log")))
     with scripted(endless % 403) as server, pytest.raises(KubeError, match="more than 100000 bytes"):
-        connect(server).websocket("/exec", [], ["v4.channel.k8s.io"])
+        connect(server).open_websocket("/exec", [], ["v4.channel.k8s.io"])
 
 
 def test_a_list_without_end_is_left() -> None:
@@ -93,12 +93,12 @@ def test_json_that_is_nested_without_end() -> None:
     body = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(NESTED) + NESTED
     with scripted(body) as server, pytest.raises(KubeError, match="the answer is not JSON"):
         connect(server).get("/api")
-    assert refusal(404, NESTED, "GET /api").status == 404
+    assert make_kube_error(404, NESTED, "GET /api").status == 404
     with pytest.raises(Unauthorized):
-        read_plugin(NESTED, Plugin(command="x", api_version="client.authentication.k8s.io/v1"))
+        read_plugin(NESTED, ExecPluginSpec(command="x", api_version="client.authentication.k8s.io/v1"))
     with pytest.raises(Unauthorized):
-        _read(NESTED)
-    assert usable(Secret(f"a.{base64.urlsafe_b64encode(NESTED).decode()}.c")) == float("inf")
+        _read_token(NESTED)
+    assert compute_usable_time(Secret(f"a.{base64.urlsafe_b64encode(NESTED).decode()}.c")) == float("inf")
 
 
 def test_pings_that_are_not_waited_for_take_no_memory() -> None:

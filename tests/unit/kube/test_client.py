@@ -24,13 +24,12 @@ from ci_buildx.errors import (
     Unreachable,
 )
 from ci_buildx.kube.client import KubeClient
-from ci_buildx.kube.config import Cluster
+from ci_buildx.kube.config import ClusterAccess
 from ci_buildx.kube.credentials import Anonymous, ClientCertificate, Credentials, TokenFile
+from ci_buildx.kube.exchange import RetryPolicy
 from ci_buildx.kube.proxy import Proxy
-from ci_buildx.kube.retry import Retry
-from ci_buildx.kube.tls import TlsSettings
-from ci_buildx.kube.unreachable import explain
-from ci_buildx.kube.watch import Change, WatchEvent
+from ci_buildx.kube.tls import TlsSettings, explain_connection_failure
+from ci_buildx.kube.watch import ChangeKind, WatchEvent
 from tests.unit.kube.authority import Authority
 from tests.unit.kube.scripted import DROP, Scripted, answer, events, refused, scripted
 
@@ -44,7 +43,7 @@ def client(scripted_server: Scripted, /, pauses: list[float] | None = None, **mo
         "credentials": Anonymous(),
     }
     noted = pauses if pauses is not None else []
-    kube = KubeClient(Cluster(**{**arguments, **more}), retry=Retry(sleep=noted.append, random=lambda: 0.5))  # type: ignore[arg-type]
+    kube = KubeClient(ClusterAccess(**{**arguments, **more}), retry=RetryPolicy(sleep=noted.append, random=lambda: 0.5))  # type: ignore[arg-type]
     try:
         yield kube
     finally:
@@ -66,7 +65,7 @@ def test_bad_input_ends_with_two_only_where_nothing_was_created(path: str, query
     wrong = InputError("is wrong", source="--x", fix="write it so")
     wrong.add_note("a note")
     with scripted(answer(200, {})) as server:
-        cluster = Cluster(server=f"http://127.0.0.1:{server.port}", credentials=Anonymous())
+        cluster = ClusterAccess(server=f"http://127.0.0.1:{server.port}", credentials=Anonymous())
         with pytest.raises((InputError, LateInputError)) as caught, KubeClient(cluster) as kube:
             kube.get("/version")
             if path:
@@ -78,7 +77,7 @@ def test_bad_input_ends_with_two_only_where_nothing_was_created(path: str, query
 
 def test_what_is_refused_was_not_created() -> None:
     with scripted(refused(403, "Forbidden")) as server:
-        cluster = Cluster(server=f"http://127.0.0.1:{server.port}", credentials=Anonymous())
+        cluster = ClusterAccess(server=f"http://127.0.0.1:{server.port}", credentials=Anonymous())
         with pytest.raises(InputError), KubeClient(cluster) as kube:
             with pytest.raises(Forbidden):
                 kube.create("/api/v1/namespaces", NAMED)
@@ -223,7 +222,7 @@ def test_a_page_that_expired_starts_over() -> None:
 @pytest.mark.parametrize(("minor", "expected"), [("34", (1, 34)), ("29+", (1, 29)), ("", (1, 0))])
 def test_server_version(minor: str, expected: tuple[int, int]) -> None:
     with scripted(answer(200, {"major": "1", "minor": minor})) as server, client(server) as kube:
-        assert kube.server_version() == kube.server_version() == expected
+        assert kube.read_server_version() == kube.read_server_version() == expected
         assert len(server.requests) == 1
 
 
@@ -292,7 +291,7 @@ class TestWatch:
             assert list(kube.watch("/p", resource_version="1", deadline=time.monotonic() + 60, stop=stop)) == []
 
     def test_changes_are_a_closed_set(self) -> None:
-        assert {change.value for change in Change} == {"ADDED", "MODIFIED", "DELETED"}
+        assert {change.value for change in ChangeKind} == {"ADDED", "MODIFIED", "DELETED"}
 
 
 class TestUnreachable:
@@ -343,8 +342,8 @@ class TestUnreachable:
         """As a machine sees it whose clock is hours behind."""
         cause = ssl.SSLCertVerificationError("certificate is not yet valid")
         cause.verify_code, cause.verify_message = 9, "certificate is not yet valid"
-        cluster = Cluster(server="https://api.example:6443", credentials=Anonymous())
-        assert str(explain(cause, cluster)) == (
+        cluster = ClusterAccess(server="https://api.example:6443", credentials=Anonymous())
+        assert str(explain_connection_failure(cause, cluster)) == (
             "the certificate of the API server api.example:6443 is not valid yet; "
             "set the clock of this machine, or renew the certificate"
         )
@@ -402,7 +401,7 @@ class TestWebSocket:
             client(server) as kube,
             pytest.raises(KubeError, match="does not speak WebSocket"),
         ):
-            kube.websocket("/x", [], ["v4.channel.k8s.io"])
+            kube.open_websocket("/x", [], ["v4.channel.k8s.io"])
 
     def test_an_idle_connection_is_used_and_one_that_is_closed_is_replaced(self) -> None:
         with (
@@ -411,7 +410,7 @@ class TestWebSocket:
         ):
             kube.get("/x")
             with pytest.raises(KubeError, match="does not speak WebSocket"):
-                kube.websocket("/y", [], ["v4.channel.k8s.io"])
+                kube.open_websocket("/y", [], ["v4.channel.k8s.io"])
             assert server.asked == ["GET /prefix/x", "GET /prefix/y", "GET /prefix/y"]
 
     def test_a_refusal_names_the_verb(self) -> None:
@@ -421,4 +420,4 @@ class TestWebSocket:
             client(server) as kube,
             pytest.raises(Forbidden, match=r'may not create pods/portforward.*"get" and "create"'),
         ):
-            kube.websocket("/x", [("ports", "1")], ["v4.channel.k8s.io"])
+            kube.open_websocket("/x", [("ports", "1")], ["v4.channel.k8s.io"])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ci_buildx.errors import InputError, Unauthorized
-from ci_buildx.kube.config import Cluster, load
+from ci_buildx.kube.config import ClusterAccess, load_cluster
 from ci_buildx.settings.values import ClusterSettings
 
 YAML = """
@@ -54,10 +54,10 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def loaded(home: Path, text: str, context: str = "", **env: str) -> Cluster:
+def loaded(home: Path, text: str, context: str = "", **env: str) -> ClusterAccess:
     file = home / ".kube" / "config"
     file.write_text(text)
-    return load(ClusterSettings(context=context), env={"HOME": str(home), **env})
+    return load_cluster(ClusterSettings(context=context), env={"HOME": str(home), **env})
 
 
 def complaint(home: Path, text: str, context: str = "") -> str:
@@ -71,16 +71,16 @@ def test_reads_the_default_file_with_paths_relative_to_it(home: Path) -> None:
     assert (cluster.server, cluster.namespace, cluster.context) == ("https://api.example.com:6443/k8s", "team", "prod")
     assert (cluster.tls.authority, cluster.tls.server_name, cluster.tls.verify) == (b"an authority", "kubernetes", True)
     assert (cluster.address, cluster.secure) == (("api.example.com", 6443), True)
-    assert cluster.credentials.headers() == {"Authorization": "Bearer secret"}
+    assert cluster.credentials.make_headers() == {"Authorization": "Bearer secret"}
 
 
 def test_a_token_file_is_read_again_each_time(home: Path) -> None:
     cluster = loaded(home, YAML)
     (home / ".kube" / "tokens" / "mine").write_text("rotated")
-    assert cluster.credentials.headers() == {"Authorization": "Bearer rotated"}
+    assert cluster.credentials.make_headers() == {"Authorization": "Bearer rotated"}
     (home / ".kube" / "tokens" / "mine").unlink()
     with pytest.raises(Unauthorized, match=r"tokens/mine: No such file"):
-        cluster.credentials.headers()
+        cluster.credentials.make_headers()
 
 
 def test_a_named_context_without_namespace(home: Path) -> None:
@@ -105,11 +105,11 @@ def test_several_files_the_first_to_say_something_wins(tmp_path: Path) -> None:
         )
     )
     files = (first, second, third)
-    cluster = load(ClusterSettings(kubeconfig=files), env={})
+    cluster = load_cluster(ClusterSettings(kubeconfig=files), env={})
     assert (cluster.context, cluster.server) == ("y", "https://first")
-    assert cluster.credentials.headers()["Authorization"] == "Bearer two"
-    named = load(ClusterSettings(context="x"), env={"KUBECONFIG": ":".join(map(str, files))})
-    assert named.credentials.headers()["Authorization"] == "Bearer one"
+    assert cluster.credentials.make_headers()["Authorization"] == "Bearer two"
+    named = load_cluster(ClusterSettings(context="x"), env={"KUBECONFIG": ":".join(map(str, files))})
+    assert named.credentials.make_headers()["Authorization"] == "Bearer one"
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_several_files_the_first_to_say_something_wins(tmp_path: Path) -> None:
     ],
 )
 def test_which_credentials_count(home: Path, user: dict[str, Any], header: str | None) -> None:
-    assert loaded(home, config(user=user)).credentials.headers().get("Authorization") == header
+    assert loaded(home, config(user=user)).credentials.make_headers().get("Authorization") == header
 
 
 @pytest.mark.parametrize("server", ["http://api:8080", "HTTP://api:8080", "api:8080"])
@@ -132,29 +132,29 @@ def test_without_tls_no_credentials_are_sent(home: Path, server: str, user: dict
     """As kubectl: who is on the way would read them."""
     cluster = loaded(home, config({"server": server}, user))
     assert not cluster.secure
-    assert (cluster.credentials.headers(), dict(cluster.identity_headers)) == ({}, {})
+    assert (cluster.credentials.make_headers(), dict(cluster.identity_headers)) == ({}, {})
 
 
 @pytest.mark.parametrize("tls", [{"insecure-skip-tls-verify": True}, {"certificate-authority-data": encoded("CA")}])
 def test_a_server_without_a_scheme_is_https_if_anything_is_said_of_tls(home: Path, tls: dict[str, Any]) -> None:
     cluster = loaded(home, config({"server": "api:6443", **tls}, {"token": "t"}))
     assert (cluster.server, cluster.secure) == ("https://api:6443", True)
-    assert cluster.credentials.headers() == {"Authorization": "Bearer t"}
+    assert cluster.credentials.make_headers() == {"Authorization": "Bearer t"}
 
 
 def test_the_jobs_token_is_not_sent_without_tls(home: Path) -> None:
     (home / ".kube" / "config").write_text(config({"server": "http://api:8080"}))
     with pytest.raises(InputError, match="the job's token is not sent without TLS to api"):
-        load(ClusterSettings(oidc="env:T"), env={"HOME": str(home), "T": "token"})
+        load_cluster(ClusterSettings(oidc="env:T"), env={"HOME": str(home), "T": "token"})
 
 
 def test_client_certificate_and_token_go_together(home: Path) -> None:
     user = {"client-certificate-data": encoded("cert"), "client-key-data": encoded("key"), "token": "t"}
     credentials = loaded(home, config(user=user)).credentials
-    pair = credentials.key_pair()
+    pair = credentials.read_key_pair()
     assert pair is not None
     assert (pair.certificate, pair.key.reveal()) == (b"cert", b"key")
-    assert credentials.headers() == {"Authorization": "Bearer t"}
+    assert credentials.make_headers() == {"Authorization": "Bearer t"}
     assert "key" not in repr(pair.key)
 
 
@@ -206,7 +206,7 @@ def test_what_is_wrong_is_said_with_the_file(home: Path, text: str, context: str
 
 def test_nothing_at_all(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no kubeconfig: .*/\.kube/config does not exist"):
-        load(ClusterSettings(), env={"HOME": str(tmp_path)}, account=tmp_path / "none")
+        load_cluster(ClusterSettings(), env={"HOME": str(tmp_path)}, account=tmp_path / "none")
 
 
 @pytest.fixture
@@ -221,7 +221,7 @@ def account(tmp_path: Path) -> Path:
 )
 def test_inside_a_pod(account: Path, host: str, server: str) -> None:
     env = {"HOME": str(account), "KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": "443"}
-    cluster = load(ClusterSettings(), env=env, account=account)
+    cluster = load_cluster(ClusterSettings(), env=env, account=account)
     assert (cluster.server, cluster.namespace, cluster.tls.authority) == (server, "ci", b"CA")
-    assert cluster.credentials.headers() == {"Authorization": "Bearer t"}
+    assert cluster.credentials.make_headers() == {"Authorization": "Bearer t"}
     assert cluster.credentials.refresh()

@@ -8,14 +8,14 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ci_buildx.kube.connection import Connection
+from ci_buildx.kube.connection import ApiConnection
 from tests.unit.kube.authority import Authority
 
 AUTHORITY = Authority()
 
 
 @contextmanager
-def connected() -> Iterator[tuple[Connection, ssl.SSLSocket]]:
+def connected() -> Iterator[tuple[ApiConnection, ssl.SSLSocket]]:
     """A client's connection by TLS 1.3 to which nothing was said yet, and the server's end of it."""
     near, far = socket.socketpair()
     trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -30,10 +30,10 @@ def connected() -> Iterator[tuple[Connection, ssl.SSLSocket]]:
         except ssl.SSLWantReadError:
             continue
     with client, server:
-        yield Connection(client), server
+        yield ApiConnection(client), server
 
 
-def readable(connection: Connection) -> bool:
+def readable(connection: ApiConnection) -> bool:
     return bool(select.select([connection.stream], [], [], 5)[0])
 
 

@@ -12,9 +12,9 @@ import pytest
 from ci_buildx.errors import Forbidden, KubeError, Unreachable
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
-from ci_buildx.kube.config import Cluster
-from ci_buildx.kube.credentials import Anonymous, Token
-from ci_buildx.kube.retry import Retry
+from ci_buildx.kube.config import ClusterAccess
+from ci_buildx.kube.credentials import Anonymous, StaticToken
+from ci_buildx.kube.exchange import RetryPolicy
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.values import ClusterSettings
 from tests.unit.conftest import DebugLog
@@ -24,8 +24,8 @@ SEED = "hush-of-the-cluster"
 
 
 def client(port: int, token: str = SEED) -> KubeClient:
-    cluster = Cluster(server=f"http://127.0.0.1:{port}", credentials=Token(Secret(token)))
-    return KubeClient(cluster, retry=Retry(sleep=lambda _: None, random=lambda: 0.5))
+    cluster = ClusterAccess(server=f"http://127.0.0.1:{port}", credentials=StaticToken(Secret(token)))
+    return KubeClient(cluster, retry=RetryPolicy(sleep=lambda _: None, random=lambda: 0.5))
 
 
 def without_times(lines: list[str]) -> list[str]:
@@ -72,8 +72,8 @@ def test_a_server_that_is_not_there(debug_log: DebugLog) -> None:
     with scripted(answer(200)) as server:
         port = server.port
     kube = KubeClient(
-        Cluster(server=f"http://127.0.0.1:{port}", credentials=Anonymous()),
-        retry=Retry(attempts=1, sleep=lambda _: None),
+        ClusterAccess(server=f"http://127.0.0.1:{port}", credentials=Anonymous()),
+        retry=RetryPolicy(attempts=1, sleep=lambda _: None),
     )
     with kube, pytest.raises(Unreachable):
         kube.get("/x")
@@ -97,9 +97,9 @@ def test_watches_and_what_they_see(debug_log: DebugLog) -> None:
 
 def test_logs_and_websockets(debug_log: DebugLog) -> None:
     with scripted(answer(200, "text"), refused(403, "Forbidden")) as server, client(server.port) as kube:
-        list(kube.stream("/api/v1/pods/x/log", stop=threading.Event(), container="c"))
+        list(kube.open_stream("/api/v1/pods/x/log", stop=threading.Event(), container="c"))
         with pytest.raises(KubeError):
-            kube.websocket("/api/v1/pods/x/exec", [("container", "c"), ("command", f"say {SEED}")], ["v4"])
+            kube.open_websocket("/api/v1/pods/x/exec", [("container", "c"), ("command", f"say {SEED}")], ["v4"])
     lines = without_times(debug_log.of("kube"))
     assert any(line.startswith("GET /api/v1/pods/x/log?container=c: 200 after T") for line in lines)
     assert any(line.startswith("GET /api/v1/pods/x/exec?container=c&command=***: 403 after T") for line in lines)
@@ -110,7 +110,7 @@ def test_the_official_clients_calls(debug_log: DebugLog) -> None:
     from kubernetes.client import CoreV1Api
 
     with scripted(answer(200, {"items": []}), refused(403, "Forbidden", SEED)) as server, client(server.port) as kube:
-        api = CoreV1Api(kube.official())
+        api = CoreV1Api(kube.make_official_client())
         api.list_namespace(label_selector="a=b")
         with pytest.raises(Exception, match="Forbidden"):
             api.list_namespace()
@@ -129,10 +129,10 @@ def test_which_cluster_it_is(tmp_path: Path, debug_log: DebugLog) -> None:
         f" users: [{{name: u, user: {{token: {SEED}, as: me}}}}],"
         " contexts: [{name: x, context: {cluster: c, user: u, namespace: n}}], current-context: x}"
     )
-    config.load(ClusterSettings(kubeconfig=(path,)), env={})
+    config.load_cluster(ClusterSettings(kubeconfig=(path,)), env={})
     (line,) = debug_log.of("kube")
     assert line == (
-        "cluster api.example:6443: context 'x', namespace n, credentials Token, impersonation, "
+        "cluster api.example:6443: context 'x', namespace n, credentials StaticToken, impersonation, "
         f"proxy proxy:3128 ({path}: proxy-url)"
     )
     assert "hush" not in debug_log.text

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from ci_buildx.errors import InputError, KubeBuilderError, Unauthorized
-from ci_buildx.kube.config import load
+from ci_buildx.kube.config import load_cluster
 from ci_buildx.kube.credentials import Credentials
-from ci_buildx.kube.exec_plugin import ExecPlugin, Interaction, Plugin, read
+from ci_buildx.kube.exec_plugin import ExecPlugin, ExecPluginSpec, InteractiveMode, read_exec_credential
 from ci_buildx.settings.values import ClusterSettings
 
 V1 = "client.authentication.k8s.io/v1"
-PLUGIN = Plugin(command="plugin", api_version=V1)
+PLUGIN = ExecPluginSpec(command="plugin", api_version=V1)
 
 Written = Callable[..., Credentials]
 
@@ -43,7 +43,7 @@ def written(tmp_path: Path) -> Written:
         }
         file = tmp_path / "config"
         file.write_text(json.dumps(config))
-        return load(ClusterSettings(kubeconfig=(file,)), env={"PATH": os.environ["PATH"]}).credentials
+        return load_cluster(ClusterSettings(kubeconfig=(file,)), env={"PATH": os.environ["PATH"]}).credentials
 
     return write
 
@@ -54,11 +54,11 @@ def runs(tmp_path: Path) -> int:
 
 def test_runs_once_and_again_after_a_401(tmp_path: Path, written: Written) -> None:
     credentials = written(f"echo '{credential(token='t')}'")
-    assert credentials.headers() == credentials.headers() == {"Authorization": "Bearer t"}
-    assert credentials.key_pair() is None
+    assert credentials.make_headers() == credentials.make_headers() == {"Authorization": "Bearer t"}
+    assert credentials.read_key_pair() is None
     assert runs(tmp_path) == 1
     assert credentials.refresh()
-    credentials.headers()
+    credentials.make_headers()
     assert runs(tmp_path) == 2
 
 
@@ -68,14 +68,16 @@ def test_runs_again_when_its_token_has_expired(tmp_path: Path) -> None:
     program.chmod(0o755)
     now = [0.0]
     plugin = ExecPlugin(
-        Plugin(command=str(program), api_version=V1, interaction=Interaction.NEVER), env={}, clock=lambda: now[0]
+        ExecPluginSpec(command=str(program), api_version=V1, interaction=InteractiveMode.NEVER),
+        env={},
+        clock=lambda: now[0],
     )
-    assert plugin.headers()
+    assert plugin.make_headers()
     program.write_text(f"#!/bin/sh\necho '{credential(token='new')}'\n")
     now[0] = 99.0
-    assert plugin.headers() == {"Authorization": "Bearer t"}
+    assert plugin.make_headers() == {"Authorization": "Bearer t"}
     now[0] = 100.0
-    assert plugin.headers() == {"Authorization": "Bearer new"}
+    assert plugin.make_headers() == {"Authorization": "Bearer new"}
 
 
 def test_is_told_what_it_asks_for(tmp_path: Path, written: Written) -> None:
@@ -88,7 +90,7 @@ def test_is_told_what_it_asks_for(tmp_path: Path, written: Written) -> None:
     script = f'echo "$KUBERNETES_EXEC_INFO" > told; echo "$1 $NAME" > args; echo \'{credential(token="t")}\''
     written(
         script, cluster, provideClusterInfo=True, args=["get-token"], env=[{"name": "NAME", "value": "value"}]
-    ).headers()
+    ).make_headers()
     told = json.loads((tmp_path / "told").read_text())
     assert told["apiVersion"] == V1
     assert told["spec"] == {
@@ -105,7 +107,7 @@ def test_is_told_what_it_asks_for(tmp_path: Path, written: Written) -> None:
 
 
 def test_a_certificate_with_its_key() -> None:
-    issued = read(credential(clientCertificateData="c", clientKeyData="k").encode(), PLUGIN)
+    issued = read_exec_credential(credential(clientCertificateData="c", clientKeyData="k").encode(), PLUGIN)
     assert issued.key_pair is not None
     assert (issued.key_pair.certificate, issued.key_pair.key.reveal(), issued.token) == (b"c", b"k", None)
 
@@ -124,7 +126,7 @@ def test_a_certificate_with_its_key() -> None:
 )
 def test_bad_answers_are_refused_without_showing_them(output: str, expected: str) -> None:
     with pytest.raises(Unauthorized, match=expected) as caught:
-        read(output.encode(), PLUGIN)
+        read_exec_credential(output.encode(), PLUGIN)
     assert "secret" not in str(caught.value)
 
 
@@ -143,4 +145,4 @@ def test_plugins_that_cannot_run(
     monkeypatch.setattr(os, "isatty", lambda _: False)
     credentials = written("echo sorry >&2; exit 3", **body)
     with pytest.raises(kind, match=expected):
-        credentials.headers()
+        credentials.make_headers()

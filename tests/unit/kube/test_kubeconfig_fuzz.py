@@ -77,7 +77,7 @@ def look(file: Path, content: bytes) -> None:
     """Load it; a refusal is one line that names the file."""
     file.write_bytes(content)
     try:
-        config.load(ClusterSettings(kubeconfig=(file,)), env={})
+        config.load_cluster(ClusterSettings(kubeconfig=(file,)), env={})
     except InputError as error:
         line = str(error)
         assert "\n" not in line
@@ -108,7 +108,7 @@ def test_depth_is_no_crash(file: Path, content: bytes) -> None:
 
 def test_what_has_no_end_is_not_read_to_it() -> None:
     with pytest.raises(InputError, match="/dev/zero is larger than 16 MiB"):
-        config.load(ClusterSettings(kubeconfig=(Path("/dev/zero"),)), env={})
+        config.load_cluster(ClusterSettings(kubeconfig=(Path("/dev/zero"),)), env={})
 
 
 def test_aliases_that_multiply_take_no_memory(file: Path) -> None:

@@ -13,12 +13,11 @@ import pytest
 
 from ci_buildx.errors import Unreachable
 from ci_buildx.kube.client import KubeClient
-from ci_buildx.kube.config import Cluster
+from ci_buildx.kube.config import ClusterAccess
 from ci_buildx.kube.credentials import Anonymous
+from ci_buildx.kube.exchange import RetryPolicy
 from ci_buildx.kube.proxy import Proxy
-from ci_buildx.kube.relay import unwrapped
-from ci_buildx.kube.retry import Retry
-from ci_buildx.kube.tls import TlsSettings
+from ci_buildx.kube.tls import TlsSettings, open_relay
 from ci_buildx.model.secret import Secret
 from tests.unit.kube.authority import Authority
 from tests.unit.kube.scripted import answer, scripted
@@ -39,7 +38,7 @@ def proxy(tls: ssl.SSLContext | None = None) -> Iterator[tuple[int, list[str]]]:
             target = socket.create_connection((host, int(port)))
             client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
             # The relay moves bytes between a socket and any other one, as the proxy must.
-            near = unwrapped(target)
+            near = open_relay(target)
             with near:
                 threading.Thread(target=copy, args=(near, client), daemon=True).start()
                 copy(client, near)
@@ -81,7 +80,7 @@ def test_a_large_answer_comes_through(secure: bool, monkeypatch: pytest.MonkeyPa
         proxy(proxys.server() if secure else None) as (port, asked),
     ):
         through = Proxy(host="127.0.0.1", port=port, secure=secure, authorization=Secret("Basic bWU6"))
-        cluster = Cluster(
+        cluster = ClusterAccess(
             server=f"https://127.0.0.1:{server.port}",
             tls=TlsSettings(authority=authority.pem),
             proxy=through,
@@ -99,7 +98,7 @@ def test_a_proxy_that_is_not_there_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     through = Proxy(host="127.0.0.1", port=port, source="HTTPS_PROXY")
-    cluster = Cluster(server="https://api.example", proxy=through, credentials=Anonymous())
-    client = KubeClient(cluster, retry=Retry(attempts=1))
+    cluster = ClusterAccess(server="https://api.example", proxy=through, credentials=Anonymous())
+    client = KubeClient(cluster, retry=RetryPolicy(attempts=1))
     with pytest.raises(Unreachable, match=rf"proxy 127.0.0.1:{port} \(HTTPS_PROXY\) gave no answer"):
         client.get("/x")

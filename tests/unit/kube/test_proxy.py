@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ci_buildx.errors import InputError
-from ci_buildx.kube.proxy import choose, parse
+from ci_buildx.kube.proxy import choose_proxy, parse_proxy
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ from ci_buildx.kube.proxy import choose, parse
 )
 def test_no_proxy(no_proxy: str, host: str, proxied: bool) -> None:
     env = {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": no_proxy}
-    assert (choose("https", host, 6443, env) is not None) is proxied
+    assert (choose_proxy("https", host, 6443, env) is not None) is proxied
 
 
 @pytest.mark.parametrize(
@@ -55,12 +55,12 @@ def test_no_proxy(no_proxy: str, host: str, proxied: bool) -> None:
     ],
 )
 def test_which_variable_counts(env: dict[str, str], scheme: str, expected: str | None) -> None:
-    chosen = choose(scheme, "api", 6443, env)
+    chosen = choose_proxy(scheme, "api", 6443, env)
     assert (chosen.host if chosen else None) == expected
 
 
 def test_credentials_become_a_header_that_is_never_shown() -> None:
-    proxy = parse("https://me:p%40ss@proxy.example.com", source="proxy-url")
+    proxy = parse_proxy("https://me:p%40ss@proxy.example.com", source="proxy-url")
     assert (proxy.host, proxy.port, proxy.secure) == ("proxy.example.com", 443, True)
     assert proxy.authorization is not None
     assert proxy.authorization.reveal() == b"Basic bWU6cEBzcw=="
@@ -70,4 +70,4 @@ def test_credentials_become_a_header_that_is_never_shown() -> None:
 @pytest.mark.parametrize("text", ["socks5://proxy:1080", "http://:3128", "http://proxy:port"])
 def test_refuses_other_proxies_by_the_name_of_their_source(text: str) -> None:
     with pytest.raises(InputError, match="HTTPS_PROXY"):
-        parse(text, source="HTTPS_PROXY")
+        parse_proxy(text, source="HTTPS_PROXY")

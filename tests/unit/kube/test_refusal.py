@@ -7,7 +7,7 @@ import json
 import pytest
 
 from ci_buildx.errors import Conflict, Forbidden, Invalid, KubeError, NotFound, Throttled, Unauthorized
-from ci_buildx.kube.refusal import from_status, refusal
+from ci_buildx.kube.refusal import make_kube_error, read_status_error
 
 
 def status(message: str, reason: str = "", **more: object) -> bytes:
@@ -61,7 +61,7 @@ def status(message: str, reason: str = "", **more: object) -> bytes:
     ],
 )
 def test_a_403_says_who_lacks_which_verb_on_what(message: str, expected: str) -> None:
-    error = refusal(403, status(message, "Forbidden"), "POST /x")
+    error = make_kube_error(403, status(message, "Forbidden"), "POST /x")
     assert isinstance(error, Forbidden)
     assert str(error) == expected
 
@@ -71,7 +71,7 @@ def test_a_403_says_who_lacks_which_verb_on_what(message: str, expected: str) ->
     [(401, Unauthorized), (404, NotFound), (409, Conflict), (429, Throttled), (503, Throttled), (400, KubeError)],
 )
 def test_each_status_has_its_class(code: int, kind: type[KubeError]) -> None:
-    error = refusal(code, status("some words", "SomeReason"), "GET /x")
+    error = make_kube_error(code, status("some words", "SomeReason"), "GET /x")
     assert type(error) is kind
     assert (error.status, error.reason) == (code, "SomeReason")
     assert "some words" in str(error)
@@ -80,14 +80,14 @@ def test_each_status_has_its_class(code: int, kind: type[KubeError]) -> None:
 def test_a_422_names_the_fields() -> None:
     causes = [{"field": "spec.replicas", "message": "must be 0 or more"}, {"field": "metadata.name", "message": "bad"}]
     details = {"kind": "Job", "name": "x", "causes": causes}
-    error = refusal(422, status("long", "Invalid", details=details), "POST /x")
+    error = make_kube_error(422, status("long", "Invalid", details=details), "POST /x")
     assert isinstance(error, Invalid)
     assert str(error) == 'Job "x" is invalid: spec.replicas: must be 0 or more; metadata.name: bad'
 
 
 @pytest.mark.parametrize("body", [b"<html>Bad\nGateway", b"[1]", b"", b"\xff"])
 def test_a_body_that_is_no_status_is_told_with_the_call(body: bytes) -> None:
-    assert "GET /x: status 502" in str(refusal(502, body, "GET /x"))
+    assert "GET /x: status 502" in str(make_kube_error(502, body, "GET /x"))
 
 
 @pytest.mark.parametrize(
@@ -101,14 +101,14 @@ def test_a_body_that_is_no_status_is_told_with_the_call(body: bytes) -> None:
     ],
 )
 def test_what_is_no_api_server_is_told_as_that(code: int, body: bytes, fix: str) -> None:
-    assert refusal(code, body, "GET /api/v1/nodes").fix == fix
+    assert make_kube_error(code, body, "GET /api/v1/nodes").fix == fix
 
 
 def test_long_messages_are_cut_to_a_line() -> None:
-    text = str(refusal(400, status("a\n" * 5000), "GET /x"))
+    text = str(make_kube_error(400, status("a\n" * 5000), "GET /x"))
     assert "\n" not in text
     assert len(text) < 700
 
 
 def test_a_status_inside_a_watch() -> None:
-    assert from_status({"code": 410, "reason": "Expired", "message": "too old"}).status == 410
+    assert read_status_error({"code": 410, "reason": "Expired", "message": "too old"}).status == 410

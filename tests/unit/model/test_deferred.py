@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ci_buildx.model.deferred import deferred
+from ci_buildx.model.lazy import defer_modules
 
 NAME = "module_for_test_deferred"
 PROJECT = Path(__file__).parents[3]
@@ -23,7 +23,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_a_module_is_loaded_by_its_first_use() -> None:
-    with deferred(NAME):
+    with defer_modules(NAME):
         found = __import__(NAME)
         assert not hasattr(sys, "loaded_for_test")
         assert found.value == 7
@@ -32,7 +32,7 @@ def test_a_module_is_loaded_by_its_first_use() -> None:
 
 
 def test_it_is_found_itself_afterwards() -> None:
-    with deferred(NAME):
+    with defer_modules(NAME):
         placeholder = __import__(NAME)
     assert NAME not in sys.modules
     found = __import__(NAME)
@@ -42,19 +42,19 @@ def test_it_is_found_itself_afterwards() -> None:
 
 def test_what_is_loaded_stays() -> None:
     before = __import__(NAME)
-    with deferred(NAME):
+    with defer_modules(NAME):
         assert __import__(NAME) is before
     assert sys.modules[NAME] is before
 
 
 def test_a_name_that_the_module_lacks() -> None:
-    with deferred(NAME), pytest.raises(AttributeError, match="absent"):
+    with defer_modules(NAME), pytest.raises(AttributeError, match="absent"):
         _ = __import__(NAME).absent
 
 
 GRPC = """
 import sys
-from ci_buildx.buildkit.channel import load_grpc
+from ci_buildx.buildkit.grpc import load_grpc
 grpc = load_grpc()
 assert "asyncio" not in sys.modules and "grpc.aio" not in sys.modules
 import asyncio, inspect

@@ -7,8 +7,7 @@ import time
 import pytest
 import requests
 
-from ci_buildx.ci.github.api import repository
-from ci_buildx.ci.github.events import Event
+from ci_buildx.ci.github.events import WorkflowEvent, fetch_repository
 from ci_buildx.model import http_calls
 from ci_buildx.model.http_calls import LARGEST_ANSWER, LARGEST_REDIRECT, MOST_REDIRECTS
 from tests.unit.registry.scripted import Registry, Reply, scripted
@@ -16,7 +15,7 @@ from tests.unit.registry.test_hostile import hostile
 
 
 def get(service: Registry, path: str = "/x", **more: float) -> http_calls.Answer:
-    return http_calls.send("GET", f"http://{service.address}{path}", timeout=5, **more)  # type: ignore[arg-type]
+    return http_calls.send_request("GET", f"http://{service.address}{path}", timeout=5, **more)  # type: ignore[arg-type]
 
 
 def test_an_answer_is_read_up_to_its_bound() -> None:
@@ -49,7 +48,7 @@ def test_an_answer_that_drips_is_left_at_the_deadline(head: bytes) -> None:
         server.head, server.piece, server.repeats, server.pause = head, b"H", 2000, 0.02
         since = time.monotonic()
         with pytest.raises(requests.Timeout, match="no whole answer in 0 s"):
-            http_calls.send("GET", f"http://{server.address}/", timeout=5, deadline=0.4)
+            http_calls.send_request("GET", f"http://{server.address}/", timeout=5, deadline=0.4)
         assert time.monotonic() - since < 20
 
 
@@ -57,11 +56,11 @@ def test_a_service_that_takes_by_drops_is_left_at_the_deadline() -> None:
     with hostile() as server:
         server.takes, server.head, server.repeats, server.pause = 1, b"", 1000, 0.02
         with pytest.raises(requests.Timeout, match="no whole answer in"):
-            http_calls.send("PUT", f"http://{server.address}/", timeout=60, deadline=0.4, data=bytes(1 << 26))
+            http_calls.send_request("PUT", f"http://{server.address}/", timeout=60, deadline=0.4, data=bytes(1 << 26))
 
 
 def test_json_that_is_nested_without_end_says_nothing() -> None:
     with scripted() as service:
         service.on("GET /repos/a/b", Reply(body=b"[" * 200_000))
-        event = Event(env={"GITHUB_API_URL": f"http://{service.address}", "GITHUB_REPOSITORY": "a/b"})
-        assert repository(event, "t") == {}
+        event = WorkflowEvent(env={"GITHUB_API_URL": f"http://{service.address}", "GITHUB_REPOSITORY": "a/b"})
+        assert fetch_repository(event, "t") == {}

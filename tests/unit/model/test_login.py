@@ -2,7 +2,7 @@
 
 import pytest
 
-from ci_buildx.model.login import logins_in, without_logins
+from ci_buildx.model.login import find_logins, mask_logins
 
 
 @pytest.mark.parametrize(
@@ -21,9 +21,9 @@ from ci_buildx.model.login import logins_in, without_logins
     ],
 )
 def test_logins_of_urls(text: str, expected: str) -> None:
-    assert without_logins(text) == expected
+    assert mask_logins(text) == expected
 
 
 def test_what_is_secret_in_them() -> None:
     text = f"https://ann:p@ss@git.example/x http://{'t' * 40}@h/ base=docker-image://alpine:latest@sha256:0"
-    assert list(logins_in(text)) == ["p@ss", "t" * 40]
+    assert list(find_logins(text)) == ["p@ss", "t" * 40]

@@ -2,11 +2,11 @@ import re
 
 import pytest
 
-from ci_buildx.model.pattern import pattern
+from ci_buildx.model.lazy import compile_lazily
 
 
 def test_it_is_a_compiled_pattern_from_its_first_use_on() -> None:
-    late = pattern(r"(?P<word>[a-z]+)", re.IGNORECASE)
+    late = compile_lazily(r"(?P<word>[a-z]+)", re.IGNORECASE)
     found = late.fullmatch("Abc")
     assert found is not None
     assert found["word"] == "Abc"
@@ -16,6 +16,6 @@ def test_it_is_a_compiled_pattern_from_its_first_use_on() -> None:
 
 
 def test_an_error_shows_at_the_first_use() -> None:
-    broken = pattern("(")
+    broken = compile_lazily("(")
     with pytest.raises(re.error):
         broken.match("")

@@ -12,9 +12,9 @@ from ci_buildx.model.programs import (
     TooMuchOutput,
     find_program,
     find_workspaces,
+    list_safe_folders,
     make_environment,
     run_program,
-    safe_folders,
 )
 from ci_buildx.settings.values import ClusterSettings
 
@@ -106,7 +106,7 @@ def test_interpreters_find_no_code_of_the_checkout(name: str, value: str, stays:
 
 
 def test_folders_of_path_are_absolute(workspace: Path) -> None:
-    assert safe_folders({"PATH": "/usr/bin::x:/bin"}) == ["/usr/bin", "/bin"]
+    assert list_safe_folders({"PATH": "/usr/bin::x:/bin"}) == ["/usr/bin", "/bin"]
 
 
 def test_an_auth_providers_program_is_not_the_checkouts(workspace: Path, tmp_path: Path) -> None:
@@ -119,8 +119,8 @@ def test_an_auth_providers_program_is_not_the_checkouts(workspace: Path, tmp_pat
     )
     settings = ClusterSettings(kubeconfig=(file,))
     with pytest.raises(InputError, match="only in the checkout; name its absolute path"):
-        config.load(settings, env={"PATH": f"{workspace}/bin:/usr/bin"})
-    config.load(settings, env={"PATH": str(install(tmp_path / "bin").parent)})
+        config.load_cluster(settings, env={"PATH": f"{workspace}/bin:/usr/bin"})
+    config.load_cluster(settings, env={"PATH": str(install(tmp_path / "bin").parent)})
 
 
 @pytest.mark.parametrize("way", ["exec", "auth-provider"])
@@ -137,9 +137,9 @@ def test_a_kubeconfig_of_the_checkout_names_no_program(way: str, tmp_path: Path)
         f'"users": [{{"name": "u", "user": {{"{way}": {body}}}}}]}}'
     )
     settings = ClusterSettings(kubeconfig=(file,))
-    config.load(settings, env={"PATH": "/usr/bin"})
+    config.load_cluster(settings, env={"PATH": "/usr/bin"})
     with pytest.raises(InputError, match="must not name a program to run"):
-        config.load(settings, env={"PATH": "/usr/bin", "GITHUB_WORKSPACE": str(tmp_path)})
+        config.load_cluster(settings, env={"PATH": "/usr/bin", "GITHUB_WORKSPACE": str(tmp_path)})
 
 
 def script(folder: Path, text: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci_buildx.model.record import replace
-from ci_buildx.model.reference import Reference, parse
+from ci_buildx.model.reference import ImageReference, parse_reference
 
 DIGEST = "sha256:" + "f" * 64
 LONG_DIGEST = "sha512:" + "f" * 128
@@ -110,17 +110,20 @@ NAMES = [
     ("FOO", "bar", ["FOO/bar"]),
 ]
 PARTS = [
-    ("test.com/repo:tag", Reference("test.com", "repo", "tag")),
-    ("test:5000/repo", Reference("test:5000", "repo")),
-    ("test:5000/repo@" + DIGEST, Reference("test:5000", "repo", "", DIGEST)),
-    ("test:5000/repo:tag@" + DIGEST, Reference("test:5000", "repo", "tag", DIGEST)),
-    ("sub-dom1.foo.com/bar/baz/quux:some-long-tag", Reference("sub-dom1.foo.com", "bar/baz/quux", "some-long-tag")),
-    ("xn--7o8h.com/myimage:x@" + LONG_DIGEST, Reference("xn--7o8h.com", "myimage", "x", LONG_DIGEST)),
-    ("192.168.1.1:5000/repo:5050", Reference("192.168.1.1:5000", "repo", "5050")),
-    ("[2001:db8::1]:5000/repo:tag", Reference("[2001:db8::1]:5000", "repo", "tag")),
-    ("test.com:5000", Reference("docker.io", "library/test.com", "5000")),
-    ("lowercase:Uppercase", Reference("docker.io", "library/lowercase", "Uppercase")),
-    ("example.com/" + "a" * 255 + ":tag", Reference("example.com", "a" * 255, "tag")),
+    ("test.com/repo:tag", ImageReference("test.com", "repo", "tag")),
+    ("test:5000/repo", ImageReference("test:5000", "repo")),
+    ("test:5000/repo@" + DIGEST, ImageReference("test:5000", "repo", "", DIGEST)),
+    ("test:5000/repo:tag@" + DIGEST, ImageReference("test:5000", "repo", "tag", DIGEST)),
+    (
+        "sub-dom1.foo.com/bar/baz/quux:some-long-tag",
+        ImageReference("sub-dom1.foo.com", "bar/baz/quux", "some-long-tag"),
+    ),
+    ("xn--7o8h.com/myimage:x@" + LONG_DIGEST, ImageReference("xn--7o8h.com", "myimage", "x", LONG_DIGEST)),
+    ("192.168.1.1:5000/repo:5050", ImageReference("192.168.1.1:5000", "repo", "5050")),
+    ("[2001:db8::1]:5000/repo:tag", ImageReference("[2001:db8::1]:5000", "repo", "tag")),
+    ("test.com:5000", ImageReference("docker.io", "library/test.com", "5000")),
+    ("lowercase:Uppercase", ImageReference("docker.io", "library/lowercase", "Uppercase")),
+    ("example.com/" + "a" * 255 + ":tag", ImageReference("example.com", "a" * 255, "tag")),
 ]
 
 
@@ -132,9 +135,9 @@ PUBLIC = json.loads(Path(__file__).with_name("references.json").read_text())["re
 def test_each_public_reference(known: dict[str, Any]) -> None:
     if known.get("refused"):
         with pytest.raises(ValueError, match=r".+"):
-            parse(known["text"])
+            parse_reference(known["text"])
         return
-    found = parse(known["text"])
+    found = parse_reference(known["text"])
     assert (found.domain, found.path) == (known["domain"], known["path"])
     assert (found.tag, found.digest) == (known.get("tag", ""), known.get("digest", ""))
     assert replace(found, tag="", digest="").familiar == known["familiar"]
@@ -142,33 +145,33 @@ def test_each_public_reference(known: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("text", VALID)
 def test_accepts(text: str) -> None:
-    assert parse(text).name
+    assert parse_reference(text).name
 
 
 @pytest.mark.parametrize("text", INVALID)
 def test_refuses(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
-        parse(text)
+        parse_reference(text)
 
 
 @pytest.mark.parametrize(("domain", "path", "forms"), NAMES)
 def test_normalises(domain: str, path: str, forms: list[str]) -> None:
     for form in forms:
-        parsed = parse(form)
+        parsed = parse_reference(form)
         assert (parsed.domain, parsed.path) == (domain, path)
         assert parsed.familiar == forms[0]
         assert str(parsed) == f"{domain}/{path}"
 
 
 @pytest.mark.parametrize(("text", "expected"), PARTS)
-def test_takes_apart(text: str, expected: Reference) -> None:
-    assert parse(text) == expected
+def test_takes_apart(text: str, expected: ImageReference) -> None:
+    assert parse_reference(text) == expected
 
 
 def test_default_tag() -> None:
-    assert str(parse("alpine").tagged()) == "docker.io/library/alpine:latest"
-    assert parse("alpine:3").tagged().tag == "3"
-    assert parse("alpine@" + DIGEST).tagged().tag == ""
+    assert str(parse_reference("alpine").add_default_tag()) == "docker.io/library/alpine:latest"
+    assert parse_reference("alpine:3").add_default_tag().tag == "3"
+    assert parse_reference("alpine@" + DIGEST).add_default_tag().tag == ""
 
 
 @pytest.mark.parametrize(
@@ -185,15 +188,15 @@ def test_default_tag() -> None:
 )
 def test_says_why(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=r".+") as caught:
-        parse(text)
+        parse_reference(text)
     assert str(caught.value) == reason
 
 
 @given(st.text(alphabet="aA0.:/@-_[]é\n sha256f", max_size=80))
 def test_parses_or_refuses_and_is_stable(text: str) -> None:
     try:
-        parsed = parse(text)
+        parsed = parse_reference(text)
     except ValueError:
         return
-    assert parse(str(parsed)) == parsed
-    assert parse(parsed.familiar) == parsed
+    assert parse_reference(str(parsed)) == parsed
+    assert parse_reference(parsed.familiar) == parsed

@@ -9,15 +9,15 @@ from collections.abc import Iterable
 import pytest
 
 from ci_buildx.model.status import ProgressGroup, StatusUpdate, Vertex, VertexLog, VertexStatus, VertexWarning
-from ci_buildx.progress import closing, graph
-from ci_buildx.progress.display import Display
-from ci_buildx.progress.graph import Graph
-from ci_buildx.progress.outlet import Outlet
-from ci_buildx.progress.plain import MOST_WAITING, Plain
+from ci_buildx.progress import graph, plain
+from ci_buildx.progress.display import BuildDisplay
+from ci_buildx.progress.graph import StepGraph
+from ci_buildx.progress.outlet import TextOutlet
+from ci_buildx.progress.plain import MOST_WAITING, PlainLog
 from ci_buildx.progress.step import KEPT_LINES
 
 
-def take(made: Graph, updates: Iterable[StatusUpdate]) -> int:
+def take(made: StepGraph, updates: Iterable[StatusUpdate]) -> int:
     """Bytes that are kept of the updates."""
     tracemalloc.start()
     for update in updates:
@@ -32,29 +32,29 @@ def vertex(digest: str, **more: object) -> StatusUpdate:
 
 
 def test_steps_without_end() -> None:
-    made = Graph()
+    made = StepGraph()
     take(made, (vertex(str(number)) for number in range(graph.MOST_STEPS + 10)))
     assert (made.total, made.omitted) == (graph.MOST_STEPS, 10)
     assert made.update(vertex("0", completed=2.0), node="", now=10.0)
     assert made.steps[0].completed
-    said = list(closing.lines(made, limit=1, excerpt=""))
+    said = list(plain.format_closing(made, limit=1, excerpt=""))
     assert said == ["buildkitd told of more than is kept: 10 steps, lines of progress or warnings are not shown"]
 
 
 @pytest.mark.parametrize("group", [None, ProgressGroup(id="g", name="n")])
 def test_parts_of_steps_without_end(group: ProgressGroup | None) -> None:
-    made = Graph()
+    made = StepGraph()
     for number in range(10):
         inputs = tuple(str(one) for one in range(graph.MOST_PARTS // 5))
         made.update(vertex(str(number), inputs=inputs, group=group), node="", now=10.0)
     assert made.omitted == 5
-    starts = Graph()
+    starts = StepGraph()
     take(starts, (vertex("a", started=float(number)) for number in range(graph.MOST_PARTS + 10)))
     assert len(starts.steps[0].intervals) == graph.MOST_PARTS + 1
 
 
 def test_lines_of_progress_without_end() -> None:
-    made = Graph()
+    made = StepGraph()
     made.update(vertex("a"), node="", now=10.0)
     lines = tuple(VertexStatus(id=str(number), vertex="a") for number in range(graph.MOST_PARTS + 10))
     made.update(StatusUpdate(statuses=lines), node="", now=10.0)
@@ -64,22 +64,22 @@ def test_lines_of_progress_without_end() -> None:
 
 
 def test_names_and_errors_without_end() -> None:
-    made = Graph()
+    made = StepGraph()
     long = 1 << 20
     size = take(made, (vertex(str(number), name="n" * long, error="e" * long) for number in range(30)))
     assert size < graph.MOST_TEXT + (4 << 20)
     assert len(made.steps[0].name) == long
     assert made.steps[-1].name == "n" * (graph.SHORT - 1) + "…"
-    assert take(Graph(), (vertex(f"{number}" * long) for number in range(10))) < 2 << 20
+    assert take(StepGraph(), (vertex(f"{number}" * long) for number in range(10))) < 2 << 20
     group = ProgressGroup(id="g", name="g")
     of_group = (vertex(str(number), name="n" * long, error="e" * long, group=group) for number in range(30))
-    assert take(Graph(), of_group) < graph.MOST_TEXT + (4 << 20)
+    assert take(StepGraph(), of_group) < graph.MOST_TEXT + (4 << 20)
 
 
 def test_output_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph, "MOST_OUTPUT", 1 << 20)
     monkeypatch.setattr(graph, "MOST_PARTIAL", 1 << 18)
-    made = Graph()
+    made = StepGraph()
     for number in range(100):
         made.update(vertex(str(number)), node="", now=10.0)
     line = b"x" * 999 + b"\n"
@@ -96,7 +96,7 @@ def test_output_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_last_lines_of_a_step_are_kept() -> None:
-    made = Graph()
+    made = StepGraph()
     made.update(vertex("a"), node="", now=10.0)
     text = b"".join(b"%d\n" % number for number in range(3 * KEPT_LINES))
     for data in (text, b"end\n"):
@@ -106,18 +106,18 @@ def test_the_last_lines_of_a_step_are_kept() -> None:
 
 
 def test_warnings_without_end() -> None:
-    made = Graph()
+    made = StepGraph()
     few = (StatusUpdate(warnings=(VertexWarning(vertex="", short=str(number)),)) for number in range(1010))
     take(made, few)
     assert (len(made.warnings), made.omitted) == (graph.MOST_WARNINGS, 10)
     large = (StatusUpdate(warnings=(VertexWarning(vertex="", source=bytes(1 << 20)),)) for _ in range(40))
-    assert take(Graph(), large) < graph.MOST_WARNED + (2 << 20)
+    assert take(StepGraph(), large) < graph.MOST_WARNED + (2 << 20)
 
 
 def test_output_of_steps_behind_is_written_before_there_is_too_much() -> None:
     """Plain output shows one step at a time; nothing of the others is lost."""
     stream = io.StringIO()
-    display = Display(Plain(Outlet(stream)), Graph(), clock=lambda: 10.0)
+    display = BuildDisplay(PlainLog(TextOutlet(stream)), StepGraph(), clock=lambda: 10.0)
     for name in ("a", "b"):
         display.update(vertex(name, name=name))
     piece = b"x" * 9_999 + b"\n"

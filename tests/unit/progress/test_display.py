@@ -8,8 +8,8 @@ import pytest
 
 from ci_buildx.errors import InputError, Interrupted, SolveError
 from ci_buildx.progress import display
-from ci_buildx.progress.display import Display
-from ci_buildx.settings.values import Progress
+from ci_buildx.progress.display import BuildDisplay
+from ci_buildx.settings.values import ProgressMode
 from tests.unit.progress.recorded import RUN, T0, failed, log, logs, vertex, vertexes
 
 
@@ -28,16 +28,16 @@ class Pipe(io.StringIO):
         raise BrokenPipeError
 
 
-def opened(mode: Progress, stream: io.StringIO, clock: Clock | None = None) -> Display:
-    return display.open(mode, stream, env={}, clock=clock or Clock())
+def opened(mode: ProgressMode, stream: io.StringIO, clock: Clock | None = None) -> BuildDisplay:
+    return display.open_display(mode, stream, env={}, clock=clock or Clock())
 
 
 def test_a_phase_looks_like_a_step_of_the_builder() -> None:
     stream, clock = io.StringIO(), Clock()
-    shown = opened(Progress.PLAIN, stream, clock)
-    with shown.phase("booting builder", "2 pods") as phase:
+    shown = opened(ProgressMode.PLAIN, stream, clock)
+    with shown.begin_phase("booting builder", "2 pods") as phase:
         clock.now += 1.5
-        phase.say("pod b-0 is scheduled")
+        phase.add_output("pod b-0 is scheduled")
         clock.now += 1.5
     shown.close()
     assert stream.getvalue().splitlines() == [
@@ -48,10 +48,10 @@ def test_a_phase_looks_like_a_step_of_the_builder() -> None:
     ]
 
 
-@pytest.mark.parametrize("mode", [Progress.PLAIN, Progress.RAWJSON, Progress.GITHUB, Progress.GITLAB])
-def test_a_secret_argument_is_in_no_steps_name(mode: Progress) -> None:
+@pytest.mark.parametrize("mode", [ProgressMode.PLAIN, ProgressMode.RAWJSON, ProgressMode.GITHUB, ProgressMode.GITLAB])
+def test_a_secret_argument_is_in_no_steps_name(mode: ProgressMode) -> None:
     stream = io.StringIO()
-    shown = display.open(mode, stream, env={}, clock=Clock(), hidden=("hunter2-hunter2",))
+    shown = display.open_display(mode, stream, env={}, clock=Clock(), hidden=("hunter2-hunter2",))
     shown.update(vertexes(failed("c", "RUN curl -H hunter2-hunter2", 0.0, 0.5, "process hunter2-hunter2 failed")))
     title = shown.report("app").summary.steps[0].name
     shown.close()
@@ -60,10 +60,10 @@ def test_a_secret_argument_is_in_no_steps_name(mode: Progress) -> None:
     assert "hunter2" not in stream.getvalue()
 
 
-@pytest.mark.parametrize("mode", [Progress.PLAIN, Progress.RAWJSON, Progress.GITHUB, Progress.GITLAB])
-def test_a_login_in_a_url_is_in_no_steps_name(mode: Progress) -> None:
+@pytest.mark.parametrize("mode", [ProgressMode.PLAIN, ProgressMode.RAWJSON, ProgressMode.GITHUB, ProgressMode.GITLAB])
+def test_a_login_in_a_url_is_in_no_steps_name(mode: ProgressMode) -> None:
     stream = io.StringIO()
-    shown = display.open(mode, stream, env={}, clock=Clock())
+    shown = display.open_display(mode, stream, env={}, clock=Clock())
     named = "[internal] load git source https://ann:hunter2@x@git.example/app.git"
     shown.update(vertexes(failed("c", named, 0.0, 0.5, "fetching https://ann:hunter2@git.example failed")))
     title = shown.report("app").summary.steps[0].name
@@ -74,7 +74,7 @@ def test_a_login_in_a_url_is_in_no_steps_name(mode: Progress) -> None:
 
 def test_a_fact_is_a_phase_that_ends_at_once() -> None:
     stream = io.StringIO()
-    shown = opened(Progress.PLAIN, stream)
+    shown = opened(ProgressMode.PLAIN, stream)
     shown.note("plan", "linux/amd64 on one node")
     shown.close()
     assert "#1 0.000 linux/amd64 on one node\n#1 DONE 0.0s\n" in stream.getvalue()
@@ -85,8 +85,8 @@ def test_a_fact_is_a_phase_that_ends_at_once() -> None:
 )
 def test_a_phase_ends_with_what_ended_it(error: BaseException, expected: str) -> None:
     stream = io.StringIO()
-    shown = opened(Progress.PLAIN, stream)
-    with pytest.raises(type(error)), shown.phase("booting builder"):
+    shown = opened(ProgressMode.PLAIN, stream)
+    with pytest.raises(type(error)), shown.begin_phase("booting builder"):
         raise error
     shown.close()
     assert f"#1 {expected}\n" in stream.getvalue()
@@ -94,7 +94,7 @@ def test_a_phase_ends_with_what_ended_it(error: BaseException, expected: str) ->
 
 def test_names_carry_the_node_unless_they_carry_a_platform() -> None:
     stream = io.StringIO()
-    shown = opened(Progress.RAWJSON, stream)
+    shown = opened(ProgressMode.RAWJSON, stream)
     names = ["[internal] load metadata", "[linux/arm64 1/2] FROM x", "exporting to image"]
     shown.update(vertexes(*(vertex(name, name, 0.0) for name in names)), "b-arm64")
     shown.close()
@@ -106,9 +106,9 @@ def test_names_carry_the_node_unless_they_carry_a_platform() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "expected"), [(Progress.PLAIN, True), (Progress.QUIET, True), (Progress.RAWJSON, False)]
+    ("mode", "expected"), [(ProgressMode.PLAIN, True), (ProgressMode.QUIET, True), (ProgressMode.RAWJSON, False)]
 )
-def test_the_excerpt_is_for_people(mode: Progress, expected: bool) -> None:
+def test_the_excerpt_is_for_people(mode: ProgressMode, expected: bool) -> None:
     stream = io.StringIO()
     opened(mode, stream).close(SolveError("failed", excerpt="Dockerfile:1\n"))
     assert ("Dockerfile:1" in stream.getvalue()) is expected
@@ -116,7 +116,7 @@ def test_the_excerpt_is_for_people(mode: Progress, expected: bool) -> None:
 
 def test_quiet_shows_warnings_alone() -> None:
     stream = io.StringIO()
-    shown = opened(Progress.QUIET, stream)
+    shown = opened(ProgressMode.QUIET, stream)
     shown.note("plan", "one node")
     shown.warn("no quota")
     shown.close()
@@ -125,20 +125,20 @@ def test_quiet_shows_warnings_alone() -> None:
 
 def test_tty_wants_a_terminal() -> None:
     with pytest.raises(InputError, match="progress=tty: the output is not a terminal; use plain or auto"):
-        opened(Progress.TTY, io.StringIO())
+        opened(ProgressMode.TTY, io.StringIO())
 
 
 def test_auto_finds_a_terminal() -> None:
     master, slave = pty.openpty()
     with os.fdopen(master, "rb", buffering=0) as screen, os.fdopen(slave, "w") as stream:
-        shown = display.open(Progress.AUTO, stream, env={"TERM": "xterm"})
+        shown = display.open_display(ProgressMode.AUTO, stream, env={"TERM": "xterm"})
         shown.note("plan", "one node")
         shown.close()
         assert b"[+] Building 0." in screen.read(4096)
 
 
 def test_a_reader_that_went_away_does_not_fail_the_build() -> None:
-    shown = opened(Progress.PLAIN, Pipe())
+    shown = opened(ProgressMode.PLAIN, Pipe())
     shown.note("plan", "one node")
     shown.close()
 
@@ -146,7 +146,7 @@ def test_a_reader_that_went_away_does_not_fail_the_build() -> None:
 def test_characters_that_the_stream_lacks_are_escaped() -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
-    shown = display.open(Progress.PLAIN, stream, env={}, clock=Clock())
+    shown = display.open_display(ProgressMode.PLAIN, stream, env={}, clock=Clock())
     shown.note("plan", "日")
     shown.close()
     assert rb"#1 0.000 \u65e5" in raw.getvalue()
@@ -154,7 +154,7 @@ def test_characters_that_the_stream_lacks_are_escaped() -> None:
 
 def test_close_is_final() -> None:
     stream = io.StringIO()
-    shown = opened(Progress.PLAIN, stream)
+    shown = opened(ProgressMode.PLAIN, stream)
     shown.close()
     shown.close(SolveError("failed", excerpt="Dockerfile:1\n"))
     assert stream.getvalue() == ""
@@ -162,7 +162,7 @@ def test_close_is_final() -> None:
 
 def test_several_nodes_at_once() -> None:
     stream = io.StringIO()
-    shown = opened(Progress.PLAIN, stream)
+    shown = opened(ProgressMode.PLAIN, stream)
 
     def build(node: str) -> None:
         shown.update(vertexes(vertex("c", RUN, 0.0)), node)
@@ -179,14 +179,14 @@ def test_several_nodes_at_once() -> None:
     for node in range(4):
         spoken = [line for line in stream.getvalue().splitlines() if f" node{node} " in line and " 0.000 " in line]
         assert [int(line.rpartition(" ")[2]) for line in spoken] == list(range(200))
-    assert [step.seconds for step in shown.summary().steps] == [1.0] * 4
+    assert [step.seconds for step in shown.make_summary().steps] == [1.0] * 4
 
 
 def test_what_runs_when_the_build_is_stopped_is_shown_as_stopped() -> None:
     stream = io.StringIO()
-    shown = opened(Progress.PLAIN, stream)
+    shown = opened(ProgressMode.PLAIN, stream)
     shown.update(vertexes(vertex("sha256:a", RUN, 0.0)))
-    with shown.phase("booting builder"):
+    with shown.begin_phase("booting builder"):
         pass
     shown.cancel()
     shown.close()
@@ -196,7 +196,7 @@ def test_what_runs_when_the_build_is_stopped_is_shown_as_stopped() -> None:
 
 def test_a_failure_that_is_made_good_is_not_told_of_at_the_end() -> None:
     stream = io.StringIO()
-    shown = opened(Progress.PLAIN, stream)
+    shown = opened(ProgressMode.PLAIN, stream)
     shown.update(vertexes(failed("sha256:a", RUN, 0.0, 1.0, "blob unknown")), "amd64")
     shown.update(vertexes(failed("sha256:b", "[3/3] COPY a b", 0.0, 1.0, "gone")), "arm64")
     shown.forgive("amd64")

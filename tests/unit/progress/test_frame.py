@@ -2,15 +2,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci_buildx.progress.frame import Canvas, Heading, Line, Tone, clip, columns, compose
-from ci_buildx.progress.graph import Graph
+from ci_buildx.progress.frame import (
+    FrameCanvas,
+    FrameHeading,
+    FrameLine,
+    LineTone,
+    clip_text,
+    compose_frame,
+    count_columns,
+)
+from ci_buildx.progress.graph import StepGraph
 from tests.unit.progress.recorded import BUILD, COPY, RUN, T0, failed, log, logs, vertex, vertexes
 from tests.unit.progress.test_graph import played
 
 
-def drawn(graph: Graph, seconds: float, *, width: int = 60, height: int = 24, finished: bool = False) -> list[Line]:
-    heading = Heading(elapsed=seconds, description="kube", finished=finished)
-    return compose(graph, Canvas(width=width, height=height), heading, now=T0 + seconds)
+def drawn(
+    graph: StepGraph, seconds: float, *, width: int = 60, height: int = 24, finished: bool = False
+) -> list[FrameLine]:
+    heading = FrameHeading(elapsed=seconds, description="kube", finished=finished)
+    return compose_frame(graph, FrameCanvas(width=width, height=height), heading, now=T0 + seconds)
 
 
 def test_a_running_build() -> None:
@@ -29,21 +39,21 @@ def test_a_finished_build() -> None:
     lines = drawn(played(), 2.1, finished=True, height=0)
     assert lines[0].text.startswith("[+] Building 2.1s (4/4) FINISHED ")
     assert all("# " not in line.text for line in lines)
-    assert lines[-1].tone is Tone.WARNING
+    assert lines[-1].tone is LineTone.WARNING
 
 
 def test_tones() -> None:
-    graph = Graph()
+    graph = StepGraph()
     stopped = failed("d", COPY, 0.0, 1.0, "rpc error: context canceled")
     graph.update(vertexes(failed("c", RUN, 0.0, 1.0, "exit code: 1"), stopped), node="", now=T0 + 1)
     assert [(line.text[:14], line.tone) for line in drawn(graph, 1.0)[1:]] == [
-        (" => ERROR [2/3", Tone.FAILED),
-        (" => CANCELED [", Tone.CANCELED),
+        (" => ERROR [2/3", LineTone.FAILED),
+        (" => CANCELED [", LineTone.CANCELED),
     ]
 
 
-def crowded(running: int, ended: int) -> Graph:
-    graph = Graph()
+def crowded(running: int, ended: int) -> StepGraph:
+    graph = StepGraph()
     done = [vertex(f"e{number}", f"[x] ended {number}", 0.0, 1.0) for number in range(ended)]
     open_ = [vertex(f"r{number}", f"[x] running {number}", 0.0) for number in range(running)]
     graph.update(vertexes(*open_, *done), node="", now=T0 + 1)
@@ -62,11 +72,11 @@ def test_it_fits_and_prefers_what_runs(running: int, ended: int, height: int) ->
 
 @given(st.text(max_size=40), st.integers(min_value=20, max_value=120))
 def test_no_line_is_wider_than_the_terminal(name: str, width: int) -> None:
-    graph = Graph()
+    graph = StepGraph()
     graph.update(vertexes(vertex("c", f"[1/1] RUN {name}", 0.0)), node="", now=T0)
     graph.update(logs(log("c", 0.0, name)), node="", now=T0)
     for line in drawn(graph, 1.0, width=width):
-        assert columns(line.text) <= width
+        assert count_columns(line.text) <= width
         assert line.text.isprintable() or not name.isprintable()
         assert "\x1b" not in line.text
 
@@ -76,4 +86,4 @@ def test_no_line_is_wider_than_the_terminal(name: str, width: int) -> None:
     [("abc", 3, "abc"), ("abcd", 3, "abc"), ("日本語", 5, "日本"), ("日本語", 6, "日本語"), ("e\u0301x", 1, "e\u0301")],
 )
 def test_clip_counts_columns(text: str, width: int, expected: str) -> None:
-    assert clip(text, width) == expected
+    assert clip_text(text, width) == expected

@@ -5,19 +5,19 @@ from __future__ import annotations
 import io
 
 from ci_buildx.model.status import StatusUpdate, VertexLog
-from ci_buildx.progress.github import Folded
-from ci_buildx.progress.graph import Graph
-from ci_buildx.progress.outlet import Outlet
-from ci_buildx.progress.renderer import Update
+from ci_buildx.progress.ci_logs import GitHubLog
+from ci_buildx.progress.graph import StepGraph
+from ci_buildx.progress.outlet import TextOutlet
+from ci_buildx.progress.renderer import RendererUpdate
 from tests.unit.progress.recorded import BUILD, RUN, T0, failed, log, logs, vertex, vertexes
 
 
 def play(*updates: tuple[float, StatusUpdate], warn: str = "", excerpt: str = "") -> list[str]:
-    stream, graph = io.StringIO(), Graph()
-    folded = Folded(Outlet(stream))
+    stream, graph = io.StringIO(), StepGraph()
+    folded = GitHubLog(TextOutlet(stream))
     for seconds, status in updates:
         now = T0 + seconds
-        folded.take(Update(status=status, changes=graph.update(status, node="", now=now), now=now))
+        folded.take(RendererUpdate(status=status, changes=graph.update(status, node="", now=now), now=now))
     if warn:
         folded.warn(warn)
     folded.close(graph, T0 + 9, excerpt=excerpt)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import re
 
-from ci_buildx.progress.display import Display
-from ci_buildx.progress.gitlab import Sectioned
-from ci_buildx.progress.graph import Graph
-from ci_buildx.progress.outlet import Outlet
+from ci_buildx.progress.ci_logs import GitLabLog
+from ci_buildx.progress.display import BuildDisplay
+from ci_buildx.progress.graph import StepGraph
+from ci_buildx.progress.outlet import TextOutlet
 from tests.unit.progress.recorded import BUILD, T0
 
 MARK = re.compile(r"\x1b\[0Ksection_(start|end):(\d+):(\w+)\r\x1b\[0K")
@@ -16,15 +16,15 @@ MARK = re.compile(r"\x1b\[0Ksection_(start|end):(\d+):(\w+)\r\x1b\[0K")
 
 def log_of(*, failing: bool = False) -> str:
     stream, now = io.StringIO(), [T0]
-    outlet = Sectioned(Outlet(stream), clock=lambda: now[0])
-    display = Display(outlet, Graph(), clock=lambda: now[0])
+    outlet = GitLabLog(TextOutlet(stream), clock=lambda: now[0])
+    display = BuildDisplay(outlet, StepGraph(), clock=lambda: now[0])
     for name in ("creating builder b", "booting builder"):
-        with display.phase(name):
+        with display.begin_phase(name):
             now[0] += 1
     for seconds, status in BUILD:
         now[0] = T0 + 3 + seconds
         display.update(status)
-    with display.phase("removing builder b"):
+    with display.begin_phase("removing builder b"):
         now[0] += 1
     display.close()
     return stream.getvalue()

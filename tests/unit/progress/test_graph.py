@@ -3,12 +3,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci_buildx.model.status import ProgressGroup, StatusUpdate, Vertex, VertexLog
-from ci_buildx.progress.graph import Graph
+from ci_buildx.progress.graph import StepGraph
 from tests.unit.progress.recorded import BUILD, COPY, FINDING, RUN, T0, log, logs, transfer, vertex, vertexes
 
 
-def played(updates: list[tuple[float, StatusUpdate]] = BUILD, node: str = "") -> Graph:
-    graph = Graph()
+def played(updates: list[tuple[float, StatusUpdate]] = BUILD, node: str = "") -> StepGraph:
+    graph = StepGraph()
     for seconds, status in updates:
         graph.update(status, node=node, now=T0 + seconds)
     return graph
@@ -59,7 +59,7 @@ def test_an_endless_line_is_cut() -> None:
 
 
 def test_nodes_do_not_share_steps_of_one_digest() -> None:
-    graph = Graph()
+    graph = StepGraph()
     graph.update(vertexes(vertex("a", "[x] one", 0.0)), node="one", now=T0)
     graph.update(vertexes(vertex("a", "[y] two", 0.0, 1.0)), node="two", now=T0)
     assert [(step.key, step.completed) for step in graph.steps] == [(("one", "a"), False), (("two", "a"), True)]
@@ -67,24 +67,24 @@ def test_nodes_do_not_share_steps_of_one_digest() -> None:
 
 @pytest.mark.parametrize("skew", [-7200.0, -1.0, 0.0, 0.5, 7200.0])
 def test_a_clock_that_is_wrong_does_not_change_durations(skew: float) -> None:
-    graph = Graph()
+    graph = StepGraph()
     graph.update(vertexes(vertex("a", "[x] one", skew)), node="one", now=T0)
-    assert graph.steps[0].duration(T0 + 3) == pytest.approx(3)
+    assert graph.steps[0].compute_duration(T0 + 3) == pytest.approx(3)
     graph.update(vertexes(vertex("a", "[x] one", skew, skew + 5)), node="one", now=T0 + 5)
-    assert graph.steps[0].duration(T0 + 60) == pytest.approx(5)
+    assert graph.steps[0].compute_duration(T0 + 60) == pytest.approx(5)
 
 
 def test_a_step_that_ends_before_it_begins_takes_no_time() -> None:
-    graph = Graph()
+    graph = StepGraph()
     graph.update(vertexes(vertex("a", "[x] one", 5.0, 1.0)), node="", now=T0)
-    assert graph.steps[0].duration(T0) == 0.0
+    assert graph.steps[0].compute_duration(T0) == 0.0
 
 
 def test_overlapping_runs_count_once() -> None:
-    graph = Graph()
+    graph = StepGraph()
     for begin, end in ((0.0, 4.0), (2.0, 5.0), (10.0, 11.0)):
         graph.update(vertexes(vertex("a", "[x] one", begin, end)), node="", now=T0 + end)
-    assert graph.steps[0].duration(T0 + 60) == pytest.approx(6)
+    assert graph.steps[0].compute_duration(T0 + 60) == pytest.approx(6)
 
 
 def member(
@@ -98,7 +98,7 @@ LINK = ProgressGroup(id="g", name="[2/2] COPY --link a b")
 
 
 def test_a_group_is_one_step() -> None:
-    graph = Graph()
+    graph = StepGraph()
     graph.update(vertexes(member("p", LINK, 0.0, 1.0), member("q", LINK, None, None)), node="", now=T0 + 1)
     graph.update(vertexes(member("q", LINK, 1.0, None)), node="", now=T0 + 2)
     assert [(step.name, step.completed) for step in graph.steps] == [(LINK.name, False)]
@@ -108,13 +108,13 @@ def test_a_group_is_one_step() -> None:
 
 def test_a_group_of_weak_members_stays_hidden() -> None:
     weak = ProgressGroup(id="g", name="shared", weak=True)
-    graph = Graph()
+    graph = StepGraph()
     assert graph.update(vertexes(member("p", weak, 0.0, 1.0)), node="", now=T0) == []
     assert (graph.steps, graph.total) == ([], 0)
 
 
 def test_findings_of_two_nodes_are_one() -> None:
-    graph = Graph()
+    graph = StepGraph()
     for node in ("one", "two"):
         graph.update(vertexes(vertex("d", COPY, 0.0)), node=node, now=T0)
         graph.update(StatusUpdate(warnings=(FINDING,)), node=node, now=T0)
@@ -123,7 +123,7 @@ def test_findings_of_two_nodes_are_one() -> None:
 
 
 def test_what_belongs_to_an_unknown_step_is_passed_over() -> None:
-    graph = Graph()
+    graph = StepGraph()
     status = StatusUpdate(statuses=(transfer("x", "y", 1, 0.0),), logs=(log("x", 0.0, "text\n"),))
     assert graph.update(status, node="", now=T0) == []
 

@@ -16,22 +16,24 @@ from pathlib import Path
 
 import pytest
 
+from ci_buildx.build.result import DIGEST, NAME, digest_in, names_in
 from ci_buildx.buildkit.messages import UsageRecord
 from ci_buildx.ci.github import summary
-from ci_buildx.ci.github.commands import annotate, without_commands
-from ci_buildx.ci.github.summary import Page
+from ci_buildx.ci.github.commands import filter_commands, write_annotation
+from ci_buildx.ci.github.summary import SummaryPage
 from ci_buildx.ci.gitlab import reports
-from ci_buildx.cli import columns, doctor, du
+from ci_buildx.cli import doctor, du, formatting
 from ci_buildx.errors import BuildkitError, SolveError
-from ci_buildx.job.result import DIGEST, NAME, digest_in, names_in
-from ci_buildx.model.masker import spelled
+from ci_buildx.model.masker import list_spellings
 from ci_buildx.model.record import replace
 from ci_buildx.model.status import ProgressGroup, StatusUpdate, Vertex, VertexLog, VertexStatus, VertexWarning
-from ci_buildx.progress import display, timeline_gantt, timeline_html, timeline_svg
-from ci_buildx.progress.display import Display
-from ci_buildx.progress.report import Report
-from ci_buildx.progress.timeline import Lap
-from ci_buildx.settings.values import Progress
+from ci_buildx.progress import display
+from ci_buildx.progress.display import BuildDisplay
+from ci_buildx.progress.summary import BuildReport
+from ci_buildx.progress.timeline import html, mermaid
+from ci_buildx.progress.timeline import svg as timeline_svg
+from ci_buildx.progress.timeline.timeline import PhaseLap
+from ci_buildx.settings.values import ProgressMode
 from tests.unit.ci.fake_job import RESULT
 from tests.unit.progress.recorded import T0
 
@@ -55,7 +57,7 @@ HOSTILE = (
     "\x00\x08\x7f\ufeff",
 )
 OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-MODES = (Progress.PLAIN, Progress.RAWJSON, Progress.QUIET, Progress.GITHUB, Progress.GITLAB)
+MODES = (ProgressMode.PLAIN, ProgressMode.RAWJSON, ProgressMode.QUIET, ProgressMode.GITHUB, ProgressMode.GITLAB)
 SECRET = "kQ7vTzLm2XwRb9Hs"
 
 
@@ -77,25 +79,27 @@ def update(text: str) -> Iterator[StatusUpdate]:
     )
 
 
-def play(shown: Display, text: str, *, output: bool) -> Report:
+def play(shown: BuildDisplay, text: str, *, output: bool) -> BuildReport:
     for one in update(text):
         shown.update(one)
     if output:
         shown.update(
             StatusUpdate(logs=(VertexLog(vertex="a", timestamp=T0 + 1, data=text.encode(errors="replace") + b"\n"),))
         )
-    with shown.phase("booting builder", text):
+    with shown.begin_phase("booting builder", text):
         pass
     shown.warn(text)
-    report = shown.report(text, laps=[Lap(name="planning", begin=T0, end=T0 + 1)], failure=text)
+    report = shown.report(text, laps=[PhaseLap(name="planning", begin=T0, end=T0 + 1)], failure=text)
     shown.close(SolveError(text, excerpt=text))
     return report
 
 
-def on_stream(mode: Progress, text: str, *, output: bool = True, hidden: tuple[str, ...] = ()) -> tuple[str, Report]:
+def on_stream(
+    mode: ProgressMode, text: str, *, output: bool = True, hidden: tuple[str, ...] = ()
+) -> tuple[str, BuildReport]:
     stream = io.StringIO()
-    into = stream if mode in (Progress.GITHUB, Progress.GITLAB) else without_commands(stream)
-    shown = display.open(mode, into, env={}, clock=lambda: T0 + 4, hidden=hidden)
+    into = stream if mode in (ProgressMode.GITHUB, ProgressMode.GITLAB) else filter_commands(stream)
+    shown = display.open_display(mode, into, env={}, clock=lambda: T0 + 4, hidden=hidden)
     report = play(shown, text, output=output)
     return stream.getvalue(), report
 
@@ -117,7 +121,9 @@ def on_terminal(text: str, *, output: bool = True, hidden: tuple[str, ...] = ())
     reader = threading.Thread(target=collect)
     reader.start()
     with os.fdopen(slave, "w", encoding="utf-8", errors="replace") as stream:
-        shown = display.open(Progress.TTY, stream, env={"TERM": "xterm"}, clock=lambda: T0 + 4, hidden=hidden)
+        shown = display.open_display(
+            ProgressMode.TTY, stream, env={"TERM": "xterm"}, clock=lambda: T0 + 4, hidden=hidden
+        )
         play(shown, text, output=output)
     reader.join(10)
     os.close(master)
@@ -131,17 +137,17 @@ COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 
 @pytest.mark.parametrize("text", HOSTILE)
 @pytest.mark.parametrize("mode", MODES)
-def test_no_log_obeys_a_build(mode: Progress, text: str) -> None:
+def test_no_log_obeys_a_build(mode: ProgressMode, text: str) -> None:
     log, _ = on_stream(mode, text)
     left = COLOUR.sub("", SECTION.sub("", log))
     assert not OBEYED.search(left)
-    for line in left.split("\n") if mode is not Progress.GITLAB else ():  # which knows no such commands
+    for line in left.split("\n") if mode is not ProgressMode.GITLAB else ():  # which knows no such commands
         if line.lstrip().startswith("::"):
             assert line == "::endgroup::" or line.startswith(("::group::#", "::warning title=kube-builder::"))
-            assert mode is Progress.GITHUB
+            assert mode is ProgressMode.GITHUB
         else:
             assert "##[" not in line
-    if mode is Progress.RAWJSON:
+    if mode is ProgressMode.RAWJSON:
         assert all(isinstance(json.loads(line), dict) for line in log.splitlines())
 
 
@@ -166,15 +172,15 @@ def tags(page: str) -> list[tuple[str, tuple[str, ...]]]:
     return parser.found
 
 
-def pictures(report: Report) -> tuple[str, str]:
-    caption = timeline_svg.Caption(title=report.title, facts=report.facts(), failure=report.failure)
-    return timeline_svg.draw(report.timeline, caption), timeline_html.page(report.timeline, caption)
+def pictures(report: BuildReport) -> tuple[str, str]:
+    caption = timeline_svg.TimelineCaption(title=report.title, facts=report.format_facts(), failure=report.failure)
+    return timeline_svg.render_svg(report.timeline, caption), html.render_page(report.timeline, caption)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_pictures_and_pages_hold_only_their_own_elements(text: str) -> None:
-    svg, page = pictures(on_stream(Progress.QUIET, text)[1])
-    plain_svg, plain_page = pictures(on_stream(Progress.QUIET, "plain")[1])
+    svg, page = pictures(on_stream(ProgressMode.QUIET, text)[1])
+    plain_svg, plain_page = pictures(on_stream(ProgressMode.QUIET, "plain")[1])
     ET.fromstring(svg)
     assert set(tags(svg)) == set(tags(plain_svg))
     assert set(tags(page)) == set(tags(plain_page))
@@ -188,7 +194,7 @@ HEAD = re.compile(r"gantt|    (?:dateFormat x|axisFormat [%A-Za-z.:]+|todayMarke
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_chart_has_only_tasks_of_its_own(text: str) -> None:
-    chart = timeline_gantt.gantt(on_stream(Progress.QUIET, text)[1].timeline)
+    chart = mermaid.render_gantt(on_stream(ProgressMode.QUIET, text)[1].timeline)
     assert not OBEYED.search(chart)
     for line in chart.rstrip("\n").split("\n"):
         assert HEAD.fullmatch(line) or TASK.fullmatch(line), line
@@ -210,11 +216,13 @@ def outside_of_fences(markdown: str) -> str:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_summary_holds_no_markdown_of_others(text: str) -> None:
-    report = on_stream(Progress.QUIET, text)[1]
+    report = on_stream(ProgressMode.QUIET, text)[1]
     result = replace(RESULT, references=(text,), digest=text)
     artifacts = {text: f"https://git.example/{text}"}
-    page = Page(report=report, seconds=1, error=text, result=result, inputs={"labels": text}, artifacts=artifacts)
-    made = summary.markdown(page)
+    page = SummaryPage(
+        report=report, seconds=1, error=text, result=result, inputs={"labels": text}, artifacts=artifacts
+    )
+    made = summary.render_summary(page)
     assert not OBEYED.search(made)
     shown = outside_of_fences(made)
     links, rest = shown[shown.index("Artifacts: ") :], shown[: shown.index("Artifacts: ")]
@@ -231,7 +239,7 @@ def test_a_summary_holds_no_markdown_of_others(text: str) -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_an_annotation_is_one_command(text: str) -> None:
     stdout = io.StringIO()
-    annotate(stdout, "error", text, file=text, line=3)
+    write_annotation(stdout, "error", text, file=text, line=3)
     line = stdout.getvalue()
     assert line.count("\n") == 1
     assert line.endswith("\n")
@@ -267,20 +275,20 @@ def test_digests_and_names_are_taken_as_they_are() -> None:
 def test_tables_are_inert(text: str) -> None:
     record = UsageRecord(id=text, description=text, type=text, parents=(text,))
     tables = (
-        columns.table(("A", "B"), [[text, text]]),
-        columns.align([[text, "x"], [text]]),
-        du.block(record, T0, text),
-        doctor._line("rights", "missing", text),
+        formatting.format_table(("A", "B"), [[text, text]]),
+        formatting.align_columns([[text, "x"], [text]]),
+        du.format_block(record, T0, text),
+        doctor._format_line("rights", "missing", text),
     )
     for table in tables:
         assert not OBEYED.search(table)
-    assert columns.table(("A", "B"), [[text, text]]).count("\n") == 2
+    assert formatting.format_table(("A", "B"), [[text, text]]).count("\n") == 2
 
 
 @pytest.mark.parametrize("secret", [SECRET, "it's <s3cret> & 50%", 'a"b\\c:d;e#f,g`h'])
 @pytest.mark.parametrize("named", ["{}", "https://ann:{}@host.example/x", "RUN curl -H 'Authorization: {}' -d x"])
 def test_a_secret_is_in_nothing_that_is_shown(secret: str, named: str) -> None:
-    hidden = spelled([secret])
+    hidden = list_spellings([secret])
     text = named.format(secret)
     shown = [on_stream(mode, text, output=False, hidden=hidden) for mode in MODES]
     logs = [log for log, _ in shown]
@@ -288,8 +296,8 @@ def test_a_secret_is_in_nothing_that_is_shown(secret: str, named: str) -> None:
         b64decode(found).decode(errors="replace") for log in logs for found in re.findall(r'"short":"([^"]+)"', log)
     ]
     report = shown[0][1]
-    page = Page(report=report, seconds=1)
-    pieces = (*logs, on_terminal(text, output=False, hidden=hidden), *pictures(report), summary.markdown(page))
+    page = SummaryPage(report=report, seconds=1)
+    pieces = (*logs, on_terminal(text, output=False, hidden=hidden), *pictures(report), summary.render_summary(page))
     for piece in pieces:
         joined = "".join(piece.split())
         for begin in range(len(secret) - 8):

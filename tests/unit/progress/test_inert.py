@@ -5,9 +5,9 @@ import random
 
 import pytest
 
-from ci_buildx.cli.boundary import guard
+from ci_buildx.cli.process import run_guarded
 from ci_buildx.errors import SolveError
-from ci_buildx.progress.text import inert
+from ci_buildx.progress.step import drop_controls
 
 
 @pytest.mark.parametrize(
@@ -25,14 +25,14 @@ from ci_buildx.progress.text import inert
     ],
 )
 def test_only_colours_are_left(text: str, left: str) -> None:
-    assert inert(text) == left
+    assert drop_controls(text) == left
 
 
 def test_no_control_character_is_left_of_any_text() -> None:
     chance = random.Random(9)
     for _ in range(5000):
         text = "".join(chance.choice("\x1b\x1b[]0;mK52c\x07\x9b\x9d\x9c\\P \r\x08a\x00") for _ in range(20))
-        rest = inert(text)
+        rest = drop_controls(text)
         while (start := rest.find("\x1b")) >= 0:
             end = rest.index("m", start)
             assert set(rest[start + 2 : end]) <= set("0123456789;:")
@@ -47,5 +47,5 @@ def test_the_last_error_is_inert() -> None:
     def fail() -> int:
         raise SolveError("RUN \x1b]52;c;aGk=\x07make failed")
 
-    guard(fail, stderr=stream, env={})
+    run_guarded(fail, stderr=stream, env={})
     assert stream.getvalue() == "ERROR: RUN make failed\n"

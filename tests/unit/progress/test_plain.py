@@ -1,10 +1,10 @@
 import io
 
 from ci_buildx.model.status import StatusUpdate
-from ci_buildx.progress.graph import Graph
-from ci_buildx.progress.outlet import Outlet
-from ci_buildx.progress.plain import Plain
-from ci_buildx.progress.renderer import Update
+from ci_buildx.progress.graph import StepGraph
+from ci_buildx.progress.outlet import TextOutlet
+from ci_buildx.progress.plain import PlainLog
+from ci_buildx.progress.renderer import RendererUpdate
 from tests.unit.progress.recorded import BUILD, COPY, RUN, T0, failed, log, logs, transfer, vertex, vertexes
 
 
@@ -13,13 +13,13 @@ class Player:
 
     def __init__(self, **options: object) -> None:
         self.stream = io.StringIO()
-        self.graph = Graph()
-        self.plain = Plain(Outlet(self.stream), **options)  # type: ignore[arg-type]
+        self.graph = StepGraph()
+        self.plain = PlainLog(TextOutlet(self.stream), **options)  # type: ignore[arg-type]
 
     def play(self, *updates: tuple[float, StatusUpdate]) -> None:
         for seconds, status in updates:
             changes = self.graph.update(status, node="", now=T0 + seconds)
-            self.plain.take(Update(status=status, changes=changes, now=T0 + seconds))
+            self.plain.take(RendererUpdate(status=status, changes=changes, now=T0 + seconds))
 
     def taken(self) -> list[str]:
         """The lines since the last call."""

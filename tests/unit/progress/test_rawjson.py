@@ -3,7 +3,7 @@ import json
 import pytest
 
 from ci_buildx.model.status import ProgressGroup, StatusUpdate, Vertex, VertexLog, VertexStatus
-from ci_buildx.progress.rawjson import line
+from ci_buildx.progress.rawjson import encode_status
 from tests.unit.progress.recorded import FINDING
 
 
@@ -58,13 +58,13 @@ from tests.unit.progress.recorded import FINDING
     ],
 )
 def test_the_form_is_that_of_go(status: StatusUpdate, expected: object) -> None:
-    text = line(status)
+    text = encode_status(status)
     assert "\n" not in text
     assert json.loads(text) == expected
 
 
 def test_a_finding_says_where() -> None:
-    warning = json.loads(line(StatusUpdate(warnings=(FINDING,))))["warnings"][0]
+    warning = json.loads(encode_status(StatusUpdate(warnings=(FINDING,))))["warnings"][0]
     assert warning["sourceInfo"] == {"filename": "Dockerfile"}
     assert warning["range"] == [{"start": {"line": 4}, "end": {"line": 4}}]
     assert warning["detail"] == ["RXhlYyBmb3JtIGtlZXBzIHNpZ25hbHMgaW50YWN0"]

@@ -1,10 +1,10 @@
 import io
 from collections.abc import Mapping
 
-from ci_buildx.progress.graph import Graph
-from ci_buildx.progress.outlet import Outlet
-from ci_buildx.progress.renderer import Update
-from ci_buildx.progress.terminal import Terminal
+from ci_buildx.progress.graph import StepGraph
+from ci_buildx.progress.outlet import TextOutlet
+from ci_buildx.progress.renderer import RendererUpdate
+from ci_buildx.progress.terminal import TerminalDisplay
 from tests.unit.progress.recorded import BUILD, RUN, T0, log, logs, vertex, vertexes
 
 
@@ -14,15 +14,19 @@ class Screen:
     def __init__(self, env: Mapping[str, str] | None = None) -> None:
         self.stream = io.StringIO()
         self.size = (60, 24)
-        self.graph = Graph()
-        self.terminal = Terminal(
-            Outlet(self.stream), self.graph, env=env or {"TERM": "xterm"}, size=lambda: self.size, description="kube"
+        self.graph = StepGraph()
+        self.terminal = TerminalDisplay(
+            TextOutlet(self.stream),
+            self.graph,
+            env=env or {"TERM": "xterm"},
+            size=lambda: self.size,
+            description="kube",
         )
 
     def play(self, count: int = len(BUILD)) -> None:
         for seconds, status in BUILD[:count]:
             changes = self.graph.update(status, node="", now=T0 + seconds)
-            self.terminal.take(Update(status=status, changes=changes, now=T0 + seconds))
+            self.terminal.take(RendererUpdate(status=status, changes=changes, now=T0 + seconds))
 
     def refreshed(self, seconds: float) -> str:
         self.stream.seek(0)

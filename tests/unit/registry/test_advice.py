@@ -4,13 +4,13 @@ import pytest
 
 from ci_buildx.errors import SolveError
 from ci_buildx.model.secret import Secret
-from ci_buildx.registry.advice import advise
+from ci_buildx.registry.advice import add_advice
 from ci_buildx.registry.credentials import CredentialStore
-from ci_buildx.registry.dockerconfig import DockerConfig, Login
+from ci_buildx.registry.docker_config import DockerConfig, RegistryLogin
 
 LOGINS = {
-    ("mine.io", ""): Login(username="me", secret=Secret("s3cret")),
-    ("token.io", ""): Login(username="", secret=Secret(""), identity_token=Secret("r3fresh")),
+    ("mine.io", ""): RegistryLogin(username="me", secret=Secret("s3cret")),
+    ("token.io", ""): RegistryLogin(username="", secret=Secret(""), identity_token=Secret("r3fresh")),
 }
 STORE = CredentialStore([DockerConfig(origin="test", auths=LOGINS, helpers={}, store="")], env={})
 SOURCE = "failed to solve: {0}/a: failed to resolve source metadata for {0}/a:latest: "
@@ -73,7 +73,7 @@ PLAIN = (
     ],
 )
 def test_advice(message: str, host: str, fix: str) -> None:
-    advised = advise(SolveError(message.format(host), vertex="v", excerpt="e"), STORE)
+    advised = add_advice(SolveError(message.format(host), vertex="v", excerpt="e"), STORE)
     assert advised.message == message.format(host)
     assert advised.fix == fix.format(host)
     assert (advised.vertex, advised.excerpt) == ("v", "e")
@@ -82,9 +82,9 @@ def test_advice(message: str, host: str, fix: str) -> None:
 def test_of_a_builder_that_was_there_the_configuration_is_decided() -> None:
     message = (SOURCE + REQUEST + "http: server gave HTTP response to HTTPS client").format("r.io:5000")
     fix = 'declare [registry."r.io:5000"] http = true in the --buildkitd-config that builder kube is made with'
-    assert advise(SolveError(message), STORE, "kube").fix == fix
+    assert add_advice(SolveError(message), STORE, "kube").fix == fix
 
 
 def test_a_fix_that_is_known_stays() -> None:
     failure = SolveError((SOURCE + DENIED).format("r.io"), fix="known")
-    assert advise(failure, STORE) is failure
+    assert add_advice(failure, STORE) is failure

@@ -8,19 +8,19 @@ import pytest
 
 from ci_buildx.errors import RegistryError
 from ci_buildx.model.secret import Secret
-from ci_buildx.registry.authorize import Access, Authorizer
-from ci_buildx.registry.client import RegistryClient, Repository
-from ci_buildx.registry.connection import Connection, Patience
-from ci_buildx.registry.content import LARGEST_MANIFEST, OCI_INDEX, digest_of
+from ci_buildx.registry.auth import RegistryAccess, RegistryAuthorizer
+from ci_buildx.registry.client import RegistryClient, RegistryRepository
+from ci_buildx.registry.connection import RegistryConnection, RequestPatience
+from ci_buildx.registry.content import LARGEST_MANIFEST, OCI_INDEX, compute_digest
 from ci_buildx.registry.credentials import CredentialStore
-from ci_buildx.registry.dockerconfig import DockerConfig, Login
-from ci_buildx.registry.trust import Trust
+from ci_buildx.registry.docker_config import DockerConfig, RegistryLogin
+from ci_buildx.registry.trust import RegistryTrust
 from tests.unit.registry.scripted import Registry, Reply, scripted
 
 INDEX = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}).encode()
 TAG = "GET /v2/group/name/manifests/tag"
 SCOPE = "repository%3Agroup%2Fname%3Apull"
-LOGIN = Login(username="me", secret=Secret("s3cret"))
+LOGIN = RegistryLogin(username="me", secret=Secret("s3cret"))
 
 Connect = Callable[..., RegistryClient]
 
@@ -40,17 +40,17 @@ def pauses() -> list[float]:
 def connect(registry: Registry, pauses: list[float]) -> Iterator[Connect]:
     with ExitStack() as stack:
 
-        def make(login: Login | None = None) -> RegistryClient:
+        def make(login: RegistryLogin | None = None) -> RegistryClient:
             auths = {(registry.address, ""): login} if login else {}
             store = CredentialStore([DockerConfig(origin="test", auths=auths, helpers={}, store="")], env={})
-            patience = Patience(sleep=pauses.append, jitter=lambda: 0.5)
+            patience = RequestPatience(sleep=pauses.append, jitter=lambda: 0.5)
             return stack.enter_context(RegistryClient(store, patience=patience))
 
         yield make
 
 
 def read(client: RegistryClient, registry: Registry, name: str = "tag") -> bytes:
-    return client.manifest(Repository(registry.address, "group/name"), name).body
+    return client.read_manifest(RegistryRepository(registry.address, "group/name"), name).body
 
 
 def bearer(registry: Registry) -> Reply:
@@ -109,7 +109,7 @@ def test_too_much_is_not_read(registry: Registry, connect: Connect) -> None:
 
 
 def test_content_must_be_what_was_asked_for(registry: Registry, connect: Connect) -> None:
-    digest = digest_of(b"other")
+    digest = compute_digest(b"other")
     registry.on(f"GET /v2/group/name/manifests/{digest}", Reply(body=INDEX))
     with pytest.raises(RegistryError, match=f"sent something else than {digest}"):
         read(connect(), registry, digest)
@@ -130,7 +130,7 @@ def test_a_token_is_kept_and_renewed_once(registry: Registry, connect: Connect) 
 def test_an_identity_token_is_sent_by_post(registry: Registry, connect: Connect) -> None:
     registry.on("POST /token", Reply(body=b'{"access_token": "t"}'))
     registry.on(TAG, bearer(registry), Reply(body=INDEX))
-    login = Login(username="", secret=Secret(""), identity_token=Secret("refresh"))
+    login = RegistryLogin(username="", secret=Secret(""), identity_token=Secret("refresh"))
     assert read(connect(login), registry) == INDEX
 
 
@@ -144,11 +144,11 @@ def test_a_refused_token_is_final(registry: Registry, connect: Connect) -> None:
 
 def test_a_login_is_not_sent_in_clear() -> None:
     config = DockerConfig(origin="test", auths={("r.example", ""): LOGIN}, helpers={}, store="")
-    authorizer = Authorizer(CredentialStore([config], env={}), Connection(Trust()))
-    access = Access(host="r.example")
-    authorizer.challenged(access, 'Bearer realm="http://tokens.example/token"')
+    authorizer = RegistryAuthorizer(CredentialStore([config], env={}), RegistryConnection(RegistryTrust()))
+    access = RegistryAccess(host="r.example")
+    authorizer.accept_challenge(access, 'Bearer realm="http://tokens.example/token"')
     with pytest.raises(RegistryError, match=r"wants the login sent without TLS to http://tokens\.example"):
-        authorizer.headers(access)
+        authorizer.make_headers(access)
 
 
 @pytest.mark.parametrize("answer", [Reply(500), Reply(body=b"{}"), Reply(401), Reply(body=b"s3cret")])
@@ -167,14 +167,14 @@ class Content(io.BytesIO):
 
 def upload(client: RegistryClient, registry: Registry, content: bytes) -> None:
     made: Callable[[], Any] = lambda: Content(content)  # noqa: E731
-    client.upload_blob(Repository(registry.address, "group/name"), digest_of(content), made)
+    client.upload_blob(RegistryRepository(registry.address, "group/name"), compute_digest(content), made)
 
 
 def test_an_upload_elsewhere_goes_without_the_login(registry: Registry, connect: Connect) -> None:
     with scripted() as storage:
         basic = Reply(401, headers={"WWW-Authenticate": "Basic"})
         begun = Reply(202, headers={"Location": f"http://{storage.address}/put?key=1"})
-        put = f"PUT /put?key=1&digest={digest_of(b'content').replace(':', '%3A')}"
+        put = f"PUT /put?key=1&digest={compute_digest(b'content').replace(':', '%3A')}"
         registry.on("POST /v2/group/name/blobs/uploads/", basic, begun)
         storage.on(put, Reply(201))
         upload(connect(LOGIN), registry, b"content")
@@ -185,7 +185,7 @@ def test_an_upload_elsewhere_goes_without_the_login(registry: Registry, connect:
 
 
 def test_an_upload_is_sent_whole_again(registry: Registry, connect: Connect) -> None:
-    put = f"PUT /put?digest={digest_of(b'content').replace(':', '%3A')}"
+    put = f"PUT /put?digest={compute_digest(b'content').replace(':', '%3A')}"
     registry.on("POST /v2/group/name/blobs/uploads/", Reply(202, headers={"Location": "/put"}))
     registry.on(put, Reply(503), Reply(201))
     upload(connect(), registry, b"content")
@@ -193,12 +193,12 @@ def test_an_upload_is_sent_whole_again(registry: Registry, connect: Connect) -> 
 
 
 def test_a_registry_that_changes_what_it_stores(registry: Registry, connect: Connect) -> None:
-    client, repository = connect(), Repository(registry.address, "group/name")
+    client, repository = connect(), RegistryRepository(registry.address, "group/name")
     registry.on(TAG, Reply(body=INDEX))
     registry.on("PUT /v2/group/name/manifests/tag", Reply(201, headers={"Docker-Content-Digest": "sha256:other"}))
     with pytest.raises(RegistryError, match=r"stored sha256:.* as sha256:other"):
-        client.put_manifest(repository, "tag", client.manifest(repository, "tag"))
+        client.put_manifest(repository, "tag", client.read_manifest(repository, "tag"))
 
 
 def test_docker_hub_has_an_api_host_of_its_own() -> None:
-    assert Repository("docker.io", "library/alpine").host == "registry-1.docker.io"
+    assert RegistryRepository("docker.io", "library/alpine").host == "registry-1.docker.io"

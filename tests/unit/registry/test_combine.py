@@ -5,7 +5,7 @@ import pytest
 
 from ci_buildx.errors import RegistryError
 from ci_buildx.registry.content import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
-from ci_buildx.registry.index import combine
+from ci_buildx.registry.index import combine_index
 
 
 def image(letter: str, architecture: str, media_type: str = OCI_MANIFEST, **platform: str) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def attestation(letter: str, of: str) -> dict[str, Any]:
 
 
 def combined(*parts: list[dict[str, Any]], **annotations: str) -> dict[str, Any]:
-    index: dict[str, Any] = json.loads(combine(parts, annotations))
+    index: dict[str, Any] = json.loads(combine_index(parts, annotations))
     return index
 
 
@@ -50,7 +50,7 @@ def test_images_come_first_and_everything_is_kept() -> None:
 
 def test_it_is_the_same_every_time() -> None:
     parts = ([image("a", "amd64")], [image("c", "arm64")])
-    assert combine(parts, {"b": "1", "a": "2"}) == combine(parts, {"a": "2", "b": "1"})
+    assert combine_index(parts, {"b": "1", "a": "2"}) == combine_index(parts, {"a": "2", "b": "1"})
 
 
 def test_what_comes_twice_is_listed_once() -> None:

@@ -11,11 +11,11 @@ from ci_buildx.registry.content import (
     DOCKER_LIST,
     OCI_INDEX,
     OCI_MANIFEST,
-    digest_of,
-    parse,
+    compute_digest,
+    parse_document,
     parse_platform,
-    platform_of,
-    verify,
+    read_platform,
+    verify_content,
 )
 
 DIGEST = "sha256:" + "a" * 64
@@ -28,8 +28,8 @@ def body(**fields: Any) -> bytes:
 
 def test_a_manifest() -> None:
     content = body(mediaType=OCI_MANIFEST, config=ENTRY, layers=[ENTRY])
-    document = parse(content)
-    assert (document.descriptor.digest, document.descriptor.size) == (digest_of(content), len(content))
+    document = parse_document(content)
+    assert (document.descriptor.digest, document.descriptor.size) == (compute_digest(content), len(content))
     assert document.blobs == [ENTRY, ENTRY]
     assert not document.is_index
 
@@ -44,7 +44,7 @@ def test_a_manifest() -> None:
     ],
 )
 def test_the_type_is_found(fields: dict[str, Any], announced: str, expected: str) -> None:
-    assert parse(body(**fields), announced).descriptor.media_type == expected
+    assert parse_document(body(**fields), announced).descriptor.media_type == expected
 
 
 @pytest.mark.parametrize(
@@ -66,12 +66,12 @@ def test_the_type_is_found(fields: dict[str, Any], announced: str, expected: str
 )
 def test_malformed(content: bytes, message: str) -> None:
     with pytest.raises(RegistryError, match=message):
-        parse(content)
+        parse_document(content)
 
 
 def test_the_announced_type_must_agree() -> None:
     with pytest.raises(RegistryError, match="ambiguous"):
-        parse(body(mediaType=OCI_INDEX, manifests=[]), OCI_MANIFEST)
+        parse_document(body(mediaType=OCI_INDEX, manifests=[]), OCI_MANIFEST)
 
 
 VALUES = st.recursive(
@@ -93,18 +93,18 @@ VALUES = st.recursive(
 @given(st.binary(max_size=20) | VALUES.map(lambda value: json.dumps(value).encode()))
 def test_any_body_is_a_document_or_an_error(content: bytes) -> None:
     try:
-        document = parse(content)
+        document = parse_document(content)
     except RegistryError:
         return
     for entry in (*document.entries, *document.blobs):
-        platform_of(entry)
+        read_platform(entry)
 
 
-@pytest.mark.parametrize("digest", [digest_of(b"other"), "md5:00", "sha256:xyz", ""])
+@pytest.mark.parametrize("digest", [compute_digest(b"other"), "md5:00", "sha256:xyz", ""])
 def test_content_that_is_not_what_its_digest_says(digest: str) -> None:
-    verify(b"content", digest_of(b"content"))
+    verify_content(b"content", compute_digest(b"content"))
     with pytest.raises(RegistryError):
-        verify(b"content", digest)
+        verify_content(b"content", digest)
 
 
 def test_the_platform_of_a_config() -> None:
@@ -124,4 +124,4 @@ def test_the_platform_of_a_config() -> None:
     ],
 )
 def test_platform_of(platform: object, expected: Platform | None) -> None:
-    assert platform_of({"platform": platform}) == expected
+    assert read_platform({"platform": platform}) == expected

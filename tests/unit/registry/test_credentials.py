@@ -7,9 +7,9 @@ import pytest
 
 from ci_buildx.errors import InputError, RegistryError
 from ci_buildx.model.secret import Secret
-from ci_buildx.registry import credentials, program
-from ci_buildx.registry.dockerconfig import Login, parse
-from tests.unit.registry.test_dockerconfig import auth
+from ci_buildx.registry import credential_helper, credentials
+from ci_buildx.registry.docker_config import RegistryLogin, parse_docker_config
+from tests.unit.registry.test_docker_config import auth
 
 Install = Callable[[str], dict[str, str]]
 
@@ -28,8 +28,8 @@ def install(tmp_path: Path) -> Install:
     return put
 
 
-def found(env: dict[str, str], host: str = "r.io") -> Login | None:
-    return credentials.load(env).lookup(host)
+def found(env: dict[str, str], host: str = "r.io") -> RegistryLogin | None:
+    return credentials.load_credentials(env).lookup(host)
 
 
 def test_files_and_content_in_their_order(tmp_path: Path) -> None:
@@ -56,20 +56,20 @@ def test_no_file_is_no_login(tmp_path: Path) -> None:
 
 def test_a_named_file_must_exist(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"REGISTRY_AUTH_FILE: .*none\.json does not exist"):
-        credentials.load({"REGISTRY_AUTH_FILE": str(tmp_path / "none.json"), "HOME": str(tmp_path)})
+        credentials.load_credentials({"REGISTRY_AUTH_FILE": str(tmp_path / "none.json"), "HOME": str(tmp_path)})
 
 
 def test_a_malformed_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(InputError, match=r"config\.json: malformed JSON at line 1, column 2"):
-        credentials.load({"DOCKER_CONFIG": str(tmp_path)})
+        credentials.load_credentials({"DOCKER_CONFIG": str(tmp_path)})
 
 
 def test_a_program_is_asked_once_for_each_host(install: Install, tmp_path: Path) -> None:
     env = install(f"""echo x >> {tmp_path}/asked; echo '{{"Username": "'$server'", "Secret": "word"}}'""")
-    store = credentials.load(env)
+    store = credentials.load_credentials(env)
     for _ in range(2):
-        assert store.lookup("r.io") == Login(username="r.io", secret=Secret("word"))
+        assert store.lookup("r.io") == RegistryLogin(username="r.io", secret=Secret("word"))
     hub = store.lookup("docker.io")
     assert hub is not None
     assert hub.username == "https://index.docker.io/v1/"
@@ -78,7 +78,7 @@ def test_a_program_is_asked_once_for_each_host(install: Install, tmp_path: Path)
 
 def test_a_program_gives_an_identity_token(install: Install) -> None:
     login = found(install("""echo '{"Username": "<token>", "Secret": "refresh"}'"""))
-    assert login == Login(username="", secret=Secret(""), identity_token=Secret("refresh"))
+    assert login == RegistryLogin(username="", secret=Secret(""), identity_token=Secret("refresh"))
 
 
 def test_a_program_that_knows_nothing_is_no_error(install: Install) -> None:
@@ -104,19 +104,19 @@ def test_a_program_that_fails(install: Install, script: str, message: str) -> No
 def test_a_program_that_hangs(install: Install) -> None:
     env = install("exec sleep 60")
     with pytest.raises(RegistryError, match=r"gave no login for r\.io in 0 s"):
-        program.ask("test", "r.io", origin="x", env=env, deadline=0.2)
+        credential_helper.ask_program("test", "r.io", origin="x", env=env, deadline=0.2)
 
 
 @pytest.mark.parametrize("suffix", ["none", "../test", "a b"])
 def test_a_program_that_is_not_there(install: Install, suffix: str) -> None:
     with pytest.raises(InputError, match=r"x: docker-credential-.* is not installed; install it outside"):
-        program.ask(suffix, "r.io", origin="x", env=install("exit 0"))
+        credential_helper.ask_program(suffix, "r.io", origin="x", env=install("exit 0"))
 
 
 def test_a_program_is_asked_again_in_time(install: Install, tmp_path: Path) -> None:
     env = install(f'echo x >> {tmp_path}/asked\necho \'{{"Username": "me", "Secret": "s"}}\'')
     now = 0.0
-    config = parse(env["DOCKER_AUTH_CONFIG"], "test")
+    config = parse_docker_config(env["DOCKER_AUTH_CONFIG"], "test")
     store = credentials.CredentialStore([config], env=env, clock=lambda: now)
     for now, asked in ((0.0, 1), (credentials.KEPT - 1, 1), (credentials.KEPT, 2)):  # noqa: B007 - the clock's
         store.lookup("r.io")

@@ -11,12 +11,12 @@ import pytest
 from ci_buildx.errors import RegistryError
 from ci_buildx.model import http_calls
 from ci_buildx.model.secret import Secret
-from ci_buildx.registry import program
-from ci_buildx.registry.client import RegistryClient, Repository
-from ci_buildx.registry.connection import Connection, Patience, Request
+from ci_buildx.registry import credential_helper
+from ci_buildx.registry.client import RegistryClient, RegistryRepository
+from ci_buildx.registry.connection import RegistryConnection, RegistryRequest, RequestPatience
 from ci_buildx.registry.credentials import CredentialStore
-from ci_buildx.registry.dockerconfig import DockerConfig, Login
-from ci_buildx.registry.trust import Trust
+from ci_buildx.registry.docker_config import DockerConfig, RegistryLogin
+from ci_buildx.registry.trust import RegistryTrust
 from tests.unit.conftest import DebugLog
 from tests.unit.registry.scripted import Reply, scripted
 
@@ -28,7 +28,7 @@ def lines(log: DebugLog, package: str = "registry") -> list[str]:
 
 
 def test_each_call_with_its_status_and_time(debug_log: DebugLog) -> None:
-    login = Login(username="me", secret=Secret("hush-of-a-registry"))
+    login = RegistryLogin(username="me", secret=Secret("hush-of-a-registry"))
     with scripted() as registry:
         host = registry.address
         challenge = {"WWW-Authenticate": f'Bearer realm="http://{host}/token",service="s"'}
@@ -40,7 +40,7 @@ def test_each_call_with_its_status_and_time(debug_log: DebugLog) -> None:
         registry.on(f"GET /token?{query}", Reply(body=token))
         store = CredentialStore([DockerConfig(origin="t", auths={(host, ""): login}, helpers={}, store="")], env={})
         with RegistryClient(store) as client, pytest.raises(RegistryError):
-            client.manifest(Repository(host, "group/name"), "tag")
+            client.read_manifest(RegistryRepository(host, "group/name"), "tag")
         assert any("hush-token" in headers.get("Authorization", "") for _, headers in registry.asked)
     assert lines(debug_log) == [
         f"GET http://{host}/v2/group/name/manifests/tag: 401 after T",
@@ -52,17 +52,17 @@ def test_each_call_with_its_status_and_time(debug_log: DebugLog) -> None:
 
 
 def test_redirects_and_what_gives_no_answer(debug_log: DebugLog) -> None:
-    patience = Patience(attempts=1, sleep=lambda _: None)
+    patience = RequestPatience(attempts=1, sleep=lambda _: None)
     with scripted() as registry:
         base = f"http://{registry.address}"
         registry.on("GET /a?sig=hush", Reply(307, headers={"Location": f"{base}/b?X-Amz-Signature=hush"}))
         registry.on("GET /b?X-Amz-Signature=hush", Reply())
-        connection = Connection(Trust(), patience)
-        connection.send(Request(method="GET", url=f"{base}/a?sig=hush"))
+        connection = RegistryConnection(RegistryTrust(), patience)
+        connection.send(RegistryRequest(method="GET", url=f"{base}/a?sig=hush"))
         connection.close()
-    connection = Connection(Trust(), patience)
+    connection = RegistryConnection(RegistryTrust(), patience)
     with pytest.raises(RegistryError):
-        connection.send(Request(method="GET", url=f"{base}/c?sig=hush"))
+        connection.send(RegistryRequest(method="GET", url=f"{base}/c?sig=hush"))
     assert lines(debug_log) == [
         f"{base}/a?*** led to {base}/b?***",
         f"GET {base}/a?***: 200 after T",
@@ -74,12 +74,12 @@ def test_credential_programs_by_name(tmp_path: Path, debug_log: DebugLog) -> Non
     helper = tmp_path / "docker-credential-x"
     helper.write_text('#!/bin/sh\necho \'{"Username": "me", "Secret": "hush-of-a-program"}\'\n')
     helper.chmod(0o755)
-    found = program.ask("x", "r.example", origin="t", env={"PATH": str(tmp_path)})
+    found = credential_helper.ask_program("x", "r.example", origin="t", env={"PATH": str(tmp_path)})
     assert found is not None
     assert lines(debug_log, "model") == [f"program {helper}: exit code 0 after T"]
     helper.write_text("#!/bin/sh\nexit 3\n")
     with pytest.raises(RegistryError):
-        program.ask("x", "r.example", origin="t", env={"PATH": str(tmp_path)})
+        credential_helper.ask_program("x", "r.example", origin="t", env={"PATH": str(tmp_path)})
     assert lines(debug_log, "model")[1:] == [f"program {helper}: exit code 3 after T"]
     assert "hush" not in debug_log.text
 
@@ -88,7 +88,7 @@ def test_single_calls_to_the_ci_systems_services(debug_log: DebugLog) -> None:
     with scripted() as service:
         service.on("GET /token?audience=hush", Reply(status=201))
         url = f"http://{service.address}/token?audience=hush"
-        http_calls.send("GET", url, timeout=20, headers={"Authorization": "Bearer hush-of-a-job"})
+        http_calls.send_request("GET", url, timeout=20, headers={"Authorization": "Bearer hush-of-a-job"})
     assert lines(debug_log, "model") == [f"GET http://{service.address}/token?***: 201 after T"]
 
 

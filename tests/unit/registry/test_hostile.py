@@ -17,13 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ci_buildx.errors import RegistryError
-from ci_buildx.registry.client import RegistryClient, Repository
-from ci_buildx.registry.connection import Patience
-from ci_buildx.registry.content import LARGEST_MANIFEST, OCI_INDEX, Descriptor, Document, digest_of
+from ci_buildx.registry.client import RegistryClient, RegistryRepository
+from ci_buildx.registry.connection import RequestPatience
+from ci_buildx.registry.content import LARGEST_MANIFEST, OCI_INDEX, ContentDescriptor, ManifestDocument, compute_digest
 from ci_buildx.registry.credentials import CredentialStore
-from ci_buildx.registry.dockerconfig import DockerConfig
-from ci_buildx.registry.pace import Pace
-from ci_buildx.registry.trust import Trust
+from ci_buildx.registry.docker_config import DockerConfig
+from ci_buildx.registry.pace import TransferPace
+from ci_buildx.registry.trust import RegistryTrust
 from tests.unit.kube.authority import Authority
 
 ENDLESS = 1 << 26
@@ -79,18 +79,27 @@ def server() -> Iterator[Hostile]:
         yield found
 
 
-def look(server: Hostile, head: bytes, piece: bytes = b"", *, repeats: int = 0, pace: Pace = Pace()) -> str:  # noqa: B008 - frozen
+def look(
+    server: Hostile,
+    head: bytes,
+    piece: bytes = b"",
+    *,
+    repeats: int = 0,
+    pace: TransferPace = TransferPace(),  # noqa: B008 - frozen
+) -> str:
     """Read a manifest, as somebody who has heard nothing yet; why that failed, "" if it did not."""
     server.head, server.piece, server.repeats = head, piece, repeats
-    return failure(server, lambda client: client.manifest(Repository(server.address, "a/b"), "tag"), pace)
+    return failure(server, lambda client: client.read_manifest(RegistryRepository(server.address, "a/b"), "tag"), pace)
 
 
-def failure(server: Hostile, act: Callable[[RegistryClient], object], pace: Pace, trust: Trust | None = None) -> str:
+def failure(
+    server: Hostile, act: Callable[[RegistryClient], object], pace: TransferPace, trust: RegistryTrust | None = None
+) -> str:
     """Why something failed, "" if it did not."""
     store = CredentialStore([DockerConfig(origin="test", auths={}, helpers={}, store="")], env={})
-    patience = Patience(attempts=2, silence=5.0, pace=pace, sleep=lambda _: None)
+    patience = RequestPatience(attempts=2, silence=5.0, pace=pace, sleep=lambda _: None)
     try:
-        trust = trust or Trust(plain=frozenset({server.address}))
+        trust = trust or RegistryTrust(plain=frozenset({server.address}))
         with RegistryClient(store, trust=trust, patience=patience) as client:
             act(client)
     except RegistryError as error:
@@ -173,7 +182,7 @@ def dripping(server: Hostile) -> Iterator[Hostile]:
     server.pause, server.takes, server.tls = Hostile.pause, Hostile.takes, None
 
 
-QUICK = Pace(grace=0.3, rate=1 << 30)
+QUICK = TransferPace(grace=0.3, rate=1 << 30)
 
 
 @pytest.mark.parametrize(
@@ -193,20 +202,20 @@ def test_an_answer_that_drips_is_left(dripping: Hostile, head: bytes, piece: byt
 
 
 @pytest.fixture
-def secured(dripping: Hostile) -> Trust:
+def secured(dripping: Hostile) -> RegistryTrust:
     """What lets a client speak TLS with it."""
     dripping.tls = Authority().server()
-    return Trust(secured=frozenset({dripping.address}), insecure=frozenset({dripping.address}))
+    return RegistryTrust(secured=frozenset({dripping.address}), insecure=frozenset({dripping.address}))
 
 
-def test_an_answer_that_drips_inside_tls_is_left(dripping: Hostile, secured: Trust) -> None:
+def test_an_answer_that_drips_inside_tls_is_left(dripping: Hostile, secured: RegistryTrust) -> None:
     dripping.head, dripping.piece, dripping.repeats = OK + b"Content-Length: 100000\r\n\r\n", b"x", 10_000
-    repository = Repository(dripping.address, "a/b")
-    line = failure(dripping, lambda client: client.manifest(repository, "tag"), QUICK, secured)
+    repository = RegistryRepository(dripping.address, "a/b")
+    line = failure(dripping, lambda client: client.read_manifest(repository, "tag"), QUICK, secured)
     assert line.startswith(f"{dripping.address} is too slow: ")
 
 
-def test_a_registry_that_takes_by_drops_inside_tls_is_left(dripping: Hostile, secured: Trust) -> None:
+def test_a_registry_that_takes_by_drops_inside_tls_is_left(dripping: Hostile, secured: RegistryTrust) -> None:
     dripping.takes, dripping.head, dripping.piece, dripping.repeats = 1, b"", b"", 500
     line = failure(dripping, lambda client: put_large(client, dripping.address), QUICK, secured)
     assert line.startswith(f"{dripping.address} is too slow: ")
@@ -223,8 +232,10 @@ def test_a_proxy_that_drips_is_left(
     monkeypatch.setenv(f"{scheme}_proxy", f"http://{dripping.address}")
     monkeypatch.setenv("no_proxy", "")
     dripping.head, dripping.piece, dripping.repeats = b"HTTP/1.1 200 OK\r\nA: ", b"b", 10_000
-    trust = Trust(plain=frozenset({registry})) if scheme == "http" else Trust()
-    line = failure(dripping, lambda client: client.manifest(Repository(registry, "a/b"), "tag"), QUICK, trust)
+    trust = RegistryTrust(plain=frozenset({registry})) if scheme == "http" else RegistryTrust()
+    line = failure(
+        dripping, lambda client: client.read_manifest(RegistryRepository(registry, "a/b"), "tag"), QUICK, trust
+    )
     assert line.startswith(f"{accused.format(proxy=dripping.address)} is too slow: ")
 
 
@@ -238,8 +249,10 @@ def test_a_registry_that_takes_by_drops_is_left(dripping: Hostile) -> None:
 def put_large(client: RegistryClient, address: str) -> None:
     """Send more than all buffers between here and there hold."""
     blob = bytes(1 << 25)
-    descriptor = Descriptor(media_type=OCI_INDEX, digest=digest_of(blob), size=len(blob))
-    client.put_manifest(Repository(address, "a/b"), "tag", Document(descriptor=descriptor, body=blob, fields={}))
+    descriptor = ContentDescriptor(media_type=OCI_INDEX, digest=compute_digest(blob), size=len(blob))
+    client.put_manifest(
+        RegistryRepository(address, "a/b"), "tag", ManifestDocument(descriptor=descriptor, body=blob, fields={})
+    )
 
 
 def test_what_comes_in_time_is_waited_for(dripping: Hostile) -> None:
@@ -247,7 +260,11 @@ def test_what_comes_in_time_is_waited_for(dripping: Hostile) -> None:
     body = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}).encode()
     head = OK + b"Content-Length: 60000\r\nConnection: close\r\n\r\n"
     said = look(
-        dripping, head + body + b" " * (6000 - len(body)), b" " * 6000, repeats=9, pace=Pace(grace=0.1, rate=6000)
+        dripping,
+        head + body + b" " * (6000 - len(body)),
+        b" " * 6000,
+        repeats=9,
+        pace=TransferPace(grace=0.1, rate=6000),
     )
     assert said == ""
 

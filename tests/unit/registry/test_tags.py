@@ -7,9 +7,9 @@ import pytest
 from ci_buildx.errors import RegistryError
 from ci_buildx.model import reference
 from ci_buildx.registry.client import RegistryClient
-from ci_buildx.registry.content import OCI_MANIFEST, digest_of
+from ci_buildx.registry.content import OCI_MANIFEST, compute_digest
 from ci_buildx.registry.credentials import CredentialStore
-from ci_buildx.registry.index import merge
+from ci_buildx.registry.index import merge_index
 from tests.unit.registry.scripted import Registry, Reply, scripted
 
 MANIFEST = json.dumps(
@@ -20,7 +20,7 @@ MANIFEST = json.dumps(
         "layers": [],
     }
 ).encode()
-DIGEST = digest_of(MANIFEST)
+DIGEST = compute_digest(MANIFEST)
 IMMUTABLE = Reply(400, b'{"errors": [{"code": "TAG_INVALID", "message": "the tag is immutable"}]}')
 
 
@@ -32,9 +32,9 @@ def named(digest: str) -> Reply:
 def publish(registry: Registry, *tags: str) -> None:
     """Give what one node has pushed its tags; a tag that is "" stands for none."""
     registry.on(f"GET /v2/a/manifests/{DIGEST}", Reply(200, MANIFEST, {"Content-Type": OCI_MANIFEST}))
-    names = [reference.parse(f"{registry.address}/a{tag and ':'}{tag}") for tag in tags]
+    names = [reference.parse_reference(f"{registry.address}/a{tag and ':'}{tag}") for tag in tags]
     with RegistryClient(CredentialStore([], env={})) as client:
-        merge(client, names[0], names, [DIGEST])
+        merge_index(client, names[0], names, [DIGEST])
 
 
 def put(registry: Registry) -> list[str]:

@@ -7,19 +7,18 @@ import pytest
 
 from ci_buildx.errors import RegistryError
 from ci_buildx.model.secret import Secret
-from ci_buildx.registry.authorize import Access, Authorizer
-from ci_buildx.registry.connection import LARGEST_REDIRECT, MOST_HOSTS, Connection, Request
+from ci_buildx.registry.auth import RegistryAccess, RegistryAuthorizer
+from ci_buildx.registry.connection import LARGEST_REDIRECT, MOST_HOSTS, REDIRECTS, RegistryConnection, RegistryRequest
 from ci_buildx.registry.credentials import MOST_KNOWN, CredentialStore
-from ci_buildx.registry.dockerconfig import DockerConfig, Login
+from ci_buildx.registry.docker_config import DockerConfig, RegistryLogin
 from ci_buildx.registry.realm import check_realm
-from ci_buildx.registry.sessions import REDIRECTS
-from ci_buildx.registry.tokens import RegistryTokens
-from ci_buildx.registry.trust import Trust
-from ci_buildx.session.tokens import Token, TokenRequest
+from ci_buildx.registry.token_authority import RegistryTokens
+from ci_buildx.registry.trust import RegistryTrust
+from ci_buildx.session.auth import RegistryToken, TokenRequest
 from tests.unit.registry.scripted import Registry, Reply, scripted
 
-LOGIN = Login(username="me", secret=Secret("s3cret"))
-IDENTITY = Login(username="", secret=Secret(""), identity_token=Secret("r3fresh"))
+LOGIN = RegistryLogin(username="me", secret=Secret("s3cret"))
+IDENTITY = RegistryLogin(username="", secret=Secret(""), identity_token=Secret("r3fresh"))
 PULL = "repository:group/name:pull"
 QUERY = "service=s&scope=repository%3Agroup%2Fname%3Apull"
 GIVEN = Reply(body=json.dumps({"token": "t", "expires_in": 120}).encode())
@@ -38,13 +37,15 @@ def connect(tmp_path: Path, service: Registry) -> Iterator[Connect]:
     """Tokens for logins; those for ``r.io`` are for the served registry, which is its own token service."""
     opened: list[RegistryTokens] = []
 
-    def make(logins: dict[tuple[str, str], Login], trust: Trust | None = None) -> RegistryTokens:
+    def make(logins: dict[tuple[str, str], RegistryLogin], trust: RegistryTrust | None = None) -> RegistryTokens:
         logins = {
             (host if trust else host.replace("r.io", service.address), path): one
             for (host, path), one in logins.items()
         }
         store = CredentialStore([DockerConfig(origin="test", auths=logins, helpers={}, store="")], env={})
-        opened.append(RegistryTokens(store, folder=tmp_path, trust=lambda: trust or Trust(plain=frozenset({"r.io"}))))
+        opened.append(
+            RegistryTokens(store, folder=tmp_path, trust=lambda: trust or RegistryTrust(plain=frozenset({"r.io"})))
+        )
         return opened[-1]
 
     yield make
@@ -52,7 +53,7 @@ def connect(tmp_path: Path, service: Registry) -> Iterator[Connect]:
         tokens.close()
 
 
-def fetch(tokens: RegistryTokens, service: Registry, *scopes: str, realm: str = "", host: str = "") -> Token:
+def fetch(tokens: RegistryTokens, service: Registry, *scopes: str, realm: str = "", host: str = "") -> RegistryToken:
     realm = realm or f"http://{service.address}/token"
     return tokens.fetch(TokenRequest(host=host or service.address, realm=realm, service="s", scopes=scopes or (PULL,)))
 
@@ -69,7 +70,7 @@ def fetch(tokens: RegistryTokens, service: Registry, *scopes: str, realm: str = 
 def test_a_token(
     service: Registry,
     connect: Connect,
-    logins: dict[tuple[str, str], Login],
+    logins: dict[tuple[str, str], RegistryLogin],
     request_line: str,
     authorization: str | None,
 ) -> None:
@@ -96,7 +97,7 @@ def test_a_service_that_knows_post_only(service: Registry, connect: Connect, sta
 
 
 def test_the_login_of_the_repository_that_is_pushed_to(service: Registry, connect: Connect) -> None:
-    other = Login(username="other", secret=Secret("x"))
+    other = RegistryLogin(username="other", secret=Secret("x"))
     tokens = connect({("r.io", "a"): other, ("r.io", "z"): LOGIN})
     scopes = "scope=repository%3Aa%2Fx%3Apull&scope=repository%3Az%2Fy%3Apull%2Cpush"
     service.on(f"GET /token?service=s&{scopes}&account=me", GIVEN)
@@ -104,7 +105,7 @@ def test_the_login_of_the_repository_that_is_pushed_to(service: Registry, connec
 
 
 @pytest.mark.parametrize("login", [LOGIN, IDENTITY])
-def test_a_refused_login_is_one_line(service: Registry, connect: Connect, login: Login) -> None:
+def test_a_refused_login_is_one_line(service: Registry, connect: Connect, login: RegistryLogin) -> None:
     service.on(f"GET /token?{QUERY}&account=me", Reply(401))
     service.on("POST /token", Reply(401))
     with pytest.raises(RegistryError, match=r"^127\.0\.0\.1:\d+ refuses the .*; log in to 127\.0\.0\.1:") as caught:
@@ -114,7 +115,7 @@ def test_a_refused_login_is_one_line(service: Registry, connect: Connect, login:
 
 
 def test_a_service_that_only_the_builder_reaches(service: Registry, connect: Connect) -> None:
-    tokens = connect({}, Trust())
+    tokens = connect({}, RegistryTrust())
     with pytest.raises(RegistryError, match=r"no answer from .*if only the builder reaches .*BUILDKIT_NO_CLIENT_TOKEN"):
         tokens.fetch(TokenRequest(host="127.0.0.1:2", realm="http://127.0.0.1:1/token", service="", scopes=()))
 
@@ -162,7 +163,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_token_services_that_registries_may_name(host: str, realm: str) -> None:
-    check_realm(realm, host, Trust(plain=frozenset({"plain.corp"})))
+    check_realm(realm, host, RegistryTrust(plain=frozenset({"plain.corp"})))
 
 
 @pytest.mark.usefixtures("names")
@@ -192,26 +193,26 @@ def test_token_services_that_registries_may_name(host: str, realm: str) -> None:
 )
 def test_token_services_that_a_public_registry_must_not_name(host: str, realm: str, why: str) -> None:
     with pytest.raises(RegistryError, match=why):
-        check_realm(realm, host, Trust())
+        check_realm(realm, host, RegistryTrust())
 
 
 @pytest.mark.usefixtures("names")
 @pytest.mark.parametrize("realm", ["https://127.0.0.1/x", "https://169.254.169.254/x"])
 def test_a_registry_of_the_network_names_none_on_this_machine_or_link(realm: str) -> None:
     with pytest.raises(RegistryError, match="is reached only from"):
-        check_realm(realm, "inner.corp", Trust())
+        check_realm(realm, "inner.corp", RegistryTrust())
 
 
 def test_without_a_login_a_public_registry_leads_nobody_here(service: Registry, connect: Connect) -> None:
     """Whether buildkitd says so or its registry does."""
     for realm in (f"http://{service.address}/token", f"https://{service.address}/token"):
         with pytest.raises(RegistryError, match=r"r\.io|no answer from r\.io"):
-            fetch(connect({}, Trust()), service, realm=realm, host="r.io")
-    access = Access(host="93.184.216.34")
-    authorizer = Authorizer(CredentialStore([], env={}), Connection(Trust()))
-    authorizer.challenged(access, f'Bearer realm="https://{service.address}/token"')
+            fetch(connect({}, RegistryTrust()), service, realm=realm, host="r.io")
+    access = RegistryAccess(host="93.184.216.34")
+    authorizer = RegistryAuthorizer(CredentialStore([], env={}), RegistryConnection(RegistryTrust()))
+    authorizer.accept_challenge(access, f'Bearer realm="https://{service.address}/token"')
     with pytest.raises(RegistryError, match="only from this machine"):
-        authorizer.headers(access)
+        authorizer.make_headers(access)
     assert service.asked == []
 
 
@@ -234,7 +235,7 @@ def test_what_is_no_host_is_not_asked(service: Registry, connect: Connect, host:
 @pytest.mark.parametrize("login", [None, LOGIN])
 @pytest.mark.parametrize("there", ["https://169.254.169.254/latest", "http://[fe80::1]/", "ftp://x/", "https://u@x/"])
 def test_a_token_service_leads_nobody_inside(
-    service: Registry, connect: Connect, login: Login | None, there: str
+    service: Registry, connect: Connect, login: RegistryLogin | None, there: str
 ) -> None:
     account = "&account=me" if login else ""
     service.on(f"GET /token?{QUERY}{account}", Reply(302, headers={"Location": there}))
@@ -261,11 +262,11 @@ def test_redirects_without_end(service: Registry, connect: Connect) -> None:
 
 def test_hosts_without_end_take_no_memory(service: Registry) -> None:
     """buildkitd may ask for a token of any number of hosts, and of repositories there."""
-    connection = Connection(Trust(plain=frozenset(f"h{number}" for number in range(3 * MOST_HOSTS))))
+    connection = RegistryConnection(RegistryTrust(plain=frozenset(f"h{number}" for number in range(3 * MOST_HOSTS))))
     for number in range(3 * MOST_HOSTS):
-        request = Request(method="GET", url=f"http://{service.address}/x", named_by=f"h{number}")
+        request = RegistryRequest(method="GET", url=f"http://{service.address}/x", named_by=f"h{number}")
         assert connection.send(request).status == 404
-        connection.base(f"h{number}")
+        connection.find_base(f"h{number}")
     assert len(connection._sessions) <= MOST_HOSTS
     assert len(connection._schemes) <= MOST_HOSTS
     connection.close()
@@ -298,7 +299,12 @@ def test_realms_that_are_none(service: Registry, connect: Connect, realm: str) -
 @pytest.mark.parametrize("scheme", ["http", "HTTP", "hTTp"])
 def test_a_login_is_not_sent_in_clear(service: Registry, connect: Connect, scheme: str) -> None:
     with pytest.raises(RegistryError, match="without TLS"):
-        fetch(connect({("r.io", ""): LOGIN}, Trust()), service, realm=f"{scheme}://{service.address}/", host="r.io")
+        fetch(
+            connect({("r.io", ""): LOGIN}, RegistryTrust()),
+            service,
+            realm=f"{scheme}://{service.address}/",
+            host="r.io",
+        )
     assert service.asked == []
 
 
@@ -341,8 +347,8 @@ def test_a_redirect_does_not_take_the_password_along(service: Registry, connect:
 
 
 def test_who_has_no_login_needs_no_seed(connect: Connect, tmp_path: Path) -> None:
-    tokens = connect({("r.io", ""): LOGIN}, Trust())
-    assert tokens.seed("other.io") == Secret(b"")
+    tokens = connect({("r.io", ""): LOGIN}, RegistryTrust())
+    assert tokens.find_seed("other.io") == Secret(b"")
     assert list(tmp_path.iterdir()) == []
-    assert len(tokens.seed("r.io")) == 16
-    assert tokens.seed("r.io") == tokens.seed("r.io")
+    assert len(tokens.find_seed("r.io")) == 16
+    assert tokens.find_seed("r.io") == tokens.find_seed("r.io")

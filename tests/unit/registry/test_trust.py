@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from ci_buildx.errors import InputError
-from ci_buildx.registry.trust import Trust, is_local, read
+from ci_buildx.registry.trust import RegistryTrust, is_local_host, read_trust
 
 CONFIG = """
 debug = true
@@ -22,15 +22,15 @@ http = false
 
 
 def test_what_buildkitd_is_told() -> None:
-    assert read(CONFIG) == Trust(
+    assert read_trust(CONFIG) == RegistryTrust(
         plain=frozenset({"plain.example:5000", "either.example:5000"}),
         insecure=frozenset({"either.example:5000"}),
         secured=frozenset({"localhost:5001"}),
         authorities={"own.example": (Path("/etc/own.pem"), Path("/etc/other.pem"))},
         mirrors=frozenset({"mirror.example"}),
     )
-    assert read(CONFIG).plain == {"plain.example:5000", "either.example:5000"}
-    assert read("") == Trust()
+    assert read_trust(CONFIG).plain == {"plain.example:5000", "either.example:5000"}
+    assert read_trust("") == RegistryTrust()
 
 
 @pytest.mark.parametrize(
@@ -50,12 +50,12 @@ def test_what_buildkitd_is_told() -> None:
     ],
 )
 def test_how_to_speak(host: str, plain: bool, tls_first: bool) -> None:
-    trust = read(CONFIG)
-    assert (trust.allows_plain(host), trust.prefers_tls(host)) == (plain, tls_first)
+    trust = read_trust(CONFIG)
+    assert (trust.allows_plain(host), trust.should_prefer_tls(host)) == (plain, tls_first)
 
 
 def test_local_hosts() -> None:
-    assert [host for host in ("localhost", "127.1.1.1:1", "::1", "[::1]", "10.0.0.1", "") if is_local(host)] == [
+    assert [host for host in ("localhost", "127.1.1.1:1", "::1", "[::1]", "10.0.0.1", "") if is_local_host(host)] == [
         "localhost",
         "127.1.1.1:1",
         "[::1]",
@@ -68,4 +68,4 @@ def test_local_hosts() -> None:
 )
 def test_malformed(text: str) -> None:
     with pytest.raises(InputError, match="buildkitd config: "):
-        read(text)
+        read_trust(text)

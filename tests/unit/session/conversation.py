@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ci_buildx.session.session import Attachable, Session
+from ci_buildx.session.session import Attachable, BuildSession
 from tests.unit.session import daemon
 from tests.unit.session.daemon import Answer, Frame
 
@@ -13,8 +13,8 @@ class Conversation:
     """``hear`` waits for what must come: where it doesn't, the test's time is over."""
 
     def __init__(self, *attachables: Attachable) -> None:
-        self.session = Session(attachables, shared_key="key", id="id")
-        self._outgoing = self.session.outgoing()
+        self.session = BuildSession(attachables, shared_key="key", id="id")
+        self._outgoing = self.session.take_outgoing()
         self._heard = b""
         self._stream = -1
         self.say(daemon.greeting(INITIAL_WINDOW_SIZE=(1 << 31) - 1))
@@ -22,7 +22,7 @@ class Conversation:
         self.listen()
 
     def say(self, data: bytes) -> None:
-        self.session.incoming(daemon.wrap(data))
+        self.session.take_incoming(daemon.wrap(data))
 
     def call(self, path: str, *messages: bytes, end: bool = True, metadata: Sequence[tuple[str, str]] = ()) -> int:
         """Begin a call and send its messages; returns its stream."""

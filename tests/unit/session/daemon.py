@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from ci_buildx.protobuf import wire
-from ci_buildx.session import frames, hpack
-from ci_buildx.session.frames import Setting, Type
+from ci_buildx.wire import hpack, http2_frames, protobuf
+from ci_buildx.wire.http2_frames import ConnectionSetting, FrameType
 
 Frame = tuple[int, int, int, bytes]
 
@@ -13,8 +12,8 @@ def split(data: bytes) -> list[Frame]:
     """(type, flags, stream, payload) of each frame."""
     found, position = [], 0
     while position < len(data):
-        size, type_, flags, stream = frames.parse_header(data, position)
-        start = position + frames.HEADER_SIZE
+        size, type_, flags, stream = http2_frames.parse_header(data, position)
+        start = position + http2_frames.HEADER_SIZE
         found.append((type_, flags, stream, data[start : start + size]))
         position = start + size
     return found
@@ -22,19 +21,22 @@ def split(data: bytes) -> list[Frame]:
 
 def greeting(**settings: int) -> bytes:
     """Preface and SETTINGS, for example ``INITIAL_WINDOW_SIZE=100``."""
-    return frames.PREFACE + frames.settings({Setting[name]: value for name, value in settings.items()})
+    return http2_frames.PREFACE + http2_frames.encode_settings(
+        {ConnectionSetting[name]: value for name, value in settings.items()}
+    )
 
 
 def request(stream: int, path: str, *, end: bool = False, metadata: tuple[tuple[str, str], ...] = ()) -> bytes:
     """HEADERS of a call, as grpc-go makes them, and CONTINUATION where they are long."""
     headers = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path.encode()), (b"te", b"trailers")]
     headers += [(name.encode(), value.encode()) for name, value in metadata]
-    block = hpack.encode(headers)
+    block = hpack.encode_headers(headers)
     pieces = [block[start : start + 16384] for start in range(0, len(block), 16384)]
     return b"".join(
-        frames.frame(
-            Type.CONTINUATION if index else Type.HEADERS,
-            (frames.END_HEADERS if index == len(pieces) - 1 else 0) | (frames.END_STREAM if end and not index else 0),
+        http2_frames.encode_frame(
+            FrameType.CONTINUATION if index else FrameType.HEADERS,
+            (http2_frames.END_HEADERS if index == len(pieces) - 1 else 0)
+            | (http2_frames.END_STREAM if end and not index else 0),
             stream,
             piece,
         )
@@ -50,9 +52,9 @@ def message(stream: int, content: bytes, *, end: bool = False) -> bytes:
 def data(stream: int, content: bytes, *, end: bool = False) -> bytes:
     """DATA frames of the default size."""
     pieces = [content[start : start + 16384] for start in range(0, len(content), 16384)]
-    last = frames.END_STREAM if end else 0
+    last = http2_frames.END_STREAM if end else 0
     return b"".join(
-        frames.frame(Type.DATA, last if index == len(pieces) - 1 else 0, stream, piece)
+        http2_frames.encode_frame(FrameType.DATA, last if index == len(pieces) - 1 else 0, stream, piece)
         for index, piece in enumerate(pieces)
     )
 
@@ -82,28 +84,30 @@ class Answer:
 
 def answers(sent: list[Frame]) -> dict[int, Answer]:
     """Answers by stream."""
-    decoder = hpack.Decoder()
+    decoder = hpack.HpackDecoder()
     found: dict[int, Answer] = {}
     for type_, _, stream, payload in sent:
         answer = found.setdefault(stream, Answer())
-        if type_ == Type.HEADERS:
+        if type_ == FrameType.HEADERS:
             headers = {name.decode(): value.decode() for name, value in decoder.decode(payload)}
             if answer.headers:
                 answer.trailers = headers
             else:
                 answer.headers = headers
-        elif type_ == Type.DATA:
+        elif type_ == FrameType.DATA:
             answer.data += payload
-        elif type_ == Type.RST_STREAM:
-            answer.reset = frames.word(payload)
+        elif type_ == FrameType.RST_STREAM:
+            answer.reset = http2_frames.read_word(payload)
     return found
 
 
 def wrap(data: bytes) -> bytes:
     """A serialized BytesMessage."""
-    return wire.length_delimited(1, data)
+    return protobuf.encode_length_delimited(1, data)
 
 
 def unwrap(message: bytes) -> bytes:
     """The data of a serialized BytesMessage."""
-    return b"".join(value for number, _, value in wire.fields(message) if number == 1 and isinstance(value, bytes))
+    return b"".join(
+        value for number, _, value in protobuf.read_fields(message) if number == 1 and isinstance(value, bytes)
+    )

@@ -11,24 +11,24 @@ from pathlib import Path
 
 import pytest
 
-from ci_buildx.fsutil import modes, packets
-from ci_buildx.fsutil.entry import Entry
+from ci_buildx.fsutil import entry, packets
+from ci_buildx.fsutil.entry import TreeEntry
 from ci_buildx.model.secret import Secret
-from ci_buildx.registry.dockerconfig import Login
-from ci_buildx.session import agent, auth, filesend, filesync, frames, hpack, http2, ssh
-from ci_buildx.session.auth import Auth
-from ci_buildx.session.call import LARGEST_MESSAGE, LARGEST_REQUEST, MOST_UNREAD, MOST_WAITING, Call
-from ci_buildx.session.content import Content
-from ci_buildx.session.content_layout import Layout
-from ci_buildx.session.filesend import FileSend
-from ci_buildx.session.filesync import FileSync
-from ci_buildx.session.frames import Type
+from ci_buildx.registry.docker_config import RegistryLogin
+from ci_buildx.session import auth, filesend, filesync, ssh
+from ci_buildx.session.auth import AuthService
+from ci_buildx.session.call import LARGEST_MESSAGE, LARGEST_REQUEST, MOST_UNREAD, MOST_WAITING, GrpcStatus, SessionCall
+from ci_buildx.session.content import ContentService
+from ci_buildx.session.file_targets import FileTarget, FolderTarget
+from ci_buildx.session.filesend import FileSendService
+from ci_buildx.session.filesync import FileSyncService
 from ci_buildx.session.messages import CREDENTIALS_REQUEST, CredentialsRequest
-from ci_buildx.session.places import FileTarget, FolderTarget
-from ci_buildx.session.secrets import Secrets
-from ci_buildx.session.session import Attachable, Session
-from ci_buildx.session.ssh import Ask, SocketAgent, Ssh
-from ci_buildx.session.status import Status
+from ci_buildx.session.oci_layout import OciLayout
+from ci_buildx.session.secrets import SecretsService
+from ci_buildx.session.session import Attachable, BuildSession
+from ci_buildx.session.ssh import Ask, SocketSshAgent, SshService
+from ci_buildx.wire import hpack, http2, http2_frames
+from ci_buildx.wire.http2_frames import FrameType
 from tests.unit.session import daemon
 from tests.unit.session.conversation import Conversation
 from tests.unit.session.daemon import Answer
@@ -51,9 +51,9 @@ class SlowLogins:
     def __init__(self) -> None:
         self.released = threading.Event()
 
-    def lookup(self, _: str) -> Login | None:
+    def lookup(self, _: str) -> RegistryLogin | None:
         self.released.wait(30)
-        return Login(username="me", secret=Secret("x"))
+        return RegistryLogin(username="me", secret=Secret("x"))
 
 
 @pytest.fixture
@@ -63,9 +63,9 @@ def logins() -> Iterator[SlowLogins]:
     made.released.set()
 
 
-def begin(*attachables: Attachable) -> Session:
-    session = Session(attachables, shared_key="key", id="id")
-    session.incoming(daemon.wrap(daemon.greeting()))
+def begin(*attachables: Attachable) -> BuildSession:
+    session = BuildSession(attachables, shared_key="key", id="id")
+    session.take_incoming(daemon.wrap(daemon.greeting()))
     return session
 
 
@@ -74,19 +74,19 @@ def count(name: str) -> int:
 
 
 def test_a_call_with_many_messages_takes_one_thread(logins: SlowLogins) -> None:
-    session = begin(Auth(logins.lookup))
+    session = begin(AuthService(logins.lookup))
     before = count("auth")
-    session.incoming(daemon.wrap(daemon.request(1, CREDENTIALS) + b"".join([daemon.message(1, b"")] * 1000)))
+    session.take_incoming(daemon.wrap(daemon.request(1, CREDENTIALS) + b"".join([daemon.message(1, b"")] * 1000)))
     assert count("auth") - before <= 1
 
 
 def test_calls_that_are_taken_back_leave_no_threads_and_no_queue(logins: SlowLogins) -> None:
-    session = begin(Auth(logins.lookup))
+    session = begin(AuthService(logins.lookup))
     before = count("auth")
     tracemalloc.start()
     for stream in range(1, 10_001, 2):
         call = daemon.request(stream, CREDENTIALS) + daemon.message(stream, ASKED, end=True)
-        session.incoming(daemon.wrap(call + frames.rst_stream(stream, frames.Code.CANCEL)))
+        session.take_incoming(daemon.wrap(call + http2_frames.encode_rst_stream(stream, http2_frames.ErrorCode.CANCEL)))
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert count("auth") - before <= auth.THREADS
@@ -97,17 +97,19 @@ def test_calls_that_are_taken_back_leave_no_threads_and_no_queue(logins: SlowLog
 def test_questions_wait_for_their_turn(logins: SlowLogins) -> None:
     answered: list[str] = []
 
-    def lookup(host: str) -> Login | None:
+    def lookup(host: str) -> RegistryLogin | None:
         logins.lookup(host)
         answered.append(host)
         return None
 
-    session = begin(Auth(lookup))
+    session = begin(AuthService(lookup))
     asked = auth.THREADS + 50
     for number in range(asked):
         stream = 2 * number + 1
         question = CREDENTIALS_REQUEST.encode(CredentialsRequest(f"{number}.io"))
-        session.incoming(daemon.wrap(daemon.request(stream, CREDENTIALS) + daemon.message(stream, question, end=True)))
+        session.take_incoming(
+            daemon.wrap(daemon.request(stream, CREDENTIALS) + daemon.message(stream, question, end=True))
+        )
     logins.released.set()
     deadline = threading.Event()
     for _ in range(300):
@@ -118,11 +120,15 @@ def test_questions_wait_for_their_turn(logins: SlowLogins) -> None:
 
 
 def test_connections_to_agents_are_few(tmp_path: Path) -> None:
-    session = begin(Ssh({"default": SocketAgent(tmp_path / "none")}))
+    session = begin(SshService({"default": SocketSshAgent(tmp_path / "none")}))
     before = count("ssh")
     path = "/moby.sshforward.v1.SSH/ForwardAgent"
     for stream in range(1, 4_001, 2):
-        session.incoming(daemon.wrap(daemon.request(stream, path) + frames.rst_stream(stream, frames.Code.CANCEL)))
+        session.take_incoming(
+            daemon.wrap(
+                daemon.request(stream, path) + http2_frames.encode_rst_stream(stream, http2_frames.ErrorCode.CANCEL)
+            )
+        )
     assert count("ssh") - before <= ssh.THREADS
 
 
@@ -139,7 +145,7 @@ def at_most(size: int) -> Iterator[None]:
 
 
 def refused(answer: Answer, why: str) -> None:
-    assert (answer.status, why in answer.trailers["grpc-message"]) == (str(int(Status.RESOURCE_EXHAUSTED)), True), (
+    assert (answer.status, why in answer.trailers["grpc-message"]) == (str(int(GrpcStatus.RESOURCE_EXHAUSTED)), True), (
         answer
     )
 
@@ -149,40 +155,42 @@ def refused(answer: Answer, why: str) -> None:
 
 def repeated(stream: int, path: str, times: int) -> bytes:
     """A call whose headers have 4,000 bytes ``times`` over: they stand in HPACK's table once, and are one byte each."""
-    block = hpack.encode([(b":path", path.encode()), (b"dir-name", b"context")])
+    block = hpack.encode_headers([(b":path", path.encode()), (b"dir-name", b"context")])
     if stream == 1:
         name, value = b"exclude-patterns", b"x" * 4000
         block += b"\x40" + bytes((len(name),)) + name + b"\x7f" + b"\xa1\x1e" + value
-    return frames.frame(Type.HEADERS, frames.END_HEADERS, stream, block + b"\xbe" * times)
+    return http2_frames.encode_frame(FrameType.HEADERS, http2_frames.END_HEADERS, stream, block + b"\xbe" * times)
 
 
 @pytest.mark.parametrize("path", [SECRET, CREDENTIALS, SYNC, INFO, "/nobody.knows/This"])
 def test_small_headers_that_decode_to_large_ones_are_not_kept(path: str, tmp_path: Path) -> None:
-    session = begin(Secrets({}), Auth(lambda _: None), FileSync({"context": tmp_path}), Content({}))
+    session = begin(
+        SecretsService({}), AuthService(lambda _: None), FileSyncService({"context": tmp_path}), ContentService({})
+    )
     with at_most(32 << 20):
         for call in range(120):
-            session.incoming(daemon.wrap(repeated(2 * call + 1, path, 1000)))
+            session.take_incoming(daemon.wrap(repeated(2 * call + 1, path, 1000)))
     assert not session.failure
 
 
 def test_headers_beyond_the_announced_size_end_the_session() -> None:
-    session = begin(Secrets({}))
+    session = begin(SecretsService({}))
     with at_most(32 << 20):
-        session.incoming(daemon.wrap(repeated(1, SECRET, 2000)))
+        session.take_incoming(daemon.wrap(repeated(1, SECRET, 2000)))
     assert session.failure == f"buildkitd broke the session's protocol: HPACK block larger than {4 << 20} bytes"
 
 
 def test_a_name_that_is_long_is_not_given_back_whole(tmp_path: Path) -> None:
     long = "x" * (1 << 20)
     for path, metadata in (("/" + long, ()), (SYNC, (("dir-name", long),)), (SEND, ((filesend.EXPORTER, long),))):
-        talk = Conversation(FileSync({"context": tmp_path}), FileSend({}))
+        talk = Conversation(FileSyncService({"context": tmp_path}), FileSendService({}))
         assert len(talk.hear(talk.call(path, metadata=metadata)).trailers["grpc-message"]) < 1000
 
 
 # --- messages
 
 
-def bulk(call: Call) -> None:
+def bulk(call: SessionCall) -> None:
     call.holds_credit = call.is_bulk = True
 
 
@@ -191,23 +199,27 @@ class Service:
 
     methods = ("/test/Do",)
 
-    def __init__(self, accept: Callable[[Call], None]) -> None:
+    def __init__(self, accept: Callable[[SessionCall], None]) -> None:
         self._accept = accept
 
-    def accept(self, call: Call) -> None:
+    def accept(self, call: SessionCall) -> None:
         self._accept(call)
 
 
-def sent(session: Session) -> list[daemon.Frame]:
-    return daemon.split(daemon.unwrap(next(session.outgoing())))
+def sent(session: BuildSession) -> list[daemon.Frame]:
+    return daemon.split(daemon.unwrap(next(session.take_outgoing())))
 
 
 def test_unread_messages_of_all_calls_fit_into_a_hundred_mebibytes() -> None:
     session = begin(Service(bulk))
-    session.incoming(
+    session.take_incoming(
         daemon.wrap(b"".join(daemon.request(2 * call + 1, "/test/Do") for call in range(http2.MAX_STREAMS)))
     )
-    granted = [frames.word(size) for kind, _, stream, size in sent(session) if kind == Type.WINDOW_UPDATE and stream]
+    granted = [
+        http2_frames.read_word(size)
+        for kind, _, stream, size in sent(session)
+        if kind == FrameType.WINDOW_UPDATE and stream
+    ]
     assert sum(granted) + http2.MAX_STREAMS * http2.FIRST_WINDOW < 100 << 20
     assert len([size for size in granted if size > http2.SMALL_WINDOW]) == http2.MOST_WIDE
 
@@ -215,19 +227,22 @@ def test_unread_messages_of_all_calls_fit_into_a_hundred_mebibytes() -> None:
 def test_a_call_has_its_turn_to_be_wide_when_another_ends() -> None:
     session = begin(Service(bulk))
     many = http2.MOST_WIDE + 3
-    session.incoming(daemon.wrap(b"".join(daemon.request(2 * call + 1, "/test/Do") for call in range(many))))
+    session.take_incoming(daemon.wrap(b"".join(daemon.request(2 * call + 1, "/test/Do") for call in range(many))))
     sent(session)
     waiting = 2 * http2.MOST_WIDE + 1
     for ended, widened in ((waiting, None), (1, waiting + 2), (3, waiting + 4), (5, None)):
-        session.incoming(
-            daemon.wrap(frames.rst_stream(ended, frames.Code.CANCEL) + frames.frame(Type.PING, 0, 0, bytes(8)))
+        session.take_incoming(
+            daemon.wrap(
+                http2_frames.encode_rst_stream(ended, http2_frames.ErrorCode.CANCEL)
+                + http2_frames.encode_frame(FrameType.PING, 0, 0, bytes(8))
+            )
         )
-        updated = [stream for kind, _, stream, _ in sent(session) if kind == Type.WINDOW_UPDATE]
+        updated = [stream for kind, _, stream, _ in sent(session) if kind == FrameType.WINDOW_UPDATE]
         assert updated == ([] if widened is None else [widened])
 
 
 def test_a_large_message_is_taken_only_where_large_ones_come(tmp_path: Path) -> None:
-    talk = Conversation(Secrets({}), Content({"export": Layout(tmp_path, writable=True)}))
+    talk = Conversation(SecretsService({}), ContentService({"export": OciLayout(tmp_path, writable=True)}))
     prefix = b"\0" + (LARGEST_REQUEST + 1).to_bytes(4, "big")
     for path, metadata in ((SECRET, ()), (HEALTH, ()), (INFO, IN_LAYOUT), (READ, IN_LAYOUT)):
         stream = talk.call(path, metadata=metadata)
@@ -243,12 +258,12 @@ def test_small_messages_that_wait_are_few(tmp_path: Path) -> None:
 
     class Held:
         @contextmanager
-        def opened(self) -> Iterator[Ask]:
+        def open_connection(self) -> Iterator[Ask]:
             held.wait(30)
-            yield lambda _: agent.FAILURE
+            yield lambda _: ssh.FAILURE
 
     before = count("ssh")
-    talk = Conversation(Ssh({"default": Held()}))
+    talk = Conversation(SshService({"default": Held()}))
     stream = talk.call(FORWARD)
     with at_most(16 << 20):
         for _ in range(MOST_UNREAD // 1000 + 1):
@@ -269,11 +284,11 @@ def wait_for(reached: Callable[[], bool]) -> None:
 def test_a_call_that_takes_one_message_takes_no_second(path: str, tmp_path: Path) -> None:
     blobs = tmp_path / "blobs" / "sha256"
     blobs.mkdir(parents=True)
-    layout = {"export": Layout(tmp_path)}
-    calls: list[Call] = []
+    layout = {"export": OciLayout(tmp_path)}
+    calls: list[SessionCall] = []
 
-    class Auths(Auth):
-        def accept(self, call: Call) -> None:
+    class Auths(AuthService):
+        def accept(self, call: SessionCall) -> None:
             super().accept(call)
             calls.append(call)
 
@@ -282,12 +297,12 @@ def test_a_call_that_takes_one_message_takes_no_second(path: str, tmp_path: Path
             super().__init__()
             self.asked = 0
 
-        def lookup(self, host: str) -> Login | None:
+        def lookup(self, host: str) -> RegistryLogin | None:
             self.asked += 1
             return super().lookup(host)
 
     slow = Slow()
-    talk = Conversation(Auths(slow.lookup), Secrets({}), Ssh({}), Content(layout))
+    talk = Conversation(Auths(slow.lookup), SecretsService({}), SshService({}), ContentService(layout))
     stream = talk.call(path, metadata=IN_LAYOUT)
     for _ in range(100):
         talk.say(daemon.message(stream, ASKED if path == CREDENTIALS else b""))
@@ -303,20 +318,22 @@ def test_a_call_that_takes_one_message_takes_no_second(path: str, tmp_path: Path
 def test_answers_that_nobody_reads_end_the_call() -> None:
     class Talkative:
         @contextmanager
-        def opened(self) -> Iterator[Ask]:
+        def open_connection(self) -> Iterator[Ask]:
             yield lambda _: b"x" * (100 << 10)
 
     before = count("ssh")
-    session = begin(Ssh({"default": Talkative()}))
-    session.incoming(daemon.wrap(frames.settings({frames.Setting.INITIAL_WINDOW_SIZE: 0})))
-    session.incoming(daemon.wrap(daemon.request(1, FORWARD)))
+    session = begin(SshService({"default": Talkative()}))
+    session.take_incoming(
+        daemon.wrap(http2_frames.encode_settings({http2_frames.ConnectionSetting.INITIAL_WINDOW_SIZE: 0}))
+    )
+    session.take_incoming(daemon.wrap(daemon.request(1, FORWARD)))
     with at_most(16 << 20):
         for _ in range(100):
-            asked = daemon.wrap(agent.text(bytes((agent.REQUEST_IDENTITIES,))))
-            session.incoming(daemon.wrap(daemon.message(1, asked)))
+            asked = daemon.wrap(ssh.encode_text(bytes((ssh.REQUEST_IDENTITIES,))))
+            session.take_incoming(daemon.wrap(daemon.message(1, asked)))
         wait_for(lambda: count("ssh") == before)
     heard: list[daemon.Frame] = []
-    outgoing = session.outgoing()
+    outgoing = session.take_outgoing()
     while not (answer := daemon.answers(heard).get(1, Answer())).trailers:
         heard += daemon.split(daemon.unwrap(next(outgoing)))
     refused(answer, "bytes of answers are not read")
@@ -330,7 +347,7 @@ def ask_for(talk: Conversation, patterns: list[str]) -> int:
 
 
 def test_patterns_are_bounded_over_all_folders_that_are_on_their_way(tmp_path: Path) -> None:
-    talk = Conversation(FileSync({"context": tmp_path}))
+    talk = Conversation(FileSyncService({"context": tmp_path}))
     several = 4096
     first = [ask_for(talk, ["x"] * several) for _ in range(filesync.MOST_PATTERNS // several)]
     refused(talk.hear(ask_for(talk, ["x"] * several)), f"more than {filesync.MOST_PATTERNS} patterns")
@@ -342,7 +359,7 @@ def test_patterns_are_bounded_over_all_folders_that_are_on_their_way(tmp_path: P
 
 
 def test_patterns_are_bounded_by_their_size(tmp_path: Path) -> None:
-    talk = Conversation(FileSync({"context": tmp_path}))
+    talk = Conversation(FileSyncService({"context": tmp_path}))
     several = ["x" * 1000] * 250
     with at_most(64 << 20):
         streams = [ask_for(talk, several) for _ in range(5)]
@@ -350,7 +367,7 @@ def test_patterns_are_bounded_by_their_size(tmp_path: Path) -> None:
 
 
 def test_folders_on_their_way_are_few(tmp_path: Path) -> None:
-    talk = Conversation(FileSync({"context": tmp_path}))
+    talk = Conversation(FileSyncService({"context": tmp_path}))
     streams = [ask_for(talk, []) for _ in range(filesync.MOST_CALLS + 1)]
     refused(talk.hear(streams[-1]), f"more than {filesync.MOST_CALLS} folders are asked for at once")
     talk.say(daemon.message(streams[0], packets.FIN))
@@ -362,11 +379,11 @@ def test_folders_on_their_way_are_few(tmp_path: Path) -> None:
 
 def test_a_file_is_asked_for_once(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"x" * 10)
-    talk = Conversation(FileSync({"context": tmp_path}))
+    talk = Conversation(FileSyncService({"context": tmp_path}))
     stream = ask_for(talk, [])
     talk.say(daemon.message(stream, packets.encode_request(0)) * 2)
     answer = talk.hear(stream)
-    assert answer.status == str(int(Status.UNKNOWN))
+    assert answer.status == str(int(GrpcStatus.UNKNOWN))
     assert "no file has the number 0, or it was asked for already" in answer.trailers["grpc-message"]
 
 
@@ -374,17 +391,17 @@ def test_a_file_is_asked_for_once(tmp_path: Path) -> None:
 
 
 def test_folders_that_are_written_are_few(tmp_path: Path) -> None:
-    talk = Conversation(FileSend({0: FolderTarget(path=tmp_path / "out")}))
+    talk = Conversation(FileSendService({0: FolderTarget(path=tmp_path / "out")}))
     streams = [talk.call(SEND) for _ in range(filesend.MOST_FOLDERS + 1)]
     refused(talk.hear(streams[-1]), f"more than {filesend.MOST_FOLDERS} folders are written at once")
-    talk.say(frames.rst_stream(streams[0], frames.Code.CANCEL))
-    talk.say(daemon.message(talk.call(SEND), packets.encode_stat(Entry(b"d", modes.DIRECTORY | 0o755))))
+    talk.say(http2_frames.encode_rst_stream(streams[0], http2_frames.ErrorCode.CANCEL))
+    talk.say(daemon.message(talk.call(SEND), packets.encode_stat(TreeEntry(b"d", entry.DIRECTORY | 0o755))))
     assert (tmp_path / "out" / "d").is_dir()
 
 
 def test_files_that_are_written_are_few(tmp_path: Path) -> None:
     before = count("output")
-    talk = Conversation(FileSend({0: FileTarget(path=tmp_path / "out")}))
+    talk = Conversation(FileSendService({0: FileTarget(path=tmp_path / "out")}))
     streams = [talk.call(SEND) for _ in range(filesend.THREADS + 1)]
     refused(talk.hear(streams[-1]), f"more than {filesend.THREADS} calls of output at once")
     assert count("output") - before <= filesend.THREADS
@@ -394,8 +411,8 @@ def test_files_that_are_written_are_few(tmp_path: Path) -> None:
 
 def test_a_broken_message_ends_its_thread(tmp_path: Path) -> None:
     before = count("content")
-    talk = Conversation(Content({"export": Layout(tmp_path, writable=True)}))
+    talk = Conversation(ContentService({"export": OciLayout(tmp_path, writable=True)}))
     stream = talk.call(WRITE, metadata=IN_LAYOUT)
     talk.say(daemon.data(stream, b"\1\0\0\0\1"))
-    assert talk.hear(stream).status == str(int(Status.UNIMPLEMENTED))
+    assert talk.hear(stream).status == str(int(GrpcStatus.UNIMPLEMENTED))
     wait_for(lambda: count("content") == before)

@@ -9,11 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci_buildx.protobuf.schema import Schema
-from ci_buildx.session import content_messages, frames
-from ci_buildx.session.content import Content
-from ci_buildx.session.content_layout import Layout, Refused
-from ci_buildx.session.content_messages import (
+from ci_buildx.session import content as session_content
+from ci_buildx.session.call import GrpcStatus
+from ci_buildx.session.content import (
     INFO_REQUEST,
     INFO_RESPONSE,
     READ_REQUEST,
@@ -21,6 +19,7 @@ from ci_buildx.session.content_messages import (
     WRITE_REQUEST,
     WRITE_RESPONSE,
     Action,
+    ContentService,
     Info,
     InfoRequest,
     InfoResponse,
@@ -29,12 +28,14 @@ from ci_buildx.session.content_messages import (
     WriteRequest,
     WriteResponse,
 )
-from ci_buildx.session.frames import Type
-from ci_buildx.session.status import Status
-from tests.unit.protobuf import compiled
+from ci_buildx.session.oci_layout import LayoutRefusal, OciLayout
+from ci_buildx.wire import http2_frames
+from ci_buildx.wire.http2_frames import FrameType
+from ci_buildx.wire.protobuf import MessageSchema
 from tests.unit.session import daemon
 from tests.unit.session.conversation import Conversation
 from tests.unit.session.daemon import Answer
+from tests.unit.wire import compiled
 
 SERVICE = "/containerd.services.content.v1.Content/"
 STORE = [("buildkit-attachable-store-id", "local:x")]
@@ -56,15 +57,15 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def talk(folder: Path) -> Conversation:
-    return Conversation(Content({"local:x": Layout(folder, writable=True)}))
+    return Conversation(ContentService({"local:x": OciLayout(folder, writable=True)}))
 
 
 def ask(talk: Conversation, method: str, message: bytes) -> Answer:
     return talk.hear(talk.call(SERVICE + method, message, metadata=STORE))
 
 
-def outcome(answer: Answer) -> tuple[Status, str]:
-    return Status(int(answer.status)), answer.trailers.get("grpc-message", "")
+def outcome(answer: Answer) -> tuple[GrpcStatus, str]:
+    return GrpcStatus(int(answer.status)), answer.trailers.get("grpc-message", "")
 
 
 def write(talk: Conversation, *requests: WriteRequest) -> tuple[list[WriteResponse], Answer]:
@@ -110,26 +111,26 @@ def test_a_part_of_a_blob(talk: Conversation, offset: int, size: int, expected: 
 @pytest.mark.parametrize(
     ("method", "message", "status"),
     [
-        ("Info", INFO_REQUEST.encode(InfoRequest(digest(b"other"))), Status.NOT_FOUND),
-        ("Info", INFO_REQUEST.encode(InfoRequest("../../etc/passwd")), Status.INVALID_ARGUMENT),
-        ("Info", b"\xff", Status.INVALID_ARGUMENT),
-        ("Read", READ_REQUEST.encode(ReadRequest(digest(b"other"))), Status.NOT_FOUND),
-        ("Read", READ_REQUEST.encode(ReadRequest("sha256:" + "../" * 21 + "x")), Status.INVALID_ARGUMENT),
-        ("Read", READ_REQUEST.encode(ReadRequest(digest(BLOB), len(BLOB) + 1)), Status.OUT_OF_RANGE),
-        ("Delete", b"", Status.UNIMPLEMENTED),
+        ("Info", INFO_REQUEST.encode(InfoRequest(digest(b"other"))), GrpcStatus.NOT_FOUND),
+        ("Info", INFO_REQUEST.encode(InfoRequest("../../etc/passwd")), GrpcStatus.INVALID_ARGUMENT),
+        ("Info", b"\xff", GrpcStatus.INVALID_ARGUMENT),
+        ("Read", READ_REQUEST.encode(ReadRequest(digest(b"other"))), GrpcStatus.NOT_FOUND),
+        ("Read", READ_REQUEST.encode(ReadRequest("sha256:" + "../" * 21 + "x")), GrpcStatus.INVALID_ARGUMENT),
+        ("Read", READ_REQUEST.encode(ReadRequest(digest(BLOB), len(BLOB) + 1)), GrpcStatus.OUT_OF_RANGE),
+        ("Delete", b"", GrpcStatus.UNIMPLEMENTED),
     ],
 )
-def test_what_cannot_be_answered(talk: Conversation, method: str, message: bytes, status: Status) -> None:
+def test_what_cannot_be_answered(talk: Conversation, method: str, message: bytes, status: GrpcStatus) -> None:
     assert outcome(ask(talk, method, message))[0] == status
 
 
 def test_an_unknown_store(talk: Conversation) -> None:
     answer = talk.hear(talk.call(SERVICE + "Info", b""))
-    assert outcome(answer) == (Status.NOT_FOUND, "unknown store ''")
+    assert outcome(answer) == (GrpcStatus.NOT_FOUND, "unknown store ''")
 
 
 def test_a_blob_that_shrinks_while_it_is_read(folder: Path) -> None:
-    talk = Conversation(Content({"local:x": Layout(folder)}))
+    talk = Conversation(ContentService({"local:x": OciLayout(folder)}))
     large = folder / "blobs" / "sha256" / ("0" * 64)
     large.write_bytes(b"x" * (4 << 20))
     stream = talk.call(SERVICE + "Read", READ_REQUEST.encode(ReadRequest("sha256:" + "0" * 64)), metadata=STORE)
@@ -167,24 +168,28 @@ def test_writing_begins_again_at_zero(talk: Conversation) -> None:
 @pytest.mark.parametrize(
     ("requests", "status", "text"),
     [
-        ([WriteRequest(expected=digest(BLOB))], Status.ALREADY_EXISTS, "is there already"),
-        ([WriteRequest(expected="sha256:x")], Status.INVALID_ARGUMENT, "is no digest"),
+        ([WriteRequest(expected=digest(BLOB))], GrpcStatus.ALREADY_EXISTS, "is there already"),
+        ([WriteRequest(expected="sha256:x")], GrpcStatus.INVALID_ARGUMENT, "is no digest"),
         (
             [WriteRequest(Action.WRITE, data=b"a"), WriteRequest(Action.COMMIT, offset=1, expected=digest(b"b"))],
-            Status.FAILED_PRECONDITION,
+            GrpcStatus.FAILED_PRECONDITION,
             f"what was written is {digest(b'a')}",
         ),
         (
             [WriteRequest(Action.WRITE, data=b"a"), WriteRequest(Action.COMMIT, offset=1, total=2)],
-            Status.FAILED_PRECONDITION,
+            GrpcStatus.FAILED_PRECONDITION,
             "1 bytes were written of 2",
         ),
-        ([WriteRequest(Action.WRITE, offset=3, data=b"a")], Status.OUT_OF_RANGE, "offset 3 where 0 bytes have come"),
-        ([WriteRequest(Action.WRITE, data=b"no commit")], Status.OK, ""),
+        (
+            [WriteRequest(Action.WRITE, offset=3, data=b"a")],
+            GrpcStatus.OUT_OF_RANGE,
+            "offset 3 where 0 bytes have come",
+        ),
+        ([WriteRequest(Action.WRITE, data=b"no commit")], GrpcStatus.OK, ""),
     ],
 )
 def test_nothing_is_left_of_what_is_not_committed(
-    talk: Conversation, folder: Path, requests: list[WriteRequest], status: Status, text: str
+    talk: Conversation, folder: Path, requests: list[WriteRequest], status: GrpcStatus, text: str
 ) -> None:
     found, said = outcome(write(talk, *requests)[1])
     assert (found, text in said) == (status, True)
@@ -192,9 +197,9 @@ def test_nothing_is_left_of_what_is_not_committed(
 
 
 def test_a_layout_to_read_is_not_written(folder: Path) -> None:
-    talk = Conversation(Content({"local:x": Layout(folder)}))
+    talk = Conversation(ContentService({"local:x": OciLayout(folder)}))
     _, answer = write(talk, WriteRequest(Action.WRITE, data=b"a"))
-    assert outcome(answer) == (Status.INVALID_ARGUMENT, f"{folder} is there to be read only")
+    assert outcome(answer) == (GrpcStatus.INVALID_ARGUMENT, f"{folder} is there to be read only")
 
 
 def test_a_call_that_is_lost_leaves_nothing(talk: Conversation, folder: Path) -> None:
@@ -202,7 +207,7 @@ def test_a_call_that_is_lost_leaves_nothing(talk: Conversation, folder: Path) ->
     talk.say(daemon.message(stream, WRITE_REQUEST.encode(WriteRequest(Action.WRITE, data=b"half"))))
     talk.hear(stream, messages=1)
     (partial,) = (folder / "ingest").iterdir()
-    talk.say(frames.frame(Type.RST_STREAM, 0, stream, bytes(4)))
+    talk.say(http2_frames.encode_frame(FrameType.RST_STREAM, 0, stream, bytes(4)))
     deadline = time.monotonic() + 20
     while partial.exists():
         assert time.monotonic() < deadline
@@ -212,16 +217,16 @@ def test_a_call_that_is_lost_leaves_nothing(talk: Conversation, folder: Path) ->
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    talk = Conversation(Content({"local:x": Layout(tmp_path / "file", writable=True)}))
+    talk = Conversation(ContentService({"local:x": OciLayout(tmp_path / "file", writable=True)}))
     _, answer = write(talk, WriteRequest(Action.WRITE, data=b"a"))
-    assert outcome(answer) == (Status.UNKNOWN, f"cannot use {tmp_path / 'file'}: Not a directory")
+    assert outcome(answer) == (GrpcStatus.UNKNOWN, f"cannot use {tmp_path / 'file'}: Not a directory")
 
 
 @given(st.text(max_size=80))
 def test_no_digest_leads_out_of_the_layout(text: str) -> None:
-    layout = Layout(Path("/layout"))
+    layout = OciLayout(Path("/layout"))
     for name in (text, f"sha256:{text}", f"sha256:/{text}"):
-        with pytest.raises(Refused):
+        with pytest.raises(LayoutRefusal):
             layout.open(name)
 
 
@@ -240,7 +245,7 @@ def reference() -> Any:
         (WRITE_RESPONSE, WriteResponse(Action.WRITE, 3, 4, "d")),
     ],
 )
-def test_the_messages_are_those_of_the_definition(reference: Any, ours: Schema[Any], value: Any) -> None:
+def test_the_messages_are_those_of_the_definition(reference: Any, ours: MessageSchema[Any], value: Any) -> None:
     theirs = getattr(reference, type(value).__name__)(**value._asdict()).SerializeToString()
     assert ours.encode(value) == theirs
     assert ours.decode(theirs) == value
@@ -251,4 +256,4 @@ def test_times_are_those_of_the_definition(reference: Any) -> None:
     message.info.created_at.FromMilliseconds(1500)
     message.info.updated_at.FromMilliseconds(2500)
     value = InfoResponse(Info("d", 1, 1.5, 2.5))
-    assert content_messages.INFO_RESPONSE.encode(value) == message.SerializeToString()
+    assert session_content.INFO_RESPONSE.encode(value) == message.SerializeToString()

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci_buildx.model.secret import Secret
-from ci_buildx.session.auth import Auth
-from ci_buildx.session.content import Content
-from ci_buildx.session.filesend import FileSend
-from ci_buildx.session.filesync import FileSync
-from ci_buildx.session.keyring import Keyring
+from ci_buildx.session.auth import AuthService, TokenRequest
+from ci_buildx.session.content import ContentService
+from ci_buildx.session.file_targets import FileTarget
+from ci_buildx.session.filesend import FileSendService
+from ci_buildx.session.filesync import FileSyncService
 from ci_buildx.session.messages import (
     CREDENTIALS_REQUEST,
     FETCH_TOKEN_REQUEST,
@@ -22,11 +22,10 @@ from ci_buildx.session.messages import (
     GetSecretRequest,
     TokenAuthorityRequest,
 )
-from ci_buildx.session.places import FileTarget
-from ci_buildx.session.secrets import Secrets
-from ci_buildx.session.ssh import Ssh
-from ci_buildx.session.tokens import TokenRequest
-from ci_buildx.session.upload import Upload
+from ci_buildx.session.secrets import SecretsService
+from ci_buildx.session.ssh import SshService
+from ci_buildx.session.ssh_keyring import SshKeyring
+from ci_buildx.session.upload import UploadService
 from tests.unit.conftest import DebugLog
 from tests.unit.session.conversation import Conversation
 
@@ -51,7 +50,7 @@ class Tokens:
     def fetch(self, request: TokenRequest) -> Token:
         return Token(Secret(f"hush-token-of-{request.host}"))
 
-    def seed(self, host: str) -> Secret:
+    def find_seed(self, host: str) -> Secret:
         return Secret(f"hush-seed-of-{host}")
 
 
@@ -60,7 +59,7 @@ def lines(log: DebugLog) -> list[str]:
 
 
 def test_logins_by_host_alone(debug_log: DebugLog) -> None:
-    talk = Conversation(Auth(lambda _: Login(Secret("hush-of-a-registry")), Tokens()))
+    talk = Conversation(AuthService(lambda _: Login(Secret("hush-of-a-registry")), Tokens()))
     request = FetchTokenRequest(
         host="r.example",
         realm="https://me:hush-realm@t.example/?x=hush",
@@ -86,7 +85,7 @@ def test_logins_by_host_alone(debug_log: DebugLog) -> None:
 
 
 def test_secrets_by_id_alone(debug_log: DebugLog) -> None:
-    talk = Conversation(Secrets({"npm": Secret("hush-of-npm")}))
+    talk = Conversation(SecretsService({"npm": Secret("hush-of-npm")}))
     path = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
     for name in ("npm", "none"):
         talk.ask(path, GET_SECRET_REQUEST.encode(GetSecretRequest(name)))
@@ -102,7 +101,7 @@ def test_secrets_by_id_alone(debug_log: DebugLog) -> None:
 
 
 def test_agents_by_id_alone(debug_log: DebugLog) -> None:
-    talk = Conversation(Ssh({"default": Keyring(())}))
+    talk = Conversation(SshService({"default": SshKeyring(())}))
     talk.ask("/moby.sshforward.v1.SSH/CheckAgent", b"\x0a\x05other")
     talk.hear(talk.call("/moby.sshforward.v1.SSH/ForwardAgent", b"", metadata=[("buildkit.ssh.id", "mine")]))
     found = lines(debug_log)
@@ -111,7 +110,7 @@ def test_agents_by_id_alone(debug_log: DebugLog) -> None:
 
 
 def test_files_by_folder(tmp_path: Path, debug_log: DebugLog) -> None:
-    talk = Conversation(FileSync({"context": tmp_path}))
+    talk = Conversation(FileSyncService({"context": tmp_path}))
     names = [("dir-name", "context"), ("exclude-patterns", "a"), ("exclude-patterns", "b")]
     talk.call(SYNC, metadata=names, end=False)
     talk.hear(talk.call(SYNC, metadata=[("dir-name", "/etc")], end=False))
@@ -122,7 +121,7 @@ def test_files_by_folder(tmp_path: Path, debug_log: DebugLog) -> None:
 
 def test_results_archives_and_blobs(tmp_path: Path, debug_log: DebugLog) -> None:
     out = tmp_path / "out.tar"
-    talk = Conversation(FileSend({0: FileTarget(path=out)}), Upload({}), Content({}))
+    talk = Conversation(FileSendService({0: FileTarget(path=out)}), UploadService({}), ContentService({}))
     exporter = [("buildkit-attachable-exporter-id", "0")]
     talk.hear(talk.call("/moby.filesync.v1.FileSend/DiffCopy", b"\x0a\x01x", metadata=exporter))
     talk.hear(talk.call("/moby.upload.v1.Upload/Pull", metadata=[("urlpath", "/abc")]))

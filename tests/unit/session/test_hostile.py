@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci_buildx.fsutil import packets
-from ci_buildx.session import frames
-from ci_buildx.session.filesend import FileSend
-from ci_buildx.session.filesync import FileSync
-from ci_buildx.session.frames import Type
-from ci_buildx.session.places import FolderTarget
-from ci_buildx.session.secrets import Secrets
-from ci_buildx.session.session import Session
+from ci_buildx.session.file_targets import FolderTarget
+from ci_buildx.session.filesend import FileSendService
+from ci_buildx.session.filesync import FileSyncService
+from ci_buildx.session.secrets import SecretsService
+from ci_buildx.session.session import BuildSession
+from ci_buildx.wire import http2_frames
+from ci_buildx.wire.http2_frames import FrameType
 from tests.unit.session import daemon
 
 PATHS = (
@@ -32,7 +32,7 @@ PACKETS = st.one_of(
     st.integers(0, 5).map(packets.encode_request),
     st.just(packets.FIN),
     st.text(max_size=2000).map(packets.encode_error),
-    st.integers(0, 3).map(lambda number: packets.data_header(number, 0)),
+    st.integers(0, 3).map(lambda number: packets.make_data_header(number, 0)),
     st.binary(max_size=20),
 )
 
@@ -49,16 +49,20 @@ def said(draw: st.DrawFn) -> bytes:
     if kind == "message":
         return daemon.message(stream, draw(PACKETS), end=draw(st.booleans()))
     if kind == "window":
-        return frames.window_update(draw(st.sampled_from([0, stream])), draw(st.integers(0, frames.LARGEST_WINDOW)))
+        return http2_frames.encode_window_update(
+            draw(st.sampled_from([0, stream])), draw(st.integers(0, http2_frames.LARGEST_WINDOW))
+        )
     if kind == "settings":
-        return frames.settings({frames.Setting.INITIAL_WINDOW_SIZE: draw(st.integers(0, frames.LARGEST_WINDOW))})
+        return http2_frames.encode_settings(
+            {http2_frames.ConnectionSetting.INITIAL_WINDOW_SIZE: draw(st.integers(0, http2_frames.LARGEST_WINDOW))}
+        )
     if kind == "reset":
-        return frames.rst_stream(stream, frames.Code.CANCEL)
+        return http2_frames.encode_rst_stream(stream, http2_frames.ErrorCode.CANCEL)
     if kind == "ping":
-        return frames.frame(Type.PING, draw(st.integers(0, 1)), 0, b"12345678")
+        return http2_frames.encode_frame(FrameType.PING, draw(st.integers(0, 1)), 0, b"12345678")
     if kind == "frame":
-        return frames.frame(
-            draw(st.sampled_from(Type)), draw(st.integers(0, 255)), stream, draw(st.binary(max_size=30))
+        return http2_frames.encode_frame(
+            draw(st.sampled_from(FrameType)), draw(st.integers(0, 255)), stream, draw(st.binary(max_size=30))
         )
     return draw(st.binary(max_size=30))
 
@@ -66,13 +70,17 @@ def said(draw: st.DrawFn) -> bytes:
 @given(st.lists(said(), max_size=30), st.integers(1, 200))
 def test_anything_is_answered_or_ends_the_session(sentences: list[bytes], size: int) -> None:
     folder = Path(__file__).parent
-    services = (FileSync({"context": folder}), FileSend({0: FolderTarget(path=Path(__file__) / "there")}), Secrets({}))
-    session = Session(services, shared_key="key", id="id")
-    outgoing = session.outgoing()
+    services = (
+        FileSyncService({"context": folder}),
+        FileSendService({0: FolderTarget(path=Path(__file__) / "there")}),
+        SecretsService({}),
+    )
+    session = BuildSession(services, shared_key="key", id="id")
+    outgoing = session.take_outgoing()
     talk = daemon.greeting() + b"".join(sentences)
     next(outgoing)  # the greeting
     for start in range(0, len(talk), size):
-        session.incoming(daemon.wrap(talk[start : start + size]))
+        session.take_incoming(daemon.wrap(talk[start : start + size]))
     session.close()
     rest = b"".join(daemon.unwrap(message) for message in outgoing)
     assert len(rest) < 1 << 20

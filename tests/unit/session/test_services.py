@@ -7,7 +7,8 @@ import pytest
 
 from ci_buildx.errors import RegistryError
 from ci_buildx.model.secret import Secret
-from ci_buildx.session.auth import Auth
+from ci_buildx.session.auth import AuthService
+from ci_buildx.session.call import GrpcStatus
 from ci_buildx.session.messages import (
     CREDENTIALS_REQUEST,
     CREDENTIALS_RESPONSE,
@@ -18,10 +19,9 @@ from ci_buildx.session.messages import (
     GetSecretRequest,
     GetSecretResponse,
 )
-from ci_buildx.session.secrets import LARGEST, Secrets
-from ci_buildx.session.status import Status
-from tests.unit.protobuf import compiled
+from ci_buildx.session.secrets import LARGEST, SecretsService
 from tests.unit.session.conversation import Conversation
+from tests.unit.wire import compiled
 
 CREDENTIALS = "/moby.filesync.v1.Auth/Credentials"
 GET_SECRET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
@@ -57,22 +57,24 @@ def find(host: str) -> Login | None:
     ],
 )
 def test_credentials(host: str, found: CredentialsResponse) -> None:
-    answer = Conversation(Auth(find)).ask(CREDENTIALS, CREDENTIALS_REQUEST.encode(CredentialsRequest(host)))
+    answer = Conversation(AuthService(find)).ask(CREDENTIALS, CREDENTIALS_REQUEST.encode(CredentialsRequest(host)))
     assert answer.status == "0"
     assert [CREDENTIALS_RESPONSE.decode(message) for message in answer.messages] == [found]
 
 
 def test_credentials_that_cannot_be_found_out() -> None:
-    answer = Conversation(Auth(find)).ask(CREDENTIALS, CREDENTIALS_REQUEST.encode(CredentialsRequest("broken.example")))
-    assert answer.status == str(int(Status.UNKNOWN))
+    answer = Conversation(AuthService(find)).ask(
+        CREDENTIALS, CREDENTIALS_REQUEST.encode(CredentialsRequest("broken.example"))
+    )
+    assert answer.status == str(int(GrpcStatus.UNKNOWN))
     assert answer.trailers["grpc-message"] == "no credentials for broken.example: the credential program failed"
 
 
 def test_tokens_are_left_to_buildkitd() -> None:
-    assert Auth(find).methods == (CREDENTIALS,)
+    assert AuthService(find).methods == (CREDENTIALS,)
 
 
-SECRETS = Secrets({"s": Secret(b"\x00value"), "empty": Secret(""), "large": Secret(b"x" * (LARGEST + 1))})
+SECRETS = SecretsService({"s": Secret(b"\x00value"), "empty": Secret(""), "large": Secret(b"x" * (LARGEST + 1))})
 
 
 @pytest.mark.parametrize(("name", "value"), [("s", b"\x00value"), ("empty", b"")])
@@ -85,11 +87,11 @@ def test_secret(name: str, value: bytes) -> None:
 @pytest.mark.parametrize(
     ("name", "status", "text"),
     [
-        ("missing", Status.NOT_FOUND, "secret missing: not found"),
-        ("large", Status.INVALID_ARGUMENT, f"secret large has {LARGEST + 1} bytes, more than {LARGEST}"),
+        ("missing", GrpcStatus.NOT_FOUND, "secret missing: not found"),
+        ("large", GrpcStatus.INVALID_ARGUMENT, f"secret large has {LARGEST + 1} bytes, more than {LARGEST}"),
     ],
 )
-def test_secrets_that_are_not_given(name: str, status: Status, text: str) -> None:
+def test_secrets_that_are_not_given(name: str, status: GrpcStatus, text: str) -> None:
     answer = Conversation(SECRETS).ask(GET_SECRET, GET_SECRET_REQUEST.encode(GetSecretRequest(name)))
     assert (answer.status, answer.trailers["grpc-message"]) == (str(int(status)), text)
 

@@ -4,11 +4,10 @@ from collections.abc import Callable
 import pytest
 
 from ci_buildx.errors import InputError
-from ci_buildx.session import http2
-from ci_buildx.session.call import LARGEST_MESSAGE, Call
-from ci_buildx.session.frames import Type
-from ci_buildx.session.session import PING_INTERVAL, Session
-from ci_buildx.session.status import Status
+from ci_buildx.session.call import LARGEST_MESSAGE, GrpcStatus, SessionCall
+from ci_buildx.session.session import PING_INTERVAL, BuildSession
+from ci_buildx.wire import http2
+from ci_buildx.wire.http2_frames import FrameType
 from tests.unit.session import daemon
 from tests.unit.session.conversation import Conversation
 
@@ -20,21 +19,21 @@ class Service:
 
     methods = ("/test/Do",)
 
-    def __init__(self, accept: Callable[[Call], None]) -> None:
+    def __init__(self, accept: Callable[[SessionCall], None]) -> None:
         self.accept = accept
 
 
-def serving(accept: Callable[[Call], None]) -> Conversation:
+def serving(accept: Callable[[SessionCall], None]) -> Conversation:
     return Conversation(Service(accept))
 
 
-def echo(call: Call) -> None:
+def echo(call: SessionCall) -> None:
     call.on_message = call.send
     call.on_end = call.finish
 
 
 def test_metadata() -> None:
-    session = Session([Service(echo)], shared_key="app:1", id="some-id")
+    session = BuildSession([Service(echo)], shared_key="app:1", id="some-id")
     assert session.metadata == (
         ("x-docker-expose-session-uuid", "some-id"),
         ("x-docker-expose-session-sharedkey", "app:1"),
@@ -46,30 +45,30 @@ def test_metadata() -> None:
 
 def test_a_silent_daemon_is_asked_for_a_sign_of_life_once() -> None:
     now = 100.0
-    session = Session([], shared_key="", clock=lambda: now)
-    sent = session.outgoing()
-    session.incoming(daemon.wrap(daemon.greeting()))
+    session = BuildSession([], shared_key="", clock=lambda: now)
+    sent = session.take_outgoing()
+    session.take_incoming(daemon.wrap(daemon.greeting()))
     first = daemon.unwrap(next(sent))
     now += PING_INTERVAL
     assert session.silence == PING_INTERVAL
     asked = daemon.unwrap(next(sent))
-    assert daemon.split(asked) == [(Type.PING, 0, 0, bytes(8))]
+    assert daemon.split(asked) == [(FrameType.PING, 0, 0, bytes(8))]
     now += 57
-    session.incoming(daemon.wrap(daemon.request(1, HEALTH, end=True)))  # anything that comes is a sign of life
+    session.take_incoming(daemon.wrap(daemon.request(1, HEALTH, end=True)))  # anything that comes is a sign of life
     assert session.silence == 0
     kinds = [kind for kind, *_ in daemon.split(daemon.unwrap(next(sent)))]
-    assert Type.PING not in kinds
-    assert Type.SETTINGS in [kind for kind, *_ in daemon.split(first)]
+    assert FrameType.PING not in kinds
+    assert FrameType.SETTINGS in [kind for kind, *_ in daemon.split(first)]
 
 
 def test_a_key_that_is_no_header_is_escaped() -> None:
-    metadata = dict(Session([], shared_key="é a").metadata)
+    metadata = dict(BuildSession([], shared_key="é a").metadata)
     assert metadata["x-docker-expose-session-sharedkey"] == "%C3%A9+a"
     assert metadata["x-docker-expose-session-sharedkey-encoded"] == "1"
 
 
 def test_each_session_has_an_id_of_its_own() -> None:
-    assert Session([], shared_key="").id != Session([], shared_key="").id
+    assert BuildSession([], shared_key="").id != BuildSession([], shared_key="").id
 
 
 def test_health() -> None:
@@ -80,7 +79,7 @@ def test_health() -> None:
 
 def test_unknown_method() -> None:
     answer = Conversation().ask("/test/Nothing", b"")
-    assert answer.status == str(Status.UNIMPLEMENTED)
+    assert answer.status == str(GrpcStatus.UNIMPLEMENTED)
     assert answer.trailers["grpc-message"] == "unknown method /test/Nothing"
 
 
@@ -93,7 +92,7 @@ def test_messages_in_pieces_and_together() -> None:
 def test_metadata_of_a_call() -> None:
     seen: dict[str, list[str]] = {}
 
-    def accept(call: Call) -> None:
+    def accept(call: SessionCall) -> None:
         seen.update(call.metadata)
         call.finish()
 
@@ -103,26 +102,26 @@ def test_metadata_of_a_call() -> None:
 
 
 def test_the_message_of_a_failure_is_percent_encoded() -> None:
-    talk = serving(lambda call: call.finish(Status.UNKNOWN, "100% é\nbad"))
+    talk = serving(lambda call: call.finish(GrpcStatus.UNKNOWN, "100% é\nbad"))
     assert talk.hear(talk.call("/test/Do")).trailers == {"grpc-status": "2", "grpc-message": "100%25 %C3%A9%0Abad"}
 
 
 @pytest.mark.parametrize(
     ("error", "status", "text"),
     [
-        (InputError("no such thing", source="--x"), Status.UNKNOWN, "--x: no such thing"),
-        (ValueError("malformed"), Status.INVALID_ARGUMENT, "malformed"),
-        (KeyError("k"), Status.INTERNAL, "/test/Do failed: KeyError: 'k'"),
+        (InputError("no such thing", source="--x"), GrpcStatus.UNKNOWN, "--x: no such thing"),
+        (ValueError("malformed"), GrpcStatus.INVALID_ARGUMENT, "malformed"),
+        (KeyError("k"), GrpcStatus.INTERNAL, "/test/Do failed: KeyError: 'k'"),
     ],
 )
 @pytest.mark.parametrize("where", ["accept", "message", "producer"])
 def test_what_goes_wrong_in_a_service_ends_its_call_only(
-    error: Exception, status: Status, text: str, where: str
+    error: Exception, status: GrpcStatus, text: str, where: str
 ) -> None:
     def fail(_: object) -> bytes:
         raise error
 
-    def accept(call: Call) -> None:
+    def accept(call: SessionCall) -> None:
         if where == "accept":
             fail(call)
         elif where == "message":
@@ -139,7 +138,7 @@ def test_what_goes_wrong_in_a_service_ends_its_call_only(
 def test_bulk_is_pulled_and_what_is_made_arrives_before_the_end() -> None:
     left = [b"\0\0\0\0\1a" * 1000] * 300
 
-    def accept(call: Call) -> None:
+    def accept(call: SessionCall) -> None:
         def produce(room: int) -> bytes:
             made = left.pop()
             if not left:
@@ -154,10 +153,10 @@ def test_bulk_is_pulled_and_what_is_made_arrives_before_the_end() -> None:
 
 
 def test_a_producer_is_asked_again_after_a_wake() -> None:
-    calls: list[Call] = []
+    calls: list[SessionCall] = []
     made = [b"", b"\0\0\0\0\1a", b""]
 
-    def accept(call: Call) -> None:
+    def accept(call: SessionCall) -> None:
         calls.append(call)
         call.produce(lambda _: made.pop())
         call.on_message = lambda _: call.wake()
@@ -174,11 +173,11 @@ def test_a_producer_is_asked_again_after_a_wake() -> None:
 @pytest.mark.parametrize(
     ("prefix", "status"),
     [
-        (b"\x01\0\0\0\1", Status.UNIMPLEMENTED),
-        (b"\0" + (LARGEST_MESSAGE + 1).to_bytes(4, "big"), Status.RESOURCE_EXHAUSTED),
+        (b"\x01\0\0\0\1", GrpcStatus.UNIMPLEMENTED),
+        (b"\0" + (LARGEST_MESSAGE + 1).to_bytes(4, "big"), GrpcStatus.RESOURCE_EXHAUSTED),
     ],
 )
-def test_messages_that_are_not_taken(prefix: bytes, status: Status) -> None:
+def test_messages_that_are_not_taken(prefix: bytes, status: GrpcStatus) -> None:
     talk = serving(echo)
     stream = talk.call("/test/Do")
     talk.say(bytes((0, 0, len(prefix), 0, 0, 0, 0, 0, stream)) + prefix)
@@ -190,7 +189,7 @@ def test_messages_that_are_not_taken(prefix: bytes, status: Status) -> None:
 def test_a_message_of_the_largest_size_fits_even_where_credit_is_held() -> None:
     got: list[int] = []
 
-    def accept(call: Call) -> None:
+    def accept(call: SessionCall) -> None:
         call.holds_credit = call.is_bulk = True
         call.on_message = lambda message: got.append(len(message))
 
@@ -203,7 +202,7 @@ def test_a_message_of_the_largest_size_fits_even_where_credit_is_held() -> None:
 def test_a_cancelled_call_hears_of_it() -> None:
     lost: list[str] = []
 
-    def accept(call: Call) -> None:
+    def accept(call: SessionCall) -> None:
         call.on_lost = lost.append
 
     talk = serving(accept)
@@ -215,7 +214,7 @@ def test_a_cancelled_call_hears_of_it() -> None:
 def test_close_ends_calls_and_the_stream() -> None:
     lost: list[str] = []
 
-    def accept(call: Call) -> None:
+    def accept(call: SessionCall) -> None:
         call.on_lost = lost.append
 
     talk = serving(accept)
@@ -230,11 +229,11 @@ def test_close_ends_calls_and_the_stream() -> None:
 
 
 def test_close_unblocks_a_thread_that_waits() -> None:
-    session = Session([], shared_key="")
+    session = BuildSession([], shared_key="")
     ended = threading.Event()
 
     def run() -> None:
-        for _ in session.outgoing():
+        for _ in session.take_outgoing():
             pass
         ended.set()
 
@@ -247,15 +246,15 @@ def test_close_unblocks_a_thread_that_waits() -> None:
 
 @pytest.mark.parametrize("said", [daemon.wrap(b"GET / HTTP/1.1"), b"\x0a\xff"])
 def test_a_broken_protocol_is_the_sessions_failure(said: bytes) -> None:
-    session = Session([], shared_key="")
-    session.incoming(said)
+    session = BuildSession([], shared_key="")
+    session.take_incoming(said)
     assert session.failure.startswith("buildkitd broke the session's protocol: ")
-    assert len(list(session.outgoing())) == 1
+    assert len(list(session.take_outgoing())) == 1
 
 
 def test_crumbs_are_sent_after_all_when_the_window_stays_narrow() -> None:
-    session = Session([Service(lambda call: call.produce(lambda room: b"x" * room))], shared_key="")
-    session.incoming(daemon.wrap(daemon.greeting(INITIAL_WINDOW_SIZE=1000) + daemon.request(1, "/test/Do")))
-    outgoing = session.outgoing()
+    session = BuildSession([Service(lambda call: call.produce(lambda room: b"x" * room))], shared_key="")
+    session.take_incoming(daemon.wrap(daemon.greeting(INITIAL_WINDOW_SIZE=1000) + daemon.request(1, "/test/Do")))
+    outgoing = session.take_outgoing()
     heard = daemon.unwrap(next(outgoing)) + daemon.unwrap(next(outgoing))
     assert daemon.answers(daemon.split(heard))[1].data == b"x" * 1000

@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci_buildx.model.secret import Secret
-from ci_buildx.session import agent
-from ci_buildx.session.keyring import Keyring
-from ci_buildx.session.ssh import SocketAgent, Ssh
-from ci_buildx.session.status import Status
+from ci_buildx.session import ssh as session_ssh
+from ci_buildx.session.call import GrpcStatus
+from ci_buildx.session.ssh import SocketSshAgent, SshService
+from ci_buildx.session.ssh_keyring import SshKeyring
 from tests.unit.session import daemon
 from tests.unit.session.conversation import Conversation
 
@@ -42,44 +42,49 @@ def public(key: Any) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def keyring() -> Keyring:
-    return Keyring([secret(key) for key in KEYS])
+def keyring() -> SshKeyring:
+    return SshKeyring([secret(key) for key in KEYS])
 
 
-def ask(ssh: Ssh, *requests: bytes, name: str = "") -> list[bytes]:
+def ask(ssh: SshService, *requests: bytes, name: str = "") -> list[bytes]:
     """The answers to requests, which come cut at the wrong places."""
     conversation = Conversation(ssh)
-    stream = b"".join(agent.text(request) for request in requests)
+    stream = b"".join(session_ssh.encode_text(request) for request in requests)
     pieces = [daemon.wrap(stream[start : start + 7]) for start in range(0, len(stream), 7)]
     number = conversation.call(FORWARD, *pieces, metadata=[("buildkit.ssh.id", name)])
     answer = conversation.hear(number)
     assert answer.status == "0", answer.trailers
-    return list(agent.Requests().feed(b"".join(map(daemon.unwrap, answer.messages))))
+    return list(session_ssh.AgentRequests().feed(b"".join(map(daemon.unwrap, answer.messages))))
 
 
 def signed(key: Any, data: bytes, flags: int = 0) -> bytes:
-    return bytes((agent.SIGN_REQUEST,)) + agent.text(public(key)) + agent.text(data) + agent.count(flags)
+    return (
+        bytes((session_ssh.SIGN_REQUEST,))
+        + session_ssh.encode_text(public(key))
+        + session_ssh.encode_text(data)
+        + session_ssh.encode_count(flags)
+    )
 
 
 def signature(answer: bytes) -> tuple[bytes, bytes]:
     """The algorithm and the signature."""
-    assert answer[0] == agent.SIGN_RESPONSE
-    blob, rest = agent.take(answer[1:])
+    assert answer[0] == session_ssh.SIGN_RESPONSE
+    blob, rest = session_ssh.take_text(answer[1:])
     assert rest == b""
-    name, rest = agent.take(blob)
-    value, rest = agent.take(rest)
+    name, rest = session_ssh.take_text(blob)
+    value, rest = session_ssh.take_text(rest)
     assert rest == b""
     return name, value
 
 
-def test_the_keys(keyring: Keyring) -> None:
-    (answer,) = ask(Ssh({"default": keyring}), LIST)
-    assert answer[:5] == bytes((agent.IDENTITIES_ANSWER,)) + agent.count(len(KEYS))
-    assert answer[5:] == b"".join(agent.text(public(key)) + agent.text(b"") for key in KEYS)
+def test_the_keys(keyring: SshKeyring) -> None:
+    (answer,) = ask(SshService({"default": keyring}), LIST)
+    assert answer[:5] == bytes((session_ssh.IDENTITIES_ANSWER,)) + session_ssh.encode_count(len(KEYS))
+    assert answer[5:] == b"".join(session_ssh.encode_text(public(key)) + session_ssh.encode_text(b"") for key in KEYS)
 
 
-def test_signatures(keyring: Keyring) -> None:
-    ssh = Ssh({"a": keyring})
+def test_signatures(keyring: SshKeyring) -> None:
+    ssh = SshService({"a": keyring})
     requests = [signed(ED25519, b"data"), *(signed(RSA, b"data", flags) for flags in (0, 2, 4))]
     answers = [signature(answer) for answer in ask(ssh, *requests, *(signed(key, b"data") for key in CURVES), name="a")]
     assert answers[0][0] == b"ssh-ed25519"
@@ -91,25 +96,25 @@ def test_signatures(keyring: Keyring) -> None:
     hashed = (hashes.SHA256(), hashes.SHA384(), hashes.SHA512())
     for key, (name, value), algorithm in zip(CURVES, answers[4:], hashed, strict=True):
         assert name == f"ecdsa-sha2-nistp{key.curve.key_size}".encode()
-        r, rest = agent.take(value)
-        s, _ = agent.take(rest)
+        r, rest = session_ssh.take_text(value)
+        s, _ = session_ssh.take_text(rest)
         der = encode_dss_signature(int.from_bytes(r, "big", signed=True), int.from_bytes(s, "big", signed=True))
         key.public_key().verify(der, b"data", ec.ECDSA(algorithm))
 
 
-def test_what_is_refused(keyring: Keyring) -> None:
+def test_what_is_refused(keyring: SshKeyring) -> None:
     stranger = ed25519.Ed25519PrivateKey.generate()
     add, remove_all, lock, extension = b"\x11key", b"\x13", b"\x16", b"\x1b"
-    answers = ask(Ssh({"default": keyring}), signed(stranger, b""), add, remove_all, lock, extension, b"", LIST)
-    assert answers[:6] == [agent.FAILURE] * 6
-    assert answers[6][0] == agent.IDENTITIES_ANSWER
+    answers = ask(SshService({"default": keyring}), signed(stranger, b""), add, remove_all, lock, extension, b"", LIST)
+    assert answers[:6] == [session_ssh.FAILURE] * 6
+    assert answers[6][0] == session_ssh.IDENTITIES_ANSWER
 
 
 @pytest.mark.parametrize(("name", "found"), [("default", True), ("", True), ("other", False)])
-def test_which_agents_there_are(keyring: Keyring, name: str, found: bool) -> None:
-    conversation = Conversation(Ssh({"default": keyring}))
+def test_which_agents_there_are(keyring: SshKeyring, name: str, found: bool) -> None:
+    conversation = Conversation(SshService({"default": keyring}))
     answer = conversation.ask(CHECK, daemon.wrap(name.encode()))
-    assert answer.status == ("0" if found else str(int(Status.UNKNOWN)))
+    assert answer.status == ("0" if found else str(int(GrpcStatus.UNKNOWN)))
     if not found:
         assert answer.trailers["grpc-message"] == "no SSH agent 'other' is forwarded; add --ssh other"
         again = conversation.hear(conversation.call(FORWARD, daemon.wrap(b""), metadata=[("buildkit.ssh.id", name)]))
@@ -124,13 +129,13 @@ def listening(path: Path, answers: dict[bytes, bytes]) -> Iterator[list[bytes]]:
     def serve(server: socket.socket) -> None:
         connection, _ = server.accept()
         with connection:
-            requests = agent.Requests()
+            requests = session_ssh.AgentRequests()
             while data := connection.recv(100):
                 for request in requests.feed(data):
                     asked.append(request)
                     if request not in answers:
                         return
-                    connection.sendall(agent.text(answers[request]))
+                    connection.sendall(session_ssh.encode_text(answers[request]))
 
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
@@ -142,11 +147,13 @@ def listening(path: Path, answers: dict[bytes, bytes]) -> Iterator[list[bytes]]:
 
 
 def test_a_socket_is_asked_only_what_is_allowed(tmp_path: Path) -> None:
-    answers = {LIST: b"\x0c" + agent.count(0), signed(RSA, b"x"): b"\x0e" + b"long" * 10000}
+    answers = {LIST: b"\x0c" + session_ssh.encode_count(0), signed(RSA, b"x"): b"\x0e" + b"long" * 10000}
     with listening(tmp_path / "s", answers) as asked:
-        found = ask(Ssh({"default": SocketAgent(tmp_path / "s")}), b"\x11add", LIST, b"\x13", signed(RSA, b"x"))
+        found = ask(
+            SshService({"default": SocketSshAgent(tmp_path / "s")}), b"\x11add", LIST, b"\x13", signed(RSA, b"x")
+        )
     assert asked == list(answers)
-    assert found == [agent.FAILURE, answers[LIST], agent.FAILURE, answers[signed(RSA, b"x")]]
+    assert found == [session_ssh.FAILURE, answers[LIST], session_ssh.FAILURE, answers[signed(RSA, b"x")]]
 
 
 @pytest.mark.parametrize(
@@ -154,26 +161,26 @@ def test_a_socket_is_asked_only_what_is_allowed(tmp_path: Path) -> None:
     [(None, "No such file or directory"), ({}, "it closed the connection")],
 )
 def test_an_agent_that_does_not_answer(tmp_path: Path, answers: dict[bytes, bytes] | None, reason: str) -> None:
-    conversation = Conversation(Ssh({"default": SocketAgent(tmp_path / "s")}))
+    conversation = Conversation(SshService({"default": SocketSshAgent(tmp_path / "s")}))
     if answers is None:
-        answer = conversation.hear(conversation.call(FORWARD, daemon.wrap(agent.text(LIST))))
+        answer = conversation.hear(conversation.call(FORWARD, daemon.wrap(session_ssh.encode_text(LIST))))
     else:
         with listening(tmp_path / "s", answers):
-            answer = conversation.hear(conversation.call(FORWARD, daemon.wrap(agent.text(LIST))))
-    assert answer.status == str(int(Status.UNKNOWN))
+            answer = conversation.hear(conversation.call(FORWARD, daemon.wrap(session_ssh.encode_text(LIST))))
+    assert answer.status == str(int(GrpcStatus.UNKNOWN))
     assert answer.trailers["grpc-message"] == f"cannot speak to the SSH agent at {tmp_path}/s: {reason}"
 
 
-def test_a_message_that_is_too_long_ends_the_call(keyring: Keyring) -> None:
-    conversation = Conversation(Ssh({"default": keyring}))
+def test_a_message_that_is_too_long_ends_the_call(keyring: SshKeyring) -> None:
+    conversation = Conversation(SshService({"default": keyring}))
     answer = conversation.hear(conversation.call(FORWARD, daemon.wrap(b"\xff\xff\xff\xff"), end=False))
-    assert answer.status == str(int(Status.INVALID_ARGUMENT))
+    assert answer.status == str(int(GrpcStatus.INVALID_ARGUMENT))
 
 
 @given(pieces=st.lists(st.binary(max_size=20), max_size=10))
 def test_any_bytes_are_cut_the_same_whatever_the_pieces(pieces: list[bytes]) -> None:
     def cut(parts: list[bytes]) -> list[bytes] | None:
-        requests = agent.Requests()
+        requests = session_ssh.AgentRequests()
         try:
             return [message for part in parts for message in requests.feed(part)]
         except ValueError:
@@ -183,8 +190,8 @@ def test_any_bytes_are_cut_the_same_whatever_the_pieces(pieces: list[bytes]) -> 
 
 
 @given(request=st.binary(max_size=60))
-def test_any_request_is_answered_or_refused(keyring: Keyring, request: bytes) -> None:
-    for kind in (b"", b"\x0d", b"\x0d" + agent.text(public(ED25519))):
+def test_any_request_is_answered_or_refused(keyring: SshKeyring, request: bytes) -> None:
+    for kind in (b"", b"\x0d", b"\x0d" + session_ssh.encode_text(public(ED25519))):
         try:
             assert keyring.answer(kind + request)[0] in (5, 12, 14)
         except ValueError as error:

@@ -13,11 +13,11 @@ import pytest
 
 from ci_buildx.errors import InputError
 from ci_buildx.model.platform import Platform
-from ci_buildx.settings.assembly import Value, cluster_from, namespace_from, read_variables, settings_from
-from ci_buildx.settings.option import Surface
-from ci_buildx.settings.options import BY_NAME, OPTIONS, on_surface
+from ci_buildx.settings.assembly import Value, make_cluster_settings, make_settings, read_namespace, read_variables
+from ci_buildx.settings.option import OptionSurface
+from ci_buildx.settings.options import BY_NAME, OPTIONS, list_options
 from ci_buildx.settings.secrets import LARGEST
-from ci_buildx.settings.values import Attributes, Progress, Settings, TransportChoice
+from ci_buildx.settings.values import ProgressMode, Settings, TransportChoice, TypedAttributes
 
 BIG_SECRET = (
     "--secret: secret 'x' is larger than 500 KiB; mount what is large from a context: --build-context NAME=FOLDER"
@@ -46,7 +46,7 @@ def make(cwd: Path, env: dict[str, str] | None = None, **values: Value) -> Setti
     named = {name.replace("_", "-"): value for name, value in values.items()}
     named.setdefault("context", "app")
     sources = {name: BY_NAME[name].flag for name in named if name in BY_NAME}
-    return settings_from(named, sources, env or {}, cwd)
+    return make_settings(named, sources, env or {}, cwd)
 
 
 def refusal(cwd: Path, env: dict[str, str] | None = None, **values: Value) -> str:
@@ -95,11 +95,11 @@ def test_everything_from_the_command_line(cwd: Path) -> None:
         "other": b"value",
     }
     assert build.cache_from == (
-        Attributes(type="registry", attrs=(("ref", "registry.example/cache"),)),
-        Attributes(type="local", attrs=(("src", str(cwd / "cache")),)),
+        TypedAttributes(type="registry", attrs=(("ref", "registry.example/cache"),)),
+        TypedAttributes(type="local", attrs=(("src", str(cwd / "cache")),)),
     )
-    assert build.outputs == (Attributes(type="local", attrs=(("dest", str(cwd / "out")),)),)
-    assert (build.metadata_file, build.progress, build.push) == (cwd / "meta.json", Progress.PLAIN, True)
+    assert build.outputs == (TypedAttributes(type="local", attrs=(("dest", str(cwd / "out")),)),)
+    assert (build.metadata_file, build.progress, build.push) == (cwd / "meta.json", ProgressMode.PLAIN, True)
     assert (settings.builder.replicas, settings.builder.namespace, settings.builder.lifetime) == (2, "ci", 600)
     assert (settings.keep, settings.transport, settings.cluster.context) == (True, TransportChoice.EXEC, "dev")
 
@@ -116,7 +116,7 @@ def test_texts_of_inputs_are_split_as_their_kind_says(cwd: Path) -> None:
     }
     values, sources = read_variables(env)
     assert sources["tags"] == "KUBE_BUILDER_TAGS"
-    settings = settings_from(values, sources, env, cwd)
+    settings = make_settings(values, sources, env, cwd)
     assert settings.build.tags == ("app:1", "app:2", "app:3")
     assert settings.build.build_args == (("A", "1,2"), ("B", "3"))
     assert settings.builder.nodeselector == (("a", "b"), ("c", "d"))
@@ -310,9 +310,9 @@ def test_attestations_win_over_their_shorthands(cwd: Path) -> None:
 def test_outputs(cwd: Path) -> None:
     outputs = make(cwd, tags=["a"], outputs=["-", "type=image,push=true", "out/"]).build.outputs
     assert outputs == (
-        Attributes(type="tar", attrs=(("dest", "-"),)),
-        Attributes(type="image", attrs=(("push", "true"),)),
-        Attributes(type="local", attrs=(("dest", str(cwd / "out")),)),
+        TypedAttributes(type="tar", attrs=(("dest", "-"),)),
+        TypedAttributes(type="image", attrs=(("push", "true"),)),
+        TypedAttributes(type="local", attrs=(("dest", str(cwd / "out")),)),
     )
     assert make(cwd, outputs=["type=oci"]).build.outputs[0].get("dest") == "-"
     assert make(cwd, outputs=["type=oci,tar=false,dest=layout"]).build.outputs[0].get("dest") == str(cwd / "layout")
@@ -320,8 +320,10 @@ def test_outputs(cwd: Path) -> None:
 
 def test_cluster(cwd: Path) -> None:
     (cwd / "config").touch()
-    assert cluster_from({}, {}, {"KUBECONFIG": "/a:/b"}, cwd).kubeconfig == (Path("/a"), Path("/b"))
-    assert cluster_from({"kubeconfig": "config"}, {}, {"KUBECONFIG": "/a"}, cwd).kubeconfig == (cwd / "config",)
+    assert make_cluster_settings({}, {}, {"KUBECONFIG": "/a:/b"}, cwd).kubeconfig == (Path("/a"), Path("/b"))
+    assert make_cluster_settings({"kubeconfig": "config"}, {}, {"KUBECONFIG": "/a"}, cwd).kubeconfig == (
+        cwd / "config",
+    )
 
 
 def test_a_refused_secret_does_not_show(cwd: Path) -> None:
@@ -332,7 +334,7 @@ def test_a_refused_secret_does_not_show(cwd: Path) -> None:
 def test_table() -> None:
     assert len(BY_NAME) == len(OPTIONS)
     assert {option.variable for option in OPTIONS} >= {"KUBE_BUILDER_BUILD_ARGS", "KUBE_BUILDER_TAGS"}
-    inputs = {option.name for option in on_surface(Surface.GITHUB)}
+    inputs = {option.name for option in list_options(OptionSurface.GITHUB)}
     assert inputs >= {
         "context",
         "file",
@@ -345,7 +347,7 @@ def test_table() -> None:
         "kubeconfig",
     }
     assert "metadata-file" not in inputs
-    assert on_surface(Surface.GITLAB) == on_surface(Surface.GITHUB)
+    assert list_options(OptionSurface.GITLAB) == list_options(OptionSurface.GITHUB)
 
 
 def test_a_file_that_cannot_be_written_is_refused_before_anything_is_created(
@@ -353,12 +355,12 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_is_created(
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, _mode: path != cwd)
     with pytest.raises(InputError, match=r"'meta\.json' is not writable; name another file"):
-        settings_from({"context": "app", "metadata-file": "meta.json"}, {}, {}, cwd)
+        make_settings({"context": "app", "metadata-file": "meta.json"}, {}, {}, cwd)
 
 
 def test_namespace_alone_reads_no_files(cwd: Path) -> None:
     missing = {"buildkitd-config": "absent.toml", "context": "absent"}
-    assert namespace_from(missing, {}, {}, cwd) == ""
-    assert namespace_from({**missing, "driver-opts": "namespace=ci"}, {}, {}, cwd) == "ci"
+    assert read_namespace(missing, {}, {}, cwd) == ""
+    assert read_namespace({**missing, "driver-opts": "namespace=ci"}, {}, {}, cwd) == "ci"
     with pytest.raises(InputError, match="contradicts"):
-        namespace_from({"namespace": "a", "driver-opts": "namespace=b"}, {}, {}, cwd)
+        read_namespace({"namespace": "a", "driver-opts": "namespace=b"}, {}, {}, cwd)

@@ -9,37 +9,31 @@ import pytest
 from ci_buildx.errors import InputError
 from ci_buildx.settings import assembly
 from ci_buildx.settings import attribute_table as table
-from ci_buildx.settings.attribute_table import Attribute, Kind
-from ci_buildx.settings.attributes import (
-    CACHE_TYPES,
-    OUTPUT_TYPES,
-    parse_cache_from,
-    parse_cache_to,
-    parse_outputs,
-)
+from ci_buildx.settings.attribute_table import AttributeKind, OutputAttribute
+from ci_buildx.settings.attributes import CACHE_TYPES, OUTPUT_TYPES, parse_cache_from, parse_cache_to, parse_outputs
 
 CWD = Path("/work-of-a-test")
 NEEDED = {"local": "dest=out", "registry": "ref=h/a", "oci": "dest=o", "docker": "dest=d", "tar": "dest=t"}
 TAKEN = {
-    Kind.TEXT: "x",
-    Kind.NAMES: "h/a:1",
-    Kind.BOOLEAN: "false",
-    Kind.FLAG: "",
-    Kind.NUMBER: "5",
-    Kind.POSITIVE: "5",
-    Kind.DURATION: "10m",
+    AttributeKind.TEXT: "x",
+    AttributeKind.NAMES: "h/a:1",
+    AttributeKind.BOOLEAN: "false",
+    AttributeKind.FLAG: "",
+    AttributeKind.NUMBER: "5",
+    AttributeKind.POSITIVE: "5",
+    AttributeKind.DURATION: "10m",
 }
 WRONG = {
-    Kind.NAMES: "h/A",
-    Kind.BOOLEAN: "yes",
-    Kind.FLAG: "on",
-    Kind.NUMBER: "x",
-    Kind.POSITIVE: "0",
-    Kind.DURATION: "x",
+    AttributeKind.NAMES: "h/A",
+    AttributeKind.BOOLEAN: "yes",
+    AttributeKind.FLAG: "on",
+    AttributeKind.NUMBER: "x",
+    AttributeKind.POSITIVE: "0",
+    AttributeKind.DURATION: "x",
 }
 
 
-def value(attribute: Attribute) -> str:
+def value(attribute: OutputAttribute) -> str:
     return attribute.choices[-1] if attribute.choices else TAKEN[attribute.kind]
 
 
@@ -177,7 +171,7 @@ def cleared(
     given: dict[str, assembly.Value] = {"context": ".", "outputs": list(outputs), **values}
     if allow:
         given["allow"] = ["buildx.local.delete"]
-    assembly.settings_from(given, {"outputs": "--output"}, {}, cwd)
+    assembly.make_settings(given, {"outputs": "--output"}, {}, cwd)
 
 
 @pytest.fixture

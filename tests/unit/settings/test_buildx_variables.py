@@ -7,8 +7,8 @@ import pytest
 import ci_buildx
 from ci_buildx.errors import InputError
 from ci_buildx.settings import assembly
-from ci_buildx.settings.buildx_variables import VARIABLES, Variable, check_variables, read_options
-from ci_buildx.settings.daemon import find_daemon
+from ci_buildx.settings.buildx_variables import VARIABLES, BuildxVariable, check_variables, read_options
+from ci_buildx.settings.docker_daemon import find_daemon
 from ci_buildx.settings.values import BuildSettings, Settings
 
 
@@ -25,17 +25,17 @@ SOURCES = "\n".join(
 def settings(tmp_path: Path, *outputs: str, **env: str) -> Settings:
     (tmp_path / "Dockerfile").write_text("FROM scratch\n")
     values, sources = assembly.read_variables(env)
-    return assembly.settings_from({"context": ".", "outputs": [*outputs], **values}, sources, env, tmp_path)
+    return assembly.make_settings({"context": ".", "outputs": [*outputs], **values}, sources, env, tmp_path)
 
 
 @pytest.mark.parametrize("variable", VARIABLES, ids=lambda variable: variable.name)
-def test_what_the_table_says_works_is_read_somewhere(variable: Variable) -> None:
+def test_what_the_table_says_works_is_read_somewhere(variable: BuildxVariable) -> None:
     nothing = variable.effect.startswith(("none", "refused"))
     assert nothing or variable.option or variable.name.removesuffix("*") in SOURCES or variable.name.startswith("AWS_")
 
 
 @pytest.mark.parametrize("variable", REFUSED, ids=lambda variable: variable.name)
-def test_what_cannot_be_done_is_refused_by_name(variable: Variable, tmp_path: Path) -> None:
+def test_what_cannot_be_done_is_refused_by_name(variable: BuildxVariable, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         settings(tmp_path, **{variable.name: "max"})
     assert str(caught.value).startswith(f"{variable.name}: 'max' asks for")
@@ -88,7 +88,7 @@ def test_attestations_as_image_manifests(tmp_path: Path) -> None:
 
 def test_no_default_load(tmp_path: Path) -> None:
     build = BuildSettings(context=tmp_path, dockerfile=None)
-    assert assembly.loading(build, {"BUILDX_NO_DEFAULT_LOAD": "1"}, source="x") is build
+    assert assembly.add_default_load(build, {"BUILDX_NO_DEFAULT_LOAD": "1"}, source="x") is build
 
 
 def test_contexts_of_docker_are_not_read() -> None:
@@ -105,6 +105,6 @@ def test_what_lets_a_folder_be_cleared_is_not_for_steps(tmp_path: Path) -> None:
         "outputs": ["type=local,dest=.,mode=delete"],
         "allow": ["buildx.local.delete", "network.host"],
     }
-    made = assembly.settings_from(values, {}, {}, tmp_path)
+    made = assembly.make_settings(values, {}, {}, tmp_path)
     assert made.build.entitlements == ("network.host",)
     assert "buildx" not in " ".join(made.builder.buildkitd_flags)

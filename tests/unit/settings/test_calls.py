@@ -4,7 +4,7 @@ import pytest
 
 from ci_buildx.errors import InputError
 from ci_buildx.settings.calls import parse_call
-from ci_buildx.settings.values import Call
+from ci_buildx.settings.values import FrontendCall
 
 
 @pytest.mark.parametrize(
@@ -12,16 +12,16 @@ from ci_buildx.settings.values import Call
     [
         ("", None),
         ("build", None),
-        ("check", Call(method="lint")),
-        ("lint", Call(method="lint")),
-        ("check,format=json", Call(method="lint", json=True)),
-        ("format=text,outline", Call(method="outline")),
-        ("check,ignorestatus=true", Call(method="lint", ignore_status=True)),
-        ("targets,ignorestatus=0", Call(method="targets")),
-        ("subrequests.describe", Call(method="subrequests.describe")),
+        ("check", FrontendCall(method="lint")),
+        ("lint", FrontendCall(method="lint")),
+        ("check,format=json", FrontendCall(method="lint", json=True)),
+        ("format=text,outline", FrontendCall(method="outline")),
+        ("check,ignorestatus=true", FrontendCall(method="lint", ignore_status=True)),
+        ("targets,ignorestatus=0", FrontendCall(method="targets")),
+        ("subrequests.describe", FrontendCall(method="subrequests.describe")),
     ],
 )
-def test_read(text: str, expected: Call | None) -> None:
+def test_read(text: str, expected: FrontendCall | None) -> None:
     assert parse_call(text, source="--call") == expected
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from ci_buildx.ci import inputs
 from ci_buildx.errors import InputError
-from ci_buildx.settings.csvline import split_records
-from ci_buildx.settings.given import Given
+from ci_buildx.settings.raw_values import RawValues
+from ci_buildx.settings.syntax import split_records
 
 WORDS = ("add-hosts", "allow", "no-cache-filters", "platforms", "tags", "secret-envs")
 VALUES = ("annotations", "build-args", "build-contexts", "labels", "ulimit", "secret-files", "ssh")
@@ -23,7 +23,9 @@ PLAIN = ("outputs", "driver-opts")
 
 
 def read(name: str, text: str, *, comments: bool = False) -> list[str]:
-    return Given({name: text}, {name: f"input {name}"}, {}, Path("/"), inputs.BY_NAME).texts(name, comments=comments)
+    return RawValues({name: text}, {name: f"input {name}"}, {}, Path("/"), inputs.BY_NAME).read_texts(
+        name, comments=comments
+    )
 
 
 @pytest.mark.parametrize("name", WORDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ci_buildx.model.masker import of_pair, spelled, without
+from ci_buildx.model.masker import list_spellings, mask_secrets, of_pair
 
 VALUE = "a-long-value"
 
@@ -43,11 +43,11 @@ def test_logins_in_values(name: str, value: str, secret: list[str]) -> None:
 
 
 def test_texts_without_them() -> None:
-    assert without(f'"/{VALUE}": not found', (VALUE,)) == '"/***": not found'
+    assert mask_secrets(f'"/{VALUE}": not found', (VALUE,)) == '"/***": not found'
 
 
 def test_the_longest_goes_first_and_short_ones_are_words() -> None:
     arguments = (("TOKEN", "12345678"), ("PASSWORD", "123456789"), ("AUTH", "true"))
     found = [value for name, text in arguments for value in of_pair(name, text)]
     assert found == ["12345678", "123456789"]
-    assert without("123456789 12345678 true", spelled(found)) == "*** *** true"
+    assert mask_secrets("123456789 12345678 true", list_spellings(found)) == "*** *** true"

@@ -13,17 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci_buildx.errors import InputError
-from ci_buildx.settings.attestations import parse_attestations
-from ci_buildx.settings.attributes import parse_cache_to, parse_outputs
+from ci_buildx.settings.attributes import parse_attestations, parse_cache_to, parse_outputs
 from ci_buildx.settings.contexts import is_remote, parse_named_contexts
-from ci_buildx.settings.csvline import split_fields, split_lines
-from ci_buildx.settings.driver_opts import parse_driver_opts
-from ci_buildx.settings.durations import parse_duration
-from ci_buildx.settings.pairs import parse_annotations
-from ci_buildx.settings.platforms import parse_platform, parse_platforms
-from ci_buildx.settings.quantities import parse_quantity
+from ci_buildx.settings.driver_opts.parse import parse_driver_opts
+from ci_buildx.settings.pairs import parse_annotations, parse_tags
+from ci_buildx.settings.platforms import parse_platforms, read_platform
 from ci_buildx.settings.sandbox import parse_hosts, parse_resources, parse_size, parse_ulimits
-from ci_buildx.settings.tags import parse_tags
+from ci_buildx.settings.syntax import parse_duration, parse_quantity, split_fields, split_lines
 
 NOWHERE = Path("/nonexistent")
 TEXTS = st.text(max_size=40) | st.text(alphabet='"=,:;/[]-. \n019eEmMiGKkxtype=local', max_size=40)
@@ -75,5 +71,5 @@ def test_csv_that_python_writes_is_read_back(fields: list[str]) -> None:
 
 @given(st.sampled_from(["linux/amd64", "linux/arm", "arm64/v8", "windows/amd64", "linux/arm/6", "AMD64"]))
 def test_platforms_are_stable(text: str) -> None:
-    platform = parse_platform(text.replace("arm64/v8", "linux/arm64/v8"), source="x")
-    assert parse_platform(str(platform), source="x") == platform
+    platform = read_platform(text.replace("arm64/v8", "linux/arm64/v8"), source="x")
+    assert read_platform(str(platform), source="x") == platform

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from ci_buildx.cli.main import main
-from ci_buildx.cli.world import World
+from ci_buildx.cli.process import ProcessContext
 from ci_buildx.errors import InputError
 from ci_buildx.kube import config
 from ci_buildx.model import masker
 from ci_buildx.settings import options
-from ci_buildx.settings.assembly import cluster_from, settings_from
-from ci_buildx.settings.option import Kind
+from ci_buildx.settings.assembly import make_cluster_settings, make_settings
+from ci_buildx.settings.option import OptionKind
 from ci_buildx.settings.unquoted import _FREE, refuse_pasted
 
 KUBECONFIG = """\
@@ -35,7 +35,7 @@ NOTHING = {"HOME": "/nonexistent"}
 ONE_NAME = [
     option.name
     for option in options.OPTIONS
-    if option.kind in (Kind.TEXT, Kind.WORDS) and option.name not in _FREE and option.flags
+    if option.kind in (OptionKind.TEXT, OptionKind.WORDS) and option.name not in _FREE and option.flags
 ]
 
 
@@ -46,9 +46,9 @@ ONE_NAME = [
 def test_content_of_a_kubeconfig_is_taken_without_a_file(text: str, place: str, tmp_path: Path) -> None:
     env = NOTHING | ({"KUBECONFIG": text} if place == "KUBECONFIG" else {})
     values = {"kubeconfig": text} if place == "kubeconfig" else {}
-    cluster = config.load(cluster_from(values, {}, env, tmp_path), env=env)
+    cluster = config.load_cluster(make_cluster_settings(values, {}, env, tmp_path), env=env)
     assert cluster.server == "https://127.0.0.1:1"
-    assert cluster.credentials.headers() == {"Authorization": "Bearer NOT-FOR-LOGS"}
+    assert cluster.credentials.make_headers() == {"Authorization": "Bearer NOT-FOR-LOGS"}
     assert not list(tmp_path.iterdir())
 
 
@@ -58,7 +58,7 @@ def test_content_of_a_kubeconfig_is_taken_without_a_file(text: str, place: str, 
 def test_what_is_no_whole_kubeconfig_is_not_shown(text: str, tmp_path: Path) -> None:
     for values, env in (({"kubeconfig": text}, NOTHING), ({}, NOTHING | {"KUBECONFIG": text})):
         with pytest.raises(InputError) as caught:
-            config.load(cluster_from(values, {}, env, tmp_path), env=env)
+            config.load_cluster(make_cluster_settings(values, {}, env, tmp_path), env=env)
         assert "NOT-FOR-LOGS" not in str(caught.value)
         assert BASE64[:20] not in str(caught.value)
 
@@ -81,7 +81,7 @@ def test_an_expression_of_dockers_actions_is_no_content(name: str, text: str) ->
 def test_no_option_quotes_content(name: str, text: str, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").touch()
     with pytest.raises(InputError) as caught:
-        settings_from({"context": ".", name: text}, {name: f"--{name}"}, NOTHING, tmp_path)
+        make_settings({"context": ".", name: text}, {name: f"--{name}"}, NOTHING, tmp_path)
     assert str(caught.value).startswith(f"--{name}: ")
     assert "NOT-FOR-LOGS" not in str(caught.value)
     assert BASE64[:20] not in str(caught.value)
@@ -102,7 +102,7 @@ def test_no_option_quotes_content(name: str, text: str, tmp_path: Path) -> None:
 def test_no_part_of_a_value_is_quoted(name: str, value: str, text: str, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").touch()
     with pytest.raises(InputError) as caught:
-        settings_from({"context": ".", name: [value.format(text)]}, {name: f"--{name}"}, NOTHING, tmp_path)
+        make_settings({"context": ".", name: [value.format(text)]}, {name: f"--{name}"}, NOTHING, tmp_path)
     assert "NOT-FOR-LOGS" not in str(caught.value)
     assert BASE64[:20] not in str(caught.value)
 
@@ -112,7 +112,7 @@ def test_no_part_of_a_value_is_quoted(name: str, value: str, text: str, tmp_path
 )
 def test_no_argument_in_the_wrong_place_is_quoted(argv: list[str], tmp_path: Path) -> None:
     stdout, stderr = io.StringIO(), io.StringIO()
-    assert main(argv, World(env=NOTHING, cwd=tmp_path, stdout=stdout, stderr=stderr)) == 2
+    assert main(argv, ProcessContext(env=NOTHING, cwd=tmp_path, stdout=stdout, stderr=stderr)) == 2
     assert "NOT-FOR-LOGS" not in stderr.getvalue()
     assert BASE64[:20] not in stderr.getvalue()
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from ci_buildx.errors import InputError
-from ci_buildx.settings.assembly import settings_from
-from ci_buildx.settings.given import Value
+from ci_buildx.settings.assembly import make_settings
 from ci_buildx.settings.options import BY_NAME
+from ci_buildx.settings.raw_values import Value
 
 JSON = "write the policy as JSON and name its file in EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
 
@@ -23,7 +23,7 @@ def build(app: Path, *policies: str) -> str:
     """Why the settings are refused, "" if they are not."""
     values: dict[str, Value] = {"context": ".", "policy": list(policies)}
     try:
-        settings_from(values, {name: BY_NAME[name].flag for name in values}, {}, app)
+        make_settings(values, {name: BY_NAME[name].flag for name in values}, {}, app)
     except InputError as error:
         return str(error)
     return ""

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ci_buildx.settings.proxies import proxy_arguments
+from ci_buildx.settings.pairs import make_proxy_arguments
 
 BOTH = {"httpProxy": "http://a:1", "httpsProxy": "http://a:2", "noProxy": "b,c", "ftpProxy": "ftp://a"}
 
@@ -15,7 +15,7 @@ def configured(folder: Path, proxies: Any) -> dict[str, str]:
 
 
 def test_all_kinds(tmp_path: Path) -> None:
-    assert proxy_arguments(configured(tmp_path, {"default": BOTH}), ()) == {
+    assert make_proxy_arguments(configured(tmp_path, {"default": BOTH}), ()) == {
         "HTTP_PROXY": "http://a:1",
         "HTTPS_PROXY": "http://a:2",
         "NO_PROXY": "b,c",
@@ -24,31 +24,31 @@ def test_all_kinds(tmp_path: Path) -> None:
 
 
 def test_what_is_given_wins_in_whatever_case(tmp_path: Path) -> None:
-    found = proxy_arguments(configured(tmp_path, {"default": BOTH}), ["http_proxy", "NO_PROXY", "FTP_PROXY"])
+    found = make_proxy_arguments(configured(tmp_path, {"default": BOTH}), ["http_proxy", "NO_PROXY", "FTP_PROXY"])
     assert found == {"HTTPS_PROXY": "http://a:2"}
 
 
 def test_those_of_the_daemon_go_before_the_default(tmp_path: Path) -> None:
     own = {"httpProxy": "http://own"}
     env = configured(tmp_path, {"default": BOTH, "tcp://daemon": own, "unix:///var/run/docker.sock": {}})
-    assert proxy_arguments(env | {"DOCKER_HOST": "tcp://daemon"}, ()) == {"HTTP_PROXY": "http://own"}
-    assert proxy_arguments(env, ()) == {}
+    assert make_proxy_arguments(env | {"DOCKER_HOST": "tcp://daemon"}, ()) == {"HTTP_PROXY": "http://own"}
+    assert make_proxy_arguments(env, ()) == {}
 
 
 def test_the_configuration_in_the_home_folder(tmp_path: Path) -> None:
     (tmp_path / ".docker").mkdir()
     configured(tmp_path / ".docker", {"default": {"httpProxy": "http://a"}})
-    assert proxy_arguments({"HOME": str(tmp_path)}, ()) == {"HTTP_PROXY": "http://a"}
+    assert make_proxy_arguments({"HOME": str(tmp_path)}, ()) == {"HTTP_PROXY": "http://a"}
 
 
 @pytest.mark.parametrize("proxies", [None, [], "x", {"default": None}, {"default": {"httpProxy": 1}}, {}])
 def test_anything_else_is_no_proxy(proxies: Any, tmp_path: Path) -> None:
-    assert proxy_arguments(configured(tmp_path, proxies), ()) == {}
+    assert make_proxy_arguments(configured(tmp_path, proxies), ()) == {}
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"auths": {}}', "\xff"])
 def test_a_configuration_without_them(text: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(text, encoding="latin-1")
-    assert proxy_arguments({"DOCKER_CONFIG": str(tmp_path)}, ()) == {}
-    assert proxy_arguments({"DOCKER_CONFIG": str(tmp_path / "none")}, ()) == {}
-    assert proxy_arguments({}, ()) == {}
+    assert make_proxy_arguments({"DOCKER_CONFIG": str(tmp_path)}, ()) == {}
+    assert make_proxy_arguments({"DOCKER_CONFIG": str(tmp_path / "none")}, ()) == {}
+    assert make_proxy_arguments({}, ()) == {}

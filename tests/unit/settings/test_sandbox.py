@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ci_buildx.errors import InputError
-from ci_buildx.settings.attestations import parse_attestations
+from ci_buildx.settings.attributes import parse_attestations
 from ci_buildx.settings.contexts import is_git, parse_named_contexts
 from ci_buildx.settings.sandbox import (
     parse_entitlements,

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci_buildx.errors import InputError
-from ci_buildx.settings.assembly import settings_from
+from ci_buildx.settings.assembly import make_settings
 from ci_buildx.settings.source_policy import read_policy
-from ci_buildx.settings.values import Constraint, SourcePolicy, SourceRule, SourceSelector, SourceUpdate
+from ci_buildx.settings.values import SourceConstraint, SourcePolicy, SourceRule, SourceSelector, SourceUpdate
 
 VARIABLE = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
 POLICY = {
@@ -35,10 +35,10 @@ POLICY = {
 def test_a_policy(tmp_path: Path) -> None:
     (tmp_path / "policy.json").write_text(json.dumps(POLICY))
     (tmp_path / "Dockerfile").write_text("FROM scratch\n")
-    constraint = Constraint(key="http.checksum", value="sha256:00", condition=1)
+    constraint = SourceConstraint(key="http.checksum", value="sha256:00", condition=1)
     selector = SourceSelector(identifier="https://host/(.*)", match_type=2, constraints=(constraint,))
     update = SourceUpdate(identifier="https://mirror/$1", attrs={"a": "b"})
-    settings = settings_from({"context": "."}, {}, {VARIABLE: "policy.json"}, tmp_path)
+    settings = make_settings({"context": "."}, {}, {VARIABLE: "policy.json"}, tmp_path)
     assert settings.build.source_policy == SourcePolicy(
         version=1,
         rules=(

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from ci_buildx.errors import InputError
 from ci_buildx.model.secret import Secret
-from ci_buildx.settings import sshkeys
-from ci_buildx.settings.assembly import settings_from
+from ci_buildx.settings import ssh
+from ci_buildx.settings.assembly import make_settings
 from ci_buildx.settings.ssh import parse_ssh
 from ci_buildx.settings.values import SshSource
 
@@ -62,7 +62,7 @@ def test_kinds_of_keys(form: PrivateFormat) -> None:
     rsa_key = rsa.generate_private_key(65537, 2048)
     ec_key = ec.generate_private_key(ec.SECP384R1())
     for key in (rsa_key, ec_key):
-        sshkeys.load(key.private_bytes(Encoding.PEM, form, PLAIN))
+        ssh.load_key(key.private_bytes(Encoding.PEM, form, PLAIN))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_the_variable_names_no_socket(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("context", ["git@host.example:team/app.git", "ssh://git@host.example/app.git#main"])
 def test_a_context_by_ssh_needs_an_agent(context: str, listening: Path) -> None:
-    given = settings_from({"context": context}, {}, {"SSH_AUTH_SOCK": str(listening)}, Path("/"))
+    given = make_settings({"context": context}, {}, {"SSH_AUTH_SOCK": str(listening)}, Path("/"))
     assert given.build.ssh == (SshSource(id="default", socket=listening),)
     with pytest.raises(InputError, match=r"^PATH\|URL: 'default': there is no SSH agent"):
-        settings_from({"context": context}, {"context": "PATH|URL"}, {}, Path("/"))
+        make_settings({"context": context}, {"context": "PATH|URL"}, {}, Path("/"))

@@ -21,14 +21,14 @@ VALUES = {name: f"<{name}>" for name in sticky_key.FIELDS}
 )
 def test_a_template_that_means_nothing_is_refused(template: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
-        sticky_key.parse(template, source="--sticky-key")
+        sticky_key.parse_sticky_key(template, source="--sticky-key")
     assert str(caught.value).startswith(message)
 
 
 @given(st.text(alphabet="{}ab/ \n") | st.text())
 def test_any_text_is_a_template_or_an_input_error(text: str) -> None:
     try:
-        made = sticky_key.parse(text, source="x")
+        made = sticky_key.parse_sticky_key(text, source="x")
     except InputError:
         return
     filled = made.fill(VALUES)

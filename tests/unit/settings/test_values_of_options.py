@@ -9,14 +9,11 @@ import pytest
 
 from ci_buildx.errors import InputError
 from ci_buildx.model.platform import Platform
-from ci_buildx.settings.attestations import parse_provenance, parse_sbom
+from ci_buildx.settings.attributes import parse_provenance, parse_sbom
 from ci_buildx.settings.buildkitd import parse_flags
-from ci_buildx.settings.csvline import split_fields, split_lines
-from ci_buildx.settings.durations import parse_duration
-from ci_buildx.settings.pairs import parse_annotations, parse_build_args, parse_labels
+from ci_buildx.settings.pairs import parse_annotations, parse_build_args, parse_labels, parse_tags
 from ci_buildx.settings.platforms import parse_platforms
-from ci_buildx.settings.quantities import parse_quantity
-from ci_buildx.settings.tags import parse_tags
+from ci_buildx.settings.syntax import parse_duration, parse_quantity, split_fields, split_lines
 
 
 def refusal(work: Callable[[], object]) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from ci_buildx.build.context import origin
 from ci_buildx.errors import InputError
-from ci_buildx.job import systems
-from ci_buildx.settings import assembly, options, variables
+from ci_buildx.settings import assembly, options
 from ci_buildx.settings.option import VARIABLE_PREFIX
 
 
@@ -25,14 +25,14 @@ def test_typos_are_refused_by_name(typo: str, meant: str) -> None:
 
 
 def test_what_jobs_tell_of_themselves_is_no_typo() -> None:
-    names = (*variables.REPORTED, *variables.ABOUT_THE_JOB, "CACHE", "STATE", "OUR_OWN_THING")
+    names = (*assembly.REPORTED, *assembly.ABOUT_THE_JOB, "CACHE", "STATE", "OUR_OWN_THING")
     assert assembly.read_variables({f"{VARIABLE_PREFIX}{name}": "x" for name in names}) == ({}, {})
 
 
 def test_the_names_are_those_that_are_read() -> None:
-    own = {name for system in systems.SYSTEMS if system.name == systems.OWN for name in system.repository + system.run}
-    own |= {name for system in systems.SYSTEMS if system.name == systems.OWN for name in system.job + system.url}
-    told = {f"{VARIABLE_PREFIX}{name}" for name in variables.ABOUT_THE_JOB}
+    own = {name for system in origin.SYSTEMS if system.name == origin.OWN for name in system.repository + system.run}
+    own |= {name for system in origin.SYSTEMS if system.name == origin.OWN for name in system.job + system.url}
+    told = {f"{VARIABLE_PREFIX}{name}" for name in assembly.ABOUT_THE_JOB}
     assert own <= told
     assert not told & {option.variable for option in options.OPTIONS}
 

@@ -11,22 +11,22 @@ import pytest
 
 from ci_buildx.errors import Forbidden, TransportError
 from ci_buildx.transport import race
-from ci_buildx.transport.endpoint import Endpoint
-from ci_buildx.transport.race import Candidate
+from ci_buildx.transport.endpoint import PodEndpoint
+from ci_buildx.transport.race import TransportCandidate
 from tests.unit.conftest import DebugLog
 
 
-def candidate(name: str, *failures: Exception) -> Candidate:
+def candidate(name: str, *failures: Exception) -> TransportCandidate:
     """A transport that fails so often before it opens."""
     left = list(failures)
 
     @contextmanager
-    def open_it() -> Iterator[Endpoint]:
+    def open_it() -> Iterator[PodEndpoint]:
         if left:
             raise left.pop(0)
-        yield Endpoint(name, secure=True)
+        yield PodEndpoint(name, secure=True)
 
-    return Candidate(name, open_it)
+    return TransportCandidate(name, open_it)
 
 
 def lines(log: DebugLog) -> list[str]:
@@ -37,7 +37,7 @@ def test_attempts_and_the_winner(debug_log: DebugLog) -> None:
     refused = TransportError("10.0.0.1:1234: Connection refused")
     late = TransportError("10.0.0.1:1234: no answer")
     direct, deadline = candidate("direct", refused, refused, refused, late), time.monotonic() + 60
-    with race.connect([direct], answer=lambda _: 1, deadline=deadline, subject="x"):
+    with race.race_transports([direct], answer=lambda _: 1, deadline=deadline, subject="x"):
         pass
     assert lines(debug_log) == [
         "race to x: direct, attempt 1 failed after T; it tries again: 10.0.0.1:1234: Connection refused",
@@ -49,7 +49,9 @@ def test_attempts_and_the_winner(debug_log: DebugLog) -> None:
 def test_nobody_wins(debug_log: DebugLog) -> None:
     forbidden = Forbidden("you may not create pods/exec", status=403)
     with pytest.raises(TransportError):
-        race.connect([candidate("exec", forbidden)], answer=lambda _: 1, deadline=time.monotonic() + 60, subject="x")
+        race.race_transports(
+            [candidate("exec", forbidden)], answer=lambda _: 1, deadline=time.monotonic() + 60, subject="x"
+        )
     assert lines(debug_log) == [
         "race to x: exec, attempt 1 failed after T; it gives up: you may not create pods/exec",
         "race to x: no transport has won: buildkitd cannot be reached: exec: you may not create pods/exec",

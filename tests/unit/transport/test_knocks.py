@@ -2,7 +2,7 @@
 
 import pytest
 
-from ci_buildx.transport.knocks import Knocks, NotYet, Stage
+from ci_buildx.transport.race import AttemptSchedule, NotTried, PodProgress
 
 
 class Pod:
@@ -18,18 +18,24 @@ class Pod:
     def sleep(self, seconds: float) -> None:
         self.now += seconds
 
-    def stage(self) -> Stage:
-        return Stage.READY if self.now >= self.ready else Stage.RUNNING if self.now >= self.running else Stage.UNKNOWN
+    def stage(self) -> PodProgress:
+        return (
+            PodProgress.READY
+            if self.now >= self.ready
+            else PodProgress.RUNNING
+            if self.now >= self.running
+            else PodProgress.UNKNOWN
+        )
 
 
-def turns(pod: Pod, knocks: Knocks, until: float) -> list[float]:
+def turns(pod: Pod, knocks: AttemptSchedule, until: float) -> list[float]:
     """When it knocks, in seconds, if nobody ever answers."""
     found = []
     while pod.now < 100 + until:
         try:
             knocks.take_turn()
             found.append(pod.now - 100)
-        except NotYet:
+        except NotTried:
             continue
     return found
 
@@ -46,25 +52,25 @@ def turns(pod: Pod, knocks: Knocks, until: float) -> list[float]:
 def test_a_tunnel_knocks_in_the_first_second_and_when_the_status_says_more(
     pod: Pod, until: float, expected: list[float]
 ) -> None:
-    knocks = Knocks(pod.stage, clock=pod.clock, sleep=pod.sleep)
+    knocks = AttemptSchedule(pod.stage, clock=pod.clock, sleep=pod.sleep)
     assert turns(pod, knocks, until) == pytest.approx(expected, abs=0.15)
 
 
 def test_exec_waits_until_the_pod_is_ready() -> None:
     pod = Pod(running=1, ready=3)
-    knocks = Knocks(pod.stage, blind=None, early=None, clock=pod.clock, sleep=pod.sleep)
+    knocks = AttemptSchedule(pod.stage, blind=None, early=None, clock=pod.clock, sleep=pod.sleep)
     assert turns(pod, knocks, 4) == pytest.approx([3.0, 3.5], abs=0.15)
 
 
 def test_an_image_that_is_pulled_for_minutes_costs_few_calls() -> None:
     pod = Pod(running=300, ready=302)
-    knocks = Knocks(pod.stage, clock=pod.clock, sleep=pod.sleep)
+    knocks = AttemptSchedule(pod.stage, clock=pod.clock, sleep=pod.sleep)
     assert len(turns(pod, knocks, 302.1)) <= 7
 
 
 def test_a_rest_ends_after_a_moment() -> None:
     pod = Pod()
-    knocks = Knocks(pod.stage, blind=None, clock=pod.clock, sleep=pod.sleep)
-    with pytest.raises(NotYet):
+    knocks = AttemptSchedule(pod.stage, blind=None, clock=pod.clock, sleep=pod.sleep)
+    with pytest.raises(NotTried):
         knocks.take_turn()
     assert pod.now == pytest.approx(100.2, abs=0.05)

@@ -12,8 +12,8 @@ import pytest
 
 from ci_buildx.errors import Forbidden, TransportError
 from ci_buildx.transport import race
-from ci_buildx.transport.endpoint import Endpoint
-from ci_buildx.transport.race import Candidate
+from ci_buildx.transport.endpoint import PodEndpoint
+from ci_buildx.transport.race import TransportCandidate
 
 
 @dataclass
@@ -28,26 +28,26 @@ class Runner:
     delay: float = 0.0
 
     @contextmanager
-    def open(self) -> Iterator[Endpoint]:
+    def open(self) -> Iterator[PodEndpoint]:
         if self.failures:
             self.failures -= 1
             raise self.error
         self.opened += 1
         try:
-            yield Endpoint(self.name, secure=True)
+            yield PodEndpoint(self.name, secure=True)
         finally:
             self.closed += 1
 
     @property
-    def candidate(self) -> Candidate:
-        return Candidate(self.name, self.open, self.delay)
+    def candidate(self) -> TransportCandidate:
+        return TransportCandidate(self.name, self.open, self.delay)
 
 
 def run(
-    *runners: Runner, answer: Callable[[Endpoint], str] = lambda endpoint: endpoint.target, **more: object
-) -> race.Winner[str]:
+    *runners: Runner, answer: Callable[[PodEndpoint], str] = lambda endpoint: endpoint.target, **more: object
+) -> race.TransportWinner[str]:
     arguments: dict[str, object] = {"deadline": time.monotonic() + 20, **more}
-    return race.connect([runner.candidate for runner in runners], answer=answer, **arguments)  # type: ignore[arg-type]
+    return race.race_transports([runner.candidate for runner in runners], answer=answer, **arguments)  # type: ignore[arg-type]
 
 
 def settled(condition: Callable[[], bool]) -> bool:
@@ -57,7 +57,7 @@ def settled(condition: Callable[[], bool]) -> bool:
 def test_the_first_has_a_head_start() -> None:
     direct, tunnel = Runner("direct"), Runner("tunnel", delay=5.0)
     with run(direct, tunnel) as winner:
-        assert (winner.name, winner.value, winner.endpoint) == ("direct", "direct", Endpoint("direct", secure=True))
+        assert (winner.name, winner.value, winner.endpoint) == ("direct", "direct", PodEndpoint("direct", secure=True))
         assert (direct.opened, direct.closed, tunnel.opened) == (1, 0, 0)
     assert direct.closed == 1
 
@@ -71,7 +71,7 @@ def test_a_candidate_that_fails_is_tried_until_it_answers() -> None:
 def test_a_connection_without_an_answer_does_not_win() -> None:
     mute, working = Runner("mute"), Runner("working")
 
-    def answer(endpoint: Endpoint) -> str:
+    def answer(endpoint: PodEndpoint) -> str:
         if endpoint.target == "mute":
             raise TimeoutError("silence")
         return endpoint.target
@@ -86,7 +86,7 @@ def test_who_comes_second_is_closed_and_its_answer_discarded() -> None:
     gates = {"first": threading.Event(), "second": threading.Event()}
     discarded: list[str] = []
 
-    def answer(endpoint: Endpoint) -> str:
+    def answer(endpoint: PodEndpoint) -> str:
         gates[endpoint.target].wait(20)
         return endpoint.target
 

@@ -14,14 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci_buildx.ci import inputs as offered
-from ci_buildx.ci.github import action, files, inputs
+from ci_buildx.ci.github import action, inputs
+from ci_buildx.ci.github import commands as github_commands
 from ci_buildx.cli.main import main as command
-from ci_buildx.cli.world import World
+from ci_buildx.cli.process import ProcessContext
 from ci_buildx.errors import InputError, Interrupted, SolveError
 from ci_buildx.model.debug import get_log
 from ci_buildx.model.record import replace
-from ci_buildx.progress.runner import escape, harmless
-from ci_buildx.settings.option import Surface
+from ci_buildx.progress.workflow_commands import defuse_commands, escape_value
+from ci_buildx.settings.option import OptionSurface
 from tests.unit.ci.fake_job import RESULT, FakeJob
 from tests.unit.ci.github.conftest import report
 
@@ -91,27 +92,27 @@ def test_a_full_disk_of_the_runner(
     assert f"{said}cannot write to the file of {file}: No space left on device" in log
 
 
-@pytest.mark.parametrize("name", [one.name for one in offered.on_surface(Surface.GITHUB)])
+@pytest.mark.parametrize("name", [one.name for one in offered.list_inputs(OptionSurface.GITHUB)])
 def test_an_input_that_is_not_given_comes_from_its_variable(name: str, tmp_path: Path) -> None:
     """With what the runner hands over then: the defaults that action.yml declares, else nothing."""
     declared = yaml.safe_load((ROOT / "action.yml").read_text())["inputs"]
     env = {f"INPUT_{each.upper()}": str(one.get("default", "")) for each, one in declared.items()}
     variable, said = offered.BY_NAME[name].variable, "true"
-    given = inputs.with_variables(inputs.read(env | {variable: said}, tmp_path))
+    given = inputs.add_variables(inputs.read_inputs(env | {variable: said}, tmp_path))
     assert given.values.get(name) == (said if name not in NOT_BY_VARIABLE else given.values.get(name))
-    told = inputs.with_variables(inputs.read(env | {variable: said, f"INPUT_{name.upper()}": "told"}, tmp_path))
-    assert told.source(name) == (f"input {name}" if name != "python" else name)
+    told = inputs.add_variables(inputs.read_inputs(env | {variable: said, f"INPUT_{name.upper()}": "told"}, tmp_path))
+    assert told.find_source(name) == (f"input {name}" if name != "python" else name)
 
 
 def test_each_input_of_the_table_is_read_from_its_variable() -> None:
-    names = [option.name for option in offered.on_surface(Surface.GITHUB) if option is not offered.PYTHON]
-    given = inputs.read({f"INPUT_{name.upper()}": f"value of {name}" for name in names}, Path())
+    names = [option.name for option in offered.list_inputs(OptionSurface.GITHUB) if option is not offered.PYTHON]
+    given = inputs.read_inputs({f"INPUT_{name.upper()}": f"value of {name}" for name in names}, Path())
     assert given.values == {name: f"value of {name}" for name in names}
-    assert given.source("build-args") == "input build-args"
+    assert given.find_source("build-args") == "input build-args"
 
 
 def test_empty_inputs_and_the_wrappers_own_count_as_not_given() -> None:
-    given = inputs.read({"INPUT_FILE": "", "INPUT_TARGET": " \n", "INPUT_PYTHON": "python3.12"}, Path())
+    given = inputs.read_inputs({"INPUT_FILE": "", "INPUT_TARGET": " \n", "INPUT_PYTHON": "python3.12"}, Path())
     assert (given.values, given.sources) == ({}, {})
 
 
@@ -120,13 +121,13 @@ def test_empty_inputs_and_the_wrappers_own_count_as_not_given() -> None:
 )
 def test_an_unknown_input_is_refused_with_the_nearest(name: str, nearest: str) -> None:
     with pytest.raises(InputError, match=f"unknown input '{name.lower()}'; did you mean '{nearest}'?"):
-        inputs.read({f"INPUT_{name}": "x"}, Path())
+        inputs.read_inputs({f"INPUT_{name}": "x"}, Path())
 
 
 @pytest.mark.parametrize("name", ["KEEP", "IIDFILE", "METADATA-FILE", "PRINT"])
 def test_what_only_the_command_line_offers_is_no_input(name: str) -> None:
     with pytest.raises(InputError, match="unknown input"):
-        inputs.read({f"INPUT_{name}": "x"}, Path())
+        inputs.read_inputs({f"INPUT_{name}": "x"}, Path())
 
 
 def test_a_kubeconfigs_file_is_announced_before_it_is_there(tmp_path: Path, cwd: Path, job: FakeJob) -> None:
@@ -149,9 +150,11 @@ def test_a_kubeconfigs_file_is_announced_before_it_is_there(tmp_path: Path, cwd:
 
 
 def test_kubeconfig_content_is_a_file_for_as_long_as_the_step_runs(tmp_path: Path) -> None:
-    given = inputs.read({"INPUT_KUBECONFIG": "kind: Config\nclusters: []\n", "RUNNER_TEMP": str(tmp_path)}, tmp_path)
-    with inputs.with_kubeconfig(given) as with_file:
-        path = Path(with_file.text("kubeconfig"))
+    given = inputs.read_inputs(
+        {"INPUT_KUBECONFIG": "kind: Config\nclusters: []\n", "RUNNER_TEMP": str(tmp_path)}, tmp_path
+    )
+    with inputs.write_kubeconfig(given) as with_file:
+        path = Path(with_file.read_text("kubeconfig"))
         assert path.read_text().startswith("kind: Config")
         assert path.parent == tmp_path
         assert path.stat().st_mode & 0o777 == 0o600
@@ -283,7 +286,7 @@ def test_post_without_state_does_nothing(env: dict[str, str], cwd: Path, job: Fa
 
 @given(st.text(st.characters(blacklist_categories=["Cs"])))
 def test_a_workflow_command_is_one_line_and_can_be_read_back(text: str) -> None:
-    escaped = escape(text)
+    escaped = escape_value(text)
     assert "\n" not in escaped
     assert "\r" not in escaped
     # actions/runner, src/Runner.Common/ActionCommand.cs: the percent sign is unescaped last.
@@ -292,10 +295,10 @@ def test_a_workflow_command_is_one_line_and_can_be_read_back(text: str) -> None:
 
 @given(st.lists(st.sampled_from(["::", "##[", "\r", "\n", " ", "\t", "save-state name=x", "]", ":", "#"])).map("".join))
 def test_text_of_others_holds_no_command(text: str) -> None:
-    shown = harmless(text)
+    shown = defuse_commands(text)
     # Python's lines end where .NET's do, and at more characters.
     assert not any(line.lstrip().startswith("::") or "##[" in line for line in shown.splitlines())
-    assert harmless("#4 0.1 std::vector") == "#4 0.1 std::vector"
+    assert defuse_commands("#4 0.1 std::vector") == "#4 0.1 std::vector"
 
 
 @pytest.mark.parametrize("progress", ["plain", "rawjson", "quiet", "github"])
@@ -311,8 +314,8 @@ def test_what_a_frontend_says_is_no_command(env: dict[str, str], cwd: Path, job:
 def test_a_value_cannot_end_its_own_entry(tmp_path: Path) -> None:
     env = {"GITHUB_OUTPUT": str(tmp_path / "output")}
     value = "a\nend-0000\nother=1"
-    files.append(env, "GITHUB_OUTPUT", "text", value)
-    files.append(env, "GITHUB_OUTPUT", "next", "")
+    github_commands.append_value(env, "GITHUB_OUTPUT", "text", value)
+    github_commands.append_value(env, "GITHUB_OUTPUT", "next", "")
     assert read(env["GITHUB_OUTPUT"]) == {"text": value, "next": ""}
     assert re.fullmatch(r"text<<end-[0-9a-f]{16}", (tmp_path / "output").read_text().splitlines()[0])
 
@@ -331,8 +334,8 @@ def test_the_debug_log_is_beside_the_log_of_the_step(env: dict[str, str], cwd: P
     env |= {"GITHUB_ACTIONS": "true", "RUNNER_DEBUG": "1", "INPUT_REGISTRY": "registry.example", "HOME": str(cwd)}
     env |= {"INPUT_USERNAME": "me", "INPUT_PASSWORD": password, "GITHUB_EVENT_NAME": "push"}
     env["INPUT_SECRETS"] = "npm=hush-of-npm-1"
-    job.on_create = lambda: get_log("job").debug("%s %s", password, "hush-of-npm-1")
-    around = World(env=env, cwd=cwd, stdout=io.StringIO(), stderr=io.StringIO())
+    job.on_create = lambda: get_log("build").debug("%s %s", password, "hush-of-npm-1")
+    around = ProcessContext(env=env, cwd=cwd, stdout=io.StringIO(), stderr=io.StringIO())
     assert command(["action"], around) == 0
     assert isinstance(around.stdout, io.StringIO)
     assert isinstance(around.stderr, io.StringIO)
@@ -340,6 +343,6 @@ def test_the_debug_log_is_beside_the_log_of_the_step(env: dict[str, str], cwd: P
     assert " DEBUG ci_buildx.ci: GitHub: event push, trust scope " in logged
     assert "tags (input tags)" in logged
     assert all(re.match(r"\d{4}-", line) for line in logged.splitlines())
-    assert " DEBUG ci_buildx.job: *** ***\n" in logged
+    assert " DEBUG ci_buildx.build: *** ***\n" in logged
     assert "hush" not in logged
     assert "DEBUG" not in around.stdout.getvalue()

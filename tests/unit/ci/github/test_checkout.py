@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ci_buildx.ci.github import checkout, inputs, naming
-from ci_buildx.ci.github.events import Event
+from ci_buildx.ci.github.events import WorkflowEvent
 from ci_buildx.errors import InputError
 
 DATE = "2026-01-02T03:04:05Z"
@@ -51,23 +51,23 @@ def repository(tmp_path: Path) -> Repository:
 def test_a_detached_head_is_at_one_of_its_refs(repository: Repository, refs: list[str], expected: str) -> None:
     for ref in refs:
         repository.git("update-ref", ref, "HEAD")
-    assert checkout.read(repository.folder, source="x") == (expected, repository.sha)
+    assert checkout.read_checkout(repository.folder, source="x") == (expected, repository.sha)
 
 
 def test_a_branch(repository: Repository) -> None:
     repository.git("checkout", "--quiet", "-b", "release/2")
     repository.git("tag", "v1")
-    assert checkout.read(repository.folder, source="x") == ("refs/heads/release/2", repository.sha)
+    assert checkout.read_checkout(repository.folder, source="x") == ("refs/heads/release/2", repository.sha)
 
 
 def test_a_commit_that_nothing_points_at(repository: Repository) -> None:
     with pytest.raises(InputError, match=r"^x: no branch, tag or pull request is at the commit that is checked out; "):
-        checkout.read(repository.folder, source="x")
+        checkout.read_checkout(repository.folder, source="x")
 
 
 def test_no_repository(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^x: git rev-parse failed: fatal: .*; put actions/checkout before this step"):
-        checkout.read(tmp_path, source="x")
+        checkout.read_checkout(tmp_path, source="x")
 
 
 @pytest.mark.parametrize(("chosen", "tags"), [("", ["pr-7"]), ("workflow", ["pr-7"]), ("git", ["v1.2", "20260102"])])
@@ -82,7 +82,9 @@ def test_tags_are_of_what_is_chosen(repository: Repository, chosen: str, tags: l
         "GITHUB_EVENT_NAME": "pull_request_target", "GITHUB_REF": "refs/heads/main", "GITHUB_SHA": "0" * 40,
         **{f"INPUT_{name}": value for name, value in given.items()},
     }  # fmt: skip
-    made = naming.decide(inputs.read(env, repository.folder), Event(env=env, payload={"number": 7}))
+    made = naming.make_metadata(
+        inputs.read_inputs(env, repository.folder), WorkflowEvent(env=env, payload={"number": 7})
+    )
     assert made is not None
     assert sorted(made.tag_names) == sorted(tags)
     assert (("org.opencontainers.image.revision", repository.sha) in made.labels) is (chosen == "git")
@@ -91,4 +93,4 @@ def test_tags_are_of_what_is_chosen(repository: Repository, chosen: str, tags: l
 def test_another_choice_is_named(tmp_path: Path) -> None:
     env = {"INPUT_IMAGES": "r.example/a", "INPUT_METADATA-CONTEXT": "gitt"}
     with pytest.raises(InputError, match=r"^input metadata-context: .*'gitt'.*; did you mean 'git'"):
-        naming.decide(inputs.read(env, tmp_path), Event(env=env))
+        naming.make_metadata(inputs.read_inputs(env, tmp_path), WorkflowEvent(env=env))

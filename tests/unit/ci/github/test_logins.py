@@ -20,25 +20,27 @@ SECRET = "hunter2-😀"
 AWS = "123456789012.dkr.ecr.eu-west-1.example"
 
 
-def read(**given: str) -> tuple[logins.Login, ...]:
+def read(**given: str) -> tuple[logins.LoginInput, ...]:
     path = {"PATH": given.pop("PATH", os.defpath)}
     env = {f"INPUT_{name.upper().replace('_', '-')}": value for name, value in given.items()} | path
-    return logins.read(inputs.read(env, Path()))
+    return logins.read_logins(inputs.read_inputs(env, Path()))
 
 
-def written(found: tuple[logins.Login, ...], tmp_path: Path, users: dict[str, Any] | None = None) -> dict[str, str]:
+def written(
+    found: tuple[logins.LoginInput, ...], tmp_path: Path, users: dict[str, Any] | None = None
+) -> dict[str, str]:
     home = tmp_path / "home"
     (home / ".docker").mkdir(parents=True)
     if users is not None:
         (home / ".docker" / "config.json").write_text(json.dumps(users))
-    folder = logins.place(str(tmp_path))
-    logins.write(found, {"HOME": str(home)}, folder)
+    folder = logins.choose_folder(str(tmp_path))
+    logins.write_docker_config(found, {"HOME": str(home)}, folder)
     return {"HOME": str(home), "DOCKER_CONFIG": str(folder)}
 
 
 def test_one_login(tmp_path: Path) -> None:
     env = written(read(registry="https://r.example/", username="ann", password=SECRET), tmp_path)
-    login = credentials.load(env).lookup("r.example")
+    login = credentials.load_credentials(env).lookup("r.example")
     assert login is not None
     assert (login.username, login.secret.reveal_text()) == ("ann", SECRET)
     folder = Path(env["DOCKER_CONFIG"])
@@ -47,7 +49,7 @@ def test_one_login(tmp_path: Path) -> None:
 
 def test_docker_hub_is_where_no_registry_is_named(tmp_path: Path) -> None:
     env = written(read(username="ann", password=SECRET), tmp_path)
-    assert credentials.load(env).lookup("docker.io") is not None
+    assert credentials.load_credentials(env).lookup("docker.io") is not None
     assert list(json.loads((Path(env["DOCKER_CONFIG"]) / "config.json").read_text())["auths"]) == [
         "https://index.docker.io/v1/"
     ]
@@ -56,13 +58,15 @@ def test_docker_hub_is_where_no_registry_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["registries", "registry_auth"])
 def test_several_logins(name: str, tmp_path: Path) -> None:
     text = f"- registry: a.example\n  username: ann\n  password: {SECRET}\n- username: bob\n  password: 12345\n"
-    store = credentials.load(written(read(**{name: text}), tmp_path))
+    store = credentials.load_credentials(written(read(**{name: text}), tmp_path))
     found = [store.lookup(host) for host in ("a.example", "docker.io", "c.example")]
     assert [login.username if login else None for login in found] == ["ann", "bob", None]
 
 
 def test_a_login_for_some_repositories(tmp_path: Path) -> None:
-    store = credentials.load(written(read(registry="r.example", username="a", password="b", scope="/team"), tmp_path))
+    store = credentials.load_credentials(
+        written(read(registry="r.example", username="a", password="b", scope="/team"), tmp_path)
+    )
     assert store.lookup("r.example", "team/app") is not None
     assert store.lookup("r.example", "teamwork/app") is None
 
@@ -73,7 +77,7 @@ def test_beside_a_login_for_some_repositories_the_users_program_knows_the_others
     program.chmod(0o755)
     scoped = read(registry="r.example", username="ann", password="b", scope="team")
     env = written(scoped, tmp_path, {"credHelpers": {"r.example": "test"}})
-    store = credentials.load(env | {"PATH": f"{tmp_path}:{os.defpath}"})
+    store = credentials.load_credentials(env | {"PATH": f"{tmp_path}:{os.defpath}"})
     found = {path: store.lookup("r.example", path) for path in ("team/app", "other/app", "")}
     names = {path: login.username for path, login in found.items() if login}
     assert names == {"team/app": "ann", "other/app": "program", "": "program"}
@@ -86,7 +90,7 @@ def test_the_users_own_logins_stay_and_theirs_programs_do_not_hide_the_new_one(t
     document = json.loads((Path(env["DOCKER_CONFIG"]) / "config.json").read_text())
     assert document["auths"].keys() == {"old.example", "new.example"}
     assert (document["credsStore"], document["proxies"]) == ("none-such", {"default": {}})
-    login = credentials.load(env).lookup("new.example")
+    login = credentials.load_credentials(env).lookup("new.example")
     assert login is not None
     assert login.username == "ann"
     assert json.loads((tmp_path / "home" / ".docker" / "config.json").read_text()) == users
@@ -137,11 +141,11 @@ def test_aws_program_logs_in(given: dict[str, str], tmp_path: Path) -> None:
     path = f"{tmp_path}:{os.environ['PATH']}"
     env = written(read(PATH=path, **given), tmp_path, {"credsStore": "desktop"}) | {"PATH": path}
     host = given.get("registry", AWS)
-    login = credentials.load(env).lookup(host)
+    login = credentials.load_credentials(env).lookup(host)
     assert login is not None
     assert (login.username, login.secret.reveal_text()) == ("AWS", f"of {host}")
     if "registries" in given:
-        other = credentials.load(env).lookup("r.example")
+        other = credentials.load_credentials(env).lookup("r.example")
         assert other is not None
         assert other.username == "ann"
 

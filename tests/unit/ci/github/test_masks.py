@@ -2,12 +2,12 @@
 
 import io
 
-from ci_buildx.ci.github.commands import mask
+from ci_buildx.ci.github.commands import mask_values
 
 
 def masks(*secrets: str) -> list[str]:
     stream = io.StringIO()
-    mask(secrets, stream)
+    mask_values(secrets, stream)
     return [line.removeprefix("::add-mask::") for line in stream.getvalue().splitlines()]
 
 

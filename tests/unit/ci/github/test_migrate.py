@@ -12,9 +12,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci_buildx.ci.github.migrate import migrate
+from ci_buildx.ci.github.migrate import migrate_workflow
 from ci_buildx.cli import migrate as verb
-from ci_buildx.cli.world import World
+from ci_buildx.cli.process import ProcessContext
 from ci_buildx.errors import InputError
 
 ROOT = Path(__file__).parents[4]
@@ -24,14 +24,14 @@ BUILD = {"uses": "docker/build-push-action@v7", "with": {"push": True, "tags": "
 
 def migrated(*steps: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
     """The new steps of a job with ``steps``, and the comments."""
-    text = migrate(yaml.safe_dump({"jobs": {"image": {"steps": list(steps)}}}), source="w.yml")
+    text = migrate_workflow(yaml.safe_dump({"jobs": {"image": {"steps": list(steps)}}}), source="w.yml")
     comments = "\n".join(line for line in text.splitlines() if line.startswith("#"))
     return yaml.safe_load(text) or [], comments
 
 
 def test_the_page_shows_what_is_printed() -> None:
     before, after = BLOCK.findall((ROOT / "docs" / "migrate.md").read_text())
-    printed = migrate(before, source="w.yml")
+    printed = migrate_workflow(before, source="w.yml")
     assert [line for line in printed.splitlines() if not line.startswith("#")] == after.splitlines()
     assert printed.startswith("# job image: instead of docker/metadata-action, docker/login-action, ")
 
@@ -112,7 +112,7 @@ def test_what_cannot_be_done_is_said(step: dict[str, Any], comment: str) -> None
 )
 def test_what_is_no_workflow_is_refused(text: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
-        migrate(text, source="w.yml")
+        migrate_workflow(text, source="w.yml")
     assert str(caught.value).startswith(message)
 
 
@@ -125,7 +125,7 @@ def test_what_is_printed_is_yaml_with_the_same_values(inputs: dict[str, str]) ->
 
 def test_the_verb(tmp_path: Path) -> None:
     (tmp_path / "w.yml").write_text(yaml.safe_dump({"jobs": {"image": {"steps": [BUILD]}}}))
-    world = World(env={}, cwd=tmp_path, stdout=io.StringIO(), stderr=io.StringIO())
+    world = ProcessContext(env={}, cwd=tmp_path, stdout=io.StringIO(), stderr=io.StringIO())
     assert verb.main(["w.yml"], world) == 0
     assert "uses: org/kube-builder@v1" in world.stdout.getvalue()  # type: ignore[attr-defined]
     with pytest.raises(InputError, match=r"gone\.yml: cannot be read: No such file"):

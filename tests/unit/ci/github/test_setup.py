@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
-from ci_buildx.builder.builder import Location
+from ci_buildx.build import keep
+from ci_buildx.build.keep import RunningBuilder, RunningNode
+from ci_buildx.builder.builder import BuilderLocation
 from ci_buildx.builder.identity import JobIdentity
-from ci_buildx.ci.github import action, inputs, setup
-from ci_buildx.job import keep
-from ci_buildx.job.keep import Kept, KeptNode
+from ci_buildx.ci.github import action, setup
+from ci_buildx.ci.github import inputs as github_inputs
 from ci_buildx.model import platform
 from ci_buildx.settings.values import Settings
 from tests.unit.ci.fake_job import FakeJob
@@ -23,11 +24,11 @@ from tests.unit.ci.github.test_action import RUNNER, read
 
 ROOT = Path(__file__).parents[4]
 FILES = ("GITHUB_OUTPUT", "GITHUB_STATE", "GITHUB_ENV")
-AMD, ARM = platform.parse("linux/amd64"), platform.parse("linux/arm64")
+AMD, ARM = platform.parse_platform("linux/amd64"), platform.parse_platform("linux/arm64")
 
 
 class FakeKeep:
-    """Stands for ``job.keep``; ``place`` is the namespace, "" for one of the builder's own."""
+    """Stands for ``build.keep``; ``place`` is the namespace, "" for one of the builder's own."""
 
     def __init__(self) -> None:
         self.place = ""
@@ -36,23 +37,23 @@ class FakeKeep:
         self.during: Callable[[], None] = lambda: None
 
     def run(
-        self, settings: Settings, *, identity: JobIdentity, announce: Callable[[Location], None], **_: object
-    ) -> Kept:
+        self, settings: Settings, *, identity: JobIdentity, announce: Callable[[BuilderLocation], None], **_: object
+    ) -> RunningBuilder:
         self.settings, self.identity = settings, identity
         name = identity.name
-        announce(Location(name=name, namespace=self.place or name, exclusive=not self.place))
+        announce(BuilderLocation(name=name, namespace=self.place or name, exclusive=not self.place))
         self.during()
         nodes = (
-            KeptNode(name="amd64", platforms=(AMD,), buildkit="v0.34.2"),
-            KeptNode(name="arm64", platforms=(ARM,), buildkit="v0.34.2"),
+            RunningNode(name="amd64", platforms=(AMD,), buildkit="v0.34.2"),
+            RunningNode(name="arm64", platforms=(ARM,), buildkit="v0.34.2"),
         )
-        return Kept(name=name, namespace=self.place or name, flags=("--debug",), nodes=nodes)
+        return RunningBuilder(name=name, namespace=self.place or name, flags=("--debug",), nodes=nodes)
 
 
 @pytest.fixture
 def kept(monkeypatch: pytest.MonkeyPatch) -> FakeKeep:
     fake = FakeKeep()
-    monkeypatch.setattr(keep, "run", fake.run)
+    monkeypatch.setattr(keep, "run_setup_builder", fake.run)
     return fake
 
 
@@ -197,10 +198,10 @@ def test_no_default_of_the_setups_inputs_hides_a_variable(name: str, tmp_path: P
     assert declared.keys() == setup.KNOWN.keys()
     env = {f"INPUT_{each.upper()}": str(one.get("default", "")) for each, one in declared.items()}
     env[setup.KNOWN[name].variable] = "true"
-    given = inputs.with_variables(inputs.read(env, tmp_path, known=setup.KNOWN), setup.KNOWN)
+    given = github_inputs.add_variables(github_inputs.read_inputs(env, tmp_path, known=setup.KNOWN), setup.KNOWN)
     assert given.values == {name: "true"}
-    told = inputs.read(env | {f"INPUT_{name.upper()}": "told"}, tmp_path, known=setup.KNOWN)
-    assert inputs.with_variables(told, setup.KNOWN).values == {name: "told"}
+    told = github_inputs.read_inputs(env | {f"INPUT_{name.upper()}": "told"}, tmp_path, known=setup.KNOWN)
+    assert github_inputs.add_variables(told, setup.KNOWN).values == {name: "told"}
 
 
 def test_variables_of_builds_are_for_builds(env: dict[str, str], cwd: Path, kept: FakeKeep) -> None:

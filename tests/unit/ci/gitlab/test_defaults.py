@@ -37,7 +37,7 @@ def tagged(name: str, slug: str) -> dict[str, str]:
     ],
 )
 def test_tags_by_ref(env: dict[str, str], expected: list[str]) -> None:
-    assert defaults.tags(env) == expected
+    assert defaults.make_default_tags(env) == expected
 
 
 def test_labels_are_ocis_and_the_users_count() -> None:
@@ -51,7 +51,7 @@ def test_labels_are_ocis_and_the_users_count() -> None:
         "CI_PROJECT_DESCRIPTION": "Two\nlines",
         "KUBE_BUILDER_LABELS": "org.opencontainers.image.title=Mine\na=b",
     }
-    assert defaults.labels(inputs.read(env, Path("/"))) == [
+    assert defaults.make_default_labels(inputs.read_inputs(env, Path("/"))) == [
         "org.opencontainers.image.source=https://git.example/group/app",
         "org.opencontainers.image.url=https://git.example/group/app",
         "org.opencontainers.image.revision=1ecfd275763eff1d",
@@ -82,18 +82,18 @@ CONNECTED = {"KUBE_URL": "https://k.example", "KUBE_TOKEN": "t", "KUBE_NAMESPACE
     ],
 )
 def test_defaults(env: dict[str, str], name: str, expected: str) -> None:
-    given = defaults.fill(inputs.read(env, Path("/")), folder=Path("/builds/app"))
+    given = defaults.fill_defaults(inputs.read_inputs(env, Path("/")), folder=Path("/builds/app"))
     if name == "tags":
-        assert given.texts(name) == defaults.tags(env)
+        assert given.read_texts(name) == defaults.make_default_tags(env)
     else:
-        assert given.text(name) == expected
+        assert given.read_text(name) == expected
 
 
 def test_errors_name_where_a_default_came_from() -> None:
-    given = defaults.fill(inputs.read({**MAIN, "CI_JOB_TIMEOUT": "60"}, Path("/")), folder=Path("/"))
-    assert (given.source("tags"), given.source("lifetime")) == ("CI_REGISTRY_IMAGE", "CI_JOB_TIMEOUT")
+    given = defaults.fill_defaults(inputs.read_inputs({**MAIN, "CI_JOB_TIMEOUT": "60"}, Path("/")), folder=Path("/"))
+    assert (given.find_source("tags"), given.find_source("lifetime")) == ("CI_REGISTRY_IMAGE", "CI_JOB_TIMEOUT")
 
 
 def test_the_clean_up_finds_the_same_cluster() -> None:
-    given = defaults.of_cluster(inputs.read({**CONNECTED, "KUBE_CONTEXT": "c"}, Path("/")))
-    assert (given.text("namespace"), given.text("kube-context")) == ("app-7-production", "c")
+    given = defaults.fill_cluster_defaults(inputs.read_inputs({**CONNECTED, "KUBE_CONTEXT": "c"}, Path("/")))
+    assert (given.read_text("namespace"), given.read_text("kube-context")) == ("app-7-production", "c")

@@ -10,10 +10,10 @@ import pytest
 from ci_buildx.ci import inputs as offered
 from ci_buildx.ci.gitlab import inputs, reports
 from ci_buildx.settings import assembly
-from ci_buildx.settings.option import Kind, Option, Surface
+from ci_buildx.settings.option import Option, OptionKind, OptionSurface
 from tests.unit.ci.fake_job import RESULT
 
-OFFERED = offered.on_surface(Surface.GITLAB)
+OFFERED = offered.list_inputs(OptionSurface.GITLAB)
 INCLUDED = {"KUBE_BUILDER_INPUT_JOB_NAME": "kube-builder\n", "CI_JOB_NAME": "kube-builder"}
 FIRST = {"CI_JOB_NAME": "Build image: [arm64]", "CI_JOB_NAME_SLUG": "build-image-arm64"}
 
@@ -21,30 +21,30 @@ FIRST = {"CI_JOB_NAME": "Build image: [arm64]", "CI_JOB_NAME_SLUG": "build-image
 def of_template(**inputs_given: str) -> dict[str, str]:
     """The template's own variables: what is not given is there, too."""
     empty = {option.name: "[]" if option.repeatable else "" for option in OFFERED}
-    empty |= {option.name: "false" for option in OFFERED if option.kind is Kind.SWITCH} | inputs.DEFAULTS
+    empty |= {option.name: "false" for option in OFFERED if option.kind is OptionKind.SWITCH} | inputs.DEFAULTS
     given = {name.replace("_", "-"): text for name, text in inputs_given.items()}
-    return INCLUDED | {inputs.of_input(name): f"{text}\n" for name, text in (empty | given).items()}
+    return INCLUDED | {inputs.name_variable(name): f"{text}\n" for name, text in (empty | given).items()}
 
 
 @pytest.mark.parametrize("option", OFFERED, ids=lambda option: str(option.name))
 def test_a_variable_of_the_pipeline_counts_if_the_input_is_not_given(option: Option, cwd: Path) -> None:
-    given = inputs.read(of_template() | {option.variable: "from-pipeline"}, cwd)
+    given = inputs.read_inputs(of_template() | {option.variable: "from-pipeline"}, cwd)
     assert given.values == {option.name: "from-pipeline"}
-    assert given.source(option.name) == option.variable
+    assert given.find_source(option.name) == option.variable
 
 
 @pytest.mark.parametrize("option", OFFERED, ids=lambda option: str(option.name))
 def test_an_input_overrides_the_variable_of_the_pipeline(option: Option, cwd: Path) -> None:
-    said = "true" if option.kind is Kind.SWITCH else '["said"]' if option.repeatable else "said"
-    given = inputs.read(of_template(**{option.name: said}) | {option.variable: "from-pipeline"}, cwd)
-    assert given.source(option.name) == f"input {option.name}"
-    assert given.texts(option.name) == ["said"] if option.repeatable else given.text(option.name) == said
+    said = "true" if option.kind is OptionKind.SWITCH else '["said"]' if option.repeatable else "said"
+    given = inputs.read_inputs(of_template(**{option.name: said}) | {option.variable: "from-pipeline"}, cwd)
+    assert given.find_source(option.name) == f"input {option.name}"
+    assert given.read_texts(option.name) == ["said"] if option.repeatable else given.read_text(option.name) == said
 
 
 def test_a_job_that_extends_the_template_has_its_own_variables_before_the_includes_inputs(cwd: Path) -> None:
     env = of_template(tags='["r.example/a:1"]', target="app") | {"KUBE_BUILDER_TAGS": "r.example/b:1"}
-    given = inputs.read(env | {"CI_JOB_NAME": "worker"}, cwd)
-    assert (given.texts("tags"), given.text("target")) == (["r.example/b:1"], "app")
+    given = inputs.read_inputs(env | {"CI_JOB_NAME": "worker"}, cwd)
+    assert (given.read_texts("tags"), given.read_text("target")) == (["r.example/b:1"], "app")
 
 
 def test_other_commands_of_the_job_pass_over_the_templates_variables() -> None:
@@ -60,7 +60,7 @@ def test_other_commands_of_the_job_pass_over_the_templates_variables() -> None:
     ],
 )
 def test_quotes_around_the_whole_of_an_element(name: str, array: list[str], expected: list[str], cwd: Path) -> None:
-    assert inputs.read(of_template(**{name: json.dumps(array)}), cwd).texts(name) == expected
+    assert inputs.read_inputs(of_template(**{name: json.dumps(array)}), cwd).read_texts(name) == expected
 
 
 def dotenv(path: Path) -> dict[str, str]:
@@ -101,4 +101,4 @@ def test_the_timeline_is_also_there_by_the_jobs_name(tmp_path: Path) -> None:
 def test_reports_of_any_job_are_no_inputs_of_the_next(tmp_path: Path, cwd: Path) -> None:
     for job in ("kube-builder", "kube-builder-build-args", "tags", "input"):
         reports.write_result(tmp_path, RESULT, {"CI_JOB_NAME": job})
-        assert inputs.read(dotenv(tmp_path), cwd).values == {}
+        assert inputs.read_inputs(dotenv(tmp_path), cwd).values == {}

@@ -12,18 +12,17 @@ from pathlib import Path
 import pytest
 
 from ci_buildx.builder import labels
-from ci_buildx.ci.gitlab import inputs, registries, reports
+from ci_buildx.ci.gitlab import inputs, logins, reports
 from ci_buildx.ci.gitlab import job as gitlab
 from ci_buildx.cli.main import main as command
-from ci_buildx.cli.world import World
+from ci_buildx.cli.process import ProcessContext
 from ci_buildx.errors import InputError, KubeBuilderError, SolveError
 from ci_buildx.model.debug import get_log
-from ci_buildx.model.finding import Finding
 from ci_buildx.model.record import replace
-from ci_buildx.progress.graph import Graph
-from ci_buildx.progress.report import Report
-from ci_buildx.progress.summary import summarize
-from ci_buildx.progress.timeline import read
+from ci_buildx.model.status import CheckFinding
+from ci_buildx.progress.graph import StepGraph
+from ci_buildx.progress.summary import BuildReport, summarize_graph
+from ci_buildx.progress.timeline.timeline import read_timeline
 from ci_buildx.registry import credentials
 from ci_buildx.settings import options
 from tests.unit.ci.fake_job import RESULT, FakeJob
@@ -87,7 +86,7 @@ def test_a_line_break_from_a_variable_may_be_in_an_array() -> None:
 
 def test_a_broken_array_names_its_variable(cwd: Path) -> None:
     with pytest.raises(InputError, match="KUBE_BUILDER_LABELS: is not a JSON array"):
-        inputs.read({"KUBE_BUILDER_LABELS": '["a="b""]'}, cwd)
+        inputs.read_inputs({"KUBE_BUILDER_LABELS": '["a="b""]'}, cwd)
 
 
 @pytest.mark.parametrize(("text", "expected"), [("[]", []), ("[1, true]", ["1", "true"]), (' ["a"] ', ["a"])])
@@ -122,26 +121,26 @@ def test_after_script_removes_the_credentials_that_a_killed_script_left(
 
 
 def test_a_folder_of_somebody_elses_is_not_used(temporary: Path, tmp_path: Path, cwd: Path, job: FakeJob) -> None:
-    (temporary / f"kube-builder-job-{gitlab.suffix(RUNNER)}").symlink_to(tmp_path)
+    (temporary / f"kube-builder-job-{gitlab.make_suffix(RUNNER)}").symlink_to(tmp_path)
     with pytest.raises(InputError, match="is somebody else's; set TMPDIR"):
         run(RUNNER, cwd)
 
 
 @pytest.mark.parametrize("name", ["CI_JOB_ID", "CI_JOB_TOKEN", "CI_PROJECT_ID", "CI_SERVER_HOST"])
 def test_every_job_has_a_builder_of_its_own(name: str, cwd: Path) -> None:
-    assert gitlab.who(RUNNER | {name: "other"}, cwd).name != gitlab.who(RUNNER, cwd).name
+    assert gitlab.read_identity(RUNNER | {name: "other"}, cwd).name != gitlab.read_identity(RUNNER, cwd).name
 
 
 def test_the_token_is_in_nothing_that_others_see(cwd: Path, job: FakeJob) -> None:
     _, log = run(RUNNER, cwd)
     assert job.identity is not None
-    shown = f"{log} {job.identity} {gitlab.suffix(RUNNER)}"
+    shown = f"{log} {job.identity} {gitlab.make_suffix(RUNNER)}"
     assert "glcbt" not in shown
     assert "secret" not in shown
 
 
 def test_the_builder_is_marked_with_its_job(cwd: Path) -> None:
-    identity = gitlab.who(RUNNER, cwd)
+    identity = gitlab.read_identity(RUNNER, cwd)
     assert identity.name.startswith("kube-builder-app-")
     assert identity.labels["kube-builder.dev/ci"] == "gitlab"
     assert identity.labels["kube-builder.dev/job"] == "4711"
@@ -172,9 +171,9 @@ def test_clean_up_reads_nothing_but_the_cluster(tmp_path: Path, job: FakeJob) ->
 
 
 def test_kubeconfig_content_is_a_file_for_as_long_as_the_job_runs(cwd: Path) -> None:
-    read = inputs.read({"KUBE_BUILDER_KUBECONFIG": "kind: Config\nclusters: []\n"}, cwd)
-    with inputs.with_kubeconfig(read) as given:
-        path = Path(given.text("kubeconfig"))
+    read = inputs.read_inputs({"KUBE_BUILDER_KUBECONFIG": "kind: Config\nclusters: []\n"}, cwd)
+    with inputs.write_kubeconfig(read) as given:
+        path = Path(given.read_text("kubeconfig"))
         assert path.read_text().startswith("kind: Config")
     assert not path.exists()
 
@@ -220,7 +219,7 @@ def test_a_variable_that_is_nearly_an_input(cwd: Path, job: FakeJob) -> None:
 
 
 def test_what_an_earlier_job_told_is_no_input(cwd: Path, job: FakeJob) -> None:
-    told = reports.variables(RESULT) | {"KUBE_BUILDER_ID_TOKEN": "t", "KUBE_BUILDER_OUR_OWN_THING": "x"}
+    told = reports.make_variables(RESULT) | {"KUBE_BUILDER_ID_TOKEN": "t", "KUBE_BUILDER_OUR_OWN_THING": "x"}
     assert run(RUNNER | told, cwd)[0] == 0
 
 
@@ -263,7 +262,7 @@ def test_the_job_is_logged_in_to_its_registries(cwd: Path, tmp_path: Path, job: 
     seen: dict[str, str] = {}
 
     def look() -> None:
-        store = credentials.load(job.env)
+        store = credentials.load_credentials(job.env)
         for host in ("registry.git.example:5050", "git.example:443", "other.example"):
             login = store.lookup(host)
             seen[host] = login.secret.reveal_text() if login else ""
@@ -284,8 +283,8 @@ def test_a_login_of_the_users_own_counts_more(cwd: Path, tmp_path: Path, job: Fa
     own = {"registry.git.example:5050": {"auth": b64encode(b"deploy:token").decode()}}
     (tmp_path / "config.json").write_text(json.dumps({"auths": own}))
     env = RUNNER | LOGINS | {"DOCKER_CONFIG": str(tmp_path)}
-    with registries.logged_in(inputs.read(env, cwd), inside=tmp_path) as changed:
-        login = credentials.load(changed).lookup("registry.git.example:5050")
+    with logins.log_in(inputs.read_inputs(env, cwd), inside=tmp_path) as changed:
+        login = credentials.load_credentials(changed).lookup("registry.git.example:5050")
         assert login is not None
         assert login.username == "deploy"
 
@@ -297,18 +296,20 @@ def test_an_id_token_is_the_password_at_a_registry(cwd: Path, tmp_path: Path) ->
         "KUBE_BUILDER_USERNAME": "oidc",
         "KUBE_BUILDER_REGISTRY_ID_TOKEN": "eyJ",
     }
-    with registries.logged_in(inputs.read(env, cwd), inside=tmp_path) as changed:
-        login = credentials.load(changed).lookup("cloud.example")
+    with logins.log_in(inputs.read_inputs(env, cwd), inside=tmp_path) as changed:
+        login = credentials.load_credentials(changed).lookup("cloud.example")
         assert login is not None
         assert (login.username, login.secret.reveal_text()) == ("oidc", "eyJ")
 
 
-FINDING = Finding(rule="StageNameCasing", message="Stage name 'A' should be lowercase", url="https://rule", line=3)
+FINDING = CheckFinding(rule="StageNameCasing", message="Stage name 'A' should be lowercase", url="https://rule", line=3)
 
 
 def test_findings_are_a_code_quality_report(cwd: Path, job: FakeJob) -> None:
     twice = replace(FINDING, line=9)
-    found = reports.code_quality([replace(FINDING, path=cwd / "app" / "Dockerfile"), twice, twice], cwd, dockerfile="D")
+    found = reports.make_code_quality(
+        [replace(FINDING, path=cwd / "app" / "Dockerfile"), twice, twice], cwd, dockerfile="D"
+    )
     assert [issue["location"] for issue in found] == [
         {"path": "app/Dockerfile", "lines": {"begin": 3}},
         {"path": "D", "lines": {"begin": 9}},
@@ -319,14 +320,14 @@ def test_findings_are_a_code_quality_report(cwd: Path, job: FakeJob) -> None:
 
 
 def test_a_finding_that_moved_is_the_same(cwd: Path) -> None:
-    before, after = (reports.code_quality([replace(FINDING, line=line)], cwd, dockerfile="D") for line in (3, 30))
+    before, after = (reports.make_code_quality([replace(FINDING, line=line)], cwd, dockerfile="D") for line in (3, 30))
     assert before[0]["fingerprint"] == after[0]["fingerprint"]
 
 
 def test_findings_of_a_build_that_fails_are_reported(cwd: Path, job: FakeJob) -> None:
-    empty = Graph()
-    summary, timeline = summarize(empty, now=0), read(empty, now=0)
-    job.report = Report(title="app", timeline=timeline, summary=summary, findings=(FINDING,))
+    empty = StepGraph()
+    summary, timeline = summarize_graph(empty, now=0), read_timeline(empty, now=0)
+    job.report = BuildReport(title="app", timeline=timeline, summary=summary, findings=(FINDING,))
     job.failure = SolveError("no")
     with pytest.raises(SolveError):
         run(RUNNER, cwd)
@@ -340,16 +341,16 @@ def test_no_findings_are_an_empty_report(cwd: Path, job: FakeJob) -> None:
 
 
 def test_what_later_jobs_see_is_no_input_of_theirs() -> None:
-    assert not reports.variables(RESULT).keys() & {option.variable for option in options.OPTIONS}
-    assert reports.variables(RESULT)["KUBE_BUILDER_IMAGE"] == f"registry.example/team/app:1@{RESULT.digest}"
+    assert not reports.make_variables(RESULT).keys() & {option.variable for option in options.OPTIONS}
+    assert reports.make_variables(RESULT)["KUBE_BUILDER_IMAGE"] == f"registry.example/team/app:1@{RESULT.digest}"
 
 
 def test_the_debug_log_is_beside_the_log_of_the_job(cwd: Path, job: FakeJob) -> None:
     password = "hush-of-the-registry"
     env = RUNNER | {"GITLAB_CI": "true", "CI_DEBUG_TRACE": "true", "CI_REGISTRY_PASSWORD": password, "HOME": str(cwd)}
     env |= {"CI_REGISTRY": "registry.example", "CI_REGISTRY_USER": "me"}
-    job.on_create = lambda: get_log("job").debug("%s", password)
-    around = World(env=env, cwd=cwd, stdout=io.StringIO(), stderr=io.StringIO())
+    job.on_create = lambda: get_log("build").debug("%s", password)
+    around = ProcessContext(env=env, cwd=cwd, stdout=io.StringIO(), stderr=io.StringIO())
     assert command(["ci"], around) == 0
     assert isinstance(around.stdout, io.StringIO)
     assert isinstance(around.stderr, io.StringIO)
@@ -357,6 +358,6 @@ def test_the_debug_log_is_beside_the_log_of_the_job(cwd: Path, job: FakeJob) -> 
     assert " DEBUG ci_buildx.ci: GitLab: job 4711, trust scope " in logged
     assert " DEBUG ci_buildx.settings: given: " in logged
     assert "tags (KUBE_BUILDER_TAGS)" in logged
-    assert " DEBUG ci_buildx.job: ***\n" in logged
+    assert " DEBUG ci_buildx.build: ***\n" in logged
     assert password not in logged
     assert "DEBUG" not in around.stdout.getvalue()

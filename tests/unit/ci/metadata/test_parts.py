@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci_buildx.ci.metadata import dates, expressions, metadata
-from ci_buildx.ci.metadata.facts import Facts
-from ci_buildx.ci.metadata.metadata import Wanted
-from ci_buildx.ci.metadata.rules import expression, parse_flavor, parse_images, parse_rules
-from ci_buildx.ci.metadata.versions import parse_pep440, parse_semver
+from ci_buildx.ci.metadata import expressions, metadata
+from ci_buildx.ci.metadata.facts import CommitFacts
+from ci_buildx.ci.metadata.metadata import MetadataInputs
+from ci_buildx.ci.metadata.rules import compile_expression, parse_flavor, parse_images, parse_rules
+from ci_buildx.ci.metadata.tagging import parse_pep440, parse_semver
 from ci_buildx.errors import InputError
 
 WHEN = datetime(2024, 2, 9, 15, 4, 5, 67_000, tzinfo=UTC)
-FACTS = Facts(event="push", ref="refs/heads/feature/x", sha="0123456789abcdef", now=WHEN, commit_date=WHEN)
+FACTS = CommitFacts(event="push", ref="refs/heads/feature/x", sha="0123456789abcdef", now=WHEN, commit_date=WHEN)
 
 
 @pytest.mark.parametrize(
@@ -37,11 +37,11 @@ FACTS = Facts(event="push", ref="refs/heads/feature/x", sha="0123456789abcdef", 
     ],
 )
 def test_dates_are_written_as_moment_writes_them(pattern: str, expected: str) -> None:
-    assert dates.formatted(WHEN, pattern) == expected
+    assert expressions.format_date(WHEN, pattern) == expected
 
 
 def test_a_zone_has_its_own_clock() -> None:
-    assert dates.formatted(dates.in_zone(WHEN, "Asia/Tokyo", source="x"), "YYYYMMDD-HHmmss Z") == (
+    assert expressions.format_date(expressions.convert_zone(WHEN, "Asia/Tokyo", source="x"), "YYYYMMDD-HHmmss Z") == (
         "20240210-000405 +09:00"
     )
 
@@ -96,7 +96,7 @@ def test_python_versions(text: str, canonical: str | None, final: bool) -> None:
     ],
 )
 def test_expressions(text: str, expected: str) -> None:
-    assert expressions.evaluate(text, expressions.everywhere(FACTS, source="x"), source="x") == expected
+    assert expressions.evaluate(text, expressions.make_global_values(FACTS, source="x"), source="x") == expected
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_expressions(text: str, expected: str) -> None:
 )
 def test_wrong_expressions_are_named(text: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
-        expressions.evaluate(text, expressions.everywhere(FACTS, source="tag-rules"), source="tag-rules")
+        expressions.evaluate(text, expressions.make_global_values(FACTS, source="tag-rules"), source="tag-rules")
     assert str(caught.value).startswith(f"tag-rules: {message}")
 
 
@@ -151,20 +151,20 @@ def test_comments_and_names_of_images() -> None:
     [("v(\\d+)", "v12", "12"), ("/V(\\d)/i", "v1", "1"), ("(?<major>\\d)\\.", "1.2", "1")],
 )
 def test_regular_expressions_are_javascripts(pattern: str, text: str, group: str) -> None:
-    found = expression(pattern).search(text)
+    found = compile_expression(pattern).search(text)
     assert found
     assert found[1] == group
 
 
 def test_a_rule_that_does_not_fit_is_a_warning() -> None:
-    made = metadata.make(Wanted(rules=("type=semver,pattern={{version}},value=one",)), FACTS)
+    made = metadata.make_metadata(MetadataInputs(rules=("type=semver,pattern={{version}},value=one",)), FACTS)
     assert (made.tags, made.warnings) == ((), ("one is no semantic version",))
 
 
 @given(st.lists(st.text(alphabet="type=rawsh,{}'\"#\\ ()[", max_size=30), max_size=4))
 def test_whatever_is_written_it_is_rules_or_one_clear_error(lines: list[str]) -> None:
     try:
-        metadata.make(Wanted(images=("a/b",), rules=lines, labels=lines), FACTS)
+        metadata.make_metadata(MetadataInputs(images=("a/b",), rules=lines, labels=lines), FACTS)
     except InputError as error:
         assert str(error)
 
@@ -202,11 +202,11 @@ def test_whatever_is_written_it_is_rules_or_one_clear_error(lines: list[str]) ->
 def test_handlebars_that_are_not_known_never_become_a_tag(text: str, rule: str) -> None:
     """Also those of a rule that does not apply today."""
     with pytest.raises(InputError) as caught:
-        metadata.make(Wanted(images=["r.example/app"], rules=[rule.replace("{}", text)]), FACTS)
+        metadata.make_metadata(MetadataInputs(images=["r.example/app"], rules=[rule.replace("{}", text)]), FACTS)
     assert str(caught.value).startswith("tag-rules: un")
     assert "expression" in str(caught.value)
 
 
 def test_braces_of_a_regular_expression_are_no_handlebars() -> None:
-    made = metadata.make(Wanted(rules=['type=match,"pattern=[a-f]{{1,2}",value=ab']), FACTS)
+    made = metadata.make_metadata(MetadataInputs(rules=['type=match,"pattern=[a-f]{{1,2}",value=ab']), FACTS)
     assert made.tags == ()

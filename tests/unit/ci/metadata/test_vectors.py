@@ -15,8 +15,8 @@ import pytest
 
 from ci_buildx.ci.github import events
 from ci_buildx.ci.metadata import metadata
-from ci_buildx.ci.metadata.facts import Facts, Repository
-from ci_buildx.ci.metadata.metadata import Metadata, Wanted
+from ci_buildx.ci.metadata.facts import CommitFacts, RepositoryFacts
+from ci_buildx.ci.metadata.metadata import ImageMetadata, MetadataInputs
 
 VECTORS = json.loads((Path(__file__).parent / "vectors.json").read_text())
 NOW = datetime.fromisoformat(VECTORS["now"])
@@ -27,7 +27,7 @@ OCI = "org.opencontainers.image."
 def test_the_same_as_metadata_action(case: dict[str, Any]) -> None:
     facts = facts_of(case)
     levels = ("index", "manifest-descriptor") if "bake-file-annotations" in case["expected"] else ("manifest",)
-    wanted = Wanted(
+    wanted = MetadataInputs(
         images=case.get("images", ()),
         rules=case.get("rules", ()),
         flavor=case.get("flavor", ()),
@@ -35,7 +35,7 @@ def test_the_same_as_metadata_action(case: dict[str, Any]) -> None:
         annotations=case.get("annotations", ()),
         levels=levels,
     )
-    made = metadata.make(wanted, facts)
+    made = metadata.make_metadata(wanted, facts)
     expected = dict(case["expected"])
     if "tags" in expected:
         assert made.version == expected["version"]
@@ -44,22 +44,22 @@ def test_the_same_as_metadata_action(case: dict[str, Any]) -> None:
         annotations = expected.get("annotations") or expected.get("labels", {})
         assert list(made.annotations) == [f"manifest:{mark}" for mark in marks(annotations, made, facts)]
     if "json" in expected:
-        assert made.json() == expected["json"]
-    baked = made.bake_files(case.get("bake_target", metadata.BAKE_TARGET))
+        assert made.to_json() == expected["json"]
+    baked = made.make_bake_files(case.get("bake_target", metadata.BAKE_TARGET))
     for name in expected.keys() & baked.keys():
         assert baked[name] == expected[name], name
 
 
-def facts_of(case: dict[str, Any]) -> Facts:
+def facts_of(case: dict[str, Any]) -> CommitFacts:
     found = VECTORS["events"][case["event"]]
     env = {"GITHUB_EVENT_NAME": found["event"], "GITHUB_REF": found["ref"], "GITHUB_SHA": found["sha"]}
     if case.get("head_sha"):
         env["DOCKER_METADATA_PR_HEAD_SHA"] = "true"
-    read = events.Event(env=env, payload=found.get("payload", {}))
-    return events.facts(read, repository=Repository(**VECTORS["repository"]), now=NOW, commit_date=NOW)
+    read = events.WorkflowEvent(env=env, payload=found.get("payload", {}))
+    return events.make_facts(read, repository=RepositoryFacts(**VECTORS["repository"]), now=NOW, commit_date=NOW)
 
 
-def marks(changes: dict[str, Any], made: Metadata, facts: Facts) -> list[str]:
+def marks(changes: dict[str, Any], made: ImageMetadata, facts: CommitFacts) -> list[str]:
     repository = facts.repository
     implied = {
         "created": "2020-01-10T00:30:00.000Z",

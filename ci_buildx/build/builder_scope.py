@@ -1,0 +1,205 @@
+"""The builder of one build: created for it and removed afterwards, or found."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+from ci_buildx.build.build_run import BuildRun
+from ci_buildx.build.context import origin
+from ci_buildx.builder import plan
+from ci_buildx.builder.builder import Builder, BuilderLocation
+from ci_buildx.builder.lifecycle import find as lifecycle_find
+from ci_buildx.builder.lifecycle import records
+from ci_buildx.builder.plan import Plan
+from ci_buildx.buildkit import exporters
+from ci_buildx.errors import InputError, Interrupted, LateInputError, Refused, SolveError, Stopped, TeardownError
+from ci_buildx.model import reference
+from ci_buildx.model.record import replace
+from ci_buildx.model.secret import Secret
+from ci_buildx.registry import credentials
+from ci_buildx.registry.docker_config import HUB, HUB_KEY, RegistryLogin
+from ci_buildx.runtime.signals import SignalHandler
+from ci_buildx.runtime.threads import start_thread
+from ci_buildx.settings.builder import BuilderSettings
+from ci_buildx.settings.values import TransportChoice
+
+if TYPE_CHECKING:
+    from ci_buildx.builder.cluster_facts import ClusterFacts
+    from ci_buildx.builder.identity import JobIdentity
+    from ci_buildx.builder.lifecycle.lease import LeaseRenewal
+
+Announce = Callable[[BuilderLocation], None]
+
+TEARDOWN_TIME = 20.0
+"""Seconds that the removal of a builder may take before what is left is reported."""
+_SETTLE = 1.0
+"""Seconds for a request under way to come to its end when a signal arrives."""
+
+
+@contextmanager
+def open_builder(
+    site: BuildRun, interrupts: SignalHandler, identity: JobIdentity, announce: Announce
+) -> Iterator[Builder]:
+    """The builder to build on. One that was made for this job is removed at the end, whatever happens.
+
+    A builder that is to be kept outlives a failing build: the next one may succeed on it. What cannot be removed is a
+    warning, or a note on the error that ended the build: neither changes the outcome.
+    """
+    if site.settings.builder_name:
+        yield interrupts.run(lambda: find_existing_builder(site), settle=_SETTLE)
+        return
+    location = lifecycle_find.locate_job_builder(identity, site.settings.builder)
+    begun = threading.Event()
+
+    def begin_with(place: BuilderLocation) -> None:
+        if site.stop.is_set():  # A signal came while it was planned: nobody waits for this thread any more.
+            raise Stopped
+        announce(place)
+        begun.set()
+
+    try:
+        builder, owned = interrupts.run(lambda: create_builder(site, identity, begin_with), settle=_SETTLE)
+        with nullcontext() if owned or site.settings.keep else renew_lease(site, identity, builder):
+            yield builder
+    except BaseException as error:
+        nothing_made = not begun.is_set() or isinstance(error, Refused)
+        if nothing_made or (site.settings.keep and isinstance(error, SolveError)):
+            raise
+        try:
+            remove_builder(site, location, settle=_SETTLE if isinstance(error, Interrupted) else 0.0)
+        except TeardownError as failure:
+            error.add_note(str(failure))
+        if isinstance(error, InputError):
+            raise LateInputError(error) from error
+        raise
+    if not site.settings.keep:
+        try:
+            remove_builder(site, location)
+        except TeardownError as failure:
+            site.display.warn(f"the build succeeded, its clean-up did not: {failure}")
+
+
+def find_existing_builder(site: BuildRun) -> Builder:
+    """The existing builder that the settings name, as far as this build needs it; it is started if it is stopped.
+
+    Raises InputError if there is none, or if no node of it builds what is asked for.
+    """
+    record = records.find_builder(site.kube, site.settings.builder_name, site.settings.builder.namespace)
+    if record.lasting:
+        from ci_buildx.build import start_on_use
+
+        return start_on_use.start_needed_nodes(site, record)
+    builder = records.load_builder(site.kube, record)
+    if set(builder.transports.values()) - {TransportChoice.DIRECT}:
+        site.kube.warm()
+    origin.check_trust(builder, site.env)
+    return replace(builder, plan=plan.narrow(builder.plan, site.settings.build.platforms))
+
+
+def create_builder(site: BuildRun, identity: JobIdentity, announce: Announce) -> tuple[Builder, bool]:
+    """Plan a builder and create its objects; pods are not awaited. Also whether it goes with the runner's own pod."""
+    from ci_buildx.builder import cluster_facts
+    from ci_buildx.builder.lifecycle import provision
+    from ci_buildx.builder.manifests import certificates
+
+    settings = site.settings.builder
+    issued = start_thread(lambda: certificates.issue(certificates.NAMES, settings.lifetime))
+    looked = start_thread(lambda: find_owner_pod(site))
+    with site.phases.measure("plan"):
+        known = cluster_facts.read_cluster_facts(site.kube)
+        planned = make_build_plan(site, known)
+        around = cluster_facts.read_surroundings(site.kube, known, settings)
+        login = find_pull_login(settings, site.env)
+        looked.done.wait()
+    with site.phases.measure("create"), site.display.begin_phase(f"creating builder {identity.name}") as phase:
+        for line in dict.fromkeys(line for node in planned.nodes for line in (node.reason, node.isolation)):
+            phase.add_output(line)
+        issued.done.wait()
+        blueprint = provision.ProvisionRequest(
+            identity=identity,
+            plan=planned,
+            settings=settings,
+            certificates=issued.take_result(),
+            runner=looked.take_result(),
+            surroundings=around,
+            pull_login=login,
+        )
+        builder = provision.provision(site.kube, blueprint, announce=announce)
+        if builder.plan != planned:
+            for line in dict.fromkeys(node.isolation for node in builder.plan.nodes):
+                phase.add_output(line)
+    return builder, blueprint.runner is not None
+
+
+def find_owner_pod(site: BuildRun) -> dict[str, str] | None:
+    """The pod that this job runs in, if the builder is to go with it: a kept one outlives its job."""
+    from ci_buildx.builder.lifecycle import runner_pod
+
+    namespace = site.settings.builder.namespace
+    return runner_pod.find_own_pod(site.kube, namespace, site.env) if namespace and not site.settings.keep else None
+
+
+def renew_lease(site: BuildRun, identity: JobIdentity, builder: Builder) -> LeaseRenewal:
+    """What tells a reaper that this job lives."""
+    from ci_buildx.builder.lifecycle.lease import LeaseRenewal
+
+    def owner() -> dict[str, str] | None:
+        return None if builder.location.exclusive else lifecycle_find.read_owner(site.kube, builder)
+
+    return LeaseRenewal(site.kube, builder.location, marks=identity.labels, owner=owner)
+
+
+def make_build_plan(site: BuildRun, known: ClusterFacts) -> Plan:
+    """The plan for the platforms that were asked for. Raises InputError for outputs that its nodes cannot make."""
+    from ci_buildx.builder import isolation
+
+    planned = plan.make_plan(site.settings.build.platforms, known, site.settings.builder)
+    exporters.make_exports(site.settings.build, by_digest=len(planned.nodes) > 1)
+    return isolation.plan_isolation(planned, known, site.settings.builder)
+
+
+def remove_builder(site: BuildRun, location: BuilderLocation, *, settle: float = 0.0) -> None:
+    """Remove a builder and everything of it. Raises TeardownError that names what stays."""
+    from ci_buildx.builder.lifecycle.teardown import teardown
+
+    with site.phases.measure("teardown"), site.display.begin_phase(f"removing builder {location.name}"):
+        report = teardown(site.kube, location, deadline=time.monotonic() + TEARDOWN_TIME, settle=settle)
+        report.check()
+    for note in report.notes:
+        site.display.warn(note)
+
+
+_SOURCE = "driver-opt image-pull-secrets=auto"
+
+
+def find_pull_login(settings: BuilderSettings, env: Mapping[str, str]) -> Secret | None:
+    """A docker configuration with the logins for the registries of the builder's images, None if none is wanted.
+
+    Raises InputError where no login for the image's registry is known.
+    """
+    if not settings.pull_login:
+        return None
+    store = credentials.load_credentials(env)
+    images = [settings.image, *([settings.qemu.image] if settings.qemu.install else [])]
+    auths = {}
+    for image in images:
+        host = reference.parse_reference(image).domain
+        if login := store.lookup(host):
+            auths[HUB_KEY if host == HUB else host] = {"auth": _make_basic_login(login)}
+    if not auths:
+        hosts = ", ".join(dict.fromkeys(reference.parse_reference(image).domain for image in images))
+        raise InputError(f"no login for {hosts} is known", source=_SOURCE, fix="log in there, or name a Secret")
+    return Secret(json.dumps({"auths": auths}))
+
+
+def _make_basic_login(login: RegistryLogin) -> str:
+    """A name and a password: what kubelets understand. An identity token is none."""
+    if login.identity_token is not None:
+        raise InputError("the login is an identity token, which nodes cannot use", source=_SOURCE, fix="name a Secret")
+    return base64.b64encode(f"{login.username}:".encode() + login.secret.reveal()).decode()

@@ -1,0 +1,91 @@
+"""What comes of ``--call``: an answer as text, findings and an exit code; and what build checks say of a build."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ci_buildx.build.result import BuildResult
+from ci_buildx.buildkit.exporters import is_true
+from ci_buildx.model.record import dataclass, replace
+from ci_buildx.model.status import CheckFinding, VertexWarning, read_finding
+from ci_buildx.progress.step import drop_controls, escaped
+from ci_buildx.settings.calls import LINT
+from ci_buildx.settings.values import BuildSettings, FrontendCall
+
+_RESULT_JSON = "result.json"
+_RESULT_TEXT = "result.txt"
+_STATUS = "result.statuscode"
+_WARNINGS = "buildx.build.warnings"
+_SWITCH = "BUILDX_METADATA_WARNINGS"
+"""The variable that puts findings into the metadata (buildx 0.38.2, ``util/confutil/metadata.go``)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallAnswer:
+    """``text`` is for standard output, ``status`` the exit code that the frontend wants."""
+
+    text: str
+    findings: tuple[CheckFinding, ...] = ()
+    status: int = 0
+
+
+def narrow_to_first_platform(build: BuildSettings) -> BuildSettings:
+    """A call as one node is asked it: the first platform's answer counts (as in buildx), and nothing is exported."""
+    return replace(build, platforms=build.platforms[:1], push=False, outputs=(), cache_to=(), iidfile=None)
+
+
+def read_answer(build: BuildSettings, call: FrontendCall, response: Mapping[str, str]) -> CallAnswer:
+    """The answer. An error in the Dockerfile fails the call, whatever ``ignore_status`` says."""
+    status = 0 if call.ignore_status else _read_status(response)
+    if call.method != LINT:
+        return CallAnswer(
+            text=_encode_json(response) if call.json else drop_controls(response.get(_RESULT_TEXT, "")), status=status
+        )
+    from ci_buildx.buildkit import checks
+
+    checked = checks.read_check_report(response.get(_RESULT_JSON, ""), _list_names(build))
+    failed = any(finding.fatal for finding in checked.findings)
+    return CallAnswer(
+        text=_encode_json(response) if call.json else drop_controls(checked.text),
+        findings=checked.findings,
+        status=status or int(failed),
+    )
+
+
+def _encode_json(response: Mapping[str, str]) -> str:
+    """The answer itself. Characters that a terminal obeys are escaped, as JSON allows for all of its strings."""
+    return escaped(response.get(_RESULT_JSON, "").rstrip("\n")) + "\n"
+
+
+def add_findings(
+    result: BuildResult, build: BuildSettings, warnings: Sequence[VertexWarning], env: Mapping[str, str]
+) -> BuildResult:
+    """The result of a build with what checks found meanwhile; in its metadata where the environment asks for that."""
+    metadata = result.metadata
+    if is_true(env.get(_SWITCH, "")):
+        from ci_buildx.progress.rawjson import make_warning_fields
+
+        metadata = {**metadata, _WARNINGS: [make_warning_fields(warning) for warning in warnings]}
+    return replace(result, findings=collect_findings(build, warnings), metadata=metadata)
+
+
+def collect_findings(build: BuildSettings, warnings: Sequence[VertexWarning]) -> tuple[CheckFinding, ...]:
+    """What checks found while building, with the files that are here."""
+    paths = {name: path for name, (_, path) in _list_names(build).items()}
+    return tuple(read_finding(warning, paths.get(warning.filename)) for warning in warnings)
+
+
+def _list_names(build: BuildSettings) -> dict[str, tuple[str, Path]]:
+    """The Dockerfile by the frontend's name of it: how the user would name it, and where it is."""
+    path = build.dockerfile
+    if path is None or build.dockerfile_origin:
+        return {}
+    relative = os.path.relpath(path)
+    return {path.name: (str(path) if relative.startswith(os.pardir) else relative, path)}
+
+
+def _read_status(response: Mapping[str, str]) -> int:
+    text = response.get(_STATUS, "")
+    return int(text) if text.isascii() and text.isdigit() else 0

@@ -1,0 +1,71 @@
+"""What a build's sticky key is made of: the same from commit to commit, and from runner to runner.
+
+A repository is named by its path on its host (``group/project``), which is also what CI systems call it. So a checkout
+and a git context of the same repository have the same key. Sources: as in :mod:`ci_buildx.settings.contexts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import parse_qs
+
+from ci_buildx.build.context import origin, vcs
+from ci_buildx.build.context.origin import read_repository_path
+from ci_buildx.model import reference
+from ci_buildx.model.platform import Platform
+from ci_buildx.model.programs import find_checkout
+from ci_buildx.settings.contexts import STDIN, is_git
+from ci_buildx.settings.values import BuildSettings, Settings
+
+
+def make_sticky_key(settings: Settings, platforms: Sequence[Platform], env: Mapping[str, str]) -> str:
+    """The key of the part of a build that makes ``platforms``."""
+    build = settings.build
+    repo, path = find_place(build, env)
+    values = {
+        "repo": repo,
+        "path": path,
+        "image": reference.parse_reference(build.tags[0]).name if build.tags else "",
+        "target": build.target,
+        "platform": ",".join(sorted(map(str, platforms))),
+    }
+    return origin.add_trust_scope(settings.sticky_key.fill(values), env)
+
+
+def find_place(build: BuildSettings, env: Mapping[str, str]) -> tuple[str, str]:
+    """The repository of the build's context and the context's path in it, "" for its root.
+
+    Of what is in no repository, the context stands for the repository.
+    """
+    if isinstance(build.context, Path):
+        return _find_folder_place(build.context, env)
+    if build.context == STDIN:
+        return origin.read_repository(env), ""
+    if is_git(build.context):
+        return split_git_url(build.context)
+    return origin.read_repository(env) or read_repository_path(build.context.partition("#")[0].partition("?")[0]), ""
+
+
+def split_git_url(url: str) -> tuple[str, str]:
+    """Repository and path of a git context: ``URL#ref:path`` or ``URL?ref=…&subdir=path``."""
+    url, _, fragment = url.partition("#")
+    url, _, query = url.partition("?")
+    subfolder = fragment.partition(":")[2] or parse_qs(query).get("subdir", [""])[-1]
+    return read_repository_path(url), "/".join(part for part in subfolder.split("/") if part not in ("", "."))
+
+
+def _find_folder_place(context: Path, env: Mapping[str, str]) -> tuple[str, str]:
+    folder = context.resolve()
+    checkout = origin.find_checkout(env)
+    if checkout is not None and folder.is_relative_to(checkout.resolve()) and origin.read_repository(env):
+        return origin.read_repository(env), _make_relative(checkout.resolve(), folder)
+    root = find_checkout(folder)
+    if root is None:
+        return str(folder).strip("/"), ""
+    remote = vcs.read_remote(root, env)
+    return read_repository_path(remote) if remote else root.name, _make_relative(root, folder)
+
+
+def _make_relative(root: Path, folder: Path) -> str:
+    return "" if folder == root else folder.relative_to(root).as_posix()

@@ -1,0 +1,249 @@
+"""Registries whose logins buildkitd may have in a build: those that the build names.
+
+buildkitd asks for the login of any host. It gets those of the images that are pushed, of caches, of named contexts and
+of the images that the Dockerfile names, and of mirrors that its own configuration names for them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from itertools import takewhile
+
+from ci_buildx.build.expansion import Unusable, expand
+from ci_buildx.buildkit.exporters import find_push
+from ci_buildx.model import reference
+from ci_buildx.model.hosts import normalize_host
+from ci_buildx.model.platform import Platform
+from ci_buildx.registry.docker_config import HUB, canonicalize_host
+from ci_buildx.settings.values import BuildSettings, TypedAttributes
+
+LARGEST_DOCKERFILE = 4 << 20
+_IMAGE = "docker-image://"
+_STANDARD_FRONTENDS = ("docker/dockerfile", "docker/dockerfile-upstream", "docker.io/docker/dockerfile")
+_DIRECTIVES = ("syntax", "escape", "check")
+_DIRECTIVE = re.compile(r"\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*")
+_INSTRUCTION = re.compile(r"(ARG|FROM|COPY|ADD|RUN)\s+(.*)", re.IGNORECASE | re.DOTALL)
+_WORD = re.compile(r"""(?:[^\s"'\\]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+""")
+_HEREDOC = re.compile(r"""(?<!\S)\d*<<(-?)["']?([^\s<"']+)["']?(?!\S)""")
+_USUAL = (Platform("linux", "amd64"), Platform("linux", "arm64"))
+"""What is built for, and on, where the build does not say."""
+
+
+def find_login_hosts(build: BuildSettings) -> frozenset[str] | None:
+    """Return the hosts (with port) of all registries that a build names, in one spelling.
+
+    None is returned if they cannot be known beforehand: the Dockerfile is in a remote context, or another frontend
+    reads it.
+    """
+    named = _read_dockerfile(build)
+    if named is None:
+        return None
+    hosts = set()
+    for text in (*_list_references(build), *named):
+        try:
+            host = reference.parse_reference(text).domain
+        except ValueError:
+            host = text.partition("/")[0]
+        hosts.add(canonicalize_host(normalize_host(host)))
+    return frozenset(hosts)
+
+
+def _list_references(build: BuildSettings) -> Iterator[str]:
+    """List the images that the settings name."""
+    yield from build.tags
+    push = find_push(build)
+    if push is not None:
+        yield from (str(one) for one in push.references)
+        if push.dangling:
+            yield push.dangling
+    for output in build.outputs:
+        yield from filter(None, output.get("name").split(","))
+    for cache in (*build.cache_from, *build.cache_to):
+        if ref := _find_cache_reference(cache):
+            yield ref
+    for context in build.contexts:
+        if isinstance(context.location, str) and context.location.startswith(_IMAGE):
+            yield context.location.removeprefix(_IMAGE)
+    for attestation in (build.sbom, *dict(build.attestations).values()):
+        if attestation:
+            yield HUB + "/docker/buildkit-syft-scanner"
+            yield from re.findall(r"generator=([^,\"]+)", attestation)
+    for rule in build.source_policy.rules if build.source_policy else ():
+        if rule.updates is not None and rule.updates.identifier.startswith(_IMAGE):
+            yield rule.updates.identifier.removeprefix(_IMAGE)
+
+
+def _find_cache_reference(cache: TypedAttributes) -> str:
+    return cache.get("ref") if cache.type == "registry" else ""
+
+
+def _read_dockerfile(build: BuildSettings) -> list[str] | None:
+    """Return the images that the Dockerfile names, None if they cannot be known."""
+    arguments = dict(build.build_args)
+    if frontend := arguments.get("BUILDKIT_SYNTAX", "").partition(" ")[0]:
+        return None if not _is_standard(frontend) else [frontend, *(_read_text(build, arguments) or ())]
+    return _read_text(build, arguments)
+
+
+def _read_text(build: BuildSettings, arguments: Mapping[str, str]) -> list[str] | None:
+    if build.dockerfile is None:
+        return None
+    try:
+        with build.dockerfile.open("rb") as file:
+            text = file.read(LARGEST_DOCKERFILE).decode(errors="replace")
+    except OSError:
+        return None
+    contexts = [context.name.lower() for context in build.contexts]
+    platforms = dict.fromkeys((*build.platforms, *_USUAL))
+    found = [parse_images(text, arguments, platform=one, contexts=contexts) for one in platforms]
+    return None if None in found else [image for images in found for image in images or ()]
+
+
+def parse_images(
+    text: str, arguments: Mapping[str, str], *, platform: Platform = _USUAL[0], contexts: Collection[str] = ()
+) -> list[str] | None:
+    """Return the images that a Dockerfile names, variables expanded; None if another frontend reads it.
+
+    ``arguments`` are the build arguments, ``platform`` is what is built for and on. ``contexts`` are names that mean
+    no image. What BuildKit itself refuses names nothing.
+    """
+    lines = _list_lines(text)
+    syntax, escape = _read_directives(lines)
+    if syntax and not _is_standard(syntax):
+        return None
+    found = [syntax] if syntax else []
+    given = _list_platform_values(platform)
+    values = given | {name: value for name, value in arguments.items() if name in given}
+    stages = set(contexts)
+    has_stage = False
+    for instruction, rest in _list_instructions(lines, escape):
+        if instruction == "ARG":
+            if not has_stage:  # FROM sees those before the first one, and no other.
+                values |= _read_arguments(rest, arguments, values, escape)
+            continue
+        if instruction == "FROM":
+            has_stage = True
+            words = [word for word in rest.split() if not word.startswith("--")]
+            image = _expand(words[0], values, escape) if words else ""
+            if image and image != "scratch" and image.lower() not in stages:
+                found.append(image)
+            if len(words) == 3 and words[1].lower() == "as":
+                stages.add(words[2].lower())
+            continue
+        named = _list_named(rest)
+        found += [image for image in named if image.lower() not in stages and not image.isdecimal()]
+    return found
+
+
+def _list_lines(text: str) -> list[str]:
+    """Return the lines as BuildKit sees them: without a byte order mark and a line for the shell."""
+    lines = [line.removesuffix("\r") for line in text.removeprefix("\ufeff").split("\n")]
+    return lines[1:] if lines[0].startswith("#!") else lines
+
+
+def _read_directives(lines: list[str]) -> tuple[str, str]:
+    """Return the frontend that the file asks for, "" for none, and the character that escapes.
+
+    Other comments of frontends' authors: ``//``, or the whole file is JSON (BuildKit 0.34.2,
+    ``frontend/dockerfile/parser/directives.go``).
+    """
+    found: dict[str, str] = {}
+    for mark in ("#", "//"):
+        if "syntax" in found:
+            break
+        for line in lines:
+            directive = _DIRECTIVE.fullmatch(line.removeprefix(mark)) if line.startswith(mark) else None
+            if directive is None or directive[1].lower() not in _DIRECTIVES:
+                break
+            found.setdefault(directive[1].lower(), directive[2])
+    syntax = found.get("syntax", "") or _read_json_syntax("\n".join(lines))
+    return syntax.partition(" ")[0], found.get("escape", "\\")[:1]
+
+
+def _read_json_syntax(text: str) -> str:
+    if not text.lstrip().startswith("{"):
+        return ""
+    import json
+
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return ""
+    syntax = document.get("syntax") if isinstance(document, dict) else None
+    return syntax if isinstance(syntax, str) else ""
+
+
+def _list_platform_values(platform: Platform) -> dict[str, str]:
+    """Return the variables that BuildKit sets, as far as they may be a part of an image's or a stage's name."""
+    parts = {"PLATFORM": str(platform), "OS": platform.os, "ARCH": platform.architecture, "VARIANT": platform.variant}
+    return {prefix + name: value for prefix in ("BUILD", "TARGET") for name, value in parts.items()}
+
+
+def _read_arguments(rest: str, arguments: Mapping[str, str], values: Mapping[str, str], escape: str) -> dict[str, str]:
+    """Return the variables that an ARG sets; one without a value stays unset."""
+    made: dict[str, str] = {}
+    for word in _WORD.findall(rest):
+        name, equals, default = word.partition("=")
+        if name in arguments:
+            made[name] = arguments[name]
+        elif equals and (value := _expand(default, {**values, **made}, escape)) is not None:
+            made[name] = value
+    return made
+
+
+def _expand(word: str, values: Mapping[str, str], escape: str) -> str | None:
+    """Return the word expanded, None if BuildKit refuses it."""
+    try:
+        return expand(word, values, escape=escape)
+    except Unusable:
+        return None
+
+
+def _list_named(rest: str) -> list[str]:
+    """Return what ``COPY --from`` and ``RUN --mount=from`` name. BuildKit expands no variables there."""
+    named: list[str] = []
+    for flag in takewhile(lambda word: word.startswith("--"), rest.split()):
+        name, _, value = flag.replace('"', "").replace("'", "").partition("=")
+        if name.lower() == "--from":
+            named.append(value)
+        elif name.lower() == "--mount":
+            named += [part[5:] for part in value.split(",") if part[:5].lower() == "from="]
+    return [name for name in named if name and "$" not in name]
+
+
+def _list_instructions(lines: list[str], escape: str) -> Iterator[tuple[str, str]]:
+    """List the instructions that may name an image, continued lines joined, without documents that follow them."""
+    joined = ""
+    ends: list[tuple[str, str]] = []
+    for number, line in enumerate(lines):
+        if ends:
+            if _is_end(line, *ends[0]):
+                del ends[0]
+            continue
+        if line.lstrip().startswith("#") or (joined and not line.strip()):
+            continue
+        joined += line if joined else line.lstrip()
+        if joined.rstrip(" \t").endswith(escape):
+            joined = joined.rstrip(" \t")[:-1]
+            continue
+        if instruction := _INSTRUCTION.match(joined):
+            yield instruction[1].upper(), instruction[2]
+            if instruction[1].upper() in ("COPY", "ADD", "RUN"):
+                ends = [end for end in _HEREDOC.findall(instruction[2]) if _has_end(lines, number, *end)]
+        joined = ""
+
+
+def _has_end(lines: list[str], number: int, dash: str, name: str) -> bool:
+    """Whether a document ends: what only looks like the beginning of one must not hide the rest of the file."""
+    return any(_is_end(line, dash, name) for line in lines[number + 1 :])
+
+
+def _is_end(line: str, dash: str, name: str) -> bool:
+    return (line.lstrip("\t") if dash else line) == name
+
+
+def _is_standard(frontend: str) -> bool:
+    name = frontend.partition("@")[0]
+    path, colon, tag = name.rpartition(":")
+    return (path if colon and "/" not in tag else name) in _STANDARD_FRONTENDS

@@ -1,0 +1,135 @@
+"""What several nodes exported to one cache, merged, so that each finds its steps there in the next build.
+
+A registry's caches and folders have one manifest; each node wrote its own. The merged one is an ordinary cache, which
+plain BuildKit reads, too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ci_buildx.build.build_run import BuildRun
+from ci_buildx.build.caches import CACHE, list_platforms, put_cache, read_descriptor
+from ci_buildx.build.publish import make_builder_trust
+from ci_buildx.build.solve import NodeResult
+from ci_buildx.builder.builder import Builder
+from ci_buildx.buildkit import cache_config, cache_names
+from ci_buildx.buildkit.exporters import is_true
+from ci_buildx.errors import KubeBuilderError
+from ci_buildx.model import reference
+from ci_buildx.registry.content import check_digest, compute_digest
+from ci_buildx.registry.credentials import CredentialStore
+from ci_buildx.settings.values import TypedAttributes
+
+if TYPE_CHECKING:
+    from ci_buildx.session.oci_layout import OciLayout
+
+_TOO_LARGE = "{}: the caches of all nodes are larger than BuildKit reads (1 MiB); it has those of the first node only"
+
+
+def merge_caches(
+    site: BuildRun, builder: Builder, solved: Sequence[NodeResult], store: CredentialStore
+) -> dict[str, str]:
+    """Merge what ``solved`` nodes exported; the response of an exporter that had done it, of several the last one's.
+
+    Raises KubeBuilderError, but for caches with ``ignore-error=true``.
+    """
+    merged: Mapping[str, Any] | None = None
+    for cache in site.settings.build.cache_to:
+        try:
+            if cache.type == cache_names.REGISTRY:
+                merged = _merge_pushed(site, builder, cache, solved, store) or merged
+            elif cache.type == cache_names.LOCAL:
+                merged = _merge_folder(site, cache, solved) or merged
+        except KubeBuilderError as error:
+            if not is_true(cache.get("ignore-error")):
+                raise
+            site.display.warn(f"the cache is not written: {error}")
+    return {CACHE: json.dumps(merged, separators=(",", ":"))} if merged else {}
+
+
+def _merge_pushed(
+    site: BuildRun, builder: Builder, cache: TypedAttributes, solved: Sequence[NodeResult], store: CredentialStore
+) -> dict[str, Any] | None:
+    from ci_buildx.registry.cache import merge_caches as merge_in_registry
+    from ci_buildx.registry.client import RegistryClient, RegistryRepository
+
+    target = reference.parse_reference(cache.get("ref")).add_default_tag()
+    insecure = {target.domain} if is_true(cache.get("registry.insecure")) else set()
+    with (
+        site.phases.measure("merge"),
+        site.display.begin_phase(f"merging cache {target}"),
+        RegistryClient(store, trust=make_builder_trust(site, builder, insecure)) as client,
+    ):
+        sources = [descriptor["digest"] for descriptor in _list_exported(solved)]
+        if cache_names.needs_tags(site.settings.build.cache_to):
+            own = (cache_names.make_own_reference(cache, list_platforms(one.connection.node)[0]) for one in solved)
+            tags = [reference.parse_reference(each).tag for each in own]
+            sources = [tag for tag in tags if client.has_manifest(RegistryRepository.from_reference(target), tag)]
+        if not sources:
+            return None
+        merged = merge_in_registry(client, target, sources, cache_config)
+        if merged.too_large:
+            site.display.warn(_TOO_LARGE.format(target))
+    found = merged.descriptor
+    return {"mediaType": found.media_type, "digest": found.digest, "size": found.size}
+
+
+def _merge_folder(site: BuildRun, cache: TypedAttributes, solved: Sequence[NodeResult]) -> Mapping[str, Any] | None:
+    """Of several caches buildkitd tells one; that may be another folder's."""
+    from ci_buildx.session.oci_layout import LayoutRefusal, OciLayout
+
+    folder = Path(cache.get("dest"))
+    layout = OciLayout(folder, writable=True)
+    found = {one["digest"]: one for one in _list_exported(solved) if layout.has(one["digest"])}
+    if not found:
+        return None
+    try:
+        descriptor, too_large = _merge_in(layout, list(found.values()))
+    except (LayoutRefusal, ValueError, TypeError, LookupError, AttributeError, OSError) as error:
+        raise KubeBuilderError(f"the caches in {folder} cannot be merged: {error}") from error
+    if too_large:
+        site.display.warn(_TOO_LARGE.format(folder))
+    put_cache(cache, descriptor)
+    return descriptor
+
+
+def _merge_in(layout: OciLayout, found: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], bool]:
+    """The descriptor of the merged cache, and whether it is the first one's since all are too large."""
+    if len(found) == 1:
+        return found[0], False
+    manifests = [json.loads(_read(layout, one["digest"])) for one in found]
+    entries = [cache_config.find_config(manifest) for manifest in manifests]
+    config = cache_config.merge_configs(_read(layout, entry["digest"]) for entry in entries)
+    entry = {"mediaType": cache_config.MEDIA_TYPE, "digest": compute_digest(config), "size": len(config)}
+    manifest = cache_config.merge_manifests(manifests, entry)
+    if max(len(config), len(manifest)) > cache_config.LARGEST:
+        return found[0], True
+    for content in (config, manifest):
+        _write(layout, content)
+    return {**found[0], "digest": compute_digest(manifest), "size": len(manifest)}, False
+
+
+def _read(layout: OciLayout, digest: str) -> bytes:
+    with layout.open(digest) as stream:
+        return stream.read()
+
+
+def _write(layout: OciLayout, content: bytes) -> None:
+    digest = compute_digest(content)
+    if layout.has(digest):
+        return
+    with layout.ingest(digest) as blob:
+        blob.write(content)
+        blob.commit(total=len(content), expected=digest)
+
+
+def _list_exported(solved: Sequence[NodeResult]) -> list[dict[str, Any]]:
+    """The manifests that nodes exported, in their order; a node that has run no step exports none."""
+    found = [read_descriptor(one.response[CACHE]) for one in solved if one.response.get(CACHE)]
+    for descriptor in found:
+        check_digest(descriptor.get("digest"))
+    return found

@@ -1,0 +1,138 @@
+"""What several nodes pushed by digest, joined under the build's names."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ci_buildx.build.build_run import BuildRun
+from ci_buildx.build.result import DESCRIPTOR, DIGEST, NAME, BuildResult
+from ci_buildx.build.solve import NodeResult
+from ci_buildx.builder.builder import Builder
+from ci_buildx.builder.lifecycle import find
+from ci_buildx.buildkit.exporters import Push
+from ci_buildx.errors import KubeBuilderError, RegistryError, SolveError
+from ci_buildx.model import reference
+from ci_buildx.model.record import replace
+from ci_buildx.registry.credentials import CredentialStore
+
+if TYPE_CHECKING:
+    from ci_buildx.registry.content import ManifestDocument
+    from ci_buildx.registry.trust import RegistryTrust
+    from ci_buildx.settings.builder import BuilderSettings
+
+_MODULES = ("requests", "ci_buildx.registry.client", "ci_buildx.registry.index", "ci_buildx.registry.trust")
+
+
+def import_modules() -> None:
+    """Import what :func:`merge_images` needs: builds on one node never do, and it takes as long as a small build."""
+    for name in _MODULES:
+        import_module(name)
+
+
+def merge_images(
+    site: BuildRun, builder: Builder, push: Push, solved: Sequence[NodeResult], store: CredentialStore
+) -> dict[str, str]:
+    """Merge the nodes' images into one index under every name; the response of an exporter that had done it."""
+    from ci_buildx.registry import index
+    from ci_buildx.registry.client import RegistryClient
+
+    wanted = list(push.references)
+    if push.dangling:
+        wanted.append(replace(reference.parse_reference(push.dangling), tag=""))
+    sources = [one.response[DIGEST] for one in solved]
+    names = ",".join(map(str, push.references))
+    insecure = {wanted[0].domain} if push.insecure else set()
+    with (
+        site.phases.measure("merge"),
+        site.display.begin_phase(f"merging index {names}"),
+        RegistryClient(store, trust=make_builder_trust(site, builder, insecure)) as client,
+    ):
+        descriptor = index.merge_index(client, wanted[0], wanted, sources, annotations=dict(push.annotations) or None)
+    if push.dangling:
+        names += f",{wanted[-1].name}@{descriptor.digest}"
+    described = {
+        "mediaType": descriptor.media_type,
+        "digest": descriptor.digest,
+        "size": descriptor.size,
+    }
+    encoded = base64.b64encode(json.dumps(described, separators=(",", ":")).encode()).decode()
+    return {DIGEST: descriptor.digest, DESCRIPTOR: encoded, NAME: names}
+
+
+def make_builder_trust(site: BuildRun, builder: Builder, insecure: Iterable[str] = ()) -> RegistryTrust:
+    """What the builder's configuration declares of registries; ``insecure`` ones by ``registry.insecure=true``."""
+    from ci_buildx.builder.manifests import registries
+
+    if not site.settings.builder_name:
+        return registries.make_trust(site.settings.builder).with_insecure(insecure)
+    files = find.read_files(site.kube, builder)
+    has_keys = any(registries.KEYS_FOLDER in text for text in files.values())
+    secrets = find.read_secret_files(site.kube, builder) if has_keys else {}
+    return registries.read_trust(files, secrets).with_insecure(insecure)
+
+
+def is_pushed_by_digest(solved: Sequence[NodeResult]) -> bool:
+    """Whether the nodes pushed images that are to be joined."""
+    if len(solved) < 2:
+        return False
+    without = [one.connection.node.name for one in solved if DIGEST not in one.response]
+    if without and len(without) < len(solved):
+        raise RegistryError(f"node {', '.join(without)} pushed nothing", fix="look at its last lines above")
+    return not without
+
+
+def merge_responses(solved: Sequence[NodeResult]) -> dict[str, Any]:
+    """The responses of all nodes in one; of what several say, the first node's."""
+    responses: dict[str, Any] = {}
+    for one in reversed(solved):
+        responses |= one.response
+    return responses
+
+
+def add_pushed_tags(failure: SolveError, push: Push | None, *, several: bool) -> SolveError:
+    """The failure of a push with the names that registries have now.
+
+    They are pushed in their order, up to the first that fails (BuildKit 0.34.2, ``exporter/containerimage/export.go``);
+    ``several`` nodes push to repositories, whose tags come when all have.
+    """
+    if push is None or len(push.names) < 2:
+        return failure
+    names = [one.name for one in push.references] if several else list(push.names)
+    failed = next((place for place, name in enumerate(names) if f"failed to push {name}: " in failure.message), None)
+    if failed is None:
+        return failure
+    before = [] if several else [str(one) for one in push.references[:failed]]
+    done = f"pushed already: {', '.join(before)}" if before else "no tag was pushed"
+    return failure.reword(f"{failure.message} ({done})")
+
+
+def measure_images(result: BuildResult, builder: BuilderSettings, env: Mapping[str, str]) -> dict[str, int]:
+    """Compressed bytes of each platform's image, {} where the registry does not say."""
+    from ci_buildx.builder.manifests import registries
+    from ci_buildx.model import reference
+    from ci_buildx.registry import credentials
+    from ci_buildx.registry.client import RegistryClient, RegistryRepository
+    from ci_buildx.registry.content import read_platform
+
+    sizes: dict[str, int] = {}
+    try:
+        home = RegistryRepository.from_reference(reference.parse_reference(result.references[0]))
+        with RegistryClient(credentials.load_credentials(env), trust=registries.make_trust(builder)) as client:
+            document = client.read_manifest(home, result.digest)
+            if not document.is_index:
+                return {str(platform): _sum_sizes(document) for platform in result.platforms[:1]}
+            for entry in document.entries:
+                platform = read_platform(entry)
+                if platform is not None:
+                    sizes[str(platform)] = _sum_sizes(client.read_manifest(home, entry["digest"]))
+    except KubeBuilderError:
+        return {}
+    return sizes
+
+
+def _sum_sizes(manifest: ManifestDocument) -> int:
+    return sum(int(blob.get("size", 0)) for blob in manifest.blobs)

@@ -1,0 +1,71 @@
+"""A policy in Rego in a remote context: found before anything of the build runs.
+
+BuildKit alone sees a remote context, so it is asked for one file of it, by a build of our own that only copies. What it
+fetches for that it has when the build begins. docker buildx 0.38.2 looks for ``Dockerfile.rego`` beside the Dockerfile.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+from ci_buildx.build.build_run import BuildRun
+from ci_buildx.build.connect import NodeConnection
+from ci_buildx.build.solve import solve_nodes
+from ci_buildx.builder.boot.watch import Boot
+from ci_buildx.errors import SolveError
+from ci_buildx.fsutil import scratch
+from ci_buildx.model.record import replace
+from ci_buildx.session.auth import AuthService
+from ci_buildx.settings.policies import NOT_ENFORCED, suggest_instead
+from ci_buildx.settings.values import BuildSettings, TypedAttributes
+
+SUFFIX = ".rego"
+_SINGLE = "failed to read dockerfile: open context:"
+"""BuildKit 0.34.2, ``frontend/dockerui``: a context that is no archive is itself the Dockerfile, called ``context``."""
+
+
+def needs_check(build: BuildSettings) -> bool:
+    """Whether the Dockerfile is in a remote context, and policies are not disabled."""
+    return isinstance(build.context, str) and build.dockerfile is None and not build.policy_disabled
+
+
+def check_remote_policy(site: BuildRun, boot: Boot, connections: list[NodeConnection], auth: AuthService) -> None:
+    """Raise SolveError if the build's remote context holds a policy, or cannot be fetched."""
+    build = site.settings.build
+    name = f"{build.dockerfile_name}{SUFFIX}"
+    with scratch.open_folder() as folder:
+        dockerfile, out = folder / "dockerfile" / "Dockerfile", folder / "out"
+        dockerfile.parent.mkdir()
+        dockerfile.write_text(make_dockerfile(name))
+        asked = BuildSettings(
+            context=build.context,
+            archive=build.archive,
+            dockerfile=dockerfile,
+            outputs=(TypedAttributes(type="local", attrs=(("dest", str(out)),)),),
+            provenance="",
+            secrets=build.secrets,
+            ssh=build.ssh,
+            source_policy=build.source_policy,
+        )
+        narrowed = replace(site, settings=replace(site.settings, build=asked), clocks=None, checkout=dict)
+        try:
+            solve_nodes(narrowed, boot, connections[:1], auth)
+        except SolveError as failure:
+            if _SINGLE in failure.message:  # The URL is that of a Dockerfile alone, with nothing beside it.
+                return
+            raise
+        if os.path.lexists(out / Path(name).name):
+            raise SolveError(f"the context holds {name}, {NOT_ENFORCED}", fix=suggest_instead())
+
+
+def make_dockerfile(name: str) -> str:
+    """Return a Dockerfile that copies the file ``name`` of the context, and maybe others, if it is there.
+
+    A pattern may match nothing, a name must be there. So the last letter is a pattern that matches itself; characters
+    that would be patterns of their own match any character.
+    """
+    plain = re.sub(r"[*?\\[\]]", "?", name[:-1])
+    return f"FROM scratch\nCOPY {json.dumps([f'{plain}[{name[-1]}]', '/'])}\n"

@@ -1,0 +1,284 @@
+"""One build from settings to result: `kube-builder build`, the Action and the GitLab job all come here."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, TextIO
+
+from ci_buildx.build.build_run import BuildRun
+from ci_buildx.build.builder_scope import open_builder
+from ci_buildx.build.context import origin, vcs
+from ci_buildx.build.context.input_files import open_input_files
+from ci_buildx.build.hidden import hide_in, secrets_of
+from ci_buildx.build.report import Hear, record_build
+from ci_buildx.build.result import (
+    CONFIG_DIGEST,
+    DIGEST,
+    BuildResult,
+    digest_in,
+    make_metadata,
+    names_in,
+    write_result_files,
+)
+from ci_buildx.builder.builder import Builder, BuilderLocation
+from ci_buildx.builder.identity import JobIdentity
+from ci_buildx.buildkit import exporters
+from ci_buildx.errors import KubeBuilderError, SolveError
+from ci_buildx.kube import config
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.model.platform import Platform
+from ci_buildx.model.record import replace
+from ci_buildx.model.secret import mention
+from ci_buildx.progress import display
+from ci_buildx.registry import credentials
+from ci_buildx.runtime.phases import PhaseTimes
+from ci_buildx.runtime.signals import SignalHandler, ThreadOutcome
+from ci_buildx.runtime.threads import start_thread
+from ci_buildx.settings.values import BuildSettings, ContextMtime, ProgressMode, Settings, TransportChoice
+
+if TYPE_CHECKING:
+    from ci_buildx.build.connect import NodeConnection
+    from ci_buildx.fsutil.mtimes import Clock
+
+Deliver = Callable[[BuildResult], None]
+
+_TURN = 0.0005
+"""Seconds after which an import lets those go on who have had an answer from the cluster (Python's own: 0.005)."""
+NO_OUTPUT = "no output is asked for: the result stays in the builder's cache; add --push or --output"
+
+
+def run_build(
+    settings: Settings,
+    *,
+    env: Mapping[str, str],
+    display_stream: TextIO,
+    identity: JobIdentity | None = None,
+    announce: Callable[[BuilderLocation], None] = lambda _: None,
+    hear: Hear | None = None,
+    deliver: Deliver = lambda _: None,
+    hidden: Iterable[str] = (),
+) -> BuildResult:
+    """Build what ``settings`` say, in a builder of the job's own or in a kept one.
+
+    ``identity`` names the builder (default: after the context); ``announce`` hears where it will be before anything
+    of it exists, ``hear`` the report of a build that was begun, however it ended. The texts ``hidden`` are secrets that
+    the settings do not know, and shown as little as theirs. Before the builder is removed, the
+    files that the settings name are written and ``deliver`` is called with the result, without the time of clean-up.
+    Raises the KubeBuilderError tree and Interrupted; the builder is gone then, too. A builder that cannot be removed
+    after a good build is a warning.
+    """
+    if settings.build.call:
+        from ci_buildx.build import calls
+
+        settings = replace(settings, build=calls.narrow_to_first_platform(settings.build))
+    exporters.make_exports(settings.build)
+    identity = identity or origin.make_job_identity(settings.build.context, env)
+    with open_input_files(settings.build) as build:
+        settings = replace(settings, build=build)
+        ears = (announce, hear, deliver)
+        secrets = secrets_of(build, env, hidden)
+        return _run_with_files(
+            settings, env=env, display_stream=display_stream, identity=identity, ears=ears, hidden=secrets
+        )
+
+
+def _run_with_files(
+    settings: Settings,
+    *,
+    env: Mapping[str, str],
+    display_stream: TextIO,
+    identity: JobIdentity,
+    ears: tuple[Callable[[BuilderLocation], None], Hear | None, Deliver],
+    hidden: tuple[str, ...],
+) -> BuildResult:
+    announce, hear, deliver = ears
+    cluster = config.load_cluster(settings.cluster, env=env)
+    store = credentials.load_credentials(env)
+    tunnelled = settings.transport in (TransportChoice.PORT_FORWARD, TransportChoice.EXEC)
+    threading.Thread(target=_import_early, args=(tunnelled,), daemon=True).start()
+    for text in hidden:
+        mention(text)
+    shown = display.open_display(settings.build.progress, display_stream, env=env, hidden=hidden)
+    for name in settings.build.empty_secrets:
+        shown.warn(f"secret {name} is empty and is not sent; does the CI system know it?")
+    try:
+        with SignalHandler() as interrupts, KubeClient(cluster) as kube:
+            if tunnelled:
+                kube.warm()
+            site = BuildRun(
+                settings=settings,
+                kube=kube,
+                display=shown,
+                env=env,
+                stop=interrupts.stop,
+                phases=PhaseTimes(),
+                clocks=_start_mtimes(settings.build, shown),
+                checkout=vcs.start_git_attributes(settings.build, env, warn=shown.warn),
+            )
+            with record_build(site, hear), open_builder(site, interrupts, identity, announce) as builder:
+                try:
+                    site = _add_default_load(site, builder)
+                    result = interrupts.run(lambda: _build_on(site, builder, store), settle=0)
+                except BaseException:
+                    shown.cancel()
+                    raise
+                lost = _deliver_all(_add_phases(result, site), settings.build, deliver)
+        result = _add_phases(result, site)
+        if lost is not None:
+            raise lost
+    except BaseException as error:
+        hide_in(error, shown.masked)
+        shown.close(error)
+        raise
+    shown.close()
+    with suppress(KubeBuilderError):  # The time of clean-up is all that is new.
+        write_result_files(result, metadata_file=settings.build.metadata_file, iidfile=None)
+    return result
+
+
+def _deliver_all(result: BuildResult, wanted: BuildSettings, deliver: Deliver) -> KubeBuilderError | None:
+    """Tell everyone who waits for the result. The error of what could not be told, which must not keep the builder."""
+    lost: KubeBuilderError | None = None
+    files = partial(write_result_files, metadata_file=wanted.metadata_file, iidfile=wanted.iidfile)
+    for tell in (files, deliver):
+        try:
+            tell(result)
+        except KubeBuilderError as error:
+            if lost is None:
+                lost = error
+            else:
+                lost.add_note(str(error))
+    return lost
+
+
+def _start_mtimes(build: BuildSettings, shown: display.BuildDisplay) -> ThreadOutcome[dict[str, Clock]] | None:
+    if build.context_mtime is ContextMtime.KEEP:
+        return None
+    from ci_buildx.build.context import mtimes
+
+    return mtimes.start_mtimes(build, warn=shown.warn)
+
+
+def _import_early(tunnelled: bool = False) -> None:
+    """Import what is needed when there is a builder, first what is needed first, while the cluster is asked for it.
+
+    That is half of what the client computes in a cached build.
+    """
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(_TURN)
+    try:
+        import_module("ci_buildx.build.connect")
+        if tunnelled:
+            import_module("ci_buildx.transport.tunnel")
+        from ci_buildx.buildkit.grpc import load_grpc
+
+        load_grpc()
+        import_module("ci_buildx.build.solve")
+        import_module("ci_buildx.build.publish")
+    finally:
+        sys.setswitchinterval(usual)
+
+
+def _build_on(site: BuildRun, builder: Builder, store: credentials.CredentialStore) -> BuildResult:
+    from ci_buildx.build.connect import connect_nodes
+
+    wanted = site.settings.build
+    if not (wanted.call or wanted.push or wanted.outputs or wanted.cache_to or wanted.progress is ProgressMode.QUIET):
+        site.display.warn(NO_OUTPUT)
+    push = exporters.find_push(wanted)
+    with connect_nodes(site, builder) as (boot, connections):
+        # Not before: while the pod is asked, what it takes to build is imported (see _load).
+        from ci_buildx.build import publish
+        from ci_buildx.build.solve import make_token_authority, solve_nodes
+
+        if len(connections) > 1:
+            start_thread(publish.import_modules)
+        start_thread(_sweep)
+        if is_reaping_allowed(site.settings):
+            start_thread(lambda: _reap_in_background(site.kube))
+        auth = make_token_authority(site, builder, store)
+        try:
+            if isinstance(wanted.context, str):
+                from ci_buildx.build import remote_policy
+
+                if remote_policy.needs_check(wanted):
+                    remote_policy.check_remote_policy(site, boot, connections, auth)
+            solved = solve_nodes(site, boot, connections, auth)
+        except SolveError as failure:
+            from ci_buildx.registry.advice import add_advice
+
+            advised = add_advice(failure, store, site.settings.builder_name)
+            raise publish.add_pushed_tags(advised, push, several=len(connections) > 1) from failure
+    merged: dict[str, str] = {}
+    if len(solved) > 1 and wanted.cache_to:
+        from ci_buildx.build import merged_caches
+
+        merged = merged_caches.merge_caches(site, builder, solved, store)
+    if push and publish.is_pushed_by_digest(solved):
+        responses = publish.merge_images(site, builder, push, solved, store)
+    else:
+        responses = publish.merge_responses(solved) | merged
+    result = _make_result(builder, connections, responses)
+    warnings = site.display.list_warnings()
+    if not (wanted.call or warnings):
+        return result
+    from ci_buildx.build import calls
+
+    if wanted.call is None:
+        return calls.add_findings(result, wanted, warnings, site.env)
+    answer = calls.read_answer(wanted, wanted.call, responses)
+    return replace(result, answer=answer.text, findings=answer.findings, status=answer.status)
+
+
+def _add_default_load(site: BuildRun, builder: Builder) -> BuildRun:
+    """The site with what the builder's own option ``default-load`` makes of the build."""
+    if not (builder.loads and site.settings.builder_name):
+        return site
+    from ci_buildx.settings.assembly import add_default_load
+
+    source = f"driver-opt default-load of builder {builder.name}"
+    build = add_default_load(site.settings.build, site.env, source=source)
+    return replace(site, settings=replace(site.settings, build=build))
+
+
+def is_reaping_allowed(settings: Settings) -> bool:
+    """Whether a build looks for what others left: who makes namespaces may, who is in one that was there may not."""
+    return not (settings.builder_name or settings.builder.namespace)
+
+
+def _reap_in_background(kube: KubeClient) -> None:
+    """Remove what a few jobs left that were killed with everything. Nobody waits for it, or hears of its failure."""
+    from ci_buildx.builder.lifecycle import reap
+
+    reap.reap_few(kube)
+
+
+def _sweep() -> None:
+    """Remove the temporary folders of killed processes on this machine. Best effort: errors are ignored."""
+    from ci_buildx.fsutil import scratch
+
+    scratch.sweep_all()
+
+
+def _make_result(builder: Builder, connections: list[NodeConnection], responses: Mapping[str, str]) -> BuildResult:
+    platforms: list[Platform] = [platform for one in connections for platform in one.node.platforms]
+    digest = digest_in(responses, DIGEST)
+    return BuildResult(
+        digest=digest,
+        image_id=digest_in(responses, CONFIG_DIGEST) or digest,
+        references=names_in(responses),
+        platforms=tuple(platforms),
+        namespace=builder.namespace,
+        metadata=make_metadata(responses),
+    )
+
+
+def _add_phases(result: BuildResult, site: BuildRun) -> BuildResult:
+    """The result with the times of all phases until now."""
+    phases = {name: round(seconds, 3) for name, seconds in site.phases.seconds.items()}
+    return replace(result, phases=phases, metadata={**result.metadata, "kube-builder.phases": phases})

@@ -1,0 +1,345 @@
+"""What a build's session serves: files in, results out, logins and tokens, secrets, blobs."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from ci_buildx.build.build_run import BuildRun
+from ci_buildx.build.caches import NodeCaches, list_platforms
+from ci_buildx.build.connect import NodeConnection
+from ci_buildx.build.context import origin
+from ci_buildx.build.silence import SilenceReport
+from ci_buildx.builder.boot.watch import Boot
+from ci_buildx.builder.builder import Builder
+from ci_buildx.buildkit import exporters, solve_request
+from ci_buildx.buildkit.exporters import Exports, is_true
+from ci_buildx.buildkit.solve_request import list_layout_stores, list_shared_folders
+from ci_buildx.errors import BuildkitError, SolveError
+from ci_buildx.model import debug
+from ci_buildx.model.hosts import is_host, normalize_host
+from ci_buildx.model.record import dataclass, replace
+from ci_buildx.registry import credentials, token_authority
+from ci_buildx.registry.credentials import CredentialStore
+from ci_buildx.registry.docker_config import RegistryLogin, canonicalize_host
+from ci_buildx.registry.token_authority import LoginStore, RegistryTokens
+from ci_buildx.runtime.threads import run_all, start_thread
+from ci_buildx.session.auth import AuthService
+from ci_buildx.session.file_targets import FileTarget, FolderTarget, Target
+from ci_buildx.session.filesync import FileSyncService
+from ci_buildx.session.secrets import SecretsService
+from ci_buildx.session.session import Attachable, BuildSession
+from ci_buildx.settings.values import BuildSettings
+
+if TYPE_CHECKING:
+    from ci_buildx.registry.trust import RegistryTrust
+    from ci_buildx.session.oci_layout import OciLayout
+
+MOST_WARNINGS = 10
+"""Hosts whose login was kept back that are warned of."""
+
+
+class BuildLogins:
+    """The logins of ``store`` that a build may use; thread-safe.
+
+    ``mirrors`` returns the hosts of the builder's mirrors. It is called only for a host that the build does not name.
+    ``warn`` is told, once for each host and a few times at most, that a login is kept back: that image may be public.
+    """
+
+    def __init__(
+        self,
+        store: LoginStore,
+        build: BuildSettings,
+        *,
+        mirrors: Callable[[], Iterable[str]],
+        warn: Callable[[str], None],
+    ) -> None:
+        self._store = store
+        self._build = build
+        self._mirrors = mirrors
+        self._hosts: frozenset[str] | None = None
+        self._is_read = False
+        self._warn = warn
+        self._warned: set[str] = set()
+        self._lock = threading.Lock()
+
+    def lookup(self, host: str, path: str = "") -> RegistryLogin | None:
+        """Return the login for a host; None if there is none, or if the build does not name the host."""
+        if not is_host(host):
+            return None
+        login = self._store.lookup(host, path)
+        if login is None or self._is_named(host):
+            return login
+        with self._lock:
+            is_new = host not in self._warned and len(self._warned) < MOST_WARNINGS
+            if is_new:
+                self._warned.add(host)
+        if is_new:
+            self._warn(
+                f"the login of {host} is not given to buildkitd: the build names no image there; if a base image brings"
+                f" it in (ONBUILD), name it: --build-context NAME=docker-image://{host}/…"
+            )
+        return None
+
+    def _is_named(self, host: str) -> bool:
+        from ci_buildx.build.login_hosts import find_login_hosts
+
+        with self._lock:
+            if not self._is_read:
+                self._hosts, self._is_read = find_login_hosts(self._build), True
+        wanted = canonicalize_host(normalize_host(host))
+        return (
+            self._hosts is None
+            or wanted in self._hosts
+            or wanted in {canonicalize_host(one) for one in self._mirrors()}
+        )
+
+
+def make_token_authority(site: BuildRun, builder: Builder, store: CredentialStore) -> AuthService:
+    """What answers for registries, in the sessions of all nodes."""
+
+    def trust() -> RegistryTrust:
+        from ci_buildx.build.publish import make_builder_trust
+
+        return make_builder_trust(site, builder)
+
+    logins = BuildLogins(
+        store, site.settings.build, mirrors=lambda: trust().mirrors, warn=lambda text: site.display.warn(text)
+    )
+    if is_true(site.env.get(token_authority.SWITCH, "")):
+        return AuthService(logins.lookup)
+    return AuthService(
+        logins.lookup, RegistryTokens(logins, folder=credentials.find_config_folder(site.env), trust=trust)
+    )
+
+
+def make_ssh_agents(build: BuildSettings) -> Attachable:
+    """The agents that steps may use."""
+    from ci_buildx.session.ssh import SocketSshAgent, SshAgent, SshService
+
+    agents: dict[str, SshAgent] = {one.id: SocketSshAgent(one.socket) for one in build.ssh if one.socket}
+    if len(agents) < len(build.ssh):
+        from ci_buildx.session.ssh_keyring import SshKeyring
+
+        agents |= {one.id: SshKeyring(one.keys) for one in build.ssh if not one.socket}
+    return SshService(agents)
+
+
+def make_attachables(
+    site: BuildRun, auth: AuthService, targets: Mapping[int, Target], layouts: Mapping[str, OciLayout]
+) -> list[Attachable]:
+    """The attachables of one solve; ``targets`` by the exporter's index in the request, ``layouts`` by their id."""
+    build = site.settings.build
+    attachables: list[Attachable] = [
+        FileSyncService(list_shared_folders(build), site.clocks.take_result() if site.clocks else None),
+        auth,
+        SecretsService({secret.id: secret.value for secret in build.secrets}),
+    ]
+    if build.ssh:
+        attachables.append(make_ssh_agents(build))
+    if targets:
+        from ci_buildx.session.filesend import FileSendService
+
+        attachables.append(FileSendService(targets))
+    if build.archive is not None:
+        from ci_buildx.session.upload import UploadService
+
+        attachables.append(UploadService({str(build.context).rpartition("/")[2]: build.archive}))
+    images = list_layout_stores(build)
+    if layouts or images:
+        from ci_buildx.session.content import ContentService
+        from ci_buildx.session.oci_layout import OciLayout
+
+        attachables.append(ContentService({**layouts, **{name: OciLayout(folder) for name, folder in images.items()}}))
+    return attachables
+
+
+_LOG = debug.get_log("build")
+_LOOK = 0.5
+_LOST = ("UNAVAILABLE", "CANCELLED")
+"""Codes of calls that ended because their connection did, as ``buildkit.grpc`` reads them."""
+_RECONNECTS = 5
+"""How often one build connects again: each time may repeat a step, so a network that never holds must end it."""
+_LAST_WORDS = 3.0
+"""Seconds for the cluster to say why a pod whose connection broke has ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeResult:
+    """What one node's exporters said."""
+
+    connection: NodeConnection
+    response: Mapping[str, str]
+
+
+def solve_nodes(site: BuildRun, boot: Boot, connections: list[NodeConnection], auth: AuthService) -> list[NodeResult]:
+    """Build on every node. Raises SolveError if a build fails, BootError if its pod is lost."""
+    several = len(connections) > 1
+    exports = exporters.make_exports(site.settings.build, by_digest=several)
+    platforms = tuple(platform for one in connections for platform in list_platforms(one.node))
+    works = [
+        _NodeSolve(
+            site=site,
+            boot=boot,
+            connection=one,
+            exports=exports,
+            auth=auth,
+            share=NodeCaches(
+                build=site.settings.build,
+                layout=exports.layout,
+                platforms=list_platforms(one.node),
+                all_platforms=platforms,
+                several=several,
+            ),
+        ).run
+        for one in connections
+    ]
+    with site.phases.measure("build"):
+        solved = run_all(works, stop=site.stop)
+        if any(isinstance(target, FolderTarget) and target.built is not None for target in exports.targets.values()):
+            from ci_buildx.session.filesend import remove_rest
+
+            for target in exports.targets.values():
+                remove_rest(target)
+    return solved
+
+
+def is_push_collision(message: str) -> bool:
+    """Whether a registry lost a blob of one push to another push of the same blob.
+
+    Seen with distribution 2.8.2: a layer that two architectures share is being committed twice, and the manifest
+    that is put meanwhile is refused for it. The blob is there a moment later.
+    """
+    return "failed to push" in message and "blob unknown to registry" in message
+
+
+@dataclass(slots=True, kw_only=True)
+class _NodeSolve:
+    """One node's share. ``connection`` is the one in use: a lost connection is replaced."""
+
+    site: BuildRun
+    boot: Boot
+    connection: NodeConnection
+    exports: Exports
+    auth: AuthService
+    share: NodeCaches
+    reconnects: int = 0
+
+    def run(self) -> NodeResult:
+        """Build; where nodes that push a common layer at once got into each other's way, push once more."""
+        try:
+            return self.solve_until_done()
+        except SolveError as failure:
+            if not (self.share.several and is_push_collision(failure.message)) or self.site.stop.is_set():
+                raise
+            name = self.connection.node.name
+            self.site.display.warn(f"node {name} pushes again: {' '.join(failure.message.split())}")
+            self.site.display.forgive(name)
+            return self.solve_until_done()
+
+    def solve_until_done(self) -> NodeResult:
+        """Build; over a new connection if this one is lost while the pod runs.
+
+        buildkitd ends a build with its connection (BuildKit 0.34.2, ``control/control.go``: Solve runs in the call's
+        context) and keeps the finished steps in its cache, so only the steps that were running are repeated.
+        """
+        while True:
+            try:
+                return self.attempt()
+            except BuildkitError as failure:
+                if not self.is_repeatable(failure):
+                    raise
+                self.reconnect(failure)
+
+    def is_repeatable(self, failure: BuildkitError) -> bool:
+        """Whether the build may begin again: what has been written to standard output cannot be taken back."""
+        streamed = any(isinstance(one, FileTarget) and one.path is None for one in self.exports.targets.values())
+        lost = failure.code in _LOST and not self.site.stop.is_set()
+        return lost and not streamed and self.reconnects < _RECONNECTS
+
+    def reconnect(self, failure: BuildkitError) -> None:
+        """Replace the connection.
+
+        Raises TransportError if the pod is not reached in time, PodLost if it has ended.
+        """
+        self.reconnects += 1
+        _LOG.debug("reconnection %s of node %s: %s", self.reconnects, self.connection.node.name, failure)
+        self.site.display.warn(f"{failure.message}; the pod still runs: connecting again")
+        self.connection = self.connection.renew()
+        self.site.display.forgive(self.connection.node.name if self.share.several else "")
+        way = self.connection.winner.name
+        self.site.display.warn(f"connected again by {way}; finished steps come from the pod's cache")
+
+    def attempt(self) -> NodeResult:
+        build, node = self.site.settings.build, self.connection.node
+        key = origin.make_context_shared_key(build.context, self.site.env)
+        if self.site.clocks:
+            self.site.clocks.done.wait()
+        caches = self.share.prepare(self.site.env, warn=self.site.display.warn)
+        session = BuildSession(
+            make_attachables(self.site, self.auth, self.exports.targets, caches.layouts), shared_key=key
+        )
+        wanted = solve_request.make_solve_request(
+            replace(build, cache_from=caches.imports, cache_to=caches.exports),
+            ref=os.urandom(12).hex(),
+            session_id=session.id,
+            platforms=node.platforms,
+            exporters=self.exports.exporters,
+            multi_platform=self.share.several,
+            folder_key=lambda folder: origin.make_context_shared_key(folder, self.site.env),
+        )
+        # Nobody can read a history that goes with the job's builder, and writing it delays each build's end.
+        wanted = replace(wanted, frontend_attrs=wanted.frontend_attrs | self.site.checkout(), internal=True)
+        stop, done = threading.Event(), threading.Event()
+        silence = SilenceReport(self.site.display, self.connection.pod)
+        start_thread(lambda: self.guard(session, silence, stop, done))
+        name = node.name if self.share.several else ""
+        try:
+            result = self.connection.control.solve(
+                wanted,
+                session=session,
+                on_status=lambda update: self.site.display.update(update, name),
+                stop=stop,
+            )
+        except BuildkitError as failure:
+            raise self.explain(failure) from failure
+        finally:
+            done.set()
+            silence.close(session.silence)
+        self.share.keep(result.exporter_response)
+        return NodeResult(connection=self.connection, response=result.exporter_response)
+
+    def guard(
+        self, session: BuildSession, silence: SilenceReport, stop: threading.Event, done: threading.Event
+    ) -> None:
+        """End the solve when the job is to end, or when its pod has: a connection may hang for long after that.
+
+        Meanwhile report the silences of buildkitd.
+        """
+        while not done.is_set():
+            silence.note(session.silence)
+            lost = self.boot.judge_pod(self.connection.node, self.connection.pod).error is not None
+            if lost or self.site.stop.is_set():
+                stop.set()
+                return
+            self.site.stop.wait(_LOOK)
+
+    def explain(self, failure: BuildkitError) -> Exception:
+        """The cluster's reason for a broken connection, where it has one; else between whom it broke."""
+        until = time.monotonic() + (0 if self.site.stop.is_set() else _LAST_WORDS)
+        while True:
+            error = self.boot.judge_pod(self.connection.node, self.connection.pod).error
+            if error is not None or time.monotonic() >= until:
+                return error or self.add_location(failure)
+            time.sleep(_LOOK / 5)
+
+    def add_location(self, failure: BuildkitError) -> BuildkitError:
+        """The failure with the pod and the way to it, and the cure of a network that dropped what was open."""
+        if failure.code not in _LOST or self.site.stop.is_set():
+            return failure
+        pod, way = self.connection.pod, self.connection.winner.name
+        fix = "the pod still runs: build again; if this recurs, something on the way drops long connections"
+        return BuildkitError(f"{failure.message} (pod {pod}, by {way})", code=failure.code, fix=fix)

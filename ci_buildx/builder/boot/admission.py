@@ -1,0 +1,160 @@
+"""A workload whose pods are refused before they exist: its FailedCreate events say why.
+
+Wording: apiserver v0.34.2 ``admission/plugin/resourcequota/controller.go``, ``admission/plugin/webhook/errors``,
+``admission/plugin/policy/validating``; pod-security-admission v0.34.2 ``admission/admission.go``.
+"""
+
+from __future__ import annotations
+
+from ci_buildx.builder.boot.observation import PodCase, Verdict, count_events
+from ci_buildx.builder.pods import CONTAINER, find_condition
+from ci_buildx.model.lazy import compile_lazily
+
+_TRIES = 3
+"""Refusals without a known cause after which nothing is waited for: the Job controller tries again ever later."""
+
+_CAUSES = (
+    (compile_lazily(r"exceeded quota|failed quota"), "QuotaExceeded", ""),
+    (compile_lazily(r"violates PodSecurity"), "PodSecurity", ""),
+    (
+        compile_lazily(r"admission webhook .* denied"),
+        "AdmissionWebhook",
+        "the cluster's policy refuses the pod: ask who runs that webhook",
+    ),
+    (
+        compile_lazily(r"service ?account .*\"(?!default\")[^\"]+\" not found"),
+        "ServiceAccount",
+        "the namespace has no such account: check driver-opt serviceaccount",
+    ),
+    (
+        compile_lazily(r"ValidatingAdmissionPolicy .* denied"),
+        "AdmissionPolicy",
+        "the cluster's policy refuses the pod: ask who runs that policy",
+    ),
+    (
+        compile_lazily(
+            r"(?:maximum|minimum) .* usage per|max limit to request ratio|must be less than or equal to \w+ limit"
+        ),
+        "LimitRange",
+        "",
+    ),
+    (
+        compile_lazily(r"because it is being terminated"),
+        "NamespaceTerminating",
+        "somebody deletes the namespace",
+    ),
+    (
+        compile_lazily(r"no PriorityClass with name"),
+        "PriorityClass",
+        "the cluster has no such priority class: check driver-opt priority-class",
+    ),
+)
+_HEALING = (
+    (
+        compile_lazily(r"failed calling webhook"),
+        "AdmissionWebhook",
+        "the webhook does not answer: ask who runs it",
+    ),
+    (
+        compile_lazily(r"RuntimeClass .* not found"),
+        "RuntimeClass",
+        "the cluster has no such runtime class",
+    ),
+)
+"""Causes that may heal by themselves: they count when they have been seen _TRIES times."""
+_LATE = compile_lazily(r"service ?account .*\"default\" not found|status unknown for quota")
+"""What controllers bring to a new namespace a moment after it, on a busy cluster many seconds: it is waited for.
+
+Wording: apiserver v0.34.2 ``plugin/pkg/admission/serviceaccount``, ``admission/plugin/resourcequota/controller.go``.
+"""
+_PREFIX = "Error creating: "
+
+_ASKED = compile_lazily(r"([\w./,-]+) for: ([^;]+)")
+_REQUESTED = compile_lazily(r"requested: ([^\s]+?),? used:")
+_OPTIONS = frozenset(
+    f"{kind}.{name}" for kind in ("requests", "limits") for name in ("cpu", "memory", "ephemeral-storage")
+)
+
+
+def diagnose_admission(case: PodCase) -> Verdict:
+    """The verdict on a workload without pods, or without as many as it is to have."""
+    refusals = case.list_recent("FailedCreate")
+    if refusals:
+        message = str(refusals[-1].get("message", "")).removeprefix(_PREFIX)
+        if _LATE.search(message):
+            return case.make_waiting(f"its pod is refused so far: {message}")
+        settled = count_events(refusals) >= _TRIES
+        for cause, reason, fix in (*_CAUSES, *(_HEALING if settled else ())):
+            if cause.search(message):
+                return case.make_failure(reason, message, fix or _CURES[reason](message))
+        if settled:
+            return case.make_failure("FailedCreate", message, "the cluster refuses the pod")
+        return case.make_waiting(f"its pod is refused so far: {message}")
+    if case.job is not None:
+        ended = find_condition(case.job, "Failed")
+        if ended.get("status") == "True":
+            return case.make_failure(str(ended.get("reason", "Failed")), str(ended.get("message", "")))
+        if (case.job.get("spec") or {}).get("suspend"):
+            return case.make_waiting("is suspended: a queue in the cluster holds it")
+    return case.make_waiting("waits for its pods to be made")
+
+
+def _advise_quota(message: str) -> str:
+    """What the quota wants, or what it has too little of."""
+    asked = _ASKED.findall(message.partition("must specify ")[2])
+    if asked:
+        return _advise_unset(asked)
+    found = _REQUESTED.search(message)
+    wanted = [_name_option(pair.partition("=")[0]) for pair in found[1].split(",")] if found else []
+    raised = "have the namespace's ResourceQuota raised"
+    if options := [name for name in wanted if name in _OPTIONS]:
+        names = ", ".join(options)
+        return f"set smaller driver-opts {names}, or have the namespace's ResourceQuota raised"
+    if any(name in ("pods", "count/pods") or name.startswith("count/jobs") for name in wanted):
+        return f"ask for fewer platforms or replicas, or {raised}"
+    if any("storage" in name or "persistentvolumeclaims" in name for name in wanted):
+        return f"set a smaller driver-opt persistent-volume-claim.requests.storage, or {raised}"
+    return raised
+
+
+def _advise_unset(asked: list[tuple[str, str]]) -> str:
+    """Which resources the quota wants to be set, and on which containers."""
+    own = [
+        _name_option(name)
+        for names, containers in asked
+        if CONTAINER in containers.split(",")
+        for name in names.split(",")
+    ]
+    if own:
+        return f"the namespace's ResourceQuota demands driver-opts {', '.join(dict.fromkeys(own))}: set them"
+    others = dict.fromkeys(name.strip() for _, containers in asked for name in containers.split(","))
+    return f"give container {', '.join(others)} these resources in driver-opt pod-template"
+
+
+def _name_option(resource: str) -> str:
+    """The driver-opt of a quota's resource: ``cpu`` is short for ``requests.cpu``."""
+    short = {"cpu", "memory", "ephemeral-storage"}
+    return f"requests.{resource}" if resource in short else resource
+
+
+def _advise_pod_security(message: str) -> str:
+    if "privileged (" in message:
+        return (
+            "BuildKit is privileged: label the namespace pod-security.kubernetes.io/enforce=privileged, or name another"
+        )
+    return (
+        "rootless needs enforce=privileged, or enforce=baseline with driver-opts "
+        "seccomp-profile=localhost/FILE and apparmor-profile=default"
+    )
+
+
+def _advise_limit_range(message: str) -> str:
+    if "No limit is specified" in message:
+        return "the namespace's LimitRange demands driver-opts limits.*: set them"
+    if "No request is specified" in message:
+        return "the namespace's LimitRange demands driver-opts requests.*: set them"
+    return "set driver-opts requests.* and limits.* within the namespace's LimitRange"
+
+
+_CURES = {"QuotaExceeded": _advise_quota, "PodSecurity": _advise_pod_security, "LimitRange": _advise_limit_range}
+"""Cures that depend on what is refused."""

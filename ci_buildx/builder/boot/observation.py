@@ -1,0 +1,223 @@
+"""What can be said about a pod that is to come up, or that is in use."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any
+
+from ci_buildx.builder.labels import NODE
+from ci_buildx.builder.pods import Object, PodView, find_condition, is_ready, read_pod
+from ci_buildx.errors import BootError, KubeBuilderError
+from ci_buildx.model.record import dataclass, field
+
+UNSCHEDULABLE = "Unschedulable"
+"""The reason of a BootError after which another node may emulate the platforms."""
+
+
+class PodStage(StrEnum):
+    """Where a pod is."""
+
+    WAITING = "waiting"
+    READY = "ready"
+    FAILED = "failed"
+
+
+class Autoscaler(StrEnum):
+    """Whether the cluster makes nodes for pods that do not fit."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``reason`` says what is waited for; ``error`` is set when nothing can be waited for any more.
+
+    ``scaling`` says that the cluster is making a node for the pod: that takes longer than any boot.
+    """
+
+    stage: PodStage
+    reason: str = ""
+    error: KubeBuilderError | None = None
+    scaling: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodCase:
+    """Everything known about one pod of a workload.
+
+    ``pod`` is None while the Job has none. ``events`` are those about pod and Job, oldest first. ``now`` is the
+    cluster's clock in epoch seconds. ``served`` says that buildkitd in it has answered, ``vanished`` that the pod
+    object is gone (``pod`` is then its last state).
+    """
+
+    workload: str
+    pod: Object | None
+    events: tuple[Object, ...] = ()
+    job: Object | None = None
+    now: float = 0.0
+    autoscaler: Autoscaler = Autoscaler.UNKNOWN
+    served: bool = False
+    vanished: bool = False
+
+    @property
+    def subject(self) -> str:
+        """What an error names."""
+        return f"pod {self.pod['metadata']['name']}" if self.pod else f"job {self.workload}"
+
+    def make_failure(self, reason: str, detail: str, fix: str = "") -> Verdict:
+        """It cannot start: ``reason`` is Kubernetes' word."""
+        return Verdict(PodStage.FAILED, reason, BootError(self.subject, reason, _join_lines(detail), fix=fix))
+
+    def make_waiting(self, reason: str, *, scaling: bool = False) -> Verdict:
+        """It may still start."""
+        return Verdict(PodStage.WAITING, f"{self.subject}: {_join_lines(reason)}", scaling=scaling)
+
+    def list_recent(self, *reasons: str) -> list[Object]:
+        """The events with one of these reasons."""
+        return [event for event in self.events if event.get("reason") in reasons]
+
+    def was_refused_since(self, moment: str) -> bool:
+        """Whether a pod of the workload was refused at ``moment`` (RFC 3339, whole seconds) or later."""
+        return any(read_event_time(event)[:19] >= moment[:19] for event in self.list_recent("FailedCreate"))
+
+
+def read_event_time(event: Object) -> str:
+    """When an event happened last: RFC 3339 in UTC sorts as text."""
+    series = (event.get("series") or {}).get("lastObservedTime")
+    told = series or event.get("lastTimestamp") or event.get("eventTime")
+    return str(told or event["metadata"].get("creationTimestamp") or "")
+
+
+def count_events(events: list[Object]) -> int:
+    """How often something happened: the API counts repetitions of an event in one object."""
+    return sum((event.get("series") or {}).get("count") or event.get("count") or 1 for event in events)
+
+
+def _join_lines(text: str) -> str:
+    return " ".join(text.split())
+
+
+_KEPT_EVENTS = 200
+
+
+@dataclass(slots=True)
+class Observation:
+    """Pods by name, those that vanished, events by the name of what they are about, Jobs by node."""
+
+    pods: dict[str, Object] = field(default_factory=dict)
+    vanished: dict[str, Object] = field(default_factory=dict)
+    events: dict[str, dict[str, Object]] = field(default_factory=dict)
+    jobs: dict[str, Object] = field(default_factory=dict)
+    served: set[str] = field(default_factory=set)
+    autoscaler: Autoscaler = Autoscaler.UNKNOWN
+    monotonic: Callable[[], float] = time.monotonic
+    _offset: tuple[float, float] | None = None
+
+    def note_pod(self, pod: Object, job: Object | None, *, gone: bool) -> None:
+        """Take in a pod's new state, and its Job's where that was asked for."""
+        name, node = pod["metadata"]["name"], _read_node(pod)
+        if gone:
+            self.pods.pop(name, None)
+            self.vanished[name] = pod
+        else:
+            self.pods[name] = pod
+            if is_ready(pod):
+                self.served.add(name)
+        if job is not None:
+            self.jobs[node] = job
+
+    def note_event(self, event: Object) -> None:
+        """Take in an event, or its repetition. Of what floods, the latest are kept."""
+        about = self.events.setdefault(_name_subject(event.get("involvedObject") or {}), {})
+        uid = event["metadata"].get("uid", event["metadata"]["name"])
+        about.pop(uid, None)
+        about[uid] = event
+        if len(about) > _KEPT_EVENTS:
+            del about[next(iter(about))]
+
+    def list_pod_views(self, node: str) -> tuple[PodView, ...]:
+        """The pods of a node, by name."""
+        views = [read_pod(pod) for pod in self.pods.values() if _read_node(pod) == node]
+        return tuple(sorted(views, key=lambda pod: pod.name))
+
+    def has_unplaced(self) -> bool:
+        """Whether the scheduler has found no node for a pod."""
+        return any(find_condition(pod, "PodScheduled").get("status") == "False" for pod in self.pods.values())
+
+    def list_cases(self, node: str, workload: str, now: float) -> list[PodCase]:
+        """A case for each pod of a node, and one for the Job while it has none."""
+        present = [pod for pod in self.pods.values() if _read_node(pod) == node]
+        gone = [pod for pod in self.vanished.values() if _read_node(pod) == node]
+        if not present and not gone:
+            return [self._make_case(workload, None, now, node)]
+        return [
+            *(self._make_case(workload, pod, now, node) for pod in present),
+            *(self._make_case(workload, pod, now, node, vanished=True) for pod in gone),
+        ]
+
+    def make_unmade_case(self, node: str, workload: str, now: float) -> PodCase:
+        """The case of a pod that the workload has not made."""
+        return self._make_case(workload, None, now, node)
+
+    def read_clock(self, server_time: float | None) -> float:
+        """Epoch seconds of the server's clock now: its last answer and what has passed since it was first seen."""
+        moment = self.monotonic()
+        if server_time is None:
+            return time.time()
+        if self._offset is None or self._offset[0] != server_time:
+            self._offset = (server_time, moment)
+        return server_time + moment - self._offset[1]
+
+    def _make_case(
+        self, workload: str, pod: Object | None, now: float, node: str, *, vanished: bool = False
+    ) -> PodCase:
+        name = pod["metadata"]["name"] if pod is not None else ""
+        subjects = [workload, name, *(_list_claims(pod) if pod else self._list_replica_sets(workload))]
+        about = [event for subject in subjects if subject for event in self.events.get(subject, {}).values()]
+        about = [event for event in about if pod is None or not _is_about_another_pod(event, pod)]
+        return PodCase(
+            workload=workload,
+            pod=pod,
+            events=tuple(sorted(about, key=read_event_time)),
+            job=self.jobs.get(node),
+            now=now,
+            autoscaler=self.autoscaler,
+            served=name in self.served,
+            vanished=vanished,
+        )
+
+    def _list_replica_sets(self, workload: str) -> list[str]:
+        """What a Deployment leaves the making of its pods to, where that has anything to tell."""
+        return [
+            name
+            for name, about in self.events.items()
+            if name.startswith(f"{workload}-")
+            and any(event["involvedObject"].get("kind") == "ReplicaSet" for event in about.values())
+        ]
+
+
+def _list_claims(pod: Object) -> list[str]:
+    """The volume claims that a pod needs."""
+    volumes = (pod.get("spec") or {}).get("volumes") or ()
+    return [volume["persistentVolumeClaim"]["claimName"] for volume in volumes if volume.get("persistentVolumeClaim")]
+
+
+def _name_subject(about: Mapping[str, Any]) -> str:
+    """The name of what an event is about; of a ReplicaSet its Deployment's: a hash is appended to that."""
+    name = str(about.get("name", ""))
+    return name.rpartition("-")[0] if about.get("kind") == "ReplicaSet" else name
+
+
+def _is_about_another_pod(event: Object, pod: Object) -> bool:
+    """Whether it is about an earlier pod of the same name: a StatefulSet's pods inherit theirs."""
+    about, metadata = event.get("involvedObject") or {}, pod["metadata"]
+    told = about.get("kind") == "Pod" and about.get("name") == metadata["name"]
+    return bool(told and about.get("uid") and metadata.get("uid") and about["uid"] != metadata["uid"])
+
+
+def _read_node(pod: Object) -> str:
+    return str((pod["metadata"].get("labels") or {}).get(NODE, ""))

@@ -1,0 +1,134 @@
+"""A pod that no node takes."""
+
+from __future__ import annotations
+
+import re
+
+from ci_buildx.builder.boot.observation import UNSCHEDULABLE, Autoscaler, PodCase, Verdict, count_events
+from ci_buildx.builder.labels import ARCHITECTURE
+from ci_buildx.builder.pods import Object, compute_age, find_condition
+from ci_buildx.errors import KubeError, NotFound
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.model.lazy import compile_lazily
+
+_GRACE = {
+    # The scheduler may just have missed a pod's end or a node's return.
+    Autoscaler.ABSENT: 2.0,
+    # cluster-autoscaler looks every 10 s (its flag --scan-interval) and says then what it thinks of the pod.
+    Autoscaler.UNKNOWN: 12.0,
+}
+_SCALING = ("TriggeredScaleUp", "Nominated")
+"""Events by which cluster-autoscaler and Karpenter say that a node is on its way."""
+_NOT_SCALING = "NotTriggerScaleUp"
+
+_NOISE = compile_lazily(r",? *(?:no new claims to deallocate|preemption:).*", re.DOTALL)
+"""Ends what the scheduler says of a pod: whether others could make room for it (kube-scheduler v1.34.2)."""
+_ABSENT_CLAIM = compile_lazily(r"persistentvolumeclaim .* not found")
+_UNBOUND = compile_lazily(r"unbound immediate PersistentVolumeClaims")
+_FAILED_CLAIM = ("ProvisioningFailed", "FailedBinding")
+"""Events of a claim (kube-controller-manager v1.34.2, pkg/controller/volume/events)."""
+_TRIES = 3
+_HOPELESS_CLAIM = compile_lazily(r"not found|no storage class is set")
+_LABELS = compile_lazily(r"node affinity/selector")
+_TAINTS = compile_lazily(r"untolerated taint")
+# A node's first refusal is the one that counts, in this order: taints, labels, room (kube-scheduler v1.34.2,
+# pkg/scheduler/apis/config/v1/default_plugins.go). So a node that lacks room has all else.
+_CAUSES = (
+    (compile_lazily(r"Insufficient"), "no node has that much room: lower driver-opts requests.* or add nodes"),
+    (compile_lazily(r"Too many pods"), "the nodes are full"),
+    (
+        compile_lazily(r"didn't have free ports"),
+        "another pod has the port on the nodes that would fit: leave hostNetwork and hostPort out, or wait for its end",
+    ),
+    (compile_lazily(r"exceed max volume count"), "the nodes can attach no more volumes: add nodes"),
+    (compile_lazily(r"anti-affinity|topology spread|pod affinity"), "check the affinities of the pod template"),
+    (_TAINTS, "the nodes that would fit are reserved by taints: tolerate them by driver-opt tolerations"),
+    (compile_lazily(r"were unschedulable"), "the nodes that would fit are cordoned: uncordon one, or add nodes"),
+    (_LABELS, "no node has these labels: check driver-opt nodeselector"),
+    (compile_lazily(r"no nodes available"), "the cluster has no nodes"),
+    (
+        compile_lazily(r"persistentvolumeclaim .* not found"),
+        "the claim is not there: make it",
+    ),
+    (
+        compile_lazily(r"volume node affinity conflict"),
+        "its volume is on another node: free that, or use another volume",
+    ),
+)
+_SELECTED = "no node has these labels, or those that have are reserved by taints: check driver-opt nodeselector"
+
+
+def diagnose_scheduling(case: PodCase) -> Verdict | None:
+    """The verdict on a pod that is not scheduled; None if it is, or is just about to be."""
+    assert case.pod is not None
+    scheduled = find_condition(case.pod, "PodScheduled")
+    if scheduled.get("status") != "False":
+        return None
+    reason, message = str(scheduled.get("reason", "")), _NOISE.sub("", str(scheduled.get("message", "")))
+    if reason != UNSCHEDULABLE:
+        return case.make_waiting(f"{reason or 'is not scheduled yet'}: {message}")
+    said = case.list_recent(*_SCALING, _NOT_SCALING)[-1:]
+    if said and said[0]["reason"] in _SCALING:
+        return case.make_waiting(
+            f"a node is being made: {said[0]['reason']}: {said[0].get('message', '')}", scaling=True
+        )
+    if _UNBOUND.search(message):
+        return _diagnose_claims(case, message)
+    if (case.pod.get("status") or {}).get("nominatedNodeName"):
+        return case.make_waiting("waits for pods of lower priority to make room")
+    if said:
+        message = f"{message}; the autoscaler: {said[0].get('message', '')}"
+    elif not _diagnose_overdue(case, str(scheduled.get("lastTransitionTime", "")), message):
+        return case.make_waiting(f"{reason}: {message}")
+    return case.make_failure(reason, message, _choose_scheduling_fix(case.pod, message))
+
+
+def _diagnose_claims(case: PodCase, message: str) -> Verdict:
+    """A claim that is not bound yet: provisioners take their time, and say by events what stops them."""
+    failures = case.list_recent(*_FAILED_CLAIM)
+    if not failures:
+        return case.make_waiting(message)
+    last = str(failures[-1].get("message", ""))
+    if _HOPELESS_CLAIM.search(last) or count_events(failures) >= _TRIES:
+        return case.make_failure(
+            str(failures[-1]["reason"]), last, "the claim cannot be bound: check driver-opt storage-class"
+        )
+    return case.make_waiting(f"{failures[-1]['reason']}: {last}")
+
+
+def _diagnose_overdue(case: PodCase, since: str, message: str) -> bool:
+    # No new node brings a claim that is not there.
+    grace = _GRACE.get(Autoscaler.ABSENT if _ABSENT_CLAIM.search(message) else case.autoscaler)
+    return grace is not None and compute_age(since, case.now) >= grace
+
+
+def _choose_scheduling_fix(pod: Object, message: str) -> str:
+    for cause, cure in _CAUSES:
+        if cause.search(message):
+            doubtful = cause is _TAINTS and _LABELS.search(message) and _has_node_selection(pod)
+            return _SELECTED if doubtful else cure
+    return "look at the cluster's nodes"
+
+
+def _has_node_selection(pod: Object) -> bool:
+    """Whether the user chose nodes: their architecture alone is our choice."""
+    return bool((pod.get("spec") or {}).get("nodeSelector", {}).keys() - {ARCHITECTURE})
+
+
+_KARPENTER_GROUP = "karpenter.sh"
+_STATUS = "/api/v1/namespaces/kube-system/configmaps/cluster-autoscaler-status"
+"""Where cluster-autoscaler, also the cloud providers', writes its status (its flag --status-config-map-name)."""
+
+
+def detect_autoscaler(kube: KubeClient) -> Autoscaler:
+    """Look for Karpenter's API and for cluster-autoscaler's status; UNKNOWN where that may not be read."""
+    try:
+        groups = kube.get("/apis").get("groups") or ()
+        if any(group["name"] == _KARPENTER_GROUP for group in groups):
+            return Autoscaler.PRESENT
+        kube.get(_STATUS)
+    except NotFound:
+        return Autoscaler.ABSENT
+    except KubeError:
+        return Autoscaler.UNKNOWN
+    return Autoscaler.PRESENT

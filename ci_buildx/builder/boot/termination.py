@@ -1,0 +1,148 @@
+"""A pod that has ended or is going: what ended it."""
+
+from __future__ import annotations
+
+from ci_buildx.builder.boot.observation import PodCase, PodStage, Verdict
+from ci_buildx.builder.pods import (
+    CONTAINER,
+    Object,
+    find_condition,
+    find_termination,
+    list_blocking_statuses,
+    read_daemon_status,
+)
+from ci_buildx.errors import PodLost
+
+_SIGNALLED = 128
+"""What runtimes add to a signal's number to make it an exit code."""
+_LINES = 5
+"""Last lines of the daemon that are worth showing."""
+_COMPLAINT = "buildkitd: "
+"""Begins the line with the error that ends buildkitd; a Go stack follows it (``cmd/buildkitd/main.go``)."""
+_USAGE = "--help, -h"
+"""In the list of its flags, which buildkitd prints, after the complaint, when it is given a wrong one. The complaint
+itself is lost: the status holds the last 2 KiB."""
+
+_PORT_TAKEN = "address already in use"
+_FREE_PORT = "another process on the node has the port: leave hostNetwork out, or choose other nodes"
+
+_AGAIN = "build again: it goes to another node"
+_DISRUPTIONS = {
+    "PreemptionByScheduler": (
+        "a pod of higher priority took its place",
+        "give it driver-opt priority-class, or nodes of its own by driver-opt nodeselector",
+    ),
+    "DeletionByTaintManager": ("its node was tainted", "build again, or tolerate the taint by driver-opt tolerations"),
+    "EvictionByEvictionAPI": ("its node is drained", _AGAIN),
+    "DeletionByPodGC": ("its node is gone", _AGAIN),
+    "TerminationByKubelet": ("its node ran short or shut down", _AGAIN),
+}
+"""What the reasons of the DisruptionTarget condition (k8s.io/api v0.34.2, ``core/v1/types.go``) mean, and the cures."""
+
+_NO_APPARMOR = "AppArmor"
+"""A kubelet's reason to reject a pod that its node cannot confine (kubernetes v1.34.2, ``kubelet/lifecycle``)."""
+
+
+def diagnose_termination(case: PodCase) -> Verdict:
+    """The verdict on a pod that ended, crashes, or is being deleted: always FAILED.
+
+    It is a BootError if buildkitd never answered, a PodLost if the pod was in use.
+    """
+    reason, detail, fix = _find_cause(case)
+    if case.served:
+        return Verdict(PodStage.FAILED, reason, PodLost(case.subject, reason, detail, fix=fix))
+    return case.make_failure(reason, detail, fix)
+
+
+def _find_cause(case: PodCase) -> tuple[str, str, str]:
+    """Reason, detail and fix; what the cluster did goes before how the process took it."""
+    assert case.pod is not None
+    status = case.pod.get("status") or {}
+    if _has_passed_deadline(case):
+        return "DeadlineExceeded", "the builder's lifetime is over", "give the builder a longer lifetime"
+    if disruption := _read_disruption(case.pod):
+        return disruption
+    if status.get("reason"):
+        reason, message = str(status["reason"]), str(status.get("message") or "the node ended it").rstrip(". ")
+        return reason, message, _choose_fix(reason, message)
+    name, ended = _read_termination(case.pod)
+    deleted = case.vanished or case.pod["metadata"].get("deletionTimestamp")
+    if ended is not None and (not deleted or ended.get("reason") == "OOMKilled"):
+        return _describe_exit(ended) if name == CONTAINER else _exit_beside(name, ended)
+    return "Deleted", "it was deleted while it was needed", "see who deletes pods in the namespace"
+
+
+def _has_passed_deadline(case: PodCase) -> bool:
+    failed = find_condition(case.job or {}, "Failed")
+    target = find_condition(case.job or {}, "FailureTarget")
+    return "DeadlineExceeded" in (failed.get("reason"), target.get("reason")) or bool(
+        case.list_recent("DeadlineExceeded")
+    )
+
+
+def _read_disruption(pod: Object) -> tuple[str, str, str] | None:
+    found = find_condition(pod, "DisruptionTarget")
+    if found.get("status") != "True":
+        return None
+    status = pod.get("status") or {}
+    reason = str(status.get("reason") or found.get("reason", ""))
+    known, fix = _DISRUPTIONS.get(str(found.get("reason")), ("the cluster disrupted it", ""))
+    message = str(status.get("message") or found.get("message", ""))
+    return reason, f"{known} ({message.rstrip('. ')})" if message else known, _choose_fix(reason, message) or fix
+
+
+def _choose_fix(reason: str, message: str) -> str:
+    if reason == "NodePorts":
+        return _FREE_PORT
+    if reason == _NO_APPARMOR:
+        return "check driver-opt apparmor-profile, or choose nodes that have AppArmor by driver-opt nodeselector"
+    if reason == "Evicted" and "exceeds the total limit" in message:
+        return "raise driver-opt limits.ephemeral-storage"
+    if reason == "Evicted":
+        return "ask for what it uses: driver-opts requests.memory, requests.ephemeral-storage"
+    return ""
+
+
+def _read_termination(pod: Object) -> tuple[str, Object | None]:
+    """How buildkitd ended, else how an init container did that it waits for; sidecars end nothing."""
+    for status in (read_daemon_status(pod), *list_blocking_statuses(pod)):
+        ended = find_termination(status)
+        if ended is not None:
+            return str(status.get("name", CONTAINER)), ended
+    return CONTAINER, None
+
+
+def _exit_beside(name: str, ended: Object) -> tuple[str, str, str]:
+    """How an init container ended."""
+    reason = str(ended.get("reason") or "Error")
+    said = " | ".join(_list_last_lines(ended)[-_LINES:])
+    detail = f"container {name} ended with exit code {ended.get('exitCode', 0)}" + (f": {said}" if said else "")
+    if reason == "OOMKilled":
+        return reason, f"container {name} ran out of memory", f"raise the memory limit of container {name}"
+    return reason, detail, f"check container {name}: it runs before buildkitd"
+
+
+def _list_last_lines(ended: Object) -> list[str]:
+    """The last lines of a container's output."""
+    return [line.strip() for line in str(ended.get("message") or "").splitlines() if line.strip()]
+
+
+def _describe_exit(ended: Object) -> tuple[str, str, str]:
+    """How the process ended; ``message`` holds its last output (terminationMessagePolicy)."""
+    reason = str(ended.get("reason") or "Error")
+    code = int(ended.get("exitCode", 0))
+    if reason == "OOMKilled":
+        return reason, "buildkitd or a step ran out of memory", "raise driver-opt limits.memory"
+    if reason == "StartError":
+        return reason, str(ended.get("message", "")), "the image may be no BuildKit image, check driver-opt image"
+    if code > _SIGNALLED:
+        return reason, f"buildkitd was killed by signal {code - _SIGNALLED}", "see who kills processes on its node"
+    words = _list_last_lines(ended)
+    if any(line.startswith(_USAGE) for line in words):
+        return reason, f"buildkitd does not know a flag (exit code {code})", "check buildkitd-flags"
+    complaints = [line.removeprefix(_COMPLAINT) for line in words if line.startswith(_COMPLAINT)]
+    said = complaints[-1] if complaints else " | ".join(words[-_LINES:])
+    detail = f"buildkitd ended with exit code {code}" + (f": {said}" if said else "")
+    if _PORT_TAKEN in said:
+        return reason, detail, _FREE_PORT
+    return reason, detail, "check driver-opt image, buildkitd-flags and buildkitd-config"

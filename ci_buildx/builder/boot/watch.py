@@ -1,0 +1,337 @@
+"""Watching a builder's pods: while they come up, and then for as long as they are used."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from ci_buildx.builder import balance
+from ci_buildx.builder.boot.diagnose import diagnose
+from ci_buildx.builder.boot.observation import Observation, PodCase, PodStage, Verdict
+from ci_buildx.builder.builder import Builder
+from ci_buildx.builder.labels import NODE
+from ci_buildx.builder.plan import NodePlan
+from ci_buildx.builder.pods import PodView, is_terminating, read_pod
+from ci_buildx.errors import BootError, KubeError, Stopped
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.kube.watch import ChangeKind
+from ci_buildx.model import debug
+
+T = TypeVar("T")
+
+_LOG = debug.get_log("builder")
+_TICK = 0.25
+"""Seconds between two looks at what depends on time alone."""
+_PATIENCE = 1.0
+"""Seconds after which a boot is worth diagnosing: until then, events cost calls that tell nothing."""
+_LONGEST_WATCH = 86400.0
+_UNREACHED = 60.0
+"""Seconds after which a pod that is ready, and that no transport reaches, is given up: a busy node answers late."""
+_NODE_TIME = 900.0
+"""Seconds in which an autoscaler gets a node up: then cluster-autoscaler (its flag --max-node-provision-time) and
+Karpenter (its registration TTL) give up, too."""
+
+
+class Boot:
+    """Entered, it follows the builder's pods; ``deadline`` (a time.monotonic() value) bounds the waits for them.
+
+    While the cluster makes a node for a pod, the time until then does not count, and ``deadline`` moves.
+
+    ``fresh``: the builder was only just made, so what is there need not be listed before it is watched. ``outdated``
+    pods are about to be replaced, and do not count.
+    ``explain`` hears what is waited for, whenever that changes. ``stop`` ends the waits early, with Stopped.
+    Every method may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        kube: KubeClient,
+        builder: Builder,
+        *,
+        deadline: float,
+        explain: Callable[[str], None] = lambda _: None,
+        stop: threading.Event | None = None,
+        fresh: bool = False,
+        outdated: Collection[str] = (),
+    ) -> None:
+        self._kube = kube
+        self._builder = builder
+        self.deadline = deadline
+        # "0" asks the watch itself for what is there (Kubernetes' API conventions: get state and start at any).
+        self._since = "0" if fresh else ""
+        self._outdated = outdated
+        self._explain = explain
+        self._stop = stop or threading.Event()
+        self._end = threading.Event()
+        self._changed = threading.Condition()
+        self._seen = Observation()
+        self._listed = threading.Event()
+        self._started = time.monotonic()
+        self._patience = deadline - self._started
+        self._diagnosing = False
+        self._detecting = False
+        self._broken: KubeError | None = None
+        self._told: dict[str, str] = {}
+        self._up: set[str] = set()
+
+    def __enter__(self) -> Self:
+        self._run(self._follow_pods, "pods")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # The threads see it within a tenth of a second; nobody needs to wait for them.
+        self._end.set()
+
+    def list_pods(self, node: NodePlan) -> tuple[PodView, ...]:
+        """The pods of a node as they are now, by name; those that are going are among them."""
+        with self._changed:
+            return self._seen.list_pod_views(node.name)
+
+    def find_pod(self, name: str) -> PodView | None:
+        """One pod as it is now, None if it is gone."""
+        with self._changed:
+            found = self._seen.pods.get(name)
+            return read_pod(found) if found is not None else None
+
+    def wait_until_scheduled(self, node: NodePlan) -> PodView:
+        """Wait until a pod of the node has been given a host: from then on a tunnel may knock.
+
+        Its address comes up to a second later, see :meth:`find_pod`. Raises BootError with Kubernetes' reason.
+        """
+        return self._wait_until(
+            node, lambda pods: next((pod for pod in pods if pod.host and not pod.terminating), None)
+        )
+
+    def wait_until_ready(self, node: NodePlan) -> tuple[PodView, ...]:
+        """Wait until all pods of the node are ready. Raises BootError with Kubernetes' reason."""
+
+        def all_ready(pods: tuple[PodView, ...]) -> tuple[PodView, ...] | None:
+            up = tuple(pod for pod in pods if pod.ready and not pod.terminating)
+            return up if len(up) >= node.replicas else None
+
+        return self._wait_until(node, all_ready)
+
+    def wait_until_up(self, node: NodePlan, name: str) -> PodView:
+        """Wait until one pod of the node is ready, whatever the others do. Raises BootError with Kubernetes' reason."""
+
+        def is_up(pods: tuple[PodView, ...]) -> PodView | None:
+            return next((pod for pod in pods if pod.name == name and pod.ready), None)
+
+        return self._wait_until(node, is_up, lambda: self.judge_pod(node, name))
+
+    def watch(self, node: NodePlan, name: str, over: threading.Event) -> None:
+        """Watch one pod of the node until ``over`` is set, at most a minute after it is ready.
+
+        Raises BootError or PodLost as soon as it cannot come up or ends, with Kubernetes' reason.
+        """
+        self.wait_until_up(node, name)
+        end = time.monotonic() + _UNREACHED
+        while not over.is_set() and time.monotonic() < end:
+            error = self.judge_pod(node, name).error
+            if error is not None:
+                raise error
+            with self._changed:
+                self._changed.wait(_TICK)
+
+    def wait_until_electable(self, node: NodePlan) -> tuple[PodView, ...]:
+        """Wait until there are pods of a lasting builder to choose from, see :func:`balance.electable`.
+
+        One that fails is left out; it is an error, BootError with Kubernetes' reason, when none is any better.
+        """
+
+        def standing(pods: tuple[PodView, ...]) -> tuple[PodView, ...] | None:
+            sound = [pod for pod in pods if self.judge_pod(node, pod.name).error is None]
+            return (self._listed.is_set() and balance.select_electable(sound, self._read_clock())) or None
+
+        return self._wait_until(node, standing, lambda: self._choose_best(node))
+
+    def record_answer(self, pod: str) -> None:
+        """Note that buildkitd in ``pod`` has answered: what ends the pod now is a loss, no failure to start.
+
+        Nothing is waited for at its node any more: ``explain`` hears no more of it.
+        """
+        with self._changed:
+            _LOG.debug("pod %s: buildkitd has answered", pod)
+            self._seen.served.add(pod)
+            if (known := self._seen.pods.get(pod)) is not None:
+                self._up.add(read_pod(known).node)
+
+    def judge_pod(self, node: NodePlan, pod: str = "") -> Verdict:
+        """What is known now about ``pod``, or about all of the node: the worst counts. Asks nothing of the cluster."""
+        cases = [case for case in self._list_cases(node) if case.pod and case.pod["metadata"]["name"] == pod]
+        verdicts = [diagnose(case) for case in (cases if pod else self._select_standing(node))]
+        for stage in (PodStage.FAILED, PodStage.WAITING):
+            for verdict in verdicts:
+                if verdict.stage is stage:
+                    return verdict
+        return Verdict(PodStage.READY) if verdicts else Verdict(PodStage.WAITING, f"pod {pod} is not known")
+
+    def _choose_best(self, node: NodePlan) -> Verdict:
+        """The verdict on a node whose pods are replaced when they go: only those that are there count."""
+        verdicts = [diagnose(case) for case in self._select_standing(node) if not case.vanished]
+        hopeful = [verdict for verdict in verdicts if verdict.error is None]
+        return next(iter(hopeful or verdicts), Verdict(PodStage.WAITING, f"node {node.name} has no pod"))
+
+    def _select_standing(self, node: NodePlan) -> list[PodCase]:
+        """The cases that count for the whole node: a lasting builder's workload replaces the pods that go.
+
+        Of further replicas that the workload has not made, its refusals say why.
+        """
+        cases = self._list_cases(node)
+        if cases[0].pod is None:
+            return cases
+        lasting = self._builder.location.lasting
+        staying = (
+            [one for one in cases if one.pod and not (one.vanished or is_terminating(one.pod))] if lasting else cases
+        )
+        if not staying:
+            return self._list_unmade(node)
+        if len(staying) >= node.replicas:
+            return staying
+        # A refusal that is older than a pod that was let in after it is over.
+        newest = max(str(one.pod["metadata"].get("creationTimestamp") or "") for one in staying if one.pod)
+        return [*staying, *(one for one in self._list_unmade(node) if one.was_refused_since(newest))]
+
+    def _list_unmade(self, node: NodePlan) -> list[PodCase]:
+        """The case of pods that the workload has not made."""
+        with self._changed:
+            return [self._seen.make_unmade_case(node.name, self._builder.name_workload(node), self._read_clock())]
+
+    def _list_cases(self, node: NodePlan) -> list[PodCase]:
+        with self._changed:
+            return self._seen.list_cases(node.name, self._builder.name_workload(node), self._read_clock())
+
+    def _wait_until(
+        self,
+        node: NodePlan,
+        goal: Callable[[tuple[PodView, ...]], T | None],
+        verdict: Callable[[], Verdict] | None = None,
+    ) -> T:
+        judged = verdict or partial(self.judge_pod, node)
+        while True:
+            reached = goal(self.list_pods(node))
+            if reached is not None:
+                return reached
+            self._check(node, judged())
+            with self._changed:
+                if goal(self._seen.list_pod_views(node.name)) is None:
+                    self._changed.wait(_TICK)
+
+    def _check(self, node: NodePlan, verdict: Verdict) -> None:
+        """Raise what ends the wait; tell what it is for."""
+        if self._broken is not None:
+            raise self._broken
+        if verdict.error is not None:
+            raise verdict.error
+        if self._stop.is_set():
+            raise Stopped
+        now = time.monotonic()
+        if verdict.scaling and now < self._started + _NODE_TIME:
+            self.deadline = max(self.deadline, now + self._patience)
+        if now >= self.deadline:
+            raise BootError(f"node {node.name}", "Timeout", verdict.reason, fix="raise driver-opt timeout")
+        if now - self._started >= _PATIENCE:
+            self._diagnose()
+            self._tell(node, verdict.reason)
+
+    def _tell(self, node: NodePlan, reason: str) -> None:
+        """Say what a node is waited for, once; nothing any more when it has answered, not even at the same time."""
+        with self._changed:
+            if reason and node.name not in self._up and self._told.get(node.name) != reason:
+                self._told[node.name] = reason
+                _LOG.debug("node %s waits: %s", node.name, reason)
+                self._explain(reason)
+
+    def _diagnose(self) -> None:
+        with self._changed:
+            first, self._diagnosing = not self._diagnosing, True
+            unplaced = not self._detecting and self._seen.has_unplaced()
+            self._detecting = self._detecting or unplaced
+        if first:
+            self._run(self._follow_events, "events")
+        if unplaced:
+            self._run(self._detect_autoscaler, "autoscaler")
+
+    def _follow_pods(self) -> None:
+        location = self._builder.location
+        try:
+            for event in self._kube.watch(
+                location.make_core_path("pods"),
+                resource_version=self._since,
+                deadline=self._started + _LONGEST_WATCH,
+                stop=self._end,
+                listed=self._listed,
+                labelSelector=location.selector,
+            ):
+                if event.object["metadata"]["name"] in self._outdated:
+                    continue
+                gone = event.type is ChangeKind.DELETED
+                if _LOG.is_on:
+                    _LOG.debug("%s", _describe(event.object, gone=gone))
+                job = self._read_job(event.object) if gone or is_terminating(event.object) else None
+                with self._changed:
+                    self._seen.note_pod(event.object, job, gone=gone)
+                    self._changed.notify_all()
+        except KubeError as failure:
+            with self._changed:
+                self._broken = failure
+                self._changed.notify_all()
+
+    def _follow_events(self) -> None:
+        try:
+            for event in self._kube.watch(
+                self._builder.location.make_core_path("events"),
+                resource_version="0",
+                deadline=self._started + _LONGEST_WATCH,
+                stop=self._end,
+            ):
+                if event.type is not ChangeKind.DELETED:
+                    if _LOG.is_on:
+                        fields = (event.object.get(name, "") for name in ("type", "reason", "message"))
+                        _LOG.debug("event: %s %s: %s", *fields)
+                    with self._changed:
+                        self._seen.note_event(event.object)
+                        self._changed.notify_all()
+        except KubeError:
+            # Without the right to read events, what the pods themselves say must do.
+            return
+
+    def _detect_autoscaler(self) -> None:
+        from ci_buildx.builder.boot import scheduling
+
+        found = scheduling.detect_autoscaler(self._kube)
+        with self._changed:
+            self._seen.autoscaler = found
+            self._changed.notify_all()
+
+    def _read_job(self, pod: Mapping[str, Mapping[str, Mapping[str, str]]]) -> Mapping[str, object] | None:
+        """The Job of a pod that ends: it knows whether its deadline has passed; None for what has no deadline."""
+        location = self._builder.location
+        if location.lasting:
+            return None
+        name = location.make_object_name((pod["metadata"].get("labels") or {}).get(NODE, ""))
+        try:
+            return self._kube.get(f"{location.jobs_path}/{name}")
+        except KubeError:
+            return None
+
+    def _read_clock(self) -> float:
+        """The cluster's clock, to the second, at the last answer; events and conditions bear its time."""
+        return self._seen.read_clock(self._kube.server_time)
+
+    def _run(self, work: Callable[[], None], name: str) -> None:
+        threading.Thread(target=work, daemon=True, name=f"boot-{name}").start()
+
+
+def _describe(pod: Mapping[str, Any], *, gone: bool) -> str:
+    """A pod's state as the debug log tells it."""
+    seen, phase = read_pod(pod), (pod.get("status") or {}).get("phase", "")
+    marks = (("running", seen.running), ("ready", seen.ready), ("terminating", seen.terminating), ("gone", gone))
+    words = "".join(f", {word}" for word, holds in marks if holds)
+    return f"pod {seen.name}: {phase} on {seen.host or 'no node'}, address {seen.ip or 'none'}{words}"

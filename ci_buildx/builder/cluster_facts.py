@@ -1,0 +1,216 @@
+"""What a plan needs to know about the cluster."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ci_buildx.builder.labels import ARCHITECTURE
+from ci_buildx.builder.manifests.draft import NEWEST
+from ci_buildx.errors import Forbidden, KubeError
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.model.record import dataclass, field
+from ci_buildx.settings.builder import BuilderSettings, Toleration
+
+_UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
+"""The taint of a cordoned node (k8s.io/api v0.34.2, ``core/v1/well_known_taints.go``)."""
+_BARRING = ("NoSchedule", "NoExecute")
+
+
+@dataclass(frozen=True, slots=True)
+class Taint:
+    """What keeps pods away from a node."""
+
+    key: str
+    value: str = ""
+    effect: str = "NoSchedule"
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.value}:{self.effect}" if self.value else f"{self.key}:{self.effect}"
+
+    def is_tolerated(self, tolerations: Iterable[Toleration]) -> bool:
+        """Whether one of ``tolerations`` matches it (k8s.io/api v0.34.2, ``core/v1/toleration.go``)."""
+        return any(self._matches(one) for one in tolerations)
+
+    def format_toleration(self) -> str:
+        """The driver-opt that tolerates it."""
+        fields = [
+            f"key={self.key}",
+            f"value={self.value}" if self.value else "operator=Exists",
+            f"effect={self.effect}",
+        ]
+        return f'"tolerations={",".join(fields)}"'
+
+    def _matches(self, one: Toleration) -> bool:
+        if one.effect and one.effect != self.effect:
+            return False
+        if one.key and one.key != self.key:
+            return False
+        if one.operator == "Exists":
+            return True
+        # An empty key matches all keys only with Exists.
+        return one.operator in ("", "Equal") and one.key == self.key and one.value == self.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubeNode:
+    """One node of the cluster.
+
+    ``usable``: it runs Linux and is ready. ``taints`` are those that keep pods away which do not tolerate them;
+    ``cordoned`` nodes are kept for nobody but who tolerates that, too. ``user_namespaces``: it reports that
+    its runtime can. ``kubelet`` is its minor version, ``ranges`` are the addresses of its pods.
+    """
+
+    name: str
+    architecture: str
+    usable: bool = True
+    cordoned: bool = False
+    taints: tuple[Taint, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    user_namespaces: bool = False
+    kubelet: tuple[int, int] = (0, 0)
+    ranges: tuple[str, ...] = ()
+
+    def has_labels(self, nodeselector: Mapping[str, str]) -> bool:
+        """Whether it has all labels of a nodeselector."""
+        return all(self.labels.get(key) == value for key, value in nodeselector.items())
+
+    def list_obstacles(self, tolerations: Sequence[Toleration]) -> list[Taint]:
+        """The taints, cordoning among them, that are not tolerated."""
+        taints = [*self.taints, *([Taint(_UNSCHEDULABLE)] if self.cordoned else [])]
+        return [taint for taint in taints if not taint.is_tolerated(tolerations)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterFacts:
+    """``nodes`` is None where the caller may not list them."""
+
+    nodes: tuple[KubeNode, ...] | None = None
+
+    def select_fitting(self, nodeselector: Mapping[str, str], tolerations: Sequence[Toleration] = ()) -> list[KubeNode]:
+        """Usable Linux nodes that a pod with this selector and these tolerations may be scheduled to."""
+        return [
+            node
+            for node in self.nodes or ()
+            if node.usable and node.has_labels(nodeselector) and not node.list_obstacles(tolerations)
+        ]
+
+    def count(self, nodeselector: Mapping[str, str], tolerations: Sequence[Toleration] = ()) -> dict[str, int]:
+        """How many of them there are of each architecture."""
+        counted: dict[str, int] = {}
+        for node in self.select_fitting(nodeselector, tolerations):
+            counted[node.architecture] = counted.get(node.architecture, 0) + 1
+        return counted
+
+    def explain_none(
+        self, architecture: str, nodeselector: Mapping[str, str], tolerations: Sequence[Toleration] = ()
+    ) -> str:
+        """Why no node of ``architecture`` takes the pods: one line for the log."""
+        there = [node for node in self.nodes or () if node.architecture == architecture]
+        if not there:
+            return f"the cluster has no {architecture} node"
+        chosen = [node for node in there if node.has_labels(nodeselector)]
+        if not chosen:
+            return f"driver-opt nodeselector excludes the {architecture} nodes ({_join_first(there)})"
+        ready = [node for node in chosen if node.usable]
+        if not ready:
+            return f"no {architecture} node is ready ({_join_first(chosen)})"
+        open_ones = [node for node in ready if not node.cordoned]
+        if not open_ones:
+            return f"the {architecture} nodes are cordoned ({_join_first(ready)})"
+        # The node that asks for the fewest tolerations.
+        node = min(open_ones, key=lambda one: len(one.list_obstacles(tolerations)))
+        missing = node.list_obstacles(tolerations)
+        options = " ".join(f"--driver-opt '{taint.format_toleration()}'" for taint in missing)
+        return f"node {node.name} is reserved by taint {', '.join(map(str, missing))}: tolerate it by {options}"
+
+
+def read_cluster_facts(kube: KubeClient) -> ClusterFacts:
+    """Ask the cluster. Being forbidden to list nodes is a fact, too; every other KubeError is raised."""
+    try:
+        listed = kube.list("/api/v1/nodes", resourceVersion="0")
+    except Forbidden:
+        return ClusterFacts()
+    return ClusterFacts(nodes=tuple(read_node(node) for node in listed["items"]))
+
+
+def read_node(node: Mapping[str, Any]) -> KubeNode:
+    """The facts of one Node object."""
+    metadata, spec, status = node["metadata"], node.get("spec") or {}, node.get("status") or {}
+    marks = metadata.get("labels") or {}
+    system = status.get("nodeInfo") or {}
+    conditions = {condition["type"]: condition["status"] for condition in status.get("conditions") or ()}
+    taints = [Taint(taint["key"], taint.get("value") or "", taint["effect"]) for taint in spec.get("taints") or ()]
+    linux = marks.get("kubernetes.io/os", system.get("operatingSystem", "linux")) == "linux"
+    return KubeNode(
+        name=metadata["name"],
+        architecture=marks.get(ARCHITECTURE) or system.get("architecture", ""),
+        usable=linux and conditions.get("Ready") == "True",
+        cordoned=bool(spec.get("unschedulable")),
+        taints=tuple(taint for taint in taints if taint.effect in _BARRING and taint.key != _UNSCHEDULABLE),
+        labels=marks,
+        user_namespaces=_has_user_namespaces(status),
+        kubelet=parse_minor_version(system.get("kubeletVersion", "")),
+        ranges=tuple(spec.get("podCIDRs") or ()),
+    )
+
+
+def _join_first(nodes: Sequence[KubeNode]) -> str:
+    """The names of a few of them."""
+    return ", ".join(node.name for node in nodes[:3]) + (", …" if len(nodes) > 3 else "")
+
+
+def parse_minor_version(text: str) -> tuple[int, int]:
+    """``v1.34.2-gke.1`` as 1 and 34; zeros for what is no version."""
+    match = re.match(r"v?(\d+)\.(\d+)", text)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def _has_user_namespaces(status: Mapping[str, Any]) -> bool:
+    """What the runtime's default handler, whose name is empty, reports (k8s.io/api v0.34.2, NodeRuntimeHandler)."""
+    handlers = status.get("runtimeHandlers") or ()
+    return any(
+        not handler.get("name") and (handler.get("features") or {}).get("userNamespaces") for handler in handlers
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSurroundings:
+    """``server`` is the API server's version, ``ranges`` are the addresses of services and pods, as far as known."""
+
+    server: tuple[int, int] = NEWEST
+    ranges: tuple[str, ...] = ()
+
+
+def read_surroundings(kube: KubeClient, facts: ClusterFacts, settings: BuilderSettings) -> ClusterSurroundings:
+    """Ask the cluster what the settings make worth knowing. Raises KubeError."""
+    # How a profile is named depends on the version; a privileged container has none.
+    server = parse_minor_version(str(kube.get("/version").get("gitVersion", ""))) if settings.rootless else NEWEST
+    return ClusterSurroundings(server=server, ranges=_read_ranges(kube, facts) if settings.proxy else ())
+
+
+def _read_ranges(kube: KubeClient, facts: ClusterFacts) -> tuple[str, ...]:
+    try:
+        listed = kube.list("/apis/networking.k8s.io/v1/servicecidrs")["items"]
+    except KubeError:
+        # The API has it since Kubernetes 1.33.
+        listed = []
+    return list_ranges(listed, facts)
+
+
+def list_ranges(service_ranges: Sequence[Mapping[str, Any]], facts: ClusterFacts) -> tuple[str, ...]:
+    """The addresses of services, by the ServiceCIDR objects, and of pods, by what their nodes were given."""
+    services = [cidr for item in service_ranges for cidr in item["spec"].get("cidrs") or ()]
+    pods = [cidr for node in facts.nodes or () for cidr in node.ranges]
+    return (*services, *_collapse_ranges(pods))
+
+
+def _collapse_ranges(ranges: Iterable[str]) -> list[str]:
+    """As few ranges as there are: each of a thousand nodes has one of its own."""
+    import ipaddress
+
+    networks = [ipaddress.ip_network(text) for text in ranges]
+    fours = [network for network in networks if isinstance(network, ipaddress.IPv4Network)]
+    sixes = [network for network in networks if isinstance(network, ipaddress.IPv6Network)]
+    return [*map(str, ipaddress.collapse_addresses(fours)), *map(str, ipaddress.collapse_addresses(sixes))]

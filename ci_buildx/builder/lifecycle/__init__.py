@@ -1,0 +1,1 @@
+"""Builders made, found, changed and removed."""

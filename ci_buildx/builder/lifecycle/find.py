@@ -1,0 +1,125 @@
+"""Finding a builder that was kept, and what is noted at it; :mod:`ci_buildx.builder.lifecycle.provision` makes one."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ci_buildx.builder import labels
+from ci_buildx.builder.builder import (
+    CA_FILE,
+    CLIENT_CERTIFICATE_FILE,
+    CLIENT_KEY_FILE,
+    Builder,
+    BuilderLocation,
+    ClientKeys,
+)
+from ci_buildx.builder.plan import NodePlan
+from ci_buildx.errors import Forbidden, InputError, KubeError, NotFound
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.model.secret import Secret
+from ci_buildx.settings.builder import BuilderSettings
+
+if TYPE_CHECKING:
+    from ci_buildx.builder.identity import JobIdentity
+
+
+def locate_job_builder(identity: JobIdentity, settings: BuilderSettings) -> BuilderLocation:
+    """Where the builder's objects will be: in a namespace of its own, or in the one that was asked for."""
+    nonce = identity.annotations.get(labels.NONCE, "")
+    if settings.namespace:
+        return BuilderLocation(name=identity.name, namespace=settings.namespace, exclusive=False, nonce=nonce)
+    return BuilderLocation(name=identity.name, namespace=identity.name, nonce=nonce)
+
+
+def update_node_annotations(kube: KubeClient, builder: Builder, node: NodePlan) -> None:
+    """Note at a node's Job what it builds now that it has taken over another's platforms. Raises KubeError."""
+    from ci_buildx.builder.manifests.objects import make_node_annotations
+
+    kube.patch(builder.make_workload_path(node), {"metadata": {"annotations": make_node_annotations(node)}})
+
+
+def remember_transport(kube: KubeClient, builder: Builder, node: NodePlan, transport: str) -> None:
+    """Note at a node's workload which transport reaches it, for whoever uses it next. Raises KubeError."""
+    kube.patch(builder.make_workload_path(node), {"metadata": {"annotations": {labels.TRANSPORT: transport}}})
+
+
+def read_owner(kube: KubeClient, builder: Builder) -> dict[str, str]:
+    """What an object of the builder goes with: one of its workloads. Raises KubeError."""
+    from ci_buildx.builder.manifests.objects import make_job_owner_reference
+
+    return make_job_owner_reference(kube.get(builder.make_workload_path(builder.plan.nodes[0])))
+
+
+def find_job_builder(kube: KubeClient, name: str, namespace: str = "") -> BuilderLocation:
+    """Where the builder called ``name`` is: in ``namespace`` if one is named, in its own, or in the context's.
+
+    Raises InputError if none of them has it.
+    """
+    if namespace and _is_inside(kube, place := BuilderLocation(name=name, namespace=namespace, exclusive=False)):
+        return place
+    if _has_own_namespace(kube, name):
+        return BuilderLocation(name=name, namespace=name)
+    place = BuilderLocation(name=name, namespace=kube.namespace, exclusive=False)
+    looked = [repr(each) for each in dict.fromkeys((namespace, kube.namespace)) if each]
+    try:
+        if place.namespace != namespace and _is_inside(kube, place):
+            return place
+    except Forbidden:
+        # A job's account may look into namespaces of its own only, a user's into the one that it named.
+        looked.remove(repr(kube.namespace))
+    fix = f"neither as a namespace nor in namespace {' or '.join(looked)}" if looked else "no namespace is called so"
+    raise InputError(f"there is no builder {name!r}", fix=fix)
+
+
+def _has_own_namespace(kube: KubeClient, name: str) -> bool:
+    try:
+        namespace = kube.get(f"/api/v1/namespaces/{name}")
+    except KubeError as failure:
+        if failure.status not in (403, 404):
+            raise
+        return False
+    return labels.belongs_to(namespace, name)
+
+
+def _is_inside(kube: KubeClient, location: BuilderLocation) -> bool:
+    return bool(kube.list(location.jobs_path, labelSelector=location.selector)["items"])
+
+
+def remove_failed_node(kube: KubeClient, builder: Builder, node: NodePlan) -> None:
+    """Remove one node's Job and pods: it could not be scheduled, and another node emulates its platforms."""
+    options = {"propagationPolicy": "Background", "gracePeriodSeconds": 0}
+    try:
+        kube.delete(builder.make_workload_path(node), body={"kind": "DeleteOptions", "apiVersion": "v1", **options})
+    except NotFound:
+        return
+
+
+def read_keys(secret: Mapping[str, Any]) -> ClientKeys:
+    """The client's side of the builder's Secret."""
+    files = {name: base64.b64decode(content) for name, content in secret["data"].items()}
+    return ClientKeys(
+        ca=files[CA_FILE],
+        certificate=files[CLIENT_CERTIFICATE_FILE],
+        key=Secret(files[CLIENT_KEY_FILE]),
+    )
+
+
+def read_files(kube: KubeClient, builder: Builder) -> dict[str, str]:
+    """The files of the builder's ConfigMap, {} if it has none."""
+    location = builder.location
+    try:
+        found = kube.get(
+            f"{location.make_core_path('configmaps')}/{location.make_config_name(builder.plan.nodes[0].name)}"
+        )
+    except NotFound:
+        return {}
+    return {str(name): str(text) for name, text in (found.get("data") or {}).items()}
+
+
+def read_secret_files(kube: KubeClient, builder: Builder) -> dict[str, Secret]:
+    """The files of the builder's Secret. Raises KubeError."""
+    location = builder.location
+    found = kube.get(f"{location.make_core_path('secrets')}/{location.make_object_name('keys')}")
+    return {str(name): Secret(base64.b64decode(content)) for name, content in found["data"].items()}

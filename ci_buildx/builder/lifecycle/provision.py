@@ -1,0 +1,192 @@
+"""Making a builder.
+
+Order of creation: the namespace, the Jobs, then what they own. The kubelet mounts a pod's volumes a tenth of a second
+after it has seen the pod, so the Secret, created within milliseconds of the Jobs, is there in time; and it never
+exists without an owner.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+from ci_buildx.builder import isolation, labels
+from ci_buildx.builder.builder import Builder, BuilderLocation, Manifest
+from ci_buildx.builder.cluster_facts import ClusterSurroundings
+from ci_buildx.builder.identity import JobIdentity, make_expiry
+from ci_buildx.builder.lifecycle import ownership
+from ci_buildx.builder.lifecycle.find import locate_job_builder, read_keys
+from ci_buildx.builder.manifests import buildkitd, objects
+from ci_buildx.builder.manifests.certificates import Certificates
+from ci_buildx.builder.manifests.draft import BuilderSpec
+from ci_buildx.builder.plan import NodePlan, Plan
+from ci_buildx.errors import Conflict, Forbidden, Invalid, NotFound, Refused, Unauthorized
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.kube.refusal import is_rbac_refusal
+from ci_buildx.model import debug
+from ci_buildx.model.record import dataclass, field, replace
+from ci_buildx.model.secret import Secret
+from ci_buildx.settings.builder import BuilderSettings
+
+_LOG = debug.get_log("builder")
+_NAMESPACES = "/api/v1/namespaces"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvisionRequest:
+    """Everything that is decided before a builder is made.
+
+    ``runner`` is the pod that it is to go with, if any. ``pull_login`` is the docker configuration that its images are
+    pulled with, where the settings want one.
+    """
+
+    identity: JobIdentity
+    plan: Plan
+    settings: BuilderSettings
+    certificates: Certificates
+    runner: Mapping[str, str] | None = None
+    surroundings: ClusterSurroundings = field(default_factory=ClusterSurroundings)
+    pull_login: Secret | None = None
+
+
+def provision(kube: KubeClient, blueprint: ProvisionRequest, *, announce: Callable[[BuilderLocation], None]) -> Builder:
+    """Create everything; pods are not awaited. ``announce`` hears where before the first object is created.
+
+    What exists already is taken as made if it bears the nonce of this identity, so that it may be called twice;
+    anything else of the same name is refused, however it is marked. Raises KubeError; what was created until then is
+    the caller's to tear down, unless the error is ``Refused``: then nothing was.
+    """
+    location = locate_job_builder(blueprint.identity, blueprint.settings)
+    announce(location)
+    _LOG.debug("builder %s is made in namespace %s", location.name, location.namespace)
+    draft = BuilderSpec(
+        identity=blueprint.identity,
+        location=location,
+        settings=blueprint.settings,
+        expires=make_expiry(_read_server_clock(kube), blueprint.settings.lifetime),
+        runner=blueprint.runner,
+        server=blueprint.surroundings.server,
+        cluster_ranges=blueprint.surroundings.ranges,
+    )
+    if location.exclusive and labels.read_creator(namespace := _create_namespace(kube, draft)):
+        from ci_buildx.builder.rbac import self_binding
+
+        self_binding.bind_own_role(kube, namespace)
+        return self_binding.retry_while_forbidden(lambda: _create_contents(kube, draft, blueprint))
+    return _create_contents(kube, draft, blueprint)
+
+
+def _create_namespace(kube: KubeClient, draft: BuilderSpec) -> Manifest:
+    """Create the namespace, the first of all objects. Raises Refused if it may not be made, or another KubeError."""
+    namespace = objects.make_namespace(draft)
+    try:
+        return _create(kube, _NAMESPACES, namespace)
+    except (Unauthorized, Invalid, Conflict) as failure:
+        raise Refused(failure) from failure
+    except Forbidden as failure:
+        from ci_buildx.builder.rbac import self_binding
+
+        if not self_binding.is_asked_to_sign(failure):
+            raise Refused(failure) from failure
+    try:
+        return _create(kube, _NAMESPACES, self_binding.add_creator(kube, namespace))
+    except (Forbidden, Unauthorized, Invalid, Conflict) as failure:
+        raise Refused(failure) from failure
+
+
+def _create_contents(kube: KubeClient, draft: BuilderSpec, blueprint: ProvisionRequest) -> Builder:
+    """Create what is inside; what is there already is taken as made."""
+    location = draft.location
+    planned = blueprint.plan
+    try:
+        created = _create_jobs(kube, draft, planned.nodes)
+    except Forbidden as failure:
+        if not isolation.is_required(failure, planned.nodes, draft.settings):
+            raise
+        planned = replace(planned, nodes=tuple(map(isolation.require, planned.nodes)))
+        created = _create_jobs(kube, draft, planned.nodes)
+    owners = [objects.make_job_owner_reference(job) for job in created]
+    if blueprint.pull_login is not None:
+        _create(
+            kube, location.make_core_path("secrets"), objects.make_job_pull_secret(draft, blueprint.pull_login, owners)
+        )
+    if draft.settings.network is not None:
+        fence = objects.make_network_policy(draft, draft.settings.network, owners)
+        _create(kube, f"/apis/networking.k8s.io/v1/namespaces/{location.namespace}/networkpolicies", fence)
+    if buildkitd.make_files(draft.settings):
+        _create(kube, location.make_core_path("configmaps"), objects.make_job_config_map(draft, owners))
+    secret = _create(
+        kube, location.make_core_path("secrets"), objects.make_job_secret(draft, blueprint.certificates, owners)
+    )
+    planned = isolation.correct_isolation(planned, created, draft.settings)
+    return Builder(location=location, plan=planned, keys=read_keys(secret))
+
+
+def _create_jobs(kube: KubeClient, draft: BuilderSpec, nodes: Sequence[NodePlan]) -> list[Manifest]:
+    """Create the Jobs, the first objects in a namespace that is not the builder's own."""
+    location, made = draft.location, list[Manifest]()
+    try:
+        return _create_all(kube, location.jobs_path, [objects.make_job(draft, node) for node in nodes], made)
+    except Conflict as failure:
+        if location.exclusive:
+            raise
+        # A teardown goes by labels, and would take along what is not this run's.
+        for job in made:
+            _take_back(kube, location, job)
+        raise Refused(failure) from failure
+    except Forbidden as failure:
+        if location.exclusive or not is_rbac_refusal(failure):
+            raise
+        raise Refused(failure) from failure
+    except NotFound as failure:
+        if location.exclusive or not failure.message.startswith("namespaces "):
+            raise
+        fix = "create it or leave --namespace out"
+        missing = NotFound(failure.message, status=failure.status, reason=failure.reason, fix=fix)
+        raise Refused(missing) from failure
+
+
+def _read_server_clock(kube: KubeClient) -> float:
+    """Epoch seconds by the API server: the runner's own clock may be wrong, and expiry is judged by the server's."""
+    if kube.server_time is None:
+        kube.get("/version")
+    return kube.server_time or time.time()
+
+
+def _create_all(kube: KubeClient, collection: str, drafts: Sequence[Manifest], made: list[Manifest]) -> list[Manifest]:
+    """Create several objects at once: each costs a round trip to a server that may be far away.
+
+    ``made`` has those that were created, also where others were not.
+    """
+
+    def create(draft: Manifest) -> Manifest:
+        created = _create(kube, collection, draft)
+        made.append(created)
+        return created
+
+    if len(drafts) == 1:
+        return [create(drafts[0])]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(max_workers=len(drafts)) as pool:
+        return list(pool.map(create, drafts))
+
+
+def _take_back(kube: KubeClient, location: BuilderLocation, job: Manifest) -> None:
+    """Delete a Job that was made a moment ago: exactly this one. One that is gone is no error."""
+    seen = {"preconditions": {"uid": job["metadata"]["uid"]}, "propagationPolicy": "Background"}
+    body = {"kind": "DeleteOptions", "apiVersion": "v1", **seen}
+    with suppress(NotFound, Conflict):
+        kube.delete(f"{location.jobs_path}/{job['metadata']['name']}", body=body)
+
+
+def _create(kube: KubeClient, collection: str, manifest: Manifest) -> Manifest:
+    """Create an object, or take the one that is there if this run has made it (its answer was lost) and it stays."""
+    try:
+        return kube.create(collection, manifest)
+    except Conflict:
+        existing = kube.get(f"{collection}/{manifest['metadata']['name']}")
+        if ownership.is_own(existing, manifest):
+            return existing
+        raise ownership.make_conflict(existing, manifest) from None

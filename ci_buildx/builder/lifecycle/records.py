@@ -1,0 +1,330 @@
+"""The builders that a cluster knows: its objects, by labels and annotations, are the only record of them.
+
+A lasting builder is a Secret, whose name no second one can take, and a Deployment or StatefulSet for each node; all of
+them belong to the Secret. A job's builder is its Jobs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from ci_buildx.builder import labels
+from ci_buildx.builder.builder import Builder, BuilderLocation, Lifetime, Workload
+from ci_buildx.builder.identity import PREFIX
+from ci_buildx.builder.lifecycle import find as lifecycle_find
+from ci_buildx.builder.plan import NodePlan, Plan
+from ci_buildx.builder.pods import find_condition
+from ci_buildx.errors import Forbidden, InputError, NotFound
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.model import platform
+from ci_buildx.model.platform import Platform
+from ci_buildx.model.record import dataclass, field
+from ci_buildx.settings.builder import BuilderSettings, LoadBalance, Reclaim
+from ci_buildx.settings.syntax import parse_duration
+
+LASTING = (Workload.DEPLOYMENT, Workload.STATEFUL_SET)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredNode:
+    """One node as the cluster has it.
+
+    ``named`` are the platforms that the user named. ``driver_opts`` and ``flags`` are as they were given. ``replicas``
+    pods are wanted now: none while the node is stopped, though its plan still says how many it has when it runs;
+    ``ready`` of them are up. ``problem`` is what the cluster says where it refuses to make them. ``timeout`` (s) is how
+    long its pods may take to come up; ``retains``: its volumes stay when it is removed. ``loads``: what is built goes
+    to a docker daemon where nothing else is asked for. ``outdated`` pods are those that a change is about to replace.
+    """
+
+    kind: Workload
+    plan: NodePlan
+    driver_opts: Mapping[str, str] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+    replicas: int = 1
+    ready: int = 0
+    transport: str = ""
+    problem: str = ""
+    timeout: float = BuilderSettings().timeout
+    retains: bool = False
+    loads: bool = False
+    outdated: frozenset[str] = frozenset()
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return self.plan.name
+
+    @property
+    def named(self) -> tuple[Platform, ...]:
+        """The platforms that the user named, or that a job's plan gave it."""
+        return self.plan.platforms
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing of it is wanted to run."""
+        return self.replicas == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredBuilder:
+    """A builder as the cluster has it: nodes by the order in which they were made."""
+
+    location: BuilderLocation
+    nodes: tuple[StoredNode, ...]
+
+    @property
+    def name(self) -> str:
+        """The builder's name."""
+        return self.location.name
+
+    @property
+    def lasting(self) -> bool:
+        """Whether it stays until it is removed."""
+        return self.location.lasting
+
+    def find_node(self, name: str) -> StoredNode:
+        """The node called ``name``. Raises InputError if there is none."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        known = ", ".join(node.name for node in self.nodes)
+        raise InputError(f"builder {self.name!r} has no node {name!r}", source="--node", fix=f"it has {known}")
+
+    def make_builder(self, secret: Mapping[str, Any]) -> Builder:
+        """What reaches it, with its keys from ``secret``."""
+        return Builder(
+            location=self.location,
+            plan=Plan(nodes=tuple(node.plan for node in self.nodes)),
+            keys=lifecycle_find.read_keys(secret),
+            transports={node.name: node.transport for node in self.nodes if node.transport},
+            kinds={node.name: node.kind for node in self.nodes if node.kind is not Workload.JOB},
+            trust=(secret["metadata"].get("annotations") or {}).get(labels.TRUST, ""),
+            timeout=max((node.timeout for node in self.nodes), default=None) if self.lasting else None,
+            loads=any(node.loads for node in self.nodes),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuilderListing:
+    """Builders by namespace and name; ``notes`` say where it could not look."""
+
+    records: tuple[StoredBuilder, ...]
+    notes: tuple[str, ...] = ()
+
+
+def is_job_builder_name(name: str) -> bool:
+    """Whether a builder of this name is a job's: their prefix is kept for them."""
+    return name.startswith(PREFIX)
+
+
+def list_builders(kube: KubeClient, namespace: str = "", *, jobs: bool = False) -> BuilderListing:
+    """All lasting builders, with ``jobs`` those of jobs, too; of ``namespace`` where one is named.
+
+    Where looking into all namespaces is forbidden, those of the context's, and a note. Raises KubeError.
+    """
+    kinds = tuple(Workload) if jobs else LASTING
+    notes: tuple[str, ...] = ()
+    try:
+        found = _list_workloads(kube, kinds, namespace, _ANY)
+    except Forbidden as failure:
+        if namespace:
+            raise
+        found = _list_workloads(kube, kinds, kube.namespace, _ANY)
+        notes = (f"only namespace {kube.namespace} was searched: {failure.message}",)
+    return BuilderListing(records=_group_by_builder(found), notes=notes)
+
+
+def find_builder(kube: KubeClient, name: str, namespace: str = "") -> StoredBuilder:
+    """The builder called ``name``: in ``namespace`` if one is named, else in the context's, else wherever it is.
+
+    Raises InputError if there is none, or if several namespaces have one of that name.
+    """
+    if is_job_builder_name(name):
+        return _find_running_job_builder(kube, name, namespace) or read_job_builder(
+            kube, lifecycle_find.find_job_builder(kube, name, namespace)
+        )
+    chosen = labels.make_selector(name)
+    here = namespace or kube.namespace
+    found = _group_by_builder(_list_workloads(kube, LASTING, here, chosen))
+    if not found and not namespace:
+        found = _find_elsewhere(kube, name, chosen)
+    if not found and (empty := find_lasting_builder(kube, _make_location(name, here))):
+        return empty
+    if not found:
+        where = f"in namespace {here!r}" if namespace else "in any namespace"
+        raise InputError(f"there is no builder {name!r} {where}", fix="kube-builder ls shows them all")
+    if len(found) > 1:
+        places = ", ".join(record.location.namespace for record in found)
+        raise InputError(f"several namespaces have a builder {name!r}: {places}", fix="name one with --namespace")
+    return found[0]
+
+
+def find_lasting_builder(kube: KubeClient, location: BuilderLocation) -> StoredBuilder | None:
+    """The lasting builder at ``location``, None if there is none. Raises KubeError.
+
+    It may have no node: then its making, or its removal, came no further than its Secret.
+    """
+    try:
+        secret = kube.get(f"{location.make_core_path('secrets')}/{location.make_object_name('keys')}")
+    except NotFound:
+        return None
+    if not labels.belongs_to(secret, location.name):
+        return None
+    found = _group_by_builder(_list_workloads(kube, LASTING, location.namespace, location.selector))
+    return found[0] if found else StoredBuilder(location=location, nodes=())
+
+
+def read_job_builder(kube: KubeClient, location: BuilderLocation) -> StoredBuilder:
+    """The builder of a job at ``location``, with those of its nodes that are not over."""
+    jobs = kube.list(location.jobs_path, labelSelector=location.selector)["items"]
+    return StoredBuilder(
+        location=location, nodes=tuple(read_node(Workload.JOB, job) for job in jobs if not _is_over(job))
+    )
+
+
+def _find_running_job_builder(kube: KubeClient, name: str, namespace: str) -> StoredBuilder | None:
+    """A job's builder where it most likely is, if it runs there: its Jobs say all that its namespace would say."""
+    try:
+        record = read_job_builder(
+            kube, BuilderLocation(name=name, namespace=namespace or name, exclusive=namespace in ("", name))
+        )
+    except Forbidden:
+        return None
+    return record if record.nodes else None
+
+
+def load_builder(kube: KubeClient, record: StoredBuilder) -> Builder:
+    """What reaches a builder of the cluster's. Raises KubeError, InputError if a job's is over."""
+    location = record.location
+    if not (record.nodes or location.lasting):
+        fix = "its lifetime is over or it was removed; build without it"
+        raise InputError(f"builder {record.name!r} has no node left", fix=fix)
+    return record.make_builder(kube.get(f"{location.make_core_path('secrets')}/{location.make_object_name('keys')}"))
+
+
+def read_node(kind: Workload, workload: Mapping[str, Any]) -> StoredNode:
+    """A node of its workload."""
+    metadata, spec, status = workload["metadata"], workload["spec"], workload.get("status") or {}
+    notes = metadata.get("annotations") or {}
+    scale = int(spec.get("parallelism" if kind is Workload.JOB else "replicas", 1))
+    name = metadata["labels"][labels.NODE]
+    ready = status.get("ready" if kind is Workload.JOB else "readyReplicas") or 0
+    return StoredNode(
+        kind=kind,
+        plan=NodePlan(
+            name=name,
+            architecture=_read_architecture(workload),
+            platforms=read_platforms(notes.get(labels.PLATFORMS, "")),
+            emulated=read_platforms(notes.get(labels.EMULATED, "")),
+            replicas=scale or int(notes.get(labels.REPLICAS) or 1),
+            runs=read_platforms(notes.get(labels.RUNS, "")),
+            loadbalance=read_loadbalance(notes.get(labels.LOADBALANCE, "")),
+            reason=notes.get(labels.REASON, ""),
+        ),
+        driver_opts=_read_json(notes.get(labels.DRIVER_OPTS), dict),
+        flags=tuple(_read_json(notes.get(labels.BUILDKITD_FLAGS), list)),
+        replicas=scale,
+        ready=int(ready),
+        transport=notes.get(labels.TRANSPORT, ""),
+        problem=str(find_condition(workload, "ReplicaFailure").get("message", "")),
+        timeout=_read_timeout(notes.get(labels.TIMEOUT, "")),
+        retains=notes.get(labels.RECLAIM) == Reclaim.RETAIN,
+        loads=notes.get(labels.DEFAULT_LOAD) == "true",
+    )
+
+
+def read_platforms(text: str) -> tuple[Platform, ...]:
+    """Platforms of an annotation."""
+    return tuple(platform.parse_platform(part) for part in text.split(",") if part)
+
+
+_ANY = f"{labels.MANAGED_BY}={labels.MANAGER},{labels.BUILDER}"
+
+_Found = tuple[Workload, Mapping[str, Any]]
+
+
+def _list_workloads(kube: KubeClient, kinds: Sequence[Workload], namespace: str, selector: str) -> list[_Found]:
+    """The workloads of each kind at once: in one namespace, or in all ("")."""
+    inside = f"/namespaces/{namespace}" if namespace else ""
+
+    def listed(kind: Workload) -> list[_Found]:
+        items = kube.list(f"{kind.group}{inside}/{kind}", labelSelector=selector)["items"]
+        return [(kind, item) for item in items if not item["metadata"].get("deletionTimestamp")]
+
+    return [found for part in _run_at_once(listed, kinds) for found in part]
+
+
+def _run_at_once(work: Callable[[Workload], list[_Found]], kinds: Sequence[Workload]) -> Iterable[list[_Found]]:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(max_workers=len(kinds)) as pool:
+        return list(pool.map(work, kinds))
+
+
+def _find_elsewhere(kube: KubeClient, name: str, selector: str) -> tuple[StoredBuilder, ...]:
+    try:
+        return _group_by_builder(_list_workloads(kube, LASTING, "", selector))
+    except Forbidden as failure:
+        where = f"there is no builder {name!r} in namespace {kube.namespace!r}"
+        fix = f"name its --namespace: others cannot be searched ({failure.message})"
+        raise InputError(where, fix=fix) from failure
+
+
+def _make_location(name: str, namespace: str) -> BuilderLocation:
+    return BuilderLocation(name=name, namespace=namespace, exclusive=False, lifetime=Lifetime.BUILDER)
+
+
+def _group_by_builder(found: Iterable[_Found]) -> tuple[StoredBuilder, ...]:
+    groups: dict[tuple[str, str], list[_Found]] = {}
+    for kind, item in found:
+        metadata = item["metadata"]
+        place = (str(metadata["namespace"]), str(metadata["labels"][labels.BUILDER]))
+        groups.setdefault(place, []).append((kind, item))
+    return tuple(_read_builder(namespace, name, groups[namespace, name]) for namespace, name in sorted(groups))
+
+
+def _read_builder(namespace: str, name: str, found: list[_Found]) -> StoredBuilder:
+    jobs = all(kind is Workload.JOB for kind, _ in found)
+    location = BuilderLocation(
+        name=name,
+        namespace=namespace,
+        exclusive=jobs and namespace == name,
+        lifetime=Lifetime.JOB if jobs else Lifetime.BUILDER,
+    )
+    found.sort(key=lambda each: (str(each[1]["metadata"].get("creationTimestamp")), each[1]["metadata"]["name"]))
+    return StoredBuilder(location=location, nodes=tuple(read_node(kind, item) for kind, item in found))
+
+
+def _is_over(job: Mapping[str, Any]) -> bool:
+    ended = any(find_condition(job, kind).get("status") == "True" for kind in ("Failed", "Complete"))
+    return ended or bool(job["metadata"].get("deletionTimestamp"))
+
+
+def read_loadbalance(text: str) -> LoadBalance:
+    """How one of several replicas is chosen, by what was noted of it."""
+    return LoadBalance.RANDOM if text == LoadBalance.RANDOM else LoadBalance.STICKY
+
+
+def _read_timeout(text: str) -> float:
+    try:
+        return parse_duration(text, source=labels.TIMEOUT)
+    except InputError:
+        return BuilderSettings().timeout
+
+
+def _read_architecture(workload: Mapping[str, Any]) -> str | None:
+    """The architecture that its pods are bound to."""
+    pod = workload["spec"]["template"]["spec"]
+    found = (pod.get("nodeSelector") or {}).get(labels.ARCHITECTURE)
+    return str(found) if found else None
+
+
+def _read_json(text: str | None, kind: type) -> Any:
+    """What an annotation holds; empty where somebody has broken it."""
+    try:
+        value = json.loads(text or "null")
+    except ValueError:
+        value = None
+    return value if isinstance(value, kind) else kind()

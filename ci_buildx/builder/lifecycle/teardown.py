@@ -1,0 +1,303 @@
+"""Removing a builder: tries everything, raises nothing on the way, says what stays and why."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from ci_buildx.builder import labels
+from ci_buildx.builder.builder import BuilderLocation, Manifest, Workload
+from ci_buildx.builder.lifecycle import ownership, volumes
+from ci_buildx.errors import Forbidden, KubeBuilderError, NotFound, TeardownError
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.model import debug
+from ci_buildx.model.record import dataclass, field
+
+_LOG = debug.get_log("builder")
+POD_GRACE = 0
+"""Seconds that a pod gets. Nothing of what it does is wanted any more, and a node that is gone would keep its pods,
+and with them the namespace, for ever. The kubelet still ends the processes in order (0.1 s later on an idle node)."""
+
+_LOOK_AGAIN = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeardownReport:
+    """What became of a builder.
+
+    ``removed`` and ``left`` name objects (``namespace x``), ``notes`` say why something is left. A namespace counts
+    as removed when the API server has accepted its deletion and set its deletionTimestamp: the rest is the cluster's.
+    ``kept`` are the claims of the volumes that were to stay.
+    """
+
+    removed: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    lasting: bool = False
+
+    def check(self) -> None:
+        """Raise TeardownError if anything is left."""
+        if self.left:
+            why = f": {'; '.join(self.notes)}" if self.notes else ""
+            fix = "try again" if self.lasting else "kube-builder reap removes it once it has expired"
+            raise TeardownError(f"not removed: {', '.join(self.left)}{why}", left=self.left, fix=fix)
+
+
+def teardown(
+    kube: KubeClient,
+    location: BuilderLocation,
+    *,
+    deadline: float,
+    settle: float = 0.0,
+    kept_state: Collection[str] | None = (),
+    own: bool = False,
+) -> TeardownReport:
+    """Remove everything of the builder at ``location`` until ``deadline`` (a time.monotonic() value).
+
+    A builder that is not there is looked for again for ``settle`` seconds: whoever was making it may have been killed
+    while the request was under way. ``kept_state`` names the nodes of a lasting builder whose volumes stay, None for
+    all. ``own``: a namespace that says that another account made it is left. Never raises KubeBuilderError.
+    """
+    work = _Teardown(kube, location, kept_state, own)
+    # A call to an API server that is gone takes longer than anybody waits after a cancelled job.
+    thread = threading.Thread(target=work.run, args=(settle, deadline), daemon=True, name="teardown")
+    thread.start()
+    thread.join(max(deadline - time.monotonic(), 0.0))
+    report = work.report(finished=not thread.is_alive())
+    _LOG.debug("removed: %s; left: %s; notes: %s", report.removed, report.left, report.notes)
+    return report
+
+
+def explain_stuck(namespace: Mapping[str, Any]) -> str:
+    """Why a namespace that is being deleted stays: its conditions and finalizers, "" if it gives no cause.
+
+    Conditions: k8s.io/api v0.34.2, ``core/v1/types.go``, NamespaceConditionType.
+    """
+    conditions = (namespace.get("status") or {}).get("conditions") or ()
+    telling = [
+        condition.get("message") or condition.get("reason", "")
+        for condition in conditions
+        if _describe_holder(condition)
+    ]
+    finalizers = namespace["metadata"].get("finalizers") or ()
+    if finalizers:
+        telling.append(f"finalizers {', '.join(finalizers)}")
+    return "; ".join(text for text in telling if text)
+
+
+@dataclass(slots=True)
+class _Teardown:
+    """One teardown under way. The thread writes, whoever waits for it reads."""
+
+    kube: KubeClient
+    location: BuilderLocation
+    kept_state: Collection[str] | None = ()
+    own: bool = False
+    closed: Manifest | None = None
+    """The namespace, while it may be that its creator has yet to let itself in: it was killed before it did."""
+    removed: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    forbidden: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    kept: tuple[str, ...] = ()
+
+    def run(self, settle: float, deadline: float) -> None:
+        """Compute first, then what holds it."""
+        if self.location.lasting:
+            self._remove_lasting()
+        elif self.location.exclusive:
+            self._remove_namespace(settle, deadline)
+        else:
+            self._remove_objects(min(time.monotonic() + settle, deadline))
+
+    def report(self, *, finished: bool) -> TeardownReport:
+        """What is known now."""
+        left, notes = list(self.left), list(self.notes)
+        if not finished:
+            left.append(self._format_report())
+            notes.append("the API server did not answer in time")
+        return TeardownReport(
+            removed=tuple(self.removed),
+            left=tuple(dict.fromkeys(left)),
+            notes=tuple(notes),
+            kept=self.kept,
+            lasting=self.location.lasting,
+        )
+
+    def _remove_namespace(self, settle: float, deadline: float) -> None:
+        try:
+            namespace = self._find_namespace(min(time.monotonic() + settle, deadline))
+        except NotFound:
+            return
+        except KubeBuilderError as failure:
+            # Deleting may be allowed where reading is not, but only a namespace that is known to be ours is deleted.
+            self._keep(self._format_report(), str(failure))
+            return
+        if foreign := self._is_foreign(namespace):
+            self._keep(self._format_report(), foreign)
+            return
+        self.closed = namespace if labels.read_creator(namespace) and not _is_going(namespace) else None
+        self._remove_compute()
+        self._attempt(self._format_report(), lambda: self._delete_namespace(namespace))
+        if self._format_report() not in self.left:
+            # It takes along what is in it: a reaper needs no right to delete pods.
+            self.left = [what for what in self.left if what not in self.forbidden]
+
+    def _is_foreign(self, namespace: Manifest) -> str:
+        """Why a namespace cannot be shown to be this builder's, "" if it can."""
+        if not labels.belongs_to(namespace, self.location.name):
+            return f"it is not marked as builder {self.location.name}"
+        if self.location.nonce and labels.read_nonce(namespace) != self.location.nonce:
+            return f"this run did not make it{ownership.made_by(namespace)}"
+        if self.own and (creator := labels.read_creator(namespace)):
+            from ci_buildx.builder.rbac import self_binding
+
+            try:
+                user = self_binding.ask_user_name(self.kube)
+            except KubeBuilderError as failure:
+                return f"whether this account made it cannot be found out: {failure}"
+            if creator != user:
+                return f"this account ({user}) did not make it{ownership.made_by(namespace)}"
+        return ""
+
+    def _find_namespace(self, until: float) -> Manifest:
+        while True:
+            try:
+                return self.kube.get(self.location.namespace_path)
+            except NotFound:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(_LOOK_AGAIN)
+
+    def _delete_namespace(self, seen: Manifest) -> None:
+        # Exactly the one whose marks were read, not another that may have taken its name.
+        options = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": seen["metadata"]["uid"]}}
+        try:
+            answer = self.kube.delete(self.location.namespace_path, body=options)
+        except Forbidden:
+            # The right to it is given in it, and is among the first that go when another has asked before.
+            answer = self.kube.get(self.location.namespace_path)
+            if not _is_going(answer):
+                raise
+        # An old namespace that was asked to go before: it sticks. The answer is a Status once it is gone.
+        if answer.get("kind") == "Namespace" and (cause := explain_stuck(answer)):
+            self.notes.append(f"{self._format_report()} is being deleted: {cause}")
+
+    def _remove_objects(self, until: float) -> None:
+        self._remove_compute()
+        while time.monotonic() < until and not self.left:
+            time.sleep(_LOOK_AGAIN)
+            if self._has_any(self.location.jobs_path, self.location.selector):
+                self._remove_compute()
+        # They go with the Jobs that own them; a builder that was killed while it was made may lack the Jobs.
+        for plural in ("secrets", "configmaps"):
+            self._delete_collection(self.location.make_core_path(plural), plural)
+
+    def _remove_lasting(self) -> None:
+        """Compute, then volumes, and the Secret last: it is by what the builder is found when something is left."""
+        location = self.location
+        for kind in (Workload.DEPLOYMENT, Workload.STATEFUL_SET):
+            # Who may not delete a kind has not made one, either.
+            may_lack = kind is Workload.STATEFUL_SET
+            self._delete_collection(
+                location.make_workloads_path(kind), kind.value, may_lack=may_lack, propagationPolicy="Background"
+            )
+        # A daemon whose volume stays ends in order.
+        orderly = self.kept_state is None or bool(self.kept_state)
+        self._delete_collection(
+            location.make_core_path("pods"), "pods", gracePeriodSeconds=None if orderly else POD_GRACE
+        )
+        if self.kept_state is not None:
+            others = f",{labels.NODE} notin ({','.join(sorted(self.kept_state))})" if self.kept_state else ""
+            claims = volumes.PLURAL
+            self._delete_collection(
+                location.make_core_path(claims), claims, may_lack=True, selector=f"{location.selector}{others}"
+            )
+        if orderly:
+            self._look_for_kept()
+        policies = f"/apis/networking.k8s.io/v1/namespaces/{location.namespace}/networkpolicies"
+        self._delete_collection(policies, "networkpolicies", may_lack=True)
+        for plural in ("configmaps", *(() if self.left else ("secrets",))):
+            self._delete_collection(location.make_core_path(plural), plural)
+
+    def _look_for_kept(self) -> None:
+        try:
+            self.kept = volumes.list_retained_claims(self.kube, self.location)
+        except KubeBuilderError as failure:
+            self.notes.append(str(failure))
+
+    def _remove_compute(self) -> None:
+        """Jobs first, or they would make new pods."""
+        self._delete_collection(self.location.jobs_path, "jobs", propagationPolicy="Background")
+        self._delete_collection(self.location.make_core_path("pods"), "pods", gracePeriodSeconds=POD_GRACE)
+
+    def _delete_collection(
+        self, path: str, plural: str, *, selector: str = "", may_lack: bool = False, **options: Any
+    ) -> None:
+        """Delete what ``selector`` selects, by default all of the builder's.
+
+        ``may_lack``: that this is forbidden matters only where there is any.
+        """
+        what = f"{plural} of builder {self.location.name} in namespace {self.location.namespace}"
+        given = {name: value for name, value in options.items() if value is not None}
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", **given}
+        chosen = selector or self.location.selector
+
+        def act() -> None:
+            try:
+                self.kube.delete(path, body=body, labelSelector=chosen)
+            except Forbidden:
+                if not may_lack or self._has_any(path, chosen):
+                    raise
+
+        self._attempt(what, act)
+
+    def _has_any(self, path: str, selector: str) -> bool:
+        try:
+            return bool(self.kube.list(path, labelSelector=selector)["items"])
+        except KubeBuilderError:
+            return False
+
+    def _attempt(self, what: str, act: Callable[[], object]) -> None:
+        try:
+            self._act(act)
+        except NotFound:
+            return
+        except KubeBuilderError as failure:
+            if isinstance(failure, Forbidden):
+                self.forbidden.append(what)
+            self._keep(what, str(failure))
+        else:
+            self.removed.append(what)
+
+    def _act(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except Forbidden:
+            namespace, self.closed = self.closed, None
+            if namespace is None:
+                raise
+            from ci_buildx.builder.rbac import self_binding
+
+            self_binding.bind_own_role(self.kube, namespace)
+            self_binding.retry_while_forbidden(act)
+
+    def _keep(self, what: str, why: str) -> None:
+        self.left.append(what)
+        self.notes.append(why)
+
+    def _format_report(self) -> str:
+        if self.location.exclusive:
+            return f"namespace {self.location.namespace}"
+        return f"builder {self.location.name} in namespace {self.location.namespace}"
+
+
+def _is_going(namespace: Manifest) -> bool:
+    return "deletionTimestamp" in namespace["metadata"]
+
+
+def _describe_holder(condition: Mapping[str, Any]) -> bool:
+    return condition.get("status") == "True"

@@ -1,0 +1,1 @@
+"""The Kubernetes objects of builders: pure functions from names, plan and settings."""

@@ -1,0 +1,174 @@
+"""What buildkitd may do on its node: everything, or as a user of its own with confinement by AppArmor and seccomp.
+
+How a profile is named depends on the API server: by a field from Kubernetes 1.30 (AppArmor) and 1.19 (seccomp) on, by
+an annotation before. Unconfined is what BuildKit 0.34.2 asks for (``docs/rootless.md``): runc mounts and unshares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ci_buildx.builder.builder import ADDRESS_LABEL, CA_FILE, CONFIG_FILE, PORT, Manifest
+from ci_buildx.builder.manifests import registries
+from ci_buildx.builder.manifests.draft import BuilderSpec
+from ci_buildx.builder.pods import CONTAINER
+from ci_buildx.settings.builder import BuilderProxy, BuilderSettings, Registries, RegistryFiles
+
+USER = 1000
+"""The user and group of rootless images."""
+
+_APPARMOR_FIELD = (1, 30)
+_SECCOMP_FIELD = (1, 19)
+_TYPES = {"unconfined": "Unconfined", "runtime/default": "RuntimeDefault"}
+
+
+def make_security_context(settings: BuilderSettings, server: tuple[int, int]) -> Manifest:
+    """The securityContext of buildkitd's container."""
+    if not settings.rootless:
+        return {"privileged": True}
+    context: Manifest = {"runAsUser": USER, "runAsGroup": USER}
+    wanted = settings.confinement
+    if wanted.seccomp and server >= _SECCOMP_FIELD:
+        context["seccompProfile"] = _make_profile(wanted.seccomp)
+    if wanted.apparmor and server >= _APPARMOR_FIELD:
+        context["appArmorProfile"] = _make_profile(wanted.apparmor)
+    return context
+
+
+def make_profile_annotations(settings: BuilderSettings, server: tuple[int, int]) -> dict[str, str]:
+    """The pod's annotations where the API server knows no field."""
+    notes = {}
+    if settings.rootless:
+        wanted = settings.confinement
+        if wanted.seccomp and server < _SECCOMP_FIELD:
+            notes[f"container.seccomp.security.alpha.kubernetes.io/{CONTAINER}"] = wanted.seccomp
+        if wanted.apparmor and server < _APPARMOR_FIELD:
+            notes[f"container.apparmor.security.beta.kubernetes.io/{CONTAINER}"] = wanted.apparmor
+    return notes
+
+
+def choose_pod_security(settings: BuilderSettings) -> str:
+    """The level of PodSecurity that the pods need.
+
+    ``baseline`` refuses privileged and unconfined containers (k8s.io/pod-security-admission v0.34.2, ``policy``); what
+    the user's own template asks for is not known here.
+    """
+    wanted = settings.confinement
+    confined = settings.rootless and "unconfined" not in (wanted.seccomp, wanted.apparmor)
+    return "baseline" if confined and not settings.qemu.install and not settings.pod_template else "privileged"
+
+
+def _make_profile(text: str) -> Manifest:
+    kind, _, name = text.partition("/")
+    return {"type": "Localhost", "localhostProfile": name} if kind == "localhost" else {"type": _TYPES[text]}
+
+
+CERTIFICATE_FILE = "server.pem"
+KEY_FILE = "server-key.pem"
+SERVER_FILES = (CA_FILE, CERTIFICATE_FILE, KEY_FILE)
+AUTHORITIES_FILE = "authorities.pem"
+
+_ADDRESS_VARIABLE = "KUBE_BUILDER_POD_IP"
+"""Kubernetes puts variables of the container into its arguments (``$(NAME)``)."""
+
+CERTIFICATE_FOLDER = "/etc/buildkit/tls"
+CONFIG_FOLDER = "/etc/buildkit/config"
+
+_SOCKET = "unix:///run/buildkit/buildkitd.sock"
+_ROOTLESS_SOCKET = "unix:///run/user/1000/buildkit/buildkitd.sock"
+# Go (crypto/x509/root_unix.go) reads the files of all of these folders, and one of the system's bundles besides.
+_TRUSTED_FOLDERS = f"/etc/ssl/certs:{CONFIG_FOLDER}"
+
+
+def make_arguments(settings: BuilderSettings) -> list[str]:
+    """Flags of buildkitd 0.34.2 (``cmd/buildkitd/main.go``); the user's come last, so that they win.
+
+    Without mTLS it listens on its UNIX socket only, which exec reaches.
+    """
+    socket = _ROOTLESS_SOCKET if settings.rootless else _SOCKET
+    flags = ["--addr", socket, "--addr", f"tcp://:{PORT}"]
+    for flag, file in (("tlscacert", CA_FILE), ("tlscert", CERTIFICATE_FILE), ("tlskey", KEY_FILE)):
+        flags += [f"--{flag}", f"{CERTIFICATE_FOLDER}/{file}"]
+    if CONFIG_FILE in make_files(settings):
+        flags += ["--config", f"{CONFIG_FOLDER}/{CONFIG_FILE}"]
+    if settings.rootless:
+        # A pod has no right to a /proc of its own for each step (BuildKit docs/rootless.md).
+        flags.append("--oci-worker-no-process-sandbox")
+    # A pod's address comes with its status up to a second after buildkitd has answered through a tunnel.
+    flags += ["--oci-worker-labels", f"{ADDRESS_LABEL}=$({_ADDRESS_VARIABLE})"]
+    return [*flags, *settings.buildkitd_flags]
+
+
+def make_files(settings: BuilderSettings) -> dict[str, str]:
+    """The files of the ConfigMap, by name; none where nothing is configured."""
+    wanted = settings.registries
+    found = {}
+    if config := _make_config(settings):
+        found[CONFIG_FILE] = config
+    if wanted.certificates:
+        found[AUTHORITIES_FILE] = wanted.certificates
+    return found | registries.list_authorities(settings)
+
+
+def make_variables(draft: BuilderSpec) -> list[Manifest]:
+    """Variables of buildkitd: its address, the proxies, where it finds certificates, and the user's, which win."""
+    settings = draft.settings
+    made: dict[str, Manifest] = {_ADDRESS_VARIABLE: {"valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}}
+    if settings.registries.certificates:
+        made["SSL_CERT_DIR"] = {"value": _TRUSTED_FOLDERS}
+    for name in make_proxy_files(draft):
+        # From the Secret: a proxy's URL may hold a password.
+        made[name] = {"valueFrom": {"secretKeyRef": {"name": draft.location.make_object_name("keys"), "key": name}}}
+    made |= {name: {"value": value} for name, value in settings.env}
+    return [{"name": name, **source} for name, source in made.items()]
+
+
+def make_proxy_files(draft: BuilderSpec) -> dict[str, bytes]:
+    """The proxies' variables, for the builder's Secret."""
+    proxy = draft.settings.proxy
+    if proxy is None:
+        return {}
+    urls = {"HTTP_PROXY": proxy.http, "HTTPS_PROXY": proxy.https}
+    found = {name: url.reveal() for name, url in urls.items() if url is not None}
+    return {**found, "NO_PROXY": _list_proxy_exceptions(proxy, draft.cluster_ranges).encode()}
+
+
+def _list_proxy_exceptions(proxy: BuilderProxy, ranges: tuple[str, ...]) -> str:
+    """What is not asked of the proxy: what the user excepts, this pod, and the cluster."""
+    inside = ("localhost", "127.0.0.1", "::1", ".svc", ".cluster.local")
+    return ",".join(dict.fromkeys((*proxy.no_proxy, *inside, *ranges)))
+
+
+def _make_config(settings: BuilderSettings) -> str:
+    """Return the user's buildkitd.toml with what the driver options add to it.
+
+    It is written anew only if they add something: comments and layout are lost then.
+    """
+    wanted = settings.registries
+    if not (wanted.mirrors or wanted.insecure or settings.registry_files):
+        return settings.buildkitd_config
+    import tomllib
+
+    import tomli_w
+
+    config = tomllib.loads(settings.buildkitd_config)
+    return tomli_w.dumps(_add_registries(config, wanted, settings.registry_files))
+
+
+def _add_registries(config: dict[str, object], wanted: Registries, files: Iterable[RegistryFiles]) -> dict[str, object]:
+    """The configuration with mirrors, insecure hosts and files (BuildKit 0.34.2, ``util/resolver/config``)."""
+    found = config.get("registry")
+    known: dict[str, object] = dict(found) if isinstance(found, dict) else {}
+
+    def extend(host: str, added: dict[str, object]) -> None:
+        before = known.get(host)
+        known[host] = {**(before if isinstance(before, dict) else {}), **added}
+
+    for host, mirrors in wanted.mirrors:
+        extend(host, {"mirrors": list(mirrors)})
+    for host in wanted.insecure:
+        # Both: certificates are not checked, and where no TLS is spoken plain HTTP is (util/resolver/resolver.go).
+        extend(host, {"http": True, "insecure": True})
+    for one in files:
+        extend(one.host, registries.make_options(one))
+    return {**config, "registry": known}

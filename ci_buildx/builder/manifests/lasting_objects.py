@@ -1,0 +1,129 @@
+"""The Kubernetes objects of a lasting builder: pure functions, as those of a job's builder in manifests.
+
+A node is a Deployment, or a StatefulSet where a volume is claimed, with the node's own name, as Docker documents its
+kubernetes driver (buildx 0.38.2, ``driver/kubernetes/manifest``). Everything belongs to the builder's Secret: the
+cluster itself removes what is left when that goes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from ci_buildx.builder import labels
+from ci_buildx.builder.builder import BuilderLocation, Manifest, Workload
+from ci_buildx.builder.manifests import objects, podspec
+from ci_buildx.builder.manifests.certificates import Certificates
+from ci_buildx.builder.manifests.draft import OF_DEPLOYMENT, OF_STATEFUL_SET, BuilderSpec
+from ci_buildx.builder.plan import NodePlan
+from ci_buildx.model.secret import Secret
+from ci_buildx.settings.builder import BuilderSettings, LoadBalance, Reclaim
+
+
+def choose_kind(settings: BuilderSettings) -> Workload:
+    """What runs a node's pods."""
+    return Workload.STATEFUL_SET if settings.storage.claimed else Workload.DEPLOYMENT
+
+
+def make_labels(location: BuilderLocation, node: str = "") -> dict[str, str]:
+    """The labels of everything of a builder, or of one of its nodes."""
+    found = {
+        labels.MANAGED_BY: labels.MANAGER,
+        labels.BUILDER: location.name,
+        labels.LIFETIME: location.lifetime.value,
+    }
+    return found | ({labels.NODE: node} if node else {})
+
+
+def make_secret(draft: BuilderSpec, certificates: Certificates, expires: str) -> Manifest:
+    """The record of the builder, and the keys to it, valid until ``expires`` (RFC 3339)."""
+    made = objects.make_job_secret(draft, certificates, ())
+    made["metadata"]["annotations"] = {**draft.identity.annotations, labels.CERTIFICATES_EXPIRE: expires}
+    # Keys are renewed in place: a second Secret of the name could be somebody else's.
+    return {key: value for key, value in made.items() if key != "immutable"}
+
+
+def make_workload(draft: BuilderSpec, node: NodePlan, given: Mapping[str, str], owner: Mapping[str, str]) -> Manifest:
+    """The Deployment or StatefulSet of a node; ``given`` are the driver options as the user wrote them."""
+    stateful = choose_kind(draft.settings) is Workload.STATEFUL_SET
+    selected = make_labels(draft.location, node.name)
+    metadata = {
+        "name": node.name,
+        "labels": {**dict(draft.settings.labels), **selected},
+        "annotations": {**dict(draft.settings.annotations), **make_annotations(node, draft.settings, given)},
+        "ownerReferences": [dict(owner)],
+    }
+    spec: Manifest = {
+        "replicas": node.replicas,
+        "selector": {"matchLabels": selected},
+        "template": make_template(draft, node),
+    }
+    if stateful:
+        spec |= _make_claim_templates(draft, node)
+    else:
+        spec["progressDeadlineSeconds"] = max(1, round(draft.settings.timeout))
+    name = "StatefulSet" if stateful else "Deployment"
+    return {"apiVersion": "apps/v1", "kind": name, "metadata": metadata, "spec": spec}
+
+
+def make_template(draft: BuilderSpec, node: NodePlan) -> Manifest:
+    """The pods of a node."""
+    tenure = OF_STATEFUL_SET if choose_kind(draft.settings) is Workload.STATEFUL_SET else OF_DEPLOYMENT
+    return podspec.make_pod_template(draft, node, tenure)
+
+
+def make_config_map(draft: BuilderSpec, node: NodePlan, owner: Mapping[str, str]) -> Manifest:
+    """The files of a node's buildkitd."""
+    made = objects.make_job_config_map(draft, [owner])
+    made["metadata"] = {
+        "name": draft.location.make_config_name(node.name),
+        "labels": make_labels(draft.location, node.name),
+        "ownerReferences": [dict(owner)],
+    }
+    return {key: value for key, value in made.items() if key != "immutable"}
+
+
+def make_pull_secret(draft: BuilderSpec, login: Secret, owner: Mapping[str, str]) -> Manifest:
+    """What the nodes pull their images with: it grows with the nodes."""
+    made = objects.make_job_pull_secret(draft, login, [owner])
+    return {key: value for key, value in made.items() if key != "immutable"}
+
+
+def make_annotations(node: NodePlan, settings: BuilderSettings, given: Mapping[str, str]) -> dict[str, str]:
+    """The annotations from which a node is read again."""
+    flags = list(settings.buildkitd_flags)
+    found = {
+        labels.PLATFORMS: ",".join(map(str, node.platforms)),
+        labels.REASON: node.reason,
+        labels.REPLICAS: str(node.replicas),
+        labels.LOADBALANCE: "" if node.loadbalance is LoadBalance.STICKY else node.loadbalance.value,
+        labels.RECLAIM: settings.storage.reclaim.value if settings.storage.reclaim is Reclaim.RETAIN else "",
+        labels.TIMEOUT: "" if settings.timeout == BuilderSettings().timeout else f"{settings.timeout:g}s",
+        labels.DEFAULT_LOAD: "true" if settings.default_load else "",
+        labels.DRIVER_OPTS: json.dumps(_show_options(given), sort_keys=True) if given else "",
+        labels.BUILDKITD_FLAGS: json.dumps(flags) if flags else "",
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def make_owner_reference(secret: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """The reference by which an object belongs to the builder's Secret, as the API server has answered with it."""
+    metadata = secret["metadata"]
+    return {"apiVersion": "v1", "kind": "Secret", "name": metadata["name"], "uid": metadata["uid"]}
+
+
+def _make_claim_templates(draft: BuilderSpec, node: NodePlan) -> Manifest:
+    """All pods at once, and a volume for each, which outlives them: removing a builder may keep its state."""
+    kept = {labels.RECLAIM: Reclaim.RETAIN.value} if draft.settings.storage.reclaim is Reclaim.RETAIN else {}
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": podspec.VOLUME, "labels": make_labels(draft.location, node.name) | kept},
+        "spec": podspec.make_claim_spec(draft.settings.storage),
+    }
+    return {"serviceName": node.name, "podManagementPolicy": "Parallel", "volumeClaimTemplates": [claim]}
+
+
+def _show_options(given: Mapping[str, str]) -> dict[str, str]:
+    """Options for an annotation, which everybody may read: variables may hold anything, so only their names."""
+    return {name: "***" if name.startswith("env.") else value for name, value in given.items()}

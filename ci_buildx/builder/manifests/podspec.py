@@ -1,0 +1,232 @@
+"""Where buildkitd's state is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ci_buildx.builder import labels
+from ci_buildx.builder.builder import PORT, Manifest
+from ci_buildx.builder.manifests import buildkitd, registries
+from ci_buildx.builder.manifests.draft import BuilderSpec, WorkloadTraits
+from ci_buildx.builder.plan import NodePlan
+from ci_buildx.builder.pods import CONTAINER
+from ci_buildx.settings.builder import BuilderSettings, Storage, Toleration
+
+VOLUME = "state"
+"""The name of the volume; a StatefulSet's claim template is called so, too."""
+FOLDER = "/var/lib/buildkit"
+ROOTLESS_FOLDER = "/home/user/.local/share/buildkit"
+
+
+def choose_state_folder(settings: BuilderSettings) -> str:
+    """Where buildkitd has its state. On the image's own overlay it would copy (the native snapshotter)."""
+    return ROOTLESS_FOLDER if settings.rootless else FOLDER
+
+
+def make_claim_spec(storage: Storage) -> Manifest:
+    """The spec of the claim that the storage asks for."""
+    spec: Manifest = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": storage.claimed}},
+    }
+    return {"storageClassName": storage.storage_class, **spec} if storage.storage_class else spec
+
+
+def make_state_volume(storage: Storage, *, claimed_by_workload: bool) -> Manifest | None:
+    """The pod's own volume; None where the workload's claim template brings it.
+
+    A pod that does not outlive its job has a generic ephemeral volume: Kubernetes removes the claim with it.
+    """
+    if storage.claimed:
+        if claimed_by_workload:
+            return None
+        return {"name": VOLUME, "ephemeral": {"volumeClaimTemplate": {"spec": make_claim_spec(storage)}}}
+    if storage.memory:
+        return {"name": VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": storage.memory}}
+    return {"name": VOLUME, "emptyDir": {}}
+
+
+PULL = "pull"
+"""What the Secret is for that is made from a registry's login."""
+
+DRAIN = (
+    # Every build holds a connection to the port (04D2 is 1234 in hex, 01 an established one) or a dial-stdio.
+    "while grep -q ':04D2 [^ ]* 01 ' /proc/net/tcp /proc/net/tcp6 2>/dev/null || pidof buildctl >/dev/null; "
+    "do sleep 1; done"
+)
+"""A shell's words that end when no build is under way: buildkitd hears of its end only then."""
+_SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+
+
+def make_pod_template(draft: BuilderSpec, node: NodePlan, tenure: WorkloadTraits) -> Manifest:
+    """The pod template of a node's workload: for a Job, a Deployment or a StatefulSet, as ``tenure`` says."""
+    settings = draft.settings
+    marks = {**dict(settings.labels), **draft.identity.labels, labels.NODE: node.name}
+    notes = {
+        _SAFE_TO_EVICT: "false",
+        **dict(settings.annotations),
+        **buildkitd.make_profile_annotations(settings, draft.server),
+    }
+    made: Manifest = {"metadata": {"labels": marks, "annotations": notes}, "spec": _make_pod_spec(draft, node, tenure)}
+    if not settings.pod_template:
+        return made
+    from ci_buildx.settings.driver_opts.strategic_merge import merge_patch
+
+    return merge_patch(made, settings.pod_template)
+
+
+def _make_pod_spec(draft: BuilderSpec, node: NodePlan, tenure: WorkloadTraits) -> Manifest:
+    settings = draft.settings
+    grace_period = settings.grace_period
+    spec: Manifest = {
+        "restartPolicy": tenure.restart,
+        "terminationGracePeriodSeconds": tenure.grace_period if grace_period is None else grace_period,
+        # buildkitd has no business with the API, and a build must not find a token.
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "containers": [_make_container(draft, tenure)],
+        "volumes": _make_volumes(draft, node, tenure),
+        "topologySpreadConstraints": [_make_spread_constraints(draft, node)],
+    }
+    if node.user_namespace:
+        spec["hostUsers"] = False
+    if settings.rootless:
+        spec["securityContext"] = {"fsGroup": buildkitd.USER}
+    if settings.qemu.install:
+        spec["initContainers"] = [_make_emulator_container(settings)]
+    return spec | _make_placement(draft, node)
+
+
+def _make_placement(draft: BuilderSpec, node: NodePlan) -> Manifest:
+    """Where the pods go, and as whom."""
+    settings = draft.settings
+    selector = dict(settings.nodeselector)
+    if node.architecture:
+        selector[labels.ARCHITECTURE] = node.architecture
+    wanted: Manifest = {
+        "nodeSelector": dict(sorted(selector.items())),
+        "affinity": _make_affinity(node),
+        "tolerations": [_make_toleration(one) for one in settings.tolerations],
+        "serviceAccountName": settings.serviceaccount,
+        "schedulerName": settings.schedulername,
+        "priorityClassName": settings.priority_class,
+        "imagePullSecrets": [{"name": name} for name in _list_pull_secrets(draft)],
+    }
+    return {key: value for key, value in wanted.items() if value}
+
+
+def _list_pull_secrets(draft: BuilderSpec) -> tuple[str, ...]:
+    settings = draft.settings
+    made = (draft.location.make_object_name(PULL),) if settings.pull_login else ()
+    return (*settings.pull_secrets, *made)
+
+
+def _make_affinity(node: NodePlan) -> Manifest:
+    """Only the nodes that can do what the pod needs, where others cannot."""
+    if not node.hosts:
+        return {}
+    term = {"matchExpressions": [{"key": labels.HOSTNAME, "operator": "In", "values": list(node.hosts)}]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}
+
+
+def _make_toleration(one: Toleration) -> Manifest:
+    fields = {"key": one.key, "operator": one.operator, "value": one.value, "effect": one.effect}
+    written: Manifest = {key: value for key, value in fields.items() if value}
+    return written if one.seconds is None else {**written, "tolerationSeconds": one.seconds}
+
+
+def _make_spread_constraints(draft: BuilderSpec, node: NodePlan) -> Manifest:
+    """Replicas on different nodes where that can be: on one they would share its processors and disk."""
+    return {
+        "maxSkew": 1,
+        "topologyKey": labels.HOSTNAME,
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": {labels.BUILDER: draft.identity.name, labels.NODE: node.name}},
+    }
+
+
+def _make_volumes(draft: BuilderSpec, node: NodePlan, tenure: WorkloadTraits) -> list[Manifest]:
+    settings = draft.settings
+    own = make_state_volume(settings.storage, claimed_by_workload=tenure.claims)
+    volumes = [
+        *([own] if own else []),
+        {"name": "certificates", "secret": _make_server_files(draft)},
+    ]
+    if buildkitd.make_files(settings):
+        name = draft.location.make_config_name(node.name)
+        volumes.append({"name": "config", "configMap": _make_config_files(settings, name)})
+        keys = draft.location.make_object_name("keys")
+        volumes += registries.make_volumes(settings, config_map=name, secret=keys)
+    return volumes
+
+
+def _make_config_files(settings: BuilderSettings, name: str) -> Manifest:
+    """All files but those of single registries, which would be trusted for everything in this folder."""
+    files, apart = buildkitd.make_files(settings), registries.list_authorities(settings)
+    items = [{"key": file, "path": file} for file in files if file not in apart]
+    return {"name": name, "items": items} if apart else {"name": name}
+
+
+def _make_server_files(draft: BuilderSpec) -> Manifest:
+    """The server's part of the Secret: the pod never sees the client's key."""
+    return {
+        "secretName": draft.location.make_object_name("keys"),
+        # Rootless, they belong to the pod's group.
+        "defaultMode": 0o440 if draft.settings.rootless else 0o400,
+        "items": [{"key": file, "path": file} for file in buildkitd.SERVER_FILES],
+    }
+
+
+def _make_emulator_container(settings: BuilderSettings) -> Manifest:
+    """Registers QEMU with the kernel, as the image does for ``docker run --privileged``."""
+    emulators: Manifest = {
+        "name": "qemu",
+        "image": settings.qemu.image,
+        "args": ["--install", "all"],
+        "securityContext": {"privileged": True},
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    # A quota may demand them of every container; what an init container asks for counts only beyond the others' sum.
+    if resources := _drop_empty({"requests": settings.requests, "limits": settings.limits}):
+        emulators["resources"] = resources
+    return emulators
+
+
+def _make_container(draft: BuilderSpec, tenure: WorkloadTraits) -> Manifest:
+    settings = draft.settings
+    mounts = [
+        {"name": VOLUME, "mountPath": choose_state_folder(settings)},
+        {"name": "certificates", "mountPath": buildkitd.CERTIFICATE_FOLDER, "readOnly": True},
+    ]
+    if buildkitd.make_files(settings):
+        mounts.append({"name": "config", "mountPath": buildkitd.CONFIG_FOLDER, "readOnly": True})
+        mounts += registries.make_mounts(settings)
+    container: Manifest = {
+        "name": CONTAINER,
+        "image": settings.image,
+        "args": buildkitd.make_arguments(settings),
+        "ports": [{"name": "mtls", "containerPort": PORT, "protocol": "TCP"}],
+        # Cheaper each second than running buildctl. buildkitd listens a moment before its workers are up
+        # (cmd/buildkitd/main.go); what decides for a build is the first gRPC answer.
+        "readinessProbe": {
+            "tcpSocket": {"port": PORT},
+            "initialDelaySeconds": 0,
+            "periodSeconds": 1,
+            "failureThreshold": 3,
+        },
+        "securityContext": buildkitd.make_security_context(settings, draft.server),
+        # The daemon's last words come with the pod's status: no right to read logs is needed.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": mounts,
+    }
+    if tenure.drains:
+        container["lifecycle"] = {"preStop": {"exec": {"command": ["sh", "-c", DRAIN]}}}
+    if variables := buildkitd.make_variables(draft):
+        container["env"] = variables
+    if resources := _drop_empty({"requests": settings.requests, "limits": settings.limits}):
+        container["resources"] = resources
+    return container
+
+
+def _drop_empty(quantities: Mapping[str, Iterable[tuple[str, str]]]) -> Manifest:
+    return {kind: dict(pairs) for kind, pairs in quantities.items() if pairs}

@@ -1,0 +1,98 @@
+"""Certificates and keys for registries in the builder's pods, and what our own client trusts because of them.
+
+Names of files come from their content, so that the nodes of a builder share a Secret. Authorities are public and are in
+the ConfigMap; client certificates and their keys are in the Secret.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ci_buildx.builder.builder import Manifest
+from ci_buildx.model.secret import Secret
+from ci_buildx.settings.builder import BuilderSettings, RegistryFiles
+
+if TYPE_CHECKING:
+    from ci_buildx.registry.trust import RegistryTrust
+
+CERTIFICATES_FOLDER = "/etc/buildkit/certs"
+KEYS_FOLDER = "/etc/buildkit/keys"
+AUTHORITIES, KEYS = "registry-certificates", "registry-keys"
+"""Names of volumes."""
+
+
+def list_authorities(settings: BuilderSettings) -> dict[str, str]:
+    """The files of the ConfigMap, by name."""
+    return {_make_name("ca", text): text for one in settings.registry_files for text in one.authorities}
+
+
+def list_keys(settings: BuilderSettings) -> dict[str, Secret]:
+    """The files of the Secret, by name."""
+    found: dict[str, Secret] = {}
+    for pair in (pair for one in settings.registry_files for pair in one.keypairs):
+        found[_make_name("cert", pair.certificate)] = Secret(pair.certificate)
+        found[_make_name("key", pair.certificate)] = pair.key
+    return found
+
+
+def make_options(one: RegistryFiles) -> dict[str, Any]:
+    """What the registry's table of buildkitd.toml says of its files in the pod."""
+    said: dict[str, Any] = {}
+    if one.authorities:
+        said["ca"] = [f"{CERTIFICATES_FOLDER}/{one.host}/{_make_name('ca', text)}" for text in one.authorities]
+    if one.keypairs:
+        said["keypair"] = [
+            {
+                "key": f"{KEYS_FOLDER}/{one.host}/{_make_name('key', pair.certificate)}",
+                "cert": f"{KEYS_FOLDER}/{one.host}/{_make_name('cert', pair.certificate)}",
+            }
+            for pair in one.keypairs
+        ]
+    return said
+
+
+def make_volumes(settings: BuilderSettings, *, config_map: str, secret: str) -> list[Manifest]:
+    """The pod's volumes; each registry's files are in a folder of its name."""
+    made: list[Manifest] = []
+    if items := [_make_item(one.host, "ca", text) for one in settings.registry_files for text in one.authorities]:
+        made.append({"name": AUTHORITIES, "configMap": {"name": config_map, "items": items}})
+    pairs = [(one.host, pair.certificate) for one in settings.registry_files for pair in one.keypairs]
+    if items := [_make_item(host, kind, text) for host, text in pairs for kind in ("cert", "key")]:
+        mode = 0o440 if settings.rootless else 0o400
+        made.append({"name": KEYS, "secret": {"secretName": secret, "defaultMode": mode, "items": items}})
+    return made
+
+
+def make_mounts(settings: BuilderSettings) -> list[Manifest]:
+    """Where buildkitd's container has them."""
+    places = ((AUTHORITIES, CERTIFICATES_FOLDER, list_authorities(settings)), (KEYS, KEYS_FOLDER, list_keys(settings)))
+    return [{"name": name, "mountPath": folder, "readOnly": True} for name, folder, files in places if files]
+
+
+def read_trust(files: Mapping[str, str], secrets: Mapping[str, Secret]) -> RegistryTrust:
+    """What our own client trusts: as buildkitd does, by the files of its ConfigMap and of its Secret."""
+    from ci_buildx.builder.builder import CONFIG_FILE
+    from ci_buildx.builder.manifests.buildkitd import AUTHORITIES_FILE
+    from ci_buildx.registry.trust import read_trust
+
+    return read_trust(
+        files.get(CONFIG_FILE, ""), files=files, secrets=secrets, everywhere=files.get(AUTHORITIES_FILE, "")
+    )
+
+
+def make_trust(settings: BuilderSettings) -> RegistryTrust:
+    """The same for a builder that these settings make."""
+    from ci_buildx.builder.manifests import buildkitd
+
+    return read_trust(buildkitd.make_files(settings), list_keys(settings))
+
+
+def _make_item(host: str, kind: str, text: str) -> dict[str, str]:
+    name = _make_name(kind, text)
+    return {"key": name, "path": f"{host}/{name}"}
+
+
+def _make_name(kind: str, text: str) -> str:
+    return f"registry-{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.pem"

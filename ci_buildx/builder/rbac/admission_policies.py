@@ -1,0 +1,160 @@
+"""Admission policies that say what RBAC cannot: that an account may touch builders' namespaces and no others.
+
+RBAC knows names, not prefixes, and ``create`` not even names. These are admissionregistration.k8s.io/v1 (Kubernetes
+1.30 and later; expressions in CEL, k8s.io/apiserver v0.34.2 ``pkg/cel``): pure functions, rendered into docs/rbac.
+"""
+
+from __future__ import annotations
+
+import json
+
+from ci_buildx.builder import labels
+from ci_buildx.builder.builder import Manifest
+from ci_buildx.builder.identity import PREFIX
+from ci_buildx.builder.rbac.rights import INSIDE, RBAC_GROUP, REAPER
+
+JOB_GROUPS = ("system:serviceaccounts:kube-builder", "kube-builder:jobs")
+"""Who is fenced in as a job: the service accounts of the namespace kube-builder, and users of an identity provider."""
+REAPER_USER = f"system:serviceaccount:kube-system:{REAPER}"
+"""The reaper. Nobody but administrators makes pods or tokens in kube-system, and nobody can make it before them."""
+
+_API = "admissionregistration.k8s.io/v1"
+
+# By prefix, by manager, and by bearing its own name as builder: what reap's selection asks, too.
+_IS_BUILDERS = (
+    f"variables.name.startsWith('{PREFIX}')"
+    f" && variables.marks[?'{labels.MANAGED_BY}'].orValue('') == '{labels.MANAGER}'"
+    f" && variables.marks[?'{labels.BUILDER}'].orValue('') == variables.name"
+)
+_IS_SIGNED = f"variables.notes[?'{labels.CREATOR}'].orValue('') == request.userInfo.username"
+_HAS_NO_OTHER_NOTES = (
+    f"variables.notes.all(k, k.startsWith('{labels.DOMAIN}')"
+    " || k == 'kubectl.kubernetes.io/last-applied-configuration')"
+)
+# Other policies of a cluster select namespaces by label: a job must not choose what applies to it.
+_HAS_NO_OTHER_LABELS = (
+    f"variables.marks.all(k, k.startsWith('{labels.DOMAIN}') || k.startsWith('pod-security.kubernetes.io/')"
+    f" || k in ['{labels.MANAGED_BY}', 'kubernetes.io/metadata.name'])"
+)
+
+
+def is_job() -> str:
+    """The condition that the user is an account of a job."""
+    return _is_one_of(JOB_GROUPS)
+
+
+def is_user(name: str) -> str:
+    """The condition that the user is ``name``."""
+    return f"request.userInfo.username == {json.dumps(name)}"
+
+
+def make_job_policies(a_job: str, suffix: str = "") -> list[Manifest]:
+    """A job's namespace is called, marked and signed as its own; the right to be inside is given only there.
+
+    ``a_job`` is the condition that the user is held to it; ``suffix`` sets these policies apart from other accounts'.
+    """
+    namespaces = make_policy(
+        f"kube-builder-jobs{suffix}",
+        make_rule("namespaces", "CREATE", "DELETE"),
+        conditions={"a-job": a_job},
+        variables=_make_metadata_variables("request.operation == 'DELETE' ? oldObject : object"),
+        validations=(
+            (_IS_BUILDERS, f"a job may touch only namespaces called {PREFIX}… and labelled as a builder's"),
+            (_IS_SIGNED, f"annotation {labels.CREATOR} must be the name of the user who makes or deletes it"),
+            (_HAS_NO_OTHER_LABELS, "a job's namespace bears no labels but kube-builder's and PodSecurity's"),
+            (_HAS_NO_OTHER_NOTES, "a job's namespace bears no annotations but kube-builder's"),
+        ),
+    )
+    bindings = make_policy(
+        f"{INSIDE}{suffix}",
+        make_rule("rolebindings", "CREATE", "UPDATE", group=RBAC_GROUP),
+        # Whoever is to give it: an account that got the role by mistake is fenced in, too.
+        conditions={"a-job-or-its-role": f"object.roleRef.name == '{INSIDE}' || {a_job}"},
+        variables=_make_metadata_variables("namespaceObject"),
+        validations=(
+            (
+                f"object.roleRef.kind == 'ClusterRole' && object.roleRef.name == '{INSIDE}'",
+                f"a job binds {INSIDE} only",
+            ),
+            (
+                f"{_IS_BUILDERS} && {_IS_SIGNED}",
+                f"{INSIDE} is bound only in a builder's namespace, by the user who made that",
+            ),
+            (
+                "object.?subjects.orValue([]).all(s, s.kind == 'User' && s.name == request.userInfo.username)",
+                "a job lets nobody in but itself",
+            ),
+        ),
+    )
+    return [*namespaces, *bindings]
+
+
+def make_reaper_policy() -> list[Manifest]:
+    """The reaper deletes builders' namespaces that bear an expiry, and no others."""
+    return make_policy(
+        "kube-builder-reaper",
+        make_rule("namespaces", "DELETE"),
+        conditions={"the-reaper": is_user(REAPER_USER)},
+        variables=_make_metadata_variables("oldObject"),
+        validations=(
+            (
+                f"{_IS_BUILDERS} && '{labels.EXPIRES}' in variables.notes",
+                "the reaper deletes builders' namespaces only",
+            ),
+        ),
+    )
+
+
+def make_policy(
+    name: str,
+    *rules: Manifest,
+    variables: dict[str, str],
+    validations: tuple[tuple[str, str], ...],
+    conditions: dict[str, str] | None = None,
+    selector: Manifest | None = None,
+) -> list[Manifest]:
+    """A policy that denies when in doubt, and its binding to the whole cluster."""
+    chosen = {"namespaceSelector": selector} if selector else {}
+    conditional = {"matchConditions": _make_variables(conditions)} if conditions else {}
+    spec: Manifest = {
+        "failurePolicy": "Fail",
+        "matchConstraints": {**chosen, "resourceRules": list(rules)},
+        **conditional,
+        "variables": _make_variables(variables),
+        "validations": [
+            {"expression": expression, "message": message, "reason": "Forbidden"} for expression, message in validations
+        ],
+    }
+    return [
+        {"apiVersion": _API, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name}, "spec": spec},
+        {
+            "apiVersion": _API,
+            "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": {"name": name},
+            "spec": {"policyName": name, "validationActions": ["Deny"]},
+        },
+    ]
+
+
+def make_rule(resources: str | tuple[str, ...], *operations: str, group: str = "") -> Manifest:
+    """Which requests a policy is asked about."""
+    chosen = [resources] if isinstance(resources, str) else list(resources)
+    return {"apiGroups": [group], "apiVersions": ["v1"], "resources": chosen, "operations": list(operations)}
+
+
+def _make_variables(expressions: dict[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "expression": expression} for name, expression in expressions.items()]
+
+
+def _is_one_of(groups: tuple[str, ...]) -> str:
+    return " || ".join(f"'{group}' in request.userInfo.groups" for group in groups)
+
+
+def _make_metadata_variables(namespace: str) -> dict[str, str]:
+    """Variables: the name, the labels and the annotations of ``namespace``."""
+    return {
+        "it": namespace,
+        "name": "variables.it.metadata.name",
+        "marks": "variables.it.metadata.?labels.orValue({})",
+        "notes": "variables.it.metadata.?annotations.orValue({})",
+    }

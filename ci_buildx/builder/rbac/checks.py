@@ -1,0 +1,229 @@
+"""What `doctor` finds out about a cluster: pure verdicts on what the API server said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from ci_buildx.builder import cluster_facts
+from ci_buildx.builder.plan import NodePlan
+from ci_buildx.builder.rbac.rights import AccessQuestion, RoleRule
+from ci_buildx.model.record import dataclass
+
+_OLDEST = (1, 29)
+"""The oldest Kubernetes whose Jobs have all that a builder's use (batch/v1 backoffLimitPerIndex, on by default)."""
+_WITH_POLICIES = (1, 30)
+_TUNNELS_BY_CREATE = (1, 35)
+_LEVEL = "pod-security.kubernetes.io/enforce"
+_DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+
+
+class CheckStatus(StrEnum):
+    """``MISSING``: needed, and not there. ``WARNING``: worse without it. ``UNKNOWN``: may not be looked at."""
+
+    OK = "ok"
+    MISSING = "missing"
+    WARNING = "warning"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """One line of the check-up: ``subject`` of a ``topic``, and what about it."""
+
+    topic: str
+    status: CheckStatus
+    detail: str
+    subject: str = ""
+
+
+def check_server(version: tuple[int, int], user: str) -> CheckResult:
+    """The API server's version, and who asks."""
+    number = ".".join(map(str, version))
+    verb = "create" if version >= _TUNNELS_BY_CREATE else "get"
+    if version < _OLDEST:
+        oldest = ".".join(map(str, _OLDEST))
+        return CheckResult(
+            topic="server", status=CheckStatus.WARNING, detail=f"Kubernetes {number} is older than {oldest}: not tried"
+        )
+    policies = "" if version >= _WITH_POLICIES else "; no admission policies: a namespace for each job needs 1.30"
+    detail = f"Kubernetes {number}, tunnels ask for the verb {verb}{policies}; you are {user}"
+    return CheckResult(topic="server", status=CheckStatus.OK, detail=detail)
+
+
+def check_rights(
+    rule: RoleRule, answers: Mapping[AccessQuestion, bool], questions: Iterable[AccessQuestion]
+) -> CheckResult:
+    """One rule of a role: all of its verbs, or those that are refused."""
+    refused: dict[str, list[str]] = {}
+    for question in questions:
+        if not answers[question]:
+            refused.setdefault(question.resource, []).append(question.verb)
+    subject = ", ".join(f"{name}.{rule.group}" if rule.group else name for name in rule.resources)
+    subject += f" {' and '.join(rule.names)}" if rule.names else ""
+    if not refused:
+        return CheckResult(
+            topic="rights", subject=subject, status=CheckStatus.OK, detail=f"{', '.join(rule.verbs)}: {rule.why}"
+        )
+    status = CheckStatus.MISSING if rule.vital else CheckStatus.WARNING
+    return CheckResult(
+        topic="rights", subject=subject, status=status, detail=f"not {_list_verbs(rule, refused)}: {rule.why}"
+    )
+
+
+def _list_verbs(rule: RoleRule, refused: Mapping[str, Sequence[str]]) -> str:
+    """The refused verbs, by resource where they differ."""
+    alike = len(refused) == len(rule.resources) and len(set(map(tuple, refused.values()))) == 1
+    if alike:
+        return ", ".join(next(iter(refused.values())))
+    return "; ".join(f"{', '.join(verbs)} {name}" for name, verbs in refused.items())
+
+
+def check_pod_security(namespace: Mapping[str, Any] | None, *, rootless: bool = False) -> CheckResult:
+    """Whether a namespace admits BuildKit's pod; None where it may not be read."""
+    if namespace is None:
+        return CheckResult(
+            topic="pod security", status=CheckStatus.UNKNOWN, detail="the namespace's labels may not be read"
+        )
+    name, marks = namespace["metadata"]["name"], namespace["metadata"].get("labels") or {}
+    level = marks.get(_LEVEL, "")
+    if level == "baseline" and rootless:
+        detail = (
+            "enforces baseline: a rootless BuildKit is admitted only with seccomp and AppArmor profiles of the node's"
+        )
+        return CheckResult(topic="pod security", subject=name, status=CheckStatus.WARNING, detail=detail)
+    if level in ("baseline", "restricted"):
+        detail = f"enforces {level}: BuildKit's pod is refused; label it {_LEVEL}=privileged"
+        return CheckResult(topic="pod security", subject=name, status=CheckStatus.MISSING, detail=detail)
+    detail = "enforces privileged, which admits BuildKit" if level else "no level is set: the cluster's default holds"
+    return CheckResult(topic="pod security", subject=name, status=CheckStatus.OK, detail=detail)
+
+
+def check_own_pod_security(level: str) -> CheckResult:
+    """What a job labels its own namespace as."""
+    detail = f"a job's own namespace is labelled {_LEVEL}={level} by the job"
+    return CheckResult(topic="pod security", subject="namespaces of jobs", status=CheckStatus.OK, detail=detail)
+
+
+def check_architectures(nodes: Sequence[Mapping[str, Any]] | None) -> CheckResult:
+    """What can be built natively."""
+    if nodes is None:
+        detail = "listing nodes is not allowed: scheduling finds out, and what cannot be scheduled is emulated"
+        return CheckResult(topic="architectures", status=CheckStatus.WARNING, detail=detail)
+    counted = cluster_facts.ClusterFacts(nodes=tuple(cluster_facts.read_node(node) for node in nodes)).count({})
+    if not counted:
+        detail = f"none of {len(nodes)} nodes takes ordinary pods: not ready, cordoned or tainted"
+        return CheckResult(topic="architectures", status=CheckStatus.WARNING, detail=detail)
+    shown = ", ".join(f"{name} on {_count_nodes(count)}" for name, count in sorted(counted.items()))
+    return CheckResult(topic="architectures", status=CheckStatus.OK, detail=f"native: {shown}; others by emulation")
+
+
+def check_runtime_handlers(nodes: Sequence[Mapping[str, Any]] | None) -> CheckResult:
+    """What runtimes a pod template's runtimeClassName can lead to (core/v1 NodeRuntimeHandler, Kubernetes 1.30)."""
+    topic = "runtime handlers"
+    if nodes is None:
+        return CheckResult(topic=topic, status=CheckStatus.UNKNOWN, detail="listing nodes is not allowed")
+    counted: dict[str, int] = {}
+    for node in nodes:
+        for handler in (node.get("status") or {}).get("runtimeHandlers") or ():
+            name = handler.get("name") or "the default"
+            counted[name] = counted.get(name, 0) + 1
+    shown = ", ".join(f"{name} on {_count_nodes(count)}" for name, count in sorted(counted.items()))
+    return CheckResult(topic=topic, status=CheckStatus.OK, detail=shown or "nodes report none")
+
+
+def check_user_namespaces(nodes: Sequence[Mapping[str, Any]] | None) -> CheckResult:
+    """Whether root in a pod can be nobody on the node (core/v1 NodeRuntimeHandlerFeatures, Kubernetes 1.30)."""
+    topic = "user namespaces"
+    if nodes is None:
+        detail = "listing nodes is not allowed: builders have them with driver-opt user-namespaces=true only"
+        return CheckResult(topic=topic, status=CheckStatus.UNKNOWN, detail=detail)
+    found = [fact for fact in map(cluster_facts.read_node, nodes) if fact.usable]
+    able = [fact for fact in found if fact.user_namespaces]
+    if len(able) == len(found) and found:
+        return CheckResult(
+            topic=topic, status=CheckStatus.OK, detail="every node's runtime has them: root in a pod is not root there"
+        )
+    detail = f"{len(able)} of {_count_nodes(len(found))} report them: elsewhere BuildKit is root on its node"
+    return CheckResult(topic=topic, status=CheckStatus.WARNING, detail=detail)
+
+
+def opt_outs(unconfined: bool, host_access: bool, *, option: str = "") -> CheckResult:
+    """Which rules of the policies on pods are lifted for the user; ``option`` ends the command that is named."""
+    topic = "opt-outs"
+    lifted = [
+        text
+        for text, held in (
+            ("unconfined (privileged pods may be root on their nodes)", unconfined),
+            ("host-access (pods may have the host's network, ports and folders)", host_access),
+        )
+        if held
+    ]
+    if lifted:
+        return CheckResult(topic=topic, status=CheckStatus.OK, detail=f"you have {' and '.join(lifted)}")
+    detail = (
+        "none: privileged pods need user namespaces, no pod has the host's network, ports or folders; "
+        f"kube-builder doctor --roles unconfined{option}, or host-access, prints what lifts that"
+    )
+    return CheckResult(topic=topic, status=CheckStatus.OK, detail=detail)
+
+
+def check_isolation(node: NodePlan) -> CheckResult:
+    """What root in a builder's pod is on its node."""
+    confined = node.user_namespace or node.isolation.startswith("rootless")
+    return CheckResult(
+        topic="isolation", status=CheckStatus.OK if confined else CheckStatus.WARNING, detail=node.isolation
+    )
+
+
+def check_storage(classes: Sequence[Mapping[str, Any]] | None) -> CheckResult:
+    """What volumes a lasting builder can have; a job's needs none."""
+    topic = "storage classes"
+    if classes is None:
+        detail = "listing them is not allowed; only lasting builders with volumes need one"
+        return CheckResult(topic=topic, status=CheckStatus.UNKNOWN, detail=detail)
+    names = [
+        each["metadata"]["name"] + (" (default)" if _is_default(each) else "")
+        for each in sorted(classes, key=lambda each: str(each["metadata"]["name"]))
+    ]
+    detail = ", ".join(names) or "none: lasting builders cannot have volumes"
+    return CheckResult(topic=topic, status=CheckStatus.OK if names else CheckStatus.WARNING, detail=detail)
+
+
+def check_reaper(schedules: Sequence[Mapping[str, Any]] | None) -> CheckResult:
+    """Whether something removes what killed jobs leave. ``schedules`` are the CronJobs that are marked as ours."""
+    topic = "reaper"
+    if schedules is None:
+        detail = "CronJobs may not be looked at; without one, each job and kube-builder reap remove what has expired"
+        return CheckResult(topic=topic, status=CheckStatus.UNKNOWN, detail=detail)
+    running = [each for each in schedules if not (each.get("spec") or {}).get("suspend")]
+    if not running:
+        why = "it is suspended" if schedules else "not installed"
+        detail = f"{why}: only each job's own sweep and kube-builder reap remove what killed jobs leave"
+        return CheckResult(topic=topic, status=CheckStatus.WARNING, detail=detail)
+    metadata, spec = running[0]["metadata"], running[0]["spec"]
+    detail = f'CronJob {metadata["name"]} in namespace {metadata["namespace"]} runs at "{spec["schedule"]}"'
+    return CheckResult(topic=topic, status=CheckStatus.OK, detail=detail)
+
+
+def check_network_policy(open_failed: str, fenced_failed: str) -> CheckResult:
+    """Whether a pod that a NetworkPolicy closes could be reached, beside one that none closes: how that failed."""
+    topic = "network policy"
+    if open_failed:
+        detail = f"a pod did not reach another one ({open_failed}): whether policies are enforced cannot be told"
+        return CheckResult(topic=topic, status=CheckStatus.UNKNOWN, detail=detail)
+    if fenced_failed:
+        return CheckResult(
+            topic=topic, status=CheckStatus.OK, detail=f"enforced: a closed pod was not reached ({fenced_failed})"
+        )
+    detail = "not enforced by this cluster's network: mTLS alone keeps others from buildkitd, as it does everywhere"
+    return CheckResult(topic=topic, status=CheckStatus.WARNING, detail=detail)
+
+
+def _is_default(storage_class: Mapping[str, Any]) -> bool:
+    return (storage_class["metadata"].get("annotations") or {}).get(_DEFAULT_CLASS) == "true"
+
+
+def _count_nodes(count: int) -> str:
+    return f"{count} node" + ("" if count == 1 else "s")

@@ -1,0 +1,283 @@
+"""Admission policies for what an account of kube-builder makes: pods without the host's things, no foreign tokens.
+
+They select requests by user, not by namespace: an account may make workloads only, so each pod template passes here,
+no matter which account creates the pods. Fields as in core/v1 (Kubernetes 1.34); sysctls and SELinux types as in
+PodSecurity's baseline level (k8s.io/pod-security-admission v0.34.2, ``policy``). An administrator lifts a rule by RBAC:
+the policies ask the authorizer whether the user holds a verb on a resource that exists for this purpose only.
+"""
+
+from __future__ import annotations
+
+from ci_buildx.builder import labels
+from ci_buildx.builder.builder import Manifest
+from ci_buildx.builder.rbac import admission_policies
+from ci_buildx.builder.rbac.rights import GRANT_GROUP, GRANT_RESOURCE, RBAC_GROUP, UNCONFINE, USE_HOST
+
+PODS = "kube-builder-pods"
+OBJECTS = "kube-builder-objects"
+
+_WORKLOADS = (
+    ("", ("pods", "pods/ephemeralcontainers", "podtemplates", "replicationcontrollers")),
+    ("apps", ("deployments", "statefulsets", "daemonsets", "replicasets")),
+    ("batch", ("jobs", "cronjobs")),
+)
+_OBJECTS = (
+    *_WORKLOADS,
+    ("", ("namespaces", "secrets", "configmaps", "persistentvolumeclaims", "serviceaccounts", "services")),
+    ("coordination.k8s.io", ("leases",)),
+    ("networking.k8s.io", ("networkpolicies",)),
+    (RBAC_GROUP, ("rolebindings", "roles")),
+)
+_SAFE_SYSCTLS = (
+    "kernel.shm_rmid_forced",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_syncookies",
+)
+_SELINUX_TYPES = ("", "container_t", "container_init_t", "container_kvm_t", "container_engine_t")
+_OWNERS = ("Deployment", "Job", "Pod", "Secret", "StatefulSet")
+_FINALIZERS = ("foregroundDeletion", "orphan", "kubernetes.io/pvc-protection")
+"""Finalizers that belong to the cluster: deletion with an option sets the first two."""
+
+_TEMPLATE = (
+    "object.kind == 'CronJob' ? object.spec.jobTemplate.spec.template"
+    " : object.kind == 'PodTemplate' ? object.template"
+    " : object.spec.template"
+)
+_CONTAINERS = (
+    "variables.spec.?containers.orValue([]) + variables.spec.?initContainers.orValue([])"
+    " + variables.spec.?ephemeralContainers.orValue([])"
+)
+_POD_CONTEXT = "variables.spec.?securityContext"
+_CONTEXT = "c.?securityContext"
+_HAS_BUILDER = {"key": labels.BUILDER, "operator": "Exists"}
+_USES_ROOT = f"{_CONTEXT}.privileged.orValue(false) || {_CONTEXT}.capabilities.add.orValue([]).size() > 0"
+
+
+def make_pod_policies(name: str, condition: str) -> list[Manifest]:
+    """The policies on what the users of ``condition`` make."""
+    root = (
+        (
+            "!variables.root || !variables.spec.?hostUsers.orValue(true) || variables.unconfined",
+            (
+                "privileged containers and added capabilities need hostUsers: false (driver-opt user-namespaces=true); "
+                "where nodes have no user namespaces, docs/rbac/unconfined.yaml allows them"
+            ),
+        ),
+    )
+    return admission_policies.make_policy(
+        name,
+        *(admission_policies.make_rule(resources, "CREATE", "UPDATE", group=group) for group, resources in _WORKLOADS),
+        conditions={"a-job": condition},
+        variables=_make_pod_variables(),
+        validations=(
+            *_make_host_rules(),
+            *_make_identity_rules(),
+            *_make_kernel_rules(),
+            _loose_rule(lifted=True),
+            *root,
+        ),
+    )
+
+
+def of_builders() -> list[Manifest]:
+    """In builders' namespaces a privileged pod is root in a user namespace only, and no pod has the host's own things.
+
+    Whoever makes it: a pod of a Job is made by the Job controller, so that no opt-out of a user's can count. What is
+    there already may still be changed, or it could not even be removed.
+    """
+    shares = " || ".join(f"variables.spec.?host{part}.orValue(false)" for part in ("Network", "PID", "IPC"))
+    ports = "variables.containers.exists(c, c.?ports.orValue([]).exists(p, p.?hostPort.orValue(0) > 0))"
+    known = _make_pod_variables()
+    return admission_policies.make_policy(
+        "kube-builder-confined-pods",
+        admission_policies.make_rule("pods", "CREATE"),
+        admission_policies.make_rule("pods/ephemeralcontainers", "UPDATE"),
+        selector={"matchLabels": {labels.MANAGED_BY: labels.MANAGER}, "matchExpressions": [_HAS_BUILDER]},
+        variables={
+            "spec": "object.spec",
+            "notes": "object.metadata.?annotations.orValue({})",
+            **{name: known[name] for name in ("containers", "volumes", "root", "loose")},
+        },
+        validations=(
+            (
+                "!variables.root || !variables.spec.?hostUsers.orValue(true)",
+                "privileged pods of builders need hostUsers: false (driver-opt user-namespaces=true)",
+            ),
+            (
+                f"!({shares}) && !variables.volumes.exists(v, has(v.hostPath)) && !{ports}",
+                "pods of builders have no network, processes, ports or folders of the host",
+            ),
+            *_make_kernel_rules(),
+            _loose_rule(lifted=False),
+        ),
+    )
+
+
+def make_object_policies(name: str, condition: str) -> list[Manifest]:
+    """The policies on metadata and Secrets of the users of ``condition``."""
+    return admission_policies.make_policy(
+        name,
+        *(admission_policies.make_rule(resources, "CREATE", "UPDATE", group=group) for group, resources in _OBJECTS),
+        conditions={"a-job": condition},
+        variables={
+            "before": "oldObject == null ? [] : oldObject.metadata.?finalizers.orValue([])",
+            "spec": "object.?spec",
+            "templates": "[object.?spec.template, object.?spec.jobTemplate, object.?spec.jobTemplate.spec.template,"
+            " object.?template]",
+            "claims": "object.?spec.volumeClaimTemplates.orValue([])",
+            "owners": "object.metadata.?ownerReferences.orValue([])",
+        },
+        validations=(
+            (
+                (
+                    f"object.metadata.?finalizers.orValue([]).all(f, f in {_format_list(_FINALIZERS)}"
+                    " || f in variables.before)"
+                    " && variables.templates.all(t, t.metadata.finalizers.orValue([]).size() == 0)"
+                    " && variables.claims.all(t, t.?metadata.finalizers.orValue([]).size() == 0)"
+                ),
+                "objects of builders have no finalizers: nothing would remove them",
+            ),
+            (
+                f"variables.owners.all(o, o.kind in {_format_list(_OWNERS)})",
+                f"owners of builders' objects are of these kinds: {', '.join(_OWNERS)}",
+            ),
+            (
+                (
+                    "!(object.?type.orValue('') in ['kubernetes.io/service-account-token',"
+                    " 'bootstrap.kubernetes.io/token'])"
+                ),
+                "Secrets of builders are not tokens of service accounts, and not bootstrap tokens",
+            ),
+        ),
+    )
+
+
+def _make_pod_variables() -> dict[str, str]:
+    grant = f"authorizer.group('{GRANT_GROUP}').resource('{GRANT_RESOURCE}').namespace(request.namespace)"
+    profile = "securityContext.seccompProfile.type.orValue('') == 'Unconfined'"
+    armor = "securityContext.appArmorProfile.type.orValue('') == 'Unconfined'"
+    return {
+        "template": f"object.kind == 'Pod' ? object : ({_TEMPLATE})",
+        "spec": "variables.template.spec",
+        "notes": "variables.template.?metadata.annotations.orValue({})",
+        "containers": _CONTAINERS,
+        "volumes": "variables.spec.?volumes.orValue([])",
+        "account": "variables.spec.?serviceAccountName.orValue('')",
+        "root": f"variables.containers.exists(c, {_USES_ROOT})",
+        "loose": f"variables.spec.?{profile} || variables.spec.?{armor}"
+        f" || variables.containers.exists(c, (c.?{profile} || c.?{armor})"
+        f" && {_CONTEXT}.runAsUser.orValue({_POD_CONTEXT}.runAsUser.orValue(0)) == 0)"
+        " || variables.notes.exists(k, k.startsWith('container.apparmor.security.beta.kubernetes.io/')"
+        " && variables.notes[k] == 'unconfined' && variables.containers.exists(c, k.endsWith('/' + c.name)"
+        f" && {_CONTEXT}.runAsUser.orValue({_POD_CONTEXT}.runAsUser.orValue(0)) == 0))",
+        "unconfined": f"{grant}.check('{UNCONFINE}').allowed()",
+        "host": f"{grant}.check('{USE_HOST}').allowed()",
+    }
+
+
+def _make_host_rules() -> tuple[tuple[str, str], ...]:
+    shares = " || ".join(f"variables.spec.?host{part}.orValue(false)" for part in ("Network", "PID", "IPC"))
+    remedy = "remove it from the pod template, or docs/rbac/host-access.yaml allows it"
+    return (
+        (
+            f"!({shares}) || variables.host",
+            f"pods of builders have no hostNetwork, hostPID or hostIPC: {remedy}",
+        ),
+        (
+            "!variables.volumes.exists(v, has(v.hostPath)) || variables.host",
+            f"pods of builders have no hostPath volumes: {remedy}",
+        ),
+        (
+            (
+                "!variables.containers.exists(c, c.?ports.orValue([]).exists(p, p.?hostPort.orValue(0) > 0))"
+                " || variables.host"
+            ),
+            f"containers of builders have no hostPort: {remedy}",
+        ),
+        (
+            "object.kind != 'Pod' || variables.spec.?ephemeralContainers.orValue([]).size() == 0",
+            "pods of builders have no ephemeral containers",
+        ),
+    )
+
+
+def _make_identity_rules() -> tuple[tuple[str, str], ...]:
+    account = (
+        "authorizer.group('').resource('serviceaccounts').namespace(request.namespace).name(string(variables.account))"
+    )
+    return (
+        (
+            (
+                "(variables.account in ['', 'default'] && variables.spec.?serviceAccount.orValue('') in ['',"
+                " 'default'])"
+                f" || {account}.check('use').allowed()"
+            ),
+            (
+                "pods of builders run as the service account default: a Role with the verb use on serviceaccounts "
+                "allows another one"
+            ),
+        ),
+        (
+            "!variables.spec.?priorityClassName.orValue('').startsWith('system-')",
+            "pods of builders have no priority class of the system",
+        ),
+    )
+
+
+def _make_kernel_rules() -> tuple[tuple[str, str], ...]:
+    selinux = "seLinuxOptions"
+    parts = [f"{_POD_CONTEXT}.{selinux}.{part}.orValue('')" for part in ("user", "role")]
+    own = [f"{_CONTEXT}.{selinux}.{part}.orValue('')" for part in ("user", "role")]
+    types = _format_list(_SELINUX_TYPES)
+    return (
+        (
+            f"{_POD_CONTEXT}.sysctls.orValue([]).all(s, s.name in {_format_list(_SAFE_SYSCTLS)})",
+            "pods of builders have no unsafe sysctls",
+        ),
+        (
+            (
+                f"{_POD_CONTEXT}.{selinux}.type.orValue('') in {types}"
+                f" && {' && '.join(f'{part} == {chr(39) * 2}' for part in parts)}"
+                f" && variables.containers.all(c, {_CONTEXT}.{selinux}.type.orValue('') in {types}"
+                f" && {' && '.join(f'{part} == {chr(39) * 2}' for part in own)})"
+            ),
+            "pods of builders have no SELinux options but the types of containers",
+        ),
+        (
+            (
+                f"!variables.containers.exists(c, {_CONTEXT}.procMount.orValue('Default') == 'Unmasked')"
+                " || !variables.spec.?hostUsers.orValue(true)"
+            ),
+            "procMount: Unmasked needs hostUsers: false",
+        ),
+        (
+            (
+                f"!{_POD_CONTEXT}.windowsOptions.hostProcess.orValue(false)"
+                f" && !variables.containers.exists(c, {_CONTEXT}.windowsOptions.hostProcess.orValue(false))"
+            ),
+            "pods of builders are no host processes",
+        ),
+    )
+
+
+def _loose_rule(*, lifted: bool) -> tuple[str, str]:
+    """Unconfined by seccomp or AppArmor; ``lifted`` where unconfined.yaml allows it."""
+    needs = "seccomp and AppArmor Unconfined need hostUsers: false or a container that is not root"
+    closed = "!variables.loose || !variables.spec.?hostUsers.orValue(true)"
+    if not lifted:
+        return closed, f"{needs} (driver-opt rootless)"
+    return (
+        f"{closed} || variables.unconfined",
+        f"{needs} (driver-opt rootless); docs/rbac/unconfined.yaml allows them",
+    )
+
+
+def _format_list(words: tuple[str, ...]) -> str:
+    return "[" + ", ".join(f"'{word}'" for word in words) + "]"

@@ -1,0 +1,358 @@
+"""The YAML by which a cluster's administrator gives each mode its rights: what docs/rbac holds and `doctor` prints."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from ci_buildx.builder import labels
+from ci_buildx.builder.builder import Manifest
+from ci_buildx.builder.rbac import admission_policies, pod_policies, rights
+from ci_buildx.builder.rbac.rights import INSIDE, RBAC_GROUP, REAPER, RightsMode, RoleRule
+
+ACCOUNT = "kube-builder"
+ACCOUNTS = "kube-builder"
+"""The namespace of the jobs' accounts."""
+LASTING = "kube-builder-lasting"
+LISTING = "kube-builder-listing"
+LOOKING = "kube-builder-looking"
+SYSTEM = "kube-system"
+"""Where the reaper is: a namespace that no stranger can have made before, and in which none makes pods."""
+EXAMPLE_NAMESPACE = "ci-builds"
+UNCONFINED = "kube-builder-unconfined"
+HOST_ACCESS = "kube-builder-host-access"
+ACCOUNT_LABEL = f"{labels.DOMAIN}account"
+"""The label of objects that are one account's own."""
+
+_ACCOUNT_PREFIX = "system:serviceaccount:"
+"""How the name of every service account begins (kubernetes 1.34, ``pkg/serviceaccount``)."""
+_LONG = 70
+"""Characters of a text that is folded over several lines."""
+
+_HEADS = {
+    RightsMode.NAMESPACE: """\
+Builders in one namespace that is there already: `kube-builder build --namespace {namespace}`.
+Needs no right outside it. Replace {namespace} by yours; whoever holds this can read its Secrets, so let it hold
+nothing else. It must admit privileged pods (or rootless ones, with driver-opt rootless).
+The second Role is for lasting builders, made by `kube-builder create`: leave it out where jobs only build.
+Privileged pods need user namespaces: `doctor --roles unconfined --namespace {namespace}` prints the opt-out.""",
+    RightsMode.JOBS: """\
+A namespace for each job: the default of `kube-builder build`. Needs Kubernetes 1.30 or later.
+Each account in the namespace {accounts}, and each user in the group kube-builder:jobs, may make namespaces that are
+called and labelled as builders' and signed with its name, and let itself into those: nothing else anywhere.
+An account for each team keeps teams out of each other's builders.
+First run `kubectl create namespace {accounts}`. If it exists and is not yours, delete it: whoever made it can use
+the accounts in it.""",
+    RightsMode.REAPER: """\
+What `kube-builder reap` may do where each job has a namespace: delete builders' namespaces, and no others.
+Needs Kubernetes 1.30 or later. The account is in {system}, where only administrators make pods and tokens.""",
+    RightsMode.LISTING: """\
+`kube-builder ls` over all namespaces, and builders by their name alone, for the account of namespace.yaml. RBAC cannot
+say "builders only": whoever holds this sees the specs of all Deployments, StatefulSets, Jobs and pods of the cluster,
+with the variables that stand in them, though no Secret. Leave it out where that is too much: `ls` then shows the
+context's namespace, or the one of --namespace. Keys it gives none: of builders elsewhere no buildkitd is asked.""",
+    RightsMode.LOOKING: """\
+For the account of namespace.yaml: it sees the cluster's nodes, the addresses of services, and the status of
+cluster-autoscaler. With it, plans are made for the architectures that there are, nodes with user namespaces are known,
+and a pod that no node takes is given up after 2 s instead of 12.""",
+}
+
+_JOBS_OF_ONE = """\
+A namespace for each job: the default of `kube-builder build`. Needs Kubernetes 1.30 or later.
+The account that is named in the binding may make namespaces that are called and labelled as builders' and signed with
+its name, and let itself into those: nothing else anywhere."""
+
+_CONFINING = """\
+For clusters whose nodes have user namespaces: in namespaces of builders, a privileged pod must run in one, so that
+root in it is nobody on the node, and no pod gets the host's network, processes, ports or folders. Beside jobs.yaml;
+the namespace of namespace.yaml is held to it when it is labelled app.kubernetes.io/managed-by=kube-builder and
+kube-builder.dev/builder=shared. Needs Kubernetes 1.30 or later."""
+
+_UNCONFINED = """\
+The opt-out from user namespaces, beside jobs.yaml: jobs' accounts may run privileged pods that are root on their
+nodes. For clusters whose nodes have no user namespaces, and for driver-opt qemu.install. Anyone with such an account
+can become root on the nodes of its builders."""
+_HOST_ACCESS = """\
+The opt-out from the rules on the host, beside jobs.yaml: pod templates of jobs' accounts may have hostNetwork,
+hostPID, hostIPC, hostPath and hostPort. With hostPath an account reads every file of a node, also its keys."""
+
+
+def render_roles(mode: RightsMode, *, namespace: str = EXAMPLE_NAMESPACE, user: str = "") -> str:
+    """What to apply for ``mode``, as YAML with comments. ``namespace`` is where the builders of mode namespace are.
+
+    ``user`` is who is to have the rights, if that is not the account that the sheet makes; a reaper is always its own.
+    """
+    own = mode is RightsMode.JOBS and _is_stranger(user)
+    head = _JOBS_OF_ONE if own else _HEADS[mode].format(namespace=namespace, accounts=ACCOUNTS, system=SYSTEM)
+    documents = [_render_with_comments(each) for each in make_role_manifests(mode, namespace=namespace, user=user)]
+    return "".join(f"# {line}\n" for line in head.splitlines()) + "---\n" + "---\n".join(documents)
+
+
+def make_role_manifests(mode: RightsMode, *, namespace: str = EXAMPLE_NAMESPACE, user: str = "") -> list[Manifest]:
+    """The same as objects, in an order in which each finds what it refers to."""
+    made: dict[RightsMode, Callable[[], list[Manifest]]] = {
+        RightsMode.NAMESPACE: lambda: _make_namespace_roles(namespace, user),
+        RightsMode.JOBS: lambda: _make_job_roles(user),
+        RightsMode.REAPER: _make_reaper_roles,
+        RightsMode.LISTING: lambda: _make_cluster_role(LISTING, rights.LISTING, namespace, user),
+        RightsMode.LOOKING: lambda: _make_cluster_role(LOOKING, rights.LOOKING, namespace, user),
+    }
+    return made[mode]()
+
+
+def render_confined_pods() -> str:
+    """What keeps builders from being root on a node, as YAML: it gives no rights, and takes some from all modes."""
+    documents = [_render_with_comments(each) for each in pod_policies.of_builders()]
+    return "".join(f"# {line}\n" for line in _CONFINING.splitlines()) + "---\n" + "---\n".join(documents)
+
+
+def make_account_label(user: str) -> str:
+    """A part of object names that no other ``user`` has: a DNS label of at most 41 characters."""
+    slug = re.sub(r"[^a-z0-9]+", "-", user.removeprefix(_ACCOUNT_PREFIX).lower()).strip("-")[:32].rstrip("-")
+    return f"{slug or 'user'}-{hashlib.sha256(user.encode()).hexdigest()[:8]}"
+
+
+def render_unconfined(namespace: str = "") -> str:
+    """The YAML that allows privileged pods without user namespaces: to accounts of jobs, or in one ``namespace``."""
+    return _render_opt_out(UNCONFINED, rights.UNCONFINE, _UNCONFINED, namespace)
+
+
+def render_host_access(namespace: str = "") -> str:
+    """The YAML that allows the host's network, ports and folders: to accounts of jobs, or in one ``namespace``."""
+    return _render_opt_out(HOST_ACCESS, rights.USE_HOST, _HOST_ACCESS, namespace)
+
+
+def _render_opt_out(name: str, verb: str, head: str, namespace: str) -> str:
+    rule = {"apiGroups": [rights.GRANT_GROUP], "resources": [rights.GRANT_RESOURCE], "verbs": [verb]}
+    role = {**_make_role(name, ()), "rules": [rule]}
+    binding = _make_binding(name, map(_make_group_subject, admission_policies.JOB_GROUPS))
+    if namespace:
+        binding = {
+            **_make_binding(name, [_make_account_subject(ACCOUNT, namespace)], namespace),
+            "roleRef": binding["roleRef"],
+        }
+    documents = [_render_yaml(each) for each in (role, binding)]
+    return "".join(f"# {line}\n" for line in head.splitlines()) + "---\n" + "---\n".join(documents)
+
+
+def _make_namespace_roles(namespace: str, user: str) -> list[Manifest]:
+    subject = _make_subject(user) if user else _make_account_subject(ACCOUNT, namespace)
+    suffix = f"-{make_account_label(user)}" if user else ""
+    holder = user or f"{_ACCOUNT_PREFIX}{namespace}:{ACCOUNT}"
+    held = admission_policies.is_user(holder)
+    known = f"-{namespace}{suffix}"
+    made = [
+        *([] if user else [_make_account(ACCOUNT, namespace)]),
+        _make_role(ACCOUNT, rights.BUILDING, namespace),
+        _make_binding(ACCOUNT, [subject], namespace, suffix=suffix),
+        _make_role(LASTING, rights.KEEPING, namespace),
+        _make_binding(LASTING, [subject], namespace, suffix=suffix),
+    ]
+    policies = [
+        *pod_policies.make_pod_policies(f"{pod_policies.PODS}{known}", held),
+        *pod_policies.make_object_policies(f"{pod_policies.OBJECTS}{known}", held),
+    ]
+    return [*policies, *made] if not user else [_add_label(each, user) for each in (*policies, *made)]
+
+
+def _make_job_roles(user: str) -> list[Manifest]:
+    name = "kube-builder-jobs"
+    roles = [
+        _make_role(INSIDE, (*rights.BUILDING, *rights.LEAVING)),
+        _make_role(name, (*rights.ENTERING, *rights.LOOKING, *rights.SWEEPING)),
+    ]
+    if not _is_stranger(user):
+        return [
+            _make_namespace(ACCOUNTS),
+            *([] if user else [_make_account(ACCOUNT, ACCOUNTS)]),
+            *_make_job_policies(admission_policies.is_job()),
+            *roles,
+            _make_binding(name, map(_make_group_subject, admission_policies.JOB_GROUPS)),
+        ]
+    # Nothing for the namespace of accounts: it may be a stranger's, and this account is not in it.
+    suffix = f"-{make_account_label(user)}"
+    policies = _make_job_policies(admission_policies.is_user(user), suffix)
+    binding = _make_binding(name, [_make_subject(user)], suffix=suffix)
+    return [*(_add_label(each, user) for each in policies), *roles, _add_label(binding, user)]
+
+
+def _is_stranger(user: str) -> bool:
+    """Whether ``user`` is named and none of the accounts in the namespace of jobs' accounts."""
+    return bool(user) and not user.startswith(f"{_ACCOUNT_PREFIX}{ACCOUNTS}:")
+
+
+def _make_job_policies(a_job: str, suffix: str = "") -> list[Manifest]:
+    return [
+        *admission_policies.make_job_policies(a_job, suffix),
+        *pod_policies.make_pod_policies(f"{pod_policies.PODS}{suffix}", a_job),
+        *pod_policies.make_object_policies(f"{pod_policies.OBJECTS}{suffix}", a_job),
+    ]
+
+
+def _add_label(manifest: Manifest, user: str) -> Manifest:
+    """With a label by which all that is one account's own is found; what accounts share has none."""
+    metadata = manifest["metadata"]
+    if make_account_label(user) not in metadata["name"]:
+        return manifest
+    return {**manifest, "metadata": {**metadata, "labels": {ACCOUNT_LABEL: make_account_label(user)}}}
+
+
+def _make_reaper_roles() -> list[Manifest]:
+    return [
+        _make_account(REAPER, SYSTEM),
+        *admission_policies.make_reaper_policy(),
+        _make_role(REAPER, rights.REAPING),
+        _make_binding(REAPER, [_make_account_subject(REAPER, SYSTEM)]),
+    ]
+
+
+def _make_cluster_role(name: str, rules: tuple[RoleRule, ...], namespace: str, user: str) -> list[Manifest]:
+    """What the account of a namespace may do in the whole cluster."""
+    subject = _make_subject(user) if user else _make_account_subject(ACCOUNT, namespace)
+    # Each namespace and user has a binding of its own: what is applied for one takes nothing from another.
+    own = f"-{namespace}-{make_account_label(user)}" if user else f"-{namespace}"
+    binding = _make_binding(name, [subject], suffix=own)
+    return [_make_role(name, rules), _add_label(binding, user) if user else binding]
+
+
+def _make_namespace(name: str) -> Manifest:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+def _make_account(name: str, namespace: str) -> Manifest:
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
+
+
+def _make_role(name: str, rules: Sequence[RoleRule], namespace: str = "") -> Manifest:
+    kind = "Role" if namespace else "ClusterRole"
+    return {
+        "apiVersion": f"{RBAC_GROUP}/v1",
+        "kind": kind,
+        "metadata": _make_metadata(name, namespace),
+        "rules": [_make_rule(rule) for rule in rules],
+    }
+
+
+def _make_rule(rule: RoleRule) -> Manifest:
+    named = {"resourceNames": list(rule.names)} if rule.names else {}
+    return {"apiGroups": [rule.group], "resources": list(rule.resources), "verbs": list(rule.verbs), **named}
+
+
+def _make_binding(role: str, subjects: Iterable[Manifest], namespace: str = "", suffix: str = "") -> Manifest:
+    kind = "Role" if namespace else "ClusterRole"
+    return {
+        "apiVersion": f"{RBAC_GROUP}/v1",
+        "kind": f"{kind}Binding",
+        "metadata": _make_metadata(f"{role}{suffix}", namespace),
+        "roleRef": {"apiGroup": RBAC_GROUP, "kind": kind, "name": role},
+        "subjects": list(subjects),
+    }
+
+
+def _render_with_comments(manifest: Manifest) -> str:
+    """A manifest as YAML, each rule of a role under a line that says what it is for."""
+    lines = _render_yaml(manifest).splitlines(keepends=True)
+    reasons = iter([_REASONS[_make_rule_key(rule)] for rule in manifest.get("rules", ())])
+    return "".join(f"# {next(reasons)}\n{line}" if line.startswith("- apiGroups:") else line for line in lines)
+
+
+def _render_yaml(manifest: Manifest) -> str:
+    import yaml
+
+    class RoleDumper(yaml.SafeDumper):
+        """Lists of words on one line; CEL expressions folded, so that they can be read."""
+
+        def represent_str(self, text: str) -> yaml.ScalarNode:
+            style = ">" if len(text) > _LONG else None
+            return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+    RoleDumper.add_representer(str, RoleDumper.represent_str)
+    return yaml.dump(
+        manifest, Dumper=RoleDumper, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True
+    )
+
+
+def _make_rule_key(rule: Manifest) -> tuple[str, ...]:
+    return (*rule["apiGroups"], *rule["resources"], *rule["verbs"])
+
+
+_REASONS = {
+    _make_rule_key(_make_rule(rule)): rule.why
+    for rules in (
+        rights.BUILDING,
+        rights.KEEPING,
+        rights.LEAVING,
+        rights.ENTERING,
+        rights.LOOKING,
+        rights.SWEEPING,
+        rights.REAPING,
+        rights.LISTING,
+    )
+    for rule in rules
+}
+
+
+def _make_metadata(name: str, namespace: str) -> dict[str, str]:
+    return {"name": name, "namespace": namespace} if namespace else {"name": name}
+
+
+def _make_account_subject(name: str, namespace: str) -> Manifest:
+    return {"kind": "ServiceAccount", "name": name, "namespace": namespace}
+
+
+def _make_subject(user: str) -> Manifest:
+    """Whoever the API server calls ``user``: a service account's name says whose it is."""
+    if user.startswith(_ACCOUNT_PREFIX):
+        namespace, _, name = user.removeprefix(_ACCOUNT_PREFIX).partition(":")
+        return _make_account_subject(name, namespace)
+    return {"kind": "User", "name": user, "apiGroup": RBAC_GROUP}
+
+
+def _make_group_subject(name: str) -> Manifest:
+    return {"kind": "Group", "name": name, "apiGroup": RBAC_GROUP}
+
+
+IMAGE = "registry.example/kube-builder:1"
+"""Stands for the user's: any image with Python and kube-builder does."""
+
+
+def render_reaper_cronjob() -> str:
+    """The CronJob as YAML, for the account of reaper.yaml. Its pods are such as every namespace admits."""
+    return f"""\
+# Runs `kube-builder reap` every five minutes, with the rights of reaper.yaml: apply that first.
+# Replace {IMAGE} by an image of yours that has kube-builder in it.
+---
+apiVersion: batch/v1
+kind: CronJob
+metadata: {{name: {REAPER}, namespace: {SYSTEM}}}
+spec:
+  schedule: "*/5 * * * *"
+  concurrencyPolicy: Forbid
+  startingDeadlineSeconds: 200
+  successfulJobsHistoryLimit: 1
+  failedJobsHistoryLimit: 3
+  jobTemplate:
+    spec:
+      activeDeadlineSeconds: 900
+      backoffLimit: 0
+      template:
+        spec:
+          serviceAccountName: {REAPER}
+          restartPolicy: Never
+          securityContext: {{runAsNonRoot: true, runAsUser: 65532, seccompProfile: {{type: RuntimeDefault}}}}
+          containers:
+          - name: reap
+            image: {IMAGE}
+            command: [kube-builder, reap]
+            env:
+            - {{name: HOME, value: /tmp}}
+            securityContext:
+              allowPrivilegeEscalation: false
+              readOnlyRootFilesystem: true
+              capabilities: {{drop: [ALL]}}
+            resources:
+              requests: {{cpu: 50m, memory: 64Mi}}
+              limits: {{memory: 256Mi}}
+"""

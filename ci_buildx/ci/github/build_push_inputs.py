@@ -1,0 +1,119 @@
+"""Provenance as docker/build-push-action 7.3.0 has it (``src/context.ts``): more of it for public repositories."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from ci_buildx.ci.attestations import drop_overridden, is_of_type
+from ci_buildx.ci.github.events import WorkflowEvent
+from ci_buildx.ci.metadata.facts import HEADS, PULL
+from ci_buildx.errors import InputError
+from ci_buildx.model.masker import SECRET_INPUTS, secrets_in
+from ci_buildx.settings.attributes import NO_DEFAULTS, PROVENANCE
+from ci_buildx.settings.raw_values import RawValues
+from ci_buildx.settings.syntax import join_fields, read_boolean, split_fields
+
+_PRIVATE, _PUBLIC = "mode=min,inline-only=true", "mode=max"
+_BUILDER = "builder-id"
+
+
+def add_provenance(given: RawValues, event: WorkflowEvent) -> RawValues:
+    """The inputs with the provenance that counts if none is asked for, and with the run as its builder."""
+    url = event.run_url(attempt=True)
+    given = drop_overridden(given)
+    asked = given.read_text("provenance")
+    attests = given.read_texts("attests")
+    if asked:
+        return given.with_changes(provenance=_add_builder_id(asked, url))
+    if any(is_of_type(text, PROVENANCE) for text in attests):
+        return given.with_changes(
+            attests=[_add_builder_id(text, url) if is_of_type(text, PROVENANCE) else text for text in attests]
+        )
+    if read_boolean(given.env.get(NO_DEFAULTS, "")) or _is_for_docker(given):
+        return given
+    return given.with_changes(provenance=_add_builder_id(_PRIVATE if event.is_private else _PUBLIC, url))
+
+
+def _add_builder_id(text: str, url: str) -> str:
+    """Attributes with the run's address; a boolean becomes attributes, "false" stays."""
+    wanted = read_boolean(text)
+    if wanted is False or not url:
+        return text
+    try:
+        fields = [] if wanted else split_fields(text)
+    except ValueError:
+        return text  # told when it is read
+    named = any(field.partition("=")[0].strip() == _BUILDER for field in fields)
+    return text if named else join_fields([*fields, f"{_BUILDER}={url}"])
+
+
+def _is_for_docker(given: RawValues) -> bool:
+    """Whether the result is for a docker daemon, which takes no attestations."""
+    loaded = "load" in given.known and given.switch("load")
+    return loaded or any("type=docker" in text.replace(" ", "").split(",") for text in given.read_texts("outputs"))
+
+
+def add_secrets(given: RawValues) -> RawValues:
+    """The inputs ``secret-envs`` and ``secret-files`` among the ``secrets``. Raises InputError."""
+    more = [*_list_sources(given, "secret-envs", "env"), *_list_sources(given, "secret-files", "src")]
+    return given.with_changes(secrets=[*given.read_texts("secrets"), *more]) if more else given
+
+
+def list_written_credentials(given: RawValues) -> Iterator[str]:
+    """The credentials that stand in other inputs: in URLs, and where names say so (caches, build arguments)."""
+    for name, value in given.values.items():
+        if name in SECRET_INPUTS:
+            continue
+        yield from secrets_in(value if isinstance(value, str) else "\n".join(value) if isinstance(value, list) else "")
+
+
+def _list_sources(given: RawValues, name: str, key: str) -> Iterator[str]:
+    for text in given.read_texts(name):
+        secret, equals, place = text.partition("=")
+        if equals and secret.strip() and not place:
+            yield text  # left out with a warning, as an empty one of the input secrets
+            continue
+        if not (equals and secret):
+            fix = f"write NAME={'VARIABLE' if key == 'env' else 'FILE'}"
+            raise InputError(f"{text!r} has no name or no value", source=given.find_source(name), fix=fix)
+        yield join_fields([f"id={secret}", f"{key}={place}"])
+
+
+PULL_HEAD = "DOCKER_DEFAULT_GIT_CONTEXT_PR_HEAD_REF"
+AS_QUERY = "BUILDX_SEND_GIT_QUERY_AS_INPUT"
+HERE = "."
+_DEFAULT = re.compile(r"\{\{\s*defaultContext\s*\}\}")
+_TOKEN = "GIT_AUTH_TOKEN"  # noqa: S105 - the name of a secret
+
+
+def make_default_context(event: WorkflowEvent) -> str:
+    """The repository at the commit; the working directory where the runner names no server."""
+    if not (event.server and event.repository):
+        return HERE
+    url = f"{event.server}/{event.repository}.git"
+    pinned = _pin_ref(event)
+    return f"{url}?ref={pinned}" if read_boolean(event.env.get(AS_QUERY, "")) else f"{url}#{pinned}"
+
+
+def _pin_ref(event: WorkflowEvent) -> str:
+    ref = event.env.get("GITHUB_REF", "")
+    if not ref.startswith("refs/"):
+        ref = f"{HEADS}{ref}"
+    if ref.startswith(PULL) and read_boolean(event.env.get(PULL_HEAD, "")):
+        return event.read_text("pull_request", "head", "sha") or f"{ref.removesuffix('/merge')}/head"
+    return event.sha or ref
+
+
+def add_contexts(given: RawValues, event: WorkflowEvent) -> RawValues:
+    """The inputs with the default context written out, and with its token where it is used."""
+    default = make_default_context(event)
+    context = _DEFAULT.sub(lambda _: default, given.read_text("context")) or default
+    named = [_DEFAULT.sub(lambda _: default, text) for text in given.read_texts("build-contexts")]
+    used = default != HERE and any(default in text for text in (context, *named))
+    token = given.read_text("github-token")
+    secrets = given.read_texts("secrets")
+    if used and token and not any(secret.startswith(f"{_TOKEN}=") for secret in secrets):
+        secrets.append(f"{_TOKEN}.{urlsplit(event.server).netloc}={token}")
+    return given.with_changes(context=context, secrets=secrets, **{"build-contexts": named})

@@ -1,0 +1,142 @@
+"""Text in columns, as Go's text/tabwriter lays it out: what docker's tools print their lists with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from ci_buildx.errors import InputError
+from ci_buildx.model.platform import Platform
+from ci_buildx.progress.step import strip_control_characters
+
+
+def align_columns(rows: Sequence[Sequence[str]], *, least: int = 0, padding: int = 1) -> str:
+    """Lines of cells. A column is as wide as its widest cell and ``padding``, ``least`` at least.
+
+    A row's last cell belongs to no column. Rows that have a cell in a column, one below the other, share its width.
+    Control characters and escape sequences of others' texts are left out.
+    """
+    rows = [[strip_control_characters(cell) for cell in row] for row in rows]
+    widths: list[list[int]] = [[0] * (len(row) - 1) for row in rows]
+    for column in range(max((len(row) for row in rows), default=1) - 1):
+        for block in _list_blocks(rows, column):
+            widest = max(len(rows[index][column]) for index in block)
+            for index in block:
+                widths[index][column] = max(least, widest + padding)
+    return "".join(_format_line(row, width) for row, width in zip(rows, widths, strict=True))
+
+
+def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of docker's: three spaces between columns of ten characters at least (cli/command/formatter)."""
+    return align_columns([header, *rows], least=10, padding=3)
+
+
+def _list_blocks(rows: Sequence[Sequence[str]], column: int) -> list[list[int]]:
+    """The runs of rows that have a cell in a column, other than their last."""
+    blocks: list[list[int]] = [[]]
+    for index, row in enumerate(rows):
+        if len(row) - 1 > column:
+            blocks[-1].append(index)
+        elif blocks[-1]:
+            blocks.append([])
+    return [block for block in blocks if block]
+
+
+def _format_line(row: Sequence[str], widths: Sequence[int]) -> str:
+    padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+    return "".join([*padded, row[-1] if row else ""]).rstrip() + "\n"
+
+
+_FIRST = tuple(f"linux/{name}" for name in ("amd64", "arm64", "arm", "ppc64le", "s390x", "riscv64", "mips64"))
+_SHOWN = 4
+"""Architectures that have room in a table."""
+
+
+def mark_named_platforms(named: Sequence[Platform], runs: Sequence[Platform]) -> list[str]:
+    """Each platform once: first those that the user named, with a star, then what else the node runs."""
+    marked = {str(one): f"{one}*" for one in named}
+    return list({**marked, **{str(one): str(one) for one in runs if str(one) not in marked}}.values())
+
+
+def shorten_platforms(names: Sequence[str]) -> str:
+    """At most four architectures: one that has several variants with their number, then how many are left out."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(_read_architecture(name), []).append(name)
+    order = sorted(groups, key=lambda one: (_FIRST.index(one), "") if one in _FIRST else (len(_FIRST), one))
+    shown = order[:_SHOWN]
+    parts = [_format_group(architecture, groups[architecture]) for architecture in shown]
+    left = len(names) - sum(len(groups[architecture]) for architecture in shown)
+    return ", ".join([*parts, f"({left} more)"] if left else parts)
+
+
+def _read_architecture(name: str) -> str:
+    return "/".join(name.removesuffix("*").split("/")[:2])
+
+
+def _format_group(architecture: str, names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return names[0]
+    star = "*" if any(name.endswith("*") for name in names) else ""
+    return f"{architecture}{star} (+{len(names)})"
+
+
+_DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
+_BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
+_SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]*)?|\.[0-9]+) ?(?P<unit>[kKmMgGtTpP]?)(?:[iI]?[bB])?")
+_POWERS = "kmgtp"
+
+
+def format_size(count: float) -> str:
+    """Bytes with four digits, in thousands: ``2.746MB``."""
+    return _scale(count, 1000.0, _DECIMAL)
+
+
+def format_binary_size(count: float) -> str:
+    """Bytes with four digits, in steps of 1024: ``44KiB``."""
+    return _scale(count, 1024.0, _BINARY)
+
+
+def read_size(text: str, *, source: str) -> int:
+    """Bytes of ``10GB``, ``512mb`` or ``2048``; units are powers of 1024, as docker reads sizes (``RAMInBytes``)."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise InputError(f"{text!r} is not a size", source=source, fix="write it like 512MB or 10GB")
+    power = _POWERS.index(match["unit"].lower()) + 1 if match["unit"] else 0
+    return int(float(match["number"]) * 1024**power)
+
+
+def format_duration(seconds: float) -> str:
+    """About how long: ``Less than a second``, ``About a minute``, ``4 hours``."""
+    whole, minutes = int(seconds), int(seconds / 60)
+    hours = int(seconds / 3600 + 0.5)
+    steps = (
+        (whole < 1, "Less than a second"),
+        (whole == 1, "1 second"),
+        (whole < 60, f"{whole} seconds"),
+        (minutes == 1, "About a minute"),
+        (minutes < 60, f"{minutes} minutes"),
+        (hours == 1, "About an hour"),
+        (hours < 48, f"{hours} hours"),
+        (hours < 24 * 7 * 2, f"{hours // 24} days"),
+        (hours < 24 * 30 * 2, f"{hours // 24 // 7} weeks"),
+        (hours < 24 * 365 * 2, f"{hours // 24 // 30} months"),
+    )
+    return next((text for holds, text in steps if holds), f"{int(seconds / 3600) // 24 // 365} years")
+
+
+def format_go_duration(nanoseconds: int) -> str:
+    """A duration as Go's ``time.Duration`` prints it, in whole seconds: ``48h0m0s``."""
+    seconds = nanoseconds // 1_000_000_000
+    hours, rest = divmod(seconds, 3600)
+    minutes, rest = divmod(rest, 60)
+    if hours:
+        return f"{hours}h{minutes}m{rest}s"
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
+
+def _scale(count: float, base: float, units: tuple[str, ...]) -> str:
+    step = 0
+    while count >= base and step < len(units) - 1:
+        count, step = count / base, step + 1
+    return f"{count:.4g}{units[step]}"

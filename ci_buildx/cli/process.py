@@ -1,0 +1,211 @@
+"""The process around a verb: streams, environment, and the one place where an error becomes an exit code."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TextIO, cast
+
+from ci_buildx.errors import InputError, Interrupted, KubeBuilderError
+from ci_buildx.model.record import dataclass
+from ci_buildx.progress.outlet import TextOutlet
+
+
+class StdoutFailed(OSError):
+    """Standard output takes nothing (a full disk, a device that is gone): no defect, and not the build's failure."""
+
+
+class StandardOutput(io.TextIOWrapper):
+    """Raises StdoutFailed, and BrokenPipeError for a reader who went away."""
+
+    def write(self, text: str, /) -> int:
+        """Write to the buffer, and through it where it is full."""
+        try:
+            return super().write(text)
+        except OSError as error:
+            raise _describe_error(error) from error
+
+    def flush(self) -> None:
+        """Write what is in the buffer."""
+        try:
+            super().flush()
+        except OSError as error:
+            raise _describe_error(error) from error
+
+
+def watch_stdout(stream: TextIO) -> TextIO:
+    """A Stdout in the place of ``stream``, where that is one of the interpreter's own."""
+    if not isinstance(stream, io.TextIOWrapper):
+        return stream
+    encoding, errors = stream.encoding, stream.errors
+    lines, through = stream.line_buffering, stream.write_through
+    return StandardOutput(
+        stream.detach(), encoding=encoding, errors=errors, line_buffering=lines, write_through=through
+    )
+
+
+def _describe_error(error: OSError) -> OSError:
+    return error if isinstance(error, (BrokenPipeError, StdoutFailed)) else StdoutFailed(error.errno, error.strerror)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessContext:
+    """Environment, absolute working directory and streams; ``stdin`` is None where nobody can answer."""
+
+    env: Mapping[str, str]
+    cwd: Path
+    stdout: TextIO
+    stderr: TextIO
+    stdin: TextIO | None = None
+
+    @property
+    def stdout_is_closed(self) -> bool:
+        """Whether there is the null device in the place of standard output."""
+        return getattr(self.stdout, "name", "") == os.devnull
+
+    def confirm(self, warning: str) -> bool:
+        """Ask whether to go on, as docker's tools do. Raises InputError where nobody answers."""
+        answer = ""
+        if self.stdin is not None:
+            self.stdout.write(f"WARNING! {warning} Are you sure you want to continue? [y/N] ")
+            self.stdout.flush()
+            answer = self.stdin.readline()
+        if not answer:
+            raise InputError("nobody confirms this", source="--force", fix="add it to do it without being asked")
+        return answer.strip().lower() == "y"
+
+    def note(self, text: str) -> None:
+        """Tell the user of what is as it was asked for, and worth knowing."""
+        self._tell(f"note: {text}")
+
+    def warn(self, text: str) -> None:
+        """Tell the user of what is no error."""
+        self._tell(f"warning: {text}")
+
+    def _tell(self, text: str) -> None:
+        """A line on standard error, of others' text, too: without secrets, and inert."""
+        from ci_buildx.model import masker
+        from ci_buildx.progress.step import drop_controls
+
+        shown = drop_controls(masker.mask_secrets(text, masker.list_process_secrets(self.env, ())))
+        TextOutlet(self.stderr).write(f"kube-builder: {' '.join(shown.splitlines())}\n")
+
+
+def read_process() -> ProcessContext:
+    """The real one, and its streams as those of :mod:`sys`. The null device stands for one that is closed."""
+    # In this order: each takes the lowest free descriptor, its own, which no file or socket may get instead.
+    sys.stdin = sys.stdin or _open_null("r")
+    sys.stdout = watch_stdout(sys.stdout or _open_null("w"))
+    sys.stderr = sys.stderr or _open_null("w")
+    return ProcessContext(env=os.environ, cwd=Path.cwd(), stdout=sys.stdout, stderr=sys.stderr, stdin=sys.stdin)
+
+
+def _open_null(mode: str) -> TextIO:
+    return cast("TextIO", Path(os.devnull).open(mode, encoding="utf-8"))
+
+
+CRASHED = 3
+EXIT_CODES = """\
+exit codes:
+  0         all is done
+  1         the build, the cluster or a registry failed
+  2         the input is wrong; nothing was created
+  3         kube-builder itself failed; the crash report it names says where
+  130, 143  ended by SIGINT or SIGTERM, after cleaning up
+  129, 131  the same for SIGHUP and SIGQUIT
+"""
+
+_RED = "\x1b[31m"
+_PLAIN = "\x1b[0m"
+
+
+def run_guarded(work: Callable[[], int], *, stderr: TextIO, env: Mapping[str, str], argv: Sequence[str] = ()) -> int:
+    """Do ``work`` and return its exit code, or that of the error it ended with, which is shown.
+
+    What is secret in ``env`` and ``argv`` is in no error.
+    """
+
+    def show(error: BaseException, line: str) -> None:
+        _print_error(error, line, stderr, _list_secrets(env, argv))
+
+    try:
+        return work()
+    except InputError as error:
+        show(error, f"kube-builder: error: {error}")
+        return error.exit_code
+    except KubeBuilderError as error:
+        show(error, f"{_choose_prefix(stderr, env)} {error}")
+        return error.exit_code
+    except Interrupted as error:
+        show(error, f"kube-builder: {error}")
+        return error.exit_code
+    except KeyboardInterrupt as error:
+        show(error, "kube-builder: interrupted by SIGINT")
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        _discard_stdout()
+        return 128 + signal.SIGPIPE
+    except StdoutFailed as error:
+        show(error, f"{_choose_prefix(stderr, env)} cannot write to standard output: {error.strerror}")
+        return KubeBuilderError.exit_code
+    except Exception as error:
+        summary = f"{type(error).__name__}: {error}".rstrip(": ")
+        show(
+            error,
+            f"kube-builder: internal error: {summary}; please report it with "
+            f"{write_crash_report(error, _list_secrets(env, argv))}",
+        )
+        return CRASHED
+
+
+def write_crash_report(error: Exception, hidden: Sequence[str] = ()) -> Path:
+    """Write the traceback to a file that only this user can read, and return its path.
+
+    Arguments and environment stay out: they may hold secrets. So do the texts ``hidden``.
+    """
+    import platform
+    import traceback
+
+    from ci_buildx import __version__
+    from ci_buildx.fsutil import scratch
+    from ci_buildx.model.masker import mask_secrets
+
+    with scratch.open_report() as stream:
+        stream.write(f"kube-builder {__version__}, Python {platform.python_version()}, {platform.platform()}\n\n")
+        stream.write(mask_secrets("".join(traceback.format_exception(error)), hidden))
+    return Path(stream.name)
+
+
+def _list_secrets(env: Mapping[str, str], argv: Sequence[str]) -> tuple[str, ...]:
+    from ci_buildx.model import masker
+
+    return masker.list_process_secrets(env, argv)
+
+
+def _print_error(error: BaseException, line: str, stderr: TextIO, hidden: Sequence[str]) -> None:
+    """One line for the error, one for each of its notes; nothing where stderr is broken."""
+    from ci_buildx.model.masker import mask_secrets
+    from ci_buildx.progress.step import drop_controls
+
+    texts = [line, *(f"note: {note}" for note in getattr(error, "__notes__", ()))]
+    TextOutlet(stderr).write("".join(f"{drop_controls(_join_lines(mask_secrets(text, hidden)))}\n" for text in texts))
+
+
+def _join_lines(text: str) -> str:
+    return " ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _choose_prefix(stderr: TextIO, env: Mapping[str, str]) -> str:
+    colored = stderr.isatty() and not env.get("NO_COLOR") and env.get("TERM") != "dumb"
+    return f"{_RED}ERROR:{_PLAIN}" if colored else "ERROR:"
+
+
+def _discard_stdout() -> None:
+    """Let what is still buffered for the reader who went away vanish silently at exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)

@@ -1,0 +1,152 @@
+"""When each file of a folder was last committed, from the local git repository: one pass, whatever its size.
+
+``git log`` lists commits from the newest on and is stopped when every tracked file has been seen. A merge counts for
+the files that differ from all its parents.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from ci_buildx.errors import InputError
+from ci_buildx.fsutil.git import Git, GitFailed
+from ci_buildx.model.record import dataclass
+
+_SECOND = 10**9
+_LARGEST_FRACTION = 499_999_999
+"""Below half a second: what rounds to seconds still shows the commit's time."""
+_SUBMODULE = b"160000"
+_COMMITTED = b"H"
+_BLOCK = 1 << 16
+LONGEST_NAME = 1 << 20
+"""Bytes of a path that git lists; Linux takes 4 KiB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitTimes:
+    """``times`` (ns) by the paths below the folder, of files as committed and of the folders that hold them.
+
+    ``shallow`` says that the repository's history is cut off: files that are older have the time of the cut.
+    """
+
+    times: dict[bytes, int]
+    shallow: bool
+
+
+def check_repository(folder: Path, *, source: str) -> None:
+    """Raise InputError where ``folder`` is in no repository that has a commit."""
+    with _explain(folder, source):
+        Git(folder).read("rev-parse", "--verify", "HEAD")
+
+
+def read_commit_times(folder: Path, *, source: str) -> CommitTimes:
+    """The commit times below ``folder``. Files that are untracked, or not as committed, are left out.
+
+    A file's time holds the commit's second and, as its fraction, some digits of the blob's name: buildkitd compares
+    times and sizes, never content, so files that differ must not have one time. Raises InputError that names
+    ``source`` where git or the repository is missing or broken.
+    """
+    git = Git(folder)
+    with _explain(folder, source):
+        shallow = git.read_text("rev-parse", "--is-shallow-repository") == "true"
+        # The command that looks at every file runs beside the one that lists them.
+        with git.start("diff", "--name-only", "-z", "--relative", "HEAD", "--", ".") as difference:
+            blobs = dict(_parse_listing(git.read("ls-files", "--stage", "-v", "-z")))
+            for path in git.finish(difference, "diff").split(b"\0"):
+                blobs.pop(path, None)
+        times = {
+            path: seconds * _SECOND + _make_fraction(blobs[path]) for path, seconds in _read_commits(git, set(blobs))
+        }
+    times |= _compute_folder_times(times)
+    return CommitTimes(times=times, shallow=shallow)
+
+
+def _parse_listing(listing: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Path and blob of what is plainly tracked: no submodules, no conflicts, nothing that git is to look away from."""
+    for record in listing.split(b"\0"):
+        head, _, path = record.partition(b"\t")
+        parts = head.split(b" ")
+        if len(parts) == 4 and parts[0] == _COMMITTED and parts[1] != _SUBMODULE and parts[3] == b"0":
+            yield path, parts[2]
+
+
+def _make_fraction(blob: bytes) -> int:
+    return int(blob[:16], 16) % _LARGEST_FRACTION
+
+
+def _read_commits(git: Git, waiting: set[bytes]) -> Iterator[tuple[bytes, int]]:
+    """Each path of ``waiting`` with the seconds of the newest commit that touched it."""
+    mark = os.urandom(12).hex().encode()
+    options = ("-c", "-z", "--no-renames", "--name-only", "--relative", f"--format={mark.decode()}%ct")
+    with _GitStream(
+        git.start("log", *options, f"--format={mark.decode()}%ct", "--", ".", stderr=subprocess.DEVNULL)
+    ) as stream:
+        seconds, is_first = 0, False
+        for field in _read_fields(stream):
+            if field.startswith(mark):
+                seconds, is_first = int(field[len(mark) :]), True
+                continue
+            # What a commit lists begins with a line break, after a merge's with an empty field.
+            path = field[1:] if is_first and field.startswith(b"\n") else field
+            is_first = False
+            if path in waiting:
+                waiting.remove(path)
+                yield path, seconds
+                if not waiting:
+                    return
+
+
+def _read_fields(stream: IO[bytes]) -> Iterator[bytes]:
+    rest = b""
+    while block := stream.read(_BLOCK):
+        *fields, rest = (rest + block).split(b"\0")
+        if len(rest) > LONGEST_NAME:
+            raise GitFailed(f"git log names a file of more than {LONGEST_NAME} bytes")
+        yield from fields
+
+
+def _compute_folder_times(times: dict[bytes, int]) -> dict[bytes, int]:
+    """Each folder's time: that of the newest file in it, at whatever depth, in whole seconds."""
+    newest: dict[bytes, int] = {}
+    for path, time in times.items():
+        parent = path.rpartition(b"/")[0]
+        if newest.get(parent, 0) < time:
+            newest[parent] = time
+    found: dict[bytes, int] = {}
+    for folder, time in newest.items():
+        while folder and found.get(folder, 0) < time:
+            found[folder] = time
+            folder = folder.rpartition(b"/")[0]
+    return {folder: time - time % _SECOND for folder, time in found.items()}
+
+
+@contextmanager
+def _explain(folder: Path, source: str) -> Iterator[None]:
+    """Turn a failure of git into an InputError that names the folder."""
+    try:
+        yield
+    except GitFailed as error:
+        fix = "run the build in a clone with its history, with git installed, or use keep"
+        raise InputError(f"{folder}: {error}", source=source, fix=fix) from error
+
+
+class _GitStream:
+    """A context manager: at its exit the command is over, whether it has said everything or not."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def __enter__(self) -> IO[bytes]:
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._process.kill()
+        self._process.wait()

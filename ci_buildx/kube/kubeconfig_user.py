@@ -1,0 +1,180 @@
+"""What a kubeconfig's user means: which credentials, and as whom to act."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from ci_buildx.kube.credentials import Anonymous, BasicAuth, ClientCertificate, Credentials, StaticToken, TokenFile
+from ci_buildx.kube.kubeconfig import TEXT, Kubeconfig, KubeconfigEntry, describe_file
+from ci_buildx.kube.tls import TlsKeyPair, TlsSettings
+from ci_buildx.model.programs import find_named_workspaces, find_program
+from ci_buildx.model.record import dataclass
+from ci_buildx.model.secret import Secret
+
+if TYPE_CHECKING:
+    from ci_buildx.kube.exec_plugin import ExecPluginSpec
+
+_CLUSTER_EXTENSION = "client.authentication.k8s.io/exec"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserContext:
+    """Where a user is used: what plugins and providers are told of the cluster."""
+
+    config: Kubeconfig
+    context: str
+    cluster: KubeconfigEntry
+    server: str
+    tls: TlsSettings
+    proxy_url: str
+
+
+def make_credentials(user: KubeconfigEntry | None, place: UserContext, env: Mapping[str, str]) -> Credentials:
+    """The credentials of ``user``; None means an anonymous one. Raises InputError for what cannot be."""
+    if user is None:
+        return Anonymous()
+    pair = _read_key_pair(user)
+    named = _read_inline_credentials(user)
+    if pair is not None:
+        return ClientCertificate(pair, named or Anonymous())
+    if named is not None:
+        return named
+    if user.body.get("exec") or user.body.get("auth-provider"):
+        _refuse_in_workspace(user, env)
+    if user.body.get("exec"):
+        from ci_buildx.kube.exec_plugin import ExecPlugin
+
+        return ExecPlugin(_read_plugin(user, place), env=env, clock=time.time)
+    provider = user.body.get("auth-provider")
+    if provider:
+        _check_command(user, provider, env)
+        from ci_buildx.kube.official_client import AuthProvider
+
+        name = provider.get("name", "") if isinstance(provider, dict) else ""
+        if user.origin == TEXT:
+            raise user.make_error("an auth-provider writes its tokens back", fix="put the kubeconfig into a file")
+        return AuthProvider(place.config.files, place.context, name)
+    return Anonymous()
+
+
+def _refuse_in_workspace(user: KubeconfigEntry, env: Mapping[str, str]) -> None:
+    """Raise InputError if the kubeconfig lies in the CI system's workspace: whoever wrote it would choose a program."""
+    place = user.origin.absolute().resolve()
+    if any(place.is_relative_to(root) for root in find_named_workspaces(env)):
+        raise user.make_error(
+            "a kubeconfig in the job's workspace must not name a program to run (exec, auth-provider)",
+            fix="write the kubeconfig to a folder outside of the checkout, such as RUNNER_TEMP or $HOME/.kube",
+        )
+
+
+def _check_command(user: KubeconfigEntry, provider: object, env: Mapping[str, str]) -> None:
+    """Raise InputError if the program of an auth-provider would be looked up where a checkout can put one.
+
+    The official package runs it in the working directory, found by the whole of PATH.
+    """
+    config = provider.get("config") if isinstance(provider, dict) else None
+    command = config.get("cmd-path") if isinstance(config, dict) else None
+    if not command:
+        return
+    from shutil import which
+
+    if find_program(str(command), env) != which(str(command), path=env.get("PATH")):
+        raise user.make_error(
+            f"cmd-path {command!r} of the auth-provider is not found, or only in the checkout",
+            fix="name its absolute path",
+        )
+
+
+def make_impersonation_headers(user: KubeconfigEntry | None) -> dict[str, str]:
+    """The headers that ask to act as somebody else. Raises InputError for what they cannot express."""
+    if user is None or not user.read_text("as"):
+        return {}
+    headers = {"Impersonate-User": user.read_text("as")}
+    if user.read_text("as-uid"):
+        headers["Impersonate-Uid"] = user.read_text("as-uid")
+    groups = user.body.get("as-groups") or []
+    if len(groups) > 1:
+        raise user.make_error("acting for several groups (as-groups) is not supported", fix="name one group")
+    if groups:
+        headers["Impersonate-Group"] = str(groups[0])
+    for key, values in (user.body.get("as-user-extra") or {}).items():
+        if len(values) > 1:
+            raise user.make_error(f"several values for {key!r} in as-user-extra are not supported")
+        headers.update({f"Impersonate-Extra-{quote(key, safe='')}": str(value) for value in values})
+    return headers
+
+
+def _read_inline_credentials(user: KubeconfigEntry) -> Credentials | None:
+    """What the entry itself holds: a token, a token file or a password."""
+    token, token_file = user.read_text("token"), user.read_path("tokenFile")
+    name, password = user.read_text("username"), user.read_text("password")
+    if token and (name or password):
+        raise user.make_error("holds a token and a password", fix="keep one of them")
+    if token:
+        return StaticToken(Secret(token))
+    if token_file:
+        return TokenFile(token_file)
+    if name or password:
+        return BasicAuth(name, Secret(password))
+    return None
+
+
+def _read_key_pair(user: KubeconfigEntry) -> TlsKeyPair | None:
+    certificate = user.read_content("client-certificate")
+    if not certificate:
+        return None
+    key = user.read_content("client-key")
+    if not key:
+        raise user.make_error("a client-certificate needs a client-key or client-key-data")
+    return TlsKeyPair(
+        certificate=certificate, key=Secret(key), source=f"{describe_file(user.origin)}: user {user.name!r}"
+    )
+
+
+def _read_plugin(user: KubeconfigEntry, place: UserContext) -> ExecPluginSpec:
+    from ci_buildx.kube.exec_plugin import API_VERSIONS, ExecPluginSpec, InteractiveMode
+
+    body = user.body["exec"]
+    if not isinstance(body, dict):
+        raise user.make_error("exec must be a mapping")
+    entry = KubeconfigEntry(kind="user", name=user.name, body=body, origin=user.origin)
+    command, version = entry.read_text("command"), entry.read_text("apiVersion")
+    if not command:
+        raise user.make_error("exec names no command")
+    if version not in API_VERSIONS:
+        raise user.make_error(f"exec: unknown apiVersion {version!r}", fix=f"known are {', '.join(API_VERSIONS)}")
+    mode = entry.read_text("interactiveMode") or InteractiveMode.IF_AVAILABLE
+    if mode not in set(InteractiveMode):
+        raise user.make_error(f"exec: unknown interactiveMode {mode!r}", fix=f"known are {', '.join(InteractiveMode)}")
+    return ExecPluginSpec(
+        # As client-go: a command with a slash is a path relative to the kubeconfig, others are looked up on PATH.
+        command=str(entry.read_path("command")) if "/" in command else command,
+        api_version=version,
+        arguments=tuple(str(argument) for argument in body.get("args") or ()),
+        environment={str(pair.get("name")): str(pair.get("value")) for pair in body.get("env") or ()},
+        cluster=_describe_cluster(place) if entry.read_flag("provideClusterInfo") else None,
+        interaction=InteractiveMode(mode),
+        install_hint=entry.read_text("installHint"),
+    )
+
+
+def _describe_cluster(place: UserContext) -> dict[str, Any]:
+    """``spec.cluster`` of an ExecCredential (client-go v0.34.2, ``pkg/apis/clientauthentication/v1/types.go``)."""
+    import base64
+
+    described: dict[str, Any] = {"server": place.server}
+    if place.tls.server_name:
+        described["tls-server-name"] = place.tls.server_name
+    if not place.tls.verify:
+        described["insecure-skip-tls-verify"] = True
+    if place.tls.authority:
+        described["certificate-authority-data"] = base64.b64encode(place.tls.authority).decode()
+    if place.proxy_url:
+        described["proxy-url"] = place.proxy_url
+    for extension in place.cluster.body.get("extensions") or ():
+        if extension.get("name") == _CLUSTER_EXTENSION:
+            described["config"] = extension.get("extension")
+    return described

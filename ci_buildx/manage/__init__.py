@@ -1,0 +1,1 @@
+"""Verbs on builders that last, on what jobs left, and on the cluster."""

@@ -1,0 +1,186 @@
+"""Builders that are there: shown, started, stopped, scaled and removed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TextIO
+
+from ci_buildx.build.builder_scope import TEARDOWN_TIME
+from ci_buildx.build.start_on_use import BootWakeup, start_nodes
+from ci_buildx.builder.builder import BuilderLocation
+from ci_buildx.builder.lifecycle import create, find, records, volumes
+from ci_buildx.builder.lifecycle.records import StoredBuilder
+from ci_buildx.builder.lifecycle.teardown import teardown
+from ci_buildx.builder.manifests import certificates
+from ci_buildx.errors import InputError, KubeBuilderError, TeardownError
+from ci_buildx.kube import config
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.manage import target as manage_target
+from ci_buildx.manage.survey import BuilderView, ReplicaStatus, survey_builders
+from ci_buildx.manage.target import BuilderTarget, CurrentBuilder
+from ci_buildx.model import masker
+from ci_buildx.model.record import dataclass
+from ci_buildx.progress import display
+from ci_buildx.settings.values import ProgressMode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovalRequest:
+    """How builders are removed: ``keep_state`` leaves their volumes, ``timeout`` (s) is for each.
+
+    ``say`` hears the name of each that is gone, ``tell`` what is meant to stay of it.
+    """
+
+    keep_state: bool = False
+    timeout: float = TEARDOWN_TIME
+    say: Callable[[str], None] = lambda _: None
+    tell: Callable[[RetainedVolumes], None] = lambda _: None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetainedVolumes:
+    """Volumes that outlive their builder or node, because the user wants it: the names of their claims."""
+
+    location: BuilderLocation
+    claims: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        claims, namespace = ", ".join(self.claims), self.location.namespace
+        return f"kept in namespace {namespace}: persistentvolumeclaims {claims}; a node of the same name takes them up"
+
+
+def list_builder_views(
+    target: BuilderTarget, *, env: Mapping[str, str], timeout: float, jobs: bool = False, warn: Callable[[str], None]
+) -> list[BuilderView]:
+    """All builders, as they are. ``warn`` hears where it could not look. Raises KubeError, InputError."""
+    with KubeClient(config.load_cluster(target.cluster, env=env)) as kube:
+        found = records.list_builders(kube, target.namespace, jobs=jobs)
+        for note in found.notes:
+            warn(note)
+        return survey_builders(kube, found.records, timeout=timeout)
+
+
+def inspect_builder(
+    target: BuilderTarget, *, env: Mapping[str, str], timeout: float, bootstrap: bool, display_stream: TextIO
+) -> tuple[BuilderView, float]:
+    """A builder as it is, and when its certificates end (epoch seconds); with ``bootstrap`` it is started before."""
+    with KubeClient(config.load_cluster(target.cluster, env=env)) as kube:
+        record = records.find_builder(kube, target.name, target.namespace)
+        if bootstrap:
+            record = _boot_builder(kube, record, display_stream, env)
+        (surveyed,) = survey_builders(kube, [record], timeout=timeout)
+        secret = create.read_secret(kube, record.location)
+    return surveyed, certificates.read_expiry(find.read_keys(secret).certificate)
+
+
+def stop_builder(target: BuilderTarget, *, env: Mapping[str, str]) -> None:
+    """Let a builder's pods end. What they build is waited for; volumes stay. Raises InputError, KubeError."""
+    with KubeClient(config.load_cluster(target.cluster, env=env)) as kube:
+        record = _require_lasting(records.find_builder(kube, target.name, target.namespace), "stopped")
+        create.scale_nodes(kube, record, [node for node in record.nodes if not node.stopped], 0)
+
+
+def scale_builder(target: BuilderTarget, replicas: int, node: str, *, env: Mapping[str, str]) -> StoredBuilder:
+    """Give each node, or one, another number of pods. Raises InputError, KubeError."""
+    with KubeClient(config.load_cluster(target.cluster, env=env)) as kube:
+        record = _require_lasting(records.find_builder(kube, target.name, target.namespace), "scaled")
+        create.scale_nodes(kube, record, [record.find_node(node)] if node else record.nodes, replicas)
+        return record
+
+
+def use_builder(target: BuilderTarget, *, env: Mapping[str, str], everywhere: bool) -> None:
+    """Make a builder the current one. Raises InputError if there is none."""
+    with KubeClient(config.load_cluster(target.cluster, env=env)) as kube:
+        record = records.find_builder(kube, target.name, target.namespace)
+    choice = CurrentBuilder(builder=record.name, namespace=record.location.namespace)
+    manage_target.write_current(choice, target.cluster, env, everywhere=everywhere)
+
+
+def remove_builders(
+    target: BuilderTarget, names: Sequence[str], how: RemovalRequest, *, env: Mapping[str, str]
+) -> None:
+    """Remove builders by their names, all of them tried.
+
+    Raises TeardownError that names those which stay.
+    """
+    with KubeClient(config.load_cluster(target.cluster, env=env)) as kube:
+        failures: dict[str, KubeBuilderError] = {}
+        for name in names:
+            try:
+                record = records.find_builder(kube, name, target.namespace)
+                _remove_builder(kube, record, how, env)
+            except KubeBuilderError as failure:
+                failures[name] = failure
+    _raise_failures(failures)
+
+
+def remove_inactive_builders(target: BuilderTarget, how: RemovalRequest, *, env: Mapping[str, str]) -> None:
+    """Remove the lasting builders no pod of which runs. Raises TeardownError that names those which stay."""
+    with KubeClient(config.load_cluster(target.cluster, env=env)) as kube:
+        failures: dict[str, KubeBuilderError] = {}
+        for found in survey_builders(kube, records.list_builders(kube, target.namespace).records, timeout=None):
+            if not is_inactive(found):
+                continue
+            try:
+                _remove_builder(kube, found.record, how, env)
+            except KubeBuilderError as failure:
+                failures[found.record.name] = failure
+    _raise_failures(failures)
+
+
+def is_inactive(found: BuilderView) -> bool:
+    """Whether nothing of it runs or is on its way: one that is just being made is not inactive."""
+    idle = (ReplicaStatus.STOPPED, ReplicaStatus.STOPPING)
+    broken = [
+        seat for seat in found.seats if seat.status is ReplicaStatus.ERROR and (seat.pod is None or not seat.pod.ready)
+    ]
+    return not found.error and all(seat.status in idle or seat in broken for seat in found.seats)
+
+
+def _remove_builder(kube: KubeClient, record: StoredBuilder, how: RemovalRequest, env: Mapping[str, str]) -> None:
+    """Remove a builder. Raises TeardownError if something stays that should not."""
+    kept = None if how.keep_state or not record.lasting else volumes.list_retaining_nodes(kube, record)
+    report = teardown(kube, record.location, deadline=time.monotonic() + how.timeout, kept_state=kept)
+    if report.kept:
+        how.tell(RetainedVolumes(location=record.location, claims=report.kept))
+    report.check()
+    how.say(record.name)
+    manage_target.forget_current(CurrentBuilder(builder=record.name, namespace=record.location.namespace), env)
+
+
+def _raise_failures(failures: Mapping[str, KubeBuilderError]) -> None:
+    if len(failures) == 1:
+        raise next(iter(failures.values()))
+    if failures:
+        error = TeardownError(f"failed to remove {', '.join(failures)}", left=tuple(failures))
+        for name, failure in failures.items():
+            error.add_note(f"{name}: {failure}")
+        raise error
+
+
+def _boot_builder(kube: KubeClient, record: StoredBuilder, stream: TextIO, env: Mapping[str, str]) -> StoredBuilder:
+    """The builder after its nodes have come up."""
+    if not record.lasting:
+        return record
+    shown = display.open_display(ProgressMode.AUTO, stream, env=env, hidden=masker.list_process_secrets(env, ()))
+    try:
+        secret = create.read_usable_secret(kube, record, warn=shown.warn)
+        builder = record.make_builder(secret)
+        start_nodes(kube, record, builder.plan.nodes, shown)
+        timeout = max(node.timeout for node in record.nodes)
+        bell = BootWakeup(kube=kube, builder=builder, display=shown, timeout=timeout, stop=threading.Event())
+        bell.boot_nodes(builder.plan.nodes)
+    except BaseException as error:
+        shown.close(error)
+        raise
+    shown.close()
+    return records.find_builder(kube, record.name, record.location.namespace)
+
+
+def _require_lasting(record: StoredBuilder, what: str) -> StoredBuilder:
+    if not record.lasting:
+        fix = f"kube-builder rm {record.name} ends it"
+        raise InputError(f"builder {record.name!r} is a job's and cannot be {what}", source="NAME", fix=fix)
+    return record

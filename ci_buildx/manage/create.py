@@ -1,0 +1,190 @@
+"""Making lasting builders and changing their nodes: what `create` does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TextIO
+
+from ci_buildx.build import builder_scope
+from ci_buildx.build.builder_scope import TEARDOWN_TIME
+from ci_buildx.build.context.origin import TRUST_SCOPE
+from ci_buildx.build.start_on_use import BootWakeup
+from ci_buildx.builder import cluster_facts, identity
+from ci_buildx.builder.boot.observation import UNSCHEDULABLE
+from ci_buildx.builder.builder import BuilderLocation
+from ci_buildx.builder.lifecycle import create, records, volumes
+from ci_buildx.builder.lifecycle.create import NodeRequest
+from ci_buildx.builder.lifecycle.records import StoredBuilder, StoredNode
+from ci_buildx.builder.lifecycle.teardown import teardown
+from ci_buildx.builder.manifests import certificates
+from ci_buildx.errors import BootError, InputError, TeardownError
+from ci_buildx.kube import config
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.manage import target as manage_target
+from ci_buildx.manage.builders import RetainedVolumes
+from ci_buildx.manage.target import BuilderTarget, CurrentBuilder
+from ci_buildx.model import masker
+from ci_buildx.model.record import dataclass, replace
+from ci_buildx.progress import display as progress_display
+from ci_buildx.progress.display import BuildDisplay
+from ci_buildx.runtime.signals import SignalHandler
+from ci_buildx.settings.values import ClusterSettings, ProgressMode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateRequest:
+    """What `create` was asked for.
+
+    ``name`` is "" for a builder of any name; ``append`` adds the node to one that exists. ``bootstrap`` waits until
+    the node is up, ``use`` makes the builder the current one.
+    """
+
+    name: str
+    order: NodeRequest
+    append: bool = False
+    bootstrap: bool = False
+    use: bool = False
+    progress: ProgressMode = ProgressMode.AUTO
+
+
+def run_create(
+    creation: CreateRequest, cluster: ClusterSettings, *, env: Mapping[str, str], display_stream: TextIO
+) -> str:
+    """Make or change a builder; its name. Raises InputError if its name is taken, the KubeBuilderError tree.
+
+    What was begun is removed where it comes to no end. A builder that is made but does not come up stays, so that one
+    can look at it.
+    """
+    if creation.use:
+        manage_target.prepare_file(env)
+    shown = progress_display.open_display(
+        creation.progress, display_stream, env=env, hidden=masker.list_process_secrets(env, ())
+    )
+    try:
+        with SignalHandler() as interrupts, KubeClient(config.load_cluster(cluster, env=env)) as kube:
+            trust = env.get(TRUST_SCOPE, "")
+            login = builder_scope.find_pull_login(creation.order.settings, env)
+            creation = replace(creation, order=replace(creation.order, pull_login=login))
+            work = _CreateRun(kube=kube, creation=creation, display=shown, interrupts=interrupts, trust=trust)
+            record, node = work.make()
+            if creation.use:
+                choice = CurrentBuilder(builder=record.name, namespace=record.location.namespace)
+                manage_target.write_current(choice, cluster, env)
+            if creation.bootstrap:
+                work.boot(record, node)
+    except BaseException as error:
+        shown.close(error)
+        raise
+    shown.close()
+    return record.name
+
+
+def remove_node(target: BuilderTarget, node: str, *, env: Mapping[str, str]) -> RetainedVolumes:
+    """Remove one node of a builder; its volumes where they stay. Raises InputError if there is none, or no other."""
+    with KubeClient(config.load_cluster(target.cluster, env=env)) as kube:
+        record = _require_lasting(records.find_builder(kube, target.name, target.namespace))
+        claims = create.remove_node(kube, record, record.find_node(node))
+    return RetainedVolumes(location=record.location, claims=claims)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CreateRun:
+    kube: KubeClient
+    creation: CreateRequest
+    display: BuildDisplay
+    interrupts: SignalHandler
+    trust: str
+
+    def make(self) -> tuple[StoredBuilder, StoredNode]:
+        """The builder and the node that was made or changed."""
+        order = self.creation.order
+        known = self._find_known()
+        if known is None:
+            return self._create_builder()
+        if self.creation.append:
+            title = f"adding a node to builder {known.name}"
+            return known, self._make_node_and_report(
+                title, lambda: create.add_node(self.kube, known, order, self._read_facts())
+            )
+        if not order.node:
+            raise create.make_taken_error(known.location)
+        node, title = known.find_node(order.node), f"changing node {order.node} of builder {known.name}"
+        return known, self._make_node_and_report(
+            title, lambda: create.change_node(self.kube, known, node, order, self._read_facts())
+        )
+
+    def boot(self, record: StoredBuilder, node: StoredNode) -> None:
+        """Wait until the node is up."""
+        location = record.location
+        try:
+            secret = create.read_secret(self.kube, location)
+            builder = replace(record, nodes=(node,)).make_builder(secret)
+            bell = BootWakeup(
+                kube=self.kube,
+                builder=builder,
+                display=self.display,
+                timeout=self.creation.order.settings.timeout,
+                stop=self.interrupts.stop,
+                outdated=node.outdated,
+            )
+            self.interrupts.run(lambda: bell.boot_nodes([node.plan]), settle=0)
+        except BaseException as error:
+            if isinstance(error, BootError) and error.reason == UNSCHEDULABLE and not self.creation.order.platforms:
+                error.add_note(f"no platform is named, so the node is for {node.plan.architecture}: see --platform")
+            error.add_note(f"builder {record.name} stays: see kube-builder inspect {record.name}, remove it with rm")
+            raise
+
+    def _find_known(self) -> StoredBuilder | None:
+        """The builder that is there already; None where one is to be made."""
+        creation, namespace = self.creation, self.creation.order.settings.namespace
+        if not creation.name:
+            return None
+        if creation.append:
+            return _require_lasting(records.find_builder(self.kube, creation.name, namespace))
+        return records.find_lasting_builder(self.kube, create.locate(creation.name, namespace or self.kube.namespace))
+
+    def _create_builder(self) -> tuple[StoredBuilder, StoredNode]:
+        """A new builder with its first node; nothing of it where that fails."""
+        creation = self.creation
+        name = creation.name or f"builder-{identity.make_random_suffix()}"
+        location = create.locate(name, creation.order.settings.namespace or self.kube.namespace)
+        issued = certificates.issue(certificates.NAMES, create.CERTIFICATES_LAST)
+        known = self._read_facts()
+        create.check(self.kube, location, creation.order, known)
+        # Those of an earlier builder of this name, which the new one takes up.
+        kept = volumes.list_retained_claims(self.kube, location) if creation.order.settings.storage.claimed else ()
+        create.claim_name(self.kube, location, issued, trust=self.trust)
+        record = StoredBuilder(location=location, nodes=())
+        try:
+            title = f"creating builder {name}"
+            node = self._make_node_and_report(title, lambda: create.add_node(self.kube, record, creation.order, known))
+        except BaseException as error:
+            self._remove(location, error, keep_state=bool(kept))
+            raise
+        return StoredBuilder(location=location, nodes=(node,)), node
+
+    def _make_node_and_report(self, title: str, act: Callable[[], StoredNode]) -> StoredNode:
+        """Make or change a node, and say what became of it."""
+        with self.display.begin_phase(title) as phase:
+            node = self.interrupts.run(act, settle=1)
+            where = self.creation.order.settings.namespace or self.kube.namespace
+            phase.add_output(f"node {node.name} in namespace {where}: {node.plan.reason}")
+            phase.add_output(node.plan.isolation)
+        return node
+
+    def _remove(self, location: BuilderLocation, error: BaseException, *, keep_state: bool) -> None:
+        deadline = time.monotonic() + TEARDOWN_TIME
+        try:
+            teardown(self.kube, location, deadline=deadline, kept_state=None if keep_state else ()).check()
+        except TeardownError as failure:
+            error.add_note(str(failure))
+
+    def _read_facts(self) -> cluster_facts.ClusterFacts:
+        return cluster_facts.read_cluster_facts(self.kube)
+
+
+def _require_lasting(record: StoredBuilder) -> StoredBuilder:
+    if not record.lasting:
+        raise InputError(f"builder {record.name!r} is a job's: its nodes are what the job planned", source="--name")
+    return record

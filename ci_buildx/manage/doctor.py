@@ -1,0 +1,252 @@
+"""Whether a cluster has all that builds need: what `doctor` does. It asks much and makes little, which it removes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from ci_buildx.builder.manifests import buildkitd
+from ci_buildx.builder.rbac import checks, rights, roles, self_binding
+from ci_buildx.builder.rbac.checks import CheckResult, CheckStatus
+from ci_buildx.builder.rbac.rights import AccessQuestion, RightsMode, RoleRule
+from ci_buildx.errors import Forbidden, InputError, KubeError, NotFound, RegistryError
+from ci_buildx.kube import config
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.manage import trial_builder
+from ci_buildx.model.record import dataclass, field
+from ci_buildx.registry import credentials
+from ci_buildx.settings.builder import BuilderSettings
+from ci_buildx.settings.values import ClusterSettings
+
+T = TypeVar("T")
+
+_AT_ONCE = 8
+_REGISTRY_PATIENCE = 5.0
+_FOREIGN = {"metadata": {"name": "not-called-as-a-builders", "annotations": {}}}
+"""A namespace that an account which is fenced in may not make."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorRequest:
+    """What is looked at: the rights of ``mode``, builders made with these settings, and ``registries`` by host.
+
+    With ``probe``, a builder is made for it, and pods that look around.
+    """
+
+    mode: RightsMode
+    builder: BuilderSettings
+    registries: tuple[str, ...] = ()
+    probe: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorReport:
+    """The findings in the order of the looks, and the YAML to ``apply`` for what is missing, "" for nothing."""
+
+    findings: tuple[CheckResult, ...]
+    apply: str = ""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing that is needed is missing."""
+        return all(finding.status is not CheckStatus.MISSING for finding in self.findings)
+
+
+def run_doctor(
+    cluster: ClusterSettings,
+    wishes: DoctorRequest,
+    *,
+    env: Mapping[str, str],
+    tell: Callable[[CheckResult], None] = lambda _: None,
+) -> DoctorReport:
+    """Look at everything. ``tell`` hears each finding as it comes. Raises KubeError where the cluster cannot be asked.
+
+    What was made for it is removed, also after an error or a signal.
+    """
+    with KubeClient(config.load_cluster(cluster, env=env)) as kube:
+        look = _DoctorRun(kube=kube, wishes=wishes, tell=tell)
+        look.check_cluster()
+        look.check_rights()
+        for registry in wishes.registries:
+            look.add(check_registry_from_here(registry, wishes.builder, env))
+        if wishes.probe and wishes.mode in (RightsMode.NAMESPACE, RightsMode.JOBS) and look.can_build:
+            for finding in trial_builder.examine_cluster(kube, wishes.builder, wishes.registries):
+                look.add(finding)
+            if not look.can_build:
+                look.add_sheet()
+    return DoctorReport(findings=tuple(look.findings), apply="".join(look.sheets.values()))
+
+
+@dataclass(slots=True)
+class _DoctorRun:
+    """One check-up under way. ``sheets`` is the YAML to apply, by mode."""
+
+    kube: KubeClient
+    wishes: DoctorRequest
+    tell: Callable[[CheckResult], None]
+    findings: list[CheckResult] = field(default_factory=list)
+    sheets: dict[RightsMode, str] = field(default_factory=dict)
+    user: str = ""
+
+    def add(self, finding: CheckResult) -> None:
+        """Note and tell."""
+        self.findings.append(finding)
+        self.tell(finding)
+
+    @property
+    def can_build(self) -> bool:
+        """Whether it makes sense to try."""
+        return all(
+            each.status is not CheckStatus.MISSING for each in self.findings if each.topic in ("rights", "policy")
+        )
+
+    def check_cluster(self) -> None:
+        """What does not depend on who builds."""
+        self.user = self_binding.ask_user_name(self.kube)
+        self.add(checks.check_server(self.kube.read_server_version(), self.user))
+        if self.wishes.mode is not RightsMode.REAPER:
+            self._check_nodes_and_storage()
+        schedules = self._list_or_none("/apis/batch/v1/cronjobs", fieldSelector=f"metadata.name={rights.REAPER}")
+        finding = checks.check_reaper(schedules)
+        self.add(finding)
+        if finding.status is CheckStatus.WARNING:
+            self.sheets[RightsMode.REAPER] = roles.render_roles(RightsMode.REAPER) + roles.render_reaper_cronjob()
+
+    def _check_nodes_and_storage(self) -> None:
+        nodes = self._list_or_none("/api/v1/nodes")
+        for judge in (checks.check_architectures, checks.check_runtime_handlers, checks.check_user_namespaces):
+            self.add(judge(nodes))
+        self.add(checks.check_storage(self._list_or_none("/apis/storage.k8s.io/v1/storageclasses")))
+
+    def check_rights(self) -> None:
+        """What the user may do, in the mode that the settings mean."""
+        match self.wishes.mode:
+            case RightsMode.NAMESPACE:
+                self._check_namespace(self.wishes.builder.namespace)
+                if not self._ask(rights.LOOKING):
+                    self.add_sheet(RightsMode.LOOKING)
+            case RightsMode.JOBS:
+                self.add(checks.check_own_pod_security(buildkitd.choose_pod_security(self.wishes.builder)))
+                self._check_job_namespaces()
+                self._ask((*rights.LOOKING, *rights.SWEEPING))
+            case RightsMode.REAPER:
+                self._ask(rights.REAPING)
+            case RightsMode.LISTING:
+                self._ask(rights.LISTING)
+            case RightsMode.LOOKING:
+                self._ask(rights.LOOKING)
+
+    def _check_namespace(self, name: str) -> None:
+        try:
+            found = self.kube.get(f"/api/v1/namespaces/{name}")
+        except NotFound:
+            detail = f"there is no namespace {name!r}; create it or leave --namespace out"
+            self.add(CheckResult(topic="rights", subject=name, status=CheckStatus.MISSING, detail=detail))
+            return
+        except Forbidden:
+            found = None
+        self.add(checks.check_pod_security(found, rootless=self.wishes.builder.rootless))
+        self._ask((*rights.BUILDING, *rights.KEEPING), name)
+        self._at_opt_outs(name)
+
+    def _check_job_namespaces(self) -> None:
+        everywhere = (*rights.ENTERING[:1], *rights.LEAVING, *rights.BUILDING)
+        answers = self._ask_all(rights.list_questions(everywhere))
+        if all(allowed for question, allowed in answers.items() if question.vital):
+            detail = "you may do all of it in every namespace: more than a job needs, see docs/rbac/jobs.yaml"
+            self.add(CheckResult(topic="rights", subject="namespaces of jobs", status=CheckStatus.OK, detail=detail))
+            return
+        self._ask(rights.ENTERING)
+        self._at_opt_outs()
+        if self.can_build:
+            self._check_admission_policies()
+
+    def _check_admission_policies(self) -> None:
+        """An account that may make namespaces and bind a role must be held to its own: the policies are tried out."""
+        try:
+            self.kube.create("/api/v1/namespaces", _FOREIGN, dryRun="All")
+        except Forbidden:
+            detail = "you are held to namespaces of your own"
+            self.add(CheckResult(topic="policy", subject=rights.INSIDE, status=CheckStatus.OK, detail=detail))
+            return
+        detail = "you could make any namespace: the admission policies that hold a job to its own are not in force"
+        self.add(CheckResult(topic="policy", subject=rights.INSIDE, status=CheckStatus.MISSING, detail=detail))
+        self.add_sheet()
+
+    def _at_opt_outs(self, namespace: str = "") -> None:
+        """Whether RBAC lifts rules of the policies on pods for this user."""
+        unconfined, host_access = (
+            self._may(
+                AccessQuestion(verb=verb, group=rights.GRANT_GROUP, resource=rights.GRANT_RESOURCE, namespace=namespace)
+            )
+            for verb in (rights.UNCONFINE, rights.USE_HOST)
+        )
+        self.add(checks.opt_outs(unconfined, host_access, option=f" --namespace {namespace}" if namespace else ""))
+
+    def _ask(self, rules: Sequence[RoleRule], namespace: str = "") -> bool:
+        """Whether the user may do all of it."""
+        answers = self._ask_all(rights.list_questions(rules, namespace))
+        for rule in rules:
+            finding = checks.check_rights(rule, answers, rights.list_questions((rule,), namespace))
+            self.add(finding)
+            if finding.status is CheckStatus.MISSING:
+                self.add_sheet()
+        return all(answers.values())
+
+    def add_sheet(self, better: RightsMode | None = None) -> None:
+        """Note the YAML that gives the user the rights of the mode, or of one that makes it ``better``."""
+        mode, namespace = better or self.wishes.mode, self.wishes.builder.namespace or roles.EXAMPLE_NAMESPACE
+        self.sheets[mode] = roles.render_roles(mode, namespace=namespace, user=self.user)
+
+    def _ask_all(self, questions: Iterable[AccessQuestion]) -> dict[AccessQuestion, bool]:
+        from concurrent.futures import ThreadPoolExecutor
+
+        asked = tuple(questions)
+        with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+            return dict(zip(asked, pool.map(self._may, asked), strict=True))
+
+    def _may(self, question: AccessQuestion) -> bool:
+        """What the API server's authorizer says (authorization.k8s.io/v1 SelfSubjectAccessReview)."""
+        resource, _, subresource = question.resource.partition("/")
+        attributes = {
+            "verb": question.verb,
+            "group": question.group,
+            "resource": resource,
+            "subresource": subresource,
+            "name": question.name,
+            "namespace": question.namespace,
+        }
+        api = "authorization.k8s.io/v1"
+        review = {"apiVersion": api, "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": attributes}}
+        return bool(self.kube.create(f"/apis/{api}/selfsubjectaccessreviews", review)["status"]["allowed"])
+
+    def _list_or_none(self, path: str, **query: Any) -> Sequence[Mapping[str, Any]] | None:
+        """A collection, None where it may not be read."""
+        try:
+            items: list[Mapping[str, Any]] = self.kube.list(path, **query)["items"]
+        except Forbidden:
+            return None
+        return items
+
+
+def check_registry_from_here(registry: str, builder: BuilderSettings, env: Mapping[str, str]) -> CheckResult:
+    """Whether this machine reaches a registry, which merges of several platforms need, and whether its login holds."""
+    from ci_buildx.builder.manifests import registries as manifests_registries
+    from ci_buildx.registry.client import RegistryClient
+    from ci_buildx.registry.connection import RequestPatience
+    from ci_buildx.registry.pace import TransferPace
+
+    pace = TransferPace(grace=2 * _REGISTRY_PATIENCE)
+    patience = RequestPatience(attempts=1, connect=_REGISTRY_PATIENCE, silence=_REGISTRY_PATIENCE, pace=pace)
+    try:
+        with RegistryClient(
+            credentials.load_credentials(env), trust=manifests_registries.make_trust(builder), patience=patience
+        ) as client:
+            client.ping(registry)
+    except (RegistryError, InputError, KubeError) as failure:
+        reached = getattr(failure, "status", 0)
+        status = CheckStatus.WARNING if reached else CheckStatus.MISSING
+        detail = f"from here: {failure}"
+    else:
+        status, detail = CheckStatus.OK, "from here: it answers"
+    return CheckResult(topic="registry", subject=registry, status=status, detail=detail)

@@ -1,0 +1,57 @@
+"""Removing what expired jobs left: what `reap` does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from ci_buildx.build.builder_scope import TEARDOWN_TIME
+from ci_buildx.builder.builder import BuilderLocation
+from ci_buildx.builder.lifecycle import reap
+from ci_buildx.builder.lifecycle.teardown import teardown
+from ci_buildx.errors import TeardownError
+from ci_buildx.kube import config
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.settings.values import ClusterSettings
+
+
+def run_reap(
+    cluster: ClusterSettings,
+    *,
+    env: Mapping[str, str],
+    namespaces: Sequence[str] = (),
+    dry_run: bool = False,
+    warn: Callable[[str], None] = lambda _: None,
+) -> list[str]:
+    """Remove the expired builders, with ``namespaces`` those inside them, too; their names.
+
+    ``warn`` hears where it could not look. Raises TeardownError that says which stay and why, after all have been
+    tried.
+    """
+    with KubeClient(config.load_cluster(cluster, env=env)) as kube:
+        swept = reap.reap_builders(kube, namespaces=namespaces, dry_run=dry_run)
+    for note in swept.notes:
+        warn(note)
+    if swept.problems:
+        told = "; ".join(f"{name}: {why}" for name, why in swept.problems.items())
+        error = TeardownError(f"not removed: {told}", left=tuple(swept.problems))
+        for name in swept.removed:
+            error.add_note(f"removed {name}")
+        raise error
+    return list(swept.expired if dry_run else swept.removed)
+
+
+_LATE = 1.0
+"""Seconds in which a namespace may still appear whose creator was killed while the request was under way."""
+
+
+def remove_job_builder(cluster: ClusterSettings, name: str, *, env: Mapping[str, str], namespace: str = "") -> bool:
+    """Remove the builder ``name`` of a job of unknown fate: in ``namespace``, or in one of its own where none is named.
+
+    Returns whether there was one. Raises TeardownError if something stays.
+    """
+    location = BuilderLocation(name=name, namespace=namespace or name, exclusive=not namespace)
+    with KubeClient(config.load_cluster(cluster, env=env)) as kube:
+        report = teardown(kube, location, deadline=time.monotonic() + TEARDOWN_TIME, settle=_LATE, own=True)
+    report.check()
+    return bool(report.removed)

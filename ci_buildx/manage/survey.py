@@ -1,0 +1,171 @@
+"""What the cluster and each buildkitd say of builders: each replica once, and as itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from ci_buildx.build.connect import ANSWER_TIME, PodDialer
+from ci_buildx.builder.boot.diagnose import diagnose
+from ci_buildx.builder.boot.observation import PodCase
+from ci_buildx.builder.builder import Builder
+from ci_buildx.builder.labels import NODE
+from ci_buildx.builder.lifecycle import records as lifecycle_records
+from ci_buildx.builder.lifecycle.records import StoredBuilder, StoredNode
+from ci_buildx.builder.pods import PodView, is_over, read_pod
+from ci_buildx.buildkit.messages import Worker
+from ci_buildx.errors import Forbidden, KubeBuilderError
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.model.platform import Platform
+from ci_buildx.model.record import dataclass, replace
+
+T = TypeVar("T")
+
+_AT_ONCE = 16
+
+
+class ReplicaStatus(StrEnum):
+    """How a pod, or a node without pods, is; the words are buildx's (0.38.2, ``driver/driver.go``)."""
+
+    RUNNING = "running"
+    STARTING = "starting"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaView:
+    """One pod of a node; ``pod`` is None for a node that has none. ``workers`` are what its buildkitd answered."""
+
+    node: StoredNode
+    pod: PodView | None
+    status: ReplicaStatus
+    workers: tuple[Worker, ...] = ()
+    error: str = ""
+
+    @property
+    def name(self) -> str:
+        """The pod's name, or the node's."""
+        return self.pod.name if self.pod else self.node.name
+
+    @property
+    def version(self) -> str:
+        """buildkitd's version, "" if it was not asked."""
+        return self.workers[0].version if self.workers else ""
+
+    @property
+    def runs(self) -> tuple[Platform, ...]:
+        """What it runs, each platform once: as it says now, else as it said earlier."""
+        said = tuple(dict.fromkeys(platform for worker in self.workers for platform in worker.platforms))
+        return said or self.node.plan.runs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuilderView:
+    """A builder and its seats; ``error`` says why it cannot be looked at, or, where there are seats, not be asked."""
+
+    record: StoredBuilder
+    seats: tuple[ReplicaView, ...] = ()
+    error: str = ""
+
+
+def survey_builders(kube: KubeClient, records: Sequence[StoredBuilder], *, timeout: float | None) -> list[BuilderView]:
+    """Look at all builders at once; each running pod's buildkitd is asked, and what is late says so.
+
+    With None as ``timeout`` no buildkitd is asked.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+
+    def look(record: StoredBuilder) -> BuilderView:
+        try:
+            return _view_builder(kube, record, deadline)
+        except KubeBuilderError as failure:
+            return BuilderView(record=record, error=str(failure))
+
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        return list(pool.map(look, records))
+
+
+def list_running_pods(kube: KubeClient, record: StoredBuilder) -> list[tuple[StoredNode, PodView]]:
+    """The pods of a builder that can be asked, by node and name."""
+    return [
+        (seat.node, seat.pod)
+        for seat in _list_replicas(kube, record)
+        if seat.status is ReplicaStatus.RUNNING and seat.pod
+    ]
+
+
+def run_at_once(works: Sequence[Callable[[], T]]) -> Iterator[T]:
+    """What each piece of work gives, in their order; all are at work at once."""
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        yield from pool.map(lambda work: work(), works)
+
+
+def make_dialer(kube: KubeClient, builder: Builder, node: StoredNode) -> PodDialer:
+    """How the pods of a node are reached."""
+    return PodDialer(kube=kube, keys=builder.keys, known=builder.transports.get(node.name, ""))
+
+
+def _view_builder(kube: KubeClient, record: StoredBuilder, deadline: float | None) -> BuilderView:
+    seats = _list_replicas(kube, record)
+    if deadline is None or not any(seat.status is ReplicaStatus.RUNNING for seat in seats):
+        return BuilderView(record=record, seats=tuple(seats))
+    try:
+        builder = lifecycle_records.load_builder(kube, record)
+    except Forbidden as failure:
+        # Who sees all namespaces need not hold the keys to the builders in them.
+        return BuilderView(record=record, seats=tuple(seats), error=str(failure))
+
+    def asked(seat: ReplicaView) -> ReplicaView:
+        return (
+            _ask_replica(make_dialer(kube, builder, seat.node), seat, deadline)
+            if seat.status is ReplicaStatus.RUNNING
+            else seat
+        )
+
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        return BuilderView(record=record, seats=tuple(pool.map(asked, seats)))
+
+
+def _ask_replica(way: PodDialer, seat: ReplicaView, deadline: float) -> ReplicaView:
+    assert seat.pod is not None
+    try:
+        workers = way.ask(seat.pod, deadline, lambda control: control.list_workers(ANSWER_TIME))
+    except KubeBuilderError as failure:
+        return replace(seat, status=ReplicaStatus.ERROR, error=str(failure))
+    return replace(seat, workers=tuple(workers))
+
+
+def _list_replicas(kube: KubeClient, record: StoredBuilder) -> list[ReplicaView]:
+    """The pods by node and name; those that have come to their end are no seats: others are in their place."""
+    listed = kube.list(record.location.make_core_path("pods"), labelSelector=record.location.selector)["items"]
+    pods: dict[str, list[Mapping[str, Any]]] = {}
+    for pod in sorted(listed, key=lambda one: str(one["metadata"]["name"])):
+        if not is_over(pod):
+            pods.setdefault(pod["metadata"]["labels"].get(NODE, ""), []).append(pod)
+    return [seat for node in record.nodes for seat in _view_node(node, pods.get(node.name, ()))]
+
+
+def _view_node(node: StoredNode, pods: Sequence[Mapping[str, Any]]) -> list[ReplicaView]:
+    if pods:
+        return [_view_replica(node, pod) for pod in pods]
+    if node.stopped:
+        return [ReplicaView(node=node, pod=None, status=ReplicaStatus.STOPPED)]
+    status = ReplicaStatus.ERROR if node.problem else ReplicaStatus.STARTING
+    return [ReplicaView(node=node, pod=None, status=status, error=node.problem)]
+
+
+def _view_replica(node: StoredNode, pod: Mapping[str, Any]) -> ReplicaView:
+    seen = read_pod(pod)
+    if seen.terminating:
+        return ReplicaView(node=node, pod=seen, status=ReplicaStatus.STOPPING)
+    if seen.ready:
+        return ReplicaView(node=node, pod=seen, status=ReplicaStatus.RUNNING)
+    failure = diagnose(PodCase(workload=node.name, pod=pod)).error
+    if failure is None:
+        return ReplicaView(node=node, pod=seen, status=ReplicaStatus.STARTING)
+    return ReplicaView(node=node, pod=seen, status=ReplicaStatus.ERROR, error=str(failure))

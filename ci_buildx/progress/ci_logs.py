@@ -1,0 +1,110 @@
+"""Progress for the log of GitHub Actions: a fold for each step, its end in the title where that is known already."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ci_buildx.progress.outlet import TextOutlet
+from ci_buildx.progress.plain import PlainLog, StepTrack, format_ending
+from ci_buildx.progress.step import BuildStep, drop_controls
+from ci_buildx.progress.workflow_commands import WorkflowCommand, defuse_commands, escape_value
+
+_SILENCE = 2.0
+"""Seconds after which a running step is shown that says nothing."""
+_END = WorkflowCommand("::endgroup::")
+
+
+class GitHubLog(PlainLog):
+    """Steps that have something to say are folded; of the others one line tells all."""
+
+    def warn(self, text: str) -> None:
+        """An annotation of the run."""
+        self._leave()
+        self._out.append(WorkflowCommand(f"::warning title=kube-builder::{escape_value(drop_controls(text))}"))
+        self._flush()
+
+    def _print(self, track: StepTrack) -> None:
+        lines, ended = self._format_news(track)
+        if not (lines or ended) and track.step.compute_duration(self._printed_at) < _SILENCE:
+            return
+        over = drop_controls(f" {format_ending(track.step)}".partition("\n")[0]) if ended else ""
+        if track is not self._current:
+            self._leave()
+            name = self._name(track)
+            says_nothing = ended and not lines
+            title = f"#{track.number} {name}{over}"
+            self._out.append(
+                title if says_nothing else WorkflowCommand(f"::group::{escape_value(defuse_commands(title))}")
+            )
+            self._current = None if says_nothing else track
+        elif over:
+            lines.append(over.lstrip())
+        self._number(track, lines)
+        if ended:
+            self._leave()
+            track.events = 0
+
+    def _print_rest(self) -> None:
+        super()._print_rest()
+        self._leave()
+
+    def _flush(self) -> None:
+        self._out = [line if isinstance(line, WorkflowCommand) else defuse_commands(line) for line in self._out]
+        super()._flush()
+
+    def _leave(self) -> None:
+        if self._current is not None:
+            self._out.append(_END)
+            self._current.events = 0
+            self._current = None
+
+
+_PHASES = (
+    ("creating builder", "builder", "Builder"),
+    ("booting builder", "builder", "Builder"),
+    ("merging index", "merge", "Merge"),
+    ("removing builder", "teardown", "Clean-up"),
+)
+_BUILD = ("build", "Build")
+
+
+class GitLabLog(PlainLog):
+    """Plain lines; a section ends for good when a step of a later phase is shown, for names count once in a log."""
+
+    def __init__(self, outlet: TextOutlet, *, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(outlet)
+        self._clock = clock
+        self._open = ""
+        self._seen: set[str] = set()
+
+    def _enter(self, track: StepTrack) -> None:
+        if track is not self._current:
+            self._begin(*_name_section(track.step))
+        super()._enter(track)
+
+    def _print_rest(self) -> None:
+        super()._print_rest()
+        self._end()
+
+    def _begin(self, name: str, title: str) -> None:
+        if name in self._seen:
+            return
+        self._end()
+        self._seen.add(name)
+        self._open = name
+        self._begun = False
+        self._out.append(f"\x1b[0Ksection_start:{int(self._clock())}:kube_builder_{name}\r\x1b[0Kkube-builder: {title}")
+
+    def _end(self) -> None:
+        if not self._open:
+            return
+        self._leave()
+        self._out.append(f"\x1b[0Ksection_end:{int(self._clock())}:kube_builder_{self._open}\r\x1b[0K")
+        self._open = ""
+
+
+def _name_section(step: BuildStep) -> tuple[str, str]:
+    """The name and title of a step's section."""
+    words = step.name.removeprefix("[internal] ")
+    return next(((name, title) for head, name, title in _PHASES if step.ours and words.startswith(head)), _BUILD)

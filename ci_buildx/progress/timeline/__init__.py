@@ -1,0 +1,1 @@
+"""A build over time, as values, and the pictures and pages of it."""

@@ -1,0 +1,94 @@
+"""A build over time as a page that stands alone: the picture, what a row says where one points, and all steps. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ci_buildx.progress.timeline.svg import TimelineCaption, escape_xml, format_duration, render_svg
+from ci_buildx.progress.timeline.timeline import Timeline, TimelineRow
+
+_STYLE = """
+:root{color-scheme:light dark}
+body{margin:0;font:14px/1.5 ui-sans-serif,system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif;
+background:#fff;color:#1f2328}
+main{max-width:1280px;margin:0 auto;padding-bottom:48px}
+.picture{overflow-x:auto}.picture svg{display:block;min-width:960px;width:100%;height:auto}
+.row:hover>rect:first-of-type{fill:#3b82d61f}
+#tip{position:fixed;display:none;max-width:560px;padding:8px 12px;border-radius:6px;pointer-events:none;
+background:#1f2328;color:#fff;font-size:12.5px;box-shadow:0 4px 16px #0005;overflow-wrap:anywhere;z-index:9}
+#tip b{display:block;font:12px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace;
+margin-bottom:4px}
+details{margin:8px 16px}summary{cursor:pointer;font-weight:600;padding:6px 0}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
+th,td{text-align:left;padding:5px 10px;border-bottom:1px solid #dfe4ea;vertical-align:top}
+td.number,th.number{text-align:right;white-space:nowrap}
+td.step{font:12px/1.6 ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace;overflow-wrap:anywhere}
+td.section{white-space:nowrap;color:#59636e}tr.critical td.step{font-weight:600;box-shadow:inset 3px 0 #f0883e}
+td.error{color:#d1242f}
+@media(prefers-color-scheme:dark){body{background:#0d1117;color:#e6edf3}th,td{border-color:#262c36}
+td.section{color:#9198a1}td.error{color:#f85149}#tip{background:#e6edf3;color:#1f2328}}
+"""
+_SCRIPT = """
+const tip=document.getElementById('tip');
+for(const row of document.querySelectorAll('.row')){
+ const title=row.querySelector('title');const [name,...facts]=title.textContent.split('\\n');
+ row.setAttribute('aria-label',title.textContent);title.remove();
+ row.addEventListener('mousemove',event=>{
+  tip.replaceChildren(Object.assign(document.createElement('b'),{textContent:name}),
+   ...facts.map(fact=>Object.assign(document.createElement('div'),{textContent:fact})));
+  tip.style.display='block';
+  const box=tip.getBoundingClientRect();
+  tip.style.left=Math.max(8,Math.min(event.clientX+16,innerWidth-box.width-8))+'px';
+  tip.style.top=(event.clientY+20+box.height>innerHeight?event.clientY-box.height-12:event.clientY+20)+'px';});
+ row.addEventListener('mouseleave',()=>{tip.style.display='none'});}
+"""
+
+
+def render_page(timeline: Timeline, caption: TimelineCaption) -> str:
+    """The page as the text of an HTML file, which needs nothing from anywhere."""
+    picture = render_svg(timeline, caption)
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape_xml(caption.title)}</title>
+<style>{_STYLE}</style>
+</head>
+<body>
+<main>
+<div class="picture">
+{picture}</div>
+<details open>
+<summary>All steps</summary>
+<table>
+<thead><tr><th>Platform</th><th>Step</th><th class="number">Began</th><th class="number">Waited</th>\
+<th class="number">Took</th><th>Result</th></tr></thead>
+<tbody>
+{"".join(_render_rows(timeline))}</tbody>
+</table>
+</details>
+</main>
+<div id="tip"></div>
+<script>{_SCRIPT}</script>
+</body>
+</html>
+"""
+
+
+def _render_rows(timeline: Timeline) -> Iterator[str]:
+    for row in timeline.rows:
+        marked = ' class="critical"' if row.critical else ""
+        waited = format_duration(row.waited) if row.waited >= 0.001 else ""
+        yield (
+            f'<tr{marked}><td class="section">{escape_xml(row.section)}</td><td '
+            f'class="step">{escape_xml(row.name)}</td>'
+            f'<td class="number">{max(0.0, row.begin - timeline.begin):.2f} s</td><td class="number">{waited}</td>'
+            f'<td class="number">{format_duration(row.seconds)}</td>{_describe_result(row)}</tr>\n'
+        )
+
+
+def _describe_result(row: TimelineRow) -> str:
+    if row.error:
+        return f'<td class="error">{escape_xml(row.error)}</td>'
+    return f"<td>{'cached' if row.cached else 'done'}</td>"

@@ -1,0 +1,1 @@
+"""Signals, threads and phases of one run."""

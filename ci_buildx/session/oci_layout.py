@@ -1,0 +1,255 @@
+"""An OCI image layout on disk (OCI image specification 1.1, ``image-layout.md``): blobs under their digests.
+
+A blob appears under its name only when it is whole and what its digest says; what is on the way is in ``ingest``,
+where containerd has it too (containerd 2.4, ``plugins/content/local/store.go``).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+from ci_buildx.errors import KubeBuilderError
+from ci_buildx.fsutil import scratch
+from ci_buildx.model.record import dataclass
+from ci_buildx.session.call import GrpcStatus
+
+_DIGEST = re.compile(r"(sha256):([0-9a-f]{64})|(sha512):([0-9a-f]{128})")
+_DEFAULT = "sha256"
+
+
+class LayoutRefusal(Exception):
+    """A request that a layout cannot meet; ``status`` is what gRPC calls the reason."""
+
+    def __init__(self, status: GrpcStatus, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class OciLayout:
+    """The layout in ``folder``; buildkitd may write into it where it is ``writable``."""
+
+    def __init__(self, folder: Path, *, writable: bool = False) -> None:
+        self.folder = folder
+        self.writable = writable
+
+    def has(self, digest: str) -> bool:
+        """Whether a blob is there. Refused if the digest is none."""
+        return self._make_path(digest).is_file()
+
+    def open(self, digest: str) -> BinaryIO:
+        """A blob to read. Refused if it is not there."""
+        try:
+            return self._make_path(digest).open("rb")
+        except (FileNotFoundError, NotADirectoryError):
+            raise LayoutRefusal(GrpcStatus.NOT_FOUND, f"{digest} is not in {self.folder}") from None
+
+    def ingest(self, expected: str) -> BlobIngest:
+        """A blob to write; ``expected`` is its digest, "" while it is unknown. Refused if it may not be written."""
+        if not self.writable:
+            raise LayoutRefusal(GrpcStatus.INVALID_ARGUMENT, f"{self.folder} is there to be read only")
+        algorithm = _split_digest(expected)[0] if expected else _DEFAULT
+        return BlobIngest(self, algorithm)
+
+    def place(self, partial: Path, digest: str) -> None:
+        """Give a whole blob its name."""
+        path = self._make_path(digest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.replace(path)
+
+    def _make_path(self, digest: str) -> Path:
+        return self.folder.joinpath("blobs", *_split_digest(digest))
+
+
+class BlobIngest:
+    """A blob on its way in: a context manager that leaves nothing behind of one that was not committed."""
+
+    def __init__(self, layout: OciLayout, algorithm: str) -> None:
+        self._layout = layout
+        self._algorithm = algorithm
+        self._hash = hashlib.new(algorithm)
+        self._place = layout.folder / "ingest" / "blob"
+        self.offset = 0
+
+    def __enter__(self) -> Self:
+        self._place.parent.mkdir(parents=True, exist_ok=True)
+        self._stream = scratch.open_partial(self._place)
+        self._partial = Path(self._stream.name)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):  # the disk that is full is full still
+            self._stream.close()
+        self._partial.unlink(missing_ok=True)
+
+    @property
+    def digest(self) -> str:
+        """The digest of what was written so far."""
+        return f"{self._algorithm}:{self._hash.hexdigest()}"
+
+    def write(self, data: bytes) -> None:
+        """Add to the end."""
+        self._stream.write(data)
+        self._hash.update(data)
+        self.offset += len(data)
+
+    def restart(self) -> None:
+        """Begin again."""
+        self._stream.seek(0)
+        self._stream.truncate()
+        self._hash = hashlib.new(self._algorithm)
+        self.offset = 0
+
+    def commit(self, *, total: int, expected: str) -> None:
+        """Put the blob in its place. Refused if it is not what ``total`` (0: unknown) and ``expected`` say."""
+        if total and total != self.offset:
+            raise LayoutRefusal(GrpcStatus.FAILED_PRECONDITION, f"{self.offset} bytes were written of {total}")
+        if expected and expected != self.digest:
+            raise LayoutRefusal(GrpcStatus.FAILED_PRECONDITION, f"what was written is {self.digest}, not {expected}")
+        self._stream.close()
+        self._layout.place(self._partial, self.digest)
+
+
+def _split_digest(digest: str) -> tuple[str, str]:
+    found = _DIGEST.fullmatch(digest)
+    if not found:
+        raise LayoutRefusal(GrpcStatus.INVALID_ARGUMENT, f"{digest[:100]!r} is no digest")
+    algorithm, _, encoded = digest.partition(":")
+    return algorithm, encoded
+
+
+LATEST = "latest"
+
+_INDEX = "index.json"
+_LOCK = "index.json.lock"
+_LAYOUT = "oci-layout"
+_VERSION = b'{"imageLayoutVersion":"1.0.0"}'
+_MEDIA_TYPE = "application/vnd.oci.image.index.v1+json"
+_IMAGE = "io.containerd.image.name"
+_TAG = "org.opencontainers.image.ref.name"
+_PATIENCE = 10.0
+_LOOK = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayoutName:
+    """What an entry is known by: a tag, and where it is an image's, its whole name."""
+
+    tag: str
+    image: str = ""
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """How an index says it."""
+        return {**({_IMAGE: self.image} if self.image else {}), _TAG: self.tag}
+
+    @classmethod
+    def from_image(cls, image: str) -> LayoutName:
+        """``host/path:tag`` is known by its tag as well, ``host/path@digest`` by the latter (containerd 2.4,
+        ``pkg/reference/reference.go``).
+        """
+        _, slash, path = image.partition("/")
+        first = min((place for mark in ":@" if (place := path.find(mark)) >= 0), default=-1)
+        tag = path[first:].removeprefix(":") if slash and first >= 0 else image
+        return cls(tag=tag, image=image)
+
+
+def find_digest(folder: Path, tag: str) -> str:
+    """The digest under a tag or an image's whole name, "" if there is none. KubeBuilderError if it cannot be read."""
+    entries = _read_index(folder)["manifests"]
+    for key in (_IMAGE, _TAG):
+        for entry in entries:
+            if (entry.get("annotations") or {}).get(key) == tag:
+                return str(entry.get("digest", ""))
+    return ""
+
+
+def find_image_digest(folder: Path, tag: str) -> str:
+    """As :func:`find_digest`; where nothing has the tag, the only entry, if there is one (buildx 0.38.2,
+    ``build/opt.go``).
+    """
+    entries = _read_index(folder)["manifests"]
+    return find_digest(folder, tag) or (str(entries[0].get("digest", "")) if len(entries) == 1 else "")
+
+
+def list_tags(folder: Path) -> list[str]:
+    """The tags that entries have. KubeBuilderError if the index cannot be read."""
+    noted = ((entry.get("annotations") or {}).get(_TAG) for entry in _read_index(folder)["manifests"])
+    return sorted({str(tag) for tag in noted if tag})
+
+
+def put_entry(folder: Path, descriptor: Mapping[str, Any], names: Sequence[LayoutName]) -> None:
+    """Add an entry under each of ``names``, in place of what had them. KubeBuilderError if that cannot be written."""
+    try:
+        with _lock_index(folder):
+            index = _read_index(folder)
+            for name in names:
+                notes = {**(descriptor.get("annotations") or {}), **name.annotations}
+                others = [entry for entry in index["manifests"] if not _is_named(entry, name)]
+                index["manifests"] = [*others, {**descriptor, "annotations": notes}]
+            _replace_file(folder / _LAYOUT, _VERSION)
+            _replace_file(folder / _INDEX, json.dumps(index, separators=(",", ":")).encode())
+    except OSError as error:
+        raise KubeBuilderError(f"cannot write {folder / _INDEX}: {error.strerror}") from error
+
+
+def _is_named(entry: Mapping[str, Any], name: LayoutName) -> bool:
+    notes = entry.get("annotations") or {}
+    return notes.get(_TAG) == name.tag and notes.get(_IMAGE, "") == name.image
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    """The index, an empty one where there is none."""
+    path = folder / _INDEX
+    try:
+        index = json.loads(path.read_bytes() or b"{}")
+    except (FileNotFoundError, NotADirectoryError):
+        index = {}
+    except OSError as error:
+        raise KubeBuilderError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError):
+        index = None
+    entries = index.get("manifests") or [] if isinstance(index, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise KubeBuilderError(f"{path} is malformed", fix="remove its folder or name another")
+    return {"schemaVersion": 2, "mediaType": _MEDIA_TYPE, **index, "manifests": entries}
+
+
+@contextmanager
+def _lock_index(folder: Path) -> Iterator[None]:
+    """Whoever has the lock removes its file in the end; what was locked counts only while it is still in place."""
+    path = folder / _LOCK
+    deadline = time.monotonic() + _PATIENCE
+    while (descriptor := _try_lock(path)) is None:
+        if time.monotonic() > deadline:
+            raise KubeBuilderError(f"{folder} is in use by another build")
+        time.sleep(_LOOK)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _try_lock(path: Path) -> int | None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(descriptor)
+    return None
+
+
+def _replace_file(path: Path, content: bytes) -> None:
+    scratch.replace(path, content)

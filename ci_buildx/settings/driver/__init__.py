@@ -1,1 +1,0 @@
-"""Driver options: the builder as the user wants it, from buildx's syntax or from YAML, checked."""

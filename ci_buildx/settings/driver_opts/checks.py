@@ -1,0 +1,224 @@
+"""Labels and annotations that are not the user's to set: builders are found and counted by them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ci_buildx.errors import InputError
+from ci_buildx.model import reference
+from ci_buildx.settings.builder import Pairs, Toleration
+from ci_buildx.settings.driver_opts.table import RESOURCES
+from ci_buildx.settings.names import is_label_name, is_label_value, is_object_name, suggest_name
+from ci_buildx.settings.syntax import parse_duration
+
+LABELS = (
+    "kube-builder.dev/",
+    "app.kubernetes.io/managed-by",
+    # What selects the pods of a Deployment, as buildx has it.
+    "app",
+    # What the controllers of Kubernetes 1.34 write and look for.
+    "batch.kubernetes.io/",
+    "apps.kubernetes.io/",
+    "statefulset.kubernetes.io/",
+    "controller-uid",
+    "job-name",
+    "pod-template-hash",
+    "controller-revision-hash",
+)
+"""Names, and the prefixes (with ``/``) of whole domains."""
+ANNOTATIONS = (
+    "kube-builder.dev/",
+    "buildx.docker.com/platform",
+    "batch.kubernetes.io/",
+    "deployment.kubernetes.io/",
+)
+
+
+def refuse_reserved_labels(names: Iterable[str], *, source: str) -> None:
+    """Raise InputError for the first label that is reserved."""
+    _refuse_reserved(names, LABELS, "label", source)
+
+
+def refuse_reserved_annotations(names: Iterable[str], *, source: str) -> None:
+    """Raise InputError for the first annotation that is reserved."""
+    _refuse_reserved(names, ANNOTATIONS, "annotation", source)
+
+
+def _refuse_reserved(names: Iterable[str], reserved: tuple[str, ...], kind: str, source: str) -> None:
+    for name in names:
+        for one in reserved:
+            if name == one or (one.endswith("/") and name.startswith(one)):
+                raise InputError(f"{kind} {name!r} is reserved", source=source, fix="choose another name")
+
+
+_MOST_REPLICAS = 2**31 - 1
+_VARIABLE = re.compile(r"[^=\0]+")
+_HOST = re.compile(r"[A-Za-z0-9_.-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:]+\](?::[0-9]{1,5})?")
+_MIRROR = re.compile(rf"(?:https?://)?(?:{_HOST.pattern})(?:/[A-Za-z0-9_./-]*)?")
+_PROFILE = re.compile(r"unconfined|runtime/default|default|localhost/[A-Za-z0-9_][A-Za-z0-9_./-]*")
+_OPERATORS = ("Equal", "Exists")
+_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+
+
+def check_image(text: str, *, source: str) -> str:
+    """A reference, kept as typed."""
+    try:
+        reference.parse_reference(text)
+    except ValueError as error:
+        raise InputError(f"invalid image {text!r}: {error}", source=source) from error
+    return text
+
+
+def check_replicas(count: int, *, source: str) -> int:
+    """At least one."""
+    if not 1 <= count <= _MOST_REPLICAS:
+        raise InputError(f"{count} is not a whole number of at least 1", source=source)
+    return count
+
+
+def check_selector(pairs: Mapping[str, str], *, source: str) -> Pairs:
+    """Labels to look for, checked as Kubernetes checks labels."""
+    for key, value in pairs.items():
+        if not is_label_name(key):
+            raise InputError(f"{key!r} is not the name of a label", source=source)
+        if not is_label_value(value):
+            raise InputError(f"{value!r} is not the value of a label", source=source)
+    return tuple(pairs.items())
+
+
+def check_labels(pairs: Mapping[str, str], *, source: str) -> Pairs:
+    """Labels to set: those that Kubernetes takes and that are not reserved."""
+    refuse_reserved_labels(pairs, source=source)
+    return check_selector(pairs, source=source)
+
+
+def check_annotations(pairs: Mapping[str, str], *, source: str) -> Pairs:
+    """Annotations to set; their values are free."""
+    refuse_reserved_annotations(pairs, source=source)
+    for key in pairs:
+        if not is_label_name(key):
+            raise InputError(f"{key!r} is not the name of an annotation", source=source)
+    return tuple(pairs.items())
+
+
+def check_tolerations(items: Sequence[Mapping[str, Any]], *, source: str) -> tuple[Toleration, ...]:
+    """As k8s.io/kubernetes v1.34.2 ``pkg/apis/core/validation/validation.go`` (ValidateTolerations) checks them.
+
+    Operators and effects are taken in any case.
+    """
+    return tuple(_check_toleration(item, source) for item in items)
+
+
+def _check_toleration(item: Mapping[str, Any], source: str) -> Toleration:
+    toleration = Toleration(
+        key=str(item.get("key", "")),
+        operator=_check_word(str(item.get("operator", "")), _OPERATORS, "operator", source),
+        value=str(item.get("value", "")),
+        effect=_check_word(str(item.get("effect", "")), _EFFECTS, "effect", source),
+        seconds=item.get("tolerationSeconds"),
+    )
+    if toleration.key and not is_label_name(toleration.key):
+        raise InputError(f"{toleration.key!r} is not the key of a taint", source=source)
+    if not is_label_value(toleration.value):
+        raise InputError(f"{toleration.value!r} is not the value of a taint", source=source)
+    if toleration.operator == "Exists" and toleration.value:
+        raise InputError(f"operator Exists takes no value, not {toleration.value!r}", source=source)
+    if not toleration.key and toleration.operator != "Exists":
+        raise InputError("a toleration without key", source=source, fix="operator=Exists tolerates every taint")
+    if toleration.seconds is not None and toleration.effect != "NoExecute":
+        raise InputError("tolerationSeconds goes with effect=NoExecute only", source=source)
+    return toleration
+
+
+def _check_word(text: str, known: Sequence[str], kind: str, source: str) -> str:
+    for word in known:
+        if text.lower() == word.lower():
+            return word
+    if text:
+        raise InputError(f"unknown {kind} {text!r}", source=source, fix=suggest_name(text, known))
+    return ""
+
+
+def check_object_name(text: str, *, source: str) -> str:
+    """The name of an object that is there already."""
+    if not is_object_name(text):
+        raise InputError(f"{text!r} is not the name of an object", source=source)
+    return text
+
+
+def check_storage(text: str, *, source: str) -> str:
+    """An amount of bytes, kept as typed."""
+    from ci_buildx.settings.syntax import parse_quantity
+
+    parse_quantity(text, source=source, whole=True)
+    return text
+
+
+def check_amount(text: str, resource: str, *, source: str) -> str:
+    """An amount of a resource, kept as typed: only processors come in parts."""
+    from ci_buildx.settings.syntax import parse_quantity
+
+    parse_quantity(text, source=source, whole=resource != "cpu")
+    return text
+
+
+def check_resources(requests: Pairs, limits: Pairs, *, source: str) -> None:
+    """No request is above its limit: the API server would refuse the pod. All are quantities."""
+    from ci_buildx.settings.syntax import parse_quantity
+
+    for name in RESOURCES:
+        texts = {
+            kind: dict(pairs)[name]
+            for kind, pairs in (("requests", requests), ("limits", limits))
+            if name in dict(pairs)
+        }
+        amounts = {
+            kind: parse_quantity(text, source=f"{source} {kind}.{name}", whole=name != "cpu")
+            for kind, text in texts.items()
+        }
+        if len(amounts) == 2 and amounts["requests"] > amounts["limits"]:
+            raise InputError(
+                f"requests.{name} {texts['requests']!r} is more than limits.{name} {texts['limits']!r}", source=source
+            )
+
+
+def check_variable(name: str, *, source: str) -> str:
+    """The name of a variable: anything but ``=`` (Kubernetes 1.34 takes all printable ones)."""
+    if not _VARIABLE.fullmatch(name) or not name.isprintable():
+        raise InputError(f"{name!r} is not the name of a variable", source=source)
+    return name
+
+
+def check_mirrors(mirrors: Mapping[str, Sequence[str]], *, source: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Mirrors by the host of a registry, in the order to try."""
+    check_hosts(tuple(mirrors), source=source)
+    for host, texts in mirrors.items():
+        if not texts:
+            raise InputError(f"no mirror for {host!r}", source=source, fix=f"write {host}=mirror.example")
+        for text in texts:
+            if not _MIRROR.fullmatch(text):
+                raise InputError(f"{text!r} is not a mirror", source=source, fix="write it like mirror.example/path")
+    return tuple((host, tuple(texts)) for host, texts in mirrors.items())
+
+
+def check_hosts(hosts: Sequence[str], *, source: str) -> tuple[str, ...]:
+    """Hosts of registries, with a port where it is not the usual one."""
+    for host in hosts:
+        if not _HOST.fullmatch(host):
+            raise InputError(f"{host!r} is not the host of a registry", source=source, fix="write it like host:5000")
+    return tuple(hosts)
+
+
+def check_profile(text: str, *, source: str) -> str:
+    """A profile in the words of Kubernetes' annotations; ``default`` is "", what the cluster does by itself."""
+    if not _PROFILE.fullmatch(text) or ".." in text.split("/"):
+        fix = "write unconfined, runtime/default, localhost/NAME, or default to leave it to the cluster"
+        raise InputError(f"{text!r} is not a profile", source=source, fix=fix)
+    return "" if text == "default" else text
+
+
+def check_seconds(text: str, *, source: str) -> int:
+    """A duration in whole seconds, at least one."""
+    return max(1, round(parse_duration(text, source=source)))

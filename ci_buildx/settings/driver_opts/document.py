@@ -1,0 +1,221 @@
+"""YAML of the user's: a mapping, or a clear error with the line."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from ci_buildx.errors import InputError
+from ci_buildx.model.record import dataclass
+from ci_buildx.settings.driver_opts.table import DriverOption, OptionShape, find_shape
+from ci_buildx.settings.names import suggest_name
+
+
+def load_mapping(text: str, *, name: str, source: str) -> dict[str, Any]:
+    """The mapping that YAML (or JSON) text holds; ``name`` is its file's, "" for none. Raises InputError."""
+    import yaml
+
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(explain_yaml_error(error, name), source=source) from error
+    if not isinstance(value, dict):
+        what = f"{name!r} holds" if name else "it is"
+        raise InputError(f"{what} no mapping", source=source, fix="write names and values, 'name: value'")
+    return value
+
+
+def explain_yaml_error(error: Exception, name: str) -> str:
+    """What is wrong with a YAML text, in one line with the place."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    place = f"{mark.line + 1}:{mark.column + 1}" if mark else ""
+    where = ":".join(part for part in (name, place) if part)
+    return f"{where}: {problem or ' '.join(str(error).split())}" if where else f"no YAML: {problem or error}"
+
+
+Schema = Mapping[str, Any]
+
+_KINDS: Mapping[str, Callable[[Any], bool]] = {
+    "string": lambda value: isinstance(value, str),
+    "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
+    "boolean": lambda value: isinstance(value, bool),
+    "object": lambda value: isinstance(value, dict),
+    "array": lambda value: isinstance(value, list),
+}
+_NAMES = {
+    "string": "a text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "object": "a mapping",
+    "array": "a list",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaFault:
+    """What is wrong with a document. ``path`` are the keys and indices that lead there."""
+
+    path: tuple[str | int, ...]
+    message: str
+    fix: str = ""
+
+
+def load_schema() -> dict[str, Any]:
+    """The schema of driver options, as ``docs/driver-opts.schema.json`` has it."""
+    text = resources.files(__package__).joinpath("schema.json").read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def find_faults(value: Any, schema: Schema, root: Schema, path: tuple[str | int, ...] = ()) -> Iterator[SchemaFault]:
+    """Everything in which a value differs from its schema, in the order of the document."""
+    if "$ref" in schema:
+        schema = {**root["$defs"][schema["$ref"].removeprefix("#/$defs/")], **schema}
+    if (message := _find_kind_fault(value, schema)) or (message := _find_value_fault(value, schema)):
+        yield SchemaFault(path=path, message=message)
+    elif isinstance(value, dict):
+        yield from _find_mapping_faults(value, schema, root, path)
+    elif isinstance(value, list) and "items" in schema:
+        for index, item in enumerate(value):
+            yield from find_faults(item, schema["items"], root, (*path, index))
+
+
+def _find_mapping_faults(
+    value: Mapping[Any, Any], schema: Schema, root: Schema, path: tuple[str | int, ...]
+) -> Iterator[SchemaFault]:
+    known = schema.get("properties", {})
+    others = schema.get("additionalProperties", {})
+    for key, item in value.items():
+        if not isinstance(key, str):
+            yield SchemaFault(path=(*path, str(key)), message=f"the name {key!r} is no text", fix="quote it")
+        elif key in known:
+            yield from find_faults(item, known[key], root, (*path, key))
+        elif others is False:
+            yield SchemaFault(path=(*path, key), message=f"unknown option {key!r}", fix=suggest_name(key, known))
+        else:
+            yield from find_faults(item, others, root, (*path, key))
+
+
+def _find_kind_fault(value: Any, schema: Schema) -> str:
+    wanted = schema.get("type", [])
+    kinds = [wanted] if isinstance(wanted, str) else wanted
+    if not kinds or any(_KINDS[kind](value) for kind in kinds):
+        return ""
+    what = "nothing" if value is None else repr(value)
+    return f"{what} is not {' or '.join(_NAMES[kind] for kind in kinds)}"
+
+
+def _find_value_fault(value: Any, schema: Schema) -> str:
+    if "enum" in schema and not any(value == one and isinstance(value, type(one)) for one in schema["enum"]):
+        return f"{value!r} is none of {', '.join(str(one) for one in schema['enum'] if isinstance(one, str))}"
+    if "minimum" in schema and value < schema["minimum"]:
+        return f"{value} is less than {schema['minimum']}"
+    if "pattern" in schema and not re.search(schema["pattern"], value):
+        return f"{value!r} is not {schema['description']}"
+    return ""
+
+
+Path = tuple[str | int, ...]
+
+
+class _LineLoader(yaml.SafeLoader):
+    """YAML in which plain words and numbers keep their text: ``1.10``, ``no`` and dates are what was typed."""
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - the library has it so
+
+
+for _tag, _pattern, _first in (
+    ("bool", r"true|false", "tf"),
+    ("int", r"-?(?:0|[1-9][0-9]*)", "-0123456789"),
+    ("null", r"~|null|", ["~", "n", ""]),
+    ("merge", r"<<", "<"),
+):
+    _LineLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), list(_first))
+
+
+def read_document(text: str, *, origin: str) -> dict[str, DriverOption]:
+    """The options by their names, as ``--driver-opt`` calls them. ``origin`` is the file, or where the text came from.
+
+    Raises InputError with path and line.
+    """
+    loader = _LineLoader(text)
+    try:
+        node = loader.get_single_node()
+        value = loader.construct_document(node) if node is not None else {}
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(explain_yaml_error(error, origin)) from error
+    finally:
+        loader.dispose()
+    lines = dict(_read_lines(node)) if node is not None else {}
+    rules = load_schema()
+    for fault in find_faults(value, rules, rules):
+        raise InputError(fault.message, source=_format_place(fault.path, lines, origin), fix=fault.fix)
+    return dict(_read_entries(value, lines, origin))
+
+
+def _read_lines(node: yaml.Node, path: Path = ()) -> Iterator[tuple[Path, int]]:
+    """The line of each value that the schema knows of: three levels down and in lists."""
+    yield path, node.start_mark.line + 1
+    if len(path) > 3:
+        return
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                # The name's own line: an empty value has the next one's.
+                yield (*path, key.value), key.start_mark.line + 1
+                yield from (each for each in _read_lines(value, (*path, key.value)) if each[0] != (*path, key.value))
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield from _read_lines(item, (*path, index))
+
+
+def _format_place(path: Path, lines: Mapping[Path, int], origin: str) -> str:
+    name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+    line = next((lines[path[:count]] for count in range(len(path), -1, -1) if path[:count] in lines), 0)
+    return " ".join(part for part in (f"{origin}:{line}" if line else origin, name) if part)
+
+
+def _read_entries(
+    value: Mapping[str, Any], lines: Mapping[Path, int], origin: str
+) -> Iterator[tuple[str, DriverOption]]:
+    for path, item in _list_options(value):
+        name = ".".join(map(str, path))
+        shape = find_shape(name)
+        assert shape is not None, name
+        yield name, DriverOption(value=_shape_value(item, shape), source=_format_place(path, lines, origin))
+
+
+def _list_options(value: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The options: mappings that are no value of one are names with dots."""
+    for key, item in value.items():
+        inner = (*path, key)
+        if find_shape(".".join(inner)) is not None:
+            yield inner, item
+        else:
+            yield from _list_options(item, inner)
+
+
+def _shape_value(value: Any, shape: OptionShape) -> Any:
+    """The value as :mod:`~ci_buildx.settings.driver_opts.parse` would have read it."""
+    match shape:
+        case OptionShape.TEXT:
+            return _format_value(value)
+        case OptionShape.PAIRS:
+            return {key: _format_value(item) for key, item in value.items()}
+        case OptionShape.LIST | OptionShape.FILES:
+            return [value] if isinstance(value, str) else value
+        case OptionShape.MIRRORS:
+            return {key: [item] if isinstance(item, str) else item for key, item in value.items()}
+        case OptionShape.COUNT | OptionShape.SWITCH | OptionShape.TEMPLATE | OptionShape.TOLERATIONS:
+            return value
+
+
+def _format_value(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

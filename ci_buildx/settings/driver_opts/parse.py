@@ -1,0 +1,189 @@
+"""Driver options in buildx's syntax.
+
+Each text is one CSV value, so an option whose value holds commas is quoted as a whole:
+``"nodeselector=a=b,c=d",replicas=2``. All options and what they mean: ``docs/driver-opts.md``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ci_buildx.errors import InputError
+from ci_buildx.settings.builder import BuilderSettings
+from ci_buildx.settings.driver_opts import apply
+from ci_buildx.settings.driver_opts.outside import ExternalInputs
+from ci_buildx.settings.driver_opts.table import SHAPES, SPELLINGS, DriverOption, Entries, OptionShape, find_shape
+from ci_buildx.settings.names import check_namespace, suggest_name
+from ci_buildx.settings.syntax import read_boolean, split_fields
+
+_NOWHERE: Mapping[str, str] = {}
+
+
+def parse_driver_opts(
+    texts: Iterable[str],
+    *,
+    source: str,
+    base: BuilderSettings | None = None,
+    env: Mapping[str, str] = _NOWHERE,
+    cwd: Path | None = None,
+) -> BuilderSettings:
+    """The builder's settings with the options applied to ``base``; the last of a name counts, empty ones do not.
+
+    Files are looked for in ``cwd``, proxies in ``env``. Raises InputError.
+    """
+    entries = read_entries(texts, source=source)
+    outside = ExternalInputs(env=env, cwd=cwd or Path())
+    builder = apply.apply_options(entries, base or BuilderSettings(), outside, source=source)
+    apply.check_combinations(builder, source=source)
+    return builder
+
+
+def parse_document(
+    text: str, *, source: str, env: Mapping[str, str] = _NOWHERE, cwd: Path | None = None
+) -> BuilderSettings:
+    """The settings that YAML of the options gives: the name of a file, or the text itself. Raises InputError."""
+    outside = ExternalInputs(env=env, cwd=cwd or Path())
+    builder = apply.apply_options(
+        read_document_entries(text, source=source, outside=outside), BuilderSettings(), outside, source=source
+    )
+    apply.check_combinations(builder, source=source)
+    return builder
+
+
+def read_document_entries(text: str, *, source: str, outside: ExternalInputs) -> dict[str, DriverOption]:
+    """The options of a YAML document, or of the file that is named. Raises InputError with path and line."""
+    from ci_buildx.settings.driver_opts.document import read_document
+
+    if "\n" in text or ": " in text:
+        return read_document(text, origin=source)
+    return read_document(outside.read(text, source=source), origin=text)
+
+
+def read_namespace_option(entries: Entries) -> str:
+    """The namespace that options say, "" for none. Raises InputError."""
+    entry = entries.get("namespace")
+    return check_namespace(entry.value, source=entry.source) if entry else ""
+
+
+def read_entries(texts: Iterable[str], *, source: str) -> dict[str, DriverOption]:
+    """The options by their names, read but not checked. Raises InputError for unknown names and misplaced quotes."""
+    entries: dict[str, DriverOption] = {}
+    for text in texts:
+        try:
+            fields = split_fields(text)
+        except ValueError as error:
+            raise InputError(str(error), source=source, fix="quote the whole option: '\"name=a,b\"'") from error
+        previous = ""
+        for field in fields:
+            name, value = _split_field(field, previous, source)
+            if value:
+                place = f"{source} {name}"
+                shape = find_shape(name)
+                assert shape is not None
+                entries[name] = DriverOption(value=read_text(value, shape, source=place), source=place)
+            else:
+                entries.pop(name, None)
+            previous = field
+    return entries
+
+
+def _split_field(field: str, previous: str, source: str) -> tuple[str, str]:
+    typed, equals, value = field.partition("=")
+    typed = typed.strip()
+    name = SPELLINGS.get(typed, typed)
+    if find_shape(name) is None:
+        before = previous.partition("=")[0].strip()
+        shape = find_shape(SPELLINGS.get(before, before))
+        if shape is not None and shape.holds_commas:
+            fix = f"""quote it: '"{previous},{field}"'"""
+            raise InputError(f"unknown option {typed!r} after {before}", source=source, fix=fix)
+        raise InputError(f"unknown option {typed!r}", source=source, fix=suggest_name(typed, SHAPES))
+    if not equals:
+        raise InputError(f"option {typed!r} has no value", source=source, fix=f"write {typed}=…")
+    return name, value.strip()
+
+
+_TOLERATION = ("key", "operator", "value", "effect", "tolerationSeconds")
+
+
+def read_text(text: str, shape: OptionShape, *, source: str) -> Any:
+    """The value: a text, number or boolean, a list or a mapping. Raises InputError."""
+    match shape:
+        case OptionShape.COUNT:
+            return _read_count(text, source)
+        case OptionShape.SWITCH:
+            return _read_switch(text, source)
+        case OptionShape.LIST | OptionShape.FILES:
+            return [text] if "\n" in text else [item.strip() for item in text.split(",") if item.strip()]
+        case OptionShape.PAIRS:
+            return read_pairs(text, source=source)
+        case OptionShape.TOLERATIONS:
+            return [_read_toleration(item, source) for item in text.split(";") if item.strip()]
+        case OptionShape.MIRRORS:
+            return {host: _split_words(mirrors, ";") for host, mirrors in read_pairs(text, source=source).items()}
+        case OptionShape.TEXT | OptionShape.TEMPLATE:
+            return text
+
+
+def write_text(value: Any) -> str:
+    """The text of a value that YAML gave: what :func:`read_text` reads as the same."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case [{}, *_]:
+            return ";".join(map(_write_pairs, value))
+        case list():
+            return ",".join(map(str, value))
+        case dict() if all(isinstance(item, list) for item in value.values()):
+            return _write_pairs({host: ";".join(mirrors) for host, mirrors in value.items()})
+        case dict() if any(isinstance(item, dict) for item in value.values()):
+            import json
+
+            return json.dumps(value)
+        case dict():
+            return _write_pairs(value)
+    return str(value)
+
+
+def _write_pairs(pairs: dict[str, Any]) -> str:
+    return ",".join(f"{key}={value}" for key, value in pairs.items())
+
+
+def read_pairs(text: str, *, source: str) -> dict[str, str]:
+    """``key=value`` separated by commas. buildx takes quotes around the whole, too."""
+    pairs = {}
+    for item in text.strip('"').split(","):
+        key, equals, value = item.strip().partition("=")
+        if not equals or not key.strip():
+            raise InputError(f"{item!r} is not key=value", source=source)
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def _read_count(text: str, source: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,10}", text):
+        raise InputError(f"{text!r} is not a whole number", source=source)
+    return int(text)
+
+
+def _read_switch(text: str, source: str) -> bool:
+    value = read_boolean(text)
+    if value is None:
+        raise InputError(f"{text!r} is neither true nor false", source=source, fix="write true or false")
+    return value
+
+
+def _read_toleration(text: str, source: str) -> dict[str, str | int]:
+    toleration: dict[str, str | int] = {}
+    for field, value in read_pairs(text, source=source).items():
+        if field not in _TOLERATION:
+            raise InputError(f"unknown field {field!r}", source=source, fix=suggest_name(field, _TOLERATION))
+        toleration[field] = _read_count(value, source) if field == "tolerationSeconds" else value
+    return toleration
+
+
+def _split_words(text: str, separator: str) -> list[str]:
+    return [word.strip() for word in text.split(separator) if word.strip()]

@@ -1,0 +1,154 @@
+"""The raw values of a build's options, read by the kind that the table says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+
+from ci_buildx.errors import InputError
+from ci_buildx.model.record import dataclass, field, replace
+from ci_buildx.settings import options
+from ci_buildx.settings.names import suggest_name
+from ci_buildx.settings.option import Option, OptionKind, Reading
+from ci_buildx.settings.syntax import join_fields, read_boolean, split_lines, split_records
+from ci_buildx.settings.values import ProgressMode
+
+Value = list[str] | str | bool
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+@dataclass(frozen=True, slots=True)
+class RawValues:
+    """Values and sources by the names of the table ``known``; ``cwd`` is absolute. Every method raises InputError."""
+
+    values: Mapping[str, Value]
+    sources: Mapping[str, str]
+    env: Mapping[str, str]
+    cwd: Path
+    known: Mapping[str, Option] = field(default_factory=lambda: options.BY_NAME)
+
+    def with_changes(self, **values: Value) -> RawValues:
+        """The same with other values for some names; their sources stay."""
+        return replace(self, values={**self.values, **values})
+
+    def select_build_options(self) -> dict[str, Value]:
+        """What a build can be told; the rest is for the job around it."""
+        return {name: value for name, value in self.values.items() if name in options.BY_NAME}
+
+    def check_names(self) -> None:
+        """Refuse what the table does not know."""
+        for name in self.values:
+            if name not in self.known:
+                raise InputError(
+                    f"unknown option {name!r}", source=self.find_source(name), fix=suggest_name(name, self.known)
+                )
+
+    def check_values(self) -> None:
+        """Refuse content where a path, a URL or a name is expected, before anything quotes it."""
+        from ci_buildx.settings.unquoted import refuse_pasted
+
+        for name, value in self.values.items():
+            texts = (value,) if isinstance(value, str) else value if isinstance(value, list) else ()
+            option = self.known.get(name)
+            if option is not None and option.repeatable and isinstance(value, str):
+                texts = self._split_lines(value, option)
+            refuse_pasted(name, iter(texts), source=self.find_source(name))
+
+    def find_source(self, name: str) -> str:
+        """Where a value came from, as the user knows it."""
+        return self.sources.get(name, name)
+
+    def read_text(self, name: str) -> str:
+        """A single value, "" if it is not given."""
+        value = self.values.get(name, "")
+        if isinstance(value, str):
+            return value.strip()
+        raise InputError(f"{value!r} is not one text", source=self.find_source(name))
+
+    def read_texts(self, name: str, *, comments: bool = False) -> list[str]:
+        """The values of a list. A single text (an input, a variable) is split as the table says.
+
+        With ``comments`` a line of that text that begins with ``#`` is dropped.
+        """
+        value = self.values.get(name, [])
+        if isinstance(value, bool):
+            raise InputError("is given as a boolean", source=self.find_source(name), fix="give one value a line")
+        if isinstance(value, str):
+            value = self._split(value, self.known[name], comments=comments)
+        return [text for text in value if text]
+
+    def _split_lines(self, text: str, option: Option) -> list[str]:
+        """The values of a list in one text, roughly: what is not right in it is said later."""
+        try:
+            return self._split(text, option, comments=False)
+        except InputError:
+            return text.splitlines()
+
+    def _split(self, text: str, option: Option, *, comments: bool) -> list[str]:
+        if option.reading is Reading.LINES:
+            return split_lines(text)
+        verbatim = option.reading is Reading.VERBATIM
+        try:
+            records = split_records(text if verbatim else text.strip(), comments=comments or option.comments)
+        except ValueError as error:
+            fix = 'close it, or double the quotes inside of a quoted value: "a ""b"""'
+            raise InputError(str(error), source=self.find_source(option.name), fix=fix) from error
+        if option.kind is OptionKind.WORDS:
+            # A record of one field is split again, even if the field was quoted.
+            records = [record[0].split(",") if len(record) == 1 else record for record in records]
+            return [word.strip() for record in records for word in record]
+        values = [record[0] if len(record) == 1 else _join(record, option.reading) for record in records]
+        return [value for value in values if value.strip()] if verbatim else [value.strip() for value in values]
+
+    def switch(self, name: str) -> bool:
+        """Yes or no; no if it is not given."""
+        value = self.values.get(name, False)
+        if isinstance(value, bool):
+            return value
+        wanted = read_boolean(self.read_text(name) or "false")
+        if wanted is None:
+            raise InputError(
+                f"{value!r} is neither true nor false", source=self.find_source(name), fix="write true or false"
+            )
+        return wanted
+
+    def read_choice(self, name: str, kind: type[Choice]) -> Choice:
+        """One of a closed set; the table's default if it is not given."""
+        text = self.read_text(name) or self.known[name].default
+        if text not in list(kind):
+            raise InputError(f"unknown {name} {text!r}", source=self.find_source(name), fix=_suggest_choice(text, kind))
+        return kind(text)
+
+    def read_output_file(self, name: str) -> Path | None:
+        """A file to write later: now there must be a folder for it, and the right to write."""
+        text = self.read_text(name)
+        if not text:
+            return None
+        path = self.cwd / text
+        if path.is_dir():
+            raise InputError(f"{text!r} is a folder", source=self.find_source(name), fix="name a file")
+        if not path.parent.is_dir():
+            raise InputError(
+                f"folder {str(Path(text).parent)!r} does not exist", source=self.find_source(name), fix="make it first"
+            )
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise InputError(f"{text!r} is not writable", source=self.find_source(name), fix="name another file")
+        return path
+
+
+def _join(record: list[str], reading: Reading) -> str:
+    """The value of a record. Fields of a CSV value keep quotes around a comma, which docker's actions would lose."""
+    is_csv = reading is Reading.FIELDS or (reading is Reading.VERBATIM and record[0].startswith("id="))
+    return ",".join(join_fields([field]) if is_csv and "," in field else field for field in record)
+
+
+def _suggest_choice(text: str, kind: type[StrEnum]) -> str:
+    """Nearest or all; ``none`` is the name that buildx gave to what it calls quiet elsewhere."""
+    return (
+        f"did you mean {ProgressMode.QUIET.value!r}?"
+        if kind is ProgressMode and text == "none"
+        else suggest_name(text, list(kind))
+    )

@@ -1,0 +1,196 @@
+"""How values are written: CSV fields, booleans, durations, quantities."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from decimal import Decimal
+
+from ci_buildx.errors import InputError
+from ci_buildx.model.lazy import compile_lazily
+
+_LINE_END = compile_lazily(r"\r\n|\n|\r")
+_QUOTED = compile_lazily(r'"(?P<inner>[^"]*(?:""[^"]*)*)"')
+_BARE = compile_lazily(r"[^,\r\n]*")
+_FIELD = compile_lazily(r'"(?P<quoted>(?:[^"]|"")*)"(?=,|\Z)|(?P<bare>[^,"]*)(?=,|\Z)')
+
+
+def split_fields(text: str) -> list[str]:
+    """The fields of one value; an empty text has none. Raises ValueError for misplaced quotes."""
+    if not text:
+        return []
+    fields = []
+    position = 0
+    while True:
+        match = _FIELD.match(text, position)
+        if not match:
+            raise ValueError(f"misplaced quote in {text[position:]!r}")
+        quoted = match["quoted"]
+        fields.append(match["bare"] if quoted is None else quoted.replace('""', '"'))
+        if match.end() == len(text):
+            return fields
+        position = match.end() + 1
+
+
+def join_fields(fields: Iterable[str]) -> str:
+    """The fields as one value; what holds a comma or a quote is quoted (buildx 0.38.2 ``csvBuilder``)."""
+    quoted = ('"' + field.replace('"', '""') + '"' if "," in field or '"' in field else field for field in fields)
+    return ",".join(quoted)
+
+
+def split_pairs(text: str) -> list[tuple[str, str]]:
+    """The fields as ``key=value``, keys stripped and lower-case. Raises ValueError for a field without ``=`` or key."""
+    pairs = []
+    for field in split_fields(text):
+        key, equals, value = field.partition("=")
+        if not equals or not key.strip():
+            raise ValueError(f"{field!r} is not key=value")
+        pairs.append((key.strip().lower(), value))
+    return pairs
+
+
+def split_lines(text: str) -> list[str]:
+    """The lines of an input whose quotes are left to buildx's reader, stripped; blank lines are dropped."""
+    lines = (line.strip() for line in _LINE_END.split(text))
+    return [line for line in lines if line]
+
+
+def split_records(text: str, *, comments: bool = False) -> list[list[str]]:
+    """The fields of each record of a list input, read as docker's actions read it.
+
+    They use csv-parse with ``relax_quotes``, ``relax_column_count`` and ``skip_empty_lines`` (docker/actions-toolkit
+    0.95.0, ``src/util.ts``, getList): quotes around a field are removed, a doubled quote inside is one, a quoted field
+    may hold commas and line breaks, and quotes elsewhere are text. With ``comments`` a record that begins with ``#``
+    is dropped. Raises ValueError for a quote that is not closed; the message holds nothing of the text.
+    """
+    records: list[list[str]] = []
+    record: list[str] = []
+    position, start_of_record = 0, True
+    while position < len(text):
+        if start_of_record and (skipped := _skip_comment(text, position, comments=comments)) > position:
+            position = skipped
+            continue
+        field, position = _read_field(text, position)
+        record.append(field)
+        start_of_record = False
+        if text[position : position + 1] == ",":
+            position += 1
+            if position < len(text):
+                continue
+            record.append("")
+        records.append(record)
+        record, start_of_record = [], True
+        position = _skip_line_end(text, position)
+    return records
+
+
+def _skip_comment(text: str, position: int, *, comments: bool) -> int:
+    """The position after an empty line or a comment that begins at ``position``."""
+    if comments and text[position] == "#":
+        found = _LINE_END.search(text, position)
+        return found.end() if found else len(text)
+    return _skip_line_end(text, position)
+
+
+def _skip_line_end(text: str, position: int) -> int:
+    found = _LINE_END.match(text, position)
+    return found.end() if found else position
+
+
+def _read_field(text: str, position: int) -> tuple[str, int]:
+    """The field at ``position``, and where it ends. After a closing quote in its middle, the quotes are text."""
+    value = ""
+    if text[position] == '"':
+        quoted = _QUOTED.match(text, position)
+        if not quoted:
+            raise ValueError("a quote is not closed")
+        value, position = quoted["inner"].replace('""', '"'), quoted.end()
+        if position == len(text) or text[position] in ",\r\n":
+            return value, position
+        value = f'"{value}"'
+    rest = _BARE.match(text, position)
+    assert rest is not None
+    return value + rest[0], rest.end()
+
+
+_TRUE = frozenset(("1", "t", "true", "yes", "on"))
+_FALSE = frozenset(("0", "f", "false", "no", "off"))
+
+
+def read_boolean(text: str) -> bool | None:
+    """Go's ``strconv.ParseBool`` in any case, and YAML's yes, no, on, off; None for anything else."""
+    word = text.strip().lower()
+    if word in _TRUE:
+        return True
+    return False if word in _FALSE else None
+
+
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_NUMBER = r"(?:[0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})"
+_PART = compile_lazily(rf"(?P<number>{_NUMBER})(?P<unit>{'|'.join(_UNITS)})")
+_PLAIN = compile_lazily(_NUMBER)
+
+
+def parse_duration(text: str, *, source: str) -> float:
+    """Seconds, more than zero. The units are those of Go's ``time.ParseDuration``."""
+    seconds = _read_duration(text.strip())
+    if seconds is None:
+        raise InputError(f"{text!r} is not a duration", source=source, fix="write it like 90s, 2m or 1h30m")
+    if seconds <= 0:
+        raise InputError(f"duration {text!r} must be more than zero", source=source)
+    return seconds
+
+
+def _read_duration(text: str) -> float | None:
+    if _PLAIN.fullmatch(text):
+        return float(text)
+    total = 0.0
+    position = 0
+    while match := _PART.match(text, position):
+        total += float(match["number"]) * _UNITS[match["unit"]]
+        position = match.end()
+    return total if text and position == len(text) else None
+
+
+_SUFFIXES = {
+    "": Decimal(1),
+    **{unit: Decimal(1000) ** power for unit, power in zip("numkMGTPE", (-3, -2, -1, 1, 2, 3, 4, 5, 6), strict=True)},
+    **{f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", start=1)},
+}
+_QUANTITY = re.compile(
+    r"(?P<sign>[+-]?)(?P<number>[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE](?P<exponent>[+-]?[0-9]{1,3})|(?P<suffix>[A-Za-z]*))"
+)
+_LARGEST = Decimal(2**63 - 1)
+_LONGEST = 40
+
+
+def parse_quantity(text: str, *, source: str, whole: bool = False) -> Decimal:
+    """The amount that a quantity stands for, more than zero.
+
+    ``whole`` refuses fractions: half a byte is always a slip, mostly of ``m`` (milli) for ``Mi``.
+    """
+    match = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST else None
+    if not match:
+        raise InputError(f"{text!r} is not a quantity", source=source, fix="write it like 2, 500m or 512Mi")
+    suffix = match["suffix"] or ""
+    if suffix not in _SUFFIXES:
+        raise InputError(f"unknown unit {suffix!r} in quantity {text!r}", source=source, fix=_suggest_unit(suffix))
+    scale = Decimal(f"1e{match['exponent']}") if match["exponent"] else _SUFFIXES[suffix]
+    amount = Decimal(match["number"]) * scale
+    if match["sign"] == "-" or amount <= 0:
+        raise InputError(f"quantity {text!r} must be more than zero", source=source)
+    if amount > _LARGEST:
+        raise InputError(f"quantity {text!r} is more than 2^63-1", source=source)
+    if whole and amount != amount.to_integral_value():
+        number = match["number"]
+        raise InputError(f"{text!r} is not a whole number of bytes", source=source, fix=f"did you mean '{number}Mi'?")
+    return amount
+
+
+def _suggest_unit(suffix: str) -> str:
+    """``MB`` and ``mb`` mean ``M``, ``mib`` means ``Mi``; else all units are named."""
+    plain = suffix.lower().removesuffix("b")
+    for unit in _SUFFIXES:
+        if unit and plain == unit.lower() and unit not in ("n", "u", "m"):
+            return f"did you mean {unit!r}?"
+    return f"known: {', '.join(unit for unit in _SUFFIXES if unit)}"

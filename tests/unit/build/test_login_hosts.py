@@ -1,0 +1,208 @@
+"""buildkitd is given the logins of this build's registries and of no others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ci_buildx.build.expansion import Unusable, expand
+from ci_buildx.build.login_hosts import find_login_hosts, parse_images
+from ci_buildx.build.solve import MOST_WARNINGS, BuildLogins
+from ci_buildx.model.platform import Platform
+from ci_buildx.model.secret import Secret
+from ci_buildx.registry.docker_config import RegistryLogin
+from ci_buildx.settings.values import (
+    BuildSettings,
+    NamedContext,
+    SourcePolicy,
+    SourceRule,
+    SourceUpdate,
+    TypedAttributes,
+)
+
+LOGIN = RegistryLogin(username="me", secret=Secret("x"))
+
+
+def build(tmp_path: Path, text: str = "FROM scratch\n", **more: Any) -> BuildSettings:
+    file = tmp_path / "Dockerfile"
+    file.write_text(text)
+    return BuildSettings(**{"context": tmp_path, "dockerfile": file, **more})
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "arguments", "hosts"),
+    [
+        ("FROM scratch", {}, set()),
+        ("FROM alpine", {}, {"docker.io"}),
+        ("# syntax=docker/dockerfile:1\nFROM r.io/a", {}, {"docker.io", "r.io"}),
+        ("from --platform=$BUILDPLATFORM R.io:5000/a:1 AS b\nFROM b\nCOPY --from=b /x /y", {}, {"r.io:5000"}),
+        ("FROM a.io/x AS one\nCOPY --from=b.io/y:1 / /\nCOPY --from=0 / /\nCOPY --from=one / /", {}, {"a.io", "b.io"}),
+        ("FROM a.io/x\nRUN --mount=type=bind,from=c.io/z,target=/z true", {}, {"a.io", "c.io"}),
+        ("ARG BASE=a.io/x\nFROM ${BASE}", {}, {"a.io"}),
+        ("ARG BASE=a.io/x\nFROM $BASE", {"BASE": "b.io/x"}, {"b.io"}),
+        ("ARG HOST=a.io\nARG BASE=$HOST/x\nFROM ${BASE}:1", {}, {"a.io"}),
+        ('ARG BASE="a.io/x"\nFROM ${BASE:-z.io/q}', {}, {"a.io"}),
+        ("FROM ${BASE:-z.io/q}", {}, {"z.io"}),
+        ("ARG V\nFROM a.io/x:${V}", {}, {"a.io"}),
+        ("ARG V\nFROM a.io/${V}", {}, {"a.io"}),
+        ("FROM \\\n  # a comment\n  a.io/x \\\n  AS b", {}, {"a.io"}),
+        ("# escape=`\nFROM `\na.io/x", {}, {"a.io"}),
+        ("RUN echo FROM b.io/x\nFROM a.io/x", {}, {"a.io"}),
+        ("# check=skip=all\n# syntax=docker/dockerfile:1.7-labs\nFROM r.io/a", {}, {"docker.io", "r.io"}),
+        ("\ufeff# syntax=docker/dockerfile:1\r\nFROM r.io/a\r\n", {}, {"docker.io", "r.io"}),
+        ("# a comment\n# syntax=example.io/frontend:1\nFROM r.io/a", {}, {"r.io"}),
+        ("# unknown=x\n# syntax=example.io/frontend:1\nFROM r.io/a", {}, {"r.io"}),
+        ("ARG REG=r.io/\nFROM ${REG%/}/a", {}, {"r.io"}),
+        ("ARG REG\nFROM ${REG%/}/a", {"REG": "b.io:5000/"}, {"b.io:5000"}),
+        ("ARG URL=https://r.io/team\nFROM ${URL#https://}/a", {}, {"r.io"}),
+        ("ARG URL=https://r.io/team/x\nARG H=${URL#*//}\nFROM ${H%%/*}/a", {}, {"r.io"}),
+        ("ARG R=r-io\nFROM ${R/-/.}/a", {}, {"r.io"}),
+        ("ARG R=a-b-io\nFROM ${R//-/.}/a", {}, {"a.b.io"}),
+        ("ARG A\nARG B=b.io\nFROM ${A:-${B:-c.io}}/x", {}, {"b.io"}),
+        ("ARG A=\nFROM ${A:-d.io/x}", {}, {"d.io"}),
+        ("ARG A=\nFROM e.io/x${A:+.f.io}", {}, {"e.io"}),
+        ("ARG A\nFROM ${A:?give it}", {}, set()),
+        ('ARG A=\'r.io\' B="x y"\nFROM "${A}/x"', {}, {"r.io"}),
+        ("ARG BASE=a.io/x\nFROM $BASE AS one\nARG BASE=evil.io/x\nFROM $BASE", {}, {"a.io"}),
+        ("FROM a.io/x\nARG BASE=evil.io/x\nFROM ${BASE:-b.io/x}", {}, {"a.io", "b.io"}),
+        ("ARG BASE\nFROM $BASE", {}, set()),
+        ("FROM ${UNDECLARED}/x", {"UNDECLARED": "evil.io"}, {""}),
+        ("FROM a.io/b AS base-amd64\nFROM a.io/c AS base-arm64\nFROM base-${TARGETARCH}", {}, {"a.io"}),
+        ("FROM r.io/tool-${BUILDARCH}-$TARGETOS", {}, {"r.io"}),
+        ("FROM a.io/x\nCOPY --from=$X / /\nRUN --mount=from=${Y},target=/y true", {"X": "evil.io/x"}, {"a.io"}),
+        ("FROM a.io/x\nRUN <<EOF\nFROM evil.io/x\nEOF\nFROM b.io/y", {}, {"a.io", "b.io"}),
+        ("FROM a.io/x\nCOPY <<-'A' <<B /\nFROM evil.io/x\n\tA\nFROM evil.io/y\nB\nFROM b.io/y", {}, {"a.io", "b.io"}),
+        ("FROM a.io/x\nRUN echo $((1 <<2 ))\nFROM b.io/y", {}, {"a.io", "b.io"}),
+        ("FROM a.io\\\n/x", {}, {"a.io"}),
+        ("FROM a.io/x\nRUN apt-get --from=evil.io/x", {}, {"a.io"}),
+    ],
+)
+def test_images_of_the_dockerfile(dockerfile: str, arguments: dict[str, str], hosts: set[str], tmp_path: Path) -> None:
+    assert find_login_hosts(build(tmp_path, dockerfile, build_args=tuple(arguments.items()))) == frozenset(hosts)
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "more"),
+    [
+        ('{"syntax": "example.io/frontend", "x": 1}', {}),
+        ("// syntax=example.io/frontend\nx", {}),
+        ("# check=skip=all\n# syntax=example.io/frontend:1\nFROM x", {}),
+        ("#!/usr/bin/env docker\n#syntax = example.io/frontend:1 x\nFROM x", {}),
+        ("# syntax=example.io/frontend:1\nFROM x", {}),
+        ("FROM x", {"build_args": (("BUILDKIT_SYNTAX", "example.io/frontend x"),)}),
+        ("FROM x", {"context": "https://host/x.git", "dockerfile": None}),
+    ],
+)
+def test_what_cannot_be_known_beforehand(dockerfile: str, more: dict[str, Any], tmp_path: Path) -> None:
+    assert find_login_hosts(build(tmp_path, dockerfile, **more)) is None
+
+
+def test_what_the_settings_name(tmp_path: Path) -> None:
+    named = build(
+        tmp_path,
+        tags=("t.io/a:1",),
+        push=True,
+        outputs=(TypedAttributes(type="image", attrs=(("name", "n.io/a,m.io/b"), ("push", "true"))),),
+        cache_from=(TypedAttributes(type="registry", attrs=(("ref", "f.io/c"),)),),
+        cache_to=(TypedAttributes(type="registry", attrs=(("ref", "w.io/c"),)), TypedAttributes(type="gha", attrs=())),
+        contexts=(NamedContext(name="x", location="docker-image://x.io/y"), NamedContext(name="z", location=tmp_path)),
+        sbom="type=sbom,generator=g.io/scan",
+        source_policy=SourcePolicy(rules=(SourceRule(updates=SourceUpdate(identifier="docker-image://p.io/q")),)),
+    )
+    expected = {*("t.io", "n.io", "m.io", "f.io", "w.io", "x.io", "g.io", "p.io"), "docker.io"}
+    assert find_login_hosts(named) == frozenset(expected)
+
+
+class Store:
+    """Has a login for every host."""
+
+    def lookup(self, host: str, path: str = "") -> RegistryLogin | None:
+        return None if host == "public.io" else LOGIN
+
+
+def test_other_hosts_get_no_login_and_a_warning(tmp_path: Path) -> None:
+    said: list[str] = []
+    text = "FROM r.io/a\nFROM alpine"
+    logins = BuildLogins(Store(), build(tmp_path, text), mirrors=lambda: ["m.io"], warn=said.append)
+    for host in ("r.io", "R.IO", "registry-1.docker.io", "index.docker.io", "m.io"):
+        assert logins.lookup(host) is LOGIN
+    assert logins.lookup("public.io") is None
+    for host in ("other.io", "r.io:5000", "r.io.evil.io"):
+        for _ in range(2):
+            assert logins.lookup(host) is None
+        assert said.pop().startswith(f"the login of {host} is not given to buildkitd")
+    assert said == []
+    for number in range(100):
+        assert logins.lookup(f"r{number}.io") is None
+    assert len(said) < MOST_WARNINGS
+
+
+@pytest.mark.parametrize("host", ["r.io/x", "r.io#", "u@r.io", "x" * 300, ""])
+def test_what_is_no_host_has_no_login(host: str, tmp_path: Path) -> None:
+    logins = BuildLogins(Store(), build(tmp_path), mirrors=lambda: [host], warn=lambda _: None)
+    assert logins.lookup(host) is None
+
+
+def test_a_named_context_is_no_image(tmp_path: Path) -> None:
+    context = NamedContext(name="Base", location=tmp_path)
+    assert find_login_hosts(build(tmp_path, "FROM base\nCOPY --from=base / /", contexts=(context,))) == frozenset()
+
+
+def test_other_platforms_of_the_build_count(tmp_path: Path) -> None:
+    text = "FROM a.io/x AS base-amd64\nFROM a.io/x AS base-arm64\nFROM base-$TARGETARCH"
+    assert find_login_hosts(build(tmp_path, text, platforms=(Platform("linux", "s390x"),))) == frozenset(
+        {"a.io", "docker.io"}
+    )
+
+
+@pytest.mark.parametrize(
+    "word", ["${", "${}", "${:x}", "${A", "${A:", "${A:x}", "${A^^}", "'", '"', "${A#\\x}", "${A:-" * 50, "x" * 5000]
+)
+def test_words_that_are_refused(word: str) -> None:
+    with pytest.raises(Unusable):
+        expand(word, {"A": "value"})
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("${A#*/}", "b/c/a"),
+        ("${A##*/}", "a"),
+        ("${A%/*}", "a/b/c"),
+        ("${A%%/*}", "a"),
+        ("${A%?}", "a/b/c/"),
+        ("${A/b*c/x}", "a/x/a"),
+        ("${A//a/x}", "x/b/c/x"),
+        ("${A/\\//x}", "axb/c/a"),
+        ("${B#\\*}", "b*"),
+        ("\\$A'$A'\"$A\"", "$A$Aa/b/c/a"),
+        ("$", "$"),
+        ("$A.$C", "a/b/c/a."),
+        ("${C-x}${E-x}${E:-y}${A+z}", "xyz"),
+    ],
+)
+def test_words(word: str, expected: str) -> None:
+    assert expand(word, {"A": "a/b/c/a", "B": "*b*", "E": ""}) == expected
+
+
+def test_patterns_take_no_time() -> None:
+    assert expand("${A#" + "*a" * 500 + "b}", {"A": "a" * 4000}) == "a" * 4000
+    with pytest.raises(Unusable):
+        expand("$A$A", {"A": "a" * 4000})
+
+
+def test_mirrors_are_asked_for_only_if_they_matter(tmp_path: Path) -> None:
+    def fail() -> list[str]:
+        raise AssertionError
+
+    logins = BuildLogins(Store(), build(tmp_path, "FROM r.io/a"), mirrors=fail, warn=lambda _: None)
+    assert logins.lookup("r.io") is LOGIN
+
+
+@given(st.text(alphabet="FROMARGCPY \n\\$\"'{}:-+=#/abc.", max_size=200))
+def test_any_text_is_read(text: str) -> None:
+    parse_images(text, {"a": "b"})

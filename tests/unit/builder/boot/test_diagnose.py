@@ -1,0 +1,485 @@
+from typing import Any
+
+import pytest
+
+from ci_buildx.builder.boot.diagnose import diagnose
+from ci_buildx.builder.boot.observation import Autoscaler, PodCase, PodStage
+from ci_buildx.errors import BootError, PodLost
+from tests.unit.builder.boot.cases import case, event, pod, running, scheduled, terminated, unschedulable, waiting
+
+IMAGE = 'rpc error: code = {code} desc = failed to pull and unpack image "registry.example/x:1": {cause}'
+ABSENT = IMAGE.format(code="NotFound", cause="registry.example/x:1: not found")
+DENIED = IMAGE.format(
+    code="Unknown", cause="pull access denied, repository does not exist or may require authorization"
+)
+NO_ANSWER = IMAGE.format(code="Unknown", cause="dial tcp 192.0.2.1:443: i/o timeout")
+NO_SECRET = "Unable to retrieve some image pull secrets (one, two); attempting to pull the image may not succeed."
+BACK_OFF = 'Back-off pulling image "registry.example/x:1"'
+NO_MATCH = "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector."
+NO_PORT = (
+    "0/2 nodes are available: 1 node(s) didn't have free ports for the requested pod ports, 1 node(s) didn't match "
+    "Pod's node affinity/selector."
+)
+NO_ROOM = "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) didn't match Pod's node affinity/selector."
+TAINTED = (
+    "0/2 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, "
+    "1 node(s) had untolerated taint {only: ci}."
+)
+QUOTA = 'Error creating: pods "b-x" is forbidden: exceeded quota: few, requested: pods=1, used: pods=0, limited: pods=0'
+SECURITY = (
+    'Error creating: pods "b-x" is forbidden: violates PodSecurity "restricted:latest": '
+    'privileged (container "buildkitd" must not set securityContext.privileged=true)'
+)
+WEBHOOK = 'Error creating: admission webhook "policy.example" denied the request: no privileged pods'
+POLICY = (
+    "Error creating: pods \"b-x\" is forbidden: ValidatingAdmissionPolicy 'no-root' with binding 'no-root' "
+    "denied request: no privileged pods"
+)
+ACCOUNT = (
+    'Error creating: pods "b-x" is forbidden: error looking up service account ns/nobody: '
+    'serviceaccount "nobody" not found'
+)
+NO_ANSWER_OF_WEBHOOK = (
+    'Error creating: Internal error occurred: failed calling webhook "policy.example": failed to call webhook: '
+    'Post "https://192.0.2.1:9/": dial tcp 192.0.2.1:9: connect: connection refused'
+)
+NO_RUNTIME = 'Error creating: pods "b-x" is forbidden: pod rejected: RuntimeClass "holographic" not found'
+UNBOUND = (
+    "0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found. preemption: 0/2 nodes are "
+    "available: 2 Preemption is not helpful for scheduling."
+)
+NO_CLAIM = '0/2 nodes are available: persistentvolumeclaim "state" not found. not found'
+NO_KEYS = 'secret "x" not found'
+REFUSED = 'Error creating: pods "b-x" is forbidden: '
+UNSET = f"{REFUSED}failed quota: q: must specify limits.cpu for: {{0}}; limits.memory for: {{0}}"
+OVER = f"{REFUSED}exceeded quota: q, requested: {{}}, used: {{}}, limited: {{}}"
+ROOTLESS = (
+    f'{REFUSED}violates PodSecurity "restricted:latest": seccompProfile (pod or container "buildkitd" must not set '
+    'securityContext.seccompProfile.type to "Unconfined")'
+)
+LIMIT = 'Error creating: pods "b-x" is forbidden: maximum memory usage per Container is 1Gi, but limit is 8Gi'
+
+
+FAILURES: list[tuple[PodCase, str, str]] = [
+    (case(waiting("ErrImagePull", ABSENT)), "ErrImagePull", "name, tag and platform"),
+    (case(waiting("ErrImagePull", DENIED)), "ErrImagePull", "login"),
+    (
+        case(waiting("ErrImagePull", DENIED, secrets=("one",))),
+        "ErrImagePull",
+        "Secret one does not let it be pulled: check driver-opt image-pull-secrets",
+    ),
+    (
+        case(
+            waiting("ErrImagePull", DENIED, secrets=("one", "two")),
+            event("FailedToRetrieveImagePullSecret", NO_SECRET),
+            event("Failed", f"Failed to pull image: {DENIED}", count=2),
+        ),
+        "ErrImagePull",
+        "there is no Secret one, two: check driver-opt image-pull-secrets",
+    ),
+    (case(waiting("ImagePullBackOff", f"{BACK_OFF}: ErrImagePull: {ABSENT}")), "ImagePullBackOff", "name, tag"),
+    (
+        case(waiting("ImagePullBackOff", BACK_OFF), event("Failed", f"Failed to pull image: {ABSENT}")),
+        "ImagePullBackOff",
+        "name, tag",
+    ),
+    (
+        case(waiting("ImagePullBackOff", BACK_OFF), event("Failed", f"Failed to pull image: {NO_ANSWER}", count=3)),
+        "ImagePullBackOff",
+        "does not answer",
+    ),
+    (case(waiting("InvalidImageName", "couldn't parse image name")), "InvalidImageName", "driver-opt image"),
+    (
+        case(waiting("CreateContainerConfigError", NO_KEYS), event("Failed", f"Error: {NO_KEYS}", count=3)),
+        "CreateContainerConfigError",
+        "Secret or ConfigMap that is not there",
+    ),
+    (
+        case(waiting("CreateContainerConfigError", "container has runAsNonRoot and image will run as root")),
+        "CreateContainerConfigError",
+        "rootless=true",
+    ),
+    (case(waiting("CreateContainerError", "no such device")), "CreateContainerError", "runtime"),
+    (
+        case(waiting("CreateContainerError", 'cannot load seccomp profile "/x.json": no such file or directory')),
+        "CreateContainerError",
+        "seccomp-profile",
+    ),
+    (
+        case(pod(phase="Failed", reason="AppArmor", message="Cannot enforce AppArmor: not enabled on the host")),
+        "AppArmor",
+        "apparmor-profile",
+    ),
+    (case(None, event("FailedCreate", QUOTA)), "QuotaExceeded", "ResourceQuota"),
+    (case(None, event("FailedCreate", SECURITY)), "PodSecurity", "enforce=privileged"),
+    (case(None, event("FailedCreate", WEBHOOK)), "AdmissionWebhook", "webhook"),
+    (case(None, event("FailedCreate", POLICY)), "AdmissionPolicy", "policy"),
+    (case(None, event("FailedCreate", LIMIT)), "LimitRange", "LimitRange"),
+    (case(None, event("FailedCreate", ACCOUNT)), "ServiceAccount", "serviceaccount"),
+    (case(None, event("FailedCreate", NO_ANSWER_OF_WEBHOOK, count=3)), "AdmissionWebhook", "does not answer"),
+    (case(None, event("FailedCreate", NO_RUNTIME, count=3)), "RuntimeClass", "runtime class"),
+    (case(None, event("FailedCreate", "Error creating: what nobody knows", count=3)), "FailedCreate", "refuses"),
+    (
+        case(unschedulable(UNBOUND), event("ProvisioningFailed", "storageclass x not found")),
+        "ProvisioningFailed",
+        "class",
+    ),
+    (case(unschedulable(UNBOUND), event("FailedBinding", "no storage class is set")), "FailedBinding", "storage-class"),
+    (case(unschedulable(UNBOUND), event("ProvisioningFailed", "busy", count=3)), "ProvisioningFailed", "class"),
+    (case(unschedulable(NO_CLAIM)), "Unschedulable", "the claim is not there"),
+    (case(terminated(reason="StartError", exitCode=128, message="exec: not found")), "StartError", "no BuildKit image"),
+    (case(unschedulable(NO_MATCH), autoscaler=Autoscaler.ABSENT), "Unschedulable", "nodeselector"),
+    (
+        case(unschedulable("0/2 nodes are available: 2 Insufficient cpu."), autoscaler=Autoscaler.ABSENT),
+        "Unschedulable",
+        "requests",
+    ),
+    (
+        case(unschedulable(NO_MATCH, since="2026-05-01T11:59:50Z"), autoscaler=Autoscaler.UNKNOWN),
+        "Unschedulable",
+        "nodeselector",
+    ),
+    (
+        case(unschedulable(NO_MATCH), event("NotTriggerScaleUp", "pod didn't trigger scale-up")),
+        "Unschedulable",
+        "nodeselector",
+    ),
+    (
+        case(
+            unschedulable(NO_MATCH),
+            event("TriggeredScaleUp", "pool 1->2"),
+            event("NotTriggerScaleUp", "1 in backoff after failed scale-up"),
+        ),
+        "Unschedulable",
+        "nodeselector",
+    ),
+    (case(scheduled(), event("FailedMount", 'secret "keys" not found', count=3)), "FailedMount", "volume"),
+    (case(scheduled(), event("FailedCreatePodSandBox", "no IP left", count=4)), "FailedCreatePodSandBox", "network"),
+    (case(terminated(reason="OOMKilled", exitCode=137)), "OOMKilled", "limits.memory"),
+    (case(terminated(reason="Error", exitCode=1, message="buildkitd: no\n")), "Error", "buildkitd-config"),
+    (case(terminated(reason="Error", exitCode=1, message="--help, -h  show help")), "Error", "buildkitd-flags"),
+    (
+        case(pod(phase="Failed", reason="Evicted", message="low on resource: ephemeral-storage")),
+        "Evicted",
+        "requests.ephemeral-storage",
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "reason", "fix"), FAILURES)
+def test_what_cannot_heal_fails_by_name(given: PodCase, reason: str, fix: str) -> None:
+    verdict = diagnose(given)
+    assert verdict.stage is PodStage.FAILED
+    assert isinstance(verdict.error, BootError)
+    assert verdict.error.reason == reason
+    assert fix in verdict.error.fix
+    assert "\n" not in str(verdict.error)
+
+
+@pytest.mark.parametrize(
+    ("message", "fix"),
+    [
+        (
+            UNSET.format("buildkitd"),
+            "the namespace's ResourceQuota demands driver-opts limits.cpu, limits.memory: set them",
+        ),
+        (UNSET.format("mesh"), "give container mesh these resources in driver-opt pod-template"),
+        (OVER.format("pods=1", "pods=1", "pods=1"), "ask for fewer platforms or replicas, or have the namespace's"),
+        (OVER.format("limits.cpu=4,pods=1", "limits.cpu=4,pods=1", "x"), "set smaller driver-opts limits.cpu, or have"),
+        (OVER.format("cpu=4", "cpu=4", "cpu=4"), "set smaller driver-opts requests.cpu, or have"),
+        (OVER.format("requests.storage=9Gi", "x", "x"), "persistent-volume-claim.requests.storage"),
+        (OVER.format("services=1", "x", "x"), "have the namespace's ResourceQuota raised"),
+        (SECURITY, "BuildKit is privileged: label the namespace"),
+        (ROOTLESS, "enforce=baseline with driver-opts seccomp-profile="),
+        (LIMIT, "within the namespace's LimitRange"),
+        (f"{LIMIT.partition(',')[0]}. No limit is specified", "demands driver-opts limits.*: set them"),
+        (f"{REFUSED}cpu max limit to request ratio per Container is 2, but provided ratio is 4", "LimitRange"),
+    ],
+)
+def test_a_refusal_is_answered_with_what_cures_it(message: str, fix: str) -> None:
+    error = diagnose(case(None, event("FailedCreate", message))).error
+    assert error is not None
+    assert fix in error.fix
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (case(waiting("CreateContainerConfigError", NO_KEYS)), NO_KEYS),
+        (
+            case(
+                waiting("ErrImagePull", DENIED, secrets=("one",)),
+                event("FailedToRetrieveImagePullSecret", NO_SECRET),
+                event("Failed", f"Failed to pull image: {DENIED}"),
+            ),
+            "ErrImagePull",
+        ),
+        (case(None, event("FailedCreate", ACCOUNT.replace("nobody", "default"), count=9)), "refused so far"),
+        (case(None, event("FailedCreate", f"{REFUSED}status unknown for quota: q", count=9)), "refused so far"),
+        (case(None), "job buildkit-amd64: waits for its pods to be made"),
+        (case(None, job={"spec": {"suspend": True}}), "suspended"),
+        (case(None, event("FailedCreate", "Error creating: serviceaccount not found")), "serviceaccount not found"),
+        (case(None, event("FailedCreate", ACCOUNT.replace("nobody", "default"))), "default"),
+        (case(None, event("FailedCreate", NO_ANSWER_OF_WEBHOOK, count=2)), "failed calling webhook"),
+        (case(unschedulable(UNBOUND), autoscaler=Autoscaler.ABSENT), "unbound immediate PersistentVolumeClaims"),
+        (case(unschedulable(UNBOUND), event("ProvisioningFailed", "busy")), "ProvisioningFailed: busy"),
+        (case(waiting("ErrImagePull", NO_ANSWER)), "i/o timeout"),
+        (case(waiting("ErrImagePull", IMAGE.format(code="x", cause="404 not found: i/o timeout"))), "i/o timeout"),
+        (case(waiting("ContainerCreating"), event("Pulling", 'Pulling image "x"')), 'pulling image "x"'),
+        (case(waiting("ContainerCreating")), "made on node n1"),
+        (case(scheduled(), event("FailedMount", 'secret "keys" not found')), "FailedMount"),
+        (case(running()), "buildkitd is starting"),
+        (case(unschedulable(NO_MATCH, since="2026-05-01T12:00:09Z"), autoscaler=Autoscaler.ABSENT), "Unschedulable"),
+        (case(unschedulable(NO_MATCH, since="2026-05-01T12:00:01Z")), "Unschedulable"),
+        (case(unschedulable(NO_MATCH), autoscaler=Autoscaler.PRESENT), "Unschedulable"),
+        (
+            case(unschedulable(NO_MATCH), event("TriggeredScaleUp", "pool 1->2"), autoscaler=Autoscaler.ABSENT),
+            "TriggeredScaleUp: pool 1->2",
+        ),
+        (case(unschedulable(NO_MATCH), event("Nominated", "nodeclaim/x")), "Nominated"),
+    ],
+)
+def test_what_may_heal_is_waited_for(given: PodCase, text: str) -> None:
+    verdict = diagnose(given)
+    assert verdict.stage is PodStage.WAITING
+    assert verdict.error is None
+    assert text in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("message", "labels", "fix"),
+    [
+        (NO_ROOM, ["kubernetes.io/arch"], "no node has that much room: lower driver-opts requests.* or add nodes"),
+        (
+            NO_ROOM,
+            ["kubernetes.io/arch", "disk"],
+            "no node has that much room: lower driver-opts requests.* or add nodes",
+        ),
+        (
+            TAINTED,
+            ["kubernetes.io/arch"],
+            "the nodes that would fit are reserved by taints: tolerate them by driver-opt tolerations",
+        ),
+        (
+            TAINTED,
+            ["disk"],
+            "no node has these labels, or those that have are reserved by taints: check driver-opt nodeselector",
+        ),
+        (
+            NO_PORT,
+            ["kubernetes.io/arch"],
+            (
+                "another pod has the port on the nodes that would fit: leave hostNetwork and hostPort out, "
+                "or wait for its end"
+            ),
+        ),
+        (
+            "0/2 nodes are available: 1 node(s) were unschedulable.",
+            [],
+            "the nodes that would fit are cordoned: uncordon one, or add nodes",
+        ),
+        (NO_MATCH, ["disk"], "no node has these labels: check driver-opt nodeselector"),
+        ("0/0 nodes are available: no nodes available to schedule pods.", [], "the cluster has no nodes"),
+    ],
+)
+def test_on_several_architectures_the_cause_is_what_the_user_can_change(
+    message: str, labels: list[str], fix: str
+) -> None:
+    pending = unschedulable(message)
+    pending["spec"]["nodeSelector"] = dict.fromkeys(labels, "x")
+    error = diagnose(case(pending, autoscaler=Autoscaler.ABSENT)).error
+    assert error is not None
+    assert error.fix == fix
+
+
+def test_what_preemption_could_do_is_left_out() -> None:
+    error = diagnose(
+        case(unschedulable(f"{NO_MATCH} {UNBOUND[UNBOUND.index('preemption') :]}"), autoscaler=Autoscaler.ABSENT)
+    )
+    assert error.error is not None
+    assert error.error.message.endswith(f"Unschedulable: {NO_MATCH}")
+
+
+def test_ready() -> None:
+    assert diagnose(case(running(ready=True))).stage is PodStage.READY
+
+
+def test_the_daemons_last_lines_are_shown_in_one() -> None:
+    error = diagnose(case(terminated(reason="Error", exitCode=2, message="one\n\ntwo\n"))).error
+    assert error is not None
+    assert "exit code 2: one | two" in error.message
+
+
+def test_a_signal_is_named_and_old_log_lines_are_not_blamed() -> None:
+    error = diagnose(case(terminated(reason="Error", exitCode=137, message="level=info msg=x"), served=True)).error
+    assert error is not None
+    assert error.message.endswith("was lost: Error: buildkitd was killed by signal 9")
+
+
+def test_of_a_go_stack_only_the_complaint_is_shown() -> None:
+    words = "level=info msg=x\nbuildkitd: toml: cannot decode\nmain.main\n\tmain.go:495\n"
+    error = diagnose(case(terminated(reason="Error", exitCode=1, message=words))).error
+    assert error is not None
+    assert error.message.endswith("exit code 1: toml: cannot decode")
+
+
+def deleted(**status: Any) -> dict[str, Any]:
+    made = scheduled(**status)
+    made["metadata"]["deletionTimestamp"] = "2026-05-01T12:00:00Z"
+    return made
+
+
+def disrupted(reason: str) -> dict[str, Any]:
+    return deleted(conditions=[{"type": "DisruptionTarget", "status": "True", "reason": reason}])
+
+
+@pytest.mark.parametrize(
+    ("given", "reason", "detail", "fix"),
+    [
+        (case(deleted(), served=True), "Deleted", "while it was needed", "who deletes pods"),
+        (case(running(), served=True, vanished=True), "Deleted", "while it was needed", "who deletes pods"),
+        (
+            case(disrupted("PreemptionByScheduler"), served=True),
+            "PreemptionByScheduler",
+            "higher priority",
+            "priority-",
+        ),
+        (case(disrupted("EvictionByEvictionAPI"), served=True), "EvictionByEvictionAPI", "drained", "build again"),
+        (case(disrupted("DeletionByTaintManager"), served=True), "DeletionByTaintManager", "tainted", "tolerations"),
+        (case(disrupted("DeletionByPodGC"), served=True), "DeletionByPodGC", "is gone", "build again"),
+        (case(disrupted("TerminationByKubelet"), served=True), "TerminationByKubelet", "shut down", "build again"),
+        (case(disrupted("SomethingNew"), served=True), "SomethingNew", "disrupted", ""),
+        (case(terminated(reason="OOMKilled", exitCode=137), served=True), "OOMKilled", "memory", "limits.memory"),
+        (
+            case(
+                deleted(),
+                served=True,
+                job={"status": {"conditions": [{"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}]}},
+            ),
+            "DeadlineExceeded",
+            "lifetime is over",
+            "longer lifetime",
+        ),
+    ],
+)
+def test_a_pod_in_use_is_lost_by_name(given: PodCase, reason: str, detail: str, fix: str) -> None:
+    error = diagnose(given).error
+    assert isinstance(error, PodLost)
+    assert error.reason == reason
+    assert detail in error.detail
+    assert fix in error.fix
+
+
+def test_a_pod_that_goes_before_it_answered_never_started() -> None:
+    assert isinstance(diagnose(case(deleted())).error, BootError)
+
+
+STARTING = {"name": "buildkitd", "ready": False, "state": {"waiting": {"reason": "PodInitializing"}}}
+UP = {"name": "buildkitd", "ready": True, "state": {"running": {}}}
+
+
+def ended(name: str, code: int, reason: str = "Error", **rest: Any) -> dict[str, Any]:
+    return {"name": name, "ready": False, "state": {"terminated": {"reason": reason, "exitCode": code}}, **rest}
+
+
+def held(name: str, reason: str, message: str = "", **rest: Any) -> dict[str, Any]:
+    return {"name": name, "ready": False, "state": {"waiting": {"reason": reason, "message": message}}, **rest}
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        ended("warm-up", 0, "Completed"),
+        ended("mesh-proxy", 1),
+        ended("mesh-proxy", 137, "OOMKilled"),
+        held("mesh-proxy", "CrashLoopBackOff", lastState={"terminated": {"reason": "OOMKilled", "exitCode": 137}}),
+        held("mesh-proxy", "ImagePullBackOff", ABSENT),
+        held("mesh-proxy", "CreateContainerConfigError", "runAsNonRoot"),
+    ],
+)
+def test_what_becomes_of_a_sidecar_is_not_what_becomes_of_buildkitd(beside: dict[str, Any]) -> None:
+    assert diagnose(case(scheduled(phase="Running", containerStatuses=[beside, UP]))).stage is PodStage.READY
+    native = scheduled(phase="Running", initContainerStatuses=[{**beside, "started": False}], containerStatuses=[UP])
+    native["spec"]["initContainers"] = [{"name": beside["name"], "restartPolicy": "Always"}]
+    assert diagnose(case(native, served=True)).stage is PodStage.READY
+    starting = diagnose(case(scheduled(containerStatuses=[STARTING, beside])))
+    assert (starting.stage, starting.error) == (PodStage.WAITING, None)
+
+
+def test_buildkitd_that_ends_beside_a_sidecar_that_goes_on_is_lost() -> None:
+    sidecar = {"name": "mesh-proxy", "ready": True, "state": {"running": {}}}
+    found = scheduled(phase="Running", containerStatuses=[ended("buildkitd", 137, "OOMKilled"), sidecar])
+    error = diagnose(case(found, served=True)).error
+    assert isinstance(error, PodLost)
+    assert error.reason == "OOMKilled"
+
+
+def test_of_a_pod_that_has_ended_buildkitds_end_is_told_and_not_a_sidecars() -> None:
+    statuses = [ended("mesh-proxy", 7), ended("buildkitd", 1, message="x"), ended("mesh-log", 137, "OOMKilled")]
+    error = diagnose(case(scheduled(phase="Failed", containerStatuses=statuses))).error
+    assert error is not None
+    assert "buildkitd ended with exit code 1" in error.message
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "detail", "fix"),
+    [
+        (held("vault", "ErrImagePull", ABSENT), "ErrImagePull", "container vault: ", "the image of container vault"),
+        (
+            held("vault", "CrashLoopBackOff", restartCount=3, lastState={"terminated": {"exitCode": 7}}),
+            "Error",
+            "container vault ended with exit code 7",
+            "check container vault",
+        ),
+        (
+            held("vault", "CreateContainerConfigError", "container has runAsNonRoot and image will run as root"),
+            "CreateContainerConfigError",
+            "container vault: ",
+            "runAsNonRoot",
+        ),
+    ],
+)
+def test_a_container_that_keeps_the_pod_from_starting_is_named(
+    status: dict[str, Any], reason: str, detail: str, fix: str
+) -> None:
+    error = diagnose(case(scheduled(initContainerStatuses=[status], containerStatuses=[STARTING]))).error
+    assert isinstance(error, BootError)
+    assert error.reason == reason
+    assert detail in error.detail
+    assert fix in error.fix
+    assert "driver-opt image" not in str(error)
+
+
+def test_an_init_container_that_has_done_its_part_says_nothing() -> None:
+    found = scheduled(initContainerStatuses=[ended("vault", 0, "Completed")], containerStatuses=[STARTING])
+    assert (diagnose(case(found)).stage, diagnose(case(found)).error) == (PodStage.WAITING, None)
+
+
+def test_an_init_container_may_fail_until_what_it_needs_is_up() -> None:
+    found = scheduled(initContainerStatuses=[held("vault", "CrashLoopBackOff", restartCount=1)])
+    verdict = diagnose(case(found))
+    assert verdict.error is None
+    assert "container vault: CrashLoopBackOff" in verdict.reason
+    for_good = scheduled(phase="Failed", initContainerStatuses=[ended("vault", 1)], containerStatuses=[STARTING])
+    error = diagnose(case(for_good)).error
+    assert error is not None
+    assert "container vault ended with exit code 1" in error.message
+
+
+@pytest.mark.parametrize(
+    ("served", "hook", "state", "stage"),
+    [
+        (True, {"preStop": {"exec": {}}}, "running", PodStage.READY),
+        (True, {"preStop": {"exec": {}}}, "waiting", PodStage.READY),
+        (False, {"preStop": {"exec": {}}}, "running", PodStage.FAILED),
+        (True, {"preStop": {"exec": {}}}, "terminated", PodStage.FAILED),
+        (True, None, "running", PodStage.FAILED),
+    ],
+)
+def test_a_pod_in_use_that_drains_is_not_lost_yet(
+    served: bool, hook: dict[str, Any] | None, state: str, stage: PodStage
+) -> None:
+    subject = scheduled(phase="Running", containerStatuses=[{"name": "buildkitd", "state": {state: {}}}])
+    subject["metadata"]["deletionTimestamp"] = "2026-05-01T12:00:00Z"
+    subject["spec"]["containers"] = [{"name": "buildkitd", "lifecycle": hook}]
+    assert diagnose(case(subject, served=served)).stage is stage

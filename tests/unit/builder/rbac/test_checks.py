@@ -1,0 +1,186 @@
+"""What doctor makes of a cluster's answers, and the pods by which it looks from inside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ci_buildx.builder.builder import BuilderLocation
+from ci_buildx.builder.plan import NodePlan
+from ci_buildx.builder.rbac import checks, rights
+from ci_buildx.builder.rbac.checks import CheckResult, CheckStatus
+from ci_buildx.builder.rbac.rights import AccessQuestion, RoleRule
+from ci_buildx.manage import trial_builder
+from ci_buildx.manage.trial_builder import RegistryTarget
+
+OK, MISSING, WARNING, UNKNOWN = CheckStatus
+
+
+def node(architecture: str, *, user_namespaces: bool = True, ready: str = "True") -> dict[str, Any]:
+    features = {"features": {"userNamespaces": user_namespaces}}
+    return {
+        "metadata": {"name": architecture, "labels": {"kubernetes.io/arch": architecture}},
+        "status": {"conditions": [{"type": "Ready", "status": ready}], "runtimeHandlers": [{"name": "", **features}]},
+    }
+
+
+def storage_class(name: str, *, default: bool = False) -> dict[str, Any]:
+    notes = {"storageclass.kubernetes.io/is-default-class": "true"} if default else {}
+    return {"metadata": {"name": name, "annotations": notes}}
+
+
+def namespace(level: str = "") -> dict[str, Any]:
+    return {"metadata": {"name": "ci", "labels": {"pod-security.kubernetes.io/enforce": level} if level else {}}}
+
+
+def schedule(*, suspend: bool = False) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "kube-builder-reaper", "namespace": "kube-system"},
+        "spec": {"schedule": "*/10 * * * *", "suspend": suspend},
+    }
+
+
+def planned(isolation: str, *, user_namespace: bool = False) -> NodePlan:
+    return NodePlan(name="any", architecture=None, isolation=isolation, user_namespace=user_namespace)
+
+
+@pytest.mark.parametrize(
+    ("finding", "status", "said"),
+    [
+        (checks.check_server((1, 34), "bob"), OK, "Kubernetes 1.34, tunnels ask for the verb get; you are bob"),
+        (checks.check_server((1, 35), "bob"), OK, "tunnels ask for the verb create"),
+        (checks.check_server((1, 29), "bob"), OK, "no admission policies: a namespace for each job needs 1.30"),
+        (checks.check_server((1, 24), "bob"), WARNING, "Kubernetes 1.24 is older than 1.29"),
+        (checks.check_architectures(None), WARNING, "listing nodes is not allowed"),
+        (
+            checks.check_architectures([node("arm64"), node("amd64"), node("amd64")]),
+            OK,
+            "amd64 on 2 nodes, arm64 on 1 node",
+        ),
+        (checks.check_architectures([node("amd64", ready="False")]), WARNING, "none of 1 nodes takes ordinary pods"),
+        (checks.check_user_namespaces(None), UNKNOWN, "not allowed"),
+        (checks.check_user_namespaces([node("amd64"), node("arm64")]), OK, "root in a pod is not root there"),
+        (checks.check_user_namespaces([node("amd64"), node("arm64", user_namespaces=False)]), WARNING, "1 of 2 nodes"),
+        (checks.check_user_namespaces([]), WARNING, "0 of 0 nodes"),
+        (
+            checks.check_user_namespaces([node("amd64"), node("arm64", user_namespaces=False, ready="False")]),
+            OK,
+            "root in",
+        ),
+        (checks.check_runtime_handlers(None), UNKNOWN, "not allowed"),
+        (checks.check_runtime_handlers([node("amd64"), node("arm64")]), OK, "the default on 2 nodes"),
+        (checks.check_runtime_handlers([{"metadata": {"name": "old"}}]), OK, "nodes report none"),
+        (checks.check_own_pod_security("baseline"), OK, "pod-security.kubernetes.io/enforce=baseline by the job"),
+        (checks.check_storage(None), UNKNOWN, "not allowed"),
+        (checks.check_storage([]), WARNING, "none"),
+        (
+            checks.check_storage([storage_class("slow"), storage_class("fast", default=True)]),
+            OK,
+            "fast (default), slow",
+        ),
+        (checks.check_pod_security(None), UNKNOWN, "may not be read"),
+        (checks.check_pod_security(namespace()), OK, "the cluster's default holds"),
+        (checks.check_pod_security(namespace("privileged")), OK, "admits BuildKit"),
+        (
+            checks.check_pod_security(namespace("baseline")),
+            MISSING,
+            "enforce=privileged",
+        ),
+        (checks.check_pod_security(namespace("restricted")), MISSING, "enforces restricted"),
+        (checks.check_pod_security(namespace("baseline"), rootless=True), WARNING, "seccomp and AppArmor profiles"),
+        (
+            checks.check_isolation(NodePlan(name="a", architecture=None, user_namespace=True, isolation="inside")),
+            OK,
+            "inside",
+        ),
+        (checks.check_isolation(NodePlan(name="a", architecture=None, isolation="rootless: 1000")), OK, "1000"),
+        (checks.check_isolation(NodePlan(name="a", architecture=None, isolation="root on its node")), WARNING, "root"),
+        (checks.check_reaper(None), UNKNOWN, "may not be looked at"),
+        (checks.check_reaper([]), WARNING, "not installed"),
+        (checks.check_reaper([schedule(suspend=True)]), WARNING, "it is suspended"),
+        (checks.check_reaper([schedule()]), OK, 'namespace kube-system runs at "*/10 * * * *"'),
+        (checks.check_network_policy("", "timed out"), OK, "enforced: a closed pod was not reached (timed out)"),
+        (checks.check_network_policy("", ""), WARNING, "not enforced"),
+        (checks.check_network_policy("no route", "no route"), UNKNOWN, "a pod did not reach another one (no route)"),
+    ],
+)
+def test_each_answer_has_its_verdict(finding: CheckResult, status: CheckStatus, said: str) -> None:
+    assert (finding.status, said in finding.detail) == (status, True), finding
+
+
+def ask(rule: RoleRule, *refused: str) -> CheckResult:
+    questions = tuple(rights.list_questions((rule,), "ci"))
+    answers = {each: f"{each.verb} {each.resource}" not in refused for each in questions}
+    return checks.check_rights(rule, answers, questions)
+
+
+def test_a_rule_is_met_whole_or_its_refused_verbs_are_named() -> None:
+    rule = RoleRule(group="batch", resources=("jobs",), verbs=("create", "list"), why="work")
+    assert ask(rule) == CheckResult(topic="rights", subject="jobs.batch", status=OK, detail="create, list: work")
+    assert (ask(rule, "list jobs").status, ask(rule, "list jobs").detail) == (MISSING, "not list: work")
+    named = RoleRule(resources=("configmaps",), verbs=("get",), names=("status",), why="")
+    assert ask(named).subject == "configmaps status"
+    several = RoleRule(resources=("pods/exec", "pods/log"), verbs=("get",), why="tunnels", vital=False)
+    found = ask(several, "get pods/log")
+    assert (found.status, found.subject, found.detail) == (WARNING, "pods/exec, pods/log", "not get pods/log: tunnels")
+    assert ask(several, "get pods/log", "get pods/exec").detail == "not get: tunnels"
+
+
+def test_names_are_asked_one_by_one() -> None:
+    rule = RoleRule(resources=("clusterroles",), verbs=("bind",), names=("a", "b"), why="")
+    assert [each.name for each in rights.list_questions((rule,))] == ["a", "b"]
+    assert next(rights.list_questions((rule,), "x")) == AccessQuestion(
+        verb="bind", resource="clusterroles", name="a", namespace="x"
+    )
+
+
+@pytest.mark.parametrize(
+    ("registry", "plain", "expected"),
+    [
+        ("registry.example", False, ("registry.example", 443)),
+        ("registry.example", True, ("registry.example", 80)),
+        ("registry.example:5000", False, ("registry.example", 5000)),
+        ("[2001:db8::1]:5000", False, ("2001:db8::1", 5000)),
+        ("docker.io", False, ("registry-1.docker.io", 443)),
+    ],
+)
+def test_where_a_registry_listens(registry: str, plain: bool, expected: tuple[str, int]) -> None:
+    assert trial_builder.make_registry_target(registry, plain=plain) == RegistryTarget(
+        name=registry, host=expected[0], port=expected[1]
+    )
+
+
+def test_what_a_pod_has_seen_comes_with_its_status() -> None:
+    said = "open \nfenced nc: timed out\nregistry.example nc: bad address 'registry.example'\n"
+    pod = {"status": {"containerStatuses": [{"state": {"terminated": {"message": said}}}]}}
+    assert trial_builder.read_probe_results(pod) == {
+        "open": "",
+        "fenced": "timed out",
+        "registry.example": "bad address 'registry.example'",
+    }
+    assert trial_builder.read_probe_results({"status": {"containerStatuses": [{"state": {"running": {}}}]}}) is None
+    assert trial_builder.read_probe_results({}) is None
+
+
+def test_what_looks_around_is_let_in_everywhere_and_takes_no_word_for_a_program() -> None:
+    place = BuilderLocation(name="kube-builder-x", namespace="ci", exclusive=False)
+    target = RegistryTarget(name="$(reboot)", host="; reboot", port=1)
+    job = trial_builder.make_probe_pod(place, "image", {"a": "b"}, [target], {"open": "10.0.0.1", "fenced": "10.0.0.2"})
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["command"][3:] == ["sh", "$(reboot)", "; reboot", "1"]
+    assert "reboot" not in container["command"][2]
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
+def test_opt_outs_are_said_and_how_to_get_them() -> None:
+    none = checks.opt_outs(False, False, option=" --namespace ci")
+    assert none.status is OK
+    assert (
+        "kube-builder doctor --roles unconfined --namespace ci, or host-access, prints what lifts that" in none.detail
+    )
+    assert "unconfined" in checks.opt_outs(True, False).detail
+    assert "host-access" not in checks.opt_outs(True, False).detail
+    assert checks.opt_outs(False, True).detail.startswith("you have host-access (")
