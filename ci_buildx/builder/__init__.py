@@ -1,1 +1,1 @@
-"""The builder on the cluster: plan and manifests (pure), boot, diagnosis, lifecycle and reaping."""
+"""The builder on the cluster: plan and manifests (pure functions), boot, diagnosis, lifecycle and reaping."""

@@ -1,7 +1,7 @@
-"""Which of several equal pods builds: by rendezvous (highest random weight) hashing, or at random.
+"""Choice of the pod that runs a build, among equal pods: by rendezvous (highest random weight) hashing or at random.
 
-Each pod's weight is a hash of the key and the pod's name; the heaviest wins. A key stays with its pod for as long as
-that pod is there, a new pod takes its fair share from all others, and no state is needed to agree on it.
+Each pod's weight is a hash of the key and the pod's name; the heaviest pod wins. A key stays on its pod as long as that
+pod exists, a new pod takes its fair share from all others, and clients need no shared state to agree.
 """
 
 from __future__ import annotations
@@ -12,23 +12,24 @@ from collections.abc import Iterable, Sequence
 from ci_buildx.builder.pods import PodView, compute_age
 
 _JOINING = 15.0
-"""Seconds for which a new pod is waited for, so that builds which begin together choose among the same pods."""
+"""Age in seconds up to which a pod that is not ready is waited for, so that concurrent builds see the same pods."""
 
 
 def choose(key: str, pods: Iterable[str]) -> str:
-    """The name among ``pods`` on which ``key`` builds. ValueError if there is none.
+    """Return the name among ``pods`` on which ``key`` builds.
 
-    ``key`` should be what builds with a common cache share (a repository's path), not what differs between them
-    (a commit).
+    Use as ``key`` what builds with a common cache share (a repository's path), not what differs between them (a
+    commit). Raises ValueError if ``pods`` is empty.
     """
     return max(pods, key=lambda pod: (_compute_weight(key, pod), pod))
 
 
 def select_electable(pods: Sequence[PodView], now: float) -> tuple[PodView, ...]:
-    """Those of a lasting builder's ``pods`` to choose from, by name; none while it is worth waiting for more.
+    """Return a lasting builder's pods to choose from, sorted by name; empty while more pods are worth waiting for.
 
-    They are ready and stay; only a pod that is alone need not be ready yet, since nothing is there to choose. Pods
-    that are younger than a few seconds are waited for. ``now`` is the cluster's clock in epoch seconds.
+    The result holds ready pods that are not terminating. A single remaining pod only has to be scheduled, because there
+    is no choice to make. Pods that are not ready and only a few seconds old are waited for. ``now`` is the cluster's
+    clock in epoch seconds.
     """
     staying = [pod for pod in pods if not pod.terminating]
     if len(staying) == 1:
@@ -39,7 +40,7 @@ def select_electable(pods: Sequence[PodView], now: float) -> tuple[PodView, ...]
 
 
 def explain(chosen: PodView, pods: Sequence[PodView], why: str) -> str:
-    """One line on a choice: who, out of how many, why, and who was left out."""
+    """Return one log line about a choice: the chosen pod, the number of ready pods, the reason, the pods left out."""
     ready = sum(pod.ready and not pod.terminating for pod in pods)
     out = [
         f"{pod.name} {'is going' if pod.terminating else 'is not ready'}"
@@ -51,5 +52,5 @@ def explain(chosen: PodView, pods: Sequence[PodView], why: str) -> str:
 
 
 def _compute_weight(key: str, pod: str) -> bytes:
-    # A git context may hold bytes that are no text.
+    # A git context may contain bytes that are not valid text.
     return hashlib.blake2b(f"{len(key)}:{key}{pod}".encode(errors="surrogateescape"), digest_size=16).digest()

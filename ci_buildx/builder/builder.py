@@ -1,4 +1,4 @@
-"""A builder as the rest of the project sees it: names and what is needed to reach it, no connections."""
+"""A builder as other packages see it: names and everything needed to reach it, but no connections."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.secret import Secret
 
 PORT = 1234
-"""Where buildkitd speaks mTLS: the port that its documentation uses."""
+"""TCP port on which buildkitd serves mTLS; the port that its documentation uses."""
 ADDRESS_LABEL = "kube-builder.pod-ip"
-"""The label of buildkitd's worker that holds the pod's address."""
+"""Label of buildkitd's worker that holds the pod's IP address."""
 SERVER_NAME = "buildkitd"
-"""The name that a client expects in the server's certificate: pods have no lasting address."""
+"""Name that clients expect in the server's certificate, because pods have no stable address."""
 
 CA_FILE = "ca.pem"
 CLIENT_CERTIFICATE_FILE = "client.pem"
@@ -25,14 +25,14 @@ CONFIG_FILE = "buildkitd.toml"
 
 
 class Lifetime(StrEnum):
-    """How long a builder is there: for one job, or from ``create`` to ``rm``."""
+    """How long a builder exists: for one job, or from ``create`` to ``rm``."""
 
     JOB = "job"
     BUILDER = "builder"
 
 
 class Workload(StrEnum):
-    """What runs a node's pods, by the name that its API path has."""
+    """Kind of object that runs a node's pods; the value is its plural in API paths."""
 
     JOB = "jobs"
     DEPLOYMENT = "deployments"
@@ -40,17 +40,17 @@ class Workload(StrEnum):
 
     @property
     def group(self) -> str:
-        """The API group and version, as a path."""
+        """Return the API group and version as a path."""
         return "/apis/batch/v1" if self is Workload.JOB else "/apis/apps/v1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuilderLocation:
-    """Where a builder's objects are, known before any of them exists.
+    """Where a builder's objects are; known before any of them exists.
 
-    ``exclusive`` says that the namespace is the builder's own and goes with it. In another's namespace each object's
-    name begins with the builder's, but for the workloads of a lasting builder, which have their nodes' names.
-    ``nonce`` is what the run that makes the objects knows them by; "" for whoever finds a builder of another run.
+    ``exclusive`` means that the namespace belongs to the builder and is deleted with it. In a shared namespace, object
+    names start with the builder's name, except the workloads of a lasting builder, which are named after their nodes.
+    ``nonce`` identifies the run that creates the objects; "" when a builder of another run is looked up.
     """
 
     name: str
@@ -61,44 +61,44 @@ class BuilderLocation:
 
     @property
     def selector(self) -> str:
-        """The label selector of everything that belongs to the builder."""
+        """Return the label selector that matches everything that belongs to the builder."""
         return make_selector(self.name)
 
     @property
     def namespace_path(self) -> str:
-        """The API path of the namespace itself."""
+        """Return the API path of the namespace itself."""
         return f"/api/v1/namespaces/{self.namespace}"
 
     @property
     def lasting(self) -> bool:
-        """Whether it stays until it is removed."""
+        """Return whether the builder exists until it is removed explicitly."""
         return self.lifetime is Lifetime.BUILDER
 
     @property
     def jobs_path(self) -> str:
-        """The API path of a job's workloads."""
+        """Return the API path of a job builder's workloads."""
         return self.make_workloads_path(Workload.JOB)
 
     def make_workloads_path(self, kind: Workload) -> str:
-        """The API path of the workloads of one kind."""
+        """Return the API path of the workloads of one kind."""
         return f"{kind.group}/namespaces/{self.namespace}/{kind}"
 
     def make_core_path(self, plural: str) -> str:
-        """The API path of a core collection such as ``pods``."""
+        """Return the API path of a core collection such as ``pods``."""
         return f"{self.namespace_path}/{plural}"
 
     def make_object_name(self, part: str) -> str:
-        """The name of the builder's object for ``part``: a node's name, or what the object is for."""
+        """Return the name of the builder's object for ``part``: a node's name, or the object's purpose."""
         return f"buildkit-{part}" if self.exclusive else f"{self.name}-{part}"
 
     def make_config_name(self, node: str) -> str:
-        """The name of a node's ConfigMap: a job's nodes share one, a lasting builder's nodes have their own."""
+        """Return the name of a node's ConfigMap: one per node in a lasting builder, shared by a job builder's nodes."""
         return f"{node}-config" if self.lasting else self.make_object_name("config")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientKeys:
-    """The client's side of mTLS: PEM bytes."""
+    """The client's side of mTLS: CA certificate, client certificate and key in PEM."""
 
     ca: bytes
     certificate: bytes
@@ -107,12 +107,12 @@ class ClientKeys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Builder:
-    """A builder that was provisioned or found: its place, its nodes, the keys to it.
+    """A builder that was provisioned or found: its location, its nodes and the client's keys.
 
-    ``transports`` has the transport that won earlier, by the node's name, where one is remembered; ``kinds`` what runs
-    a node's pods, where that is no Job. ``timeout`` (s) bounds the wait for its pods, None for what the settings say.
-    ``trust`` is the scope of the runs that may use it. ``loads``: what is built goes to a docker daemon where nothing
-    else is asked for (driver-opt default-load).
+    ``transports`` maps node names to the transport that worked earlier, if one was recorded. ``kinds`` maps node names
+    to the kind of workload, if that is not Job. ``timeout`` (s) bounds the wait for its pods, None for the value in the
+    settings. ``trust`` is the scope of the runs that may use it. ``loads``: builds without an output option are loaded
+    into a docker daemon (driver-opt default-load).
     """
 
     location: BuilderLocation
@@ -126,23 +126,23 @@ class Builder:
 
     @property
     def name(self) -> str:
-        """The builder's name."""
+        """Return the builder's name."""
         return self.location.name
 
     @property
     def namespace(self) -> str:
-        """The namespace that its pods are in."""
+        """Return the namespace of the builder's pods."""
         return self.location.namespace
 
     def name_workload(self, node: NodePlan) -> str:
-        """The name of what runs a node's pods."""
+        """Return the name of the workload that runs a node's pods."""
         return node.name if self.location.lasting else self.location.make_object_name(node.name)
 
     def make_workload_path(self, node: NodePlan) -> str:
-        """The API path of what runs a node's pods."""
+        """Return the API path of the workload that runs a node's pods."""
         kind = self.kinds.get(node.name, Workload.JOB)
         return f"{self.location.make_workloads_path(kind)}/{self.name_workload(node)}"
 
 
 Manifest = dict[str, Any]
-"""A Kubernetes object as the API takes it."""
+"""Kubernetes object as the API accepts it."""

@@ -1,4 +1,4 @@
-"""What a plan needs to know about the cluster."""
+"""Facts about the cluster that plans need: cluster nodes, taints, the server's version and address ranges."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ci_buildx.model.record import dataclass, field
 from ci_buildx.settings.builder import BuilderSettings, Toleration
 
 _UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
-"""The taint of a cordoned node (k8s.io/api v0.34.2, ``core/v1/well_known_taints.go``)."""
+"""Taint of a cordoned cluster node (k8s.io/api v0.34.2, ``core/v1/well_known_taints.go``)."""
 _BARRING = ("NoSchedule", "NoExecute")
 
 
 @dataclass(frozen=True, slots=True)
 class Taint:
-    """What keeps pods away from a node."""
+    """A taint that keeps pods away from a cluster node."""
 
     key: str
     value: str = ""
@@ -30,11 +30,11 @@ class Taint:
         return f"{self.key}={self.value}:{self.effect}" if self.value else f"{self.key}:{self.effect}"
 
     def is_tolerated(self, tolerations: Iterable[Toleration]) -> bool:
-        """Whether one of ``tolerations`` matches it (k8s.io/api v0.34.2, ``core/v1/toleration.go``)."""
+        """Return whether one of ``tolerations`` matches the taint (k8s.io/api v0.34.2, ``core/v1/toleration.go``)."""
         return any(self._matches(one) for one in tolerations)
 
     def format_toleration(self) -> str:
-        """The driver-opt that tolerates it."""
+        """Return the driver-opt that tolerates the taint, in double quotes."""
         fields = [
             f"key={self.key}",
             f"value={self.value}" if self.value else "operator=Exists",
@@ -49,17 +49,18 @@ class Taint:
             return False
         if one.operator == "Exists":
             return True
-        # An empty key matches all keys only with Exists.
+        # An empty key matches all keys only with operator Exists.
         return one.operator in ("", "Equal") and one.key == self.key and one.value == self.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KubeNode:
-    """One node of the cluster.
+    """One cluster node.
 
-    ``usable``: it runs Linux and is ready. ``taints`` are those that keep pods away which do not tolerate them;
-    ``cordoned`` nodes are kept for nobody but who tolerates that, too. ``user_namespaces``: it reports that
-    its runtime can. ``kubelet`` is its minor version, ``ranges`` are the addresses of its pods.
+    ``usable``: it runs Linux and is ready. ``taints`` are those that keep away pods without a matching toleration;
+    ``cordoned`` nodes accept only pods that also tolerate the unschedulable taint. ``user_namespaces``: the cluster
+    node reports that its runtime supports them. ``kubelet`` is its version (major, minor), ``ranges`` are the CIDRs of
+    its pods.
     """
 
     name: str
@@ -73,23 +74,23 @@ class KubeNode:
     ranges: tuple[str, ...] = ()
 
     def has_labels(self, nodeselector: Mapping[str, str]) -> bool:
-        """Whether it has all labels of a nodeselector."""
+        """Return whether the cluster node has all labels of ``nodeselector``."""
         return all(self.labels.get(key) == value for key, value in nodeselector.items())
 
     def list_obstacles(self, tolerations: Sequence[Toleration]) -> list[Taint]:
-        """The taints, cordoning among them, that are not tolerated."""
+        """Return the taints that ``tolerations`` do not tolerate, including the one of a cordoned cluster node."""
         taints = [*self.taints, *([Taint(_UNSCHEDULABLE)] if self.cordoned else [])]
         return [taint for taint in taints if not taint.is_tolerated(tolerations)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterFacts:
-    """``nodes`` is None where the caller may not list them."""
+    """Known cluster nodes; ``nodes`` is None if the caller is not allowed to list them."""
 
     nodes: tuple[KubeNode, ...] | None = None
 
     def select_fitting(self, nodeselector: Mapping[str, str], tolerations: Sequence[Toleration] = ()) -> list[KubeNode]:
-        """Usable Linux nodes that a pod with this selector and these tolerations may be scheduled to."""
+        """Return usable Linux cluster nodes that can run a pod with this selector and these tolerations."""
         return [
             node
             for node in self.nodes or ()
@@ -97,7 +98,7 @@ class ClusterFacts:
         ]
 
     def count(self, nodeselector: Mapping[str, str], tolerations: Sequence[Toleration] = ()) -> dict[str, int]:
-        """How many of them there are of each architecture."""
+        """Return the number of fitting cluster nodes by architecture."""
         counted: dict[str, int] = {}
         for node in self.select_fitting(nodeselector, tolerations):
             counted[node.architecture] = counted.get(node.architecture, 0) + 1
@@ -106,7 +107,7 @@ class ClusterFacts:
     def explain_none(
         self, architecture: str, nodeselector: Mapping[str, str], tolerations: Sequence[Toleration] = ()
     ) -> str:
-        """Why no node of ``architecture`` takes the pods: one line for the log."""
+        """Return one log line on why no cluster node of ``architecture`` accepts the pods."""
         there = [node for node in self.nodes or () if node.architecture == architecture]
         if not there:
             return f"the cluster has no {architecture} node"
@@ -119,7 +120,7 @@ class ClusterFacts:
         open_ones = [node for node in ready if not node.cordoned]
         if not open_ones:
             return f"the {architecture} nodes are cordoned ({_join_first(ready)})"
-        # The node that asks for the fewest tolerations.
+        # Suggest the cluster node that needs the fewest tolerations.
         node = min(open_ones, key=lambda one: len(one.list_obstacles(tolerations)))
         missing = node.list_obstacles(tolerations)
         options = " ".join(f"--driver-opt '{taint.format_toleration()}'" for taint in missing)
@@ -127,7 +128,10 @@ class ClusterFacts:
 
 
 def read_cluster_facts(kube: KubeClient) -> ClusterFacts:
-    """Ask the cluster. Being forbidden to list nodes is a fact, too; every other KubeError is raised."""
+    """Read the cluster's nodes.
+
+    If listing them is forbidden, ``nodes`` of the result is None. Raises every other KubeError.
+    """
     try:
         listed = kube.list("/api/v1/nodes", resourceVersion="0")
     except Forbidden:
@@ -136,7 +140,7 @@ def read_cluster_facts(kube: KubeClient) -> ClusterFacts:
 
 
 def read_node(node: Mapping[str, Any]) -> KubeNode:
-    """The facts of one Node object."""
+    """Return the facts in a Node object."""
     metadata, spec, status = node["metadata"], node.get("spec") or {}, node.get("status") or {}
     marks = metadata.get("labels") or {}
     system = status.get("nodeInfo") or {}
@@ -157,18 +161,21 @@ def read_node(node: Mapping[str, Any]) -> KubeNode:
 
 
 def _join_first(nodes: Sequence[KubeNode]) -> str:
-    """The names of a few of them."""
+    """Join the names of the first three cluster nodes."""
     return ", ".join(node.name for node in nodes[:3]) + (", …" if len(nodes) > 3 else "")
 
 
 def parse_minor_version(text: str) -> tuple[int, int]:
-    """``v1.34.2-gke.1`` as 1 and 34; zeros for what is no version."""
+    """Return major and minor version, (1, 34) for ``v1.34.2-gke.1``; (0, 0) for an invalid version."""
     match = re.match(r"v?(\d+)\.(\d+)", text)
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def _has_user_namespaces(status: Mapping[str, Any]) -> bool:
-    """What the runtime's default handler, whose name is empty, reports (k8s.io/api v0.34.2, NodeRuntimeHandler)."""
+    """Return whether the default runtime handler, whose name is empty, reports user namespaces.
+
+    Source: k8s.io/api v0.34.2, NodeRuntimeHandler.
+    """
     handlers = status.get("runtimeHandlers") or ()
     return any(
         not handler.get("name") and (handler.get("features") or {}).get("userNamespaces") for handler in handlers
@@ -177,15 +184,19 @@ def _has_user_namespaces(status: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterSurroundings:
-    """``server`` is the API server's version, ``ranges`` are the addresses of services and pods, as far as known."""
+    """API server and addresses of the cluster.
+
+    ``server`` is the API server's version (major, minor), ``ranges`` are the CIDRs of services and pods, as far as
+    known.
+    """
 
     server: tuple[int, int] = NEWEST
     ranges: tuple[str, ...] = ()
 
 
 def read_surroundings(kube: KubeClient, facts: ClusterFacts, settings: BuilderSettings) -> ClusterSurroundings:
-    """Ask the cluster what the settings make worth knowing. Raises KubeError."""
-    # How a profile is named depends on the version; a privileged container has none.
+    """Read only those facts about the cluster that the settings depend on. Raises KubeError."""
+    # The version determines how a profile is named; a privileged container has none.
     server = parse_minor_version(str(kube.get("/version").get("gitVersion", ""))) if settings.rootless else NEWEST
     return ClusterSurroundings(server=server, ranges=_read_ranges(kube, facts) if settings.proxy else ())
 
@@ -194,20 +205,20 @@ def _read_ranges(kube: KubeClient, facts: ClusterFacts) -> tuple[str, ...]:
     try:
         listed = kube.list("/apis/networking.k8s.io/v1/servicecidrs")["items"]
     except KubeError:
-        # The API has it since Kubernetes 1.33.
+        # The API has ServiceCIDRs since Kubernetes 1.33.
         listed = []
     return list_ranges(listed, facts)
 
 
 def list_ranges(service_ranges: Sequence[Mapping[str, Any]], facts: ClusterFacts) -> tuple[str, ...]:
-    """The addresses of services, by the ServiceCIDR objects, and of pods, by what their nodes were given."""
+    """Return the CIDRs of services (from ServiceCIDR objects) and of pods (from their cluster nodes)."""
     services = [cidr for item in service_ranges for cidr in item["spec"].get("cidrs") or ()]
     pods = [cidr for node in facts.nodes or () for cidr in node.ranges]
     return (*services, *_collapse_ranges(pods))
 
 
 def _collapse_ranges(ranges: Iterable[str]) -> list[str]:
-    """As few ranges as there are: each of a thousand nodes has one of its own."""
+    """Merge adjacent ranges: each of a thousand cluster nodes has one of its own."""
     import ipaddress
 
     networks = [ipaddress.ip_network(text) for text in ranges]

@@ -1,4 +1,4 @@
-"""What a builder is called and how it is marked, fixed before anything of it exists."""
+"""A builder's name, labels and annotations, fixed before any of its objects exists."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ci_buildx.model.record import dataclass, field
 
 PREFIX = "kube-builder-"
 EXPIRY_MARGIN = 60
-"""Seconds from the end of the compute to the moment when a reaper may remove what is left."""
+"""Seconds from the end of a builder's pods until a reaper may delete its leftovers."""
 
 _LONGEST = 54
-"""Characters of a name: with ``-`` and a node's name it is still a DNS label of 63."""
+"""Longest name in characters; with ``-`` and a node's name it still fits into a DNS label of 63."""
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
-"""No vowels, no digits that look like letters: a suffix spells no word (as in apimachinery's ``util/rand``)."""
+"""Characters of suffixes: no vowels and no look-alike digits, so no words (as in apimachinery's ``util/rand``)."""
 _SUFFIX_LENGTH = 8
 _HASH_LENGTH = 8
 _NONCE_BYTES = 16
@@ -26,11 +26,11 @@ _NONCE_BYTES = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOrigin:
-    """Where a job comes from.
+    """Origin of a job: CI system, repository, run and trust scope.
 
-    ``system`` is ``github``, ``gitlab`` or ``local``; ``repository`` its path (``group/project``) or, locally, any
-    text that stays the same from build to build; ``run``, ``job`` and ``url`` may be empty. ``trust`` is the scope
-    that may use its builder, "" for protected refs and for people.
+    ``system`` is ``github``, ``gitlab`` or ``local``. ``repository`` is its path (``group/project``) or, locally, any
+    text that is the same for every build. ``run``, ``job`` and ``url`` may be empty. ``trust`` is the scope that may
+    use the job's builder, "" for protected refs and for people.
     """
 
     system: str
@@ -43,7 +43,7 @@ class JobOrigin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobIdentity:
-    """A builder's name (also that of its namespace, where it has its own), labels and annotations."""
+    """A builder's name (also of its namespace, if it has its own), labels and annotations."""
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -51,10 +51,10 @@ class JobIdentity:
 
 
 def make_identity(origin: JobOrigin, *, suffix: str, nonce: str = "") -> JobIdentity:
-    """The identity ``kube-builder-<slug>-<hash>-<suffix>``.
+    """Make the identity ``kube-builder-<slug>-<hash>-<suffix>``.
 
-    The slug is for people, the hash tells repositories with one slug apart, the suffix tells jobs apart. ``nonce``
-    tells runs apart that have one name; by default it is random.
+    The slug is for people, the hash distinguishes repositories with the same slug, the suffix distinguishes jobs.
+    ``nonce`` distinguishes runs with the same name; it is random by default.
     """
     digest = _hash_text(origin.repository, _HASH_LENGTH)
     room = _LONGEST - len(PREFIX) - len(f"-{digest}-{suffix}")
@@ -82,22 +82,22 @@ def make_identity(origin: JobOrigin, *, suffix: str, nonce: str = "") -> JobIden
 
 
 def _choose(letters: Sequence[str]) -> str:
-    """Any letter, each as likely as the others: ``secrets.choice`` without what that imports."""
+    """Choose a random letter, each equally likely; avoids the imports of ``secrets.choice``."""
     while (byte := os.urandom(1)[0]) >= 256 - 256 % len(letters):
         continue
     return letters[byte % len(letters)]
 
 
 def make_random_suffix(choose: Callable[[Sequence[str]], str] = _choose) -> str:
-    """A suffix that no other job has: GitHub's matrix legs share run, job and attempt."""
+    """Make a random suffix, unique to this job: GitHub's matrix legs share run, job and attempt."""
     return "".join(choose(_ALPHABET) for _ in range(_SUFFIX_LENGTH))
 
 
 def make_gitlab_suffix(host: str, project: str, job: str, token: str = "") -> str:
-    """A suffix derived from CI_SERVER_HOST, CI_PROJECT_ID, CI_JOB_ID and CI_JOB_TOKEN.
+    """Derive a suffix from CI_SERVER_HOST, CI_PROJECT_ID, CI_JOB_ID and CI_JOB_TOKEN.
 
-    ``after_script`` runs in another shell that inherits nothing but these, and must find the builder. Everything but
-    the ``token`` is known to others, who could take the name before the job does; where there is none, they can.
+    ``after_script`` runs in another shell that inherits only these variables, and must find the builder. Everything
+    except ``token`` is known to others; without a token they can take the name before the job does.
     """
     known = "\0".join((host, project, job)).encode(errors="surrogateescape")
     if not token:
@@ -109,12 +109,15 @@ def make_gitlab_suffix(host: str, project: str, job: str, token: str = "") -> st
 
 
 def make_expiry(now: float, lifetime: float) -> str:
-    """When a builder made at ``now`` (epoch seconds of the API server's clock) has expired, as RFC 3339 in UTC."""
+    """Return when a builder expires that is created at ``now``, as RFC 3339 in UTC.
+
+    ``now`` is the API server's clock in epoch seconds, ``lifetime`` is in seconds.
+    """
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now + lifetime + EXPIRY_MARGIN))
 
 
 def _make_slug(repository: str) -> str:
-    """The last part of the path in characters of a DNS label."""
+    """Return the last part of the path, in characters of a DNS label."""
     last = repository.rstrip("/").rpartition("/")[2].removesuffix(".git")
     return re.sub(r"[^a-z0-9]+", "-", last.lower()).strip("-")
 

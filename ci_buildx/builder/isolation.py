@@ -1,6 +1,6 @@
-"""Whether root in a builder's pods is nobody on their nodes: Kubernetes' user namespaces (``hostUsers: false``).
+"""User namespaces (``hostUsers: false``): whether root in a builder's pods is unprivileged on their cluster nodes.
 
-BuildKit is privileged there as everywhere, but what it may do ends at the pod's own user namespace.
+BuildKit is still privileged, but only within the pod's own user namespace.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ci_buildx.model.record import replace
 from ci_buildx.settings.builder import BuilderSettings, UserNamespaces
 
 _ON_BY_DEFAULT = (1, 33)
-"""From this Kubernetes on the field is not dropped (feature gate UserNamespacesSupport)."""
+"""First Kubernetes version that keeps the field by default (feature gate UserNamespacesSupport)."""
 
 _ROOTLESS = "rootless: buildkitd is uid 1000 on its node"
 _INSIDE = "user namespace: root in the pod is nobody on its node"
@@ -24,11 +24,14 @@ _ASKED = f"{_INSIDE}, as the cluster's policy requires"
 _HOST = "no user namespace: privileged BuildKit is root on its node"
 _SOURCE = "driver-opt user-namespaces"
 NEEDED = "need hostUsers: false"
-"""What the policies of docs/rbac say about privileged pods without a user namespace."""
+"""Text in refusals, by the policies of docs/rbac, of privileged pods without a user namespace."""
 
 
 def plan_isolation(planned: Plan, facts: ClusterFacts, settings: BuilderSettings) -> Plan:
-    """The plan with what each node's pods are on their hosts. Raises InputError where ``true`` cannot be had."""
+    """Return the plan with the isolation of each node's pods from their hosts.
+
+    Raises InputError if driver-opt user-namespaces is ``true`` and no fitting cluster node supports them.
+    """
     return Plan(nodes=tuple(_plan_node_isolation(node, facts, settings) for node in planned.nodes))
 
 
@@ -49,7 +52,7 @@ def _plan_node_isolation(node: NodePlan, facts: ClusterFacts, settings: BuilderS
 
 
 def _require_user_namespaces(node: NodePlan, candidates: Sequence[KubeNode]) -> NodePlan:
-    """On the nodes that can. Where none is known, Kubernetes will say."""
+    """Restrict the node to cluster nodes with user namespaces; if none is known, Kubernetes decides."""
     able = [fact for fact in candidates if fact.user_namespaces]
     if candidates and not able:
         names = ", ".join(fact.name for fact in candidates[:5])
@@ -63,10 +66,10 @@ def _require_user_namespaces(node: NodePlan, candidates: Sequence[KubeNode]) -> 
 
 
 def _find_obstacle(candidates: Sequence[KubeNode], facts: ClusterFacts, settings: BuilderSettings) -> str:
-    """Why not, "" if nothing is in the way on any node that the pods may get."""
+    """Return why user namespaces cannot be used; "" if all cluster nodes that the pods may get support them."""
     if settings.qemu.install:
-        # Linux 6.7 keeps emulators of a user namespace's own, but forgets them when binfmt_misc is unmounted there, as
-        # the init container does (fs/binfmt_misc.c); and those of the node are hidden from then on.
+        # Since Linux 6.7 a user namespace can have its own emulators, but they are lost when binfmt_misc is unmounted
+        # there, as the init container does (fs/binfmt_misc.c); and those of the cluster node are hidden from then on.
         return "driver-opt qemu.install registers emulators with the node's kernel"
     if facts.nodes is None:
         return "listing nodes is not allowed (docs/rbac/looking.yaml lets it)"
@@ -79,23 +82,24 @@ def _find_obstacle(candidates: Sequence[KubeNode], facts: ClusterFacts, settings
 
 
 def is_required(refusal: Forbidden, nodes: Sequence[NodePlan], settings: BuilderSettings) -> bool:
-    """Return whether a policy of docs/rbac refused privileged pods that user namespaces would make acceptable.
+    """Return whether a policy of docs/rbac refused privileged pods that would pass with user namespaces.
 
-    False if the user decided against them, or if an option cannot work in them.
+    False if the user disabled them, or if an option does not work with them.
     """
     is_open = settings.user_namespaces is UserNamespaces.AUTO and not settings.rootless and not settings.qemu.install
     return is_open and NEEDED in refusal.message and not all(node.user_namespace for node in nodes)
 
 
 def require(node: NodePlan) -> NodePlan:
-    """Return the node with a user namespace, whatever is known of the cluster's nodes."""
+    """Return the node with a user namespace, regardless of what the cluster's nodes report."""
     return node if node.user_namespace else replace(node, user_namespace=True, isolation=_ASKED)
 
 
 def correct_isolation(planned: Plan, created: Sequence[Mapping[str, Any]], settings: BuilderSettings) -> Plan:
-    """The plan as the API server took it: one whose feature gate is off drops the field, silently.
+    """Return the plan as the API server accepted it.
 
-    Raises Invalid where user namespaces were insisted on.
+    An API server whose feature gate is off silently drops the field. Raises Invalid if the user requires user
+    namespaces.
     """
     nodes = tuple(_correct_node(node, job) for node, job in zip(planned.nodes, created, strict=True))
     if nodes != planned.nodes and settings.user_namespaces is UserNamespaces.TRUE:

@@ -1,7 +1,7 @@
-"""The labels and annotations by which a builder is known in the cluster: its only registry.
+"""Labels and annotations that identify a builder in the cluster: its only registry.
 
-Label values follow k8s.io/apimachinery v0.34.2, ``util/validation/validation.go``: at most 63 of letters, digits,
-``-``, ``_`` and ``.``, with a letter or digit at both ends.
+Label values follow k8s.io/apimachinery v0.34.2, ``util/validation/validation.go``: at most 63 letters, digits, ``-``,
+``_`` and ``.``, with a letter or digit at both ends.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ BUILDKITD_FLAGS = f"{DOMAIN}buildkitd-flags"
 REPLICAS = f"{DOMAIN}replicas"
 RUNS = f"{DOMAIN}runs"
 CREATOR = f"{DOMAIN}creator"
-"""The user whose account made a namespace and may let itself in, where a policy wants to know that."""
+"""User whose account created a namespace and may bind its role there; set only if a policy requires it."""
 NONCE = f"{DOMAIN}nonce"
-"""A random text of the run that made an object: by it that run knows its own from what somebody else called so."""
+"""Random text of the run that created an object: tells its own objects from others with the same name."""
 CERTIFICATES_EXPIRE = f"{DOMAIN}certificates-expire"
 
 ARCHITECTURE = "kubernetes.io/arch"
@@ -53,28 +53,29 @@ _REFUSED = compile_lazily(r"[^A-Za-z0-9_.-]+")
 
 
 def sanitize(text: str) -> str:
-    """The nearest label value: "" where nothing of ``text`` can be kept."""
+    """Return the nearest label value, "" if no character of ``text`` is valid."""
     return _REFUSED.sub("-", text).strip("-_.")[:_LONGEST].rstrip("-_.")
 
 
 def make_selector(builder: str) -> str:
-    """The label selector that matches everything of one builder and nothing else."""
+    """Return the label selector that matches everything of one builder and nothing else."""
     return f"{MANAGED_BY}={MANAGER},{BUILDER}={builder}"
 
 
 def belongs_to(manifest: Mapping[str, Any], builder: str) -> bool:
-    """Whether an object is marked as part of ``builder``."""
+    """Return whether an object is labelled as part of ``builder``."""
     marks = manifest["metadata"].get("labels") or {}
     return marks.get(MANAGED_BY) == MANAGER and marks.get(BUILDER) == builder
 
 
 def read_nonce(annotated: Mapping[str, Any]) -> str:
-    """The text by which the run that made an object knows it again; "" if it bears none."""
+    """Return the nonce of the run that created an object, "" if it has none."""
     return str((annotated["metadata"].get("annotations") or {}).get(NONCE, ""))
 
 
 def read_creator(namespace: Mapping[str, Any]) -> str:
-    """The user who signed a namespace and lets itself in, see :mod:`ci_buildx.builder.rbac.self_binding`; "" if nobody
-    had to.
+    """Return the user who signed a namespace and binds its role there, "" if no signature was required.
+
+    See :mod:`ci_buildx.builder.rbac.self_binding`.
     """
     return str((namespace["metadata"].get("annotations") or {}).get(CREATOR, ""))

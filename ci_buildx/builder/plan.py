@@ -1,4 +1,4 @@
-"""Which nodes a builder has, and what each of them builds."""
+"""The nodes of a builder, and the platforms that each of them builds."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ if TYPE_CHECKING:
 
 
 DEFAULT = "amd64"
-"""What is built where no platform is named, so that all accounts and runs get the same, whatever nodes they see."""
+"""Architecture to build if no platform is named: the same for all accounts and runs, whatever nodes they see."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodePlan:
     """One node of a builder: ``replicas`` equal pods.
 
-    ``architecture`` is the nodes' ``kubernetes.io/arch``, None for any. ``platforms`` is everything that is built
-    here, empty for whatever is native; ``emulated`` those of them that run by emulation. ``by_scheduling`` says that
-    nobody knows whether there is such a node: where it cannot be scheduled, another one may emulate. ``runs`` is what
-    its buildkitd said it can run when it was asked last, its own platform first; empty where it was not asked yet.
-    ``user_namespace``: root in its pods is nobody on the node; ``isolation`` says so or why not, ``hosts`` are the only
-    nodes that can, where others cannot. ``loadbalance`` says how one of several replicas is
-    chosen. ``reason`` is one line.
+    ``architecture`` is the cluster nodes' ``kubernetes.io/arch``, None for any. ``platforms`` are all platforms that
+    are built here, empty for the native ones; ``emulated`` are those of them that run by emulation. ``by_scheduling``
+    means that it is unknown whether a fitting cluster node exists; if the pods cannot be scheduled, another node may
+    emulate. ``runs`` are the platforms that its buildkitd last reported, its own first; empty if it was not asked yet.
+
+    ``user_namespace``: root in its pods is unprivileged on the cluster node; ``isolation`` confirms this or explains
+    why not; ``hosts`` are the only cluster nodes with user namespaces, if others have none. ``loadbalance`` is how one
+    of several replicas is chosen. ``reason`` explains the plan in one line.
     """
 
     name: str
@@ -48,7 +49,7 @@ class NodePlan:
 
     @property
     def native(self) -> str | None:
-        """The architecture that it runs without emulation, None where nobody knows yet."""
+        """Return the architecture that runs without emulation, None if it is not known yet."""
         return self.architecture or (self.runs[0].node_architecture if self.runs else None)
 
 
@@ -60,10 +61,10 @@ class Plan:
 
 
 def make_plan(platforms: Sequence[Platform], facts: ClusterFacts, settings: BuilderSettings) -> Plan:
-    """One node for each architecture that the cluster has natively; what it has not is emulated in one of them.
+    """Plan one node for each architecture that the cluster has natively; one of them emulates all others.
 
-    Where the cluster shows no node that fits (or may not be asked), the scheduler decides: a node for each
-    architecture, and :func:`replan` when one turns out to be unschedulable.
+    If no cluster node is known to fit (or listing them is forbidden), the scheduler decides: the plan has a node for
+    each architecture, and :func:`replan` corrects it if one turns out to be unschedulable.
     """
     nodes = _plan_nodes(platforms, facts, settings)
     return Plan(nodes=tuple(replace(node, loadbalance=settings.loadbalance) for node in nodes))
@@ -87,9 +88,9 @@ def _plan_nodes(platforms: Sequence[Platform], facts: ClusterFacts, settings: Bu
 def plan_lasting_node(
     name: str, platforms: Sequence[Platform], facts: ClusterFacts, settings: BuilderSettings
 ) -> NodePlan:
-    """One node of a lasting builder: all ``platforms`` that the user names are its own, natively or by emulation.
+    """Plan one node of a lasting builder, which builds all ``platforms``, natively or by emulation.
 
-    Its pods come up again and again: they keep to one architecture, so that what it builds by default stays the same.
+    Its pods start many times; they stay on one architecture, so that the default platform does not change.
     """
     planned = make_plan(platforms, facts, settings).nodes
     first, foreign = planned[0], [platform for node in planned[1:] for platform in node.platforms]
@@ -108,9 +109,9 @@ def plan_lasting_node(
 
 
 def replan(plan: Plan, architecture: str) -> Plan | None:
-    """The plan without native nodes of ``architecture``, which could not be scheduled: another node emulates it.
+    """Return the plan without the unschedulable nodes of ``architecture``; another node emulates their platforms.
 
-    None if there is no other node.
+    Returns None if there is no other node.
     """
     lost = [node for node in plan.nodes if node.architecture == architecture]
     kept = [node for node in plan.nodes if node.architecture != architecture]
@@ -130,10 +131,10 @@ def replan(plan: Plan, architecture: str) -> Plan | None:
 
 
 def narrow(plan: Plan, platforms: Sequence[Platform], *, key: str = "") -> Plan:
-    """The part of an existing builder's plan that builds ``platforms``; without any, a node, for its own platform.
+    """Return the part of an existing builder's plan that builds ``platforms``.
 
-    Of several nodes that build a platform equally well, ``key`` chooses one, always the same.
-    Raises InputError that names the platforms which no node builds.
+    Without platforms, the result is one node that builds its own platform. ``key`` chooses consistently among nodes
+    that build a platform equally well. Raises InputError with the platforms that no node builds.
     """
     if not platforms:
         first = plan.nodes[0]
@@ -159,9 +160,9 @@ def narrow(plan: Plan, platforms: Sequence[Platform], *, key: str = "") -> Plan:
 
 
 def _select_able_nodes(plan: Plan, platform: Platform) -> list[NodePlan]:
-    """The nodes that suit a platform best: those made for it, else native ones, else emulating, else unknown ones.
+    """Return the nodes that suit a platform best: made for it, else native, else emulating, else unknown.
 
-    A buildkitd that does not name a platform may still bring an emulator for it: that is what is tried last.
+    A buildkitd that does not report a platform may still have an emulator for it; such nodes come last.
     """
     preferences = (
         [node for node in plan.nodes if platform in node.platforms],
@@ -174,7 +175,7 @@ def _select_able_nodes(plan: Plan, platform: Platform) -> list[NodePlan]:
 
 
 def _choose_balanced(nodes: Sequence[NodePlan], key: str) -> NodePlan:
-    """One of equal nodes; one with more pods is chosen that much more often."""
+    """Choose one of several equal nodes, in proportion to their number of pods."""
     if len(nodes) == 1:
         return nodes[0]
     shares = {f"{node.name}/{replica}": node for node in nodes for replica in range(node.replicas)}
@@ -187,7 +188,7 @@ def _restrict(node: NodePlan, platforms: tuple[Platform, ...]) -> NodePlan:
 
 
 def _group(platforms: Sequence[Platform]) -> dict[str, tuple[Platform, ...]]:
-    """Platforms by the architecture of the nodes that run them natively, each once, in the order they were named."""
+    """Group platforms by the architecture that runs them natively, without duplicates, in the order given."""
     groups: dict[str, tuple[Platform, ...]] = {}
     for platform in dict.fromkeys(platforms):
         architecture = platform.node_architecture
@@ -198,9 +199,10 @@ def _group(platforms: Sequence[Platform]) -> dict[str, tuple[Platform, ...]]:
 def _plan_default(
     chosen: str | None, counted: dict[str, int], facts: ClusterFacts, settings: BuilderSettings
 ) -> NodePlan:
-    """No platform is named: the nodeselector's architecture, else DEFAULT; without nodes of that, another one's.
+    """Plan the node of a build without platforms.
 
-    Who may not list nodes leaves it to the scheduler whether there are some.
+    The architecture is the nodeselector's, else DEFAULT; if no cluster node has DEFAULT, the commonest one. If listing
+    cluster nodes is forbidden, the scheduler decides whether one fits.
     """
     if chosen is not None:
         architecture, why = chosen, "the nodeselector"
@@ -224,7 +226,7 @@ def _choose_commonest(counted: dict[str, int]) -> str:
 
 
 def _plan_selected(architecture: str, groups: dict[str, tuple[Platform, ...]], replicas: int) -> NodePlan:
-    """The user's nodeselector names the architecture: one node builds everything."""
+    """Plan one node that builds everything on the architecture in the user's nodeselector."""
     native = groups.get(architecture, ())
     emulated = tuple(platform for group in groups.values() for platform in group if platform not in native)
     why = "the nodeselector names no other architecture"

@@ -1,4 +1,4 @@
-"""Reading a Pod object as the API gives it."""
+"""Readers of Pod objects as returned by the API."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ci_buildx.model.record import dataclass
 Object = Mapping[str, Any]
 
 CONTAINER = "buildkitd"
-"""The container that a builder's pods are for; others may be beside it."""
+"""Name of buildkitd's container in a builder's pods; they may have other containers, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodView:
-    """What matters about one pod for reaching it.
+    """The facts about one pod that are needed to reach it.
 
-    ``node`` is the builder's node (NodePlan.name), ``host`` the cluster's ("" until scheduled), ``ip`` "" until known.
-    ``running`` and ``ready`` are buildkitd's container's, whatever becomes of others beside it; ``created`` is
-    RFC 3339 by the API server's clock.
+    ``node`` is the builder's node (NodePlan.name), ``host`` the cluster node ("" until scheduled), ``ip`` is "" until
+    known. ``running`` and ``ready`` describe buildkitd's container, regardless of other containers; ``created`` is RFC
+    3339 by the API server's clock.
     """
 
     name: str
@@ -36,7 +36,7 @@ class PodView:
 
 
 def read_pod(pod: Object) -> PodView:
-    """The view of a Pod object."""
+    """Return the view of a Pod object."""
     metadata, status = pod["metadata"], pod.get("status") or {}
     return PodView(
         name=metadata["name"],
@@ -52,12 +52,12 @@ def read_pod(pod: Object) -> PodView:
 
 
 def is_terminating(pod: Object) -> bool:
-    """Whether it is being deleted or has come to its end."""
+    """Return whether the pod is being deleted or has ended."""
     return bool(pod["metadata"].get("deletionTimestamp")) or is_over(pod)
 
 
 def is_over(pod: Object) -> bool:
-    """Whether it has come to its end: buildkitd has ended and is not restarted, also if a sidecar still runs."""
+    """Return whether the pod has ended: buildkitd ended and is not restarted, even if a sidecar still runs."""
     if (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded"):
         return True
     ended = find_state(read_daemon_status(pod), "terminated") is not None
@@ -65,15 +65,16 @@ def is_over(pod: Object) -> bool:
 
 
 def is_ready(pod: Object) -> bool:
-    """Whether buildkitd's container is ready.
+    """Return whether buildkitd's container is ready.
 
-    The pod's condition Ready also asks for every sidecar (kubernetes v1.34.2, ``pkg/kubelet/status/generate.go``).
+    The pod's condition Ready also requires every sidecar to be ready (kubernetes v1.34.2,
+    ``pkg/kubelet/status/generate.go``).
     """
     return read_daemon_status(pod).get("ready") is True
 
 
 def find_condition(manifest: Object, name: str) -> Object:
-    """The condition called ``name`` of a pod or Job, empty if it has none."""
+    """Return the condition ``name`` of a pod or Job, {} if it is missing."""
     for found in (manifest.get("status") or {}).get("conditions") or ():
         if found["type"] == name:
             return dict(found)
@@ -81,7 +82,7 @@ def find_condition(manifest: Object, name: str) -> Object:
 
 
 def read_daemon_status(pod: Object) -> Object:
-    """The status of buildkitd's container, empty until the kubelet has written it."""
+    """Return the status of buildkitd's container, {} until the kubelet has written it."""
     for status in (pod.get("status") or {}).get("containerStatuses") or ():
         if status.get("name") == CONTAINER:
             return dict(status)
@@ -89,16 +90,16 @@ def read_daemon_status(pod: Object) -> Object:
 
 
 def list_sidecar_statuses(pod: Object) -> list[Object]:
-    """The statuses of the containers beside buildkitd's that start with it."""
+    """Return the statuses of the other containers that start together with buildkitd's."""
     statuses = (pod.get("status") or {}).get("containerStatuses") or ()
     return [status for status in statuses if status.get("name") != CONTAINER]
 
 
 def list_blocking_statuses(pod: Object) -> list[Object]:
-    """The statuses of the init containers that keep the others from starting.
+    """Return the statuses of the init containers that keep the others from starting.
 
-    A native sidecar (``restartPolicy: Always``) lets them start as soon as it is ``started``; any other when it has
-    ended with exit code 0.
+    A native sidecar (``restartPolicy: Always``) stops blocking when it is ``started``; any other init container when it
+    has ended with exit code 0.
     """
     spec, status = pod.get("spec") or {}, pod.get("status") or {}
     native = {one.get("name") for one in spec.get("initContainers") or () if one.get("restartPolicy") == "Always"}
@@ -111,19 +112,19 @@ def list_blocking_statuses(pod: Object) -> list[Object]:
 
 
 def find_state(status: Object, kind: str) -> Object | None:
-    """The state of the kind ``waiting``, ``running`` or ``terminated`` of a container's status."""
+    """Return the ``waiting``, ``running`` or ``terminated`` state of a container's status, None if it is another."""
     found = (status.get("state") or {}).get(kind)
     return None if found is None else dict(found)
 
 
 def find_termination(status: Object) -> Object | None:
-    """How a container ended, also one that was restarted since; None if it has not ended."""
+    """Return how a container ended, even if it was restarted since; None if it has not ended."""
     last = (status.get("lastState") or {}).get("terminated")
     return find_state(status, "terminated") or (dict(last) if last else None)
 
 
 def compute_age(timestamp: str, now: float) -> float:
-    """Seconds from an RFC 3339 ``timestamp`` (whole seconds, UTC) to ``now``; 0 where it cannot be read."""
+    """Return seconds from an RFC 3339 ``timestamp`` (whole seconds, UTC) to ``now``; 0 if it is invalid."""
     try:
         return now - timestamps.parse_timestamp(timestamp)
     except ValueError:
