@@ -1,1 +1,1 @@
-"""Pods that come up and are used: watching them, and what the cluster says of a failure."""
+"""Watching of a builder's pods while they start and are in use, and diagnosis of their failures."""

@@ -1,4 +1,4 @@
-"""A workload whose pods are refused before they exist: its FailedCreate events say why.
+"""Diagnosis of workloads whose pods are refused before they exist, from their FailedCreate events.
 
 Wording: apiserver v0.34.2 ``admission/plugin/resourcequota/controller.go``, ``admission/plugin/webhook/errors``,
 ``admission/plugin/policy/validating``; pod-security-admission v0.34.2 ``admission/admission.go``.
@@ -11,7 +11,7 @@ from ci_buildx.builder.pods import CONTAINER, find_condition
 from ci_buildx.model.lazy import compile_lazily
 
 _TRIES = 3
-"""Refusals without a known cause after which nothing is waited for: the Job controller tries again ever later."""
+"""Refusals without a known cause before giving up; the Job controller retries at ever longer intervals."""
 
 _CAUSES = (
     (compile_lazily(r"exceeded quota|failed quota"), "QuotaExceeded", ""),
@@ -61,11 +61,12 @@ _HEALING = (
         "the cluster has no such runtime class",
     ),
 )
-"""Causes that may heal by themselves: they count when they have been seen _TRIES times."""
+"""Causes that may resolve on their own; they count once they have been seen _TRIES times."""
 _LATE = compile_lazily(r"service ?account .*\"default\" not found|status unknown for quota")
-"""What controllers bring to a new namespace a moment after it, on a busy cluster many seconds: it is waited for.
+"""Refusals while controllers still set up a new namespace; waited for.
 
-Wording: apiserver v0.34.2 ``plugin/pkg/admission/serviceaccount``, ``admission/plugin/resourcequota/controller.go``.
+That takes a moment, on a busy cluster many seconds. Wording: apiserver v0.34.2 ``plugin/pkg/admission/serviceaccount``,
+``admission/plugin/resourcequota/controller.go``.
 """
 _PREFIX = "Error creating: "
 
@@ -77,7 +78,7 @@ _OPTIONS = frozenset(
 
 
 def diagnose_admission(case: PodCase) -> Verdict:
-    """The verdict on a workload without pods, or without as many as it is to have."""
+    """Return the verdict on a workload that has no pods, or fewer than it should have."""
     refusals = case.list_recent("FailedCreate")
     if refusals:
         message = str(refusals[-1].get("message", "")).removeprefix(_PREFIX)
@@ -100,7 +101,7 @@ def diagnose_admission(case: PodCase) -> Verdict:
 
 
 def _advise_quota(message: str) -> str:
-    """What the quota wants, or what it has too little of."""
+    """Return the fix for a refusal by a quota: resources that it requires, or has too little of."""
     asked = _ASKED.findall(message.partition("must specify ")[2])
     if asked:
         return _advise_unset(asked)
@@ -118,7 +119,7 @@ def _advise_quota(message: str) -> str:
 
 
 def _advise_unset(asked: list[tuple[str, str]]) -> str:
-    """Which resources the quota wants to be set, and on which containers."""
+    """Return the fix for a quota that requires resources to be set on certain containers."""
     own = [
         _name_option(name)
         for names, containers in asked
@@ -132,7 +133,7 @@ def _advise_unset(asked: list[tuple[str, str]]) -> str:
 
 
 def _name_option(resource: str) -> str:
-    """The driver-opt of a quota's resource: ``cpu`` is short for ``requests.cpu``."""
+    """Return the driver-opt for a quota's resource: ``cpu`` is short for ``requests.cpu``."""
     short = {"cpu", "memory", "ephemeral-storage"}
     return f"requests.{resource}" if resource in short else resource
 
@@ -157,4 +158,4 @@ def _advise_limit_range(message: str) -> str:
 
 
 _CURES = {"QuotaExceeded": _advise_quota, "PodSecurity": _advise_pod_security, "LimitRange": _advise_limit_range}
-"""Cures that depend on what is refused."""
+"""Functions that derive the fix from the message, by reason."""

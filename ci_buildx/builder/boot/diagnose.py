@@ -1,7 +1,7 @@
-"""From what the cluster says about a pod to a verdict: pure, one rule after the other.
+"""Verdicts on pods from what the cluster reports: pure rules, tried one after the other.
 
-Reasons and wording are those of Kubernetes v1.34.2: ``pkg/kubelet/images/types.go``, ``pkg/kubelet/container/
-sync_result.go``, ``pkg/kubelet/events/event.go`` and k8s.io/api ``core/v1/types.go``.
+Reasons and wording are those of Kubernetes v1.34.2: ``pkg/kubelet/images/types.go``,
+``pkg/kubelet/container/sync_result.go``, ``pkg/kubelet/events/event.go`` and k8s.io/api ``core/v1/types.go``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ci_buildx.builder.pods import (
 from ci_buildx.model.lazy import compile_lazily
 
 _TRIES = 3
-"""How often the kubelet may fail at what sometimes heals by itself."""
+"""Failures of the kubelet that are tolerated for problems which sometimes resolve on their own."""
 
 _MOUNT = ("FailedMount", "FailedAttachVolume")
 _SANDBOX = ("FailedCreatePodSandBox",)
@@ -34,7 +34,7 @@ _BROKEN_CONTAINER = {
     "RunContainerError": "the image may be no BuildKit image, check driver-opt image",
 }
 _SECCOMP = "seccomp"
-"""In what runtimes say where the node lacks a profile (containerd v2.4.2, ``contrib/seccomp/seccomp.go``)."""
+"""Word in runtimes' errors if the cluster node lacks a profile (containerd v2.4.2, ``contrib/seccomp/seccomp.go``)."""
 _PROFILE = "the node has no such profile: check driver-opt seccomp-profile"
 
 
@@ -47,13 +47,13 @@ _CONFIG_CURES = (
     (compile_lazily(r"not found"), "the pod refers to a Secret or ConfigMap that is not there"),
     (compile_lazily(r"subPath"), "check the subPath of the pod template's volumeMounts"),
 )
-"""What a CreateContainerConfigError says (kubernetes v1.34.2, ``pkg/kubelet/kuberuntime``), and the cure."""
+"""Messages of CreateContainerConfigError (kubernetes v1.34.2, ``pkg/kubelet/kuberuntime``), and their fixes."""
 _LATE = compile_lazily(r"(?:secret|configmap) \"[^\"]*\" not found")
-"""May heal: what controllers copy into a new namespace arrives after the pod."""
+"""Message that may resolve: controllers copy Secrets and ConfigMaps into a new namespace after the pod is created."""
 
 
 def diagnose(case: PodCase) -> Verdict:
-    """The verdict on one pod, or on a Job that has none yet."""
+    """Return the verdict on one pod, or on a Job that has no pod yet."""
     if case.pod is None:
         return admission.diagnose_admission(case)
     for rule in _RULES:
@@ -65,18 +65,18 @@ def diagnose(case: PodCase) -> Verdict:
 
 def _diagnose_loss(case: PodCase) -> Verdict | None:
     if case.vanished or (case.pod is not None and is_terminating(case.pod)):
-        # What is built on a pod that drains goes on; no new build chooses it.
+        # Builds on a draining pod continue; new builds do not choose it.
         return Verdict(PodStage.READY) if case.served and _is_draining(case) else termination.diagnose_termination(case)
     return None
 
 
 def _is_draining(case: PodCase) -> bool:
-    """Whether the pod is being deleted and lets what is under way finish, as builders that last do."""
+    """Return whether the pod is being deleted but finishes builds under way, as lasting builders' pods do."""
     if case.vanished or case.pod is None or find_state(read_daemon_status(case.pod), "terminated") is not None:
         return False
     if not case.pod["metadata"].get("deletionTimestamp") or (case.pod.get("status") or {}).get("phase") == "Failed":
         return False
-    # That it runs is known by its answer: the kubelet's status comes up to a second later.
+    # buildkitd's answer proves that it runs: the kubelet's status comes up to a second later.
     containers = (case.pod.get("spec") or {}).get("containers") or ()
     return any((container.get("lifecycle") or {}).get("preStop") for container in containers)
 
@@ -87,7 +87,7 @@ def _diagnose_ready(case: PodCase) -> Verdict | None:
 
 
 def _diagnose_container(case: PodCase) -> Verdict | None:
-    """buildkitd's container, and the init containers that it waits for, say why they do not run."""
+    """Judge buildkitd's container, and the init containers that it waits for, by their states."""
     assert case.pod is not None
     for status in (read_daemon_status(case.pod), *list_blocking_statuses(case.pod)):
         name = str(status.get("name", CONTAINER))
@@ -110,7 +110,7 @@ def _diagnose_waiting(case: PodCase, name: str, waits: Object, *, restarts: int)
     if reason in _BROKEN_CONTAINER:
         return _diagnose_broken(case, name, reason, message)
     if reason == "CrashLoopBackOff":
-        # What an init container needs may come up later: networks, vaults.
+        # An init container may depend on something that comes up later, such as a network or a vault.
         return (
             termination.diagnose_termination(case)
             if own or restarts >= _TRIES
@@ -120,7 +120,7 @@ def _diagnose_waiting(case: PodCase, name: str, waits: Object, *, restarts: int)
 
 
 def _diagnose_broken(case: PodCase, name: str, reason: str, message: str) -> Verdict:
-    """A container that cannot be made."""
+    """Return the verdict on a container that cannot be created."""
     fix = _PROFILE if _SECCOMP in message else _BROKEN_CONTAINER[reason]
     if reason == "CreateContainerConfigError":
         if _LATE.search(message):
@@ -143,10 +143,10 @@ def _diagnose_sandbox(case: PodCase) -> Verdict | None:
 
 
 def _require_repetition(case: PodCase, reasons: tuple[str, ...], fix: str) -> Verdict | None:
-    """What may heal by itself fails when it has been seen several times."""
+    """Fail only when a problem that may resolve on its own has occurred several times."""
     assert case.pod is not None
     events = case.list_recent(*reasons)
-    # Volumes and network are the pod's: where any container runs, they are there.
+    # Volumes and network belong to the pod: if any container runs, they are set up.
     statuses = (read_daemon_status(case.pod), *list_blocking_statuses(case.pod), *list_sidecar_statuses(case.pod))
     if not events or any(find_state(status, "running") is not None for status in statuses):
         return None
@@ -157,7 +157,7 @@ def _require_repetition(case: PodCase, reasons: tuple[str, ...], fix: str) -> Ve
 
 
 def _describe_progress(case: PodCase) -> Verdict | None:
-    """What it is doing, for whoever waits."""
+    """Return what the pod is doing, as a waiting verdict."""
     assert case.pod is not None
     if find_state(read_daemon_status(case.pod), "running") is not None:
         return case.make_waiting("buildkitd is starting")
@@ -171,7 +171,7 @@ def _describe_progress(case: PodCase) -> Verdict | None:
 
 
 def _describe_sidecar_failure(pod: Object) -> str:
-    """What ails a container beside buildkitd while buildkitd does not run yet; "" for nothing."""
+    """Describe the failure of a container other than buildkitd's while buildkitd is not running; "" if none fails."""
     for status in (*list_blocking_statuses(pod), *list_sidecar_statuses(pod)):
         waits, ended = find_state(status, "waiting"), find_state(status, "terminated")
         if waits is not None and waits.get("reason") not in (None, "PodInitializing", "ContainerCreating"):

@@ -1,4 +1,4 @@
-"""An image that cannot be pulled: what heals by itself, and what never does."""
+"""Diagnosis of failed image pulls: which may resolve on their own, and which never do."""
 
 from __future__ import annotations
 
@@ -22,17 +22,16 @@ REASONS = frozenset(
 _HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "SignatureValidationFailed"})
 _OPTION = "driver-opt image"
 _PULLS = 3
-"""Pulls after which a registry that does not answer is given up (the kubelet pauses 10 s, then 20 s, between them)."""
+"""Pulls after which an unresponsive registry is given up (the kubelet pauses 10 s, then 20 s, between them)."""
 
 _PULL_FAILED = "Failed to pull image"
-"""Begins the event of a pull that failed (kubelet v1.34.2, ``pkg/kubelet/images/image_manager.go``)."""
+"""Start of the event's message for a failed pull (kubelet v1.34.2, ``pkg/kubelet/images/image_manager.go``)."""
 _NO_LOGIN = "the node may not pull it: check driver-opt image and the node's login"
 _MISSING = "there is no Secret"
 _LATE = 2
-"""Pulls after which a Secret that is not there is waited for no more: controllers copy it into new namespaces."""
+"""Pulls after which a missing Secret is no longer waited for; controllers copy Secrets into new namespaces."""
 _UNRETRIEVED = "FailedToRetrieveImagePullSecret"
-"""Reason of the event about Secrets that a pod names for its pulls and that are not there (kubelet v1.34.2,
-``pkg/kubelet/kubelet_pods.go``)."""
+"""Reason of the event about missing pull Secrets of a pod (kubelet v1.34.2, ``pkg/kubelet/kubelet_pods.go``)."""
 _UNFOUND = compile_lazily(r"image pull secrets \(([^)]+)\)")
 _ABSENT = compile_lazily(r"not found|manifest unknown|name unknown|does not exist|no match for platform", re.IGNORECASE)
 _DENIED = compile_lazily(
@@ -46,8 +45,8 @@ _NETWORK = compile_lazily(
 
 
 def diagnose_image_pull(case: PodCase, name: str, reason: str, message: str) -> Verdict:
-    """The verdict on the container ``name`` that waits for its image for ``reason``, one of REASONS."""
-    # Of the three events that each pull may end with, this one has the cause.
+    """Return the verdict on container ``name``, which waits for its image for ``reason``, one of REASONS."""
+    # Each pull may end with three events; only this one has the cause.
     failures = [event for event in case.list_recent("Failed") if _PULL_FAILED in str(event.get("message", ""))]
     # Up to Kubernetes 1.30 the back-off's message does not repeat the cause; the event has it.
     told = message if reason != "ImagePullBackOff" or not failures else f"{message} {failures[-1].get('message', '')}"
@@ -71,7 +70,7 @@ def diagnose_image_pull(case: PodCase, name: str, reason: str, message: str) -> 
 
 
 def _advise_login(case: PodCase, option: str) -> str:
-    """The cure where the node's login, or that of the Secrets which the pod names, does not do."""
+    """Return the fix if the cluster node's login, or that of the Secrets named by the pod, does not suffice."""
     assert case.pod is not None
     named = [str(secret.get("name")) for secret in (case.pod.get("spec") or {}).get("imagePullSecrets") or ()]
     if not named:
@@ -83,5 +82,5 @@ def _advise_login(case: PodCase, option: str) -> str:
 
 
 def _choose_detail(message: str, event: str) -> str:
-    """The longer text: the one with the cause."""
+    """Return the longer text, which has the cause."""
     return max((message, event), key=len) or "no details are given"

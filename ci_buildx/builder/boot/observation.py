@@ -1,4 +1,4 @@
-"""What can be said about a pod that is to come up, or that is in use."""
+"""What is known about a pod that is starting or in use, and verdicts on it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ci_buildx.errors import BootError, KubeBuilderError
 from ci_buildx.model.record import dataclass, field
 
 UNSCHEDULABLE = "Unschedulable"
-"""The reason of a BootError after which another node may emulate the platforms."""
+"""Reason of a BootError after which another node may emulate the platforms."""
 
 
 class PodStage(StrEnum):
-    """Where a pod is."""
+    """Stage of a pod: not ready yet, ready, or failed."""
 
     WAITING = "waiting"
     READY = "ready"
@@ -25,7 +25,7 @@ class PodStage(StrEnum):
 
 
 class Autoscaler(StrEnum):
-    """Whether the cluster makes nodes for pods that do not fit."""
+    """Whether the cluster adds cluster nodes for pods that do not fit."""
 
     PRESENT = "present"
     ABSENT = "absent"
@@ -34,9 +34,9 @@ class Autoscaler(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``reason`` says what is waited for; ``error`` is set when nothing can be waited for any more.
+    """Verdict on a pod: ``reason`` names what is waited for; ``error`` is set if waiting is pointless.
 
-    ``scaling`` says that the cluster is making a node for the pod: that takes longer than any boot.
+    ``scaling`` means that the cluster is adding a cluster node for the pod, which takes longer than any boot.
     """
 
     stage: PodStage
@@ -49,9 +49,9 @@ class Verdict:
 class PodCase:
     """Everything known about one pod of a workload.
 
-    ``pod`` is None while the Job has none. ``events`` are those about pod and Job, oldest first. ``now`` is the
-    cluster's clock in epoch seconds. ``served`` says that buildkitd in it has answered, ``vanished`` that the pod
-    object is gone (``pod`` is then its last state).
+    ``pod`` is None while the Job has none. ``events`` are those about the pod and the Job, oldest first. ``now`` is the
+    cluster's clock in epoch seconds. ``served`` means that buildkitd in it has answered, ``vanished`` that the pod
+    object is deleted (``pod`` is then its last state).
     """
 
     workload: str
@@ -65,35 +65,35 @@ class PodCase:
 
     @property
     def subject(self) -> str:
-        """What an error names."""
+        """Return the name of the pod or job for errors."""
         return f"pod {self.pod['metadata']['name']}" if self.pod else f"job {self.workload}"
 
     def make_failure(self, reason: str, detail: str, fix: str = "") -> Verdict:
-        """It cannot start: ``reason`` is Kubernetes' word."""
+        """Return the verdict that the pod cannot start; ``reason`` is Kubernetes' word."""
         return Verdict(PodStage.FAILED, reason, BootError(self.subject, reason, _join_lines(detail), fix=fix))
 
     def make_waiting(self, reason: str, *, scaling: bool = False) -> Verdict:
-        """It may still start."""
+        """Return the verdict that the pod may still start."""
         return Verdict(PodStage.WAITING, f"{self.subject}: {_join_lines(reason)}", scaling=scaling)
 
     def list_recent(self, *reasons: str) -> list[Object]:
-        """The events with one of these reasons."""
+        """Return the events with one of ``reasons``, oldest first."""
         return [event for event in self.events if event.get("reason") in reasons]
 
     def was_refused_since(self, moment: str) -> bool:
-        """Whether a pod of the workload was refused at ``moment`` (RFC 3339, whole seconds) or later."""
+        """Return whether a pod of the workload was refused at ``moment`` (RFC 3339, whole seconds) or later."""
         return any(read_event_time(event)[:19] >= moment[:19] for event in self.list_recent("FailedCreate"))
 
 
 def read_event_time(event: Object) -> str:
-    """When an event happened last: RFC 3339 in UTC sorts as text."""
+    """Return when an event last happened: RFC 3339 in UTC, which sorts as text."""
     series = (event.get("series") or {}).get("lastObservedTime")
     told = series or event.get("lastTimestamp") or event.get("eventTime")
     return str(told or event["metadata"].get("creationTimestamp") or "")
 
 
 def count_events(events: list[Object]) -> int:
-    """How often something happened: the API counts repetitions of an event in one object."""
+    """Return how often something happened; the API counts repetitions of an event in one object."""
     return sum((event.get("series") or {}).get("count") or event.get("count") or 1 for event in events)
 
 
@@ -106,7 +106,10 @@ _KEPT_EVENTS = 200
 
 @dataclass(slots=True)
 class Observation:
-    """Pods by name, those that vanished, events by the name of what they are about, Jobs by node."""
+    """What the watches have reported so far.
+
+    ``pods`` and ``vanished`` (deleted) pods are by name, ``events`` by the name of their subject, ``jobs`` by node.
+    """
 
     pods: dict[str, Object] = field(default_factory=dict)
     vanished: dict[str, Object] = field(default_factory=dict)
@@ -118,7 +121,7 @@ class Observation:
     _offset: tuple[float, float] | None = None
 
     def note_pod(self, pod: Object, job: Object | None, *, gone: bool) -> None:
-        """Take in a pod's new state, and its Job's where that was asked for."""
+        """Record a pod's new state, and its Job's if that was requested."""
         name, node = pod["metadata"]["name"], _read_node(pod)
         if gone:
             self.pods.pop(name, None)
@@ -131,7 +134,7 @@ class Observation:
             self.jobs[node] = job
 
     def note_event(self, event: Object) -> None:
-        """Take in an event, or its repetition. Of what floods, the latest are kept."""
+        """Record an event or its repetition; keep only the latest ones of each subject."""
         about = self.events.setdefault(_name_subject(event.get("involvedObject") or {}), {})
         uid = event["metadata"].get("uid", event["metadata"]["name"])
         about.pop(uid, None)
@@ -140,16 +143,16 @@ class Observation:
             del about[next(iter(about))]
 
     def list_pod_views(self, node: str) -> tuple[PodView, ...]:
-        """The pods of a node, by name."""
+        """Return the pods of a node, sorted by name."""
         views = [read_pod(pod) for pod in self.pods.values() if _read_node(pod) == node]
         return tuple(sorted(views, key=lambda pod: pod.name))
 
     def has_unplaced(self) -> bool:
-        """Whether the scheduler has found no node for a pod."""
+        """Return whether the scheduler has found no cluster node for a pod."""
         return any(find_condition(pod, "PodScheduled").get("status") == "False" for pod in self.pods.values())
 
     def list_cases(self, node: str, workload: str, now: float) -> list[PodCase]:
-        """A case for each pod of a node, and one for the Job while it has none."""
+        """Return a case for each pod of a node, or one for the Job while it has no pod."""
         present = [pod for pod in self.pods.values() if _read_node(pod) == node]
         gone = [pod for pod in self.vanished.values() if _read_node(pod) == node]
         if not present and not gone:
@@ -160,11 +163,15 @@ class Observation:
         ]
 
     def make_unmade_case(self, node: str, workload: str, now: float) -> PodCase:
-        """The case of a pod that the workload has not made."""
+        """Return the case of a pod that the workload has not created."""
         return self._make_case(workload, None, now, node)
 
     def read_clock(self, server_time: float | None) -> float:
-        """Epoch seconds of the server's clock now: its last answer and what has passed since it was first seen."""
+        """Return the server's clock now, in epoch seconds.
+
+        It is the server's last answer plus the time since that answer was first seen; the local clock before any
+        answer.
+        """
         moment = self.monotonic()
         if server_time is None:
             return time.time()
@@ -191,7 +198,7 @@ class Observation:
         )
 
     def _list_replica_sets(self, workload: str) -> list[str]:
-        """What a Deployment leaves the making of its pods to, where that has anything to tell."""
+        """Return the Deployment's ReplicaSets that have events; they create its pods."""
         return [
             name
             for name, about in self.events.items()
@@ -201,19 +208,19 @@ class Observation:
 
 
 def _list_claims(pod: Object) -> list[str]:
-    """The volume claims that a pod needs."""
+    """Return the names of the volume claims that a pod needs."""
     volumes = (pod.get("spec") or {}).get("volumes") or ()
     return [volume["persistentVolumeClaim"]["claimName"] for volume in volumes if volume.get("persistentVolumeClaim")]
 
 
 def _name_subject(about: Mapping[str, Any]) -> str:
-    """The name of what an event is about; of a ReplicaSet its Deployment's: a hash is appended to that."""
+    """Return the name of an event's subject; for a ReplicaSet its Deployment's, without the appended hash."""
     name = str(about.get("name", ""))
     return name.rpartition("-")[0] if about.get("kind") == "ReplicaSet" else name
 
 
 def _is_about_another_pod(event: Object, pod: Object) -> bool:
-    """Whether it is about an earlier pod of the same name: a StatefulSet's pods inherit theirs."""
+    """Return whether the event is about an earlier pod of the same name: a StatefulSet's pods reuse names."""
     about, metadata = event.get("involvedObject") or {}, pod["metadata"]
     told = about.get("kind") == "Pod" and about.get("name") == metadata["name"]
     return bool(told and about.get("uid") and metadata.get("uid") and about["uid"] != metadata["uid"])

@@ -1,4 +1,4 @@
-"""A pod that no node takes."""
+"""Diagnosis of pods that no cluster node accepts, and detection of autoscalers."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.lazy import compile_lazily
 
 _GRACE = {
-    # The scheduler may just have missed a pod's end or a node's return.
+    # The scheduler may just have missed that a pod ended or a cluster node returned.
     Autoscaler.ABSENT: 2.0,
-    # cluster-autoscaler looks every 10 s (its flag --scan-interval) and says then what it thinks of the pod.
+    # cluster-autoscaler scans every 10 s (its flag --scan-interval) and then reports its decision on the pod.
     Autoscaler.UNKNOWN: 12.0,
 }
 _SCALING = ("TriggeredScaleUp", "Nominated")
-"""Events by which cluster-autoscaler and Karpenter say that a node is on its way."""
+"""Events by which cluster-autoscaler and Karpenter announce a new cluster node."""
 _NOT_SCALING = "NotTriggerScaleUp"
 
 _NOISE = compile_lazily(r",? *(?:no new claims to deallocate|preemption:).*", re.DOTALL)
-"""Ends what the scheduler says of a pod: whether others could make room for it (kube-scheduler v1.34.2)."""
+"""End of the scheduler's message on a pod: whether preemption could make room (kube-scheduler v1.34.2)."""
 _ABSENT_CLAIM = compile_lazily(r"persistentvolumeclaim .* not found")
 _UNBOUND = compile_lazily(r"unbound immediate PersistentVolumeClaims")
 _FAILED_CLAIM = ("ProvisioningFailed", "FailedBinding")
@@ -31,8 +31,8 @@ _TRIES = 3
 _HOPELESS_CLAIM = compile_lazily(r"not found|no storage class is set")
 _LABELS = compile_lazily(r"node affinity/selector")
 _TAINTS = compile_lazily(r"untolerated taint")
-# A node's first refusal is the one that counts, in this order: taints, labels, room (kube-scheduler v1.34.2,
-# pkg/scheduler/apis/config/v1/default_plugins.go). So a node that lacks room has all else.
+# Only a cluster node's first refusal is reported, in this order: taints, labels, room (kube-scheduler v1.34.2,
+# pkg/scheduler/apis/config/v1/default_plugins.go). So one that lacks room meets all other conditions.
 _CAUSES = (
     (compile_lazily(r"Insufficient"), "no node has that much room: lower driver-opts requests.* or add nodes"),
     (compile_lazily(r"Too many pods"), "the nodes are full"),
@@ -59,7 +59,7 @@ _SELECTED = "no node has these labels, or those that have are reserved by taints
 
 
 def diagnose_scheduling(case: PodCase) -> Verdict | None:
-    """The verdict on a pod that is not scheduled; None if it is, or is just about to be."""
+    """Return the verdict on a pod that is not scheduled; None if it is, or is about to be."""
     assert case.pod is not None
     scheduled = find_condition(case.pod, "PodScheduled")
     if scheduled.get("status") != "False":
@@ -84,7 +84,7 @@ def diagnose_scheduling(case: PodCase) -> Verdict | None:
 
 
 def _diagnose_claims(case: PodCase, message: str) -> Verdict:
-    """A claim that is not bound yet: provisioners take their time, and say by events what stops them."""
+    """Return the verdict on an unbound claim; provisioners are slow and report obstacles by events."""
     failures = case.list_recent(*_FAILED_CLAIM)
     if not failures:
         return case.make_waiting(message)
@@ -97,7 +97,7 @@ def _diagnose_claims(case: PodCase, message: str) -> Verdict:
 
 
 def _diagnose_overdue(case: PodCase, since: str, message: str) -> bool:
-    # No new node brings a claim that is not there.
+    # A new cluster node does not supply a missing claim.
     grace = _GRACE.get(Autoscaler.ABSENT if _ABSENT_CLAIM.search(message) else case.autoscaler)
     return grace is not None and compute_age(since, case.now) >= grace
 
@@ -111,17 +111,17 @@ def _choose_scheduling_fix(pod: Object, message: str) -> str:
 
 
 def _has_node_selection(pod: Object) -> bool:
-    """Whether the user chose nodes: their architecture alone is our choice."""
+    """Return whether the user selected cluster nodes; the architecture alone is kube-builder's choice."""
     return bool((pod.get("spec") or {}).get("nodeSelector", {}).keys() - {ARCHITECTURE})
 
 
 _KARPENTER_GROUP = "karpenter.sh"
 _STATUS = "/api/v1/namespaces/kube-system/configmaps/cluster-autoscaler-status"
-"""Where cluster-autoscaler, also the cloud providers', writes its status (its flag --status-config-map-name)."""
+"""ConfigMap with the status of cluster-autoscaler, also of cloud providers' (its flag --status-config-map-name)."""
 
 
 def detect_autoscaler(kube: KubeClient) -> Autoscaler:
-    """Look for Karpenter's API and for cluster-autoscaler's status; UNKNOWN where that may not be read."""
+    """Look for Karpenter's API and for cluster-autoscaler's status; UNKNOWN if that cannot be read."""
     try:
         groups = kube.get("/apis").get("groups") or ()
         if any(group["name"] == _KARPENTER_GROUP for group in groups):

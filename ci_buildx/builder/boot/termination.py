@@ -1,4 +1,4 @@
-"""A pod that has ended or is going: what ended it."""
+"""Diagnosis of pods that have ended or are being deleted."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from ci_buildx.builder.pods import (
 from ci_buildx.errors import PodLost
 
 _SIGNALLED = 128
-"""What runtimes add to a signal's number to make it an exit code."""
+"""Number that runtimes add to a signal's number to form an exit code."""
 _LINES = 5
-"""Last lines of the daemon that are worth showing."""
+"""Number of the daemon's last output lines to show."""
 _COMPLAINT = "buildkitd: "
-"""Begins the line with the error that ends buildkitd; a Go stack follows it (``cmd/buildkitd/main.go``)."""
+"""Start of the line with the error that ends buildkitd; a Go stack follows it (``cmd/buildkitd/main.go``)."""
 _USAGE = "--help, -h"
-"""In the list of its flags, which buildkitd prints, after the complaint, when it is given a wrong one. The complaint
-itself is lost: the status holds the last 2 KiB."""
+"""Start of a line in the list of flags, which buildkitd prints after the error if a flag is invalid.
+
+The error itself is lost, because the status holds only the last 2 KiB.
+"""
 
 _PORT_TAKEN = "address already in use"
 _FREE_PORT = "another process on the node has the port: leave hostNetwork out, or choose other nodes"
@@ -37,16 +39,16 @@ _DISRUPTIONS = {
     "DeletionByPodGC": ("its node is gone", _AGAIN),
     "TerminationByKubelet": ("its node ran short or shut down", _AGAIN),
 }
-"""What the reasons of the DisruptionTarget condition (k8s.io/api v0.34.2, ``core/v1/types.go``) mean, and the cures."""
+"""Meanings of the DisruptionTarget condition's reasons (k8s.io/api v0.34.2, ``core/v1/types.go``), and the fixes."""
 
 _NO_APPARMOR = "AppArmor"
-"""A kubelet's reason to reject a pod that its node cannot confine (kubernetes v1.34.2, ``kubelet/lifecycle``)."""
+"""Kubelet's reason to reject a pod that its node cannot confine (kubernetes v1.34.2, ``kubelet/lifecycle``)."""
 
 
 def diagnose_termination(case: PodCase) -> Verdict:
-    """The verdict on a pod that ended, crashes, or is being deleted: always FAILED.
+    """Return the verdict, always FAILED, on a pod that ended, crashes or is being deleted.
 
-    It is a BootError if buildkitd never answered, a PodLost if the pod was in use.
+    The error is a BootError if buildkitd never answered, a PodLost if the pod was in use.
     """
     reason, detail, fix = _find_cause(case)
     if case.served:
@@ -55,7 +57,7 @@ def diagnose_termination(case: PodCase) -> Verdict:
 
 
 def _find_cause(case: PodCase) -> tuple[str, str, str]:
-    """Reason, detail and fix; what the cluster did goes before how the process took it."""
+    """Return reason, detail and fix; actions of the cluster take precedence over how the process ended."""
     assert case.pod is not None
     status = case.pod.get("status") or {}
     if _has_passed_deadline(case):
@@ -104,7 +106,7 @@ def _choose_fix(reason: str, message: str) -> str:
 
 
 def _read_termination(pod: Object) -> tuple[str, Object | None]:
-    """How buildkitd ended, else how an init container did that it waits for; sidecars end nothing."""
+    """Return how buildkitd ended, else how an init container that it waits for did; sidecars do not count."""
     for status in (read_daemon_status(pod), *list_blocking_statuses(pod)):
         ended = find_termination(status)
         if ended is not None:
@@ -113,7 +115,7 @@ def _read_termination(pod: Object) -> tuple[str, Object | None]:
 
 
 def _exit_beside(name: str, ended: Object) -> tuple[str, str, str]:
-    """How an init container ended."""
+    """Return reason, detail and fix for an init container that ended."""
     reason = str(ended.get("reason") or "Error")
     said = " | ".join(_list_last_lines(ended)[-_LINES:])
     detail = f"container {name} ended with exit code {ended.get('exitCode', 0)}" + (f": {said}" if said else "")
@@ -123,12 +125,15 @@ def _exit_beside(name: str, ended: Object) -> tuple[str, str, str]:
 
 
 def _list_last_lines(ended: Object) -> list[str]:
-    """The last lines of a container's output."""
+    """Return the last lines of a container's output, without empty ones."""
     return [line.strip() for line in str(ended.get("message") or "").splitlines() if line.strip()]
 
 
 def _describe_exit(ended: Object) -> tuple[str, str, str]:
-    """How the process ended; ``message`` holds its last output (terminationMessagePolicy)."""
+    """Return reason, detail and fix for buildkitd's exit.
+
+    ``message`` of its status holds its last output (terminationMessagePolicy).
+    """
     reason = str(ended.get("reason") or "Error")
     code = int(ended.get("exitCode", 0))
     if reason == "OOMKilled":

@@ -1,4 +1,4 @@
-"""Watching a builder's pods: while they come up, and then for as long as they are used."""
+"""Watching of a builder's pods while they start and as long as they are used."""
 
 from __future__ import annotations
 
@@ -25,26 +25,28 @@ T = TypeVar("T")
 
 _LOG = debug.get_log("builder")
 _TICK = 0.25
-"""Seconds between two looks at what depends on time alone."""
+"""Seconds between two checks of conditions that depend on time alone."""
 _PATIENCE = 1.0
-"""Seconds after which a boot is worth diagnosing: until then, events cost calls that tell nothing."""
+"""Seconds after which a boot is worth diagnosing; before that, reading events costs calls and reveals nothing."""
 _LONGEST_WATCH = 86400.0
 _UNREACHED = 60.0
-"""Seconds after which a pod that is ready, and that no transport reaches, is given up: a busy node answers late."""
+"""Seconds after which a ready pod that no transport reaches is given up; a busy cluster node answers late."""
 _NODE_TIME = 900.0
-"""Seconds in which an autoscaler gets a node up: then cluster-autoscaler (its flag --max-node-provision-time) and
-Karpenter (its registration TTL) give up, too."""
+"""Seconds in which an autoscaler gets a cluster node up.
+
+After that, cluster-autoscaler (its flag --max-node-provision-time) and Karpenter (its registration TTL) give up, too.
+"""
 
 
 class Boot:
-    """Entered, it follows the builder's pods; ``deadline`` (a time.monotonic() value) bounds the waits for them.
+    """Context manager that watches the builder's pods and waits for them.
 
-    While the cluster makes a node for a pod, the time until then does not count, and ``deadline`` moves.
+    ``deadline`` (a time.monotonic() value) bounds the waits. While the cluster adds a cluster node for a pod, the time
+    does not count, and ``deadline`` moves.
 
-    ``fresh``: the builder was only just made, so what is there need not be listed before it is watched. ``outdated``
-    pods are about to be replaced, and do not count.
-    ``explain`` hears what is waited for, whenever that changes. ``stop`` ends the waits early, with Stopped.
-    Every method may be called from any thread.
+    ``fresh``: the builder was just created, so its pods need not be listed before the watch. ``outdated`` pods are
+    about to be replaced and do not count. ``explain`` is called with what is waited for, whenever that changes.
+    ``stop`` ends the waits early, with Stopped. Every method may be called from any thread.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class Boot:
         self._kube = kube
         self._builder = builder
         self.deadline = deadline
-        # "0" asks the watch itself for what is there (Kubernetes' API conventions: get state and start at any).
+        # "0" makes the watch itself report existing pods (Kubernetes' API conventions: get state and start at any).
         self._since = "0" if fresh else ""
         self._outdated = outdated
         self._explain = explain
@@ -85,22 +87,22 @@ class Boot:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # The threads see it within a tenth of a second; nobody needs to wait for them.
+        # The threads notice within a tenth of a second; joining them is not necessary.
         self._end.set()
 
     def list_pods(self, node: NodePlan) -> tuple[PodView, ...]:
-        """The pods of a node as they are now, by name; those that are going are among them."""
+        """Return the current pods of a node, sorted by name, including those that are terminating."""
         with self._changed:
             return self._seen.list_pod_views(node.name)
 
     def find_pod(self, name: str) -> PodView | None:
-        """One pod as it is now, None if it is gone."""
+        """Return the current state of one pod, None if it is gone."""
         with self._changed:
             found = self._seen.pods.get(name)
             return read_pod(found) if found is not None else None
 
     def wait_until_scheduled(self, node: NodePlan) -> PodView:
-        """Wait until a pod of the node has been given a host: from then on a tunnel may knock.
+        """Wait until a pod of the node is scheduled; from then on, a tunnel to it can be tried.
 
         Its address comes up to a second later, see :meth:`find_pod`. Raises BootError with Kubernetes' reason.
         """
@@ -118,7 +120,10 @@ class Boot:
         return self._wait_until(node, all_ready)
 
     def wait_until_up(self, node: NodePlan, name: str) -> PodView:
-        """Wait until one pod of the node is ready, whatever the others do. Raises BootError with Kubernetes' reason."""
+        """Wait until one pod of the node is ready, regardless of the others.
+
+        Raises BootError with Kubernetes' reason.
+        """
 
         def is_up(pods: tuple[PodView, ...]) -> PodView | None:
             return next((pod for pod in pods if pod.name == name and pod.ready), None)
@@ -128,7 +133,7 @@ class Boot:
     def watch(self, node: NodePlan, name: str, over: threading.Event) -> None:
         """Watch one pod of the node until ``over`` is set, at most a minute after it is ready.
 
-        Raises BootError or PodLost as soon as it cannot come up or ends, with Kubernetes' reason.
+        Raises BootError or PodLost, with Kubernetes' reason, as soon as the pod cannot start or ends.
         """
         self.wait_until_up(node, name)
         end = time.monotonic() + _UNREACHED
@@ -140,9 +145,9 @@ class Boot:
                 self._changed.wait(_TICK)
 
     def wait_until_electable(self, node: NodePlan) -> tuple[PodView, ...]:
-        """Wait until there are pods of a lasting builder to choose from, see :func:`balance.electable`.
+        """Wait until a lasting builder has pods to choose from, see :func:`balance.select_electable`.
 
-        One that fails is left out; it is an error, BootError with Kubernetes' reason, when none is any better.
+        Failing pods are left out. Raises BootError, with Kubernetes' reason, if all pods fail.
         """
 
         def standing(pods: tuple[PodView, ...]) -> tuple[PodView, ...] | None:
@@ -152,9 +157,9 @@ class Boot:
         return self._wait_until(node, standing, lambda: self._choose_best(node))
 
     def record_answer(self, pod: str) -> None:
-        """Note that buildkitd in ``pod`` has answered: what ends the pod now is a loss, no failure to start.
+        """Record that buildkitd in ``pod`` has answered, so that its end is a loss, not a failure to start.
 
-        Nothing is waited for at its node any more: ``explain`` hears no more of it.
+        Its node is no longer waited for, so ``explain`` is not called for it any more.
         """
         with self._changed:
             _LOG.debug("pod %s: buildkitd has answered", pod)
@@ -163,7 +168,7 @@ class Boot:
                 self._up.add(read_pod(known).node)
 
     def judge_pod(self, node: NodePlan, pod: str = "") -> Verdict:
-        """What is known now about ``pod``, or about all of the node: the worst counts. Asks nothing of the cluster."""
+        """Return the worst current verdict on ``pod``, or on all pods of the node; makes no API call."""
         cases = [case for case in self._list_cases(node) if case.pod and case.pod["metadata"]["name"] == pod]
         verdicts = [diagnose(case) for case in (cases if pod else self._select_standing(node))]
         for stage in (PodStage.FAILED, PodStage.WAITING):
@@ -173,15 +178,16 @@ class Boot:
         return Verdict(PodStage.READY) if verdicts else Verdict(PodStage.WAITING, f"pod {pod} is not known")
 
     def _choose_best(self, node: NodePlan) -> Verdict:
-        """The verdict on a node whose pods are replaced when they go: only those that are there count."""
+        """Return the best verdict on a node whose pods are replaced when they go; vanished pods do not count."""
         verdicts = [diagnose(case) for case in self._select_standing(node) if not case.vanished]
         hopeful = [verdict for verdict in verdicts if verdict.error is None]
         return next(iter(hopeful or verdicts), Verdict(PodStage.WAITING, f"node {node.name} has no pod"))
 
     def _select_standing(self, node: NodePlan) -> list[PodCase]:
-        """The cases that count for the whole node: a lasting builder's workload replaces the pods that go.
+        """Return the cases that count for the whole node.
 
-        Of further replicas that the workload has not made, its refusals say why.
+        A lasting builder's workload replaces pods that go, so those do not count. If the workload has not created all
+        replicas, its refusals explain why.
         """
         cases = self._list_cases(node)
         if cases[0].pod is None:
@@ -194,12 +200,12 @@ class Boot:
             return self._list_unmade(node)
         if len(staying) >= node.replicas:
             return staying
-        # A refusal that is older than a pod that was let in after it is over.
+        # A refusal is obsolete if a newer pod was admitted.
         newest = max(str(one.pod["metadata"].get("creationTimestamp") or "") for one in staying if one.pod)
         return [*staying, *(one for one in self._list_unmade(node) if one.was_refused_since(newest))]
 
     def _list_unmade(self, node: NodePlan) -> list[PodCase]:
-        """The case of pods that the workload has not made."""
+        """Return the case of pods that the workload has not created."""
         with self._changed:
             return [self._seen.make_unmade_case(node.name, self._builder.name_workload(node), self._read_clock())]
 
@@ -224,7 +230,7 @@ class Boot:
                     self._changed.wait(_TICK)
 
     def _check(self, node: NodePlan, verdict: Verdict) -> None:
-        """Raise what ends the wait; tell what it is for."""
+        """Raise if waiting is pointless; otherwise report what the node waits for."""
         if self._broken is not None:
             raise self._broken
         if verdict.error is not None:
@@ -241,7 +247,7 @@ class Boot:
             self._tell(node, verdict.reason)
 
     def _tell(self, node: NodePlan, reason: str) -> None:
-        """Say what a node is waited for, once; nothing any more when it has answered, not even at the same time."""
+        """Report what a node waits for, once; never after it has answered, not even concurrently."""
         with self._changed:
             if reason and node.name not in self._up and self._told.get(node.name) != reason:
                 self._told[node.name] = reason
@@ -299,7 +305,7 @@ class Boot:
                         self._seen.note_event(event.object)
                         self._changed.notify_all()
         except KubeError:
-            # Without the right to read events, what the pods themselves say must do.
+            # Without the right to read events, the pods' own status must suffice.
             return
 
     def _detect_autoscaler(self) -> None:
@@ -311,7 +317,10 @@ class Boot:
             self._changed.notify_all()
 
     def _read_job(self, pod: Mapping[str, Mapping[str, Mapping[str, str]]]) -> Mapping[str, object] | None:
-        """The Job of a pod that ends: it knows whether its deadline has passed; None for what has no deadline."""
+        """Return the Job of a pod that ends, which shows whether its deadline has passed; None without a deadline.
+
+        Also None if the Job cannot be read.
+        """
         location = self._builder.location
         if location.lasting:
             return None
@@ -322,7 +331,7 @@ class Boot:
             return None
 
     def _read_clock(self) -> float:
-        """The cluster's clock, to the second, at the last answer; events and conditions bear its time."""
+        """Return the cluster's clock, to the second, from its last answer; events and conditions carry its time."""
         return self._seen.read_clock(self._kube.server_time)
 
     def _run(self, work: Callable[[], None], name: str) -> None:
@@ -330,7 +339,7 @@ class Boot:
 
 
 def _describe(pod: Mapping[str, Any], *, gone: bool) -> str:
-    """A pod's state as the debug log tells it."""
+    """Describe a pod's state for the debug log."""
     seen, phase = read_pod(pod), (pod.get("status") or {}).get("phase", "")
     marks = (("running", seen.running), ("ready", seen.ready), ("terminating", seen.terminating), ("gone", gone))
     words = "".join(f", {word}" for word, holds in marks if holds)
