@@ -1,7 +1,7 @@
-"""Making lasting builders, changing them, and letting them rest.
+"""Creation, change and scaling of lasting builders.
 
-The Secret comes first: its name can be taken once, so that of two who create a builder of one name one succeeds.
-Everything else belongs to it, also what somebody adds to a builder that is just being removed.
+The Secret is created first: its name can be taken only once, so if two clients create a builder of the same name, one
+succeeds. Everything else is owned by the Secret, even objects that are added while the builder is being removed.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from ci_buildx.model.secret import Secret
 from ci_buildx.settings.builder import BuilderSettings, UserNamespaces
 
 CERTIFICATES_LAST = 5 * 365 * 24 * 3600
-"""Seconds that the certificates of a lasting builder are valid."""
+"""Validity of a lasting builder's certificates in seconds."""
 RENEWAL = 180 * 24 * 3600
-"""Seconds before their end from which a builder that starts gets new ones, and from which its users are warned."""
+"""Seconds before expiry from which a starting builder gets new certificates, and its users are warned."""
 
 _MARK = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRequest:
-    """A node that is asked for.
+    """A requested node of a lasting builder.
 
-    ``node`` is "" where any name will do; ``given`` are the driver options as written; ``pull_login`` is the docker
-    configuration that its images are pulled with, where the settings ask for one.
+    ``node`` is "" if any name will do; ``given`` are the driver options as written; ``pull_login`` is the docker
+    configuration for pulling its images, if the settings request one.
     """
 
     node: str = ""
@@ -53,14 +53,15 @@ class NodeRequest:
 
 
 def locate(name: str, namespace: str) -> BuilderLocation:
-    """Where a lasting builder is."""
+    """Return the location of a lasting builder."""
     return BuilderLocation(name=name, namespace=namespace, exclusive=False, lifetime=Lifetime.BUILDER)
 
 
 def claim_name(kube: KubeClient, location: BuilderLocation, issued: Certificates, *, trust: str = "") -> Manifest:
-    """Take the builder's name: its Secret. ``trust`` is the scope of the runs that may use it, "" for any.
+    """Take the builder's name by creating its Secret, and return that.
 
-    Raises InputError if it is taken.
+    ``trust`` is the scope of the runs that may use the builder, "" for any. Raises InputError if the name is taken or
+    the namespace is missing.
     """
     moment = _read_server_time(kube)
     draft = replace(_make_spec(location, BuilderSettings()), identity=_make_identity(location, trust))
@@ -74,7 +75,7 @@ def claim_name(kube: KubeClient, location: BuilderLocation, issued: Certificates
 
 
 def make_taken_error(location: BuilderLocation) -> InputError:
-    """Somebody has the name."""
+    """Return the error for a builder's name that is taken."""
     return InputError(
         f"builder {location.name!r} exists already in namespace {location.namespace!r}",
         source="--name",
@@ -83,7 +84,7 @@ def make_taken_error(location: BuilderLocation) -> InputError:
 
 
 def check(kube: KubeClient, location: BuilderLocation, order: NodeRequest, facts: ClusterFacts) -> None:
-    """Raise InputError for what would keep a node of the builder from being made, before anything of it is."""
+    """Raise InputError if a node of the builder cannot be created, before any of its objects is."""
     _check_free(kube, location, order)
     _plan_single(order.node, order.platforms, order.settings, facts)
 
@@ -95,7 +96,7 @@ def _check_free(kube: KubeClient, location: BuilderLocation, order: NodeRequest)
     if buildkitd.make_files(order.settings):
         places.append(f"{location.make_core_path('configmaps')}/{location.make_config_name(order.node)}")
     for place in places:
-        with suppress(NotFound, Forbidden):  # who may not look is told when it is made
+        with suppress(NotFound, Forbidden):  # without the right to read, creation reports it
             kube.get(place)
             raise _node_taken(location, order.node)
 
@@ -106,9 +107,9 @@ def _node_taken(location: BuilderLocation, name: str) -> InputError:
 
 
 def add_node(kube: KubeClient, record: StoredBuilder, order: NodeRequest, facts: ClusterFacts) -> StoredNode:
-    """Make a node of a builder whose name is taken; a name for it is found where none is given.
+    """Create a node of a builder whose name is taken; generate the node's name if none is given.
 
-    Raises InputError if there is one of that name already.
+    Raises InputError if a node of that name exists.
     """
     check(kube, record.location, order, facts)
     secret = read_secret(kube, record.location)
@@ -124,9 +125,10 @@ def add_node(kube: KubeClient, record: StoredBuilder, order: NodeRequest, facts:
 def change_node(
     kube: KubeClient, record: StoredBuilder, node: StoredNode, order: NodeRequest, facts: ClusterFacts
 ) -> StoredNode:
-    """Shape a node anew; its pods are replaced one after the other, where what they are made from changes.
+    """Reconfigure a node; its pods are replaced one after the other if their template changes.
 
-    Raises InputError for what Kubernetes cannot change: a volume that is claimed, or no more.
+    ``outdated`` of the result are the pods to be replaced. Raises InputError if the node claims a volume or would claim
+    one after the change: Kubernetes cannot change that.
     """
     if lasting_objects.choose_kind(order.settings) is not node.kind or node.kind is Workload.STATEFUL_SET:
         raise InputError(
@@ -158,9 +160,9 @@ def change_node(
 
 
 def remove_node(kube: KubeClient, record: StoredBuilder, node: StoredNode) -> tuple[str, ...]:
-    """Remove one node and what is its own. The names of its volumes, where they are to stay.
+    """Remove one node and its own objects; return the names of its volume claims if they are to stay.
 
-    Raises InputError for the last one, KubeError.
+    Raises InputError for the last node, KubeError.
     """
     if len(record.nodes) == 1:
         raise InputError(
@@ -179,7 +181,7 @@ def remove_node(kube: KubeClient, record: StoredBuilder, node: StoredNode) -> tu
 
 
 def scale_nodes(kube: KubeClient, record: StoredBuilder, nodes: Sequence[StoredNode], replicas: int | None) -> None:
-    """Let each node have ``replicas`` pods, None for as many as it has when it runs. Raises KubeError."""
+    """Set each node to ``replicas`` pods, None for its number of pods when it runs. Raises KubeError."""
     for node in nodes:
         wanted = node.plan.replicas if replicas is None else replicas
         notes = {labels.REPLICAS: str(wanted or node.plan.replicas)}
@@ -189,10 +191,10 @@ def scale_nodes(kube: KubeClient, record: StoredBuilder, nodes: Sequence[StoredN
 
 
 def read_usable_secret(kube: KubeClient, record: StoredBuilder, *, warn: Callable[[str], None]) -> Manifest:
-    """The keys of a builder that is about to be used. Raises InputError if it has no nodes, KubeError.
+    """Return the Secret with the keys of a builder that is about to be used.
 
-    Near their end they are renewed if all nodes are stopped, since a daemon reads its keys once; else ``warn`` hears
-    of it.
+    Certificates near their end are renewed if all nodes are stopped, because a daemon reads its keys once; otherwise
+    ``warn`` is called. Raises InputError if the builder has no nodes, KubeError.
     """
     if not record.nodes:
         fix = f"kube-builder rm {record.name}, then create it anew"
@@ -209,17 +211,17 @@ def read_usable_secret(kube: KubeClient, record: StoredBuilder, *, warn: Callabl
 
 
 def record_platforms(kube: KubeClient, builder: Builder, node: NodePlan, runs: Sequence[Platform]) -> None:
-    """Note what a node's buildkitd says that it runs, for later plans. Raises KubeError."""
+    """Record which platforms a node's buildkitd reports, for later plans. Raises KubeError."""
     kube.patch(builder.make_workload_path(node), {"metadata": {"annotations": {labels.RUNS: ",".join(map(str, runs))}}})
 
 
 def read_secret(kube: KubeClient, location: BuilderLocation) -> Manifest:
-    """The builder's record and keys. Raises KubeError."""
+    """Return the Secret with the builder's record and keys. Raises KubeError."""
     return kube.get(f"{location.make_core_path('secrets')}/{location.make_object_name('keys')}")
 
 
 def read_seconds_to_expiry(secret: Mapping[str, Any], now: float) -> float:
-    """Seconds until the certificates end; for ever where nobody knows."""
+    """Return the seconds until the certificates expire; infinity if the expiry is missing or invalid."""
     import calendar
 
     text = (secret["metadata"].get("annotations") or {}).get(labels.CERTIFICATES_EXPIRE, "")
@@ -232,7 +234,7 @@ def read_seconds_to_expiry(secret: Mapping[str, Any], now: float) -> float:
 def _make(
     kube: KubeClient, location: BuilderLocation, secret: Manifest, name: str, order: NodeRequest, facts: ClusterFacts
 ) -> StoredNode:
-    """Make a node: its files before what mounts them. Raises Conflict where something has one of their names."""
+    """Create a node: its files before the workload that mounts them. Raises Conflict if a name is taken."""
     draft, planned = _make_node_spec(kube, location, name, order.platforms, order.settings, facts)
     owner, kind = lasting_objects.make_owner_reference(secret), lasting_objects.choose_kind(order.settings)
 
@@ -255,7 +257,7 @@ def _make(
 
 
 def _undo(error: BaseException, act: Callable[[], object]) -> None:
-    """Take back what was done before ``error``, which stays the one to be told."""
+    """Undo a step because of ``error``, which remains the error to report."""
     try:
         act()
     except KubeError as failure:
@@ -263,7 +265,7 @@ def _undo(error: BaseException, act: Callable[[], object]) -> None:
 
 
 def _check_isolation(act: Callable[..., Manifest], planned: NodePlan, settings: BuilderSettings) -> None:
-    """Ask before anything is made whether the pods get what is insisted on. Raises Invalid."""
+    """Check by a dry run that the pods get user namespaces if the user requires them. Raises Invalid."""
     if settings.user_namespaces is UserNamespaces.TRUE:
         isolation.correct_isolation(Plan(nodes=(planned,)), [act(planned, dryRun="All")], settings)
 
@@ -271,7 +273,7 @@ def _check_isolation(act: Callable[..., Manifest], planned: NodePlan, settings: 
 def _act_as_required(
     act: Callable[[NodePlan], Manifest], planned: NodePlan, settings: BuilderSettings
 ) -> tuple[Manifest, NodePlan]:
-    """Do ``act``; again with a user namespace if a policy of docs/rbac requires one. Raises KubeError."""
+    """Call ``act``; repeat it with a user namespace if a policy of docs/rbac requires one. Raises KubeError."""
     try:
         return act(planned), planned
     except Forbidden as failure:
@@ -282,7 +284,7 @@ def _act_as_required(
 
 
 def _read_created_node(workload: Manifest, kind: Workload, planned: NodePlan, settings: BuilderSettings) -> StoredNode:
-    """The node as the API server took it."""
+    """Return the node as the API server accepted it."""
     (taken,) = isolation.correct_isolation(Plan(nodes=(planned,)), [workload], settings).nodes
     node = records.read_node(kind, workload)
     return replace(node, plan=replace(node.plan, isolation=taken.isolation))
@@ -296,7 +298,7 @@ def _make_node_spec(
     settings: BuilderSettings,
     facts: ClusterFacts,
 ) -> tuple[BuilderSpec, NodePlan]:
-    """What a node's objects are made from."""
+    """Return the specification and the plan from which a node's objects are made."""
     around = cluster_facts.read_surroundings(kube, facts, settings)
     draft = replace(_make_spec(location, settings), server=around.server, cluster_ranges=around.ranges)
     return draft, _plan_single(name, platforms, settings, facts)
@@ -305,14 +307,14 @@ def _make_node_spec(
 def _plan_single(
     name: str, platforms: tuple[Platform, ...], settings: BuilderSettings, facts: ClusterFacts
 ) -> NodePlan:
-    """The node's plan. Raises InputError where the cluster has no node that is as the settings insist."""
+    """Return the node's plan. Raises InputError if no cluster node meets the settings' requirements."""
     single = plan.plan_lasting_node(name, platforms, facts, settings)
     (planned,) = isolation.plan_isolation(Plan(nodes=(single,)), facts, settings).nodes
     return planned
 
 
 def _renew_certificates(kube: KubeClient, location: BuilderLocation) -> Manifest:
-    """New certificates; of two who renew them at once both have those of the first."""
+    """Renew the certificates; if two clients renew them at once, both get those of the first."""
     issued = certificates.issue(certificates.NAMES, CERTIFICATES_LAST)
 
     def renew(found: Manifest) -> Manifest | None:

@@ -1,4 +1,7 @@
-"""Finding a builder that was kept, and what is noted at it; :mod:`ci_buildx.builder.lifecycle.provision` makes one."""
+"""Lookup of a builder that was kept, and annotations that are recorded on it.
+
+:mod:`ci_buildx.builder.lifecycle.provision` creates builders.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def locate_job_builder(identity: JobIdentity, settings: BuilderSettings) -> BuilderLocation:
-    """Where the builder's objects will be: in a namespace of its own, or in the one that was asked for."""
+    """Return where the builder's objects will be: in its own namespace or in the configured one."""
     nonce = identity.annotations.get(labels.NONCE, "")
     if settings.namespace:
         return BuilderLocation(name=identity.name, namespace=settings.namespace, exclusive=False, nonce=nonce)
@@ -34,26 +37,26 @@ def locate_job_builder(identity: JobIdentity, settings: BuilderSettings) -> Buil
 
 
 def update_node_annotations(kube: KubeClient, builder: Builder, node: NodePlan) -> None:
-    """Note at a node's Job what it builds now that it has taken over another's platforms. Raises KubeError."""
+    """Record on a node's Job what it builds after it has taken over another node's platforms. Raises KubeError."""
     from ci_buildx.builder.manifests.objects import make_node_annotations
 
     kube.patch(builder.make_workload_path(node), {"metadata": {"annotations": make_node_annotations(node)}})
 
 
 def remember_transport(kube: KubeClient, builder: Builder, node: NodePlan, transport: str) -> None:
-    """Note at a node's workload which transport reaches it, for whoever uses it next. Raises KubeError."""
+    """Record on a node's workload which transport reaches it, for its next user. Raises KubeError."""
     kube.patch(builder.make_workload_path(node), {"metadata": {"annotations": {labels.TRANSPORT: transport}}})
 
 
 def read_owner(kube: KubeClient, builder: Builder) -> dict[str, str]:
-    """What an object of the builder goes with: one of its workloads. Raises KubeError."""
+    """Return an owner reference to one of the builder's workloads, for its other objects. Raises KubeError."""
     from ci_buildx.builder.manifests.objects import make_job_owner_reference
 
     return make_job_owner_reference(kube.get(builder.make_workload_path(builder.plan.nodes[0])))
 
 
 def find_job_builder(kube: KubeClient, name: str, namespace: str = "") -> BuilderLocation:
-    """Where the builder called ``name`` is: in ``namespace`` if one is named, in its own, or in the context's.
+    """Find builder ``name`` in ``namespace`` if that is given, else in its own namespace, else in the context's.
 
     Raises InputError if none of them has it.
     """
@@ -67,7 +70,7 @@ def find_job_builder(kube: KubeClient, name: str, namespace: str = "") -> Builde
         if place.namespace != namespace and _is_inside(kube, place):
             return place
     except Forbidden:
-        # A job's account may look into namespaces of its own only, a user's into the one that it named.
+        # A job's account may look only into namespaces of its own, a user's only into the named one.
         looked.remove(repr(kube.namespace))
     fix = f"neither as a namespace nor in namespace {' or '.join(looked)}" if looked else "no namespace is called so"
     raise InputError(f"there is no builder {name!r}", fix=fix)
@@ -88,7 +91,7 @@ def _is_inside(kube: KubeClient, location: BuilderLocation) -> bool:
 
 
 def remove_failed_node(kube: KubeClient, builder: Builder, node: NodePlan) -> None:
-    """Remove one node's Job and pods: it could not be scheduled, and another node emulates its platforms."""
+    """Remove the Job and pods of a node that could not be scheduled; another node emulates its platforms."""
     options = {"propagationPolicy": "Background", "gracePeriodSeconds": 0}
     try:
         kube.delete(builder.make_workload_path(node), body={"kind": "DeleteOptions", "apiVersion": "v1", **options})
@@ -97,7 +100,7 @@ def remove_failed_node(kube: KubeClient, builder: Builder, node: NodePlan) -> No
 
 
 def read_keys(secret: Mapping[str, Any]) -> ClientKeys:
-    """The client's side of the builder's Secret."""
+    """Return the client's keys from the builder's Secret."""
     files = {name: base64.b64decode(content) for name, content in secret["data"].items()}
     return ClientKeys(
         ca=files[CA_FILE],
@@ -107,7 +110,7 @@ def read_keys(secret: Mapping[str, Any]) -> ClientKeys:
 
 
 def read_files(kube: KubeClient, builder: Builder) -> dict[str, str]:
-    """The files of the builder's ConfigMap, {} if it has none."""
+    """Return the files of the builder's ConfigMap, {} if it has none."""
     location = builder.location
     try:
         found = kube.get(
@@ -119,7 +122,7 @@ def read_files(kube: KubeClient, builder: Builder) -> dict[str, str]:
 
 
 def read_secret_files(kube: KubeClient, builder: Builder) -> dict[str, Secret]:
-    """The files of the builder's Secret. Raises KubeError."""
+    """Return the files of the builder's Secret. Raises KubeError."""
     location = builder.location
     found = kube.get(f"{location.make_core_path('secrets')}/{location.make_object_name('keys')}")
     return {str(name): Secret(base64.b64decode(content)) for name, content in found["data"].items()}

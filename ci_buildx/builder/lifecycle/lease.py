@@ -1,7 +1,7 @@
-"""A sign of life that a job gives beside its builder: a Lease, by which a reaper knows of a job that was killed.
+"""A Lease that a job renews beside its builder, so that a reaper can detect killed jobs.
 
-The cluster ends a builder at its deadline whatever happens; with a Lease that is not renewed any more it is over
-minutes after its job. All times are the API server's: a runner's clock may be wrong.
+The cluster ends a builder at its deadline in any case; with an expired Lease it is removed minutes after its job. All
+times are the API server's, because a runner's clock may be wrong.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from ci_buildx.errors import Conflict, Forbidden, KubeBuilderError, NotFound
 from ci_buildx.kube.client import KubeClient
 
 INTERVAL = 30.0
-"""Seconds between two signs."""
+"""Seconds between two renewals."""
 SILENCE = 300
-"""Seconds without a sign after which a job counts as killed: more than a restart of the API server takes."""
+"""Seconds without a renewal after which a job counts as killed; longer than a restart of the API server takes."""
 GROUP = "/apis/coordination.k8s.io/v1"
 
 _PART = "heartbeat"
 
 
 class LeaseRenewal:
-    """Entered, it renews the Lease of the builder at ``location`` until it is left.
+    """Context manager that renews the Lease of the builder at ``location``.
 
-    It costs the job nothing but a call now and then, in a thread of its own, and is no reason to fail: where it is
-    not allowed, the deadline must do. ``marks`` are the builder's labels, ``owner`` is what the Lease goes with.
+    It costs the job only an occasional call, in its own thread, and never fails the job: without the right to renew,
+    the builder's deadline must suffice. ``marks`` are the builder's labels, ``owner`` returns the reference to the
+    Lease's owner, ``interval`` is in seconds.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class LeaseRenewal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # A renewal under way does no harm: the Lease goes with the namespace, or with its owner.
+        # A renewal under way is harmless: the Lease is deleted with the namespace or with its owner.
         self._end.set()
 
     def _renew_forever(self) -> None:
@@ -70,21 +71,22 @@ class LeaseRenewal:
                 answered = self._read_clocks()
             except Conflict:
                 if not begun:
-                    # One of our own, made by a request whose answer was lost: it is renewed at once.
+                    # The Lease is our own, created by a request whose answer was lost: renew it at once.
                     begun = True
                     continue
             except NotFound:
-                begun = False  # Somebody has removed it; or the builder is gone.
+                begun = False  # It was deleted, or the builder is gone.
             except Forbidden:
                 if not begun:
                     return
-                # What could be made may be renewed again: a reaper would take a job for dead that only fell silent.
+                # A Lease that was created may become renewable again. Giving up would let a reaper take a live job for
+                # dead.
             except KubeBuilderError:
-                pass  # It is tried the next time.
+                pass  # Retry at the next interval.
             self._end.wait(self._interval)
 
     def _sign(self, now: str, *, begun: bool) -> bool:
-        """Renew the Lease, or make it first. That it is there now."""
+        """Renew the Lease, or create it first; return True, because it exists now."""
         if begun:
             self._kube.patch(
                 f"{_make_path(self._location)}/{make_lease_name(self._location)}", {"spec": {"renewTime": now}}
@@ -96,7 +98,7 @@ class LeaseRenewal:
         return True
 
     def _read_clocks(self) -> tuple[float, float]:
-        """The server's clock and ours, at its last answer."""
+        """Return the server's clock and the local monotonic clock, both at the server's last answer."""
         return self._kube.server_time or time.time(), time.monotonic()
 
     def _compute_now(self, answered: tuple[float, float]) -> float:
@@ -106,7 +108,7 @@ class LeaseRenewal:
 def make_lease(
     location: BuilderLocation, renewed: str, *, marks: Mapping[str, str], owners: Iterable[Mapping[str, str]] = ()
 ) -> Manifest:
-    """The Lease of a builder, renewed at ``renewed`` (RFC 3339 with microseconds)."""
+    """Return the Lease of a builder, renewed at ``renewed`` (RFC 3339 with microseconds)."""
     metadata: Manifest = {"name": make_lease_name(location), "labels": dict(marks)}
     if references := [dict(owner) for owner in owners]:
         metadata["ownerReferences"] = references
@@ -115,15 +117,15 @@ def make_lease(
 
 
 def make_lease_name(location: BuilderLocation) -> str:
-    """What a builder's Lease is called."""
+    """Return the name of a builder's Lease."""
     return location.make_object_name(_PART)
 
 
 def select_silent_builders(leases: Iterable[Mapping[str, Any]], now: float) -> dict[BuilderLocation, str]:
-    """The builders whose jobs have given no sign for longer than their Leases allow, and when the last one was.
+    """Return the builders whose Leases have expired, each with the time of the last renewal.
 
-    ``now`` is the server's clock in epoch seconds. A Lease that is not provably a builder's own, or that cannot be
-    read, says nothing.
+    ``now`` is the server's clock in epoch seconds. A Lease that is not provably a builder's own, or that is invalid, is
+    ignored.
     """
     found = {}
     for each in leases:
@@ -143,7 +145,7 @@ def _read_location(found: Mapping[str, Any]) -> BuilderLocation | None:
 
 
 def _find_overdue(spec: Mapping[str, Any], now: float) -> str:
-    """The time of the last sign where that is too long ago, else ""."""
+    """Return the time of the last renewal if that is too long ago, else ""."""
     text, allowed = spec.get("renewTime"), spec.get("leaseDurationSeconds")
     if not isinstance(text, str) or not isinstance(allowed, int) or allowed < 1:
         return ""

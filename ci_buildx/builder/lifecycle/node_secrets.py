@@ -1,7 +1,7 @@
-"""What a lasting builder's nodes need besides their workloads.
+"""Objects of a lasting builder's nodes other than their workloads.
 
-A node has a ConfigMap of its own. Proxies, logins for images and the fence are the whole builder's: what one node has
-asked for stays when another does not, and of two that ask for different things the last one counts.
+A node has its own ConfigMap. Proxies, logins for images and the NetworkPolicy are shared by the whole builder: what one
+node requested stays if another node does not request it, and of two different requests the last one counts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ci_buildx.model.secret import Secret
 
 
 def create_config_map(kube: KubeClient, draft: BuilderSpec, node: NodePlan, owner: Mapping[str, str]) -> bool:
-    """Make the node's ConfigMap, if it has files; whether it has. Raises Conflict where its name is taken."""
+    """Create the node's ConfigMap if it has files; return whether it has. Raises Conflict if its name is taken."""
     if not buildkitd.make_files(draft.settings):
         return False
     kube.create(draft.location.make_core_path("configmaps"), lasting_objects.make_config_map(draft, node, owner))
@@ -29,7 +29,7 @@ def create_config_map(kube: KubeClient, draft: BuilderSpec, node: NodePlan, owne
 
 
 def update_config_map(kube: KubeClient, draft: BuilderSpec, node: NodePlan, owner: Mapping[str, str]) -> None:
-    """Let the node's ConfigMap hold what its files are now."""
+    """Bring the node's ConfigMap up to date with its files; create it if it is missing."""
     try:
         create_config_map(kube, draft, node, owner)
     except Conflict:
@@ -39,7 +39,7 @@ def update_config_map(kube: KubeClient, draft: BuilderSpec, node: NodePlan, owne
 
 
 def apply_shared_objects(kube: KubeClient, draft: BuilderSpec, owner: Mapping[str, str], login: Secret | None) -> None:
-    """Bring what all nodes have in common to what this one needs; ``login`` is for the node's images."""
+    """Add what this node needs to the objects that all nodes share; ``login`` is for the node's images."""
     location = draft.location
     keys = {name: content.reveal() for name, content in registries.list_keys(draft.settings).items()}
     if secrets := buildkitd.make_proxy_files(draft) | keys:
@@ -53,13 +53,13 @@ def apply_shared_objects(kube: KubeClient, draft: BuilderSpec, owner: Mapping[st
 
 
 def merge_logins(before: bytes, login: Secret) -> Secret:
-    """A docker configuration with the logins of both; ``login``'s count where both have one."""
+    """Return a docker configuration with the logins of both; ``login`` takes precedence."""
     known, added = _read_auths(before), _read_auths(login.reveal())
     return Secret(json.dumps({"auths": {**known, **added}}))
 
 
 def _share_login(kube: KubeClient, draft: BuilderSpec, owner: Mapping[str, str], login: Secret) -> None:
-    """Nodes may pull from registries of their own: the logins of the others stay."""
+    """Add the node's logins to the shared Secret; those of other nodes stay, for registries of their own."""
     made = lasting_objects.make_pull_secret(draft, login, owner)
     collection = draft.location.make_core_path("secrets")
     try:
@@ -74,7 +74,7 @@ def _share_login(kube: KubeClient, draft: BuilderSpec, owner: Mapping[str, str],
 
 
 def _apply(kube: KubeClient, collection: str, manifest: Manifest) -> None:
-    """Make an object, or let the one that is there be like it."""
+    """Create an object, or patch an existing one to match it."""
     try:
         kube.create(collection, manifest)
     except Conflict:

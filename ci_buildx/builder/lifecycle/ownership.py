@@ -1,6 +1,6 @@
-"""Names that somebody else has: objects that exist before the run that would have made them.
+"""Names that are taken: objects that exist before the run that would have created them.
 
-Labels prove nothing, since anybody may write them: a run takes only what bears its own nonce.
+Labels prove nothing, because anyone can write them: a run accepts only objects with its own nonce.
 """
 
 from __future__ import annotations
@@ -13,18 +13,21 @@ from ci_buildx.builder.builder import Manifest
 from ci_buildx.errors import Conflict
 
 _LONGEST = 200
-"""Characters of an annotation in a message."""
+"""Longest text from an annotation in a message, in characters."""
 
 
 def is_own(existing: Mapping[str, Any], manifest: Manifest) -> bool:
-    """Whether the ``existing`` object is the one that this run made from ``manifest``, and stays."""
+    """Return whether this run created ``existing`` from ``manifest``, and it is not being deleted."""
     nonce = labels.read_nonce(manifest)
     same = labels.belongs_to(existing, manifest["metadata"]["labels"][labels.BUILDER])
     return same and bool(nonce) and labels.read_nonce(existing) == nonce and not _is_going(existing)
 
 
 def make_conflict(existing: Mapping[str, Any], manifest: Manifest) -> Conflict:
-    """The error for a name that is taken: what is there, who made it when, as far as it says so, and the fix."""
+    """Return the error for a name that is taken.
+
+    It names the existing object, the fix and, if the object's annotations contain that, who created it when.
+    """
     metadata = manifest["metadata"]
     kind, name, space = manifest["kind"], metadata["name"], existing["metadata"].get("namespace", "")
     what = f"{kind.lower() if kind == 'Namespace' else kind} {name}{f' in namespace {space}' if space else ''}"
@@ -39,7 +42,7 @@ def make_conflict(existing: Mapping[str, Any], manifest: Manifest) -> Conflict:
 
 
 def made_by(existing: Mapping[str, Any]) -> str:
-    """When an object was made, and by whom and for what as far as its annotations say so: in brackets, or ""."""
+    """Return in brackets when an object was created and, by its annotations, by whom and for what; else ""."""
     metadata = existing["metadata"]
     notes = metadata.get("annotations") or {}
     created = metadata.get("creationTimestamp") or ""
@@ -55,6 +58,6 @@ def _is_going(existing: Mapping[str, Any]) -> bool:
 
 
 def _plain(text: str) -> str:
-    """Others' text in one line that nothing obeys."""
+    """Return untrusted text as one short, printable line."""
     shown = text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
     return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}…"

@@ -1,8 +1,8 @@
-"""Making a builder.
+"""Creation of a job's builder.
 
-Order of creation: the namespace, the Jobs, then what they own. The kubelet mounts a pod's volumes a tenth of a second
-after it has seen the pod, so the Secret, created within milliseconds of the Jobs, is there in time; and it never
-exists without an owner.
+Order of creation: the namespace, the Jobs, then the objects that the Jobs own. The kubelet mounts a pod's volumes a
+tenth of a second after it has seen the pod, so the Secret, created within milliseconds of the Jobs, is there in time;
+and it never exists without an owner.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _NAMESPACES = "/api/v1/namespaces"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProvisionRequest:
-    """Everything that is decided before a builder is made.
+    """Everything that is decided before a builder is created.
 
-    ``runner`` is the pod that it is to go with, if any. ``pull_login`` is the docker configuration that its images are
-    pulled with, where the settings want one.
+    ``runner`` is a reference to the pod with which the builder is to be deleted, if any. ``pull_login`` is the docker
+    configuration for pulling its images, if the settings request one.
     """
 
     identity: JobIdentity
@@ -51,11 +51,14 @@ class ProvisionRequest:
 
 
 def provision(kube: KubeClient, blueprint: ProvisionRequest, *, announce: Callable[[BuilderLocation], None]) -> Builder:
-    """Create everything; pods are not awaited. ``announce`` hears where before the first object is created.
+    """Create all objects of a builder, without waiting for its pods.
 
-    What exists already is taken as made if it bears the nonce of this identity, so that it may be called twice;
-    anything else of the same name is refused, however it is marked. Raises KubeError; what was created until then is
-    the caller's to tear down, unless the error is ``Refused``: then nothing was.
+    ``announce`` is called with the location before the first object is created. Existing objects with the nonce of this
+    identity are accepted, so that a second call is safe; anything else of the same name is refused, regardless of its
+    labels.
+
+    Raises KubeError; the caller must then tear down what was created, unless the error is ``Refused``, which means that
+    nothing was.
     """
     location = locate_job_builder(blueprint.identity, blueprint.settings)
     announce(location)
@@ -78,7 +81,7 @@ def provision(kube: KubeClient, blueprint: ProvisionRequest, *, announce: Callab
 
 
 def _create_namespace(kube: KubeClient, draft: BuilderSpec) -> Manifest:
-    """Create the namespace, the first of all objects. Raises Refused if it may not be made, or another KubeError."""
+    """Create the namespace, the first of all objects. Raises Refused if that is not allowed, or another KubeError."""
     namespace = objects.make_namespace(draft)
     try:
         return _create(kube, _NAMESPACES, namespace)
@@ -96,7 +99,7 @@ def _create_namespace(kube: KubeClient, draft: BuilderSpec) -> Manifest:
 
 
 def _create_contents(kube: KubeClient, draft: BuilderSpec, blueprint: ProvisionRequest) -> Builder:
-    """Create what is inside; what is there already is taken as made."""
+    """Create the objects inside the namespace; accept those that this run has already created."""
     location = draft.location
     planned = blueprint.plan
     try:
@@ -124,14 +127,14 @@ def _create_contents(kube: KubeClient, draft: BuilderSpec, blueprint: ProvisionR
 
 
 def _create_jobs(kube: KubeClient, draft: BuilderSpec, nodes: Sequence[NodePlan]) -> list[Manifest]:
-    """Create the Jobs, the first objects in a namespace that is not the builder's own."""
+    """Create the Jobs, which are the first objects if the namespace is not the builder's own."""
     location, made = draft.location, list[Manifest]()
     try:
         return _create_all(kube, location.jobs_path, [objects.make_job(draft, node) for node in nodes], made)
     except Conflict as failure:
         if location.exclusive:
             raise
-        # A teardown goes by labels, and would take along what is not this run's.
+        # A teardown selects by labels, and would delete objects of other runs.
         for job in made:
             _take_back(kube, location, job)
         raise Refused(failure) from failure
@@ -148,16 +151,16 @@ def _create_jobs(kube: KubeClient, draft: BuilderSpec, nodes: Sequence[NodePlan]
 
 
 def _read_server_clock(kube: KubeClient) -> float:
-    """Epoch seconds by the API server: the runner's own clock may be wrong, and expiry is judged by the server's."""
+    """Return the API server's epoch seconds: it judges expiry, and the runner's own clock may be wrong."""
     if kube.server_time is None:
         kube.get("/version")
     return kube.server_time or time.time()
 
 
 def _create_all(kube: KubeClient, collection: str, drafts: Sequence[Manifest], made: list[Manifest]) -> list[Manifest]:
-    """Create several objects at once: each costs a round trip to a server that may be far away.
+    """Create several objects at once, because each costs a round trip to a server that may be far away.
 
-    ``made`` has those that were created, also where others were not.
+    ``made`` collects those that were created, even if others fail.
     """
 
     def create(draft: Manifest) -> Manifest:
@@ -174,7 +177,7 @@ def _create_all(kube: KubeClient, collection: str, drafts: Sequence[Manifest], m
 
 
 def _take_back(kube: KubeClient, location: BuilderLocation, job: Manifest) -> None:
-    """Delete a Job that was made a moment ago: exactly this one. One that is gone is no error."""
+    """Delete exactly this Job, which was created a moment ago; ignore it if it is gone."""
     seen = {"preconditions": {"uid": job["metadata"]["uid"]}, "propagationPolicy": "Background"}
     body = {"kind": "DeleteOptions", "apiVersion": "v1", **seen}
     with suppress(NotFound, Conflict):
@@ -182,7 +185,10 @@ def _take_back(kube: KubeClient, location: BuilderLocation, job: Manifest) -> No
 
 
 def _create(kube: KubeClient, collection: str, manifest: Manifest) -> Manifest:
-    """Create an object, or take the one that is there if this run has made it (its answer was lost) and it stays."""
+    """Create an object; return the existing one if this run created it and it is not being deleted.
+
+    This happens if the answer to an earlier request was lost.
+    """
     try:
         return kube.create(collection, manifest)
     except Conflict:

@@ -1,4 +1,7 @@
-"""Which builders are over: pure, and nothing is chosen that is not provably ours and provably over."""
+"""Reaping: selection of builders that are provably kube-builder's and provably over, and their removal.
+
+The selection consists of pure functions.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +27,11 @@ if TYPE_CHECKING:
     from kubernetes.client import ApiClient
 
 _DELETION_TIME = 60.0
-"""Seconds after which a namespace that was deleted will not go by itself any more."""
+"""Seconds after which the deletion of a namespace counts as stuck."""
 
 
 def is_expired(manifest: Mapping[str, Any], now: float) -> bool:
-    """Whether an object bears our expiry, readable and in the past of ``now`` (epoch seconds)."""
+    """Return whether an object has kube-builder's expiry, valid and before ``now`` (epoch seconds)."""
     text = (manifest["metadata"].get("annotations") or {}).get(labels.EXPIRES, "")
     try:
         moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
@@ -38,19 +41,19 @@ def is_expired(manifest: Mapping[str, Any], now: float) -> bool:
 
 
 def is_builder_namespace(namespace: Mapping[str, Any]) -> bool:
-    """Whether a namespace is a builder's own: by prefix, by manager, and by bearing its own name as builder."""
+    """Return whether a namespace is a builder's own: by prefix, by manager, and by its own name as builder label."""
     name = namespace["metadata"].get("name", "")
     return bool(name.startswith(PREFIX)) and labels.belongs_to(namespace, name)
 
 
 def is_stuck(namespace: Mapping[str, Any], now: float) -> bool:
-    """Whether it was deleted so long ago that it will not go by itself."""
+    """Return whether the namespace was deleted so long ago that its deletion is stuck."""
     deleted = namespace["metadata"].get("deletionTimestamp") or ""
     return bool(deleted) and compute_age(deleted, now) > _DELETION_TIME
 
 
 def select_namespaces(namespaces: Iterable[Mapping[str, Any]], now: float) -> list[BuilderLocation]:
-    """The places of builders that have expired; nothing that is not provably ours and provably over."""
+    """Return the locations of builders that are provably kube-builder's and provably expired."""
     return [
         BuilderLocation(name=found["metadata"]["name"], namespace=found["metadata"]["name"])
         for found in namespaces
@@ -59,7 +62,7 @@ def select_namespaces(namespaces: Iterable[Mapping[str, Any]], now: float) -> li
 
 
 def select_objects(manifests: Iterable[Mapping[str, Any]], namespace: str, now: float) -> list[BuilderLocation]:
-    """Builders that live in somebody's ``namespace``, all of whose ``manifests`` have expired."""
+    """Return the builders in a shared ``namespace`` whose ``manifests`` have all expired."""
     expired: dict[str, bool] = {}
     for manifest in manifests:
         name = (manifest["metadata"].get("labels") or {}).get(labels.BUILDER, "")
@@ -73,10 +76,10 @@ def select_silent(
     inside: Mapping[str, Iterable[Mapping[str, Any]]],
     signs: Mapping[BuilderLocation, str],
 ) -> list[BuilderLocation]:
-    """Of the builders whose jobs are silent (``signs``, see
-    :func:`~ci_buildx.builder.lifecycle.lease.select_silent_builders`) those that are there and ours.
+    """Return those builders with silent jobs that exist and are kube-builder's.
 
-    ``inside`` holds the objects of builders in namespaces that are not their own.
+    ``signs`` are the silent jobs, see :func:`~ci_buildx.builder.lifecycle.lease.select_silent_builders`. ``inside``
+    holds the objects of builders in shared namespaces, by namespace.
     """
     own = {found["metadata"]["name"] for found in namespaces if is_builder_namespace(found)}
     return [
@@ -92,16 +95,16 @@ def select_silent(
 _TEARDOWN_TIME = 60.0
 _PAGE = 500
 _SECOND_LOOK = lease.INTERVAL + 10.0
-"""Seconds in which a job that is alive gives a sign."""
+"""Seconds within which a live job renews its Lease."""
 _A_FEW = 3
-"""How many expired builders a job removes beside its own: more jobs come."""
+"""Number of expired builders that a job removes beside its own; later jobs remove the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReapResult:
-    """What a sweep found: ``expired`` builders, of them the ``removed`` ones, and ``problems`` by builder.
+    """Result of a sweep: ``expired`` builders, those of them that were ``removed``, and ``problems`` by builder.
 
-    ``notes`` say where it could not look.
+    ``notes`` report what could not be searched.
     """
 
     expired: tuple[str, ...] = ()
@@ -117,12 +120,14 @@ def reap_builders(
     dry_run: bool = False,
     wait: Callable[[float], object] = time.sleep,
 ) -> ReapResult:
-    """Remove expired builders: those with a namespace of their own, and those inside ``namespaces``.
+    """Remove expired builders: those with their own namespace, and those inside ``namespaces``.
 
-    A builder whose job gives no sign of life has expired, too, if it gives none either at a second look, for which the
-    sweep waits. Age is judged by the API server's clock. Where namespaces are named, being forbidden to list them all
-    is a note in the result. Raises KubeError where listing fails; a builder that cannot be removed is a problem in the
-    result, and the others are removed all the same.
+    A builder whose job does not renew its Lease has expired, too, if it is not renewed at a second look either; the
+    sweep waits for that by ``wait`` (seconds). Age is judged by the API server's clock. With ``dry_run``, nothing is
+    removed.
+
+    If ``namespaces`` are named, being forbidden to list all namespaces is a note in the result. A builder that cannot
+    be removed is a problem in the result, and the others are still removed. Raises KubeError if listing fails.
     """
     view = _list_candidates(kube, namespaces)
     expired = select_namespaces(view.namespaces, view.now)
@@ -140,13 +145,13 @@ def reap_builders(
 
 
 def reap_few(kube: KubeClient) -> tuple[str, ...]:
-    """What each job does beside its own work: delete a few namespaces of expired builders; their names.
+    """Delete a few namespaces of expired builders and return their names; each job does this beside its own work.
 
-    One call where there is nothing to do. Which ones is left to chance, so that jobs that run at once do not all take
-    the same. Raises KubeError.
+    It costs one call if nothing has expired. The choice is random, so that concurrent jobs do not all take the same.
+    Raises KubeError.
     """
     marked = f"{labels.MANAGED_BY}={labels.MANAGER}"
-    # From the API server's memory: that a namespace is the one that was seen is made sure of by its uid.
+    # From the API server's cache; the precondition on the uid makes sure that it is the same namespace.
     listed = kube.get("/api/v1/namespaces", labelSelector=marked, resourceVersion="0").get("items") or ()
     staying = {each["metadata"]["name"]: each for each in listed if not each["metadata"].get("deletionTimestamp")}
     expired = [place.name for place in select_namespaces(staying.values(), kube.server_time or 0.0)]
@@ -154,7 +159,7 @@ def reap_few(kube: KubeClient) -> tuple[str, ...]:
     for name in random.sample(expired, min(len(expired), _A_FEW)):
         seen = {"uid": staying[name]["metadata"]["uid"]}
         body = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": seen}
-        # One that another account has made is not this one's to delete.
+        # Builders of other accounts may not be deleted.
         with suppress(NotFound, Conflict, Forbidden):
             kube.delete(f"/api/v1/namespaces/{name}", body=body)
             removed.append(name)
@@ -163,7 +168,7 @@ def reap_few(kube: KubeClient) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ReapView:
-    """What a sweep sees at first: ``namespaces`` of builders' own, builders' objects ``inside`` others, at ``now``."""
+    """First view of a sweep: builders' own ``namespaces``, objects ``inside`` shared ones, and the time ``now``."""
 
     namespaces: list[dict[str, Any]]
     inside: Mapping[str, list[dict[str, Any]]]
@@ -171,7 +176,7 @@ class _ReapView:
     notes: list[str]
 
     def explain_stuck_namespace(self, location: BuilderLocation) -> str:
-        """Why a namespace that was deleted long ago is still there, "" if it was not."""
+        """Return why a namespace that was deleted long ago still exists; "" if it was not deleted."""
         for found in self.namespaces:
             if location.exclusive and found["metadata"]["name"] == location.name and is_stuck(found, self.now):
                 return f"its deletion does not end: {explain_stuck(found) or 'no cause is given'}"
@@ -191,9 +196,9 @@ def _list_candidates(kube: KubeClient, namespaces: Sequence[str]) -> _ReapView:
 
 
 def _find_silent(kube: KubeClient, view: _ReapView, wait: Callable[[float], object]) -> list[BuilderLocation]:
-    """The builders whose jobs give no sign of life, neither now nor at a second look.
+    """Return the builders whose jobs do not renew their Leases, neither now nor at a second look.
 
-    One look is not enough: after a failure of the API server all Leases are old, and renewed a moment later.
+    One look is not enough: after an outage of the API server all Leases are old, and renewed a moment later.
     """
     first = _list_silent_leases(kube, view)
     suspects = select_silent(view.namespaces, view.inside, first)
@@ -205,7 +210,7 @@ def _find_silent(kube: KubeClient, view: _ReapView, wait: Callable[[float], obje
 
 
 def _list_silent_leases(kube: KubeClient, view: _ReapView) -> dict[BuilderLocation, str]:
-    """The last signs of life of silent jobs, wherever Leases may be read."""
+    """Return the last renewals of silent jobs, from wherever Leases can be read."""
     places = [*([""] if view.namespaces else []), *(f"/namespaces/{name}" for name in view.inside)]
     found: list[dict[str, Any]] = []
     for place in places:
@@ -220,13 +225,13 @@ def _list_silent_leases(kube: KubeClient, view: _ReapView) -> dict[BuilderLocati
 
 
 def _remove(kube: KubeClient, location: BuilderLocation) -> str:
-    """Tear a builder down; what stays, and why, "" if nothing does."""
+    """Tear down a builder; return what is left and why, "" if nothing is."""
     report = teardown(kube, location, deadline=time.monotonic() + _TEARDOWN_TIME)
     return "; ".join(report.notes) or ", ".join(report.left) if report.left else ""
 
 
 def _list_namespaces(kube: KubeClient) -> tuple[list[dict[str, Any]], float]:
-    """Our namespaces, by the official package, and the server's clock as it answered."""
+    """Return the builders' namespaces, listed by the official package, and the server's clock at its answer."""
     from kubernetes.client import CoreV1Api
 
     api = kube.make_official_client()
@@ -262,7 +267,7 @@ def _list_page(api: ApiClient, core: Any, token: str | None) -> tuple[dict[str, 
 
 
 def _list_objects(kube: KubeClient, namespace: str) -> list[dict[str, Any]]:
-    """Everything of builders in a namespace that is not their own."""
+    """Return all objects of builders in a shared namespace."""
     place = BuilderLocation(name="", namespace=namespace, exclusive=False)
     marked = f"{labels.MANAGED_BY}={labels.MANAGER},{labels.BUILDER}"
     paths = (place.jobs_path, place.make_core_path("secrets"), place.make_core_path("configmaps"))

@@ -1,7 +1,7 @@
-"""The builders that a cluster knows: its objects, by labels and annotations, are the only record of them.
+"""Builders as recorded in the cluster: its objects, by labels and annotations, are the only record of them.
 
-A lasting builder is a Secret, whose name no second one can take, and a Deployment or StatefulSet for each node; all of
-them belong to the Secret. A job's builder is its Jobs.
+A lasting builder is a Secret, whose name can be taken only once, and a Deployment or StatefulSet for each node; all of
+them are owned by the Secret. A job's builder is its Jobs.
 """
 
 from __future__ import annotations
@@ -29,13 +29,15 @@ LASTING = (Workload.DEPLOYMENT, Workload.STATEFUL_SET)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredNode:
-    """One node as the cluster has it.
+    """One node as recorded in the cluster.
 
-    ``named`` are the platforms that the user named. ``driver_opts`` and ``flags`` are as they were given. ``replicas``
-    pods are wanted now: none while the node is stopped, though its plan still says how many it has when it runs;
-    ``ready`` of them are up. ``problem`` is what the cluster says where it refuses to make them. ``timeout`` (s) is how
-    long its pods may take to come up; ``retains``: its volumes stay when it is removed. ``loads``: what is built goes
-    to a docker daemon where nothing else is asked for. ``outdated`` pods are those that a change is about to replace.
+    ``named`` are the platforms that the user named. ``driver_opts`` and ``flags`` are as the user wrote them.
+    ``replicas`` is the number of pods wanted now: 0 while the node is stopped, though its plan keeps the number for
+    when it runs; ``ready`` of them are up. ``problem`` is the cluster's message if it refuses to create them.
+
+    ``timeout`` (s) is how long its pods may take to come up. ``retains``: its volumes stay when it is removed.
+    ``loads``: builds without an output option are loaded into a docker daemon. ``outdated`` pods are about to be
+    replaced by a change.
     """
 
     kind: Workload
@@ -53,39 +55,39 @@ class StoredNode:
 
     @property
     def name(self) -> str:
-        """The node's name."""
+        """Return the node's name."""
         return self.plan.name
 
     @property
     def named(self) -> tuple[Platform, ...]:
-        """The platforms that the user named, or that a job's plan gave it."""
+        """Return the platforms that the user named, or that a job's plan assigned."""
         return self.plan.platforms
 
     @property
     def stopped(self) -> bool:
-        """Whether nothing of it is wanted to run."""
+        """Return whether no pods are wanted."""
         return self.replicas == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredBuilder:
-    """A builder as the cluster has it: nodes by the order in which they were made."""
+    """A builder as recorded in the cluster; nodes are in the order of their creation."""
 
     location: BuilderLocation
     nodes: tuple[StoredNode, ...]
 
     @property
     def name(self) -> str:
-        """The builder's name."""
+        """Return the builder's name."""
         return self.location.name
 
     @property
     def lasting(self) -> bool:
-        """Whether it stays until it is removed."""
+        """Return whether the builder exists until it is removed explicitly."""
         return self.location.lasting
 
     def find_node(self, name: str) -> StoredNode:
-        """The node called ``name``. Raises InputError if there is none."""
+        """Return the node ``name``. Raises InputError if the builder has none of that name."""
         for node in self.nodes:
             if node.name == name:
                 return node
@@ -93,7 +95,7 @@ class StoredBuilder:
         raise InputError(f"builder {self.name!r} has no node {name!r}", source="--node", fix=f"it has {known}")
 
     def make_builder(self, secret: Mapping[str, Any]) -> Builder:
-        """What reaches it, with its keys from ``secret``."""
+        """Return the builder as needed to reach it, with its keys from ``secret``."""
         return Builder(
             location=self.location,
             plan=Plan(nodes=tuple(node.plan for node in self.nodes)),
@@ -108,21 +110,21 @@ class StoredBuilder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuilderListing:
-    """Builders by namespace and name; ``notes`` say where it could not look."""
+    """Builders sorted by namespace and name; ``notes`` report what could not be searched."""
 
     records: tuple[StoredBuilder, ...]
     notes: tuple[str, ...] = ()
 
 
 def is_job_builder_name(name: str) -> bool:
-    """Whether a builder of this name is a job's: their prefix is kept for them."""
+    """Return whether ``name`` is a job's builder; its prefix is reserved for them."""
     return name.startswith(PREFIX)
 
 
 def list_builders(kube: KubeClient, namespace: str = "", *, jobs: bool = False) -> BuilderListing:
-    """All lasting builders, with ``jobs`` those of jobs, too; of ``namespace`` where one is named.
+    """List all lasting builders, with ``jobs`` also those of jobs; only of ``namespace`` if that is given.
 
-    Where looking into all namespaces is forbidden, those of the context's, and a note. Raises KubeError.
+    If listing all namespaces is forbidden, the result has the builders of the context's, and a note. Raises KubeError.
     """
     kinds = tuple(Workload) if jobs else LASTING
     notes: tuple[str, ...] = ()
@@ -137,9 +139,9 @@ def list_builders(kube: KubeClient, namespace: str = "", *, jobs: bool = False) 
 
 
 def find_builder(kube: KubeClient, name: str, namespace: str = "") -> StoredBuilder:
-    """The builder called ``name``: in ``namespace`` if one is named, else in the context's, else wherever it is.
+    """Find builder ``name`` in ``namespace`` if that is given, else in the context's, else in all namespaces.
 
-    Raises InputError if there is none, or if several namespaces have one of that name.
+    Raises InputError if it is missing, or if several namespaces have a builder of that name.
     """
     if is_job_builder_name(name):
         return _find_running_job_builder(kube, name, namespace) or read_job_builder(
@@ -162,9 +164,9 @@ def find_builder(kube: KubeClient, name: str, namespace: str = "") -> StoredBuil
 
 
 def find_lasting_builder(kube: KubeClient, location: BuilderLocation) -> StoredBuilder | None:
-    """The lasting builder at ``location``, None if there is none. Raises KubeError.
+    """Return the lasting builder at ``location``, None if it does not exist. Raises KubeError.
 
-    It may have no node: then its making, or its removal, came no further than its Secret.
+    It may have no nodes, if its creation or removal stopped at its Secret.
     """
     try:
         secret = kube.get(f"{location.make_core_path('secrets')}/{location.make_object_name('keys')}")
@@ -177,7 +179,7 @@ def find_lasting_builder(kube: KubeClient, location: BuilderLocation) -> StoredB
 
 
 def read_job_builder(kube: KubeClient, location: BuilderLocation) -> StoredBuilder:
-    """The builder of a job at ``location``, with those of its nodes that are not over."""
+    """Return the job's builder at ``location``, with those of its nodes that are not over."""
     jobs = kube.list(location.jobs_path, labelSelector=location.selector)["items"]
     return StoredBuilder(
         location=location, nodes=tuple(read_node(Workload.JOB, job) for job in jobs if not _is_over(job))
@@ -185,7 +187,10 @@ def read_job_builder(kube: KubeClient, location: BuilderLocation) -> StoredBuild
 
 
 def _find_running_job_builder(kube: KubeClient, name: str, namespace: str) -> StoredBuilder | None:
-    """A job's builder where it most likely is, if it runs there: its Jobs say all that its namespace would say."""
+    """Return a job's builder at its most likely location if it runs there, else None.
+
+    Its Jobs contain everything that its namespace would show, so that need not be read.
+    """
     try:
         record = read_job_builder(
             kube, BuilderLocation(name=name, namespace=namespace or name, exclusive=namespace in ("", name))
@@ -196,7 +201,7 @@ def _find_running_job_builder(kube: KubeClient, name: str, namespace: str) -> St
 
 
 def load_builder(kube: KubeClient, record: StoredBuilder) -> Builder:
-    """What reaches a builder of the cluster's. Raises KubeError, InputError if a job's is over."""
+    """Return a recorded builder as needed to reach it. Raises KubeError, InputError if a job's builder is over."""
     location = record.location
     if not (record.nodes or location.lasting):
         fix = "its lifetime is over or it was removed; build without it"
@@ -205,7 +210,7 @@ def load_builder(kube: KubeClient, record: StoredBuilder) -> Builder:
 
 
 def read_node(kind: Workload, workload: Mapping[str, Any]) -> StoredNode:
-    """A node of its workload."""
+    """Read a node from its workload."""
     metadata, spec, status = workload["metadata"], workload["spec"], workload.get("status") or {}
     notes = metadata.get("annotations") or {}
     scale = int(spec.get("parallelism" if kind is Workload.JOB else "replicas", 1))
@@ -236,7 +241,7 @@ def read_node(kind: Workload, workload: Mapping[str, Any]) -> StoredNode:
 
 
 def read_platforms(text: str) -> tuple[Platform, ...]:
-    """Platforms of an annotation."""
+    """Read the platforms from an annotation."""
     return tuple(platform.parse_platform(part) for part in text.split(",") if part)
 
 
@@ -246,7 +251,7 @@ _Found = tuple[Workload, Mapping[str, Any]]
 
 
 def _list_workloads(kube: KubeClient, kinds: Sequence[Workload], namespace: str, selector: str) -> list[_Found]:
-    """The workloads of each kind at once: in one namespace, or in all ("")."""
+    """List the workloads of all kinds at once, in one namespace or in all ("")."""
     inside = f"/namespaces/{namespace}" if namespace else ""
 
     def listed(kind: Workload) -> list[_Found]:
@@ -303,7 +308,7 @@ def _is_over(job: Mapping[str, Any]) -> bool:
 
 
 def read_loadbalance(text: str) -> LoadBalance:
-    """How one of several replicas is chosen, by what was noted of it."""
+    """Read how one of several replicas is chosen, from an annotation."""
     return LoadBalance.RANDOM if text == LoadBalance.RANDOM else LoadBalance.STICKY
 
 
@@ -315,14 +320,14 @@ def _read_timeout(text: str) -> float:
 
 
 def _read_architecture(workload: Mapping[str, Any]) -> str | None:
-    """The architecture that its pods are bound to."""
+    """Return the architecture that the workload's pods are bound to, None if any."""
     pod = workload["spec"]["template"]["spec"]
     found = (pod.get("nodeSelector") or {}).get(labels.ARCHITECTURE)
     return str(found) if found else None
 
 
 def _read_json(text: str | None, kind: type) -> Any:
-    """What an annotation holds; empty where somebody has broken it."""
+    """Return the JSON value of an annotation; an empty ``kind`` if it is missing or invalid."""
     try:
         value = json.loads(text or "null")
     except ValueError:

@@ -1,7 +1,7 @@
-"""The pod that this process runs in, where it is one of the cluster's own: the builder can be made to go with it.
+"""The pod that this process runs in, if it is in the cluster, so that the builder can be deleted with it.
 
-Owners do not reach across namespaces (Kubernetes' documentation, "Owners and dependents"): a pod can own only what is
-in its own namespace.
+Owners do not work across namespaces (Kubernetes' documentation, "Owners and dependents"): a pod can own only objects in
+its own namespace.
 """
 
 from __future__ import annotations
@@ -16,28 +16,30 @@ from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.record import dataclass
 
 _PATIENCE = 5.0
-"""Seconds that the address of a pod that has just begun may take to be known: a kubelet tells it after it has started
-the containers, and one that is busy, late."""
+"""Seconds in which the IP address of a pod that has just started must become known.
+
+A kubelet reports it after it has started the containers, and late if it is busy.
+"""
 _PAUSE = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerHost:
-    """What this machine is called, and its IP addresses."""
+    """Name and IP addresses of this machine."""
 
     name: str
     addresses: frozenset[str]
 
 
 def read_host(towards: str) -> RunnerHost:
-    """In a pod, the pod's name, and its IP address as the host ``towards`` (an IP address) would see it.
+    """Return the hostname, in a pod its name, and the IP address that ``towards`` (an IP address) would see.
 
-    Resolving the own name instead would ask DNS alone in images without an ``nsswitch.conf``.
+    Resolving the own hostname instead would query only DNS in images without an ``nsswitch.conf``.
     """
     family = socket.AF_INET6 if ":" in towards else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as channel:
         try:
-            channel.connect((towards, 9))  # chooses the way there, and sends nothing
+            channel.connect((towards, 9))  # chooses the route, and sends nothing
         except OSError:
             return RunnerHost(name=socket.gethostname(), addresses=frozenset())
         return RunnerHost(name=socket.gethostname(), addresses=frozenset((channel.getsockname()[0],)))
@@ -46,9 +48,9 @@ def read_host(towards: str) -> RunnerHost:
 def find_own_pod(
     kube: KubeClient, namespace: str, env: Mapping[str, str], *, look: Callable[[str], RunnerHost] = read_host
 ) -> dict[str, str] | None:
-    """A reference to the pod that this process runs in, as an owner; None where it runs in no pod of ``namespace``.
+    """Return an owner reference to the pod of this process; None if it does not run in a pod of ``namespace``.
 
-    A pod of the same name in another cluster has other addresses.
+    Addresses are compared, because a pod of the same name in another cluster has other addresses.
     """
     server = env.get("KUBERNETES_SERVICE_HOST")
     if not server:
@@ -64,7 +66,7 @@ def find_own_pod(
 
 
 def _wait_for_addresses(kube: KubeClient, path: str) -> Manifest:
-    """The pod at ``path``, with its addresses if they become known in time. Raises KubeError."""
+    """Return the pod at ``path``, with its addresses if they become known in time. Raises KubeError."""
     deadline = time.monotonic() + _PATIENCE
     while not _list_addresses(pod := kube.get(path)) and time.monotonic() < deadline:
         time.sleep(_PAUSE)

@@ -1,4 +1,4 @@
-"""Removing a builder: tries everything, raises nothing on the way, says what stays and why."""
+"""Removal of a builder: tries everything, raises nothing on the way, reports what is left and why."""
 
 from __future__ import annotations
 
@@ -17,19 +17,22 @@ from ci_buildx.model.record import dataclass, field
 
 _LOG = debug.get_log("builder")
 POD_GRACE = 0
-"""Seconds that a pod gets. Nothing of what it does is wanted any more, and a node that is gone would keep its pods,
-and with them the namespace, for ever. The kubelet still ends the processes in order (0.1 s later on an idle node)."""
+"""Grace period of pods in seconds.
+
+Their work is not wanted any more, and a cluster node that is gone would keep its pods, and with them the namespace,
+forever. The kubelet still ends the processes in order (0.1 s later on an idle cluster node).
+"""
 
 _LOOK_AGAIN = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeardownReport:
-    """What became of a builder.
+    """Result of a teardown.
 
-    ``removed`` and ``left`` name objects (``namespace x``), ``notes`` say why something is left. A namespace counts
-    as removed when the API server has accepted its deletion and set its deletionTimestamp: the rest is the cluster's.
-    ``kept`` are the claims of the volumes that were to stay.
+    ``removed`` and ``left`` name objects (``namespace x``), ``notes`` explain why something is left. A namespace counts
+    as removed when the API server has accepted its deletion and set its deletionTimestamp; the cluster then does
+    everything else. ``kept`` are the volume claims that were to stay.
     """
 
     removed: tuple[str, ...] = ()
@@ -57,12 +60,12 @@ def teardown(
 ) -> TeardownReport:
     """Remove everything of the builder at ``location`` until ``deadline`` (a time.monotonic() value).
 
-    A builder that is not there is looked for again for ``settle`` seconds: whoever was making it may have been killed
-    while the request was under way. ``kept_state`` names the nodes of a lasting builder whose volumes stay, None for
-    all. ``own``: a namespace that says that another account made it is left. Never raises KubeBuilderError.
+    A missing builder is looked up again for ``settle`` seconds, because its creator may have been killed while the
+    request was under way. ``kept_state`` names the nodes of a lasting builder whose volumes stay, None for all.
+    ``own``: leave a namespace that names another account as its creator. Never raises KubeBuilderError.
     """
     work = _Teardown(kube, location, kept_state, own)
-    # A call to an API server that is gone takes longer than anybody waits after a cancelled job.
+    # A call to an unreachable API server takes longer than users wait for a cancelled job.
     thread = threading.Thread(target=work.run, args=(settle, deadline), daemon=True, name="teardown")
     thread.start()
     thread.join(max(deadline - time.monotonic(), 0.0))
@@ -72,7 +75,7 @@ def teardown(
 
 
 def explain_stuck(namespace: Mapping[str, Any]) -> str:
-    """Why a namespace that is being deleted stays: its conditions and finalizers, "" if it gives no cause.
+    """Return why a namespace that is being deleted still exists: its conditions and finalizers, "" if unknown.
 
     Conditions: k8s.io/api v0.34.2, ``core/v1/types.go``, NamespaceConditionType.
     """
@@ -90,14 +93,14 @@ def explain_stuck(namespace: Mapping[str, Any]) -> str:
 
 @dataclass(slots=True)
 class _Teardown:
-    """One teardown under way. The thread writes, whoever waits for it reads."""
+    """One teardown under way; its thread writes, the waiting caller reads."""
 
     kube: KubeClient
     location: BuilderLocation
     kept_state: Collection[str] | None = ()
     own: bool = False
     closed: Manifest | None = None
-    """The namespace, while it may be that its creator has yet to let itself in: it was killed before it did."""
+    """The namespace, as long as its creator may have been killed before it bound its role there."""
     removed: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     forbidden: list[str] = field(default_factory=list)
@@ -105,7 +108,7 @@ class _Teardown:
     kept: tuple[str, ...] = ()
 
     def run(self, settle: float, deadline: float) -> None:
-        """Compute first, then what holds it."""
+        """Remove workloads and pods first, then the objects around them."""
         if self.location.lasting:
             self._remove_lasting()
         elif self.location.exclusive:
@@ -114,7 +117,7 @@ class _Teardown:
             self._remove_objects(min(time.monotonic() + settle, deadline))
 
     def report(self, *, finished: bool) -> TeardownReport:
-        """What is known now."""
+        """Return the result so far."""
         left, notes = list(self.left), list(self.notes)
         if not finished:
             left.append(self._format_report())
@@ -133,7 +136,7 @@ class _Teardown:
         except NotFound:
             return
         except KubeBuilderError as failure:
-            # Deleting may be allowed where reading is not, but only a namespace that is known to be ours is deleted.
+            # Deleting may be allowed even if reading is not, but only a namespace known to be the builder's is deleted.
             self._keep(self._format_report(), str(failure))
             return
         if foreign := self._is_foreign(namespace):
@@ -143,11 +146,11 @@ class _Teardown:
         self._remove_compute()
         self._attempt(self._format_report(), lambda: self._delete_namespace(namespace))
         if self._format_report() not in self.left:
-            # It takes along what is in it: a reaper needs no right to delete pods.
+            # The namespace's deletion includes its contents: a reaper needs no right to delete pods.
             self.left = [what for what in self.left if what not in self.forbidden]
 
     def _is_foreign(self, namespace: Manifest) -> str:
-        """Why a namespace cannot be shown to be this builder's, "" if it can."""
+        """Return why a namespace is not provably this builder's, "" if it is."""
         if not labels.belongs_to(namespace, self.location.name):
             return f"it is not marked as builder {self.location.name}"
         if self.location.nonce and labels.read_nonce(namespace) != self.location.nonce:
@@ -173,16 +176,16 @@ class _Teardown:
                 time.sleep(_LOOK_AGAIN)
 
     def _delete_namespace(self, seen: Manifest) -> None:
-        # Exactly the one whose marks were read, not another that may have taken its name.
+        # Exactly the one whose labels were read, not another that may have taken its name.
         options = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": seen["metadata"]["uid"]}}
         try:
             answer = self.kube.delete(self.location.namespace_path, body=options)
         except Forbidden:
-            # The right to it is given in it, and is among the first that go when another has asked before.
+            # The right to delete it is granted inside it, and is among the first to go after an earlier deletion.
             answer = self.kube.get(self.location.namespace_path)
             if not _is_going(answer):
                 raise
-        # An old namespace that was asked to go before: it sticks. The answer is a Status once it is gone.
+        # A namespace whose deletion was requested earlier is stuck. The answer is a Status once it is gone.
         if answer.get("kind") == "Namespace" and (cause := explain_stuck(answer)):
             self.notes.append(f"{self._format_report()} is being deleted: {cause}")
 
@@ -192,20 +195,20 @@ class _Teardown:
             time.sleep(_LOOK_AGAIN)
             if self._has_any(self.location.jobs_path, self.location.selector):
                 self._remove_compute()
-        # They go with the Jobs that own them; a builder that was killed while it was made may lack the Jobs.
+        # They are deleted with the Jobs that own them; a builder killed during its creation may lack the Jobs.
         for plural in ("secrets", "configmaps"):
             self._delete_collection(self.location.make_core_path(plural), plural)
 
     def _remove_lasting(self) -> None:
-        """Compute, then volumes, and the Secret last: it is by what the builder is found when something is left."""
+        """Remove workloads, then volumes, and the Secret last: it identifies the builder if something is left."""
         location = self.location
         for kind in (Workload.DEPLOYMENT, Workload.STATEFUL_SET):
-            # Who may not delete a kind has not made one, either.
+            # An account that cannot delete a kind has not created one, either.
             may_lack = kind is Workload.STATEFUL_SET
             self._delete_collection(
                 location.make_workloads_path(kind), kind.value, may_lack=may_lack, propagationPolicy="Background"
             )
-        # A daemon whose volume stays ends in order.
+        # A daemon whose volume stays must end in order.
         orderly = self.kept_state is None or bool(self.kept_state)
         self._delete_collection(
             location.make_core_path("pods"), "pods", gracePeriodSeconds=None if orderly else POD_GRACE
@@ -230,16 +233,16 @@ class _Teardown:
             self.notes.append(str(failure))
 
     def _remove_compute(self) -> None:
-        """Jobs first, or they would make new pods."""
+        """Remove Jobs first; otherwise they would create new pods."""
         self._delete_collection(self.location.jobs_path, "jobs", propagationPolicy="Background")
         self._delete_collection(self.location.make_core_path("pods"), "pods", gracePeriodSeconds=POD_GRACE)
 
     def _delete_collection(
         self, path: str, plural: str, *, selector: str = "", may_lack: bool = False, **options: Any
     ) -> None:
-        """Delete what ``selector`` selects, by default all of the builder's.
+        """Delete the objects that match ``selector``, by default all of the builder's.
 
-        ``may_lack``: that this is forbidden matters only where there is any.
+        ``may_lack``: being forbidden to delete them matters only if some exist.
         """
         what = f"{plural} of builder {self.location.name} in namespace {self.location.namespace}"
         given = {name: value for name, value in options.items() if value is not None}

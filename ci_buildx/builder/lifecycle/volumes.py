@@ -1,4 +1,4 @@
-"""The volumes of lasting builders: their StatefulSets make claims and never remove them."""
+"""Volume claims of lasting builders: their StatefulSets create claims and never delete them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ PLURAL = "persistentvolumeclaims"
 
 
 def list_retained_claims(kube: KubeClient, location: BuilderLocation, node: str = "") -> tuple[str, ...]:
-    """The names of a builder's claims, or of one node's, that nobody has deleted. Raises KubeError."""
+    """Return the names of a builder's claims, or of one node's, that are not being deleted. Raises KubeError."""
     found = _list_claims(kube, location)
     return tuple(sorted(one["metadata"]["name"] for one in found if not node or _read_node_name(one) == node))
 
 
 def list_retaining_nodes(kube: KubeClient, record: StoredBuilder) -> set[str]:
-    """The nodes whose volumes are to stay when the builder goes: those that say so, and those that left theirs.
+    """Return the nodes whose volumes stay when the builder is removed. Raises KubeError.
 
-    Raises KubeError.
+    These are the nodes with that setting, and removed nodes that left their volumes.
     """
     known = {node.name: node.retains for node in record.nodes}
     gone = {
@@ -33,7 +33,7 @@ def list_retaining_nodes(kube: KubeClient, record: StoredBuilder) -> set[str]:
 
 
 def _list_claims(kube: KubeClient, location: BuilderLocation) -> list[Manifest]:
-    """Who may not see them has made none."""
+    """List the builder's claims; none if that is forbidden, because such an account has not created any."""
     try:
         found = kube.list(location.make_core_path(PLURAL), labelSelector=location.selector)["items"]
     except Forbidden:
