@@ -1,1 +1,1 @@
-"""The Kubernetes objects of builders: pure functions from names, plan and settings."""
+"""Kubernetes objects of builders: pure functions of names, plan and settings."""

@@ -1,7 +1,8 @@
-"""What buildkitd may do on its node: everything, or as a user of its own with confinement by AppArmor and seccomp.
+"""Configuration of buildkitd's container: confinement, flags, files and variables.
 
-How a profile is named depends on the API server: by a field from Kubernetes 1.30 (AppArmor) and 1.19 (seccomp) on, by
-an annotation before. Unconfined is what BuildKit 0.34.2 asks for (``docs/rootless.md``): runc mounts and unshares.
+buildkitd is either privileged, or has its own user and is confined by AppArmor and seccomp. How a profile is named
+depends on the API server: by a field from Kubernetes 1.30 (AppArmor) and 1.19 (seccomp) on, by an annotation before.
+BuildKit 0.34.2 requires Unconfined (``docs/rootless.md``), because runc mounts and unshares.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ci_buildx.builder.pods import CONTAINER
 from ci_buildx.settings.builder import BuilderProxy, BuilderSettings, Registries, RegistryFiles
 
 USER = 1000
-"""The user and group of rootless images."""
+"""User and group ID of rootless images."""
 
 _APPARMOR_FIELD = (1, 30)
 _SECCOMP_FIELD = (1, 19)
@@ -23,7 +24,7 @@ _TYPES = {"unconfined": "Unconfined", "runtime/default": "RuntimeDefault"}
 
 
 def make_security_context(settings: BuilderSettings, server: tuple[int, int]) -> Manifest:
-    """The securityContext of buildkitd's container."""
+    """Return the securityContext of buildkitd's container; ``server`` is the API server's (major, minor)."""
     if not settings.rootless:
         return {"privileged": True}
     context: Manifest = {"runAsUser": USER, "runAsGroup": USER}
@@ -36,7 +37,7 @@ def make_security_context(settings: BuilderSettings, server: tuple[int, int]) ->
 
 
 def make_profile_annotations(settings: BuilderSettings, server: tuple[int, int]) -> dict[str, str]:
-    """The pod's annotations where the API server knows no field."""
+    """Return the pod's profile annotations, for API servers without the fields."""
     notes = {}
     if settings.rootless:
         wanted = settings.confinement
@@ -48,10 +49,10 @@ def make_profile_annotations(settings: BuilderSettings, server: tuple[int, int])
 
 
 def choose_pod_security(settings: BuilderSettings) -> str:
-    """The level of PodSecurity that the pods need.
+    """Return the PodSecurity level that the pods need.
 
-    ``baseline`` refuses privileged and unconfined containers (k8s.io/pod-security-admission v0.34.2, ``policy``); what
-    the user's own template asks for is not known here.
+    ``baseline`` refuses privileged and unconfined containers (k8s.io/pod-security-admission v0.34.2, ``policy``); the
+    needs of the user's own template are not known here.
     """
     wanted = settings.confinement
     confined = settings.rootless and "unconfined" not in (wanted.seccomp, wanted.apparmor)
@@ -69,21 +70,21 @@ SERVER_FILES = (CA_FILE, CERTIFICATE_FILE, KEY_FILE)
 AUTHORITIES_FILE = "authorities.pem"
 
 _ADDRESS_VARIABLE = "KUBE_BUILDER_POD_IP"
-"""Kubernetes puts variables of the container into its arguments (``$(NAME)``)."""
+"""Variable with the pod's address; Kubernetes expands a container's variables in its arguments (``$(NAME)``)."""
 
 CERTIFICATE_FOLDER = "/etc/buildkit/tls"
 CONFIG_FOLDER = "/etc/buildkit/config"
 
 _SOCKET = "unix:///run/buildkit/buildkitd.sock"
 _ROOTLESS_SOCKET = "unix:///run/user/1000/buildkit/buildkitd.sock"
-# Go (crypto/x509/root_unix.go) reads the files of all of these folders, and one of the system's bundles besides.
+# Go (crypto/x509/root_unix.go) reads the files of all of these folders, plus one of the system's bundles.
 _TRUSTED_FOLDERS = f"/etc/ssl/certs:{CONFIG_FOLDER}"
 
 
 def make_arguments(settings: BuilderSettings) -> list[str]:
-    """Flags of buildkitd 0.34.2 (``cmd/buildkitd/main.go``); the user's come last, so that they win.
+    """Return flags of buildkitd 0.34.2 (``cmd/buildkitd/main.go``); the user's come last, so that they win.
 
-    Without mTLS it listens on its UNIX socket only, which exec reaches.
+    The UNIX socket, which exec reaches, needs no mTLS.
     """
     socket = _ROOTLESS_SOCKET if settings.rootless else _SOCKET
     flags = ["--addr", socket, "--addr", f"tcp://:{PORT}"]
@@ -92,15 +93,15 @@ def make_arguments(settings: BuilderSettings) -> list[str]:
     if CONFIG_FILE in make_files(settings):
         flags += ["--config", f"{CONFIG_FOLDER}/{CONFIG_FILE}"]
     if settings.rootless:
-        # A pod has no right to a /proc of its own for each step (BuildKit docs/rootless.md).
+        # A pod has no right to a separate /proc for each step (BuildKit docs/rootless.md).
         flags.append("--oci-worker-no-process-sandbox")
-    # A pod's address comes with its status up to a second after buildkitd has answered through a tunnel.
+    # A pod's address appears in its status up to a second after buildkitd has answered through a tunnel.
     flags += ["--oci-worker-labels", f"{ADDRESS_LABEL}=$({_ADDRESS_VARIABLE})"]
     return [*flags, *settings.buildkitd_flags]
 
 
 def make_files(settings: BuilderSettings) -> dict[str, str]:
-    """The files of the ConfigMap, by name; none where nothing is configured."""
+    """Return the files of the ConfigMap by name, {} if nothing is configured."""
     wanted = settings.registries
     found = {}
     if config := _make_config(settings):
@@ -111,20 +112,20 @@ def make_files(settings: BuilderSettings) -> dict[str, str]:
 
 
 def make_variables(draft: BuilderSpec) -> list[Manifest]:
-    """Variables of buildkitd: its address, the proxies, where it finds certificates, and the user's, which win."""
+    """Return buildkitd's variables: its address, proxies, certificate folders, and the user's, which win."""
     settings = draft.settings
     made: dict[str, Manifest] = {_ADDRESS_VARIABLE: {"valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}}
     if settings.registries.certificates:
         made["SSL_CERT_DIR"] = {"value": _TRUSTED_FOLDERS}
     for name in make_proxy_files(draft):
-        # From the Secret: a proxy's URL may hold a password.
+        # From the Secret: a proxy's URL may contain a password.
         made[name] = {"valueFrom": {"secretKeyRef": {"name": draft.location.make_object_name("keys"), "key": name}}}
     made |= {name: {"value": value} for name, value in settings.env}
     return [{"name": name, **source} for name, source in made.items()]
 
 
 def make_proxy_files(draft: BuilderSpec) -> dict[str, bytes]:
-    """The proxies' variables, for the builder's Secret."""
+    """Return the proxy variables, for the builder's Secret."""
     proxy = draft.settings.proxy
     if proxy is None:
         return {}
@@ -134,7 +135,7 @@ def make_proxy_files(draft: BuilderSpec) -> dict[str, bytes]:
 
 
 def _list_proxy_exceptions(proxy: BuilderProxy, ranges: tuple[str, ...]) -> str:
-    """What is not asked of the proxy: what the user excepts, this pod, and the cluster."""
+    """Return the hosts that bypass the proxy: the user's exceptions, this pod, and the cluster."""
     inside = ("localhost", "127.0.0.1", "::1", ".svc", ".cluster.local")
     return ",".join(dict.fromkeys((*proxy.no_proxy, *inside, *ranges)))
 
@@ -142,7 +143,7 @@ def _list_proxy_exceptions(proxy: BuilderProxy, ranges: tuple[str, ...]) -> str:
 def _make_config(settings: BuilderSettings) -> str:
     """Return the user's buildkitd.toml with what the driver options add to it.
 
-    It is written anew only if they add something: comments and layout are lost then.
+    It is rewritten only if they add something, which loses comments and layout.
     """
     wanted = settings.registries
     if not (wanted.mirrors or wanted.insecure or settings.registry_files):
@@ -156,7 +157,7 @@ def _make_config(settings: BuilderSettings) -> str:
 
 
 def _add_registries(config: dict[str, object], wanted: Registries, files: Iterable[RegistryFiles]) -> dict[str, object]:
-    """The configuration with mirrors, insecure hosts and files (BuildKit 0.34.2, ``util/resolver/config``)."""
+    """Return the configuration with mirrors, insecure hosts and files (BuildKit 0.34.2, ``util/resolver/config``)."""
     found = config.get("registry")
     known: dict[str, object] = dict(found) if isinstance(found, dict) else {}
 
@@ -167,7 +168,8 @@ def _add_registries(config: dict[str, object], wanted: Registries, files: Iterab
     for host, mirrors in wanted.mirrors:
         extend(host, {"mirrors": list(mirrors)})
     for host in wanted.insecure:
-        # Both: certificates are not checked, and where no TLS is spoken plain HTTP is (util/resolver/resolver.go).
+        # Both: certificates are not verified, and plain HTTP is used if the host has no TLS
+        # (util/resolver/resolver.go).
         extend(host, {"http": True, "insecure": True})
     for one in files:
         extend(one.host, registries.make_options(one))

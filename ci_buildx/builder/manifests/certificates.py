@@ -1,4 +1,4 @@
-"""A certificate authority that lives for one builder: signs one server and one client, then forgets its key."""
+"""A certificate authority for one builder: signs one server and one client, then discards its key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NAMES = (SERVER_NAME, "localhost", "127.0.0.1")
 
 _SKEW = datetime.timedelta(minutes=30)
-"""Certificates are valid from this long ago: the runner's clock may be ahead of the node's."""
+"""How far in the past validity starts: the runner's clock may be ahead of the cluster node's."""
 _MARGIN = datetime.timedelta(hours=1)
 
 
@@ -32,7 +32,7 @@ class CertificatePair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificates:
-    """``ca`` is the authority's PEM certificate; its key is kept nowhere."""
+    """Certificates of one builder; ``ca`` is the authority's PEM certificate, whose key is not stored."""
 
     ca: bytes
     server: CertificatePair
@@ -45,9 +45,9 @@ def issue(
     *,
     now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
 ) -> Certificates:
-    """ECDSA P-256 certificates for a server known by ``names`` (DNS names or addresses) and for one client.
+    """Issue ECDSA P-256 certificates for a server with ``names`` (DNS names or addresses) and for one client.
 
-    Valid from ten minutes ago until an hour after ``lifetime`` seconds.
+    They are valid from 30 minutes ago until an hour after ``lifetime`` seconds.
     """
     from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -62,14 +62,14 @@ def issue(
 
 
 def read_expiry(certificate: bytes) -> float:
-    """When a PEM certificate is no longer valid, in epoch seconds."""
+    """Return when a PEM certificate expires, in epoch seconds."""
     from cryptography import x509
 
     return x509.load_pem_x509_certificate(certificate).not_valid_after_utc.timestamp()
 
 
 class _CertificateAuthority:
-    """Signs for one validity period."""
+    """A certificate authority that signs for one validity period."""
 
     def __init__(self, key: ec.EllipticCurvePrivateKey, validity: tuple[datetime.datetime, datetime.datetime]) -> None:
         from cryptography import x509
@@ -87,11 +87,11 @@ class _CertificateAuthority:
         )
 
     def encode_certificate(self) -> bytes:
-        """The authority's own certificate."""
+        """Return the authority's own certificate in PEM."""
         return _encode_certificate(self._certificate)
 
     def sign(self, common_name: str, names: Sequence[str]) -> CertificatePair:
-        """A new key with its certificate: a server's if it has ``names``, else a client's."""
+        """Create a key and its certificate: a server's if it has ``names``, else a client's."""
         from cryptography import x509
         from cryptography.hazmat.primitives import hashes
         from cryptography.hazmat.primitives.asymmetric import ec

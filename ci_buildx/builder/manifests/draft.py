@@ -1,4 +1,4 @@
-"""What all objects of a builder are made from."""
+"""Specifications from which all objects of a builder are made."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from ci_buildx.model.record import dataclass
 from ci_buildx.settings.builder import BuilderSettings
 
 NEWEST = (1, 34)
-"""Stands for an API server whose version nothing depends on."""
+"""API server version to assume if nothing depends on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuilderSpec:
-    """A builder before it is made.
+    """A builder before it is created.
 
-    ``expires`` is RFC 3339. ``server`` is the API server's version. ``runner`` is the pod that the Jobs go with, where
-    one owns them. ``cluster_ranges`` are the addresses of the cluster's pods and services.
+    ``expires`` is RFC 3339. ``server`` is the API server's version (major, minor). ``runner`` is a reference to the pod
+    that owns the Jobs, if any. ``cluster_ranges`` are the CIDRs of the cluster's pods and services.
     """
 
     identity: JobIdentity
@@ -32,11 +32,11 @@ class BuilderSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadTraits:
-    """What a workload makes of its pods.
+    """How a kind of workload handles its pods.
 
-    ``restart`` is their restartPolicy. ``grace_period`` (s) is given to buildkitd to end where the settings name
-    none. ``drains``: builds under way are waited for first. ``claims``: a volume for the state, where one is wanted,
-    comes from the workload's own claim template, named ``state``.
+    ``restart`` is their restartPolicy. ``grace_period`` (s) is buildkitd's time to end if the settings name none.
+    ``drains``: pods end only after builds under way. ``claims``: a claimed volume for the state comes from the
+    workload's own claim template, named ``state``.
     """
 
     restart: str
@@ -45,7 +45,7 @@ class WorkloadTraits:
     claims: bool
 
 
-# What a job builds is lost with its builder: there is nothing to save.
+# A job's builds are lost with their builder: there is nothing to save.
 OF_JOB = WorkloadTraits(restart="Never", grace_period=5, drains=False, claims=False)
 OF_DEPLOYMENT = WorkloadTraits(restart="Always", grace_period=300, drains=True, claims=False)
 OF_STATEFUL_SET = WorkloadTraits(restart="Always", grace_period=300, drains=True, claims=True)

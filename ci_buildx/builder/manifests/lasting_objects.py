@@ -1,8 +1,8 @@
-"""The Kubernetes objects of a lasting builder: pure functions, as those of a job's builder in manifests.
+"""Kubernetes objects of a lasting builder: pure functions, like those of a job's builder.
 
-A node is a Deployment, or a StatefulSet where a volume is claimed, with the node's own name, as Docker documents its
-kubernetes driver (buildx 0.38.2, ``driver/kubernetes/manifest``). Everything belongs to the builder's Secret: the
-cluster itself removes what is left when that goes.
+A node is a Deployment, or a StatefulSet if it claims a volume, with the node's own name, as Docker documents its
+kubernetes driver (buildx 0.38.2, ``driver/kubernetes/manifest``). Everything is owned by the builder's Secret: the
+cluster deletes what is left when the Secret is deleted.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from ci_buildx.settings.builder import BuilderSettings, LoadBalance, Reclaim
 
 
 def choose_kind(settings: BuilderSettings) -> Workload:
-    """What runs a node's pods."""
+    """Return the kind of workload that runs a node's pods."""
     return Workload.STATEFUL_SET if settings.storage.claimed else Workload.DEPLOYMENT
 
 
 def make_labels(location: BuilderLocation, node: str = "") -> dict[str, str]:
-    """The labels of everything of a builder, or of one of its nodes."""
+    """Return the labels of all objects of a builder, or of one of its nodes."""
     found = {
         labels.MANAGED_BY: labels.MANAGER,
         labels.BUILDER: location.name,
@@ -36,15 +36,15 @@ def make_labels(location: BuilderLocation, node: str = "") -> dict[str, str]:
 
 
 def make_secret(draft: BuilderSpec, certificates: Certificates, expires: str) -> Manifest:
-    """The record of the builder, and the keys to it, valid until ``expires`` (RFC 3339)."""
+    """Return the Secret with the builder's record and keys, valid until ``expires`` (RFC 3339)."""
     made = objects.make_job_secret(draft, certificates, ())
     made["metadata"]["annotations"] = {**draft.identity.annotations, labels.CERTIFICATES_EXPIRE: expires}
-    # Keys are renewed in place: a second Secret of the name could be somebody else's.
+    # Mutable, because keys are renewed in place: a second Secret of that name could belong to someone else.
     return {key: value for key, value in made.items() if key != "immutable"}
 
 
 def make_workload(draft: BuilderSpec, node: NodePlan, given: Mapping[str, str], owner: Mapping[str, str]) -> Manifest:
-    """The Deployment or StatefulSet of a node; ``given`` are the driver options as the user wrote them."""
+    """Return the Deployment or StatefulSet of a node; ``given`` are the driver options as the user wrote them."""
     stateful = choose_kind(draft.settings) is Workload.STATEFUL_SET
     selected = make_labels(draft.location, node.name)
     metadata = {
@@ -67,13 +67,13 @@ def make_workload(draft: BuilderSpec, node: NodePlan, given: Mapping[str, str], 
 
 
 def make_template(draft: BuilderSpec, node: NodePlan) -> Manifest:
-    """The pods of a node."""
+    """Return the pod template of a node."""
     tenure = OF_STATEFUL_SET if choose_kind(draft.settings) is Workload.STATEFUL_SET else OF_DEPLOYMENT
     return podspec.make_pod_template(draft, node, tenure)
 
 
 def make_config_map(draft: BuilderSpec, node: NodePlan, owner: Mapping[str, str]) -> Manifest:
-    """The files of a node's buildkitd."""
+    """Return the ConfigMap with the files of a node's buildkitd."""
     made = objects.make_job_config_map(draft, [owner])
     made["metadata"] = {
         "name": draft.location.make_config_name(node.name),
@@ -84,13 +84,13 @@ def make_config_map(draft: BuilderSpec, node: NodePlan, owner: Mapping[str, str]
 
 
 def make_pull_secret(draft: BuilderSpec, login: Secret, owner: Mapping[str, str]) -> Manifest:
-    """What the nodes pull their images with: it grows with the nodes."""
+    """Return the Secret with which nodes pull their images; it is mutable, because nodes add logins to it."""
     made = objects.make_job_pull_secret(draft, login, [owner])
     return {key: value for key, value in made.items() if key != "immutable"}
 
 
 def make_annotations(node: NodePlan, settings: BuilderSettings, given: Mapping[str, str]) -> dict[str, str]:
-    """The annotations from which a node is read again."""
+    """Return the annotations from which a node is read back."""
     flags = list(settings.buildkitd_flags)
     found = {
         labels.PLATFORMS: ",".join(map(str, node.platforms)),
@@ -107,13 +107,16 @@ def make_annotations(node: NodePlan, settings: BuilderSettings, given: Mapping[s
 
 
 def make_owner_reference(secret: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """The reference by which an object belongs to the builder's Secret, as the API server has answered with it."""
+    """Return an owner reference to the builder's Secret as returned by the API server."""
     metadata = secret["metadata"]
     return {"apiVersion": "v1", "kind": "Secret", "name": metadata["name"], "uid": metadata["uid"]}
 
 
 def _make_claim_templates(draft: BuilderSpec, node: NodePlan) -> Manifest:
-    """All pods at once, and a volume for each, which outlives them: removing a builder may keep its state."""
+    """Return the StatefulSet's fields for volumes and for starting all pods at once.
+
+    Each pod has a volume that outlives it: removing a builder may keep its state.
+    """
     kept = {labels.RECLAIM: Reclaim.RETAIN.value} if draft.settings.storage.reclaim is Reclaim.RETAIN else {}
     claim = {
         "apiVersion": "v1",
@@ -125,5 +128,5 @@ def _make_claim_templates(draft: BuilderSpec, node: NodePlan) -> Manifest:
 
 
 def _show_options(given: Mapping[str, str]) -> dict[str, str]:
-    """Options for an annotation, which everybody may read: variables may hold anything, so only their names."""
+    """Return options for an annotation, which everyone can read: values of variables, possibly secret, are masked."""
     return {name: "***" if name.startswith("env.") else value for name, value in given.items()}

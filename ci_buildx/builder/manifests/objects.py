@@ -1,4 +1,4 @@
-"""The Kubernetes objects of a builder: pure functions from names, plan and settings."""
+"""Kubernetes objects of a job's builder: pure functions of names, plan and settings."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from ci_buildx.model.secret import Secret
 from ci_buildx.settings.builder import LoadBalance, NetworkIsolation
 
 LOGIN_FILE = ".dockerconfigjson"
-"""The key of a Secret that images are pulled with (k8s.io/api v0.34.2, ``core/v1/types.go``, DockerConfigJsonKey)."""
+"""Key in a Secret for image pulls (k8s.io/api v0.34.2, ``core/v1/types.go``, DockerConfigJsonKey)."""
 
 _KEPT_AFTER_END = 600
-"""Seconds for which a Job that has ended can still be looked at."""
+"""Seconds for which a Job that has ended can still be inspected."""
 
 
 def make_namespace(draft: BuilderSpec) -> Manifest:
-    """The builder's own namespace. PodSecurity must let BuildKit in, whatever the default is, and nothing more."""
+    """Return the builder's own namespace.
+
+    Its PodSecurity level admits BuildKit, whatever the cluster's default is, and nothing more.
+    """
     level = buildkitd.choose_pod_security(draft.settings)
     levels = {f"pod-security.kubernetes.io/{mode}": level for mode in ("enforce", "audit", "warn")}
     metadata = _make_metadata(draft, draft.location.namespace, extra_labels=levels)
@@ -30,7 +33,7 @@ def make_namespace(draft: BuilderSpec) -> Manifest:
 
 
 def make_job(draft: BuilderSpec, node: NodePlan) -> Manifest:
-    """A node's workload. The cluster itself ends it after ``lifetime`` and removes it and all it owns later."""
+    """Return a node's Job; the cluster ends it after ``lifetime`` and later deletes it with all that it owns."""
     spec = {
         "parallelism": node.replicas,
         "completions": node.replicas,
@@ -44,7 +47,7 @@ def make_job(draft: BuilderSpec, node: NodePlan) -> Manifest:
 
 
 def make_workload_metadata(draft: BuilderSpec, node: NodePlan) -> Manifest:
-    """Name, labels and annotations of a node's workload: the user's, and those that it is found and read by."""
+    """Return a workload's metadata: the user's labels and annotations, and those to find and read it by."""
     name, owners = draft.location.make_object_name(node.name), [draft.runner] if draft.runner else []
     metadata = _make_metadata(draft, name, extra_labels={labels.NODE: node.name}, owners=owners)
     metadata["labels"] = {**dict(draft.settings.labels), **metadata["labels"]}
@@ -59,7 +62,7 @@ def make_workload_metadata(draft: BuilderSpec, node: NodePlan) -> Manifest:
 
 
 def make_node_annotations(node: NodePlan) -> dict[str, str]:
-    """The annotations of a node's Job from which its plan is read again."""
+    """Return the annotations of a node's Job from which its plan is read back."""
     notes = {
         labels.PLATFORMS: ",".join(map(str, node.platforms)),
         labels.EMULATED: ",".join(map(str, node.emulated)),
@@ -70,9 +73,9 @@ def make_node_annotations(node: NodePlan) -> dict[str, str]:
 
 
 def make_job_secret(draft: BuilderSpec, certificates: Certificates, owners: Sequence[Mapping[str, str]]) -> Manifest:
-    """Both sides' keys in one object, so that they are there together or not at all.
+    """Return one Secret with both sides' keys, so that they exist together or not at all.
 
-    The pods mount the server's files only. ``owners`` are the Jobs: the keys go when the last of them goes.
+    The pods mount only the server's files. ``owners`` are the Jobs: the keys are deleted with the last of them.
     """
     files = {
         CA_FILE: certificates.ca,
@@ -94,7 +97,7 @@ def make_job_secret(draft: BuilderSpec, certificates: Certificates, owners: Sequ
 
 
 def make_job_config_map(draft: BuilderSpec, owners: Sequence[Mapping[str, str]]) -> Manifest:
-    """What configures buildkitd: the user's buildkitd.toml and what the options add."""
+    """Return the ConfigMap for buildkitd: the user's buildkitd.toml and what the options add."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -105,7 +108,7 @@ def make_job_config_map(draft: BuilderSpec, owners: Sequence[Mapping[str, str]])
 
 
 def make_job_pull_secret(draft: BuilderSpec, login: Secret, owners: Sequence[Mapping[str, str]]) -> Manifest:
-    """What the nodes pull the builder's images with; ``login`` is a docker configuration."""
+    """Return the Secret for pulling the builder's images; ``login`` is a docker configuration."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -117,7 +120,10 @@ def make_job_pull_secret(draft: BuilderSpec, login: Secret, owners: Sequence[Map
 
 
 def make_network_policy(draft: BuilderSpec, fence: NetworkIsolation, owners: Sequence[Mapping[str, str]]) -> Manifest:
-    """Lets nothing into the pods but mTLS. What the kubelet brings (probes, tunnels) is no traffic of the network's."""
+    """Return a NetworkPolicy that admits only mTLS to the pods, from labelled runners if there are any.
+
+    The kubelet's connections (probes, tunnels) do not count as network traffic.
+    """
     runners = {"podSelector": {"matchLabels": dict(fence.runners)}, "namespaceSelector": {}}
     rule: Manifest = {"ports": [{"port": PORT, "protocol": "TCP"}]}
     return {
@@ -133,13 +139,16 @@ def make_network_policy(draft: BuilderSpec, fence: NetworkIsolation, owners: Seq
 
 
 def make_job_owner_reference(created_job: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """The reference by which an object belongs to a Job that the API server has answered with."""
+    """Return an owner reference to a Job as returned by the API server."""
     metadata = created_job["metadata"]
     return {"apiVersion": "batch/v1", "kind": "Job", "name": metadata["name"], "uid": metadata["uid"]}
 
 
 def _make_failure_limits(node: NodePlan) -> Manifest:
-    """No pod is started anew: its state is lost. Of several, one that fails must not take the others along."""
+    """Return limits that prevent restarts of pods, because their state is lost.
+
+    Of several pods, one that fails must not end the others.
+    """
     if node.replicas == 1:
         return {"backoffLimit": 0}
     return {"completionMode": "Indexed", "backoffLimitPerIndex": 0}

@@ -1,4 +1,4 @@
-"""Where buildkitd's state is."""
+"""Pod templates of a builder's workloads, and the volume for buildkitd's state."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ from ci_buildx.builder.pods import CONTAINER
 from ci_buildx.settings.builder import BuilderSettings, Storage, Toleration
 
 VOLUME = "state"
-"""The name of the volume; a StatefulSet's claim template is called so, too."""
+"""Name of the volume, and of a StatefulSet's claim template."""
 FOLDER = "/var/lib/buildkit"
 ROOTLESS_FOLDER = "/home/user/.local/share/buildkit"
 
 
 def choose_state_folder(settings: BuilderSettings) -> str:
-    """Where buildkitd has its state. On the image's own overlay it would copy (the native snapshotter)."""
+    """Return the folder of buildkitd's state.
+
+    It is a volume: on the image's own overlay, buildkitd would copy files (the native snapshotter).
+    """
     return ROOTLESS_FOLDER if settings.rootless else FOLDER
 
 
 def make_claim_spec(storage: Storage) -> Manifest:
-    """The spec of the claim that the storage asks for."""
+    """Return the spec of the claim that the storage settings request."""
     spec: Manifest = {
         "accessModes": ["ReadWriteOnce"],
         "resources": {"requests": {"storage": storage.claimed}},
@@ -33,9 +36,9 @@ def make_claim_spec(storage: Storage) -> Manifest:
 
 
 def make_state_volume(storage: Storage, *, claimed_by_workload: bool) -> Manifest | None:
-    """The pod's own volume; None where the workload's claim template brings it.
+    """Return the pod's own volume; None if the workload's claim template provides it.
 
-    A pod that does not outlive its job has a generic ephemeral volume: Kubernetes removes the claim with it.
+    A pod that does not outlive its job has a generic ephemeral volume: Kubernetes deletes the claim with the pod.
     """
     if storage.claimed:
         if claimed_by_workload:
@@ -47,19 +50,19 @@ def make_state_volume(storage: Storage, *, claimed_by_workload: bool) -> Manifes
 
 
 PULL = "pull"
-"""What the Secret is for that is made from a registry's login."""
+"""Purpose of the Secret that is made from a registry's login, for its name."""
 
 DRAIN = (
     # Every build holds a connection to the port (04D2 is 1234 in hex, 01 an established one) or a dial-stdio.
     "while grep -q ':04D2 [^ ]* 01 ' /proc/net/tcp /proc/net/tcp6 2>/dev/null || pidof buildctl >/dev/null; "
     "do sleep 1; done"
 )
-"""A shell's words that end when no build is under way: buildkitd hears of its end only then."""
+"""Shell command that ends when no build is under way; buildkitd is told to stop only then."""
 _SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 
 
 def make_pod_template(draft: BuilderSpec, node: NodePlan, tenure: WorkloadTraits) -> Manifest:
-    """The pod template of a node's workload: for a Job, a Deployment or a StatefulSet, as ``tenure`` says."""
+    """Return the pod template of a node's workload; ``tenure`` has the traits of its kind."""
     settings = draft.settings
     marks = {**dict(settings.labels), **draft.identity.labels, labels.NODE: node.name}
     notes = {
@@ -81,7 +84,7 @@ def _make_pod_spec(draft: BuilderSpec, node: NodePlan, tenure: WorkloadTraits) -
     spec: Manifest = {
         "restartPolicy": tenure.restart,
         "terminationGracePeriodSeconds": tenure.grace_period if grace_period is None else grace_period,
-        # buildkitd has no business with the API, and a build must not find a token.
+        # buildkitd does not use the API, and a build must not find a token.
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "containers": [_make_container(draft, tenure)],
@@ -98,7 +101,7 @@ def _make_pod_spec(draft: BuilderSpec, node: NodePlan, tenure: WorkloadTraits) -
 
 
 def _make_placement(draft: BuilderSpec, node: NodePlan) -> Manifest:
-    """Where the pods go, and as whom."""
+    """Return the fields for scheduling, service account and image pulls."""
     settings = draft.settings
     selector = dict(settings.nodeselector)
     if node.architecture:
@@ -122,7 +125,7 @@ def _list_pull_secrets(draft: BuilderSpec) -> tuple[str, ...]:
 
 
 def _make_affinity(node: NodePlan) -> Manifest:
-    """Only the nodes that can do what the pod needs, where others cannot."""
+    """Return an affinity to the cluster nodes that can run the pod, {} if all can."""
     if not node.hosts:
         return {}
     term = {"matchExpressions": [{"key": labels.HOSTNAME, "operator": "In", "values": list(node.hosts)}]}
@@ -136,7 +139,7 @@ def _make_toleration(one: Toleration) -> Manifest:
 
 
 def _make_spread_constraints(draft: BuilderSpec, node: NodePlan) -> Manifest:
-    """Replicas on different nodes where that can be: on one they would share its processors and disk."""
+    """Return constraints that spread replicas over cluster nodes if possible: on one they share its CPUs and disk."""
     return {
         "maxSkew": 1,
         "topologyKey": labels.HOSTNAME,
@@ -161,24 +164,24 @@ def _make_volumes(draft: BuilderSpec, node: NodePlan, tenure: WorkloadTraits) ->
 
 
 def _make_config_files(settings: BuilderSettings, name: str) -> Manifest:
-    """All files but those of single registries, which would be trusted for everything in this folder."""
+    """Return the ConfigMap volume without single registries' files, which would be trusted for all registries."""
     files, apart = buildkitd.make_files(settings), registries.list_authorities(settings)
     items = [{"key": file, "path": file} for file in files if file not in apart]
     return {"name": name, "items": items} if apart else {"name": name}
 
 
 def _make_server_files(draft: BuilderSpec) -> Manifest:
-    """The server's part of the Secret: the pod never sees the client's key."""
+    """Return the Secret volume with the server's part only: the pod never sees the client's key."""
     return {
         "secretName": draft.location.make_object_name("keys"),
-        # Rootless, they belong to the pod's group.
+        # In rootless mode, the files belong to the pod's group.
         "defaultMode": 0o440 if draft.settings.rootless else 0o400,
         "items": [{"key": file, "path": file} for file in buildkitd.SERVER_FILES],
     }
 
 
 def _make_emulator_container(settings: BuilderSettings) -> Manifest:
-    """Registers QEMU with the kernel, as the image does for ``docker run --privileged``."""
+    """Return an init container that registers QEMU with the kernel, as with ``docker run --privileged``."""
     emulators: Manifest = {
         "name": "qemu",
         "image": settings.qemu.image,
@@ -186,7 +189,7 @@ def _make_emulator_container(settings: BuilderSettings) -> Manifest:
         "securityContext": {"privileged": True},
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
-    # A quota may demand them of every container; what an init container asks for counts only beyond the others' sum.
+    # A quota may require them of every container; an init container's count only beyond the others' sum.
     if resources := _drop_empty({"requests": settings.requests, "limits": settings.limits}):
         emulators["resources"] = resources
     return emulators
@@ -207,7 +210,7 @@ def _make_container(draft: BuilderSpec, tenure: WorkloadTraits) -> Manifest:
         "args": buildkitd.make_arguments(settings),
         "ports": [{"name": "mtls", "containerPort": PORT, "protocol": "TCP"}],
         # Cheaper each second than running buildctl. buildkitd listens a moment before its workers are up
-        # (cmd/buildkitd/main.go); what decides for a build is the first gRPC answer.
+        # (cmd/buildkitd/main.go); a build relies on the first gRPC answer instead.
         "readinessProbe": {
             "tcpSocket": {"port": PORT},
             "initialDelaySeconds": 0,
@@ -215,7 +218,7 @@ def _make_container(draft: BuilderSpec, tenure: WorkloadTraits) -> Manifest:
             "failureThreshold": 3,
         },
         "securityContext": buildkitd.make_security_context(settings, draft.server),
-        # The daemon's last words come with the pod's status: no right to read logs is needed.
+        # The daemon's last output is in the pod's status: no right to read logs is needed.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": mounts,
     }

@@ -1,7 +1,7 @@
-"""Certificates and keys for registries in the builder's pods, and what our own client trusts because of them.
+"""Certificates and keys for registries in the builder's pods, and the trust of kube-builder's own client.
 
-Names of files come from their content, so that the nodes of a builder share a Secret. Authorities are public and are in
-the ConfigMap; client certificates and their keys are in the Secret.
+File names are derived from the content, so that the nodes of a builder can share a Secret. CA certificates are public
+and are in the ConfigMap; client certificates and their keys are in the Secret.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ AUTHORITIES, KEYS = "registry-certificates", "registry-keys"
 
 
 def list_authorities(settings: BuilderSettings) -> dict[str, str]:
-    """The files of the ConfigMap, by name."""
+    """Return the CA files of the ConfigMap by name."""
     return {_make_name("ca", text): text for one in settings.registry_files for text in one.authorities}
 
 
 def list_keys(settings: BuilderSettings) -> dict[str, Secret]:
-    """The files of the Secret, by name."""
+    """Return the client certificate and key files of the Secret by name."""
     found: dict[str, Secret] = {}
     for pair in (pair for one in settings.registry_files for pair in one.keypairs):
         found[_make_name("cert", pair.certificate)] = Secret(pair.certificate)
@@ -38,7 +38,7 @@ def list_keys(settings: BuilderSettings) -> dict[str, Secret]:
 
 
 def make_options(one: RegistryFiles) -> dict[str, Any]:
-    """What the registry's table of buildkitd.toml says of its files in the pod."""
+    """Return the entries of the registry's table in buildkitd.toml for its files in the pod."""
     said: dict[str, Any] = {}
     if one.authorities:
         said["ca"] = [f"{CERTIFICATES_FOLDER}/{one.host}/{_make_name('ca', text)}" for text in one.authorities]
@@ -54,7 +54,7 @@ def make_options(one: RegistryFiles) -> dict[str, Any]:
 
 
 def make_volumes(settings: BuilderSettings, *, config_map: str, secret: str) -> list[Manifest]:
-    """The pod's volumes; each registry's files are in a folder of its name."""
+    """Return the pod's volumes; each registry's files are in a folder with its name."""
     made: list[Manifest] = []
     if items := [_make_item(one.host, "ca", text) for one in settings.registry_files for text in one.authorities]:
         made.append({"name": AUTHORITIES, "configMap": {"name": config_map, "items": items}})
@@ -66,13 +66,13 @@ def make_volumes(settings: BuilderSettings, *, config_map: str, secret: str) -> 
 
 
 def make_mounts(settings: BuilderSettings) -> list[Manifest]:
-    """Where buildkitd's container has them."""
+    """Return the volume mounts of buildkitd's container."""
     places = ((AUTHORITIES, CERTIFICATES_FOLDER, list_authorities(settings)), (KEYS, KEYS_FOLDER, list_keys(settings)))
     return [{"name": name, "mountPath": folder, "readOnly": True} for name, folder, files in places if files]
 
 
 def read_trust(files: Mapping[str, str], secrets: Mapping[str, Secret]) -> RegistryTrust:
-    """What our own client trusts: as buildkitd does, by the files of its ConfigMap and of its Secret."""
+    """Return what kube-builder's own client trusts: the same files of ConfigMap and Secret as buildkitd."""
     from ci_buildx.builder.builder import CONFIG_FILE
     from ci_buildx.builder.manifests.buildkitd import AUTHORITIES_FILE
     from ci_buildx.registry.trust import read_trust
@@ -83,7 +83,7 @@ def read_trust(files: Mapping[str, str], secrets: Mapping[str, Secret]) -> Regis
 
 
 def make_trust(settings: BuilderSettings) -> RegistryTrust:
-    """The same for a builder that these settings make."""
+    """Return what kube-builder's own client trusts for a builder with these settings."""
     from ci_buildx.builder.manifests import buildkitd
 
     return read_trust(buildkitd.make_files(settings), list_keys(settings))
