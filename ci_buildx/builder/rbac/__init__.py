@@ -1,1 +1,1 @@
-"""Rights: the table of them, the YAML that grants them, and the checks of doctor."""
+"""Rights: their tables, the YAML that grants them, and the checks of doctor."""

@@ -1,6 +1,6 @@
-"""Admission policies that say what RBAC cannot: that an account may touch builders' namespaces and no others.
+"""Admission policies for what RBAC cannot express: an account may touch builders' namespaces and no others.
 
-RBAC knows names, not prefixes, and ``create`` not even names. These are admissionregistration.k8s.io/v1 (Kubernetes
+RBAC knows names, not prefixes, and for ``create`` not even names. These are admissionregistration.k8s.io/v1 (Kubernetes
 1.30 and later; expressions in CEL, k8s.io/apiserver v0.34.2 ``pkg/cel``): pure functions, rendered into docs/rbac.
 """
 
@@ -14,13 +14,16 @@ from ci_buildx.builder.identity import PREFIX
 from ci_buildx.builder.rbac.rights import INSIDE, RBAC_GROUP, REAPER
 
 JOB_GROUPS = ("system:serviceaccounts:kube-builder", "kube-builder:jobs")
-"""Who is fenced in as a job: the service accounts of the namespace kube-builder, and users of an identity provider."""
+"""Groups restricted as jobs: service accounts of the namespace kube-builder, and users of an identity provider."""
 REAPER_USER = f"system:serviceaccount:kube-system:{REAPER}"
-"""The reaper. Nobody but administrators makes pods or tokens in kube-system, and nobody can make it before them."""
+"""User name of the reaper.
+
+Only administrators can create pods or tokens in kube-system, and no one can create that namespace before them.
+"""
 
 _API = "admissionregistration.k8s.io/v1"
 
-# By prefix, by manager, and by bearing its own name as builder: what reap's selection asks, too.
+# By prefix, by manager, and by its own name as builder label: the conditions of reap's selection, too.
 _IS_BUILDERS = (
     f"variables.name.startsWith('{PREFIX}')"
     f" && variables.marks[?'{labels.MANAGED_BY}'].orValue('') == '{labels.MANAGER}'"
@@ -31,7 +34,7 @@ _HAS_NO_OTHER_NOTES = (
     f"variables.notes.all(k, k.startsWith('{labels.DOMAIN}')"
     " || k == 'kubectl.kubernetes.io/last-applied-configuration')"
 )
-# Other policies of a cluster select namespaces by label: a job must not choose what applies to it.
+# Other policies of a cluster select namespaces by label: a job must not choose which of them apply to it.
 _HAS_NO_OTHER_LABELS = (
     f"variables.marks.all(k, k.startsWith('{labels.DOMAIN}') || k.startsWith('pod-security.kubernetes.io/')"
     f" || k in ['{labels.MANAGED_BY}', 'kubernetes.io/metadata.name'])"
@@ -39,19 +42,20 @@ _HAS_NO_OTHER_LABELS = (
 
 
 def is_job() -> str:
-    """The condition that the user is an account of a job."""
+    """Return the CEL condition that the user is an account of a job."""
     return _is_one_of(JOB_GROUPS)
 
 
 def is_user(name: str) -> str:
-    """The condition that the user is ``name``."""
+    """Return the CEL condition that the user is ``name``."""
     return f"request.userInfo.username == {json.dumps(name)}"
 
 
 def make_job_policies(a_job: str, suffix: str = "") -> list[Manifest]:
-    """A job's namespace is called, marked and signed as its own; the right to be inside is given only there.
+    """Return policies that restrict jobs to namespaces named, labelled and signed as their own.
 
-    ``a_job`` is the condition that the user is held to it; ``suffix`` sets these policies apart from other accounts'.
+    The right to work inside a namespace can be granted only there. ``a_job`` is the CEL condition for the restricted
+    users; ``suffix`` distinguishes these policies from other accounts'.
     """
     namespaces = make_policy(
         f"kube-builder-jobs{suffix}",
@@ -68,7 +72,7 @@ def make_job_policies(a_job: str, suffix: str = "") -> list[Manifest]:
     bindings = make_policy(
         f"{INSIDE}{suffix}",
         make_rule("rolebindings", "CREATE", "UPDATE", group=RBAC_GROUP),
-        # Whoever is to give it: an account that got the role by mistake is fenced in, too.
+        # Applies to everyone who binds the role: an account that got it by mistake is restricted, too.
         conditions={"a-job-or-its-role": f"object.roleRef.name == '{INSIDE}' || {a_job}"},
         variables=_make_metadata_variables("namespaceObject"),
         validations=(
@@ -90,7 +94,7 @@ def make_job_policies(a_job: str, suffix: str = "") -> list[Manifest]:
 
 
 def make_reaper_policy() -> list[Manifest]:
-    """The reaper deletes builders' namespaces that bear an expiry, and no others."""
+    """Return the policy that lets the reaper delete only builders' namespaces that have an expiry."""
     return make_policy(
         "kube-builder-reaper",
         make_rule("namespaces", "DELETE"),
@@ -113,7 +117,7 @@ def make_policy(
     conditions: dict[str, str] | None = None,
     selector: Manifest | None = None,
 ) -> list[Manifest]:
-    """A policy that denies when in doubt, and its binding to the whole cluster."""
+    """Return a policy that denies when in doubt, and its binding to the whole cluster."""
     chosen = {"namespaceSelector": selector} if selector else {}
     conditional = {"matchConditions": _make_variables(conditions)} if conditions else {}
     spec: Manifest = {
@@ -137,7 +141,7 @@ def make_policy(
 
 
 def make_rule(resources: str | tuple[str, ...], *operations: str, group: str = "") -> Manifest:
-    """Which requests a policy is asked about."""
+    """Return a rule that selects the requests to which a policy applies."""
     chosen = [resources] if isinstance(resources, str) else list(resources)
     return {"apiGroups": [group], "apiVersions": ["v1"], "resources": chosen, "operations": list(operations)}
 
@@ -151,7 +155,7 @@ def _is_one_of(groups: tuple[str, ...]) -> str:
 
 
 def _make_metadata_variables(namespace: str) -> dict[str, str]:
-    """Variables: the name, the labels and the annotations of ``namespace``."""
+    """Return CEL variables for the name, labels and annotations of ``namespace``."""
     return {
         "it": namespace,
         "name": "variables.it.metadata.name",

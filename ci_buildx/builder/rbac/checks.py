@@ -1,4 +1,4 @@
-"""What `doctor` finds out about a cluster: pure verdicts on what the API server said."""
+"""Checks of `doctor`: pure verdicts on the API server's answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ci_buildx.builder.rbac.rights import AccessQuestion, RoleRule
 from ci_buildx.model.record import dataclass
 
 _OLDEST = (1, 29)
-"""The oldest Kubernetes whose Jobs have all that a builder's use (batch/v1 backoffLimitPerIndex, on by default)."""
+"""Oldest Kubernetes whose Jobs have all fields that builders use (batch/v1 backoffLimitPerIndex, on by default)."""
 _WITH_POLICIES = (1, 30)
 _TUNNELS_BY_CREATE = (1, 35)
 _LEVEL = "pod-security.kubernetes.io/enforce"
@@ -20,7 +20,7 @@ _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 
 class CheckStatus(StrEnum):
-    """``MISSING``: needed, and not there. ``WARNING``: worse without it. ``UNKNOWN``: may not be looked at."""
+    """``MISSING``: required, but missing. ``WARNING``: worse without it. ``UNKNOWN``: reading is not allowed."""
 
     OK = "ok"
     MISSING = "missing"
@@ -30,7 +30,7 @@ class CheckStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """One line of the check-up: ``subject`` of a ``topic``, and what about it."""
+    """One line of doctor's report: the ``subject`` of a ``topic``, and the finding."""
 
     topic: str
     status: CheckStatus
@@ -39,7 +39,7 @@ class CheckResult:
 
 
 def check_server(version: tuple[int, int], user: str) -> CheckResult:
-    """The API server's version, and who asks."""
+    """Report the API server's version and the current user."""
     number = ".".join(map(str, version))
     verb = "create" if version >= _TUNNELS_BY_CREATE else "get"
     if version < _OLDEST:
@@ -55,7 +55,7 @@ def check_server(version: tuple[int, int], user: str) -> CheckResult:
 def check_rights(
     rule: RoleRule, answers: Mapping[AccessQuestion, bool], questions: Iterable[AccessQuestion]
 ) -> CheckResult:
-    """One rule of a role: all of its verbs, or those that are refused."""
+    """Check one rule of a role; report all of its verbs, or those that are refused."""
     refused: dict[str, list[str]] = {}
     for question in questions:
         if not answers[question]:
@@ -73,7 +73,7 @@ def check_rights(
 
 
 def _list_verbs(rule: RoleRule, refused: Mapping[str, Sequence[str]]) -> str:
-    """The refused verbs, by resource where they differ."""
+    """Return the refused verbs, by resource if they differ."""
     alike = len(refused) == len(rule.resources) and len(set(map(tuple, refused.values()))) == 1
     if alike:
         return ", ".join(next(iter(refused.values())))
@@ -81,7 +81,7 @@ def _list_verbs(rule: RoleRule, refused: Mapping[str, Sequence[str]]) -> str:
 
 
 def check_pod_security(namespace: Mapping[str, Any] | None, *, rootless: bool = False) -> CheckResult:
-    """Whether a namespace admits BuildKit's pod; None where it may not be read."""
+    """Check whether a namespace admits BuildKit's pod; ``namespace`` is None if it cannot be read."""
     if namespace is None:
         return CheckResult(
             topic="pod security", status=CheckStatus.UNKNOWN, detail="the namespace's labels may not be read"
@@ -101,13 +101,13 @@ def check_pod_security(namespace: Mapping[str, Any] | None, *, rootless: bool = 
 
 
 def check_own_pod_security(level: str) -> CheckResult:
-    """What a job labels its own namespace as."""
+    """Report the PodSecurity level with which a job labels its own namespace."""
     detail = f"a job's own namespace is labelled {_LEVEL}={level} by the job"
     return CheckResult(topic="pod security", subject="namespaces of jobs", status=CheckStatus.OK, detail=detail)
 
 
 def check_architectures(nodes: Sequence[Mapping[str, Any]] | None) -> CheckResult:
-    """What can be built natively."""
+    """Report the architectures that can be built natively."""
     if nodes is None:
         detail = "listing nodes is not allowed: scheduling finds out, and what cannot be scheduled is emulated"
         return CheckResult(topic="architectures", status=CheckStatus.WARNING, detail=detail)
@@ -120,7 +120,7 @@ def check_architectures(nodes: Sequence[Mapping[str, Any]] | None) -> CheckResul
 
 
 def check_runtime_handlers(nodes: Sequence[Mapping[str, Any]] | None) -> CheckResult:
-    """What runtimes a pod template's runtimeClassName can lead to (core/v1 NodeRuntimeHandler, Kubernetes 1.30)."""
+    """Report the runtimes for a pod template's runtimeClassName (core/v1 NodeRuntimeHandler, Kubernetes 1.30)."""
     topic = "runtime handlers"
     if nodes is None:
         return CheckResult(topic=topic, status=CheckStatus.UNKNOWN, detail="listing nodes is not allowed")
@@ -134,7 +134,10 @@ def check_runtime_handlers(nodes: Sequence[Mapping[str, Any]] | None) -> CheckRe
 
 
 def check_user_namespaces(nodes: Sequence[Mapping[str, Any]] | None) -> CheckResult:
-    """Whether root in a pod can be nobody on the node (core/v1 NodeRuntimeHandlerFeatures, Kubernetes 1.30)."""
+    """Check whether pods can have user namespaces (core/v1 NodeRuntimeHandlerFeatures, Kubernetes 1.30).
+
+    With them, root in a pod is unprivileged on the cluster node.
+    """
     topic = "user namespaces"
     if nodes is None:
         detail = "listing nodes is not allowed: builders have them with driver-opt user-namespaces=true only"
@@ -150,7 +153,7 @@ def check_user_namespaces(nodes: Sequence[Mapping[str, Any]] | None) -> CheckRes
 
 
 def opt_outs(unconfined: bool, host_access: bool, *, option: str = "") -> CheckResult:
-    """Which rules of the policies on pods are lifted for the user; ``option`` ends the command that is named."""
+    """Report which rules of the pod policies are lifted for the user; ``option`` ends the suggested command."""
     topic = "opt-outs"
     lifted = [
         text
@@ -170,7 +173,7 @@ def opt_outs(unconfined: bool, host_access: bool, *, option: str = "") -> CheckR
 
 
 def check_isolation(node: NodePlan) -> CheckResult:
-    """What root in a builder's pod is on its node."""
+    """Report how root in a builder's pod is isolated from its cluster node."""
     confined = node.user_namespace or node.isolation.startswith("rootless")
     return CheckResult(
         topic="isolation", status=CheckStatus.OK if confined else CheckStatus.WARNING, detail=node.isolation
@@ -178,7 +181,7 @@ def check_isolation(node: NodePlan) -> CheckResult:
 
 
 def check_storage(classes: Sequence[Mapping[str, Any]] | None) -> CheckResult:
-    """What volumes a lasting builder can have; a job's needs none."""
+    """Report the storage classes that lasting builders can use; a job's builder needs none."""
     topic = "storage classes"
     if classes is None:
         detail = "listing them is not allowed; only lasting builders with volumes need one"
@@ -192,7 +195,7 @@ def check_storage(classes: Sequence[Mapping[str, Any]] | None) -> CheckResult:
 
 
 def check_reaper(schedules: Sequence[Mapping[str, Any]] | None) -> CheckResult:
-    """Whether something removes what killed jobs leave. ``schedules`` are the CronJobs that are marked as ours."""
+    """Check whether something removes what killed jobs leave; ``schedules`` are CronJobs with its labels."""
     topic = "reaper"
     if schedules is None:
         detail = "CronJobs may not be looked at; without one, each job and kube-builder reap remove what has expired"
@@ -208,7 +211,11 @@ def check_reaper(schedules: Sequence[Mapping[str, Any]] | None) -> CheckResult:
 
 
 def check_network_policy(open_failed: str, fenced_failed: str) -> CheckResult:
-    """Whether a pod that a NetworkPolicy closes could be reached, beside one that none closes: how that failed."""
+    """Check whether NetworkPolicies are enforced.
+
+    ``open_failed`` is the error of reaching a pod without a policy, ``fenced_failed`` that of reaching one that a
+    policy closes; "" if it was reached.
+    """
     topic = "network policy"
     if open_failed:
         detail = f"a pod did not reach another one ({open_failed}): whether policies are enforced cannot be told"

@@ -1,9 +1,9 @@
-"""Admission policies for what an account of kube-builder makes: pods without the host's things, no foreign tokens.
+"""Admission policies for what kube-builder's accounts create: pods without host access, no foreign tokens.
 
-They select requests by user, not by namespace: an account may make workloads only, so each pod template passes here,
-no matter which account creates the pods. Fields as in core/v1 (Kubernetes 1.34); sysctls and SELinux types as in
-PodSecurity's baseline level (k8s.io/pod-security-admission v0.34.2, ``policy``). An administrator lifts a rule by RBAC:
-the policies ask the authorizer whether the user holds a verb on a resource that exists for this purpose only.
+They select requests by user, not by namespace: an account may create only workloads, so each pod template is checked
+here, regardless of which account creates the pods. Fields as in core/v1 (Kubernetes 1.34); sysctls and SELinux types as
+in PodSecurity's baseline level (k8s.io/pod-security-admission v0.34.2, ``policy``). An administrator lifts a rule by
+RBAC: the policies ask the authorizer whether the user holds a verb on a resource that exists for this purpose only.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _USES_ROOT = f"{_CONTEXT}.privileged.orValue(false) || {_CONTEXT}.capabilities.a
 
 
 def make_pod_policies(name: str, condition: str) -> list[Manifest]:
-    """The policies on what the users of ``condition`` make."""
+    """Return the policies on pods and workloads created by the users of ``condition`` (CEL)."""
     root = (
         (
             "!variables.root || !variables.spec.?hostUsers.orValue(true) || variables.unconfined",
@@ -87,10 +87,11 @@ def make_pod_policies(name: str, condition: str) -> list[Manifest]:
 
 
 def of_builders() -> list[Manifest]:
-    """In builders' namespaces a privileged pod is root in a user namespace only, and no pod has the host's own things.
+    """Return the policies on pods in builders' namespaces, for all users.
 
-    Whoever makes it: a pod of a Job is made by the Job controller, so that no opt-out of a user's can count. What is
-    there already may still be changed, or it could not even be removed.
+    A privileged pod is root only in a user namespace, and no pod has host access. A user's opt-out cannot count,
+    because a Job's pods are created by the Job controller. Existing pods may still be changed; otherwise they could not
+    even be removed.
     """
     shares = " || ".join(f"variables.spec.?host{part}.orValue(false)" for part in ("Network", "PID", "IPC"))
     ports = "variables.containers.exists(c, c.?ports.orValue([]).exists(p, p.?hostPort.orValue(0) > 0))"
@@ -121,7 +122,7 @@ def of_builders() -> list[Manifest]:
 
 
 def make_object_policies(name: str, condition: str) -> list[Manifest]:
-    """The policies on metadata and Secrets of the users of ``condition``."""
+    """Return the policies on metadata and Secrets of the users of ``condition`` (CEL)."""
     return admission_policies.make_policy(
         name,
         *(admission_policies.make_rule(resources, "CREATE", "UPDATE", group=group) for group, resources in _OBJECTS),
@@ -268,7 +269,7 @@ def _make_kernel_rules() -> tuple[tuple[str, str], ...]:
 
 
 def _loose_rule(*, lifted: bool) -> tuple[str, str]:
-    """Unconfined by seccomp or AppArmor; ``lifted`` where unconfined.yaml allows it."""
+    """Return the rule on unconfined seccomp or AppArmor; ``lifted`` if unconfined.yaml allows them."""
     needs = "seccomp and AppArmor Unconfined need hostUsers: false or a container that is not root"
     closed = "!variables.loose || !variables.spec.?hostUsers.orValue(true)"
     if not lifted:

@@ -1,7 +1,7 @@
-"""What the product must be allowed to do, as tables: docs/rbac and the questions of `doctor` come from here.
+"""Rights that kube-builder needs, as tables: the source of docs/rbac and of the questions of `doctor`.
 
-Verbs as RBAC has them (kubernetes 1.34, ``pkg/apis/rbac/types.go``). A tunnel is a GET that is upgraded: servers up to
-1.34 ask for ``get`` on pods/exec and pods/portforward, from 1.35 on for ``create``; so both are held.
+Verbs as in RBAC (kubernetes 1.34, ``pkg/apis/rbac/types.go``). A tunnel is an upgraded GET: servers up to 1.34 require
+``get`` on pods/exec and pods/portforward, from 1.35 on ``create``; so roles grant both.
 """
 
 from __future__ import annotations
@@ -12,22 +12,26 @@ from enum import StrEnum
 from ci_buildx.model.record import dataclass
 
 REAPER = "kube-builder-reaper"
-"""What the reaper's CronJob, account and role are called."""
+"""Name of the reaper's CronJob, account and role."""
 INSIDE = "kube-builder-inside"
-"""The ClusterRole that a job binds to itself in the namespace that it has made, and nobody anywhere else."""
+"""ClusterRole that a job binds to itself in the namespace that it has created; it is bound nowhere else."""
 RBAC_GROUP = "rbac.authorization.k8s.io"
 GRANT_GROUP = "kube-builder.dev"
 GRANT_RESOURCE = "builders"
-"""A resource that exists in RBAC only: verbs on it lift rules of the admission policies."""
+"""Resource that exists only in RBAC: verbs on it lift rules of the admission policies."""
 UNCONFINE = "unconfine"
-"""The verb that allows privileged pods without a user namespace."""
+"""Verb that allows privileged pods without a user namespace."""
 USE_HOST = "use-host"
-"""The verb that allows the network, processes, ports and folders of the host."""
+"""Verb that allows the network, processes, ports and folders of the host."""
 
 
 class RightsMode(StrEnum):
-    """Who needs rights: builds in a namespace that is there, builds that make their own, the reaper, who looks for
-    lasting builders in all namespaces, and builds in a namespace that are to know the cluster."""
+    """Purpose that needs rights.
+
+    ``NAMESPACE``: builds in an existing namespace. ``JOBS``: builds that create their own. ``REAPER``: the reaper.
+    ``LISTING``: users who look for lasting builders in all namespaces. ``LOOKING``: builds in an existing namespace
+    that need facts about the cluster.
+    """
 
     NAMESPACE = "namespace"
     JOBS = "jobs"
@@ -38,9 +42,9 @@ class RightsMode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleRule:
-    """One rule of a Role: ``resources`` of one API ``group``, ``verbs``, and what they are for.
+    """One rule of a Role: ``verbs`` on ``resources`` of one API ``group``, and ``why`` they are needed.
 
-    ``names`` limits it to objects of these names. ``vital``: without it the mode does not work at all.
+    ``names`` limits it to objects with these names. ``vital``: the mode does not work at all without it.
     """
 
     resources: tuple[str, ...]
@@ -53,7 +57,7 @@ class RoleRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessQuestion:
-    """One thing that the API server can be asked: may this user do ``verb`` on ``resource``?
+    """One question to the API server: may this user do ``verb`` on ``resource``?
 
     ``namespace`` is "" for the whole cluster.
     """
@@ -110,7 +114,7 @@ BUILDING: tuple[RoleRule, ...] = (
         vital=False,
     ),
 )
-"""Inside the namespace that holds the builder, whoever made it."""
+"""Rights inside the namespace that holds the builder, regardless of who created it."""
 
 KEEPING: tuple[RoleRule, ...] = (
     RoleRule(
@@ -146,7 +150,7 @@ KEEPING: tuple[RoleRule, ...] = (
         vital=False,
     ),
 )
-"""What lasting builders (`kube-builder create`) need besides in their namespace."""
+"""Additional rights that lasting builders (`kube-builder create`) need in their namespace."""
 
 LEAVING: tuple[RoleRule, ...] = (
     RoleRule(
@@ -155,7 +159,7 @@ LEAVING: tuple[RoleRule, ...] = (
         why="the job's own: asked with its namespace, so that it is no right on any other",
     ),
 )
-"""What a job needs besides in a namespace that goes with the builder."""
+"""Additional rights that a job needs in a namespace that is deleted with the builder."""
 
 ENTERING: tuple[RoleRule, ...] = (
     RoleRule(
@@ -177,7 +181,7 @@ ENTERING: tuple[RoleRule, ...] = (
         why="this role alone may be given on",
     ),
 )
-"""What a job needs outside the namespace that it makes."""
+"""Rights that a job needs outside the namespace that it creates."""
 
 LOOKING: tuple[RoleRule, ...] = (
     RoleRule(
@@ -216,7 +220,7 @@ LOOKING: tuple[RoleRule, ...] = (
         vital=False,
     ),
 )
-"""What makes a builder's plan better and is not needed."""
+"""Optional rights that improve a builder's plan."""
 
 SWEEPING: tuple[RoleRule, ...] = (
     RoleRule(
@@ -226,7 +230,7 @@ SWEEPING: tuple[RoleRule, ...] = (
         vital=False,
     ),
 )
-"""What lets a job tidy up after others of its account, which is not needed."""
+"""Optional rights that let a job clean up after other jobs of its account."""
 
 REAPING: tuple[RoleRule, ...] = (
     RoleRule(
@@ -242,7 +246,7 @@ REAPING: tuple[RoleRule, ...] = (
         vital=False,
     ),
 )
-"""What `kube-builder reap` needs in the whole cluster. What is in a namespace goes with it."""
+"""Rights of `kube-builder reap` in the whole cluster. A namespace's contents are deleted with it."""
 
 
 LISTING: tuple[RoleRule, ...] = (
@@ -266,11 +270,11 @@ LISTING: tuple[RoleRule, ...] = (
         vital=False,
     ),
 )
-"""What `kube-builder ls` needs to see all namespaces. Without it, it sees the context's, or the one that is named."""
+"""Rights of `kube-builder ls` for all namespaces; without them, it lists the context's or the named one."""
 
 
 def list_questions(rules: Iterable[RoleRule], namespace: str = "") -> Iterator[AccessQuestion]:
-    """Each verb on each resource of ``rules``, one by one."""
+    """Yield one question for each verb on each resource of ``rules``."""
     for rule in rules:
         for resource in rule.resources:
             for verb in rule.verbs:

@@ -1,4 +1,4 @@
-"""The YAML by which a cluster's administrator gives each mode its rights: what docs/rbac holds and `doctor` prints."""
+"""YAML with which a cluster's administrator grants each mode its rights; docs/rbac has it and `doctor` prints it."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from ci_buildx.builder.rbac.rights import INSIDE, RBAC_GROUP, REAPER, RightsMode
 
 ACCOUNT = "kube-builder"
 ACCOUNTS = "kube-builder"
-"""The namespace of the jobs' accounts."""
+"""Namespace of the jobs' accounts."""
 LASTING = "kube-builder-lasting"
 LISTING = "kube-builder-listing"
 LOOKING = "kube-builder-looking"
 SYSTEM = "kube-system"
-"""Where the reaper is: a namespace that no stranger can have made before, and in which none makes pods."""
+"""Namespace of the reaper: no stranger can have created it, or can create pods in it."""
 EXAMPLE_NAMESPACE = "ci-builds"
 UNCONFINED = "kube-builder-unconfined"
 HOST_ACCESS = "kube-builder-host-access"
 ACCOUNT_LABEL = f"{labels.DOMAIN}account"
-"""The label of objects that are one account's own."""
+"""Label of objects that belong to one account."""
 
 _ACCOUNT_PREFIX = "system:serviceaccount:"
-"""How the name of every service account begins (kubernetes 1.34, ``pkg/serviceaccount``)."""
+"""Prefix of every service account's user name (kubernetes 1.34, ``pkg/serviceaccount``)."""
 _LONG = 70
-"""Characters of a text that is folded over several lines."""
+"""Longest text, in characters, that is not folded over several lines."""
 
 _HEADS = {
     RightsMode.NAMESPACE: """\
@@ -79,9 +79,10 @@ hostPID, hostIPC, hostPath and hostPort. With hostPath an account reads every fi
 
 
 def render_roles(mode: RightsMode, *, namespace: str = EXAMPLE_NAMESPACE, user: str = "") -> str:
-    """What to apply for ``mode``, as YAML with comments. ``namespace`` is where the builders of mode namespace are.
+    """Return what to apply for ``mode``, as YAML with comments.
 
-    ``user`` is who is to have the rights, if that is not the account that the sheet makes; a reaper is always its own.
+    ``namespace`` holds the builders of mode ``namespace``. ``user`` gets the rights instead of the account that the
+    YAML creates; a reaper always has its own account.
     """
     own = mode is RightsMode.JOBS and _is_stranger(user)
     head = _JOBS_OF_ONE if own else _HEADS[mode].format(namespace=namespace, accounts=ACCOUNTS, system=SYSTEM)
@@ -90,7 +91,7 @@ def render_roles(mode: RightsMode, *, namespace: str = EXAMPLE_NAMESPACE, user: 
 
 
 def make_role_manifests(mode: RightsMode, *, namespace: str = EXAMPLE_NAMESPACE, user: str = "") -> list[Manifest]:
-    """The same as objects, in an order in which each finds what it refers to."""
+    """Return what to apply for ``mode`` as objects, each after those that it refers to."""
     made: dict[RightsMode, Callable[[], list[Manifest]]] = {
         RightsMode.NAMESPACE: lambda: _make_namespace_roles(namespace, user),
         RightsMode.JOBS: lambda: _make_job_roles(user),
@@ -102,24 +103,27 @@ def make_role_manifests(mode: RightsMode, *, namespace: str = EXAMPLE_NAMESPACE,
 
 
 def render_confined_pods() -> str:
-    """What keeps builders from being root on a node, as YAML: it gives no rights, and takes some from all modes."""
+    """Return the YAML that keeps builders from being root on a cluster node.
+
+    It grants no rights, and restricts all modes.
+    """
     documents = [_render_with_comments(each) for each in pod_policies.of_builders()]
     return "".join(f"# {line}\n" for line in _CONFINING.splitlines()) + "---\n" + "---\n".join(documents)
 
 
 def make_account_label(user: str) -> str:
-    """A part of object names that no other ``user`` has: a DNS label of at most 41 characters."""
+    """Return a part of object names that is unique to ``user``: a DNS label of at most 41 characters."""
     slug = re.sub(r"[^a-z0-9]+", "-", user.removeprefix(_ACCOUNT_PREFIX).lower()).strip("-")[:32].rstrip("-")
     return f"{slug or 'user'}-{hashlib.sha256(user.encode()).hexdigest()[:8]}"
 
 
 def render_unconfined(namespace: str = "") -> str:
-    """The YAML that allows privileged pods without user namespaces: to accounts of jobs, or in one ``namespace``."""
+    """Return YAML that allows privileged pods without user namespaces, for jobs' accounts or in one ``namespace``."""
     return _render_opt_out(UNCONFINED, rights.UNCONFINE, _UNCONFINED, namespace)
 
 
 def render_host_access(namespace: str = "") -> str:
-    """The YAML that allows the host's network, ports and folders: to accounts of jobs, or in one ``namespace``."""
+    """Return YAML that allows the host's network, ports and folders, for jobs' accounts or in one ``namespace``."""
     return _render_opt_out(HOST_ACCESS, rights.USE_HOST, _HOST_ACCESS, namespace)
 
 
@@ -178,7 +182,7 @@ def _make_job_roles(user: str) -> list[Manifest]:
 
 
 def _is_stranger(user: str) -> bool:
-    """Whether ``user`` is named and none of the accounts in the namespace of jobs' accounts."""
+    """Return whether ``user`` is given and is not an account in the namespace of jobs' accounts."""
     return bool(user) and not user.startswith(f"{_ACCOUNT_PREFIX}{ACCOUNTS}:")
 
 
@@ -191,7 +195,7 @@ def _make_job_policies(a_job: str, suffix: str = "") -> list[Manifest]:
 
 
 def _add_label(manifest: Manifest, user: str) -> Manifest:
-    """With a label by which all that is one account's own is found; what accounts share has none."""
+    """Add a label that finds all objects of one account; objects that accounts share get none."""
     metadata = manifest["metadata"]
     if make_account_label(user) not in metadata["name"]:
         return manifest
@@ -208,9 +212,9 @@ def _make_reaper_roles() -> list[Manifest]:
 
 
 def _make_cluster_role(name: str, rules: tuple[RoleRule, ...], namespace: str, user: str) -> list[Manifest]:
-    """What the account of a namespace may do in the whole cluster."""
+    """Return a cluster-wide role and its binding to the account of a namespace."""
     subject = _make_subject(user) if user else _make_account_subject(ACCOUNT, namespace)
-    # Each namespace and user has a binding of its own: what is applied for one takes nothing from another.
+    # Each namespace and user has its own binding, so that applying one takes nothing from another.
     own = f"-{namespace}-{make_account_label(user)}" if user else f"-{namespace}"
     binding = _make_binding(name, [subject], suffix=own)
     return [_make_role(name, rules), _add_label(binding, user) if user else binding]
@@ -252,7 +256,7 @@ def _make_binding(role: str, subjects: Iterable[Manifest], namespace: str = "", 
 
 
 def _render_with_comments(manifest: Manifest) -> str:
-    """A manifest as YAML, each rule of a role under a line that says what it is for."""
+    """Return a manifest as YAML, with a comment above each rule of a role that explains it."""
     lines = _render_yaml(manifest).splitlines(keepends=True)
     reasons = iter([_REASONS[_make_rule_key(rule)] for rule in manifest.get("rules", ())])
     return "".join(f"# {next(reasons)}\n{line}" if line.startswith("- apiGroups:") else line for line in lines)
@@ -262,7 +266,7 @@ def _render_yaml(manifest: Manifest) -> str:
     import yaml
 
     class RoleDumper(yaml.SafeDumper):
-        """Lists of words on one line; CEL expressions folded, so that they can be read."""
+        """A dumper that keeps lists of words on one line and folds CEL expressions for readability."""
 
         def represent_str(self, text: str) -> yaml.ScalarNode:
             style = ">" if len(text) > _LONG else None
@@ -303,7 +307,7 @@ def _make_account_subject(name: str, namespace: str) -> Manifest:
 
 
 def _make_subject(user: str) -> Manifest:
-    """Whoever the API server calls ``user``: a service account's name says whose it is."""
+    """Return the RBAC subject for a user name; that of a service account contains its namespace."""
     if user.startswith(_ACCOUNT_PREFIX):
         namespace, _, name = user.removeprefix(_ACCOUNT_PREFIX).partition(":")
         return _make_account_subject(name, namespace)
@@ -315,11 +319,11 @@ def _make_group_subject(name: str) -> Manifest:
 
 
 IMAGE = "registry.example/kube-builder:1"
-"""Stands for the user's: any image with Python and kube-builder does."""
+"""Placeholder for the user's image: any image with Python and kube-builder works."""
 
 
 def render_reaper_cronjob() -> str:
-    """The CronJob as YAML, for the account of reaper.yaml. Its pods are such as every namespace admits."""
+    """Return the CronJob as YAML, for the account of reaper.yaml; every namespace admits its pods."""
     return f"""\
 # Runs `kube-builder reap` every five minutes, with the rights of reaper.yaml: apply that first.
 # Replace {IMAGE} by an image of yours that has kube-builder in it.

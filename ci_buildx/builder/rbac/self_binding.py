@@ -1,8 +1,9 @@
-"""Letting oneself into a namespace: how a job works whose account has rights in no other one.
+"""Binding of the job's role to its own account in the namespace that it has created.
 
-Such an account may make namespaces and, there, bind one ClusterRole to itself; the policy in docs/rbac/jobs.yaml holds
-it to namespaces that are called as builders' and bear its own name as creator. That it is such an account, it learns
-from the policy's refusal of a namespace without that name: whoever has rights everywhere makes no call more.
+This is for accounts without rights in any other namespace. Such an account may create namespaces and, there, bind one
+ClusterRole to itself; the policy in docs/rbac/jobs.yaml restricts it to namespaces that are named as builders' and have
+its own name as creator. A job learns that it has such an account from the policy's refusal of a namespace without that
+name, so accounts with rights everywhere make no extra call.
 """
 
 from __future__ import annotations
@@ -21,32 +22,35 @@ from ci_buildx.kube.refusal import is_rbac_refusal
 T = TypeVar("T")
 
 _PATIENCE = 10.0
-"""Seconds until every API server has heard of a new binding: each learns of it by a watch of its own."""
+"""Seconds until every API server knows a new binding; each learns of it by its own watch."""
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 0.5
 
 
 def is_asked_to_sign(refusal: Forbidden) -> bool:
-    """Whether a namespace was refused because it does not say who makes it."""
+    """Return whether a namespace was refused because it does not name its creator."""
     return labels.CREATOR in refusal.message
 
 
 def add_creator(kube: KubeClient, namespace: Manifest) -> Manifest:
-    """The same namespace with the name of the user that ``kube`` is. Raises KubeError."""
+    """Return ``namespace`` with the name of the user of ``kube`` as its creator. Raises KubeError."""
     metadata = namespace["metadata"]
     notes = {**metadata["annotations"], labels.CREATOR: ask_user_name(kube)}
     return {**namespace, "metadata": {**metadata, "annotations": notes}}
 
 
 def ask_user_name(kube: KubeClient) -> str:
-    """The name of the user as the API server knows it (authentication.k8s.io/v1, Kubernetes 1.28). Raises KubeError."""
+    """Return the user's name as the API server knows it (authentication.k8s.io/v1, Kubernetes 1.28).
+
+    Raises KubeError.
+    """
     api = "authentication.k8s.io/v1"
     answer = kube.create(f"/apis/{api}/selfsubjectreviews", {"apiVersion": api, "kind": "SelfSubjectReview"})
     return str(answer["status"]["userInfo"]["username"])
 
 
 def bind_own_role(kube: KubeClient, namespace: Manifest) -> None:
-    """Bind the role of a job to the user who signed ``namespace``. Raises KubeError."""
+    """Bind a job's role to the user who signed ``namespace``. Raises KubeError."""
     metadata = namespace["metadata"]
     binding = {
         "apiVersion": f"{RBAC_GROUP}/v1",
@@ -62,7 +66,7 @@ def bind_own_role(kube: KubeClient, namespace: Manifest) -> None:
 
 
 def retry_while_forbidden(act: Callable[[], T]) -> T:
-    """Do ``act`` again while it is forbidden, until a new binding must have arrived. Raises KubeError."""
+    """Repeat ``act`` while it is forbidden, until a new binding must have arrived. Raises KubeError."""
     deadline = time.monotonic() + _PATIENCE
     pause = _FIRST_PAUSE
     while True:
