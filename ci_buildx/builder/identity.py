@@ -109,7 +109,7 @@ def make_gitlab_suffix(host: str, project: str, job: str, token: str = "") -> st
 
 
 def make_expiry(now: float, lifetime: float) -> str:
-    """Return when a builder expires that is created at ``now``, as RFC 3339 in UTC.
+    """Return when a builder created at ``now`` expires, as RFC 3339 in UTC.
 
     ``now`` is the API server's clock in epoch seconds, ``lifetime`` is in seconds.
     """

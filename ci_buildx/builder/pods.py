@@ -112,7 +112,7 @@ def list_blocking_statuses(pod: Object) -> list[Object]:
 
 
 def find_state(status: Object, kind: str) -> Object | None:
-    """Return the ``waiting``, ``running`` or ``terminated`` state of a container's status, None if it is another."""
+    """Return the ``waiting``, ``running`` or ``terminated`` state of a container's status, None if it has another."""
     found = (status.get("state") or {}).get(kind)
     return None if found is None else dict(found)
 

@@ -25,7 +25,7 @@ class PodStage(StrEnum):
 
 
 class Autoscaler(StrEnum):
-    """Whether the cluster adds cluster nodes for pods that do not fit."""
+    """Whether an autoscaler adds cluster nodes for pods that do not fit."""
 
     PRESENT = "present"
     ABSENT = "absent"
@@ -36,7 +36,7 @@ class Autoscaler(StrEnum):
 class Verdict:
     """Verdict on a pod: ``reason`` names what is waited for; ``error`` is set if waiting is pointless.
 
-    ``scaling`` means that the cluster is adding a cluster node for the pod, which takes longer than any boot.
+    ``scaling`` means that a cluster node is being added for the pod, which takes longer than any boot.
     """
 
     stage: PodStage

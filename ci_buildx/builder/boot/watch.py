@@ -41,7 +41,7 @@ After that, cluster-autoscaler (its flag --max-node-provision-time) and Karpente
 class Boot:
     """Context manager that watches the builder's pods and waits for them.
 
-    ``deadline`` (a time.monotonic() value) bounds the waits. While the cluster adds a cluster node for a pod, the time
+    ``deadline`` (a time.monotonic() value) bounds the waits. While a cluster node is being added for a pod, the time
     does not count, and ``deadline`` moves.
 
     ``fresh``: the builder was just created, so its pods need not be listed before the watch. ``outdated`` pods are

@@ -79,8 +79,7 @@ class LeaseRenewal:
             except Forbidden:
                 if not begun:
                     return
-                # A Lease that was created may become renewable again. Giving up would let a reaper take a live job for
-                # dead.
+                # A Lease once created may become renewable; giving up would let a reaper take a live job for dead.
             except KubeBuilderError:
                 pass  # Retry at the next interval.
             self._end.wait(self._interval)

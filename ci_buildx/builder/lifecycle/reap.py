@@ -122,9 +122,9 @@ def reap_builders(
 ) -> ReapResult:
     """Remove expired builders: those with their own namespace, and those inside ``namespaces``.
 
-    A builder whose job does not renew its Lease has expired, too, if it is not renewed at a second look either; the
-    sweep waits for that by ``wait`` (seconds). Age is judged by the API server's clock. With ``dry_run``, nothing is
-    removed.
+    A builder whose job does not renew its Lease has expired, too, if it is not renewed at a second look either; until
+    then the sweep calls ``wait`` with the number of seconds. Age is judged by the API server's clock. With ``dry_run``,
+    nothing is removed.
 
     If ``namespaces`` are named, being forbidden to list all namespaces is a note in the result. A builder that cannot
     be removed is a problem in the result, and the others are still removed. Raises KubeError if listing fails.
@@ -159,7 +159,7 @@ def reap_few(kube: KubeClient) -> tuple[str, ...]:
     for name in random.sample(expired, min(len(expired), _A_FEW)):
         seen = {"uid": staying[name]["metadata"]["uid"]}
         body = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": seen}
-        # Builders of other accounts may not be deleted.
+        # Another account's builder is not this account's to delete.
         with suppress(NotFound, Conflict, Forbidden):
             kube.delete(f"/api/v1/namespaces/{name}", body=body)
             removed.append(name)

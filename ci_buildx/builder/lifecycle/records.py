@@ -95,7 +95,7 @@ class StoredBuilder:
         raise InputError(f"builder {self.name!r} has no node {name!r}", source="--node", fix=f"it has {known}")
 
     def make_builder(self, secret: Mapping[str, Any]) -> Builder:
-        """Return the builder as needed to reach it, with its keys from ``secret``."""
+        """Return a Builder with everything needed to reach it; its keys come from ``secret``."""
         return Builder(
             location=self.location,
             plan=Plan(nodes=tuple(node.plan for node in self.nodes)),
@@ -117,7 +117,7 @@ class BuilderListing:
 
 
 def is_job_builder_name(name: str) -> bool:
-    """Return whether ``name`` is a job's builder; its prefix is reserved for them."""
+    """Return whether ``name`` has the prefix that is reserved for builders of jobs."""
     return name.startswith(PREFIX)
 
 
@@ -201,7 +201,7 @@ def _find_running_job_builder(kube: KubeClient, name: str, namespace: str) -> St
 
 
 def load_builder(kube: KubeClient, record: StoredBuilder) -> Builder:
-    """Return a recorded builder as needed to reach it. Raises KubeError, InputError if a job's builder is over."""
+    """Load everything needed to reach a recorded builder. Raises KubeError, InputError if a job's builder is over."""
     location = record.location
     if not (record.nodes or location.lasting):
         fix = "its lifetime is over or it was removed; build without it"

@@ -181,7 +181,8 @@ class _Teardown:
         try:
             answer = self.kube.delete(self.location.namespace_path, body=options)
         except Forbidden:
-            # The right to delete it is granted inside it, and is among the first to go after an earlier deletion.
+            # The right to delete the namespace is granted inside it, and is among the first objects to go if its
+            # deletion was requested before.
             answer = self.kube.get(self.location.namespace_path)
             if not _is_going(answer):
                 raise
@@ -208,7 +209,7 @@ class _Teardown:
             self._delete_collection(
                 location.make_workloads_path(kind), kind.value, may_lack=may_lack, propagationPolicy="Background"
             )
-        # A daemon whose volume stays must end in order.
+        # A daemon whose volume stays must shut down cleanly.
         orderly = self.kept_state is None or bool(self.kept_state)
         self._delete_collection(
             location.make_core_path("pods"), "pods", gracePeriodSeconds=None if orderly else POD_GRACE

@@ -14,7 +14,7 @@ _SHARE = Decimal("0.8")
 """Share of the state's space that the cache may use; steps need some, too."""
 _ENTITLEMENTS = ("--allow-insecure-entitlement", "insecure-entitlements")
 _GC = ("--oci-worker-gc", "gc", "gckeepstorage", "gcpolicy", "reservedspace", "maxusedspace", "minfreespace")
-"""Flag and worker keys (BuildKit 0.34.2, ``cmd/buildkitd/config/config.go``, keys are case-insensitive)."""
+"""Flag and worker keys of the GC (BuildKit 0.34.2, ``cmd/buildkitd/config/config.go``, keys are case-insensitive)."""
 
 
 def add_defaults(settings: BuilderSettings) -> BuilderSettings:

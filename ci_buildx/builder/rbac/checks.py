@@ -195,7 +195,10 @@ def check_storage(classes: Sequence[Mapping[str, Any]] | None) -> CheckResult:
 
 
 def check_reaper(schedules: Sequence[Mapping[str, Any]] | None) -> CheckResult:
-    """Check whether something removes what killed jobs leave; ``schedules`` are CronJobs with its labels."""
+    """Check whether something removes what killed jobs leave.
+
+    ``schedules`` are the CronJobs with the reaper's name, None if they cannot be read.
+    """
     topic = "reaper"
     if schedules is None:
         detail = "CronJobs may not be looked at; without one, each job and kube-builder reap remove what has expired"

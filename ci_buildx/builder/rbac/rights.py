@@ -26,7 +26,7 @@ USE_HOST = "use-host"
 
 
 class RightsMode(StrEnum):
-    """Purpose that needs rights.
+    """Mode of use; each has its own rights.
 
     ``NAMESPACE``: builds in an existing namespace. ``JOBS``: builds that create their own. ``REAPER``: the reaper.
     ``LISTING``: users who look for lasting builders in all namespaces. ``LOOKING``: builds in an existing namespace
@@ -270,7 +270,7 @@ LISTING: tuple[RoleRule, ...] = (
         vital=False,
     ),
 )
-"""Rights of `kube-builder ls` for all namespaces; without them, it lists the context's or the named one."""
+"""Rights of `kube-builder ls` for all namespaces; without them, it lists the context's namespace or a named one."""
 
 
 def list_questions(rules: Iterable[RoleRule], namespace: str = "") -> Iterator[AccessQuestion]:
