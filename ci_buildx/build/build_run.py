@@ -1,4 +1,4 @@
-"""What every step of one job works with."""
+"""Shared dependencies of all steps of one build."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRun:
-    """The job's surroundings.
+    """Settings, clients and state of one build.
 
-    ``stop`` is set when the work is to end early; ``clocks`` will have those of the shared folders, by their names;
-    ``checkout`` gives the attributes by which the request tells of the commit.
+    ``stop`` is set when the work must end early. ``clocks`` resolves to the clocks of the shared folders by name.
+    ``checkout`` returns the request attributes that describe the commit.
     """
 
     settings: Settings

@@ -1,4 +1,4 @@
-"""The builder of one build: created for it and removed afterwards, or found."""
+"""The builder of one build: created for the build and removed afterwards, or an existing one."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ if TYPE_CHECKING:
 Announce = Callable[[BuilderLocation], None]
 
 TEARDOWN_TIME = 20.0
-"""Seconds that the removal of a builder may take before what is left is reported."""
+"""Seconds for removing a builder; what is left after that is reported."""
 _SETTLE = 1.0
-"""Seconds for a request under way to come to its end when a signal arrives."""
+"""Seconds for a pending request to finish when a signal arrives."""
 
 
 @contextmanager
 def open_builder(
     site: BuildRun, interrupts: SignalHandler, identity: JobIdentity, announce: Announce
 ) -> Iterator[Builder]:
-    """The builder to build on. One that was made for this job is removed at the end, whatever happens.
+    """Open the builder for this build; one that was created for the job is always removed at the end.
 
-    A builder that is to be kept outlives a failing build: the next one may succeed on it. What cannot be removed is a
-    warning, or a note on the error that ended the build: neither changes the outcome.
+    A builder with ``keep`` survives a failed build, since the next build may succeed on it. What cannot be removed
+    becomes a warning, or a note on the error that ended the build; neither changes the outcome.
     """
     if site.settings.builder_name:
         yield interrupts.run(lambda: find_existing_builder(site), settle=_SETTLE)
@@ -58,7 +58,7 @@ def open_builder(
     begun = threading.Event()
 
     def begin_with(place: BuilderLocation) -> None:
-        if site.stop.is_set():  # A signal came while it was planned: nobody waits for this thread any more.
+        if site.stop.is_set():  # A signal came during planning: the caller no longer waits for this thread.
             raise Stopped
         announce(place)
         begun.set()
@@ -86,9 +86,9 @@ def open_builder(
 
 
 def find_existing_builder(site: BuildRun) -> Builder:
-    """The existing builder that the settings name, as far as this build needs it; it is started if it is stopped.
+    """Return the existing builder that the settings name, narrowed to the nodes of this build; start it if stopped.
 
-    Raises InputError if there is none, or if no node of it builds what is asked for.
+    Raises InputError if the builder does not exist, or if none of its nodes builds the requested platforms.
     """
     record = records.find_builder(site.kube, site.settings.builder_name, site.settings.builder.namespace)
     if record.lasting:
@@ -103,7 +103,10 @@ def find_existing_builder(site: BuildRun) -> Builder:
 
 
 def create_builder(site: BuildRun, identity: JobIdentity, announce: Announce) -> tuple[Builder, bool]:
-    """Plan a builder and create its objects; pods are not awaited. Also whether it goes with the runner's own pod."""
+    """Plan a builder and create its objects, without waiting for pods.
+
+    Returns the builder, and whether the runner's own pod owns it.
+    """
     from ci_buildx.builder import cluster_facts
     from ci_buildx.builder.lifecycle import provision
     from ci_buildx.builder.manifests import certificates
@@ -138,7 +141,10 @@ def create_builder(site: BuildRun, identity: JobIdentity, announce: Announce) ->
 
 
 def find_owner_pod(site: BuildRun) -> dict[str, str] | None:
-    """The pod that this job runs in, if the builder is to go with it: a kept one outlives its job."""
+    """Return an owner reference to the pod that this job runs in.
+
+    Returns None outside of a pod of the builder's namespace, and for a kept builder, which outlives its job.
+    """
     from ci_buildx.builder.lifecycle import runner_pod
 
     namespace = site.settings.builder.namespace
@@ -146,7 +152,7 @@ def find_owner_pod(site: BuildRun) -> dict[str, str] | None:
 
 
 def renew_lease(site: BuildRun, identity: JobIdentity, builder: Builder) -> LeaseRenewal:
-    """What tells a reaper that this job lives."""
+    """Return a lease renewal, which tells reapers that this job is alive."""
     from ci_buildx.builder.lifecycle.lease import LeaseRenewal
 
     def owner() -> dict[str, str] | None:
@@ -156,7 +162,7 @@ def renew_lease(site: BuildRun, identity: JobIdentity, builder: Builder) -> Leas
 
 
 def make_build_plan(site: BuildRun, known: ClusterFacts) -> Plan:
-    """The plan for the platforms that were asked for. Raises InputError for outputs that its nodes cannot make."""
+    """Return the plan for the requested platforms. Raises InputError for outputs that its nodes cannot produce."""
     from ci_buildx.builder import isolation
 
     planned = plan.make_plan(site.settings.build.platforms, known, site.settings.builder)
@@ -165,7 +171,7 @@ def make_build_plan(site: BuildRun, known: ClusterFacts) -> Plan:
 
 
 def remove_builder(site: BuildRun, location: BuilderLocation, *, settle: float = 0.0) -> None:
-    """Remove a builder and everything of it. Raises TeardownError that names what stays."""
+    """Remove a builder and all of its objects. Raises TeardownError that names what stays."""
     from ci_buildx.builder.lifecycle.teardown import teardown
 
     with site.phases.measure("teardown"), site.display.begin_phase(f"removing builder {location.name}"):
@@ -179,9 +185,10 @@ _SOURCE = "driver-opt image-pull-secrets=auto"
 
 
 def find_pull_login(settings: BuilderSettings, env: Mapping[str, str]) -> Secret | None:
-    """A docker configuration with the logins for the registries of the builder's images, None if none is wanted.
+    """Return a docker configuration with the logins for the registries of the builder's images.
 
-    Raises InputError where no login for the image's registry is known.
+    Returns None unless ``image-pull-secrets=auto`` is set. Raises InputError if none of the registries has a known
+    login, or if a login is an identity token.
     """
     if not settings.pull_login:
         return None
@@ -199,7 +206,7 @@ def find_pull_login(settings: BuilderSettings, env: Mapping[str, str]) -> Secret
 
 
 def _make_basic_login(login: RegistryLogin) -> str:
-    """A name and a password: what kubelets understand. An identity token is none."""
+    """Return user name and password in base64; kubelets accept no identity tokens, so those raise InputError."""
     if login.identity_token is not None:
         raise InputError("the login is an identity token, which nodes cannot use", source=_SOURCE, fix="name a Secret")
     return base64.b64encode(f"{login.username}:".encode() + login.secret.reveal()).decode()

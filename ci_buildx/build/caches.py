@@ -1,4 +1,4 @@
-"""``type=gha`` and ``s3``: where the cache is and what opens it, from the environment of a job. Pure.
+"""Cache options of one node: ``type=gha`` and ``s3`` completed from the job's environment, and local folders.
 
 Source: buildx 0.38.2, ``build/opt.go`` (``addGithubToken``, ``addAwsCredentials``, ``isActive``).
 """
@@ -28,16 +28,16 @@ GHA = "gha"
 S3 = "s3"
 _AWS = ("access_key_id", "secret_access_key", "session_token")
 DEFAULT_SCOPE = "buildkit"
-"""BuildKit's own (0.34.2, ``cache/remotecache/gha/gha.go``)."""
+"""BuildKit's own default (0.34.2, ``cache/remotecache/gha/gha.go``)."""
 
 
 def complete_actions_caches(
     caches: Iterable[TypedAttributes], env: Mapping[str, str], *, trust: str = ""
 ) -> tuple[TypedAttributes, ...]:
-    """The caches with what GitHub's and S3 need, which the user need not type; some of it is secret.
+    """Add the attributes that ``type=gha`` and ``s3`` need and users need not type; some of them are secret.
 
-    Runs of a ``trust`` scope have scopes of their own in it, whatever they call them. One that still lacks its token or
-    its place is left out: outside of GitHub Actions there is no such cache.
+    A ``trust`` scope is appended to the scope of each ``gha`` cache, so that its runs share no cache with others. A
+    ``gha`` cache without token or URL is dropped: it does not exist outside of GitHub Actions.
     """
     opened = (_add_credentials(cache, env) if cache.type == S3 else cache for cache in caches)
     completed = (_add_scope(_complete_cache(cache, env), trust) if cache.type == GHA else cache for cache in opened)
@@ -55,7 +55,7 @@ def _complete_cache(cache: TypedAttributes, env: Mapping[str, str]) -> TypedAttr
 
 
 def _add_credentials(cache: TypedAttributes, env: Mapping[str, str]) -> TypedAttributes:
-    """AWS's credentials, unless both keys are typed; profiles and metadata services are not asked."""
+    """Add AWS's credentials unless both keys are typed; profiles and metadata services are not queried."""
     typed = dict(cache.attrs)
     if "access_key_id" in typed and "secret_access_key" in typed:
         return cache
@@ -72,7 +72,7 @@ def _add_scope(cache: TypedAttributes, trust: str) -> TypedAttributes:
 
 
 def _uses_service_v2(cache: TypedAttributes, env: Mapping[str, str]) -> bool:
-    """As typed; else as the runner says."""
+    """Return the typed version's answer, else the runner's."""
     typed = cache.get("version")
     return typed == "2" if typed else is_true(env.get("ACTIONS_CACHE_SERVICE_V2", ""))
 
@@ -85,14 +85,14 @@ _LOCAL = "local"
 _LATEST = "latest"
 _EXPORTED = "export"
 CACHE = "cache.manifest"
-"""What a response calls the manifest of a cache that was exported."""
+"""Key of an exported cache's manifest in a response."""
 _NO_ACTIONS = "the cache of type=gha is left out: ACTIONS_RUNTIME_TOKEN and ACTIONS_RESULTS_URL are not set here"
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheOptionsOfBuild:
-    """``imports`` and ``exports`` as they are sent; ``layouts`` by the id under which buildkitd asks for them."""
+    """``imports`` and ``exports`` as they are sent; ``layouts`` by the id under which buildkitd requests them."""
 
     imports: tuple[TypedAttributes, ...]
     exports: tuple[TypedAttributes, ...]
@@ -100,7 +100,7 @@ class CacheOptionsOfBuild:
 
 
 def list_platforms(node: NodePlan) -> tuple[Platform, ...]:
-    """What a node builds, its native platform first; where no platform was named that is all."""
+    """Return the platforms that a node builds, its native one first; only that if no platform was requested."""
     native = node.native
     if not node.platforms:
         return (Platform("linux", native),) if native else ()
@@ -111,8 +111,8 @@ def list_platforms(node: NodePlan) -> tuple[Platform, ...]:
 class NodeCaches:
     """One node's caches and layouts.
 
-    ``platforms`` are those that it builds, the one that its caches are known by first; ``all_platforms`` those of the
-    whole build; ``several`` says that other nodes build, too.
+    ``platforms`` are those that it builds; the first one names its caches. ``all_platforms`` are those of the whole
+    build. ``several`` is true if other nodes build, too.
     """
 
     build: BuildSettings
@@ -122,7 +122,7 @@ class NodeCaches:
     several: bool
 
     def prepare(self, env: Mapping[str, str], *, warn: Callable[[str], None]) -> CacheOptionsOfBuild:
-        """Look into the folders and the environment. A cache that cannot be imported is left out with a warning."""
+        """Read the folders and the environment. A cache that cannot be imported is left out with a warning."""
         layouts: dict[str, OciLayout] = {}
         trust = env.get(TRUST_SCOPE, "")
         wanted = self.apply()
@@ -141,7 +141,7 @@ class NodeCaches:
         return CacheOptionsOfBuild(imports=tuple(imports), exports=tuple(exports), layouts=layouts)
 
     def apply(self) -> BuildSettings:
-        """The build with this node's names of caches."""
+        """Return the build settings with this node's cache names."""
         if not (self.build.cache_from or self.build.cache_to):
             return self.build
         from ci_buildx.buildkit import cache_names
@@ -153,7 +153,7 @@ class NodeCaches:
         return replace(self.build, cache_from=sources, cache_to=targets)
 
     def keep(self, response: Mapping[str, str]) -> None:
-        """Name what the build has written. KubeBuilderError if an index cannot be written."""
+        """Tag the caches and images that the build wrote to folders. KubeBuilderError if an index cannot be written."""
         folders = [cache for cache in self.build.cache_to if cache.type == _LOCAL]
         if folders and response.get(CACHE) and not self.several:
             descriptor = read_descriptor(response[CACHE])
@@ -170,7 +170,7 @@ class NodeCaches:
     def _expand_import(
         self, cache: TypedAttributes, layouts: dict[str, OciLayout], warn: Callable[[str], None]
     ) -> Iterator[TypedAttributes]:
-        """The cache once for each content that its tags name."""
+        """Yield the cache once for each content that its tags name."""
         from ci_buildx.session.oci_layout import LayoutRefusal, OciLayout
 
         folder = Path(cache.get("src"))
@@ -212,7 +212,7 @@ def _check_writable(folder: Path) -> OciLayout:
 
 
 def _encode_folder_name(folder: Path) -> str:
-    """The folder as gRPC's metadata can carry it, where buildkitd will repeat it."""
+    """Return the folder's path encoded for gRPC metadata, in which buildkitd repeats it."""
     return quote(str(folder), safe=_PRINTABLE, errors="surrogateescape")
 
 
@@ -221,7 +221,7 @@ def _replace_attributes(cache: TypedAttributes, **changes: str) -> TypedAttribut
 
 
 def put_cache(cache: TypedAttributes, descriptor: Mapping[str, Any]) -> None:
-    """Give what was exported to a folder its tag. KubeBuilderError if the index cannot be written."""
+    """Tag a cache that was exported to a folder. KubeBuilderError if the index cannot be written."""
     _add_to_layout(Path(cache.get("dest")), descriptor, tags=[cache.get("tag", _LATEST)])
 
 
@@ -236,7 +236,7 @@ def _add_to_layout(
 
 
 def read_descriptor(text: str | bytes) -> dict[str, Any]:
-    """A descriptor that buildkitd has answered with. Raises BuildkitError."""
+    """Parse a descriptor from buildkitd's response. Raises BuildkitError."""
     try:
         descriptor = json.loads(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What comes of ``--call``: an answer as text, findings and an exit code; and what build checks say of a build."""
+"""Results of ``--call`` (text, findings, exit code), and the findings of build checks during a build."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _RESULT_TEXT = "result.txt"
 _STATUS = "result.statuscode"
 _WARNINGS = "buildx.build.warnings"
 _SWITCH = "BUILDX_METADATA_WARNINGS"
-"""The variable that puts findings into the metadata (buildx 0.38.2, ``util/confutil/metadata.go``)."""
+"""The variable that adds findings to the metadata (buildx 0.38.2, ``util/confutil/metadata.go``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallAnswer:
-    """``text`` is for standard output, ``status`` the exit code that the frontend wants."""
+    """``text`` is for standard output; ``status`` is the exit code that the frontend requests."""
 
     text: str
     findings: tuple[CheckFinding, ...] = ()
@@ -32,12 +32,12 @@ class CallAnswer:
 
 
 def narrow_to_first_platform(build: BuildSettings) -> BuildSettings:
-    """A call as one node is asked it: the first platform's answer counts (as in buildx), and nothing is exported."""
+    """Return the settings of a call: only the first platform's answer counts (as in buildx), nothing is exported."""
     return replace(build, platforms=build.platforms[:1], push=False, outputs=(), cache_to=(), iidfile=None)
 
 
 def read_answer(build: BuildSettings, call: FrontendCall, response: Mapping[str, str]) -> CallAnswer:
-    """The answer. An error in the Dockerfile fails the call, whatever ``ignore_status`` says."""
+    """Read the answer. An error in the Dockerfile fails the call, even with ``ignore_status``."""
     status = 0 if call.ignore_status else _read_status(response)
     if call.method != LINT:
         return CallAnswer(
@@ -55,14 +55,14 @@ def read_answer(build: BuildSettings, call: FrontendCall, response: Mapping[str,
 
 
 def _encode_json(response: Mapping[str, str]) -> str:
-    """The answer itself. Characters that a terminal obeys are escaped, as JSON allows for all of its strings."""
+    """Return the JSON answer with terminal control characters escaped, which JSON allows in all strings."""
     return escaped(response.get(_RESULT_JSON, "").rstrip("\n")) + "\n"
 
 
 def add_findings(
     result: BuildResult, build: BuildSettings, warnings: Sequence[VertexWarning], env: Mapping[str, str]
 ) -> BuildResult:
-    """The result of a build with what checks found meanwhile; in its metadata where the environment asks for that."""
+    """Add the findings of build checks to a result, and to its metadata if the environment requests that."""
     metadata = result.metadata
     if is_true(env.get(_SWITCH, "")):
         from ci_buildx.progress.rawjson import make_warning_fields
@@ -72,13 +72,13 @@ def add_findings(
 
 
 def collect_findings(build: BuildSettings, warnings: Sequence[VertexWarning]) -> tuple[CheckFinding, ...]:
-    """What checks found while building, with the files that are here."""
+    """Return the findings of build checks during the build, with the paths of local files."""
     paths = {name: path for name, (_, path) in _list_names(build).items()}
     return tuple(read_finding(warning, paths.get(warning.filename)) for warning in warnings)
 
 
 def _list_names(build: BuildSettings) -> dict[str, tuple[str, Path]]:
-    """The Dockerfile by the frontend's name of it: how the user would name it, and where it is."""
+    """Map the frontend's name of the Dockerfile to the user's name for it and its path."""
     path = build.dockerfile
     if path is None or build.dockerfile_origin:
         return {}

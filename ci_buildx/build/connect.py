@@ -1,4 +1,4 @@
-"""The ways to the buildkitd of one pod, and its first answer."""
+"""Connections to the buildkitd of each node's pod, by racing the transports."""
 
 from __future__ import annotations
 
@@ -40,18 +40,21 @@ _LOG = debug.get_log("build")
 ANSWER_TIME = 5.0
 """Seconds for one answer."""
 HEAD_START = 0.1
-"""Seconds between a transport and the next slower one."""
+"""Seconds between the start of a transport and that of the next slower one."""
 CHANGE_TIME = 0.1
-"""Seconds for the pod's own address to accept a connection after a tunnel has won: its kernel does, however busy."""
+"""Seconds for the pod's own address to accept TCP after a tunnel has won; its kernel accepts even under load."""
 _SECOND_ANSWER_TIME = 2.0
 """Seconds for the first answer over that connection."""
 _BOOT_TIME = 3.0
-"""Seconds in which a pod usually has come up."""
+"""Seconds in which a pod is usually up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodDialer:
-    """How a pod is reached: ``chosen`` by the user, or raced; ``known`` is what won an earlier race, "" if none did."""
+    """Settings for reaching a pod.
+
+    ``chosen`` is the user's transport, AUTO to race all. ``known`` won an earlier race, "" if there was none.
+    """
 
     kube: KubeClient
     keys: ClientKeys
@@ -59,7 +62,7 @@ class PodDialer:
     known: str = ""
 
     def list_candidates(self, pod: PodView, look: Callable[[], PodView | None]) -> list[TransportCandidate]:
-        """The transports to try, in the order in which they start. ``look`` gives the pod as it is at each try."""
+        """Return the transports to try, in their starting order. ``look`` returns the pod's current state."""
 
         def address() -> PodAddress:
             now = look() or pod
@@ -69,7 +72,7 @@ class PodDialer:
             now = look() or pod
             return PodProgress.READY if now.ready else PodProgress.RUNNING if now.running else PodProgress.UNKNOWN
 
-        # The tunnels are imported by those who need them.
+        # Imported lazily: only tunnels need these modules.
         def forward() -> AbstractContextManager[PodEndpoint]:
             from ci_buildx.transport import tunnel
 
@@ -82,7 +85,7 @@ class PodDialer:
             execs.take_turn()
             return tunnel.open_exec(self.kube, address())
 
-        # Each knock by exec starts a process in the pod: while it boots, that would slow it down.
+        # Each exec attempt starts a process in the pod, which would slow down its boot.
         execs_early = EARLY if self.chosen is TransportChoice.EXEC else None
         forwards, execs = AttemptSchedule(stage), AttemptSchedule(stage, blind=None, early=execs_early)
         everything = (
@@ -97,11 +100,11 @@ class PodDialer:
         return [replace(one, delay=0.0 if one.name == self.known else max(one.delay, HEAD_START)) for one in everything]
 
     def prefer_direct(self, pod: PodView, winner: TransportWinner[Control]) -> TransportWinner[Control]:
-        """Change over from a tunnel that won to the pod's own address, if that answers at once.
+        """Switch from a winning tunnel to the pod's own address, if that answers at once.
 
-        A tunnel needs no address and no idle machine to win; the build's context then takes it twice to four times as
-        long. Where nothing answers at the address this costs ``CHANGE_TIME`` at most, and nothing where a tunnel has
-        won a race before.
+        A tunnel needs neither an address nor an idle machine to win, but then sending the build's context takes two to
+        four times as long. If nothing answers at the address, this costs ``CHANGE_TIME`` at most; it costs nothing if a
+        tunnel won an earlier race.
         """
         ip = _check_ip(winner.value.labels.get(ADDRESS_LABEL, "")) or pod.ip
         raced = self.chosen is TransportChoice.AUTO and self.known in ("", TransportChoice.DIRECT)
@@ -113,7 +116,7 @@ class PodDialer:
                 endpoint = undo.enter_context(transport_endpoint.open_direct(address, timeout=CHANGE_TIME))
                 control = self.dial(endpoint)
                 undo.callback(control.close)
-                # Not for its workers, which it probes each time: what they are is known already.
+                # The version, not the workers: buildkitd probes workers on each call, and they are known already.
                 control.read_version(_SECOND_ANSWER_TIME)
             except (TransportError, BuildkitError) as failure:
                 _LOG.debug("pod %s: %s stays, direct does not answer: %s", pod.name, winner.name, failure)
@@ -127,11 +130,12 @@ class PodDialer:
     def ask(
         self, pod: PodView, deadline: float, work: Callable[[Control], T], *, stop: threading.Event | None = None
     ) -> T:
-        """Connect to a running pod until ``deadline`` (a time.monotonic() value) or ``stop``; do ``work`` over it.
+        """Connect to a running pod and return the result of ``work``.
 
-        Raises TransportError if it cannot be reached, and what ``work`` raises.
+        ``deadline`` (a time.monotonic() value) and ``stop`` end the attempts. Raises TransportError if the pod cannot
+        be reached, and what ``work`` raises.
         """
-        # A candidate that waits for the import would seem slow, and the next would join in for nothing.
+        # Import gRPC first: a candidate that waits for the import looks slow, and the next one starts for nothing.
         load_grpc()
         candidates = self.list_candidates(pod, lambda: pod)
         winner = race.race_transports(
@@ -141,7 +145,7 @@ class PodDialer:
             return work(control)
 
     def answer(self, endpoint: PodEndpoint) -> Control:
-        """A Control whose buildkitd has answered."""
+        """Return a Control whose buildkitd has answered."""
         control = self.dial(endpoint)
         try:
             control.list_workers(ANSWER_TIME)
@@ -151,14 +155,14 @@ class PodDialer:
         return control
 
     def dial(self, endpoint: PodEndpoint) -> Control:
-        """A Control that connects with its first call."""
+        """Return a Control that connects on its first call."""
         keys = self.keys
         credentials = (keys.ca, keys.certificate, keys.key.reveal()) if endpoint.secure else None
         return Control(endpoint.target, credentials=credentials, server_name=SERVER_NAME)
 
 
 def _check_ip(text: str) -> str:
-    """``text`` if it is an IP address, else "": it is buildkitd's word."""
+    """Return ``text`` if it is an IP address, else "": it comes from buildkitd, so it is not trusted."""
     for family in (socket.AF_INET, socket.AF_INET6):
         with suppress(OSError):
             socket.inet_pton(family, text)
@@ -178,24 +182,25 @@ def _refuse_renewal() -> NodeConnection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConnection:
-    """A node's buildkitd that has answered, in ``pod``."""
+    """A connection to a node's buildkitd in ``pod``, which has answered."""
 
     node: NodePlan
     pod: str
     winner: TransportWinner[Control]
     renew: Callable[[], NodeConnection] = _refuse_renewal
-    """Connects again to the same pod, after this connection broke. Raises as :func:`connect_nodes` does."""
+    """Connects to the same pod again after this connection broke. Raises as :func:`connect_nodes` does."""
 
     @property
     def control(self) -> Control:
-        """Its Control service."""
+        """The Control service of this buildkitd."""
         return self.winner.value
 
     def check_platforms(self, *, lasting: bool = False) -> None:
-        """Raise BuildkitError where the pod cannot run what it is to build: steps would fail one by one.
+        """Raise BuildkitError if the pod cannot run its platforms, because steps would fail one by one.
 
-        buildkitd counts the emulators that its image and its node have (BuildKit 0.34.2, ``util/archutil``). Variants
-        are no matter of the node's, and what is not for Linux runs nowhere: it is only put together.
+        buildkitd includes the emulators of its image and of the cluster node (BuildKit 0.34.2, ``util/archutil``).
+        Variants are ignored, since they do not depend on the cluster node. Platforms other than Linux run no steps:
+        they are only assembled.
         """
         runs = {platform.node_architecture for platform in self.control.platforms}
         missing = [one for one in self.node.platforms if one.os == "linux" and one.node_architecture not in runs]
@@ -209,17 +214,17 @@ class NodeConnection:
             )
 
     def close(self) -> None:
-        """End the connection and its transport."""
+        """Close the connection and its transport."""
         self.control.close()
         self.winner.close()
 
 
 @contextmanager
 def connect_nodes(site: BuildRun, builder: Builder) -> Iterator[tuple[Boot, list[NodeConnection]]]:
-    """Wait for the builder's pods and connect to one of each node, all nodes at once; closed at the end.
+    """Wait for the builder's pods and connect to one pod of each node, all nodes at once; closed at the end.
 
-    A node that cannot be scheduled is emulated by another one where the plan left that to the scheduler.
-    Raises BootError where a pod cannot start, TransportError where none can be reached.
+    If a node cannot be scheduled and the plan left emulation to the scheduler, another node emulates its platforms.
+    Raises BootError if a pod cannot start, TransportError if none can be reached.
     """
     with ExitStack() as undo:
         with site.phases.measure("boot"), site.display.begin_phase("booting builder") as phase:
@@ -236,7 +241,7 @@ def connect_nodes(site: BuildRun, builder: Builder) -> Iterator[tuple[Boot, list
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _NodeConnector:
-    """One boot: what all nodes share while they are waited for."""
+    """One boot: the state that all nodes share while they start."""
 
     site: BuildRun
     builder: Builder
@@ -258,7 +263,7 @@ class _NodeConnector:
         return connections
 
     def try_reach(self, node: NodePlan) -> NodeConnection | BootError:
-        """The connection; a BootError is returned where another node may take over."""
+        """Return the connection, or the BootError if another node may take over."""
         try:
             return self.reach(node)
         except BootError as failure:
@@ -267,7 +272,7 @@ class _NodeConnector:
             raise
 
     def emulate(self, planned: plan.Plan, node: NodePlan, failure: BootError) -> plan.Plan:
-        """The plan without a node that could not be scheduled; its Job is removed."""
+        """Return the plan without a node that could not be scheduled, and remove that node's Job."""
         changed = plan.replan(planned, node.architecture or "")
         if changed is None:
             if not self.site.settings.build.platforms:
@@ -282,7 +287,7 @@ class _NodeConnector:
         return changed
 
     def reach(self, node: NodePlan) -> NodeConnection:
-        """Choose a pod of the node and connect to it, knocking while it starts."""
+        """Choose a pod of the node and connect to it while it starts."""
         start = time.monotonic()
         pod = self.choose(node)
         connection = self.join(node, pod)
@@ -294,7 +299,7 @@ class _NodeConnector:
         return connection
 
     def join(self, node: NodePlan, pod: PodView) -> NodeConnection:
-        """A connection to the pod, by whichever transport answers."""
+        """Connect to the pod over the first transport that answers."""
         winner = self.race(node, pod)
 
         def renew() -> NodeConnection:
@@ -306,10 +311,11 @@ class _NodeConnector:
         return connection
 
     def remember(self, node: NodePlan, pod: PodView, transport: str) -> None:
-        """Let later steps that use the builder begin with the transport that won.
+        """Store the winning transport, so that later steps that use the builder start with it.
 
-        A tunnel that won while the pod came up had a head start (its address is known late), and would be slower.
-        What was chosen counts where the builder is made; who uses it chooses for one build.
+        A tunnel that won while the pod booted had a head start (the pod's address is known late) and would be slower,
+        so it is not stored. A transport that the user chose is stored only when the builder is created; on use, it
+        applies to one build.
         """
         settings = self.site.settings
         raced = settings.transport is TransportChoice.AUTO
@@ -319,7 +325,7 @@ class _NodeConnector:
             start_thread(lambda: find.remember_transport(self.site.kube, self.builder, node, transport))
 
     def choose(self, node: NodePlan) -> PodView:
-        """The node's pod, as soon as it has a host; of several one of those that are ready."""
+        """Return the node's pod as soon as it is scheduled; of several, one of those that are ready."""
         lasting = bool(self.site.settings.builder_name)
         if node.replicas == 1 and not lasting:
             return self.boot.wait_until_scheduled(node)
@@ -329,10 +335,10 @@ class _NodeConnector:
         return self.elect(node, pods)
 
     def elect(self, node: NodePlan, pods: Sequence[PodView]) -> PodView:
-        """One of several pods, by what the builder balances by; the log says which and why."""
+        """Choose one of several pods by the node's load balancing, and log the choice and its reason."""
         by_name = {pod.name: pod for pod in pods}
         if node.loadbalance is LoadBalance.RANDOM:
-            import secrets  # with random and hashing, a millisecond that few builds need
+            import secrets  # imports random and hashing: a millisecond that few builds need
 
             chosen, why = by_name[secrets.choice(sorted(by_name))], "at random"
         else:
@@ -344,7 +350,11 @@ class _NodeConnector:
         return chosen
 
     def race(self, node: NodePlan, pod: PodView) -> TransportWinner[Control]:
-        """Race the transports while the pod comes up; what is known of the pod ends the race, too."""
+        """Race the transports while the pod boots; the race also ends when the watch of the pod does.
+
+        Raises the error of the watch (the pod failed) rather than that of the race, and Stopped if the build was
+        stopped.
+        """
         over = threading.Event()
 
         def watch() -> None:
@@ -357,7 +367,7 @@ class _NodeConnector:
         ways = self.make_dialer(node)
         candidates = ways.list_candidates(pod, lambda: self.boot.find_pod(pod.name))
         if len(candidates) > 1:
-            # One that waits for the import would seem slow, and the next would join in for nothing.
+            # Import gRPC first: a candidate that waits for the import looks slow, and the next one starts for nothing.
             load_grpc()
         if _LOG.is_on:
             order = ", ".join(f"{one.name} after {one.delay} s" for one in candidates)
@@ -382,6 +392,6 @@ class _NodeConnector:
             over.set()
 
     def make_dialer(self, node: NodePlan) -> PodDialer:
-        """How the node's pods are reached."""
+        """Return the dialer for the node's pods."""
         known = self.builder.transports.get(node.name, "")
         return PodDialer(kube=self.site.kube, keys=self.builder.keys, chosen=self.site.settings.transport, known=known)

@@ -1,6 +1,7 @@
-"""Variables in a Dockerfile's words, expanded as BuildKit does it (0.34.2, ``frontend/dockerfile/shell/lex.go``).
+"""Expansion of variables in Dockerfile words, as in BuildKit (0.34.2, ``frontend/dockerfile/shell/lex.go``).
 
-Only what an image's name can need is exact; a word that BuildKit refuses, or that grows beyond all names, is refused.
+It is exact only for what image names can need. Words that BuildKit rejects, and those longer than any name, are
+rejected.
 """
 
 from __future__ import annotations
@@ -8,20 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 LONGEST = 4096
-"""Characters of a word, of a value and of a pattern."""
+"""Maximum characters of a word, of a value and of a pattern."""
 DEEPEST = 20
-"""Expansions inside of each other."""
+"""Maximum depth of nested expansions."""
 
 _SPECIAL = "@*#?-$!"
 _ANY, _ONE = "*", "?"
 
 
 class Unusable(ValueError):
-    """A word that BuildKit refuses, or one that is far too long."""
+    """A word that BuildKit rejects, or one that is far too long."""
 
 
 def expand(word: str, values: Mapping[str, str], *, escape: str = "\\") -> str:
-    """Return a word without quotes and with the values of its variables. Raises Unusable."""
+    """Return a word without quotes and with its variables expanded. Raises Unusable."""
     if len(word) > LONGEST:
         raise Unusable
     return _Word(word, values, escape).read()
@@ -38,7 +39,7 @@ class _Word:
         self._depth = 0
 
     def read(self, until: str = "", *, raw: bool = False) -> str:
-        """Read up to the character ``until``, which is taken, too; ``raw`` keeps what escapes."""
+        """Read up to and including the character ``until``; ``raw`` keeps escape characters."""
         self._depth += 1
         if self._depth > DEEPEST:
             raise Unusable
@@ -78,7 +79,7 @@ class _Word:
         return char
 
     def _take(self, end: int) -> str:
-        """Take the text up to ``end``, and pass the quote there."""
+        """Return the text up to ``end``, and skip the quote there."""
         if end < 0:
             raise Unusable
         taken = self._text[self._position : end]
@@ -172,7 +173,7 @@ def _trim(value: str, pattern: str, *, from_end: bool, is_greedy: bool) -> str:
 
 
 def _parse_pattern(text: str) -> Sequence[tuple[str, bool]]:
-    """Return each character of a pattern and whether it stands for itself."""
+    """Return each character of a pattern, and whether it is literal."""
     if len(text) > LONGEST:
         raise Unusable
     tokens: list[tuple[str, bool]] = []
@@ -192,7 +193,7 @@ def _parse_pattern(text: str) -> Sequence[tuple[str, bool]]:
 
 
 def _find_ends(pattern: Sequence[tuple[str, bool]], text: str, start: int) -> frozenset[int]:
-    """Return where a match that begins at ``start`` can end, in one pass over the pattern."""
+    """Return the positions where a match that begins at ``start`` can end, in one pass over the pattern."""
     places = {start}
     for char, is_plain in pattern:
         if not is_plain and char == _ANY:

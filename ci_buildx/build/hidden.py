@@ -1,4 +1,4 @@
-"""What of a build nobody may see, gathered from its settings and its environment for everything that prints."""
+"""Secrets of a build, collected from its settings and environment, so that all output can mask them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ci_buildx.model.login import find_logins
 from ci_buildx.settings.values import BuildSettings
 
 _LARGEST = 1 << 13
-"""Bytes of a build secret that is searched for: a larger one is a file, which stands in no message."""
+"""Maximum bytes of a build secret that is masked: a larger one is a file, which no message contains."""
 
 
 def secrets_of(build: BuildSettings, env: Mapping[str, str], also: Iterable[str] = ()) -> tuple[str, ...]:
-    """The secrets of a build in all their spellings, the longest first; ``also`` are those of who asks for the build.
+    """Return the secrets of a build in all spellings, the longest first; ``also`` adds the caller's.
 
-    They stand in the names of steps that use them, and buildkitd's errors may repeat what it was sent.
+    Names of steps can contain them, and buildkitd's errors may repeat what it was sent.
     """
     return masker.list_spellings((*of_settings(build, env), *of_secrets(build), *masker.of_environment(env), *also))
 
 
 def of_settings(build: BuildSettings, env: Mapping[str, str]) -> Iterator[str]:
-    """The credentials in build arguments, in URLs, and in the fields of caches and outputs."""
+    """Yield the credentials in build arguments, in URLs, and in the attributes of caches and outputs."""
     for name, value in build.build_args:
         yield from masker.of_pair(name, value)
     caches = (*build.cache_from, *build.cache_to)
@@ -39,14 +39,14 @@ def of_settings(build: BuildSettings, env: Mapping[str, str]) -> Iterator[str]:
 
 
 def of_secrets(build: BuildSettings) -> Iterator[str]:
-    """The contents of build secrets, as a log would show them."""
+    """Yield the contents of build secrets, as a log would show them."""
     for secret in build.secrets:
         if len(secret.value) <= _LARGEST:
             yield secret.value.reveal().decode(errors="replace")
 
 
 def hide_in(error: BaseException, masked: Callable[[str], str]) -> None:
-    """Take what nobody may see out of an error of ours and its notes."""
+    """Mask secrets in the message, fix and notes of an error."""
     if isinstance(error, KubeBuilderError):
         error.message, error.fix = masked(error.message), masked(error.fix)
         error.args = (error.message,)

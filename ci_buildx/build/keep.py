@@ -1,4 +1,4 @@
-"""A builder that is made for later builds of a job: set up, awaited, and left."""
+"""A builder for later builds of the same job: created, awaited and kept."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from ci_buildx.runtime.signals import SignalHandler
 from ci_buildx.settings.values import Settings
 
 _ASKED = 10.0
-"""Seconds for a daemon that has answered already to say what it can build."""
+"""Seconds for a buildkitd that has already answered to list its platforms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningNode:
-    """One of its nodes: what it builds for, and the version of its ``buildkit``."""
+    """One node of the builder: the platforms that it builds for, and its ``buildkit`` version."""
 
     name: str
     platforms: tuple[Platform, ...]
@@ -36,7 +36,7 @@ class RunningNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningBuilder:
-    """A builder that runs."""
+    """A running builder."""
 
     name: str
     namespace: str
@@ -45,7 +45,7 @@ class RunningBuilder:
 
     @property
     def platforms(self) -> tuple[Platform, ...]:
-        """What it builds for: each platform once."""
+        """The platforms that the builder builds for, without duplicates."""
         return tuple(dict.fromkeys(platform for node in self.nodes for platform in node.platforms))
 
 
@@ -57,9 +57,10 @@ def run_setup_builder(
     identity: JobIdentity,
     announce: Callable[[BuilderLocation], None],
 ) -> RunningBuilder:
-    """Make the builder and wait until every node answers; where one does not, it is removed.
+    """Create the builder and wait until every node answers; if one does not, the builder is removed.
 
-    Raises the KubeBuilderError tree and Interrupted.
+    ``announce`` is called with the builder's location before any of its objects exists. Raises the KubeBuilderError
+    tree and Interrupted.
     """
     settings = replace(settings, keep=True)
     cluster = config.load_cluster(settings.cluster, env=env)

@@ -1,7 +1,7 @@
-"""Registries whose logins buildkitd may have in a build: those that the build names.
+"""The registries whose logins buildkitd may get in a build: those that the build names.
 
-buildkitd asks for the login of any host. It gets those of the images that are pushed, of caches, of named contexts and
-of the images that the Dockerfile names, and of mirrors that its own configuration names for them.
+buildkitd requests the login of any host. It gets those of pushed images, of caches, of named contexts, of the images
+that the Dockerfile names, and of the mirrors that its own configuration names for them.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _INSTRUCTION = re.compile(r"(ARG|FROM|COPY|ADD|RUN)\s+(.*)", re.IGNORECASE | re.
 _WORD = re.compile(r"""(?:[^\s"'\\]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+""")
 _HEREDOC = re.compile(r"""(?<!\S)\d*<<(-?)["']?([^\s<"']+)["']?(?!\S)""")
 _USUAL = (Platform("linux", "amd64"), Platform("linux", "arm64"))
-"""What is built for, and on, where the build does not say."""
+"""Platforms to build for and on if the build names none."""
 
 
 def find_login_hosts(build: BuildSettings) -> frozenset[str] | None:
-    """Return the hosts (with port) of all registries that a build names, in one spelling.
+    """Return the hosts (with port) of all registries that a build names, in canonical spelling.
 
-    None is returned if they cannot be known beforehand: the Dockerfile is in a remote context, or another frontend
-    reads it.
+    Returns None if they cannot be known beforehand: the Dockerfile is in a remote context, or another frontend reads
+    it.
     """
     named = _read_dockerfile(build)
     if named is None:
@@ -50,7 +50,7 @@ def find_login_hosts(build: BuildSettings) -> frozenset[str] | None:
 
 
 def _list_references(build: BuildSettings) -> Iterator[str]:
-    """List the images that the settings name."""
+    """Yield the images that the settings name."""
     yield from build.tags
     push = find_push(build)
     if push is not None:
@@ -105,8 +105,8 @@ def parse_images(
 ) -> list[str] | None:
     """Return the images that a Dockerfile names, variables expanded; None if another frontend reads it.
 
-    ``arguments`` are the build arguments, ``platform`` is what is built for and on. ``contexts`` are names that mean
-    no image. What BuildKit itself refuses names nothing.
+    ``arguments`` are the build arguments, ``platform`` is the platform to build for and on. ``contexts`` are names that
+    are not images. Names that BuildKit itself rejects are left out.
     """
     lines = _list_lines(text)
     syntax, escape = _read_directives(lines)
@@ -119,7 +119,7 @@ def parse_images(
     has_stage = False
     for instruction, rest in _list_instructions(lines, escape):
         if instruction == "ARG":
-            if not has_stage:  # FROM sees those before the first one, and no other.
+            if not has_stage:  # FROM sees only the ARGs before the first stage.
                 values |= _read_arguments(rest, arguments, values, escape)
             continue
         if instruction == "FROM":
@@ -137,15 +137,15 @@ def parse_images(
 
 
 def _list_lines(text: str) -> list[str]:
-    """Return the lines as BuildKit sees them: without a byte order mark and a line for the shell."""
+    """Return the lines as BuildKit sees them: without a byte order mark and a shebang line."""
     lines = [line.removesuffix("\r") for line in text.removeprefix("\ufeff").split("\n")]
     return lines[1:] if lines[0].startswith("#!") else lines
 
 
 def _read_directives(lines: list[str]) -> tuple[str, str]:
-    """Return the frontend that the file asks for, "" for none, and the character that escapes.
+    """Return the frontend that the file requests, "" for none, and the escape character.
 
-    Other comments of frontends' authors: ``//``, or the whole file is JSON (BuildKit 0.34.2,
+    Frontends may use other comments: ``//``, or the whole file is JSON (BuildKit 0.34.2,
     ``frontend/dockerfile/parser/directives.go``).
     """
     found: dict[str, str] = {}
@@ -175,13 +175,13 @@ def _read_json_syntax(text: str) -> str:
 
 
 def _list_platform_values(platform: Platform) -> dict[str, str]:
-    """Return the variables that BuildKit sets, as far as they may be a part of an image's or a stage's name."""
+    """Return the variables that BuildKit sets, as far as they may be part of an image's or a stage's name."""
     parts = {"PLATFORM": str(platform), "OS": platform.os, "ARCH": platform.architecture, "VARIANT": platform.variant}
     return {prefix + name: value for prefix in ("BUILD", "TARGET") for name, value in parts.items()}
 
 
 def _read_arguments(rest: str, arguments: Mapping[str, str], values: Mapping[str, str], escape: str) -> dict[str, str]:
-    """Return the variables that an ARG sets; one without a value stays unset."""
+    """Return the variables that an ARG sets; those without a value stay unset."""
     made: dict[str, str] = {}
     for word in _WORD.findall(rest):
         name, equals, default = word.partition("=")
@@ -193,7 +193,7 @@ def _read_arguments(rest: str, arguments: Mapping[str, str], values: Mapping[str
 
 
 def _expand(word: str, values: Mapping[str, str], escape: str) -> str | None:
-    """Return the word expanded, None if BuildKit refuses it."""
+    """Return the word expanded, None if BuildKit rejects it."""
     try:
         return expand(word, values, escape=escape)
     except Unusable:
@@ -201,7 +201,7 @@ def _expand(word: str, values: Mapping[str, str], escape: str) -> str | None:
 
 
 def _list_named(rest: str) -> list[str]:
-    """Return what ``COPY --from`` and ``RUN --mount=from`` name. BuildKit expands no variables there."""
+    """Return the names in ``COPY --from`` and ``RUN --mount=from``. BuildKit expands no variables there."""
     named: list[str] = []
     for flag in takewhile(lambda word: word.startswith("--"), rest.split()):
         name, _, value = flag.replace('"', "").replace("'", "").partition("=")
@@ -213,7 +213,7 @@ def _list_named(rest: str) -> list[str]:
 
 
 def _list_instructions(lines: list[str], escape: str) -> Iterator[tuple[str, str]]:
-    """List the instructions that may name an image, continued lines joined, without documents that follow them."""
+    """Yield the instructions that may name an image, continued lines joined, without their heredocs."""
     joined = ""
     ends: list[tuple[str, str]] = []
     for number, line in enumerate(lines):
@@ -235,7 +235,7 @@ def _list_instructions(lines: list[str], escape: str) -> Iterator[tuple[str, str
 
 
 def _has_end(lines: list[str], number: int, dash: str, name: str) -> bool:
-    """Whether a document ends: what only looks like the beginning of one must not hide the rest of the file."""
+    """Return whether a heredoc ends: a false beginning must not hide the rest of the file."""
     return any(_is_end(line, dash, name) for line in lines[number + 1 :])
 
 

@@ -1,7 +1,7 @@
-"""What several nodes exported to one cache, merged, so that each finds its steps there in the next build.
+"""The merge of all nodes' exports to one cache, so that each node finds its steps there in the next build.
 
-A registry's caches and folders have one manifest; each node wrote its own. The merged one is an ordinary cache, which
-plain BuildKit reads, too.
+A registry cache or a folder has one manifest, but each node wrote its own. The merged cache is an ordinary one, which
+plain BuildKit also reads.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ _TOO_LARGE = "{}: the caches of all nodes are larger than BuildKit reads (1 MiB)
 def merge_caches(
     site: BuildRun, builder: Builder, solved: Sequence[NodeResult], store: CredentialStore
 ) -> dict[str, str]:
-    """Merge what ``solved`` nodes exported; the response of an exporter that had done it, of several the last one's.
+    """Merge the caches that the ``solved`` nodes exported, for each ``cache_to``.
 
-    Raises KubeBuilderError, but for caches with ``ignore-error=true``.
+    Returns the response of an exporter that had merged them; if there are several caches, the last one's. Raises
+    KubeBuilderError, except for caches with ``ignore-error=true``.
     """
     merged: Mapping[str, Any] | None = None
     for cache in site.settings.build.cache_to:
@@ -79,7 +80,10 @@ def _merge_pushed(
 
 
 def _merge_folder(site: BuildRun, cache: TypedAttributes, solved: Sequence[NodeResult]) -> Mapping[str, Any] | None:
-    """Of several caches buildkitd tells one; that may be another folder's."""
+    """Merge the caches in a folder and return the descriptor; None if there is none.
+
+    Of several caches, buildkitd reports only one, which may be in another folder.
+    """
     from ci_buildx.session.oci_layout import LayoutRefusal, OciLayout
 
     folder = Path(cache.get("dest"))
@@ -98,7 +102,7 @@ def _merge_folder(site: BuildRun, cache: TypedAttributes, solved: Sequence[NodeR
 
 
 def _merge_in(layout: OciLayout, found: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], bool]:
-    """The descriptor of the merged cache, and whether it is the first one's since all are too large."""
+    """Return the merged cache's descriptor, or the first cache's and True if the merged one is too large."""
     if len(found) == 1:
         return found[0], False
     manifests = [json.loads(_read(layout, one["digest"])) for one in found]
@@ -128,7 +132,7 @@ def _write(layout: OciLayout, content: bytes) -> None:
 
 
 def _list_exported(solved: Sequence[NodeResult]) -> list[dict[str, Any]]:
-    """The manifests that nodes exported, in their order; a node that has run no step exports none."""
+    """Return the manifests that the nodes exported, in order; a node that ran no steps exports none."""
     found = [read_descriptor(one.response[CACHE]) for one in solved if one.response.get(CACHE)]
     for descriptor in found:
         check_digest(descriptor.get("digest"))

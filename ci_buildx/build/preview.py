@@ -1,4 +1,7 @@
-"""The Solve requests of a build as JSON shows them. Secrets are in it: who prints it hides them."""
+"""Previews of a build as JSON: its plan, manifests, context and Solve requests.
+
+:func:`show_requests` returns secrets in clear text; its caller must mask them.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ from ci_buildx.settings.values import BuildSettings, PreviewKind, Settings
 
 
 def show_requests(build: BuildSettings, nodes: Sequence[NodePlan], env: Mapping[str, str]) -> dict[str, Any]:
-    """What a node would be sent that builds everything; with several, ``nodes`` has what differs for each."""
+    """Return the request for a node that builds everything; if there are several, ``nodes`` has their differences."""
     platforms = [platform for node in nodes for platform in node.platforms]
     imports = cache_names.read_all(build.cache_from, platforms)
     build = replace(
@@ -84,7 +87,7 @@ def _show_request(build: BuildSettings, node: NodePlan, env: Mapping[str, str], 
 
 
 def _show_attributes(made: SolveRequest) -> dict[str, Any]:
-    """The frontend's attributes; the list that one of them holds as JSON is shown as a list."""
+    """Return the frontend's attributes; the one that holds a list as JSON is decoded."""
     texts = sorted(made.frontend_attrs.items())
     return {name: json.loads(text) if name == solve_request.CACHE_IMPORTS else text for name, text in texts}
 
@@ -98,14 +101,14 @@ _UNKNOWN_UID = "known-when-created"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildPreview:
-    """One preview. ``warn`` hears what could not be found out."""
+    """One preview. ``warn`` is called with what could not be determined."""
 
     settings: Settings
     env: Mapping[str, str]
     warn: Callable[[str], None]
 
     def make_values(self, kind: PreviewKind) -> Iterator[Any] | dict[str, Any]:
-        """An object, or the elements of a list, without secrets. Raises InputError, KubeError."""
+        """Return an object, or yield the elements of a list, with secrets masked. Raises InputError, KubeError."""
         hidden, found = secrets_of(self.settings.build, self.env), self._make_values(kind)
         if isinstance(found, dict):
             return dict(mask_value(found, hidden))
@@ -133,7 +136,7 @@ class BuildPreview:
         return {"builder": location.name, "namespace": location.namespace, "nodes": nodes}
 
     def _show_manifests(self) -> list[Manifest]:
-        """The objects in the order of their creation; none for a builder that is there already."""
+        """Return the objects in the order of their creation; [] for an existing builder."""
         if self.settings.builder_name:
             return []
         made = self._make_identity()
@@ -185,14 +188,14 @@ class BuildPreview:
         return isolation.plan_isolation(planned, known, self.settings.builder)
 
     def _decide_for_solve(self) -> Plan:
-        """One architecture is built by one node, whatever the cluster has: it is not asked."""
+        """Plan without asking the cluster if there is one architecture: one node builds it in any cluster."""
         architectures = {platform.node_architecture for platform in self.settings.build.platforms}
         if len(architectures) == 1:
             return plan.make_plan(self.settings.build.platforms, ClusterFacts(), self.settings.builder)
         return self._decide()
 
     def _read_facts(self) -> ClusterFacts:
-        """What the cluster says of its nodes; nothing where there is none, or none that answers."""
+        """Return the facts about the cluster nodes; empty facts if there is no cluster or it does not answer."""
         try:
             cluster = config.load_cluster(self.settings.cluster, env=self.env)
         except InputError as error:
@@ -220,7 +223,7 @@ _NO_CERTIFICATES = Certificates(ca=MASK.encode(), server=_NO_PAIR, client=_NO_PA
 
 
 def _mask_secret(secret: Manifest) -> Manifest:
-    """A Secret with its keys and no values, still one that the API would take."""
+    """Return a Secret with its keys but masked values, in a form that the API accepts."""
     names = secret["data"]
     return {key: value for key, value in secret.items() if key != "data"} | {"stringData": dict.fromkeys(names, MASK)}
 

@@ -1,4 +1,4 @@
-"""What several nodes pushed by digest, joined under the build's names."""
+"""Images that several nodes pushed by digest, merged under the build's names; advice and sizes of pushed images."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ _MODULES = ("requests", "ci_buildx.registry.client", "ci_buildx.registry.index",
 
 
 def import_modules() -> None:
-    """Import what :func:`merge_images` needs: builds on one node never do, and it takes as long as a small build."""
+    """Import the modules of :func:`merge_images`, which builds on one node do not need.
+
+    The import takes as long as a small build.
+    """
     for name in _MODULES:
         import_module(name)
 
@@ -36,7 +39,7 @@ def import_modules() -> None:
 def merge_images(
     site: BuildRun, builder: Builder, push: Push, solved: Sequence[NodeResult], store: CredentialStore
 ) -> dict[str, str]:
-    """Merge the nodes' images into one index under every name; the response of an exporter that had done it."""
+    """Merge the nodes' images into one index under every name, and return the response an exporter would have sent."""
     from ci_buildx.registry import index
     from ci_buildx.registry.client import RegistryClient
 
@@ -64,7 +67,10 @@ def merge_images(
 
 
 def make_builder_trust(site: BuildRun, builder: Builder, insecure: Iterable[str] = ()) -> RegistryTrust:
-    """What the builder's configuration declares of registries; ``insecure`` ones by ``registry.insecure=true``."""
+    """Return the registry settings of the builder's configuration.
+
+    ``insecure`` are further hosts, from ``registry.insecure=true``.
+    """
     from ci_buildx.builder.manifests import registries
 
     if not site.settings.builder_name:
@@ -76,7 +82,7 @@ def make_builder_trust(site: BuildRun, builder: Builder, insecure: Iterable[str]
 
 
 def is_pushed_by_digest(solved: Sequence[NodeResult]) -> bool:
-    """Whether the nodes pushed images that are to be joined."""
+    """Return whether the nodes pushed images that must be merged. Raises RegistryError if only some nodes pushed."""
     if len(solved) < 2:
         return False
     without = [one.connection.node.name for one in solved if DIGEST not in one.response]
@@ -86,7 +92,7 @@ def is_pushed_by_digest(solved: Sequence[NodeResult]) -> bool:
 
 
 def merge_responses(solved: Sequence[NodeResult]) -> dict[str, Any]:
-    """The responses of all nodes in one; of what several say, the first node's."""
+    """Merge the responses of all nodes; for equal keys, the first node's value is used."""
     responses: dict[str, Any] = {}
     for one in reversed(solved):
         responses |= one.response
@@ -94,10 +100,10 @@ def merge_responses(solved: Sequence[NodeResult]) -> dict[str, Any]:
 
 
 def add_pushed_tags(failure: SolveError, push: Push | None, *, several: bool) -> SolveError:
-    """The failure of a push with the names that registries have now.
+    """Add to the failure of a push the names that registries have now.
 
-    They are pushed in their order, up to the first that fails (BuildKit 0.34.2, ``exporter/containerimage/export.go``);
-    ``several`` nodes push to repositories, whose tags come when all have.
+    Names are pushed in order, up to the first that fails (BuildKit 0.34.2, ``exporter/containerimage/export.go``). If
+    ``several`` nodes push, they push by digest, and the tags follow when all have pushed.
     """
     if push is None or len(push.names) < 2:
         return failure
@@ -111,7 +117,7 @@ def add_pushed_tags(failure: SolveError, push: Push | None, *, several: bool) ->
 
 
 def measure_images(result: BuildResult, builder: BuilderSettings, env: Mapping[str, str]) -> dict[str, int]:
-    """Compressed bytes of each platform's image, {} where the registry does not say."""
+    """Return the compressed bytes of each platform's image, {} if the registry does not report them."""
     from ci_buildx.builder.manifests import registries
     from ci_buildx.model import reference
     from ci_buildx.registry import credentials

@@ -1,7 +1,8 @@
-"""A policy in Rego in a remote context: found before anything of the build runs.
+"""Detection of a Rego policy in a remote context, before the build starts.
 
-BuildKit alone sees a remote context, so it is asked for one file of it, by a build of our own that only copies. What it
-fetches for that it has when the build begins. docker buildx 0.38.2 looks for ``Dockerfile.rego`` beside the Dockerfile.
+Only BuildKit sees a remote context, so a separate build that only copies extracts one file of it. BuildKit caches what
+it fetches for that, so the actual build does not fetch it again. docker buildx 0.38.2 looks for ``Dockerfile.rego``
+beside the Dockerfile.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ from ci_buildx.settings.values import BuildSettings, TypedAttributes
 
 SUFFIX = ".rego"
 _SINGLE = "failed to read dockerfile: open context:"
-"""BuildKit 0.34.2, ``frontend/dockerui``: a context that is no archive is itself the Dockerfile, called ``context``."""
+"""BuildKit 0.34.2, ``frontend/dockerui``: a context that is not an archive is the Dockerfile, called ``context``."""
 
 
 def needs_check(build: BuildSettings) -> bool:
-    """Whether the Dockerfile is in a remote context, and policies are not disabled."""
+    """Return whether the Dockerfile is in a remote context and policies are not disabled."""
     return isinstance(build.context, str) and build.dockerfile is None and not build.policy_disabled
 
 
 def check_remote_policy(site: BuildRun, boot: Boot, connections: list[NodeConnection], auth: AuthService) -> None:
-    """Raise SolveError if the build's remote context holds a policy, or cannot be fetched."""
+    """Raise SolveError if the build's remote context holds a policy or cannot be fetched."""
     build = site.settings.build
     name = f"{build.dockerfile_name}{SUFFIX}"
     with scratch.open_folder() as folder:
@@ -54,7 +55,7 @@ def check_remote_policy(site: BuildRun, boot: Boot, connections: list[NodeConnec
         try:
             solve_nodes(narrowed, boot, connections[:1], auth)
         except SolveError as failure:
-            if _SINGLE in failure.message:  # The URL is that of a Dockerfile alone, with nothing beside it.
+            if _SINGLE in failure.message:  # The URL is that of a single Dockerfile, so there are no other files.
                 return
             raise
         if os.path.lexists(out / Path(name).name):
@@ -62,10 +63,10 @@ def check_remote_policy(site: BuildRun, boot: Boot, connections: list[NodeConnec
 
 
 def make_dockerfile(name: str) -> str:
-    """Return a Dockerfile that copies the file ``name`` of the context, and maybe others, if it is there.
+    """Return a Dockerfile that copies the file ``name`` of the context, and maybe others, if it exists.
 
-    A pattern may match nothing, a name must be there. So the last letter is a pattern that matches itself; characters
-    that would be patterns of their own match any character.
+    COPY fails for a missing name but not for a pattern without matches. So the last letter is a pattern that matches
+    itself; characters with a meaning in patterns match any character.
     """
     plain = re.sub(r"[*?\\[\]]", "?", name[:-1])
     return f"FROM scratch\nCOPY {json.dumps([f'{plain}[{name[-1]}]', '/'])}\n"

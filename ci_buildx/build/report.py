@@ -1,4 +1,4 @@
-"""What stays of a build, whether it succeeded or not: its report, and the timeline as a picture or a page."""
+"""The report and timeline of a build, written after success and failure."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Hear = Callable[["BuildReport"], None]
 
 @contextmanager
 def record_build(site: BuildRun, hear: Hear | None) -> Iterator[None]:
-    """At the end of what is inside, write the timeline that was asked for and tell ``hear`` the report.
+    """Write the requested timeline at the end of the block, and call ``hear`` with the report.
 
-    A build's own error is not replaced by one of these: that becomes a note on it.
+    An error of these does not replace the build's own error; it becomes a note on it.
     """
     try:
         yield
@@ -48,7 +48,7 @@ def _write_record(site: BuildRun, hear: Hear | None, *, failure: str) -> None:
 
 
 def _make_title(site: BuildRun) -> str:
-    """What is built: its first name, or where it is built from."""
+    """Return the build's first tag, or its context."""
     build = site.settings.build
     return build.tags[0] if build.tags else str(getattr(build.context, "name", "") or build.context)
 

@@ -1,4 +1,4 @@
-"""Files that a build leaves for later steps: whole, or as they were."""
+"""The result of a build, and the files that it leaves for later steps."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 
 def write_file(path: Path, text: str, *, source: str, fix: str = "") -> None:
-    """Replace a file at once. Raises KubeBuilderError of ``source`` with ``fix``: by now something has been built.
+    """Replace a file atomically.
 
-    What cannot be replaced (a device, a mounted file, a file in a folder that is not writable) is written in place.
+    A file that cannot be replaced (a device, a mounted file, a file in a read-only folder) is written in place. Raises
+    KubeBuilderError with ``source`` and ``fix``, not InputError, because something has been built by now.
     """
     try:
         if (path.exists() and not path.is_file()) or not _replace(path, text):
@@ -33,7 +34,7 @@ def write_file(path: Path, text: str, *, source: str, fix: str = "") -> None:
 
 
 def _replace(path: Path, text: str) -> bool:
-    """Whether it could be replaced. OSError if there is no space for the text."""
+    """Replace a file atomically and return whether that worked. OSError if there is no space for the text."""
     from ci_buildx.fsutil import scratch
 
     try:
@@ -62,16 +63,16 @@ NAME = "image.name"
 _DIGEST = compile_lazily(r"[a-z0-9]+:[a-f0-9]+")
 _WORD = compile_lazily(r"[\w.:/\[\]-]+", re.ASCII)
 _ANSWER = "result.json"
-"""The answer to a call, which is JSON as it is (buildx 0.38.2, ``decodeExporterResponse``)."""
+"""Key of a call's answer, which is plain JSON, not base64 (buildx 0.38.2, ``decodeExporterResponse``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildResult:
-    """One finished build.
+    """Result of one finished build.
 
-    ``digest`` is the image's or index's ("" where no image was exported), ``image_id`` what ``--iidfile`` holds,
-    ``references`` the names that were pushed, ``namespace`` the builder's (gone unless kept), ``phases`` seconds.
-    ``findings`` are what build checks say of the Dockerfile. Of a call ``answer`` is for standard output, and
+    ``digest`` is the image's or index's ("" if no image was exported), ``image_id`` the content of ``--iidfile``,
+    ``references`` the pushed names, ``namespace`` the builder's (gone unless kept), ``phases`` seconds by phase name.
+    ``findings`` are those of build checks in the Dockerfile. For a call, ``answer`` is for standard output and
     ``status`` is the exit code.
     """
 
@@ -87,7 +88,7 @@ class BuildResult:
     status: int = 0
 
     def list_rows(self) -> list[tuple[str, str]]:
-        """What a person wants to know: names, digest, platforms, time of each phase; what is not known has no row."""
+        """Return a summary: names, digest, platforms, and time of each phase; unknown values have no row."""
         rows = [("image", reference) for reference in self.references]
         rows += [
             ("digest", self.digest),
@@ -97,14 +98,14 @@ class BuildResult:
         return [(name, value) for name, value in rows if value]
 
     def list_lines(self) -> list[str]:
-        """The rows as text; of a call its answer."""
+        """Return the rows as text, or a call's answer."""
         return self.answer.splitlines() or [f"{name:<10}{value}" for name, value in self.list_rows()]
 
 
 def digest_in(responses: Mapping[str, str], name: str) -> str:
-    """A digest that buildkitd answered, "" for none. Later jobs get it as a variable, so it must be nothing else.
+    """Return a digest from buildkitd's response, "" if there is none.
 
-    Raises BuildkitError.
+    Later jobs get it as a variable, so its form is checked. Raises BuildkitError if it is invalid.
     """
     digest = responses.get(name, "")
     if digest and not _DIGEST.fullmatch(digest):
@@ -113,7 +114,7 @@ def digest_in(responses: Mapping[str, str], name: str) -> str:
 
 
 def names_in(responses: Mapping[str, str]) -> tuple[str, ...]:
-    """The names of the image that buildkitd answered. Raises BuildkitError for what cannot be one."""
+    """Return the image names from buildkitd's response. Raises BuildkitError for invalid names."""
     names = tuple(name for text in responses.get(NAME, "").split(",") if (name := text.strip()) and "@" not in name)
     for name in names:
         if not _WORD.fullmatch(name):
@@ -122,9 +123,9 @@ def names_in(responses: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def make_metadata(responses: Mapping[str, str]) -> dict[str, Any]:
-    """The exporter's response as buildx 0.38.2 writes it to ``--metadata-file``.
+    """Return the exporter's response as buildx 0.38.2 writes it to ``--metadata-file``.
 
-    Values that are base64 of a JSON object, or of a list of objects, are shown as that (``commands/build.go``,
+    Values that are base64 of a JSON object, or of a list of objects, are decoded (``commands/build.go``,
     ``decodeExporterResponse``); keys are sorted.
     """
     return {key: _decode_value(value, plain=key == _ANSWER) for key, value in sorted(responses.items())}
@@ -140,7 +141,7 @@ def _decode_value(value: str, *, plain: bool) -> Any:
 
 
 def write_result_files(result: BuildResult, *, metadata_file: Path | None, iidfile: Path | None) -> None:
-    """Write ``--metadata-file`` and ``--iidfile``. Raises KubeBuilderError, after both have been tried."""
+    """Write ``--metadata-file`` and ``--iidfile``. Raises KubeBuilderError after both have been tried."""
     contents = (
         (metadata_file, json.dumps(result.metadata, indent=2) + "\n", "--metadata-file"),
         (iidfile, result.image_id, "--iidfile"),
@@ -162,7 +163,7 @@ def write_result_files(result: BuildResult, *, metadata_file: Path | None, iidfi
 
 
 def describe_success(result: BuildResult) -> str:
-    """That the build itself succeeded, and what it made, for errors that come after it."""
+    """Return a text that the build succeeded and what it made, for errors that occur afterwards."""
     name = result.references[0] if result.references else ""
     made = "@".join(part for part in (name, result.digest) if part)
     return f"the build succeeded ({made})" if made else "the build succeeded"

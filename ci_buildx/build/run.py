@@ -1,4 +1,4 @@
-"""One build from settings to result: `kube-builder build`, the Action and the GitLab job all come here."""
+"""One build from settings to result, for `kube-builder build`, the Action and the GitLab job."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 Deliver = Callable[[BuildResult], None]
 
 _TURN = 0.0005
-"""Seconds after which an import lets those go on who have had an answer from the cluster (Python's own: 0.005)."""
+"""Seconds after which an import yields to threads that have an answer from the cluster (Python's default: 0.005)."""
 NO_OUTPUT = "no output is asked for: the result stays in the builder's cache; add --push or --output"
 
 
@@ -63,14 +63,15 @@ def run_build(
     deliver: Deliver = lambda _: None,
     hidden: Iterable[str] = (),
 ) -> BuildResult:
-    """Build what ``settings`` say, in a builder of the job's own or in a kept one.
+    """Run the build that ``settings`` describe, in a builder of the job's own or in an existing one.
 
-    ``identity`` names the builder (default: after the context); ``announce`` hears where it will be before anything
-    of it exists, ``hear`` the report of a build that was begun, however it ended. The texts ``hidden`` are secrets that
-    the settings do not know, and shown as little as theirs. Before the builder is removed, the
+    ``identity`` names the builder (default: after the context). ``announce`` is called with the builder's location
+    before any of its objects exists, ``hear`` with the report of a started build, even if it failed. The texts
+    ``hidden`` are secrets that are not in the settings; they are masked like those. Before the builder is removed, the
     files that the settings name are written and ``deliver`` is called with the result, without the time of clean-up.
-    Raises the KubeBuilderError tree and Interrupted; the builder is gone then, too. A builder that cannot be removed
-    after a good build is a warning.
+
+    Returns the result. If the builder cannot be removed after a successful build, a warning is shown. Raises the
+    KubeBuilderError tree and Interrupted, after the builder has been removed.
     """
     if settings.build.call:
         from ci_buildx.build import calls
@@ -136,13 +137,13 @@ def _run_with_files(
         shown.close(error)
         raise
     shown.close()
-    with suppress(KubeBuilderError):  # The time of clean-up is all that is new.
+    with suppress(KubeBuilderError):  # Only the time of clean-up is new, so a failure loses little.
         write_result_files(result, metadata_file=settings.build.metadata_file, iidfile=None)
     return result
 
 
 def _deliver_all(result: BuildResult, wanted: BuildSettings, deliver: Deliver) -> KubeBuilderError | None:
-    """Tell everyone who waits for the result. The error of what could not be told, which must not keep the builder."""
+    """Write the result files and call ``deliver``; return the error, if any, so that it does not keep the builder."""
     lost: KubeBuilderError | None = None
     files = partial(write_result_files, metadata_file=wanted.metadata_file, iidfile=wanted.iidfile)
     for tell in (files, deliver):
@@ -165,9 +166,9 @@ def _start_mtimes(build: BuildSettings, shown: display.BuildDisplay) -> ThreadOu
 
 
 def _import_early(tunnelled: bool = False) -> None:
-    """Import what is needed when there is a builder, first what is needed first, while the cluster is asked for it.
+    """Import modules in the order of their use, while the cluster creates the builder.
 
-    That is half of what the client computes in a cached build.
+    These imports are half of what the client computes in a cached build.
     """
     usual = sys.getswitchinterval()
     sys.setswitchinterval(_TURN)
@@ -192,7 +193,7 @@ def _build_on(site: BuildRun, builder: Builder, store: credentials.CredentialSto
         site.display.warn(NO_OUTPUT)
     push = exporters.find_push(wanted)
     with connect_nodes(site, builder) as (boot, connections):
-        # Not before: while the pod is asked, what it takes to build is imported (see _load).
+        # Imported here, not earlier: _import_early imports what building needs while the pod is queried.
         from ci_buildx.build import publish
         from ci_buildx.build.solve import make_token_authority, solve_nodes
 
@@ -236,7 +237,7 @@ def _build_on(site: BuildRun, builder: Builder, store: credentials.CredentialSto
 
 
 def _add_default_load(site: BuildRun, builder: Builder) -> BuildRun:
-    """The site with what the builder's own option ``default-load`` makes of the build."""
+    """Return the run with the builder's own ``default-load`` option applied to its build."""
     if not (builder.loads and site.settings.builder_name):
         return site
     from ci_buildx.settings.assembly import add_default_load
@@ -247,12 +248,12 @@ def _add_default_load(site: BuildRun, builder: Builder) -> BuildRun:
 
 
 def is_reaping_allowed(settings: Settings) -> bool:
-    """Whether a build looks for what others left: who makes namespaces may, who is in one that was there may not."""
+    """Return whether a build may remove leftovers of other jobs: only jobs that create their own namespaces may."""
     return not (settings.builder_name or settings.builder.namespace)
 
 
 def _reap_in_background(kube: KubeClient) -> None:
-    """Remove what a few jobs left that were killed with everything. Nobody waits for it, or hears of its failure."""
+    """Remove leftovers of a few killed jobs. Best effort: runs in the background, errors are ignored."""
     from ci_buildx.builder.lifecycle import reap
 
     reap.reap_few(kube)
@@ -279,6 +280,6 @@ def _make_result(builder: Builder, connections: list[NodeConnection], responses:
 
 
 def _add_phases(result: BuildResult, site: BuildRun) -> BuildResult:
-    """The result with the times of all phases until now."""
+    """Return the result with the times of all phases so far."""
     phases = {name: round(seconds, 3) for name, seconds in site.phases.seconds.items()}
     return replace(result, phases=phases, metadata={**result.metadata, "kube-builder.phases": phases})

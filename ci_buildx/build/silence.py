@@ -1,4 +1,4 @@
-"""Report in the log that buildkitd does not answer, and that it answers again."""
+"""Log messages while buildkitd does not answer, and when it answers again."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import threading
 from ci_buildx.progress.display import BuildDisplay, DisplayPhase
 
 _NOTICEABLE = 10.0
-"""Seconds of silence that are worth a line: three of the session's pings."""
+"""Seconds of silence before the first message: three of the session's pings."""
 _REPEAT = 30.0
-"""Seconds between two such lines."""
+"""Seconds between two messages."""
 
 
 class SilenceReport:
-    """The silence of one pod, as a step of the build's log that lasts as long as the silence does. Thread-safe."""
+    """The silence of one pod, shown as a step of the build's log for as long as it lasts. Thread-safe."""
 
     def __init__(self, display: BuildDisplay, pod: str) -> None:
         self._display = display
@@ -25,13 +25,13 @@ class SilenceReport:
         self._lock = threading.Lock()
 
     def note(self, seconds: float) -> None:
-        """Take in for how many ``seconds`` the pod has been silent by now."""
+        """Record that the pod has been silent for ``seconds`` so far."""
         with self._lock:
             if not self._closed:
                 self._note(seconds)
 
     def close(self, seconds: float) -> None:
-        """Take in the last silence, and end the step if there is one; later notes do nothing."""
+        """Record the last silence and end the step, if there is one; later notes are ignored."""
         with self._lock:
             self._note(seconds)
             self._closed = True

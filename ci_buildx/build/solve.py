@@ -1,4 +1,4 @@
-"""What a build's session serves: files in, results out, logins and tokens, secrets, blobs."""
+"""The Solve call on each node, and the session that serves it: files, results, logins and tokens, secrets, blobs."""
 
 from __future__ import annotations
 
@@ -39,14 +39,15 @@ if TYPE_CHECKING:
     from ci_buildx.session.oci_layout import OciLayout
 
 MOST_WARNINGS = 10
-"""Hosts whose login was kept back that are warned of."""
+"""Maximum number of hosts for which a withheld login is reported."""
 
 
 class BuildLogins:
     """The logins of ``store`` that a build may use; thread-safe.
 
     ``mirrors`` returns the hosts of the builder's mirrors. It is called only for a host that the build does not name.
-    ``warn`` is told, once for each host and a few times at most, that a login is kept back: that image may be public.
+    ``warn`` is called once per host, for at most :data:`MOST_WARNINGS` hosts, if a login is withheld; the image may be
+    public.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class BuildLogins:
 
 
 def make_token_authority(site: BuildRun, builder: Builder, store: CredentialStore) -> AuthService:
-    """What answers for registries, in the sessions of all nodes."""
+    """Return the service that answers requests for registry logins and tokens in the sessions of all nodes."""
 
     def trust() -> RegistryTrust:
         from ci_buildx.build.publish import make_builder_trust
@@ -117,7 +118,7 @@ def make_token_authority(site: BuildRun, builder: Builder, store: CredentialStor
 
 
 def make_ssh_agents(build: BuildSettings) -> Attachable:
-    """The agents that steps may use."""
+    """Return the service for the SSH agents that steps may use."""
     from ci_buildx.session.ssh import SocketSshAgent, SshAgent, SshService
 
     agents: dict[str, SshAgent] = {one.id: SocketSshAgent(one.socket) for one in build.ssh if one.socket}
@@ -131,7 +132,7 @@ def make_ssh_agents(build: BuildSettings) -> Attachable:
 def make_attachables(
     site: BuildRun, auth: AuthService, targets: Mapping[int, Target], layouts: Mapping[str, OciLayout]
 ) -> list[Attachable]:
-    """The attachables of one solve; ``targets`` by the exporter's index in the request, ``layouts`` by their id."""
+    """Return the attachables of one solve; ``targets`` by the exporter's index in the request, ``layouts`` by id."""
     build = site.settings.build
     attachables: list[Attachable] = [
         FileSyncService(list_shared_folders(build), site.clocks.take_result() if site.clocks else None),
@@ -160,16 +161,16 @@ def make_attachables(
 _LOG = debug.get_log("build")
 _LOOK = 0.5
 _LOST = ("UNAVAILABLE", "CANCELLED")
-"""Codes of calls that ended because their connection did, as ``buildkit.grpc`` reads them."""
+"""Codes of calls that ended because their connection broke, as ``buildkit.grpc`` reads them."""
 _RECONNECTS = 5
-"""How often one build connects again: each time may repeat a step, so a network that never holds must end it."""
+"""Maximum reconnections of one build: each may repeat a step, so a permanently unstable network must fail."""
 _LAST_WORDS = 3.0
-"""Seconds for the cluster to say why a pod whose connection broke has ended."""
+"""Seconds for the cluster to report why a pod ended after its connection broke."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeResult:
-    """What one node's exporters said."""
+    """One node's connection and the response of its exporters."""
 
     connection: NodeConnection
     response: Mapping[str, str]
@@ -208,10 +209,10 @@ def solve_nodes(site: BuildRun, boot: Boot, connections: list[NodeConnection], a
 
 
 def is_push_collision(message: str) -> bool:
-    """Whether a registry lost a blob of one push to another push of the same blob.
+    """Return whether a registry lost a blob of one push to another push of the same blob.
 
-    Seen with distribution 2.8.2: a layer that two architectures share is being committed twice, and the manifest
-    that is put meanwhile is refused for it. The blob is there a moment later.
+    Seen with distribution 2.8.2: a layer that two architectures share is being committed twice, and the manifest that
+    is put meanwhile is rejected because of it. The blob exists a moment later.
     """
     return "failed to push" in message and "blob unknown to registry" in message
 
@@ -229,7 +230,7 @@ class _NodeSolve:
     reconnects: int = 0
 
     def run(self) -> NodeResult:
-        """Build; where nodes that push a common layer at once got into each other's way, push once more."""
+        """Build; if nodes collided while they pushed a common layer, push once more."""
         try:
             return self.solve_until_done()
         except SolveError as failure:
@@ -255,7 +256,7 @@ class _NodeSolve:
                 self.reconnect(failure)
 
     def is_repeatable(self, failure: BuildkitError) -> bool:
-        """Whether the build may begin again: what has been written to standard output cannot be taken back."""
+        """Return whether the build may be repeated: output already written to standard output cannot be undone."""
         streamed = any(isinstance(one, FileTarget) and one.path is None for one in self.exports.targets.values())
         lost = failure.code in _LOST and not self.site.stop.is_set()
         return lost and not streamed and self.reconnects < _RECONNECTS
@@ -291,7 +292,7 @@ class _NodeSolve:
             multi_platform=self.share.several,
             folder_key=lambda folder: origin.make_context_shared_key(folder, self.site.env),
         )
-        # Nobody can read a history that goes with the job's builder, and writing it delays each build's end.
+        # Internal builds leave no history: it would end with the job's builder, and writing it delays each build's end.
         wanted = replace(wanted, frontend_attrs=wanted.frontend_attrs | self.site.checkout(), internal=True)
         stop, done = threading.Event(), threading.Event()
         silence = SilenceReport(self.site.display, self.connection.pod)
@@ -315,9 +316,9 @@ class _NodeSolve:
     def guard(
         self, session: BuildSession, silence: SilenceReport, stop: threading.Event, done: threading.Event
     ) -> None:
-        """End the solve when the job is to end, or when its pod has: a connection may hang for long after that.
+        """Stop the solve when the job must stop or its pod has ended, after which a connection may hang for long.
 
-        Meanwhile report the silences of buildkitd.
+        Meanwhile, report the silences of buildkitd.
         """
         while not done.is_set():
             silence.note(session.silence)
@@ -328,7 +329,7 @@ class _NodeSolve:
             self.site.stop.wait(_LOOK)
 
     def explain(self, failure: BuildkitError) -> Exception:
-        """The cluster's reason for a broken connection, where it has one; else between whom it broke."""
+        """Return the cluster's reason for a broken connection; without one, the failure with the pod and transport."""
         until = time.monotonic() + (0 if self.site.stop.is_set() else _LAST_WORDS)
         while True:
             error = self.boot.judge_pod(self.connection.node, self.connection.pod).error
@@ -337,7 +338,7 @@ class _NodeSolve:
             time.sleep(_LOOK / 5)
 
     def add_location(self, failure: BuildkitError) -> BuildkitError:
-        """The failure with the pod and the way to it, and the cure of a network that dropped what was open."""
+        """Add the pod, the transport and a fix to the error of a lost connection."""
         if failure.code not in _LOST or self.site.stop.is_set():
             return failure
         pod, way = self.connection.pod, self.connection.winner.name

@@ -1,4 +1,4 @@
-"""Lasting builders as they come to use: started where they were stopped, asked what they run."""
+"""Lasting builders on use: stopped nodes are started, and unknown platforms are queried."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class BootWakeup:
     outdated: frozenset[str] = frozenset()
 
     def boot_nodes(self, nodes: Sequence[NodePlan]) -> dict[str, tuple[Platform, ...]]:
-        """Wait until all pods of ``nodes`` are ready, and note what each node runs, by its name.
+        """Wait until all pods of ``nodes`` are ready; record and return the platforms that each node runs, by name.
 
         Raises BootError with Kubernetes' reason, TransportError.
         """
@@ -93,10 +93,10 @@ class BootWakeup:
 
 
 def start_needed_nodes(site: BuildRun, record: StoredBuilder) -> Builder:
-    """The nodes of a lasting builder that build what ``site`` asks for; those that are stopped are started.
+    """Return a lasting builder narrowed to the nodes that this build needs, starting those that are stopped.
 
-    Raises InputError if it has no nodes, or none for a platform (LateInputError where that showed only when nodes had
-    been started), BootError for nodes that had to be asked first.
+    Raises InputError if it has no nodes or none for a platform; LateInputError if that became known only after nodes
+    were started; BootError for nodes that had to be queried first.
     """
     secret = create.read_usable_secret(site.kube, record, warn=site.display.warn)
     builder = record.make_builder(secret)
@@ -114,7 +114,7 @@ def start_needed_nodes(site: BuildRun, record: StoredBuilder) -> Builder:
             builder.plan, platforms, key=sticky_key.make_sticky_key(site.settings, (), site.env)
         )
     except InputError as error:
-        if started:  # its pods were, which exit code 2 denies
+        if started:  # pods have been started, which exit code 2 rules out
             raise LateInputError(error) from error
         raise
     names = {node.name for node in unknown}
@@ -123,7 +123,7 @@ def start_needed_nodes(site: BuildRun, record: StoredBuilder) -> Builder:
 
 
 def start_nodes(kube: KubeClient, record: StoredBuilder, plans: Sequence[NodePlan], display: BuildDisplay) -> bool:
-    """Start those of the nodes that are stopped, and say so. Whether there were any."""
+    """Start those of the nodes that are stopped and report them; return whether there were any."""
     stopped = [node for node in map(record.find_node, (plan.name for plan in plans)) if node.stopped]
     if stopped:
         create.scale_nodes(kube, record, stopped, None)
@@ -132,13 +132,13 @@ def start_nodes(kube: KubeClient, record: StoredBuilder, plans: Sequence[NodePla
 
 
 def add_platforms(builder: Builder, runs: dict[str, tuple[Platform, ...]]) -> Builder:
-    """The builder with what its nodes have said."""
+    """Return the builder with the platforms that its nodes have reported."""
     nodes = tuple(replace(node, runs=runs.get(node.name, node.runs)) for node in builder.plan.nodes)
     return replace(builder, plan=Plan(nodes=nodes))
 
 
 def list_undecided_nodes(nodes: Sequence[NodePlan], platforms: Sequence[Platform]) -> list[NodePlan]:
-    """The nodes that must be asked before ``platforms`` can be given to nodes: there is a choice that is not made."""
+    """Return the nodes that must be queried before ``platforms`` can be assigned to nodes; [] if nothing is open."""
     named = {platform for node in nodes for platform in node.platforms}
     if set(platforms) <= named:
         return []

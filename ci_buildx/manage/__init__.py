@@ -1,1 +1,1 @@
-"""Verbs on builders that last, on what jobs left, and on the cluster."""
+"""Commands on lasting builders, on leftovers of jobs, and on the cluster."""

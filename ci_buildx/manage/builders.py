@@ -1,4 +1,4 @@
-"""Builders that are there: shown, started, stopped, scaled and removed."""
+"""Commands on existing builders: list, inspect, stop, scale, use and remove."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from ci_buildx.settings.values import ProgressMode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovalRequest:
-    """How builders are removed: ``keep_state`` leaves their volumes, ``timeout`` (s) is for each.
+    """How to remove builders: ``keep_state`` keeps their volumes, ``timeout`` (s) applies to each builder.
 
-    ``say`` hears the name of each that is gone, ``tell`` what is meant to stay of it.
+    ``say`` is called with the name of each removed builder, ``tell`` with the volumes that stay on purpose.
     """
 
     keep_state: bool = False
@@ -41,7 +41,7 @@ class RemovalRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetainedVolumes:
-    """Volumes that outlive their builder or node, because the user wants it: the names of their claims."""
+    """Volumes that outlive their builder or node at the user's request: the names of their claims."""
 
     location: BuilderLocation
     claims: tuple[str, ...] = ()
@@ -54,7 +54,10 @@ class RetainedVolumes:
 def list_builder_views(
     target: BuilderTarget, *, env: Mapping[str, str], timeout: float, jobs: bool = False, warn: Callable[[str], None]
 ) -> list[BuilderView]:
-    """All builders, as they are. ``warn`` hears where it could not look. Raises KubeError, InputError."""
+    """Return the state of all builders, with ``jobs`` also those of jobs.
+
+    ``warn`` is called for each namespace that cannot be read. Raises KubeError, InputError.
+    """
     with KubeClient(config.load_cluster(target.cluster, env=env)) as kube:
         found = records.list_builders(kube, target.namespace, jobs=jobs)
         for note in found.notes:
@@ -65,7 +68,10 @@ def list_builder_views(
 def inspect_builder(
     target: BuilderTarget, *, env: Mapping[str, str], timeout: float, bootstrap: bool, display_stream: TextIO
 ) -> tuple[BuilderView, float]:
-    """A builder as it is, and when its certificates end (epoch seconds); with ``bootstrap`` it is started before."""
+    """Return a builder's state and the expiry of its certificates (epoch seconds).
+
+    With ``bootstrap``, start its nodes first.
+    """
     with KubeClient(config.load_cluster(target.cluster, env=env)) as kube:
         record = records.find_builder(kube, target.name, target.namespace)
         if bootstrap:
@@ -76,14 +82,14 @@ def inspect_builder(
 
 
 def stop_builder(target: BuilderTarget, *, env: Mapping[str, str]) -> None:
-    """Let a builder's pods end. What they build is waited for; volumes stay. Raises InputError, KubeError."""
+    """Scale a builder's nodes to zero. Running builds finish first; volumes stay. Raises InputError, KubeError."""
     with KubeClient(config.load_cluster(target.cluster, env=env)) as kube:
         record = _require_lasting(records.find_builder(kube, target.name, target.namespace), "stopped")
         create.scale_nodes(kube, record, [node for node in record.nodes if not node.stopped], 0)
 
 
 def scale_builder(target: BuilderTarget, replicas: int, node: str, *, env: Mapping[str, str]) -> StoredBuilder:
-    """Give each node, or one, another number of pods. Raises InputError, KubeError."""
+    """Set the number of pods of each node, or of ``node`` only. Raises InputError, KubeError."""
     with KubeClient(config.load_cluster(target.cluster, env=env)) as kube:
         record = _require_lasting(records.find_builder(kube, target.name, target.namespace), "scaled")
         create.scale_nodes(kube, record, [record.find_node(node)] if node else record.nodes, replicas)
@@ -91,7 +97,7 @@ def scale_builder(target: BuilderTarget, replicas: int, node: str, *, env: Mappi
 
 
 def use_builder(target: BuilderTarget, *, env: Mapping[str, str], everywhere: bool) -> None:
-    """Make a builder the current one. Raises InputError if there is none."""
+    """Make a builder the current one. Raises InputError if it does not exist."""
     with KubeClient(config.load_cluster(target.cluster, env=env)) as kube:
         record = records.find_builder(kube, target.name, target.namespace)
     choice = CurrentBuilder(builder=record.name, namespace=record.location.namespace)
@@ -101,9 +107,9 @@ def use_builder(target: BuilderTarget, *, env: Mapping[str, str], everywhere: bo
 def remove_builders(
     target: BuilderTarget, names: Sequence[str], how: RemovalRequest, *, env: Mapping[str, str]
 ) -> None:
-    """Remove builders by their names, all of them tried.
+    """Remove builders by name; a failure does not stop the others.
 
-    Raises TeardownError that names those which stay.
+    Raises TeardownError that names the builders that stay; a single failure is raised as it is.
     """
     with KubeClient(config.load_cluster(target.cluster, env=env)) as kube:
         failures: dict[str, KubeBuilderError] = {}
@@ -117,7 +123,7 @@ def remove_builders(
 
 
 def remove_inactive_builders(target: BuilderTarget, how: RemovalRequest, *, env: Mapping[str, str]) -> None:
-    """Remove the lasting builders no pod of which runs. Raises TeardownError that names those which stay."""
+    """Remove the lasting builders without running pods. Raises TeardownError that names those that stay."""
     with KubeClient(config.load_cluster(target.cluster, env=env)) as kube:
         failures: dict[str, KubeBuilderError] = {}
         for found in survey_builders(kube, records.list_builders(kube, target.namespace).records, timeout=None):
@@ -131,7 +137,7 @@ def remove_inactive_builders(target: BuilderTarget, how: RemovalRequest, *, env:
 
 
 def is_inactive(found: BuilderView) -> bool:
-    """Whether nothing of it runs or is on its way: one that is just being made is not inactive."""
+    """Return whether no pod of a builder is running or starting; a builder being created is not inactive."""
     idle = (ReplicaStatus.STOPPED, ReplicaStatus.STOPPING)
     broken = [
         seat for seat in found.seats if seat.status is ReplicaStatus.ERROR and (seat.pod is None or not seat.pod.ready)
@@ -140,7 +146,7 @@ def is_inactive(found: BuilderView) -> bool:
 
 
 def _remove_builder(kube: KubeClient, record: StoredBuilder, how: RemovalRequest, env: Mapping[str, str]) -> None:
-    """Remove a builder. Raises TeardownError if something stays that should not."""
+    """Remove a builder. Raises TeardownError if something stays unintentionally."""
     kept = None if how.keep_state or not record.lasting else volumes.list_retaining_nodes(kube, record)
     report = teardown(kube, record.location, deadline=time.monotonic() + how.timeout, kept_state=kept)
     if report.kept:
@@ -161,7 +167,7 @@ def _raise_failures(failures: Mapping[str, KubeBuilderError]) -> None:
 
 
 def _boot_builder(kube: KubeClient, record: StoredBuilder, stream: TextIO, env: Mapping[str, str]) -> StoredBuilder:
-    """The builder after its nodes have come up."""
+    """Start a builder's nodes, wait until they are ready, and return the builder."""
     if not record.lasting:
         return record
     shown = display.open_display(ProgressMode.AUTO, stream, env=env, hidden=masker.list_process_secrets(env, ()))

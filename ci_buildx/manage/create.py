@@ -1,4 +1,4 @@
-"""Making lasting builders and changing their nodes: what `create` does."""
+"""The `create` command: create lasting builders and change their nodes."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from ci_buildx.settings.values import ClusterSettings, ProgressMode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateRequest:
-    """What `create` was asked for.
+    """Arguments of `create`.
 
-    ``name`` is "" for a builder of any name; ``append`` adds the node to one that exists. ``bootstrap`` waits until
-    the node is up, ``use`` makes the builder the current one.
+    ``name`` is "" for a generated name; ``append`` adds the node to an existing builder. ``bootstrap`` waits until the
+    node is ready, ``use`` makes the builder the current one.
     """
 
     name: str
@@ -51,10 +51,10 @@ class CreateRequest:
 def run_create(
     creation: CreateRequest, cluster: ClusterSettings, *, env: Mapping[str, str], display_stream: TextIO
 ) -> str:
-    """Make or change a builder; its name. Raises InputError if its name is taken, the KubeBuilderError tree.
+    """Create or change a builder and return its name.
 
-    What was begun is removed where it comes to no end. A builder that is made but does not come up stays, so that one
-    can look at it.
+    Whatever is incomplete is removed on failure. A builder that was created but does not start stays, for inspection.
+    Raises InputError if the name is taken, and the KubeBuilderError tree.
     """
     if creation.use:
         manage_target.prepare_file(env)
@@ -81,7 +81,10 @@ def run_create(
 
 
 def remove_node(target: BuilderTarget, node: str, *, env: Mapping[str, str]) -> RetainedVolumes:
-    """Remove one node of a builder; its volumes where they stay. Raises InputError if there is none, or no other."""
+    """Remove one node of a builder and return the volumes that stay.
+
+    Raises InputError if the node does not exist or is the builder's only one.
+    """
     with KubeClient(config.load_cluster(target.cluster, env=env)) as kube:
         record = _require_lasting(records.find_builder(kube, target.name, target.namespace))
         claims = create.remove_node(kube, record, record.find_node(node))
@@ -97,7 +100,7 @@ class _CreateRun:
     trust: str
 
     def make(self) -> tuple[StoredBuilder, StoredNode]:
-        """The builder and the node that was made or changed."""
+        """Create or change the builder and return it with the new or changed node."""
         order = self.creation.order
         known = self._find_known()
         if known is None:
@@ -115,7 +118,7 @@ class _CreateRun:
         )
 
     def boot(self, record: StoredBuilder, node: StoredNode) -> None:
-        """Wait until the node is up."""
+        """Wait until the node is ready."""
         location = record.location
         try:
             secret = create.read_secret(self.kube, location)
@@ -136,7 +139,7 @@ class _CreateRun:
             raise
 
     def _find_known(self) -> StoredBuilder | None:
-        """The builder that is there already; None where one is to be made."""
+        """Return the existing builder, None if a new one is to be created."""
         creation, namespace = self.creation, self.creation.order.settings.namespace
         if not creation.name:
             return None
@@ -145,14 +148,14 @@ class _CreateRun:
         return records.find_lasting_builder(self.kube, create.locate(creation.name, namespace or self.kube.namespace))
 
     def _create_builder(self) -> tuple[StoredBuilder, StoredNode]:
-        """A new builder with its first node; nothing of it where that fails."""
+        """Create a builder with its first node; remove everything if that fails."""
         creation = self.creation
         name = creation.name or f"builder-{identity.make_random_suffix()}"
         location = create.locate(name, creation.order.settings.namespace or self.kube.namespace)
         issued = certificates.issue(certificates.NAMES, create.CERTIFICATES_LAST)
         known = self._read_facts()
         create.check(self.kube, location, creation.order, known)
-        # Those of an earlier builder of this name, which the new one takes up.
+        # Volumes of an earlier builder of this name, which the new one reuses.
         kept = volumes.list_retained_claims(self.kube, location) if creation.order.settings.storage.claimed else ()
         create.claim_name(self.kube, location, issued, trust=self.trust)
         record = StoredBuilder(location=location, nodes=())
@@ -165,7 +168,7 @@ class _CreateRun:
         return StoredBuilder(location=location, nodes=(node,)), node
 
     def _make_node_and_report(self, title: str, act: Callable[[], StoredNode]) -> StoredNode:
-        """Make or change a node, and say what became of it."""
+        """Create or change a node, and show the result in the display."""
         with self.display.begin_phase(title) as phase:
             node = self.interrupts.run(act, settle=1)
             where = self.creation.order.settings.namespace or self.kube.namespace

@@ -1,4 +1,4 @@
-"""What the builders' caches hold, and clearing them: every replica has its own."""
+"""The builders' build caches: list and prune them. Each replica has its own."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from ci_buildx.manage.target import BuilderTarget
 from ci_buildx.model.record import dataclass
 
 _LOOK_TIME = 60.0
-"""Seconds for a buildkitd to add up what its cache holds."""
+"""Seconds for a buildkitd to compute its disk usage."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheUsage:
-    """A record of the cache of one pod."""
+    """One record in the cache of one pod."""
 
     pod: str
     record: UsageRecord
@@ -35,7 +35,10 @@ class CacheUsage:
 def read_usage(
     target: BuilderTarget, filters: tuple[str, ...], *, env: Mapping[str, str], timeout: float
 ) -> list[CacheUsage]:
-    """What is in the caches of a builder's pods. Raises InputError if none runs, TransportError, BuildkitError."""
+    """Return the cache records of all running pods of a builder.
+
+    ``timeout`` (s) bounds connecting to each pod. Raises InputError if no pod runs, TransportError, BuildkitError.
+    """
     request = DiskUsageRequest(filters)
     with _list_running(target, env) as pods:
 
@@ -56,7 +59,11 @@ def prune_caches(
     timeout: float,
     tell: Callable[[CacheUsage], None],
 ) -> None:
-    """Clear the caches of a builder's pods; ``tell`` hears of each record as it goes, from several threads."""
+    """Prune the caches of all running pods of a builder.
+
+    ``tell`` is called with each record as it is deleted, from several threads. ``timeout`` (s) bounds connecting to
+    each pod. Raises InputError if no pod runs, TransportError, BuildkitError.
+    """
     with _list_running(target, env) as pods:
 
         def clear(pod: PodView, way: PodDialer) -> None:

@@ -1,4 +1,7 @@
-"""Whether a cluster has all that builds need: what `doctor` does. It asks much and makes little, which it removes."""
+"""The `doctor` command: check that a cluster has everything that builds need.
+
+It mostly reads; the few objects that it creates are deleted again.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,14 @@ T = TypeVar("T")
 _AT_ONCE = 8
 _REGISTRY_PATIENCE = 5.0
 _FOREIGN = {"metadata": {"name": "not-called-as-a-builders", "annotations": {}}}
-"""A namespace that an account which is fenced in may not make."""
+"""A namespace that admission policies must not let a confined account create."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorRequest:
-    """What is looked at: the rights of ``mode``, builders made with these settings, and ``registries`` by host.
+    """What to check: the rights of ``mode``, builders with these settings, and ``registries`` by host.
 
-    With ``probe``, a builder is made for it, and pods that look around.
+    With ``probe``, doctor also creates a trial builder and probe pods.
     """
 
     mode: RightsMode
@@ -41,14 +44,14 @@ class DoctorRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorReport:
-    """The findings in the order of the looks, and the YAML to ``apply`` for what is missing, "" for nothing."""
+    """The findings in the order of the checks, and the YAML to ``apply`` for what is missing, "" for nothing."""
 
     findings: tuple[CheckResult, ...]
     apply: str = ""
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing that is needed is missing."""
+        """Whether nothing required is missing."""
         return all(finding.status is not CheckStatus.MISSING for finding in self.findings)
 
 
@@ -59,9 +62,10 @@ def run_doctor(
     env: Mapping[str, str],
     tell: Callable[[CheckResult], None] = lambda _: None,
 ) -> DoctorReport:
-    """Look at everything. ``tell`` hears each finding as it comes. Raises KubeError where the cluster cannot be asked.
+    """Run all checks. ``tell`` is called with each finding as it is made.
 
-    What was made for it is removed, also after an error or a signal.
+    Objects created for the checks are removed, even after an error or a signal. Raises KubeError if the cluster cannot
+    be queried.
     """
     with KubeClient(config.load_cluster(cluster, env=env)) as kube:
         look = _DoctorRun(kube=kube, wishes=wishes, tell=tell)
@@ -79,7 +83,7 @@ def run_doctor(
 
 @dataclass(slots=True)
 class _DoctorRun:
-    """One check-up under way. ``sheets`` is the YAML to apply, by mode."""
+    """One run of the checks. ``sheets`` is the YAML to apply, by mode."""
 
     kube: KubeClient
     wishes: DoctorRequest
@@ -89,19 +93,19 @@ class _DoctorRun:
     user: str = ""
 
     def add(self, finding: CheckResult) -> None:
-        """Note and tell."""
+        """Record a finding and report it."""
         self.findings.append(finding)
         self.tell(finding)
 
     @property
     def can_build(self) -> bool:
-        """Whether it makes sense to try."""
+        """Whether a trial build makes sense."""
         return all(
             each.status is not CheckStatus.MISSING for each in self.findings if each.topic in ("rights", "policy")
         )
 
     def check_cluster(self) -> None:
-        """What does not depend on who builds."""
+        """Check everything that does not depend on the user's rights."""
         self.user = self_binding.ask_user_name(self.kube)
         self.add(checks.check_server(self.kube.read_server_version(), self.user))
         if self.wishes.mode is not RightsMode.REAPER:
@@ -119,7 +123,7 @@ class _DoctorRun:
         self.add(checks.check_storage(self._list_or_none("/apis/storage.k8s.io/v1/storageclasses")))
 
     def check_rights(self) -> None:
-        """What the user may do, in the mode that the settings mean."""
+        """Check the user's rights in the requested mode."""
         match self.wishes.mode:
             case RightsMode.NAMESPACE:
                 self._check_namespace(self.wishes.builder.namespace)
@@ -162,7 +166,10 @@ class _DoctorRun:
             self._check_admission_policies()
 
     def _check_admission_policies(self) -> None:
-        """An account that may make namespaces and bind a role must be held to its own: the policies are tried out."""
+        """Check that the admission policies confine the account to its own namespaces.
+
+        Needed for an account that may create namespaces and bind a role.
+        """
         try:
             self.kube.create("/api/v1/namespaces", _FOREIGN, dryRun="All")
         except Forbidden:
@@ -174,7 +181,7 @@ class _DoctorRun:
         self.add_sheet()
 
     def _at_opt_outs(self, namespace: str = "") -> None:
-        """Whether RBAC lifts rules of the policies on pods for this user."""
+        """Check whether RBAC exempts this user from pod rules of the admission policies."""
         unconfined, host_access = (
             self._may(
                 AccessQuestion(verb=verb, group=rights.GRANT_GROUP, resource=rights.GRANT_RESOURCE, namespace=namespace)
@@ -184,7 +191,7 @@ class _DoctorRun:
         self.add(checks.opt_outs(unconfined, host_access, option=f" --namespace {namespace}" if namespace else ""))
 
     def _ask(self, rules: Sequence[RoleRule], namespace: str = "") -> bool:
-        """Whether the user may do all of it."""
+        """Return whether the user has all of the rights, and record a finding for each rule."""
         answers = self._ask_all(rights.list_questions(rules, namespace))
         for rule in rules:
             finding = checks.check_rights(rule, answers, rights.list_questions((rule,), namespace))
@@ -194,7 +201,7 @@ class _DoctorRun:
         return all(answers.values())
 
     def add_sheet(self, better: RightsMode | None = None) -> None:
-        """Note the YAML that gives the user the rights of the mode, or of one that makes it ``better``."""
+        """Record the YAML that grants the user the rights of the mode, or of the mode ``better``."""
         mode, namespace = better or self.wishes.mode, self.wishes.builder.namespace or roles.EXAMPLE_NAMESPACE
         self.sheets[mode] = roles.render_roles(mode, namespace=namespace, user=self.user)
 
@@ -206,7 +213,7 @@ class _DoctorRun:
             return dict(zip(asked, pool.map(self._may, asked), strict=True))
 
     def _may(self, question: AccessQuestion) -> bool:
-        """What the API server's authorizer says (authorization.k8s.io/v1 SelfSubjectAccessReview)."""
+        """Return the answer of the API server's authorizer (authorization.k8s.io/v1 SelfSubjectAccessReview)."""
         resource, _, subresource = question.resource.partition("/")
         attributes = {
             "verb": question.verb,
@@ -221,7 +228,7 @@ class _DoctorRun:
         return bool(self.kube.create(f"/apis/{api}/selfsubjectaccessreviews", review)["status"]["allowed"])
 
     def _list_or_none(self, path: str, **query: Any) -> Sequence[Mapping[str, Any]] | None:
-        """A collection, None where it may not be read."""
+        """Return a collection's items, None if reading it is forbidden."""
         try:
             items: list[Mapping[str, Any]] = self.kube.list(path, **query)["items"]
         except Forbidden:
@@ -230,7 +237,7 @@ class _DoctorRun:
 
 
 def check_registry_from_here(registry: str, builder: BuilderSettings, env: Mapping[str, str]) -> CheckResult:
-    """Whether this machine reaches a registry, which merges of several platforms need, and whether its login holds."""
+    """Check whether this machine reaches a registry and its login is valid; merging several platforms needs both."""
     from ci_buildx.builder.manifests import registries as manifests_registries
     from ci_buildx.registry.client import RegistryClient
     from ci_buildx.registry.connection import RequestPatience

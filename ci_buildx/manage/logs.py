@@ -1,4 +1,4 @@
-"""What the buildkitd of each pod says."""
+"""The `logs` command: the output of each pod's buildkitd."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from ci_buildx.runtime.threads import run_all
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogExtract:
-    """Which part of a log: of the pods of ``node`` ("" for all), the last ``tail`` lines of ``since`` seconds.
+    """The part of the logs to read: pods of ``node`` ("" for all), the last ``tail`` lines of ``since`` seconds.
 
-    ``follow`` goes on until the container ends; ``previous`` is the container that ended before this one.
+    ``follow`` continues until the container ends; ``previous`` selects the container that ended before this one.
     """
 
     node: str = ""
@@ -37,7 +37,7 @@ Tell = Callable[[str, str], None]
 
 
 def run_logs(target: BuilderTarget, extract: LogExtract, *, env: Mapping[str, str], tell: Tell) -> None:
-    """Hand each line to ``tell``, with its pod's name, "" where there is one pod only; from several threads.
+    """Call ``tell`` with the pod's name ("" if there is only one pod) and each line, from several threads.
 
     Raises InputError if there is no pod, KubeError, Interrupted.
     """
@@ -55,7 +55,7 @@ def run_logs(target: BuilderTarget, extract: LogExtract, *, env: Mapping[str, st
         ]
         several = len(pods) > 1
         works = [lambda one=one: one.read(tell, one.pod if several else "") for one in readers]
-        # What follows has no end: the first that fails ends the others, so that its error is heard of.
+        # Following has no end, so the first failure ends the other readers; else its error would never be reported.
         stop = interrupts.stop if extract.follow else threading.Event()
         interrupts.run(lambda: run_all(works, stop=stop), settle=0)
 
@@ -87,7 +87,7 @@ class _LogReader:
 
 
 def split_lines(chunks: Iterable[bytes]) -> Iterator[str]:
-    """The lines of a text that comes in pieces."""
+    """Yield the lines of a text that arrives in chunks."""
     rest = b""
     for chunk in chunks:
         *whole, rest = (rest + chunk).split(b"\n")

@@ -1,4 +1,4 @@
-"""Removing what expired jobs left: what `reap` does."""
+"""The `reap` command: remove leftovers of expired jobs."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def run_reap(
     dry_run: bool = False,
     warn: Callable[[str], None] = lambda _: None,
 ) -> list[str]:
-    """Remove the expired builders, with ``namespaces`` those inside them, too; their names.
+    """Remove expired builders, including those inside ``namespaces``, and return their names.
 
-    ``warn`` hears where it could not look. Raises TeardownError that says which stay and why, after all have been
-    tried.
+    With ``dry_run``, only return the names. ``warn`` is called for each place that cannot be read. Raises TeardownError
+    that names the builders that stay and the reasons, after all have been tried.
     """
     with KubeClient(config.load_cluster(cluster, env=env)) as kube:
         swept = reap.reap_builders(kube, namespaces=namespaces, dry_run=dry_run)
@@ -42,13 +42,13 @@ def run_reap(
 
 
 _LATE = 1.0
-"""Seconds in which a namespace may still appear whose creator was killed while the request was under way."""
+"""Seconds in which a namespace may still appear after its creator was killed during the request."""
 
 
 def remove_job_builder(cluster: ClusterSettings, name: str, *, env: Mapping[str, str], namespace: str = "") -> bool:
-    """Remove the builder ``name`` of a job of unknown fate: in ``namespace``, or in one of its own where none is named.
+    """Remove the builder ``name`` of a job of unknown fate, in ``namespace`` or, if "", in the builder's own.
 
-    Returns whether there was one. Raises TeardownError if something stays.
+    Returns whether the builder existed. Raises TeardownError if something stays.
     """
     location = BuilderLocation(name=name, namespace=namespace or name, exclusive=not namespace)
     with KubeClient(config.load_cluster(cluster, env=env)) as kube:

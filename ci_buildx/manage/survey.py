@@ -1,4 +1,4 @@
-"""What the cluster and each buildkitd say of builders: each replica once, and as itself."""
+"""The state of builders, as reported by the cluster and by each buildkitd; every replica is listed separately."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _AT_ONCE = 16
 
 
 class ReplicaStatus(StrEnum):
-    """How a pod, or a node without pods, is; the words are buildx's (0.38.2, ``driver/driver.go``)."""
+    """State of a pod, or of a node without pods; the words are buildx's (0.38.2, ``driver/driver.go``)."""
 
     RUNNING = "running"
     STARTING = "starting"
@@ -39,7 +39,7 @@ class ReplicaStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaView:
-    """One pod of a node; ``pod`` is None for a node that has none. ``workers`` are what its buildkitd answered."""
+    """One pod of a node; ``pod`` is None for a node without pods. ``workers`` are those that its buildkitd reported."""
 
     node: StoredNode
     pod: PodView | None
@@ -54,19 +54,23 @@ class ReplicaView:
 
     @property
     def version(self) -> str:
-        """buildkitd's version, "" if it was not asked."""
+        """buildkitd's version, "" if it was not queried."""
         return self.workers[0].version if self.workers else ""
 
     @property
     def runs(self) -> tuple[Platform, ...]:
-        """What it runs, each platform once: as it says now, else as it said earlier."""
+        """The platforms it runs, without duplicates: as reported now, else as recorded earlier."""
         said = tuple(dict.fromkeys(platform for worker in self.workers for platform in worker.platforms))
         return said or self.node.plan.runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuilderView:
-    """A builder and its seats; ``error`` says why it cannot be looked at, or, where there are seats, not be asked."""
+    """A builder and its replicas.
+
+    ``error`` is the reason why the builder cannot be read or, if ``seats`` is not empty, why its pods cannot be
+    queried.
+    """
 
     record: StoredBuilder
     seats: tuple[ReplicaView, ...] = ()
@@ -74,9 +78,9 @@ class BuilderView:
 
 
 def survey_builders(kube: KubeClient, records: Sequence[StoredBuilder], *, timeout: float | None) -> list[BuilderView]:
-    """Look at all builders at once; each running pod's buildkitd is asked, and what is late says so.
+    """Return the state of all builders, concurrently; each running pod's buildkitd is queried.
 
-    With None as ``timeout`` no buildkitd is asked.
+    A pod that does not answer within ``timeout`` seconds has an error. If ``timeout`` is None, no buildkitd is queried.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
 
@@ -91,7 +95,7 @@ def survey_builders(kube: KubeClient, records: Sequence[StoredBuilder], *, timeo
 
 
 def list_running_pods(kube: KubeClient, record: StoredBuilder) -> list[tuple[StoredNode, PodView]]:
-    """The pods of a builder that can be asked, by node and name."""
+    """Return the running pods of a builder with their nodes, ordered by node and name."""
     return [
         (seat.node, seat.pod)
         for seat in _list_replicas(kube, record)
@@ -100,13 +104,13 @@ def list_running_pods(kube: KubeClient, record: StoredBuilder) -> list[tuple[Sto
 
 
 def run_at_once(works: Sequence[Callable[[], T]]) -> Iterator[T]:
-    """What each piece of work gives, in their order; all are at work at once."""
+    """Run all functions concurrently and yield their results in order."""
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         yield from pool.map(lambda work: work(), works)
 
 
 def make_dialer(kube: KubeClient, builder: Builder, node: StoredNode) -> PodDialer:
-    """How the pods of a node are reached."""
+    """Return the dialer for the pods of a node."""
     return PodDialer(kube=kube, keys=builder.keys, known=builder.transports.get(node.name, ""))
 
 
@@ -117,7 +121,7 @@ def _view_builder(kube: KubeClient, record: StoredBuilder, deadline: float | Non
     try:
         builder = lifecycle_records.load_builder(kube, record)
     except Forbidden as failure:
-        # Who sees all namespaces need not hold the keys to the builders in them.
+        # A user who may list all namespaces need not have the rights to read the builders' keys.
         return BuilderView(record=record, seats=tuple(seats), error=str(failure))
 
     def asked(seat: ReplicaView) -> ReplicaView:
@@ -141,7 +145,7 @@ def _ask_replica(way: PodDialer, seat: ReplicaView, deadline: float) -> ReplicaV
 
 
 def _list_replicas(kube: KubeClient, record: StoredBuilder) -> list[ReplicaView]:
-    """The pods by node and name; those that have come to their end are no seats: others are in their place."""
+    """Return the pods by node and name; ended pods are skipped, since others replace them."""
     listed = kube.list(record.location.make_core_path("pods"), labelSelector=record.location.selector)["items"]
     pods: dict[str, list[Mapping[str, Any]]] = {}
     for pod in sorted(listed, key=lambda one: str(one["metadata"]["name"])):

@@ -1,4 +1,4 @@
-"""The builder that a verb is about."""
+"""The builder that a command applies to, and the user's current builder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ci_buildx.settings.values import ClusterSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuilderTarget:
-    """Where to look for a builder: ``namespace`` "" means wherever it is found."""
+    """Where to look for a builder; ``namespace`` "" means any namespace."""
 
     cluster: ClusterSettings
     namespace: str
@@ -25,23 +25,23 @@ class BuilderTarget:
 
 
 SOURCE = "kube-builder use"
-"""Where the choice came from, for errors."""
+"""Source of the current builder, for errors."""
 ANYWHERE = "*"
-"""Stands for all contexts."""
+"""Key that means all contexts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurrentBuilder:
-    """A builder and its namespace."""
+    """A builder's name and its namespace."""
 
     builder: str
     namespace: str
 
 
 def read_current(cluster: ClusterSettings, env: Mapping[str, str]) -> CurrentBuilder | None:
-    """What was chosen for this context, or for all; None if nothing was. A file that cannot be read counts for none.
+    """Return the current builder for this context, else for all contexts; None if none was chosen.
 
-    Most machines have none: then not even the kubeconfig is read.
+    An unreadable file counts as no choice. Most machines have no such file: then the kubeconfig is not read either.
     """
     known = _load_choices(_locate_file(env))
     if not known:
@@ -56,9 +56,10 @@ def read_current(cluster: ClusterSettings, env: Mapping[str, str]) -> CurrentBui
 def write_current(
     choice: CurrentBuilder | None, cluster: ClusterSettings, env: Mapping[str, str], *, everywhere: bool = False
 ) -> None:
-    """Remember a choice, None for no builder, for this context or for all. Raises InputError if that fails.
+    """Store the current builder for this context or, with ``everywhere``, for all; None means no builder.
 
-    No builder for this context is remembered, too, where there is one for all.
+    No builder for this context is stored explicitly if a builder for all contexts exists. Raises InputError if the file
+    cannot be written.
     """
     file = prepare_file(env)
     place = ANYWHERE if everywhere else _make_place(cluster, env)
@@ -73,7 +74,7 @@ def write_current(
 
 
 def prepare_file(env: Mapping[str, str]) -> Path:
-    """The file for choices, in a folder that is there. Raises InputError if there is no place for one."""
+    """Return the file of current builders and create its folder. Raises InputError if that is impossible."""
     file = _locate_file(env)
     if file is None:
         raise InputError("there is no folder to remember the builder in", fix="set HOME or XDG_STATE_HOME")
@@ -85,7 +86,10 @@ def prepare_file(env: Mapping[str, str]) -> Path:
 
 
 def forget_current(choice: CurrentBuilder, env: Mapping[str, str]) -> None:
-    """Choose nothing wherever ``choice`` was chosen: it is gone. Where that cannot be written, its next use tells."""
+    """Delete ``choice`` everywhere, because the builder is gone.
+
+    If the file cannot be written, the next use of the builder reports that it is missing.
+    """
     file = _locate_file(env)
     known = _load_choices(file)
     gone = {"builder": choice.builder, "namespace": choice.namespace}
@@ -96,7 +100,7 @@ def forget_current(choice: CurrentBuilder, env: Mapping[str, str]) -> None:
 
 
 def _save_choices(file: Path, known: Mapping[str, Any]) -> None:
-    """All or nothing: whoever reads meanwhile finds what was there before."""
+    """Write the file atomically: concurrent readers get the old content or the new."""
     try:
         scratch.replace(file, (json.dumps(known, indent=2) + "\n").encode())
     except OSError as error:
@@ -108,7 +112,7 @@ def _make_write_error(file: Path, error: OSError) -> InputError:
 
 
 def _locate_file(env: Mapping[str, str]) -> Path | None:
-    """Where choices are remembered, None for a user who has no place for that."""
+    """Return the file of current builders, None if the user has no folder for it."""
     if env.get("XDG_STATE_HOME"):
         return Path(env["XDG_STATE_HOME"]) / "kube-builder" / "current.json"
     return Path(env["HOME"]) / ".local" / "state" / "kube-builder" / "current.json" if env.get("HOME") else None

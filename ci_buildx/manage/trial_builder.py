@@ -1,7 +1,7 @@
-"""Pods that look at the cluster from inside, for `doctor`: what they are made of and what they say, without I/O.
+"""The trial builder of `doctor`, and pods that probe the network from inside the cluster.
 
-Two of them listen, one of which a NetworkPolicy closes; a third one tries to reach both, and the registries. What it
-found comes with its status (core/v1 ContainerStateTerminated), so that no right to read logs is needed.
+Two pods listen, and a NetworkPolicy closes one of them; a third pod connects to both and to the registries. Its results
+are in its status (core/v1 ContainerStateTerminated), so no right to read logs is needed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ci_buildx.settings.builder import BuilderSettings
 from ci_buildx.settings.values import TransportChoice
 
 LIFETIME = 120
-"""Seconds after which the cluster ends a probe whose doctor was killed."""
+"""Seconds after which the cluster ends a probe pod whose doctor was killed."""
 OPEN, FENCED, KNOCKING = "open", "fenced", "knocking"
 ROLE = f"{labels.DOMAIN}probe"
 
@@ -41,9 +41,9 @@ _PORT = 8080
 _NOBODY = 65534
 _CONTAINER = "probe"
 _LISTEN = f"while :; do echo here | nc -l -p {_PORT} >/dev/null; done"
-# nc says on stderr why there is no connection (busybox 1.37, networking/nc.c). Whatever answers is there: a registry
-# that speaks TLS refuses the request, and that is an answer. A network takes a moment to enforce a new policy, and a
-# listener one to listen again.
+# nc prints on stderr why it cannot connect (busybox 1.37, networking/nc.c). Any answer counts as reachable: a registry
+# that speaks TLS refuses the request, which is an answer. A network takes a moment to enforce a new policy, and a
+# listener takes a moment to listen again.
 _KNOCK = f"""\
 knock() {{ printf 'GET /v2/ HTTP/1.0\\r\\n\\r\\n' | timeout 6 nc -w 3 "$1" "$2" 2>&1 >/dev/null | tail -n 1; }}
 tell() {{ echo "$1 $2" >> /dev/termination-log; }}
@@ -64,7 +64,7 @@ while [ $# -ge 3 ]; do tell "$1" "$(knock "$2" "$3")"; shift 3; done
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryTarget:
-    """A registry as a pod reaches it."""
+    """A registry's address for a pod."""
 
     name: str
     host: str
@@ -72,7 +72,7 @@ class RegistryTarget:
 
 
 def make_registry_target(registry: str, *, plain: bool) -> RegistryTarget:
-    """Where the registry called ``registry`` (host, maybe with a port) listens."""
+    """Return the address of ``registry`` (host, optionally with a port)."""
     host, colon, port = registry.rpartition(":")
     if not colon or not port.isdigit():
         host, port = registry, "80" if plain else "443"
@@ -82,7 +82,7 @@ def make_registry_target(registry: str, *, plain: bool) -> RegistryTarget:
 
 
 def make_listener_pod(location: BuilderLocation, role: str, image: str, marks: Mapping[str, str]) -> Manifest:
-    """A pod that can be knocked at."""
+    """Return the Job of a pod that listens for connections."""
     return _make_probe_job(location, role, image, marks, {"command": ["sh", "-c", _LISTEN]})
 
 
@@ -93,7 +93,7 @@ def make_probe_pod(
     targets: Sequence[RegistryTarget],
     listening: Mapping[str, str],
 ) -> Manifest:
-    """A pod that tries to reach the ``targets`` and those that are ``listening``: their addresses by role."""
+    """Return the Job of a pod that connects to the ``targets`` and to the ``listening`` pods (address by role)."""
     words = [word for each in targets for word in (each.name, each.host, str(each.port))]
     env = [{"name": role.upper(), "value": address} for role, address in listening.items()]
     return _make_probe_job(
@@ -104,7 +104,7 @@ def make_probe_pod(
 def make_probe_network_policy(
     location: BuilderLocation, marks: Mapping[str, str], owners: Sequence[Mapping[str, str]]
 ) -> Manifest:
-    """The NetworkPolicy that closes the fenced pod."""
+    """Return the NetworkPolicy that blocks all ingress of one listening pod."""
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -122,7 +122,7 @@ def make_probe_network_policy(
 
 
 def read_probe_results(pod: Mapping[str, Any]) -> dict[str, str] | None:
-    """What the knocking pod found: why each was not reached, "" where it was. None while it has not ended."""
+    """Return the probe pod's results: the error by target, "" for a reachable one; None while the pod runs."""
     statuses = (pod.get("status") or {}).get("containerStatuses") or ()
     ended = [state["terminated"] for each in statuses if (state := each.get("state") or {}).get("terminated")]
     if not ended:
@@ -137,7 +137,7 @@ def read_probe_results(pod: Mapping[str, Any]) -> dict[str, str] | None:
 def _make_probe_job(
     location: BuilderLocation, role: str, image: str, marks: Mapping[str, str], container: Mapping[str, object]
 ) -> Manifest:
-    """It runs as nobody, so that every level of PodSecurity lets it in."""
+    """Return a Job that runs without root, so that every PodSecurity level admits it."""
     own = {**marks, ROLE: role}
     spec = {
         "restartPolicy": "Never",
@@ -173,14 +173,14 @@ def _make_probe_job(
 
 
 _LIFETIME = 300
-"""Seconds after which the cluster ends what a doctor that was killed has left."""
+"""Seconds after which the cluster deletes the builder of a doctor that was killed."""
 _BOOT_TIME = 60.0
 _LOOK_TIME = 60.0
 _TRANSPORTS = (TransportChoice.DIRECT, TransportChoice.PORT_FORWARD, TransportChoice.EXEC)
 
 
 def examine_cluster(kube: KubeClient, settings: BuilderSettings, registries: Sequence[str]) -> list[CheckResult]:
-    """Make a builder, reach it in every way, and look around from inside. Raises Interrupted."""
+    """Create a builder, connect over every transport, and probe the network from inside. Raises Interrupted."""
     settings = replace(settings, lifetime=_LIFETIME, replicas=1)
     named = builder_identity.make_identity(
         JobOrigin(system="local", repository="doctor"), suffix=builder_identity.make_random_suffix()
@@ -201,7 +201,7 @@ def examine_cluster(kube: KubeClient, settings: BuilderSettings, registries: Seq
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _TrialBuilder:
-    """The builder that is looked at."""
+    """The builder that is checked."""
 
     kube: KubeClient
     settings: BuilderSettings
@@ -209,7 +209,7 @@ class _TrialBuilder:
     location: BuilderLocation
 
     def check_all(self, registries: Sequence[str]) -> list[CheckResult]:
-        """What is found, in the order of a build."""
+        """Return the findings in the order of a build."""
         try:
             builder = self._provision()
             with Boot(self.kube, builder, deadline=time.monotonic() + _BOOT_TIME) as boot:
@@ -243,7 +243,7 @@ class _TrialBuilder:
         return provision(self.kube, blueprint, announce=lambda _: None)
 
     def _check_transports(self, builder: Builder, boot: Boot, pod: PodView) -> Iterable[CheckResult]:
-        """Each transport by itself. A build needs one of them."""
+        """Check each transport separately; a build needs only one of them."""
         failures = {choice: self._describe_failure(builder, boot, pod, choice) for choice in _TRANSPORTS}
         worst = CheckStatus.MISSING if all(failures.values()) else CheckStatus.WARNING
         for choice, why in failures.items():
@@ -282,7 +282,10 @@ class _TrialBuilder:
         )
 
     def _listen(self) -> dict[str, str]:
-        """Two pods to knock at, one behind a NetworkPolicy: their addresses by role."""
+        """Create two listening pods, one behind a NetworkPolicy, and return their addresses by role.
+
+        Returns {} if the user may not create NetworkPolicies or a pod does not start in time.
+        """
         marks, image = self.identity.labels, self.settings.image
         jobs = {
             role: self.kube.create(self.location.jobs_path, make_listener_pod(self.location, role, image, marks))
@@ -311,7 +314,7 @@ class _TrialBuilder:
         return None
 
     def _watch_pods(self) -> Iterator[Mapping[str, Any]]:
-        """The pods that look around, as they change."""
+        """Yield the listening and probing pods as they change."""
         deadline, chosen = time.monotonic() + _LOOK_TIME, f"{self.location.selector},{ROLE}"
         for event in self.kube.watch(self.location.make_core_path("pods"), deadline=deadline, labelSelector=chosen):
             yield event.object

@@ -1,1 +1,1 @@
-"""Signals, threads and phases of one run."""
+"""Signals, threads and phase timings of one run."""

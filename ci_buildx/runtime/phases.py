@@ -1,4 +1,4 @@
-"""How long each phase of a job took."""
+"""Durations of a job's phases."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 
 _LOG = debug.get_log("runtime")
 UNSHOWN = {"plan": "planning"}
-"""Phases that the display does not show as steps, and how they are called there."""
+"""Phases that the display does not show as steps: display label by phase name."""
 
 
 class PhaseTimes:
-    """Seconds by phase name, in the order in which the phases began. A phase that comes twice is added up."""
+    """Seconds by phase name, in the order in which the phases began.
+
+    A phase that runs several times is summed.
+    """
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, *, calendar: Callable[[], float] = time.time
@@ -30,7 +33,7 @@ class PhaseTimes:
 
     @contextmanager
     def measure(self, name: str) -> Iterator[None]:
-        """Count the time inside as phase ``name``, also when it fails."""
+        """Measure the time inside as phase ``name``, even if it raises."""
         self.seconds.setdefault(name, 0.0)
         self.begun.setdefault(name, self._calendar())
         start = self._clock()
@@ -42,7 +45,7 @@ class PhaseTimes:
             _LOG.debug("phase %s ends after %.3f s", name, self._clock() - start)
 
     def list_laps(self) -> list[PhaseLap]:
-        """Where in time those are that the display does not show."""
+        """Return the time span of each phase that the display does not show."""
         from ci_buildx.progress.timeline.timeline import PhaseLap
 
         return [

@@ -1,7 +1,7 @@
-"""Signals: turned into one exception in the main thread, while the work runs in others.
+"""Signals, turned into one exception in the main thread while the work runs in others.
 
-The main thread only waits, so an interruption reaches it wherever the work is; and it never strikes inside teardown,
-which runs in the main thread outside of :meth:`Interrupts.run`.
+The main thread only waits, so an interruption reaches it regardless of what the workers do. It never interrupts
+teardown, which runs in the main thread outside of :meth:`SignalHandler.run`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ T = TypeVar("T")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _LOOK = 0.05
 _heard: list[int] = []
-"""Signals that :func:`raise_on_signals` has raised for. C code and weak references' callbacks lose what is raised in
-them.
+"""Numbers of the signals that :func:`raise_on_signals` has raised for.
+
+C code and callbacks of weak references swallow exceptions, so the signal is also recorded here.
 """
 
 
 class ThreadOutcome(Generic[T]):
-    """What a thread returned or raised; set once."""
+    """Result or exception of a thread's work; set once."""
 
     def __init__(self, work: Callable[[], T]) -> None:
         self._work = work
@@ -34,7 +35,7 @@ class ThreadOutcome(Generic[T]):
         self.done = threading.Event()
 
     def settle(self) -> None:
-        """Do the work and keep what it gave. Runs in the worker's thread."""
+        """Do the work and store its result or exception. Runs in the worker's thread."""
         try:
             self._value.append(self._work())
         except BaseException as error:
@@ -43,24 +44,25 @@ class ThreadOutcome(Generic[T]):
             self.done.set()
 
     def take_result(self) -> T:
-        """The value; raises what the work raised."""
+        """Return the result of the work, or raise its exception."""
         if self.error is not None:
             raise self.error
         return self._value[0]
 
 
 def _list_owned() -> list[signal.Signals]:
-    """The signals to own: one that nohup or a parent has set to be ignored stays so."""
+    """Return the signals to handle, without those that nohup or a parent process has set to be ignored."""
     handed = (signal.SIGHUP, signal.SIGQUIT)
     return [one for one in _SIGNALS if one not in handed or signal.getsignal(one) is not signal.SIG_IGN]
 
 
 @contextmanager
 def raise_on_signals() -> Iterator[Callable[[], None]]:
-    """Signals raise Interrupted in the main thread, for what comes before and after the work of :class:`SignalHandler`.
+    """Raise Interrupted in the main thread on signals, before and after the work of :class:`SignalHandler`.
 
-    What is yielded, called once an end is being told, lets later signals pass: telling takes no time.
-    An error that comes after a signal is the signal's: an import that is interrupted may fail with any.
+    Yields a function that ignores all later signals; call it before the final message is printed, which takes no time.
+    Any exception after a signal becomes Interrupted, since an interrupted import may fail with any error. Outside the
+    main thread this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
@@ -89,9 +91,9 @@ def raise_on_signals() -> Iterator[Callable[[], None]]:
 
 
 class SignalHandler:
-    """Owns SIGINT, SIGTERM, SIGHUP and SIGQUIT for as long as it is entered. ``stop`` tells all work to end.
+    """Handles SIGINT, SIGTERM, SIGHUP and SIGQUIT while it is entered; ``stop`` tells all work to end.
 
-    Outside the main thread (the product embedded in another program) no signal can be owned: it only runs the work.
+    Outside the main thread (the product embedded in another program) no signal can be handled: it only runs the work.
     """
 
     def __init__(self) -> None:
@@ -113,11 +115,14 @@ class SignalHandler:
             signal.signal(number, previous)
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
-        """Only take note: a handler runs between any two instructions of the main thread, which may hold a lock."""
+        """Record the signal only.
+
+        A handler runs between any two instructions of the main thread, which may hold a lock.
+        """
         self._received = self._received or number
 
     def check(self) -> None:
-        """Raise Interrupted if a signal has come; from then on ``stop`` is set."""
+        """Raise Interrupted if a signal was received, and set ``stop``."""
         if self._received is not None:
             self.stop.set()
             raise Interrupted(self._received)
@@ -130,7 +135,7 @@ class SignalHandler:
         self.check()
         outcome = ThreadOutcome(work)
         threading.Thread(target=outcome.settle, daemon=True, name="work").start()
-        # A signal that comes just before the main thread blocks does not wake it: it has to look by itself.
+        # A signal that arrives just before the main thread blocks does not wake it, so poll.
         while not outcome.done.wait(_LOOK):
             try:
                 self.check()

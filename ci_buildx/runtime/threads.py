@@ -1,4 +1,4 @@
-"""Several pieces of work at once: all of them end before the first failure is raised."""
+"""Concurrent work: all threads end before the first failure is raised."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ T = TypeVar("T")
 
 
 def start_thread(work: Callable[[], T]) -> ThreadOutcome[T]:
-    """Start a piece of work in a thread of its own."""
+    """Start ``work`` in its own thread and return its outcome."""
     outcome = ThreadOutcome(work)
     threading.Thread(target=outcome.settle, daemon=True).start()
     return outcome
 
 
 def run_all(works: Sequence[Callable[[], T]], *, stop: threading.Event) -> list[T]:
-    """Run every piece in a thread of its own; return their results in order.
+    """Run every function in its own thread and return their results in order.
 
-    The first failure sets ``stop`` so that the others end, and is the one raised: what fails afterwards is mostly
-    a consequence.
+    The first failure sets ``stop`` so that the others end, and is the one raised: later failures are usually
+    consequences of it. A single function runs in the caller's thread.
     """
     if len(works) == 1:
         return [works[0]()]

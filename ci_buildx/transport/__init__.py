@@ -1,1 +1,1 @@
-"""Ways from here to buildkitd in a pod, behind one seam."""
+"""Transports from this machine to buildkitd in a pod, behind one interface."""

@@ -1,4 +1,4 @@
-"""The values that all transports share."""
+"""Values that all transports share, and the direct transport."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from ci_buildx.model.secret import Secret
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodAddress:
-    """A pod that runs buildkitd. ``ip`` may be "" while it boots; ``port`` is buildkitd's, spoken with mTLS."""
+    """A pod that runs buildkitd.
+
+    ``ip`` may be "" while the pod boots. ``port`` is buildkitd's TCP port, which requires mTLS.
+    """
 
     namespace: str
     name: str
@@ -25,13 +28,13 @@ class PodAddress:
         return f"{self.namespace}/{self.name}"
 
     def make_path(self, subresource: str) -> str:
-        """The API path of one of the pod's subresources."""
+        """Return the API path of one of the pod's subresources."""
         return f"/api/v1/namespaces/{self.namespace}/pods/{self.name}/{subresource}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientIdentity:
-    """The client's part of mTLS, PEM. ``server_name`` is the name that buildkitd's certificate is for."""
+    """The client's half of mTLS, PEM. ``server_name`` is the name in buildkitd's certificate."""
 
     ca: bytes
     certificate: bytes
@@ -41,21 +44,22 @@ class ClientIdentity:
 
 @dataclass(frozen=True, slots=True)
 class PodEndpoint:
-    """``target`` is a gRPC target (``10.1.2.3:1234``, ``unix:/…``); ``secure``: speak mTLS over it."""
+    """A gRPC ``target`` (``10.1.2.3:1234``, ``unix:/…``); ``secure`` requires mTLS over it."""
 
     target: str
     secure: bool
 
 
 KNOCK_TIMEOUT = 1.0
-"""Seconds to wait for TCP; a pod network that is reachable at all answers in a hundredth of that."""
+"""Seconds to wait for TCP; a reachable pod network answers in a hundredth of that."""
 
 
 @contextmanager
 def open_direct(pod: PodAddress, *, timeout: float = KNOCK_TIMEOUT) -> Iterator[PodEndpoint]:
-    """The endpoint at the pod's own address, where TCP has ``timeout`` seconds to answer.
+    """Open the endpoint at the pod's own address, waiting ``timeout`` seconds for TCP.
 
-    Raises TransportError if nothing listens there (yet): a knock at the door costs a thousandth of a gRPC attempt.
+    Raises TransportError if the pod has no address or nothing listens there yet. The TCP probe costs a thousandth of a
+    gRPC attempt.
     """
     if not pod.ip:
         raise TransportError(f"pod {pod} has no address yet")

@@ -1,4 +1,4 @@
-"""What the channels of a Kubernetes stream mean: which one carries data, and what the others tell of failures."""
+"""Channels of a Kubernetes stream (data, errors, status), and the pump between a local socket and a WebSocket."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import Protocol
 from ci_buildx.kube.websocket import WebSocket
 
 _KEPT = 2048
-"""Bytes of error text that are kept: the end of it, where the reason stands."""
+"""Bytes of error text to keep, from the end, which holds the reason."""
 
 
 class StreamChannels(Protocol):
-    """One way to use the channels. ``outgoing`` is the channel number of the bytes we send."""
+    """One way to use the channels. ``outgoing`` is the number of the channel that we send on."""
 
     outgoing: int
 
     def receive(self, message: memoryview) -> memoryview:
-        """Take a message, channel number first; give the bytes of the stream in it, perhaps none."""
+        """Process a message, channel number first, and return its stream data, possibly empty."""
         ...
 
     @property
     def failure(self) -> str:
-        """What the other side said of a failure, "" for nothing."""
+        """The other side's error message, "" if there is none."""
         ...
 
 
 class PortForwardChannels:
-    """One forwarded port: channel 0 data, channel 1 an error text.
+    """Channels of one forwarded port: 0 carries data, 1 an error text.
 
     Each channel's first message is the port number, two bytes (kubelet v0.34.2, ``pkg/cri/streaming/portforward/
     websocket.go``, protocol v4.channel.k8s.io). The newer v2.portforward.k8s.io tunnels SPDY and gains nothing here.
@@ -43,7 +43,7 @@ class PortForwardChannels:
         self._error = b""
 
     def receive(self, message: memoryview) -> memoryview:
-        """Data of channel 0."""
+        """Return the data of channel 0."""
         channel, content = message[0], message[1:]
         if channel not in self._greeted:
             self._greeted.add(channel)
@@ -55,12 +55,12 @@ class PortForwardChannels:
 
     @property
     def failure(self) -> str:
-        """The kubelet's text, down to its reason."""
+        """The kubelet's error text, including its reason."""
         return self._error.decode(errors="replace").strip()
 
 
 class ExecChannels:
-    """A command: channel 0 is its input, 1 its output, 2 its errors, 3 the Status at its end.
+    """Channels of a command: 0 is its input, 1 its output, 2 its errors, 3 the Status at its end.
 
     Source: kubelet v0.34.2, ``pkg/cri/streaming/remotecommand/websocket.go``.
     """
@@ -72,7 +72,7 @@ class ExecChannels:
         self._status = b""
 
     def receive(self, message: memoryview) -> memoryview:
-        """Data of channel 1."""
+        """Return the data of channel 1."""
         channel, content = message[0], message[1:]
         if channel == 1:
             return content
@@ -84,7 +84,7 @@ class ExecChannels:
 
     @property
     def failure(self) -> str:
-        """What the command wrote to standard error, and how it ended."""
+        """How the command ended, and the last line of its standard error."""
         lines = self._errors.decode(errors="replace").strip().splitlines()
         return ": ".join(part for part in (_read_exit(self._status), lines[-1] if lines else "") if part)
 
@@ -100,7 +100,7 @@ def _read_exit(status: bytes) -> str:
 
 
 class TunnelPump:
-    """One tunnel. ``wake`` is a socket that becomes readable when the pump must end."""
+    """One tunnel's data pump. ``wake`` is a socket that becomes readable when the pump must end."""
 
     def __init__(self, local: socket.socket, remote: WebSocket, channels: StreamChannels, wake: socket.socket) -> None:
         local.setblocking(False)
@@ -112,9 +112,9 @@ class TunnelPump:
         self._local_ended = False
 
     def run(self) -> bool:
-        """Pump until one side ends or ``wake`` is readable; True if it was the other side that ended.
+        """Pump until one side ends or ``wake`` is readable; return True if the remote side ended.
 
-        Raises OSError or ProtocolError when the WebSocket breaks.
+        Raises OSError or ProtocolError if the WebSocket breaks.
         """
         while True:
             try:
@@ -129,7 +129,7 @@ class TunnelPump:
                 return False
 
     def _pump_up(self) -> bool:
-        """From the local socket into the WebSocket; whether anything moved."""
+        """Move data from the local socket to the WebSocket; return whether anything moved."""
         remote = self._remote
         received = 0
         if remote.has_room:
@@ -146,14 +146,14 @@ class TunnelPump:
         return remote.flush() or received > 0
 
     def _read_close_reason(self) -> None:
-        """The other side hung up while we were sending; what it said before that may still be unread."""
+        """Read what the other side sent before it hung up while we were sending."""
         with contextlib.suppress(OSError, ValueError):
             while messages := self._remote.receive():
                 for message in messages:
                     self._channels.receive(message)
 
     def _pump_down(self) -> bool:
-        """From the WebSocket to the local socket; whether anything moved."""
+        """Move data from the WebSocket to the local socket; return whether anything moved."""
         if self._down:
             return self._deliver()
         if self._remote.ended:
@@ -166,7 +166,7 @@ class TunnelPump:
         return True
 
     def _deliver(self) -> bool:
-        """Hand on what is held; whether any of it went."""
+        """Send the buffered data to the local socket; return whether any was sent."""
         delivered = False
         while self._down:
             try:
@@ -183,13 +183,13 @@ class TunnelPump:
         return delivered
 
     def _wait_until_woken(self) -> bool:
-        """Wait until something can move; True if the pump must end."""
+        """Wait until data can move; return True if the pump must end."""
         local = (select.POLLIN if self._remote.has_room else 0) | (select.POLLOUT if self._down else 0)
         reading = 0 if self._down or self._remote.ended else select.POLLIN
         remote = reading | (select.POLLOUT if self._remote.sending else 0)
         poll = select.poll()
         poll.register(self._wake, select.POLLIN)
-        # Without an event to wait for, poll would still report a hang-up, again and again.
+        # An end without events must not be registered: poll would report its hang-up again and again.
         for end, events in ((self._local, local), (self._remote, remote)):
             if events:
                 poll.register(end, events)

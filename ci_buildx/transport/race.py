@@ -1,8 +1,9 @@
-"""When a tunnel knocks at a pod that comes up: each knock is a call to the API server, and few of them are enough.
+"""The race of transports to one pod, and the schedule of tunnel attempts while the pod boots.
 
-The status of a pod tells up to a second late that its container runs (the kubelet looks once a second), so a boot is
-quickest where tunnels begin before that, blindly. When the first second has not been enough, an image is being pulled
-or the node is slow: then they rest until the pod's status says more.
+Each attempt of a tunnel is a call to the API server, so a few must suffice. A pod's status shows its running container
+up to a second late (the kubelet checks once a second), so a boot is fastest if tunnels start blindly before that. If
+the first second was not enough, an image is being pulled or the cluster node is slow. Tunnels then pause until the
+pod's status changes.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ from ci_buildx.model.record import dataclass
 from ci_buildx.transport.endpoint import PodEndpoint
 
 BLIND = (0.12, 0.18, 0.28)
-"""Seconds between knocks at a pod that nothing is known of: four of them."""
+"""Seconds between attempts at a pod of unknown state: four attempts."""
 EARLY = (0.6,)
-"""The same at a pod whose container runs: what buildkitd needs to begin to listen, twice."""
+"""Seconds between attempts at a pod whose container runs: twice what buildkitd needs to start listening."""
 
 _FIRST_GAP = 0.5
 _LONGEST_GAP = 2.0
 _LOOK = 0.02
 _REST = 0.2
-"""Seconds for which a turn is waited for at a time, so that the end of the race is noticed."""
+"""Seconds to wait for a turn at a time, so that the end of the race is noticed."""
 
 
 class PodProgress(IntEnum):
-    """What the status of a pod says."""
+    """A pod's progress, as its status reports it."""
 
     UNKNOWN = 0
     RUNNING = 1
@@ -41,14 +42,15 @@ class PodProgress(IntEnum):
 
 
 class NotTried(Exception):
-    """A transport that rests: it was not tried."""
+    """Raised by a transport that pauses: no attempt was made."""
 
 
 class AttemptSchedule:
-    """The turns of one transport at one pod.
+    """The attempts of one transport at one pod.
 
-    ``blind`` and ``early`` are its gaps while nothing is known and while the container runs; None for not at all. A
-    pod that is ready is knocked at for ever, ever more slowly.
+    ``stage`` returns the pod's progress. ``blind`` and ``early`` are the gaps between attempts in seconds, while the
+    pod's state is unknown and while its container runs; None means no attempts. A ready pod is tried without end, at
+    growing gaps.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class AttemptSchedule:
         self._last = 0.0
 
     def take_turn(self) -> None:
-        """Return when it is time to knock. Raises NotYet after a moment in which it was not."""
+        """Return when the next attempt is due; raise NotTried if it is not due within a moment."""
         until = self._clock() + _REST
         while not self._is_due():
             if self._clock() >= until:
@@ -85,7 +87,7 @@ class AttemptSchedule:
         return self._clock() - self._last >= self._compute_gap()
 
     def _compute_gap(self) -> float:
-        """Seconds from the last knock to the next."""
+        """Return the seconds between the last attempt and the next."""
         if self._seen is PodProgress.READY:
             return min(_FIRST_GAP * 2.0 ** (self._made - 1), _LONGEST_GAP) if self._made else 0.0
         gaps = self._gaps[self._seen]
@@ -98,16 +100,16 @@ T = TypeVar("T")
 
 _LOG = debug.get_log("transport")
 _HOPELESS = (Forbidden, InputError, Unauthorized)
-"""Refusals that another try would only repeat."""
+"""Errors that a retry would only repeat."""
 
 _TICK = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class TransportCandidate:
-    """A transport in the race, which it enters ``delay`` seconds late.
+    """A transport in the race, which it enters after ``delay`` seconds.
 
-    ``open`` is called for each try, so it may look up what changed meanwhile, or rest by raising NotYet.
+    ``open`` is called for each attempt, so it can look up what has changed, or pause by raising NotTried.
     """
 
     name: str
@@ -116,7 +118,10 @@ class TransportCandidate:
 
 
 class TransportWinner(Generic[T]):
-    """The transport that won: ``name``, ``endpoint`` and ``value``, what ``answer`` returned. Close it at the end."""
+    """The transport that won: ``name``, ``endpoint``, and the ``value`` that ``answer`` returned.
+
+    Close it when done.
+    """
 
     def __init__(self, name: str, endpoint: PodEndpoint, value: T, undo: ExitStack) -> None:
         self.name = name
@@ -146,11 +151,12 @@ def race_transports(
     discard: Callable[[T], None] = lambda _: None,
     subject: str = "buildkitd",
 ) -> TransportWinner[T]:
-    """Race ``candidates`` until ``deadline`` (a time.monotonic() value) or ``stop``.
+    """Race ``candidates`` until ``deadline`` (a time.monotonic() value) or ``stop``, and return the winner.
 
-    ``answer`` makes a call over an endpoint and must have a time-out of its own; ``discard`` closes what it returned
-    over a transport that came second. ``subject`` names what is reached, in the debug log. Raises TransportError that
-    names what each candidate said last.
+    ``answer`` makes a call over an endpoint and must have its own timeout. ``discard`` closes what ``answer`` returned
+    over a transport that came second. ``subject`` names the target in the debug log.
+
+    Raises TransportError with the last error of each candidate.
     """
     race = _TransportRace(answer, discard, stop or threading.Event(), deadline, subject)
     threads = [
@@ -195,7 +201,7 @@ class _TransportRace(Generic[T]):
         self._subject = subject
 
     def run(self, candidate: TransportCandidate) -> None:
-        """Try one candidate until somebody wins, it is hopeless or the race is over."""
+        """Try one candidate until a transport wins, the candidate fails permanently, or the race is over."""
         attempt, delay = 0, candidate.delay
         while not self._over.wait(delay):
             began = time.monotonic()
@@ -216,24 +222,24 @@ class _TransportRace(Generic[T]):
             attempt += 1
 
     def wait(self, threads: Sequence[threading.Thread]) -> None:
-        """Until there is a winner, nobody runs any more, the deadline or the stop."""
+        """Wait for a winner, the end of all candidates, the deadline or the stop event."""
         while not self._over.wait(_TICK):
             if self._stop.is_set() or time.monotonic() >= self._deadline or not any(t.is_alive() for t in threads):
                 self.cancel()
 
     def cancel(self) -> None:
-        """Let no one win any more."""
+        """End the race without a winner from now on."""
         with self._lock:
             self._over.set()
 
     def explain_failure(self, candidates: Sequence[TransportCandidate]) -> str:
-        """What each candidate said last."""
+        """Return an error text with the last error of each candidate."""
         said = [f"{one.name}: {self._said.get(one.name, 'no answer yet')}" for one in candidates]
         end = " (stopped)" if self._stop.is_set() else ""
         return f"buildkitd cannot be reached{end}: {'; '.join(said)}"
 
     def _log_failure(self, candidate: TransportCandidate, attempt: int, began: float, then: str) -> None:
-        """Tell the debug log; attempts that fail as the one before are not told: there are ten in a second."""
+        """Log a failed attempt, unless it repeats the candidate's last error: there are ten attempts a second."""
         name, said = candidate.name, self._said[candidate.name]
         if _LOG.is_on and self._logged.get(name) != said:
             self._logged[name] = said
@@ -258,14 +264,14 @@ class _TransportRace(Generic[T]):
 
 
 def _draw_jitter() -> float:
-    """Half to one and a half."""
+    """Return a random factor from 0.5 to 1.5."""
     from random import uniform
 
     return uniform(0.5, 1.5)  # noqa: S311
 
 
 def _choose_message(failure: Exception) -> str:
-    """The most telling words: a tunnel's note knows more than gRPC does."""
+    """Return the most informative message: a tunnel's note says more than gRPC's error."""
     notes = getattr(failure, "__notes__", [])
     text = str(failure) if isinstance(failure, KubeBuilderError) else f"{failure or type(failure).__name__}"
     return " ".join((notes[-1] if notes else text).split())[:400]

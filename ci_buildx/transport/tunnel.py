@@ -1,8 +1,8 @@
-"""A private UNIX socket in front of a tunnel: each connection that gRPC makes to it becomes a stream of its own.
+"""Tunnels through the API server (exec, port-forward), each behind a private UNIX socket for gRPC.
 
 gRPC reconnects when a connection breaks, and a builder may be used over several channels at once. A WebSocket is one
-connection to buildkitd and cannot be used again, so each accepted connection gets its own, opened on demand. The
-first one is opened beforehand: a refusal (no such pod, 403) is then an error of opening, not a riddle in gRPC.
+connection to buildkitd and cannot be reused, so each accepted connection opens its own on demand. The first one is
+opened in advance: a refusal (no such pod, 403) is then raised on opening, not hidden in a gRPC error.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _GRACE = 2.0
 
 @dataclass(frozen=True, slots=True)
 class WebSocketTunnel:
-    """A WebSocket with the meaning of its channels."""
+    """A WebSocket and the handling of its channels."""
 
     remote: WebSocket
     channels: StreamChannels
@@ -39,10 +39,10 @@ class WebSocketTunnel:
 
 @contextmanager
 def open_gate(dial: Callable[[], WebSocketTunnel]) -> Iterator[str]:
-    """Yields the socket's gRPC target, ``unix:/…``; on exit threads, sockets and folder are gone.
+    """Yield the gRPC target of a socket, ``unix:/…``; on exit, close threads and sockets and delete the folder.
 
-    ``dial`` opens one tunnel. An error that passes through gets a note with what the tunnels said, which is more than
-    gRPC's "connection reset" knows. Raises what ``dial`` raises, and OSError if there is no place for the socket.
+    ``dial`` opens one tunnel. Exceptions from inside get a note with the tunnel's last error, which says more than
+    gRPC's "connection reset". Raises what ``dial`` raises, and OSError if no folder can hold the socket.
     """
     first = dial()
     undo = contextlib.ExitStack()
@@ -69,7 +69,7 @@ def open_gate(dial: Callable[[], WebSocketTunnel]) -> Iterator[str]:
 
 
 class TunnelGate:
-    """Accepts connections and runs a pump for each. ``failure`` is what a tunnel said last of why it ended."""
+    """Accepts connections and runs a pump for each. ``failure`` is the last reason why a tunnel ended."""
 
     def __init__(self, listener: socket.socket, dial: Callable[[], WebSocketTunnel], first: WebSocketTunnel) -> None:
         self.failure = ""
@@ -81,7 +81,7 @@ class TunnelGate:
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Begin to accept."""
+        """Start accepting connections."""
         self._run(self._accept)
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class TunnelGate:
             self._run(self._carry, local)
 
     def _carry(self, local: socket.socket) -> None:
-        """Serve one connection; its end tells gRPC, ``failure`` tells people."""
+        """Serve one connection; gRPC sees only that it ends, so store the reason in ``failure``."""
         with local:
             try:
                 tunnel = self._take_tunnel()
@@ -127,7 +127,7 @@ class TunnelGate:
                 _LOG.debug("tunnel: closed%s%s", ": " if self.failure else "", self.failure)
 
     def _take_tunnel(self) -> WebSocketTunnel:
-        """The one opened beforehand, else a new one."""
+        """Return the tunnel that was opened in advance, else a new one."""
         with self._lock:
             spare, self._spare = self._spare, None
         return spare or self._dial()
@@ -135,7 +135,7 @@ class TunnelGate:
 
 @contextmanager
 def _make_private_folder() -> Iterator[Path]:
-    """A new folder that only we may enter, with a path short enough for a UNIX socket (108 bytes)."""
+    """Create a private folder whose path is short enough for a UNIX socket (108 bytes)."""
     with contextlib.ExitStack() as undo:
         for base in scratch.list_socket_bases():
             with contextlib.suppress(OSError):
@@ -147,14 +147,14 @@ def _make_private_folder() -> Iterator[Path]:
 
 
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
-"""v5 from Kubernetes 1.30 on; it is faster, because the API server then speaks SPDY to the kubelet."""
+"""WebSocket subprotocols; v5, from Kubernetes 1.30 on, is faster: the API server then speaks SPDY to the kubelet."""
 
 COMMAND = ("buildctl", "dial-stdio")
 
 
 @contextmanager
 def open_exec(kube: KubeClient, pod: PodAddress, *, command: tuple[str, ...] = COMMAND) -> Iterator[PodEndpoint]:
-    """The endpoint of ``command``'s standard input and output, without TLS. Raises the KubeError tree."""
+    """Open an endpoint on the standard input and output of ``command``, without TLS. Raises the KubeError tree."""
     query = [("container", pod.container), ("stdin", "true"), ("stdout", "true"), ("stderr", "true")]
     query += [("command", word) for word in command]
 
@@ -170,7 +170,7 @@ PROTOCOL = "v4.channel.k8s.io"
 
 @contextmanager
 def open_port_forward(kube: KubeClient, pod: PodAddress) -> Iterator[PodEndpoint]:
-    """The endpoint of a forwarded port; mTLS is spoken through it. Raises the KubeError tree."""
+    """Open an endpoint on a forwarded port; mTLS is spoken through it. Raises the KubeError tree."""
 
     def dial() -> WebSocketTunnel:
         remote = kube.open_websocket(pod.make_path("portforward"), [("ports", str(pod.port))], [PROTOCOL])

@@ -1,1 +1,1 @@
-"""What a build takes in: files, their times, the checkout, and what names it."""
+"""Inputs of a build: files, their times, the checkout, and the keys that identify it."""

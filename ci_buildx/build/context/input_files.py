@@ -1,7 +1,7 @@
-"""What comes from standard input or a URL, as files for the time of one build.
+"""Build inputs from standard input or a URL, stored in files for one build; the list of a context's files.
 
 Source: buildx 0.38.2, ``build/opt.go`` (``loadInputs``): standard input is the context if it begins like an archive,
-else it is the Dockerfile of an empty context. A Dockerfile by URL is fetched from here, not by buildkitd.
+else it is the Dockerfile of an empty context. This machine, not buildkitd, fetches a Dockerfile by URL.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ from ci_buildx.settings.values import BuildSettings, ImageLayout, NamedContext
 
 _LOG = debug.get_log("build")
 LARGEST_DOCKERFILE = 2 << 20
-"""Bytes that a Dockerfile by URL may have (buildx ``build/url.go``)."""
+"""Maximum bytes of a Dockerfile by URL (buildx ``build/url.go``)."""
 _FETCH_TIME = 30.0
 _HEAD = 1024
 _MAGIC = (b"BZh", b"\x1f\x8b\x08", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
-"""How bzip2, gzip, xz and zstd begin (BuildKit 0.34.2, ``util/archiveutil``)."""
+"""Magic bytes of bzip2, gzip, xz and zstd (BuildKit 0.34.2, ``util/archiveutil``)."""
 _FILE = "--file"
 _CONTEXTS = "--build-context"
 
 
 @contextmanager
 def open_input_files(build: BuildSettings, *, stdin: BinaryIO | None = None) -> Iterator[BuildSettings]:
-    """The build with everything that it needs on this machine, in a folder that goes at the end.
+    """Yield the build with all of its inputs in local files; their temporary folder is deleted at the end.
 
-    Raises InputError for what cannot be read, or is no Dockerfile where it has to be one.
+    ``stdin`` defaults to standard input. Raises InputError for inputs that cannot be read, and for standard input that
+    holds a second Dockerfile.
     """
     if any(isinstance(one.location, ImageLayout) for one in build.contexts):
         build = replace(build, contexts=tuple(map(_add_digest, build.contexts)))
@@ -56,7 +57,7 @@ def open_input_files(build: BuildSettings, *, stdin: BinaryIO | None = None) -> 
 
 
 def _add_digest(context: NamedContext) -> NamedContext:
-    """The context with the digest of its image, where that is in a layout here."""
+    """Add the digest of the context's image if it is in a local OCI layout."""
     from ci_buildx.session import oci_layout
     from ci_buildx.session.oci_layout import OciLayout
 
@@ -78,7 +79,7 @@ def _add_digest(context: NamedContext) -> NamedContext:
 
 
 def is_archive(head: bytes) -> bool:
-    """Whether what begins like this is a tar file, perhaps compressed."""
+    """Return whether data with this beginning is a tar file, possibly compressed."""
     if head.startswith(_MAGIC) or (len(head) >= 8 and head[0] & 0xF0 == 0x50 and head[1:4] == b"\x2a\x4d\x18"):
         return True
     from tarfile import BLOCKSIZE, HeaderError, TarInfo
@@ -128,7 +129,7 @@ def _read_dockerfile(origin: str, stdin: BinaryIO | None) -> bytes:
 
 
 def _fetch(url: str) -> bytes:
-    """Return the body of an HTTP resource, fetched with the proxies and the authorities of this machine.
+    """Return the body of an HTTP resource, fetched with the proxies and certificate authorities of this machine.
 
     Raises InputError if it cannot be fetched or is larger than :data:`LARGEST_DOCKERFILE`.
     """
@@ -161,10 +162,10 @@ IGNORE_FILE = ".dockerignore"
 
 
 def list_context_files(build: BuildSettings) -> Iterator[dict[str, Any]]:
-    """Path, POSIX mode in octal, size and link target of each entry; bytes that are no UTF-8 as lone surrogates.
+    """Yield path, POSIX mode in octal, size and link target of each entry of the context.
 
-    Raises InputError for a context that is not on this machine and for malformed patterns, KubeBuilderError for what
-    cannot be read.
+    Bytes that are not UTF-8 become lone surrogates. Raises InputError for a context that is not on this machine and for
+    malformed patterns, KubeBuilderError for unreadable files.
     """
     if isinstance(build.context, str):
         what = "an archive from standard input is sent as it is" if build.archive else "BuildKit fetches it itself"
@@ -182,7 +183,7 @@ def list_context_files(build: BuildSettings) -> Iterator[dict[str, Any]]:
 
 
 def find_ignore_file(context: Path, dockerfile: Path | None) -> Path | None:
-    """The ignore file that counts, if there is one."""
+    """Return the ignore file that applies, None if there is none."""
     own = [dockerfile.with_name(dockerfile.name + IGNORE_FILE)] if dockerfile else []
     return next((path for path in (*own, context / IGNORE_FILE) if path.is_file()), None)
 

@@ -1,4 +1,4 @@
-"""The times that the files of each shared folder are sent with: ``--context-mtime``."""
+"""Modification times of the files in shared folders, for ``--context-mtime``."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _SOURCE = "--context-mtime"
 
 
 def start_mtimes(build: BuildSettings, *, warn: Callable[[str], None]) -> ThreadOutcome[dict[str, Clock]]:
-    """Start :func:`read_folder_clocks`, which takes a second for 100,000 files: a builder may boot meanwhile.
+    """Start :func:`read_folder_clocks` in a thread: it takes a second for 100,000 files, while a builder can boot.
 
-    That there is no repository at all is raised at once, as InputError.
+    Raises InputError at once if there is no repository.
     """
     if build.context_mtime is ContextMtime.GIT:
         from ci_buildx.fsutil import commit_times
@@ -32,9 +32,9 @@ def start_mtimes(build: BuildSettings, *, warn: Callable[[str], None]) -> Thread
 
 
 def read_folder_clocks(build: BuildSettings, *, warn: Callable[[str], None] = lambda _: None) -> dict[str, Clock]:
-    """A clock for each folder, by its name in the session; none for those whose files keep their times.
+    """Return a clock for each folder by its name in the session; none for folders whose files keep their times.
 
-    Raises InputError where git has no answer.
+    Raises InputError if git fails.
     """
     folders = _list_folders(build)
     match build.context_mtime:
@@ -50,7 +50,7 @@ def read_folder_clocks(build: BuildSettings, *, warn: Callable[[str], None] = la
 
 
 def _list_folders(build: BuildSettings) -> dict[str, Path]:
-    """Those that images get files from."""
+    """Return the folders that images take files from."""
     return {name: path for name, path in solve_request.list_shared_folders(build).items() if name != DOCKERFILE}
 
 

@@ -1,4 +1,7 @@
-"""A repository's path on its host (``group/project``), which is what CI systems call it."""
+"""The CI job and repository of a build, and the identity, keys and trust scope derived from them.
+
+A repository is identified by its path on its host (``group/project``), which is how CI systems name it.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ _HOST = compile_lazily(r"(?:[^@/]*@)?(?P<host>\[[^]]*\]|[^/:]*)(?::[0-9]*(?=/|$)
 
 
 def read_repository_path(url: str) -> str:
-    """The path on its host, without ``.git``; the host where there is no path."""
+    """Return the repository's path on its host, without ``.git``; the host if the path is empty."""
     found = _HOST.fullmatch(_SCHEME.sub("", url, count=1))
     assert found is not None
     path = unquote(found["path"]).strip("/").removesuffix(".git").rstrip("/")
@@ -32,9 +35,9 @@ OWN = "own"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CiSystem:
-    """The variables of one system, the first that is set counts; ``repository`` may be a path or the URL of a clone.
+    """Environment variables of one CI system; the first one that is set counts.
 
-    A job runs on a system whose ``signs`` are all set.
+    A job runs on a system whose ``signs`` are all set. ``repository`` may hold a path or a clone URL.
     """
 
     name: str
@@ -123,7 +126,7 @@ SYSTEMS = (
 
 
 def read_ci_origin(env: Mapping[str, str]) -> JobOrigin | None:
-    """The job as its CI system calls it, None outside of any."""
+    """Return the job as its CI system names it, None outside of CI."""
     system = find_system(env)
     if system is None:
         return None
@@ -137,19 +140,19 @@ def read_ci_origin(env: Mapping[str, str]) -> JobOrigin | None:
 
 
 def find_system(env: Mapping[str, str]) -> CiSystem | None:
-    """The system that this job runs on."""
+    """Return the CI system that this job runs on, None outside of CI."""
     return next((system for system in SYSTEMS if all(env.get(sign) for sign in system.signs)), None)
 
 
 def read_repository(env: Mapping[str, str]) -> str:
-    """The repository's path on its host as the CI system names it, "" elsewhere."""
+    """Return the repository's path on its host as the CI system names it, "" outside of CI."""
     system = find_system(env)
     found = _read_first(system.repository, env) if system else ""
     return read_repository_path(found) if "://" in found or "@" in found else found
 
 
 def find_checkout(env: Mapping[str, str]) -> Path | None:
-    """Where the CI system has put the repository's files, None elsewhere."""
+    """Return the folder in which the CI system checked out the repository, None outside of CI."""
     system = find_system(env)
     folder = _read_first(system.checkout, env) if system else ""
     return Path(folder).expanduser().absolute() if folder else None
@@ -160,11 +163,11 @@ def _read_first(names: tuple[str, ...], env: Mapping[str, str]) -> str:
 
 
 TRUST_SCOPE = "KUBE_BUILDER_TRUST_SCOPE"
-"""The runs that share caches with this one; empty for protected refs, and outside of CI."""
+"""The runs that share caches with this one; empty for protected refs and outside of CI."""
 
 
 def make_job_identity(context: Path | str, env: Mapping[str, str]) -> JobIdentity:
-    """The identity of a build: the job's, as its CI system calls it; outside of any it is named after its context."""
+    """Return the identity of a build: the CI job's, or outside of CI one named after the context."""
     found = read_ci_origin(env)
     if found is not None:
         return identity.make_identity(found, suffix=identity.make_random_suffix())
@@ -173,14 +176,14 @@ def make_job_identity(context: Path | str, env: Mapping[str, str]) -> JobIdentit
 
 
 def _clean_url(url: str) -> str:
-    """A URL without what may be secret in it: objects of the cluster bear it, which others can read."""
+    """Remove secrets from a URL: it ends up in objects of the cluster, which others can read."""
     from ci_buildx.model.login import redact_url
 
     return redact_url(url).partition("#")[0].partition("?")[0]
 
 
 def make_context_shared_key(context: Path | str, env: Mapping[str, str]) -> str:
-    """The key under which buildkitd keeps the context: equal from commit to commit and from runner to runner."""
+    """Return the key under which buildkitd stores the context: equal across commits and runners."""
     return solve_request.make_shared_key(
         context.partition("#")[0] if isinstance(context, str) else context,
         repository=add_trust_scope(read_repository(env), env),
@@ -189,13 +192,13 @@ def make_context_shared_key(context: Path | str, env: Mapping[str, str]) -> str:
 
 
 def add_trust_scope(key: str, env: Mapping[str, str]) -> str:
-    """A key that only runs of the same trust scope have."""
+    """Append the trust scope to a key, so that only runs of the same scope share it."""
     scope = env.get(TRUST_SCOPE, "")
     return f"{key}@{scope}" if scope else key
 
 
 def check_trust(builder: Builder, env: Mapping[str, str]) -> None:
-    """Refuse a builder that other runs share, who would build with what this one leaves in its cache."""
+    """Raise InputError for a builder of another trust scope: its other runs would build with this run's cache."""
     scope = env.get(TRUST_SCOPE, "")
     if scope and builder.trust != scope:
         message = f"builder {builder.name!r} is not for runs of trust scope {scope!r}"

@@ -1,6 +1,6 @@
-"""What a build's sticky key is made of: the same from commit to commit, and from runner to runner.
+"""A build's sticky key: the same across commits and runners.
 
-A repository is named by its path on its host (``group/project``), which is also what CI systems call it. So a checkout
+A repository is named by its path on its host (``group/project``), which is also how CI systems name it. So a checkout
 and a git context of the same repository have the same key. Sources: as in :mod:`ci_buildx.settings.contexts`.
 """
 
@@ -20,7 +20,7 @@ from ci_buildx.settings.values import BuildSettings, Settings
 
 
 def make_sticky_key(settings: Settings, platforms: Sequence[Platform], env: Mapping[str, str]) -> str:
-    """The key of the part of a build that makes ``platforms``."""
+    """Return the key of the part of a build that builds ``platforms``."""
     build = settings.build
     repo, path = find_place(build, env)
     values = {
@@ -34,9 +34,9 @@ def make_sticky_key(settings: Settings, platforms: Sequence[Platform], env: Mapp
 
 
 def find_place(build: BuildSettings, env: Mapping[str, str]) -> tuple[str, str]:
-    """The repository of the build's context and the context's path in it, "" for its root.
+    """Return the repository of the build's context, and the context's path in it, "" for its root.
 
-    Of what is in no repository, the context stands for the repository.
+    A context outside of any repository is used as the repository.
     """
     if isinstance(build.context, Path):
         return _find_folder_place(build.context, env)
@@ -48,7 +48,7 @@ def find_place(build: BuildSettings, env: Mapping[str, str]) -> tuple[str, str]:
 
 
 def split_git_url(url: str) -> tuple[str, str]:
-    """Repository and path of a git context: ``URL#ref:path`` or ``URL?ref=…&subdir=path``."""
+    """Split a git context into repository and path: ``URL#ref:path`` or ``URL?ref=…&subdir=path``."""
     url, _, fragment = url.partition("#")
     url, _, query = url.partition("?")
     subfolder = fragment.partition(":")[2] or parse_qs(query).get("subdir", [""])[-1]

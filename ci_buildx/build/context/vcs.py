@@ -1,9 +1,9 @@
-"""What git says of the checkout that a context lies in: where buildx's users find it in their provenance.
+"""The commit and remote of a context's checkout, as buildx adds them to provenance and labels.
 
 Source: buildx 0.38.2, ``build/git.go`` and ``util/gitutil/gitutil.go`` (which attributes, which variables), BuildKit
-0.34.2, ``util/gitutil/git_cli.go`` (git's environment). BuildKit moves ``vcs:…`` into
-the provenance (``solver/llbsolver/provenance/predicate.go``); the image itself only changes by the labels that
-``BUILDX_GIT_LABELS`` asks for.
+0.34.2, ``util/gitutil/git_cli.go`` (git's environment). BuildKit moves ``vcs:…`` into the provenance
+(``solver/llbsolver/provenance/predicate.go``); the image itself changes only by the labels that ``BUILDX_GIT_LABELS``
+requests.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from ci_buildx.settings.syntax import read_boolean
 from ci_buildx.settings.values import BuildSettings
 
 Git = Callable[..., str]
-"""Runs git with these arguments in the context; its output, "" where it has none. Raises nothing."""
+"""Runs git with these arguments in the context; returns its output, "" if there is none. Raises nothing."""
 
 _CHECKOUT = ("rev-parse", "--is-inside-work-tree", "--show-toplevel", "HEAD", "--symbolic-full-name", "HEAD")
 _ENTRYPOINT = "com.docker.image.source.entrypoint"
 _REMOTES = ("origin", "upstream")
 _IMAGES = ("image", "registry", "oci", "docker")
 _DEADLINE = 3.0
-"""Seconds for one call; buildx has none, but provenance is not worth a build that waits."""
+"""Seconds for one call; buildx has no limit, but provenance is not worth delaying a build."""
 
 
 def start_git_attributes(
     build: BuildSettings, env: Mapping[str, str], *, warn: Callable[[str], None]
 ) -> Callable[[], dict[str, str]]:
-    """Ask git, in a thread of its own, if there is a checkout and the build will tell of it.
+    """Query git in a thread if the context is in a checkout and the result will show the commit.
 
-    The function that comes back waits for the attributes of the request. ``warn`` is called by it where git should
-    have known something.
+    Returns a function that waits for the request's attributes. It calls ``warn`` if git reports nothing about an
+    existing checkout.
     """
     if isinstance(build.context, str) or not (_is_shown(build, env) and _has_checkout(build.context)):
         return dict
@@ -52,7 +52,7 @@ def start_git_attributes(
 
 
 def read_git_attributes(build: BuildSettings, env: Mapping[str, str], *, git: Git) -> dict[str, str]:
-    """The attributes that ``git`` has something for; empty where the context is in no checkout."""
+    """Return the attributes that ``git`` knows; empty if the context is not in a checkout."""
     lines = git(*_CHECKOUT).splitlines()
     if len(lines) < 2 or lines[0] != "true":
         return {}
@@ -77,12 +77,12 @@ def read_git_attributes(build: BuildSettings, env: Mapping[str, str], *, git: Gi
 
 
 def read_remote(folder: Path, env: Mapping[str, str]) -> str:
-    """The URL of a usual remote of the checkout that ``folder`` lies in, "" where there is none."""
+    """Return the URL of ``origin`` or ``upstream`` of the checkout that contains ``folder``, "" if there is none."""
     return _read_remote(_make_git(folder, env), "")
 
 
 def _is_shown(build: BuildSettings, env: Mapping[str, str]) -> bool:
-    """Whether something of the result will show it."""
+    """Return whether the result will show the attributes."""
     exports_image = build.push or any(output.type in _IMAGES for output in build.outputs)
     return bool(exports_image and (_wants_labels(env) or (build.provenance and _wants_provenance(env))))
 
@@ -103,7 +103,7 @@ def _has_checkout(context: Path) -> bool:
 
 
 def _read_remote(git: Git, branch: str) -> str:
-    """The URL of the remote that the branch follows, else of a usual one."""
+    """Return the URL of the branch's upstream remote, else of ``origin`` or ``upstream``."""
     followed = git("for-each-ref", "--format=%(upstream:remotename)", branch) if branch.startswith("refs/") else ""
     names = dict.fromkeys((followed.strip(), *_REMOTES))
     return next((url for name in names if name and (url := git("remote", "get-url", name).partition("\n")[0])), "")
@@ -117,5 +117,5 @@ def _make_git(folder: Path, env: Mapping[str, str]) -> Git:
     from ci_buildx.fsutil.git import Git as Repository
 
     repository = Repository(folder, env)
-    # rev-parse fails at what it cannot find, after it has printed what comes before.
+    # rev-parse fails at the first name that it cannot find, after printing the results of those before.
     return lambda *arguments: repository.read_partly(*arguments, timeout=_DEADLINE)
