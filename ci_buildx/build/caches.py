@@ -72,7 +72,7 @@ def _add_scope(cache: TypedAttributes, trust: str) -> TypedAttributes:
 
 
 def _uses_service_v2(cache: TypedAttributes, env: Mapping[str, str]) -> bool:
-    """Return the typed version's answer, else the runner's."""
+    """Return whether to use version 2 of the cache service: as typed, else as the runner's environment says."""
     typed = cache.get("version")
     return typed == "2" if typed else is_true(env.get("ACTIONS_CACHE_SERVICE_V2", ""))
 

@@ -1,4 +1,4 @@
-"""Images that several nodes pushed by digest, merged under the build's names; advice and sizes of pushed images."""
+"""Images that several nodes pushed by digest, merged under the build's names; pushed tags and image sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report and timeline of a build, written after success and failure."""
+"""The report of a build and its timeline as SVG or HTML, written after success and after failure."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def write_file(path: Path, text: str, *, source: str, fix: str = "") -> None:
     """Replace a file atomically.
 
     A file that cannot be replaced (a device, a mounted file, a file in a read-only folder) is written in place. Raises
-    KubeBuilderError with ``source`` and ``fix``, not InputError, because something has been built by now.
+    KubeBuilderError that names ``source`` and ``fix``: something has been built by now.
     """
     try:
         if (path.exists() and not path.is_file()) or not _replace(path, text):

@@ -56,7 +56,7 @@ def list_builder_views(
 ) -> list[BuilderView]:
     """Return the state of all builders, with ``jobs`` also those of jobs.
 
-    ``warn`` is called for each namespace that cannot be read. Raises KubeError, InputError.
+    ``warn`` is called with what could not be searched. Raises KubeError, InputError.
     """
     with KubeClient(config.load_cluster(target.cluster, env=env)) as kube:
         found = records.list_builders(kube, target.namespace, jobs=jobs)

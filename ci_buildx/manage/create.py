@@ -83,7 +83,7 @@ def run_create(
 def remove_node(target: BuilderTarget, node: str, *, env: Mapping[str, str]) -> RetainedVolumes:
     """Remove one node of a builder and return the volumes that stay.
 
-    Raises InputError if the node does not exist or is the builder's only one.
+    Raises InputError if the node does not exist or is the builder's only one, KubeError.
     """
     with KubeClient(config.load_cluster(target.cluster, env=env)) as kube:
         record = _require_lasting(records.find_builder(kube, target.name, target.namespace))

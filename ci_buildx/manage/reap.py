@@ -25,7 +25,7 @@ def run_reap(
 ) -> list[str]:
     """Remove expired builders, including those inside ``namespaces``, and return their names.
 
-    With ``dry_run``, only return the names. ``warn`` is called for each place that cannot be read. Raises TeardownError
+    With ``dry_run``, only return the names. ``warn`` is called with what could not be searched. Raises TeardownError
     that names the builders that stay and the reasons, after all have been tried.
     """
     with KubeClient(config.load_cluster(cluster, env=env)) as kube:

@@ -173,7 +173,7 @@ def _make_probe_job(
 
 
 _LIFETIME = 300
-"""Seconds after which the cluster deletes the builder of a doctor that was killed."""
+"""Seconds after which the cluster ends the trial builder of a doctor that was killed."""
 _BOOT_TIME = 60.0
 _LOOK_TIME = 60.0
 _TRANSPORTS = (TransportChoice.DIRECT, TransportChoice.PORT_FORWARD, TransportChoice.EXEC)
