@@ -1,4 +1,4 @@
-"""``python -m ci_buildx`` is ``kube-builder``."""
+"""Entry point of ``python -m ci_buildx``: runs the ``kube-builder`` command."""
 
 from ci_buildx.launch import run
 

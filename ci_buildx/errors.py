@@ -1,29 +1,28 @@
-"""The whole tree of errors, with the exit code of each.
+"""The tree of errors that users can meet, with the exit code of each.
 
-Every error that a user can meet is one of these. It holds fields, renders itself as one clear line
-(what is wrong, where it came from, the fix) and never holds a secret. Foreign errors are translated
-once, at the edge where they appear, with the cause kept by ``raise … from``.
+An error holds fields, renders itself as one clear line (what is wrong, where it came from, the fix) and never holds a
+secret. Foreign errors are translated once, at the edge where they appear; ``raise … from`` keeps the cause.
 
     KubeBuilderError            exit 1
-    ├── InputError              exit 2   bad input: nothing was created
-    ├── LateInputError                   bad input that showed late: something was created
-    ├── KubeError                        the Kubernetes API said no, or said nothing
+    ├── InputError              exit 2   invalid input; nothing was created
+    ├── LateInputError                   invalid input found late; something was created already
+    ├── KubeError                        the Kubernetes API refused a request or did not answer
     │   ├── Unreachable                  no answer: refused, timed out, TLS
     │   ├── Unauthorized                 401
-    │   ├── Forbidden                    403: who lacks which verb on what
+    │   ├── Forbidden                    403: which account lacks which verb on which resource
     │   ├── NotFound                     404
     │   ├── Conflict                     409
     │   ├── Invalid                      422
-    │   ├── Refused                      nothing of a builder could be made
-    │   └── Throttled                    429 or 5xx, retries used up
+    │   ├── Refused                      no object of the builder could be created
+    │   └── Throttled                    429 or 5xx, retries exhausted
     ├── BootError                        a pod of the builder cannot start
-    ├── Stopped                          work that was ended because the job was
-    ├── PodLost                          a pod of the builder died while it was in use
-    ├── TransportError                   no way to reach buildkitd in a running pod
+    ├── Stopped                          work ended because the job ended
+    ├── PodLost                          a pod of the builder died while in use
+    ├── TransportError                   cannot reach buildkitd in a running pod
     ├── BuildkitError                    buildkitd refused a call or the connection broke
     ├── SolveError                       the build itself failed
-    ├── RegistryError                    a registry said no
-    └── TeardownError                    something could not be removed
+    ├── RegistryError                    a registry refused a request
+    └── TeardownError                    something could not be deleted
     Interrupted                 exit 130 (SIGINT), 143 (SIGTERM), 129 (SIGHUP) or 131 (SIGQUIT)
 """
 
@@ -35,7 +34,7 @@ import signal as _signal
 class KubeBuilderError(Exception):
     """Base of all errors that are shown to the user as one line.
 
-    ``message`` says what is wrong; ``fix`` (may be empty) what to do about it.
+    ``message`` describes the problem; ``fix`` (may be empty) describes how to solve it.
     """
 
     exit_code = 1
@@ -50,7 +49,7 @@ class KubeBuilderError(Exception):
 
 
 class InputError(KubeBuilderError):
-    """The user's input is wrong. ``source`` names the option, input, variable or file it came from."""
+    """Invalid user input. ``source`` names the option, input, variable or file that it came from."""
 
     exit_code = 2
 
@@ -64,7 +63,7 @@ class InputError(KubeBuilderError):
 
 
 class LateInputError(KubeBuilderError):
-    """Bad input that only showed when a builder was there already: exit code 2 promises that nothing was created."""
+    """Invalid input found after a builder was created: exit code 2 promises that nothing was created."""
 
     def __init__(self, cause: InputError) -> None:
         super().__init__(f"{cause.source}: {cause.message}" if cause.source else cause.message, fix=cause.fix)
@@ -73,7 +72,7 @@ class LateInputError(KubeBuilderError):
 
 
 class KubeError(KubeBuilderError):
-    """The Kubernetes API refused a request. ``status`` is the HTTP status, 0 where there was no answer."""
+    """The Kubernetes API refused a request. ``status`` is the HTTP status, 0 if there was no answer."""
 
     def __init__(self, message: str, *, status: int = 0, reason: str = "", fix: str = "") -> None:
         super().__init__(message, fix=fix)
@@ -82,7 +81,7 @@ class KubeError(KubeBuilderError):
 
 
 class Unreachable(KubeError):
-    """The API server gave no answer."""
+    """The API server did not answer."""
 
 
 class Unauthorized(KubeError):
@@ -90,7 +89,7 @@ class Unauthorized(KubeError):
 
 
 class Forbidden(KubeError):
-    """403: the message says who lacks which verb on which resource."""
+    """403: the message names the account, the missing verb and the resource."""
 
 
 class NotFound(KubeError):
@@ -98,15 +97,15 @@ class NotFound(KubeError):
 
 
 class Conflict(KubeError):
-    """409: the object exists already, or changed meanwhile."""
+    """409: the object already exists, or changed in the meantime."""
 
 
 class Invalid(KubeError):
-    """422: the API server refuses the object as it stands."""
+    """422: the API server rejects the object as invalid."""
 
 
 class Refused(KubeError):
-    """The API server let nothing of the builder be made; ``cause`` says why."""
+    """The API server refused to create any object of the builder; ``cause`` holds its reason."""
 
     def __init__(self, cause: KubeError) -> None:
         super().__init__(cause.message, status=cause.status, reason=cause.reason, fix=cause.fix)
@@ -118,7 +117,7 @@ class Throttled(KubeError):
 
 
 class BootError(KubeBuilderError):
-    """A pod of the builder cannot start. ``subject`` names the pod or workload, ``reason`` is Kubernetes' own word."""
+    """A pod of the builder cannot start. ``subject`` names the pod or workload; ``reason`` is Kubernetes' own word."""
 
     def __init__(self, subject: str, reason: str, detail: str, *, fix: str = "") -> None:
         super().__init__(f"{subject} cannot start: {reason}: {detail}", fix=fix)
@@ -128,7 +127,7 @@ class BootError(KubeBuilderError):
 
 
 class PodLost(KubeBuilderError):
-    """A pod of the builder died while it was in use. ``subject`` names it, ``reason`` is Kubernetes' own word."""
+    """A pod of the builder died while in use. ``subject`` names the pod; ``reason`` is Kubernetes' own word."""
 
     def __init__(self, subject: str, reason: str, detail: str, *, fix: str = "") -> None:
         super().__init__(f"{subject} was lost: {reason}: {detail}", fix=fix)
@@ -138,18 +137,18 @@ class PodLost(KubeBuilderError):
 
 
 class Stopped(KubeBuilderError):
-    """Work that was ended because the job was; what ended the job is another error."""
+    """Work that was ended because the job ended; the cause is reported by another error."""
 
     def __init__(self) -> None:
         super().__init__("the job was ended")
 
 
 class TransportError(KubeBuilderError):
-    """buildkitd in a pod could not be reached by any transport."""
+    """No transport could reach buildkitd in a pod."""
 
 
 class BuildkitError(KubeBuilderError):
-    """A call to buildkitd failed. ``code`` is the gRPC status name, for example ``UNAVAILABLE``."""
+    """A call to buildkitd failed. ``code`` is the name of the gRPC status, for example ``UNAVAILABLE``."""
 
     def __init__(self, message: str, *, code: str = "", fix: str = "") -> None:
         super().__init__(message, fix=fix)
@@ -159,8 +158,8 @@ class BuildkitError(KubeBuilderError):
 class SolveError(KubeBuilderError):
     """The build failed.
 
-    ``vertex`` is the failing step's digest ("" where unknown); ``excerpt`` the marked lines of the
-    Dockerfile, ready to print ("" where unknown), ``line`` the first of them (0 where unknown).
+    ``vertex`` is the digest of the failing step ("" if unknown). ``excerpt`` holds the marked lines of the Dockerfile,
+    ready to print ("" if unknown); ``line`` is the number of the first of them (0 if unknown).
     """
 
     def __init__(self, message: str, *, vertex: str = "", excerpt: str = "", line: int = 0, fix: str = "") -> None:
@@ -170,12 +169,12 @@ class SolveError(KubeBuilderError):
         self.line = line
 
     def reword(self, message: str, *, fix: str = "") -> SolveError:
-        """The same failure in other words."""
+        """Return the same failure with another message; without ``fix``, the fix stays."""
         return SolveError(message, vertex=self.vertex, excerpt=self.excerpt, line=self.line, fix=fix or self.fix)
 
 
 class RegistryError(KubeBuilderError):
-    """A registry refused a request. ``status`` is the HTTP status, 0 where there was no answer."""
+    """A registry refused a request. ``status`` is the HTTP status, 0 if there was no answer."""
 
     def __init__(self, message: str, *, status: int = 0, fix: str = "") -> None:
         super().__init__(message, fix=fix)
@@ -183,7 +182,7 @@ class RegistryError(KubeBuilderError):
 
 
 class TeardownError(KubeBuilderError):
-    """Something of the builder could not be removed; ``left`` names each object that stays."""
+    """Some objects of the builder could not be deleted; ``left`` names each of them."""
 
     def __init__(self, message: str, *, left: tuple[str, ...] = (), fix: str = "") -> None:
         super().__init__(message, fix=fix)
@@ -199,5 +198,5 @@ class Interrupted(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """What a shell expects of a process that a signal ended."""
+        """Exit code that a shell expects of a process killed by a signal: 128 plus the signal's number."""
         return 128 + self.signal

@@ -1,8 +1,8 @@
-"""Starts the command without the modules of the folder that it is called in.
+"""Entry point that starts the command without importing modules from the current folder.
 
-``python -m`` puts the working directory first on ``sys.path``, and PYTHONPATH may lead into the checkout: a file
-``json.py`` there would be imported in the place of Python's own. An isolated interpreter (``python -I``) has neither.
-Until the path is clean, only modules that every interpreter has loaded at its start are used here.
+``python -m`` puts the working directory first on ``sys.path``, and PYTHONPATH may point into the checkout: a file
+``json.py`` there would be imported instead of Python's own. An isolated interpreter (``python -I``) ignores both. Until
+the path is clean, this module uses only modules that every interpreter loads at startup.
 """
 
 import _signal  # type: ignore[import-not-found]
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def run() -> "NoReturn":
-    """End the process with the exit code of the command that its arguments name."""
-    # Until the command owns its signals, Ctrl-C ends it as the others do: nothing is there yet to be cleaned up.
+    """Run the command that the arguments name and exit with its exit code."""
+    # Until the command installs its own signal handlers, Ctrl-C kills the process as usual: nothing needs cleanup yet.
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     if not sys.flags.isolated:
@@ -30,9 +30,9 @@ def run() -> "NoReturn":
 
 
 def clean_path(path: list[str], env: "Mapping[str, str]") -> None:
-    """Remove the working directory from ``path``, and folders of PYTHONPATH that are relative or in a workspace.
+    """Remove from ``path`` the working directory and those PYTHONPATH folders that are relative or in a workspace.
 
-    The interpreter's own folders stay, and as the last one the folder that holds this package.
+    The interpreter's own folders stay. The folder that holds this package stays too; it is appended if it was removed.
     """
     given = [*filter(None, env.get("PYTHONPATH", "").split(os.pathsep))]
     here, home = os.path.abspath(""), os.path.dirname(os.path.abspath(ci_buildx.__path__[0]))
@@ -42,7 +42,7 @@ def clean_path(path: list[str], env: "Mapping[str, str]") -> None:
     if not found:
         return
     kept = [folder for folder in path if folder not in found]
-    # Now nothing of a stranger can be imported, and what decides about the rest may be.
+    # From here on no foreign module can be imported, so the check of the remaining folders can be.
     path[:] = [*kept, home]
     from ci_buildx.model.programs import is_outside
 

@@ -1,1 +1,1 @@
-"""The vocabulary that every layer shares: pure, frozen values without I/O."""
+"""Values that all layers share: pure and frozen, without I/O."""

@@ -1,6 +1,6 @@
-"""The debug log (``--debug``): one logger for each package, which does nothing until the log is switched on.
+"""The debug log (``--debug``): one logger for each package, inactive until the log is enabled.
 
-:mod:`logging` takes milliseconds to import and a cached build has none to spare, so loggers are handed out here and
+Importing :mod:`logging` takes milliseconds, which a fully cached build cannot spare. So loggers are created here, and
 :mod:`ci_buildx.cli.debug` connects them to the standard ones. Until then a call of :meth:`Log.debug` formats nothing.
 """
 
@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 ROOT = "ci_buildx"
-"""The logger above all of them."""
+"""Name of the parent of all loggers."""
 Write = Callable[..., None]
-"""A standard logger's method ``debug``."""
+"""Signature of a standard logger's ``debug`` method."""
 
 
 class Log:
-    """The logger of one package. Guard with :attr:`is_on` what is computed for a message alone."""
+    """The logger of one package. Check :attr:`is_on` before computing values that only a message needs."""
 
     __slots__ = ("_write", "name")
 
@@ -29,12 +29,12 @@ class Log:
         return self._write is not None
 
     def debug(self, text: str, *values: object) -> None:
-        """Write ``text`` with ``values`` in the place of each ``%s``, as the standard method does."""
+        """Write ``text`` with ``values`` in place of each ``%s``, like the standard method."""
         if self._write is not None:
             self._write(text, *values)
 
     def connect(self, write: Write | None) -> None:
-        """Hand messages to ``write``; with None, drop them."""
+        """Send messages to ``write``; with None, drop them."""
         self._write = write
 
 
@@ -55,9 +55,9 @@ def get_log(package: str) -> Log:
 
 
 def connect(opener: Callable[[str], Write] | None) -> None:
-    """Switch all loggers on, those of modules that are not yet imported too; with None, off.
+    """Enable all loggers, including those created later; with None, disable them.
 
-    ``opener`` returns what a logger of a name writes with.
+    ``opener`` takes the name of a logger and returns the function that writes its messages.
     """
     global _opener
     _opener = opener
@@ -66,27 +66,27 @@ def connect(opener: Callable[[str], Write] | None) -> None:
 
 
 def offer(starter: Callable[[bool | None, bool], None] | None) -> None:
-    """Set what :func:`choose` calls: the command line knows the streams and the environment."""
+    """Set the function that :func:`choose` calls; the command line sets it because it knows streams and environment."""
     global _starter
     _starter = starter
 
 
 def choose(wanted: bool | None, *, as_json: bool = False) -> None:
-    """Switch the log on or off as the option says; where it is not given (None), as the environment says.
+    """Enable or disable the log as the option says; without the option (None), as the environment says.
 
-    ``as_json`` means that lines must be JSON, because their stream holds nothing else. Raises InputError for a variable
-    that says neither yes nor no.
+    ``as_json`` makes every line JSON, for a stream that must hold nothing else. Raises InputError if the variable's
+    value is not a boolean.
     """
     if _starter is not None:
         _starter(wanted, as_json)
 
 
 def divert(write: Callable[[str], None] | None) -> None:
-    """Let whole lines be written by ``write`` while a display redraws the terminal; with None, end that."""
+    """Route whole lines through ``write`` while a display redraws the terminal; with None, stop that."""
     global _detour
     _detour = write
 
 
 def get_detour() -> Callable[[str], None] | None:
-    """Return what :func:`divert` has set."""
+    """Return the function that :func:`divert` has set, or None."""
     return _detour

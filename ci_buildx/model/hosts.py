@@ -1,4 +1,4 @@
-"""Origins of URLs, to which credentials are sent: scheme, host and port in one spelling (RFC 3986, section 6.2)."""
+"""Origins of URLs, to which credentials are sent: scheme, host and port, normalized (RFC 3986, section 6.2)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 
 _PORTS = {"http": 80, "https": 443}
 LONGEST_HOST = 261
-"""Characters of a host with its port: 255 of a name (RFC 1035, 2.3.4) and six."""
+"""Characters of a host with its port: 255 for a name (RFC 1035, 2.3.4) plus six."""
 
 
 class Origin(NamedTuple):
-    """Scheme and host in lower case, and the port as a number, also where it is the scheme's own."""
+    """Scheme and host in lower case and a numeric port, even if it is the scheme's default."""
 
     scheme: str
     host: str
@@ -19,12 +19,12 @@ class Origin(NamedTuple):
 
     @property
     def is_secure(self) -> bool:
-        """Whether TLS protects what is sent."""
+        """Whether TLS protects the traffic."""
         return self.scheme == "https"
 
     @property
     def authority(self) -> str:
-        """``host:port``, without a port that is the scheme's own."""
+        """``host:port``, or ``host`` alone if the port is the scheme's default."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
@@ -32,8 +32,8 @@ class Origin(NamedTuple):
 def parse_origin(url: str) -> Origin | None:
     """Return the origin of an HTTP URL.
 
-    None is returned for other schemes and for what different readers would understand differently: a user part, white
-    space, control characters, backslashes, a malformed port.
+    Returns None for other schemes and for URLs that parsers interpret differently: a user part, white space, control
+    characters, backslashes, a malformed port.
     """
     if not url.isascii() or any(char <= " " or char in "\\\x7f" for char in url):
         return None
@@ -49,13 +49,13 @@ def parse_origin(url: str) -> Origin | None:
 
 
 def is_host(text: str) -> bool:
-    """Whether a text is a host, with or without a port, and nothing that would change the meaning of a URL with it."""
+    """Return whether a text is only a host, with or without a port: no character that would change a URL's meaning."""
     is_short = len(text) <= LONGEST_HOST and not any(char in "/?#" for char in text)
     return is_short and parse_origin(f"https://{text}") is not None
 
 
 def normalize_host(host: str) -> str:
-    """Return a host (with or without port) in lower case and without the root's dot at its end."""
+    """Return a host (with or without port) in lower case and without a trailing dot."""
     name, colon, port = host.lower().rpartition(":")
     if not colon or not port.isdecimal() or (name.count(":") > 1 and not name.endswith("]")):
         return host.lower().rstrip(".")

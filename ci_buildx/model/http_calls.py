@@ -1,4 +1,4 @@
-"""Single HTTP calls with a login of their own, to the CI system's services."""
+"""Single HTTP calls to the services of the CI system, with explicit credentials."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 _LOG = debug.get_log("model")
 LARGEST_ANSWER = 4 << 20
-"""Bytes of an answer."""
+"""Limit for the size of an answer, in bytes."""
 LARGEST_REDIRECT = 64 << 10
-"""Bytes that may come with a redirect; nobody reads them."""
+"""Limit for the body of a redirect, in bytes; the body is discarded."""
 MOST_REDIRECTS = 5
 DEADLINE = 120.0
-"""Seconds of a call with all that belongs to it: redirects, what is sent, the answer."""
+"""Default limit for a whole call in seconds: redirects, request and answer."""
 _PIECE = 64 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came back."""
+    """The answer to one call: HTTP status and body."""
 
     status_code: int
     content: bytes
@@ -43,7 +43,7 @@ class Answer:
         return self.status_code < 400
 
     def json(self) -> Any:
-        """The content as JSON. Raises ValueError if it is none."""
+        """Parse the content as JSON. Raises ValueError if it is invalid."""
         try:
             return json.loads(self.content)
         except RecursionError as error:
@@ -59,12 +59,12 @@ def send_request(
     deadline: float = DEADLINE,
     **content: Any,
 ) -> Answer:
-    """Send a request through the proxies and with the authorities that the environment names, and return its answer.
+    """Send a request and return its answer; proxies and certificate authorities come from the environment.
 
-    ``timeout`` (s) bounds silence, ``deadline`` (s) all of it; ``content`` are arguments of
-    ``requests.Session.request``. The login is what ``headers`` hold: ``requests`` would replace it by one of
-    ``~/.netrc``, and would send one of those wherever a redirect leads. A redirect to another origin takes no login
-    along. Raises ``requests.RequestException``, also for an answer that is too large or too late.
+    ``timeout`` (s) limits silence, ``deadline`` (s) the whole call; ``content`` holds more arguments of
+    ``requests.Session.request``. Credentials come from ``headers`` only: ``requests`` would replace them with those of
+    ``~/.netrc`` and would send such credentials to the target of any redirect. A redirect to another origin drops the
+    credentials. Raises ``requests.RequestException``, also for an answer that is too large or too late.
     """
     from requests import RequestException, Session, Timeout
     from requests.utils import get_environ_proxies
@@ -92,7 +92,7 @@ def send_request(
             outcome = str(response.status_code)
             with response:
                 answer = Answer(status_code=response.status_code, content=_read(response, LARGEST_ANSWER))
-            if watch.is_over:  # headers that break off count as whole
+            if watch.is_over:  # truncated headers count as complete
                 raise Timeout
             return answer
     except (RequestException, HTTPError, OSError, ValueError) as error:
@@ -108,7 +108,7 @@ def send_request(
 
 
 def show_url(url: str) -> str:
-    """Return the URL as the debug log shows it: host and path, of the query nothing, of a login nothing."""
+    """Return the URL as the debug log shows it: without login, and with the query replaced by ``***``."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""
@@ -119,7 +119,7 @@ def show_url(url: str) -> str:
 
 
 def _pass_redirect(response: Response) -> None:
-    """Read what comes with a redirect, which the library would read whole, however large."""
+    """Read the body of a redirect up to a limit; the library would read all of it, however large."""
     if response.is_redirect:
         _read(response, LARGEST_REDIRECT)
         response._content = b""
@@ -137,7 +137,10 @@ def _read(response: Response, most: int) -> bytes:
 
 
 class _Watch:
-    """Ends the connections of a call when its time is over: a peer that drips is never silent."""
+    """Closes the connections of a call at its deadline.
+
+    A read timeout is not enough: a peer that keeps sending single bytes never triggers it.
+    """
 
     def __init__(self, deadline: float) -> None:
         self.is_over = False
@@ -148,7 +151,7 @@ class _Watch:
         self._timer.start()
 
     def add(self, connected: socket.socket) -> None:
-        """Watch a connection; the copy ends it also when TLS has taken the original."""
+        """Watch a connection. The duplicate can shut it down even after TLS has taken over the original."""
         with self._lock:
             copy = connected.dup()
             self._sockets.append(copy)
@@ -156,7 +159,7 @@ class _Watch:
                 _cut(copy)
 
     def close(self) -> None:
-        """Watch no more."""
+        """Stop watching, and close the duplicates."""
         self._timer.cancel()
         with self._lock:
             for one in self._sockets:
@@ -180,7 +183,7 @@ def _adapter(watch: _Watch) -> HTTPAdapter:
     from urllib3 import connection, connectionpool
 
     class Plain(connection.HTTPConnection):
-        """Without TLS."""
+        """Watched connection without TLS."""
 
         def _new_conn(self) -> socket.socket:
             made = super()._new_conn()
@@ -188,7 +191,7 @@ def _adapter(watch: _Watch) -> HTTPAdapter:
             return made
 
     class Secure(connection.HTTPSConnection):
-        """With TLS."""
+        """Watched connection with TLS."""
 
         def _new_conn(self) -> socket.socket:
             made = super()._new_conn()
@@ -201,7 +204,7 @@ def _adapter(watch: _Watch) -> HTTPAdapter:
     }
 
     class Watched(HTTPAdapter):
-        """Its connections are watched, those to proxies, too."""
+        """Adapter whose connections are watched, including those to proxies."""
 
         def init_poolmanager(self, *sizes: Any, **options: Any) -> None:
             super().init_poolmanager(*sizes, **options)

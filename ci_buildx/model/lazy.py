@@ -1,4 +1,4 @@
-"""Modules and regular expressions that are loaded at their first use."""
+"""Modules and regular expressions that are loaded at first use."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any, cast
 
 @contextmanager
 def defer_modules(*names: str) -> Iterator[None]:
-    """Within this, importing one of these modules gives a placeholder that becomes the module at its first use.
+    """Make imports of these modules return placeholders that load the module at first use.
 
-    Modules that are loaded already are left alone; after this, imports find the modules themselves.
+    Modules that are already loaded are not replaced. After the ``with`` block, imports load the modules as usual.
     """
     placed = {name: _ModulePlaceholder(name) for name in names if name not in sys.modules}
     sys.modules.update(placed)
@@ -28,7 +28,7 @@ def defer_modules(*names: str) -> Iterator[None]:
 
 
 class _ModulePlaceholder(ModuleType):
-    """Stands for a module; asked for what it has not (anything), it loads the module and takes all from there."""
+    """Placeholder for a module: the first access to a missing attribute loads the module and copies its contents."""
 
     def __getattr__(self, name: str) -> Any:
         if sys.modules.get(self.__name__) is self:
@@ -39,12 +39,15 @@ class _ModulePlaceholder(ModuleType):
 
 
 def compile_lazily(text: str, flags: int = 0) -> re.Pattern[str]:
-    """``re.compile``, later. An error in ``text`` shows at its first use: tests use every one."""
+    """Compile a regular expression at its first use.
+
+    An error in ``text`` shows only then; the tests use every pattern.
+    """
     return cast("re.Pattern[str]", _LazyPattern(text, flags))
 
 
 class _LazyPattern:
-    """Has the methods of a pattern as soon as one is asked for."""
+    """Pattern that is compiled when one of its methods is first used."""
 
     def __init__(self, text: str, flags: int) -> None:
         self._asked = (text, flags)

@@ -1,7 +1,7 @@
-"""Credentials that stand in URLs, where users put them though there are better places.
+"""Credentials in URLs, where users put them although there are better places.
 
-A login is what stands before the host (RFC 3986, section 3.2.1); tokens stand in the query or the fragment
-(signed URLs of S3, Azure and Google; RFC 6750, section 2.3).
+A login precedes the host (RFC 3986, section 3.2.1); tokens are in the query or the fragment (signed URLs of S3, Azure
+and Google; RFC 6750, section 2.3).
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from ci_buildx.model.lazy import compile_lazily
 
 MASK = "***"
 WORDS = r"token|secret|passw(?:or)?d|passphrase|signature|api[_-]?key|access[_-]?key|account[_-]?key|credential"
-"""What the name of a credential has in it, in a URL's query as in the fields of a cache."""
+"""Substrings of credentials' names, both in the query of a URL and in the fields of a cache."""
 _BUILDKITS = "xxxxx"
-# What stands before the digest of an image is no login, and digits before a slash are a port. A password may have an
-# ``@``, ``/``, ``?``, ``#`` or quotes of its own: it ends at the last ``@``.
+# The text before the digest of an image is not a login, and digits before a slash are a port. A password may contain
+# ``@``, ``/``, ``?``, ``#`` or quotes: it ends at the last ``@``.
 _LOGIN = compile_lazily(
     r"(?<![\w+.-])(?!(?:docker-image|oci-layout):)([a-zA-Z][a-zA-Z0-9+.-]*://)"
     r"(?:(?P<user>[^\s/@:?#]*):(?!\d*(?:[/?#\s]|$))(?P<password>[^\s\"<>]*|[^\s/]*)|(?P<token>[^\s/@:]{20,}))@(?!sha\d+:)"
 )
-"""A password, or in the user's place what is too long for a name (``git``): a token."""
+"""A password, or a token: a user part that is too long for a name such as ``git``."""
 _USER = compile_lazily(r"^([a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/@:]+@")
 _QUERY = compile_lazily(
     rf"(?i)([?&#;](?:[\w.-]*(?:{WORDS})[\w.-]*|sig|auth|key|pass|pwd|jwt|awsaccesskeyid|googleaccessid)=)"
     r"([^&\s#;\"'<>]+)"
 )
 _NO_PASSWORD = ("", "x-oauth-basic")
-"""What stands in the password's place where the user is the token (GitHub)."""
+"""Values of the password if the user part is the token (GitHub)."""
 
 
 def find_logins(text: str) -> Iterator[str]:
-    """The passwords and tokens of all URLs in ``text``."""
+    """Yield the passwords and tokens of all URLs in ``text``."""
     for found in _LOGIN.finditer(text):
         if found["token"]:
             yield found["token"]
@@ -45,16 +45,17 @@ def find_logins(text: str) -> Iterator[str]:
 
 
 def mask_logins(text: str) -> str:
-    """The text with ``***`` for the logins and tokens of URLs."""
+    """Return the text with ``***`` in place of logins and tokens of URLs."""
     if "@" in text and "://" in text:
         text = _LOGIN.sub(rf"\1{MASK}@", text)
     return _QUERY.sub(rf"\1{MASK}", text) if "=" in text else text
 
 
 def redact_url(url: str) -> str:
-    """The URL as BuildKit writes it into provenance, with ``xxxxx`` for a user and for a password; so for tokens.
+    """Return the URL as BuildKit writes it into provenance: user, password and tokens become ``xxxxx``.
 
-    The form is that of BuildKit 0.34.2 (``util/urlutil/redact.go``), which also hides names; what is no URL stays.
+    The format is that of BuildKit 0.34.2 (``util/urlutil/redact.go``), which also hides user names. Text that is not a
+    URL is returned unchanged.
     """
 
     def write(found: Match[str]) -> str:

@@ -1,7 +1,8 @@
-"""What must not be shown, and the one way in which it is hidden: by everything that prints.
+"""Recognizes and masks secrets in everything that is printed.
 
-Known to be credentials are what stands in a URL (:mod:`~ci_buildx.model.login`), what has the name of one (variables,
-build arguments, fields of caches and outputs, inputs), and what looks like one (:mod:`~ci_buildx.model.pasted`).
+Credentials are: logins and tokens in URLs (:mod:`~ci_buildx.model.login`), values with the name of a credential
+(variables, build arguments, fields of caches and outputs, inputs), and texts that look like one
+(:mod:`~ci_buildx.model.pasted`).
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from ci_buildx.model.login import MASK, WORDS, find_logins, mask_logins
 from ci_buildx.model.pasted import describe_pasted, without_tokens
 
 SHORTEST = 8
-"""Characters of a secret that is searched for: shorter texts stand in too many other words."""
+"""Characters of the shortest secret that is searched for: shorter texts occur in too many other words."""
 SECRET_INPUTS = frozenset(("password", "secrets", "registries", "registry-auth", "github-token", "kubeconfig"))
-"""Inputs of the CI systems that are secret as a whole."""
+"""Inputs of the CI systems whose whole value is secret."""
 _SHORTEST_LINE = 16
-"""The same for one line of several: shorter ones (``kind: Config``) are no secrets."""
+"""Characters of the shortest line of a multi-line secret: shorter lines (``kind: Config``) are not secrets."""
 _LONGEST = 1 << 16
-"""Characters of a secret that is searched for in other spellings, too: files of that size are in no message."""
+"""Characters of the longest secret that is also searched for in other spellings: messages never hold larger files."""
 _SECRET = compile_lazily(
     r"(?i)(?:_|^)(?:apikey|auth|credentials?|key|pass|password|passphrase|pword|passwd|pw|secret|token)(?:_|$)"
 )
@@ -33,21 +34,21 @@ _HARMLESS = compile_lazily(r"(?i)(?:_|^)(?:public|file|version)(?:_|$)")
 _ATTRIBUTE = compile_lazily(rf"(?i)\w*(?:{WORDS})\w*")
 _PLACES = compile_lazily(r"(?i)(?:_|^)(?:sock|path|dir|folder|url|host|user|name)(?:_|$)|^CI_JOB_NAME_|_STICKY[_-]KEY$")
 _ADDRESS = compile_lazily(r"[A-Za-z0-9.-]+:\d{1,5}")
-"""A host with its port is no secret, whatever the variable is called."""
+"""A host with its port is not a secret, whatever the name of the variable."""
 _OPTION = compile_lazily(r"--?[a-z][a-z-]*=")
 _INPUT = compile_lazily(r"^(?:INPUT_|KUBE_BUILDER_(?:INPUT_)?)(.+)")
 _NAME = compile_lazily(r"([\w.-]+)=")
 _END = compile_lazily(r"[,\s\"]")
 _PROXY = compile_lazily(r"(?i)\w*_proxy")
 _BARE_LOGIN = compile_lazily(r"[^\s:@/]*:(.+)@[^@\s]+")
-"""``user:password@host:port``, which curl and most clients take for a proxy."""
+"""``user:password@host:port``, which curl and most clients accept as a proxy."""
 _ARGUMENT = "build-arg:"
 _FIELDS = ("attributes", "Attrs")
-"""Where ``--print solve`` has the fields of a cache or an output."""
+"""Keys that hold the fields of a cache or an output in ``--print solve``."""
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a variable or build argument is a secret by its name.
+    """Return whether the name of a variable or build argument marks it as a secret.
 
     The rule is that of a build check (BuildKit 0.34.2, ``dockerfile2llb/validations.go``, SecretsUsedInArgOrEnv).
     """
@@ -55,15 +56,15 @@ def is_secret_name(name: str) -> bool:
 
 
 def is_secret_attribute(name: str) -> bool:
-    """Whether a field of a cache or an output is a credential (s3, azblob and gha in BuildKit 0.34.2)."""
+    """Return whether a field of a cache or an output is a credential (s3, azblob and gha in BuildKit 0.34.2)."""
     return bool(_ATTRIBUTE.fullmatch(name))
 
 
 def secrets_in(text: str) -> Iterator[str]:
-    """What of a value, as a user wrote it, is a credential: logins of URLs, and values whose names say so.
+    """Yield the credentials in a value as a user wrote it: logins of URLs, and values with a secret's name.
 
-    Where such a value ends depends on who reads it, so each of its possible ends is one of the results, as long as
-    it is not too short to be searched for.
+    The end of such a value depends on its parser, so each possible end is yielded, unless it is too short to be
+    searched for.
     """
     if text.lstrip().startswith("["):
         try:
@@ -83,7 +84,7 @@ def secrets_in(text: str) -> Iterator[str]:
 
 
 def of_pair(name: str, value: str) -> Iterator[str]:
-    """What of a build argument is a credential, if it is not too short to be searched for."""
+    """Yield the credentials in a build argument, unless they are too short to be searched for."""
     if is_secret_name(name) and len(value) >= SHORTEST:
         yield value
     elif _PROXY.fullmatch(name):
@@ -102,12 +103,12 @@ def _ends(value: str) -> Iterator[str]:
     yield value.replace('""', '"')
     for found in _END.finditer(value):
         yield value[: found.start()].strip("\"'")
-    if '"' in value:  # a quoted field: its commas are its own
+    if '"' in value:  # a quoted field may contain commas
         yield value.replace('""', "\0").partition('"')[0].replace("\0", '"')
 
 
 def mask_secrets(text: str, hidden: Iterable[str]) -> str:
-    """The text with ``***`` for what is ``hidden``, for logins of URLs, and for what looks like a token or key."""
+    """Return the text with ``***`` in place of ``hidden`` texts, logins of URLs, and apparent tokens and keys."""
     for secret in hidden:
         text = text.replace(secret, MASK)
     return without_tokens(mask_logins(text), MASK)
@@ -116,9 +117,10 @@ def mask_secrets(text: str, hidden: Iterable[str]) -> str:
 def list_spellings(
     secrets: Iterable[str], *, shortest: int = SHORTEST, page: Callable[[str], Iterable[str]] = lambda _: ()
 ) -> tuple[str, ...]:
-    """The secrets that can be searched for, in all the forms in which others write them, longest first.
+    """Return the secrets that can be searched for in all the spellings that other programs use, longest first.
 
-    A secret of several lines is searched for whole and line by line. ``page`` adds the forms of one writer.
+    A secret of several lines is searched for as a whole and line by line. Secrets with fewer than ``shortest``
+    characters are ignored. ``page`` adds the spellings of one output format.
     """
     forms: set[str] = set()
     for secret in secrets:
@@ -136,22 +138,22 @@ def _spellings(text: str) -> Iterator[str]:
     for form in (text, unquote(text)):
         yield from (form, repr(form)[1:-1], json.dumps(form)[1:-1], json.dumps(form, ensure_ascii=False)[1:-1])
         yield from (quote(form, safe=""), quote(form), quote_plus(form), escape(form), escape(form, quote=False))
-        yield form.replace("'", "'\"'\"'")  # as shlex has it
+        yield form.replace("'", "'\"'\"'")  # shlex's quoting
     raw = text.encode(errors="surrogateescape")
     if len(raw) >= SHORTEST:
         yield b64encode(raw).decode()
-        for before in range(3):  # wherever it stands in what is encoded: without what its neighbours change
+        for before in range(3):  # at each offset within encoded text, without the digits that its neighbours affect
             packed = b64encode(bytes(before) + raw).decode().rstrip("=")
             yield packed[(0, 2, 3)[before] : len(packed) - ((before + len(raw)) % 3 != 0)]
 
 
 def list_process_secrets(env: Mapping[str, str], argv: Iterable[str]) -> tuple[str, ...]:
-    """What no error may quote of the variables and the arguments of this process."""
+    """Return the texts that errors must not quote from the variables and arguments of this process."""
     return list_spellings((*of_environment(env), *_of_arguments(argv)))
 
 
 def of_environment(env: Mapping[str, str]) -> Iterator[str]:
-    """The secrets among the variables, as they are there."""
+    """Yield the secrets among the variables, unchanged."""
     for name, value in env.items():
         given = _INPUT.match(name)
         own = given[1].lower().replace("_", "-") if given else ""
@@ -173,9 +175,9 @@ def _of_arguments(argv: Iterable[str]) -> Iterator[str]:
 
 
 def _of_input(value: str) -> Iterator[str]:
-    """An input that is secret as a whole: each of its lines, and the value in a line ``name=value``.
+    """Yield the secrets of an input that is secret as a whole: all of it, and the values of ``name=value`` lines.
 
-    Where it names a file it hides nothing.
+    The path of a file is not a secret.
     """
     if _is_place(value.strip()):
         return
@@ -187,14 +189,17 @@ def _of_input(value: str) -> Iterator[str]:
 
 
 def _is_place(value: str) -> bool:
-    """Whether it is an address or a path of this machine."""
+    """Return whether the value is an address or an existing path on this machine."""
     if _ADDRESS.fullmatch(value):
         return True
     return value.startswith("/") and "\n" not in value and len(value) < 4096 and os.path.exists(value)  # noqa: PTH110
 
 
 def mask_value(value: Any, hidden: Iterable[str] = ()) -> Any:
-    """A value for JSON without what is hidden, and without what has a secret's name: arguments, variables, fields."""
+    """Return a value for JSON without secrets.
+
+    Masked are ``hidden`` texts, and arguments, variables and fields with a secret's name.
+    """
     hidden = tuple(hidden)
     if isinstance(value, str):
         return mask_secrets(value, hidden)

@@ -1,7 +1,7 @@
-"""Platforms: what an image runs on, written ``os/architecture[/variant]``.
+"""Platforms of images, written ``os/architecture[/variant]``.
 
 Normalisation follows containerd's ``platforms`` package (v1.0.0-rc.1, ``database.go``): ``x86_64`` and ``amd64/v1``
-are ``amd64``, ``aarch64`` and ``arm64/v8`` are ``arm64``, ``arm`` without a variant is ``arm/v7``.
+become ``amd64``, ``aarch64`` and ``arm64/v8`` become ``arm64``, ``arm`` without a variant becomes ``arm/v7``.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _ARCHITECTURES = {
 }
 
 NATIVE_ARCHITECTURE = {"386": "amd64", "arm": "arm64"}
-"""Architectures that run without emulation on the nodes of another one."""
+"""Architectures that run without emulation on cluster nodes of another architecture."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Platform:
-    """One platform, normalised: ``Platform("linux", "arm", "v7")``. ``variant`` may be empty."""
+    """One normalised platform: ``Platform("linux", "arm", "v7")``. ``variant`` may be empty."""
 
     os: str
     architecture: str
@@ -38,14 +38,14 @@ class Platform:
 
     @property
     def node_architecture(self) -> str:
-        """The ``kubernetes.io/arch`` of the nodes that run this platform natively."""
+        """The ``kubernetes.io/arch`` label of the cluster nodes that run this platform natively."""
         return NATIVE_ARCHITECTURE.get(self.architecture, self.architecture)
 
 
 def parse_platform(text: str) -> Platform:
-    """Read ``os/arch[/variant]`` or ``arch`` alone (then Linux).
+    """Parse ``os/arch[/variant]`` or ``arch`` alone (then Linux).
 
-    Raises ValueError with the reason, without naming an input: the caller knows where the text came from.
+    Raises ValueError with a reason that names no input: the caller knows where the text came from.
     """
     parts = [part.strip().lower() for part in text.split("/")]
     if not all(parts) or len(parts) > 3:

@@ -1,4 +1,4 @@
-"""Files for libraries that take a secret from nothing else."""
+"""Private files for libraries that accept secrets only as files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PREFIX = "kube-builder-key-"
 
 @contextmanager
 def open_private_file(content: bytes) -> Iterator[str]:
-    """A name for ``content``, in memory only, and gone on exit. Raises OSError."""
+    """Provide a file name for ``content``, which stays in memory and disappears on exit. Raises OSError."""
     if not hasattr(os, "memfd_create"):
         with _open_temporary(content) as name:
             yield name
@@ -27,7 +27,7 @@ def open_private_file(content: bytes) -> Iterator[str]:
 
 @contextmanager
 def _open_temporary(content: bytes) -> Iterator[str]:
-    """Where there is no memfd: a file that only we may read."""
+    """Create a temporary file that only its owner can read, for systems without ``memfd_create``."""
     import tempfile
 
     with tempfile.NamedTemporaryFile(prefix=PREFIX) as stream:

@@ -1,4 +1,4 @@
-"""Where programs are found: on the runner's PATH, never in the checkout, which is a stranger's."""
+"""Finds and runs programs: from the runner's PATH, never from the checkout, which is untrusted."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from ci_buildx.model import debug
 
 _LOG = debug.get_log("model")
 _WORKSPACES = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")
-"""Variables that name the checkout: GitHub's and GitLab's."""
+"""Variables that name the checkout in GitHub and GitLab."""
 MOST_OUTPUT = 1 << 20
-"""Bytes that a program may print."""
+"""Limit for the output of a program, in bytes."""
 _COMPLAINTS = 16 << 10
 _LAST_WORDS = 1.0
-"""Seconds in which complaints are read after the program has ended: one that it started may hold them open."""
+"""Seconds to read standard error after the program has ended: a child of it may keep the pipe open."""
 _INPUTS = ("INPUT_", "KUBE_BUILDER_")
 _LOADERS = (
     *("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONUSERBASE", "NODE_OPTIONS", "NODE_PATH", "PERL5LIB"),
     *("PERL5OPT", "RUBYLIB", "RUBYOPT", "LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "BASH_ENV", "ENV"),
     *("OPENSSL_CONF", "OPENSSL_MODULES", "OPENSSL_ENGINES", "GCONV_PATH"),
 )
-"""Variables by which an interpreter or the dynamic linker finds code before the program's own."""
+"""Variables that make an interpreter or the dynamic linker load other code before the program's own."""
 
 _OPTIONS = ("NODE_OPTIONS", "PERL5OPT", "RUBYOPT")
 
@@ -35,7 +35,7 @@ _OPTIONS = ("NODE_OPTIONS", "PERL5OPT", "RUBYOPT")
 def find_program(name: str, env: Mapping[str, str], *, avoid: tuple[Path, ...] = ()) -> str | None:
     """Return the path of the program ``name``, or None if no folder of :func:`make_safe_path` has it.
 
-    A ``name`` with a slash is not looked up: an absolute one is returned if it can be executed, a relative one is not.
+    A ``name`` with a slash is not looked up: an absolute path is returned if it is executable, a relative one never.
     """
     if "/" in name:
         return name if name.startswith("/") and _is_executable(name) else None
@@ -45,14 +45,14 @@ def find_program(name: str, env: Mapping[str, str], *, avoid: tuple[Path, ...] =
 
 
 def make_safe_path(env: Mapping[str, str], *, avoid: tuple[Path, ...] = ()) -> str:
-    """Return a value of PATH without the folders that a checkout controls."""
+    """Return a value for PATH without the folders that a checkout controls."""
     return os.pathsep.join(list_safe_folders(env, avoid=avoid))
 
 
 def list_safe_folders(env: Mapping[str, str], *, avoid: tuple[Path, ...] = ()) -> list[str]:
-    """Return the folders of PATH that are absolute and lie outside of every workspace and of ``avoid``.
+    """Return the folders of PATH that are absolute and outside of every workspace and of ``avoid``.
 
-    An empty entry means the current directory, so it is left out like relative ones.
+    An empty entry means the current directory, so it is dropped like a relative one.
     """
     roots = (*find_workspaces(env), *(path.resolve() for path in avoid))
     folders = env.get("PATH", os.defpath).split(os.pathsep)
@@ -60,22 +60,21 @@ def list_safe_folders(env: Mapping[str, str], *, avoid: tuple[Path, ...] = ()) -
 
 
 def is_outside(path: str, env: Mapping[str, str]) -> bool:
-    """Return whether ``path`` is absolute and lies outside of every workspace."""
+    """Return whether ``path`` is absolute and outside of every workspace."""
     return path.startswith("/") and not _is_below(path, find_workspaces(env))
 
 
 def make_environment(env: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for a program of the runner's: without our inputs, and without code of a workspace.
+    """Return the environment for a program of the runner, without kube-builder's inputs or code of a workspace.
 
-    PATH is that of :func:`make_safe_path`. A variable of an interpreter or of the dynamic linker stays unless one of
-    its
-    paths is relative or lies in a workspace.
+    PATH is that of :func:`make_safe_path`. A variable that makes an interpreter or the dynamic linker load code is kept
+    unless one of its paths is relative or in a workspace.
     """
     roots = find_workspaces(env)
     made = {name: value for name, value in env.items() if not name.startswith(_INPUTS)}
     for name in _LOADERS:
         parts = re.split(r"[:=\s]+", made.get(name, "/"))
-        # Options such as NODE_OPTIONS hold words that are no paths; in a list of folders each word is one.
+        # Options such as NODE_OPTIONS also hold words that are not paths; in a list of folders each word is a path.
         paths = [part for part in parts if "/" in part or part == "."] if name in _OPTIONS else parts
         if any(not part.startswith("/") or _is_below(part, roots) for part in paths):
             del made[name]
@@ -83,7 +82,7 @@ def make_environment(env: Mapping[str, str]) -> dict[str, str]:
 
 
 class TooMuchOutput(Exception):
-    """A program printed more than it may."""
+    """A program printed more than :data:`MOST_OUTPUT` bytes."""
 
 
 def run_program(
@@ -94,11 +93,11 @@ def run_program(
     timeout: float,
     interactive: bool = False,
 ) -> tuple[int, bytes, bytes]:
-    """Run a program in ``/``; returns its exit code, its output and the beginning of its complaints.
+    """Run a program in ``/`` and return its exit code, its output and the beginning of its standard error.
 
-    ``given`` is its standard input; an ``interactive`` one has ours, and complains to the user. Raises OSError if it
-    cannot be run, TimeoutError after ``timeout`` seconds and TooMuchOutput if it prints more than
-    :data:`MOST_OUTPUT` bytes. It has ended by then, and those that it started.
+    ``given`` is its standard input. An ``interactive`` program inherits standard input and standard error. Raises
+    OSError if it cannot be run, TimeoutError after ``timeout`` seconds and TooMuchOutput if it prints more than
+    :data:`MOST_OUTPUT` bytes. On return the program and its child processes have ended.
     """
     began = time.monotonic()
     try:
@@ -145,7 +144,7 @@ def _run(
                 reader = threading.Thread(target=read_beginning, args=(process.stderr, complaints), daemon=True)
                 reader.start()
             if process.stdin is not None:
-                with suppress(BrokenPipeError):  # It did not want to know.
+                with suppress(BrokenPipeError):  # The program need not read its input.
                     process.stdin.write(given)
                     process.stdin.close()
             output = process.stdout.read(MOST_OUTPUT + 1)
@@ -164,7 +163,7 @@ def _run(
 
 
 def read_beginning(stream: IO[bytes], into: list[bytes]) -> None:
-    """Keep what fits, and read the rest, so that the program can go on."""
+    """Keep the beginning of a stream and drain the rest, so that the program does not block."""
     kept = 0
     with suppress(OSError, ValueError):
         while piece := os.read(stream.fileno(), _COMPLAINTS):
@@ -174,7 +173,7 @@ def read_beginning(stream: IO[bytes], into: list[bytes]) -> None:
 
 
 def find_named_workspaces(env: Mapping[str, str]) -> tuple[Path, ...]:
-    """Return what the CI system calls its workspace."""
+    """Return the workspaces that the CI system's variables name."""
     return tuple(Path(env[name]).resolve() for name in _WORKSPACES if env.get(name, "").startswith("/"))
 
 
@@ -185,16 +184,16 @@ def find_checkout(folder: Path) -> Path | None:
 
 
 def find_workspaces(env: Mapping[str, str]) -> tuple[Path, ...]:
-    """Return the folders that hold files of strangers.
+    """Return the folders that hold untrusted files.
 
-    These are what the CI system calls its workspace and the checkout that contains the current directory. A checkout
-    that contains the home folder is the user's own and not among them.
+    These are the workspace that the CI system names and the checkout that contains the current directory. A checkout
+    that contains the home folder belongs to the user and is not included.
     """
     named = [*find_named_workspaces(env)]
     home = Path(env.get("HOME") or "/").resolve()
     try:
         here = Path.cwd().resolve()
-    except OSError:  # The current directory has been removed.
+    except OSError:  # The current directory has been deleted.
         return tuple(named)
     checkout = find_checkout(here)
     if checkout is not None and not home.is_relative_to(checkout):
@@ -203,7 +202,7 @@ def find_workspaces(env: Mapping[str, str]) -> tuple[Path, ...]:
 
 
 def _is_below(folder: str, roots: tuple[Path, ...]) -> bool:
-    # Both as written and resolved: a link outside may lead in, and a link inside may be changed by a stranger.
+    # Check the path as written and resolved: a link outside may lead in, and untrusted code may change a link inside.
     written, resolved = Path(os.path.normpath(folder)), Path(folder).resolve()
     return any(written.is_relative_to(root) or resolved.is_relative_to(root) for root in roots)
 

@@ -1,8 +1,8 @@
-"""Dataclasses that cost next to nothing to define: `dataclass`, `field` and `replace` as in the standard library.
+"""Dataclasses that are cheap to define: `dataclass`, `field` and `replace` as in the standard library.
 
-``dataclasses`` compiles six functions for each class while its module is imported. That is 0.4 ms, and a build
-imports 80 of them: a quarter of the time that a cached build may take. Type checkers see the original; what runs is
-:mod:`ci_buildx.model.recording`.
+``dataclasses`` compiles six functions for each class while its module is imported. That takes 0.4 ms, and a build
+imports 80 of them: a quarter of the time that a cached build may take. Type checkers see the original; at run time
+:mod:`ci_buildx.model.recording` is used.
 """
 
 from __future__ import annotations

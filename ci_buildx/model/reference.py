@@ -1,8 +1,8 @@
 """Image references: ``[domain/]path[:tag][@digest]``.
 
 The grammar and the normalisation are those of distribution/reference v0.6.0 (``regexp.go``, ``normalize.go``), the
-digests' those of opencontainers/go-digest v1.0.0 (``algorithm.go``). One difference: a first part that has a dot but
-is no host (``foo_bar.com/app``) is refused here; distribution takes it for a path without any registry.
+digests' those of opencontainers/go-digest v1.0.0 (``algorithm.go``). One difference: a first part that has a dot but is
+not a valid host (``foo_bar.com/app``) is rejected here; distribution takes it for a path without a registry.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _IMAGE_ID = compile_lazily(r"[a-f0-9]{64}")
 
 @dataclass(frozen=True, slots=True)
 class ImageReference:
-    """One reference, normalised: ``alpine`` has domain ``docker.io`` and path ``library/alpine``.
+    """One normalised reference: ``alpine`` has domain ``docker.io`` and path ``library/alpine``.
 
-    ``tag`` and ``digest`` (``sha256:…``) are "" where there is none.
+    ``tag`` and ``digest`` (``sha256:…``) are "" if missing.
     """
 
     domain: str
@@ -56,7 +56,7 @@ class ImageReference:
         return (self.path if "/" in official else official) + self._suffix
 
     def add_default_tag(self) -> ImageReference:
-        """The same with the tag ``latest`` if it has neither tag nor digest."""
+        """Return the reference with the tag ``latest`` if it has neither tag nor digest."""
         return self if self.tag or self.digest else replace(self, tag=DEFAULT_TAG)
 
     @property
@@ -65,14 +65,14 @@ class ImageReference:
 
 
 def is_tag(text: str) -> bool:
-    """Whether a text can be a tag as it is."""
+    """Return whether a text is a valid tag."""
     return _TAG.fullmatch(text) is not None
 
 
 def parse_reference(text: str) -> ImageReference:
-    """Read and normalise a reference.
+    """Parse and normalise a reference.
 
-    Raises ValueError with the reason, without naming an input: the caller knows where the text came from.
+    Raises ValueError with a reason that names no input: the caller knows where the text came from.
     """
     if not text:
         raise ValueError("the reference is empty")
@@ -94,7 +94,7 @@ def parse_reference(text: str) -> ImageReference:
 
 
 def _split_domain(text: str) -> tuple[str, str]:
-    """Domain and the rest: the first part is a domain if it looks like one, else Docker Hub's is meant."""
+    """Split off the domain: the first part if it looks like a domain, otherwise Docker Hub."""
     first, slash, rest = text.partition("/")
     is_domain = first == "localhost" or "." in first or ":" in first or first.lower() != first
     if not slash or not is_domain:

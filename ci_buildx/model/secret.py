@@ -10,7 +10,7 @@ _listener: Callable[[bytes], None] | None = None
 class Secret:
     """Bytes that must not appear in a log, an argv, an error or an object that others can read.
 
-    ``repr`` and ``str`` show ``***``. :meth:`reveal` is called only where the value is sent.
+    ``repr`` and ``str`` show ``***``. Call :meth:`reveal` only where the value is sent.
     """
 
     __slots__ = ("_value",)
@@ -21,11 +21,11 @@ class Secret:
             _listener(self._value)
 
     def reveal(self) -> bytes:
-        """The value itself."""
+        """Return the value as bytes."""
         return self._value
 
     def reveal_text(self) -> str:
-        """The value as UTF-8 text."""
+        """Return the value as UTF-8 text."""
         return self._value.decode()
 
     def __len__(self) -> int:
@@ -42,12 +42,15 @@ class Secret:
 
 
 def listen(listener: Callable[[bytes], None] | None) -> None:
-    """Tell ``listener`` the value of each secret made from now on, so that a log can hide it; None ends that."""
+    """Report the value of each secret created from now on to ``listener``, so that a log can hide it.
+
+    None stops the reports.
+    """
     global _listener
     _listener = listener
 
 
 def mention(text: str) -> None:
-    """Tell the listener of a secret that is no :class:`Secret`: a build argument that has a secret's name."""
+    """Report a secret that is not a :class:`Secret` to the listener: a build argument that has a secret's name."""
     if _listener is not None:
         _listener(text.encode(errors="replace"))

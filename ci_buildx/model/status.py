@@ -1,7 +1,7 @@
-"""What buildkitd reports about a running solve.
+"""Values that buildkitd reports about a running solve.
 
-Field names and numbers are those of ``moby.buildkit.v1`` (BuildKit 0.34.2, ``api/services/control/control.proto``);
-the definitions are in ``ci_buildx/buildkit/control.proto``. Times are seconds since the epoch, None where unset.
+Field names and numbers are those of ``moby.buildkit.v1`` (BuildKit 0.34.2, ``api/services/control/control.proto``); the
+definitions are in ``ci_buildx/buildkit/control.proto``. Times are seconds since the epoch, None if unset.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ci_buildx.model.record import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgressGroup:
-    """Steps with one ``id`` are shown as one step called ``name``; ``weak`` members alone do not make it visible."""
+    """Group of steps with one ``id``, shown as one step ``name``; ``weak`` members alone do not make it visible."""
 
     id: str
     name: str = ""
@@ -22,7 +22,7 @@ class ProgressGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vertex:
-    """One step of the build. ``error`` is empty while it has not failed; steps of one ``group`` are shown as one."""
+    """One step of the build. ``error`` is empty unless it has failed; steps of one ``group`` are shown as one."""
 
     digest: str
     inputs: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ class VertexStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VertexLog:
-    """Output of a step; ``stream`` 1 is standard output, 2 standard error. ``data`` need not end at a line."""
+    """Output of a step; ``stream`` 1 is standard output, 2 standard error. ``data`` may end within a line."""
 
     vertex: str
     timestamp: float | None = None
@@ -60,9 +60,9 @@ class VertexLog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VertexWarning:
-    """A build check's finding.
+    """Finding of a build check.
 
-    ``filename`` and ``ranges`` (first and last line, from 1) say where; "" and none where unknown. ``source`` is the
+    ``filename`` and ``ranges`` (first and last line, from 1) locate it; both are empty if unknown. ``source`` is the
     whole file, in ``language``.
     """
 
@@ -78,7 +78,7 @@ class VertexWarning:
 
     @property
     def line(self) -> int:
-        """The line that it is about, 0 where unknown."""
+        """Number of the first affected line, 0 if unknown."""
         return self.ranges[0][0] if self.ranges else 0
 
 
@@ -94,10 +94,11 @@ class StatusUpdate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckFinding:
-    """``rule`` is the check's name ("" where unknown), ``message`` one line, ``description`` why it matters.
+    """Finding of a build check, ready to show.
 
-    ``filename`` is what BuildKit calls the file, ``path`` where it is on this machine (None for one that is not here).
-    ``line`` and ``last_line`` count from 1; 0 where unknown. A ``fatal`` one is an error that ended the checks.
+    ``rule`` is the check's name ("" if unknown), ``message`` is one line, ``description`` explains why it matters.
+    ``filename`` is BuildKit's name of the file, ``path`` its location on this machine (None if it is not here).
+    ``line`` and ``last_line`` count from 1; 0 if unknown. ``fatal``: an error that ended the checks.
     """
 
     rule: str
@@ -112,7 +113,7 @@ class CheckFinding:
 
 
 def read_finding(warning: VertexWarning, path: Path | None = None) -> CheckFinding:
-    """A finding that came while building: ``Rule: message (line 3)`` (BuildKit 0.34.2, ``linter.LintFormatShort``)."""
+    """Convert a warning of a build, ``Rule: message (line 3)`` (BuildKit 0.34.2, ``linter.LintFormatShort``)."""
     rule, colon, message = warning.short.partition(": ")
     if not (colon and rule.isalnum()):
         rule, message = "", warning.short
