@@ -1,4 +1,4 @@
-"""Options that contradict each other."""
+"""Applies driver options to builder settings, and rejects options that contradict each other."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ci_buildx.settings.syntax import parse_duration
 
 
 def check_combinations(builder: BuilderSettings, *, source: str) -> None:
-    """Raise InputError for options that cannot both be."""
+    """Raise InputError for options that exclude each other."""
     storage = builder.storage
     if storage.memory and storage.claimed:
         raise InputError(
@@ -66,7 +66,7 @@ Choice = TypeVar("Choice", bound=StrEnum)
 Check = Callable[..., Any]
 
 AUTO = "auto"
-"""The image pull secret that is made from the registry's login."""
+"""Image pull secret that is created from the registry's login."""
 
 
 def _check_choice(kind: type[Choice]) -> Callable[..., Choice]:
@@ -100,7 +100,7 @@ _FIELDS: dict[str, tuple[str, Check]] = {
     "timeout": ("timeout", parse_duration),
     "grace-period": ("grace_period", checks.check_seconds),
 }
-"""Options that become a field by themselves."""
+"""Options that set one field each: field and check."""
 
 _STORAGE: dict[str, tuple[str, Check]] = {
     "buildkit-root-volume-memory": ("memory", checks.check_storage),
@@ -119,7 +119,7 @@ _QEMU: dict[str, tuple[str, Check]] = {
 
 
 def apply_options(entries: Entries, base: BuilderSettings, outside: ExternalInputs, *, source: str) -> BuilderSettings:
-    """The settings with the options applied to ``base``. Raises InputError."""
+    """Return the settings with the options applied to ``base``. Raises InputError."""
     builder = replace(
         base,
         **_check_value(entries, _FIELDS),
@@ -177,7 +177,7 @@ def _add_network(builder: BuilderSettings, entries: Entries) -> BuilderSettings:
 
 
 def _add_outside(builder: BuilderSettings, entries: Entries, outside: ExternalInputs) -> BuilderSettings:
-    """With what takes files, variables or lists of names."""
+    """Apply the options that need files, variables or lists of names."""
     registries = builder.registries
     if mirrors := entries.get("registry-mirrors"):
         registries = replace(registries, mirrors=checks.check_mirrors(mirrors.value, source=mirrors.source))

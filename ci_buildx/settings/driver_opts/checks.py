@@ -1,4 +1,4 @@
-"""Labels and annotations that are not the user's to set: builders are found and counted by them."""
+"""Checks of driver options' values, and the labels and annotations that kube-builder and Kubernetes reserve."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ci_buildx.settings.syntax import parse_duration
 LABELS = (
     "kube-builder.dev/",
     "app.kubernetes.io/managed-by",
-    # What selects the pods of a Deployment, as buildx has it.
+    # Selects the pods of a Deployment, as in buildx.
     "app",
-    # What the controllers of Kubernetes 1.34 write and look for.
+    # Set and read by the controllers of Kubernetes 1.34.
     "batch.kubernetes.io/",
     "apps.kubernetes.io/",
     "statefulset.kubernetes.io/",
@@ -27,7 +27,7 @@ LABELS = (
     "pod-template-hash",
     "controller-revision-hash",
 )
-"""Names, and the prefixes (with ``/``) of whole domains."""
+"""Reserved names, and (with ``/``) prefixes of reserved domains: builders are found and counted by them."""
 ANNOTATIONS = (
     "kube-builder.dev/",
     "buildx.docker.com/platform",
@@ -37,12 +37,12 @@ ANNOTATIONS = (
 
 
 def refuse_reserved_labels(names: Iterable[str], *, source: str) -> None:
-    """Raise InputError for the first label that is reserved."""
+    """Raise InputError for the first reserved label."""
     _refuse_reserved(names, LABELS, "label", source)
 
 
 def refuse_reserved_annotations(names: Iterable[str], *, source: str) -> None:
-    """Raise InputError for the first annotation that is reserved."""
+    """Raise InputError for the first reserved annotation."""
     _refuse_reserved(names, ANNOTATIONS, "annotation", source)
 
 
@@ -63,7 +63,7 @@ _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 
 def check_image(text: str, *, source: str) -> str:
-    """A reference, kept as typed."""
+    """Check an image reference; return it as typed."""
     try:
         reference.parse_reference(text)
     except ValueError as error:
@@ -72,14 +72,14 @@ def check_image(text: str, *, source: str) -> str:
 
 
 def check_replicas(count: int, *, source: str) -> int:
-    """At least one."""
+    """Check a number of replicas: at least one."""
     if not 1 <= count <= _MOST_REPLICAS:
         raise InputError(f"{count} is not a whole number of at least 1", source=source)
     return count
 
 
 def check_selector(pairs: Mapping[str, str], *, source: str) -> Pairs:
-    """Labels to look for, checked as Kubernetes checks labels."""
+    """Check labels to search for, by Kubernetes' rules for labels."""
     for key, value in pairs.items():
         if not is_label_name(key):
             raise InputError(f"{key!r} is not the name of a label", source=source)
@@ -89,13 +89,13 @@ def check_selector(pairs: Mapping[str, str], *, source: str) -> Pairs:
 
 
 def check_labels(pairs: Mapping[str, str], *, source: str) -> Pairs:
-    """Labels to set: those that Kubernetes takes and that are not reserved."""
+    """Check labels to set: valid in Kubernetes and not reserved."""
     refuse_reserved_labels(pairs, source=source)
     return check_selector(pairs, source=source)
 
 
 def check_annotations(pairs: Mapping[str, str], *, source: str) -> Pairs:
-    """Annotations to set; their values are free."""
+    """Check annotations to set: valid, unreserved names; values are arbitrary."""
     refuse_reserved_annotations(pairs, source=source)
     for key in pairs:
         if not is_label_name(key):
@@ -104,9 +104,9 @@ def check_annotations(pairs: Mapping[str, str], *, source: str) -> Pairs:
 
 
 def check_tolerations(items: Sequence[Mapping[str, Any]], *, source: str) -> tuple[Toleration, ...]:
-    """As k8s.io/kubernetes v1.34.2 ``pkg/apis/core/validation/validation.go`` (ValidateTolerations) checks them.
+    """Check tolerations as k8s.io/kubernetes v1.34.2 ``pkg/apis/core/validation/validation.go`` (ValidateTolerations).
 
-    Operators and effects are taken in any case.
+    Operators and effects are accepted in any case.
     """
     return tuple(_check_toleration(item, source) for item in items)
 
@@ -142,14 +142,14 @@ def _check_word(text: str, known: Sequence[str], kind: str, source: str) -> str:
 
 
 def check_object_name(text: str, *, source: str) -> str:
-    """The name of an object that is there already."""
+    """Check the name of an existing object."""
     if not is_object_name(text):
         raise InputError(f"{text!r} is not the name of an object", source=source)
     return text
 
 
 def check_storage(text: str, *, source: str) -> str:
-    """An amount of bytes, kept as typed."""
+    """Check an amount of bytes; return it as typed."""
     from ci_buildx.settings.syntax import parse_quantity
 
     parse_quantity(text, source=source, whole=True)
@@ -157,7 +157,7 @@ def check_storage(text: str, *, source: str) -> str:
 
 
 def check_amount(text: str, resource: str, *, source: str) -> str:
-    """An amount of a resource, kept as typed: only processors come in parts."""
+    """Check an amount of a resource; return it as typed. Only ``cpu`` may have fractions."""
     from ci_buildx.settings.syntax import parse_quantity
 
     parse_quantity(text, source=source, whole=resource != "cpu")
@@ -165,7 +165,10 @@ def check_amount(text: str, resource: str, *, source: str) -> str:
 
 
 def check_resources(requests: Pairs, limits: Pairs, *, source: str) -> None:
-    """No request is above its limit: the API server would refuse the pod. All are quantities."""
+    """Raise InputError if a request exceeds its limit, for which the API server would reject the pod.
+
+    All values must be quantities.
+    """
     from ci_buildx.settings.syntax import parse_quantity
 
     for name in RESOURCES:
@@ -185,14 +188,14 @@ def check_resources(requests: Pairs, limits: Pairs, *, source: str) -> None:
 
 
 def check_variable(name: str, *, source: str) -> str:
-    """The name of a variable: anything but ``=`` (Kubernetes 1.34 takes all printable ones)."""
+    """Check the name of a variable: any characters but ``=`` (Kubernetes 1.34 accepts all printable ones)."""
     if not _VARIABLE.fullmatch(name) or not name.isprintable():
         raise InputError(f"{name!r} is not the name of a variable", source=source)
     return name
 
 
 def check_mirrors(mirrors: Mapping[str, Sequence[str]], *, source: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Mirrors by the host of a registry, in the order to try."""
+    """Check mirrors by the registry's host, in the order to try."""
     check_hosts(tuple(mirrors), source=source)
     for host, texts in mirrors.items():
         if not texts:
@@ -204,7 +207,7 @@ def check_mirrors(mirrors: Mapping[str, Sequence[str]], *, source: str) -> tuple
 
 
 def check_hosts(hosts: Sequence[str], *, source: str) -> tuple[str, ...]:
-    """Hosts of registries, with a port where it is not the usual one."""
+    """Check hosts of registries, with a port unless it is the default."""
     for host in hosts:
         if not _HOST.fullmatch(host):
             raise InputError(f"{host!r} is not the host of a registry", source=source, fix="write it like host:5000")
@@ -212,7 +215,7 @@ def check_hosts(hosts: Sequence[str], *, source: str) -> tuple[str, ...]:
 
 
 def check_profile(text: str, *, source: str) -> str:
-    """A profile in the words of Kubernetes' annotations; ``default`` is "", what the cluster does by itself."""
+    """Check a profile in the terms of Kubernetes' annotations; ``default`` becomes "", the cluster's default."""
     if not _PROFILE.fullmatch(text) or ".." in text.split("/"):
         fix = "write unconfined, runtime/default, localhost/NAME, or default to leave it to the cluster"
         raise InputError(f"{text!r} is not a profile", source=source, fix=fix)
@@ -220,5 +223,5 @@ def check_profile(text: str, *, source: str) -> str:
 
 
 def check_seconds(text: str, *, source: str) -> int:
-    """A duration in whole seconds, at least one."""
+    """Parse a duration into whole seconds, at least one."""
     return max(1, round(parse_duration(text, source=source)))

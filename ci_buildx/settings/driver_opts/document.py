@@ -1,4 +1,4 @@
-"""YAML of the user's: a mapping, or a clear error with the line."""
+"""Driver options as YAML: parser, check against the schema, and errors with the line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from ci_buildx.settings.names import suggest_name
 
 
 def load_mapping(text: str, *, name: str, source: str) -> dict[str, Any]:
-    """The mapping that YAML (or JSON) text holds; ``name`` is its file's, "" for none. Raises InputError."""
+    """Parse YAML (or JSON) text that must hold a mapping. Raises InputError.
+
+    ``name`` is the file's name, "" for inline text.
+    """
     import yaml
 
     try:
@@ -31,7 +34,7 @@ def load_mapping(text: str, *, name: str, source: str) -> dict[str, Any]:
 
 
 def explain_yaml_error(error: Exception, name: str) -> str:
-    """What is wrong with a YAML text, in one line with the place."""
+    """Describe an error in a YAML text in one line with its position."""
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
     place = f"{mark.line + 1}:{mark.column + 1}" if mark else ""
     where = ":".join(part for part in (name, place) if part)
@@ -60,7 +63,7 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchemaFault:
-    """What is wrong with a document. ``path`` are the keys and indices that lead there."""
+    """An error in a document. ``path`` holds the keys and indices that lead to it."""
 
     path: tuple[str | int, ...]
     message: str
@@ -68,14 +71,14 @@ class SchemaFault:
 
 
 def load_schema() -> dict[str, Any]:
-    """The schema of driver options, as ``docs/driver-opts.schema.json`` has it."""
+    """Load the schema of driver options, the same as ``docs/driver-opts.schema.json``."""
     text = resources.files(__package__).joinpath("schema.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema
 
 
 def find_faults(value: Any, schema: Schema, root: Schema, path: tuple[str | int, ...] = ()) -> Iterator[SchemaFault]:
-    """Everything in which a value differs from its schema, in the order of the document."""
+    """Yield all violations of the schema, in the order of the document."""
     if "$ref" in schema:
         schema = {**root["$defs"][schema["$ref"].removeprefix("#/$defs/")], **schema}
     if (message := _find_kind_fault(value, schema)) or (message := _find_value_fault(value, schema)):
@@ -126,7 +129,7 @@ Path = tuple[str | int, ...]
 
 
 class _LineLoader(yaml.SafeLoader):
-    """YAML in which plain words and numbers keep their text: ``1.10``, ``no`` and dates are what was typed."""
+    """YAML loader that keeps the text of scalars: ``1.10``, ``no`` and dates stay as typed."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 - the library has it so
 
@@ -141,9 +144,9 @@ for _tag, _pattern, _first in (
 
 
 def read_document(text: str, *, origin: str) -> dict[str, DriverOption]:
-    """The options by their names, as ``--driver-opt`` calls them. ``origin`` is the file, or where the text came from.
+    """Parse a document into options by their names, as ``--driver-opt`` spells them.
 
-    Raises InputError with path and line.
+    ``origin`` is the file, or the source of the text. Raises InputError with path and line.
     """
     loader = _LineLoader(text)
     try:
@@ -161,14 +164,14 @@ def read_document(text: str, *, origin: str) -> dict[str, DriverOption]:
 
 
 def _read_lines(node: yaml.Node, path: Path = ()) -> Iterator[tuple[Path, int]]:
-    """The line of each value that the schema knows of: three levels down and in lists."""
+    """Yield the line of each value that the schema covers: three levels deep and in lists."""
     yield path, node.start_mark.line + 1
     if len(path) > 3:
         return
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             if isinstance(key, yaml.ScalarNode):
-                # The name's own line: an empty value has the next one's.
+                # Use the name's own line: an empty value is on the next one.
                 yield (*path, key.value), key.start_mark.line + 1
                 yield from (each for each in _read_lines(value, (*path, key.value)) if each[0] != (*path, key.value))
     elif isinstance(node, yaml.SequenceNode):
@@ -193,7 +196,7 @@ def _read_entries(
 
 
 def _list_options(value: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The options: mappings that are no value of one are names with dots."""
+    """Yield the options: a mapping that is not itself the value of an option forms names with dots."""
     for key, item in value.items():
         inner = (*path, key)
         if find_shape(".".join(inner)) is not None:
@@ -203,7 +206,7 @@ def _list_options(value: Mapping[str, Any], path: tuple[str, ...] = ()) -> Itera
 
 
 def _shape_value(value: Any, shape: OptionShape) -> Any:
-    """The value as :mod:`~ci_buildx.settings.driver_opts.parse` would have read it."""
+    """Convert a value to the form that :mod:`~ci_buildx.settings.driver_opts.parse` returns."""
     match shape:
         case OptionShape.TEXT:
             return _format_value(value)

@@ -1,4 +1,4 @@
-"""The user's pod template: what it may say."""
+"""Driver options that come from outside: pod template, proxy variables and certificates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MARKS = ("labels", "annotations")
 
 
 def check_template(template: Mapping[str, Any], *, source: str) -> Mapping[str, Any]:
-    """A PodTemplateSpec, or the part of one that is to be merged. Raises InputError."""
+    """Check a PodTemplateSpec, or a part of one to merge. Raises InputError."""
     _check_fields(template, _FIELDS, "", source)
     metadata = template.get("metadata") or {}
     _check_fields(metadata, _MARKS, "metadata", source)
@@ -57,13 +57,13 @@ _PEM = "-----BEGIN "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExternalInputs:
-    """The environment, and the folder that names of files start from."""
+    """The environment, and the folder that relative file names start from."""
 
     env: Mapping[str, str]
     cwd: Path
 
     def read_proxy(self, *, source: str) -> BuilderProxy:
-        """What HTTP_PROXY, HTTPS_PROXY and NO_PROXY say, also in lower case. Raises InputError if there is none."""
+        """Read HTTP_PROXY, HTTPS_PROXY and NO_PROXY, also in lower case. Raises InputError if no proxy is set."""
         http, https = self._read_variable("HTTP_PROXY"), self._read_variable("HTTPS_PROXY")
         if not http and not https:
             raise InputError("neither HTTP_PROXY nor HTTPS_PROXY is set", source=source, fix="set one of them")
@@ -75,14 +75,14 @@ class ExternalInputs:
         )
 
     def read_certificates(self, items: Sequence[str], *, source: str) -> str:
-        """The PEM text of certificates that are given as text or as files. Raises InputError for anything else."""
+        """Return the PEM text of certificates from texts and files. Raises InputError for invalid ones."""
         texts = [item if _PEM in item else self.read(item, source=source) for item in items]
         for item, text in zip(items, texts, strict=True):
             _check_certificates(text, "the text" if item is text else item, source)
         return "".join(f"{text.strip()}\n" for text in texts)
 
     def read_template(self, value: Any, *, source: str) -> Mapping[str, Any]:
-        """A pod template that is given as a mapping, as YAML or JSON text, or as a file of it. Raises InputError."""
+        """Read a pod template: a mapping, YAML or JSON text, or the name of a file. Raises InputError."""
         if isinstance(value, str):
             from ci_buildx.settings.driver_opts.document import load_mapping
 
@@ -92,7 +92,7 @@ class ExternalInputs:
         return check_template(value, source=source)
 
     def read(self, name: str, *, source: str) -> str:
-        """The text of a file."""
+        """Read the text of a file. Raises InputError."""
         try:
             return (self.cwd / name).read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
@@ -100,7 +100,7 @@ class ExternalInputs:
             raise InputError(f"cannot read {name!r}: {reason}", source=source) from error
 
     def _read_variable(self, name: str) -> str:
-        """Lower case first, as curl and Go have it."""
+        """Read a variable, the lower-case spelling first, like curl and Go."""
         return self.env.get(name.lower()) or self.env.get(name, "")
 
 

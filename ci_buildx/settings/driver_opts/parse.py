@@ -1,7 +1,7 @@
 """Driver options in buildx's syntax.
 
 Each text is one CSV value, so an option whose value holds commas is quoted as a whole:
-``"nodeselector=a=b,c=d",replicas=2``. All options and what they mean: ``docs/driver-opts.md``.
+``"nodeselector=a=b,c=d",replicas=2``. ``docs/driver-opts.md`` documents all options.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ def parse_driver_opts(
     env: Mapping[str, str] = _NOWHERE,
     cwd: Path | None = None,
 ) -> BuilderSettings:
-    """The builder's settings with the options applied to ``base``; the last of a name counts, empty ones do not.
+    """Parse driver options and apply them to ``base``.
 
-    Files are looked for in ``cwd``, proxies in ``env``. Raises InputError.
+    The last value of a name wins; an empty one removes the option. Files are relative to ``cwd``, proxies come from
+    ``env``. Raises InputError.
     """
     entries = read_entries(texts, source=source)
     outside = ExternalInputs(env=env, cwd=cwd or Path())
@@ -44,7 +45,7 @@ def parse_driver_opts(
 def parse_document(
     text: str, *, source: str, env: Mapping[str, str] = _NOWHERE, cwd: Path | None = None
 ) -> BuilderSettings:
-    """The settings that YAML of the options gives: the name of a file, or the text itself. Raises InputError."""
+    """Parse a YAML document of options: inline text or the name of a file. Raises InputError."""
     outside = ExternalInputs(env=env, cwd=cwd or Path())
     builder = apply.apply_options(
         read_document_entries(text, source=source, outside=outside), BuilderSettings(), outside, source=source
@@ -54,7 +55,7 @@ def parse_document(
 
 
 def read_document_entries(text: str, *, source: str, outside: ExternalInputs) -> dict[str, DriverOption]:
-    """The options of a YAML document, or of the file that is named. Raises InputError with path and line."""
+    """Read the options of a YAML document: inline text or the name of a file. Raises InputError with path and line."""
     from ci_buildx.settings.driver_opts.document import read_document
 
     if "\n" in text or ": " in text:
@@ -63,13 +64,16 @@ def read_document_entries(text: str, *, source: str, outside: ExternalInputs) ->
 
 
 def read_namespace_option(entries: Entries) -> str:
-    """The namespace that options say, "" for none. Raises InputError."""
+    """Return the namespace that the options set, or "". Raises InputError."""
     entry = entries.get("namespace")
     return check_namespace(entry.value, source=entry.source) if entry else ""
 
 
 def read_entries(texts: Iterable[str], *, source: str) -> dict[str, DriverOption]:
-    """The options by their names, read but not checked. Raises InputError for unknown names and misplaced quotes."""
+    """Read options by name without checking their values.
+
+    Raises InputError for unknown names, misplaced quotes and texts of the wrong type.
+    """
     entries: dict[str, DriverOption] = {}
     for text in texts:
         try:
@@ -110,7 +114,7 @@ _TOLERATION = ("key", "operator", "value", "effect", "tolerationSeconds")
 
 
 def read_text(text: str, shape: OptionShape, *, source: str) -> Any:
-    """The value: a text, number or boolean, a list or a mapping. Raises InputError."""
+    """Parse a text into a string, number, boolean, list or mapping. Raises InputError."""
     match shape:
         case OptionShape.COUNT:
             return _read_count(text, source)
@@ -129,7 +133,7 @@ def read_text(text: str, shape: OptionShape, *, source: str) -> Any:
 
 
 def write_text(value: Any) -> str:
-    """The text of a value that YAML gave: what :func:`read_text` reads as the same."""
+    """Format a value from YAML as text, the inverse of :func:`read_text`."""
     match value:
         case bool():
             return str(value).lower()
@@ -153,7 +157,7 @@ def _write_pairs(pairs: dict[str, Any]) -> str:
 
 
 def read_pairs(text: str, *, source: str) -> dict[str, str]:
-    """``key=value`` separated by commas. buildx takes quotes around the whole, too."""
+    """Parse ``key=value`` pairs separated by commas. Like buildx, it accepts quotes around the whole text."""
     pairs = {}
     for item in text.strip('"').split(","):
         key, equals, value = item.strip().partition("=")

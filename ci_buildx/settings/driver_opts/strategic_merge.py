@@ -1,4 +1,4 @@
-"""Strategic merge: how Kubernetes patches a pod template, here for the user's template over ours.
+"""Strategic merge: Kubernetes' patches of pod templates, used to apply the user's template to the generated one.
 
 Lists of objects are merged by the key that Kubernetes declares for them, other lists are replaced, null removes.
 Sources: k8s.io/api v0.34.2 ``core/v1/types.go`` (``patchStrategy``, ``patchMergeKey``), apimachinery v0.34.2
@@ -24,7 +24,7 @@ KEYS = {
     "resourceClaims": "name",
     "schedulingGates": "name",
 }
-"""The merge key of each list in a pod template that is merged; a field has one meaning wherever it is."""
+"""Merge keys of the lists in a pod template that are merged; a field has the same meaning at every place."""
 _FREE = (
     "labels",
     "annotations",
@@ -36,16 +36,16 @@ _FREE = (
     "options",
     "volumeAttributes",
 )
-"""Maps whose keys are the user's own words, not fields: a label may be called ``env``."""
+"""Maps whose keys are arbitrary, not fields: a label may be called ``env``."""
 _ONE_SOURCE = ("volumes", "resourceClaims")
-"""Lists whose objects have one source of several: the patch's takes the place of another, as ``kubectl apply`` asks."""
+"""Lists whose objects have one of several sources: the patch's source replaces another, as in ``kubectl apply``."""
 _PATCH = "$patch"
 _RETAIN = "$retainKeys"
 _DIRECTIVES = ("replace", "merge", "delete")
 
 
 def merge_patch(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` as ``patch`` changes it; ``patch`` has passed :func:`find_fault`."""
+    """Return ``base`` with ``patch`` applied; ``patch`` must have passed :func:`find_fault`."""
     match patch.get(_PATCH):
         case "replace":
             return _strip_directives(patch)
@@ -64,7 +64,7 @@ def merge_patch(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, 
 
 
 def find_fault(patch: Any, path: str = "", *, free: bool = False) -> str:
-    """What is wrong with a patch, with where it is; "" for nothing. ``free``: a map's keys are no fields."""
+    """Return the first error in a patch with its path, or "". ``free``: the keys of the map are not field names."""
     if isinstance(patch, Mapping):
         return next(filter(None, (_find_value_fault(key, value, path, free=free) for key, value in patch.items())), "")
     if isinstance(patch, Sequence) and not isinstance(patch, str):
@@ -117,7 +117,7 @@ def _merge_list(key: str, before: Sequence[Mapping[str, Any]], patches: Sequence
 
 
 def _strip_directives(patch: Mapping[str, Any]) -> dict[str, Any]:
-    """A value of the patch's own, without directives and what it removes."""
+    """Return a new value of the patch without directives and null fields."""
     return {
         key: _copy_plain(value) for key, value in patch.items() if key not in (_PATCH, _RETAIN) and value is not None
     }

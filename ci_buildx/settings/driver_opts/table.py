@@ -1,4 +1,4 @@
-"""One option as it was given."""
+"""The table of driver options with their types."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from ci_buildx.model.record import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverOption:
-    """A value of the option's shape; ``source`` is the head of errors about it: where it was given, and its name."""
+    """A parsed value; ``source`` begins errors about it: the place where it was set, and its name."""
 
     value: Any
     source: str
 
 
 Entries = Mapping[str, DriverOption]
-"""The options by their names; later ones have replaced earlier ones."""
+"""Options by name; later ones have replaced earlier ones."""
 
 
 RESOURCES = ("cpu", "memory", "ephemeral-storage")
 ENV = "env."
-"""What the name of an option begins with that sets a variable of buildkitd."""
+"""Prefix of options that set an environment variable of buildkitd."""
 
 
 class OptionShape(Enum):
-    """What the text of an option is; in YAML it is written as such."""
+    """Syntax of an option's text; YAML uses the corresponding type."""
 
     TEXT = "text"
     COUNT = "a whole number"
@@ -41,7 +41,7 @@ class OptionShape(Enum):
 
     @property
     def holds_commas(self) -> bool:
-        """Whether commas belong to the text, so that the whole option has to be quoted."""
+        """Whether the text may hold commas, so that the whole option must be quoted."""
         return self not in (OptionShape.TEXT, OptionShape.COUNT, OptionShape.SWITCH)
 
 
@@ -86,14 +86,14 @@ OF_OURS = {
 SHAPES = OF_BUILDX | OF_OURS
 
 SPELLINGS = {
-    # The page's table has the first, its text and buildx have the plural.
+    # buildx's documentation has the singular in its table and the plural in its text; buildx accepts the plural.
     "annotation": "annotations",
     "label": "labels",
     "toleration": "tolerations",
 }
-"""Other names that are taken, by the option that they mean."""
+"""Alternative names, by the option that they mean."""
 
 
 def find_shape(name: str) -> OptionShape | None:
-    """The shape of an option, None where there is no such option."""
+    """Return the syntax of an option, or None if the option is unknown."""
     return OptionShape.TEXT if name.startswith(ENV) and name != ENV else SHAPES.get(name)
