@@ -1,4 +1,4 @@
-"""Variables that begin as ours do: inputs, what jobs tell each other, and what is nearly an input."""
+"""Builds the settings from raw values and reads kube-builder's own variables: inputs, job reports, probable typos."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from ci_buildx.settings.values import (
 )
 
 REPORTED = ("DIGEST", "IMAGEID", "IMAGE", "METADATA")
-"""What a job tells later ones, which may build, too."""
+"""Suffixes of the variables that a job reports to later jobs, which may also build."""
 ABOUT_THE_JOB = ("CI", "REPOSITORY", "RUN", "JOB", "RUN_URL", "CHECKOUT", "ID_TOKEN", "REGISTRY_ID_TOKEN")
-"""What a job says of itself."""
+"""Suffixes of the variables that describe the current job."""
 OF_INPUTS = "INPUT_"
-"""By variables with this prefix the GitLab template passes its inputs to a job."""
+"""Prefix of the variables in which the GitLab template passes its inputs to a job."""
 _OF_OTHER_JOBS = tuple(f"_{VARIABLE_PREFIX}{name}" for name in REPORTED)
-"""Reports of a job whose name begins as our variables do."""
+"""Endings of the reports of a job whose name begins with kube-builder's prefix."""
 _NEAR = 0.8
-"""How alike a name must be to be a mistyped one: other programs may have variables of our prefix."""
+"""Similarity from which a name is a probable typo: other programs may use variables with the same prefix."""
 
 
 def refuse_typos(env: Mapping[str, str], known: Iterable[str]) -> None:
-    """Raise InputError for a variable that is nearly one of ``known``: it would be ignored, silently."""
+    """Raise InputError for a variable that is almost one of ``known``: it would be ignored silently."""
     found = [name for name, value in env.items() if name.startswith(VARIABLE_PREFIX) and value.strip()]
     inputs = {name.removeprefix(VARIABLE_PREFIX) for name in known}
     for variable in sorted(found):
@@ -56,7 +56,7 @@ def refuse_typos(env: Mapping[str, str], known: Iterable[str]) -> None:
 
 
 def _is_made(name: str) -> bool:
-    """Whether a program writes this variable, not a user."""
+    """Return whether a program sets this variable rather than a user."""
     return name.startswith(OF_INPUTS) or name.endswith(_OF_OTHER_JOBS)
 
 
@@ -72,7 +72,7 @@ __all__ = [
 
 _LOG = debug.get_log("settings")
 _BUILDX_PREFIXES = ("BUILDX_", "BUILDKIT_", "DOCKER_DEFAULT_PLATFORM")
-"""How the variables begin that stand for options or may be refused."""
+"""Prefixes of buildx's variables that set options or may be rejected."""
 _SHAPING = (
     "driver-opts",
     "builder-config",
@@ -81,18 +81,18 @@ _SHAPING = (
     "buildkitd-flags",
     "lifetime",
 )
-"""Options that make a builder what it is."""
+"""Options that define a new builder."""
 
 
 def make_settings(
     values: Mapping[str, Value], sources: Mapping[str, str], env: Mapping[str, str], cwd: Path
 ) -> Settings:
-    """Check everything the user said and make the settings of it.
+    """Check all user input and build the settings from it.
 
     ``values`` is keyed by the names of the table in :mod:`~ci_buildx.settings.options`; a list given as one text is
-    split as its kind says; empty texts count as not given. ``sources`` says where each value came from, as the user
-    knows it (``--platform``, ``input platforms``, ``KUBE_BUILDER_PLATFORMS``); it is the head of every error.
-    ``cwd`` is absolute. Files are read and nothing is written. Raises InputError.
+    split according to its kind; empty texts count as missing. ``sources`` names the origin of each value as the user
+    knows it (``--platform``, ``input platforms``, ``KUBE_BUILDER_PLATFORMS``); every error begins with it. ``cwd`` is
+    absolute. Files are read and nothing is written. Raises InputError.
     """
     given = RawValues(values, sources, env, cwd)
     if _LOG.is_on:
@@ -113,7 +113,7 @@ def make_settings(
             source=given.find_source("driver-opts"),
             fix="a job's volume goes with its pod: leave it out, or make the builder with create",
         )
-    # A builder that is there has this option by itself: the cluster knows.
+    # An existing builder's own default-load comes from the cluster.
     loads = own and builder.default_load
     settings = Settings(
         build=add_default_load(build, env, source=f"{given.find_source('driver-opts')} default-load")
@@ -132,9 +132,9 @@ def make_settings(
 
 
 def add_default_load(build: BuildSettings, env: Mapping[str, str], *, source: str) -> BuildSettings:
-    """``default-load``: one platform's image goes to the docker daemon unless something else is asked for.
+    """Apply ``default-load``: a single platform's image goes to the docker daemon unless another output is requested.
 
-    As in buildx 0.38.2 (``build/opt.go``, toSolveOpt). ``source`` names whose option it is. Raises InputError where
+    As in buildx 0.38.2 (``build/opt.go``, toSolveOpt). ``source`` names the origin of the option. Raises InputError if
     there is no daemon.
     """
     if read_boolean(env.get("BUILDX_NO_DEFAULT_LOAD", "")) is True:
@@ -150,7 +150,7 @@ def add_default_load(build: BuildSettings, env: Mapping[str, str], *, source: st
 def make_cluster_settings(
     values: Mapping[str, Value], sources: Mapping[str, str], env: Mapping[str, str], cwd: Path
 ) -> ClusterSettings:
-    """The cluster alone, for verbs that build nothing."""
+    """Check and return the cluster settings alone, for verbs that do not build. Raises InputError."""
     given = RawValues(values, sources, env, cwd)
     given.check_values()
     return _make_cluster(given)
@@ -159,14 +159,14 @@ def make_cluster_settings(
 def make_builder_settings(
     values: Mapping[str, Value], sources: Mapping[str, str], env: Mapping[str, str], cwd: Path
 ) -> BuilderSettings:
-    """The builder alone, for verbs that build nothing. Files are read. Raises InputError."""
+    """Check and return the builder settings alone, for verbs that do not build. Reads files. Raises InputError."""
     given = RawValues(values, sources, env, cwd)
     given.check_values()
     return _make_builder(given)
 
 
 def read_namespace(values: Mapping[str, Value], sources: Mapping[str, str], env: Mapping[str, str], cwd: Path) -> str:
-    """The namespace that was asked for, "" for one of the builder's own. Raises InputError."""
+    """Return the requested namespace, or "" for a namespace of the builder's own. Raises InputError."""
     given = RawValues(values, sources, env, cwd)
     texts, document = given.read_texts("driver-opts"), given.read_text("builder-config")
     if not texts and not document:
@@ -183,7 +183,10 @@ def read_namespace(values: Mapping[str, Value], sources: Mapping[str, str], env:
 def read_variables(
     env: Mapping[str, str], known: Iterable[Option] = options.OPTIONS
 ) -> tuple[dict[str, Value], dict[str, str]]:
-    """Values and sources of the options that variables set: ours, else buildx's. Refuses typos of ours."""
+    """Return values and sources of the options that variables set: kube-builder's variables first, then buildx's.
+
+    Raises InputError for a probable typo of one of kube-builder's variables.
+    """
     offered = tuple(known)
     refuse_typos(env, (option.variable for option in (*options.OPTIONS, *offered)))
     found = [option for option in offered if env.get(option.variable)]
@@ -198,12 +201,12 @@ def read_variables(
 
 
 def _has_buildx_variables(env: Mapping[str, str]) -> bool:
-    """Whether one of the table may be set: in most environments none is, and the table need not be imported."""
+    """Return whether buildx variables may be set: usually they are not, and their table need not be imported."""
     return any(name.startswith(_BUILDX_PREFIXES) for name in env)
 
 
 def _read_driver_options(given: RawValues) -> BuilderSettings:
-    """What the driver options say: those of the command line go before the document."""
+    """Read the driver options; those of the command line override those of the document."""
     texts, document = given.read_texts("driver-opts"), given.read_text("builder-config")
     if not texts and not document:
         return BuilderSettings()
@@ -216,7 +219,7 @@ def _read_driver_options(given: RawValues) -> BuilderSettings:
 
 
 def _choose_namespace(given: RawValues, of_options: str) -> str:
-    """The namespace that was asked for, by itself or by a driver option."""
+    """Return the requested namespace, set by its own option or by a driver option."""
     namespace = given.read_text("namespace")
     if not namespace:
         return of_options
@@ -254,7 +257,7 @@ def _read_buildkitd_config(given: RawValues) -> str:
 
 
 def _read_builder_name(given: RawValues) -> str:
-    """A kept builder's name, "" for a new one; it is the name of a namespace."""
+    """Return the name of an existing builder, which is the name of its namespace, or "" for a new builder."""
     name = given.read_text("builder")
     return check_builder(name, source=given.find_source("builder")) if name else ""
 
@@ -265,7 +268,7 @@ def _read_sticky_key(given: RawValues) -> StickyKey:
 
 
 def _add_entitlements(entitlements: Iterable[str], builder: BuilderSettings) -> BuilderSettings:
-    """The builder that grants what the build is allowed: it is there for this build only."""
+    """Return a builder that grants the build's entitlements; this is safe because it serves only this build."""
     kinds = dict.fromkeys(name.partition("=")[0] for name in entitlements)
     flags = (f"--allow-insecure-entitlement={kind}" for kind in kinds)
     added = tuple(flag for flag in flags if flag not in builder.buildkitd_flags)
@@ -295,9 +298,9 @@ def _make_cluster(given: RawValues) -> ClusterSettings:
 
 
 def _check_reuse(settings: Settings, given: RawValues) -> None:
-    """A kept builder is what it is: options that would shape a new one are refused.
+    """Reject options that would define a new builder if an existing one is used.
 
-    Variables are the surroundings of all builds: there they count for those that make a builder.
+    Variables are exempt: they apply to all builds of an environment, and affect only those that create a builder.
     """
     if settings.builder_name:
         for name in _SHAPING:

@@ -1,4 +1,4 @@
-"""Refuses attributes of outputs and caches that BuildKit would pass over, or refuse when there is a builder."""
+"""Checks attributes of outputs and caches that BuildKit would ignore, or would reject only after a builder exists."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ci_buildx.settings.pairs import check_tag
 from ci_buildx.settings.values import TypedAttributes
 
 _ANNOTATION = compile_lazily(r"annotation(?:-[a-z-]+)?(?:\[[A-Za-z0-9_/-]+\])?\.\S+")
-"""BuildKit 0.34.2, ``exporter/containerimage/exptypes/annotations.go``."""
+"""Format of annotations in BuildKit 0.34.2, ``exporter/containerimage/exptypes/annotations.go``."""
 _BOOLEANS = frozenset(("1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"))
 _FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
 _DURATION = compile_lazily(r"(?:\d+(?:\.\d*)?(?:ns|us|µs|ms|s|m|h))+|0")
@@ -22,19 +22,22 @@ _MANIFEST = (("image-manifest", _NEEDED_BY[1][1]),)
 
 
 def check_output(output: TypedAttributes, *, source: str) -> None:
-    """Raise InputError for an attribute that an output does not have, or whose value it does not take."""
+    """Raise InputError for an unknown attribute of an output, or for an invalid value."""
     _check(output, table.OUTPUTS[output.type], f"output type={output.type}", source)
     _check_media_types(output, _NEEDED_BY, source)
 
 
 def check_export(cache: TypedAttributes, *, source: str) -> None:
-    """The same for a cache that is written."""
+    """Raise InputError for an unknown attribute of a cache export, or for an invalid value."""
     _check(cache, table.CACHE_EXPORTS[cache.type], f"cache type={cache.type}", source)
     _check_media_types(cache, (*_NEEDED_BY, *_MANIFEST), source)
 
 
 def check_import(cache: TypedAttributes, *, source: str) -> None:
-    """The same for a cache that is read; what belongs to its export is passed over."""
+    """Raise InputError for an unknown attribute of a cache import, or for an invalid value.
+
+    Attributes of the export are accepted and have no effect.
+    """
     known = {one.name: one for one in (*table.CACHE_EXPORTS[cache.type], *table.CACHE_IMPORTS[cache.type])}
     _check(cache, known.values(), f"cache type={cache.type}", source)
 
@@ -79,7 +82,10 @@ def _is_number(value: str) -> bool:
 
 
 def _check_media_types(given: TypedAttributes, needed_by: Iterable[tuple[str, Container[str]]], source: str) -> None:
-    """Refuse what needs OCI's media types without them (BuildKit 0.34.2, ``containerimage/opts.go``, ``export.go``)."""
+    """Reject attributes that need OCI media types if these are disabled.
+
+    Source: BuildKit 0.34.2, ``containerimage/opts.go``, ``export.go``.
+    """
     attrs = dict(given.attrs)
     if attrs.get("oci-mediatypes", "true") not in _FALSE:
         return

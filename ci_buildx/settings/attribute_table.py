@@ -1,8 +1,8 @@
-"""The attributes of outputs and caches: what each is and does. What is not here is refused by name.
+"""Table of the attributes of outputs and caches, with type and effect. Attributes that are not listed are rejected.
 
 Names and values are those of BuildKit 0.34.2 (``exporter/containerimage/exptypes/keys.go``, ``exporter/local/fs.go``,
-``exporter/oci/export.go``, ``util/compression/attrs.go``; ``cache/remotecache`` by type) and of what buildx 0.38.2 and
-BuildKit's client take themselves (``client/solve.go``). BuildKit takes unknown ones silently.
+``exporter/oci/export.go``, ``util/compression/attrs.go``; ``cache/remotecache`` by type) and those that buildx 0.38.2
+and BuildKit's client handle themselves (``client/solve.go``). BuildKit silently ignores unknown ones.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ COMPRESSIONS = ("uncompressed", "gzip", "estargz", "zstd")
 
 
 class AttributeKind(Enum):
-    """What a value must be: any text, names of images, a boolean, one that is true without a value, a whole number."""
+    """Type of a value: text, image names, boolean, flag (true if empty), whole number, positive number, duration."""
 
     TEXT = auto()
     NAMES = auto()
@@ -29,7 +29,7 @@ class AttributeKind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputAttribute:
-    """One attribute. ``effect`` is for the documentation; with ``refused``, the cure, it is not taken."""
+    """One attribute. ``effect`` is for the documentation; ``refused`` is the fix for an unsupported attribute."""
 
     name: str
     effect: str
@@ -190,4 +190,4 @@ CACHE_IMPORTS: Mapping[str, tuple[OutputAttribute, ...]] = {
     "s3": _S3,
     "azblob": _AZURE,
 }
-"""Those of an export are taken as well, and have no effect: one text often serves both."""
+"""Attributes of imports. Those of an export are accepted too, without effect: one text often serves both."""

@@ -1,7 +1,7 @@
-"""Provenance and SBOM: what the image says of its own making.
+"""Provenance, SBOM, outputs and caches.
 
-Values are those of buildx's ``--provenance``, ``--sbom`` and ``--attest``: a boolean or attributes; what comes out is
-the text that buildx 0.38.2 sends as ``attest:…`` (``util/buildflags/attests.go``), "" where none is wanted.
+Values of attestations are those of buildx's ``--provenance``, ``--sbom`` and ``--attest``: a boolean or attributes. The
+result is the text that buildx 0.38.2 sends as ``attest:…`` (``util/buildflags/attests.go``), "" if disabled.
 """
 
 from __future__ import annotations
@@ -18,21 +18,27 @@ from ci_buildx.settings.values import TypedAttributes
 DEFAULT_PROVENANCE = "mode=min,inline-only=true"
 NO_DEFAULTS = "BUILDX_NO_DEFAULT_ATTESTATIONS"
 NO_OCI_ARTIFACT = "BUILDX_NO_DEFAULT_OCI_ARTIFACT"
-"""Attestations are plain image manifests, for registries that take no OCI artifacts."""
+"""Makes attestations plain image manifests, for registries that do not accept OCI artifacts."""
 PROVENANCE = "provenance"
 SBOM = "sbom"
 _MODES = ("min", "max")
 
 
 def parse_provenance(text: str, *, source: str, env: Mapping[str, str]) -> str:
-    """``true``, ``false`` or ``mode=max,…``; without a value buildx's default, unless the environment forbids it."""
+    """Parse ``true``, ``false`` or ``mode=max,…``.
+
+    Without a value, the result is buildx's default, unless the environment disables it. Raises InputError.
+    """
     if not text:
         return "" if is_switched_on(NO_DEFAULTS, env) else DEFAULT_PROVENANCE
     return _parse_kind(PROVENANCE, text, source)
 
 
 def is_switched_on(variable: str, env: Mapping[str, str]) -> bool:
-    """Whether a variable of buildx's is true. InputError for what is no boolean, as in buildx (``build/opt.go``)."""
+    """Return whether a variable of buildx is true.
+
+    Raises InputError if it is not a boolean, as in buildx (``build/opt.go``).
+    """
     text = env.get(variable, "")
     wanted = read_boolean(text)
     if text and wanted is None:
@@ -41,12 +47,12 @@ def is_switched_on(variable: str, env: Mapping[str, str]) -> bool:
 
 
 def parse_sbom(text: str, *, source: str) -> str:
-    """``true``, ``false`` or ``generator=image,…``."""
+    """Parse ``true``, ``false`` or ``generator=image,…``. Raises InputError."""
     return _parse_kind(SBOM, text, source) if text else ""
 
 
 def parse_attestations(texts: Iterable[str], *, source: str) -> dict[str, str]:
-    """``type=provenance,mode=max`` and the like, by type; the first of a type counts."""
+    """Parse ``type=provenance,mode=max`` and similar texts; return the first of each type, by type."""
     found: dict[str, str] = {}
     for text in texts:
         kind, canonical = _parse_attestation(text, source)
@@ -64,7 +70,7 @@ def _parse_kind(kind: str, text: str, source: str) -> str:
 
 
 def _parse_attestation(text: str, source: str) -> tuple[str, str]:
-    """The type, and the text to send: the type first, the rest sorted, "" where it is disabled."""
+    """Return the type, and the text to send: the type first, the rest sorted; the text is "" if disabled."""
     kind, disabled, attributes = "", False, {}
     try:
         fields = split_fields(text)
@@ -91,14 +97,14 @@ def _parse_attestation(text: str, source: str) -> tuple[str, str]:
 OUTPUT_TYPES = ("image", "registry", "local", "tar", "oci", "docker", "cacheonly")
 CACHE_TYPES = ("registry", "local", "inline", "gha", "s3", "azblob")
 LOCAL_DELETE = "buildx.local.delete"
-"""What ``--allow`` lets an output do: to remove files outside of the working directory, or of all of it."""
+"""Value of ``--allow`` that lets an output delete files outside of the working directory, or all files inside it."""
 STDOUT = "-"
 
 
 def parse_outputs(
     texts: Iterable[str], *, source: str, cwd: Path, may_delete: bool = False
 ) -> tuple[TypedAttributes, ...]:
-    """Read outputs; ``-`` alone is a tar to stdout, a path alone a local folder. Only one may go to stdout.
+    """Parse outputs; ``-`` alone is a tar to stdout, a path alone a local folder. Only one may go to stdout.
 
     ``may_delete`` lets ``mode=delete`` clear any folder, not only those inside the working directory.
     """
@@ -132,9 +138,9 @@ def _parse_output(text: str, source: str, cwd: Path) -> TypedAttributes:
 
 
 def _check_delete(output: TypedAttributes, source: str, cwd: Path) -> None:
-    """Refuse to clear the working directory, and what is outside of it (buildx 0.38.2, ``ValidateLocalExportDelete``).
+    """Refuse to clear the working directory or a folder outside of it (buildx 0.38.2, ``ValidateLocalExportDelete``).
 
-    Symlinks count as where they lead.
+    Symlinks are resolved.
     """
     inside = Path(output.get("dest")).resolve()
     if not (inside.is_relative_to(cwd.resolve()) and inside != cwd.resolve()):
@@ -143,7 +149,7 @@ def _check_delete(output: TypedAttributes, source: str, cwd: Path) -> None:
 
 
 def _place_output(output: TypedAttributes, source: str, cwd: Path) -> TypedAttributes:
-    """Check where the result goes: a folder, a file, stdout or nowhere, depending on the type."""
+    """Check the destination of the result: a folder, a file, stdout or none, depending on the type."""
     if output.type in ("image", "registry", "cacheonly"):
         return output
     dest = output.get("dest")
@@ -156,7 +162,7 @@ def _place_output(output: TypedAttributes, source: str, cwd: Path) -> TypedAttri
         return output
     if not dest or dest == STDOUT:
         return _add_attribute(output, "dest", STDOUT)
-    # Where files may be removed, a symlink that is changed meanwhile must not lead elsewhere.
+    # If files may be deleted, a symlink that is changed later must not lead elsewhere.
     path = (cwd / dest).resolve() if output.get("mode") == "delete" else cwd / dest
     if folder and path.exists() and not path.is_dir():
         raise InputError(f"destination {dest!r} is not a folder", source=source)
@@ -166,7 +172,10 @@ def _place_output(output: TypedAttributes, source: str, cwd: Path) -> TypedAttri
 
 
 def parse_cache_from(texts: Iterable[str], *, source: str, cwd: Path) -> tuple[TypedAttributes, ...]:
-    """Read cache imports; a reference alone is ``type=registry``. A local one may be missing, as on the first run."""
+    """Parse cache imports; a reference alone is ``type=registry``.
+
+    A local cache may be missing, as on the first run. Raises InputError.
+    """
     imports = [cache for text in texts for cache in _parse_caches(text, source)]
     if imports:
         from ci_buildx.settings.attribute_checks import check_import
@@ -177,7 +186,7 @@ def parse_cache_from(texts: Iterable[str], *, source: str, cwd: Path) -> tuple[T
 
 
 def parse_cache_to(texts: Iterable[str], *, source: str, cwd: Path) -> tuple[TypedAttributes, ...]:
-    """Read cache exports; a reference alone is ``type=registry``."""
+    """Parse cache exports; a reference alone is ``type=registry``."""
     exports = [cache for text in texts for cache in _parse_caches(text, source)]
     if exports:
         from ci_buildx.settings.attribute_checks import check_export
@@ -188,7 +197,7 @@ def parse_cache_to(texts: Iterable[str], *, source: str, cwd: Path) -> tuple[Typ
 
 
 def _parse_caches(text: str, source: str) -> list[TypedAttributes]:
-    """One entry; several where the text has only references."""
+    """Parse one text: one cache, or several if the text holds only references."""
     if "=" not in text:
         return [
             TypedAttributes(type="registry", attrs=(("ref", field.strip()),)) for field in _split_fields(text, source)

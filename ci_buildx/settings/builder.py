@@ -1,4 +1,4 @@
-"""What a builder is asked to be: the frozen values that the driver options become."""
+"""Builder settings: the frozen values that the driver options are parsed into."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ QEMU_IMAGE = "tonistiigi/binfmt:latest"
 
 
 class LoadBalance(StrEnum):
-    """How one of several replicas is chosen: always the same for a repository, or any."""
+    """How a build chooses one of several replicas: always the same for a repository, or a random one."""
 
     STICKY = "sticky"
     RANDOM = "random"
 
 
 class UserNamespaces(StrEnum):
-    """Whether root in the pod is somebody else on the node: where all nodes can, or always, or never."""
+    """Use of user namespaces for the pods: if all cluster nodes support them, always, or never.
+
+    In a user namespace, root in the pod is another user on the cluster node.
+    """
 
     AUTO = "auto"
     TRUE = "true"
@@ -32,7 +35,7 @@ class UserNamespaces(StrEnum):
 
 
 class Reclaim(StrEnum):
-    """What becomes of a lasting builder's volumes when the builder is removed."""
+    """Whether the volumes of a persistent builder are deleted with the builder."""
 
     DELETE = "delete"
     RETAIN = "retain"
@@ -40,7 +43,7 @@ class Reclaim(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Toleration:
-    """A taint that pods stand, as Kubernetes writes it; ``seconds`` bounds it for ``NoExecute``."""
+    """A taint that the pods tolerate, in Kubernetes' terms; ``seconds`` limits it for ``NoExecute``."""
 
     key: str = ""
     operator: str = ""
@@ -51,10 +54,9 @@ class Toleration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage:
-    """Where buildkitd's state is: on the node's disk, in ``memory``, or on a volume that is ``claimed``.
+    """Location of buildkitd's state: the cluster node's disk, ``memory``, or a ``claimed`` volume.
 
-    Both are quantities, "" where they are not wanted; at most one is. ``storage_class`` "" means the cluster's
-    default.
+    Both are quantities, "" if unused; at most one is set. ``storage_class`` "" means the cluster's default.
     """
 
     memory: str = ""
@@ -65,7 +67,7 @@ class Storage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Qemu:
-    """Whether an init container registers emulators with the node's kernel, and its image."""
+    """Whether an init container registers emulators with the kernel of the cluster node, and its image."""
 
     install: bool = False
     image: str = QEMU_IMAGE
@@ -73,7 +75,7 @@ class Qemu:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuilderProxy:
-    """The proxies that buildkitd itself uses; a URL may hold a password. ``no_proxy`` is what the user excepts."""
+    """The proxies that buildkitd itself uses; a URL may hold a password. ``no_proxy`` lists the user's exceptions."""
 
     http: Secret | None = None
     https: Secret | None = None
@@ -82,9 +84,9 @@ class BuilderProxy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confinement:
-    """What a rootless buildkitd is confined by: ``unconfined``, ``runtime/default``, ``localhost/NAME``, or "".
+    """Profiles that confine a rootless buildkitd: ``unconfined``, ``runtime/default``, ``localhost/NAME``, or "".
 
-    These are the words of Kubernetes' annotations; "" leaves it to the cluster.
+    The values are those of Kubernetes' annotations; "" leaves the choice to the cluster.
     """
 
     seccomp: str = "unconfined"
@@ -93,10 +95,10 @@ class Confinement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registries:
-    """How buildkitd reaches registries, on top of what its own configuration says.
+    """Access of buildkitd to registries, in addition to its own configuration.
 
-    ``mirrors`` by the registry's host, in the order to try. ``insecure`` hosts may speak plain HTTP or show any
-    certificate. ``certificates`` is PEM text of authorities that buildkitd trusts for everything.
+    ``mirrors`` are keyed by the registry's host and listed in the order to try. ``insecure`` hosts may use plain HTTP
+    or present any certificate. ``certificates`` is PEM text of authorities that buildkitd trusts for all connections.
     """
 
     mirrors: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -114,7 +116,7 @@ class RegistryKeyPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryFiles:
-    """What ``[registry."HOST"]`` of buildkitd.toml names: ``authorities`` are PEM texts."""
+    """Content of the files that ``[registry."HOST"]`` of buildkitd.toml names: ``authorities`` are PEM texts."""
 
     host: str
     authorities: tuple[str, ...] = ()
@@ -123,22 +125,22 @@ class RegistryFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkIsolation:
-    """A NetworkPolicy that lets nothing but mTLS in, from pods with the labels of ``runners`` (none: from anywhere)."""
+    """A NetworkPolicy that admits only mTLS, from pods with the labels of ``runners`` (empty: from anywhere)."""
 
     runners: Pairs = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuilderSettings:
-    """A builder, of a job or lasting.
+    """Settings of a builder, of one job or persistent.
 
-    ``namespace`` "" means a namespace of the job's own, or the context's for a lasting builder. ``requests`` and
-    ``limits`` map ``cpu``, ``memory``, ``ephemeral-storage`` to checked Kubernetes quantities. ``default_load``:
-    results go to the local image store unless something else is asked for. ``pull_secrets`` are Secrets in the
-    namespace; ``pull_login``: one is made from the login for the image's registry. ``pod_template`` is merged into
-    the pods last. ``timeout`` (s) bounds the boot, ``lifetime`` (s) is a Job's ``activeDeadlineSeconds``,
-    ``grace_period`` (s) is given to buildkitd to end (None: what suits the workload). ``buildkitd_config`` is the
-    text of a buildkitd.toml, ``registry_files`` the content of the files that it names.
+    ``namespace`` "" means a new namespace for the job, or the context's namespace for a persistent builder.
+    ``requests`` and ``limits`` map ``cpu``, ``memory``, ``ephemeral-storage`` to checked Kubernetes quantities.
+    ``default_load``: results go to the local image store unless another output is requested. ``pull_secrets`` are names
+    of Secrets in the namespace; ``pull_login``: a Secret is created from the login for the image's registry.
+    ``pod_template`` is merged into the pods last. ``timeout`` (s) limits the boot, ``lifetime`` (s) is a Job's
+    ``activeDeadlineSeconds``, ``grace_period`` (s) is the time for buildkitd to end (None: chosen by workload).
+    ``buildkitd_config`` is the text of a buildkitd.toml, ``registry_files`` the content of the files that it names.
     """
 
     namespace: str = ""

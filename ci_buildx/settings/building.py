@@ -1,4 +1,4 @@
-"""From raw values to what one build is asked to be."""
+"""Converts raw values to the settings of one build."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ from ci_buildx.settings.values import (
 EPOCH = "SOURCE_DATE_EPOCH"
 SOURCE_POLICY = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
 PICTURES = (".svg", ".html")
-"""What a timeline can be, by the ending of its name."""
+"""Supported file extensions of a timeline."""
 _OF_STEPS = ("network", "add-hosts", "shm-size", "ulimit", "cgroup-parent", "resources")
 
 
 def make_build_settings(given: RawValues) -> BuildSettings:
-    """The build, checked. Raises InputError."""
+    """Check the options of a build and return its settings. Raises InputError."""
     env, cwd, source = given.env, given.cwd, given.find_source
     context = parse_context(given.read_text("context") or options.CONTEXT.default, source=source("context"), cwd=cwd)
     file = given.read_text("file")
@@ -115,12 +115,12 @@ def _read_secrets(given: RawValues, *locations: Path | ImageLayout | str) -> tup
 
 
 def _may_be_inline(given: RawValues) -> bool:
-    """Whether secrets may hold their values: not those of an argv, which others can read."""
+    """Return whether secrets may hold their values: not in command-line arguments, which others can read."""
     return given.find_source("secrets") not in options.BY_NAME["secrets"].flags
 
 
 def _read_ssh(given: RawValues, context: Path | str) -> tuple[SshSource, ...]:
-    """What is given; a context that is cloned by SSH needs an agent anyhow (buildx 0.38.2 ``commands/build.go``)."""
+    """Parse ``--ssh``; a context that is cloned by SSH uses the default agent (buildx 0.38.2 ``commands/build.go``)."""
     texts, source = given.read_texts("ssh"), given.find_source("ssh")
     if not texts and isinstance(context, str) and is_git_by_ssh(context):
         texts, source = ["default"], given.find_source("context")
@@ -148,7 +148,7 @@ def _read_sandbox(given: RawValues) -> SandboxSettings:
 
 
 def _read_entitlements(given: RawValues, wanted: SandboxSettings) -> tuple[str, ...]:
-    """What is allowed; the host's network is, where it is asked for (buildx 0.38.2 ``build/opt.go``)."""
+    """Return the entitlements; ``network=host`` implies its own (buildx 0.38.2 ``build/opt.go``)."""
     texts = given.read_texts("allow")
     if not texts and wanted.network != "host":
         return ()
@@ -159,7 +159,7 @@ def _read_entitlements(given: RawValues, wanted: SandboxSettings) -> tuple[str, 
 
 
 def _read_outputs(given: RawValues, *, may_delete: bool) -> tuple[TypedAttributes, ...]:
-    """What is asked for; ``--load`` adds one for docker where none is (buildx 0.38.2 ``commands/build.go``)."""
+    """Parse the outputs; ``--load`` adds a docker output if there is none (buildx 0.38.2 ``commands/build.go``)."""
     source = given.find_source("outputs")
     outputs = parse_outputs(given.read_texts("outputs"), source=source, cwd=given.cwd, may_delete=may_delete)
     if given.switch("load") and not any(map(_is_docker_load, outputs)):
@@ -189,9 +189,9 @@ def _read_source_policy(given: RawValues) -> SourcePolicy | None:
 
 
 def _check_policy(given: RawValues, dockerfile: Path | None) -> bool:
-    """Refuse a policy beside the Dockerfile, which buildx 0.38.2 (``build/opt.go``) enforces: it may forbid the build.
+    """Check the policies, and a policy file next to the Dockerfile; return whether policies are disabled.
 
-    Returns whether policies are disabled.
+    buildx 0.38.2 (``build/opt.go``) enforces such a file, which may forbid the build, so it is rejected here.
     """
     beside = dockerfile.with_name(f"{dockerfile.name}.rego") if dockerfile else None
     found = beside if beside and beside.is_file() else None
@@ -217,7 +217,7 @@ def _read_call(given: RawValues) -> FrontendCall | None:
 
 
 def _read_timeline(given: RawValues) -> Path | None:
-    """Where the picture of the build goes; its name says what it is."""
+    """Return the path of the timeline; its extension selects the format."""
     path = given.read_output_file("timeline")
     if path is not None and path.suffix.lower() not in PICTURES:
         message = f"{path.name!r} is neither a picture nor a page"
@@ -226,7 +226,7 @@ def _read_timeline(given: RawValues) -> Path | None:
 
 
 def _check_build(build: BuildSettings, given: RawValues) -> None:
-    """What does not fit together."""
+    """Reject options that contradict each other."""
     _check_push(build, given)
     _check_image_id(build, given)
     _check_epoch(build, given)
@@ -239,7 +239,7 @@ def _check_build(build: BuildSettings, given: RawValues) -> None:
 
 
 def _check_push(build: BuildSettings, given: RawValues) -> None:
-    """A push needs a name, from a tag or from the output itself (buildx 0.38.2 ``build/opt.go``)."""
+    """Require a name for a push, from a tag or from the output itself (buildx 0.38.2 ``build/opt.go``)."""
     pushing = [output for output in build.outputs if _is_push(output)]
     nameless = [output for output in pushing if not output.get("name")]
     if build.tags or build.call or not (build.push or nameless):
@@ -254,7 +254,7 @@ def _is_push(output: TypedAttributes) -> bool:
 
 
 def _check_image_id(build: BuildSettings, given: RawValues) -> None:
-    """Files have no image ID (buildx 0.38.2 ``commands/build.go``)."""
+    """Reject an image ID file for outputs that are files (buildx 0.38.2 ``commands/build.go``)."""
     if build.iidfile and any(output.type in ("local", "tar") for output in build.outputs):
         raise InputError(
             "a folder or tar of files has no image ID", source=given.find_source("iidfile"), fix="leave it out"
@@ -262,7 +262,7 @@ def _check_image_id(build: BuildSettings, given: RawValues) -> None:
 
 
 def _check_epoch(build: BuildSettings, given: RawValues) -> None:
-    """``epoch`` needs SOURCE_DATE_EPOCH: whole seconds, from a build argument or the environment."""
+    """Require SOURCE_DATE_EPOCH for ``epoch``: whole seconds, from a build argument or the environment."""
     if build.context_mtime is ContextMtime.EPOCH:
         epoch = dict(build.build_args).get(EPOCH, "")
         if not (epoch.isascii() and epoch.isdigit()):

@@ -1,4 +1,4 @@
-"""How buildkitd itself is set up: its configuration file and flags."""
+"""buildkitd's configuration file and flags."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ _POSITION = compile_lazily(r"\s*\(at line (?P<line>\d+), column (?P<column>\d+)\
 
 
 def read_config(text: str, *, source: str, cwd: Path) -> str:
-    """The text of a ``buildkitd.toml`` that exists and is TOML; an error in it is named as ``file:line:column``."""
+    """Read a ``buildkitd.toml`` and check its syntax; errors locate the problem as ``file:line:column``.
+
+    Returns the text unchanged. Raises InputError if the file cannot be read or is not valid TOML.
+    """
     try:
         config = (cwd / text).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
@@ -21,7 +24,7 @@ def read_config(text: str, *, source: str, cwd: Path) -> str:
 
 
 def check_config(config: str, *, name: str, source: str) -> str:
-    """A text that is TOML; errors call it ``name``."""
+    """Return a text after checking that it is valid TOML; errors call it ``name``. Raises InputError."""
     import tomllib
 
     try:
@@ -38,7 +41,7 @@ def _locate_error(file: str, reason: str) -> str:
 
 
 def parse_flags(text: str, *, source: str) -> tuple[str, ...]:
-    """Flags of buildkitd, split as a shell does. Which flags there are, buildkitd alone knows."""
+    """Split flags of buildkitd like a shell. Their names are not checked: only buildkitd knows them."""
     import shlex
 
     try:

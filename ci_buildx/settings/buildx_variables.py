@@ -1,4 +1,4 @@
-"""Variables of buildx 0.38.2 and docker's: what each does here. Those that nothing here can do are refused by name.
+"""Table of the variables of buildx 0.38.2 and docker, with their effect here. Unsupported ones are rejected by name.
 
 Source: buildx 0.38.2, ``os.Getenv`` and ``os.LookupEnv`` in ``build``, ``commands``, ``builder``, ``policy``, ``util``
 and ``docs``; BuildKit 0.34.2, ``util/progress/progressui``, ``cmd/buildctl``; docker/cli 29.8.2, ``cli/command``.
@@ -18,8 +18,8 @@ from ci_buildx.settings.syntax import read_boolean
 class BuildxVariable:
     """One variable. ``effect`` is for the documentation.
 
-    ``option`` is the build's option that it stands for. ``refused`` is the cure where it may not be set, but for the
-    values in ``harmless``; "false" there is any text that is no.
+    ``option`` is the name of the build option that it sets. ``refused`` is the fix for a variable that must not be set,
+    except to one of the values in ``harmless``; "false" there includes every text that means no.
     """
 
     name: str
@@ -81,11 +81,11 @@ VARIABLES = (
     BuildxVariable(name="BUILDX_BAKE_*", effect="none: for `buildx bake`"),
     BuildxVariable(name="BUILDX_DAP_USER_AGENT", effect="none: for `buildx dap`"),
 )
-"""Without those that are build arguments, such as BUILDKIT_SYNTAX: ``--build-arg`` has them."""
+"""All variables, except build arguments such as BUILDKIT_SYNTAX, which ``--build-arg`` covers."""
 
 
 def check_variables(env: Mapping[str, str]) -> None:
-    """Raise InputError for a variable that would have changed what buildx does, and cannot here."""
+    """Raise InputError for a variable that changes buildx's behaviour and is not supported here."""
     for variable in VARIABLES:
         value = env.get(variable.name, "") if variable.refused else ""
         if (
@@ -98,7 +98,7 @@ def check_variables(env: Mapping[str, str]) -> None:
 
 
 def read_options(env: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Options of the build that such variables set: value and variable by the option's name."""
+    """Return the build options that such variables set: value and variable by the option's name."""
     found = {one.option: (env[one.name], one.name) for one in VARIABLES if one.option and env.get(one.name)}
     if found.get("builder", ("", ""))[0] == NO_BUILDER:
         del found["builder"]

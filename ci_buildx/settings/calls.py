@@ -1,4 +1,4 @@
-"""``--call``: what the frontend is asked (buildx 0.38.2 ``util/buildflags/callfunc.go``)."""
+"""``--call``: requests to the frontend other than a build (buildx 0.38.2 ``util/buildflags/callfunc.go``)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _FIX = "write check, outline or targets, perhaps with ,format=json"
 
 
 def parse_call(text: str, *, source: str) -> FrontendCall | None:
-    """``check``, ``outline,format=json`` and the like; None for ``build`` and where nothing is given."""
+    """Parse ``check``, ``outline,format=json`` and similar texts; return None for ``build`` and for an empty text.
+
+    Raises InputError.
+    """
     name, attributes = "", {"format": "", "ignorestatus": "false"}
     for field in _split_fields(text, source):
         key, equals, value = field.partition("=")

@@ -1,4 +1,4 @@
-"""Folders that ``mode=delete`` of a local output clears: nothing else of the build may be in them."""
+"""Checks folders that ``mode=delete`` of a local output clears: they must not hold other files of the build."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ci_buildx.settings.values import BuildSettings, ImageLayout
 
 
 def check_cleared_folders(build: BuildSettings, cleared: Iterable[Path], *, may_delete: bool, source: str) -> None:
-    """Raise InputError where a folder of ``cleared`` holds what the build writes elsewhere, or is made from.
+    """Raise InputError if a folder of ``cleared`` holds other results or sources of the build.
 
-    What it is made from may be cleared where ``may_delete`` says so. Paths count as where they lead.
+    ``may_delete`` allows clearing the sources. Symlinks are resolved.
     """
     written, sources = list(_list_written(build)), list(_list_sources(build))
     for folder in cleared:

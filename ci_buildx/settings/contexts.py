@@ -1,6 +1,6 @@
-"""Where the build's files come from: the context and its Dockerfile.
+"""Locations of the build's files: the context, named contexts and the Dockerfile.
 
-What counts as remote is decided as in buildx 0.38.2 (``build/opt.go``, ``util/urlutil``) and BuildKit v0.34.2
+The rules for remote locations are those of buildx 0.38.2 (``build/opt.go``, ``util/urlutil``) and BuildKit v0.34.2
 (``frontend/dockerfile/dfgitutil/git_ref.go``, ``util/gitutil/git_url.go``, ``util/sshutil/scpurl.go``).
 """
 
@@ -34,9 +34,9 @@ _SCP = compile_lazily(r"[a-zA-Z0-9_-]+@[a-zA-Z0-9.-]+:.*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DockerfileLocation:
-    """Where the Dockerfile is: ``path`` on this machine, or None with its ``name`` inside a remote context.
+    """Location of the Dockerfile: ``path`` on this machine, or None with its ``name`` inside a remote context.
 
-    ``origin`` is ``-`` or a URL where it must be read from there first; ``name`` is then what it will be called.
+    ``origin`` is ``-`` or a URL if the Dockerfile must first be read from there; ``name`` is then the name it will get.
     """
 
     path: Path | None
@@ -45,7 +45,10 @@ class DockerfileLocation:
 
 
 def parse_context(text: str, *, source: str, cwd: Path) -> Path | str:
-    """An existing folder, absolute, a URL as typed, or ``-`` for standard input."""
+    """Parse a context: an existing folder (returned as absolute path), a URL as typed, or ``-`` for standard input.
+
+    Raises InputError with a suggestion for anything else.
+    """
     if text == STDIN:
         return text
     path = cwd / text
@@ -71,7 +74,7 @@ def parse_context(text: str, *, source: str, cwd: Path) -> Path | str:
 
 
 def is_remote(text: str) -> bool:
-    """Whether BuildKit itself fetches this: an HTTP(S) URL, a git URL, ``github.com/…`` or ``user@host:path``."""
+    """Return whether BuildKit itself fetches this: HTTP(S) URL, git URL, ``github.com/…`` or ``user@host:path``."""
     if text.startswith(_HTTP):
         return True
     if text.startswith(("./", "../")):
@@ -83,22 +86,23 @@ def is_remote(text: str) -> bool:
 
 
 def is_git(text: str) -> bool:
-    """Whether BuildKit clones this: of HTTP(S) URLs those whose path ends with ``.git``."""
+    """Return whether BuildKit clones this; an HTTP(S) URL only if its path ends with ``.git``."""
     if text.startswith(_HTTP):
         return text.partition("#")[0].partition("?")[0].endswith(".git")
     return is_remote(text)
 
 
 def is_git_by_ssh(text: str) -> bool:
-    """Whether BuildKit clones this by SSH: ``ssh://…`` or ``user@host:path``."""
+    """Return whether BuildKit clones this by SSH: ``ssh://…`` or ``user@host:path``."""
     scheme = _SCHEME.match(text)
     return scheme["scheme"].lower() == "ssh" if scheme else _SCP.fullmatch(text) is not None
 
 
 def parse_named_contexts(texts: Iterable[str], *, source: str, cwd: Path) -> tuple[NamedContext, ...]:
-    """``name=folder``, ``name=docker-image://…``, ``name=oci-layout://…`` or ``name=URL``; the last of a name counts.
+    """Parse ``name=folder``, ``name=docker-image://…``, ``name=oci-layout://…`` or ``name=URL``.
 
-    Names are references, normalised without the tag ``latest`` (buildx 0.38.2 ``util/buildflags/context.go``).
+    The last entry of a name wins. Names are references, normalised without the tag ``latest`` (buildx 0.38.2
+    ``util/buildflags/context.go``). Raises InputError.
     """
     named = {}
     for text in texts:
@@ -114,7 +118,10 @@ def parse_named_contexts(texts: Iterable[str], *, source: str, cwd: Path) -> tup
 
 
 def _parse_layout(name: str, text: str, source: str, cwd: Path) -> ImageLayout:
-    """``FOLDER[:TAG][@DIGEST]`` (buildx 0.38.2 ``util/ocilayout``); what looks like neither belongs to the folder."""
+    """Parse ``FOLDER[:TAG][@DIGEST]`` (buildx 0.38.2 ``util/ocilayout``).
+
+    A malformed tag or digest counts as part of the folder's name.
+    """
     match = _OF_LAYOUT.fullmatch(text)
     assert match is not None
     folder = cwd / match["folder"]
@@ -150,9 +157,10 @@ def _parse_location(name: str, text: str, source: str, cwd: Path) -> Path | Imag
 
 
 def find_dockerfile(text: str, *, context: Path | str, source: str, cwd: Path) -> DockerfileLocation:
-    """The Dockerfile: ``text`` relative to ``cwd``, by default ``Dockerfile`` or ``dockerfile`` in the context.
+    """Find the Dockerfile: ``text`` relative to ``cwd``, by default ``Dockerfile`` or ``dockerfile`` in the context.
 
-    With a remote context, or an archive from standard input, a relative name is looked up there by BuildKit.
+    With a remote context, or an archive from standard input, BuildKit looks up a relative name there. Raises InputError
+    if the file does not exist.
     """
     if text == STDIN == context:
         raise InputError("standard input cannot be both context and Dockerfile", source=source, fix="name a file")
@@ -180,7 +188,7 @@ def _resolve_existing(path: Path) -> Path | None:
 
 
 def _suggest_dockerfile(text: str, wanted: Path, context: Path | str) -> str:
-    """The same name inside the context, or what looks like a Dockerfile where it was looked for."""
+    """Suggest the same name inside the context, or files in the searched folder that look like Dockerfiles."""
     if text and isinstance(context, Path) and _is_file(context / text):
         return f"it is relative to the working directory: did you mean {str(context / text)!r}?"
     names = _list_names(wanted.parent, folders=False)

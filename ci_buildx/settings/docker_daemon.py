@@ -1,4 +1,4 @@
-"""The docker daemon that ``--load`` gives an image to, where there is one: found as docker finds it."""
+"""Finds the docker daemon that ``--load`` loads images into, by docker's own rules."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _FIX = "write -o type=docker,dest=FILE (docker load -i FILE takes it), or push t
 
 
 def find_daemon(env: Mapping[str, str], *, source: str) -> DockerDaemon:
-    """The daemon of ``DOCKER_HOST`` (a UNIX socket, or TCP without TLS), or the one at docker's usual socket.
+    """Return the daemon of ``DOCKER_HOST`` (a UNIX socket, or TCP without TLS), or the one at docker's default socket.
 
-    Raises InputError where there is none.
+    Raises InputError if there is none.
     """
     given, context = env.get(HOST, ""), env.get(CONTEXT, "")
     if not given and context not in ("", "default"):

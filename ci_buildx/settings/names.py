@@ -1,4 +1,4 @@
-"""The known name that a mistyped one probably stands for."""
+"""Checks of names, and suggestions for mistyped ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ci_buildx.model.lazy import compile_lazily
 
 
 def find_nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
-    """The known name that is most like ``name``, "" if none is like it (``cutoff``: from 0, any, to 1, the same)."""
+    """Return the known name most similar to ``name``, or "". ``cutoff``: similarity from 0 (any) to 1 (equal)."""
     from difflib import get_close_matches
 
     folded = {candidate.lower(): str(candidate) for candidate in known}
@@ -18,14 +18,14 @@ def find_nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str
 
 
 def suggest_name(name: str, known: Iterable[str]) -> str:
-    """The fix of an error about an unknown name: the nearest known one, or all of them where none is near."""
+    """Return the fix for an unknown name: the most similar known name, or all known names."""
     candidates = list(known)
     match = find_nearest(name, candidates)
     return f"did you mean {match!r}?" if match else f"known: {', '.join(candidates)}"
 
 
 NO_BUILDER = "default"
-"""What ``use`` is told to choose no builder: builds make their own again. No builder is called so, as in buildx."""
+"""Argument of ``use`` that selects no builder, so that builds create their own. Reserved, as in buildx."""
 
 _LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _NAMESPACE = compile_lazily(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
@@ -34,12 +34,12 @@ _QUALIFIED = compile_lazily(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
 
 def check_namespace(text: str, *, source: str) -> str:
-    """The name of a namespace, a DNS label. Raises InputError."""
+    """Check the name of a namespace, a DNS label. Raises InputError."""
     return _check_name(text, "namespace", source)
 
 
 def check_builder(text: str, *, source: str) -> str:
-    """The name of a builder or a node, which becomes that of objects: a DNS label. Raises InputError."""
+    """Check the name of a builder or a node, which becomes that of objects: a DNS label. Raises InputError."""
     return _check_name(text, "name", source)
 
 
@@ -52,16 +52,16 @@ def _check_name(text: str, what: str, source: str) -> str:
 
 
 def is_object_name(text: str) -> bool:
-    """Whether an object such as a Secret or a service account may be called so: a DNS subdomain."""
+    """Return whether a text is a valid name of an object such as a Secret or a service account: a DNS subdomain."""
     return bool(_SUBDOMAIN.fullmatch(text))
 
 
 def is_label_name(text: str) -> bool:
-    """Whether a label or an annotation may be called so: ``name`` or ``domain/name``."""
+    """Return whether a text is a valid name of a label or an annotation: ``name`` or ``domain/name``."""
     prefix, slash, name = text.rpartition("/")
     return bool(_QUALIFIED.fullmatch(name)) and (not slash or is_object_name(prefix))
 
 
 def is_label_value(text: str) -> bool:
-    """Whether a label may have this value."""
+    """Return whether a text is a valid value of a label."""
     return not text or bool(_QUALIFIED.fullmatch(text))

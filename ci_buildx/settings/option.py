@@ -1,4 +1,4 @@
-"""What is said about each option of the table in :mod:`~ci_buildx.settings.options`."""
+"""Types of the entries of the table in :mod:`~ci_buildx.settings.options`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ VARIABLE_PREFIX = "KUBE_BUILDER_"
 
 
 class OptionKind(Enum):
-    """What the value of an option is, and how a single text holds several."""
+    """Type of an option's value, and how one text holds several."""
 
     TEXT = "text"
     SWITCH = "switch"
@@ -20,7 +20,7 @@ class OptionKind(Enum):
 
 
 class Reading(Enum):
-    """How a single text becomes the values of a list: docker's actions read their inputs differently."""
+    """How one text is split into the values of a list: docker's actions read their inputs differently."""
 
     RECORDS = "CSV records; quotes around a field are removed"
     FIELDS = "CSV records whose fields stay fields: a value is itself CSV"
@@ -29,7 +29,7 @@ class Reading(Enum):
 
 
 class OptionSurface(StrEnum):
-    """Where a user can set an option."""
+    """Interfaces where a user can set an option."""
 
     CLI = "cli"
     GITHUB = "github"
@@ -37,7 +37,7 @@ class OptionSurface(StrEnum):
 
 
 class OptionGroup(StrEnum):
-    """The headings of the help."""
+    """Headings of the help."""
 
     IMAGE = "Image"
     RESULT = "Result"
@@ -56,12 +56,12 @@ COMMAND_LINE = frozenset((OptionSurface.CLI,))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One option. ``flags`` is empty for the positional context and for what only CI systems offer.
+    """One option. ``flags`` is empty for the positional context and for options that only CI systems offer.
 
-    ``default`` is what the option holds if it is not given, "" for nothing; ``otherwise`` says so in words.
-    ``reading`` is for lists that are given as one text; with ``comments`` a line that begins with ``#`` is none.
-    ``as_input`` is the help where it is an input of a CI system, if that differs. Whoever changes an option runs
-    ``make bundle``, which writes the inputs and the tables of the pages.
+    ``default`` is the value if the option is not set, "" for none; ``otherwise`` describes the default in words.
+    ``reading`` is for lists in one text; with ``comments``, lines that begin with ``#`` are skipped. ``as_input`` is
+    the help for an input of a CI system, if it differs. After changing an option run ``make bundle``, which writes the
+    inputs and the tables of the pages.
     """
 
     name: str
@@ -80,24 +80,24 @@ class Option:
 
     @property
     def variable(self) -> str:
-        """The environment variable that sets it."""
+        """The environment variable that sets the option."""
         return VARIABLE_PREFIX + self.name.upper().replace("-", "_")
 
     @property
     def flag(self) -> str:
-        """The long flag; the metavar for the positional one."""
+        """The long flag; for the positional option its metavar."""
         return self.flags[-1] if self.flags else self.metavar
 
     @property
     def description(self) -> str:
-        """The help text with what follows from the rest: that it repeats, and its default."""
+        """The help text with generated notes: whether the option may be repeated, and its default."""
         repeats = "; may be repeated" if self.repeatable else ""
         default = "" if self.kind is OptionKind.SWITCH else self.default or self.otherwise
         return f"{self.help}{repeats}" + (f" (default: {default})" if default else "")
 
     @property
     def repeatable(self) -> bool:
-        """Whether it may be given more than once."""
+        """Whether the option may be set more than once."""
         return self.kind in (OptionKind.LINES, OptionKind.WORDS)
 
 
@@ -109,4 +109,4 @@ DEBUG = Option(
     surfaces=COMMAND_LINE,
     help="log what is asked of the cluster, of buildkitd and of registries on stderr, without secrets",
 )
-"""Every verb takes it, so it stands outside of the table of a build's options, and in it."""
+"""Accepted by every verb, so it is defined outside of the table of build options and also listed there."""

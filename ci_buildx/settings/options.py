@@ -1,7 +1,8 @@
-"""The one table of what a build can be told, on whatever surface.
+"""The table of all build options, for all interfaces.
 
 The command line's parser and help, the Action's inputs, the GitLab template's inputs and the variables
-``KUBE_BUILDER_…`` are all made from it. Names, where buildx or docker/build-push-action has them, are theirs.
+``KUBE_BUILDER_…`` are all generated from it. Names are those of buildx or docker/build-push-action, if they exist
+there.
 """
 
 from __future__ import annotations
@@ -469,5 +470,5 @@ BY_NAME = {option.name: option for option in OPTIONS}
 
 
 def list_options(surface: OptionSurface) -> tuple[Option, ...]:
-    """The options that a surface offers, in the table's order."""
+    """Return the options of an interface, in the table's order."""
     return tuple(option for option in OPTIONS if surface in option.surfaces)

@@ -1,6 +1,7 @@
-"""Proxies of docker's configuration, which every build is given as arguments.
+"""Parsers of pairs and tags: build arguments, labels, annotations, and proxies from docker's configuration.
 
-Source: buildx 0.38.2, ``store/storeutil/storeutil.go`` (``GetProxyConfig``) and ``build/opt.go`` (``toSolveOpt``).
+Source of the proxies: buildx 0.38.2, ``store/storeutil/storeutil.go`` (``GetProxyConfig``) and ``build/opt.go``
+(``toSolveOpt``).
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ _DEFAULT = "default"
 
 
 def make_proxy_arguments(env: Mapping[str, str], given: Container[str]) -> dict[str, str]:
-    """The proxies by argument, without those that are ``given`` in whatever case.
+    """Return the proxies by argument, without those that are ``given`` in upper or lower case.
 
-    They are those of the daemon that ``DOCKER_HOST`` names, else docker's default. A configuration that cannot be read
-    has none: who reads the logins in it will say what is wrong.
+    They are those of the daemon that ``DOCKER_HOST`` names, otherwise docker's default. An unreadable configuration
+    counts as empty: the reader of its logins will report the error.
     """
     proxies = _read_proxies(env)
     chosen = proxies.get(env.get("DOCKER_HOST") or _DAEMON, proxies.get(_DEFAULT))
@@ -55,7 +56,7 @@ def _read_proxies(env: Mapping[str, str]) -> dict[str, Any]:
 
 
 def parse_tags(texts: Iterable[str], *, source: str) -> tuple[str, ...]:
-    """Check references against distribution's grammar; they stay as typed, in order and without duplicates."""
+    """Check references against distribution's grammar; return them as typed, in order and without duplicates."""
     tags = dict.fromkeys(text.strip() for text in texts)
     for tag in tags:
         check_tag(tag, source=source)
@@ -63,7 +64,7 @@ def parse_tags(texts: Iterable[str], *, source: str) -> tuple[str, ...]:
 
 
 def check_tag(text: str, *, source: str) -> None:
-    """Refuse what no registry would take as the name of a pushed image."""
+    """Raise InputError for a name that no registry would accept for a pushed image."""
     try:
         parsed = reference.parse_reference(text)
     except ValueError as error:
@@ -84,10 +85,10 @@ _TARGET = compile_lazily(r"(?P<kind>[a-z-]*)(?:\[(?P<platform>[A-Za-z0-9_/.-]+)\
 
 
 def parse_build_args(texts: Iterable[str], *, source: str, env: Mapping[str, str]) -> Pairs:
-    """``K=V``, or ``K`` alone: the variable's value, left out where there is none (buildx ``listToMap``).
+    """Parse ``K=V``, or ``K`` alone: the value of the variable, omitted if it is not set (buildx ``listToMap``).
 
-    The variable ``SOURCE_DATE_EPOCH`` is an argument without being named, unless it is given (buildx 0.38.2
-    ``commands/build.go``); so are the proxies of docker's configuration.
+    The variable ``SOURCE_DATE_EPOCH`` becomes an argument too, unless that argument is in ``texts`` (buildx 0.38.2
+    ``commands/build.go``); so do the proxies of docker's configuration. Raises InputError.
     """
     pairs = {}
     for text in texts:
@@ -104,16 +105,16 @@ def parse_build_args(texts: Iterable[str], *, source: str, env: Mapping[str, str
 
 
 def parse_labels(texts: Iterable[str], *, source: str) -> Pairs:
-    """``K=V``, or ``K`` alone with an empty value; the last of a key counts."""
+    """Parse ``K=V``, or ``K`` alone with an empty value; the last value of a key wins."""
     pairs = dict(_split_pair(text, source) for text in texts)
     return tuple((key, value or "") for key, value in pairs.items())
 
 
 def parse_annotations(texts: Iterable[str], *, source: str) -> Pairs:
-    """``[target[,target…]:]K=V`` with targets like ``index`` or ``manifest[linux/amd64]``.
+    """Parse ``[target[,target…]:]K=V`` with targets like ``index`` or ``manifest[linux/amd64]``.
 
-    The result has one entry for each target, its key ``target:K``, platforms normalised
-    (buildx 0.38.2 ``util/buildflags/export.go``).
+    The result has one entry for each target, with the key ``target:K`` and normalised platforms (buildx 0.38.2
+    ``util/buildflags/export.go``).
     """
     annotations = {}
     for text in texts:

@@ -1,7 +1,7 @@
 """The platforms to build for.
 
-Names are those of containerd/platforms v1.0.0-rc.5 (``database.go``), where they come from Go's own list; an unknown
-name is refused here, where buildx would find out only after the builder is up.
+Names are those of containerd/platforms v1.0.0-rc.5 (``database.go``), which takes them from Go's own list. Unknown
+names are rejected here; buildx would report them only after the builder is up.
 """
 
 from __future__ import annotations
@@ -67,9 +67,10 @@ _WORD = compile_lazily(r"[a-z0-9_.-]+")
 
 
 def parse_platforms(texts: Iterable[str], *, source: str, machine: str = "") -> tuple[Platform, ...]:
-    """Read platforms, each text one or a comma-separated list, in order and without duplicates.
+    """Parse platforms, each text one or a comma-separated list, in order and without duplicates.
 
-    ``local`` is Linux on the architecture of this machine; ``machine`` overrides what ``uname`` says of it.
+    ``local`` is Linux on the architecture of this machine; ``machine`` overrides that architecture, which otherwise
+    comes from ``uname``. Raises InputError.
     """
     platforms: dict[Platform, None] = {}
     for text in texts:
@@ -82,7 +83,7 @@ def parse_platforms(texts: Iterable[str], *, source: str, machine: str = "") -> 
 
 
 def read_platform(text: str, *, source: str) -> Platform:
-    """Read one platform and refuse an operating system, architecture or variant that nobody knows."""
+    """Parse one platform. Raises InputError for an unknown operating system, architecture or variant."""
     try:
         platform = parse_platform(text)
     except ValueError as error:

@@ -1,7 +1,8 @@
-"""``--policy``: which policies in Rego are to be enforced. There is nothing here that evaluates Rego.
+"""``--policy``: policies in Rego to enforce. They are not supported: kube-builder does not evaluate Rego.
 
 Syntax and meaning are those of buildx 0.38.2 (``util/buildflags/policy.go``, ``build/build.go``: ``withPolicyConfig``):
-the policy beside the Dockerfile counts unless ``disabled`` or ``reset`` drops it; the rest says how policies are run.
+the policy next to the Dockerfile applies unless ``disabled`` or ``reset`` drops it; other keys control how policies are
+run.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ _BY_JSON = "write the policy as JSON and name its file in EXPERIMENTAL_BUILDKIT_
 
 
 def check_policies(texts: Iterable[str], *, source: str, beside: Path | None) -> bool:
-    """Refuse a build that a policy in Rego may forbid: one that is named, or the one ``beside`` the Dockerfile.
+    """Check the policies and return whether a policy found later, in a remote context, is disabled.
 
-    Returns whether a policy that is found later, in a remote context, is disabled. InputError also says what is
-    malformed.
+    Raises InputError for a malformed value, for a named policy and for a policy ``beside`` the Dockerfile that is not
+    disabled: it may forbid the build.
     """
     configs = [_read_policy(text, source) for text in texts]
     disabled = [config for config in configs if config.get("disabled")]
@@ -36,7 +37,7 @@ def check_policies(texts: Iterable[str], *, source: str, beside: Path | None) ->
 
 
 def suggest_instead() -> str:
-    """What to do about a policy."""
+    """Return the fix for a policy that cannot be enforced."""
     return f"{_BY_JSON}, or build without it: --policy disabled=true"
 
 

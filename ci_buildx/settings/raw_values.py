@@ -1,4 +1,4 @@
-"""The raw values of a build's options, read by the kind that the table says."""
+"""The raw values of a build's options, with methods that read them by their kinds."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class RawValues:
     known: Mapping[str, Option] = field(default_factory=lambda: options.BY_NAME)
 
     def with_changes(self, **values: Value) -> RawValues:
-        """The same with other values for some names; their sources stay."""
+        """Return a copy with other values for some names; their sources stay."""
         return replace(self, values={**self.values, **values})
 
     def select_build_options(self) -> dict[str, Value]:
-        """What a build can be told; the rest is for the job around it."""
+        """Return the options of the build; the others configure the job around it."""
         return {name: value for name, value in self.values.items() if name in options.BY_NAME}
 
     def check_names(self) -> None:
-        """Refuse what the table does not know."""
+        """Raise InputError for an option that the table does not contain."""
         for name in self.values:
             if name not in self.known:
                 raise InputError(
@@ -47,7 +47,7 @@ class RawValues:
                 )
 
     def check_values(self) -> None:
-        """Refuse content where a path, a URL or a name is expected, before anything quotes it."""
+        """Reject content where a path, a URL or a name is expected, before any error quotes it."""
         from ci_buildx.settings.unquoted import refuse_pasted
 
         for name, value in self.values.items():
@@ -58,20 +58,20 @@ class RawValues:
             refuse_pasted(name, iter(texts), source=self.find_source(name))
 
     def find_source(self, name: str) -> str:
-        """Where a value came from, as the user knows it."""
+        """Return the origin of a value in the user's terms."""
         return self.sources.get(name, name)
 
     def read_text(self, name: str) -> str:
-        """A single value, "" if it is not given."""
+        """Return a single value, stripped; "" if it is not set."""
         value = self.values.get(name, "")
         if isinstance(value, str):
             return value.strip()
         raise InputError(f"{value!r} is not one text", source=self.find_source(name))
 
     def read_texts(self, name: str, *, comments: bool = False) -> list[str]:
-        """The values of a list. A single text (an input, a variable) is split as the table says.
+        """Return the values of a list. A single text (an input, a variable) is split as the table says.
 
-        With ``comments`` a line of that text that begins with ``#`` is dropped.
+        With ``comments``, lines of that text that begin with ``#`` are dropped.
         """
         value = self.values.get(name, [])
         if isinstance(value, bool):
@@ -81,7 +81,7 @@ class RawValues:
         return [text for text in value if text]
 
     def _split_lines(self, text: str, option: Option) -> list[str]:
-        """The values of a list in one text, roughly: what is not right in it is said later."""
+        """Split a list leniently for the check of its values; syntax errors are reported later."""
         try:
             return self._split(text, option, comments=False)
         except InputError:
@@ -97,14 +97,14 @@ class RawValues:
             fix = 'close it, or double the quotes inside of a quoted value: "a ""b"""'
             raise InputError(str(error), source=self.find_source(option.name), fix=fix) from error
         if option.kind is OptionKind.WORDS:
-            # A record of one field is split again, even if the field was quoted.
+            # A record with a single field is split again, even if the field was quoted.
             records = [record[0].split(",") if len(record) == 1 else record for record in records]
             return [word.strip() for record in records for word in record]
         values = [record[0] if len(record) == 1 else _join(record, option.reading) for record in records]
         return [value for value in values if value.strip()] if verbatim else [value.strip() for value in values]
 
     def switch(self, name: str) -> bool:
-        """Yes or no; no if it is not given."""
+        """Return a boolean; False if it is not set."""
         value = self.values.get(name, False)
         if isinstance(value, bool):
             return value
@@ -116,14 +116,17 @@ class RawValues:
         return wanted
 
     def read_choice(self, name: str, kind: type[Choice]) -> Choice:
-        """One of a closed set; the table's default if it is not given."""
+        """Return a member of an enumeration; the table's default if it is not set."""
         text = self.read_text(name) or self.known[name].default
         if text not in list(kind):
             raise InputError(f"unknown {name} {text!r}", source=self.find_source(name), fix=_suggest_choice(text, kind))
         return kind(text)
 
     def read_output_file(self, name: str) -> Path | None:
-        """A file to write later: now there must be a folder for it, and the right to write."""
+        """Return the path of a file to be written later, or None.
+
+        The folder must exist, and the file must be writable.
+        """
         text = self.read_text(name)
         if not text:
             return None
@@ -140,13 +143,16 @@ class RawValues:
 
 
 def _join(record: list[str], reading: Reading) -> str:
-    """The value of a record. Fields of a CSV value keep quotes around a comma, which docker's actions would lose."""
+    """Join a record into one value.
+
+    Fields of a CSV value keep the quotes around a comma, which docker's actions would lose.
+    """
     is_csv = reading is Reading.FIELDS or (reading is Reading.VERBATIM and record[0].startswith("id="))
     return ",".join(join_fields([field]) if is_csv and "," in field else field for field in record)
 
 
 def _suggest_choice(text: str, kind: type[StrEnum]) -> str:
-    """Nearest or all; ``none`` is the name that buildx gave to what it calls quiet elsewhere."""
+    """Suggest the most similar choice or all; ``none`` is buildx's other name for ``quiet``."""
     return (
         f"did you mean {ProgressMode.QUIET.value!r}?"
         if kind is ProgressMode and text == "none"

@@ -1,6 +1,6 @@
-"""The files that ``[registry."…"]`` of a buildkitd.toml names: they are on this machine, and buildkitd is in a pod.
+"""Files that ``[registry."…"]`` of a buildkitd.toml names: they are on this machine, but buildkitd runs in a pod.
 
-As buildx 0.38.2 (``util/confutil/container.go``, LoadConfigFiles), which copies them into the builder.
+As in buildx 0.38.2 (``util/confutil/container.go``, LoadConfigFiles), they are copied into the builder.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _FIX = "name a file of this machine: it is copied into the builder"
 
 
 def read_registry_files(config: str, *, source: str, cwd: Path) -> tuple[RegistryFiles, ...]:
-    """``ca`` and ``keypair`` of each registry.
+    """Read the files of ``ca`` and ``keypair`` of each registry.
 
-    Raises InputError for a file that is missing or holds no PEM, and for a key of another certificate.
+    Raises InputError for a file that is missing or holds no PEM, and for a key that does not match its certificate.
     """
     if "registry" not in config:
         return ()
@@ -49,7 +49,7 @@ def _read_files(host: str, options: Mapping[str, Any], source: str, cwd: Path) -
 
 
 def _pair(pair: Mapping[str, str], source: str, cwd: Path) -> RegistryKeyPair:
-    """A client certificate with its key, which buildkitd could not use either if they did not fit."""
+    """Read a client certificate and its key; reject keys that do not match, which buildkitd could not use either."""
     import ssl
 
     certificate, key = _read_text(pair["cert"], source, cwd), Secret(_read_text(pair["key"], source, cwd))

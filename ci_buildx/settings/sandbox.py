@@ -1,4 +1,4 @@
-"""What RUN steps are given: network, hosts, limits, and what they may ask for.
+"""Settings of RUN steps: network, hosts, limits and entitlements.
 
 Syntax and checks are those of buildx 0.38.2 (``build/utils.go``, ``util/buildflags/entitlements.go``), docker/go-units
 v0.5.0 (``ulimit.go``, ``size.go``) and BuildKit v0.34.2 (``util/entitlements``).
@@ -29,21 +29,21 @@ RESOURCES = {
     "cpuset-cpus": "cpusetcpus",
     "cpuset-mems": "cpusetmems",
 }
-"""Names as typed, and as BuildKit's frontend knows them (``frontend/dockerui/config.go``)."""
+"""Names as typed, mapped to those of BuildKit's frontend (``frontend/dockerui/config.go``)."""
 
 _SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]*)?|\.[0-9]+) ?(?:b|(?P<unit>[kmgtp])(?:i?b)?)?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
 
 def parse_network(text: str, *, source: str) -> str:
-    """``host``, ``none``, or "" for the usual network of builds."""
+    """Parse a network mode: ``host``, ``none``, or "" for ``default``. Raises InputError."""
     if text and text not in NETWORKS:
         raise InputError(f"unknown network {text!r}", source=source, fix=suggest_name(text, NETWORKS))
     return "" if text == "default" else text
 
 
 def parse_hosts(texts: Iterable[str], *, source: str) -> tuple[str, ...]:
-    """``name:address`` or ``name=address`` as ``name=address``; an IPv6 address may stand in brackets."""
+    """Convert ``name:address`` and ``name=address`` to ``name=address``; an IPv6 address may have brackets."""
     hosts = []
     for text in (part.strip() for given in texts for part in given.split(",")):
         name, equals, address = text.partition("=")
@@ -60,7 +60,7 @@ def _parse_address(name: str, text: str, source: str) -> str:
         raise InputError(f"host {name!r}: a builder on Kubernetes has no host-gateway", source=source)
     address = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     try:
-        # A zone (fe80::1%eth0) is no part of an address to Go.
+        # Go does not accept a zone (fe80::1%eth0) in an address.
         if not name or "%" in address:
             raise ValueError
         ipaddress.ip_address(address)
@@ -70,7 +70,10 @@ def _parse_address(name: str, text: str, source: str) -> str:
 
 
 def parse_size(text: str, *, source: str) -> int:
-    """Bytes: a number, perhaps with ``b``, ``k``, ``m``, ``g``, ``t`` or ``p`` (powers of 1024); "" is 0."""
+    """Parse a size in bytes: a number with optional ``b``, ``k``, ``m``, ``g``, ``t`` or ``p`` (powers of 1024).
+
+    An empty text is 0. Raises InputError.
+    """
     if not text:
         return 0
     match = _SIZE.fullmatch(text)
@@ -80,7 +83,7 @@ def parse_size(text: str, *, source: str) -> int:
 
 
 def parse_ulimits(texts: Iterable[str], *, source: str) -> tuple[str, ...]:
-    """``name=soft[:hard]`` as ``name=soft:hard``, sorted; the last of a name counts. -1 is unlimited."""
+    """Convert ``name=soft[:hard]`` to ``name=soft:hard``, sorted; the last value of a name wins. -1 is unlimited."""
     limits = {}
     for text in texts:
         name, _, values = text.partition("=")
@@ -102,7 +105,10 @@ def _parse_limits(text: str, soft: str, hard: str, source: str) -> str:
 
 
 def parse_entitlements(texts: Iterable[str], *, source: str) -> tuple[str, ...]:
-    """``network.host``, ``security.insecure``, ``device[=NAME]``, ``buildx.local.delete``, as typed."""
+    """Check entitlements; return them as typed, without duplicates. Raises InputError.
+
+    Known are ``network.host``, ``security.insecure``, ``device[=NAME]`` and ``buildx.local.delete``.
+    """
     for text in texts:
         name = text.partition("=")[0]
         if name not in ENTITLEMENTS or (text != name and name != "device"):
@@ -111,7 +117,7 @@ def parse_entitlements(texts: Iterable[str], *, source: str) -> tuple[str, ...]:
 
 
 def parse_resources(texts: Iterable[str], *, source: str) -> tuple[tuple[str, str], ...]:
-    """``memory=512m``, ``cpu-quota=50000``, …: limits of each step, under BuildKit's names. Zero is no limit."""
+    """Parse limits of each step (``memory=512m``, ``cpu-quota=50000``, …) into BuildKit's names. Zero is unlimited."""
     resources = {}
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))

@@ -1,4 +1,4 @@
-"""Build secrets, read when the settings are made, so that a missing one stops the job before anything is created.
+"""Build secrets, read while the settings are parsed: a missing secret stops the job before anything is created.
 
 Syntax and the choice of the source are those of buildx 0.38.2 (``util/buildflags/secrets.go``), the limit is that of
 BuildKit v0.34.2 (``session/secrets/secretsprovider/secretsprovider.go``).
@@ -25,11 +25,11 @@ _GIT_SECRETS = ("GIT_AUTH_HEADER", "GIT_AUTH_TOKEN")
 def parse_secrets(
     texts: Iterable[str], *, source: str, env: Mapping[str, str], cwd: Path, inline: bool = False
 ) -> tuple[SecretSource, ...]:
-    """Read ``id=x,src=file`` and ``id=x,env=VAR``; the last of an id counts.
+    """Parse ``id=x,src=file`` and ``id=x,env=VAR``; the last secret with an id wins.
 
-    ``inline`` also takes ``ID=value`` with the value itself, as docker/build-push-action's input ``secrets`` has it:
-    for sources that others cannot read, unlike an argv. One with an empty value is no secret:
-    :func:`list_empty_secrets`.
+    ``inline`` also accepts ``ID=value`` with the value itself, as in docker/build-push-action's input ``secrets``: only
+    for sources that others cannot read, so not for command-line arguments. Secrets with an empty value are skipped; see
+    :func:`list_empty_secrets`. Raises InputError, also for a secret of more than 500 KiB.
     """
     secrets = {}
     for text in texts:
@@ -45,10 +45,10 @@ def parse_secrets(
 
 
 def list_empty_secrets(texts: Iterable[str]) -> tuple[str, ...]:
-    """The ids of inline secrets without a value, such as those of a pull request from a fork.
+    """Return the ids of inline secrets without a value, for example in a pull request from a fork.
 
-    They are not sent, as docker/build-push-action 7.3.0 does not send them (actions-toolkit 0.95.0
-    ``src/buildx/build.ts``, parseSecretKvp): ``RUN --mount=type=secret,required`` then fails by itself.
+    They are not sent, as in docker/build-push-action 7.3.0 (actions-toolkit 0.95.0 ``src/buildx/build.ts``,
+    parseSecretKvp); ``RUN --mount=type=secret,required`` then fails as it should.
     """
     found = (_read_inline(text) for text in texts)
     return tuple(secret.id for secret in found if secret is not None and not len(secret.value))
@@ -57,10 +57,10 @@ def list_empty_secrets(texts: Iterable[str]) -> tuple[str, ...]:
 def parse_git_secrets(
     locations: Iterable[object], given: Iterable[SecretSource], env: Mapping[str, str]
 ) -> tuple[SecretSource, ...]:
-    """``GIT_AUTH_TOKEN`` and ``GIT_AUTH_HEADER`` of the environment, for the hosts that contexts are cloned from.
+    """Return ``GIT_AUTH_TOKEN`` and ``GIT_AUTH_HEADER`` of the environment as secrets for the hosts of git contexts.
 
-    BuildKit v0.34.2 asks for ``GIT_AUTH_TOKEN.host`` before ``GIT_AUTH_TOKEN`` (``source/git/source.go``): under the
-    host's name no other host gets it. A secret that is given wins. buildx itself sends only what is given.
+    BuildKit v0.34.2 requests ``GIT_AUTH_TOKEN.host`` before ``GIT_AUTH_TOKEN`` (``source/git/source.go``): under the
+    host's name no other host receives it. An explicit secret wins. buildx itself sends only explicit secrets.
     """
     known = {secret.id for secret in given}
     hosts = {_read_host(location) for location in locations if isinstance(location, str) and is_git(location)} - {""}
@@ -73,7 +73,7 @@ def parse_git_secrets(
 
 
 def _read_host(url: str) -> str:
-    """Host and port of an HTTP(S) URL; "" for other kinds, which know no token."""
+    """Return host and port of an HTTP(S) URL; "" for other schemes, which do not use tokens."""
     scheme, separator, rest = (f"https://{url}" if url.startswith("github.com/") else url).partition("://")
     if not separator or scheme not in ("http", "https"):
         return ""
@@ -81,7 +81,7 @@ def _read_host(url: str) -> str:
 
 
 def _read_inline(text: str) -> SecretSource | None:
-    """``ID=value`` with any value; None where the text is the other syntax."""
+    """Parse ``ID=value`` with any value; return None if the text has the other syntax."""
     name, equals, value = text.partition("=")
     name = name.strip()
     if not equals or not name or name.lower() in _KEYS:
@@ -105,7 +105,7 @@ def _read_secret(text: str, source: str, env: Mapping[str, str], cwd: Path) -> S
 
 
 def _read_attributes(text: str, source: str) -> dict[str, str]:
-    """The fields by key. Errors name no value: somebody may have written the secret itself here."""
+    """Return the fields by key. Errors quote no value: the user may have written the secret itself here."""
     try:
         fields = split_fields(text)
     except ValueError as error:

@@ -1,7 +1,8 @@
-"""Which sources a build may use, from the file that ``EXPERIMENTAL_BUILDKIT_SOURCE_POLICY`` names.
+"""The source policy of a build, from the file that ``EXPERIMENTAL_BUILDKIT_SOURCE_POLICY`` names.
 
-As buildx 0.38.2 reads it (``build/build.go``: ``ReadSourcePolicy``): JSON of ``moby.buildkit.v1.sourcepolicy.Policy``
-(BuildKit v0.34.2, ``sourcepolicy/pb``), names in any case and enums by name or number.
+The format is that of buildx 0.38.2 (``build/build.go``: ``ReadSourcePolicy``): JSON of
+``moby.buildkit.v1.sourcepolicy.Policy`` (BuildKit v0.34.2, ``sourcepolicy/pb``), names in any case and enums by name or
+number.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _FIX = 'write {"rules": [{"action": "DENY", "selector": {"identifier": "docker-i
 
 
 def read_policy(name: str, *, cwd: Path) -> SourcePolicy:
-    """The policy in a file. Raises InputError."""
+    """Read a source policy from a file. Raises InputError."""
     try:
         text = (cwd / name).read_bytes()
     except (OSError, ValueError) as error:
@@ -79,7 +80,7 @@ def _read_constraint(value: object) -> SourceConstraint:
 
 
 def _read_fields(value: object, what: str, known: tuple[str, ...]) -> Mapping[str, Any]:
-    """An object's fields by their names in lower case. A name that would be ignored is refused: it is a rule lost."""
+    """Return an object's fields by lower-case name; reject unknown names: ignoring one would lose a rule."""
     if not isinstance(value, dict):
         raise _make_error(what, value)
     fields = {str(name).lower(): field for name, field in value.items()}

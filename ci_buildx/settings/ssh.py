@@ -1,4 +1,4 @@
-"""Private SSH keys from files: as OpenSSH writes them, or PEM. Imports ``cryptography``."""
+"""SSH agents and private keys for ``--ssh``. Keys are in OpenSSH's format or PEM. Imports ``cryptography``."""
 
 from __future__ import annotations
 
@@ -23,11 +23,14 @@ _LOCKED = "password"
 
 
 class LockedKey(ValueError):
-    """The key has a passphrase."""
+    """The private key has a passphrase."""
 
 
 def load_key(text: bytes) -> PrivateKey:
-    """The key in ``text``. Locked if it has a passphrase; ValueError, without quoting it, if there is none."""
+    """Parse a private key.
+
+    Raises LockedKey if it has a passphrase, and ValueError, which does not quote the text, if it is not a usable key.
+    """
     read = load_ssh_private_key if _OPENSSH in text else load_pem_private_key
     try:
         key = read(text, None)
@@ -46,12 +49,15 @@ DEFAULT = "default"
 VARIABLE = "SSH_AUTH_SOCK"
 LARGEST_KEY = 100 * 1024
 _NEXT = compile_lazily(r",(?=[\w.-]+=)")
-"""Where another id begins: docker/build-push-action 7.3.0 splits its input ``ssh`` at commas."""
+"""Start of another id: docker/build-push-action 7.3.0 splits its input ``ssh`` at commas."""
 _START = "start one (eval $(ssh-agent)) and add a key to it, or name a key: default=FILE"
 
 
 def parse_ssh(texts: Iterable[str], *, source: str, env: Mapping[str, str], cwd: Path) -> tuple[SshSource, ...]:
-    """``default``, ``id=socket`` or ``id=key[,key]``; several may stand between commas. Keys are read and checked."""
+    """Parse ``default``, ``id=socket`` or ``id=key[,key]``; one text may hold several, separated by commas.
+
+    Keys are read and checked. Raises InputError.
+    """
     sources: dict[str, SshSource] = {}
     for text in (part for given in texts for part in _split_source(given)):
         name, _, paths = text.partition("=")

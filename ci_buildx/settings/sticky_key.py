@@ -1,6 +1,6 @@
-"""``--sticky-key``: what the builds have in common that go to the same one of several replicas, as a template.
+"""``--sticky-key``: a template for the key that selects a replica; builds with the same key use the same one.
 
-Fields stand in braces, as in ``{repo}/{path}``; everything else stands for itself.
+Fields are in braces, as in ``{repo}/{path}``; all other text is literal.
 """
 
 from __future__ import annotations
@@ -20,17 +20,20 @@ _PARTS = compile_lazily(r"\{([^{}]*)\}|([^{}]+)|(.)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StickyKey:
-    """A template that was checked."""
+    """A valid template."""
 
     template: str = DEFAULT
 
     def fill(self, values: Mapping[str, str]) -> str:
-        """The key, with a value for each of FIELDS; slashes at its ends, which empty fields leave, are cut off."""
+        """Return the key for ``values``, which has one for each of FIELDS; leading and trailing slashes are removed.
+
+        Empty fields can leave such slashes.
+        """
         return _PARTS.sub(lambda part: values[part[1]] if part[1] else part[0], self.template).strip("/")
 
 
 def parse_sticky_key(template: str, *, source: str) -> StickyKey:
-    """Check a template. Raises InputError for an unknown field or a brace that stands alone."""
+    """Check a template. Raises InputError for an unknown field or an unpaired brace."""
     known = f"fields are {', '.join(f'{{{name}}}' for name in FIELDS)}"
     fields = []
     for part in _PARTS.finditer(template):

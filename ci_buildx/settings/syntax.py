@@ -1,4 +1,4 @@
-"""How values are written: CSV fields, booleans, durations, quantities."""
+"""Syntax of values: CSV fields, booleans, durations, quantities."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FIELD = compile_lazily(r'"(?P<quoted>(?:[^"]|"")*)"(?=,|\Z)|(?P<bare>[^,"]*)(?=
 
 
 def split_fields(text: str) -> list[str]:
-    """The fields of one value; an empty text has none. Raises ValueError for misplaced quotes."""
+    """Split one CSV value into its fields; an empty text has none. Raises ValueError for misplaced quotes."""
     if not text:
         return []
     fields = []
@@ -33,13 +33,16 @@ def split_fields(text: str) -> list[str]:
 
 
 def join_fields(fields: Iterable[str]) -> str:
-    """The fields as one value; what holds a comma or a quote is quoted (buildx 0.38.2 ``csvBuilder``)."""
+    """Join fields to one value; fields with a comma or a quote are quoted (buildx 0.38.2 ``csvBuilder``)."""
     quoted = ('"' + field.replace('"', '""') + '"' if "," in field or '"' in field else field for field in fields)
     return ",".join(quoted)
 
 
 def split_pairs(text: str) -> list[tuple[str, str]]:
-    """The fields as ``key=value``, keys stripped and lower-case. Raises ValueError for a field without ``=`` or key."""
+    """Split into ``key=value`` fields, keys stripped and in lower case.
+
+    Raises ValueError for a field without ``=`` or key.
+    """
     pairs = []
     for field in split_fields(text):
         key, equals, value = field.partition("=")
@@ -50,18 +53,18 @@ def split_pairs(text: str) -> list[tuple[str, str]]:
 
 
 def split_lines(text: str) -> list[str]:
-    """The lines of an input whose quotes are left to buildx's reader, stripped; blank lines are dropped."""
+    """Split an input into stripped lines without parsing quotes, which buildx's reader does; drop blank lines."""
     lines = (line.strip() for line in _LINE_END.split(text))
     return [line for line in lines if line]
 
 
 def split_records(text: str, *, comments: bool = False) -> list[list[str]]:
-    """The fields of each record of a list input, read as docker's actions read it.
+    """Split a list input into records and fields as docker's actions do.
 
     They use csv-parse with ``relax_quotes``, ``relax_column_count`` and ``skip_empty_lines`` (docker/actions-toolkit
-    0.95.0, ``src/util.ts``, getList): quotes around a field are removed, a doubled quote inside is one, a quoted field
-    may hold commas and line breaks, and quotes elsewhere are text. With ``comments`` a record that begins with ``#``
-    is dropped. Raises ValueError for a quote that is not closed; the message holds nothing of the text.
+    0.95.0, ``src/util.ts``, getList): quotes around a field are removed, a doubled quote inside is one quote, a quoted
+    field may hold commas and line breaks, and quotes elsewhere are text. With ``comments``, records that begin with
+    ``#`` are dropped. Raises ValueError for an unclosed quote; the message quotes nothing of the text.
     """
     records: list[list[str]] = []
     record: list[str] = []
@@ -85,7 +88,7 @@ def split_records(text: str, *, comments: bool = False) -> list[list[str]]:
 
 
 def _skip_comment(text: str, position: int, *, comments: bool) -> int:
-    """The position after an empty line or a comment that begins at ``position``."""
+    """Return the position after an empty line or a comment that begins at ``position``."""
     if comments and text[position] == "#":
         found = _LINE_END.search(text, position)
         return found.end() if found else len(text)
@@ -98,7 +101,7 @@ def _skip_line_end(text: str, position: int) -> int:
 
 
 def _read_field(text: str, position: int) -> tuple[str, int]:
-    """The field at ``position``, and where it ends. After a closing quote in its middle, the quotes are text."""
+    """Return the field at ``position`` and its end. Quotes that close within the field are kept as text."""
     value = ""
     if text[position] == '"':
         quoted = _QUOTED.match(text, position)
@@ -118,7 +121,7 @@ _FALSE = frozenset(("0", "f", "false", "no", "off"))
 
 
 def read_boolean(text: str) -> bool | None:
-    """Go's ``strconv.ParseBool`` in any case, and YAML's yes, no, on, off; None for anything else."""
+    """Parse a boolean as Go's ``strconv.ParseBool``, in any case, or YAML's yes, no, on, off; None for other texts."""
     word = text.strip().lower()
     if word in _TRUE:
         return True
@@ -132,7 +135,10 @@ _PLAIN = compile_lazily(_NUMBER)
 
 
 def parse_duration(text: str, *, source: str) -> float:
-    """Seconds, more than zero. The units are those of Go's ``time.ParseDuration``."""
+    """Parse a duration into seconds, more than zero, with the units of Go's ``time.ParseDuration``.
+
+    A number without a unit is in seconds. Raises InputError.
+    """
     seconds = _read_duration(text.strip())
     if seconds is None:
         raise InputError(f"{text!r} is not a duration", source=source, fix="write it like 90s, 2m or 1h30m")
@@ -165,9 +171,9 @@ _LONGEST = 40
 
 
 def parse_quantity(text: str, *, source: str, whole: bool = False) -> Decimal:
-    """The amount that a quantity stands for, more than zero.
+    """Parse a Kubernetes quantity into its amount, more than zero.
 
-    ``whole`` refuses fractions: half a byte is always a slip, mostly of ``m`` (milli) for ``Mi``.
+    ``whole`` rejects fractions: half a byte is always a mistake, usually ``m`` (milli) for ``Mi``. Raises InputError.
     """
     match = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST else None
     if not match:
@@ -188,7 +194,7 @@ def parse_quantity(text: str, *, source: str, whole: bool = False) -> Decimal:
 
 
 def _suggest_unit(suffix: str) -> str:
-    """``MB`` and ``mb`` mean ``M``, ``mib`` means ``Mi``; else all units are named."""
+    """Suggest ``M`` for ``MB`` and ``mb``, ``Mi`` for ``mib``; otherwise list all units."""
     plain = suffix.lower().removesuffix("b")
     for unit in _SUFFIXES:
         if unit and plain == unit.lower() and unit not in ("n", "u", "m"):

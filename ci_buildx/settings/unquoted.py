@@ -1,4 +1,4 @@
-"""Refuses what was pasted where a path, a URL or a name is expected, and shows nothing of it."""
+"""Rejects content that was pasted where a path, a URL or a name is expected, without quoting it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _FREE = frozenset(
         *("buildkitd-flags", "sticky-key", "kubeconfig"),
     )
 )
-"""Options whose values are texts, or that say themselves what they take."""
+"""Options whose values are free text, or that check their values themselves."""
 _FIELDS = frozenset(("secrets", "cache-from", "cache-to", "outputs"))
-"""Options of ``key=value`` fields: some of them name something."""
+"""Options with ``key=value`` fields, some of which name something."""
 _PATHS = frozenset(
     ("file", "ssh", "metadata-file", "iidfile", "timeline", "buildkitd-config", "build-contexts", "context")
 )
@@ -24,7 +24,7 @@ _NAMING = compile_lazily(r"(?s)(?:^|,)\s*\"?(?:src|source|dest|ref)=(.*)")
 
 
 def refuse_pasted(name: str, texts: Iterator[str], *, source: str) -> None:
-    """Raise InputError where a value of the option ``name`` is no name but content."""
+    """Raise InputError if a value of the option ``name`` looks like content instead of a name."""
     for text in texts:
         for part in _split_parts(name, text):
             if looks := describe_pasted(part, is_path=name in _PATHS or name in _FIELDS):
@@ -32,7 +32,7 @@ def refuse_pasted(name: str, texts: Iterator[str], *, source: str) -> None:
 
 
 def make_refusal(looks: str, *, source: str) -> InputError:
-    """The error: what the value looks like, and nothing of it."""
+    """Return the error, which describes the value without quoting it."""
     fix = "write the text into a file and name that (on GitLab: a variable of type File)"
     return InputError(f"expects a name, a path or a URL and is given what looks like {looks}", source=source, fix=fix)
 

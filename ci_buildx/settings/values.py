@@ -1,4 +1,4 @@
-"""What a build and its builder are asked to be: the frozen values that everything downstream reads."""
+"""The frozen settings of a build and its builder, which all later stages read."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ci_buildx.settings.sticky_key import StickyKey
 
 
 class ProgressMode(StrEnum):
-    """How progress is displayed; ``auto`` is ``tty`` on a terminal and ``plain`` elsewhere.
+    """Progress display; ``auto`` is ``tty`` on a terminal and ``plain`` elsewhere.
 
-    ``github`` and ``gitlab`` are ``plain`` with what these systems fold: each step, each phase.
+    ``github`` and ``gitlab`` are ``plain`` with sections that these systems fold: each step, each phase.
     """
 
     AUTO = "auto"
@@ -29,7 +29,7 @@ class ProgressMode(StrEnum):
 
 
 class TransportChoice(StrEnum):
-    """How to reach buildkitd in a pod; ``auto`` races them."""
+    """Transport to buildkitd in a pod; ``auto`` races all of them."""
 
     AUTO = "auto"
     DIRECT = "direct"
@@ -38,7 +38,7 @@ class TransportChoice(StrEnum):
 
 
 class ContextMtime(StrEnum):
-    """Which modification times the files of the context are sent with."""
+    """Source of the modification times that the context's files are sent with."""
 
     KEEP = "keep"
     GIT = "git"
@@ -46,7 +46,7 @@ class ContextMtime(StrEnum):
 
 
 class PreviewKind(StrEnum):
-    """What ``--print`` shows instead of doing it."""
+    """Subject that ``--print`` shows instead of building."""
 
     PLAN = "plan"
     MANIFESTS = "manifests"
@@ -62,13 +62,13 @@ class TypedAttributes:
     attrs: tuple[tuple[str, str], ...] = ()
 
     def get(self, name: str, default: str = "") -> str:
-        """The last value of an attribute."""
+        """Return the last value of an attribute."""
         return dict(self.attrs).get(name, default)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretSource:
-    """A build secret, read already: ``id`` is what ``RUN --mount=type=secret,id=…`` names."""
+    """A build secret with its value: ``id`` is the name in ``RUN --mount=type=secret,id=…``."""
 
     id: str
     value: Secret
@@ -76,7 +76,7 @@ class SecretSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SshSource:
-    """What ``RUN --mount=type=ssh,id=…`` may use: the agent at ``socket``, or one of ``keys`` (as in their files)."""
+    """SSH access for ``RUN --mount=type=ssh,id=…``: the agent at ``socket``, or ``keys`` (content of their files)."""
 
     id: str
     socket: Path | None = None
@@ -85,7 +85,7 @@ class SshSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageLayout:
-    """An image in a folder that is an OCI image layout; ``digest`` is "" until the index there was read for ``tag``."""
+    """An image in a folder with an OCI image layout; ``digest`` is "" until it is read from the index by ``tag``."""
 
     folder: Path
     tag: str = ""
@@ -94,7 +94,7 @@ class ImageLayout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedContext:
-    """What ``FROM name`` and ``COPY --from=name`` mean: an existing folder, an image here, or what BuildKit fetches."""
+    """Meaning of ``FROM name`` and ``COPY --from=name``: a folder, a local image, or a URL that BuildKit fetches."""
 
     name: str
     location: Path | ImageLayout | str
@@ -102,9 +102,9 @@ class NamedContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontendCall:
-    """What the frontend is asked instead of being told to build: ``lint``, ``outline``, ``targets``…
+    """A request to the frontend instead of a build: ``lint``, ``outline``, ``targets``…
 
-    The answer is shown as ``json`` or as text; ``ignore_status`` lets findings of ``lint`` be no failure.
+    The answer is shown as ``json`` or as text. With ``ignore_status``, findings of ``lint`` do not fail the job.
     """
 
     method: str
@@ -114,7 +114,7 @@ class FrontendCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DockerDaemon:
-    """Where a docker daemon listens: at a ``socket``, or at ``host`` and ``port``."""
+    """Address of a docker daemon: a ``socket``, or ``host`` and ``port``."""
 
     socket: Path | None = None
     host: str = ""
@@ -123,7 +123,7 @@ class DockerDaemon:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceConstraint:
-    """What an attribute of a source has to be; ``condition`` by its number in BuildKit's message."""
+    """Required value of an attribute of a source; ``condition`` is its number in BuildKit's message."""
 
     key: str
     value: str
@@ -132,7 +132,7 @@ class SourceConstraint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceSelector:
-    """The sources that a rule is about; ``match_type`` by its number."""
+    """The sources that a rule applies to; ``match_type`` is its number in BuildKit's message."""
 
     identifier: str = ""
     match_type: int = 0
@@ -141,7 +141,7 @@ class SourceSelector:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceUpdate:
-    """What is taken instead."""
+    """Replacement of a source."""
 
     identifier: str = ""
     attrs: Mapping[str, str] = field(default_factory=dict)
@@ -149,7 +149,7 @@ class SourceUpdate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRule:
-    """One rule: allowed (0), denied (1) or replaced (2)."""
+    """One rule: allow (0), deny (1) or convert (2)."""
 
     action: int = 0
     selector: SourceSelector | None = None
@@ -158,7 +158,7 @@ class SourceRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcePolicy:
-    """Which sources a build may use, as BuildKit enforces it."""
+    """Rules for the sources of a build, enforced by BuildKit."""
 
     version: int = 0
     rules: tuple[SourceRule, ...] = ()
@@ -166,10 +166,10 @@ class SourcePolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxSettings:
-    """What each RUN step is given.
+    """Settings of all RUN steps.
 
-    ``network`` is ``host``, ``none`` or "" for the usual one. ``hosts`` are entries ``name=address``, ``ulimits``
-    ``name=soft:hard``, ``shm_size`` bytes (0: the usual). ``resources`` holds limits by BuildKit's names for them.
+    ``network`` is ``host``, ``none`` or "" for the default. ``hosts`` are entries ``name=address``, ``ulimits``
+    ``name=soft:hard``, ``shm_size`` bytes (0: the default). ``resources`` holds limits by BuildKit's names.
     """
 
     network: str = ""
@@ -182,19 +182,18 @@ class SandboxSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildSettings:
-    """One build.
+    """Settings of one build.
 
-    ``context`` is an existing folder, a URL that BuildKit fetches itself (``https://….git#ref``, a tarball), or
-    ``-`` for standard input; then ``archive`` is where that was put, once it was read.
-    ``dockerfile`` is an existing file; None with a remote context (then ``dockerfile_name`` is looked up there), and
-    as long as it still has to be read from ``dockerfile_origin``: ``-`` for standard input, or a URL.
-    ``tags`` are references as typed, already checked. ``outputs`` holds ``--output`` entries; ``push`` adds an
-    image exporter that pushes. Keys of ``annotations`` carry their target: ``index:key`` or
-    ``manifest[linux/amd64]:key``. ``provenance`` and ``sbom`` are attributes as buildx sends them
-    (``type=sbom,generator=…``), "" where none is wanted; ``attestations`` holds any others by their type.
-    ``entitlements`` are what steps may ask for beyond the usual (``network.host``). With a ``call`` nothing is built.
-    ``daemon`` takes outputs of type docker that have no ``dest``. Without ``oci_artifact`` attestations are plain image
-    manifests unless an output says otherwise. ``policy_disabled`` lets a policy in Rego in a remote context be.
+    ``context`` is an existing folder, a URL that BuildKit fetches itself (``https://….git#ref``, a tarball), or ``-``
+    for standard input; ``archive`` is then the file that holds the input after it was read. ``dockerfile`` is an
+    existing file. It is None with a remote context (BuildKit looks up ``dockerfile_name`` there), and until it has been
+    read from ``dockerfile_origin``: ``-`` for standard input, or a URL. ``tags`` are references as typed, already
+    checked. ``outputs`` holds ``--output`` entries; ``push`` adds an image exporter that pushes. Keys of
+    ``annotations`` include their target: ``index:key`` or ``manifest[linux/amd64]:key``. ``provenance`` and ``sbom``
+    are attributes as buildx sends them (``type=sbom,generator=…``), "" if disabled; ``attestations`` holds all others
+    by type. ``entitlements`` are extra privileges that steps may request (``network.host``). With a ``call`` nothing is
+    built. ``daemon`` receives outputs of type docker without ``dest``. Without ``oci_artifact``, attestations are plain
+    image manifests unless an output overrides that. ``policy_disabled`` ignores a policy in Rego in a remote context.
     """
 
     context: Path | str
@@ -238,10 +237,10 @@ class BuildSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterSettings:
-    """Which cluster: ``kubeconfig`` holds the files of KUBECONFIG in order, empty for the default or in-cluster.
+    """Access to the cluster: ``kubeconfig`` lists the files of KUBECONFIG; empty means the default or in-cluster.
 
-    ``content`` is a kubeconfig given as text; then there are no files.
-    ``oidc`` says where the job's own token comes from: an audience, or ``env:NAME``; "" to be the kubeconfig's user.
+    ``content`` is the text of a kubeconfig; then ``kubeconfig`` is empty. ``oidc`` is the source of the job's own
+    token: an audience, or ``env:NAME``; "" means the kubeconfig's user.
     """
 
     kubeconfig: tuple[Path, ...] = ()
@@ -252,10 +251,10 @@ class ClusterSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything that one ``build`` was asked for.
+    """All settings of one ``build`` command.
 
-    ``builder_name`` reuses a kept builder instead of making one; ``sticky_key`` says which builds share one of its
-    replicas. With ``preview`` nothing is done, only shown.
+    ``builder_name`` selects an existing builder instead of a new one; ``sticky_key`` decides which builds share one of
+    its replicas. With ``preview`` nothing is done, only shown.
     """
 
     build: BuildSettings
