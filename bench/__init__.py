@@ -1,1 +1,1 @@
-"""Us and docker buildx, alternately, on the same cluster in the same run: medians, minima and ratios."""
+"""Benchmarks of kube-builder and docker buildx, alternating on one cluster in one run: medians, minima, ratios."""

@@ -1,4 +1,4 @@
-"""`python -m bench`: measures, prints a table, writes JSON. The devcluster must be up."""
+"""`python -m bench`: runs the benchmarks, prints a table, writes JSON. The devcluster must be up."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(slots=True)
 class Results:
-    """What has been found so far; a line that fails loses only itself."""
+    """Results so far; a failing line affects no other."""
 
     facts: dict[str, Any]
     lines: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
     def add(self, line: str, comparison: Comparison) -> None:
-        """Keep a comparison and print its table."""
+        """Store a comparison and print its table."""
         self.lines.setdefault(line, []).append(report.document(comparison))
         print("\n".join(report.table(comparison)), end="\n\n", flush=True)
 
     def write(self, file: Path) -> None:
-        """Write everything as JSON."""
+        """Write all results as JSON."""
         file.parent.mkdir(parents=True, exist_ok=True)
         found = {"machine": self.facts, "lines": self.lines, "failures": self.failures}
         file.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def main() -> int:
-    """Run the bench; 1 if a line could not be measured. Figures never make it fail."""
+    """Run the benchmarks; return 1 if a line could not be measured. No figure causes a failure."""
     arguments = parser().parse_args()
     unknown = set(arguments.only) - set(LINES)
     if unknown:
@@ -64,7 +64,7 @@ def main() -> int:
 
 
 def measure_line(name: str, arena: Arena, results: Results) -> None:
-    """One line, whatever becomes of it."""
+    """Measure one line; record a failure instead of raising it."""
     try:
         for comparison in LINES[name](arena):
             results.add(name, comparison)
@@ -74,7 +74,7 @@ def measure_line(name: str, arena: Arena, results: Results) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the command line's parser."""
     made = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     made.add_argument("--only", type=words, default=[], metavar="LINES", help=f"of {','.join(LINES)}")
     made.add_argument("--rounds", type=int, metavar="N", help="instead of each line's own number")
@@ -85,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def words(text: str) -> list[str]:
-    """Names between commas."""
+    """Split names at commas."""
     return [word for word in text.split(",") if word]
 
 

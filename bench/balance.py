@@ -1,7 +1,7 @@
-"""`python -m bench.balance`: how evenly repositories are spread over a builder's pods, ours beside buildx's ring.
+"""`python -m bench.balance`: how evenly repositories are spread over a builder's pods, compared with buildx's ring.
 
-The same random pod sets and repositories for both. buildx's ring is the one that it links (serialx/hashring), asked
-by a small program of the devcluster's. With `--commits` also for real: successive commits of one repository.
+Both get the same random pod sets and repositories. buildx's ring is the library that it links (serialx/hashring),
+called through a small program of the devcluster. `--commits` also builds successive commits of one repository.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ COUNTS = (2, 5, 10, 32)
 SETS = 200
 REPOSITORIES = 2000
 MOST = {2: 1.06, 5: 1.10, 10: 1.15, 32: 1.30}
-"""The busiest pod may have that many times its fair share, in the median."""
+"""Limit for the load of the busiest pod as a multiple of its fair share, median, by number of pods."""
 MOST_MOVED = 1.05
-"""And one more pod may move that many times the keys which it must."""
+"""Limit for the keys that one more pod moves, as a multiple of the keys that must move."""
 
 PodSet = Sequence[str]
 Chooser = Callable[[Sequence[PodSet], Sequence[str]], list[list[str]]]
@@ -48,12 +48,12 @@ class Figures:
 
 
 def ours(pod_sets: Sequence[PodSet], keys: Sequence[str]) -> list[list[str]]:
-    """The pod of each key, for each set."""
+    """Return kube-builder's pod for each key, for each set."""
     return [[balance.choose(key, pods) for key in keys] for pods in pod_sets]
 
 
 def theirs(pod_sets: Sequence[PodSet], keys: Sequence[str]) -> list[list[str]]:
-    """The same by buildx's ring."""
+    """Return the pods that buildx's ring chooses."""
     programs.build(["ring"])
     question = json.dumps({"pods": [list(pods) for pods in pod_sets], "keys": list(keys)})
     answer = subprocess.run([programs.path("hashring")], input=question, capture_output=True, text=True, check=True)
@@ -62,7 +62,7 @@ def theirs(pod_sets: Sequence[PodSet], keys: Sequence[str]) -> list[list[str]]:
 
 
 def measure(who: str, choose: Chooser, count: int, *, sets: int, repositories: int) -> Figures:
-    """Everything about one contestant with ``count`` pods; the same pods and keys for whoever is asked."""
+    """Measure one contestant with ``count`` pods; all contestants get the same pods and keys."""
     random = Random(count)
     keys = [f"{name(random)}/{name(random)}" for _ in range(repositories)]
     grown = [[pod(random) for _ in range(count + 1)] for _ in range(sets)]
@@ -84,30 +84,30 @@ def measure(who: str, choose: Chooser, count: int, *, sets: int, repositories: i
 
 
 def percentile(values: Sequence[float]) -> float:
-    """The 95th."""
+    """Return the 95th percentile."""
     return statistics.quantiles(values, n=20)[-1]
 
 
 def name(random: Random) -> str:
-    """A part of a repository's path."""
+    """Return a random part of a repository's path."""
     return "".join(random.choices("abcdefghijklmnopqrstuvwxyz-", k=random.randint(3, 16)))
 
 
 def pod(random: Random) -> str:
-    """A pod's name as a Deployment gives it."""
+    """Return a random pod name in the format of a Deployment."""
     letters = "bcdfghjklmnpqrstvwxz2456789"
     return f"kube0-{''.join(random.choices(letters, k=10))}-{''.join(random.choices(letters, k=5))}"
 
 
 def failures(found: Sequence[Figures]) -> list[str]:
-    """What of ours is worse than it may be."""
+    """Return the limits that kube-builder exceeds."""
     mine = [figures for figures in found if figures.who == "kube-builder"]
     worse = [f"{one.count} pods: busiest {one.busiest}" for one in mine if one.busiest > MOST[one.count]]
     return worse + [f"{one.count} pods: moved {one.moved}" for one in mine if one.moved > MOST_MOVED]
 
 
 def table(found: Sequence[Figures]) -> list[str]:
-    """The figures for people."""
+    """Format the figures as a table."""
     lines = [f"{'pods':>4}  {'who':<12}  busiest / fair share (95 %)  moved by one more / ideal (95 %)"]
     for one in found:
         busiest, moved = f"{one.busiest:.2f} ({one.busiest_95:.2f})", f"{one.moved:.2f} ({one.moved_95:.2f})"
@@ -116,7 +116,7 @@ def table(found: Sequence[Figures]) -> list[str]:
 
 
 def main() -> int:
-    """Run it; 1 if ours is less even than promised."""
+    """Run the comparison; return 1 if kube-builder spreads less evenly than promised."""
     parser = argparse.ArgumentParser(prog="python -m bench.balance", description=__doc__)
     parser.add_argument("--sets", type=int, default=SETS, metavar="N")
     parser.add_argument("--commits", type=int, default=0, metavar="N", help="build so many commits, on the devcluster")

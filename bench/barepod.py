@@ -1,7 +1,7 @@
-"""The floor of a boot: one bare pod with buildkitd in a namespace that is there already, and a client that is warm.
+"""The floor of a boot: one bare pod with buildkitd in an existing namespace, and a client that is already running.
 
-No Job between, no namespace, no certificates, no Secret to mount, no process to start: nothing that makes a pod
-answer on this cluster can be faster. It connects as the product does, by the race of the transports.
+It has no Job, no new namespace, no certificates, no Secret to mount and no process to start, so no other pod can answer
+faster on this cluster. It connects like the product, by racing the transports.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TIMEOUT = 60.0
 
 
 def boot(ground: Ground, namespace: str) -> Run:
-    """Create the pod, and connect until buildkitd answers; ``seconds`` is the time between. The pod is removed."""
+    """Create the pod and connect until buildkitd answers; ``seconds`` is the time between. The pod is deleted."""
     name = f"bare-{secrets.token_hex(4)}"
     pods = f"/api/v1/namespaces/{namespace}/pods"
     start = time.monotonic()
@@ -42,7 +42,7 @@ def boot(ground: Ground, namespace: str) -> Run:
 
 
 def manifest(name: str) -> dict[str, Any]:
-    """buildkitd as in the product's pod, but in plain text over TCP."""
+    """Return the manifest: buildkitd as in the product's pod, but in plain text over TCP."""
     container = {
         "name": CONTAINER,
         "image": IMAGE,
@@ -62,7 +62,7 @@ def manifest(name: str) -> dict[str, Any]:
 
 
 class _Seen:
-    """The pod as it was last seen."""
+    """The latest state of the pod."""
 
     def __init__(self, pod: dict[str, Any]) -> None:
         self.pod = pod
@@ -100,7 +100,7 @@ def _followed(ground: Ground, pods: str, name: str) -> Iterator[_Seen]:
 
 
 def _connect(ground: Ground, seen: _Seen, *, deadline: float) -> None:
-    """Race the transports from the moment the pod has a node."""
+    """Race the transports as soon as the pod has a cluster node."""
     if not seen.scheduled.wait(_TIMEOUT):
         raise TimeoutError("the bare pod was not scheduled")
     candidates = [

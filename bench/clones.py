@@ -1,7 +1,7 @@
-"""`python -m bench.clones`: what a fresh clone sends to a builder that has built the commit before.
+"""`python -m bench.clones`: bytes that a fresh clone sends to a builder that has built the previous commit.
 
-A CI job's clone gives every file a new time. The same two commits of a repository for each ``--context-mtime``, and
-beside them how long git is asked for the times of many files.
+A CI job's clone gives every file a new time. The same two commits of a repository are built with each
+``--context-mtime``. The time that git needs to list the times of many files is measured separately.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FILES = 20_000
 MANY = 100_000
 CHANGED = 20
 LEAST = 5.0
-"""``git`` must send at most that part of what ``keep`` sends."""
+"""Minimum factor by which ``git`` must send less than ``keep``."""
 SIZE = 2_000
 
 _SENT = re.compile(r"transferring context: ([0-9.]+)([kMG]?)B")
@@ -42,7 +42,7 @@ _FOLDERS = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """Bytes of the first clone's context and of the second one's, and seconds of the second build."""
+    """Bytes sent for the first and for the second clone, and seconds of the second build."""
 
     mode: str
     first: int
@@ -69,7 +69,7 @@ class Repository:
         self._commit("new")
 
     def clone(self, target: Path, tag: str) -> Path:
-        """A fresh clone at a tag, with all history, in place of what was there."""
+        """Make a fresh clone at a tag, with full history, replacing ``target``."""
         shutil.rmtree(target, ignore_errors=True)
         self._git(
             "clone", "-q", "--branch", tag, "-c", "advice.detachedHead=false", f"file://{self.folder}", str(target)
@@ -87,7 +87,7 @@ class Repository:
 
 
 def compare(prepared: Ground, count: int) -> list[Sent]:
-    """Each mode on a builder that is up, whose first build was another clone of the commit before."""
+    """Measure each mode on a running builder whose first build was another clone of the previous commit."""
     repository = Repository(prepared.folder / "repository", count, SIZE)
     prepared = replace(prepared, env={**prepared.env, "SOURCE_DATE_EPOCH": "1700000000"})
     with ours.kept_builder(prepared, [PLATFORM]) as builder:
@@ -110,7 +110,7 @@ def _sent(output: str) -> int:
 
 
 def measure_git(count: int) -> list[float]:
-    """Seconds of three readings of a fresh clone of so many files."""
+    """Return the seconds of three readings of a fresh clone with ``count`` files."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         clone = Repository(folder / "repository", count, 40).clone(folder / "clone", "new")
@@ -125,7 +125,7 @@ def _reading(clone: Path, count: int) -> float:
 
 
 def table(found: Sequence[Sent]) -> list[str]:
-    """The figures for people."""
+    """Format the figures as a table."""
     kept = next(one.second for one in found if one.mode == ContextMtime.KEEP)
     return [
         f"{one.mode}: first clone {one.first / 1e6:.2f} MB, second {one.second / 1e6:.2f} MB "
@@ -135,7 +135,7 @@ def table(found: Sequence[Sent]) -> list[str]:
 
 
 def main() -> int:
-    """Run it; 1 if ``git`` saves less than promised."""
+    """Run the comparison; return 1 if ``git`` saves less than promised."""
     parser = argparse.ArgumentParser(prog="python -m bench.clones", description=__doc__)
     parser.add_argument("--files", type=int, default=FILES, metavar="N")
     parser.add_argument("--many", type=int, default=MANY, metavar="N", help="files whose times git is asked for")

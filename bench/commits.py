@@ -1,7 +1,7 @@
-"""Successive commits of one repository on a builder with five replicas: on how many pods they are built.
+"""Successive commits of one repository on a builder with five replicas: the number of pods that build them.
 
-Each commit is a git context, as CI systems pin it (`…/app.git#<commit>`). A step that only the first
-commit needs writes down some random bytes: whatever pod has them in its cache repeats them, another makes others.
+Each commit is a git context, as CI systems pin it (`…/app.git#<commit>`). A step that only the first commit needs
+writes random bytes: a pod that has them in its cache repeats them, another pod generates others.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ COPY --from=build /pod /commit /
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commits:
-    """One contestant: how many ``commits`` it built, on how many ``pods``, and seconds in the order of the commits."""
+    """One contestant: ``commits`` built, ``pods`` used, and seconds in the order of the commits."""
 
     who: str
     commits: int
@@ -40,7 +40,7 @@ class Commits:
 
 
 class Repository:
-    """A repository that grows by a commit at a time, and its bare copy in a folder that can be served."""
+    """A repository that grows by one commit at a time, and its bare copy in a folder that can be served."""
 
     def __init__(self, folder: Path, dockerfile: str = DOCKERFILE) -> None:
         self.folder = folder
@@ -51,7 +51,7 @@ class Repository:
         (folder / "Dockerfile").write_text(dockerfile)
 
     def commit(self, number: int) -> str:
-        """Commit something; the commit's name."""
+        """Commit a change; return the commit's name."""
         (self.folder / "commit").write_text(f"{number}\n")
         self._git("add", "Dockerfile", "commit")
         self._git("commit", "-q", "-m", f"change {number}")
@@ -66,7 +66,7 @@ class Repository:
 
 @contextmanager
 def serving(folder: Path, cluster: Cluster) -> Iterator[str]:
-    """Serve the repositories in ``folder`` to the cluster's pods; yields the beginning of their URLs."""
+    """Serve the repositories in ``folder`` to the cluster's pods; yield the beginning of their URLs."""
     host, port = str(cluster.host_address), _free_port(str(cluster.host_address))
     command = ["git", "daemon", "--export-all", "--reuseaddr", f"--base-path={folder}"]
     where = [f"--listen={host}", f"--port={port}", str(folder)]
@@ -93,7 +93,7 @@ def _await_port(host: str, port: int) -> None:
 
 
 def compare(ground: Ground, count: int) -> list[Commits]:
-    """The same commits by both, each on a builder of its own that is up."""
+    """Build the same commits with both contestants, each on its own running builder."""
     contestants = (("kube-builder", _ours), ("buildx", _theirs))
     with ExitStack() as undo:
         builds = {who: undo.enter_context(prepare(ground)) for who, prepare in contestants}
@@ -118,14 +118,14 @@ Build = Callable[..., Run]
 
 @contextmanager
 def _ours(ground: Ground) -> Iterator[Build]:
-    """Builds on a builder of ours."""
+    """Yield a function that builds on a builder of kube-builder."""
     with ours.kept_builder(ground, [PLATFORM], f"replicas={REPLICAS}") as name:
         yield lambda context, *options: ours.build(ground, context, "--builder", name, *options)
 
 
 @contextmanager
 def _theirs(ground: Ground) -> Iterator[Build]:
-    """Builds on a builder of buildx's kubernetes driver."""
+    """Yield a function that builds on a builder of buildx's kubernetes driver."""
     with peer.prepared(ground) as buildx:
         name = "commits"
         try:
@@ -136,7 +136,7 @@ def _theirs(ground: Ground) -> Iterator[Build]:
 
 
 def table(found: Sequence[Commits]) -> list[str]:
-    """The figures for people."""
+    """Format the figures as a table."""
     return [
         f"{one.who}: {one.commits} commits on {one.pods} of {REPLICAS} pods, "
         f"median {statistics.median(one.seconds):.2f} s, longest {max(one.seconds):.2f} s"

@@ -1,4 +1,4 @@
-"""Many jobs at once; some fail, some are cancelled: each comes to its own end, and leaves nothing."""
+"""Many concurrent jobs, of which some fail and some are cancelled: each must end as intended and leave nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LONGEST = 600.0
 
 
 class Fate(StrEnum):
-    """What is meant to become of a job."""
+    """The intended end of a job."""
 
     SUCCEED = "succeed"
     FAIL = "fail"
@@ -35,7 +35,7 @@ _CODES = {Fate.SUCCEED: 0, Fate.FAIL: 1, Fate.CANCEL: 130}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """One job and what became of it; ``mark`` is what its result holds."""
+    """One job and its end; ``mark`` is the content of its result."""
 
     name: str
     fate: Fate
@@ -47,7 +47,7 @@ class Member:
 
     @property
     def faults(self) -> list[str]:
-        """What is not its own result."""
+        """Deviations from the intended result."""
         found = []
         if self.exit_code != _CODES[self.fate]:
             found.append(f"exit code {self.exit_code} of a job that was to {self.fate}: {self.last_line}")
@@ -64,19 +64,19 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crowd:
-    """All of them are started at once."""
+    """Jobs that are all started at once."""
 
     ground: Ground
     name: str
 
     def run(self, fates: Sequence[Fate]) -> list[Member]:
-        """Every job to its end, in the order of ``fates``."""
+        """Run all jobs to their ends; return them in the order of ``fates``."""
         with ThreadPoolExecutor(max(len(fates), 1)) as pool:
             numbered = [f"{self.name}-{number:02}" for number in range(len(fates))]
             return list(pool.map(self.one, numbered, fates))
 
     def one(self, name: str, fate: Fate) -> Member:
-        """One job."""
+        """Run one job."""
         context, target, log = (self.ground.folder / f"{name}{part}" for part in ("", "-out", ".log"))
         context.mkdir()
         (context / "Dockerfile").write_text(_DOCKERFILES[fate])
@@ -108,7 +108,7 @@ class Crowd:
         )
 
     def left(self, name: str) -> str:
-        """The name of a job's namespace that nobody has deleted, "" if there is none."""
+        """Return the name of a job's namespace that is not being deleted, or ""."""
         found = self.ground.kube.list("/api/v1/namespaces", labelSelector="app.kubernetes.io/managed-by=kube-builder")
         return next(
             (
@@ -121,18 +121,18 @@ class Crowd:
 
 
 def mixed(succeed: int, fail: int, cancel: int) -> list[Fate]:
-    """So many of each, in an order that is always the same."""
+    """Return that many fates of each kind, in an order that depends only on the numbers."""
     fates = [Fate.SUCCEED] * succeed + [Fate.FAIL] * fail + [Fate.CANCEL] * cancel
     Random(len(fates)).shuffle(fates)
     return fates
 
 
 def name() -> str:
-    """A name that no other crowd has."""
+    """Return a unique name for a crowd."""
     return f"crowd-{secrets.token_hex(2)}"
 
 
 def _await_line(log: Path, text: str, process: subprocess.Popen[bytes]) -> None:
-    """Until the log has a line that ends with ``text``: what a step says, not what it is called."""
+    """Wait until the log has a line that ends with ``text``: the output of a step, not its name."""
     while process.poll() is None and not any(line.endswith(text) for line in log.read_text().splitlines()):
         time.sleep(0.1)

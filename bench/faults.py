@@ -1,8 +1,8 @@
-"""`python -m bench.faults`: builds that meet faults, and what became of each.
+"""`python -m bench.faults`: builds that meet faults, and their outcomes.
 
-Every build has a deadline, a secret that must be in no log, and, if it reports an image, an image that is read back
-whole. The order and the moments come from ``--seed``. Results are written after each fault, so that a run that was
-ended goes on where it was: what the file has is not done again.
+Every build has a deadline and a secret that must not appear in any log; an image that it reports must be readable in
+full. ``--seed`` determines the order and the moments. Results are written after each fault, so that an interrupted run
+can be resumed: cases that are in the file are skipped.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ _DEADLINE = 420.0
 """Seconds after which a build counts as hung: a cut of 60 s, twice its time until TCP repeats, and a busy machine."""
 _LONGEST_END = 40.0
 _LIFETIME = 60
-"""Seconds that the cluster lets a killed job's builder live."""
+"""Lifetime of a killed job's builder, in seconds; the cluster enforces it."""
 _SLACK = 15.0
-"""Seconds for the Job controller and the kubelet to end a pod whose lifetime is over."""
+"""Seconds for the Job controller and the kubelet to end a pod after its lifetime."""
 _YOUNG = 60.0
-"""Seconds for which a later job takes a folder without an owner for one that is being made."""
+"""Seconds for which a later job assumes that a folder without an owner is still being created."""
 DOCKERFILE = """FROM busybox
 COPY blob /blob
 RUN --mount=type=secret,id=fault test -s /run/secrets/fault && echo begun
@@ -62,7 +62,7 @@ _PHASES = {"upload": r"transferring context: [1-9]", "talking": r"tick 2\n", "si
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """One build: what was done to it, what came of it, and what must not have come (``faults``)."""
+    """One build: the fault, its effect, and effects that must not occur (``faults``)."""
 
     name: str
     case: str
@@ -75,7 +75,7 @@ class Outcome:
 
 
 class Build:
-    """A build under way in a context of its own. ``log`` is what it has written until now."""
+    """A running build with its own context. ``log`` is its output so far."""
 
     def __init__(self, base: Ground, name: str, dockerfile: str, *options: str, size: int = 0, **env: str) -> None:
         self.ground = base
@@ -103,22 +103,25 @@ class Build:
 
     @property
     def reference(self) -> str:
-        """Where it pushes."""
+        """Reference that the build pushes."""
         return f"{self.ground.registry}/faults/{self.name}:1"
 
     @property
     def log(self) -> str:
-        """What it has written."""
+        """Output so far."""
         return self._log.read_text(errors="replace")
 
     def reach(self, pattern: str) -> None:
-        """Wait until the log has the pattern, or the build has ended."""
+        """Wait until the log matches the pattern, or the build has ended."""
         deadline = time.monotonic() + 120
         while self.process.poll() is None and time.monotonic() < deadline and not re.search(pattern, self.log):
             time.sleep(0.05)
 
     def end(self, case: str, what: str, *, survives: bool = True) -> Outcome:
-        """Its outcome. ``survives``: it must end well; otherwise it must end, and say why if it does not end well."""
+        """Wait for the end and return the outcome.
+
+        ``survives``: the build must succeed. Otherwise it must end, with a reason if it fails.
+        """
         hung = False
         try:
             code = self.process.wait(max(_DEADLINE - (time.monotonic() - self._begun), 1.0))
@@ -157,7 +160,7 @@ class Build:
 
 
 def read_back(registry: str, repository: str, digest: str, mark: str) -> Iterator[str]:
-    """What is wrong with an image that was reported: each blob of it is read and compared with its digest."""
+    """Yield the errors of a reported image: each of its blobs is read and compared with its digest."""
     try:
         index = json.loads(_fetched(registry, repository, "manifests", digest))
         for entry in index["manifests"]:
@@ -188,9 +191,9 @@ def _fetched(registry: str, repository: str, kind: str, digest: str) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:
-    """The table of faults on one ground; names of cases stay the same from run to run.
+    """The table of faults; names of cases stay the same from run to run.
 
-    ``upload`` is how many bytes a build sends that is to be cut off while it does.
+    ``upload`` is the size in bytes of the context of a build that is cut off during the upload.
     """
 
     ground: Ground
@@ -201,7 +204,7 @@ class Faults:
     upload: int = 200 << 20
 
     def cases(self, *, kills: int, crowd: int) -> dict[str, Callable[[str], list[Outcome]]]:
-        """Each case by its name, in the order in which they run."""
+        """Return all cases by name, in the order in which they run."""
         found: dict[str, Callable[[str], list[Outcome]]] = {}
         for seconds in CUTS:
             for phase in _PHASES:
@@ -220,27 +223,27 @@ class Faults:
         return found
 
     def builds(self, case: str, transports: Sequence[str], *, size: int = 40 << 20) -> list[Build]:
-        """One build by each transport."""
+        """Start one build with each transport."""
         return [self.build(f"{case}-{one}", self.dockerfile, "--transport", one, size=size) for one in transports]
 
     def build(self, suffix: str, dockerfile: str, *options: str, size: int = 0, **env: str) -> Build:
-        """A build whose name no other one has."""
+        """Start a build with a unique name."""
         return Build(self.ground, f"{self.name}-{suffix}".lower(), dockerfile, *options, size=size, **env)
 
     def cut(self, case: str, seconds: float, phase: str) -> list[Outcome]:
-        """All packets are dropped for so long, on all transports at once."""
+        """Drop all packets for ``seconds``, on all transports at once."""
         made = self.builds(case, TRANSPORTS, size=self.upload if phase == "upload" else 1 << 20)
         made[self.random.randrange(len(made))].reach(_PHASES[phase])
         outage.cut_for(self.ground.cluster, seconds)
         return [one.end(case, f"no packets for {seconds} s while {phase}") for one in made]
 
     def restart(self, case: str, component: str, phase: str) -> list[Outcome]:
-        """A part of the cluster is killed and comes again: the build works, or says that its base image has gone."""
+        """Kill and restart a part of the cluster: the build must succeed or report a missing base image."""
         made = self.builds(case, TRANSPORTS)
         made[self.random.randrange(len(made))].reach(_PHASES[phase])
         after = round(self.random.uniform(1, 8), 1)
         outage.restart(self.ground.cluster, component, after=after)
-        # While a base image is pulled, BuildKit does not wait for a registry that refuses connections.
+        # While it pulls a base image, BuildKit does not wait for a registry that refuses connections.
         needed = component.startswith("registry") and phase == "upload"
         what = f"{component} gone for {after} s and more while {phase}"
         outcomes = [one.end(case, what, survives=not needed) for one in made]
@@ -250,13 +253,13 @@ class Faults:
         return outcomes
 
     def kill(self, case: str) -> list[Outcome]:
-        """Four jobs, a signal for each, at random moments."""
+        """Run four jobs and send a different signal to each, at random moments."""
         with ThreadPoolExecutor(len(SIGNALS)) as pool:
             moments = [self.random.uniform(0.05, 6.0) for _ in SIGNALS]
             return list(pool.map(lambda number, moment: self.kill_one(case, number, moment), SIGNALS, moments))
 
     def kill_one(self, case: str, number: signal.Signals, moment: float, *, lifetime: int = _LIFETIME) -> Outcome:
-        """A job that is ended: by any signal but SIGKILL it removes its builder and its files, and says by its code."""
+        """Signal a job: except after SIGKILL it must delete its builder and files, and exit with the right code."""
         suffix = f"{case}-{number.name}"
         temp = self.killed if number is signal.SIGKILL else self.ground.folder / f"{self.name}-{suffix}-temp"
         temp.mkdir(exist_ok=True)
@@ -287,18 +290,19 @@ class Faults:
 
     @property
     def killed(self) -> Path:
-        """Where jobs that are killed have their temporary files."""
+        """Folder for temporary files of killed jobs."""
         return self.ground.folder / f"{self.name}-killed"
 
     @property
     def soak(self) -> Soak:
-        """Who looks for what is left."""
+        """Finds leftovers in the cluster."""
         return Soak(ground=self.ground, name=self.name, random=self.random)
 
     def settle(self, outcomes: Sequence[Outcome], runs: Sequence[str], *, seconds: float) -> list[str]:
-        """Do what the pages say removes what killed jobs leave, and write down what it did not; the namespaces left.
+        """Run the documented cleanup of killed jobs, record leftovers as faults, and return remaining namespaces.
 
-        The cluster ends the pods at the end of their lifetime, the reaper takes the namespaces, a later job the files.
+        The cluster ends the pods at the end of their lifetime, the reaper deletes the namespaces, a later job the
+        files. ``seconds`` limits the wait for the reaper.
         """
         gone = time.monotonic() + _LIFETIME + _SLACK
         killed = [one for one in outcomes if one.exit_code == -signal.SIGKILL and one.case.startswith("kill")]
@@ -325,16 +329,16 @@ class Faults:
         return left
 
     def clock(self, case: str, offset: int) -> list[Outcome]:
-        """The runner's clock is hours off: the build works, or says that the clock is wrong."""
+        """Shift the runner's clock by hours: the build must succeed, or report that the clock is wrong."""
         made = self.build(case, _SHORT, LD_PRELOAD=str(self.library), OFFSET=str(offset))
         outcome = made.end(case, f"clock {offset / 3600:+.0f} h off", survives=False)
-        # A young cluster's own certificates are not valid yet by a clock that is behind.
+        # By a clock that is behind, the certificates of a young cluster are not valid yet.
         if outcome.exit_code and "set the clock" not in made.log:
             outcome.faults.append("the clock is not named")
         return [outcome]
 
     def full_temp(self, case: str) -> list[Outcome]:
-        """The runner's temporary folder is full: a tunnel's socket needs a place there."""
+        """Fill the runner's temporary folder, where a tunnel's socket needs space."""
         with _full_folder(self.ground.folder / "full") as folder:
             made = [
                 self.build(f"{case}-{one}", _SHORT, "--transport", one, TMPDIR=str(folder), XDG_RUNTIME_DIR=str(folder))
@@ -343,7 +347,7 @@ class Faults:
             return [one.end(case, "no space in the temporary folder", survives=False) for one in made]
 
     def full_metadata(self, case: str) -> list[Outcome]:
-        """The disk of the metadata file is full: the digest is reported all the same."""
+        """Fill the disk of the metadata file: the digest must still be reported."""
         made = self.build(case, _SHORT, "--metadata-file", "/dev/full")
         outcome = made.end(case, "no space for the metadata file", survives=False)
         if not re.search(r"sha256:[0-9a-f]{64}", made.log.rpartition("ERROR")[2]):
@@ -351,7 +355,7 @@ class Faults:
         return [outcome]
 
     def full_volume(self, case: str) -> list[Outcome]:
-        """A step fills buildkitd's disk: the failure names it, and nothing hangs."""
+        """Fill buildkitd's disk in a step: the error must mention it, and nothing may hang."""
         dockerfile = "FROM busybox\nRUN dd if=/dev/zero of=/big bs=1M count=700\nRUN sleep 60\n"
         made = self.build(case, dockerfile, "--driver-opt", "buildkit-root-volume-memory=300Mi")
         outcome = made.end(case, "buildkitd's disk is full", survives=False)
@@ -362,12 +366,12 @@ class Faults:
         return [outcome]
 
     def crowd(self, case: str, many: int) -> list[Outcome]:
-        """So many jobs at once."""
+        """Run ``many`` jobs at once."""
         made = [self.build(f"{case}-{number:02}", _SHORT) for number in range(many)]
         return [one.end(case, f"{many} jobs at once") for one in made]
 
     def left(self, runs: Sequence[str]) -> list[str]:
-        """The namespaces of these runs that are there, and not being deleted, after the reaper."""
+        """Return the namespaces of these runs that exist and are not being deleted."""
         found = self.ground.kube.list("/api/v1/namespaces", labelSelector="app.kubernetes.io/managed-by=kube-builder")
         return [
             each["metadata"]["name"]
@@ -378,9 +382,9 @@ class Faults:
 
 
 def judge_code(number: signal.Signals, code: int, *, late: bool) -> Iterator[str]:
-    """What is wrong with the exit code of a job that was sent a signal, ``late``: when its image was there already.
+    """Yield an error if the exit code of a signalled job is wrong. ``late``: its image already existed.
 
-    A process that a signal has ended itself has the code that a shell shows for it, 128 and the signal's number.
+    A process killed by a signal has the exit code that a shell reports: 128 plus the signal's number.
     """
     right = (-number,) if number is signal.SIGKILL else (128 + number, -number)
     if code not in right and not (late and code == 0):
@@ -388,14 +392,14 @@ def judge_code(number: signal.Signals, code: int, *, late: bool) -> Iterator[str
 
 
 def is_interpreters(number: signal.Signals, code: int, log: str) -> bool:
-    """Whether SIGINT came before the first line of the product: Python ends with 1 or a traceback of its own then."""
+    """Return whether SIGINT came before the product's first line: Python then exits with 1 or its own traceback."""
     python = "Fatal Python error: init" in log or "Traceback" in log
     return number is signal.SIGINT and code in (1, -number) and python and "ci_buildx/" not in log
 
 
 @contextmanager
 def _full_folder(folder: Path) -> Iterator[Path]:
-    """A file system without space."""
+    """Mount a file system without free space."""
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=1", "tmpfs", str(folder)], check=True)
     try:
@@ -405,7 +409,7 @@ def _full_folder(folder: Path) -> Iterator[Path]:
 
 
 def run(faults: Faults, wanted: Sequence[str], written: dict[str, Any], save: Callable[[], None]) -> list[str]:
-    """Do each case that the results do not have yet; those that were done."""
+    """Run each case that is missing in the results; return the cases that ran."""
     done = []
     table = faults.cases(kills=written["kills"], crowd=written["crowd"])
     for case, do in table.items():
@@ -424,10 +428,10 @@ def run(faults: Faults, wanted: Sequence[str], written: dict[str, Any], save: Ca
 
 
 def main() -> int:
-    """Run the faults; 1 if anything came that must not."""
+    """Run the faults; return 1 for any outcome that must not occur."""
     arguments = parser().parse_args()
     host.become_root()
-    # Shells let background jobs ignore these. A handler becomes the default in the processes that are started.
+    # Shells make background jobs ignore these signals. A handler is reset to the default in child processes.
     signal.signal(signal.SIGHUP, lambda *_: sys.exit(1))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     written = {"seed": arguments.seed, "kills": arguments.kills, "crowd": arguments.crowd, "cases": {}}
@@ -461,7 +465,7 @@ def main() -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the command line's parser."""
     made = argparse.ArgumentParser(prog="python -m bench.faults", description=__doc__)
     made.add_argument("--only", nargs="+", metavar="PREFIX", help="cases whose names begin so")
     made.add_argument("--kills", type=int, default=32, metavar="N", help="jobs that are killed (default: 32)")

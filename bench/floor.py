@@ -1,7 +1,7 @@
-"""Floors: what nobody could be faster than on this cluster.
+"""Floors: the shortest times that are possible on this cluster.
 
-For a build that has nothing to do, the interpreter, grpcio's import and one call. For an upload, its bytes alone, into
-a sink in the builder's pod: over TCP, and by a port that the API server forwards.
+For a fully cached build: the interpreter, grpcio's import and one call. For an upload: only its bytes, into a sink in
+the builder's pod, over TCP and through a port that the API server forwards.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _STARTING = 5.0
 
 
 def address(ground: Ground, builder: str) -> PodAddress:
-    """Where the pod of a builder of ours is."""
+    """Return the address of the pod of a builder of kube-builder."""
     pod = ground.kube.list(f"/api/v1/namespaces/{builder}/pods")["items"][0]
     return PodAddress(
         namespace=builder, name=pod["metadata"]["name"], ip=pod["status"]["podIP"], container=CONTAINER, port=PORT
@@ -46,7 +46,10 @@ def address(ground: Ground, builder: str) -> PodAddress:
 
 
 def one_call(ground: Ground, builder: str) -> Callable[[int], Run]:
-    """An interpreter that imports grpcio, asks buildkitd one thing by mTLS and ends; no call to the API server."""
+    """Return a run of an interpreter that imports grpcio, calls buildkitd once by mTLS and exits.
+
+    It makes no call to the API server.
+    """
     pod = address(ground, builder)
     keys = records.load_builder(ground.kube, records.find_builder(ground.kube, builder)).keys
     files = []
@@ -60,7 +63,7 @@ def one_call(ground: Ground, builder: str) -> Callable[[int], Run]:
 
 @contextmanager
 def sink(ground: Ground, builder: str, size: int) -> Iterator[PodAddress]:
-    """A port of the pod that takes ``size`` bytes, says so and ends."""
+    """Open a port of the pod that reads ``size`` bytes, confirms that and closes."""
     pod = address(ground, builder)
     port = 20_000 + secrets.randbelow(10_000)
     listen = ("busybox", "nc", "-l", "-p", str(port), "-e", "sh", "-c", f"head -c {size} >/dev/null && echo")
@@ -69,7 +72,7 @@ def sink(ground: Ground, builder: str, size: int) -> Iterator[PodAddress]:
 
 
 def raw(ground: Ground, builder: str, size: int) -> Callable[[int], Run]:
-    """So many bytes over plain TCP."""
+    """Return a run that sends ``size`` bytes over plain TCP."""
 
     def run(_: int) -> Run:
         with sink(ground, builder, size) as pod, _retried(lambda: socket.create_connection((pod.ip, pod.port))) as link:
@@ -79,11 +82,11 @@ def raw(ground: Ground, builder: str, size: int) -> Callable[[int], Run]:
 
 
 def forwarded(ground: Ground, builder: str, size: int) -> Callable[[int], Run]:
-    """So many bytes through a forwarded port, by nothing but the tunnel."""
+    """Return a run that sends ``size`` bytes through a forwarded port, using only the tunnel."""
 
     def run(_: int) -> Run:
         with sink(ground, builder, size) as pod:
-            time.sleep(0.3)  # A forwarded port that nobody listens at ends the tunnel.
+            time.sleep(0.3)  # If no process listens at a forwarded port, the tunnel ends.
             with tunnel.open_port_forward(ground.kube, pod) as endpoint, _local(endpoint.target) as link:
                 return _timed(link, size)
 
@@ -97,7 +100,7 @@ def _local(target: str) -> socket.socket:
 
 
 def _retried(connect: Callable[[], socket.socket]) -> socket.socket:
-    """A connection to what is just being started."""
+    """Connect to a server that is still starting."""
     until = time.monotonic() + _STARTING
     while True:
         with contextlib.suppress(ConnectionRefusedError):
@@ -108,7 +111,7 @@ def _retried(connect: Callable[[], socket.socket]) -> socket.socket:
 
 
 def _timed(link: socket.socket, size: int) -> Run:
-    """Send ``size`` bytes and wait until they have been taken."""
+    """Send ``size`` bytes and wait until they are confirmed."""
     link.settimeout(_PATIENCE)
     content = memoryview(secrets.token_bytes(_CHUNK))
     start, begun = time.monotonic(), time.process_time()

@@ -1,4 +1,4 @@
-"""What every contestant stands on: one cluster, one registry, one environment, the same files."""
+"""The environment of all contestants: one cluster, one registry, the same variables and files."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ ARCHITECTURE = "amd64"
 PLATFORM = f"linux/{ARCHITECTURE}"
 
 _UNWANTED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONUNBUFFERED")
-"""Variables of developers' machines that would make us slower than users see us."""
+"""Variables of developers' machines that would make kube-builder slower than it is for users."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """``product`` is our command as a user has it installed; ``undo`` ends at the end of the bench.
+    """The shared environment. ``product`` is the command as users install it; ``undo`` closes after the run.
 
-    ``kube`` is an administrator's and looks on. ``account`` is who all contestants are, in ``env``: it has the rights
-    of docs/rbac/jobs.yaml, and those of namespace.yaml where it is let in.
+    ``kube`` belongs to an administrator and only observes. ``account`` is the account of all contestants, selected by
+    ``env``: it has the rights of docs/rbac/jobs.yaml, and those of namespace.yaml in namespaces that admit it.
     """
 
     cluster: layout.Cluster
@@ -48,13 +48,13 @@ class Ground:
     undo: ExitStack
 
     def reference(self, name: str) -> str:
-        """Where to push."""
+        """Return the reference to push."""
         return f"{self.registry}/bench/{name}:1"
 
     def example(self, name: str) -> Path:
-        """A copy of the example as a context of its own.
+        """Return a copy of an example as a separate context.
 
-        It lies outside any git checkout: there buildx would also call git for its provenance, and we would not.
+        It is outside of any git checkout, where buildx would also call git for its provenance, unlike kube-builder.
         """
         target = self.folder / name
         if not target.exists():
@@ -64,7 +64,7 @@ class Ground:
 
 @contextmanager
 def prepared(cluster: layout.Cluster) -> Iterator[Ground]:
-    """The ground on a cluster that is up."""
+    """Provide the environment on a running cluster."""
     servers = registry.registries(cluster)
     with tempfile.TemporaryDirectory(prefix="bench-") as name, ExitStack() as undo:
         folder = Path(name)
@@ -73,7 +73,7 @@ def prepared(cluster: layout.Cluster) -> Iterator[Ground]:
         env = _environment(cluster, folder)
         reached = config.load_cluster(ClusterSettings(), env=env)
         kube = undo.enter_context(KubeClient(reached))
-        # buildx's own pods are privileged without a user namespace, which the policy of jobs.yaml alone denies.
+        # buildx's own pods are privileged without a user namespace, which only the policy of jobs.yaml denies.
         account = undo.enter_context(
             accounts.job(kube, reached, f"bench-{secrets.token_hex(4)}", folder, opted_out=True)
         )
@@ -91,7 +91,7 @@ def prepared(cluster: layout.Cluster) -> Iterator[Ground]:
 
 
 def _environment(cluster: layout.Cluster, folder: Path) -> dict[str, str]:
-    """The cluster's variables, docker's configuration empty for both, nothing that slows us down only."""
+    """Return the cluster's variables, an empty docker configuration, and no variable that slows only kube-builder."""
     inherited = {name: value for name, value in os.environ.items() if name not in _UNWANTED}
     docker = folder / "docker"
     docker.mkdir()
@@ -99,9 +99,10 @@ def _environment(cluster: layout.Cluster, folder: Path) -> dict[str, str]:
 
 
 def _install(folder: Path) -> Path:
-    """An environment with the product found on the path, as after `pip install`.
+    """Install the product in a virtual environment where Python finds it by path, as after `pip install`.
 
-    The developers' one finds it by an import hook of setuptools that users don't have and that costs start-up time.
+    The developers' environment finds it by an import hook of setuptools that users do not have and that costs start-up
+    time.
     """
     venv.create(folder, with_pip=False, symlinks=True)
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"

@@ -1,4 +1,4 @@
-"""Starts one command and writes what it cost. Run as a small process of its own: see `measure`."""
+"""Starts one command and reports its cost. Runs as a small separate process: see `measure`."""
 
 import json
 import os
@@ -8,9 +8,9 @@ import time
 
 
 def main() -> int:
-    """Arguments: a file descriptor for the account, a time limit in seconds, the command."""
+    """Run a command; arguments: a file descriptor for the report, a time limit in seconds, the command."""
     descriptor, limit, *argv = sys.argv[1:]
-    # A daemon that the command leaves behind must not keep the account open.
+    # A daemon that the command leaves behind must not keep the report's descriptor open.
     os.set_inheritable(int(descriptor), False)
     start = time.monotonic()
     process = os.posix_spawnp(argv[0], argv, os.environ)
@@ -28,7 +28,7 @@ def main() -> int:
 
 
 def wait(process: int, limit: float) -> bool:
-    """Wait for the end without taking the status; kill what outlasts the limit. Whether it ended by itself."""
+    """Wait for the end without reaping the process; kill it at the limit. Return whether it ended by itself."""
     handle = os.pidfd_open(process)
     try:
         readable, _, _ = select.select([handle], [], [], limit)

@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""Facts about the machine and the versions that were measured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from devcluster import programs
 
 
 def facts() -> dict[str, Any]:
-    """Machine, load, versions and commit."""
+    """Return machine, load, versions and commit."""
     return {
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "processor": _field(Path("/proc/cpuinfo"), "model name"),
@@ -30,7 +30,7 @@ def facts() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """What is measured: the commit and its subject, which outlasts a rebase."""
+    """Return the measured commit and its subject, which survives a rebase."""
     named = _said(["git", "-C", str(PROJECT), "describe", "--always", "--dirty"])
     return f"{named} {_said(['git', '-C', str(PROJECT), 'log', '-1', '--format=%s'])}"
 

@@ -1,4 +1,4 @@
-"""One run of one command: wall time, processor time and peak memory as the operating system accounts them."""
+"""One run of one command: wall time, processor time and peak memory as accounted by the operating system."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _LAUNCHER = Path(__file__).with_name("launcher.py")
 class Run:
     """One finished run.
 
-    ``seconds`` is wall time; ``cpu`` seconds of processor time and ``peak`` resident memory in MB (1e6 bytes), both
-    of the process itself: what runs in the cluster is not in them.
+    ``seconds`` is wall time; ``cpu`` is processor time in seconds and ``peak`` resident memory in MB (1e6 bytes), both
+    of the process itself, without processes in the cluster.
     """
 
     seconds: float
@@ -29,14 +29,14 @@ class Run:
 
 
 class CommandFailed(Exception):
-    """A command of the bench exited with an error: the figures would mean nothing."""
+    """A benchmark's command exited with an error, so its figures are meaningless."""
 
 
 def run(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None, timeout: float = 600) -> Run:
-    """Run a command to its end. Raises CommandFailed with its output if it fails or outlasts ``timeout`` seconds.
+    """Run a command to its end. Raises CommandFailed with its output if it fails or exceeds ``timeout`` seconds.
 
-    A launcher of 10 MB starts it: Linux counts what a process was before ``exec`` into its peak (``exec_mmap`` in
-    fs/exec.c), so a child of this one would never be smaller than this one.
+    A launcher of 10 MB starts it: Linux includes the memory before ``exec`` in a process's peak (``exec_mmap`` in
+    fs/exec.c), so a direct child would never be smaller than this process.
     """
     receiver, sender = os.pipe()
     with tempfile.TemporaryFile() as output, os.fdopen(receiver, "rb") as accounts:
@@ -56,5 +56,5 @@ def run(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None,
 
 
 def _read(account: bytes) -> dict[str, float]:
-    """What the launcher wrote; nothing if it could not start the command, whose error is in the output then."""
+    """Parse the launcher's report. It is empty if the command could not start; the output then holds the error."""
     return dict(json.loads(account)) if account else {"status": 127}

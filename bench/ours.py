@@ -1,4 +1,4 @@
-"""Our commands."""
+"""Commands of kube-builder."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from bench.measure import Run
 
 
 def build(ground: Ground, context: Path, *options: str) -> Run:
-    """One `kube-builder build`."""
+    """Run one `kube-builder build`."""
     return measure.run([str(ground.product), "build", *options, str(context)], env=ground.env)
 
 
 def build_alone(ground: Ground, context: Path, *options: str) -> tuple[Run, dict[str, float]]:
-    """One build in a builder made for it, and the seconds of each phase."""
+    """Run one build in a builder created for it; return the run and the seconds of each phase."""
     metadata = ground.folder / "metadata.json"
     own = ["--buildkitd-config", str(ground.buildkitd_config), "--metadata-file", str(metadata)]
     finished = build(ground, context, *own, *options)
@@ -32,7 +32,7 @@ def _phases(metadata: dict[str, Any]) -> dict[str, float]:
 
 @contextmanager
 def kept_builder(ground: Ground, platforms: Sequence[str], *driver_opts: str) -> Iterator[str]:
-    """A builder that stays up; its name. Its first build has pulled the base image."""
+    """Provide a running builder; yield its name. Its first build has pulled the base image."""
     wanted = ["--platform", ",".join(platforms), "--buildkitd-config", str(ground.buildkitd_config), "--keep"]
     wanted += [word for option in driver_opts for word in ("--driver-opt", option)]
     context = ground.example(f"kept-{len(platforms)}")

@@ -1,4 +1,4 @@
-"""Commands of docker buildx: its kubernetes driver, and its remote driver on a pod of ours."""
+"""Commands of docker buildx: its kubernetes driver, and its remote driver on a pod of kube-builder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """buildx with a configuration of its own and a namespace for its builders."""
+    """buildx with its own configuration and a namespace for its builders."""
 
     ground: Ground
     namespace: str
@@ -34,11 +34,11 @@ class Peer:
         return measure.run([str(programs.path("buildx")), *arguments], env=env)
 
     def build(self, builder: str, context: Path, *options: str) -> Run:
-        """One build."""
+        """Run one build."""
         return self.call("build", "--builder", builder, *options, str(context))
 
     def create(self, builder: str, architecture: str = ARCHITECTURE, *, append: bool = False, replicas: int = 1) -> Run:
-        """A builder with one node on a node of that architecture, or another node of it; up when this returns."""
+        """Create a running builder with one node on a cluster node of that architecture, or append such a node."""
         driver = [f"namespace={self.namespace}", f"image={IMAGE}", f"nodeselector=kubernetes.io/arch={architecture}"]
         driver.append(f"replicas={replicas}")
         more = ["--append"] if append else []
@@ -56,7 +56,7 @@ class Peer:
 
     @contextmanager
     def builder(self, architectures: Sequence[str] = (ARCHITECTURE,)) -> Iterator[str]:
-        """A builder that stays up; its name. Its first build has pulled the base image."""
+        """Provide a running builder; yield its name. Its first build has pulled the base image."""
         name = f"up-{secrets.token_hex(3)}"
         try:
             for place, architecture in enumerate(architectures):
@@ -70,7 +70,7 @@ class Peer:
 
     @contextmanager
     def remote(self, ours: str) -> Iterator[str]:
-        """Its remote driver on a kept builder of ours: the same buildkitd by the same TCP and mTLS."""
+        """Provide a builder of the remote driver on a kept builder of kube-builder: same buildkitd, TCP and mTLS."""
         ground = self.ground
         keys = records.load_builder(ground.kube, records.find_builder(ground.kube, ours)).keys
         address = self._address(ours)
@@ -88,7 +88,7 @@ class Peer:
             self.remove(name)
 
     def _address(self, namespace: str) -> str:
-        """That of the pod there; a tunnel may reach it before the kubelet tells it."""
+        """Return the address of the pod in a namespace; a tunnel may reach the pod before the kubelet reports it."""
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
             for pod in self.ground.kube.list(f"/api/v1/namespaces/{namespace}/pods")["items"]:
@@ -100,7 +100,7 @@ class Peer:
 
 @contextmanager
 def prepared(ground: Ground) -> Iterator[Peer]:
-    """buildx with a namespace that goes at the end."""
+    """Provide buildx with a namespace, which is deleted at the end."""
     name = f"bench-{secrets.token_hex(4)}"
     marks = {"pod-security.kubernetes.io/enforce": "privileged"}
     ground.kube.create("/api/v1/namespaces", {"metadata": {"name": name, "labels": marks}})

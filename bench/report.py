@@ -1,4 +1,4 @@
-"""Figures for people and for programs."""
+"""Formats figures as tables and as JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WIDTHS = (36, 10, 10, 9, 9, 8)
 
 
 def table(comparison: Comparison) -> Iterator[str]:
-    """Lines for people: a row per contestant, then each target and whether it is met."""
+    """Yield a table: a row for each contestant, then each target and whether it is met."""
     yield comparison.title
     yield f"{_row(*_HEAD, '')}  of: {comparison.reference}"
     for series in comparison.series:
@@ -27,7 +27,7 @@ def table(comparison: Comparison) -> Iterator[str]:
 
 
 def document(comparison: Comparison) -> dict[str, Any]:
-    """The same with every single value."""
+    """Return the comparison with all single values, for JSON."""
     return {
         "title": comparison.title,
         "reference": comparison.reference,

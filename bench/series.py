@@ -1,4 +1,4 @@
-"""What many runs say together: series, ratios of pairs, targets."""
+"""Statistics of many runs: series, ratios of pairs, targets."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ class Series:
 
     @property
     def median(self) -> float:
-        """The figure to quote, in seconds."""
+        """Median in seconds, the figure to quote."""
         return statistics.median(run.seconds for run in self.runs)
 
     @property
     def minimum(self) -> float:
-        """The least disturbed run, in seconds."""
+        """Time of the least disturbed run, in seconds."""
         return min(run.seconds for run in self.runs)
 
     @property
     def cpu(self) -> float:
-        """Median processor time in seconds."""
+        """Median of the processor time in seconds."""
         return statistics.median(run.cpu for run in self.runs)
 
     @property
     def peak(self) -> float:
-        """The largest peak in MB."""
+        """Largest peak in MB."""
         return max(run.peak for run in self.runs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """``ours`` may take at most ``most`` times what ``theirs`` takes."""
+    """Target: ``ours`` may take at most ``most`` times as long as ``theirs``."""
 
     ours: str
     theirs: str
@@ -48,7 +48,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """A ``figure`` that may be at most ``most``; ``what`` says of what, and in which unit."""
+    """A ``figure`` that may be at most ``most``; ``what`` names the quantity and its unit."""
 
     what: str
     figure: float
@@ -57,7 +57,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Contestants who did the same in turns. ``reference`` is the one that ratios are taken against."""
+    """Series of contestants that alternated at the same task. ``reference`` is the base of ratios."""
 
     title: str
     reference: str
@@ -66,25 +66,25 @@ class Comparison:
     limits: tuple[Limit, ...] = ()
 
     def ratio(self, name: str, to: str = "") -> float:
-        """What ``name`` takes of what ``to`` (default: the reference) takes; below 1 it is the faster one."""
+        """Return the time of ``name`` divided by that of ``to`` (default: the reference); below 1 it is faster."""
         return paired_ratio(self.named(name), self.named(to or self.reference))
 
     def named(self, name: str) -> Series:
-        """The series of a contestant. KeyError if there is none."""
+        """Return the series of a contestant. Raises KeyError for an unknown one."""
         return {series.name: series for series in self.series}[name]
 
 
 def paired_ratio(one: Series, other: Series) -> float:
-    """Median of one/other over pairs of the same round: what disturbs both cancels out.
+    """Return the median of one/other over pairs of the same round: disturbances of both cancel out.
 
-    Where one has fewer rounds, only those count.
+    If one has fewer rounds, only those count.
     """
     return statistics.median(a.seconds / b.seconds for a, b in zip(one.runs, other.runs, strict=False))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contestant:
-    """Who does what in each round. ``most_rounds`` spares those that take long; ``warm`` runs once before, unseen."""
+    """A contestant and its task in each round. ``most_rounds`` limits slow ones; ``warm`` adds an unmeasured run."""
 
     name: str
     perform: Callable[[int], Run]
@@ -93,7 +93,7 @@ class Contestant:
 
 
 def alternate(contestants: Sequence[Contestant], rounds: int) -> tuple[Series, ...]:
-    """All contestants by turns, every other round in reverse, so that nobody always comes after the same one."""
+    """Run all contestants in turn; reverse every other round, so that none always follows the same one."""
     for contestant in contestants:
         if contestant.warm:
             contestant.perform(-1)
@@ -106,5 +106,5 @@ def alternate(contestants: Sequence[Contestant], rounds: int) -> tuple[Series, .
 
 
 def retimed(series: Series, seconds: Callable[[Run], float]) -> Series:
-    """The same runs with another time, such as that of one phase."""
+    """Return the same runs with another time, such as that of one phase."""
     return replace(series, runs=tuple(replace(run, seconds=seconds(run)) for run in series.runs))

@@ -1,8 +1,8 @@
-"""`python -m bench.soak`: jobs that are killed or cancelled at random moments, and what they leave; and a crowd.
+"""`python -m bench.soak`: leftovers of jobs that are killed or cancelled at random moments; and a crowd of jobs.
 
-SIGINT and SIGTERM must leave nothing; after SIGKILL the cluster must end the compute at the deadline by itself, and
-`kube-builder reap` must remove the rest. The moments come from a seed. The crowd is twenty jobs at once, five of which
-fail and three of which are cancelled: each must come to its own end.
+After SIGINT and SIGTERM nothing may be left; after SIGKILL the cluster itself must end the pods at the deadline, and
+`kube-builder reap` must delete the rest. The moments come from a seed. The crowd is twenty jobs at once, of which five
+fail and three are cancelled: each must end as intended.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ RESULTS = Path(__file__).parent / "results"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LIFETIME = 45
 MOMENTS = (0.05, 8.0)
-"""Seconds after its start between which a job is ended: from before it has asked the cluster to after its end."""
+"""Range of seconds after its start when a job is ended: from before its first request to after its end."""
 CROWD = {"succeed": 12, "fail": 5, "cancel": 3}
 
 _PODS_GONE = 2.0
 _DEADLINE_SLACK = 15.0
-"""Seconds for the Job controller and the kubelet to end a pod whose deadline has passed."""
+"""Seconds for the Job controller and the kubelet to end a pod after its deadline."""
 _LONGEST_END = 40.0
 
 
 @dataclass(slots=True, kw_only=True)
 class Ended:
-    """One job and what was left of it: right after its end, after its deadline, and after the reaper."""
+    """One job and its leftovers: right after its end, after its deadline, and after the reaper."""
 
     name: str
     signal: str
@@ -57,7 +57,7 @@ class Ended:
 
     @property
     def faults(self) -> list[str]:
-        """What must not be. A namespace that is being deleted is no fault: the rest is the cluster's."""
+        """Leftovers that must not exist. A namespace that is being deleted is allowed: the cluster finishes that."""
         found = []
         if self.signal != "SIGKILL":
             if self.pods_after_exit:
@@ -73,14 +73,14 @@ class Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Soak:
-    """One run: its jobs' contexts, and so their namespaces, bear its name."""
+    """One run; its name is part of its jobs' contexts and therefore of their namespaces."""
 
     ground: Ground
     name: str
     random: random.Random
 
     def end_one(self, number: int, number_of_signal: signal.Signals, moment: float) -> Ended:
-        """Start a job, end it ``moment`` seconds later, look at what it left."""
+        """Start a job, end it ``moment`` seconds later and record its leftovers."""
         name = f"{self.name}-{number:03}"
         process = subprocess.Popen(
             self.command(name), env=self.ground.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -102,7 +102,7 @@ class Soak:
         )
 
     def command(self, name: str) -> list[str]:
-        """The job: the example, built anew, with a short lifetime."""
+        """Return the job's command: a new build of the example with a short lifetime."""
         options = [
             "--platform",
             PLATFORM,
@@ -116,7 +116,7 @@ class Soak:
         return [str(self.ground.product), "build", *options, *own, str(self.ground.example(name))]
 
     def pods(self, name: str) -> int:
-        """How many pods of a job there are that still compute."""
+        """Return the number of a job's pods that are pending or running."""
         found = self.ground.kube.list("/api/v1/pods", labelSelector="app.kubernetes.io/managed-by=kube-builder")
         return sum(
             f"-{name}-" in pod["metadata"]["namespace"] and pod["status"].get("phase") in ("Pending", "Running")
@@ -124,7 +124,7 @@ class Soak:
         )
 
     def namespace(self, name: str) -> str:
-        """``active``, ``terminating`` or "" where a job's namespace is gone."""
+        """Return ``active``, ``terminating``, or "" if a job's namespace no longer exists."""
         found = self.ground.kube.list("/api/v1/namespaces", labelSelector="app.kubernetes.io/managed-by=kube-builder")
         for namespace in found["items"]:
             if f"-{name}-" in namespace["metadata"]["name"]:
@@ -132,7 +132,7 @@ class Soak:
         return ""
 
     def reap(self) -> str:
-        """Run the reaper, with the rights of docs/rbac/reaper.yaml; its output."""
+        """Run the reaper with the rights of docs/rbac/reaper.yaml; return its output."""
         account = accounts.reaper(self.ground.kube, self.ground.account.cluster, self.ground.folder)
         env = {**self.ground.env, "KUBECONFIG": str(account.kubeconfig)}
         command = [str(self.ground.product), "reap"]
@@ -141,7 +141,7 @@ class Soak:
 
 
 def run(soak: Soak, *, killed: int, cancelled: int, at_once: int) -> list[Ended]:
-    """All jobs, a few at a time, then the deadline of the last one, then its expiry and the reaper."""
+    """Run all jobs, a few at a time, wait for the last deadline and expiry, and run the reaper."""
     signals = [signal.SIGKILL] * killed + [SIGNALS[number % len(SIGNALS)] for number in range(cancelled)]
     soak.random.shuffle(signals)
     moments = [soak.random.uniform(*MOMENTS) for _ in signals]
@@ -166,20 +166,20 @@ def run(soak: Soak, *, killed: int, cancelled: int, at_once: int) -> list[Ended]
 
 
 def settle(reached: Callable[[], bool], deadline: float) -> None:
-    """Wait for a state until ``deadline`` (a time.monotonic() value); whoever looks next sees whether it came."""
+    """Wait for a state until ``deadline`` (a time.monotonic() value); the caller checks whether it was reached."""
     while not reached() and time.monotonic() < deadline:
         time.sleep(0.5)
 
 
 def document(facts: dict[str, Any], seed: int, jobs: Iterable[Ended], members: Iterable[Member]) -> dict[str, Any]:
-    """Everything, for JSON."""
+    """Return all results for JSON."""
     found = [{**asdict(job), "faults": job.faults} for job in jobs]
     together = [{**asdict(member), "faults": member.faults} for member in members]
     return {"machine": facts, "seed": seed, "lifetime": LIFETIME, "jobs": found, "crowd": together}
 
 
 def main() -> int:
-    """Run the soak; 1 if any job left what must not be, or came to another's end."""
+    """Run the soak; return 1 if any job left forbidden objects or did not end as intended."""
     arguments = parser().parse_args()
     host.become_root()
     with ground.prepared(layout.cluster(arguments.cluster)) as prepared:
@@ -199,7 +199,7 @@ def main() -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the command line's parser."""
     made = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
     made.add_argument("--killed", type=int, default=100, metavar="N", help="jobs that are killed with -9")
     made.add_argument("--cancelled", type=int, default=20, metavar="N", help="jobs that get SIGINT or SIGTERM")

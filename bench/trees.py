@@ -1,6 +1,6 @@
-"""`python -m bench.trees`: what arrives in the image from us and from buildx, over random trees and ignore files.
+"""`python -m bench.trees`: compares images of kube-builder and buildx for random trees and ignore files.
 
-Each tree, its ignore file and its COPY instructions come from a number; `make test` takes the first few of them.
+A number determines each tree, its ignore file and its COPY instructions; `make test` uses the first few of them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ COUNT = 300
 
 
 def run(address: str, first: int, count: int) -> dict[str, Any]:
-    """The differences over so many trees, and how much was compared."""
+    """Compare ``count`` trees; return the differences and the amount of compared entries."""
     began = time.monotonic()
     found: list[str] = []
     compared = 0
@@ -38,7 +38,7 @@ def run(address: str, first: int, count: int) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Compare; 1 if anything differs."""
+    """Run the comparison; return 1 if there are differences."""
     parser = argparse.ArgumentParser(prog="python -m bench.trees", description=__doc__)
     parser.add_argument("--trees", type=int, default=COUNT, metavar="N")
     parser.add_argument("--first", type=int, default=0, metavar="N", help="the first tree's number (default: 0)")

@@ -1,4 +1,4 @@
-"""One module per line of the bench: each yields comparisons."""
+"""The benchmarks, one module per line; each yields comparisons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the Action's wrapper adds to a build: node, the search for a Python, and on a new runner the installation."""
+"""Overhead of the Action's wrapper: node, the search for a Python, and on a new runner the installation."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ PRODUCT = "python action/start.py action"
 WARM = "node action/main.js, warm"
 COLD = "node action/main.js, on a new runner"
 MOST_ADDED = 0.3
-"""Seconds that a warm start may add."""
+"""Limit in seconds for the overhead of a warm start."""
 
 
 def compare(arena: Arena) -> Iterator[Comparison]:
-    """The same cached build by the product alone and through the wrapper, with and without its environment."""
+    """Compare a cached build by the product alone and through the wrapper, with and without its environment."""
     context = arena.ground.example("action")
     given = {"CONTEXT": str(context), "BUILDER": arena.kept, "PLATFORMS": PLATFORM}
     env = arena.ground.env | {f"INPUT_{name}": value for name, value in given.items()}
-    env["GITHUB_REF_PROTECTED"] = "true"  # others may not use the builder, which was made by hand
+    env["GITHUB_REF_PROTECTED"] = "true"  # unprotected refs may not use the builder, which was created manually
     tools = arena.ground.folder / "tools"
 
     def wrapped(cache: Path) -> Run:
@@ -68,5 +68,5 @@ def compare(arena: Arena) -> Iterator[Comparison]:
 
 
 def _added(alone: Series, wrapped: Series) -> float:
-    """Median of the differences of the same round."""
+    """Return the median of the differences within each round."""
     return statistics.median(b.seconds - a.seconds for a, b in zip(alone.runs, wrapped.runs, strict=True))

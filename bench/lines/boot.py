@@ -1,4 +1,4 @@
-"""From the first create call to buildkitd's first answer."""
+"""Boot: the time from the first create call to buildkitd's first answer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ THEIRS = "buildx create --bootstrap"
 
 
 def compare(arena: Arena) -> Iterator[Comparison]:
-    """Ours, the floor, and buildx in a few rounds, because it waits half a minute for its own probe."""
+    """Compare kube-builder, the floor and buildx; buildx runs few rounds: it waits half a minute for its probe."""
     ground, peer = arena.ground, arena.peer
 
     def run_ours(_: int) -> Run:

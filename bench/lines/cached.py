@@ -1,4 +1,4 @@
-"""Nothing to do: everything is cached in a builder that is up. What is left is the client itself."""
+"""A fully cached build on a running builder, which measures the client itself."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ REMOTE = "buildx, remote driver"
 FLOOR = "floor: interpreter, grpcio, one call"
 TRANSPORTS = ("direct", "port-forward", "exec")
 MOST = {"direct": 1 / 1.2, "port-forward": 1.0}
-"""What each transport may take of buildx's time."""
+"""Limit for each transport as a fraction of buildx's time."""
 
 
 def compare(arena: Arena) -> Iterator[Comparison]:
-    """Without a result, and with a push of what the registry has already."""
+    """Compare builds without a result, and with a push of an image that the registry already has."""
     yield _compare(arena, "cached, no output", [], TRANSPORTS)
     if not arena.quick:
         pushed = ["--push", "--tag", arena.ground.reference("cached")]
@@ -54,5 +54,5 @@ def _compare(arena: Arena, title: str, options: list[str], transports: tuple[str
 
 
 def named(transport: str) -> str:
-    """Our name with a transport."""
+    """Return kube-builder's name with a transport."""
     return OURS if transport == "auto" else f"{OURS}, {transport}"

@@ -1,4 +1,4 @@
-"""`devcluster up` with its programs built: a second cluster beside the one that everything else runs on."""
+"""`devcluster up` with its programs already built: a second cluster in addition to the one of the other lines."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ UP = "python -m devcluster up"
 
 
 def compare(arena: Arena) -> Iterator[Comparison]:
-    """From no cluster to a healthy one."""
+    """Measure the start of a cluster until it is healthy."""
     series = alternate([Contestant(name=UP, perform=lambda _: up())], arena.count(2))
     yield Comparison(title="a warm devcluster: from nothing to healthy", reference=UP, series=series)
 
 
 def up() -> Run:
-    """Start it and remove it again."""
+    """Start the cluster and remove it again."""
     try:
         return devcluster("up")
     finally:
@@ -31,5 +31,5 @@ def up() -> Run:
 
 
 def devcluster(verb: str) -> Run:
-    """A verb of the devcluster."""
+    """Run a verb of the devcluster."""
     return measure.run([sys.executable, "-m", "devcluster", "--name", NAME, verb], env=os.environ, cwd=PROJECT)

@@ -1,4 +1,4 @@
-"""What the client needs in memory: for nothing, for many files, for a large one, and for one that is left out."""
+"""Peak memory of the client: for an empty build, many files, a large file, and an ignored large file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MB = 1_000_000
 
 
 def compare(arena: Arena) -> Iterator[Comparison]:
-    """Whole builds on a builder that is up; the peak is the client's own. buildx's stands beside it for many files."""
+    """Measure whole builds on a running builder; the peak is the client's own. buildx is measured for many files."""
     folder = arena.ground.folder / "memory"
     wanted = ["--platform", PLATFORM]
 
@@ -46,7 +46,7 @@ def compare(arena: Arena) -> Iterator[Comparison]:
 
 
 def limits(series: tuple[Series, ...]) -> tuple[Limit, ...]:
-    """What must hold, in MB and bytes."""
+    """Return the limits, in MB and bytes."""
     peak = {one.name: one.peak for one in series}
     for_each = (peak[MANY] - peak[TINY]) * _MB / FILES
     return (
@@ -58,7 +58,7 @@ def limits(series: tuple[Series, ...]) -> tuple[Limit, ...]:
 
 
 def prepare(folder: Path, *, files: int = _FEW, big: int = 0, ignored: int = 0) -> Path:
-    """A context with so many small files, and holes of so many bytes: read and sent like anything else."""
+    """Create a context with small files and with sparse files of the given sizes, which are read and sent as usual."""
     content.make(folder, big=0, count=files, small=10)
     (folder / "Dockerfile").write_text("FROM busybox\nRUN --mount=type=bind,target=/context test -e /context/big\n")
     (folder / ".dockerignore").write_text("ignored\n")

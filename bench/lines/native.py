@@ -1,4 +1,4 @@
-"""Two architectures, each built on a node of its own, merged and pushed, with both builders up."""
+"""Two architectures, each built on its own cluster node, merged and pushed, with both builders running."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ THEIRS = "buildx, kubernetes driver"
 
 
 def compare(arena: Arena) -> Iterator[Comparison]:
-    """With steps to run, and with everything cached."""
+    """Compare builds with steps to run, and fully cached builds."""
     ground, peer = arena.ground, arena.peer
     context = ground.example("native")
 

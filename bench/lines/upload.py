@@ -1,4 +1,4 @@
-"""A context of 200 MB and 5,000 files on its way to a builder that is up."""
+"""Upload of a context of 200 MB and 5,000 files to a running builder."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ THEIRS = "buildx, kubernetes driver"
 REMOTE = "buildx, remote driver"
 TRANSPORTS = ("auto", "direct", "port-forward", "exec")
 FLOOR = "floor: the bytes alone"
-"""By TCP and by a forwarded port, into a sink in the pod. What buildkitd does with files is not in it."""
+"""By TCP and by a forwarded port, into a sink in the pod; excludes buildkitd's processing of the files."""
 FIRST = {("direct", THEIRS): 1 / 2.5, ("port-forward", THEIRS): 1 / 1.2, ("direct", REMOTE): 1.0}
 TOUCHED = {("direct", THEIRS): 1 / 1.5, ("port-forward", THEIRS): 1 / 1.5, ("direct", REMOTE): 1.0}
-"""What a transport may take of what somebody else takes."""
+"""Limits for a transport as a fraction of the other contestant's time."""
 _TRANSFER = re.compile(r"transferring context: \S+ ([0-9.]+)s done")
 
 Build = Callable[[Path], Run]
 
 
 def compare(arena: Arena) -> Iterator[Comparison]:
-    """All of it under a new name, then the same with every small file touched; whole process, and transfer alone."""
+    """Compare a first upload, and one with all small files touched: the whole process, and the transfer alone."""
     source = arena.ground.folder / "upload"
     content.make(source)
     builds = _builds(arena)
@@ -62,14 +62,14 @@ def _builds(arena: Arena) -> dict[str, Build]:
 
 
 class _Uploads:
-    """The contestants' builds of one folder, which bears another name for each: buildkitd keeps contexts by name."""
+    """The contestants' builds of one folder, renamed for each contestant: buildkitd keeps contexts by name."""
 
     def __init__(self, source: Path, builds: dict[str, Build]) -> None:
         self.source = source
         self.builds = builds
 
     def contestants(self, perform: Callable[[str, int], Run]) -> list[Contestant]:
-        """Everybody; ``perform`` gets the contestant's name and the round."""
+        """Return all contestants; ``perform`` gets the contestant's name and the round."""
 
         def bound(name: str) -> Callable[[int], Run]:
             return lambda number: perform(name, number)
@@ -77,12 +77,12 @@ class _Uploads:
         return [Contestant(name=name, perform=bound(name)) for name in self.builds]
 
     def fresh(self, name: str, number: int) -> Run:
-        """Under a name that nobody has seen."""
+        """Build under a new name."""
         with self.renamed(name, f"fresh{number}") as context:
             return self.builds[name](context)
 
     def touched(self, name: str, number: int) -> Run:
-        """Under the contestant's own name, all small files newer than last time; the first time goes before."""
+        """Build under the contestant's own name after touching all small files; round 0 builds once before that."""
         with self.renamed(name, "touched") as context:
             if number == 0:
                 self.builds[name](context)
@@ -91,7 +91,7 @@ class _Uploads:
 
     @contextmanager
     def renamed(self, name: str, suffix: str) -> Iterator[Path]:
-        """The folder under another name."""
+        """Rename the folder temporarily."""
         words = re.sub("[^a-z]+", "-", name)
         context = self.source.with_name(f"{self.source.name}-{words}-{suffix}")
         self.source.rename(context)
@@ -113,9 +113,9 @@ def _both(title: str, series: tuple[Series, ...], most: dict[tuple[str, str], fl
 
 
 def transfer(run: Run) -> float:
-    """Seconds of the context's transfer, from the plain progress that both print alike."""
+    """Return the seconds of the context's transfer, from the plain progress, which both contestants print alike."""
     found = [float(seconds) for seconds in _TRANSFER.findall(run.output)]
     if not found:
         raise CommandFailed(f"no transfer in the output:\n{run.output[-2000:]}")
-    # The .dockerignore is told in the same words.
+    # The .dockerignore is reported in the same words.
     return max(found)

@@ -1,4 +1,4 @@
-"""The whole job: a builder is made, builds, pushes and is removed."""
+"""The whole job: create a builder, build, push and remove the builder."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ UP = "buildx, its builder already up"
 
 
 def compare(arena: Arena) -> Iterator[Comparison]:
-    """Ours from nothing, buildx from nothing, and the build alone with buildx's builder up."""
+    """Compare whole jobs of kube-builder and buildx, and a build alone on a running buildx builder."""
     ground, peer = arena.ground, arena.peer
 
     def options(who: str, number: int) -> list[str]:
-        # Each build runs its steps: the builder that is up must not answer from its cache.
+        # Each build must run its steps: the running builder must not answer from its cache.
         argument = f"GREETING={who}{number}"
         return ["--platform", PLATFORM, "--push", "--tag", ground.reference(who), "--build-arg", argument]
 
@@ -54,7 +54,7 @@ def compare(arena: Arena) -> Iterator[Comparison]:
 
 
 def total(*runs: Run) -> Run:
-    """Several commands as one."""
+    """Sum up several commands as one run."""
     return Run(
         seconds=sum(run.seconds for run in runs),
         cpu=sum(run.cpu for run in runs),
