@@ -1,4 +1,4 @@
-"""Images of busybox alone: the sandbox of every pod, and the base that builds start from."""
+"""Images with only busybox: the sandbox of every pod, and the base image of builds."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from devcluster.images.layer import Entry, File, Folder, Link
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-# The shell waits in the background job's stead, because only `wait` ends at once when a signal comes.
+# The shell waits for a background job, because only `wait` ends immediately on a signal.
 _PAUSE = "trap 'exit 0' TERM INT; while :; do sleep 3600 & wait $!; done"
 
 
 def pause(busybox: Mapping[str, Path]) -> Image:
-    """The sandbox: does nothing until it is told to end."""
+    """Return the sandbox image, which sleeps until it is terminated."""
     command = ["/bin/sh", "-c", _PAUSE]
     return Image(
         repository="pause",
@@ -34,7 +34,7 @@ def pause(busybox: Mapping[str, Path]) -> Image:
 
 
 def busybox(programs: Mapping[str, Path]) -> Image:
-    """A base with a shell for each architecture, compressed like any image that users build on."""
+    """Return a base image with a shell for each architecture, compressed like images that users build on."""
     return Image(
         repository="library/busybox",
         tags=("latest", "1", "1.35"),
@@ -60,20 +60,20 @@ _HOME = (
 
 
 def shell(program: Path) -> tuple[Entry, ...]:
-    """busybox, and all its commands as links to it."""
+    """Return busybox, and links to it for all its commands."""
     links = [Link(path=f"/bin/{name}", target="busybox") for name in _commands()]
     return (File(path="/bin/busybox", source=program, mode=0o755), *links)
 
 
 @functools.cache
 def _commands() -> tuple[str, ...]:
-    """The commands in busybox, asked of the host's own; builds of one version for other machines have the same."""
+    """Return the commands of the host's busybox; builds of the same version for other machines have the same ones."""
     listing = subprocess.run(["busybox", "--list"], capture_output=True, text=True, timeout=30, check=True)
     return tuple(name for name in listing.stdout.split() if name != "busybox")
 
 
 def accounts(*users: tuple[str, int]) -> tuple[Entry, ...]:
-    """/etc/passwd and /etc/group with root, nobody and further users."""
+    """Return /etc/passwd and /etc/group with root, nobody and additional users."""
     people = (
         ("root", 0, "/root"),
         *((name, number, f"/home/{name}") for name, number in users),

@@ -1,4 +1,4 @@
-"""A stand-in for tonistiigi/binfmt, which registers QEMU with the kernel of the node it runs on.
+"""A replacement for tonistiigi/binfmt, which registers QEMU with the kernel of its cluster node.
 
 Options, output and flags are upstream's (tonistiigi/binfmt, cmd/binfmt/main.go); the emulators are Debian's.
 """
@@ -11,11 +11,11 @@ from devcluster.images import base
 from devcluster.images.image import Content, Image, Variant
 from devcluster.images.layer import Entry, File, Folder
 
-# Upstream's name of each architecture, and QEMU's.
+# Upstream's names of the architectures, mapped to QEMU's.
 EMULATORS = {"arm64": "aarch64", "arm": "arm", "ppc64le": "ppc64le", "riscv64": "riscv64", "s390x": "s390x"}
 RULES = Path("/usr/lib/binfmt.d")
-# C: QEMU gets the program's rights; F: QEMU is opened now, so that it works in every container; P: it learns argv[0]
-# (Linux, admin-guide/binfmt-misc.rst).
+# C: QEMU runs with the program's rights; F: QEMU is opened at registration, so that it works in every container; P:
+# QEMU receives argv[0] (Linux, admin-guide/binfmt-misc.rst).
 _FLAGS = "CFP"
 
 SCRIPT = r"""#!/bin/sh
@@ -100,7 +100,7 @@ exit 0
 
 
 def image(busybox: Path) -> Image:
-    """The image; its rules are those of Debian's package, for QEMU's path in the image."""
+    """Return the image; its rules are those of Debian's package, with QEMU's path in the image."""
     script = File(path="/usr/bin/binfmt", source=SCRIPT.encode(), mode=0o755)
     entries: list[Entry] = [script, Folder(path="/tmp", mode=0o1777)]
     for architecture, name in EMULATORS.items():
@@ -118,9 +118,9 @@ def image(busybox: Path) -> Image:
 
 
 def rule(text: str, interpreter: str) -> str:
-    """Debian's line for the kernel (`:name:M::magic:mask:interpreter:flags`) with our interpreter and flags.
+    """Return Debian's line for the kernel (`:name:M::magic:mask:interpreter:flags`) with our interpreter and flags.
 
-    Raises ValueError where the line isn't of that form.
+    Raises ValueError if the line does not have that format.
     """
     fields = text.strip().split(":")
     if len(fields) != 8 or fields[2] != "M":

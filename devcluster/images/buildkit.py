@@ -1,9 +1,9 @@
-"""BuildKit's images, privileged and rootless, with what upstream's hold (moby/buildkit 0.34.2, Dockerfile).
+"""BuildKit's images, privileged and rootless, with the same contents as upstream's (moby/buildkit 0.34.2, Dockerfile).
 
-They are amd64 only: the arm64 node is this machine in disguise, and BuildKit there runs at its native speed, while the
-arm64 programs that it builds with run through binfmt, or through the QEMU in the image where that is not registered.
-That one is Debian's, which doesn't follow exec as upstream's patched one does: with it, a RUN gets as far as a shell
-and the commands that busybox has built in.
+They are amd64 only: the arm64 cluster node is really this machine, where BuildKit runs natively. arm64 programs in its
+builds run through binfmt, or through the QEMU in the image if binfmt is not registered. That QEMU is Debian's, which
+does not follow exec, unlike upstream's patched one: with it, a RUN can only run a shell and the commands that are built
+into busybox.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from devcluster.images.image import Content, Image, Variant
 from devcluster.images.layer import Entry, File, Folder, Link
 from devcluster.programs import BUILDKIT
 
-# BuildKit looks for `buildkit-qemu-` and these names (solver/llbsolver/ops/exec_binfmt.go).
+# BuildKit looks for `buildkit-qemu-` followed by these names (solver/llbsolver/ops/exec_binfmt.go).
 EMULATORS = ("aarch64", "arm")
 GIT_CORE = Path("/usr/lib/git-core")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -27,7 +27,7 @@ _CAP_SETGID, _CAP_SETUID = 6, 7
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Programs:
-    """The programs that aren't Debian's; all are static."""
+    """The programs that are not Debian's; all are static."""
 
     buildkitd: Path
     buildctl: Path
@@ -36,11 +36,11 @@ class Programs:
 
 
 def privileged(programs: Programs) -> Image:
-    """The image that builders use by default."""
+    """Return the image that builders use by default."""
     settings = {
         "Entrypoint": ["buildkitd"],
         "Env": [base.PATH],
-        # Without a volume its root would lie on overlay, where BuildKit falls back to copying snapshots.
+        # Without a volume its root would be on overlay, where BuildKit falls back to copying snapshots.
         "Volumes": {"/var/lib/buildkit": {}},
     }
     folders = (Folder(path="/tmp", mode=0o1777), Folder(path="/root", mode=0o700))
@@ -53,7 +53,7 @@ def privileged(programs: Programs) -> Image:
 
 
 def rootless(programs: Programs) -> Image:
-    """The image that needs no root: everything runs as uid 1000 in a user namespace made by RootlessKit."""
+    """Return the rootless image: all processes run as uid 1000 in a user namespace created by RootlessKit."""
     name, number = ROOTLESS_USER
     home, runtime = f"/home/{name}", f"/run/user/{number}"
     state = f"{home}/.local/share/buildkit"
@@ -84,7 +84,7 @@ def rootless(programs: Programs) -> Image:
 
 
 def _common(programs: Programs) -> tuple[Content, ...]:
-    """The layers that both have, so that a node pulls them once."""
+    """Return the layers of both images, so that a cluster node pulls them once."""
     emulators = (
         File(path=f"/usr/bin/buildkit-qemu-{name}", source=Path(f"/usr/bin/qemu-{name}-static"), mode=0o755)
         for name in EMULATORS
@@ -103,7 +103,7 @@ def _common(programs: Programs) -> tuple[Content, ...]:
 
 
 def git() -> Iterator[Entry]:
-    """Git over HTTPS and SSH, with submodules; xz, which unpacking archives calls; and the authorities to trust."""
+    """Yield git over HTTPS and SSH, with submodules; xz, which unpacking archives needs; and trusted authorities."""
     yield from host_files.program(Path("/usr/bin/git"))
     for name in ("git", "git-upload-pack", "git-receive-pack", "git-upload-archive"):
         yield Link(path=f"{GIT_CORE}/{name}", target="/usr/bin/git")
@@ -121,7 +121,7 @@ def _rootless_entries(home: str, runtime: str, state: str) -> Iterator[Entry]:
     name, number = ROOTLESS_USER
     yield from base.accounts(ROOTLESS_USER)
     yield from host_files.program(Path("/usr/bin/rootlesskit"))
-    # A file capability instead of the setuid bit: with the bit, writing the uid map is refused in a pod.
+    # A file capability instead of the setuid bit: with the bit, a pod may not write the uid map.
     yield from host_files.program(Path("/usr/bin/newuidmap"), capability=_CAP_SETUID)
     yield from host_files.program(Path("/usr/bin/newgidmap"), capability=_CAP_SETGID)
     for file in ("subuid", "subgid"):

@@ -1,4 +1,4 @@
-"""Which images a cluster has, and how they get into its registry and off its nodes."""
+"""The list of a cluster's images, and how they are pushed and removed from cluster nodes."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ NATIVE_BUSYBOX = Path("/usr/bin/busybox")
 
 
 def push_all(cluster: Cluster) -> None:
-    """Bring all images of the open registry up to date; a line for each that is pushed.
+    """Update all images of the open registry; print a line for each pushed image.
 
-    Its programs must be built, its packages installed and the registry must be running. Raises DevclusterError.
+    The programs must be built, the packages installed and the registry running. Raises DevclusterError.
     """
     push(cluster, images())
 
 
 def push_runner(cluster: Cluster) -> None:
-    """Push `kube-builder/runner:dev`, Python and the product of this checkout, for a cluster that is up.
+    """Push `kube-builder/runner:dev`, with Python and this checkout's product, to a running cluster.
 
     Raises DevclusterError.
     """
@@ -38,7 +38,7 @@ def push_runner(cluster: Cluster) -> None:
 
 
 def images() -> tuple[Image, ...]:
-    """All images but the runner's."""
+    """Return all images except the runner's."""
     busybox = {_NATIVE: NATIVE_BUSYBOX} | {name: foreign.busybox(name) for name in foreign.ARCHITECTURES}
     own = buildkit.Programs(
         buildkitd=programs.path("buildkitd"),
@@ -56,14 +56,14 @@ def images() -> tuple[Image, ...]:
 
 
 def push(cluster: Cluster, wanted: Iterable[Image]) -> None:
-    """Push, and keep on disk which digest each reference has now. Raises DevclusterError."""
+    """Push images, and record on disk the current digest of each reference. Raises DevclusterError."""
     import requests
 
     place = cluster.state / "images"
     place.mkdir(parents=True, exist_ok=True)
     (target, *_) = registry.registries(cluster)
     with requests.Session() as session:
-        session.trust_env = False  # Proxies and netrc of the host don't apply to the cluster's own registry.
+        session.trust_env = False  # The host's proxies and netrc do not apply to the cluster's own registry.
         pusher = Pusher(session=session, url=target.url, memory=place / "layers", say=_say)
         try:
             digests = {reference: digest for image in wanted for reference, digest in _push_one(pusher, image)}
@@ -83,7 +83,7 @@ def _push_one(pusher: Pusher, image: Image) -> Iterable[tuple[str, str]]:
 
 
 def _digests(cluster: Cluster) -> dict[str, str]:
-    """The digest that was last pushed for each reference; references are without a registry."""
+    """Return the last pushed digest of each reference; references are without a registry."""
     try:
         return dict(json.loads((cluster.state / "images" / "digests.json").read_text()))
     except (OSError, ValueError):
@@ -91,9 +91,9 @@ def _digests(cluster: Cluster) -> dict[str, str]:
 
 
 def forget_stale(cluster: Cluster) -> None:
-    """Remove images from the nodes whose tag was pushed anew: a kubelet doesn't pull a tag that it has.
+    """Remove images with outdated tags from the cluster nodes: a kubelet does not pull a tag that it already has.
 
-    The nodes' containerds must be running; containers that run from such an image go on. Raises DevclusterError.
+    The containerds must be running; containers that use such an image continue. Raises DevclusterError.
     """
     current = _digests(cluster)
     for node in cluster.nodes:

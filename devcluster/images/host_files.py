@@ -1,4 +1,4 @@
-"""What images take from the host: programs with the libraries they load, and folders."""
+"""Host files for images: programs with their libraries, and folders."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _MISSING = re.compile(r"^\s+(\S+) => not found", re.MULTILINE)
 
 
 def program(path: Path, *, at: str = "", capability: int | None = None) -> Iterator[Entry]:
-    """A program, under its own path or another, and what the dynamic loader opens to run it."""
+    """Yield a program, at its own path or another, and all files that the dynamic loader opens to run it."""
     yield File(path=at or str(path), source=path, mode=0o755, capability=capability)
     yield from libraries(path)
 
 
 def libraries(*programs: Path) -> Iterator[Entry]:
-    """The dynamic loader and the libraries that programs load, at the paths where the loader looks for them.
+    """Yield the dynamic loader and the libraries that programs load, at the paths where the loader searches.
 
-    Raises RuntimeError where one of them is missing on the host.
+    Raises RuntimeError if one of them is missing on the host.
     """
     listing = subprocess.run(["ldd", *map(str, programs)], capture_output=True, text=True, timeout=60, check=False)
     missing = sorted(set(_MISSING.findall(listing.stdout)))
@@ -33,9 +33,9 @@ def libraries(*programs: Path) -> Iterator[Entry]:
 
 
 def folder(source: Path, at: str = "", *, without: Iterable[str] = (), dated: bool = False) -> Iterator[Entry]:
-    """A folder of the host with all that is in it, except names in `without`, under its own path or another.
+    """Yield a folder of the host with its contents, except names in `without`, at its own path or another.
 
-    `dated` keeps the files' times, by which Python judges its compiled modules.
+    `dated` keeps the files' times, which Python compares with those in its compiled modules.
     """
     skipped = frozenset(without)
     for path in sorted(source.iterdir()):

@@ -1,4 +1,4 @@
-"""What an image is before it is built."""
+"""Description of an image before it is built."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from devcluster.images.layer import Entry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """A layer's entries. What only nodes pull stays uncompressed: on one machine gzip costs more than it saves."""
+    """A layer's entries.
+
+    Images that only cluster nodes pull are uncompressed: on one machine gzip costs more than it saves.
+    """
 
     entries: tuple[Entry, ...]
     compressed: bool = False
@@ -19,7 +22,10 @@ class Content:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """The image for one architecture, `arm64` or `arm/v7`. `settings` are the OCI configuration's of a container."""
+    """The image for one architecture, such as `arm64` or `arm/v7`.
+
+    `settings` is the container part of the OCI configuration.
+    """
 
     architecture: str
     layers: tuple[Content, ...]
@@ -28,7 +34,7 @@ class Variant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """An image under all its tags; several variants make an index."""
+    """An image with all its tags; several variants form an index."""
 
     repository: str
     tags: tuple[str, ...]

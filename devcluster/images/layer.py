@@ -1,4 +1,4 @@
-"""A layer's content and its tar archive, which depends on nothing but that content."""
+"""A layer's content and its reproducible tar archive."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import IO, assert_never
 
 # linux/capability.h: VFS_CAP_REVISION_2 with the effective bit, then two pairs of permitted and inheritable.
 _CAPABILITY_REVISION = 0x02000001
-# Part of each fingerprint: to be raised when `write` makes other bytes of the same entries.
+# Part of each fingerprint; increase it when `write` changes the bytes of the same entries.
 _FORMAT = "1"
 
 
@@ -22,7 +22,7 @@ _FORMAT = "1"
 class File:
     """A file with the content of `source`. `capability` is a bit of capability(7) that running it grants.
 
-    `modified` is its time in seconds since the epoch: 0 except where another file depends on it.
+    `modified` is its time in seconds since the epoch: 0 unless another file depends on it.
     """
 
     path: str
@@ -35,7 +35,7 @@ class File:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folder:
-    """A folder. Parents need no entry: they are made with mode 0755 and belong to root."""
+    """A folder. Parents need no entry: they are created with mode 0755 and belong to root."""
 
     path: str
     mode: int = 0o755
@@ -54,9 +54,9 @@ Entry = File | Folder | Link
 
 
 def arrange(entries: Iterable[Entry]) -> list[Entry]:
-    """The entries with all parents, in the order of their paths; of two with one path the last counts.
+    """Return the entries and all their parents, sorted by path; the last entry of a path wins.
 
-    Raises ValueError for a path that isn't absolute and clean.
+    Raises ValueError for a path that is not absolute and normalized.
     """
     by_path: dict[str, Entry] = {}
     for entry in entries:
@@ -71,7 +71,7 @@ def arrange(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def write(entries: Iterable[Entry], stream: IO[bytes]) -> None:
-    """Write the entries as a tar archive; equal entries, in whatever order, make equal bytes."""
+    """Write the entries as a tar archive; equal entries, in any order, produce equal bytes."""
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for entry in arrange(entries):
             _add(archive, entry)
@@ -105,15 +105,15 @@ def _add(archive: tarfile.TarFile, entry: Entry) -> None:
 
 
 def _capability(bit: int) -> str:
-    """The extended attribute's value, as tarfile takes bytes that are no text."""
+    """Return the extended attribute's value; tarfile needs non-text bytes in this form."""
     value = struct.pack("<IIIII", _CAPABILITY_REVISION, 1 << bit, 0, 0, 0)
     return value.decode("utf-8", "surrogateescape")
 
 
 def fingerprint(entries: Iterable[Entry]) -> str:
-    """A key that is equal only where the archive would be: cheap, it looks at files without reading them.
+    """Return a key that is equal only if the archive is; it is cheap because it does not read the files.
 
-    Raises OSError where a file is missing.
+    Raises OSError if a file is missing.
     """
     key = hashlib.sha256(_FORMAT.encode())
     for entry in arrange(entries):

@@ -1,4 +1,4 @@
-"""What the nodes' containerds hold of images."""
+"""Images in the containerds of the cluster nodes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from devcluster.layout import Node
 
 
 def held(node: Node) -> dict[str, str]:
-    """The digest of each image on a node, by the name that containerd gives it. Raises DevclusterError."""
+    """Return the digest of each image on a cluster node, by containerd's name. Raises DevclusterError."""
     rows = (line.split() for line in ctr(node, "images", "list").splitlines()[1:])
     return {name: digest for name, _, digest, *_ in rows}
 
 
 def forget(node: Node, current: Mapping[str, str]) -> list[str]:
-    """Remove each image whose digest isn't the current one of its reference; the names of those removed.
+    """Remove each image whose digest differs from the current one of its reference; return the removed names.
 
     References in `current` are without a registry. Raises DevclusterError.
     """
@@ -28,7 +28,10 @@ def forget(node: Node, current: Mapping[str, str]) -> list[str]:
 
 
 def ctr(node: Node, *arguments: str) -> str:
-    """The output of containerd's own client, in the namespace of the kubelet's images. Raises DevclusterError."""
+    """Run containerd's client in the namespace of the kubelet's images; return its output.
+
+    Raises DevclusterError.
+    """
     command = [str(programs.path("ctr")), "--address", str(node.socket), "--namespace", "k8s.io", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:

@@ -17,14 +17,14 @@ COMPRESSED_LAYER = f"{LAYER}+gzip"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Descriptor:
-    """What a manifest says of a blob: `size` in bytes, `digest` with its algorithm."""
+    """A manifest's description of a blob: `size` in bytes, `digest` with its algorithm."""
 
     media_type: str
     digest: str
     size: int
 
     def render(self) -> dict[str, Any]:
-        """The descriptor as JSON holds it."""
+        """Return the descriptor as JSON value."""
         return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
 
 
@@ -45,12 +45,12 @@ class Document:
 
 
 def digest(content: bytes) -> str:
-    """The content's address."""
+    """Return the content's digest."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def config(architecture: str, settings: Mapping[str, Any], layers: Sequence[Layer]) -> Document:
-    """An image's configuration; `settings` are those of a container: Entrypoint, Env, Volumes…"""
+    """Return an image's configuration; `settings` are those of a container: Entrypoint, Env, Volumes…"""
     return _document(
         CONFIG,
         {
@@ -62,13 +62,13 @@ def config(architecture: str, settings: Mapping[str, Any], layers: Sequence[Laye
 
 
 def platform(architecture: str) -> dict[str, str]:
-    """The fields that name a platform of Linux: `arm/v7` has a variant."""
+    """Return the fields of a Linux platform; `arm/v7` has a variant."""
     name, _, variant = architecture.partition("/")
     return {"architecture": name, "os": "linux"} | ({"variant": variant} if variant else {})
 
 
 def manifest(configuration: Descriptor, layers: Sequence[Layer]) -> Document:
-    """The manifest of one platform's image."""
+    """Return the manifest of one platform's image."""
     return _document(
         MANIFEST,
         {
@@ -81,7 +81,7 @@ def manifest(configuration: Descriptor, layers: Sequence[Layer]) -> Document:
 
 
 def index(manifests: Mapping[str, Descriptor]) -> Document:
-    """An index of manifests by architecture."""
+    """Return an index of manifests by architecture."""
     return _document(
         INDEX,
         {

@@ -1,7 +1,7 @@
-"""Builds images and pushes them, and does only what is not done yet.
+"""Builds and pushes images, skipping steps that are already done.
 
-A layer's archive is made again only where its fingerprint is new; what an archive was is remembered on disk. The
-registry is asked for each blob and manifest, so that one whose storage was wiped is filled again.
+A layer's archive is rebuilt only if its fingerprint is new; its digest is recorded on disk. Every blob and manifest is
+looked up in the registry, so that wiped storage is refilled.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TIMEOUT = 120.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pusher:
-    """Pushes to one registry. `url` is its root, `memory` a folder for what is known of layers, `say` takes lines."""
+    """Pushes to one registry: `url` is its root, `memory` a folder for records of layers; `say` receives lines."""
 
     session: requests.Session
     url: str
@@ -36,9 +36,9 @@ class Pusher:
     say: Callable[[str], None]
 
     def push(self, image: Image) -> str:
-        """Bring the image's tags up to date and return its digest.
+        """Update the image's tags and return its digest.
 
-        Raises requests.RequestException where the registry refuses or is away, OSError for a missing source.
+        Raises requests.RequestException if the registry refuses or is unreachable, OSError for a missing source.
         """
         manifests = {variant.architecture: self._push_variant(image, variant) for variant in image.variants}
         if len(manifests) == 1:
@@ -53,7 +53,7 @@ class Pusher:
         return top.descriptor.digest
 
     def _push_variant(self, image: Image, variant: Variant) -> oci.Document:
-        """Push everything below a manifest; the manifest itself isn't pushed yet."""
+        """Push the layers and the configuration; return the manifest, which is not pushed yet."""
         layers = [self._push_layer(image.repository, content) for content in variant.layers]
         configuration = oci.config(variant.architecture, variant.settings, layers)
         if not self._has(image.repository, "blobs", configuration.descriptor.digest):
@@ -75,7 +75,7 @@ class Pusher:
         return built
 
     def _has(self, repository: str, kind: str, reference: str) -> str:
-        """The digest of a blob or manifest, empty where the registry doesn't have it."""
+        """Return the digest of a blob or manifest, or "" if the registry does not have it."""
         response = self.session.head(
             f"{self.url}/v2/{repository}/{kind}/{reference}",
             headers={"Accept": f"{oci.INDEX}, {oci.MANIFEST}"},
@@ -96,7 +96,7 @@ class Pusher:
         self.session.put(target, data=content, headers=headers, timeout=_TIMEOUT).raise_for_status()
 
     def _put_manifest(self, repository: str, reference: str, document: oci.Document) -> bool:
-        """Put a manifest where it isn't there yet; whether it was put."""
+        """Put a manifest unless it exists; return whether it was put."""
         if self._has(repository, "manifests", reference) == document.descriptor.digest:
             return False
         url = f"{self.url}/v2/{repository}/manifests/{reference}"
@@ -106,7 +106,7 @@ class Pusher:
 
 
 def build(content: Content, stream: IO[bytes]) -> oci.Layer:
-    """Write a layer's blob to the stream, which must be empty and readable, and say what it is."""
+    """Write a layer's blob to the stream, which must be empty and readable; return its description."""
     layer.write(content.entries, stream)
     stream.seek(0)
     diff_id = f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"  # type: ignore[arg-type]
@@ -128,7 +128,7 @@ def _recall(record: Path) -> oci.Layer | None:
         descriptor = oci.Descriptor(media_type=known["type"], digest=known["digest"], size=known["size"])
         return oci.Layer(descriptor=descriptor, diff_id=known["diff_id"])
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # Never made, or not by this version: it is made again.
+        return None  # Missing, or not readable by this version: it is built again.
 
 
 def _remember(record: Path, built: oci.Layer) -> None:

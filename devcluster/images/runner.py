@@ -24,7 +24,7 @@ from devcluster.images.layer import Entry, File, Folder, Link
 PRODUCT = "kube-builder"
 _ROOT = Path(__file__).parents[2]
 _SITE = "/opt/kube-builder"
-# Parts of the standard library that no program of ours loads; together they are most of its size.
+# Parts of the standard library that none of our programs loads; together they are most of its size.
 _UNUSED = (
     "__pycache__",
     "ensurepip",
@@ -46,7 +46,7 @@ run()
 
 
 def image(busybox: Path) -> Image:
-    """The image; its layers are new only where Python, a dependency or the product is."""
+    """Return the image; its layers change only if Python, a dependency or the product does."""
     layers = (
         Content(entries=(*base.shell(busybox), *base.accounts(), *_interpreter())),
         Content(entries=tuple(_dependencies())),
@@ -65,7 +65,7 @@ def image(busybox: Path) -> Image:
 
 
 def _interpreter() -> Iterator[Entry]:
-    """Python at the path where it is on the host, for it finds its library from there."""
+    """Yield Python at its path on the host, from which it finds its library."""
     program = Path(sys.executable).resolve()
     library = Path(sysconfig.get_path("stdlib"))
     unused = {*_UNUSED, *(path.name for path in library.iterdir() if _BUILD_FILES.fullmatch(path.name))}
@@ -78,7 +78,7 @@ def _interpreter() -> Iterator[Entry]:
 
 
 def _dependencies() -> Iterator[Entry]:
-    """The files of all packages that the product needs, with the libraries that their extensions load."""
+    """Yield the files of all packages that the product needs, with the libraries that their extensions load."""
     extensions = []
     for found in _closure(PRODUCT):
         for file in found.files or ():
@@ -93,7 +93,7 @@ def _dependencies() -> Iterator[Entry]:
 
 
 def _closure(name: str) -> list[Distribution]:
-    """The installed packages that a package needs here, itself left out, in order of their names."""
+    """Return the installed packages that a package needs, without the package itself, sorted by name."""
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
@@ -110,7 +110,7 @@ def _closure(name: str) -> list[Distribution]:
 
 
 def _product() -> Iterator[Entry]:
-    """The product as an installation has it: the package, its modules compiled, and its command."""
+    """Yield the product as installed: the package, its compiled modules, and its command."""
     for entry in host_files.folder(_ROOT / "ci_buildx", f"{_SITE}/ci_buildx", without=("__pycache__",)):
         yield entry
         if isinstance(entry, File) and isinstance(entry.source, Path) and entry.source.suffix == ".py":
@@ -119,9 +119,9 @@ def _product() -> Iterator[Entry]:
 
 
 def _compiled(source: Path, path: str) -> Iterator[Entry]:
-    """A module's code for its place in the image, to be used without a look at the source.
+    """Yield a module's bytecode for its path in the image, to be used without checking the source.
 
-    None for a module that doesn't compile, as where pip installs: the error is for those who import it.
+    A module that does not compile is skipped, as by pip: the error is for its importers.
     """
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(PyCompileError):
         target = Path(folder) / "module.pyc"
