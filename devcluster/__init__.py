@@ -1,1 +1,1 @@
-"""A real Kubernetes cluster on one machine without a docker daemon, for the demo, the tests and the bench."""
+"""A real Kubernetes cluster on one machine without a docker daemon, for demo, tests and benchmarks."""

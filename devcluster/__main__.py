@@ -11,7 +11,7 @@ from devcluster.errors import DevclusterError
 
 
 def main() -> int:
-    """Run one verb; its exit code."""
+    """Run one verb; return its exit code."""
     arguments = parser().parse_args()
     try:
         code: int = arguments.verb(arguments)
@@ -27,9 +27,9 @@ def main() -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the command line's parser."""
     top = argparse.ArgumentParser(prog="python -m devcluster", description=__doc__)
-    # Accepted before and after the verb; the verb's must not put its default over what came before.
+    # Accepted before and after the verb; the verb's default must not override a value before it.
     naming = argparse.ArgumentParser(add_help=False)
     for place, default in ((top, layout.default_name()), (naming, argparse.SUPPRESS)):
         place.add_argument(
@@ -66,7 +66,7 @@ def up(arguments: argparse.Namespace) -> int:
 
     cluster = layout.cluster(arguments.name)
     if not host.is_root():
-        prepare()  # As the user whose cache it fills.
+        prepare()  # runs as the user whose cache it fills
     host.become_root()
     bring_up(cluster)
     print(f'cluster {cluster.name!r} is up: eval "$(python -m devcluster --name {cluster.name} env)"', file=sys.stderr)
@@ -85,7 +85,7 @@ def down(arguments: argparse.Namespace) -> int:
 
 
 def status(arguments: argparse.Namespace) -> int:
-    """Print a line per part."""
+    """Print one line for each part."""
     from devcluster import health, host
 
     host.become_root()
@@ -113,7 +113,7 @@ def packages(_: argparse.Namespace) -> int:
 
 
 def build(_: argparse.Namespace) -> int:
-    """Build every program; some need packages of the host's."""
+    """Build every program; some need Debian packages on the host."""
     from devcluster import host, programs
 
     host.install_packages()
@@ -124,7 +124,7 @@ def build(_: argparse.Namespace) -> int:
 
 
 def logs(arguments: argparse.Namespace) -> int:
-    """Show a log, or the names of all."""
+    """Show a log, or list the names of all logs."""
     cluster = existing(arguments.name)
     names = sorted(path.stem for path in cluster.run.glob("*.log"))
     if arguments.process is None:
@@ -137,7 +137,7 @@ def logs(arguments: argparse.Namespace) -> int:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Replace this process by the command."""
+    """Replace this process with the command."""
     from devcluster import environment, host, namespaces
 
     cluster = existing(arguments.name)
@@ -148,7 +148,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def existing(name: str) -> layout.Cluster:
-    """The cluster of that name, which must have been brought up."""
+    """Return the cluster of that name, which must have been started. Raises DevclusterError."""
     cluster = layout.cluster(name)
     if not cluster.kubeconfig.exists():
         raise DevclusterError(f"there is no cluster {name!r}: start it with `python -m devcluster --name {name} up`")

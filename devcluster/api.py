@@ -1,4 +1,4 @@
-"""The few calls to the API server that starting and judging a cluster need."""
+"""Calls to the API server that are needed to start and check a cluster."""
 
 import http.client
 import json
@@ -9,7 +9,7 @@ from typing import Any
 from devcluster.errors import DevclusterError
 from devcluster.layout import API_PORT, Cluster
 
-# Where objects of each kind are (Kubernetes API reference); {} is the namespace.
+# Paths of each kind (Kubernetes API reference); {} is the namespace.
 COLLECTIONS = {
     "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
     "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
@@ -22,7 +22,7 @@ COLLECTIONS = {
 
 
 class Api:
-    """The API server as its administrator sees it."""
+    """The API server, accessed as administrator."""
 
     def __init__(self, cluster: Cluster, *, timeout: float = 5) -> None:
         self.cluster = cluster
@@ -30,14 +30,14 @@ class Api:
 
     @cached_property
     def trust(self) -> ssl.SSLContext:
-        """TLS with the administrator's certificate."""
+        """TLS context with the administrator's certificate."""
         pki = self.cluster.pki
         context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
         context.load_cert_chain(pki / "kubeconfig.crt", pki / "kubeconfig.key")
         return context
 
     def call(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
-        """One request; status and body of the answer. Raises OSError where there is no answer."""
+        """Send one request; return status and body of the answer. Raises OSError if there is no answer."""
         address = str(self.cluster.address)
         connection = http.client.HTTPSConnection(address, API_PORT, context=self.trust, timeout=self.timeout)
         headers = {"Content-Type": "application/apply-patch+yaml"} if method == "PATCH" else {}
@@ -51,7 +51,7 @@ class Api:
             connection.close()
 
     def get(self, path: str) -> Any:
-        """The JSON document at `path`, None for 404."""
+        """Return the JSON document at `path`, or None for 404. Raises DevclusterError for other errors."""
         status, body = self.call("GET", path)
         if status == http.client.NOT_FOUND:
             return None
@@ -60,14 +60,14 @@ class Api:
         return json.loads(body)
 
     def ready(self) -> bool:
-        """Whether the API server says that it serves."""
+        """Return whether the API server reports that it is ready."""
         try:
             return self.call("GET", "/readyz")[0] == http.client.OK
         except OSError:
             return False
 
     def apply(self, thing: dict[str, Any]) -> None:
-        """Create an object or bring it to this state (server-side apply)."""
+        """Create an object or update it to this state (server-side apply)."""
         metadata = thing["metadata"]
         collection = COLLECTIONS[thing["kind"]].format(metadata.get("namespace", ""))
         path = f"{collection}/{metadata['name']}?fieldManager=devcluster&force=true"

@@ -1,7 +1,7 @@
-"""Lets the host run programs of foreign architectures: the one thing of a cluster that the whole kernel shares.
+"""Registers emulators, so that the host runs programs of foreign architectures. All clusters share the kernel's list.
 
-What the kernel knew when the first cluster came up is noted in a file that all clusters share. The last one removes
-what came since from this module and from the binfmt image; a registration that was there before is left alone.
+When the first cluster starts, the existing registrations are recorded in a file that all clusters share. The last
+cluster removes later ones that came from this module and the binfmt image, but no older ones.
 """
 
 import json
@@ -16,26 +16,26 @@ from devcluster.errors import DevclusterError
 from devcluster.layout import Cluster
 from devcluster.locks import locked
 
-# Where programs for arm64 run, BuildKit believes those for arm/v7 to run too (containerd, platforms/compare.go).
+# If programs for arm64 run, BuildKit assumes that those for arm/v7 run too (containerd, platforms/compare.go).
 ENTRIES = ("qemu-aarch64", "qemu-arm")
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 RULES = Path("/usr/lib/binfmt.d")
-# A line of its own in the listing: no description of the kernel's begins with it.
+# Separator line in the listing: no description by the kernel begins with it.
 HEADING = "entry "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
-    """What the kernel says of an emulator (Linux, Documentation/admin-guide/binfmt-misc.rst)."""
+    """The kernel's description of an emulator (Linux, Documentation/admin-guide/binfmt-misc.rst)."""
 
     interpreter: str
     flags: str
 
 
 def register(cluster: Cluster) -> None:
-    """Register QEMU for what arm64 nodes run, where nobody has. Needs the cluster's namespaces.
+    """Register QEMU for the platforms of arm64 cluster nodes unless registered. Needs the cluster's namespaces.
 
-    The interpreter must have been opened at registration (flag F), or containers wouldn't find it.
+    The interpreter must have been opened at registration (flag F), otherwise containers cannot find it.
     """
     with locked(cluster.state.parent):
         present = read(cluster)
@@ -51,7 +51,10 @@ def register(cluster: Cluster) -> None:
 
 
 def unregister(root: Path) -> None:
-    """Remove what came since the first cluster, whose note is in the clusters' folder. Safe to repeat."""
+    """Remove the registrations that were added since the first cluster started. Safe to repeat.
+
+    The record of older registrations is in ``root``, the clusters' folder.
+    """
     before = known(note(root))
     if before is not None:
         paths = [f"{namespaces.BINFMT}/{name}" for name in ours(read(), before)]
@@ -60,12 +63,12 @@ def unregister(root: Path) -> None:
 
 
 def note(root: Path) -> Path:
-    """The file that says in which boot of the host which registrations were there before ours."""
+    """Return the path of the record: the host's boot, and the registrations that existed before the first cluster."""
     return root / "binfmt.json"
 
 
 def known(file: Path) -> list[str] | None:
-    """The registrations that were there before; None without a note of this boot, which no registration outlives."""
+    """Return the older registrations, or None without a record of this boot; registrations do not survive a boot."""
     try:
         noted = json.loads(file.read_text())
     except (OSError, ValueError):
@@ -74,7 +77,7 @@ def known(file: Path) -> list[str] | None:
 
 
 def remember(file: Path, present: Collection[str]) -> None:
-    """Note what is there, unless the note of this boot was made already."""
+    """Record the existing registrations unless a record of this boot exists."""
     if known(file) is None:
         fresh = file.with_suffix(".new")
         fresh.write_text(json.dumps({"boot": BOOT.read_text(), "before": sorted(present)}))
@@ -82,7 +85,7 @@ def remember(file: Path, present: Collection[str]) -> None:
 
 
 def ours(present: Mapping[str, Registration], before: Collection[str]) -> list[str]:
-    """Those that this module or the binfmt image made: with Debian's rule, or with QEMU at the image's place."""
+    """Return the registrations of this module (Debian's rule) and of the binfmt image (QEMU at the image's path)."""
     came = {name: found for name, found in present.items() if name.startswith("qemu-") and name not in before}
     return sorted(
         name
@@ -92,18 +95,18 @@ def ours(present: Mapping[str, Registration], before: Collection[str]) -> list[s
 
 
 def definition(name: str) -> str:
-    """Debian's rule for an emulator."""
+    """Return Debian's rule for an emulator."""
     return (RULES / f"{name}.conf").read_text().splitlines()[0]
 
 
 def read(cluster: Cluster | None = None) -> dict[str, Registration]:
-    """The kernel's registrations by name."""
+    """Return the kernel's registrations by name."""
     loop = f'for file in *; do case $file in register|status) ;; *) echo "{HEADING}$file"; cat "$file" ;; esac; done'
     return dict(parse(within(cluster, f"cd {namespaces.BINFMT}\n{loop}")))
 
 
 def parse(listing: str) -> Iterator[tuple[str, Registration]]:
-    """The registrations in a listing of headings, each followed by the kernel's description."""
+    """Yield the registrations in a listing of headings, each followed by the kernel's description."""
     for part in re.split(rf"^{HEADING}", listing, flags=re.MULTILINE)[1:]:
         name, _, description = part.partition("\n")
         interpreter, flags = (field(description, label) for label in ("interpreter ", "flags: "))
@@ -111,13 +114,13 @@ def parse(listing: str) -> Iterator[tuple[str, Registration]]:
 
 
 def field(description: str, label: str) -> str:
-    """The rest of the description's line that begins with the label, empty without one."""
+    """Return the rest of the description's line that begins with the label, or ""."""
     found = re.search(rf"^{label}(.*)$", description, re.MULTILINE)
     return found[1] if found else ""
 
 
 def within(cluster: Cluster | None, script: str, *, text: str = "") -> str:
-    """Run a shell script where binfmt_misc is mounted: in a cluster's mount namespace, or in one just for this."""
+    """Run a shell script with binfmt_misc mounted: in the cluster's mount namespace, or in a temporary one."""
     mounted = f"test -e {namespaces.BINFMT}/status || mount -t binfmt_misc binfmt_misc {namespaces.BINFMT}"
     inside = cluster is not None and namespaces.exist(cluster)
     prefix = namespaces.enter(cluster) if cluster and inside else ["unshare", "--mount", "--propagation", "slave"]

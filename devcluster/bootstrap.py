@@ -1,4 +1,4 @@
-"""Writes what the processes of a cluster read: certificates, kubeconfigs and configuration files."""
+"""Writes the files that a cluster's processes read: certificates, kubeconfigs and configuration."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ MASTERS = "system:masters"
 PAUSE = "pause:1"
 
 SECCOMP = Path(__file__).parents[1] / "docs" / "seccomp" / "buildkit.json"
-"""The profile that lets rootless BuildKit run under PodSecurity `baseline`."""
+"""Seccomp profile that lets rootless BuildKit run under PodSecurity `baseline`."""
 
 
 def write(cluster: Cluster) -> None:
-    """Write everything; keys and certificates only where they are absent."""
+    """Write all files; keys and certificates only if they are missing."""
     pki.ensure_authority(cluster)
     write_certificates(cluster)
     pki.ensure_kubeconfig(cluster, cluster.kubeconfig, pki.Subject(name="admin", group=MASTERS))
@@ -38,13 +38,13 @@ def write(cluster: Cluster) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file unless it says this already: kube-proxy ends when its own is touched (its options.go, 1.34)."""
+    """Write a file unless its content is the same: kube-proxy exits if its file is touched (its options.go, 1.34)."""
     if not path.exists() or path.read_text() != text:
         path.write_text(text)
 
 
 def write_certificates(cluster: Cluster) -> None:
-    """The API server's certificates: the one it serves with, the one it shows to kubelets."""
+    """Create the API server's certificates: for serving, and as client of kubelets."""
     hosts = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
     addresses = (str(cluster.address), str(cluster.api_service), "127.0.0.1")
     pki.ensure_pair(
@@ -54,12 +54,12 @@ def write_certificates(cluster: Cluster) -> None:
 
 
 def component_kubeconfig(cluster: Cluster, user: str) -> Path:
-    """Where a component's kubeconfig is."""
+    """Return the path of a component's kubeconfig."""
     return cluster.configuration / f"{user.removeprefix('system:')}.kubeconfig"
 
 
 def write_registry_hosts(cluster: Cluster) -> None:
-    """Tell containerd how to reach each registry, under its own name and those it stands for."""
+    """Configure containerd's access to each registry, under its own name and those that it mirrors."""
     for server in registry.registries(cluster):
         text = configuration.registry_hosts(server.url, ca=server.ca_file)
         for name in (server.address, *server.mirrors):
@@ -69,20 +69,20 @@ def write_registry_hosts(cluster: Cluster) -> None:
 
 
 def pause_image(cluster: Cluster) -> str:
-    """The image that holds a pod's namespaces, as containerd pulls it."""
+    """Return the image that holds a pod's namespaces, as containerd pulls it."""
     opened, *_ = registry.registries(cluster)
     return f"{opened.address}/{PAUSE}"
 
 
 def write_node(cluster: Cluster, node: Node) -> None:
-    """A node's certificate and configuration."""
+    """Write a cluster node's certificate and configuration."""
     (node.folder / "settings").mkdir(parents=True, exist_ok=True)
     subject = pki.Subject(
         name=f"system:node:{node.name}", group="system:nodes", addresses=(str(node.address),), hosts=(node.name,)
     )
     pki.ensure_kubeconfig(cluster, node.folder / "kubeconfig", subject)
     serving = pki.ensure_pair(cluster, node.name, subject)
-    # Where kubelets look for Localhost profiles.
+    # Kubelets search here for Localhost profiles.
     profiles = node.folder / "kubelet" / "seccomp"
     profiles.mkdir(parents=True, exist_ok=True)
     write_text(profiles / SECCOMP.name, SECCOMP.read_text())

@@ -1,4 +1,4 @@
-"""The buildkitd.toml that makes a builder on the devcluster use its registries, docker.io's mirror included."""
+"""The buildkitd.toml that makes a builder use the devcluster's registries, including docker.io's mirror."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from devcluster.registry import Registry
 
 
 def configuration(registries: Sequence[Registry]) -> str:
-    """Sections by registry. The TLS ones are not verified: their authority is known to the host, not to the pods."""
+    """Return sections by registry. TLS registries are not verified: only the host trusts their authority."""
     sections = []
     for registry in registries:
         lines = ["http = true"] if registry.plain_http else ["insecure = true"]
@@ -16,5 +16,5 @@ def configuration(registries: Sequence[Registry]) -> str:
 
 
 def section(name: str, lines: Sequence[str]) -> str:
-    """One registry's table."""
+    """Format one registry's table."""
     return "\n".join((f'[registry."{name}"]', *(f"  {line}" for line in lines), ""))

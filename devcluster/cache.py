@@ -1,11 +1,11 @@
-"""Where built programs and unpacked packages outlive clusters and checkouts."""
+"""Cache for built programs and unpacked packages that outlives clusters and checkouts."""
 
 import os
 from pathlib import Path
 
 
 def folder() -> Path:
-    """KUBE_BUILDER_CACHE, or `kube-builder` in the user's cache folder."""
+    """Return the folder: KUBE_BUILDER_CACHE, or `kube-builder` in the user's cache folder."""
     chosen = os.environ.get("KUBE_BUILDER_CACHE")
     if chosen:
         return Path(chosen).absolute()

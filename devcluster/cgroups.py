@@ -1,4 +1,4 @@
-"""The nodes' cgroups, in every hierarchy that the host has."""
+"""The cluster nodes' cgroups, in all hierarchies of the host."""
 
 import os
 import time
@@ -13,19 +13,19 @@ UNIFIED_CONTROLLERS = frozenset({"cpu", "cpuset", "io", "memory", "pids"})
 
 
 def hierarchies(root: Path = ROOT) -> list[Path]:
-    """The mounted hierarchies: the unified one alone, or one folder per controller (cgroup v1, hybrid)."""
+    """Return the mounted hierarchies: the unified one alone, or one folder for each controller (cgroup v1, hybrid)."""
     if (root / "cgroup.controllers").exists():
         return [root]
     return sorted(path for path in root.iterdir() if path.is_dir() and not path.is_symlink() and is_hierarchy(path))
 
 
 def is_hierarchy(path: Path) -> bool:
-    """Whether the folder is a cgroup file system's root."""
+    """Return whether the folder is the root of a cgroup file system."""
     return (path / "cgroup.procs").exists()
 
 
 def create(cluster: Cluster, root: Path = ROOT) -> None:
-    """Make each node's cgroup."""
+    """Create each cluster node's cgroup."""
     for hierarchy in hierarchies(root):
         for node in cluster.nodes:
             path = hierarchy
@@ -37,7 +37,7 @@ def create(cluster: Cluster, root: Path = ROOT) -> None:
 
 
 def delegate(parent: Path) -> None:
-    """Offer the parent's controllers to its children; only the unified hierarchy asks for it."""
+    """Enable the parent's controllers for its children; only the unified hierarchy needs that."""
     control = parent / "cgroup.subtree_control"
     if control.exists():
         offered = set((parent / "cgroup.controllers").read_text().split()) & UNIFIED_CONTROLLERS
@@ -47,7 +47,7 @@ def delegate(parent: Path) -> None:
 
 
 def inherit_cpuset(path: Path) -> None:
-    """Copy processors and memory nodes from the parent: a new cpuset of version 1 has none and takes no process."""
+    """Copy processors and memory nodes from the parent: a new v1 cpuset is empty and accepts no process."""
     for name in ("cpuset.cpus", "cpuset.mems"):
         file = path / name
         version_1 = (path / "tasks").exists()
@@ -56,25 +56,25 @@ def inherit_cpuset(path: Path) -> None:
 
 
 def folders(cluster: Cluster, root: Path = ROOT) -> Iterator[Path]:
-    """All of the cluster's cgroups, children before parents."""
+    """Yield all cgroups of the cluster, children before parents."""
     for hierarchy in hierarchies(root):
         for folder, _, _ in os.walk(hierarchy / cluster.cgroup.strip("/"), topdown=False):
             yield Path(folder)
 
 
 def processes(cluster: Cluster, root: Path = ROOT) -> set[int]:
-    """Every process in one of the cluster's cgroups: pods' processes, whatever namespaces they are in."""
+    """Return all processes in the cluster's cgroups, including pods' processes in other namespaces."""
     found: set[int] = set()
     for folder in folders(cluster, root):
         try:
             found.update(int(pid) for pid in (folder / "cgroup.procs").read_text().split())
-        except OSError:  # removed meanwhile, or threaded
+        except OSError:  # removed in the meantime, or threaded
             continue
     return found
 
 
 def remove(cluster: Cluster, root: Path = ROOT, *, patience: float = 10) -> None:
-    """Remove the cluster's cgroups. The kernel frees one only a moment after its last process."""
+    """Remove the cluster's cgroups. The kernel frees a cgroup shortly after its last process ends."""
     deadline = time.monotonic() + patience
     while True:
         left = [folder for folder in folders(cluster, root) if not removed(folder)]
@@ -86,7 +86,7 @@ def remove(cluster: Cluster, root: Path = ROOT, *, patience: float = 10) -> None
 
 
 def removed(folder: Path) -> bool:
-    """Remove one cgroup if it is free."""
+    """Try to remove one cgroup; return whether it is gone."""
     try:
         folder.rmdir()
     except FileNotFoundError:

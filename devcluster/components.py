@@ -1,4 +1,4 @@
-"""The cluster's processes as command lines."""
+"""Command lines of the cluster's processes."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ APIS = ("admissionregistration.k8s.io/v1beta1=true",)
 
 
 def etcd(cluster: Cluster) -> Command:
-    """The store. It doesn't wait for the disk: a development cluster may lose its last second."""
+    """Return etcd's command. It does not sync to disk: a development cluster may lose its last second."""
     return command(
         "etcd",
         data_dir=cluster.state / "etcd",
@@ -29,7 +29,7 @@ def etcd(cluster: Cluster) -> Command:
 
 
 def api_server(cluster: Cluster) -> Command:
-    """The API server, with RBAC and, by its defaults, PodSecurity admission."""
+    """Return the API server's command, with RBAC and, by its defaults, PodSecurity admission."""
     pki = cluster.pki
     return command(
         "kube-apiserver",
@@ -58,10 +58,10 @@ def api_server(cluster: Cluster) -> Command:
 
 
 def controller_manager(cluster: Cluster, kubeconfig: Path) -> Command:
-    """The controllers, with the provisioner behind the default StorageClass.
+    """Return the controller manager's command, with the provisioner of the default StorageClass.
 
-    A node that has become ready keeps its taint until the next look at it, so that the look is taken often. The
-    controllers start one by one, each with requests: at the default rate that takes three seconds.
+    A cluster node that has become ready keeps its taint until the next check, so checks are frequent. The controllers
+    start one by one, each with requests: at the default rate that takes three seconds.
     """
     return command(
         "kube-controller-manager",
@@ -82,7 +82,7 @@ def controller_manager(cluster: Cluster, kubeconfig: Path) -> Command:
 
 
 def scheduler(cluster: Cluster, kubeconfig: Path) -> Command:
-    """The scheduler."""
+    """Return the scheduler's command."""
     return command(
         "kube-scheduler",
         kubeconfig=kubeconfig,
@@ -94,17 +94,17 @@ def scheduler(cluster: Cluster, kubeconfig: Path) -> Command:
 
 
 def kube_proxy(configuration: Path) -> Command:
-    """One for all nodes, because they share a network namespace."""
+    """Return kube-proxy's command: one for all cluster nodes, because they share a network namespace."""
     return command("kube-proxy", reads=(configuration,), config=configuration)
 
 
 def coredns(configuration: Path) -> Command:
-    """DNS."""
+    """Return CoreDNS's command."""
     return command("coredns", reads=(configuration,), conf=configuration)
 
 
 def containerd(configuration: Path) -> Command:
-    """A node's container runtime; its shim must be on the path."""
+    """Return the command of a cluster node's container runtime; its shim must be on the path."""
     program = programs.path("containerd")
     path = f"{program.parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     argv = (str(program), "--config", str(configuration))
@@ -112,7 +112,7 @@ def containerd(configuration: Path) -> Command:
 
 
 def kubelet(node: Node, configuration: Path, kubeconfig: Path) -> Command:
-    """A node's agent."""
+    """Return the kubelet's command for a cluster node."""
     return command(
         "kubelet",
         reads=(configuration,),
@@ -125,6 +125,6 @@ def kubelet(node: Node, configuration: Path, kubeconfig: Path) -> Command:
 
 
 def command(program: str, *, reads: tuple[Path, ...] = (), **flags: object) -> Command:
-    """A built program with `--flag=value` arguments."""
+    """Return the command of a built program with `--flag=value` arguments."""
     arguments = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
     return Command(argv=(str(programs.path(program)), *arguments), reads=reads)

@@ -12,11 +12,11 @@ KUBELET_HEALTH_PORT = 10248
 
 
 def containerd(cluster: Cluster, node: Node, *, pause: str, runc: Path) -> str:
-    """containerd's configuration (version 3, docs/cri/config.md of containerd 2.4).
+    """Return containerd's configuration (version 3, docs/cri/config.md of containerd 2.4).
 
-    `restrict_oom_score_adj`: where CAP_SYS_RESOURCE is missing, sandboxes could not start without it.
-    AppArmor is not used because its profiles would be loaded into the host's kernel and stay there.
-    NRI is off because its socket has a fixed place, for which two instances would fight.
+    `restrict_oom_score_adj`: without it, sandboxes cannot start if CAP_SYS_RESOURCE is missing. AppArmor is off because
+    its profiles would be loaded into the host's kernel and stay there. NRI is off because its socket has a fixed path,
+    on which two instances would conflict.
     """
     return f"""\
 version = 3
@@ -55,16 +55,16 @@ state = "{node.folder}/state"
 
 
 def registry_hosts(server: str, *, ca: Path | None = None) -> str:
-    """A `hosts.toml` that sends pulls to `server`, a URL (containerd, docs/hosts.md)."""
+    """Return a `hosts.toml` that sends pulls to `server`, a URL (containerd, docs/hosts.md)."""
     trust = f'  ca = "{ca}"\n' if ca else ""
     return f'server = "{server}"\n\n[host."{server}"]\n  capabilities = ["pull", "resolve"]\n{trust}'
 
 
 def pod_network(cluster: Cluster) -> str:
-    """The CNI configuration: each pod has a routed veth pair of its own.
+    """Return the CNI configuration, which gives each pod its own routed veth pair.
 
-    No bridge, so that traffic between pods passes connection tracking even where br_netfilter is not loaded:
-    replies of a service's pods would else go back untranslated.
+    There is no bridge, so traffic between pods passes connection tracking even if br_netfilter is not loaded; otherwise
+    replies of a service's pods would return untranslated.
     """
     ipam = {
         "type": "host-local",
@@ -77,10 +77,10 @@ def pod_network(cluster: Cluster) -> str:
 
 
 def kubelet(cluster: Cluster, node: Node, certificate: tuple[Path, Path]) -> str:
-    """KubeletConfiguration.
+    """Return the KubeletConfiguration.
 
-    Every listener is on the node's own address, so that two kubelets share one network namespace. Images are
-    never collected and nothing is evicted: the disk is the host's. cgroup v1 is accepted.
+    All listeners use the cluster node's own address, so that two kubelets can share one network namespace. Images are
+    never garbage-collected and pods hardly ever evicted: the disk is the host's. cgroup v1 is accepted.
     """
     return as_json(
         {
@@ -119,7 +119,7 @@ def kubelet(cluster: Cluster, node: Node, certificate: tuple[Path, Path]) -> str
 
 
 def kube_proxy(cluster: Cluster, kubeconfig: Path) -> str:
-    """KubeProxyConfiguration. Connection tracking limits of 0 leave the host's sysctls alone."""
+    """Return the KubeProxyConfiguration. Connection tracking limits of 0 leave the host's sysctls alone."""
     return as_json(
         {
             "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
@@ -143,9 +143,10 @@ def kube_proxy(cluster: Cluster, kubeconfig: Path) -> str:
 
 
 def corefile(cluster: Cluster, kubeconfig: Path) -> str:
-    """CoreDNS's configuration. Names outside the cluster don't exist: no packet leaves this machine.
+    """Return CoreDNS's configuration. Names outside the cluster do not exist: no packet leaves this machine.
 
-    Two zones, because in one the template would answer before the cluster does (coredns 1.15, plugin.cfg).
+    There are two zones because in a single one the template would answer before the cluster does (coredns 1.15,
+    plugin.cfg).
     """
     return f"""\
 {DOMAIN}:53 in-addr.arpa:53 {{
@@ -170,5 +171,5 @@ def corefile(cluster: Cluster, kubeconfig: Path) -> str:
 
 
 def as_json(content: Mapping[str, object]) -> str:
-    """JSON, which is YAML too."""
+    """Format a value as JSON, which is also YAML."""
     return json.dumps(content, indent=2) + "\n"

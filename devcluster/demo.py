@@ -1,4 +1,4 @@
-"""`make demo`: the main job, as a user would run it, with a look at what it left."""
+"""`make demo`: the main job, as a user would run it, with a check for leftovers."""
 
 import argparse
 import json
@@ -22,7 +22,7 @@ PLATFORMS = "linux/amd64,linux/arm64"
 
 
 def main() -> int:
-    """Run the demo; its exit code."""
+    """Run the demo; return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m devcluster.demo", description=__doc__)
     parser.add_argument("--cluster", choices=("embedded", "current"), default="embedded")
     parser.add_argument("--registry", default="", help="where to push, HOST/PATH; needed with --cluster current")
@@ -42,9 +42,9 @@ def main() -> int:
 
 
 def embedded() -> None:
-    """On the devcluster: build, read back what was pushed, look at what is left."""
+    """Run the demo on the devcluster: build, read back the pushed image, check for leftovers."""
     cluster = layout.cluster("dev")
-    # A process of its own, because it becomes root's where this one is a user's.
+    # A separate process, because it changes to root if this one is a user's.
     subprocess.run([sys.executable, "-m", "devcluster", "up"], check=True)
     env = {**os.environ, **environment.variables(cluster)}
     server = next(found for found in registry.registries(cluster) if found.name == "open")
@@ -61,7 +61,7 @@ def embedded() -> None:
 
 
 def current(target: str) -> None:
-    """On the cluster of the user's own kubeconfig."""
+    """Run the demo on the cluster of the user's own kubeconfig."""
     if not target:
         raise DevclusterError("CLUSTER=current needs REGISTRY=host/path: where to push the image")
     build(f"{target}/hello:demo", os.environ)
@@ -69,7 +69,7 @@ def current(target: str) -> None:
 
 
 def build(reference: str, env: Mapping[str, str], *options: str) -> dict[str, Any]:
-    """Run the product as a user would; the metadata it wrote."""
+    """Run the product as a user would; return its metadata."""
     with tempfile.TemporaryDirectory() as folder:
         metadata = Path(folder) / "metadata.json"
         argv = ["kube-builder", "build", "--platform", PLATFORMS, "--tag", reference, "--push", *options, str(EXAMPLE)]
@@ -80,7 +80,7 @@ def build(reference: str, env: Mapping[str, str], *options: str) -> dict[str, An
 
 
 def read_back(url: str, repository: str, digest: str) -> None:
-    """Read every platform's image from the registry and show what its RUN steps recorded."""
+    """Read the image of every platform from the registry and show the files that its RUN steps wrote."""
     print("\nread back from the registry:")
     for platform, image in pushed.images(url, repository, digest).items():
         machine = image.files["hello/machine"].decode().strip()
@@ -88,7 +88,7 @@ def read_back(url: str, repository: str, digest: str) -> None:
 
 
 def look(env: Mapping[str, str]) -> None:
-    """Show that nothing of ours is left: a deleted namespace takes the cluster some seconds to finish."""
+    """Check that no namespace of kube-builder is left; deleting one takes the cluster some seconds."""
     kube = KubeClient(config.load_cluster(ClusterSettings(), env=env))
     try:
         deadline = time.monotonic() + 60
@@ -102,7 +102,7 @@ def look(env: Mapping[str, str]) -> None:
 
 
 def names(kube: KubeClient) -> list[str]:
-    """Namespaces of job builders that still exist."""
+    """Return the namespaces of job builders that still exist."""
     found = kube.list("/api/v1/namespaces", labelSelector="app.kubernetes.io/managed-by=kube-builder")
     return [item["metadata"]["name"] for item in found["items"]]
 

@@ -1,4 +1,4 @@
-"""Removes every trace of a cluster from the host."""
+"""Removes all traces of a cluster from the host."""
 
 import shutil
 import sys
@@ -14,12 +14,12 @@ from devcluster.up import phase
 
 
 def down(cluster: Cluster) -> None:
-    """End the processes and remove what they left; everything is tried, then the first fault is raised.
+    """End the processes and remove all leftovers; try every step, then raise the first error.
 
-    Works on a cluster that is up, half up, killed or gone.
+    Works on a cluster that runs, runs in part, was killed or is gone.
     """
     root = cluster.state.parent
-    # Processes come first, because they hold the rest; what clusters share comes when this one is none any more.
+    # Processes come first, because they hold the rest; shared things come last, when this cluster no longer counts.
     steps: list[Callable[[], None]] = [
         lambda: sweep.kill(cluster),
         lambda: namespaces.remove(cluster),
@@ -50,9 +50,9 @@ def remove_state(cluster: Cluster) -> None:
 
 
 def remove_shared(root: Path) -> None:
-    """Remove what all clusters share with the last of them."""
+    """Remove the things that all clusters share if this was the last cluster."""
     with locked(root):
         if not any(path.is_dir() for path in root.iterdir()):
             binfmt.unregister(root)
-            with suppress(OSError):  # Another cluster comes up at this moment.
+            with suppress(OSError):  # Another cluster may be starting now.
                 root.rmdir()

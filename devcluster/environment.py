@@ -1,4 +1,4 @@
-"""What a user's shell needs to know of a cluster."""
+"""Environment variables of a cluster for a user's shell."""
 
 import shlex
 
@@ -7,7 +7,7 @@ from devcluster.layout import Cluster
 
 
 def variables(cluster: Cluster) -> dict[str, str]:
-    """KUBECONFIG and the registries' addresses, users and certificates."""
+    """Return KUBECONFIG and the registries' addresses, users and certificates."""
     found = {"KUBECONFIG": str(cluster.kubeconfig)}
     for server in registry.registries(cluster):
         name = "REGISTRY" if server.name == "open" else f"REGISTRY_{server.name.upper()}"
@@ -20,5 +20,5 @@ def variables(cluster: Cluster) -> dict[str, str]:
 
 
 def exports(cluster: Cluster) -> str:
-    """The same as lines for a shell to evaluate."""
+    """Format the variables as lines for a shell to evaluate."""
     return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables(cluster).items())

@@ -1,5 +1,5 @@
-"""What can go wrong with a cluster, as one line for its user."""
+"""Errors of a cluster, each one line for its user."""
 
 
 class DevclusterError(Exception):
-    """Says what is wrong and what to do about it."""
+    """Error whose message says what is wrong and how to fix it."""

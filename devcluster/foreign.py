@@ -1,6 +1,6 @@
-"""Programs of foreign architectures, from the distribution's packages, with nothing changed on the host.
+"""Programs of foreign architectures, from the distribution's packages, without changes on the host.
 
-apt works with lists and a status of its own here, so that the host need not know a foreign architecture.
+apt uses separate lists and a separate status, so that the host need not enable foreign architectures.
 """
 
 import platform
@@ -11,9 +11,9 @@ from pathlib import Path
 
 from devcluster import cache, host, locks
 
-# As platforms name them, and as Debian does.
+# Names of platforms, mapped to Debian's names.
 ARCHITECTURES = {"arm64": "arm64", "arm/v7": "armhf", "386": "i386"}
-# Ubuntu has most foreign architectures on another server, of which its usual lists of sources don't know.
+# Ubuntu keeps most foreign architectures on another server, which its default sources do not list.
 UBUNTU = """\
 deb [arch=i386 signed-by={keys}] http://archive.ubuntu.com/ubuntu {release} main
 deb [arch=arm64,armhf signed-by={keys}] http://ports.ubuntu.com/ubuntu-ports {release} main
@@ -22,12 +22,12 @@ UBUNTU_KEYS = "/usr/share/keyrings/ubuntu-archive-keyring.gpg"
 
 
 def busybox(architecture: str) -> Path:
-    """A static busybox for one of ARCHITECTURES. Raises DevclusterError where no package can be had."""
+    """Return a static busybox for one of ARCHITECTURES. Raises DevclusterError if no package is available."""
     return ensure() / ARCHITECTURES[architecture]
 
 
 def ensure() -> Path:
-    """The cache's folder with a busybox for each architecture under Debian's name of it; fetched where absent."""
+    """Return the cache's folder with a busybox for each architecture, by Debian's names; fetch it if missing."""
     final = cache.folder() / "busybox"
     if not final.exists():
         with locks.locked(cache.folder()), tempfile.TemporaryDirectory(dir=cache.folder()) as folder:
@@ -37,7 +37,7 @@ def ensure() -> Path:
 
 
 def fetch(folder: Path) -> Path:
-    """Fetch and unpack the packages within the folder; where the programs are."""
+    """Fetch and unpack the packages within the folder; return the folder of the programs."""
     for part in ("lists/partial", "archives/partial", "programs"):
         (folder / part).mkdir(parents=True)
     options = private_view(folder)
@@ -48,20 +48,20 @@ def fetch(folder: Path) -> Path:
         (package,) = folder.glob(f"busybox-static_*_{name}.deb")
         unpacked = folder / name
         subprocess.run(["dpkg", "--extract", package, unpacked], check=True)
-        # Where /bin is a link to /usr/bin, packages have their programs there.
+        # If /bin is a link to /usr/bin, packages have their programs there.
         (program,) = [path for path in unpacked.glob("**/bin/busybox") if path.is_file()]
         shutil.copy2(program, folder / "programs" / name)
     return folder / "programs"
 
 
 def private_view(folder: Path) -> list[str]:
-    """apt's options for a view of the foreign packages that is kept in the folder."""
+    """Return apt's options for a separate view of the foreign packages, stored in the folder."""
     (folder / "status").touch()
     first, *_ = ARCHITECTURES.values()
     settings = {
         "APT::Architecture": first,
         "APT::Architectures": ",".join(ARCHITECTURES.values()),
-        # The folder is below its user's, where apt's own user may not read.
+        # The folder is below the user's home, which apt's own user cannot read.
         "APT::Sandbox::User": "root",
         "Acquire::Languages": "none",
         "Dir::State::lists": f"{folder}/lists",

@@ -1,4 +1,4 @@
-"""What a healthy cluster looks like from outside."""
+"""Health checks of a cluster from outside."""
 
 import socket
 import ssl
@@ -19,7 +19,7 @@ DNS_QUESTION = f"kubernetes.default.svc.{configuration.DOMAIN}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One part of the cluster: `fault` is empty where it is well."""
+    """Result for one part of the cluster: `fault` is empty if it is healthy."""
 
     part: str
     fault: str
@@ -29,7 +29,7 @@ class Finding:
 
 
 def findings(cluster: Cluster) -> list[Finding]:
-    """Look at every part."""
+    """Check every part."""
     if not namespaces.exist(cluster):
         return [Finding(part="namespaces", fault="absent: the cluster is not up")]
     return [
@@ -44,7 +44,7 @@ def findings(cluster: Cluster) -> list[Finding]:
 
 
 def registry_findings(cluster: Cluster) -> list[Finding]:
-    """Whether each registry answers."""
+    """Check whether each registry answers."""
     return [
         Finding(part=f"{server.name} by HTTP", fault="" if answers(server) else "no answer")
         for server in services.servers(cluster)
@@ -52,12 +52,12 @@ def registry_findings(cluster: Cluster) -> list[Finding]:
 
 
 def answers(server: registry.Service) -> bool:
-    """Whether a registry or its token server serves."""
+    """Return whether a registry or its token server answers."""
     return serves(server.ready_url, server.ca_file)
 
 
 def serves(url: str, authority: Path | None = None) -> bool:
-    """Whether anything answers at the URL, if only 401. Proxies of the caller's are no way to a cluster."""
+    """Return whether a server answers at the URL, even with 401. The caller's proxies are ignored."""
     trust = ssl.create_default_context(cafile=str(authority)) if authority else None
     direct = urllib.request.ProxyHandler({})
     opener = urllib.request.build_opener(direct, urllib.request.HTTPSHandler(context=trust))
@@ -71,13 +71,13 @@ def serves(url: str, authority: Path | None = None) -> bool:
 
 
 def listens(path: Path) -> bool:
-    """Whether somebody accepts connections on a UNIX socket."""
+    """Return whether a process accepts connections on a UNIX socket."""
     with socket.socket(socket.AF_UNIX) as channel:
         return channel.connect_ex(str(path)) == 0
 
 
 def api_findings(cluster: Cluster) -> list[Finding]:
-    """What the API server says of itself, of the nodes, and whether pods can be created."""
+    """Check the API server, the cluster nodes, and whether pods can be created."""
     api = Api(cluster)
     if not api.ready():
         return [Finding(part="api", fault="not ready")]
@@ -91,9 +91,9 @@ def api_findings(cluster: Cluster) -> list[Finding]:
 
 
 def node_fault(api: Api, node: Node) -> str:
-    """What keeps a node from taking pods of its architecture.
+    """Return why a cluster node cannot take pods of its architecture, or "".
 
-    The kubelet is asked too: the API server believes a dead one to be ready for 40 s.
+    The kubelet is checked directly too: the API server considers a dead one ready for 40 s.
     """
     if not serves(f"http://{node.address}:{configuration.KUBELET_HEALTH_PORT}/healthz"):
         return "its kubelet does not answer"
@@ -112,7 +112,7 @@ def node_fault(api: Api, node: Node) -> str:
 
 
 def dns_fault(cluster: Cluster) -> str:
-    """Ask for the API server's service by name, at the DNS service's address: shows CoreDNS and kube-proxy at work."""
+    """Query the API server's service at the DNS service's address, which tests CoreDNS and kube-proxy."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
         channel.settimeout(1)
         try:
@@ -124,6 +124,6 @@ def dns_fault(cluster: Cluster) -> str:
 
 
 def dns_query(name: str) -> bytes:
-    """A question for an address (RFC 1035, 4.1)."""
+    """Encode a question for an address (RFC 1035, 4.1)."""
     labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
     return struct.pack(">6H", 0x6B62, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">2H", 1, 1)

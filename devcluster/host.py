@@ -1,4 +1,4 @@
-"""What a cluster needs of the host: root, and packages of Debian's or Ubuntu's."""
+"""The cluster's requirements on the host: root, and packages of Debian or Ubuntu."""
 
 import os
 import shutil
@@ -32,7 +32,7 @@ PACKAGES = (
     "util-linux",
     "xz-utils",
 )
-# Asked by packages before they start a service (invoke-rc.d(8)): docker-registry's would take a port of the host's.
+# Packages run it before they start a service (invoke-rc.d(8)): docker-registry's service would take a host port.
 NO_SERVICES = Path("/usr/sbin/policy-rc.d")
 REFUSAL = "#!/bin/sh\n# Of kube-builder's devcluster, while it installs packages.\nexit 101\n"
 VARIABLES = ("KUBE_BUILDER_STATE", "KUBE_BUILDER_CACHE", "DEVCLUSTER")
@@ -40,39 +40,39 @@ MODULE = "devcluster"
 
 
 def is_root() -> bool:
-    """Whether this process is root's."""
+    """Return whether this process runs as root."""
     return os.geteuid() == 0
 
 
 def become_root() -> None:
-    """Start this command again under sudo where it isn't root's; returns only to root."""
+    """Run this command again under sudo unless it runs as root; returns only as root."""
     if not is_root():
         command = as_root(*sys.argv[1:])
         os.execvp(command[0], command)
 
 
 def as_root(*arguments: str) -> list[str]:
-    """The command line that runs a verb of ours as root, with this user's folders. Raises DevclusterError."""
+    """Return the command line that runs a devcluster verb as root, with this user's folders. Raises DevclusterError."""
     if not shutil.which("sudo"):
         raise DevclusterError("a cluster needs root: run this as root, or install sudo")
     kept = [f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ]
     if "KUBE_BUILDER_CACHE" not in os.environ:
         kept.append(f"KUBE_BUILDER_CACHE={cache.folder()}")
-    # Bytecode written by root would stand in the way of the checkout's owner.
+    # Bytecode files owned by root would be in the way of the checkout's owner.
     kept += ["PYTHONDONTWRITEBYTECODE=1", f"PATH={os.environ['PATH']}"]
     folder = Path(__file__).parents[1]
     return ["sudo", "env", "-C", str(folder), *kept, sys.executable, "-m", MODULE, *arguments]
 
 
 def give_to_caller(path: Path) -> None:
-    """Let the user who called sudo own a file."""
+    """Make the user who called sudo the owner of a file."""
     owner = os.environ.get("SUDO_UID")
     if owner:
         os.chown(path, int(owner), int(os.environ.get("SUDO_GID", owner)))
 
 
 def missing_packages() -> list[str]:
-    """Those of PACKAGES that aren't installed."""
+    """Return those of PACKAGES that are not installed."""
     query = ["dpkg-query", "--show", "--showformat=${db:Status-Status} ${Package}\n", *PACKAGES]
     answer = subprocess.run(query, capture_output=True, text=True, check=False)
     installed = {line.split()[1] for line in answer.stdout.splitlines() if line.startswith("installed ")}
@@ -80,7 +80,7 @@ def missing_packages() -> list[str]:
 
 
 def install_packages() -> None:
-    """Install what is missing, with no service started; through sudo where this process isn't root's."""
+    """Install missing packages without starting services; through sudo unless this process runs as root."""
     missing = missing_packages()
     if not missing and not left_behind():
         return
@@ -98,7 +98,7 @@ def install_packages() -> None:
 
 @contextmanager
 def no_services() -> Iterator[None]:
-    """Keep packages from starting services; a refusal of the host's own stays."""
+    """Prevent packages from starting services; the host's own policy-rc.d stays in place."""
     ours = not NO_SERVICES.exists() or left_behind()
     if ours:
         NO_SERVICES.write_text(REFUSAL)
@@ -111,12 +111,12 @@ def no_services() -> Iterator[None]:
 
 
 def left_behind() -> bool:
-    """Whether a process of ours was killed between the refusal and its removal."""
+    """Return whether our policy-rc.d was left behind by a killed process."""
     return NO_SERVICES.exists() and NO_SERVICES.read_text() == REFUSAL
 
 
 def refresh(*options: str) -> None:
-    """Fetch apt's lists. One that can't be had is left out: what is installed next shows whether it was needed."""
+    """Update apt's lists. Unavailable lists are ignored: the next installation shows whether they were needed."""
     try:
         apt("update", "-qq", "-o", "Acquire::Retries=3", *options)
     except DevclusterError as incomplete:
@@ -124,7 +124,7 @@ def refresh(*options: str) -> None:
 
 
 def apt(*arguments: str, folder: Path | None = None) -> None:
-    """Run apt-get, in a folder for what it downloads; its output is shown only where it fails."""
+    """Run apt-get, in ``folder`` for downloads; show its output only if it fails."""
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     command = ["apt-get", *arguments]
     done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)

@@ -1,8 +1,8 @@
 """A CI system's issuer of OIDC tokens, which the API server trusts: `python -m devcluster.issuer CONFIG.json`.
 
-Jobs ask for a token as they ask GitHub's runner (its documentation, "OpenID Connect reference"): `GET URL&audience=…`
-with the request token as bearer. What the URL's query says of the job becomes the token's claims: `repository`, `ref`,
-and `lifetime` in seconds. The API server finds the keys by discovery (OpenID Connect Discovery 1.0, 4).
+Jobs request a token as from GitHub's runner (its documentation, "OpenID Connect reference"): `GET URL&audience=…` with
+the request token as bearer. The fields of the URL's query become the token's claims: `repository`, `ref`, and
+`lifetime` in seconds. The API server finds the keys by discovery (OpenID Connect Discovery 1.0, 4).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 PORT = 5004
 AUDIENCE = "kube-builder"
-"""The audience that the API server takes tokens for."""
+"""The audience of tokens that the API server accepts."""
 PREFIX = "ci:"
-"""What the API server puts before a token's subject: its user is `ci:repo:OWNER/NAME:ref:REF`."""
+"""Prefix that the API server adds to a token's subject: its user is `ci:repo:OWNER/NAME:ref:REF`."""
 GROUP = "kube-builder:jobs"
-"""The group of main branches' jobs, which docs/rbac/jobs.yaml gives its rights."""
+"""The group of main branches' jobs, to which docs/rbac/jobs.yaml grants rights."""
 _LIFETIME = 300
 _KEY_ID = "issuer"
 _REQUESTER = "oidc-requests"
@@ -37,14 +37,14 @@ _REQUESTER = "oidc-requests"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issuer:
-    """Answers requests. `url` is its own, without a slash at the end; `password` is the jobs' request token."""
+    """Answers requests. `url` is its own, without a trailing slash; `password` is the jobs' request token."""
 
     url: str
     password: str
     key: EllipticCurvePrivateKey
 
     def discovery(self) -> dict[str, Any]:
-        """Where the keys are."""
+        """Return the discovery document, with the URL of the keys."""
         return {
             "issuer": self.url,
             "jwks_uri": f"{self.url}/keys",
@@ -54,13 +54,13 @@ class Issuer:
         }
 
     def keys(self) -> dict[str, Any]:
-        """The public key as a set (RFC 7517, RFC 7518, 6.2.1)."""
+        """Return the public key as a set (RFC 7517, RFC 7518, 6.2.1)."""
         numbers = self.key.public_key().public_numbers()
         x, y = (jwt.base64url(number.to_bytes(32)) for number in (numbers.x, numbers.y))
         return {"keys": [{"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": _KEY_ID, "x": x, "y": y}]}
 
     def token(self, query: Mapping[str, str], now: float) -> str:
-        """A job's token."""
+        """Sign a job's token."""
         repository, ref = query["repository"], query.get("ref", "refs/heads/main")
         claims = {
             "iss": self.url,
@@ -75,7 +75,7 @@ class Issuer:
         return jwt.sign(self.key, {"kid": _KEY_ID}, claims)
 
     def allows(self, authorization: str) -> bool:
-        """Whether a request comes from a job."""
+        """Return whether a request comes from a job."""
         scheme, _, token = authorization.partition(" ")
         return scheme.lower() == "bearer" and hmac.compare_digest(token.encode(), self.password.encode())
 
@@ -102,12 +102,12 @@ class _Connection(jwt.JsonConnection):
 
 
 def url(cluster: Cluster) -> str:
-    """The issuer's name and address."""
+    """Return the issuer's URL, which is also its name."""
     return f"https://{cluster.address}:{PORT}"
 
 
 def job_variables(cluster: Cluster, **job: str) -> dict[str, str]:
-    """What GitHub's runner gives a job with `id-token: write`; `job` becomes the token's claims."""
+    """Return the variables that GitHub's runner sets with `id-token: write`; `job` becomes the token's claims."""
     return {
         "ACTIONS_ID_TOKEN_REQUEST_URL": f"{url(cluster)}/token?{urlencode(job)}",
         "ACTIONS_ID_TOKEN_REQUEST_TOKEN": registry.password(cluster, _REQUESTER).reveal_text(),
@@ -115,7 +115,7 @@ def job_variables(cluster: Cluster, **job: str) -> dict[str, str]:
 
 
 def service(cluster: Cluster) -> registry.Service:
-    """The process; `write` has made what it reads."""
+    """Return the service; `write` must have created its files."""
     file = _file(cluster)
     return registry.Service(
         name="oidc-issuer",
@@ -126,7 +126,7 @@ def service(cluster: Cluster) -> registry.Service:
 
 
 def write(cluster: Cluster) -> None:
-    """Write the issuer's configuration, and what the API server is told of it. Passwords must be there."""
+    """Write the configurations of the issuer and of the API server's authentication. Passwords must exist."""
     certificate, key = pki.server_certificate(cluster, "oidc", addresses=[str(cluster.address)])
     _, signing_key = pki.ensure_pair(cluster, registry.OIDC_KEY, pki.Subject(name=registry.OIDC_KEY))
     config = {
@@ -144,7 +144,10 @@ def write(cluster: Cluster) -> None:
 
 
 def authentication(cluster: Cluster, authority: str) -> dict[str, Any]:
-    """The API server's AuthenticationConfiguration (k8s.io/apiserver v0.34.2, ``pkg/apis/apiserver/v1/types.go``)."""
+    """Return the API server's AuthenticationConfiguration.
+
+    Source: k8s.io/apiserver v0.34.2, ``pkg/apis/apiserver/v1/types.go``.
+    """
     issuer = {"url": url(cluster), "audiences": [AUDIENCE], "certificateAuthority": authority}
     username = {"claim": "sub", "prefix": PREFIX}
     groups = {"expression": f"claims.ref == 'refs/heads/main' ? ['{GROUP}'] : []"}
@@ -157,7 +160,7 @@ def authentication(cluster: Cluster, authority: str) -> dict[str, Any]:
 
 
 def authentication_file(cluster: Cluster) -> Path:
-    """Where the API server reads whom to trust."""
+    """Return the path of the API server's AuthenticationConfiguration."""
     return cluster.configuration / "authentication.json"
 
 

@@ -1,4 +1,4 @@
-"""Signed tokens: JWTs with ES256, and the little HTTPS servers that hand them out."""
+"""Signed tokens (JWTs with ES256), and the small HTTPS servers that issue them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def sign(key: EllipticCurvePrivateKey, header: Mapping[str, Any], claims: Mapping[str, Any]) -> str:
-    """A JWT in compact form (RFC 7515, 7.1); `header` goes beside `typ` and `alg`."""
+    """Sign a JWT in compact form (RFC 7515, 7.1); `header` is added to `typ` and `alg`."""
     head = {"typ": "JWT", "alg": "ES256", **header}
     signed = f"{base64url(as_json(head))}.{base64url(as_json(claims))}"
     return f"{signed}.{base64url(_signature(key, signed.encode()))}"
 
 
 def verify(key: EllipticCurvePublicKey, token: str) -> dict[str, Any]:
-    """The claims of a JWT that the key's private half has signed. Raises ValueError for any other."""
+    """Return the claims of a JWT signed with the key's private half. Raises ValueError for any other."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
     from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
@@ -38,17 +38,17 @@ def verify(key: EllipticCurvePublicKey, token: str) -> dict[str, Any]:
 
 
 def as_json(value: object) -> bytes:
-    """JSON without spaces."""
+    """Encode a value as JSON without spaces."""
     return json.dumps(value, separators=(",", ":")).encode()
 
 
 def base64url(value: bytes) -> str:
-    """Without padding (RFC 7515, appendix C)."""
+    """Encode bytes without padding (RFC 7515, appendix C)."""
     return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
 
 
 class JsonConnection(BaseHTTPRequestHandler):
-    """Carries one client's requests; a subclass answers them with :meth:`reply`."""
+    """Handler of one client's requests; subclasses answer with :meth:`reply`."""
 
     protocol_version = "HTTP/1.1"
     timeout = 30
@@ -68,7 +68,7 @@ def serve(config: Mapping[str, Any], connection: type[JsonConnection]) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(config["certificate"], config["key"])
     server = ThreadingHTTPServer((config["address"], config["port"]), connection)
-    # The handshake belongs to the connection's thread: in accept() a silent client would block everybody.
+    # The handshake must run in the connection's thread: in accept() a silent client would block all others.
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     server.serve_forever()
 
@@ -78,7 +78,7 @@ def _decoded(text: str) -> bytes:
 
 
 def _signature(key: EllipticCurvePrivateKey, signed: bytes) -> bytes:
-    """ES256 wants the two numbers in 32 bytes each (RFC 7518, 3.4), not their DER form."""
+    """Sign in the format of ES256: two numbers of 32 bytes each (RFC 7518, 3.4) instead of DER."""
     from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
     from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
     from cryptography.hazmat.primitives.hashes import SHA256

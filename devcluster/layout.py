@@ -1,4 +1,4 @@
-"""Everything about a cluster that follows from its name: addresses, folders, interfaces, cgroups."""
+"""All values that follow from a cluster's name: addresses, folders, interfaces, cgroups."""
 
 import hashlib
 import os
@@ -8,7 +8,7 @@ from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-# Reserved for tests of network devices (RFC 2544), so that no real network of the host is shadowed.
+# Reserved for tests of network devices (RFC 2544), so it hides no real network of the host.
 TEST_NETWORK = IPv4Network("198.18.0.0/15")
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?")
 ARCHITECTURES = ("amd64", "arm64")
@@ -17,7 +17,7 @@ API_PORT = 6443
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One kubelet with its containerd."""
+    """One cluster node: a kubelet with its containerd."""
 
     name: str
     architecture: str
@@ -33,25 +33,25 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """A cluster as its name defines it; whether it runs is nothing this value knows."""
+    """A cluster as defined by its name; the value does not know whether the cluster runs."""
 
     name: str
     state: Path
 
     @cached_property
     def network(self) -> IPv4Network:
-        """The /22 that the host routes to this cluster: link, services and pods are cut from it."""
+        """The /22 that the host routes to this cluster, divided into link, services and pods."""
         slots = list(TEST_NETWORK.subnets(new_prefix=22))
         return slots[int(self.fingerprint, 16) % len(slots)]
 
     @cached_property
     def fingerprint(self) -> str:
-        """Eight hexadecimal digits of the name: interface names have no room for more."""
+        """Eight hexadecimal digits derived from the name: interface names have no room for more."""
         return hashlib.sha256(self.name.encode()).hexdigest()[:8]
 
     @property
     def link(self) -> IPv4Network:
-        """The veth pair's own subnet."""
+        """The subnet of the veth pair."""
         return IPv4Network((self.network.network_address, 29))
 
     @property
@@ -76,7 +76,7 @@ class Cluster:
 
     @property
     def api_url(self) -> str:
-        """The API server as host and pods reach it."""
+        """URL of the API server for host and pods."""
         return f"https://{self.address}:{API_PORT}"
 
     @property
@@ -91,22 +91,22 @@ class Cluster:
 
     @property
     def outer_interface(self) -> str:
-        """The host's end of the veth pair; a name of at most 15 characters (IFNAMSIZ)."""
+        """Name of the host's end of the veth pair; at most 15 characters (IFNAMSIZ)."""
         return f"kb-{self.fingerprint}"
 
     @property
     def cgroup(self) -> str:
-        """Parent of the nodes' cgroups, below the root of each hierarchy."""
+        """Parent of the cluster nodes' cgroups, below the root of each hierarchy."""
         return f"/kube-builder-{self.name}"
 
     @property
     def pod_network(self) -> str:
-        """The CNI network's name."""
+        """Name of the CNI network."""
         return f"kube-builder-{self.name}"
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
-        """One node per architecture, each with an address of its own, so that their ports don't clash."""
+        """One cluster node per architecture, each with its own address, so that their ports do not conflict."""
         return tuple(
             Node(
                 name=f"{self.name}-{architecture}",
@@ -120,7 +120,7 @@ class Cluster:
 
     @property
     def pki(self) -> Path:
-        """Certificates and keys; `ca.crt` signs every server of this cluster, registries included."""
+        """Certificates and keys; `ca.crt` signs every server of this cluster, including registries."""
         return self.state / "pki"
 
     @property
@@ -135,12 +135,12 @@ class Cluster:
 
     @property
     def registries(self) -> Path:
-        """Folder in which registries keep what was pushed."""
+        """Folder of the registries' storage."""
         return self.state / "registries"
 
     @property
     def namespaces(self) -> Path:
-        """Holds the files `net` and `mnt` that keep the cluster's namespaces alive."""
+        """Folder of the files `net` and `mnt`, which keep the cluster's namespaces alive."""
         return self.state / "namespaces"
 
     @property
@@ -150,14 +150,14 @@ class Cluster:
 
 
 def state_root() -> Path:
-    """Folder of all clusters' state: KUBE_BUILDER_STATE, or the system's place for it."""
+    """Return the folder of all clusters' state: KUBE_BUILDER_STATE, or the system's default."""
     return Path(os.environ.get("KUBE_BUILDER_STATE") or "/var/lib/kube-builder-devcluster").absolute()
 
 
 def cluster(name: str | None = None, root: Path | None = None) -> Cluster:
-    """The cluster of that name (default: :func:`default_name`).
+    """Return the cluster of that name (default: :func:`default_name`).
 
-    Raises ValueError if the name cannot be part of node and cgroup names.
+    Raises ValueError if the name cannot be part of cluster node and cgroup names.
     """
     name = default_name() if name is None else name
     if not NAME.fullmatch(name):
@@ -166,5 +166,5 @@ def cluster(name: str | None = None, root: Path | None = None) -> Cluster:
 
 
 def default_name() -> str:
-    """Return the name of the cluster that commands, tests and benches use: ``DEVCLUSTER``, or ``dev``."""
+    """Return the name of the cluster that commands, tests and benchmarks use: ``DEVCLUSTER``, or ``dev``."""
     return os.environ.get("DEVCLUSTER") or "dev"

@@ -1,4 +1,4 @@
-"""Locks on folders, held by a process and gone with it, however it ends."""
+"""Locks on folders, released when the holding process ends for any reason."""
 
 import fcntl
 import os
@@ -9,12 +9,12 @@ from pathlib import Path
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock. It is made where absent, and again where its last holder has removed it."""
+    """Hold the folder's lock. Creates the folder if it is missing or was removed by the last holder."""
     while True:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError:  # It, or the folder around it, was removed between two steps of these.
+        except FileNotFoundError:  # The folder or its parent was removed between these two steps.
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -1,7 +1,7 @@
-"""The cluster's network and mount namespaces: all that happens in them is gone with them, whatever the host is like.
+"""The cluster's network and mount namespaces: all effects within them disappear with them, on any host.
 
 Two files in the cluster's state folder keep them alive (mount(8), "bind mounts of namespace files"). In the mount
-namespace, folders that Kubernetes' programs have fixed paths below are replaced by private ones, so that
+namespace, folders in which Kubernetes' programs use fixed paths are replaced with private ones, so that
 /run/containerd, /var/lib/kubelet, /var/lib/cni, /var/log/containers and /tmp/hostpath_pv are the cluster's own.
 """
 
@@ -17,7 +17,7 @@ from devcluster.layout import Cluster
 NSENTER = "/usr/bin/nsenter"
 PRIVATE = ("/run", "/tmp", "/var/lib", "/var/log")
 INNER_INTERFACE = "eth0"
-# What a kubelet sets (kubernetes 1.34, setupKernelTunables in pkg/kubelet/cm/container_manager_linux.go).
+# Settings that a kubelet writes (kubernetes 1.34, setupKernelTunables in pkg/kubelet/cm/container_manager_linux.go).
 SETTINGS = (
     "kernel/keys/root_maxbytes",
     "kernel/keys/root_maxkeys",
@@ -30,16 +30,16 @@ BINFMT = "/proc/sys/fs/binfmt_misc"
 
 
 def enter(cluster: Cluster, *, mount: bool = True) -> list[str]:
-    """The prefix of a command that runs in the cluster's namespaces."""
+    """Return the prefix of a command that runs in the cluster's namespaces."""
     prefix = [NSENTER, f"--net={cluster.namespaces / 'net'}"]
     return [*prefix, f"--mount={cluster.namespaces / 'mnt'}"] if mount else prefix
 
 
 def shield(folder: Path) -> list[str]:
-    """A further prefix, for kubelets: they set what belongs to the whole kernel, and so get copies of it to set.
+    """Return an additional prefix for kubelets, which gives them copies of kernel-wide settings to write.
 
-    Other mounts they make must reach the containers, so that only /proc is private in this inner mount namespace.
-    In the outer one it stays as it is: a pod in a user namespace may mount its own only where one is in full view.
+    Their other mounts must reach the containers, so only /proc is private in this inner mount namespace. In the outer
+    one /proc stays as it is: a pod in a user namespace may mount its own only if one is fully visible.
     """
     lines = ["mount --make-private /proc"]
     for setting in SETTINGS:
@@ -50,21 +50,21 @@ def shield(folder: Path) -> list[str]:
 
 
 def exist(cluster: Cluster) -> bool:
-    """Whether both namespaces are there and their setup was finished."""
+    """Return whether both namespaces exist and their setup was completed."""
     kept = mount_points()
     files = (cluster.namespaces / "net", cluster.namespaces / "mnt")
     return all(str(file) in kept for file in files) and (cluster.namespaces / "ready").exists()
 
 
 def joined(cluster: Cluster) -> bool:
-    """Whether the veth pair is there."""
+    """Return whether the veth pair exists."""
     return Path(f"/sys/class/net/{cluster.outer_interface}").exists()
 
 
 def refuse_stranger(cluster: Cluster) -> None:
-    """A link without a namespace of ours at its end: a cluster of that name has its state in another place.
+    """Raise if the link exists without our namespace: a cluster of that name has its state elsewhere.
 
-    The namespace is made before the link, and the link is removed before the namespace.
+    The namespace is created before the link, and the link is removed before the namespace.
     """
     if joined(cluster) and str(cluster.namespaces / "net") not in mount_points():
         raise DevclusterError(
@@ -74,16 +74,16 @@ def refuse_stranger(cluster: Cluster) -> None:
 
 
 def mount_points() -> list[str]:
-    """Mount points of this process's mount namespace, in the order in which they were mounted (proc(5))."""
+    """Return the mount points of this process's mount namespace, in the order of mounting (proc(5))."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     return [line.split()[4].encode().decode("unicode_escape") for line in lines]
 
 
 def create(cluster: Cluster) -> None:
-    """Make both namespaces and join them to the host."""
+    """Create both namespaces and connect them to the host."""
     place = cluster.namespaces
     place.mkdir(parents=True, exist_ok=True)
-    # A mount namespace can only be kept by a file on a private mount (unshare(1)).
+    # A file can keep a mount namespace only on a private mount (unshare(1)).
     run("mount", "--bind", place, place)
     run("mount", "--make-private", place)
     for file in ("net", "mnt"):
@@ -96,7 +96,7 @@ def create(cluster: Cluster) -> None:
 
 
 def prepare_private(cluster: Cluster) -> None:
-    """Make the private folders, with places for what must stay visible. /run starts empty, as after a boot."""
+    """Create the private folders, with mount points for visible folders. /run starts empty, as after a boot."""
     shutil.rmtree(private(cluster, "/run"), ignore_errors=True)
     for folder in PRIVATE:
         place = private(cluster, folder)
@@ -107,12 +107,12 @@ def prepare_private(cluster: Cluster) -> None:
 
 
 def private(cluster: Cluster, folder: str) -> Path:
-    """What stands for `folder` in the mount namespace."""
+    """Return the folder that replaces `folder` in the mount namespace."""
     return cluster.state / "private" / folder.strip("/").replace("/", "-")
 
 
 def visible(cluster: Cluster) -> list[tuple[Path, Path]]:
-    """The folders that would be hidden but are needed, each with its place in a private folder."""
+    """Return the needed folders that would be hidden, each with its mount point in a private folder."""
     needed = [cluster.state, cache.folder()]
     return [
         (path, private(cluster, folder) / path.relative_to(folder))
@@ -123,9 +123,10 @@ def visible(cluster: Cluster) -> list[tuple[Path, Path]]:
 
 
 def mounts(cluster: Cluster) -> list[list[str]]:
-    """The commands that furnish the mount namespace.
+    """Return the commands that set up the mount namespace.
 
-    Mounts of the host's arrive in it (slave), its own don't leave it; pods may share mounts with their node (shared).
+    It receives the host's mounts (slave) but does not propagate its own; pods may share mounts with their cluster node
+    (shared).
     """
     keep = [["mount", "--rbind", str(source), str(target)] for source, target in visible(cluster)]
     hide = [["mount", "--rbind", str(private(cluster, folder)), folder] for folder in PRIVATE]
@@ -135,7 +136,7 @@ def mounts(cluster: Cluster) -> list[list[str]]:
 def join(cluster: Cluster) -> None:
     """Connect the network namespace to the host by a veth pair and route the cluster's addresses through it.
 
-    Both namespaces count as there when this has come to its end.
+    Both namespaces count as existing only after this has completed.
     """
     ready = cluster.namespaces / "ready"
     ready.unlink(missing_ok=True)
@@ -155,7 +156,7 @@ def join(cluster: Cluster) -> None:
 
 
 def refuse_overlap(cluster: Cluster) -> None:
-    """The host must not route the cluster's addresses elsewhere: a cluster of another name may have the same."""
+    """Raise if the host routes the cluster's addresses elsewhere: clusters' address ranges may collide."""
     foreign = [line for line in routes(cluster) if f"dev {cluster.outer_interface} " not in f"{line} "]
     if foreign:
         raise DevclusterError(
@@ -165,7 +166,7 @@ def refuse_overlap(cluster: Cluster) -> None:
 
 
 def routes(cluster: Cluster) -> list[str]:
-    """The host's routes to addresses of the cluster."""
+    """Return the host's routes to addresses of the cluster."""
     answer = subprocess.run(
         ["ip", "-4", "route", "show", "root", str(cluster.network)], check=True, capture_output=True, text=True
     )
@@ -173,7 +174,7 @@ def routes(cluster: Cluster) -> list[str]:
 
 
 def remove(cluster: Cluster) -> None:
-    """Remove interface, routes and namespaces; the processes in them must be gone. Safe to repeat."""
+    """Remove interface, routes and namespaces; their processes must have ended. Safe to repeat."""
     if joined(cluster):
         run("ip", "link", "delete", cluster.outer_interface)
     inside = [point for point in mount_points() if Path(point).is_relative_to(cluster.state)]
@@ -182,7 +183,7 @@ def remove(cluster: Cluster) -> None:
 
 
 def run(*command: object) -> None:
-    """Run a command of the host's; its complaint becomes the error."""
+    """Run a command of the host; its standard error becomes the error message."""
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
     if done.returncode:
         raise DevclusterError(f"{shlex.join(str(part) for part in command)}: {done.stderr.strip() or done.returncode}")

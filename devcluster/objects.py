@@ -9,7 +9,7 @@ DNS_USER = "system:coredns"
 
 
 def initial(cluster: Cluster) -> list[Object]:
-    """All of them, in an order in which each finds what it refers to."""
+    """Return all objects; each comes after those that it refers to."""
     foreign = [node for node in cluster.nodes if node.architecture != "amd64"]
     return [
         *(policy for node in foreign for policy in architecture(node)),
@@ -20,9 +20,9 @@ def initial(cluster: Cluster) -> list[Object]:
 
 
 def architecture(node: Node) -> list[Object]:
-    """Policy and binding that give a node its architecture.
+    """Return the policy and the binding that set a cluster node's architecture.
 
-    A label set from outside would be put back by the kubelet's next status update; this holds over every one.
+    The kubelet's next status update would revert a label set from outside; this policy applies to every update.
     """
     name = f"architecture-{node.architecture}"
     labels = f'{{"kubernetes.io/arch": "{node.architecture}", "beta.kubernetes.io/arch": "{node.architecture}"}}'
@@ -56,7 +56,7 @@ def architecture(node: Node) -> list[Object]:
 
 
 def storage_class() -> Object:
-    """The default StorageClass: folders of the cluster's own /tmp, made by the controller manager."""
+    """Return the default StorageClass: folders in the cluster's own /tmp, created by the controller manager."""
     return {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",
@@ -67,7 +67,7 @@ def storage_class() -> Object:
 
 
 def dns_access() -> list[Object]:
-    """What CoreDNS may read (coredns, plugin/kubernetes)."""
+    """Return the read access of CoreDNS (coredns, plugin/kubernetes)."""
     role: Object = {
         "apiVersion": RBAC_API,
         "kind": "ClusterRole",
@@ -88,7 +88,7 @@ def dns_access() -> list[Object]:
 
 
 def dns_service(cluster: Cluster) -> list[Object]:
-    """The service `kube-dns` in front of CoreDNS, which is a process beside the API server and no pod."""
+    """Return the service `kube-dns` for CoreDNS, which is a process next to the API server, not a pod."""
     protocols = [("dns", "UDP"), ("dns-tcp", "TCP")]
     ports = [{"name": name, "port": 53, "protocol": protocol} for name, protocol in protocols]
     service: Object = {

@@ -1,4 +1,4 @@
-"""The cluster's certificate authority, the certificates that it issues, and kubeconfigs made of them."""
+"""The cluster's certificate authority, its certificates, and kubeconfigs with them."""
 
 import base64
 import datetime
@@ -23,7 +23,7 @@ BACKDATE = datetime.timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """Whom a certificate names. Kubernetes reads the user from `name` (CN) and a group from `group` (O)."""
+    """The subject of a certificate. Kubernetes reads the user from `name` (CN) and a group from `group` (O)."""
 
     name: str
     group: str = ""
@@ -32,7 +32,7 @@ class Subject:
 
 
 def ensure_authority(cluster: Cluster) -> None:
-    """Make the authority and the key that signs service account tokens, where they are absent."""
+    """Create the authority and the key that signs service account tokens, unless they exist."""
     cluster.pki.mkdir(parents=True, exist_ok=True)
     if not (cluster.pki / "ca.crt").exists():
         key = new_key()
@@ -43,7 +43,7 @@ def ensure_authority(cluster: Cluster) -> None:
 
 
 def ensure_pair(cluster: Cluster, file: str, subject: Subject) -> tuple[Path, Path]:
-    """Certificate and key `pki/FILE.crt` and `.key`, for client and server use alike; made where absent."""
+    """Return certificate and key, `pki/FILE.crt` and `.key`, for clients and servers; create them if missing."""
     from cryptography import x509
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -62,12 +62,12 @@ def ensure_pair(cluster: Cluster, file: str, subject: Subject) -> tuple[Path, Pa
 def server_certificate(
     cluster: Cluster, name: str, *, addresses: Sequence[str] = (), dns: Sequence[str] = ()
 ) -> tuple[Path, Path]:
-    """Certificate and key of a server of the cluster's own, a registry for example."""
+    """Return certificate and key of one of the cluster's own servers, for example a registry."""
     return ensure_pair(cluster, name, Subject(name=name, addresses=tuple(addresses), hosts=tuple(dns)))
 
 
 def new_key() -> "EllipticCurvePrivateKey":
-    """A key on P-256: made in a millisecond, and known to every TLS library."""
+    """Generate a key on P-256: it takes a millisecond, and every TLS library supports it."""
     from cryptography.hazmat.primitives.asymmetric import ec
 
     return ec.generate_private_key(ec.SECP256R1())
@@ -78,7 +78,7 @@ def certificate(
     key: "EllipticCurvePrivateKey",
     issuer: "tuple[x509.Certificate, EllipticCurvePrivateKey] | None",
 ) -> "x509.Certificate":
-    """Sign a certificate for `subject`; an authority's own where `issuer` is None."""
+    """Sign a certificate for `subject`; self-signed for an authority if `issuer` is None."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
 
@@ -105,7 +105,7 @@ def certificate(
 
 
 def distinguished_name(subject: Subject) -> "x509.Name":
-    """CN and, where there is a group, O."""
+    """Return CN and, with a group, O."""
     from cryptography import x509
     from cryptography.x509.oid import NameOID
 
@@ -114,7 +114,7 @@ def distinguished_name(subject: Subject) -> "x509.Name":
 
 
 def key_usage(*, authority: bool) -> "x509.KeyUsage":
-    """What the key may do: an authority's signs certificates, the others' sign handshakes."""
+    """Return the key's usage: an authority signs certificates, other keys sign handshakes."""
     from cryptography import x509
 
     return x509.KeyUsage(
@@ -131,7 +131,7 @@ def key_usage(*, authority: bool) -> "x509.KeyUsage":
 
 
 def alternative_names(subject: Subject) -> "list[x509.GeneralName]":
-    """The addresses and host names under which a server is reached."""
+    """Return the addresses and host names of a server."""
     from cryptography import x509
 
     addresses = [x509.IPAddress(ipaddress.ip_address(address)) for address in subject.addresses]
@@ -139,7 +139,7 @@ def alternative_names(subject: Subject) -> "list[x509.GeneralName]":
 
 
 def write_pair(base: Path, key: "EllipticCurvePrivateKey", signed: "x509.Certificate") -> None:
-    """Write key, then certificate: where the certificate is, the pair is whole."""
+    """Write key, then certificate: if the certificate exists, the pair is complete."""
     from cryptography.hazmat.primitives.serialization import Encoding
 
     write_private(base.with_name(f"{base.name}.key"), private_pem(key))
@@ -156,27 +156,27 @@ def write_account_keys(pki: Path) -> None:
 
 
 def private_pem(key: "EllipticCurvePrivateKey") -> bytes:
-    """The key in the form that Go reads without a hint."""
+    """Encode the key in the format that Go detects."""
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     return key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner may read, from its first byte on."""
+    """Write a file that only its owner can read from the start."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(content)
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write a file that is whole whenever it is seen."""
+    """Write a file atomically."""
     fresh = path.with_name(f".{path.name}.new")
     fresh.write_bytes(content)
     fresh.replace(path)
 
 
 def ensure_kubeconfig(cluster: Cluster, path: Path, subject: Subject) -> Path:
-    """Write a kubeconfig that holds all it needs, so that it can be copied elsewhere; made where absent."""
+    """Write a self-contained kubeconfig, which can be copied elsewhere, unless it exists."""
     if not path.exists():
         crt, key = ensure_pair(cluster, path.name, subject)
         text = json.dumps(kubeconfig(cluster, crt.read_bytes(), key.read_bytes()), indent=2)
@@ -187,7 +187,7 @@ def ensure_kubeconfig(cluster: Cluster, path: Path, subject: Subject) -> Path:
 
 
 def kubeconfig(cluster: Cluster, crt: bytes, key: bytes) -> dict[str, object]:
-    """The kubeconfig of a client certificate (JSON is YAML)."""
+    """Return the kubeconfig of a client certificate (JSON is YAML)."""
 
     def encoded(content: bytes) -> str:
         return base64.b64encode(content).decode()

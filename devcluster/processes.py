@@ -1,4 +1,4 @@
-"""Processes that outlive the command that starts them, found again by a record on disk."""
+"""Processes that outlive the command that starts them, identified by a record on disk."""
 
 import hashlib
 import os
@@ -11,18 +11,18 @@ from pathlib import Path
 from devcluster.errors import DevclusterError
 from devcluster.layout import Cluster
 
-# The process records itself before it becomes the program, so that no program runs unrecorded, whoever is killed when.
+# The process records itself before it executes the program: no program runs unrecorded, even if the starter is killed.
 RECORD_AND_BECOME = 'cat "/proc/$$/stat" > "$0" && exec "$@"'
 PATIENCE = 10.0
-# What the files that a process reads said when it was started: a part of its environment, which can be read later.
+# Digest of the files that a process read at its start; it is in the environment, where it can be read later.
 READINGS = "DEVCLUSTER_READINGS"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A program with its arguments; `env` is added to a small environment of our own.
+    """A program with its arguments; `env` is added to a minimal environment.
 
-    `reads` are files that it reads only when it starts.
+    `reads` are files that it reads only at its start.
     """
 
     argv: tuple[str, ...]
@@ -31,7 +31,7 @@ class Command:
     reads: tuple[Path, ...] = ()
 
     def environment(self) -> dict[str, str]:
-        """What the process gets. Nothing of the caller's: his proxies and tokens are none of the cluster's business."""
+        """Return the process's environment, without the caller's: proxies and tokens must not reach the cluster."""
         basis = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": "/root",
@@ -43,7 +43,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """A process as it was started. Its start time tells it from a later one that got the same number."""
+    """A process as it was started. Its start time distinguishes it from a later process with the same number."""
 
     name: str
     pid: int
@@ -51,12 +51,12 @@ class Record:
 
     @property
     def alive(self) -> bool:
-        """Whether that very process still runs."""
+        """Whether exactly this process still runs."""
         return start_time(self.pid) == self.started
 
 
 def start_time(pid: int) -> int | None:
-    """Ticks between the host's boot and the process's start; None for a dead one or a zombie."""
+    """Return the ticks between the host's boot and the process's start; None for a dead process or a zombie."""
     try:
         state, started = parse(Path(f"/proc/{pid}/stat").read_text())[1:]
     except (OSError, ValueError):
@@ -65,9 +65,9 @@ def start_time(pid: int) -> int | None:
 
 
 def parse(stat: str) -> tuple[int, str, int]:
-    """Number, state and start time from a process's `stat` line (proc(5), fields 1, 3 and 22).
+    """Return number, state and start time from a process's `stat` line (proc(5), fields 1, 3 and 22).
 
-    Raises ValueError where the line is not whole. The name in field 2 may hold blanks and parentheses.
+    Raises ValueError if the line is incomplete. The name in field 2 may hold blanks and parentheses.
     """
     head, _, tail = stat.rpartition(")")
     fields = tail.split()
@@ -77,12 +77,12 @@ def parse(stat: str) -> tuple[int, str, int]:
 
 
 def record_file(cluster: Cluster, name: str) -> Path:
-    """Where a process of that name is recorded."""
+    """Return the path of the record of a process."""
     return cluster.run / f"{name}.stat"
 
 
 def record(cluster: Cluster, name: str) -> Record | None:
-    """The record of that name; None where nothing whole is recorded."""
+    """Return the record of that name; None if it is missing or incomplete."""
     try:
         pid, _, started = parse(record_file(cluster, name).read_text())
     except (OSError, ValueError):
@@ -91,13 +91,13 @@ def record(cluster: Cluster, name: str) -> Record | None:
 
 
 def records(cluster: Cluster) -> list[Record]:
-    """All recorded processes, dead ones included."""
+    """Return all recorded processes, including dead ones."""
     found = (record(cluster, path.stem) for path in sorted(cluster.run.glob("*.stat")))
     return [process for process in found if process]
 
 
 def follows(process: Record, command: Command) -> bool:
-    """Whether a process was started with this very command line and environment, and so read what is read now."""
+    """Return whether a process has the same command line and environment, and so read the same files."""
     try:
         line, environment = (Path(f"/proc/{process.pid}/{name}").read_bytes() for name in ("cmdline", "environ"))
     except OSError:
@@ -108,15 +108,15 @@ def follows(process: Record, command: Command) -> bool:
 
 
 def running(cluster: Cluster, name: str) -> bool:
-    """Whether the process recorded under that name is alive."""
+    """Return whether the process recorded under that name is alive."""
     process = record(cluster, name)
     return process is not None and process.alive
 
 
 def start(cluster: Cluster, name: str, command: Command, enter: list[str]) -> None:
-    """Start a process in a session of its own, detached, its output appended to `run/NAME.log`.
+    """Start a process in its own session, detached, with its output appended to `run/NAME.log`.
 
-    `enter` is the prefix that puts it into the cluster's namespaces. It replaces itself by the program, so that
+    `enter` is the prefix that moves it into the cluster's namespaces. The prefix replaces itself with the program, so
     the process number is the program's own.
     """
     cluster.run.mkdir(parents=True, exist_ok=True)
@@ -147,7 +147,7 @@ def start(cluster: Cluster, name: str, command: Command, enter: list[str]) -> No
 
 
 def stop(process: Record) -> None:
-    """End a process: ask, wait, kill. Raises DevclusterError when it survives even that."""
+    """End a process: SIGTERM, wait, SIGKILL. Raises DevclusterError if it survives."""
     for number, patience in ((signal.SIGTERM, PATIENCE), (signal.SIGKILL, PATIENCE)):
         deadline = time.monotonic() + patience
         while process.alive and time.monotonic() < deadline:
@@ -158,7 +158,7 @@ def stop(process: Record) -> None:
 
 
 def send(pid: int, number: signal.Signals) -> None:
-    """Send a signal to a process that may be gone by now."""
+    """Send a signal to a process that may have ended."""
     try:
         os.kill(pid, number)
     except ProcessLookupError:
@@ -166,7 +166,7 @@ def send(pid: int, number: signal.Signals) -> None:
 
 
 def reap(pids: Iterable[int]) -> None:
-    """Collect the exit codes of those that are this process's own children."""
+    """Collect the exit codes of those processes that are children of this one."""
     for pid in pids:
         try:
             os.waitpid(pid, os.WNOHANG)

@@ -1,7 +1,7 @@
 """Pinned programs, built from the Go modules in `programs/` and cached outside the tree.
 
-The cache's key is what a build depends on: module files, Go's version, flags. A folder under its final name is whole,
-because it is renamed there after the build.
+The cache's key covers the inputs of a build: module files, Go's version, flags. A folder with its final name is
+complete, because it is renamed after the build.
 """
 
 import functools
@@ -27,7 +27,7 @@ BUILDX = "v0.38.2"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How one module's programs are made; `links` are further names of the only program."""
+    """Build instructions of one module; `links` are other names of its only program."""
 
     module: str
     packages: tuple[str, ...]
@@ -38,7 +38,7 @@ class Recipe:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the programs that come out."""
+        """Names of the built programs."""
         own = tuple(package.rsplit("/", 1)[-1] for package in self.packages)
         return self.links or own
 
@@ -85,7 +85,7 @@ RECIPES = (
             "github.com/moby/buildkit/cmd/buildctl",
             "github.com/docker/buildx/cmd/buildx",
         ),
-        # Clients see and compare what builders say of themselves: it must be what released programs say.
+        # Clients display and compare the versions that builders report: they must be those of released programs.
         ldflags=" ".join(
             [
                 "-s -w",
@@ -100,11 +100,11 @@ RECIPES = (
 )
 CLUSTER_MODULES = ("kubernetes", "containerd", "runc", "buildkit", "coredns")
 NODE_PACKAGES = {"gitlab-ci-local": "4.72.0", "mermaid": "11.12.0"}
-"""Of npm: what runs GitLab's pipelines, and what reads the charts of job summaries as GitHub does."""
+"""npm packages: one runs GitLab's pipelines, one parses the charts of job summaries as GitHub does."""
 
 
 def path(name: str) -> Path:
-    """Where a program is. Raises LookupError for a name no recipe makes, FileNotFoundError where it isn't built."""
+    """Return a program's path. Raises LookupError for an unknown name, FileNotFoundError if it is not built."""
     found = installed().get(name)
     if found is None:
         raise LookupError(f"no recipe makes a program {name!r}; known: {', '.join(sorted(installed()))}")
@@ -114,7 +114,7 @@ def path(name: str) -> Path:
 
 
 def installed() -> dict[str, Path]:
-    """Every program's name and the place where a build puts it."""
+    """Return every program's name and the path where a build puts it."""
     places = {name: folder(recipe) / name for recipe in RECIPES for name in recipe.names}
     modules = {name: node_folder(name) / "node_modules" for name in NODE_PACKAGES}
     return places | {
@@ -125,7 +125,7 @@ def installed() -> dict[str, Path]:
 
 @functools.cache
 def folder(recipe: Recipe) -> Path:
-    """The recipe's folder in the cache."""
+    """Return the recipe's folder in the cache."""
     digest = hashlib.sha256(repr((toolchain.version(toolchain.go()), recipe)).encode())
     for file in sorted((MODULES / recipe.module).iterdir()):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
@@ -133,12 +133,12 @@ def folder(recipe: Recipe) -> Path:
 
 
 def node_folder(package: str) -> Path:
-    """Where a package of npm is."""
+    """Return the folder of an npm package."""
     return cache.folder() / "programs" / f"{package}-{NODE_PACKAGES[package]}"
 
 
 def build(modules: Iterable[str]) -> None:
-    """Build what is absent of these modules, one process at a time, with a line per build."""
+    """Build the missing programs of these modules, one process at a time, with a line for each build."""
     wanted = set(modules)
     for recipe in (recipe for recipe in RECIPES if recipe.module in wanted):
         if not folder(recipe).exists():
@@ -148,14 +148,14 @@ def build(modules: Iterable[str]) -> None:
 
 
 def build_all() -> None:
-    """Build everything, the tests' programs included."""
+    """Build all programs, including those of the tests."""
     build(recipe.module for recipe in RECIPES)
     for package in NODE_PACKAGES:
         install(package)
 
 
 def install(package: str) -> None:
-    """Install a package of npm, if it is absent."""
+    """Install an npm package if it is missing."""
     if not node_folder(package).exists():
         with locked(cache.folder() / "programs"), building(node_folder(package)) as target:
             if target:
@@ -166,7 +166,7 @@ def install(package: str) -> None:
 
 @contextmanager
 def building(final: Path) -> Iterator[Path | None]:
-    """A folder to build into, which gets its final name on success; None where another process has built it."""
+    """Yield a folder to build into, renamed on success; None if another process has built it."""
     if final.exists():
         yield None
         return

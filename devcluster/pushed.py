@@ -1,4 +1,4 @@
-"""Images read back from a registry: every manifest, configuration and layer of an index, held against its digest."""
+"""Images read back from a registry: every manifest, configuration and layer is checked against its digest."""
 
 import gzip
 import hashlib
@@ -27,10 +27,10 @@ class PushedImage:
 
 
 def images(url: str, repository: str, reference: str) -> dict[str, PushedImage]:
-    """The images of a pushed index by platform (`linux/arm/v7`), each read whole. `reference` is a tag or digest.
+    """Read the images of a pushed index completely, by platform (`linux/arm/v7`). `reference` is a tag or digest.
 
-    An image without an index is returned under the platform of its configuration; attestations are left out.
-    Raises DevclusterError where content is absent or not what its digest says.
+    An image without an index is returned under the platform of its configuration; attestations are skipped. Raises
+    DevclusterError if content is missing or does not match its digest.
     """
     place = f"{url}/v2/{repository}"
     top = json.loads(fetch(f"{place}/manifests/{reference}", reference, accept=f"{INDEX}, {MANIFEST}"))
@@ -43,12 +43,12 @@ def images(url: str, repository: str, reference: str) -> dict[str, PushedImage]:
 
 
 def manifest(place: str, digest: str) -> dict[str, Any]:
-    """An image's manifest."""
+    """Fetch an image's manifest."""
     return dict(json.loads(fetch(f"{place}/manifests/{digest}", digest, accept=MANIFEST)))
 
 
 def image(place: str, digest: str, content: dict[str, Any]) -> PushedImage:
-    """The image of a manifest, read whole."""
+    """Read the image of a manifest completely."""
     config = json.loads(fetch(f"{place}/blobs/{content['config']['digest']}", content["config"]["digest"]))
     found: dict[str, bytes] = {}
     for layer in content["layers"] or ():
@@ -58,7 +58,7 @@ def image(place: str, digest: str, content: dict[str, Any]) -> PushedImage:
 
 
 def fetch(url: str, digest: str, accept: str = "*/*") -> bytes:
-    """Content from the registry, checked where `digest` is one."""
+    """Fetch content from the registry; check it if `digest` is a digest."""
     answer = requests.get(url, headers={"Accept": accept}, timeout=30)
     if not answer.ok:
         raise DevclusterError(f"{url} answers {answer.status_code}")
@@ -68,7 +68,7 @@ def fetch(url: str, digest: str, accept: str = "*/*") -> bytes:
 
 
 def files(layer: bytes) -> dict[str, bytes]:
-    """Regular files of a gzipped layer by name."""
+    """Return the regular files of a gzipped layer by name."""
     with tarfile.open(fileobj=io.BytesIO(gzip.decompress(layer))) as archive:
         return {
             member.name: stream.read()

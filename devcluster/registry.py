@@ -1,7 +1,7 @@
 """The cluster's registries: `open` (plain HTTP), `basic` (TLS, passwords) and `token` (TLS, bearer tokens).
 
-All are Debian's docker-registry (distribution 2.8.2) on the cluster's own address, so that one name reaches them from
-the host and from pods. Nodes pull docker.io's images from `open`.
+All are Debian's docker-registry (distribution 2.8.2) on the cluster's own address, so that one name works on the host
+and in pods. Cluster nodes pull docker.io's images from `open`.
 """
 
 import json
@@ -24,7 +24,7 @@ USERNAME = "builder"
 READER = "reader"
 JOB = "job"
 OIDC_KEY = "oidc-tokens"
-"""The pair that the issuer of the jobs' tokens signs with."""
+"""The key pair that signs the jobs' OIDC tokens."""
 ACCOUNTS = (USERNAME, READER, JOB, "state", "oidc-requests")
 TOKEN_LIFETIME = 300
 
@@ -33,7 +33,7 @@ TOKEN_LIFETIME = 300
 class Registry:
     """One registry as its clients see it; `ca_file` is None for plain HTTP, `username` empty without logins.
 
-    `mirrors` are the registries of the world in whose stead nodes ask this one.
+    `mirrors` are the public registries for which cluster nodes use this one.
     """
 
     name: str
@@ -45,17 +45,20 @@ class Registry:
 
     @property
     def plain_http(self) -> bool:
-        """Whether it speaks HTTP without TLS."""
+        """Whether it uses HTTP without TLS."""
         return self.ca_file is None
 
     @property
     def url(self) -> str:
-        """The registry's root."""
+        """The registry's root URL."""
         return f"{'http' if self.plain_http else 'https'}://{self.address}"
 
     @property
     def ready_url(self) -> str:
-        """Answers 200 to everybody as soon as the registry serves (distribution 2.8.2, registry/registry.go)."""
+        """URL that answers 200 without a login as soon as the registry serves.
+
+        Source: distribution 2.8.2, registry/registry.go.
+        """
         return f"{self.url}/"
 
 
@@ -63,7 +66,7 @@ class Registry:
 class Service:
     """A process that belongs to the registries. `ready_url` answers 200; `ca_file` verifies it.
 
-    It needs the cluster's network only: in the cluster's mount namespace its own files may be hidden.
+    It runs in the cluster's network namespace only: the mount namespace may hide its own files.
     """
 
     name: str
@@ -73,9 +76,9 @@ class Service:
 
 
 def registries(cluster: Cluster) -> tuple[Registry, ...]:
-    """The registries `open`, `basic` and `token`, in this order.
+    """Return the registries `open`, `basic` and `token`, in this order.
 
-    Raises DevclusterError where the cluster has never been up, and so has no passwords.
+    Raises DevclusterError if the cluster was never started, so that it has no passwords.
     """
     return tuple(
         Registry(
@@ -91,7 +94,7 @@ def registries(cluster: Cluster) -> tuple[Registry, ...]:
 
 
 def password(cluster: Cluster, account: str) -> Secret:
-    """An account's password: `builder` may do everything, `reader` (of `token` only) may pull."""
+    """Return an account's password: `builder` has all rights, `reader` (of `token` only) may pull."""
     try:
         return Secret(json.loads(credentials_file(cluster).read_text())[account])
     except FileNotFoundError:
@@ -101,7 +104,7 @@ def password(cluster: Cluster, account: str) -> Secret:
 
 
 def services(cluster: Cluster) -> tuple[Service, ...]:
-    """The processes to run, token server included; `write` has made what they read."""
+    """Return the processes to run, including the token server; `write` must have created their files."""
     served = tuple(
         Service(
             name=f"registry-{registry.name}",
@@ -123,7 +126,7 @@ def services(cluster: Cluster) -> tuple[Service, ...]:
 
 
 def module(name: str, configuration: Path) -> Command:
-    """A server that is a module of ours, with its configuration file."""
+    """Return the command of a server that is one of our modules, with its configuration file."""
     return Command(
         argv=(sys.executable, "-m", name, str(configuration)),
         cwd=Path(__file__).parent.parent,
@@ -133,7 +136,7 @@ def module(name: str, configuration: Path) -> Command:
 
 
 def write(cluster: Cluster) -> None:
-    """Write passwords, where absent, and the services' configuration. The cluster's authority must exist."""
+    """Write missing passwords and the services' configuration. The cluster's authority must exist."""
     cluster.configuration.mkdir(parents=True, exist_ok=True)
     _ensure_credentials(cluster)
     for registry in registries(cluster):
@@ -142,9 +145,9 @@ def write(cluster: Cluster) -> None:
 
 
 def configuration(cluster: Cluster, registry: Registry) -> dict[str, Any]:
-    """The registry's configuration; it is YAML, of which JSON is a part (docs/configuration.md).
+    """Return the registry's configuration as JSON, which is valid YAML (docs/configuration.md).
 
-    No cache of blob descriptors: a registry must notice that its storage was wiped.
+    It has no cache of blob descriptors: a registry must notice that its storage was wiped.
     """
     http: dict[str, Any] = {"addr": registry.address, "secret": password(cluster, "state").reveal_text()}
     if registry.ca_file:
@@ -175,7 +178,10 @@ def configuration(cluster: Cluster, registry: Registry) -> dict[str, Any]:
 
 
 def token_configuration(cluster: Cluster) -> dict[str, Any]:
-    """What `devcluster.tokens` reads: `builder` may do everything, `reader` pull; `public/*` is everybody's to pull."""
+    """Return the configuration of `devcluster.tokens`.
+
+    `builder` has all rights, `reader` may pull, and `public/*` may be pulled without a login.
+    """
     certificate, key = _server_pair(cluster)
     signing_certificate, signing_key = pki.ensure_pair(cluster, "tokens", pki.Subject(name="tokens"))
     jobs, _ = pki.ensure_pair(cluster, OIDC_KEY, pki.Subject(name=OIDC_KEY))
@@ -211,12 +217,12 @@ def _server_pair(cluster: Cluster) -> tuple[Path, Path]:
 
 
 def credentials_file(cluster: Cluster) -> Path:
-    """Where the accounts' passwords are kept."""
+    """Return the path of the accounts' passwords."""
     return cluster.state / "registry-credentials.json"
 
 
 def _ensure_credentials(cluster: Cluster) -> None:
-    """Make passwords that stay the same while the cluster's state does."""
+    """Create passwords, which stay the same as long as the cluster's state exists."""
     file = credentials_file(cluster)
     known = json.loads(file.read_text()) if file.exists() else {}
     if not known.keys() >= set(ACCOUNTS):
@@ -224,19 +230,22 @@ def _ensure_credentials(cluster: Cluster) -> None:
 
 
 def _ensure_htpasswd(cluster: Cluster) -> Path:
-    """docker-registry reads bcrypt only (distribution 2.8.2, registry/auth/htpasswd/htpasswd.go)."""
+    """Create the password file: docker-registry reads only bcrypt.
+
+    Source: distribution 2.8.2, registry/auth/htpasswd/htpasswd.go.
+    """
     file = cluster.configuration / "registry.htpasswd"
     if not file.exists():
         import bcrypt
 
-        # A low cost: each request with a password pays it, and these passwords are random.
+        # A low cost is enough for random passwords, and each request with a password pays it.
         hashed = bcrypt.hashpw(password(cluster, USERNAME).reveal(), bcrypt.gensalt(rounds=5))
         pki.write_private(file, f"{USERNAME}:{hashed.decode()}\n".encode())
     return file
 
 
 def _write(file: Path, value: dict[str, Any]) -> None:
-    """Write JSON that holds passwords; whole whenever it is seen."""
+    """Write JSON with passwords atomically."""
     fresh = file.with_name(f".{file.name}.new")
     pki.write_private(fresh, json.dumps(value, indent=2).encode())
     fresh.replace(file)

@@ -1,4 +1,4 @@
-"""What tokens give access to: scopes as clients ask for them, and the accounts that are granted them."""
+"""Access rights of tokens: scopes that clients request, and accounts to which they are granted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ci_buildx.model.secret import Secret
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What a client asks for, or gets: `repository:team/app:pull,push`. `actions` may be empty."""
+    """A requested or granted scope: `repository:team/app:pull,push`. `actions` may be empty."""
 
     type: str
     name: str
@@ -22,10 +22,10 @@ class Scope:
 
 
 def parse(texts: Iterable[str]) -> tuple[Scope, ...]:
-    """Read scope parameters, each of which may hold several scopes apart by blanks.
+    """Parse scope parameters, each of which may hold several scopes separated by blanks.
 
-    Names may contain colons (`host:port/name`), types a class in brackets, which grants nothing and is
-    dropped (docs/spec/auth/scope.md). Raises ValueError on anything else.
+    Names may contain colons (`host:port/name`), types a class in brackets, which grants nothing and is dropped
+    (docs/spec/auth/scope.md). Raises ValueError for malformed scopes.
     """
     scopes = []
     for text in (word for line in texts for word in line.split()):
@@ -41,13 +41,13 @@ def parse(texts: Iterable[str]) -> tuple[Scope, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """A password and what it opens: actions by pattern of repository name (`team/*`), for example."""
+    """A password and the actions that it grants, by pattern of repository names such as `team/*`."""
 
     password: Secret
     grants: Mapping[str, frozenset[str]]
 
     def cut(self, scope: Scope) -> Scope:
-        """The part of a scope that this account may have."""
+        """Return the part of a scope that is granted to this account."""
         allowed: set[str] = set()
         for pattern, actions in self.grants.items():
             if fnmatchcase(scope.name, pattern):

@@ -1,4 +1,4 @@
-"""Which processes make up a cluster, and in which order they start."""
+"""The processes of a cluster, in their starting order."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +10,10 @@ from devcluster.processes import Command
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """A process to be kept.
+    """A process that must keep running.
 
-    `private` puts it into the mount namespace too, where the host's folders are hidden; `settings` is a folder for
-    copies of kernel settings that it may set.
+    `private` moves it into the mount namespace too, where the host's folders are hidden; `settings` is a folder for
+    copies of kernel settings that it may write.
     """
 
     name: str
@@ -22,18 +22,21 @@ class Service:
     settings: Path | None = None
 
     def enter(self, cluster: Cluster) -> list[str]:
-        """The prefix that puts it where it belongs."""
+        """Return the prefix that moves it into its namespaces."""
         shield = namespaces.shield(self.settings) if self.settings else []
         return [*namespaces.enter(cluster, mount=self.private), *shield]
 
 
 def servers(cluster: Cluster) -> tuple[registry.Service, ...]:
-    """The servers that are not Kubernetes' own: registries, and the issuer that the API server trusts."""
+    """Return the servers that are not part of Kubernetes: registries, and the issuer that the API server trusts."""
     return (*registry.services(cluster), issuer.service(cluster))
 
 
 def foundation(cluster: Cluster) -> list[Service]:
-    """What needs nothing else: store, API server (it waits for the store), container runtimes, registries."""
+    """Return the services without dependencies: store, API server, container runtimes, registries.
+
+    The API server itself waits for the store.
+    """
     return [
         Service(name="etcd", command=components.etcd(cluster)),
         Service(name="kube-apiserver", command=components.api_server(cluster)),
@@ -43,13 +46,13 @@ def foundation(cluster: Cluster) -> list[Service]:
             )
             for node in cluster.nodes
         ),
-        # Registries run from the source tree, which may lie in a hidden folder.
+        # Registries run from the source tree, which may be in a hidden folder.
         *(Service(name=server.name, command=server.command, private=False) for server in servers(cluster)),
     ]
 
 
 def control(cluster: Cluster) -> list[Service]:
-    """What needs the API server."""
+    """Return the services that need the API server."""
     manager, scheduler = (
         bootstrap.component_kubeconfig(cluster, user) for user in ("kube-controller-manager", "kube-scheduler")
     )
@@ -63,7 +66,7 @@ def control(cluster: Cluster) -> list[Service]:
 
 
 def nodes(cluster: Cluster) -> list[Service]:
-    """What needs the initial objects, which give the nodes their architectures, and the pause image."""
+    """Return the kubelets, which need the pause image and the initial objects that set architectures."""
     return [
         Service(
             name=f"kubelet-{node.architecture}",
@@ -75,12 +78,12 @@ def nodes(cluster: Cluster) -> list[Service]:
 
 
 def every(cluster: Cluster) -> list[Service]:
-    """All of them in starting order."""
+    """Return all services in starting order."""
     return [*foundation(cluster), *control(cluster), *nodes(cluster)]
 
 
 def start(cluster: Cluster, wanted: list[Service]) -> None:
-    """Start those that don't run, and anew those that run otherwise than they would be started now."""
+    """Start services that do not run, and restart those whose command has changed."""
     for service in wanted:
         process = processes.record(cluster, service.name)
         if process and process.alive and not processes.follows(process, service.command):

@@ -1,13 +1,13 @@
-"""A token server for the registry that wants bearer tokens: `python -m devcluster.tokens CONFIG.json`.
+"""A token server for the registry with bearer tokens: `python -m devcluster.tokens CONFIG.json`.
 
-It serves both ways to a token that the registry clients of this world use, on one URL:
+On one URL it serves both protocols that registry clients use:
 
 - `GET /token?service=…&scope=…` with HTTP basic authentication (distribution 2.8.2, docs/spec/auth/token.md);
 - `POST /token` with a password or refresh_token grant (the same, docs/spec/auth/oauth.md).
 
-Access is what was asked for, cut down to what the account was granted; asking for more is no error
-(token.md, "Requesting a Token"). Tokens are JWTs as distribution 2.8.2 verifies them
-(registry/auth/token/token.go): `aud` is one string, the key comes as a certificate in `x5c`.
+The access granted is the part of the request that the account may have; requesting more is not an error (token.md,
+"Requesting a Token"). Tokens are JWTs as distribution 2.8.2 verifies them (registry/auth/token/token.go): `aud` is a
+single string, the key is a certificate in `x5c`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 JOB = "job"
 """The account whose password is an OIDC token."""
 ANONYMOUS = ""
-"""The account of a client that shows no credentials."""
+"""The account of a client without credentials."""
 
 _LARGEST_FORM = 64 * 1024
 
@@ -52,7 +52,7 @@ class Issuer:
     clock: Callable[[], float] = time.time
 
     def sign(self, subject: str, access: Iterable[Scope]) -> str:
-        """A JWT in compact form for the subject."""
+        """Return a JWT in compact form for the subject."""
         now = int(self.clock())
         claims = {
             "iss": self.name,
@@ -76,7 +76,7 @@ class Answer:
 
 
 class Refused(Exception):
-    """A request that gets no token; `answer` says why in the form of RFC 6749, 5.2."""
+    """A refused request for a token; `answer` holds the reason in the format of RFC 6749, 5.2."""
 
     def __init__(self, status: int, error: str, description: str) -> None:
         super().__init__(description)
@@ -85,9 +85,9 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenService:
-    """Who gets which token. Knows nothing of sockets; refresh tokens live as long as it does.
+    """Decides about tokens, without network access; refresh tokens are valid as long as this object exists.
 
-    The password of the account `JOB` is an OIDC token for this registry that the key `jobs` has signed.
+    The password of the account `JOB` is an OIDC token for this registry, signed with the key `jobs`.
     """
 
     issuer: Issuer
@@ -96,7 +96,7 @@ class TokenService:
     _refresh: dict[str, str] = field(default_factory=dict)
 
     def get(self, query: Mapping[str, list[str]], authorization: str) -> Answer:
-        """Answer a GET; `authorization` is the header's value, empty where there is none."""
+        """Answer a GET; `authorization` is the header's value, or ""."""
         try:
             user = self._authenticate(*_basic(authorization)) if authorization else ANONYMOUS
             body = self._grant(user, query)
@@ -108,7 +108,7 @@ class TokenService:
         return Answer(status=200, body=body)
 
     def post(self, form: Mapping[str, list[str]]) -> Answer:
-        """Answer a POST of the OAuth 2 way."""
+        """Answer a POST of the OAuth 2 protocol."""
         try:
             user = self._grantee(form)
             body = self._grant(user, form)
@@ -215,7 +215,7 @@ class _Connection(jwt.JsonConnection):
 
 
 def read_service(config: Mapping[str, Any]) -> TokenService:
-    """The service that a configuration describes (rendered by `devcluster.registry`). Reads the named files."""
+    """Create the service from its configuration (written by `devcluster.registry`); reads the named files."""
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
     from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key

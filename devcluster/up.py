@@ -1,4 +1,4 @@
-"""Brings a cluster up, or what is missing of one."""
+"""Starts a cluster, or its missing parts."""
 
 import shutil
 import sys
@@ -33,13 +33,13 @@ LOG_LINES = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """Waits while these services must live."""
+    """Waits for conditions while these services must be alive."""
 
     cluster: Cluster
     services: list[services.Service]
 
     def until(self, what: str, probe: Callable[[], bool], explain: Callable[[], str] = lambda: "no answer") -> None:
-        """Wait for `probe`; give up at the deadline or as soon as one of the services has ended."""
+        """Wait for `probe`; fail at the deadline or as soon as one of the services has ended."""
         deadline = time.monotonic() + PATIENCE
         while not probe():
             for service in self.services:
@@ -52,13 +52,13 @@ class Wait:
 
 
 def tail(cluster: Cluster, name: str) -> str:
-    """The end of a process's log."""
+    """Return the end of a process's log."""
     lines = (cluster.run / f"{name}.log").read_text(errors="replace").splitlines()
     return "\n".join(f"  {line}" for line in lines[-LOG_LINES:])
 
 
 def up(cluster: Cluster) -> None:
-    """Start everything that doesn't run and wait until the cluster is healthy."""
+    """Start all missing processes and wait until the cluster is healthy."""
     prepare()
     namespaces.refuse_stranger(cluster)
     namespaces.refuse_overlap(cluster)
@@ -71,7 +71,7 @@ def up(cluster: Cluster) -> None:
 
 
 def prepare() -> None:
-    """Fetch and build what clusters are made of."""
+    """Install the host's packages, and build or fetch the programs."""
     with phase("host packages"):
         host.install_packages()
     with phase("programs"):
@@ -80,7 +80,7 @@ def prepare() -> None:
 
 
 def start(cluster: Cluster) -> None:
-    """Start the processes in order; each group waits for what it needs of the one before."""
+    """Start the processes in order; each group waits for its dependencies in earlier groups."""
     foundation, control, nodes = (make(cluster) for make in (services.foundation, services.control, services.nodes))
     servers = services.servers(cluster)
     api = Api(cluster)
@@ -103,7 +103,10 @@ def start(cluster: Cluster) -> None:
 
 
 def ensure_ground(cluster: Cluster) -> None:
-    """Namespaces, link, cgroups and binfmt. Where the namespaces are gone, so is every pod: what is left is cleared."""
+    """Create namespaces, link, cgroups and binfmt if missing.
+
+    If the namespaces are gone, so are all pods, and their leftovers are removed.
+    """
     if not namespaces.exist(cluster):
         sweep.kill(cluster)
         namespaces.remove(cluster)
@@ -117,7 +120,7 @@ def ensure_ground(cluster: Cluster) -> None:
 
 
 def await_health(waiting: Wait) -> None:
-    """Wait until nothing is found wrong."""
+    """Wait until all checks pass."""
     faults: list[str] = []
 
     def healthy() -> bool:
@@ -129,7 +132,7 @@ def await_health(waiting: Wait) -> None:
 
 @contextmanager
 def phase(name: str) -> Iterator[None]:
-    """Say how long a part took."""
+    """Print how long a part took."""
     began = time.monotonic()
     yield
     print(f"{name:<14} {time.monotonic() - began:5.1f} s", file=sys.stderr, flush=True)
