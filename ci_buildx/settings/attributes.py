@@ -52,7 +52,10 @@ def parse_sbom(text: str, *, source: str) -> str:
 
 
 def parse_attestations(texts: Iterable[str], *, source: str) -> dict[str, str]:
-    """Parse ``type=provenance,mode=max`` and similar texts; return the first of each type, by type."""
+    """Parse ``type=provenance,mode=max`` and similar texts; return the first of each type, by type.
+
+    Raises InputError for malformed texts and unknown modes.
+    """
     found: dict[str, str] = {}
     for text in texts:
         kind, canonical = _parse_attestation(text, source)
@@ -106,7 +109,8 @@ def parse_outputs(
 ) -> tuple[TypedAttributes, ...]:
     """Parse outputs; ``-`` alone is a tar to stdout, a path alone a local folder. Only one may go to stdout.
 
-    ``may_delete`` lets ``mode=delete`` clear any folder, not only those inside the working directory.
+    ``may_delete`` lets ``mode=delete`` clear any folder, not only those inside the working directory. Raises
+    InputError.
     """
     outputs = tuple(_parse_output(text, source, cwd) for text in texts if text)
     for output in outputs:
@@ -186,7 +190,7 @@ def parse_cache_from(texts: Iterable[str], *, source: str, cwd: Path) -> tuple[T
 
 
 def parse_cache_to(texts: Iterable[str], *, source: str, cwd: Path) -> tuple[TypedAttributes, ...]:
-    """Parse cache exports; a reference alone is ``type=registry``."""
+    """Parse cache exports; a reference alone is ``type=registry``. Raises InputError."""
     exports = [cache for text in texts for cache in _parse_caches(text, source)]
     if exports:
         from ci_buildx.settings.attribute_checks import check_export

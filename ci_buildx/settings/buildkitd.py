@@ -41,7 +41,10 @@ def _locate_error(file: str, reason: str) -> str:
 
 
 def parse_flags(text: str, *, source: str) -> tuple[str, ...]:
-    """Split flags of buildkitd like a shell. Their names are not checked: only buildkitd knows them."""
+    """Split flags of buildkitd like a shell.
+
+    Their names are not checked: only buildkitd knows them. Raises InputError for unbalanced quotes and non-flags.
+    """
     import shlex
 
     try:

@@ -56,7 +56,10 @@ def _read_proxies(env: Mapping[str, str]) -> dict[str, Any]:
 
 
 def parse_tags(texts: Iterable[str], *, source: str) -> tuple[str, ...]:
-    """Check references against distribution's grammar; return them as typed, in order and without duplicates."""
+    """Check references against distribution's grammar; return them as typed, in order and without duplicates.
+
+    Raises InputError for an invalid reference and for one with a digest.
+    """
     tags = dict.fromkeys(text.strip() for text in texts)
     for tag in tags:
         check_tag(tag, source=source)
@@ -105,7 +108,7 @@ def parse_build_args(texts: Iterable[str], *, source: str, env: Mapping[str, str
 
 
 def parse_labels(texts: Iterable[str], *, source: str) -> Pairs:
-    """Parse ``K=V``, or ``K`` alone with an empty value; the last value of a key wins."""
+    """Parse ``K=V``, or ``K`` alone with an empty value; the last value of a key wins. Raises InputError."""
     pairs = dict(_split_pair(text, source) for text in texts)
     return tuple((key, value or "") for key, value in pairs.items())
 
@@ -114,7 +117,7 @@ def parse_annotations(texts: Iterable[str], *, source: str) -> Pairs:
     """Parse ``[target[,target…]:]K=V`` with targets like ``index`` or ``manifest[linux/amd64]``.
 
     The result has one entry for each target, with the key ``target:K`` and normalised platforms (buildx 0.38.2
-    ``util/buildflags/export.go``).
+    ``util/buildflags/export.go``). Raises InputError.
     """
     annotations = {}
     for text in texts:

@@ -43,7 +43,10 @@ def parse_network(text: str, *, source: str) -> str:
 
 
 def parse_hosts(texts: Iterable[str], *, source: str) -> tuple[str, ...]:
-    """Convert ``name:address`` and ``name=address`` to ``name=address``; an IPv6 address may have brackets."""
+    """Convert ``name:address`` and ``name=address`` to ``name=address``; an IPv6 address may have brackets.
+
+    Raises InputError for an invalid address and for ``host-gateway``.
+    """
     hosts = []
     for text in (part.strip() for given in texts for part in given.split(",")):
         name, equals, address = text.partition("=")
@@ -83,7 +86,10 @@ def parse_size(text: str, *, source: str) -> int:
 
 
 def parse_ulimits(texts: Iterable[str], *, source: str) -> tuple[str, ...]:
-    """Convert ``name=soft[:hard]`` to ``name=soft:hard``, sorted; the last value of a name wins. -1 is unlimited."""
+    """Convert ``name=soft[:hard]`` to ``name=soft:hard``, sorted; the last value of a name wins.
+
+    -1 is unlimited. Raises InputError.
+    """
     limits = {}
     for text in texts:
         name, _, values = text.partition("=")
@@ -117,7 +123,10 @@ def parse_entitlements(texts: Iterable[str], *, source: str) -> tuple[str, ...]:
 
 
 def parse_resources(texts: Iterable[str], *, source: str) -> tuple[tuple[str, str], ...]:
-    """Parse limits of each step (``memory=512m``, ``cpu-quota=50000``, …) into BuildKit's names. Zero is unlimited."""
+    """Parse limits of each step (``memory=512m``, ``cpu-quota=50000``, …); return them by BuildKit's names.
+
+    Zero is unlimited. Raises InputError.
+    """
     resources = {}
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))

@@ -1,4 +1,7 @@
-"""Checks of driver options' values, and the labels and annotations that kube-builder and Kubernetes reserve."""
+"""Checks of driver options' values, and the labels and annotations that kube-builder and Kubernetes reserve.
+
+Every check raises InputError, which names ``source``, for an invalid value; most return the checked value.
+"""
 
 from __future__ import annotations
 

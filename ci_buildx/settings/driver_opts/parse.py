@@ -157,7 +157,10 @@ def _write_pairs(pairs: dict[str, Any]) -> str:
 
 
 def read_pairs(text: str, *, source: str) -> dict[str, str]:
-    """Parse ``key=value`` pairs separated by commas. Like buildx, it accepts quotes around the whole text."""
+    """Parse ``key=value`` pairs separated by commas.
+
+    Like buildx, it accepts quotes around the whole text. Raises InputError.
+    """
     pairs = {}
     for item in text.strip('"').split(","):
         key, equals, value = item.strip().partition("=")
