@@ -39,7 +39,7 @@ class _ModulePlaceholder(ModuleType):
 
 
 def compile_lazily(text: str, flags: int = 0) -> re.Pattern[str]:
-    """Compile a regular expression at its first use.
+    """Return a pattern that calls ``re.compile`` at its first use.
 
     An error in ``text`` shows only then; the tests use every pattern.
     """

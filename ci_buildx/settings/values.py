@@ -185,15 +185,19 @@ class BuildSettings:
     """Settings of one build.
 
     ``context`` is an existing folder, a URL that BuildKit fetches itself (``https://….git#ref``, a tarball), or ``-``
-    for standard input; ``archive`` is then the file that holds the input after it was read. ``dockerfile`` is an
-    existing file. It is None with a remote context (BuildKit looks up ``dockerfile_name`` there), and until it has been
-    read from ``dockerfile_origin``: ``-`` for standard input, or a URL. ``tags`` are references as typed, already
-    checked. ``outputs`` holds ``--output`` entries; ``push`` adds an image exporter that pushes. Keys of
-    ``annotations`` include their target: ``index:key`` or ``manifest[linux/amd64]:key``. ``provenance`` and ``sbom``
-    are attributes as buildx sends them (``type=sbom,generator=…``), "" if disabled; ``attestations`` holds all others
-    by type. ``entitlements`` are extra privileges that steps may request (``network.host``). With a ``call`` nothing is
-    built. ``daemon`` receives outputs of type docker without ``dest``. Without ``oci_artifact``, attestations are plain
-    image manifests unless an output overrides that. ``policy_disabled`` ignores a policy in Rego in a remote context.
+    for standard input; ``archive`` is then the file that holds the input after it was read.
+
+    ``dockerfile`` is an existing file. It is None with a remote context (BuildKit looks up ``dockerfile_name`` there),
+    and until it has been read from ``dockerfile_origin``: ``-`` for standard input, or a URL.
+
+    ``tags`` are references as typed, already checked. ``outputs`` holds ``--output`` entries; ``push`` adds an image
+    exporter that pushes. Keys of ``annotations`` include their target: ``index:key`` or ``manifest[linux/amd64]:key``.
+    ``provenance`` and ``sbom`` are attributes as buildx sends them (``type=sbom,generator=…``), "" if disabled;
+    ``attestations`` holds all others by type.
+
+    ``entitlements`` are extra privileges that steps may request (``network.host``). With a ``call`` nothing is built.
+    ``daemon`` receives outputs of type docker without ``dest``. Without ``oci_artifact``, attestations are plain image
+    manifests unless an output overrides that. ``policy_disabled`` ignores a policy in Rego in a remote context.
     """
 
     context: Path | str
