@@ -1,4 +1,4 @@
-"""The Kubernetes API as the rest of the project sees it."""
+"""A client for the Kubernetes API: REST calls, watches and WebSockets, as the rest of the project uses them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _LOG = debug.get_log("kube")
 _PAGE = 500
 MOST_PAGES = 200
-"""Pages of a list: 100,000 objects."""
+"""Maximum number of pages of a list: 100,000 objects."""
 _PATCHES = {
     "merge": "application/merge-patch+json",
     "strategic": "application/strategic-merge-patch+json",
@@ -36,12 +36,12 @@ _PATCHES = {
 
 
 class KubeClient:
-    """Calls to one cluster's API server; thread-safe, keeps its connections open between calls.
+    """A thread-safe client of one cluster's API server that keeps its connections open between calls.
 
-    Every method raises the KubeError tree. An InputError that leaves the ``with`` block after something was created
-    becomes a LateInputError: exit code 2 promises that nothing was. Calls are tried again after 429, 5xx and broken
-    connections, with growing jittered pauses, where doing so is safe: an object with a fixed name that "already
-    exists" at the second try counts as made by the first.
+    Every method raises the KubeError tree. An InputError that leaves the ``with`` block after an object was created
+    becomes a LateInputError, because exit code 2 promises that nothing was created. Calls are retried after 429, 5xx
+    and broken connections, with growing jittered pauses, if a retry is safe. If a retried create of an object with a
+    fixed name fails with "already exists", the object counts as created by the first try.
     """
 
     def __init__(self, cluster: ClusterAccess, *, retry: RetryPolicy | None = None) -> None:
@@ -63,25 +63,25 @@ class KubeClient:
 
     @property
     def namespace(self) -> str:
-        """The namespace of the context, "default" if it has none."""
+        """The namespace of the context; "default" if the context has none."""
         return self._cluster.namespace
 
     @property
     def server_time(self) -> float | None:
-        """The server's clock at its last answer, in epoch seconds; None before the first."""
+        """The server's clock at its last response, in epoch seconds; None before the first response."""
         try:
             return float(timestamps.parse_http_date(self._exchange.date))
         except ValueError:
             return None
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:
-        """Read ``path`` (``/api/v1/…``)."""
+        """Read the object at ``path`` (``/api/v1/…``)."""
         return self._exchange.call(ApiCall(method="GET", path=path, query=encode_query(query)))
 
     def create(self, path: str, body: dict[str, Any], **query: Any) -> dict[str, Any]:
-        """Post ``body`` to a collection; with ``dryRun="All"`` only ask whether that would be let in."""
+        """POST ``body`` to a collection; with ``dryRun="All"`` only check whether it would be admitted."""
         metadata = body.get("metadata") or {}
-        # Reviews have no name and leave no trace; with generateName each try would make another object.
+        # Reviews have no name and are not stored; with generateName each try would create another object.
         repeatable = "name" in metadata or "generateName" not in metadata
         made = self._exchange.call(
             ApiCall(
@@ -96,7 +96,7 @@ class KubeClient:
         return made
 
     def patch(self, path: str, body: Any, *, kind: str = "merge", **query: Any) -> dict[str, Any]:
-        """Patch an object; ``kind`` is ``merge``, ``strategic`` or ``json`` (which is not repeated)."""
+        """Patch an object; ``kind`` is ``merge``, ``strategic`` or ``json`` (``json`` is not retried)."""
         return self._exchange.call(
             ApiCall(
                 method="PATCH",
@@ -109,12 +109,16 @@ class KubeClient:
         )
 
     def delete(self, path: str, *, body: dict[str, Any] | None = None, **query: Any) -> dict[str, Any]:
-        """Delete an object, or a collection's objects that ``query`` selects; ``body`` holds DeleteOptions."""
+        """Delete an object, or the objects of a collection that ``query`` selects; ``body`` holds DeleteOptions."""
         encoded = json.dumps(body).encode() if body else b""
         return self._exchange.call(ApiCall(method="DELETE", path=path, query=encode_query(query), body=encoded))
 
     def list(self, path: str, **query: Any) -> dict[str, Any]:
-        """Read a whole collection, page by page; ``items`` holds all of it."""
+        """Read a whole collection page by page; ``items`` of the result holds all objects.
+
+        Raises KubeError if the list has more than :data:`MOST_PAGES` pages. If a continue token has expired (410),
+        reads the list again in a single request.
+        """
         whole = self.get(path, limit=_PAGE, **query)
         items = whole.setdefault("items", None) or []
         page, pages = whole, 1
@@ -142,8 +146,10 @@ class KubeClient:
         listed: threading.Event | None = None,
         **query: Any,
     ) -> Iterator[WatchEvent]:
-        """The changes of a collection, see :class:`ci_buildx.kube.watch.CollectionWatch`. ``deadline`` is a
-        time.monotonic().
+        """Watch the collection at ``path``; see :class:`ci_buildx.kube.watch.CollectionWatch`.
+
+        ``deadline`` is a time.monotonic() value. ``resource_version`` is where to start; "" lists the collection first.
+        Setting ``stop`` ends the watch; ``listed`` is set once the first list has been consumed.
         """
         listing = ApiCall(method="GET", path=path, query=encode_query(query))
         stop = stop or threading.Event()
@@ -151,14 +157,17 @@ class KubeClient:
         return watch.watch_events(resource_version)
 
     def open_stream(self, path: str, *, stop: threading.Event | None = None, **query: Any) -> Iterator[bytes]:
-        """What ``path`` answers as plain text, as it comes, until its end or ``stop``."""
+        """Stream the plain-text response of ``path`` as it arrives, until it ends or ``stop`` is set."""
 
         return read_chunks(
             self._exchange, ApiCall(method="GET", path=path, query=encode_query(query)), stop or threading.Event()
         )
 
     def open_websocket(self, path: str, query: Sequence[tuple[str, str]], protocols: Sequence[str]) -> WebSocket:
-        """A connected, non-blocking WebSocket that speaks one of ``protocols``, the first one preferred."""
+        """Connect a non-blocking WebSocket that speaks one of ``protocols``; the first is preferred.
+
+        A 401 renews the credentials and retries once. Raises the KubeError tree.
+        """
         target = self._exchange.make_target(path, query)
         try:
             return self._upgrade(target, protocols)
@@ -168,7 +177,7 @@ class KubeClient:
         return self._upgrade(target, protocols)
 
     def warm(self) -> None:
-        """Open a connection beside whatever goes on: a WebSocket will be wanted soon, and can begin with a request."""
+        """Open a connection in the background for a WebSocket that is needed soon and can then skip the dialing."""
 
         def work() -> None:
             self._exchange.warm()
@@ -177,7 +186,7 @@ class KubeClient:
         threading.Thread(target=work, daemon=True, name="warm").start()
 
     def read_server_version(self) -> tuple[int, int]:
-        """Major and minor version of the API server."""
+        """Return the major and minor version of the API server; asked once, then cached."""
         if self._version is None:
             answer = self.get("/version")
             major, minor = (_parse_leading_number(str(answer.get(part) or "")) for part in ("major", "minor"))
@@ -185,13 +194,16 @@ class KubeClient:
         return self._version
 
     def make_official_client(self) -> kubernetes.client.ApiClient:
-        """The official package's client with the same credentials, for what is off the hot path: it imports slowly."""
+        """Make the official package's ApiClient with the same credentials.
+
+        Only for code off the hot path: the package is slow to import.
+        """
         from ci_buildx.kube.official_client import make_api_client
 
         return make_api_client(self._cluster, self._exchange.dialer)
 
     def close(self) -> None:
-        """Close the connections and end running watches. WebSockets are their users' own."""
+        """Close the connections and end running watches. WebSockets stay open; their users close them."""
         self._exchange.close()
 
     def _upgrade(self, target: str, protocols: Sequence[str]) -> WebSocket:
@@ -210,7 +222,7 @@ class KubeClient:
                 connection.close()
                 call.log(getattr(cause, "status", 0) or repr(cause), began, reused=connection.reused)
                 if connection.reused and isinstance(cause, ConnectionError):
-                    continue  # the server may close an idle connection at any time
+                    continue  # a server may close an idle connection at any time
                 if isinstance(cause, (OSError, MalformedResponse)):
                     raise explain_connection_failure(cause, self._cluster) from cause
                 raise
@@ -219,17 +231,20 @@ class KubeClient:
 
 
 def _parse_leading_number(text: str) -> int:
-    """Providers write minor versions such as ``29+``."""
+    """Parse the leading digits: providers write minor versions such as ``29+``."""
     digits = text[: len(text) - len(text.lstrip("0123456789"))]
     return int(digits or 0)
 
 
 _TICK = 0.1
-"""Seconds between two looks at the stop event."""
+"""Seconds between two checks of the stop event."""
 
 
 def read_chunks(exchange: ApiExchange, call: ApiCall, stop: threading.Event) -> Iterator[bytes]:
-    """What comes, as it comes, until its end or ``stop``. Raises the KubeError tree."""
+    """Yield the response body as it arrives, until it ends or ``stop`` is set.
+
+    Raises the KubeError tree.
+    """
     connection, response, kept = exchange.open_stream(call, time.monotonic() + CALL_TIMEOUT)
     try:
         if kept:
@@ -253,10 +268,11 @@ _TRIES = 5
 def amend_object(
     kube: KubeClient, path: str, change: Callable[[dict[str, Any]], dict[str, Any] | None]
 ) -> dict[str, Any]:
-    """Merge into an object what ``change`` makes of it, None for nothing; the object then.
+    """Apply the merge patch that ``change`` derives from the object at ``path``, and return the resulting object.
 
-    It is read and changed anew where somebody else was faster, whose change would be lost: the API server compares
-    resourceVersion (Kubernetes API conventions, "Concurrency Control and Consistency"). Raises KubeError.
+    ``change`` returns None to leave the object alone. If another writer was faster, the object is read and ``change``
+    is called again, so that no update is lost: the API server compares resourceVersion (Kubernetes API conventions,
+    "Concurrency Control and Consistency"). Raises KubeError, Conflict after five tries.
     """
     for left in reversed(range(_TRIES)):
         found = kube.get(path)

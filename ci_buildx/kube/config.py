@@ -1,7 +1,7 @@
-"""From a kubeconfig, or from inside a pod, to the one cluster that is meant.
+"""Resolves a kubeconfig, or a pod's service account, to the one cluster to use.
 
-Precedence follows client-go v0.34.2, ``tools/clientcmd``: a kubeconfig wins over the in-cluster account; a token
-wins over a token file; either wins, as a password or a client certificate does, over an exec plugin.
+Precedence follows client-go v0.34.2, ``tools/clientcmd``: a kubeconfig wins over the in-cluster account; a token wins
+over a token file; a token, token file, password or client certificate wins over an exec plugin.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 class ClusterChoice(Protocol):
-    """Which cluster the user asked for: ``settings.values.ClusterSettings``."""
+    """The user's choice of a cluster: ``settings.values.ClusterSettings``."""
 
     @property
     def kubeconfig(self) -> Sequence[Path]:
@@ -38,28 +38,29 @@ class ClusterChoice(Protocol):
 
     @property
     def content(self) -> Secret | None:
-        """A kubeconfig that was given as text, instead of files."""
+        """A kubeconfig passed as text instead of files."""
         ...
 
     @property
     def context(self) -> str:
-        """A context's name, "" for the current one."""
+        """The name of a context, "" for the current one."""
         ...
 
     @property
     def oidc(self) -> str:
-        """Where the job's own token comes from (:func:`ci_buildx.kube.oidc_token.find_token_source`), "" to use the
-        user's own.
+        """The source of the job's OIDC token (:func:`ci_buildx.kube.oidc_token.find_token_source`).
+
+        "" uses the kubeconfig's own user.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterAccess:
-    """One cluster and who we are to it.
+    """One cluster and our credentials for it.
 
-    ``server`` is a URL, which may have a path; ``namespace`` the context's, "default" if it has none; ``context`` ""
-    inside a pod. ``identity_headers`` go with each request besides the credentials (impersonation).
+    ``server`` is a URL, possibly with a path. ``namespace`` is the context's, "default" if it has none. ``context`` is
+    "" inside a pod. ``identity_headers`` (impersonation) are sent with each request in addition to the credentials.
     """
 
     server: str
@@ -72,26 +73,26 @@ class ClusterAccess:
 
     @property
     def url(self) -> SplitResult:
-        """The server's URL in parts."""
+        """The server's URL, split."""
         return urlsplit(self.server)
 
     @property
     def secure(self) -> bool:
-        """Whether TLS is spoken."""
+        """Whether the connection uses TLS."""
         return self.url.scheme == "https"
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port."""
+        """The server's host and port."""
         url = self.url
         return url.hostname or "", url.port or (443 if self.secure else 80)
 
 
 def load_cluster(settings: ClusterChoice, *, env: Mapping[str, str], account: Path = ACCOUNT) -> ClusterAccess:
-    """The cluster that ``settings`` and the environment mean.
+    """Resolve the cluster that ``settings`` and the environment select.
 
-    Raises InputError where a file, context, cluster or user is missing or malformed. ``account`` is the folder of the
-    in-cluster service account.
+    ``account`` is the folder of the in-cluster service account. Raises InputError if a file, context, cluster or user
+    is missing or malformed.
     """
     cluster = _choose(settings, env, account)
     if _LOG.is_on:
@@ -168,7 +169,7 @@ def _read_kubeconfig_cluster(config: Kubeconfig, name: str, env: Mapping[str, st
         proxy=own or _read_environment_proxy(server, env),
         namespace=context.read_text("namespace") or "default",
         context=context.name,
-        # Without TLS the user does not count, or everybody on the way would read the token
+        # Without TLS the user is ignored; otherwise everyone on the network path could read the token
         # (client-go v0.37.0, tools/clientcmd/client_config.go, ClientConfig).
         credentials=kubeconfig_user.make_credentials(person if is_secure else None, place, env),
         identity_headers=kubeconfig_user.make_impersonation_headers(person if is_secure else None),
@@ -176,7 +177,7 @@ def _read_kubeconfig_cluster(config: Kubeconfig, name: str, env: Mapping[str, st
 
 
 def _read_server(entry: KubeconfigEntry, *, secure: bool) -> str:
-    """The URL of the server; one without a scheme is HTTPS if ``secure`` (client-go v0.37.0, ``rest/url_utils.go``)."""
+    """Return the server's URL, by default HTTPS if ``secure``, else HTTP (client-go v0.37.0, ``rest/url_utils.go``)."""
     server = entry.read_text("server").rstrip("/")
     if not server:
         raise entry.make_error("no server is set")
@@ -208,7 +209,7 @@ def _read_environment_proxy(server: str, env: Mapping[str, str]) -> Proxy | None
 
 
 def _read_service_account(account: Path, env: Mapping[str, str]) -> ClusterAccess:
-    """A pod's own service account. The kubelet rotates the token, so it is read anew for each request."""
+    """Use a pod's own service account; its token is read for each request because the kubelet rotates it."""
     host, port = env["KUBERNETES_SERVICE_HOST"], env.get("KUBERNETES_SERVICE_PORT", "443")
     server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
     namespace = account / "namespace"

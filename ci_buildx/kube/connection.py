@@ -1,4 +1,4 @@
-"""Connections to the API server, for REST and WebSocket alike: TCP, proxy, TLS."""
+"""Connections to the API server (TCP, proxy, TLS), shared by REST calls and WebSockets."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from ci_buildx.wire.http1 import MalformedResponse, ResponseHead, ResponseReader
 
 _LOG = debug.get_log("kube")
 _KEEPALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
-"""A peer that vanished without a word (a NAT, a dead node) is noticed in half a minute."""
+"""TCP keepalive settings that detect a silently vanished peer (a NAT, a dead cluster node) within 30 seconds."""
 
 
 class Dialer:
-    """Opens connections to one cluster; thread-safe. The SSL context is made once per client certificate."""
+    """Opens connections to one cluster; thread-safe. Makes one SSL context per client certificate."""
 
     def __init__(self, cluster: ClusterAccess) -> None:
         self._cluster = cluster
@@ -33,9 +33,9 @@ class Dialer:
         self._shown: TlsKeyPair | None = None
 
     def open(self, timeout: float) -> socket.socket:
-        """A connected socket that blocks at most ``timeout`` s per operation.
+        """Return a connected socket whose operations block for at most ``timeout`` seconds.
 
-        Raises Unreachable, which says what failed on the way and what to do about it.
+        Raises Unreachable with the step that failed and how to fix it.
         """
         began = time.monotonic()
         cluster, deadline = self._cluster, began + timeout
@@ -61,7 +61,7 @@ class Dialer:
         return connection
 
     def make_context(self) -> ssl.SSLContext:
-        """The SSL context for the client certificate that is valid now."""
+        """Return the SSL context for the current client certificate."""
         pair = self._cluster.credentials.read_key_pair()
         with self._lock:
             if self._context is None or pair != self._shown:
@@ -70,18 +70,18 @@ class Dialer:
 
 
 def open_tcp_connection(address: tuple[str, int], timeout: float) -> socket.socket:
-    """A TCP connection. Raises OSError."""
+    """Open a TCP connection; ``timeout`` is in seconds. Raises OSError."""
     host, port = address
     return socket.create_connection((_encode_name(host), port), timeout=timeout)
 
 
 def _encode_name(name: str) -> Any:
-    """An ASCII name as bytes: for text Python imports its IDNA codec, with tables that take 3 ms to load."""
+    """Encode an ASCII name as bytes: for str, Python imports its IDNA codec, whose tables take 3 ms to load."""
     return name.encode() if name.isascii() else name
 
 
 def _open_stream(proxy: Proxy | None, target: tuple[str, int], deadline: float) -> socket.socket:
-    """A byte stream to ``target``, through the proxy if there is one."""
+    """Open a byte stream to ``target``, through the proxy if there is one."""
     if proxy is None:
         return _open_tcp(target, deadline)
     try:
@@ -122,7 +122,7 @@ def _open_tcp(address: tuple[str, int], deadline: float) -> socket.socket:
 
 
 def _ask_proxy(connection: socket.socket, proxy: Proxy, target: tuple[str, int], deadline: float) -> None:
-    """CONNECT; returns when the bytes that follow are the target's."""
+    """Send CONNECT and return when the bytes that follow are the target's."""
     host, port = target
     authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     headers = {"Host": authority}
@@ -139,7 +139,10 @@ def _ask_proxy(connection: socket.socket, proxy: Proxy, target: tuple[str, int],
 
 
 def _read_connect_head(connection: socket.socket, deadline: float) -> http1.ResponseHead:
-    """Read byte by byte: what follows the head belongs to TLS, and CONNECT's response has no body (RFC 9110, 9.3.6)."""
+    """Read the response head byte by byte.
+
+    Bytes after the head belong to TLS; CONNECT's response has no body (RFC 9110, 9.3.6).
+    """
     received = bytearray()
     while not received.endswith(b"\r\n\r\n"):
         connection.settimeout(_compute_time_left(deadline))
@@ -158,24 +161,24 @@ def _compute_time_left(deadline: float) -> float:
 
 
 LARGEST_ANSWER = 64 << 20
-"""Bytes of an answer that is read whole: a page of 500 objects has a few MiB."""
+"""Maximum bytes of a response that is read whole; a page of 500 objects has a few MiB."""
 _IDLE = 4
 _SIZE = 64 << 10
 
 
 class ApiConnection:
-    """One connection, with one call at a time."""
+    """One connection that carries one call at a time."""
 
     def __init__(self, stream: socket.socket) -> None:
         self.stream = stream
         self.reused = False
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         self.stream.close()
 
     def abort(self) -> None:
-        """End it from another thread: what waits for it gets an end of file."""
+        """Shut the connection down from another thread: a blocked reader gets an end of file."""
         try:
             self.stream.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -183,7 +186,7 @@ class ApiConnection:
 
     @property
     def stale(self) -> bool:
-        """Whether an idle connection was closed by the server, or has something to say that nobody asked for."""
+        """Whether the server closed this idle connection or sent data that was not requested."""
         poll = select.poll()
         poll.register(self.stream, select.POLLIN)
         if not poll.poll(0):
@@ -192,25 +195,31 @@ class ApiConnection:
         try:
             self.stream.recv(1)
         except (BlockingIOError, ssl.SSLWantReadError):
-            # Tickets that follow the handshake of TLS 1.3 (RFC 8446, 4.6.1): reading takes them in without a word.
+            # Tickets that follow the handshake of TLS 1.3 (RFC 8446, 4.6.1): reading consumes them silently.
             return False
         except OSError:
             return True
         return True
 
     def send(self, request: bytes, deadline: float) -> None:
-        """Send all of a request. Raises OSError."""
+        """Send a whole request before ``deadline``, a time.monotonic() value. Raises OSError."""
         self.stream.settimeout(max(deadline - time.monotonic(), 0.001))
         self.stream.sendall(request)
 
     def read_head(self, response: ResponseReader, deadline: float) -> tuple[ResponseHead, bytes]:
-        """Read until the response's head is there; gives it and what came of the body. Raises OSError, ValueError."""
+        """Read until the response's head is complete; return it and the part of the body that came with it.
+
+        Raises OSError or ValueError.
+        """
         while response.head is None:
             body = self.receive(response, deadline)
         return response.head, body
 
     def receive(self, response: ResponseReader, deadline: float) -> bytes:
-        """Read once; ``b""`` may mean that nothing of the body came. TimeoutError at ``deadline`` does no harm."""
+        """Read once and return the body bytes, possibly ``b""``.
+
+        A TimeoutError at ``deadline`` is harmless: call again to continue.
+        """
         self.stream.settimeout(max(deadline - time.monotonic(), 0.001))
         received = self.stream.recv(_SIZE)
         if received:
@@ -221,7 +230,7 @@ class ApiConnection:
         return b""
 
     def exchange(self, request: bytes, deadline: float) -> tuple[ResponseHead, bytes]:
-        """Send a request and read all of its response. Raises OSError or MalformedResponse."""
+        """Send a request and read its whole response. Raises OSError or MalformedResponse."""
         self.send(request, deadline)
         response = ResponseReader()
         head, body = self.read_head(response, deadline)
@@ -231,7 +240,7 @@ class ApiConnection:
         return head, whole
 
     def read_rest(self, response: ResponseReader, begun: bytes, deadline: float) -> bytes:
-        """Return all of a body, whose beginning was read. Raises OSError or MalformedResponse."""
+        """Return the whole body; ``begun`` is the part already read. Raises OSError or MalformedResponse."""
         parts, size = [begun], len(begun)
         while not response.finished:
             parts.append(self.receive(response, deadline))
@@ -252,7 +261,7 @@ class ConnectionPool:
         self.closed = False
 
     def take(self) -> ApiConnection:
-        """An idle connection that still lives, else a new one. Raises Unreachable."""
+        """Return a live idle connection, or open a new one. Raises Unreachable."""
         while True:
             with self._lock:
                 connection = self._idle.pop() if self._idle else None
@@ -272,7 +281,7 @@ class ConnectionPool:
         connection.close()
 
     def forget(self) -> None:
-        """Close the idle connections: they carry a client certificate that is no longer valid."""
+        """Close the idle connections because their client certificate is no longer valid."""
         with self._lock:
             idle, self._idle = self._idle, []
         for connection in idle:

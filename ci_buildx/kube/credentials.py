@@ -1,6 +1,6 @@
-"""Ways to prove who we are to the API server: one small class each.
+"""Credentials for the API server, one small class per kind.
 
-Which of them a kubeconfig's user means, where it holds several, is decided in :mod:`ci_buildx.kube.config`.
+:mod:`ci_buildx.kube.kubeconfig_user` decides which of them applies if a kubeconfig's user has several.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from ci_buildx.model.secret import Secret
 
 
 class Credentials(Protocol):
-    """What a connection and its requests need to know."""
+    """The authentication of a connection and its requests."""
 
     def make_headers(self) -> dict[str, str]:
-        """The request headers that authenticate, valid now. May run a plugin or read a file."""
+        """Return the currently valid authentication headers. May run a plugin or read a file."""
         ...
 
     def read_key_pair(self) -> TlsKeyPair | None:
-        """The client certificate for new connections, None for none."""
+        """Return the client certificate for new connections, None if there is none."""
         ...
 
     def refresh(self) -> bool:
-        """Called after a 401: get new credentials. True if they may differ, so that one more try makes sense."""
+        """Renew the credentials after a 401; return True if they may differ, so that a retry makes sense."""
         ...
 
 
@@ -36,73 +36,73 @@ class Anonymous:
     """No credentials."""
 
     def make_headers(self) -> dict[str, str]:
-        """None."""
+        """Return no headers."""
         return {}
 
     def read_key_pair(self) -> TlsKeyPair | None:
-        """None."""
+        """Return None."""
         return None
 
     def refresh(self) -> bool:
-        """There is nothing to refresh."""
+        """Return False: nothing to refresh."""
         return False
 
 
 @dataclass(frozen=True, slots=True)
 class ClientCertificate(Anonymous):
-    """A client certificate; ``other`` authenticates the requests besides, as client-go allows."""
+    """A client certificate; ``other`` also authenticates the requests, which client-go allows."""
 
     pair: TlsKeyPair
     other: Credentials
 
     def make_headers(self) -> dict[str, str]:
-        """Those of the other credentials."""
+        """Return the headers of the other credentials."""
         return self.other.make_headers()
 
     def read_key_pair(self) -> TlsKeyPair | None:
-        """The certificate."""
+        """Return the certificate."""
         return self.pair
 
     def refresh(self) -> bool:
-        """Refreshes the other credentials; the certificate is as it is."""
+        """Refresh the other credentials; the certificate cannot be refreshed."""
         return self.other.refresh()
 
 
 @dataclass(frozen=True, slots=True)
 class StaticToken(Anonymous):
-    """A bearer token that stays."""
+    """A bearer token that never changes."""
 
     token: Secret
 
     def make_headers(self) -> dict[str, str]:
-        """The token."""
+        """Return the header with the token."""
         return make_bearer_header(self.token)
 
 
 @dataclass(frozen=True, slots=True)
 class BasicAuth(Anonymous):
-    """User name and password, for the proxies in front of an API server that take them."""
+    """User name and password, for proxies in front of an API server that accept them."""
 
     username: str
     password: Secret
 
     def make_headers(self) -> dict[str, str]:
-        """Basic authentication."""
+        """Return the header of Basic authentication."""
         pair = self.username.encode() + b":" + self.password.reveal()
         return {"Authorization": "Basic " + base64.b64encode(pair).decode()}
 
 
 @dataclass(frozen=True, slots=True)
 class TokenFile(Anonymous):
-    """A token in a file that somebody else rotates: the kubelet does so for service accounts, each hour or sooner.
+    """A token in a file that is rotated externally; the kubelet rotates service account tokens at least hourly.
 
-    It is read for every request: that costs 20 microseconds and is never stale.
+    The file is read for every request: this takes 20 microseconds, and the token is never stale.
     """
 
     path: Path
 
     def make_headers(self) -> dict[str, str]:
-        """The token as the file holds it now. Raises Unauthorized if it cannot be read."""
+        """Return the header with the file's current token. Raises Unauthorized if the file is unreadable or empty."""
         try:
             token = self.path.read_text().strip()
         except OSError as cause:
@@ -112,10 +112,10 @@ class TokenFile(Anonymous):
         return make_bearer_header(Secret(token))
 
     def refresh(self) -> bool:
-        """The file may have been rotated between reading and sending."""
+        """Return True: the file may have been rotated between reading and sending."""
         return True
 
 
 def make_bearer_header(token: Secret) -> dict[str, str]:
-    """The header of a bearer token."""
+    """Make the header of a bearer token."""
     return {"Authorization": f"Bearer {token.reveal_text()}"}

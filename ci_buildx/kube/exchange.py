@@ -1,4 +1,4 @@
-"""When and after which pause a call is tried again."""
+"""Single API calls over pooled connections, with the retry policy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ci_buildx.wire import http1
 from ci_buildx.wire.http1 import MalformedResponse, ResponseHead, ResponseReader
 
 RETRIED = frozenset({429, 500, 502, 503, 504})
-"""Statuses that say "not now"; the rest would say the same again."""
+"""Statuses that may succeed on a retry; any other status would only repeat."""
 
 _LONGEST_ASKED = 30.0
 
@@ -36,10 +36,11 @@ def _draw_random() -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """``attempts`` in all; pauses grow from ``first`` to ``longest`` seconds, each varied by half up or down.
+    """How often and with which pauses a call is retried.
 
-    A server that has answered before, and cannot be reached now, is tried for ``patience`` seconds at least: it may be
-    restarting, or the network may be cut.
+    ``attempts`` counts all tries. Pauses grow from ``first`` to ``longest`` seconds, each varied by up to half in
+    either direction. A server that has responded before but is now unreachable is retried for at least ``patience``
+    seconds: it may be restarting, or the network may be down.
     """
 
     attempts: int = 6
@@ -50,7 +51,7 @@ class RetryPolicy:
     random: Callable[[], float] = _draw_random
 
     def pause(self, attempt: int, retry_after: str = "") -> float:
-        """Seconds to wait after attempt number ``attempt`` (from 0); a Retry-After in seconds is a lower bound."""
+        """Return the seconds to wait after attempt ``attempt`` (from 0); a numeric Retry-After is a lower bound."""
         grown = min(self.first * 2.0**attempt, self.longest) * (0.5 + self.random())
         asked = float(retry_after) if retry_after.isdigit() else 0.0
         return max(grown, min(asked, _LONGEST_ASKED))
@@ -68,12 +69,12 @@ _SHOWN = frozenset(
         *("timestamps", "watch"),
     )
 )
-"""Query parameters whose values the debug log shows; of any other, such as ``command``, the name alone."""
+"""Query parameters whose values appear in the debug log; others, such as ``command``, appear by name only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiCall:
-    """What is asked of the API server. ``repeatable`` means that twice is the same as once."""
+    """One request to the API server. ``repeatable``: idempotent, so safe to retry."""
 
     method: str
     path: str
@@ -84,11 +85,11 @@ class ApiCall:
 
     @property
     def asked(self) -> str:
-        """The call as an error names it."""
+        """The call as error messages name it."""
         return f"{self.method} {self.path}"
 
     def log(self, outcome: object, began: float, *, reused: bool) -> None:
-        """Tell the debug log what came of one attempt that ``began`` at a time.monotonic()."""
+        """Log the outcome of one attempt; ``began`` is a time.monotonic() value."""
         if _LOG.is_on:
             way = "" if reused else " on a new connection"
             _LOG.debug(
@@ -97,7 +98,7 @@ class ApiCall:
 
 
 class ApiExchange:
-    """Sends calls over a pool of connections; thread-safe. ``date`` is the last Date header."""
+    """Sends calls over a pool of connections; thread-safe. ``date`` is the last Date header received."""
 
     def __init__(self, cluster: ClusterAccess, retry: RetryPolicy) -> None:
         self.cluster = cluster
@@ -114,7 +115,7 @@ class ApiExchange:
         return self._pool.closed
 
     def close(self) -> None:
-        """Close the connections, those of running watches too."""
+        """Close all connections, including those of running watches."""
         self._pool.close()
         with self._lock:
             streams = list(self._streams)
@@ -122,12 +123,12 @@ class ApiExchange:
             stream.abort()
 
     def make_target(self, path: str, query: Sequence[tuple[str, str]]) -> str:
-        """The request target: the server URL may have a path of its own."""
+        """Build the request target; the server URL may have a path of its own."""
         target = quote(self.cluster.url.path.rstrip("/") + path, safe="/:@!$&'()*+,;=~%")
         return f"{target}?{urlencode(query)}" if query else target
 
     def make_headers(self) -> dict[str, str]:
-        """The headers that each request has."""
+        """Build the headers that every request carries."""
         host, port = self.cluster.address
         name = f"[{host}]" if ":" in host else host
         return {
@@ -139,7 +140,10 @@ class ApiExchange:
         }
 
     def call(self, call: ApiCall) -> dict[str, Any]:
-        """Send ``call`` until it is answered for good. Raises the KubeError tree."""
+        """Send ``call``, with retries, until it succeeds or fails permanently; return the decoded body.
+
+        Raises the KubeError tree.
+        """
         refreshed = repeated = False
         attempt, start = 0, time.monotonic()
         while True:
@@ -164,12 +168,12 @@ class ApiExchange:
             pause = self._retry.pause(attempt, head.headers.get("retry-after", "") if head else "")
             _LOG.debug("%s %s is tried again in %.3f s: %s", call.method, call.path, pause, failure)
             self._retry.sleep(pause)
-            # After 429 the call was surely not processed; after a break or a 5xx it may have been.
+            # A 429 means that the call was not processed; after a broken connection or a 5xx it may have been.
             repeated = repeated or failure.status != 429
             attempt += 1
 
     def renew(self) -> bool:
-        """After a 401: fetch new credentials. True if another try makes sense."""
+        """Refresh the credentials after a 401; return True if another try makes sense."""
         if not self.cluster.credentials.refresh():
             return False
         self._pool.forget()
@@ -177,9 +181,10 @@ class ApiExchange:
         return True
 
     def open_stream(self, call: ApiCall, deadline: float) -> tuple[ApiConnection, ResponseReader, bytes]:
-        """Open a response that goes on: the caller reads it and gives the connection to :meth:`end`.
+        """Open a streaming response. The caller reads it and passes the connection to :meth:`end`.
 
-        Raises the KubeError tree; nothing is tried again but once after a 401.
+        ``deadline`` is a time.monotonic() value for the head. Retries only once, after a 401. Raises the KubeError
+        tree.
         """
         for renewed in (False, True):
             connection = self._pool.take()
@@ -197,11 +202,11 @@ class ApiExchange:
         raise AssertionError("the second try either returns or raises")
 
     def borrow(self) -> ApiConnection:
-        """A connection for something else than HTTP; it does not come back. Raises Unreachable."""
+        """Hand out a connection for a protocol other than HTTP; it does not return to the pool. Raises Unreachable."""
         return self._pool.take()
 
     def warm(self) -> None:
-        """Open a connection that the next who needs one may take. If it cannot be opened, that one will say so."""
+        """Open a connection for the next call. Best effort: if dialing fails, the next call reports the error."""
         with suppress(KubeError, InputError):
             self._pool.put_back(ApiConnection(self.dialer.open(DIAL_TIMEOUT)))
 
@@ -264,7 +269,10 @@ class ApiExchange:
         return decoded if isinstance(decoded, dict) else {"items": decoded}
 
     def _settle_repetition(self, call: ApiCall, failure: KubeError) -> dict[str, Any] | None:
-        """What a repetition's refusal proves about the first try: its name is taken, or it is gone, by our own hand."""
+        """Return the result of a retried call if its refusal proves that an earlier try succeeded, else None.
+
+        A POST whose name is taken created the object itself; a DELETE whose object is missing deleted it itself.
+        """
         if isinstance(failure, Conflict) and call.method == "POST" and failure.reason == "AlreadyExists":
             name = json.loads(call.body)["metadata"]["name"]
             return self.call(ApiCall(method="GET", path=f"{call.path}/{name}"))
@@ -273,7 +281,7 @@ class ApiExchange:
         return None
 
     def _complete_request(self, failure: KubeError) -> KubeError:
-        """A 401 does not say that the client certificate has expired; its own date does."""
+        """Complete a 401 with a fix: only the client certificate's own date shows that it has expired."""
         if not isinstance(failure, Unauthorized) or failure.fix:
             return failure
         pair = self.cluster.credentials.read_key_pair()
@@ -292,13 +300,16 @@ def _make_refusal(head: ResponseHead, body: bytes, call: ApiCall) -> KubeError:
 
 
 def _is_worth_repeating(call: ApiCall, failure: KubeError, *, known: bool) -> bool:
-    """``known``: the server has answered before, so that a time-out is no matter of a wrong address."""
+    """Return whether to retry after ``failure``.
+
+    ``known``: the server has responded before, so a timeout does not mean a wrong address.
+    """
     if isinstance(failure, Throttled):
         return failure.status == 429 or (failure.status in RETRIED and call.repeatable)
     if not isinstance(failure, Unreachable):
         return False
     cause = failure.__cause__
-    # Of networks that are cut, routers on the way report EHOSTUNREACH or ENETUNREACH.
+    # If the network is down, routers on the way report EHOSTUNREACH or ENETUNREACH.
     lost = known and isinstance(cause, OSError) and not isinstance(cause, (ssl.SSLError, socket.gaierror))
     broken = lost or isinstance(cause, (ConnectionError, MalformedResponse))
     unresolved = isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_AGAIN
@@ -306,12 +317,12 @@ def _is_worth_repeating(call: ApiCall, failure: KubeError, *, known: bool) -> bo
 
 
 def format_query(query: Sequence[tuple[str, str]]) -> str:
-    """The query as the debug log shows it, with the question mark; "" for none."""
+    """Format the query for the debug log, with its question mark; "" if it is empty."""
     texts = (f"{name}={value if name in _SHOWN else '***'}" for name, value in query)
     return f"?{'&'.join(texts)}" if query else ""
 
 
 def encode_query(query: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Query parameters as the API server reads them; None and "" are left out."""
+    """Encode query parameters as the API server expects them; None and "" are left out."""
     shown = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in query.items()}
     return tuple((name, value) for name, value in shown.items() if value not in ("", "None"))

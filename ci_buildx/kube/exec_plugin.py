@@ -1,8 +1,8 @@
 """Credentials from a program: ``aws eks get-token``, ``gke-gcloud-auth-plugin``, ``kubelogin``.
 
-The protocol is client.authentication.k8s.io, v1 and v1beta1, as client-go v0.34.2 speaks it
-(``plugin/pkg/client/auth/exec/exec.go``). The official package's ExecProvider is not used here: its import costs
-more than a whole cached build, and it has no deadline, no install hint and no expiry.
+The protocol is client.authentication.k8s.io, v1 and v1beta1, as implemented by client-go v0.34.2
+(``plugin/pkg/client/auth/exec/exec.go``). The official package's ExecProvider is not used: importing it takes longer
+than a fully cached build, and it supports no deadline, no install hint and no expiry.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ci_buildx.model.secret import Secret
 
 API_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
 DEADLINE = 60.0
-"""Seconds a plugin may take; one that asks the user gets five times as long."""
+"""Seconds a plugin may take; a plugin that can ask the user gets five times as long."""
 
 
 class InteractiveMode(StrEnum):
@@ -36,7 +36,7 @@ class InteractiveMode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecPluginSpec:
-    """How to run the plugin. ``cluster`` is ``spec.cluster`` of what it is told, None if it did not ask for it."""
+    """How to run the plugin. ``cluster`` is ``spec.cluster`` of its input, None if it did not request it."""
 
     command: str
     api_version: str
@@ -49,7 +49,10 @@ class ExecPluginSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuedCredential:
-    """What a plugin gave: a token, a certificate or both. ``expires`` is in epoch seconds, None for never."""
+    """The credential that a plugin printed: a token, a certificate or both.
+
+    ``expires`` is in epoch seconds, None for never.
+    """
 
     token: Secret | None
     key_pair: TlsKeyPair | None
@@ -67,16 +70,16 @@ class ExecPlugin:
         self._issued: IssuedCredential | None = None
 
     def make_headers(self) -> dict[str, str]:
-        """The token, if the plugin gives one. Raises InputError or Unauthorized."""
+        """Return the header with the plugin's token, {} if it issued none. Raises InputError or Unauthorized."""
         token = self._is_valid().token
         return make_bearer_header(token) if token else {}
 
     def read_key_pair(self) -> TlsKeyPair | None:
-        """The certificate, if the plugin gives one. Raises InputError or Unauthorized."""
+        """Return the plugin's certificate, None if it issued none. Raises InputError or Unauthorized."""
         return self._is_valid().key_pair
 
     def refresh(self) -> bool:
-        """Forget what was issued; the next request runs the plugin."""
+        """Discard the issued credential, so that the next request runs the plugin again."""
         with self._lock:
             self._issued = None
         return True
@@ -90,7 +93,10 @@ class ExecPlugin:
 
 
 def read_exec_credential(output: bytes, plugin: ExecPluginSpec) -> IssuedCredential:
-    """Read an ExecCredential. Raises Unauthorized saying what is wrong with it, never showing its content."""
+    """Parse a plugin's output as an ExecCredential.
+
+    Raises Unauthorized with what is wrong, without any of its content.
+    """
     try:
         document = json.loads(output)
         version, status = document["apiVersion"], document["status"]
@@ -136,7 +142,7 @@ def _run_plugin(plugin: ExecPluginSpec, env: Mapping[str, str]) -> bytes:
 
 
 def _make_exec_info(plugin: ExecPluginSpec, interactive: bool) -> str:
-    """The value of KUBERNETES_EXEC_INFO."""
+    """Make the value of KUBERNETES_EXEC_INFO."""
     spec: dict[str, Any] = {"interactive": interactive}
     if plugin.cluster is not None:
         spec["cluster"] = plugin.cluster

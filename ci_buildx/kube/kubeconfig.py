@@ -1,8 +1,8 @@
-"""Kubeconfig files: read, merged and looked up, nothing interpreted yet.
+"""Kubeconfig files: reading, merging and lookup, without interpretation.
 
-Merging follows client-go v0.34.2, ``tools/clientcmd/loader.go``: files that do not exist are passed over, the first
-file to name a cluster, user or context wins as a whole, the first non-empty ``current-context`` wins, and each entry
-remembers the file it stands in, because relative paths are relative to that file's folder.
+Merging follows client-go v0.34.2, ``tools/clientcmd/loader.go``: missing files are skipped, the first file to name a
+cluster, user or context wins as a whole, the first non-empty ``current-context`` wins, and each entry remembers its
+file because relative paths are relative to that file's folder.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from ci_buildx.errors import InputError
 from ci_buildx.model.record import dataclass
 
 _LARGEST = 16 << 20
-"""Bytes of a file; certificates and tokens of a thousand clusters have room in it."""
+"""Maximum bytes of a file; enough for the certificates and tokens of a thousand clusters."""
 _DEEPEST = 100
 TEXT = Path("/text of the kubeconfig")
-"""The origin of what was given as text. Its relative paths are looked up in the root: no folder is meant by them."""
+"""The origin of a kubeconfig passed as text. Its relative paths resolve against the root, as it has no folder."""
 _NESTING = (b"[", b"{", b"-", b":", b"?")
-"""One of these begins each level of YAML."""
+"""Characters that can begin a level of YAML."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KubeconfigEntry:
-    """One named cluster, user or context; ``kind`` is that word, ``origin`` the file it stands in."""
+    """One named cluster, user or context: ``kind`` is that word, ``origin`` the file that contains it."""
 
     kind: str
     name: str
@@ -33,7 +33,7 @@ class KubeconfigEntry:
     origin: Path
 
     def read_text(self, key: str) -> str:
-        """A string field, "" where absent. Raises InputError where it is something else."""
+        """Return a string field, "" if it is absent. Raises InputError for other types."""
         value = self.body.get(key)
         if value is None:
             return ""
@@ -42,19 +42,22 @@ class KubeconfigEntry:
         return value
 
     def read_flag(self, key: str) -> bool:
-        """A boolean field, False where absent."""
+        """Return a boolean field, False if it is absent. Raises InputError for other types."""
         value = self.body.get(key)
         if not isinstance(value, bool | None):
             raise self.make_error(f"{key} must be true or false")
         return bool(value)
 
     def read_path(self, key: str) -> Path | None:
-        """A file named by a field, relative to the folder of the kubeconfig; None where absent."""
+        """Return the path in a field, relative to the kubeconfig's folder; None if it is absent."""
         text = self.read_text(key)
         return self.origin.absolute().parent / text if text else None
 
     def read_content(self, key: str) -> bytes:
-        """What ``KEY-data`` holds in base64, else what the file named by ``KEY`` holds, else ``b""``."""
+        """Return the base64 content of ``KEY-data``, else the content of the file in ``KEY``, else ``b""``.
+
+        Raises InputError for invalid base64 or an unreadable file.
+        """
         encoded = self.read_text(f"{key}-data")
         if encoded:
             import binascii
@@ -69,7 +72,7 @@ class KubeconfigEntry:
         )
 
     def make_error(self, reason: str, *, fix: str = "") -> InputError:
-        """An InputError that names this entry and its file."""
+        """Make an InputError that names this entry and its file."""
         return InputError(f"{self.kind} {self.name!r}: {reason}", source=describe_file(self.origin), fix=fix)
 
 
@@ -85,11 +88,11 @@ class Kubeconfig:
 
     @property
     def source(self) -> str:
-        """The files, as an error names them."""
+        """The files as error messages name them."""
         return ", ".join(describe_file(file) for file in self.files)
 
     def find_context(self, name: str) -> KubeconfigEntry:
-        """The context called ``name``, or the current one. Raises InputError that names those there are."""
+        """Return the context ``name``, or the current one if it is "". Raises InputError that lists the contexts."""
         name = name or self.current_context
         if not name:
             raise InputError("no current-context is set", source=self.source, fix=self._list_choices())
@@ -98,7 +101,7 @@ class Kubeconfig:
         return self.contexts[name]
 
     def find_referred(self, context: KubeconfigEntry, kind: str) -> KubeconfigEntry:
-        """The cluster or user (``kind``) that a context names. Raises InputError if there is none."""
+        """Return the cluster or user (``kind``) that a context names. Raises InputError if it does not exist."""
         name = context.read_text(kind)
         there_are = self.clusters if kind == "cluster" else self.users
         if name not in there_are:
@@ -112,7 +115,10 @@ class Kubeconfig:
 
 
 def read_kubeconfigs(files: Sequence[Path]) -> Kubeconfig | None:
-    """Merge those of ``files`` that exist; None if there is none. Raises InputError naming the file at fault."""
+    """Merge the existing ones of ``files``; return None if none exists.
+
+    Raises InputError naming the faulty file.
+    """
     found = tuple(file for file in dict.fromkeys(files) if file.exists())
     if not found:
         return None
@@ -120,12 +126,12 @@ def read_kubeconfigs(files: Sequence[Path]) -> Kubeconfig | None:
 
 
 def read_text(content: bytes) -> Kubeconfig:
-    """A kubeconfig that was given as text. Raises InputError, which shows nothing of it but names."""
+    """Parse a kubeconfig passed as text. Raises InputError, which shows only names from it."""
     return _merge({TEXT: _parse_file(content, TEXT)})
 
 
 def describe_file(file: Path) -> str:
-    """How an error names the origin of an entry."""
+    """Return how error messages name the origin of an entry."""
     return TEXT.name if file == TEXT else str(file)
 
 
@@ -147,7 +153,7 @@ def _merge(documents: Mapping[Path, Mapping[str, Any]]) -> Kubeconfig:
 
 
 def read_file(path: Path, *, source: str) -> bytes:
-    """A file's content. Raises InputError with the system's reason, or where there is far too much of it."""
+    """Read a file. Raises InputError with the system's reason, or if the file is larger than 16 MiB."""
     try:
         with path.open("rb") as stream:
             content = stream.read(_LARGEST + 1)
@@ -170,7 +176,7 @@ def _parse_file(content: bytes, file: Path) -> Mapping[str, Any]:
 
 
 def _parse_json(content: bytes) -> object:
-    """JSON costs a hundredth of YAML to read; what is not JSON after all may still be YAML's flow style."""
+    """Parse JSON, a hundred times faster than YAML; return None if it is not JSON, as it may be YAML's flow style."""
     import json
 
     try:
@@ -182,7 +188,7 @@ def _parse_json(content: bytes) -> object:
 def _parse_yaml(content: bytes, file: Path) -> object:
     import yaml
 
-    # Both loaders are the safe ones; the one in C is ten times as fast, and not everywhere.
+    # Both loaders are safe; the C one is ten times as fast but not always available.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         if sum(map(content.count, _NESTING)) > _DEEPEST:
@@ -192,12 +198,12 @@ def _parse_yaml(content: bytes, file: Path) -> object:
         mark = getattr(cause, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
         raise InputError(f"not a kubeconfig: malformed YAML{where}", source=describe_file(file)) from cause
-    except (ValueError, RecursionError, OverflowError) as cause:  # a date that is none, a depth that has no end
+    except (ValueError, RecursionError, OverflowError) as cause:  # an invalid date, or infinite nesting
         raise InputError(f"not a kubeconfig: {str(cause) or 'malformed YAML'}", source=describe_file(file)) from cause
 
 
 def _check_depth(content: bytes, loader: Any) -> None:
-    """Refuse what is nested so deep that the loader in C, which recurses, would end the process."""
+    """Reject nesting so deep that the C loader, which recurses, would crash the process."""
     import yaml
 
     depth = 0

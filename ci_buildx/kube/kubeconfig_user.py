@@ -1,4 +1,4 @@
-"""What a kubeconfig's user means: which credentials, and as whom to act."""
+"""The user of a kubeconfig: credentials and impersonation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CLUSTER_EXTENSION = "client.authentication.k8s.io/exec"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserContext:
-    """Where a user is used: what plugins and providers are told of the cluster."""
+    """The context in which a user is used: the cluster data passed to plugins and providers."""
 
     config: Kubeconfig
     context: str
@@ -33,7 +33,10 @@ class UserContext:
 
 
 def make_credentials(user: KubeconfigEntry | None, place: UserContext, env: Mapping[str, str]) -> Credentials:
-    """The credentials of ``user``; None means an anonymous one. Raises InputError for what cannot be."""
+    """Make the credentials of ``user``; None means anonymous. ``place`` is the user's context.
+
+    Raises InputError for fields that are contradictory, malformed or not allowed.
+    """
     if user is None:
         return Anonymous()
     pair = _read_key_pair(user)
@@ -61,7 +64,7 @@ def make_credentials(user: KubeconfigEntry | None, place: UserContext, env: Mapp
 
 
 def _refuse_in_workspace(user: KubeconfigEntry, env: Mapping[str, str]) -> None:
-    """Raise InputError if the kubeconfig lies in the CI system's workspace: whoever wrote it would choose a program."""
+    """Raise InputError if the kubeconfig is in the CI workspace: its author could choose a program to run."""
     place = user.origin.absolute().resolve()
     if any(place.is_relative_to(root) for root in find_named_workspaces(env)):
         raise user.make_error(
@@ -71,9 +74,9 @@ def _refuse_in_workspace(user: KubeconfigEntry, env: Mapping[str, str]) -> None:
 
 
 def _check_command(user: KubeconfigEntry, provider: object, env: Mapping[str, str]) -> None:
-    """Raise InputError if the program of an auth-provider would be looked up where a checkout can put one.
+    """Raise InputError if the program of an auth-provider would be found in the checkout.
 
-    The official package runs it in the working directory, found by the whole of PATH.
+    The official package runs it in the working directory and searches the whole PATH.
     """
     config = provider.get("config") if isinstance(provider, dict) else None
     command = config.get("cmd-path") if isinstance(config, dict) else None
@@ -89,7 +92,7 @@ def _check_command(user: KubeconfigEntry, provider: object, env: Mapping[str, st
 
 
 def make_impersonation_headers(user: KubeconfigEntry | None) -> dict[str, str]:
-    """The headers that ask to act as somebody else. Raises InputError for what they cannot express."""
+    """Make the impersonation headers of ``user``. Raises InputError for values that the headers cannot express."""
     if user is None or not user.read_text("as"):
         return {}
     headers = {"Impersonate-User": user.read_text("as")}
@@ -108,7 +111,7 @@ def make_impersonation_headers(user: KubeconfigEntry | None) -> dict[str, str]:
 
 
 def _read_inline_credentials(user: KubeconfigEntry) -> Credentials | None:
-    """What the entry itself holds: a token, a token file or a password."""
+    """Read the credentials in the entry itself: a token, a token file or a password."""
     token, token_file = user.read_text("token"), user.read_path("tokenFile")
     name, password = user.read_text("username"), user.read_text("password")
     if token and (name or password):
@@ -150,7 +153,7 @@ def _read_plugin(user: KubeconfigEntry, place: UserContext) -> ExecPluginSpec:
     if mode not in set(InteractiveMode):
         raise user.make_error(f"exec: unknown interactiveMode {mode!r}", fix=f"known are {', '.join(InteractiveMode)}")
     return ExecPluginSpec(
-        # As client-go: a command with a slash is a path relative to the kubeconfig, others are looked up on PATH.
+        # Like client-go: a command with a slash is a path relative to the kubeconfig, others are found on PATH.
         command=str(entry.read_path("command")) if "/" in command else command,
         api_version=version,
         arguments=tuple(str(argument) for argument in body.get("args") or ()),
@@ -162,7 +165,10 @@ def _read_plugin(user: KubeconfigEntry, place: UserContext) -> ExecPluginSpec:
 
 
 def _describe_cluster(place: UserContext) -> dict[str, Any]:
-    """``spec.cluster`` of an ExecCredential (client-go v0.34.2, ``pkg/apis/clientauthentication/v1/types.go``)."""
+    """Make ``spec.cluster`` of an ExecCredential.
+
+    Source: client-go v0.34.2, ``pkg/apis/clientauthentication/v1/types.go``.
+    """
     import base64
 
     described: dict[str, Any] = {"server": place.server}

@@ -1,4 +1,4 @@
-"""The official ``kubernetes`` package on our credentials, connections and trust."""
+"""The official ``kubernetes`` package with our credentials, connections and trust settings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LOG = debug.get_log("kube")
 
 
 def make_api_client(cluster: ClusterAccess, dialer: Dialer) -> kubernetes.client.ApiClient:
-    """An ApiClient for ``cluster``; its token is fetched anew for each call."""
+    """Make an ApiClient for ``cluster``; it fetches the current token for each call."""
     from kubernetes.client import ApiClient, Configuration
 
     configuration = Configuration(host=cluster.server)
@@ -45,7 +45,7 @@ def make_api_client(cluster: ClusterAccess, dialer: Dialer) -> kubernetes.client
 
 
 def _log_calls(request: Callable[..., Any]) -> Callable[..., Any]:
-    """The package's method that sends a request, with a line in the debug log for each."""
+    """Wrap the package's request method so that each call adds a line to the debug log."""
 
     def send(method: str, url: str, **options: Any) -> Any:
         query = tuple((str(name), str(value)) for name, value in options.get("query_params") or ())
@@ -62,7 +62,7 @@ def _log_calls(request: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _make_pool(cluster: ClusterAccess, dialer: Dialer) -> urllib3.PoolManager:
-    """The package takes certificates as files only; urllib3 takes our SSL context."""
+    """Make a pool with our SSL context: the package accepts certificates only as files, urllib3 a context."""
     import urllib3
 
     arguments: dict[str, Any] = {}
@@ -84,7 +84,7 @@ def _make_pool(cluster: ClusterAccess, dialer: Dialer) -> urllib3.PoolManager:
 class AuthProvider:
     """A legacy auth-provider. The official package refreshes its token and writes it back to the kubeconfig.
 
-    Its import takes a quarter of a second, so it happens only when such a user is really used. Thread-safe.
+    The package is imported on first use, because that takes a quarter of a second. Thread-safe.
     """
 
     def __init__(self, files: Sequence[Path], context: str, provider: str) -> None:
@@ -95,17 +95,17 @@ class AuthProvider:
         self._authorization = ""
 
     def make_headers(self) -> dict[str, str]:
-        """The provider's token. Raises Unauthorized or InputError if it gives none."""
+        """Return the header with the provider's token. Raises Unauthorized or InputError if it issues none."""
         with self._lock:
             self._authorization = self._authorization or self._load()
             return {"Authorization": self._authorization}
 
     def read_key_pair(self) -> TlsKeyPair | None:
-        """Providers give tokens only."""
+        """Return None: providers issue only tokens."""
         return None
 
     def refresh(self) -> bool:
-        """Forget the token; the next request asks the provider again."""
+        """Discard the token, so that the next request asks the provider again."""
         with self._lock:
             self._authorization = ""
         return True
@@ -120,9 +120,9 @@ class AuthProvider:
         except ConfigException as cause:
             raise InputError(f"auth-provider {self._provider!r}: {cause}", source=self._files) from cause
         except Exception as cause:
-            # The package lets through whatever requests, oauthlib or urllib3 raise.
+            # The package does not wrap exceptions of requests, oauthlib or urllib3.
             raise Unauthorized(f"auth-provider {self._provider!r} gave no token: {cause}") from cause
-        # The key was called "authorization" up to v35 of the package.
+        # Up to v35 of the package the key is "authorization".
         token = configuration.api_key.get("BearerToken") or configuration.api_key.get("authorization")
         if not token:
             fix = "log in again, or use an exec plugin"

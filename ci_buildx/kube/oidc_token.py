@@ -1,8 +1,8 @@
-"""The CI job's own OIDC token as the bearer at the cluster's API: nothing secret has to be stored in the CI system.
+"""The CI job's own OIDC token as bearer token for the cluster's API, so that the CI system stores no secret.
 
-GitHub's runner gives a token whenever it is asked (its documentation, "OpenID Connect reference": ``id-token: write``,
-``ACTIONS_ID_TOKEN_REQUEST_URL`` and ``…_TOKEN``, in post steps, too); GitLab writes them into the variables that
-``id_tokens`` names, once for the job. The API server takes them by structured authentication.
+GitHub's runner issues a token on each request (its documentation, "OpenID Connect reference": ``id-token: write``,
+``ACTIONS_ID_TOKEN_REQUEST_URL`` and ``…_TOKEN``, also in post steps); GitLab writes tokens into the variables that
+``id_tokens`` names, once per job. The API server accepts them by structured authentication.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from ci_buildx.model import http_calls
 from ci_buildx.model.secret import Secret
 
 VARIABLE = "env:"
-"""What stands before the name of a variable that holds the token."""
+"""Prefix of the name of a variable that holds the token."""
 
 _URL, _REQUEST_TOKEN = "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
 _TRIES = 3
 _TIMEOUT = 10.0
 _PAUSE = 0.5
 _SHARE = 0.25
-"""The part of its life at whose beginning a token is replaced: what it starts must reach the server in time."""
+"""Fraction of a token's lifetime, at its end, in which it is replaced: it must reach the server before it expires."""
 
 Fetch = Callable[[], Secret]
 
 
 class OidcToken:
-    """Fetches a token when one is needed, when the last one nears its end, and after a 401. Thread-safe.
+    """Fetches a token when one is needed, when the last one is about to expire, and after a 401. Thread-safe.
 
-    A token's age is measured here from the moment it came, so that the runner's clock may be wrong.
+    A token's age is measured from its arrival, so a wrong clock on the runner does not matter.
     """
 
     def __init__(self, fetch: Fetch, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -45,7 +45,7 @@ class OidcToken:
         self._stale = 0.0
 
     def make_headers(self) -> dict[str, str]:
-        """The token. Raises InputError or Unauthorized."""
+        """Return the header with the token. Raises InputError or Unauthorized."""
         with self._lock:
             if self._token is None or self._clock() >= self._stale:
                 now = self._clock()
@@ -54,17 +54,20 @@ class OidcToken:
             return make_bearer_header(self._token)
 
     def read_key_pair(self) -> None:
-        """Tokens only."""
+        """Return None: there is only a token."""
 
     def refresh(self) -> bool:
-        """Forget the token; the next request fetches another."""
+        """Discard the token, so that the next request fetches another."""
         with self._lock:
             self._token = None
         return True
 
 
 def compute_usable_time(token: Secret) -> float:
-    """Seconds from a JWT's issue until it nears its end, infinite where it does not say. Its reader verifies it."""
+    """Return the seconds from a JWT's issue until it should be replaced; infinite if it has no expiry.
+
+    Does not verify the token; the API server does.
+    """
     try:
         _, payload, _ = token.reveal_text().split(".")
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
@@ -74,9 +77,9 @@ def compute_usable_time(token: Secret) -> float:
 
 
 def find_token_source(text: str, env: Mapping[str, str]) -> Fetch:
-    """Where the job's token comes from: ``env:NAME``, or an audience to ask GitHub's runner for.
+    """Return a function that fetches the job's token; ``text`` is ``env:NAME`` or an audience for GitHub's runner.
 
-    Raises InputError if it can come from nowhere; the function that is returned raises Unauthorized.
+    Raises InputError if the token is unavailable; the returned function raises Unauthorized.
     """
     if text.startswith(VARIABLE):
         name = text.removeprefix(VARIABLE)
@@ -90,7 +93,7 @@ def find_token_source(text: str, env: Mapping[str, str]) -> Fetch:
 
 
 def request_token(url: str, password: Secret, audience: str) -> Secret:
-    """Ask GitHub's runner for a token. Raises Unauthorized."""
+    """Request a token for ``audience`` from GitHub's runner, with retries. Raises Unauthorized."""
     import requests
 
     reason = ""
@@ -102,7 +105,7 @@ def request_token(url: str, password: Secret, audience: str) -> Secret:
                 "GET", url, params={"audience": audience}, headers=make_bearer_header(password), timeout=_TIMEOUT
             )
         except requests.RequestException as cause:
-            # Its text may have the whole URL in it.
+            # The exception's text may contain the whole URL.
             reason = f"no answer ({type(cause).__name__})"
             continue
         if answer.ok:

@@ -1,9 +1,9 @@
-"""Which HTTP proxy, if any, a connection to the API server goes through.
+"""Selection of the HTTP proxy, if any, for a connection to the API server.
 
 The rules are those of Go's golang.org/x/net/http/httpproxy (vendored in Go 1.26), which kubectl follows: an upper-case
-variable wins over the lower-case one, localhost and loopback addresses are never proxied, and ``NO_PROXY`` holds
-``*``, addresses, CIDR ranges and domains (with their subdomains; a leading dot excludes the domain itself), each
-with an optional port.
+variable wins over the lower-case one, localhost and loopback addresses are never proxied, and ``NO_PROXY`` holds ``*``,
+addresses, CIDR ranges and domains (with their subdomains; a leading dot excludes the domain itself), each with an
+optional port.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ _PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proxy:
-    """``authorization`` is the value of Proxy-Authorization, if the URL had credentials; ``secure`` means TLS to it."""
+    """One HTTP proxy. ``secure``: TLS to the proxy itself.
+
+    ``authorization`` is the value of Proxy-Authorization, None if the URL has no credentials.
+    """
 
     host: str
     port: int
@@ -34,7 +37,10 @@ class Proxy:
 
 
 def parse_proxy(text: str, *, source: str) -> Proxy:
-    """Read a proxy's URL; a bare ``host:port`` means http. Raises InputError naming ``source``, never the password."""
+    """Parse a proxy URL; a bare ``host:port`` means http.
+
+    Raises InputError, which names ``source`` but never the password.
+    """
     try:
         url = urlsplit(text if "://" in text else f"http://{text}")
         port = url.port or _PORTS.get(url.scheme, 0)
@@ -54,7 +60,7 @@ def parse_proxy(text: str, *, source: str) -> Proxy:
 
 
 def choose_proxy(scheme: str, host: str, port: int, env: Mapping[str, str]) -> Proxy | None:
-    """The proxy that the environment names for ``scheme://host:port``, None for a direct connection."""
+    """Return the proxy that the environment sets for ``scheme://host:port``, None for a direct connection."""
     name = f"{scheme.upper()}_PROXY"
     text = _read_variable(env, name)
     if not text or _is_excluded(host.lower(), port, _read_variable(env, "NO_PROXY")):
@@ -108,7 +114,7 @@ def _matches_domain(name: str, host: str) -> bool:
 
 
 def _split_port(entry: str) -> tuple[str, str]:
-    """``host:port`` or ``[v6]:port`` into both; a bare name or IPv6 address has no port."""
+    """Split ``host:port`` or ``[v6]:port``; a bare name or IPv6 address has no port."""
     if entry.startswith("["):
         name, _, rest = entry[1:].partition("]")
         return name, rest.removeprefix(":")

@@ -1,6 +1,6 @@
-"""From what the API server answers to the KubeError that says what is wrong and what to do.
+"""Converts the API server's error responses into KubeErrors with a reason and a fix.
 
-The shape of a refusal is metav1.Status (apimachinery v0.34.2); the wording of a 403 is that of apiserver v0.34.2,
+Refusals have the shape of metav1.Status (apimachinery v0.34.2); the wording of a 403 is that of apiserver v0.34.2,
 ``pkg/endpoints/handlers/responsewriters/errors.go``.
 """
 
@@ -14,7 +14,7 @@ from ci_buildx.errors import Conflict, Forbidden, Invalid, KubeError, NotFound, 
 from ci_buildx.model.lazy import compile_lazily
 
 _LIMIT = 600
-"""Characters of the server's own words that are worth a line."""
+"""Maximum characters of the server's message in an error."""
 
 _DENIED = compile_lazily(
     r'User "(?P<user>[^"]*)" cannot (?P<verb>\S+) '
@@ -27,16 +27,16 @@ _DENIED = compile_lazily(
 NO_API_SERVER = "is this a Kubernetes API server? check server in the kubeconfig"
 USE_TLS = "use https:// as server in the kubeconfig"
 _PLAIN_HTTP = b"HTTP request to an HTTPS server"
-"""What Go's net/http answers, with a 400, to a request without TLS."""
+"""The response of Go's net/http, with status 400, to a request without TLS."""
 _NO_REFUSAL = (301, 302, 303, 307, 308, 400, 404, 405)
-"""With these, an API server sends a Status wherever we call it; without one, something else has answered."""
+"""Statuses for which an API server always sends a Status to our calls; without one, something else responded."""
 
 _SEE_DOCTOR = "kube-builder doctor shows all that is missing"
 _STREAMED = ("pods/exec", "pods/portforward", "pods/attach")
 
 
 def make_kube_error(status: int, body: bytes, asked: str) -> KubeError:
-    """The error for an HTTP ``status`` with ``body``; ``asked`` (``GET /api/…``) stands in for a missing message."""
+    """Make the error for an HTTP ``status`` with ``body``; ``asked`` (``GET /api/…``) replaces a missing message."""
     answer = _parse_status(body)
     message = shorten_message(str(answer.get("message") or "")) or f"{asked}: status {status}: {_read_first_line(body)}"
     error = read_status_error({**answer, "code": status, "message": message})
@@ -46,7 +46,7 @@ def make_kube_error(status: int, body: bytes, asked: str) -> KubeError:
 
 
 def read_status_error(answer: Mapping[str, Any]) -> KubeError:
-    """The error for a metav1.Status, as a body or inside a watch."""
+    """Make the error for a metav1.Status, from a response body or a watch event."""
     status, reason = int(answer.get("code") or 0), str(answer.get("reason") or "")
     message = str(answer.get("message") or reason or "unknown error")
     if status == 401:
@@ -65,18 +65,18 @@ def read_status_error(answer: Mapping[str, Any]) -> KubeError:
 
 
 def is_rbac_refusal(failure: Forbidden) -> bool:
-    """Whether RBAC refused, and not admission, which does not change its mind when a role is bound."""
+    """Return whether RBAC refused, not admission: binding a role changes only RBAC's answer."""
     return failure.fix.endswith(_SEE_DOCTOR)
 
 
 def shorten_message(text: str) -> str:
-    """The server's words on one line, cut where they get too long."""
+    """Join the server's message into one line and truncate it if it is too long."""
     line = " ".join(text.split())
     return line if len(line) <= _LIMIT else f"{line[:_LIMIT]}…"
 
 
 def _describe_forbidden(message: str, reason: str) -> Forbidden:
-    """Says who lacks which verb on what; admission's refusals (quota, PodSecurity) speak for themselves."""
+    """Name the user, the missing verb and the resource; admission's own messages (quota, PodSecurity) are kept."""
     found = _DENIED.search(message)
     if found is None:
         return Forbidden(message, status=403, reason=reason)
@@ -106,7 +106,7 @@ def _list_causes(answer: Mapping[str, Any]) -> str:
 
 
 def _parse_status(body: bytes) -> dict[str, Any]:
-    """The body as a Status; empty if it is something else (a proxy's page, plain text)."""
+    """Parse the body as a Status; return {} for anything else (a proxy's page, plain text)."""
     import json
 
     try:

@@ -1,4 +1,4 @@
-"""TLS to the API server: what it is checked against, the certificate we show, and why it fails."""
+"""TLS to the API server: trust, client certificates, explanations of failures, and a relay for TLS inside TLS."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsSettings:
-    """``authority`` is PEM (empty: the system's roots), ``server_name`` the name to check ("" for the URL's host)."""
+    """How to verify the server. ``authority`` is PEM; empty means the system's roots.
+
+    ``server_name`` is the name to verify, "" for the URL's host.
+    """
 
     authority: bytes = b""
     verify: bool = True
@@ -28,7 +31,7 @@ class TlsSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsKeyPair:
-    """A client certificate with its key, both PEM; ``source`` says where it came from."""
+    """A client certificate with its key, both PEM; ``source`` names their origin in errors."""
 
     certificate: bytes
     key: Secret
@@ -36,9 +39,9 @@ class TlsKeyPair:
 
 
 def make_ssl_context(settings: TlsSettings, key_pair: TlsKeyPair | None) -> ssl.SSLContext:
-    """An SSLContext that checks the server as ``settings`` ask and shows ``key_pair``.
+    """Make an SSLContext that verifies the server according to ``settings`` and presents ``key_pair``.
 
-    Raises InputError for PEM that cannot be read.
+    Raises InputError for invalid PEM.
     """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if not settings.verify:
@@ -68,14 +71,17 @@ def _load_key_pair(made: ssl.SSLContext, pair: TlsKeyPair) -> None:
         private_file.open_private_file(pair.key.reveal()) as key,
     ):
         try:
-            made.load_cert_chain(certificate, key, password="")  # never asked for on a terminal
+            made.load_cert_chain(certificate, key, password="")  # an encrypted key must not prompt on a terminal
         except (ssl.SSLError, OSError) as cause:
             reason = "client certificate and key do not belong together, or are not PEM"
             raise InputError(reason, source=pair.source or "kubeconfig") from cause
 
 
 def read_expiry(pair: TlsKeyPair) -> str:
-    """When a certificate ended, "" while it is valid. Costs an import, so it is asked only after a refusal."""
+    """Return when a certificate expired, "" while it is valid.
+
+    Importing ``cryptography`` is slow, so call this only after a refusal.
+    """
     from datetime import UTC, datetime
 
     from cryptography import x509
@@ -94,7 +100,7 @@ _CERTIFICATE_EXPIRED = 10
 
 
 def explain_connection_failure(cause: Exception, cluster: ClusterAccess) -> KubeError:
-    """The KubeError for what went wrong on the way to ``cluster``'s server."""
+    """Convert a failure to connect to ``cluster``'s server into a KubeError with a fix."""
     if isinstance(cause, KubeError):
         return cause
     host, port = cluster.address
@@ -147,7 +153,10 @@ _SIZE = 64 << 10
 
 
 def open_relay(secure: socket.socket) -> socket.socket:
-    """The near end of a socket pair whose other end a thread relays to ``secure``; closing it ends both."""
+    """Return the near end of a socket pair; a thread relays its far end to ``secure``.
+
+    Needed for TLS inside TLS. Closing the near end ends both.
+    """
     near, far = socket.socketpair()
     threading.Thread(target=_run_relay, args=(secure, far), name="tls-relay", daemon=True).start()
     return near
@@ -161,14 +170,14 @@ def _run_relay(secure: socket.socket, far: socket.socket) -> None:
 
 
 class _TlsRelay:
-    """Moves bytes both ways, holding at most one buffer for each, until either side ends."""
+    """Moves bytes both ways, holding at most one buffer per direction, until either side ends."""
 
     def __init__(self, secure: socket.socket, far: socket.socket) -> None:
         self._sockets = {secure: far, far: secure}
         self._held = {secure: b"", far: b""}
 
     def run(self) -> None:
-        """Relay until the end of either side. Raises OSError when one breaks."""
+        """Relay until either side ends. Raises OSError if a socket fails."""
         while True:
             moved = [self._move(source) for source in self._sockets]
             if None in moved:
@@ -177,7 +186,7 @@ class _TlsRelay:
                 self._wait()
 
     def _move(self, source: socket.socket) -> bool | None:
-        """Whether anything moved from ``source``; None at its end."""
+        """Return whether bytes moved from ``source``; None at its end."""
         progress = False
         if not self._held[source]:
             received = _receive(source)
@@ -200,7 +209,7 @@ class _TlsRelay:
 
 
 def _receive(source: socket.socket) -> bytes | None:
-    """Bytes, ``b""`` at the end, None when there is nothing now."""
+    """Receive bytes: ``b""`` at the end, None if nothing is available now."""
     try:
         return source.recv(_SIZE)
     except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):

@@ -1,7 +1,7 @@
-"""Watching a collection: survives closed and broken connections, bookmarks and the 410 that asks for a new list.
+"""Watches of a collection that survive closed and broken connections, bookmarks and 410, which requires a new list.
 
 Source: the API conventions on efficient detection of changes; an ERROR event's object is a metav1.Status, a BOOKMARK's
-carries nothing but a resource version (apimachinery v0.34.2, ``pkg/watch``).
+carries only a resource version (apimachinery v0.34.2, ``pkg/watch``).
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from ci_buildx.wire.http1 import MalformedResponse
 _GONE = 410
 _LOG = debug.get_log("kube")
 _TICK = 0.1
-"""Seconds between two looks at the stop event."""
+"""Seconds between two checks of the stop event."""
 _LONGEST = 290
-"""Seconds one connection is asked to last: below the five minutes after which many load balancers cut."""
+"""Seconds that one connection is asked to last: many load balancers cut connections after five minutes."""
 LARGEST_EVENT = 16 << 20
-"""Bytes of one event; etcd takes objects of 1.5 MiB."""
+"""Maximum bytes of one event; etcd accepts objects of 1.5 MiB."""
 MOST_KNOWN = 100_000
-"""Objects of a watched collection."""
+"""Maximum number of objects of a watched collection."""
 
 
 class ChangeKind(StrEnum):
-    """What happened to an object."""
+    """The kind of change to an object."""
 
     ADDED = "ADDED"
     MODIFIED = "MODIFIED"
@@ -51,7 +51,7 @@ class WatchEvent:
 class CollectionWatch:
     """One watch of the collection that ``listing`` reads, until ``deadline`` (a time.monotonic() value) or ``stop``.
 
-    ``listed`` is set when everything that was there at first has been taken in by whoever iterates.
+    ``listed`` is set when the consumer has received all objects of the first list.
     """
 
     def __init__(
@@ -75,10 +75,10 @@ class CollectionWatch:
         self._version = ""
 
     def watch_events(self, version: str) -> Iterator[WatchEvent]:
-        """The changes since ``version``; from "" on, first everything that is there, as ADDED.
+        """Yield the changes since ``version``; with "", first yield every existing object as ADDED.
 
-        Ends at the deadline or on ``stop``. Raises KubeError when the API server refuses for good, and at the
-        deadline when it could not be reached to the end.
+        Ends at the deadline or on ``stop``. Raises KubeError if the API server refuses permanently, or at the deadline
+        if the server was still unreachable.
         """
         self._version = version
         failure: KubeError | None = None
@@ -102,7 +102,7 @@ class CollectionWatch:
             raise failure
 
     def _pause(self) -> None:
-        """A pause between connections, so that a server that closes each at once is not hammered."""
+        """Pause between connections, so that a server that closes each one at once is not flooded."""
         left = max(self._deadline - time.monotonic(), 0.0)
         self._stop.wait(min(self._retry.pause(self._failures), left))
 
@@ -110,7 +110,7 @@ class CollectionWatch:
         return self._stop.is_set() or self._exchange.closed or time.monotonic() >= self._deadline
 
     def _relist(self) -> Iterator[WatchEvent]:
-        """List anew; objects that are known come as MODIFIED if they changed, and vanished ones as DELETED."""
+        """List again: yield changed known objects as MODIFIED, new ones as ADDED and vanished ones as DELETED."""
         listed = self._exchange.call(self._listing)
         before, self._known = self._known, {_read_identity(item): item for item in listed.get("items") or ()}
         for identity, item in before.items():
@@ -126,7 +126,7 @@ class CollectionWatch:
             self._listed.set()
 
     def _follow(self) -> Iterator[WatchEvent]:
-        """The events of one connection, until the server closes it."""
+        """Yield the events of one connection until the server closes it."""
         for line in self._read_lines():
             try:
                 event = json.loads(line)

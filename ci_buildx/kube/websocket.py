@@ -1,4 +1,4 @@
-"""A connected WebSocket that never blocks: what a tunnel's poll loop drives."""
+"""A connected, non-blocking WebSocket, driven by the poll loop of a tunnel."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ci_buildx.wire.http1 import ResponseHead, ResponseReader
 from ci_buildx.wire.websocket import HEADER_LIMIT, FrameOpcode, FrameReader
 
 BUFFER = 256 << 10
-"""Bytes of payload per frame, and read at once."""
+"""Bytes of payload per frame, and per read."""
 
 _PREFIX = HEADER_LIMIT + 1
 
 
 class WebSocket:
-    """One WebSocket. Use it from one thread; it holds at most one outgoing frame and one read's worth of input.
+    """One WebSocket, for use by one thread; it holds at most one outgoing frame and one read's worth of input.
 
-    To send: write into :attr:`room`, then :meth:`dispatch`, then :meth:`flush` until it is True. ``ended`` turns true
-    with the server's close or end of file; ``close_reason`` says why.
+    To send: write into :attr:`room`, call :meth:`dispatch`, then :meth:`flush` until it returns True. ``ended`` becomes
+    True when the server sends a CLOSE frame or closes the connection; ``close_reason`` is the reason in that frame.
     """
 
     def __init__(self, connection: socket.socket, *, protocol: str, received: bytes = b"") -> None:
@@ -47,17 +47,20 @@ class WebSocket:
         self.room = self._frame[_PREFIX:]
 
     def fileno(self) -> int:
-        """The socket, for poll. TLS may hold decrypted bytes: poll only after :meth:`receive` gave None."""
+        """Return the socket's descriptor for poll.
+
+        TLS may hold decrypted bytes, so poll only after :meth:`receive` returned None.
+        """
         return self._connection.fileno()
 
     @property
     def sending(self) -> bool:
-        """Whether something dispatched has not been sent yet."""
+        """Whether dispatched bytes are still unsent."""
         return bool(self._unsent) or bool(self._control) or bool(self._pong)
 
     @property
     def has_room(self) -> bool:
-        """Whether :attr:`room` may be written and dispatched: what came before has gone out, to the last byte."""
+        """Whether :attr:`room` may be written and dispatched: every earlier byte has been sent."""
         return not self.sending
 
     def dispatch(self, size: int, channel: int) -> None:
@@ -72,7 +75,10 @@ class WebSocket:
         self._unsent = self._frame[start:end]
 
     def flush(self) -> bool:
-        """Send what can be sent now; True when nothing is left. Raises OSError when the connection broke."""
+        """Send as much as possible without blocking; return True when nothing is left.
+
+        Raises OSError if the connection broke.
+        """
         while self._unsent:
             sent = self._send(self._unsent)
             if not sent:
@@ -88,9 +94,9 @@ class WebSocket:
         return True
 
     def receive(self) -> list[memoryview] | None:
-        """Data messages that have arrived, perhaps none yet; None when there is nothing to read now.
+        """Return the data messages that have arrived, possibly none; None if there is nothing to read now.
 
-        The views are valid until the next call. Raises OSError or ProtocolError when the connection cannot go on.
+        The views are valid until the next call. Raises OSError or WebSocketError if the connection is unusable.
         """
         if self._early:
             early, self._early = self._early, b""
@@ -105,7 +111,7 @@ class WebSocket:
         return self._take(self._incoming[:size])
 
     def close(self) -> None:
-        """Say goodbye if that is possible at once, and close."""
+        """Send a CLOSE frame if that is possible without blocking, and close the connection."""
         try:
             if not self.ended and not self.sending:
                 self._send(self._wrap_message(b"\x03\xe8", FrameOpcode.CLOSE))
@@ -128,7 +134,7 @@ class WebSocket:
                 self.close_reason = websocket.read_close_reason(payload)
                 break
             if opcode is FrameOpcode.PING:
-                # Of several pings the last one is answered (RFC 6455, 5.5.3), so that what waits cannot grow.
+                # Only the last of several pings is answered (RFC 6455, 5.5.3), so that pending output is bounded.
                 self._pong = self._wrap_message(bytes(payload), FrameOpcode.PONG)
             elif opcode is not FrameOpcode.PONG and payload:
                 messages.append(payload)
@@ -150,15 +156,15 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 def upgrade_connection(
     stream: socket.socket, target: str, headers: Mapping[str, str], protocols: Sequence[str], timeout: float
 ) -> WebSocket:
-    """Ask for a WebSocket with one of ``protocols``.
+    """Upgrade ``stream`` to a WebSocket that speaks one of ``protocols``; ``timeout`` is in seconds.
 
-    Raises KubeError where the server refuses (a Forbidden names the verb: servers up to 1.34 ask for ``get``, from
-    1.35 for ``create``), OSError where the connection breaks and MalformedResponse where the answer is not HTTP.
+    Raises KubeError if the server refuses (a Forbidden names the verb: servers up to 1.34 ask for ``get``, from 1.35
+    for ``create``), OSError if the connection breaks and MalformedResponse if the response is not HTTP.
     """
     key = base64.b64encode(os.urandom(16)).decode()
     asked = {
         **headers,
-        # The kubelet, to which this is passed on, answers 406 to whoever wants JSON from a stream.
+        # The header reaches the kubelet, which answers 406 to a request for JSON from a stream.
         "Accept": "*/*",
         "Connection": "Upgrade",
         "Upgrade": "websocket",
@@ -177,12 +183,12 @@ def upgrade_connection(
 
 
 def compute_accept(key: str) -> str:
-    """What a server answers to ``key`` in Sec-WebSocket-Accept."""
+    """Compute the Sec-WebSocket-Accept value that a server must return for ``key``."""
     return base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()).decode()
 
 
 def _verify_upgrade(head: ResponseHead, key: str, protocols: Sequence[str]) -> str:
-    """The protocol that was agreed on. Raises KubeError for an answer that is no WebSocket's."""
+    """Return the negotiated protocol. Raises KubeError if the response is not a valid WebSocket upgrade."""
     if head.headers.get("sec-websocket-accept") != compute_accept(key):
         raise KubeError("the API server, or a proxy before it, does not speak WebSocket", status=101)
     protocol = head.headers.get("sec-websocket-protocol", "")
