@@ -1,1 +1,1 @@
-"""Codecs that know nothing of the product: bytes in, bytes out, no I/O."""
+"""Product-independent codecs: bytes in, bytes out, no I/O."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-# The length in bits of each byte's code; the 257th symbol, end-of-string, has 30 bits and may not occur.
+# The length in bits of each byte's code; the 257th symbol, end-of-string, has 30 bits and must not occur.
 _LENGTHS = (
     "13 23 28 28 28 28 28 28 28 24 30 28 28 30 28 28 28 28 28 28 28 28 30 28 28 28 28 28 28 28 28 28 "
     "6 10 10 12 13 6 8 11 10 10 8 11 8 6 6 6 5 5 5 6 6 6 6 6 6 6 7 8 15 6 12 10 "
@@ -21,7 +21,7 @@ _LONGEST_PADDING = 7
 
 @cache
 def make_codes() -> dict[tuple[int, int], int]:
-    """The byte that each (length, code) stands for."""
+    """Make the table from (length, code) to the byte it encodes."""
     lengths = [int(length) for length in _LENGTHS.split()]
     table, code, previous = {}, 0, 0
     for length, symbol in sorted((length, symbol) for symbol, length in enumerate(lengths)):
@@ -32,7 +32,7 @@ def make_codes() -> dict[tuple[int, int], int]:
 
 
 def decode_huffman(data: bytes) -> bytes:
-    """The text behind ``data``. Raises ValueError for what is no code or badly padded (RFC 7541, 5.2)."""
+    """Decode Huffman-coded text. Raises ValueError for an invalid code or bad padding (RFC 7541, 5.2)."""
     table = make_codes()
     out = bytearray()
     code = length = 0
@@ -74,10 +74,10 @@ STATIC: tuple[Header, ...] = tuple(
 
 
 class HpackDecoder:
-    """The decoding half of one connection.
+    """The decoder of one connection.
 
-    ``table_size`` is the SETTINGS_HEADER_TABLE_SIZE that we announced, ``largest`` bounds the decoded size of one
-    block, so that a short block cannot become a large one.
+    ``table_size`` is the SETTINGS_HEADER_TABLE_SIZE that we announced. ``largest`` bounds the decoded bytes of one
+    block, so that a short block cannot expand into a huge one.
     """
 
     def __init__(self, *, table_size: int = DEFAULT_TABLE_SIZE, largest: int = 1 << 24) -> None:
@@ -93,11 +93,11 @@ class HpackDecoder:
 
     @property
     def used(self) -> int:
-        """The dynamic table's size as the RFC counts it."""
+        """The dynamic table's size as defined by the RFC."""
         return self._used
 
     def decode(self, block: bytes) -> list[Header]:
-        """The headers of one block, in order. Raises ValueError if it is malformed or too large."""
+        """Return the headers of one block, in order. Raises ValueError if the block is malformed or too large."""
         headers: list[Header] = []
         position = size = 0
         while position < len(block):
@@ -157,7 +157,10 @@ class HpackDecoder:
 
 
 def encode_headers(headers: list[Header]) -> bytes:
-    """A block of literals that leaves both ends' tables alone (6.2.2), names and values uncompressed."""
+    """Encode a block of literals without indexing (6.2.2), with uncompressed names and values.
+
+    Neither end's dynamic table changes.
+    """
     return b"".join(
         b"\x00" + _encode_integer(len(name), 7) + name + _encode_integer(len(value), 7) + value
         for name, value in headers
@@ -169,7 +172,7 @@ def _measure_header(header: Header) -> int:
 
 
 def _encode_integer(value: int, prefix: int) -> bytes:
-    """An integer after ``prefix`` bits of a byte whose other bits are zero (5.1)."""
+    """Encode an integer with a ``prefix``-bit prefix in a byte whose other bits are zero (5.1)."""
     largest = (1 << prefix) - 1
     if value < largest:
         return bytes((value,))

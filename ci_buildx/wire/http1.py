@@ -1,8 +1,8 @@
-"""HTTP/1.1 responses without I/O: bytes in, head and body out.
+"""HTTP/1.1 responses without I/O: bytes in, head and body out; and the encoding of requests.
 
-One parser serves REST calls, watches, WebSocket upgrades and proxies' CONNECT. Unlike ``http.client`` it can go on
-after a time-out in the middle of a body, which a watch that looks at a stop event needs, and it does not import
-``email`` (11 ms). Source: RFC 9112.
+One parser serves REST calls, watches, WebSocket upgrades and proxies' CONNECT. Unlike ``http.client``, it can continue
+after a timeout in the middle of a body, which a watch with a stop event requires, and it does not import ``email`` (11
+ms). Source: RFC 9112.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 HEAD_LIMIT = 64 << 10
-"""Bytes of a response's head, or of one line between chunks, that are read before giving up."""
+"""Maximum bytes of a response's head, or of one line between chunks."""
 
 
 _VERSIONS = frozenset(f"HTTP/1.{minor}" for minor in range(10))
@@ -24,7 +24,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 
 class MalformedResponse(ValueError):
-    """What the server sent is not HTTP/1.1."""
+    """The server's response is not HTTP/1.1."""
 
 
 class ResponseHead(NamedTuple):
@@ -41,7 +41,7 @@ class ResponseHead(NamedTuple):
 
 
 class _BodyFraming(Enum):
-    """How the end of a body is known."""
+    """How a body's end is determined."""
 
     NONE = auto()
     LENGTH = auto()
@@ -50,7 +50,7 @@ class _BodyFraming(Enum):
 
 
 class ResponseReader:
-    """Reads one response. ``head`` is None until it is complete; ``rest`` holds bytes after the end."""
+    """Reads one response. ``head`` is None until it is complete; ``rest`` holds the bytes after the response."""
 
     def __init__(self) -> None:
         self.head: ResponseHead | None = None
@@ -63,16 +63,16 @@ class ResponseReader:
 
     @property
     def rest(self) -> bytes:
-        """Bytes that came after the response: of an upgraded protocol, for example."""
+        """Bytes after the response, for example of an upgraded protocol."""
         return bytes(self._buffer) if self.finished else b""
 
     @property
     def started(self) -> bool:
-        """Whether anything has arrived."""
+        """Whether any byte has arrived."""
         return self.head is not None or bool(self._buffer)
 
     def feed(self, received: bytes) -> bytes:
-        """Take bytes from the connection, give what they hold of the body. Raises MalformedResponse."""
+        """Add bytes from the connection and return the body bytes in them. Raises MalformedResponse."""
         self._buffer += received
         while self.head is None:
             if not self._read_head():
@@ -80,13 +80,13 @@ class ResponseReader:
         return self._read_body()
 
     def end(self) -> None:
-        """The connection was closed. Raises MalformedResponse if something is missing."""
+        """Note that the connection was closed. Raises MalformedResponse if the response is incomplete."""
         if not self.finished and (self.head is None or self._body is not _BodyFraming.CLOSE):
             raise MalformedResponse("the connection was closed in the middle of a response")
         self.finished = True
 
     def _read_head(self) -> bool:
-        """True if there was a head; those of interim responses (1xx, but for 101) are thrown away."""
+        """Return whether a head was complete; heads of interim responses (1xx, except 101) are discarded."""
         end = self._buffer.find(b"\r\n\r\n")
         if end < 0:
             if len(self._buffer) > HEAD_LIMIT:
@@ -159,7 +159,7 @@ class ResponseReader:
 
 
 def parse_head(text: bytes) -> ResponseHead:
-    """Read a head without its empty line. Raises MalformedResponse. Repeated headers are joined by commas."""
+    """Parse a head without its empty line; repeated headers are joined by commas. Raises MalformedResponse."""
     lines = text.decode("latin-1").split("\r\n")
     version, _, rest = lines[0].partition(" ")
     code, _, reason = rest.partition(" ")
@@ -177,7 +177,7 @@ def parse_head(text: bytes) -> ResponseHead:
 def _read_field(line: str) -> tuple[str, str]:
     """Return the name, in lower case, and the value of a header."""
     name, colon, value = line.partition(":")
-    # A bare CR or LF is a line break to one reader and a part of the value to another (RFC 9110, section 5.5).
+    # Some readers treat a bare CR or LF as a line break, others as part of the value (RFC 9110, section 5.5).
     if not colon or not name or not _TOKEN.issuperset(name) or "\r" in value or "\n" in value or "\0" in value:
         raise MalformedResponse("malformed header")
     return name.lower(), value.strip(" \t")
@@ -186,9 +186,10 @@ def _read_field(line: str) -> tuple[str, str]:
 def encode_request(
     method: str, target: str, headers: Mapping[str, str], body: bytes = b"", *, chunked: bool = False
 ) -> bytes:
-    """The bytes of a request; ``headers`` must hold Host. Raises ValueError for what could smuggle a second one.
+    """Encode a request; ``headers`` must contain Host.
 
-    A ``chunked`` one is a head only: its body follows as :func:`encode_chunk` and :data:`LAST_CHUNK`.
+    Raises ValueError for line breaks, which could smuggle in a second request. With ``chunked``, encodes only the head:
+    the body follows as :func:`encode_chunk` and :data:`LAST_CHUNK`.
     """
     lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     if chunked:
@@ -201,7 +202,7 @@ def encode_request(
 
 
 def encode_chunk(data: bytes) -> bytes:
-    """A piece of a chunked body; an empty one would end it."""
+    """Encode a piece of a chunked body; ``data`` must not be empty, as an empty chunk ends the body."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 

@@ -1,8 +1,8 @@
 """The server half of one HTTP/2 connection (RFC 9113), without I/O: bytes in, bytes out.
 
-:meth:`Connection.feed` takes what the peer sent, :meth:`Connection.pump` gives what may be sent now. Data is pulled
-from each stream's producer only when both windows have room for it, so nothing queues up here: the peer's windows
-reach back to the files on disk. Everything that the peer can make grow has a bound.
+:meth:`Http2Connection.feed` takes the peer's bytes, :meth:`Http2Connection.pump` returns the bytes that may be sent
+now. Data is pulled from a stream's producer only if both windows have room, so nothing queues up here: backpressure
+reaches from the peer's windows to the files on disk. Everything that the peer can make grow is bounded.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from ci_buildx.wire.http2_streams import FrameOutbox, Http2Stream
 from ci_buildx.wire.protobuf import Buffer
 
 WIDE_WINDOW = (16 << 20) + 65536
-"""Bytes that a peer may send on a wide stream before they are consumed: BuildKit's largest message fits."""
+"""Unconsumed bytes that a peer may send on a wide stream: BuildKit's largest message fits."""
 SMALL_WINDOW = 256 << 10
-"""The same for a stream of small messages."""
+"""Unconsumed bytes that a peer may send on a stream of small messages."""
 FIRST_WINDOW = 8192
-"""The same for a stream that has not been widened: eight hundred requests for files."""
+"""Unconsumed bytes that a peer may send on a stream that has not been widened: 800 requests for files."""
 MAX_STREAMS = 128
 MOST_WIDE = 4
-"""Streams that are wide at once. More wait for it with a small window: unread bytes take 96 MiB at most."""
+"""Maximum number of wide streams; others wait with a small window. Unread bytes take 96 MiB at most."""
 LARGEST_HEADERS = 4 << 20
-"""Bytes of one call's headers, each counted with 32 more (RFC 9113, 6.5.2), compressed or not."""
+"""Maximum bytes of one call's headers, compressed or not, plus 32 per header (RFC 9113, 6.5.2)."""
 
 Accept = Callable[[Http2Stream, list[hpack.Header]], None]
 
 
 class Http2Connection:
-    """``accept`` is called with each new stream and its headers, and sets the stream's receiver."""
+    """One connection. ``accept`` is called with each new stream and its headers, and sets the stream's receiver."""
 
     def __init__(self, accept: Accept) -> None:
         self._accept = accept
@@ -51,12 +51,12 @@ class Http2Connection:
 
     @property
     def ready(self) -> bool:
-        """Whether :meth:`pump` may have something to give."""
+        """Whether :meth:`pump` may have bytes to send."""
         return self._outbox.ready
 
     @property
     def held(self) -> bool:
-        """Whether the last pump held crumbs back."""
+        """Whether the last pump held back data because the window had too little room."""
         return self._outbox.held
 
     @staticmethod
@@ -72,7 +72,10 @@ class Http2Connection:
     # --- input
 
     def feed(self, data: Buffer) -> None:
-        """Take bytes from the peer. Raises ProtocolError if they break the rules; a GOAWAY is then ready to be sent."""
+        """Process bytes from the peer.
+
+        Raises Http2Error if they violate the protocol; a GOAWAY is then ready to be sent.
+        """
         if self._over:
             return
         self._input += data
@@ -99,7 +102,7 @@ class Http2Connection:
         del self._input[:position]
 
     def _take_preface(self) -> bool:
-        """Whether it has come whole."""
+        """Return whether the connection preface is complete."""
         size = len(http2_frames.PREFACE)
         if self._input[:size] != http2_frames.PREFACE[: len(self._input)]:
             raise Http2Error("the peer does not speak HTTP/2")
@@ -114,7 +117,7 @@ class Http2Connection:
             raise Http2Error("the first frame is not SETTINGS")
         if self._block is not None and (type_ != FrameType.CONTINUATION or self._block[0] != stream):
             raise Http2Error("header block interrupted")
-        # Ordered by frequency. Unknown types are ignored (RFC 9113, 4.1), PRIORITY has no meaning any more.
+        # Ordered by frequency. Unknown types are ignored (RFC 9113, 4.1); PRIORITY is obsolete.
         if type_ == FrameType.DATA:
             self._on_data(flags, stream, payload)
         elif type_ == FrameType.WINDOW_UPDATE:
@@ -177,9 +180,7 @@ class Http2Connection:
         self._expects_settings = False
         if flags & http2_frames.ACK:
             return
-        for setting, value in dict(
-            http2_frames.parse_settings(payload)
-        ).items():  # of several values the last one counts
+        for setting, value in dict(http2_frames.parse_settings(payload)).items():  # of several values the last one wins
             if setting == ConnectionSetting.INITIAL_WINDOW_SIZE:
                 if value > http2_frames.LARGEST_WINDOW:
                     raise Http2Error("window beyond its limit", ErrorCode.FLOW_CONTROL_ERROR)
@@ -236,10 +237,10 @@ class Http2Connection:
             if stream.receiver is not None:
                 name = ErrorCode(code).name if code in ErrorCode._value2member_map_ else str(code)
                 stream.receiver.lose(f"buildkitd ended the call ({name})")
-            self._outbox.owe()  # the headers of its answer may wait there
+            self._outbox.owe()  # the headers of its response may still be queued
 
     def _find_known(self, stream_id: int) -> Http2Stream | None:
-        """The stream, None if it has been; frames for closed streams are late, not wrong."""
+        """Return the stream, None if it is closed: frames for closed streams are late, not wrong."""
         stream = self._streams.get(stream_id)
         if stream is None and (stream_id > self._last or stream_id % 2 == 0):
             raise Http2Error(f"frame for stream {stream_id}, which never was")
@@ -254,16 +255,16 @@ class Http2Connection:
     # --- output
 
     def send(self, stream: Http2Stream, data: Buffer) -> None:
-        """Queue bytes; for what is small or answers something. Bulk comes from a producer."""
+        """Queue bytes of a small message or a response. For bulk data, set the stream's producer."""
         stream.enqueue(data)
         self.wake(stream)
 
     def ping(self) -> None:
-        """Ask the peer for a sign of life; its answer is read like any other frame."""
+        """Queue a PING; its ACK is processed like any other frame."""
         self._outbox.put(http2_frames.encode_frame(FrameType.PING, 0, 0, bytes(8)))
 
     def send_headers(self, stream: Http2Stream, block: bytes) -> None:
-        """Send a stream's headers, before any of its data."""
+        """Queue a stream's headers, before any of its data."""
         self._outbox.put(http2_frames.encode_frame(FrameType.HEADERS, http2_frames.END_HEADERS, stream.id, block))
 
     def finish(self, stream: Http2Stream, trailers: bytes) -> None:
@@ -279,14 +280,14 @@ class Http2Connection:
             self._outbox.put(http2_frames.encode_rst_stream(stream.id, code))
 
     def wake(self, stream: Http2Stream) -> None:
-        """Say that the stream may have something to send."""
+        """Mark the stream as possibly having data to send."""
         if stream.id in self._streams:
             self._outbox.wake(stream)
 
     def consume(self, stream: Http2Stream, size: int) -> None:
-        """Give ``size`` bytes of the stream's window back to the peer, in steps: half of a narrow one, else a quarter.
+        """Return ``size`` bytes of window to the peer, in steps: half of a narrow window, a quarter of others.
 
-        So a peer that has a lot to say in small messages on a narrow stream gathers them meanwhile.
+        The steps make a peer with many small messages on a narrow stream batch them.
         """
         stream.credit += size
         step = FIRST_WINDOW // 2 if stream.window == FIRST_WINDOW else stream.window // 4
@@ -295,12 +296,15 @@ class Http2Connection:
             stream.credit = 0
 
     def pause(self, stream: Http2Stream, *, paused: bool) -> None:
-        """Keep what is consumed from the peer until it is told to go on."""
+        """Stop or resume returning window to the peer."""
         stream.paused = paused
         self.consume(stream, 0)
 
     def widen(self, stream: Http2Stream, *, wide: bool = False) -> None:
-        """Let the peer send more at once; a ``wide`` stream has its turn when fewer than :data:`MOST_WIDE` are open."""
+        """Let the peer send more at once.
+
+        A ``wide`` stream waits with a small window until fewer than :data:`MOST_WIDE` wide streams are open.
+        """
         self._set_window(stream, SMALL_WINDOW)
         if wide and len(self._wide) < MOST_WIDE:
             self._wide.add(stream.id)
@@ -319,7 +323,7 @@ class Http2Connection:
             stream.receivable += size
 
     def close(self, reason: str, code: ErrorCode = ErrorCode.NO_ERROR) -> None:
-        """End everything: each open stream's receiver is told, and a GOAWAY is ready to be sent."""
+        """End the connection: call ``lose`` of each open stream's receiver and queue a GOAWAY. Idempotent."""
         if self._over:
             return
         self._over = True
@@ -332,9 +336,9 @@ class Http2Connection:
                 stream.receiver.lose(reason)
 
     def pump(self, limit: int, *, crumbs: bool = False) -> list[Buffer]:
-        """What to send now, about ``limit`` bytes; [] if there is nothing, or no window for it.
+        """Return the frames to send now, about ``limit`` bytes; [] if nothing is queued or no window is open.
 
-        With ``crumbs`` even the last bytes of a window are used: for when nothing else has moved for a while.
+        ``crumbs`` also uses up windows with little room, for when no other data has moved for a while.
         """
         return self._outbox.pump(limit, crumbs=crumbs)
 

@@ -21,7 +21,7 @@ _PRIORITY_SIZE = 5
 
 
 class FrameType(IntEnum):
-    """Frame types."""
+    """The type of a frame."""
 
     DATA = 0
     HEADERS = 1
@@ -36,7 +36,7 @@ class FrameType(IntEnum):
 
 
 class ConnectionSetting(IntEnum):
-    """The settings that we send or heed."""
+    """The settings that we send or honor."""
 
     HEADER_TABLE_SIZE = 1
     MAX_CONCURRENT_STREAMS = 3
@@ -46,7 +46,7 @@ class ConnectionSetting(IntEnum):
 
 
 class ErrorCode(IntEnum):
-    """Error codes."""
+    """The reason in RST_STREAM and GOAWAY."""
 
     NO_ERROR = 0
     PROTOCOL_ERROR = 1
@@ -68,7 +68,7 @@ PRIORITY = 0x20
 
 
 class Http2Error(Exception):
-    """The peer broke HTTP/2's rules: the connection is over. ``code`` goes into the GOAWAY."""
+    """The peer violated HTTP/2, so the connection must end. ``code`` goes into the GOAWAY."""
 
     def __init__(self, message: str, code: ErrorCode = ErrorCode.PROTOCOL_ERROR) -> None:
         super().__init__(message)
@@ -76,58 +76,61 @@ class Http2Error(Exception):
 
 
 def encode_header(type_: FrameType, flags: int, stream: int, size: int) -> bytes:
-    """The nine bytes before a payload of ``size``."""
+    """Encode the nine bytes before a payload of ``size`` bytes."""
     return _HEADER.pack(size << 8 | type_, flags, stream)
 
 
 def parse_header(buffer: Buffer, position: int) -> tuple[int, int, int, int]:
-    """Payload size, type, flags and stream of the frame that begins at ``position``."""
+    """Return payload size, type, flags and stream of the frame that begins at ``position``."""
     size_and_type, flags, stream = _HEADER.unpack_from(buffer, position)
     return size_and_type >> 8, size_and_type & 0xFF, flags, stream & LARGEST_WINDOW
 
 
 def encode_frame(type_: FrameType, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """A whole frame."""
+    """Encode a whole frame."""
     return encode_header(type_, flags, stream, len(payload)) + payload
 
 
 def encode_settings(values: dict[ConnectionSetting, int]) -> bytes:
-    """A SETTINGS frame."""
+    """Encode a SETTINGS frame."""
     payload = b"".join(_SETTING.pack(setting, value) for setting, value in values.items())
     return encode_frame(FrameType.SETTINGS, 0, 0, payload)
 
 
 def parse_settings(payload: bytes) -> list[tuple[int, int]]:
-    """Each (setting, value), in order."""
+    """Return each (setting, value) in order. Raises Http2Error for an invalid size."""
     if len(payload) % _SETTING.size:
         raise Http2Error("SETTINGS of a broken size", ErrorCode.FRAME_SIZE_ERROR)
     return list(_SETTING.iter_unpack(payload))
 
 
 def encode_window_update(stream: int, increment: int) -> bytes:
-    """A WINDOW_UPDATE frame; stream 0 is the connection."""
+    """Encode a WINDOW_UPDATE frame; stream 0 is the connection."""
     return encode_frame(FrameType.WINDOW_UPDATE, 0, stream, _WORD.pack(increment))
 
 
 def encode_rst_stream(stream: int, code: ErrorCode) -> bytes:
-    """A RST_STREAM frame."""
+    """Encode a RST_STREAM frame."""
     return encode_frame(FrameType.RST_STREAM, 0, stream, _WORD.pack(code))
 
 
 def encode_goaway(last_stream: int, code: ErrorCode, reason: str) -> bytes:
-    """A GOAWAY frame with its reason as debug data."""
+    """Encode a GOAWAY frame with ``reason`` as debug data."""
     return encode_frame(FrameType.GOAWAY, 0, 0, struct.pack(">II", last_stream, code) + reason.encode())
 
 
 def read_word(payload: bytes) -> int:
-    """The 32-bit number that is the whole payload of RST_STREAM and WINDOW_UPDATE."""
+    """Return the 32-bit number that is the whole payload of RST_STREAM and WINDOW_UPDATE.
+
+    Raises Http2Error for an invalid size.
+    """
     if len(payload) != _WORD.size:
         raise Http2Error("RST_STREAM or WINDOW_UPDATE of a broken size", ErrorCode.FRAME_SIZE_ERROR)
     return int(_WORD.unpack(payload)[0])
 
 
 def remove_padding(payload: bytes, flags: int) -> bytes:
-    """The payload of DATA or HEADERS without its padding."""
+    """Return the payload of DATA or HEADERS without its padding. Raises Http2Error for invalid padding."""
     if not flags & PADDED:
         return payload
     if not payload or payload[0] >= len(payload):
@@ -136,7 +139,7 @@ def remove_padding(payload: bytes, flags: int) -> bytes:
 
 
 def read_header_fragment(payload: bytes, flags: int) -> bytes:
-    """The header block's part in a HEADERS frame: no padding, no priority."""
+    """Return the header block fragment of a HEADERS frame, without padding and priority. Raises Http2Error."""
     fragment = remove_padding(payload, flags)
     if not flags & PRIORITY:
         return fragment

@@ -1,4 +1,4 @@
-"""HTTP/2 streams as a server sees them, and the order in which their frames are sent."""
+"""HTTP/2 streams of a server, and the scheduling of their outgoing frames."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from ci_buildx.wire.http2_frames import ErrorCode, FrameType, Http2Error
 from ci_buildx.wire.protobuf import Buffer
 
 Producer = Callable[[int], Buffer]
-"""Called with the room in bytes, returns about that much, or b"" for "nothing now"."""
+"""Called with the room in bytes; returns about that many bytes, or b"" if nothing is available now."""
 
 
 class StreamReceiver(Protocol):
-    """Who gets what the peer sends on a stream."""
+    """The consumer of a stream's incoming data."""
 
     def receive(self, data: bytes) -> int:
-        """Take bytes; returns how many of the window may be given back at once."""
+        """Process bytes; return how many bytes of window can be returned to the peer at once."""
 
     def end(self) -> None:
-        """The peer will send no more."""
+        """Handle the end of the peer's data."""
 
     def lose(self, reason: str) -> None:
-        """The stream is gone: cancelled by the peer or lost with the connection."""
+        """Handle the loss of the stream: the peer cancelled it or the connection ended."""
 
 
 class Http2Stream:
-    """Send side: ``queue`` goes first, then what ``producer`` makes, then ``trailers``, which end the stream."""
+    """One stream. Sends ``queue`` first, then the output of ``producer``, then ``trailers``, which end the stream."""
 
     __slots__ = (
         "credit",
@@ -61,18 +61,18 @@ class Http2Stream:
         self.remote_ended = False
 
     def enqueue(self, data: Buffer) -> None:
-        """Add bytes to send before anything the producer makes."""
+        """Queue bytes to send before any of the producer's output."""
         self.queue.append(data)
         self.queued += len(data)
 
     def clear(self) -> None:
-        """Forget all that has not been taken."""
+        """Drop all unsent data."""
         self.producer = None
         self.queue.clear()
         self.queued = 0
 
     def take(self, room: int) -> Buffer:
-        """At most ``room`` bytes to send now; b"" where there are none."""
+        """Return at most ``room`` bytes to send now; b"" if there are none."""
         if not self.queue:
             made = self.producer(room) if self.producer is not None else b""
             if made:
@@ -90,19 +90,21 @@ class Http2Stream:
 
 
 CRUMB = 8 << 10
-"""Below so much room nothing is sent of a stream that has more: grpc-go answers crumbs with more crumbs."""
+"""Bytes of room below which a stream with more data sends nothing: grpc-go answers tiny frames with tiny window
+updates."""
 
 _FIRST = 8 << 10
-"""What a producer may send at first; then each time twice as much. A peer that has something to do early is done
-earlier, and it takes 20 ms to walk through 5,000 files."""
+"""Bytes that a producer may send at first; the limit doubles with each turn.
+
+A peer that can start working early finishes earlier, and walking through 5,000 files takes 20 ms."""
 _MOST_ANSWERS = 4096
 
 
 class FrameOutbox:
-    """``room`` is the connection's window, ``frame_size`` the largest frame that the peer takes.
+    """The queue of outgoing frames. ``room`` is the connection's window, ``frame_size`` the peer's largest frame.
 
-    ``ended`` is called with each stream whose trailers have been sent; ``held`` says whether the last :meth:`pump`
-    held crumbs back.
+    ``ended`` is called with each stream whose trailers have been sent. ``held`` is True if the last :meth:`pump` held
+    back data for lack of room.
     """
 
     def __init__(self, ended: Callable[[Http2Stream], None]) -> None:
@@ -116,38 +118,41 @@ class FrameOutbox:
 
     @property
     def ready(self) -> bool:
-        """Whether :meth:`pump` has anything to try."""
+        """Whether :meth:`pump` may have frames to send."""
         return bool(self._control) or any(
             (self.room > 0 and stream.room > 0) or not (stream.queue or stream.producer)
             for stream in self._active.values()
         )
 
     def put(self, frame: bytes) -> None:
-        """Queue a frame that is no data."""
+        """Queue a non-DATA frame."""
         self._control.append(frame)
 
     def answer(self, frame: bytes) -> None:
-        """Queue a frame that the peer can make us send. ProtocolError as of :meth:`owe`."""
+        """Queue a frame that the peer can make us send. Raises Http2Error like :meth:`owe`."""
         self.owe()
         self.put(frame)
 
     def owe(self) -> None:
-        """Count something that the peer made us queue: so many of them, unread, are an attack or a bug."""
+        """Count a frame that the peer made us queue.
+
+        Raises Http2Error if too many are unsent, which means an attack or a bug.
+        """
         self._answers += 1
         if self._answers > _MOST_ANSWERS:
             raise Http2Error("too many frames that want an answer", ErrorCode.ENHANCE_YOUR_CALM)
 
     def wake(self, stream: Http2Stream) -> None:
-        """Let the stream have its turn."""
+        """Schedule the stream."""
         self._active[stream.id] = stream
 
     def drop(self, stream: Http2Stream) -> None:
-        """Forget what the stream has not sent yet."""
+        """Drop the stream's unsent data."""
         self._active.pop(stream.id, None)
         stream.clear()
 
     def pump(self, limit: int, *, crumbs: bool) -> list[Buffer]:
-        """See :meth:`ci_buildx.wire.http2.Http2Connection.pump`."""
+        """Return the frames to send; see :meth:`ci_buildx.wire.http2.Http2Connection.pump`."""
         out: list[Buffer] = list(self._control)
         self._control.clear()
         self._answers = 0
@@ -159,7 +164,10 @@ class FrameOutbox:
         return out
 
     def _pump_stream(self, stream: Http2Stream, limit: int, crumbs: bool, out: list[Buffer]) -> int:
-        """Send of one stream; afterwards it stands last in turn, or out of it if it has nothing now."""
+        """Send data of one stream and return its size.
+
+        Afterwards the stream is last in turn, or unscheduled if it has nothing to send now.
+        """
         self._active.pop(stream.id, None)
         sent = 0
         if stream.producer is not None:

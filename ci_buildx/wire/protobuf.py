@@ -1,6 +1,6 @@
 """The protobuf wire format: keys, varints and length-delimited fields (protobuf.dev, "Encoding").
 
-Reading is bounded and validating: whatever the bytes are, the outcome is fields or a ValueError.
+Reading is bounded and validating: any input results in fields or a ValueError.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ _SHORT = [bytes((n,)) for n in range(0x80)]
 
 
 def encode_varint(n: int) -> bytes:
-    """An integer of up to 64 bits; negative ones in two's complement, as int64 and enum fields have them."""
+    """Encode an integer of up to 64 bits.
+
+    Negative ones are in two's complement, as int64 and enum fields require.
+    """
     if 0 <= n < 0x80:
         return _SHORT[n]
     if 0 <= n < 0x4000:
@@ -38,17 +41,20 @@ def encode_varint(n: int) -> bytes:
 
 
 def encode_key(field: int, wiretype: int) -> bytes:
-    """What stands before a field's value."""
+    """Encode the key before a field's value: field number and wire type."""
     return encode_varint(field << 3 | wiretype)
 
 
 def encode_length_delimited(field: int, data: Buffer) -> bytes:
-    """A string, bytes or message field, with its key and length."""
+    """Encode a string, bytes or message field, with its key and length."""
     return b"".join((encode_varint(field << 3 | LENGTH_DELIMITED), encode_varint(len(data)), data))
 
 
 def read_varint(buffer: Buffer, position: int) -> tuple[int, int]:
-    """The unsigned value at ``position`` and the position after it. Raises ValueError if it is cut off or too long."""
+    """Return the unsigned value at ``position`` and the position after it.
+
+    Raises ValueError if the varint is truncated or longer than 10 bytes.
+    """
     value = shift = 0
     for index in range(position, min(len(buffer), position + _LONGEST_VARINT)):
         byte = buffer[index]
@@ -60,9 +66,9 @@ def read_varint(buffer: Buffer, position: int) -> tuple[int, int]:
 
 
 def read_fields(buffer: Buffer) -> Iterator[tuple[int, int, int | bytes]]:
-    """Each field as (number, wire type, value): an int for varints, the raw bytes otherwise.
+    """Yield each field as (number, wire type, value): an int for varints, else the raw bytes.
 
-    Raises ValueError on malformed input; groups, which proto3 has not, count as malformed.
+    Raises ValueError on malformed input; groups, which proto3 does not have, count as malformed.
     """
     position, end = 0, len(buffer)
     while position < end:
@@ -82,7 +88,7 @@ def read_fields(buffer: Buffer) -> Iterator[tuple[int, int, int | bytes]]:
 
 
 def read_signed(value: int) -> int:
-    """A varint's value read as int64."""
+    """Reinterpret a varint's value as int64."""
     return value - (1 << 64) if value >> 63 else value
 
 
@@ -98,7 +104,7 @@ T = TypeVar("T")
 
 
 class ScalarType(Enum):
-    """How a value that is no message is written."""
+    """The encoding of a value that is not a message."""
 
     TEXT = "string"
     BYTES = "bytes"
@@ -114,7 +120,8 @@ class _FieldShape(Enum):
 
 
 MOST_ELEMENTS = 1 << 19
-"""Elements of all lists and maps in a message: a cache with 100,000 records, each with its parents."""
+"""Maximum number of elements of all lists and maps in a message: a cache with 100,000 records, each with its
+parents."""
 
 TEXT, BYTES, INTEGER, BOOLEAN, TIME = ScalarType
 Type: TypeAlias = "ScalarType | MessageSchema[Any]"
@@ -124,7 +131,7 @@ _VARINTS = (INTEGER, BOOLEAN)
 
 
 class MessageField(NamedTuple):
-    """One field: made by :func:`make_field`, :func:`make_repeated_field` or :func:`make_map_field`."""
+    """One field, made by :func:`make_field`, :func:`make_repeated_field` or :func:`make_map_field`."""
 
     number: int
     name: str
@@ -133,22 +140,25 @@ class MessageField(NamedTuple):
 
 
 def make_field(number: int, name: str, type: Type) -> MessageField:  # noqa: A002
-    """A single value; a message or time that is missing reads as None."""
+    """Make a single-valued field; a missing message or time reads as None."""
     return MessageField(number, name, type, _FieldShape.ONE)
 
 
 def make_repeated_field(number: int, name: str, type: Type) -> MessageField:  # noqa: A002
-    """A repeated field: a tuple. Packed and unpacked integers are both read, packed ones are written."""
+    """Make a repeated field, read as a tuple.
+
+    Packed and unpacked integers are both read; packed ones are written.
+    """
     return MessageField(number, name, type, _FieldShape.MANY)
 
 
 def make_map_field(number: int, name: str, type: Type = TEXT) -> MessageField:  # noqa: A002
-    """A map from strings to ``type``: a dict, written in the order of its keys."""
+    """Make a map field from strings to ``type``, read as a dict and written in key order."""
     return MessageField(number, name, type, _FieldShape.MAP)
 
 
 class MessageSchema(Generic[T]):
-    """A message: ``build`` is called with one keyword for each field."""
+    """The schema of a message: ``build`` is called with one keyword argument per field."""
 
     __slots__ = ("_build", "_fields", "_numbers")
 
@@ -158,13 +168,14 @@ class MessageSchema(Generic[T]):
         self._numbers = {field.number: field for field in fields}
 
     def encode(self, message: object) -> bytes:
-        """The bytes of anything that has the fields' attributes."""
+        """Encode any object that has the fields as attributes."""
         return b"".join(_encode_field(field, getattr(message, field.name)) for field in self._fields)
 
     def decode(self, data: Buffer, room: list[int] | None = None) -> T:
-        """The value in ``data``. Raises ValueError if that is malformed, or has more than MOST_ELEMENTS elements.
+        """Decode ``data``. Raises ValueError if it is malformed or has more than MOST_ELEMENTS elements.
 
-        ``room`` holds how many more there may be, of the message that this one is a part of.
+        ``room`` holds the number of elements that are still allowed in the enclosing message; None for a top-level
+        message.
         """
         values: dict[str, Any] = {field.name: _make_empty(field) for field in self._fields}
         room = [MOST_ELEMENTS] if room is None else room
@@ -203,7 +214,7 @@ def _put_value(values: dict[str, Any], field: MessageField, wiretype: int, raw: 
 
 
 def _count(room: list[int], more: int) -> None:
-    """Two bytes can be an element that takes a hundred."""
+    """Count elements against the limit: two bytes of input can be an element that takes a hundred."""
     room[0] -= more
     if room[0] < 0:
         raise ValueError(f"malformed protobuf: more than {MOST_ELEMENTS} elements of lists")
@@ -217,7 +228,7 @@ def _decode(field: MessageField, wiretype: int, raw: int | bytes, room: list[int
     if isinstance(field.type, MessageSchema):
         return field.type.decode(raw, room)
     if field.type is TEXT:
-        # BuildKit puts text of programs into string fields: what is no UTF-8 is shown marked rather than refused.
+        # BuildKit puts output of programs into string fields, so invalid UTF-8 is replaced rather than rejected.
         return raw.decode(errors="replace")
     return _decode_time(raw) if field.type is TIME else raw
 
@@ -251,7 +262,7 @@ def _decode_entry(field: MessageField, wiretype: int, raw: int | bytes, room: li
 
 
 def _decode_time(raw: bytes) -> float:
-    """Seconds since the epoch; a float keeps a microsecond until the year 2255."""
+    """Decode a time as seconds since the epoch; a float keeps microseconds until the year 2255."""
     parts = {number: read_signed(value) for number, _, value in read_fields(raw) if isinstance(value, int)}
     return (parts.get(1, 0) * 1_000_000_000 + parts.get(2, 0)) / 1_000_000_000
 

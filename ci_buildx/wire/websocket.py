@@ -1,8 +1,8 @@
 """WebSocket frames without I/O, as a client sends and receives them (RFC 6455).
 
-Kubernetes sends a stream's channel number as the first byte of each message. What we send may have a mask key of
-zero: the mask protects proxies from scripts in browsers, and inside TLS there is no proxy that could read it; then
-the payload need not be touched. Servers take any key (golang.org/x/net/websocket and gorilla/websocket do, tried).
+Kubernetes sends a stream's channel number as the first byte of each message. Outgoing frames may use a mask key of
+zero, so that the payload stays unchanged: masks protect proxies from scripts in browsers, and inside TLS no proxy can
+read the frames. Servers accept any key (tested: golang.org/x/net/websocket and gorilla/websocket).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 MESSAGE_LIMIT = 16 << 20
-"""Bytes of a message from the server before the connection is given up; the API server sends 32 KiB at a time."""
+"""Maximum bytes of a message from the server; the API server sends 32 KiB at a time."""
 
 HEADER_LIMIT = 14
 """Bytes of the longest header: 2, an 8-byte length, a mask key."""
@@ -22,7 +22,7 @@ _FINAL = 0x80
 
 
 class FrameOpcode(IntEnum):
-    """What a frame holds."""
+    """The type of a frame."""
 
     CONTINUATION = 0
     TEXT = 1
@@ -36,7 +36,7 @@ _KNOWN = frozenset(FrameOpcode)
 
 
 class WebSocketError(ValueError):
-    """The server broke the protocol; the connection cannot go on."""
+    """The server violated the protocol; the connection is unusable."""
 
 
 class WebSocketMessage(NamedTuple):
@@ -47,7 +47,7 @@ class WebSocketMessage(NamedTuple):
 
 
 class FrameReader:
-    """Reads the server's frames. Feed it bytes as they come, split anywhere."""
+    """Reads the server's frames from bytes that may be split anywhere."""
 
     def __init__(self, limit: int = MESSAGE_LIMIT) -> None:
         self._limit = limit
@@ -58,7 +58,7 @@ class FrameReader:
         self._opcode = FrameOpcode.CONTINUATION
 
     def feed(self, received: bytes | memoryview) -> list[WebSocketMessage]:
-        """The messages that are complete now. Raises ProtocolError."""
+        """Return the messages that are complete now. Raises WebSocketError."""
         view = memoryview(received)
         if self._kept:
             self._keep(view)
@@ -79,7 +79,7 @@ class FrameReader:
         self._kept_size += len(view)
 
     def _frame(self, view: memoryview, start: int, messages: list[WebSocketMessage]) -> int:
-        """Read one frame at ``start`` into ``messages``; gives its end, or ``start`` if it is not all there."""
+        """Read one frame at ``start`` into ``messages``; return its end, or ``start`` if it is incomplete."""
         here = len(view) - start
         self._wanted = 2
         if here < 2:
@@ -132,7 +132,7 @@ class FrameReader:
 
 
 def make_frame_header(opcode: FrameOpcode, size: int, key: bytes = b"\0\0\0\0") -> bytes:
-    """The header of a final frame with ``size`` bytes of payload, masked with ``key``."""
+    """Make the header of a final frame with ``size`` bytes of payload, masked with ``key``."""
     first = bytes((_FINAL | opcode,))
     if size < 126:
         return first + bytes((_MASKED | size,)) + key
@@ -142,7 +142,7 @@ def make_frame_header(opcode: FrameOpcode, size: int, key: bytes = b"\0\0\0\0") 
 
 
 def mask_payload(payload: bytes | memoryview, key: bytes) -> bytes:
-    """``payload`` XOR ``key``, over and over."""
+    """Return ``payload`` XOR the repeated ``key``."""
     size = len(payload)
     keys = (key * (size // 4 + 1))[:size]
     return (int.from_bytes(payload, "big") ^ int.from_bytes(keys, "big")).to_bytes(size, "big")
@@ -151,12 +151,12 @@ def mask_payload(payload: bytes | memoryview, key: bytes) -> bytes:
 def frame_payload(
     payload: bytes | memoryview, opcode: FrameOpcode = FrameOpcode.BINARY, key: bytes = b"\0\0\0\0"
 ) -> bytes:
-    """A whole frame around ``payload``."""
+    """Encode a whole frame around ``payload``."""
     return make_frame_header(opcode, len(payload), key) + (mask_payload(payload, key) if any(key) else bytes(payload))
 
 
 def read_close_reason(payload: memoryview) -> str:
-    """What a CLOSE frame says: ``1000 text``; "" if it says nothing."""
+    """Return code and text of a CLOSE frame as ``1000 text``; "" if the frame is empty."""
     if len(payload) < 2:
         return ""
     code = int.from_bytes(payload[:2], "big")
