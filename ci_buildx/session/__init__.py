@@ -1,1 +1,1 @@
-"""What buildkitd may ask of us while it builds: HTTP/2 and gRPC without I/O, and the services behind them."""
+"""The services that buildkitd can call during a build, and the gRPC session that serves them without network I/O."""

@@ -1,9 +1,9 @@
-"""The client's token authority: registries' tokens are fetched here, so that buildkitd never sees the login.
+"""The client's token authority: fetches registry tokens here, so that buildkitd never sees the login.
 
 Source: BuildKit 0.34.2, ``session/auth/authprovider/authprovider.go``, ``session/auth/auth.go`` and
-``util/resolver/authorizer.go``. buildkitd keeps the tokens that it was given together with the public key of whoever
-fetched them. A later session may have them too if it signs with the same key; so whoever has the same seed saves the
-token's fetching. All who have no login share one key, since their tokens are the same.
+``util/resolver/authorizer.go``. buildkitd caches each token with the public key of the client that fetched it. A later
+session can reuse the token if it signs with the same key, so clients with the same seed share tokens. All clients
+without a login share one key, since their tokens are the same.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ci_buildx.session.messages import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRequest:
-    """What a registry's challenge asks for: ``scopes`` (``repository:group/name:pull``) from ``realm`` (a URL)."""
+    """The parameters of a registry's challenge: ``scopes`` (``repository:group/name:pull``) from ``realm`` (a URL)."""
 
     host: str
     realm: str
@@ -41,36 +41,39 @@ class TokenRequest:
 
 
 class RegistryToken(Protocol):
-    """A bearer token, fresh."""
+    """A newly issued bearer token."""
 
     @property
     def value(self) -> Secret:
-        """What is sent to the registry."""
+        """The token to send to the registry."""
 
     @property
     def lifetime(self) -> float:
-        """The seconds that it lives."""
+        """The lifetime in seconds."""
 
 
 class TokenSource(Protocol):
-    """Where tokens come from. Both methods may take their time and raise KubeBuilderError."""
+    """A source of tokens. Both methods may block and raise KubeBuilderError."""
 
     def fetch(self, request: TokenRequest) -> RegistryToken:
-        """A token for what is asked, with the login of its host or anonymously."""
+        """Fetch a token for ``request``, with the login of its host or anonymously."""
 
     def find_seed(self, host: str) -> Secret:
-        """What this client's keys for a host are made of: random, its own; empty where there is no login."""
+        """Return the random seed of this client's keys for ``host``; empty if there is no login."""
 
 
 def make_public_key(seed: Secret, salt: bytes) -> bytes:
-    """The 32 bytes that buildkitd knows the authority by; ``salt`` is buildkitd's, anew with each start of it."""
+    """Derive the 32-byte public key that identifies the authority to buildkitd.
+
+    buildkitd chooses ``salt`` anew each time it starts.
+    """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     return Ed25519PrivateKey.from_private_bytes(_make_private_key(seed, salt)).public_key().public_bytes_raw()
 
 
 def sign_payload(seed: Secret, salt: bytes, payload: bytes) -> bytes:
-    """``payload`` signed as NaCl's ``crypto_sign`` does: the signature (Ed25519, 64 bytes), then the payload."""
+    """Sign like NaCl's ``crypto_sign``: return the signature (Ed25519, 64 bytes), then the payload."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     return Ed25519PrivateKey.from_private_bytes(_make_private_key(seed, salt)).sign(payload) + payload
@@ -88,15 +91,15 @@ _SERVICE = "/moby.filesync.v1.Auth/"
 
 
 class SessionLogin(Protocol):
-    """What a registry wants to see. An identity token, where there is one, counts instead of the rest."""
+    """A login for a registry. An identity token takes precedence over user name and password."""
 
     @property
     def username(self) -> str:
-        """The account."""
+        """The user name."""
 
     @property
     def secret(self) -> Secret:
-        """Its password."""
+        """The password."""
 
     @property
     def identity_token(self) -> Secret | None:
@@ -104,15 +107,16 @@ class SessionLogin(Protocol):
 
 
 THREADS = 16
-"""Questions about logins that are answered at once; more wait."""
+"""Maximum number of login requests that are answered at once; others wait."""
 
 Lookup = Callable[[str], SessionLogin | None]
 
 
 class AuthService:
-    """``lookup`` finds the login for a host, ``source`` fetches tokens; without it logins are told to buildkitd.
+    """Serves registry logins or tokens.
 
-    A KubeBuilderError of theirs makes the pull or push fail with its text.
+    ``lookup`` finds the login for a host. ``source`` fetches tokens; without it, logins are sent to buildkitd. If
+    either raises KubeBuilderError, the pull or push fails with its text.
     """
 
     def __init__(self, lookup: Lookup, source: TokenSource | None = None) -> None:
@@ -129,11 +133,11 @@ class AuthService:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The calls that are served."""
+        """The paths of the served calls."""
         return tuple(self._answers)
 
     def accept(self, call: SessionCall) -> None:
-        """Answer a call, in a thread of its own: it may run a program or ask a server, and take its time."""
+        """Answer a call in a separate thread: it may run a program or ask a server, and block."""
         answer = self._answers[call.path]
         call.take_one(lambda message: self._workers.submit(call, lambda: call.reply(answer(message))))
 
@@ -148,7 +152,7 @@ class AuthService:
 
 
 class _TokenAuthority:
-    """The calls about tokens."""
+    """The handlers of the token calls."""
 
     def __init__(self, source: TokenSource) -> None:
         self._source = source
@@ -158,7 +162,7 @@ class _TokenAuthority:
         _LOG.debug("token: host %s, scopes %s", asked.host, asked.scopes)
         request = TokenRequest(host=asked.host, realm=asked.realm, service=asked.service, scopes=asked.scopes)
         token = self._source.fetch(request)
-        # The time of its issue is left out: buildkitd keeps a token for ever whose end is past by its own clock.
+        # Omit the time of issue: buildkitd never drops a token that has already expired by its own clock.
         return FETCH_TOKEN_RESPONSE.encode(FetchTokenResponse(token.value.reveal_text(), max(1, int(token.lifetime))))
 
     def make_key(self, message: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""gRPC status codes that the session's services answer with (grpc, ``doc/statuscodes.md``)."""
+"""One gRPC call of a session, its status codes (grpc, ``doc/statuscodes.md``) and worker threads for slow calls."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ci_buildx.wire.protobuf import Buffer
 
 
 class GrpcStatus(IntEnum):
-    """A call's outcome."""
+    """The outcome of a call."""
 
     OK = 0
     UNKNOWN = 2
@@ -35,18 +35,18 @@ class GrpcStatus(IntEnum):
 
 _LOG = debug.get_log("session")
 HEALTH = "/grpc.health.v1.Health/"
-"""The calls that come every few seconds, which the debug log leaves out."""
+"""Prefix of the health checks, which come every few seconds and are left out of the debug log."""
 LARGEST_MESSAGE = 16 << 20
-"""Bytes of a message of a call that ``is_bulk``: what BuildKit 0.34.2 sends at most (containerd
+"""Maximum bytes of a message of a call that ``is_bulk``: BuildKit 0.34.2 sends no larger ones (containerd
 ``defaults.DefaultMaxSendMsgSize``)."""
 LARGEST_REQUEST = 128 << 10
-"""Bytes of a message of any other call: two of them fit into a small window."""
+"""Maximum bytes of a message of any other call; two of them fit into a small window."""
 MOST_UNREAD = 16384
-"""Messages of one call that may wait to be read: they can be so small that the window alone is no bound."""
+"""Maximum unread messages of one call: they can be so small that the window alone does not bound them."""
 MOST_WAITING = 128
-"""Calls that may wait for a thread: as many as there can be streams."""
+"""Maximum number of calls that wait for a thread: the maximum number of streams."""
 MOST_UNSENT = 1 << 20
-"""Bytes of answers that may wait for the peer to take them when another one is added."""
+"""Maximum bytes of unsent responses when another response is added."""
 
 _PREFIX = 5
 _LONGEST_TEXT = 8 << 10
@@ -55,11 +55,11 @@ _READABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
 class SessionCall:
-    """``path`` is ``/service/Method``; ``metadata`` maps lower-case names to their values in order.
+    """One call. ``path`` is ``/service/Method``; ``metadata`` maps lower-case names to their values in order.
 
-    The service sets ``on_message`` (each request message), ``on_end`` (no more will come), ``on_lost`` (the call is
-    gone, with the reason; nothing can be sent any more) and, for bulk, a ``producer`` of gRPC-framed messages.
-    Callbacks come one at a time. Everything here may be called from any thread.
+    The service sets ``on_message`` (a request message), ``on_end`` (no more messages), ``on_lost`` (the call is lost,
+    with the reason; nothing can be sent any more) and, for bulk data, a ``producer`` of gRPC-framed messages. Callbacks
+    run one at a time. All methods are thread-safe.
     """
 
     def __init__(self, connection: Http2Connection, stream: Http2Stream, *, lock: threading.Condition) -> None:
@@ -69,11 +69,11 @@ class SessionCall:
         self.on_end: Callable[[], None] = _ignore_event
         self.on_lost: Callable[[str], None] = _ignore_event
         self.holds_credit = False
-        """Whether the service itself says, by :meth:`return_credit`, when the peer may send more."""
+        """Whether the service itself calls :meth:`return_credit` to let the peer send more."""
         self.narrow = False
-        """Whether the peer is to gather small messages, of which it may send a hundred until it hears from us."""
+        """Whether to make the peer batch small messages: it may send about a hundred until we return window."""
         self.is_bulk = False
-        """Whether messages may be large, and a lot of them on the way."""
+        """Whether messages may be large, with many of them in flight."""
         self._connection = connection
         self._stream = stream
         self._lock = lock
@@ -84,7 +84,7 @@ class SessionCall:
         self._began = time.monotonic()
 
     def read_headers(self, headers: list[hpack.Header]) -> None:
-        """Take path and metadata from a request's headers."""
+        """Read path and metadata from a request's headers."""
         for raw_name, raw_value in headers:
             name, value = raw_name.decode("latin-1"), raw_value.decode(errors="replace")
             if name == ":path":
@@ -94,13 +94,13 @@ class SessionCall:
 
     @property
     def finished(self) -> bool:
-        """Whether the call has its outcome, or is lost."""
+        """Whether the call has its outcome or is lost."""
         return self._finished
 
     # --- towards buildkitd
 
     def send(self, message: Buffer) -> None:
-        """Send one message; not for bulk. The call fails if its peer leaves too many unread."""
+        """Send one message; not for bulk data. The call fails if the peer leaves too many bytes unread."""
         with self._lock:
             if self._finished:
                 return
@@ -113,7 +113,10 @@ class SessionCall:
             self._lock.notify_all()
 
     def finish(self, status: GrpcStatus = GrpcStatus.OK, text: str = "") -> None:
-        """End the call; ``text`` says why it failed. What was sent before arrives before. The first outcome counts."""
+        """End the call; ``text`` is the reason of a failure.
+
+        Everything sent earlier arrives first. Later calls have no effect.
+        """
         with self._lock:
             if self._finished:
                 return
@@ -125,13 +128,13 @@ class SessionCall:
         self._log(status.name, text)
 
     def reply(self, message: Buffer) -> None:
-        """Send one message and end well: a unary call's answer."""
+        """Send one message and finish successfully: the response of a unary call."""
         with self._lock:
             self.send(message)
             self.finish()
 
     def produce(self, producer: Producer) -> None:
-        """Let bulk be pulled from ``producer``; it may send and finish while it is called."""
+        """Pull bulk data from ``producer``, which may itself send messages and finish the call."""
         with self._lock:
             self._answer()
             self._producer = producer
@@ -139,7 +142,7 @@ class SessionCall:
             self.wake()
 
     def take_one(self, handle: Callable[[bytes], None]) -> None:
-        """Let ``handle`` take the only message that the call may have."""
+        """Pass the call's only message to ``handle``; a second message fails the call."""
 
         def take(message: bytes) -> None:
             self.on_message = _refuse_second
@@ -148,26 +151,26 @@ class SessionCall:
         self.on_message = take
 
     def begin(self) -> None:
-        """The service has taken the call: forget its metadata, and let the peer send more unless it is ``narrow``."""
+        """Release the metadata once the service has accepted the call; widen its window unless it is ``narrow``."""
         self.metadata = {}
         if not (self._finished or self.narrow):
             self._connection.widen(self._stream, wide=self.is_bulk)
 
     def wake(self) -> None:
-        """Say that the producer may have something again."""
+        """Note that the producer may have data again."""
         with self._lock:
             self._connection.wake(self._stream)
             self._lock.notify_all()
 
     def pause(self, *, paused: bool) -> None:
-        """Let the peer send no more than it may already, or go on."""
+        """Stop or resume granting window to the peer; a paused peer can use up its current window."""
         if self._stream.paused is not paused:
             with self._lock:
                 self._connection.pause(self._stream, paused=paused)
                 self._lock.notify_all()
 
     def return_credit(self, size: int) -> None:
-        """Note that a message of ``size`` bytes was read: the peer may send more. For calls that ``holds_credit``."""
+        """Return the window of a ``size``-byte message that was processed. For calls with ``holds_credit``."""
         with self._lock:
             self._unread -= 1
             self._connection.consume(self._stream, size)
@@ -186,7 +189,7 @@ class SessionCall:
     # --- from the engine
 
     def run(self, callback: Callable[..., None], *arguments: object) -> None:
-        """Run a service's code: what goes wrong in it ends this call and no other."""
+        """Run a service's code; its exceptions end only this call."""
         try:
             callback(*arguments)
         except Http2Error:
@@ -195,11 +198,11 @@ class SessionCall:
             self.finish(GrpcStatus.UNKNOWN, str(error))
         except ValueError as error:
             self.finish(GrpcStatus.INVALID_ARGUMENT, str(error))
-        except Exception as error:  # the daemon reports it, and with it the step that failed
+        except Exception as error:  # the daemon reports it together with the failed step
             self.finish(GrpcStatus.INTERNAL, f"{self.path} failed: {type(error).__name__}: {error}")
 
     def receive(self, data: bytes) -> int:
-        """Cut messages out of the stream; returns what the engine may give back to the peer."""
+        """Split the stream into messages; return the bytes of window that the engine can return to the peer."""
         if self._finished:
             return len(data)
         self._input += data
@@ -210,12 +213,12 @@ class SessionCall:
         return 0 if self.holds_credit else len(data)
 
     def end(self) -> None:
-        """The peer has sent all its messages."""
+        """Handle the end of the peer's messages."""
         if not self._finished:
             self.run(self.on_end)
 
     def lose(self, reason: str) -> None:
-        """The stream is gone."""
+        """Handle the loss of the stream."""
         lost, self._finished = not self._finished, True
         self._input = bytearray()
         if lost:
@@ -228,7 +231,7 @@ class SessionCall:
             _LOG.debug("%s: %s after %.3f s%s", self.path, outcome, seconds, why)
 
     def _refuse(self, status: GrpcStatus, text: str) -> None:
-        """End the call because of its peer; the service, which may wait for more, is told."""
+        """Fail the call because of its peer, and call ``on_lost`` as the service may be waiting."""
         if not self._finished:
             self.finish(status, text)
             self._input = bytearray()
@@ -261,9 +264,9 @@ class SessionCall:
 
 
 class Workers:
-    """Threads for calls that take their time, at most ``limit`` at once; thread-safe.
+    """Threads for slow calls, at most ``limit`` at once; thread-safe.
 
-    More calls wait for their turn, or are refused if they ``must_start``: one whose messages are read by its thread.
+    Further calls wait, or are refused with ``must_start``, for calls whose messages are read by the thread.
     """
 
     def __init__(self, name: str, *, limit: int, must_start: bool = False) -> None:
@@ -275,7 +278,7 @@ class Workers:
         self._busy = 0
 
     def submit(self, call: SessionCall, work: Callable[[], None]) -> None:
-        """Let a thread do the work of a call; it is left out if the call ends before its turn."""
+        """Run the work of a call in a thread; skip it if the call ends before its turn."""
         with self._lock:
             if self._busy < self._limit:
                 self._busy += 1
@@ -300,7 +303,7 @@ class Workers:
 
 
 def frame_message(message: Buffer) -> bytes:
-    """A message with gRPC's prefix: uncompressed, its length."""
+    """Prepend gRPC's prefix: the flag "uncompressed" and the length."""
     return b"".join((b"\x00", len(message).to_bytes(4, "big"), message))
 
 
@@ -313,7 +316,7 @@ def _make_trailers(status: GrpcStatus, text: str) -> bytes:
 
 
 def _ignore_event(*_: object) -> None:
-    """The default of callbacks."""
+    """Do nothing: the default callback."""
 
 
 def _refuse_second(_: bytes) -> None:

@@ -1,4 +1,7 @@
-"""Messages of the content service; ``content.proto`` is their definition."""
+"""``containerd.services.content.v1.Content``: blobs of OCI layouts, read and written by buildkitd.
+
+``content.proto`` defines the messages.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from ci_buildx.wire.protobuf import BYTES, INTEGER, TEXT, TIME, MessageSchema, m
 
 
 class Action(IntEnum):
-    """What a write request wants."""
+    """The action of a write request."""
 
     STAT = 0
     WRITE = 1
@@ -23,7 +26,7 @@ class Action(IntEnum):
 
 
 class Info(NamedTuple):
-    """What is known of a blob: size in bytes, times in seconds since the epoch."""
+    """Metadata of a blob: size in bytes, times in seconds since the epoch."""
 
     digest: str = ""
     size: int = 0
@@ -32,19 +35,19 @@ class Info(NamedTuple):
 
 
 class InfoRequest(NamedTuple):
-    """Asks whether a blob is there."""
+    """A request for the metadata of a blob."""
 
     digest: str = ""
 
 
 class InfoResponse(NamedTuple):
-    """It is."""
+    """The metadata of an existing blob."""
 
     info: Info | None = None
 
 
 class ReadRequest(NamedTuple):
-    """Asks for ``size`` bytes (0: all that is left) of a blob from ``offset`` on."""
+    """A request for ``size`` bytes (0: all remaining) of a blob from ``offset`` on."""
 
     digest: str = ""
     offset: int = 0
@@ -52,7 +55,7 @@ class ReadRequest(NamedTuple):
 
 
 class ReadResponse(NamedTuple):
-    """A piece of it."""
+    """A piece of a blob."""
 
     offset: int = 0
     data: bytes = b""
@@ -69,7 +72,7 @@ class WriteRequest(NamedTuple):
 
 
 class WriteResponse(NamedTuple):
-    """How far writing has come; ``digest`` is that of what was written so far."""
+    """The progress of writing; ``digest`` is that of the bytes written so far."""
 
     action: int = Action.STAT
     offset: int = 0
@@ -119,7 +122,7 @@ _WORKERS = Workers("content", limit=64, must_start=True)
 
 
 class ContentService:
-    """Serves ``layouts`` by the ids that buildkitd knows them by: ``local:FOLDER`` for caches, ``export``."""
+    """Serves ``layouts`` by the ids that buildkitd uses: ``local:FOLDER`` for caches, ``export``."""
 
     methods = tuple(_SERVICE + name for name in ("Info", "Read", "Write"))
 
@@ -127,7 +130,7 @@ class ContentService:
         self._layouts = dict(layouts)
 
     def accept(self, call: SessionCall) -> None:
-        """Take a call for one of the layouts."""
+        """Serve a call on one of the layouts."""
         name = call.metadata.get(_STORE, [""])[0]
         layout = self._layouts.get(name)
         _LOG.debug("blobs: store %s", name)
@@ -181,7 +184,7 @@ def _send_blob(call: SessionCall, layout: OciLayout, message: bytes) -> None:
 
 
 class _BlobReader:
-    """A blob on its way out, in messages of the room that there is."""
+    """A blob being sent, in messages that fit the available room."""
 
     def __init__(self, blob: BinaryIO, request: ReadRequest) -> None:
         size = os.fstat(blob.fileno()).st_size
@@ -209,7 +212,7 @@ class _BlobReader:
 
 
 def _receive_blob(call: SessionCall, layout: OciLayout) -> None:
-    """Write in a thread of its own: hashing and a slow disk stop this stream and no other."""
+    """Write in a separate thread: hashing and a slow disk delay only this stream."""
     messages: SimpleQueue[bytes | None] = SimpleQueue()
 
     def work() -> None:
@@ -224,7 +227,7 @@ def _receive_blob(call: SessionCall, layout: OciLayout) -> None:
 
 
 def _write_blob(call: SessionCall, layout: OciLayout, messages: SimpleQueue[bytes | None]) -> None:
-    """Follow the requests up to the commit; without one nothing is kept."""
+    """Process the requests up to the commit; without a commit nothing is kept."""
     message = messages.get()
     if message is None:
         return
@@ -244,7 +247,7 @@ def _write_blob(call: SessionCall, layout: OciLayout, messages: SimpleQueue[byte
 
 
 def _apply_request(layout: OciLayout, ingest: BlobIngest, request: WriteRequest) -> WriteResponse:
-    """Do what one request wants."""
+    """Apply one request and return its response."""
     if request.expected and layout.has(request.expected):
         raise LayoutRefusal(GrpcStatus.ALREADY_EXISTS, f"{request.expected} is there already")
     if request.action != Action.STAT:

@@ -1,7 +1,7 @@
-"""An image goes to a docker daemon while it comes from buildkitd.
+"""Loading an image into a docker daemon while buildkitd sends it.
 
-Source: moby/moby v28, ``api/swagger.yaml`` (``ImageLoad``): a tar file, answered by JSON messages, of which one may say
-``error`` after a status of 200.
+Source: moby/moby v28, ``api/swagger.yaml`` (``ImageLoad``): a tar file, answered by JSON messages, one of which may
+hold ``error`` after a status of 200.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ _PATH = "/images/load?quiet=1"
 _LARGEST_ANSWER = 1 << 20
 _PIECE = 1 << 16
 _CONNECT = 10.0
-"""Seconds until a daemon has taken the connection. What it does with an image takes as long as it takes."""
+"""Timeout in seconds for connecting to a daemon. Loading an image has no timeout."""
 
 
 @contextmanager
 def open_image_load(daemon: DockerDaemon) -> Iterator[ImageLoader]:
-    """What takes the image's tar file. At a good end the daemon has the image; KubeBuilderError says why not."""
+    """Yield a loader for the image's tar file; after a successful exit the daemon has the image.
+
+    Raises KubeBuilderError with the daemon's reason.
+    """
     try:
         with _connect(daemon) as connection:
             connection.sendall(http1.encode_request("POST", _PATH, _headers(daemon), chunked=True))
@@ -37,13 +40,13 @@ def open_image_load(daemon: DockerDaemon) -> Iterator[ImageLoader]:
 
 
 class ImageLoader:
-    """Sends pieces."""
+    """Sends the pieces of an image to a docker daemon."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
 
     def write(self, data: bytes, /) -> None:
-        """Send a piece; an empty one would be the end."""
+        """Send a piece; empty pieces are skipped, because an empty chunk would end the body."""
         if data:
             self._connection.sendall(http1.encode_chunk(data))
 
@@ -69,7 +72,7 @@ def _headers(daemon: DockerDaemon) -> dict[str, str]:
 
 
 def _answer(connection: socket.socket) -> tuple[http1.ResponseHead, bytes]:
-    """The daemon's answer, of its body what fits into :data:`_LARGEST_ANSWER`."""
+    """Read the daemon's response, at most :data:`_LARGEST_ANSWER` bytes of its body."""
     response = http1.ResponseReader()
     body = b""
     while not response.finished and len(body) < _LARGEST_ANSWER:
@@ -92,7 +95,7 @@ def _check_response(head: http1.ResponseHead, body: bytes) -> None:
 
 
 def _list_reasons(answer: bytes) -> Iterator[str]:
-    """What went wrong: ``error`` of a message in the stream, ``message`` of a refusal."""
+    """Yield the error messages: ``error`` of a message in the stream, ``message`` of a refusal."""
     for line in answer.splitlines():
         try:
             message = json.loads(line)

@@ -1,4 +1,4 @@
-"""Where a session's files come from and go to, by name; what moves them is ``filesync`` and ``filesend``."""
+"""Sources and destinations of a session's files, by name; ``filesync`` and ``filesend`` transfer them."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from ci_buildx.model.record import dataclass
 
 CONTEXT = "context"
 DOCKERFILE = "dockerfile"
-"""The folders that buildkitd asks for."""
+"""Names of the folders that buildkitd requests."""
 
 
 class ByteWriter(Protocol):
-    """What bytes are written to."""
+    """A destination for bytes."""
 
     def write(self, data: bytes, /) -> object:
-        """Take all of it."""
+        """Write all of ``data``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileTarget:
-    """A file to write; None is standard output. The file appears under its name only when it is whole."""
+    """A file to write; None is standard output. The file appears under its name only when it is complete."""
 
     path: Path | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderTarget:
-    """A folder to write into; it is made if it is missing.
+    """A folder to write into; it is created if it is missing.
 
-    What is in it stays; with ``built``, which gets the path of everything that is written, the rest is removed when all
-    is whole (:func:`ci_buildx.session.filesend.remove_rest`).
+    Existing content stays. With ``built``, a set that collects the path of everything written, other entries are
+    deleted once all results are complete (:func:`ci_buildx.session.filesend.remove_rest`).
     """
 
     path: Path
@@ -42,7 +42,10 @@ class FolderTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamTarget:
-    """Something that takes bytes and is called ``name``; ``opened`` ends well where it has taken them all."""
+    """A destination for bytes, called ``name`` in messages.
+
+    ``opened`` returns its context manager; an exit without an error means that it accepted all bytes.
+    """
 
     name: str
     opened: Callable[[], AbstractContextManager[ByteWriter]]

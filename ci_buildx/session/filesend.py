@@ -1,7 +1,7 @@
-"""``moby.filesync.v1.FileSend``: results come from buildkitd as a file, a stream or a folder.
+"""``moby.filesync.v1.FileSend``: receives results from buildkitd as a file, a stream or a folder.
 
-Source: BuildKit 0.34.2, ``session/filesync/filesync.go``: the exporter's index comes as metadata; ``oci``, ``docker``
-and ``tar`` send raw ``BytesMessage``s until they half-close, ``local`` sends fsutil packets with us as the receiver.
+Source: BuildKit 0.34.2, ``session/filesync/filesync.go``: metadata hold the exporter's index; ``oci``, ``docker`` and
+``tar`` send raw ``BytesMessage``s until they half-close, ``local`` sends fsutil packets with us as the receiver.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from ci_buildx.wire import protobuf
 
 _LOG = debug.get_log("session")
 EXPORTER = "buildkit-attachable-exporter-id"
-"""The key of the metadata that says which output a result is for."""
+"""Metadata key of the index of the output that a result is for."""
 _DATA_FIELD = 1
 _PREFIX = 5
 THREADS = 64
-"""Files and streams that are written at once."""
+"""Maximum number of files and streams that are written at once."""
 MOST_FOLDERS = 32
-"""Folders that are written at once."""
+"""Maximum number of folders that are written at once."""
 
 _WORKERS = Workers("output", limit=THREADS, must_start=True)
 
 
 class FileSendService:
-    """``targets`` has the destination of each exporter that has one, by its index in the SolveRequest."""
+    """Writes results to ``targets``, which maps an exporter's index in the SolveRequest to its destination."""
 
     methods = ("/moby.filesync.v1.FileSend/DiffCopy",)
 
@@ -50,7 +50,7 @@ class FileSendService:
         self._folders: list[SessionCall] = []
 
     def accept(self, call: SessionCall) -> None:
-        """Take one exporter's result."""
+        """Receive the result of one exporter."""
         index = call.metadata.get(EXPORTER, ["0"])[0]
         target = self._targets.get(int(index)) if index.isdecimal() else None
         if _LOG.is_on:
@@ -73,10 +73,10 @@ class FileSendService:
 
 
 def remove_rest(target: Target) -> None:
-    """Remove what was not built from a folder that is to hold nothing else (``mode=delete``).
+    """Delete entries that the build did not write from a folder with ``mode=delete``.
 
-    Of several nodes each writes folders of its own: only when all have ended it is known what was not built. Symlinks
-    are removed, never followed. Raises KubeBuilderError.
+    With several nodes, each writes its own folders, so call this only when all have finished. Symlinks are deleted,
+    never followed. Raises KubeBuilderError.
     """
     if not isinstance(target, FolderTarget) or not target.built:
         return
@@ -105,7 +105,7 @@ def _receive_folder(call: SessionCall, target: FolderTarget) -> None:
             call.send(answer)
         if receiver.finished:
             if target.built is not None and not receiver.failure:
-                target.built.add(b"")  # itself: also a folder into which nothing was built is whole
+                target.built.add(b"")  # the folder itself: an empty result is complete too
             call.finish(GrpcStatus.UNKNOWN if receiver.failure else GrpcStatus.OK, receiver.failure)
 
     def end() -> None:
@@ -119,7 +119,7 @@ def _receive_folder(call: SessionCall, target: FolderTarget) -> None:
 
 
 def _receive_stream(call: SessionCall, output: AbstractContextManager[ByteWriter], name: str) -> None:
-    """Write in a thread of its own, so that a slow reader of our output stops this stream and no other."""
+    """Write in a separate thread, so that a slow reader of our output delays only this stream."""
     pieces: SimpleQueue[bytes | None] = SimpleQueue()
     lost = threading.Event()
 
@@ -131,7 +131,7 @@ def _receive_stream(call: SessionCall, output: AbstractContextManager[ByteWriter
                     call.return_credit(len(message) + _PREFIX)
                 if lost.is_set():
                     raise OSError("the build ended before its result was whole")
-        except Exception as error:  # whatever it is: a call that never ends would hold up the build for ever
+        except Exception as error:  # any error must end the call, or the build would hang
             call.finish(GrpcStatus.UNKNOWN, f"cannot write {name}: {getattr(error, 'strerror', None) or error}")
         else:
             call.finish()
@@ -156,7 +156,7 @@ def _read_content(message: bytes) -> bytes:
 
 
 class _OutputFile(AbstractContextManager[BinaryIO]):
-    """A context manager around the open stream: a good end puts the file in its place, a bad one leaves no trace."""
+    """A context manager around the output stream: success renames the file into place, failure deletes it."""
 
     def __init__(self, path: Path | None, stdout: Callable[[], BinaryIO]) -> None:
         self._path = path
@@ -170,7 +170,7 @@ class _OutputFile(AbstractContextManager[BinaryIO]):
     def __enter__(self) -> BinaryIO:
         if self._path is None:
             self._stream = self._open_stdout()
-        elif self._path.exists() and not self._path.is_file():  # a device or a FIFO is written to, not replaced
+        elif self._path.exists() and not self._path.is_file():  # write to a device or FIFO instead of replacing it
             self._stream = self._path.open("wb")
         else:
             self._path.parent.mkdir(parents=True, exist_ok=True)

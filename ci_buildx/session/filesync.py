@@ -1,7 +1,7 @@
-"""``moby.filesync.v1.FileSync``: the build context and the Dockerfile's folder go to buildkitd.
+"""``moby.filesync.v1.FileSync``: sends the build context and the Dockerfile's folder to buildkitd.
 
-Source: BuildKit 0.34.2, ``session/filesync/filesync.go``: which folder, and what of it, comes as metadata; a list
-with a value that is not ASCII is query-escaped as a whole and marked with ``<key>-encoded: 1``.
+Source: BuildKit 0.34.2, ``session/filesync/filesync.go``: metadata name the folder and filter its content; a list with
+a non-ASCII value is query-escaped as a whole and marked with ``<key>-encoded: 1``.
 """
 
 from __future__ import annotations
@@ -22,19 +22,22 @@ if TYPE_CHECKING:
 
 _LOG = debug.get_log("session")
 MOST_CALLS = 64
-"""Folders on their way at once."""
+"""Maximum number of folders that are sent at once."""
 MOST_PATTERNS, MOST_PATTERN_BYTES = 16_384, 1 << 20
-"""Patterns of all these calls, together: each becomes an automaton, which takes a hundred times its size."""
+"""Maximum number and bytes of patterns of all these calls together: each becomes an automaton a hundred times its
+size."""
 
 _ENOUGH = 200
-"""Files in hand, 5 ms of work, while the next requests are on their way; a far buildkitd takes longer, and the whole
-window is for that: 800 files for each round trip are more than it can write."""
+"""Requested files to hold, 5 ms of work, while the next requests arrive.
+
+If buildkitd is far away, the whole window serves this purpose: 800 files per round trip are more than buildkitd can
+write."""
 
 
 class FileSyncService:
-    """Serves ``folders`` by name (:data:`file_targets.CONTEXT`, :data:`file_targets.DOCKERFILE`), and no others.
+    """Serves only ``folders``, by name (:data:`file_targets.CONTEXT`, :data:`file_targets.DOCKERFILE`).
 
-    Where ``clocks`` has one for a folder, it says which times the folder's entries are sent with.
+    If ``clocks`` has an entry for a folder, it sets the modification times that are sent for the folder's entries.
     """
 
     methods = ("/moby.filesync.v1.FileSync/DiffCopy",)
@@ -45,7 +48,7 @@ class FileSyncService:
         self._open: list[tuple[SessionCall, int, int]] = []
 
     def accept(self, call: SessionCall) -> None:
-        """Send a folder, filtered as the call's metadata say."""
+        """Send a folder, filtered according to the call's metadata."""
         name = next(iter(read_list(call.metadata, "dir-name")), "")
         folder = self._folders.get(name)
         if folder is None:
@@ -73,7 +76,7 @@ class FileSyncService:
         _send_files(call, TreeSender(entries, root=folder))
 
     def _count(self, call: SessionCall, lists: list[list[str]]) -> str:
-        """Count the call in; returns what there is too much of, "" for nothing."""
+        """Count the call against the limits; return the reason if it exceeds one, else ""."""
         self._open = [one for one in self._open if not one[0].finished]
         self._open.append((call, sum(map(len, lists)), sum(len(pattern) for each in lists for pattern in each)))
         if len(self._open) > MOST_CALLS:
@@ -86,7 +89,7 @@ class FileSyncService:
 
 
 def read_list(metadata: Mapping[str, list[str]], key: str) -> list[str]:
-    """The values of a key, decoded."""
+    """Return the decoded values of a metadata key."""
     values = metadata.get(key, [])
     if metadata.get(f"{key}-encoded", [""])[0].lower() in ("1", "t", "true"):
         return [unquote_plus(value) for value in values]
@@ -94,16 +97,17 @@ def read_list(metadata: Mapping[str, list[str]], key: str) -> list[str]:
 
 
 def _send_files(call: SessionCall, sender: TreeSender) -> None:
-    """Let ``sender`` speak on the call.
+    """Connect ``sender`` to the call.
 
-    buildkitd asks for each file by a message of its own, which costs both sides more than a small file's content.
-    While enough of what it asked for is waiting it may not ask for more, so that the next requests come many at a time.
+    buildkitd requests each file in a separate message, which costs both sides more than a small file's content. While
+    enough requested files are pending, the peer may not send more requests, so that the next requests arrive in
+    batches.
     """
 
     def receive(packet: bytes) -> None:
         sender.receive(packet)
         call.pause(paused=sender.waiting > _ENOUGH)
-        if sender.waiting <= 1:  # with more, it has been woken and not yet come to an end
+        if sender.waiting <= 1:  # with more, it is already awake and still has files to send
             call.wake()
 
     def produce(room: int) -> bytes:

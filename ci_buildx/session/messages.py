@@ -1,4 +1,4 @@
-"""Messages of the session's services; ``session.proto`` is their definition."""
+"""Messages of the session's services, defined in ``session.proto``."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from ci_buildx.wire.protobuf import BYTES, INTEGER, TEXT, MessageSchema, make_fi
 
 @dataclass(frozen=True, slots=True)
 class CredentialsRequest:
-    """A registry's host, as containerd's resolver names it."""
+    """A request for the login of a registry; ``host`` is as containerd's resolver names it."""
 
     host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class CredentialsResponse:
-    """Both empty for anonymous access; an identity token comes as ``secret`` without a ``username``."""
+    """A login. Both fields are empty for anonymous access; an identity token is a ``secret`` without ``username``."""
 
     username: str = ""
     secret: str = ""
@@ -23,7 +23,7 @@ class CredentialsResponse:
 
 @dataclass(frozen=True, slots=True)
 class FetchTokenRequest:
-    """What a registry's challenge asks for."""
+    """The parameters of a registry's challenge."""
 
     host: str = ""
     realm: str = ""
@@ -33,7 +33,7 @@ class FetchTokenRequest:
 
 @dataclass(frozen=True, slots=True)
 class FetchTokenResponse:
-    """The token and the seconds it lives. Without the time of its issue it counts from its arrival."""
+    """A token and its lifetime in seconds, counted from its arrival because the time of issue is omitted."""
 
     token: str = ""
     expires_in: int = 0
@@ -41,7 +41,7 @@ class FetchTokenResponse:
 
 @dataclass(frozen=True, slots=True)
 class TokenAuthorityRequest:
-    """Asks for the key for a host, or for a signature with it; ``payload`` is empty for the key."""
+    """A request for a host's public key, or for a signature with its key; ``payload`` is empty for the key."""
 
     host: str = ""
     salt: bytes = b""
@@ -57,14 +57,14 @@ class TokenAuthorityResponse:
 
 @dataclass(frozen=True, slots=True)
 class GetSecretRequest:
-    """The ``id`` of ``RUN --mount=type=secret``."""
+    """A request for a secret by the ``id`` of ``RUN --mount=type=secret``."""
 
     id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class GetSecretResponse:
-    """The secret itself."""
+    """The value of the secret."""
 
     value: bytes = b""
 

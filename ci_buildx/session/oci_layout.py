@@ -1,7 +1,7 @@
-"""An OCI image layout on disk (OCI image specification 1.1, ``image-layout.md``): blobs under their digests.
+"""An OCI image layout on disk (OCI image specification 1.1, ``image-layout.md``): blobs by digest.
 
-A blob appears under its name only when it is whole and what its digest says; what is on the way is in ``ingest``,
-where containerd has it too (containerd 2.4, ``plugins/content/local/store.go``).
+A blob gets its name only when it is complete and matches its digest; incomplete blobs are in ``ingest``, like in
+containerd (containerd 2.4, ``plugins/content/local/store.go``).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _DEFAULT = "sha256"
 
 
 class LayoutRefusal(Exception):
-    """A request that a layout cannot meet; ``status`` is what gRPC calls the reason."""
+    """A request that a layout cannot satisfy; ``status`` is the gRPC code for the reason."""
 
     def __init__(self, status: GrpcStatus, text: str) -> None:
         super().__init__(text)
@@ -35,32 +35,35 @@ class LayoutRefusal(Exception):
 
 
 class OciLayout:
-    """The layout in ``folder``; buildkitd may write into it where it is ``writable``."""
+    """The layout in ``folder``; buildkitd may write to it only if ``writable``."""
 
     def __init__(self, folder: Path, *, writable: bool = False) -> None:
         self.folder = folder
         self.writable = writable
 
     def has(self, digest: str) -> bool:
-        """Whether a blob is there. Refused if the digest is none."""
+        """Return whether a blob exists. Raises LayoutRefusal for an invalid digest."""
         return self._make_path(digest).is_file()
 
     def open(self, digest: str) -> BinaryIO:
-        """A blob to read. Refused if it is not there."""
+        """Open a blob for reading. Raises LayoutRefusal if it is missing."""
         try:
             return self._make_path(digest).open("rb")
         except (FileNotFoundError, NotADirectoryError):
             raise LayoutRefusal(GrpcStatus.NOT_FOUND, f"{digest} is not in {self.folder}") from None
 
     def ingest(self, expected: str) -> BlobIngest:
-        """A blob to write; ``expected`` is its digest, "" while it is unknown. Refused if it may not be written."""
+        """Begin to write a blob; ``expected`` is its digest, "" if it is unknown.
+
+        Raises LayoutRefusal if the layout is read-only or the digest invalid.
+        """
         if not self.writable:
             raise LayoutRefusal(GrpcStatus.INVALID_ARGUMENT, f"{self.folder} is there to be read only")
         algorithm = _split_digest(expected)[0] if expected else _DEFAULT
         return BlobIngest(self, algorithm)
 
     def place(self, partial: Path, digest: str) -> None:
-        """Give a whole blob its name."""
+        """Rename a complete blob to its final path."""
         path = self._make_path(digest)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.replace(path)
@@ -70,7 +73,7 @@ class OciLayout:
 
 
 class BlobIngest:
-    """A blob on its way in: a context manager that leaves nothing behind of one that was not committed."""
+    """A blob being written; as a context manager, it deletes an uncommitted blob on exit."""
 
     def __init__(self, layout: OciLayout, algorithm: str) -> None:
         self._layout = layout
@@ -86,30 +89,33 @@ class BlobIngest:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(OSError):  # the disk that is full is full still
+        with suppress(OSError):  # closing fails again if the disk is full
             self._stream.close()
         self._partial.unlink(missing_ok=True)
 
     @property
     def digest(self) -> str:
-        """The digest of what was written so far."""
+        """The digest of the bytes written so far."""
         return f"{self._algorithm}:{self._hash.hexdigest()}"
 
     def write(self, data: bytes) -> None:
-        """Add to the end."""
+        """Append to the blob."""
         self._stream.write(data)
         self._hash.update(data)
         self.offset += len(data)
 
     def restart(self) -> None:
-        """Begin again."""
+        """Discard the bytes written so far."""
         self._stream.seek(0)
         self._stream.truncate()
         self._hash = hashlib.new(self._algorithm)
         self.offset = 0
 
     def commit(self, *, total: int, expected: str) -> None:
-        """Put the blob in its place. Refused if it is not what ``total`` (0: unknown) and ``expected`` say."""
+        """Move the blob to its final path.
+
+        Raises LayoutRefusal if it does not match ``total`` (0: unknown) or ``expected``.
+        """
         if total and total != self.offset:
             raise LayoutRefusal(GrpcStatus.FAILED_PRECONDITION, f"{self.offset} bytes were written of {total}")
         if expected and expected != self.digest:
@@ -141,20 +147,21 @@ _LOOK = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayoutName:
-    """What an entry is known by: a tag, and where it is an image's, its whole name."""
+    """The name of an index entry: a tag and, for images, the whole image name."""
 
     tag: str
     image: str = ""
 
     @property
     def annotations(self) -> dict[str, str]:
-        """How an index says it."""
+        """The index annotations that hold the name."""
         return {**({_IMAGE: self.image} if self.image else {}), _TAG: self.tag}
 
     @classmethod
     def from_image(cls, image: str) -> LayoutName:
-        """``host/path:tag`` is known by its tag as well, ``host/path@digest`` by the latter (containerd 2.4,
-        ``pkg/reference/reference.go``).
+        """Make the name of an image: ``host/path:tag`` also has its tag, ``host/path@digest`` its digest.
+
+        Source: containerd 2.4, ``pkg/reference/reference.go``.
         """
         _, slash, path = image.partition("/")
         first = min((place for mark in ":@" if (place := path.find(mark)) >= 0), default=-1)
@@ -163,7 +170,10 @@ class LayoutName:
 
 
 def find_digest(folder: Path, tag: str) -> str:
-    """The digest under a tag or an image's whole name, "" if there is none. KubeBuilderError if it cannot be read."""
+    """Return the digest of a tag or an image's whole name, "" if there is none.
+
+    Raises KubeBuilderError if the index is unreadable.
+    """
     entries = _read_index(folder)["manifests"]
     for key in (_IMAGE, _TAG):
         for entry in entries:
@@ -173,21 +183,25 @@ def find_digest(folder: Path, tag: str) -> str:
 
 
 def find_image_digest(folder: Path, tag: str) -> str:
-    """As :func:`find_digest`; where nothing has the tag, the only entry, if there is one (buildx 0.38.2,
-    ``build/opt.go``).
+    """Find a digest like :func:`find_digest`; without a match, fall back to the index's only entry.
+
+    Returns "" if the index has no or several entries. Source: buildx 0.38.2, ``build/opt.go``.
     """
     entries = _read_index(folder)["manifests"]
     return find_digest(folder, tag) or (str(entries[0].get("digest", "")) if len(entries) == 1 else "")
 
 
 def list_tags(folder: Path) -> list[str]:
-    """The tags that entries have. KubeBuilderError if the index cannot be read."""
+    """List the tags of the entries. Raises KubeBuilderError if the index is unreadable."""
     noted = ((entry.get("annotations") or {}).get(_TAG) for entry in _read_index(folder)["manifests"])
     return sorted({str(tag) for tag in noted if tag})
 
 
 def put_entry(folder: Path, descriptor: Mapping[str, Any], names: Sequence[LayoutName]) -> None:
-    """Add an entry under each of ``names``, in place of what had them. KubeBuilderError if that cannot be written."""
+    """Add an entry under each of ``names``, replacing entries with those names.
+
+    Raises KubeBuilderError if the index cannot be written or is locked by another build.
+    """
     try:
         with _lock_index(folder):
             index = _read_index(folder)
@@ -207,7 +221,7 @@ def _is_named(entry: Mapping[str, Any], name: LayoutName) -> bool:
 
 
 def _read_index(folder: Path) -> dict[str, Any]:
-    """The index, an empty one where there is none."""
+    """Read the index; return an empty one if it is missing."""
     path = folder / _INDEX
     try:
         index = json.loads(path.read_bytes() or b"{}")
@@ -225,7 +239,10 @@ def _read_index(folder: Path) -> dict[str, Any]:
 
 @contextmanager
 def _lock_index(folder: Path) -> Iterator[None]:
-    """Whoever has the lock removes its file in the end; what was locked counts only while it is still in place."""
+    """Hold the index lock, a file that its holder deletes at the end.
+
+    A lock is therefore valid only on the file that is currently at that path.
+    """
     path = folder / _LOCK
     deadline = time.monotonic() + _PATIENCE
     while (descriptor := _try_lock(path)) is None:

@@ -1,7 +1,7 @@
 """``moby.buildkit.secrets.v1.Secrets``: the values of ``RUN --mount=type=secret``.
 
-Source: BuildKit 0.34.2, ``session/secrets``: NOT_FOUND means that there is no such secret, which is an error only
-where the Dockerfile says ``required``; a secret has at most 500 KiB.
+Source: BuildKit 0.34.2, ``session/secrets``: NOT_FOUND means that the secret is missing, which is an error only if the
+Dockerfile says ``required``; a secret has at most 500 KiB.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""``grpc.health.v1.Health``: without its answers buildkitd ends a session after about ten seconds."""
+"""The session of one build: buildkitd's calls over HTTP/2, and the health service.
+
+Without answers of ``grpc.health.v1.Health`` buildkitd ends a session after about ten seconds.
+"""
 
 from __future__ import annotations
 
@@ -22,27 +25,28 @@ _RESPONSE = protobuf.encode_key(_STATUS_FIELD, protobuf.VARINT) + protobuf.encod
 
 
 class HealthService:
-    """Always serving: a session that can answer is healthy."""
+    """Always reports SERVING: a session that can answer is healthy."""
 
     methods = ("/grpc.health.v1.Health/Check",)
 
     def accept(self, call: SessionCall) -> None:
-        """Answer a check."""
+        """Answer a health check."""
         call.take_one(lambda _: call.reply(_RESPONSE))
 
 
 _LOG = debug.get_log("session")
 BATCH = 256 << 10
-"""Bytes in one message to buildkitd, about."""
+"""Approximate bytes in one message to buildkitd."""
 
 PATIENCE = 180.0
-"""Seconds without a packet after which a connection is given up: a cut of 60 s, and as much again until TCP repeats."""
+"""Seconds without a packet after which a connection is dropped: an outage of 60 s, plus as much for TCP
+retransmission."""
 PING_INTERVAL = 3.0
-"""Seconds of buildkitd's silence after which the session asks for a sign of life."""
+"""Seconds of silence from buildkitd after which the session sends a PING."""
 
 _EXPOSE = "x-docker-expose-session-"
 _HEALTH_TIMEOUT = "x-buildkit-session-health-custom-timeout"
-"""Milliseconds between two health checks, and for the answer to one (BuildKit 0.34.2, ``session/grpc.go``)."""
+"""Milliseconds between two health checks, and for the response to one (BuildKit 0.34.2, ``session/grpc.go``)."""
 _DATA_FIELD = 1
 _CRUMB_WAIT = 0.05
 
@@ -52,19 +56,17 @@ class Attachable(Protocol):
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The paths, ``/service/Method``, of its calls."""
+        """The paths (``/service/Method``) of its calls."""
 
     def accept(self, call: SessionCall) -> None:
-        """Take a call: set its callbacks, or finish it. Must not wait."""
+        """Accept a call: set its callbacks or finish it. Must not block."""
 
 
 class BuildSession:
-    """``shared_key`` (see :mod:`ci_buildx.buildkit.solve_request`) tells buildkitd which earlier context to compare
-    with.
+    """One session. ``failure`` is the reason if the session broke, else "".
 
-    One thread runs through :meth:`take_outgoing`, another hands to :meth:`take_incoming` what buildkitd sends.
-    ``failure``
-    says why the session broke, "" while it has not.
+    ``shared_key`` (see :mod:`ci_buildx.buildkit.solve_request`) selects the earlier context that buildkitd compares
+    with. One thread iterates over :meth:`take_outgoing`, another passes buildkitd's messages to :meth:`take_incoming`.
     """
 
     def __init__(
@@ -89,7 +91,7 @@ class BuildSession:
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """The metadata of the ``Session`` call, in which it introduces itself."""
+        """The metadata of the ``Session`` call, which describe the session to buildkitd."""
         key = self._shared_key
         pairs = [(_EXPOSE + "uuid", self.id)]
         if key.isascii() and key.isprintable():
@@ -102,18 +104,21 @@ class BuildSession:
 
     @property
     def silence(self) -> float:
-        """Seconds since buildkitd was last heard. A live one answers a ping, so this stays near ``PING_INTERVAL``."""
+        """Seconds since the last bytes from buildkitd.
+
+        A live buildkitd answers pings, so this stays near ``PING_INTERVAL``.
+        """
         return self._clock() - self._heard
 
     def take_outgoing(self) -> Iterator[bytes]:
-        """Serialized ``BytesMessage``s for buildkitd: blocks until there is something, ends once closed."""
+        """Yield serialized ``BytesMessage``s for buildkitd; blocks until there is data, ends once closed."""
         self._heard = self._clock()
         while True:
             with self._changed:
                 self._ping_if_silent()
                 parts = self._connection.pump(BATCH)
                 while not parts and not self._closed:
-                    # Crumbs that were held back are sent after all if the peer does not widen the window soon.
+                    # Data held back for lack of room is sent anyway if the peer does not widen the window soon.
                     held = self._connection.held
                     moved = self._changed.wait(_CRUMB_WAIT if held else PING_INTERVAL)
                     self._ping_if_silent()
@@ -125,7 +130,7 @@ class BuildSession:
             yield b"".join((head, *parts))
 
     def take_incoming(self, message: bytes) -> None:
-        """Take a serialized ``BytesMessage``. A peer that breaks the protocol ends the session with a ``failure``."""
+        """Process a serialized ``BytesMessage``. A protocol violation ends the session with a ``failure``."""
         with self._changed:
             if self._closed:
                 return
@@ -137,7 +142,7 @@ class BuildSession:
             except (Http2Error, ValueError) as error:
                 self.failure = f"buildkitd broke the session's protocol: {error}"
                 self.close()
-            if self._connection.ready:  # requests come one by one while the window is full of what they ask for
+            if self._connection.ready:  # while the window is full of requested files, requests come one by one
                 self._changed.notify_all()
 
     def close(self) -> None:
@@ -150,7 +155,7 @@ class BuildSession:
             self._changed.notify_all()
 
     def _ping_if_silent(self) -> None:
-        """One ping at a time: TCP repeats it until it arrives."""
+        """Send a PING after a silence, one at a time: TCP retransmits it until it arrives."""
         if not self._pinged and self.silence >= PING_INTERVAL:
             self._pinged = True
             self._connection.ping()

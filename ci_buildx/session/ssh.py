@@ -1,7 +1,7 @@
-"""The SSH agent's protocol, as far as a build may speak it: which keys there are, and signatures by them.
+"""SSH agent forwarding. Only listing keys and signing are allowed.
 
-Source: draft-ietf-sshm-ssh-agent (sections 3 and 4). BuildKit 0.34.2 (``session/sshforward/sshprovider``) refuses the
-rest, too: adding, removing and locking keys, and extensions.
+Source: draft-ietf-sshm-ssh-agent (sections 3 and 4). BuildKit 0.34.2 (``session/sshforward/sshprovider``) also refuses
+everything else: adding, removing and locking keys, and extensions.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ SIGN_REQUEST = 13
 SIGN_RESPONSE = 14
 ALLOWED = (REQUEST_IDENTITIES, SIGN_REQUEST)
 LARGEST = 256 << 10
-"""Bytes of a message (OpenSSH 9.9, ``ssh-agent.c``: ``AGENT_MAX_LEN``)."""
+"""Maximum bytes of a message (OpenSSH 9.9, ``ssh-agent.c``: ``AGENT_MAX_LEN``)."""
 
 _LENGTH = struct.Struct(">I")
 
 
 class AgentRequests:
-    """Cuts messages out of a stream of bytes."""
+    """Splits a byte stream into agent messages."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The messages that are complete now. Raises ValueError for one that is too long."""
+        """Yield the messages that are complete now. Raises ValueError if a message is too long."""
         self._rest += data
         while len(self._rest) >= _LENGTH.size:
             size = read_length(bytes(self._rest[: _LENGTH.size]))
@@ -51,7 +51,7 @@ class AgentRequests:
 
 
 def read_length(head: bytes) -> int:
-    """The size that stands before a message. Raises ValueError if that is too much."""
+    """Read the size before a message. Raises ValueError if it is too large."""
     (size,) = _LENGTH.unpack(head)
     if size > LARGEST:
         raise ValueError(f"a message of {size} bytes to an SSH agent is too long")
@@ -59,12 +59,12 @@ def read_length(head: bytes) -> int:
 
 
 def encode_text(value: bytes) -> bytes:
-    """Bytes after their length: a string, and a whole message, on the wire."""
+    """Encode a string, or a whole message, with its length before it."""
     return _LENGTH.pack(len(value)) + value
 
 
 def take_text(message: bytes) -> tuple[bytes, bytes]:
-    """The string at the beginning, and the rest. Raises ValueError if it is cut off."""
+    """Return the string at the beginning, and the rest. Raises ValueError if the string is truncated."""
     size = _LENGTH.unpack(message[: _LENGTH.size])[0] if len(message) >= _LENGTH.size else len(message)
     end = _LENGTH.size + size
     if end > len(message):
@@ -73,14 +73,14 @@ def take_text(message: bytes) -> tuple[bytes, bytes]:
 
 
 def read_number(message: bytes) -> int:
-    """The 32 bits at the beginning. Raises ValueError if there are fewer."""
+    """Read the 32-bit number at the beginning. Raises ValueError if the message is shorter."""
     if len(message) < _LENGTH.size:
         raise ValueError("a message to an SSH agent is cut off")
     return int(_LENGTH.unpack(message[: _LENGTH.size])[0])
 
 
 def encode_count(amount: int) -> bytes:
-    """32 bits."""
+    """Encode a 32-bit number."""
     return _LENGTH.pack(amount)
 
 
@@ -93,29 +93,32 @@ _PREFIX = 5
 _CONNECT = 2.0
 
 Ask = Callable[[bytes], bytes]
-"""From a request to its answer, both without their length."""
+"""Maps a request to its response, both without their length."""
 THREADS = 64
-"""Connections to agents at once."""
+"""Maximum number of connections to agents."""
 
 _WORKERS = Workers("ssh", limit=THREADS, must_start=True)
 
 
 class SshAgent(Protocol):
-    """What holds keys."""
+    """A holder of SSH keys."""
 
     def open_connection(self) -> AbstractContextManager[Ask]:
-        """Connect. KubeBuilderError if it cannot be reached."""
+        """Connect. Raises KubeBuilderError if the agent is unreachable."""
 
 
 class SocketSshAgent:
-    """The agent that listens at ``path``."""
+    """The agent that listens on the socket ``path``."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     @contextmanager
     def open_connection(self) -> Iterator[Ask]:
-        """Connect; an agent may ask its user before it answers, so that waits without end."""
+        """Connect; responses have no timeout, because an agent may ask its user first.
+
+        Raises KubeBuilderError if the connection fails.
+        """
         with socket.socket(socket.AF_UNIX) as connection:
             try:
                 connection.settimeout(_CONNECT)
@@ -136,7 +139,7 @@ class SshService:
         self._agents = dict(agents)
 
     def accept(self, call: SessionCall) -> None:
-        """Say whether there is an agent, or connect to one."""
+        """Check that an agent exists, or connect to it."""
         if call.path.endswith("/CheckAgent"):
             call.take_one(lambda message: self._check(call, message))
             return
@@ -157,7 +160,7 @@ class SshService:
 
 
 def _forward_agent(call: SessionCall, found: SshAgent) -> None:
-    """Answer in a thread of its own: an agent may take its time."""
+    """Serve the connection in a separate thread, because an agent may be slow."""
     messages: SimpleQueue[bytes | None] = SimpleQueue()
 
     def work() -> None:

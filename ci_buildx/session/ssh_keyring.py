@@ -1,4 +1,4 @@
-"""An SSH agent of our own over private keys. Imports ``cryptography``.
+"""Our own SSH agent for private keys. Imports ``cryptography``.
 
 Formats of keys and signatures: RFC 4253 (RSA), RFC 5656 (ECDSA), RFC 8332 (RSA with SHA-2), RFC 8709 (Ed25519).
 """
@@ -32,22 +32,22 @@ from ci_buildx.session.ssh import (
 from ci_buildx.settings.ssh import PrivateKey, load_key
 
 _SHA256, _SHA512 = 2, 4
-"""Flags of a request to sign (draft-ietf-sshm-ssh-agent, section 4.5.1)."""
+"""Flags of a sign request (draft-ietf-sshm-ssh-agent, section 4.5.1)."""
 
 
 class SshKeyring:
-    """Answers what an agent is asked."""
+    """An SSH agent that holds ``keys``."""
 
     def __init__(self, keys: Sequence[Secret]) -> None:
         self._keys = {_encode_public_key(key): key for key in (load_key(secret.reveal()) for secret in keys)}
 
     @contextmanager
     def open_connection(self) -> Iterator[Callable[[bytes], bytes]]:
-        """A connection: a function from each request to its answer."""
+        """Connect: yield a function from each request to its response."""
         yield self.answer
 
     def answer(self, request: bytes) -> bytes:
-        """The answer to one request. ValueError if it is malformed."""
+        """Return the response to one request. Raises ValueError if the request is malformed."""
         kind = request[0] if request else None
         if kind == REQUEST_IDENTITIES:
             keys = b"".join(encode_text(blob) + encode_text(b"") for blob in self._keys)
@@ -90,7 +90,7 @@ def _choose_rsa_hash(flags: int) -> tuple[bytes, hashes.HashAlgorithm]:
 
 
 def _choose_curve_hash(curve: ec.EllipticCurve) -> hashes.HashAlgorithm:
-    """RFC 5656, section 6.2.1."""
+    """Choose the hash for a curve (RFC 5656, section 6.2.1)."""
     if curve.key_size <= 256:
         return hashes.SHA256()
     return hashes.SHA384() if curve.key_size <= 384 else hashes.SHA512()

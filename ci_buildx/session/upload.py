@@ -1,7 +1,7 @@
-"""``moby.upload.v1.Upload``: an archive that was read from standard input goes to buildkitd as the context.
+"""``moby.upload.v1.Upload``: sends an archive that was read from standard input to buildkitd as the context.
 
 Source: BuildKit 0.34.2, ``session/upload`` (the service), ``source/http/transport.go``: the daemon fetches
-``http://buildkit-session/ID`` from the session and names the path in the call's metadata.
+``http://buildkit-session/ID`` from the session and passes the path in the call's metadata.
 """
 
 from __future__ import annotations
