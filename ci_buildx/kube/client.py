@@ -158,7 +158,6 @@ class KubeClient:
 
     def open_stream(self, path: str, *, stop: threading.Event | None = None, **query: Any) -> Iterator[bytes]:
         """Stream the plain-text response of ``path`` as it arrives, until it ends or ``stop`` is set."""
-
         return read_chunks(
             self._exchange, ApiCall(method="GET", path=path, query=encode_query(query)), stop or threading.Event()
         )

@@ -95,7 +95,7 @@ class ExecPlugin:
 def read_exec_credential(output: bytes, plugin: ExecPluginSpec) -> IssuedCredential:
     """Parse a plugin's output as an ExecCredential.
 
-    Raises Unauthorized with what is wrong, without any of its content.
+    Raises Unauthorized, which names the defect but shows none of the output.
     """
     try:
         document = json.loads(output)

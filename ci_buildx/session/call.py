@@ -266,7 +266,7 @@ class SessionCall:
 class Workers:
     """Threads for slow calls, at most ``limit`` at once; thread-safe.
 
-    Further calls wait, or are refused with ``must_start``, for calls whose messages are read by the thread.
+    Further calls wait. With ``must_start``, for calls whose thread reads their messages, they are refused.
     """
 
     def __init__(self, name: str, *, limit: int, must_start: bool = False) -> None:
