@@ -1,1 +1,1 @@
-"""Sending and receiving file trees in tonistiigi/fsutil's packet protocol, without I/O of its own on the wire."""
+"""Send and receive file trees in tonistiigi/fsutil's packet protocol; the callers do the network I/O."""

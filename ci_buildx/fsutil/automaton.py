@@ -1,7 +1,7 @@
-"""Patterns with many stars, tried in time that grows with the path alone, as Go's expressions are.
+"""Match patterns with many stars in time linear in the path's length, as Go's regular expressions do.
 
-Python's expressions try all ways to share a path out between the stars: a handful of them takes longer than anybody
-waits. Here all ways are followed at once, and what was found out about a character is kept.
+Python's ``re`` backtracks: it tries every way of dividing the path among the stars, which can take minutes for a
+handful of them. This automaton follows all alternatives at once and caches the transition of each character.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ class Repetition(Enum):
     ONCE = "once"
     ANY = "any"
     FOLDERS = "folders"
-    """Nothing, or anything up to a slash: ``(.*/)?``."""
+    """Zero characters, or any number up to and including a slash: ``(.*/)?``."""
 
 
 @dataclass(frozen=True, slots=True)
 class PatternElement:
-    """Part of an expression: ``chars`` is Python's expression for one character."""
+    """One element of an expression; ``chars`` is a Python expression that matches a single character."""
 
     chars: str
     repeat: Repetition = Repetition.ONCE
 
 
 State = tuple[int, bool]
-"""The elements that have matched so far, and whether the next one, folders, is in the middle of one."""
+"""Number of elements that have matched, and whether the next one (``FOLDERS``) is partly matched."""
 
 
 class PatternAutomaton:
-    """Whether a whole path matches ``elements``."""
+    """A sequence of elements that is matched against whole paths."""
 
     __slots__ = ("_elements", "_end", "_next", "_start", "_tests")
 
@@ -49,7 +49,7 @@ class PatternAutomaton:
         self._next: dict[tuple[frozenset[State], str], frozenset[State]] = {}
 
     def matches(self, path: str) -> bool:
-        """Try a path."""
+        """Return whether the whole of ``path`` matches."""
         states = self._start
         for char in path:
             key = (states, char)
@@ -82,7 +82,7 @@ class PatternAutomaton:
         return self._close_states(reached)
 
     def _close_states(self, states: Iterable[State]) -> frozenset[State]:
-        """The states with those that are reached without a character."""
+        """Return ``states`` plus all states that are reachable from them without consuming a character."""
         closed: set[State] = set()
         waiting = list(states)
         while waiting:

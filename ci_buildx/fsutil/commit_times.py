@@ -1,7 +1,7 @@
-"""When each file of a folder was last committed, from the local git repository: one pass, whatever its size.
+"""Commit times of a folder's files, read from the local git repository in one pass.
 
-``git log`` lists commits from the newest on and is stopped when every tracked file has been seen. A merge counts for
-the files that differ from all its parents.
+``git log`` lists commits newest first and is stopped as soon as every tracked file has been seen. A merge counts only
+for files that differ from all its parents.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from ci_buildx.model.record import dataclass
 
 _SECOND = 10**9
 _LARGEST_FRACTION = 499_999_999
-"""Below half a second: what rounds to seconds still shows the commit's time."""
+"""Upper bound in nanoseconds, below half a second: rounding to seconds still yields the commit's time."""
 _SUBMODULE = b"160000"
 _COMMITTED = b"H"
 _BLOCK = 1 << 16
 LONGEST_NAME = 1 << 20
-"""Bytes of a path that git lists; Linux takes 4 KiB."""
+"""Maximum length in bytes of a path that git lists; Linux allows 4 KiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommitTimes:
-    """``times`` (ns) by the paths below the folder, of files as committed and of the folders that hold them.
+    """Commit times in nanoseconds, by path relative to the folder.
 
-    ``shallow`` says that the repository's history is cut off: files that are older have the time of the cut.
+    ``times`` covers unmodified tracked files and the folders that contain them. ``shallow`` is true for a shallow
+    clone: older files then have the time of the oldest fetched commit.
     """
 
     times: dict[bytes, int]
@@ -39,22 +40,22 @@ class CommitTimes:
 
 
 def check_repository(folder: Path, *, source: str) -> None:
-    """Raise InputError where ``folder`` is in no repository that has a commit."""
+    """Raise InputError if ``folder`` is not in a git repository with at least one commit."""
     with _explain(folder, source):
         Git(folder).read("rev-parse", "--verify", "HEAD")
 
 
 def read_commit_times(folder: Path, *, source: str) -> CommitTimes:
-    """The commit times below ``folder``. Files that are untracked, or not as committed, are left out.
+    """Return the commit times of the files below ``folder``; untracked and modified files are left out.
 
-    A file's time holds the commit's second and, as its fraction, some digits of the blob's name: buildkitd compares
-    times and sizes, never content, so files that differ must not have one time. Raises InputError that names
-    ``source`` where git or the repository is missing or broken.
+    The fraction of a file's time is derived from its blob hash: buildkitd compares times and sizes, not content, so
+    different files must not share a time. Raises InputError, naming ``source``, if git or the repository is missing
+    or broken.
     """
     git = Git(folder)
     with _explain(folder, source):
         shallow = git.read_text("rev-parse", "--is-shallow-repository") == "true"
-        # The command that looks at every file runs beside the one that lists them.
+        # git diff stats every file, so it runs in parallel with the listing.
         with git.start("diff", "--name-only", "-z", "--relative", "HEAD", "--", ".") as difference:
             blobs = dict(_parse_listing(git.read("ls-files", "--stage", "-v", "-z")))
             for path in git.finish(difference, "diff").split(b"\0"):
@@ -67,7 +68,7 @@ def read_commit_times(folder: Path, *, source: str) -> CommitTimes:
 
 
 def _parse_listing(listing: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Path and blob of what is plainly tracked: no submodules, no conflicts, nothing that git is to look away from."""
+    """Yield path and blob of regularly tracked files: no submodules, no conflicts, no files that git is to ignore."""
     for record in listing.split(b"\0"):
         head, _, path = record.partition(b"\t")
         parts = head.split(b" ")
@@ -80,7 +81,7 @@ def _make_fraction(blob: bytes) -> int:
 
 
 def _read_commits(git: Git, waiting: set[bytes]) -> Iterator[tuple[bytes, int]]:
-    """Each path of ``waiting`` with the seconds of the newest commit that touched it."""
+    """Yield each path in ``waiting`` with the time, in seconds, of the newest commit that touched it."""
     mark = os.urandom(12).hex().encode()
     options = ("-c", "-z", "--no-renames", "--name-only", "--relative", f"--format={mark.decode()}%ct")
     with _GitStream(
@@ -91,7 +92,7 @@ def _read_commits(git: Git, waiting: set[bytes]) -> Iterator[tuple[bytes, int]]:
             if field.startswith(mark):
                 seconds, is_first = int(field[len(mark) :]), True
                 continue
-            # What a commit lists begins with a line break, after a merge's with an empty field.
+            # A commit's file list starts with a line break; a merge's starts with an empty field first.
             path = field[1:] if is_first and field.startswith(b"\n") else field
             is_first = False
             if path in waiting:
@@ -111,7 +112,7 @@ def _read_fields(stream: IO[bytes]) -> Iterator[bytes]:
 
 
 def _compute_folder_times(times: dict[bytes, int]) -> dict[bytes, int]:
-    """Each folder's time: that of the newest file in it, at whatever depth, in whole seconds."""
+    """Return the time of each folder: that of the newest file below it at any depth, in whole seconds."""
     newest: dict[bytes, int] = {}
     for path, time in times.items():
         parent = path.rpartition(b"/")[0]
@@ -127,7 +128,7 @@ def _compute_folder_times(times: dict[bytes, int]) -> dict[bytes, int]:
 
 @contextmanager
 def _explain(folder: Path, source: str) -> Iterator[None]:
-    """Turn a failure of git into an InputError that names the folder."""
+    """Turn a GitFailed into an InputError that names the folder."""
     try:
         yield
     except GitFailed as error:
@@ -136,7 +137,7 @@ def _explain(folder: Path, source: str) -> Iterator[None]:
 
 
 class _GitStream:
-    """A context manager: at its exit the command is over, whether it has said everything or not."""
+    """A context manager that kills the command on exit, even if it has not printed everything."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process

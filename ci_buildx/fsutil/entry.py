@@ -1,8 +1,7 @@
-"""Go's ``FileMode`` bits, which travel in a ``Stat``, and the mode bits of POSIX.
+"""Tree entries, and the conversion between POSIX mode bits and the Go ``FileMode`` bits that a ``Stat`` carries.
 
-Source: Go 1.26, ``io/fs/fs.go`` (the bits) and ``os/stat_linux.go`` (what each POSIX type becomes);
-fsutil (as BuildKit 0.34.2 pins it), ``stat.go``: the socket bit is cleared, so that a socket arrives
-as an empty regular file.
+Source: Go 1.26, ``io/fs/fs.go`` (the bits) and ``os/stat_linux.go`` (how POSIX types are mapped); fsutil (as
+BuildKit 0.34.2 pins it), ``stat.go``: the socket bit is cleared, so a socket arrives as an empty regular file.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ CHARACTER_DEVICE = 1 << 21
 STICKY = 1 << 20
 IRREGULAR = 1 << 19
 
-#: Any of these says "no regular file"; only regular files are asked for.
+# : Any of these bits marks a non-regular file; content is requested for regular files only.
 TYPE = DIRECTORY | SYMLINK | FIFO | SOCKET | DEVICE | CHARACTER_DEVICE | IRREGULAR
 
 _TYPES = {
@@ -37,7 +36,7 @@ _TYPES = {
 
 
 def convert_from_posix(mode: int) -> int:
-    """Return what fsutil sends for ``st_mode``."""
+    """Return the Go mode that fsutil sends for ``st_mode``."""
     bits = (mode & 0o777) | _TYPES[posix.S_IFMT(mode)]
     if mode & 0o7000:
         bits |= SETUID if mode & posix.S_ISUID else 0
@@ -47,7 +46,7 @@ def convert_from_posix(mode: int) -> int:
 
 
 def read_permissions(mode: int) -> int:
-    """Return the twelve permission bits of POSIX (``0o7777``) in Go's ``mode``."""
+    """Return the twelve POSIX permission bits (``0o7777``) of Go's ``mode``."""
     bits = mode & 0o777
     bits |= posix.S_ISUID if mode & SETUID else 0
     bits |= posix.S_ISGID if mode & SETGID else 0
@@ -56,7 +55,7 @@ def read_permissions(mode: int) -> int:
 
 
 def convert_to_posix(mode: int) -> int:
-    """Return ``st_mode`` for Go's ``mode``; ValueError where it names no single type."""
+    """Return ``st_mode`` for Go's ``mode``; raise ValueError if it does not name exactly one file type."""
     kind = mode & TYPE
     for posix_type, bits in _TYPES.items():
         if bits == kind:
@@ -68,10 +67,10 @@ def convert_to_posix(mode: int) -> int:
 class TreeEntry:
     """The fields of fsutil's ``Stat`` (``types/stat.proto``).
 
-    ``path`` is relative to the tree's root, ``/``-separated, clean, and bytes: a name need not be UTF-8.
-    ``mode`` holds Go's bits (see ``modes``), ``mtime`` is in nanoseconds since the epoch. ``linkname`` is the
-    target of a symlink, or the path that this entry is a hardlink of. Not frozen, and built without
-    keywords: a context has 100,000 of them and a frozen dataclass costs four times as much to make.
+    ``path`` is relative to the tree's root, ``/``-separated, clean, and bytes, because names need not be UTF-8.
+    ``mode`` holds Go's bits (see the constants above), ``mtime`` is in nanoseconds since the epoch. ``linkname`` is the
+    target of a symlink, or the path that a hardlink refers to. Deliberately not frozen, and built from positional
+    arguments: a context has up to 100,000 entries, and a frozen dataclass takes four times as long to create.
     """
 
     path: bytes
@@ -97,23 +96,23 @@ class TreeEntry:
 
     @property
     def is_regular(self) -> bool:
-        """Whether the receiver may ask for content (fsutil ``send.go``: no bit of the type is set)."""
+        """Whether the receiver may request its content: no type bit is set (fsutil ``send.go``)."""
         return not self.mode & TYPE
 
 
 def format_path(path: bytes) -> str:
-    """Return ``path`` as one printable line: what is no UTF-8 or would end the line is escaped."""
+    """Return ``path`` as one printable line; invalid UTF-8 and unprintable characters are escaped."""
     text = path.decode(errors="backslashreplace")
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
 def resolve_path(root: bytes, path: bytes) -> bytes:
-    """Return where ``path`` of the tree at ``root`` lies on this machine."""
+    """Return the local path of ``path`` in the tree at ``root``."""
     return b"%b/%b" % (root, path)
 
 
 class PatternError(ValueError):
-    """A pattern is malformed. ``pattern`` is the pattern as typed, without its ``!``."""
+    """A malformed pattern; ``pattern`` is the pattern as typed, without its ``!``."""
 
     def __init__(self, pattern: str, reason: str) -> None:
         super().__init__(f"malformed pattern {pattern!r}: {reason}")
@@ -122,7 +121,7 @@ class PatternError(ValueError):
 
 
 class ContentError(Exception):
-    """A file is not any more what it was when its folder was listed, or cannot be read. ``path`` is relative."""
+    """A file that changed since its folder was listed, or that cannot be read; ``path`` is relative to the root."""
 
     def __init__(self, path: bytes, reason: str) -> None:
         super().__init__(f"{format_path(path)} {reason}")

@@ -1,4 +1,4 @@
-"""Go's ``path/filepath``: lexical rules and ``Match``."""
+"""Go's ``path/filepath``: lexical path functions and ``Match``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import pairwise
 from ci_buildx.fsutil.entry import PatternError
 from ci_buildx.model.lazy import compile_lazily
 
-#: Unicode's White_Space, as Go's ``unicode.IsSpace`` has it.
+# : Unicode's White_Space property, as in Go's ``unicode.IsSpace``.
 WHITE_SPACE = (
     "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008"
     "\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -17,7 +17,7 @@ WHITE_SPACE = (
 
 
 def clean_path(path: str) -> str:
-    """Return the shortest path that means the same, found without looking at any file."""
+    """Return the shortest equivalent path, computed lexically, without file system access."""
     rooted = path.startswith("/")
     kept: list[str] = []
     for part in path.split("/"):
@@ -33,12 +33,12 @@ def clean_path(path: str) -> str:
 
 
 def join_paths(*parts: str) -> str:
-    """Return ``parts`` put together and cleaned; an absolute part does not discard those before it."""
+    """Join ``parts`` and clean the result; unlike ``os.path.join``, an absolute part does not discard earlier ones."""
     return clean_path("/".join(part for part in parts if part)) if any(parts) else ""
 
 
 def read_parent(path: str) -> str:
-    """Return all but the last part of ``path``, cleaned (``filepath.Dir``)."""
+    """Return all but the last element of ``path``, cleaned (``filepath.Dir``)."""
     return clean_path(path[: path.rfind("/") + 1])
 
 
@@ -48,31 +48,31 @@ _UNDECODABLE = compile_lazily("[\udc80-\udcff]")
 
 
 def decode_runes(text: str) -> str:
-    """Return ``text`` as Go's regular expressions see it: each byte that is no UTF-8 is U+FFFD."""
+    """Return ``text`` as Go's regular expressions see it: each invalid UTF-8 byte becomes U+FFFD."""
     return text if text.isascii() else _UNDECODABLE.sub(_REPLACEMENT, text)
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """Return an expression whose ``match`` says what ``filepath.Match`` does; PatternError where it is malformed."""
+    """Return an expression whose ``match`` behaves like ``filepath.Match``; raise PatternError if it is malformed."""
     return re.compile(_join_possessively(list(_translate_pattern(pattern))), re.DOTALL)
 
 
 def check_pattern(pattern: str) -> None:
-    """Raise PatternError if ``filepath.Match`` calls ``pattern`` malformed."""
+    """Raise PatternError if ``filepath.Match`` considers ``pattern`` malformed."""
     for _ in _translate_pattern(pattern):
         pass
 
 
 def has_wildcards(name: str) -> bool:
-    """Whether ``name`` is more than a name (fsutil ``followlinks.go``)."""
+    """Return whether ``name`` contains unescaped wildcards (fsutil ``followlinks.go``)."""
     return re.search(r"[*?\[]", re.sub(r"\\.", "", name, flags=re.DOTALL)) is not None
 
 
 def _join_possessively(parts: list[str]) -> str:
-    """The whole expression. All stars but the last take as little as they can, for good.
+    """Join the parts, making all stars but the last possessive and as short as possible.
 
-    What follows a star and comes before the next one may be taken where it comes first: the next star can have
-    whatever lies between there and any later place. Else many stars would be tried in all combinations.
+    The text between two stars can safely match at its first occurrence, since the next star can absorb everything up
+    to any later one. Otherwise ``re`` would try the stars in all combinations.
     """
     stars = [place for place, part in enumerate(parts) if part == _STAR]
     if len(stars) < 2:
@@ -116,7 +116,7 @@ def _translate_class(pattern: str, at: int) -> tuple[str, int]:
         if low <= high:
             ranges.append(f"{re.escape(low)}-{re.escape(high)}")
         else:
-            # Well-formed in Go, and matches nothing: a range that no character is in.
+            # A reversed range is valid in Go and matches no character.
             ranges.append("")
     members = "".join(ranges)
     if members:

@@ -1,12 +1,13 @@
-"""The one way in which git is run: in a stranger's checkout, whose configuration is data.
+"""Runs git in an untrusted checkout; all of kube-builder's git commands go through this module.
 
 A repository's configuration, attributes and hooks can name programs that git starts, and a folder of the context can
-itself be a repository. So git runs with an environment of its own, refuses bare repositories that it only came across,
-and every setting that names a program is overridden on the command line, which wins over all files. Filters have names
-of the repository's choice; they are listed first and switched off one by one.
+itself be a repository. Therefore git runs with a minimal environment, refuses bare repositories that it merely finds,
+and every setting that names a program is overridden on the command line, which takes precedence over all files.
+Filters have names of the repository's choice; they are listed first and disabled one by one.
 
 Sources: git's documentation of ``git-config`` (``safe.bareRepository``, ``core.fsmonitor``, ``filter.<driver>``),
-``git(1)`` (``GIT_ALLOW_PROTOCOL``, ``GIT_NO_LAZY_FETCH``) and ``convert.c``: a filter whose command is empty is none.
+``git(1)`` (``GIT_ALLOW_PROTOCOL``, ``GIT_NO_LAZY_FETCH``) and ``convert.c``: an empty filter command disables the
+filter.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from ci_buildx.model.programs import find_checkout, find_program, make_safe_path
 _LOG = debug.get_log("fsutil")
 _INHERITED = (
     *("HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"),
-    "SUDO_UID",  # git trusts the checkout of the user who called sudo
+    "SUDO_UID",  # git trusts checkouts owned by the user who called sudo
 )
-"""The user's own configuration counts: it says which checkouts are safe, whoever owns them."""
+"""Variables for the user's own configuration, which lists the checkouts that are safe despite a different owner."""
 _FIXED = {
-    "GIT_ALLOW_PROTOCOL": "",  # no protocol is allowed, so that no missing object is fetched
+    "GIT_ALLOW_PROTOCOL": "",  # allow no protocol, so that missing objects are not fetched
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_TERMINAL_PROMPT": "0",
@@ -57,29 +58,29 @@ _OVERRIDES = (
 _WITH_DIFF = ("diff", "log", "show")
 _OF_FILES = ("diff", "status")
 _WITHOUT_FILTERS = ("for-each-ref", "log", "ls-files", "remote", "rev-parse", "show")
-"""Verbs that read no file of the working tree, so that no filter is asked; the others cost a look for filters."""
+"""Verbs that read no file of the working tree and so run no filters; the others need a listing of filters first."""
 _NO_SUBMODULES = ("--ignore-submodules=dirty",)
-"""git would look for changes with the submodule's own settings; only the option overrides submodule.<name>.ignore."""
+"""Prevents git from scanning a submodule with its own settings; only the option overrides submodule.<name>.ignore."""
 _NO_DRIVERS = ("--no-ext-diff", "--no-textconv")
-"""Drivers are chosen by attributes, under names of the repository's choice, so these options are the only way."""
+"""Attributes select drivers under names of the repository's choice, so only these options disable them all."""
 _FILTERS = r"^filter\..*\.(clean|smudge|process|required)$"
 
 
 DEADLINE = 600.0
-"""Seconds of a command: in a large checkout it may look at every file."""
+"""Timeout of a command in seconds: in a large checkout it may stat every file."""
 MOST_OUTPUT = 256 << 20
-"""Bytes that a command may print: the names of two million files."""
+"""Maximum output of a command in bytes: the names of two million files."""
 _LAST_WORDS = 1.0
 
 
 class GitFailed(Exception):
-    """git cannot be run, or ended with an error; the text is one line."""
+    """git cannot be run or failed; the message is a single line."""
 
 
 class Git:
-    """git in ``folder``. Every method raises GitFailed.
+    """git in ``folder``; every method raises GitFailed.
 
-    ``env`` is the environment that a few variables are taken from, by default this process's own.
+    ``env`` is the environment from which a few variables are passed on; it defaults to this process's own.
     """
 
     def __init__(self, folder: Path, env: Mapping[str, str] | None = None) -> None:
@@ -94,7 +95,7 @@ class Git:
         self._filters: tuple[str, ...] | None = None
 
     def read(self, *arguments: str, timeout: float | None = None) -> bytes:
-        """Return all that a command prints; ``timeout`` is in seconds."""
+        """Run a command and return its whole output; ``timeout`` is in seconds."""
         process = self.start(*arguments)
         try:
             return self.finish(process, arguments[0], timeout=timeout)
@@ -104,11 +105,11 @@ class Git:
                 process.communicate()
 
     def read_text(self, *arguments: str, timeout: float | None = None) -> str:
-        """Return all that a command prints, as text without white space at its ends."""
+        """Run a command and return its output as text, stripped of surrounding white space."""
         return self.read(*arguments, timeout=timeout).decode(errors="replace").strip()
 
     def read_partly(self, *arguments: str, timeout: float) -> str:
-        """Return what a command printed before it ended, also if it failed; "" if it cannot be run."""
+        """Return the output of a command even if it fails or is killed; "" if it cannot be run."""
         try:
             with self.start(*arguments, stderr=subprocess.DEVNULL) as process:
                 return _collect(process, arguments[0], timeout=timeout)[0].decode(errors="replace")
@@ -116,7 +117,7 @@ class Git:
             return ""
 
     def start(self, *arguments: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
-        """Start a command; the result is a context manager that waits for its end."""
+        """Start a command; the result is a context manager that waits for it to exit."""
         if self._program is None:
             raise GitFailed("cannot run git: it is not installed, or only inside of the checkout")
         _refuse_bare_repository(self._folder)
@@ -130,7 +131,7 @@ class Git:
         return self._start(command, stderr=stderr)
 
     def finish(self, process: subprocess.Popen[bytes], verb: str, *, timeout: float | None = None) -> bytes:
-        """Return all that the running command ``verb`` prints."""
+        """Wait for the running command ``verb`` and return its whole output; ``timeout`` is in seconds."""
         began = time.monotonic()
         out, complaint = _collect(process, verb, timeout=DEADLINE if timeout is None else timeout)
         _LOG.debug("git %s: exit code %s after %.3f s", verb, process.returncode, time.monotonic() - began)
@@ -140,15 +141,15 @@ class Git:
         return out
 
     def _list_filters(self) -> tuple[str, ...]:
-        """Return the settings that switch off all filters that any configuration defines."""
+        """Return the settings that disable every filter defined in any configuration file."""
         if self._filters is None:
             assert self._program is not None
             command = (self._program, "-c", _OVERRIDES[0], "config", "--null", "--name-only", "--get-regexp", _FILTERS)
             process = self._start(command, stderr=subprocess.PIPE)
             out, _ = _collect(
                 process, "config", timeout=DEADLINE
-            )  # It ends with 1 if there are none, or if this is no repository.
-            # [filter ""] is one, too: the attribute "filter=" chooses it.
+            )  # Exits with 1 if there are no filters, or outside a repository.
+            # [filter ""] counts, too: the attribute "filter=" selects it.
             found = filter(None, out.decode(errors="replace").split("\0"))
             names = {name.partition(".")[2].rpartition(".")[0] for name in found}
             if any("=" in name or "\n" in name or "\ufffd" in name for name in names):
@@ -171,13 +172,13 @@ class Git:
             raise GitFailed(f"cannot run git: {error.strerror}") from error
 
     def _is_outside(self, value: str) -> bool:
-        """Whether a variable does not lead into the checkout, whose files must not configure git."""
+        """Return whether the path in a variable is outside the checkout, whose files must not configure git."""
         path = Path(value).resolve()
         return not any(path.is_relative_to(root.resolve()) for root in self._avoid)
 
 
 def _collect(process: subprocess.Popen[bytes], verb: str, *, timeout: float) -> tuple[bytes, bytes]:
-    """Return what a command prints and the beginning of its complaints. Raises GitFailed, and ends it, if it must."""
+    """Return a command's output and the beginning of its stderr; kill it and raise GitFailed on excess or timeout."""
     complaints: list[bytes] = []
     expired = threading.Event()
 
@@ -213,7 +214,7 @@ def _collect(process: subprocess.Popen[bytes], verb: str, *, timeout: float) -> 
 
 
 def _pass_safe_folders(env: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables GIT_CONFIG_* that say which checkouts are safe, and no other setting."""
+    """Return the GIT_CONFIG_* variables that list safe checkouts, and no other setting."""
     count = env.get("GIT_CONFIG_COUNT", "")
     numbers = range(int(count)) if count.isascii() and count.isdecimal() and len(count) < 4 else ()
     keys = [number for number in numbers if env.get(f"GIT_CONFIG_KEY_{number}", "").lower() == "safe.directory"]
@@ -225,9 +226,9 @@ def _pass_safe_folders(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def _refuse_bare_repository(folder: Path) -> None:
-    """Raise GitFailed if git would take ``folder``, or one above it, for a bare repository.
+    """Raise GitFailed if git would treat ``folder`` or one of its parents as a bare repository.
 
-    git 2.38 and later refuse it themselves (``safe.bareRepository``); older ones do not know the setting.
+    git 2.38 and later refuse that themselves (``safe.bareRepository``); older versions do not know the setting.
     """
     resolved = folder.resolve()
     for parent in (resolved, *resolved.parents):

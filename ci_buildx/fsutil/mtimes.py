@@ -1,4 +1,4 @@
-"""Which modification time an entry is sent with, where it is not its own."""
+"""Clocks that replace the modification times of entries before they are sent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from ci_buildx.fsutil.entry import TreeEntry, resolve_path
 
 Clock = Callable[[TreeEntry], int]
-"""From an entry to its time in nanoseconds."""
+"""A function from an entry to its modification time in nanoseconds."""
 
 _SECOND = 10**9
 _LARGEST_FRACTION = 499_999_999
@@ -19,23 +19,23 @@ _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTT
 
 
 def set_mtimes(entries: Iterable[TreeEntry], clock: Clock) -> Iterator[TreeEntry]:
-    """``entries`` with the times that ``clock`` gives them."""
+    """Yield ``entries`` with the times that ``clock`` computes for them; modifies the entries."""
     for entry in entries:
         entry.mtime = clock(entry)
         yield entry
 
 
 def make_path_clock(times: Mapping[bytes, int]) -> Clock:
-    """The times of known paths; others keep their own."""
+    """Return a clock with the given times by path; other entries keep their own."""
     return lambda entry: times.get(entry.path, entry.mtime)
 
 
 def make_fixed_clock(root: Path, seconds: int) -> Clock:
-    """One time for everything below ``root``.
+    """Return a clock that sets everything below ``root`` to ``seconds``.
 
-    A regular file's fraction of a second comes from its content, which is read for it: buildkitd compares times and
-    sizes, and would else keep the old one of two files that are as long. It is below half a second, so that what
-    rounds to seconds shows ``seconds``.
+    The fraction of a regular file's time is derived from its content, which is read for this purpose: buildkitd
+    compares times and sizes only, and would otherwise miss a change to a file of the same length. The fraction is
+    below half a second, so rounding to seconds yields ``seconds``.
     """
     top = os.fsencode(os.path.realpath(root))
 
@@ -47,7 +47,7 @@ def make_fixed_clock(root: Path, seconds: int) -> Clock:
 
 
 def _compute_checksum(root: bytes, path: bytes) -> int:
-    """Of a file that cannot be read 0: it fails, by name, when it is to be sent."""
+    """Return the CRC-32 of a file, 0 if it cannot be read; sending it then fails with an error that names it."""
     try:
         descriptor = os.open(resolve_path(root, path), _FLAGS)
     except OSError:

@@ -1,8 +1,7 @@
-"""``Stat``: one entry on the wire.
+"""fsutil's wire format: ``Stat`` messages and packets.
 
-Source: fsutil (as BuildKit 0.34.2 pins it), ``types/stat.proto``, restated in our ``fsutil.proto``. Both ends
-of BuildKit use vtprotobuf, which copies strings without looking at them, so a name that is no UTF-8
-travels as its bytes.
+Source: fsutil (as BuildKit 0.34.2 pins it), ``types/stat.proto``, copied to ``fsutil.proto``. Both ends of BuildKit
+use vtprotobuf, which copies strings unchecked, so names that are not UTF-8 travel as raw bytes.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from ci_buildx.wire import protobuf
 from ci_buildx.wire.protobuf import encode_varint
 
 MOST_ATTRIBUTES = 4096
-"""Extended attributes of one entry; Linux lists them in 64 KiB (xattr(7))."""
+"""Maximum number of extended attributes of one entry; Linux lists them in 64 KiB (xattr(7))."""
 
 _STAT_UINT32 = (1 << 32) - 1
 _PATH, _MODE, _UID, _GID, _SIZE, _MTIME, _LINKNAME, _MAJOR, _MINOR, _XATTRS = range(1, 11)
 
 
 def encode_stat_fields(entry: TreeEntry) -> bytes:
-    """Return ``entry`` as a serialized ``Stat``, fields in order of their numbers, extended attributes by name."""
+    """Return ``entry`` as a serialized ``Stat``: fields in order of their numbers, extended attributes by name."""
     path = entry.path
     parts = [b"\x0a", encode_varint(len(path)), path]
     if entry.mode:
@@ -48,13 +47,13 @@ def encode_stat_fields(entry: TreeEntry) -> bytes:
 
 
 def _encode_attribute(name: bytes, value: bytes) -> bytes:
-    # A map's entry always carries its key and its value, also where they are empty.
+    # A map entry always carries its key and value, even if empty.
     item = b"".join((b"\x0a", encode_varint(len(name)), name, b"\x12", encode_varint(len(value)), value))
     return b"".join((b"\x52", encode_varint(len(item)), item))
 
 
 def decode_stat(buffer: bytes) -> TreeEntry:
-    """Return the ``Stat`` in ``buffer``; ValueError where it is none. Unknown fields are left out."""
+    """Return the ``Stat`` in ``buffer``; raise ValueError if it is malformed. Unknown fields are ignored."""
     entry = TreeEntry(b"", 0)
     for number, wiretype, value in protobuf.read_fields(buffer):
         name = _NAMES.get(number)
@@ -104,7 +103,7 @@ _LONGEST_REQUEST = 7
 
 
 class PacketKind(enum.IntEnum):
-    """What a packet is."""
+    """The type of a packet."""
 
     STAT = 0
     REQUEST = 1
@@ -115,7 +114,7 @@ class PacketKind(enum.IntEnum):
 
 @dataclass(slots=True)
 class Packet:
-    """A packet that came in. ``entry`` is None in a STAT that ends the stats, and in all other kinds."""
+    """A received packet; ``entry`` is None in the STAT that ends the list and in all other kinds."""
 
     kind: PacketKind
     id: int = 0
@@ -134,7 +133,7 @@ def encode_stat(entry: TreeEntry) -> bytes:
 
 
 def encode_request(id: int) -> bytes:  # noqa: A002 - the field's name
-    """Return the packet that asks for the content of the entry with this index."""
+    """Return the packet that requests the content of the entry with index ``id``."""
     return _REQUEST + _encode_id(id)
 
 
@@ -145,13 +144,13 @@ def encode_error(text: str) -> bytes:
 
 
 def make_data_header(id: int, size: int) -> bytes:  # noqa: A002 - the field's name
-    """Return what stands before ``size`` bytes of content in a DATA packet; 0 ends the file."""
+    """Return the fields that precede ``size`` bytes of content in a DATA packet; size 0 ends the file."""
     head = b"\x08\x02" + _encode_id(id)
     return b"".join((head, b"\x22", protobuf.encode_varint(size))) if size else head
 
 
 def make_grpc_prefix(size: int) -> bytes:
-    """Return what gRPC puts before an uncompressed message of ``size`` bytes."""
+    """Return gRPC's prefix of an uncompressed message of ``size`` bytes."""
     return _PREFIX(0, size)
 
 
@@ -161,9 +160,9 @@ def frame_packet(packet: bytes) -> bytes:
 
 
 def read_requested_id(packet: bytes) -> int:
-    """Return the index that a request names as BuildKit writes it, -1 for any other packet.
+    """Return the index in a request as BuildKit encodes it, -1 for any other packet.
 
-    Nearly all that a sender hears is this, once for each file; ``decode`` would take ten times as long.
+    A fast path: a sender receives one request per file and little else, and ``decode_packet`` takes ten times as long.
     """
     size = len(packet)
     if not packet.startswith(_FIRST_OF_REQUEST) or not 3 < size <= _LONGEST_REQUEST or packet[-1] > 0x7F:
@@ -173,7 +172,7 @@ def read_requested_id(packet: bytes) -> int:
 
 
 def decode_packet(buffer: bytes) -> Packet:
-    """Return the packet in ``buffer``; ValueError where it is none. Unknown fields are left out."""
+    """Return the packet in ``buffer``; raise ValueError if it is malformed. Unknown fields are ignored."""
     packet = Packet(PacketKind.STAT)
     for number, wiretype, value in protobuf.read_fields(buffer):
         if _WIRETYPES.get(number, wiretype) != wiretype:

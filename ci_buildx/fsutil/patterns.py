@@ -1,4 +1,4 @@
-"""``.dockerignore`` files.
+"""``.dockerignore`` files: reading, compiling and matching their patterns.
 
 Source: moby/patternmatcher v0.6.1, ``ignorefile/ignorefile.go``.
 """
@@ -22,10 +22,10 @@ _BYTE_ORDER_MARK = "\ufeff"
 
 
 def read_ignore_file(text: str) -> list[str]:
-    """Return the patterns of an ignore file, cleaned, in their order.
+    """Return the patterns of an ignore file, cleaned, in order.
 
-    A byte order mark, lines that begin with ``#`` and empty lines are dropped. A slash at the front is removed, since
-    all patterns are relative to the context. What is wrong in a pattern shows when it is compiled.
+    A byte order mark, comment lines (``#``) and empty lines are dropped. A leading slash is removed, since all patterns
+    are relative to the context. Malformed patterns are only detected when they are compiled.
     """
     lines = text.removeprefix(_BYTE_ORDER_MARK).split("\n")
     return [_clean_line(line) for line in lines if not line.startswith("#") and line.strip(filepath.WHITE_SPACE)]
@@ -45,12 +45,12 @@ def _clean_line(line: str) -> str:
 _BOM = "\ufeff"
 _STARS = re.compile(r"\*+")
 _MANY_STARS = 4
-"""With as many, Python's expressions may take seconds for a single name."""
+"""Minimum number of stars for the automaton: with as many, ``re`` can take seconds for a single name."""
 _ESCAPED = frozenset(".+()|{}$")
 
 
 class MatchKind(enum.Enum):
-    """How a pattern is tried."""
+    """How a pattern is matched."""
 
     EXACT = "exact"
     PREFIX = "prefix"
@@ -60,14 +60,14 @@ class MatchKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class IgnorePattern:
-    """A cleaned pattern; ``negated`` where it began with ``!``."""
+    """A cleaned pattern; ``negated`` if it began with ``!``."""
 
     text: str
     negated: bool
 
 
 def parse_patterns(patterns: Iterable[str]) -> list[IgnorePattern]:
-    """Return ``patterns`` cleaned, the empty ones dropped; PatternError where one is malformed."""
+    """Return ``patterns`` cleaned, without empty ones; raise PatternError if one is malformed."""
     parsed = []
     for typed in patterns:
         text = typed.strip(filepath.WHITE_SPACE)
@@ -84,7 +84,7 @@ def parse_patterns(patterns: Iterable[str]) -> list[IgnorePattern]:
 
 
 def make_expression(text: str) -> tuple[MatchKind, str]:
-    """Return how the cleaned pattern ``text`` is tried, and its expression in Go's syntax (``Pattern.compile``)."""
+    """Return how to match the cleaned pattern ``text``, and its expression in Go's syntax (``Pattern.compile``)."""
     kind = MatchKind.EXACT
     parts = ["^"]
     chars = filepath.decode_runes(text).removeprefix(_BOM)
@@ -118,7 +118,7 @@ _SPECIAL = {"*": "[^/]*", "?": "[^/]", "[": "[", "]": "]"}
 
 
 class PatternGroup:
-    """Patterns of one sign in a row, tried together."""
+    """Consecutive patterns that are all negated or all not, matched together."""
 
     __slots__ = ("_automata", "_exact", "_expression", "_prefixes", "_suffixes", "broken", "negated")
 
@@ -144,7 +144,7 @@ class PatternGroup:
                     else:
                         automata.append(automaton)
                 except ValueError as error:
-                    # Refused when it is tried: when nothing before it in the group matched.
+                    # Raised only when it is tried, i.e. if no earlier pattern of the group matches.
                     self.broken = PatternError(pattern.text, str(error))
                     break
             else:
@@ -156,7 +156,7 @@ class PatternGroup:
         self._expression = re.compile("|".join(alternatives)).match if alternatives else None
 
     def matches(self, path: str, above: Sequence[str] = ()) -> bool:
-        """Whether a pattern matches ``path`` or one of the folders ``above``."""
+        """Return whether a pattern matches ``path`` or one of its parents ``above``."""
         if self._match(path) or any(map(self._match, above)):
             return True
         if self.broken is not None:
@@ -174,7 +174,7 @@ class PatternGroup:
 
 
 def _make_automaton(text: str) -> PatternAutomaton | None:
-    """For an expression with many stars, unless it asks for more than characters."""
+    """Return an automaton for an expression with many stars, None if it has few or contains assertions."""
     if len(_STARS.findall(text)) < _MANY_STARS:
         return None
     from ci_buildx.fsutil.automaton import PatternAutomaton
@@ -184,9 +184,9 @@ def _make_automaton(text: str) -> PatternAutomaton | None:
 
 
 class PatternMatcher:
-    """A list of patterns, compiled.
+    """A compiled list of patterns.
 
-    Raises PatternError when made, or when a path is tried against a pattern that turns out to be malformed.
+    Raises PatternError when constructed, or when a path is tried against a pattern that turns out to be malformed.
     """
 
     def __init__(self, patterns: Iterable[str]) -> None:
@@ -198,11 +198,11 @@ class PatternMatcher:
 
     @property
     def is_broken(self) -> bool:
-        """Whether a pattern is malformed in the way that is refused only when it is tried."""
+        """Whether a pattern is malformed in a way that is only reported when it is tried."""
         return any(group.broken for _, group in self._groups)
 
     def matches(self, path: str) -> bool:
-        """Whether ``path`` matches, by itself or by a folder above it (``MatchesOrParentMatches``)."""
+        """Return whether ``path`` or one of its parents matches (``MatchesOrParentMatches``)."""
         matched = False
         above = _list_parents(path)
         for _, group in self._groups:
@@ -211,10 +211,11 @@ class PatternMatcher:
         return matched
 
     def judge(self, path: str, folder: int | None) -> tuple[bool, int]:
-        """Whether ``path`` matches, given what was found for its folder, and what to pass for what is in it.
+        """Return whether ``path`` matches, and the state to pass for its children.
 
-        ``folder`` is a set of groups as bits, None where nothing is known (``MatchesUsingParentResults``). The result
-        can differ from that of ``matches``: a group that was not tried for the folder counts as not matching it.
+        ``folder`` is the state of the parent folder, a bit set of groups, or None if unknown
+        (``MatchesUsingParentResults``). The result can differ from that of ``matches``: a group that was not tried for
+        the folder counts as not matching it.
         """
         matched = False
         found = 0
@@ -228,7 +229,7 @@ class PatternMatcher:
 
 
 def _list_parents(path: str) -> list[str]:
-    """Return the folders above ``path``, outermost first."""
+    """Return the parents of ``path``, outermost first."""
     folder = filepath.read_parent(path)
     if folder == ".":
         return []

@@ -1,7 +1,7 @@
-"""The order in which entries must come.
+"""The receiving end of a transfer: checks the order of entries and writes them to disk.
 
 Source: fsutil (as BuildKit 0.34.2 pins it), ``validator.go`` and ``hardlinks.go``: depth first, each folder before
-its content, names in order of their bytes; a hardlink after the file that it names.
+its content, names in byte order, a hardlink after the file it refers to.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from ci_buildx.fsutil.target import FileDraft, TargetFolder
 
 
 class EntryOrder:
-    """What has been seen of a stream of entries."""
+    """Validates the order of a stream of entries."""
 
     def __init__(self) -> None:
-        #: The folder that the last entry is in and those above it, each with the last name seen in it.
+        # : The last entry's folder and its parents, each with the last name seen in it.
         self._folders: list[tuple[bytes, bytes]] = [(b"", b"")]
         self._files: set[bytes] = set()
 
     def check(self, entry: TreeEntry) -> None:
-        """Take the next entry; ValueError where it may not come now, or leads out of the tree."""
+        """Accept the next entry; raise ValueError if it is out of order or escapes the tree."""
         path = entry.path
         if not path or b"\0" in path or any(part in (b"", b".", b"..") for part in path.split(b"/")):
             raise ValueError(f'"{format_path(path)}" is no clean relative path')
@@ -51,22 +51,22 @@ class EntryOrder:
             )
 
 
-#: Files that are asked for and not whole yet, at most; the sender works on four at a time.
+# : Maximum number of requested, incomplete files; the sender works on four at a time.
 _ASKED_AT_ONCE = 128
 MOST_ENTRIES = 4 << 20
-"""Files, folders and links of a tree."""
+"""Maximum number of files, folders and links in a tree."""
 MOST_NAMED = 512 << 20
-"""Bytes of their names, targets and attributes, together."""
+"""Maximum total size in bytes of names, link targets and extended attributes."""
 MOST_OPEN = 16
-"""Files that have begun to come and are not whole."""
+"""Maximum number of partly received files."""
 
 
 class TreeReceiver:
-    """Writes a tree below ``target``, which is made where it isn't there (OSError).
+    """Writes a received tree below ``target``, which is created if missing (raises OSError).
 
-    ``receive`` takes a packet and returns those to answer with. ``finished`` says that the call is to be ended: with
-    OK, or where ``failure`` is not empty, with that as its error. ``close`` it in any case. ``announced`` hears
-    the path of everything that comes, of which there may be ``most`` entries.
+    ``receive`` takes a packet and returns the replies. Once ``finished`` is true, end the call: with OK, or, if
+    ``failure`` is not empty, with that as its error. Always call ``close``. ``announced`` is called with the path of
+    every entry; more than ``most`` entries are an error.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class TreeReceiver:
         self.failure = ""
 
     def receive(self, packet: bytes) -> list[bytes]:
-        """Take a packet of the sender and return what to answer. After a failure, everything is passed over."""
+        """Process a packet of the sender and return the replies; packets after the end or a failure are ignored."""
         if self.finished:
             return []
         try:
@@ -100,7 +100,7 @@ class TreeReceiver:
             return self._fail(f"cannot write the files of the build: {error}")
 
     def close(self) -> None:
-        """Remove what is unfinished and let go of the folder. Idempotent."""
+        """Delete incomplete files and close the folder. Idempotent."""
         for draft in self._drafts.values():
             draft.discard()
         self._drafts.clear()
@@ -156,7 +156,7 @@ class TreeReceiver:
         elif not entry.is_regular:
             self._target.make_special(entry)
         elif entry.linkname:
-            # Later: the file that it names may still be on its way.
+            # Created at the end: the file it refers to may still be incomplete.
             self._links.append(entry)
         else:
             self._waiting.append((number, entry))

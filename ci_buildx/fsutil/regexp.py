@@ -1,9 +1,8 @@
-"""Go's regular expressions in Python's syntax.
+"""Translates Go's regular expressions to Python's syntax.
 
-moby/patternmatcher turns a pattern into an expression of Go without taking all meaning from its characters:
-``\\d`` is a digit, ``[[:alpha:]]`` a class, ``\\k`` an error. So it is Go's grammar that decides (Go 1.26,
-``regexp/syntax/parse.go``). Only what patternmatcher can emit is read: literals, classes, escapes, ``.``, ``*``,
-``?``, groups, ``^`` and ``$``.
+moby/patternmatcher turns patterns into Go expressions without escaping everything: ``\\d`` is a digit,
+``[[:alpha:]]`` a class, ``\\k`` an error. Go's grammar therefore decides (Go 1.26, ``regexp/syntax/parse.go``).
+Only what patternmatcher can emit is supported: literals, classes, escapes, ``.``, ``*``, ``?``, groups, ``^``, ``$``.
 """
 
 from __future__ import annotations
@@ -46,14 +45,14 @@ _ASSERTIONS = {"A": r"\A", "z": r"\Z", "b": r"(?a:\b)", "B": r"(?a:\B)"}
 
 
 def translate_expression(expression: str) -> str:
-    """Return Python's expression for Go's; ValueError with the reason where Go refuses it."""
+    """Return the Python equivalent of a Go expression; raise ValueError with the reason if Go rejects it."""
     return _ExpressionParser(expression).parse()
 
 
 def parse_elements(expression: str) -> list[PatternElement] | None:
-    """The parts of an expression that matches a whole path; None where it asks for more than characters.
+    """Return the elements of an expression that matches a whole path; None if it contains assertions or ``\\Q``.
 
-    Raises ValueError as :func:`translate_expression` does.
+    Raises ValueError like :func:`translate_expression`.
     """
     return _ExpressionParser(expression).split()
 
@@ -206,7 +205,7 @@ def _complement_ranges(ranges: Sequence[tuple[int, int]]) -> Ranges:
 
 
 def _render_class(ranges: Ranges, opening: str = "[") -> str:
-    """The class; one that is written as a complement takes Python twenty times as long to compile."""
+    """Render a class from ranges; Python compiles a complemented one twenty times slower."""
     inside = "".join(f"\\U{low:08x}-\\U{high:08x}" for low, high in ranges)
     return f"{opening}{inside}]" if inside else "(?!)"
 

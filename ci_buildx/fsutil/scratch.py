@@ -1,8 +1,8 @@
-"""The names of all temporary files and folders; what a killed process left of them is removed by a later one.
+"""Temporary files and folders: their names, their cleanup, and the removal of leftovers of killed processes.
 
-What one process uses is locked (flock) for as long as it lives: the kernel drops the lock at the process's end,
-however that comes. So what can be locked is nobody's any more, also if its process ran in another container that
-shares the disk, where no process number would tell. What later steps of a job use goes by its age.
+A process holds a lock (flock) on everything it uses: the kernel drops the lock when the process ends, however it ends.
+So anything that can be locked is abandoned, even if its process ran in another container that shares the disk, where
+process numbers are meaningless. Files that later steps of a job use are removed by age.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ PREFIX = "kube-builder-tmp-"
 JOB, DOCKER, BAKE = "kube-builder-job-", "kube-builder-docker-", "kube-builder-bake-"
 KUBECONFIG, CRASH = "kube-builder-kubeconfig-", "kube-builder-crash-"
 _YOUNG = 60.0
-"""Seconds in which something may be made and not locked yet."""
+"""Seconds during which something may exist without being locked yet."""
 _LONGEST_JOB = 6 * 86400.0
-"""Seconds after which no step of a job needs what an earlier step left: a job of GitHub's takes five days at most."""
+"""Seconds after which leftovers of a job are unused: a GitHub job runs for at most five days."""
 _REPORTED = 30 * 86400.0
-"""Seconds in which a report of a crash may still be wanted."""
+"""Seconds for which crash reports are kept."""
 _FOLDERS = {
     compile_lazily(rf"{PREFIX}[0-9a-f]{{12}}|{JOB}[0-9a-z-]+"): _YOUNG,
     compile_lazily(rf"(?:{DOCKER}|{BAKE})[0-9a-f]{{16}}"): _LONGEST_JOB,
@@ -40,10 +40,10 @@ _FILES = {
     compile_lazily(rf"{CRASH}[0-9a-z_]+\.txt"): _REPORTED,
     compile_lazily(rf"{private_file.PREFIX}[0-9a-z_]+"): _YOUNG,
 }
-"""What is in folders for temporary files, and after how many seconds it is left if nobody has locked it."""
+"""Names in folders for temporary files, each with the age in seconds after which it is deleted unless locked."""
 _DRAFT = compile_lazily(r"\.kube-builder\.[0-9a-f]{16}\.part")
 _MOST = 10_000
-"""Entries of a folder that are looked at: sweeping is no reason to be slow."""
+"""Maximum number of entries that a sweep of one folder examines, so that sweeping stays fast."""
 
 _live: dict[Path, int] = {}
 _lock = threading.Lock()
@@ -52,9 +52,9 @@ _over = False
 
 @contextmanager
 def open_folder(base: Path | None = None, *, name: str = "") -> Iterator[Path]:
-    """A new folder that only this user may enter, in ``base`` or the system's; removed at the end. Raises OSError.
+    """Create a folder that only this user can enter, in ``base`` or the system's, and delete it on exit.
 
-    ``name`` is for what other processes have to find; it begins with ``JOB``.
+    ``name`` is for folders that other processes have to find; it begins with ``JOB``. Raises OSError.
     """
     folder = (base or system()) / (name or f"{PREFIX}{os.urandom(6).hex()}")
     with _lock:
@@ -70,7 +70,7 @@ def open_folder(base: Path | None = None, *, name: str = "") -> Iterator[Path]:
 
 
 def close() -> None:
-    """Remove all folders of this process; no more are made. Threads that still work in them are about to end."""
+    """Delete all folders of this process and refuse to create more, even if threads still use them."""
     global _over
     with _lock:
         _over = True
@@ -79,7 +79,7 @@ def close() -> None:
 
 
 def sweep(base: Path) -> None:
-    """Remove what killed processes of this user left in ``base``. Best effort: raises nothing."""
+    """Delete what killed processes of this user left in ``base``. Best effort: errors are ignored."""
     with contextlib.suppress(OSError), os.scandir(base) as entries:
         for entry, _ in zip(entries, range(_MOST), strict=False):
             if not entry.name.startswith("kube-builder-"):
@@ -94,14 +94,14 @@ def sweep(base: Path) -> None:
 
 
 def sweep_all() -> None:
-    """Sweep every folder for temporary files that this product may have used."""
+    """Sweep every folder for temporary files that kube-builder may have used."""
     runners = os.environ.get("RUNNER_TEMP")
     for base in dict.fromkeys((*list_socket_bases(), str(system()), *([runners] if runners else ()))):
         sweep(Path(base))
 
 
 def name_shared(prefix: str, base: str | None = None) -> Path:
-    """A path that is not taken yet, in ``base`` or the system's folder, for what outlives this process.
+    """Return an unused path in ``base`` or the system's folder, for files that outlive this process.
 
     ``prefix`` is ``DOCKER``, ``BAKE`` or ``KUBECONFIG``.
     """
@@ -109,20 +109,20 @@ def name_shared(prefix: str, base: str | None = None) -> Path:
 
 
 def system() -> Path:
-    """The system's folder for temporary files."""
+    """Return the system's folder for temporary files."""
     import tempfile
 
     return Path(tempfile.gettempdir())
 
 
 def list_socket_bases() -> list[str]:
-    """Where sockets may be: their paths are limited to 108 bytes."""
+    """Return the folders for sockets; long ones are left out, since socket paths are limited to 108 bytes."""
     named = (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp")  # noqa: S108
     return [base for base in named if base and len(base) < 80]
 
 
 def remove_partials(path: Path) -> None:
-    """Remove what killed processes left of writing ``path``, see :func:`name_partial`."""
+    """Delete partial copies of ``path`` that killed processes left, see :func:`name_partial`."""
     name = re.compile(re.escape(f".{path.name[:200]}.") + r"[0-9a-f]{8}\.part")
     with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
         for entry, _ in zip(entries, range(_MOST), strict=False):
@@ -132,12 +132,12 @@ def remove_partials(path: Path) -> None:
 
 
 def name_partial(path: Path) -> Path:
-    """Where ``path`` is written until it is whole. Who opens it locks it by :func:`hold`."""
+    """Return a temporary path for writing ``path``; lock it with :func:`hold` after opening."""
     return path.with_name(f".{path.name[:200]}.{os.urandom(4).hex()}.part")
 
 
 def open_report() -> TextIO:
-    """A new file, which only this user can read, for the report of a crash. Raises OSError."""
+    """Create a file for a crash report that only this user can read. Raises OSError."""
     import tempfile
 
     descriptor, path = tempfile.mkstemp(prefix=CRASH, suffix=".txt")
@@ -146,7 +146,7 @@ def open_report() -> TextIO:
 
 
 def open_partial(path: Path, *, mode: int = 0o666) -> BinaryIO:
-    """A new, locked file, to be put in the place of ``path`` by who called when it is whole. Raises OSError."""
+    """Create and lock a partial file; the caller renames it to ``path`` when it is complete. Raises OSError."""
     remove_partials(path)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     stream = open(name_partial(path), "xb", opener=lambda name, _: os.open(name, flags, mode))  # noqa: SIM115
@@ -155,7 +155,7 @@ def open_partial(path: Path, *, mode: int = 0o666) -> BinaryIO:
 
 
 def replace(path: Path, content: bytes, *, mode: int = 0o666) -> None:
-    """Write ``path`` whole or not at all: nobody reads half of it. Raises OSError."""
+    """Write ``path`` atomically, so that readers never see partial content. Raises OSError."""
     stream = open_partial(path, mode=mode)
     try:
         with stream:
@@ -168,14 +168,14 @@ def replace(path: Path, content: bytes, *, mode: int = 0o666) -> None:
 
 
 def name_draft() -> bytes:
-    """The name of something in a folder of the user's until it has its own, see :func:`sweep_drafts`."""
+    """Return a temporary name for an entry in a user's folder, see :func:`sweep_drafts`."""
     return b".kube-builder.%s.part" % os.urandom(8).hex().encode("ascii")
 
 
 def sweep_drafts(folder: int) -> None:
-    """Remove the drafts of killed processes from an open folder. Best effort: raises nothing.
+    """Delete drafts of killed processes in the folder with descriptor ``folder``. Best effort: errors are ignored.
 
-    A draft may bear times of the file that it is to be, so the time of its last change counts, which nobody sets.
+    A draft may already have the final file's mtime, so its age is measured by ctime, which cannot be set.
     """
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry, _ in zip(entries, range(_MOST), strict=False):
@@ -185,7 +185,7 @@ def sweep_drafts(folder: int) -> None:
 
 
 def hold(descriptor: int) -> bool:
-    """Lock an open file or folder; False if somebody else has it. It is free when ``descriptor`` is closed."""
+    """Lock an open file or folder until ``descriptor`` is closed; return False if another process holds it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -194,7 +194,7 @@ def hold(descriptor: int) -> bool:
 
 
 def _remove_tree(folder: Path) -> None:
-    """Follows no link (``shutil.rmtree.avoids_symlink_attacks``)."""
+    """Delete a folder tree without following links (``shutil.rmtree.avoids_symlink_attacks``)."""
     import shutil
 
     shutil.rmtree(folder, ignore_errors=True)
@@ -207,7 +207,7 @@ def _lock_folder(folder: Path) -> int:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder of this process, once."""
+    """Delete a folder of this process. Idempotent."""
     descriptor = _live.pop(folder, None)
     if descriptor is not None:
         _remove_tree(folder)
@@ -225,7 +225,7 @@ def _sweep(folder: Path, patience: float) -> None:
 
 
 def _remove_file(path: str, patience: float) -> None:
-    # Not blocking: what has the name may be a FIFO.
+    # Non-blocking: the name may belong to a FIFO.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         found = os.fstat(descriptor)
@@ -236,7 +236,7 @@ def _remove_file(path: str, patience: float) -> None:
 
 
 def _remove_draft(folder: int, name: str) -> None:
-    """Only files are locked: links and devices are drafts for no longer than it takes to name them."""
+    """Delete an abandoned draft; only files are locked, since links and devices are renamed at once."""
     found = os.stat(name, dir_fd=folder, follow_symlinks=False)
     if not _is_old(found, found.st_ctime, _YOUNG):
         return
@@ -252,5 +252,5 @@ def _remove_draft(folder: int, name: str) -> None:
 
 
 def _is_old(found: os.stat_result, changed: float, patience: float) -> bool:
-    """Whether it is ours and was not changed in the last ``patience`` seconds."""
+    """Return whether the entry belongs to this user and was last changed more than ``patience`` seconds ago."""
     return found.st_uid == os.geteuid() and time.time() - changed > patience

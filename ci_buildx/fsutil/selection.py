@@ -1,5 +1,6 @@
-"""Followpaths: the paths that a build names, and what their symlinks lead to, as include patterns.
+"""Which paths of a tree are sent: include, exclude and follow-paths patterns.
 
+Follow-paths are paths that a build names; they and the targets of their symlinks become include patterns.
 Source: fsutil (as BuildKit 0.34.2 pins it), ``followlinks.go``.
 """
 
@@ -18,9 +19,10 @@ _NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
 
 
 def resolve_follow_paths(top: bytes, follow: Sequence[str]) -> list[str] | None:
-    """Return ``follow`` and every path that their symlinks lead to, sorted; None where that is the root itself.
+    """Return ``follow`` and all paths that their symlinks lead to, sorted; None if one of them is the root.
 
-    Symlinks are read as if ``top`` were the root of the file system. The last part of a path may hold wildcards.
+    Symlinks are resolved as if ``top`` were the root of the file system. A path's last element may contain wildcards.
+    Raises OSError.
     """
     resolver = _SymlinkResolver(top)
     for path in follow:
@@ -32,7 +34,7 @@ def resolve_follow_paths(top: bytes, follow: Sequence[str]) -> list[str] | None:
 
 
 def deduplicate(patterns: Iterable[str]) -> list[str] | None:
-    """Return ``patterns`` without those below the one before them; None where one is the root (``dedupePaths``)."""
+    """Return ``patterns`` without those below their predecessor; None if one is the root (``dedupePaths``)."""
     kept: list[str] = []
     last = ""
     for pattern in patterns:
@@ -55,7 +57,7 @@ class _SymlinkResolver:
             waiting += reversed(self._step(waiting.pop()))
 
     def _step(self, path: str) -> list[str]:
-        """Go along ``path`` to its first symlink and return where that leads, the rest of the path included."""
+        """Follow ``path`` to its first symlink and return the targets, each with the rest of the path appended."""
         current, rest = ".", filepath.join_paths(".", path)
         while True:
             part, _, rest = rest.partition("/")
@@ -71,7 +73,7 @@ class _SymlinkResolver:
                 return []
 
     def _list_targets(self, path: str) -> list[str] | None:
-        """Return where the symlinks that ``path`` stands for lead, None where there are none."""
+        """Return the targets of the symlinks that match ``path``, None if there are none."""
         folder, _, name = path.rpartition("/")
         if not filepath.has_wildcards(name):
             target = self._read(path)
@@ -121,14 +123,14 @@ def _encode_path(path: str) -> bytes:
     return path.encode(errors="surrogateescape")
 
 
-#: What was found for a folder, to be passed when its content is judged: for include and for exclude patterns.
+# : The result for a folder, passed on when its children are judged: for include and for exclude patterns.
 State = tuple[int | None, int | None] | None
 
 _WILDCARDS = frozenset("*[]?^\\")
 
 
 class Selection:
-    """Include and exclude patterns. ``start`` is the state for what lies in the root."""
+    """Include and exclude patterns of a tree; ``start`` is the state for the root's children."""
 
     start: State = (None, None)
 
@@ -141,7 +143,7 @@ class Selection:
 
     @classmethod
     def make(cls, top: bytes, *, include: Sequence[str], exclude: Sequence[str], follow: Sequence[str]) -> Selection:
-        """Return the selection for the tree at ``top``; OSError, PatternError."""
+        """Return the selection for the tree at ``top``. Raises OSError and PatternError."""
         included: Sequence[str] | None = include
         if follow and (targets := resolve_follow_paths(top, follow)) is not None:
             included = deduplicate([*include, *targets])
@@ -150,7 +152,7 @@ class Selection:
         return cls(top, PatternMatcher(included) if included else None, PatternMatcher(exclude) if exclude else None)
 
     def judge(self, path: bytes, state: State) -> tuple[bool, bool, State]:
-        """Return whether ``path`` is chosen, whether what lies below could be, and the state for that."""
+        """Return whether ``path`` is selected, whether anything below it could be, and the state for its children."""
         included, excluded = state or (None, None)
         text = path.decode(errors="surrogateescape")
         chosen = True
@@ -168,7 +170,7 @@ class Selection:
         return chosen, True, (included, excluded)
 
     def _try_exclude(self, path: bytes, state: int | None) -> None:
-        """Have a malformed pattern refused where fsutil does: it tries all patterns on what is no folder."""
+        """Raise PatternError for a malformed pattern where fsutil does: it tries all patterns on non-folders."""
         if self._exclude is None or not self._exclude.is_broken:
             return
         if not posix.S_ISDIR(os.lstat(resolve_path(self._top, path)).st_mode):
@@ -176,7 +178,7 @@ class Selection:
 
 
 def _list_folders_above(patterns: Iterable[IgnorePattern]) -> frozenset[str] | None:
-    """Return the folders that lead to what ``patterns`` name, or None where a wildcard leaves that open."""
+    """Return the folders that lead to the paths in ``patterns``, None if a wildcard makes them unknowable."""
     folders = set[str]()
     for pattern in patterns:
         text = pattern.text.removesuffix("/**").removesuffix("/*")
@@ -187,5 +189,5 @@ def _list_folders_above(patterns: Iterable[IgnorePattern]) -> frozenset[str] | N
     return frozenset(folders)
 
 
-#: Nothing is left out. To be compared by identity: then nothing needs to be judged.
+# : Selects everything. Compare by identity to skip judging.
 EVERYTHING = Selection(b"", None, None)

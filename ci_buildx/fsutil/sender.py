@@ -1,4 +1,7 @@
-"""The content of one file on its way out, held against the size that was announced."""
+"""The sending end of a transfer: announces entries and sends the content of requested files.
+
+A file's content is checked against the size that was announced.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +15,19 @@ from pathlib import Path
 from ci_buildx.fsutil import packets
 from ci_buildx.fsutil.entry import ContentError, TreeEntry, format_path, resolve_path
 
-#: Content of one DATA packet at most; BuildKit takes messages of 16 MiB.
+# : Maximum content of one DATA packet in bytes; BuildKit accepts messages of 16 MiB.
 CHUNK = 256 * 1024
-#: What may stand before the content in a message: gRPC's prefix and the packet's own fields.
+# : Maximum size in bytes of gRPC's prefix and the packet's own fields, which precede the content in a message.
 OVERHEAD = 24
-# A folder could have been swapped for a symlink, a file for a FIFO: neither is to be followed or waited for.
+# A folder may have been swapped for a symlink, or a file for a FIFO: do not follow the one or block on the other.
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _VANISHED = (errno.ENOENT, errno.ENOTDIR)
 
 
 class FileContent:
-    """An open file that is sent piece by piece.
+    """An open file that is sent in pieces.
 
-    ``number`` is its index among the STATs. Raises ContentError where it isn't any more what was announced.
+    ``number`` is its index among the STATs. Raises ContentError if the file no longer matches what was announced.
     """
 
     def __init__(self, root: bytes, path: bytes, *, number: int, size: int) -> None:
@@ -35,7 +38,7 @@ class FileContent:
         self.done = False
 
     def read(self, room: int) -> list[bytes]:
-        """Return the next DATA messages, about ``room`` bytes at most; the last one ends the file."""
+        """Return the next DATA messages, at most about ``room`` bytes; the last one ends the file and sets ``done``."""
         if self._descriptor < 0:
             self.done = True
             return [packets.frame_packet(packets.make_data_header(self._number, 0))]
@@ -49,13 +52,13 @@ class FileContent:
         return messages
 
     def close(self) -> None:
-        """Let go of the file. Idempotent."""
+        """Close the file. Idempotent."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
     def _read_messages(self, room: int) -> list[bytes]:
-        # One byte more than there should be: it tells whether the file has grown.
+        # Read one byte more than expected to detect that the file has grown.
         piece = os.read(self._descriptor, min(self._left + 1, room, CHUNK))
         size = len(piece)
         if size > self._left:
@@ -80,7 +83,7 @@ class FileContent:
 
 
 def _open(root: bytes, path: bytes, size: int) -> int:
-    """Return a descriptor, or -1 for a socket, which arrives as an empty file as with buildx."""
+    """Return a descriptor, or -1 for a socket, which arrives as an empty file, as with buildx."""
     try:
         descriptor = os.open(resolve_path(root, path), _FLAGS)
     except OSError as error:
@@ -99,12 +102,12 @@ def _open(root: bytes, path: bytes, size: int) -> int:
 
 
 _TOP = -1
-#: In place of a size: nothing may be asked for (no regular file, or asked for already).
+# : Placeholder for a size: content cannot be requested (not a regular file, or requested already).
 _CLOSED = -1
 
 
 class EntryIndex:
-    """Entries in the order of their STATs, by number from 0."""
+    """Announced entries in the order of their STATs, numbered from 0, stored compactly."""
 
     def __init__(self) -> None:
         self._folders = array("q")
@@ -117,7 +120,7 @@ class EntryIndex:
         return len(self._sizes)
 
     def add(self, path: bytes, *, folder: bool, size: int) -> None:
-        """Append an entry; ``size`` is what was announced, or -1 where no content may be asked for."""
+        """Append an entry; ``size`` is the announced one, or -1 if its content cannot be requested."""
         parent, _, name = path.rpartition(b"/")
         stack = self._open_folders
         while stack and stack[-1][0] != parent:
@@ -132,7 +135,7 @@ class EntryIndex:
         self._sizes.append(size)
 
     def take(self, number: int) -> tuple[bytes, int]:
-        """Return path and announced size of a regular file, once; LookupError where there is nothing to ask for."""
+        """Return path and announced size of a regular file; raise LookupError if unknown or requested before."""
         if not 0 <= number < len(self._sizes) or self._sizes[number] == _CLOSED:
             raise LookupError(f"no file has the number {number}, or it was asked for already")
         size = self._sizes[number]
@@ -140,7 +143,7 @@ class EntryIndex:
         return self.make_path(number), size
 
     def make_path(self, number: int) -> bytes:
-        """Return the path of an entry."""
+        """Return the path of the entry with this number."""
         parts = []
         while number != _TOP:
             start = self._ends[number - 1] if number else 0
@@ -149,17 +152,17 @@ class EntryIndex:
         return b"/".join(reversed(parts))
 
 
-#: The part of the room that STATs may take while files are waiting: so both sides always have work.
+# : Divisor for the room that STATs may take while files are pending, so that both sides stay busy.
 _STATS_SHARE = 4
-#: Pieces of a file that are smaller than this are left for the next time: each costs both sides a message.
+# : Minimum room in bytes for a piece of a file, except for the first one: each message costs both sides time.
 _CRUMB = 4096
 
 
 class TreeSender:
-    """Sends the tree at ``root``: a pull producer, which works only while it is asked to.
+    """Sends the tree at ``root``; a pull producer that works only when ``produce`` is called.
 
-    ``entries`` are the tree's, folders before their content, as ``walk`` yields them. ``produce`` gives what goes
-    out next, ``receive`` takes what came in. When ``finished``, the call is to be ended: with OK, or where
+    ``entries`` are those of the tree, folders before their content, as ``walk_tree`` yields them. ``produce`` returns
+    outgoing data, ``receive`` processes an incoming packet. Once ``finished`` is true, end the call: with OK, or, if
     ``failure`` is not empty, with that as its error.
     """
 
@@ -175,7 +178,7 @@ class TreeSender:
         self.failure = ""
 
     def receive(self, packet: bytes) -> None:
-        """Take a packet of the receiver. What is no packet ends the transfer with a ``failure``."""
+        """Process a packet of the receiver; an invalid packet ends the transfer with a ``failure``."""
         if (number := packets.read_requested_id(packet)) >= 0:
             self._asked.append(number)
             return
@@ -194,7 +197,7 @@ class TreeSender:
             self._fail(f"BuildKit sent {message.kind.name} where it is to receive")
 
     def produce(self, room: int) -> bytes:
-        """Return gRPC messages of about ``room`` bytes at most; nothing where the receiver has to speak first."""
+        """Return gRPC messages of at most about ``room`` bytes; empty if the receiver has to send first."""
         if self.finished or room <= 0:
             return b""
         out: list[bytes] = []
@@ -214,7 +217,7 @@ class TreeSender:
         return b"".join(out)
 
     def close(self) -> None:
-        """Let go of the file that is open and of the walk. Idempotent."""
+        """Close the open file and drop the walk. Idempotent."""
         if self._content is not None:
             self._content.close()
         self._content = self._entries = None
@@ -225,7 +228,7 @@ class TreeSender:
 
     @property
     def waiting(self) -> int:
-        """How many files were asked for that have not been begun."""
+        """Number of requested files that have not been started."""
         return len(self._asked) - self._next
 
     @property

@@ -1,7 +1,7 @@
-"""A folder that entries are written into, and nothing outside of it.
+"""Writes entries into a folder, and never outside of it.
 
-Every folder on the way is opened by name from the one above, never through a symlink. What is new is made under a
-name of its own and renamed into its place, so that nobody meets half a file.
+Each folder on the way is opened by name relative to its parent, never through a symlink. New entries are created under
+a temporary name and renamed into place, so incomplete files are never visible under their final names.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PRIVATE = 0o700
 
 
 class TargetFolder:
-    """The folder. It is made, with those above it, where it isn't there. All methods raise OSError."""
+    """The folder that is written to, created with its parents if missing. All methods raise OSError."""
 
     def __init__(self, root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ class TargetFolder:
         scratch.sweep_drafts(self._root)
 
     def close(self) -> None:
-        """Let go of the folder. Idempotent."""
+        """Close the folder. Idempotent."""
         self._forget_nearest()
         if self._root >= 0:
             os.close(self._root)
@@ -39,13 +39,13 @@ class TargetFolder:
         self._nearest = (b"", -1)
 
     def make_folder(self, entry: TreeEntry) -> None:
-        """Make a folder, or keep the one that is there. ``finish_folder`` gives it its mode."""
+        """Create a folder or keep the existing one; ``finish_folder`` sets its mode."""
         folder, name = self._open_parent(entry.path)
         if not _is_folder(folder, name):
             _remove_entry(folder, name)
             os.mkdir(name, _PRIVATE, dir_fd=folder)
             return
-        # For the time that its content is written; not every user may write into what he owns.
+        # Writable while its content is written; without root, owning a folder does not imply write permission.
         mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
         if mode & _PRIVATE != _PRIVATE:
             os.chmod(name, posix.S_IMODE(mode) | _PRIVATE, dir_fd=folder)
@@ -56,7 +56,7 @@ class TargetFolder:
             os.close(descriptor)
 
     def finish_folder(self, entry: TreeEntry) -> None:
-        """Give a folder its attributes, mode and time: after its content, which would change the time again."""
+        """Set a folder's attributes, mode and time; call it after writing the content, which changes the time."""
         folder, name = self._open_parent(entry.path)
         descriptor = os.open(name, _FOLDER, dir_fd=folder)
         try:
@@ -65,7 +65,7 @@ class TargetFolder:
             os.close(descriptor)
 
     def make_special(self, entry: TreeEntry) -> None:
-        """Make a symlink, device or FIFO."""
+        """Create a symlink, device or FIFO."""
         folder, name = self._open_parent(entry.path)
         draft = scratch.name_draft()
         if entry.is_symlink:
@@ -83,7 +83,7 @@ class TargetFolder:
             raise
 
     def make_link(self, entry: TreeEntry) -> None:
-        """Make a hardlink to a file that was written before."""
+        """Create a hardlink to a file that was written before."""
         source_folder, source = self._open_parent(entry.linkname)
         source_folder = os.dup(source_folder)
         try:
@@ -95,12 +95,12 @@ class TargetFolder:
             os.close(source_folder)
 
     def open(self, entry: TreeEntry) -> FileDraft:
-        """Begin a regular file."""
+        """Return a draft of a regular file, to be written and finished."""
         folder, name = self._open_parent(entry.path)
         return FileDraft(os.dup(folder), name, entry)
 
     def prune(self, kept: Container[bytes]) -> None:
-        """Remove everything whose path is not among ``kept``; a folder goes with all that is in it."""
+        """Delete everything whose path is not in ``kept``; folders are deleted with all their content."""
         folders: list[bytes] = [b""]
         emptied: list[bytes] = []
         while folders:
@@ -120,7 +120,7 @@ class TargetFolder:
             os.rmdir(name, dir_fd=descriptor)
 
     def _open_parent(self, path: bytes) -> tuple[int, bytes]:
-        """Return a descriptor of the folder that ``path`` is in, good until the next call, and the name in it."""
+        """Return a descriptor of the parent folder of ``path``, valid until the next call, and the name in it."""
         parent, _, name = path.rpartition(b"/")
         if self._nearest[0] != parent:
             self._forget_nearest()
@@ -140,7 +140,7 @@ class TargetFolder:
 
 
 class FileDraft:
-    """A regular file while it is being written."""
+    """A regular file that is being written."""
 
     def __init__(self, folder: int, name: bytes, entry: TreeEntry) -> None:
         self._folder = folder
@@ -163,7 +163,7 @@ class FileDraft:
             rest = rest[os.write(self._descriptor, rest) :]
 
     def finish(self) -> None:
-        """Give the file its attributes and put it in its place."""
+        """Set the file's attributes and rename it into place."""
         try:
             _set_attributes(self._descriptor, self._entry)
             _rename_draft(self._folder, self._draft, self._name)
@@ -173,7 +173,7 @@ class FileDraft:
         self._close()
 
     def discard(self) -> None:
-        """Remove what was written so far."""
+        """Delete the draft."""
         with suppress(FileNotFoundError):
             os.unlink(self._draft, dir_fd=self._folder)
         self._close()
@@ -185,7 +185,7 @@ class FileDraft:
 
 def _set_attributes(descriptor: int, entry: TreeEntry) -> None:
     for name, value in (entry.xattrs or {}).items():
-        # Not every file system takes them, nor every user; fsutil passes over that as well.
+        # Best effort as in fsutil: file systems and unprivileged users may not support them.
         with suppress(OSError):
             os.setxattr(descriptor, name, value)
     os.fchmod(descriptor, fsutil_entry.read_permissions(entry.mode))

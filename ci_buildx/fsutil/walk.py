@@ -1,4 +1,4 @@
-"""The entries of a folder, in the order and with the fields in which buildx sends them.
+"""Walks a folder and yields its entries in the order and with the fields that buildx sends.
 
 Source: fsutil (as BuildKit 0.34.2 pins it): ``fs.go`` (the walk), ``stat.go`` and ``stat_unix.go`` (the fields),
 ``hardlinks.go`` (the first path *sent* is the one that others link to), ``filter.go`` (see ``selection``);
@@ -17,7 +17,7 @@ from ci_buildx.fsutil import entry as fsutil_entry
 from ci_buildx.fsutil.entry import TreeEntry, resolve_path
 from ci_buildx.fsutil.selection import EVERYTHING, Selection, State
 
-#: Left out by fsutil: what macOS hangs on files has no meaning anywhere else.
+# : Extended attributes that fsutil leaves out: those of macOS are meaningless elsewhere.
 _APPLE = "com.apple."
 _VANISHED = (errno.ENOENT, errno.ENOTDIR)
 
@@ -25,10 +25,11 @@ _VANISHED = (errno.ENOENT, errno.ENOTDIR)
 def walk_tree(
     root: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = (), follow: Sequence[str] = ()
 ) -> Iterator[TreeEntry]:
-    """Yield what lies below ``root``: depth first, each folder before its content, names in order of their bytes.
+    """Yield the entries below ``root``: depth first, each folder before its content, names in byte order.
 
-    ``include`` and ``exclude`` are patterns as ``patterns`` describes them; ``follow`` are include patterns whose
-    symlinks are resolved (see ``followpaths``). A folder above a match is yielded before the first match in it.
+    ``include`` and ``exclude`` are patterns as in :mod:`ci_buildx.fsutil.patterns`; ``follow`` are include patterns
+    whose symlinks are resolved (see :mod:`ci_buildx.fsutil.selection`). A folder above a match is yielded before the
+    first match in it.
 
     Raises while iterating: OSError whose ``filename`` is relative to ``root``, as bytes; PatternError.
     """
@@ -38,7 +39,7 @@ def walk_tree(
 
 
 class _WalkedFolder:
-    """A folder that is being walked; ``waiting`` is its entry until it is known that it must be sent."""
+    """A folder being walked; ``waiting`` is its own entry until a selected child requires sending it."""
 
     __slots__ = ("names", "prefix", "state", "waiting")
 
@@ -86,7 +87,7 @@ class _TreeWalk:
                 stack.append(_WalkedFolder(path + b"/", names, state, None if chosen else entry))
 
     def _list_names(self, path: bytes, *, chosen: bool) -> list[bytes]:
-        # Names only, no os.DirEntry: these take four times the memory, and folders can be large.
+        # os.listdir, not os.scandir: os.DirEntry objects take four times the memory, and folders can be large.
         try:
             names = os.listdir(resolve_path(self._top, path) if path else self._top)  # noqa: PTH208 - bytes
         except OSError as error:
@@ -127,7 +128,7 @@ def _take_waiting(stack: list[_WalkedFolder]) -> Iterator[TreeEntry]:
 
 
 def _read_attributes(where: bytes) -> dict[bytes, bytes] | None:
-    """Return all extended attributes that can be read, None where there are none (fsutil ``stat_unix.go``)."""
+    """Return all readable extended attributes, None if there are none (fsutil ``stat_unix.go``)."""
     try:
         names = os.listxattr(where, follow_symlinks=False)
     except OSError as error:
@@ -147,7 +148,7 @@ def _read_attributes(where: bytes) -> dict[bytes, bytes] | None:
 
 
 def split_device(number: int) -> tuple[int, int]:
-    """Return major and minor as fsutil computes them (``stat_unix.go``)."""
+    """Return major and minor device number as fsutil computes them (``stat_unix.go``)."""
     return number >> 8 & 0xFFF, number & 0xFF | number >> 12 & 0xFFF00
 
 
