@@ -1,1 +1,1 @@
-"""buildkitd's Control service over grpcio: workers, solve, status."""
+"""A client of buildkitd's Control service over grpcio: workers, solve, status, cache."""

@@ -1,9 +1,9 @@
-"""The caches that several nodes exported, merged into one that each of them reads. Pure.
+"""Merges the caches that several nodes exported into one that each of them can import. Pure.
 
-A cache is a manifest whose layers are the results of steps, and a configuration that says which step has which layers:
-``layers`` refer to their parents and ``records`` to layers and to the records of their inputs, all by their places in
-the lists (BuildKit 0.34.2, ``cache/remotecache/v1/types/spec.go``, ``export.go``). A node that builds several platforms
-writes one configuration for all of them; merging makes the same of several nodes' ones.
+A cache is a manifest, whose layers are the results of build steps, and a configuration that maps steps to layers:
+``layers`` refer to their parents, ``records`` to layers and to the records of their inputs, all by list index
+(BuildKit 0.34.2, ``cache/remotecache/v1/types/spec.go``, ``export.go``). A node that builds several platforms writes
+one configuration for all of them; merging does the same for the configurations of several nodes.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from typing import Any
 
 MEDIA_TYPE = "application/vnd.buildkit.cacheconfig.v0"
 LARGEST = 1 << 20
-"""Bytes of a configuration or manifest that BuildKit reads (0.34.2, ``cache/remotecache/import.go``, ``readBlob``)."""
+"""Maximum size in bytes of a configuration or manifest for BuildKit (0.34.2, ``cache/remotecache/import.go``,
+``readBlob``).
+"""
 
 _Key = tuple[str, tuple[frozenset[tuple[str, int]], ...]]
 
 
 def merge_configs(configs: Iterable[bytes]) -> bytes:
-    """One configuration of several: what two have in common is there once. ValueError if one is malformed."""
+    """Merge configurations into one without duplicates; raise ValueError if one is malformed."""
     merged = _CacheMerger()
     for config in configs:
         merged.add(_read(config))
@@ -28,7 +30,7 @@ def merge_configs(configs: Iterable[bytes]) -> bytes:
 
 
 def find_config(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The descriptor of a cache's configuration, in either form of its manifest. ValueError if it has none."""
+    """Return the descriptor of a cache's configuration, for both manifest forms; raise ValueError if missing."""
     entries = [manifest.get("config"), *manifest.get("manifests", ())]
     for entry in entries:
         if isinstance(entry, dict) and entry.get("mediaType") == MEDIA_TYPE:
@@ -37,7 +39,7 @@ def find_config(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def merge_manifests(manifests: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) -> bytes:
-    """The manifest of all layers with ``config``, in the form of the first: an image's manifest, or an index."""
+    """Return a manifest of all layers with ``config``, in the first one's form: image manifest or index."""
     is_index = "manifests" in manifests[0]
     layers: dict[str, Any] = {}
     for manifest in manifests:
@@ -50,7 +52,7 @@ def merge_manifests(manifests: Sequence[Mapping[str, Any]], config: Mapping[str,
 
 
 class _CacheMerger:
-    """What was merged so far; layers and records by what makes them the same."""
+    """The merge so far; layers and records are indexed by the fields that identify them."""
 
     def __init__(self) -> None:
         self.layers: list[dict[str, Any]] = []
@@ -103,7 +105,7 @@ def _list_links(record: Mapping[str, Any]) -> list[int]:
 
 
 def _sort_places(count: int, before: Callable[[int], Iterable[int]]) -> list[int]:
-    """The places 0 to ``count``, each after those that it refers to; -1 is none. ValueError for a loop."""
+    """Return the indexes 0 to ``count`` - 1, each after those it refers to (-1: none); raise ValueError for a cycle."""
     ordered: list[int] = []
     done: set[int] = set()
     begun: set[int] = set()
@@ -127,7 +129,7 @@ def _sort_places(count: int, before: Callable[[int], Iterable[int]]) -> list[int
 
 
 def _read(config: bytes) -> dict[str, Any]:
-    """A configuration whose parts have the types that merging relies on."""
+    """Parse a configuration and check the types that merging relies on; raise ValueError if it is malformed."""
     try:
         read = json.loads(config)
         layers, records = read.get("layers") or [], read.get("records") or []

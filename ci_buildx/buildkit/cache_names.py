@@ -1,8 +1,9 @@
-"""Names of the caches that several nodes write, and of those that a node reads. Pure.
+"""Names of the caches that several nodes export, and of those that a node imports. Pure.
 
-GitHub's cache (``type=gha``) has scopes, S3 and Azure have names: an index that the last one replaces. Of several nodes
-each has its own, ``buildkit-linux-arm64`` for ``buildkit``; nodes read the plain one and those of all platforms of the
-build. A registry's caches are merged (:mod:`ci_buildx.buildkit.cache_config`): there each node writes by digest.
+GitHub's cache (``type=gha``) has scopes, S3 and Azure have names: an index that the last writer replaces. With several
+nodes each writes its own, ``buildkit-linux-arm64`` for ``buildkit``; nodes read the plain name and those of all
+platforms of the build. Registry caches are merged instead (:mod:`ci_buildx.buildkit.cache_config`): each node pushes
+its own by digest.
 Source: BuildKit 0.34.2, ``cache/remotecache/gha/gha.go``, ``s3/s3.go``, ``azblob/utils.go``.
 """
 
@@ -18,25 +19,26 @@ from ci_buildx.settings.values import TypedAttributes
 REGISTRY = "registry"
 LOCAL = "local"
 NAMES = {"gha": "scope", "s3": "name", "azblob": "name"}
-"""The attribute that tells one cache from another, by the type."""
+"""The attribute that names a cache, by type."""
 DEFAULT = "buildkit"
-"""What BuildKit calls a cache that has no name."""
+"""BuildKit's name for an unnamed cache."""
 
 _NO_DIGEST = "sha256:" + "0" * 64
-"""Told to push under another digest than the content's, containerd pushes by the content's, without a tag (2.4,
-``core/remotes/docker/pusher.go``, ``getManifestPath``)."""
+"""A digest that never matches: containerd then pushes by the content's digest, without a tag (2.4,
+``core/remotes/docker/pusher.go``, ``getManifestPath``).
+"""
 _LONGEST_TAG = 128
 
 
 def read_all(caches: Iterable[TypedAttributes], platforms: Sequence[Platform]) -> tuple[TypedAttributes, ...]:
-    """The imports, and for each with a name those of the build's platforms."""
+    """Return the imports, plus those for each of the build's ``platforms`` if the type has names."""
     names = ("", *(_make_suffix(platform) for platform in platforms))
     found = (_add_suffix(cache, name) for cache in caches for name in (names if cache.type in NAMES else names[:1]))
     return tuple(dict.fromkeys(found))
 
 
 def write_own(caches: Iterable[TypedAttributes], platform: Platform) -> tuple[TypedAttributes, ...]:
-    """The exports of one of several nodes, which is known by ``platform``."""
+    """Return the exports of one of several nodes, identified by ``platform``."""
     listed = tuple(caches)
     by_tag = needs_tags(listed)
     return tuple(
@@ -48,22 +50,22 @@ def write_own(caches: Iterable[TypedAttributes], platform: Platform) -> tuple[Ty
 
 
 def needs_tags(exports: Iterable[TypedAttributes]) -> bool:
-    """Whether the nodes write their caches under tags of their own.
+    """Return whether each node must export its caches under tags of its own.
 
-    buildkitd tells the digest of one cache only (0.34.2, ``llbsolver/export.go``): of several, tags find each.
+    buildkitd returns the digest of one cache only (0.34.2, ``llbsolver/export.go``); with several, tags identify them.
     """
     return sum(cache.type in (REGISTRY, LOCAL) for cache in exports) > 1
 
 
 def make_own_reference(cache: TypedAttributes, platform: Platform) -> str:
-    """Where one of several nodes writes its cache of a registry where it needs a tag."""
+    """Return the reference under which the node of ``platform`` pushes a registry cache that needs a tag."""
     wanted = reference.parse_reference(cache.get("ref")).add_default_tag()
     tag = f"{(wanted.tag or DEFAULT)[: _LONGEST_TAG - len(_make_suffix(platform))]}{_make_suffix(platform)}"
     return str(replace(wanted, tag=tag, digest=""))
 
 
 def replace_ref(cache: TypedAttributes, ref: str) -> TypedAttributes:
-    """The cache of a registry, written elsewhere."""
+    """Return the registry cache with another reference."""
     return TypedAttributes(type=cache.type, attrs=tuple((dict(cache.attrs) | {"ref": ref}).items()))
 
 

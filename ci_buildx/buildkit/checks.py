@@ -1,4 +1,4 @@
-"""The answer to the call ``lint``: what build checks found, and how far they came.
+"""Results of the frontend call ``lint``: the findings of build checks and the error that ended them, if any.
 
 Source: BuildKit 0.34.2, ``frontend/subrequests/lint/lint.go`` (the JSON, the order and layout of the text);
 buildx 0.38.2, ``commands/build.go`` (``printResult``: the first and the last line).
@@ -23,7 +23,7 @@ _Ranges = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedSource:
-    """A Dockerfile as the frontend saw it; ``shown`` and ``path`` are what the user knows it by."""
+    """A Dockerfile as the frontend saw it; ``shown`` and ``path`` are its display name and local path."""
 
     filename: str
     text: str
@@ -33,7 +33,7 @@ class CheckedSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckReport:
-    """``findings`` in the file's order, at the end the error that ended the checks, if one did; ``text`` shows them."""
+    """Findings in file order, followed by the error that ended the checks, if any; ``text`` is the report to print."""
 
     findings: tuple[CheckFinding, ...]
     text: str
@@ -46,7 +46,7 @@ class _SourcePlace:
 
     @property
     def key(self) -> tuple[bool, str, int]:
-        """Where it comes in the order: what has no place goes first."""
+        """The sort key; findings without a location come first."""
         return self.source is not None, self.source.filename if self.source else "", self.first
 
     @property
@@ -58,9 +58,10 @@ class _SourcePlace:
 
 
 def read_check_report(text: str, names: Mapping[str, tuple[str, Path]]) -> CheckReport:
-    """The answer ``result.json``; ``names`` has, by the frontend's name of a file, how it is shown and where it is.
+    """Parse the answer ``result.json``.
 
-    Raises BuildkitError for what is no such answer.
+    ``names`` maps the frontend's file names to display name and local path. Raises BuildkitError if the answer is
+    malformed.
     """
     try:
         answer = json.loads(text)

@@ -1,4 +1,4 @@
-"""buildkitd's Control service: who its workers are, builds, and what its cache holds.
+"""A client of buildkitd's Control service: workers, builds, and the content of the cache.
 
 Source: BuildKit 0.34.2, ``api/services/control/control.proto`` (the calls), ``client/solve.go`` (their order).
 """
@@ -42,10 +42,10 @@ _SERVICE = "/moby.buildkit.v1.Control/"
 
 
 class Control:
-    """One connection to the buildkitd at ``target``, a gRPC target; it connects with the first call.
+    """A connection to the buildkitd at ``target``, a gRPC target; it connects with the first call.
 
-    ``credentials`` are CA, client certificate and key as PEM, None where the transport is safe by itself;
-    ``server_name`` is the name in the daemon's certificate. Every call raises BuildkitError if it fails.
+    ``credentials`` are CA, client certificate and key as PEM, None if the transport is already secure; ``server_name``
+    is the name in the daemon's certificate. Every call raises BuildkitError if it fails.
     """
 
     def __init__(
@@ -53,9 +53,9 @@ class Control:
     ) -> None:
         self._channel = open_channel(target, credentials=credentials, server_name=server_name)
         self.platforms: tuple[Platform, ...] = ()
-        """What its workers run, natively or by emulation; empty until they were asked for."""
+        """Platforms that the workers run, natively or emulated; empty until ``list_workers``."""
         self.labels: dict[str, str] = {}
-        """The labels of its workers; empty until they were asked for."""
+        """Labels of the workers; empty until ``list_workers``."""
 
     def __enter__(self) -> Control:
         return self
@@ -64,15 +64,15 @@ class Control:
         self.close()
 
     def close(self) -> None:
-        """End every call and the connection. Idempotent."""
+        """Cancel every call and close the connection. Idempotent."""
         self._channel.close()
 
     def read_version(self, timeout: float) -> BuildkitVersion:
-        """The daemon's version, within ``timeout`` seconds."""
+        """Return the daemon's version; ``timeout`` is in seconds."""
         return self._ask("Info", INFO_RESPONSE, timeout) or BuildkitVersion()
 
     def list_workers(self, timeout: float) -> list[Worker]:
-        """What can run build steps there, within ``timeout`` seconds."""
+        """Return the daemon's workers and update ``platforms`` and ``labels``; ``timeout`` is in seconds."""
         found = self._ask("ListWorkers", LIST_WORKERS_RESPONSE, timeout)
         workers = list(found)
         self.platforms = tuple(dict.fromkeys(platform for worker in workers for platform in worker.platforms))
@@ -80,12 +80,12 @@ class Control:
         return workers
 
     def read_disk_usage(self, request: DiskUsageRequest, timeout: float) -> list[UsageRecord]:
-        """What the cache holds, smallest first as in BuildKit's ``client/diskusage.go``, within ``timeout`` seconds."""
+        """Return the cache records, smallest first as in ``client/diskusage.go``; ``timeout`` is in seconds."""
         records = self._ask("DiskUsage", DISK_USAGE_RESPONSE, timeout, DISK_USAGE_REQUEST.encode(request))
         return sorted(records, key=lambda record: (record.size, record.id))
 
     def prune(self, request: PruneRequest) -> Iterator[UsageRecord]:
-        """Clear the cache; each record as it goes. How long it takes depends on the disk: there is no time-out."""
+        """Prune the cache and yield each deleted record. Has no timeout, since the duration depends on the disk."""
         import grpc
 
         try:
@@ -104,10 +104,10 @@ class Control:
         on_status: Callable[[StatusUpdate], None],
         stop: threading.Event | None = None,
     ) -> SolveResult:
-        """Build, with ``session`` answering what the daemon asks for; it is closed afterwards.
+        """Run a build, with ``session`` serving the daemon's requests; closes the session.
 
         ``on_status`` is called in this thread. Setting ``stop`` cancels the build.
-        Raises SolveError if the build fails, BuildkitError if the connection does or the build was stopped.
+        Raises SolveError if the build fails, BuildkitError if the connection fails or the build was stopped.
         """
         with RunningSolve(self._channel, _SERVICE, session) as flight:
             return flight.run(request, on_status, stop)

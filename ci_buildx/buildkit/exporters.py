@@ -1,4 +1,4 @@
-"""What becomes of the build's result: exporters for buildkitd, and destinations here.
+"""Translates a build's outputs to exporters for buildkitd and local destinations.
 
 Source: buildx 0.38.2, ``util/buildflags/export.go``, ``build/opt.go`` (``CreateExports``, ``toSolveOpt``),
 ``commands/build.go`` (``--push``, annotations), ``build/build.go`` (``prepareMultiDriverExports``).
@@ -18,7 +18,7 @@ from ci_buildx.session.file_targets import FileTarget, FolderTarget, StreamTarge
 from ci_buildx.settings.values import BuildSettings, DockerDaemon, TypedAttributes
 
 DELETE = "delete"
-"""The mode of a local export that leaves nothing else in its folder."""
+"""The mode of a local export that deletes all other files in its folder."""
 _STDOUT = "-"
 _ATTESTED = ("image", "oci")
 _NAMED = ("image", "oci", "docker")
@@ -29,10 +29,10 @@ _TRUE = ("1", "t", "true")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exports:
-    """``exporters`` for the request; ``targets`` for :class:`ci_buildx.session.filesend.FileSendService`, by their
-    index.
+    """``exporters`` for the request, and the local ``targets`` by exporter index.
 
-    ``layout`` is the folder of the one that writes an OCI layout (``tar=false``).
+    The targets are for :class:`ci_buildx.session.filesend.FileSendService`. ``layout`` is the folder of the export that
+    writes an OCI layout (``tar=false``).
     """
 
     exporters: tuple[ExporterEntry, ...]
@@ -42,11 +42,11 @@ class Exports:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Push:
-    """Where the first image that is pushed goes.
+    """The destination of the first image that is pushed.
 
-    ``names`` are as BuildKit is given them; ``by_digest`` pushes to their repositories without tags. ``dangling`` is
-    a repository that gets the image by its digest besides, "" for none. ``insecure`` is ``registry.insecure``,
-    ``annotations`` are those of an index.
+    ``names`` are those passed to BuildKit; ``by_digest`` pushes to their repositories without tags. ``dangling`` is a
+    repository that also gets the image by digest, "" for none. ``insecure`` is ``registry.insecure``, ``annotations``
+    are those of an index.
     """
 
     names: tuple[str, ...]
@@ -57,13 +57,13 @@ class Push:
 
     @property
     def references(self) -> tuple[ImageReference, ...]:
-        """The names, normalised; those that are pushed by digest have no tag."""
+        """The names, normalised; without tags if pushed by digest."""
         parsed = tuple(reference.parse_reference(name) for name in self.names)
         return parsed if self.by_digest else tuple(one.add_default_tag() for one in parsed)
 
 
 def find_push(build: BuildSettings) -> Push | None:
-    """The first image that a build pushes, None if it pushes none."""
+    """Return the first image that a build pushes, None if it pushes none."""
     for output in _list_outputs(build):
         if _is_pushed(output):
             dangling = output.attrs.get(_DANGLING, "")
@@ -78,17 +78,17 @@ def find_push(build: BuildSettings) -> Push | None:
 
 
 def _list_index_annotations(output: ExporterEntry, build: BuildSettings) -> tuple[tuple[str, str], ...]:
-    """An index's annotations: those of the output, and of the build, which count more."""
+    """Return an index's annotations: those of the output, overridden by those of the build."""
     attrs = output.attrs | {_make_annotation(name): value for name, value in build.annotations}
     found = ((name.removeprefix(_INDEX), value) for name, value in attrs.items() if name.startswith(_INDEX))
     return tuple(sorted(found))
 
 
 def make_exports(build: BuildSettings, *, by_digest: bool = False) -> Exports:
-    """All outputs of a build.
+    """Translate all outputs of a build.
 
-    ``by_digest`` is for one of several nodes: its image is pushed without tags, to be joined into one index.
-    Raises InputError for outputs that do not fit together.
+    ``by_digest`` is for one of several nodes: its image is pushed without tags, to be merged into an index later.
+    Raises InputError if the outputs cannot be combined.
     """
     outputs = _list_outputs(build)
     targets: dict[int, Target] = {}
@@ -111,17 +111,17 @@ def make_exports(build: BuildSettings, *, by_digest: bool = False) -> Exports:
 
 
 def is_true(text: str) -> bool:
-    """Whether Go's ``strconv.ParseBool`` reads true."""
+    """Return whether Go's ``strconv.ParseBool`` parses ``text`` as true."""
     return text in _TRUE or text in ("T", "TRUE", "True")
 
 
 def is_set(attrs: Mapping[str, str], name: str) -> bool:
-    """Whether an attribute is true; without a value it is, as in BuildKit 0.34.2's exporters."""
+    """Return whether an attribute is true; an empty value counts as true, as in BuildKit 0.34.2's exporters."""
     return name in attrs and (not attrs[name] or is_true(attrs[name]))
 
 
 def _list_outputs(build: BuildSettings) -> list[ExporterEntry]:
-    """All outputs, with the build's tags as their names."""
+    """Return all outputs, with the build's tags as their names."""
     outputs = [_add_type(output) for output in build.outputs if output.type != "cacheonly"]
     if build.push:
         outputs = _add_push(outputs)
@@ -145,7 +145,7 @@ def _add_type(output: TypedAttributes) -> ExporterEntry:
 
 
 def _add_push(outputs: list[ExporterEntry]) -> list[ExporterEntry]:
-    """With ``--push`` images are pushed; if there is none among the outputs, one is added."""
+    """Apply ``--push``: push all images; add an image output if there is none."""
     if not any(output.type == "image" for output in outputs):
         return [*outputs, ExporterEntry("image", {"push": "true", "unpack": "false"})]
     return [
@@ -168,7 +168,10 @@ def _check_output(output: ExporterEntry, build: BuildSettings, *, by_digest: boo
 
 
 def _check_names(output: ExporterEntry) -> None:
-    """What is pushed needs names; by digest those have no tags (BuildKit 0.34.2, ``util/push/push.go``)."""
+    """Raise InputError if a pushed image has no name or, pushed by digest, a tag.
+
+    Source: BuildKit 0.34.2, ``util/push/push.go``.
+    """
     names = output.attrs.get("name", "")
     if not names:
         raise InputError("a tag is needed to push", source="--push", fix="add --tag registry/name:tag")
@@ -180,7 +183,7 @@ def _check_names(output: ExporterEntry) -> None:
 
 
 def _is_layout(output: ExporterEntry) -> bool:
-    """Whether blobs are written one by one, through the session's content store."""
+    """Return whether blobs are written individually, through the session's content store."""
     return output.type in ("oci", "docker") and output.attrs.get("tar", "true").lower() in ("0", "f", "false")
 
 
@@ -198,15 +201,19 @@ def _make_load_target(daemon: DockerDaemon) -> StreamTarget:
 
 
 def _make_annotation(name: str) -> str:
-    """``index:key`` is ``annotation-index.key`` on the wire (BuildKit 0.34.2, ``exptypes/annotations.go``)."""
+    """Return an annotation's attribute: ``index:key`` becomes ``annotation-index.key``.
+
+    Source: BuildKit 0.34.2, ``exptypes/annotations.go``.
+    """
     target, colon, key = name.partition(":")
     return f"annotation-{target}.{key}" if colon else f"annotation.{name}"
 
 
 def _drop_tags(exporters: list[ExporterEntry]) -> None:
-    """The image that is pushed goes to its repositories by digest.
+    """Make the pushed image go to its repositories by digest.
 
-    Only one can be: of several exporters buildkitd tells the last one's digest (0.34.2, ``llbsolver/export.go``).
+    Raises InputError for more than one: of several exporters buildkitd returns the last one's digest only (0.34.2,
+    ``llbsolver/export.go``).
     """
     pushed = [exporter for exporter in exporters if _is_pushed(exporter)]
     if len(pushed) > 1:

@@ -1,7 +1,7 @@
-"""Why a build failed, read from the details of gRPC's status.
+"""The reason why a build failed, read from the details of gRPC's status.
 
 Source: BuildKit 0.34.2, ``util/grpcerrors/grpcerrors.go`` (each detail is an Any whose value is JSON),
-``solver/errdefs`` (``Source`` with the Dockerfile and the ranges in it, ``Vertex``), buildx 0.38.2 for what is shown.
+``solver/errdefs`` (``Source`` with the Dockerfile and the ranges in it, ``Vertex``), buildx 0.38.2 for the layout.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ _UNCHANGED = "let nothing change the context while it is sent"
 
 
 def read_failure(message: str, details: bytes) -> SolveError:
-    """The error for a Solve that failed with ``message`` and ``grpc-status-details-bin`` (b"" where there is none)."""
+    """Return the error for a failed Solve.
+
+    ``message`` is its status message, ``details`` its ``grpc-status-details-bin`` (b"" if missing).
+    """
     try:
         found = RPC_STATUS.decode(details).details
     except ValueError:
@@ -40,9 +43,10 @@ def read_failure(message: str, details: bytes) -> SolveError:
 
 
 def format_excerpt(filename: str, text: str, ranges: Iterable[tuple[int, int]]) -> str:
-    """The lines of ``ranges`` (first and last, from 1) marked, with a few around them; "" where there are none.
+    """Return the lines of ``ranges`` marked, with a few lines around them; "" if there are none.
 
-    Laid out as ``docker buildx build`` does (BuildKit ``solver/errdefs/source.go``).
+    ``ranges`` are pairs of first and last line, from 1. The layout is that of ``docker buildx build`` (BuildKit
+    ``solver/errdefs/source.go``).
     """
     lines = text.split("\n")
     spans = [(first, max(first, last)) for first, last in ranges]
@@ -59,7 +63,7 @@ def format_excerpt(filename: str, text: str, ranges: Iterable[tuple[int, int]]) 
 
 
 def _compute_margins(start: int, end: int, total: int) -> tuple[int, int]:
-    """How many lines to show before and after: about four for a single line and two for several, shared out."""
+    """Return how many lines to show before and after: about four in total for a single line, two for several."""
     wanted = 4 if start == end else 2
     before = after = used = 0
     while used < wanted:

@@ -1,8 +1,9 @@
-"""A call of the frontend: what it knows of a Dockerfile (checks, outline, targets), instead of a build.
+"""Calls of the frontend, which return facts about a Dockerfile (checks, outline, targets) instead of building it.
 
-Its answer is no result that an exporter could see. So the client takes the frontend's place, asks the frontend itself,
-and hands what it was told back as the build's (empty) result. Source: BuildKit 0.34.2, ``client/build.go``,
-``control/gateway/gateway.go`` (the build waits for a client that names its ref), ``frontend/gateway/grpcclient``.
+Exporters never see the answer of such a call. Therefore the client acts as the build's frontend: it calls the real
+frontend itself, keeps the answer, and returns an empty result for the build. Source: BuildKit 0.34.2,
+``client/build.go``, ``control/gateway/gateway.go`` (the build waits for a client that names its ref),
+``frontend/gateway/grpcclient``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _BUILD = "buildkit-controlapi-buildid"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontendRequest:
-    """What the frontend is asked: ``frontend_attrs`` have the call's name as ``requestid``."""
+    """A request to the frontend; ``frontend_attrs`` contain the call's name as ``requestid``."""
 
     frontend: str
     frontend_attrs: dict[str, str]
@@ -30,17 +31,17 @@ class FrontendRequest:
 
 
 class _GatewayRef(NamedTuple):
-    """No files."""
+    """A reference without files."""
 
 
 class GatewayResult(NamedTuple):
-    """What the build comes to: nothing."""
+    """The build's empty result."""
 
     ref: _GatewayRef = _GatewayRef()
 
 
 class GatewayReturn(NamedTuple):
-    """How the build ends: with one of the two."""
+    """The end of the build: a result or an error."""
 
     result: GatewayResult | None = None
     error: RpcStatus | None = None
@@ -71,7 +72,7 @@ RETURN = MessageSchema(GatewayReturn, make_field(1, "result", _RESULT), make_fie
 
 
 class GatewayBridge:
-    """The way to the frontend of the build ``ref``, over the connection of its Control service."""
+    """A connection to the frontend of the build ``ref``, over the channel of its Control service."""
 
     def __init__(self, channel: Any, ref: str) -> None:
         self._channel = channel
@@ -79,9 +80,9 @@ class GatewayBridge:
         self._current: Any = None
 
     def ask(self, request: FrontendRequest) -> dict[str, str]:
-        """The frontend's answer by its parts, such as ``result.json``; the build then ends.
+        """Return the parts of the frontend's answer, such as ``result.json``, and end the build.
 
-        Where there is none, nothing is returned, and the build ends with the reason.
+        If the call fails, returns nothing and ends the build with the error.
         """
         import grpc
 
@@ -98,12 +99,12 @@ class GatewayBridge:
                 {},
                 GatewayReturn(error=RpcStatus(unknown, f"the frontend's answer cannot be read: {error}")),
             )
-        with suppress(grpc.RpcError, grpc.FutureCancelledError):  # a build that has ended says itself why
+        with suppress(grpc.RpcError, grpc.FutureCancelledError):  # an ended build reports the reason itself
             self._invoke("Return", RETURN.encode(ended))
         return answer
 
     def cancel(self) -> None:
-        """Wait for nothing any more."""
+        """Cancel the current call."""
         if self._current is not None:
             self._current.cancel()
 
@@ -114,7 +115,7 @@ class GatewayBridge:
 
 
 def _read_status(error: Any) -> RpcStatus:
-    """The status as buildkitd gave it, with the place in the Dockerfile that it is about."""
+    """Return buildkitd's status, including the details that point to the Dockerfile."""
     if details := buildkit_grpc.read_details(error):
         with suppress(ValueError):
             return RPC_STATUS.decode(details)

@@ -1,4 +1,4 @@
-"""grpcio: the channel to a buildkitd, imported when the first one is opened, and what its errors say."""
+"""Helpers for grpcio: channels to buildkitd, and the content of errors; grpcio is imported on first use."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ _CONNECTION_LOST = ("UNAVAILABLE", "CANCELLED")
 
 
 def read_code_name(error: Any) -> str:
-    """The status, ``UNAVAILABLE`` for example; what has none was cancelled on our side."""
+    """Return the name of the status, such as ``UNAVAILABLE``; an error without one was cancelled on our side."""
     code = getattr(error, "code", None)
     return str(code().name) if callable(code) and code() is not None else "CANCELLED"
 
 
 def read_code_number(error: Any) -> int:
-    """The status as the wire has it; 2, unknown, for what has none."""
+    """Return the number of the status; 2 (unknown) for an error without one."""
     code = getattr(error, "code", None)
     return int(code().value[0]) if callable(code) and code() is not None else 2
 
 
 def read_text(error: Any) -> str:
-    """The status's message on one line."""
+    """Return the status message as a single line."""
     details = getattr(error, "details", None)
     found = details() if callable(details) else str(error)
     return " ".join(str(found or "").split())
 
 
 def describe_error(error: Any) -> str:
-    """The message as BuildKit's clients print it: with Go's name of the code, where that says something."""
+    """Return the message as BuildKit's clients print it: with Go's name of the code, if informative."""
     name, message = read_code_name(error), read_text(error)
     if name in ("OK", "UNKNOWN"):
         return message
@@ -44,43 +44,45 @@ def describe_error(error: Any) -> str:
 
 
 def read_details(error: Any) -> bytes:
-    """The serialized ``google.rpc.Status`` that buildkitd adds to errors of its own; b"" where there is none."""
+    """Return the serialized ``google.rpc.Status`` that buildkitd adds to its own errors; b"" if missing."""
     metadata = getattr(error, "trailing_metadata", None)
     pairs = metadata() if callable(metadata) else ()
     return next((bytes(value) for name, value in pairs or () if name == _DETAILS), b"")
 
 
 def is_connection_lost(error: Any) -> bool:
-    """Whether the call may have ended because the connection did; look for details first."""
+    """Return whether a lost connection may have ended the call; check the details first."""
     return read_code_name(error) in _CONNECTION_LOST
 
 
 def translate_error(error: Any, what: str) -> BuildkitError:
-    """The error for a call that failed outside of a build; ``what`` says which."""
+    """Return the error for a call that failed outside of a build; ``what`` describes the failed call."""
     name, message = read_code_name(error), read_text(error)
     return BuildkitError(f"{what}: {message or name}", code=name)
 
 
-# Half of grpcio 1.85's import time is that of its asyncio side; traceback compiles patterns, for logging's errors.
+# Half of grpcio 1.85's import time is its asyncio support; traceback compiles patterns, for logging's errors.
 _UNUSED = ("asyncio", "grpc.aio", "inspect", "pkgutil", "traceback")
 _UNLIMITED = -1
 LARGEST_ANSWER = 17 << 20
-"""Bytes of a message: BuildKit 0.34.2 sends 16 MiB at most (containerd ``defaults.DefaultMaxSendMsgSize``)."""
+"""Maximum size in bytes of a received message: BuildKit 0.34.2 sends at most 16 MiB (containerd
+``defaults.DefaultMaxSendMsgSize``).
+"""
 _METADATA_SIZE = 16 << 20
-# buildkitd tolerates no pings more often than every 5 minutes on an idle connection (grpc-go's default), but while
-# a session is open it answers the session's own pings every few seconds, and what it sends clears its count of pings.
+# On an idle connection buildkitd tolerates one ping per 5 minutes (grpc-go's default). But while a session is open
+# it answers the session's own pings every few seconds, and each message it sends resets its count of pings.
 _KEEPALIVE_MS = 20_000
-# How long a ping, and as TCP_USER_TIMEOUT any byte, may wait for its answer. After a cut of 60 s TCP may send again
-# only after 120 s, because it doubles its pauses (RFC 6298, 5.5).
+# Milliseconds that a ping, and as TCP_USER_TIMEOUT any byte, may stay unanswered. After an outage of 60 s TCP may not
+# retransmit before 120 s have passed, because it doubles its pauses (RFC 6298, 5.5).
 _PATIENCE_MS = int(PATIENCE * 1000)
 
 
 @cache
 def load_grpc() -> ModuleType:
-    """grpcio, told to print nothing of its own and to keep out of forks, which are none of its business here.
+    """Return grpcio, configured to print nothing and with its fork support disabled, which is not needed here.
 
-    With a first channel, which goes nowhere, it imports the rest of itself and starts its core: whoever loads it early
-    spares that to the one who waits for an answer.
+    Opening a dummy channel imports the rest of grpcio and starts its core: calling this early takes that time off the
+    first real connection.
     """
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
@@ -92,9 +94,9 @@ def load_grpc() -> ModuleType:
 
 
 def open_channel(target: str, *, credentials: tuple[bytes, bytes, bytes] | None, server_name: str) -> Any:
-    """A channel to ``target``; ``credentials`` are CA, certificate and key as PEM, None for plain text.
+    """Return a channel to ``target``; ``credentials`` are CA, certificate and key as PEM, None for plain text.
 
-    It never goes through a proxy: pods and tunnels are reached directly or not at all.
+    Never uses a proxy: pods and tunnels are only reachable directly.
     """
     grpc = load_grpc()
     options = [
@@ -103,7 +105,7 @@ def open_channel(target: str, *, credentials: tuple[bytes, bytes, bytes] | None,
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.max_send_message_length", _UNLIMITED),
         ("grpc.max_receive_message_length", LARGEST_ANSWER),
-        # Error details carry the whole Dockerfile.
+        # Error details contain the whole Dockerfile.
         ("grpc.max_metadata_size", _METADATA_SIZE),
         ("grpc.absolute_max_metadata_size", _METADATA_SIZE),
         ("grpc.keepalive_time_ms", _KEEPALIVE_MS),

@@ -1,4 +1,4 @@
-"""Messages of the Control service; ``control.proto`` is their definition."""
+"""Messages of the Control service, as defined in ``control.proto``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CALL = "requestid"
 
 @dataclass(frozen=True, slots=True)
 class ExporterEntry:
-    """An exporter, or a cache to import from or export to: its type and attributes."""
+    """An exporter, a cache import or a cache export: type and attributes."""
 
     type: str
     attrs: dict[str, str]
@@ -35,7 +35,7 @@ class ExporterEntry:
 
 @dataclass(frozen=True, slots=True)
 class CacheOptions:
-    """Where the build's cache goes to and comes from."""
+    """Where the build's cache is exported to and imported from."""
 
     exports: tuple[ExporterEntry, ...] = ()
     imports: tuple[ExporterEntry, ...] = ()
@@ -60,7 +60,7 @@ class SolveRequest:
 
     @property
     def is_call(self) -> bool:
-        """Whether the frontend is asked something instead of being told to build."""
+        """Whether this is a frontend call instead of a build."""
         return CALL in self.frontend_attrs
 
     @property
@@ -76,7 +76,7 @@ class SolveRequest:
 
 @dataclass(frozen=True, slots=True)
 class BuildkitVersion:
-    """Which buildkitd this is: Go package, version (``v0.34.2``), revision."""
+    """The version of a buildkitd: Go package, version (``v0.34.2``), revision."""
 
     package: str = ""
     version: str = ""
@@ -85,7 +85,7 @@ class BuildkitVersion:
 
 @dataclass(frozen=True, slots=True)
 class GcPolicy:
-    """A rule by which a worker clears its cache by itself: a duration in nanoseconds, sizes in bytes."""
+    """A rule for a worker's automatic cache cleanup: duration in nanoseconds, sizes in bytes."""
 
     all: bool = False
     keep_duration: int = 0
@@ -97,7 +97,7 @@ class GcPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """What can run build steps in a buildkitd. ``version`` is buildkitd's, "" before 0.10."""
+    """A worker of a buildkitd, which runs build steps; ``version`` is buildkitd's, "" before 0.10."""
 
     id: str
     platforms: tuple[Platform, ...] = ()
@@ -108,16 +108,16 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class DiskUsageRequest:
-    """Each of ``filter`` is a list between commas, all of which must hold; a record must fit one of them."""
+    """Filters for cache records: each is a comma-separated list that must match entirely; one match suffices."""
 
     filter: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PruneRequest:
-    """What of the cache may go: what fits ``filter`` and was not used for ``keep_duration`` nanoseconds.
+    """Which cache records to delete: those that match ``filter``, unused for ``keep_duration`` nanoseconds.
 
-    The sizes, in bytes, say how much may stay; ``all`` takes in frontends and internal records.
+    The sizes, in bytes, limit how much is kept; ``all`` includes frontends and internal records.
     """
 
     filter: tuple[str, ...] = ()
@@ -130,7 +130,7 @@ class PruneRequest:
 
 @dataclass(frozen=True, slots=True)
 class UsageRecord:
-    """One record of the cache: bytes, and times in seconds since the epoch."""
+    """A cache record: sizes in bytes, times in seconds since the epoch."""
 
     id: str = ""
     mutable: bool = False
@@ -147,7 +147,7 @@ class UsageRecord:
 
 @dataclass(frozen=True, slots=True)
 class RpcStatus:
-    """``google.rpc.Status``: what gRPC's ``grpc-status-details-bin`` holds."""
+    """``google.rpc.Status``, the content of gRPC's ``grpc-status-details-bin``."""
 
     code: int = 0
     message: str = ""
@@ -183,12 +183,12 @@ def _make_warning(*, info: _WarningSource | None, **fields: Any) -> VertexWarnin
 
 
 def _make_range(start: int | None, end: int | None) -> tuple[int, int]:
-    """The first and the last line."""
+    """Return the first and the last line."""
     return start or 0, max(start or 0, end or 0)
 
 
 def _read_only_field(**field: Any) -> Any:
-    """The value of a message's only field."""
+    """Return the value of a message's only field."""
     (value,) = field.values()
     return value
 

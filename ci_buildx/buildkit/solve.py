@@ -1,4 +1,4 @@
-"""One build in flight: the calls Session, Solve and Status, which begin together and end together."""
+"""One running build: its calls Session, Solve and Status, which start and end together."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ _LOG = debug.get_log("buildkit")
 _REF_FIELD = 1
 _STOP_POLL = 0.1
 _LAST_WORDS = 5.0
-"""Seconds that Status may stay silent after Solve has ended (buildx waits as long, BuildKit ``client/solve.go``)."""
+"""Seconds that Status may take after Solve has ended (buildx waits as long, BuildKit ``client/solve.go``)."""
 _FAREWELL = 2.0
 MOST_QUEUED = 32 << 20
-"""Bytes of status that wait to be shown; buildkitd then waits with more."""
+"""Bytes of status messages that may be queued for display before buildkitd has to wait."""
 _LOST = "lost the connection to buildkitd during the build"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SolveResult:
-    """What the exporters said, for example ``containerimage.digest``; of a call what the frontend answered."""
+    """The result of a build: the exporters' response, such as ``containerimage.digest``, or the answer to a call."""
 
     exporter_response: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class _SolveEnded:
-    """Solve has ended: look at its call."""
+    """Solve has ended; its call has the result."""
 
 
 @dataclass(frozen=True, slots=True)
 class _StatusEnded:
-    """Status has ended, in whatever way: Solve says how the build went."""
+    """Status has ended for any reason; Solve has the outcome of the build."""
 
 
 @dataclass(frozen=True, slots=True)
 class _SessionEnded:
-    """Session has ended; before Solve it should not."""
+    """Session has ended, which is unexpected before Solve ends."""
 
     error: Exception | None
 
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """A message of Status, and its bytes."""
+    """A message of Status and its size in bytes."""
 
     update: StatusUpdate
     size: int
@@ -64,7 +64,10 @@ _Event = _Told | _SolveEnded | _StatusEnded | _SessionEnded
 
 
 class _Backlog:
-    """Bytes that one thread has read and another has not worked off, ``most`` of them or one message; thread-safe."""
+    """A limit on queued bytes between two threads; thread-safe.
+
+    At most ``most`` bytes, or a single larger message, can be queued.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -73,29 +76,29 @@ class _Backlog:
         self._changed = threading.Condition()
 
     def add(self, size: int) -> bool:
-        """Wait for room, and take it; False if nobody works any more."""
+        """Wait until ``size`` bytes fit, and reserve them; return False if the backlog is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._is_closed or not self._held or self._held + size <= self._most)
             self._held += size
             return not self._is_closed
 
     def take(self, size: int) -> None:
-        """Give room back."""
+        """Release ``size`` bytes."""
         with self._changed:
             self._held -= size
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Let nobody wait any more."""
+        """Wake all waiting threads and make them stop."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
 
 
 class RunningSolve:
-    """A context manager around the three calls: at its exit they are over and their threads told to end.
+    """A context manager for the three calls: on exit, cancels them and tells their threads to end.
 
-    Each call reports into one queue, which the caller's thread empties: status is shown in the thread that asked.
+    The calls report into one queue, which the caller's thread drains, so that status is displayed in that thread.
     """
 
     def __init__(self, channel: Any, service: str, session: BuildSession) -> None:
@@ -119,7 +122,7 @@ class RunningSolve:
     def run(
         self, request: SolveRequest, on_status: Callable[[StatusUpdate], None], stop: threading.Event | None
     ) -> SolveResult:
-        """See :meth:`ci_buildx.buildkit.control.Control.solve`."""
+        """Run the build, see :meth:`ci_buildx.buildkit.control.Control.solve`."""
         stop = stop or threading.Event()
         began = time.monotonic()
         _LOG.debug("Solve %s begins, with session %s", request.ref, self._session.id)
@@ -192,7 +195,7 @@ class RunningSolve:
     def _follow(
         self, solve: Any, on_status: Callable[[StatusUpdate], None], stop: threading.Event
     ) -> _SessionEnded | None:
-        """Hand on status until Solve and Status have ended. Returns the session's end, if that came before Solve's."""
+        """Forward status until Solve and Status have ended; return the session's end if it came before Solve's."""
         solving = listening = True
         ended = None
         deadline = float("inf")
@@ -209,7 +212,7 @@ class RunningSolve:
                 case _StatusEnded():
                     listening = False
                 case _SessionEnded() as event if solving:
-                    # Solve usually ends by itself then, and knows more; it may also wait for us in vain.
+                    # Solve usually fails by itself then, with a better reason; it may also wait for the session forever
                     ended = event
                     deadline = time.monotonic() + (0 if self._session.failure else _FAREWELL)
         if solving:
@@ -223,7 +226,7 @@ class RunningSolve:
             return None
 
     def _judge(self, error: Exception, ended: _SessionEnded | None, *, stopped: bool) -> Exception:
-        """What to tell the user about a Solve that ended with ``error``."""
+        """Return the error to report for a Solve that ended with ``error``."""
         from ci_buildx.buildkit import failure
         from ci_buildx.buildkit import grpc as buildkit_grpc
 
@@ -245,5 +248,5 @@ class RunningSolve:
 
 
 def _is_loss(message: str) -> bool:
-    """Whether a build that outlived its session failed for want of it, not by itself."""
+    """Return whether a build that outlived its session failed because the session was gone."""
     return any(words in message for words in ("no active session", "context canceled", "healthcheck failed"))

@@ -1,7 +1,7 @@
-"""The SolveRequest of a build: what buildx 0.38.2 would send (``build/opt.go``), as a pure function.
+"""Makes the SolveRequest that buildx 0.38.2 would send for a build (``build/opt.go``), as a pure function.
 
-The names of the attributes are those of BuildKit 0.34.2, ``frontend/dockerui/config.go`` and ``context.go``. Proxy
-variables of our environment are not sent: buildx takes them from docker's configuration, never from there.
+Attribute names are those of BuildKit 0.34.2, ``frontend/dockerui/config.go`` and ``context.go``. Proxy variables of
+the environment are not sent: buildx takes them from docker's configuration only.
 """
 
 from __future__ import annotations
@@ -37,12 +37,11 @@ def make_solve_request(
     multi_platform: bool,
     folder_key: Callable[[Path], str] | None = None,
 ) -> SolveRequest:
-    """The request for building ``platforms`` (empty: the worker's own) on one node.
+    """Return the request to build ``platforms`` (empty: the worker's own) on one node.
 
-    ``exporters`` come from :func:`ci_buildx.buildkit.exporters.make_exports`; ``multi_platform`` makes even one
-    platform an
-    index, for joining; ``folder_key`` gives the shared key of a named context's folder.
-    Raises InputError for what BuildKit would refuse or we cannot serve.
+    ``exporters`` come from :func:`ci_buildx.buildkit.exporters.make_exports`; ``multi_platform`` makes the result an
+    index even for one platform, for merging; ``folder_key`` returns the shared key of a named context's folder.
+    Raises InputError for settings that BuildKit would refuse or that are not supported here.
     """
     arguments = dict(build.build_args)
     imports = tuple(ExporterEntry(cache.type, dict(cache.attrs)) for cache in build.cache_from)
@@ -77,7 +76,7 @@ def make_solve_request(
 
 
 def list_shared_folders(build: BuildSettings) -> dict[str, Path]:
-    """The folders that the request refers to, for :class:`ci_buildx.session.filesync.FileSyncService`."""
+    """Return the folders that the request refers to, for :class:`ci_buildx.session.filesync.FileSyncService`."""
     folders = {} if isinstance(build.context, str) else {CONTEXT: build.context}
     if build.dockerfile is not None:
         folders[DOCKERFILE] = build.dockerfile.parent
@@ -85,17 +84,17 @@ def list_shared_folders(build: BuildSettings) -> dict[str, Path]:
 
 
 def list_layout_stores(build: BuildSettings) -> dict[str, Path]:
-    """The image layouts that the request refers to, for :class:`ci_buildx.session.content.ContentService`."""
+    """Return the image layouts that the request refers to, for :class:`ci_buildx.session.content.ContentService`."""
     layouts = (one.location for one in build.contexts if isinstance(one.location, ImageLayout))
     return {f"oci:{_name_store(layout)}": layout.folder for layout in layouts}
 
 
 def make_shared_key(context: Path | str, *, repository: str = "", checkout: Path | None = None) -> str:
-    """The same for each build of a repository's context, on whatever runner, and different for all others.
+    """Return a key that is equal for all builds of a repository's context, on any runner, and unique to it.
 
-    buildkitd keeps the last context per key and is sent what has changed; with a key that two contexts share each
-    build would delete the other's files first. ``repository`` is any stable name and ``checkout`` where its files
-    are; without them the context's own path stands for both.
+    buildkitd keeps the last context for each key and is sent only the changes; if two contexts shared a key, each build
+    would delete the other's files first. ``repository`` is any stable name and ``checkout`` the folder of its files;
+    without them the key is derived from the context's own path.
     """
     if isinstance(context, str):
         name = path = context
@@ -147,12 +146,12 @@ def _add_named_contexts(build: BuildSettings, folder_key: Callable[[Path], str])
 
 
 def _name_store(layout: ImageLayout) -> str:
-    """The layout's name in the session: BuildKit reads it as a repository's."""
+    """Return the layout's name in the session, which BuildKit parses as a repository name."""
     return "layout-" + hashlib.sha256(os.fsencode(layout.folder)).hexdigest()[:16]
 
 
 def _name_local(context: NamedContext) -> str:
-    """The folder's name in the session; it must not be that of the build's own folders."""
+    """Return the folder's name in the session, distinct from those of the build's own folders."""
     return f"_{context.name}" if context.name in (CONTEXT, DOCKERFILE) else context.name
 
 
@@ -184,7 +183,7 @@ def _make_step_options(sandbox: SandboxSettings) -> dict[str, str]:
 
 
 def _find_syntax(arguments: dict[str, str]) -> dict[str, str]:
-    """Another frontend, named by the build argument ``BUILDKIT_SYNTAX``: an image, perhaps with a command line."""
+    """Return the frontend that the build argument ``BUILDKIT_SYNTAX`` names: an image, optionally with arguments."""
     command = arguments.get("BUILDKIT_SYNTAX", "").strip()
     if not command:
         return {}

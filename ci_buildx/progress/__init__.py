@@ -1,1 +1,1 @@
-"""What the build is doing: one reducer, several displays."""
+"""Progress of a build: one reducer of status streams, several displays."""

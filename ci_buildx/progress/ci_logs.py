@@ -1,4 +1,7 @@
-"""Progress for the log of GitHub Actions: a fold for each step, its end in the title where that is known already."""
+"""Progress for CI logs: folds for GitHub Actions, sections for GitLab.
+
+On GitHub each step is a fold, with its result in the title if it has already ended.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,15 @@ from ci_buildx.progress.step import BuildStep, drop_controls
 from ci_buildx.progress.workflow_commands import WorkflowCommand, defuse_commands, escape_value
 
 _SILENCE = 2.0
-"""Seconds after which a running step is shown that says nothing."""
+"""Seconds after which a running step without output is shown."""
 _END = WorkflowCommand("::endgroup::")
 
 
 class GitHubLog(PlainLog):
-    """Steps that have something to say are folded; of the others one line tells all."""
+    """Plain log with a fold for each step that has output, and a single line for each other step."""
 
     def warn(self, text: str) -> None:
-        """An annotation of the run."""
+        """Print the warning as an annotation of the run."""
         self._leave()
         self._out.append(WorkflowCommand(f"::warning title=kube-builder::{escape_value(drop_controls(text))}"))
         self._flush()
@@ -70,7 +73,11 @@ _BUILD = ("build", "Build")
 
 
 class GitLabLog(PlainLog):
-    """Plain lines; a section ends for good when a step of a later phase is shown, for names count once in a log."""
+    """Plain log in sections.
+
+    A section ends when a step of a later phase is shown, and is never reopened: GitLab accepts each section name only
+    once in a log.
+    """
 
     def __init__(self, outlet: TextOutlet, *, clock: Callable[[], float] = time.time) -> None:
         super().__init__(outlet)
@@ -105,6 +112,6 @@ class GitLabLog(PlainLog):
 
 
 def _name_section(step: BuildStep) -> tuple[str, str]:
-    """The name and title of a step's section."""
+    """Return name and title of the section that a step belongs to."""
     words = step.name.removeprefix("[internal] ")
     return next(((name, title) for head, name, title in _PHASES if step.ours and words.startswith(head)), _BUILD)

@@ -1,4 +1,4 @@
-"""The display of one build: status streams of all nodes and our own phases go in, one of four modes draws them."""
+"""The display of a build: combines the status streams of all nodes and our own phases, and renders them in one mode."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 _LOG = debug.get_log("progress")
 Clock = Callable[[], float]
-"""Seconds since the epoch."""
+"""A clock that returns seconds since the epoch."""
 _REMEMBERED = 1024
-"""Texts of which it is known what is hidden in them: each message names its steps and their parts again."""
+"""Maximum number of masked texts to cache: each message repeats the names of its steps and their parts."""
 
 
 class DisplayPhase:
-    """A running phase of our own; leaving the context ends it, with an error if one passes through."""
+    """One of our own phases while it runs; leaving the context ends it, with an error if an exception is raised."""
 
     def __init__(self, display: BuildDisplay, name: str) -> None:
         self._display = display
@@ -42,7 +42,7 @@ class DisplayPhase:
         self._display.update(StatusUpdate(vertexes=(self._vertex,)))
 
     def add_output(self, text: str) -> None:
-        """Add a line of output; nothing once it has ended."""
+        """Add a line of output; ignored once the phase has ended."""
         if self._vertex.completed is not None:
             return
         log = VertexLog(
@@ -51,7 +51,7 @@ class DisplayPhase:
         self._display.update(StatusUpdate(logs=(log,)))
 
     def end(self, error: BaseException | None = None) -> None:
-        """End it; a second call changes nothing."""
+        """End the phase, with ``error`` if it failed. Idempotent."""
         if self._vertex.completed is not None:
             return
         text = "" if error is None else _describe_error(error)
@@ -68,7 +68,10 @@ class DisplayPhase:
 
 
 class BuildDisplay:
-    """Thread-safe: several nodes report at once. A stream that breaks silences the display and never ends the build."""
+    """Displays one build; thread-safe, since several nodes report at once.
+
+    An output stream that breaks silences the display; it never fails the build.
+    """
 
     def __init__(self, renderer: Renderer, graph: StepGraph, *, clock: Clock, hidden: Sequence[str] = ()) -> None:
         self.clock = clock
@@ -81,7 +84,7 @@ class BuildDisplay:
         self._diverts = False
 
     def update(self, status: StatusUpdate, node: str = "") -> None:
-        """Take in one message of the status stream of ``node`` ("" where there is one node, and for our phases)."""
+        """Process a status message of ``node``; "" for our own phases and in builds with one node."""
         status = self._without(_add_node_names(status, node))
         with self._lock:
             now = self.clock()
@@ -90,13 +93,13 @@ class BuildDisplay:
             self._start_ticker()
 
     def masked(self, text: str) -> str:
-        """A text as it may be shown: without what is hidden."""
+        """Return ``text`` with secrets masked."""
         return self._masked(text)
 
     def begin_phase(self, name: str, detail: str = "") -> DisplayPhase:
-        """Begin a phase of our own, shown as the step ``[internal] name`` with ``detail`` as its first output.
+        """Start one of our own phases, shown as the step ``[internal] name`` with ``detail`` as its first output.
 
-        Used as a context manager it ends with the block; otherwise call ``end``.
+        As a context manager it ends with the block; otherwise call ``end``.
         """
         phase = DisplayPhase(self, f"[internal] {name}")
         if detail:
@@ -104,11 +107,11 @@ class BuildDisplay:
         return phase
 
     def note(self, name: str, text: str) -> None:
-        """Show a fact of our own: a phase that ends at once."""
+        """Show a fact as a phase that ends immediately."""
         self.begin_phase(name, text).end()
 
     def divert_log(self, put_above: Callable[[str], None]) -> None:
-        """Let ``put_above`` write the lines of the debug log until the display closes: it redraws the terminal."""
+        """Route debug log lines through ``put_above`` until the display closes, because it redraws the terminal."""
 
         def write(line: str) -> None:
             with self._lock:
@@ -124,30 +127,30 @@ class BuildDisplay:
             self._renderer.warn(self.masked(text))
 
     def forgive(self, node: str) -> None:
-        """Do not tell at the end of what has failed on ``node`` until now: it is tried again."""
+        """Leave failures on ``node`` so far out of the final report, because the build is retried."""
         with self._lock:
             self._graph.forgive(node)
 
     def cancel(self) -> None:
-        """Show what still runs as stopped."""
+        """Show all running steps as canceled."""
         with self._lock:
             now = self.clock()
             self._renderer.take(RendererUpdate(status=StatusUpdate(), changes=self._graph.cancel(now), now=now))
 
     def make_summary(self) -> BuildSummary:
-        """What the build has come to so far."""
+        """Return the summary of the build so far."""
         from ci_buildx.progress.summary import summarize_graph
 
         with self._lock:
             return summarize_graph(self._graph, now=self.clock())
 
     def list_warnings(self) -> tuple[VertexWarning, ...]:
-        """What build checks have found so far, each once."""
+        """Return the findings of build checks so far, without duplicates."""
         with self._lock:
             return tuple(self._graph.warnings)
 
     def report(self, title: str, *, laps: Iterable[PhaseLap] = (), failure: str = "") -> BuildReport:
-        """What is known of the build of ``title`` by now, with phases of ours that were not shown."""
+        """Return the report of the build so far; ``laps`` are our own phases that were not displayed."""
         from ci_buildx.progress.summary import BuildReport, summarize_graph
         from ci_buildx.progress.timeline import timeline
 
@@ -161,7 +164,7 @@ class BuildDisplay:
             )
 
     def close(self, error: BaseException | None = None) -> None:
-        """Draw the last state, the output of failed steps and the excerpt of the Dockerfile; later calls do nothing.
+        """Draw the final state, the output of failed steps and the Dockerfile excerpt; later calls do nothing.
 
         The final ``ERROR:`` line is not written here.
         """
@@ -177,9 +180,10 @@ class BuildDisplay:
             self._ticker.join()
 
     def _without(self, status: StatusUpdate) -> StatusUpdate:
-        """The message without what is hidden, but for what steps themselves print: a log has no end where one can look.
+        """Return the message with secrets masked, except in the output of build steps.
 
-        Steps are named after their sources, and errors repeat what a daemon was sent. Our own phases' output is ours.
+        Step names contain their sources, and errors repeat what was sent to a daemon. Output of build steps is unbounded
+        and therefore not searched; that of our own phases is masked.
         """
         return replace(
             status,
@@ -198,7 +202,7 @@ class BuildDisplay:
 
     def _status(self, status: VertexStatus) -> VertexStatus:
         shown = self.masked(status.id), self.masked(status.name)
-        # There are thousands of these.
+        # Hot path: there are thousands of these, so unchanged ones are not copied.
         return status if shown == (status.id, status.name) else replace(status, id=shown[0], name=shown[1])
 
     def _warning(self, warning: VertexWarning) -> VertexWarning:
@@ -233,8 +237,8 @@ def open_display(
 ) -> BuildDisplay:
     """Open the display of a build on ``stream``.
 
-    ``description`` names the builder; nothing but what steps print shows the texts ``hidden``.
-    InputError if ``mode`` wants a terminal and ``stream`` is none.
+    ``description`` names the builder; the texts in ``hidden`` are masked everywhere but in the output of build steps.
+    Raises InputError if ``mode`` needs a terminal and ``stream`` is not one.
     """
     graph = StepGraph()
     _LOG.debug("display: %s", mode)
@@ -284,7 +288,7 @@ def _choose_renderer(
 
 
 def _read_size(stream: TextIO) -> tuple[int, int]:
-    """Columns and rows of a terminal; 80 and 24 where it does not say (a serial line, a terminal that went away)."""
+    """Return columns and rows of a terminal; 80 and 24 if unknown (a serial line, a closed terminal)."""
     try:
         columns, rows = os.get_terminal_size(stream.fileno())
     except (OSError, ValueError):
@@ -293,7 +297,7 @@ def _read_size(stream: TextIO) -> tuple[int, int]:
 
 
 def _add_node_names(status: StatusUpdate, node: str) -> StatusUpdate:
-    """The message with the node in the names of its steps."""
+    """Return the message with the node's name added to the names of its steps."""
     if not node or not status.vertexes:
         return status
     return replace(status, vertexes=tuple(_add_node_name(vertex, node) for vertex in status.vertexes))
@@ -305,7 +309,7 @@ def _add_node_name(vertex: Vertex, node: str) -> Vertex:
 
 
 def _describe_error(error: BaseException) -> str:
-    """What a phase shows of what ended it: one line, no more than the final message says."""
+    """Return the one-line error of a phase, no more detailed than the final message."""
     if isinstance(error, (Interrupted, Stopped)):
         return CANCELED
     return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,6 +1,6 @@
-"""What the live display shows at one moment: lines that fit a terminal. Pure.
+"""Composes a frame of the live display: lines that fit a terminal. Pure.
 
-The look is that of BuildKit 0.34.2 (``util/progress/progressui/display.go``: ``ttyDisplay.print``).
+The layout is that of BuildKit 0.34.2 (``util/progress/progressui/display.go``: ``ttyDisplay.print``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _WINDOW_MARGIN = 3
 
 
 class LineTone(Enum):
-    """How a line stands out."""
+    """The tone of a line, which selects its colour."""
 
     PLAIN = auto()
     DONE = auto()
@@ -33,7 +33,7 @@ class LineTone(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FrameLine:
-    """One line of the frame, never wider than asked."""
+    """A line of the frame, at most as wide as the canvas."""
 
     text: str
     tone: LineTone = LineTone.PLAIN
@@ -41,7 +41,7 @@ class FrameLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameCanvas:
-    """Where it must fit: ``width`` columns and ``height`` rows (0: any number); ``window``: rows of output a step."""
+    """The available space: ``width`` in columns, ``height`` in rows (0: unlimited), ``window``: output rows per step."""
 
     width: int
     height: int
@@ -50,7 +50,7 @@ class FrameCanvas:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameHeading:
-    """The first line: what runs since when, the builder's description on the right."""
+    """The first line: elapsed seconds, and the builder's description on the right."""
 
     elapsed: float
     description: str = ""
@@ -59,7 +59,7 @@ class FrameHeading:
 
 @dataclass(frozen=True, slots=True)
 class _FrameRow:
-    """A line of a step, or of a part of it, before it is fitted."""
+    """A line for a step or a part of a step, before it is fitted to the width."""
 
     name: str
     amount: str
@@ -70,7 +70,7 @@ class _FrameRow:
 
 
 def compose_frame(graph: StepGraph, canvas: FrameCanvas, heading: FrameHeading, *, now: float) -> list[FrameLine]:
-    """The frame: heading, steps with their parts, the last output of running steps where there is room."""
+    """Return the frame: heading, steps with their parts, and the latest output of running steps if it fits."""
     rows = [row for step in graph.steps if not step.hidden for row in _compose_rows(step, now)]
     windows = _compose_windows(rows, canvas)
     if canvas.height:
@@ -86,12 +86,12 @@ def compose_frame(graph: StepGraph, canvas: FrameCanvas, heading: FrameHeading, 
 
 
 def count_columns(text: str) -> int:
-    """How many columns a terminal needs for a text."""
+    """Return the number of terminal columns of ``text``."""
     return len(text) if text.isascii() else sum(_measure_character(character) for character in text)
 
 
 def clip_text(text: str, width: int) -> str:
-    """As much of a text as fits."""
+    """Return the longest prefix of ``text`` that fits ``width`` columns."""
     if count_columns(text) <= width:
         return text
     taken, end = 0, 0
@@ -135,7 +135,7 @@ def _compose_rows(step: BuildStep, now: float) -> Iterator[_FrameRow]:
 
 
 def _compose_part(step: BuildStep, status: VertexStatus, now: float) -> _FrameRow:
-    """A line of progress inside a step; it ends with its step at the latest."""
+    """Return the row for a part of a step; it ends with its step at the latest."""
     running = status.completed is None and not step.completed
     end = status.completed if status.completed is not None else status.timestamp
     end = now - step.skew if running or end is None else end
@@ -151,7 +151,7 @@ def _compose_part(step: BuildStep, status: VertexStatus, now: float) -> _FrameRo
 
 
 def _compose_windows(rows: list[_FrameRow], canvas: FrameCanvas) -> dict[BuildStep, list[str]]:
-    """The last lines of output of the steps that say most, as long as each running step keeps its own line."""
+    """Return the last lines of output of the most verbose steps, as long as each running step keeps its own row."""
     talking = [row.step for row in rows if row.running and row.step and row.step.log_bytes]
     talking.sort(key=lambda step: -step.log_bytes)
     free = canvas.height - 2 - sum(row.running for row in rows)
@@ -165,7 +165,7 @@ def _compose_windows(rows: list[_FrameRow], canvas: FrameCanvas) -> dict[BuildSt
 
 
 def _read_last_output(step: BuildStep, limit: int) -> list[str]:
-    """The last lines that are not blank, the incomplete one included."""
+    """Return the last ``limit`` non-blank lines, including the incomplete one."""
     found = (
         [strip_control_characters(step.partial.rpartition(b"\r")[2].decode("utf-8", "replace"))] if step.partial else []
     )
@@ -177,7 +177,7 @@ def _read_last_output(step: BuildStep, limit: int) -> list[str]:
 
 
 def _select_rows(rows: list[_FrameRow], limit: int) -> list[_FrameRow]:
-    """At most ``limit`` rows, in order: what runs first, then what ended last."""
+    """Return at most ``limit`` rows in order, dropping the earliest completed ones first."""
     limit = max(limit, 0)
     surplus = len(rows) - limit
     if surplus <= 0:
@@ -192,7 +192,7 @@ def _select_rows(rows: list[_FrameRow], limit: int) -> list[_FrameRow]:
 
 
 def _format_row(row: _FrameRow, width: int) -> str | None:
-    """The row with its time at the right edge; None where there is no room for anything."""
+    """Return the row with its time at the right edge; None if the terminal is too narrow."""
     seconds = row.seconds if row.seconds >= _SHORTEST else 0.0
     timer = f" {seconds:.1f}s"
     left = width - len(" => ") - len(timer)

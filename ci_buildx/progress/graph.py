@@ -1,4 +1,4 @@
-"""Reduces the status streams of all nodes to steps. No I/O and no clock: the time comes with each update.
+"""Reduces the status streams of all nodes to steps. Does no I/O and has no clock: each update carries the time.
 
 The rules are those of BuildKit 0.34.2 (``util/progress/progressui/display.go``: ``trace.update``, ``vertexGroup``).
 """
@@ -23,26 +23,26 @@ from ci_buildx.progress.step import (
 )
 
 MOST_STEPS = 16_384
-"""Steps of a build, those that are shown as one counted each."""
+"""Maximum number of steps of a build, counting each member of a group."""
 MOST_PARTS = 1 << 17
-"""Runs, inputs and lines of progress of all steps."""
+"""Maximum number of runs, inputs and progress lines of all steps."""
 MOST_TEXT = 16 << 20
-"""Characters of their names and errors; when they are used up, each has SHORT ones."""
+"""Maximum total characters of names and errors; beyond that each is cut to SHORT."""
 SHORT = 200
 MOST_OUTPUT = 64 << 20
-"""Characters of output that are kept: when there are more, the step that has kept lines longest loses its first."""
+"""Maximum characters of kept output; beyond that, the step whose output is oldest loses its first lines."""
 MOST_PARTIAL = 4 << 20
-"""Bytes of lines that have not ended, of all steps; what is more is taken for a line."""
+"""Maximum bytes of unfinished lines of all steps; beyond that they are treated as complete."""
 LONGEST_ID = 1000
-"""Characters of what names a step or a line of progress."""
+"""Maximum characters of the ID of a step or a progress line."""
 MOST_WARNINGS = 1000
 MOST_WARNED = 16 << 20
-"""Bytes of warnings with the files that they are about."""
+"""Maximum bytes of warnings, including the files they refer to."""
 
 
 @dataclass(slots=True, eq=False)
 class StepChange:
-    """What one update changed of a step; ``statuses`` holds the IDs of changed lines of progress."""
+    """The changes of one update to a step; ``statuses`` holds the IDs of changed progress lines."""
 
     step: BuildStep
     statuses: dict[str, None] = field(default_factory=dict)
@@ -60,8 +60,8 @@ class _VertexGroup:
 class StepGraph:
     """All steps of one build.
 
-    ``steps`` are those that have begun, in that order; ``warnings`` come without repetitions; ``forgiven`` are steps
-    whose failure was made good; ``omitted`` counts what was left out because there is too much.
+    ``steps`` are those that have started, in order; ``warnings`` are without duplicates; ``forgiven`` are failed steps
+    that were retried; ``omitted`` counts items that were dropped because of the limits.
     """
 
     def __init__(self) -> None:
@@ -82,21 +82,21 @@ class StepGraph:
 
     @property
     def total(self) -> int:
-        """How many steps are known."""
+        """Number of known steps."""
         return sum(not step.hidden for step in self._list_steps())
 
     @property
     def completed(self) -> int:
-        """How many of them have ended."""
+        """Number of completed steps."""
         return sum(step.completed and not step.hidden for step in self._list_steps())
 
     def list_inputs(self, step: BuildStep) -> list[BuildStep]:
-        """The steps that a step builds on, as far as they are known; a group is one of them once."""
+        """Return the known steps that ``step`` depends on; a group counts once."""
         found = (self._by_key.get((step.key[0], digest)) for digest in step.inputs)
         return list({id(one): one for one in found if one is not None and one is not step}.values())
 
     def update(self, status: StatusUpdate, *, node: str, now: float) -> list[StepChange]:
-        """Take in one message of a node's status stream and return what it changed, in a stable order."""
+        """Process a message of a node's status stream and return the changes, in a stable order."""
         self._note_clock(status, node, now)
         changes: dict[Key, StepChange] = {}
         touched: dict[Key, _VertexGroup] = {}
@@ -123,7 +123,7 @@ class StepGraph:
         return list(changes.values())
 
     def cancel(self, now: float) -> list[StepChange]:
-        """Let what still runs end as stopped: nobody waits for the daemon to say so."""
+        """Mark all running steps as canceled, without waiting for the daemon to report it."""
         running = [step for step in self.steps if step.started and not step.completed]
         for step in running:
             step.error = CANCELED
@@ -132,21 +132,22 @@ class StepGraph:
         return [StepChange(step, lines=self._end_line(step), events=1) for step in running]
 
     def forgive(self, node: str) -> None:
-        """Keep the failures of a node's steps until now out of what is told at the end."""
+        """Leave failures of a node's steps so far out of the final report."""
         self.forgiven.update(step.key for step in self.steps if step.failed and step.key[0] == node)
 
     def flush(self) -> list[StepChange]:
-        """Take what the logs hold of incomplete lines for complete: nothing more will come."""
+        """Treat incomplete lines of output as complete, because nothing more will arrive."""
         return [StepChange(step, lines=lines, events=1) for step in self.steps if (lines := self._end_line(step))]
 
     def _list_steps(self) -> Iterator[BuildStep]:
-        """Each step once: the members of a group lead to the same one."""
+        """Return each step once; the members of a group map to the same one."""
         return iter({id(step): step for step in self._by_key.values()}.values())
 
     def _note_clock(self, status: StatusUpdate, node: str, now: float) -> None:
-        """No time that a node names is later than the present: the least difference seen is its clock's skew.
+        """Update the estimated skew of a node's clock: the smallest difference between now and a reported time.
 
-        Our own phases go by our clock, also where a node without a name shares its key with them.
+        A reported time cannot be in the future. Our own phases use our clock, even if a node without a name shares its
+        key with them.
         """
         if any(_is_own(vertex.digest) for vertex in status.vertexes) or any(_is_own(log.vertex) for log in status.logs):
             return
@@ -164,7 +165,7 @@ class StepGraph:
                     step.skew = skew
 
     def _has_room(self, vertex: Vertex, node: str) -> bool:
-        """Whether a vertex may be taken in; one that is known already may end."""
+        """Return whether a vertex fits the limits; vertexes that are already known may always be updated."""
         keys = [(node, vertex.digest), *([(node, vertex.group.id)] if vertex.group else [])]
         step, group = self._by_key.get(keys[0]), self._groups.get(keys[-1])
         member = group.members.get(vertex.digest) if group is not None else None
@@ -178,7 +179,7 @@ class StepGraph:
         return is_short and len(self._by_key) + added <= MOST_STEPS and self._parts <= MOST_PARTS
 
     def _fit(self, text: str, before: str) -> str:
-        """The text, shortened where texts are used up; it replaces the one that was there before."""
+        """Return the text, shortened if the limit is exhausted; it replaces ``before`` in the accounting."""
         room = max(SHORT, MOST_TEXT - self._text + len(before))
         fitting = text if len(text) <= room else f"{text[: room - 1]}…"
         self._text += len(fitting) - len(before)
@@ -189,7 +190,7 @@ class StepGraph:
         step.cached, step.inputs = vertex.cached, vertex.inputs
 
     def _keep(self, step: BuildStep, lines: list[StepLogLine]) -> None:
-        """Keep lines of output, and no more of all steps than is allowed."""
+        """Store lines of output, within the limits for one step and for all steps."""
         lines = lines[-KEPT_LINES:]
         lost = islice(step.lines, max(0, len(step.lines) + len(lines) - KEPT_LINES))
         size = sum(len(line.text) for line in lines) - sum(len(line.text) for line in lost)
@@ -219,7 +220,7 @@ class StepGraph:
         return change
 
     def _take(self, step: BuildStep, vertex: Vertex) -> bool:
-        """Apply a vertex; whether that is to be shown. A repeated announcement does not undo a beginning."""
+        """Apply a vertex; return whether that is visible. A repeated announcement does not undo a start."""
         if vertex.started is None:
             if not step.started:
                 self._describe(step, vertex)
@@ -244,7 +245,10 @@ class StepGraph:
         return group
 
     def _refresh(self, group: _VertexGroup) -> bool:
-        """A group is cached if all its members are, fails with the first error, is hidden while only weak ones ran."""
+        """Update a group's step from its members; return whether that is visible.
+
+        A group is cached if all its members are, fails with the first error, and is hidden while only weak members ran.
+        """
         step, members = group.step, group.members.values()
         before = (step.cached, step.error, step.hidden, dict(step.intervals))
         step.cached = all(member.cached for member in members)
@@ -309,7 +313,7 @@ def _is_own(digest: str) -> bool:
 
 
 def _merge_intervals(group: _VertexGroup) -> dict[float, float | None]:
-    """The runs of the members; of two that began together the longer one counts."""
+    """Return the runs of the members; of two that started together the longer one counts."""
     intervals: dict[float, float | None] = {}
     for member in group.members.values():
         if member.started is None:
@@ -323,7 +327,7 @@ def _merge_intervals(group: _VertexGroup) -> dict[float, float | None]:
 
 
 def _complete_lines(step: BuildStep, log: VertexLog) -> Iterator[StepLogLine]:
-    """The lines that this piece of output completes; the rest waits in the step, up to a limit."""
+    """Yield the lines that this piece of output completes; the rest is kept in the step, up to a limit."""
     now = format_stamp(step.compute_offset(log.timestamp))
     *ended, rest = log.data.split(b"\n")
     for piece in ended:
@@ -348,5 +352,5 @@ def _measure(warning: VertexWarning) -> int:
 
 
 def _is_same_finding(one: VertexWarning, other: VertexWarning) -> bool:
-    """Two nodes find the same things in the same file (buildx 0.38.2, ``util/progress/printer.go``)."""
+    """Return whether two findings are equal; nodes repeat them (buildx 0.38.2, ``util/progress/printer.go``)."""
     return replace(one, vertex="") == replace(other, vertex="")

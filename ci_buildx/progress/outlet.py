@@ -1,4 +1,4 @@
-"""Where a display writes to: a stream that may break, or cannot hold every character."""
+"""The output stream of a display, which may break, or not support every character."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TextIO
 
 
 class TextOutlet:
-    """Writes whole pieces of text to ``stream``; once it is broken nothing is written any more.
+    """Writes text to ``stream``; once that is broken, writes nothing.
 
     A reader that went away (``| head``) must not fail the build.
     """
@@ -16,7 +16,7 @@ class TextOutlet:
         self._broken = False
 
     def write(self, text: str) -> None:
-        """Write and flush; characters that the stream's encoding lacks are written as escapes."""
+        """Write and flush; escape characters that the stream's encoding lacks."""
         if self._broken or self._stream.closed:
             return
         try:

@@ -1,4 +1,4 @@
-"""What is printed once, after the last step: the failed steps' output, the checks' findings."""
+"""The plain log, and the closing report of all displays: output of failed steps, findings of build checks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _RULE = "------"
 
 
 def format_closing(graph: StepGraph, *, limit: int, excerpt: str) -> Iterator[str]:
-    """All of it, inert, in buildx's order; ``limit`` bounds the lines of output shown of each failed step."""
+    """Yield the closing report, free of control characters, in buildx's order.
+
+    ``limit`` is the maximum number of output lines for each failed step.
+    """
     return map(drop_controls, _split_lines(graph, limit, excerpt))
 
 
@@ -31,7 +34,7 @@ def _split_lines(graph: StepGraph, limit: int, excerpt: str) -> Iterator[str]:
 
 
 def format_failure(step: BuildStep, limit: int) -> Iterator[str]:
-    """A failed step and the end of its output, as BuildKit prints it (``progressui.trace.printErrorLogs``)."""
+    """Yield a failed step and the end of its output, as BuildKit prints it (``progressui.trace.printErrorLogs``)."""
     yield _RULE
     yield f" > {step.name}:"
     for line in list(step.lines)[-limit:]:
@@ -40,7 +43,7 @@ def format_failure(step: BuildStep, limit: int) -> Iterator[str]:
 
 
 def format_findings(warnings: Sequence[VertexWarning]) -> Iterator[str]:
-    """The findings of build checks, each with its place and explanation (buildx hides these without ``--debug``)."""
+    """Yield the findings of build checks with location and explanation (buildx hides these without ``--debug``)."""
     if not warnings:
         return
     yield ""
@@ -55,7 +58,7 @@ def format_findings(warnings: Sequence[VertexWarning]) -> Iterator[str]:
 
 
 def _format_place(warning: VertexWarning) -> str:
-    """The finding after its place, which BuildKit 0.34.2 also appends (``linter.LintFormatShort``)."""
+    """Return a finding with its location in front, which BuildKit 0.34.2 also appends (``linter.LintFormatShort``)."""
     if not (warning.filename and warning.line):
         return warning.short
     return f"{warning.filename}:{warning.line}: {warning.short.removesuffix(f' (line {warning.line})')}"
@@ -73,7 +76,7 @@ _SHORT_NAME = 72
 
 @dataclass(slots=True, eq=False)
 class StepTrack:
-    """How far a step has been printed, and what waits to be."""
+    """A step's printed state and its pending output."""
 
     step: BuildStep
     number: int = 0
@@ -85,7 +88,7 @@ class StepTrack:
     warnings: list[VertexWarning] = field(default_factory=list)
 
     def add(self, change: StepChange, now: float) -> None:
-        """Note what is to be printed."""
+        """Record what is to be printed."""
         if self.events == 0:
             self.waiting_since = now
         self.events += change.events
@@ -94,7 +97,7 @@ class StepTrack:
         self.warnings += change.warnings
 
     def is_due(self, status: VertexStatus) -> bool:
-        """Whether a line of progress differs enough from the one printed last."""
+        """Return whether a progress line differs enough from the one printed last."""
         last = self.printed.get(status.id)
         if last is None or status.completed is not None:
             return True
@@ -104,11 +107,11 @@ class StepTrack:
 
 
 MOST_WAITING = 16 << 20
-"""Characters of output of steps that are not in front; when there are more, they are written at once."""
+"""Maximum characters of pending output of background steps; beyond that it is written at once."""
 
 
 class PlainLog:
-    """Writes steps to ``outlet``; ``truncate`` shortens their names."""
+    """Writes steps to ``outlet``, one at a time in the foreground; ``truncate`` shortens their names."""
 
     period: float | None = _PERIOD
 
@@ -126,7 +129,7 @@ class PlainLog:
         self._waiting = 0
 
     def take(self, update: RendererUpdate) -> None:
-        """Note what changed; write it unless something was written just now, so that bursts come out in order."""
+        """Record changes; write them unless something was just written, so that bursts come out in order."""
         self._note(update.changes, update.now)
         if self._waiting > MOST_WAITING:
             self._print_rest()
@@ -135,7 +138,7 @@ class PlainLog:
             self.refresh(update.now)
 
     def refresh(self, now: float) -> None:
-        """Write steps that have ended, then the one in front."""
+        """Write completed steps, then the one in the foreground."""
         self._printed_at = now
         shown = [track for track in self._dirty.values() if not track.step.hidden]
         ended = [track for track in shown if track.step.completed]
@@ -147,13 +150,13 @@ class PlainLog:
         self._flush()
 
     def warn(self, text: str) -> None:
-        """A line of its own between the steps."""
+        """Write a warning on its own line between the steps."""
         self._leave()
         self._out.append(f"WARNING: {drop_controls(text)}")
         self._flush()
 
     def close(self, graph: StepGraph, now: float, *, excerpt: str) -> None:
-        """Write what still waits, of interrupted steps too, and what explains a failure."""
+        """Write all pending output, also of interrupted steps, and the closing report."""
         self._note(graph.flush(), now)
         self.refresh(now)
         self._print_rest()
@@ -164,7 +167,7 @@ class PlainLog:
         for track in list(self._dirty.values()):
             if track.lines and not track.step.hidden:
                 self._print(track)
-            track.lines = []  # of hidden steps nothing is shown
+            track.lines = []  # hidden steps are not shown
         self._waiting = 0
 
     def _note(self, changes: Iterable[StepChange], now: float) -> None:
@@ -186,7 +189,7 @@ class PlainLog:
             self._print(chosen)
 
     def _show_any(self) -> None:
-        """Nothing new: put a running step in front, so that the log says what is waited for."""
+        """Show a running step if there is no news, so that the log tells what the build waits for."""
         open_steps = (track for track in self._tracks.values() if track.step.started and not track.step.completed)
         track = next((track for track in open_steps if not track.step.hidden), None)
         if track is not None:
@@ -201,7 +204,7 @@ class PlainLog:
             self._current, track.events = None, 0
 
     def _format_news(self, track: StepTrack) -> tuple[list[str], bool]:
-        """What there is to say of a step, which is said thereby, and whether that is the last of it."""
+        """Return the pending lines of a step, marking them as printed, and whether the step is finished."""
         due = [track.step.statuses[name] for name in track.statuses if track.is_due(track.step.statuses[name])]
         lines = [_format_progress(status) for status in due]
         lines += (f"WARN: {warning.short}" for warning in track.warnings)
@@ -225,7 +228,7 @@ class PlainLog:
         self._current = track
 
     def _name(self, track: StepTrack) -> str:
-        """A step's name; it gets its number with the first use of it."""
+        """Return a step's name, and number the step on first use."""
         self._begun = True
         if track.number == 0:
             self._numbers += 1
@@ -250,9 +253,9 @@ class PlainLog:
 
 
 def _choose_step(candidates: list[StepTrack], current: StepTrack | None, now: float) -> StepTrack | None:
-    """The running step to put in front, None to leave it as it is.
+    """Return the running step to put in the foreground, None to keep the current one.
 
-    Steps that say much come to the front, but each stays there a while, and none waits too long.
+    Verbose steps get the foreground, but each keeps it for a while, and none waits too long.
     """
     waited = {track: max(now - track.waiting_since, 0.001) for track in candidates}
     speeds = {track: track.events / waited[track] for track in candidates}
@@ -267,7 +270,7 @@ def _choose_step(candidates: list[StepTrack], current: StepTrack | None, now: fl
 
 
 def _format_progress(status: VertexStatus) -> str:
-    """``transferring context: 2.10MB 0.3s done``."""
+    """Return a line such as ``transferring context: 2.10MB 0.3s done``."""
     parts = [strip_control_characters(status.id), format_transfer(status.current, status.total)]
     end = status.timestamp if status.completed is None else status.completed
     if status.started is not None and end is not None and end - status.started > 0.01:
@@ -278,7 +281,7 @@ def _format_progress(status: VertexStatus) -> str:
 
 
 def format_ending(step: BuildStep) -> str:
-    """How it ended, in a word or two."""
+    """Return how a step ended, as ``CANCELED``, ``ERROR: …``, ``CACHED`` or ``DONE 1.2s``."""
     if step.canceled:
         return "CANCELED"
     if step.error:

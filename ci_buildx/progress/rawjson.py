@@ -1,7 +1,7 @@
-"""Progress for programs: one JSON object a line, as ``buildx build --progress rawjson`` writes them.
+"""Progress for programs: one JSON object per line, as ``buildx build --progress rawjson`` writes them.
 
-Names and forms are those of ``client.SolveStatus`` (BuildKit 0.34.2, ``client/graph.go``) as Go's encoding/json writes
-it: bytes in base64, times in RFC 3339 with up to nine decimals, empty values left out.
+Names and formats are those of ``client.SolveStatus`` (BuildKit 0.34.2, ``client/graph.go``) as Go's encoding/json
+writes it: bytes in base64, times in RFC 3339 with up to nine decimals, empty values omitted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ci_buildx.progress.renderer import RendererUpdate
 
 
 class RawJsonLog:
-    """Writes each message as it comes."""
+    """Writes each status message immediately."""
 
     period: float | None = None
 
@@ -26,26 +26,26 @@ class RawJsonLog:
         self._outlet = outlet
 
     def take(self, update: RendererUpdate) -> None:
-        """Write a message as a line, if it says anything."""
+        """Write a message as one line; skip empty ones."""
         if update.status == StatusUpdate():
             return
         self._outlet.write(encode_status(update.status) + "\n")
 
     def refresh(self, now: float) -> None:
-        """Nothing is held back."""
+        """Do nothing: all output has already been written."""
 
     def warn(self, text: str) -> None:
-        """A warning of ours has the form of a check's finding that belongs to no step."""
+        """Write a warning of our own as a check's finding that belongs to no step."""
         self._outlet.write(
             encode_status(StatusUpdate(warnings=(VertexWarning(vertex="", level=1, short=text),))) + "\n"
         )
 
     def close(self, graph: StepGraph, now: float, *, excerpt: str) -> None:
-        """The failed step carries its error already."""
+        """Do nothing: the failed step already carries its error."""
 
 
 def encode_status(status: StatusUpdate) -> str:
-    """A message as JSON without line breaks."""
+    """Return a message as JSON without line breaks."""
     parts = {
         "vertexes": [_encode_vertex(vertex) for vertex in status.vertexes],
         "statuses": [_encode_vertex_status(entry) for entry in status.statuses],
@@ -90,7 +90,7 @@ def _encode_log(log: VertexLog) -> dict[str, Any]:
 
 
 def make_warning_fields(warning: VertexWarning) -> dict[str, Any]:
-    """A finding as Go writes it; the whole file is in it."""
+    """Return a finding as Go writes it, including the whole source file."""
     source = {"filename": warning.filename, "data": _encode_data(warning.source), "language": warning.language}
     return _drop_empty(
         {
@@ -110,12 +110,12 @@ def _encode_data(data: bytes) -> str:
 
 
 def _drop_empty(fields: dict[str, Any]) -> dict[str, Any]:
-    """Without empty values, which Go leaves out."""
+    """Return ``fields`` without empty values, which Go omits."""
     return {name: value for name, value in fields.items() if value}
 
 
 def _format_time(seconds: float | None) -> str:
-    """RFC 3339 in UTC, the decimals as short as they can be; a float of today's epoch holds microseconds."""
+    """Return the time in RFC 3339, UTC, with as few decimals as needed; a float's precision is microseconds."""
     if seconds is None:
         return ""
     moment = datetime.fromtimestamp(seconds, UTC)

@@ -1,4 +1,4 @@
-"""What each mode of the display implements."""
+"""The interface of display modes, and the quiet mode."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ci_buildx.progress.step import drop_controls
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RendererUpdate:
-    """One message of a node: ``status`` as it came (names carry the node), ``changes`` as the graph understood it."""
+    """A status message of one node: ``status`` as received (names include the node), ``changes`` from the graph."""
 
     status: StatusUpdate
     changes: Sequence[StepChange]
@@ -24,13 +24,13 @@ class RendererUpdate:
 class Renderer(Protocol):
     """Draws a graph on a stream; the display calls one method at a time.
 
-    ``period`` is the longest time (s) between two calls of ``refresh`` while it is open, None if it needs none.
+    ``period`` is the maximum time in seconds between two calls of ``refresh`` while it is open, None if it needs none.
     """
 
     period: float | None
 
     def take(self, update: RendererUpdate, /) -> None:
-        """Take in a change; what must appear at once is written."""
+        """Process an update; write what must appear at once."""
 
     def refresh(self, now: float, /) -> None:
         """Write what has changed since the last refresh."""
@@ -39,11 +39,11 @@ class Renderer(Protocol):
         """Show a warning of our own."""
 
     def close(self, graph: StepGraph, now: float, /, *, excerpt: str) -> None:
-        """Write the last state and what explains a failure; ``excerpt`` holds the Dockerfile's lines, or nothing."""
+        """Write the final state and the closing report; ``excerpt`` holds the Dockerfile's lines, or ""."""
 
 
 class QuietLog:
-    """Stays silent while the build runs."""
+    """Writes no progress."""
 
     period: float | None = None
 
@@ -51,13 +51,13 @@ class QuietLog:
         self._outlet = outlet
 
     def take(self, update: RendererUpdate) -> None:
-        """Nothing is shown."""
+        """Do nothing."""
 
     def refresh(self, now: float) -> None:
-        """Nothing is shown."""
+        """Do nothing."""
 
     def warn(self, text: str) -> None:
-        """Warnings are about the user's choices: also a quiet build shows them."""
+        """Write the warning: warnings are about the user's input, so even a quiet build shows them."""
         self._outlet.write(f"WARNING: {drop_controls(text)}\n")
 
     def close(self, _graph: StepGraph, _now: float, /, *, excerpt: str) -> None:

@@ -1,6 +1,6 @@
-"""How the parts of a progress line are written: names, amounts, times, log output.
+"""Build steps, and the formats of their names, amounts, times and log output.
 
-Formats are those of BuildKit 0.34.2 (``util/progress/progressui``) and of tonistiigi/units, which prints its amounts.
+Formats are those of BuildKit 0.34.2 (``util/progress/progressui``) and of tonistiigi/units, which it uses for amounts.
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ _UNSAFE = compile_lazily(
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\n\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
     r"|\x1b[ -/]*[0-~]?|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]"
 )
-"""Sequences of ECMA-48 in 7 and 8 bits, whole strings such as OSC, other controls and line breaks, and overrides of
-direction."""
+"""ECMA-48 sequences in 7 and 8 bits, complete strings such as OSC, other controls and line breaks, and direction
+overrides.
+"""
 _STRIPPED = compile_lazily(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x9b[0-?]*[ -/]*[@-~]"
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\n\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
     r"|\x1b[ -/]*[0-~]?|[\u202a-\u202e\u2066-\u2069]"
 )
-"""The same, without controls that stand for white space."""
+"""The same, without control characters that count as white space."""
 _OBEYED = compile_lazily(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _COLOUR = compile_lazily(r"\x1b\[[0-9;:]*m")
 _PLATFORM = compile_lazily(r"\[[a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9]+)?[ \]]")
 CANCELED = "context canceled"
-"""How the error of a step ends that was stopped because the build was."""
+"""The end of the error of a step that was stopped because the build was."""
 
 
 def format_amount(size: int) -> str:
-    """Bytes in decimal units with two places: ``2.10MB``; bare bytes below 1000."""
+    """Format bytes in decimal units with two decimals, such as ``2.10MB``; plain bytes below 1000."""
     value, unit = float(size), 0
     while abs(value) >= 1000 and unit < len(_UNITS) - 1:
         value /= 1000
@@ -43,23 +44,23 @@ def format_amount(size: int) -> str:
 
 
 def format_transfer(current: int, total: int) -> str:
-    """``1.20MB / 3.40MB``, or what there is of it."""
+    """Format an amount such as ``1.20MB / 3.40MB``, without the total if unknown."""
     if total:
         return f"{format_amount(current)} / {format_amount(total)}"
     return format_amount(current) if current else ""
 
 
 def format_stamp(seconds: float) -> str:
-    """The time of a log line inside its step, always about five characters."""
+    """Format the time of a log line within its step, always about five characters wide."""
     seconds = max(0.0, seconds)
     places = 3 if seconds < 10 else 2 if seconds < 100 else 1
     return f"{seconds:.{places}f}"
 
 
 def add_node_prefix(node: str, name: str) -> str:
-    """A step's name with its node, unless it carries a platform, which says the same.
+    """Return a step's name with its node, unless it contains a platform, which already identifies the node.
 
-    The shape is that of buildx 0.38.2 (``util/progress/multiwriter.go``).
+    The format is that of buildx 0.38.2 (``util/progress/multiwriter.go``).
     """
     if not node or _PLATFORM.match(name):
         return name
@@ -67,21 +68,21 @@ def add_node_prefix(node: str, name: str) -> str:
 
 
 def apply_carriage_returns(line: str) -> str:
-    """What a terminal would leave of a line in which carriage returns go back to its beginning."""
+    """Return what a terminal would show of a line after its carriage returns."""
     return line.rstrip("\r").rpartition("\r")[2]
 
 
 def strip_control_characters(line: str) -> str:
-    """A line without escape sequences and control characters, for a display that counts columns."""
+    """Return a line without escape sequences and control characters, for displays that count columns."""
     if line.isprintable():
         return line
     return _CONTROLS.sub(" ", _STRIPPED.sub("", line))
 
 
 def drop_controls(text: str, *, colours: bool = True) -> str:
-    """Lines of others' text without what a terminal or a log would obey: tabs stay, and ``colours`` (SGR).
+    """Remove from untrusted text what a terminal or CI log would interpret; keep tabs and, with ``colours``, SGR.
 
-    So a step can set no title or clipboard, and open no section of GitLab's log.
+    So a step cannot set the terminal's title or clipboard, or open a section in GitLab's log.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -89,14 +90,14 @@ def drop_controls(text: str, *, colours: bool = True) -> str:
 
 
 def escaped(document: str) -> str:
-    """A JSON document with the characters that :func:`drop_controls` takes out as ``\\u`` escapes."""
+    """Escape the characters of a JSON document that :func:`drop_controls` would remove, as ``\\u`` sequences."""
     if document.isascii() and document.isprintable():
         return document
     return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
 
 
 def is_canceled(error: str) -> bool:
-    """Whether a step ended because the build did, not by itself."""
+    """Return whether a step ended because the build was canceled."""
     return error.endswith(CANCELED)
 
 
@@ -104,16 +105,16 @@ KEPT_LINES = 1000
 LONGEST_LINE = 1 << 16
 
 Key = tuple[str, str]
-"""A node's name and a digest: two nodes may run steps of the same digest."""
+"""The name of a node and a digest: two nodes may run steps with the same digest."""
 
 
 PHASE_DIGEST = f"sha256:{'0' * 32}"
-"""What digests of our own phases begin with; no content that exists has such a one."""
+"""The prefix of our own phases' digests, which no real content has."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepLogLine:
-    """A complete line of output; ``stamp`` is its time inside the step."""
+    """A complete line of output; ``stamp`` is its time within the step."""
 
     stamp: str
     text: str
@@ -126,9 +127,9 @@ class StepLogLine:
 class BuildStep:
     """A vertex, or a group of vertexes shown as one.
 
-    ``intervals`` maps the starts of its runs to their ends (None while running), by the clock of its node;
-    ``skew`` is what to add to that clock to get ours. ``lines`` holds the last complete lines of its output,
-    ``inputs`` the digests of the vertexes that it builds on.
+    ``intervals`` maps the starts of its runs to their ends (None while running), by the clock of its node; ``skew``
+    (seconds) is added to that clock to get ours. ``lines`` holds the last complete lines of its output, ``inputs`` the
+    digests of the vertexes that it depends on.
     """
 
     key: Key
@@ -148,22 +149,22 @@ class BuildStep:
 
     @property
     def ours(self) -> bool:
-        """Whether it is a phase of our own, which the final error tells about."""
+        """Whether it is one of our own phases, whose failure the final error reports."""
         return self.key[1].startswith(PHASE_DIGEST)
 
     @property
     def started(self) -> bool:
-        """Whether it has begun."""
+        """Whether it has started."""
         return bool(self.intervals)
 
     @property
     def completed(self) -> bool:
-        """Whether it has begun and nothing of it runs."""
+        """Whether it has started and no run is active."""
         return self.started and None not in self.intervals.values()
 
     @property
     def canceled(self) -> bool:
-        """Whether it ended because the build did."""
+        """Whether it ended because the build was canceled."""
         return is_canceled(self.error)
 
     @property
@@ -173,11 +174,11 @@ class BuildStep:
 
     @property
     def finished_at(self) -> float:
-        """When its last run ended, by our clock; 0 where none has."""
+        """The end of its last run by our clock; 0 if none has ended."""
         return max((end for end in self.intervals.values() if end is not None), default=-self.skew) + self.skew
 
     def compute_duration(self, now: float) -> float:
-        """Seconds it has run until ``now`` (our clock); what overlaps counts once, clocks that jump count nothing."""
+        """Return the seconds it ran until ``now`` (our clock); overlaps count once, clock jumps are ignored."""
         here = now - self.skew
         total, reached = 0.0, float("-inf")
         for begin in sorted(self.intervals):
@@ -188,7 +189,7 @@ class BuildStep:
         return total
 
     def compute_offset(self, timestamp: float | None) -> float:
-        """Seconds from the beginning of its latest run to ``timestamp`` (the node's clock), never negative."""
+        """Return the seconds from the start of its latest run to ``timestamp`` (the node's clock), never negative."""
         if timestamp is None or not self.intervals:
             return 0.0
         return max(0.0, timestamp - max(self.intervals))

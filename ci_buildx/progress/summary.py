@@ -1,4 +1,4 @@
-"""What a build came to: how much of it was cached, what took how long."""
+"""The result of a build in figures: steps, cache hits, durations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ci_buildx.progress.timeline.timeline import Timeline
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTime:
-    """How a step ended: ``seconds`` it ran, on ``node`` ("" for our own phases and one-node builds)."""
+    """A step's result: ``seconds`` it ran, and its ``node`` ("" for our own phases and builds with one node)."""
 
     name: str
     node: str
@@ -21,33 +21,33 @@ class StepTime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildSummary:
-    """The steps in the order in which they began, and the findings of build checks."""
+    """The steps in the order in which they started, and the number of findings of build checks."""
 
     steps: tuple[StepTime, ...]
     warnings: int
 
     @property
     def completed(self) -> tuple[StepTime, ...]:
-        """Those of the Dockerfile: BuildKit's and our own housekeeping is never cached and says nothing."""
+        """The steps of the Dockerfile; internal steps are never cached and not informative."""
         return tuple(step for step in self.steps if _is_work(step))
 
     @property
     def cached(self) -> int:
-        """How many of them came from the cache."""
+        """Number of these steps that were cached."""
         return sum(step.cached for step in self.completed)
 
     @property
     def cached_share(self) -> float:
-        """The same from 0 to 1; 0 if there were none."""
+        """Share of cached steps from 0 to 1; 0 without steps."""
         return self.cached / len(self.completed) if self.completed else 0.0
 
     def format_counts(self) -> str:
-        """``7 steps, 5 cached (71%)``."""
+        """Format the counts, such as ``7 steps, 5 cached (71%)``."""
         count = len(self.completed)
         return f"{count} step{'' if count == 1 else 's'}, {self.cached} cached ({self.cached_share:.0%})"
 
     def format_line(self) -> str:
-        """``7 steps, 5 cached (71 %), slowest: RUN make 12.3s`` for the end of a log."""
+        """Format ``7 steps, 5 cached (71 %), slowest: RUN make 12.3s`` for the end of a log."""
         text = self.format_counts()
         slowest = max(self.completed, key=lambda step: step.seconds, default=None)
         if slowest is None or slowest.seconds < 1.0:
@@ -56,7 +56,7 @@ class BuildSummary:
 
 
 def summarize_graph(graph: StepGraph, *, now: float) -> BuildSummary:
-    """The state of a graph as values; running steps count until ``now``."""
+    """Return the summary of a graph; running steps count until ``now``."""
     steps = tuple(
         StepTime(
             name=step.name,
@@ -72,7 +72,7 @@ def summarize_graph(graph: StepGraph, *, now: float) -> BuildSummary:
 
 
 def _is_work(step: StepTime) -> bool:
-    """Whether a step stands for an instruction: those are numbered, ``[stage 2/3] RUN …``."""
+    """Return whether a step is a Dockerfile instruction: those are numbered, ``[stage 2/3] RUN …``."""
     head, bracket, _ = step.name.removeprefix("[").partition("] ")
     number, _, count = head.rpartition(" ")[2].partition("/")
     return bool(bracket) and number.isdecimal() and count.isdecimal()
@@ -80,9 +80,9 @@ def _is_work(step: StepTime) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildReport:
-    """``title`` names what was built, ``failure`` says in one line why there is no result ("" where there is one).
+    """The report of a build: ``title`` names what was built, ``failure`` is a one-line error, "" on success.
 
-    ``findings`` are what build checks said until then.
+    ``findings`` are those of build checks so far.
     """
 
     title: str
@@ -92,7 +92,7 @@ class BuildReport:
     failure: str = ""
 
     def format_facts(self) -> str:
-        """``17.2 s · 18 steps, 2 cached (11%) · critical path 16.1 s``."""
+        """Format the key facts, such as ``17.2 s · 18 steps, 2 cached (11%) · critical path 16.1 s``."""
         from ci_buildx.progress.timeline.svg import format_duration
 
         parts = [format_duration(self.timeline.seconds), self.summary.format_counts()]

@@ -1,7 +1,7 @@
-"""Progress on a terminal: a frame that is drawn over itself.
+"""Progress on a terminal: a frame that is redrawn in place.
 
-A frame is one write, each line is overwritten before its rest is erased, and terminals that can are asked to show it at
-once (synchronized output, mode 2026): nothing flickers. Colours and their absence (``NO_COLOR``) are rich's business.
+To avoid flicker, a frame is written at once, each line is overwritten before its rest is erased, and terminals with
+synchronized output (mode 2026) are asked to show it at once. Colours, and ``NO_COLOR``, are handled by rich.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _STYLES = {
 }
 
 Size = Callable[[], tuple[int, int]]
-"""The terminal's columns and rows, now."""
+"""A function that returns the terminal's current columns and rows."""
 
 
 class TerminalDisplay:
-    """Draws ``graph`` on ``outlet``, which is a terminal of ``size``."""
+    """Draws ``graph`` on ``outlet``, a terminal of ``size``."""
 
     period: float | None = _PERIOD
 
@@ -52,12 +52,12 @@ class TerminalDisplay:
         self._drawn: list[FrameLine] = []
 
     def take(self, update: RendererUpdate) -> None:
-        """The frame is drawn by the next refresh: faster than that nobody reads."""
+        """Record the start time; the next refresh draws the frame, because faster updates are unreadable."""
         if self._begun_at is None:
             self._begun_at = update.now
 
     def refresh(self, now: float) -> None:
-        """Draw the frame again."""
+        """Redraw the frame."""
         if self._begun_at is None:
             return
         width, height = self._size()
@@ -66,16 +66,16 @@ class TerminalDisplay:
         self._draw(frame[: max(height - 1, 1)], "")
 
     def warn(self, text: str) -> None:
-        """Put a line above the frame, where it scrolls away with what was there before."""
+        """Write a warning above the frame, where it scrolls away with earlier output."""
         above = self._style_line([FrameLine(f"WARNING: {strip_control_characters(text)}", LineTone.WARNING)])
         self._draw(self._drawn, above)
 
     def put_above(self, line: str) -> None:
-        """Put a line of the debug log above the frame."""
+        """Write a line of the debug log above the frame."""
         self._draw(self._drawn, self._style_line([FrameLine(strip_control_characters(line), LineTone.OUTPUT)]))
 
     def close(self, graph: StepGraph, now: float, *, excerpt: str) -> None:
-        """Draw the whole of it a last time and give the cursor back."""
+        """Draw the complete final frame and restore the cursor."""
         graph.flush()
         if self._begun_at is not None:
             canvas = FrameCanvas(width=max(self._size()[0] - 1, _SMALLEST), height=0, window=0)
@@ -88,7 +88,7 @@ class TerminalDisplay:
         return FrameHeading(elapsed=elapsed, description=self._description, finished=finished)
 
     def _read_window_size(self) -> int:
-        """Rows of output a step: BuildKit's own variable sets them."""
+        """Return the rows of output per step, which BuildKit's own variable sets."""
         wanted = self._env.get("BUILDKIT_TTY_LOG_LINES", "")
         return max(6, int(wanted)) if wanted.isdecimal() else 6
 
@@ -97,7 +97,7 @@ class TerminalDisplay:
         self._drawn = frame
 
     def _to_the_top(self) -> str:
-        """Back to the first line of what is drawn; a terminal that became narrower has wrapped long lines."""
+        """Return the sequence to the first line of the frame; lines wrap if the terminal became narrower."""
         width, height = self._size()
         rows = sum(max(1, -(-count_columns(line.text) // max(width, 1))) for line in self._drawn)
         rows = min(rows, max(height - 1, 0))
@@ -111,7 +111,7 @@ class TerminalDisplay:
         return "".join(pieces)
 
     def _choose_codes(self, tone: LineTone) -> tuple[str, str]:
-        """What to write before and after a line of this tone."""
+        """Return the sequences before and after a line of this tone."""
         if not _STYLES[tone]:
             return "", ""
         if tone not in self._styles:
@@ -120,7 +120,7 @@ class TerminalDisplay:
 
 
 def _render_style(style: str, env: Mapping[str, str]) -> tuple[str, str]:
-    """A style in the escape sequences that this terminal understands."""
+    """Return the escape sequences of a style for this terminal."""
     from rich.console import Console
     from rich.text import Text
 

@@ -1,1 +1,1 @@
-"""OCI registries: references, credentials, blobs and manifests, the merge of an index."""
+"""OCI registries: references, credentials, blobs and manifests, merging of indexes."""

@@ -1,4 +1,4 @@
-"""What to do about a build that a registry failed: buildkitd says that it did, not with whose login, nor the cure."""
+"""Fixes for builds that failed because of a registry; buildkitd reports neither the login that it used nor a fix."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ci_buildx.errors import SolveError
 from ci_buildx.registry.credentials import CredentialStore
 
 _ANSWER = r"request to https?://([^/\s]+)/v2/\S*: "
-"""How containerd 2.4 (``core/remotes/docker/errcode.go``) begins to tell of an answer that it did not expect."""
+"""The beginning of containerd 2.4's message for an unexpected response (``core/remotes/docker/errcode.go``)."""
 _TURNED_AWAY = re.compile(
     rf"{_ANSWER}(?:401 Unauthorized|403 Forbidden)"
     r"|for ([^/\s]+)/\S+: (?:pull access denied|.*insufficient_scope)"
@@ -20,7 +20,7 @@ _BROKEN = re.compile(rf"{_ANSWER}5\d\d ")
 _UNTRUSTED = re.compile(r"\"https://([^/\"]+)/[^\"]*\": tls: failed to verify certificate")
 _PLAIN = re.compile(r"\"https://([^/\"]+)/[^\"]*\": http: server gave HTTP response to HTTPS client")
 _NO_ARTIFACTS = re.compile(r"(application/vnd\.oci\.empty\.v1\+json)")
-"""Registries that refuse OCI artifacts name the media type of their configuration, each in its own words."""
+"""Matches the config's media type, which every registry that rejects OCI artifacts names in its error message."""
 _NO_ARTIFACTS_FIX = (
     "the registry takes no attestations that are OCI artifacts: set BUILDX_NO_DEFAULT_OCI_ARTIFACT=true "
     "or oci-artifact=false of the output, or build with --provenance=false"
@@ -29,9 +29,9 @@ _ABSENT = re.compile(r"failed to resolve source metadata for (\S+): .*not found"
 
 
 def add_advice(failure: SolveError, store: CredentialStore, builder: str = "") -> SolveError:
-    """The failure with its fix, where it has none and a registry is behind it.
+    """Return the failure with a fix, if it has none and a registry caused it.
 
-    ``builder`` is the name of one that the build did not make, whose configuration was decided before.
+    ``builder`` is the name of an existing builder that the build uses, whose configuration was set at its creation.
     """
     if failure.fix:
         return failure
@@ -52,7 +52,7 @@ def add_advice(failure: SolveError, store: CredentialStore, builder: str = "") -
 
 
 def find_no_artifacts(message: str) -> str:
-    """The fix where a registry refused an OCI artifact, "" elsewhere."""
+    """Return the fix for a registry that rejected an OCI artifact, "" for other messages."""
     return _NO_ARTIFACTS_FIX if _NO_ARTIFACTS.search(message) else ""
 
 

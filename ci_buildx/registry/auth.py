@@ -1,4 +1,4 @@
-"""What a registry answers about authentication: challenges and tokens. Pure.
+"""Authentication at registries: challenges, tokens, and the headers to send.
 
 Challenges are those of RFC 9110, section 11.6.1; tokens those of distribution's "token" and "oauth2" specifications
 (distribution 3.0, ``docs/content/spec/auth``).
@@ -35,7 +35,7 @@ _LONGEST_HEADER = 8192
 
 
 class AuthScheme(StrEnum):
-    """The ways to authenticate that registries ask for."""
+    """The authentication schemes that registries use."""
 
     BASIC = "basic"
     BEARER = "bearer"
@@ -43,7 +43,7 @@ class AuthScheme(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthChallenge:
-    """One challenge; ``realm`` is the URL of the token service where the scheme is bearer."""
+    """A challenge; for the bearer scheme ``realm`` is the URL of the token service."""
 
     scheme: AuthScheme
     realm: str = ""
@@ -53,16 +53,16 @@ class AuthChallenge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BearerToken:
-    """A bearer token and the seconds it lives."""
+    """A bearer token and its lifetime in seconds."""
 
     value: Secret
     lifetime: float
 
 
 def parse_challenge(header: str) -> AuthChallenge:
-    """The strongest challenge of a ``WWW-Authenticate`` header: bearer before basic.
+    """Return the strongest challenge of a ``WWW-Authenticate`` header: bearer before basic.
 
-    RegistryError if there is none that we can meet.
+    Raises RegistryError if there is no supported challenge.
     """
     found = {
         scheme: parameters
@@ -83,7 +83,7 @@ def parse_challenge(header: str) -> AuthChallenge:
 
 
 def parse_token(body: bytes) -> BearerToken:
-    """The answer of a token service. RegistryError, without quoting it, if it is none."""
+    """Parse a token service's answer; raise RegistryError, without quoting the answer, if it is invalid."""
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
@@ -97,7 +97,7 @@ def parse_token(body: bytes) -> BearerToken:
 
 
 def _read_lifetime(value: object) -> float:
-    """Seconds; the specification's 60 where the answer says nothing usable."""
+    """Return the lifetime in seconds; the specification's default of 60 if missing or invalid."""
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _LONGEST_LIFETIME:
         return float(value)
     return _DEFAULT_LIFETIME
@@ -108,7 +108,7 @@ def _read_scheme(name: str) -> AuthScheme | None:
 
 
 def _split_challenges(header: str) -> list[tuple[str, Mapping[str, str]]]:
-    """Schemes with their parameters, up to the first thing that is neither."""
+    """Return the schemes with their parameters, up to the first syntax error."""
     challenges: list[tuple[str, Mapping[str, str]]] = []
     position = 0
     while match := _SCHEME.match(header, position):
@@ -130,7 +130,7 @@ _NOT_BY_GET = (404, 405)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryAccess:
-    """What a request needs: ``scopes`` such as ``repository:group/name:pull,push`` at ``host``."""
+    """What a request has to be authorized for: ``scopes`` such as ``repository:group/name:pull,push`` at ``host``."""
 
     host: str
     path: str = ""
@@ -138,7 +138,7 @@ class RegistryAccess:
 
 
 class RegistryAuthorizer:
-    """Thread-safe."""
+    """Makes Authorization headers and caches challenges and tokens; thread-safe."""
 
     def __init__(
         self, store: CredentialStore, connection: RegistryConnection, *, clock: Callable[[], float] = time.monotonic
@@ -151,9 +151,9 @@ class RegistryAuthorizer:
         self._tokens: dict[RegistryAccess, tuple[Secret, float]] = {}
 
     def make_headers(self, access: RegistryAccess) -> dict[str, str]:
-        """What to send with a request: nothing until the registry has asked for something.
+        """Return the headers that authorize a request; none until the registry has sent a challenge.
 
-        RegistryError if there is no login, or the token service refuses it.
+        Raises RegistryError if there is no login, or the token service refuses it.
         """
         with self._lock:
             challenge = self._challenges.get(access.host)
@@ -168,7 +168,7 @@ class RegistryAuthorizer:
                     assert_never(challenge.scheme)
 
     def accept_challenge(self, access: RegistryAccess, header: str) -> None:
-        """Take in a 401: the next headers follow ``header``, with a fresh token. RegistryError if it is unusable."""
+        """Process the challenge of a 401, and drop the cached token; raise RegistryError if it is unusable."""
         challenge = parse_challenge(header)
         with self._lock:
             self._challenges[access.host] = challenge
@@ -194,10 +194,10 @@ class RegistryAuthorizer:
 def fetch_token(
     connection: RegistryConnection, access: RegistryAccess, challenge: AuthChallenge, login: RegistryLogin | None
 ) -> BearerToken:
-    """A fresh token, without a ``login`` an anonymous one.
+    """Fetch a token; without a ``login``, an anonymous one.
 
-    By GET, as every token service has it; by POST for an identity token, and where GET is not served. RegistryError
-    if the service refuses the login, cannot be reached, or would be sent the login in clear.
+    Uses GET, which every token service supports; POST for an identity token, and if GET is not supported. Raises
+    RegistryError if the service refuses the login, cannot be reached, or would receive the login in plain text.
     """
     origin = parse_origin(challenge.realm)
     if origin is None:
@@ -224,7 +224,7 @@ def fetch_token(
 
 
 def _check_redirect(url: str, origin: Origin, access: RegistryAccess, connection: RegistryConnection) -> None:
-    """Raise RegistryError if a token service must not send us there: no login goes along, but a request does."""
+    """Raise RegistryError for a forbidden redirect of a token service; no login is sent along, but a request is."""
     if parse_origin(url) != origin:
         check_realm(url, access.host, connection.trust)
 
@@ -242,7 +242,7 @@ def _make_form_request(access: RegistryAccess, challenge: AuthChallenge, login: 
         body=lambda: urlencode(form).encode(),
         limit=_LARGEST_TOKEN,
         named_by=access.host,
-        follows=False,  # a redirect would take the form, with the password in it, anywhere
+        follows=False,  # a redirect would send the form, with the password in it, to another host
     )
 
 

@@ -1,4 +1,4 @@
-"""The caches that several nodes pushed to a registry, made one. What the format of a cache is, the caller knows."""
+"""Merges the caches that several nodes pushed to a registry; the caller supplies the cache format."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from ci_buildx.registry.content import ContentDescriptor, compute_digest, parse_
 
 
 class CacheFormat(Protocol):
-    """How caches are merged. Methods raise ValueError for what is no cache."""
+    """The format of a cache and how to merge caches; methods raise ValueError for an invalid cache."""
 
     MEDIA_TYPE: str
     LARGEST: int
 
     def find_config(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
-        """The descriptor of a cache's configuration."""
+        """Return the descriptor of a cache's configuration."""
 
     def merge_configs(self, configs: Iterable[bytes]) -> bytes:
-        """One configuration of several."""
+        """Merge several configurations into one."""
 
     def merge_manifests(self, manifests: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) -> bytes:
-        """The manifest of all layers with one configuration."""
+        """Return the manifest of all layers with one configuration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergedCache:
-    """What a reference names now: the caches of all nodes, or, where they are ``too_large``, the first one's."""
+    """The cache under a reference: that of all nodes, or only the first one's if the merge was ``too_large``."""
 
     descriptor: ContentDescriptor
     too_large: bool = False
@@ -39,9 +39,9 @@ class MergedCache:
 def merge_caches(
     client: RegistryClient, target: ImageReference, sources: Sequence[str], form: CacheFormat
 ) -> MergedCache:
-    """Merge the caches ``sources`` (tags or digests of ``target``'s repository) and write them under ``target``.
+    """Merge the caches ``sources`` (tags or digests in ``target``'s repository) and push the result to ``target``.
 
-    Their layers are there already: a configuration and a manifest are written. Raises RegistryError.
+    Their layers are already in the repository; only a configuration and a manifest are pushed. Raises RegistryError.
     """
     repository = RegistryRepository.from_reference(target)
     documents = {found.descriptor.digest: found for found in (client.read_manifest(repository, one) for one in sources)}

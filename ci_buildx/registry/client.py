@@ -1,4 +1,4 @@
-"""A registry's API: manifests and blobs (OCI distribution specification 1.1, ``spec.md``)."""
+"""A client of a registry's API: manifests and blobs (OCI distribution specification 1.1, ``spec.md``)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _LONGEST_REASON = 300
 
 @dataclass(frozen=True, slots=True)
 class RegistryRepository:
-    """A repository of a registry: ``Repository("docker.io", "library/alpine")``."""
+    """A repository of a registry, such as ``RegistryRepository("docker.io", "library/alpine")``."""
 
     domain: str
     path: str
@@ -52,12 +52,12 @@ class RegistryRepository:
 
     @classmethod
     def from_reference(cls, reference: ImageReference) -> RegistryRepository:
-        """The repository that a reference names."""
+        """Return the repository of a reference."""
         return cls(reference.domain, reference.path)
 
 
 class RegistryClient:
-    """Reads and writes repositories. Methods raise RegistryError, and InputError where a login cannot be looked up."""
+    """Reads and writes repositories. Methods raise RegistryError, or InputError if the login lookup fails."""
 
     def __init__(
         self, store: CredentialStore, *, trust: RegistryTrust | None = None, patience: RequestPatience | None = None
@@ -78,7 +78,7 @@ class RegistryClient:
         self._connection.close()
 
     def ping(self, domain: str) -> None:
-        """Check that a registry answers and takes the login."""
+        """Check that a registry responds and accepts the login."""
         host = RegistryRepository(domain, "").host
         request = RegistryRequest(method="GET", url=f"{self._connection.find_base(host)}/v2/")
         answer = self._call(request, RegistryAccess(host=host))
@@ -86,7 +86,7 @@ class RegistryClient:
             raise make_refusal(answer, domain, "the first request")
 
     def read_manifest(self, repository: RegistryRepository, name: str) -> ManifestDocument:
-        """The manifest or index under a tag or digest; its content is what the digest says."""
+        """Return the manifest or index with a tag or digest; if ``name`` is a digest, verify the content."""
         request = self._request("GET", repository, f"manifests/{name}", headers={"Accept": ACCEPTED})
         answer = self._call(request, _make_pull_access(repository))
         if answer.status != HTTPStatus.OK:
@@ -96,18 +96,18 @@ class RegistryClient:
         return parse_document(answer.body, answer.headers.get("content-type", ""))
 
     def has_manifest(self, repository: RegistryRepository, digest: str) -> bool:
-        """Whether a manifest is there already."""
+        """Return whether a manifest exists."""
         request = self._request("HEAD", repository, f"manifests/{digest}", headers={"Accept": ACCEPTED})
         return self._check_exists(request, repository)
 
     def has_tag(self, repository: RegistryRepository, tag: str, digest: str) -> bool:
-        """Whether ``tag`` names the manifest ``digest`` already, as far as the registry says what it names."""
+        """Return whether ``tag`` already points to the manifest ``digest``, if the registry reports digests."""
         request = self._request("HEAD", repository, f"manifests/{tag}", headers={"Accept": ACCEPTED})
         answer = self._call(request, _make_push_access(repository))
         return answer.status == HTTPStatus.OK and answer.headers.get("docker-content-digest") == digest
 
     def put_manifest(self, repository: RegistryRepository, name: str, document: ManifestDocument) -> None:
-        """Write a manifest or index under a tag or digest."""
+        """Push a manifest or index under a tag or digest."""
         headers = {"Content-Type": document.descriptor.media_type}
         request = self._request("PUT", repository, f"manifests/{name}", headers=headers, body=lambda: document.body)
         answer = self._call(request, _make_push_access(repository))
@@ -118,7 +118,7 @@ class RegistryClient:
             raise RegistryError(f"{repository.domain} stored {document.descriptor.digest} as {stored[:100]}")
 
     def read_blob(self, repository: RegistryRepository, digest: str) -> bytes:
-        """A small blob, such as an image's config."""
+        """Return a small blob, such as an image's config."""
         request = self._request("GET", repository, f"blobs/{check_digest(digest)}", limit=LARGEST_CONFIG)
         answer = self._call(request, _make_pull_access(repository))
         if answer.status != HTTPStatus.OK:
@@ -127,11 +127,11 @@ class RegistryClient:
         return answer.body
 
     def has_blob(self, repository: RegistryRepository, digest: str) -> bool:
-        """Whether a blob is there already."""
+        """Return whether a blob exists."""
         return self._check_exists(self._request("HEAD", repository, f"blobs/{check_digest(digest)}"), repository)
 
     def mount_blob(self, repository: RegistryRepository, digest: str, source: RegistryRepository) -> bool:
-        """Let a blob of another repository of the same registry appear in this one; whether the registry did."""
+        """Mount a blob from another repository of the same registry; return whether the registry supports it."""
         query = urlencode({"mount": check_digest(digest), "from": source.path})
         request = self._request("POST", repository, f"blobs/uploads/?{query}")
         answer = self._call(request, _make_push_access(repository, source))
@@ -140,7 +140,7 @@ class RegistryClient:
         return answer.status == HTTPStatus.CREATED
 
     def open_blob(self, repository: RegistryRepository, digest: str) -> Response:
-        """A blob to be read piece by piece, unverified; the caller closes it."""
+        """Return a stream of a blob's unverified content; the caller closes it."""
         request = self._request("GET", repository, f"blobs/{check_digest(digest)}")
         answer = self._call(replace(request, streamed=True), _make_pull_access(repository))
         if answer.stream is None:
@@ -148,7 +148,7 @@ class RegistryClient:
         return answer.stream
 
     def upload_blob(self, repository: RegistryRepository, digest: str, body: Callable[[], Any]) -> None:
-        """Write a blob in one piece; ``body`` gives its content anew for each attempt."""
+        """Push a blob in one request; ``body`` returns its content anew for each attempt."""
         access = _make_push_access(repository)
         begun = self._call(self._request("POST", repository, "blobs/uploads/"), access)
         if begun.status != HTTPStatus.ACCEPTED:
@@ -158,7 +158,7 @@ class RegistryClient:
         url = f"{place}{'&' if urlsplit(place).query else '?'}{urlencode({'digest': check_digest(digest)})}"
         headers = {"Content-Type": "application/octet-stream"}
         request = RegistryRequest(method="PUT", url=url, headers=headers, body=body)
-        # A location elsewhere carries its own permission; the login is not meant for that host.
+        # An upload URL on another host carries its own authorization, and that host must not get the login.
         origin = parse_origin(place)
         if origin is None:
             raise RegistryError(f"{repository.domain} names no usable place to upload to")
@@ -178,7 +178,7 @@ class RegistryClient:
         return RegistryRequest(method=method, url=url, **options)
 
     def _call(self, request: RegistryRequest, access: RegistryAccess) -> RegistryResponse:
-        """Send with what authorizes it; a 401 is answered once."""
+        """Send a request with authorization; retry once after a 401."""
         answer = self._connection.send(self._send_authorized(request, access))
         if answer.status == HTTPStatus.UNAUTHORIZED:
             self._authorizer.accept_challenge(access, answer.headers.get("www-authenticate", ""))
@@ -190,7 +190,7 @@ class RegistryClient:
 
 
 def make_refusal(answer: RegistryResponse, domain: str, doing: str) -> RegistryError:
-    """What a registry's refusal means: its own words (specification, "Error Codes"), and what to do."""
+    """Return the error for a refused request: the registry's message (specification, "Error Codes"), and a fix."""
     match answer.status:
         case HTTPStatus.UNAUTHORIZED:
             fix = f"the login for {domain} is missing or wrong"

@@ -1,4 +1,4 @@
-"""Sessions of ``requests`` that trust what was declared, one for each host."""
+"""HTTP connections to registries: sessions of ``requests`` with the declared TLS trust of each host, and retries."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from requests.adapters import HTTPAdapter
 
 REDIRECTS = 5
-"""Redirects of one request that are followed."""
+"""Maximum number of redirects followed for one request."""
 
 
 def make_session(host: str, trust: RegistryTrust, pace: TransferPace) -> Session:
-    """A session that takes no logins from its surroundings: those of a ``.netrc`` are not meant for us."""
+    """Return a session that takes no logins from the environment: those in a ``.netrc`` are for other programs."""
     from requests import Session
 
     session = Session()
@@ -52,7 +52,7 @@ def make_session(host: str, trust: RegistryTrust, pace: TransferPace) -> Session
 
 
 def _make_context(host: str, trust: RegistryTrust) -> ssl.SSLContext:
-    """TLS as this system trusts it (``SSL_CERT_FILE`` included), and the authorities declared for the host."""
+    """Return a TLS context with the system's authorities (``SSL_CERT_FILE`` included) and the host's declared ones."""
     context = ssl.create_default_context()
     if trust.everywhere:
         context.load_verify_locations(cadata=trust.everywhere)
@@ -71,10 +71,10 @@ def _make_context(host: str, trust: RegistryTrust) -> ssl.SSLContext:
 
 
 def _present(context: ssl.SSLContext, certificate: Secret, key: Secret, host: str) -> None:
-    """Let the context show a client certificate. The library reads only files."""
+    """Load a client certificate into the context, through a file since the library cannot read from memory."""
     with private_file.open_private_file(certificate.reveal() + b"\n" + key.reveal()) as name:
         try:
-            context.load_cert_chain(name, password="")  # never asked for on a terminal
+            context.load_cert_chain(name, password="")  # prevents a password prompt on the terminal
         except OSError as error:
             message = "the client certificate and its key do not belong together or are no PEM"
             raise InputError(message, source=f"keypair of registry {host}") from error
@@ -86,7 +86,7 @@ def _make_adapter(pace: TransferPace, context: ssl.SSLContext | None = None) -> 
     from ci_buildx.registry.pace import make_pools
 
     class Bounded(HTTPAdapter):
-        """Keeps the pace and uses the TLS context, through proxies too."""
+        """Enforces the pace and uses the TLS context, also through proxies."""
 
         def init_poolmanager(self, *sizes: Any, **options: Any) -> None:
             super().init_poolmanager(*sizes, **options, ssl_context=context)
@@ -101,16 +101,16 @@ def _make_adapter(pace: TransferPace, context: ssl.SSLContext | None = None) -> 
 
 
 def find_ca_bundle() -> str | bool:
-    """The file of authorities that users of requests declare; its own otherwise."""
+    """Return the file of authorities from the variables that requests reads; True for its default."""
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
 
 
 _LOG = debug.get_log("registry")
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 LARGEST_REDIRECT = 64 << 10
-"""Bytes that may come with a redirect; nobody reads them."""
+"""Maximum size in bytes of a redirect's body, which is discarded."""
 MOST_HOSTS = 64
-"""Hosts whose connections are kept: buildkitd may ask for tokens of any number of them."""
+"""Maximum number of hosts with open sessions: buildkitd may ask for tokens of any number of hosts."""
 _PIECE = 1 << 16
 _LONGEST_REASON = 200
 _NO_TLS = "WRONG_VERSION_NUMBER"
@@ -118,25 +118,26 @@ _NO_TRUST = ("CERTIFICATE_VERIFY_FAILED", "Hostname mismatch")
 
 
 class TooLarge(RegistryError):
-    """An answer is longer than the request's limit."""
+    """A response is larger than the request's limit."""
 
 
 class RequestBody(Protocol):
-    """Content to send that is read piece by piece."""
+    """Content to send, read in pieces."""
 
     def __len__(self) -> int: ...
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes, at most ``size`` of them."""
+        """Return at most ``size`` more bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryRequest:
-    """One request. ``body`` is called for each attempt; ``streamed`` leaves the content of a 200 to be read.
+    """A request. ``body`` is called for each attempt; ``streamed`` leaves the content of a 200 unread.
 
-    ``named_by`` is the registry that named this host: what was declared for it holds for its token service too.
-    Redirects are followed if ``follows``; the library leaves out the login when they lead to another origin, and
-    ``check``, called with the URL of each, raises RegistryError for one that must not be followed.
+    ``limit`` is the maximum size of the response in bytes. ``named_by`` is the registry that referred to this host:
+    its trust settings also apply to its token service. Redirects are followed if ``follows``; the library drops the
+    login if they lead to another origin. ``check`` is called with the URL of each redirect and raises RegistryError
+    if it must not be followed.
     """
 
     method: str
@@ -157,7 +158,7 @@ class RegistryRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryResponse:
-    """What came back; header names are lower case. ``stream`` must be closed by whoever asked for it."""
+    """A response; header names are lower case. The caller must close ``stream``."""
 
     status: int
     headers: Mapping[str, str]
@@ -167,10 +168,10 @@ class RegistryResponse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestPatience:
-    """How often to try, and how long to wait between (s): doubling from ``first``, at most ``longest``, jittered.
+    """Number of attempts and the waits between them in seconds: doubling from ``first`` to ``longest``, jittered.
 
-    ``connect`` and ``silence`` (s) bound one attempt: until there is a connection, and between two pieces of an answer;
-    ``pace`` bounds it as a whole.
+    ``connect`` and ``silence`` (seconds) limit the time of one attempt until it is connected, and between two pieces of
+    the response; ``pace`` limits the attempt as a whole.
     """
 
     attempts: int = 5
@@ -183,13 +184,13 @@ class RequestPatience:
     jitter: Callable[[], float] = random.random
 
     def pause(self, attempt: int, wanted: float | None) -> None:
-        """Wait before the next attempt; what the registry wants goes first."""
+        """Wait before the next attempt; the registry's ``wanted`` seconds take precedence."""
         delay = self.first * 2**attempt * (0.5 + self.jitter()) if wanted is None else wanted
         self.sleep(min(delay, self.longest))
 
 
 class RegistryConnection:
-    """Sends requests; thread-safe. ``close`` gives the sockets back."""
+    """Sends requests to any number of hosts; thread-safe."""
 
     def __init__(self, trust: RegistryTrust, patience: RequestPatience | None = None) -> None:
         self.trust = trust
@@ -198,7 +199,7 @@ class RegistryConnection:
         self._schemes: dict[str, str] = {}
 
     def find_base(self, host: str) -> str:
-        """The URL of a registry. One that may speak either (``http`` and ``insecure``) is asked once."""
+        """Return a registry's base URL; probe once for TLS if it may use either (``http`` and ``insecure``)."""
         scheme = self._schemes.get(host)
         if scheme is None:
             scheme = "https" if self._is_tls(host) else "http"
@@ -208,10 +209,10 @@ class RegistryConnection:
         return f"{scheme}://{host}"
 
     def send(self, request: RegistryRequest) -> RegistryResponse:
-        """The answer, whatever its status, after retries on 408, 429, 5xx and broken connections.
+        """Return the response, whatever its status, after retries on 408, 429, 5xx and broken connections.
 
-        RegistryError if there is no answer, its TLS is not trusted, it comes too slowly, or it is larger than the
-        request's limit.
+        Raises RegistryError if there is no response, its TLS certificate is not trusted, it arrives too slowly, or it
+        is larger than the request's limit.
         """
         from requests.exceptions import ChunkedEncodingError, RequestException, SSLError, Timeout
         from requests.exceptions import ConnectionError as Broken
@@ -227,7 +228,7 @@ class RegistryConnection:
                     raise _make_connection_error(request.host, error) from error
                 self._patience.pause(attempt, None)
                 continue
-            except (RequestException, HTTPError, ValueError) as error:  # of the last a URL or header that is none
+            except (RequestException, HTTPError, ValueError) as error:  # ValueError: invalid URL or header
                 _log(request, f"no answer ({_find_reason(error)})", began)
                 raise _make_connection_error(request.host, error) from error
             _log(request, answer.status, began)
@@ -280,7 +281,7 @@ class RegistryConnection:
     def _open_session(self, host: str) -> Session:
         session = self._sessions.get(host)
         if session is None:
-            while len(self._sessions) >= MOST_HOSTS:  # their requests go on, and close their sockets when they end
+            while len(self._sessions) >= MOST_HOSTS:  # running requests continue, and close their sockets at the end
                 with suppress(StopIteration, KeyError):
                     self._sessions.pop(next(iter(self._sessions))).close()
             session = self._sessions.setdefault(host, make_session(host, self.trust, self._patience.pace))
@@ -295,9 +296,9 @@ def _log(request: RegistryRequest, outcome: object, began: float) -> None:
 
 
 def _look_at_redirect(response: Response, request: RegistryRequest) -> None:
-    """Refuse a redirect that must not be followed, and read what comes with it only as far as anybody would.
+    """Refuse a forbidden redirect, and limit how much of its body is read.
 
-    The library reads it whole, however large, before it goes on.
+    The library would read the body completely, however large, before it continues.
     """
     if not (request.follows and response.is_redirect):
         return
@@ -318,7 +319,7 @@ def _read_response(response: Response, request: RegistryRequest) -> bytes:
 
 
 def _read_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the answer asks to wait, None if it does not say."""
+    """Return the seconds that the response asks to wait, None if unspecified."""
     value = headers.get("retry-after", "")
     if value.isdecimal() and len(value) < 9:
         return float(value)
@@ -329,7 +330,7 @@ def _read_retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _is_final(error: Exception) -> bool:
-    """Whether TLS failed in a way that another attempt does not change."""
+    """Return whether a TLS error is permanent, so that retrying is pointless."""
     return any(mark in str(error) for mark in (_NO_TLS, *_NO_TRUST))
 
 
@@ -345,7 +346,7 @@ def _make_connection_error(host: str, error: Exception) -> RegistryError:
 
 
 def _find_reason(error: BaseException) -> str:
-    """The innermost cause, which is the one that says something."""
+    """Return the text of the innermost cause, the most informative one."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     text = getattr(error, "strerror", None) or " ".join(str(error).split())

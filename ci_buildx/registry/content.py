@@ -1,7 +1,7 @@
-"""Manifests and indexes as registries store them. Pure; everything that was read is checked before it is used.
+"""Manifests and indexes as registries store them. Pure; all content is validated before it is used.
 
-Forms are those of the OCI image specification 1.1 (``manifest.md``, ``image-index.md``) and of Docker's
-"image manifest version 2, schema 2". Descriptors stay JSON objects, so that nothing of them gets lost in a merge.
+The formats are those of the OCI image specification 1.1 (``manifest.md``, ``image-index.md``) and of Docker's
+"image manifest version 2, schema 2". Descriptors stay JSON objects, so that a merge preserves unknown fields.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MANIFESTS = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 ACCEPTED = ", ".join((OCI_INDEX, DOCKER_LIST, OCI_MANIFEST, DOCKER_MANIFEST))
 
 LARGEST_MANIFEST = 4 << 20
-"""Bytes; registries refuse larger ones (distribution 2.8, ``registry/handlers/manifests.go``)."""
+"""Maximum size in bytes; registries refuse larger manifests (distribution 2.8, ``registry/handlers/manifests.go``)."""
 LARGEST_CONFIG = 8 << 20
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
@@ -34,7 +34,7 @@ _MOST_ENTRIES = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentDescriptor:
-    """What names content: its media type, digest and size (bytes)."""
+    """Media type, digest and size (bytes) of some content."""
 
     media_type: str
     digest: str
@@ -43,7 +43,7 @@ class ContentDescriptor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestDocument:
-    """A manifest or index: its bytes, what names them, and what they say."""
+    """A manifest or index: its raw bytes, its descriptor and its parsed fields."""
 
     descriptor: ContentDescriptor
     body: bytes
@@ -56,36 +56,36 @@ class ManifestDocument:
 
     @property
     def entries(self) -> list[dict[str, Any]]:
-        """The descriptors of an index's manifests, as they stand there."""
+        """The descriptors of an index's manifests, unchanged."""
         return list(self.fields.get("manifests", ()))
 
     @property
     def blobs(self) -> list[dict[str, Any]]:
-        """The descriptors of a manifest's config and layers, as they stand there."""
+        """The descriptors of a manifest's config and layers, unchanged."""
         return [self.fields["config"], *self.fields.get("layers", ())] if not self.is_index else []
 
 
 def compute_digest(body: bytes) -> str:
-    """The sha256 digest of some content."""
+    """Return the sha256 digest of some content."""
     return f"sha256:{hashlib.sha256(body).hexdigest()}"
 
 
 def verify_content(body: bytes, digest: str) -> None:
-    """RegistryError if content is not what its digest names."""
+    """Raise RegistryError if the content does not match its digest."""
     algorithm, _, expected = check_digest(digest).partition(":")
     if hashlib.new(algorithm, body).hexdigest() != expected:
         raise RegistryError(f"the registry sent something else than {digest}", fix="its storage or a proxy is broken")
 
 
 def check_digest(digest: object) -> str:
-    """The digest if it is one that can be verified, RegistryError otherwise."""
+    """Return the digest if its syntax and algorithm are supported; raise RegistryError otherwise."""
     if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
         raise RegistryError(f"unusable digest {str(digest)[:100]!r}")
     return digest
 
 
 def parse_document(body: bytes, content_type: str = "") -> ManifestDocument:
-    """Read a manifest or index. RegistryError with the reason if it is malformed or of an unknown type."""
+    """Parse a manifest or index; raise RegistryError if it is malformed or of an unknown type."""
     fields = _require_object(_load_json(body), "the manifest")
     media_type = _read_media_type(fields, content_type.partition(";")[0].strip())
     if media_type in INDEXES:
@@ -98,7 +98,7 @@ def parse_document(body: bytes, content_type: str = "") -> ManifestDocument:
 
 
 def parse_platform(config: bytes) -> dict[str, str]:
-    """The platform that an image's config names, in the form that an index has. RegistryError if it names none."""
+    """Return the platform in an image's config, in the form used by an index; raise RegistryError if missing."""
     fields = _require_object(_load_json(config), "the image's config")
     names = ("architecture", "os", "variant", "os.version")
     platform = {name: fields[name] for name in names if isinstance(fields.get(name), str) and fields[name]}
@@ -108,7 +108,7 @@ def parse_platform(config: bytes) -> dict[str, str]:
 
 
 def read_platform(entry: Mapping[str, Any]) -> Platform | None:
-    """The platform of an index's entry, None where it has none or stands for no image (attestations)."""
+    """Return the platform of an index's entry, None if it has none or is not an image (attestations)."""
     platform = entry.get("platform")
     if not isinstance(platform, dict):
         return None
@@ -132,9 +132,10 @@ def _require_object(value: object, what: str) -> dict[str, Any]:
 
 
 def _read_media_type(fields: Mapping[str, Any], announced: str) -> str:
-    """The type that the content names, else the one announced with it; both must agree, and the content with them.
+    """Return the content's own type, or else the announced one; raise RegistryError if they or the content disagree.
 
-    Content that can be read as index and as manifest deceives one of two readers (CVE-2021-41190).
+    Content that is valid both as an index and as a manifest would be read differently by different clients
+    (CVE-2021-41190).
     """
     media_type = fields.get("mediaType") or announced or _guess_media_type(fields)
     known = INDEXES | MANIFESTS
@@ -147,7 +148,7 @@ def _read_media_type(fields: Mapping[str, Any], announced: str) -> str:
 
 
 def _guess_media_type(fields: Mapping[str, Any]) -> str:
-    """OCI content may leave its type out; what it holds tells."""
+    """Derive the type from the content; OCI content may omit it."""
     if "manifests" in fields:
         return OCI_INDEX
     return OCI_MANIFEST if "config" in fields else ""

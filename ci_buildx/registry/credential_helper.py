@@ -16,7 +16,7 @@ from ci_buildx.model.secret import Secret
 from ci_buildx.registry.docker_config import HUB, HUB_KEY, RegistryLogin
 
 DEADLINE = 30.0
-"""Seconds for a program to answer: some ask a cloud's API."""
+"""Timeout of a program in seconds; some call a cloud's API."""
 
 _PREFIX = "docker-credential-"
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
@@ -29,9 +29,9 @@ _LONGEST_MESSAGE = 200
 def ask_program(
     suffix: str, host: str, *, origin: str, env: Mapping[str, str], deadline: float = DEADLINE
 ) -> RegistryLogin | None:
-    """Ask the program for a host's login, None if it has none.
+    """Ask the program for a host's login; return None if it has none.
 
-    InputError (naming ``origin``) if there is no such program, RegistryError if it fails or says nothing in time.
+    Raises InputError (naming ``origin``) if the program is missing, RegistryError if it fails or times out.
     """
     name = _PREFIX + suffix
     path = find_program(name, env) if _NAME.fullmatch(suffix) else None
@@ -65,11 +65,11 @@ def _run_program(path: str, server: str, env: Mapping[str, str], deadline: float
 
 
 def _check_absent(name: str, host: str, status: int, output: bytes) -> None:
-    """RegistryError unless the failure only says that there is no login."""
+    """Raise RegistryError unless the failure means that there is no login."""
     message = output.decode("utf-8", "replace").strip()
     if _NOT_FOUND in message or message in _NO_LOGIN:
         return
-    # A program that fails after it printed JSON may have printed a secret.
+    # The output of a failed program that printed JSON may contain a secret.
     said = "" if "{" in message else " ".join(message.split())[:_LONGEST_MESSAGE]
     raise RegistryError(
         f"{name} failed for {host} with status {status}" + (f": {said}" if said else ""),

@@ -1,6 +1,6 @@
-"""Logins of registries, from where docker and podman keep them.
+"""Logins for registries, from docker's and podman's configuration.
 
-A password ``oidc:AUDIENCE`` stands for the CI job's own token (:mod:`ci_buildx.kube.oidc_token`), fetched when needed.
+The password ``oidc:AUDIENCE`` is replaced by the CI job's own token (:mod:`ci_buildx.kube.oidc_token`), fetched on use.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ _FOLDER = "DOCKER_CONFIG"
 
 OIDC = "oidc:"
 KEPT = 290.0
-"""Seconds that a login counts: clouds' credential programs give some that live for five minutes (as buildx has it,
-BuildKit 0.34.2, ``session/auth/authprovider/authprovider.go``)."""
+"""Seconds that a login is cached: some clouds' credential programs return logins valid for five minutes (as in buildx,
+BuildKit 0.34.2, ``session/auth/authprovider/authprovider.go``).
+"""
 
 
 MOST_KNOWN = 1000
-"""Hosts and repositories whose logins are remembered: buildkitd may ask for any number of them."""
+"""Maximum number of cached logins by host and repository: buildkitd may ask for any number of them."""
 
 
 class CredentialStore:
-    """Looks logins up, each once in a while; thread-safe."""
+    """Looks up logins and caches them for a limited time; thread-safe."""
 
     def __init__(
         self,
@@ -47,9 +48,9 @@ class CredentialStore:
         self._known: dict[tuple[str, str], tuple[RegistryLogin | None, float]] = {}
 
     def lookup(self, host: str, path: str = "") -> RegistryLogin | None:
-        """The login for a registry's host (with port), or for one of its repositories; None for anonymous access.
+        """Return the login for a registry's host (with port) or one of its repositories; None for anonymous access.
 
-        InputError if a credential program is missing, RegistryError if it fails.
+        Raises InputError if a credential program is missing, RegistryError if it fails.
         """
         key = (canonicalize_host(host), path)
         with self._lock:
@@ -64,7 +65,7 @@ class CredentialStore:
             return login
 
     def _resolve_login(self, login: RegistryLogin | None) -> tuple[RegistryLogin | None, float]:
-        """A login with the token that its password stands for; and for how many seconds it counts."""
+        """Resolve an ``oidc:`` password to a token; return the login and the seconds it is valid."""
         password = login.secret.reveal_text() if login else ""
         if login is None or not password.startswith(OIDC):
             return login, KEPT
@@ -74,7 +75,7 @@ class CredentialStore:
         return replace(login, secret=token), min(KEPT, oidc_token.compute_usable_time(token))
 
     def _ask(self, config: DockerConfig, host: str, path: str) -> RegistryLogin | None:
-        """What the configured program says; an entry for the repository, or for what it is in, goes first."""
+        """Return the credential program's login; None if there is none, or the repository has an entry in the file."""
         suffix = config.find_program(host)
         if not suffix or config.find_below(host, path):
             return None
@@ -86,8 +87,9 @@ class CredentialStore:
 def load_credentials(env: Mapping[str, str]) -> CredentialStore:
     """Read the configurations that the environment names.
 
-    ``DOCKER_AUTH_CONFIG`` (the content itself) goes before ``REGISTRY_AUTH_FILE``, that before ``config.json`` in
-    ``DOCKER_CONFIG`` or ``~/.docker``. InputError if one cannot be read, or if one that was named does not exist.
+    ``DOCKER_AUTH_CONFIG`` (the content itself) takes precedence over ``REGISTRY_AUTH_FILE``, and that over
+    ``config.json`` in ``DOCKER_CONFIG`` or ``~/.docker``. Raises InputError if one cannot be read, or if one that is
+    named explicitly does not exist.
     """
     configs = []
     if content := env.get(_CONTENT):
@@ -99,7 +101,7 @@ def load_credentials(env: Mapping[str, str]) -> CredentialStore:
 
 
 def find_config_folder(env: Mapping[str, str]) -> Path:
-    """Docker's own folder of configuration."""
+    """Return the folder of docker's configuration."""
     return Path(env.get(_FOLDER) or Path(env.get("HOME") or Path.home()) / ".docker")
 
 

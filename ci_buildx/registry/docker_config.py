@@ -1,6 +1,6 @@
-"""Docker's ``config.json`` as far as it holds logins. Pure.
+"""The logins in Docker's ``config.json``. Pure.
 
-Its form is that of docker/cli 29.8.2 (``cli/config/configfile/file.go``, ``cli/config/credentials/file_store.go``);
+The format is that of docker/cli 29.8.2 (``cli/config/configfile/file.go``, ``cli/config/credentials/file_store.go``);
 keys with a path (``host/group``) are those of containers-auth.json(5).
 """
 
@@ -18,14 +18,14 @@ from ci_buildx.model.secret import Secret
 
 HUB = "docker.io"
 HUB_KEY = "https://index.docker.io/v1/"
-"""The name under which Docker Hub's login is stored."""
+"""The key of Docker Hub's login."""
 _HUB_HOSTS = frozenset({HUB, "index.docker.io", "registry-1.docker.io"})
 _API_PATHS = frozenset({"", "v1", "v2"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryLogin:
-    """Who to be at a registry. With an ``identity_token`` (an OAuth2 refresh token) ``secret`` is empty."""
+    """A registry login. With an ``identity_token`` (an OAuth2 refresh token) ``secret`` is empty."""
 
     username: str
     secret: Secret
@@ -34,7 +34,7 @@ class RegistryLogin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DockerConfig:
-    """One file's logins: ``auths`` by host and path, credential programs by host, and one for all other hosts."""
+    """Logins of one file: ``auths`` by host and path, credential programs by host, and ``store`` for other hosts."""
 
     origin: str
     auths: Mapping[tuple[str, str], RegistryLogin]
@@ -42,9 +42,9 @@ class DockerConfig:
     store: str
 
     def find(self, host: str, path: str) -> RegistryLogin | None:
-        """The login of the longest prefix of ``path`` that has one, else the host's.
+        """Return the login of the longest matching prefix of ``path``, else the host's.
 
-        Without a path any of that host will do: a registry that wants passwords is not told for which repository.
+        Without a path, any login of that host is used: registries with basic authentication do not name the repository.
         """
         host = canonicalize_host(host)
         if login := self.find_below(host, path) or self.auths.get((host, "")):
@@ -52,21 +52,21 @@ class DockerConfig:
         return None if path else next((self.auths[key] for key in sorted(self.auths) if key[0] == host), None)
 
     def find_below(self, host: str, path: str) -> RegistryLogin | None:
-        """The login of the longest prefix of ``path`` that has one of its own."""
+        """Return the login of the longest prefix of ``path`` that has an entry, None without one."""
         parts = [part for part in path.split("/") if part]
         prefixes = ("/".join(parts[:count]) for count in range(len(parts), 0, -1))
         found = (self.auths.get((canonicalize_host(host), prefix)) for prefix in prefixes)
         return next((login for login in found if login), None)
 
     def find_program(self, host: str) -> str:
-        """The suffix of the credential program that knows this host, "" if none is named, or if "" is named for it."""
+        """Return the suffix of the host's credential program; "" if none is configured, or if disabled for it."""
         return self.helpers.get(canonicalize_host(host), self.store)
 
 
 def parse_docker_config(text: str, origin: str) -> DockerConfig:
-    """Read a configuration; ``origin`` names the file or variable in errors.
+    """Parse a configuration; ``origin`` names the file or variable in errors.
 
-    InputError says what is malformed, never what it holds.
+    Raises InputError that describes the problem without quoting the content.
     """
     try:
         document = json.loads(text or "{}")
@@ -87,7 +87,7 @@ def parse_docker_config(text: str, origin: str) -> DockerConfig:
 
 
 def canonicalize_host(host: str) -> str:
-    """One name for all hosts of Docker Hub, lower case."""
+    """Return the host in lower case, with one name for all hosts of Docker Hub."""
     host = host.lower()
     return HUB if host in _HUB_HOSTS else host
 
@@ -104,7 +104,7 @@ def _read_logins(auths: Mapping[str, Any], origin: str) -> dict[tuple[str, str],
 
 
 def _read_login(entry: Mapping[str, Any], where: str, origin: str) -> RegistryLogin | None:
-    """A login, None for the empty entry that docker leaves where a credential program knows more."""
+    """Return a login; None for the empty entry that docker leaves if a credential program is used."""
     username = _require_text(entry.get("username"), where, origin)
     password = _require_text(entry.get("password"), where, origin)
     token = _require_text(entry.get("identitytoken"), where, origin)
@@ -126,7 +126,7 @@ def _decode_auth(auth: str, where: str, origin: str) -> tuple[str, str]:
 
 
 def _split_key(key: str) -> tuple[str, str]:
-    """``https://host:port/v1/`` and ``host:port/group`` to host and path; the API's own paths are none."""
+    """Split ``https://host:port/v1/`` or ``host:port/group`` into host and path; the API's own paths become ""."""
     bare = key.partition("://")[2] or key
     host, _, path = bare.partition("/")
     path = path.strip("/")
@@ -150,7 +150,7 @@ def _require_text(value: Any, where: str, origin: str) -> str:
 
 
 def _describe_fault(error: ValueError | RecursionError) -> str:
-    """Where the JSON is malformed, without quoting it."""
+    """Return where the JSON is malformed, without quoting it."""
     if isinstance(error, json.JSONDecodeError):
         return f"malformed JSON at line {error.lineno}, column {error.colno}"
     return "malformed JSON"

@@ -1,4 +1,4 @@
-"""Copies manifests with everything they refer to from one repository to another, of the same registry or not."""
+"""Merges the nodes' images into an index, and copies manifests with their content between repositories."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _DEEPEST = 4
 def copy_manifest(
     client: RegistryClient, digest: str, source: RegistryRepository, target: RegistryRepository, *, depth: int = 0
 ) -> None:
-    """Copy a manifest, or an index with all it lists; what is there already is left alone."""
+    """Copy a manifest, or an index with everything it lists, skipping existing content."""
     if client.has_manifest(target, digest):
         return
     if depth > _DEEPEST:
@@ -57,7 +57,7 @@ def _copy_blob(
 
 
 class _BlobTransfer:
-    """A blob on its way from one registry to another; its end is refused if it is not what its digest says."""
+    """A blob being copied between registries; raises RegistryError at the end if it does not match its digest."""
 
     def __init__(self, response: Response, digest: str, size: int) -> None:
         self._response = response
@@ -95,12 +95,12 @@ def merge_index(
     *,
     annotations: Mapping[str, str] | None = None,
 ) -> ContentDescriptor:
-    """Merge what the nodes pushed by digest (``sources``) to ``target``'s repository; write it under each of ``tags``.
+    """Merge the manifests ``sources`` (digests) in ``target``'s repository and push the index as each of ``tags``.
 
-    Tags may be of other repositories and registries: what the index lists is copied there first. A reference without a
-    tag gets the index by its digest alone. A tag that names the index already is not written again: in registries with
-    immutable tags that would fail (containerd 2.4 asks first, too: ``core/remotes/docker/pusher.go``).
-    RegistryError says which tags were written if one fails.
+    Tags may be in other repositories and registries: the index's content is copied there first. For a reference
+    without a tag the index is pushed by digest only. A tag that already points to the index is not pushed again: that
+    would fail in registries with immutable tags (containerd 2.4 checks first, too:
+    ``core/remotes/docker/pusher.go``). Raises RegistryError that lists the tags already pushed.
     """
     home = RegistryRepository.from_reference(target)
     documents = [client.read_manifest(home, digest) for digest in sources]
@@ -114,9 +114,9 @@ def merge_index(
 
 
 def combine_index(parts: Sequence[Sequence[Mapping[str, Any]]], annotations: Mapping[str, str]) -> bytes:
-    """The index of each node's descriptors: images in the nodes' order, then attestations, each once.
+    """Return the index of each node's descriptors: images in the nodes' order, then attestations, without duplicates.
 
-    RegistryError if two nodes built the same platform.
+    Raises RegistryError if two nodes built the same platform.
     """
     entries: dict[str, dict[str, Any]] = {}
     for entry in (entry for part in parts for entry in part):
@@ -139,7 +139,7 @@ def combine_index(parts: Sequence[Sequence[Mapping[str, Any]]], annotations: Map
 
 
 def _list_entries(client: RegistryClient, home: RegistryRepository, document: ManifestDocument) -> list[dict[str, Any]]:
-    """The descriptors that a node's result adds to the index; a bare manifest's platform is in its config."""
+    """Return the descriptors that a node adds to the index; a bare manifest's platform is read from its config."""
     if document.is_index:
         return document.entries
     config = client.read_blob(home, document.fields["config"]["digest"])

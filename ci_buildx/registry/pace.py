@@ -1,10 +1,9 @@
-"""Connections whose peer must send and take at a pace: one that drips is never silent, and would never end.
+"""Connections that enforce a minimum transfer rate: a peer that drips bytes never times out, and would never finish.
 
-Only waiting for the peer counts, not what we do between: a copy from one registry to another accuses the slow one.
-The bytes are counted where they are read and written, at the socket: status lines, headers and the lengths of chunks
-can drip as well as bodies. Of the libraries this uses what they offer to subclasses: ``PoolManager``'s
-``pool_classes_by_scheme``, a pool's ``ConnectionCls``, a connection's ``sock`` and ``set_tunnel``.
-What these connections are made of is imported with the first of them.
+Only the time spent waiting for the peer counts, not our own processing: in a copy between registries the slow one is
+blamed. Bytes are counted at the socket, because status lines, headers and chunk lengths can drip as well as bodies.
+Only the libraries' extension points are used: ``PoolManager``'s ``pool_classes_by_scheme``, a pool's
+``ConnectionCls``, a connection's ``sock`` and ``set_tunnel``. Base classes are imported with the first connection.
 """
 
 from __future__ import annotations
@@ -26,19 +25,19 @@ if TYPE_CHECKING:
 
 
 _PIECE = 1 << 16
-"""Bytes that are sent at once: the time-out of a socket holds for all of them."""
+"""Bytes per send, since a socket's timeout applies to the whole call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferPace:
-    """Waiting for a peer may last ``grace`` seconds, and one second more for every ``rate`` bytes that passed."""
+    """The wait for a peer is limited to ``grace`` seconds plus one second per ``rate`` bytes transferred."""
 
     grace: float = 120.0
     rate: int = 4096
 
 
 class _TransferProgress:
-    """What passed in one direction of one request (bytes), and how long that was waited for (s)."""
+    """Bytes transferred in one direction of a request, and the seconds spent waiting for them."""
 
     def __init__(self, pace: TransferPace, host: str) -> None:
         self._pace = pace
@@ -48,7 +47,7 @@ class _TransferProgress:
 
     @contextmanager
     def count_waiting(self, connected: socket | None) -> Iterator[None]:
-        """Count what the block waits. RegistryError when that is too long for what has passed."""
+        """Count the time that the block waits; raise RegistryError if that is too long for the bytes transferred."""
         silence = connected.gettimeout() if connected else None
         left = self._pace.grace + self.passed / self._pace.rate - self._waited
         if left <= 0:
@@ -76,10 +75,10 @@ class _TransferProgress:
 
 
 class _PacedStream(io.RawIOBase):
-    """An answer as it comes from the socket; a read ends when the peer's time is over."""
+    """A response read from the socket; reads fail once the peer has used up its time."""
 
     def __init__(self, connected: socket, progress: _TransferProgress) -> None:
-        # The socket closes when this is closed, too: urllib3 closes a connection before the answer has been read.
+        # Closing this also closes the socket: urllib3 closes a connection before the response has been read.
         self._raw = connected.makefile("rb", buffering=0)
         self._socket = connected
         self._progress = progress
@@ -99,7 +98,7 @@ class _PacedStream(io.RawIOBase):
 
 
 class _PacedSocket:
-    """A connected socket whose peer keeps the pace, as far as an HTTP client uses one."""
+    """A connected socket that enforces the pace, with the methods that an HTTP client uses."""
 
     def __init__(self, connected: socket, pace: TransferPace, peer: str) -> None:
         self._socket = connected
@@ -111,7 +110,7 @@ class _PacedSocket:
         return getattr(self._socket, name)
 
     def sendall(self, data: Any) -> None:
-        """Send a part of a request."""
+        """Send part of a request."""
         if self._outgoing is None:
             self._outgoing = _TransferProgress(self._pace, self._peer)
         with memoryview(data).cast("B") as view:
@@ -122,21 +121,21 @@ class _PacedSocket:
                 self._outgoing.passed += len(piece)
 
     def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
-        """Open the answer to what was sent, to read it; what is sent after that is the next request."""
+        """Return a reader for the response; data sent afterwards belongs to the next request."""
         self._outgoing = None
         return io.BufferedReader(_PacedStream(self._socket, _TransferProgress(self._pace, self._peer)))
 
 
 def make_pools(pace: TransferPace) -> dict[str, type[HTTPConnectionPool]]:
-    """Return pools for each scheme, for ``urllib3.PoolManager.pool_classes_by_scheme``, that keep the pace."""
+    """Return pools by scheme that enforce the pace, for ``urllib3.PoolManager.pool_classes_by_scheme``."""
 
     from urllib3 import connection, connectionpool
 
     class Paced(connection.HTTPConnection):
-        """The part that is the same with TLS and without it."""
+        """The parts shared by plain and TLS connections."""
 
         _registry = ""
-        """The registry's own name, where a proxy opens a tunnel to it."""
+        """The registry's own name, if a proxy opens a tunnel to it."""
 
         @property
         def sock(self) -> Any:
@@ -145,7 +144,7 @@ def make_pools(pace: TransferPace) -> dict[str, type[HTTPConnectionPool]]:
         @sock.setter
         def sock(self, connected: Any) -> None:
             self._paced: _PacedSocket | None = None
-            if connected is not None:  # before there is a host it is None
+            if connected is not None:  # None until the host is set
                 peer = self._registry or _join(self.host, self.port, self.default_port)
                 self._paced = _PacedSocket(connected, pace, peer)
 
@@ -154,7 +153,7 @@ def make_pools(pace: TransferPace) -> dict[str, type[HTTPConnectionPool]]:
             super().set_tunnel(host, port, *more, **options)
 
     class Secure(Paced, connection.HTTPSConnection):
-        """With TLS."""
+        """A TLS connection."""
 
     return {
         "http": type("Pool", (connectionpool.HTTPConnectionPool,), {"ConnectionCls": Paced}),

@@ -1,8 +1,9 @@
-"""Which token services a registry, or a buildkitd that speaks for it, may name for a token without a login.
+"""Checks the URLs of token services that registries, or buildkitd on their behalf, name for tokens without a login.
 
-A login goes only where its registry says and TLS protects it. Without one nothing secret is sent, but a request is,
-from this machine: it must not be led to what only this machine reaches. Docker and containerd go wherever the realm
-leads; so a realm by HTTPS on the Internet stays possible from any registry (``docker.io`` names ``auth.docker.io``).
+A login is only sent where its registry says, and only over TLS. Without a login nothing secret is sent, but a request
+is, from this machine, which must not be directed to hosts that only this machine can reach. Docker and containerd
+follow any realm; so an HTTPS realm on the Internet is allowed for every registry (``docker.io`` names
+``auth.docker.io``).
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
     from ci_buildx.registry.trust import RegistryTrust
 
 _SHARED = "100.64.0.0/10"
-"""Addresses of carriers and of clouds' inner services (RFC 6598), which Python counts to neither side."""
+"""Carriers' and clouds' internal addresses (RFC 6598), which Python considers neither private nor global."""
 _TRANSLATED = "64:ff9b::/96"
-"""IPv4 addresses as IPv6 networks see them (RFC 6052)."""
+"""IPv4 addresses translated to IPv6 (RFC 6052)."""
 
 
 class Reach(IntEnum):
-    """From where an address is reached."""
+    """From where an address can be reached."""
 
     EVERYWHERE = 0
     NETWORK = 1
@@ -40,11 +41,11 @@ _ALSO_FROM = {
     Reach.LINK: frozenset({Reach.LINK}),
     Reach.MACHINE: frozenset({Reach.MACHINE}),
 }
-"""What a registry must be so that its token service may be that: one on this machine may have one in the network."""
+"""The reach a registry needs so that its token service may have this reach: a local one may use one in the network."""
 
 
 def check_realm(url: str, host: str, trust: RegistryTrust) -> None:
-    """Raise RegistryError if a token of ``host`` without a login must not be asked for at ``url``."""
+    """Raise RegistryError if an anonymous token for ``host`` must not be requested at ``url``."""
     origin = parse_origin(url)
     if origin is None:
         raise RegistryError(f"{host[:100]} names no usable token service: realm {url[:100]!r}")
@@ -63,7 +64,7 @@ def check_realm(url: str, host: str, trust: RegistryTrust) -> None:
 
 
 def find_reach(origin: Origin) -> Reach:
-    """Return from where a host is reached: of several addresses, the one that fewest reach counts."""
+    """Return from where a host can be reached; of several addresses, the least reachable one counts."""
     return max(_list_reach(origin), default=Reach.EVERYWHERE)
 
 
@@ -72,7 +73,7 @@ def _list_reach(origin: Origin) -> frozenset[Reach]:
 
 
 def _list_addresses(origin: Origin) -> Iterable[IPv4Address | IPv6Address]:
-    """List what a name stands for; nothing if it stands for nothing here, or if a proxy looks it up."""
+    """Return the addresses of a host; none if it cannot be resolved here, or if a proxy resolves it."""
     from ipaddress import ip_address
 
     try:
@@ -89,7 +90,7 @@ def _list_addresses(origin: Origin) -> Iterable[IPv4Address | IPv6Address]:
     try:
         found = socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        # The request itself will say so. Names such as 0x7f.1 are resolved like any other.
+        # The request itself will report that. Names such as 0x7f.1 are resolved like any other.
         return []
     return [ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
 

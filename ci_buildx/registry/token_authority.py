@@ -1,8 +1,9 @@
-"""Seeds of the token authority, one for each host, in docker's ``.token_seed``.
+"""Fetches registry tokens for buildkitd, and keeps the seeds of the token authority in docker's ``.token_seed``.
 
-The file and its lock are those of buildx (BuildKit 0.34.2, ``session/auth/authprovider/tokenseed.go``): with the same
-seed as yesterday, or as buildx, a builder that was kept has our tokens still, and a cached build asks for none. A seed
-cannot be made of the login instead: buildkitd, who knows the public key, could then guess passwords.
+There is one seed for each host. The file and its lock are those of buildx (BuildKit 0.34.2,
+``session/auth/authprovider/tokenseed.go``): with an unchanged seed, shared with buildx, a builder that was kept still
+has our tokens, and a cached build needs none. Seeds must not be derived from the login: buildkitd, which knows the
+public key, could then guess passwords.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _FIELD = "Seed"
 
 
 class TokenSeeds:
-    """Thread-safe. Where ``folder`` is missing (as on a CI runner) or cannot be written, seeds live as long as this."""
+    """Seeds by host; thread-safe. Kept in memory only if ``folder`` is missing (as on a CI runner) or read-only."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -42,7 +43,7 @@ class TokenSeeds:
         self._known: dict[str, Secret] = {}
 
     def get(self, host: str) -> Secret:
-        """The host's seed, a new one where it has none."""
+        """Return the host's seed, creating it if missing."""
         with self._lock:
             if host not in self._known:
                 self._known[host] = self._read_or_make(host)
@@ -59,7 +60,7 @@ class TokenSeeds:
 
     @contextmanager
     def _lock_file(self) -> Iterator[None]:
-        """Held for milliseconds, by buildx too."""
+        """Hold the lock of the seed file, which buildx uses too; it is held for milliseconds only."""
         import fcntl
 
         descriptor = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -70,7 +71,7 @@ class TokenSeeds:
             os.close(descriptor)
 
     def _read(self) -> dict[str, Any]:
-        """What the file holds; nothing if it is missing or not whole."""
+        """Return the content of the file; empty if it is missing or malformed."""
         try:
             document = json.loads((self._folder / _FILE).read_bytes())
         except (FileNotFoundError, ValueError, RecursionError):
@@ -84,7 +85,7 @@ class TokenSeeds:
 
 
 def _read_seed(entry: object) -> bytes:
-    """The seed in an entry, b"" if there is none that can be read."""
+    """Return the seed in an entry, b"" if missing or malformed."""
     try:
         return b64decode(entry[_FIELD], validate=True)  # type: ignore[index]
     except (TypeError, KeyError, ValueError):
@@ -92,30 +93,32 @@ def _read_seed(entry: object) -> bytes:
 
 
 SWITCH = "BUILDKIT_NO_CLIENT_TOKEN"
-"""The environment variable that leaves tokens to buildkitd, which is then told the logins (BuildKit 0.34.2,
-``session/auth/authprovider/authprovider.go``)."""
+"""The environment variable that makes buildkitd fetch tokens itself; it then receives the logins (BuildKit 0.34.2,
+``session/auth/authprovider/authprovider.go``).
+"""
 
 HUB_API = "registry-1.docker.io"
 _HUB_SERVICE = Origin("https", "auth.docker.io", 443)
 _ATTEMPTS, _CONNECT, _SILENCE, _GRACE = 3, 5.0, 15.0, 30.0
-"""buildkitd waits for 60 s (BuildKit 0.34.2, ``session/auth/auth.go``): before that it shall be told the reason."""
+"""Limits below the 60 s that buildkitd waits (BuildKit 0.34.2, ``session/auth/auth.go``), so that it gets the error."""
 
 
 MOST_REALMS = 1000
-"""Token services that are remembered as those of their registries."""
+"""Maximum number of token services remembered as verified."""
 
 
 class LoginStore(Protocol):
-    """Where logins are looked up."""
+    """A source of logins."""
 
     def lookup(self, host: str, path: str = "") -> RegistryLogin | None:
         """Return the login for a host, or for one of its repositories."""
 
 
 class RegistryTokens:
-    """A source of tokens for one job; thread-safe. ``folder`` is docker's, ``trust`` is called for the first token.
+    """Fetches the tokens of one job; thread-safe. ``folder`` is docker's, ``trust`` is called for the first token.
 
-    Tokens are not kept here: each buildkitd keeps its own while they live, and asks again when a registry refused one.
+    Tokens are not cached here: each buildkitd caches its own until they expire, and asks again if a registry refuses
+    one.
     """
 
     def __init__(self, store: LoginStore, *, folder: Path, trust: Callable[[], RegistryTrust]) -> None:
@@ -128,7 +131,7 @@ class RegistryTokens:
         self._realms: set[tuple[str, Origin]] = set()
 
     def fetch(self, request: TokenRequest) -> BearerToken:
-        """A fresh token. RegistryError names the registry and the reason if there is none."""
+        """Fetch a token; raise RegistryError that names the registry and the reason if that fails."""
         from ci_buildx.registry.auth import AuthChallenge, AuthScheme, RegistryAccess, fetch_token
 
         if not is_host(request.host):
@@ -149,7 +152,7 @@ class RegistryTokens:
     def _check_realm(self, host: str, realm: str) -> None:
         """Raise RegistryError unless the registry itself names this token service; buildkitd might name another.
 
-        A service at the registry's own origin is its own. Each other one is asked for once in a build.
+        A service at the registry's own origin is accepted. For any other, the registry is asked once per build.
         """
         from ci_buildx.registry.auth import parse_challenge
         from ci_buildx.registry.connection import RegistryRequest
@@ -160,7 +163,7 @@ class RegistryTokens:
         if known or (canonicalize_host(host) == HUB and asked == _HUB_SERVICE):
             return
         if asked is None or not (asked.is_secure or connection.trust.allows_plain(host)):
-            return  # fetch_token refuses it, whoever named it.
+            return  # fetch_token refuses it in any case.
         base = connection.find_base(HUB_API if canonicalize_host(host) == HUB else host)
         if asked != parse_origin(base):
             answer = connection.send(RegistryRequest(method="GET", url=f"{base}/v2/"))
@@ -174,7 +177,7 @@ class RegistryTokens:
             self._realms.add((host, asked))
 
     def find_seed(self, host: str) -> Secret:
-        """The seed of the keys for a host, empty where there is no login."""
+        """Return the seed of the keys for a host, empty if there is no login."""
 
         if self._store.lookup(host) is None:
             return Secret(b"")
@@ -201,7 +204,7 @@ class RegistryTokens:
 
 
 def _is_inner(realm: str) -> bool:
-    """Whether a token service is one that not everybody reaches: buildkitd must not choose it."""
+    """Return whether a token service is not publicly reachable; buildkitd must not choose such a service."""
     from ci_buildx.registry.realm import Reach, find_reach
 
     origin = parse_origin(realm)
@@ -209,7 +212,7 @@ def _is_inner(realm: str) -> bool:
 
 
 def _find_path(scopes: tuple[str, ...]) -> str:
-    """The repository whose login counts: the one that is written to, where blobs of others are mounted into it."""
+    """Return the repository whose login is used: the one being pushed to, if blobs of others are mounted into it."""
     parts = [scope.split(":") for scope in scopes if scope.startswith("repository:") and scope.count(":") > 1]
     parts.sort(key=lambda part: "push" not in part[-1].split(","))
     return ":".join(parts[0][1:-1]) if parts else ""

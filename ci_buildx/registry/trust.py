@@ -1,7 +1,7 @@
-"""How to reach a registry: plain HTTP, TLS without verification, TLS with a certificate authority of its own.
+"""How to reach a registry: plain HTTP, TLS without verification, TLS with a custom certificate authority.
 
 The rules are BuildKit's (0.34.2, ``util/resolver/resolver.go``: ``fillInsecureOpts``), so that this client reaches
-what buildkitd reaches: ``[registry."host"]`` with ``http``, ``insecure`` and ``ca``; local hosts speak plain HTTP.
+what buildkitd reaches: ``[registry."host"]`` with ``http``, ``insecure`` and ``ca``; local hosts use plain HTTP.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _SOURCE = "buildkitd config"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryTrust:
-    """Hosts (with port) by how far they are trusted; ``secured`` ones speak TLS although they are local.
+    """Hosts (with port) by how they are trusted; ``secured`` ones use TLS although they are local.
 
-    ``authorities`` are files or PEM texts, ``keypairs`` client certificates with their keys; those of ``everywhere``
-    (PEM) count for all hosts. ``mirrors`` are hosts that are asked in place of others.
+    ``authorities`` are files or PEM texts, ``keypairs`` client certificates with their keys; the PEM authorities in
+    ``everywhere`` apply to all hosts. ``mirrors`` are hosts that are asked in place of others.
     """
 
     plain: frozenset[str] = frozenset()
@@ -35,20 +35,20 @@ class RegistryTrust:
     mirrors: frozenset[str] = frozenset()
 
     def has_tls_declaration(self, host: str) -> bool:
-        """Whether anything was declared for TLS with a host."""
+        """Return whether TLS settings were declared for a host."""
         return host in self.insecure or host in self.authorities
 
     def with_insecure(self, hosts: Iterable[str]) -> RegistryTrust:
-        """The same with hosts that may speak plain HTTP or TLS that nothing verifies (``registry.insecure=true``)."""
+        """Return a copy in which ``hosts`` may use plain HTTP or unverified TLS (``registry.insecure=true``)."""
         added = frozenset(hosts)
         return replace(self, plain=self.plain | added, insecure=self.insecure | added) if added else self
 
     def allows_plain(self, host: str) -> bool:
-        """Whether requests may go without TLS."""
+        """Return whether requests may be sent without TLS."""
         return host in self.plain or (is_local_host(host) and host not in self.secured)
 
     def should_prefer_tls(self, host: str) -> bool:
-        """Whether TLS comes first: always, except where plain HTTP is all that was declared."""
+        """Return whether to try TLS first: always, unless only plain HTTP was declared."""
         return not self.allows_plain(host) or host in self.insecure
 
 
@@ -59,9 +59,9 @@ def read_trust(
     secrets: Mapping[str, Secret] | None = None,
     everywhere: str = "",
 ) -> RegistryTrust:
-    """What a ``buildkitd.toml`` declares about registries. InputError if it is malformed.
+    """Return the registry settings in a ``buildkitd.toml``; raise InputError if it is malformed.
 
-    ``files`` and ``secrets`` are what it names, by the last part of their paths: it was written for a pod.
+    ``files`` and ``secrets`` are the contents of files it refers to, by base name, since its paths are those of a pod.
     """
     hosts = _read_registries(buildkitd_toml)
     return RegistryTrust(
@@ -78,7 +78,7 @@ def read_trust(
 
 
 def is_local_host(host: str) -> bool:
-    """Whether a host (with or without port) is this machine: docker trusts those without TLS."""
+    """Return whether a host (with or without port) is this machine; docker trusts such hosts without TLS."""
     name = host.partition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
     if name == "localhost":
         return True
@@ -110,14 +110,14 @@ def _list_files(host: str, options: dict[str, Any], known: Mapping[str, str]) ->
 
 
 def _list_mirrors(options: dict[str, Any]) -> list[str]:
-    """Hosts of mirrors, which may have a scheme and a path."""
+    """Return the hosts of mirrors, without scheme and path."""
     named = options.get("mirrors", [])
     texts = [text for text in named if isinstance(text, str)] if isinstance(named, list) else []
     return [text.rpartition("://")[2].partition("/")[0] for text in texts]
 
 
 def _list_pairs(options: dict[str, Any], secrets: Mapping[str, Secret]) -> tuple[tuple[Secret, Secret], ...]:
-    """Client certificates with their keys, as far as they are known here."""
+    """Return the client certificates with their keys, if both are known here."""
     named = options.get("keypair", []) if secrets else []
     places = [(Path(pair["cert"]).name, Path(pair["key"]).name) for pair in named]
     return tuple((secrets[cert], secrets[key]) for cert, key in places if cert in secrets and key in secrets)

@@ -1,1 +1,1 @@
-"""A build over time, as values, and the pictures and pages of it."""
+"""Timelines of builds: the data, and its rendering as SVG, HTML and Mermaid."""

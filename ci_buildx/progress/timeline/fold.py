@@ -1,4 +1,4 @@
-"""Fewer rows for a build of many steps: what was short and nobody waited for is shown together. Pure."""
+"""Folds short, non-critical steps of large builds into fewer rows. Pure."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ci_buildx.progress.timeline.timeline import OURS, SpanKind, Timeline, Timel
 
 
 def fold_rows(timeline: Timeline, limit: int) -> Timeline:
-    """At most about ``limit`` rows. Failed steps, our phases and the longest of all others are kept one by one.
+    """Reduce a timeline to about ``limit`` rows; keep failed steps, our own phases and the longest other steps.
 
-    What is folded stays in its section, between the rows that were kept.
+    Folded rows stay in their section, between the rows that were kept.
     """
     if len(timeline.rows) <= limit:
         return timeline
@@ -25,19 +25,19 @@ def fold_rows(timeline: Timeline, limit: int) -> Timeline:
 
 
 def _weigh_row(row: TimelineRow) -> tuple[bool, bool, float]:
-    """What is kept first."""
+    """Return the sort key; rows with the highest weight are kept."""
     return (row.section == OURS or row.kind in (SpanKind.FAILED, SpanKind.CANCELED), row.critical, row.seconds)
 
 
 def _fold_neighbours(section: Sequence[TimelineRow], kept: set[int]) -> Iterator[TimelineRow]:
-    """Neighbours that are not kept become one row."""
+    """Join adjacent rows that are not kept."""
     for whole, rows in groupby(section, key=lambda row: id(row) in kept):
         several = list(rows)
         yield from several if whole or len(several) == 1 else [_join_rows(several)]
 
 
 def _gather_rows(section: Sequence[TimelineRow], kept: set[int]) -> Iterator[TimelineRow]:
-    """All that are not kept become one row at the end."""
+    """Join all rows that are not kept, and put the result at the end."""
     rest = [row for row in section if id(row) not in kept]
     yield from (row for row in section if id(row) in kept)
     if rest:
@@ -58,7 +58,7 @@ def _join_rows(rows: Sequence[TimelineRow]) -> TimelineRow:
 
 
 def _merge_spans(spans: Iterable[TimeSpan]) -> Iterator[TimeSpan]:
-    """The time that is covered by any of them, each stretch once."""
+    """Merge overlapping spans."""
     current: TimeSpan | None = None
     for span in sorted(spans, key=lambda one: (one.begin, one.end)):
         if current is None:

@@ -1,4 +1,7 @@
-"""A build over time as a page that stands alone: the picture, what a row says where one points, and all steps. Pure."""
+"""Renders a timeline as a self-contained HTML page: the picture, details of the row under the pointer, and all steps.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ for(const row of document.querySelectorAll('.row')){
 
 
 def render_page(timeline: Timeline, caption: TimelineCaption) -> str:
-    """The page as the text of an HTML file, which needs nothing from anywhere."""
+    """Return the text of an HTML file without external resources."""
     picture = render_svg(timeline, caption)
     return f"""<!doctype html>
 <html lang="en">

@@ -1,7 +1,7 @@
-"""A build over time as a Mermaid ``gantt``, for places that draw Mermaid and no SVG: GitHub's job summaries. Pure.
+"""Renders a timeline as a Mermaid ``gantt``, for places that support Mermaid but not SVG: GitHub's job summaries.
 
-Syntax: Mermaid 11, ``packages/mermaid/src/diagrams/gantt/parser/gantt.jison``. A task's name ends at ``:``, a
-statement at ``;``, ``#`` and ``%%`` begin comments, and some words begin statements of other kinds.
+Pure. Syntax: Mermaid 11, ``packages/mermaid/src/diagrams/gantt/parser/gantt.jison``. A task's name ends at ``:``, a
+statement at ``;``, ``#`` and ``%%`` start comments, and some words start other statements.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ci_buildx.progress.timeline.svg import DIGEST, format_duration
 from ci_buildx.progress.timeline.timeline import SpanKind, Timeline, TimelineRow
 
 MOST_ROWS = 40
-"""Rows of a chart: GitHub draws no Mermaid text of more than 50,000 characters, and nobody reads as many rows."""
+"""Maximum rows of a chart: GitHub limits Mermaid text to 50,000 characters, and longer charts are unreadable."""
 
 _NAME_COLUMNS = 56
 _ALIKE = str.maketrans(
@@ -27,7 +27,7 @@ _ALIKE = str.maketrans(
         )
     )
 )
-"""What Mermaid or the Markdown around it would take for its own, and characters that look the same."""
+"""Characters with a meaning in Mermaid or in the surrounding Markdown, and look-alikes that replace them."""
 _RESERVED = re.compile(
     r"(gantt|title|section|dateFormat|inclusiveEndDates|topAxis|axisFormat|tickInterval|includes|excludes|weekday|"
     r"weekend|todayMarker|accTitle|accDescr|click|href|call|\d{4}-)",
@@ -36,9 +36,9 @@ _RESERVED = re.compile(
 
 
 def render_gantt(timeline: Timeline, *, title: str = "") -> str:
-    """The chart's text, to stand between `` ```mermaid `` and `` ``` ``.
+    """Return the chart's text, to be placed between `` ```mermaid `` and `` ``` ``.
 
-    Grey bars (``done``) came from the cache, red ones (``crit``) are what the end waited for, or what failed.
+    Grey bars (``done``) are cached; red ones (``crit``) are on the critical path or failed.
     """
     shown = fold_rows(timeline, MOST_ROWS)
     lines = ["gantt", *([f"    title {_escape_name(title)}"] if title else []), "    dateFormat x"]
@@ -54,7 +54,7 @@ def _choose_axis_format(seconds: float) -> str:
 
 
 def _render_tasks(row: TimelineRow, begin: float) -> Iterator[str]:
-    """One row: its longest run, with the time of all of them in its name."""
+    """Yield the task of a row: its longest run, with the total time of all runs in its name."""
     run = max(row.runs, key=lambda run: run.seconds)
     start = max(0, round((run.begin - begin) * 1000))
     end = max(start + 1, round((run.end - begin) * 1000))
@@ -68,7 +68,7 @@ def _is_highlighted(row: TimelineRow) -> bool:
 
 
 def _escape_name(name: str) -> str:
-    """A name that Mermaid reads as one."""
+    """Return a name that Mermaid parses as a single one."""
     name = DIGEST.sub("", " ".join(name.split())).translate(_ALIKE)
     name = name if count_columns(name) <= _NAME_COLUMNS else clip_text(name, _NAME_COLUMNS - 1) + "…"
     return f"· {name}" if _RESERVED.match(name) or not name else name

@@ -1,7 +1,7 @@
-"""A build over time as a picture: SVG 1.1 that stands alone, light or dark as its reader prefers. Pure.
+"""Renders a timeline as a self-contained SVG 1.1 picture, in light or dark colours as the reader prefers. Pure.
 
-One row a step, so nothing overlaps; the text beside a bar stands to its right, where a margin is kept for it. Names are
-set in a fixed width, so that what fits is known without a font.
+Each step has its own row, so nothing overlaps; a bar's label is to its right, where a margin is reserved. Names use a
+monospace font, so that their width is known without font metrics.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ci_buildx.progress.timeline.timeline import SpanKind, Timeline, TimelineRow
 
 WIDTH = 1280
 MOST_ROWS = 120
-"""Rows of a picture; more are folded."""
+"""Maximum rows of a picture; larger timelines are folded."""
 
 _MARGIN = 24
 _NAMES = 380
@@ -66,7 +66,7 @@ _COLOURS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineCaption:
-    """What stands above the picture: ``title`` is the image or the context; ``failure`` says why it is not whole."""
+    """The heading of the picture: ``title`` is the image or the context, ``failure`` the reason if it is incomplete."""
 
     title: str
     facts: str
@@ -74,7 +74,7 @@ class TimelineCaption:
 
 
 def render_svg(timeline: Timeline, caption: TimelineCaption) -> str:
-    """The picture as the text of an SVG file."""
+    """Return the text of an SVG file."""
     shown = fold_rows(timeline, MOST_ROWS)
     scale = _TimeScale(begin=shown.begin, seconds=max(shown.seconds, 0.001))
     placed = list(_place_rows(shown))
@@ -98,12 +98,12 @@ def render_svg(timeline: Timeline, caption: TimelineCaption) -> str:
 
 
 def escape_xml(value: str) -> str:
-    """Text that XML and HTML can hold, also inside of an attribute."""
+    """Escape text for XML and HTML, also within attributes."""
     return escape(_INVALID.sub("\ufffd", value))
 
 
 def format_duration(seconds: float) -> str:
-    """``4 ms``, ``0.52 s``, ``12.3 s``, ``2 min 05 s``, ``1 h 02 min``."""
+    """Format a duration: ``4 ms``, ``0.52 s``, ``12.3 s``, ``2 min 05 s``, ``1 h 02 min``."""
     if seconds < 0.0995:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 9.995:
@@ -118,7 +118,7 @@ def format_duration(seconds: float) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _TimeScale:
-    """From times to places."""
+    """A linear scale from times to x coordinates."""
 
     begin: float
     seconds: float
@@ -127,14 +127,14 @@ class _TimeScale:
         return _LEFT + (moment - self.begin) / self.seconds * (_RIGHT - _LEFT)
 
     def list_ticks(self) -> Iterator[float]:
-        """Seconds from the beginning at round distances."""
+        """Yield round numbers of seconds from the beginning."""
         step = next((step for step in _STEPS if self.seconds / step <= _MOST_TICKS), _STEPS[-1])
         for number in range(int(self.seconds / step) + 1):
             yield number * step
 
 
 def _place_rows(timeline: Timeline) -> Iterator[tuple[int, TimelineRow | str]]:
-    """Headings and rows with the top of each."""
+    """Yield section headings and rows, each with its y coordinate."""
     y = _TOP
     for name, rows in timeline.group_sections():
         yield y, name
@@ -148,7 +148,7 @@ def _place_rows(timeline: Timeline) -> Iterator[tuple[int, TimelineRow | str]]:
 def _render_style() -> str:
     light = ";".join(f"--{name}:{pair[0]}" for name, pair in _COLOURS.items())
     dark = ";".join(f"--{name}:{pair[1]}" for name, pair in _COLOURS.items())
-    # Readers that know no variables (librsvg) take the plain colour before.
+    # Fallback colours for readers without CSS variables (librsvg).
     fills = "".join(
         f".kube-builder .{name}{{fill:{_COLOURS[name][0]};fill:var(--{name})}}"
         for name in ("paper", "band", "ink", "soft", "run", "cached", "transfer", "push", "phase", "failed", "canceled")
@@ -180,7 +180,7 @@ def _render_caption(caption: TimelineCaption) -> Iterator[str]:
 
 
 def _render_legend(timeline: Timeline) -> Iterator[str]:
-    """What the colours mean, as far as they occur."""
+    """Yield the legend of the colours that occur."""
     spans = [span for row in timeline.rows for span in (*row.runs, *row.parts, *row.waits)]
     kinds = {span.kind for span in spans}
     x: float = _MARGIN
@@ -215,7 +215,7 @@ def _render_axis(scale: _TimeScale, bottom: int) -> Iterator[str]:
 
 
 def _format_tick(seconds: float) -> str:
-    """``0.5 s``, ``12 s``, ``1:30``, ``1:05:00``."""
+    """Format a tick: ``0.5 s``, ``12 s``, ``1:30``, ``1:05:00``."""
     whole = round(seconds)
     if seconds < 60:
         return f"{seconds:g} s"
@@ -225,7 +225,7 @@ def _format_tick(seconds: float) -> str:
 
 
 def _render_links(placed: list[tuple[int, TimelineRow | str]], scale: _TimeScale) -> Iterator[str]:
-    """From each critical run to the next: along the time between them, then to its row."""
+    """Yield the links between consecutive critical runs: along the time between them, then to the next row."""
     runs = [(run, y) for y, row in placed if isinstance(row, TimelineRow) for run in row.runs if run.critical]
     runs.sort(key=lambda item: (item[0].begin, item[0].end))
     for (before, above), (after, below) in pairwise(runs):
@@ -267,13 +267,13 @@ def _render_bar(span: TimeSpan, middle: int, scale: _TimeScale) -> str:
 
 
 def elide_name(name: str) -> str:
-    """A name that fits its column; digests, which nobody reads, go first."""
+    """Return a name that fits its column; digests are dropped first."""
     name = DIGEST.sub("", " ".join(name.split()))
     return name if count_columns(name) <= _NAME_COLUMNS else clip_text(name, _NAME_COLUMNS - 1) + "…"
 
 
 def describe_row(row: TimelineRow, begin: float) -> str:
-    """What a row says to who points at it."""
+    """Return the tooltip of a row."""
     lines = [
         row.name,
         (

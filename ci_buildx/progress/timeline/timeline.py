@@ -1,4 +1,4 @@
-"""Which runs of which steps the end of a build waited for. Pure."""
+"""The timeline of a build: runs and waits of each step, and the critical path. Pure."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ci_buildx.progress.graph import StepGraph
 from ci_buildx.progress.step import BuildStep, strip_control_characters
 
 TOLERANCE = 0.002
-"""Seconds by which a step may seem to begin before what it waited for ended: clocks of nodes are only that exact."""
+"""Seconds by which a step may appear to start before its inputs ended: the accuracy of the nodes' clocks."""
 
 
 class StepRun(NamedTuple):
-    """A step at work, by our clock (seconds since the epoch)."""
+    """A run of a step, by our clock (seconds since the epoch)."""
 
     step: BuildStep
     begin: float
@@ -27,11 +27,12 @@ class StepRun(NamedTuple):
 
 
 def find_critical_path(graph: StepGraph, runs: Mapping[int, Sequence[StepRun]]) -> list[StepRun]:
-    """The chain from the run that ended last back to the beginning, in the order of time.
+    """Return the critical path: the chain of runs up to the one that ended last, in order of time.
 
     ``runs`` holds those of each step by the step's ``id()``. A run waited for whichever of its inputs, or of its own
-    earlier runs, ended last. Where there is none of these (sources, exports; BuildKit names no inputs of our own phases
-    either) it is taken to have waited for what ended last before it on its node, or anywhere for a phase of ours.
+    earlier runs, ended last. If it has none of these (sources, exports, and our own phases, for which BuildKit reports
+    no inputs), it is assumed to have waited for the run that ended last before it on its node, or on any node for a
+    phase of our own.
     """
     everything = sorted((run for own in runs.values() for run in own), key=_sort_by_end)
     if not everything:
@@ -60,9 +61,9 @@ def _sort_by_end(run: StepRun) -> tuple[float, float]:
 
 
 def _can_delay(run: StepRun, now: StepRun, *, failed: bool) -> bool:
-    """Whether a run that names no inputs can have waited for another.
+    """Return whether a run without known inputs can have waited for another.
 
-    Nobody waits for what comes from the cache, nor for what was stopped because something else had failed.
+    Cached steps cause no wait, nor do steps that were canceled because another one failed.
     """
     if run.step.cached or (failed and run.step.canceled):
         return False
@@ -76,14 +77,14 @@ def _precedes_run(run: StepRun, now: StepRun) -> bool:
 OURS = "kube-builder"
 """The section of our own phases."""
 SHARED = "build"
-"""The section of steps that belong to no platform, where nothing says which node they ran on."""
+"""The section of steps without a platform, if their node is unknown."""
 
 _PREFIX = re.compile(r"\[(?P<platform>[a-z]+/[a-z0-9_]+(?:/[a-z0-9]+)?)(?P<end>[ \]])")
 _WIRE = re.compile(r"(?P<push>pushing|writing|exporting cache)|transferring|sha256:[0-9a-f]+$|importing|sending")
 
 
 class SpanKind(StrEnum):
-    """What a stretch of time was spent on."""
+    """The activity in a span of time."""
 
     RUN = "running"
     CACHED = "cached"
@@ -98,7 +99,7 @@ class SpanKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseLap:
-    """A phase of ours that the display does not show; times by our clock, in seconds since the epoch."""
+    """One of our own phases that is not displayed; times by our clock, in seconds since the epoch."""
 
     name: str
     begin: float
@@ -107,7 +108,7 @@ class PhaseLap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeSpan:
-    """A stretch of time (our clock, seconds since the epoch); ``critical`` if the end of the build waited for it."""
+    """A span of time by our clock, in seconds since the epoch; ``critical`` if it is on the critical path."""
 
     begin: float
     end: float
@@ -117,15 +118,15 @@ class TimeSpan:
 
     @property
     def seconds(self) -> float:
-        """How long it is."""
+        """Its duration in seconds."""
         return max(0.0, self.end - self.begin)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineRow:
-    """One step: ``runs`` do not overlap, ``parts`` lie inside of them, ``waits`` between or before them.
+    """One step: ``runs`` do not overlap, ``parts`` are within them, ``waits`` are between or before them.
 
-    ``steps`` is how many steps a folded row stands for.
+    ``steps`` is the number of steps in a folded row.
     """
 
     name: str
@@ -139,38 +140,38 @@ class TimelineRow:
 
     @property
     def begin(self) -> float:
-        """When its first run began."""
+        """The start of its first run."""
         return self.runs[0].begin
 
     @property
     def end(self) -> float:
-        """When its last run ended."""
+        """The end of its last run."""
         return max(run.end for run in self.runs)
 
     @property
     def seconds(self) -> float:
-        """How long it ran."""
+        """The total duration of its runs in seconds."""
         return sum(run.seconds for run in self.runs)
 
     @property
     def waited(self) -> float:
-        """How long it waited for its turn although its inputs were there."""
+        """The seconds that it was queued after its inputs were ready."""
         return sum(wait.seconds for wait in self.waits if wait.kind is SpanKind.QUEUE)
 
     @property
     def critical(self) -> bool:
-        """Whether the end of the build waited for it."""
+        """Whether it is on the critical path."""
         return any(run.critical for run in self.runs)
 
     @property
     def kind(self) -> SpanKind:
-        """What most of it is."""
+        """The activity of its longest run."""
         return max(self.runs, key=lambda run: run.seconds).kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """The whole build: rows by section, our own first, as they began; ``begin`` and ``end`` of it all."""
+    """A whole build: rows by section, our own first, in order of their start; ``begin`` and ``end`` of the build."""
 
     rows: tuple[TimelineRow, ...]
     begin: float
@@ -178,16 +179,16 @@ class Timeline:
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """The build's duration in seconds."""
         return max(0.0, self.end - self.begin)
 
     @property
     def critical_seconds(self) -> float:
-        """How long the steps took that the end waited for."""
+        """The total duration of the steps on the critical path in seconds."""
         return sum(run.seconds for row in self.rows for run in row.runs if run.critical)
 
     def group_sections(self) -> list[tuple[str, list[TimelineRow]]]:
-        """The rows under the names of their sections."""
+        """Return the rows by the names of their sections."""
         found: dict[str, list[TimelineRow]] = {}
         for row in self.rows:
             found.setdefault(row.section, []).append(row)
@@ -195,7 +196,7 @@ class Timeline:
 
 
 def read_timeline(graph: StepGraph, *, now: float, laps: Iterable[PhaseLap] = ()) -> Timeline:
-    """The state of a graph; what still runs ends ``now``."""
+    """Return the timeline of a graph; what still runs ends ``now``."""
     steps = [step for step in graph.steps if not step.hidden]
     runs = {id(step): _list_runs(step, now) for step in steps}
     chain = {(id(run.step), run.begin, run.end) for run in find_critical_path(graph, runs)}
@@ -221,7 +222,7 @@ def read_timeline(graph: StepGraph, *, now: float, laps: Iterable[PhaseLap] = ()
 
 
 def _list_runs(step: BuildStep, now: float) -> list[StepRun]:
-    """Its intervals by our clock, those that overlap as one: a group's members run side by side."""
+    """Return a step's intervals by our clock, with overlaps merged: a group's members run in parallel."""
     merged: list[StepRun] = []
     for start in sorted(step.intervals):
         end = step.intervals[start]
@@ -235,7 +236,7 @@ def _list_runs(step: BuildStep, now: float) -> list[StepRun]:
 
 
 def _make_lap_row(lap: PhaseLap, *, first: float) -> TimelineRow:
-    """A phase before everything that is displayed, or beside it; the end waited for the former."""
+    """Return the row of an undisplayed phase; it is critical if it ended before the first displayed step started."""
     span = TimeSpan(begin=lap.begin, end=lap.end, kind=SpanKind.PHASE, critical=lap.end <= first + TOLERANCE)
     return TimelineRow(name=lap.name, section=OURS, runs=(span,))
 
@@ -255,7 +256,7 @@ def _choose_kind(step: BuildStep) -> SpanKind:
 
 
 def _list_parts(step: BuildStep, now: float) -> Iterator[TimeSpan]:
-    """What of a step was spent on the wire; it ends with its step at the latest."""
+    """Yield the transfers of a step; they end with their step at the latest."""
     for status in step.statuses.values():
         match = _WIRE.match(status.id)
         if match and status.started is not None:
@@ -266,7 +267,7 @@ def _list_parts(step: BuildStep, now: float) -> Iterator[TimeSpan]:
 
 
 def _find_end(status: VertexStatus, step: BuildStep, now: float) -> float:
-    """When a part ended; one that nobody closed has lasted until its last news, or still does."""
+    """Return the end of a part; an unclosed one ends with its latest report, or still runs."""
     end = status.completed
     if end is None:
         end = status.timestamp if step.completed else None
@@ -274,9 +275,9 @@ def _find_end(status: VertexStatus, step: BuildStep, now: float) -> float:
 
 
 def _list_waits(own: Sequence[StepRun], inputs: Sequence[StepRun]) -> Iterator[TimeSpan]:
-    """The time before each run: first for what it builds on, then for a free slot of the daemon's.
+    """Yield the time before each run: first waiting for inputs, then for a free slot in the daemon.
 
-    Before its first run nobody asked for it while its inputs ran, so that counts from their end.
+    The time in which inputs ran before the first run does not count, because the step had not been requested yet.
     """
     before: float | None = None
     for run in own:
@@ -291,7 +292,7 @@ def _list_waits(own: Sequence[StepRun], inputs: Sequence[StepRun]) -> Iterator[T
 
 
 class _RowPlaces:
-    """Where each step belongs: to our phases, to a platform, or to what a node's platforms share."""
+    """The section of each step: our own phases, a platform, or what a node's platforms share."""
 
     def __init__(self, steps: Sequence[BuildStep]) -> None:
         self._platforms: dict[str, dict[str, None]] = {}
@@ -300,7 +301,7 @@ class _RowPlaces:
                 self._platforms.setdefault(step.key[0], {})[match["platform"]] = None
 
     def find_section(self, step: BuildStep) -> str:
-        """The heading of a step."""
+        """Return the section of a step."""
         if step.ours:
             return OURS
         node = step.key[0]
@@ -310,7 +311,7 @@ class _RowPlaces:
         return platforms[0] if len(platforms) == 1 else node or SHARED
 
     def name(self, step: BuildStep) -> str:
-        """Its name without what the heading says."""
+        """Return a step's name without what its section already shows."""
         name = strip_control_characters(step.name)
         if match := _PREFIX.match(name):
             rest = name[match.end() :]
