@@ -68,7 +68,7 @@ def read_commit_times(folder: Path, *, source: str) -> CommitTimes:
 
 
 def _parse_listing(listing: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield path and blob of regularly tracked files: no submodules, no conflicts, no files that git is to ignore."""
+    """Yield path and blob of regular tracked files: no submodules, conflicts, assume-unchanged or skip-worktree."""
     for record in listing.split(b"\0"):
         head, _, path = record.partition(b"\t")
         parts = head.split(b" ")

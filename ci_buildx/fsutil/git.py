@@ -109,7 +109,7 @@ class Git:
         return self.read(*arguments, timeout=timeout).decode(errors="replace").strip()
 
     def read_partly(self, *arguments: str, timeout: float) -> str:
-        """Return the output of a command even if it fails or is killed; "" if it cannot be run."""
+        """Return the output of a command even if it fails; "" if it cannot be run or times out."""
         try:
             with self.start(*arguments, stderr=subprocess.DEVNULL) as process:
                 return _collect(process, arguments[0], timeout=timeout)[0].decode(errors="replace")

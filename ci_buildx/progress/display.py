@@ -182,8 +182,8 @@ class BuildDisplay:
     def _without(self, status: StatusUpdate) -> StatusUpdate:
         """Return the message with secrets masked, except in the output of build steps.
 
-        Step names contain their sources, and errors repeat what was sent to a daemon. Output of build steps is unbounded
-        and therefore not searched; that of our own phases is masked.
+        Step names contain their sources, and errors repeat what was sent to a daemon. Output of build steps is
+        unbounded and therefore not searched; that of our own phases is masked.
         """
         return replace(
             status,

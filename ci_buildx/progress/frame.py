@@ -41,7 +41,7 @@ class FrameLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameCanvas:
-    """The available space: ``width`` in columns, ``height`` in rows (0: unlimited), ``window``: output rows per step."""
+    """The available space: ``width`` in columns, ``height`` in rows (0: unlimited), ``window``: output rows a step."""
 
     width: int
     height: int

@@ -97,7 +97,7 @@ def escaped(document: str) -> str:
 
 
 def is_canceled(error: str) -> bool:
-    """Return whether a step ended because the build was canceled."""
+    """Return whether a step was stopped because the build ended, not by itself."""
     return error.endswith(CANCELED)
 
 
@@ -164,7 +164,7 @@ class BuildStep:
 
     @property
     def canceled(self) -> bool:
-        """Whether it ended because the build was canceled."""
+        """Whether it was stopped because the build ended."""
         return is_canceled(self.error)
 
     @property

@@ -296,7 +296,7 @@ def _log(request: RegistryRequest, outcome: object, began: float) -> None:
 
 
 def _look_at_redirect(response: Response, request: RegistryRequest) -> None:
-    """Refuse a forbidden redirect, and limit how much of its body is read.
+    """Refuse a forbidden redirect, and limit the size of its body.
 
     The library would read the body completely, however large, before it continues.
     """
