@@ -53,11 +53,12 @@ test-e2e: $(STAMP) ## End-to-end and fault tests on the devcluster
 	$(BIN)/python -m devcluster up
 	$(ON_CLUSTER) tests/e2e tests/faults
 
-lint: $(STAMP) ## ruff, mypy --strict, import contract
+lint: $(STAMP) ## ruff, mypy --strict, import contract, names and English
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m dev.style
 
 build/docs/.installed: dev/requirements-docs.lock
 	$(PYTHON) -m venv build/docs

@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from bundle import action, component, driver, gitlab, pages, regions
+from bundle import action, component, driver, gitlab, layers, pages, regions
 from ci_buildx.builder.rbac import roles
 from ci_buildx.builder.rbac.rights import RightsMode
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE, COMPONENT = "gitlab-template/kube-builder.yml", "templates/kube-builder.yml"
-PAGES = ("docs/github.md", "docs/driver-opts.md", "docs/reference.md", "docs/elsewhere.md", "docs/outputs.md")
+PAGES = tuple(
+    f"docs/{name}.md" for name in ("architecture", "driver-opts", "elsewhere", "github", "outputs", "reference")
+)
 FILES = ("action.yml", "setup/action.yml", TEMPLATE, *PAGES)
 REGIONS: Mapping[str, Callable[[], str]] = {
     "action-inputs": action.action_inputs,
@@ -27,6 +29,7 @@ REGIONS: Mapping[str, Callable[[], str]] = {
     "gitlab-inputs": gitlab.gitlab_inputs,
     "gitlab-variables": gitlab.gitlab_variables,
     "driver-opts": driver.options_table,
+    "layers": layers.layers_picture,
 }
 WHOLE: Mapping[str, Callable[[], str]] = {
     **{f"docs/rbac/{mode}.yaml": partial(roles.render_roles, mode) for mode in RightsMode},
