@@ -220,18 +220,21 @@ def test_a_private_authority_is_known_to_jobs_that_lack_its_file(shop: Shop, con
     config = f'[registry."{basic.address}"]\nca = ["ca.crt"]\n'
     (tmp_path / "own.toml").write_text(config)
     alike = ["--name", "private", "--buildkitd-config", "own.toml"]
-    for architecture, more in (("amd64", []), ("arm64", ["--append"])):
-        node = ["--node", f"private-{architecture}", "--platform", f"linux/{architecture}", *more]
-        made = shop.product.run(
-            "create", *alike, *node, "--driver-opt", f"nodeselector=kubernetes.io/arch={architecture}"
-        )
-        assert made.code == 0, made.stderr
-    (tmp_path / "ca.crt").unlink()
-    (tmp_path / "own.toml").unlink()
-    (context / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
-    login = base64.b64encode(f"{basic.username}:{basic.password.reveal_text()}".encode()).decode()
-    product = shop.product.with_env(DOCKER_AUTH_CONFIG=json.dumps({"auths": {basic.address: {"auth": login}}}))
-    named = ["--builder", "private", "--push", "-t", f"{basic.address}/e2e/{context.name}:1"]
-    run = product.build("--platform", "linux/amd64,linux/arm64", *named, str(context), own_builder=False)
-    assert run.code == 0, run.stderr
-    assert "merging index" in run.stderr
+    try:
+        for architecture, more in (("amd64", []), ("arm64", ["--append"])):
+            node = ["--node", f"private-{architecture}", "--platform", f"linux/{architecture}", *more]
+            made = shop.product.run(
+                "create", *alike, *node, "--driver-opt", f"nodeselector=kubernetes.io/arch={architecture}"
+            )
+            assert made.code == 0, made.stderr
+        (tmp_path / "ca.crt").unlink()
+        (tmp_path / "own.toml").unlink()
+        (context / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+        login = base64.b64encode(f"{basic.username}:{basic.password.reveal_text()}".encode()).decode()
+        product = shop.product.with_env(DOCKER_AUTH_CONFIG=json.dumps({"auths": {basic.address: {"auth": login}}}))
+        named = ["--builder", "private", "--push", "-t", f"{basic.address}/e2e/{context.name}:1"]
+        run = product.build("--platform", "linux/amd64,linux/arm64", *named, str(context), own_builder=False)
+        assert run.code == 0, run.stderr
+        assert "merging index" in run.stderr
+    finally:
+        assert shop.product.run("rm", "private").code == 0
