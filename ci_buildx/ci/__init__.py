@@ -1,1 +1,1 @@
-"""The CI systems: how each hands over inputs and takes outputs, groups, masks and summaries."""
+"""Adapters for CI systems: inputs, outputs, log groups, secret masking and summaries."""

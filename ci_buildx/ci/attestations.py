@@ -1,4 +1,4 @@
-"""Which of the inputs about attestations counts, as in docker/build-push-action 7.3.0 (``src/context.ts``)."""
+"""Precedence of the attestation inputs, as in docker/build-push-action 7.3.0 (``src/context.ts``)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from ci_buildx.settings.syntax import split_fields
 
 
 def drop_overridden(given: RawValues) -> RawValues:
-    """The inputs with only those ``attests`` that neither ``provenance`` nor ``sbom`` overrides.
+    """Drop the ``attests`` that ``provenance`` or ``sbom`` overrides.
 
-    On the command line it is the other way round, as in buildx: the first of a type counts.
+    On the command line, as in buildx, the first attestation of a type wins instead.
     """
     decided = {kind for kind in (PROVENANCE, SBOM) if given.read_text(kind)}
     attests = given.read_texts("attests") if decided else []
@@ -19,7 +19,10 @@ def drop_overridden(given: RawValues) -> RawValues:
 
 
 def is_of_type(text: str, kind: str) -> bool:
-    """Whether an attestation is of this type. Text that is no CSV is not: its error is reported when it is read."""
+    """Return whether an attestation is of this type.
+
+    False for invalid CSV: reading the attestation later reports that error.
+    """
     try:
         fields = split_fields(text)
     except ValueError:

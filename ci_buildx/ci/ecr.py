@@ -1,7 +1,7 @@
-"""Logins to AWS's registries with an access key, as docker/login-action 4.1 has them (``src/aws.ts``).
+"""Logins to AWS's registries with an access key, as in docker/login-action 4.1 (``src/aws.ts``).
 
-The key signs one request (Signature Version 4, AWS General Reference, "Signing AWS API requests") that returns a
-password for twelve hours; the secret key itself is never sent.
+The key signs one request (Signature Version 4, AWS General Reference, "Signing AWS API requests"). The response is a
+password for twelve hours. The secret key itself is never sent.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
 
 USER = "AWS"
-"""The user name of every password that AWS returns."""
+"""User name of every password that AWS returns."""
 PUBLIC = "public.ecr.aws"
 _PRIVATE = re.compile(
     r"(?P<account>\d{12})\.dkr(?:\.|-)ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\."
@@ -29,13 +29,13 @@ _PRIVATE = re.compile(
 )
 _PUBLIC_REGION = "us-east-1"
 _DOMAINS = {"on.aws": "amazonaws.com", "on.amazonwebservices.com.cn": "amazonaws.com.cn"}
-"""Registries by their newer names; the API keeps the older one, too."""
+"""Registries' newer domains and the API's domain for each, which is still the older one."""
 _TYPE = "application/x-amz-json-1.1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessKey:
-    """An access key of AWS; ``session`` belongs to one that expires."""
+    """An access key of AWS; ``session`` is the session token of a temporary one."""
 
     name: str
     secret: Secret
@@ -52,12 +52,12 @@ class _EcrService:
 
 
 def is_registry(host: str) -> bool:
-    """Whether a registry is AWS's."""
+    """Return whether a registry is AWS's."""
     return host == PUBLIC or _PRIVATE.fullmatch(host) is not None
 
 
 def read_key(env: Mapping[str, str]) -> AccessKey | None:
-    """The access key of the environment, None if there is none."""
+    """Return the environment's access key, or None."""
     name, secret = env.get("AWS_ACCESS_KEY_ID", ""), env.get("AWS_SECRET_ACCESS_KEY", "")
     if not (name and secret):
         return None
@@ -67,10 +67,10 @@ def read_key(env: Mapping[str, str]) -> AccessKey | None:
 def fetch_passwords(
     host: str, key: AccessKey, env: Mapping[str, str], *, now: datetime | None = None
 ) -> dict[str, Secret]:
-    """A password for ``host``, and those for other accounts that ``AWS_ACCOUNT_IDS`` names, by registry.
+    """Fetch passwords for ``host`` and for the other accounts in ``AWS_ACCOUNT_IDS``, by registry.
 
-    ``AWS_ENDPOINT_URL_ECR`` and ``AWS_ENDPOINT_URL`` replace the address of the API, as in AWS's own programs.
-    Raises RegistryError, which holds no part of the key.
+    ``AWS_ENDPOINT_URL_ECR`` and ``AWS_ENDPOINT_URL`` replace the API's address, as in AWS's own programs.
+    Raises RegistryError, which contains no part of the key.
     """
     from ci_buildx.registry.connection import RegistryConnection, RegistryRequest
     from ci_buildx.registry.trust import RegistryTrust
@@ -107,7 +107,7 @@ def fetch_passwords(
 def sign_request(
     headers: Mapping[str, str], body: bytes, key: AccessKey, *, service: str, region: str, now: datetime
 ) -> str:
-    """The header that signs a POST to ``/`` with these headers, whose names are in small letters and in order."""
+    """Return the Authorization header for a POST to ``/``. ``headers`` have lower-case names, in alphabetical order."""
     stamp = now.strftime("%Y%m%dT%H%M%SZ")
     names = ";".join(headers)
     lines = "".join(f"{name}:{value}\n" for name, value in headers.items())

@@ -1,8 +1,8 @@
-"""The inputs that the CI systems offer: those of the table of a build's options, and those of the job around it.
+"""Inputs of the CI systems: options of a build, and inputs of the surrounding job.
 
-Where docker's actions have an input, ours has its name: docker/login-action 4.1 (``registry`` …), metadata-action 6.2
-(``images`` …), build-push-action 7.3 (``secret-envs`` …). ``tag-rules`` is metadata-action's ``tags`` and
-``metadata-context`` its ``context``, names that build-push-action has for something else.
+Inputs of docker's actions keep their names: docker/login-action 4.1 (``registry`` …), metadata-action 6.2
+(``images`` …), build-push-action 7.3 (``secret-envs`` …). ``tag-rules`` is metadata-action's ``tags``, and
+``metadata-context`` its ``context``; build-push-action uses those two names for something else.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ci_buildx.settings.values import ProgressMode, Settings
 
 
 class MetadataContext(StrEnum):
-    """Where ref and commit of tags and labels come from."""
+    """Source of the ref and commit for tags and labels."""
 
     WORKFLOW = "workflow"
     GIT = "git"
@@ -201,7 +201,7 @@ PYTHON = Option(
     help="Python interpreter to use, 3.11 or newer",
     otherwise="the first on the PATH",
 )
-"""Read by the JavaScript around us (``action/run.js``)."""
+"""Only the JavaScript wrapper (``action/run.js``) reads it."""
 DRIVER = Option(
     name="driver",
     kind=OptionKind.CHOICE,
@@ -238,12 +238,12 @@ _SHARED = (
     *("lifetime", "trust-scope", "transport", "namespace", "kubeconfig", "kube-context", "oidc", "progress"),
 )
 OF_SETUP: tuple[Option, ...] = (*(BY_NAME[name] for name in _SHARED), DRIVER, USE, CLEANUP, PYTHON)
-"""The inputs of ``setup/action.yml``."""
+"""Inputs of ``setup/action.yml``."""
 BY_NAME |= {option.name: option for option in OF_SETUP}
 
 
 def list_inputs(surface: OptionSurface) -> tuple[Option, ...]:
-    """The inputs of a CI system, in the tables' order."""
+    """Return the inputs of a CI system, in the tables' order."""
     return (*options.list_options(surface), *(option for option in OF_THE_JOB if surface in option.surfaces))
 
 
@@ -255,9 +255,9 @@ def read_job_settings(
     *,
     auto: ProgressMode = ProgressMode.PLAIN,
 ) -> Settings:
-    """As :func:`assembly.settings_from`, with lines for a log: some runners give a job a terminal that nobody sees.
+    """Make settings like :func:`assembly.make_settings`, but replace progress ``auto`` by ``auto``'s value.
 
-    ``auto`` is the progress that fits the log.
+    Some runners give a job a terminal that no one sees, so the progress display has to suit a log.
     """
     settings = assembly.make_settings(values, sources, env, cwd)
     if settings.build.progress is not ProgressMode.AUTO:

@@ -1,4 +1,4 @@
-"""A kubeconfig that a CI system hands over as its content instead of a path."""
+"""A kubeconfig that a CI system passes as content instead of a path."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ci_buildx.model.pasted import read_kubeconfig
 
 @contextmanager
 def write_as_path(text: str, *, folder: str | None, announce: Callable[[str], None] = lambda _: None) -> Iterator[str]:
-    """The path of a kubeconfig given as path, as content or as content in base64.
+    """Yield the path of a kubeconfig given as a path, as content or as base64 content.
 
-    Content is written to a private file in ``folder`` (default: the system's) that is removed at the end;
-    ``announce`` gets its path before.
+    Content is written to a private file in ``folder`` (default: the system's temporary folder), which is removed at the
+    end. ``announce`` is called with its path before the file is written.
     """
     content = read_kubeconfig(text)
     if content is None:
@@ -31,11 +31,11 @@ def write_as_path(text: str, *, folder: str | None, announce: Callable[[str], No
 
 
 def choose_path(folder: str | None) -> Path:
-    """A path where no file is yet, in ``folder`` or the system's."""
+    """Choose a path for a new file, in ``folder`` or the system's temporary folder."""
     return scratch.name_shared(scratch.KUBECONFIG, folder)
 
 
 def write_private_file(content: str, path: Path) -> None:
-    """Write a private file."""
+    """Write a file that only this user can read; it must not exist yet."""
     path.touch(mode=0o600, exist_ok=False)
     path.write_text(content, encoding="utf-8")

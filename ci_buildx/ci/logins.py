@@ -1,7 +1,7 @@
-"""Logins that inputs name, in a docker configuration of the step's own: the user's stays as it is.
+"""Logins from inputs, in a docker configuration of the step's own; the user's stays unchanged.
 
-The form of the file is that of docker/cli 29.8.2 (``cli/config/configfile/file.go``); a login of its own beats the
-credential program that the user's file names, where ``credHelpers`` says "" for its host.
+The file's format is that of docker/cli 29.8.2 (``cli/config/configfile/file.go``). If ``credHelpers`` maps a host to
+"", the login in the file overrides the user's credential program.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ _AWS_PROGRAM = "ecr-login"
 _PROGRAM = f"docker-credential-{_AWS_PROGRAM}"
 _AWS_KEYS = "leave them out: the program takes AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the machine's role"
 _AWS_MARKS = (".dkr.ecr.", ".dkr.ecr-fips.", ".dkr-ecr.")
-"""In the names of AWS's registries (docker/login-action 4.1, ``src/aws.ts``)."""
+"""Parts of AWS registries' names (docker/login-action 4.1, ``src/aws.ts``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginInput:
-    """Who to be at ``registry``, or only for repositories below ``scope``.
+    """Credentials for ``registry``, or only for repositories below ``scope``.
 
-    ``program`` is the suffix of a credential program that is asked instead, ``access`` the access key of AWS that
-    got the password.
+    ``program`` is the suffix of a credential program to use instead. ``access`` is the AWS access key that the password
+    was fetched with.
     """
 
     registry: str
@@ -54,7 +54,7 @@ class LoginInput:
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        """What nobody may see."""
+        """The login's secrets, to be masked."""
         return tuple(one for one in (self.password, self.access.secret if self.access else Secret("")) if len(one))
 
     @property
@@ -64,15 +64,15 @@ class LoginInput:
 
     @property
     def key(self) -> str:
-        """The name of its entry in the file."""
+        """Key of the login's entry in the file."""
         host = HUB_KEY if canonicalize_host(self.registry) == HUB and not self.scope else self.registry
         return f"{host}/{self.scope}" if self.scope else host
 
 
 def read_logins(given: RawValues, *, forgive: Callable[[str], None] | None = None) -> tuple[LoginInput, ...]:
-    """The logins that the inputs name. Raises InputError, which never holds a password.
+    """Read the logins from the inputs. Raises InputError, which never contains a password.
 
-    With ``forgive`` one without a password is left out, and that is told of its registry.
+    With ``forgive``, a login without a password is skipped, and ``forgive`` is called with its registry.
     """
     single = {name: given.read_text(name) for name in _FIELDS if given.read_text(name)}
     lists = [name for name in _LISTS if given.read_text(name)]
@@ -94,7 +94,7 @@ def read_logins(given: RawValues, *, forgive: Callable[[str], None] | None = Non
 
 
 def _add_access_key(login: LoginInput, env: Mapping[str, str]) -> LoginInput:
-    """The login by the access key of the environment, where AWS's program is not installed."""
+    """Use the environment's access key for the login if AWS's program is not installed."""
     if login.program != _AWS_PROGRAM or find_program(_PROGRAM, env) or not ecr.is_registry(login.host):
         return login
     key = ecr.read_key(env)
@@ -102,7 +102,7 @@ def _add_access_key(login: LoginInput, env: Mapping[str, str]) -> LoginInput:
 
 
 def _add_passwords(login: LoginInput, env: Mapping[str, str]) -> list[LoginInput]:
-    """The login, and of an access key those that AWS returns for it. Raises RegistryError."""
+    """Return the login or, for an access key, the logins that AWS returns for it. Raises RegistryError."""
     if login.access is None:
         return [login]
     found = ecr.fetch_passwords(login.host, login.access, env)
@@ -126,19 +126,20 @@ def _check_programs(found: Sequence[LoginInput], given: RawValues) -> None:
 
 
 def choose_folder(inside: str | None) -> Path:
-    """A folder that does not exist yet, in ``inside`` or the system's."""
+    """Choose a path for a new folder, in ``inside`` or the system's temporary folder."""
     return scratch.name_shared(scratch.DOCKER, inside)
 
 
 def write_docker_config(logins: Sequence[LoginInput], env: Mapping[str, str], folder: Path) -> None:
-    """Make a private ``folder`` with the user's configuration and these logins. InputError if that cannot be read.
+    """Create a private ``folder`` with the user's configuration and these logins.
 
-    What else docker keeps there (plugins, contexts) is found in it, too: a later step may run docker.
+    Docker's other files there (plugins, contexts) are linked, since a later step may run docker. Raises InputError if
+    the user's configuration cannot be read.
     """
     document = _find_user_folder(env)
     auths, programs = dict(document.get("auths") or {}), dict(document.get("credHelpers") or {})
     for login in logins:
-        if not login.scope:  # else the user's program still knows the rest of the registry
+        if not login.scope:  # With a scope, the user's program still serves the rest of the registry.
             programs[login.key if login.key == HUB_KEY else login.registry] = login.program
         if not login.program:
             pair = f"{login.username}:{login.password.reveal_text()}"
@@ -151,7 +152,7 @@ def write_docker_config(logins: Sequence[LoginInput], env: Mapping[str, str], fo
 
 
 def remove_folder(folder: str) -> None:
-    """Remove a folder of :func:`choose_folder`; one that is gone, or that was never made, is no error."""
+    """Remove a folder that :func:`choose_folder` named; does nothing if it does not exist."""
     if folder and Path(folder).name.startswith(scratch.DOCKER):
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -212,9 +213,9 @@ def _make_login(fields: Mapping[str, str], source: str, env: Mapping[str, str]) 
 
 
 def _read_access_key(registry: str, fields: Mapping[str, str], env: Mapping[str, str]) -> AccessKey | None:
-    """The access key that user name and password are, at a registry of AWS, unless ``ecr`` is false.
+    """Return the AWS access key that user name and password are, or None.
 
-    ``AWS`` is the user name of a password that AWS has returned already.
+    None for other registries, if ``ecr`` is false, and for the user name ``AWS``: its password comes from AWS already.
     """
     if fields["username"] == ecr.USER or read_boolean(fields.get("ecr", "")) is False:
         return None
@@ -230,7 +231,10 @@ def _read_registry(fields: Mapping[str, str]) -> str:
 
 
 def _is_aws(registry: str, fields: Mapping[str, str], source: str) -> bool:
-    """Whether AWS's program is to be asked: it is told to, or the registry is AWS's and nothing else is known."""
+    """Return whether to use AWS's credential program.
+
+    True if ``ecr`` is true, or if it is ``auto``, the registry is AWS's and there is neither user name nor password.
+    """
     text, named = fields.get("ecr", "auto"), "username" in fields or "password" in fields
     if text == "auto":
         return not named and (any(mark in registry for mark in _AWS_MARKS) or registry == ecr.PUBLIC)

@@ -1,4 +1,4 @@
-"""What ``kube-builder action`` runs: the Action's steps, and the error boundary that the run's page shows."""
+"""Entry point of ``kube-builder action``: runs the Action's steps and annotates the run with errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Run = Callable[[Mapping[str, str], Path, TextIO], int]
 
 
 def main(*, post: bool, alone: bool, env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
-    """Run the step, with ``alone`` the one that only sets a builder up, with ``post`` the clean-up; the exit code."""
+    """Run the build step, with ``alone`` the setup step, or with ``post`` the clean-up. Returns the exit code."""
     run: Run = clean_up if post else setup.run_setup if alone else step.run_build_step
     with signals.raise_on_signals() as pass_over:
         try:
@@ -29,9 +29,9 @@ def main(*, post: bool, alone: bool, env: Mapping[str, str], cwd: Path, stdout: 
 
 
 def _annotate_error(error: KubeBuilderError | Interrupted, env: Mapping[str, str], stdout: TextIO) -> int:
-    """Annotate the run with an error and its notes, without what is secret in ``env``; the exit code."""
+    """Annotate the run with an error and its notes, with secrets of ``env`` masked. Returns the exit code."""
     hidden = masker.list_process_secrets(env, ())
-    if not (isinstance(error, SolveError) and error.line):  # that one stands at its line already
+    if not (isinstance(error, SolveError) and error.line):  # Those are annotated at their line already.
         write_annotation(stdout, "error", masker.mask_secrets(str(error), hidden))
     for note in getattr(error, "__notes__", ()):
         write_annotation(stdout, "warning", masker.mask_secrets(note, hidden))
@@ -39,7 +39,7 @@ def _annotate_error(error: KubeBuilderError | Interrupted, env: Mapping[str, str
 
 
 def clean_up(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
-    """The post step: whatever became of the main step, its builder and its files go. 0."""
+    """Run the post step: remove the builder and files, whatever the main step's outcome. Returns 0."""
     name, kept = commands.read_state(env, step.BUILDER), commands.read_state(env, step.KUBECONFIG)
     try:
         if name and not commands.read_state(env, setup.KEPT):

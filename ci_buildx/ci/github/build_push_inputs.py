@@ -1,4 +1,7 @@
-"""Provenance as docker/build-push-action 7.3.0 has it (``src/context.ts``): more of it for public repositories."""
+"""docker/build-push-action 7.3.0's defaults (``src/context.ts``): provenance, secrets and the Git context.
+
+Public repositories get more provenance.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ _BUILDER = "builder-id"
 
 
 def add_provenance(given: RawValues, event: WorkflowEvent) -> RawValues:
-    """The inputs with the provenance that counts if none is asked for, and with the run as its builder."""
+    """Add the default provenance to the inputs if none is requested, and the run's URL as its builder ID."""
     url = event.run_url(attempt=True)
     given = drop_overridden(given)
     asked = given.read_text("provenance")
@@ -37,32 +40,32 @@ def add_provenance(given: RawValues, event: WorkflowEvent) -> RawValues:
 
 
 def _add_builder_id(text: str, url: str) -> str:
-    """Attributes with the run's address; a boolean becomes attributes, "false" stays."""
+    """Add the run's URL to the attributes. A true boolean becomes attributes; "false" stays."""
     wanted = read_boolean(text)
     if wanted is False or not url:
         return text
     try:
         fields = [] if wanted else split_fields(text)
     except ValueError:
-        return text  # told when it is read
+        return text  # Reading it later reports the error.
     named = any(field.partition("=")[0].strip() == _BUILDER for field in fields)
     return text if named else join_fields([*fields, f"{_BUILDER}={url}"])
 
 
 def _is_for_docker(given: RawValues) -> bool:
-    """Whether the result is for a docker daemon, which takes no attestations."""
+    """Return whether the result is for a docker daemon, which takes no attestations."""
     loaded = "load" in given.known and given.switch("load")
     return loaded or any("type=docker" in text.replace(" ", "").split(",") for text in given.read_texts("outputs"))
 
 
 def add_secrets(given: RawValues) -> RawValues:
-    """The inputs ``secret-envs`` and ``secret-files`` among the ``secrets``. Raises InputError."""
+    """Add the inputs ``secret-envs`` and ``secret-files`` to ``secrets``. Raises InputError."""
     more = [*_list_sources(given, "secret-envs", "env"), *_list_sources(given, "secret-files", "src")]
     return given.with_changes(secrets=[*given.read_texts("secrets"), *more]) if more else given
 
 
 def list_written_credentials(given: RawValues) -> Iterator[str]:
-    """The credentials that stand in other inputs: in URLs, and where names say so (caches, build arguments)."""
+    """Yield credentials in other inputs: in URLs, and in values with telling names (caches, build arguments)."""
     for name, value in given.values.items():
         if name in SECRET_INPUTS:
             continue
@@ -73,7 +76,7 @@ def _list_sources(given: RawValues, name: str, key: str) -> Iterator[str]:
     for text in given.read_texts(name):
         secret, equals, place = text.partition("=")
         if equals and secret.strip() and not place:
-            yield text  # left out with a warning, as an empty one of the input secrets
+            yield text  # Skipped later with a warning, like an empty entry of the input secrets.
             continue
         if not (equals and secret):
             fix = f"write NAME={'VARIABLE' if key == 'env' else 'FILE'}"
@@ -89,7 +92,7 @@ _TOKEN = "GIT_AUTH_TOKEN"  # noqa: S105 - the name of a secret
 
 
 def make_default_context(event: WorkflowEvent) -> str:
-    """The repository at the commit; the working directory where the runner names no server."""
+    """Return the repository at the commit as a Git URL, or the working directory if the runner names no server."""
     if not (event.server and event.repository):
         return HERE
     url = f"{event.server}/{event.repository}.git"
@@ -107,7 +110,7 @@ def _pin_ref(event: WorkflowEvent) -> str:
 
 
 def add_contexts(given: RawValues, event: WorkflowEvent) -> RawValues:
-    """The inputs with the default context written out, and with its token where it is used."""
+    """Set the default context in the inputs, and add its token to the secrets if it is used."""
     default = make_default_context(event)
     context = _DEFAULT.sub(lambda _: default, given.read_text("context")) or default
     named = [_DEFAULT.sub(lambda _: default, text) for text in given.read_texts("build-contexts")]

@@ -1,7 +1,7 @@
-"""Which ref and commit is checked out: what metadata-action's ``context: git`` goes by, where the event says another.
+"""The checked-out ref and commit, for metadata-action's ``context: git``; the event may name others.
 
-Docker's ``actions-toolkit`` (``src/git.ts``) reads a detached HEAD from how git decorates it; here its refs are asked
-for. A tag wins over a branch, as actions/checkout leaves no more than one of them for the ref of a run.
+Docker's ``actions-toolkit`` (``src/git.ts``) parses git's decoration of a detached HEAD; this module lists the refs
+at HEAD. A tag wins over a branch: actions/checkout leaves at most one of them for a run's ref.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _REMOTES = "refs/remotes/"
 
 
 def read_checkout(folder: Path, *, source: str) -> tuple[str, str]:
-    """The complete ref and the commit of a checkout. Raises InputError."""
+    """Return the full ref and the commit of a checkout. Raises InputError."""
     sha = _run_git(folder, source, "rev-parse", "HEAD")
     attached = _run_git(folder, source, "rev-parse", "--symbolic-full-name", "HEAD")
     if attached != "HEAD":
@@ -31,7 +31,7 @@ def read_checkout(folder: Path, *, source: str) -> tuple[str, str]:
 
 
 def _map_to_origin(ref: str) -> str:
-    """The ref as its origin has it, "" for what is no ref of a commit: actions/checkout fetches into ``remotes``."""
+    """Return the ref's name at the origin, or "" for other refs: actions/checkout fetches into ``remotes``."""
     if ref.startswith(_REMOTES):
         rest = ref.removeprefix(_REMOTES)
         name = rest.partition("/")[2]

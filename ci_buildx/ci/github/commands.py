@@ -1,4 +1,4 @@
-"""The runner's files, through which a step speaks to later ones."""
+"""The runner's files, with which a step passes values to later ones, and workflow commands in its log."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ OUTPUT, STATE, ENVIRONMENT, SUMMARY = "GITHUB_OUTPUT", "GITHUB_STATE", "GITHUB_E
 
 
 def append_value(env: Mapping[str, str], variable: str, name: str, value: str) -> None:
-    """Add ``name=value`` to one of the files; nothing where the runner gave none."""
+    """Append ``name=value`` to one of the runner's files; does nothing if the runner has no such file."""
     if path := env.get(variable):
         mark = f"end-{secrets.token_hex(8)}"
         _append(path, f"{name}<<{mark}\n{value}\n{mark}\n", variable)
 
 
 def append_values(env: Mapping[str, str], variable: str, values: Mapping[str, str]) -> None:
-    """Add several."""
+    """Append several values to one of the runner's files."""
     for name, value in values.items():
         append_value(env, variable, name, value)
 
 
 def append_summary(env: Mapping[str, str], markdown: str) -> None:
-    """Add to what the run's page shows of this step."""
+    """Append Markdown to the step's summary on the run's page."""
     if path := env.get(SUMMARY):
         _append(path, markdown, SUMMARY)
 
@@ -50,21 +50,21 @@ def _append(path: str, text: str, variable: str) -> None:
 
 
 def read_state(env: Mapping[str, str], name: str) -> str:
-    """What the main step left to the one after the job, "" for nothing."""
+    """Return state that the main step saved for the post step, or ""."""
     return env.get(f"STATE_{name}", "")
 
 
 TITLE = "kube-builder"
 SHORTEST_LINE = 4
-"""Characters of a line that is masked by itself, of a secret of several lines.
+"""Least length of a line of a multi-line secret that is masked on its own, in characters.
 
-The runner replaces a mask anywhere, and drops outputs that hold one: with ``{`` or ``1`` as masks, ``metadata``
-and ``digest`` would vanish. Four given digits stand in one of a thousand digests.
+The runner replaces a mask anywhere, and drops outputs that contain one: with ``{`` or ``1`` as masks, ``metadata``
+and ``digest`` would vanish. Any four digits occur in about one of a thousand digests.
 """
 
 
 def write_annotation(stdout: TextIO, level: str, message: str, *, file: str = "", line: int = 0) -> None:
-    """Show a message at the top of the run, and at a line of a file where one is named."""
+    """Annotate the run with a message, at a line of a file if one is given."""
     place = {"file": file, "line": str(line)} if file and line else {}
     properties = ",".join(f"{name}={_escape_property(value)}" for name, value in {**place, "title": TITLE}.items())
     stdout.write(f"::{level} {properties}::{escape_value(drop_controls(message))}\n")
@@ -72,11 +72,11 @@ def write_annotation(stdout: TextIO, level: str, message: str, *, file: str = ""
 
 
 def mask_values(secrets: Iterable[str], stdout: TextIO) -> None:
-    """Tell the runner to hide the secrets, should a step print them.
+    """Have the runner mask the secrets in its log.
 
-    A secret of one line is hidden whatever its length, as the toolkit's ``setSecret`` has it. One of several lines is
-    hidden line by line without the shortest, since a log has lines. It is never sent as one: runners mask each line of
-    it (actions/runner 2.330, ``src/Runner.Worker/ActionCommandManager.cs``, AddMaskCommandExtension).
+    A single-line secret is masked whatever its length, like the toolkit's ``setSecret``. A multi-line one is masked
+    line by line, without the short lines, since logs consist of lines. It is never sent as a whole: runners mask each
+    of its lines (actions/runner 2.330, ``src/Runner.Worker/ActionCommandManager.cs``, AddMaskCommandExtension).
     """
     for line in dict.fromkeys(chain.from_iterable(map(list_maskable_lines, secrets))):
         stdout.write(f"::add-mask::{escape_value(line)}\n")
@@ -84,18 +84,18 @@ def mask_values(secrets: Iterable[str], stdout: TextIO) -> None:
 
 
 def list_maskable_lines(secret: str) -> list[str]:
-    """Return what of a secret is hidden: its lines, of several those of at least :data:`SHORTEST_LINE` characters."""
+    """Return a secret's maskable lines: if there are several, those with at least :data:`SHORTEST_LINE` characters."""
     lines = [line for line in secret.replace("\r", "\n").split("\n") if line.strip()]
     return lines if len(lines) == 1 else [line for line in lines if len(line.strip()) >= SHORTEST_LINE]
 
 
 def filter_commands(stdout: TextIO) -> TextIO:
-    """The log for text of others: nothing that is written to it is taken for a command."""
+    """Return the log for untrusted text: no part of it is interpreted as a workflow command."""
     return cast("TextIO", _CommandFilter(stdout))
 
 
 class _CommandFilter(TextIOBase):
-    """Whole lines come in."""
+    """Writes text with defused commands. Callers write whole lines."""
 
     def __init__(self, stdout: TextIO) -> None:
         self._stdout = stdout
@@ -113,7 +113,7 @@ class _CommandFilter(TextIOBase):
 
 @contextmanager
 def open_group(stdout: TextIO, title: str) -> Iterator[None]:
-    """Fold what is written inside."""
+    """Fold the output of the block into a log group."""
     stdout.write(f"::group::{escape_value(title)}\n")
     try:
         yield
@@ -130,7 +130,7 @@ WANTED = "DOCKER_BUILD_CHECKS_ANNOTATIONS"
 
 
 def annotate_failure(error: BaseException, settings: Settings, env: Mapping[str, str], stdout: TextIO) -> None:
-    """Show a build's error at the line that failed; other errors, and failures without a line, have no place."""
+    """Annotate the Dockerfile's line that failed; does nothing for errors without a line."""
     if isinstance(error, SolveError) and error.line:
         file = find_dockerfile_path(settings.build, env)
         write_annotation(stdout, "error", str(error), file=file, line=error.line)
@@ -139,7 +139,7 @@ def annotate_failure(error: BaseException, settings: Settings, env: Mapping[str,
 def annotate_findings(
     findings: Iterable[CheckFinding], settings: Settings, env: Mapping[str, str], stdout: TextIO
 ) -> None:
-    """Show the findings, each once, unless the environment forbids it (docker/build-push-action's variable)."""
+    """Annotate the findings, each once, unless the environment disables it (docker/build-push-action's variable)."""
     if read_boolean(env.get(WANTED, "")) is False:
         return
     file = find_dockerfile_path(settings.build, env)
@@ -151,7 +151,7 @@ def annotate_findings(
 
 
 def find_dockerfile_path(build: BuildSettings, env: Mapping[str, str]) -> str:
-    """The Dockerfile's path in the repository, as annotations name it."""
+    """Return the Dockerfile's path in the repository, for annotations."""
     if build.dockerfile is not None:
         workspace = Path(env.get("GITHUB_WORKSPACE") or ".").absolute()
         path = build.dockerfile.absolute()

@@ -1,4 +1,4 @@
-"""The run: what the runner's variables and the event's payload say of it."""
+"""The run, from the runner's variables and the event's payload, and the trust scope of its cache."""
 
 from __future__ import annotations
 
@@ -20,64 +20,64 @@ SHORT_LENGTH = "DOCKER_METADATA_SHORT_SHA_LENGTH"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowEvent:
-    """One run's ``env`` and the event's ``payload``, {} where the runner gave none."""
+    """A run: its ``env`` and the event's ``payload``, {} if the runner has none."""
 
     env: Mapping[str, str]
     payload: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        """``push``, ``pull_request`` …"""
+        """The event's name, such as ``push`` or ``pull_request``."""
         return self.env.get("GITHUB_EVENT_NAME", "")
 
     @property
     def ref(self) -> str:
-        """The complete ref; of a pull request it is the merge's, also where the workflow runs for the base."""
+        """The full ref; for a pull request, its merge ref, even if the workflow runs on the base."""
         if "pull_request_target" in self.name and "number" in self.payload:
             return f"{PULL}{self.payload['number']}/merge"
         return self.env.get("GITHUB_REF", "")
 
     @property
     def sha(self) -> str:
-        """The commit."""
+        """The commit's SHA."""
         return self.env.get("GITHUB_SHA", "")
 
     @property
     def repository(self) -> str:
-        """``owner/name``."""
+        """The repository as ``owner/name``."""
         return self.env.get("GITHUB_REPOSITORY", "")
 
     @property
     def server(self) -> str:
-        """GitHub's own address, or that of a GitHub Enterprise Server; "" outside of a runner."""
+        """URL of GitHub or of the GitHub Enterprise Server; "" outside a runner."""
         return self.env.get("GITHUB_SERVER_URL", "").rstrip("/")
 
     @property
     def is_private(self) -> bool:
-        """Whether the repository is; what is not known to be public is not taken for it."""
+        """Whether the event says that the repository is private."""
         return bool(self.look("repository", "private"))
 
     def run_url(self, *, attempt: bool = False) -> str:
-        """The run's page, "" outside of one."""
+        """Return the URL of the run's page, or "" outside a run."""
         run = self.env.get("GITHUB_RUN_ID", "")
         url = f"{self.server}/{self.repository}/actions/runs/{run}" if run else ""
         return f"{url}/attempts/{self.env.get('GITHUB_RUN_ATTEMPT', '1')}" if url and attempt else url
 
     def look(self, *path: str) -> Any:
-        """A value of the payload, None where it has none."""
+        """Return a value of the payload, or None."""
         found: Any = self.payload
         for name in path:
             found = found.get(name) if isinstance(found, Mapping) else None
         return found
 
     def read_text(self, *path: str) -> str:
-        """The same as text, "" where it has none."""
+        """Return a text of the payload, or ""."""
         found = self.look(*path)
         return found if isinstance(found, str) else ""
 
 
 def read_event(env: Mapping[str, str]) -> WorkflowEvent:
-    """The event of this run; a payload that cannot be read says nothing."""
+    """Read this run's event. An unreadable payload counts as empty."""
     try:
         payload = json.loads(Path(env["GITHUB_EVENT_PATH"]).read_text(encoding="utf-8"))
     except (KeyError, OSError, ValueError):
@@ -88,7 +88,7 @@ def read_event(env: Mapping[str, str]) -> WorkflowEvent:
 def make_facts(
     event: WorkflowEvent, *, repository: RepositoryFacts, now: datetime, commit_date: datetime
 ) -> CommitFacts:
-    """What tags and labels are made of. Raises InputError."""
+    """Return the facts for tags and labels. Raises InputError."""
     sha = event.read_text("pull_request", "head", "sha") if read_boolean(event.env.get(HEAD_SHA, "")) else ""
     return CommitFacts(
         event=event.name,
@@ -105,7 +105,7 @@ def make_facts(
 
 
 def read_repository(event: WorkflowEvent) -> RepositoryFacts:
-    """What the payload says of the repository."""
+    """Return the payload's facts about the repository."""
     url = event.read_text("repository", "html_url")
     return RepositoryFacts(
         title=event.read_text("repository", "name") or event.repository.rpartition("/")[2],
@@ -127,12 +127,12 @@ _VERSION = "2022-11-28"
 
 
 def fetch_repository(event: WorkflowEvent, token: str) -> dict[str, Any]:
-    """The repository as events describe it, {} where it cannot be asked for."""
+    """Fetch the repository in the form that events have, or {} on failure."""
     return _get_json(event, f"/repos/{event.repository}", token)
 
 
 def fetch_commit_date(event: WorkflowEvent, token: str) -> str:
-    """When the commit was made, as ISO 8601, "" where that cannot be asked for."""
+    """Fetch the commit's date as ISO 8601, or "" on failure."""
     found = _get_json(event, f"/repos/{event.repository}/commits/{event.sha}", token)
     try:
         return str(found["commit"]["committer"]["date"])
@@ -162,14 +162,14 @@ UNPROTECTED = "unprotected"
 
 
 def choose_scope(event: WorkflowEvent, wanted: str = "") -> str:
-    """The scope of a run, PROTECTED for refs that the repository protects; ``wanted`` counts except for forks."""
+    """Return a run's trust scope: PROTECTED for protected refs; ``wanted`` overrides it except for forks."""
     fork = find_fork(event)
     if fork:
         return f"fork:{fork}"
     if wanted:
         return PROTECTED if wanted == "protected" else wanted
     if _is_comment_on_pull_request(event):
-        # Whose the pull request is, the event does not say.
+        # The event does not contain the pull request's author.
         return f"pull:{event.look('issue', 'number')}"
     trusted = (
         event.env.get("GITHUB_REF_PROTECTED") == "true"
@@ -180,9 +180,9 @@ def choose_scope(event: WorkflowEvent, wanted: str = "") -> str:
 
 
 def find_fork(event: WorkflowEvent) -> str:
-    """The repository that what is built comes from, "" if it is this one.
+    """Return the repository that the built code comes from, or "" if it is this one.
 
-    A ``workflow_run`` follows a run that may have been a fork's, and takes up what that has left.
+    A ``workflow_run`` event follows a run that may have been a fork's, and may use that run's artifacts.
     """
     if event.name == "workflow_run":
         head = event.read_text("workflow_run", "head_repository", "full_name")
@@ -198,15 +198,21 @@ def _is_pull_request(event: WorkflowEvent) -> bool:
 
 
 def _is_comment_on_pull_request(event: WorkflowEvent) -> bool:
-    """Whether somebody has commented on a pull request: such runs are of the default branch and often build it."""
+    """Return whether the event is a comment on a pull request.
+
+    Such runs are on the default branch and often build the pull request.
+    """
     return event.name == "issue_comment" and event.look("issue", "pull_request") is not None
 
 
 def _follows_another_run(event: WorkflowEvent) -> bool:
-    """Whether this run, which is of the default branch, follows one that was not a push to that."""
+    """Return whether this run follows one that was not a push to the default branch.
+
+    A ``workflow_run`` itself is always on the default branch.
+    """
     if event.name != "workflow_run":
         return False
     branch, default = event.read_text("workflow_run", "head_branch"), event.read_text("repository", "default_branch")
-    # Of a chain of them, the event does not say what the first was.
+    # In a chain of runs, the event does not name the first one's cause.
     cause = event.read_text("workflow_run", "event")
     return cause.startswith(("pull_request", "workflow_run")) or not branch or branch != default

@@ -1,4 +1,4 @@
-"""What docker's actions take and we do not, and what to do instead."""
+"""Inputs of the Action, and hints for inputs of docker's actions that it lacks."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ REFUSED: Mapping[str, str] = {
 
 _PREFIX = "INPUT_"
 _NO_VARIABLE = (offered.PYTHON, offered.BY_NAME["github-token"])
-"""Read before us, and always given by the runner."""
+"""Inputs without a variable: the JavaScript wrapper reads the one, and the runner always sets the other."""
 _SEPARATORS = f"{_PREFIX}SEP-"
 
 
@@ -54,10 +54,10 @@ def read_inputs(
     surface: OptionSurface = OptionSurface.GITHUB,
     known: Mapping[str, Option] | None = None,
 ) -> RawValues:
-    """Values and sources of the inputs that are set.
+    """Read values and sources of the inputs that are set.
 
-    The runner upper-cases names and keeps hyphens (``INPUT_BUILD-ARGS``). It only warns of an input that
-    ``action.yml`` lacks; we raise InputError with the nearest name, or a typo would build something else.
+    The runner upper-cases names and keeps hyphens (``INPUT_BUILD-ARGS``). It only warns of an input that ``action.yml``
+    lacks. This function raises InputError with the nearest name, since a typo would build something else.
     """
     names = known or {option.name: option for option in offered.list_inputs(surface)}
     given = {name: text for name, text in env.items() if name.startswith(_PREFIX) and _is_given(name, text)}
@@ -74,14 +74,14 @@ def read_inputs(
 
 
 def _is_given(variable: str, text: str) -> bool:
-    """Whether an input is given: what is between two tags may be a space."""
+    """Return whether an input is set; a separator may be a space."""
     return bool(text if variable.startswith(_SEPARATORS) else text.strip())
 
 
 def add_variables(given: RawValues, known: Mapping[str, Option] | None = None) -> RawValues:
-    """The same over what ``KUBE_BUILDER_…`` variables say, for the inputs that are ``known`` (default: the Action's).
+    """Add values of ``KUBE_BUILDER_…`` variables for inputs that are not set.
 
-    ``action.yml`` declares no default that would count as an input here.
+    ``known`` defaults to the Action's inputs. ``action.yml`` declares no default that would count as a set input here.
     """
     offer = offered.BY_NAME.values() if known is None else known.values()
     values, sources = assembly.read_variables(given.env, (option for option in offer if option not in _NO_VARIABLE))
@@ -90,9 +90,9 @@ def add_variables(given: RawValues, known: Mapping[str, Option] | None = None) -
 
 @contextmanager
 def write_kubeconfig(given: RawValues, announce: Callable[[str], None] = lambda _: None) -> Iterator[RawValues]:
-    """The same with the kubeconfig as a file, which is there for as long as this is entered.
+    """Yield the inputs with the kubeconfig as a file, which is removed on exit.
 
-    ``announce`` gets the path of a file before that is made.
+    ``announce`` is called with the file's path before it is created.
     """
     text = given.read_text("kubeconfig")
     if not text:

@@ -1,4 +1,4 @@
-"""From the steps of docker's actions to one step of ours. Pure: a workflow's text in, the new steps' out."""
+"""Translation of steps with docker's actions into a kube-builder step. Pure: takes and returns a workflow's text."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Step = Mapping[str, Any]
 
 @dataclass(slots=True, kw_only=True)
 class _WorkflowJob:
-    """A job's steps of docker's, by the action's name, and what is said of them."""
+    """A job's steps with docker's actions, by the action's name, and notes for the user."""
 
     name: str
     found: dict[str, list[Step]] = field(default_factory=dict)
@@ -42,9 +42,9 @@ class _WorkflowJob:
 
 
 def migrate_workflow(text: str, *, source: str) -> str:
-    """The new steps of each job that builds, as YAML, after comments that say what was done and what was not.
+    """Translate each job that builds. Returns the new steps as YAML, after comments on what was and was not migrated.
 
-    Raises InputError for what is no workflow, or has nothing to migrate.
+    Raises InputError for text that is not a workflow, and for one without steps to migrate.
     """
     jobs = [job for name, steps in _list_jobs(text, source) if (job := _read_steps(name, steps)).found]
     if not jobs:
@@ -90,7 +90,7 @@ def _migrate_job(job: _WorkflowJob) -> str:
 
 
 def _make_setup_step(job: _WorkflowJob) -> dict[str, Any]:
-    """One builder for all builds of the job."""
+    """Make the setup step: one builder for all builds of the job."""
     job.note("several steps build: one builder is set up for all of them")
     for step in job.list_steps("setup-buildx"):
         _note_outputs(job, step, "the setup step has the same outputs")
@@ -101,7 +101,7 @@ def _make_setup_step(job: _WorkflowJob) -> dict[str, Any]:
 
 
 def _read_builder_inputs(job: _WorkflowJob, known: set[str]) -> dict[str, Any]:
-    """What setup-buildx and setup-qemu were told, as far as it still means something."""
+    """Return the inputs of setup-buildx and setup-qemu that still apply, and note the others."""
     given: dict[str, Any] = {}
     for step in job.list_steps("setup-buildx"):
         for name, value in _read_inputs(step).items():
@@ -141,7 +141,7 @@ def _make_build_step(job: _WorkflowJob, step: Step, *, alone: bool) -> dict[str,
 
 
 def _read_metadata_inputs(job: _WorkflowJob, inputs: dict[str, Any]) -> dict[str, Any]:
-    """metadata-action's inputs, where the build uses its outputs, which are taken out of ``inputs``."""
+    """Return metadata-action's inputs if the build uses its outputs, and remove those outputs from ``inputs``."""
     used = {found["id"] for value in inputs.values() for found in _OUTPUT.finditer(str(value))}
     steps = [step for step in job.list_steps("metadata") if step.get("id") in used]
     if not steps:
@@ -165,13 +165,13 @@ def _read_metadata_inputs(job: _WorkflowJob, inputs: dict[str, Any]) -> dict[str
 
 
 def _drop_step_outputs(value: Any, step: str) -> str:
-    """The lines that are no output of a step."""
+    """Return the lines that are not outputs of the step."""
     lines = str(value).strip().splitlines()
     return "\n".join(line for line in lines if not (_WHOLE.fullmatch(line.strip()) and f"steps.{step}." in line))
 
 
 def _make_logins(job: _WorkflowJob) -> dict[str, Any]:
-    """The logins: one as inputs of its own, several as a list."""
+    """Return the logins: a single one as separate inputs, several as a list."""
     entries = []
     for step in job.list_steps("login"):
         inputs = _read_inputs(step)
@@ -214,11 +214,11 @@ def _explain_removal(name: str) -> str:
 
 
 def _dump_yaml(value: Any) -> str:
-    """YAML as people write it: blocks for texts of several lines, keys in their order."""
+    """Write YAML as people do: block scalars for multi-line text, keys in their order."""
     import yaml
 
     class WorkflowDumper(yaml.SafeDumper):
-        """Writes everything out."""
+        """Writes values in full, without aliases."""
 
         def ignore_aliases(self, _data: Any) -> bool:
             return True

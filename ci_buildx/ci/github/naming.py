@@ -26,7 +26,10 @@ _PATIENCE = 10.0
 
 
 def make_metadata(given: RawValues, event: WorkflowEvent, *, now: datetime | None = None) -> ImageMetadata | None:
-    """What the inputs and the event give; None where no name of an image and no rule is given. Raises InputError."""
+    """Make the image's metadata from the inputs and the event.
+
+    Returns None if neither image names nor rules are given. Raises InputError.
+    """
     if not any(given.read_text(name) for name in _ASKS):
         return None
     now = now or datetime.now(UTC)
@@ -57,7 +60,7 @@ def make_metadata(given: RawValues, event: WorkflowEvent, *, now: datetime | Non
 
 
 def add_metadata(given: RawValues, made: ImageMetadata | None) -> RawValues:
-    """The inputs with the tags and marks that were made, after those of the user's own."""
+    """Add the tags, labels and annotations to the inputs. The user's own tags come first."""
     if made is None:
         return given
     tags = [*given.read_texts("tags"), *(tag for tag in made.tags if made.images)]
@@ -69,7 +72,7 @@ def add_metadata(given: RawValues, made: ImageMetadata | None) -> RawValues:
 
 
 def make_metadata_outputs(made: ImageMetadata, given: RawValues) -> dict[str, str]:
-    """The outputs, named as metadata-action names them. The bake files are written into the runner's own folder."""
+    """Return the outputs by metadata-action's names. The bake files are written to the runner's temporary folder."""
 
     def separated(values: tuple[str, ...], name: str) -> str:
         separator = given.values.get(name)
@@ -88,7 +91,7 @@ def make_metadata_outputs(made: ImageMetadata, given: RawValues) -> dict[str, st
 
 
 def make_metadata_variables(texts: Mapping[str, str], env: Mapping[str, str]) -> dict[str, str]:
-    """``DOCKER_METADATA_OUTPUT_…`` for later steps; none where the environment forbids them."""
+    """Return ``DOCKER_METADATA_OUTPUT_…`` for later steps, or nothing if the environment disables them."""
     if read_boolean(env.get(SET_ENV, "")) is False:
         return {}
     return {f"DOCKER_METADATA_OUTPUT_{name.replace('-', '_').upper()}": text for name, text in texts.items()}
@@ -109,7 +112,7 @@ def _write_bake_files(made: ImageMetadata, given: RawValues) -> dict[str, str]:
 
 
 def _read_repository(given: RawValues, event: WorkflowEvent) -> RepositoryFacts:
-    """What the event says; GitHub's API knows what an event leaves out, where there is a token to ask it with."""
+    """Read the repository from the event or, if that lacks it and a token is given, from GitHub's API."""
     if event.look("repository", "html_url") or not given.read_text("github-token"):
         return events.read_repository(event)
 
@@ -118,7 +121,7 @@ def _read_repository(given: RawValues, event: WorkflowEvent) -> RepositoryFacts:
 
 
 def _find_commit_date(given: RawValues, event: WorkflowEvent, sha: str) -> datetime | None:
-    """By the event, by the checkout, by GitHub's API."""
+    """Find the commit's date in the event, else in the checkout, else through GitHub's API."""
     commits = event.look("commits")
     known = [*(commits if isinstance(commits, list) else []), event.look("head_commit")]
     for commit in known:

@@ -1,4 +1,4 @@
-"""The run's summary, and the record of the build as an artifact. Nothing here may fail a build."""
+"""The run's summary, and the build record as an artifact. Failures here never fail a build."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ RETENTION = "DOCKER_BUILD_RECORD_RETENTION_DAYS"
 RECORD = "record.json"
 _SECRET = (
     *masker.SECRET_INPUTS,
-    # Where users put credentials, though there are better places: nobody masks what an artifact holds.
+    # Users sometimes put credentials here, and GitHub does not mask artifacts.
     *("cache-from", "cache-to", "outputs", "build-contexts"),
 )
 _NAMED = "build-args"
-"""Of these the names are shown: users put tokens there, though an image's history shows them."""
+"""Input of which only the names are shown: users put tokens there, although an image's history shows them."""
 
 
 def write_report(step: ActionStep, given: RawValues, settings: Settings, error: str) -> None:
-    """Write the summary and upload the record, as far as the environment wants them and the runner takes them."""
+    """Write the summary and upload the record, if the environment wants them and the runner supports them."""
     page = _make_page(step, given, error)
     if page is None:
         return
@@ -54,7 +54,7 @@ def write_report(step: ActionStep, given: RawValues, settings: Settings, error: 
 
 
 def add_timeline(given: RawValues, env: Mapping[str, str]) -> RawValues:
-    """The inputs with a picture for the artifact, where there will be one and none is asked for."""
+    """Add a timeline for the artifact to the inputs, if the record will be uploaded and none is requested."""
     folder = env.get("RUNNER_TEMP")
     if given.read_text("timeline") or given.read_text("call") or not folder or _find_service(env) is None:
         return given
@@ -62,14 +62,14 @@ def add_timeline(given: RawValues, env: Mapping[str, str]) -> RawValues:
 
 
 def _find_service(env: Mapping[str, str]) -> ArtifactService | None:
-    """Where the record goes, None where the runner takes none or the environment wants none."""
+    """Return the artifact service, or None if the runner has none or the environment disables the upload."""
     return None if read_boolean(env.get(RECORD_WANTED, "")) is False else find_artifact_service(env)
 
 
 def redact_text(text: str, hidden: Iterable[str]) -> str:
-    """The text without the lines of any secret, as they are or as others and the summary spell them.
+    """Mask each line of the secrets in the text, also in other encodings and in the summary's spelling.
 
-    The runner masks its log, not what is shown elsewhere.
+    The runner masks only its log.
     """
     lines = {line for secret in hidden for line in list_maskable_lines(secret) if len(line.strip()) >= SHORTEST_LINE}
     forms = masker.list_spellings(lines, shortest=SHORTEST_LINE, page=summary.list_spellings)
@@ -96,7 +96,7 @@ def _make_page(step: ActionStep, given: RawValues, error: str) -> SummaryPage | 
 
 
 def _select_shown(given: RawValues) -> dict[str, str]:
-    """The inputs without what nobody may see."""
+    """Return the inputs that may be shown."""
     shown = {name: str(value) for name, value in sorted(given.values.items()) if name not in _SECRET}
     if _NAMED in shown:
         pairs = (text.partition("=") for text in given.read_texts(_NAMED))
@@ -105,7 +105,7 @@ def _select_shown(given: RawValues) -> dict[str, str]:
 
 
 def _upload_record(service: ArtifactService, step: ActionStep, page: SummaryPage, settings: Settings) -> dict[str, str]:
-    """Names and addresses of the artifacts; none, and a warning, where it fails."""
+    """Upload the record. Returns the artifacts' addresses by name, or nothing and a warning if it fails."""
     contents = {RECORD: json.dumps(_make_record(page, step), indent=2) + "\n", **_read_timeline(settings)}
     hidden = {file: redact_text(text, step.hidden).encode() for file, text in contents.items()}
     name = f"{step.name}.build"
@@ -118,7 +118,7 @@ def _upload_record(service: ArtifactService, step: ActionStep, page: SummaryPage
 
 
 def _read_timeline(settings: Settings) -> dict[str, str]:
-    """The picture that the build has drawn, if it has."""
+    """Return the timeline's content by file name, if the build wrote one."""
     path = settings.build.timeline
     return {f"timeline{path.suffix}": path.read_text(encoding="utf-8")} if path and path.is_file() else {}
 
@@ -156,18 +156,18 @@ _SCOPE = "Actions.Results:"
 _SERVICE = "twirp/github.actions.results.api.v1.ArtifactService"
 _PATIENCE = 30.0
 _UPLOAD = 300.0
-"""Seconds in which an artifact goes up."""
+"""Deadline of an upload, in seconds."""
 _BLOCK = "block-00000000"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 class UploadFailed(Exception):
-    """The service refused, or did not answer."""
+    """The service refused the request, or did not answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactService:
-    """Where the run's artifacts go: ``run`` and ``job`` are the service's own names for them."""
+    """The artifact service of a run; ``run`` and ``job`` are the service's own IDs."""
 
     url: str
     token: str
@@ -175,9 +175,9 @@ class ArtifactService:
     job: str
 
     def upload(self, name: str, contents: Mapping[str, bytes], *, days: int = 0) -> str:
-        """Put the contents, by file name, into an artifact; its number. ``days`` 0 leaves how long it is kept open.
+        """Upload an artifact of the contents, by file name, and return its ID. Raises UploadFailed.
 
-        Raises UploadFailed.
+        ``days`` is how long to keep it; 0 means the repository's default.
         """
         archive = _make_zip(contents)
         which = {"workflowRunBackendId": self.run, "workflowJobRunBackendId": self.job, "name": name}
@@ -222,7 +222,7 @@ class ArtifactService:
 
 
 def find_artifact_service(env: Mapping[str, str]) -> ArtifactService | None:
-    """The service of this run, None where the runner offers none; GitHub Enterprise Server has no such one."""
+    """Find the artifact service of this run. None if the runner offers none; GitHub Enterprise Server lacks it."""
     url, token = env.get("ACTIONS_RESULTS_URL", ""), env.get("ACTIONS_RUNTIME_TOKEN", "")
     if not (url and token) or _is_enterprise_server(env.get("GITHUB_SERVER_URL", "")):
         return None
@@ -234,7 +234,7 @@ def find_artifact_service(env: Mapping[str, str]) -> ArtifactService | None:
 
 
 def _read_claims(token: str) -> dict[str, Any]:
-    """What a JWT says; the service itself checks it."""
+    """Return the claims of a JWT without verifying it: the service itself does that."""
     part = token.split(".")[1] if token.count(".") == 2 else ""
     try:
         claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
@@ -244,7 +244,10 @@ def _read_claims(token: str) -> dict[str, Any]:
 
 
 def _is_enterprise_server(url: str) -> bool:
-    """As actions/toolkit has it (``packages/artifact/src/internal/shared/config.ts``, ``isGhes``)."""
+    """Return whether it is GitHub Enterprise Server, as actions/toolkit decides.
+
+    Source: ``packages/artifact/src/internal/shared/config.ts``, ``isGhes``.
+    """
     host = (urlsplit(url).hostname or "").lower()
     return bool(host) and not (host == "github.com" or host.endswith((".ghe.com", ".localhost")))
 

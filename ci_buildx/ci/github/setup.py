@@ -1,4 +1,4 @@
-"""The step that only sets a builder up, for later steps of the job."""
+"""The setup step: starts a builder for later steps of the job."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from ci_buildx.settings.raw_values import RawValues
 from ci_buildx.settings.values import ProgressMode, Settings
 
 ALONE, KEPT = "alone", "kept"
-"""Names of the saved state: that only a builder was set up, and that it is to stay."""
+"""Names of saved state: ``alone`` if the step only sets up a builder, ``kept`` if the post step must not remove it."""
 FLAGS = ("--allow-insecure-entitlement=security.insecure", "--allow-insecure-entitlement=network.host")
 KNOWN = {option.name: option for option in offered.OF_SETUP}
 
 
 def run_setup(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
-    """Make a builder and wait until it answers: 0. Raises the KubeBuilderError tree and Interrupted."""
+    """Start a builder and wait until it is ready. Returns 0. Raises the KubeBuilderError tree and Interrupted."""
     from ci_buildx.build import keep
 
     given = github_inputs.add_variables(github_inputs.read_inputs(env, cwd, known=KNOWN), KNOWN)
@@ -58,7 +58,7 @@ def run_setup(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
 
 
 def make_setup_outputs(kept: RunningBuilder) -> dict[str, str]:
-    """The outputs, named as docker/setup-buildx-action names them."""
+    """Return the outputs, by docker/setup-buildx-action's names."""
     return {
         "name": kept.name,
         "driver": "kubernetes",
@@ -71,7 +71,7 @@ def make_setup_outputs(kept: RunningBuilder) -> dict[str, str]:
 
 
 def _describe_node(kept: RunningBuilder, node: RunningNode) -> dict[str, str]:
-    """A node as docker/setup-buildx-action shows it."""
+    """Describe a node as docker/setup-buildx-action does."""
     return {
         "name": node.name,
         "endpoint": f"kubernetes:///{kept.name}?node={node.name}",
@@ -83,7 +83,7 @@ def _describe_node(kept: RunningBuilder, node: RunningNode) -> dict[str, str]:
 
 
 def make_setup_variables(kept: RunningBuilder, given: RawValues) -> dict[str, str]:
-    """What later steps find the builder by: the Action, and ``kube-builder build`` in a script."""
+    """Return the variables through which the Action and ``kube-builder build`` find the builder in later steps."""
     names = ("kubeconfig", "kube-context", "oidc", "transport")
     shared = {options.BY_NAME[name].variable: given.read_text(name) for name in names if given.read_text(name)}
     if kept.namespace != kept.name:
@@ -92,9 +92,9 @@ def make_setup_variables(kept: RunningBuilder, given: RawValues) -> dict[str, st
 
 
 def _add_entitlements(settings: Settings) -> Settings:
-    """With docker/setup-buildx-action 4.1's default flags: later steps may ask for network.host and security.insecure.
+    """Add docker/setup-buildx-action 4.1's default flags, which permit network.host and security.insecure.
 
-    Steps of a build still need ``allow``, and cannot do more than the builder's pod may.
+    Builds still need ``allow``, and cannot do more than the builder's pod may.
     """
     builder = settings.builder
     import tomllib
@@ -112,7 +112,7 @@ def _check_inputs(given: RawValues) -> None:
 
 
 def _keep_kubeconfig(given: RawValues, env: Mapping[str, str]) -> RawValues:
-    """The inputs with the kubeconfig as a file that later steps and the post step find, which removes it."""
+    """Write the kubeconfig to a file for later steps; the post step removes it. Returns the inputs with its path."""
     content = read_kubeconfig(given.read_text("kubeconfig"))
     if content is None:
         return given

@@ -1,4 +1,4 @@
-"""The Action's main step: what the inputs say, and what the run gets to know of it."""
+"""The Action's main step: builds as the inputs say, and reports the result to the run."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
 
 _LOG = debug.get_log("ci")
 BUILDER, NAMESPACE, LOGINS, KUBECONFIG = "builder", "namespace", "logins", "kubeconfig"
-"""Names of the saved state. ``action/post.js`` looks whether there is any before it starts anything."""
+"""Names of saved state. ``action/post.js`` checks for any of them before it starts Python."""
 
 
 @dataclass(slots=True, kw_only=True)
 class ActionStep:
-    """A step that runs: what is known of it so far. ``hidden`` are the texts that nobody may see."""
+    """State of the running step. ``hidden`` are the texts to mask."""
 
     env: Mapping[str, str]
     cwd: Path
@@ -59,9 +59,9 @@ class ActionStep:
 
 
 def run_build_step(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
-    """Run the step: 0, or what a call of the frontend came to.
+    """Run the step. Returns 0, or the status of a frontend call.
 
-    Raises the KubeBuilderError tree and Interrupted, which are in the run's summary then, too.
+    Raises the KubeBuilderError tree and Interrupted, which the run's summary then reports as well.
     """
     step = ActionStep(env=env, cwd=cwd, stdout=stdout, event=events.read_event(env), begun=time.monotonic())
     try:
@@ -105,13 +105,13 @@ def _deliver(step: ActionStep, result: BuildResult) -> None:
 
 
 def choose_log(settings: Settings, stdout: TextIO) -> TextIO:
-    """Where progress is shown: of the modes only the one that is made for it may write commands."""
+    """Return the stream for progress: only the mode made for GitHub may write workflow commands."""
     return stdout if settings.build.progress is ProgressMode.GITHUB else filter_commands(stdout)
 
 
 @contextmanager
 def prepare_build(step: ActionStep) -> Iterator[tuple[RawValues, dict[str, str]]]:
-    """The inputs as a build takes them, and the environment that goes with them; both for as long as it is entered."""
+    """Yield the inputs as a build takes them, and its environment. Their files are removed on exit."""
     given = github_inputs.add_variables(github_inputs.read_inputs(step.env, step.cwd))
     step.given = given
     found = _read_logins(given, step)
@@ -139,14 +139,14 @@ def prepare_build(step: ActionStep) -> Iterator[tuple[RawValues, dict[str, str]]
 
 
 def save_state(env: Mapping[str, str], location: BuilderLocation) -> None:
-    """Tell the post step where the builder will be: the runner may kill the main step at any moment."""
+    """Save the builder's location for the post step: the runner may kill the main step at any moment."""
     commands.append_value(env, commands.STATE, BUILDER, location.name)
     if not location.exclusive:
         commands.append_value(env, commands.STATE, NAMESPACE, location.namespace)
 
 
 def make_outputs(result: BuildResult) -> dict[str, str]:
-    """The step's outputs, named as docker/build-push-action names them."""
+    """Return the step's outputs, by docker/build-push-action's names."""
     return {
         "digest": result.digest,
         "imageid": result.image_id,
@@ -155,7 +155,7 @@ def make_outputs(result: BuildResult) -> dict[str, str]:
 
 
 def read_origin(event: WorkflowEvent, cwd: Path, env: Mapping[str, str]) -> identity.JobOrigin:
-    """The job, by the runner's default variables."""
+    """Return the job's origin, from the runner's default variables."""
     run, attempt = env.get("GITHUB_RUN_ID", ""), env.get("GITHUB_RUN_ATTEMPT", "1")
     return identity.JobOrigin(
         system="github",
@@ -168,7 +168,7 @@ def read_origin(event: WorkflowEvent, cwd: Path, env: Mapping[str, str]) -> iden
 
 
 def hide_texts(step: ActionStep, texts: Iterable[str]) -> None:
-    """Have the runner mask the texts, and keep them out of what is written elsewhere."""
+    """Have the runner mask the texts in its log, and mask them in everything written elsewhere."""
     found = list(texts)
     step.hidden += found
     for text in found:
@@ -177,7 +177,7 @@ def hide_texts(step: ActionStep, texts: Iterable[str]) -> None:
 
 
 def _read_logins(given: RawValues, step: ActionStep) -> tuple[logins.LoginInput, ...]:
-    """The logins of the inputs, without those whose secrets a fork's pull request was not given."""
+    """Return the inputs' logins, without those whose secrets a fork's pull request did not get."""
 
     def forgive(registry: str) -> None:
         why = "pull requests from forks get no secrets, so password is empty"
@@ -188,7 +188,7 @@ def _read_logins(given: RawValues, step: ActionStep) -> tuple[logins.LoginInput,
 
 @contextmanager
 def _log_in(found: tuple[logins.LoginInput, ...], given: RawValues, env: dict[str, str]) -> Iterator[dict[str, str]]:
-    """The environment in which the logins count; the post step removes what a killed main step leaves of them."""
+    """Yield the environment with the logins; the post step cleans up after a killed main step."""
     if not found:
         yield env
         return
@@ -206,7 +206,7 @@ def _log_in(found: tuple[logins.LoginInput, ...], given: RawValues, env: dict[st
 
 
 def _report_result(step: ActionStep, error: str) -> None:
-    """Findings and summary; they never change what became of the build."""
+    """Report findings and the summary; failures here never change the build's result."""
     if step.report is None or step.given is None or step.settings is None:
         return
     from ci_buildx.ci.github import report as github_report

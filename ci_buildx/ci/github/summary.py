@@ -1,4 +1,4 @@
-"""What the run's page shows of a build. Pure."""
+"""The build's summary on the run's page. Pure."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from ci_buildx.progress.step import drop_controls, format_amount, strip_control_
 from ci_buildx.progress.summary import BuildReport, BuildSummary, StepTime
 
 LONGEST = 12
-"""Steps that the table shows: the slowest."""
+"""Number of steps in the table of the slowest."""
 _ALIVE = frozenset("|`*_~[]!@:\\$#")
 _FENCE = compile_lazily("[`~]{3,}")
 _WWW = compile_lazily("(?i)(www)\\.")
 _OF_URLS = "/:?#@!$&'*+,;=%~"
-"""What stays as it is in an address: brackets would end it."""
+"""Characters that stay unquoted in a URL; brackets would end a Markdown link."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SummaryPage:
-    """One build.
+    """The content of one build's summary.
 
-    ``error`` is empty where it succeeded; ``result`` is None where it did not. ``sizes`` are compressed bytes by
-    platform, ``inputs`` those that were given, ``artifacts`` names and addresses.
+    ``error`` is empty if the build succeeded; ``result`` is None if it failed. ``sizes`` are compressed bytes by
+    platform, ``inputs`` those that were set, and ``artifacts`` URLs by name.
     """
 
     report: BuildReport
@@ -41,7 +41,7 @@ class SummaryPage:
 
 
 def render_summary(page: SummaryPage) -> str:
-    """GitHub-flavoured Markdown, ending in an empty line."""
+    """Render the summary as GitHub-flavoured Markdown, which ends with an empty line."""
     parts = [f"### {'❌' if page.error else '✅'} {_code(page.report.title)}", _render_outcome(page)]
     if page.error:
         parts.append(f"```text\n{_render_fence(page.error)}\n```")
@@ -72,7 +72,7 @@ def _render_outcome(page: SummaryPage) -> str:
 
 
 def _render_chart(report: BuildReport) -> str:
-    """The build over time: summaries draw Mermaid, and no SVG."""
+    """Render the timeline: summaries support Mermaid, but not SVG."""
     from ci_buildx.progress.timeline.mermaid import render_gantt
 
     return f"```mermaid\n{render_gantt(report.timeline).rstrip()}\n```" if report.summary.completed else ""
@@ -106,7 +106,7 @@ def _render_time(step: StepTime) -> str:
 
 
 def list_spellings(line: str) -> tuple[str, ...]:
-    """How a page may spell a line."""
+    """Return all spellings of a line in a summary."""
     return line, _escape_text(line), _escape_inline(line), _render_fence(line)
 
 
@@ -128,24 +128,24 @@ def _escape_text(value: str) -> str:
 
 
 def _escape_inline(line: str) -> str:
-    """Characters of Markdown as entities: neither links, images, mentions nor addresses of theirs come alive."""
+    """Escape Markdown as entities, so that no link, image, mention or URL becomes active."""
     text = "".join(f"&#{ord(one)};" if one in _ALIVE else one for one in _escape_text(strip_control_characters(line)))
     return _WWW.sub(r"\1&#46;", text.replace("&#42;" * 3, MASK))
 
 
 def _code(value: str) -> str:
-    """A text on one line in which nothing comes alive, neither in Markdown nor afterwards (mentions, issues)."""
+    """Render text as code on one line, inactive in Markdown and in GitHub's later passes (mentions, issues)."""
     return f"<code>{_escape_inline(' '.join(value.split()))}</code>" if value.strip() else ""
 
 
 def _escape_cell(value: str) -> str:
-    """A value that cannot end its cell: lines become breaks."""
+    """Escape a value of a table cell; line breaks become ``<br>``."""
     lines = [_escape_inline(line) for line in value.strip().splitlines()]
     return "<br>".join(f"<code>{line}</code>" for line in lines if line)
 
 
 def _render_fence(text: str) -> str:
-    """A text that cannot end its fence."""
+    """Break up runs of backticks and tildes, so that the text cannot end its code block."""
     return _FENCE.sub(_spaced, drop_controls(text, colours=False)).strip()
 
 

@@ -1,1 +1,1 @@
-"""GitLab CI/CD: inputs through variables, what the job's own variables leave to say, sections and reports."""
+"""GitLab CI/CD: inputs from variables, defaults from the job's predefined variables, log sections and reports."""

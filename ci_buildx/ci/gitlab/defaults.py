@@ -1,4 +1,7 @@
-"""Whom a job's cache may be shared with: as :mod:`ci_buildx.ci.github.events` decides, by GitLab's variables. Pure."""
+"""Defaults from GitLab's variables, and the trust scope of a job's cache. Pure.
+
+The scope follows the same rules as :mod:`ci_buildx.ci.github.events`.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,10 @@ UNPROTECTED = "unprotected"
 
 
 def choose_scope(env: Mapping[str, str], wanted: str = "") -> str:
-    """The scope of a job, PROTECTED for protected refs; ``wanted`` counts except for forks.
+    """Return a job's trust scope: PROTECTED for protected refs; ``wanted`` overrides it except for forks.
 
-    A merge request's pipeline is of no protected ref. One from a fork that runs in this project has the fork's scope.
+    A merge request's pipeline never counts as protected. If it comes from a fork but runs in this project, it has the
+    fork's scope.
     """
     source = env.get("CI_MERGE_REQUEST_SOURCE_PROJECT_PATH", "")
     if source and source != env.get("CI_PROJECT_PATH", ""):
@@ -27,12 +31,12 @@ def choose_scope(env: Mapping[str, str], wanted: str = "") -> str:
 
 TIMELINE = "kube-builder-timeline.html"
 ID_TOKEN = "KUBE_BUILDER_ID_TOKEN"  # noqa: S105 - a variable's name
-"""The ``id_tokens`` entry whose token the cluster takes."""
+"""The ``id_tokens`` entry whose token authenticates to the cluster."""
 _OCI = "org.opencontainers.image"
 
 
 def fill_defaults(given: RawValues, *, folder: Path) -> RawValues:
-    """The inputs with all defaults; ``folder`` is where GitLab looks for artifacts."""
+    """Return the inputs with all defaults; ``folder`` is where GitLab looks for artifacts."""
     env = given.env
     found: dict[str, tuple[Value, str]] = {
         "tags": (make_default_tags(env), "CI_REGISTRY_IMAGE"),
@@ -47,7 +51,7 @@ def fill_defaults(given: RawValues, *, folder: Path) -> RawValues:
 
 
 def fill_cluster_defaults(given: RawValues) -> RawValues:
-    """The inputs with the defaults that lead to the cluster: what the clean-up needs."""
+    """Return the inputs with the cluster's defaults, which the clean-up needs."""
     found = {
         name: pair for name, pair in _read_cluster_defaults(given.env).items() if pair[0] and _is_missing(given, name)
     }
@@ -56,7 +60,10 @@ def fill_cluster_defaults(given: RawValues) -> RawValues:
 
 
 def _read_cluster_defaults(env: Mapping[str, str]) -> dict[str, tuple[Value, str]]:
-    """``KUBE_NAMESPACE`` counts where GitLab itself has connected the job: elsewhere it is where to deploy."""
+    """Return the cluster's defaults and the variable that each comes from.
+
+    ``KUBE_NAMESPACE`` is used only if GitLab itself connected the job to the cluster; otherwise it is where to deploy.
+    """
     connected = bool(env.get("KUBE_URL") and env.get("KUBE_TOKEN"))
     return {
         "namespace": (env.get("KUBE_NAMESPACE", "") if connected else "", "KUBE_NAMESPACE"),
@@ -66,10 +73,10 @@ def _read_cluster_defaults(env: Mapping[str, str]) -> dict[str, tuple[Value, str
 
 
 def make_default_tags(env: Mapping[str, str]) -> list[str]:
-    """Names in the project's own registry, by the ref; none where the project has none.
+    """Return image names in the project's registry, by the ref; none if the project has no registry.
 
-    A tag's name (as a slug where an image's tag cannot be that), ``mr-N`` for a merge request, ``latest`` and the
-    short commit for the default branch, the branch's slug for any other.
+    A Git tag: its name, or its slug if the name is not a valid image tag. A merge request: ``mr-N``. The default
+    branch: ``latest`` and the short commit. Any other branch: its slug.
     """
     image = env.get("CI_REGISTRY_IMAGE", "")
     slug = env.get("CI_COMMIT_REF_SLUG", "")
@@ -86,9 +93,9 @@ def make_default_tags(env: Mapping[str, str]) -> list[str]:
 
 
 def make_default_labels(given: RawValues) -> list[str]:
-    """OCI's labels of the commit and its project, then those of the user's, which count.
+    """Return OCI labels of the commit and its project, then the user's, which override them.
 
-    ``created`` is the commit's time, not the job's: two builds of one commit make the same image.
+    ``created`` is the commit's time, not the job's, so that two builds of one commit make the same image.
     """
     env, own = given.env, given.read_texts("labels")
     known = {

@@ -1,4 +1,4 @@
-"""The inputs and variables of a job: lists are one value a line, or JSON as GitLab writes an array."""
+"""Inputs and variables of a job: a list has one value per line, or is JSON, as GitLab writes arrays."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from ci_buildx.settings.option import VARIABLE_PREFIX, Option, OptionKind, Optio
 from ci_buildx.settings.raw_values import RawValues, Value
 
 _LOGIN = ("registry", "username", "password", "scope", "registries")
-"""Inputs that are never the template's: a password belongs into a masked variable."""
+"""Inputs that the template does not have: a password belongs in a masked variable."""
 JOB_NAME = "job-name"
 DEFAULTS = {"timeline": TIMELINE}
-"""What the template itself has to know if an input is not given: an artifact's path."""
+"""Defaults that the template itself has to contain: paths of artifacts."""
 _QUOTED = compile_lazily(r'"(?P<inner>[^"]*(?:""[^"]*)*)"')
 
 
 def read_inputs(env: Mapping[str, str], cwd: Path) -> RawValues:
-    """Values and sources of inputs and variables that are set. InputError for a variable that is nearly one of them.
+    """Read values and sources of the inputs and variables that are set.
 
-    In the job that the template defines an input overrides its variable, as in the Action; in a job that extends it
-    under another name, the job's variables override the inputs of the include.
+    In the template's own job, an input overrides its variable, as in the Action. In a job that extends it under another
+    name, the job's variables override the include's inputs. Raises InputError for a probably misspelled variable.
     """
     known = options.BY_NAME | {name: offered.BY_NAME[name] for name in _LOGIN}
     by_template = {option.name: name_variable(option.name) for option in offered.list_inputs(OptionSurface.GITLAB)}
@@ -49,15 +49,15 @@ def read_inputs(env: Mapping[str, str], cwd: Path) -> RawValues:
 
 
 def name_variable(name: str) -> str:
-    """The variable by which the template passes an input to the job.
+    """Return the variable through which the template passes an input to the job.
 
-    It is not the one that users set: a job's variable hides the pipeline's of the same name, even if it is empty.
+    It differs from the user's variable: a job's variable hides the pipeline's of the same name, even if it is empty.
     """
     return f"{VARIABLE_PREFIX}{OF_INPUTS}{name.upper().replace('-', '_')}"
 
 
 def _is_default(text: str, option: Option) -> bool:
-    """Whether an input is not given: GitLab's booleans are always one or the other, arrays are empty."""
+    """Return whether an input has its default: for GitLab, booleans always have a value, and an array may be empty."""
     return text == DEFAULTS.get(option.name) or (option.kind is OptionKind.SWITCH and text == "false") or text == "[]"
 
 
@@ -69,9 +69,9 @@ def _read_value(text: str, option: Option, *, source: str) -> Value:
 
 
 def read_array(text: str, *, source: str) -> list[str]:
-    """The texts of a JSON array. InputError names the input or variable.
+    """Return the texts of a JSON array. Raises InputError, which names the input or variable.
 
-    GitLab puts the values of variables into the JSON as they are, line breaks included.
+    GitLab inserts values of variables into the JSON unescaped, including line breaks.
     """
     try:
         array = json.loads(text, strict=False)
@@ -82,14 +82,14 @@ def read_array(text: str, *, source: str) -> list[str]:
 
 
 def _strip_quotes(text: str) -> str:
-    """An element without the quotes around the whole of it, which the Action's inputs need and arrays do not."""
+    """Remove the quotes around a complete element; the Action's inputs need them, arrays do not."""
     found = _QUOTED.fullmatch(text.strip())
     return found["inner"].replace('""', '"') if found else text
 
 
 @contextmanager
 def write_kubeconfig(given: RawValues, *, folder: Path | None = None) -> Iterator[RawValues]:
-    """The same with the kubeconfig as a file in ``folder``, which is there for as long as this is entered."""
+    """Yield the inputs with the kubeconfig as a file in ``folder``, which is removed on exit."""
     text = given.read_text("kubeconfig")
     if not text:
         yield given

@@ -1,8 +1,8 @@
-"""What ``kube-builder ci`` runs; CI_JOB_ID and CI_JOB_TOKEN lead back to the builder.
+"""The job of ``kube-builder ci``. CI_JOB_ID and CI_JOB_TOKEN identify its builder.
 
 ``after_script`` runs in another shell than ``script`` and inherits nothing from it (GitLab's documentation,
-"after_script"), so the builder's name is derived from what both see. The token, which no other job has, keeps others
-from guessing it.
+"after_script"), so the builder's name is derived from variables that both have. The token is unique to the job, so
+other jobs cannot guess the name.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LOG = debug.get_log("ci")
 
 
 def main(*, post: bool, env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
-    """Run the job, or with ``post`` its clean-up; the exit code. Errors are left to the command line's boundary."""
+    """Run the job, or with ``post`` its clean-up, and return the exit code. Errors are left to the command line."""
     if post:
         clean_up(env, cwd, stdout)
         return 0
@@ -39,7 +39,7 @@ def main(*, post: bool, env: Mapping[str, str], cwd: Path, stdout: TextIO) -> in
 
 
 def run_build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
-    """What the inputs say. 0, or what a call of the frontend came to."""
+    """Build as the inputs say. Returns 0, or the status of a frontend call."""
     given = gitlab_inputs.read_inputs(env, cwd)
     scope = defaults.choose_scope(env, given.read_text("trust-scope"))
     read_identity(env, cwd)
@@ -61,7 +61,7 @@ def run_build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
 
 
 def clean_up(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> None:
-    """Remove this job's builder and credentials, also while ``script`` still runs."""
+    """Remove this job's builder and credentials, even if ``script`` is still running."""
     name = read_identity(env, cwd).name
     try:
         found = _remove_builder(name, env, cwd)
@@ -81,7 +81,10 @@ def _remove_builder(name: str, env: Mapping[str, str], cwd: Path) -> bool:
 
 
 def read_identity(env: Mapping[str, str], cwd: Path) -> identity.JobIdentity:
-    """The job's identity, the same in ``script`` and ``after_script``. InputError outside of a GitLab job."""
+    """Return the job's identity, which is the same in ``script`` and ``after_script``.
+
+    Raises InputError outside a GitLab job.
+    """
     job = env.get("CI_JOB_ID", "")
     if not job:
         raise InputError(
@@ -99,7 +102,7 @@ def read_identity(env: Mapping[str, str], cwd: Path) -> identity.JobIdentity:
 
 
 def make_suffix(env: Mapping[str, str]) -> str:
-    """What the names of this job end with, here and in ``after_script``."""
+    """Return the suffix of this job's names, which is the same in ``after_script``."""
     host, project, job, token = (
         env.get(name, "") for name in ("CI_SERVER_HOST", "CI_PROJECT_ID", "CI_JOB_ID", "CI_JOB_TOKEN")
     )
@@ -107,7 +110,10 @@ def make_suffix(env: Mapping[str, str]) -> str:
 
 
 def _run_settings(settings: Settings, env: Mapping[str, str], cwd: Path, stdout: TextIO) -> BuildResult:
-    """The build. Reports are written before the builder is removed; those of a failing one say what checks found."""
+    """Build, and write the reports before the builder is removed.
+
+    Reports of a failed build contain the checks' findings.
+    """
     from ci_buildx.build import run as job
 
     folder, heard = reports.find_project_folder(env, cwd), list["BuildReport"]()

@@ -1,4 +1,4 @@
-"""Where a job keeps credentials while it runs: named after it, so that after_script finds what a killed script left."""
+"""A job's credentials. Their folder is named after the job, so that after_script finds those of a killed script."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from ci_buildx.settings.raw_values import RawValues
 
 @contextmanager
 def open_private_folder(suffix: str) -> Iterator[Path]:
-    """A folder that only this user reads, gone at the end. InputError if its place is somebody else's."""
+    """Yield a folder that only this user can read, and remove it on exit.
+
+    Raises InputError if another user owns the path.
+    """
     path = _locate_folder(suffix)
     if path.is_symlink() or (path.exists() and path.stat().st_uid != os.getuid()):
         raise InputError(f"{path} is somebody else's", fix="set TMPDIR to a folder of this job's")
@@ -29,7 +32,7 @@ def open_private_folder(suffix: str) -> Iterator[Path]:
 
 
 def remove_private_folder(suffix: str) -> None:
-    """Remove it; one that is gone, or was never made, is no error."""
+    """Remove the job's private folder; does nothing if it does not exist."""
     shutil.rmtree(_locate_folder(suffix), ignore_errors=True)
 
 
@@ -38,13 +41,16 @@ def _locate_folder(suffix: str) -> Path:
 
 
 ID_TOKEN = "KUBE_BUILDER_REGISTRY_ID_TOKEN"  # noqa: S105 - a variable's name
-"""The ``id_tokens`` entry that is the password at the registry of KUBE_BUILDER_REGISTRY, where none is given."""
+"""The ``id_tokens`` entry used as the password for KUBE_BUILDER_REGISTRY if no password is given."""
 _OF_JOB = ("CI_REGISTRY", "CI_DEPENDENCY_PROXY")
 _SERVER = {"CI_REGISTRY": "CI_REGISTRY", "CI_DEPENDENCY_PROXY": "CI_DEPENDENCY_PROXY_SERVER"}
 
 
 def read_logins(given: RawValues) -> tuple[LoginInput, ...]:
-    """All of them; what the user's docker configuration knows already is left to it. Raises InputError."""
+    """Read the logins of the inputs and of the job. Raises InputError.
+
+    The job's own are skipped if the user's docker configuration has a login for that registry.
+    """
     env = given.env
     if given.read_text("username") and not given.read_text("password") and env.get(ID_TOKEN):
         given = given.with_changes(password=env[ID_TOKEN])
@@ -57,7 +63,7 @@ def read_logins(given: RawValues) -> tuple[LoginInput, ...]:
 
 @contextmanager
 def log_in(given: RawValues, *, inside: Path) -> Iterator[dict[str, str]]:
-    """The environment in which they count: a docker configuration of this job's own, gone at the end."""
+    """Yield the environment with the logins: a docker configuration of the job's own, which is removed on exit."""
     env = dict(given.env)
     found = read_logins(given)
     if not found:

@@ -1,4 +1,4 @@
-"""What later jobs and the merge request get to know of a build: files that the template names as artifacts."""
+"""Reports for later jobs and the merge request: files that the template names as artifacts."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from ci_buildx.settings.option import VARIABLE_PREFIX
 
 DOTENV = "kube-builder.env"
 METADATA = "kube-builder.json"
-"""A file of its own: GitLab takes at most 5 KiB of dotenv report (its documentation, "Limit dotenv file size")."""
+"""A separate file: GitLab takes at most 5 KiB of dotenv report (its documentation, "Limit dotenv file size")."""
 CODE_QUALITY = "kube-builder-checks.json"
 
 
 def write_result(folder: Path, result: BuildResult, env: Mapping[str, str]) -> None:
-    """The dotenv report, which later jobs see as variables, and the metadata that it names.
+    """Write the dotenv report, which later jobs see as variables, and the metadata file that it names.
 
-    No value can add a line. Each is there twice, also under the job's name: the reports of several jobs overwrite each
-    other.
+    No value can add a line. Each variable is also written with the job's name as prefix, since the reports of several
+    jobs overwrite each other.
     """
     job = make_slug(env)
     found = make_variables(result) | {
@@ -41,7 +41,7 @@ def write_result(folder: Path, result: BuildResult, env: Mapping[str, str]) -> N
 
 
 def make_variables(result: BuildResult, job: str = "") -> dict[str, str]:
-    """What later jobs see. ``IMAGE`` is the first name with its digest: what to deploy."""
+    """Return the variables for later jobs. ``IMAGE`` is the first name with its digest, for deployments."""
     image = f"{result.references[0]}@{result.digest}" if result.references and result.digest else ""
     metadata = name_job_file(METADATA, job)
     values = {"DIGEST": result.digest, "IMAGEID": result.image_id, "IMAGE": image, "METADATA": metadata}
@@ -49,41 +49,41 @@ def make_variables(result: BuildResult, job: str = "") -> dict[str, str]:
 
 
 def make_slug(env: Mapping[str, str]) -> str:
-    """The job's name as ``CI_JOB_NAME_SLUG`` has it, which the template's artifacts are named by."""
+    """Return the job's name as ``CI_JOB_NAME_SLUG`` has it, which is part of the template's artifact names."""
     name = env.get("CI_JOB_NAME_SLUG", "") or env.get("CI_JOB_NAME", "")
     return re.sub(r"[^a-z0-9]", "-", name.lower())[:63].strip("-")
 
 
 def make_prefix(job: str) -> str:
-    """What the job's own variables begin with: ``BUILD_IMAGE_`` for the slug ``build-image``."""
+    """Return the prefix of the job's own variables: ``BUILD_IMAGE_`` for the slug ``build-image``."""
     name = job.replace("-", "_").upper()
     return f"_{name}_" if name[:1].isdigit() else f"{name}_" if name else ""
 
 
 def name_job_file(name: str, job: str) -> str:
-    """The name of a report's file with the job's slug before its suffix."""
+    """Return the name of a report's file with the job's slug before its suffix."""
     stem, dot, suffix = name.rpartition(".")
     return f"{stem}.{job}{dot}{suffix}" if job else name
 
 
 def copy_timeline(folder: Path, env: Mapping[str, str]) -> None:
-    """The timeline under the job's name, too, if it was drawn where the template expects it."""
+    """Copy the timeline to a file with the job's name, if it was written to the path that the template expects."""
     drawn, job = folder / TIMELINE, make_slug(env)
     if job and drawn.is_file():
         write_report_file(folder / name_job_file(TIMELINE, job), drawn.read_text(encoding="utf-8"))
 
 
 def write_findings(folder: Path, findings: Iterable[CheckFinding], *, dockerfile: str) -> None:
-    """The code quality report, empty where there is nothing to report: the merge request shows what is new."""
+    """Write the code quality report, empty without findings: the merge request shows new ones."""
     write_report_file(
         folder / CODE_QUALITY, json.dumps(make_code_quality(findings, folder, dockerfile=dockerfile), indent=2) + "\n"
     )
 
 
 def make_code_quality(findings: Iterable[CheckFinding], folder: Path, *, dockerfile: str) -> list[dict[str, Any]]:
-    """Findings as GitLab reads them (its documentation, "Code Quality report format"), each once.
+    """Return findings as GitLab reads them (its documentation, "Code Quality report format"), without duplicates.
 
-    Fingerprints do not hold the line: a finding that only moved is not a new one.
+    Fingerprints do not contain the line, so a finding that only moved is not a new one.
     """
     issues, seen = [], dict[str, int]()
     for finding in dict.fromkeys(findings):
@@ -104,13 +104,13 @@ def make_code_quality(findings: Iterable[CheckFinding], folder: Path, *, dockerf
 
 
 def find_project_folder(env: Mapping[str, str], cwd: Path) -> Path:
-    """Where GitLab looks for artifacts: the checkout, also where the script has gone elsewhere."""
+    """Return the folder where GitLab looks for artifacts: the checkout, even if the script changed its directory."""
     folder = Path(env.get("CI_PROJECT_DIR") or cwd)
     return folder if folder.is_dir() else cwd
 
 
 def write_report_file(path: Path, text: str) -> None:
-    """Write one of them. Raises KubeBuilderError."""
+    """Write a report. Raises KubeBuilderError."""
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:

@@ -1,6 +1,6 @@
-"""Dates in the formats of moment.js 2.30 (its documentation, "Format"), which metadata-action's expressions use.
+"""metadata-action's expressions, and dates in the formats of moment.js 2.30 (its documentation, "Format").
 
-All of its tokens in the locale "en"; what is none of them is text, as there.
+All of moment's tokens are supported in the locale "en". As in moment, other text is copied unchanged.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TOKEN = re.compile(
     r"|YYYYYY|YYYYY|YYYY|YY|y{2,4}|yo?|gg(?:ggg?)?|GG(?:GGG?)?|e|E|a|A|hh?|HH?|kk?|mm?|ss?|S{1,9}|x|X|zz?|ZZ?|.)"
     r"|\n"
 )
-"""moment 2.30.1, ``src/lib/format/format.js``; what it finds and knows no function for is text."""
+"""From moment 2.30.1, ``src/lib/format/format.js``. A match without a writer function is copied as text."""
 _MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
@@ -40,7 +40,7 @@ _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Su
 
 
 def convert_zone(when: datetime, zone: str, *, source: str) -> datetime:
-    """The moment by the clocks of a zone of the tz database, such as ``Asia/Tokyo``. Raises InputError."""
+    """Convert a time to a zone of the tz database, such as ``Asia/Tokyo``. Raises InputError for an unknown zone."""
     from zoneinfo import ZoneInfo
 
     try:
@@ -53,14 +53,14 @@ def convert_zone(when: datetime, zone: str, *, source: str) -> datetime:
 
 
 def _match_any_case(zone: str) -> str:
-    """The zone's name in its own spelling: moment-timezone does not tell upper from lower case."""
+    """Return the zone's canonical name, or "": moment-timezone ignores case."""
     from zoneinfo import available_timezones
 
     return next((name for name in available_timezones() if name.lower() == zone.lower() != name), "")
 
 
 def format_date(when: datetime, pattern: str) -> str:
-    """The moment as ``pattern`` says; without one as ISO 8601."""
+    """Format a time by moment's ``pattern``, or as ISO 8601 if it is empty."""
     if not pattern:
         return format_date(when, "YYYY-MM-DD[T]HH:mm:ss") + _format_zone(when)
     expanded = _LOCALE_TOKEN.sub(lambda found: _LOCALE.get(found[0], found[0]), pattern)
@@ -94,7 +94,7 @@ def _format_ordinal(number: int) -> str:
 
 
 def _compute_week(when: datetime) -> tuple[int, int]:
-    """Year and week of the locale "en": weeks begin on Sunday, and the first of a year holds the first of January."""
+    """Return year and week in the locale "en": weeks begin on Sunday, and week 1 contains January 1."""
     first = when.replace(month=1, day=1).isoweekday() % 7
     week = (when.timetuple().tm_yday + first - 1) // 7 + 1
     next_first = when.replace(year=when.year + 1, month=1, day=1).isoweekday() % 7
@@ -183,14 +183,17 @@ _EXPRESSION = re.compile(
 )
 _BRACES = "{{"
 _SHOWN = 40
-"""Characters of what is refused."""
+"""Characters of an unsupported expression that the error quotes."""
 
 Call = Callable[[list[str], Mapping[str, str]], str]
-"""What a name stands for, given the arguments and those that have keys."""
+"""Function that returns an expression's value from its positional and its keyword arguments."""
 
 
 def evaluate(text: str, names: Mapping[str, Call], *, source: str) -> str:
-    """The text with each expression replaced. InputError for a name, or other Handlebars, that is not known."""
+    """Replace each expression in the text by its value.
+
+    Raises InputError for an unknown name and for unsupported Handlebars.
+    """
 
     def replaced(found: re.Match[str]) -> str:
         name = found["name"]
@@ -211,7 +214,10 @@ def evaluate(text: str, names: Mapping[str, Call], *, source: str) -> str:
 
 
 def check(text: str, *, source: str) -> None:
-    """Refuse what is left: blocks, comments, partials, paths and subexpressions would end in a tag as they are."""
+    """Raise InputError for unsupported Handlebars: blocks, comments, partials, paths and subexpressions.
+
+    Unevaluated, they would end up in a tag.
+    """
     position = 0
     while (found := text.find(_BRACES, position)) >= 0:
         start = found - 1 if found and text[found - 1] == "\\" else found
@@ -225,18 +231,18 @@ def check(text: str, *, source: str) -> None:
 
 
 def is_only(text: str, name: str) -> bool:
-    """Whether the text is nothing but the expression of one name."""
+    """Return whether the text consists of one expression without arguments, called ``name``."""
     found = _EXPRESSION.fullmatch(text)
     return bool(found) and found["name"] == name and not found["rest"].strip() if found else False
 
 
 def list_values(**texts: str) -> dict[str, Call]:
-    """Names that stand for texts."""
+    """Map each name to a constant text."""
     return {name: _make_constant(text) for name, text in texts.items()}
 
 
 def make_date_functions(facts: CommitFacts, *, source: str) -> dict[str, Call]:
-    """``date`` and ``commit_date``."""
+    """Return the expressions ``date`` and ``commit_date``."""
 
     def writer(name: str) -> Call:
         def write(arguments: list[str], keyed: Mapping[str, str]) -> str:
@@ -252,7 +258,7 @@ def make_date_functions(facts: CommitFacts, *, source: str) -> dict[str, Call]:
 
 
 def make_global_values(facts: CommitFacts, *, source: str) -> dict[str, Call]:
-    """The names that metadata-action's documentation calls global expressions."""
+    """Return the expressions that metadata-action's documentation calls global expressions."""
     default = facts.on_default_branch
     return make_date_functions(facts, source=source) | list_values(
         branch=facts.strip_ref_prefix(HEADS),

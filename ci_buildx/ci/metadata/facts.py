@@ -1,4 +1,4 @@
-"""What is known of the commit and its repository."""
+"""Facts about a commit and its repository."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from ci_buildx.model.record import dataclass, field
 
 HEADS, TAGS, PULL = "refs/heads/", "refs/tags/", "refs/pull/"
 _ON_DEFAULT = ("create", "discussion", "issues", "schedule")
-"""Events that always run for the last commit of the default branch (GitHub's "Events that trigger workflows")."""
+"""Events that always run on the last commit of the default branch (GitHub's "Events that trigger workflows")."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepositoryFacts:
-    """The repository, for the image's labels; what is not known is empty."""
+    """Facts about the repository for the image's labels; unknown ones are empty."""
 
     title: str = ""
     description: str = ""
@@ -24,11 +24,11 @@ class RepositoryFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommitFacts:
-    """One run. Times are aware.
+    """Facts about one run. Times are timezone-aware.
 
-    ``ref`` is complete (``refs/heads/main``), ``event`` GitHub's name for it. ``base_ref`` is the branch that a pushed
-    tag came from, as the event says, ``pull_base`` the branch that a pull request is for; ``event_default_branch``
-    what the event calls the default branch ("" where it does not say).
+    ``ref`` is the full ref (``refs/heads/main``), ``event`` GitHub's name of the event. ``base_ref`` is the branch that
+    a pushed tag came from, according to the event. ``pull_base`` is the target branch of a pull request.
+    ``event_default_branch`` is the default branch according to the event, or "".
     """
 
     event: str
@@ -43,24 +43,24 @@ class CommitFacts:
     short_length: int = 7
 
     def strip_ref_prefix(self, prefix: str) -> str:
-        """The ref without ``prefix``, "" where it begins otherwise."""
+        """Return the ref without ``prefix``, or "" if it has another one."""
         return self.ref.removeprefix(prefix) if self.ref.startswith(prefix) else ""
 
     @property
     def short_sha(self) -> str:
-        """As many digits as DOCKER_METADATA_SHORT_SHA_LENGTH says."""
+        """The commit's first digits; DOCKER_METADATA_SHORT_SHA_LENGTH sets their number."""
         return self.sha[: self.short_length]
 
     @property
     def base(self) -> str:
-        """The branch that a tag was pushed with, or that a pull request is for."""
+        """The branch that a tag was pushed from, or the target branch of a pull request."""
         if self.ref.startswith(TAGS) and self.base_ref:
             return self.base_ref.removeprefix(HEADS)
         return self.pull_base if self.ref.startswith(PULL) else ""
 
     @property
     def on_default_branch(self) -> bool:
-        """Whether this is the default branch."""
+        """Whether the run is on the default branch."""
         branch = self.ref.removeprefix(HEADS)
         if not branch:
             return False

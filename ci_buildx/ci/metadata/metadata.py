@@ -1,4 +1,4 @@
-"""Everything that metadata-action gives, as values."""
+"""All outputs of metadata-action, as values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEFAULT_LEVELS = ("manifest",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetadataInputs:
-    """The inputs, one entry a line; ``source`` is how the user knows the rules."""
+    """The inputs, one entry per line; ``source`` names the rules' input in errors."""
 
     images: Sequence[str] = ()
     rules: Sequence[str] = ()
@@ -30,7 +30,10 @@ class MetadataInputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageMetadata:
-    """Names and marks of an image. ``tag_names`` are without the image's name, ``annotations`` with their level."""
+    """Names, labels and annotations of an image.
+
+    ``tag_names`` lack the image's name; ``annotations`` begin with their level.
+    """
 
     version: str
     images: tuple[str, ...]
@@ -41,7 +44,7 @@ class ImageMetadata:
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The output ``json``."""
+        """Return the content of the output ``json``."""
         return {
             "tags": list(self.tags),
             "tag-names": list(self.tag_names),
@@ -50,7 +53,7 @@ class ImageMetadata:
         }
 
     def make_bake_files(self, target: str = BAKE_TARGET) -> dict[str, dict[str, Any]]:
-        """Definitions for ``buildx bake`` by the names of the outputs that tell where they are."""
+        """Return definitions for ``buildx bake``, by the name of the output that holds their path."""
         arguments = {"DOCKER_META_IMAGES": ",".join(self.images), "DOCKER_META_VERSION": self.version}
         tags = {"tags": list(self.tags), "args": arguments}
         labels = {"labels": dict(self.labels)}
@@ -64,7 +67,7 @@ class ImageMetadata:
 
 
 def make_metadata(wanted: MetadataInputs, facts: CommitFacts) -> ImageMetadata:
-    """What the inputs make of the facts. Raises InputError."""
+    """Make an image's metadata from the inputs and facts. Raises InputError."""
     flavor = parse_flavor(wanted.flavor, source="flavor")
     found = tagging.decide_tags(parse_rules(wanted.rules, source=wanted.source), flavor, facts, source=wanted.source)
     images = parse_images(wanted.images, source="images")
@@ -98,7 +101,7 @@ def _make_names(found: TagDecision, flavor: Flavor) -> tuple[str, ...]:
 def _make_labels(
     custom: Iterable[str], found: TagDecision, facts: CommitFacts, *, source: str
 ) -> tuple[tuple[str, str], ...]:
-    """The OCI image-spec's pre-defined keys, and the user's own, which count."""
+    """Return the OCI image-spec's pre-defined keys; the user's own override them."""
     repository = facts.repository
     now = facts.now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     of_image = {

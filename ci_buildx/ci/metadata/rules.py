@@ -1,4 +1,4 @@
-"""What the inputs ``tag-rules``, ``flavor`` and ``images`` say, line by line."""
+"""Parsers for the inputs ``tag-rules``, ``flavor`` and ``images``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ci_buildx.settings.syntax import split_fields
 
 
 class TagKind(StrEnum):
-    """Where a tag comes from."""
+    """The source of a tag."""
 
     SCHEDULE = "schedule"
     SEMVER = "semver"
@@ -26,7 +26,7 @@ class TagKind(StrEnum):
 
 
 class LatestMode(StrEnum):
-    """Whether ``latest`` is a tag, too; ``auto`` leaves it to the rule that gives the version."""
+    """Whether to add the tag ``latest``; with ``auto`` the rule that makes the version decides."""
 
     AUTO = "auto"
     TRUE = "true"
@@ -73,20 +73,20 @@ DEFAULT_RULES = ("type=schedule", "type=ref,event=branch", "type=ref,event=tag",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagRule:
-    """One line of ``tag-rules``; ``attributes`` holds what was given and what counts if it is not."""
+    """One line of ``tag-rules``; ``attributes`` include the defaults."""
 
     kind: TagKind
     attributes: Mapping[str, str]
     priority: float
 
     def get(self, name: str) -> str:
-        """An attribute, "" if it is not there."""
+        """Return an attribute, or "" if it is missing."""
         return self.attributes.get(name, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flavor:
-    """What is said of all tags."""
+    """Settings that apply to all tags."""
 
     latest: LatestMode = LatestMode.AUTO
     prefix: str = ""
@@ -96,13 +96,13 @@ class Flavor:
 
 
 def parse_rules(lines: Iterable[str], *, source: str) -> tuple[TagRule, ...]:
-    """The rules, the most important first; without any, metadata-action's own. Raises InputError."""
+    """Parse rules and sort them by descending priority; the default is metadata-action's. Raises InputError."""
     rules = [_parse_rule(line, source) for line in _drop_comments(lines) or DEFAULT_RULES]
     return tuple(sorted(rules, key=lambda rule: -rule.priority))
 
 
 def parse_flavor(lines: Iterable[str], *, source: str) -> Flavor:
-    """The flavor; a later line counts. Raises InputError."""
+    """Parse the flavor; later lines override earlier ones. Raises InputError."""
     latest, texts, on_latest = LatestMode.AUTO, {"prefix": "", "suffix": ""}, {"prefix": False, "suffix": False}
     for line in _drop_comments(lines):
         last = ""
@@ -126,7 +126,10 @@ def parse_flavor(lines: Iterable[str], *, source: str) -> Flavor:
 
 
 def parse_images(lines: Iterable[str], *, source: str) -> tuple[str, ...]:
-    """Names of images, in lower case: ``name``, ``name=NAME,enable=BOOL``, or several in one line between commas."""
+    """Parse names of images, in lower case.
+
+    A line is ``name`` or ``name=NAME,enable=BOOL``; a single line may hold several names between commas.
+    """
     said = _drop_comments(lines)
     if len(said) == 1 and not any(key for key, _ in _split_fields(said[0], source)):
         return tuple(name.lower() for _, name in _split_fields(said[0], source) if name)
@@ -180,7 +183,7 @@ def _check_attributes(kind: TagKind, attributes: Mapping[str, str], source: str)
 
 
 def compile_expression(pattern: str) -> re.Pattern[str]:
-    """A JavaScript regular expression, bare or as ``/pattern/flags``. Raises :class:`re.error`."""
+    """Compile a JavaScript regular expression, bare or as ``/pattern/flags``. Raises :class:`re.error`."""
     slashed = re.fullmatch(r"/(.+)/(\w*)", pattern, re.DOTALL)
     body, letters = (slashed[1], slashed[2]) if slashed else (pattern, "")
     flags = re.ASCII
@@ -204,12 +207,12 @@ def _require_one_of(value: str, known: tuple[str, ...], name: str, source: str) 
 
 
 def _drop_comments(lines: Iterable[str]) -> list[str]:
-    """The lines that are no comments."""
+    """Return the lines without comments and empty lines."""
     return [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
 
 def _split_fields(line: str, source: str) -> list[tuple[str, str]]:
-    """The fields as key and value; the key is "" where there is no ``=``."""
+    """Return a line's fields as key and value; the key is "" if a field has no ``=``."""
     try:
         fields = split_fields(line)
     except ValueError as error:

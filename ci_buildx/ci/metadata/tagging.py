@@ -1,4 +1,4 @@
-"""Versions: SemVer 2.0 as node-semver 7 reads it (strict, with a leading ``v``), and PEP 440."""
+"""Tags from rules, and versions: SemVer 2.0 as node-semver 7 reads it (strict, with a leading ``v``), and PEP 440."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ci_buildx.model.record import dataclass
 
 _LONGEST = 256
 _LARGEST = 2**53 - 1
-"""Of a number in a version: JavaScript's, as in node-semver (``internal/constants.js``)."""
+"""Largest number in a version: JavaScript's limit, as in node-semver (``internal/constants.js``)."""
 _NUMBER = r"(?:0|[1-9][0-9]*)"
 _IDENTIFIER = rf"(?:{_NUMBER}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
 _SEMVER = re.compile(
@@ -33,9 +33,9 @@ _SPELLINGS = {"alpha": "a", "beta": "b", "c": "rc", "pre": "rc", "preview": "rc"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedVersion:
-    """One version; ``text`` is its canonical form, ``raw`` as it was written.
+    """A version; ``text`` is its canonical form, ``raw`` its original one.
 
-    ``final`` is whether it is a release: no pre-release, and with PEP 440 no post or development release either.
+    ``final`` is whether it is a release: no pre-release and, for PEP 440, no post or development release either.
     """
 
     raw: str
@@ -49,7 +49,7 @@ class ParsedVersion:
 
 
 def parse_semver(text: str) -> ParsedVersion | None:
-    """A semantic version, None where it is none."""
+    """Parse a semantic version; return None if the text is not one."""
     found = _SEMVER.fullmatch(text.strip()) if len(text) <= _LONGEST else None
     if not found or any(int(found[name]) > _LARGEST for name in ("major", "minor", "patch")):
         return None
@@ -68,7 +68,7 @@ def parse_semver(text: str) -> ParsedVersion | None:
 
 
 def parse_pep440(text: str) -> ParsedVersion | None:
-    """A version as PEP 440 has it, None where it is none."""
+    """Parse a PEP 440 version; return None if the text is not one."""
     found = _PEP440.fullmatch(text.strip())
     if not found:
         return None
@@ -85,7 +85,7 @@ def parse_pep440(text: str) -> ParsedVersion | None:
 
 
 def _canonicalize(found: re.Match[str], release: list[str]) -> str:
-    """PEP 440, "Normalization"."""
+    """Return the normalized form (PEP 440, "Normalization")."""
     parts = [f"{int(found['epoch'])}!" if int(found["epoch"] or 0) else "", ".".join(release)]
     if found["pre"]:
         spelling = found["pre"].lower()
@@ -105,9 +105,10 @@ _FORBIDDEN = re.compile(r"[^a-zA-Z0-9._-]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagDecision:
-    """``main`` is the version, "" where no rule applies; ``partial`` are other tags, ``latest`` whether that is one.
+    """The tags of an image.
 
-    ``warnings`` say which rules could have applied and did not.
+    ``main`` is the version, or "" if no rule applies. ``partial`` are the other tags; ``latest`` is whether to add that
+    tag. ``warnings`` name the rules that could have applied but did not.
     """
 
     main: str = ""
@@ -118,19 +119,19 @@ class TagDecision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _RuleResult:
-    """What a rule gives: a tag, and whether the version that it makes is the latest."""
+    """A rule's tag, and whether its version is the latest."""
 
     tag: str
     latest: bool = False
 
 
 def decide_tags(rules: Iterable[TagRule], flavor: Flavor, facts: CommitFacts, *, source: str) -> TagDecision:
-    """Apply the rules in their order. Raises InputError."""
+    """Apply the rules in order. Raises InputError."""
     return _TagBuilder(flavor, facts, source).apply_rules(rules)
 
 
 def clean_tag(tag: str) -> str:
-    """The tag in the characters that a tag may have."""
+    """Replace the characters that a tag may not contain."""
     return _FORBIDDEN.sub("-", tag)
 
 
@@ -158,7 +159,10 @@ class _TagBuilder:
         return TagDecision(main=main, partial=partial, latest=bool(latest), warnings=tuple(self.warnings))
 
     def check(self, rule: TagRule) -> None:
-        """Refuse unknown Handlebars also in a rule that does not apply today; ``match`` and its pattern hold none."""
+        """Raise InputError for unknown Handlebars, even in a rule that does not apply now.
+
+        ``match`` and its pattern are regular expressions, so they are not checked.
+        """
         plain = ("match", "pattern") if rule.kind is TagKind.MATCH else ("match",)
         for name, text in rule.attributes.items():
             if name not in plain:
@@ -174,13 +178,13 @@ class _TagBuilder:
         return value == "true"
 
     def add_affixes(self, rule: TagRule, tag: str) -> str:
-        """The tag with prefix and suffix: the rule's own, else the flavor's."""
+        """Add prefix and suffix to the tag: the rule's own, else the flavor's."""
         prefix = rule.attributes.get("prefix", self.flavor.prefix)
         suffix = rule.attributes.get("suffix", self.flavor.suffix)
         return f"{self.evaluate(prefix)}{tag}{self.evaluate(suffix)}"
 
     def read_value(self, rule: TagRule) -> str:
-        """The rule's value, or the tag that was pushed."""
+        """Return the rule's value, or the pushed tag."""
         return self.evaluate(rule.get("value")) if rule.get("value") else self.facts.strip_ref_prefix(TAGS)
 
     def schedule(self, rule: TagRule) -> _RuleResult | None:
