@@ -1,8 +1,8 @@
-"""Readies new packages for use: ``python -I -S pack.py PACKAGES``, once when they are installed.
+"""Prepares newly installed packages: ``python -I -S pack.py PACKAGES``.
 
-What builds import is compiled, by importing it. Other packages that are plain Python (the Kubernetes client's 800
-modules, time zones, the live display) become an archive each, which start.py opens when one is imported: all files are
-looked at before each use, so there should be few.
+Packages that builds import are compiled by importing them. Each other pure Python package (the Kubernetes client's 800
+modules, time zones, the live display) becomes one archive, which start.py opens on import. All files are checked before
+each use, so there should be few.
 """
 
 import shutil
@@ -41,7 +41,7 @@ def _pack(folder: Path) -> None:
             with ZipFile(folder / f"{top.stem}.zip", "w") as archive:
                 for file in files:
                     archive.write(file, file.relative_to(folder))
-        # Else they are scripts, or records of an installer.
+        # The others are scripts, or an installer's records.
         shutil.rmtree(top) if top.is_dir() else top.unlink()
 
 

@@ -1,7 +1,7 @@
 """Runs pip: ``python -I -S run_pip.py ARGUMENTS``.
 
-Without ``site`` no ``.pth`` file and no ``sitecustomize`` of the interpreter's packages is run: an earlier step may
-have installed the checkout there, to be edited in place. So pip is looked for where interpreters have it.
+Without ``site``, the interpreter runs no ``.pth`` file and no ``sitecustomize``: an earlier step may have installed the
+checkout there in editable mode. So this script searches the usual folders for pip.
 """
 
 import runpy
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def _find_pip() -> Path | None:
-    """Return the folder, or the wheel, that holds pip."""
+    """Return the folder or the wheel that contains pip, or None."""
     library = Path(sysconfig.get_path("stdlib"))
     places = [
         Path(sysconfig.get_path("purelib")),

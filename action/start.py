@@ -1,8 +1,8 @@
-"""Starts the product of this checkout: ``python -I -S start.py PACKAGES VERB …``.
+"""Starts the kube-builder of this checkout: ``python -I -S start.py PACKAGES VERB …``.
 
-The interpreter is isolated and without ``site``, so no ``.pth`` file and no ``sitecustomize`` is run, and no module is
-found but Python's own, the packages of the folder PACKAGES, which pack.py has readied, and the product. Nothing is
-written into that folder.
+The interpreter is isolated and without ``site``, so it runs no ``.pth`` file and no ``sitecustomize``. It finds only
+Python's own modules, the packages of the folder PACKAGES, which pack.py has prepared, and kube-builder. Nothing is
+written to that folder.
 """
 
 import os
@@ -19,18 +19,18 @@ from importlib.machinery import (
 
 
 class _Loader(SourceFileLoader):
-    """Reads compiled modules and leaves none behind."""
+    """Loads compiled modules, and never writes any."""
 
     def set_data(self, *_args: object, **_options: object) -> None:
         """Write nothing."""
 
 
 class _Finder:
-    """Finds the product, and packages that are archives."""
+    """Finds kube-builder, and packages in archives."""
 
     @staticmethod
     def find_spec(name: str, path: object = None, _target: object = None) -> ModuleSpec | None:
-        """Return where the package is, or None."""
+        """Return the package's spec, or None."""
         if path is not None:
             return None
         place = _root if name == "ci_buildx" else f"{_packages}/{name}.zip"

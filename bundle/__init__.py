@@ -1,1 +1,1 @@
-"""Writes what users read from the table of options: inputs of the Action and of the template, tables of the pages."""
+"""Generates inputs and documentation tables from the table of options: Action, GitLab template, pages."""

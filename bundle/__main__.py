@@ -1,4 +1,4 @@
-"""``python -m bundle``: write all regions; with ``--check`` only say which files would change, and fail."""
+"""``python -m bundle``: writes all generated regions; with ``--check`` only lists stale files, and fails if any is."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ WHOLE: Mapping[str, Callable[[], str]] = {
 
 
 def stale() -> dict[Path, str]:
-    """The files that are not what would be written, with what would be."""
+    """Return the stale files and their new text."""
     texts = {ROOT / name: (ROOT / name).read_text(encoding="utf-8") for name in FILES}
     filled = {path: regions.fill(text, REGIONS) for path, text in texts.items()}
     whole = {name: make() for name, make in WHOLE.items()}
@@ -54,7 +54,7 @@ def stale() -> dict[Path, str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Write or check; the exit code."""
+    """Write the files, or check them, and return the exit code."""
     check = arguments == ["--check"]
     found = stale()
     for path, text in found.items():

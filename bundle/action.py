@@ -1,4 +1,4 @@
-"""Inputs of action.yml."""
+"""Inputs of action.yml and setup/action.yml."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ci_buildx.settings.option import Option, OptionSurface
 
 
 def action_inputs() -> str:
-    """Those of the whole Action."""
+    """Return the Action's inputs as YAML."""
     return _inputs(inputs.list_inputs(OptionSurface.GITHUB))
 
 
 def setup_inputs() -> str:
-    """Those of the step that only sets a builder up."""
+    """Return the setup step's inputs as YAML."""
     return _inputs(inputs.OF_SETUP)
 
 
@@ -24,7 +24,10 @@ def _inputs(options: Iterable[Option]) -> str:
 
 
 def _input(option: Option) -> str:
-    """One input. Its default is only described: the runner would pass it on, and it would hide the variable."""
+    """Return one input as YAML.
+
+    Its default is only described: the runner would pass a real one on, and it would hide the variable.
+    """
     lines = [f"  {option.name}:", f"    description: {scalar(sentence(option, on=OptionSurface.GITHUB))}"]
     if option.default.startswith("${{"):
         lines.append(f"    default: {option.default}")

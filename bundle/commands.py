@@ -1,4 +1,4 @@
-"""docs/commands.md: the reference of the verbs for builders, from their own parsers."""
+"""docs/commands.md: the reference of the verbs for builders, generated from their parsers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _SHOWN = ("create", "use", "ls", "inspect", "stop", "scale", "logs", "du", "prun
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the complete page."""
     return "\n".join([_HEAD, *(_section(verb) for verb in _SHOWN)])
 
 

@@ -1,4 +1,4 @@
-"""The template as a CI/CD component: GitLab looks for those in ``templates/`` of a project's root."""
+"""The template as a CI/CD component: GitLab looks for components in ``templates/`` of a project's root."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HEAD = """\
 
 
 def component(template: str) -> str:
-    """The component's text, from the template's."""
+    """Return the component's text, made from the template's."""
     _, spec, rest = template.partition("spec:\n")
     lines = (spec + rest).splitlines()
     return _HEAD + "".join(f"{line}\n" for line in lines if "# bundle: " not in line)

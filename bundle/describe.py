@@ -1,4 +1,4 @@
-"""An option in the words and the YAML of a CI system's input."""
+"""Describes an option as a CI system's input, in words and as YAML."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _THERE: Mapping[tuple[OptionSurface | None, str], str] = {
     (OptionSurface.GITLAB, "kube-context"): "KUBE_CONTEXT, or the kubeconfig's current one",
     (OptionSurface.GITLAB, "oidc"): f"env:{ID_TOKEN} where that is set, else the kubeconfig's user",
 }
-"""What counts where a CI system leaves less to say than the command line."""
+"""Defaults that differ on a CI system from those of the command line."""
 _SEVERAL = {OptionKind.LINES: "one a line", OptionKind.WORDS: "one a line or between commas"}
 
 
 def sentence(option: Option, *, on: OptionSurface | None = None) -> str:
-    """Its help on one line, with how values are written and what counts if it is not given, ``on`` a CI system.
+    """Return the option's help on one line, with the format of values and the default, ``on`` a CI system.
 
-    GitLab has types: a list is given as a list, and choices are shown beside.
+    GitLab has types: lists are arrays there, and it displays the choices itself.
     """
     arrays = on is OptionSurface.GITLAB
     text = option.as_input or option.help
@@ -48,7 +48,7 @@ def sentence(option: Option, *, on: OptionSurface | None = None) -> str:
 
 
 def scalar(text: str) -> str:
-    """A YAML scalar for a text: plain where that reads back the same, in quotes elsewhere."""
+    """Return a YAML scalar for a text: plain if that reads back the same, else in quotes."""
     try:
         plain = yaml.safe_load(f"- key: {text}") == [{"key": text}]
     except yaml.YAMLError:

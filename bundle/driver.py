@@ -10,13 +10,13 @@ from ci_buildx.settings.driver_opts.table import ENV, OF_BUILDX, find_shape
 
 
 def options_table() -> str:
-    """One option a row: its name, what it says and its default."""
+    """Return the table: one option per row, with its description and default."""
     rows = [f"| {_name(name)} | {_told(one)} |" for name, one in sorted(_options(document.load_schema()), key=_order)]
     return "\n".join(("| option | what it says (default) |", "|---|---|", *rows, ""))
 
 
 def schema_text() -> str:
-    """The schema as it is published."""
+    """Return the schema as it is published."""
     import json
 
     return json.dumps(document.load_schema(), indent=2) + "\n"
@@ -34,7 +34,7 @@ def _options(rules: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[t
 
 
 def _order(row: tuple[str, Mapping[str, Any]]) -> bool:
-    """buildx's own first, each group in the schema's order."""
+    """Sort key: buildx's own options first, each group in the schema's order."""
     name = row[0]
     return name not in OF_BUILDX and not name.startswith(ENV)
 

@@ -8,7 +8,7 @@ from ci_buildx.ci.gitlab.inputs import DEFAULTS, JOB_NAME, name_variable
 from ci_buildx.settings.option import Option, OptionKind, OptionSurface
 
 _CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
-"""Line breaks of YAML 1.1, which GitLab reads, and what no text holds. The last two are written by YAML's escapes."""
+"""Line breaks of YAML 1.1, which GitLab reads, and control characters. The last two are written as YAML escapes."""
 _ONE_LINE = f"^[^{_CONTROLS}]*$"
 
 PATTERNS = {
@@ -17,20 +17,21 @@ PATTERNS = {
     "timeline": rf'^[^{_CONTROLS}"\\]+\.(svg|html)$',
     "oidc": rf"^[^ {_CONTROLS}]*$",
 }
-"""What GitLab checks before a pipeline is made, by RE2, and gitlab-ci-local by JavaScript; the empty text is no input.
+"""Patterns that GitLab checks by RE2 before it creates a pipeline, and gitlab-ci-local by JavaScript's engine.
 
-GitLab puts the text of an input into the file before that is read as YAML (gitlabhq bb0d992, ``lib/gitlab/ci/config/
-interpolation/text_template.rb``): a second line would end the block, so an input without a pattern here is one line.
+An empty text means no input. GitLab inserts the text of an input into the file before parsing it as YAML (gitlabhq
+bb0d992, ``lib/gitlab/ci/config/interpolation/text_template.rb``). A second line would end the block, so an input
+without a pattern here is limited to one line.
 """
 
 
 def gitlab_inputs() -> str:
-    """The template's ``spec: inputs`` that the table knows."""
+    """Return the template's ``spec: inputs`` for options of the table."""
     return "".join(_input(option) for option in inputs.list_inputs(OptionSurface.GITLAB))
 
 
 def gitlab_variables() -> str:
-    """Each input in a block, which only a line break ends. Arrays arrive as JSON."""
+    """Return the job's variables: each input in a block, which only a line break ends. Arrays arrive as JSON."""
     names = [JOB_NAME, *(option.name for option in inputs.list_inputs(OptionSurface.GITLAB))]
     return "".join(f"    {name_variable(name)}: |\n      $[[ inputs.{name} ]]\n" for name in names)
 
@@ -47,7 +48,7 @@ def _kind(option: Option) -> list[str]:
     if option.kind is OptionKind.SWITCH:
         return ["type: boolean", f"default: {option.default}"]
     if option.kind is OptionKind.CHOICE:
-        choices = ("", *option.choices)  # the default would hide the variable
+        choices = ("", *option.choices)  # A default would hide the variable.
         return ['default: ""', f"options: [{', '.join(map(scalar, choices))}]"]
     return [
         f"default: {scalar(DEFAULTS.get(option.name, ''))}",
@@ -56,5 +57,5 @@ def _kind(option: Option) -> list[str]:
 
 
 def _quoted(pattern: str) -> str:
-    """A pattern in YAML's double quotes; ``\\uXXXX`` becomes the character, which RE2 writes in another way."""
+    """Return a pattern in YAML's double quotes; ``\\uXXXX`` becomes the character, since RE2 writes it differently."""
     return '"' + pattern.replace("\\", "\\\\").replace('"', '\\"').replace("\\\\u", "\\u") + '"'

@@ -16,12 +16,12 @@ _TITLES = {OptionSurface.GITHUB: "GitHub", OptionSurface.GITLAB: "GitLab"}
 
 
 def action_table() -> str:
-    """The Action's inputs, one a row."""
+    """Return the table of the Action's inputs, one per row."""
     return _table(inputs.list_inputs(OptionSurface.GITHUB))
 
 
 def setup_table() -> str:
-    """Those of the step that only sets a builder up."""
+    """Return the table of the setup step's inputs."""
     return _table(inputs.OF_SETUP)
 
 
@@ -35,7 +35,7 @@ def _cell(text: str) -> str:
 
 
 def options_table() -> str:
-    """Every option of a build with its flag, variable and where it is an input, group by group."""
+    """Return tables of a build's options by group: flag, input, variable and description."""
     lines: list[str] = []
     for group in OptionGroup:
         found = [option for option in settings_options.OPTIONS if option.group is group]
@@ -46,7 +46,7 @@ def options_table() -> str:
 
 
 def systems_table() -> str:
-    """The variables by which each CI system says what a job is called."""
+    """Return the table of the variables that identify a job on each CI system."""
     rows = [
         f"| {'anything' if system.name == origin.OWN else system.name} | {_names(system.repository)} | "
         f"{_names(system.run)} | {_names(system.job)} | {_names(system.url)} | {_names(system.checkout)} |"
@@ -72,7 +72,7 @@ def _names(variables: tuple[str, ...]) -> str:
 
 
 def attributes_table() -> str:
-    """The attributes of outputs, then of caches, by type."""
+    """Return tables of the attributes of outputs and of caches, by type."""
     lines: list[str] = []
     for title, tables in (
         ("Outputs", attribute_table.OUTPUTS),
@@ -88,7 +88,7 @@ def attributes_table() -> str:
 
 
 def _grouped(tables: Mapping[str, tuple[OutputAttribute, ...]]) -> dict[tuple[str, ...], tuple[OutputAttribute, ...]]:
-    """Types that have the same attributes together."""
+    """Group the types with equal attributes."""
     groups: dict[tuple[str, ...], tuple[OutputAttribute, ...]] = {}
     for attributes in dict.fromkeys(tables.values()):
         groups[tuple(type_ for type_, found in tables.items() if found == attributes)] = attributes
@@ -102,6 +102,6 @@ def _effect(attribute: OutputAttribute) -> str:
 
 
 def variables_table() -> str:
-    """buildx's and docker's variables, and what each does."""
+    """Return the table of buildx's and docker's variables and their effects."""
     rows = [f"| `{one.name}` | {_cell(one.effect)} |" for one in buildx_variables.VARIABLES]
     return "\n".join(("| variable | |", "|---|---|", *rows, ""))

@@ -1,6 +1,6 @@
-"""Parts of a file that are written by a program, between two marks; the rest of the file is written by hand.
+"""Generated regions of a file, each between two marks; the rest of the file is handwritten.
 
-A mark is a comment of the file's language that holds ``bundle: NAME`` and, at the end, ``bundle: end``.
+A mark is a comment in the file's language that contains ``bundle: NAME`` or, at the end, ``bundle: end``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _END = "end"
 
 
 def fill(text: str, regions: Mapping[str, Callable[[], str]]) -> str:
-    """The file's text with each region as its renderer gives it. ValueError where marks are wrong."""
+    """Replace each region by its renderer's text. Raises ValueError for wrong marks."""
     lines: list[str] = []
     inside = ""
     for line in text.splitlines():

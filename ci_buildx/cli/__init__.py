@@ -1,7 +1,7 @@
-"""The command line: one module per verb, one error boundary."""
+"""The command line: one module per verb, and one place that turns errors into exit codes."""
 
 from ci_buildx.model.lazy import defer_modules
 
-# pathlib needs them for Windows, for globs and for addresses in URLs; they would take 2 ms of every start.
+# pathlib needs them only for Windows, globs and IP addresses in URLs; importing them costs 2 ms per start.
 with defer_modules("fnmatch", "ipaddress", "ntpath"):
     import pathlib  # noqa: F401

@@ -1,4 +1,4 @@
-"""``kube-builder action``: what the GitHub Action runs."""
+"""``kube-builder action``: the GitHub Action's command."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ examples:
 
 
 def main(argv: Sequence[str], around: ProcessContext) -> int:
-    """Run the step, or the one after the job."""
+    """Run the step or, with ``--post``, the clean-up."""
     parser = VerbParser("action", "[--setup] [--post]", SUMMARY, examples=EXAMPLES)
     other = parser.add_argument_group("Other")
     other.add_argument("--post", action="store_true", help="clean up what the build left")

@@ -1,4 +1,4 @@
-"""The values that a verb's parser has read, by kind; the flag is the source of each error."""
+"""A verb's parsed arguments, read by type; errors name the flag."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from ci_buildx.settings.syntax import read_boolean
 
 @dataclass(frozen=True, slots=True)
 class ParsedArguments:
-    """Values by the option's name; what is not given is not there. Every method raises InputError."""
+    """Values by the option's name; those not given are missing. Every method raises InputError."""
 
     values: Mapping[str, Value]
 
     def read_text(self, name: str, default: str = "") -> str:
-        """A single text."""
+        """Return a single text."""
         value = self.values.get(name, default)
         return value.strip() if isinstance(value, str) else default
 
     def read_texts(self, name: str) -> list[str]:
-        """The texts of what may be repeated."""
+        """Return the texts of a repeatable option."""
         value = self.values.get(name) or []
         return [value] if isinstance(value, str) else list(value) if isinstance(value, list) else []
 
     def switch(self, name: str) -> bool:
-        """Yes or no; no where it is not given."""
+        """Return a boolean, by default False."""
         value = self.values.get(name, False)
         wanted = value if isinstance(value, bool) else read_boolean(str(value))
         if wanted is None:
@@ -35,14 +35,14 @@ class ParsedArguments:
         return wanted
 
     def read_choice(self, name: str, known: Sequence[str]) -> str:
-        """One of a closed set, the first where it is not given."""
+        """Return one of the known values, by default the first."""
         found = self.read_text(name, known[0])
         if found not in known:
             raise InputError(f"unknown {name} {found!r}", source=f"--{name}", fix=f"known: {', '.join(known)}")
         return found
 
     def number(self, name: str) -> int | None:
-        """A whole number of at least zero, None where it is not given."""
+        """Return a whole number of at least zero, or None if it is not given."""
         found = self.read_text(name)
         if not found:
             return None
@@ -51,5 +51,5 @@ class ParsedArguments:
         return int(found)
 
     def select_given(self, *names: str) -> dict[str, Value]:
-        """Those of ``names`` that are given."""
+        """Return those of ``names`` that are given."""
         return {name: self.values[name] for name in names if name in self.values}

@@ -1,7 +1,7 @@
-"""A verb's arguments where there is nothing to say about them: read by the table of options alone.
+"""Fast parser for valid arguments, from the table of options alone.
 
-argparse, the translations that it looks for and a parser with all options take 4 ms, and a build that is cached has
-not many of those. So it is asked where there is a mistake, or a question.
+argparse, the translations that it loads and a parser with all options take 4 ms, which is much for a cached build. So
+argparse runs only for errors and for ``--help``.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _RAWJSON = "rawjson"
 
 
 def read(argv: Sequence[str], options: Sequence[Option]) -> dict[str, list[str] | str | bool] | None:
-    """The values given, by name, as :meth:`ci_buildx.cli.parser.VerbParser.read` gives them.
+    """Return the given values by name, like :meth:`ci_buildx.cli.parser.VerbParser.read`.
 
-    None where that would say something: help is asked for, an option is unknown, a value missing, an argument too many.
+    Returns None if argparse has to respond: for help, an unknown option, a missing value or a surplus argument.
     """
     by_flag = {flag: option for option in options for flag in option.flags}
     places = [option for option in options if not option.flags]
@@ -47,7 +47,7 @@ def read(argv: Sequence[str], options: Sequence[Option]) -> dict[str, list[str] 
 
 
 def split(argument: str) -> tuple[str, bool, str]:
-    """Name of an option, whether a value is attached, and that value."""
+    """Split an argument into the option's name, whether a value is attached, and that value."""
     if argument.startswith("--"):
         name, equals, value = argument.partition("=")
         return name, bool(equals), value
@@ -55,9 +55,9 @@ def split(argument: str) -> tuple[str, bool, str]:
 
 
 def start_log(given: Mapping[str, list[str] | str | bool], *, progress: object = None) -> None:
-    """Switch the debug log on where an argument or a variable wants it. Raises InputError.
+    """Switch on the debug log if an argument or a variable asks for it. Raises InputError.
 
-    ``progress`` is the kind of progress where a variable may have chosen it, too.
+    ``progress`` is the progress mode, which a variable may have set.
     """
     text = given.get(DEBUG.name)
     wanted = None if text is None else read_boolean(str(text))

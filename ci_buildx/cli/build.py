@@ -54,11 +54,11 @@ _CHOOSING = (
     "buildkitd-config-inline",
     "buildkitd-flags",
 )
-"""Options that say which builder is meant, or that it is a new one."""
+"""Options that select a builder or ask for a new one."""
 
 
 def main(argv: Sequence[str], around: ProcessContext) -> int:
-    """Build, and say what came of it."""
+    """Build and print the result."""
     settings = parse_settings(argv, around)
     if settings.preview is not None:
         print_preview(settings, settings.preview, around)
@@ -72,7 +72,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
 
 
 def parse_settings(argv: Sequence[str], around: ProcessContext) -> Settings:
-    """The settings that arguments and variables ask for; an argument wins over its variable."""
+    """Return the settings from arguments and variables; an argument overrides its variable."""
     given = arguments.read(argv, options.list_options(OptionSurface.CLI))
     given = make_parser().parse(argv) if given is None else given
     values, sources = merge_variables(given, around.env)
@@ -86,7 +86,7 @@ def parse_settings(argv: Sequence[str], around: ProcessContext) -> Settings:
 def add_current_builder(
     values: dict[str, Value], sources: dict[str, str], around: ProcessContext
 ) -> tuple[dict[str, Value], dict[str, str]]:
-    """Also the builder that ``use`` chose, where nothing says which: no name, nor what a new one should be like."""
+    """Add the builder that ``use`` chose, unless an option names one or configures a new one."""
     if values.get("builder") == NO_BUILDER:
         return {name: value for name, value in values.items() if name != "builder"}, sources
     if any(values.get(name) for name in _CHOOSING):
@@ -101,14 +101,17 @@ def add_current_builder(
 
 
 def merge_variables(given: Mapping[str, Value], env: Mapping[str, str]) -> tuple[dict[str, Value], dict[str, str]]:
-    """Values and sources of the arguments over those of the variables."""
+    """Merge the arguments over the variables; return values and sources."""
     values, sources = assembly.read_variables(env)
     flags = {name: options.BY_NAME[name].flag for name in given}
     return {**values, **given}, {**sources, **flags}
 
 
 def check_stdout(settings: Settings, around: ProcessContext) -> None:
-    """Refuse to write a result to a terminal, as buildx 0.38.2 does (``build/opt.go``), or to nowhere."""
+    """Refuse to write a result to a terminal, as buildx 0.38.2 does (``build/opt.go``), or to a closed stdout.
+
+    Raises InputError.
+    """
     for output in settings.build.outputs:
         if output.get("dest") == STDOUT and (around.stdout_is_closed or around.stdout.isatty()):
             where = "closed" if around.stdout_is_closed else "a terminal"
@@ -117,7 +120,7 @@ def check_stdout(settings: Settings, around: ProcessContext) -> None:
 
 
 def make_parser() -> VerbParser:
-    """The parser, from the table of options."""
+    """Make the verb's parser from the table of options."""
     from ci_buildx.cli.parser import VerbParser
 
     parser = VerbParser("build", "[OPTIONS] PATH|URL", SUMMARY, examples=EXAMPLES, refused=NOT_TAKEN)
@@ -127,7 +130,7 @@ def make_parser() -> VerbParser:
 
 
 def print_preview(settings: Settings, kind: PreviewKind, around: ProcessContext) -> None:
-    """Print what would be done as JSON; the elements of a list one a line, as they are found."""
+    """Print a preview as JSON; a list's elements are printed as they are found."""
     import json
 
     from ci_buildx.build.preview import BuildPreview
@@ -144,9 +147,9 @@ def print_preview(settings: Settings, kind: PreviewKind, around: ProcessContext)
 
 
 def print_result(result: BuildResult, settings: Settings, *, stdout: TextIO, stderr: TextIO) -> None:
-    """Say what was built: the image ID alone on stdout if quiet, else a few lines after the progress.
+    """Print the result: with quiet progress only the image ID, to stdout; else a few lines after the progress.
 
-    Of a call there is its answer, on stdout.
+    For a frontend call, print its answer to stdout.
     """
     progress = settings.build.progress
     if settings.build.call:

@@ -1,4 +1,4 @@
-"""``kube-builder ci``: what the GitLab template runs."""
+"""``kube-builder ci``: the GitLab template's command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ examples:
 
 
 def main(argv: Sequence[str], around: ProcessContext) -> int:
-    """Run the step, or the one after the job."""
+    """Run the build or, with ``--post``, the clean-up."""
     parser = VerbParser("ci", "[--post]", SUMMARY, examples=EXAMPLES)
     other = parser.add_argument_group("Other")
     other.add_argument("--post", action="store_true", help="clean up what the build left")

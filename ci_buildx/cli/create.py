@@ -37,9 +37,9 @@ examples:
 {EXIT_CODES}"""
 DRIVER = "kubernetes"
 FOREIGN = ("cloud", "docker", "docker-container", "remote")
-"""Drivers of buildx 0.38.2 that build elsewhere."""
+"""Drivers of buildx 0.38.2 that kube-builder does not support."""
 SHAPE = ("driver-opts", "builder-config", "buildkitd-config", "buildkitd-flags")
-"""Options of the table that say how a node is to be."""
+"""Options that configure a node."""
 OPTIONS = (
     Option(
         name="name",
@@ -110,11 +110,11 @@ _REFUSED = {
     "--timeout": "how long a node may take to come up is driver-opt timeout",
 }
 _LONGEST = 50
-"""Characters of a name: that of a pod in a StatefulSet is a label, with a number and a hash appended."""
+"""Longest name, in characters: a StatefulSet's pod name is a label, with a number and a hash appended."""
 
 
 def main(argv: Sequence[str], around: ProcessContext) -> int:
-    """Make a builder, or change its nodes, and print its name."""
+    """Create a builder or change its nodes, and print its name."""
     answers = ParsedArguments(make_parser().read(argv))
     check_driver(answers.read_text("driver", DRIVER), answers.read_texts("endpoint"))
     name, node = check_name(answers.read_text("name"), "--name"), check_name(answers.read_text("node"), "--node")
@@ -150,7 +150,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
 
 
 def make_parser() -> VerbParser:
-    """The parser."""
+    """Make the verb's parser."""
     parser = VerbParser("create", "[OPTIONS]", SUMMARY, examples=EXAMPLES, refused=_REFUSED)
     parser.add_options(OPTIONS)
     parser.offer_help()
@@ -159,7 +159,7 @@ def make_parser() -> VerbParser:
 
 
 def remove_node(answers: ParsedArguments, around: ProcessContext, name: str, node: str) -> None:
-    """Remove a node, as ``--leave`` asks."""
+    """Remove a node, for ``--leave``."""
     if not name or not node:
         raise InputError("needs a builder and one of its nodes", source="--leave", fix="add --name and --node")
     place = target.read_place(answers, around)
@@ -172,7 +172,7 @@ def remove_node(answers: ParsedArguments, around: ProcessContext, name: str, nod
 
 
 def check_driver(driver: str, endpoint: Sequence[str]) -> None:
-    """There is one driver, and the cluster is its endpoint."""
+    """Raise InputError for another driver, and for an endpoint: the cluster is the endpoint."""
     if driver in FOREIGN:
         fix = f"kube-builder has {DRIVER} alone; docker buildx has the others"
         raise InputError(f"driver {driver!r} of docker buildx is not supported", source="--driver", fix=fix)
@@ -184,7 +184,10 @@ def check_driver(driver: str, endpoint: Sequence[str]) -> None:
 
 
 def check_name(name: str, source: str) -> str:
-    """A builder's or node's name becomes the name of objects; "" where none is given."""
+    """Return a valid name of a builder or node, or "" if none is given. Raises InputError.
+
+    Objects in the cluster are named after it.
+    """
     if not name:
         return ""
     check_builder(name, source=source)
@@ -202,7 +205,7 @@ def check_name(name: str, source: str) -> str:
 def list_written_options(
     values: Mapping[str, Value], sources: Mapping[str, str], around: ProcessContext
 ) -> dict[str, str]:
-    """The driver options as they were written, by name; those of a YAML document as texts of the command line."""
+    """Return the driver options as written, by name; those of a YAML document in the command line's form."""
     document = str(values.get("builder-config") or "")
     given: dict[str, str] = {}
     if document:

@@ -1,4 +1,4 @@
-"""The debug log's other end: standard logging to standard error, with times and without secrets."""
+"""Output of the debug log: standard logging to standard error, with times and without secrets."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ci_buildx.progress.step import drop_controls, strip_control_characters
 from ci_buildx.progress.workflow_commands import defuse_commands
 
 LONGEST = 2000
-"""Characters of a message: peers choose some of what is in it."""
+"""Length limit of a message, in characters: peers control parts of it."""
 MOST_LINES = 100
-"""Lines of a secret that are hidden by themselves too; of a longer one only the whole."""
+"""Largest number of lines of a secret that are also masked one by one; a longer secret is masked only as a whole."""
 _TIME = "%Y-%m-%dT%H:%M:%S"
 _LOG = debug.get_log("cli")
 
 
 def switch_on(around: ProcessContext, argv: Sequence[str], *, as_json: bool) -> None:
-    """Connect all loggers to standard error. The first line names the version, the verb and the system."""
+    """Connect all loggers to standard error. The first line contains version, verb and system."""
     handler = _Handler(TextOutlet(around.stderr))
     handler.setFormatter(_JsonLine() if as_json else _TextLine())
     mask = Mask(around.env, argv)
@@ -35,7 +35,7 @@ def switch_on(around: ProcessContext, argv: Sequence[str], *, as_json: bool) -> 
     _remove_handlers(root)
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
-    # Handlers of the root logger belong to libraries and to programs that embed this one.
+    # Handlers of the root logger belong to libraries and to programs that embed kube-builder.
     root.propagate = False
     debug.connect(lambda name: logging.getLogger(name).debug)
     verb = next((word for word in argv if not word.startswith("-")), "")
@@ -58,10 +58,10 @@ def _remove_handlers(root: logging.Logger) -> None:
 
 
 class Mask(logging.Filter):
-    """Makes one safe line of each message: without secrets, control characters and commands to a CI system's runner.
+    """Makes each message one safe line: without secrets, control characters and a CI system's log commands.
 
-    Secrets are those of the environment and the arguments (:func:`masker.of_process`), and the value of every
-    :class:`~ci_buildx.model.secret.Secret` that is made while the log is on.
+    Secrets are those of the environment and the arguments (:func:`masker.list_process_secrets`), and the value of every
+    :class:`~ci_buildx.model.secret.Secret` that is created while the log is on.
     """
 
     def __init__(self, env: Mapping[str, str], argv: Sequence[str]) -> None:
@@ -70,7 +70,7 @@ class Mask(logging.Filter):
         self._hidden = masker.list_process_secrets(env, argv)
 
     def learn(self, value: bytes) -> None:
-        """Hide a value from now on."""
+        """Mask a value from now on."""
         text = value.decode(errors="replace")
         lines = text.splitlines()
         forms = masker.list_spellings([text, *(lines if len(lines) <= MOST_LINES else ())])
@@ -79,7 +79,7 @@ class Mask(logging.Filter):
                 self._hidden = tuple(sorted({*self._hidden, *forms}, key=len, reverse=True))
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Replace the record's message. Every record passes."""
+        """Sanitize the record's message and return True: no record is dropped."""
         text = masker.mask_secrets(record.getMessage(), self._hidden)
         text = defuse_commands(strip_control_characters(drop_controls(" ".join(text.splitlines()))))
         record.msg = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
@@ -88,14 +88,14 @@ class Mask(logging.Filter):
 
 
 class _Handler(logging.Handler):
-    """Writes whole lines, above a terminal's display while there is one."""
+    """Writes whole lines, above the terminal's progress display if one is active."""
 
     def __init__(self, outlet: TextOutlet) -> None:
         super().__init__(logging.DEBUG)
         self._outlet = outlet
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the record. A stream that breaks ends the log, not the build."""
+        """Write the record. A broken stream ends the log, not the build."""
         line = self.format(record)
         detour = debug.get_detour()
         if detour is not None:
@@ -105,7 +105,7 @@ class _Handler(logging.Handler):
 
 
 class _TextLine(logging.Formatter):
-    """The time in UTC first, so that no line begins with another's text."""
+    """Formats lines that begin with the time in UTC, so that no line begins with untrusted text."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s.%(msecs)03dZ DEBUG %(name)s: %(message)s", _TIME)
@@ -113,7 +113,7 @@ class _TextLine(logging.Formatter):
 
 
 class _JsonLine(logging.Formatter):
-    """An object with the one field ``debug``: readers of rawjson progress find nothing that they know in it."""
+    """Formats objects with the single field ``debug``, which readers of rawjson progress ignore."""
 
     def __init__(self) -> None:
         super().__init__()

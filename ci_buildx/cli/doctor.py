@@ -42,7 +42,7 @@ _MISSING = 1
 
 
 def main(argv: Sequence[str], around: ProcessContext) -> int:
-    """Look, and tell what was found; 1 where something that is needed is missing."""
+    """Run the checks and print the results. Returns 1 if a requirement is missing."""
     given = make_parser().read(argv)
     own = {name: given.pop(name, "") for name in ("format", "mode", "no-probe", "roles", "registries")}
     values, sources = merge_variables(given, around.env)
@@ -65,7 +65,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
 
 
 def choose_mode(text: str, namespace: str) -> RightsMode:
-    """Whose rights are checked: by name, or as the settings mean."""
+    """Return whose rights to check: by name, or by default from the namespace."""
     from ci_buildx.builder.rbac.rights import RightsMode
 
     if not text:
@@ -77,9 +77,9 @@ def choose_mode(text: str, namespace: str) -> RightsMode:
 
 
 def render_roles(mode: str, namespace: str) -> str:
-    """The YAML of one mode, or of what goes beside it, for the cluster's administrator.
+    """Render the YAML of one mode, or of an addition to it, for the cluster's administrator.
 
-    An opt-out counts in ``namespace``, or for the accounts of jobs where none is named. InputError for other names.
+    An opt-out applies to ``namespace``, or to the jobs' accounts if that is empty. Raises InputError for unknown names.
     """
     from ci_buildx.builder.rbac import roles as rbac_roles
     from ci_buildx.builder.rbac.rights import RightsMode
@@ -97,7 +97,7 @@ def render_roles(mode: str, namespace: str) -> str:
 
 
 def make_parser() -> VerbParser:
-    """The parser: registries, which cluster, what kind of builders."""
+    """Make the verb's parser."""
     parser = VerbParser("doctor", "[OPTIONS] [REGISTRY…]", SUMMARY, examples=EXAMPLES)
     parser.add_options([options.BY_NAME[name] for name in _OPTIONS])
     other = parser.add_argument_group("Other")
@@ -119,7 +119,7 @@ def make_parser() -> VerbParser:
 
 
 def encode_json(found: DoctorReport) -> str:
-    """Everything, for programs."""
+    """Encode the complete report as JSON."""
     findings = [
         {"check": each.topic, "subject": each.subject, "status": str(each.status), "detail": each.detail}
         for each in found.findings
@@ -128,7 +128,7 @@ def encode_json(found: DoctorReport) -> str:
 
 
 def _print_result(finding: CheckResult, shape: str, around: ProcessContext) -> None:
-    """Each line as it is known: some take seconds."""
+    """Print a result as soon as it is known: some checks take seconds."""
     if shape == "table":
         detail = f"{finding.subject}: {finding.detail}" if finding.subject else finding.detail
         around.stdout.write(_format_line(finding.topic, str(finding.status), detail))
@@ -140,7 +140,7 @@ def _format_line(check: str, status: str, detail: str) -> str:
 
 
 def _format_summary(found: DoctorReport) -> str:
-    """What it comes to, and the cure."""
+    """Format the totals, and the YAML that adds what is missing."""
     from ci_buildx.builder.rbac.checks import CheckStatus
 
     counted = Counter(finding.status for finding in found.findings)

@@ -1,4 +1,7 @@
-"""Filters of the cache, as buildx 0.38.2 reads them (``commands/prune.go``, ``toBuildkitPruneInfo``)."""
+"""``kube-builder du``, and filters of the cache.
+
+Filters are read as buildx 0.38.2 does (``commands/prune.go``, ``toBuildkitPruneInfo``).
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
 AGES = ("until", "unused-for")
 KEYS = ("id", "parents", "description", "inuse", "mutable", "immutable", "shared", "private", "type", *AGES)
-"""What BuildKit 0.34.2 knows of a record (``cache/manager.go``, ``adaptUsageInfo``), and the ages."""
+"""Fields of a record in BuildKit 0.34.2 (``cache/manager.go``, ``adaptUsageInfo``), and the ages."""
 OPTION = Option(
     name="filter",
     flags=("--filter",),
@@ -38,14 +41,14 @@ OPTION = Option(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheFilters:
-    """What BuildKit is asked for: its filter, and nanoseconds for which a record was not used."""
+    """Filters for BuildKit, and the least time that a record was unused, in nanoseconds."""
 
     filter: tuple[str, ...] = ()
     keep_duration: int = 0
 
 
 def read_filters(texts: Sequence[str]) -> CacheFilters:
-    """All filters together. Raises InputError."""
+    """Parse and combine all filters. Raises InputError."""
     found: dict[str, str] = {}
     for text in texts:
         key, equals, value = text.partition("=")
@@ -97,7 +100,7 @@ HEADER = ("ID", "RECLAIMABLE", "SIZE", "LAST ACCESSED")
 
 
 def main(argv: Sequence[str], around: ProcessContext) -> int:
-    """Show it, as buildx 0.38.2 does (``commands/diskusage.go``)."""
+    """Print the cache, as buildx 0.38.2 does (``commands/diskusage.go``)."""
     answers = ParsedArguments(make_parser().read(argv))
     kind = answers.read_choice("format", ("table", "pretty", "json"))
     if answers.switch("verbose"):
@@ -120,7 +123,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
 
 
 def make_parser() -> VerbParser:
-    """The parser."""
+    """Make the verb's parser."""
     parser = VerbParser("du", "[OPTIONS] [NAME]", SUMMARY, examples=EXAMPLES)
     target.offer_names(parser, "the builder")
     parser.add_options(OPTIONS)
@@ -129,7 +132,7 @@ def make_parser() -> VerbParser:
 
 
 def format_records(found: Sequence[CacheUsage], now: float) -> str:
-    """A line for each record."""
+    """Format records as a table."""
     several = len({one.pod for one in found}) > 1
     header = [*HEADER, "NODE"] if several else list(HEADER)
     return formatting.format_table(
@@ -138,20 +141,20 @@ def format_records(found: Sequence[CacheUsage], now: float) -> str:
 
 
 def format_row(record: UsageRecord, now: float) -> list[str]:
-    """One record's cells; a star marks what is mutable, and sizes that are shared."""
+    """Return a record's cells; a star marks mutable records and shared sizes."""
     name = f"{record.id}*" if record.mutable else record.id
     size = formatting.format_size(record.size) + ("*" if record.shared else "")
     return [name, _format_boolean(not record.in_use), size, _format_age(record.last_used, now)]
 
 
 def format_blocks(found: Sequence[CacheUsage], now: float) -> str:
-    """A block for each record."""
+    """Format each record as a block."""
     several = len({one.pod for one in found}) > 1
     return "".join(format_block(one.record, now, one.pod if several else "") for one in found)
 
 
 def format_block(record: UsageRecord, now: float, pod: str = "") -> str:
-    """Everything about one record."""
+    """Format all fields of one record."""
     parents = "\n - ".join(["Parents:", *map(strip_control_characters, record.parents)]) if record.parents else ""
     rows = (
         ("ID:", record.id),
@@ -172,7 +175,7 @@ def format_block(record: UsageRecord, now: float, pod: str = "") -> str:
 
 
 def describe_record(one: CacheUsage, now: float) -> dict[str, Any]:
-    """A record as docker's tools write it in JSON, and whose it is."""
+    """Return a record in the JSON form of docker's tools, plus its pod."""
     record = one.record
     return {
         "CreatedAt": _format_time(record.created),
@@ -191,7 +194,7 @@ def describe_record(one: CacheUsage, now: float) -> dict[str, Any]:
 
 
 def format_summary(records: Sequence[UsageRecord]) -> str:
-    """What it comes to."""
+    """Format the totals."""
     total = sum(record.size for record in records if record.size > 0)
     reclaimable = sum(record.size for record in records if record.size > 0 and not record.in_use)
     shared = sum(record.size for record in records if record.shared)

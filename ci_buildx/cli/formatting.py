@@ -1,4 +1,4 @@
-"""Text in columns, as Go's text/tabwriter lays it out: what docker's tools print their lists with."""
+"""Text in columns, as Go's text/tabwriter aligns it for docker's tools, and the formats of their cells."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from ci_buildx.progress.step import strip_control_characters
 
 
 def align_columns(rows: Sequence[Sequence[str]], *, least: int = 0, padding: int = 1) -> str:
-    """Lines of cells. A column is as wide as its widest cell and ``padding``, ``least`` at least.
+    """Align cells in columns.
 
-    A row's last cell belongs to no column. Rows that have a cell in a column, one below the other, share its width.
-    Control characters and escape sequences of others' texts are left out.
+    A column is as wide as its widest cell plus ``padding`` characters, but at least ``least``. A row's last cell is not
+    aligned. Adjacent rows that have a cell in a column share its width. Control characters and escape sequences of
+    untrusted text are removed.
     """
     rows = [[strip_control_characters(cell) for cell in row] for row in rows]
     widths: list[list[int]] = [[0] * (len(row) - 1) for row in rows]
@@ -27,12 +28,12 @@ def align_columns(rows: Sequence[Sequence[str]], *, least: int = 0, padding: int
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of docker's: three spaces between columns of ten characters at least (cli/command/formatter)."""
+    """Format a table as docker does: columns of at least ten characters, three spaces apart (cli/command/formatter)."""
     return align_columns([header, *rows], least=10, padding=3)
 
 
 def _list_blocks(rows: Sequence[Sequence[str]], column: int) -> list[list[int]]:
-    """The runs of rows that have a cell in a column, other than their last."""
+    """Return the runs of adjacent rows that have a cell in this column that is not their last."""
     blocks: list[list[int]] = [[]]
     for index, row in enumerate(rows):
         if len(row) - 1 > column:
@@ -49,17 +50,20 @@ def _format_line(row: Sequence[str], widths: Sequence[int]) -> str:
 
 _FIRST = tuple(f"linux/{name}" for name in ("amd64", "arm64", "arm", "ppc64le", "s390x", "riscv64", "mips64"))
 _SHOWN = 4
-"""Architectures that have room in a table."""
+"""Number of architectures shown in a table."""
 
 
 def mark_named_platforms(named: Sequence[Platform], runs: Sequence[Platform]) -> list[str]:
-    """Each platform once: first those that the user named, with a star, then what else the node runs."""
+    """Return each platform once: first those that the user named, with a star, then the node's others."""
     marked = {str(one): f"{one}*" for one in named}
     return list({**marked, **{str(one): str(one) for one in runs if str(one) not in marked}}.values())
 
 
 def shorten_platforms(names: Sequence[str]) -> str:
-    """At most four architectures: one that has several variants with their number, then how many are left out."""
+    """Shorten platforms to four architectures.
+
+    An architecture with several variants is shown with their number; the end shows how many platforms are left out.
+    """
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(_read_architecture(name), []).append(name)
@@ -88,17 +92,20 @@ _POWERS = "kmgtp"
 
 
 def format_size(count: float) -> str:
-    """Bytes with four digits, in thousands: ``2.746MB``."""
+    """Format bytes with four digits and decimal units: ``2.746MB``."""
     return _scale(count, 1000.0, _DECIMAL)
 
 
 def format_binary_size(count: float) -> str:
-    """Bytes with four digits, in steps of 1024: ``44KiB``."""
+    """Format bytes with four digits and binary units: ``44KiB``."""
     return _scale(count, 1024.0, _BINARY)
 
 
 def read_size(text: str, *, source: str) -> int:
-    """Bytes of ``10GB``, ``512mb`` or ``2048``; units are powers of 1024, as docker reads sizes (``RAMInBytes``)."""
+    """Parse a size such as ``10GB``, ``512mb`` or ``2048`` and return bytes. Raises InputError.
+
+    Units are powers of 1024, as docker reads sizes (``RAMInBytes``).
+    """
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise InputError(f"{text!r} is not a size", source=source, fix="write it like 512MB or 10GB")
@@ -107,7 +114,7 @@ def read_size(text: str, *, source: str) -> int:
 
 
 def format_duration(seconds: float) -> str:
-    """About how long: ``Less than a second``, ``About a minute``, ``4 hours``."""
+    """Format a rounded duration: ``Less than a second``, ``About a minute``, ``4 hours``."""
     whole, minutes = int(seconds), int(seconds / 60)
     hours = int(seconds / 3600 + 0.5)
     steps = (
@@ -126,7 +133,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_go_duration(nanoseconds: int) -> str:
-    """A duration as Go's ``time.Duration`` prints it, in whole seconds: ``48h0m0s``."""
+    """Format nanoseconds as Go's ``time.Duration`` does, in whole seconds: ``48h0m0s``."""
     seconds = nanoseconds // 1_000_000_000
     hours, rest = divmod(seconds, 3600)
     minutes, rest = divmod(rest, 60)

@@ -42,7 +42,7 @@ _DAY = 86400
 
 
 def main(argv: Sequence[str], around: ProcessContext) -> int:
-    """Show it."""
+    """Print the builder."""
     answers = ParsedArguments(make_parser().read(argv))
     kind = answers.read_choice("format", ("table", "json"))
     wanted, timeout = target.read_target(answers, around), target.read_timeout(answers)
@@ -68,7 +68,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
 
 
 def make_parser() -> VerbParser:
-    """The parser."""
+    """Make the verb's parser."""
     parser = VerbParser("inspect", "[OPTIONS] [NAME]", SUMMARY, examples=EXAMPLES)
     target.offer_names(parser, "the builder")
     parser.add_options(OPTIONS)
@@ -82,7 +82,7 @@ def format_time(seconds: float) -> str:
 
 
 def format_rows(found: BuilderView, ends: float, now: float) -> list[list[str]]:
-    """The lines of buildx 0.38.2 (``commands/inspect.go``), and where the builder is and how long its keys are good."""
+    """Return the lines of buildx 0.38.2 (``commands/inspect.go``), plus namespace and the certificates' expiry."""
     location = found.record.location
     days = int((ends - now) / _DAY)
     left = f"{days} days left" if days >= 0 else "expired: kube-builder stop renews them"

@@ -65,7 +65,7 @@ OPTIONS = (
 
 
 def main(argv: Sequence[str], around: ProcessContext) -> int:
-    """Show the logs."""
+    """Print the logs."""
     answers = ParsedArguments(make_parser().read(argv))
     since = answers.read_text("since")
     wanted = target.read_target(answers, around)
@@ -95,7 +95,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
 
 
 def make_parser() -> VerbParser:
-    """The parser."""
+    """Make the verb's parser."""
     parser = VerbParser("logs", "[OPTIONS] [NAME]", SUMMARY, examples=EXAMPLES)
     target.offer_names(parser, "the builder")
     parser.add_options(OPTIONS)

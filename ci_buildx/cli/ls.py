@@ -64,7 +64,7 @@ OPTIONS = (
 
 
 def main(argv: Sequence[str], around: ProcessContext) -> int:
-    """List them, and say on stderr what could not be asked."""
+    """Print the builders, and warn on stderr about those that did not answer."""
     answers = ParsedArguments(make_parser().read(argv))
     kind = answers.read_choice("format", ("table", "json"))
     place, timeout = target.read_place(answers, around), target.read_timeout(answers)
@@ -84,7 +84,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
 
 
 def make_parser() -> VerbParser:
-    """The parser."""
+    """Make the verb's parser."""
     parser = VerbParser("ls", "[OPTIONS]", SUMMARY, examples=EXAMPLES)
     parser.add_options(OPTIONS)
     parser.offer_help()
@@ -92,7 +92,7 @@ def make_parser() -> VerbParser:
 
 
 def format_builders(found: Sequence[BuilderView], chosen: CurrentBuilder | None, *, whole: bool = False) -> str:
-    """The table of buildx 0.38.2 (``commands/ls.go``)."""
+    """Format the table of buildx 0.38.2 (``commands/ls.go``)."""
     rows = []
     for one in found:
         mark = "*" if is_current(one, chosen) else ""
@@ -102,7 +102,7 @@ def format_builders(found: Sequence[BuilderView], chosen: CurrentBuilder | None,
 
 
 def list_problems(found: Sequence[BuilderView]) -> list[str]:
-    """What could not be found out, a line each."""
+    """Return the errors of builders and pods, one per line."""
     lines = [
         f"cannot {'ask' if one.seats else 'load'} builder {one.record.name}: {one.error}" for one in found if one.error
     ]
@@ -115,24 +115,27 @@ def list_problems(found: Sequence[BuilderView]) -> list[str]:
 
 
 def is_current(found: BuilderView, chosen: CurrentBuilder | None) -> bool:
-    """Whether it is the builder that ``use`` chose."""
+    """Return whether it is the current builder, which ``use`` chose."""
     here = CurrentBuilder(builder=found.record.name, namespace=found.record.location.namespace)
     return chosen == here
 
 
 def format_endpoint(found: BuilderView, seat: ReplicaView) -> str:
-    """Where a node is, in buildx's form."""
+    """Return a node's endpoint in buildx's form."""
     location = found.record.location
     return f"kubernetes:///{location.name}?deployment={seat.node.name}&namespace={location.namespace}"
 
 
 def format_platforms(seat: ReplicaView) -> list[str]:
-    """A pod's platforms, those first that the user named."""
+    """Return a pod's platforms, those that the user named first."""
     return formatting.mark_named_platforms(seat.node.named, seat.runs)
 
 
 def describe_builder(found: BuilderView, chosen: CurrentBuilder | None) -> dict[str, Any]:
-    """A builder as buildx 0.38.2 writes it in JSON (``builder/builder.go``, ``builder/node.go``), and where it is."""
+    """Return a builder in buildx 0.38.2's JSON form, plus its namespace.
+
+    Source: ``builder/builder.go``, ``builder/node.go``.
+    """
     record = found.record
     value: dict[str, Any] = {
         "Name": record.name,

@@ -1,4 +1,4 @@
-"""The entry point: finds the verb, imports only its module, and shows whatever error it ends with."""
+"""The entry point: finds the verb, imports only its module, and reports the error if it fails."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ VERBS = {
 }
 _LOG = debug.get_log("cli")
 _GARBAGE = 200_000
-"""New objects after which the garbage collector looks for cycles: more than all imports make (Python's own: 700)."""
+"""New objects before the garbage collector looks for cycles: more than all imports create (Python's default: 700)."""
 HELP = f"""\
 usage: kube-builder VERB [OPTIONS]
 
@@ -57,10 +57,10 @@ examples:
 
 
 def run() -> NoReturn:
-    """End the process with the exit code of the verb that its arguments name.
+    """Run the verb of the process's arguments and end the process with its exit code.
 
-    A cached build takes a fifth of a second. The garbage collector would look through half-imported modules for a
-    tenth of that, and the interpreter would take grpcio apart for another: nothing of ours waits for either.
+    A cached build takes a fifth of a second. The garbage collector would spend a tenth of that on half-imported
+    modules, and the interpreter's shutdown of grpcio another tenth. kube-builder needs neither.
     """
     gc.set_threshold(_GARBAGE)
     around = process.read_process()
@@ -69,13 +69,13 @@ def run() -> NoReturn:
         with suppress(OSError):
             stream.flush()
     scratch = sys.modules.get("ci_buildx.fsutil.scratch")
-    if scratch is not None:  # Threads that lost a race may still be in its folders.
+    if scratch is not None:  # Threads that lost a race may still use its folders.
         scratch.close()
     os._exit(code)
 
 
 def main(argv: Sequence[str], around: ProcessContext) -> int:
-    """Do what the arguments say and return the exit code; no error leaves."""
+    """Run the verb and return the exit code; never raises an error."""
     begun = time.monotonic()
 
     def start_log(wanted: bool | None, as_json: bool) -> None:
@@ -90,7 +90,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
         try:
             with signals.raise_on_signals():
                 code = dispatch_verb(argv, around)
-        except SystemExit:  # argparse has shown the help
+        except SystemExit:  # argparse has printed the help.
             around.stdout.flush()
             raise
         around.stdout.flush()
@@ -108,9 +108,9 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
 
 
 def is_debug_wanted(env: Mapping[str, str]) -> bool:
-    """Whether a variable switches the debug log on: our own, else those of GitHub's and GitLab's debug modes.
+    """Return whether a variable turns the debug log on: our own, else those of GitHub's and GitLab's debug modes.
 
-    Raises InputError if ours says neither yes nor no.
+    Raises InputError if our own variable is not a boolean.
     """
     variable = DEBUG.variable
     if text := env.get(variable, "").strip():
@@ -123,8 +123,8 @@ def is_debug_wanted(env: Mapping[str, str]) -> bool:
 
 
 def dispatch_verb(argv: Sequence[str], around: ProcessContext) -> int:
-    """Run the verb. Raises InputError for an unknown one."""
-    # As docker takes it, --debug may stand before the verb; the verb's own parser reads it.
+    """Run the verb and return its exit code. Raises InputError for an unknown one."""
+    # As in docker, --debug may precede the verb; the verb's own parser reads it.
     early = len(list(takewhile(_is_debug, argv)))
     verb, *rest = argv[early:] or ("--help",)
     rest = [*argv[:early], *rest]

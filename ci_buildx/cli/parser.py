@@ -1,7 +1,7 @@
-"""argparse with the manners of docker's command line.
+"""An argparse parser that follows the conventions of docker's command line.
 
-As in docker (spf13/pflag), an option always takes the next argument even if that begins with ``-``, a switch takes a
-value only after ``=``, and ``-f=x``, ``-f x`` and ``-fx`` are the same. Every refusal is an InputError.
+As in docker (spf13/pflag), an option always takes the next argument, even if that begins with ``-``. A switch takes a
+value only after ``=``. ``-f=x``, ``-f x`` and ``-fx`` are equivalent. Every parse error is an InputError.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ END_OF_OPTIONS = "--"
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """``-t, --tag REF`` in one column; prose wraps to the width of the terminal, indented lines stay as they are."""
+    """Formats ``-t, --tag REF`` in one column.
+
+    Prose wraps to the width of the terminal; indented lines are not wrapped.
+    """
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=32)
@@ -31,7 +34,7 @@ class HelpFormatter(argparse.HelpFormatter):
         return "\n".join(indent + part for parts in lines for part in parts)
 
     def _split_lines(self, text: str, width: int) -> list[str]:
-        """What a user may copy (``docker-image://REF``) stays in one piece."""
+        """Wrap text without breaking at hyphens, so that users can copy ``docker-image://REF``."""
         from textwrap import wrap
 
         return wrap(" ".join(text.split()), width, break_on_hyphens=False)
@@ -44,7 +47,7 @@ class HelpFormatter(argparse.HelpFormatter):
 
 
 class VerbParser(argparse.ArgumentParser):
-    """A verb's options. ``refused`` maps options of docker's that are not taken to what to do instead."""
+    """A verb's options. ``refused`` maps unsupported options of docker's to a hint on what to do instead."""
 
     def __init__(self, verb: str, usage: str, summary: str, *, examples: str, refused: Mapping[str, str] | None = None):
         super().__init__(
@@ -67,14 +70,14 @@ class VerbParser(argparse.ArgumentParser):
             _add_option(groups[option.group], option)
 
     def offer_help(self, group: argparse._ArgumentGroup | None = None) -> None:
-        """Add ``-h``, and ``--debug`` where no table of the verb's options has it."""
+        """Add ``-h``, and ``--debug`` if the verb's options lack it."""
         group = group or self.add_argument_group("Other")
         if DEBUG.flag not in self._option_string_actions:
             _add_option(group, DEBUG)
         group.add_argument("-h", "--help", action="help", help="show this text and end")
 
     def read(self, argv: Sequence[str]) -> dict[str, list[str] | str | bool]:
-        """Return the values given, by name, and start the debug log as they say.
+        """Parse the arguments, configure the debug log, and return the given values by name.
 
         Raises InputError; ``--help`` ends the process.
         """
@@ -83,14 +86,14 @@ class VerbParser(argparse.ArgumentParser):
         return values
 
     def parse(self, argv: Sequence[str]) -> dict[str, list[str] | str | bool]:
-        """Return the values given, by name. Raises InputError; ``--help`` ends the process."""
+        """Parse the arguments and return the given values by name. Raises InputError; ``--help`` ends the process."""
         given, surplus = self.parse_known_args(list(self._normalise(argv)))
         if surplus:
             raise InputError(f"unexpected argument {surplus[0]!r}", fix=self._see_help)
         return vars(given)
 
     def error(self, message: str) -> NoReturn:
-        """Any other complaint of argparse's."""
+        """Raise argparse's other errors as InputError."""
         raise InputError(message, fix=self._see_help)
 
     @property
@@ -98,7 +101,7 @@ class VerbParser(argparse.ArgumentParser):
         return f"see {self.prog} --help"
 
     def _normalise(self, argv: Sequence[str]) -> Iterator[str]:
-        """Write each option and its value as one ``--name=value``, so that argparse has nothing to guess."""
+        """Rewrite each option and its value as one ``--name=value``, so that argparse has nothing to guess."""
         rest = iter(argv)
         for argument in rest:
             if argument == END_OF_OPTIONS:

@@ -1,4 +1,4 @@
-"""The process around a verb: streams, environment, and the one place where an error becomes an exit code."""
+"""The process around a verb: streams, environment, and the conversion of errors into exit codes."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from ci_buildx.progress.outlet import TextOutlet
 
 
 class StdoutFailed(OSError):
-    """Standard output takes nothing (a full disk, a device that is gone): no defect, and not the build's failure."""
+    """Standard output failed (disk full, device gone): neither a bug nor the build's failure."""
 
 
 class StandardOutput(io.TextIOWrapper):
-    """Raises StdoutFailed, and BrokenPipeError for a reader who went away."""
+    """Standard output that raises StdoutFailed, or BrokenPipeError if the reader is gone."""
 
     def write(self, text: str, /) -> int:
-        """Write to the buffer, and through it where it is full."""
+        """Write to the buffer, and flush it if it is full."""
         try:
             return super().write(text)
         except OSError as error:
             raise _describe_error(error) from error
 
     def flush(self) -> None:
-        """Write what is in the buffer."""
+        """Flush the buffer."""
         try:
             super().flush()
         except OSError as error:
@@ -38,7 +38,7 @@ class StandardOutput(io.TextIOWrapper):
 
 
 def watch_stdout(stream: TextIO) -> TextIO:
-    """A Stdout in the place of ``stream``, where that is one of the interpreter's own."""
+    """Replace one of the interpreter's own streams by a StandardOutput; return others unchanged."""
     if not isinstance(stream, io.TextIOWrapper):
         return stream
     encoding, errors = stream.encoding, stream.errors
@@ -54,7 +54,7 @@ def _describe_error(error: OSError) -> OSError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessContext:
-    """Environment, absolute working directory and streams; ``stdin`` is None where nobody can answer."""
+    """Environment, absolute working directory and streams; ``stdin`` is None if the process is not interactive."""
 
     env: Mapping[str, str]
     cwd: Path
@@ -64,11 +64,11 @@ class ProcessContext:
 
     @property
     def stdout_is_closed(self) -> bool:
-        """Whether there is the null device in the place of standard output."""
+        """Whether standard output is closed and the null device replaces it."""
         return getattr(self.stdout, "name", "") == os.devnull
 
     def confirm(self, warning: str) -> bool:
-        """Ask whether to go on, as docker's tools do. Raises InputError where nobody answers."""
+        """Ask for confirmation, as docker's tools do. Raises InputError if there is no answer."""
         answer = ""
         if self.stdin is not None:
             self.stdout.write(f"WARNING! {warning} Are you sure you want to continue? [y/N] ")
@@ -79,15 +79,15 @@ class ProcessContext:
         return answer.strip().lower() == "y"
 
     def note(self, text: str) -> None:
-        """Tell the user of what is as it was asked for, and worth knowing."""
+        """Print a note on something that works as requested but is worth knowing."""
         self._tell(f"note: {text}")
 
     def warn(self, text: str) -> None:
-        """Tell the user of what is no error."""
+        """Print a warning."""
         self._tell(f"warning: {text}")
 
     def _tell(self, text: str) -> None:
-        """A line on standard error, of others' text, too: without secrets, and inert."""
+        """Print one line on standard error, with secrets masked and control characters removed."""
         from ci_buildx.model import masker
         from ci_buildx.progress.step import drop_controls
 
@@ -96,8 +96,8 @@ class ProcessContext:
 
 
 def read_process() -> ProcessContext:
-    """The real one, and its streams as those of :mod:`sys`. The null device stands for one that is closed."""
-    # In this order: each takes the lowest free descriptor, its own, which no file or socket may get instead.
+    """Return the real process, and replace the streams of :mod:`sys`. The null device replaces a closed stream."""
+    # In this order each one gets its own, lowest free descriptor, which no file or socket may get instead.
     sys.stdin = sys.stdin or _open_null("r")
     sys.stdout = watch_stdout(sys.stdout or _open_null("w"))
     sys.stderr = sys.stderr or _open_null("w")
@@ -124,9 +124,9 @@ _PLAIN = "\x1b[0m"
 
 
 def run_guarded(work: Callable[[], int], *, stderr: TextIO, env: Mapping[str, str], argv: Sequence[str] = ()) -> int:
-    """Do ``work`` and return its exit code, or that of the error it ended with, which is shown.
+    """Run ``work`` and return its exit code. An error is printed, and its exit code returned.
 
-    What is secret in ``env`` and ``argv`` is in no error.
+    Secrets of ``env`` and ``argv`` are masked in errors.
     """
 
     def show(error: BaseException, line: str) -> None:
@@ -165,7 +165,7 @@ def run_guarded(work: Callable[[], int], *, stderr: TextIO, env: Mapping[str, st
 def write_crash_report(error: Exception, hidden: Sequence[str] = ()) -> Path:
     """Write the traceback to a file that only this user can read, and return its path.
 
-    Arguments and environment stay out: they may hold secrets. So do the texts ``hidden``.
+    Arguments, environment and the texts ``hidden`` are left out: they may contain secrets.
     """
     import platform
     import traceback
@@ -187,7 +187,7 @@ def _list_secrets(env: Mapping[str, str], argv: Sequence[str]) -> tuple[str, ...
 
 
 def _print_error(error: BaseException, line: str, stderr: TextIO, hidden: Sequence[str]) -> None:
-    """One line for the error, one for each of its notes; nothing where stderr is broken."""
+    """Print the error on one line, and each of its notes on another. Does nothing if stderr is broken."""
     from ci_buildx.model.masker import mask_secrets
     from ci_buildx.progress.step import drop_controls
 
@@ -205,7 +205,7 @@ def _choose_prefix(stderr: TextIO, env: Mapping[str, str]) -> str:
 
 
 def _discard_stdout() -> None:
-    """Let what is still buffered for the reader who went away vanish silently at exit."""
+    """Discard what is still buffered for a reader that is gone, so that the exit is silent."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)

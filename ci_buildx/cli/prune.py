@@ -60,7 +60,7 @@ _REFUSED = {"--keep-storage": "write --reserved-space"}
 
 
 def main(argv: Sequence[str], around: ProcessContext) -> int:
-    """Clear it, and show what went."""
+    """Clear the cache and print the removed records."""
     answers = ParsedArguments(make_parser().read(argv))
     asked, everything = du.read_filters(answers.read_texts("filter")), answers.switch("all")
     sizes = [_read_size(answers, limit.name) for limit in LIMITS]
@@ -79,7 +79,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
 
 
 def make_parser() -> VerbParser:
-    """The parser."""
+    """Make the verb's parser."""
     parser = VerbParser("prune", "[OPTIONS] [NAME]", SUMMARY, examples=EXAMPLES, refused=_REFUSED)
     target.offer_names(parser, "the builder")
     parser.add_options(OPTIONS)
@@ -88,7 +88,7 @@ def make_parser() -> VerbParser:
 
 
 class _PruneOutput:
-    """What is cleared, as it goes: lines come from several pods at once."""
+    """Prints removed records as they arrive, from several pods at once."""
 
     def __init__(self, around: ProcessContext, *, verbose: bool) -> None:
         from threading import Lock
@@ -100,14 +100,14 @@ class _PruneOutput:
         self._total = 0
 
     def tell(self, one: CacheUsage) -> None:
-        """Show one record, which is gone."""
+        """Print one removed record."""
         with self._lock:
             self._total += one.record.size
             self._around.stdout.write(self._format_records(one))
             self._around.stdout.flush()
 
     def end(self) -> None:
-        """Show what it comes to."""
+        """Print the total."""
         self._around.stdout.write(f"Total:  {formatting.format_size(self._total)}\n")
 
     def _format_records(self, one: CacheUsage) -> str:

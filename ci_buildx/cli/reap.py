@@ -25,7 +25,7 @@ examples:
 
 
 def main(argv: Sequence[str], around: ProcessContext) -> int:
-    """Remove what has expired and name it, one a line."""
+    """Remove expired builders and print their names, one per line."""
     given = make_parser().read(argv)
     dry_run = bool(given.pop("dry-run"))
     names = given.pop("namespaces")
@@ -40,7 +40,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
 
 
 def make_parser() -> VerbParser:
-    """The parser: namespaces, and which cluster."""
+    """Make the verb's parser."""
     parser = VerbParser("reap", "[OPTIONS] [NAMESPACE…]", SUMMARY, examples=EXAMPLES)
     parser.add_options([options.BY_NAME["kubeconfig"], options.BY_NAME["kube-context"], options.BY_NAME["oidc"]])
     other = parser.add_argument_group("Other")

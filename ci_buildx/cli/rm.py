@@ -49,7 +49,7 @@ _WARNING = "This will remove all builders that are not in running state."
 
 
 def main(argv: Sequence[str], around: ProcessContext) -> int:
-    """Remove the builders, all of them tried."""
+    """Remove the builders; a failure does not stop the others."""
     answers = ParsedArguments(make_parser().read(argv))
     names = list(target.read_names(answers))
     from ci_buildx.manage import builders
@@ -76,7 +76,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
 
 
 def make_parser() -> VerbParser:
-    """The parser."""
+    """Make the verb's parser."""
     parser = VerbParser("rm", "[OPTIONS] [NAME…]", SUMMARY, examples=EXAMPLES, refused=_REFUSED)
     target.offer_names(parser, "the builders", most="*")
     parser.add_options(OPTIONS)

@@ -19,7 +19,7 @@ examples:
 
 {EXIT_CODES}"""
 MOST = 1000
-"""Pods of a node: more is a slip."""
+"""Most pods of a node: a larger number is a typing error."""
 OPTIONS = (
     Option(
         name="replicas", flags=("--replicas",), metavar="NUMBER", group=OptionGroup.BUILDER, help="pods of each node"
@@ -55,7 +55,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
 
 
 def make_parser() -> VerbParser:
-    """The parser."""
+    """Make the verb's parser."""
     parser = VerbParser("scale", "[OPTIONS] [NAME]", SUMMARY, examples=EXAMPLES)
     target.offer_names(parser, "the builder")
     parser.add_options(OPTIONS)

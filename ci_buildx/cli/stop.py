@@ -22,7 +22,7 @@ OPTIONS = (target.BUILDER, target.NAMESPACE, *target.CLUSTER)
 
 
 def main(argv: Sequence[str], around: ProcessContext) -> int:
-    """Scale its nodes to nothing."""
+    """Scale the builder's nodes to zero."""
     wanted = target.read_target(ParsedArguments(make_parser().read(argv)), around)
     from ci_buildx.manage import builders
 
@@ -31,7 +31,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
 
 
 def make_parser() -> VerbParser:
-    """The parser."""
+    """Make the verb's parser."""
     parser = VerbParser("stop", "[OPTIONS] [NAME]", SUMMARY, examples=EXAMPLES)
     target.offer_names(parser, "the builder")
     parser.add_options(OPTIONS)

@@ -1,4 +1,4 @@
-"""Which builder a verb is about: what all verbs for builders have in common."""
+"""Options that select a builder, shared by all verbs for builders."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TIMEOUT = Option(
     default="20s",
     help="how long to wait for what each pod says",
 )
-"""As long as buildx 0.38.2 waits (``commands/root.go``)."""
+"""Same as buildx 0.38.2's (``commands/root.go``)."""
 FORCE = Option(
     name="force",
     flags=("-f", "--force"),
@@ -53,7 +53,7 @@ FORCE = Option(
 
 
 def make_format_option(*kinds: str) -> Option:
-    """The option ``--format``; the first kind is the default."""
+    """Make the option ``--format``; the first kind is the default."""
     return Option(
         name="format",
         flags=("--format",),
@@ -66,20 +66,20 @@ def make_format_option(*kinds: str) -> Option:
 
 
 def offer_names(parser: VerbParser, text: str, *, metavar: str = "NAME", most: str = "?") -> None:
-    """Add the positional names of builders."""
+    """Add positional names of builders."""
     group = parser.add_argument_group("Arguments")
     group.add_argument("names", nargs="*" if most == "*" else "?", default=[], metavar=metavar, help=text)
 
 
 def offer_hidden(parser: VerbParser, name: str) -> None:
-    """Take positional arguments that docker has, so that they can be refused by name."""
+    """Accept a hidden positional argument of docker's, so that it can be refused with a clear error."""
     import argparse
 
     parser.add_argument(name, nargs="*", default=[], help=argparse.SUPPRESS)
 
 
 def read_place(answers: ParsedArguments, around: ProcessContext) -> BuilderTarget:
-    """Cluster and namespace; no name yet."""
+    """Read cluster and namespace, without a builder's name."""
     values, sources = merge_variables(answers.select_given("kubeconfig", "kube-context", "namespace"), around.env)
     return BuilderTarget(
         cluster=make_cluster_settings(values, sources, around.env, around.cwd),
@@ -88,9 +88,10 @@ def read_place(answers: ParsedArguments, around: ProcessContext) -> BuilderTarge
 
 
 def read_target(answers: ParsedArguments, around: ProcessContext) -> BuilderTarget:
-    """Cluster, namespace and builder: the name, or that of ``--builder``, of its variable, or the current one.
+    """Read cluster, namespace and builder.
 
-    Raises InputError where none of them names one.
+    The builder is the positional name, else that of ``--builder``, else of its variable, else the current one. Raises
+    InputError if none is named.
     """
     place = read_place(answers, around)
     named = read_names(answers)
@@ -106,10 +107,10 @@ def read_target(answers: ParsedArguments, around: ProcessContext) -> BuilderTarg
 
 
 def read_names(answers: ParsedArguments) -> Sequence[str]:
-    """The positional names, checked."""
+    """Return the positional names. Raises InputError for an invalid one."""
     return [check_builder(name, source="NAME") for name in answers.read_texts("names")]
 
 
 def read_timeout(answers: ParsedArguments) -> float:
-    """Seconds of ``--timeout``."""
+    """Return ``--timeout`` in seconds."""
     return parse_duration(answers.read_text("timeout", TIMEOUT.default), source="--timeout")

@@ -47,7 +47,7 @@ OPTIONS = (
 
 
 def main(argv: Sequence[str], around: ProcessContext) -> int:
-    """Remember the choice."""
+    """Save the current builder."""
     answers = ParsedArguments(make_parser().read(argv))
     everywhere = answers.switch("global")
     if everywhere and answers.switch("default"):
@@ -67,7 +67,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
 
 
 def make_parser() -> VerbParser:
-    """The parser."""
+    """Make the verb's parser."""
     parser = VerbParser("use", "[OPTIONS] NAME", SUMMARY, examples=EXAMPLES)
     target.offer_names(parser, "the builder, or default for none")
     parser.add_options(OPTIONS)

@@ -10,7 +10,7 @@ from ci_buildx.cli.process import ProcessContext
 
 
 def main(argv: Sequence[str], around: ProcessContext) -> int:
-    """Print the version alone, for scripts."""
+    """Print only the version, for scripts."""
     parser = VerbParser("version", "", "Shows the version.", examples="example:\n  kube-builder version")
     parser.offer_help()
     parser.read(argv)

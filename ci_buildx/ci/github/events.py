@@ -54,7 +54,7 @@ class WorkflowEvent:
 
     @property
     def is_private(self) -> bool:
-        """Whether the event says that the repository is private."""
+        """Whether the event marks the repository as private."""
         return bool(self.look("repository", "private"))
 
     def run_url(self, *, attempt: bool = False) -> str:
