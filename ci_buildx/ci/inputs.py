@@ -255,9 +255,9 @@ def read_job_settings(
     *,
     auto: ProgressMode = ProgressMode.PLAIN,
 ) -> Settings:
-    """Make settings like :func:`assembly.make_settings`, but replace progress ``auto`` by ``auto``'s value.
+    """Make settings like :func:`assembly.make_settings`, with a progress mode that fits a log instead of ``auto``.
 
-    Some runners give a job a terminal that no one sees, so the progress display has to suit a log.
+    ``auto`` is that mode. Some runners give a job a terminal that no one sees.
     """
     settings = assembly.make_settings(values, sources, env, cwd)
     if settings.build.progress is not ProgressMode.AUTO:

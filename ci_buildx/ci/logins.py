@@ -231,9 +231,10 @@ def _read_registry(fields: Mapping[str, str]) -> str:
 
 
 def _is_aws(registry: str, fields: Mapping[str, str], source: str) -> bool:
-    """Return whether to use AWS's credential program.
+    """Return whether to use AWS's credential program: if ``ecr`` is true, or ``auto`` and the registry is AWS's.
 
-    True if ``ecr`` is true, or if it is ``auto``, the registry is AWS's and there is neither user name nor password.
+    False if there is a user name or a password: at AWS's registries they are an access key. Raises InputError for a
+    wrong ``ecr``, and for ``ecr: true`` with credentials for another registry.
     """
     text, named = fields.get("ecr", "auto"), "username" in fields or "password" in fields
     if text == "auto":

@@ -1,4 +1,4 @@
-"""The Action's main step: builds as the inputs say, and reports the result to the run."""
+"""The Action's main step: builds with the step's inputs, and reports the result to the run."""
 
 from __future__ import annotations
 

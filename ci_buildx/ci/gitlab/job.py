@@ -39,7 +39,7 @@ def main(*, post: bool, env: Mapping[str, str], cwd: Path, stdout: TextIO) -> in
 
 
 def run_build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
-    """Build as the inputs say. Returns 0, or the status of a frontend call."""
+    """Build with the job's inputs. Returns 0, or the status of a frontend call."""
     given = gitlab_inputs.read_inputs(env, cwd)
     scope = defaults.choose_scope(env, given.read_text("trust-scope"))
     read_identity(env, cwd)
