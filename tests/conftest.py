@@ -24,7 +24,10 @@ from tests.accounts import Account
 
 # Machines that test are shared: what is slow there says nothing. In CI every run tries the same examples.
 settings.register_profile(
-    "shared", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+    "shared",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=bool({"CI", "DERANDOMIZE"} & os.environ.keys()),
 )
 settings.load_profile("shared")
 

@@ -14,7 +14,11 @@ from hypothesis import strategies as st
 
 from ci_buildx.wire import http1
 
-names = st.text(string.ascii_letters, min_size=1, max_size=9) | st.sampled_from(["Accept", "X-A", "Authorization"])
+_FRAMING = {"host", "upgrade", "expect", "connection", "te", "trailer"}
+"""Names that have a meaning in the protocol itself."""
+names = st.text(string.ascii_letters, min_size=1, max_size=9).filter(
+    lambda name: name.lower() not in _FRAMING
+) | st.sampled_from(["Accept", "X-A", "Authorization"])
 values = st.text(string.ascii_letters + string.digits + ' ,;=:/"é', max_size=20).map(str.strip)
 targets = st.text(string.ascii_letters + "/?&=%-", max_size=30).map("/".__add__)
 bodies = st.binary(max_size=300)
