@@ -12,19 +12,19 @@ from ci_buildx.settings.option import Option, OptionKind, OptionSurface
 
 _THERE: Mapping[tuple[OptionSurface | None, str], str] = {
     (OptionSurface.GITHUB, "context"): "the repository at the event's commit, as a git URL",
-    (OptionSurface.GITHUB, "tags"): "what images and tag-rules give",
-    (OptionSurface.GITHUB, "labels"): "what images give",
-    (OptionSurface.GITHUB, "provenance"): "mode=min,inline-only=true, of a public repository mode=max",
-    (OptionSurface.GITHUB, "timeline"): "a page in the run's artifact",
-    (OptionSurface.GITLAB, "tags"): "CI_REGISTRY_IMAGE with a tag by the ref",
-    (OptionSurface.GITLAB, "labels"): "OCI's, of the commit",
+    (OptionSurface.GITHUB, "tags"): "generated from images and tag-rules",
+    (OptionSurface.GITHUB, "labels"): "generated from images",
+    (OptionSurface.GITHUB, "provenance"): "mode=min,inline-only=true; mode=max for public repositories",
+    (OptionSurface.GITHUB, "timeline"): "an HTML page in the run's artifact",
+    (OptionSurface.GITLAB, "tags"): "CI_REGISTRY_IMAGE with a tag from the ref",
+    (OptionSurface.GITLAB, "labels"): "OCI labels of the commit",
     (OptionSurface.GITLAB, "timeline"): TIMELINE,
-    (OptionSurface.GITLAB, "lifetime"): "the job's time-out",
-    (OptionSurface.GITLAB, "kube-context"): "KUBE_CONTEXT, or the kubeconfig's current one",
-    (OptionSurface.GITLAB, "oidc"): f"env:{ID_TOKEN} where that is set, else the kubeconfig's user",
+    (OptionSurface.GITLAB, "lifetime"): "the job's timeout",
+    (OptionSurface.GITLAB, "kube-context"): "KUBE_CONTEXT, else the kubeconfig's current context",
+    (OptionSurface.GITLAB, "oidc"): f"env:{ID_TOKEN} if that is set, else the kubeconfig's user",
 }
 """Defaults that differ on a CI system from those of the command line."""
-_SEVERAL = {OptionKind.LINES: "one a line", OptionKind.WORDS: "one a line or between commas"}
+_SEVERAL = {OptionKind.LINES: "one per line", OptionKind.WORDS: "one per line or comma-separated"}
 
 
 def sentence(option: Option, *, on: OptionSurface | None = None) -> str:

@@ -12,7 +12,7 @@ from ci_buildx.settings.driver_opts.table import ENV, OF_BUILDX, find_shape
 def options_table() -> str:
     """Return the table: one option per row, with its description and default."""
     rows = [f"| {_name(name)} | {_told(one)} |" for name, one in sorted(_options(document.load_schema()), key=_order)]
-    return "\n".join(("| option | what it says (default) |", "|---|---|", *rows, ""))
+    return "\n".join(("| option | description (default) |", "|---|---|", *rows, ""))
 
 
 def schema_text() -> str:

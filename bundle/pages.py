@@ -27,7 +27,7 @@ def setup_table() -> str:
 
 def _table(options: Iterable[Option]) -> str:
     rows = [f"| `{option.name}` | {_cell(sentence(option, on=OptionSurface.GITHUB))} |" for option in options]
-    return "\n".join(("| input | what it says |", "|---|---|", *rows, ""))
+    return "\n".join(("| input | description |", "|---|---|", *rows, ""))
 
 
 def _cell(text: str) -> str:

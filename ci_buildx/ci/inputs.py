@@ -41,22 +41,22 @@ _LOGIN = (
         metavar="NAME",
         group=OptionGroup.LOGIN,
         surfaces=_ON_GITHUB,
-        help="who to be there",
+        help="user name for the registry",
     ),
     Option(
         name="password",
         metavar="SECRET",
         group=OptionGroup.LOGIN,
         surfaces=_ON_GITHUB,
-        help="password or token for it",
+        help="password or token for the registry",
     ),
     Option(
         name="scope",
         metavar="PATH",
         group=OptionGroup.LOGIN,
         surfaces=_ON_GITHUB,
-        help="repository, or the beginning of its path, that the login counts for",
-        otherwise="all of the registry",
+        help="repository, or prefix of its path, that the login is limited to",
+        otherwise="the whole registry",
     ),
     Option(
         name="registries",
@@ -70,7 +70,7 @@ _LOGIN = (
         metavar="YAML",
         group=OptionGroup.LOGIN,
         surfaces=_ON_GITHUB,
-        help="the same as registries, by docker/login-action's name",
+        help="same as registries, by docker/login-action's name",
     ),
     Option(
         name="ecr",
@@ -79,8 +79,8 @@ _LOGIN = (
         default="auto",
         group=OptionGroup.LOGIN,
         surfaces=_ON_GITHUB,
-        help="whether registry is AWS's: username and password are an access key, or without them "
-        "docker-credential-ecr-login or the environment's key is used; auto: by its name",
+        help="whether registry is AWS's: username and password are an access key; without them, "
+        "docker-credential-ecr-login or the environment's key is used; auto decides by its name",
     ),
     Option(
         name="logout",
@@ -88,7 +88,7 @@ _LOGIN = (
         default="true",
         group=OptionGroup.LOGIN,
         surfaces=_ON_GITHUB,
-        help="forget the logins at the end of the step; else later steps have them until the job ends",
+        help="delete the logins when the step ends; with false, later steps can use them until the job ends",
     ),
 )
 _METADATA = (
@@ -100,7 +100,7 @@ _METADATA = (
         metavar="NAME",
         group=OptionGroup.METADATA,
         surfaces=_ON_GITHUB,
-        help="name of the image without a tag; tag-rules give it tags, labels tell the commit",
+        help="image name without a tag; tag-rules generate the tags, labels describe the commit",
     ),
     Option(
         name="tag-rules",
@@ -110,7 +110,8 @@ _METADATA = (
         metavar="type=TYPE,…",
         group=OptionGroup.METADATA,
         surfaces=_ON_GITHUB,
-        help="tags by docker/metadata-action's rules: schedule, semver, pep440, match, edge, ref, raw or sha",
+        help="rules that generate tags, as in docker/metadata-action: schedule, semver, pep440, match, edge, "
+        "ref, raw or sha",
         otherwise="the branch, the tag or pr-NUMBER",
     ),
     Option(
@@ -121,7 +122,8 @@ _METADATA = (
         metavar="K=V",
         group=OptionGroup.METADATA,
         surfaces=_ON_GITHUB,
-        help="latest=auto|true|false, prefix= and suffix= of all tags, with onlatest=true also of latest",
+        help="settings of all tags: latest=auto|true|false, prefix= and suffix=; with onlatest=true these "
+        "also apply to latest",
     ),
     Option(
         name="metadata-context",
@@ -130,15 +132,15 @@ _METADATA = (
         default=MetadataContext.WORKFLOW,
         group=OptionGroup.METADATA,
         surfaces=_ON_GITHUB,
-        help="what tags and labels tell of: workflow (the ref and commit of the run) or git (those that are checked "
-        "out); metadata-action's context",
+        help="source of tags and labels: workflow (the run's ref and commit) or git (the checked-out ones); "
+        "metadata-action's context",
     ),
     Option(
         name="sep-tags",
         metavar="TEXT",
         group=OptionGroup.METADATA,
         surfaces=_ON_GITHUB,
-        help="what is between two tags of the output tags",
+        help="separator between tags in the output tags",
         otherwise="a line break",
     ),
     Option(
@@ -146,7 +148,7 @@ _METADATA = (
         metavar="TEXT",
         group=OptionGroup.METADATA,
         surfaces=_ON_GITHUB,
-        help="what is between two labels of the output labels",
+        help="separator between labels in the output labels",
         otherwise="a line break",
     ),
     Option(
@@ -154,7 +156,7 @@ _METADATA = (
         metavar="TEXT",
         group=OptionGroup.METADATA,
         surfaces=_ON_GITHUB,
-        help="what is between two annotations of the output annotations",
+        help="separator between annotations in the output annotations",
         otherwise="a line break",
     ),
     Option(
@@ -162,7 +164,7 @@ _METADATA = (
         metavar="NAME",
         group=OptionGroup.METADATA,
         surfaces=_ON_GITHUB,
-        help="target in the bake files",
+        help="name of the target in the bake files",
         default="docker-metadata-action",
     ),
 )
@@ -173,7 +175,7 @@ _SECRETS = (
         metavar="NAME=VARIABLE",
         group=OptionGroup.CACHE,
         surfaces=_ON_GITHUB,
-        help="secret from a variable of the step's environment",
+        help="secret from an environment variable of the step",
     ),
     Option(
         name="secret-files",
@@ -189,8 +191,8 @@ _SECRETS = (
         default="${{ github.token }}",
         group=OptionGroup.CACHE,
         surfaces=_ON_GITHUB,
-        help="token for the repository, if the build's context is the repository itself",
-        otherwise="the job's own",
+        help="token for the repository, if that is the build context",
+        otherwise="the job's own token",
     ),
 )
 PYTHON = Option(
@@ -209,7 +211,7 @@ DRIVER = Option(
     default="kubernetes",
     group=OptionGroup.BUILDER,
     surfaces=_ON_GITHUB,
-    help="the one that there is",
+    help="builder driver; kubernetes is the only one",
 )
 
 USE = Option(
@@ -218,7 +220,7 @@ USE = Option(
     default="true",
     group=OptionGroup.BUILDER,
     surfaces=_ON_GITHUB,
-    help="later steps build on it by themselves; else they name it, by this step's output name, as builder",
+    help="make later steps use the builder; with false, set their input builder to this step's output name",
 )
 CLEANUP = Option(
     name="cleanup",
@@ -226,7 +228,7 @@ CLEANUP = Option(
     default="true",
     group=OptionGroup.BUILDER,
     surfaces=_ON_GITHUB,
-    help="remove it at the end of the job; else its lifetime ends it",
+    help="remove the builder at the end of the job; with false, it ends with its lifetime",
 )
 
 OF_THE_JOB: tuple[Option, ...] = (*_METADATA, *_SECRETS, *_LOGIN, DRIVER, PYTHON)

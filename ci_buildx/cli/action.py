@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from ci_buildx.cli.parser import VerbParser
 from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 
-SUMMARY = "Builds what the inputs of the GitHub Action say; with --setup only makes a builder, with --post cleans up."
+SUMMARY = (
+    "Runs the GitHub Action's build, as its inputs say; with --setup only starts a builder, with --post cleans up."
+)
 EXAMPLES = f"""\
 examples:
   kube-builder action
@@ -21,8 +23,8 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     """Run the step or, with ``--post``, the clean-up."""
     parser = VerbParser("action", "[--setup] [--post]", SUMMARY, examples=EXAMPLES)
     other = parser.add_argument_group("Other")
-    other.add_argument("--post", action="store_true", help="clean up what the build left")
-    other.add_argument("--setup", action="store_true", help="make a builder for later steps, and build nothing")
+    other.add_argument("--post", action="store_true", help="clean up after the build")
+    other.add_argument("--setup", action="store_true", help="only start a builder for later steps")
     parser.offer_help(other)
     given = parser.read(argv)
     from ci_buildx.ci.github import action

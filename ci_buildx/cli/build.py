@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from ci_buildx.cli.parser import VerbParser
 
 SUMMARY = (
-    "Builds an image in builders that exist for this build only: one for each architecture, made in the cluster of "
-    "your kubeconfig and removed afterwards, whatever happens. Options are those of docker buildx build.\n"
-    f"Each can also be set by a variable: --build-arg by {options.BY_NAME['build-args'].variable}, one value a line."
+    "Builds an image on temporary builders, one per architecture. They are created in your kubeconfig's cluster and "
+    "always removed afterwards, even on failure. Options are those of docker buildx build.\n"
+    f"Each can also be set by a variable: --build-arg by {options.BY_NAME['build-args'].variable}, one value per line."
 )
 EXAMPLES = f"""\
 examples:
   push an image for two architectures
     kube-builder build --platform linux/amd64,linux/arm64 \\
       -t registry.example/team/app:1 --push .
-  a Dockerfile elsewhere, an argument, a secret, a stage
+  another Dockerfile, a build argument, a secret, a target stage
     kube-builder build -f docker/app.Dockerfile --build-arg VERSION=1.2 \\
       --secret id=token,env=TOKEN --target test .
   files instead of an image
     kube-builder build -o out/ .
-  a bigger builder, on chosen nodes
+  a bigger builder on selected cluster nodes
     kube-builder build --driver-opt requests.cpu=4,requests.memory=8Gi \\
       --driver-opt '"nodeselector=pool=ci,disk=ssd"' .
 

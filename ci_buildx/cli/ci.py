@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ci_buildx.cli.parser import VerbParser
 from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 
-SUMMARY = "Builds what the inputs of the GitLab template say; with --post cleans up after it."
+SUMMARY = "Runs the GitLab template's build, as its inputs say; with --post cleans up after it."
 EXAMPLES = f"""\
 examples:
   kube-builder ci
@@ -20,7 +20,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     """Run the build or, with ``--post``, the clean-up."""
     parser = VerbParser("ci", "[--post]", SUMMARY, examples=EXAMPLES)
     other = parser.add_argument_group("Other")
-    other.add_argument("--post", action="store_true", help="clean up what the build left")
+    other.add_argument("--post", action="store_true", help="clean up after the build")
     parser.offer_help(other)
     post = bool(parser.read(argv)["post"])
     from ci_buildx.ci.gitlab import job

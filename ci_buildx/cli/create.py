@@ -20,18 +20,18 @@ from ci_buildx.settings.syntax import split_fields
 from ci_buildx.settings.values import ProgressMode
 
 SUMMARY = (
-    "Makes a builder that stays: a Deployment for each node, or a StatefulSet where its state has a volume, in the "
-    "namespace of the context or the one that is named. The cluster is its only record, so every machine that reaches "
-    "the cluster can use it. Options are those of docker buildx create."
+    "Creates a lasting builder in the given namespace or that of the context: a Deployment per "
+    "node, or a StatefulSet if its state has a volume. All its data is in the cluster, so every "
+    "machine with access to the cluster can use it. Options are those of docker buildx create."
 )
 EXAMPLES = f"""\
 examples:
   kube-builder create --bootstrap --name=kube --driver=kubernetes \\
     --driver-opt=namespace=buildkit,replicas=4
-  another node, for another architecture
+  add a node for another architecture
     kube-builder create --append --bootstrap --name=kube --platform=linux/arm64 \\
       --node=builder-arm64 --driver-opt=nodeselector=kubernetes.io/arch=arm64
-  a node less
+  remove a node
     kube-builder create --leave --name=kube --node=builder-arm64
 
 {EXIT_CODES}"""
@@ -47,7 +47,7 @@ OPTIONS = (
         metavar="NAME",
         group=OptionGroup.BUILDER,
         help="name of the builder",
-        otherwise="a new one",
+        otherwise="a generated name",
     ),
     Option(
         name="driver",
@@ -55,22 +55,22 @@ OPTIONS = (
         metavar="DRIVER",
         default=DRIVER,
         group=OptionGroup.BUILDER,
-        help="the driver",
+        help="builder driver; kubernetes is the only one",
     ),
     Option(
         name="node",
         flags=("--node",),
         metavar="NAME",
         group=OptionGroup.BUILDER,
-        help="name of the node and its Deployment; without --append, the node that is to be changed",
-        otherwise="the builder's and a number",
+        help="name of the node and its Deployment; without --append, the node to change",
+        otherwise="the builder's name and a number",
     ),
     replace(
         options.BY_NAME["platforms"],
         name="platform",
         group=OptionGroup.BUILDER,
         help="platforms that the node is for, such as linux/amd64,linux/386",
-        otherwise="whatever it runs",
+        otherwise="all that it runs",
     ),
     *(options.BY_NAME[name] for name in SHAPE),
     Option(
@@ -78,7 +78,7 @@ OPTIONS = (
         flags=("--append",),
         kind=OptionKind.SWITCH,
         group=OptionGroup.BUILDER,
-        help="add a node to a builder that exists",
+        help="add a node to an existing builder",
     ),
     Option(
         name="leave",
@@ -92,7 +92,7 @@ OPTIONS = (
         flags=("--bootstrap",),
         kind=OptionKind.SWITCH,
         group=OptionGroup.BUILDER,
-        help="wait until the node is up",
+        help="wait until the node is ready",
     ),
     Option(
         name="use",
@@ -101,7 +101,7 @@ OPTIONS = (
         group=OptionGroup.BUILDER,
         help="make it the current builder",
     ),
-    replace(target.NAMESPACE, help="existing namespace for the builder", otherwise="the context's"),
+    replace(target.NAMESPACE, help="existing namespace for the builder", otherwise="the context's namespace"),
     *target.CLUSTER,
     options.BY_NAME["progress"],
 )

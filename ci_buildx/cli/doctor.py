@@ -22,18 +22,19 @@ if TYPE_CHECKING:
     from ci_buildx.manage.doctor import DoctorReport
 
 SUMMARY = (
-    "Checks that a cluster has all that builds need: versions, rights verb by verb, PodSecurity, architectures, "
-    "runtime handlers, user namespaces, storage classes, the reaper, registries, whether NetworkPolicies are enforced. "
-    "It makes a builder and a few pods to see for itself, removes them, and prints the YAML that gives what is missing."
+    "Checks that a cluster meets the requirements of builds: versions, permissions verb by verb, "
+    "PodSecurity, architectures, runtime handlers, user namespaces, storage classes, the reaper, "
+    "registries, enforcement of NetworkPolicies. It creates a builder and a few pods as a test, "
+    "removes them, and prints YAML that adds what is missing."
 )
 EXAMPLES = f"""\
 examples:
   kube-builder doctor registry.example
   kube-builder doctor --namespace ci-builds --format json
-  kube-builder doctor --no-probe          (only asks, and makes nothing)
+  kube-builder doctor --no-probe          (read-only, creates nothing)
   kube-builder doctor --roles jobs | kubectl apply -f -
 
-exit code 1 also where something that builds need is missing
+exit code 1 also if a requirement is missing
 
 {EXIT_CODES}"""
 _OPTIONS = ("kubeconfig", "kube-context", "namespace", "driver-opts", "buildkitd-config")
@@ -101,12 +102,13 @@ def make_parser() -> VerbParser:
     parser = VerbParser("doctor", "[OPTIONS] [REGISTRY…]", SUMMARY, examples=EXAMPLES)
     parser.add_options([options.BY_NAME[name] for name in _OPTIONS])
     other = parser.add_argument_group("Other")
-    help_of_registries = "a registry that builds use, HOST or HOST:PORT: is it reached from here and from a pod?"
+    help_of_registries = "registry that builds use, HOST or HOST:PORT; checked from here and from a pod"
     other.add_argument("registries", nargs="*", metavar="REGISTRY", help=help_of_registries)
-    other.add_argument("--no-probe", dest="no-probe", action="store_true", help="make no builder and no pods")
+    other.add_argument("--no-probe", dest="no-probe", action="store_true", help="create no builder and no pods")
     other.add_argument("--format", default=argparse.SUPPRESS, metavar="|".join(_FORMATS), help="table or json")
     help_of_mode = (
-        "whose rights: jobs, namespace, reaper, listing or looking (default: jobs; namespace with --namespace)"
+        "whose permissions to check: jobs, namespace, reaper, listing or looking "
+        "(default: jobs; namespace with --namespace)"
     )
     other.add_argument("--mode", default=argparse.SUPPRESS, metavar="MODE", help=help_of_mode)
     help_of_roles = (

@@ -34,8 +34,8 @@ OPTION = Option(
     kind=OptionKind.LINES,
     metavar="KEY[=VALUE]",
     group=OptionGroup.BUILDER,
-    help="only records of which this holds: id=, parents=, description=, type=, until=DURATION (not used for so "
-    "long), inuse, mutable, immutable, shared or private; KEY~=REGEX and KEY!=VALUE work, too",
+    help="only matching records: id=, parents=, description=, type=, until=DURATION (unused for that "
+    "long), inuse, mutable, immutable, shared or private; also KEY~=REGEX and KEY!=VALUE",
 )
 
 
@@ -74,7 +74,9 @@ def _make_clause(key: str, value: str) -> str:
     return f"{key}={value}" if key.endswith(("!", "~")) else f"{key}=={value}"
 
 
-SUMMARY = "Shows what is in a builder's cache. Each pod has its own; of several pods the table says whose it is."
+SUMMARY = (
+    "Shows the contents of a builder's cache. Each pod has its own; if there are several, the table names the pod."
+)
 EXAMPLES = f"""\
 examples:
   kube-builder du --builder kube
@@ -91,7 +93,7 @@ OPTIONS = (
         flags=("--verbose",),
         kind=OptionKind.SWITCH,
         group=OptionGroup.DISPLAY,
-        help="the same as --format pretty",
+        help="same as --format pretty",
     ),
     target.NAMESPACE,
     *target.CLUSTER,

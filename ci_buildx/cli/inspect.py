@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from ci_buildx.buildkit.messages import GcPolicy, Worker
     from ci_buildx.manage.survey import BuilderView, ReplicaView
 
-SUMMARY = "Shows one builder: where it is, when its certificates end, and what buildkitd says in each of its pods."
+SUMMARY = (
+    "Shows one builder: its namespace, when its certificates expire, and what buildkitd reports in each of its pods."
+)
 EXAMPLES = f"""\
 examples:
   kube-builder inspect kube
@@ -30,7 +32,7 @@ OPTIONS = (
         flags=("--bootstrap",),
         kind=OptionKind.SWITCH,
         group=OptionGroup.BUILDER,
-        help="start it where it is stopped, and wait until it is up",
+        help="start the builder if it is stopped, and wait until it is ready",
     ),
     target.TIMEOUT,
     target.BUILDER,

@@ -12,7 +12,9 @@ from ci_buildx.progress.step import drop_controls
 from ci_buildx.settings.option import Option, OptionGroup, OptionKind
 from ci_buildx.settings.syntax import parse_duration
 
-SUMMARY = "Shows what buildkitd says in the pods of a builder; of several pods each line begins with the pod's name."
+SUMMARY = (
+    "Shows buildkitd's log in the pods of a builder; if there are several pods, each line begins with the pod's name."
+)
 EXAMPLES = f"""\
 examples:
   kube-builder logs kube
@@ -34,30 +36,36 @@ OPTIONS = (
         flags=("-f", "--follow"),
         kind=OptionKind.SWITCH,
         group=OptionGroup.DISPLAY,
-        help="go on with what follows",
+        help="keep printing new lines",
     ),
     Option(
         name="tail",
         flags=("--tail",),
         metavar="LINES",
         group=OptionGroup.DISPLAY,
-        help="the last lines only",
+        help="print only the last lines",
         otherwise="all",
     ),
-    Option(name="since", flags=("--since",), metavar="DURATION", group=OptionGroup.DISPLAY, help="no older than this"),
+    Option(
+        name="since",
+        flags=("--since",),
+        metavar="DURATION",
+        group=OptionGroup.DISPLAY,
+        help="print only lines that are not older than this",
+    ),
     Option(
         name="timestamps",
         flags=("--timestamps",),
         kind=OptionKind.SWITCH,
         group=OptionGroup.DISPLAY,
-        help="with the time of each",
+        help="print the time of each line",
     ),
     Option(
         name="previous",
         flags=("-p", "--previous"),
         kind=OptionKind.SWITCH,
         group=OptionGroup.DISPLAY,
-        help="of the container that ended before this one",
+        help="print the log of the previous container",
     ),
     target.NAMESPACE,
     *target.CLUSTER,

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from ci_buildx.manage.survey import BuilderView, ReplicaView
 
 SUMMARY = (
-    "Lists the builders of the cluster, those that create made: their pods, and what buildkitd says in each of them. "
-    "A star marks the current builder, and the platforms that were named when a node was made."
+    "Lists the cluster's builders made by create, with their pods and what buildkitd reports in "
+    "each pod. A star marks the current builder, and the platforms named when a node was created."
 )
 EXAMPLES = f"""\
 examples:
   kube-builder ls
   kube-builder ls --format json
-  kube-builder ls --all           (also the builders of jobs)
+  kube-builder ls --all           (also builders of jobs)
 
 {EXIT_CODES}"""
 DRIVER = "kubernetes"
@@ -40,7 +40,7 @@ OPTIONS = (
         flags=("-a", "--all"),
         kind=OptionKind.SWITCH,
         group=OptionGroup.BUILDER,
-        help="also list the builders of jobs",
+        help="also list builders of jobs",
     ),
     target.TIMEOUT,
     target.make_format_option("table", "json"),
@@ -49,15 +49,15 @@ OPTIONS = (
         flags=("--no-trunc",),
         kind=OptionKind.SWITCH,
         group=OptionGroup.DISPLAY,
-        help="show every platform",
+        help="show all platforms",
     ),
     Option(
         name="namespace",
         flags=("--namespace",),
         metavar="NAME",
         group=OptionGroup.CLUSTER,
-        help="list the builders of this namespace only",
-        otherwise="those of all",
+        help="list only builders in this namespace",
+        otherwise="all namespaces",
     ),
     *target.CLUSTER,
 )

@@ -11,8 +11,9 @@ from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 from ci_buildx.errors import InputError
 
 SUMMARY = (
-    "Prints the step of kube-builder that stands for a GitHub workflow's steps of docker's actions: login, setup-qemu, "
-    "setup-buildx, metadata and build-push. Comments say what was done, and what is left to you. Nothing is changed."
+    "Prints the kube-builder step that replaces the steps of a GitHub workflow that use docker's actions: login, "
+    "setup-qemu, setup-buildx, metadata and build-push. Comments list what was converted and what is left to do. "
+    "No file is changed."
 )
 EXAMPLES = f"""\
 examples:

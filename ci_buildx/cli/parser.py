@@ -74,7 +74,7 @@ class VerbParser(argparse.ArgumentParser):
         group = group or self.add_argument_group("Other")
         if DEBUG.flag not in self._option_string_actions:
             _add_option(group, DEBUG)
-        group.add_argument("-h", "--help", action="help", help="show this text and end")
+        group.add_argument("-h", "--help", action="help", help="show this help and exit")
 
     def read(self, argv: Sequence[str]) -> dict[str, list[str] | str | bool]:
         """Parse the arguments, configure the debug log, and return the given values by name.

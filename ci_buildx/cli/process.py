@@ -111,11 +111,11 @@ def _open_null(mode: str) -> TextIO:
 CRASHED = 3
 EXIT_CODES = """\
 exit codes:
-  0         all is done
+  0         success
   1         the build, the cluster or a registry failed
-  2         the input is wrong; nothing was created
-  3         kube-builder itself failed; the crash report it names says where
-  130, 143  ended by SIGINT or SIGTERM, after cleaning up
+  2         invalid input; nothing was created
+  3         bug in kube-builder; see the crash report that the error names
+  130, 143  terminated by SIGINT or SIGTERM, after cleaning up
   129, 131  the same for SIGHUP and SIGQUIT
 """
 

@@ -15,7 +15,7 @@ from ci_buildx.settings.option import Option, OptionGroup, OptionKind
 if TYPE_CHECKING:
     from ci_buildx.manage.disk_usage import CacheUsage
 
-SUMMARY = "Clears a builder's cache, in each of its pods: all that no build uses, or what filters and limits say."
+SUMMARY = "Clears a builder's cache in each of its pods: all unused records, or those that filters and limits select."
 EXAMPLES = f"""\
 examples:
   kube-builder prune --force --builder kube
@@ -30,7 +30,7 @@ def _add_limit(name: str, text: str) -> Option:
 
 LIMITS = (
     _add_limit("reserved-space", "disk space that the cache may always keep"),
-    _add_limit("max-used-space", "disk space that the cache may keep at most"),
+    _add_limit("max-used-space", "maximum disk space of the cache"),
     _add_limit("min-free-space", "disk space that should be free afterwards"),
 )
 OPTIONS = (
@@ -39,7 +39,7 @@ OPTIONS = (
         flags=("-a", "--all"),
         kind=OptionKind.SWITCH,
         group=OptionGroup.BUILDER,
-        help="also internal records and images of frontends",
+        help="also remove internal records and images of frontends",
     ),
     du.OPTION,
     *LIMITS,
@@ -51,7 +51,7 @@ OPTIONS = (
         flags=("--verbose",),
         kind=OptionKind.SWITCH,
         group=OptionGroup.DISPLAY,
-        help="say all about each record",
+        help="print all fields of each record",
     ),
     target.NAMESPACE,
     *target.CLUSTER,

@@ -12,8 +12,8 @@ from ci_buildx.settings.assembly import make_cluster_settings
 from ci_buildx.settings.names import check_namespace
 
 SUMMARY = (
-    "Removes the namespaces and objects of jobs that are past their lifetime and were not removed by their own hand. "
-    "Nothing that has not expired is touched. Run it by hand, or as a CronJob."
+    "Deletes leftovers of killed jobs: namespaces and objects that are past their lifetime. Touches "
+    "only expired objects with kube-builder's labels. Run it manually or as a CronJob."
 )
 EXAMPLES = f"""\
 examples:
@@ -44,7 +44,9 @@ def make_parser() -> VerbParser:
     parser = VerbParser("reap", "[OPTIONS] [NAMESPACE…]", SUMMARY, examples=EXAMPLES)
     parser.add_options([options.BY_NAME["kubeconfig"], options.BY_NAME["kube-context"], options.BY_NAME["oidc"]])
     other = parser.add_argument_group("Other")
-    other.add_argument("namespaces", nargs="*", metavar="NAMESPACE", help="look for expired builders in these, too")
-    other.add_argument("--dry-run", dest="dry-run", action="store_true", help="only name what would be removed")
+    other.add_argument(
+        "namespaces", nargs="*", metavar="NAMESPACE", help="also look for expired builders in this namespace"
+    )
+    other.add_argument("--dry-run", dest="dry-run", action="store_true", help="only print what would be removed")
     parser.offer_help(other)
     return parser

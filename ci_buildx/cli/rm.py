@@ -12,13 +12,14 @@ from ci_buildx.errors import InputError
 from ci_buildx.settings.option import Option, OptionGroup, OptionKind
 
 SUMMARY = (
-    "Removes builders and everything of them: those of create, and those that a build kept. Volumes go with them, but "
-    "for those of nodes with driver-opt reclaim=retain, which are named."
+    "Removes builders with all their objects: those made by create, and those that a build kept. "
+    "Volumes are removed as well, except those of nodes with driver-opt reclaim=retain, which are "
+    "listed."
 )
 EXAMPLES = f"""\
 examples:
   kube-builder rm kube
-  kube-builder rm --keep-state kube     (volumes stay for a builder of the same name)
+  kube-builder rm --keep-state kube     (a new builder of that name reuses the volumes)
   kube-builder rm --all-inactive --force
   kube-builder rm --namespace ci-builds kube-builder-app-1f2e3d4c-x7k2p
 
@@ -36,7 +37,7 @@ OPTIONS = (
         flags=("--all-inactive",),
         kind=OptionKind.SWITCH,
         group=OptionGroup.BUILDER,
-        help="remove all builders none of whose pods runs, but for those of jobs",
+        help="remove all builders without a running pod, except those of jobs",
     ),
     target.FORCE,
     target.TIMEOUT,

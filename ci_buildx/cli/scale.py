@@ -11,7 +11,7 @@ from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 from ci_buildx.errors import InputError
 from ci_buildx.settings.option import Option, OptionGroup
 
-SUMMARY = "Gives each node of a builder, or one of them, another number of pods."
+SUMMARY = "Changes the number of pods of each node of a builder, or of one node."
 EXAMPLES = f"""\
 examples:
   kube-builder scale --replicas 4 kube
@@ -21,9 +21,7 @@ examples:
 MOST = 1000
 """Most pods of a node: a larger number is a typing error."""
 OPTIONS = (
-    Option(
-        name="replicas", flags=("--replicas",), metavar="NUMBER", group=OptionGroup.BUILDER, help="pods of each node"
-    ),
+    Option(name="replicas", flags=("--replicas",), metavar="NUMBER", group=OptionGroup.BUILDER, help="pods per node"),
     Option(
         name="node",
         flags=("--node",),

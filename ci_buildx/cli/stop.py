@@ -10,8 +10,8 @@ from ci_buildx.cli.parser import VerbParser
 from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 
 SUMMARY = (
-    "Lets a builder rest: its nodes have no pods until it is used again. Builds under way are waited for by the "
-    "cluster. Its cache stays where its state has a volume."
+    "Stops a builder: its nodes have no pods until the next build. The cluster waits for running "
+    "builds to end. The cache is kept if the builder's state has a volume."
 )
 EXAMPLES = f"""\
 examples:

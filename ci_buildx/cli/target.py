@@ -22,16 +22,16 @@ BUILDER = Option(
     flags=("--builder",),
     metavar="NAME",
     group=OptionGroup.BUILDER,
-    help="the builder, where no name is given",
-    otherwise="the one of kube-builder use",
+    help="the builder, if no name is given",
+    otherwise="the one selected by kube-builder use",
 )
 NAMESPACE = Option(
     name="namespace",
     flags=("--namespace",),
     metavar="NAME",
     group=OptionGroup.CLUSTER,
-    help="where the builder is",
-    otherwise="the context's namespace, then wherever it is found",
+    help="namespace of the builder",
+    otherwise="the context's namespace, else any that has the builder",
 )
 CLUSTER = (options.BY_NAME["kubeconfig"], options.BY_NAME["kube-context"])
 TIMEOUT = Option(
@@ -40,7 +40,7 @@ TIMEOUT = Option(
     metavar="DURATION",
     group=OptionGroup.BUILDER,
     default="20s",
-    help="how long to wait for what each pod says",
+    help="time to wait for each pod's answer",
 )
 """Same as buildx 0.38.2's (``commands/root.go``)."""
 FORCE = Option(
@@ -48,7 +48,7 @@ FORCE = Option(
     flags=("-f", "--force"),
     kind=OptionKind.SWITCH,
     group=OptionGroup.BUILDER,
-    help="do it without being asked",
+    help="do not ask for confirmation",
 )
 
 
@@ -61,7 +61,7 @@ def make_format_option(*kinds: str) -> Option:
         choices=kinds,
         default=kinds[0],
         group=OptionGroup.DISPLAY,
-        help="how to print it; json is one object a line",
+        help="output format; json is one object per line",
     )
 
 

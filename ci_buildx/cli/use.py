@@ -15,9 +15,9 @@ from ci_buildx.settings.names import NO_BUILDER
 from ci_buildx.settings.option import Option, OptionGroup, OptionKind
 
 SUMMARY = (
-    "Chooses the current builder: the one that build, inspect, du and the other verbs use where none is named. The "
-    "choice is this user's on this machine, for the context of the kubeconfig. "
-    "kube-builder use default takes it back: builds make builders of their own again."
+    "Selects the current builder, which build, inspect, du and the other verbs use if none is "
+    "named. The choice applies to this user on this machine, for the kubeconfig's context. "
+    '"kube-builder use default" reverts it: builds create builders of their own again.'
 )
 EXAMPLES = f"""\
 examples:
@@ -38,7 +38,7 @@ OPTIONS = (
         flags=("--default",),
         kind=OptionKind.SWITCH,
         group=OptionGroup.BUILDER,
-        help="for this context: what is done anyway",
+        help="for this context only; this is the default",
     ),
     target.BUILDER,
     target.NAMESPACE,

@@ -107,6 +107,6 @@ DEBUG = Option(
     kind=OptionKind.SWITCH,
     group=OptionGroup.DISPLAY,
     surfaces=COMMAND_LINE,
-    help="log what is asked of the cluster, of buildkitd and of registries on stderr, without secrets",
+    help="log requests to the cluster, to buildkitd and to registries on stderr, without secrets",
 )
 """Accepted by every verb, so it is defined outside of the table of build options and also listed there."""

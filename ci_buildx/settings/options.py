@@ -18,9 +18,9 @@ CONTEXT = Option(
     metavar="PATH|URL",
     default=".",
     group=OptionGroup.IMAGE,
-    help="folder of the build's files, a URL that BuildKit fetches itself (a git repository, "
+    help="build context: a folder, a URL that BuildKit fetches (a git repository, "
     "https://host/repo.git#ref:folder, or a tarball), or - for an archive or a Dockerfile on stdin",
-    as_input="folder of the build's files, or a URL that BuildKit fetches itself (a git repository, "
+    as_input="build context: a folder, or a URL that BuildKit fetches (a git repository, "
     "https://host/repo.git#ref:folder, or a tarball)",
 )
 
@@ -31,8 +31,8 @@ OPTIONS: tuple[Option, ...] = (
         flags=("-f", "--file"),
         metavar="FILE",
         group=OptionGroup.IMAGE,
-        help="the Dockerfile, relative to the working directory; also a URL, or - for stdin",
-        as_input="the Dockerfile, relative to the working directory; also a URL",
+        help="the Dockerfile, relative to the working directory, or a URL, or - for stdin",
+        as_input="the Dockerfile, relative to the working directory, or a URL",
         otherwise="Dockerfile in the context",
     ),
     Option(
@@ -41,7 +41,7 @@ OPTIONS: tuple[Option, ...] = (
         kind=OptionKind.LINES,
         metavar="NAME=CONTEXT",
         group=OptionGroup.IMAGE,
-        help="another context, by name, for FROM and COPY: a folder, oci-layout://FOLDER, docker-image://REF or a URL",
+        help="additional named context for FROM and COPY: a folder, oci-layout://FOLDER, docker-image://REF or a URL",
     ),
     Option(
         name="context-mtime",
@@ -50,8 +50,8 @@ OPTIONS: tuple[Option, ...] = (
         choices=tuple(ContextMtime),
         default=ContextMtime.KEEP,
         group=OptionGroup.IMAGE,
-        help="times of the context's files: keep, git (each file's last commit; in CI only what changed is sent) "
-        "or epoch (SOURCE_DATE_EPOCH)",
+        help="modification times of the context's files: keep, git (the file's last commit; in CI only "
+        "changed files are sent) or epoch (SOURCE_DATE_EPOCH)",
     ),
     Option(
         name="tags",
@@ -59,7 +59,7 @@ OPTIONS: tuple[Option, ...] = (
         kind=OptionKind.WORDS,
         metavar="REF",
         group=OptionGroup.IMAGE,
-        help="name of the image, registry/name:tag",
+        help="image name, registry/name:tag",
     ),
     Option(
         name="platforms",
@@ -67,8 +67,8 @@ OPTIONS: tuple[Option, ...] = (
         kind=OptionKind.WORDS,
         metavar="OS/ARCH",
         group=OptionGroup.IMAGE,
-        help="platforms to build for, such as linux/amd64,linux/arm64; several make one image index",
-        otherwise="linux/amd64 where the cluster has it; else, or on a kept builder, its nodes' own",
+        help="target platforms, such as linux/amd64,linux/arm64; several make one image index",
+        otherwise="linux/amd64 if the cluster has it; otherwise, or on an existing builder, its nodes' own",
     ),
     Option(
         name="target",
@@ -76,7 +76,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="STAGE",
         group=OptionGroup.IMAGE,
         help="stage of the Dockerfile to build",
-        otherwise="the last",
+        otherwise="the last stage",
     ),
     Option(
         name="build-args",
@@ -84,7 +84,7 @@ OPTIONS: tuple[Option, ...] = (
         kind=OptionKind.LINES,
         metavar="K[=V]",
         group=OptionGroup.IMAGE,
-        help="value of an ARG; without =V that of the variable K",
+        help="build argument (ARG); without =V, the value of environment variable K",
     ),
     Option(
         name="labels",
@@ -92,7 +92,7 @@ OPTIONS: tuple[Option, ...] = (
         kind=OptionKind.LINES,
         metavar="K=V",
         group=OptionGroup.IMAGE,
-        help="label of the image",
+        help="image label",
     ),
     Option(
         name="annotations",
@@ -108,7 +108,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="BOOL|K=V,…",
         default="mode=min,inline-only=true",
         group=OptionGroup.IMAGE,
-        help="attest how the image was made: true, false or attributes such as mode=max",
+        help="provenance attestation: true, false or attributes such as mode=max",
     ),
     Option(
         name="sbom",
@@ -116,7 +116,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="BOOL|K=V,…",
         default="false",
         group=OptionGroup.IMAGE,
-        help="attest what is in the image: true, false or generator=IMAGE",
+        help="SBOM attestation: true, false or generator=IMAGE",
     ),
     Option(
         name="attests",
@@ -142,8 +142,9 @@ OPTIONS: tuple[Option, ...] = (
         reading=Reading.LINES,
         metavar="OUTPUT",
         group=OptionGroup.RESULT,
-        help="where the result goes: a folder, - (tar to stdout), type=local|tar|oci|docker,dest=PATH or type=registry",
-        as_input="where the result goes: a folder, type=local|tar|oci|docker,dest=PATH or type=registry",
+        help="destination of the result: a folder, - (tar to stdout), type=local|tar|oci|docker,dest=PATH or "
+        "type=registry",
+        as_input="destination of the result: a folder, type=local|tar|oci|docker,dest=PATH or type=registry",
     ),
     Option(
         name="load",
@@ -151,7 +152,7 @@ OPTIONS: tuple[Option, ...] = (
         kind=OptionKind.SWITCH,
         default="false",
         group=OptionGroup.RESULT,
-        help="load the image into the docker daemon of DOCKER_HOST; without one write -o type=docker,dest=FILE",
+        help="load the image into the docker daemon of DOCKER_HOST; without a daemon, use -o type=docker,dest=FILE",
     ),
     Option(
         name="metadata-file",
@@ -159,7 +160,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="FILE",
         group=OptionGroup.RESULT,
         surfaces=COMMAND_LINE,
-        help="write digests and names of the result, and the time of each phase, as JSON",
+        help="write digests and names of the result, and the duration of each phase, to FILE as JSON",
     ),
     Option(
         name="iidfile",
@@ -167,7 +168,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="FILE",
         group=OptionGroup.RESULT,
         surfaces=COMMAND_LINE,
-        help="write the image ID",
+        help="write the image ID to FILE",
     ),
     Option(
         name="call",
@@ -175,8 +176,8 @@ OPTIONS: tuple[Option, ...] = (
         metavar="METHOD",
         default="build",
         group=OptionGroup.RESULT,
-        help="build nothing and tell of the Dockerfile: check (its build checks), outline (what it can be given) or "
-        "targets; as JSON with ,format=json",
+        help="instead of building, report on the Dockerfile: check (its build checks), outline (its "
+        "parameters) or targets; add ,format=json for JSON",
     ),
     Option(
         name="check",
@@ -185,15 +186,15 @@ OPTIONS: tuple[Option, ...] = (
         default="false",
         group=OptionGroup.RESULT,
         surfaces=COMMAND_LINE,
-        help="the same as --call check",
+        help="same as --call check",
     ),
     Option(
         name="timeline",
         flags=("--timeline",),
         metavar="FILE",
         group=OptionGroup.RESULT,
-        help="draw the build over time, each step of each platform and the critical path, also if it fails: "
-        "FILE.html or FILE.svg",
+        help="draw a timeline of the build, with each step of each platform and the critical path, even if "
+        "it fails: FILE.html or FILE.svg",
     ),
     Option(
         name="no-cache",
@@ -201,7 +202,7 @@ OPTIONS: tuple[Option, ...] = (
         kind=OptionKind.SWITCH,
         default="false",
         group=OptionGroup.CACHE,
-        help="run every step, whatever the cache holds",
+        help="run every step, ignoring the cache",
     ),
     Option(
         name="no-cache-filters",
@@ -209,7 +210,7 @@ OPTIONS: tuple[Option, ...] = (
         kind=OptionKind.WORDS,
         metavar="STAGE",
         group=OptionGroup.CACHE,
-        help="run every step of a stage, whatever the cache holds",
+        help="run every step of a stage, ignoring the cache",
     ),
     Option(
         name="pull",
@@ -217,7 +218,7 @@ OPTIONS: tuple[Option, ...] = (
         kind=OptionKind.SWITCH,
         default="false",
         group=OptionGroup.CACHE,
-        help="ask the registry for newer base images",
+        help="check the registry for newer base images",
     ),
     Option(
         name="cache-from",
@@ -253,8 +254,8 @@ OPTIONS: tuple[Option, ...] = (
         kind=OptionKind.LINES,
         metavar="ID[=SOCKET|KEY,…]",
         group=OptionGroup.CACHE,
-        help="SSH agent for RUN --mount=type=ssh and git contexts: default (the one of SSH_AUTH_SOCK), another socket, "
-        "or private keys",
+        help="SSH agent for RUN --mount=type=ssh and git contexts: default (that of SSH_AUTH_SOCK), another "
+        "socket, or private keys",
     ),
     Option(
         name="policy",
@@ -264,15 +265,15 @@ OPTIONS: tuple[Option, ...] = (
         metavar="K=V,…",
         group=OptionGroup.CACHE,
         surfaces=COMMAND_LINE,
-        help="disabled=true builds without the policy in Rego beside the Dockerfile, which nothing here evaluates; "
-        "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY names one in JSON",
+        help="disabled=true ignores the Rego policy next to the Dockerfile, since Rego is not supported; "
+        "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY names a JSON policy",
     ),
     Option(
         name="network",
         flags=("--network",),
         metavar="MODE",
         group=OptionGroup.STEPS,
-        help="network of RUN: default, host or none",
+        help="network mode of RUN: default, host or none",
     ),
     Option(
         name="add-hosts",
@@ -280,7 +281,7 @@ OPTIONS: tuple[Option, ...] = (
         kind=OptionKind.WORDS,
         metavar="HOST:IP",
         group=OptionGroup.STEPS,
-        help="host name that RUN can resolve",
+        help="additional host name for RUN to resolve",
     ),
     Option(
         name="allow",
@@ -288,8 +289,8 @@ OPTIONS: tuple[Option, ...] = (
         kind=OptionKind.WORDS,
         metavar="ENTITLEMENT",
         group=OptionGroup.STEPS,
-        help="let RUN ask for network.host, security.insecure or device; "
-        "buildx.local.delete lets mode=delete of a local output clear any folder",
+        help="permit RUN to use network.host, security.insecure or device; buildx.local.delete permits "
+        "mode=delete of a local output to clear any folder",
     ),
     Option(
         name="shm-size",
@@ -304,7 +305,7 @@ OPTIONS: tuple[Option, ...] = (
         kind=OptionKind.LINES,
         metavar="NAME=SOFT[:HARD]",
         group=OptionGroup.STEPS,
-        help="limit of RUN, such as nofile=1024:2048",
+        help="ulimit of RUN, such as nofile=1024:2048",
     ),
     Option(
         name="cgroup-parent",
@@ -320,7 +321,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="K=V",
         group=OptionGroup.STEPS,
         surfaces=COMMAND_LINE,
-        help="limit of each step, named as docker run does, such as memory=512m",
+        help="resource limit of each step, named as in docker run, such as memory=512m",
     ),
     Option(
         name="driver-opts",
@@ -329,15 +330,15 @@ OPTIONS: tuple[Option, ...] = (
         reading=Reading.LINES,
         metavar="K=V,…",
         group=OptionGroup.BUILDER,
-        help="how the builder is made: image, namespace, replicas, nodeselector and more (docs/driver-opts.md); "
-        """a value with commas is quoted whole: '"nodeselector=a=b,c=d"'""",
+        help="settings of the builder: image, namespace, replicas, nodeselector and more (docs/driver-opts.md); "
+        """quote an option that contains commas: '"nodeselector=a=b,c=d"'""",
     ),
     Option(
         name="builder-config",
         flags=("--builder-config",),
         metavar="FILE",
         group=OptionGroup.BUILDER,
-        help="the driver options as YAML, where nothing needs quotes: a file, or in an input its text",
+        help="driver options as YAML, which needs no quoting: a file or, as an input, its content",
     ),
     Option(
         name="buildkitd-config",
@@ -351,21 +352,21 @@ OPTIONS: tuple[Option, ...] = (
         metavar="TOML",
         group=OptionGroup.BUILDER,
         surfaces=frozenset((OptionSurface.GITHUB, OptionSurface.GITLAB)),
-        help="the same as text",
+        help="content of buildkitd.toml for the builder",
     ),
     Option(
         name="buildkitd-flags",
         flags=("--buildkitd-flags",),
         metavar="FLAGS",
         group=OptionGroup.BUILDER,
-        help="more flags for buildkitd, in one text",
+        help="additional flags for buildkitd, as one text",
     ),
     Option(
         name="builder",
         flags=("--builder",),
         metavar="NAME",
         group=OptionGroup.BUILDER,
-        help="build on this builder, one of create or one that a build kept, instead of making one",
+        help="existing builder to use (from create, or kept by a build) instead of a new one",
     ),
     Option(
         name="keep",
@@ -374,7 +375,7 @@ OPTIONS: tuple[Option, ...] = (
         default="false",
         group=OptionGroup.BUILDER,
         surfaces=COMMAND_LINE,
-        help="keep the builder after the build; kube-builder rm removes it, and its lifetime ends it",
+        help="keep the builder after the build; kube-builder rm removes it, and it ends with its lifetime",
     ),
     Option(
         name="lifetime",
@@ -382,7 +383,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="DURATION",
         default=f"{BuilderSettings().lifetime}s",
         group=OptionGroup.BUILDER,
-        help="the cluster itself ends the builder after this time",
+        help="time after which the cluster itself ends the builder",
     ),
     Option(
         name="sticky-key",
@@ -390,7 +391,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="TEMPLATE",
         default=sticky_key.DEFAULT,
         group=OptionGroup.BUILDER,
-        help="what builds have in common that go to the same one of several replicas; "
+        help="builds with equal keys go to the same replica; "
         f"fields: {' '.join(f'{{{name}}}' for name in sticky_key.FIELDS)}",
     ),
     Option(
@@ -398,8 +399,8 @@ OPTIONS: tuple[Option, ...] = (
         metavar="NAME",
         group=OptionGroup.BUILDER,
         surfaces=frozenset((OptionSurface.GITHUB, OptionSurface.GITLAB)),
-        help="runs of one scope share lasting builders and cache keys; what a fork sends always has its own",
-        otherwise="protected refs share theirs, other refs theirs",
+        help="runs with the same scope share lasting builders and cache keys; a fork always has its own",
+        otherwise="protected refs share one scope, all others another",
     ),
     Option(
         name="transport",
@@ -408,7 +409,7 @@ OPTIONS: tuple[Option, ...] = (
         choices=tuple(TransportChoice),
         default=TransportChoice.AUTO,
         group=OptionGroup.BUILDER,
-        help="how to reach the builder; auto races them",
+        help="how to connect to the builder; auto tries all in parallel",
     ),
     Option(
         name="namespace",
@@ -416,16 +417,16 @@ OPTIONS: tuple[Option, ...] = (
         metavar="NAME",
         group=OptionGroup.CLUSTER,
         help="existing namespace for the builder",
-        otherwise="one of its own, made and removed",
+        otherwise="a new one, removed afterwards",
     ),
     Option(
         name="kubeconfig",
         flags=("--kubeconfig",),
         metavar="FILE",
         group=OptionGroup.CLUSTER,
-        help="credentials of the cluster",
-        as_input="credentials of the cluster: a kubeconfig's path, its content, or that in base64",
-        otherwise="KUBECONFIG, ~/.kube/config or the pod's own account",
+        help="credentials for the cluster",
+        as_input="credentials for the cluster: path, content or base64 content of a kubeconfig",
+        otherwise="KUBECONFIG, ~/.kube/config or the pod's service account",
     ),
     Option(
         name="kube-context",
@@ -433,14 +434,14 @@ OPTIONS: tuple[Option, ...] = (
         metavar="NAME",
         group=OptionGroup.CLUSTER,
         help="context of the kubeconfig",
-        otherwise="its current one",
+        otherwise="the current context",
     ),
     Option(
         name="oidc",
         flags=("--oidc",),
         metavar="AUDIENCE|env:NAME",
         group=OptionGroup.CLUSTER,
-        help="be the CI job at the cluster's API, by its OIDC token: the audience to ask GitHub for, "
+        help="authenticate to the cluster with the CI job's OIDC token: the audience to request from GitHub, "
         "or env:NAME for a variable that holds the token (GitLab's id_tokens)",
         otherwise="the kubeconfig's user",
     ),
@@ -451,8 +452,8 @@ OPTIONS: tuple[Option, ...] = (
         choices=tuple(ProgressMode),
         default=ProgressMode.AUTO,
         group=OptionGroup.DISPLAY,
-        help="kind of progress on stderr; auto is tty on a terminal and plain in a log",
-        as_input="kind of progress in the log; auto is github or gitlab there, plain in other logs",
+        help="progress display on stderr; auto is tty on a terminal and plain in a log",
+        as_input="progress display in the log; auto is github or gitlab on those systems, else plain",
     ),
     Option(
         name="print",
@@ -461,7 +462,7 @@ OPTIONS: tuple[Option, ...] = (
         choices=tuple(PreviewKind),
         group=OptionGroup.DISPLAY,
         surfaces=COMMAND_LINE,
-        help="build nothing; show as JSON what would be done: nodes, objects, files or the request",
+        help="print as JSON what a build would do, without building: nodes, objects, files or the request",
     ),
     DEBUG,
 )

@@ -83,11 +83,11 @@ def test_a_description_is_one_line_and_tells_the_default(option: Option) -> None
 def test_the_defaults_that_a_system_has_are_told_there() -> None:
     github = yaml.safe_load((ROOT / "action.yml").read_text())["inputs"]
     assert "(default: the repository at the event's commit, as a git URL)" in github["context"]["description"]
-    assert "public repository mode=max" in github["provenance"]["description"]
+    assert "mode=max for public repositories" in github["provenance"]["description"]
     assert "auto is github" in github["progress"]["description"]
     spec = next(yaml.safe_load_all(TEMPLATE.read_text()))["spec"]["inputs"]
     assert "(default: .)" in spec["context"]["description"]
-    assert "the job's time-out" in spec["lifetime"]["description"]
+    assert "the job's timeout" in spec["lifetime"]["description"]
 
 
 def test_the_job_uses_the_entry_points_files(template: tuple[Any, dict[str, Any]]) -> None:
