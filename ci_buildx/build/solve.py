@@ -298,6 +298,7 @@ class _NodeSolve:
         silence = SilenceReport(self.site.display, self.connection.pod)
         start_thread(lambda: self.guard(session, silence, stop, done))
         name = node.name if self.share.several else ""
+        result = None
         try:
             result = self.connection.control.solve(
                 wanted,
@@ -309,7 +310,8 @@ class _NodeSolve:
             raise self.explain(failure) from failure
         finally:
             done.set()
-            silence.close(session.silence)
+            # A result ends a silence, also if it overtakes the answer to the session's last ping.
+            silence.close(session.silence if result is None else 0.0)
         self.share.keep(result.exporter_response)
         return NodeResult(connection=self.connection, response=result.exporter_response)
 
