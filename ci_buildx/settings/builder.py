@@ -155,6 +155,7 @@ class BuilderSettings:
     serviceaccount: str = ""
     schedulername: str = ""
     priority_class: str = ""
+    dns_policy: str = ""
     requests: Pairs = ()
     limits: Pairs = ()
     env: Pairs = ()

@@ -101,7 +101,7 @@ def _make_pod_spec(draft: BuilderSpec, node: NodePlan, tenure: WorkloadTraits) -
 
 
 def _make_placement(draft: BuilderSpec, node: NodePlan) -> Manifest:
-    """Return the fields for scheduling, service account and image pulls."""
+    """Return the fields for scheduling, service account, DNS and image pulls."""
     settings = draft.settings
     selector = dict(settings.nodeselector)
     if node.architecture:
@@ -113,6 +113,7 @@ def _make_placement(draft: BuilderSpec, node: NodePlan) -> Manifest:
         "serviceAccountName": settings.serviceaccount,
         "schedulerName": settings.schedulername,
         "priorityClassName": settings.priority_class,
+        "dnsPolicy": settings.dns_policy,
         "imagePullSecrets": [{"name": name} for name in _list_pull_secrets(draft)],
     }
     return {key: value for key, value in wanted.items() if value}

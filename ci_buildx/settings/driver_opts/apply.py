@@ -95,6 +95,7 @@ _FIELDS: dict[str, tuple[str, Check]] = {
     "serviceaccount": ("serviceaccount", checks.check_object_name),
     "schedulername": ("schedulername", checks.check_object_name),
     "priority-class": ("priority_class", checks.check_object_name),
+    "dns-policy": ("dns_policy", checks.check_dns_policy),
     "rootless": ("rootless", _keep_value),
     "user-namespaces": ("user_namespaces", _check_choice(UserNamespaces)),
     "timeout": ("timeout", parse_duration),

@@ -63,6 +63,7 @@ _MIRROR = re.compile(rf"(?:https?://)?(?:{_HOST.pattern})(?:/[A-Za-z0-9_./-]*)?"
 _PROFILE = re.compile(r"unconfined|runtime/default|default|localhost/[A-Za-z0-9_][A-Za-z0-9_./-]*")
 _OPERATORS = ("Equal", "Exists")
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+_DNS_POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default")
 
 
 def check_image(text: str, *, source: str) -> str:
@@ -223,6 +224,19 @@ def check_profile(text: str, *, source: str) -> str:
         fix = "write unconfined, runtime/default, localhost/NAME, or default to leave it to the cluster"
         raise InputError(f"{text!r} is not a profile", source=source, fix=fix)
     return "" if text == "default" else text
+
+
+def check_dns_policy(text: str, *, source: str) -> str:
+    """Check a DNS policy as k8s.io/kubernetes v1.34.2 ``pkg/apis/core/validation/validation.go`` (validateDNSPolicy).
+
+    ``None`` is refused: its nameservers are in ``dnsConfig`` (validatePodDNSConfig), which only a pod template can set.
+    """
+    if text == "None":
+        fix = "set dnsPolicy and dnsConfig in driver-opt pod-template"
+        raise InputError("None needs a dnsConfig, which this option cannot set", source=source, fix=fix)
+    if text not in _DNS_POLICIES:
+        raise InputError(f"unknown value {text!r}", source=source, fix=suggest_name(text, _DNS_POLICIES))
+    return text
 
 
 def check_seconds(text: str, *, source: str) -> int:

@@ -75,6 +75,7 @@ OF_OURS = {
     "seccomp-profile": OptionShape.TEXT,
     "apparmor-profile": OptionShape.TEXT,
     "priority-class": OptionShape.TEXT,
+    "dns-policy": OptionShape.TEXT,
     "grace-period": OptionShape.TEXT,
     "proxy": OptionShape.SWITCH,
     "registry-mirrors": OptionShape.MIRRORS,

@@ -118,6 +118,7 @@ def test_options_of_scheduling_and_marks(yard: Yard, priority_class: str) -> Non
             'key=foo4,operator=Exists,effect=noexecute,tolerationSeconds=30"'
         ),
         f"schedulername=default-scheduler,priority-class={priority_class},grace-period=7",
+        "dns-policy=ClusterFirstWithHostNet",
         "requests.cpu=10m,requests.memory=32Mi,requests.ephemeral-storage=16Mi",
         "limits.cpu=2,limits.memory=4Gi,limits.ephemeral-storage=8Gi",
         "env.BUILDKIT_TTY_LOG_LINES=7,env.FROM_HERE=x=y",
@@ -144,6 +145,7 @@ def test_options_of_scheduling_and_marks(yard: Yard, priority_class: str) -> Non
         assert spec["schedulerName"] == "default-scheduler"
         assert spec["priorityClassName"] == priority_class
         assert spec["priority"] == 1000
+        assert spec["dnsPolicy"] == "ClusterFirstWithHostNet"
         assert spec["terminationGracePeriodSeconds"] == 7
         assert spec["serviceAccountName"] == "default"
         assert spec["automountServiceAccountToken"] is False

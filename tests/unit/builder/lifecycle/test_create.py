@@ -72,6 +72,16 @@ def test_a_claimed_volume_makes_it_a_stateful_set_whose_claims_are_marked() -> N
     assert claim["spec"]["storageClassName"] == "fast"
 
 
+@pytest.mark.parametrize("storage", [Storage(), Storage(claimed="10Gi")], ids=["Deployment", "StatefulSet"])
+def test_the_dns_policy_is_in_the_pods_and_absent_by_default(storage: Storage) -> None:
+    given = {"dns-policy": "Default"}
+    made = lasting_objects.make_workload(draft(storage=storage, dns_policy="Default"), node("kube0"), given, OWNER)
+    assert made["spec"]["template"]["spec"]["dnsPolicy"] == "Default"
+    assert made["metadata"]["annotations"][labels.DRIVER_OPTS] == '{"dns-policy": "Default"}'
+    plain = lasting_objects.make_workload(draft(storage=storage), node("kube0"), {}, OWNER)
+    assert "dnsPolicy" not in plain["spec"]["template"]["spec"]
+
+
 def test_what_matters_later_is_noted_however_it_was_written() -> None:
     """As YAML there are no texts of options."""
     claimed = Storage(claimed="1Gi", reclaim=Reclaim.RETAIN)

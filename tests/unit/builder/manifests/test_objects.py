@@ -52,6 +52,7 @@ FULL = BuilderSettings(
     serviceaccount="builder",
     schedulername="packs",
     priority_class="high",
+    dns_policy="Default",
     requests=(("cpu", "2"), ("memory", "4Gi")),
     limits=(("memory", "8Gi"),),
     env=(("BUILDKIT_STEP_LOG_MAX_SIZE", "-1"), ("NO_PROXY", "all")),

@@ -41,6 +41,7 @@ labels: {version: 1.10, tier: "no"}
 serviceaccount: builder
 schedulername: packs
 priority-class: high
+dns-policy: Default
 env: {A: 1, B: "x,y", c.d: true}
 user-namespaces: false
 qemu: {install: true, image: "binfmt:1"}
@@ -66,7 +67,7 @@ AS_OPTIONS = (
         'key=foo3,operator=Exists,effect=NoExecute,tolerationSeconds=30"'
     ),
     '"annotations=team.example/note=a=b","labels=version=1.10,tier=no"',
-    "serviceaccount=builder,schedulername=packs,priority-class=high",
+    "serviceaccount=builder,schedulername=packs,priority-class=high,dns-policy=Default",
     'env.A=1,"env.B=x,y",env.c.d=true,user-namespaces=false,qemu.install=true,qemu.image=binfmt:1',
     "persistent-volume-claim.requests.storage=50Gi,storage-class=fast,reclaim=delete",
     '"image-pull-secrets=a,auto","registry-mirrors=docker.io=m.example;n.example,quay.io=q.example"',
@@ -126,6 +127,14 @@ def test_single_options_go_before_the_document(tmp_path: Path) -> None:
         ("rootless: yes\n", "b.yaml:1 rootless: 'yes' is not true or false"),
         ("replicas: 0\n", "b.yaml:1 replicas: 0 is less than 1"),
         ("loadbalance: stiky\n", "b.yaml:1 loadbalance: 'stiky' is none of sticky, random"),
+        ("dns-policy: Defualt\n", "b.yaml:1 dns-policy: unknown value 'Defualt'; did you mean 'Default'?"),
+        (
+            "dns-policy: None\n",
+            (
+                "b.yaml:1 dns-policy: None needs a dnsConfig, which this option cannot set; "
+                "set dnsPolicy and dnsConfig in driver-opt pod-template"
+            ),
+        ),
         (
             "tolerations:\n  - key: a\n  - key: b\n    operator: maybe\n",
             "b.yaml:4 tolerations[1].operator: 'maybe' is not `Equal` or `Exists`, in any case",

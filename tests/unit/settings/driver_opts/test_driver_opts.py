@@ -106,6 +106,10 @@ def test_the_last_of_a_name_counts_and_empty_ones_do_not() -> None:
             },
         ),
         ("priority-class=high,grace-period=2m", {"priority_class": "high", "grace_period": 120}),
+        ("dns-policy=ClusterFirst", {"dns_policy": "ClusterFirst"}),
+        ("dns-policy=ClusterFirstWithHostNet", {"dns_policy": "ClusterFirstWithHostNet"}),
+        ("dns-policy=Default", {"dns_policy": "Default"}),
+        ("dns-policy=", {}),
         ("proxy=false", {"proxy": None}),
         (
             '"registry-mirrors=docker.io=m.example;http://n.example:5000/hub,quay.io=q.example"',
@@ -189,6 +193,18 @@ def test_resources_of_several_options_are_compared() -> None:
         ("limits.memory=2GB", " limits.memory: unknown unit 'GB' in quantity '2GB'; did you mean 'G'?"),
         ("rootless=maybe", " rootless: 'maybe' is neither true nor false; write true or false"),
         ("loadbalance=stiky", " loadbalance: unknown value 'stiky'; did you mean 'sticky'?"),
+        ("dns-policy=clusterfirst", " dns-policy: unknown value 'clusterfirst'; did you mean 'ClusterFirst'?"),
+        (
+            "dns-policy=node",
+            " dns-policy: unknown value 'node'; known: ClusterFirst, ClusterFirstWithHostNet, Default",
+        ),
+        (
+            "dns-policy=None",
+            (
+                " dns-policy: None needs a dnsConfig, which this option cannot set; "
+                "set dnsPolicy and dnsConfig in driver-opt pod-template"
+            ),
+        ),
         ("tolerations=kee=a", " tolerations: unknown field 'kee'; did you mean 'key'?"),
         (
             '"tolerations=key=a,operator=exist"',
