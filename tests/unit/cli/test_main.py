@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -173,6 +174,8 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
         (["reap", "--kubeconfig", "none"], "--kubeconfig: kubeconfig 'none' does not exist"),
         (["reap", "--kubeconfig", "."], "--kubeconfig: kubeconfig '.' is a folder; name a file"),
         (["version", "x"], "unexpected argument 'x'; see kube-builder version --help"),
+        (["version", "--format", "yaml"], "--format: unknown format 'yaml'; known: text, json"),
+        (["--version", "--format="], "--format: unknown format ''; known: text, json"),
     ],
 )
 def test_refuses_in_one_line(cwd: Path, argv: list[str], message: str) -> None:
@@ -242,6 +245,22 @@ def test_every_verb_has_help(cwd: Path, verb: str, capsys: pytest.CaptureFixture
 
 def test_version(cwd: Path) -> None:
     assert run(cwd, "version") == run(cwd, "--version") == (0, f"{__version__}\n", "")
+    assert run(cwd, "version", "--format", "text") == (0, f"{__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("machine", "shown"), [("x86_64", "linux/amd64"), ("aarch64", "linux/arm64"), ("riscv64", "linux/riscv64")]
+)
+def test_version_as_json(cwd: Path, machine: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keys and their order are promised to scripts."""
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr(platform, "python_version", lambda: "3.12.1")
+    line = (
+        f'{{"version": "{__version__}", "python": "3.12.1", "platform": "{shown}", '
+        '"image": "moby/buildkit:buildx-stable-1"}\n'
+    )
+    assert run(cwd, "version", "--format", "json") == run(cwd, "--version", "--format=json") == (0, line, "")
 
 
 RESULT = BuildResult(
