@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from importlib import import_module
 from pathlib import Path
 
-from ci_buildx.cli.main import VERBS
+from ci_buildx.cli import main
 from ci_buildx.cli.parser import VerbParser
 
 _HEAD = """\
@@ -50,8 +49,8 @@ def page() -> str:
 
 
 def _section(verb: str) -> str:
-    parser: VerbParser = import_module(f"ci_buildx.cli.{verb}").make_parser()
-    summary = VERBS[verb]
+    parser: VerbParser = main.import_verb(verb).make_parser()
+    summary = main.VERBS[verb]
     lines = [f"## {verb}", "", f"{summary[0].upper()}{summary[1:]}.", "", f"    {parser.usage}", ""]
     lines += [*(parser.description or "").splitlines(), "", "| option | meaning |", "|---|---|"]
     actions = [action for action in parser._actions if action.help != argparse.SUPPRESS]

@@ -24,7 +24,7 @@ _TIME = "%Y-%m-%dT%H:%M:%S"
 _LOG = debug.get_log("cli")
 
 
-def switch_on(around: ProcessContext, argv: Sequence[str], *, as_json: bool) -> None:
+def switch_on(around: ProcessContext, argv: Sequence[str], *, verb: str = "", as_json: bool) -> None:
     """Connect all loggers to standard error. The first line contains version, verb and system."""
     handler = _Handler(TextOutlet(around.stderr))
     handler.setFormatter(_JsonLine() if as_json else _TextLine())
@@ -38,7 +38,6 @@ def switch_on(around: ProcessContext, argv: Sequence[str], *, as_json: bool) -> 
     # Handlers of the root logger belong to libraries and to programs that embed kube-builder.
     root.propagate = False
     debug.connect(lambda name: logging.getLogger(name).debug)
-    verb = next((word for word in argv if not word.startswith("-")), "")
     _LOG.debug(
         "kube-builder %s %s, Python %s, %s", __version__, verb, platform.python_version(), platform.platform(terse=True)
     )

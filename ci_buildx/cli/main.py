@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from itertools import takewhile
+from types import ModuleType
 from typing import NoReturn
 
 from ci_buildx.cli import process
@@ -38,22 +39,17 @@ VERBS = {
     "migrate": "convert a GitHub workflow's steps that use docker's actions",
     "version": "show the version",
 }
+"""Verbs of one word or more, such as ``ls`` and ``imagetools inspect``, with what ``--help`` writes beside them."""
 _LOG = debug.get_log("cli")
 _GARBAGE = 200_000
 """New objects before the garbage collector looks for cycles: more than all imports create (Python's default: 700)."""
-HELP = f"""\
-usage: kube-builder VERB [OPTIONS]
-
-Builds container images for several architectures on Kubernetes with BuildKit.
-
-verbs:
-{"".join(f"  {verb:<9} {summary}{chr(10)}" for verb, summary in VERBS.items())}
+_HELP_WORDS = ("-h", "--help", "help")
+_EXAMPLES = """\
 examples:
   kube-builder build --push -t registry.example/team/app:1 .
   kube-builder build --platform linux/amd64,linux/arm64 -t registry.example/team/app:1 --push .
   kube-builder build --help
-
-{process.EXIT_CODES}"""
+"""
 
 
 def run() -> NoReturn:
@@ -82,7 +78,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
         if wanted if wanted is not None else is_debug_wanted(around.env):
             from ci_buildx.cli.debug import switch_on
 
-            switch_on(around, argv, as_json=as_json)
+            switch_on(around, argv, verb=find_verb(argv)[0], as_json=as_json)
 
     def work() -> int:
         from ci_buildx.runtime import signals
@@ -124,21 +120,63 @@ def is_debug_wanted(env: Mapping[str, str]) -> bool:
 
 def dispatch_verb(argv: Sequence[str], around: ProcessContext) -> int:
     """Run the verb and return its exit code. Raises InputError for an unknown one."""
-    # As in docker, --debug may precede the verb; the verb's own parser reads it.
-    early = len(list(takewhile(_is_debug, argv)))
-    verb, *rest = argv[early:] or ("--help",)
-    rest = [*argv[:early], *rest]
-    if verb in ("-h", "--help", "help"):
-        around.stdout.write(HELP)
-        return 0
-    if verb == "--version":
-        verb = "version"
+    verb, rest = find_verb(argv)
     if verb not in VERBS:
-        from ci_buildx.settings.names import suggest_name
+        around.stdout.write(format_help(verb))
+        return 0
+    return int(import_verb(verb).main(rest, around))
 
-        kind = "option" if verb.startswith("-") else "verb"
-        raise InputError(f"unknown {kind} {verb!r}", fix=suggest_name(verb, VERBS))
-    return int(import_module(f"ci_buildx.cli.{verb}").main(rest, around))
+
+def find_verb(argv: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the verb and its arguments. If help is requested before the verb ends, return the words until then.
+
+    Raises InputError for an unknown word.
+    """
+    verb = ""
+    early: list[str] = []
+    rest = list(argv)
+    while verb not in VERBS:
+        # As in docker, --debug may precede each word; the verb's own parser reads it.
+        options = list(takewhile(_is_debug, rest))
+        early += options
+        word, *rest = rest[len(options) :] or ["--help"]
+        if word in _HELP_WORDS:
+            return verb, []
+        if word == "--version" and not verb:
+            word = "version"
+        if word not in list_words(verb):
+            from ci_buildx.settings.names import suggest_name
+
+            kind = "option" if word.startswith("-") else "verb"
+            raise InputError(f"unknown {kind} {word!r}", source=verb, fix=suggest_name(word, list_words(verb)))
+        verb = f"{verb} {word}".lstrip()
+    return verb, [*early, *rest]
+
+
+def list_words(group: str = "") -> list[str]:
+    """Return the words that may follow the words of ``group``; without a group, the first words of all verbs."""
+    start = f"{group} ".lstrip()
+    return list(dict.fromkeys(verb[len(start) :].partition(" ")[0] for verb in VERBS if verb.startswith(start)))
+
+
+def import_verb(verb: str) -> ModuleType:
+    """Import the verb's module, whose name has underscores in place of spaces."""
+    return import_module(f"ci_buildx.cli.{verb.replace(' ', '_')}")
+
+
+def format_help(group: str = "") -> str:
+    """Format the list of all verbs, or of a group's sub-verbs."""
+    start = f"{group} ".lstrip()
+    rows = {verb.removeprefix(start): summary for verb, summary in VERBS.items() if verb.startswith(start)}
+    width = max(map(len, rows)) + 2
+    verbs = "".join(f"  {verb:<{width}} {summary}\n" for verb, summary in rows.items())
+    about = (
+        f"Run kube-builder {group} VERB --help for the options of a verb."
+        if group
+        else "Builds container images for several architectures on Kubernetes with BuildKit."
+    )
+    examples = "" if group else f"{_EXAMPLES}\n"
+    return f"usage: kube-builder {start}VERB [OPTIONS]\n\n{about}\n\nverbs:\n{verbs}\n{examples}{process.EXIT_CODES}"
 
 
 def _is_debug(argument: str) -> bool:

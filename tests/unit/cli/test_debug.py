@@ -103,7 +103,7 @@ def test_neither_yes_nor_no(argv: list[str], env: dict[str, str], source: str) -
 def test_every_verb_takes_it(verb: str, tmp_path: Path) -> None:
     """Without a cluster most of them end with an error; the log has begun before that, and says how they ended."""
     env = {"KUBECONFIG": str(tmp_path / "none"), "HOME": str(tmp_path)}
-    code, _, stderr = run(verb, "--debug", env=env, cwd=tmp_path)
+    code, _, stderr = run(*verb.split(), "--debug", env=env, cwd=tmp_path)
     lines = [line for line in stderr.splitlines() if LINE.fullmatch(line)]
     assert f" {verb}, Python " in lines[0]
     assert f"ci_buildx.cli: exit code {code} after " in lines[-1]

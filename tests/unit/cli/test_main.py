@@ -15,7 +15,7 @@ import pytest
 from ci_buildx import __version__
 from ci_buildx.build.result import BuildResult
 from ci_buildx.cli import build
-from ci_buildx.cli.main import VERBS, main
+from ci_buildx.cli.main import VERBS, list_words, main
 from ci_buildx.cli.process import ProcessContext
 from ci_buildx.errors import InputError
 from ci_buildx.model.platform import Platform
@@ -88,7 +88,7 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
     ("argv", "message"),
     [
         (["bild"], "unknown verb 'bild'; did you mean 'build'?"),
-        (["--halp"], "unknown option '--halp'; known: " + ", ".join(VERBS)),
+        (["--halp"], "unknown option '--halp'; known: " + ", ".join(list_words())),
         (["build"], "no context is named; name a folder or a URL, such as . for this folder"),
         (["build", "--platfrom", "x", "."], "unknown option --platfrom; did you mean --platform?"),
         (["build", "--xyzzy", "."], "unknown option --xyzzy; see kube-builder build --help"),
@@ -235,12 +235,16 @@ def test_help_has_every_option_with_a_description(columns: str, monkeypatch: pyt
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help(cwd: Path, verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        run(cwd, verb, "--help")
+        run(cwd, *verb.split(), "--help")
     assert ended.value.code == 0
     text = capsys.readouterr().out
     assert text.startswith(f"usage: kube-builder {verb}")
     assert "example" in text
     assert f"  {verb} " in run(cwd, "--help")[1]
+
+
+def test_no_verb_is_the_first_word_of_another() -> None:
+    assert [verb for verb in VERBS if any(other.startswith(f"{verb} ") for other in VERBS)] == []
 
 
 def test_version(cwd: Path) -> None:
