@@ -224,8 +224,10 @@ def _list_instructions(lines: list[str], escape: str) -> Iterator[tuple[str, str
         if line.lstrip().startswith("#") or (joined and not line.strip()):
             continue
         joined += line if joined else line.lstrip()
-        if joined.rstrip(" \t").endswith(escape):
-            joined = joined.rstrip(" \t")[:-1]
+        cut = joined.rstrip(" \t")
+        # Two escape characters stand for one and continue nothing.
+        if cut.endswith(escape) and not cut.endswith(escape * 2) and number + 1 < len(lines):
+            joined = cut[:-1]
             continue
         if instruction := _INSTRUCTION.match(joined):
             yield instruction[1].upper(), instruction[2]

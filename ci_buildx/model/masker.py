@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from html import escape
+from itertools import islice
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
@@ -27,18 +29,31 @@ _SHORTEST_LINE = 16
 """Characters of the shortest line of a multi-line secret: shorter lines (``kind: Config``) are not secrets."""
 _LONGEST = 1 << 16
 """Characters of the longest secret that is also searched for in other spellings: messages never hold larger files."""
+_MOST_NAMES = 64
+"""Names in one line that are looked at: more are not options or fields but data."""
+_LONGEST_VALUE = 1 << 12
+"""Characters of a value within a line that are looked at."""
+_MOST_ENDS = 8
+"""Possible ends of such a value: the first are the plausible ones, and each is searched for in all spellings."""
 _SECRET = compile_lazily(
     r"(?i)(?:_|^)(?:apikey|auth|credentials?|key|pass|password|passphrase|pword|passwd|pw|secret|token)(?:_|$)"
 )
 _HARMLESS = compile_lazily(r"(?i)(?:_|^)(?:public|file|version)(?:_|$)")
 _ATTRIBUTE = compile_lazily(rf"(?i)\w*(?:{WORDS})\w*")
-_PLACES = compile_lazily(r"(?i)(?:_|^)(?:sock|path|dir|folder|url|host|user|name)(?:_|$)|^CI_JOB_NAME_|_STICKY[_-]KEY$")
+_PLACES = compile_lazily(
+    r"(?i)(?:_|^)(?:sock|path|dir|folder|url|host|user|name|method|mode|type|kind|role|provider|backend|scope)(?:_|$)"
+    r"|^CI_JOB_NAME_|_STICKY[_-]KEY$"
+)
 _ADDRESS = compile_lazily(r"[A-Za-z0-9.-]+:\d{1,5}")
 """A host with its port is not a secret, whatever the name of the variable."""
 _OPTION = compile_lazily(r"--?[a-z][a-z-]*=")
+_NO_CREDENTIALS = frozenset(("", "a text of several lines", "a text that is too long"))
+"""What pasted texts look like that are not secrets by themselves, such as messages of commits."""
 _INPUT = compile_lazily(r"^(?:INPUT_|KUBE_BUILDER_(?:INPUT_)?)(.+)")
-_NAME = compile_lazily(r"([\w.-]+)=")
+_NAME = compile_lazily(r"(?<![\w.-])([\w.-]+)=")
 _END = compile_lazily(r"[,\s\"]")
+_FIELD_NAME = compile_lazily(r"\s*[-\"']?\s*[\w-]+[\"']?\s*:")
+"""How a line of YAML or JSON begins; a ``NAME=VALUE`` line does not."""
 _PROXY = compile_lazily(r"(?i)\w*_proxy")
 _BARE_LOGIN = compile_lazily(r"[^\s:@/]*:(.+)@[^@\s]+")
 """``user:password@host:port``, which curl and most clients accept as a proxy."""
@@ -75,8 +90,8 @@ def secrets_in(text: str) -> Iterator[str]:
             yield from secrets_in(str(item))
     yield from find_logins(text)
     for line in text.splitlines() if "=" in text else ():
-        for found in _NAME.finditer(line):
-            value = line[found.end() :]
+        for found in islice(_NAME.finditer(line), _MOST_NAMES):
+            value = line[found.end() :][:_LONGEST_VALUE]
             if is_secret_name(found[1]) or is_secret_attribute(found[1]):
                 yield from (end for end in _ends(value) if len(end) >= SHORTEST)
             elif _PROXY.fullmatch(found[1]):
@@ -101,7 +116,7 @@ def _ends(value: str) -> Iterator[str]:
     yield value
     yield value.strip().strip("\"'")
     yield value.replace('""', '"')
-    for found in _END.finditer(value):
+    for found in islice(_END.finditer(value), _MOST_ENDS):
         yield value[: found.start()].strip("\"'")
     if '"' in value:  # a quoted field may contain commas
         yield value.replace('""', "\0").partition('"')[0].replace("\0", '"')
@@ -110,7 +125,12 @@ def _ends(value: str) -> Iterator[str]:
 def mask_secrets(text: str, hidden: Iterable[str]) -> str:
     """Return the text with ``***`` in place of ``hidden`` texts, logins of URLs, and apparent tokens and keys."""
     for secret in hidden:
-        text = text.replace(secret, MASK)
+        if len(secret) < _SHORTEST_LINE and secret.isalpha() and secret.islower():
+            # A common word, such as postgres: masked as a word, not within others (postgresql).
+            if secret in text:
+                text = re.sub(rf"(?<!\w){secret}(?!\w)", MASK, text)
+        else:
+            text = text.replace(secret, MASK)
     return without_tokens(mask_logins(text), MASK)
 
 
@@ -137,14 +157,23 @@ def list_spellings(
 def _spellings(text: str) -> Iterator[str]:
     for form in (text, unquote(text)):
         yield from (form, repr(form)[1:-1], json.dumps(form)[1:-1], json.dumps(form, ensure_ascii=False)[1:-1])
-        yield from (quote(form, safe=""), quote(form), quote_plus(form), escape(form), escape(form, quote=False))
+        data = _encode(form)
+        yield from (quote(data, safe=""), quote(data), quote_plus(data), escape(form), escape(form, quote=False))
         yield form.replace("'", "'\"'\"'")  # shlex's quoting
-    raw = text.encode(errors="surrogateescape")
+    raw = _encode(text)
     if len(raw) >= SHORTEST:
         yield b64encode(raw).decode()
         for before in range(3):  # at each offset within encoded text, without the digits that its neighbours affect
             packed = b64encode(bytes(before) + raw).decode().rstrip("=")
             yield packed[(0, 2, 3)[before] : len(packed) - ((before + len(raw)) % 3 != 0)]
+
+
+def _encode(text: str) -> bytes:
+    """Return the bytes of a text; bytes that are not UTF-8 stand in variables as surrogates (PEP 383)."""
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:  # a lone surrogate of JSON
+        return text.encode(errors="surrogatepass")
 
 
 def list_process_secrets(env: Mapping[str, str], argv: Iterable[str]) -> tuple[str, ...]:
@@ -159,10 +188,14 @@ def of_environment(env: Mapping[str, str]) -> Iterator[str]:
         own = given[1].lower().replace("_", "-") if given else ""
         if own in SECRET_INPUTS and (own != "kubeconfig" or describe_pasted(value)):
             yield from _of_input(value)
-        elif (is_secret_name(name) and not _PLACES.search(name) and not _is_place(value)) or describe_pasted(value):
+        elif _is_secret_variable(name, value) or describe_pasted(value) not in _NO_CREDENTIALS:
             yield value
         if "=" in value or "@" in value:
             yield from secrets_in(value)
+
+
+def _is_secret_variable(name: str, value: str) -> bool:
+    return is_secret_name(name) and not _PLACES.search(name) and not _is_place(value)
 
 
 def _of_arguments(argv: Iterable[str]) -> Iterator[str]:
@@ -183,9 +216,12 @@ def _of_input(value: str) -> Iterator[str]:
         return
     yield value
     for line in value.splitlines():
-        name, mark, rest = line.partition("=") if "=" in line else line.partition(":")
-        if mark and name.strip(" -").lower() not in ("registry", "username", "scope", "ecr", "id"):
+        name, mark, rest = line.partition(":")
+        key = name.strip(" -\"'").replace("-", "_")
+        if mark and is_secret_name(key) and not key.endswith(("_uri", "_url")):  # YAML or JSON
             yield from _ends(rest.strip())
+        elif "=" in line and not _FIELD_NAME.match(line):
+            yield line.partition("=")[2].strip()
 
 
 def _is_place(value: str) -> bool:

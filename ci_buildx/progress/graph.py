@@ -170,12 +170,15 @@ class StepGraph:
         step, group = self._by_key.get(keys[0]), self._groups.get(keys[-1])
         member = group.members.get(vertex.digest) if group is not None else None
         known = member.inputs if member is not None else step.inputs if step is not None else ()
+        before = self._parts
         if len(vertex.inputs) > len(known) or known != vertex.inputs:
             self._parts += sum(1 + len(digest) // SHORT for digest in vertex.inputs)
         if step is not None and vertex.started is not None and vertex.started not in step.intervals:
             self._parts += 1
         added = sum(key not in self._by_key for key in keys)
         is_short = all(len(key[1]) <= LONGEST_ID for key in keys)
+        if not added and self._parts == before:  # such as the end of a step that is shown
+            return is_short
         return is_short and len(self._by_key) + added <= MOST_STEPS and self._parts <= MOST_PARTS
 
     def _fit(self, text: str, before: str) -> str:

@@ -168,6 +168,8 @@ def parse_head(text: bytes) -> ResponseHead:
     headers: dict[str, str] = {}
     for line in lines[1:]:
         name, value = _read_field(line)
+        if name == "content-length" and headers.get(name) == value:
+            continue  # an equal repetition counts once (RFC 9110, section 8.6)
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     if version == "HTTP/1.0" and headers.get("connection", "").lower() != "keep-alive":
         headers["connection"] = "close"

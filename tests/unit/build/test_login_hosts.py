@@ -78,6 +78,8 @@ def build(tmp_path: Path, text: str = "FROM scratch\n", **more: Any) -> BuildSet
         ("FROM a.io/x\nCOPY <<-'A' <<B /\nFROM evil.io/x\n\tA\nFROM evil.io/y\nB\nFROM b.io/y", {}, {"a.io", "b.io"}),
         ("FROM a.io/x\nRUN echo $((1 <<2 ))\nFROM b.io/y", {}, {"a.io", "b.io"}),
         ("FROM a.io\\\n/x", {}, {"a.io"}),
+        ("FROM a.io/x\nWORKDIR C:\\\\\nFROM b.io/y", {}, {"a.io", "b.io"}),
+        ("FROM a.io/x\nFROM b.io/y \\", {}, {"a.io", "b.io"}),
         ("FROM a.io/x\nRUN apt-get --from=evil.io/x", {}, {"a.io"}),
     ],
 )

@@ -51,6 +51,9 @@ def test_parts_of_steps_without_end(group: ProgressGroup | None) -> None:
     starts = StepGraph()
     take(starts, (vertex("a", started=float(number)) for number in range(graph.MOST_PARTS + 10)))
     assert len(starts.steps[0].intervals) == graph.MOST_PARTS + 1
+    # What has begun may still fail, and says so.
+    starts.update(vertex("a", started=0.0, completed=5.0, error="exit code 2"), node="", now=10.0)
+    assert starts.steps[0].error == "exit code 2"
 
 
 def test_lines_of_progress_without_end() -> None:

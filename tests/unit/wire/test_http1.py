@@ -48,6 +48,14 @@ def test_repeated_headers_are_joined_and_names_are_lower_case() -> None:
     assert response.finished
 
 
+def test_a_length_that_is_repeated_counts_once() -> None:
+    """Some proxies repeat it (RFC 9110, section 8.6); lengths that differ are refused."""
+    _, body = read(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\ncontent-length: 5\r\n\r\nhello")
+    assert body == b"hello"
+    with pytest.raises(MalformedResponse):
+        read(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello")
+
+
 @pytest.mark.parametrize(
     ("head", "reusable"),
     [(b"HTTP/1.1 200 OK", True), (b"HTTP/1.1 200 OK\r\nConnection: close", False), (b"HTTP/1.0 200 OK", False)],
