@@ -55,11 +55,15 @@ def check_realm(url: str, host: str, trust: RegistryTrust) -> None:
     if found is Reach.EVERYWHERE:
         return
     registry = parse_origin(f"https://{host}")
-    if registry is None or registry.host == origin.host or _list_reach(registry) & _ALSO_FROM[found]:
+    if registry is None or registry.host == origin.host or trust.declares(origin.authority):
+        return
+    if _list_reach(registry) & _ALSO_FROM[found]:
         return
     raise RegistryError(
         f"{host} names a token service that is reached only from this {found.name.lower()}, which {host} itself is not:"
-        f" {origin.authority}"
+        f" {origin.authority}",
+        fix=f"log in to {host} (it is then asked for its token service), or declare {origin.authority} in the"
+        " builder's buildkitd.toml",
     )
 
 

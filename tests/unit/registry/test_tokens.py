@@ -197,6 +197,16 @@ def test_token_services_that_a_public_registry_must_not_name(host: str, realm: s
 
 
 @pytest.mark.usefixtures("names")
+def test_a_token_service_that_the_user_has_declared_may_be_inside() -> None:
+    """Split-horizon DNS: the registry is public, its token service has an address of the network."""
+    trust = RegistryTrust(mirrors=frozenset({"10.0.0.1"}))
+    check_realm("https://10.0.0.1/x", "evil.io", trust)
+    with pytest.raises(RegistryError, match="only from this network") as caught:
+        check_realm("https://10.0.0.2/x", "evil.io", trust)
+    assert "log in to evil.io" in caught.value.fix
+
+
+@pytest.mark.usefixtures("names")
 @pytest.mark.parametrize("realm", ["https://127.0.0.1/x", "https://169.254.169.254/x"])
 def test_a_registry_of_the_network_names_none_on_this_machine_or_link(realm: str) -> None:
     with pytest.raises(RegistryError, match="is reached only from"):
