@@ -27,7 +27,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         paths.append(path)
         return target(exchange, path, query)
 
-    monkeypatch.setattr(ApiExchange, "target", noted)
+    monkeypatch.setattr(ApiExchange, "make_target", noted)
     return paths
 
 

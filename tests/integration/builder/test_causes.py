@@ -183,7 +183,7 @@ NODE_POOLS: dict[str, Any] = {
     "metadata": {"name": "nodepools.karpenter.sh"},
     "spec": {
         "group": "karpenter.sh",
-        "scope": "ClusterAccess",
+        "scope": "Cluster",
         "names": {"plural": "nodepools", "singular": "nodepool", "kind": "NodePool"},
         "versions": [
             {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}

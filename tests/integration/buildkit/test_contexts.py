@@ -177,7 +177,7 @@ def test_of_a_second_clone_only_changes_are_sent(
     solve: Solve, tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of 1,000 files, changed ones arrive, also one that is as long as before."""
-    monkeypatch.setattr(filesync, "Sender", Counted)
+    monkeypatch.setattr(filesync, "TreeSender", Counted)
     source = Repository(tmp_path / "r")
     source.write(**{f"d{number % 10}__f{number}": f"{number:2000}" for number in range(1000)}, Dockerfile=EVERYTHING)
     source.write(**{".dockerignore": ".git\n"})
