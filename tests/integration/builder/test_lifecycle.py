@@ -175,10 +175,11 @@ def test_the_cluster_ends_the_compute_at_the_deadline(kube: KubeClient, yard: Ya
         node = builder.plan.nodes[0]
         (pod,) = boot.wait_until_ready(node)
         boot.record_answer(pod.name)
-        eventually("the end of the pod", lambda: boot.judge_pod(node).stage is PodStage.FAILED)
-        error = boot.judge_pod(node).error
-    assert isinstance(error, PodLost)
-    assert error.reason == "DeadlineExceeded"
+        # The pod's end and the Job's condition come by two watches.
+        eventually(
+            "the reason of the Job", lambda: getattr(boot.judge_pod(node).error, "reason", "") == "DeadlineExceeded"
+        )
+        assert isinstance(boot.judge_pod(node).error, PodLost)
     eventually("the end of all pods", lambda: pods_of(kube, builder.location) == [])
 
 
