@@ -18,6 +18,7 @@ from ci_buildx.model.record import dataclass
 if TYPE_CHECKING:
     from requests import Response
     from requests.adapters import HTTPAdapter
+    from urllib3.connection import HTTPConnection
 
 _LOG = debug.get_log("model")
 LARGEST_ANSWER = 4 << 20
@@ -76,15 +77,16 @@ def send_request(
         with Session() as session:
             session.trust_env = False
             session.max_redirects = MOST_REDIRECTS
+            adapter = make_adapter(_make_watched_connection(watch))
             for scheme in ("https://", "http://"):
-                session.mount(scheme, _adapter(watch))
+                session.mount(scheme, adapter)
             response = session.request(
                 method,
                 url,
                 headers=headers,
                 timeout=timeout,
                 proxies=get_environ_proxies(url),
-                verify=os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True,
+                verify=find_ca_bundle(),
                 stream=True,
                 hooks={"response": lambda response, **_: _pass_redirect(response)},
                 **content,
@@ -178,41 +180,50 @@ def _cut(connected: socket.socket) -> None:
         connected.shutdown(socket.SHUT_RDWR)
 
 
-def _adapter(watch: _Watch) -> HTTPAdapter:
+def _make_watched_connection(watch: _Watch) -> type[HTTPConnection]:
+    from urllib3.connection import HTTPConnection
+
+    class Watched(HTTPConnection):
+        """Connection that ``watch`` shuts down at its deadline."""
+
+        def _new_conn(self) -> socket.socket:
+            made = super()._new_conn()
+            watch.add(made)
+            return made
+
+    return Watched
+
+
+def make_adapter(kind: type[HTTPConnection], **options: Any) -> HTTPAdapter:
+    """Return an adapter for ``requests`` whose connections are of ``kind``, including those to proxies.
+
+    Connections with TLS get the methods of ``kind``, too. ``options`` are passed to urllib3's pool managers.
+    """
     from requests.adapters import HTTPAdapter
-    from urllib3 import connection, connectionpool
+    from urllib3.connection import HTTPSConnection
+    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-    class Plain(connection.HTTPConnection):
-        """Watched connection without TLS."""
-
-        def _new_conn(self) -> socket.socket:
-            made = super()._new_conn()
-            watch.add(made)
-            return made
-
-    class Secure(connection.HTTPSConnection):
-        """Watched connection with TLS."""
-
-        def _new_conn(self) -> socket.socket:
-            made = super()._new_conn()
-            watch.add(made)
-            return made
-
+    secure = type(f"Secure{kind.__name__}", (kind, HTTPSConnection), {})
     pools = {
-        "http": type("Pool", (connectionpool.HTTPConnectionPool,), {"ConnectionCls": Plain}),
-        "https": type("Pool", (connectionpool.HTTPSConnectionPool,), {"ConnectionCls": Secure}),
+        "http": type("Pool", (HTTPConnectionPool,), {"ConnectionCls": kind}),
+        "https": type("Pool", (HTTPSConnectionPool,), {"ConnectionCls": secure}),
     }
 
-    class Watched(HTTPAdapter):
-        """Adapter whose connections are watched, including those to proxies."""
+    class Adapter(HTTPAdapter):
+        """Adapter with pools of its own."""
 
-        def init_poolmanager(self, *sizes: Any, **options: Any) -> None:
-            super().init_poolmanager(*sizes, **options)
+        def init_poolmanager(self, *sizes: Any, **more: Any) -> None:
+            super().init_poolmanager(*sizes, **{**more, **options})
             self.poolmanager.pool_classes_by_scheme = pools
 
-        def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
-            found = super().proxy_manager_for(proxy, **options)
+        def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
+            found = super().proxy_manager_for(proxy, **{**more, **options})
             found.pool_classes_by_scheme = pools
             return found
 
-    return Watched()
+    return Adapter()
+
+
+def find_ca_bundle() -> str | bool:
+    """Return the file of authorities from the variables that requests reads; True for its default."""
+    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import ssl
 import time
@@ -10,22 +9,21 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urljoin, urlsplit
 
 from ci_buildx import __version__
 from ci_buildx.errors import InputError, RegistryError
 from ci_buildx.model import debug, private_file
-from ci_buildx.model.http_calls import show_url
+from ci_buildx.model.http_calls import find_ca_bundle, make_adapter, show_url
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry.content import LARGEST_MANIFEST
-from ci_buildx.registry.pace import TransferPace
+from ci_buildx.registry.pace import TransferPace, make_paced_connection
 from ci_buildx.registry.trust import RegistryTrust
 
 if TYPE_CHECKING:
     from requests import Response, Session
-    from requests.adapters import HTTPAdapter
 
 REDIRECTS = 5
 """Maximum number of redirects followed for one request."""
@@ -44,10 +42,12 @@ def make_session(host: str, trust: RegistryTrust, pace: TransferPace) -> Session
         from urllib3.exceptions import InsecureRequestWarning
 
         warnings.filterwarnings("ignore", category=InsecureRequestWarning)
-        session.mount("https://", _make_adapter(pace))
+        context = None
     else:
-        session.mount("https://", _make_adapter(pace, _make_context(host, trust)))
-    session.mount("http://", _make_adapter(pace))
+        context = _make_context(host, trust)
+    kind = make_paced_connection(pace)
+    session.mount("https://", make_adapter(kind, ssl_context=context))
+    session.mount("http://", make_adapter(kind, ssl_context=None))
     return session
 
 
@@ -78,31 +78,6 @@ def _present(context: ssl.SSLContext, certificate: Secret, key: Secret, host: st
         except OSError as error:
             message = "the client certificate and its key do not belong together or are no PEM"
             raise InputError(message, source=f"keypair of registry {host}") from error
-
-
-def _make_adapter(pace: TransferPace, context: ssl.SSLContext | None = None) -> HTTPAdapter:
-    from requests.adapters import HTTPAdapter
-
-    from ci_buildx.registry.pace import make_pools
-
-    class Bounded(HTTPAdapter):
-        """Enforces the pace and uses the TLS context, also through proxies."""
-
-        def init_poolmanager(self, *sizes: Any, **options: Any) -> None:
-            super().init_poolmanager(*sizes, **options, ssl_context=context)
-            self.poolmanager.pool_classes_by_scheme = make_pools(pace)
-
-        def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
-            found = super().proxy_manager_for(proxy, **options, ssl_context=context)
-            found.pool_classes_by_scheme = self.poolmanager.pool_classes_by_scheme
-            return found
-
-    return Bounded()
-
-
-def find_ca_bundle() -> str | bool:
-    """Return the file of authorities from the variables that requests reads; True for its default."""
-    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
 
 
 _LOG = debug.get_log("registry")

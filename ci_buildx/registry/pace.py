@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from socket import socket
 
     from _typeshed import WriteableBuffer
-    from urllib3.connectionpool import HTTPConnectionPool
+    from urllib3.connection import HTTPConnection
 
 
 _PIECE = 1 << 16
@@ -126,13 +126,12 @@ class _PacedSocket:
         return io.BufferedReader(_PacedStream(self._socket, _TransferProgress(self._pace, self._peer)))
 
 
-def make_pools(pace: TransferPace) -> dict[str, type[HTTPConnectionPool]]:
-    """Return pools by scheme that enforce the pace, for ``urllib3.PoolManager.pool_classes_by_scheme``."""
+def make_paced_connection(pace: TransferPace) -> type[HTTPConnection]:
+    """Return a class of connections that enforce the pace, for :func:`~ci_buildx.model.http_calls.make_adapter`."""
+    from urllib3.connection import HTTPConnection
 
-    from urllib3 import connection, connectionpool
-
-    class Paced(connection.HTTPConnection):
-        """The parts shared by plain and TLS connections."""
+    class Paced(HTTPConnection):
+        """Connection that counts what passes its socket."""
 
         _registry = ""
         """The registry's own name, if a proxy opens a tunnel to it."""
@@ -152,13 +151,7 @@ def make_pools(pace: TransferPace) -> dict[str, type[HTTPConnectionPool]]:
             self._registry = _join(host, port, self.default_port)
             super().set_tunnel(host, port, *more, **options)
 
-    class Secure(Paced, connection.HTTPSConnection):
-        """A TLS connection."""
-
-    return {
-        "http": type("Pool", (connectionpool.HTTPConnectionPool,), {"ConnectionCls": Paced}),
-        "https": type("Pool", (connectionpool.HTTPSConnectionPool,), {"ConnectionCls": Secure}),
-    }
+    return Paced
 
 
 def _join(host: str, port: int | None, default: int) -> str:
