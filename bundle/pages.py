@@ -80,14 +80,16 @@ def attributes_table() -> str:
         ("Caches that are read (`--cache-from`)", attribute_table.CACHE_IMPORTS),
     ):
         lines += ["", f"### {title}", "", "| type | attribute | |", "|---|---|---|"]
-        for types, attributes in _grouped(tables).items():
+        for types, attributes in _group(tables).items():
             kinds = ", ".join(f"`{type_}`" for type_ in types)
             lines += [f"| {kinds} | `{one.name}` | {_cell(_effect(one))} |" for one in attributes]
             lines += [] if attributes else [f"| {kinds} | | none |"]
     return "\n".join((*lines[1:], ""))
 
 
-def _grouped(tables: Mapping[str, tuple[OutputAttribute, ...]]) -> dict[tuple[str, ...], tuple[OutputAttribute, ...]]:
+def _group(
+    tables: Mapping[str, tuple[OutputAttribute, ...]],
+) -> dict[tuple[str, ...], tuple[OutputAttribute, ...]]:
     """Group the types with equal attributes."""
     groups: dict[tuple[str, ...], tuple[OutputAttribute, ...]] = {}
     for attributes in dict.fromkeys(tables.values()):

@@ -45,12 +45,12 @@ _LISTEN = f"while :; do echo here | nc -l -p {_PORT} >/dev/null; done"
 # that speaks TLS refuses the request, which is an answer. A network takes a moment to enforce a new policy, and a
 # listener takes a moment to listen again.
 _KNOCK = f"""\
-knock() {{ printf 'GET /v2/ HTTP/1.0\\r\\n\\r\\n' | timeout 6 nc -w 3 "$1" "$2" 2>&1 >/dev/null | tail -n 1; }}
+connect() {{ printf 'GET /v2/ HTTP/1.0\\r\\n\\r\\n' | timeout 6 nc -w 3 "$1" "$2" 2>&1 >/dev/null | tail -n 1; }}
 tell() {{ echo "$1 $2" >> /dev/termination-log; }}
 try() {{
   failed=0; tries=0
   while [ $tries -lt 4 ] && [ $failed -lt 2 ]; do
-    why=$(knock "$1" {_PORT}); tries=$((tries + 1))
+    why=$(connect "$1" {_PORT}); tries=$((tries + 1))
     if [ -n "$why" ]; then failed=$((failed + 1)); else failed=0; [ -n "$2" ] && break; fi
     sleep 1
   done
@@ -58,7 +58,7 @@ try() {{
   echo "$why"
 }}
 if [ -n "$OPEN" ]; then tell {OPEN} "$(try "$OPEN" once)"; tell {FENCED} "$(try "$FENCED" "")"; fi
-while [ $# -ge 3 ]; do tell "$1" "$(knock "$2" "$3")"; shift 3; done
+while [ $# -ge 3 ]; do tell "$1" "$(connect "$2" "$3")"; shift 3; done
 """
 
 

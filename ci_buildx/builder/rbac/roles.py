@@ -33,8 +33,8 @@ _LONG = 70
 _HEADS = {
     RightsMode.NAMESPACE: """\
 Builders in one namespace that is there already: `kube-builder build --namespace {namespace}`.
-Needs no right outside it. Replace {namespace} by yours; whoever holds this can read its Secrets, so let it hold
-nothing else. It must admit privileged pods (or rootless ones, with driver-opt rootless).
+Needs no right outside it. Replace {namespace} with yours. These rights include reading its Secrets, so it should
+contain nothing else. It must admit privileged pods (or rootless ones, with driver-opt rootless).
 The second Role is for lasting builders, made by `kube-builder create`: leave it out where jobs only build.
 Privileged pods need user namespaces: `doctor --roles unconfined --namespace {namespace}` prints the opt-out.""",
     RightsMode.JOBS: """\
@@ -42,16 +42,17 @@ A namespace for each job: the default of `kube-builder build`. Needs Kubernetes 
 Each account in the namespace {accounts}, and each user in the group kube-builder:jobs, may make namespaces that are
 called and labelled as builders' and signed with its name, and let itself into those: nothing else anywhere.
 An account for each team keeps teams out of each other's builders.
-First run `kubectl create namespace {accounts}`. If it exists and is not yours, delete it: whoever made it can use
+First run `kubectl create namespace {accounts}`. If it exists and is not yours, delete it: its creator could use
 the accounts in it.""",
     RightsMode.REAPER: """\
 What `kube-builder reap` may do where each job has a namespace: delete builders' namespaces, and no others.
 Needs Kubernetes 1.30 or later. The account is in {system}, where only administrators make pods and tokens.""",
     RightsMode.LISTING: """\
 `kube-builder ls` over all namespaces, and builders by their name alone, for the account of namespace.yaml. RBAC cannot
-say "builders only": whoever holds this sees the specs of all Deployments, StatefulSets, Jobs and pods of the cluster,
-with the variables that stand in them, though no Secret. Leave it out where that is too much: `ls` then shows the
-context's namespace, or the one of --namespace. Keys it gives none: of builders elsewhere no buildkitd is asked.""",
+say "builders only": an account with these rights sees the specs of all Deployments, StatefulSets, Jobs and pods of
+the cluster, with the variables that stand in them, though no Secret. Leave it out where that is too much: `ls` then
+shows the context's namespace, or the one of --namespace. Keys it gives none: of builders elsewhere
+no buildkitd is asked.""",
     RightsMode.LOOKING: """\
 For the account of namespace.yaml: it sees the cluster's nodes, the addresses of services, and the status of
 cluster-autoscaler. With it, plans are made for the architectures that there are, nodes with user namespaces are known,

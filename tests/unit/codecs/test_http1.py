@@ -45,7 +45,7 @@ def by_h11(data: bytes, *, ended: bool = True) -> Read | None:
                 body += bytes(event.data)
             elif isinstance(event, h11.EndOfMessage):
                 assert head is not None
-                return head.status_code, _joined(head.headers), body
+                return head.status_code, _join_fields(head.headers), body
             elif isinstance(event, h11.ConnectionClosed) or event in (h11.NEED_DATA, h11.PAUSED):
                 return REFUSED
     except h11.RemoteProtocolError:
@@ -68,7 +68,7 @@ def by_us(data: bytes, *, ended: bool = True) -> Read | None:
     return response.head.status, headers, body
 
 
-def _joined(headers: Any) -> dict[str, str]:
+def _join_fields(headers: Any) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in ((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers):
         found[name] = f"{found[name]}, {value}" if name in found else value
