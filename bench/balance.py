@@ -19,7 +19,7 @@ from random import Random
 from typing import Any
 
 from bench import commits, ground, machine
-from ci_buildx.builder import balance
+from ci_buildx.builder import pods as builder_pods
 from devcluster import host, layout, programs
 
 RESULTS = Path(__file__).parent / "results"
@@ -49,7 +49,7 @@ class Figures:
 
 def ours(pod_sets: Sequence[PodSet], keys: Sequence[str]) -> list[list[str]]:
     """Return kube-builder's pod for each key, for each set."""
-    return [[balance.choose(key, pods) for key in keys] for pods in pod_sets]
+    return [[builder_pods.choose_pod(key, pods) for key in keys] for pods in pod_sets]
 
 
 def theirs(pod_sets: Sequence[PodSet], keys: Sequence[str]) -> list[list[str]]:

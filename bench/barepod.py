@@ -16,10 +16,8 @@ from typing import Any
 from bench.ground import ARCHITECTURE, IMAGE, Ground
 from bench.measure import Run
 from ci_buildx.buildkit.control import Control
-from ci_buildx.transport import endpoint as transport_endpoint
 from ci_buildx.transport import race, tunnel
-from ci_buildx.transport.endpoint import PodAddress, PodEndpoint
-from ci_buildx.transport.race import TransportCandidate
+from ci_buildx.transport.race import PodAddress, PodEndpoint, TransportCandidate
 
 PORT = 1234
 CONTAINER = "buildkitd"
@@ -104,7 +102,7 @@ def _connect(ground: Ground, seen: _Seen, *, deadline: float) -> None:
     if not seen.scheduled.wait(_TIMEOUT):
         raise TimeoutError("the bare pod was not scheduled")
     candidates = [
-        TransportCandidate("direct", lambda: transport_endpoint.open_direct(seen.address())),
+        TransportCandidate("direct", lambda: race.open_direct(seen.address())),
         TransportCandidate("port-forward", lambda: tunnel.open_port_forward(ground.kube, seen.address())),
         TransportCandidate("exec", lambda: tunnel.open_exec(ground.kube, seen.address())),
     ]

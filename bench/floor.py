@@ -21,7 +21,7 @@ from ci_buildx.builder.builder import PORT, SERVER_NAME
 from ci_buildx.builder.lifecycle import records
 from ci_buildx.builder.pods import CONTAINER
 from ci_buildx.transport import tunnel
-from ci_buildx.transport.endpoint import PodAddress
+from ci_buildx.transport.race import PodAddress
 
 _ONE_CALL = """\
 import os, sys

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import yaml
 
-from ci_buildx.ci.gitlab.defaults import ID_TOKEN, TIMELINE
+from ci_buildx.ci.gitlab.inputs import ID_TOKEN, TIMELINE
 from ci_buildx.settings.option import Option, OptionKind, OptionSurface
 
 _THERE: Mapping[tuple[OptionSurface | None, str], str] = {

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from bundle.describe import sentence
 from ci_buildx.build.context import origin
 from ci_buildx.ci import inputs
-from ci_buildx.settings import attribute_table, buildx_variables
+from ci_buildx.settings import attribute_table, docker_variables
 from ci_buildx.settings import options as settings_options
 from ci_buildx.settings.attribute_table import OutputAttribute
 from ci_buildx.settings.option import Option, OptionGroup, OptionSurface
@@ -105,5 +105,5 @@ def _effect(attribute: OutputAttribute) -> str:
 
 def variables_table() -> str:
     """Return the table of buildx's and docker's variables and their effects."""
-    rows = [f"| `{one.name}` | {_cell(one.effect)} |" for one in buildx_variables.VARIABLES]
+    rows = [f"| `{one.name}` | {_cell(one.effect)} |" for one in docker_variables.VARIABLES]
     return "\n".join(("| variable | |", "|---|---|", *rows, ""))

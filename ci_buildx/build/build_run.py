@@ -1,20 +1,27 @@
-"""Shared dependencies of all steps of one build."""
+"""One build: the dependencies that its steps share, the secrets that its output hides, and its report."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ci_buildx.build import caches as build_caches
+from ci_buildx.build.result import write_file
+from ci_buildx.errors import Interrupted, KubeBuilderError
 from ci_buildx.kube.client import KubeClient
-from ci_buildx.model.record import dataclass
+from ci_buildx.model import masker
+from ci_buildx.model.plaintext import find_logins
+from ci_buildx.model.record import dataclass, replace
 from ci_buildx.progress.display import BuildDisplay
 from ci_buildx.runtime.phases import PhaseTimes
 from ci_buildx.runtime.signals import ThreadOutcome
-from ci_buildx.settings.values import Settings
+from ci_buildx.settings.values import BuildSettings, Settings
 
 if TYPE_CHECKING:
     from ci_buildx.fsutil.mtimes import Clock
+    from ci_buildx.progress.summary import BuildReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,3 +40,101 @@ class BuildRun:
     phases: PhaseTimes
     clocks: ThreadOutcome[dict[str, Clock]] | None = None
     checkout: Callable[[], dict[str, str]] = dict
+
+
+_LARGEST = 1 << 13
+"""Maximum bytes of a build secret that is masked: a larger one is a file, which no message contains."""
+
+
+def collect_secrets(build: BuildSettings, env: Mapping[str, str], also: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the secrets of a build in all spellings, the longest first; ``also`` adds the caller's.
+
+    Names of steps can contain them, and buildkitd's errors may repeat what it was sent.
+    """
+    return masker.list_spellings(
+        (*list_credentials_of_settings(build, env), *list_secret_values(build), *masker.of_environment(env), *also)
+    )
+
+
+def list_credentials_of_settings(build: BuildSettings, env: Mapping[str, str]) -> Iterator[str]:
+    """Yield the credentials in build arguments, in URLs, and in the attributes of caches and outputs."""
+    for name, value in build.build_args:
+        yield from masker.of_pair(name, value)
+    caches = (*build.cache_from, *build.cache_to)
+    for entry in (*caches, *build_caches.complete_actions_caches(caches, env), *build.outputs):
+        for name, value in entry.attrs:
+            if masker.is_secret_attribute(name) and len(value) >= masker.SHORTEST:
+                yield value
+            yield from find_logins(value)
+    sources = (str(one.location) for one in build.contexts)
+    texts = (value for _, value in (*build.labels, *build.annotations))
+    for text in (str(build.context), build.dockerfile_origin, *sources, *texts):
+        yield from find_logins(text)
+
+
+def list_secret_values(build: BuildSettings) -> Iterator[str]:
+    """Yield the contents of build secrets, as a log would show them."""
+    for secret in build.secrets:
+        if len(secret.value) <= _LARGEST:
+            yield secret.value.reveal().decode(errors="replace")
+
+
+def hide_in(error: BaseException, masked: Callable[[str], str]) -> None:
+    """Mask secrets in the message, fix and notes of an error."""
+    if isinstance(error, KubeBuilderError):
+        error.message, error.fix = masked(error.message), masked(error.fix)
+        error.args = (error.message,)
+    if notes := getattr(error, "__notes__", None):
+        notes[:] = map(masked, notes)
+
+
+Hear = Callable[["BuildReport"], None]
+
+
+@contextmanager
+def record_build(site: BuildRun, hear: Hear | None) -> Iterator[None]:
+    """Write the requested timeline at the end of the block, and call ``hear`` with the report.
+
+    An error of these does not replace the build's own error; it becomes a note on it.
+    """
+    try:
+        yield
+    except BaseException as error:
+        try:
+            _write_record(site, hear, failure=_describe_error(error))
+        except KubeBuilderError as lost:
+            error.add_note(str(lost))
+        raise
+    _write_record(site, hear, failure="")
+
+
+def _write_record(site: BuildRun, hear: Hear | None, *, failure: str) -> None:
+    path = site.settings.build.timeline
+    if path is None and hear is None:
+        return
+    report = site.display.report(_make_title(site), laps=site.phases.list_laps(), failure=failure)
+    if path is not None:
+        write_file(path, _draw_picture(report, page=path.suffix.lower() != ".svg"), source="--timeline")
+    if hear is not None:
+        from ci_buildx.build.calls import collect_findings
+
+        hear(replace(report, findings=collect_findings(site.settings.build, site.display.list_warnings())))
+
+
+def _make_title(site: BuildRun) -> str:
+    """Return the build's first tag, or its context."""
+    build = site.settings.build
+    return build.tags[0] if build.tags else str(getattr(build.context, "name", "") or build.context)
+
+
+def _draw_picture(report: BuildReport, *, page: bool) -> str:
+    from ci_buildx.progress.timeline import pages, svg
+
+    caption = svg.TimelineCaption(title=report.title, facts=report.format_facts(), failure=report.failure)
+    return (pages.render_page if page else svg.render_svg)(report.timeline, caption)
+
+
+def _describe_error(error: BaseException) -> str:
+    if isinstance(error, Interrupted):
+        return "stopped by a signal"
+    return (str(error) or type(error).__name__).splitlines()[0]

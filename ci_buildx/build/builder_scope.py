@@ -23,9 +23,8 @@ from ci_buildx.model import reference
 from ci_buildx.model.record import replace
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry import credentials
-from ci_buildx.registry.docker_config import HUB, HUB_KEY, RegistryLogin
-from ci_buildx.runtime.signals import SignalHandler
-from ci_buildx.runtime.threads import start_thread
+from ci_buildx.registry.credentials import HUB, HUB_KEY, RegistryLogin
+from ci_buildx.runtime.signals import SignalHandler, start_thread
 from ci_buildx.settings.builder import BuilderSettings
 from ci_buildx.settings.values import TransportChoice
 
@@ -145,10 +144,10 @@ def find_owner_pod(site: BuildRun) -> dict[str, str] | None:
 
     Returns None outside of a pod of the builder's namespace, and for a kept builder, which outlives its job.
     """
-    from ci_buildx.builder.lifecycle import runner_pod
+    from ci_buildx.builder.lifecycle import ownership
 
     namespace = site.settings.builder.namespace
-    return runner_pod.find_own_pod(site.kube, namespace, site.env) if namespace and not site.settings.keep else None
+    return ownership.find_own_pod(site.kube, namespace, site.env) if namespace and not site.settings.keep else None
 
 
 def renew_lease(site: BuildRun, identity: JobIdentity, builder: Builder) -> LeaseRenewal:
@@ -163,11 +162,11 @@ def renew_lease(site: BuildRun, identity: JobIdentity, builder: Builder) -> Leas
 
 def make_build_plan(site: BuildRun, known: ClusterFacts) -> Plan:
     """Return the plan for the requested platforms. Raises InputError for outputs that its nodes cannot produce."""
-    from ci_buildx.builder import isolation
+    from ci_buildx.builder import cluster_facts
 
     planned = plan.make_plan(site.settings.build.platforms, known, site.settings.builder)
     exporters.make_exports(site.settings.build, by_digest=len(planned.nodes) > 1)
-    return isolation.plan_isolation(planned, known, site.settings.builder)
+    return cluster_facts.plan_isolation(planned, known, site.settings.builder)
 
 
 def remove_builder(site: BuildRun, location: BuilderLocation, *, settle: float = 0.0) -> None:

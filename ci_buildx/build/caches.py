@@ -144,12 +144,12 @@ class NodeCaches:
         """Return the build settings with this node's cache names."""
         if not (self.build.cache_from or self.build.cache_to):
             return self.build
-        from ci_buildx.buildkit import cache_names
+        from ci_buildx.buildkit import remote_cache
 
-        sources = cache_names.read_all(self.build.cache_from, self.all_platforms or self.platforms)
+        sources = remote_cache.read_all(self.build.cache_from, self.all_platforms or self.platforms)
         targets = self.build.cache_to
         if self.several and targets:
-            targets = cache_names.write_own(targets, self.platforms[0])
+            targets = remote_cache.write_own(targets, self.platforms[0])
         return replace(self.build, cache_from=sources, cache_to=targets)
 
     def keep(self, response: Mapping[str, str]) -> None:

@@ -43,9 +43,9 @@ def read_answer(build: BuildSettings, call: FrontendCall, response: Mapping[str,
         return CallAnswer(
             text=_encode_json(response) if call.json else drop_controls(response.get(_RESULT_TEXT, "")), status=status
         )
-    from ci_buildx.buildkit import checks
+    from ci_buildx.buildkit import diagnostics
 
-    checked = checks.read_check_report(response.get(_RESULT_JSON, ""), _list_names(build))
+    checked = diagnostics.read_check_report(response.get(_RESULT_JSON, ""), _list_names(build))
     failed = any(finding.fatal for finding in checked.findings)
     return CallAnswer(
         text=_encode_json(response) if call.json else drop_controls(checked.text),

@@ -11,13 +11,13 @@ from functools import partial
 from typing import TypeVar
 
 from ci_buildx.build.build_run import BuildRun
-from ci_buildx.builder import balance, plan
+from ci_buildx.builder import plan
 from ci_buildx.builder.boot.observation import UNSCHEDULABLE
 from ci_buildx.builder.boot.watch import Boot
 from ci_buildx.builder.builder import ADDRESS_LABEL, PORT, SERVER_NAME, Builder, ClientKeys
 from ci_buildx.builder.lifecycle import find
 from ci_buildx.builder.plan import NodePlan
-from ci_buildx.builder.pods import CONTAINER, PodView
+from ci_buildx.builder.pods import CONTAINER, PodView, choose_pod, explain_choice
 from ci_buildx.buildkit.control import Control
 from ci_buildx.buildkit.grpc import load_grpc
 from ci_buildx.errors import BootError, BuildkitError, Stopped, TransportError
@@ -25,14 +25,11 @@ from ci_buildx.kube.client import KubeClient
 from ci_buildx.model import debug
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.progress.display import DisplayPhase
-from ci_buildx.runtime.threads import run_all, start_thread
+from ci_buildx.runtime.signals import run_all, start_thread
 from ci_buildx.settings.builder import LoadBalance
 from ci_buildx.settings.values import TransportChoice
-from ci_buildx.transport import endpoint as transport_endpoint
-from ci_buildx.transport import race
 from ci_buildx.transport import race as transport_race
-from ci_buildx.transport.endpoint import PodAddress, PodEndpoint
-from ci_buildx.transport.race import EARLY, AttemptSchedule, PodProgress, TransportCandidate, TransportWinner
+from ci_buildx.transport.race import AttemptSchedule, PodEndpoint, PodProgress, TransportCandidate, TransportWinner
 
 T = TypeVar("T")
 
@@ -64,9 +61,11 @@ class PodDialer:
     def list_candidates(self, pod: PodView, look: Callable[[], PodView | None]) -> list[TransportCandidate]:
         """Return the transports to try, in their starting order. ``look`` returns the pod's current state."""
 
-        def address() -> PodAddress:
+        def address() -> transport_race.PodAddress:
             now = look() or pod
-            return PodAddress(namespace=pod.namespace, name=pod.name, ip=now.ip, container=CONTAINER, port=PORT)
+            return transport_race.PodAddress(
+                namespace=pod.namespace, name=pod.name, ip=now.ip, container=CONTAINER, port=PORT
+            )
 
         def stage() -> PodProgress:
             now = look() or pod
@@ -86,10 +85,10 @@ class PodDialer:
             return tunnel.open_exec(self.kube, address())
 
         # Each exec attempt starts a process in the pod, which would slow down its boot.
-        execs_early = EARLY if self.chosen is TransportChoice.EXEC else None
+        execs_early = transport_race.EARLY if self.chosen is TransportChoice.EXEC else None
         forwards, execs = AttemptSchedule(stage), AttemptSchedule(stage, blind=None, early=execs_early)
         everything = (
-            TransportCandidate(TransportChoice.DIRECT, lambda: transport_endpoint.open_direct(address())),
+            TransportCandidate(TransportChoice.DIRECT, lambda: transport_race.open_direct(address())),
             TransportCandidate(TransportChoice.PORT_FORWARD, forward, HEAD_START),
             TransportCandidate(TransportChoice.EXEC, enter, 2 * HEAD_START if pod.ready else _BOOT_TIME),
         )
@@ -110,10 +109,12 @@ class PodDialer:
         raced = self.chosen is TransportChoice.AUTO and self.known in ("", TransportChoice.DIRECT)
         if not (raced and ip) or winner.name == TransportChoice.DIRECT:
             return winner
-        address = PodAddress(namespace=pod.namespace, name=pod.name, ip=ip, container=CONTAINER, port=PORT)
+        address = transport_race.PodAddress(
+            namespace=pod.namespace, name=pod.name, ip=ip, container=CONTAINER, port=PORT
+        )
         with ExitStack() as undo:
             try:
-                endpoint = undo.enter_context(transport_endpoint.open_direct(address, timeout=CHANGE_TIME))
+                endpoint = undo.enter_context(transport_race.open_direct(address, timeout=CHANGE_TIME))
                 control = self.dial(endpoint)
                 undo.callback(control.close)
                 # The version, not the workers: buildkitd probes workers on each call, and they are known already.
@@ -138,7 +139,7 @@ class PodDialer:
         # Import gRPC first: a candidate that waits for the import looks slow, and the next one starts for nothing.
         load_grpc()
         candidates = self.list_candidates(pod, lambda: pod)
-        winner = race.race_transports(
+        winner = transport_race.race_transports(
             candidates, answer=self.answer, deadline=deadline, stop=stop, discard=Control.close, subject=pod.name
         )
         with winner, winner.value as control:
@@ -345,8 +346,8 @@ class _NodeConnector:
             from ci_buildx.build.context import sticky_key
 
             key = sticky_key.make_sticky_key(self.site.settings, node.platforms, self.site.env)
-            chosen, why = by_name[balance.choose(key, by_name)], f"by the sticky key {key!r}"
-        self.phase.add_output(balance.explain(chosen, self.boot.list_pods(node), why))
+            chosen, why = by_name[choose_pod(key, by_name)], f"by the sticky key {key!r}"
+        self.phase.add_output(explain_choice(chosen, self.boot.list_pods(node), why))
         return chosen
 
     def race(self, node: NodePlan, pod: PodView) -> TransportWinner[Control]:

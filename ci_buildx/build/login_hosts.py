@@ -15,7 +15,7 @@ from ci_buildx.buildkit.exporters import find_push
 from ci_buildx.model import reference
 from ci_buildx.model.hosts import normalize_host
 from ci_buildx.model.platform import Platform
-from ci_buildx.registry.docker_config import HUB, canonicalize_host
+from ci_buildx.registry.credentials import HUB, canonicalize_host
 from ci_buildx.settings.values import BuildSettings, TypedAttributes
 
 LARGEST_DOCKERFILE = 4 << 20

@@ -16,7 +16,7 @@ from ci_buildx.build.caches import CACHE, list_platforms, put_cache, read_descri
 from ci_buildx.build.publish import make_builder_trust
 from ci_buildx.build.solve import NodeResult
 from ci_buildx.builder.builder import Builder
-from ci_buildx.buildkit import cache_config, cache_names
+from ci_buildx.buildkit import remote_cache
 from ci_buildx.buildkit.exporters import is_true
 from ci_buildx.errors import KubeBuilderError
 from ci_buildx.model import reference
@@ -41,9 +41,9 @@ def merge_caches(
     merged: Mapping[str, Any] | None = None
     for cache in site.settings.build.cache_to:
         try:
-            if cache.type == cache_names.REGISTRY:
+            if cache.type == remote_cache.REGISTRY:
                 merged = _merge_pushed(site, builder, cache, solved, store) or merged
-            elif cache.type == cache_names.LOCAL:
+            elif cache.type == remote_cache.LOCAL:
                 merged = _merge_folder(site, cache, solved) or merged
         except KubeBuilderError as error:
             if not is_true(cache.get("ignore-error")):
@@ -55,8 +55,8 @@ def merge_caches(
 def _merge_pushed(
     site: BuildRun, builder: Builder, cache: TypedAttributes, solved: Sequence[NodeResult], store: CredentialStore
 ) -> dict[str, Any] | None:
-    from ci_buildx.registry.cache import merge_caches as merge_in_registry
     from ci_buildx.registry.client import RegistryClient, RegistryRepository
+    from ci_buildx.registry.index import merge_caches as merge_in_registry
 
     target = reference.parse_reference(cache.get("ref")).add_default_tag()
     insecure = {target.domain} if is_true(cache.get("registry.insecure")) else set()
@@ -66,13 +66,13 @@ def _merge_pushed(
         RegistryClient(store, trust=make_builder_trust(site, builder, insecure)) as client,
     ):
         sources = [descriptor["digest"] for descriptor in _list_exported(solved)]
-        if cache_names.needs_tags(site.settings.build.cache_to):
-            own = (cache_names.make_own_reference(cache, list_platforms(one.connection.node)[0]) for one in solved)
+        if remote_cache.needs_tags(site.settings.build.cache_to):
+            own = (remote_cache.make_own_reference(cache, list_platforms(one.connection.node)[0]) for one in solved)
             tags = [reference.parse_reference(each).tag for each in own]
             sources = [tag for tag in tags if client.has_manifest(RegistryRepository.from_reference(target), tag)]
         if not sources:
             return None
-        merged = merge_in_registry(client, target, sources, cache_config)
+        merged = merge_in_registry(client, target, sources, remote_cache)
         if merged.too_large:
             site.display.warn(_TOO_LARGE.format(target))
     found = merged.descriptor
@@ -106,11 +106,11 @@ def _merge_in(layout: OciLayout, found: Sequence[Mapping[str, Any]]) -> tuple[Ma
     if len(found) == 1:
         return found[0], False
     manifests = [json.loads(_read(layout, one["digest"])) for one in found]
-    entries = [cache_config.find_config(manifest) for manifest in manifests]
-    config = cache_config.merge_configs(_read(layout, entry["digest"]) for entry in entries)
-    entry = {"mediaType": cache_config.MEDIA_TYPE, "digest": compute_digest(config), "size": len(config)}
-    manifest = cache_config.merge_manifests(manifests, entry)
-    if max(len(config), len(manifest)) > cache_config.LARGEST:
+    entries = [remote_cache.find_config(manifest) for manifest in manifests]
+    config = remote_cache.merge_configs(_read(layout, entry["digest"]) for entry in entries)
+    entry = {"mediaType": remote_cache.MEDIA_TYPE, "digest": compute_digest(config), "size": len(config)}
+    manifest = remote_cache.merge_manifests(manifests, entry)
+    if max(len(config), len(manifest)) > remote_cache.LARGEST:
         return found[0], True
     for content in (config, manifest):
         _write(layout, content)

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, assert_never
 
 from ci_buildx.build import caches
+from ci_buildx.build.build_run import collect_secrets
 from ci_buildx.build.caches import list_platforms
 from ci_buildx.build.context import input_files, origin, sticky_key
 from ci_buildx.build.context.input_files import open_input_files
-from ci_buildx.build.hidden import secrets_of
-from ci_buildx.builder import cluster_facts, identity, isolation, plan
+from ci_buildx.builder import cluster_facts, identity, plan
 from ci_buildx.builder.builder import BuilderLocation, Manifest
 from ci_buildx.builder.cluster_facts import ClusterFacts
 from ci_buildx.builder.identity import JobIdentity
@@ -25,14 +25,14 @@ from ci_buildx.builder.manifests import buildkitd, objects
 from ci_buildx.builder.manifests.certificates import CertificatePair, Certificates
 from ci_buildx.builder.manifests.draft import BuilderSpec
 from ci_buildx.builder.plan import NodePlan, Plan
-from ci_buildx.buildkit import cache_names, exporters, solve_request
+from ci_buildx.buildkit import exporters, remote_cache, solve_request
 from ci_buildx.buildkit.messages import ExporterEntry, SolveRequest
 from ci_buildx.errors import InputError, Unreachable
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model import reference
-from ci_buildx.model.login import MASK
 from ci_buildx.model.masker import mask_value
+from ci_buildx.model.plaintext import MASK
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.contexts import STDIN
@@ -42,7 +42,7 @@ from ci_buildx.settings.values import BuildSettings, PreviewKind, Settings
 def show_requests(build: BuildSettings, nodes: Sequence[NodePlan], env: Mapping[str, str]) -> dict[str, Any]:
     """Return the request for a node that builds everything; if there are several, ``nodes`` has their differences."""
     platforms = [platform for node in nodes for platform in node.platforms]
-    imports = cache_names.read_all(build.cache_from, platforms)
+    imports = remote_cache.read_all(build.cache_from, platforms)
     build = replace(
         build,
         cache_from=caches.complete_actions_caches(imports, env),
@@ -68,7 +68,7 @@ def show_requests(build: BuildSettings, nodes: Sequence[NodePlan], env: Mapping[
 
 
 def _make_share(build: BuildSettings, node: NodePlan, env: Mapping[str, str]) -> dict[str, Any]:
-    exports = cache_names.write_own(build.cache_to, list_platforms(node)[0]) if build.cache_to else ()
+    exports = remote_cache.write_own(build.cache_to, list_platforms(node)[0]) if build.cache_to else ()
     made = _show_request(replace(build, cache_to=exports), node, env, several=True)
     share = {"name": node.name, "attributes": _show_attributes(made), "exporters": _show_entries(made.exporters)}
     return share | ({"cache": {"exports": _show_entries(made.cache.exports)}} if exports else {})
@@ -109,7 +109,7 @@ class BuildPreview:
 
     def make_values(self, kind: PreviewKind) -> Iterator[Any] | dict[str, Any]:
         """Return an object, or yield the elements of a list, with secrets masked. Raises InputError, KubeError."""
-        hidden, found = secrets_of(self.settings.build, self.env), self._make_values(kind)
+        hidden, found = collect_secrets(self.settings.build, self.env), self._make_values(kind)
         if isinstance(found, dict):
             return dict(mask_value(found, hidden))
         return (mask_value(one, hidden) for one in found)
@@ -185,7 +185,7 @@ class BuildPreview:
     def _decide_on_nodes(self) -> Plan:
         known = self._read_facts()
         planned = plan.make_plan(self.settings.build.platforms, known, self.settings.builder)
-        return isolation.plan_isolation(planned, known, self.settings.builder)
+        return cluster_facts.plan_isolation(planned, known, self.settings.builder)
 
     def _decide_for_solve(self) -> Plan:
         """Plan without asking the cluster if there is one architecture: one node builds it in any cluster."""

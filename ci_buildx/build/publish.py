@@ -119,7 +119,6 @@ def add_pushed_tags(failure: SolveError, push: Push | None, *, several: bool) ->
 def measure_images(result: BuildResult, builder: BuilderSettings, env: Mapping[str, str]) -> dict[str, int]:
     """Return the compressed bytes of each platform's image, {} if the registry does not report them."""
     from ci_buildx.builder.manifests import registries
-    from ci_buildx.model import reference
     from ci_buildx.registry import credentials
     from ci_buildx.registry.client import RegistryClient, RegistryRepository
     from ci_buildx.registry.content import read_platform

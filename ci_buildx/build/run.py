@@ -10,12 +10,10 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, TextIO
 
-from ci_buildx.build.build_run import BuildRun
+from ci_buildx.build.build_run import BuildRun, Hear, collect_secrets, hide_in, record_build
 from ci_buildx.build.builder_scope import open_builder
-from ci_buildx.build.context import origin, vcs
+from ci_buildx.build.context import origin
 from ci_buildx.build.context.input_files import open_input_files
-from ci_buildx.build.hidden import hide_in, secrets_of
-from ci_buildx.build.report import Hear, record_build
 from ci_buildx.build.result import (
     CONFIG_DIGEST,
     DIGEST,
@@ -37,8 +35,7 @@ from ci_buildx.model.secret import mention
 from ci_buildx.progress import display
 from ci_buildx.registry import credentials
 from ci_buildx.runtime.phases import PhaseTimes
-from ci_buildx.runtime.signals import SignalHandler, ThreadOutcome
-from ci_buildx.runtime.threads import start_thread
+from ci_buildx.runtime.signals import SignalHandler, ThreadOutcome, start_thread
 from ci_buildx.settings.values import BuildSettings, ContextMtime, ProgressMode, Settings, TransportChoice
 
 if TYPE_CHECKING:
@@ -82,7 +79,7 @@ def run_build(
     with open_input_files(settings.build) as build:
         settings = replace(settings, build=build)
         ears = (announce, hear, deliver)
-        secrets = secrets_of(build, env, hidden)
+        secrets = collect_secrets(build, env, hidden)
         return _run_with_files(
             settings, env=env, display_stream=display_stream, identity=identity, ears=ears, hidden=secrets
         )
@@ -119,7 +116,7 @@ def _run_with_files(
                 stop=interrupts.stop,
                 phases=PhaseTimes(),
                 clocks=_start_mtimes(settings.build, shown),
-                checkout=vcs.start_git_attributes(settings.build, env, warn=shown.warn),
+                checkout=origin.start_git_attributes(settings.build, env, warn=shown.warn),
             )
             with record_build(site, hear), open_builder(site, interrupts, identity, announce) as builder:
                 try:

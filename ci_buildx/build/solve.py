@@ -12,7 +12,6 @@ from ci_buildx.build.build_run import BuildRun
 from ci_buildx.build.caches import NodeCaches, list_platforms
 from ci_buildx.build.connect import NodeConnection
 from ci_buildx.build.context import origin
-from ci_buildx.build.silence import SilenceReport
 from ci_buildx.builder.boot.watch import Boot
 from ci_buildx.builder.builder import Builder
 from ci_buildx.buildkit import exporters, solve_request
@@ -23,14 +22,13 @@ from ci_buildx.model import debug
 from ci_buildx.model.hosts import is_host, normalize_host
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.registry import credentials, token_authority
-from ci_buildx.registry.credentials import CredentialStore
-from ci_buildx.registry.docker_config import RegistryLogin, canonicalize_host
+from ci_buildx.registry.credentials import CredentialStore, RegistryLogin, canonicalize_host
 from ci_buildx.registry.token_authority import LoginStore, RegistryTokens
-from ci_buildx.runtime.threads import run_all, start_thread
-from ci_buildx.session.auth import AuthService
+from ci_buildx.runtime.phases import SilenceReport
+from ci_buildx.runtime.signals import run_all, start_thread
+from ci_buildx.session.auth import AuthService, SecretsService
 from ci_buildx.session.file_targets import FileTarget, FolderTarget, Target
 from ci_buildx.session.filesync import FileSyncService
-from ci_buildx.session.secrets import SecretsService
 from ci_buildx.session.session import Attachable, BuildSession
 from ci_buildx.settings.values import BuildSettings
 
@@ -146,7 +144,7 @@ def make_attachables(
 
         attachables.append(FileSendService(targets))
     if build.archive is not None:
-        from ci_buildx.session.upload import UploadService
+        from ci_buildx.session.content import UploadService
 
         attachables.append(UploadService({str(build.context).rpartition("/")[2]: build.archive}))
     images = list_layout_stores(build)

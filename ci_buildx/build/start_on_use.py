@@ -22,7 +22,7 @@ from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.progress.display import BuildDisplay, DisplayPhase
-from ci_buildx.runtime.threads import run_all, start_thread
+from ci_buildx.runtime.signals import run_all, start_thread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

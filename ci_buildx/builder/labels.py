@@ -76,6 +76,6 @@ def read_nonce(annotated: Mapping[str, Any]) -> str:
 def read_creator(namespace: Mapping[str, Any]) -> str:
     """Return the user who signed a namespace and binds its role there, "" if no signature was required.
 
-    See :mod:`ci_buildx.builder.rbac.self_binding`.
+    See :mod:`ci_buildx.builder.rbac.admission_policies`.
     """
     return str((namespace["metadata"].get("annotations") or {}).get(CREATOR, ""))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ci_buildx.builder import balance
+from ci_buildx.builder import pods
 from ci_buildx.builder.labels import ARCHITECTURE
 from ci_buildx.errors import InputError
 from ci_buildx.model.platform import Platform
@@ -179,7 +179,7 @@ def _choose_balanced(nodes: Sequence[NodePlan], key: str) -> NodePlan:
     if len(nodes) == 1:
         return nodes[0]
     shares = {f"{node.name}/{replica}": node for node in nodes for replica in range(node.replicas)}
-    return shares[balance.choose(key, shares)]
+    return shares[pods.choose_pod(key, shares)]
 
 
 def _restrict(node: NodePlan, platforms: tuple[Platform, ...]) -> NodePlan:

@@ -195,7 +195,7 @@ def _make_target(output: ExporterEntry) -> Target:
 
 
 def _make_load_target(daemon: DockerDaemon) -> StreamTarget:
-    from ci_buildx.session.docker_load import open_image_load
+    from ci_buildx.session.filesend import open_image_load
 
     return StreamTarget(name="to the docker daemon", opened=lambda: open_image_load(daemon))
 

@@ -227,7 +227,7 @@ class RunningSolve:
 
     def _judge(self, error: Exception, ended: _SessionEnded | None, *, stopped: bool) -> Exception:
         """Return the error to report for a Solve that ended with ``error``."""
-        from ci_buildx.buildkit import failure
+        from ci_buildx.buildkit import diagnostics
         from ci_buildx.buildkit import grpc as buildkit_grpc
 
         if stopped:
@@ -238,7 +238,7 @@ class RunningSolve:
         if ended is not None and _is_loss(buildkit_grpc.describe_error(error)):
             return BuildkitError(f"{_LOST}: {buildkit_grpc.read_text(ended.error or error)}", code="UNAVAILABLE")
         if details or not buildkit_grpc.is_connection_lost(error):
-            return failure.read_failure(buildkit_grpc.describe_error(error), details)
+            return diagnostics.read_failure(buildkit_grpc.describe_error(error), details)
         if ended is not None and ended.error is None:
             return BuildkitError(
                 "buildkitd ended the session during the build", code=buildkit_grpc.read_code_name(error)

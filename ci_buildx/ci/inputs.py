@@ -2,7 +2,8 @@
 
 Inputs of docker's actions keep their names: docker/login-action 4.1 (``registry`` …), metadata-action 6.2
 (``images`` …), build-push-action 7.3 (``secret-envs`` …). ``tag-rules`` is metadata-action's ``tags``, and
-``metadata-context`` its ``context``; build-push-action uses those two names for something else.
+``metadata-context`` its ``context``; build-push-action uses those two names for something else. The precedence of the
+attestation inputs is that of its version 7.3.0 (``src/context.ts``).
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from pathlib import Path
 from ci_buildx.model.record import replace
 from ci_buildx.settings import assembly, options
 from ci_buildx.settings.assembly import Value
+from ci_buildx.settings.attributes import PROVENANCE, SBOM
 from ci_buildx.settings.option import Option, OptionGroup, OptionKind, OptionSurface, Reading
+from ci_buildx.settings.raw_values import RawValues
+from ci_buildx.settings.syntax import split_fields
 from ci_buildx.settings.values import ProgressMode, Settings
 
 
@@ -265,3 +269,27 @@ def read_job_settings(
     if settings.build.progress is not ProgressMode.AUTO:
         return settings
     return replace(settings, build=replace(settings.build, progress=auto))
+
+
+def drop_overridden(given: RawValues) -> RawValues:
+    """Drop the ``attests`` that ``provenance`` or ``sbom`` overrides.
+
+    On the command line, as in buildx, the first attestation of a type wins instead.
+    """
+    decided = {kind for kind in (PROVENANCE, SBOM) if given.read_text(kind)}
+    attests = given.read_texts("attests") if decided else []
+    kept = [text for text in attests if not any(is_of_type(text, kind) for kind in decided)]
+    return given.with_changes(attests=kept) if kept != attests else given
+
+
+def is_of_type(text: str, kind: str) -> bool:
+    """Return whether an attestation is of this type.
+
+    False for invalid CSV: reading the attestation later reports that error.
+    """
+    try:
+        fields = split_fields(text)
+    except ValueError:
+        return False
+    pairs = (field.partition("=") for field in fields)
+    return any((key.strip().lower(), value.strip()) == ("type", kind) for key, _, value in pairs)

@@ -1,4 +1,4 @@
-"""Logins from inputs, in a docker configuration of the step's own; the user's stays unchanged.
+"""Credentials of a step: logins in a docker configuration of its own, and kubeconfigs that are passed as content.
 
 The file's format is that of docker/cli 29.8.2 (``cli/config/configfile/file.go``). If ``credHelpers`` maps a host to
 "", the login in the file overrides the user's credential program.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import shutil
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from ci_buildx.ci import ecr
 from ci_buildx.ci.ecr import AccessKey
 from ci_buildx.errors import InputError
 from ci_buildx.fsutil import scratch
+from ci_buildx.model.plaintext import read_kubeconfig
 from ci_buildx.model.programs import find_program
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry import credentials
-from ci_buildx.registry.docker_config import HUB, HUB_KEY, canonicalize_host
+from ci_buildx.registry.credentials import HUB, HUB_KEY, canonicalize_host
 from ci_buildx.settings.names import suggest_name
 from ci_buildx.settings.raw_values import RawValues
 from ci_buildx.settings.syntax import read_boolean
@@ -247,3 +249,36 @@ def _is_aws(registry: str, fields: Mapping[str, str], source: str) -> bool:
     if wanted and named:
         raise InputError("with ecr there is no username and no password", source=source, fix=_AWS_KEYS)
     return wanted
+
+
+@contextmanager
+def open_kubeconfig(
+    text: str, *, folder: str | None, announce: Callable[[str], None] = lambda _: None
+) -> Iterator[str]:
+    """Yield the path of a kubeconfig given as a path, as content or as base64 content.
+
+    Content is written to a private file in ``folder`` (default: the system's temporary folder), which is removed at the
+    end. ``announce`` is called with its path before the file is written.
+    """
+    content = read_kubeconfig(text)
+    if content is None:
+        yield text.strip()
+        return
+    path = choose_kubeconfig_path(folder)
+    announce(str(path))
+    try:
+        write_private_file(content, path)
+        yield str(path)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def choose_kubeconfig_path(folder: str | None) -> Path:
+    """Choose a path for a new file, in ``folder`` or the system's temporary folder."""
+    return scratch.name_shared(scratch.KUBECONFIG, folder)
+
+
+def write_private_file(content: str, path: Path) -> None:
+    """Write a file that only this user can read; it must not exist yet."""
+    path.touch(mode=0o600, exist_ok=False)
+    path.write_text(content, encoding="utf-8")

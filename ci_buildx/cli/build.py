@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 from ci_buildx.cli import arguments
 from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 from ci_buildx.errors import InputError
-from ci_buildx.progress.outlet import TextOutlet
+from ci_buildx.progress.renderer import TextOutlet
 from ci_buildx.settings import assembly, options
 from ci_buildx.settings.assembly import Value
 from ci_buildx.settings.attributes import STDOUT

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ci_buildx.cli import target
-from ci_buildx.cli.answers import ParsedArguments
 from ci_buildx.cli.build import merge_variables
-from ci_buildx.cli.parser import VerbParser
+from ci_buildx.cli.parser import ParsedArguments, VerbParser
 from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 from ci_buildx.errors import InputError
 from ci_buildx.model.record import replace
@@ -124,7 +123,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     if answers.switch("append") and not name:
         raise InputError("needs the name of a builder", source="--append", fix="add --name")
     from ci_buildx.builder.lifecycle import create as lifecycle_create
-    from ci_buildx.builder.manifests.buildkitd_defaults import add_defaults
+    from ci_buildx.builder.manifests.buildkitd import add_defaults
     from ci_buildx.manage import create
 
     values, sources = merge_variables(

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from ci_buildx import __version__
 from ci_buildx.cli.process import ProcessContext
 from ci_buildx.model import debug, masker, secret
-from ci_buildx.progress.outlet import TextOutlet
+from ci_buildx.progress.ci_logs import defuse_commands
+from ci_buildx.progress.renderer import TextOutlet
 from ci_buildx.progress.step import drop_controls, strip_control_characters
-from ci_buildx.progress.workflow_commands import defuse_commands
 
 LONGEST = 2000
 """Length limit of a message, in characters: peers control parts of it."""

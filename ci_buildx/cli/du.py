@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ci_buildx.cli import formatting, target
-from ci_buildx.cli.answers import ParsedArguments
-from ci_buildx.cli.parser import VerbParser
+from ci_buildx.cli.parser import ParsedArguments, VerbParser
 from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 from ci_buildx.errors import InputError
 from ci_buildx.model.record import dataclass
@@ -23,7 +22,7 @@ from ci_buildx.settings.syntax import parse_duration
 
 if TYPE_CHECKING:
     from ci_buildx.buildkit.messages import UsageRecord
-    from ci_buildx.manage.disk_usage import CacheUsage
+    from ci_buildx.manage.survey import CacheUsage
 
 AGES = ("until", "unused-for")
 KEYS = ("id", "parents", "description", "inuse", "mutable", "immutable", "shared", "private", "type", *AGES)
@@ -111,9 +110,9 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
         kind = "pretty"
     asked = read_filters(answers.read_texts("filter"))
     wanted, timeout = target.read_target(answers, around), target.read_timeout(answers)
-    from ci_buildx.manage import disk_usage
+    from ci_buildx.manage import survey
 
-    found = disk_usage.read_usage(wanted, asked.filter, env=around.env, timeout=timeout)
+    found = survey.read_usage(wanted, asked.filter, env=around.env, timeout=timeout)
     now = time.time()
     if kind == "json":
         around.stdout.writelines(f"{json.dumps(describe_record(one, now))}\n" for one in found)

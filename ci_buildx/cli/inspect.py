@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ci_buildx.cli import formatting, ls, target
-from ci_buildx.cli.answers import ParsedArguments
-from ci_buildx.cli.parser import VerbParser
+from ci_buildx.cli.parser import ParsedArguments, VerbParser
 from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 from ci_buildx.manage import target as manage_target
 from ci_buildx.settings.option import Option, OptionGroup, OptionKind

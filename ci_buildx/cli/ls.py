@@ -8,8 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ci_buildx.cli import formatting, target
-from ci_buildx.cli.answers import ParsedArguments
-from ci_buildx.cli.parser import VerbParser
+from ci_buildx.cli.parser import ParsedArguments, VerbParser
 from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 from ci_buildx.manage import target as manage_target
 from ci_buildx.manage.target import CurrentBuilder

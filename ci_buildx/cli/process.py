@@ -12,7 +12,7 @@ from typing import TextIO, cast
 
 from ci_buildx.errors import InputError, Interrupted, KubeBuilderError
 from ci_buildx.model.record import dataclass
-from ci_buildx.progress.outlet import TextOutlet
+from ci_buildx.progress.renderer import TextOutlet
 
 
 class StdoutFailed(OSError):

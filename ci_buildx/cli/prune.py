@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ci_buildx.cli import du, formatting, target
-from ci_buildx.cli.answers import ParsedArguments
-from ci_buildx.cli.parser import VerbParser
+from ci_buildx.cli.parser import ParsedArguments, VerbParser
 from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 from ci_buildx.settings.option import Option, OptionGroup, OptionKind
 
 if TYPE_CHECKING:
-    from ci_buildx.manage.disk_usage import CacheUsage
+    from ci_buildx.manage.survey import CacheUsage
 
 SUMMARY = "Clears a builder's cache in each of its pods: all unused records, or those that filters and limits select."
 EXAMPLES = f"""\
@@ -69,11 +68,11 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     if not answers.switch("force") and not around.confirm(f"This will remove {what}."):
         return 0
     from ci_buildx.buildkit.messages import PruneRequest
-    from ci_buildx.manage import disk_usage
+    from ci_buildx.manage import survey
 
     request = PruneRequest(asked.filter, everything, asked.keep_duration, *sizes)
     shown = _PruneOutput(around, verbose=answers.switch("verbose"))
-    disk_usage.prune_caches(wanted, request, env=around.env, timeout=timeout, tell=shown.tell)
+    survey.prune_caches(wanted, request, env=around.env, timeout=timeout, tell=shown.tell)
     shown.end()
     return 0
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ci_buildx import __version__
-from ci_buildx.cli.answers import ParsedArguments
-from ci_buildx.cli.parser import VerbParser
+from ci_buildx.cli.parser import ParsedArguments, VerbParser
 from ci_buildx.cli.process import ProcessContext
 from ci_buildx.settings.option import Option, OptionGroup, OptionKind
 

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-from ci_buildx.model import private_file
+from ci_buildx.model import secret
 from ci_buildx.model.lazy import compile_lazily
 
 PREFIX = "kube-builder-tmp-"
@@ -38,7 +38,7 @@ _FOLDERS = {
 _FILES = {
     compile_lazily(rf"{KUBECONFIG}[0-9a-f]{{16}}"): _LONGEST_JOB,
     compile_lazily(rf"{CRASH}[0-9a-z_]+\.txt"): _REPORTED,
-    compile_lazily(rf"{private_file.PREFIX}[0-9a-z_]+"): _YOUNG,
+    compile_lazily(rf"{secret.PREFIX}[0-9a-z_]+"): _YOUNG,
 }
 """Names in folders for temporary files, each with the age in seconds after which it is deleted unless locked."""
 _DRAFT = compile_lazily(r"\.kube-builder\.[0-9a-f]{16}\.part")

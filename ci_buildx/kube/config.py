@@ -48,7 +48,7 @@ class ClusterChoice(Protocol):
 
     @property
     def oidc(self) -> str:
-        """The source of the job's OIDC token (:func:`ci_buildx.kube.oidc_token.find_token_source`).
+        """The source of the job's OIDC token (:func:`ci_buildx.kube.credential_plugins.find_token_source`).
 
         "" uses the kubeconfig's own user.
         """
@@ -110,9 +110,9 @@ def load_cluster(settings: ClusterChoice, *, env: Mapping[str, str], account: Pa
 
 def _choose(settings: ClusterChoice, env: Mapping[str, str], account: Path) -> ClusterAccess:
     if settings.oidc:
-        from ci_buildx.kube import oidc_token
+        from ci_buildx.kube import credential_plugins
 
-        bearer = oidc_token.OidcToken(oidc_token.find_token_source(settings.oidc, env))
+        bearer = credential_plugins.OidcToken(credential_plugins.find_token_source(settings.oidc, env))
         cluster = _find_configuration(settings, env, account)
         if not cluster.secure:
             message = f"the job's token is not sent without TLS to {cluster.address[0]}"

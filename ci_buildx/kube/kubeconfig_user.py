@@ -15,7 +15,7 @@ from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
 
 if TYPE_CHECKING:
-    from ci_buildx.kube.exec_plugin import ExecPluginSpec
+    from ci_buildx.kube.credential_plugins import ExecPluginSpec
 
 _CLUSTER_EXTENSION = "client.authentication.k8s.io/exec"
 
@@ -48,7 +48,7 @@ def make_credentials(user: KubeconfigEntry | None, place: UserContext, env: Mapp
     if user.body.get("exec") or user.body.get("auth-provider"):
         _refuse_in_workspace(user, env)
     if user.body.get("exec"):
-        from ci_buildx.kube.exec_plugin import ExecPlugin
+        from ci_buildx.kube.credential_plugins import ExecPlugin
 
         return ExecPlugin(_read_plugin(user, place), env=env, clock=time.time)
     provider = user.body.get("auth-provider")
@@ -138,7 +138,7 @@ def _read_key_pair(user: KubeconfigEntry) -> TlsKeyPair | None:
 
 
 def _read_plugin(user: KubeconfigEntry, place: UserContext) -> ExecPluginSpec:
-    from ci_buildx.kube.exec_plugin import API_VERSIONS, ExecPluginSpec, InteractiveMode
+    from ci_buildx.kube.credential_plugins import API_VERSIONS, ExecPluginSpec, InteractiveMode
 
     body = user.body["exec"]
     if not isinstance(body, dict):

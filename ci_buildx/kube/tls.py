@@ -64,11 +64,11 @@ def _load_trust(made: ssl.SSLContext, authority: bytes) -> None:
 
 
 def _load_key_pair(made: ssl.SSLContext, pair: TlsKeyPair) -> None:
-    from ci_buildx.model import private_file
+    from ci_buildx.model import secret
 
     with (
-        private_file.open_private_file(pair.certificate) as certificate,
-        private_file.open_private_file(pair.key.reveal()) as key,
+        secret.open_private_file(pair.certificate) as certificate,
+        secret.open_private_file(pair.key.reveal()) as key,
     ):
         try:
             made.load_cert_chain(certificate, key, password="")  # an encrypted key must not prompt on a terminal

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ci_buildx.builder.manifests import buildkitd
-from ci_buildx.builder.rbac import checks, rights, roles, self_binding
+from ci_buildx.builder.rbac import admission_policies, checks, rights, roles
 from ci_buildx.builder.rbac.checks import CheckResult, CheckStatus
 from ci_buildx.builder.rbac.rights import AccessQuestion, RightsMode, RoleRule
 from ci_buildx.errors import Forbidden, InputError, KubeError, NotFound, RegistryError
@@ -106,7 +106,7 @@ class _DoctorRun:
 
     def check_cluster(self) -> None:
         """Check everything that does not depend on the user's rights."""
-        self.user = self_binding.ask_user_name(self.kube)
+        self.user = admission_policies.ask_user_name(self.kube)
         self.add(checks.check_server(self.kube.read_server_version(), self.user))
         if self.wishes.mode is not RightsMode.REAPER:
             self._check_nodes_and_storage()

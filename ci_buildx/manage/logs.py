@@ -14,8 +14,7 @@ from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.manage.target import BuilderTarget
 from ci_buildx.model.record import dataclass
-from ci_buildx.runtime.signals import SignalHandler
-from ci_buildx.runtime.threads import run_all
+from ci_buildx.runtime.signals import SignalHandler, run_all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from ci_buildx.build.builder_scope import TEARDOWN_TIME
 from ci_buildx.build.connect import PodDialer
-from ci_buildx.builder import cluster_facts, isolation, labels, plan
+from ci_buildx.builder import cluster_facts, labels, plan
 from ci_buildx.builder import identity as builder_identity
 from ci_buildx.builder.boot.watch import Boot
 from ci_buildx.builder.builder import Builder, BuilderLocation, Manifest
@@ -235,7 +235,7 @@ class _TrialBuilder:
         known = cluster_facts.read_cluster_facts(self.kube)
         blueprint = ProvisionRequest(
             identity=self.identity,
-            plan=isolation.plan_isolation(plan.make_plan((), known, self.settings), known, self.settings),
+            plan=cluster_facts.plan_isolation(plan.make_plan((), known, self.settings), known, self.settings),
             settings=self.settings,
             certificates=certificates.issue(certificates.NAMES, self.settings.lifetime),
             surroundings=cluster_facts.read_surroundings(self.kube, known, self.settings),

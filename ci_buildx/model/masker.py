@@ -1,8 +1,8 @@
 """Recognizes and masks secrets in everything that is printed.
 
-Credentials are: logins and tokens in URLs (:mod:`~ci_buildx.model.login`), values with the name of a credential
+Credentials are: logins and tokens in URLs (:mod:`~ci_buildx.model.plaintext`), values with the name of a credential
 (variables, build arguments, fields of caches and outputs, inputs), and texts that look like one
-(:mod:`~ci_buildx.model.pasted`).
+(:mod:`~ci_buildx.model.plaintext`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
 from ci_buildx.model.lazy import compile_lazily
-from ci_buildx.model.login import MASK, WORDS, find_logins, mask_logins
-from ci_buildx.model.pasted import describe_pasted, without_tokens
+from ci_buildx.model.plaintext import MASK, WORDS, describe_pasted, find_logins, mask_logins, mask_tokens
 
 SHORTEST = 8
 """Characters of the shortest secret that is searched for: shorter texts occur in too many other words."""
@@ -131,7 +130,7 @@ def mask_secrets(text: str, hidden: Iterable[str]) -> str:
                 text = re.sub(rf"(?<!\w){secret}(?!\w)", MASK, text)
         else:
             text = text.replace(secret, MASK)
-    return without_tokens(mask_logins(text), MASK)
+    return mask_tokens(mask_logins(text), MASK)
 
 
 def list_spellings(

@@ -1,4 +1,7 @@
-"""Progress for CI logs: folds for GitHub Actions, sections for GitLab.
+"""Progress for CI logs: folds and workflow commands for GitHub Actions, sections for GitLab.
+
+Commands of one form start a line, possibly after spaces; those of the other, ``##[name]``, are recognized anywhere. A
+lone carriage return also ends a line (actions/runner 2.330, ``src/Runner.Common/ActionCommand.cs``; .NET's ReadLine).
 
 On GitHub each step is a fold, with its result in the title if it has already ended.
 """
@@ -8,10 +11,31 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from ci_buildx.progress.outlet import TextOutlet
 from ci_buildx.progress.plain import PlainLog, StepTrack, format_ending
+from ci_buildx.progress.renderer import TextOutlet
 from ci_buildx.progress.step import BuildStep, drop_controls
-from ci_buildx.progress.workflow_commands import WorkflowCommand, defuse_commands, escape_value
+
+
+class WorkflowCommand(str):
+    """A line that the runner is to interpret; untrusted text in it is escaped."""
+
+    __slots__ = ()
+
+
+def escape_value(text: str) -> str:
+    """Escape a command's value, so that it stays on one line."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def defuse_commands(text: str) -> str:
+    """Return the text with all commands broken up, so that the runner finds none."""
+    lines = text.replace("\r\n", "\n").replace("\r", " ").replace("##[", "# #[").split("\n")
+    return "\n".join(_defuse_line(line) for line in lines)
+
+
+def _defuse_line(line: str) -> str:
+    return line.replace("::", ": :", 1) if line.lstrip().startswith("::") else line
+
 
 _SILENCE = 2.0
 """Seconds after which a running step without output is shown."""

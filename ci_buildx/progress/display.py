@@ -16,9 +16,8 @@ from ci_buildx.model.masker import mask_secrets
 from ci_buildx.model.record import replace
 from ci_buildx.model.status import StatusUpdate, Vertex, VertexLog, VertexStatus, VertexWarning
 from ci_buildx.progress.graph import StepGraph
-from ci_buildx.progress.outlet import TextOutlet
 from ci_buildx.progress.plain import PlainLog
-from ci_buildx.progress.renderer import Renderer, RendererUpdate
+from ci_buildx.progress.renderer import Renderer, RendererUpdate, TextOutlet
 from ci_buildx.progress.step import CANCELED, PHASE_DIGEST, add_node_prefix
 from ci_buildx.settings.values import ProgressMode
 

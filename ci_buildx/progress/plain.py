@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.status import VertexStatus, VertexWarning
 from ci_buildx.progress.graph import StepChange, StepGraph
-from ci_buildx.progress.outlet import TextOutlet
-from ci_buildx.progress.renderer import RendererUpdate
+from ci_buildx.progress.renderer import RendererUpdate, TextOutlet
 from ci_buildx.progress.step import BuildStep, StepLogLine, drop_controls, format_transfer, strip_control_characters
 
 _RULE = "------"

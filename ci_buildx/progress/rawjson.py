@@ -13,8 +13,7 @@ from typing import Any
 
 from ci_buildx.model.status import StatusUpdate, Vertex, VertexLog, VertexStatus, VertexWarning
 from ci_buildx.progress.graph import StepGraph
-from ci_buildx.progress.outlet import TextOutlet
-from ci_buildx.progress.renderer import RendererUpdate
+from ci_buildx.progress.renderer import RendererUpdate, TextOutlet
 
 
 class RawJsonLog:

@@ -1,15 +1,43 @@
-"""The interface of display modes, and the quiet mode."""
+"""The interface of display modes, their output stream, and the quiet mode."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TextIO
 
 from ci_buildx.model.record import dataclass
 from ci_buildx.model.status import StatusUpdate
 from ci_buildx.progress.graph import StepChange, StepGraph
-from ci_buildx.progress.outlet import TextOutlet
 from ci_buildx.progress.step import drop_controls
+
+
+class TextOutlet:
+    """Writes text to ``stream``; once that is broken, writes nothing.
+
+    A reader that went away (``| head``) must not fail the build.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._broken = False
+
+    def write(self, text: str) -> None:
+        """Write and flush; escape characters that the stream's encoding lacks."""
+        if self._broken or self._stream.closed:
+            return
+        try:
+            self._stream.write(self._replace_unencodable(text))
+            self._stream.flush()
+        except OSError:
+            self._broken = True
+
+    def _replace_unencodable(self, text: str) -> str:
+        encoding = self._stream.encoding or "utf-8"
+        try:
+            text.encode(encoding)
+        except UnicodeEncodeError:
+            return text.encode(encoding, "backslashreplace").decode(encoding)
+        return text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

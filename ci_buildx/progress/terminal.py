@@ -12,8 +12,7 @@ from io import StringIO
 from ci_buildx.progress import plain
 from ci_buildx.progress.frame import FrameCanvas, FrameHeading, FrameLine, LineTone, compose_frame, count_columns
 from ci_buildx.progress.graph import StepGraph
-from ci_buildx.progress.outlet import TextOutlet
-from ci_buildx.progress.renderer import RendererUpdate
+from ci_buildx.progress.renderer import RendererUpdate, TextOutlet
 from ci_buildx.progress.step import KEPT_LINES, strip_control_characters
 
 _PERIOD = 0.1

@@ -21,8 +21,7 @@ from ci_buildx.model.hosts import Origin, parse_origin
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry.connection import RegistryConnection, RegistryRequest
-from ci_buildx.registry.credentials import CredentialStore
-from ci_buildx.registry.docker_config import RegistryLogin
+from ci_buildx.registry.credentials import CredentialStore, RegistryLogin
 from ci_buildx.registry.realm import check_realm
 
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"

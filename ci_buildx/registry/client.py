@@ -24,8 +24,7 @@ from ci_buildx.registry.content import (
     parse_document,
     verify_content,
 )
-from ci_buildx.registry.credentials import CredentialStore
-from ci_buildx.registry.docker_config import HUB
+from ci_buildx.registry.credentials import HUB, CredentialStore
 from ci_buildx.registry.trust import RegistryTrust
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from urllib.parse import urljoin, urlsplit
 
 from ci_buildx import __version__
 from ci_buildx.errors import InputError, RegistryError
-from ci_buildx.model import debug, private_file
+from ci_buildx.model import debug, secret
 from ci_buildx.model.http_calls import find_ca_bundle, make_adapter, show_url
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.secret import Secret
@@ -72,7 +72,7 @@ def _make_context(host: str, trust: RegistryTrust) -> ssl.SSLContext:
 
 def _present(context: ssl.SSLContext, certificate: Secret, key: Secret, host: str) -> None:
     """Load a client certificate into the context, through a file since the library cannot read from memory."""
-    with private_file.open_private_file(certificate.reveal() + b"\n" + key.reveal()) as name:
+    with secret.open_private_file(certificate.reveal() + b"\n" + key.reveal()) as name:
         try:
             context.load_cert_chain(name, password="")  # prevents a password prompt on the terminal
         except OSError as error:

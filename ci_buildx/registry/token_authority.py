@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ci_buildx.errors import RegistryError
 from ci_buildx.model.hosts import Origin, is_host, parse_origin
 from ci_buildx.model.secret import Secret
-from ci_buildx.registry.docker_config import HUB, RegistryLogin, canonicalize_host
+from ci_buildx.registry.credentials import HUB, RegistryLogin, canonicalize_host
 from ci_buildx.session.auth import TokenRequest
 
 if TYPE_CHECKING:

@@ -1,33 +1,115 @@
-"""The client's token authority: fetches registry tokens here, so that buildkitd never sees the login.
+"""The attachables for credentials: registry tokens and build secrets, with their messages (``session.proto``).
 
 Source: BuildKit 0.34.2, ``session/auth/authprovider/authprovider.go``, ``session/auth/auth.go`` and
 ``util/resolver/authorizer.go``. buildkitd caches each token with the public key of the client that fetched it. A later
 session can reuse the token if it signs with the same key, so clients with the same seed share tokens. All clients
 without a login share one key, since their tokens are the same.
+
+Source of the secrets: BuildKit 0.34.2, ``session/secrets``: NOT_FOUND means that the secret is missing, which is an
+error only if the Dockerfile says ``required``; a secret has at most 500 KiB.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from ci_buildx.errors import KubeBuilderError
 from ci_buildx.model import debug
 from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
-from ci_buildx.session.call import SessionCall, Workers
-from ci_buildx.session.messages import (
-    CREDENTIALS_REQUEST,
-    CREDENTIALS_RESPONSE,
-    FETCH_TOKEN_REQUEST,
-    FETCH_TOKEN_RESPONSE,
-    GET_TOKEN_AUTHORITY_REQUEST,
-    TOKEN_AUTHORITY_RESPONSE,
-    VERIFY_TOKEN_AUTHORITY_REQUEST,
-    CredentialsResponse,
-    FetchTokenResponse,
-    TokenAuthorityResponse,
+from ci_buildx.session.call import GrpcStatus, SessionCall, Workers
+from ci_buildx.wire.protobuf import BYTES, INTEGER, TEXT, MessageSchema, make_field, make_repeated_field
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialsRequest:
+    """A request for the login of a registry; ``host`` is as containerd's resolver names it."""
+
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialsResponse:
+    """A login. Both fields are empty for anonymous access; an identity token is a ``secret`` without ``username``."""
+
+    username: str = ""
+    secret: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchTokenRequest:
+    """The parameters of a registry's challenge."""
+
+    host: str = ""
+    realm: str = ""
+    service: str = ""
+    scopes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FetchTokenResponse:
+    """A token and its lifetime in seconds, counted from its arrival because the time of issue is omitted."""
+
+    token: str = ""
+    expires_in: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TokenAuthorityRequest:
+    """A request for a host's public key, or for a signature with its key; ``payload`` is empty for the key."""
+
+    host: str = ""
+    salt: bytes = b""
+    payload: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenAuthorityResponse:
+    """The public key, or the signed payload."""
+
+    content: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class GetSecretRequest:
+    """A request for a secret by the ``id`` of ``RUN --mount=type=secret``."""
+
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GetSecretResponse:
+    """The value of the secret."""
+
+    value: bytes = b""
+
+
+# Tables of session.proto, written by dev/protos.py.
+CREDENTIALS_REQUEST = MessageSchema(CredentialsRequest, make_field(1, "host", TEXT))
+CREDENTIALS_RESPONSE = MessageSchema(
+    CredentialsResponse, make_field(1, "username", TEXT), make_field(2, "secret", TEXT)
 )
+FETCH_TOKEN_REQUEST = MessageSchema(
+    FetchTokenRequest,
+    make_field(2, "host", TEXT),
+    make_field(3, "realm", TEXT),
+    make_field(4, "service", TEXT),
+    make_repeated_field(5, "scopes", TEXT),
+)
+FETCH_TOKEN_RESPONSE = MessageSchema(
+    FetchTokenResponse, make_field(1, "token", TEXT), make_field(2, "expires_in", INTEGER)
+)
+GET_TOKEN_AUTHORITY_REQUEST = MessageSchema(
+    TokenAuthorityRequest, make_field(1, "host", TEXT), make_field(2, "salt", BYTES)
+)
+VERIFY_TOKEN_AUTHORITY_REQUEST = MessageSchema(
+    TokenAuthorityRequest, make_field(1, "host", TEXT), make_field(2, "payload", BYTES), make_field(3, "salt", BYTES)
+)
+TOKEN_AUTHORITY_RESPONSE = MessageSchema(TokenAuthorityResponse, make_field(1, "content", BYTES))
+GET_SECRET_REQUEST = MessageSchema(GetSecretRequest, make_field(1, "id", TEXT))
+GET_SECRET_RESPONSE = MessageSchema(GetSecretResponse, make_field(1, "value", BYTES))
+# End of the tables.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,3 +266,31 @@ def _make_response(login: SessionLogin | None) -> CredentialsResponse:
     if login.identity_token is not None:
         return CredentialsResponse(secret=login.identity_token.reveal_text())
     return CredentialsResponse(login.username, login.secret.reveal_text())
+
+
+LARGEST_SECRET = 500 * 1024
+
+
+class SecretsService:
+    """Serves ``secrets`` by their id."""
+
+    methods = ("/moby.buildkit.secrets.v1.Secrets/GetSecret",)
+
+    def __init__(self, secrets: Mapping[str, Secret]) -> None:
+        self._secrets = dict(secrets)
+
+    def accept(self, call: SessionCall) -> None:
+        """Answer a GetSecret call."""
+        call.take_one(lambda message: self._answer(call, GET_SECRET_REQUEST.decode(message).id))
+
+    def _answer(self, call: SessionCall, name: str) -> None:
+        secret = self._secrets.get(name)
+        _LOG.debug("secret: id %r%s", name, "" if secret is not None else ", which there is not")
+        if secret is None:
+            call.finish(GrpcStatus.NOT_FOUND, f"secret {name}: not found")
+        elif len(secret) > LARGEST_SECRET:
+            call.finish(
+                GrpcStatus.INVALID_ARGUMENT, f"secret {name} has {len(secret)} bytes, more than {LARGEST_SECRET}"
+            )
+        else:
+            call.reply(GET_SECRET_RESPONSE.encode(GetSecretResponse(secret.reveal())))

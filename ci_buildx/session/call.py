@@ -13,8 +13,7 @@ from ci_buildx.errors import KubeBuilderError
 from ci_buildx.model import debug
 from ci_buildx.wire import hpack
 from ci_buildx.wire.http2 import Http2Connection
-from ci_buildx.wire.http2_frames import Http2Error
-from ci_buildx.wire.http2_streams import Http2Stream, Producer
+from ci_buildx.wire.http2_streams import Http2Error, Http2Stream, Producer
 from ci_buildx.wire.protobuf import Buffer
 
 

@@ -1,6 +1,9 @@
-"""``containerd.services.content.v1.Content``: blobs of OCI layouts, read and written by buildkitd.
+"""The attachables that hand out content: blobs of OCI layouts, and archives from standard input.
 
-``content.proto`` defines the messages.
+``content.proto`` defines the messages of ``containerd.services.content.v1.Content``.
+
+Source of ``moby.upload.v1.Upload``: BuildKit 0.34.2, ``session/upload`` (the service), ``source/http/transport.go``:
+the daemon fetches ``http://buildkit-session/ID`` from the session and passes the path in the call's metadata.
 """
 
 from __future__ import annotations
@@ -8,12 +11,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from enum import IntEnum
+from pathlib import Path
 from queue import SimpleQueue
 from typing import BinaryIO, NamedTuple
 
 from ci_buildx.model import debug
 from ci_buildx.session.call import GrpcStatus, SessionCall, Workers, frame_message
 from ci_buildx.session.oci_layout import BlobIngest, LayoutRefusal, OciLayout
+from ci_buildx.wire import protobuf
 from ci_buildx.wire.protobuf import BYTES, INTEGER, TEXT, TIME, MessageSchema, make_field
 
 
@@ -263,3 +268,46 @@ def _add_data(ingest: BlobIngest, request: WriteRequest) -> None:
     elif request.offset != ingest.offset:
         raise LayoutRefusal(GrpcStatus.OUT_OF_RANGE, f"offset {request.offset} where {ingest.offset} bytes have come")
     ingest.write(request.data)
+
+
+ADDRESS = "http://buildkit-session/"
+
+_PATH = "urlpath"
+_DATA_FIELD = 1
+_UPLOAD_OVERHEAD = 16
+
+
+class UploadService:
+    """Serves ``archives`` by the last part of their URL below :data:`ADDRESS`."""
+
+    methods = ("/moby.upload.v1.Upload/Pull",)
+
+    def __init__(self, archives: Mapping[str, Path]) -> None:
+        self._archives = dict(archives)
+
+    def accept(self, call: SessionCall) -> None:
+        """Send an archive."""
+        name = call.metadata.get(_PATH, [""])[0].rpartition("/")[2]
+        path = self._archives.get(name)
+        _LOG.debug("upload: archive %s", name)
+        if path is None:
+            call.finish(GrpcStatus.NOT_FOUND, f"there is no upload {name!r}")
+            return
+        try:
+            stream = path.open("rb", buffering=0)
+        except OSError as error:
+            call.finish(GrpcStatus.UNKNOWN, f"cannot read the context {path}: {error.strerror}")
+            return
+        call.on_lost = lambda _: stream.close()
+        call.produce(lambda room: _read_piece(call, stream, room))
+
+
+def _read_piece(call: SessionCall, stream: BinaryIO, room: int) -> bytes:
+    if room <= 0:
+        return b""
+    piece = stream.read(min(max(room - _UPLOAD_OVERHEAD, 1), _LARGEST_PIECE))
+    if piece:
+        return frame_message(protobuf.encode_length_delimited(_DATA_FIELD, piece))
+    stream.close()
+    call.finish()
+    return b""

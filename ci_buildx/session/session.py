@@ -17,8 +17,7 @@ from ci_buildx.session.call import HEALTH, GrpcStatus, SessionCall
 from ci_buildx.wire import protobuf
 from ci_buildx.wire.hpack import Header
 from ci_buildx.wire.http2 import Http2Connection
-from ci_buildx.wire.http2_frames import Http2Error
-from ci_buildx.wire.http2_streams import Http2Stream
+from ci_buildx.wire.http2_streams import Http2Error, Http2Stream
 
 _STATUS_FIELD, _SERVING = 1, 1
 _RESPONSE = protobuf.encode_key(_STATUS_FIELD, protobuf.VARINT) + protobuf.encode_varint(_SERVING)

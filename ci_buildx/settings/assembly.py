@@ -8,17 +8,16 @@ from pathlib import Path
 
 from ci_buildx.errors import InputError
 from ci_buildx.model import debug
-from ci_buildx.model.pasted import describe_pasted, read_kubeconfig
+from ci_buildx.model.plaintext import describe_pasted, read_kubeconfig
 from ci_buildx.model.record import replace
 from ci_buildx.model.secret import Secret
-from ci_buildx.settings import options, sticky_key
+from ci_buildx.settings import names as settings_names
+from ci_buildx.settings import options
 from ci_buildx.settings.builder import BuilderSettings, Reclaim
 from ci_buildx.settings.building import make_build_settings
-from ci_buildx.settings.buildkitd import check_config, parse_flags, read_config
-from ci_buildx.settings.names import check_builder, check_namespace
+from ci_buildx.settings.names import StickyKey, check_builder, check_namespace
 from ci_buildx.settings.option import VARIABLE_PREFIX, Option
 from ci_buildx.settings.raw_values import RawValues, Value
-from ci_buildx.settings.sticky_key import StickyKey
 from ci_buildx.settings.syntax import parse_duration, read_boolean
 from ci_buildx.settings.values import (
     BuildSettings,
@@ -101,9 +100,9 @@ def make_settings(
     given.check_names()
     given.check_values()
     if _has_buildx_variables(env):
-        from ci_buildx.settings import buildx_variables
+        from ci_buildx.settings import docker_variables
 
-        buildx_variables.check_variables(env)
+        docker_variables.check_variables(env)
     build = make_build_settings(given)
     builder = _make_builder(given)
     own = not given.read_text("builder")
@@ -141,7 +140,7 @@ def add_default_load(build: BuildSettings, env: Mapping[str, str], *, source: st
         return build
     if build.outputs or build.push or build.call or len(build.platforms) > 1:
         return build
-    from ci_buildx.settings.docker_daemon import find_daemon
+    from ci_buildx.settings.docker_variables import find_daemon
 
     daemon = find_daemon(env, source=source)
     return replace(build, outputs=(TypedAttributes(type="docker"),), daemon=daemon)
@@ -194,9 +193,9 @@ def read_variables(
     names = {option.name for option in offered}
     read = own
     if _has_buildx_variables(env):
-        from ci_buildx.settings import buildx_variables
+        from ci_buildx.settings import docker_variables
 
-        read = {name: one for name, one in buildx_variables.read_options(env).items() if name in names} | own
+        read = {name: one for name, one in docker_variables.read_options(env).items() if name in names} | own
     return {name: value for name, (value, _) in read.items()}, {name: variable for name, (_, variable) in read.items()}
 
 
@@ -237,13 +236,16 @@ def _make_builder(given: RawValues) -> BuilderSettings:
         seconds = parse_duration(lifetime, source=given.find_source("lifetime"))
         builder = replace(builder, lifetime=max(1, round(seconds)))
     if config := _read_buildkitd_config(given):
-        from ci_buildx.settings.registry_files import read_registry_files
+        from ci_buildx.settings.buildkitd import read_registry_files
 
         named = "buildkitd-config" if given.read_text("buildkitd-config") else "buildkitd-config-inline"
         files = read_registry_files(config, source=given.find_source(named), cwd=given.cwd)
         builder = replace(builder, buildkitd_config=config, registry_files=files)
-    flags = parse_flags(given.read_text("buildkitd-flags"), source=given.find_source("buildkitd-flags"))
-    return replace(builder, buildkitd_flags=flags) if flags else builder
+    if flags := given.read_text("buildkitd-flags"):
+        from ci_buildx.settings.buildkitd import parse_flags
+
+        builder = replace(builder, buildkitd_flags=parse_flags(flags, source=given.find_source("buildkitd-flags")))
+    return builder
 
 
 def _read_buildkitd_config(given: RawValues) -> str:
@@ -251,9 +253,13 @@ def _read_buildkitd_config(given: RawValues) -> str:
     if file and text:
         message = f"says the same as {given.find_source('buildkitd-config')}"
         raise InputError(message, source=given.find_source("buildkitd-config-inline"), fix="give one of them")
+    if not file and not text:
+        return ""
+    from ci_buildx.settings.buildkitd import check_config, read_config
+
     if text:
         return check_config(text, name="the text", source=given.find_source("buildkitd-config-inline"))
-    return read_config(file, source=given.find_source("buildkitd-config"), cwd=given.cwd) if file else ""
+    return read_config(file, source=given.find_source("buildkitd-config"), cwd=given.cwd)
 
 
 def _read_builder_name(given: RawValues) -> str:
@@ -264,7 +270,9 @@ def _read_builder_name(given: RawValues) -> str:
 
 def _read_sticky_key(given: RawValues) -> StickyKey:
     template = given.read_text("sticky-key")
-    return sticky_key.parse_sticky_key(template, source=given.find_source("sticky-key")) if template else StickyKey()
+    return (
+        settings_names.parse_sticky_key(template, source=given.find_source("sticky-key")) if template else StickyKey()
+    )
 
 
 def _add_entitlements(entitlements: Iterable[str], builder: BuilderSettings) -> BuilderSettings:

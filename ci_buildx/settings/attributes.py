@@ -135,7 +135,7 @@ def _parse_output(text: str, source: str, cwd: Path) -> TypedAttributes:
     if output.type == "local" and output.get("mode"):
         # As BuildKit reads it (0.34.2, client/exporters.go, ParseLocalExporterMode).
         output = _add_attribute(output, "mode", output.get("mode").strip().lower())
-    from ci_buildx.settings.attribute_checks import check_output
+    from ci_buildx.settings.attribute_table import check_output
 
     check_output(output, source=source)
     return _place_output(output, source, cwd)
@@ -182,7 +182,7 @@ def parse_cache_from(texts: Iterable[str], *, source: str, cwd: Path) -> tuple[T
     """
     imports = [cache for text in texts for cache in _parse_caches(text, source)]
     if imports:
-        from ci_buildx.settings.attribute_checks import check_import
+        from ci_buildx.settings.attribute_table import check_import
 
         for cache in imports:
             check_import(cache, source=source)
@@ -193,7 +193,7 @@ def parse_cache_to(texts: Iterable[str], *, source: str, cwd: Path) -> tuple[Typ
     """Parse cache exports; a reference alone is ``type=registry``. Raises InputError."""
     exports = [cache for text in texts for cache in _parse_caches(text, source)]
     if exports:
-        from ci_buildx.settings.attribute_checks import check_export
+        from ci_buildx.settings.attribute_table import check_export
 
         for cache in exports:
             check_export(cache, source=source)

@@ -101,10 +101,10 @@ def make_build_settings(given: RawValues) -> BuildSettings:
     _check_build(build, given)
     cleared = [Path(output.get("dest")) for output in outputs if output.get("mode") == "delete"]
     if cleared:
-        from ci_buildx.settings import cleared_folders
+        from ci_buildx.settings import sandbox as settings_sandbox
 
         allowed = LOCAL_DELETE in entitlements
-        cleared_folders.check_cleared_folders(build, cleared, may_delete=allowed, source=given.find_source("outputs"))
+        settings_sandbox.check_cleared_folders(build, cleared, may_delete=allowed, source=given.find_source("outputs"))
     return build
 
 
@@ -174,18 +174,20 @@ def _is_docker_load(output: TypedAttributes) -> bool:
 def _find_daemon(given: RawValues, outputs: tuple[TypedAttributes, ...]) -> DockerDaemon | None:
     if not any(map(_is_docker_load, outputs)):
         return None
-    from ci_buildx.settings import docker_daemon
+    from ci_buildx.settings import docker_variables
 
-    return docker_daemon.find_daemon(given.env, source=given.find_source("load" if given.switch("load") else "outputs"))
+    return docker_variables.find_daemon(
+        given.env, source=given.find_source("load" if given.switch("load") else "outputs")
+    )
 
 
 def _read_source_policy(given: RawValues) -> SourcePolicy | None:
     name = given.env.get(SOURCE_POLICY, "")
     if not name:
         return None
-    from ci_buildx.settings import source_policy
+    from ci_buildx.settings import policies
 
-    return source_policy.read_policy(name, cwd=given.cwd)
+    return policies.read_policy(name, cwd=given.cwd)
 
 
 def _check_policy(given: RawValues, dockerfile: Path | None) -> bool:

@@ -1,11 +1,20 @@
-"""buildkitd's configuration file and flags."""
+"""buildkitd's flags and configuration file, and the files that it names.
+
+Files that ``[registry."…"]`` names are on this machine, but buildkitd runs in a pod. As in buildx 0.38.2
+(``util/confutil/container.go``, LoadConfigFiles), they are copied into the builder.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ci_buildx.errors import InputError
+from ci_buildx.model import secret
 from ci_buildx.model.lazy import compile_lazily
+from ci_buildx.model.secret import Secret
+from ci_buildx.settings.builder import RegistryFiles, RegistryKeyPair
 
 _POSITION = compile_lazily(r"\s*\(at line (?P<line>\d+), column (?P<column>\d+)\)")
 
@@ -56,3 +65,74 @@ def parse_flags(text: str, *, source: str) -> tuple[str, ...]:
     if flags and not flags[0].startswith("-"):
         raise InputError(f"{flags[0]!r} is not a flag", source=source, fix="flags begin with '-'")
     return tuple(flags)
+
+
+_FIX = "name a file of this machine: it is copied into the builder"
+
+
+def read_registry_files(config: str, *, source: str, cwd: Path) -> tuple[RegistryFiles, ...]:
+    """Read the files of ``ca`` and ``keypair`` of each registry.
+
+    Raises InputError for a file that is missing or holds no PEM, and for a key that does not match its certificate.
+    """
+    if "registry" not in config:
+        return ()
+    import tomllib
+
+    section = tomllib.loads(config).get("registry")
+    hosts = section.items() if isinstance(section, dict) else ()
+    found = (_read_files(host, options, source, cwd) for host, options in hosts if isinstance(options, dict))
+    return tuple(one for one in found if one.authorities or one.keypairs)
+
+
+def _read_files(host: str, options: Mapping[str, Any], source: str, cwd: Path) -> RegistryFiles:
+    place = f'{source}: [registry."{host}"]'
+    authorities, keypairs = options.get("ca", []), options.get("keypair", [])
+    if not isinstance(authorities, list) or not all(isinstance(file, str) for file in authorities):
+        raise InputError("ca is not a list of files", source=place, fix='write ca = ["FILE"]')
+    if not isinstance(keypairs, list) or not all(_is_pair(pair) for pair in keypairs):
+        raise InputError(
+            "keypair is not a list of files", source=place, fix='write keypair = [{key="FILE", cert="FILE"}]'
+        )
+    return RegistryFiles(
+        host=host,
+        authorities=tuple(_read_authority(file, f"{place} ca", cwd) for file in authorities),
+        keypairs=tuple(_pair(pair, f"{place} keypair", cwd) for pair in keypairs),
+    )
+
+
+def _pair(pair: Mapping[str, str], source: str, cwd: Path) -> RegistryKeyPair:
+    """Read a client certificate and its key; reject keys that do not match, which buildkitd could not use either."""
+    import ssl
+
+    certificate, key = _read_text(pair["cert"], source, cwd), Secret(_read_text(pair["key"], source, cwd))
+    with secret.open_private_file(certificate.encode() + b"\n" + key.reveal()) as name:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(name, password="")
+        except OSError as error:
+            names = f"{pair['cert']!r} and {pair['key']!r}"
+            fix = "name a certificate and its own key, both as PEM, the key without a passphrase"
+            raise InputError(f"{names} do not belong together", source=source, fix=fix) from error
+    return RegistryKeyPair(certificate=certificate, key=key)
+
+
+def _is_pair(pair: object) -> bool:
+    return isinstance(pair, dict) and isinstance(pair.get("key"), str) and isinstance(pair.get("cert"), str)
+
+
+def _read_authority(file: str, source: str, cwd: Path) -> str:
+    from ci_buildx.settings.driver_opts.outside import ExternalInputs
+
+    _read_text(file, source, cwd)
+    return ExternalInputs(env={}, cwd=cwd).read_certificates([file], source=source)
+
+
+def _read_text(file: str, source: str, cwd: Path) -> str:
+    try:
+        text = (cwd / file).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is not text"
+        raise InputError(f"cannot read {file!r}: {reason}", source=source, fix=_FIX) from error
+    if "-----BEGIN " not in text:
+        raise InputError(f"{file!r} holds no PEM", source=source, fix=_FIX)
+    return text

@@ -7,7 +7,7 @@ there.
 
 from __future__ import annotations
 
-from ci_buildx.settings import sticky_key
+from ci_buildx.settings import names
 from ci_buildx.settings.builder import BuilderSettings
 from ci_buildx.settings.option import COMMAND_LINE, DEBUG, Option, OptionGroup, OptionKind, OptionSurface, Reading
 from ci_buildx.settings.values import ContextMtime, PreviewKind, ProgressMode, TransportChoice
@@ -389,10 +389,10 @@ OPTIONS: tuple[Option, ...] = (
         name="sticky-key",
         flags=("--sticky-key",),
         metavar="TEMPLATE",
-        default=sticky_key.DEFAULT,
+        default=names.DEFAULT_STICKY_KEY,
         group=OptionGroup.BUILDER,
         help="builds with equal keys go to the same replica; "
-        f"fields: {' '.join(f'{{{name}}}' for name in sticky_key.FIELDS)}",
+        f"fields: {' '.join(f'{{{name}}}' for name in names.STICKY_FIELDS)}",
     ),
     Option(
         name="trust-scope",

@@ -10,7 +10,7 @@ from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.builder import BuilderSettings
-from ci_buildx.settings.sticky_key import StickyKey
+from ci_buildx.settings.names import StickyKey
 
 
 class ProgressMode(StrEnum):

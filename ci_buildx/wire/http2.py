@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ci_buildx.wire import hpack, http2_frames
-from ci_buildx.wire.http2_frames import ConnectionSetting, ErrorCode, FrameType, Http2Error
-from ci_buildx.wire.http2_streams import FrameOutbox, Http2Stream
+from ci_buildx.wire import hpack, http2_streams
+from ci_buildx.wire.http2_streams import ConnectionSetting, ErrorCode, FrameOutbox, FrameType, Http2Error, Http2Stream
 from ci_buildx.wire.protobuf import Buffer
 
 WIDE_WINDOW = (16 << 20) + 65536
@@ -43,7 +42,7 @@ class Http2Connection:
         self._last = 0
         self._wide: set[int] = set()
         self._to_widen: dict[int, Http2Stream] = {}
-        self._peer_window = http2_frames.DEFAULT_WINDOW
+        self._peer_window = http2_streams.DEFAULT_WINDOW
         self._received = 0
         self._over = False
         self._outbox = FrameOutbox(self._forget)
@@ -66,8 +65,8 @@ class Http2Connection:
             ConnectionSetting.INITIAL_WINDOW_SIZE: FIRST_WINDOW,
             ConnectionSetting.MAX_HEADER_LIST_SIZE: LARGEST_HEADERS,
         }
-        grown = http2_frames.encode_window_update(0, http2_frames.LARGEST_WINDOW - http2_frames.DEFAULT_WINDOW)
-        return http2_frames.encode_settings(settings) + grown
+        grown = http2_streams.encode_window_update(0, http2_streams.LARGEST_WINDOW - http2_streams.DEFAULT_WINDOW)
+        return http2_streams.encode_settings(settings) + grown
 
     # --- input
 
@@ -90,11 +89,11 @@ class Http2Connection:
             return
         position = 0
         with memoryview(self._input) as view:
-            while len(view) - position >= http2_frames.HEADER_SIZE and not self._over:
-                size, type_, flags, stream = http2_frames.parse_header(view, position)
-                if size > http2_frames.DEFAULT_FRAME_SIZE:
+            while len(view) - position >= http2_streams.HEADER_SIZE and not self._over:
+                size, type_, flags, stream = http2_streams.parse_header(view, position)
+                if size > http2_streams.DEFAULT_FRAME_SIZE:
                     raise Http2Error(f"frame of {size} bytes", ErrorCode.FRAME_SIZE_ERROR)
-                start, end = position + http2_frames.HEADER_SIZE, position + http2_frames.HEADER_SIZE + size
+                start, end = position + http2_streams.HEADER_SIZE, position + http2_streams.HEADER_SIZE + size
                 if end > len(view):
                     break
                 self._on_frame(type_, flags, stream, bytes(view[start:end]))
@@ -103,8 +102,8 @@ class Http2Connection:
 
     def _take_preface(self) -> bool:
         """Return whether the connection preface is complete."""
-        size = len(http2_frames.PREFACE)
-        if self._input[:size] != http2_frames.PREFACE[: len(self._input)]:
+        size = len(http2_streams.PREFACE)
+        if self._input[:size] != http2_streams.PREFACE[: len(self._input)]:
             raise Http2Error("the peer does not speak HTTP/2")
         if len(self._input) < size:
             return False
@@ -121,7 +120,7 @@ class Http2Connection:
         if type_ == FrameType.DATA:
             self._on_data(flags, stream, payload)
         elif type_ == FrameType.WINDOW_UPDATE:
-            self._on_window_update(stream, http2_frames.read_word(payload) & http2_frames.LARGEST_WINDOW)
+            self._on_window_update(stream, http2_streams.read_word(payload) & http2_streams.LARGEST_WINDOW)
         elif type_ == FrameType.PING:
             self._on_ping(flags, stream, payload)
         elif type_ in (FrameType.HEADERS, FrameType.CONTINUATION):
@@ -129,7 +128,7 @@ class Http2Connection:
         elif type_ == FrameType.SETTINGS:
             self._on_settings(flags, stream, payload)
         elif type_ == FrameType.RST_STREAM:
-            self._on_reset(stream, http2_frames.read_word(payload))
+            self._on_reset(stream, http2_streams.read_word(payload))
         elif type_ == FrameType.PUSH_PROMISE:
             raise Http2Error("a client may not push")
 
@@ -137,7 +136,7 @@ class Http2Connection:
         size = len(payload)
         self._received += size
         if self._received >= WIDE_WINDOW:
-            self._outbox.answer(http2_frames.encode_window_update(0, self._received))
+            self._outbox.answer(http2_streams.encode_window_update(0, self._received))
             self._received = 0
         stream = self._find_known(stream_id)
         if stream is None:
@@ -147,7 +146,7 @@ class Http2Connection:
             raise Http2Error("DATA beyond the stream's window", ErrorCode.FLOW_CONTROL_ERROR)
         if stream.remote_ended:
             raise Http2Error("DATA after the stream's end", ErrorCode.STREAM_CLOSED)
-        data = http2_frames.remove_padding(payload, flags)
+        data = http2_streams.remove_padding(payload, flags)
         consumed = stream.receiver.receive(data) if stream.receiver is not None else len(data)
         self.consume(stream, consumed + size - len(data))
         self._end_remote(stream, flags)
@@ -164,48 +163,50 @@ class Http2Connection:
 
     @staticmethod
     def _widen(room: int, increment: int) -> int:
-        if room + increment > http2_frames.LARGEST_WINDOW:
+        if room + increment > http2_streams.LARGEST_WINDOW:
             raise Http2Error("window beyond its limit", ErrorCode.FLOW_CONTROL_ERROR)
         return room + increment
 
     def _on_ping(self, flags: int, stream: int, payload: bytes) -> None:
         if stream or len(payload) != 8:
             raise Http2Error("malformed PING", ErrorCode.PROTOCOL_ERROR if stream else ErrorCode.FRAME_SIZE_ERROR)
-        if not flags & http2_frames.ACK:
-            self._outbox.answer(http2_frames.encode_frame(FrameType.PING, http2_frames.ACK, 0, payload))
+        if not flags & http2_streams.ACK:
+            self._outbox.answer(http2_streams.encode_frame(FrameType.PING, http2_streams.ACK, 0, payload))
 
     def _on_settings(self, flags: int, stream: int, payload: bytes) -> None:
         if stream:
             raise Http2Error("SETTINGS on a stream")
         self._expects_settings = False
-        if flags & http2_frames.ACK:
+        if flags & http2_streams.ACK:
             return
-        for setting, value in dict(http2_frames.parse_settings(payload)).items():  # of several values the last one wins
+        for setting, value in dict(
+            http2_streams.parse_settings(payload)
+        ).items():  # of several values the last one wins
             if setting == ConnectionSetting.INITIAL_WINDOW_SIZE:
-                if value > http2_frames.LARGEST_WINDOW:
+                if value > http2_streams.LARGEST_WINDOW:
                     raise Http2Error("window beyond its limit", ErrorCode.FLOW_CONTROL_ERROR)
                 for open_stream in self._streams.values():
                     open_stream.room = self._widen(open_stream.room, value - self._peer_window)
                 self._peer_window = value
             elif setting == ConnectionSetting.MAX_FRAME_SIZE:
-                if not http2_frames.DEFAULT_FRAME_SIZE <= value <= http2_frames.LARGEST_FRAME_SIZE:
+                if not http2_streams.DEFAULT_FRAME_SIZE <= value <= http2_streams.LARGEST_FRAME_SIZE:
                     raise Http2Error(f"MAX_FRAME_SIZE of {value}")
                 self._outbox.frame_size = value
-        self._outbox.answer(http2_frames.encode_frame(FrameType.SETTINGS, http2_frames.ACK, 0))
+        self._outbox.answer(http2_streams.encode_frame(FrameType.SETTINGS, http2_streams.ACK, 0))
 
     def _on_headers(self, type_: int, flags: int, stream: int, payload: bytes) -> None:
         if type_ == FrameType.HEADERS:
             if stream % 2 == 0:
                 raise Http2Error(f"HEADERS on stream {stream}")
-            fragment = http2_frames.read_header_fragment(payload, flags)
-            self._block = (stream, bool(flags & http2_frames.END_STREAM), bytearray(fragment))
+            fragment = http2_streams.read_header_fragment(payload, flags)
+            self._block = (stream, bool(flags & http2_streams.END_STREAM), bytearray(fragment))
         elif self._block is None:
             raise Http2Error("CONTINUATION without HEADERS")
         else:
             self._block[2].extend(payload)
         if len(self._block[2]) > LARGEST_HEADERS:
             raise Http2Error("header block too large", ErrorCode.ENHANCE_YOUR_CALM)
-        if flags & http2_frames.END_HEADERS:
+        if flags & http2_streams.END_HEADERS:
             (_, ended, block), self._block = self._block, None
             self._on_block(stream, ended, bytes(block))
 
@@ -214,7 +215,7 @@ class Http2Connection:
             headers = self._decoder.decode(block)
         except ValueError as error:
             raise Http2Error(str(error), ErrorCode.COMPRESSION_ERROR) from error
-        flags = http2_frames.END_STREAM if ended else 0
+        flags = http2_streams.END_STREAM if ended else 0
         if stream_id <= self._last:
             known = self._streams.get(stream_id)
             if known is not None:
@@ -222,7 +223,7 @@ class Http2Connection:
             return
         self._last = stream_id
         if len(self._streams) >= MAX_STREAMS:
-            self._outbox.answer(http2_frames.encode_rst_stream(stream_id, ErrorCode.REFUSED_STREAM))
+            self._outbox.answer(http2_streams.encode_rst_stream(stream_id, ErrorCode.REFUSED_STREAM))
             return
         stream = Http2Stream(stream_id, room=self._peer_window, receivable=FIRST_WINDOW)
         self._streams[stream_id] = stream
@@ -247,7 +248,7 @@ class Http2Connection:
         return stream
 
     def _end_remote(self, stream: Http2Stream, flags: int) -> None:
-        if flags & http2_frames.END_STREAM and not stream.remote_ended:
+        if flags & http2_streams.END_STREAM and not stream.remote_ended:
             stream.remote_ended = True
             if stream.receiver is not None:
                 stream.receiver.end()
@@ -261,11 +262,11 @@ class Http2Connection:
 
     def ping(self) -> None:
         """Queue a PING; its ACK is processed like any other frame."""
-        self._outbox.put(http2_frames.encode_frame(FrameType.PING, 0, 0, bytes(8)))
+        self._outbox.put(http2_streams.encode_frame(FrameType.PING, 0, 0, bytes(8)))
 
     def send_headers(self, stream: Http2Stream, block: bytes) -> None:
         """Queue a stream's headers, before any of its data."""
-        self._outbox.put(http2_frames.encode_frame(FrameType.HEADERS, http2_frames.END_HEADERS, stream.id, block))
+        self._outbox.put(http2_streams.encode_frame(FrameType.HEADERS, http2_streams.END_HEADERS, stream.id, block))
 
     def finish(self, stream: Http2Stream, trailers: bytes) -> None:
         """End the stream with this header block once all its data has been sent."""
@@ -277,7 +278,7 @@ class Http2Connection:
         if stream.id in self._streams:
             self._forget(stream)
             self._outbox.drop(stream)
-            self._outbox.put(http2_frames.encode_rst_stream(stream.id, code))
+            self._outbox.put(http2_streams.encode_rst_stream(stream.id, code))
 
     def wake(self, stream: Http2Stream) -> None:
         """Mark the stream as possibly having data to send."""
@@ -319,7 +320,7 @@ class Http2Connection:
 
     def _grant(self, stream: Http2Stream, size: int) -> None:
         if not stream.remote_ended and stream.id in self._streams:
-            self._outbox.answer(http2_frames.encode_window_update(stream.id, size))
+            self._outbox.answer(http2_streams.encode_window_update(stream.id, size))
             stream.receivable += size
 
     def close(self, reason: str, code: ErrorCode = ErrorCode.NO_ERROR) -> None:
@@ -328,7 +329,7 @@ class Http2Connection:
             return
         self._over = True
         self._input, self._block = bytearray(), None
-        self._outbox.put(http2_frames.encode_goaway(self._last, code, reason))
+        self._outbox.put(http2_streams.encode_goaway(self._last, code, reason))
         streams, self._streams = self._streams, {}
         for stream in streams.values():
             self._outbox.drop(stream)

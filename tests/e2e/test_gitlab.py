@@ -16,8 +16,7 @@ from ci_buildx.ci import inputs
 from ci_buildx.ci.gitlab import inputs as gitlab
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.registry.client import RegistryClient, RegistryRepository
-from ci_buildx.registry.credentials import CredentialStore
-from ci_buildx.registry.docker_config import DockerConfig, RegistryLogin
+from ci_buildx.registry.credentials import CredentialStore, DockerConfig, RegistryLogin
 from ci_buildx.registry.index import copy_manifest
 from ci_buildx.registry.trust import RegistryTrust
 from ci_buildx.settings.option import OptionSurface

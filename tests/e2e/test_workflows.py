@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from ci_buildx.kube.client import KubeClient
-from ci_buildx.registry import docker_config
+from ci_buildx.registry import credentials
 from ci_buildx.registry.client import RegistryClient, RegistryRepository
 from ci_buildx.registry.credentials import CredentialStore
 from ci_buildx.registry.trust import RegistryTrust
@@ -160,7 +160,7 @@ def test_secrets_reached_the_build(run: Run, open_registry: Registry) -> None:
 def test_the_login_of_the_inputs_pushed_to_the_other_registry(run: Run) -> None:
     basic = of_name("basic")
     config = {"auths": {basic.address: {"username": basic.username, "password": basic.password.reveal_text()}}}
-    store = CredentialStore([docker_config.parse_docker_config(json.dumps(config), "test")], env={})
+    store = CredentialStore([credentials.parse_docker_config(json.dumps(config), "test")], env={})
     with RegistryClient(store, trust=RegistryTrust(insecure=frozenset({basic.address}))) as client:
         repository = RegistryRepository(basic.address, f"e2e/{run.name}-registries")
         assert client.has_manifest(repository, client.read_manifest(repository, "1.0.0").descriptor.digest)

@@ -12,7 +12,7 @@ import pytest
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import ClusterAccess, load_cluster
 from ci_buildx.settings.values import ClusterSettings
-from ci_buildx.transport.endpoint import PodAddress
+from ci_buildx.transport.race import PodAddress
 from tests import accounts
 from tests.accounts import Account
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.transport import tunnel
-from ci_buildx.transport.endpoint import PodAddress
+from ci_buildx.transport.race import PodAddress
 
 
 def run(kube: KubeClient, pod: dict[str, Any], *command: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci_buildx.build import calls
-from ci_buildx.build.context import vcs
+from ci_buildx.build.context import origin
 from ci_buildx.buildkit import exporters, solve_request
 from ci_buildx.buildkit.control import Control, SolveResult
 from ci_buildx.buildkit.grpc import open_channel
@@ -22,10 +22,9 @@ from ci_buildx.cli import build
 from ci_buildx.cli.process import ProcessContext
 from ci_buildx.errors import KubeBuilderError
 from ci_buildx.model.record import replace
-from ci_buildx.session.auth import AuthService
+from ci_buildx.session.auth import AuthService, SecretsService
 from ci_buildx.session.filesend import FileSendService
 from ci_buildx.session.filesync import FileSyncService
-from ci_buildx.session.secrets import SecretsService
 from ci_buildx.session.session import Attachable, BuildSession
 from ci_buildx.settings.values import BuildSettings
 from devcluster import programs
@@ -163,7 +162,7 @@ class Arena:
             exporters=exports.exporters,
             multi_platform=one_of_several,
         )
-        checkout = vcs.start_git_attributes(settings, env, warn=print)()
+        checkout = origin.start_git_attributes(settings, env, warn=print)()
         wanted = replace(wanted, frontend_attrs=wanted.frontend_attrs | checkout)
         with Control(self.address) as control:
             return control.solve(wanted, session=session, on_status=lambda _: None)

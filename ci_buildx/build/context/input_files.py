@@ -98,7 +98,7 @@ def _read_context(build: BuildSettings, folder: Path, stdin: BinaryIO) -> BuildS
     if is_archive(head):
         from shutil import copyfileobj
 
-        from ci_buildx.session.upload import ADDRESS
+        from ci_buildx.session.content import ADDRESS
 
         archive = folder / "context"
         with archive.open("wb") as stream:

@@ -9,7 +9,7 @@ from typing import assert_never
 from ci_buildx.buildkit import solve_request
 from ci_buildx.fsutil import mtimes
 from ci_buildx.fsutil.mtimes import Clock
-from ci_buildx.runtime import threads
+from ci_buildx.runtime import signals
 from ci_buildx.runtime.signals import ThreadOutcome
 from ci_buildx.session.file_targets import DOCKERFILE
 from ci_buildx.settings.building import EPOCH
@@ -28,7 +28,7 @@ def start_mtimes(build: BuildSettings, *, warn: Callable[[str], None]) -> Thread
 
         for folder in _list_folders(build).values():
             commit_times.check_repository(folder, source=_SOURCE)
-    return threads.start_thread(lambda: read_folder_clocks(build, warn=warn))
+    return signals.start_thread(lambda: read_folder_clocks(build, warn=warn))
 
 
 def read_folder_clocks(build: BuildSettings, *, warn: Callable[[str], None] = lambda _: None) -> dict[str, Clock]:

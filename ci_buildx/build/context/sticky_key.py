@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import parse_qs
 
-from ci_buildx.build.context import origin, vcs
+from ci_buildx.build.context import origin
 from ci_buildx.build.context.origin import read_repository_path
 from ci_buildx.model import reference
 from ci_buildx.model.platform import Platform
@@ -63,7 +63,7 @@ def _find_folder_place(context: Path, env: Mapping[str, str]) -> tuple[str, str]
     root = find_checkout(folder)
     if root is None:
         return str(folder).strip("/"), ""
-    remote = vcs.read_remote(root, env)
+    remote = origin.read_remote(root, env)
     return read_repository_path(remote) if remote else root.name, _make_relative(root, folder)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ci_buildx.builder.boot import admission, image_pull, scheduling, termination
+from ci_buildx.builder.boot import admission, pending, termination
 from ci_buildx.builder.boot.observation import PodCase, PodStage, Verdict, count_events
 from ci_buildx.builder.pods import (
     CONTAINER,
@@ -105,8 +105,8 @@ def _diagnose_container(case: PodCase) -> Verdict | None:
 def _diagnose_waiting(case: PodCase, name: str, waits: Object, *, restarts: int) -> Verdict | None:
     reason, message = str(waits.get("reason", "")), str(waits.get("message", ""))
     own = name == CONTAINER
-    if reason in image_pull.REASONS:
-        return image_pull.diagnose_image_pull(case, name, reason, message)
+    if reason in pending.REASONS:
+        return pending.diagnose_image_pull(case, name, reason, message)
     if reason in _BROKEN_CONTAINER:
         return _diagnose_broken(case, name, reason, message)
     if reason == "CrashLoopBackOff":
@@ -184,7 +184,7 @@ def _describe_sidecar_failure(pod: Object) -> str:
 _RULES: tuple[Callable[[PodCase], Verdict | None], ...] = (
     _diagnose_loss,
     _diagnose_ready,
-    scheduling.diagnose_scheduling,
+    pending.diagnose_scheduling,
     _diagnose_container,
     _diagnose_volumes,
     _diagnose_sandbox,

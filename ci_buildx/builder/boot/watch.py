@@ -9,7 +9,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from ci_buildx.builder import balance
+from ci_buildx.builder import pods as builder_pods
 from ci_buildx.builder.boot.diagnose import diagnose
 from ci_buildx.builder.boot.observation import Observation, PodCase, PodStage, Verdict
 from ci_buildx.builder.builder import Builder
@@ -152,7 +152,7 @@ class Boot:
 
         def standing(pods: tuple[PodView, ...]) -> tuple[PodView, ...] | None:
             sound = [pod for pod in pods if self.judge_pod(node, pod.name).error is None]
-            return (self._listed.is_set() and balance.select_electable(sound, self._read_clock())) or None
+            return (self._listed.is_set() and builder_pods.select_electable(sound, self._read_clock())) or None
 
         return self._wait_until(node, standing, lambda: self._choose_best(node))
 
@@ -309,9 +309,9 @@ class Boot:
             return
 
     def _detect_autoscaler(self) -> None:
-        from ci_buildx.builder.boot import scheduling
+        from ci_buildx.builder.boot import pending
 
-        found = scheduling.detect_autoscaler(self._kube)
+        found = pending.detect_autoscaler(self._kube)
         with self._changed:
             self._seen.autoscaler = found
             self._changed.notify_all()

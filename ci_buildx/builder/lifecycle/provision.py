@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-from ci_buildx.builder import isolation, labels
+from ci_buildx.builder import cluster_facts, labels
 from ci_buildx.builder.builder import Builder, BuilderLocation, Manifest
 from ci_buildx.builder.cluster_facts import ClusterSurroundings
 from ci_buildx.builder.identity import JobIdentity, make_expiry
@@ -73,10 +73,10 @@ def provision(kube: KubeClient, blueprint: ProvisionRequest, *, announce: Callab
         cluster_ranges=blueprint.surroundings.ranges,
     )
     if location.exclusive and labels.read_creator(namespace := _create_namespace(kube, draft)):
-        from ci_buildx.builder.rbac import self_binding
+        from ci_buildx.builder.rbac import admission_policies
 
-        self_binding.bind_own_role(kube, namespace)
-        return self_binding.retry_while_forbidden(lambda: _create_contents(kube, draft, blueprint))
+        admission_policies.bind_own_role(kube, namespace)
+        return admission_policies.retry_while_forbidden(lambda: _create_contents(kube, draft, blueprint))
     return _create_contents(kube, draft, blueprint)
 
 
@@ -88,12 +88,12 @@ def _create_namespace(kube: KubeClient, draft: BuilderSpec) -> Manifest:
     except (Unauthorized, Invalid, Conflict) as failure:
         raise Refused(failure) from failure
     except Forbidden as failure:
-        from ci_buildx.builder.rbac import self_binding
+        from ci_buildx.builder.rbac import admission_policies
 
-        if not self_binding.is_asked_to_sign(failure):
+        if not admission_policies.is_asked_to_sign(failure):
             raise Refused(failure) from failure
     try:
-        return _create(kube, _NAMESPACES, self_binding.add_creator(kube, namespace))
+        return _create(kube, _NAMESPACES, admission_policies.add_creator(kube, namespace))
     except (Forbidden, Unauthorized, Invalid, Conflict) as failure:
         raise Refused(failure) from failure
 
@@ -105,9 +105,9 @@ def _create_contents(kube: KubeClient, draft: BuilderSpec, blueprint: ProvisionR
     try:
         created = _create_jobs(kube, draft, planned.nodes)
     except Forbidden as failure:
-        if not isolation.is_required(failure, planned.nodes, draft.settings):
+        if not cluster_facts.is_required(failure, planned.nodes, draft.settings):
             raise
-        planned = replace(planned, nodes=tuple(map(isolation.require, planned.nodes)))
+        planned = replace(planned, nodes=tuple(map(cluster_facts.require, planned.nodes)))
         created = _create_jobs(kube, draft, planned.nodes)
     owners = [objects.make_job_owner_reference(job) for job in created]
     if blueprint.pull_login is not None:
@@ -122,7 +122,7 @@ def _create_contents(kube: KubeClient, draft: BuilderSpec, blueprint: ProvisionR
     secret = _create(
         kube, location.make_core_path("secrets"), objects.make_job_secret(draft, blueprint.certificates, owners)
     )
-    planned = isolation.correct_isolation(planned, created, draft.settings)
+    planned = cluster_facts.correct_isolation(planned, created, draft.settings)
     return Builder(location=location, plan=planned, keys=read_keys(secret))
 
 

@@ -154,16 +154,16 @@ class _Teardown:
         if not labels.belongs_to(namespace, self.location.name):
             return f"it is not marked as builder {self.location.name}"
         if self.location.nonce and labels.read_nonce(namespace) != self.location.nonce:
-            return f"this run did not make it{ownership.made_by(namespace)}"
+            return f"this run did not make it{ownership.describe_creator(namespace)}"
         if self.own and (creator := labels.read_creator(namespace)):
-            from ci_buildx.builder.rbac import self_binding
+            from ci_buildx.builder.rbac import admission_policies
 
             try:
-                user = self_binding.ask_user_name(self.kube)
+                user = admission_policies.ask_user_name(self.kube)
             except KubeBuilderError as failure:
                 return f"whether this account made it cannot be found out: {failure}"
             if creator != user:
-                return f"this account ({user}) did not make it{ownership.made_by(namespace)}"
+                return f"this account ({user}) did not make it{ownership.describe_creator(namespace)}"
         return ""
 
     def _find_namespace(self, until: float) -> Manifest:
@@ -284,10 +284,10 @@ class _Teardown:
             namespace, self.closed = self.closed, None
             if namespace is None:
                 raise
-            from ci_buildx.builder.rbac import self_binding
+            from ci_buildx.builder.rbac import admission_policies
 
-            self_binding.bind_own_role(self.kube, namespace)
-            self_binding.retry_while_forbidden(act)
+            admission_policies.bind_own_role(self.kube, namespace)
+            admission_policies.retry_while_forbidden(act)
 
     def _keep(self, what: str, why: str) -> None:
         self.left.append(what)

@@ -1,4 +1,4 @@
-"""Configuration of buildkitd's container: confinement, flags, files and variables.
+"""Configuration of buildkitd's container: confinement, flags and their defaults, files and variables.
 
 buildkitd is either privileged, or has its own user and is confined by AppArmor and seccomp. How a profile is named
 depends on the API server: by a field from Kubernetes 1.30 (AppArmor) and 1.19 (seccomp) on, by an annotation before.
@@ -7,13 +7,17 @@ BuildKit 0.34.2 requires Unconfined (``docs/rootless.md``), because runc mounts 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+from typing import Any
 
 from ci_buildx.builder.builder import ADDRESS_LABEL, CA_FILE, CONFIG_FILE, PORT, Manifest
 from ci_buildx.builder.manifests import registries
 from ci_buildx.builder.manifests.draft import BuilderSpec
 from ci_buildx.builder.pods import CONTAINER
+from ci_buildx.model.record import replace
 from ci_buildx.settings.builder import BuilderProxy, BuilderSettings, Registries, RegistryFiles
+from ci_buildx.settings.syntax import parse_quantity
 
 USER = 1000
 """User and group ID of rootless images."""
@@ -174,3 +178,47 @@ def _add_registries(config: dict[str, object], wanted: Registries, files: Iterab
     for one in files:
         extend(one.host, registries.make_options(one))
     return {**config, "registry": known}
+
+
+_SHARE = Decimal("0.8")
+"""Share of the state's space that the cache may use; steps need some, too."""
+_ENTITLEMENTS = ("--allow-insecure-entitlement", "insecure-entitlements")
+_GC = ("--oci-worker-gc", "gc", "gckeepstorage", "gcpolicy", "reservedspace", "maxusedspace", "minfreespace")
+"""Flag and worker keys of the GC (BuildKit 0.34.2, ``cmd/buildkitd/config/config.go``, keys are case-insensitive)."""
+
+
+def add_defaults(settings: BuilderSettings) -> BuilderSettings:
+    """Return a lasting node's settings with default flags of buildkitd, before the user's own.
+
+    As in buildx 0.38.2 (``builder/builder.go``, ``parseBuildkitdFlags``), steps may request the pod's network unless
+    entitlements are configured. If the state has a size limit, buildkitd prunes its cache before reaching it; otherwise
+    its own rules keep it below its share of the cluster node's disk.
+    """
+    made = []
+    said = set(_list_user_settings(settings))
+    if said.isdisjoint(_ENTITLEMENTS):
+        made.append("--allow-insecure-entitlement=network.host")
+    # State on a volume or in memory uses none of the cluster node's disk.
+    room = settings.storage.claimed or settings.storage.memory or dict(settings.limits).get("ephemeral-storage")
+    if room and said.isdisjoint(_GC):
+        most = max(1, int(parse_quantity(room, source="the state's limit") * _SHARE / 10**6))
+        made.append(f"--oci-worker-gc-keepstorage={max(1, most // 8)},0,{most}")
+    return replace(settings, buildkitd_flags=(*made, *settings.buildkitd_flags))
+
+
+def _list_user_settings(settings: BuilderSettings) -> Iterator[str]:
+    """Yield what the user has configured: names of flags, and lower-case keys of buildkitd.toml and its workers."""
+    for flag in settings.buildkitd_flags:
+        name = flag.partition("=")[0]
+        yield "--oci-worker-gc" if name == "--oci-worker-gc-keepstorage" else name
+    import tomllib
+
+    config = tomllib.loads(settings.buildkitd_config)
+    yield from _list_keys(config)
+    workers = config.get("worker")
+    for worker in workers.values() if isinstance(workers, dict) else ():
+        yield from _list_keys(worker)
+
+
+def _list_keys(table: Mapping[str, Any] | Any) -> Iterator[str]:
+    return (key.lower() for key in table) if isinstance(table, Mapping) else iter(())

@@ -1,17 +1,29 @@
-"""Admission policies for what RBAC cannot express: an account may touch builders' namespaces and no others.
+"""What RBAC cannot express: admission policies, and the binding of a job's role to its own account.
 
-RBAC knows names, not prefixes, and for ``create`` not even names. These are admissionregistration.k8s.io/v1 (Kubernetes
-1.30 and later; expressions in CEL, k8s.io/apiserver v0.34.2 ``pkg/cel``): pure functions, rendered into docs/rbac.
+RBAC knows names, not prefixes, and for ``create`` not even names. Policies are admissionregistration.k8s.io/v1
+(Kubernetes 1.30 and later; expressions in CEL, k8s.io/apiserver v0.34.2 ``pkg/cel``): pure functions, rendered into
+docs/rbac.
+
+An account without rights in any other namespace binds the role itself. It may create namespaces and, there, bind one
+ClusterRole to itself; the policy in docs/rbac/jobs.yaml restricts it to namespaces that are named as builders' and have
+its own name as creator. A job learns that it has such an account from the policy's refusal of a namespace without that
+name, so accounts with rights everywhere make no extra call.
 """
 
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from ci_buildx.builder import labels
 from ci_buildx.builder.builder import Manifest
 from ci_buildx.builder.identity import PREFIX
 from ci_buildx.builder.rbac.rights import INSIDE, RBAC_GROUP, REAPER
+from ci_buildx.errors import Conflict, Forbidden
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.kube.refusal import is_rbac_refusal
 
 JOB_GROUPS = ("system:serviceaccounts:kube-builder", "kube-builder:jobs")
 """Groups restricted as jobs: service accounts of the namespace kube-builder, and users of an identity provider."""
@@ -167,3 +179,63 @@ def _make_metadata_variables(namespace: str) -> dict[str, str]:
         "marks": "variables.it.metadata.?labels.orValue({})",
         "notes": "variables.it.metadata.?annotations.orValue({})",
     }
+
+
+T = TypeVar("T")
+
+_PATIENCE = 10.0
+"""Seconds until every API server knows a new binding; each learns of it by its own watch."""
+_FIRST_PAUSE = 0.02
+_LONGEST_PAUSE = 0.5
+
+
+def is_asked_to_sign(refusal: Forbidden) -> bool:
+    """Return whether a namespace was refused because it does not name its creator."""
+    return labels.CREATOR in refusal.message
+
+
+def add_creator(kube: KubeClient, namespace: Manifest) -> Manifest:
+    """Return ``namespace`` with the name of the user of ``kube`` as its creator. Raises KubeError."""
+    metadata = namespace["metadata"]
+    notes = {**metadata["annotations"], labels.CREATOR: ask_user_name(kube)}
+    return {**namespace, "metadata": {**metadata, "annotations": notes}}
+
+
+def ask_user_name(kube: KubeClient) -> str:
+    """Return the user's name as the API server knows it (authentication.k8s.io/v1, Kubernetes 1.28).
+
+    Raises KubeError.
+    """
+    api = "authentication.k8s.io/v1"
+    answer = kube.create(f"/apis/{api}/selfsubjectreviews", {"apiVersion": api, "kind": "SelfSubjectReview"})
+    return str(answer["status"]["userInfo"]["username"])
+
+
+def bind_own_role(kube: KubeClient, namespace: Manifest) -> None:
+    """Bind a job's role to the user who signed ``namespace``. Raises KubeError."""
+    metadata = namespace["metadata"]
+    binding = {
+        "apiVersion": f"{RBAC_GROUP}/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": INSIDE, "labels": metadata["labels"]},
+        "roleRef": {"apiGroup": RBAC_GROUP, "kind": "ClusterRole", "name": INSIDE},
+        "subjects": [{"apiGroup": RBAC_GROUP, "kind": "User", "name": labels.read_creator(namespace)}],
+    }
+    try:
+        kube.create(f"/apis/{RBAC_GROUP}/v1/namespaces/{metadata['name']}/rolebindings", binding)
+    except Conflict:
+        return
+
+
+def retry_while_forbidden(act: Callable[[], T]) -> T:
+    """Repeat ``act`` while it is forbidden, until a new binding must have arrived. Raises KubeError."""
+    deadline = time.monotonic() + _PATIENCE
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            return act()
+        except Forbidden as failure:
+            if not is_rbac_refusal(failure) or time.monotonic() >= deadline:
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)

@@ -12,8 +12,8 @@ from typing import TextIO, cast
 
 from ci_buildx.errors import KubeBuilderError, SolveError
 from ci_buildx.model.status import CheckFinding
+from ci_buildx.progress.ci_logs import defuse_commands, escape_value
 from ci_buildx.progress.step import drop_controls
-from ci_buildx.progress.workflow_commands import defuse_commands, escape_value
 from ci_buildx.settings.syntax import read_boolean
 from ci_buildx.settings.values import BuildSettings, Settings
 

@@ -1,19 +1,31 @@
-"""Inputs of the Action, and hints for inputs of docker's actions that it lacks."""
+"""Inputs of the Action, docker/build-push-action's defaults, and hints for inputs of docker's actions that it lacks.
+
+The defaults are those of docker/build-push-action 7.3.0 (``src/context.ts``): provenance, secrets and the Git context.
+Public repositories get more provenance.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ci_buildx.ci import inputs as offered
-from ci_buildx.ci import kubeconfig
+from ci_buildx.ci import logins
+from ci_buildx.ci.github.events import WorkflowEvent
+from ci_buildx.ci.inputs import drop_overridden, is_of_type
+from ci_buildx.ci.metadata.facts import HEADS, PULL
 from ci_buildx.errors import InputError
+from ci_buildx.model.masker import SECRET_INPUTS, secrets_in
 from ci_buildx.model.record import replace
 from ci_buildx.settings import assembly
+from ci_buildx.settings.attributes import NO_DEFAULTS, PROVENANCE
 from ci_buildx.settings.names import suggest_name
 from ci_buildx.settings.option import Option, OptionSurface
 from ci_buildx.settings.raw_values import RawValues, Value
+from ci_buildx.settings.syntax import join_fields, read_boolean, split_fields
 
 _NO_BUILDX = "leave it out: there is no buildx to install"
 REFUSED: Mapping[str, str] = {
@@ -98,5 +110,109 @@ def write_kubeconfig(given: RawValues, announce: Callable[[str], None] = lambda 
     if not text:
         yield given
         return
-    with kubeconfig.write_as_path(text, folder=given.env.get("RUNNER_TEMP"), announce=announce) as path:
+    with logins.open_kubeconfig(text, folder=given.env.get("RUNNER_TEMP"), announce=announce) as path:
         yield given.with_changes(kubeconfig=path)
+
+
+_PRIVATE, _PUBLIC = "mode=min,inline-only=true", "mode=max"
+_BUILDER = "builder-id"
+
+
+def add_provenance(given: RawValues, event: WorkflowEvent) -> RawValues:
+    """Add the default provenance to the inputs if none is requested, and the run's URL as its builder ID."""
+    url = event.run_url(attempt=True)
+    given = drop_overridden(given)
+    asked = given.read_text("provenance")
+    attests = given.read_texts("attests")
+    if asked:
+        return given.with_changes(provenance=_add_builder_id(asked, url))
+    if any(is_of_type(text, PROVENANCE) for text in attests):
+        return given.with_changes(
+            attests=[_add_builder_id(text, url) if is_of_type(text, PROVENANCE) else text for text in attests]
+        )
+    if read_boolean(given.env.get(NO_DEFAULTS, "")) or _is_for_docker(given):
+        return given
+    return given.with_changes(provenance=_add_builder_id(_PRIVATE if event.is_private else _PUBLIC, url))
+
+
+def _add_builder_id(text: str, url: str) -> str:
+    """Add the run's URL to the attributes. A true boolean becomes attributes; "false" stays."""
+    wanted = read_boolean(text)
+    if wanted is False or not url:
+        return text
+    try:
+        fields = [] if wanted else split_fields(text)
+    except ValueError:
+        return text  # Reading it later reports the error.
+    named = any(field.partition("=")[0].strip() == _BUILDER for field in fields)
+    return text if named else join_fields([*fields, f"{_BUILDER}={url}"])
+
+
+def _is_for_docker(given: RawValues) -> bool:
+    """Return whether the result is for a docker daemon, which takes no attestations."""
+    loaded = "load" in given.known and given.switch("load")
+    return loaded or any("type=docker" in text.replace(" ", "").split(",") for text in given.read_texts("outputs"))
+
+
+def add_secrets(given: RawValues) -> RawValues:
+    """Add the inputs ``secret-envs`` and ``secret-files`` to ``secrets``. Raises InputError."""
+    more = [*_list_sources(given, "secret-envs", "env"), *_list_sources(given, "secret-files", "src")]
+    return given.with_changes(secrets=[*given.read_texts("secrets"), *more]) if more else given
+
+
+def list_written_credentials(given: RawValues) -> Iterator[str]:
+    """Yield credentials in other inputs: in URLs, and in values with telling names (caches, build arguments)."""
+    for name, value in given.values.items():
+        if name in SECRET_INPUTS:
+            continue
+        yield from secrets_in(value if isinstance(value, str) else "\n".join(value) if isinstance(value, list) else "")
+
+
+def _list_sources(given: RawValues, name: str, key: str) -> Iterator[str]:
+    for text in given.read_texts(name):
+        secret, equals, place = text.partition("=")
+        if equals and secret.strip() and not place:
+            yield text  # Skipped later with a warning, like an empty entry of the input secrets.
+            continue
+        if not (equals and secret):
+            fix = f"write NAME={'VARIABLE' if key == 'env' else 'FILE'}"
+            raise InputError(f"{text!r} has no name or no value", source=given.find_source(name), fix=fix)
+        yield join_fields([f"id={secret}", f"{key}={place}"])
+
+
+PULL_HEAD = "DOCKER_DEFAULT_GIT_CONTEXT_PR_HEAD_REF"
+AS_QUERY = "BUILDX_SEND_GIT_QUERY_AS_INPUT"
+HERE = "."
+_DEFAULT = re.compile(r"\{\{\s*defaultContext\s*\}\}")
+_TOKEN = "GIT_AUTH_TOKEN"  # noqa: S105 - the name of a secret
+
+
+def make_default_context(event: WorkflowEvent) -> str:
+    """Return the repository at the commit as a Git URL, or the working directory if the runner names no server."""
+    if not (event.server and event.repository):
+        return HERE
+    url = f"{event.server}/{event.repository}.git"
+    pinned = _pin_ref(event)
+    return f"{url}?ref={pinned}" if read_boolean(event.env.get(AS_QUERY, "")) else f"{url}#{pinned}"
+
+
+def _pin_ref(event: WorkflowEvent) -> str:
+    ref = event.env.get("GITHUB_REF", "")
+    if not ref.startswith("refs/"):
+        ref = f"{HEADS}{ref}"
+    if ref.startswith(PULL) and read_boolean(event.env.get(PULL_HEAD, "")):
+        return event.read_text("pull_request", "head", "sha") or f"{ref.removesuffix('/merge')}/head"
+    return event.sha or ref
+
+
+def add_contexts(given: RawValues, event: WorkflowEvent) -> RawValues:
+    """Set the default context in the inputs, and add its token to the secrets if it is used."""
+    default = make_default_context(event)
+    context = _DEFAULT.sub(lambda _: default, given.read_text("context")) or default
+    named = [_DEFAULT.sub(lambda _: default, text) for text in given.read_texts("build-contexts")]
+    used = default != HERE and any(default in text for text in (context, *named))
+    token = given.read_text("github-token")
+    secrets = given.read_texts("secrets")
+    if used and token and not any(secret.startswith(f"{_TOKEN}=") for secret in secrets):
+        secrets.append(f"{_TOKEN}.{urlsplit(event.server).netloc}={token}")
+    return given.with_changes(context=context, secrets=secrets, **{"build-contexts": named})

@@ -1,4 +1,9 @@
-"""Tags, labels and annotations by docker/metadata-action's rules, and its outputs."""
+"""Tags, labels and annotations by docker/metadata-action's rules, its outputs, and the checked-out commit.
+
+The commit is for metadata-action's ``context: git``; the event may name another. Docker's ``actions-toolkit``
+(``src/git.ts``) parses git's decoration of a detached HEAD; this module lists the refs at HEAD. A tag wins over a
+branch: actions/checkout leaves at most one of them for a run's ref.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +16,9 @@ from ci_buildx.ci.github import events
 from ci_buildx.ci.github.events import WorkflowEvent
 from ci_buildx.ci.inputs import MetadataContext
 from ci_buildx.ci.metadata import metadata
-from ci_buildx.ci.metadata.facts import RepositoryFacts
+from ci_buildx.ci.metadata.facts import HEADS, PULL, TAGS, RepositoryFacts
 from ci_buildx.ci.metadata.metadata import ImageMetadata, MetadataInputs
+from ci_buildx.errors import InputError
 from ci_buildx.fsutil import scratch
 from ci_buildx.fsutil.git import Git, GitFailed
 from ci_buildx.model.record import replace
@@ -35,9 +41,7 @@ def make_metadata(given: RawValues, event: WorkflowEvent, *, now: datetime | Non
     now = now or datetime.now(UTC)
     sha = event.sha
     if by_git := given.read_choice("metadata-context", MetadataContext) is MetadataContext.GIT:
-        from ci_buildx.ci.github import checkout
-
-        ref, sha = checkout.read_checkout(given.cwd, source=given.find_source("metadata-context"))
+        ref, sha = read_checkout(given.cwd, source=given.find_source("metadata-context"))
     dated = any("commit_date" in given.read_text(name) for name in _TEXTS)
     facts = events.make_facts(
         event,
@@ -148,3 +152,40 @@ def _read_date(text: str) -> datetime | None:
         return datetime.fromisoformat(text).astimezone(UTC)
     except ValueError:
         return None
+
+
+_REMOTES = "refs/remotes/"
+
+
+def read_checkout(folder: Path, *, source: str) -> tuple[str, str]:
+    """Return the full ref and the commit of a checkout. Raises InputError."""
+    sha = _run_git(folder, source, "rev-parse", "HEAD")
+    attached = _run_git(folder, source, "rev-parse", "--symbolic-full-name", "HEAD")
+    if attached != "HEAD":
+        return attached, sha
+    pointing = _run_git(folder, source, "for-each-ref", "--points-at", "HEAD", "--format=%(refname)").splitlines()
+    refs = [ref for ref in map(_map_to_origin, pointing) if ref]
+    if not refs:
+        fix = "check out a branch or a tag, or leave it out: then the run's ref counts"
+        raise InputError("no branch, tag or pull request is at the commit that is checked out", source=source, fix=fix)
+    return min(refs, key=lambda ref: (TAGS, HEADS, PULL).index(_read_kind(ref))), sha
+
+
+def _map_to_origin(ref: str) -> str:
+    """Return the ref's name at the origin, or "" for other refs: actions/checkout fetches into ``remotes``."""
+    if ref.startswith(_REMOTES):
+        rest = ref.removeprefix(_REMOTES)
+        name = rest.partition("/")[2]
+        ref = f"refs/{rest}" if rest.startswith("pull/") else f"{HEADS}{name}" if name != "HEAD" else ""
+    return ref if _read_kind(ref) else ""
+
+
+def _read_kind(ref: str) -> str:
+    return next((prefix for prefix in (TAGS, HEADS, PULL) if ref.startswith(prefix)), "")
+
+
+def _run_git(folder: Path, source: str, *arguments: str) -> str:
+    try:
+        return Git(folder).read_text(*arguments, timeout=_PATIENCE)
+    except GitFailed as error:
+        raise InputError(str(error), source=source, fix="put actions/checkout before this step") from error

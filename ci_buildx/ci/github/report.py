@@ -19,7 +19,7 @@ from ci_buildx.ci.github import commands, summary
 from ci_buildx.ci.github.commands import SHORTEST_LINE, list_maskable_lines, write_annotation
 from ci_buildx.ci.github.summary import SummaryPage
 from ci_buildx.model import http_calls, masker
-from ci_buildx.model.login import MASK
+from ci_buildx.model.plaintext import MASK
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.settings.raw_values import RawValues
 from ci_buildx.settings.syntax import read_boolean

@@ -4,33 +4,124 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TextIO
 
+from ci_buildx.build.build_run import BuildRun, collect_secrets, hide_in
+from ci_buildx.build.builder_scope import open_builder
+from ci_buildx.build.connect import NodeConnection, connect_nodes
 from ci_buildx.build.context.origin import TRUST_SCOPE
-from ci_buildx.build.keep import RunningBuilder, RunningNode
 from ci_buildx.builder import identity
-from ci_buildx.ci import inputs, kubeconfig
-from ci_buildx.ci import inputs as offered
+from ci_buildx.builder.builder import Builder, BuilderLocation
+from ci_buildx.builder.identity import JobIdentity
+from ci_buildx.ci import inputs, logins
 from ci_buildx.ci.github import commands, events, step
 from ci_buildx.ci.github import inputs as github_inputs
-from ci_buildx.errors import InputError
-from ci_buildx.model.pasted import read_kubeconfig
-from ci_buildx.model.record import replace
+from ci_buildx.errors import InputError, KubeBuilderError
+from ci_buildx.kube import config
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.model.plaintext import read_kubeconfig
+from ci_buildx.model.platform import Platform
+from ci_buildx.model.record import dataclass, replace
+from ci_buildx.progress import display
+from ci_buildx.runtime.phases import PhaseTimes
+from ci_buildx.runtime.signals import SignalHandler
 from ci_buildx.settings import options
 from ci_buildx.settings.raw_values import RawValues
 from ci_buildx.settings.values import ProgressMode, Settings
 
+_ASKED = 10.0
+"""Seconds for a buildkitd that has already answered to list its platforms."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningNode:
+    """One node of the builder: the platforms that it builds for, and its ``buildkit`` version."""
+
+    name: str
+    platforms: tuple[Platform, ...]
+    buildkit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningBuilder:
+    """A running builder."""
+
+    name: str
+    namespace: str
+    flags: tuple[str, ...]
+    nodes: tuple[RunningNode, ...]
+
+    @property
+    def platforms(self) -> tuple[Platform, ...]:
+        """The platforms that the builder builds for, without duplicates."""
+        return tuple(dict.fromkeys(platform for node in self.nodes for platform in node.platforms))
+
+
+def run_setup_builder(
+    settings: Settings,
+    *,
+    env: Mapping[str, str],
+    display_stream: TextIO,
+    identity: JobIdentity,
+    announce: Callable[[BuilderLocation], None],
+) -> RunningBuilder:
+    """Create the builder and wait until every node answers; if one does not, the builder is removed.
+
+    ``announce`` is called with the builder's location before any of its objects exists. Raises the KubeBuilderError
+    tree and Interrupted.
+    """
+    settings = replace(settings, keep=True)
+    cluster = config.load_cluster(settings.cluster, env=env)
+    hidden = collect_secrets(settings.build, env)
+    shown = display.open_display(settings.build.progress, display_stream, env=env, hidden=hidden)
+    try:
+        with SignalHandler() as interrupts, KubeClient(cluster) as kube:
+            site = BuildRun(
+                settings=settings, kube=kube, display=shown, env=env, stop=interrupts.stop, phases=PhaseTimes()
+            )
+            with open_builder(site, interrupts, identity, announce) as builder:
+                kept = interrupts.run(lambda: _wait_for_nodes(site, builder), settle=0)
+    except BaseException as error:
+        hide_in(error, shown.masked)
+        shown.cancel()
+        shown.close(error)
+        raise
+    shown.close()
+    return kept
+
+
+def _wait_for_nodes(site: BuildRun, builder: Builder) -> RunningBuilder:
+    with connect_nodes(site, builder) as (_, connections):
+        if not connections:
+            raise KubeBuilderError(f"builder {builder.name} has no node")
+        return RunningBuilder(
+            name=builder.name,
+            namespace=builder.namespace,
+            flags=site.settings.builder.buildkitd_flags,
+            nodes=tuple(_read_running_node(one) for one in connections),
+        )
+
+
+def _read_running_node(connection: NodeConnection) -> RunningNode:
+    workers = connection.control.list_workers(_ASKED)
+    native = tuple(platform for worker in workers for platform in worker.platforms)
+    return RunningNode(
+        name=connection.node.name,
+        platforms=tuple(connection.node.platforms) or tuple(dict.fromkeys(native)),
+        buildkit=next((worker.version for worker in workers), ""),
+    )
+
+
 ALONE, KEPT = "alone", "kept"
 """Names of saved state: ``alone`` if the step only sets up a builder, ``kept`` if the post step must not remove it."""
 FLAGS = ("--allow-insecure-entitlement=security.insecure", "--allow-insecure-entitlement=network.host")
-KNOWN = {option.name: option for option in offered.OF_SETUP}
+KNOWN = {option.name: option for option in inputs.OF_SETUP}
 
 
 def run_setup(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
     """Start a builder and wait until it is ready. Returns 0. Raises the KubeBuilderError tree and Interrupted."""
-    from ci_buildx.build import keep
 
     given = github_inputs.add_variables(github_inputs.read_inputs(env, cwd, known=KNOWN), KNOWN)
     _check_inputs(given)
@@ -41,7 +132,7 @@ def run_setup(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
     values = {**given.select_build_options(), "context": str(cwd), "file": "-"}
     settings = _add_entitlements(inputs.read_job_settings(values, given.sources, env, cwd, auto=ProgressMode.GITHUB))
     begun = time.monotonic()
-    kept = keep.run_setup_builder(
+    kept = run_setup_builder(
         settings,
         env=env,
         display_stream=step.choose_log(settings, stdout),
@@ -106,7 +197,7 @@ def _add_entitlements(settings: Settings) -> Settings:
 
 def _check_inputs(given: RawValues) -> None:
     driver = given.read_text("driver")
-    if driver and driver not in offered.DRIVER.choices:
+    if driver and driver not in inputs.DRIVER.choices:
         fix = "leave it out: the builder runs on Kubernetes"
         raise InputError(f"there is no driver {driver!r}", source=given.find_source("driver"), fix=fix)
 
@@ -116,7 +207,7 @@ def _keep_kubeconfig(given: RawValues, env: Mapping[str, str]) -> RawValues:
     content = read_kubeconfig(given.read_text("kubeconfig"))
     if content is None:
         return given
-    path = kubeconfig.choose_path(env.get("RUNNER_TEMP"))
+    path = logins.choose_kubeconfig_path(env.get("RUNNER_TEMP"))
     commands.append_value(env, commands.STATE, step.KUBECONFIG, str(path))
-    kubeconfig.write_private_file(content, path)
+    logins.write_private_file(content, path)
     return given.with_changes(kubeconfig=str(path))

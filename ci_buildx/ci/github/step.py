@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from ci_buildx.build.build_run import list_credentials_of_settings, list_secret_values
 from ci_buildx.build.context.origin import TRUST_SCOPE
-from ci_buildx.build.hidden import of_secrets, of_settings
 from ci_buildx.build.result import BuildResult
 from ci_buildx.builder import identity
 from ci_buildx.builder.builder import BuilderLocation
 from ci_buildx.ci import inputs, logins
-from ci_buildx.ci.github import build_push_inputs, commands, events, naming
+from ci_buildx.ci.github import commands, events, naming
 from ci_buildx.ci.github import inputs as github_inputs
 from ci_buildx.ci.github.commands import (
     annotate_failure,
@@ -82,7 +82,9 @@ def _run_build(step: ActionStep) -> BuildResult:
     with prepare_build(step) as (given, env):
         values = github_report.add_timeline(given, step.env).select_build_options()
         step.settings = inputs.read_job_settings(values, given.sources, env, step.cwd, auto=ProgressMode.GITHUB)
-        hide_texts(step, (*of_secrets(step.settings.build), *of_settings(step.settings.build, env)))
+        hide_texts(
+            step, (*list_secret_values(step.settings.build), *list_credentials_of_settings(step.settings.build, env))
+        )
         who = identity.make_identity(read_origin(step.event, step.cwd, env), suffix=identity.make_random_suffix())
         step.name = who.name
         step.result = result = job.run_build(
@@ -119,7 +121,7 @@ def prepare_build(step: ActionStep) -> Iterator[tuple[RawValues, dict[str, str]]
         step,
         [
             *(one.reveal_text() for login in found for one in login.secrets),
-            *build_push_inputs.list_written_credentials(given),
+            *github_inputs.list_written_credentials(given),
         ],
     )
     made = naming.make_metadata(given, step.event)
@@ -129,8 +131,8 @@ def prepare_build(step: ActionStep) -> Iterator[tuple[RawValues, dict[str, str]]
         texts = naming.make_metadata_outputs(made, given)
         commands.append_values(step.env, commands.OUTPUT, texts)
         commands.append_values(step.env, commands.ENVIRONMENT, naming.make_metadata_variables(texts, step.env))
-    given = build_push_inputs.add_secrets(naming.add_metadata(given, made))
-    given = build_push_inputs.add_provenance(build_push_inputs.add_contexts(given, step.event), step.event)
+    given = github_inputs.add_secrets(naming.add_metadata(given, made))
+    given = github_inputs.add_provenance(github_inputs.add_contexts(given, step.event), step.event)
     env = {**step.env, TRUST_SCOPE: events.choose_scope(step.event, given.read_text("trust-scope"))}
     _LOG.debug("GitHub: event %s, trust scope %s", step.event.name, env[TRUST_SCOPE])
     announce = partial(commands.append_value, step.env, commands.STATE, KUBECONFIG)

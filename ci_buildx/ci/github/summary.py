@@ -9,7 +9,7 @@ from urllib.parse import quote as quote_url
 
 from ci_buildx.build.result import BuildResult
 from ci_buildx.model.lazy import compile_lazily
-from ci_buildx.model.login import MASK
+from ci_buildx.model.plaintext import MASK
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.progress.step import drop_controls, format_amount, strip_control_characters
 from ci_buildx.progress.summary import BuildReport, BuildSummary, StepTime
@@ -73,7 +73,7 @@ def _render_outcome(page: SummaryPage) -> str:
 
 def _render_chart(report: BuildReport) -> str:
     """Render the timeline: summaries support Mermaid, but not SVG."""
-    from ci_buildx.progress.timeline.mermaid import render_gantt
+    from ci_buildx.progress.timeline.pages import render_gantt
 
     return f"```mermaid\n{render_gantt(report.timeline).rstrip()}\n```" if report.summary.completed else ""
 

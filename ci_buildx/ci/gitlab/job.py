@@ -1,4 +1,4 @@
-"""The job of ``kube-builder ci``. CI_JOB_ID and CI_JOB_TOKEN identify its builder.
+"""The job of ``kube-builder ci``, and its reports for later jobs and the merge request.
 
 ``after_script`` runs in another shell than ``script`` and inherits nothing from it (GitLab's documentation,
 "after_script"), so the builder's name is derived from variables that both have. The token is unique to the job, so
@@ -7,25 +7,30 @@ other jobs cannot guess the name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ci_buildx.build.context.origin import TRUST_SCOPE
 from ci_buildx.build.result import BuildResult
 from ci_buildx.builder import identity
 from ci_buildx.ci import inputs
-from ci_buildx.ci.attestations import drop_overridden
-from ci_buildx.ci.gitlab import defaults, logins, reports
 from ci_buildx.ci.gitlab import inputs as gitlab_inputs
+from ci_buildx.ci.gitlab.inputs import TIMELINE
+from ci_buildx.ci.inputs import drop_overridden
 from ci_buildx.errors import InputError, KubeBuilderError
 from ci_buildx.model import debug
+from ci_buildx.model.status import CheckFinding
+from ci_buildx.progress.step import strip_control_characters
 from ci_buildx.settings import assembly
+from ci_buildx.settings.option import VARIABLE_PREFIX
 from ci_buildx.settings.values import ProgressMode, Settings
 
 if TYPE_CHECKING:
     from ci_buildx.progress.summary import BuildReport
-
 
 _LOG = debug.get_log("ci")
 
@@ -41,14 +46,14 @@ def main(*, post: bool, env: Mapping[str, str], cwd: Path, stdout: TextIO) -> in
 def run_build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
     """Build with the job's inputs. Returns 0, or the status of a frontend call."""
     given = gitlab_inputs.read_inputs(env, cwd)
-    scope = defaults.choose_scope(env, given.read_text("trust-scope"))
+    scope = gitlab_inputs.choose_scope(env, given.read_text("trust-scope"))
     read_identity(env, cwd)
-    folder = reports.find_project_folder(env, cwd)
-    given = drop_overridden(defaults.fill_defaults(given, folder=folder))
+    folder = find_project_folder(env, cwd)
+    given = drop_overridden(gitlab_inputs.fill_defaults(given, folder=folder))
     with (
-        logins.open_private_folder(make_suffix(env)) as place,
+        gitlab_inputs.open_private_folder(make_suffix(env)) as place,
         gitlab_inputs.write_kubeconfig(given, folder=place) as given,
-        logins.log_in(given, inside=place) as env,
+        gitlab_inputs.log_in(given, inside=place) as env,
     ):
         env[TRUST_SCOPE] = scope
         _LOG.debug("GitLab: job %s, trust scope %s", env.get("CI_JOB_ID", ""), scope)
@@ -66,14 +71,16 @@ def clean_up(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> None:
     try:
         found = _remove_builder(name, env, cwd)
     finally:
-        logins.remove_private_folder(make_suffix(env))
+        gitlab_inputs.remove_private_folder(make_suffix(env))
     stdout.write(f"{name}: {'removed' if found else 'nothing is left'}\n")
 
 
 def _remove_builder(name: str, env: Mapping[str, str], cwd: Path) -> bool:
     from ci_buildx.manage import reap
 
-    with gitlab_inputs.write_kubeconfig(defaults.fill_cluster_defaults(gitlab_inputs.read_inputs(env, cwd))) as given:
+    with gitlab_inputs.write_kubeconfig(
+        gitlab_inputs.fill_cluster_defaults(gitlab_inputs.read_inputs(env, cwd))
+    ) as given:
         values = given.select_build_options()
         cluster = assembly.make_cluster_settings(values, given.sources, env, cwd)
         namespace = assembly.read_namespace(values, given.sources, env, cwd)
@@ -116,12 +123,12 @@ def _run_settings(settings: Settings, env: Mapping[str, str], cwd: Path, stdout:
     """
     from ci_buildx.build import run as job
 
-    folder, heard = reports.find_project_folder(env, cwd), list["BuildReport"]()
+    folder, heard = find_project_folder(env, cwd), list["BuildReport"]()
     dockerfile = settings.build.dockerfile_name
 
     def deliver(result: BuildResult) -> None:
-        reports.write_result(folder, result, env)
-        reports.write_findings(folder, result.findings, dockerfile=dockerfile)
+        write_result(folder, result, env)
+        write_findings(folder, result.findings, dockerfile=dockerfile)
 
     try:
         result = job.run_build(
@@ -132,13 +139,120 @@ def _run_settings(settings: Settings, env: Mapping[str, str], cwd: Path, stdout:
             hear=heard.append,
             deliver=deliver,
         )
-        reports.copy_timeline(folder, env)
+        copy_timeline(folder, env)
     except KubeBuilderError as error:
         findings = [finding for report in heard for finding in report.findings]
         try:
-            reports.write_findings(folder, findings, dockerfile=dockerfile)
-            reports.copy_timeline(folder, env)
+            write_findings(folder, findings, dockerfile=dockerfile)
+            copy_timeline(folder, env)
         except KubeBuilderError as lost:
             error.add_note(str(lost))
         raise
     return result
+
+
+DOTENV = "kube-builder.env"
+METADATA = "kube-builder.json"
+"""A separate file: GitLab takes at most 5 KiB of dotenv report (its documentation, "Limit dotenv file size")."""
+CODE_QUALITY = "kube-builder-checks.json"
+
+
+def write_result(folder: Path, result: BuildResult, env: Mapping[str, str]) -> None:
+    """Write the dotenv report, which later jobs see as variables, and the metadata file that it names.
+
+    No value can add a line. Each variable is also written with the job's name as prefix, since the reports of several
+    jobs overwrite each other.
+    """
+    job = make_slug(env)
+    found = make_variables(result) | {
+        f"{make_prefix(job)}{name}": value for name, value in make_variables(result, job).items()
+    }
+    write_report_file(
+        folder / DOTENV, "".join(f"{name}={strip_control_characters(value)}\n" for name, value in found.items())
+    )
+    text = json.dumps(result.metadata, indent=2) + "\n"
+    for name in dict.fromkeys((METADATA, name_job_file(METADATA, job))):
+        write_report_file(folder / name, text)
+
+
+def make_variables(result: BuildResult, job: str = "") -> dict[str, str]:
+    """Return the variables for later jobs. ``IMAGE`` is the first name with its digest, for deployments."""
+    image = f"{result.references[0]}@{result.digest}" if result.references and result.digest else ""
+    metadata = name_job_file(METADATA, job)
+    values = {"DIGEST": result.digest, "IMAGEID": result.image_id, "IMAGE": image, "METADATA": metadata}
+    return {f"{VARIABLE_PREFIX}{name}": value for name, value in values.items()}
+
+
+def make_slug(env: Mapping[str, str]) -> str:
+    """Return the job's name as ``CI_JOB_NAME_SLUG`` has it, which is part of the template's artifact names."""
+    name = env.get("CI_JOB_NAME_SLUG", "") or env.get("CI_JOB_NAME", "")
+    return re.sub(r"[^a-z0-9]", "-", name.lower())[:63].strip("-")
+
+
+def make_prefix(job: str) -> str:
+    """Return the prefix of the job's own variables: ``BUILD_IMAGE_`` for the slug ``build-image``."""
+    name = job.replace("-", "_").upper()
+    return f"_{name}_" if name[:1].isdigit() else f"{name}_" if name else ""
+
+
+def name_job_file(name: str, job: str) -> str:
+    """Return the name of a report's file with the job's slug before its suffix."""
+    stem, dot, suffix = name.rpartition(".")
+    return f"{stem}.{job}{dot}{suffix}" if job else name
+
+
+def copy_timeline(folder: Path, env: Mapping[str, str]) -> None:
+    """Copy the timeline to a file with the job's name, if it was written to the path that the template expects."""
+    drawn, job = folder / TIMELINE, make_slug(env)
+    if job and drawn.is_file():
+        write_report_file(folder / name_job_file(TIMELINE, job), drawn.read_text(encoding="utf-8"))
+
+
+def write_findings(folder: Path, findings: Iterable[CheckFinding], *, dockerfile: str) -> None:
+    """Write the code quality report, empty without findings: the merge request shows new ones."""
+    write_report_file(
+        folder / CODE_QUALITY, json.dumps(make_code_quality(findings, folder, dockerfile=dockerfile), indent=2) + "\n"
+    )
+
+
+def make_code_quality(findings: Iterable[CheckFinding], folder: Path, *, dockerfile: str) -> list[dict[str, Any]]:
+    """Return findings as GitLab reads them (its documentation, "Code Quality report format"), without duplicates.
+
+    Fingerprints do not contain the line, so a finding that only moved is not a new one.
+    """
+    issues, seen = [], dict[str, int]()
+    for finding in dict.fromkeys(findings):
+        path = _make_relative(folder, finding.path) if finding.path else finding.filename or dockerfile
+        key = "\0".join((finding.rule, path, finding.message))
+        seen[key] = seen.get(key, 0) + 1
+        issues.append(
+            {
+                "description": finding.message,
+                "check_name": finding.rule or "build",
+                "fingerprint": hashlib.sha256(f"{key}\0{seen[key]}".encode()).hexdigest(),
+                "severity": "critical" if finding.fatal else "minor",
+                "location": {"path": path, "lines": {"begin": max(1, finding.line)}},
+                **({"content": {"body": f"{finding.description} {finding.url}".strip()}} if finding.url else {}),
+            }
+        )
+    return issues
+
+
+def find_project_folder(env: Mapping[str, str], cwd: Path) -> Path:
+    """Return the folder where GitLab looks for artifacts: the checkout, even if the script changed its directory."""
+    folder = Path(env.get("CI_PROJECT_DIR") or cwd)
+    return folder if folder.is_dir() else cwd
+
+
+def write_report_file(path: Path, text: str) -> None:
+    """Write a report. Raises KubeBuilderError."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        fix = "the image is built; let the job's user write to the checkout"
+        raise KubeBuilderError(f"cannot write the report {path}: {error.strerror}", fix=fix) from error
+
+
+def _make_relative(folder: Path, path: Path) -> str:
+    resolved, root = path.resolve(), folder.resolve()
+    return resolved.relative_to(root).as_posix() if resolved.is_relative_to(root) else str(path)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from ci_buildx.builder import labels
-from ci_buildx.builder.boot import scheduling
+from ci_buildx.builder.boot import pending
 from ci_buildx.builder.boot.observation import Autoscaler
-from ci_buildx.builder.boot.scheduling import detect_autoscaler
+from ci_buildx.builder.boot.pending import detect_autoscaler
 from ci_buildx.builder.boot.watch import Boot
 from ci_buildx.builder.builder import Builder
 from ci_buildx.builder.pods import find_condition
@@ -79,7 +79,7 @@ def test_a_crash_loop_says_the_daemons_last_words(yard: Yard) -> None:
 
 def test_an_autoscaler_is_given_the_time_that_a_node_takes(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in: it says what cluster-autoscaler says, and brings a node by a label that was missing."""
-    monkeypatch.setattr(scheduling, "detect_autoscaler", lambda _: Autoscaler.PRESENT)
+    monkeypatch.setattr(pending, "detect_autoscaler", lambda _: Autoscaler.PRESENT)
     mark = f"tests.kube-builder.dev/{secrets.token_hex(4)}"
     builder = yard.provision(nodeselector=((mark, "yes"), ("kubernetes.io/arch", "amd64")))
     (node,) = builder.plan.nodes
@@ -105,7 +105,7 @@ def test_an_autoscaler_is_given_the_time_that_a_node_takes(yard: Yard, monkeypat
 
 
 def test_an_autoscaler_that_will_not_help_is_believed_at_once(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduling, "detect_autoscaler", lambda _: Autoscaler.PRESENT)
+    monkeypatch.setattr(pending, "detect_autoscaler", lambda _: Autoscaler.PRESENT)
     builder = yard.provision(nodeselector=(("disk", "holographic"),))
     said = ("NotTriggerScaleUp", "pod didn't trigger scale-up: 1 node(s) didn't match Pod's node affinity/selector")
     with yard.boot(builder) as boot:
@@ -137,7 +137,7 @@ def say_of_its_pod(yard: Yard, builder: Builder, reason: str, message: str) -> N
 
 
 def test_a_wait_ends_at_its_deadline_and_tells_what_it_was_for(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduling, "detect_autoscaler", lambda _: Autoscaler.PRESENT)
+    monkeypatch.setattr(pending, "detect_autoscaler", lambda _: Autoscaler.PRESENT)
     builder = yard.provision(nodeselector=(("disk", "holographic"),))
     told: list[str] = []
     boot = Boot(yard.kube, builder, deadline=time.monotonic() + 1.5, explain=told.append)

@@ -20,11 +20,11 @@ from ci_buildx.buildkit import exporters, solve_request
 from ci_buildx.buildkit.control import Control, SolveResult
 from ci_buildx.errors import BuildkitError
 from ci_buildx.model.status import StatusUpdate, Vertex
+from ci_buildx.session.auth import SecretsService
+from ci_buildx.session.content import UploadService
 from ci_buildx.session.filesend import FileSendService
 from ci_buildx.session.filesync import FileSyncService
-from ci_buildx.session.secrets import SecretsService
 from ci_buildx.session.session import Attachable, BuildSession
-from ci_buildx.session.upload import UploadService
 from ci_buildx.settings.values import BuildSettings
 from devcluster import programs
 

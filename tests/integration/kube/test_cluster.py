@@ -16,7 +16,7 @@ from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import ClusterAccess, load_cluster
 from ci_buildx.kube.tls import TlsSettings
 from ci_buildx.settings.values import ClusterSettings
-from ci_buildx.transport.endpoint import PodAddress
+from ci_buildx.transport.race import PodAddress
 
 
 def configmap(name: str, **content: str) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from dataclasses import replace
 import pytest
 
 from ci_buildx.errors import Forbidden, Unauthorized
-from ci_buildx.kube import oidc_token
+from ci_buildx.kube import credential_plugins
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import ClusterAccess
-from ci_buildx.kube.oidc_token import OidcToken
+from ci_buildx.kube.credential_plugins import OidcToken
 from devcluster import issuer, layout
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
@@ -49,7 +49,7 @@ def trust(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def client(cluster: ClusterAccess, fetch: oidc_token.Fetch) -> Iterator[KubeClient]:
+def client(cluster: ClusterAccess, fetch: credential_plugins.Fetch) -> Iterator[KubeClient]:
     with KubeClient(replace(cluster, credentials=OidcToken(fetch))) as made:
         yield made
 
@@ -61,7 +61,7 @@ def test_a_branch_has_the_rights_that_its_subject_was_given(
     main = issuer.job_variables(layout.cluster(), repository=repository)
     deadline = time.monotonic() + PATIENCE
     while True:
-        with client(bobs_cluster, oidc_token.find_token_source(issuer.AUDIENCE, main)) as made:
+        with client(bobs_cluster, credential_plugins.find_token_source(issuer.AUDIENCE, main)) as made:
             try:
                 assert made.list(path)["kind"] == "ConfigMapList"
                 break
@@ -70,12 +70,12 @@ def test_a_branch_has_the_rights_that_its_subject_was_given(
                 time.sleep(1)
     other = issuer.job_variables(layout.cluster(), repository=repository, ref="refs/pull/7/merge")
     with (
-        client(bobs_cluster, oidc_token.find_token_source(issuer.AUDIENCE, other)) as made,
+        client(bobs_cluster, credential_plugins.find_token_source(issuer.AUDIENCE, other)) as made,
         pytest.raises(Forbidden, match=f'user "ci:repo:{repository}:ref:refs/pull/7/merge" may not list configmaps'),
     ):
         made.list(path)
     with (
-        client(bobs_cluster, oidc_token.find_token_source("another-cluster", main)) as made,
+        client(bobs_cluster, credential_plugins.find_token_source("another-cluster", main)) as made,
         pytest.raises(Unauthorized),
     ):
         made.list(path)
@@ -85,7 +85,7 @@ def test_a_token_is_fetched_anew_when_it_nears_its_end(
     bobs_cluster: ClusterAccess, namespace: str, repository: str
 ) -> None:
     path = f"/api/v1/namespaces/{namespace}/configmaps"
-    fetch = oidc_token.find_token_source(
+    fetch = credential_plugins.find_token_source(
         issuer.AUDIENCE, issuer.job_variables(layout.cluster(), repository=repository, lifetime="2")
     )
     seen: list[str] = []

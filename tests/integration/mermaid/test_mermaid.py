@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ci_buildx.progress.graph import StepGraph
-from ci_buildx.progress.timeline.mermaid import render_gantt
+from ci_buildx.progress.timeline.pages import render_gantt
 from ci_buildx.progress.timeline.timeline import read_timeline
 from devcluster import programs, toolchain
 from tests.unit.progress.recorded import T0

@@ -10,8 +10,7 @@ import pytest
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry.client import RegistryClient
 from ci_buildx.registry.connection import RequestPatience
-from ci_buildx.registry.credentials import CredentialStore
-from ci_buildx.registry.docker_config import DockerConfig, RegistryLogin
+from ci_buildx.registry.credentials import CredentialStore, DockerConfig, RegistryLogin
 from ci_buildx.registry.trust import RegistryTrust
 from devcluster import layout, registry
 from devcluster.layout import Cluster

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ci_buildx.builder import labels
-from ci_buildx.builder.rbac import self_binding
+from ci_buildx.builder.rbac import admission_policies
 from ci_buildx.builder.rbac.rights import INSIDE, RBAC_GROUP, REAPER
 from ci_buildx.errors import Forbidden, NotFound
 from ci_buildx.kube import config
@@ -202,7 +202,9 @@ OF_A_REAPER: dict[str, Call] = {
     "change a sign of life": lambda kube, at: kube.patch(
         f"/apis/coordination.k8s.io/v1/namespaces/{at.own}/leases/any", LABELLED
     ),
-    "let itself into a builder": lambda kube, at: bind(kube, at.own, binding(INSIDE, self_binding.ask_user_name(kube))),
+    "let itself into a builder": lambda kube, at: bind(
+        kube, at.own, binding(INSIDE, admission_policies.ask_user_name(kube))
+    ),
     "make a pod beside itself": lambda kube, _: kube.create(f"{NAMESPACES}/kube-system/pods", POD, dryRun="All"),
 }
 
@@ -282,7 +284,7 @@ def test_not_even_an_administrator_gives_the_jobs_role_elsewhere(kube: KubeClien
 
 def test_an_account_that_got_the_role_by_mistake_gets_in_nowhere(kube: KubeClient, stray_kube: KubeClient) -> None:
     with pytest.raises(Forbidden, match="is bound only in a builder's namespace"):
-        bind(stray_kube, "kube-system", binding(INSIDE, self_binding.ask_user_name(stray_kube)))
+        bind(stray_kube, "kube-system", binding(INSIDE, admission_policies.ask_user_name(stray_kube)))
     with pytest.raises(Forbidden):
         stray_kube.list(f"{NAMESPACES}/kube-system/secrets")
 

@@ -16,7 +16,7 @@ from ci_buildx.builder.lifecycle.provision import ProvisionRequest, provision
 from ci_buildx.builder.lifecycle.teardown import teardown as tear_down
 from ci_buildx.builder.manifests import objects
 from ci_buildx.builder.manifests.draft import BuilderSpec
-from ci_buildx.builder.rbac import self_binding
+from ci_buildx.builder.rbac import admission_policies
 from ci_buildx.builder.rbac.rights import INSIDE
 from ci_buildx.errors import Forbidden, Refused
 from ci_buildx.kube.client import KubeClient
@@ -86,7 +86,7 @@ def test_what_was_killed_before_it_let_itself_in_is_removed_by_its_own_account(
     draft = BuilderSpec(
         identity=made.identity, location=location, settings=made.settings, expires="2030-01-01T00:00:00Z"
     )
-    job_kube.create("/api/v1/namespaces", self_binding.add_creator(job_kube, objects.make_namespace(draft)))
+    job_kube.create("/api/v1/namespaces", admission_policies.add_creator(job_kube, objects.make_namespace(draft)))
     assert kube.list(f"{RBAC}/namespaces/{location.namespace}/rolebindings")["items"] == []
     report = tear_down(other_kube, location, deadline=time.monotonic() + 20)
     assert f"namespace {location.namespace}" in report.left
@@ -100,7 +100,7 @@ def test_what_somebody_made_before_is_refused_and_left(
 ) -> None:
     theirs = blueprint()
     builder = provision(other_kube, theirs, announce=lambda _: None)
-    squatter = self_binding.ask_user_name(other_kube)
+    squatter = admission_policies.ask_user_name(other_kube)
     try:
         own = replace(theirs, identity=again(theirs))
         assert own.identity.name == builder.name
@@ -158,5 +158,5 @@ def test_what_admission_refuses_is_not_waited_for(monkeypatch: pytest.MonkeyPatc
 
     tried: list[bool] = []
     with pytest.raises(Forbidden):
-        self_binding.retry_while_forbidden(refused)
+        admission_policies.retry_while_forbidden(refused)
     assert len(tried) == 1

@@ -15,8 +15,7 @@ from ci_buildx.errors import SolveError
 from ci_buildx.model.record import replace
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry.advice import add_advice
-from ci_buildx.registry.credentials import CredentialStore
-from ci_buildx.registry.docker_config import DockerConfig, RegistryLogin
+from ci_buildx.registry.credentials import CredentialStore, DockerConfig, RegistryLogin
 from ci_buildx.registry.token_authority import RegistryTokens
 from ci_buildx.registry.trust import read_trust
 from ci_buildx.session.auth import AuthService

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from ci_buildx.model.secret import Secret
-from ci_buildx.registry.docker_config import RegistryLogin
+from ci_buildx.registry.credentials import RegistryLogin
 from devcluster.registry import PROGRAM
 from devcluster.scopes import Account
 from devcluster.tokens import Answer, Issuer, TokenService

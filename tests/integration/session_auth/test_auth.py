@@ -7,7 +7,7 @@ import pytest
 
 from ci_buildx.errors import SolveError
 from ci_buildx.model.secret import Secret
-from ci_buildx.registry.docker_config import RegistryLogin
+from ci_buildx.registry.credentials import RegistryLogin
 from tests.integration.session_auth.conftest import Somebody, login_for
 from tests.integration.session_auth.services import ShortLived
 

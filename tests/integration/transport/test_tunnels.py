@@ -12,10 +12,8 @@ import pytest
 
 from ci_buildx.errors import NotFound
 from ci_buildx.kube.client import KubeClient
-from ci_buildx.transport import endpoint as transport_endpoint
 from ci_buildx.transport import race, tunnel
-from ci_buildx.transport.endpoint import PodAddress, PodEndpoint
-from ci_buildx.transport.race import TransportCandidate
+from ci_buildx.transport.race import PodAddress, PodEndpoint, TransportCandidate
 from tests.integration.conftest import create
 
 
@@ -97,7 +95,7 @@ def test_a_pod_that_is_not_there(tenant_kube: KubeClient, namespace: str) -> Non
 def test_the_tunnel_wins_where_there_is_no_way_to_the_pod(tenant_kube: KubeClient, listener: PodAddress) -> None:
     nowhere = PodAddress(namespace=listener.namespace, name=listener.name, ip="", container="main")
     candidates = [
-        TransportCandidate("direct", lambda: transport_endpoint.open_direct(nowhere)),
+        TransportCandidate("direct", lambda: race.open_direct(nowhere)),
         TransportCandidate("port-forward", lambda: tunnel.open_port_forward(tenant_kube, listener)),
     ]
     with race.race_transports(candidates, answer=answer, deadline=time.monotonic() + 30) as winner:

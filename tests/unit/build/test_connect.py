@@ -16,8 +16,7 @@ from ci_buildx.builder.builder import ADDRESS_LABEL, PORT
 from ci_buildx.builder.pods import PodView
 from ci_buildx.errors import BuildkitError
 from ci_buildx.settings.values import TransportChoice
-from ci_buildx.transport.endpoint import PodEndpoint
-from ci_buildx.transport.race import TransportWinner
+from ci_buildx.transport.race import PodEndpoint, TransportWinner
 from tests.unit.conftest import DebugLog
 
 POD = PodView(name="buildkit-amd64-x", namespace="n", node="amd64")

@@ -14,7 +14,7 @@ from ci_buildx.build.login_hosts import find_login_hosts, parse_images
 from ci_buildx.build.solve import MOST_WARNINGS, BuildLogins
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.secret import Secret
-from ci_buildx.registry.docker_config import RegistryLogin
+from ci_buildx.registry.credentials import RegistryLogin
 from ci_buildx.settings.values import (
     BuildSettings,
     NamedContext,

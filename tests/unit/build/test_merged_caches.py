@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from ci_buildx.build.merged_caches import merge_caches
-from ci_buildx.buildkit import cache_config
+from ci_buildx.buildkit import remote_cache
 from ci_buildx.errors import KubeBuilderError
 from ci_buildx.registry.content import compute_digest
 from ci_buildx.session import oci_layout
@@ -29,7 +29,7 @@ def export(folder: Path, *blobs: str, size: int = 0) -> dict[str, str]:
     layout = OciLayout(folder, writable=True)
     layers = [{"blob": blob, "parent": -1, "annotations": {"mediaType": "m" * size}} for blob in blobs]
     config = json.dumps({"layers": layers, "records": []}).encode()
-    entry = {"mediaType": cache_config.MEDIA_TYPE, "digest": write(layout, config), "size": len(config)}
+    entry = {"mediaType": remote_cache.MEDIA_TYPE, "digest": write(layout, config), "size": len(config)}
     listed = [{"mediaType": "l", "digest": blob, "size": 1} for blob in blobs]
     manifest = json.dumps({"mediaType": "i", "config": entry, "layers": listed}).encode()
     return {"cache.manifest": json.dumps({"mediaType": "i", "digest": write(layout, manifest), "size": len(manifest)})}

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci_buildx.builder.balance import choose, explain, select_electable
-from ci_buildx.builder.pods import PodView
+from ci_buildx.builder.pods import PodView, choose_pod, explain_choice, select_electable
 
 NAMES = st.lists(st.from_regex(r"[a-z][a-z0-9-]{0,20}", fullmatch=True), min_size=1, max_size=12, unique=True)
 
@@ -15,21 +14,21 @@ NAMES = st.lists(st.from_regex(r"[a-z][a-z0-9-]{0,20}", fullmatch=True), min_siz
 @given(st.text(), NAMES, st.randoms())
 def test_the_choice_does_not_depend_on_the_order(key: str, pods: list[str], random: Random) -> None:
     shuffled = random.sample(pods, len(pods))
-    assert choose(key, pods) == choose(key, shuffled)
+    assert choose_pod(key, pods) == choose_pod(key, shuffled)
 
 
 @given(st.text(), NAMES)
 def test_a_key_moves_only_when_its_own_pod_goes(key: str, pods: list[str]) -> None:
-    chosen = choose(key, pods)
+    chosen = choose_pod(key, pods)
     for gone in pods:
         left = [pod for pod in pods if pod != gone]
         if gone != chosen and left:
-            assert choose(key, left) == chosen
+            assert choose_pod(key, left) == chosen
 
 
 def test_there_must_be_a_pod() -> None:
     with pytest.raises(ValueError, match="empty"):
-        choose("key", [])
+        choose_pod("key", [])
 
 
 @pytest.mark.parametrize(("count", "limit"), [(2, 1.06), (5, 1.10), (10, 1.15), (32, 1.30)])
@@ -39,7 +38,7 @@ def test_the_busiest_pod_has_little_more_than_its_share(count: int, limit: float
     ratios = []
     for _ in range(12):
         pods = [f"buildkit-{random.getrandbits(40):x}" for _ in range(count)]
-        chosen = [choose(key, pods) for key in keys]
+        chosen = [choose_pod(key, pods) for key in keys]
         ratios.append(max(map(chosen.count, pods)) / (len(keys) / count))
     assert median(ratios) <= limit
 
@@ -50,7 +49,7 @@ def test_a_new_pod_takes_its_share_only() -> None:
     moved = []
     for _ in range(12):
         *old, new = (f"buildkit-{random.getrandbits(40):x}" for _ in range(6))
-        moved.append(mean(choose(key, old) != choose(key, [*old, new]) for key in keys) * 6)
+        moved.append(mean(choose_pod(key, old) != choose_pod(key, [*old, new]) for key in keys) * 6)
     assert mean(moved) <= 1.05
 
 
@@ -90,7 +89,7 @@ def test_only_pods_that_are_ready_and_stay_are_chosen(pods: list[PodView], chose
 
 def test_the_choice_is_explained() -> None:
     pods = [pod("b"), GOING, pod("a"), UNREADY]
-    assert explain(pods[0], pods[:1], "at random") == "pod b, one of 1 ready, is chosen at random"
-    assert explain(pods[0], pods, "by the sticky key 'x'") == (
+    assert explain_choice(pods[0], pods[:1], "at random") == "pod b, one of 1 ready, is chosen at random"
+    assert explain_choice(pods[0], pods, "by the sticky key 'x'") == (
         "pod b, one of 2 ready, is chosen by the sticky key 'x'; left out: going is going, unready is not ready"
     )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci_buildx.buildkit.cache_config import MEDIA_TYPE, find_config, merge_configs, merge_manifests
+from ci_buildx.buildkit.remote_cache import MEDIA_TYPE, find_config, merge_configs, merge_manifests
 
 TIME = "2026-11-28T00:00:00Z"
 

@@ -1,6 +1,6 @@
 import pytest
 
-from ci_buildx.buildkit.cache_names import make_own_reference, needs_tags, read_all, write_own
+from ci_buildx.buildkit.remote_cache import make_own_reference, needs_tags, read_all, write_own
 from ci_buildx.model.platform import Platform
 from ci_buildx.settings.values import TypedAttributes
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci_buildx.buildkit import checks
+from ci_buildx.buildkit import diagnostics
 from ci_buildx.errors import BuildkitError
 from ci_buildx.model.status import CheckFinding, VertexWarning, read_finding
 
@@ -33,7 +33,7 @@ def warning(rule: str, line: int, **more: Any) -> dict[str, Any]:
 
 
 def test_findings_in_the_order_of_the_file() -> None:
-    checked = checks.read_check_report(
+    checked = diagnostics.read_check_report(
         answer(warning("Later", 3), warning("First", 1, url=URL, description="Why")), NAMES
     )
     assert checked.findings == (
@@ -61,14 +61,14 @@ def test_findings_in_the_order_of_the_file() -> None:
 
 
 def test_nothing_found() -> None:
-    assert checks.read_check_report(answer(), NAMES) == checks.CheckReport(
+    assert diagnostics.read_check_report(answer(), NAMES) == diagnostics.CheckReport(
         findings=(), text="Check complete, no warnings found.\n"
     )
 
 
 def test_an_error_ends_the_checks() -> None:
     error = {"message": "unknown instruction: COPPY", "location": {"ranges": [span(2, 2)]}}
-    checked = checks.read_check_report(answer(buildError=error), NAMES)
+    checked = diagnostics.read_check_report(answer(buildError=error), NAMES)
     assert checked.findings == (
         CheckFinding(
             rule="",
@@ -84,7 +84,7 @@ def test_an_error_ends_the_checks() -> None:
 
 
 def test_a_finding_without_a_place() -> None:
-    checked = checks.read_check_report(answer(warning("Old", 1, location={"sourceIndex": -1})), NAMES)
+    checked = diagnostics.read_check_report(answer(warning("Old", 1, location={"sourceIndex": -1})), NAMES)
     assert checked.findings == (CheckFinding(rule="Old", message="Old is broken"),)
     assert checked.text == "Check complete, 1 warning has been found!\n\nWARNING: Old\nOld is broken\n"
 
@@ -95,7 +95,7 @@ def test_a_finding_without_a_place() -> None:
 )
 def test_what_is_no_answer(text: str) -> None:
     with pytest.raises(BuildkitError, match="something else than findings"):
-        checks.read_check_report(text, NAMES)
+        diagnostics.read_check_report(text, NAMES)
 
 
 json_values: st.SearchStrategy[Any] = st.recursive(
@@ -115,7 +115,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 @given(value=json_values)
 def test_whatever_it_is_it_is_read_or_refused(value: Any) -> None:
     try:
-        checked = checks.read_check_report(json.dumps(value), NAMES)
+        checked = diagnostics.read_check_report(json.dumps(value), NAMES)
     except BuildkitError:
         return
     assert checked.text.endswith("\n")

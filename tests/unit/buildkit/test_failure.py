@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ci_buildx.buildkit import failure
+from ci_buildx.buildkit import diagnostics
 from ci_buildx.buildkit.messages import RPC_STATUS, RpcStatus, StatusDetail
 
 DOCKERFILE = "FROM alpine\nARG A\n# why\nRUN false\nRUN true\nCMD sh\n"
@@ -27,7 +27,7 @@ def source(text: str, first: int, last: int) -> dict[str, Any]:
 
 
 def test_excerpt_and_vertex() -> None:
-    error = failure.read_failure(
+    error = diagnostics.read_failure(
         "exit code: 1", details((SOURCE, source(DOCKERFILE, 4, 4)), (VERTEX, {"digest": "sha256:ab"}))
     )
     assert str(error) == "failed to solve: exit code: 1"
@@ -57,7 +57,7 @@ def test_excerpt_and_vertex() -> None:
     ],
 )
 def test_which_lines_are_shown(ranges: list[tuple[int, int]], numbers: list[int]) -> None:
-    shown = failure.format_excerpt("f", "\n".join("abcdefghi"), ranges).splitlines()[2:-1]
+    shown = diagnostics.format_excerpt("f", "\n".join("abcdefghi"), ranges).splitlines()[2:-1]
     assert [int(line.partition("|")[0]) for line in shown] == numbers
     marked = [int(line.partition("|")[0]) for line in shown if ">>>" in line]
     wanted = {number for first, last in ranges for number in range(first, max(first, last) + 1)}
@@ -66,7 +66,7 @@ def test_which_lines_are_shown(ranges: list[tuple[int, int]], numbers: list[int]
 
 @pytest.mark.parametrize("ranges", [[], [(0, 0)], [(7, 7)]])
 def test_ranges_outside_the_text_show_nothing(ranges: list[tuple[int, int]]) -> None:
-    assert failure.format_excerpt("f", "a\nb", ranges) == ""
+    assert diagnostics.format_excerpt("f", "a\nb", ranges) == ""
 
 
 @pytest.mark.parametrize(
@@ -82,5 +82,5 @@ def test_ranges_outside_the_text_show_nothing(ranges: list[tuple[int, int]]) -> 
     ],
 )
 def test_details_that_cannot_be_read_leave_the_message(broken: bytes) -> None:
-    error = failure.read_failure("why", broken)
+    error = diagnostics.read_failure("why", broken)
     assert (str(error), error.vertex, error.excerpt) == ("failed to solve: why", "", "")

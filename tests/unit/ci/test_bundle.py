@@ -18,8 +18,8 @@ from bundle import __main__ as bundle
 from bundle import describe
 from bundle.gitlab import PATTERNS
 from ci_buildx.ci import inputs
-from ci_buildx.ci.gitlab import defaults, reports
 from ci_buildx.ci.gitlab import inputs as gitlab
+from ci_buildx.ci.gitlab import job as gitlab_job
 from ci_buildx.ci.gitlab.inputs import DEFAULTS
 from ci_buildx.settings import assembly
 from ci_buildx.settings.option import Option, OptionKind, OptionSurface
@@ -96,12 +96,12 @@ def test_the_job_uses_the_entry_points_files(template: tuple[Any, dict[str, Any]
     assert job["artifacts"] == {
         "when": "always",
         "paths": [
-            reports.METADATA,
-            reports.name_job_file(reports.METADATA, "$CI_JOB_NAME_SLUG"),
+            gitlab_job.METADATA,
+            gitlab_job.name_job_file(gitlab_job.METADATA, "$CI_JOB_NAME_SLUG"),
             "$[[ inputs.timeline ]]",
-            reports.name_job_file(defaults.TIMELINE, "$CI_JOB_NAME_SLUG"),
+            gitlab_job.name_job_file(gitlab.TIMELINE, "$CI_JOB_NAME_SLUG"),
         ],
-        "reports": {"dotenv": reports.DOTENV, "codequality": reports.CODE_QUALITY},
+        "reports": {"dotenv": gitlab_job.DOTENV, "codequality": gitlab_job.CODE_QUALITY},
     }
 
 
@@ -111,7 +111,7 @@ def test_the_templates_defaults_are_those_of_no_input(template: tuple[dict[str, 
     for option in inputs.list_inputs(OptionSurface.GITLAB):
         default = template[0][option.name]["default"]
         env[gitlab.name_variable(option.name)] = f"{default if isinstance(default, str) else str(default).lower()}\n"
-    given, nothing = (defaults.fill_defaults(gitlab.read_inputs(variables, cwd), folder=cwd) for variables in (env, {}))
+    given, nothing = (gitlab.fill_defaults(gitlab.read_inputs(variables, cwd), folder=cwd) for variables in (env, {}))
     settings = assembly.make_settings(given.select_build_options(), given.sources, {}, cwd)
     assert settings == assembly.make_settings(nothing.select_build_options(), nothing.sources, {}, cwd)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ci_buildx.ci import kubeconfig
-from ci_buildx.model.pasted import read_kubeconfig
+from ci_buildx.ci import logins
+from ci_buildx.model.plaintext import read_kubeconfig
 
 CONTENT = "apiVersion: v1\nkind: Config\nclusters: []\n"
 
@@ -14,7 +14,7 @@ CONTENT = "apiVersion: v1\nkind: Config\nclusters: []\n"
 @pytest.mark.parametrize("text", ["config", "/etc/kube/config", ".kube/config", "kubeconf", "a b", "C0ffee+/=="])
 def test_a_path_stays_a_path(text: str) -> None:
     assert read_kubeconfig(text) is None
-    with kubeconfig.write_as_path(f" {text}\n", folder=None) as path:
+    with logins.open_kubeconfig(f" {text}\n", folder=None) as path:
         assert path == text
 
 
@@ -28,7 +28,7 @@ def test_a_path_stays_a_path(text: str) -> None:
     ],
 )
 def test_content_becomes_a_private_file_that_goes(text: str, tmp_path: Path) -> None:
-    with kubeconfig.write_as_path(text, folder=str(tmp_path)) as name:
+    with logins.open_kubeconfig(text, folder=str(tmp_path)) as name:
         path = Path(name)
         assert "apiVersion" in path.read_text()
         assert path.parent == tmp_path

@@ -13,8 +13,7 @@ from ci_buildx.builder.pods import PodView
 from ci_buildx.buildkit.messages import GcPolicy, UsageRecord, Worker
 from ci_buildx.cli import du, formatting, inspect, ls
 from ci_buildx.errors import InputError
-from ci_buildx.manage.disk_usage import CacheUsage
-from ci_buildx.manage.survey import BuilderView, ReplicaStatus, ReplicaView
+from ci_buildx.manage.survey import BuilderView, CacheUsage, ReplicaStatus, ReplicaView
 from ci_buildx.manage.target import CurrentBuilder
 from ci_buildx.model import platform
 

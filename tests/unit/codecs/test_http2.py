@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 
 from ci_buildx.wire import hpack
 from ci_buildx.wire.http2 import Http2Connection
-from ci_buildx.wire.http2_frames import PREFACE, Http2Error
-from ci_buildx.wire.http2_streams import Http2Stream
+from ci_buildx.wire.http2_streams import PREFACE, Http2Error, Http2Stream
 
 Headers = list[tuple[bytes, bytes]]
 REQUEST: Headers = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/a/B"), (b":authority", b"localhost")]

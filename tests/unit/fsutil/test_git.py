@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ci_buildx.build.context import vcs
-from ci_buildx.ci.github import checkout
+from ci_buildx.build.context import origin
+from ci_buildx.ci.github import naming
 from ci_buildx.errors import InputError
 from ci_buildx.fsutil import commit_times
 from ci_buildx.fsutil.git import Git, GitFailed
@@ -76,8 +76,8 @@ def test_no_program_of_the_repository_is_run(planted: Repository, trap: Path) ->
     env = {"PATH": os.environ["PATH"], "BUILDX_GIT_CHECK_DIRTY": "1"}
     commit_times.check_repository(folder, source="x")
     assert b"b/c" in commit_times.read_commit_times(folder, source="x").times
-    assert checkout.read_checkout(folder, source="x")[0] == "refs/heads/main"
-    assert vcs.read_remote(folder, env) == f"ext::{trap}"
+    assert naming.read_checkout(folder, source="x")[0] == "refs/heads/main"
+    assert origin.read_remote(folder, env) == f"ext::{trap}"
     assert Git(folder).read_text("status", "--porcelain")
     assert Git(folder).read_text("show", "--no-patch", "--format=%cI", "HEAD")
     assert not sprung(trap)

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from ci_buildx.ci.gitlab import logins
+from ci_buildx.ci.gitlab import inputs
 from ci_buildx.fsutil import entry, scratch
 from ci_buildx.fsutil.entry import TreeEntry
 from ci_buildx.fsutil.target import TargetFolder
-from ci_buildx.model import private_file
+from ci_buildx.model import secret
 from ci_buildx.session.oci_layout import OciLayout
 
 HOLD = """
@@ -201,7 +201,7 @@ def test_a_folder_of_a_killed_gitlab_job_goes_and_one_in_use_stays(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     left = tmp_path / f"{scratch.JOB}abc1234"
     left.mkdir()
-    with logins.open_private_folder("xyz5678") as used:
+    with inputs.open_private_folder("xyz5678") as used:
         for path in (left, used):
             os.utime(path, LONG_AGO)
         scratch.sweep(tmp_path)
@@ -213,11 +213,11 @@ def test_keys_that_had_to_be_in_a_file_go(tmp_path: Path, monkeypatch: pytest.Mo
     """As on a system without memfd."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.delattr(os, "memfd_create")
-    with private_file.open_private_file(b"key") as name:
+    with secret.open_private_file(b"key") as name:
         path = Path(name)
         assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"key", 0o600)
         os.utime(path, LONG_AGO)
-        copy = path.with_name(f"{private_file.PREFIX}left")
+        copy = path.with_name(f"{secret.PREFIX}left")
         shutil.copy2(path, copy)
     scratch.sweep(tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -260,7 +260,7 @@ def test_names_of_temporary_files_are_made_in_one_place() -> None:
     package = Path(scratch.__file__).parents[1]
     makers = re.compile(r"\btempfile\b|mkdtemp|mkstemp|\.(?:part|draft)[\"']|getpid\(\)")
     found = {str(path.relative_to(package)) for path in package.rglob("*.py") if makers.search(path.read_text())}
-    assert found <= {"fsutil/scratch.py", "model/private_file.py"}
+    assert found <= {"fsutil/scratch.py", "model/secret.py"}
 
 
 def test_sockets_go_where_their_paths_are_short_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ci_buildx.fsutil import entry as fsutil_entry
-from ci_buildx.fsutil import selection, walk
+from ci_buildx.fsutil import walk
 from ci_buildx.fsutil.entry import PatternError, TreeEntry, format_path
 from ci_buildx.fsutil.receiver import EntryOrder
 from tests.unit.fsutil import trees
@@ -102,7 +102,7 @@ def test_exclude(tmp_path: Path, exclude: list[str], expected: list[str]) -> Non
     ],
 )  # fmt: skip
 def test_follow(tmp_path: Path, lines: list[str], follow: list[str], resolved: list[str] | None) -> None:
-    assert selection.resolve_follow_paths(os.fsencode(grow(tmp_path, *lines)), follow) == resolved
+    assert walk.resolve_follow_paths(os.fsencode(grow(tmp_path, *lines)), follow) == resolved
 
 
 def test_followed_links_are_sent_with_their_targets(tmp_path: Path) -> None:

@@ -14,11 +14,10 @@ from ci_buildx.kube import client as clients
 from ci_buildx.kube import connection, watch
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import ClusterAccess
+from ci_buildx.kube.credential_plugins import ExecPluginSpec, _read_token, compute_usable_time
+from ci_buildx.kube.credential_plugins import read_exec_credential as read_plugin
 from ci_buildx.kube.credentials import Anonymous
 from ci_buildx.kube.exchange import RetryPolicy
-from ci_buildx.kube.exec_plugin import ExecPluginSpec
-from ci_buildx.kube.exec_plugin import read_exec_credential as read_plugin
-from ci_buildx.kube.oidc_token import _read_token, compute_usable_time
 from ci_buildx.kube.refusal import make_kube_error
 from ci_buildx.kube.websocket import WebSocket
 from ci_buildx.model.secret import Secret

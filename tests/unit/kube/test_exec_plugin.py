@@ -12,8 +12,8 @@ import pytest
 
 from ci_buildx.errors import InputError, KubeBuilderError, Unauthorized
 from ci_buildx.kube.config import load_cluster
+from ci_buildx.kube.credential_plugins import ExecPlugin, ExecPluginSpec, InteractiveMode, read_exec_credential
 from ci_buildx.kube.credentials import Credentials
-from ci_buildx.kube.exec_plugin import ExecPlugin, ExecPluginSpec, InteractiveMode, read_exec_credential
 from ci_buildx.settings.values import ClusterSettings
 
 V1 = "client.authentication.k8s.io/v1"

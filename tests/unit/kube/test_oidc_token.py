@@ -12,9 +12,9 @@ from threading import Thread
 import pytest
 
 from ci_buildx.errors import InputError, Unauthorized
-from ci_buildx.kube import oidc_token
+from ci_buildx.kube import credential_plugins
 from ci_buildx.kube.config import load_cluster
-from ci_buildx.kube.oidc_token import OidcToken
+from ci_buildx.kube.credential_plugins import OidcToken
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.values import ClusterSettings
 from devcluster import jwt, pki
@@ -57,11 +57,11 @@ def test_a_new_one_is_fetched_after_a_401() -> None:
 
 @pytest.mark.parametrize("text", ["", "opaque", "a.b", "a.%%.c", "a.bnVsbA.c", "a.e30.c"])
 def test_what_is_no_jwt_is_kept_until_it_is_refused(text: str) -> None:
-    assert oidc_token.compute_usable_time(Secret(text)) == float("inf")
+    assert credential_plugins.compute_usable_time(Secret(text)) == float("inf")
 
 
 def test_a_variable_of_gitlab() -> None:
-    assert oidc_token.find_token_source("env:CLUSTER", {"CLUSTER": "abc"})().reveal_text() == "abc"
+    assert credential_plugins.find_token_source("env:CLUSTER", {"CLUSTER": "abc"})().reveal_text() == "abc"
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_variable_of_gitlab() -> None:
 )
 def test_a_job_without_a_token(text: str, env: dict[str, str], told: str) -> None:
     with pytest.raises(InputError) as caught:
-        oidc_token.find_token_source(text, env)
+        credential_plugins.find_token_source(text, env)
     assert told in str(caught.value)
 
 
@@ -121,12 +121,12 @@ Ask = Callable[[list[Answer]], tuple[str, list[tuple[str, str]]]]
 
 @pytest.fixture
 def ask(monkeypatch: pytest.MonkeyPatch) -> Ask:
-    monkeypatch.setattr(oidc_token, "_PAUSE", 0.0)
+    monkeypatch.setattr(credential_plugins, "_PAUSE", 0.0)
 
     def run(answers: list[Answer]) -> tuple[str, list[tuple[str, str]]]:
         asked: list[tuple[str, str]] = []
         with runner(answers, asked) as url:
-            return oidc_token.request_token(url, Secret("pass"), "sts a").reveal_text(), asked
+            return credential_plugins.request_token(url, Secret("pass"), "sts a").reveal_text(), asked
 
     return run
 
@@ -174,6 +174,6 @@ def test_a_redirect_takes_no_password_elsewhere(ask: Ask, tmp_path: Path, monkey
 
 
 def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(oidc_token, "_PAUSE", 0.0)
+    monkeypatch.setattr(credential_plugins, "_PAUSE", 0.0)
     with pytest.raises(Unauthorized, match=r"no answer \(ConnectionError\)"):
-        oidc_token.request_token("http://127.0.0.1:9/", Secret("pass"), "sts")
+        credential_plugins.request_token("http://127.0.0.1:9/", Secret("pass"), "sts")

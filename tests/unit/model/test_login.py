@@ -2,7 +2,7 @@
 
 import pytest
 
-from ci_buildx.model.login import find_logins, mask_logins
+from ci_buildx.model.plaintext import find_logins, mask_logins
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from ci_buildx.model.status import ProgressGroup, StatusUpdate, Vertex, VertexLo
 from ci_buildx.progress import graph, plain
 from ci_buildx.progress.display import BuildDisplay
 from ci_buildx.progress.graph import StepGraph
-from ci_buildx.progress.outlet import TextOutlet
 from ci_buildx.progress.plain import MOST_WAITING, PlainLog
+from ci_buildx.progress.renderer import TextOutlet
 from ci_buildx.progress.step import KEPT_LINES
 
 

@@ -7,8 +7,7 @@ import io
 from ci_buildx.model.status import StatusUpdate, VertexLog
 from ci_buildx.progress.ci_logs import GitHubLog
 from ci_buildx.progress.graph import StepGraph
-from ci_buildx.progress.outlet import TextOutlet
-from ci_buildx.progress.renderer import RendererUpdate
+from ci_buildx.progress.renderer import RendererUpdate, TextOutlet
 from tests.unit.progress.recorded import BUILD, RUN, T0, failed, log, logs, vertex, vertexes
 
 

@@ -8,7 +8,7 @@ import re
 from ci_buildx.progress.ci_logs import GitLabLog
 from ci_buildx.progress.display import BuildDisplay
 from ci_buildx.progress.graph import StepGraph
-from ci_buildx.progress.outlet import TextOutlet
+from ci_buildx.progress.renderer import TextOutlet
 from tests.unit.progress.recorded import BUILD, T0
 
 MARK = re.compile(r"\x1b\[0Ksection_(start|end):(\d+):(\w+)\r\x1b\[0K")

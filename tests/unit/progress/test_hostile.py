@@ -21,7 +21,7 @@ from ci_buildx.buildkit.messages import UsageRecord
 from ci_buildx.ci.github import summary
 from ci_buildx.ci.github.commands import filter_commands, write_annotation
 from ci_buildx.ci.github.summary import SummaryPage
-from ci_buildx.ci.gitlab import reports
+from ci_buildx.ci.gitlab import job
 from ci_buildx.cli import doctor, du, formatting
 from ci_buildx.errors import BuildkitError, SolveError
 from ci_buildx.model.masker import list_spellings
@@ -30,7 +30,7 @@ from ci_buildx.model.status import ProgressGroup, StatusUpdate, Vertex, VertexLo
 from ci_buildx.progress import display
 from ci_buildx.progress.display import BuildDisplay
 from ci_buildx.progress.summary import BuildReport
-from ci_buildx.progress.timeline import html, mermaid
+from ci_buildx.progress.timeline import pages
 from ci_buildx.progress.timeline import svg as timeline_svg
 from ci_buildx.progress.timeline.timeline import PhaseLap
 from ci_buildx.settings.values import ProgressMode
@@ -174,7 +174,7 @@ def tags(page: str) -> list[tuple[str, tuple[str, ...]]]:
 
 def pictures(report: BuildReport) -> tuple[str, str]:
     caption = timeline_svg.TimelineCaption(title=report.title, facts=report.format_facts(), failure=report.failure)
-    return timeline_svg.render_svg(report.timeline, caption), html.render_page(report.timeline, caption)
+    return timeline_svg.render_svg(report.timeline, caption), pages.render_page(report.timeline, caption)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -194,7 +194,7 @@ HEAD = re.compile(r"gantt|    (?:dateFormat x|axisFormat [%A-Za-z.:]+|todayMarke
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_chart_has_only_tasks_of_its_own(text: str) -> None:
-    chart = mermaid.render_gantt(on_stream(ProgressMode.QUIET, text)[1].timeline)
+    chart = pages.render_gantt(on_stream(ProgressMode.QUIET, text)[1].timeline)
     assert not OBEYED.search(chart)
     for line in chart.rstrip("\n").split("\n"):
         assert HEAD.fullmatch(line) or TASK.fullmatch(line), line
@@ -251,8 +251,8 @@ def test_an_annotation_is_one_command(text: str) -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_report_of_variables_has_only_ours(text: str, tmp_path: Path) -> None:
     result = replace(RESULT, references=(text,), digest=text, image_id=text)
-    reports.write_result(tmp_path, result, {"CI_JOB_NAME": text})
-    for line in (tmp_path / reports.DOTENV).read_text(encoding="utf-8", errors="replace").splitlines():
+    job.write_result(tmp_path, result, {"CI_JOB_NAME": text})
+    for line in (tmp_path / job.DOTENV).read_text(encoding="utf-8", errors="replace").splitlines():
         assert re.match(r"[A-Z0-9_]*KUBE_BUILDER_(?:DIGEST|IMAGEID|IMAGE|METADATA)=", line)
 
 

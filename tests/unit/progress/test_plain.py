@@ -2,9 +2,8 @@ import io
 
 from ci_buildx.model.status import StatusUpdate
 from ci_buildx.progress.graph import StepGraph
-from ci_buildx.progress.outlet import TextOutlet
 from ci_buildx.progress.plain import PlainLog
-from ci_buildx.progress.renderer import RendererUpdate
+from ci_buildx.progress.renderer import RendererUpdate, TextOutlet
 from tests.unit.progress.recorded import BUILD, COPY, RUN, T0, failed, log, logs, transfer, vertex, vertexes
 
 

@@ -2,8 +2,7 @@ import io
 from collections.abc import Mapping
 
 from ci_buildx.progress.graph import StepGraph
-from ci_buildx.progress.outlet import TextOutlet
-from ci_buildx.progress.renderer import RendererUpdate
+from ci_buildx.progress.renderer import RendererUpdate, TextOutlet
 from ci_buildx.progress.terminal import TerminalDisplay
 from tests.unit.progress.recorded import BUILD, RUN, T0, log, logs, vertex, vertexes
 

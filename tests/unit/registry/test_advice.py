@@ -5,8 +5,7 @@ import pytest
 from ci_buildx.errors import SolveError
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry.advice import add_advice
-from ci_buildx.registry.credentials import CredentialStore
-from ci_buildx.registry.docker_config import DockerConfig, RegistryLogin
+from ci_buildx.registry.credentials import CredentialStore, DockerConfig, RegistryLogin
 
 LOGINS = {
     ("mine.io", ""): RegistryLogin(username="me", secret=Secret("s3cret")),

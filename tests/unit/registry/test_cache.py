@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from ci_buildx.buildkit import cache_config
+from ci_buildx.buildkit import remote_cache
 from ci_buildx.errors import RegistryError
 from ci_buildx.model.reference import ImageReference
-from ci_buildx.registry.cache import MergedCache, merge_caches
 from ci_buildx.registry.client import RegistryClient
 from ci_buildx.registry.content import OCI_MANIFEST, compute_digest
 from ci_buildx.registry.credentials import CredentialStore
+from ci_buildx.registry.index import MergedCache, merge_caches
 from tests.unit.registry.scripted import Registry, Reply, scripted
 
 UPLOADS = "/v2/c/blobs/uploads/"
@@ -26,7 +26,7 @@ def serve(registry: Registry, blob: str, *, size: int = 0) -> str:
         "digest": compute_digest(blob.encode()),
         "size": 1,
     }
-    entry = {"mediaType": cache_config.MEDIA_TYPE, "digest": compute_digest(config), "size": len(config)}
+    entry = {"mediaType": remote_cache.MEDIA_TYPE, "digest": compute_digest(config), "size": len(config)}
     manifest = json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": entry, "layers": [layer]}).encode()
     registry.on(f"GET /v2/c/blobs/{entry['digest']}", Reply(200, config))
     registry.on(f"GET /v2/c/manifests/{compute_digest(manifest)}", Reply(200, manifest))
@@ -37,13 +37,13 @@ def merge(registry: Registry, *sources: str) -> MergedCache:
     registry.on(f"POST {UPLOADS}", Reply(202, headers={"Location": "/put"}))
     registry.on("PUT /v2/c/manifests/t", Reply(201))
     with RegistryClient(CredentialStore([], env={})) as client:
-        return merge_caches(client, ImageReference(registry.address, "c", tag="t"), sources, cache_config)
+        return merge_caches(client, ImageReference(registry.address, "c", tag="t"), sources, remote_cache)
 
 
 def test_one_configuration_and_one_manifest_are_written() -> None:
     with scripted() as registry:
         sources = [serve(registry, blob) for blob in ("one", "two")]
-        merged_config = cache_config.merge_configs(
+        merged_config = remote_cache.merge_configs(
             body for line, replies in registry.replies.items() if "/blobs/" in line for body in [replies[0].body]
         )
         registry.on(f"PUT /put?digest={compute_digest(merged_config).replace(':', '%3A')}", Reply(201))

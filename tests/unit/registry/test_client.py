@@ -12,8 +12,7 @@ from ci_buildx.registry.auth import RegistryAccess, RegistryAuthorizer
 from ci_buildx.registry.client import RegistryClient, RegistryRepository
 from ci_buildx.registry.connection import RegistryConnection, RequestPatience
 from ci_buildx.registry.content import LARGEST_MANIFEST, OCI_INDEX, compute_digest
-from ci_buildx.registry.credentials import CredentialStore
-from ci_buildx.registry.docker_config import DockerConfig, RegistryLogin
+from ci_buildx.registry.credentials import CredentialStore, DockerConfig, RegistryLogin
 from ci_buildx.registry.trust import RegistryTrust
 from tests.unit.registry.scripted import Registry, Reply, scripted
 

@@ -7,8 +7,8 @@ import pytest
 
 from ci_buildx.errors import InputError, RegistryError
 from ci_buildx.model.secret import Secret
-from ci_buildx.registry import credential_helper, credentials
-from ci_buildx.registry.docker_config import RegistryLogin, parse_docker_config
+from ci_buildx.registry import credentials
+from ci_buildx.registry.credentials import RegistryLogin, parse_docker_config
 from tests.unit.registry.test_docker_config import auth
 
 Install = Callable[[str], dict[str, str]]
@@ -104,13 +104,13 @@ def test_a_program_that_fails(install: Install, script: str, message: str) -> No
 def test_a_program_that_hangs(install: Install) -> None:
     env = install("exec sleep 60")
     with pytest.raises(RegistryError, match=r"gave no login for r\.io in 0 s"):
-        credential_helper.ask_program("test", "r.io", origin="x", env=env, deadline=0.2)
+        credentials.ask_program("test", "r.io", origin="x", env=env, deadline=0.2)
 
 
 @pytest.mark.parametrize("suffix", ["none", "../test", "a b"])
 def test_a_program_that_is_not_there(install: Install, suffix: str) -> None:
     with pytest.raises(InputError, match=r"x: docker-credential-.* is not installed; install it outside"):
-        credential_helper.ask_program(suffix, "r.io", origin="x", env=install("exit 0"))
+        credentials.ask_program(suffix, "r.io", origin="x", env=install("exit 0"))
 
 
 def test_a_program_is_asked_again_in_time(install: Install, tmp_path: Path) -> None:

@@ -11,11 +11,10 @@ import pytest
 from ci_buildx.errors import RegistryError
 from ci_buildx.model import http_calls
 from ci_buildx.model.secret import Secret
-from ci_buildx.registry import credential_helper
+from ci_buildx.registry import credentials
 from ci_buildx.registry.client import RegistryClient, RegistryRepository
 from ci_buildx.registry.connection import RegistryConnection, RegistryRequest, RequestPatience
-from ci_buildx.registry.credentials import CredentialStore
-from ci_buildx.registry.docker_config import DockerConfig, RegistryLogin
+from ci_buildx.registry.credentials import CredentialStore, DockerConfig, RegistryLogin
 from ci_buildx.registry.trust import RegistryTrust
 from tests.unit.conftest import DebugLog
 from tests.unit.registry.scripted import Reply, scripted
@@ -74,12 +73,12 @@ def test_credential_programs_by_name(tmp_path: Path, debug_log: DebugLog) -> Non
     helper = tmp_path / "docker-credential-x"
     helper.write_text('#!/bin/sh\necho \'{"Username": "me", "Secret": "hush-of-a-program"}\'\n')
     helper.chmod(0o755)
-    found = credential_helper.ask_program("x", "r.example", origin="t", env={"PATH": str(tmp_path)})
+    found = credentials.ask_program("x", "r.example", origin="t", env={"PATH": str(tmp_path)})
     assert found is not None
     assert lines(debug_log, "model") == [f"program {helper}: exit code 0 after T"]
     helper.write_text("#!/bin/sh\nexit 3\n")
     with pytest.raises(RegistryError):
-        credential_helper.ask_program("x", "r.example", origin="t", env={"PATH": str(tmp_path)})
+        credentials.ask_program("x", "r.example", origin="t", env={"PATH": str(tmp_path)})
     assert lines(debug_log, "model")[1:] == [f"program {helper}: exit code 3 after T"]
     assert "hush" not in debug_log.text
 

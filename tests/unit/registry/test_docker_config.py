@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ci_buildx.errors import InputError
 from ci_buildx.model.secret import Secret
-from ci_buildx.registry.docker_config import DockerConfig, parse_docker_config
+from ci_buildx.registry.credentials import DockerConfig, parse_docker_config
 
 
 def auth(username: str, password: str) -> dict[str, str]:

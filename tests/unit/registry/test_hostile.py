@@ -20,8 +20,7 @@ from ci_buildx.errors import RegistryError
 from ci_buildx.registry.client import RegistryClient, RegistryRepository
 from ci_buildx.registry.connection import RequestPatience
 from ci_buildx.registry.content import LARGEST_MANIFEST, OCI_INDEX, ContentDescriptor, ManifestDocument, compute_digest
-from ci_buildx.registry.credentials import CredentialStore
-from ci_buildx.registry.docker_config import DockerConfig
+from ci_buildx.registry.credentials import CredentialStore, DockerConfig
 from ci_buildx.registry.pace import TransferPace
 from ci_buildx.registry.trust import RegistryTrust
 from tests.unit.kube.authority import Authority

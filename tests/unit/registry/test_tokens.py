@@ -9,8 +9,7 @@ from ci_buildx.errors import RegistryError
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry.auth import RegistryAccess, RegistryAuthorizer
 from ci_buildx.registry.connection import LARGEST_REDIRECT, MOST_HOSTS, REDIRECTS, RegistryConnection, RegistryRequest
-from ci_buildx.registry.credentials import MOST_KNOWN, CredentialStore
-from ci_buildx.registry.docker_config import DockerConfig, RegistryLogin
+from ci_buildx.registry.credentials import MOST_KNOWN, CredentialStore, DockerConfig, RegistryLogin
 from ci_buildx.registry.realm import check_realm
 from ci_buildx.registry.token_authority import RegistryTokens
 from ci_buildx.registry.trust import RegistryTrust

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from ci_buildx.runtime.threads import run_all
+from ci_buildx.runtime.signals import run_all
 
 
 def test_results_come_in_order() -> None:

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from ci_buildx.wire import hpack, http2_frames, protobuf
-from ci_buildx.wire.http2_frames import ConnectionSetting, FrameType
+from ci_buildx.wire import hpack, http2_streams, protobuf
+from ci_buildx.wire.http2_streams import ConnectionSetting, FrameType
 
 Frame = tuple[int, int, int, bytes]
 
@@ -12,8 +12,8 @@ def split(data: bytes) -> list[Frame]:
     """(type, flags, stream, payload) of each frame."""
     found, position = [], 0
     while position < len(data):
-        size, type_, flags, stream = http2_frames.parse_header(data, position)
-        start = position + http2_frames.HEADER_SIZE
+        size, type_, flags, stream = http2_streams.parse_header(data, position)
+        start = position + http2_streams.HEADER_SIZE
         found.append((type_, flags, stream, data[start : start + size]))
         position = start + size
     return found
@@ -21,7 +21,7 @@ def split(data: bytes) -> list[Frame]:
 
 def greeting(**settings: int) -> bytes:
     """Preface and SETTINGS, for example ``INITIAL_WINDOW_SIZE=100``."""
-    return http2_frames.PREFACE + http2_frames.encode_settings(
+    return http2_streams.PREFACE + http2_streams.encode_settings(
         {ConnectionSetting[name]: value for name, value in settings.items()}
     )
 
@@ -33,10 +33,10 @@ def request(stream: int, path: str, *, end: bool = False, metadata: tuple[tuple[
     block = hpack.encode_headers(headers)
     pieces = [block[start : start + 16384] for start in range(0, len(block), 16384)]
     return b"".join(
-        http2_frames.encode_frame(
+        http2_streams.encode_frame(
             FrameType.CONTINUATION if index else FrameType.HEADERS,
-            (http2_frames.END_HEADERS if index == len(pieces) - 1 else 0)
-            | (http2_frames.END_STREAM if end and not index else 0),
+            (http2_streams.END_HEADERS if index == len(pieces) - 1 else 0)
+            | (http2_streams.END_STREAM if end and not index else 0),
             stream,
             piece,
         )
@@ -52,9 +52,9 @@ def message(stream: int, content: bytes, *, end: bool = False) -> bytes:
 def data(stream: int, content: bytes, *, end: bool = False) -> bytes:
     """DATA frames of the default size."""
     pieces = [content[start : start + 16384] for start in range(0, len(content), 16384)]
-    last = http2_frames.END_STREAM if end else 0
+    last = http2_streams.END_STREAM if end else 0
     return b"".join(
-        http2_frames.encode_frame(FrameType.DATA, last if index == len(pieces) - 1 else 0, stream, piece)
+        http2_streams.encode_frame(FrameType.DATA, last if index == len(pieces) - 1 else 0, stream, piece)
         for index, piece in enumerate(pieces)
     )
 
@@ -97,7 +97,7 @@ def answers(sent: list[Frame]) -> dict[int, Answer]:
         elif type_ == FrameType.DATA:
             answer.data += payload
         elif type_ == FrameType.RST_STREAM:
-            answer.reset = http2_frames.read_word(payload)
+            answer.reset = http2_streams.read_word(payload)
     return found
 
 

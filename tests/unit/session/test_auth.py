@@ -8,19 +8,20 @@ import pytest
 from ci_buildx.errors import RegistryError
 from ci_buildx.model.secret import Secret
 from ci_buildx.session import auth
-from ci_buildx.session.auth import AuthService, TokenRequest
-from ci_buildx.session.call import GrpcStatus
-from ci_buildx.session.messages import (
+from ci_buildx.session.auth import (
     FETCH_TOKEN_REQUEST,
     FETCH_TOKEN_RESPONSE,
     GET_TOKEN_AUTHORITY_REQUEST,
     TOKEN_AUTHORITY_RESPONSE,
     VERIFY_TOKEN_AUTHORITY_REQUEST,
+    AuthService,
     FetchTokenRequest,
     FetchTokenResponse,
     TokenAuthorityRequest,
     TokenAuthorityResponse,
+    TokenRequest,
 )
+from ci_buildx.session.call import GrpcStatus
 from ci_buildx.wire.protobuf import MessageSchema
 from tests.unit.session.conversation import Conversation
 from tests.unit.wire import compiled

@@ -14,21 +14,19 @@ import pytest
 from ci_buildx.fsutil import entry, packets
 from ci_buildx.fsutil.entry import TreeEntry
 from ci_buildx.model.secret import Secret
-from ci_buildx.registry.docker_config import RegistryLogin
+from ci_buildx.registry.credentials import RegistryLogin
 from ci_buildx.session import auth, filesend, filesync, ssh
-from ci_buildx.session.auth import AuthService
+from ci_buildx.session.auth import CREDENTIALS_REQUEST, AuthService, CredentialsRequest, SecretsService
 from ci_buildx.session.call import LARGEST_MESSAGE, LARGEST_REQUEST, MOST_UNREAD, MOST_WAITING, GrpcStatus, SessionCall
 from ci_buildx.session.content import ContentService
 from ci_buildx.session.file_targets import FileTarget, FolderTarget
 from ci_buildx.session.filesend import FileSendService
 from ci_buildx.session.filesync import FileSyncService
-from ci_buildx.session.messages import CREDENTIALS_REQUEST, CredentialsRequest
 from ci_buildx.session.oci_layout import OciLayout
-from ci_buildx.session.secrets import SecretsService
 from ci_buildx.session.session import Attachable, BuildSession
 from ci_buildx.session.ssh import Ask, SocketSshAgent, SshService
-from ci_buildx.wire import hpack, http2, http2_frames
-from ci_buildx.wire.http2_frames import FrameType
+from ci_buildx.wire import hpack, http2, http2_streams
+from ci_buildx.wire.http2_streams import FrameType
 from tests.unit.session import daemon
 from tests.unit.session.conversation import Conversation
 from tests.unit.session.daemon import Answer
@@ -86,7 +84,9 @@ def test_calls_that_are_taken_back_leave_no_threads_and_no_queue(logins: SlowLog
     tracemalloc.start()
     for stream in range(1, 10_001, 2):
         call = daemon.request(stream, CREDENTIALS) + daemon.message(stream, ASKED, end=True)
-        session.take_incoming(daemon.wrap(call + http2_frames.encode_rst_stream(stream, http2_frames.ErrorCode.CANCEL)))
+        session.take_incoming(
+            daemon.wrap(call + http2_streams.encode_rst_stream(stream, http2_streams.ErrorCode.CANCEL))
+        )
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert count("auth") - before <= auth.THREADS
@@ -126,7 +126,7 @@ def test_connections_to_agents_are_few(tmp_path: Path) -> None:
     for stream in range(1, 4_001, 2):
         session.take_incoming(
             daemon.wrap(
-                daemon.request(stream, path) + http2_frames.encode_rst_stream(stream, http2_frames.ErrorCode.CANCEL)
+                daemon.request(stream, path) + http2_streams.encode_rst_stream(stream, http2_streams.ErrorCode.CANCEL)
             )
         )
     assert count("ssh") - before <= ssh.THREADS
@@ -159,7 +159,7 @@ def repeated(stream: int, path: str, times: int) -> bytes:
     if stream == 1:
         name, value = b"exclude-patterns", b"x" * 4000
         block += b"\x40" + bytes((len(name),)) + name + b"\x7f" + b"\xa1\x1e" + value
-    return http2_frames.encode_frame(FrameType.HEADERS, http2_frames.END_HEADERS, stream, block + b"\xbe" * times)
+    return http2_streams.encode_frame(FrameType.HEADERS, http2_streams.END_HEADERS, stream, block + b"\xbe" * times)
 
 
 @pytest.mark.parametrize("path", [SECRET, CREDENTIALS, SYNC, INFO, "/nobody.knows/This"])
@@ -216,7 +216,7 @@ def test_unread_messages_of_all_calls_fit_into_a_hundred_mebibytes() -> None:
         daemon.wrap(b"".join(daemon.request(2 * call + 1, "/test/Do") for call in range(http2.MAX_STREAMS)))
     )
     granted = [
-        http2_frames.read_word(size)
+        http2_streams.read_word(size)
         for kind, _, stream, size in sent(session)
         if kind == FrameType.WINDOW_UPDATE and stream
     ]
@@ -233,8 +233,8 @@ def test_a_call_has_its_turn_to_be_wide_when_another_ends() -> None:
     for ended, widened in ((waiting, None), (1, waiting + 2), (3, waiting + 4), (5, None)):
         session.take_incoming(
             daemon.wrap(
-                http2_frames.encode_rst_stream(ended, http2_frames.ErrorCode.CANCEL)
-                + http2_frames.encode_frame(FrameType.PING, 0, 0, bytes(8))
+                http2_streams.encode_rst_stream(ended, http2_streams.ErrorCode.CANCEL)
+                + http2_streams.encode_frame(FrameType.PING, 0, 0, bytes(8))
             )
         )
         updated = [stream for kind, _, stream, _ in sent(session) if kind == FrameType.WINDOW_UPDATE]
@@ -324,7 +324,7 @@ def test_answers_that_nobody_reads_end_the_call() -> None:
     before = count("ssh")
     session = begin(SshService({"default": Talkative()}))
     session.take_incoming(
-        daemon.wrap(http2_frames.encode_settings({http2_frames.ConnectionSetting.INITIAL_WINDOW_SIZE: 0}))
+        daemon.wrap(http2_streams.encode_settings({http2_streams.ConnectionSetting.INITIAL_WINDOW_SIZE: 0}))
     )
     session.take_incoming(daemon.wrap(daemon.request(1, FORWARD)))
     with at_most(16 << 20):
@@ -394,7 +394,7 @@ def test_folders_that_are_written_are_few(tmp_path: Path) -> None:
     talk = Conversation(FileSendService({0: FolderTarget(path=tmp_path / "out")}))
     streams = [talk.call(SEND) for _ in range(filesend.MOST_FOLDERS + 1)]
     refused(talk.hear(streams[-1]), f"more than {filesend.MOST_FOLDERS} folders are written at once")
-    talk.say(http2_frames.encode_rst_stream(streams[0], http2_frames.ErrorCode.CANCEL))
+    talk.say(http2_streams.encode_rst_stream(streams[0], http2_streams.ErrorCode.CANCEL))
     talk.say(daemon.message(talk.call(SEND), packets.encode_stat(TreeEntry(b"d", entry.DIRECTORY | 0o755))))
     assert (tmp_path / "out" / "d").is_dir()
 

@@ -29,8 +29,8 @@ from ci_buildx.session.content import (
     WriteResponse,
 )
 from ci_buildx.session.oci_layout import LayoutRefusal, OciLayout
-from ci_buildx.wire import http2_frames
-from ci_buildx.wire.http2_frames import FrameType
+from ci_buildx.wire import http2_streams
+from ci_buildx.wire.http2_streams import FrameType
 from ci_buildx.wire.protobuf import MessageSchema
 from tests.unit.session import daemon
 from tests.unit.session.conversation import Conversation
@@ -207,7 +207,7 @@ def test_a_call_that_is_lost_leaves_nothing(talk: Conversation, folder: Path) ->
     talk.say(daemon.message(stream, WRITE_REQUEST.encode(WriteRequest(Action.WRITE, data=b"half"))))
     talk.hear(stream, messages=1)
     (partial,) = (folder / "ingest").iterdir()
-    talk.say(http2_frames.encode_frame(FrameType.RST_STREAM, 0, stream, bytes(4)))
+    talk.say(http2_streams.encode_frame(FrameType.RST_STREAM, 0, stream, bytes(4)))
     deadline = time.monotonic() + 20
     while partial.exists():
         assert time.monotonic() < deadline

@@ -7,25 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci_buildx.model.secret import Secret
-from ci_buildx.session.auth import AuthService, TokenRequest
-from ci_buildx.session.content import ContentService
-from ci_buildx.session.file_targets import FileTarget
-from ci_buildx.session.filesend import FileSendService
-from ci_buildx.session.filesync import FileSyncService
-from ci_buildx.session.messages import (
+from ci_buildx.session.auth import (
     CREDENTIALS_REQUEST,
     FETCH_TOKEN_REQUEST,
     GET_SECRET_REQUEST,
     GET_TOKEN_AUTHORITY_REQUEST,
+    AuthService,
     CredentialsRequest,
     FetchTokenRequest,
     GetSecretRequest,
+    SecretsService,
     TokenAuthorityRequest,
+    TokenRequest,
 )
-from ci_buildx.session.secrets import SecretsService
+from ci_buildx.session.content import ContentService, UploadService
+from ci_buildx.session.file_targets import FileTarget
+from ci_buildx.session.filesend import FileSendService
+from ci_buildx.session.filesync import FileSyncService
 from ci_buildx.session.ssh import SshService
 from ci_buildx.session.ssh_keyring import SshKeyring
-from ci_buildx.session.upload import UploadService
 from tests.unit.conftest import DebugLog
 from tests.unit.session.conversation import Conversation
 

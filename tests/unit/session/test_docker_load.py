@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from ci_buildx.errors import KubeBuilderError
-from ci_buildx.session import docker_load as subject
-from ci_buildx.session.docker_load import open_image_load
+from ci_buildx.session import filesend as subject
+from ci_buildx.session.filesend import open_image_load
 from ci_buildx.settings.values import DockerDaemon
 from tests import docker_daemon
 

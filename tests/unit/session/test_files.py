@@ -15,8 +15,8 @@ from ci_buildx.session.call import GrpcStatus
 from ci_buildx.session.file_targets import FileTarget, FolderTarget
 from ci_buildx.session.filesend import FileSendService
 from ci_buildx.session.filesync import FileSyncService, read_list
-from ci_buildx.wire import http2, http2_frames
-from ci_buildx.wire.http2_frames import FrameType
+from ci_buildx.wire import http2, http2_streams
+from ci_buildx.wire.http2_streams import FrameType
 from tests.unit.session import daemon
 from tests.unit.session.conversation import Conversation
 
@@ -110,7 +110,7 @@ def test_a_file_that_vanishes_fails_the_transfer(context: Path) -> None:
 def granted(talk: Conversation, stream: int) -> list[int]:
     """By how much the daemon's window for the stream was widened, each time."""
     return [
-        http2_frames.read_word(size)
+        http2_streams.read_word(size)
         for kind, _, each, size in talk.frames
         if kind == FrameType.WINDOW_UPDATE and each == stream
     ]

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from ci_buildx.session.secrets import SecretsService
+from ci_buildx.session.auth import SecretsService
 from ci_buildx.session.session import BuildSession
-from ci_buildx.wire import http2_frames
-from ci_buildx.wire.http2_frames import ConnectionSetting, FrameType
+from ci_buildx.wire import http2_streams
+from ci_buildx.wire.http2_streams import ConnectionSetting, FrameType
 from tests.unit.session import daemon
 
 MANY = 20_000
@@ -21,30 +21,30 @@ def call(number: int, path: str = "/nobody.knows/This") -> bytes:
 
 
 def reset(number: int) -> bytes:
-    return http2_frames.encode_rst_stream(2 * number + 1, http2_frames.ErrorCode.CANCEL)
+    return http2_streams.encode_rst_stream(2 * number + 1, http2_streams.ErrorCode.CANCEL)
 
 
 SECRET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
-BLOCK = call(0)[http2_frames.HEADER_SIZE :]
+BLOCK = call(0)[http2_streams.HEADER_SIZE :]
 
 FLOODS: dict[str, Callable[[int], bytes]] = {
-    "ping": lambda _: http2_frames.encode_frame(FrameType.PING, 0, 0, b"12345678"),
-    "settings": lambda _: http2_frames.encode_settings({}),
-    "initial-window": lambda number: http2_frames.encode_settings({ConnectionSetting.INITIAL_WINDOW_SIZE: number}),
-    "priority": lambda _: http2_frames.encode_frame(FrameType.PRIORITY, 0, 1, b"\0\0\0\0\1"),
+    "ping": lambda _: http2_streams.encode_frame(FrameType.PING, 0, 0, b"12345678"),
+    "settings": lambda _: http2_streams.encode_settings({}),
+    "initial-window": lambda number: http2_streams.encode_settings({ConnectionSetting.INITIAL_WINDOW_SIZE: number}),
+    "priority": lambda _: http2_streams.encode_frame(FrameType.PRIORITY, 0, 1, b"\0\0\0\0\1"),
     "unknown-type": lambda _: (50).to_bytes(3, "big") + b"\x63" + bytes(5) + b"x" * 50,
     "calls": call,
     "calls-left-open": lambda number: call(number, SECRET),
     "calls-taken-back": lambda number: call(number) + reset(number),
     "open-calls-taken-back": lambda number: call(number, SECRET) + reset(number),
     "one-call-again": lambda _: call(0, SECRET),
-    "empty-data": lambda number: http2_frames.encode_frame(FrameType.DATA, 0, 1, b"") if number else call(0, SECRET),
+    "empty-data": lambda number: http2_streams.encode_frame(FrameType.DATA, 0, 1, b"") if number else call(0, SECRET),
     "empty-continuation": lambda number: (
-        http2_frames.encode_frame(FrameType.CONTINUATION, 0, 1, b"")
+        http2_streams.encode_frame(FrameType.CONTINUATION, 0, 1, b"")
         if number
-        else http2_frames.encode_frame(FrameType.HEADERS, 0, 1, BLOCK)
+        else http2_streams.encode_frame(FrameType.HEADERS, 0, 1, BLOCK)
     ),
-    "long-continuation": lambda number: http2_frames.encode_frame(
+    "long-continuation": lambda number: http2_streams.encode_frame(
         FrameType.CONTINUATION if number else FrameType.HEADERS, 0, 1, b"x" * 300
     ),
     "messages-for-a-finished-call": lambda number: daemon.message(1, b"x" * 5) if number else call(0),

@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci_buildx.fsutil import packets
+from ci_buildx.session.auth import SecretsService
 from ci_buildx.session.file_targets import FolderTarget
 from ci_buildx.session.filesend import FileSendService
 from ci_buildx.session.filesync import FileSyncService
-from ci_buildx.session.secrets import SecretsService
 from ci_buildx.session.session import BuildSession
-from ci_buildx.wire import http2_frames
-from ci_buildx.wire.http2_frames import FrameType
+from ci_buildx.wire import http2_streams
+from ci_buildx.wire.http2_streams import FrameType
 from tests.unit.session import daemon
 
 PATHS = (
@@ -49,19 +49,19 @@ def said(draw: st.DrawFn) -> bytes:
     if kind == "message":
         return daemon.message(stream, draw(PACKETS), end=draw(st.booleans()))
     if kind == "window":
-        return http2_frames.encode_window_update(
-            draw(st.sampled_from([0, stream])), draw(st.integers(0, http2_frames.LARGEST_WINDOW))
+        return http2_streams.encode_window_update(
+            draw(st.sampled_from([0, stream])), draw(st.integers(0, http2_streams.LARGEST_WINDOW))
         )
     if kind == "settings":
-        return http2_frames.encode_settings(
-            {http2_frames.ConnectionSetting.INITIAL_WINDOW_SIZE: draw(st.integers(0, http2_frames.LARGEST_WINDOW))}
+        return http2_streams.encode_settings(
+            {http2_streams.ConnectionSetting.INITIAL_WINDOW_SIZE: draw(st.integers(0, http2_streams.LARGEST_WINDOW))}
         )
     if kind == "reset":
-        return http2_frames.encode_rst_stream(stream, http2_frames.ErrorCode.CANCEL)
+        return http2_streams.encode_rst_stream(stream, http2_streams.ErrorCode.CANCEL)
     if kind == "ping":
-        return http2_frames.encode_frame(FrameType.PING, draw(st.integers(0, 1)), 0, b"12345678")
+        return http2_streams.encode_frame(FrameType.PING, draw(st.integers(0, 1)), 0, b"12345678")
     if kind == "frame":
-        return http2_frames.encode_frame(
+        return http2_streams.encode_frame(
             draw(st.sampled_from(FrameType)), draw(st.integers(0, 255)), stream, draw(st.binary(max_size=30))
         )
     return draw(st.binary(max_size=30))

@@ -7,19 +7,20 @@ import pytest
 
 from ci_buildx.errors import RegistryError
 from ci_buildx.model.secret import Secret
-from ci_buildx.session.auth import AuthService
-from ci_buildx.session.call import GrpcStatus
-from ci_buildx.session.messages import (
+from ci_buildx.session.auth import (
     CREDENTIALS_REQUEST,
     CREDENTIALS_RESPONSE,
     GET_SECRET_REQUEST,
     GET_SECRET_RESPONSE,
+    LARGEST_SECRET,
+    AuthService,
     CredentialsRequest,
     CredentialsResponse,
     GetSecretRequest,
     GetSecretResponse,
+    SecretsService,
 )
-from ci_buildx.session.secrets import LARGEST, SecretsService
+from ci_buildx.session.call import GrpcStatus
 from tests.unit.session.conversation import Conversation
 from tests.unit.wire import compiled
 
@@ -74,7 +75,7 @@ def test_tokens_are_left_to_buildkitd() -> None:
     assert AuthService(find).methods == (CREDENTIALS,)
 
 
-SECRETS = SecretsService({"s": Secret(b"\x00value"), "empty": Secret(""), "large": Secret(b"x" * (LARGEST + 1))})
+SECRETS = SecretsService({"s": Secret(b"\x00value"), "empty": Secret(""), "large": Secret(b"x" * (LARGEST_SECRET + 1))})
 
 
 @pytest.mark.parametrize(("name", "value"), [("s", b"\x00value"), ("empty", b"")])
@@ -88,7 +89,11 @@ def test_secret(name: str, value: bytes) -> None:
     ("name", "status", "text"),
     [
         ("missing", GrpcStatus.NOT_FOUND, "secret missing: not found"),
-        ("large", GrpcStatus.INVALID_ARGUMENT, f"secret large has {LARGEST + 1} bytes, more than {LARGEST}"),
+        (
+            "large",
+            GrpcStatus.INVALID_ARGUMENT,
+            f"secret large has {LARGEST_SECRET + 1} bytes, more than {LARGEST_SECRET}",
+        ),
     ],
 )
 def test_secrets_that_are_not_given(name: str, status: GrpcStatus, text: str) -> None:

@@ -7,7 +7,7 @@ from ci_buildx.errors import InputError
 from ci_buildx.session.call import LARGEST_MESSAGE, GrpcStatus, SessionCall
 from ci_buildx.session.session import PING_INTERVAL, BuildSession
 from ci_buildx.wire import http2
-from ci_buildx.wire.http2_frames import FrameType
+from ci_buildx.wire.http2_streams import FrameType
 from tests.unit.session import daemon
 from tests.unit.session.conversation import Conversation
 

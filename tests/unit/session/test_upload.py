@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ci_buildx.session.call import GrpcStatus
-from ci_buildx.session.upload import UploadService
+from ci_buildx.session.content import UploadService
 from ci_buildx.wire import protobuf
 from tests.unit.session.conversation import Conversation
 

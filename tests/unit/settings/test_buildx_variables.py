@@ -7,8 +7,7 @@ import pytest
 import ci_buildx
 from ci_buildx.errors import InputError
 from ci_buildx.settings import assembly
-from ci_buildx.settings.buildx_variables import VARIABLES, BuildxVariable, check_variables, read_options
-from ci_buildx.settings.docker_daemon import find_daemon
+from ci_buildx.settings.docker_variables import VARIABLES, BuildxVariable, check_variables, find_daemon, read_options
 from ci_buildx.settings.values import BuildSettings, Settings
 
 

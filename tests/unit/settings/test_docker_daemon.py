@@ -6,7 +6,7 @@ import pytest
 
 from ci_buildx.errors import InputError
 from ci_buildx.settings.assembly import make_settings
-from ci_buildx.settings.docker_daemon import find_daemon
+from ci_buildx.settings.docker_variables import find_daemon
 from ci_buildx.settings.values import BuildSettings, DockerDaemon, TypedAttributes
 from tests import docker_daemon
 

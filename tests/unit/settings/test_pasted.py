@@ -17,7 +17,7 @@ from ci_buildx.model import masker
 from ci_buildx.settings import options
 from ci_buildx.settings.assembly import make_cluster_settings, make_settings
 from ci_buildx.settings.option import OptionKind
-from ci_buildx.settings.unquoted import _FREE, refuse_pasted
+from ci_buildx.settings.raw_values import _FREE, refuse_pasted
 
 KUBECONFIG = """\
 apiVersion: v1

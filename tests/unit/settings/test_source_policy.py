@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ci_buildx.errors import InputError
 from ci_buildx.settings.assembly import make_settings
-from ci_buildx.settings.source_policy import read_policy
+from ci_buildx.settings.policies import read_policy
 from ci_buildx.settings.values import SourceConstraint, SourcePolicy, SourceRule, SourceSelector, SourceUpdate
 
 VARIABLE = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"

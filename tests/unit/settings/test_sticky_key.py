@@ -3,9 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci_buildx.errors import InputError
-from ci_buildx.settings import sticky_key
+from ci_buildx.settings import names
 
-VALUES = {name: f"<{name}>" for name in sticky_key.FIELDS}
+VALUES = {name: f"<{name}>" for name in names.STICKY_FIELDS}
 
 
 @pytest.mark.parametrize(
@@ -21,14 +21,14 @@ VALUES = {name: f"<{name}>" for name in sticky_key.FIELDS}
 )
 def test_a_template_that_means_nothing_is_refused(template: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
-        sticky_key.parse_sticky_key(template, source="--sticky-key")
+        names.parse_sticky_key(template, source="--sticky-key")
     assert str(caught.value).startswith(message)
 
 
 @given(st.text(alphabet="{}ab/ \n") | st.text())
 def test_any_text_is_a_template_or_an_input_error(text: str) -> None:
     try:
-        made = sticky_key.parse_sticky_key(text, source="x")
+        made = names.parse_sticky_key(text, source="x")
     except InputError:
         return
     filled = made.fill(VALUES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ci_buildx.transport.pump import ExecChannels, PortForwardChannels, StreamChannels
+from ci_buildx.transport.tunnel import ExecChannels, PortForwardChannels, StreamChannels
 
 PORT = (1234).to_bytes(2, "little")
 EXIT = b'{"metadata":{},"status":"Failure","message":"command terminated with exit code 1","reason":"NonZeroExitCode"}'

@@ -12,8 +12,7 @@ import pytest
 
 from ci_buildx.errors import Forbidden, TransportError
 from ci_buildx.transport import race
-from ci_buildx.transport.endpoint import PodEndpoint
-from ci_buildx.transport.race import TransportCandidate
+from ci_buildx.transport.race import PodEndpoint, TransportCandidate
 
 
 @dataclass

@@ -14,8 +14,7 @@ import pytest
 from ci_buildx.errors import NotFound
 from ci_buildx.kube.websocket import WebSocket
 from ci_buildx.transport import tunnel as transport_tunnel
-from ci_buildx.transport.pump import ExecChannels, PortForwardChannels
-from ci_buildx.transport.tunnel import WebSocketTunnel
+from ci_buildx.transport.tunnel import ExecChannels, PortForwardChannels, WebSocketTunnel
 from ci_buildx.wire.websocket import mask_payload
 
 BINARY, CLOSE, PING, PONG = 0x82, 0x88, 0x89, 0x8A

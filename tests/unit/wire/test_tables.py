@@ -28,7 +28,7 @@ def test_every_definition_has_its_tables() -> None:
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A folder with the session's messages and their definition."""
-    for name in ("session.proto", "messages.py"):
+    for name in ("session.proto", "auth.py"):
         (found,) = (path for path in protos.PACKAGE.rglob(name) if path.with_name("session.proto").exists())
         shutil.copy(found, tmp_path)
     return tmp_path
@@ -52,7 +52,7 @@ def copy(tmp_path: Path) -> Path:
 )
 def test_a_changed_definition_shows(copy: Path, before: str, after: str, written: str) -> None:
     assert list(protos.render(copy)) == []
-    proto, module = copy / "session.proto", copy / "messages.py"
+    proto, module = copy / "session.proto", copy / "auth.py"
     changed = proto.read_text().replace(before, after)
     assert changed != proto.read_text()
     proto.write_text(changed)

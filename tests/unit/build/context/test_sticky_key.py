@@ -6,8 +6,8 @@ import pytest
 
 from ci_buildx.build.context import sticky_key
 from ci_buildx.model import platform
-from ci_buildx.settings import sticky_key as settings_sticky_key
-from ci_buildx.settings.sticky_key import StickyKey
+from ci_buildx.settings import names as settings_sticky_key
+from ci_buildx.settings.names import StickyKey
 from ci_buildx.settings.values import BuildSettings, Settings
 from tests.unit.fsutil.repositories import Repository
 
@@ -83,7 +83,7 @@ def test_what_is_in_no_repository_stands_for_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("template", "key"),
     [
-        (settings_sticky_key.DEFAULT, "team/app/api"),
+        (settings_sticky_key.DEFAULT_STICKY_KEY, "team/app/api"),
         ("{repo}", "team/app"),
         ("{repo}:{target}@{platform}", "team/app:release@linux/amd64,linux/arm64"),
         ("{image}", "registry.example/team/app"),

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ci_buildx.build.context import vcs
-from ci_buildx.model.login import redact_url
+from ci_buildx.build.context import origin
+from ci_buildx.model.plaintext import redact_url
 from ci_buildx.settings.values import BuildSettings, TypedAttributes
 
 CHECKOUT = "rev-parse --is-inside-work-tree --show-toplevel HEAD --symbolic-full-name HEAD"
@@ -21,7 +21,7 @@ def settings(root: Path = Path("/src"), **more: Any) -> BuildSettings:
 
 
 def attributes(answers: Mapping[str, str], env: Mapping[str, str] | None = None, **more: Any) -> dict[str, str]:
-    return vcs.read_git_attributes(settings(**more), env or {}, git=lambda *words: answers.get(" ".join(words), ""))
+    return origin.read_git_attributes(settings(**more), env or {}, git=lambda *words: answers.get(" ".join(words), ""))
 
 
 def checkout(*, revision: str = "c0ffee", branch: str = "refs/heads/main") -> dict[str, str]:
@@ -115,11 +115,11 @@ def test_credentials_are_not_told(url: str, redacted: str) -> None:
 )
 def test_git_is_not_asked_where_nothing_will_tell(build: dict[str, Any], env: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
-    assert vcs.start_git_attributes(settings(tmp_path, **build), env, warn=pytest.fail)() == {}
+    assert origin.start_git_attributes(settings(tmp_path, **build), env, warn=pytest.fail)() == {}
 
 
 def test_git_is_not_asked_outside_a_checkout(tmp_path: Path) -> None:
-    assert vcs.start_git_attributes(settings(tmp_path), {}, warn=pytest.fail)() == {}
+    assert origin.start_git_attributes(settings(tmp_path), {}, warn=pytest.fail)() == {}
 
 
 @pytest.mark.parametrize("path", ["/usr/bin:/bin", "/nowhere"])
@@ -127,7 +127,7 @@ def test_what_git_does_not_know_is_a_warning(path: str, tmp_path: Path) -> None:
     (tmp_path / "app").mkdir()
     (tmp_path / ".git").write_text("broken")
     said: list[str] = []
-    assert vcs.start_git_attributes(settings(tmp_path), {"PATH": path}, warn=said.append)() == {}
+    assert origin.start_git_attributes(settings(tmp_path), {"PATH": path}, warn=said.append)() == {}
     assert f"try: git -C {tmp_path}/app status" in said[0]
 
 
@@ -140,10 +140,10 @@ def test_a_real_repository(tmp_path: Path) -> None:
     (tmp_path / "app").mkdir()
     git("init", "--quiet")
     git("remote", "add", "origin", "https://user:password@host.example/x")
-    ask = vcs.start_git_attributes(settings(tmp_path), {"PATH": os.environ["PATH"]}, warn=pytest.fail)
+    ask = origin.start_git_attributes(settings(tmp_path), {"PATH": os.environ["PATH"]}, warn=pytest.fail)
     folders = {"vcs:localdir:context": "app", "vcs:localdir:dockerfile": "docker"}
     source = {"vcs:source": "https://xxxxx:xxxxx@host.example/x"}
     assert ask() == folders | source
     git("commit", "--quiet", "--allow-empty", "--message=x")
-    ask = vcs.start_git_attributes(settings(tmp_path), {"PATH": os.environ["PATH"]}, warn=pytest.fail)
+    ask = origin.start_git_attributes(settings(tmp_path), {"PATH": os.environ["PATH"]}, warn=pytest.fail)
     assert ask() == {"vcs:revision": git("rev-parse", "HEAD").strip()} | folders | source

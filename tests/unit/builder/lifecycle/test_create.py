@@ -11,7 +11,7 @@ from ci_buildx.builder.builder import Workload
 from ci_buildx.builder.cluster_facts import ClusterFacts, KubeNode
 from ci_buildx.builder.identity import JobIdentity
 from ci_buildx.builder.lifecycle import create, records
-from ci_buildx.builder.manifests import buildkitd_defaults, lasting_objects
+from ci_buildx.builder.manifests import buildkitd, lasting_objects
 from ci_buildx.builder.manifests.draft import BuilderSpec
 from ci_buildx.builder.plan import NodePlan, Plan
 from ci_buildx.errors import InputError
@@ -126,7 +126,7 @@ def test_what_somebody_broke_reads_as_nothing() -> None:
 )
 def test_flags_that_follow_from_the_settings(settings: BuilderSettings, flags: tuple[str, ...]) -> None:
     own = settings.buildkitd_flags
-    assert buildkitd_defaults.add_defaults(settings).buildkitd_flags == (own or flags)
+    assert buildkitd.add_defaults(settings).buildkitd_flags == (own or flags)
 
 
 def test_pods_keep_to_one_architecture() -> None:

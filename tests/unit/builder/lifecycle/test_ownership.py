@@ -151,7 +151,7 @@ def test_an_identity_without_a_nonce_takes_nothing() -> None:
 
 
 def test_annotations_of_others_are_quoted_in_one_line_and_not_without_end() -> None:
-    said = ownership.made_by(another(**{labels.CREATOR: "a\n::error::b\x1b[2J", labels.RUN_URL: "x" * 5000}))
+    said = ownership.describe_creator(another(**{labels.CREATOR: "a\n::error::b\x1b[2J", labels.RUN_URL: "x" * 5000}))
     assert said.isprintable()
     assert r"by a\n::error::b\x1b[2J, in xxx" in said
     assert len(said) < 400

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import pytest
 
-from ci_buildx.builder.lifecycle.runner_pod import RunnerHost, find_own_pod, read_host
+from ci_buildx.builder.lifecycle.ownership import RunnerHost, find_own_pod, read_host
 from ci_buildx.errors import Forbidden, KubeError, NotFound
 from ci_buildx.kube.client import KubeClient
 

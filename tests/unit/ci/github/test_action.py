@@ -21,7 +21,7 @@ from ci_buildx.cli.process import ProcessContext
 from ci_buildx.errors import InputError, Interrupted, SolveError
 from ci_buildx.model.debug import get_log
 from ci_buildx.model.record import replace
-from ci_buildx.progress.workflow_commands import defuse_commands, escape_value
+from ci_buildx.progress.ci_logs import defuse_commands, escape_value
 from ci_buildx.settings.option import OptionSurface
 from tests.unit.ci.fake_job import RESULT, FakeJob
 from tests.unit.ci.github.conftest import report

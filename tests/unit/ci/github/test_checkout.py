@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ci_buildx.ci.github import checkout, inputs, naming
+from ci_buildx.ci.github import inputs, naming
 from ci_buildx.ci.github.events import WorkflowEvent
 from ci_buildx.errors import InputError
 
@@ -51,23 +51,23 @@ def repository(tmp_path: Path) -> Repository:
 def test_a_detached_head_is_at_one_of_its_refs(repository: Repository, refs: list[str], expected: str) -> None:
     for ref in refs:
         repository.git("update-ref", ref, "HEAD")
-    assert checkout.read_checkout(repository.folder, source="x") == (expected, repository.sha)
+    assert naming.read_checkout(repository.folder, source="x") == (expected, repository.sha)
 
 
 def test_a_branch(repository: Repository) -> None:
     repository.git("checkout", "--quiet", "-b", "release/2")
     repository.git("tag", "v1")
-    assert checkout.read_checkout(repository.folder, source="x") == ("refs/heads/release/2", repository.sha)
+    assert naming.read_checkout(repository.folder, source="x") == ("refs/heads/release/2", repository.sha)
 
 
 def test_a_commit_that_nothing_points_at(repository: Repository) -> None:
     with pytest.raises(InputError, match=r"^x: no branch, tag or pull request is at the commit that is checked out; "):
-        checkout.read_checkout(repository.folder, source="x")
+        naming.read_checkout(repository.folder, source="x")
 
 
 def test_no_repository(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^x: git rev-parse failed: fatal: .*; put actions/checkout before this step"):
-        checkout.read_checkout(tmp_path, source="x")
+        naming.read_checkout(tmp_path, source="x")
 
 
 @pytest.mark.parametrize(("chosen", "tags"), [("", ["pr-7"]), ("workflow", ["pr-7"]), ("git", ["v1.2", "20260102"])])

@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
-from ci_buildx.build import keep
-from ci_buildx.build.keep import RunningBuilder, RunningNode
 from ci_buildx.builder.builder import BuilderLocation
 from ci_buildx.builder.identity import JobIdentity
 from ci_buildx.ci.github import action, setup
 from ci_buildx.ci.github import inputs as github_inputs
+from ci_buildx.ci.github.setup import RunningBuilder, RunningNode
 from ci_buildx.model import platform
 from ci_buildx.settings.values import Settings
 from tests.unit.ci.fake_job import FakeJob
@@ -53,7 +52,7 @@ class FakeKeep:
 @pytest.fixture
 def kept(monkeypatch: pytest.MonkeyPatch) -> FakeKeep:
     fake = FakeKeep()
-    monkeypatch.setattr(keep, "run_setup_builder", fake.run)
+    monkeypatch.setattr(setup, "run_setup_builder", fake.run)
     return fake
 
 

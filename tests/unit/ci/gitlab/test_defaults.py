@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ci_buildx.ci.gitlab import defaults, inputs
+from ci_buildx.ci.gitlab import inputs
 
 IMAGE = "registry.git.example/group/app"
 MAIN = {
@@ -37,7 +37,7 @@ def tagged(name: str, slug: str) -> dict[str, str]:
     ],
 )
 def test_tags_by_ref(env: dict[str, str], expected: list[str]) -> None:
-    assert defaults.make_default_tags(env) == expected
+    assert inputs.make_default_tags(env) == expected
 
 
 def test_labels_are_ocis_and_the_users_count() -> None:
@@ -51,7 +51,7 @@ def test_labels_are_ocis_and_the_users_count() -> None:
         "CI_PROJECT_DESCRIPTION": "Two\nlines",
         "KUBE_BUILDER_LABELS": "org.opencontainers.image.title=Mine\na=b",
     }
-    assert defaults.make_default_labels(inputs.read_inputs(env, Path("/"))) == [
+    assert inputs.make_default_labels(inputs.read_inputs(env, Path("/"))) == [
         "org.opencontainers.image.source=https://git.example/group/app",
         "org.opencontainers.image.url=https://git.example/group/app",
         "org.opencontainers.image.revision=1ecfd275763eff1d",
@@ -82,18 +82,18 @@ CONNECTED = {"KUBE_URL": "https://k.example", "KUBE_TOKEN": "t", "KUBE_NAMESPACE
     ],
 )
 def test_defaults(env: dict[str, str], name: str, expected: str) -> None:
-    given = defaults.fill_defaults(inputs.read_inputs(env, Path("/")), folder=Path("/builds/app"))
+    given = inputs.fill_defaults(inputs.read_inputs(env, Path("/")), folder=Path("/builds/app"))
     if name == "tags":
-        assert given.read_texts(name) == defaults.make_default_tags(env)
+        assert given.read_texts(name) == inputs.make_default_tags(env)
     else:
         assert given.read_text(name) == expected
 
 
 def test_errors_name_where_a_default_came_from() -> None:
-    given = defaults.fill_defaults(inputs.read_inputs({**MAIN, "CI_JOB_TIMEOUT": "60"}, Path("/")), folder=Path("/"))
+    given = inputs.fill_defaults(inputs.read_inputs({**MAIN, "CI_JOB_TIMEOUT": "60"}, Path("/")), folder=Path("/"))
     assert (given.find_source("tags"), given.find_source("lifetime")) == ("CI_REGISTRY_IMAGE", "CI_JOB_TIMEOUT")
 
 
 def test_the_clean_up_finds_the_same_cluster() -> None:
-    given = defaults.fill_cluster_defaults(inputs.read_inputs({**CONNECTED, "KUBE_CONTEXT": "c"}, Path("/")))
+    given = inputs.fill_cluster_defaults(inputs.read_inputs({**CONNECTED, "KUBE_CONTEXT": "c"}, Path("/")))
     assert (given.read_text("namespace"), given.read_text("kube-context")) == ("app-7-production", "c")

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from ci_buildx.ci import inputs as offered
-from ci_buildx.ci.gitlab import inputs, reports
+from ci_buildx.ci.gitlab import inputs
+from ci_buildx.ci.gitlab import job as gitlab_job
 from ci_buildx.settings import assembly
 from ci_buildx.settings.option import Option, OptionKind, OptionSurface
 from tests.unit.ci.fake_job import RESULT
@@ -64,12 +65,12 @@ def test_quotes_around_the_whole_of_an_element(name: str, array: list[str], expe
 
 
 def dotenv(path: Path) -> dict[str, str]:
-    lines = (path / reports.DOTENV).read_text().splitlines()
+    lines = (path / gitlab_job.DOTENV).read_text().splitlines()
     return dict(line.split("=", 1) for line in lines)
 
 
 def test_reports_are_also_there_by_the_jobs_name(tmp_path: Path) -> None:
-    reports.write_result(tmp_path, RESULT, FIRST)
+    gitlab_job.write_result(tmp_path, RESULT, FIRST)
     told = dotenv(tmp_path)
     assert told.keys() == {
         *(f"KUBE_BUILDER_{name}" for name in ("DIGEST", "IMAGEID", "IMAGE", "METADATA")),
@@ -85,7 +86,7 @@ def test_a_job_that_needs_two_builds_gets_both(tmp_path: Path) -> None:
     """GitLab merges the variables and unpacks the files of both: what has one name is the last one's."""
     together: dict[str, str] = {}
     for job in ("first", "2nd"):
-        reports.write_result(tmp_path, RESULT, {"CI_JOB_NAME": job})
+        gitlab_job.write_result(tmp_path, RESULT, {"CI_JOB_NAME": job})
         together |= dotenv(tmp_path)
     assert together["FIRST_KUBE_BUILDER_METADATA"] == "kube-builder.first.json"
     assert together["_2ND_KUBE_BUILDER_METADATA"] == "kube-builder.2nd.json"
@@ -94,11 +95,11 @@ def test_a_job_that_needs_two_builds_gets_both(tmp_path: Path) -> None:
 
 def test_the_timeline_is_also_there_by_the_jobs_name(tmp_path: Path) -> None:
     (tmp_path / "kube-builder-timeline.html").write_text("<html>")
-    reports.copy_timeline(tmp_path, FIRST)
+    gitlab_job.copy_timeline(tmp_path, FIRST)
     assert (tmp_path / "kube-builder-timeline.build-image-arm64.html").read_text() == "<html>"
 
 
 def test_reports_of_any_job_are_no_inputs_of_the_next(tmp_path: Path, cwd: Path) -> None:
     for job in ("kube-builder", "kube-builder-build-args", "tags", "input"):
-        reports.write_result(tmp_path, RESULT, {"CI_JOB_NAME": job})
+        gitlab_job.write_result(tmp_path, RESULT, {"CI_JOB_NAME": job})
         assert inputs.read_inputs(dotenv(tmp_path), cwd).values == {}

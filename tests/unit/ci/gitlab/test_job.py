@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ci_buildx.builder import labels
-from ci_buildx.ci.gitlab import inputs, logins, reports
+from ci_buildx.ci.gitlab import inputs
 from ci_buildx.ci.gitlab import job as gitlab
 from ci_buildx.cli.main import main as command
 from ci_buildx.cli.process import ProcessContext
@@ -182,7 +182,7 @@ def test_reports(cwd: Path, tmp_path: Path, job: FakeJob) -> None:
     project = tmp_path / "project"
     project.mkdir()
     run(RUNNER | {"CI_PROJECT_DIR": str(project)}, cwd)
-    lines = (project / reports.DOTENV).read_text().splitlines()
+    lines = (project / gitlab.DOTENV).read_text().splitlines()
     variables = dict(line.split("=", 1) for line in lines)
     assert variables["KUBE_BUILDER_DIGEST"] == RESULT.digest
     assert variables["KUBE_BUILDER_IMAGEID"] == RESULT.image_id
@@ -191,8 +191,8 @@ def test_reports(cwd: Path, tmp_path: Path, job: FakeJob) -> None:
 
 def test_reports_are_there_before_the_builder_is_removed(cwd: Path, job: FakeJob) -> None:
     def killed() -> None:
-        assert (cwd / reports.DOTENV).read_text().startswith(f"KUBE_BUILDER_DIGEST={RESULT.digest}\n")
-        assert json.loads((cwd / reports.CODE_QUALITY).read_text()) == []
+        assert (cwd / gitlab.DOTENV).read_text().startswith(f"KUBE_BUILDER_DIGEST={RESULT.digest}\n")
+        assert json.loads((cwd / gitlab.CODE_QUALITY).read_text()) == []
         raise KeyboardInterrupt
 
     job.on_remove = killed
@@ -201,7 +201,7 @@ def test_reports_are_there_before_the_builder_is_removed(cwd: Path, job: FakeJob
 
 
 def test_a_report_that_cannot_be_written_is_said(cwd: Path, job: FakeJob) -> None:
-    (cwd / reports.METADATA).mkdir()
+    (cwd / gitlab.METADATA).mkdir()
     with pytest.raises(
         KubeBuilderError, match=r"cannot write the report .*kube-builder\.json: Is a directory; the image"
     ):
@@ -210,7 +210,7 @@ def test_a_report_that_cannot_be_written_is_said(cwd: Path, job: FakeJob) -> Non
 
 def test_reports_go_to_the_working_directory_where_the_checkout_is_elsewhere(cwd: Path, job: FakeJob) -> None:
     run(RUNNER | {"CI_PROJECT_DIR": "/builds/of/another/executor"}, cwd)
-    assert (cwd / reports.DOTENV).is_file()
+    assert (cwd / gitlab.DOTENV).is_file()
 
 
 def test_a_variable_that_is_nearly_an_input(cwd: Path, job: FakeJob) -> None:
@@ -219,7 +219,7 @@ def test_a_variable_that_is_nearly_an_input(cwd: Path, job: FakeJob) -> None:
 
 
 def test_what_an_earlier_job_told_is_no_input(cwd: Path, job: FakeJob) -> None:
-    told = reports.make_variables(RESULT) | {"KUBE_BUILDER_ID_TOKEN": "t", "KUBE_BUILDER_OUR_OWN_THING": "x"}
+    told = gitlab.make_variables(RESULT) | {"KUBE_BUILDER_ID_TOKEN": "t", "KUBE_BUILDER_OUR_OWN_THING": "x"}
     assert run(RUNNER | told, cwd)[0] == 0
 
 
@@ -283,7 +283,7 @@ def test_a_login_of_the_users_own_counts_more(cwd: Path, tmp_path: Path, job: Fa
     own = {"registry.git.example:5050": {"auth": b64encode(b"deploy:token").decode()}}
     (tmp_path / "config.json").write_text(json.dumps({"auths": own}))
     env = RUNNER | LOGINS | {"DOCKER_CONFIG": str(tmp_path)}
-    with logins.log_in(inputs.read_inputs(env, cwd), inside=tmp_path) as changed:
+    with inputs.log_in(inputs.read_inputs(env, cwd), inside=tmp_path) as changed:
         login = credentials.load_credentials(changed).lookup("registry.git.example:5050")
         assert login is not None
         assert login.username == "deploy"
@@ -296,7 +296,7 @@ def test_an_id_token_is_the_password_at_a_registry(cwd: Path, tmp_path: Path) ->
         "KUBE_BUILDER_USERNAME": "oidc",
         "KUBE_BUILDER_REGISTRY_ID_TOKEN": "eyJ",
     }
-    with logins.log_in(inputs.read_inputs(env, cwd), inside=tmp_path) as changed:
+    with inputs.log_in(inputs.read_inputs(env, cwd), inside=tmp_path) as changed:
         login = credentials.load_credentials(changed).lookup("cloud.example")
         assert login is not None
         assert (login.username, login.secret.reveal_text()) == ("oidc", "eyJ")
@@ -307,7 +307,7 @@ FINDING = CheckFinding(rule="StageNameCasing", message="Stage name 'A' should be
 
 def test_findings_are_a_code_quality_report(cwd: Path, job: FakeJob) -> None:
     twice = replace(FINDING, line=9)
-    found = reports.make_code_quality(
+    found = gitlab.make_code_quality(
         [replace(FINDING, path=cwd / "app" / "Dockerfile"), twice, twice], cwd, dockerfile="D"
     )
     assert [issue["location"] for issue in found] == [
@@ -320,7 +320,7 @@ def test_findings_are_a_code_quality_report(cwd: Path, job: FakeJob) -> None:
 
 
 def test_a_finding_that_moved_is_the_same(cwd: Path) -> None:
-    before, after = (reports.make_code_quality([replace(FINDING, line=line)], cwd, dockerfile="D") for line in (3, 30))
+    before, after = (gitlab.make_code_quality([replace(FINDING, line=line)], cwd, dockerfile="D") for line in (3, 30))
     assert before[0]["fingerprint"] == after[0]["fingerprint"]
 
 
@@ -331,18 +331,18 @@ def test_findings_of_a_build_that_fails_are_reported(cwd: Path, job: FakeJob) ->
     job.failure = SolveError("no")
     with pytest.raises(SolveError):
         run(RUNNER, cwd)
-    (issue,) = json.loads((cwd / reports.CODE_QUALITY).read_text())
+    (issue,) = json.loads((cwd / gitlab.CODE_QUALITY).read_text())
     assert issue["location"] == {"path": "Dockerfile", "lines": {"begin": 3}}
 
 
 def test_no_findings_are_an_empty_report(cwd: Path, job: FakeJob) -> None:
     run(RUNNER, cwd)
-    assert json.loads((cwd / reports.CODE_QUALITY).read_text()) == []
+    assert json.loads((cwd / gitlab.CODE_QUALITY).read_text()) == []
 
 
 def test_what_later_jobs_see_is_no_input_of_theirs() -> None:
-    assert not reports.make_variables(RESULT).keys() & {option.variable for option in options.OPTIONS}
-    assert reports.make_variables(RESULT)["KUBE_BUILDER_IMAGE"] == f"registry.example/team/app:1@{RESULT.digest}"
+    assert not gitlab.make_variables(RESULT).keys() & {option.variable for option in options.OPTIONS}
+    assert gitlab.make_variables(RESULT)["KUBE_BUILDER_IMAGE"] == f"registry.example/team/app:1@{RESULT.digest}"
 
 
 def test_the_debug_log_is_beside_the_log_of_the_job(cwd: Path, job: FakeJob) -> None:

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci_buildx.progress.graph import StepGraph
-from ci_buildx.progress.timeline import html, mermaid
+from ci_buildx.progress.timeline import pages
 from ci_buildx.progress.timeline import svg as timeline_svg
 from ci_buildx.progress.timeline.svg import TimelineCaption
 from ci_buildx.progress.timeline.timeline import Timeline, read_timeline
@@ -35,7 +35,7 @@ TASK = re.compile(r"    [^:;#%\n{}]+ :(crit, )?(done, )?\d+, \d+")
     ("name", "text"),
     [
         ("two-nodes.svg", timeline_svg.render_svg(two_nodes(), CAPTION)),
-        ("two-nodes.mmd", mermaid.render_gantt(two_nodes(), title=CAPTION.title)),
+        ("two-nodes.mmd", pages.render_gantt(two_nodes(), title=CAPTION.title)),
     ],
 )
 def test_golden(name: str, text: str) -> None:
@@ -110,7 +110,7 @@ NAMES = st.text(max_size=120) | st.sampled_from(
 def test_any_name_makes_a_whole_picture_and_page(name: str) -> None:
     caption = TimelineCaption(title=name, facts=name, failure=name)
     ElementTree.fromstring(timeline_svg.render_svg(one_step(name), caption).encode())
-    page = html.render_page(one_step(name), caption)
+    page = pages.render_page(one_step(name), caption)
     page.encode()
     parser = _Tags()
     parser.feed(page)
@@ -120,7 +120,7 @@ def test_any_name_makes_a_whole_picture_and_page(name: str) -> None:
 
 @given(NAMES)
 def test_any_name_makes_a_chart_that_mermaid_reads(name: str) -> None:
-    head, *lines = mermaid.render_gantt(one_step(name), title=name or "untitled").splitlines()
+    head, *lines = pages.render_gantt(one_step(name), title=name or "untitled").splitlines()
     assert head == "gantt"
     keywords = [
         line.split()[0]
@@ -134,14 +134,14 @@ def test_any_name_makes_a_chart_that_mermaid_reads(name: str) -> None:
 
 
 def test_names_in_a_chart_look_as_they_are() -> None:
-    chart = mermaid.render_gantt(two_nodes())
+    chart = pages.render_gantt(two_nodes())
     assert "section linux/amd64\n" in chart
     assert "RUN go build -ldflags='-s -w' -o /out/app" in chart
     assert COMPILE not in chart
 
 
 def test_a_page_lists_every_step_with_its_times() -> None:
-    page = html.render_page(many_steps(200), CAPTION)
+    page = pages.render_page(many_steps(200), CAPTION)
     assert page.count('<tr class="critical">') + page.count('<tr><td class="section">') == len(many_steps(200).rows)
     assert '<td class="error">exit code: 1</td>' in page
 

@@ -4,8 +4,8 @@ import io
 
 import pytest
 
-from ci_buildx.build.silence import SilenceReport
 from ci_buildx.progress import display
+from ci_buildx.runtime.phases import SilenceReport
 from ci_buildx.settings.values import ProgressMode
 
 

@@ -1,4 +1,7 @@
-"""Detects content that was pasted instead of a name: keys, kubeconfigs, tokens.
+"""Credentials in plain text: in URLs, and content that was pasted instead of a name.
+
+A login precedes the host (RFC 3986, section 3.2.1); tokens are in the query or the fragment (signed URLs of S3, Azure
+and Google; RFC 6750, section 2.3).
 
 Users confuse variables that hold the content of a file with variables that hold its path. Errors quote values, and logs
 outlive the job, so apparent content is described and never quoted.
@@ -7,8 +10,66 @@ outlive the job, so apparent content is described and never quoted.
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
+from re import Match
 
 from ci_buildx.model.lazy import compile_lazily
+
+MASK = "***"
+WORDS = r"token|secret|passw(?:or)?d|passphrase|signature|api[_-]?key|access[_-]?key|account[_-]?key|credential"
+"""Substrings of credentials' names, both in the query of a URL and in the fields of a cache."""
+_BUILDKITS = "xxxxx"
+# The text before the digest of an image is not a login, and digits before a slash are a port. A password may contain
+# ``@``, ``/``, ``?``, ``#`` or quotes: it ends at the last ``@``.
+_LOGIN = compile_lazily(
+    r"(?<![\w+.-])(?!(?:docker-image|oci-layout):)([a-zA-Z][a-zA-Z0-9+.-]*://)"
+    r"(?:(?P<user>[^\s/@:?#]*):(?!\d*(?:[/?#\s]|$))(?P<password>[^\s\"<>]*|[^\s/]*)|(?P<token>[^\s/@:]{20,}))@(?!sha\d+:)"
+)
+"""A password, or a token: a user part that is too long for a name such as ``git``."""
+_USER = compile_lazily(r"^([a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/@:]+@")
+_QUERY = compile_lazily(
+    rf"(?i)([?&#;](?:[\w.-]*(?:{WORDS})[\w.-]*|sig|auth|key|pass|pwd|jwt|awsaccesskeyid|googleaccessid)=)"
+    r"([^&\s#;\"'<>]+)"
+)
+_NO_PASSWORD = ("", "x-oauth-basic")
+"""Values of the password if the user part is the token (GitHub)."""
+
+
+def find_logins(text: str) -> Iterator[str]:
+    """Yield the passwords and tokens of all URLs in ``text``."""
+    for found in _LOGIN.finditer(text):
+        if found["token"]:
+            yield found["token"]
+        elif found["password"] in _NO_PASSWORD:
+            yield from filter(None, (found["user"],))
+        else:
+            yield found["password"]
+    for found in _QUERY.finditer(text):
+        yield found[2]
+
+
+def mask_logins(text: str) -> str:
+    """Return the text with ``***`` in place of logins and tokens of URLs."""
+    if "@" in text and "://" in text:
+        text = _LOGIN.sub(rf"\1{MASK}@", text)
+    return _QUERY.sub(rf"\1{MASK}", text) if "=" in text else text
+
+
+def redact_url(url: str) -> str:
+    """Return the URL as BuildKit writes it into provenance: user, password and tokens become ``xxxxx``.
+
+    The format is that of BuildKit 0.34.2 (``util/urlutil/redact.go``), which also hides user names. Text that is not a
+    URL is returned unchanged.
+    """
+
+    def write(found: Match[str]) -> str:
+        parts = (found["token"],) if found["token"] else (found["user"], found["password"])
+        return f"{found[1]}{':'.join(part and _BUILDKITS for part in parts)}@"
+
+    masked = _LOGIN.sub(write, url)
+    masked = masked if masked != url else _USER.sub(rf"\1{_BUILDKITS}@", url)
+    return _QUERY.sub(rf"\1{_BUILDKITS}", masked)
+
 
 _LONGEST_PATH, _LONGEST_NAME = 4096, 255
 """Limits of Linux in bytes (``limits.h``: PATH_MAX, NAME_MAX)."""
@@ -30,12 +91,12 @@ _HIDDEN = compile_lazily(
 """Texts that are hidden wherever they occur."""
 
 
-def without_tokens(text: str, mask: str) -> str:
+def mask_tokens(text: str, mask: str) -> str:
     """Return the text with ``mask`` in place of private keys and tokens of well-known services."""
     return _HIDDEN.sub(mask, text)
 
 
-def decode(text: str) -> str:
+def decode_base64(text: str) -> str:
     """Decode base64, possibly wrapped or truncated; return "" if the text is not base64."""
     packed = "".join(text.split())
     if len(packed) < _SHORTEST_BASE64 or not _BASE64.fullmatch(packed):
@@ -48,7 +109,7 @@ def decode(text: str) -> str:
 
 def read_kubeconfig(text: str) -> str | None:
     """Return the kubeconfig in ``text``, decoded from base64 if necessary; None if it is a path."""
-    for content in (text, decode(text)):
+    for content in (text, decode_base64(text)):
         begin = content.strip()
         if begin.startswith("{") or ("\n" in begin and ":" in begin and "-----BEGIN " not in begin.partition("\n")[0]):
             return content
@@ -72,7 +133,7 @@ def describe_pasted(text: str, *, is_path: bool = False) -> str:
     # ``{{defaultContext}}:folder``.
     if text.startswith("{") and not text.startswith("{{") and ":" in text:
         return "JSON"
-    if inner := describe_pasted(decode(text)):
+    if inner := describe_pasted(decode_base64(text)):
         return f"base64 of {inner}"
     parts = text.split("/") if is_path else ()
     if len(text) > _LONGEST_PATH or any(len(part.encode(errors="replace")) > _LONGEST_NAME for part in parts):
