@@ -12,10 +12,11 @@ CACHE = $(or $(KUBE_BUILDER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kube-b
 KEPT = "PATH=$(PATH)" "KUBE_BUILDER_CACHE=$(CACHE)" $(if $(KUBE_BUILDER_STATE),"KUBE_BUILDER_STATE=$(KUBE_BUILDER_STATE)") \
 	$(if $(DEVCLUSTER),"DEVCLUSTER=$(DEVCLUSTER)") $(if $(FAULT_SEED),"FAULT_SEED=$(FAULT_SEED)")
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo env $(KEPT) PYTHONDONTWRITEBYTECODE=1)
+FIRST = tests/e2e tests/parity
 ON_CLUSTER = $(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-dataclasses test-integration test-e2e lint bench soak cluster-up cluster-down bundle protos docs clean lock
+.PHONY: help setup demo test test-first test-second test-unit test-dataclasses test-integration test-e2e lint bench soak cluster-up cluster-down bundle protos docs clean lock
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,11 +33,21 @@ setup: $(STAMP) ## Install the Python environment and build the devcluster's pro
 demo: $(STAMP) ## Build and push a multi-arch image (CLUSTER=current REGISTRY=host/path for your own cluster)
 	$(BIN)/python -m devcluster.demo --cluster "$(CLUSTER)" --registry "$(REGISTRY)"
 
-test: lint $(STAMP) ## All tests: lint, unit, integration, end to end, faults, on the embedded devcluster
-	$(BIN)/python -m pytest tests/unit
+test: lint $(STAMP) ## All tests: lint, unit, integration, end to end, faults, on two embedded devclusters side by side
 	$(BIN)/python -m devcluster programs
+	$(MAKE) --jobs 2 --keep-going --output-sync=line test-first test-second
+
+# Each group has a cluster of its own, so faults in one disturb nothing in the other.
+test-first: $(STAMP)
 	$(BIN)/python -m devcluster up
-	$(ON_CLUSTER) --ignore tests/unit
+	$(ON_CLUSTER) $(FIRST)
+
+test-second: export DEVCLUSTER := $(or $(DEVCLUSTER),dev)-second
+test-second: $(STAMP)
+	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m devcluster up
+	$(ON_CLUSTER) --ignore tests/unit $(FIRST:%=--ignore %)
+	$(BIN)/python -m devcluster down
 
 test-unit: $(STAMP) ## Unit tests: seconds, no cluster
 	$(BIN)/python -m pytest tests/unit

@@ -71,7 +71,7 @@ def amd64_only(kube: KubeClient) -> Iterator[str]:
 def one_place(kube: KubeClient) -> Iterator[str]:
     """What the amd64 node has one of, so that two pods cannot be there: kubelets leave alone what they do not know."""
     name = f"tests.kube-builder.dev/place-{secrets.token_hex(4)}"
-    path = "/api/v1/nodes/dev-amd64/status"
+    path = f"/api/v1/nodes/{layout.default_name()}-amd64/status"
     kube.patch(path, {"status": {"capacity": {name: "1"}, "allocatable": {name: "1"}}})
     yield name
     kube.patch(path, {"status": {"capacity": {name: None}, "allocatable": {name: None}}})

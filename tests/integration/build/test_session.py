@@ -118,7 +118,7 @@ def test_the_session_of_the_page(shop: Shop, labelled: None) -> None:
     anew(shop)
     say(shop, f"""{create} '--driver-opt="nodeselector=kubernetes.io/arch=arm64"'""")
     (pod,) = shop.objects("/api/v1/{}/pods", "kube")
-    assert pod["spec"]["nodeName"] == "dev-arm64"
+    assert pod["spec"]["nodeName"] == f"{layout.default_name()}-arm64"
     anew(shop)
     tolerated = "tolerations=key=foo,value=bar;key=foo2,operator=exists;key=foo3,effect=NoSchedule"
     say(shop, f"""{create} '--driver-opt="{tolerated}"'""")

@@ -18,6 +18,7 @@ from ci_buildx.builder.pods import PodView
 from ci_buildx.errors import BootError, KubeError, PodLost
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.settings.builder import Confinement
+from devcluster import layout
 from tests.integration.builder.conftest import PATIENCE, Yard, eventually
 
 Spec = dict[str, Any]
@@ -304,7 +305,9 @@ def one_place(when: str) -> Callable[[Scene], Mapping[str, Any]]:
     """A node has one place (an extended resource: kubelets leave alone what they do not know)."""
 
     def prepare(scene: Scene) -> Mapping[str, Any]:
-        scene.lend("/api/v1/nodes/dev-amd64/status", "status", ("capacity", "allocatable"), PLACES[when])
+        scene.lend(
+            f"/api/v1/nodes/{layout.default_name()}-amd64/status", "status", ("capacity", "allocatable"), PLACES[when]
+        )
         return {}
 
     return prepare

@@ -22,6 +22,7 @@ from ci_buildx.kube.client import KubeClient
 from ci_buildx.model import platform
 from ci_buildx.settings.builder import BuilderSettings
 from ci_buildx.settings.values import ClusterSettings
+from devcluster import layout
 from tests.integration.build.accounts import ON_OBJECTS, Accounts
 from tests.integration.builder.conftest import Yard, eventually
 
@@ -41,7 +42,7 @@ def test_each_architecture_has_a_pod_that_gets_ready_and_nothing_stays(kube: Kub
     ]
     with yard.boot(builder) as boot:
         for node in builder.plan.nodes:
-            assert boot.wait_until_scheduled(node).host == f"dev-{node.name}"
+            assert boot.wait_until_scheduled(node).host == f"{layout.default_name()}-{node.name}"
             (pod,) = boot.wait_until_ready(node)
             assert pod.ip
             assert boot.judge_pod(node).stage is PodStage.READY

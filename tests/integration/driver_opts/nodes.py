@@ -10,6 +10,7 @@ from typing import Any
 
 from ci_buildx.builder import labels
 from ci_buildx.kube.client import KubeClient
+from devcluster import layout
 
 _NODES = "/api/v1/nodes"
 _PATIENCE = 30.0
@@ -40,7 +41,7 @@ def without_user_namespaces(kube: KubeClient) -> Iterator[tuple[str, str]]:
         "nodeInfo": {"kubeletVersion": "v1.34.2", "architecture": "amd64", "operatingSystem": "linux"},
         "runtimeHandlers": [{"name": "", "features": {"userNamespaces": False}}],
     }
-    real = f"{_NODES}/dev-amd64"
+    real = f"{_NODES}/{layout.default_name()}-amd64"
     kube.patch(real, {"metadata": {"labels": {key: "yes"}}})
     try:
         with added(kube, marks={key: "yes", labels.ARCHITECTURE: "amd64"}, spec={}, status=status) as name:

@@ -15,7 +15,7 @@ import pytest
 
 from ci_buildx.builder.manifests.podspec import DRAIN
 from ci_buildx.kube.client import KubeClient
-from devcluster import binfmt, namespaces
+from devcluster import binfmt, layout, namespaces
 from tests.e2e.cluster import Builders
 from tests.integration.driver_opts import nodes
 from tests.integration.driver_opts.conftest import Held, Yard
@@ -73,7 +73,7 @@ def test_where_one_node_of_two_has_no_user_namespaces(yard: Yard, kube: KubeClie
     assert "begins at 0 0 4294967295\n" in by_default.stderr
     assert insisting.code == 0, insisting.stderr
     assert " user namespace: root in the pod is nobody on its node\n" in insisting.stderr
-    assert "on node dev-amd64 answers" in insisting.stderr
+    assert f"on node {layout.default_name()}-amd64 answers" in insisting.stderr
     assert re.search(r"begins at 0 \d{5,} 65536\n", insisting.stderr), insisting.stderr
     assert refused.code == 2
     assert refused.stderr.splitlines()[-1] == (

@@ -18,12 +18,14 @@ from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import ClusterAccess
 from ci_buildx.settings.values import ClusterSettings
+from devcluster import layout
 from tests.accounts import RBAC, SHEETS, Account
 from tests.integration.rights.conftest import Place, marked
 
 Call = Callable[[KubeClient, Place], object]
 
 NAMESPACES = "/api/v1/namespaces"
+NODE = f"/api/v1/nodes/{layout.default_name()}-amd64"
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 NAMED = {"metadata": {"name": "intruder"}}
 LABELLED = {"metadata": {"labels": {"a": "b"}}}
@@ -136,8 +138,8 @@ EVERYWHERE: dict[str, Call] = {
     "give its pods priority over all": lambda kube, _: kube.create(
         "/apis/scheduling.k8s.io/v1/priorityclasses", {**NAMED, "value": 1000}, dryRun="All"
     ),
-    "reach a kubelet": lambda kube, _: kube.get("/api/v1/nodes/dev-amd64/proxy/pods"),
-    "change a node": lambda kube, _: kube.patch("/api/v1/nodes/dev-amd64", LABELLED),
+    "reach a kubelet": lambda kube, _: kube.get(f"{NODE}/proxy/pods"),
+    "change a node": lambda kube, _: kube.patch(NODE, LABELLED),
     "remove the fence": lambda kube, _: kube.delete(f"{ADMISSION}/validatingadmissionpolicies/kube-builder-jobs"),
     "unbind the fence": lambda kube, _: kube.delete(f"{ADMISSION}/validatingadmissionpolicybindings/{INSIDE}"),
     "mount a host's disk": lambda kube, _: kube.create(
