@@ -28,21 +28,21 @@ BASELINE = Path(__file__).with_name("style-baseline.json")
 
 VERBS = frozenset(
     """
-    abort accept act add adopt advise align allow amend annotate announce answer append apply ask assert attach
-    attempt await begin bind boot borrow bound build call cancel canonicalize carry change check choose
+    abort accept act add adopt advance advise align allow amend annotate announce answer append apply ask assert attach
+    attempt await begin bind boot borrow bound break build call cancel canonicalize carry change check choose
     claim classify clean clear clip close collapse collect combine commit compare compile complement
     complete compose compute confirm connect consume convert copy correct count create decide decode
     debug deduplicate defer define defuse delete deliver derive describe detect diagnose dial discard dispatch
     divert divide download draw drain drop dump elect elide emit emulate encode end enqueue enter escape
     estimate evaluate evict examine exchange exclude execute exit expand expire explain export extend extract
-    fail feed fetch fill filter find finish flush fold follow forbid forget forgive format forward frame
+    fail feed fetch fill filter find finish fit flush fold follow forbid forget forgive format forward frame
     freeze gather generate get give grant group guard guess handle hash hide hold identify ignore import
     include indent infer ingest inquire insert inspect install intersect invoke issue iterate join judge
     keep kill label launch leave limit link list listen load locate lock log look lookup lose lower main
     learn make map mark mask match measure mention merge migrate mount move name narrow normalise normalize note
     notify number observe offer open order owe pack parse pass patch pause peek pick pin ping place plan
     poll post predict prefer prepare present preserve print probe produce promote prompt provision prune
-    publish pull pump push put quote race raise rank reach read reap rebase recall receive reconnect
+    publish pull pump push put quote race raise rank reach read reap rebase rebuild recall receive reconnect
     record redact reduce refresh refuse register reject release relist remember remove rename render
     renew repeat replace replan reply report represent request require reserve reset resize resolve
     restart restore restrict resume retain retry return reuse reveal revoke reword rewrite round run sample
@@ -62,8 +62,11 @@ PREDICATES = frozenset(
     """.split()  # noqa: SIM905
 )
 """What the name of a function that returns a boolean begins with."""
-PROTOCOL_NAMES = re.compile(r"do_[A-Z]+|visit_\w+|(set|tear)up|fileno|readable|readinto|writable|putrequest|putheader")
-"""Names that a class of another library calls: theirs, not ours."""
+PROTOCOL_NAMES = re.compile(
+    r"do_[A-Z]+|visit_\w+|(set|tear)up|fileno|readable|readinto|writable|putrequest|putheader"
+    r"|_new_conn|init_poolmanager|proxy_manager_for|sendall|makefile|error|json|dataclass"
+)
+"""Names that another library gives: it calls them, or our class or function takes the place of its own."""
 
 WORDS: dict[str, str] = {
     r"\bfor ever\b": "forever, or without end",

@@ -52,14 +52,19 @@ def collect_secrets(build: BuildSettings, env: Mapping[str, str], also: Iterable
     Names of steps can contain them, and buildkitd's errors may repeat what it was sent.
     """
     return masker.list_spellings(
-        (*list_credentials_of_settings(build, env), *list_secret_values(build), *masker.of_environment(env), *also)
+        (
+            *list_credentials_of_settings(build, env),
+            *list_secret_values(build),
+            *masker.find_environment_secrets(env),
+            *also,
+        )
     )
 
 
 def list_credentials_of_settings(build: BuildSettings, env: Mapping[str, str]) -> Iterator[str]:
     """Yield the credentials in build arguments, in URLs, and in the attributes of caches and outputs."""
     for name, value in build.build_args:
-        yield from masker.of_pair(name, value)
+        yield from masker.find_pair_secrets(name, value)
     caches = (*build.cache_from, *build.cache_to)
     for entry in (*caches, *build_caches.complete_actions_caches(caches, env), *build.outputs):
         for name, value in entry.attrs:

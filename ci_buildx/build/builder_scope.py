@@ -154,10 +154,10 @@ def renew_lease(site: BuildRun, identity: JobIdentity, builder: Builder) -> Leas
     """Return a lease renewal, which tells reapers that this job is alive."""
     from ci_buildx.builder.lifecycle.lease import LeaseRenewal
 
-    def owner() -> dict[str, str] | None:
+    def read_owner() -> dict[str, str] | None:
         return None if builder.location.exclusive else lifecycle_find.read_owner(site.kube, builder)
 
-    return LeaseRenewal(site.kube, builder.location, marks=identity.labels, owner=owner)
+    return LeaseRenewal(site.kube, builder.location, marks=identity.labels, owner=read_owner)
 
 
 def make_build_plan(site: BuildRun, known: ClusterFacts) -> Plan:

@@ -10,7 +10,7 @@ from ci_buildx.build.result import BuildResult
 from ci_buildx.buildkit.exporters import is_true
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.model.status import CheckFinding, VertexWarning, read_finding
-from ci_buildx.progress.step import drop_controls, escaped
+from ci_buildx.progress.step import drop_controls, escape_controls
 from ci_buildx.settings.calls import LINT
 from ci_buildx.settings.values import BuildSettings, FrontendCall
 
@@ -56,7 +56,7 @@ def read_answer(build: BuildSettings, call: FrontendCall, response: Mapping[str,
 
 def _encode_json(response: Mapping[str, str]) -> str:
     """Return the JSON answer with terminal control characters escaped, which JSON allows in all strings."""
-    return escaped(response.get(_RESULT_JSON, "").rstrip("\n")) + "\n"
+    return escape_controls(response.get(_RESULT_JSON, "").rstrip("\n")) + "\n"
 
 
 def add_findings(

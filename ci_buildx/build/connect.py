@@ -61,13 +61,13 @@ class PodDialer:
     def list_candidates(self, pod: PodView, look: Callable[[], PodView | None]) -> list[TransportCandidate]:
         """Return the transports to try, in their starting order. ``look`` returns the pod's current state."""
 
-        def address() -> transport_race.PodAddress:
+        def find_address() -> transport_race.PodAddress:
             now = look() or pod
             return transport_race.PodAddress(
                 namespace=pod.namespace, name=pod.name, ip=now.ip, container=CONTAINER, port=PORT
             )
 
-        def stage() -> PodProgress:
+        def read_stage() -> PodProgress:
             now = look() or pod
             return PodProgress.READY if now.ready else PodProgress.RUNNING if now.running else PodProgress.UNKNOWN
 
@@ -76,19 +76,19 @@ class PodDialer:
             from ci_buildx.transport import tunnel
 
             forwards.take_turn()
-            return tunnel.open_port_forward(self.kube, address())
+            return tunnel.open_port_forward(self.kube, find_address())
 
         def enter() -> AbstractContextManager[PodEndpoint]:
             from ci_buildx.transport import tunnel
 
             execs.take_turn()
-            return tunnel.open_exec(self.kube, address())
+            return tunnel.open_exec(self.kube, find_address())
 
         # Each exec attempt starts a process in the pod, which would slow down its boot.
         execs_early = transport_race.EARLY if self.chosen is TransportChoice.EXEC else None
-        forwards, execs = AttemptSchedule(stage), AttemptSchedule(stage, blind=None, early=execs_early)
+        forwards, execs = AttemptSchedule(read_stage), AttemptSchedule(read_stage, blind=None, early=execs_early)
         everything = (
-            TransportCandidate(TransportChoice.DIRECT, lambda: transport_race.open_direct(address())),
+            TransportCandidate(TransportChoice.DIRECT, lambda: transport_race.open_direct(find_address())),
             TransportCandidate(TransportChoice.PORT_FORWARD, forward, HEAD_START),
             TransportCandidate(TransportChoice.EXEC, enter, 2 * HEAD_START if pod.ready else _BOOT_TIME),
         )

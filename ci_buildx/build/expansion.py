@@ -49,7 +49,7 @@ class _Word:
                 if until:
                     raise Unusable
                 break
-            made.append(self._piece(char, raw))
+            made.append(self._read_piece(char, raw))
         if until:
             self._position += 1
         self._depth -= 1
@@ -58,22 +58,22 @@ class _Word:
             raise Unusable
         return text
 
-    def _piece(self, char: str, raw: bool) -> str:
+    def _read_piece(self, char: str, raw: bool) -> str:
         if char == "$":
-            return self._variable()
+            return self._read_variable()
         self._position += 1
         if char == "'":
             return self._take(self._text.find("'", self._position))
         if char == '"':
-            return self._quoted()
+            return self._read_quoted()
         if char == self._escape:
-            return (char if raw else "") + self._next()
+            return (char if raw else "") + self._take_char()
         return char
 
     def _peek(self) -> str:
         return self._text[self._position : self._position + 1]
 
-    def _next(self) -> str:
+    def _take_char(self) -> str:
         char = self._peek()
         self._position += 1
         return char
@@ -86,17 +86,17 @@ class _Word:
         self._position = end + 1
         return taken
 
-    def _quoted(self) -> str:
+    def _read_quoted(self) -> str:
         made: list[str] = []
         while (char := self._peek()) != '"':
             if not char:
                 raise Unusable
             if char == "$":
-                made.append(self._variable())
+                made.append(self._read_variable())
                 continue
             self._position += 1
             if char == self._escape and self._peek() in ('"', "$", self._escape):
-                char = self._next()
+                char = self._take_char()
             made.append(char)
         self._position += 1
         return "".join(made)
@@ -112,7 +112,7 @@ class _Word:
             self._position += 1
         return self._text[start : self._position]
 
-    def _variable(self) -> str:
+    def _read_variable(self) -> str:
         self._position += 1
         if self._peek() != "{":
             name = self._name()
@@ -120,14 +120,14 @@ class _Word:
         self._position += 1
         if self._peek() in ("", "{", "}", ":"):
             raise Unusable
-        name, sign = self._name(), self._next()
+        name, sign = self._name(), self._take_char()
         value = self._values.get(name)
         if sign == "}":
             return value or ""
         if sign == "/":
-            return self._replaced(value or "")
+            return self._read_replacement(value or "")
         if sign == ":":
-            sign, value = self._next(), value or None
+            sign, value = self._take_char(), value or None
         if sign not in ("-", "+", "?", "#", "%"):
             raise Unusable
         word = self.read("}", raw=sign in "#%")
@@ -142,7 +142,7 @@ class _Word:
         is_greedy = word[:1] == sign
         return _trim(value or "", word[is_greedy:], from_end=sign == "%", is_greedy=is_greedy)
 
-    def _replaced(self, value: str) -> str:
+    def _read_replacement(self, value: str) -> str:
         is_all = self._peek() == "/"
         self._position += is_all
         pattern = _parse_pattern(self.read("/", raw=True))

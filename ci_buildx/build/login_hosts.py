@@ -225,7 +225,7 @@ def _list_instructions(lines: list[str], escape: str) -> Iterator[tuple[str, str
             continue
         joined += line if joined else line.lstrip()
         cut = joined.rstrip(" \t")
-        # Two escape characters stand for one and continue nothing.
+        # Two escape characters mean one and continue nothing.
         if cut.endswith(escape) and not cut.endswith(escape * 2) and number + 1 < len(lines):
             joined = cut[:-1]
             continue

@@ -74,11 +74,11 @@ def make_builder_trust(site: BuildRun, builder: Builder, insecure: Iterable[str]
     from ci_buildx.builder.manifests import registries
 
     if not site.settings.builder_name:
-        return registries.make_trust(site.settings.builder).with_insecure(insecure)
+        return registries.make_trust(site.settings.builder).allow_insecure(insecure)
     files = find.read_files(site.kube, builder)
     has_keys = any(registries.KEYS_FOLDER in text for text in files.values())
     secrets = find.read_secret_files(site.kube, builder) if has_keys else {}
-    return registries.read_trust(files, secrets).with_insecure(insecure)
+    return registries.read_trust(files, secrets).allow_insecure(insecure)
 
 
 def is_pushed_by_digest(solved: Sequence[NodeResult]) -> bool:

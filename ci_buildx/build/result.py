@@ -102,23 +102,23 @@ class BuildResult:
         return self.answer.splitlines() or [f"{name:<10}{value}" for name, value in self.list_rows()]
 
 
-def digest_in(responses: Mapping[str, str], name: str) -> str:
+def read_digest(responses: Mapping[str, str], name: str) -> str:
     """Return a digest from buildkitd's response, "" if there is none.
 
     Later jobs get it as a variable, so its form is checked. Raises BuildkitError if it is invalid.
     """
     digest = responses.get(name, "")
     if digest and not _DIGEST.fullmatch(digest):
-        raise BuildkitError(f"buildkitd answers {name} with what is no digest: {digest[:80]!r}")
+        raise BuildkitError(f"buildkitd returned an invalid digest as {name}: {digest[:80]!r}")
     return digest
 
 
-def names_in(responses: Mapping[str, str]) -> tuple[str, ...]:
+def read_image_names(responses: Mapping[str, str]) -> tuple[str, ...]:
     """Return the image names from buildkitd's response. Raises BuildkitError for invalid names."""
     names = tuple(name for text in responses.get(NAME, "").split(",") if (name := text.strip()) and "@" not in name)
     for name in names:
         if not _WORD.fullmatch(name):
-            raise BuildkitError(f"buildkitd answers {NAME} with what is no name of an image: {name[:80]!r}")
+            raise BuildkitError(f"buildkitd returned an invalid image name as {NAME}: {name[:80]!r}")
     return names
 
 

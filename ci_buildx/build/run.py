@@ -18,9 +18,9 @@ from ci_buildx.build.result import (
     CONFIG_DIGEST,
     DIGEST,
     BuildResult,
-    digest_in,
     make_metadata,
-    names_in,
+    read_digest,
+    read_image_names,
     write_result_files,
 )
 from ci_buildx.builder.builder import Builder, BuilderLocation
@@ -130,7 +130,7 @@ def _run_with_files(
         if lost is not None:
             raise lost
     except BaseException as error:
-        hide_in(error, shown.masked)
+        hide_in(error, shown.mask)
         shown.close(error)
         raise
     shown.close()
@@ -265,11 +265,11 @@ def _sweep() -> None:
 
 def _make_result(builder: Builder, connections: list[NodeConnection], responses: Mapping[str, str]) -> BuildResult:
     platforms: list[Platform] = [platform for one in connections for platform in one.node.platforms]
-    digest = digest_in(responses, DIGEST)
+    digest = read_digest(responses, DIGEST)
     return BuildResult(
         digest=digest,
-        image_id=digest_in(responses, CONFIG_DIGEST) or digest,
-        references=names_in(responses),
+        image_id=read_digest(responses, CONFIG_DIGEST) or digest,
+        references=read_image_names(responses),
         platforms=tuple(platforms),
         namespace=builder.namespace,
         metadata=make_metadata(responses),

@@ -100,18 +100,18 @@ class BuildLogins:
 def make_token_authority(site: BuildRun, builder: Builder, store: CredentialStore) -> AuthService:
     """Return the service that answers requests for registry logins and tokens in the sessions of all nodes."""
 
-    def trust() -> RegistryTrust:
+    def make_trust() -> RegistryTrust:
         from ci_buildx.build.publish import make_builder_trust
 
         return make_builder_trust(site, builder)
 
     logins = BuildLogins(
-        store, site.settings.build, mirrors=lambda: trust().mirrors, warn=lambda text: site.display.warn(text)
+        store, site.settings.build, mirrors=lambda: make_trust().mirrors, warn=lambda text: site.display.warn(text)
     )
     if is_true(site.env.get(token_authority.SWITCH, "")):
         return AuthService(logins.lookup)
     return AuthService(
-        logins.lookup, RegistryTokens(logins, folder=credentials.find_config_folder(site.env), trust=trust)
+        logins.lookup, RegistryTokens(logins, folder=credentials.find_config_folder(site.env), trust=make_trust)
     )
 
 

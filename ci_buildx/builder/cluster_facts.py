@@ -237,7 +237,7 @@ _ON_BY_DEFAULT = (1, 33)
 """First Kubernetes version that keeps the field by default (feature gate UserNamespacesSupport)."""
 
 _ROOTLESS = "rootless: buildkitd is uid 1000 on its node"
-_INSIDE = "user namespace: root in the pod is nobody on its node"
+_INSIDE = "user namespace: root in the pod is an unprivileged user on its node"
 _ASKED = f"{_INSIDE}, as the cluster's policy requires"
 _HOST = "no user namespace: privileged BuildKit is root on its node"
 _SOURCE = "driver-opt user-namespaces"

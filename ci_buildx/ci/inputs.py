@@ -279,7 +279,7 @@ def drop_overridden(given: RawValues) -> RawValues:
     decided = {kind for kind in (PROVENANCE, SBOM) if given.read_text(kind)}
     attests = given.read_texts("attests") if decided else []
     kept = [text for text in attests if not any(is_of_type(text, kind) for kind in decided)]
-    return given.with_changes(attests=kept) if kept != attests else given
+    return given.replace_values(attests=kept) if kept != attests else given
 
 
 def is_of_type(text: str, kind: str) -> bool:

@@ -193,7 +193,7 @@ def check_name(name: str, source: str) -> str:
     if len(name) > _LONGEST:
         raise InputError(f"name {name!r} is longer than {_LONGEST} characters", source=source)
     if name == NO_BUILDER:
-        raise InputError(f"{name!r} stands for no builder", source=source, fix="choose another name")
+        raise InputError(f"{name!r} cannot name a builder", source=source, fix="choose another name")
     from ci_buildx.builder.lifecycle.records import is_job_builder_name
 
     if is_job_builder_name(name):

@@ -75,7 +75,11 @@ class ProcessContext:
             self.stdout.flush()
             answer = self.stdin.readline()
         if not answer:
-            raise InputError("nobody confirms this", source="--force", fix="add it to do it without being asked")
+            raise InputError(
+                "confirmation required, but stdin is not interactive",
+                source="--force",
+                fix="add it to skip the question",
+            )
         return answer.strip().lower() == "y"
 
     def note(self, text: str) -> None:

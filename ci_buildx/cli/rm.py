@@ -54,13 +54,13 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     names = list(target.read_names(answers))
     from ci_buildx.manage import builders
 
-    def say(name: str) -> None:
+    def report_removal(name: str) -> None:
         around.stdout.write(f"{name} removed\n")
 
     removal = builders.RemovalRequest(
         keep_state=answers.switch("keep-state"),
         timeout=target.read_timeout(answers),
-        say=say,
+        say=report_removal,
         tell=lambda kept: around.note(str(kept)),
     )
     if answers.switch("all-inactive"):

@@ -132,5 +132,5 @@ def _read_class_member(pattern: str, at: int) -> tuple[str, int]:
     if at + 1 >= len(pattern):
         raise PatternError(pattern, "a [ is not closed")
     if "\udc80" <= pattern[at] <= "\udcff":
-        raise PatternError(pattern, "a class holds what is no UTF-8")
+        raise PatternError(pattern, "a class contains invalid UTF-8")
     return pattern[at], at + 1

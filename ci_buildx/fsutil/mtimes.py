@@ -39,11 +39,11 @@ def make_fixed_clock(root: Path, seconds: int) -> Clock:
     """
     top = os.fsencode(os.path.realpath(root))
 
-    def clock(entry: TreeEntry) -> int:
+    def compute_mtime(entry: TreeEntry) -> int:
         fraction = _compute_checksum(top, entry.path) % _LARGEST_FRACTION if entry.is_regular and entry.size else 0
         return seconds * _SECOND + fraction
 
-    return clock
+    return compute_mtime
 
 
 def _compute_checksum(root: bytes, path: bytes) -> int:

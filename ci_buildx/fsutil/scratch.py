@@ -56,7 +56,7 @@ def open_folder(base: Path | None = None, *, name: str = "") -> Iterator[Path]:
 
     ``name`` is for folders that other processes have to find; it begins with ``JOB``. Raises OSError.
     """
-    folder = (base or system()) / (name or f"{PREFIX}{os.urandom(6).hex()}")
+    folder = (base or find_system_folder()) / (name or f"{PREFIX}{os.urandom(6).hex()}")
     with _lock:
         if _over:
             raise InterruptedError("the process ends")
@@ -96,7 +96,7 @@ def sweep(base: Path) -> None:
 def sweep_all() -> None:
     """Sweep every folder for temporary files that kube-builder may have used."""
     runners = os.environ.get("RUNNER_TEMP")
-    for base in dict.fromkeys((*list_socket_bases(), str(system()), *([runners] if runners else ()))):
+    for base in dict.fromkeys((*list_socket_bases(), str(find_system_folder()), *([runners] if runners else ()))):
         sweep(Path(base))
 
 
@@ -105,10 +105,10 @@ def name_shared(prefix: str, base: str | None = None) -> Path:
 
     ``prefix`` is ``DOCKER``, ``BAKE`` or ``KUBECONFIG``.
     """
-    return Path(base or system()) / f"{prefix}{os.urandom(8).hex()}"
+    return Path(base or find_system_folder()) / f"{prefix}{os.urandom(8).hex()}"
 
 
-def system() -> Path:
+def find_system_folder() -> Path:
     """Return the system's folder for temporary files."""
     import tempfile
 

@@ -155,7 +155,7 @@ class EntryIndex:
 # : Divisor for the room that STATs may take while files are pending, so that both sides stay busy.
 _STATS_SHARE = 4
 # : Minimum room in bytes for a piece of a file, except for the first one: each message costs both sides time.
-_CRUMB = 4096
+_SMALLEST = 4096
 
 
 class TreeSender:
@@ -185,7 +185,7 @@ class TreeSender:
         try:
             message = packets.decode_packet(packet)
         except ValueError as error:
-            self._fail(f"BuildKit sent what is no packet: {error}")
+            self._fail(f"BuildKit sent an invalid packet: {error}")
             return
         if message.kind is packets.PacketKind.REQUEST:
             self._asked.append(message.id)
@@ -256,7 +256,7 @@ class TreeSender:
 
     def _deliver(self, out: list[bytes], room: int) -> int:
         size = 0
-        while self._has_files and (room - size >= _CRUMB or not size):
+        while self._has_files and (room - size >= _SMALLEST or not size):
             if self._content is None:
                 self._content = self._open_next()
             messages = self._content.read(room - size)

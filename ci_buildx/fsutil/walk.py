@@ -60,9 +60,9 @@ class _SymlinkResolver:
     def add(self, path: str) -> None:
         waiting = [path]
         while waiting:
-            waiting += reversed(self._step(waiting.pop()))
+            waiting += reversed(self._follow_link(waiting.pop()))
 
-    def _step(self, path: str) -> list[str]:
+    def _follow_link(self, path: str) -> list[str]:
         """Follow ``path`` to its first symlink and return the targets, each with the rest of the path appended."""
         current, rest = ".", filepath.join_paths(".", path)
         while True:

@@ -151,7 +151,7 @@ class _DoctorRun:
             found = None
         self.add(checks.check_pod_security(found, rootless=self.wishes.builder.rootless))
         self._ask((*rights.BUILDING, *rights.KEEPING), name)
-        self._at_opt_outs(name)
+        self._check_opt_outs(name)
 
     def _check_job_namespaces(self) -> None:
         everywhere = (*rights.ENTERING[:1], *rights.LEAVING, *rights.BUILDING)
@@ -161,7 +161,7 @@ class _DoctorRun:
             self.add(CheckResult(topic="rights", subject="namespaces of jobs", status=CheckStatus.OK, detail=detail))
             return
         self._ask(rights.ENTERING)
-        self._at_opt_outs()
+        self._check_opt_outs()
         if self.can_build:
             self._check_admission_policies()
 
@@ -180,7 +180,7 @@ class _DoctorRun:
         self.add(CheckResult(topic="policy", subject=rights.INSIDE, status=CheckStatus.MISSING, detail=detail))
         self.add_sheet()
 
-    def _at_opt_outs(self, namespace: str = "") -> None:
+    def _check_opt_outs(self, namespace: str = "") -> None:
         """Check whether RBAC exempts this user from pod rules of the admission policies."""
         unconfined, host_access = (
             self._may(
@@ -188,7 +188,9 @@ class _DoctorRun:
             )
             for verb in (rights.UNCONFINE, rights.USE_HOST)
         )
-        self.add(checks.opt_outs(unconfined, host_access, option=f" --namespace {namespace}" if namespace else ""))
+        self.add(
+            checks.report_opt_outs(unconfined, host_access, option=f" --namespace {namespace}" if namespace else "")
+        )
 
     def _ask(self, rules: Sequence[RoleRule], namespace: str = "") -> bool:
         """Return whether the user has all of the rights, and record a finding for each rule."""

@@ -129,7 +129,7 @@ def _view_builder(kube: KubeClient, record: StoredBuilder, deadline: float | Non
         # A user who may list all namespaces need not have the rights to read the builders' keys.
         return BuilderView(record=record, seats=tuple(seats), error=str(failure))
 
-    def asked(seat: ReplicaView) -> ReplicaView:
+    def ask_running(seat: ReplicaView) -> ReplicaView:
         return (
             _ask_replica(make_dialer(kube, builder, seat.node), seat, deadline)
             if seat.status is ReplicaStatus.RUNNING
@@ -137,7 +137,7 @@ def _view_builder(kube: KubeClient, record: StoredBuilder, deadline: float | Non
         )
 
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        return BuilderView(record=record, seats=tuple(pool.map(asked, seats)))
+        return BuilderView(record=record, seats=tuple(pool.map(ask_running, seats)))
 
 
 def _ask_replica(way: PodDialer, seat: ReplicaView, deadline: float) -> ReplicaView:

@@ -77,7 +77,7 @@ def prepare_file(env: Mapping[str, str]) -> Path:
     """Return the file of current builders and create its folder. Raises InputError if that is impossible."""
     file = _locate_file(env)
     if file is None:
-        raise InputError("there is no folder to remember the builder in", fix="set HOME or XDG_STATE_HOME")
+        raise InputError("no folder for the current builder", fix="set HOME or XDG_STATE_HOME")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -34,7 +34,7 @@ from ci_buildx.settings.values import TransportChoice
 
 LIFETIME = 120
 """Seconds after which the cluster ends a probe pod whose doctor was killed."""
-OPEN, FENCED, KNOCKING = "open", "fenced", "knocking"
+OPEN, CLOSED, PROBE = "open", "closed", "probe"
 ROLE = f"{labels.DOMAIN}probe"
 
 _PORT = 8080
@@ -44,7 +44,7 @@ _LISTEN = f"while :; do echo here | nc -l -p {_PORT} >/dev/null; done"
 # nc prints on stderr why it cannot connect (busybox 1.37, networking/nc.c). Any answer counts as reachable: a registry
 # that speaks TLS refuses the request, which is an answer. A network takes a moment to enforce a new policy, and a
 # listener takes a moment to listen again.
-_KNOCK = f"""\
+_PROBE_SCRIPT = f"""\
 connect() {{ printf 'GET /v2/ HTTP/1.0\\r\\n\\r\\n' | timeout 6 nc -w 3 "$1" "$2" 2>&1 >/dev/null | tail -n 1; }}
 tell() {{ echo "$1 $2" >> /dev/termination-log; }}
 try() {{
@@ -57,7 +57,7 @@ try() {{
   [ $failed -lt 2 ] && why=""
   echo "$why"
 }}
-if [ -n "$OPEN" ]; then tell {OPEN} "$(try "$OPEN" once)"; tell {FENCED} "$(try "$FENCED" "")"; fi
+if [ -n "$OPEN" ]; then tell {OPEN} "$(try "$OPEN" once)"; tell {CLOSED} "$(try "$CLOSED" "")"; fi
 while [ $# -ge 3 ]; do tell "$1" "$(connect "$2" "$3")"; shift 3; done
 """
 
@@ -97,7 +97,7 @@ def make_probe_pod(
     words = [word for each in targets for word in (each.name, each.host, str(each.port))]
     env = [{"name": role.upper(), "value": address} for role, address in listening.items()]
     return _make_probe_job(
-        location, KNOCKING, image, marks, {"command": ["sh", "-c", _KNOCK, "sh", *words], "env": env}
+        location, PROBE, image, marks, {"command": ["sh", "-c", _PROBE_SCRIPT, "sh", *words], "env": env}
     )
 
 
@@ -109,12 +109,12 @@ def make_probe_network_policy(
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": {
-            "name": location.make_object_name(FENCED),
+            "name": location.make_object_name(CLOSED),
             "labels": dict(marks),
             "ownerReferences": [dict(owner) for owner in owners],
         },
         "spec": {
-            "podSelector": {"matchLabels": {labels.BUILDER: location.name, ROLE: FENCED}},
+            "podSelector": {"matchLabels": {labels.BUILDER: location.name, ROLE: CLOSED}},
             "policyTypes": ["Ingress"],
             "ingress": [],
         },
@@ -272,7 +272,7 @@ class _TrialBuilder:
             return [CheckResult(topic="network policy", status=CheckStatus.UNKNOWN, detail=detail)]
         findings = [self._check_registry(each.name, seen) for each in targets]
         why_open = seen.get(OPEN, "it said nothing") if listening else "no NetworkPolicy or no pod could be made"
-        return [*findings, checks.check_network_policy(why_open, seen.get(FENCED, ""))]
+        return [*findings, checks.check_network_policy(why_open, seen.get(CLOSED, ""))]
 
     def _check_registry(self, name: str, seen: Mapping[str, str]) -> CheckResult:
         why = seen.get(name, "the pod said nothing of it")
@@ -289,10 +289,10 @@ class _TrialBuilder:
         marks, image = self.identity.labels, self.settings.image
         jobs = {
             role: self.kube.create(self.location.jobs_path, make_listener_pod(self.location, role, image, marks))
-            for role in (FENCED, OPEN)
+            for role in (CLOSED, OPEN)
         }
         policies = f"/apis/networking.k8s.io/v1/namespaces/{self.location.namespace}/networkpolicies"
-        owner = objects.make_job_owner_reference(jobs[FENCED])
+        owner = objects.make_job_owner_reference(jobs[CLOSED])
         try:
             self.kube.create(policies, make_probe_network_policy(self.location, marks, [owner]))
         except Forbidden:
@@ -308,7 +308,7 @@ class _TrialBuilder:
 
     def _read(self) -> dict[str, str] | None:
         for pod in self._watch_pods():
-            seen = read_probe_results(pod) if pod["metadata"]["labels"].get(ROLE) == KNOCKING else None
+            seen = read_probe_results(pod) if pod["metadata"]["labels"].get(ROLE) == PROBE else None
             if seen is not None:
                 return seen
         return None

@@ -158,7 +158,7 @@ class _Watch:
             copy = connected.dup()
             self._sockets.append(copy)
             if self.is_over:
-                _cut(copy)
+                _shut_down(copy)
 
     def close(self) -> None:
         """Stop watching, and close the duplicates."""
@@ -172,10 +172,10 @@ class _Watch:
         with self._lock:
             self.is_over = True
             for one in self._sockets:
-                _cut(one)
+                _shut_down(one)
 
 
-def _cut(connected: socket.socket) -> None:
+def _shut_down(connected: socket.socket) -> None:
     with suppress(OSError):
         connected.shutdown(socket.SHUT_RDWR)
 

@@ -74,7 +74,7 @@ def is_secret_attribute(name: str) -> bool:
     return bool(_ATTRIBUTE.fullmatch(name))
 
 
-def secrets_in(text: str) -> Iterator[str]:
+def find_secrets(text: str) -> Iterator[str]:
     """Yield the credentials in a value as a user wrote it: logins of URLs, and values with a secret's name.
 
     The end of such a value depends on its parser, so each possible end is yielded, unless it is too short to be
@@ -86,32 +86,32 @@ def secrets_in(text: str) -> Iterator[str]:
         except (ValueError, RecursionError):
             items = ()
         for item in items if isinstance(items, list) else ():
-            yield from secrets_in(str(item))
+            yield from find_secrets(str(item))
     yield from find_logins(text)
     for line in text.splitlines() if "=" in text else ():
         for found in islice(_NAME.finditer(line), _MOST_NAMES):
             value = line[found.end() :][:_LONGEST_VALUE]
             if is_secret_name(found[1]) or is_secret_attribute(found[1]):
-                yield from (end for end in _ends(value) if len(end) >= SHORTEST)
+                yield from (end for end in _list_ends(value) if len(end) >= SHORTEST)
             elif _PROXY.fullmatch(found[1]):
-                yield from _proxy_logins(value)
+                yield from _find_proxy_logins(value)
 
 
-def of_pair(name: str, value: str) -> Iterator[str]:
+def find_pair_secrets(name: str, value: str) -> Iterator[str]:
     """Yield the credentials in a build argument, unless they are too short to be searched for."""
     if is_secret_name(name) and len(value) >= SHORTEST:
         yield value
     elif _PROXY.fullmatch(name):
-        yield from _proxy_logins(value)
+        yield from _find_proxy_logins(value)
     yield from find_logins(value)
 
 
-def _proxy_logins(value: str) -> Iterator[str]:
+def _find_proxy_logins(value: str) -> Iterator[str]:
     if "://" not in value and (found := _BARE_LOGIN.match(value.strip())):
         yield found[1]
 
 
-def _ends(value: str) -> Iterator[str]:
+def _list_ends(value: str) -> Iterator[str]:
     yield value
     yield value.strip().strip("\"'")
     yield value.replace('""', '"')
@@ -148,12 +148,12 @@ def list_spellings(
             lines = secret.splitlines()
             for text in (secret, *(line.strip() for line in lines if len(lines) > 1)):
                 if len(text) <= _LONGEST and (text is secret or len(text) >= _SHORTEST_LINE):
-                    spellings = (*_spellings(text), *page(text))
+                    spellings = (*_list_spellings(text), *page(text))
                     forms.update(form for form in spellings if len(form) >= min(shortest, len(text)))
     return tuple(sorted(forms, key=len, reverse=True))
 
 
-def _spellings(text: str) -> Iterator[str]:
+def _list_spellings(text: str) -> Iterator[str]:
     for form in (text, unquote(text)):
         yield from (form, repr(form)[1:-1], json.dumps(form)[1:-1], json.dumps(form, ensure_ascii=False)[1:-1])
         data = _encode(form)
@@ -177,36 +177,36 @@ def _encode(text: str) -> bytes:
 
 def list_process_secrets(env: Mapping[str, str], argv: Iterable[str]) -> tuple[str, ...]:
     """Return the texts that errors must not quote from the variables and arguments of this process."""
-    return list_spellings((*of_environment(env), *_of_arguments(argv)))
+    return list_spellings((*find_environment_secrets(env), *_find_argument_secrets(argv)))
 
 
-def of_environment(env: Mapping[str, str]) -> Iterator[str]:
+def find_environment_secrets(env: Mapping[str, str]) -> Iterator[str]:
     """Yield the secrets among the variables, unchanged."""
     for name, value in env.items():
         given = _INPUT.match(name)
         own = given[1].lower().replace("_", "-") if given else ""
         if own in SECRET_INPUTS and (own != "kubeconfig" or describe_pasted(value)):
-            yield from _of_input(value)
+            yield from _find_input_secrets(value)
         elif _is_secret_variable(name, value) or describe_pasted(value) not in _NO_CREDENTIALS:
             yield value
         if "=" in value or "@" in value:
-            yield from secrets_in(value)
+            yield from find_secrets(value)
 
 
 def _is_secret_variable(name: str, value: str) -> bool:
     return is_secret_name(name) and not _PLACES.search(name) and not _is_place(value)
 
 
-def _of_arguments(argv: Iterable[str]) -> Iterator[str]:
+def _find_argument_secrets(argv: Iterable[str]) -> Iterator[str]:
     for argument in argv:
-        yield from secrets_in(argument)
+        yield from find_secrets(argument)
         name, _, value = argument.partition("=")
         for text in (value, value.partition("=")[2], name, argument):
             if describe_pasted(text) and not (text is argument and _OPTION.match(text)):
                 yield text
 
 
-def _of_input(value: str) -> Iterator[str]:
+def _find_input_secrets(value: str) -> Iterator[str]:
     """Yield the secrets of an input that is secret as a whole: all of it, and the values of ``name=value`` lines.
 
     The path of a file is not a secret.
@@ -218,7 +218,7 @@ def _of_input(value: str) -> Iterator[str]:
         name, mark, rest = line.partition(":")
         key = name.strip(" -\"'").replace("-", "_")
         if mark and is_secret_name(key) and not key.endswith(("_uri", "_url")):  # YAML or JSON
-            yield from _ends(rest.strip())
+            yield from _list_ends(rest.strip())
         elif "=" in line and not _FIELD_NAME.match(line):
             yield line.partition("=")[2].strip()
 

@@ -156,10 +156,10 @@ def _make_reader(names: tuple[str, ...]) -> Callable[[object], Any]:
 
 
 def _make_comparison(compare: Callable[[object, object], bool]) -> Callable[[object, object], Any]:
-    def method(self: object, other: object) -> Any:
+    def compare_values(self: object, other: object) -> Any:
         return compare(self, other) if other.__class__ is self.__class__ else NotImplemented
 
-    return method
+    return compare_values
 
 
 def _make_ordering(

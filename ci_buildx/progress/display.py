@@ -84,14 +84,14 @@ class BuildDisplay:
 
     def update(self, status: StatusUpdate, node: str = "") -> None:
         """Process a status message of ``node``; "" for our own phases and in builds with one node."""
-        status = self._without(_add_node_names(status, node))
+        status = self._mask_update(_add_node_names(status, node))
         with self._lock:
             now = self.clock()
             changes = self._graph.update(status, node=node, now=now)
             self._renderer.take(RendererUpdate(status=status, changes=changes, now=now))
             self._start_ticker()
 
-    def masked(self, text: str) -> str:
+    def mask(self, text: str) -> str:
         """Return ``text`` with secrets masked."""
         return self._masked(text)
 
@@ -123,7 +123,7 @@ class BuildDisplay:
         """Show a warning of our own."""
         with self._lock:
             self._renderer.refresh(self.clock())
-            self._renderer.warn(self.masked(text))
+            self._renderer.warn(self.mask(text))
 
     def forgive(self, node: str) -> None:
         """Leave failures on ``node`` so far out of the final report, because the build is retried."""
@@ -156,10 +156,10 @@ class BuildDisplay:
         with self._lock:
             now = self.clock()
             return BuildReport(
-                title=self.masked(title),
+                title=self.mask(title),
                 timeline=timeline.read_timeline(self._graph, now=now, laps=laps),
                 summary=summarize_graph(self._graph, now=now),
-                failure=self.masked(failure),
+                failure=self.mask(failure),
             )
 
     def close(self, error: BaseException | None = None) -> None:
@@ -173,12 +173,12 @@ class BuildDisplay:
             self._closing.set()
             if self._diverts:
                 debug.divert(None)
-            excerpt = self.masked(error.excerpt) if isinstance(error, SolveError) else ""
+            excerpt = self.mask(error.excerpt) if isinstance(error, SolveError) else ""
             self._renderer.close(self._graph, self.clock(), excerpt=excerpt)
         if self._ticker is not None:
             self._ticker.join()
 
-    def _without(self, status: StatusUpdate) -> StatusUpdate:
+    def _mask_update(self, status: StatusUpdate) -> StatusUpdate:
         """Return the message with secrets masked, except in the output of build steps.
 
         Step names contain their sources, and errors repeat what was sent to a daemon. Output of build steps is
@@ -186,32 +186,32 @@ class BuildDisplay:
         """
         return replace(
             status,
-            vertexes=tuple(map(self._vertex, status.vertexes)),
-            statuses=tuple(map(self._status, status.statuses)),
-            warnings=tuple(map(self._warning, status.warnings)),
+            vertexes=tuple(map(self._mask_vertex, status.vertexes)),
+            statuses=tuple(map(self._mask_status, status.statuses)),
+            warnings=tuple(map(self._mask_warning, status.warnings)),
             logs=tuple(map(self._log, status.logs)),
         )
 
-    def _vertex(self, vertex: Vertex) -> Vertex:
-        group = vertex.group and replace(vertex.group, name=self.masked(vertex.group.name))
-        shown = self.masked(vertex.name), self.masked(vertex.error), group
+    def _mask_vertex(self, vertex: Vertex) -> Vertex:
+        group = vertex.group and replace(vertex.group, name=self.mask(vertex.group.name))
+        shown = self.mask(vertex.name), self.mask(vertex.error), group
         if shown == (vertex.name, vertex.error, vertex.group):
             return vertex
         return replace(vertex, name=shown[0], error=shown[1], group=group)
 
-    def _status(self, status: VertexStatus) -> VertexStatus:
-        shown = self.masked(status.id), self.masked(status.name)
+    def _mask_status(self, status: VertexStatus) -> VertexStatus:
+        shown = self.mask(status.id), self.mask(status.name)
         # Hot path: there are thousands of these, so unchanged ones are not copied.
         return status if shown == (status.id, status.name) else replace(status, id=shown[0], name=shown[1])
 
-    def _warning(self, warning: VertexWarning) -> VertexWarning:
-        detail = tuple(map(self.masked, warning.detail))
-        return replace(warning, short=self.masked(warning.short), detail=detail, url=self.masked(warning.url))
+    def _mask_warning(self, warning: VertexWarning) -> VertexWarning:
+        detail = tuple(map(self.mask, warning.detail))
+        return replace(warning, short=self.mask(warning.short), detail=detail, url=self.mask(warning.url))
 
     def _log(self, log: VertexLog) -> VertexLog:
         if not log.vertex.startswith(PHASE_DIGEST):
             return log
-        return replace(log, data=self.masked(log.data.decode(errors="replace")).encode())
+        return replace(log, data=self.mask(log.data.decode(errors="replace")).encode())
 
     def _start_ticker(self) -> None:
         if self._renderer.period is not None and self._ticker is None and not self._closing.is_set():

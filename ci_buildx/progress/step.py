@@ -89,7 +89,7 @@ def drop_controls(text: str, *, colours: bool = True) -> str:
     return _UNSAFE.sub(lambda found: found[0] if colours and _COLOUR.fullmatch(found[0]) else "", text)
 
 
-def escaped(document: str) -> str:
+def escape_controls(document: str) -> str:
     """Escape the characters of a JSON document that :func:`drop_controls` would remove, as ``\\u`` sequences."""
     if document.isascii() and document.isprintable():
         return document

@@ -55,7 +55,7 @@ def check_realm(url: str, host: str, trust: RegistryTrust) -> None:
     if found is Reach.EVERYWHERE:
         return
     registry = parse_origin(f"https://{host}")
-    if registry is None or registry.host == origin.host or trust.declares(origin.authority):
+    if registry is None or registry.host == origin.host or trust.has_declared(origin.authority):
         return
     if _list_reach(registry) & _ALSO_FROM[found]:
         return

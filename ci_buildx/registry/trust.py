@@ -38,12 +38,12 @@ class RegistryTrust:
         """Return whether TLS settings were declared for a host."""
         return host in self.insecure or host in self.authorities
 
-    def declares(self, host: str) -> bool:
+    def has_declared(self, host: str) -> bool:
         """Return whether the user declared anything for a host."""
         declared = self.plain | self.insecure | self.secured | self.mirrors
         return host in declared or host in self.authorities or host in self.keypairs
 
-    def with_insecure(self, hosts: Iterable[str]) -> RegistryTrust:
+    def allow_insecure(self, hosts: Iterable[str]) -> RegistryTrust:
         """Return a copy in which ``hosts`` may use plain HTTP or unverified TLS (``registry.insecure=true``)."""
         added = frozenset(hosts)
         return replace(self, plain=self.plain | added, insecure=self.insecure | added) if added else self

@@ -68,7 +68,7 @@ def raise_on_signals() -> Iterator[Callable[[], None]]:
         yield lambda: None
         return
 
-    def hear(number: int, _frame: FrameType | None) -> None:
+    def record_signal(number: int, _frame: FrameType | None) -> None:
         _heard.append(number)
         raise Interrupted(number)
 
@@ -77,7 +77,7 @@ def raise_on_signals() -> Iterator[Callable[[], None]]:
             signal.signal(number, signal.SIG_IGN)
 
     known = len(_heard)
-    previous = {number: signal.signal(number, hear) for number in _list_owned()}
+    previous = {number: signal.signal(number, record_signal) for number in _list_owned()}
     try:
         yield pass_over
     except Exception as error:

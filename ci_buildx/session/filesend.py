@@ -214,7 +214,7 @@ def open_image_load(daemon: DockerDaemon) -> Iterator[ImageLoader]:
     """
     try:
         with _connect(daemon) as connection:
-            connection.sendall(http1.encode_request("POST", _PATH, _headers(daemon), chunked=True))
+            connection.sendall(http1.encode_request("POST", _PATH, _make_headers(daemon), chunked=True))
             loader = ImageLoader(connection)
             yield loader
             connection.sendall(http1.LAST_CHUNK)
@@ -250,7 +250,7 @@ def _connect(daemon: DockerDaemon) -> socket.socket:
     return connection
 
 
-def _headers(daemon: DockerDaemon) -> dict[str, str]:
+def _make_headers(daemon: DockerDaemon) -> dict[str, str]:
     host = f"[{daemon.host}]" if ":" in daemon.host else daemon.host
     return {"Host": f"{host}:{daemon.port}" if daemon.socket is None else "docker", "Content-Type": "application/x-tar"}
 

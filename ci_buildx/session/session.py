@@ -47,7 +47,7 @@ _EXPOSE = "x-docker-expose-session-"
 _HEALTH_TIMEOUT = "x-buildkit-session-health-custom-timeout"
 """Milliseconds between two health checks, and for the response to one (BuildKit 0.34.2, ``session/grpc.go``)."""
 _DATA_FIELD = 1
-_CRUMB_WAIT = 0.05
+_SMALL_WAIT = 0.05
 
 
 class Attachable(Protocol):
@@ -119,9 +119,9 @@ class BuildSession:
                 while not parts and not self._closed:
                     # Data held back for lack of room is sent anyway if the peer does not widen the window soon.
                     held = self._connection.held
-                    moved = self._changed.wait(_CRUMB_WAIT if held else PING_INTERVAL)
+                    moved = self._changed.wait(_SMALL_WAIT if held else PING_INTERVAL)
                     self._ping_if_silent()
-                    parts = self._connection.pump(BATCH, crumbs=held and not moved)
+                    parts = self._connection.pump(BATCH, small=held and not moved)
             if not parts:
                 return
             size = sum(map(len, parts))

@@ -293,7 +293,7 @@ def _make_cluster(given: RawValues) -> ClusterSettings:
         return ClusterSettings(content=Secret(content), context=context, oidc=oidc)
     if looks := describe_pasted(text, is_path=":" not in text):
         fix = "name a file (on GitLab: a variable of type File), or give its content with all its line breaks"
-        raise InputError(f"is no path and no whole kubeconfig: it looks like {looks}", source=source, fix=fix)
+        raise InputError(f"neither a path nor a complete kubeconfig: it looks like {looks}", source=source, fix=fix)
     if not given.read_text("kubeconfig"):
         files = tuple(Path(name) for name in text.split(os.pathsep) if name)
         return ClusterSettings(kubeconfig=files, context=context, oidc=oidc)

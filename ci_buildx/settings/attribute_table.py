@@ -77,7 +77,7 @@ _IMAGE = (
     *_COMPRESSION,
     _EPOCH,
     _make_text(
-        "annotation.*", "annotations, also `annotation-index.*`, `annotation-manifest[linux/amd64].*` and the like"
+        "annotation.*", "annotations, also `annotation-index.*`, `annotation-manifest[linux/amd64].*` and similar"
     ),
 )
 _PUSHED = (

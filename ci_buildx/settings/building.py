@@ -247,7 +247,7 @@ def _check_push(build: BuildSettings, given: RawValues) -> None:
     if build.tags or build.call or not (build.push or nameless):
         return
     source = given.find_source("push" if build.push else "outputs")
-    raise InputError("there is no name to push to", source=source, fix="add --tag registry/name:tag")
+    raise InputError("missing image name to push to", source=source, fix="add --tag registry/name:tag")
 
 
 def _is_push(output: TypedAttributes) -> bool:
@@ -268,7 +268,7 @@ def _check_epoch(build: BuildSettings, given: RawValues) -> None:
     if build.context_mtime is ContextMtime.EPOCH:
         epoch = dict(build.build_args).get(EPOCH, "")
         if not (epoch.isascii() and epoch.isdigit()):
-            message = f"{EPOCH} is no number of seconds: {epoch!r}" if epoch else f"{EPOCH} is not set"
+            message = f"{EPOCH} is not a number of seconds: {epoch!r}" if epoch else f"{EPOCH} is not set"
             raise InputError(
                 message, source=given.find_source("context-mtime"), fix=f"set {EPOCH} to seconds since 1970"
             )

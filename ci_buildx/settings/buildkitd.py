@@ -97,11 +97,11 @@ def _read_files(host: str, options: Mapping[str, Any], source: str, cwd: Path) -
     return RegistryFiles(
         host=host,
         authorities=tuple(_read_authority(file, f"{place} ca", cwd) for file in authorities),
-        keypairs=tuple(_pair(pair, f"{place} keypair", cwd) for pair in keypairs),
+        keypairs=tuple(_read_pair(pair, f"{place} keypair", cwd) for pair in keypairs),
     )
 
 
-def _pair(pair: Mapping[str, str], source: str, cwd: Path) -> RegistryKeyPair:
+def _read_pair(pair: Mapping[str, str], source: str, cwd: Path) -> RegistryKeyPair:
     """Read a client certificate and its key; reject keys that do not match, which buildkitd could not use either."""
     import ssl
 

@@ -43,7 +43,7 @@ VARIABLES = (
     ),
     BuildxVariable(name="BUILDX_NO_DEFAULT_LOAD", effect="the driver option `default-load` has no effect"),
     BuildxVariable(name="BUILDX_GIT_INFO", effect="`false` leaves the commit out of the provenance"),
-    BuildxVariable(name="BUILDX_GIT_LABELS", effect="labels that tell of the commit: `1` or `full`"),
+    BuildxVariable(name="BUILDX_GIT_LABELS", effect="labels with the commit: `1` or `full`"),
     BuildxVariable(name="BUILDX_GIT_CHECK_DIRTY", effect="files that are not committed show in the revision"),
     BuildxVariable(name="BUILDX_METADATA_WARNINGS", effect="findings of build checks in the metadata file"),
     BuildxVariable(name="BUILDX_SEND_GIT_QUERY_AS_INPUT", effect="the Action's git context as a URL with a query"),
@@ -130,7 +130,7 @@ def find_daemon(env: Mapping[str, str], *, source: str) -> DockerDaemon:
         if url.scheme == "tcp" and url.hostname and not env.get("DOCKER_TLS_VERIFY"):
             return DockerDaemon(host=url.hostname, port=url.port or _PORT)
     except ValueError as error:
-        raise InputError(f"{HOST} is no address: {error}", source=source, fix=_FIX) from error
+        raise InputError(f"{HOST} is not an address: {error}", source=source, fix=_FIX) from error
     if url.scheme != "unix":
         raise InputError(f"a docker daemon at {given} cannot be reached from here", source=source, fix=_FIX)
     path = Path(url.path)

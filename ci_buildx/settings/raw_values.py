@@ -32,7 +32,7 @@ class RawValues:
     cwd: Path
     known: Mapping[str, Option] = field(default_factory=lambda: options.BY_NAME)
 
-    def with_changes(self, **values: Value) -> RawValues:
+    def replace_values(self, **values: Value) -> RawValues:
         """Return a copy with other values for some names; their sources stay."""
         return replace(self, values={**self.values, **values})
 

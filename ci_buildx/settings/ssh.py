@@ -83,7 +83,9 @@ def _read_source(name: str, paths: list[str], source: str, env: Mapping[str, str
     found = [cwd / path for path in paths]
     sockets = [path for path in found if _is_socket(name, path, source)]
     if sockets and len(found) > 1:
-        raise InputError(f"{name!r}: a socket stands for itself", source=source, fix="name one socket, or only keys")
+        raise InputError(
+            f"{name!r}: a socket cannot be combined with others", source=source, fix="name one socket, or only keys"
+        )
     if sockets:
         return SshSource(id=name, socket=sockets[0])
     return SshSource(id=name, keys=tuple(_read_key(name, path, source) for path in found))

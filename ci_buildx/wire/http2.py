@@ -336,12 +336,12 @@ class Http2Connection:
             if stream.receiver is not None:
                 stream.receiver.lose(reason)
 
-    def pump(self, limit: int, *, crumbs: bool = False) -> list[Buffer]:
+    def pump(self, limit: int, *, small: bool = False) -> list[Buffer]:
         """Return the frames to send now, about ``limit`` bytes; [] if nothing is queued or no window is open.
 
-        ``crumbs`` also uses up windows with little room, for when no other data has moved for a while.
+        ``small`` also uses up windows with little room, for when no other data has moved for a while.
         """
-        return self._outbox.pump(limit, crumbs=crumbs)
+        return self._outbox.pump(limit, small=small)
 
     def _forget(self, stream: Http2Stream) -> None:
         self._streams.pop(stream.id, None)

@@ -230,7 +230,7 @@ class Http2Stream:
         return data
 
 
-CRUMB = 8 << 10
+SMALLEST = 8 << 10
 """Bytes of room below which a stream with more data sends nothing: grpc-go answers tiny frames with tiny window
 updates."""
 
@@ -292,19 +292,19 @@ class FrameOutbox:
         self._active.pop(stream.id, None)
         stream.clear()
 
-    def pump(self, limit: int, *, crumbs: bool) -> list[Buffer]:
+    def pump(self, limit: int, *, small: bool) -> list[Buffer]:
         """Return the frames to send; see :meth:`ci_buildx.wire.http2.Http2Connection.pump`."""
         out: list[Buffer] = list(self._control)
         self._control.clear()
         self._answers = 0
         self.held = False
         for stream in list(self._active.values()):
-            limit -= self._pump_stream(stream, limit, crumbs, out)
+            limit -= self._pump_stream(stream, limit, small, out)
             if limit <= 0:
                 break
         return out
 
-    def _pump_stream(self, stream: Http2Stream, limit: int, crumbs: bool, out: list[Buffer]) -> int:
+    def _pump_stream(self, stream: Http2Stream, limit: int, small: bool, out: list[Buffer]) -> int:
         """Send data of one stream and return its size.
 
         Afterwards the stream is last in turn, or unscheduled if it has nothing to send now.
@@ -315,7 +315,7 @@ class FrameOutbox:
             limit = min(limit, max(_FIRST, stream.sent))
         while stream.queue or stream.producer is not None:
             room = min(self.room, stream.room, limit - sent)
-            if room <= 0 or (room < CRUMB and not crumbs and self._has_more(stream, room)):
+            if room <= 0 or (room < SMALLEST and not small and self._has_more(stream, room)):
                 self._active[stream.id] = stream
                 self.held = self.held or room > 0
                 return sent

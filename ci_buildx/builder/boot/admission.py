@@ -41,7 +41,7 @@ _CAUSES = (
     (
         compile_lazily(r"because it is being terminated"),
         "NamespaceTerminating",
-        "somebody deletes the namespace",
+        "the namespace is being deleted",
     ),
     (
         compile_lazily(r"no PriorityClass with name"),

@@ -113,11 +113,11 @@ class Boot:
     def wait_until_ready(self, node: NodePlan) -> tuple[PodView, ...]:
         """Wait until all pods of the node are ready. Raises BootError with Kubernetes' reason."""
 
-        def all_ready(pods: tuple[PodView, ...]) -> tuple[PodView, ...] | None:
+        def select_ready(pods: tuple[PodView, ...]) -> tuple[PodView, ...] | None:
             up = tuple(pod for pod in pods if pod.ready and not pod.terminating)
             return up if len(up) >= node.replicas else None
 
-        return self._wait_until(node, all_ready)
+        return self._wait_until(node, select_ready)
 
     def wait_until_up(self, node: NodePlan, name: str) -> PodView:
         """Wait until one pod of the node is ready, regardless of the others.
@@ -150,11 +150,11 @@ class Boot:
         Failing pods are left out. Raises BootError, with Kubernetes' reason, if all pods fail.
         """
 
-        def standing(pods: tuple[PodView, ...]) -> tuple[PodView, ...] | None:
+        def select_sound(pods: tuple[PodView, ...]) -> tuple[PodView, ...] | None:
             sound = [pod for pod in pods if self.judge_pod(node, pod.name).error is None]
             return (self._listed.is_set() and builder_pods.select_electable(sound, self._read_clock())) or None
 
-        return self._wait_until(node, standing, lambda: self._choose_best(node))
+        return self._wait_until(node, select_sound, lambda: self._choose_best(node))
 
     def record_answer(self, pod: str) -> None:
         """Record that buildkitd in ``pod`` has answered, so that its end is a loss, not a failure to start.

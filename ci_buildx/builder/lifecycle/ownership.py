@@ -44,7 +44,7 @@ def make_conflict(existing: Mapping[str, Any], manifest: Manifest) -> Conflict:
     return Conflict(
         f"{what} exists already, and this run did not make it{describe_creator(existing)}",
         status=409,
-        fix=f"start a new job, which takes another name; if nobody uses it: {removal}",
+        fix=f"start a new job, which uses another name; if it is unused: {removal}",
     )
 
 
@@ -53,10 +53,10 @@ def describe_creator(existing: Mapping[str, Any]) -> str:
     metadata = existing["metadata"]
     notes = metadata.get("annotations") or {}
     created = metadata.get("creationTimestamp") or ""
-    said = [f"created {_plain(created)}"] if created else []
+    said = [f"created {_escape_line(created)}"] if created else []
     for key, word in ((labels.CREATOR, "by"), (labels.REPOSITORY, "for"), (labels.RUN_URL, "in")):
         if notes.get(key):
-            said.append(f"{word} {_plain(notes[key])}")
+            said.append(f"{word} {_escape_line(notes[key])}")
     return f" ({', '.join(said)})" if said else ""
 
 
@@ -64,7 +64,7 @@ def _is_going(existing: Mapping[str, Any]) -> bool:
     return bool(existing["metadata"].get("deletionTimestamp"))
 
 
-def _plain(text: str) -> str:
+def _escape_line(text: str) -> str:
     """Return untrusted text as one short, printable line."""
     shown = text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
     return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}…"

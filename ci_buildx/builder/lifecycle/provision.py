@@ -115,8 +115,8 @@ def _create_contents(kube: KubeClient, draft: BuilderSpec, blueprint: ProvisionR
             kube, location.make_core_path("secrets"), objects.make_job_pull_secret(draft, blueprint.pull_login, owners)
         )
     if draft.settings.network is not None:
-        fence = objects.make_network_policy(draft, draft.settings.network, owners)
-        _create(kube, f"/apis/networking.k8s.io/v1/namespaces/{location.namespace}/networkpolicies", fence)
+        policy = objects.make_network_policy(draft, draft.settings.network, owners)
+        _create(kube, f"/apis/networking.k8s.io/v1/namespaces/{location.namespace}/networkpolicies", policy)
     if buildkitd.make_files(draft.settings):
         _create(kube, location.make_core_path("configmaps"), objects.make_job_config_map(draft, owners))
     secret = _create(

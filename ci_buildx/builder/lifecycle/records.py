@@ -254,11 +254,11 @@ def _list_workloads(kube: KubeClient, kinds: Sequence[Workload], namespace: str,
     """List the workloads of all kinds at once, in one namespace or in all ("")."""
     inside = f"/namespaces/{namespace}" if namespace else ""
 
-    def listed(kind: Workload) -> list[_Found]:
+    def list_workloads(kind: Workload) -> list[_Found]:
         items = kube.list(f"{kind.group}{inside}/{kind}", labelSelector=selector)["items"]
         return [(kind, item) for item in items if not item["metadata"].get("deletionTimestamp")]
 
-    return [found for part in _run_at_once(listed, kinds) for found in part]
+    return [found for part in _run_at_once(list_workloads, kinds) for found in part]
 
 
 def _run_at_once(work: Callable[[Workload], list[_Found]], kinds: Sequence[Workload]) -> Iterable[list[_Found]]:

@@ -119,21 +119,23 @@ def make_job_pull_secret(draft: BuilderSpec, login: Secret, owners: Sequence[Map
     }
 
 
-def make_network_policy(draft: BuilderSpec, fence: NetworkIsolation, owners: Sequence[Mapping[str, str]]) -> Manifest:
+def make_network_policy(
+    draft: BuilderSpec, isolation: NetworkIsolation, owners: Sequence[Mapping[str, str]]
+) -> Manifest:
     """Return a NetworkPolicy that admits only mTLS to the pods, from labelled runners if there are any.
 
     The kubelet's connections (probes, tunnels) do not count as network traffic.
     """
-    runners = {"podSelector": {"matchLabels": dict(fence.runners)}, "namespaceSelector": {}}
+    runners = {"podSelector": {"matchLabels": dict(isolation.runners)}, "namespaceSelector": {}}
     rule: Manifest = {"ports": [{"port": PORT, "protocol": "TCP"}]}
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
-        "metadata": _make_metadata(draft, draft.location.make_object_name("fence"), owners=owners),
+        "metadata": _make_metadata(draft, draft.location.make_object_name("network"), owners=owners),
         "spec": {
             "podSelector": {"matchLabels": {labels.BUILDER: draft.identity.name}},
             "policyTypes": ["Ingress"],
-            "ingress": [{**rule, "from": [runners]} if fence.runners else rule],
+            "ingress": [{**rule, "from": [runners]} if isolation.runners else rule],
         },
     }
 

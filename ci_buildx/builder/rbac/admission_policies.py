@@ -103,7 +103,7 @@ def make_job_policies(a_job: str, suffix: str = "") -> list[Manifest]:
             ),
             (
                 "object.?subjects.orValue([]).all(s, s.kind == 'User' && s.name == request.userInfo.username)",
-                "a job lets nobody in but itself",
+                "a job grants only itself access",
             ),
         ),
     )

@@ -152,7 +152,7 @@ def check_user_namespaces(nodes: Sequence[Mapping[str, Any]] | None) -> CheckRes
     return CheckResult(topic=topic, status=CheckStatus.WARNING, detail=detail)
 
 
-def opt_outs(unconfined: bool, host_access: bool, *, option: str = "") -> CheckResult:
+def report_opt_outs(unconfined: bool, host_access: bool, *, option: str = "") -> CheckResult:
     """Report which rules of the pod policies are lifted for the user; ``option`` ends the suggested command."""
     topic = "opt-outs"
     lifted = [
@@ -213,19 +213,19 @@ def check_reaper(schedules: Sequence[Mapping[str, Any]] | None) -> CheckResult:
     return CheckResult(topic=topic, status=CheckStatus.OK, detail=detail)
 
 
-def check_network_policy(open_failed: str, fenced_failed: str) -> CheckResult:
+def check_network_policy(open_failed: str, closed_failed: str) -> CheckResult:
     """Check whether NetworkPolicies are enforced.
 
-    ``open_failed`` is the error of reaching a pod without a policy, ``fenced_failed`` that of reaching one that a
+    ``open_failed`` is the error of reaching a pod without a policy, ``closed_failed`` that of reaching one that a
     policy closes; "" if it was reached.
     """
     topic = "network policy"
     if open_failed:
         detail = f"a pod did not reach another one ({open_failed}): whether policies are enforced cannot be told"
         return CheckResult(topic=topic, status=CheckStatus.UNKNOWN, detail=detail)
-    if fenced_failed:
+    if closed_failed:
         return CheckResult(
-            topic=topic, status=CheckStatus.OK, detail=f"enforced: a closed pod was not reached ({fenced_failed})"
+            topic=topic, status=CheckStatus.OK, detail=f"enforced: a closed pod was not reached ({closed_failed})"
         )
     detail = "not enforced by this cluster's network: mTLS alone keeps others from buildkitd, as it does everywhere"
     return CheckResult(topic=topic, status=CheckStatus.WARNING, detail=detail)

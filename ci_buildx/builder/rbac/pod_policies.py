@@ -80,13 +80,13 @@ def make_pod_policies(name: str, condition: str) -> list[Manifest]:
             *_make_host_rules(),
             *_make_identity_rules(),
             *_make_kernel_rules(),
-            _loose_rule(lifted=True),
+            _make_loose_rule(lifted=True),
             *root,
         ),
     )
 
 
-def of_builders() -> list[Manifest]:
+def make_builder_policies() -> list[Manifest]:
     """Return the policies on pods in builders' namespaces, for all users.
 
     A privileged pod is root only in a user namespace, and no pod has host access. A user's opt-out cannot count,
@@ -116,7 +116,7 @@ def of_builders() -> list[Manifest]:
                 "pods of builders have no network, processes, ports or folders of the host",
             ),
             *_make_kernel_rules(),
-            _loose_rule(lifted=False),
+            _make_loose_rule(lifted=False),
         ),
     )
 
@@ -268,7 +268,7 @@ def _make_kernel_rules() -> tuple[tuple[str, str], ...]:
     )
 
 
-def _loose_rule(*, lifted: bool) -> tuple[str, str]:
+def _make_loose_rule(*, lifted: bool) -> tuple[str, str]:
     """Return the rule on unconfined seccomp or AppArmor; ``lifted`` if unconfined.yaml allows them."""
     needs = "seccomp and AppArmor Unconfined need hostUsers: false or a container that is not root"
     closed = "!variables.loose || !variables.spec.?hostUsers.orValue(true)"

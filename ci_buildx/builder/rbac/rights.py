@@ -165,13 +165,13 @@ ENTERING: tuple[RoleRule, ...] = (
     RoleRule(
         resources=("namespaces",),
         verbs=("create", "get"),
-        why="the job's own namespace; the policy says which names, labels and creator it may have",
+        why="the job's own namespace; the policy restricts its name, labels and creator",
     ),
     RoleRule(
         group=RBAC_GROUP,
         resources=("rolebindings",),
         verbs=("create",),
-        why="the job lets itself into the namespace that it has made; the policy says that it is only there",
+        why="the job binds its role in the namespace that it has created; the policy allows this only there",
     ),
     RoleRule(
         group=RBAC_GROUP,

@@ -66,9 +66,9 @@ its name, and let itself into those: nothing else anywhere."""
 
 _CONFINING = """\
 For clusters whose nodes have user namespaces: in namespaces of builders, a privileged pod must run in one, so that
-root in it is nobody on the node, and no pod gets the host's network, processes, ports or folders. Beside jobs.yaml;
-the namespace of namespace.yaml is held to it when it is labelled app.kubernetes.io/managed-by=kube-builder and
-kube-builder.dev/builder=shared. Needs Kubernetes 1.30 or later."""
+root in it is an unprivileged user on the node, and no pod gets the host's network, processes, ports or folders.
+Apply it in addition to jobs.yaml. It also covers the namespace of namespace.yaml if that has the labels
+app.kubernetes.io/managed-by=kube-builder and kube-builder.dev/builder=shared. Needs Kubernetes 1.30 or later."""
 
 _UNCONFINED = """\
 The opt-out from user namespaces, beside jobs.yaml: jobs' accounts may run privileged pods that are root on their
@@ -108,7 +108,7 @@ def render_confined_pods() -> str:
 
     It grants no rights, and restricts all modes.
     """
-    documents = [_render_with_comments(each) for each in pod_policies.of_builders()]
+    documents = [_render_with_comments(each) for each in pod_policies.make_builder_policies()]
     return "".join(f"# {line}\n" for line in _CONFINING.splitlines()) + "---\n" + "---\n".join(documents)
 
 

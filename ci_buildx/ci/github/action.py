@@ -56,7 +56,7 @@ def _remove_builder(name: str, kubeconfig: str, env: Mapping[str, str], cwd: Pat
 
     given = inputs.read_inputs(env, cwd, known=setup.KNOWN if commands.read_state(env, setup.ALONE) else None)
     if kubeconfig and Path(kubeconfig).exists():
-        given = given.with_changes(kubeconfig=kubeconfig)
+        given = given.replace_values(kubeconfig=kubeconfig)
     with inputs.write_kubeconfig(inputs.add_variables(given)) as given:
         cluster = assembly.make_cluster_settings(given.select_build_options(), given.sources, env, cwd)
         found = reap.remove_job_builder(cluster, name, env=env, namespace=commands.read_state(env, step.NAMESPACE))

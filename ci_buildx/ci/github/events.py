@@ -118,7 +118,7 @@ def read_repository(event: WorkflowEvent) -> RepositoryFacts:
 
 def _read_short_length(text: str) -> int:
     if text and not text.isdecimal():
-        raise InputError(f"{text!r} is no number", source=SHORT_LENGTH)
+        raise InputError(f"{text!r} is not a number", source=SHORT_LENGTH)
     return int(text) if text else 7
 
 

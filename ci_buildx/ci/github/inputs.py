@@ -18,7 +18,7 @@ from ci_buildx.ci.github.events import WorkflowEvent
 from ci_buildx.ci.inputs import drop_overridden, is_of_type
 from ci_buildx.ci.metadata.facts import HEADS, PULL
 from ci_buildx.errors import InputError
-from ci_buildx.model.masker import SECRET_INPUTS, secrets_in
+from ci_buildx.model.masker import SECRET_INPUTS, find_secrets
 from ci_buildx.model.record import replace
 from ci_buildx.settings import assembly
 from ci_buildx.settings.attributes import NO_DEFAULTS, PROVENANCE
@@ -111,7 +111,7 @@ def write_kubeconfig(given: RawValues, announce: Callable[[str], None] = lambda 
         yield given
         return
     with logins.open_kubeconfig(text, folder=given.env.get("RUNNER_TEMP"), announce=announce) as path:
-        yield given.with_changes(kubeconfig=path)
+        yield given.replace_values(kubeconfig=path)
 
 
 _PRIVATE, _PUBLIC = "mode=min,inline-only=true", "mode=max"
@@ -125,14 +125,14 @@ def add_provenance(given: RawValues, event: WorkflowEvent) -> RawValues:
     asked = given.read_text("provenance")
     attests = given.read_texts("attests")
     if asked:
-        return given.with_changes(provenance=_add_builder_id(asked, url))
+        return given.replace_values(provenance=_add_builder_id(asked, url))
     if any(is_of_type(text, PROVENANCE) for text in attests):
-        return given.with_changes(
+        return given.replace_values(
             attests=[_add_builder_id(text, url) if is_of_type(text, PROVENANCE) else text for text in attests]
         )
     if read_boolean(given.env.get(NO_DEFAULTS, "")) or _is_for_docker(given):
         return given
-    return given.with_changes(provenance=_add_builder_id(_PRIVATE if event.is_private else _PUBLIC, url))
+    return given.replace_values(provenance=_add_builder_id(_PRIVATE if event.is_private else _PUBLIC, url))
 
 
 def _add_builder_id(text: str, url: str) -> str:
@@ -157,7 +157,7 @@ def _is_for_docker(given: RawValues) -> bool:
 def add_secrets(given: RawValues) -> RawValues:
     """Add the inputs ``secret-envs`` and ``secret-files`` to ``secrets``. Raises InputError."""
     more = [*_list_sources(given, "secret-envs", "env"), *_list_sources(given, "secret-files", "src")]
-    return given.with_changes(secrets=[*given.read_texts("secrets"), *more]) if more else given
+    return given.replace_values(secrets=[*given.read_texts("secrets"), *more]) if more else given
 
 
 def list_written_credentials(given: RawValues) -> Iterator[str]:
@@ -165,7 +165,9 @@ def list_written_credentials(given: RawValues) -> Iterator[str]:
     for name, value in given.values.items():
         if name in SECRET_INPUTS:
             continue
-        yield from secrets_in(value if isinstance(value, str) else "\n".join(value) if isinstance(value, list) else "")
+        yield from find_secrets(
+            value if isinstance(value, str) else "\n".join(value) if isinstance(value, list) else ""
+        )
 
 
 def _list_sources(given: RawValues, name: str, key: str) -> Iterator[str]:
@@ -215,4 +217,4 @@ def add_contexts(given: RawValues, event: WorkflowEvent) -> RawValues:
     secrets = given.read_texts("secrets")
     if used and token and not any(secret.startswith(f"{_TOKEN}=") for secret in secrets):
         secrets.append(f"{_TOKEN}.{urlsplit(event.server).netloc}={token}")
-    return given.with_changes(context=context, secrets=secrets, **{"build-contexts": named})
+    return given.replace_values(context=context, secrets=secrets, **{"build-contexts": named})

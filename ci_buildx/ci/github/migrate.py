@@ -223,12 +223,12 @@ def _dump_yaml(value: Any) -> str:
         def ignore_aliases(self, _data: Any) -> bool:
             return True
 
-    def text(dumper: Any, data: str) -> Any:
+    def represent_text(dumper: Any, data: str) -> Any:
         lines = "\n".join(line.rstrip() for line in data.strip().splitlines())
         several = "\n" in lines
         return dumper.represent_scalar(
             "tag:yaml.org,2002:str", f"{lines}\n" if several else lines, "|" if several else ""
         )
 
-    WorkflowDumper.add_representer(str, text)
+    WorkflowDumper.add_representer(str, represent_text)
     return str(yaml.dump(value, Dumper=WorkflowDumper, sort_keys=False, allow_unicode=True, width=1000))

@@ -68,7 +68,7 @@ def add_metadata(given: RawValues, made: ImageMetadata | None) -> RawValues:
     if made is None:
         return given
     tags = [*given.read_texts("tags"), *(tag for tag in made.tags if made.images)]
-    return given.with_changes(
+    return given.replace_values(
         tags=list(dict.fromkeys(tags)),
         labels=[f"{key}={value}" for key, value in made.labels],
         annotations=list(made.annotations) if given.read_text("annotations") else [],
@@ -78,17 +78,17 @@ def add_metadata(given: RawValues, made: ImageMetadata | None) -> RawValues:
 def make_metadata_outputs(made: ImageMetadata, given: RawValues) -> dict[str, str]:
     """Return the outputs by metadata-action's names. The bake files are written to the runner's temporary folder."""
 
-    def separated(values: tuple[str, ...], name: str) -> str:
+    def join_values(values: tuple[str, ...], name: str) -> str:
         separator = given.values.get(name)
         return (separator if isinstance(separator, str) and separator else "\n").join(values)
 
     labels = tuple(f"{key}={value}" for key, value in made.labels)
     texts = {
         "version": made.version,
-        "tags": separated(made.tags, "sep-tags"),
-        "tag-names": separated(made.tag_names, "sep-tags"),
-        "labels": separated(labels, "sep-labels"),
-        "annotations": separated(made.annotations, "sep-annotations"),
+        "tags": join_values(made.tags, "sep-tags"),
+        "tag-names": join_values(made.tag_names, "sep-tags"),
+        "labels": join_values(labels, "sep-labels"),
+        "annotations": join_values(made.annotations, "sep-annotations"),
         "json": json.dumps(made.to_json()),
     }
     return texts | _write_bake_files(made, given)

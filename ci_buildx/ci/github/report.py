@@ -58,7 +58,7 @@ def add_timeline(given: RawValues, env: Mapping[str, str]) -> RawValues:
     folder = env.get("RUNNER_TEMP")
     if given.read_text("timeline") or given.read_text("call") or not folder or _find_service(env) is None:
         return given
-    return given.with_changes(timeline=str(Path(folder) / f"kube-builder-{secrets.token_hex(4)}-timeline.html"))
+    return given.replace_values(timeline=str(Path(folder) / f"kube-builder-{secrets.token_hex(4)}-timeline.html"))
 
 
 def _find_service(env: Mapping[str, str]) -> ArtifactService | None:

@@ -84,7 +84,7 @@ def run_setup_builder(
             with open_builder(site, interrupts, identity, announce) as builder:
                 kept = interrupts.run(lambda: _wait_for_nodes(site, builder), settle=0)
     except BaseException as error:
-        hide_in(error, shown.masked)
+        hide_in(error, shown.mask)
         shown.cancel()
         shown.close(error)
         raise
@@ -210,4 +210,4 @@ def _keep_kubeconfig(given: RawValues, env: Mapping[str, str]) -> RawValues:
     path = logins.choose_kubeconfig_path(env.get("RUNNER_TEMP"))
     commands.append_value(env, commands.STATE, step.KUBECONFIG, str(path))
     logins.write_private_file(content, path)
-    return given.with_changes(kubeconfig=str(path))
+    return given.replace_values(kubeconfig=str(path))

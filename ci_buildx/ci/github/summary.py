@@ -42,9 +42,9 @@ class SummaryPage:
 
 def render_summary(page: SummaryPage) -> str:
     """Render the summary as GitHub-flavoured Markdown, which ends with an empty line."""
-    parts = [f"### {'❌' if page.error else '✅'} {_code(page.report.title)}", _render_outcome(page)]
+    parts = [f"### {'❌' if page.error else '✅'} {_render_code(page.report.title)}", _render_outcome(page)]
     if page.error:
-        parts.append(f"```text\n{_render_fence(page.error)}\n```")
+        parts.append(f"```text\n{_render_code_block(page.error)}\n```")
     if page.result is not None:
         parts += [_render_images(page.result, page.sizes), _render_pull_commands(page.result)]
     parts.append(_render_chart(page.report))
@@ -56,7 +56,7 @@ def render_summary(page: SummaryPage) -> str:
     rows = [(f"`{name}`", _escape_cell(value)) for name, value in page.inputs.items()]
     parts.append(_render_details("Inputs", _render_table(("input", "value"), rows)))
     if page.artifacts:
-        links = (f"[{_code(name)}]({quote_url(url, safe=_OF_URLS)})" for name, url in page.artifacts.items())
+        links = (f"[{_render_code(name)}]({quote_url(url, safe=_OF_URLS)})" for name, url in page.artifacts.items())
         parts.append("Artifacts: " + ", ".join(links))
     return "\n\n".join(part for part in parts if part) + "\n\n"
 
@@ -91,7 +91,7 @@ def _render_pull_commands(result: BuildResult) -> str:
     if not (result.references and result.digest):
         return ""
     lines = [f"docker pull {quote(f'{reference}@{result.digest}')}" for reference in result.references]
-    return "```sh\n" + "\n".join(map(_render_fence, lines)) + "\n```"
+    return "```sh\n" + "\n".join(map(_render_code_block, lines)) + "\n```"
 
 
 def _render_steps(steps: BuildSummary) -> str:
@@ -107,7 +107,7 @@ def _render_time(step: StepTime) -> str:
 
 def list_spellings(line: str) -> tuple[str, ...]:
     """Return all spellings of a line in a summary."""
-    return line, _escape_text(line), _escape_inline(line), _render_fence(line)
+    return line, _escape_text(line), _escape_inline(line), _render_code_block(line)
 
 
 def _render_phases(result: BuildResult) -> list[tuple[str, str]]:
@@ -133,7 +133,7 @@ def _escape_inline(line: str) -> str:
     return _WWW.sub(r"\1&#46;", text.replace("&#42;" * 3, MASK))
 
 
-def _code(value: str) -> str:
+def _render_code(value: str) -> str:
     """Render text as code on one line, inactive in Markdown and in GitHub's later passes (mentions, issues)."""
     return f"<code>{_escape_inline(' '.join(value.split()))}</code>" if value.strip() else ""
 
@@ -144,10 +144,10 @@ def _escape_cell(value: str) -> str:
     return "<br>".join(f"<code>{line}</code>" for line in lines if line)
 
 
-def _render_fence(text: str) -> str:
+def _render_code_block(text: str) -> str:
     """Break up runs of backticks and tildes, so that the text cannot end its code block."""
-    return _FENCE.sub(_spaced, drop_controls(text, colours=False)).strip()
+    return _FENCE.sub(_break_up, drop_controls(text, colours=False)).strip()
 
 
-def _spaced(fence: Match[str]) -> str:
-    return " ".join(fence[0])
+def _break_up(backticks: Match[str]) -> str:
+    return " ".join(backticks[0])

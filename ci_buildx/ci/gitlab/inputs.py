@@ -59,9 +59,9 @@ def fill_defaults(given: RawValues, *, folder: Path) -> RawValues:
         "lifetime": (f"{env['CI_JOB_TIMEOUT']}s" if env.get("CI_JOB_TIMEOUT") else "", "CI_JOB_TIMEOUT"),
         **_read_cluster_defaults(env),
     }
-    given = given.with_changes(timeline=str(folder / (given.read_text("timeline") or TIMELINE)))
+    given = given.replace_values(timeline=str(folder / (given.read_text("timeline") or TIMELINE)))
     missing = {name: pair for name, pair in found.items() if pair[0] and (name == "labels" or _is_missing(given, name))}
-    filled = given.with_changes(**{name: value for name, (value, _) in missing.items()})
+    filled = given.replace_values(**{name: value for name, (value, _) in missing.items()})
     return _add_sources(filled, {name: source for name, (_, source) in missing.items()})
 
 
@@ -70,7 +70,7 @@ def fill_cluster_defaults(given: RawValues) -> RawValues:
     found = {
         name: pair for name, pair in _read_cluster_defaults(given.env).items() if pair[0] and _is_missing(given, name)
     }
-    filled = given.with_changes(**{name: value for name, (value, _) in found.items()})
+    filled = given.replace_values(**{name: value for name, (value, _) in found.items()})
     return _add_sources(filled, {name: source for name, (_, source) in found.items()})
 
 
@@ -221,7 +221,7 @@ def write_kubeconfig(given: RawValues, *, folder: Path | None = None) -> Iterato
         yield given
         return
     with logins.open_kubeconfig(text, folder=str(folder) if folder else None) as path:
-        yield given.with_changes(kubeconfig=path)
+        yield given.replace_values(kubeconfig=path)
 
 
 @contextmanager
@@ -232,7 +232,7 @@ def open_private_folder(suffix: str) -> Iterator[Path]:
     """
     path = _locate_folder(suffix)
     if path.is_symlink() or (path.exists() and path.stat().st_uid != os.getuid()):
-        raise InputError(f"{path} is somebody else's", fix="set TMPDIR to a folder of this job's")
+        raise InputError(f"{path} belongs to another user", fix="set TMPDIR to a folder of this job")
     remove_private_folder(suffix)
     with scratch.open_folder(path.parent, name=path.name):
         yield path
@@ -244,7 +244,7 @@ def remove_private_folder(suffix: str) -> None:
 
 
 def _locate_folder(suffix: str) -> Path:
-    return scratch.system() / f"{scratch.JOB}{suffix}"
+    return scratch.find_system_folder() / f"{scratch.JOB}{suffix}"
 
 
 REGISTRY_ID_TOKEN = "KUBE_BUILDER_REGISTRY_ID_TOKEN"  # noqa: S105 - a variable's name
@@ -260,7 +260,7 @@ def read_logins(given: RawValues) -> tuple[LoginInput, ...]:
     """
     env = given.env
     if given.read_text("username") and not given.read_text("password") and env.get(REGISTRY_ID_TOKEN):
-        given = given.with_changes(password=env[REGISTRY_ID_TOKEN])
+        given = given.replace_values(password=env[REGISTRY_ID_TOKEN])
     own = logins.read_logins(given)
     known = credentials.load_credentials(env)
     named = {login.registry for login in own}

@@ -195,7 +195,7 @@ def evaluate(text: str, names: Mapping[str, Call], *, source: str) -> str:
     Raises InputError for an unknown name and for unsupported Handlebars.
     """
 
-    def replaced(found: re.Match[str]) -> str:
+    def replace_expression(found: re.Match[str]) -> str:
         name = found["name"]
         if name not in names:
             raise InputError(f"unknown expression {{{{{name}}}}}", source=source, fix=suggest_name(name, names))
@@ -210,7 +210,7 @@ def evaluate(text: str, names: Mapping[str, Call], *, source: str) -> str:
         return names[name](arguments, keyed)
 
     check(text, source=source)
-    return _EXPRESSION.sub(replaced, text)
+    return _EXPRESSION.sub(replace_expression, text)
 
 
 def check(text: str, *, source: str) -> None:
@@ -244,7 +244,7 @@ def list_values(**texts: str) -> dict[str, Call]:
 def make_date_functions(facts: CommitFacts, *, source: str) -> dict[str, Call]:
     """Return the expressions ``date`` and ``commit_date``."""
 
-    def writer(name: str) -> Call:
+    def make_writer(name: str) -> Call:
         def write(arguments: list[str], keyed: Mapping[str, str]) -> str:
             if unknown := sorted(keyed.keys() - {"tz"}):
                 raise InputError(f"unknown attribute {unknown[0]!r} of {{{{{name}}}}}", source=source, fix="use tz")
@@ -254,7 +254,7 @@ def make_date_functions(facts: CommitFacts, *, source: str) -> dict[str, Call]:
 
         return write
 
-    return {name: writer(name) for name in ("date", "commit_date")}
+    return {name: make_writer(name) for name in ("date", "commit_date")}
 
 
 def make_global_values(facts: CommitFacts, *, source: str) -> dict[str, Call]:

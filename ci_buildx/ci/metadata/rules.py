@@ -173,7 +173,9 @@ def _check_attributes(kind: TagKind, attributes: Mapping[str, str], source: str)
     elif kind is TagKind.SHA:
         _require_one_of(attributes["format"], _FORMATS, "format", source)
     elif kind is TagKind.MATCH and not attributes["group"].isdecimal():
-        raise InputError(f"group {attributes['group']!r} is no number", source=source, fix="count from 0, the whole")
+        raise InputError(
+            f"group {attributes['group']!r} is not a number", source=source, fix="count from 0, the whole match"
+        )
     name = "match" if kind in (TagKind.SEMVER, TagKind.PEP440) else "pattern" if kind is TagKind.MATCH else ""
     if name and attributes.get(name):
         try:
@@ -197,7 +199,7 @@ def _read_priority(attributes: Mapping[str, str], kind: TagKind, source: str) ->
     try:
         return float(text) if text else float(_PRIORITIES[kind])
     except ValueError as error:
-        raise InputError(f"priority {text!r} is no number", source=source) from error
+        raise InputError(f"priority {text!r} is not a number", source=source) from error
 
 
 def _require_one_of(value: str, known: tuple[str, ...], name: str, source: str) -> str:

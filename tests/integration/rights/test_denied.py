@@ -140,8 +140,8 @@ EVERYWHERE: dict[str, Call] = {
     ),
     "reach a kubelet": lambda kube, _: kube.get(f"{NODE}/proxy/pods"),
     "change a node": lambda kube, _: kube.patch(NODE, LABELLED),
-    "remove the fence": lambda kube, _: kube.delete(f"{ADMISSION}/validatingadmissionpolicies/kube-builder-jobs"),
-    "unbind the fence": lambda kube, _: kube.delete(f"{ADMISSION}/validatingadmissionpolicybindings/{INSIDE}"),
+    "remove the policy": lambda kube, _: kube.delete(f"{ADMISSION}/validatingadmissionpolicies/kube-builder-jobs"),
+    "unbind the policy": lambda kube, _: kube.delete(f"{ADMISSION}/validatingadmissionpolicybindings/{INSIDE}"),
     "mount a host's disk": lambda kube, _: kube.create(
         "/api/v1/persistentvolumes", {"metadata": {"name": "intruder"}}, dryRun="All"
     ),

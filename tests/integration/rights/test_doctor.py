@@ -73,8 +73,8 @@ def enforcing(kube: KubeClient, namespace: str) -> Iterator[None]:
 
     def close() -> None:
         pods = f"/api/v1/namespaces/{namespace}/pods"
-        deadline, fenced = time.monotonic() + 120, f"{trial_builder.ROLE}={trial_builder.FENCED}"
-        for event in kube.watch(pods, deadline=deadline, stop=stop, labelSelector=fenced):
+        deadline, closed = time.monotonic() + 120, f"{trial_builder.ROLE}={trial_builder.CLOSED}"
+        for event in kube.watch(pods, deadline=deadline, stop=stop, labelSelector=closed):
             address = (event.object.get("status") or {}).get("podIP")
             if address and not rules:
                 rules.append(["--destination", address, "--jump", "DROP"])

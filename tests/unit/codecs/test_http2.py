@@ -42,7 +42,7 @@ class Echo:
         stream.receiver = Echoing(self, stream)
 
     def sent(self) -> bytes:
-        return b"".join(self.connection.pump(1 << 20, crumbs=True))
+        return b"".join(self.connection.pump(1 << 20, small=True))
 
 
 class Echoing:

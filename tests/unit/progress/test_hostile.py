@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from ci_buildx.build.result import DIGEST, NAME, digest_in, names_in
+from ci_buildx.build.result import DIGEST, NAME, read_digest, read_image_names
 from ci_buildx.buildkit.messages import UsageRecord
 from ci_buildx.ci.github import summary
 from ci_buildx.ci.github.commands import filter_commands, write_annotation
@@ -259,16 +259,16 @@ def test_a_report_of_variables_has_only_ours(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", [*HOSTILE, "sha256:ab\nLD_PRELOAD=/x"])
 def test_what_is_no_digest_or_name_is_refused(text: str) -> None:
     with pytest.raises(BuildkitError, match="what is no digest"):
-        digest_in({DIGEST: text}, DIGEST)
+        read_digest({DIGEST: text}, DIGEST)
     with pytest.raises(BuildkitError, match="what is no name"):
-        names_in({NAME: text.replace("@", "")})
+        read_image_names({NAME: text.replace("@", "")})
 
 
 def test_digests_and_names_are_taken_as_they_are() -> None:
-    assert digest_in({DIGEST: RESULT.digest}, DIGEST) == RESULT.digest
-    assert digest_in({}, DIGEST) == ""
+    assert read_digest({DIGEST: RESULT.digest}, DIGEST) == RESULT.digest
+    assert read_digest({}, DIGEST) == ""
     names = "docker.io/library/a:1,[::1]:5000/b-c/d_e:v1.2"
-    assert names_in({NAME: f"{names},x@sha256:00"}) == tuple(names.split(","))
+    assert read_image_names({NAME: f"{names},x@sha256:00"}) == tuple(names.split(","))
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ci_buildx.model.masker import list_spellings, mask_secrets, of_pair
+from ci_buildx.model.masker import find_pair_secrets, list_spellings, mask_secrets
 
 VALUE = "a-long-value"
 
@@ -25,7 +25,7 @@ VALUE = "a-long-value"
     ],
 )
 def test_names(name: str, secret: bool) -> None:
-    assert list(of_pair(name, VALUE)) == ([VALUE] if secret else [])
+    assert list(find_pair_secrets(name, VALUE)) == ([VALUE] if secret else [])
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_names(name: str, secret: bool) -> None:
     ],
 )
 def test_logins_in_values(name: str, value: str, secret: list[str]) -> None:
-    assert list(of_pair(name, value)) == secret
+    assert list(find_pair_secrets(name, value)) == secret
 
 
 def test_texts_without_them() -> None:
@@ -48,6 +48,6 @@ def test_texts_without_them() -> None:
 
 def test_the_longest_goes_first_and_short_ones_are_words() -> None:
     arguments = (("TOKEN", "12345678"), ("PASSWORD", "123456789"), ("AUTH", "true"))
-    found = [value for name, text in arguments for value in of_pair(name, text)]
+    found = [value for name, text in arguments for value in find_pair_secrets(name, text)]
     assert found == ["12345678", "123456789"]
     assert mask_secrets("123456789 12345678 true", list_spellings(found)) == "*** *** true"

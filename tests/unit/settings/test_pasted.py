@@ -119,4 +119,4 @@ def test_no_argument_in_the_wrong_place_is_quoted(argv: list[str], tmp_path: Pat
 
 def test_addresses_and_folders_are_no_secrets_of_the_environment() -> None:
     env = {"REGISTRY_TOKEN": "registry.example:5000", "PWD": "/home/me/checkout", "OTHER_TOKEN": "s3cret-and-long"}
-    assert list(masker.of_environment(env)) == ["s3cret-and-long"]
+    assert list(masker.find_environment_secrets(env)) == ["s3cret-and-long"]

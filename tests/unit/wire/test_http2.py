@@ -48,8 +48,8 @@ class Service:
         self.connection.feed(daemon.greeting(**settings))
         self.sent()
 
-    def sent(self, limit: int = 1 << 20, *, crumbs: bool = False) -> list[Frame]:
-        return daemon.split(b"".join(self.connection.pump(limit, crumbs=crumbs)))
+    def sent(self, limit: int = 1 << 20, *, small: bool = False) -> list[Frame]:
+        return daemon.split(b"".join(self.connection.pump(limit, small=small)))
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ def test_crumbs_are_held_back_until_asked_for(service: Service) -> None:
     service.connection.feed(http2_streams.encode_window_update(1, 1000) + http2_streams.encode_window_update(0, 1000))
     assert service.sent() == []
     assert service.connection.held
-    assert [len(payload) for *_, payload in service.sent(crumbs=True)] == [1000]
+    assert [len(payload) for *_, payload in service.sent(small=True)] == [1000]
 
 
 def test_a_short_answer_is_no_crumb(service: Service) -> None:

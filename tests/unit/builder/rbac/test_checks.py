@@ -156,7 +156,7 @@ def test_what_a_pod_has_seen_comes_with_its_status() -> None:
     pod = {"status": {"containerStatuses": [{"state": {"terminated": {"message": said}}}]}}
     assert trial_builder.read_probe_results(pod) == {
         "open": "",
-        "fenced": "timed out",
+        "closed": "timed out",
         "registry.example": "bad address 'registry.example'",
     }
     assert trial_builder.read_probe_results({"status": {"containerStatuses": [{"state": {"running": {}}}]}}) is None
@@ -166,7 +166,7 @@ def test_what_a_pod_has_seen_comes_with_its_status() -> None:
 def test_what_looks_around_is_let_in_everywhere_and_takes_no_word_for_a_program() -> None:
     place = BuilderLocation(name="kube-builder-x", namespace="ci", exclusive=False)
     target = RegistryTarget(name="$(reboot)", host="; reboot", port=1)
-    job = trial_builder.make_probe_pod(place, "image", {"a": "b"}, [target], {"open": "10.0.0.1", "fenced": "10.0.0.2"})
+    job = trial_builder.make_probe_pod(place, "image", {"a": "b"}, [target], {"open": "10.0.0.1", "closed": "10.0.0.2"})
     pod = job["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert container["command"][3:] == ["sh", "$(reboot)", "; reboot", "1"]
@@ -176,11 +176,11 @@ def test_what_looks_around_is_let_in_everywhere_and_takes_no_word_for_a_program(
 
 
 def test_opt_outs_are_said_and_how_to_get_them() -> None:
-    none = checks.opt_outs(False, False, option=" --namespace ci")
+    none = checks.report_opt_outs(False, False, option=" --namespace ci")
     assert none.status is OK
     assert (
         "kube-builder doctor --roles unconfined --namespace ci, or host-access, prints what lifts that" in none.detail
     )
-    assert "unconfined" in checks.opt_outs(True, False).detail
-    assert "host-access" not in checks.opt_outs(True, False).detail
-    assert checks.opt_outs(False, True).detail.startswith("you have host-access (")
+    assert "unconfined" in checks.report_opt_outs(True, False).detail
+    assert "host-access" not in checks.report_opt_outs(True, False).detail
+    assert checks.report_opt_outs(False, True).detail.startswith("you have host-access (")
