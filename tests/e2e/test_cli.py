@@ -67,7 +67,7 @@ def test_failing_step_shows_its_last_lines_and_the_line_of_the_dockerfile(
         (["--secret", "id=token,src=absent", "."], "--secret: secret 'token': cannot read "),
         (["absent"], "PATH|URL: context folder 'absent' does not exist"),
         (["--kube-context", "absent", "."], "absent"),
-        (["--push", "."], "--push: there is no name to push to"),
+        (["--push", "."], "--push: missing image name to push to"),
         (["--progres", "plain", "."], "unknown option --progres; did you mean --progress?"),
     ],
 )

@@ -51,8 +51,8 @@ def test_a_builder_by_default_is_nobody_on_its_nodes(yard: Yard) -> None:
             assert owners_on_the_host(outside)
             assert "overlayfs" in held.inside(pod, "buildctl", "debug", "workers", "--verbose")
         said = held.finish()
-    assert "user namespace: root in the pod is nobody on its node\n" in said
-    assert said.count("is nobody on its node") == 1
+    assert "user namespace: root in the pod is an unprivileged user on its node\n" in said
+    assert said.count("is an unprivileged user on its node") == 1
 
 
 def test_where_one_node_of_two_has_no_user_namespaces(yard: Yard, kube: KubeClient) -> None:
@@ -72,7 +72,7 @@ def test_where_one_node_of_two_has_no_user_namespaces(yard: Yard, kube: KubeClie
     assert reason in by_default.stderr
     assert "begins at 0 0 4294967295\n" in by_default.stderr
     assert insisting.code == 0, insisting.stderr
-    assert " user namespace: root in the pod is nobody on its node\n" in insisting.stderr
+    assert " user namespace: root in the pod is an unprivileged user on its node\n" in insisting.stderr
     assert f"on node {layout.default_name()}-amd64 answers" in insisting.stderr
     assert re.search(r"begins at 0 \d{5,} 65536\n", insisting.stderr), insisting.stderr
     assert refused.code == 2

@@ -17,7 +17,7 @@ from ci_buildx.settings.builder import BuilderSettings, Qemu, UserNamespaces
 
 AMD64 = [platform.parse_platform("linux/amd64")]
 HOST = "no user namespace: privileged BuildKit is root on its node"
-INSIDE = "user namespace: root in the pod is nobody on its node"
+INSIDE = "user namespace: root in the pod is an unprivileged user on its node"
 
 
 def fact(name: str, **rest: Any) -> KubeNode:

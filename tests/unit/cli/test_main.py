@@ -57,6 +57,7 @@ OF_ISSUE = (
     "--kubeconfig",
     "--kube-context",
 )
+UNCONFIRMED = "--force: confirmation required, but stdin is not interactive; add it to skip the question"
 ALLOWED = "1 to 63 of a-z, 0-9 and, inside, '-' are allowed"
 HEAVY = ("ssl", "yaml", "grpc", "kubernetes", "requests", "rich", "cryptography", "urllib3", "asyncio", "logging")
 
@@ -112,7 +113,7 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
         (["rm"], "no builder is named; write its name, or choose one by kube-builder use NAME"),
         (["rm", "A_b"], f"NAME: invalid name 'A_b'; {ALLOWED}"),
         (["rm", "--all-inactive", "x"], "--all-inactive: cannot be given with names"),
-        (["rm", "--all-inactive"], "--force: nobody confirms this; add it to do it without being asked"),
+        (["rm", "--all-inactive"], UNCONFIRMED),
         (
             ["rm", "--keep-daemon", "x"],
             (
@@ -130,7 +131,7 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
         (["create", "--driver", "kubernets"], "--driver: unknown driver 'kubernets'; did you mean 'kubernetes'?"),
         (["create", "--append"], "--append: needs the name of a builder; add --name"),
         (["create", "--leave", "--name", "k"], "--leave: needs a builder and one of its nodes; add --name and --node"),
-        (["create", "--name", "default"], "--name: 'default' stands for no builder; choose another name"),
+        (["create", "--name", "default"], "--name: 'default' cannot name a builder; choose another name"),
         (
             ["create", "--name", "kube-builder-x"],
             "--name: 'kube-builder-x' begins as the builders of jobs do; choose another name",
@@ -167,7 +168,7 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
             ["prune", "--keep-storage", "1GB", "x"],
             "option --keep-storage of docker buildx is not supported; write --reserved-space",
         ),
-        (["prune", "x"], "--force: nobody confirms this; add it to do it without being asked"),
+        (["prune", "x"], UNCONFIRMED),
         (["logs", "--tail", "few", "x"], "--tail: 'few' is not a whole number"),
         (["rm", "--namespace", "A_b", "x"], f"--namespace: invalid namespace 'A_b'; {ALLOWED}"),
         (["build", "--builder", "A b", "."], f"--builder: invalid name 'A b'; {ALLOWED}"),
@@ -341,4 +342,4 @@ def test_a_reader_who_goes_away_is_no_error() -> None:
 def test_a_builder_that_cannot_be_remembered_is_not_made(cwd: Path) -> None:
     code, _, said = run(cwd, "create", "--use", "--name", "kube")
     assert code == 2
-    assert said == ("kube-builder: error: there is no folder to remember the builder in; set HOME or XDG_STATE_HOME\n")
+    assert said == ("kube-builder: error: no folder for the current builder; set HOME or XDG_STATE_HOME\n")

@@ -199,7 +199,7 @@ def test_a_socket_arrives_empty(tmp_path: Path) -> None:
         (packets.encode_request(1), ""),
         (packets.encode_error("disk full"), "BuildKit could not take the files: disk full"),
         (packets.make_data_header(1, 0), "BuildKit sent DATA"),
-        (b"\x08", "BuildKit sent what is no packet"),
+        (b"\x08", "BuildKit sent an invalid packet"),
     ],
 )
 def test_what_a_broken_receiver_asks_for(tmp_path: Path, packet: bytes, reason: str) -> None:

@@ -89,5 +89,5 @@ def test_without_a_choice_not_even_the_kubeconfig_is_read(tmp_path: Path) -> Non
     env = {"KUBECONFIG": str(tmp_path / "absent"), "HOME": str(tmp_path)}
     assert target.read_current(ClusterSettings(), env) is None
     assert target.read_current(ClusterSettings(), {}) is None
-    with pytest.raises(InputError, match="there is no folder to remember the builder in; set HOME"):
+    with pytest.raises(InputError, match="no folder for the current builder; set HOME"):
         target.write_current(KUBE, ClusterSettings(), {})

@@ -163,14 +163,14 @@ def test_texts_of_inputs_are_split_as_their_kind_says(cwd: Path) -> None:
         (
             {"context_mtime": "epoch", "build_args": ["SOURCE_DATE_EPOCH=soon"]},
             (
-                "--context-mtime: SOURCE_DATE_EPOCH is no number of seconds: 'soon'; "
+                "--context-mtime: SOURCE_DATE_EPOCH is not a number of seconds: 'soon'; "
                 "set SOURCE_DATE_EPOCH to seconds since 1970"
             ),
         ),
         ({"context_mtime": "gti"}, "--context-mtime: unknown context-mtime 'gti'; did you mean 'git'?"),
         ({"print": "plans"}, "--print: unknown print 'plans'; did you mean 'plan'?"),
-        ({"push": "true"}, "--push: there is no name to push to; add --tag registry/name:tag"),
-        ({"outputs": ["type=registry"]}, "--output: there is no name to push to; add --tag registry/name:tag"),
+        ({"push": "true"}, "--push: missing image name to push to; add --tag registry/name:tag"),
+        ({"outputs": ["type=registry"]}, "--output: missing image name to push to; add --tag registry/name:tag"),
         ({"push": "maybe"}, "--push: 'maybe' is neither true nor false; write true or false"),
         ({"progress": "plian"}, "--progress: unknown progress 'plian'; did you mean 'plain'?"),
         ({"progress": "none"}, "--progress: unknown progress 'none'; did you mean 'quiet'?"),

@@ -63,7 +63,7 @@ def test_a_daemon_by_tcp(env: dict[str, str], expected: DockerDaemon) -> None:
             {"DOCKER_HOST": "tcp://docker:2376", "DOCKER_TLS_VERIFY": "1"},
             "a docker daemon at tcp://docker:2376 cannot be reached from here",
         ),
-        ({"DOCKER_HOST": "tcp://docker:port"}, "DOCKER_HOST is no address: "),
+        ({"DOCKER_HOST": "tcp://docker:port"}, "DOCKER_HOST is not an address: "),
     ],
 )
 def test_no_daemon(env: dict[str, str], said: str) -> None:

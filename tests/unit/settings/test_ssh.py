@@ -76,8 +76,8 @@ def test_kinds_of_keys(form: PrivateFormat) -> None:
         ("a=text", "--ssh: 'a': "),
         ("a=x25519", "--ssh: 'a': "),
         ("a=folder", "--ssh: 'a': cannot read "),
-        ("a=agent,good", "--ssh: 'a': a socket stands for itself; name one socket, or only keys"),
-        ("a=good,agent", "--ssh: 'a': a socket stands for itself"),
+        ("a=agent,good", "--ssh: 'a': a socket cannot be combined with others; name one socket, or only keys"),
+        ("a=good,agent", "--ssh: 'a': a socket cannot be combined with others"),
     ],
 )
 def test_refused(listening: Path, text: str, said: str) -> None:

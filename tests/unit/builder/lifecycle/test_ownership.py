@@ -121,8 +121,8 @@ def test_another_runs_namespace_is_refused_though_it_is_marked_as_this_builders(
         make(server)
     assert str(caught.value) == (
         f"namespace {MADE.name} exists already, and this run did not make it (created 2026-05-01T12:00:00Z, by "
-        "system:serviceaccount:team-b:ci, for group/app, in u); start a new job, which takes another name; if nobody "
-        f"uses it: kubectl delete namespace {MADE.name}"
+        "system:serviceaccount:team-b:ci, for group/app, in u); start a new job, which uses another name; if it is "
+        f"unused: kubectl delete namespace {MADE.name}"
     )
     assert (list(server.objects), server.deleted) == ([NAMESPACE], [])
 

@@ -152,7 +152,7 @@ def test_where_a_registry_listens(registry: str, plain: bool, expected: tuple[st
 
 
 def test_what_a_pod_has_seen_comes_with_its_status() -> None:
-    said = "open \nfenced nc: timed out\nregistry.example nc: bad address 'registry.example'\n"
+    said = "open \nclosed nc: timed out\nregistry.example nc: bad address 'registry.example'\n"
     pod = {"status": {"containerStatuses": [{"state": {"terminated": {"message": said}}}]}}
     assert trial_builder.read_probe_results(pod) == {
         "open": "",

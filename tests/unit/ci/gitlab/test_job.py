@@ -122,7 +122,7 @@ def test_after_script_removes_the_credentials_that_a_killed_script_left(
 
 def test_a_folder_of_somebody_elses_is_not_used(temporary: Path, tmp_path: Path, cwd: Path, job: FakeJob) -> None:
     (temporary / f"kube-builder-job-{gitlab.make_suffix(RUNNER)}").symlink_to(tmp_path)
-    with pytest.raises(InputError, match="is somebody else's; set TMPDIR"):
+    with pytest.raises(InputError, match="belongs to another user; set TMPDIR"):
         run(RUNNER, cwd)
 
 

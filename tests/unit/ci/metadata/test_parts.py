@@ -122,8 +122,8 @@ def test_wrong_expressions_are_named(text: str, message: str) -> None:
         ("type=sha,format=tiny", "unknown format 'tiny'"),
         ("type=raw,value=x,patern=y", "type=raw has no attribute 'patern'"),
         ("type=match,pattern=(", "pattern '(' is no regular expression"),
-        ("type=match,pattern=a,group=x", "group 'x' is no number"),
-        ("type=raw,value=x,priority=high", "priority 'high' is no number"),
+        ("type=match,pattern=a,group=x", "group 'x' is not a number"),
+        ("type=raw,value=x,priority=high", "priority 'high' is not a number"),
         ('type=raw,value="x', "misplaced quote"),
     ],
 )
