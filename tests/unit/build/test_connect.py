@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -19,13 +20,15 @@ from ci_buildx.settings.values import TransportChoice
 from ci_buildx.transport.race import PodEndpoint, TransportWinner
 from tests.unit.conftest import DebugLog
 
+HERE = f"127.1.{os.getpid() // 250 % 250}.{os.getpid() % 250 + 1}"
+"""An address of the loopback that no other test run uses: buildkitd's port is fixed."""
 POD = PodView(name="buildkit-amd64-x", namespace="n", node="amd64")
 
 
 class Answering(PodDialer):
     """Ways whose buildkitd answers at ``good`` addresses, and nowhere else."""
 
-    good: tuple[str, ...] = ("127.0.0.1:1234",)
+    good: tuple[str, ...] = (f"{HERE}:{PORT}",)
 
     def dial(self, endpoint: PodEndpoint) -> Any:
         def info(_: float) -> None:
@@ -38,7 +41,7 @@ class Answering(PodDialer):
 @pytest.fixture
 def listening() -> Iterator[None]:
     """The port of buildkitd, here."""
-    with socket.create_server(("127.0.0.1", PORT)):
+    with socket.create_server((HERE, PORT)):
         yield
 
 
@@ -62,7 +65,7 @@ def changed(ip: str, *, chosen: TransportChoice = TransportChoice.AUTO, known: s
 
 @pytest.mark.usefixtures("listening")
 def test_the_pods_own_address_takes_over_before_the_build_begins() -> None:
-    assert changed("127.0.0.1") == "direct"
+    assert changed(HERE) == "direct"
 
 
 @pytest.mark.usefixtures("listening")
@@ -73,14 +76,14 @@ def test_a_label_that_is_no_address_is_not_dialled(ip: str) -> None:
 
 @pytest.mark.usefixtures("listening")
 def test_who_chose_a_tunnel_keeps_it_and_so_does_who_knows_that_only_tunnels_lead_there() -> None:
-    assert changed("127.0.0.1", chosen=TransportChoice.PORT_FORWARD) == "port-forward"
-    assert changed("127.0.0.1", known="port-forward") == "port-forward"
-    assert changed("127.0.0.1", known="direct") == "direct"
+    assert changed(HERE, chosen=TransportChoice.PORT_FORWARD) == "port-forward"
+    assert changed(HERE, known="port-forward") == "port-forward"
+    assert changed(HERE, known="direct") == "direct"
 
 
 def test_an_address_that_does_not_answer_costs_a_tenth_of_a_second() -> None:
     started = time.monotonic()
-    assert changed("127.0.0.1") == "port-forward"  # refused
+    assert changed(HERE) == "port-forward"  # refused
     assert changed("198.51.100.1") == "port-forward"  # an address that nobody has (RFC 5737)
     assert time.monotonic() - started < CHANGE_TIME + 5  # of a busy machine
 
@@ -88,14 +91,14 @@ def test_an_address_that_does_not_answer_costs_a_tenth_of_a_second() -> None:
 @pytest.mark.usefixtures("listening")
 def test_what_listens_there_and_is_no_buildkitd_of_ours_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Answering, "good", ())
-    assert changed("127.0.0.1") == "port-forward"
+    assert changed(HERE) == "port-forward"
 
 
 @pytest.mark.usefixtures("listening")
 def test_the_debug_log_tells_what_takes_over(debug_log: DebugLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    changed("127.0.0.1")
+    changed(HERE)
     monkeypatch.setattr(Answering, "good", ())
-    changed("127.0.0.1")
+    changed(HERE)
     pod = f"pod {POD.name}"
     assert debug_log.of("build") == [
         f"{pod}: direct takes over from port-forward",
