@@ -7,13 +7,13 @@ const { forProduct } = require('./workspace')
 
 const start = path.join(__dirname, 'start.py')
 
-/** Run `kube-builder action …`; the exit code of this process becomes its exit code. */
+/** Run `kube-builder github …`; the exit code of this process becomes its exit code. */
 async function run(...args) {
   try {
     const { python, packages } = await prepare(process.env.INPUT_PYTHON)
     // Isolated: a PYTHONPATH of the user's must not replace our packages, and is still there for what we start.
     const options = { stdio: 'inherit', env: forProduct() }
-    const { code } = await child.run(python, ['-I', '-S', start, packages, 'action', ...args], options)
+    const { code } = await child.run(python, ['-I', '-S', start, packages, 'github', ...args], options)
     process.exitCode = code
   } catch (error) {
     if (error instanceof Interrupted) {

@@ -43,7 +43,7 @@ def compare(arena: Arena) -> Iterator[Comparison]:
             "-S",
             str(PROJECT / "action" / "start.py"),
             str(packages),
-            "action",
+            "github",
         ]
         return measure.run(command, env=env, cwd=context)
 

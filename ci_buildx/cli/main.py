@@ -34,12 +34,14 @@ VERBS = {
     "rm": "remove builders",
     "reap": "delete leftovers of expired jobs from the cluster",
     "doctor": "check that a cluster meets the requirements of builds",
-    "action": "the GitHub Action's entry point",
-    "ci": "the GitLab template's entry point",
+    "github": "the GitHub Action's entry point",
+    "gitlab": "the GitLab template's entry point",
     "migrate": "convert a GitHub workflow's steps that use docker's actions",
     "version": "show the version",
 }
 """Verbs of one word or more, such as ``ls`` and ``imagetools inspect``, with what ``--help`` writes beside them."""
+ALIASES = {"action": "github", "ci": "gitlab"}
+"""Earlier names of verbs, which scripts may still use."""
 _LOG = debug.get_log("cli")
 _GARBAGE = 200_000
 """New objects before the garbage collector looks for cycles: more than all imports create (Python's default: 700)."""
@@ -142,8 +144,8 @@ def find_verb(argv: Sequence[str]) -> tuple[str, list[str]]:
         word, *rest = rest[len(options) :] or ["--help"]
         if word in _HELP_WORDS:
             return verb, []
-        if word == "--version" and not verb:
-            word = "version"
+        if not verb:
+            word = "version" if word == "--version" else ALIASES.get(word, word)
         if word not in list_words(verb):
             from ci_buildx.settings.names import suggest_name
 

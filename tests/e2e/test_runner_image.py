@@ -25,7 +25,7 @@ WORKDIR /checkout
 COPY traps .
 ENV PYTHONPATH=/checkout
 RUN kube-builder version > /version && kube-builder build --help > /help && command -v kube-builder > /where
-RUN ! kube-builder ci 2> /error
+RUN ! kube-builder gitlab 2> /error
 RUN find /checkout > /files
 FROM busybox
 COPY --from=inside /version /where /error /files /

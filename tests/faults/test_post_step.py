@@ -80,11 +80,11 @@ def gitlab(around: dict[str, str], given: dict[str, str], name: str) -> dict[str
 def test_the_actions_post_step(
     github: dict[str, str], builders: Builders, context: Path, moment: object, tmp_path: Path, temporary: Path
 ) -> None:
-    kill("action", github, builders, context, moment)
+    kill("github", github, builders, context, moment)
     assert len(credentials(temporary)) == 2
     saved = dict(re.findall(r"(\w+)<<(?:\S+)\n(.*)\n", (tmp_path / "state").read_text()))
     after = {**github, **{f"STATE_{name}": value for name, value in saved.items()}}
-    check(run("action", "--post", env=after, cwd=context), builders)
+    check(run("github", "--post", env=after, cwd=context), builders)
     assert credentials(temporary) == []
 
 
@@ -92,9 +92,9 @@ def test_the_actions_post_step(
 def test_gitlabs_after_script(
     gitlab: dict[str, str], builders: Builders, context: Path, moment: object, temporary: Path
 ) -> None:
-    kill("ci", gitlab, builders, context, moment)
+    kill("gitlab", gitlab, builders, context, moment)
     assert len(credentials(temporary)) == 2
-    check(run("ci", "--post", env=gitlab, cwd=context), builders)
+    check(run("gitlab", "--post", env=gitlab, cwd=context), builders)
     assert credentials(temporary) == []
 
 

@@ -1,4 +1,4 @@
-"""Entry point of ``kube-builder action``: runs the Action's steps and annotates the run with errors."""
+"""Entry point of ``kube-builder github``: runs the Action's steps and annotates the run with errors."""
 
 from __future__ import annotations
 

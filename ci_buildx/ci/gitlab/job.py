@@ -1,4 +1,4 @@
-"""The job of ``kube-builder ci``, and its reports for later jobs and the merge request.
+"""The job of ``kube-builder gitlab``, and its reports for later jobs and the merge request.
 
 ``after_script`` runs in another shell than ``script`` and inherits nothing from it (GitLab's documentation,
 "after_script"), so the builder's name is derived from variables that both have. The token is unique to the job, so
@@ -95,7 +95,7 @@ def read_identity(env: Mapping[str, str], cwd: Path) -> identity.JobIdentity:
     job = env.get("CI_JOB_ID", "")
     if not job:
         raise InputError(
-            "CI_JOB_ID is not set", fix="`kube-builder ci` runs in a GitLab job; elsewhere use `kube-builder build`"
+            "CI_JOB_ID is not set", fix="`kube-builder gitlab` runs in a GitLab job; elsewhere use `kube-builder build`"
         )
     origin = identity.JobOrigin(
         system="gitlab",

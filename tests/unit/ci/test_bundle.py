@@ -92,7 +92,7 @@ def test_the_defaults_that_a_system_has_are_told_there() -> None:
 
 def test_the_job_uses_the_entry_points_files(template: tuple[Any, dict[str, Any]]) -> None:
     job = template[1][".kube-builder"]
-    assert (job["script"], job["after_script"]) == (["kube-builder ci"], ["kube-builder ci --post"])
+    assert (job["script"], job["after_script"]) == (["kube-builder gitlab"], ["kube-builder gitlab --post"])
     assert job["artifacts"] == {
         "when": "always",
         "paths": [

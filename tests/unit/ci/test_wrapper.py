@@ -143,7 +143,7 @@ def test_uv_is_used_where_there_is_one(runner: Runner) -> None:
     assert venv.startswith("-I -S -m venv --without-pip ")
     assert install.startswith(f"uv pip install --no-cache --python {venv.split()[-1]}/bin/python ")
     assert {"--target", "--require-hashes", "--only-binary", ":all:", "--no-deps"} <= set(install.split())
-    assert start.endswith(" action")
+    assert start.endswith(" github")
 
 
 @pytest.mark.parametrize("parts", [{"version": "exit 2"}, {"install": "exit 2"}])
@@ -180,7 +180,7 @@ def test_post_passes_its_flag_and_needs_the_state(runner: Runner) -> None:
     assert runner.run("post.js") == (0, "")
     assert runner.asked() == []
     assert runner.run("post.js", STATE_builder="x")[0] == 0
-    assert runner.asked()[-1].endswith("/packages action --post")
+    assert runner.asked()[-1].endswith("/packages github --post")
 
 
 def test_an_old_python3_gives_way_to_a_newer_one(runner: Runner) -> None:

@@ -15,7 +15,7 @@ import pytest
 from ci_buildx import __version__
 from ci_buildx.build.result import BuildResult
 from ci_buildx.cli import build
-from ci_buildx.cli.main import VERBS, list_words, main
+from ci_buildx.cli.main import ALIASES, VERBS, find_verb, list_words, main
 from ci_buildx.cli.process import ProcessContext
 from ci_buildx.errors import InputError
 from ci_buildx.model.platform import Platform
@@ -242,6 +242,12 @@ def test_every_verb_has_help(cwd: Path, verb: str, capsys: pytest.CaptureFixture
     assert text.startswith(f"usage: kube-builder {verb}")
     assert "example" in text
     assert f"  {verb} " in run(cwd, "--help")[1]
+
+
+@pytest.mark.parametrize(("earlier", "verb"), ALIASES.items())
+def test_earlier_names_of_verbs_still_work(earlier: str, verb: str) -> None:
+    assert find_verb([earlier, "--post"]) == (verb, ["--post"])
+    assert earlier not in VERBS
 
 
 def test_no_verb_is_the_first_word_of_another() -> None:

@@ -336,7 +336,7 @@ def test_the_debug_log_is_beside_the_log_of_the_step(env: dict[str, str], cwd: P
     env["INPUT_SECRETS"] = "npm=hush-of-npm-1"
     job.on_create = lambda: get_log("build").debug("%s %s", password, "hush-of-npm-1")
     around = ProcessContext(env=env, cwd=cwd, stdout=io.StringIO(), stderr=io.StringIO())
-    assert command(["action"], around) == 0
+    assert command(["github"], around) == 0
     assert isinstance(around.stdout, io.StringIO)
     assert isinstance(around.stderr, io.StringIO)
     logged = around.stderr.getvalue()

@@ -351,7 +351,7 @@ def test_the_debug_log_is_beside_the_log_of_the_job(cwd: Path, job: FakeJob) -> 
     env |= {"CI_REGISTRY": "registry.example", "CI_REGISTRY_USER": "me"}
     job.on_create = lambda: get_log("build").debug("%s", password)
     around = ProcessContext(env=env, cwd=cwd, stdout=io.StringIO(), stderr=io.StringIO())
-    assert command(["ci"], around) == 0
+    assert command(["gitlab"], around) == 0
     assert isinstance(around.stdout, io.StringIO)
     assert isinstance(around.stderr, io.StringIO)
     logged = around.stderr.getvalue()

@@ -1,4 +1,4 @@
-"""``kube-builder action``: the GitHub Action's command."""
+"""``kube-builder github``: the GitHub Action's command."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ SUMMARY = (
 )
 EXAMPLES = f"""\
 examples:
-  kube-builder action
-  kube-builder action --setup
-  kube-builder action --post
+  kube-builder github
+  kube-builder github --setup
+  kube-builder github --post
 
 {EXIT_CODES}"""
 
 
 def main(argv: Sequence[str], around: ProcessContext) -> int:
     """Run the step or, with ``--post``, the clean-up."""
-    parser = VerbParser("action", "[--setup] [--post]", SUMMARY, examples=EXAMPLES)
+    parser = VerbParser("github", "[--setup] [--post]", SUMMARY, examples=EXAMPLES)
     other = parser.add_argument_group("Other")
     other.add_argument("--post", action="store_true", help="clean up after the build")
     other.add_argument("--setup", action="store_true", help="only start a builder for later steps")

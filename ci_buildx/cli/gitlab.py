@@ -1,4 +1,4 @@
-"""``kube-builder ci``: the GitLab template's command."""
+"""``kube-builder gitlab``: the GitLab template's command."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 SUMMARY = "Runs the GitLab template's build, as its inputs say; with --post cleans up after it."
 EXAMPLES = f"""\
 examples:
-  kube-builder ci
-  kube-builder ci --post
+  kube-builder gitlab
+  kube-builder gitlab --post
 
 {EXIT_CODES}"""
 
 
 def main(argv: Sequence[str], around: ProcessContext) -> int:
     """Run the build or, with ``--post``, the clean-up."""
-    parser = VerbParser("ci", "[--post]", SUMMARY, examples=EXAMPLES)
+    parser = VerbParser("gitlab", "[--post]", SUMMARY, examples=EXAMPLES)
     other = parser.add_argument_group("Other")
     other.add_argument("--post", action="store_true", help="clean up after the build")
     parser.offer_help(other)
