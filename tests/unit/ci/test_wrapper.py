@@ -131,7 +131,7 @@ def test_cold_start_installs_from_the_lock_with_hashes_and_wheels_only(runner: R
     assert {"--target", "--require-hashes", "--only-binary", ":all:", "--no-deps"} <= set(install.split())
     assert Path(install.split()[-1]).resolve() == ACTION.parent / "requirements.lock"
     (environment,) = runner.environments()
-    assert start == f"-I -S {ACTION / 'start.py'} {environment}/packages action"
+    assert start == f"-I -S {ACTION / 'start.py'} {environment}/packages github"
 
 
 def test_uv_is_used_where_there_is_one(runner: Runner) -> None:
