@@ -1,53 +1,37 @@
-"""The table of driver options, from their schema."""
+"""The table of driver options, and their schema."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+import json
 
-from ci_buildx.settings.driver_opts import document
-from ci_buildx.settings.driver_opts.table import ENV, OF_BUILDX, find_shape
+from ci_buildx.settings.driver_opts import table
+from ci_buildx.settings.driver_opts.schema import format_default, make_schema
+from ci_buildx.settings.driver_opts.table import ENV, DriverOption
 
 
 def options_table() -> str:
-    """Return the table: one option per row, with its description and default."""
-    rows = [f"| {_name(name)} | {_told(one)} |" for name, one in sorted(_options(document.load_schema()), key=_order)]
+    """Return the table: one option per row, with its description and default; buildx's own options come first."""
+    rows = [
+        *(f"| `{_name(option)}` | {_told(option)} |" for option in table.OF_BUILDX),
+        *(f"| `{_name(option)}` \\* | {_told(option)} |" for option in table.OF_OURS),
+    ]
     return "\n".join(("| option | description (default) |", "|---|---|", *rows, ""))
 
 
 def schema_text() -> str:
     """Return the schema as it is published."""
-    import json
-
-    return json.dumps(document.load_schema(), indent=2) + "\n"
+    return json.dumps(make_schema(), indent=2) + "\n"
 
 
-def _options(rules: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for key, one in rules["properties"].items():
-        name = ".".join((*path, key))
-        if key == ENV.rstrip("."):
-            yield f"{ENV}NAME", one
-        elif find_shape(name) is not None:
-            yield name, one
-        else:
-            yield from _options(one, (*path, key))
+def _name(option: DriverOption) -> str:
+    return f"{ENV}NAME" if option.name == ENV else option.name
 
 
-def _order(row: tuple[str, Mapping[str, Any]]) -> bool:
-    """Sort key: buildx's own options first, each group in the schema's order."""
-    name = row[0]
-    return name not in OF_BUILDX and not name.startswith(ENV)
-
-
-def _name(name: str) -> str:
-    return f"`{name}`" if _order((name, {})) is False else f"`{name}` \\*"
-
-
-def _told(one: Mapping[str, Any]) -> str:
-    told = str(one["description"]).replace("|", "\\|")
-    if "enum" in one:
-        words = [f"`{word}`" for word in one["enum"] if isinstance(word, str)]
-        told = told if all(word in told for word in words[:-1]) else f"{told}: {', '.join(words)}"
-    default = one.get("default")
+def _told(option: DriverOption) -> str:
+    told = option.help.replace("|", "\\|")
+    words = [f"`{word}`" for word in option.choices]
+    if not all(word in told for word in words[:-1]):
+        told = f"{told}: {', '.join(words)}"
+    default = format_default(option)
     shown = str(default).lower() if isinstance(default, bool) else default
     return told if default is None else f"{told} (`{shown}`)"

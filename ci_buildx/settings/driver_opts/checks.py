@@ -5,17 +5,23 @@ Every check raises InputError, which names ``source``, for an invalid value; mos
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from ci_buildx.errors import InputError
 from ci_buildx.model import reference
+from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.settings.builder import Pairs, Toleration
-from ci_buildx.settings.driver_opts.table import RESOURCES
 from ci_buildx.settings.names import is_label_name, is_label_value, is_object_name, suggest_name
 from ci_buildx.settings.syntax import parse_duration
 
+RESOURCES = {
+    "cpu": "CPU cores: `2`, `500m`",
+    "memory": "bytes: `4Gi`",
+    "ephemeral-storage": "bytes on the cluster node's disk, where the state is by default",
+}
+"""Resources that a pod can request or be limited to, with the meaning of their amounts."""
 LABELS = (
     "kube-builder.dev/",
     "app.kubernetes.io/managed-by",
@@ -56,14 +62,27 @@ def _refuse_reserved(names: Iterable[str], reserved: tuple[str, ...], kind: str,
                 raise InputError(f"{kind} {name!r} is reserved", source=source, fix="choose another name")
 
 
+Choice = TypeVar("Choice", bound=StrEnum)
 _MOST_REPLICAS = 2**31 - 1
-_VARIABLE = re.compile(r"[^=\0]+")
-_HOST = re.compile(r"[A-Za-z0-9_.-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:]+\](?::[0-9]{1,5})?")
-_MIRROR = re.compile(rf"(?:https?://)?(?:{_HOST.pattern})(?:/[A-Za-z0-9_./-]*)?")
-_PROFILE = re.compile(r"unconfined|runtime/default|default|localhost/[A-Za-z0-9_][A-Za-z0-9_./-]*")
-_OPERATORS = ("Equal", "Exists")
-_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
-_DNS_POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default")
+_HOST_TEXT = r"[A-Za-z0-9_.-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:]+\](?::[0-9]{1,5})?"
+_VARIABLE = compile_lazily(r"[^=\0]+")
+_HOST = compile_lazily(_HOST_TEXT)
+_MIRROR = compile_lazily(rf"(?:https?://)?(?:{_HOST_TEXT})(?:/[A-Za-z0-9_./-]*)?")
+_PROFILE = compile_lazily(r"unconfined|runtime/default|default|localhost/[A-Za-z0-9_][A-Za-z0-9_./-]*")
+TOLERATION = ("key", "operator", "value", "effect", "tolerationSeconds")
+"""Fields of a toleration."""
+OPERATORS = ("Equal", "Exists")
+EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+"""Operators and effects of tolerations."""
+DNS_POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default")
+
+
+def check_choice(text: str, choices: type[Choice] | tuple[str, ...], *, source: str) -> Choice | str:
+    """Check a value of a closed set, and return it: a member if ``choices`` is an enumeration."""
+    known = [str(choice) for choice in choices]
+    if text not in known:
+        raise InputError(f"unknown value {text!r}", source=source, fix=suggest_name(text, known))
+    return text if isinstance(choices, tuple) else choices(text)
 
 
 def check_image(text: str, *, source: str) -> str:
@@ -118,9 +137,9 @@ def check_tolerations(items: Sequence[Mapping[str, Any]], *, source: str) -> tup
 def _check_toleration(item: Mapping[str, Any], source: str) -> Toleration:
     toleration = Toleration(
         key=str(item.get("key", "")),
-        operator=_check_word(str(item.get("operator", "")), _OPERATORS, "operator", source),
+        operator=_check_word(str(item.get("operator", "")), OPERATORS, "operator", source),
         value=str(item.get("value", "")),
-        effect=_check_word(str(item.get("effect", "")), _EFFECTS, "effect", source),
+        effect=_check_word(str(item.get("effect", "")), EFFECTS, "effect", source),
         seconds=item.get("tolerationSeconds"),
     )
     if toleration.key and not is_label_name(toleration.key):
@@ -234,9 +253,7 @@ def check_dns_policy(text: str, *, source: str) -> str:
     if text == "None":
         fix = "set dnsPolicy and dnsConfig in driver-opt pod-template"
         raise InputError("None needs a dnsConfig, which this option cannot set", source=source, fix=fix)
-    if text not in _DNS_POLICIES:
-        raise InputError(f"unknown value {text!r}", source=source, fix=suggest_name(text, _DNS_POLICIES))
-    return text
+    return check_choice(text, DNS_POLICIES, source=source)
 
 
 def check_seconds(text: str, *, source: str) -> int:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from importlib import resources
 from typing import Any
 
 import yaml
 
 from ci_buildx.errors import InputError
 from ci_buildx.model.record import dataclass
-from ci_buildx.settings.driver_opts.table import DriverOption, OptionShape, find_shape
+from ci_buildx.settings.driver_opts.schema import make_schema
+from ci_buildx.settings.driver_opts.table import OptionShape, OptionValue, find_option
 from ci_buildx.settings.names import suggest_name
 
 
@@ -63,26 +62,25 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchemaFault:
-    """An error in a document. ``path`` holds the keys and indices that lead to it."""
+    """An error in a document. ``path`` holds the keys and indices that lead to it.
+
+    ``of_value``: the type is right and the value is not.
+    """
 
     path: tuple[str | int, ...]
     message: str
     fix: str = ""
-
-
-def load_schema() -> dict[str, Any]:
-    """Load the schema of driver options, the same as ``docs/driver-opts.schema.json``."""
-    text = resources.files(__package__).joinpath("schema.json").read_text(encoding="utf-8")
-    schema: dict[str, Any] = json.loads(text)
-    return schema
+    of_value: bool = False
 
 
 def find_faults(value: Any, schema: Schema, root: Schema, path: tuple[str | int, ...] = ()) -> Iterator[SchemaFault]:
     """Yield all violations of the schema, in the order of the document."""
     if "$ref" in schema:
         schema = {**root["$defs"][schema["$ref"].removeprefix("#/$defs/")], **schema}
-    if (message := _find_kind_fault(value, schema)) or (message := _find_value_fault(value, schema)):
+    if message := _find_kind_fault(value, schema):
         yield SchemaFault(path=path, message=message)
+    elif message := _find_value_fault(value, schema):
+        yield SchemaFault(path=path, message=message, of_value=True)
     elif isinstance(value, dict):
         yield from _find_mapping_faults(value, schema, root, path)
     elif isinstance(value, list) and "items" in schema:
@@ -143,7 +141,7 @@ for _tag, _pattern, _first in (
     _LineLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), list(_first))
 
 
-def read_document(text: str, *, origin: str) -> dict[str, DriverOption]:
+def read_document(text: str, *, origin: str) -> dict[str, OptionValue]:
     """Parse a document into options by their names, as ``--driver-opt`` spells them.
 
     ``origin`` is the file, or the source of the text. Raises InputError with path and line.
@@ -157,9 +155,11 @@ def read_document(text: str, *, origin: str) -> dict[str, DriverOption]:
     finally:
         loader.dispose()
     lines = dict(_read_lines(node)) if node is not None else {}
-    rules = load_schema()
+    rules = make_schema()
     for fault in find_faults(value, rules, rules):
-        raise InputError(fault.message, source=_format_place(fault.path, lines, origin), fix=fault.fix)
+        # The option's own check refuses its value, with the same text as for --driver-opt.
+        if not (fault.of_value and find_option(_join_names(fault.path))):
+            raise InputError(fault.message, source=_format_place(fault.path, lines, origin), fix=fault.fix)
     return dict(_read_entries(value, lines, origin))
 
 
@@ -185,21 +185,25 @@ def _format_place(path: Path, lines: Mapping[Path, int], origin: str) -> str:
     return " ".join(part for part in (f"{origin}:{line}" if line else origin, name) if part)
 
 
+def _join_names(path: Path) -> str:
+    return ".".join(map(str, path))
+
+
 def _read_entries(
     value: Mapping[str, Any], lines: Mapping[Path, int], origin: str
-) -> Iterator[tuple[str, DriverOption]]:
+) -> Iterator[tuple[str, OptionValue]]:
     for path, item in _list_options(value):
-        name = ".".join(map(str, path))
-        shape = find_shape(name)
-        assert shape is not None, name
-        yield name, DriverOption(value=_shape_value(item, shape), source=_format_place(path, lines, origin))
+        name = _join_names(path)
+        option = find_option(name)
+        assert option is not None, name
+        yield name, OptionValue(value=_shape_value(item, option.shape), source=_format_place(path, lines, origin))
 
 
 def _list_options(value: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Yield the options: a mapping that is not itself the value of an option forms names with dots."""
     for key, item in value.items():
         inner = (*path, key)
-        if find_shape(".".join(inner)) is not None:
+        if find_option(_join_names(inner)) is not None:
             yield inner, item
         else:
             yield from _list_options(item, inner)
@@ -208,11 +212,11 @@ def _list_options(value: Mapping[str, Any], path: tuple[str, ...] = ()) -> Itera
 def _shape_value(value: Any, shape: OptionShape) -> Any:
     """Convert a value to the form that :mod:`~ci_buildx.settings.driver_opts.parse` returns."""
     match shape:
-        case OptionShape.TEXT:
+        case OptionShape.TEXT | OptionShape.QUANTITY | OptionShape.DURATION:
             return _format_value(value)
         case OptionShape.PAIRS:
             return {key: _format_value(item) for key, item in value.items()}
-        case OptionShape.LIST | OptionShape.FILES:
+        case OptionShape.LIST:
             return [value] if isinstance(value, str) else value
         case OptionShape.MIRRORS:
             return {key: [item] if isinstance(item, str) else item for key, item in value.items()}

@@ -62,8 +62,13 @@ class ExternalInputs:
     env: Mapping[str, str]
     cwd: Path
 
-    def read_proxy(self, *, source: str) -> BuilderProxy:
-        """Read HTTP_PROXY, HTTPS_PROXY and NO_PROXY, also in lower case. Raises InputError if no proxy is set."""
+    def read_proxy(self, wanted: bool, *, source: str) -> BuilderProxy | None:
+        """Read HTTP_PROXY, HTTPS_PROXY and NO_PROXY, also in lower case; return None if no proxy is ``wanted``.
+
+        Raises InputError if a proxy is wanted and no variable is set.
+        """
+        if not wanted:
+            return None
         http, https = self._read_variable("HTTP_PROXY"), self._read_variable("HTTPS_PROXY")
         if not http and not https:
             raise InputError("neither HTTP_PROXY nor HTTPS_PROXY is set", source=source, fix="set one of them")

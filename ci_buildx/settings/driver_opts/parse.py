@@ -14,8 +14,9 @@ from typing import Any
 from ci_buildx.errors import InputError
 from ci_buildx.settings.builder import BuilderSettings
 from ci_buildx.settings.driver_opts import apply
+from ci_buildx.settings.driver_opts.checks import TOLERATION
 from ci_buildx.settings.driver_opts.outside import ExternalInputs
-from ci_buildx.settings.driver_opts.table import SHAPES, SPELLINGS, DriverOption, Entries, OptionShape, find_shape
+from ci_buildx.settings.driver_opts.table import ENV, OPTIONS, SPELLINGS, Entries, OptionShape, OptionValue, find_option
 from ci_buildx.settings.names import check_namespace, suggest_name
 from ci_buildx.settings.syntax import read_boolean, split_fields
 
@@ -54,7 +55,7 @@ def parse_document(
     return builder
 
 
-def read_document_entries(text: str, *, source: str, outside: ExternalInputs) -> dict[str, DriverOption]:
+def read_document_entries(text: str, *, source: str, outside: ExternalInputs) -> dict[str, OptionValue]:
     """Read the options of a YAML document: inline text or the name of a file. Raises InputError with path and line."""
     from ci_buildx.settings.driver_opts.document import read_document
 
@@ -69,12 +70,12 @@ def read_namespace_option(entries: Entries) -> str:
     return check_namespace(entry.value, source=entry.source) if entry else ""
 
 
-def read_entries(texts: Iterable[str], *, source: str) -> dict[str, DriverOption]:
+def read_entries(texts: Iterable[str], *, source: str) -> dict[str, OptionValue]:
     """Read options by name without checking their values.
 
     Raises InputError for unknown names, misplaced quotes and texts of the wrong type.
     """
-    entries: dict[str, DriverOption] = {}
+    entries: dict[str, OptionValue] = {}
     for text in texts:
         try:
             fields = split_fields(text)
@@ -85,9 +86,9 @@ def read_entries(texts: Iterable[str], *, source: str) -> dict[str, DriverOption
             name, value = _split_field(field, previous, source)
             if value:
                 place = f"{source} {name}"
-                shape = find_shape(name)
-                assert shape is not None
-                entries[name] = DriverOption(value=read_text(value, shape, source=place), source=place)
+                option = find_option(name)
+                assert option is not None
+                entries[name] = OptionValue(value=read_text(value, option.shape, source=place), source=place)
             else:
                 entries.pop(name, None)
             previous = field
@@ -98,19 +99,20 @@ def _split_field(field: str, previous: str, source: str) -> tuple[str, str]:
     typed, equals, value = field.partition("=")
     typed = typed.strip()
     name = SPELLINGS.get(typed, typed)
-    if find_shape(name) is None:
+    if find_option(name) is None:
         before = previous.partition("=")[0].strip()
-        shape = find_shape(SPELLINGS.get(before, before))
-        if shape is not None and shape.holds_commas:
+        option = find_option(SPELLINGS.get(before, before))
+        if option is not None and option.shape.holds_commas:
             fix = f"""quote it: '"{previous},{field}"'"""
             raise InputError(f"unknown option {typed!r} after {before}", source=source, fix=fix)
-        raise InputError(f"unknown option {typed!r}", source=source, fix=suggest_name(typed, SHAPES))
+        raise InputError(
+            f"unknown option {typed!r}",
+            source=source,
+            fix=suggest_name(typed, (known for known in OPTIONS if known != ENV)),
+        )
     if not equals:
         raise InputError(f"option {typed!r} has no value", source=source, fix=f"write {typed}=…")
     return name, value.strip()
-
-
-_TOLERATION = ("key", "operator", "value", "effect", "tolerationSeconds")
 
 
 def read_text(text: str, shape: OptionShape, *, source: str) -> Any:
@@ -120,7 +122,7 @@ def read_text(text: str, shape: OptionShape, *, source: str) -> Any:
             return _read_count(text, source)
         case OptionShape.SWITCH:
             return _read_switch(text, source)
-        case OptionShape.LIST | OptionShape.FILES:
+        case OptionShape.LIST:
             return [text] if "\n" in text else [item.strip() for item in text.split(",") if item.strip()]
         case OptionShape.PAIRS:
             return read_pairs(text, source=source)
@@ -128,7 +130,7 @@ def read_text(text: str, shape: OptionShape, *, source: str) -> Any:
             return [_read_toleration(item, source) for item in text.split(";") if item.strip()]
         case OptionShape.MIRRORS:
             return {host: _split_words(mirrors, ";") for host, mirrors in read_pairs(text, source=source).items()}
-        case OptionShape.TEXT | OptionShape.TEMPLATE:
+        case OptionShape.TEXT | OptionShape.QUANTITY | OptionShape.DURATION | OptionShape.TEMPLATE:
             return text
 
 
@@ -186,8 +188,8 @@ def _read_switch(text: str, source: str) -> bool:
 def _read_toleration(text: str, source: str) -> dict[str, str | int]:
     toleration: dict[str, str | int] = {}
     for field, value in read_pairs(text, source=source).items():
-        if field not in _TOLERATION:
-            raise InputError(f"unknown field {field!r}", source=source, fix=suggest_name(field, _TOLERATION))
+        if field not in TOLERATION:
+            raise InputError(f"unknown field {field!r}", source=source, fix=suggest_name(field, TOLERATION))
         toleration[field] = _read_count(value, source) if field == "tolerationSeconds" else value
     return toleration
 

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from ci_buildx.errors import InputError
 from ci_buildx.settings import assembly
 from ci_buildx.settings.builder import BuilderSettings
-from ci_buildx.settings.driver_opts import document as driver_opts_document
-from ci_buildx.settings.driver_opts.document import read_document
+from ci_buildx.settings.driver_opts.document import find_faults, read_document
 from ci_buildx.settings.driver_opts.parse import parse_document, parse_driver_opts, read_text, write_text
-from ci_buildx.settings.driver_opts.table import SHAPES, OptionShape, find_shape
+from ci_buildx.settings.driver_opts.schema import make_schema
+from ci_buildx.settings.driver_opts.table import ENV, OPTIONS, OptionShape, find_option
 from tests.unit.settings.certificate import PEM
 
 WHOLE = """
@@ -82,13 +82,14 @@ def test_it_says_what_the_options_say() -> None:
     read = parse_document(WHOLE, source="x")
     assert read == parse_driver_opts(AS_OPTIONS, source="x")
     named = set(read_document(WHOLE, origin="x"))
-    assert {name for name in SHAPES if name not in named} == ELSEWHERE
+    assert {name for name in OPTIONS if name not in named} == {ENV, *ELSEWHERE}
 
 
 def test_it_is_written_as_options_again() -> None:
     for name, entry in read_document(WHOLE, origin="x").items():
-        shape, text = find_shape(name), write_text(entry.value)
-        assert shape is not None
+        option, text = find_option(name), write_text(entry.value)
+        assert option is not None
+        shape = option.shape
         read = entry.value if shape is OptionShape.TEMPLATE else read_text(text, shape, source="x")
         assert write_text(read) == text
         assert (json.loads(text) if shape is OptionShape.TEMPLATE else read) == entry.value
@@ -125,8 +126,13 @@ def test_single_options_go_before_the_document(tmp_path: Path) -> None:
         ("requests.cpu: 2\n", "b.yaml:1 requests.cpu: unknown option 'requests.cpu'; did you mean 'requests'?"),
         ("image:\nreplicas: 1\n", "b.yaml:1 image: nothing is not a text"),
         ("rootless: yes\n", "b.yaml:1 rootless: 'yes' is not true or false"),
-        ("replicas: 0\n", "b.yaml:1 replicas: 0 is less than 1"),
-        ("loadbalance: stiky\n", "b.yaml:1 loadbalance: 'stiky' is none of sticky, random"),
+        ("replicas: 0\n", "b.yaml:1 replicas: 0 is not a whole number of at least 1"),
+        ("loadbalance: stiky\n", "b.yaml:1 loadbalance: unknown value 'stiky'; did you mean 'sticky'?"),
+        ("user-namespaces: never\n", "b.yaml:1 user-namespaces: unknown value 'never'; known: auto, true, false"),
+        (
+            "tolerations:\n  - {key: a, effect: NoExecute, tolerationSeconds: -1}\n",
+            "b.yaml:2 tolerations[0].tolerationSeconds: -1 is less than 0",
+        ),
         ("dns-policy: Defualt\n", "b.yaml:1 dns-policy: unknown value 'Defualt'; did you mean 'Default'?"),
         (
             "dns-policy: None\n",
@@ -157,14 +163,12 @@ def test_refuses(text: str, message: str, tmp_path: Path) -> None:
 
 
 def test_the_schema_is_valid_and_takes_what_is_taken() -> None:
-    rules = driver_opts_document.load_schema()
+    rules = make_schema()
     jsonschema.Draft202012Validator.check_schema(rules)
     jsonschema.validate(yaml.safe_load(WHOLE), rules)
 
 
-NAMES = st.sampled_from(
-    [*driver_opts_document.load_schema()["properties"], "cpu", "storage", "install", "key", "operator", "replica"]
-)
+NAMES = st.sampled_from([*make_schema()["properties"], "cpu", "storage", "install", "key", "operator", "replica"])
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 3) | st.sampled_from(["sticky", "auto", "Exists", "2Gi", "x"]),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(NAMES, inner, max_size=3),
@@ -174,8 +178,8 @@ VALUES = st.recursive(
 
 @given(st.dictionaries(NAMES, VALUES, max_size=3))
 def test_it_judges_as_jsonschema_does(document: dict[str, Any]) -> None:
-    rules = driver_opts_document.load_schema()
-    ours = not list(driver_opts_document.find_faults(document, rules, rules))
+    rules = make_schema()
+    ours = not list(find_faults(document, rules, rules))
     assert ours == jsonschema.Draft202012Validator(rules).is_valid(document)
 
 
