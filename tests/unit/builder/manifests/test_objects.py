@@ -4,6 +4,7 @@ After a change that is meant: GOLDEN=rewrite pytest tests/unit/builder/manifests
 """
 
 import os
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from ci_buildx.settings.builder import (
     Storage,
     Toleration,
 )
+from ci_buildx.settings.driver_opts.table import OPTIONS
 
 GOLDEN = Path(__file__).parent / "golden"
 ORIGIN = JobOrigin(
@@ -56,7 +58,7 @@ FULL = BuilderSettings(
     requests=(("cpu", "2"), ("memory", "4Gi")),
     limits=(("memory", "8Gi"),),
     env=(("BUILDKIT_STEP_LOG_MAX_SIZE", "-1"), ("NO_PROXY", "all")),
-    qemu=Qemu(install=True),
+    qemu=Qemu(install=True, image="registry.example/mirror/binfmt:1"),
     storage=Storage(claimed="20Gi", storage_class="fast"),
     pull_secrets=("registry",),
     pod_template={"spec": {"containers": [{"name": "buildkitd", "tty": True}, {"name": "side", "image": "sidecar"}]}},
@@ -106,6 +108,21 @@ def test_golden(name: str, settings: BuilderSettings, platforms: str, facts: Clu
         GOLDEN.mkdir(exist_ok=True)
         file.write_text(text)
     assert text == file.read_text()
+
+
+def test_full_has_every_option_of_the_pods() -> None:
+    elsewhere = {"loadbalance", "default-load", "timeout", "reclaim", "user-namespaces"}
+    not_with_the_others = {"rootless", "seccomp-profile", "apparmor-profile", "buildkit-root-volume-memory"}
+    unset = {
+        option.name
+        for option in OPTIONS.values()
+        if option.field and _read_field(FULL, option.field) == _read_field(BuilderSettings(), option.field)
+    }
+    assert unset == {*elsewhere, *not_with_the_others}
+
+
+def _read_field(settings: BuilderSettings, path: str) -> object:
+    return reduce(getattr, path.split("."), settings)
 
 
 def test_the_pod_never_sees_the_clients_key() -> None:
