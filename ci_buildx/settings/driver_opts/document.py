@@ -10,35 +10,10 @@ import yaml
 
 from ci_buildx.errors import InputError
 from ci_buildx.model.record import dataclass
+from ci_buildx.settings.driver_opts.outside import explain_yaml_error
 from ci_buildx.settings.driver_opts.schema import make_schema
 from ci_buildx.settings.driver_opts.table import OptionShape, OptionValue, find_option
 from ci_buildx.settings.names import suggest_name
-
-
-def load_mapping(text: str, *, name: str, source: str) -> dict[str, Any]:
-    """Parse YAML (or JSON) text that must hold a mapping. Raises InputError.
-
-    ``name`` is the file's name, "" for inline text.
-    """
-    import yaml
-
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(explain_yaml_error(error, name), source=source) from error
-    if not isinstance(value, dict):
-        what = f"{name!r} holds" if name else "it is"
-        raise InputError(f"{what} no mapping", source=source, fix="write names and values, 'name: value'")
-    return value
-
-
-def explain_yaml_error(error: Exception, name: str) -> str:
-    """Describe an error in a YAML text in one line with its position."""
-    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-    place = f"{mark.line + 1}:{mark.column + 1}" if mark else ""
-    where = ":".join(part for part in (name, place) if part)
-    return f"{where}: {problem or ' '.join(str(error).split())}" if where else f"no YAML: {problem or error}"
-
 
 Schema = Mapping[str, Any]
 

@@ -89,8 +89,6 @@ class ExternalInputs:
     def read_template(self, value: Any, *, source: str) -> Mapping[str, Any]:
         """Read a pod template: a mapping, YAML or JSON text, or the name of a file. Raises InputError."""
         if isinstance(value, str):
-            from ci_buildx.settings.driver_opts.document import load_mapping
-
             inline = "\n" in value or value.startswith("{")
             name = "" if inline else value
             value = load_mapping(value if inline else self.read(value, source=source), name=name, source=source)
@@ -107,6 +105,31 @@ class ExternalInputs:
     def _read_variable(self, name: str) -> str:
         """Read a variable, the lower-case spelling first, like curl and Go."""
         return self.env.get(name.lower()) or self.env.get(name, "")
+
+
+def load_mapping(text: str, *, name: str, source: str) -> dict[str, Any]:
+    """Parse YAML (or JSON) text that must hold a mapping. Raises InputError.
+
+    ``name`` is the file's name, "" for inline text.
+    """
+    import yaml
+
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(explain_yaml_error(error, name), source=source) from error
+    if not isinstance(value, dict):
+        what = f"{name!r} holds" if name else "it is"
+        raise InputError(f"{what} no mapping", source=source, fix="write names and values, 'name: value'")
+    return value
+
+
+def explain_yaml_error(error: Exception, name: str) -> str:
+    """Describe an error in a YAML text in one line with its position."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    place = f"{mark.line + 1}:{mark.column + 1}" if mark else ""
+    where = ":".join(part for part in (name, place) if part)
+    return f"{where}: {problem or ' '.join(str(error).split())}" if where else f"no YAML: {problem or error}"
 
 
 def _check_certificates(text: str, name: str, source: str) -> None:
