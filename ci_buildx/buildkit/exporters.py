@@ -15,6 +15,7 @@ from ci_buildx.model import reference
 from ci_buildx.model.record import dataclass
 from ci_buildx.model.reference import ImageReference
 from ci_buildx.session.file_targets import FileTarget, FolderTarget, StreamTarget, Target
+from ci_buildx.settings.syntax import GO_FALSE, GO_TRUE
 from ci_buildx.settings.values import BuildSettings, DockerDaemon, TypedAttributes
 
 DELETE = "delete"
@@ -24,7 +25,6 @@ _ATTESTED = ("image", "oci")
 _NAMED = ("image", "oci", "docker")
 _INDEX = "annotation-index."
 _DANGLING = "dangling-name-prefix"
-_TRUE = ("1", "t", "true")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +112,7 @@ def make_exports(build: BuildSettings, *, by_digest: bool = False) -> Exports:
 
 def is_true(text: str) -> bool:
     """Return whether Go's ``strconv.ParseBool`` parses ``text`` as true."""
-    return text in _TRUE or text in ("T", "TRUE", "True")
+    return text in GO_TRUE
 
 
 def is_set(attrs: Mapping[str, str], name: str) -> bool:
@@ -184,7 +184,7 @@ def _check_names(output: ExporterEntry) -> None:
 
 def _is_layout(output: ExporterEntry) -> bool:
     """Return whether blobs are written individually, through the session's content store."""
-    return output.type in ("oci", "docker") and output.attrs.get("tar", "true").lower() in ("0", "f", "false")
+    return output.type in ("oci", "docker") and output.attrs.get("tar", "true") in GO_FALSE
 
 
 def _make_target(output: ExporterEntry) -> Target:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ci_buildx.errors import InputError
 from ci_buildx.model import debug
 from ci_buildx.settings.option import DEBUG, Option, OptionKind
-from ci_buildx.settings.syntax import read_boolean
+from ci_buildx.settings.syntax import require_boolean
 
 STDIN = "-"
 _RAWJSON = "rawjson"
@@ -60,7 +59,5 @@ def start_log(given: Mapping[str, list[str] | str | bool], *, progress: object =
     ``progress`` is the progress mode, which a variable may have set.
     """
     text = given.get(DEBUG.name)
-    wanted = None if text is None else read_boolean(str(text))
-    if text is not None and wanted is None:
-        raise InputError(f"{text!r} is neither true nor false", source=DEBUG.flag, fix="write true or false")
+    wanted = None if text is None else require_boolean(str(text), source=DEBUG.flag)
     debug.choose(wanted, as_json=(progress or given.get("progress")) == _RAWJSON)

@@ -18,7 +18,7 @@ from ci_buildx.cli.process import ProcessContext
 from ci_buildx.errors import InputError
 from ci_buildx.model import debug
 from ci_buildx.settings.option import DEBUG
-from ci_buildx.settings.syntax import read_boolean
+from ci_buildx.settings.syntax import require_boolean
 
 VERBS = {
     "build": "build an image on the cluster",
@@ -112,10 +112,7 @@ def is_debug_wanted(env: Mapping[str, str]) -> bool:
     """
     variable = DEBUG.variable
     if text := env.get(variable, "").strip():
-        wanted = read_boolean(text)
-        if wanted is None:
-            raise InputError(f"{text!r} is neither true nor false", source=variable, fix="write true or false")
-        return wanted
+        return require_boolean(text, source=variable)
     on_github = env.get("GITHUB_ACTIONS") == "true" and env.get("RUNNER_DEBUG") == "1"
     return on_github or (env.get("GITLAB_CI") == "true" and env.get("CI_DEBUG_TRACE", "").lower() == "true")
 

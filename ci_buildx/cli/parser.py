@@ -16,7 +16,7 @@ from ci_buildx.model.record import dataclass
 from ci_buildx.settings.names import find_nearest
 from ci_buildx.settings.option import DEBUG, Option, OptionKind
 from ci_buildx.settings.raw_values import Value
-from ci_buildx.settings.syntax import read_boolean
+from ci_buildx.settings.syntax import require_boolean
 
 END_OF_OPTIONS = "--"
 
@@ -184,10 +184,7 @@ class ParsedArguments:
     def switch(self, name: str) -> bool:
         """Return a boolean, by default False."""
         value = self.values.get(name, False)
-        wanted = value if isinstance(value, bool) else read_boolean(str(value))
-        if wanted is None:
-            raise InputError(f"{value!r} is neither true nor false", source=f"--{name}", fix="write true or false")
-        return wanted
+        return value if isinstance(value, bool) else require_boolean(str(value), source=f"--{name}")
 
     def read_choice(self, name: str, known: Sequence[str]) -> str:
         """Return one of the known values, by default the first."""

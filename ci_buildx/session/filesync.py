@@ -15,6 +15,7 @@ from ci_buildx.fsutil.sender import TreeSender
 from ci_buildx.fsutil.walk import walk_tree
 from ci_buildx.model import debug
 from ci_buildx.session.call import GrpcStatus, SessionCall
+from ci_buildx.settings.syntax import GO_TRUE
 
 if TYPE_CHECKING:
     from ci_buildx.fsutil.mtimes import Clock
@@ -91,7 +92,7 @@ class FileSyncService:
 def read_list(metadata: Mapping[str, list[str]], key: str) -> list[str]:
     """Return the decoded values of a metadata key."""
     values = metadata.get(key, [])
-    if metadata.get(f"{key}-encoded", [""])[0].lower() in ("1", "t", "true"):
+    if metadata.get(f"{key}-encoded", [""])[0] in GO_TRUE:
         return [unquote_plus(value) for value in values]
     return list(values)
 

@@ -15,6 +15,7 @@ from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.model.record import dataclass
 from ci_buildx.settings.names import suggest_name
 from ci_buildx.settings.pairs import check_tag
+from ci_buildx.settings.syntax import GO_FALSE, GO_TRUE
 from ci_buildx.settings.values import TypedAttributes
 
 COMPRESSIONS = ("uncompressed", "gzip", "estargz", "zstd")
@@ -200,10 +201,9 @@ CACHE_IMPORTS: Mapping[str, tuple[OutputAttribute, ...]] = {
 
 _ANNOTATION = compile_lazily(r"annotation(?:-[a-z-]+)?(?:\[[A-Za-z0-9_/-]+\])?\.\S+")
 """Format of annotations in BuildKit 0.34.2, ``exporter/containerimage/exptypes/annotations.go``."""
-_BOOLEANS = frozenset(("1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"))
-_FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
+_BOOLEANS = GO_TRUE | GO_FALSE
 _DURATION = compile_lazily(r"(?:\d+(?:\.\d*)?(?:ns|us|µs|ms|s|m|h))+|0")
-_NEEDED_BY = (("compression", ("estargz",)), ("oci-artifact", ("1", "t", "T", "TRUE", "true", "True")))
+_NEEDED_BY = (("compression", ("estargz",)), ("oci-artifact", GO_TRUE))
 _NEEDED_BY_EXPORTS = (("image-manifest", _NEEDED_BY[1][1]),)
 
 
@@ -273,7 +273,7 @@ def _check_media_types(given: TypedAttributes, needed_by: Iterable[tuple[str, Co
     Source: BuildKit 0.34.2, ``containerimage/opts.go``, ``export.go``.
     """
     attrs = dict(given.attrs)
-    if attrs.get("oci-mediatypes", "true") not in _FALSE:
+    if attrs.get("oci-mediatypes", "true") not in GO_FALSE:
         return
     for name, values in needed_by:
         if attrs.get(name, "") in values:

@@ -12,7 +12,7 @@ from pathlib import Path
 from ci_buildx.errors import InputError
 from ci_buildx.model import reference
 from ci_buildx.settings.names import suggest_name
-from ci_buildx.settings.syntax import join_fields, read_boolean, split_fields, split_pairs
+from ci_buildx.settings.syntax import join_fields, read_boolean, require_boolean, split_fields, split_pairs
 from ci_buildx.settings.values import TypedAttributes
 
 DEFAULT_PROVENANCE = "mode=min,inline-only=true"
@@ -40,10 +40,7 @@ def is_switched_on(variable: str, env: Mapping[str, str]) -> bool:
     Raises InputError if it is not a boolean, as in buildx (``build/opt.go``).
     """
     text = env.get(variable, "")
-    wanted = read_boolean(text)
-    if text and wanted is None:
-        raise InputError(f"{text!r} is neither true nor false", source=variable)
-    return wanted is True
+    return bool(text) and require_boolean(text, source=variable)
 
 
 def parse_sbom(text: str, *, source: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ci_buildx.errors import InputError
 from ci_buildx.settings.names import suggest_name
-from ci_buildx.settings.syntax import read_boolean, split_fields
+from ci_buildx.settings.syntax import require_boolean, split_fields
 from ci_buildx.settings.values import FrontendCall
 
 CHECK = "check"
@@ -32,9 +32,7 @@ def parse_call(text: str, *, source: str) -> FrontendCall | None:
             name = field
     if name not in ("", *METHODS):
         raise InputError(f"unknown method {name!r}", source=source, fix=suggest_name(name, METHODS))
-    ignores = read_boolean(attributes["ignorestatus"])
-    if ignores is None:
-        raise InputError(f"ignorestatus is neither true nor false: {attributes['ignorestatus']!r}", source=source)
+    ignores = require_boolean(attributes["ignorestatus"], source=f"{source} ignorestatus")
     if attributes["format"] not in ("", *_FORMATS):
         raise InputError(
             f"unknown format {attributes['format']!r}", source=source, fix=suggest_name(attributes["format"], _FORMATS)

@@ -19,7 +19,7 @@ from typing import Any
 from ci_buildx.errors import InputError
 from ci_buildx.settings.building import SOURCE_POLICY
 from ci_buildx.settings.names import suggest_name
-from ci_buildx.settings.syntax import read_boolean, split_pairs
+from ci_buildx.settings.syntax import require_boolean, split_pairs
 from ci_buildx.settings.values import SourceConstraint, SourcePolicy, SourceRule, SourceSelector, SourceUpdate
 
 _FILE, _LEVEL = "filename", "log-level"
@@ -62,10 +62,7 @@ def _read_switch(key: str, value: str, source: str) -> bool:
         raise InputError(f"docker buildx alone evaluates Rego, as in {value!r}", source=source, fix=_BY_JSON)
     if key not in _SWITCHES:
         raise InputError(f"unknown key {key!r}", source=source, fix=suggest_name(key, (_FILE, *_SWITCHES, _LEVEL)))
-    found = read_boolean(value)
-    if found is None:
-        raise InputError(f"{key} is neither true nor false: {value!r}", source=source)
-    return found
+    return require_boolean(value, source=f"{source} {key}")
 
 
 _ACTIONS = ("ALLOW", "DENY", "CONVERT")

@@ -15,7 +15,7 @@ from ci_buildx.model.record import dataclass, field, replace
 from ci_buildx.settings import options
 from ci_buildx.settings.names import suggest_name
 from ci_buildx.settings.option import Option, OptionKind, Reading
-from ci_buildx.settings.syntax import join_fields, read_boolean, split_lines, split_records
+from ci_buildx.settings.syntax import join_fields, require_boolean, split_lines, split_records
 from ci_buildx.settings.values import ProgressMode
 
 Value = list[str] | str | bool
@@ -105,16 +105,13 @@ class RawValues:
         return [value for value in values if value.strip()] if verbatim else [value.strip() for value in values]
 
     def switch(self, name: str) -> bool:
-        """Return a boolean; False if it is not set."""
-        value = self.values.get(name, False)
+        """Return a boolean; the table's default if it is not set, which is False if the table has none."""
+        value = self.values.get(name, "")
         if isinstance(value, bool):
             return value
-        wanted = read_boolean(self.read_text(name) or "false")
-        if wanted is None:
-            raise InputError(
-                f"{value!r} is neither true nor false", source=self.find_source(name), fix="write true or false"
-            )
-        return wanted
+        return require_boolean(
+            self.read_text(name) or self.known[name].default or "false", source=self.find_source(name)
+        )
 
     def read_choice(self, name: str, kind: type[Choice]) -> Choice:
         """Return a member of an enumeration; the table's default if it is not set."""

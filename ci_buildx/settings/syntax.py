@@ -116,6 +116,9 @@ def _read_field(text: str, position: int) -> tuple[str, int]:
     return value + rest[0], rest.end()
 
 
+GO_TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
+GO_FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
+"""Texts that Go's ``strconv.ParseBool`` accepts: BuildKit parses attributes with it."""
 _TRUE = frozenset(("1", "t", "true", "yes", "on"))
 _FALSE = frozenset(("0", "f", "false", "no", "off"))
 
@@ -126,6 +129,14 @@ def read_boolean(text: str) -> bool | None:
     if word in _TRUE:
         return True
     return False if word in _FALSE else None
+
+
+def require_boolean(text: str, *, source: str) -> bool:
+    """Parse a boolean like :func:`read_boolean`. Raises InputError for other texts."""
+    found = read_boolean(text)
+    if found is None:
+        raise InputError(f"{text!r} is neither true nor false", source=source, fix="write true or false")
+    return found
 
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}

@@ -139,11 +139,11 @@ def run_setup(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
         identity=identity.make_identity(step.read_origin(event, cwd, env), suffix=identity.make_random_suffix()),
         announce=lambda location: step.save_state(env, location),
     )
-    if given.read_text("cleanup") and not given.switch("cleanup"):
+    if not given.switch("cleanup"):
         commands.append_value(env, commands.STATE, KEPT, "true")
     stdout.write(f"builder   {kept.name}\ntime      {time.monotonic() - begun:.1f} s\n")
     commands.append_values(env, commands.OUTPUT, make_setup_outputs(kept))
-    if not given.read_text("use") or given.switch("use"):
+    if given.switch("use"):
         commands.append_values(env, commands.ENVIRONMENT, make_setup_variables(kept, given))
     return 0
 

@@ -113,7 +113,10 @@ def choose_log(settings: Settings, stdout: TextIO) -> TextIO:
 
 @contextmanager
 def prepare_build(step: ActionStep) -> Iterator[tuple[RawValues, dict[str, str]]]:
-    """Yield the inputs as a build takes them, and its environment. Their files are removed on exit."""
+    """Yield the inputs as a build takes them, and its environment. Their files are removed on exit.
+
+    The order of the passes that complete the inputs does not matter: each adds to other inputs, and secrets are a set.
+    """
     given = github_inputs.add_variables(github_inputs.read_inputs(step.env, step.cwd))
     step.given = given
     found = _read_logins(given, step)
@@ -196,7 +199,7 @@ def _log_in(found: tuple[logins.LoginInput, ...], given: RawValues, env: dict[st
         return
     folder = logins.choose_folder(env.get("RUNNER_TEMP"))
     commands.append_value(env, commands.STATE, LOGINS, str(folder))
-    kept = given.read_text("logout") and not given.switch("logout")
+    kept = not given.switch("logout")
     logins.write_docker_config(found, env, folder)
     if kept:
         commands.append_value(env, commands.ENVIRONMENT, logins.FOLDER, str(folder))

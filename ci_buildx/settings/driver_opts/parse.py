@@ -18,7 +18,7 @@ from ci_buildx.settings.driver_opts.checks import TOLERATION
 from ci_buildx.settings.driver_opts.outside import ExternalInputs
 from ci_buildx.settings.driver_opts.table import ENV, OPTIONS, SPELLINGS, Entries, OptionShape, OptionValue, find_option
 from ci_buildx.settings.names import check_namespace, suggest_name
-from ci_buildx.settings.syntax import read_boolean, split_fields
+from ci_buildx.settings.syntax import require_boolean, split_fields
 
 _NOWHERE: Mapping[str, str] = {}
 
@@ -121,7 +121,7 @@ def read_text(text: str, shape: OptionShape, *, source: str) -> Any:
         case OptionShape.COUNT:
             return _read_count(text, source)
         case OptionShape.SWITCH:
-            return _read_switch(text, source)
+            return require_boolean(text, source=source)
         case OptionShape.LIST:
             return [text] if "\n" in text else [item.strip() for item in text.split(",") if item.strip()]
         case OptionShape.PAIRS:
@@ -176,13 +176,6 @@ def _read_count(text: str, source: str) -> int:
     if not re.fullmatch(r"[0-9]{1,10}", text):
         raise InputError(f"{text!r} is not a whole number", source=source)
     return int(text)
-
-
-def _read_switch(text: str, source: str) -> bool:
-    value = read_boolean(text)
-    if value is None:
-        raise InputError(f"{text!r} is neither true nor false", source=source, fix="write true or false")
-    return value
 
 
 def _read_toleration(text: str, source: str) -> dict[str, str | int]:

@@ -32,7 +32,7 @@ def test_read(text: str, expected: FrontendCall | None) -> None:
         ("check,outline", "--call: both 'check' and 'outline' cannot be called; write check, outline or targets"),
         ("check,format=xml", "--call: unknown format 'xml'; "),
         ("check,fromat=json", "--call: unknown key 'fromat'; did you mean 'format'?"),
-        ("check,ignorestatus=maybe", "--call: ignorestatus is neither true nor false: 'maybe'"),
+        ("check,ignorestatus=maybe", "--call ignorestatus: 'maybe' is neither true nor false; write true or false"),
         ('check,"', "--call: misplaced quote in "),
     ],
 )
