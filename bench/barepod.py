@@ -35,7 +35,7 @@ def boot(ground: Ground, namespace: str) -> Run:
             _connect(ground, seen, deadline=start + _TIMEOUT)
             seconds = time.monotonic() - start
     finally:
-        ground.kube.delete(f"{pods}/{name}", body={"gracePeriodSeconds": 0})
+        ground.kube.delete(f"{pods}/{name}", options={"gracePeriodSeconds": 0})
     return Run(seconds=seconds)
 
 

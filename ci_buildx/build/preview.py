@@ -29,7 +29,7 @@ from ci_buildx.buildkit import exporters, remote_cache, solve_request
 from ci_buildx.buildkit.messages import ExporterEntry, SolveRequest
 from ci_buildx.errors import InputError, Unreachable
 from ci_buildx.kube import config
-from ci_buildx.kube.client import KubeClient
+from ci_buildx.kube.client import KubeClient, make_kube_client
 from ci_buildx.model import reference
 from ci_buildx.model.masker import mask_value
 from ci_buildx.model.plaintext import MASK
@@ -211,7 +211,7 @@ class BuildPreview:
             return ClusterFacts()
 
     def _find_kept(self) -> tuple[BuilderLocation, Plan]:
-        with KubeClient(config.load_cluster(self.settings.cluster, env=self.env)) as kube:
+        with make_kube_client(self.settings.cluster, env=self.env) as kube:
             record = records.find_builder(kube, self.settings.builder_name, self.settings.builder.namespace)
         key = sticky_key.make_sticky_key(self.settings, (), self.env)
         nodes = Plan(nodes=tuple(node.plan for node in record.nodes))

@@ -87,6 +87,11 @@ class BuilderLocation:
         """Return the API path of a core collection such as ``pods``."""
         return f"{self.namespace_path}/{plural}"
 
+    @property
+    def policies_path(self) -> str:
+        """Return the API path of NetworkPolicies."""
+        return f"/apis/networking.k8s.io/v1/namespaces/{self.namespace}/networkpolicies"
+
     def make_object_name(self, part: str) -> str:
         """Return the name of the builder's object for ``part``: a node's name, or the object's purpose."""
         return f"buildkit-{part}" if self.exclusive else f"{self.name}-{part}"
@@ -94,6 +99,11 @@ class BuilderLocation:
     def make_config_name(self, node: str) -> str:
         """Return the name of a node's ConfigMap: one per node in a lasting builder, shared by a job builder's nodes."""
         return f"{node}-config" if self.lasting else self.make_object_name("config")
+
+
+def locate_lasting_builder(name: str, namespace: str) -> BuilderLocation:
+    """Return the location of a builder that exists until it is removed."""
+    return BuilderLocation(name=name, namespace=namespace, exclusive=False, lifetime=Lifetime.BUILDER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl
 
 from ci_buildx.errors import Conflict, InputError, KubeError, LateInputError, Unauthorized
-from ci_buildx.kube.config import ClusterAccess
+from ci_buildx.kube.config import ClusterAccess, ClusterChoice, load_cluster
 from ci_buildx.kube.exchange import CALL_TIMEOUT, ApiCall, ApiExchange, RetryPolicy, encode_query
 from ci_buildx.kube.tls import explain_connection_failure
 from ci_buildx.kube.watch import CollectionWatch, WatchEvent
@@ -108,8 +108,9 @@ class KubeClient:
             )
         )
 
-    def delete(self, path: str, *, body: dict[str, Any] | None = None, **query: Any) -> dict[str, Any]:
-        """Delete an object, or the objects of a collection that ``query`` selects; ``body`` holds DeleteOptions."""
+    def delete(self, path: str, *, options: Mapping[str, Any] | None = None, **query: Any) -> dict[str, Any]:
+        """Delete an object, or the objects of a collection that ``query`` selects; ``options`` are DeleteOptions."""
+        body = None if options is None else {"kind": "DeleteOptions", "apiVersion": "v1", **options}
         encoded = json.dumps(body).encode() if body else b""
         return self._exchange.call(ApiCall(method="DELETE", path=path, query=encode_query(query), body=encoded))
 
@@ -285,3 +286,8 @@ def amend_object(
             if not left:
                 raise
     raise AssertionError("the last try returns or raises")
+
+
+def make_kube_client(choice: ClusterChoice, *, env: Mapping[str, str]) -> KubeClient:
+    """Return a client of the cluster that the user chose. Raises InputError if there is none."""
+    return KubeClient(load_cluster(choice, env=env))

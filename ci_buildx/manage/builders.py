@@ -15,8 +15,7 @@ from ci_buildx.builder.lifecycle.records import StoredBuilder
 from ci_buildx.builder.lifecycle.teardown import teardown
 from ci_buildx.builder.manifests import certificates
 from ci_buildx.errors import InputError, KubeBuilderError, TeardownError
-from ci_buildx.kube import config
-from ci_buildx.kube.client import KubeClient
+from ci_buildx.kube.client import KubeClient, make_kube_client
 from ci_buildx.manage import target as manage_target
 from ci_buildx.manage.survey import BuilderView, ReplicaStatus, survey_builders
 from ci_buildx.manage.target import BuilderTarget, CurrentBuilder
@@ -58,7 +57,7 @@ def list_builder_views(
 
     ``warn`` is called with what could not be searched. Raises KubeError, InputError.
     """
-    with KubeClient(config.load_cluster(target.cluster, env=env)) as kube:
+    with make_kube_client(target.cluster, env=env) as kube:
         found = records.list_builders(kube, target.namespace, jobs=jobs)
         for note in found.notes:
             warn(note)
@@ -72,7 +71,7 @@ def inspect_builder(
 
     With ``bootstrap``, start its nodes first.
     """
-    with KubeClient(config.load_cluster(target.cluster, env=env)) as kube:
+    with make_kube_client(target.cluster, env=env) as kube:
         record = records.find_builder(kube, target.name, target.namespace)
         if bootstrap:
             record = _boot_builder(kube, record, display_stream, env)
@@ -83,14 +82,14 @@ def inspect_builder(
 
 def stop_builder(target: BuilderTarget, *, env: Mapping[str, str]) -> None:
     """Scale a builder's nodes to zero. Running builds finish first; volumes stay. Raises InputError, KubeError."""
-    with KubeClient(config.load_cluster(target.cluster, env=env)) as kube:
+    with make_kube_client(target.cluster, env=env) as kube:
         record = _require_lasting(records.find_builder(kube, target.name, target.namespace), "stopped")
         create.scale_nodes(kube, record, [node for node in record.nodes if not node.stopped], 0)
 
 
 def scale_builder(target: BuilderTarget, replicas: int, node: str, *, env: Mapping[str, str]) -> StoredBuilder:
     """Set the number of pods of each node, or of ``node`` only. Raises InputError, KubeError."""
-    with KubeClient(config.load_cluster(target.cluster, env=env)) as kube:
+    with make_kube_client(target.cluster, env=env) as kube:
         record = _require_lasting(records.find_builder(kube, target.name, target.namespace), "scaled")
         create.scale_nodes(kube, record, [record.find_node(node)] if node else record.nodes, replicas)
         return record
@@ -98,7 +97,7 @@ def scale_builder(target: BuilderTarget, replicas: int, node: str, *, env: Mappi
 
 def use_builder(target: BuilderTarget, *, env: Mapping[str, str], everywhere: bool) -> None:
     """Make a builder the current one. Raises InputError if it does not exist."""
-    with KubeClient(config.load_cluster(target.cluster, env=env)) as kube:
+    with make_kube_client(target.cluster, env=env) as kube:
         record = records.find_builder(kube, target.name, target.namespace)
     choice = CurrentBuilder(builder=record.name, namespace=record.location.namespace)
     manage_target.write_current(choice, target.cluster, env, everywhere=everywhere)
@@ -111,7 +110,7 @@ def remove_builders(
 
     Raises TeardownError that names the builders that stay; a single failure is raised as it is.
     """
-    with KubeClient(config.load_cluster(target.cluster, env=env)) as kube:
+    with make_kube_client(target.cluster, env=env) as kube:
         failures: dict[str, KubeBuilderError] = {}
         for name in names:
             try:
@@ -124,7 +123,7 @@ def remove_builders(
 
 def remove_inactive_builders(target: BuilderTarget, how: RemovalRequest, *, env: Mapping[str, str]) -> None:
     """Remove the lasting builders without running pods. Raises TeardownError that names those that stay."""
-    with KubeClient(config.load_cluster(target.cluster, env=env)) as kube:
+    with make_kube_client(target.cluster, env=env) as kube:
         failures: dict[str, KubeBuilderError] = {}
         for found in survey_builders(kube, records.list_builders(kube, target.namespace).records, timeout=None):
             if not is_inactive(found):

@@ -12,15 +12,14 @@ from ci_buildx.build.context.origin import TRUST_SCOPE
 from ci_buildx.build.start_on_use import BootWakeup
 from ci_buildx.builder import cluster_facts, identity
 from ci_buildx.builder.boot.observation import UNSCHEDULABLE
-from ci_buildx.builder.builder import BuilderLocation
+from ci_buildx.builder.builder import BuilderLocation, locate_lasting_builder
 from ci_buildx.builder.lifecycle import create, records, volumes
 from ci_buildx.builder.lifecycle.create import NodeRequest
 from ci_buildx.builder.lifecycle.records import StoredBuilder, StoredNode
 from ci_buildx.builder.lifecycle.teardown import teardown
 from ci_buildx.builder.manifests import certificates
 from ci_buildx.errors import BootError, InputError, TeardownError
-from ci_buildx.kube import config
-from ci_buildx.kube.client import KubeClient
+from ci_buildx.kube.client import KubeClient, make_kube_client
 from ci_buildx.manage import target as manage_target
 from ci_buildx.manage.builders import RetainedVolumes
 from ci_buildx.manage.target import BuilderTarget, CurrentBuilder
@@ -62,7 +61,7 @@ def run_create(
         creation.progress, display_stream, env=env, hidden=masker.list_process_secrets(env, ())
     )
     try:
-        with SignalHandler() as interrupts, KubeClient(config.load_cluster(cluster, env=env)) as kube:
+        with SignalHandler() as interrupts, make_kube_client(cluster, env=env) as kube:
             trust = env.get(TRUST_SCOPE, "")
             login = builder_scope.find_pull_login(creation.order.settings, env)
             creation = replace(creation, order=replace(creation.order, pull_login=login))
@@ -85,7 +84,7 @@ def remove_node(target: BuilderTarget, node: str, *, env: Mapping[str, str]) -> 
 
     Raises InputError if the node does not exist or is the builder's only one, KubeError.
     """
-    with KubeClient(config.load_cluster(target.cluster, env=env)) as kube:
+    with make_kube_client(target.cluster, env=env) as kube:
         record = _require_lasting(records.find_builder(kube, target.name, target.namespace))
         claims = create.remove_node(kube, record, record.find_node(node))
     return RetainedVolumes(location=record.location, claims=claims)
@@ -145,13 +144,14 @@ class _CreateRun:
             return None
         if creation.append:
             return _require_lasting(records.find_builder(self.kube, creation.name, namespace))
-        return records.find_lasting_builder(self.kube, create.locate(creation.name, namespace or self.kube.namespace))
+        place = locate_lasting_builder(creation.name, namespace or self.kube.namespace)
+        return records.find_lasting_builder(self.kube, place)
 
     def _create_builder(self) -> tuple[StoredBuilder, StoredNode]:
         """Create a builder with its first node; remove everything if that fails."""
         creation = self.creation
         name = creation.name or f"builder-{identity.make_random_suffix()}"
-        location = create.locate(name, creation.order.settings.namespace or self.kube.namespace)
+        location = locate_lasting_builder(name, creation.order.settings.namespace or self.kube.namespace)
         issued = certificates.issue(certificates.NAMES, create.CERTIFICATES_LAST)
         known = self._read_facts()
         create.check(self.kube, location, creation.order, known)

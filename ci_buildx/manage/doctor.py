@@ -13,8 +13,7 @@ from ci_buildx.builder.rbac import admission_policies, checks, rights, roles
 from ci_buildx.builder.rbac.checks import CheckResult, CheckStatus
 from ci_buildx.builder.rbac.rights import AccessQuestion, RightsMode, RoleRule
 from ci_buildx.errors import Forbidden, InputError, KubeError, NotFound, RegistryError
-from ci_buildx.kube import config
-from ci_buildx.kube.client import KubeClient
+from ci_buildx.kube.client import KubeClient, make_kube_client
 from ci_buildx.manage import trial_builder
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.registry import credentials
@@ -67,7 +66,7 @@ def run_doctor(
     Objects created for the checks are removed, even after an error or a signal. Raises KubeError if the cluster cannot
     be queried.
     """
-    with KubeClient(config.load_cluster(cluster, env=env)) as kube:
+    with make_kube_client(cluster, env=env) as kube:
         look = _DoctorRun(kube=kube, wishes=wishes, tell=tell)
         look.check_cluster()
         look.check_rights()

@@ -10,8 +10,7 @@ from ci_buildx.builder.labels import NODE
 from ci_buildx.builder.lifecycle import records
 from ci_buildx.builder.pods import CONTAINER, is_over
 from ci_buildx.errors import InputError
-from ci_buildx.kube import config
-from ci_buildx.kube.client import KubeClient
+from ci_buildx.kube.client import KubeClient, make_kube_client
 from ci_buildx.manage.target import BuilderTarget
 from ci_buildx.model.record import dataclass
 from ci_buildx.runtime.signals import SignalHandler, run_all
@@ -40,7 +39,7 @@ def run_logs(target: BuilderTarget, extract: LogExtract, *, env: Mapping[str, st
 
     Raises InputError if there is no pod, KubeError, Interrupted.
     """
-    with SignalHandler() as interrupts, KubeClient(config.load_cluster(target.cluster, env=env)) as kube:
+    with SignalHandler() as interrupts, make_kube_client(target.cluster, env=env) as kube:
         record = records.find_builder(kube, target.name, target.namespace)
         if extract.node:
             record.find_node(extract.node)

@@ -10,8 +10,7 @@ from ci_buildx.builder.builder import BuilderLocation
 from ci_buildx.builder.lifecycle import reap
 from ci_buildx.builder.lifecycle.teardown import teardown
 from ci_buildx.errors import TeardownError
-from ci_buildx.kube import config
-from ci_buildx.kube.client import KubeClient
+from ci_buildx.kube.client import make_kube_client
 from ci_buildx.settings.values import ClusterSettings
 
 
@@ -28,7 +27,7 @@ def run_reap(
     With ``dry_run``, only return the names. ``warn`` is called with what could not be searched. Raises TeardownError
     that names the builders that stay and the reasons, after all have been tried.
     """
-    with KubeClient(config.load_cluster(cluster, env=env)) as kube:
+    with make_kube_client(cluster, env=env) as kube:
         swept = reap.reap_builders(kube, namespaces=namespaces, dry_run=dry_run)
     for note in swept.notes:
         warn(note)
@@ -51,7 +50,7 @@ def remove_job_builder(cluster: ClusterSettings, name: str, *, env: Mapping[str,
     Returns whether the builder existed. Raises TeardownError if something stays.
     """
     location = BuilderLocation(name=name, namespace=namespace or name, exclusive=not namespace)
-    with KubeClient(config.load_cluster(cluster, env=env)) as kube:
+    with make_kube_client(cluster, env=env) as kube:
         report = teardown(kube, location, deadline=time.monotonic() + TEARDOWN_TIME, settle=_LATE, own=True)
     report.check()
     return bool(report.removed)

@@ -21,8 +21,7 @@ from ci_buildx.builder.pods import PodView, is_over, read_pod
 from ci_buildx.buildkit.control import Control
 from ci_buildx.buildkit.messages import DiskUsageRequest, PruneRequest, UsageRecord, Worker
 from ci_buildx.errors import Forbidden, InputError, KubeBuilderError
-from ci_buildx.kube import config
-from ci_buildx.kube.client import KubeClient
+from ci_buildx.kube.client import KubeClient, make_kube_client
 from ci_buildx.manage.target import BuilderTarget
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass, replace
@@ -238,7 +237,7 @@ def prune_caches(
 
 @contextmanager
 def _list_running(target: BuilderTarget, env: Mapping[str, str]) -> Iterator[list[tuple[PodView, PodDialer]]]:
-    with KubeClient(config.load_cluster(target.cluster, env=env)) as kube:
+    with make_kube_client(target.cluster, env=env) as kube:
         record = lifecycle_records.find_builder(kube, target.name, target.namespace)
         pods: list[tuple[StoredNode, PodView]] = list_running_pods(kube, record)
         if not pods:

@@ -291,10 +291,9 @@ class _TrialBuilder:
             role: self.kube.create(self.location.jobs_path, make_listener_pod(self.location, role, image, marks))
             for role in (CLOSED, OPEN)
         }
-        policies = f"/apis/networking.k8s.io/v1/namespaces/{self.location.namespace}/networkpolicies"
         owner = objects.make_job_owner_reference(jobs[CLOSED])
         try:
-            self.kube.create(policies, make_probe_network_policy(self.location, marks, [owner]))
+            self.kube.create(self.location.policies_path, make_probe_network_policy(self.location, marks, [owner]))
         except Forbidden:
             return {}
         found: dict[str, str] = {}

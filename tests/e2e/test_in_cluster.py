@@ -82,7 +82,7 @@ def test_a_builder_goes_with_the_runners_pod(home: str, image: str, administrato
     administrator.create(f"/api/v1/namespaces/{home}/pods", ci_pod.manifest("lost", image, ACCOUNT, SLOW))
     wait(lambda: "begun" in log(administrator, home, "lost"))
     assert len(jobs(administrator, home)) == 1
-    administrator.delete(f"/api/v1/namespaces/{home}/pods/lost", body={"gracePeriodSeconds": 0})
+    administrator.delete(f"/api/v1/namespaces/{home}/pods/lost", options={"gracePeriodSeconds": 0})
     for plural in ("jobs", "pods", "secrets", "configmaps"):
         group = "apis/batch/v1" if plural == "jobs" else "api/v1"
         path = f"/{group}/namespaces/{home}/{plural}"

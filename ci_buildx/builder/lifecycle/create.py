@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any
 
 from ci_buildx.builder import cluster_facts, labels, plan
-from ci_buildx.builder.builder import Builder, BuilderLocation, Lifetime, Manifest, Workload
+from ci_buildx.builder.builder import Builder, BuilderLocation, Manifest, Workload
 from ci_buildx.builder.cluster_facts import ClusterFacts
 from ci_buildx.builder.identity import JobIdentity
 from ci_buildx.builder.lifecycle import node_secrets, records, volumes
@@ -50,11 +50,6 @@ class NodeRequest:
     settings: BuilderSettings
     given: Mapping[str, str] = field(default_factory=dict)
     pull_login: Secret | None = None
-
-
-def locate(name: str, namespace: str) -> BuilderLocation:
-    """Return the location of a lasting builder."""
-    return BuilderLocation(name=name, namespace=namespace, exclusive=False, lifetime=Lifetime.BUILDER)
 
 
 def claim_name(kube: KubeClient, location: BuilderLocation, issued: Certificates, *, trust: str = "") -> Manifest:
@@ -171,8 +166,7 @@ def remove_node(kube: KubeClient, record: StoredBuilder, node: StoredNode) -> tu
             fix=f"kube-builder rm {record.name} removes both",
         )
     location = record.location
-    options = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
-    kube.delete(_make_path(location, node), body=options)
+    kube.delete(_make_path(location, node), options={"propagationPolicy": "Background"})
     chosen = f"{location.selector},{labels.NODE}={node.name}"
     claims = node.kind is Workload.STATEFUL_SET and not node.retains
     for plural in ("configmaps", *((volumes.PLURAL,) if claims else ())):

@@ -94,7 +94,7 @@ def remove_failed_node(kube: KubeClient, builder: Builder, node: NodePlan) -> No
     """Remove the Job and pods of a node that could not be scheduled; another node emulates its platforms."""
     options = {"propagationPolicy": "Background", "gracePeriodSeconds": 0}
     try:
-        kube.delete(builder.make_workload_path(node), body={"kind": "DeleteOptions", "apiVersion": "v1", **options})
+        kube.delete(builder.make_workload_path(node), options=options)
     except NotFound:
         return
 

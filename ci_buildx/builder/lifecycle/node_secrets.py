@@ -48,8 +48,7 @@ def apply_shared_objects(kube: KubeClient, draft: BuilderSpec, owner: Mapping[st
     if login is not None:
         _share_login(kube, draft, owner, login)
     if draft.settings.network is not None:
-        policies = f"/apis/networking.k8s.io/v1/namespaces/{location.namespace}/networkpolicies"
-        _apply(kube, policies, objects.make_network_policy(draft, draft.settings.network, [owner]))
+        _apply(kube, location.policies_path, objects.make_network_policy(draft, draft.settings.network, [owner]))
 
 
 def merge_logins(before: bytes, login: Secret) -> Secret:

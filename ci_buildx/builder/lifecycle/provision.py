@@ -116,7 +116,7 @@ def _create_contents(kube: KubeClient, draft: BuilderSpec, blueprint: ProvisionR
         )
     if draft.settings.network is not None:
         policy = objects.make_network_policy(draft, draft.settings.network, owners)
-        _create(kube, f"/apis/networking.k8s.io/v1/namespaces/{location.namespace}/networkpolicies", policy)
+        _create(kube, location.policies_path, policy)
     if buildkitd.make_files(draft.settings):
         _create(kube, location.make_core_path("configmaps"), objects.make_job_config_map(draft, owners))
     secret = _create(
@@ -179,9 +179,8 @@ def _create_all(kube: KubeClient, collection: str, drafts: Sequence[Manifest], m
 def _take_back(kube: KubeClient, location: BuilderLocation, job: Manifest) -> None:
     """Delete exactly this Job, which was created a moment ago; ignore it if it is gone."""
     seen = {"preconditions": {"uid": job["metadata"]["uid"]}, "propagationPolicy": "Background"}
-    body = {"kind": "DeleteOptions", "apiVersion": "v1", **seen}
     with suppress(NotFound, Conflict):
-        kube.delete(f"{location.jobs_path}/{job['metadata']['name']}", body=body)
+        kube.delete(f"{location.jobs_path}/{job['metadata']['name']}", options=seen)
 
 
 def _create(kube: KubeClient, collection: str, manifest: Manifest) -> Manifest:

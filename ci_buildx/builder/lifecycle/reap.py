@@ -158,10 +158,9 @@ def reap_few(kube: KubeClient) -> tuple[str, ...]:
     removed = []
     for name in random.sample(expired, min(len(expired), _A_FEW)):
         seen = {"uid": staying[name]["metadata"]["uid"]}
-        body = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": seen}
         # Another account's builder is not this account's to delete.
         with suppress(NotFound, Conflict, Forbidden):
-            kube.delete(f"/api/v1/namespaces/{name}", body=body)
+            kube.delete(f"/api/v1/namespaces/{name}", options={"preconditions": seen})
             removed.append(name)
     return tuple(removed)
 

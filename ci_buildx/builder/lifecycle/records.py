@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ci_buildx.builder import labels
-from ci_buildx.builder.builder import Builder, BuilderLocation, Lifetime, Workload
+from ci_buildx.builder.builder import Builder, BuilderLocation, Lifetime, Workload, locate_lasting_builder
 from ci_buildx.builder.identity import PREFIX
 from ci_buildx.builder.lifecycle import find as lifecycle_find
 from ci_buildx.builder.plan import NodePlan, Plan
@@ -152,7 +152,7 @@ def find_builder(kube: KubeClient, name: str, namespace: str = "") -> StoredBuil
     found = _group_by_builder(_list_workloads(kube, LASTING, here, chosen))
     if not found and not namespace:
         found = _find_elsewhere(kube, name, chosen)
-    if not found and (empty := find_lasting_builder(kube, _make_location(name, here))):
+    if not found and (empty := find_lasting_builder(kube, locate_lasting_builder(name, here))):
         return empty
     if not found:
         where = f"in namespace {here!r}" if namespace else "in any namespace"
@@ -275,10 +275,6 @@ def _find_elsewhere(kube: KubeClient, name: str, selector: str) -> tuple[StoredB
         where = f"there is no builder {name!r} in namespace {kube.namespace!r}"
         fix = f"name its --namespace: others cannot be searched ({failure.message})"
         raise InputError(where, fix=fix) from failure
-
-
-def _make_location(name: str, namespace: str) -> BuilderLocation:
-    return BuilderLocation(name=name, namespace=namespace, exclusive=False, lifetime=Lifetime.BUILDER)
 
 
 def _group_by_builder(found: Iterable[_Found]) -> tuple[StoredBuilder, ...]:

@@ -177,9 +177,9 @@ class _Teardown:
 
     def _delete_namespace(self, seen: Manifest) -> None:
         # Exactly the one whose labels were read, not another that may have taken its name.
-        options = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": seen["metadata"]["uid"]}}
+        options = {"preconditions": {"uid": seen["metadata"]["uid"]}}
         try:
-            answer = self.kube.delete(self.location.namespace_path, body=options)
+            answer = self.kube.delete(self.location.namespace_path, options=options)
         except Forbidden:
             # The right to delete the namespace is granted inside it, and is among the first objects to go if its
             # deletion was requested before.
@@ -222,8 +222,7 @@ class _Teardown:
             )
         if orderly:
             self._look_for_kept()
-        policies = f"/apis/networking.k8s.io/v1/namespaces/{location.namespace}/networkpolicies"
-        self._delete_collection(policies, "networkpolicies", may_lack=True)
+        self._delete_collection(location.policies_path, "networkpolicies", may_lack=True)
         for plural in ("configmaps", *(() if self.left else ("secrets",))):
             self._delete_collection(location.make_core_path(plural), plural)
 
@@ -247,12 +246,11 @@ class _Teardown:
         """
         what = f"{plural} of builder {self.location.name} in namespace {self.location.namespace}"
         given = {name: value for name, value in options.items() if value is not None}
-        body = {"apiVersion": "v1", "kind": "DeleteOptions", **given}
         chosen = selector or self.location.selector
 
         def act() -> None:
             try:
-                self.kube.delete(path, body=body, labelSelector=chosen)
+                self.kube.delete(path, options=given, labelSelector=chosen)
             except Forbidden:
                 if not may_lack or self._has_any(path, chosen):
                     raise

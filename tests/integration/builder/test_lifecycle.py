@@ -220,7 +220,7 @@ def test_the_loss_of_one_replica_leaves_the_others(kube: KubeClient, yard: Yard)
     with yard.boot(builder) as boot:
         node = builder.plan.nodes[0]
         lost, kept = boot.wait_until_ready(node)
-        kube.delete(f"{builder.location.make_core_path('pods')}/{lost.name}", body={"gracePeriodSeconds": 0})
+        kube.delete(f"{builder.location.make_core_path('pods')}/{lost.name}", options={"gracePeriodSeconds": 0})
         eventually("the loss", lambda: boot.judge_pod(node, lost.name).stage is PodStage.FAILED)
         assert boot.judge_pod(node, kept.name).stage is PodStage.READY
         assert kept.name in [pod.name for pod in boot.list_pods(node)]

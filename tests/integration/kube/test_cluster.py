@@ -38,7 +38,7 @@ def test_an_object_from_creation_to_deletion(keeper: KubeClient, path: str) -> N
     assert [item["metadata"]["name"] for item in keeper.list(path, fieldSelector="metadata.name=life")["items"]] == [
         "life"
     ]
-    keeper.delete(f"{path}/life", body={"preconditions": {"uid": made["metadata"]["uid"]}})
+    keeper.delete(f"{path}/life", options={"preconditions": {"uid": made["metadata"]["uid"]}})
     with pytest.raises(NotFound, match='configmaps "life" not found'):
         keeper.get(f"{path}/life")
 

@@ -172,8 +172,8 @@ def test_what_would_be_made_twice_is_not_tried_again() -> None:
 
 def test_gone_at_the_second_try_means_deleted_by_the_first() -> None:
     with scripted(DROP, refused(404, "NotFound")) as server, client(server) as kube:
-        assert kube.delete("/pods/x", body={"gracePeriodSeconds": 0})["status"] == "Success"
-    assert server.bodies[1] == b'{"gracePeriodSeconds": 0}'
+        assert kube.delete("/pods/x", options={"gracePeriodSeconds": 0})["status"] == "Success"
+    assert server.bodies[1] == b'{"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0}'
 
 
 def test_a_401_reads_the_rotated_token_and_tries_once_more(tmp_path: Path) -> None:

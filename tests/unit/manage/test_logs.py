@@ -13,7 +13,6 @@ import pytest
 from ci_buildx.builder.builder import BuilderLocation
 from ci_buildx.builder.lifecycle import records
 from ci_buildx.errors import NotFound
-from ci_buildx.kube import config
 from ci_buildx.manage import logs
 from ci_buildx.manage.logs import LogExtract
 from ci_buildx.manage.target import BuilderTarget
@@ -35,8 +34,7 @@ class Cluster:
 def test_what_one_pod_refuses_is_told_while_the_others_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster()
     location = BuilderLocation(name="kube", namespace="ci", exclusive=False)
-    monkeypatch.setattr(logs, "KubeClient", lambda _: nullcontext(cluster))
-    monkeypatch.setattr(config, "load_cluster", lambda *_, **__: None)
+    monkeypatch.setattr(logs, "make_kube_client", lambda *_, **__: nullcontext(cluster))
     monkeypatch.setattr(records, "find_builder", lambda *_: SimpleNamespace(location=location, name="kube"))
     monkeypatch.setattr(logs, "_list_pods", lambda *_: ["a", "b"])
     heard: list[tuple[str, str]] = []

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from ci_buildx.builder import labels
-from ci_buildx.builder.builder import Workload
+from ci_buildx.builder.builder import Workload, locate_lasting_builder
 from ci_buildx.builder.cluster_facts import ClusterFacts
 from ci_buildx.builder.lifecycle import create as lifecycle_create
 from ci_buildx.builder.lifecycle import records, volumes
@@ -22,7 +22,7 @@ from ci_buildx.model.record import replace
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.builder import BuilderSettings, Registries, UserNamespaces
 
-LOCATION = lifecycle_create.locate("kube", "ci")
+LOCATION = locate_lasting_builder("kube", "ci")
 KEYS = "/api/v1/namespaces/ci/secrets/kube-keys"
 PULL = "/api/v1/namespaces/ci/secrets/kube-pull"
 NODE = "/apis/apps/v1/namespaces/ci/deployments/kube0"
@@ -77,7 +77,7 @@ class Server:
         found["data"] = {**found.get("data", {}), **body.get("data", {})}
         return self._keep(path, found)
 
-    def delete(self, path: str, body: Any = None, **_query: str) -> dict[str, Any]:
+    def delete(self, path: str, options: Any = None, **_query: str) -> dict[str, Any]:
         self._check("delete", path)
         for place in [one for one in self.objects if one == path or one.startswith(f"{path}/")]:
             del self.objects[place]

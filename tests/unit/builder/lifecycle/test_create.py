@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from ci_buildx.builder import labels, plan
-from ci_buildx.builder.builder import Workload
+from ci_buildx.builder.builder import Workload, locate_lasting_builder
 from ci_buildx.builder.cluster_facts import ClusterFacts, KubeNode
 from ci_buildx.builder.identity import JobIdentity
-from ci_buildx.builder.lifecycle import create, records
+from ci_buildx.builder.lifecycle import records
 from ci_buildx.builder.manifests import buildkitd, lasting_objects
 from ci_buildx.builder.manifests.draft import BuilderSpec
 from ci_buildx.builder.plan import NodePlan, Plan
@@ -18,7 +18,7 @@ from ci_buildx.errors import InputError
 from ci_buildx.model import platform
 from ci_buildx.settings.builder import BuilderSettings, LoadBalance, Reclaim, Storage
 
-LOCATION = create.locate("kube", "buildkit")
+LOCATION = locate_lasting_builder("kube", "buildkit")
 OWNER = {"apiVersion": "v1", "kind": "Secret", "name": "kube-keys", "uid": "u"}
 AMD64, ARM64, RISCV64 = map(platform.parse_platform, ("linux/amd64", "linux/arm64", "linux/riscv64"))
 MIXED = ClusterFacts(nodes=(KubeNode(name="a", architecture="amd64"), KubeNode(name="b", architecture="arm64")))

@@ -59,9 +59,9 @@ class Server:
         except KeyError:
             raise NotFound("gone", status=404) from None
 
-    def delete(self, path: str, *, body: dict[str, Any], **_: object) -> dict[str, Any]:
-        if path in self.objects and "preconditions" in body:
-            assert body["preconditions"]["uid"] == self.objects[path]["metadata"]["uid"]
+    def delete(self, path: str, *, options: dict[str, Any], **_: object) -> dict[str, Any]:
+        if path in self.objects and "preconditions" in options:
+            assert options["preconditions"]["uid"] == self.objects[path]["metadata"]["uid"]
         self.deleted.append(path)
         return self.objects.pop(path, {})
 

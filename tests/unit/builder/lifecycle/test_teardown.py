@@ -31,7 +31,7 @@ class Refusing:
             raise failure
         return self.namespace
 
-    def delete(self, path: str, *, body: dict[str, Any], **query: Any) -> dict[str, Any]:
+    def delete(self, path: str, *, options: dict[str, Any], **query: Any) -> dict[str, Any]:
         what = path.rpartition("/")[2]
         if failure := self.refused.get(what):
             raise failure
@@ -138,7 +138,7 @@ def test_a_server_that_hangs_is_not_waited_for() -> None:
     release = threading.Event()
 
     class Hanging(Refusing):
-        def delete(self, path: str, *, body: dict[str, Any], **query: Any) -> dict[str, Any]:
+        def delete(self, path: str, *, options: dict[str, Any], **query: Any) -> dict[str, Any]:
             release.wait(30)
             return {}
 

@@ -55,7 +55,7 @@ class Cluster:
         made["metadata"]["namespace"] = place.namespace
         return {"items": [made]}
 
-    def delete(self, path: str, *, body: dict[str, Any], **_: Any) -> dict[str, Any]:
+    def delete(self, path: str, *, options: dict[str, Any], **_: Any) -> dict[str, Any]:
         name = path.rpartition("/")[2]
         if name in ("jobs", "pods"):
             return {}
@@ -63,7 +63,7 @@ class Cluster:
             raise NotFound("gone", status=404)
         if name.endswith("foreign"):
             raise Forbidden("another's", status=403)
-        self.deleted.append((name, body["preconditions"]["uid"]))
+        self.deleted.append((name, options["preconditions"]["uid"]))
         return {}
 
 
