@@ -21,7 +21,7 @@ from ci_buildx.builder.cluster_facts import ClusterFacts
 from ci_buildx.builder.identity import JobIdentity
 from ci_buildx.builder.labels import ARCHITECTURE
 from ci_buildx.builder.lifecycle import find, records
-from ci_buildx.builder.manifests import buildkitd, objects
+from ci_buildx.builder.manifests import objects
 from ci_buildx.builder.manifests.certificates import CertificatePair, Certificates
 from ci_buildx.builder.manifests.draft import BuilderSpec
 from ci_buildx.builder.plan import NodePlan, Plan
@@ -148,14 +148,9 @@ class BuildPreview:
         owners = [
             objects.make_job_owner_reference({"metadata": job["metadata"] | {"uid": _UNKNOWN_UID}}) for job in jobs
         ]
-        inside = [*jobs]
-        if settings.network is not None:
-            inside.append(objects.make_network_policy(draft, settings.network, owners))
-        if settings.pull_login:
-            inside.append(_mask_secret(objects.make_job_pull_secret(draft, Secret(MASK), owners)))
-        if buildkitd.make_files(settings):
-            inside.append(objects.make_job_config_map(draft, owners))
-        inside.append(_mask_secret(objects.make_job_secret(draft, _NO_CERTIFICATES, owners)))
+        login = Secret(MASK) if settings.pull_login else None
+        owned = objects.make_owned_objects(draft, owners, certificates=_NO_CERTIFICATES, pull_login=login)
+        inside = [*jobs, *(_mask_secret(one) if one["kind"] == "Secret" else one for _, one in owned)]
         for made_object in inside:
             made_object["metadata"]["namespace"] = location.namespace
         return [objects.make_namespace(draft), *inside] if location.exclusive else inside

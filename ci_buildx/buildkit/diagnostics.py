@@ -100,14 +100,16 @@ def _make_excerpt(source: dict[str, Any]) -> str:
     try:
         info = source["info"]
         text = base64.b64decode(info["data"]).decode(errors="replace")
-        ranges = [(_read_line(span, "start"), _read_line(span, "end")) for span in source["ranges"]]
+        ranges = list(map(read_line_range, source["ranges"]))
         return format_excerpt(str(info.get("filename", "")), text, ranges)
     except (KeyError, TypeError, ValueError, AttributeError):
         return ""
 
 
-def _read_line(span: dict[str, Any], end: str) -> int:
-    return int((span.get(end) or {}).get("line", 0))
+def read_line_range(span: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the first and last line of a range in BuildKit's JSON; 0 for a missing one."""
+    first, last = (int((span.get(end) or {}).get("line", 0)) for end in ("start", "end"))
+    return first, last
 
 
 _NONE = "Check complete, no warnings found."
@@ -203,14 +205,8 @@ def _read_source(source: dict[str, Any], names: Mapping[str, tuple[str, Path]]) 
 def _find_place(location: dict[str, Any] | None, sources: list[CheckedSource]) -> _SourcePlace:
     location = location or {}
     index = int(location.get("sourceIndex", 0))
-    ranges = tuple(
-        (_read_line_range(span, "start"), _read_line_range(span, "end")) for span in location.get("ranges") or ()
-    )
+    ranges = tuple(map(read_line_range, location.get("ranges") or ()))
     return _SourcePlace(source=sources[index] if sources and index >= 0 else None, ranges=ranges)
-
-
-def _read_line_range(span: dict[str, Any], end: str) -> int:
-    return int((span.get(end) or {}).get("line", 0))
 
 
 def _make_finding(warning: dict[str, Any], place: _SourcePlace) -> CheckFinding:

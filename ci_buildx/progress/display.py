@@ -22,7 +22,7 @@ from ci_buildx.progress.step import CANCELED, PHASE_DIGEST, add_node_prefix
 from ci_buildx.settings.values import ProgressMode
 
 if TYPE_CHECKING:
-    from ci_buildx.progress.summary import BuildReport, BuildSummary
+    from ci_buildx.progress.summary import BuildReport
     from ci_buildx.progress.timeline.timeline import PhaseLap
 
 _LOG = debug.get_log("progress")
@@ -135,13 +135,6 @@ class BuildDisplay:
         with self._lock:
             now = self.clock()
             self._renderer.take(RendererUpdate(status=StatusUpdate(), changes=self._graph.cancel(now), now=now))
-
-    def make_summary(self) -> BuildSummary:
-        """Return the summary of the build so far."""
-        from ci_buildx.progress.summary import summarize_graph
-
-        with self._lock:
-            return summarize_graph(self._graph, now=self.clock())
 
     def list_warnings(self) -> tuple[VertexWarning, ...]:
         """Return the findings of build checks so far, without duplicates."""

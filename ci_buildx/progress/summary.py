@@ -46,14 +46,6 @@ class BuildSummary:
         count = len(self.completed)
         return f"{count} step{'' if count == 1 else 's'}, {self.cached} cached ({self.cached_share:.0%})"
 
-    def format_line(self) -> str:
-        """Format ``7 steps, 5 cached (71 %), slowest: RUN make 12.3s`` for the end of a log."""
-        text = self.format_counts()
-        slowest = max(self.completed, key=lambda step: step.seconds, default=None)
-        if slowest is None or slowest.seconds < 1.0:
-            return text
-        return f"{text}, slowest: {slowest.name} {slowest.seconds:.1f}s"
-
 
 def summarize_graph(graph: StepGraph, *, now: float) -> BuildSummary:
     """Return the summary of a graph; running steps count until ``now``."""

@@ -132,8 +132,6 @@ def _split_digest(digest: str) -> tuple[str, str]:
     return algorithm, encoded
 
 
-LATEST = "latest"
-
 _INDEX = "index.json"
 _LOCK = "index.json.lock"
 _LAYOUT = "oci-layout"

@@ -156,20 +156,18 @@ def check_cleared_folders(build: BuildSettings, cleared: Iterable[Path], *, may_
     written, sources = list(_list_written(build)), list(_list_sources(build))
     for folder in cleared:
         inside = folder.resolve()
-        others = [path for path in written if _is_in(path, inside) or (path.is_dir() and inside.is_relative_to(path))]
+        others = [
+            path for path in written if path.is_relative_to(inside) or (path.is_dir() and inside.is_relative_to(path))
+        ]
         if len(others) > 1:
             other = next((path for path in others if path != inside), inside)
             message = f"mode=delete in {inside} would remove what goes to {other}"
             raise InputError(message, source=source, fix="let one of them go elsewhere")
         if not may_delete:
             for path in sources:
-                if _is_in(path, inside):
+                if path.is_relative_to(inside):
                     message = f"mode=delete in {inside} would remove {path}, which the build is made from"
                     raise InputError(message, source=source, fix=f"name another folder, or add --allow {LOCAL_DELETE}")
-
-
-def _is_in(path: Path, folder: Path) -> bool:
-    return path == folder or path.is_relative_to(folder)
 
 
 def _list_written(build: BuildSettings) -> Iterator[Path]:

@@ -20,7 +20,6 @@ from ci_buildx.errors import Forbidden, InputError, KubeBuilderError, TransportE
 from ci_buildx.kube.connection import open_tcp_connection
 from ci_buildx.model import debug
 from ci_buildx.model.record import dataclass
-from ci_buildx.model.secret import Secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,16 +41,6 @@ class PodAddress:
     def make_path(self, subresource: str) -> str:
         """Return the API path of one of the pod's subresources."""
         return f"/api/v1/namespaces/{self.namespace}/pods/{self.name}/{subresource}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientIdentity:
-    """The client's half of mTLS, PEM. ``server_name`` is the name in buildkitd's certificate."""
-
-    ca: bytes
-    certificate: bytes
-    key: Secret
-    server_name: str
 
 
 @dataclass(frozen=True, slots=True)

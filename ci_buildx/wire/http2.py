@@ -273,13 +273,6 @@ class Http2Connection:
         stream.trailers = trailers
         self.wake(stream)
 
-    def reset(self, stream: Http2Stream, code: ErrorCode) -> None:
-        """End the stream at once, without trailers."""
-        if stream.id in self._streams:
-            self._forget(stream)
-            self._outbox.drop(stream)
-            self._outbox.put(http2_streams.encode_rst_stream(stream.id, code))
-
     def wake(self, stream: Http2Stream) -> None:
         """Mark the stream as possibly having data to send."""
         if stream.id in self._streams:

@@ -17,7 +17,7 @@ from ci_buildx.builder.cluster_facts import ClusterSurroundings
 from ci_buildx.builder.identity import JobIdentity, make_expiry
 from ci_buildx.builder.lifecycle import ownership
 from ci_buildx.builder.lifecycle.find import locate_job_builder, read_keys
-from ci_buildx.builder.manifests import buildkitd, objects
+from ci_buildx.builder.manifests import objects
 from ci_buildx.builder.manifests.certificates import Certificates
 from ci_buildx.builder.manifests.draft import BuilderSpec
 from ci_buildx.builder.plan import NodePlan, Plan
@@ -110,18 +110,10 @@ def _create_contents(kube: KubeClient, draft: BuilderSpec, blueprint: ProvisionR
         planned = replace(planned, nodes=tuple(map(cluster_facts.require, planned.nodes)))
         created = _create_jobs(kube, draft, planned.nodes)
     owners = [objects.make_job_owner_reference(job) for job in created]
-    if blueprint.pull_login is not None:
-        _create(
-            kube, location.make_core_path("secrets"), objects.make_job_pull_secret(draft, blueprint.pull_login, owners)
-        )
-    if draft.settings.network is not None:
-        policy = objects.make_network_policy(draft, draft.settings.network, owners)
-        _create(kube, location.policies_path, policy)
-    if buildkitd.make_files(draft.settings):
-        _create(kube, location.make_core_path("configmaps"), objects.make_job_config_map(draft, owners))
-    secret = _create(
-        kube, location.make_core_path("secrets"), objects.make_job_secret(draft, blueprint.certificates, owners)
+    owned = objects.make_owned_objects(
+        draft, owners, certificates=blueprint.certificates, pull_login=blueprint.pull_login
     )
+    *_, secret = [_create(kube, path, manifest) for path, manifest in owned]
     planned = cluster_facts.correct_isolation(planned, created, draft.settings)
     return Builder(location=location, plan=planned, keys=read_keys(secret))
 

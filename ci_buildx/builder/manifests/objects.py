@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ci_buildx.builder import labels
 from ci_buildx.builder.builder import CA_FILE, CLIENT_CERTIFICATE_FILE, CLIENT_KEY_FILE, PORT, Manifest
@@ -138,6 +138,23 @@ def make_network_policy(
             "ingress": [{**rule, "from": [runners]} if isolation.runners else rule],
         },
     }
+
+
+def make_owned_objects(
+    draft: BuilderSpec, owners: Sequence[Mapping[str, str]], *, certificates: Certificates, pull_login: Secret | None
+) -> Iterator[tuple[str, Manifest]]:
+    """Yield the objects that the Jobs own with the API path of their collection, in the order of creation.
+
+    The Secret with the keys is the last.
+    """
+    location, secrets = draft.location, draft.location.make_core_path("secrets")
+    if pull_login is not None:
+        yield secrets, make_job_pull_secret(draft, pull_login, owners)
+    if draft.settings.network is not None:
+        yield location.policies_path, make_network_policy(draft, draft.settings.network, owners)
+    if buildkitd.make_files(draft.settings):
+        yield location.make_core_path("configmaps"), make_job_config_map(draft, owners)
+    yield secrets, make_job_secret(draft, certificates, owners)
 
 
 def make_job_owner_reference(created_job: Mapping[str, Mapping[str, str]]) -> dict[str, str]:

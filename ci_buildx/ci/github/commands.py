@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from io import TextIOBase
 from itertools import chain
 from pathlib import Path
@@ -109,17 +108,6 @@ class _CommandFilter(TextIOBase):
 
     def flush(self) -> None:
         self._stdout.flush()
-
-
-@contextmanager
-def open_group(stdout: TextIO, title: str) -> Iterator[None]:
-    """Fold the output of the block into a log group."""
-    stdout.write(f"::group::{escape_value(title)}\n")
-    try:
-        yield
-    finally:
-        stdout.write("::endgroup::\n")
-        stdout.flush()
 
 
 def _escape_property(text: str) -> str:

@@ -179,7 +179,7 @@ def test_several_nodes_at_once() -> None:
     for node in range(4):
         spoken = [line for line in stream.getvalue().splitlines() if f" node{node} " in line and " 0.000 " in line]
         assert [int(line.rpartition(" ")[2]) for line in spoken] == list(range(200))
-    assert [step.seconds for step in shown.make_summary().steps] == [1.0] * 4
+    assert [step.seconds for step in shown.report("x").summary.steps] == [1.0] * 4
 
 
 def test_what_runs_when_the_build_is_stopped_is_shown_as_stopped() -> None:

@@ -19,11 +19,13 @@ from ci_buildx.builder.manifests import objects
 from ci_buildx.builder.manifests.certificates import CertificatePair, Certificates
 from ci_buildx.builder.manifests.draft import BuilderSpec
 from ci_buildx.model import platform
+from ci_buildx.model.record import replace
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.builder import (
     ROOTLESS_IMAGE,
     BuilderProxy,
     BuilderSettings,
+    NetworkIsolation,
     Qemu,
     Registries,
     Storage,
@@ -119,6 +121,26 @@ def test_full_has_every_option_of_the_pods() -> None:
         if option.field and _read_field(FULL, option.field) == _read_field(BuilderSettings(), option.field)
     }
     assert unset == {*elsewhere, *not_with_the_others}
+
+
+def test_owned_objects_have_one_order() -> None:
+    """The preview and the creation both take it from here."""
+    made = identity.make_identity(ORIGIN, suffix="x7k2p9wq", nonce="0123456789abcdef")
+    settings = replace(FULL, pull_login=True, network=NetworkIsolation())
+    location = find.locate_job_builder(made, settings)
+    draft = BuilderSpec(identity=made, location=location, settings=settings, expires="2026-05-01T13:01:00Z")
+    owned = list(objects.make_owned_objects(draft, [], certificates=CERTIFICATES, pull_login=Secret("{}")))
+    namespace = "/namespaces/ci-builds"
+    assert [(path, manifest["kind"]) for path, manifest in owned] == [
+        (f"/api/v1{namespace}/secrets", "Secret"),
+        (f"/apis/networking.k8s.io/v1{namespace}/networkpolicies", "NetworkPolicy"),
+        (f"/api/v1{namespace}/configmaps", "ConfigMap"),
+        (f"/api/v1{namespace}/secrets", "Secret"),
+    ]
+    assert owned[0][1]["type"] == "kubernetes.io/dockerconfigjson"
+    plain = replace(draft, settings=PLAIN)
+    (only,) = objects.make_owned_objects(plain, [], certificates=CERTIFICATES, pull_login=None)
+    assert set(only[1]["data"]) >= {"client.pem", "server.pem"}
 
 
 def _read_field(settings: BuilderSettings, path: str) -> object:
