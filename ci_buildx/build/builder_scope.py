@@ -162,11 +162,11 @@ def renew_lease(site: BuildRun, identity: JobIdentity, builder: Builder) -> Leas
 
 def make_build_plan(site: BuildRun, known: ClusterFacts) -> Plan:
     """Return the plan for the requested platforms. Raises InputError for outputs that its nodes cannot produce."""
-    from ci_buildx.builder import cluster_facts
+    from ci_buildx.builder import isolation
 
     planned = plan.make_plan(site.settings.build.platforms, known, site.settings.builder)
     exporters.make_exports(site.settings.build, by_digest=len(planned.nodes) > 1)
-    return cluster_facts.plan_isolation(planned, known, site.settings.builder)
+    return isolation.plan_isolation(planned, known, site.settings.builder)
 
 
 def remove_builder(site: BuildRun, location: BuilderLocation, *, settle: float = 0.0) -> None:

@@ -15,7 +15,7 @@ from ci_buildx.build.build_run import collect_secrets
 from ci_buildx.build.caches import list_platforms
 from ci_buildx.build.context import input_files, origin, sticky_key
 from ci_buildx.build.context.input_files import open_input_files
-from ci_buildx.builder import cluster_facts, identity, plan
+from ci_buildx.builder import cluster_facts, identity, isolation, plan
 from ci_buildx.builder.builder import BuilderLocation, Manifest
 from ci_buildx.builder.cluster_facts import ClusterFacts
 from ci_buildx.builder.identity import JobIdentity
@@ -180,7 +180,7 @@ class BuildPreview:
     def _decide_on_nodes(self) -> Plan:
         known = self._read_facts()
         planned = plan.make_plan(self.settings.build.platforms, known, self.settings.builder)
-        return cluster_facts.plan_isolation(planned, known, self.settings.builder)
+        return isolation.plan_isolation(planned, known, self.settings.builder)
 
     def _decide_for_solve(self) -> Plan:
         """Plan without asking the cluster if there is one architecture: one node builds it in any cluster."""

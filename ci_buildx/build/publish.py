@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ci_buildx.build.build_run import BuildRun
 from ci_buildx.build.result import DESCRIPTOR, DIGEST, NAME, BuildResult
-from ci_buildx.build.solve import NodeResult
+from ci_buildx.build.solve import NodeResult, make_builder_trust
 from ci_buildx.builder.builder import Builder
-from ci_buildx.builder.lifecycle import find
 from ci_buildx.buildkit.exporters import Push
 from ci_buildx.errors import KubeBuilderError, RegistryError, SolveError
 from ci_buildx.model import reference
@@ -21,7 +20,6 @@ from ci_buildx.registry.credentials import CredentialStore
 
 if TYPE_CHECKING:
     from ci_buildx.registry.content import ManifestDocument
-    from ci_buildx.registry.trust import RegistryTrust
     from ci_buildx.settings.builder import BuilderSettings
 
 _MODULES = ("requests", "ci_buildx.registry.client", "ci_buildx.registry.index", "ci_buildx.registry.trust")
@@ -66,21 +64,6 @@ def merge_images(
     return {DIGEST: descriptor.digest, DESCRIPTOR: encoded, NAME: names}
 
 
-def make_builder_trust(site: BuildRun, builder: Builder, insecure: Iterable[str] = ()) -> RegistryTrust:
-    """Return the registry settings of the builder's configuration.
-
-    ``insecure`` are further hosts, from ``registry.insecure=true``.
-    """
-    from ci_buildx.builder.manifests import registries
-
-    if not site.settings.builder_name:
-        return registries.make_trust(site.settings.builder).allow_insecure(insecure)
-    files = find.read_files(site.kube, builder)
-    has_keys = any(registries.KEYS_FOLDER in text for text in files.values())
-    secrets = find.read_secret_files(site.kube, builder) if has_keys else {}
-    return registries.read_trust(files, secrets).allow_insecure(insecure)
-
-
 def is_pushed_by_digest(solved: Sequence[NodeResult]) -> bool:
     """Return whether the nodes pushed images that must be merged. Raises RegistryError if only some nodes pushed."""
     if len(solved) < 2:
@@ -118,7 +101,7 @@ def add_pushed_tags(failure: SolveError, push: Push | None, *, several: bool) ->
 
 def measure_images(result: BuildResult, builder: BuilderSettings, env: Mapping[str, str]) -> dict[str, int]:
     """Return the compressed bytes of each platform's image, {} if the registry does not report them."""
-    from ci_buildx.builder.manifests import registries
+    from ci_buildx.builder.manifests import buildkitd
     from ci_buildx.registry import credentials
     from ci_buildx.registry.client import RegistryClient, RegistryRepository
     from ci_buildx.registry.content import read_platform
@@ -126,7 +109,7 @@ def measure_images(result: BuildResult, builder: BuilderSettings, env: Mapping[s
     sizes: dict[str, int] = {}
     try:
         home = RegistryRepository.from_reference(reference.parse_reference(result.references[0]))
-        with RegistryClient(credentials.load_credentials(env), trust=registries.make_trust(builder)) as client:
+        with RegistryClient(credentials.load_credentials(env), trust=buildkitd.make_registry_trust(builder)) as client:
             document = client.read_manifest(home, result.digest)
             if not document.is_index:
                 return {str(platform): _sum_sizes(document) for platform in result.platforms[:1]}

@@ -14,6 +14,7 @@ from ci_buildx.build.connect import NodeConnection
 from ci_buildx.build.context import origin
 from ci_buildx.builder.boot.watch import Boot
 from ci_buildx.builder.builder import Builder
+from ci_buildx.builder.lifecycle import find
 from ci_buildx.buildkit import exporters, solve_request
 from ci_buildx.buildkit.exporters import Exports, is_true
 from ci_buildx.buildkit.solve_request import list_layout_stores, list_shared_folders
@@ -97,12 +98,25 @@ class BuildLogins:
         )
 
 
+def make_builder_trust(site: BuildRun, builder: Builder, insecure: Iterable[str] = ()) -> RegistryTrust:
+    """Return the registry settings of the builder's configuration.
+
+    ``insecure`` are further hosts, from ``registry.insecure=true``.
+    """
+    from ci_buildx.builder.manifests import buildkitd, registries
+
+    if not site.settings.builder_name:
+        return buildkitd.make_registry_trust(site.settings.builder).allow_insecure(insecure)
+    files = find.read_files(site.kube, builder)
+    has_keys = any(registries.KEYS_FOLDER in text for text in files.values())
+    secrets = find.read_secret_files(site.kube, builder) if has_keys else {}
+    return buildkitd.read_registry_trust(files, secrets).allow_insecure(insecure)
+
+
 def make_token_authority(site: BuildRun, builder: Builder, store: CredentialStore) -> AuthService:
     """Return the service that answers requests for registry logins and tokens in the sessions of all nodes."""
 
     def make_trust() -> RegistryTrust:
-        from ci_buildx.build.publish import make_builder_trust
-
         return make_builder_trust(site, builder)
 
     logins = BuildLogins(

@@ -13,8 +13,8 @@ from urllib.parse import parse_qsl
 
 from ci_buildx.errors import Conflict, InputError, KubeError, LateInputError, Unauthorized
 from ci_buildx.kube.config import ClusterAccess, ClusterChoice, load_cluster
+from ci_buildx.kube.connection import explain_connection_failure
 from ci_buildx.kube.exchange import CALL_TIMEOUT, ApiCall, ApiExchange, RetryPolicy, encode_query
-from ci_buildx.kube.tls import explain_connection_failure
 from ci_buildx.kube.watch import CollectionWatch, WatchEvent
 from ci_buildx.model import debug, timestamps
 from ci_buildx.wire.http1 import MalformedResponse
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ci_buildx.kube.websocket import WebSocket
 
 _LOG = debug.get_log("kube")
+NEWEST_SERVER = (1, 34)
+"""Version of the API server to assume if nothing depends on it."""
 _PAGE = 500
 MOST_PAGES = 200
 """Maximum number of pages of a list: 100,000 objects."""

@@ -1,4 +1,4 @@
-"""Credentials for the API server from outside the kubeconfig: exec plugins, and the CI job's own OIDC token.
+"""Credentials for the API server from outside the kubeconfig: exec plugins, auth-providers, the job's OIDC token.
 
 The protocol of exec plugins is client.authentication.k8s.io, v1 and v1beta1, as implemented by client-go v0.34.2
 (``plugin/pkg/client/auth/exec/exec.go``). The official package's ExecProvider is not used: importing it takes longer
@@ -16,8 +16,9 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from ci_buildx.errors import InputError, Unauthorized
@@ -283,3 +284,52 @@ def _read_token(content: bytes) -> Secret:
     if not isinstance(value, str) or not value:
         raise Unauthorized("the runner gave no OIDC token: its answer has none")
     return Secret(value)
+
+
+class AuthProvider:
+    """A legacy auth-provider. The official package refreshes its token and writes it back to the kubeconfig.
+
+    The package is imported on first use, because that takes a quarter of a second. Thread-safe.
+    """
+
+    def __init__(self, files: Sequence[Path], context: str, provider: str) -> None:
+        self._files = os.pathsep.join(str(file) for file in files)
+        self._context = context
+        self._provider = provider
+        self._lock = threading.Lock()
+        self._authorization = ""
+
+    def make_headers(self) -> dict[str, str]:
+        """Return the header with the provider's token. Raises Unauthorized or InputError if it issues none."""
+        with self._lock:
+            self._authorization = self._authorization or self._load()
+            return {"Authorization": self._authorization}
+
+    def read_key_pair(self) -> TlsKeyPair | None:
+        """Return None: providers issue only tokens."""
+        return None
+
+    def refresh(self) -> bool:
+        """Discard the token, so that the next request asks the provider again."""
+        with self._lock:
+            self._authorization = ""
+        return True
+
+    def _load(self) -> str:
+        from kubernetes.client import Configuration
+        from kubernetes.config import ConfigException, load_kube_config
+
+        configuration = Configuration()
+        try:
+            load_kube_config(self._files, context=self._context, client_configuration=configuration)
+        except ConfigException as cause:
+            raise InputError(f"auth-provider {self._provider!r}: {cause}", source=self._files) from cause
+        except Exception as cause:
+            # The package does not wrap exceptions of requests, oauthlib or urllib3.
+            raise Unauthorized(f"auth-provider {self._provider!r} gave no token: {cause}") from cause
+        # Up to v35 of the package the key is "authorization".
+        token = configuration.api_key.get("BearerToken") or configuration.api_key.get("authorization")
+        if not token:
+            fix = "log in again, or use an exec plugin"
+            raise Unauthorized(f"auth-provider {self._provider!r} gave no token", fix=fix)
+        return str(token)

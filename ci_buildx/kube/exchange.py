@@ -15,8 +15,7 @@ from urllib.parse import quote, urlencode
 from ci_buildx.errors import Conflict, InputError, KubeError, NotFound, Throttled, Unauthorized, Unreachable
 from ci_buildx.kube import tls
 from ci_buildx.kube.config import ClusterAccess
-from ci_buildx.kube.connection import ApiConnection, ConnectionPool, Dialer
-from ci_buildx.kube.tls import explain_connection_failure
+from ci_buildx.kube.connection import ApiConnection, ConnectionPool, Dialer, explain_connection_failure
 from ci_buildx.model import debug
 from ci_buildx.model.record import dataclass
 from ci_buildx.wire import http1

@@ -54,7 +54,7 @@ def make_credentials(user: KubeconfigEntry | None, place: UserContext, env: Mapp
     provider = user.body.get("auth-provider")
     if provider:
         _check_command(user, provider, env)
-        from ci_buildx.kube.official_client import AuthProvider
+        from ci_buildx.kube.credential_plugins import AuthProvider
 
         name = provider.get("name", "") if isinstance(provider, dict) else ""
         if user.origin == TEXT:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import threading
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ci_buildx.errors import InputError, Unauthorized
 from ci_buildx.kube.config import ClusterAccess
 from ci_buildx.kube.connection import Dialer
 from ci_buildx.kube.exchange import ApiCall
-from ci_buildx.kube.tls import TlsKeyPair
 from ci_buildx.model import debug
 
 if TYPE_CHECKING:
@@ -79,52 +74,3 @@ def _make_pool(cluster: ClusterAccess, dialer: Dialer) -> urllib3.PoolManager:
     headers = {"proxy-authorization": proxy.authorization.reveal_text()} if proxy.authorization else None
     url = f"{'https' if proxy.secure else 'http'}://{host}:{proxy.port}"
     return urllib3.ProxyManager(url, proxy_headers=headers, **arguments)
-
-
-class AuthProvider:
-    """A legacy auth-provider. The official package refreshes its token and writes it back to the kubeconfig.
-
-    The package is imported on first use, because that takes a quarter of a second. Thread-safe.
-    """
-
-    def __init__(self, files: Sequence[Path], context: str, provider: str) -> None:
-        self._files = os.pathsep.join(str(file) for file in files)
-        self._context = context
-        self._provider = provider
-        self._lock = threading.Lock()
-        self._authorization = ""
-
-    def make_headers(self) -> dict[str, str]:
-        """Return the header with the provider's token. Raises Unauthorized or InputError if it issues none."""
-        with self._lock:
-            self._authorization = self._authorization or self._load()
-            return {"Authorization": self._authorization}
-
-    def read_key_pair(self) -> TlsKeyPair | None:
-        """Return None: providers issue only tokens."""
-        return None
-
-    def refresh(self) -> bool:
-        """Discard the token, so that the next request asks the provider again."""
-        with self._lock:
-            self._authorization = ""
-        return True
-
-    def _load(self) -> str:
-        from kubernetes.client import Configuration
-        from kubernetes.config import ConfigException, load_kube_config
-
-        configuration = Configuration()
-        try:
-            load_kube_config(self._files, context=self._context, client_configuration=configuration)
-        except ConfigException as cause:
-            raise InputError(f"auth-provider {self._provider!r}: {cause}", source=self._files) from cause
-        except Exception as cause:
-            # The package does not wrap exceptions of requests, oauthlib or urllib3.
-            raise Unauthorized(f"auth-provider {self._provider!r} gave no token: {cause}") from cause
-        # Up to v35 of the package the key is "authorization".
-        token = configuration.api_key.get("BearerToken") or configuration.api_key.get("authorization")
-        if not token:
-            fix = "log in again, or use an exec plugin"
-            raise Unauthorized(f"auth-provider {self._provider!r} gave no token", fix=fix)
-        return str(token)

@@ -14,8 +14,8 @@ from enum import StrEnum
 from typing import Any
 
 from ci_buildx.errors import KubeError, Throttled, Unreachable
+from ci_buildx.kube.connection import explain_connection_failure
 from ci_buildx.kube.exchange import CALL_TIMEOUT, ApiCall, ApiExchange, RetryPolicy, encode_query
-from ci_buildx.kube.tls import explain_connection_failure
 from ci_buildx.model import debug
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.wire.http1 import MalformedResponse

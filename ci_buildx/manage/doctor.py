@@ -239,7 +239,6 @@ class _DoctorRun:
 
 def check_registry_from_here(registry: str, builder: BuilderSettings, env: Mapping[str, str]) -> CheckResult:
     """Check whether this machine reaches a registry and its login is valid; merging several platforms needs both."""
-    from ci_buildx.builder.manifests import registries as manifests_registries
     from ci_buildx.registry.client import RegistryClient
     from ci_buildx.registry.connection import RequestPatience
     from ci_buildx.registry.pace import TransferPace
@@ -248,7 +247,7 @@ def check_registry_from_here(registry: str, builder: BuilderSettings, env: Mappi
     patience = RequestPatience(attempts=1, connect=_REGISTRY_PATIENCE, silence=_REGISTRY_PATIENCE, pace=pace)
     try:
         with RegistryClient(
-            credentials.load_credentials(env), trust=manifests_registries.make_trust(builder), patience=patience
+            credentials.load_credentials(env), trust=buildkitd.make_registry_trust(builder), patience=patience
         ) as client:
             client.ping(registry)
     except (RegistryError, InputError, KubeError) as failure:

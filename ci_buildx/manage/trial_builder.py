@@ -12,7 +12,7 @@ from typing import Any
 
 from ci_buildx.build.builder_scope import TEARDOWN_TIME
 from ci_buildx.build.connect import PodDialer
-from ci_buildx.builder import cluster_facts, labels, plan
+from ci_buildx.builder import cluster_facts, isolation, labels, plan
 from ci_buildx.builder import identity as builder_identity
 from ci_buildx.builder.boot.watch import Boot
 from ci_buildx.builder.builder import Builder, BuilderLocation, Manifest
@@ -21,7 +21,7 @@ from ci_buildx.builder.lifecycle import find
 from ci_buildx.builder.lifecycle.provision import ProvisionRequest, provision
 from ci_buildx.builder.lifecycle.teardown import teardown
 from ci_buildx.builder.manifests import certificates, objects
-from ci_buildx.builder.manifests.registries import make_trust
+from ci_buildx.builder.manifests.buildkitd import make_registry_trust
 from ci_buildx.builder.pods import PodView
 from ci_buildx.builder.rbac import checks
 from ci_buildx.builder.rbac.checks import CheckResult, CheckStatus
@@ -235,7 +235,7 @@ class _TrialBuilder:
         known = cluster_facts.read_cluster_facts(self.kube)
         blueprint = ProvisionRequest(
             identity=self.identity,
-            plan=cluster_facts.plan_isolation(plan.make_plan((), known, self.settings), known, self.settings),
+            plan=isolation.plan_isolation(plan.make_plan((), known, self.settings), known, self.settings),
             settings=self.settings,
             certificates=certificates.issue(certificates.NAMES, self.settings.lifetime),
             surroundings=cluster_facts.read_surroundings(self.kube, known, self.settings),
@@ -261,7 +261,7 @@ class _TrialBuilder:
         return ""
 
     def _check_from_inside(self, registries: Sequence[str]) -> list[CheckResult]:
-        plain = make_trust(self.settings)
+        plain = make_registry_trust(self.settings)
         targets = [make_registry_target(name, plain=plain.allows_plain(name)) for name in registries]
         listening = self._listen()
         marks, image = self.identity.labels, self.settings.image

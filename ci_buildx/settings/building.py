@@ -26,6 +26,7 @@ from ci_buildx.settings.raw_values import RawValues
 from ci_buildx.settings.secrets import list_empty_secrets, parse_git_secrets, parse_secrets
 from ci_buildx.settings.syntax import read_boolean
 from ci_buildx.settings.values import (
+    SOURCE_POLICY,
     BuildSettings,
     ContextMtime,
     DockerDaemon,
@@ -40,7 +41,6 @@ from ci_buildx.settings.values import (
 )
 
 EPOCH = "SOURCE_DATE_EPOCH"
-SOURCE_POLICY = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
 PICTURES = (".svg", ".html")
 """Supported file extensions of a timeline."""
 _OF_STEPS = ("network", "add-hosts", "shm-size", "ulimit", "cgroup-parent", "resources")

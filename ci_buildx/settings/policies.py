@@ -17,10 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from ci_buildx.errors import InputError
-from ci_buildx.settings.building import SOURCE_POLICY
 from ci_buildx.settings.names import suggest_name
 from ci_buildx.settings.syntax import require_boolean, split_pairs
-from ci_buildx.settings.values import SourceConstraint, SourcePolicy, SourceRule, SourceSelector, SourceUpdate
+from ci_buildx.settings.values import (
+    SOURCE_POLICY,
+    SourceConstraint,
+    SourcePolicy,
+    SourceRule,
+    SourceSelector,
+    SourceUpdate,
+)
 
 _FILE, _LEVEL = "filename", "log-level"
 _SWITCHES = ("disabled", "reset", "strict")

@@ -156,6 +156,10 @@ class SourceRule:
     updates: SourceUpdate | None = None
 
 
+SOURCE_POLICY = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
+"""Variable that names the file of the source policy."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcePolicy:
     """Rules for the sources of a build, enforced by BuildKit."""

@@ -12,7 +12,7 @@ import pytest
 
 from ci_buildx.build import builder_scope, run
 from ci_buildx.build.result import BuildResult
-from ci_buildx.ci.github import action, step
+from ci_buildx.ci.github import action, state, step
 from ci_buildx.errors import KubeBuilderError
 from ci_buildx.settings.assembly import Value, make_settings
 from ci_buildx.settings.values import Settings
@@ -81,7 +81,7 @@ def test_an_api_server_that_says_nothing_at_clean_up_costs_the_action_no_result(
         (product.cwd / "relayed").write_text(json.dumps(found))
         deliver = step._deliver
 
-        def silence(of: step.ActionStep, result: BuildResult) -> None:
+        def silence(of: state.ActionStep, result: BuildResult) -> None:
             deliver(of, result)
             relay.silent.set()
             silenced.append(time.monotonic())

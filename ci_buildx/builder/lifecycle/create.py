@@ -12,7 +12,7 @@ from contextlib import suppress
 from itertools import count
 from typing import Any
 
-from ci_buildx.builder import cluster_facts, labels, plan
+from ci_buildx.builder import cluster_facts, isolation, labels, plan
 from ci_buildx.builder.builder import Builder, BuilderLocation, Manifest, Workload
 from ci_buildx.builder.cluster_facts import ClusterFacts
 from ci_buildx.builder.identity import JobIdentity
@@ -261,7 +261,7 @@ def _undo(error: BaseException, act: Callable[[], object]) -> None:
 def _check_isolation(act: Callable[..., Manifest], planned: NodePlan, settings: BuilderSettings) -> None:
     """Check by a dry run that the pods get user namespaces if the user requires them. Raises Invalid."""
     if settings.user_namespaces is UserNamespaces.TRUE:
-        cluster_facts.correct_isolation(Plan(nodes=(planned,)), [act(planned, dryRun="All")], settings)
+        isolation.correct_isolation(Plan(nodes=(planned,)), [act(planned, dryRun="All")], settings)
 
 
 def _act_as_required(
@@ -271,15 +271,15 @@ def _act_as_required(
     try:
         return act(planned), planned
     except Forbidden as failure:
-        if not cluster_facts.is_required(failure, (planned,), settings):
+        if not isolation.is_required(failure, (planned,), settings):
             raise
-    confined = cluster_facts.require(planned)
+    confined = isolation.require(planned)
     return act(confined), confined
 
 
 def _read_created_node(workload: Manifest, kind: Workload, planned: NodePlan, settings: BuilderSettings) -> StoredNode:
     """Return the node as the API server accepted it."""
-    (taken,) = cluster_facts.correct_isolation(Plan(nodes=(planned,)), [workload], settings).nodes
+    (taken,) = isolation.correct_isolation(Plan(nodes=(planned,)), [workload], settings).nodes
     node = records.read_node(kind, workload)
     return replace(node, plan=replace(node.plan, isolation=taken.isolation))
 
@@ -303,7 +303,7 @@ def _plan_single(
 ) -> NodePlan:
     """Return the node's plan. Raises InputError if no cluster node meets the settings' requirements."""
     single = plan.plan_lasting_node(name, platforms, facts, settings)
-    (planned,) = cluster_facts.plan_isolation(Plan(nodes=(single,)), facts, settings).nodes
+    (planned,) = isolation.plan_isolation(Plan(nodes=(single,)), facts, settings).nodes
     return planned
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-from ci_buildx.builder import cluster_facts, labels
+from ci_buildx.builder import isolation, labels
 from ci_buildx.builder.builder import Builder, BuilderLocation, Manifest
 from ci_buildx.builder.cluster_facts import ClusterSurroundings
 from ci_buildx.builder.identity import JobIdentity, make_expiry
@@ -105,16 +105,16 @@ def _create_contents(kube: KubeClient, draft: BuilderSpec, blueprint: ProvisionR
     try:
         created = _create_jobs(kube, draft, planned.nodes)
     except Forbidden as failure:
-        if not cluster_facts.is_required(failure, planned.nodes, draft.settings):
+        if not isolation.is_required(failure, planned.nodes, draft.settings):
             raise
-        planned = replace(planned, nodes=tuple(map(cluster_facts.require, planned.nodes)))
+        planned = replace(planned, nodes=tuple(map(isolation.require, planned.nodes)))
         created = _create_jobs(kube, draft, planned.nodes)
     owners = [objects.make_job_owner_reference(job) for job in created]
     owned = objects.make_owned_objects(
         draft, owners, certificates=blueprint.certificates, pull_login=blueprint.pull_login
     )
     *_, secret = [_create(kube, path, manifest) for path, manifest in owned]
-    planned = cluster_facts.correct_isolation(planned, created, draft.settings)
+    planned = isolation.correct_isolation(planned, created, draft.settings)
     return Builder(location=location, plan=planned, keys=read_keys(secret))
 
 

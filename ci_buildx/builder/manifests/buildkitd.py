@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ci_buildx.builder.builder import ADDRESS_LABEL, CA_FILE, CONFIG_FILE, PORT, Manifest
 from ci_buildx.builder.manifests import registries
 from ci_buildx.builder.manifests.draft import BuilderSpec
 from ci_buildx.builder.pods import CONTAINER
 from ci_buildx.model.record import replace
+from ci_buildx.model.secret import Secret
 from ci_buildx.settings.builder import BuilderProxy, BuilderSettings, Registries, RegistryFiles
 from ci_buildx.settings.syntax import parse_quantity
+
+if TYPE_CHECKING:
+    from ci_buildx.registry.trust import RegistryTrust
 
 USER = 1000
 """User and group ID of rootless images."""
@@ -222,3 +226,17 @@ def _list_user_settings(settings: BuilderSettings) -> Iterator[str]:
 
 def _list_keys(table: Mapping[str, Any] | Any) -> Iterator[str]:
     return (key.lower() for key in table) if isinstance(table, Mapping) else iter(())
+
+
+def read_registry_trust(files: Mapping[str, str], secrets: Mapping[str, Secret]) -> RegistryTrust:
+    """Return what kube-builder's own client trusts: the same files of ConfigMap and Secret as buildkitd."""
+    from ci_buildx.registry.trust import read_trust
+
+    return read_trust(
+        files.get(CONFIG_FILE, ""), files=files, secrets=secrets, everywhere=files.get(AUTHORITIES_FILE, "")
+    )
+
+
+def make_registry_trust(settings: BuilderSettings) -> RegistryTrust:
+    """Return what kube-builder's own client trusts for a builder with these settings."""
+    return read_registry_trust(make_files(settings), registries.list_keys(settings))

@@ -6,11 +6,9 @@ from collections.abc import Mapping
 
 from ci_buildx.builder.builder import BuilderLocation
 from ci_buildx.builder.identity import JobIdentity
+from ci_buildx.kube.client import NEWEST_SERVER
 from ci_buildx.model.record import dataclass
 from ci_buildx.settings.builder import BuilderSettings
-
-NEWEST = (1, 34)
-"""API server version to assume if nothing depends on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +23,7 @@ class BuilderSpec:
     location: BuilderLocation
     settings: BuilderSettings
     expires: str
-    server: tuple[int, int] = NEWEST
+    server: tuple[int, int] = NEWEST_SERVER
     runner: Mapping[str, str] | None = None
     cluster_ranges: tuple[str, ...] = ()
 

@@ -7,15 +7,11 @@ and are in the ConfigMap; client certificates and their keys are in the Secret.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ci_buildx.builder.builder import Manifest
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.builder import BuilderSettings, RegistryFiles
-
-if TYPE_CHECKING:
-    from ci_buildx.registry.trust import RegistryTrust
 
 CERTIFICATES_FOLDER = "/etc/buildkit/certs"
 KEYS_FOLDER = "/etc/buildkit/keys"
@@ -69,24 +65,6 @@ def make_mounts(settings: BuilderSettings) -> list[Manifest]:
     """Return the volume mounts of buildkitd's container."""
     places = ((AUTHORITIES, CERTIFICATES_FOLDER, list_authorities(settings)), (KEYS, KEYS_FOLDER, list_keys(settings)))
     return [{"name": name, "mountPath": folder, "readOnly": True} for name, folder, files in places if files]
-
-
-def read_trust(files: Mapping[str, str], secrets: Mapping[str, Secret]) -> RegistryTrust:
-    """Return what kube-builder's own client trusts: the same files of ConfigMap and Secret as buildkitd."""
-    from ci_buildx.builder.builder import CONFIG_FILE
-    from ci_buildx.builder.manifests.buildkitd import AUTHORITIES_FILE
-    from ci_buildx.registry.trust import read_trust
-
-    return read_trust(
-        files.get(CONFIG_FILE, ""), files=files, secrets=secrets, everywhere=files.get(AUTHORITIES_FILE, "")
-    )
-
-
-def make_trust(settings: BuilderSettings) -> RegistryTrust:
-    """Return what kube-builder's own client trusts for a builder with these settings."""
-    from ci_buildx.builder.manifests import buildkitd
-
-    return read_trust(buildkitd.make_files(settings), list_keys(settings))
 
 
 def _make_item(host: str, kind: str, text: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ci_buildx.ci import logins
-from ci_buildx.ci.github import commands, inputs, setup, step
+from ci_buildx.ci.github import commands, inputs, setup, state, step
 from ci_buildx.ci.github.commands import write_annotation
 from ci_buildx.errors import Interrupted, KubeBuilderError, SolveError
 from ci_buildx.model import masker
@@ -40,12 +40,12 @@ def _annotate_error(error: KubeBuilderError | Interrupted, env: Mapping[str, str
 
 def clean_up(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
     """Run the post step: remove the builder and files, whatever the main step's outcome. Returns 0."""
-    name, kept = commands.read_state(env, step.BUILDER), commands.read_state(env, step.KUBECONFIG)
+    name, kept = commands.read_state(env, state.BUILDER), commands.read_state(env, state.KUBECONFIG)
     try:
         if name and not commands.read_state(env, setup.KEPT):
             _remove_builder(name, kept, env, cwd, stdout)
     finally:
-        logins.remove_folder(commands.read_state(env, step.LOGINS))
+        logins.remove_folder(commands.read_state(env, state.LOGINS))
         if kept:
             Path(kept).unlink(missing_ok=True)
     return 0
@@ -59,5 +59,5 @@ def _remove_builder(name: str, kubeconfig: str, env: Mapping[str, str], cwd: Pat
         given = given.replace_values(kubeconfig=kubeconfig)
     with inputs.write_kubeconfig(inputs.add_variables(given)) as given:
         cluster = assembly.make_cluster_settings(given.select_build_options(), given.sources, env, cwd)
-        found = reap.remove_job_builder(cluster, name, env=env, namespace=commands.read_state(env, step.NAMESPACE))
+        found = reap.remove_job_builder(cluster, name, env=env, namespace=commands.read_state(env, state.NAMESPACE))
     stdout.write(f"{name}: {'removed' if found else 'nothing is left'}\n")

@@ -26,7 +26,7 @@ from ci_buildx.settings.syntax import read_boolean
 from ci_buildx.settings.values import Settings
 
 if TYPE_CHECKING:
-    from ci_buildx.ci.github.step import ActionStep
+    from ci_buildx.ci.github.state import ActionStep
 
 SUMMARY_WANTED = "DOCKER_BUILD_SUMMARY"
 RECORD_WANTED = "DOCKER_BUILD_RECORD_UPLOAD"

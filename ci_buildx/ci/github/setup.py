@@ -16,7 +16,7 @@ from ci_buildx.builder import identity
 from ci_buildx.builder.builder import Builder, BuilderLocation
 from ci_buildx.builder.identity import JobIdentity
 from ci_buildx.ci import inputs, logins
-from ci_buildx.ci.github import commands, events, step
+from ci_buildx.ci.github import commands, events, state, step
 from ci_buildx.ci.github import inputs as github_inputs
 from ci_buildx.errors import InputError, KubeBuilderError
 from ci_buildx.kube import config
@@ -137,7 +137,7 @@ def run_setup(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
         env=env,
         display_stream=step.choose_log(settings, stdout),
         identity=identity.make_identity(step.read_origin(event, cwd, env), suffix=identity.make_random_suffix()),
-        announce=lambda location: step.save_state(env, location),
+        announce=lambda location: state.save_state(env, location),
     )
     if not given.switch("cleanup"):
         commands.append_value(env, commands.STATE, KEPT, "true")
@@ -208,6 +208,6 @@ def _keep_kubeconfig(given: RawValues, env: Mapping[str, str]) -> RawValues:
     if content is None:
         return given
     path = logins.choose_kubeconfig_path(env.get("RUNNER_TEMP"))
-    commands.append_value(env, commands.STATE, step.KUBECONFIG, str(path))
+    commands.append_value(env, commands.STATE, state.KUBECONFIG, str(path))
     logins.write_private_file(content, path)
     return given.replace_values(kubeconfig=str(path))

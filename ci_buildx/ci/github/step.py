@@ -8,13 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from ci_buildx.build.build_run import list_credentials_of_settings, list_secret_values
 from ci_buildx.build.context.origin import TRUST_SCOPE
 from ci_buildx.build.result import BuildResult
 from ci_buildx.builder import identity
-from ci_buildx.builder.builder import BuilderLocation
 from ci_buildx.ci import inputs, logins
 from ci_buildx.ci.github import commands, events, naming
 from ci_buildx.ci.github import inputs as github_inputs
@@ -26,36 +25,14 @@ from ci_buildx.ci.github.commands import (
     write_annotation,
 )
 from ci_buildx.ci.github.events import WorkflowEvent
+from ci_buildx.ci.github.state import KUBECONFIG, LOGINS, ActionStep, save_state
 from ci_buildx.errors import Interrupted, KubeBuilderError
 from ci_buildx.model import debug
-from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.secret import mention
 from ci_buildx.settings.raw_values import RawValues
 from ci_buildx.settings.values import ProgressMode, Settings
 
-if TYPE_CHECKING:
-    from ci_buildx.progress.summary import BuildReport
-
 _LOG = debug.get_log("ci")
-BUILDER, NAMESPACE, LOGINS, KUBECONFIG = "builder", "namespace", "logins", "kubeconfig"
-"""Names of saved state. ``action/post.js`` checks for any of them before it starts Python."""
-
-
-@dataclass(slots=True, kw_only=True)
-class ActionStep:
-    """State of the running step. ``hidden`` are the texts to mask."""
-
-    env: Mapping[str, str]
-    cwd: Path
-    stdout: TextIO
-    event: WorkflowEvent
-    begun: float
-    settings: Settings | None = None
-    given: RawValues | None = None
-    name: str = ""
-    hidden: list[str] = field(default_factory=list)
-    report: BuildReport | None = None
-    result: BuildResult | None = None
 
 
 def run_build_step(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
@@ -141,13 +118,6 @@ def prepare_build(step: ActionStep) -> Iterator[tuple[RawValues, dict[str, str]]
     announce = partial(commands.append_value, step.env, commands.STATE, KUBECONFIG)
     with github_inputs.write_kubeconfig(given, announce) as given, _log_in(found, given, env) as env:
         yield given, env
-
-
-def save_state(env: Mapping[str, str], location: BuilderLocation) -> None:
-    """Save the builder's location for the post step: the runner may kill the main step at any moment."""
-    commands.append_value(env, commands.STATE, BUILDER, location.name)
-    if not location.exclusive:
-        commands.append_value(env, commands.STATE, NAMESPACE, location.namespace)
 
 
 def make_outputs(result: BuildResult) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ci_buildx.builder import cluster_facts, plan
+from ci_buildx.builder import isolation, plan
 from ci_buildx.builder.cluster_facts import ClusterFacts, KubeNode, read_node
 from ci_buildx.builder.plan import NodePlan
 from ci_buildx.builder.rbac import roles
@@ -27,7 +27,7 @@ def fact(name: str, **rest: Any) -> KubeNode:
 
 def isolated(facts: ClusterFacts, **settings: Any) -> NodePlan:
     builder = BuilderSettings(**settings)
-    (node,) = cluster_facts.plan_isolation(plan.make_plan(AMD64, facts, builder), facts, builder).nodes
+    (node,) = isolation.plan_isolation(plan.make_plan(AMD64, facts, builder), facts, builder).nodes
     return node
 
 
@@ -77,14 +77,14 @@ def test_where_no_node_can_who_insists_is_refused_by_name() -> None:
 
 def test_a_server_that_drops_the_field_is_believed() -> None:
     facts = ClusterFacts(nodes=(ABLE,))
-    planned = cluster_facts.plan_isolation(plan.make_plan(AMD64, facts, BuilderSettings()), facts, BuilderSettings())
+    planned = isolation.plan_isolation(plan.make_plan(AMD64, facts, BuilderSettings()), facts, BuilderSettings())
     created: list[dict[str, Any]] = [{"spec": {"template": {"spec": {}}}}]
-    (node,) = cluster_facts.correct_isolation(planned, created, BuilderSettings()).nodes
+    (node,) = isolation.correct_isolation(planned, created, BuilderSettings()).nodes
     assert (node.user_namespace, node.isolation) == (False, f"{HOST}: the API server drops hostUsers")
     with pytest.raises(Invalid, match="drops hostUsers; its feature gate UserNamespacesSupport is off"):
-        cluster_facts.correct_isolation(planned, created, BuilderSettings(user_namespaces=UserNamespaces.TRUE))
+        isolation.correct_isolation(planned, created, BuilderSettings(user_namespaces=UserNamespaces.TRUE))
     kept = [{"spec": {"template": {"spec": {"hostUsers": False}}}}]
-    assert cluster_facts.correct_isolation(planned, kept, BuilderSettings()) == planned
+    assert isolation.correct_isolation(planned, kept, BuilderSettings()) == planned
 
 
 def test_what_a_node_reports() -> None:
@@ -108,11 +108,11 @@ def test_what_a_node_reports() -> None:
 @pytest.mark.parametrize(
     ("settings", "said", "required"),
     [
-        ({}, cluster_facts.NEEDED, True),
+        ({}, isolation.NEEDED, True),
         ({}, "exceeded quota", False),
-        ({"user_namespaces": UserNamespaces.FALSE}, cluster_facts.NEEDED, False),
-        ({"rootless": True}, cluster_facts.NEEDED, False),
-        ({"qemu": Qemu(install=True)}, cluster_facts.NEEDED, False),
+        ({"user_namespaces": UserNamespaces.FALSE}, isolation.NEEDED, False),
+        ({"rootless": True}, isolation.NEEDED, False),
+        ({"qemu": Qemu(install=True)}, isolation.NEEDED, False),
     ],
 )
 def test_a_policy_that_requires_user_namespaces_decides_where_nobody_else_did(
@@ -120,11 +120,11 @@ def test_a_policy_that_requires_user_namespaces_decides_where_nobody_else_did(
 ) -> None:
     facts = ClusterFacts(nodes=())
     node, refusal = isolated(facts, **settings), Forbidden(f"privileged containers {said}", status=403)
-    assert cluster_facts.is_required(refusal, (node,), BuilderSettings(**settings)) is required
-    confined = cluster_facts.require(node)
+    assert isolation.is_required(refusal, (node,), BuilderSettings(**settings)) is required
+    confined = isolation.require(node)
     assert (confined.user_namespace, confined.isolation) == (True, f"{INSIDE}, as the cluster's policy requires")
-    assert not cluster_facts.is_required(refusal, (confined,), BuilderSettings(**settings))
+    assert not isolation.is_required(refusal, (confined,), BuilderSettings(**settings))
 
 
 def test_the_policies_say_what_is_looked_for() -> None:
-    assert cluster_facts.NEEDED in roles.render_roles(RightsMode.JOBS).replace("\n      ", " ")
+    assert isolation.NEEDED in roles.render_roles(RightsMode.JOBS).replace("\n      ", " ")

@@ -6,8 +6,10 @@ import ast
 import re
 from collections.abc import Iterator
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 
 from bundle import __main__ as bundle
@@ -56,6 +58,12 @@ def test_a_picture_is_a_closed_grid(rows: list[list[str]]) -> None:
         for column in (match.start() for match in re.finditer("│", cells)):
             assert above[column] in "┌┬┐├┼┤"
             assert below[column] in "└┴┘├┼┤"
+
+
+def test_no_modules_import_each_other() -> None:
+    """Imports inside functions and for type checkers count, too."""
+    graph = grimp.build_graph("ci_buildx", cache_dir=None)
+    TopologicalSorter({module: graph.find_modules_directly_imported_by(module) for module in graph.modules}).prepare()
 
 
 def test_the_table_of_packages_has_each_package() -> None:

@@ -25,10 +25,11 @@ from ci_buildx.errors import (
 )
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import ClusterAccess
+from ci_buildx.kube.connection import explain_connection_failure
 from ci_buildx.kube.credentials import Anonymous, ClientCertificate, Credentials, TokenFile
 from ci_buildx.kube.exchange import RetryPolicy
 from ci_buildx.kube.proxy import Proxy
-from ci_buildx.kube.tls import TlsSettings, explain_connection_failure
+from ci_buildx.kube.tls import TlsSettings
 from ci_buildx.kube.watch import ChangeKind, WatchEvent
 from tests.unit.kube.authority import Authority
 from tests.unit.kube.scripted import DROP, Scripted, answer, events, refused, scripted

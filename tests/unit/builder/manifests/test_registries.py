@@ -149,24 +149,24 @@ def test_our_own_client_trusts_what_the_builder_trusts(tmp_path: Path, authority
     """And shows the certificate that buildkitd shows; a later job knows both from the builder's objects."""
     with serving(authority.server(clients=True)) as host:
         settings = declared(tmp_path, authority, host)
-        ping(host, registries.make_trust(settings))
+        ping(host, buildkitd.make_registry_trust(settings))
         for file in tmp_path.iterdir():
             file.unlink()
-        ping(host, registries.read_trust(buildkitd.make_files(settings), registries.list_keys(settings)))
+        ping(host, buildkitd.read_registry_trust(buildkitd.make_files(settings), registries.list_keys(settings)))
         with pytest.raises(RegistryError):
-            ping(host, registries.read_trust(buildkitd.make_files(settings), {}))
+            ping(host, buildkitd.read_registry_trust(buildkitd.make_files(settings), {}))
 
 
 def test_ca_certificates_count_for_our_own_client(tmp_path: Path, authority: Authority) -> None:
     (tmp_path / "ca.crt").write_bytes(authority.pem)
     settings = make_builder_settings({"driver-opts": "ca-certificates=ca.crt"}, {}, {}, tmp_path)
     with serving(authority.server()) as host:
-        ping(host, registries.make_trust(settings))
+        ping(host, buildkitd.make_registry_trust(settings))
         with pytest.raises(RegistryError, match="make the builder with driver-opt ca-certificates=FILE"):
             ping(host, RegistryTrust())
 
 
 def test_insecure_registries_count_for_our_own_client(tmp_path: Path) -> None:
     settings = make_builder_settings({"driver-opts": f"insecure-registries={HOST}"}, {}, {}, tmp_path)
-    trust = registries.make_trust(settings)
+    trust = buildkitd.make_registry_trust(settings)
     assert (trust.allows_plain(HOST), trust.has_tls_declaration(HOST)) == (True, True)
