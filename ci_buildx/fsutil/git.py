@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ci_buildx.model import debug
-from ci_buildx.model.programs import find_checkout, find_program, make_safe_path, read_beginning
+from ci_buildx.model.programs import find_checkout, find_program, is_below, make_safe_path, read_beginning
 
 _LOG = debug.get_log("fsutil")
 _INHERITED = (
@@ -173,8 +173,7 @@ class Git:
 
     def _is_outside(self, value: str) -> bool:
         """Return whether the path in a variable is outside the checkout, whose files must not configure git."""
-        path = Path(value).resolve()
-        return not any(path.is_relative_to(root.resolve()) for root in self._avoid)
+        return not is_below(value, [root.resolve() for root in self._avoid])
 
 
 def _collect(process: subprocess.Popen[bytes], verb: str, *, timeout: float) -> tuple[bytes, bytes]:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from ci_buildx.kube.credentials import Anonymous, BasicAuth, ClientCertificate, Credentials, StaticToken, TokenFile
 from ci_buildx.kube.kubeconfig import TEXT, Kubeconfig, KubeconfigEntry, describe_file
 from ci_buildx.kube.tls import TlsKeyPair, TlsSettings
-from ci_buildx.model.programs import find_named_workspaces, find_program
+from ci_buildx.model.programs import find_named_workspaces, find_program, is_below
 from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
 
@@ -65,8 +65,7 @@ def make_credentials(user: KubeconfigEntry | None, place: UserContext, env: Mapp
 
 def _refuse_in_workspace(user: KubeconfigEntry, env: Mapping[str, str]) -> None:
     """Raise InputError if the kubeconfig is in the CI workspace: its author could choose a program to run."""
-    place = user.origin.absolute().resolve()
-    if any(place.is_relative_to(root) for root in find_named_workspaces(env)):
+    if is_below(str(user.origin.absolute()), find_named_workspaces(env)):
         raise user.make_error(
             "a kubeconfig in the job's workspace must not name a program to run (exec, auth-provider)",
             fix="write the kubeconfig to a folder outside of the checkout, such as RUNNER_TEMP or $HOME/.kube",

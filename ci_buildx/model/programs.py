@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -56,12 +56,12 @@ def list_safe_folders(env: Mapping[str, str], *, avoid: tuple[Path, ...] = ()) -
     """
     roots = (*find_workspaces(env), *(path.resolve() for path in avoid))
     folders = env.get("PATH", os.defpath).split(os.pathsep)
-    return [folder for folder in folders if folder.startswith("/") and not _is_below(folder, roots)]
+    return [folder for folder in folders if folder.startswith("/") and not is_below(folder, roots)]
 
 
 def is_outside(path: str, env: Mapping[str, str]) -> bool:
     """Return whether ``path`` is absolute and outside of every workspace."""
-    return path.startswith("/") and not _is_below(path, find_workspaces(env))
+    return path.startswith("/") and not is_below(path, find_workspaces(env))
 
 
 def make_environment(env: Mapping[str, str]) -> dict[str, str]:
@@ -76,7 +76,7 @@ def make_environment(env: Mapping[str, str]) -> dict[str, str]:
         parts = re.split(r"[:=\s]+", made.get(name, "/"))
         # Options such as NODE_OPTIONS also hold words that are not paths; in a list of folders each word is a path.
         paths = [part for part in parts if "/" in part or part == "."] if name in _OPTIONS else parts
-        if any(not part.startswith("/") or _is_below(part, roots) for part in paths):
+        if any(not part.startswith("/") or is_below(part, roots) for part in paths):
             del made[name]
     return {**made, "PATH": make_safe_path(env)}
 
@@ -201,9 +201,10 @@ def find_workspaces(env: Mapping[str, str]) -> tuple[Path, ...]:
     return tuple(path for path in dict.fromkeys(named) if path != Path("/"))
 
 
-def _is_below(folder: str, roots: tuple[Path, ...]) -> bool:
+def is_below(path: str, roots: Iterable[Path]) -> bool:
+    """Return whether ``path`` is one of the resolved ``roots`` or below one."""
     # Check the path as written and resolved: a link outside may lead in, and untrusted code may change a link inside.
-    written, resolved = Path(os.path.normpath(folder)), Path(folder).resolve()
+    written, resolved = Path(os.path.normpath(path)), Path(path).resolve()
     return any(written.is_relative_to(root) or resolved.is_relative_to(root) for root in roots)
 
 
