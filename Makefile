@@ -99,7 +99,6 @@ cluster-down: $(STAMP) ## Remove every trace of the devcluster from this machine
 
 bundle: $(STAMP) ## Write action.yml, the template's inputs and the pages' tables from the table of options
 	$(BIN)/python -m bundle
-	$(BIN)/python -m bundle.commands
 
 protos: $(STAMP) ## Write the tables of protobuf messages from our .proto files
 	$(BIN)/python -m dev.protos

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from bundle import action, component, driver, gitlab, layers, pages, regions
+from bundle import action, commands, component, driver, gitlab, layers, pages, regions
 from ci_buildx.builder.rbac import roles
 from ci_buildx.builder.rbac.rights import RightsMode
 
@@ -36,6 +36,7 @@ WHOLE: Mapping[str, Callable[[], str]] = {
     "docs/rbac/confined-pods.yaml": roles.render_confined_pods,
     "docs/rbac/unconfined.yaml": roles.render_unconfined,
     "docs/rbac/host-access.yaml": roles.render_host_access,
+    "docs/commands.md": commands.page,
     "docs/driver-opts.schema.json": driver.schema_text,
     "docs/rbac/reaper-cronjob.yaml": roles.render_reaper_cronjob,
 }

@@ -8,4 +8,4 @@ PAGE = Path(__file__).parents[3] / "docs" / "commands.md"
 
 
 def test_the_reference_is_what_the_parsers_say() -> None:
-    assert PAGE.read_text(encoding="utf-8") == commands.page(), "python -m bundle.commands writes it"
+    assert PAGE.read_text(encoding="utf-8") == commands.page(), "run `make bundle`"
