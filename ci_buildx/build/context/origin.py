@@ -139,14 +139,22 @@ SYSTEMS = (
 def read_ci_origin(env: Mapping[str, str]) -> JobOrigin | None:
     """Return the job as its CI system names it, None outside of CI."""
     system = find_system(env)
-    if system is None:
-        return None
+    return _read_origin(system, env) if system else None
+
+
+def read_origin_of(name: str, env: Mapping[str, str]) -> JobOrigin:
+    """Return the job as the CI system ``name`` describes it; texts of missing variables are empty."""
+    return _read_origin(next(system for system in SYSTEMS if system.name == name), env)
+
+
+def _read_origin(system: CiSystem, env: Mapping[str, str]) -> JobOrigin:
     return JobOrigin(
         system=env.get("KUBE_BUILDER_CI", "other") if system.name == OWN else system.name,
-        repository=read_repository(env),
+        repository=_read_path(system, env),
         run=_read_first(system.run, env),
         job=_read_first(system.job, env),
         url=_read_first(system.url, env),
+        trust=env.get(TRUST_SCOPE, ""),
     )
 
 
@@ -158,7 +166,11 @@ def find_system(env: Mapping[str, str]) -> CiSystem | None:
 def read_repository(env: Mapping[str, str]) -> str:
     """Return the repository's path on its host as the CI system names it, "" outside of CI."""
     system = find_system(env)
-    found = _read_first(system.repository, env) if system else ""
+    return _read_path(system, env) if system else ""
+
+
+def _read_path(system: CiSystem, env: Mapping[str, str]) -> str:
+    found = _read_first(system.repository, env)
     return read_repository_path(found) if "://" in found or "@" in found else found
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ci_buildx.build.build_run import list_credentials_of_settings, list_secret_values
-from ci_buildx.build.context.origin import TRUST_SCOPE
+from ci_buildx.build.context.origin import TRUST_SCOPE, read_origin_of
 from ci_buildx.build.result import BuildResult
 from ci_buildx.builder import identity
 from ci_buildx.ci import inputs, logins
@@ -28,6 +28,7 @@ from ci_buildx.ci.github.events import WorkflowEvent
 from ci_buildx.ci.github.state import KUBECONFIG, LOGINS, ActionStep, save_state
 from ci_buildx.errors import Interrupted, KubeBuilderError
 from ci_buildx.model import debug
+from ci_buildx.model.record import replace
 from ci_buildx.model.secret import mention
 from ci_buildx.settings.raw_values import RawValues
 from ci_buildx.settings.values import ProgressMode, Settings
@@ -132,13 +133,11 @@ def make_outputs(result: BuildResult) -> dict[str, str]:
 def read_origin(event: WorkflowEvent, cwd: Path, env: Mapping[str, str]) -> identity.JobOrigin:
     """Return the job's origin, from the runner's default variables."""
     run, attempt = env.get("GITHUB_RUN_ID", ""), env.get("GITHUB_RUN_ATTEMPT", "1")
-    return identity.JobOrigin(
-        system="github",
+    return replace(
+        read_origin_of("github", env),
         repository=event.repository or cwd.name,
         run=f"{run}-{attempt}" if run else "",
-        job=env.get("GITHUB_JOB", ""),
         url=event.run_url(),
-        trust=env.get(TRUST_SCOPE, ""),
     )
 
 

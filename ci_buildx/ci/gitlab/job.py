@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ci_buildx.build.context.origin import TRUST_SCOPE
+from ci_buildx.build.context.origin import TRUST_SCOPE, read_origin_of
 from ci_buildx.build.result import BuildResult
 from ci_buildx.builder import identity
 from ci_buildx.ci import inputs
@@ -23,6 +23,7 @@ from ci_buildx.ci.gitlab.inputs import TIMELINE
 from ci_buildx.ci.inputs import drop_overridden
 from ci_buildx.errors import InputError, KubeBuilderError
 from ci_buildx.model import debug
+from ci_buildx.model.record import replace
 from ci_buildx.model.status import CheckFinding
 from ci_buildx.progress.step import strip_control_characters
 from ci_buildx.settings import assembly
@@ -92,20 +93,13 @@ def read_identity(env: Mapping[str, str], cwd: Path) -> identity.JobIdentity:
 
     Raises InputError outside a GitLab job.
     """
-    job = env.get("CI_JOB_ID", "")
-    if not job:
+    if not env.get("CI_JOB_ID"):
         raise InputError(
             "CI_JOB_ID is not set", fix="`kube-builder gitlab` runs in a GitLab job; elsewhere use `kube-builder build`"
         )
-    origin = identity.JobOrigin(
-        system="gitlab",
-        repository=env.get("CI_PROJECT_PATH", "") or cwd.name,
-        run=env.get("CI_PIPELINE_ID", ""),
-        job=job,
-        url=env.get("CI_JOB_URL", ""),
-        trust=env.get(TRUST_SCOPE, ""),
-    )
-    return identity.make_identity(origin, suffix=make_suffix(env))
+    found = read_origin_of("gitlab", env)
+    found = replace(found, repository=found.repository or cwd.name)
+    return identity.make_identity(found, suffix=make_suffix(env))
 
 
 def make_suffix(env: Mapping[str, str]) -> str:

@@ -112,6 +112,18 @@ def test_a_builder_is_named_and_marked_after_the_job() -> None:
     }
 
 
+def test_a_builder_is_for_the_trust_scope_of_the_job() -> None:
+    env = {**JENKINS, origin.TRUST_SCOPE: "fork:eve/app"}
+    assert origin.make_job_identity(Path("/work"), env).annotations[labels.TRUST] == "fork:eve/app"
+    assert labels.TRUST not in origin.make_job_identity(Path("/work"), JENKINS).annotations
+
+
+def test_an_origin_of_a_named_system_reads_its_variables_only() -> None:
+    env = {"KUBE_BUILDER_REPOSITORY": "other/x", "CI_PROJECT_PATH": "team/app", "CI_JOB_ID": "5", "CI_PIPELINE_ID": "9"}
+    expected = JobOrigin(system="gitlab", repository="team/app", run="9", job="5")
+    assert origin.read_origin_of("gitlab", env) == expected
+
+
 def test_outside_of_ci_it_is_named_after_the_context() -> None:
     assert origin.make_job_identity(Path("/src/app"), {}).annotations["kube-builder.dev/repository"] == "app"
     made = origin.make_job_identity("https://ann:hunter2@git.example/team/app.git?token=hunter2#main", {})
