@@ -14,7 +14,7 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TextIO
@@ -32,19 +32,24 @@ _LONGEST_JOB = 6 * 86400.0
 _REPORTED = 30 * 86400.0
 """Seconds for which crash reports are kept."""
 _FOLDERS = {
-    compile_lazily(rf"{PREFIX}[0-9a-f]{{12}}|{JOB}[0-9a-z-]+"): _YOUNG,
-    compile_lazily(rf"(?:{DOCKER}|{BAKE})[0-9a-f]{{16}}"): _LONGEST_JOB,
+    PREFIX: (compile_lazily("[0-9a-f]{12}"), _YOUNG),
+    JOB: (compile_lazily("[0-9a-z-]+"), _YOUNG),
+    DOCKER: (compile_lazily("[0-9a-f]{16}"), _LONGEST_JOB),
+    BAKE: (compile_lazily("[0-9a-f]{16}"), _LONGEST_JOB),
 }
 _FILES = {
-    compile_lazily(rf"{KUBECONFIG}[0-9a-f]{{16}}"): _LONGEST_JOB,
-    compile_lazily(rf"{CRASH}[0-9a-z_]+\.txt"): _REPORTED,
-    compile_lazily(rf"{secret.PREFIX}[0-9a-z_]+"): _YOUNG,
+    KUBECONFIG: (compile_lazily("[0-9a-f]{16}"), _LONGEST_JOB),
+    CRASH: (compile_lazily(r"[0-9a-z_]+\.txt"), _REPORTED),
+    secret.PREFIX: (compile_lazily("[0-9a-z_]+"), _YOUNG),
 }
-"""Names in folders for temporary files, each with the age in seconds after which it is deleted unless locked."""
+"""Names in folders for temporary files: for each prefix, what follows it, and the age in seconds after which the entry
+is deleted unless locked."""
 _DRAFT = compile_lazily(r"\.kube-builder\.[0-9a-f]{16}\.part")
 _MOST = 10_000
 """Maximum number of entries that a sweep of one folder examines, so that sweeping stays fast."""
 
+_VARIABLES, _USUAL = ("TMPDIR", "TEMP", "TMP"), ("/tmp", "/var/tmp", "/usr/tmp")  # noqa: S108
+"""Where ``tempfile.gettempdir`` looks. A sweep does not ask it: importing it takes four milliseconds, and it writes."""
 _live: dict[Path, int] = {}
 _lock = threading.Lock()
 _over = False
@@ -85,18 +90,24 @@ def sweep(base: Path) -> None:
             if not entry.name.startswith("kube-builder-"):
                 continue
             with contextlib.suppress(OSError):
-                for name, patience in _FOLDERS.items():
-                    if name.fullmatch(entry.name):
-                        _sweep(Path(entry.path), patience)
-                for name, patience in _FILES.items():
-                    if name.fullmatch(entry.name):
-                        _remove_file(entry.path, patience)
+                if (patience := _find_patience(entry.name, _FOLDERS)) is not None:
+                    _sweep(Path(entry.path), patience)
+                if (patience := _find_patience(entry.name, _FILES)) is not None:
+                    _remove_file(entry.path, patience)
+
+
+def _find_patience(name: str, known: Mapping[str, tuple[re.Pattern[str], float]]) -> float | None:
+    """Return after how many seconds an entry is deleted, None if the name is not one of ``known``."""
+    for prefix, (rest, patience) in known.items():
+        if name.startswith(prefix) and rest.fullmatch(name, len(prefix)):
+            return patience
+    return None
 
 
 def sweep_all() -> None:
     """Sweep every folder for temporary files that kube-builder may have used."""
-    runners = os.environ.get("RUNNER_TEMP")
-    for base in dict.fromkeys((*list_socket_bases(), str(find_system_folder()), *([runners] if runners else ()))):
+    named = map(os.environ.get, (*_VARIABLES, "XDG_RUNTIME_DIR", "RUNNER_TEMP"))
+    for base in dict.fromkeys((*filter(None, named), *_USUAL)):
         sweep(Path(base))
 
 
@@ -195,6 +206,9 @@ def hold(descriptor: int) -> bool:
 
 def _remove_tree(folder: Path) -> None:
     """Delete a folder tree without following links (``shutil.rmtree.avoids_symlink_attacks``)."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()  # importing shutil takes two milliseconds: not for an empty folder
+        return
     import shutil
 
     shutil.rmtree(folder, ignore_errors=True)
