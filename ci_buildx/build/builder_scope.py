@@ -43,9 +43,11 @@ _SETTLE = 1.0
 
 @contextmanager
 def open_builder(
-    site: BuildRun, interrupts: SignalHandler, identity: JobIdentity, announce: Announce
+    site: BuildRun, interrupts: SignalHandler, identity: JobIdentity | None, announce: Announce
 ) -> Iterator[Builder]:
     """Open the builder for this build; one that was created for the job is always removed at the end.
+
+    ``identity`` is None if the settings name an existing builder.
 
     A builder with ``keep`` survives a failed build, since the next build may succeed on it. What cannot be removed
     becomes a warning, or a note on the error that ended the build; neither changes the outcome.
@@ -53,6 +55,7 @@ def open_builder(
     if site.settings.builder_name:
         yield interrupts.run(lambda: find_existing_builder(site), settle=_SETTLE)
         return
+    assert identity is not None
     location = lifecycle_find.locate_job_builder(identity, site.settings.builder)
     begun = threading.Event()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -46,6 +47,7 @@ Deliver = Callable[[BuildResult], None]
 
 _TURN = 0.0005
 """Seconds after which an import yields to threads that have an answer from the cluster (Python's default: 0.005)."""
+_SWEEP_DELAY = 0.05
 NO_OUTPUT = "no output is asked for: the result stays in the builder's cache; add --push or --output"
 
 
@@ -75,7 +77,8 @@ def run_build(
 
         settings = replace(settings, build=calls.narrow_to_first_platform(settings.build))
     exporters.make_exports(settings.build)
-    identity = identity or origin.make_job_identity(settings.build.context, env)
+    if identity is None and not settings.builder_name:
+        identity = origin.make_job_identity(settings.build.context, env)
     with open_input_files(settings.build) as build:
         settings = replace(settings, build=build)
         ears = (announce, hear, deliver)
@@ -90,7 +93,7 @@ def _run_with_files(
     *,
     env: Mapping[str, str],
     display_stream: TextIO,
-    identity: JobIdentity,
+    identity: JobIdentity | None,
     ears: tuple[Callable[[BuilderLocation], None], Hear | None, Deliver],
     hidden: tuple[str, ...],
 ) -> BuildResult:
@@ -257,7 +260,11 @@ def _reap_in_background(kube: KubeClient) -> None:
 
 
 def _sweep() -> None:
-    """Remove the temporary folders of killed processes on this machine. Best effort: errors are ignored."""
+    """Remove the temporary folders of killed processes on this machine. Best effort: errors are ignored.
+
+    Waits until the build has begun, because both need the interpreter.
+    """
+    time.sleep(_SWEEP_DELAY)
     from ci_buildx.fsutil import scratch
 
     scratch.sweep_all()
