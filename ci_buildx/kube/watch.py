@@ -103,6 +103,8 @@ class CollectionWatch:
 
     def _pause(self) -> None:
         """Pause between connections, so that a server that closes each one at once is not flooded."""
+        if self._is_over():
+            return
         left = max(self._deadline - time.monotonic(), 0.0)
         self._stop.wait(min(self._retry.pause(self._failures), left))
 

@@ -259,6 +259,7 @@ class _TransportRace(Generic[T]):
             began = time.monotonic()
             try:
                 self._try(candidate, attempt + 1)
+                return
             except _HOPELESS as failure:
                 self._said[candidate.name] = _choose_message(failure)
                 self._log_failure(candidate, attempt + 1, began, "it gives up")
