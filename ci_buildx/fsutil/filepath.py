@@ -65,6 +65,8 @@ def check_pattern(pattern: str) -> None:
 
 def has_wildcards(name: str) -> bool:
     """Return whether ``name`` contains unescaped wildcards (fsutil ``followlinks.go``)."""
+    if not any(char in name for char in "*?["):
+        return False
     return re.search(r"[*?\[]", re.sub(r"\\.", "", name, flags=re.DOTALL)) is not None
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from ci_buildx.fsutil import filepath, regexp
 from ci_buildx.fsutil.entry import PatternError
+from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.model.record import dataclass
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def _clean_line(line: str) -> str:
 
 
 _BOM = "\ufeff"
-_STARS = re.compile(r"\*+")
+_STARS = compile_lazily(r"\*+")
 _MANY_STARS = 4
 """Minimum number of stars for the automaton: with as many, ``re`` can take seconds for a single name."""
 _ESCAPED = frozenset(".+()|{}$")

@@ -54,6 +54,8 @@ def parse_flags(text: str, *, source: str) -> tuple[str, ...]:
 
     Their names are not checked: only buildkitd knows them. Raises InputError for unbalanced quotes and non-flags.
     """
+    if not text:
+        return ()
     import shlex
 
     try:

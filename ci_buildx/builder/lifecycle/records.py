@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ci_buildx.builder import labels
@@ -309,10 +310,10 @@ def read_loadbalance(text: str) -> LoadBalance:
 
 
 def _read_timeout(text: str) -> float:
-    try:
-        return parse_duration(text, source=labels.TIMEOUT)
-    except InputError:
-        return BuilderSettings().timeout
+    if text:
+        with suppress(InputError):
+            return parse_duration(text, source=labels.TIMEOUT)
+    return BuilderSettings().timeout
 
 
 def _read_architecture(workload: Mapping[str, Any]) -> str | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -82,3 +84,31 @@ def test_a_word_is_masked_as_a_word() -> None:
     assert (
         shown("apt-get install postgresql; login postgres:postgres", env) == "apt-get install postgresql; login ***:***"
     )
+
+
+TOKENS = [
+    *("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", f"github_pat_{'a1' * 12}", f"AKIA{'A1' * 8}", f"npm_{'a1' * 16}"),
+    *(f"gh{letter}_{'a1' * 12}" for letter in "oprsu"),
+    *(
+        f"gl{kind}-{'a1' * 10}"
+        for kind in ("pat", "ptt", "dt", "rt", "rtr", "cbt", "ft", "soat", "agent", "imt", "oas")
+    ),
+]
+
+
+@pytest.mark.parametrize("token", TOKENS)
+def test_tokens_of_known_services_are_masked(token: str) -> None:
+    assert masker.mask_secrets(f"fetched with {token}, done", ()) == "fetched with ***, done"
+
+
+@pytest.mark.parametrize(
+    "text", ["a high glass, github and glibc", "https://host.example/a?b=c", "mail to team@example.org", "x\ny=z"]
+)
+def test_other_texts_stay(text: str) -> None:
+    assert masker.mask_secrets(text, ()) == text
+
+
+@pytest.mark.parametrize("spelling", [html.escape, lambda text: html.escape(text, quote=False)])
+def test_spellings_of_html_are_those_of_the_standard_library(spelling: Callable[[str], str]) -> None:
+    secret = "a<b>&'c'\"d\" of the job"
+    assert spelling(secret) in masker.list_spellings([secret])
