@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from ci_buildx.errors import InputError
 from ci_buildx.model.lazy import compile_lazily
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 _LINE_END = compile_lazily(r"\r\n|\n|\r")
 _QUOTED = compile_lazily(r'"(?P<inner>[^"]*(?:""[^"]*)*)"')
@@ -170,14 +172,15 @@ def _read_duration(text: str) -> float | None:
 
 
 _SUFFIXES = {
-    "": Decimal(1),
-    **{unit: Decimal(1000) ** power for unit, power in zip("numkMGTPE", (-3, -2, -1, 1, 2, 3, 4, 5, 6), strict=True)},
-    **{f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", start=1)},
+    "": (1, 0),
+    **{unit: (1000, power) for unit, power in zip("numkMGTPE", (-3, -2, -1, 1, 2, 3, 4, 5, 6), strict=True)},
+    **{f"{unit}i": (1024, power) for power, unit in enumerate("KMGTPE", start=1)},
 }
-_QUANTITY = re.compile(
+"""Base and exponent of each unit."""
+_QUANTITY = compile_lazily(
     r"(?P<sign>[+-]?)(?P<number>[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE](?P<exponent>[+-]?[0-9]{1,3})|(?P<suffix>[A-Za-z]*))"
 )
-_LARGEST = Decimal(2**63 - 1)
+_LARGEST = 2**63 - 1
 _LONGEST = 40
 
 
@@ -186,14 +189,16 @@ def parse_quantity(text: str, *, source: str, whole: bool = False) -> Decimal:
 
     ``whole`` rejects fractions: half a byte is always a mistake, usually ``m`` (milli) for ``Mi``. Raises InputError.
     """
+    from decimal import Decimal  # takes a millisecond, and few builds have quantities
+
     match = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST else None
     if not match:
         raise InputError(f"{text!r} is not a quantity", source=source, fix="write it like 2, 500m or 512Mi")
     suffix = match["suffix"] or ""
     if suffix not in _SUFFIXES:
         raise InputError(f"unknown unit {suffix!r} in quantity {text!r}", source=source, fix=_suggest_unit(suffix))
-    scale = Decimal(f"1e{match['exponent']}") if match["exponent"] else _SUFFIXES[suffix]
-    amount = Decimal(match["number"]) * scale
+    base, power = (10, int(match["exponent"])) if match["exponent"] else _SUFFIXES[suffix]
+    amount = Decimal(match["number"]) * Decimal(base) ** power
     if match["sign"] == "-" or amount <= 0:
         raise InputError(f"quantity {text!r} must be more than zero", source=source)
     if amount > _LARGEST:
