@@ -50,6 +50,7 @@ class _Field:
         return dataclasses.field(repr=self.repr)
 
 
+_REQUIRED = _Field()
 field = _Field
 Fields = dict[str, _Field]
 
@@ -79,14 +80,17 @@ def dataclass(
     def define(decorated: type) -> type:
         own = _collect_own_fields(decorated)
         _check(decorated, own)
-        fields = {**_collect_inherited_fields(decorated), **own}
+        inherited = _collect_inherited_fields(decorated)
+        fields = inherited | own
         methods = dict(_make_methods(fields, kw_only=kw_only, frozen=frozen, eq=eq, order=order))
         methods["__match_args__"] = () if kw_only else tuple(fields)
         given = {name: value for name, value in decorated.__dict__.items() if name not in own}
         # As in the standard library, the class's own methods are kept; the None that Python sets for __eq__ is not.
         kept = {name for name in methods if given.get(name) is not None}
         added = {name: value for name, value in methods.items() if name not in kept}
-        return _rebuild_class(decorated, own, given | added) if slots else _extend_class(decorated, own, added)
+        if not slots:
+            return _extend_class(decorated, own, added)
+        return _rebuild_class(decorated, tuple(name for name in own if name not in inherited), given | added)
 
     return define if cls is None else define(cls)
 
@@ -109,10 +113,11 @@ def _collect_own_fields(cls: type) -> Fields:
     found: Fields = {}
     # inspect.get_annotations would cost the very import that this module avoids.
     annotations = cls.__annotations__
+    given = cls.__dict__
     for name, annotation in annotations.items():
-        if not str(annotation).removeprefix("typing.").startswith("ClassVar"):
-            given = cls.__dict__.get(name, _MISSING)
-            found[name] = given if isinstance(given, _Field) else _Field(default=given)
+        if not str(annotation).startswith(("ClassVar", "typing.ClassVar")):
+            default = given.get(name, _REQUIRED)
+            found[name] = default if isinstance(default, _Field) else _Field(default=default)
     return found
 
 
@@ -198,11 +203,12 @@ def _extend_class(cls: type, own: Fields, added: Mapping[str, Any]) -> type:
     return cls
 
 
-def _rebuild_class(cls: type, own: Fields, space: Mapping[str, Any]) -> type:
-    """Return a new class with slots for its own fields: an existing class cannot get slots."""
-    contents = {name: value for name, value in space.items() if name not in ("__dict__", "__weakref__")}
-    new = tuple(name for name in own if name not in _collect_inherited_fields(cls))
-    made = type(cls)(cls.__name__, cls.__bases__, {**contents, "__slots__": new})
+def _rebuild_class(cls: type, slots: tuple[str, ...], space: dict[str, Any]) -> type:
+    """Return a new class with these slots: an existing class cannot get them."""
+    for name in ("__dict__", "__weakref__"):
+        space.pop(name, None)
+    space["__slots__"] = slots
+    made = type(cls)(cls.__name__, cls.__bases__, space)
     made.__qualname__ = cls.__qualname__
     return made
 
@@ -211,14 +217,17 @@ def _make_late_initializer(fields: Fields, *, kw_only: bool) -> Callable[..., No
     names, most = tuple(fields), 0 if kw_only else len(fields)
     defaults = {name: one.default for name, one in fields.items() if one.default is not _MISSING}
     factories = {name: one.default_factory for name, one in fields.items() if one.default_factory is not None}
-    required = fields.keys() - defaults.keys() - factories.keys()
     left = _FEW
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
         nonlocal left
         left -= 1
-        given = dict(zip(names, args, strict=False)) | kwargs
-        fits = len(args) <= most and len(given) == len(args) + len(kwargs) and required <= given.keys() <= fields.keys()
+        given = dict(zip(names, args, strict=False)) | kwargs if args else kwargs
+        values = defaults | given
+        for name, make in factories.items():
+            if name not in given:
+                values[name] = make()
+        fits = len(args) <= most and len(given) == len(args) + len(kwargs) and values.keys() == fields.keys()
         if left < 0 or not fits:
             # If the arguments do not fit, the compiled function raises Python's own error. No owner is found if another
             # thread has already replaced this initializer.
@@ -228,8 +237,6 @@ def _make_late_initializer(fields: Fields, *, kw_only: bool) -> Callable[..., No
                 owner.__init__ = compiled  # type: ignore[misc]
             compiled(self, *args, **kwargs)
             return
-        made = {name: make() for name, make in factories.items() if name not in given}
-        values = defaults | made | given
         for name in names:
             _put(self, name, values[name])
 
