@@ -15,7 +15,7 @@ _LENGTHS = (
     "26 26 20 19 22 23 22 25 26 26 26 27 27 26 24 25 19 21 26 27 27 26 27 24 21 21 26 26 28 27 27 27 "
     "20 24 20 21 22 21 21 23 22 22 25 25 24 24 26 23 26 27 26 26 27 27 27 27 27 28 27 27 27 27 27 26"
 )
-_LONGEST = 30
+_SHORTEST, _LONGEST = 5, 30
 _LONGEST_PADDING = 7
 
 
@@ -40,6 +40,8 @@ def decode_huffman(data: bytes) -> bytes:
         for shift in range(7, -1, -1):
             code = code << 1 | byte >> shift & 1
             length += 1
+            if length < _SHORTEST:
+                continue
             symbol = table.get((length, code))
             if symbol is not None:
                 out.append(symbol)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum, auto
-from typing import NamedTuple
 
 HEAD_LIMIT = 64 << 10
 """Maximum bytes of a response's head, or of one line between chunks."""
@@ -27,12 +26,15 @@ class MalformedResponse(ValueError):
     """The server's response is not HTTP/1.1."""
 
 
-class ResponseHead(NamedTuple):
+class ResponseHead:
     """A response's status line and headers; header names are lower case."""
 
-    status: int
-    reason: str
-    headers: Mapping[str, str]
+    __slots__ = ("headers", "reason", "status")
+
+    def __init__(self, status: int, reason: str, headers: Mapping[str, str]) -> None:
+        self.status = status
+        self.reason = reason
+        self.headers = headers
 
     @property
     def reusable(self) -> bool:

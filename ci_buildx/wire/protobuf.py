@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, assert_never
+from typing import Any, Generic, TypeAlias, TypeVar, assert_never
 
 Buffer = bytes | bytearray | memoryview
 
@@ -72,7 +72,11 @@ def read_fields(buffer: Buffer) -> Iterator[tuple[int, int, int | bytes]]:
     """
     position, end = 0, len(buffer)
     while position < end:
-        tag, position = read_varint(buffer, position)
+        tag = buffer[position]
+        if tag < 0x80:  # most keys and sizes are one byte
+            position += 1
+        else:
+            tag, position = read_varint(buffer, position)
         number, wiretype = tag >> 3, tag & 7
         if not 0 < number < 1 << 29:
             raise ValueError(f"malformed protobuf: field number {number}")
@@ -80,7 +84,11 @@ def read_fields(buffer: Buffer) -> Iterator[tuple[int, int, int | bytes]]:
             value, position = read_varint(buffer, position)
             yield number, wiretype, value
             continue
-        size, position = _measure_field(buffer, position, wiretype)
+        if wiretype == LENGTH_DELIMITED and position < end and buffer[position] < 0x80:
+            size = buffer[position]
+            position += 1
+        else:
+            size, position = _measure_field(buffer, position, wiretype)
         if size > end - position:
             raise ValueError(f"malformed protobuf: field {number} is cut off")
         yield number, wiretype, bytes(buffer[position : position + size])
@@ -130,13 +138,16 @@ _ZEROS = {TEXT: "", BYTES: b"", INTEGER: 0, BOOLEAN: False, TIME: None}
 _VARINTS = (INTEGER, BOOLEAN)
 
 
-class MessageField(NamedTuple):
+class MessageField:
     """One field, made by :func:`make_field`, :func:`make_repeated_field` or :func:`make_map_field`."""
 
-    number: int
-    name: str
-    type: Type
-    shape: _FieldShape
+    __slots__ = ("name", "number", "shape", "type")
+
+    def __init__(self, number: int, name: str, type: Type, shape: _FieldShape) -> None:  # noqa: A002
+        self.number = number
+        self.name = name
+        self.type = type
+        self.shape = shape
 
 
 def make_field(number: int, name: str, type: Type) -> MessageField:  # noqa: A002
@@ -160,12 +171,13 @@ def make_map_field(number: int, name: str, type: Type = TEXT) -> MessageField:  
 class MessageSchema(Generic[T]):
     """The schema of a message: ``build`` is called with one keyword argument per field."""
 
-    __slots__ = ("_build", "_fields", "_numbers")
+    __slots__ = ("_build", "_fields", "_lists", "_numbers")
 
     def __init__(self, build: Callable[..., T], *fields: MessageField) -> None:
         self._build = build
         self._fields = fields
         self._numbers = {field.number: field for field in fields}
+        self._lists = tuple(field.name for field in fields if field.shape is _FieldShape.MANY)
 
     def encode(self, message: object) -> bytes:
         """Encode any object that has the fields as attributes."""
@@ -183,7 +195,9 @@ class MessageSchema(Generic[T]):
             field = self._numbers.get(number)
             if field is not None:
                 _put_value(values, field, wiretype, raw, room)
-        return self._build(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+        for name in self._lists:
+            values[name] = tuple(values[name])
+        return self._build(**values)
 
 
 def _make_empty(field: MessageField) -> Any:
