@@ -20,6 +20,8 @@ from ci_buildx.wire.websocket import HEADER_LIMIT, FrameOpcode, FrameReader
 BUFFER = 256 << 10
 """Bytes of payload per frame, and per read."""
 
+_RECORD = 16 << 10
+"""Most bytes of a TLS record (RFC 8446, 5.1), and so of one read."""
 _PREFIX = HEADER_LIMIT + 1
 
 
@@ -34,6 +36,8 @@ class WebSocket:
         connection.setblocking(False)
         self.protocol = protocol
         self.ended = False
+        self.drained = False
+        """Whether the last read took all that had arrived, so that polling is cheaper than reading again."""
         self.close_reason = ""
         self._connection = connection
         self._masked = not isinstance(connection, ssl.SSLSocket)
@@ -105,6 +109,7 @@ class WebSocket:
             size = self._read(self._incoming)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
+        self.drained = size < _RECORD
         if not size:
             self.ended = True
             return []

@@ -12,7 +12,7 @@ import json
 import select
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -131,20 +131,28 @@ class TunnelPump:
 
         Raises OSError or ProtocolError if the WebSocket breaks.
         """
+        up = down = True
         while True:
             try:
-                moved = self._pump_up()
+                up = up and self._pump_up()
             except OSError:
                 self._read_close_reason()
                 raise
-            moved = self._pump_down() or moved
+            if down:
+                down = self._pump_down()
+                up = up or self._remote.sending  # an answer to a ping
             if self._remote.ended and not self._down:
                 return True
-            if self._local_ended or (not moved and self._wait_until_woken()):
+            if self._local_ended:
                 return False
+            if not (up or down):
+                ready = self._wait()
+                if self._wake.fileno() in ready:
+                    return False
+                up, down = self._choose(ready)
 
     def _pump_up(self) -> bool:
-        """Move data from the local socket to the WebSocket; return whether anything moved."""
+        """Move data from the local socket to the WebSocket; return whether more may move at once."""
         remote = self._remote
         received = 0
         if remote.has_room:
@@ -158,7 +166,8 @@ class TunnelPump:
                 self._local_ended = True
                 return True
             remote.dispatch(received, self._channels.outgoing)
-        return remote.flush() or received > 0
+        # A read that leaves room has emptied the socket: asking it again would only take time.
+        return remote.flush() and received == len(remote.room)
 
     def _read_close_reason(self) -> None:
         """Read what the other side sent before it hung up while we were sending."""
@@ -168,7 +177,7 @@ class TunnelPump:
                     self._channels.receive(message)
 
     def _pump_down(self) -> bool:
-        """Move data from the WebSocket to the local socket; return whether anything moved."""
+        """Move data from the WebSocket to the local socket; return whether more may move at once."""
         if self._down:
             return self._deliver()
         if self._remote.ended:
@@ -178,7 +187,7 @@ class TunnelPump:
             return False
         self._down = [content for content in map(self._channels.receive, messages) if content]
         self._deliver()
-        return True
+        return not (self._remote.drained or self._down)
 
     def _deliver(self) -> bool:
         """Send the buffered data to the local socket; return whether any was sent."""
@@ -197,8 +206,8 @@ class TunnelPump:
                 del self._down[0]
         return delivered
 
-    def _wait_until_woken(self) -> bool:
-        """Wait until data can move; return True if the pump must end."""
+    def _wait(self) -> dict[int, int]:
+        """Wait until data can move or the pump must end; return the events by descriptor."""
         local = (select.POLLIN if self._remote.has_room else 0) | (select.POLLOUT if self._down else 0)
         reading = 0 if self._down or self._remote.ended else select.POLLIN
         remote = reading | (select.POLLOUT if self._remote.sending else 0)
@@ -208,7 +217,15 @@ class TunnelPump:
         for end, events in ((self._local, local), (self._remote, remote)):
             if events:
                 poll.register(end, events)
-        return any(descriptor == self._wake.fileno() for descriptor, _ in poll.poll())
+        return dict(poll.poll())
+
+    def _choose(self, ready: Mapping[int, int]) -> tuple[bool, bool]:
+        """Return in which directions, up and down, data may move; an error or hang-up shows in both."""
+        local, remote = ready.get(self._local.fileno(), 0), ready.get(self._remote.fileno(), 0)
+        return (
+            bool(local & ~select.POLLOUT or remote & ~select.POLLIN),
+            bool(local & ~select.POLLIN or remote & ~select.POLLOUT),
+        )
 
 
 _LOG = debug.get_log("transport")
@@ -252,6 +269,7 @@ def open_gate(dial: Callable[[], WebSocketTunnel]) -> Iterator[str]:
         raise
     finally:
         gate.close()
+        path.unlink(missing_ok=True)
         undo.close()
 
 
