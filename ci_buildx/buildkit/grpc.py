@@ -62,7 +62,7 @@ def translate_error(error: Any, what: str) -> BuildkitError:
 
 
 # Half of grpcio 1.85's import time is its asyncio support; traceback compiles patterns, for logging's errors.
-_UNUSED = ("asyncio", "grpc.aio", "inspect", "pkgutil", "traceback")
+_UNUSED = ("asyncio", "copy", "grpc.aio", "inspect", "pkgutil", "traceback")
 _UNLIMITED = -1
 LARGEST_ANSWER = 17 << 20
 """Maximum size in bytes of a received message: BuildKit 0.34.2 sends at most 16 MiB (containerd

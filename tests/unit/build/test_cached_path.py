@@ -17,9 +17,10 @@ NAME = "kube-builder-a"
 MOST_MODULES = 118
 """Of ours, when all is imported: one more should be worth it."""
 NOT_NEEDED = {
-    *("argparse", "asyncio", "bisect", "calendar", "concurrent", "cryptography", "dataclasses", "decimal", "email"),
-    *("fnmatch", "gettext", "hmac", "html", "http", "inspect", "locale", "ntpath", "numbers", "pkgutil", "random"),
-    *("requests", "secrets", "shlex", "shutil", "subprocess", "tempfile", "traceback", "urllib3", "uuid", "yaml"),
+    *("argparse", "asyncio", "bisect", "calendar", "concurrent", "copy", "cryptography", "dataclasses", "decimal"),
+    *("email", "fnmatch", "gettext", "hmac", "html", "http", "inspect", "locale", "ntpath", "numbers", "pkgutil"),
+    *("random", "requests", "secrets", "shlex", "shutil", "subprocess", "tempfile", "traceback", "urllib3", "uuid"),
+    "yaml",
     *(f"ci_buildx.builder.{name}" for name in ("cluster_facts", "manifests.objects", "manifests.podspec")),
     *(f"ci_buildx.builder.lifecycle.{name}" for name in ("provision", "teardown")),
     *(f"ci_buildx.buildkit.{name}" for name in ("diagnostics", "gateway", "remote_cache")),
