@@ -177,6 +177,10 @@ _ANOTHER_NODE = (
 )
 
 
+_ALL_WAYS = "kube-builder doctor tries each transport and shows what each needs"
+_OTHER_WAYS = "leave out --transport, so that all of them are tried"
+
+
 def _refuse_renewal() -> NodeConnection:
     raise TransportError("the connection was lost")
 
@@ -383,12 +387,13 @@ class _NodeConnector:
                 subject=pod.name,
             )
             return ways.prefer_direct(self.boot.find_pod(pod.name) or pod, winner)
-        except TransportError:
+        except TransportError as failure:
             if self.site.stop.is_set():
                 raise Stopped from None
             if watched.error is not None:
                 raise watched.error from None
-            raise
+            fix = _ALL_WAYS if self.site.settings.transport is TransportChoice.AUTO else _OTHER_WAYS
+            raise TransportError(f"pod {pod.name}: {failure}", fix=fix) from None
         finally:
             over.set()
 
