@@ -62,6 +62,7 @@ LIMIT = 'Error creating: pods "b-x" is forbidden: maximum memory usage per Conta
 
 
 FAILURES: list[tuple[PodCase, str, str]] = [
+    (case(scheduled(phase="Failed", reason="OutOfpods", message="Node is full")), "OutOfpods", "build again"),
     (case(waiting("ErrImagePull", ABSENT)), "ErrImagePull", "name, tag and platform"),
     (case(waiting("ErrImagePull", DENIED)), "ErrImagePull", "login"),
     (
