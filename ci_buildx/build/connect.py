@@ -20,7 +20,7 @@ from ci_buildx.builder.plan import NodePlan
 from ci_buildx.builder.pods import CONTAINER, PodView, choose_pod, explain_choice
 from ci_buildx.buildkit.control import Control
 from ci_buildx.buildkit.grpc import load_grpc
-from ci_buildx.errors import BootError, BuildkitError, Stopped, TransportError
+from ci_buildx.errors import BootError, BuildkitError, PodLost, Stopped, TransportError
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model import debug
 from ci_buildx.model.record import dataclass, replace
@@ -44,6 +44,8 @@ _SECOND_ANSWER_TIME = 2.0
 """Seconds for the first answer over that connection."""
 _BOOT_TIME = 3.0
 """Seconds in which a pod is usually up."""
+_CHOICES = 3
+"""Pods that are chosen one after the other, if each is replaced before it has answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,14 +296,27 @@ class _NodeConnector:
     def reach(self, node: NodePlan) -> NodeConnection:
         """Choose a pod of the node and connect to it while it starts."""
         start = time.monotonic()
-        pod = self.choose(node)
-        connection = self.join(node, pod)
+        pod, connection = self.connect(node)
         winner = connection.winner
         self.boot.record_answer(pod.name)
         self.remember(node, pod, winner.name)
         seconds = time.monotonic() - start
         self.phase.add_output(f"pod {pod.name} on node {pod.host} answers by {winner.name} after {seconds:.1f} s")
         return connection
+
+    def connect(self, node: NodePlan) -> tuple[PodView, NodeConnection]:
+        """Choose a pod and connect to it, or to the next one if a lasting builder's workload replaces it meanwhile."""
+        left = _CHOICES
+        while True:
+            pod, left = self.choose(node), left - 1
+            try:
+                return pod, self.join(node, pod)
+            except (BootError, PodLost) as failure:
+                now = self.boot.find_pod(pod.name)
+                replaced = self.builder.location.lasting and (now is None or now.terminating)
+                if not (replaced and left):
+                    raise
+                self.phase.add_output(f"{failure}; another pod takes its place")
 
     def join(self, node: NodePlan, pod: PodView) -> NodeConnection:
         """Connect to the pod over the first transport that answers."""

@@ -20,7 +20,7 @@ from tests.e2e.cluster import Builders
 from tests.e2e.product import Product
 from tests.faults import outage
 from tests.integration import inside
-from tests.integration.build.lasting import eventually
+from tests.integration.build.lasting import Shop, eventually
 
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 ACCOUNTS = "/api/v1/namespaces/{}/serviceaccounts"
@@ -123,3 +123,23 @@ def test_a_pod_that_is_lost_between_ready_and_its_first_answer_is_named(
         deleted, ended = pool.map(build, (delete, end))
     assert deleted.startswith("ERROR: pod POD was lost: Deleted: it was deleted while it was needed; "), deleted
     assert re.match(r"ERROR: pod POD was lost: \w+: buildkitd ended with exit code \d", ended), ended
+
+
+def test_a_lasting_builders_pod_that_is_replaced_before_its_first_answer(shop: Shop, context: Path) -> None:
+    (context / "Dockerfile").write_text(TINY)
+    assert shop.create("--name", "moved", "--bootstrap").code == 0
+    options = ("--builder", "moved", "--transport", "direct", "-o", "out", str(context))
+    debugged = shop.product.with_env(KUBE_BUILDER_DEBUG="true")
+    with outage.deaf_port(layout.cluster(), PORT):
+        process = debugged.popen(*options, own_builder=False)
+        assert process.stdout is not None
+        said = next(line for line in process.stdout if " is asked by direct after" in line)
+        (pod,) = shop.pods("moved")
+        assert f"pod {pod} on node" in said
+        shop.kube.delete(f"/api/v1/namespaces/{shop.namespace}/pods/{pod}", gracePeriodSeconds=0)
+        taken = next((line for line in process.stdout if "another pod takes its place" in line), "")
+    with process:
+        rest = process.communicate(timeout=120)[0]
+    assert f"pod {pod} was lost: Deleted: " in taken, rest
+    assert process.returncode == 0, rest
+    assert shop.product.run("rm", "moved").code == 0
