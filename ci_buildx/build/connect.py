@@ -147,6 +147,11 @@ class PodDialer:
         with winner, winner.value as control:
             return work(control)
 
+    def explain(self, pod: PodView, failure: TransportError) -> TransportError:
+        """Return the failure of a race with the pod and a fix."""
+        fix = _ALL_WAYS if self.chosen is TransportChoice.AUTO else _OTHER_WAYS
+        return TransportError(f"pod {pod.name}: {failure}", fix=fix)
+
     def answer(self, endpoint: PodEndpoint) -> Control:
         """Return a Control whose buildkitd has answered."""
         control = self.dial(endpoint)
@@ -405,10 +410,11 @@ class _NodeConnector:
         except TransportError as failure:
             if self.site.stop.is_set():
                 raise Stopped from None
+            if over.is_set():  # by the watch, whose error is stored a moment later
+                watched.done.wait()
             if watched.error is not None:
                 raise watched.error from None
-            fix = _ALL_WAYS if self.site.settings.transport is TransportChoice.AUTO else _OTHER_WAYS
-            raise TransportError(f"pod {pod.name}: {failure}", fix=fix) from None
+            raise ways.explain(pod, failure) from None
         finally:
             over.set()
 
