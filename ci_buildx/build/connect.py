@@ -20,7 +20,7 @@ from ci_buildx.builder.plan import NodePlan
 from ci_buildx.builder.pods import CONTAINER, PodView, choose_pod, explain_choice
 from ci_buildx.buildkit.control import Control
 from ci_buildx.buildkit.grpc import load_grpc
-from ci_buildx.errors import BootError, BuildkitError, Stopped, TransportError
+from ci_buildx.errors import BootError, BuildkitError, PodLost, Stopped, TransportError
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model import debug
 from ci_buildx.model.record import dataclass, replace
@@ -44,6 +44,8 @@ _SECOND_ANSWER_TIME = 2.0
 """Seconds for the first answer over that connection."""
 _BOOT_TIME = 3.0
 """Seconds in which a pod is usually up."""
+_CHOICES = 3
+"""Pods that are chosen one after the other, if each is replaced before it has answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +147,11 @@ class PodDialer:
         with winner, winner.value as control:
             return work(control)
 
+    def explain(self, pod: PodView, failure: TransportError) -> TransportError:
+        """Return the failure of a race with the pod and a fix."""
+        fix = _ALL_WAYS if self.chosen is TransportChoice.AUTO else _OTHER_WAYS
+        return TransportError(f"pod {pod.name}: {failure}", fix=fix)
+
     def answer(self, endpoint: PodEndpoint) -> Control:
         """Return a Control whose buildkitd has answered."""
         control = self.dial(endpoint)
@@ -175,6 +182,10 @@ _ANOTHER_NODE = (
     "add a node for it by kube-builder create --append --platform: one of that architecture, "
     "or one with driver-opt qemu.install=true"
 )
+
+
+_ALL_WAYS = "kube-builder doctor tries each transport and shows what each needs"
+_OTHER_WAYS = "leave out --transport, so that all of them are tried"
 
 
 def _refuse_renewal() -> NodeConnection:
@@ -290,14 +301,27 @@ class _NodeConnector:
     def reach(self, node: NodePlan) -> NodeConnection:
         """Choose a pod of the node and connect to it while it starts."""
         start = time.monotonic()
-        pod = self.choose(node)
-        connection = self.join(node, pod)
+        pod, connection = self.connect(node)
         winner = connection.winner
         self.boot.record_answer(pod.name)
         self.remember(node, pod, winner.name)
         seconds = time.monotonic() - start
         self.phase.add_output(f"pod {pod.name} on node {pod.host} answers by {winner.name} after {seconds:.1f} s")
         return connection
+
+    def connect(self, node: NodePlan) -> tuple[PodView, NodeConnection]:
+        """Choose a pod and connect to it, or to the next one if a lasting builder's workload replaces it meanwhile."""
+        left = _CHOICES
+        while True:
+            pod, left = self.choose(node), left - 1
+            try:
+                return pod, self.join(node, pod)
+            except (BootError, PodLost) as failure:
+                now = self.boot.find_pod(pod.name)
+                replaced = self.builder.location.lasting and (now is None or now.terminating)
+                if not (replaced and left):
+                    raise
+                self.phase.add_output(f"{failure}; another pod takes its place")
 
     def join(self, node: NodePlan, pod: PodView) -> NodeConnection:
         """Connect to the pod over the first transport that answers."""
@@ -383,12 +407,14 @@ class _NodeConnector:
                 subject=pod.name,
             )
             return ways.prefer_direct(self.boot.find_pod(pod.name) or pod, winner)
-        except TransportError:
+        except TransportError as failure:
             if self.site.stop.is_set():
                 raise Stopped from None
+            if over.is_set():  # by the watch, whose error is stored a moment later
+                watched.done.wait()
             if watched.error is not None:
                 raise watched.error from None
-            raise
+            raise ways.explain(pod, failure) from None
         finally:
             over.set()
 

@@ -83,10 +83,12 @@ class BootWakeup:
         watched = start_thread(watch)
         try:
             workers = way.ask(pod, boot.deadline, lambda control: control.list_workers(ANSWER_TIME), stop=over)
-        except TransportError:
+        except TransportError as failure:
+            if over.is_set():  # by the watch, whose error is stored a moment later
+                watched.done.wait()
             if watched.error is not None:
                 raise watched.error from None
-            raise
+            raise way.explain(pod, failure) from None
         finally:
             over.set()
         return tuple(dict.fromkeys(platform for worker in workers for platform in worker.platforms))

@@ -32,14 +32,9 @@ class Taint:
         """Return whether one of ``tolerations`` matches the taint (k8s.io/api v0.34.2, ``core/v1/toleration.go``)."""
         return any(self._matches(one) for one in tolerations)
 
-    def format_toleration(self) -> str:
-        """Return the driver-opt that tolerates the taint, in double quotes."""
-        fields = [
-            f"key={self.key}",
-            f"value={self.value}" if self.value else "operator=Exists",
-            f"effect={self.effect}",
-        ]
-        return f'"tolerations={",".join(fields)}"'
+    def make_toleration(self) -> Toleration:
+        """Return the toleration of exactly this taint."""
+        return Toleration(key=self.key, operator="" if self.value else "Exists", value=self.value, effect=self.effect)
 
     def _matches(self, one: Toleration) -> bool:
         if one.effect and one.effect != self.effect:
@@ -122,8 +117,10 @@ class ClusterFacts:
         # Suggest the cluster node that needs the fewest tolerations.
         node = min(open_ones, key=lambda one: len(one.list_obstacles(tolerations)))
         missing = node.list_obstacles(tolerations)
-        options = " ".join(f"--driver-opt '{taint.format_toleration()}'" for taint in missing)
-        return f"node {node.name} is reserved by taint {', '.join(map(str, missing))}: tolerate it by {options}"
+        # One option for all, also those given: of two with the same name, the later one counts.
+        wanted = ";".join(map(str, [*tolerations, *(taint.make_toleration() for taint in missing)]))
+        taints = ", ".join(map(str, missing))
+        return f"node {node.name} is reserved by taint {taints}: tolerate it by --driver-opt '\"tolerations={wanted}\"'"
 
 
 def read_cluster_facts(kube: KubeClient) -> ClusterFacts:

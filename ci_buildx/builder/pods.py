@@ -20,6 +20,13 @@ Object = Mapping[str, Any]
 CONTAINER = "buildkitd"
 """Name of buildkitd's container in a builder's pods; they may have other containers, too."""
 
+CERTIFICATES_VOLUME = "certificates"
+CONFIG_VOLUME = "config"
+AUTHORITIES_VOLUME = "registry-certificates"
+KEYS_VOLUME = "registry-keys"
+OWN_VOLUMES = (CERTIFICATES_VOLUME, CONFIG_VOLUME, AUTHORITIES_VOLUME, KEYS_VOLUME)
+"""Names of the volumes whose Secret and ConfigMap kube-builder creates."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodView:

@@ -43,13 +43,23 @@ class Reclaim(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Toleration:
-    """A taint that the pods tolerate, in Kubernetes' terms; ``seconds`` limits it for ``NoExecute``."""
+    """A taint that the pods tolerate, in Kubernetes' terms; ``seconds`` limits it for ``NoExecute``.
+
+    ``str()`` of it is one part of driver-opt ``tolerations``.
+    """
 
     key: str = ""
     operator: str = ""
     value: str = ""
     effect: str = ""
     seconds: int | None = None
+
+    def __str__(self) -> str:
+        seconds = "" if self.seconds is None else str(self.seconds)
+        # The key is not first: after a semicolon it would be masked like a token in a URL.
+        names = ("effect", "operator", "value", "key", "tolerationSeconds")
+        fields = zip(names, (self.effect, self.operator, self.value, self.key, seconds), strict=True)
+        return ",".join(f"{name}={value}" for name, value in fields if value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

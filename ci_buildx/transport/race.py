@@ -288,8 +288,7 @@ class _TransportRace(Generic[T]):
     def explain_failure(self, candidates: Sequence[TransportCandidate]) -> str:
         """Return an error text with the last error of each candidate."""
         said = [f"{one.name}: {self._said.get(one.name, 'no answer yet')}" for one in candidates]
-        end = " (stopped)" if self._stop.is_set() else ""
-        return f"buildkitd cannot be reached{end}: {'; '.join(said)}"
+        return f"buildkitd cannot be reached: {'; '.join(said)}"
 
     def _log_failure(self, candidate: TransportCandidate, attempt: int, began: float, then: str) -> None:
         """Log a failed attempt, unless it repeats the candidate's last error: there are ten attempts a second."""

@@ -15,11 +15,12 @@ from tests.e2e.product import Product
 BOTH = "linux/amd64,linux/arm64"
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+DOCKERS_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 
 
 def manifest(registry: Registry, repository: str, name: str) -> dict[str, Any]:
     url = f"{registry.url}/v2/{repository}/manifests/{name}"
-    answer = requests.get(url, headers={"Accept": f"{INDEX}, {MANIFEST}"}, timeout=30)
+    answer = requests.get(url, headers={"Accept": f"{INDEX}, {MANIFEST}, {DOCKERS_INDEX}"}, timeout=30)
     answer.raise_for_status()
     found: dict[str, Any] = answer.json()
     return found
@@ -46,6 +47,25 @@ def test_names_of_an_output(product: Product, context: Path, reference: str, ope
     assert architectures == ["amd64", "arm64", "unknown", "unknown"]
     attested = [manifest(open_registry, repository, entry["digest"]) for entry in index["manifests"][2:]]
     assert {one["config"]["mediaType"] for one in attested} == {"application/vnd.oci.image.config.v1+json"}
+
+
+def test_names_of_a_registry_output(product: Product, context: Path, reference: str, open_registry: Registry) -> None:
+    """``type=registry`` is ``type=image,push=true``: the index has the names, and no node leaves a tag of its own."""
+    (context / "Dockerfile").write_text("FROM busybox\n")
+    repository, untagged = f"e2e/{context.name}", reference.removesuffix(":1")
+    output = f'type=registry,"name={reference},{untagged}",oci-mediatypes=false'
+    options = ("--platform", BOTH, "--provenance=false", "-o", output, "--metadata-file", "meta")
+    run = product.build(*options, str(context))
+    assert run.code == 0, run.stderr
+    metadata = json.loads((product.cwd / "meta").read_text())
+    assert metadata["image.name"] == f"{reference},{untagged}:latest"
+    index = manifest(open_registry, repository, "1")
+    assert index["mediaType"] == DOCKERS_INDEX
+    assert index == manifest(open_registry, repository, metadata["containerimage.digest"])
+    assert index == manifest(open_registry, repository, "latest")
+    assert [entry["platform"]["architecture"] for entry in index["manifests"]] == ["amd64", "arm64"]
+    tags = requests.get(f"{open_registry.url}/v2/{repository}/tags/list", timeout=30).json()["tags"]
+    assert sorted(tags) == ["1", "latest"]
 
 
 def test_an_index_by_its_digest_alone(

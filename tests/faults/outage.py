@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from devcluster import namespaces, processes
@@ -21,16 +21,25 @@ _RULES = (("INPUT", "-i"), ("FORWARD", "-i"), ("OUTPUT", "-o"), ("FORWARD", "-o"
 @contextmanager
 def cut(cluster: Cluster) -> Iterator[None]:
     """Drop every packet between the machine and the cluster, in both directions, without a word to either side."""
-    made: list[tuple[str, ...]] = []
-    try:
-        for chain, way in _RULES:
-            rule: tuple[str, ...] = (chain, way, _LINK, "-j", "DROP")
-            _iptables(cluster, "-I", *rule)
-            made.append(rule)
+    with _dropping(cluster, [(chain, way, _LINK) for chain, way in _RULES]):
         yield
-    finally:
-        for rule in made:
-            _iptables(cluster, "-D", *rule)
+
+
+@contextmanager
+def deaf_port(cluster: Cluster, port: int) -> Iterator[None]:
+    """Drop what the machine sends to a port of the cluster's pods; kubelets reach it."""
+    with _dropping(cluster, [("FORWARD", "-i", _LINK, "-p", "tcp", "--dport", str(port))]):
+        yield
+
+
+@contextmanager
+def _dropping(cluster: Cluster, matches: list[tuple[str, ...]]) -> Iterator[None]:
+    with ExitStack() as undo:
+        for match in matches:
+            rule = (*match, "-j", "DROP")
+            _iptables(cluster, "-I", *rule)
+            undo.callback(_iptables, cluster, "-D", *rule)
+        yield
 
 
 def cut_for(cluster: Cluster, seconds: float) -> None:

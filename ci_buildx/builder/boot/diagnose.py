@@ -12,8 +12,11 @@ from ci_buildx.builder.boot import admission, pending, termination
 from ci_buildx.builder.boot.observation import PodCase, PodStage, Verdict, count_events
 from ci_buildx.builder.pods import (
     CONTAINER,
+    OWN_VOLUMES,
     Object,
+    compute_age,
     find_state,
+    find_termination,
     is_ready,
     is_terminating,
     list_blocking_statuses,
@@ -25,7 +28,15 @@ from ci_buildx.model.lazy import compile_lazily
 _TRIES = 3
 """Failures of the kubelet that are tolerated for problems which sometimes resolve on their own."""
 
+_STEADY = 10.0
+"""Seconds after which a buildkitd that ends had been up: it does not fail for its configuration."""
+_BACK_OFF = "CrashLoopBackOff"
 _MOUNT = ("FailedMount", "FailedAttachVolume")
+_OWN_VOLUME = compile_lazily(rf'for volume "(?:{"|".join(OWN_VOLUMES)})" : (?:secret|configmap) "[^"]*" not found')
+"""Message about an object that is created after the Job: the API server may not be reached for a while in between.
+
+Wording: kubernetes v1.34.2, ``pkg/kubelet/volumemanager`` and ``pkg/volume/secret``.
+"""
 _SANDBOX = ("FailedCreatePodSandBox",)
 
 _BROKEN_CONTAINER = {
@@ -92,14 +103,30 @@ def _diagnose_container(case: PodCase) -> Verdict | None:
     for status in (read_daemon_status(case.pod), *list_blocking_statuses(case.pod)):
         name = str(status.get("name", CONTAINER))
         own = name == CONTAINER
-        waits = find_state(status, "waiting")
+        waits, ended = find_state(status, "waiting"), find_state(status, "terminated")
+        stopped = ended is not None or (waits or {}).get("reason") == _BACK_OFF
+        if own and stopped and _is_restarted(case, status):
+            reason, detail, _ = termination.find_cause(case)
+            return case.make_waiting(f"{reason}: {detail}; the node starts it again")
         if waits is not None:
             verdict = _diagnose_waiting(case, name, waits, restarts=int(status.get("restartCount") or 0))
             if verdict is not None:
                 return verdict
-        if find_state(status, "terminated") is not None and (own or int(status.get("restartCount") or 0) >= _TRIES):
+        if ended is not None and (own or int(status.get("restartCount") or 0) >= _TRIES):
             return termination.diagnose_termination(case)
     return None
+
+
+def _is_restarted(case: PodCase, status: Object) -> bool:
+    """Return whether the kubelet restarts a buildkitd that had been up: another build's step may have ended it.
+
+    No build of this process may be under way in it: that one is lost.
+    """
+    ended, spec = find_termination(status), (case.pod or {}).get("spec") or {}
+    if case.answered or ended is None or spec.get("restartPolicy") != "Always":
+        return False
+    began, over = (compute_age(str(ended.get(name, "")), case.now) for name in ("startedAt", "finishedAt"))
+    return began - over >= _STEADY
 
 
 def _diagnose_waiting(case: PodCase, name: str, waits: Object, *, restarts: int) -> Verdict | None:
@@ -109,7 +136,7 @@ def _diagnose_waiting(case: PodCase, name: str, waits: Object, *, restarts: int)
         return pending.diagnose_image_pull(case, name, reason, message)
     if reason in _BROKEN_CONTAINER:
         return _diagnose_broken(case, name, reason, message)
-    if reason == "CrashLoopBackOff":
+    if reason == _BACK_OFF:
         # An init container may depend on something that comes up later, such as a network or a vault.
         return (
             termination.diagnose_termination(case)
@@ -150,10 +177,10 @@ def _require_repetition(case: PodCase, reasons: tuple[str, ...], fix: str) -> Ve
     statuses = (read_daemon_status(case.pod), *list_blocking_statuses(case.pod), *list_sidecar_statuses(case.pod))
     if not events or any(find_state(status, "running") is not None for status in statuses):
         return None
-    last = events[-1]
-    if count_events(events) >= _TRIES:
-        return case.make_failure(str(last["reason"]), str(last.get("message", "")), fix)
-    return case.make_waiting(f"{last['reason']}: {last.get('message', '')}")
+    settled = [event for event in events if not _OWN_VOLUME.search(str(event.get("message", "")))]
+    if count_events(settled) >= _TRIES:
+        return case.make_failure(str(settled[-1]["reason"]), str(settled[-1].get("message", "")), fix)
+    return case.make_waiting(f"{events[-1]['reason']}: {events[-1].get('message', '')}")
 
 
 def _describe_progress(case: PodCase) -> Verdict | None:

@@ -50,8 +50,8 @@ class PodCase:
     """Everything known about one pod of a workload.
 
     ``pod`` is None while the Job has none. ``events`` are those about the pod and the Job, oldest first. ``now`` is the
-    cluster's clock in epoch seconds. ``served`` means that buildkitd in it has answered, ``vanished`` that the pod
-    object is deleted (``pod`` is then its last state).
+    cluster's clock in epoch seconds. ``served`` means that buildkitd in it was up, ``answered`` that it has answered
+    this process, ``vanished`` that the pod object is deleted (``pod`` is then its last state).
     """
 
     workload: str
@@ -61,6 +61,7 @@ class PodCase:
     now: float = 0.0
     autoscaler: Autoscaler = Autoscaler.UNKNOWN
     served: bool = False
+    answered: bool = False
     vanished: bool = False
 
     @property
@@ -116,6 +117,7 @@ class Observation:
     events: dict[str, dict[str, Object]] = field(default_factory=dict)
     jobs: dict[str, Object] = field(default_factory=dict)
     served: set[str] = field(default_factory=set)
+    answered: set[str] = field(default_factory=set)
     autoscaler: Autoscaler = Autoscaler.UNKNOWN
     monotonic: Callable[[], float] = time.monotonic
     _offset: tuple[float, float] | None = None
@@ -194,6 +196,7 @@ class Observation:
             now=now,
             autoscaler=self.autoscaler,
             served=name in self.served,
+            answered=name in self.answered,
             vanished=vanished,
         )
 

@@ -41,6 +41,11 @@ _DISRUPTIONS = {
 }
 """Meanings of the DisruptionTarget condition's reasons (k8s.io/api v0.34.2, ``core/v1/types.go``), and the fixes."""
 
+_FULL = "OutOf"
+"""Start of the reasons of a kubelet that has less room than the scheduler saw, for example ``OutOfcpu``.
+
+Source: kubernetes v1.34.2, ``pkg/kubelet/lifecycle/predicate.go``.
+"""
 _NO_APPARMOR = "AppArmor"
 """Kubelet's reason to reject a pod that its node cannot confine (kubernetes v1.34.2, ``kubelet/lifecycle``)."""
 
@@ -50,13 +55,13 @@ def diagnose_termination(case: PodCase) -> Verdict:
 
     The error is a BootError if buildkitd never answered, a PodLost if the pod was in use.
     """
-    reason, detail, fix = _find_cause(case)
+    reason, detail, fix = find_cause(case)
     if case.served:
         return Verdict(PodStage.FAILED, reason, PodLost(case.subject, reason, detail, fix=fix))
     return case.make_failure(reason, detail, fix)
 
 
-def _find_cause(case: PodCase) -> tuple[str, str, str]:
+def find_cause(case: PodCase) -> tuple[str, str, str]:
     """Return reason, detail and fix; actions of the cluster take precedence over how the process ended."""
     assert case.pod is not None
     status = case.pod.get("status") or {}
@@ -96,6 +101,8 @@ def _read_disruption(pod: Object) -> tuple[str, str, str] | None:
 def _choose_fix(reason: str, message: str) -> str:
     if reason == "NodePorts":
         return _FREE_PORT
+    if reason.startswith(_FULL):
+        return _AGAIN
     if reason == _NO_APPARMOR:
         return "check driver-opt apparmor-profile, or choose nodes that have AppArmor by driver-opt nodeselector"
     if reason == "Evicted" and "exceeds the total limit" in message:

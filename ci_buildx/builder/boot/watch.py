@@ -31,6 +31,8 @@ _PATIENCE = 1.0
 _LONGEST_WATCH = 86400.0
 _UNREACHED = 60.0
 """Seconds after which a ready pod that no transport reaches is given up; a busy cluster node answers late."""
+_NOTICEABLE = 10.0
+"""Seconds after which that wait is reported."""
 _NODE_TIME = 900.0
 """Seconds in which an autoscaler gets a cluster node up.
 
@@ -136,8 +138,10 @@ class Boot:
         Raises BootError or PodLost, with Kubernetes' reason, as soon as the pod cannot start or ends.
         """
         self.wait_until_up(node, name)
-        end = time.monotonic() + _UNREACHED
-        while not over.is_set() and time.monotonic() < end:
+        start = time.monotonic()
+        while not over.is_set() and (waited := time.monotonic() - start) < _UNREACHED:
+            if waited >= _NOTICEABLE:
+                self._tell(node, f"pod {name} is ready, but no transport has reached buildkitd yet")
             error = self.judge_pod(node, name).error
             if error is not None:
                 raise error
@@ -164,6 +168,7 @@ class Boot:
         with self._changed:
             _LOG.debug("pod %s: buildkitd has answered", pod)
             self._seen.served.add(pod)
+            self._seen.answered.add(pod)
             if (known := self._seen.pods.get(pod)) is not None:
                 self._up.add(read_pod(known).node)
 

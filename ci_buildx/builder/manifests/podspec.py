@@ -9,7 +9,7 @@ from ci_buildx.builder.builder import PORT, Manifest
 from ci_buildx.builder.manifests import buildkitd, registries
 from ci_buildx.builder.manifests.draft import BuilderSpec, WorkloadTraits
 from ci_buildx.builder.plan import NodePlan
-from ci_buildx.builder.pods import CONTAINER
+from ci_buildx.builder.pods import CERTIFICATES_VOLUME, CONFIG_VOLUME, CONTAINER
 from ci_buildx.settings.builder import BuilderSettings, Storage, Toleration
 
 VOLUME = "state"
@@ -154,11 +154,11 @@ def _make_volumes(draft: BuilderSpec, node: NodePlan, tenure: WorkloadTraits) ->
     own = make_state_volume(settings.storage, claimed_by_workload=tenure.claims)
     volumes = [
         *([own] if own else []),
-        {"name": "certificates", "secret": _make_server_files(draft)},
+        {"name": CERTIFICATES_VOLUME, "secret": _make_server_files(draft)},
     ]
     if buildkitd.make_files(settings):
         name = draft.location.make_config_name(node.name)
-        volumes.append({"name": "config", "configMap": _make_config_files(settings, name)})
+        volumes.append({"name": CONFIG_VOLUME, "configMap": _make_config_files(settings, name)})
         keys = draft.location.make_object_name("keys")
         volumes += registries.make_volumes(settings, config_map=name, secret=keys)
     return volumes
@@ -200,10 +200,10 @@ def _make_container(draft: BuilderSpec, tenure: WorkloadTraits) -> Manifest:
     settings = draft.settings
     mounts = [
         {"name": VOLUME, "mountPath": choose_state_folder(settings)},
-        {"name": "certificates", "mountPath": buildkitd.CERTIFICATE_FOLDER, "readOnly": True},
+        {"name": CERTIFICATES_VOLUME, "mountPath": buildkitd.CERTIFICATE_FOLDER, "readOnly": True},
     ]
     if buildkitd.make_files(settings):
-        mounts.append({"name": "config", "mountPath": buildkitd.CONFIG_FOLDER, "readOnly": True})
+        mounts.append({"name": CONFIG_VOLUME, "mountPath": buildkitd.CONFIG_FOLDER, "readOnly": True})
         mounts += registries.make_mounts(settings)
     container: Manifest = {
         "name": CONTAINER,

@@ -10,13 +10,12 @@ import hashlib
 from typing import Any
 
 from ci_buildx.builder.builder import Manifest
+from ci_buildx.builder.pods import AUTHORITIES_VOLUME, KEYS_VOLUME
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.builder import BuilderSettings, RegistryFiles
 
 CERTIFICATES_FOLDER = "/etc/buildkit/certs"
 KEYS_FOLDER = "/etc/buildkit/keys"
-AUTHORITIES, KEYS = "registry-certificates", "registry-keys"
-"""Names of volumes."""
 
 
 def list_authorities(settings: BuilderSettings) -> dict[str, str]:
@@ -53,17 +52,20 @@ def make_volumes(settings: BuilderSettings, *, config_map: str, secret: str) -> 
     """Return the pod's volumes; each registry's files are in a folder with its name."""
     made: list[Manifest] = []
     if items := [_make_item(one.host, "ca", text) for one in settings.registry_files for text in one.authorities]:
-        made.append({"name": AUTHORITIES, "configMap": {"name": config_map, "items": items}})
+        made.append({"name": AUTHORITIES_VOLUME, "configMap": {"name": config_map, "items": items}})
     pairs = [(one.host, pair.certificate) for one in settings.registry_files for pair in one.keypairs]
     if items := [_make_item(host, kind, text) for host, text in pairs for kind in ("cert", "key")]:
         mode = 0o440 if settings.rootless else 0o400
-        made.append({"name": KEYS, "secret": {"secretName": secret, "defaultMode": mode, "items": items}})
+        made.append({"name": KEYS_VOLUME, "secret": {"secretName": secret, "defaultMode": mode, "items": items}})
     return made
 
 
 def make_mounts(settings: BuilderSettings) -> list[Manifest]:
     """Return the volume mounts of buildkitd's container."""
-    places = ((AUTHORITIES, CERTIFICATES_FOLDER, list_authorities(settings)), (KEYS, KEYS_FOLDER, list_keys(settings)))
+    places = (
+        (AUTHORITIES_VOLUME, CERTIFICATES_FOLDER, list_authorities(settings)),
+        (KEYS_VOLUME, KEYS_FOLDER, list_keys(settings)),
+    )
     return [{"name": name, "mountPath": folder, "readOnly": True} for name, folder, files in places if files]
 
 

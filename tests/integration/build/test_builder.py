@@ -18,6 +18,7 @@ RECORDS_MACHINE = "FROM busybox AS build\nRUN uname -m > /machine\nFROM scratch\
 FAILS = "FROM busybox\nRUN echo almost && exit 7\n"
 SLOW = "FROM busybox\nRUN echo begun && sleep 300\n"
 HELD = "begun"
+BY_DEFAULT = "linux/amd64: by default, as no platform is named (the default); --platform names another\n"
 
 
 def test_a_node_that_cannot_be_scheduled_is_emulated_and_that_is_said(
@@ -137,6 +138,7 @@ def test_a_refused_teardown_after_a_good_build_is_a_warning(
     with accounts.with_changes("leaves-namespaces", *rules) as kubeconfig:
         run = product.build("--kubeconfig", str(kubeconfig), "-o", "out", str(context))
     assert run.code == 0, run.stderr
+    assert BY_DEFAULT in run.stderr
     assert f"WARNING: the build succeeded, its clean-up did not: not removed: namespace {run.builder}: " in run.stderr
     assert (product.cwd / "out/Dockerfile").exists()
 
@@ -148,6 +150,7 @@ def test_a_user_of_one_namespace_removes_and_reaps_there(
     inside, user = ("--namespace", namespace), ("--kubeconfig", str(tenant.kubeconfig))
     run = product.build(*user, *inside, "--keep", "-o", "out", str(context))
     assert run.code == 0, run.stderr
+    assert BY_DEFAULT in run.stderr, "though this account may not list nodes"
     reaped = product.run("reap", *user, "--dry-run", namespace)
     lost = product.run("reap", *user)
     missing = product.run("rm", *user, *inside, "kube-builder-none")

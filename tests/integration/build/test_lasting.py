@@ -61,6 +61,24 @@ def test_it_rests_and_wakes_with_new_certificates_where_they_near_their_end(shop
     assert "no builder is named" in shop.product.run("inspect").stderr
 
 
+def test_a_builder_that_never_booted_builds_what_it_emulates(shop: Shop, context: Path) -> None:
+    """What its emulators run is known only when it has booted; until then it is neither refused nor promised."""
+    (context / "Dockerfile").write_text(f"{TINY}FROM scratch\nCOPY --from=0 /machine /\n")
+    only = ["--driver-opt", "nodeselector=kubernetes.io/arch=amd64"]
+    assert shop.create("--name", "cold", *only).code == 0
+    emulated = ["--builder", "cold", "--platform", "linux/arm64", "-o", "out", str(context)]
+    run = shop.product.build(*emulated, own_builder=False)
+    assert run.code == 0, run.stderr
+    assert (shop.product.cwd / "out/machine").read_text() == "aarch64\n"
+    assert shop.product.run("rm", "cold").code == 0
+    assert shop.create("--name", "cold", *only).code == 0
+    foreign = ["--builder", "cold", "--platform", "linux/mips64le", "-o", "out", str(context)]
+    refused = shop.product.build(*foreign, own_builder=False)
+    assert refused.code == 1, refused.stderr
+    assert " does not run linux/mips64le, only linux/amd64, " in refused.stderr.splitlines()[-1]
+    assert shop.product.run("rm", "cold").code == 0
+
+
 def test_each_pods_cache_is_counted_and_cleared(shop: Shop, context: Path) -> None:
     (context / "Dockerfile").write_text(f"{TINY}RUN dd if=/dev/zero of=/big bs=1M count=3\n")
     assert shop.create("--name", "cached", "--bootstrap").code == 0

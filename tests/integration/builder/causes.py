@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ci_buildx.builder.boot.watch import Boot
-from ci_buildx.builder.builder import Builder
+from ci_buildx.builder.builder import PORT, Builder
 from ci_buildx.builder.pods import PodView
 from ci_buildx.errors import BootError, KubeError, PodLost
 from ci_buildx.kube.client import KubeClient
@@ -347,6 +347,30 @@ def silent_registry(scene: Scene) -> Mapping[str, Any]:
     return {"image": f"{scene.env['REGISTRY'].rpartition(':')[0]}:9/none/such:1"}
 
 
+def occupied(*, declared: bool) -> Callable[[Scene], Mapping[str, Any]]:
+    """A pod of the amd64 node's own network listens on buildkitd's port; only what is ``declared``, schedulers know.
+
+    The devcluster's nodes share one network, so that a node's port is taken by a pod of the other one, too.
+    """
+
+    def prepare(scene: Scene) -> Mapping[str, Any]:
+        namespace = scene.yard.namespace()
+        container: Spec = {"name": "main", "image": "busybox", "command": ["sleep", "600"]}
+        if declared:
+            container["ports"] = [{"containerPort": PORT}]
+        else:
+            # On loopback alone: a kubelet that reached it would find buildkitd ready.
+            container["command"] = ["httpd", "-f", "-p", f"127.0.0.1:{PORT}"]
+        spec = {"hostNetwork": True, "containers": [container], "terminationGracePeriodSeconds": 0}
+        spec |= {"nodeSelector": {"kubernetes.io/arch": "amd64"}}
+        pods = f"/api/v1/namespaces/{namespace}/pods"
+        scene.yard.admin.create(pods, {"metadata": {"name": "occupant"}, "spec": spec})
+        eventually("the occupant", lambda: scene.yard.admin.get(f"{pods}/occupant")["status"]["phase"] == "Running")
+        return {}
+
+    return prepare
+
+
 PULL = ("ErrImagePull", "ImagePullBackOff")
 CAUSES: tuple[Cause, ...] = (
     Cause(
@@ -515,6 +539,31 @@ CAUSES: tuple[Cause, ...] = (
         detail="Insufficient memory",
         fix="lower driver-opts requests.*",
         settings={"requests": (("memory", "9Ti"),)},
+    ),
+    Cause(
+        name="the node has less room than the scheduler saw",
+        reasons=("OutOfcpu",),
+        detail="enough resource",
+        fix="build again: it goes to another node",
+        settings={"requests": (("cpu", "1000"),)},
+        alter=put(nodeName=f"{layout.default_name()}-amd64"),
+        known="OutOfcpu",
+    ),
+    Cause(
+        name="another pod has the port",
+        reasons=("Unschedulable",),
+        detail="didn't have free ports",
+        fix="leave hostNetwork and hostPort out",
+        prepare=occupied(declared=True),
+        alter=put(hostNetwork=True),
+    ),
+    Cause(
+        name="another process has the port",
+        reasons=("Error",),
+        detail="address already in use",
+        fix="another process on the node has the port",
+        prepare=occupied(declared=False),
+        alter=put(hostNetwork=True, nodeSelector={"kubernetes.io/arch": "arm64"}),
     ),
     Cause(
         name="a claim cannot be bound",

@@ -3,9 +3,10 @@
 import threading
 import time
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -14,6 +15,7 @@ from ci_buildx.builder.boot.observation import PodStage
 from ci_buildx.builder.builder import Builder, BuilderLocation
 from ci_buildx.builder.cluster_facts import ClusterFacts
 from ci_buildx.builder.lifecycle import find, records
+from ci_buildx.builder.lifecycle.provision import provision
 from ci_buildx.builder.lifecycle.teardown import teardown
 from ci_buildx.builder.manifests import objects
 from ci_buildx.errors import BootError, InputError, KubeBuilderError, PodLost, Refused
@@ -213,6 +215,39 @@ def test_a_pod_that_is_deleted_in_use_is_named(kube: KubeClient, yard: Yard) -> 
         error = boot.judge_pod(node).error
     assert isinstance(error, PodLost)
     assert str(error).startswith(f"pod {pod.name} was lost: Deleted")
+
+
+@dataclass(frozen=True)
+class Slow:
+    """A client of an API server that is slow, or not reached for a while, when a Secret is to be made."""
+
+    kube: KubeClient
+    seconds: float
+
+    def create(self, path: str, body: dict[str, Any], **query: Any) -> dict[str, Any]:
+        if body.get("kind") == "Secret":
+            time.sleep(self.seconds)
+        return self.kube.create(path, body, **query)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.kube, name)
+
+
+def test_keys_that_come_after_the_pod_are_mounted_late(yard: Yard) -> None:
+    """The kubelet has failed to mount them several times until then, and tries again at growing intervals."""
+    kube = cast("KubeClient", Slow(yard.kube, seconds=4))
+    builder = provision(kube, yard.blueprint(), announce=yard.locations.append)
+    (node,) = builder.plan.nodes
+
+    def failures() -> int:
+        return len(
+            yard.admin.list(builder.location.make_core_path("events"), fieldSelector="reason=FailedMount")["items"]
+        )
+
+    assert failures()
+    with yard.boot(builder) as boot:
+        (pod,) = boot.wait_until_ready(node)
+    assert pod.ready
 
 
 def test_the_loss_of_one_replica_leaves_the_others(kube: KubeClient, yard: Yard) -> None:

@@ -91,11 +91,12 @@ def enforcing(kube: KubeClient, namespace: str) -> Iterator[None]:
             firewall("--delete", rule)
 
 
-def take_away(kube: KubeClient, account: Account) -> None:
-    """Delete what is one account's own, as docs/rbac/README.md says."""
+def take_away(kube: KubeClient, account: Account, *namespaces: str) -> None:
+    """Delete what is one account's own, as docs/rbac/README.md says; in ``namespaces``, too."""
     own = f"{roles.ACCOUNT_LABEL}={roles.make_account_label(account.user)}"
     admission = "/apis/admissionregistration.k8s.io/v1"
     for path in (
+        *(f"{accounts.RBAC}/namespaces/{name}/rolebindings" for name in namespaces),
         f"{accounts.RBAC}/clusterrolebindings",
         f"{admission}/validatingadmissionpolicybindings",
         f"{admission}/validatingadmissionpolicies",
@@ -118,6 +119,14 @@ def is_held(kube: KubeClient, namespace: str) -> bool:
                 continue
         return False
     return True
+
+
+def wait_until_let_in(account: Account, namespace: str) -> None:
+    """A Role, its binding and each policy reach the API server's memory one by one."""
+    accounts.wait(lambda: account.has(rights.RightsMode.NAMESPACE, namespace))
+    accounts.wait(lambda: account.has(rights.RightsMode.LOOKING))
+    with account.client() as client:
+        accounts.wait(lambda: is_held(client, namespace))
 
 
 def left(kube: KubeClient, account: Account) -> list[str]:
@@ -202,14 +211,10 @@ def test_what_is_missing_is_said_and_the_yaml_gives_it(
     assert before.status("builder") == []
     accounts.apply(kube, before.apply)
     try:
-        # A Role, its binding and each policy reach the API server's memory one by one.
-        accounts.wait(lambda: nobody.has(rights.RightsMode.NAMESPACE, namespace))
-        accounts.wait(lambda: nobody.has(rights.RightsMode.LOOKING))
-        with nobody.client() as client:
-            accounts.wait(lambda: is_held(client, namespace))
+        wait_until_let_in(nobody, namespace)
         after = Report(user, "--namespace", namespace)
     finally:
-        take_away(kube, nobody)
+        take_away(kube, nobody, namespace)
         kube.delete(f"{accounts.RBAC}/clusterroles/{roles.LOOKING}")
     assert (after.code, after.healthy) == (0, True), after.findings
     assert set(after.status("rights")) == {"ok"}
@@ -267,6 +272,33 @@ def test_accounts_side_by_side_have_rights_of_their_own(
         finally:
             for each in pair:
                 take_away(kube, each)
+
+
+def test_accounts_side_by_side_in_one_namespace(
+    product: Product, nobody: Account, kube: KubeClient, cluster: ClusterAccess, namespace: str, tmp_path: Path
+) -> None:
+    """The second one's YAML takes nothing from the first, and the end of one takes nothing from the other."""
+    with accounts.outsider(kube, cluster, namespace, f"second-{secrets.token_hex(4)}", tmp_path) as second:
+        pair = [nobody, second]
+        users = {each.name: product.with_env(KUBECONFIG=str(each.kubeconfig)) for each in pair}
+
+        def report(account: Account) -> Report:
+            return Report(users[account.name], "--no-probe", "--namespace", namespace)
+
+        try:
+            for each in pair:
+                accounts.apply(kube, report(each).apply)
+            for each in pair:
+                wait_until_let_in(each, namespace)
+                assert report(each).code == 0
+            take_away(kube, nobody, namespace)
+            accounts.wait(lambda: not nobody.may("create", "batch", "jobs", namespace))
+            wait_until_let_in(second, namespace)
+            assert report(second).code == 0
+        finally:
+            for each in pair:
+                take_away(kube, each, namespace)
+            kube.delete(f"{accounts.RBAC}/clusterroles/{roles.LOOKING}")
 
 
 def test_a_namespace_that_admits_no_privileged_pods_is_named(

@@ -1,9 +1,12 @@
+import shlex
 from typing import Any
 
 import pytest
 
 from ci_buildx.builder.cluster_facts import ClusterFacts, KubeNode, read_node
+from ci_buildx.model.masker import mask_secrets
 from ci_buildx.settings.builder import Toleration
+from ci_buildx.settings.driver_opts.parse import parse_driver_opts
 
 NODE: dict[str, Any] = {
     "metadata": {"name": "n1", "labels": {"kubernetes.io/arch": "arm64", "kubernetes.io/os": "linux"}},
@@ -33,7 +36,9 @@ def node(taints: list[dict[str, str]], **spec: Any) -> KubeNode:
 
 
 ARM = {"key": "kubernetes.io/arch", "value": "arm64", "effect": "NoSchedule"}
-TOLERATE_ARM = """--driver-opt '"tolerations=key=kubernetes.io/arch,value=arm64,effect=NoSchedule"'"""
+TOLERATED_ARM = "effect=NoSchedule,value=arm64,key=kubernetes.io/arch"
+TOLERATE_ARM = f"""--driver-opt '"tolerations={TOLERATED_ARM}"'"""
+RESERVED = {"key": "reserved", "effect": "NoExecute"}
 NOT_READY = {"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"}
 CORDON = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
 
@@ -90,6 +95,24 @@ def test_why_no_node_of_an_architecture_takes_the_pods(
     fact: KubeNode, architecture: str, selector: dict[str, str], why: str
 ) -> None:
     assert ClusterFacts(nodes=(fact,)).explain_none(architecture, selector) == why
+
+
+def test_what_is_advised_tolerates_all_taints_of_the_node_in_one_option_with_those_given() -> None:
+    """Of two driver-opts with the same name, the later one counts."""
+    given = (Toleration(operator="Exists", key="other"), Toleration(operator="Exists", effect="NoExecute", seconds=9))
+    facts = ClusterFacts(nodes=(node([ARM, {"key": "more", "effect": "NoSchedule"}, RESERVED]),))
+    why = facts.explain_none("arm64", {}, given[:1])
+    assert why.startswith(
+        "node n1 is reserved by taint kubernetes.io/arch=arm64:NoSchedule, more:NoSchedule, reserved:"
+    )
+    assert mask_secrets(why, ()) == why
+    (flag, option) = shlex.split(why.partition("tolerate it by ")[2])
+    assert flag == "--driver-opt"
+    tolerations = parse_driver_opts([option], source="--driver-opt", env={}).tolerations
+    assert tolerations[0] == given[0]
+    assert facts.count({}, tolerations) == {"arm64": 1}
+    written = f'"tolerations={";".join(map(str, given))}"'
+    assert parse_driver_opts([written], source="--driver-opt", env={}).tolerations == given
 
 
 def test_without_labels_the_kubelet_says_the_architecture() -> None:

@@ -118,5 +118,5 @@ def test_what_is_hopeless_is_not_tried_again() -> None:
 def test_stop_ends_it() -> None:
     stop = threading.Event()
     threading.Timer(0.1, stop.set).start()
-    with pytest.raises(TransportError, match=r"\(stopped\): x: refused"):
+    with pytest.raises(TransportError, match="cannot be reached: x: refused"):
         run(Runner("x", failures=10**6), stop=stop)

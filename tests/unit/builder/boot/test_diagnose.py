@@ -50,6 +50,7 @@ UNBOUND = (
 )
 NO_CLAIM = '0/2 nodes are available: persistentvolumeclaim "state" not found. not found'
 NO_KEYS = 'secret "x" not found'
+LATE_KEYS = 'MountVolume.SetUp failed for volume "certificates" : secret "buildkit-keys" not found'
 REFUSED = 'Error creating: pods "b-x" is forbidden: '
 UNSET = f"{REFUSED}failed quota: q: must specify limits.cpu for: {{0}}; limits.memory for: {{0}}"
 OVER = f"{REFUSED}exceeded quota: q, requested: {{}}, used: {{}}, limited: {{}}"
@@ -61,6 +62,7 @@ LIMIT = 'Error creating: pods "b-x" is forbidden: maximum memory usage per Conta
 
 
 FAILURES: list[tuple[PodCase, str, str]] = [
+    (case(scheduled(phase="Failed", reason="OutOfpods", message="Node is full")), "OutOfpods", "build again"),
     (case(waiting("ErrImagePull", ABSENT)), "ErrImagePull", "name, tag and platform"),
     (case(waiting("ErrImagePull", DENIED)), "ErrImagePull", "login"),
     (
@@ -228,6 +230,8 @@ def test_a_refusal_is_answered_with_what_cures_it(message: str, fix: str) -> Non
         (case(waiting("ContainerCreating"), event("Pulling", 'Pulling image "x"')), 'pulling image "x"'),
         (case(waiting("ContainerCreating")), "made on node n1"),
         (case(scheduled(), event("FailedMount", 'secret "keys" not found')), "FailedMount"),
+        (case(scheduled(), event("FailedMount", LATE_KEYS, count=9)), LATE_KEYS),
+        (case(scheduled(), event("FailedMount", LATE_KEYS, count=9), event("FailedMount", "x", count=2)), "x"),
         (case(running()), "buildkitd is starting"),
         (case(unschedulable(NO_MATCH, since="2026-05-01T12:00:09Z"), autoscaler=Autoscaler.ABSENT), "Unschedulable"),
         (case(unschedulable(NO_MATCH, since="2026-05-01T12:00:01Z")), "Unschedulable"),
@@ -412,6 +416,45 @@ def test_buildkitd_that_ends_beside_a_sidecar_that_goes_on_is_lost() -> None:
     error = diagnose(case(found, served=True)).error
     assert isinstance(error, PodLost)
     assert error.reason == "OOMKilled"
+
+
+def restarted(daemon: dict[str, Any], *, policy: str = "Always") -> dict[str, Any]:
+    found = scheduled(phase="Running", containerStatuses=[daemon])
+    found["spec"]["restartPolicy"] = policy
+    return found
+
+
+def run(seconds: int) -> dict[str, Any]:
+    """How a buildkitd ended that had run for so long."""
+    times = {"startedAt": "2026-05-01T11:00:00Z", "finishedAt": f"2026-05-01T11:00:{seconds:02}Z"}
+    return {"terminated": {"reason": "OOMKilled", "exitCode": 137, **times}}
+
+
+@pytest.mark.parametrize(
+    "daemon",
+    [{"name": "buildkitd", "state": run(10)}, held("buildkitd", "CrashLoopBackOff", lastState=run(10))],
+    ids=["terminated", "back-off"],
+)
+def test_a_lasting_builders_buildkitd_that_had_been_up_is_started_again(daemon: dict[str, Any]) -> None:
+    """By the step of another build it ended; a build that was under way in it is lost, one that comes waits."""
+    verdict = diagnose(case(restarted(daemon), served=True))
+    assert (verdict.stage, verdict.error) == (PodStage.WAITING, None)
+    assert verdict.reason.endswith("OOMKilled: buildkitd or a step ran out of memory; the node starts it again")
+    assert isinstance(diagnose(case(restarted(daemon), served=True, answered=True)).error, PodLost)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        restarted({"name": "buildkitd", "state": run(9)}),
+        restarted(held("buildkitd", "CrashLoopBackOff", lastState=run(3))),
+        restarted(held("buildkitd", "CrashLoopBackOff")),
+        restarted({"name": "buildkitd", "state": {"terminated": {"exitCode": 1}}}),
+        restarted({"name": "buildkitd", "state": run(59)}, policy="Never"),
+    ],
+)
+def test_a_buildkitd_that_never_was_up_or_is_not_started_again_fails(found: dict[str, Any]) -> None:
+    assert diagnose(case(found)).stage is PodStage.FAILED
 
 
 def test_of_a_pod_that_has_ended_buildkitds_end_is_told_and_not_a_sidecars() -> None:

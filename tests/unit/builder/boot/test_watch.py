@@ -196,3 +196,17 @@ def test_the_debug_log_tells_what_the_pods_do(debug_log: DebugLog, monkeypatch: 
     assert ready.startswith("pod buildkit-amd64-x: Running on ")
     assert ready.endswith(", running, ready")
     assert answered == "pod buildkit-amd64-x: buildkitd has answered"
+
+
+def test_a_pod_that_nothing_reaches_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boot_watch, "_NOTICEABLE", 0.1)
+    heard: list[str] = []
+    over = threading.Event()
+
+    def explain(text: str) -> None:
+        heard.append(text)
+        over.set()
+
+    with booted(Told([old("x", running(ready=True))]), explain=explain) as begun:
+        begun.watch(NODE, "x", over)
+    assert heard == ["pod x is ready, but no transport has reached buildkitd yet"]
