@@ -10,7 +10,7 @@ const os = require('node:os')
 const path = require('node:path')
 const child = require('./child')
 const { isIntact, packages, seal } = require('./manifest')
-const { forInstallers, isOutside } = require('./workspace')
+const { findProgram, forInstallers, isOutside } = require('./workspace')
 
 const root = path.join(__dirname, '..')
 const lock = path.join(root, 'requirements.lock')
@@ -22,7 +22,7 @@ const longestInstallation = 86400 * 1000
 const oldest = [3, 11]
 const candidates = ['python3', 'python3.14', 'python3.13', 'python3.12', 'python3.11', 'python']
 // Isolated and without site: nothing of the user's environment is imported, and the answer takes 10 ms.
-const probe = ['-I', '-S', '-c', 'import sys; print(sys.executable, *sys.version_info[:2], sep="\\n")']
+const probe = ['-I', '-S', '-c', 'import sys; print(sys.executable, sys.base_prefix, *sys.version_info[:2], sep="\\n")']
 const { env: quiet, ignored } = forInstallers()
 
 /** An error whose message is the whole story: shown without a stack. */
@@ -51,11 +51,11 @@ async function attempt(program, args, temporary) {
 
 /** The interpreter behind a command, with its path and version; undefined if it does not answer or is the workspace's. */
 async function ask(command) {
-  if (command.includes('/') && !isOutside(command)) return undefined
-  const answer = await attempt(command, probe)
+  const program = findProgram(command)
+  const answer = program && await attempt(program, probe)
   if (answer?.code !== 0) return undefined
-  const [executable, major, minor] = answer.output.trim().split('\n')
-  if (!isOutside(executable)) return undefined
+  const [executable, library, major, minor] = answer.output.trim().split('\n')
+  if (!isOutside(executable) || !isOutside(library)) return undefined
   return { command, executable, version: [Number(major), Number(minor)] }
 }
 
@@ -110,7 +110,8 @@ async function * installers(python, folder) {
   const venv = async (...options) => (await attempt(isolated[0], [...isolated.slice(1), '-m', 'venv', ...options, own], folder))?.code === 0
   const options = ['install', '--disable-pip-version-check', '--no-input', '--no-compile']
   // Packages of uv's cache are not held against their hashes again, so it does not count.
-  if ((await attempt('uv', ['--version']))?.code === 0 && await venv('--without-pip')) yield ['uv', 'pip', 'install', '--no-cache', '--python', inside]
+  const uv = findProgram('uv')
+  if (uv && (await attempt(uv, ['--version']))?.code === 0 && await venv('--without-pip')) yield [uv, 'pip', 'install', '--no-cache', '--python', inside]
   if ((await attempt(isolated[0], [...isolated.slice(1), runPip, '--version']))?.code === 0) {
     yield [...isolated, runPip, ...options]
   } else if (await venv('--clear')) {

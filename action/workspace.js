@@ -18,6 +18,7 @@ const texts = new Set([
   'UV_HTTP_TIMEOUT', 'UV_HTTP_RETRIES', 'UV_NATIVE_TLS', 'UV_SYSTEM_CERTS', 'UV_INSECURE_HOST', 'UV_KEYRING_PROVIDER',
   'UV_OFFLINE', 'PYENV_VERSION',
 ])
+const indexes = /^(PIP|UV)_(\w+_)?INDEX(_URL)?$/ // may be a folder, without the scheme of a URL
 const logins = /^UV_INDEX_\w+_(USERNAME|PASSWORD)$/
 const paths = new Set([
   'HOME', 'XDG_CONFIG_HOME', 'XDG_CONFIG_DIRS', 'XDG_CACHE_HOME', 'XDG_DATA_HOME', 'NETRC', ...loaders,
@@ -70,16 +71,33 @@ function isOutside(name) {
 }
 
 /** The folders of PATH that are outside of every workspace. */
-function safePath() {
-  return (process.env.PATH ?? '').split(':').filter(isOutside).join(':')
+function safeFolders() {
+  return (process.env.PATH ?? '').split(':').filter(isOutside)
+}
+
+/** The path of a program: the first on the PATH that is outside of every workspace, also behind its own links. */
+function findProgram(name) {
+  const places = name.includes('/') ? [name] : safeFolders().map((folder) => path.join(folder, name))
+  return places.find((place) => isOutside(place) && isExecutable(place))
+}
+
+function isExecutable(place) {
+  try {
+    fs.accessSync(place, fs.constants.X_OK)
+    return fs.statSync(place).isFile()
+  } catch {
+    return false
+  }
 }
 
 /** Whether no file that a variable names is relative or in a workspace. */
 function isHarmless(name, value) {
   return value.split(paths.has(name) ? /[:\s,]+(?!\/\/)/ : /[\s,]+/).every((word) => {
-    const [, scheme, place] = /^(?:[\w-]+=)?(?:([a-z][a-z0-9+.-]*):\/\/)?(.*)$/i.exec(word)
-    if (scheme) return !/file$/i.test(scheme) || isOutside(decode(place.slice(place.indexOf('/'))))
-    return !paths.has(name) || word === '' || isOutside(word)
+    const [, scheme, host, place] = /^(?:[\w-]+=)?(?:([a-z][a-z0-9+.-]*):(\/\/[^/]*)?)?(.*)$/i.exec(word)
+    if (scheme && /file$/i.test(scheme)) return isOutside(decode(place))
+    if (scheme && (host || !paths.has(name))) return true
+    const isPath = paths.has(name) || (indexes.test(name) && /^[.~]|\//.test(place))
+    return !isPath || word === '' || isOutside(place)
   })
 }
 
@@ -94,7 +112,7 @@ function decode(text) {
 
 /** The environment for the programs that find and fill our own, and the names of the variables that lead astray. */
 function forInstallers() {
-  const made = { PATH: safePath(), PIP_USER: '0', PIP_REQUIRE_VIRTUALENV: '0', UV_LINK_MODE: 'copy' }
+  const made = { PATH: safeFolders().join(':'), PIP_USER: '0', PIP_REQUIRE_VIRTUALENV: '0', UV_LINK_MODE: 'copy' }
   const ignored = []
   for (const [name, value] of Object.entries(process.env)) {
     if (!texts.has(name) && !paths.has(name) && !logins.test(name)) continue
@@ -113,4 +131,4 @@ function forProduct() {
   return made
 }
 
-module.exports = { forInstallers, forProduct, isOutside }
+module.exports = { findProgram, forInstallers, forProduct, isOutside }

@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from uv import find_uv_bin
 
 from devcluster import toolchain
 from tests.unit.planted import plant, read_sprung
@@ -201,6 +203,42 @@ def test_a_link_to_the_workspace_is_refused(runner: Runner) -> None:
     assert read_sprung(runner.workspace) == []
 
 
+@pytest.mark.parametrize("name", ["python3", "uv"])
+def test_a_program_that_is_a_link_to_the_workspace_is_passed_over(name: str, runner: Runner) -> None:
+    """As `npm link`, or a careless installation, puts it into a folder of the PATH."""
+    folder = runner.folder / "linked"
+    folder.mkdir()
+    (folder / name).symlink_to(runner.workspace / "bin" / name)
+    assert runner.told(runner.start(PATH=f"{folder}:{runner.env()['PATH']}"))["small"] == 42
+    assert read_sprung(runner.workspace) == []
+
+
+def test_an_interpreter_whose_library_lies_in_the_workspace_is_refused(runner: Runner) -> None:
+    """A copied interpreter outside, whose settings lead into the workspace."""
+    real = Path(sys.executable).resolve()
+    home = runner.workspace / "home" / "bin"
+    home.mkdir(parents=True)
+    (home / "python3").symlink_to(real)
+    (home.parent / "lib").symlink_to(Path(sys.base_prefix) / "lib")
+    venv = runner.folder / "venv"
+    subprocess.run([home / "python3", "-I", "-m", "venv", "--copies", "--without-pip", venv], check=True)
+    (venv / "pyvenv.cfg").write_text(f"home = {home}\n")
+    done = runner.start(INPUT_PYTHON=str(venv / "bin" / "python3"))
+    assert done.returncode == 2
+    assert "does not run, or lies in the workspace" in done.stdout
+
+
+@pytest.mark.parametrize("index", ["file:{w}/index", "{w}/index", "./index", "~/index", "own={w}/index"])
+def test_an_index_in_the_workspace_does_not_count(index: str, runner: Runner) -> None:
+    done = runner.start(
+        UV_INDEX=index.format(w=runner.workspace), PIP_INDEX_URL="file:/opt/index", UV_DEFAULT_INDEX="own"
+    )
+    assert runner.told(done)["small"] == 42
+    assert "kube-builder: UV_INDEX leads into the workspace and does not count\n" in done.stdout
+    assert "PIP_INDEX_URL" not in done.stdout
+    assert "UV_DEFAULT_INDEX" not in done.stdout
+
+
 def test_installers_get_neither_inputs_nor_tokens_and_run_elsewhere(runner: Runner) -> None:
     """A uv that is asked to install, fails, and gives way to pip."""
     runner.program("uv", 'test "$1" = --version')
@@ -334,3 +372,84 @@ def test_jobs_that_find_an_empty_or_poisoned_cache_at_once_all_run(poison: str, 
     assert [path.name for path in runner.packages.iterdir()] == ["small.zip"]
     assert runner.start().stdout.startswith("TOLD ")
     assert len([*(runner.folder / "tools" / "kube-builder").iterdir()]) == 1
+
+
+POISON = "VALUE = 'poisoned'\n"
+UV = Path(find_uv_bin()).resolve()
+
+
+@pytest.fixture
+def log(runner: Runner) -> Path:
+    """The verbs of uv and its exit codes: pip would hide that uv had failed."""
+    log = runner.folder / "uv-log"
+    runner.program("uv", f'{UV} "$@"; code=$?; echo "$1 $code" >> {log}; exit $code\n')
+    return log
+
+
+def offer(runner: Runner) -> dict[str, str]:
+    """The runner's own settings for uv: the folder with the wheel."""
+    return {"UV_OFFLINE": "1", "UV_FIND_LINKS": str(runner.folder / "wheels")}
+
+
+def poison_cache(runner: Runner, cache: Path) -> None:
+    """Fill uv's ``cache`` with the wheel, whose module then has another content."""
+    assert read_value(runner, cache) == "VALUE = 42\n"
+    modules = [*cache.rglob("small.py")]
+    assert modules
+    for module in modules:
+        module.chmod(0o644)
+        module.write_text(POISON)
+
+
+def read_value(runner: Runner, cache: Path) -> str:
+    """Install with uv as a job without the Action would, and return the module's content."""
+    target = Path(tempfile.mkdtemp(dir=runner.folder))
+    lock = runner.folder / "action-root" / "requirements.lock"
+    options: list[str | Path] = [
+        "--quiet",
+        "--target",
+        target,
+        "--python",
+        Path(sys.executable).resolve(),
+        "--cache-dir",
+        cache,
+    ]
+    options += ["--link-mode", "copy"]
+    command = [UV, "pip", "install", *options, "--require-hashes", "--requirement", lock]
+    subprocess.run(command, env={**os.environ, **offer(runner)}, cwd=runner.folder, check=True)
+    return (target / "small.py").read_text()
+
+
+def test_a_real_uv_obeys_nothing_of_the_workspace(runner: Runner, log: Path) -> None:
+    hostile = {name: value.format(w=runner.workspace) for name, value in HOSTILE.items() if name != "UV_FIND_LINKS"}
+    told = runner.told(runner.start(**hostile, **offer(runner), UV_TARGET=f"{runner.workspace}/sprung-target"))
+    assert told["small"] == 42
+    assert log.read_text() == "--version 0\npip 0\n"
+    assert read_sprung(runner.workspace) == []
+
+
+def test_a_poisoned_cache_is_not_used(runner: Runner, log: Path) -> None:
+    """uv trusts what its cache has unpacked: hashes do not help, as the second installation shows."""
+    inside, own = runner.workspace / "evil", runner.folder / "home" / ".cache" / "uv"
+    for cache in (inside, own):
+        poison_cache(runner, cache)
+        assert read_value(runner, cache) == POISON
+    for name in ("uv.toml", "pyproject.toml"):
+        text = 'cache-dir = "./evil"\n'
+        (runner.workspace / name).write_text(text if name == "uv.toml" else f"[tool.uv]\n{text}")
+    settings = runner.folder / "home" / ".config" / "uv"
+    settings.mkdir(parents=True)
+    (settings / "uv.toml").write_text(f'cache-dir = "{own}"\n')
+    told = runner.told(runner.start(**offer(runner), UV_CACHE_DIR=str(inside)))
+    assert told["small"] == 42
+    assert log.read_text() == "--version 0\npip 0\n"
+
+
+def test_a_wheel_with_another_hash_is_refused_by_uv_and_by_pip(runner: Runner, log: Path) -> None:
+    lock = runner.folder / "action-root" / "requirements.lock"
+    lock.write_text("small==1.0 --hash=sha256:" + "0" * 64 + "\n")
+    done = runner.start(**offer(runner))
+    assert done.returncode == 2
+    assert "cannot install its Python packages" in done.stdout
+    assert log.read_text().splitlines()[1] != "pip 0"
+    assert not [*runner.folder.glob("tools/kube-builder/*")]
