@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from ci_buildx import __version__
-from ci_buildx.cli.process import ProcessContext
+from ci_buildx.cli.process import ProcessContext, describe_system
 from ci_buildx.model import debug, masker, secret
 from ci_buildx.progress.ci_logs import defuse_commands
 from ci_buildx.progress.renderer import TextOutlet
@@ -38,9 +38,7 @@ def switch_on(around: ProcessContext, argv: Sequence[str], *, verb: str = "", as
     # Handlers of the root logger belong to libraries and to programs that embed kube-builder.
     root.propagate = False
     debug.connect(lambda name: logging.getLogger(name).debug)
-    _LOG.debug(
-        "kube-builder %s %s, Python %s, %s", __version__, verb, platform.python_version(), platform.platform(terse=True)
-    )
+    _LOG.debug("kube-builder %s %s, Python %s, %s", __version__, verb, platform.python_version(), describe_system())
 
 
 def switch_off() -> None:

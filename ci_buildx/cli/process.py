@@ -179,9 +179,18 @@ def write_crash_report(error: Exception, hidden: Sequence[str] = ()) -> Path:
     from ci_buildx.model.masker import mask_secrets
 
     with scratch.open_report() as stream:
-        stream.write(f"kube-builder {__version__}, Python {platform.python_version()}, {platform.platform()}\n\n")
+        stream.write(f"kube-builder {__version__}, Python {platform.python_version()}, {describe_system()}\n\n")
         stream.write(mask_secrets("".join(traceback.format_exception(error)), hidden))
     return Path(stream.name)
+
+
+def describe_system() -> str:
+    """Return the system's name, release and machine.
+
+    ``platform.platform`` would run the first ``uname`` of PATH, which may be the checkout's.
+    """
+    system = os.uname()
+    return f"{system.sysname}-{system.release}-{system.machine}"
 
 
 def _list_secrets(env: Mapping[str, str], argv: Sequence[str]) -> tuple[str, ...]:

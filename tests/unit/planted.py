@@ -18,6 +18,8 @@ MODULES = sorted(
 )
 PROGRAMS = ("git", "uv", "pip", "pip3", "python", "python3", "python3.11", "python3.12", "python3.13", "node")
 HELPERS = ("docker-credential-x", "docker-credential-ecr-login", "kube-builder", "ssh-agent", "kubelogin", "sh")
+ASKED = ("uname", "ldconfig", "gcc", "cc", "ld", "objdump", "file", "hostname", "ifconfig", "ip", "arp", "id", "stty")
+"""Programs that Python's own library runs, by whatever PATH there is, to learn about the system."""
 
 
 def plant(place: Path, as_: Path | None = None) -> None:
@@ -35,7 +37,7 @@ def plant(place: Path, as_: Path | None = None) -> None:
     (place / "evil.pth").write_text(f"import sys; {touch('pth')}")
     for name in ("ci_buildx.egg-link", "easy-install.pth"):
         (place / name).write_text(str(folder))
-    for name in (*PROGRAMS, *HELPERS):
+    for name in (*PROGRAMS, *HELPERS, *ASKED):
         for programs in (place, place / "bin", place / ".venv" / "bin", place / "node_modules" / ".bin"):
             programs.mkdir(parents=True, exist_ok=True)
             (programs / name).write_text(f"#!/bin/sh\n: > {folder}/sprung-{name}\n")

@@ -92,6 +92,19 @@ def test_the_runner_images_command_imports_nothing_of_the_checkout(checkout: Pat
     assert read_sprung(checkout) == []
 
 
+@pytest.mark.parametrize("code", ["main.run()", "print(process.write_crash_report(ValueError('why')))"])
+def test_no_program_of_the_checkout_tells_about_the_system(code: str, checkout: Path, tmp_path: Path) -> None:
+    """With the debug log, and in a report of a crash: Python's own ``platform.platform`` runs ``uname``."""
+    imports = f"import sys; sys.path.append({str(ROOT)!r}); from ci_buildx.cli import main, process; {code}"
+    command = [sys.executable, "-I", "-c", imports, "version", "--debug"]
+    env = {"PATH": f".:bin:{checkout}/bin:{os.environ['PATH']}", "TMPDIR": str(tmp_path), "HOME": str(tmp_path)}
+    done = subprocess.run(command, cwd=checkout, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (report, *_) = [path.read_text() for path in tmp_path.glob("kube-builder-crash-*")] or [done.stderr]
+    assert f"{os.uname().sysname}-{os.uname().release}-{os.uname().machine}\n" in report
+    assert read_sprung(checkout) == []
+
+
 def test_folders_of_pythonpath_outside_of_the_checkout_stay(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
