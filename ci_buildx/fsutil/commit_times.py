@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from ci_buildx.errors import InputError
+from ci_buildx.fsutil import git
 from ci_buildx.fsutil.git import Git, GitFailed
 from ci_buildx.model.record import dataclass
 
@@ -52,16 +54,17 @@ def read_commit_times(folder: Path, *, source: str) -> CommitTimes:
     different files must not share a time. Raises InputError, naming ``source``, if git or the repository is missing
     or broken.
     """
-    git = Git(folder)
+    repository = Git(folder)
     with _explain(folder, source):
-        shallow = git.read_text("rev-parse", "--is-shallow-repository") == "true"
+        shallow = repository.read_text("rev-parse", "--is-shallow-repository") == "true"
         # git diff stats every file, so it runs in parallel with the listing.
-        with git.start("diff", "--name-only", "-z", "--relative", "HEAD", "--", ".") as difference:
-            blobs = dict(_parse_listing(git.read("ls-files", "--stage", "-v", "-z")))
-            for path in git.finish(difference, "diff").split(b"\0"):
+        with repository.start("diff", "--name-only", "-z", "--relative", "HEAD", "--", ".") as difference:
+            blobs = dict(_parse_listing(repository.read("ls-files", "--stage", "-v", "-z")))
+            for path in repository.finish(difference, "diff").split(b"\0"):
                 blobs.pop(path, None)
         times = {
-            path: seconds * _SECOND + _make_fraction(blobs[path]) for path, seconds in _read_commits(git, set(blobs))
+            path: seconds * _SECOND + _make_fraction(blobs[path])
+            for path, seconds in _read_commits(repository, set(blobs))
         }
     times |= _compute_folder_times(times)
     return CommitTimes(times=times, shallow=shallow)
@@ -80,13 +83,11 @@ def _make_fraction(blob: bytes) -> int:
     return int(blob[:16], 16) % _LARGEST_FRACTION
 
 
-def _read_commits(git: Git, waiting: set[bytes]) -> Iterator[tuple[bytes, int]]:
+def _read_commits(repository: Git, waiting: set[bytes]) -> Iterator[tuple[bytes, int]]:
     """Yield each path in ``waiting`` with the time, in seconds, of the newest commit that touched it."""
     mark = os.urandom(12).hex().encode()
     options = ("-c", "-z", "--no-renames", "--name-only", "--relative", f"--format={mark.decode()}%ct")
-    with _GitStream(
-        git.start("log", *options, f"--format={mark.decode()}%ct", "--", ".", stderr=subprocess.DEVNULL)
-    ) as stream:
+    with _GitStream(repository.start("log", *options, "--", ".", stderr=subprocess.DEVNULL)) as stream:
         seconds, is_first = 0, False
         for field in _read_fields(stream):
             if field.startswith(mark):
@@ -137,17 +138,30 @@ def _explain(folder: Path, source: str) -> Iterator[None]:
 
 
 class _GitStream:
-    """A context manager that kills the command on exit, even if it has not printed everything."""
+    """A context manager that kills the command on exit, even if it has not printed everything.
+
+    It also kills the command at git's deadline; then its exit raises GitFailed.
+    """
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
+        self._expired = threading.Event()
+        self._timer = threading.Timer(git.DEADLINE, self._expire)
 
     def __enter__(self) -> IO[bytes]:
         assert self._process.stdout is not None
+        self._timer.start()
         return self._process.stdout
 
     def __exit__(self, *_: object) -> None:
         assert self._process.stdout is not None
+        self._timer.cancel()
         self._process.stdout.close()
         self._process.kill()
         self._process.wait()
+        if self._expired.is_set():
+            raise GitFailed(f"git log did not end within {git.DEADLINE:.0f} s")
+
+    def _expire(self) -> None:
+        self._expired.set()
+        self._process.kill()

@@ -20,13 +20,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ci_buildx.model import debug
-from ci_buildx.model.programs import find_checkout, find_program, is_below, make_safe_path, read_beginning
+from ci_buildx.model.programs import find_checkout, find_program, is_outside, make_safe_path, read_beginning
 
 _LOG = debug.get_log("fsutil")
-_INHERITED = (
-    *("HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"),
-    "SUDO_UID",  # git trusts checkouts owned by the user who called sudo
-)
+_CALLER = "SUDO_UID"
+"""git trusts checkouts that are owned by the user who called sudo."""
+_INHERITED = ("HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", _CALLER)
 """Variables for the user's own configuration, which lists the checkouts that are safe despite a different owner."""
 _FIXED = {
     "GIT_ALLOW_PROTOCOL": "",  # allow no protocol, so that missing objects are not fetched
@@ -53,6 +52,7 @@ _OVERRIDES = (
     "gpg.ssh.program=false",
     "gpg.x509.program=false",
     "log.showSignature=false",
+    "log.mailmap=false",
     "submodule.recurse=false",
 )
 _WITH_DIFF = ("diff", "log", "show")
@@ -63,6 +63,8 @@ _NO_SUBMODULES = ("--ignore-submodules=dirty",)
 """Prevents git from scanning a submodule with its own settings; only the option overrides submodule.<name>.ignore."""
 _NO_DRIVERS = ("--no-ext-diff", "--no-textconv")
 """Attributes select drivers under names of the repository's choice, so only these options disable them all."""
+_NOTHING_FOUND = 1
+"""Exit code of ``git config`` without filters, or outside of a repository."""
 _FILTERS = r"^filter\..*\.(clean|smudge|process|required)$"
 
 
@@ -89,7 +91,7 @@ class Git:
         checkout = find_checkout(folder)
         self._avoid = (folder,) if checkout is None else (folder, checkout)
         self._env = {"PATH": make_safe_path(given, avoid=self._avoid), **_FIXED}
-        self._env |= {name: given[name] for name in _INHERITED if name in given and self._is_outside(given[name])}
+        self._env |= {name: given[name] for name in _INHERITED if _is_usable(name, given, self._avoid)}
         self._env |= _pass_safe_folders(given)
         self._program = find_program("git", given, avoid=self._avoid)
         self._filters: tuple[str, ...] | None = None
@@ -136,8 +138,7 @@ class Git:
         out, complaint = _collect(process, verb, timeout=DEADLINE if timeout is None else timeout)
         _LOG.debug("git %s: exit code %s after %.3f s", verb, process.returncode, time.monotonic() - began)
         if process.returncode:
-            lines = (complaint or b"").decode(errors="replace").strip().splitlines() or ["no reason is given"]
-            raise GitFailed(f"git {verb} failed: {lines[0]}")
+            raise GitFailed(_describe_failure(verb, complaint))
         return out
 
     def _list_filters(self) -> tuple[str, ...]:
@@ -146,9 +147,9 @@ class Git:
             assert self._program is not None
             command = (self._program, "-c", _OVERRIDES[0], "config", "--null", "--name-only", "--get-regexp", _FILTERS)
             process = self._start(command, stderr=subprocess.PIPE)
-            out, _ = _collect(
-                process, "config", timeout=DEADLINE
-            )  # Exits with 1 if there are no filters, or outside a repository.
+            out, complaint = _collect(process, "config", timeout=DEADLINE)
+            if process.returncode not in (0, _NOTHING_FOUND):
+                raise GitFailed(_describe_failure("config", complaint))
             # [filter ""] counts, too: the attribute "filter=" selects it.
             found = filter(None, out.decode(errors="replace").split("\0"))
             names = {name.partition(".")[2].rpartition(".")[0] for name in found}
@@ -170,10 +171,6 @@ class Git:
             )
         except OSError as error:
             raise GitFailed(f"cannot run git: {error.strerror}") from error
-
-    def _is_outside(self, value: str) -> bool:
-        """Return whether the path in a variable is outside the checkout, whose files must not configure git."""
-        return not is_below(value, [root.resolve() for root in self._avoid])
 
 
 def _collect(process: subprocess.Popen[bytes], verb: str, *, timeout: float) -> tuple[bytes, bytes]:
@@ -212,6 +209,16 @@ def _collect(process: subprocess.Popen[bytes], verb: str, *, timeout: float) -> 
     return out, b"".join(complaints)
 
 
+def _describe_failure(verb: str, complaint: bytes) -> str:
+    lines = complaint.decode(errors="replace").strip().splitlines() or ["no reason is given"]
+    return f"git {verb} failed: {lines[0]}"
+
+
+def _is_usable(name: str, env: Mapping[str, str], avoid: tuple[Path, ...]) -> bool:
+    """Return whether a variable is set and names no file of a checkout: git itself runs inside of one."""
+    return name in env and (name == _CALLER or is_outside(env[name], env, avoid=avoid))
+
+
 def _pass_safe_folders(env: Mapping[str, str]) -> dict[str, str]:
     """Return the GIT_CONFIG_* variables that list safe checkouts, and no other setting."""
     count = env.get("GIT_CONFIG_COUNT", "")
@@ -227,11 +234,19 @@ def _pass_safe_folders(env: Mapping[str, str]) -> dict[str, str]:
 def _refuse_bare_repository(folder: Path) -> None:
     """Raise GitFailed if git would treat ``folder`` or one of its parents as a bare repository.
 
-    git 2.38 and later refuse that themselves (``safe.bareRepository``); older versions do not know the setting.
+    git 2.38 and later refuse that themselves (``safe.bareRepository``); older versions do not know the setting. The
+    rules are those of git 2.34, ``setup.c`` (is_git_directory): HEAD may be a link to nothing, and a file ``commondir``
+    may name another folder for the rest. A ``.git`` without HEAD does not count.
     """
     resolved = folder.resolve()
     for parent in (resolved, *resolved.parents):
-        if (parent / ".git").exists():
+        own = parent / ".git"
+        if own.is_file() or _has(own, "HEAD"):
             return
-        if (parent / "HEAD").exists() and (parent / "objects").is_dir() and (parent / "refs").is_dir():
+        if _has(parent, "HEAD") and (_has(parent, "commondir") or (_has(parent, "objects") and _has(parent, "refs"))):
             raise GitFailed(f"git is not run: {parent} is itself a bare repository, whose settings are a stranger's")
+
+
+def _has(folder: Path, name: str) -> bool:
+    """Return whether a folder has an entry, even if that is a link to nothing."""
+    return os.path.lexists(folder / name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from ci_buildx.model.secret import Secret
 if TYPE_CHECKING:
     from ci_buildx.kube.credential_plugins import ExecPluginSpec
 
+_ELSEWHERE = "write the kubeconfig to a folder outside of the checkout, such as RUNNER_TEMP or $HOME/.kube"
 _CLUSTER_EXTENSION = "client.authentication.k8s.io/exec"
 
 
@@ -40,6 +42,7 @@ def make_credentials(user: KubeconfigEntry | None, place: UserContext, env: Mapp
     if user is None:
         return Anonymous()
     pair = _read_key_pair(user)
+    _check_token_file(user, env)
     named = _read_inline_credentials(user)
     if pair is not None:
         return ClientCertificate(pair, named or Anonymous())
@@ -67,8 +70,18 @@ def _refuse_in_workspace(user: KubeconfigEntry, env: Mapping[str, str]) -> None:
     """Raise InputError if the kubeconfig is in the CI workspace: its author could choose a program to run."""
     if is_below(str(user.origin.absolute()), find_named_workspaces(env)):
         raise user.make_error(
-            "a kubeconfig in the job's workspace must not name a program to run (exec, auth-provider)",
-            fix="write the kubeconfig to a folder outside of the checkout, such as RUNNER_TEMP or $HOME/.kube",
+            "a kubeconfig in the job's workspace must not name a program to run (exec, auth-provider)", fix=_ELSEWHERE
+        )
+
+
+def _check_token_file(user: KubeconfigEntry, env: Mapping[str, str]) -> None:
+    """Raise InputError if a kubeconfig in the CI workspace would send a file of the runner to its server."""
+    file, workspaces = user.read_path("tokenFile"), find_named_workspaces(env)
+    if file is None or not is_below(str(user.origin.absolute()), workspaces):
+        return
+    if not is_below(os.path.realpath(file), workspaces):
+        raise user.make_error(
+            "a kubeconfig in the job's workspace must not name a tokenFile outside of it", fix=_ELSEWHERE
         )
 
 

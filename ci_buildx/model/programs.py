@@ -14,8 +14,17 @@ from typing import IO
 from ci_buildx.model import debug
 
 _LOG = debug.get_log("model")
-_WORKSPACES = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")
-"""Variables that name the checkout in GitHub and GitLab."""
+_WORKSPACES = {
+    "KUBE_BUILDER_CHECKOUT": "",
+    "GITHUB_WORKSPACE": "",
+    "CI_PROJECT_DIR": "",
+    "WORKSPACE": "JENKINS_URL",
+    "BUILDKITE_BUILD_CHECKOUT_PATH": "",
+    "BUILD_SOURCESDIRECTORY": "",
+    "CIRCLE_WORKING_DIRECTORY": "",
+    "BITBUCKET_CLONE_DIR": "",
+}
+"""Variables of CI systems that name the checkout; a variable with a common name counts only beside another one."""
 MOST_OUTPUT = 1 << 20
 """Limit for the output of a program, in bytes."""
 _COMPLAINTS = 16 << 10
@@ -35,12 +44,13 @@ _OPTIONS = ("NODE_OPTIONS", "PERL5OPT", "RUBYOPT")
 def find_program(name: str, env: Mapping[str, str], *, avoid: tuple[Path, ...] = ()) -> str | None:
     """Return the path of the program ``name``, or None if no folder of :func:`make_safe_path` has it.
 
-    A ``name`` with a slash is not looked up: an absolute path is returned if it is executable, a relative one never.
+    A ``name`` with a slash is not looked up: a relative path is never returned. A program inside of a workspace that
+    the CI system names, or of ``avoid``, does not count, nor does a link to one.
     """
-    if "/" in name:
-        return name if name.startswith("/") and _is_executable(name) else None
+    roots = (*find_named_workspaces(env), *map(_resolve, avoid))
+    folders = [name] if "/" in name else [f"{folder}/{name}" for folder in list_safe_folders(env, avoid=avoid)]
     return next(
-        (path for folder in list_safe_folders(env, avoid=avoid) if _is_executable(path := f"{folder}/{name}")), None
+        (path for path in folders if path.startswith("/") and _is_executable(path) and not is_below(path, roots)), None
     )
 
 
@@ -54,14 +64,29 @@ def list_safe_folders(env: Mapping[str, str], *, avoid: tuple[Path, ...] = ()) -
 
     An empty entry means the current directory, so it is dropped like a relative one.
     """
-    roots = (*find_workspaces(env), *(path.resolve() for path in avoid))
+    roots = _list_roots(env, avoid)
     folders = env.get("PATH", os.defpath).split(os.pathsep)
     return [folder for folder in folders if folder.startswith("/") and not is_below(folder, roots)]
 
 
-def is_outside(path: str, env: Mapping[str, str]) -> bool:
-    """Return whether ``path`` is absolute and outside of every workspace."""
-    return path.startswith("/") and not is_below(path, find_workspaces(env))
+def is_outside(path: str, env: Mapping[str, str], *, avoid: tuple[Path, ...] = ()) -> bool:
+    """Return whether ``path`` is absolute and outside of every workspace and of ``avoid``."""
+    return path.startswith("/") and not is_below(path, _list_roots(env, avoid))
+
+
+def find_escape(path: Path, env: Mapping[str, str]) -> Path | None:
+    """Return where an absolute path leads if it is written as one in the CI job's workspace but links lead out of it.
+
+    Returns None for all other paths. The author of the checkout chooses its links.
+    """
+    roots = find_named_workspaces(env)
+    if not roots or "\0" in str(path):
+        return None
+    resolved = _resolve(path)
+    if any(resolved.is_relative_to(root) for root in roots):
+        return None
+    above = (_resolve(parent) for parent in Path(os.path.normpath(path)).parents)
+    return resolved if any(parent.is_relative_to(root) for parent in above for root in roots) else None
 
 
 def make_environment(env: Mapping[str, str]) -> dict[str, str]:
@@ -174,7 +199,9 @@ def read_beginning(stream: IO[bytes], into: list[bytes]) -> None:
 
 def find_named_workspaces(env: Mapping[str, str]) -> tuple[Path, ...]:
     """Return the workspaces that the CI system's variables name."""
-    return tuple(Path(env[name]).resolve() for name in _WORKSPACES if env.get(name, "").startswith("/"))
+    named = (env.get(name, "") for name, sign in _WORKSPACES.items() if not sign or env.get(sign))
+    found = (Path(path).expanduser().resolve() for path in named if path.startswith(("/", "~")))
+    return tuple(path for path in found if path != Path("/"))
 
 
 def find_checkout(folder: Path) -> Path | None:
@@ -201,11 +228,20 @@ def find_workspaces(env: Mapping[str, str]) -> tuple[Path, ...]:
     return tuple(path for path in dict.fromkeys(named) if path != Path("/"))
 
 
+def _list_roots(env: Mapping[str, str], avoid: tuple[Path, ...]) -> tuple[Path, ...]:
+    return (*find_workspaces(env), *(path.resolve() for path in avoid))
+
+
 def is_below(path: str, roots: Iterable[Path]) -> bool:
     """Return whether ``path`` is one of the resolved ``roots`` or below one."""
     # Check the path as written and resolved: a link outside may lead in, and untrusted code may change a link inside.
-    written, resolved = Path(os.path.normpath(path)), Path(path).resolve()
+    written, resolved = Path(os.path.normpath(path)), _resolve(path)
     return any(written.is_relative_to(root) or resolved.is_relative_to(root) for root in roots)
+
+
+def _resolve(path: str | Path) -> Path:
+    """Return the path behind all links; ``Path.resolve`` raises RuntimeError for links in a circle."""
+    return Path(os.path.realpath(path))
 
 
 def _is_executable(path: str) -> bool:

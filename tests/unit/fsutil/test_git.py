@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 from pathlib import Path
@@ -83,6 +84,45 @@ def test_no_program_of_the_repository_is_run(planted: Repository, trap: Path) ->
     assert not sprung(trap)
 
 
+INCLUDES = {
+    "include.path": "[include]\npath = ../settings.inc\n",
+    "gitdir": '[includeIf "gitdir:**"]\npath = ../settings.inc\n',
+    "onbranch": '[includeIf "onbranch:**"]\npath = ../settings.inc\n',
+    "hasconfig": '[includeIf "hasconfig:remote.*.url:**"]\npath = ../settings.inc\n',
+    "worktree": "[core]\nrepositoryformatversion = 1\n[extensions]\nworktreeConfig = true\n",
+}
+"""Ways to keep settings outside of ``.git/config``."""
+
+
+@pytest.fixture(params=INCLUDES)
+def including(planted: Repository, trap: Path, request: pytest.FixtureRequest) -> Repository:
+    """The planted checkout, whose settings come from a file that the repository includes."""
+    planted.git("config", "--remove-section", "remote.origin")
+    config = planted.folder / ".git" / "config"
+    moved = planted.folder / (".git/config.worktree" if request.param == "worktree" else "settings.inc")
+    moved.write_text(config.read_text())
+    remote = f'[remote "origin"]\nurl = ext::{trap}\n'
+    config.write_text(f"[core]\nbare = false\n{remote}{INCLUDES[request.param]}")
+    return planted
+
+
+def test_included_settings_work(including: Repository, trap: Path) -> None:
+    subprocess.run(["git", "status"], cwd=including.folder, capture_output=True, check=False)
+    assert sprung(trap)
+
+
+def test_no_program_of_included_settings_is_run(including: Repository, trap: Path) -> None:
+    test_no_program_of_the_repository_is_run(including, trap)
+
+
+def test_settings_that_git_cannot_read_stop_it(planted: Repository, trap: Path) -> None:
+    with (planted.folder / ".git/config").open("a") as config:
+        config.write("[include]\npath = ~nobody-of-this-name/x\n")
+    with pytest.raises(GitFailed, match=r"git config failed: .* expand include path"):
+        Git(planted.folder).read("status")
+    assert not sprung(trap)
+
+
 def test_a_missing_object_is_not_fetched(planted: Repository, trap: Path) -> None:
     planted.git("config", "extensions.partialClone", "origin")
     planted.git("config", "remote.origin.promisor", "true")
@@ -106,6 +146,44 @@ def test_a_bare_repository_in_the_checkout_is_refused(tmp_path: Path, trap: Path
         commit_times.check_repository(inner, source="--context-mtime")
     assert caught.value.source == "--context-mtime"
     assert not sprung(trap)
+
+
+@pytest.fixture
+def old_git(tmp_path: Path) -> dict[str, str]:
+    """An environment with a git that does not know ``safe.bareRepository``, as before 2.38."""
+    program = tmp_path / "old" / "git"
+    program.parent.mkdir()
+    known = '[ "$word" = safe.bareRepository=explicit ] && word=core.unknown=true'
+    loop = f'for word; do {known}; set -- "$@" "$word"; shift; done'
+    program.write_text(f'#!/bin/sh\n{loop}\nexec {shutil.which("git")} "$@"\n')
+    program.chmod(0o755)
+    return {"PATH": f"{program.parent}:{os.environ['PATH']}"}
+
+
+@pytest.mark.parametrize("shape", ["plain", "commondir", "HEAD is a link to nothing", "beside an empty .git"])
+def test_a_bare_repository_is_refused_before_an_old_git_finds_it(
+    shape: str, tmp_path: Path, old_git: dict[str, str]
+) -> None:
+    outer = Repository(tmp_path / "checkout")
+    outer.write(a="a\n")
+    outer.commit()
+    inner = outer.folder / "context"
+    outer.git("init", "-q", "--bare", str(inner))
+    if shape == "commondir":
+        (outer.folder / "elsewhere").mkdir()
+        for name in ("objects", "refs", "config"):
+            (inner / name).rename(outer.folder / "elsewhere" / name)
+        (inner / "commondir").write_text("../elsewhere\n")
+    elif shape.startswith("HEAD"):
+        (inner / "HEAD").unlink()
+        (inner / "HEAD").symlink_to("refs/heads/main")
+    elif shape.startswith("beside"):
+        (inner / ".git").mkdir()
+    found = subprocess.run(["git", "rev-parse", "--git-dir"], cwd=inner, env=old_git, capture_output=True, check=True)
+    assert found.stdout == b".\n"
+    with pytest.raises(GitFailed, match="is itself a bare repository"):
+        Git(inner, old_git).read("rev-parse", "--git-dir")
+    assert Git(outer.folder, old_git).read_text("rev-parse", "--git-dir") == ".git"
 
 
 def test_submodules_are_not_entered(planted: Repository, trap: Path) -> None:
@@ -153,6 +231,27 @@ def test_the_users_configuration_counts_unless_it_is_in_the_checkout(
 
     assert told(tmp_path / "home") == "marked"
     assert told(planted.folder / "home") == ""
+
+
+def test_a_relative_home_is_none(planted: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here it is outside of the checkout; git runs in the checkout."""
+    monkeypatch.chdir(tmp_path)
+    (planted.folder / "home").mkdir()
+    (planted.folder / "home" / ".gitconfig").write_text("[user]\nname = marked\n")
+    git = Git(planted.folder, {"PATH": os.environ["PATH"], "HOME": "home"})
+    assert git.read_partly("config", "user.name", timeout=10) == ""
+
+
+def test_a_home_in_another_checkout_of_the_workspace_is_none(planted: Repository, tmp_path: Path) -> None:
+    home = tmp_path / "other" / "home"
+    home.mkdir(parents=True)
+    (home / ".gitconfig").write_text("[user]\nname = marked\n")
+    env = {"PATH": os.environ["PATH"], "HOME": str(home)}
+    assert Git(planted.folder, env).read_text("config", "user.name") == "marked"
+    assert (
+        Git(planted.folder, {**env, "CI_PROJECT_DIR": str(home.parent)}).read_partly("config", "user.name", timeout=10)
+        == ""
+    )
 
 
 def test_the_environment_does_not_configure_git(planted: Repository, trap: Path) -> None:

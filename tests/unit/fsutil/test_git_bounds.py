@@ -45,6 +45,13 @@ def test_a_command_that_does_not_end(program: Path, verb: str, monkeypatch: pyte
         git_that(program, "exec sleep 600").read(verb)
 
 
+def test_a_history_that_does_not_end(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read while git prints it."""
+    monkeypatch.setattr(git, "DEADLINE", 0.3)
+    with pytest.raises(GitFailed, match="git log did not end within 0 s"):
+        list(commit_times._read_commits(git_that(program, "exec sleep 600"), {b"a"}))
+
+
 def test_a_command_that_is_not_worth_waiting_for(program: Path) -> None:
     assert git_that(program, "exec sleep 600").read_partly("rev-parse", timeout=0.3) == ""
 

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from ci_buildx.build.context.origin import SYSTEMS, CiSystem
 from ci_buildx.errors import InputError
 from ci_buildx.kube import config
+from ci_buildx.kube.credentials import TokenFile
 from ci_buildx.model.programs import (
     TooMuchOutput,
+    find_escape,
     find_program,
     find_workspaces,
     list_safe_folders,
@@ -55,12 +58,38 @@ def test_a_link_into_the_checkout_does_not_count(workspace: Path, tmp_path: Path
     assert find_program("helper", {"PATH": str(tmp_path / "link")}) is None
 
 
-@pytest.mark.parametrize("variable", ["GITHUB_WORKSPACE", "CI_PROJECT_DIR"])
-def test_the_workspace_is_what_the_ci_system_says(variable: str, tmp_path: Path) -> None:
+def test_a_link_to_a_program_of_the_checkout_does_not_count(workspace: Path, tmp_path: Path) -> None:
+    """As an installation in editable mode leaves it in a folder of the PATH."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "helper").symlink_to(install(workspace / "bin"))
+    theirs = install(tmp_path / "theirs")
+    env = {"CI_PROJECT_DIR": str(workspace)}
+    assert find_program("helper", {**env, "PATH": f"{tmp_path}/bin"}) is None
+    assert find_program("helper", {**env, "PATH": f"{tmp_path}/bin:{theirs.parent}"}) == str(theirs)
+    # Outside of CI, the link is the user's.
+    assert find_program("helper", {"PATH": f"{tmp_path}/bin"}) == str(tmp_path / "bin" / "helper")
+
+
+def test_links_in_a_circle_are_no_folders(tmp_path: Path) -> None:
+    theirs, circle = install(tmp_path / "theirs"), tmp_path / "circle"
+    circle.symlink_to(circle)
+    assert find_program("helper", {"PATH": f"{circle}:{circle}/bin:{theirs.parent}"}) == str(theirs)
+    assert find_escape(circle, {"CI_PROJECT_DIR": str(tmp_path)}) is None
+
+
+@pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.name)
+def test_the_workspace_is_what_the_ci_system_says(system: CiSystem, tmp_path: Path) -> None:
     program = install(tmp_path / "bin")
     env = {"PATH": str(program.parent)}
     assert find_program("helper", env) == str(program)
-    assert find_program("helper", {**env, variable: str(tmp_path)}) is None
+    signs = dict.fromkeys(system.signs, "x")
+    for variable in system.checkout:
+        assert find_program("helper", {**env, **signs, variable: str(tmp_path)}) is None
+
+
+def test_a_variable_of_a_common_name_is_no_workspace_outside_of_its_system(tmp_path: Path) -> None:
+    program = install(tmp_path / "bin")
+    assert find_program("helper", {"PATH": str(program.parent), "WORKSPACE": str(tmp_path)}) == str(program)
 
 
 def test_a_home_in_git_is_the_users_own(workspace: Path) -> None:
@@ -72,6 +101,31 @@ def test_an_absolute_name_is_not_looked_up(tmp_path: Path) -> None:
     program = install(tmp_path)
     assert find_program(str(program), {"PATH": ""}) == str(program)
     assert find_program("./helper", {"PATH": str(tmp_path)}) is None
+
+
+def test_an_absolute_name_in_the_checkout_does_not_count(workspace: Path, tmp_path: Path) -> None:
+    program = install(workspace / "bin")
+    (tmp_path / "link").symlink_to(program)
+    for name in (program, tmp_path / "link"):
+        assert find_program(str(name), {"GITHUB_WORKSPACE": str(workspace)}) is None
+        assert find_program(str(name), {}) == str(name)
+
+
+def test_where_a_path_of_the_workspace_leads(tmp_path: Path) -> None:
+    workspace, secret = tmp_path / "real" / "work", tmp_path / "secret"
+    workspace.mkdir(parents=True)
+    secret.mkdir()
+    (tmp_path / "work").symlink_to(workspace)
+    for name, target in {"out": secret, "in": workspace / "src", "back": tmp_path / "work" / "src"}.items():
+        (workspace / name).symlink_to(target)
+    for written in (workspace, tmp_path / "work"):
+        env = {"GITHUB_WORKSPACE": str(written)}
+        assert find_escape(workspace / "out", env) == secret
+        assert find_escape(tmp_path / "work" / "out" / "new" / "file", env) == secret / "new" / "file"
+        assert find_escape(workspace / "src" / ".." / "out", env) == secret
+        for harmless in (workspace / "in", workspace / "back", workspace / "src", workspace / ".." / "x", secret):
+            assert find_escape(harmless, env) is None
+    assert find_escape(workspace / "out", {}) is None
 
 
 def test_programs_are_not_told_inputs(workspace: Path) -> None:
@@ -123,9 +177,15 @@ def test_an_auth_providers_program_is_not_the_checkouts(workspace: Path, tmp_pat
     config.load_cluster(settings, env={"PATH": str(install(tmp_path / "bin").parent)})
 
 
+@pytest.mark.parametrize("place", ["itself", "a link to it", "a link in it"])
 @pytest.mark.parametrize("way", ["exec", "auth-provider"])
-def test_a_kubeconfig_of_the_checkout_names_no_program(way: str, tmp_path: Path) -> None:
-    file = tmp_path / "kubeconfig"
+def test_a_kubeconfig_of_the_checkout_names_no_program(way: str, place: str, tmp_path: Path) -> None:
+    """A link in the checkout counts, too: a relative program would be the checkout's."""
+    inner = tmp_path / "checkout"
+    inner.mkdir()
+    (tmp_path / "link").symlink_to(inner / "kubeconfig")
+    (inner / "link").symlink_to(tmp_path / "kubeconfig")
+    file = {"a link to it": tmp_path / "link", "a link in it": inner / "link"}.get(place, inner / "kubeconfig")
     body = (
         '{"apiVersion": "client.authentication.k8s.io/v1", "command": "sh", "args": ["-c", "exit"]}'
         if way == "exec"
@@ -139,7 +199,33 @@ def test_a_kubeconfig_of_the_checkout_names_no_program(way: str, tmp_path: Path)
     settings = ClusterSettings(kubeconfig=(file,))
     config.load_cluster(settings, env={"PATH": "/usr/bin"})
     with pytest.raises(InputError, match="must not name a program to run"):
-        config.load_cluster(settings, env={"PATH": "/usr/bin", "GITHUB_WORKSPACE": str(tmp_path)})
+        config.load_cluster(settings, env={"PATH": "/usr/bin", "GITHUB_WORKSPACE": str(inner)})
+
+
+def test_a_kubeconfig_of_the_checkout_sends_no_file_of_the_runner(tmp_path: Path) -> None:
+    """Its author chooses the server."""
+    inner = tmp_path / "checkout"
+    inner.mkdir()
+    (inner / "link").symlink_to(tmp_path / "secret")
+    for place in (tmp_path / "secret", inner / "token"):
+        place.write_text("hunter2")
+
+    def load(folder: Path, token: str) -> object:
+        file = folder / "kubeconfig"
+        file.write_text(
+            '{"current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],'
+            '"clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],'
+            f'"users": [{{"name": "u", "user": {{"tokenFile": "{token}"}}}}]}}'
+        )
+        env = {"GITHUB_WORKSPACE": str(inner)}
+        return config.load_cluster(ClusterSettings(kubeconfig=(file,)), env=env).credentials
+
+    for token in (str(tmp_path / "secret"), "../secret", "link"):
+        with pytest.raises(InputError, match="must not name a tokenFile outside of it") as caught:
+            load(inner, token)
+        assert "hunter2" not in str(caught.value)
+    assert isinstance(load(inner, "token"), TokenFile)
+    assert isinstance(load(tmp_path, "secret"), TokenFile)
 
 
 def script(folder: Path, text: str) -> tuple[str, ...]:
