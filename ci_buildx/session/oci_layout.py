@@ -63,10 +63,16 @@ class OciLayout:
         return BlobIngest(self, algorithm)
 
     def place(self, partial: Path, digest: str) -> None:
-        """Rename a complete blob to its final path."""
+        """Rename a complete blob to its final path. Raises LayoutRefusal if a link leads that out of the layout."""
         path = self._make_path(digest)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self.make_folder(path.parent)
         partial.replace(path)
+
+    def make_folder(self, path: Path) -> None:
+        """Create a folder of the layout. Raises LayoutRefusal if a link of a stranger leads out of the layout."""
+        if not path.resolve().is_relative_to(self.folder.resolve()):
+            raise LayoutRefusal(GrpcStatus.FAILED_PRECONDITION, f"{path} leads out of {self.folder} by a symbolic link")
+        path.mkdir(parents=True, exist_ok=True)
 
     def _make_path(self, digest: str) -> Path:
         return self.folder.joinpath("blobs", *_split_digest(digest))
@@ -83,7 +89,7 @@ class BlobIngest:
         self.offset = 0
 
     def __enter__(self) -> Self:
-        self._place.parent.mkdir(parents=True, exist_ok=True)
+        self._layout.make_folder(self._place.parent)
         self._stream = scratch.open_partial(self._place)
         self._partial = Path(self._stream.name)
         return self

@@ -239,7 +239,7 @@ def _make_builder(given: RawValues) -> BuilderSettings:
         from ci_buildx.settings.buildkitd import read_registry_files
 
         named = "buildkitd-config" if given.read_text("buildkitd-config") else "buildkitd-config-inline"
-        files = read_registry_files(config, source=given.find_source(named), cwd=given.cwd)
+        files = read_registry_files(config, source=given.find_source(named), cwd=given.cwd, env=given.env)
         builder = replace(builder, buildkitd_config=config, registry_files=files)
     if flags := given.read_text("buildkitd-flags"):
         from ci_buildx.settings.buildkitd import parse_flags
@@ -259,7 +259,7 @@ def _read_buildkitd_config(given: RawValues) -> str:
 
     if text:
         return check_config(text, name="the text", source=given.find_source("buildkitd-config-inline"))
-    return read_config(file, source=given.find_source("buildkitd-config"), cwd=given.cwd)
+    return read_config(file, source=given.find_source("buildkitd-config"), cwd=given.cwd, env=given.env)
 
 
 def _read_builder_name(given: RawValues) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ci_buildx.errors import InputError
 from ci_buildx.model import reference
+from ci_buildx.settings.contexts import refuse_escape
 from ci_buildx.settings.names import suggest_name
 from ci_buildx.settings.syntax import join_fields, read_boolean, require_boolean, split_fields, split_pairs
 from ci_buildx.settings.values import TypedAttributes
@@ -102,14 +103,14 @@ STDOUT = "-"
 
 
 def parse_outputs(
-    texts: Iterable[str], *, source: str, cwd: Path, may_delete: bool = False
+    texts: Iterable[str], *, source: str, cwd: Path, env: Mapping[str, str], may_delete: bool = False
 ) -> tuple[TypedAttributes, ...]:
     """Parse outputs; ``-`` alone is a tar to stdout, a path alone a local folder. Only one may go to stdout.
 
     ``may_delete`` lets ``mode=delete`` clear any folder, not only those inside the working directory. Raises
     InputError.
     """
-    outputs = tuple(_parse_output(text, source, cwd) for text in texts if text)
+    outputs = tuple(_place_output(_parse_output(text, source), source, cwd, env) for text in texts if text)
     for output in outputs:
         if output.get("mode") == "delete" and not may_delete:
             _check_delete(output, source, cwd)
@@ -118,12 +119,12 @@ def parse_outputs(
     return outputs
 
 
-def _parse_output(text: str, source: str, cwd: Path) -> TypedAttributes:
+def _parse_output(text: str, source: str) -> TypedAttributes:
     fields = _split_fields(text, source)
     if text == STDOUT:
         return TypedAttributes(type="tar", attrs=(("dest", STDOUT),))
     if fields == [text] and "=" not in text.partition("/")[0]:
-        return _place_output(TypedAttributes(type="local", attrs=(("dest", text),)), source, cwd)
+        return TypedAttributes(type="local", attrs=(("dest", text),))
     output = _parse_typed(text, source)
     if output.type not in OUTPUT_TYPES:
         raise InputError(
@@ -135,7 +136,7 @@ def _parse_output(text: str, source: str, cwd: Path) -> TypedAttributes:
     from ci_buildx.settings.attribute_table import check_output
 
     check_output(output, source=source)
-    return _place_output(output, source, cwd)
+    return output
 
 
 def _check_delete(output: TypedAttributes, source: str, cwd: Path) -> None:
@@ -149,7 +150,7 @@ def _check_delete(output: TypedAttributes, source: str, cwd: Path) -> None:
         raise InputError(message, source=source, fix=f"name a folder inside it, or add --allow {LOCAL_DELETE}")
 
 
-def _place_output(output: TypedAttributes, source: str, cwd: Path) -> TypedAttributes:
+def _place_output(output: TypedAttributes, source: str, cwd: Path, env: Mapping[str, str]) -> TypedAttributes:
     """Check the destination of the result: a folder, a file, stdout or none, depending on the type."""
     if output.type in ("image", "registry", "cacheonly"):
         return output
@@ -164,7 +165,8 @@ def _place_output(output: TypedAttributes, source: str, cwd: Path) -> TypedAttri
     if not dest or dest == STDOUT:
         return _add_attribute(output, "dest", STDOUT)
     # If files may be deleted, a symlink that is changed later must not lead elsewhere.
-    path = (cwd / dest).resolve() if output.get("mode") == "delete" else cwd / dest
+    path = refuse_escape(cwd / dest, source=source, env=env)
+    path = path.resolve() if output.get("mode") == "delete" else path
     if folder and path.exists() and not path.is_dir():
         raise InputError(f"destination {dest!r} is not a folder", source=source)
     if not folder and path.is_dir():
@@ -172,7 +174,9 @@ def _place_output(output: TypedAttributes, source: str, cwd: Path) -> TypedAttri
     return _add_attribute(output, "dest", str(path))
 
 
-def parse_cache_from(texts: Iterable[str], *, source: str, cwd: Path) -> tuple[TypedAttributes, ...]:
+def parse_cache_from(
+    texts: Iterable[str], *, source: str, cwd: Path, env: Mapping[str, str]
+) -> tuple[TypedAttributes, ...]:
     """Parse cache imports; a reference alone is ``type=registry``.
 
     A local cache may be missing, as on the first run. Raises InputError.
@@ -183,10 +187,12 @@ def parse_cache_from(texts: Iterable[str], *, source: str, cwd: Path) -> tuple[T
 
         for cache in imports:
             check_import(cache, source=source)
-    return tuple(_place_cache(cache, "src", source, cwd) for cache in imports)
+    return tuple(_place_cache(cache, "src", source, cwd, env) for cache in imports)
 
 
-def parse_cache_to(texts: Iterable[str], *, source: str, cwd: Path) -> tuple[TypedAttributes, ...]:
+def parse_cache_to(
+    texts: Iterable[str], *, source: str, cwd: Path, env: Mapping[str, str]
+) -> tuple[TypedAttributes, ...]:
     """Parse cache exports; a reference alone is ``type=registry``. Raises InputError."""
     exports = [cache for text in texts for cache in _parse_caches(text, source)]
     if exports:
@@ -194,7 +200,7 @@ def parse_cache_to(texts: Iterable[str], *, source: str, cwd: Path) -> tuple[Typ
 
         for cache in exports:
             check_export(cache, source=source)
-    return tuple(_place_cache(cache, "dest", source, cwd) for cache in exports)
+    return tuple(_place_cache(cache, "dest", source, cwd, env) for cache in exports)
 
 
 def _parse_caches(text: str, source: str) -> list[TypedAttributes]:
@@ -209,7 +215,9 @@ def _parse_caches(text: str, source: str) -> list[TypedAttributes]:
     return [cache]
 
 
-def _place_cache(cache: TypedAttributes, folder: str, source: str, cwd: Path) -> TypedAttributes:
+def _place_cache(
+    cache: TypedAttributes, folder: str, source: str, cwd: Path, env: Mapping[str, str]
+) -> TypedAttributes:
     if cache.type == "registry":
         _check_reference(cache.get("ref"), source)
     if cache.type != "local":
@@ -217,7 +225,7 @@ def _place_cache(cache: TypedAttributes, folder: str, source: str, cwd: Path) ->
     path = cache.get(folder)
     if not path:
         raise InputError("cache type=local needs a folder", source=source, fix=f"add {folder}=FOLDER")
-    return _add_attribute(cache, folder, str(cwd / path))
+    return _add_attribute(cache, folder, str(refuse_escape(cwd / path, source=source, env=env)))
 
 
 def _check_reference(text: str, source: str) -> None:

@@ -19,7 +19,13 @@ from ci_buildx.settings.attributes import (
     parse_provenance,
     parse_sbom,
 )
-from ci_buildx.settings.contexts import find_dockerfile, is_git_by_ssh, parse_context, parse_named_contexts
+from ci_buildx.settings.contexts import (
+    find_dockerfile,
+    is_git_by_ssh,
+    parse_context,
+    parse_named_contexts,
+    refuse_escape,
+)
 from ci_buildx.settings.pairs import parse_annotations, parse_build_args, parse_labels, parse_tags
 from ci_buildx.settings.platforms import parse_platforms
 from ci_buildx.settings.raw_values import RawValues
@@ -49,11 +55,16 @@ _OF_STEPS = ("network", "add-hosts", "shm-size", "ulimit", "cgroup-parent", "res
 def make_build_settings(given: RawValues) -> BuildSettings:
     """Check the options of a build and return its settings. Raises InputError."""
     env, cwd, source = given.env, given.cwd, given.find_source
-    context = parse_context(given.read_text("context") or options.CONTEXT.default, source=source("context"), cwd=cwd)
+    context = parse_context(
+        given.read_text("context") or options.CONTEXT.default, source=source("context"), cwd=cwd, env=env
+    )
     file = given.read_text("file")
-    dockerfile = find_dockerfile(file, context=context, source=source("file" if file else "context"), cwd=cwd)
+    named = source("file" if file else "context")
+    dockerfile = find_dockerfile(file, context=context, source=named, cwd=cwd, env=env)
     policy_disabled = _check_policy(given, dockerfile.path)
-    contexts = parse_named_contexts(given.read_texts("build-contexts"), source=source("build-contexts"), cwd=cwd)
+    contexts = parse_named_contexts(
+        given.read_texts("build-contexts"), source=source("build-contexts"), cwd=cwd, env=env
+    )
     attestations = parse_attestations(given.read_texts("attests"), source=source("attests"))
     provenance = parse_provenance(given.read_text("provenance"), source=source("provenance"), env=env)
     sbom = parse_sbom(given.read_text("sbom"), source=source("sbom"))
@@ -77,8 +88,8 @@ def make_build_settings(given: RawValues) -> BuildSettings:
         no_cache=given.switch("no-cache"),
         no_cache_filter=tuple(given.read_texts("no-cache-filters")),
         pull=given.switch("pull"),
-        cache_from=parse_cache_from(given.read_texts("cache-from"), source=source("cache-from"), cwd=cwd),
-        cache_to=parse_cache_to(given.read_texts("cache-to"), source=source("cache-to"), cwd=cwd),
+        cache_from=parse_cache_from(given.read_texts("cache-from"), source=source("cache-from"), cwd=cwd, env=env),
+        cache_to=parse_cache_to(given.read_texts("cache-to"), source=source("cache-to"), cwd=cwd, env=env),
         outputs=outputs,
         oci_artifact=not is_switched_on(NO_OCI_ARTIFACT, given.env),
         provenance=attestations.pop(PROVENANCE, provenance),
@@ -161,7 +172,9 @@ def _read_entitlements(given: RawValues, wanted: SandboxSettings) -> tuple[str, 
 def _read_outputs(given: RawValues, *, may_delete: bool) -> tuple[TypedAttributes, ...]:
     """Parse the outputs; ``--load`` adds a docker output if there is none (buildx 0.38.2 ``commands/build.go``)."""
     source = given.find_source("outputs")
-    outputs = parse_outputs(given.read_texts("outputs"), source=source, cwd=given.cwd, may_delete=may_delete)
+    outputs = parse_outputs(
+        given.read_texts("outputs"), source=source, cwd=given.cwd, env=given.env, may_delete=may_delete
+    )
     if given.switch("load") and not any(map(_is_docker_load, outputs)):
         return (*outputs, TypedAttributes(type="docker"))
     return outputs
@@ -187,6 +200,7 @@ def _read_source_policy(given: RawValues) -> SourcePolicy | None:
         return None
     from ci_buildx.settings import policies
 
+    refuse_escape(given.cwd / name, source=SOURCE_POLICY, env=given.env)
     return policies.read_policy(name, cwd=given.cwd)
 
 

@@ -8,28 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ci_buildx.errors import InputError
 from ci_buildx.model import secret
 from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.builder import RegistryFiles, RegistryKeyPair
+from ci_buildx.settings.contexts import refuse_escape
+
+if TYPE_CHECKING:
+    from ci_buildx.settings.driver_opts.outside import ExternalInputs
 
 _POSITION = compile_lazily(r"\s*\(at line (?P<line>\d+), column (?P<column>\d+)\)")
 
 
-def read_config(text: str, *, source: str, cwd: Path) -> str:
+def read_config(text: str, *, source: str, cwd: Path, env: Mapping[str, str]) -> str:
     """Read a ``buildkitd.toml`` and check its syntax; errors locate the problem as ``file:line:column``.
 
     Returns the text unchanged. Raises InputError if the file cannot be read or is not valid TOML.
     """
-    try:
-        config = (cwd / text).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InputError(f"cannot read {text!r}: {reason}", source=source) from error
-    return check_config(config, name=text, source=source)
+    from ci_buildx.settings.driver_opts.outside import ExternalInputs
+
+    return check_config(ExternalInputs(env=env, cwd=cwd).read(text, source=source), name=text, source=source)
 
 
 def check_config(config: str, *, name: str, source: str) -> str:
@@ -72,7 +73,7 @@ def parse_flags(text: str, *, source: str) -> tuple[str, ...]:
 _FIX = "name a file of this machine: it is copied into the builder"
 
 
-def read_registry_files(config: str, *, source: str, cwd: Path) -> tuple[RegistryFiles, ...]:
+def read_registry_files(config: str, *, source: str, cwd: Path, env: Mapping[str, str]) -> tuple[RegistryFiles, ...]:
     """Read the files of ``ca`` and ``keypair`` of each registry.
 
     Raises InputError for a file that is missing or holds no PEM, and for a key that does not match its certificate.
@@ -81,13 +82,16 @@ def read_registry_files(config: str, *, source: str, cwd: Path) -> tuple[Registr
         return ()
     import tomllib
 
+    from ci_buildx.settings.driver_opts.outside import ExternalInputs
+
     section = tomllib.loads(config).get("registry")
     hosts = section.items() if isinstance(section, dict) else ()
-    found = (_read_files(host, options, source, cwd) for host, options in hosts if isinstance(options, dict))
+    files = ExternalInputs(env=env, cwd=cwd)
+    found = (_read_files(host, options, source, files) for host, options in hosts if isinstance(options, dict))
     return tuple(one for one in found if one.authorities or one.keypairs)
 
 
-def _read_files(host: str, options: Mapping[str, Any], source: str, cwd: Path) -> RegistryFiles:
+def _read_files(host: str, options: Mapping[str, Any], source: str, files: ExternalInputs) -> RegistryFiles:
     place = f'{source}: [registry."{host}"]'
     authorities, keypairs = options.get("ca", []), options.get("keypair", [])
     if not isinstance(authorities, list) or not all(isinstance(file, str) for file in authorities):
@@ -98,16 +102,16 @@ def _read_files(host: str, options: Mapping[str, Any], source: str, cwd: Path) -
         )
     return RegistryFiles(
         host=host,
-        authorities=tuple(_read_authority(file, f"{place} ca", cwd) for file in authorities),
-        keypairs=tuple(_read_pair(pair, f"{place} keypair", cwd) for pair in keypairs),
+        authorities=tuple(_read_authority(file, f"{place} ca", files) for file in authorities),
+        keypairs=tuple(_read_pair(pair, f"{place} keypair", files) for pair in keypairs),
     )
 
 
-def _read_pair(pair: Mapping[str, str], source: str, cwd: Path) -> RegistryKeyPair:
+def _read_pair(pair: Mapping[str, str], source: str, files: ExternalInputs) -> RegistryKeyPair:
     """Read a client certificate and its key; reject keys that do not match, which buildkitd could not use either."""
     import ssl
 
-    certificate, key = _read_text(pair["cert"], source, cwd), Secret(_read_text(pair["key"], source, cwd))
+    certificate, key = _read_text(pair["cert"], source, files), Secret(_read_text(pair["key"], source, files))
     with secret.open_private_file(certificate.encode() + b"\n" + key.reveal()) as name:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(name, password="")
@@ -122,16 +126,15 @@ def _is_pair(pair: object) -> bool:
     return isinstance(pair, dict) and isinstance(pair.get("key"), str) and isinstance(pair.get("cert"), str)
 
 
-def _read_authority(file: str, source: str, cwd: Path) -> str:
-    from ci_buildx.settings.driver_opts.outside import ExternalInputs
-
-    _read_text(file, source, cwd)
-    return ExternalInputs(env={}, cwd=cwd).read_certificates([file], source=source)
+def _read_authority(file: str, source: str, files: ExternalInputs) -> str:
+    _read_text(file, source, files)
+    return files.read_certificates([file], source=source)
 
 
-def _read_text(file: str, source: str, cwd: Path) -> str:
+def _read_text(file: str, source: str, files: ExternalInputs) -> str:
+    path = refuse_escape(files.cwd / file, source=source, env=files.env)
     try:
-        text = (cwd / file).read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is not text"
         raise InputError(f"cannot read {file!r}: {reason}", source=source, fix=_FIX) from error

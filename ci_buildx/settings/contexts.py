@@ -7,12 +7,13 @@ The rules for remote locations are those of buildx 0.38.2 (``build/opt.go``, ``u
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ci_buildx.errors import InputError
 from ci_buildx.model import reference
 from ci_buildx.model.lazy import compile_lazily
+from ci_buildx.model.programs import find_escape
 from ci_buildx.model.record import dataclass
 from ci_buildx.settings.names import find_nearest
 from ci_buildx.settings.values import ImageLayout, NamedContext
@@ -44,7 +45,19 @@ class DockerfileLocation:
     origin: str = ""
 
 
-def parse_context(text: str, *, source: str, cwd: Path) -> Path | str:
+def refuse_escape(path: Path, *, source: str, env: Mapping[str, str]) -> Path:
+    """Return a path that the job reads or writes, unless links lead it out of the CI job's workspace.
+
+    The author of the checkout could otherwise have the job send or overwrite files of the runner. Raises InputError.
+    """
+    target = find_escape(path, env)
+    if target is None:
+        return path
+    message = f"{str(path)!r} leads out of the job's workspace by a symbolic link, to {str(target)!r}"
+    raise InputError(message, source=source, fix="name that path itself, or remove the link")
+
+
+def parse_context(text: str, *, source: str, cwd: Path, env: Mapping[str, str]) -> Path | str:
     """Parse a context: an existing folder (returned as absolute path), a URL as typed, or ``-`` for standard input.
 
     Raises InputError with a suggestion for anything else.
@@ -53,7 +66,7 @@ def parse_context(text: str, *, source: str, cwd: Path) -> Path | str:
         return text
     path = cwd / text
     if _is_dir(path):
-        return path
+        return refuse_escape(path, source=source, env=env)
     if is_remote(text):
         return text
     if scheme := _SCHEME.match(text):
@@ -98,7 +111,9 @@ def is_git_by_ssh(text: str) -> bool:
     return scheme["scheme"].lower() == "ssh" if scheme else _SCP.fullmatch(text) is not None
 
 
-def parse_named_contexts(texts: Iterable[str], *, source: str, cwd: Path) -> tuple[NamedContext, ...]:
+def parse_named_contexts(
+    texts: Iterable[str], *, source: str, cwd: Path, env: Mapping[str, str]
+) -> tuple[NamedContext, ...]:
     """Parse ``name=folder``, ``name=docker-image://…``, ``name=oci-layout://…`` or ``name=URL``.
 
     The last entry of a name wins. Names are references, normalised without the tag ``latest`` (buildx 0.38.2
@@ -113,18 +128,18 @@ def parse_named_contexts(texts: Iterable[str], *, source: str, cwd: Path) -> tup
             name = reference.parse_reference(key).familiar.removesuffix(":latest")
         except ValueError as error:
             raise InputError(f"invalid context name {key!r}: {error}", source=source) from error
-        named[name] = NamedContext(name=name, location=_parse_location(name, value, source, cwd))
+        named[name] = NamedContext(name=name, location=_parse_location(name, value, source, cwd, env))
     return tuple(named.values())
 
 
-def _parse_layout(name: str, text: str, source: str, cwd: Path) -> ImageLayout:
+def _parse_layout(name: str, text: str, source: str, cwd: Path, env: Mapping[str, str]) -> ImageLayout:
     """Parse ``FOLDER[:TAG][@DIGEST]`` (buildx 0.38.2 ``util/ocilayout``).
 
     A malformed tag or digest counts as part of the folder's name.
     """
     match = _OF_LAYOUT.fullmatch(text)
     assert match is not None
-    folder = cwd / match["folder"]
+    folder = refuse_escape(cwd / match["folder"], source=source, env=env)
     if not _is_file(folder / _LAYOUT_INDEX):
         raise InputError(
             f"context {name!r}: {match['folder']!r} is no OCI image layout: it has no {_LAYOUT_INDEX}",
@@ -135,7 +150,7 @@ def _parse_layout(name: str, text: str, source: str, cwd: Path) -> ImageLayout:
     return ImageLayout(folder=folder, tag=tag if tag or digest else reference.DEFAULT_TAG, digest=digest)
 
 
-def _parse_location(name: str, text: str, source: str, cwd: Path) -> Path | ImageLayout | str:
+def _parse_location(name: str, text: str, source: str, cwd: Path, env: Mapping[str, str]) -> Path | ImageLayout | str:
     if text.startswith(_IMAGE):
         image = text.removeprefix(_IMAGE)
         try:
@@ -144,7 +159,7 @@ def _parse_location(name: str, text: str, source: str, cwd: Path) -> Path | Imag
             raise InputError(f"context {name!r}: invalid image {image!r}: {error}", source=source) from error
         return text
     if text.startswith(_LAYOUT):
-        return _parse_layout(name, text.removeprefix(_LAYOUT), source, cwd)
+        return _parse_layout(name, text.removeprefix(_LAYOUT), source, cwd, env)
     if text.startswith("target:"):
         raise InputError(
             f"context {name!r}: another target's result is known to docker buildx bake only",
@@ -153,10 +168,12 @@ def _parse_location(name: str, text: str, source: str, cwd: Path) -> Path | Imag
         )
     if text == STDIN:
         raise InputError(f"context {name!r}: standard input can only be the context itself", source=source)
-    return parse_context(text, source=source, cwd=cwd)
+    return parse_context(text, source=source, cwd=cwd, env=env)
 
 
-def find_dockerfile(text: str, *, context: Path | str, source: str, cwd: Path) -> DockerfileLocation:
+def find_dockerfile(
+    text: str, *, context: Path | str, source: str, cwd: Path, env: Mapping[str, str]
+) -> DockerfileLocation:
     """Find the Dockerfile: ``text`` relative to ``cwd``, by default ``Dockerfile`` or ``dockerfile`` in the context.
 
     With a remote context, or an archive from standard input, BuildKit looks up a relative name there. Raises InputError
@@ -171,7 +188,7 @@ def find_dockerfile(text: str, *, context: Path | str, source: str, cwd: Path) -
     wanted = cwd / text if text else Path(context) / DOCKERFILE
     found = _resolve_existing(wanted)
     if found:
-        return DockerfileLocation(path=found, name=found.name)
+        return DockerfileLocation(path=refuse_escape(found, source=source, env=env), name=found.name)
     shown = text or str(wanted.relative_to(cwd) if wanted.is_relative_to(cwd) else wanted)
     raise InputError(
         f"Dockerfile {shown!r} is a folder" if _is_dir(wanted) else f"Dockerfile {shown!r} does not exist",

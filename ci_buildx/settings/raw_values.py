@@ -13,6 +13,7 @@ from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.model.plaintext import describe_pasted
 from ci_buildx.model.record import dataclass, field, replace
 from ci_buildx.settings import options
+from ci_buildx.settings.contexts import refuse_escape
 from ci_buildx.settings.names import suggest_name
 from ci_buildx.settings.option import Option, OptionKind, Reading
 from ci_buildx.settings.syntax import join_fields, require_boolean, split_lines, split_records
@@ -128,7 +129,7 @@ class RawValues:
         text = self.read_text(name)
         if not text:
             return None
-        path = self.cwd / text
+        path = refuse_escape(self.cwd / text, source=self.find_source(name), env=self.env)
         if path.is_dir():
             raise InputError(f"{text!r} is a folder", source=self.find_source(name), fix="name a file")
         if not path.parent.is_dir():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ci_buildx.errors import InputError
 from ci_buildx.model.secret import Secret
-from ci_buildx.settings.contexts import is_git
+from ci_buildx.settings.contexts import is_git, refuse_escape
 from ci_buildx.settings.names import suggest_name
 from ci_buildx.settings.syntax import split_fields
 from ci_buildx.settings.values import SecretSource
@@ -101,7 +101,8 @@ def _read_secret(text: str, source: str, env: Mapping[str, str], cwd: Path) -> S
         path, variable = ("", name) if name in env else (name, "")
     if variable and not path:
         return SecretSource(id=name, value=Secret(_read_variable(name, variable, source, env)))
-    return SecretSource(id=name, value=Secret(_read_file(name, cwd / path, source)))
+    file = refuse_escape(cwd / path, source=source, env=env)
+    return SecretSource(id=name, value=Secret(_read_file(name, file, source)))
 
 
 def _read_attributes(text: str, source: str) -> dict[str, str]:

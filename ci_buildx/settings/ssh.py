@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 from ci_buildx.errors import InputError
 from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.model.secret import Secret
+from ci_buildx.settings.contexts import refuse_escape
 from ci_buildx.settings.values import SshSource
 
 PrivateKey = Ed25519PrivateKey | RSAPrivateKey | EllipticCurvePrivateKey
@@ -80,7 +81,7 @@ def _read_source(name: str, paths: list[str], source: str, env: Mapping[str, str
         if not socket:
             raise InputError(f"{name!r}: there is no SSH agent: {VARIABLE} is not set", source=source, fix=_START)
         return SshSource(id=name, socket=_check_socket(name, cwd / socket, f"{source}: {VARIABLE}"))
-    found = [cwd / path for path in paths]
+    found = [refuse_escape(cwd / path, source=source, env=env) for path in paths]
     sockets = [path for path in found if _is_socket(name, path, source)]
     if sockets and len(found) > 1:
         raise InputError(

@@ -183,9 +183,10 @@ def list_context_files(build: BuildSettings) -> Iterator[dict[str, Any]]:
 
 
 def find_ignore_file(context: Path, dockerfile: Path | None) -> Path | None:
-    """Return the ignore file that applies, None if there is none."""
+    """Return the ignore file that applies, None if there is none; a link out of its folder leads BuildKit nowhere."""
     own = [dockerfile.with_name(dockerfile.name + IGNORE_FILE)] if dockerfile else []
-    return next((path for path in (*own, context / IGNORE_FILE) if path.is_file()), None)
+    found = (path for path in (*own, context / IGNORE_FILE) if path.is_file())
+    return next((path for path in found if path.resolve().is_relative_to(path.parent.resolve())), None)
 
 
 def _read_text(path: Path) -> str:

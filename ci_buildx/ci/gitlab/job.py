@@ -22,6 +22,7 @@ from ci_buildx.ci.gitlab import inputs as gitlab_inputs
 from ci_buildx.ci.gitlab.inputs import TIMELINE
 from ci_buildx.ci.inputs import drop_overridden
 from ci_buildx.errors import InputError, KubeBuilderError
+from ci_buildx.fsutil import scratch
 from ci_buildx.model import debug
 from ci_buildx.model.record import replace
 from ci_buildx.model.status import CheckFinding
@@ -46,6 +47,7 @@ def main(*, post: bool, env: Mapping[str, str], cwd: Path, stdout: TextIO) -> in
 
 def run_build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
     """Build with the job's inputs. Returns 0, or the status of a frontend call."""
+    _remove_foreign_report(find_project_folder(env, cwd) / DOTENV)
     given = gitlab_inputs.read_inputs(env, cwd)
     scope = gitlab_inputs.choose_scope(env, given.read_text("trust-scope"))
     read_identity(env, cwd)
@@ -151,6 +153,19 @@ METADATA = "kube-builder.json"
 CODE_QUALITY = "kube-builder-checks.json"
 
 
+def _remove_foreign_report(path: Path) -> None:
+    """Remove a dotenv report that came with the checkout.
+
+    GitLab would make it variables of later jobs if this job fails, or prints a frontend's answer. Raises
+    KubeBuilderError.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        message = f"cannot remove {path}, which would become variables of later jobs: {error.strerror}"
+        raise KubeBuilderError(message, fix="remove it from the repository") from error
+
+
 def write_result(folder: Path, result: BuildResult, env: Mapping[str, str]) -> None:
     """Write the dotenv report, which later jobs see as variables, and the metadata file that it names.
 
@@ -198,7 +213,8 @@ def name_job_file(name: str, job: str) -> str:
 def copy_timeline(folder: Path, env: Mapping[str, str]) -> None:
     """Copy the timeline to a file with the job's name, if it was written to the path that the template expects."""
     drawn, job = folder / TIMELINE, make_slug(env)
-    if job and drawn.is_file():
+    # A link is the checkout's: artifacts must not hold the file that it leads to.
+    if job and drawn.is_file() and not drawn.is_symlink():
         write_report_file(folder / name_job_file(TIMELINE, job), drawn.read_text(encoding="utf-8"))
 
 
@@ -239,9 +255,9 @@ def find_project_folder(env: Mapping[str, str], cwd: Path) -> Path:
 
 
 def write_report_file(path: Path, text: str) -> None:
-    """Write a report. Raises KubeBuilderError."""
+    """Write a report in place of what is there, which may be a link of the checkout. Raises KubeBuilderError."""
     try:
-        path.write_text(text, encoding="utf-8")
+        scratch.replace(path, text.encode())
     except OSError as error:
         fix = "the image is built; let the job's user write to the checkout"
         raise KubeBuilderError(f"cannot write the report {path}: {error.strerror}", fix=fix) from error

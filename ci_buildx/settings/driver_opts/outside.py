@@ -10,6 +10,7 @@ from ci_buildx.errors import InputError
 from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.builder import BuilderProxy
+from ci_buildx.settings.contexts import refuse_escape
 from ci_buildx.settings.driver_opts import checks, strategic_merge
 from ci_buildx.settings.names import suggest_name
 
@@ -96,8 +97,9 @@ class ExternalInputs:
 
     def read(self, name: str, *, source: str) -> str:
         """Read the text of a file. Raises InputError."""
+        path = refuse_escape(self.cwd / name, source=source, env=self.env)
         try:
-            return (self.cwd / name).read_text(encoding="utf-8")
+            return path.read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise InputError(f"cannot read {name!r}: {reason}", source=source) from error

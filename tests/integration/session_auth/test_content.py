@@ -141,7 +141,7 @@ def test_an_image_in_a_layout_is_a_base(
     digest = me.build(dockerfile, outputs=(output,), tags=("app",)).exporter_response["containerimage.digest"]
     buildctl("prune", "--all")
     place = {"latest": f"oci-layout://{folder}", "digest": f"oci-layout://{folder}@{digest}"}[name]
-    contexts = parse_named_contexts([f"base={place}"], source="--build-context", cwd=tmp_path)
+    contexts = parse_named_contexts([f"base={place}"], source="--build-context", cwd=tmp_path, env={})
     target = TypedAttributes(type="local", attrs=(("dest", str(tmp_path / "out")),))
     me.build("FROM scratch\nCOPY --from=base /unique /large /\n", contexts=contexts, outputs=(target,))
     assert len((tmp_path / "out" / "unique").read_text()) == 17

@@ -222,6 +222,21 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     assert outcome(answer) == (GrpcStatus.UNKNOWN, f"cannot use {tmp_path / 'file'}: Not a directory")
 
 
+@pytest.mark.parametrize("link", ["ingest", "blobs", "blobs/sha256"])
+def test_no_link_of_the_layout_leads_out_of_it(link: str, tmp_path: Path) -> None:
+    """A cache's folder may come with the checkout."""
+    folder, outside = tmp_path / "layout", tmp_path / "outside"
+    outside.mkdir()
+    (folder / link).parent.mkdir(parents=True)
+    (folder / link).symlink_to(outside)
+    talk = Conversation(ContentService({"local:x": OciLayout(folder, writable=True)}))
+    _, answer = write(talk, WriteRequest(Action.COMMIT, data=BLOB, total=len(BLOB)))
+    status, message = outcome(answer)
+    assert status == GrpcStatus.FAILED_PRECONDITION
+    assert message.endswith(f" leads out of {folder} by a symbolic link")
+    assert list(outside.rglob("*")) == []
+
+
 @given(st.text(max_size=80))
 def test_no_digest_leads_out_of_the_layout(text: str) -> None:
     layout = OciLayout(Path("/layout"))

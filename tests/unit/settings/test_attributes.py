@@ -40,11 +40,11 @@ def value(attribute: OutputAttribute) -> str:
 def refusal(output: str = "", *, export: str = "", read: str = "") -> str:
     with pytest.raises(InputError) as caught:
         if output:
-            parse_outputs([output], source="--output", cwd=CWD)
+            parse_outputs([output], source="--output", cwd=CWD, env={})
         elif export:
-            parse_cache_to([export], source="--cache-to", cwd=CWD)
+            parse_cache_to([export], source="--cache-to", cwd=CWD, env={})
         else:
-            parse_cache_from([read], source="--cache-from", cwd=CWD)
+            parse_cache_from([read], source="--cache-from", cwd=CWD, env={})
     return str(caught.value)
 
 
@@ -62,7 +62,7 @@ def test_every_attribute_of_an_output_is_taken_or_refused(type_: str) -> None:
         if attribute.refused:
             assert f"{name} is not supported; {attribute.refused}" in refusal(text)
         else:
-            parse_outputs([text], source="x", cwd=CWD)
+            parse_outputs([text], source="x", cwd=CWD, env={})
             if attribute.kind in WRONG:
                 refusal(text.removesuffix(value(attribute)) + WRONG[attribute.kind])
             if attribute.choices:
@@ -78,8 +78,8 @@ def test_every_attribute_of_a_cache_is_taken_or_refused(type_: str) -> None:
         if attribute.refused:
             assert f"{attribute.name} is not supported" in refusal(export=text)
         else:
-            parse_cache_to([text], source="x", cwd=CWD)
-            parse_cache_from([f"{text},src=c" if type_ == "local" else text], source="x", cwd=CWD)
+            parse_cache_to([text], source="x", cwd=CWD, env={})
+            parse_cache_from([f"{text},src=c" if type_ == "local" else text], source="x", cwd=CWD, env={})
             if attribute.choices:
                 assert " is not " in refusal(export=text.removesuffix(value(attribute)) + "wrong")
 
@@ -126,7 +126,7 @@ def test_refused_caches(text: str, said: str) -> None:
 
 
 def test_a_cache_that_is_read_may_have_what_belongs_to_its_export() -> None:
-    (cache,) = parse_cache_from(["type=gha,mode=max,scope=app"], source="x", cwd=CWD)
+    (cache,) = parse_cache_from(["type=gha,mode=max,scope=app"], source="x", cwd=CWD, env={})
     assert dict(cache.attrs) == {"mode": "max", "scope": "app"}
     assert "has no attribute 'mdoe'" in refusal(read="type=gha,mdoe=max")
 
@@ -138,7 +138,7 @@ def test_annotations_are_attributes() -> None:
         "annotation-manifest[linux/amd64].k=v",
         "annotation-manifest-descriptor.k=v",
     ]
-    parse_outputs([f"type=image,{','.join(texts)}"], source="x", cwd=CWD)
+    parse_outputs([f"type=image,{','.join(texts)}"], source="x", cwd=CWD, env={})
     assert "has no attribute 'annotations.k'" in refusal("type=image,annotations.k=v")
 
 
@@ -151,7 +151,7 @@ def test_only_folders_inside_are_cleared(tmp_path: Path) -> None:
 
     def parse(dest: str, cwd: Path = inside, *, may_delete: bool = False) -> str:
         text = f"type=local,dest={dest},mode=Delete "
-        (found,) = parse_outputs([text], source="--output", cwd=cwd, may_delete=may_delete)
+        (found,) = parse_outputs([text], source="--output", cwd=cwd, env={}, may_delete=may_delete)
         assert found.get("mode") == "delete"
         return found.get("dest")
 

@@ -141,7 +141,7 @@ def test_an_attestation_needs_its_type() -> None:
 
 def test_named_contexts(tmp_path: Path) -> None:
     texts = ["lib=.", "docker.io/library/alpine:latest=docker-image://alpine:3", "src=https://host/a.git", "lib=."]
-    named = parse_named_contexts(texts, source="x", cwd=tmp_path)
+    named = parse_named_contexts(texts, source="x", cwd=tmp_path, env={})
     assert [(one.name, one.location) for one in named] == [
         ("lib", tmp_path),
         ("alpine", "docker-image://alpine:3"),
@@ -166,7 +166,7 @@ def test_named_contexts(tmp_path: Path) -> None:
 def test_image_layouts(tmp_path: Path, text: str, folder: str, tag: str, digest: str) -> None:
     (tmp_path / folder).mkdir(parents=True)
     (tmp_path / folder / "index.json").write_text("{}")
-    (named,) = parse_named_contexts([f"base=oci-layout://{text}"], source="x", cwd=tmp_path)
+    (named,) = parse_named_contexts([f"base=oci-layout://{text}"], source="x", cwd=tmp_path, env={})
     assert named.location == ImageLayout(folder=tmp_path / folder, tag=tag, digest=digest)
 
 
@@ -186,7 +186,7 @@ def test_image_layouts(tmp_path: Path, text: str, folder: str, tag: str, digest:
     ],
 )
 def test_refuses_named_context(tmp_path: Path, text: str, message: str) -> None:
-    told = refusal(lambda: parse_named_contexts([text], source="--build-context", cwd=tmp_path))
+    told = refusal(lambda: parse_named_contexts([text], source="--build-context", cwd=tmp_path, env={}))
     assert told.startswith(f"--build-context: {message}")
 
 

@@ -14,7 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from ci_buildx.build.context.input_files import LARGEST_DOCKERFILE, is_archive, open_input_files
+from ci_buildx.build.context.input_files import (
+    LARGEST_DOCKERFILE,
+    find_ignore_file,
+    is_archive,
+    list_context_files,
+    open_input_files,
+)
 from ci_buildx.errors import InputError
 from ci_buildx.session import oci_layout
 from ci_buildx.session.oci_layout import LayoutName
@@ -234,3 +240,18 @@ def test_the_debug_log_tells_where_a_dockerfile_comes_from(tmp_path: Path, serve
     with pytest.raises(InputError), open_input_files(build):
         pass
     assert debug_log.of("build") == [f"the Dockerfile is fetched from http://{server}/none?***"]
+
+
+def test_an_ignore_file_is_not_looked_for_outside_of_the_context(tmp_path: Path) -> None:
+    """BuildKit gets the link alone, and no error shows a line of what it leads to."""
+    (tmp_path / "secret").write_text("hunter2[\n")
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / ".dockerignore").symlink_to("../secret")
+    build = BuildSettings(context=context, dockerfile=None)
+    assert [one["path"] for one in list_context_files(build)] == [".dockerignore"]
+    (context / "rules").write_text("rules\n")
+    (context / ".dockerignore").unlink()
+    (context / ".dockerignore").symlink_to("rules")
+    assert find_ignore_file(context, None) == context / ".dockerignore"
+    assert [one["path"] for one in list_context_files(build)] == [".dockerignore"]

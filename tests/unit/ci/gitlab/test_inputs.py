@@ -99,6 +99,28 @@ def test_the_timeline_is_also_there_by_the_jobs_name(tmp_path: Path) -> None:
     assert (tmp_path / "kube-builder-timeline.build-image-arm64.html").read_text() == "<html>"
 
 
+def test_reports_take_the_place_of_links(tmp_path: Path) -> None:
+    """The author of the checkout knows their names."""
+    checkout, runners = tmp_path / "checkout", tmp_path / "profile"
+    checkout.mkdir()
+    runners.write_text("runner's")
+    names = (gitlab_job.DOTENV, gitlab_job.METADATA, gitlab_job.CODE_QUALITY, "kube-builder.build-image-arm64.json")
+    for name in names:
+        (checkout / name).symlink_to(runners)
+    gitlab_job.write_result(checkout, RESULT, FIRST)
+    gitlab_job.write_findings(checkout, (), dockerfile="Dockerfile")
+    assert runners.read_text() == "runner's"
+    assert [name for name in names if (checkout / name).is_symlink()] == []
+    assert json.loads((checkout / "kube-builder.json").read_text()) == RESULT.metadata
+
+
+def test_a_link_is_no_timeline_to_copy(tmp_path: Path) -> None:
+    """Artifacts can be read by everybody who sees the merge request."""
+    (tmp_path / "kube-builder-timeline.html").symlink_to("/proc/self/environ")
+    gitlab_job.copy_timeline(tmp_path, FIRST)
+    assert [path.name for path in tmp_path.iterdir()] == ["kube-builder-timeline.html"]
+
+
 def test_reports_of_any_job_are_no_inputs_of_the_next(tmp_path: Path, cwd: Path) -> None:
     for job in ("kube-builder", "kube-builder-build-args", "tags", "input"):
         gitlab_job.write_result(tmp_path, RESULT, {"CI_JOB_NAME": job})

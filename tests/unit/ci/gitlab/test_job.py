@@ -74,6 +74,19 @@ def test_provenance_and_sbom_override_attests(cwd: Path, job: FakeJob) -> None:
     assert (job.settings.build.provenance, job.settings.build.sbom) == ("", "type=sbom,generator=x")
 
 
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_a_dotenv_report_of_the_checkout_is_removed(kind: str, cwd: Path, tmp_path: Path) -> None:
+    """Before anything can fail: its lines would become variables of later jobs."""
+    report, other = cwd / "kube-builder.env", tmp_path / "other"
+    other.write_text("KUBE_BUILDER_IMAGE=evil\n")
+    report.symlink_to(other) if kind == "link" else report.write_bytes(other.read_bytes())
+    with pytest.raises(InputError):
+        run(RUNNER | {"KUBE_BUILDER_PLATFORMS": "[]]"}, cwd)
+    assert not report.is_symlink()
+    assert not report.exists()
+    assert other.exists()
+
+
 def test_lists_written_by_hand_are_one_a_line(cwd: Path, job: FakeJob) -> None:
     run(RUNNER | {"KUBE_BUILDER_TAGS": "r.example/a:1\nr.example/a:2"}, cwd)
     assert job.settings is not None
