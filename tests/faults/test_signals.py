@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -101,6 +103,64 @@ def test_a_signal_at_any_moment(
     assert "Traceback" not in victim.log
     if code:
         assert f"interrupted by {number.name}\n" in victim.log
+
+
+@pytest.fixture
+def temporary() -> Iterator[tuple[Path, Path]]:
+    """Folders for TMPDIR and XDG_RUNTIME_DIR, with paths short enough for sockets."""
+    with TemporaryDirectory(prefix="kb-", dir="/tmp") as first, TemporaryDirectory(prefix="kb-", dir="/tmp") as second:
+        yield Path(first), Path(second)
+
+
+def list_files(folders: tuple[Path, ...]) -> list[Path]:
+    return [path for folder in folders for path in folder.rglob("*")]
+
+
+@pytest.mark.parametrize("moment", ["one-answers", "step-runs"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["SIGINT", "SIGHUP"])
+@pytest.mark.parametrize("transport", ["direct", "port-forward", "exec"])
+def test_a_signal_on_each_transport_leaves_no_file(
+    transport: str,
+    number: signal.Signals,
+    moment: str,
+    product: Product,
+    context: Path,
+    reference: str,
+    builders: Builders,
+    temporary: tuple[Path, Path],
+) -> None:
+    """A tunnel has a socket in a temporary folder."""
+    product = product.with_env(TMPDIR=str(temporary[0]), XDG_RUNTIME_DIR=str(temporary[1]))
+    victim = Victim(product, context, reference, "--transport", transport, dockerfile=ENDLESS)
+    next(one for one in MOMENTS if one.name == moment).await_in(victim, builders)
+    sockets = [path for path in list_files(temporary) if path.is_socket()]
+    victim.process.send_signal(number)
+    assert victim.end() == 128 + number, victim.log
+    assert f"interrupted by {number.name}\n" in victim.log
+    assert "Traceback" not in victim.log
+    assert bool(sockets) is (transport != "direct")
+    assert list_files(temporary) == []
+    assert builders.left() == []
+
+
+def test_what_a_killed_job_leaves_goes_with_a_later_one(
+    product: Product, context: Path, reference: str, builders: Builders, temporary: tuple[Path, Path]
+) -> None:
+    product = product.with_env(TMPDIR=str(temporary[0]), XDG_RUNTIME_DIR=str(temporary[1]))
+    options = ("--transport", "port-forward", "--lifetime", f"{LIFETIME}s")
+    victim = Victim(product, context, reference, *options, dockerfile=ENDLESS)
+    victim.wait_until(lambda: "said 1" in victim.log)
+    victim.process.kill()
+    victim.end()
+    left = [path for folder in temporary for path in folder.iterdir()]
+    assert left
+    for path in left:
+        os.utime(path, (0, 0))
+    (context / "Dockerfile").write_text("FROM scratch\nLABEL a=b\n")
+    assert product.build(str(context)).code == 0
+    assert list_files(temporary) == []
+    for name in builders.left():
+        builders.kube.delete(f"/api/v1/namespaces/{name}")
 
 
 def test_two_signals_do_not_keep_it_from_cleaning_up(
