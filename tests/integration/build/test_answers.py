@@ -15,5 +15,5 @@ def test_an_outline_shows_no_value_of_a_secret_argument(product: Product, contex
         assert done.code == 0, done.stderr
         shown = done.stdout.decode() + done.stderr
         assert "NPM_TOKEN" in shown
-        assert "production" in shown
+        assert "production" in shown, shown
         assert "seeded" not in shown
