@@ -31,7 +31,7 @@ _LOGIN = compile_lazily(
 # for elsewhere, because other texts have this form, too.
 _BARE = compile_lazily(
     r"(?<![\w./@:+-])(//|docker-image://)?(?!(?:mailto|sips?|xmpp|acct|npm|pkg):)[\w.+-]+:"
-    r"[^\s:@/\\\"'<>]+@(?=(?!sha\d+:)[A-Za-z0-9][\w-]*(?:(?:\.[\w-]+)*\.[A-Za-z]{2,}|(?:\.[\w-]+)*(?::\d+)?/))"
+    r"[^\s:@/\\\"'<>]+@(?=(?!sha\d+:)[A-Za-z0-9][\w-]*(?:(?:\.[\w-]+)*\.[A-Za-z]{2,}|(?:\.[\w-]+)*(?::\d+)?[/'\"]))"
 )
 _USER = compile_lazily(r"^([a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/@:]+@")
 _QUERY = compile_lazily(

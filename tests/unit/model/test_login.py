@@ -16,6 +16,7 @@ from ci_buildx.model.plaintext import find_logins, mask_logins, redact_url
         ("user ann:pass-word@git.example failed", "user ***@git.example failed"),
         ("proxy ann:pass-word@proxy:3128/", "proxy ***@proxy:3128/"),
         ("'//ann:pass-word@git.example/x'", "'//***@git.example/x'"),
+        ("'ann:pass-word@proxy' is not a registry host", "'***@proxy' is not a registry host"),
         ("https://h/x?token='abc'", "https://h/x?token=***'"),
         *(
             (text, text)
