@@ -62,8 +62,8 @@ def collect_secrets(build: BuildSettings, env: Mapping[str, str], also: Iterable
 
 
 def list_credentials_of_settings(build: BuildSettings, env: Mapping[str, str]) -> Iterator[str]:
-    """Yield the credentials in build arguments, in URLs, and in the attributes of caches and outputs."""
-    for name, value in build.build_args:
+    """Yield the credentials in build arguments and labels, in URLs, and in the attributes of caches and outputs."""
+    for name, value in (*build.build_args, *build.labels, *build.annotations):
         yield from masker.find_pair_secrets(name, value)
     caches = (*build.cache_from, *build.cache_to)
     for entry in (*caches, *build_caches.complete_actions_caches(caches, env), *build.outputs):
@@ -72,8 +72,7 @@ def list_credentials_of_settings(build: BuildSettings, env: Mapping[str, str]) -
                 yield value
             yield from find_logins(value)
     sources = (str(one.location) for one in build.contexts)
-    texts = (value for _, value in (*build.labels, *build.annotations))
-    for text in (str(build.context), build.dockerfile_origin, *sources, *texts):
+    for text in (str(build.context), build.dockerfile_origin, *sources):
         yield from find_logins(text)
 
 

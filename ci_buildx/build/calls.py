@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ci_buildx.build.result import BuildResult
 from ci_buildx.buildkit.exporters import is_true
+from ci_buildx.errors import BuildkitError
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.model.status import CheckFinding, VertexWarning, read_finding
 from ci_buildx.progress.step import drop_controls, escape_controls
@@ -37,7 +38,12 @@ def narrow_to_first_platform(build: BuildSettings) -> BuildSettings:
 
 
 def read_answer(build: BuildSettings, call: FrontendCall, response: Mapping[str, str]) -> CallAnswer:
-    """Read the answer. An error in the Dockerfile fails the call, even with ``ignore_status``."""
+    """Read the answer. An error in the Dockerfile fails the call, even with ``ignore_status``.
+
+    Raises BuildkitError if there is no answer, which must not look like an empty one.
+    """
+    if not (response.get(_RESULT_JSON) or response.get(_RESULT_TEXT)):
+        raise BuildkitError(f"buildkitd gave no answer to the call {call.method}", fix="try again")
     status = 0 if call.ignore_status else _read_status(response)
     if call.method != LINT:
         return CallAnswer(

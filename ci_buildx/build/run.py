@@ -232,7 +232,9 @@ def _build_on(site: BuildRun, builder: Builder, store: credentials.CredentialSto
 
     if wanted.call is None:
         return calls.add_findings(result, wanted, warnings, site.env)
-    answer = calls.read_answer(wanted, wanted.call, responses)
+    # An outline holds the values of build arguments.
+    shown = {name: site.display.mask(text) for name, text in responses.items()}
+    answer = calls.read_answer(wanted, wanted.call, shown)
     return replace(result, answer=answer.text, findings=answer.findings, status=answer.status)
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from ci_buildx.builder import labels as builder_labels
+from ci_buildx.model.plaintext import redact_url
 from ci_buildx.model.record import dataclass, field
 
 PREFIX = "kube-builder-"
@@ -69,8 +70,9 @@ def make_identity(origin: JobOrigin, *, suffix: str, nonce: str = "") -> JobIden
         builder_labels.JOB: builder_labels.sanitize(origin.job),
     }
     notes = {
-        builder_labels.REPOSITORY: origin.repository,
-        builder_labels.RUN_URL: origin.url,
+        # Annotations can be read by many; CI systems have URLs with logins and tokens.
+        builder_labels.REPOSITORY: redact_url(origin.repository),
+        builder_labels.RUN_URL: redact_url(origin.url),
         builder_labels.TRUST: origin.trust,
         builder_labels.NONCE: nonce or os.urandom(_NONCE_BYTES).hex(),
     }

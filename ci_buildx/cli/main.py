@@ -17,6 +17,7 @@ from ci_buildx.cli import process
 from ci_buildx.cli.process import ProcessContext
 from ci_buildx.errors import InputError
 from ci_buildx.model import debug
+from ci_buildx.model.record import replace
 from ci_buildx.settings.option import DEBUG
 from ci_buildx.settings.syntax import require_boolean
 
@@ -75,6 +76,7 @@ def run() -> NoReturn:
 def main(argv: Sequence[str], around: ProcessContext) -> int:
     """Run the verb and return the exit code; never raises an error."""
     begun = time.monotonic()
+    around = replace(around, argv=argv)
 
     def start_log(wanted: bool | None, as_json: bool) -> None:
         if wanted if wanted is not None else is_debug_wanted(around.env):

@@ -54,13 +54,17 @@ def _describe_error(error: OSError) -> OSError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessContext:
-    """Environment, absolute working directory and streams; ``stdin`` is None if the process is not interactive."""
+    """Environment, arguments, absolute working directory and streams.
+
+    ``stdin`` is None if the process is not interactive. ``argv`` are the arguments whose secrets are masked.
+    """
 
     env: Mapping[str, str]
     cwd: Path
     stdout: TextIO
     stderr: TextIO
     stdin: TextIO | None = None
+    argv: Sequence[str] = ()
 
     @property
     def stdout_is_closed(self) -> bool:
@@ -95,7 +99,7 @@ class ProcessContext:
         from ci_buildx.model import masker
         from ci_buildx.progress.step import drop_controls
 
-        shown = drop_controls(masker.mask_secrets(text, masker.list_process_secrets(self.env, ())))
+        shown = drop_controls(masker.mask_secrets(text, _list_secrets(self.env, self.argv)))
         TextOutlet(self.stderr).write(f"kube-builder: {' '.join(shown.splitlines())}\n")
 
 

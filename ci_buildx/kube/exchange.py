@@ -270,11 +270,13 @@ class ApiExchange:
     def _settle_repetition(self, call: ApiCall, failure: KubeError) -> dict[str, Any] | None:
         """Return the result of a retried call if its refusal proves that an earlier try succeeded, else None.
 
-        A POST whose name is taken created the object itself; a DELETE whose object is missing deleted it itself.
+        A POST whose name is taken created the object itself if the object has what was sent, such as the run's nonce;
+        it may also be another's. A DELETE whose object is missing deleted it itself.
         """
         if isinstance(failure, Conflict) and call.method == "POST" and failure.reason == "AlreadyExists":
-            name = json.loads(call.body)["metadata"]["name"]
-            return self.call(ApiCall(method="GET", path=f"{call.path}/{name}"))
+            sent = json.loads(call.body)
+            found = self.call(ApiCall(method="GET", path=f"{call.path}/{sent['metadata']['name']}"))
+            return found if _has_same_marks(found, sent) else None
         if isinstance(failure, NotFound) and call.method == "DELETE":
             return {"kind": "Status", "status": "Success"}
         return None
@@ -290,6 +292,17 @@ class ApiExchange:
             return Unauthorized(message, status=401, reason=failure.reason, fix="get a new kubeconfig")
         fix = "log in again, or check the user in the kubeconfig"
         return Unauthorized(failure.message, status=401, reason=failure.reason, fix=fix)
+
+
+def _has_same_marks(found: Mapping[str, Any], sent: Mapping[str, Any]) -> bool:
+    """Return whether an object has the labels, annotations, owners and data of the one that was sent."""
+    stored, wanted = found.get("metadata") or {}, sent["metadata"]
+    for field in ("labels", "annotations"):
+        if not (wanted.get(field) or {}).items() <= (stored.get(field) or {}).items():
+            return False
+    owners = {owner.get("uid") for owner in stored.get("ownerReferences") or ()}
+    has_owners = {owner.get("uid") for owner in wanted.get("ownerReferences") or ()} <= owners
+    return has_owners and ("data" not in sent or sent["data"] == (found.get("data") or {}))
 
 
 def _make_refusal(head: ResponseHead, body: bytes, call: ApiCall) -> KubeError:

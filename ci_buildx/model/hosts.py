@@ -22,6 +22,10 @@ class Origin(NamedTuple):
         """Whether TLS protects the traffic."""
         return self.scheme == "https"
 
+    def covers(self, other: Origin | None) -> bool:
+        """Return whether ``other`` is this origin, or the same host by TLS instead of plain HTTP."""
+        return other == self or (self.port == _PORTS["http"] and other == Origin("https", self.host, _PORTS["https"]))
+
     @property
     def authority(self) -> str:
         """``host:port``, or ``host`` alone if the port is the scheme's default."""

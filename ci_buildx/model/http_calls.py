@@ -68,7 +68,6 @@ def send_request(
     credentials. Raises ``requests.RequestException``, also for an answer that is too large or too late.
     """
     from requests import RequestException, Session, Timeout
-    from requests.utils import get_environ_proxies
     from urllib3.exceptions import HTTPError
 
     began, outcome = time.monotonic(), "no answer"
@@ -85,7 +84,7 @@ def send_request(
                 url,
                 headers=headers,
                 timeout=timeout,
-                proxies=get_environ_proxies(url),
+                proxies=find_proxies(url),
                 verify=find_ca_bundle(),
                 stream=True,
                 hooks={"response": lambda response, **_: _pass_redirect(response)},
@@ -222,6 +221,29 @@ def make_adapter(kind: type[HTTPConnection], **options: Any) -> HTTPAdapter:
             return found
 
     return Adapter()
+
+
+def find_proxies(url: str) -> dict[str, str]:
+    """Return the environment's proxies for ``url``, by scheme; a bare ``user:password@host:port`` means http.
+
+    Raises ``requests.exceptions.InvalidProxyURL``, which quotes nothing, for a proxy without a host.
+    """
+    from requests.exceptions import InvalidProxyURL
+    from requests.utils import get_environ_proxies, select_proxy
+
+    proxies = {scheme: _add_scheme(text) for scheme, text in get_environ_proxies(url).items()}
+    if chosen := select_proxy(url, proxies):
+        try:
+            has_host = bool(urlsplit(chosen).hostname)
+        except ValueError:
+            has_host = False
+        if not has_host:
+            raise InvalidProxyURL("the proxy's URL is malformed or names no host; look at HTTP_PROXY and HTTPS_PROXY")
+    return proxies
+
+
+def _add_scheme(proxy: str) -> str:
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def find_ca_bundle() -> str | bool:

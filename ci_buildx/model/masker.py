@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+from functools import lru_cache
+from itertools import islice, pairwise
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
@@ -36,19 +37,47 @@ _MOST_ENDS = 8
 _SECRET = frozenset(
     (
         *("apikey", "auth", "credential", "credentials", "key", "pass", "password", "passphrase", "pword", "passwd"),
-        *("pw", "secret", "token"),
+        *("pw", "secret", "token", "sshpass"),
     )
 )
 """Words of names, between underscores, that mark a secret."""
+_ENDS = ("password", "passwd", "passphrase")
+"""Ends of words that mark a secret, as in ``PGPASSWORD``."""
+_SEPARATORS = str.maketrans(".:/-", "____")
 _HARMLESS = frozenset(("public", "file", "version"))
+_OTHER_KEYS = (["sticky", "key"], ["cache", "key"], ["sort", "key"], ["primary", "key"])
 _ATTRIBUTE = compile_lazily(rf"(?i)\w*(?:{WORDS})\w*")
 _PLACES = frozenset(
     (
         *("sock", "path", "dir", "folder", "url", "host", "user", "name", "method", "mode", "type", "kind", "role"),
-        *("provider", "backend", "scope"),
+        *("provider", "backend", "scope", "namespace", "issuer", "server", "audience", "store"),
     )
 )
-_STICKY_KEYS = ("_sticky_key", "_sticky-key")
+_OF_AUTHORS = frozenset(
+    (
+        *(
+            f"CI_COMMIT_{name}"
+            for name in (
+                "MESSAGE",
+                "TITLE",
+                "DESCRIPTION",
+                "TAG_MESSAGE",
+                "AUTHOR",
+                "REF_NAME",
+                "REF_SLUG",
+                "BRANCH",
+                "TAG",
+            )
+        ),
+        *(
+            f"CI_MERGE_REQUEST_{name}"
+            for name in ("TITLE", "DESCRIPTION", "LABELS", "SOURCE_BRANCH_NAME", "TARGET_BRANCH_NAME")
+        ),
+        *("CI_PROJECT_DESCRIPTION", "CI_EXTERNAL_PULL_REQUEST_SOURCE_BRANCH_NAME", "GIT_BRANCH", "CHANGE_BRANCH"),
+        *("GITHUB_HEAD_REF", "GITHUB_BASE_REF", "GITHUB_REF", "GITHUB_REF_NAME"),
+    )
+)
+"""Variables with texts of a commit's author, who could otherwise have any word masked."""
 _ADDRESS = compile_lazily(r"[A-Za-z0-9.-]+:\d{1,5}")
 """A host with its port is not a secret, whatever the name of the variable."""
 _OPTION = compile_lazily(r"--?[a-z][a-z-]*=")
@@ -65,18 +94,25 @@ _BARE_LOGIN = compile_lazily(r"[^\s:@/]*:(.+)@[^@\s]+")
 _HTML_TEXT = {ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;"}
 _HTML = {**_HTML_TEXT, ord('"'): "&quot;", ord("'"): "&#x27;"}
 """The replacements of ``html.escape``, whose module takes a millisecond to import."""
-_ARGUMENT = "build-arg:"
+_NAMED = compile_lazily(r"(?:build-arg:|label:|annotation(?:-[\w-]+)?(?:\[[^]]*\])?\.)(.+)")
+"""Attributes of a frontend and an exporter that contain a name of the user's choice."""
+_SHORTEST_CUT = 6
+"""Characters that are left of a secret which a limit has cut."""
 _FIELDS = ("attributes", "Attrs")
 """Keys that hold the fields of a cache or an output in ``--print solve``."""
 
 
 def is_secret_name(name: str) -> bool:
-    """Return whether the name of a variable or build argument marks it as a secret.
+    """Return whether the name of a variable, build argument or label marks it as a secret.
 
-    The rule is that of a build check (BuildKit 0.34.2, ``dockerfile2llb/validations.go``, SecretsUsedInArgOrEnv).
+    The rule is that of a build check (BuildKit 0.34.2, ``dockerfile2llb/validations.go``, SecretsUsedInArgOrEnv), also
+    for ``npmToken`` and ``npm-token``, and for names of well-known programs (``PGPASSWORD``, ``MYSQL_PWD``).
     """
     words = _split_name(name)
-    return not _SECRET.isdisjoint(words) and _HARMLESS.isdisjoint(words)
+    if not _HARMLESS.isdisjoint(words) or words[-2:] in _OTHER_KEYS:
+        return False
+    marked = not _SECRET.isdisjoint(words) or words[-1] == "pat" or "pwd" in words[1:]
+    return marked or any(word.endswith(_ENDS) for word in words)
 
 
 def is_secret_attribute(name: str) -> bool:
@@ -133,6 +169,7 @@ def _list_ends(value: str) -> Iterator[str]:
 
 def mask_secrets(text: str, hidden: Iterable[str]) -> str:
     """Return the text with ``***`` in place of ``hidden`` texts, logins of URLs, and apparent tokens and keys."""
+    hidden = tuple(hidden)
     for secret in hidden:
         if len(secret) < _SHORTEST_LINE and secret.isalpha() and secret.islower():
             # A common word, such as postgres: masked as a word, not within others (postgresql).
@@ -140,7 +177,23 @@ def mask_secrets(text: str, hidden: Iterable[str]) -> str:
                 text = re.sub(rf"(?<!\w){secret}(?!\w)", MASK, text)
         else:
             text = text.replace(secret, MASK)
+    if "…" in text:
+        text = _mask_cut(text, hidden)
     return mask_tokens(mask_logins(text), MASK)
+
+
+def _mask_cut(text: str, hidden: Iterable[str]) -> str:
+    """Mask what a limit for a text's length has left of a secret before an ellipsis."""
+    before, *others = text.split("…")
+    parts = [before]
+    for other in others:
+        for secret in hidden:
+            begin = parts[-1].rfind(secret[:_SHORTEST_CUT])
+            if begin >= 0 and secret.startswith(parts[-1][begin:]):
+                parts[-1] = parts[-1][:begin] + MASK
+                break
+        parts.append(other)
+    return "…".join(parts)
 
 
 def list_spellings(
@@ -188,30 +241,75 @@ def _encode(text: str) -> bytes:
 
 def list_process_secrets(env: Mapping[str, str], argv: Iterable[str]) -> tuple[str, ...]:
     """Return the texts that errors must not quote from the variables and arguments of this process."""
-    return list_spellings((*find_environment_secrets(env), *_find_argument_secrets(argv)))
+    return _list_process_secrets(tuple(env.items()), tuple(argv))
+
+
+@lru_cache(4)
+def _list_process_secrets(env: tuple[tuple[str, str], ...], argv: tuple[str, ...]) -> tuple[str, ...]:
+    """Each note and each error asks for them again, and a long list of variables takes milliseconds."""
+    return list_spellings((*find_environment_secrets(dict(env)), *_find_argument_secrets(argv)))
 
 
 def find_environment_secrets(env: Mapping[str, str]) -> Iterator[str]:
     """Yield the secrets among the variables, unchanged."""
     for name, value in env.items():
+        if name in _OF_AUTHORS:
+            if describe_pasted(value) not in _NO_CREDENTIALS:
+                yield value
+            yield from find_logins(value)
+            continue
         given = _INPUT.match(name)
         own = given[1].lower().replace("_", "-") if given else ""
         if own in SECRET_INPUTS and (own != "kubeconfig" or describe_pasted(value)):
             yield from _find_input_secrets(value)
         elif _is_secret_variable(name, value) or describe_pasted(value) not in _NO_CREDENTIALS:
             yield value
+            yield from _find_json_secrets(value)
         if "=" in value or "@" in value:
             yield from find_secrets(value)
 
 
+def _find_json_secrets(value: str) -> Iterator[str]:
+    """Yield the values with a secret's name in a JSON text, such as the logins in DOCKER_AUTH_CONFIG."""
+    if not value.lstrip().startswith("{"):
+        return
+    try:
+        waiting: list[Any] = [json.loads(value, strict=False)]
+    except (ValueError, RecursionError):
+        return
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, list):
+            waiting += one
+        for key, inner in one.items() if isinstance(one, dict) else ():
+            if not isinstance(inner, str):
+                waiting.append(inner)
+            elif is_secret_name(key) or is_secret_attribute(key):
+                yield inner
+                yield from filter(None, (_decode_login(inner).partition(":")[2],))
+
+
+def _decode_login(text: str) -> str:
+    """Return a decoded ``user:password``, "" if the text is no base64."""
+    try:
+        return b64decode(text, validate=True).decode()
+    except ValueError:
+        return ""
+
+
 def _is_secret_variable(name: str, value: str) -> bool:
-    if not is_secret_name(name) or name.lower().endswith(_STICKY_KEYS) or name.upper().startswith("CI_JOB_NAME_"):
+    if not is_secret_name(name) or name.upper().startswith("CI_JOB_NAME_"):
         return False
     return _PLACES.isdisjoint(_split_name(name)) and not _is_place(value)
 
 
 def _split_name(name: str) -> list[str]:
-    return name.casefold().split("_")
+    """Return the words of ``NPM_TOKEN``, ``npmToken`` or ``npm-token`` in lower case."""
+    text = name.translate(_SEPARATORS)
+    if not (text.isupper() or text.islower()):
+        humps = (f"_{one}" if one.isupper() and not before.isupper() else one for before, one in pairwise(text))
+        text = text[:1] + "".join(humps)
+    return text.casefold().split("_")
 
 
 def _find_argument_secrets(argv: Iterable[str]) -> Iterator[str]:
@@ -266,7 +364,7 @@ def mask_value(value: Any, hidden: Iterable[str] = ()) -> Any:
 
 
 def _mask_entry(key: str, value: Any, hidden: tuple[str, ...]) -> Any:
-    if key.startswith(_ARGUMENT) and is_secret_name(key.removeprefix(_ARGUMENT)):
+    if (named := _NAMED.fullmatch(key)) and is_secret_name(named[1]):
         return MASK
     if key in _FIELDS and isinstance(value, dict):
         value = {name: MASK if is_secret_attribute(name) else one for name, one in value.items()}

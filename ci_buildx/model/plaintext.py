@@ -20,16 +20,23 @@ WORDS = r"token|secret|passw(?:or)?d|passphrase|signature|api[_-]?key|access[_-]
 """Substrings of credentials' names, both in the query of a URL and in the fields of a cache."""
 _BUILDKITS = "xxxxx"
 # The text before the digest of an image is not a login, and digits before a slash are a port. A password may contain
-# ``@``, ``/``, ``?``, ``#`` or quotes: it ends at the last ``@``.
+# ``@``, ``/``, ``?``, ``#`` or quotes: it ends at the last ``@``. JSON may escape the slashes.
 _LOGIN = compile_lazily(
-    r"(?<![\w+.-])(?!(?:docker-image|oci-layout):)([a-zA-Z][a-zA-Z0-9+.-]*://)"
+    r"(?<![\w+.-])(?!(?:docker-image|oci-layout):)([a-zA-Z][a-zA-Z0-9+.-]*:(?://|\\/\\/))"
     r"(?:(?P<user>[^\s/@:?#]*):(?!\d*(?:[/?#\s]|$))(?P<password>[^\s\"<>]*|[^\s/]*)|(?P<token>[^\s/@:]{20,}))@(?!sha\d+:)"
 )
 """A password, or a token: a user part that is too long for a name such as ``git``."""
+# ``user:password@host.example`` or ``…@host/path`` without a scheme, as curl takes it. ``name:tag@sha256:…``,
+# ``git@host:path``, ``npm:package@1.2.3`` and ``mailto:`` are no logins. It is masked where it stands, but not searched
+# for elsewhere, because other texts have this form, too.
+_BARE = compile_lazily(
+    r"(?<![\w./@:+-])(//|docker-image://)?(?!(?:mailto|sips?|xmpp|acct|npm|pkg):)[\w.+-]+:"
+    r"[^\s:@/\\\"'<>]+@(?=(?!sha\d+:)[A-Za-z0-9][\w-]*(?:(?:\.[\w-]+)*\.[A-Za-z]{2,}|(?:\.[\w-]+)*(?::\d+)?[/'\"]))"
+)
 _USER = compile_lazily(r"^([a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/@:]+@")
 _QUERY = compile_lazily(
     rf"(?i)([?&#;](?:[\w.-]*(?:{WORDS})[\w.-]*|sig|auth|key|pass|pwd|jwt|awsaccesskeyid|googleaccessid)=)"
-    r"([^&\s#;\"'<>]+)"
+    r"[\"']?([^&\s#;\"'<>]+)"
 )
 _NO_PASSWORD = ("", "x-oauth-basic")
 """Values of the password if the user part is the token (GitHub)."""
@@ -52,6 +59,8 @@ def mask_logins(text: str) -> str:
     """Return the text with ``***`` in place of logins and tokens of URLs."""
     if _may_have_login(text):
         text = _LOGIN.sub(rf"\1{MASK}@", text)
+    if "@" in text and _may_have_bare_login(text):
+        text = _BARE.sub(rf"\1{MASK}@", text)
     return _QUERY.sub(rf"\1{MASK}", text) if "=" in text else text
 
 
@@ -66,20 +75,27 @@ def redact_url(url: str) -> str:
         parts = (found["token"],) if found["token"] else (found["user"], found["password"])
         return f"{found[1]}{':'.join(part and _BUILDKITS for part in parts)}@"
 
-    masked = _LOGIN.sub(write, url)
+    masked = _BARE.sub(rf"\1{_BUILDKITS}:{_BUILDKITS}@", _LOGIN.sub(write, url))
     masked = masked if masked != url else _USER.sub(rf"\1{_BUILDKITS}@", url)
     return _QUERY.sub(rf"\1{_BUILDKITS}", masked)
 
 
 def _may_have_login(text: str) -> bool:
     """Return whether searching ``text`` is worthwhile: compiling the pattern takes half a millisecond."""
-    return "@" in text and "://" in text
+    return "@" in text and (":/" in text or ":\\/" in text)
+
+
+def _may_have_bare_login(text: str) -> bool:
+    """Return the same for a login without a scheme; a colon before an ``@`` is mostly the tag before a digest."""
+    return any(":" in part for part in text.split("@")[:-1]) and text.count("@") != text.count("@sha256:")
 
 
 _LONGEST_PATH, _LONGEST_NAME = 4096, 255
 """Limits of Linux in bytes (``limits.h``: PATH_MAX, NAME_MAX)."""
 _SHORTEST_BASE64 = 40
 """Characters: a shorter path could be valid base64 by chance."""
+_CREDENTIAL = compile_lazily(r"(?i)[\"']?[\w-]*(?:token|password|secret|client-key-data)[\"']?\s*:\s+\S+")
+"""One line of a kubeconfig."""
 _BASE64 = compile_lazily(r"[A-Za-z0-9+/_-]+={0,2}")
 _GITLABS = ("pat", "ptt", "dt", "rt", "rtr", "cbt", "ft", "soat", "agent", "imt", "ffct", "oas", "wt")
 """Token types that follow ``gl`` in GitLab's tokens (its documentation, "Token prefixes")."""
@@ -87,17 +103,32 @@ _KINDS = {
     "eyJ": r"[\w-]{10,}\.[\w-]+(?:\.[\w-]+)?",
     **dict.fromkeys(("gho_", "ghp_", "ghr_", "ghs_", "ghu_", "github_pat_"), r"\w{20,}"),
     **dict.fromkeys((f"gl{kind}-" for kind in _GITLABS), r"[\w.-]{16,}"),
-    "AKIA": "[A-Z0-9]{16}",
+    **dict.fromkeys(("AKIA", "ASIA"), "[A-Z0-9]{16}"),
     "npm_": r"\w{30,}",
+    **dict.fromkeys(("dckr_pat_", "dckr_oat_"), r"[\w-]{20,}"),
+    "pypi-": r"[\w-]{30,}",
+    **dict.fromkeys(("hvs.", "hvb.", "hvr."), r"[\w-]{24,}"),
+    **dict.fromkeys(("xoxb-", "xoxp-", "xoxa-"), r"[\w-]{10,}"),
+    **dict.fromkeys(("sk_live_", "rk_live_"), r"\w{16,}"),
 }
-"""Tokens of well-known services (JWT, GitHub, GitLab, AWS, npm): what follows each prefix."""
+"""Tokens of well-known services: what follows each prefix.
+
+JWT, GitHub, GitLab, AWS, npm, Docker Hub, PyPI, Vault, Slack, Stripe.
+"""
 _PREFIXES = tuple(_KINDS)
 _KEY = "-----BEGIN "
-_MARKS = (_KEY, *_PREFIXES)
-_TOKENS = "|".join(map("".join, _KINDS.items()))
+_HEADERS = ("basic ", "bearer ", "Basic ", "Bearer ")
+"""What precedes the login in a header that something echoes."""
+_MARKS = (_KEY, *_PREFIXES, *_HEADERS)
+_TOKENS = "|".join(prefix.replace(".", r"\.") + rest for prefix, rest in _KINDS.items())
 _TOKEN = compile_lazily(f"(?:{_TOKENS})")
+_GENERATED = compile_lazily(r"(?=.*[a-z])(?=.*[A-Z])(?=.*\d)[\w+=~!#$%^&*-]{16,}")
+"""Texts as generators of passwords write them; names of files and variables rarely mix cases and digits."""
 _HIDDEN = compile_lazily(
-    rf"(?s)(?<![\w-])(?:{_TOKENS})|{_KEY}[A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)"
+    rf"(?s)(?<![\w-])(?:{_TOKENS})"
+    rf"|{_KEY}[A-Z ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|$)"
+    # A login in a header that something echoes: base64 and tokens are long and have digits, words do not.
+    r"|(?i:(?<=bearer )|(?<=basic ))(?=[A-Za-z_.~+/=-]*\d)[\w.~+/=-]{20,}"
 )
 """Texts that are hidden wherever they occur."""
 
@@ -106,6 +137,15 @@ def mask_tokens(text: str, mask: str) -> str:
     """Return the text with ``mask`` in place of private keys and tokens of well-known services."""
     # Most texts hold none of the marks: searching for these is faster than the pattern, and need not compile it.
     return _HIDDEN.sub(mask, text) if any(mark in text for mark in _MARKS) else text
+
+
+def quote_name(text: str) -> str:
+    """Return the name of a variable or file for an error, in quotes, unless it looks like a generated secret.
+
+    ``--secret id=x,env=$X`` instead of ``env=X`` has the secret where its name belongs.
+    """
+    last = text.rpartition("/")[2]
+    return "that (not shown, because it looks like a secret)" if _GENERATED.fullmatch(last) else repr(text)
 
 
 def decode_base64(text: str) -> str:
@@ -141,6 +181,8 @@ def describe_pasted(text: str, *, is_path: bool = False) -> str:
         return "a text of several lines"
     if text.startswith(_PREFIXES) and _TOKEN.match(text):
         return "a token"
+    if ":" in text and _CREDENTIAL.fullmatch(text):
+        return "a credential"
     # Two opening braces are not JSON; they begin an expression of docker's actions, such as
     # ``{{defaultContext}}:folder``.
     if text.startswith("{") and not text.startswith("{{") and ":" in text:

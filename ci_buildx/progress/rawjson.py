@@ -95,8 +95,8 @@ def make_warning_fields(warning: VertexWarning) -> dict[str, Any]:
         {
             "vertex": warning.vertex,
             "level": warning.level,
-            "short": _encode_data(warning.short.encode()),
-            "detail": [_encode_data(detail.encode()) for detail in warning.detail],
+            "short": _encode_data(warning.short.encode(errors="replace")),
+            "detail": [_encode_data(detail.encode(errors="replace")) for detail in warning.detail],
             "url": warning.url,
             "sourceInfo": _drop_empty(source),
             "range": [{"start": {"line": first}, "end": {"line": last}} for first, last in warning.ranges],

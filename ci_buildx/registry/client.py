@@ -180,6 +180,11 @@ class RegistryClient:
         """Send a request with authorization; retry once after a 401."""
         answer = self._connection.send(self._send_authorized(request, access))
         if answer.status == HTTPStatus.UNAUTHORIZED:
+            if stranger := request.find_stranger(answer):
+                # Its challenge could name a token service of its own for the registry's login.
+                raise RegistryError(
+                    f"{access.host} redirects to {stranger}, which wants a login of its own", status=answer.status
+                )
             self._authorizer.accept_challenge(access, answer.headers.get("www-authenticate", ""))
             answer = self._connection.send(self._send_authorized(request, access))
         return answer

@@ -15,7 +15,8 @@ from urllib.parse import urljoin, urlsplit
 from ci_buildx import __version__
 from ci_buildx.errors import InputError, RegistryError
 from ci_buildx.model import debug, secret
-from ci_buildx.model.http_calls import find_ca_bundle, make_adapter, show_url
+from ci_buildx.model.hosts import parse_origin
+from ci_buildx.model.http_calls import find_ca_bundle, find_proxies, make_adapter, show_url
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry.content import LARGEST_MANIFEST
@@ -130,13 +131,24 @@ class RegistryRequest:
         """The host with its port."""
         return urlsplit(self.url).netloc
 
+    def find_stranger(self, answer: RegistryResponse) -> str:
+        """Return the other host that the answer comes from after redirects, "" if it is this request's own."""
+        asked, answered = parse_origin(self.url), parse_origin(answer.url)
+        if asked is not None and asked.covers(answered):
+            return ""
+        return answered.authority if answered else "a malformed address"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryResponse:
-    """A response; header names are lower case. The caller must close ``stream``."""
+    """A response; header names are lower case. The caller must close ``stream``.
+
+    ``url`` is where it comes from: after redirects this may be another host, whose challenges are its own.
+    """
 
     status: int
     headers: Mapping[str, str]
+    url: str = ""
     body: bytes = b""
     stream: Response | None = None
 
@@ -229,15 +241,13 @@ class RegistryConnection:
         return True
 
     def _attempt(self, request: RegistryRequest) -> RegistryResponse:
-        from requests.utils import get_environ_proxies
-
         judged_as = request.host if self.trust.has_tls_declaration(request.host) else request.named_by or request.host
         response = self._open_session(judged_as).request(
             request.method,
             request.url,
             headers={"User-Agent": f"kube-builder/{__version__}", "Accept-Encoding": "identity", **request.headers},
             data=request.body() if request.body else None,
-            proxies=get_environ_proxies(request.url),
+            proxies=find_proxies(request.url),
             verify=judged_as not in self.trust.insecure and find_ca_bundle(),
             timeout=(self._patience.connect, self._patience.silence),
             stream=True,
@@ -248,10 +258,10 @@ class RegistryConnection:
         if _LOG.is_on and response.history:
             _LOG.debug("%s led to %s", show_url(request.url), show_url(response.url))
         if request.streamed and response.status_code == 200:
-            return RegistryResponse(status=200, headers=headers, stream=response)
+            return RegistryResponse(status=200, headers=headers, url=response.url, stream=response)
         with response:
             body = _read_response(response, request)
-        return RegistryResponse(status=response.status_code, headers=headers, body=body)
+        return RegistryResponse(status=response.status_code, headers=headers, url=response.url, body=body)
 
     def _open_session(self, host: str) -> Session:
         session = self._sessions.get(host)

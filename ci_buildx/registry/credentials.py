@@ -106,13 +106,19 @@ def canonicalize_host(host: str) -> str:
 
 def _read_logins(auths: Mapping[str, Any], origin: str) -> dict[tuple[str, str], RegistryLogin]:
     logins = {}
-    for key, entry in auths.items():
+    # Several keys can mean one host: docker's own spelling of it wins, whatever the order.
+    for key, entry in sorted(auths.items(), key=lambda item: _is_exact_key(item[0])):
         where = f"auths entry {key!r}"
         login = _read_login(_require_mapping(entry, where, origin), where, origin)
         if login is not None:
             host, path = _split_key(key)
             logins[canonicalize_host(host), path] = login
     return logins
+
+
+def _is_exact_key(key: str) -> bool:
+    """Return whether docker itself writes the key: a bare host or path, and a URL for Docker Hub only."""
+    return key == HUB_KEY if canonicalize_host(_split_key(key)[0]) == HUB else "://" not in key
 
 
 def _read_login(entry: Mapping[str, Any], where: str, origin: str) -> RegistryLogin | None:

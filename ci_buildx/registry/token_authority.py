@@ -166,8 +166,10 @@ class RegistryTokens:
             return  # fetch_token refuses it in any case.
         base = connection.find_base(HUB_API if canonicalize_host(host) == HUB else host)
         if asked != parse_origin(base):
-            answer = connection.send(RegistryRequest(method="GET", url=f"{base}/v2/"))
-            named = parse_challenge(answer.headers.get("www-authenticate", "")).realm if answer.status == 401 else ""
+            request = RegistryRequest(method="GET", url=f"{base}/v2/")
+            answer = connection.send(request)
+            is_own = answer.status == 401 and not request.find_stranger(answer)
+            named = parse_challenge(answer.headers.get("www-authenticate", "")).realm if is_own else ""
             if asked != parse_origin(named):
                 wish = f"buildkitd wants a token of {host} from {asked.authority}"
                 raise RegistryError(f"{wish}, which is not the token service that {host} names")

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ci_buildx.errors import InputError
+from ci_buildx.model.plaintext import quote_name
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.contexts import is_git, refuse_escape
 from ci_buildx.settings.names import suggest_name
@@ -131,7 +132,7 @@ def _read_attributes(text: str, source: str) -> dict[str, str]:
 
 def _read_variable(name: str, variable: str, source: str, env: Mapping[str, str]) -> str:
     if variable not in env:
-        raise InputError(f"secret {name!r}: variable {variable} is not set", source=source)
+        raise InputError(f"secret {name!r}: variable {quote_name(variable)} is not set", source=source)
     return env[variable]
 
 
@@ -141,4 +142,4 @@ def _read_file(name: str, path: Path, source: str) -> bytes:
             return stream.read(LARGEST + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InputError(f"secret {name!r}: cannot read {str(path)!r}: {reason}", source=source) from error
+        raise InputError(f"secret {name!r}: cannot read {quote_name(str(path))}: {reason}", source=source) from error

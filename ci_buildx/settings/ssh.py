@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 
 from ci_buildx.errors import InputError
 from ci_buildx.model.lazy import compile_lazily
+from ci_buildx.model.plaintext import quote_name
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.contexts import refuse_escape
 from ci_buildx.settings.values import SshSource
@@ -125,4 +126,4 @@ def _read_key(name: str, path: Path, source: str) -> Secret:
 
 def _make_read_error(name: str, path: Path, error: Exception) -> str:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return f"{name!r}: cannot read {str(path)!r}: {reason}"
+    return f"{name!r}: cannot read {quote_name(str(path))}: {reason}"

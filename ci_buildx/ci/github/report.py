@@ -50,7 +50,7 @@ def write_report(step: ActionStep, given: RawValues, settings: Settings, error: 
     if service is not None:
         page = replace(page, artifacts=_upload_record(service, step, page, settings))
     if read_boolean(step.env.get(SUMMARY_WANTED, "")) is not False:
-        commands.append_summary(step.env, redact_text(summary.render_summary(page), step.hidden))
+        commands.append_summary(step.env, redact_text(summary.render_summary(page), step.hidden, step.env))
 
 
 def add_timeline(given: RawValues, env: Mapping[str, str]) -> RawValues:
@@ -66,14 +66,15 @@ def _find_service(env: Mapping[str, str]) -> ArtifactService | None:
     return None if read_boolean(env.get(RECORD_WANTED, "")) is False else find_artifact_service(env)
 
 
-def redact_text(text: str, hidden: Iterable[str]) -> str:
+def redact_text(text: str, hidden: Iterable[str], env: Mapping[str, str]) -> str:
     """Mask each line of the secrets in the text, also in other encodings and in the summary's spelling.
 
-    The runner masks only its log.
+    ``env`` is the environment, whose secrets are masked as in the log. The runner masks only its log.
     """
     lines = {line for secret in hidden for line in list_maskable_lines(secret) if len(line.strip()) >= SHORTEST_LINE}
     forms = masker.list_spellings(lines, shortest=SHORTEST_LINE, page=summary.list_spellings)
-    return masker.mask_secrets(text, forms)
+    of_process = masker.list_spellings(masker.find_environment_secrets(env), page=summary.list_spellings)
+    return masker.mask_secrets(text, sorted({*forms, *of_process}, key=len, reverse=True))
 
 
 def _make_page(step: ActionStep, given: RawValues, error: str) -> SummaryPage | None:
@@ -107,7 +108,7 @@ def _select_shown(given: RawValues) -> dict[str, str]:
 def _upload_record(service: ArtifactService, step: ActionStep, page: SummaryPage, settings: Settings) -> dict[str, str]:
     """Upload the record. Returns the artifacts' addresses by name, or nothing and a warning if it fails."""
     contents = {RECORD: json.dumps(_make_record(page, step), indent=2) + "\n", **_read_timeline(settings)}
-    hidden = {file: redact_text(text, step.hidden).encode() for file, text in contents.items()}
+    hidden = {file: redact_text(text, step.hidden, step.env).encode() for file, text in contents.items()}
     name = f"{step.name}.build"
     try:
         number = service.upload(name, hidden, days=_read_retention_days(step.env))

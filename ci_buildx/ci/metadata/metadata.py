@@ -7,7 +7,7 @@ from typing import Any
 
 from ci_buildx.ci.metadata import expressions, tagging
 from ci_buildx.ci.metadata.facts import CommitFacts
-from ci_buildx.ci.metadata.rules import Flavor, parse_flavor, parse_images, parse_rules
+from ci_buildx.ci.metadata.rules import parse_flavor, parse_images, parse_rules
 from ci_buildx.ci.metadata.tagging import TagDecision
 from ci_buildx.model.record import dataclass
 
@@ -71,7 +71,7 @@ def make_metadata(wanted: MetadataInputs, facts: CommitFacts) -> ImageMetadata:
     flavor = parse_flavor(wanted.flavor, source="flavor")
     found = tagging.decide_tags(parse_rules(wanted.rules, source=wanted.source), flavor, facts, source=wanted.source)
     images = parse_images(wanted.images, source="images")
-    names = _make_names(found, flavor)
+    names = _make_names(found)
     return ImageMetadata(
         version=found.main,
         images=images,
@@ -87,15 +87,10 @@ def make_metadata(wanted: MetadataInputs, facts: CommitFacts) -> ImageMetadata:
     )
 
 
-def _make_names(found: TagDecision, flavor: Flavor) -> tuple[str, ...]:
+def _make_names(found: TagDecision) -> tuple[str, ...]:
     if not found.main:
         return ()
-    names = [found.main, *found.partial]
-    if found.latest:
-        prefix = flavor.prefix if flavor.prefix_latest else ""
-        suffix = flavor.suffix if flavor.suffix_latest else ""
-        names.append(tagging.clean_tag(f"{prefix}latest{suffix}"))
-    return tuple(names)
+    return (found.main, *found.partial, *((found.latest,) if found.latest else ()))
 
 
 def _make_labels(

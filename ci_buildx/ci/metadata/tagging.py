@@ -107,13 +107,13 @@ _FORBIDDEN = re.compile(r"[^a-zA-Z0-9._-]+")
 class TagDecision:
     """The tags of an image.
 
-    ``main`` is the version, or "" if no rule applies. ``partial`` are the other tags; ``latest`` is whether to add that
-    tag. ``warnings`` name the rules that could have applied but did not.
+    ``main`` is the version, or "" if no rule applies. ``partial`` are the other tags; ``latest`` is the tag of that
+    name with the flavor's affixes, or "". ``warnings`` name the rules that could have applied but did not.
     """
 
     main: str = ""
     partial: tuple[str, ...] = ()
-    latest: bool = False
+    latest: str = ""
     warnings: tuple[str, ...] = ()
 
 
@@ -144,6 +144,8 @@ class _TagBuilder:
     def apply_rules(self, rules: Iterable[TagRule]) -> TagDecision:
         tags: list[str] = []
         latest: bool | None = None
+        for text in (self.flavor.prefix, self.flavor.suffix):
+            expressions.check(text, source="flavor")
         for rule in rules:
             self.check(rule)
             found = _RULES[rule.kind](self, rule) if self.is_enabled(rule) else None
@@ -156,7 +158,18 @@ class _TagBuilder:
                 )
         main, *others = tags or [""]
         partial = tuple(dict.fromkeys(tag for tag in others if tag != main))
-        return TagDecision(main=main, partial=partial, latest=bool(latest), warnings=tuple(self.warnings))
+        return TagDecision(
+            main=main, partial=partial, latest=self.make_latest() if latest else "", warnings=tuple(self.warnings)
+        )
+
+    def make_latest(self) -> str:
+        """Return the tag ``latest`` with the flavor's affixes for it.
+
+        Unlike metadata-action 6.2.0 (``src/meta.ts``, generateTags), their expressions are evaluated.
+        """
+        prefix = self.evaluate(self.flavor.prefix) if self.flavor.prefix_latest else ""
+        suffix = self.evaluate(self.flavor.suffix) if self.flavor.suffix_latest else ""
+        return clean_tag(f"{prefix}latest{suffix}")
 
     def check(self, rule: TagRule) -> None:
         """Raise InputError for unknown Handlebars, even in a rule that does not apply now.

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from ci_buildx.progress.frame import clip_text, count_columns
+from ci_buildx.progress.step import drop_controls
 from ci_buildx.progress.timeline.fold import fold_rows
 from ci_buildx.progress.timeline.svg import DIGEST, TimelineCaption, escape_xml, format_duration, render_svg
 from ci_buildx.progress.timeline.timeline import SpanKind, Timeline, TimelineRow
@@ -156,6 +157,6 @@ def _is_highlighted(row: TimelineRow) -> bool:
 
 def _escape_name(name: str) -> str:
     """Return a name that Mermaid parses as a single one."""
-    name = DIGEST.sub("", " ".join(name.split())).translate(_ALIKE)
+    name = DIGEST.sub("", " ".join(drop_controls(name, colours=False).split())).translate(_ALIKE)
     name = name if count_columns(name) <= _NAME_COLUMNS else clip_text(name, _NAME_COLUMNS - 1) + "…"
     return f"· {name}" if _RESERVED.match(name) or not name else name

@@ -83,3 +83,15 @@ def test_everything_has_the_syntax_that_kubernetes_wants(repository: str, run: s
     assert DNS_LABEL.fullmatch(made.name)
     assert len(f"{made.name}-mips64le") <= 63
     assert all(LABEL_VALUE.fullmatch(value) for value in made.labels.values())
+
+
+def test_annotations_hold_no_login_of_a_url() -> None:
+    """Everyone who may look at the builder reads them."""
+    source = JobOrigin(
+        system="jenkins",
+        repository="ann:seeded-pass@git.example/team/app.git",
+        url="https://ann:seeded-pass@ci.example/job/1?token=seeded-token",
+    )
+    made = identity.make_identity(source, suffix="x")
+    assert "seeded" not in repr(made)
+    assert made.annotations[labels.RUN_URL] == "https://xxxxx:xxxxx@ci.example/job/1?token=xxxxx"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ci_buildx.cli.process import run_guarded
+from ci_buildx.cli.process import ProcessContext, run_guarded
 from ci_buildx.errors import InputError, Interrupted, KubeBuilderError, TeardownError
 
 
@@ -77,3 +77,14 @@ def test_success_is_silent() -> None:
     stream = io.StringIO()
     assert run_guarded(lambda: 0, stderr=stream, env={}) == 0
     assert stream.getvalue() == ""
+
+
+def test_a_note_masks_secrets_of_variables_and_arguments(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    argv = ("--build-arg", "NPM_TOKEN=seeded-argument", "https://ann:seeded-login@git.example/x")
+    around = ProcessContext(
+        env={"DEPLOY_TOKEN": "seeded-variable"}, cwd=tmp_path, stdout=stream, stderr=stream, argv=argv
+    )
+    around.note("seeded-argument seeded-login seeded-variable")
+    around.warn("said\x1b]0;x\x07 seeded-argument\nhere")
+    assert stream.getvalue() == "kube-builder: note: *** *** ***\nkube-builder: warning: said *** here\n"

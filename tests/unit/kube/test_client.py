@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -144,6 +145,37 @@ def test_already_exists_at_the_second_try_means_made_by_the_first() -> None:
     with scripted(DROP, refused(409, "AlreadyExists"), answer(200, made)) as server, client(server) as kube:
         assert kube.create("/pods", NAMED) == made
     assert server.asked == ["POST /prefix/pods", "POST /prefix/pods", "GET /prefix/pods/x"]
+
+
+MARKED = {"metadata": {"name": "x", "labels": {"a": "1"}, "annotations": {"nonce": "n1"}}}
+
+
+@pytest.mark.parametrize(
+    ("sent", "found"),
+    [
+        (MARKED, {"metadata": {"name": "x"}}),
+        (MARKED, {"metadata": {"name": "x", "labels": {"a": "1"}, "annotations": {"nonce": "n2"}}}),
+        (MARKED, {"metadata": {"name": "x", "labels": {"a": "2"}, "annotations": {"nonce": "n1"}}}),
+        ({**NAMED, "data": {"key": "b3Vycw=="}}, {**NAMED, "data": {"key": "dGhlaXJz"}}),
+        ({"metadata": {"name": "x", "ownerReferences": [{"uid": "1"}]}}, NAMED),
+    ],
+)
+@pytest.mark.parametrize("before", [DROP, refused(500, "InternalError")], ids=["cut", "500"])
+def test_an_object_of_another_is_not_taken_for_ours(before: bytes, sent: dict[str, Any], found: object) -> None:
+    """After a cut or a 5xx nobody knows whether the first try made it: what was sent tells."""
+    with (
+        scripted(before, refused(409, "AlreadyExists"), answer(200, found)) as server,
+        client(server) as kube,
+        pytest.raises(Conflict),
+    ):
+        kube.create("/pods", sent)
+
+
+@pytest.mark.parametrize("before", [DROP, refused(500, "InternalError")], ids=["cut", "500"])
+def test_our_own_object_is_recognized_by_what_was_sent(before: bytes) -> None:
+    stored = {"metadata": {**MARKED["metadata"], "uid": "7", "labels": {"a": "1", "admission": "added"}}}
+    with scripted(before, refused(409, "AlreadyExists"), answer(200, stored)) as server, client(server) as kube:
+        assert kube.create("/pods", MARKED) == stored
 
 
 def test_already_exists_at_the_first_try_is_a_conflict() -> None:

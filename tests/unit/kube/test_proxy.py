@@ -71,3 +71,26 @@ def test_credentials_become_a_header_that_is_never_shown() -> None:
 def test_refuses_other_proxies_by_the_name_of_their_source(text: str) -> None:
     with pytest.raises(InputError, match="HTTPS_PROXY"):
         parse_proxy(text, source="HTTPS_PROXY")
+
+
+@pytest.mark.parametrize(
+    ("url", "secure", "address"),
+    [
+        ("HTTP://Me:p%40ss@PROXY.Example.com:3128", False, ("proxy.example.com", 3128)),
+        ("HTTPS://Me:p%40ss@PROXY.example.com", True, ("proxy.example.com", 443)),
+        ("hTTps://Me:p%40ss@[::1]:8443", True, ("::1", 8443)),
+        ("Me:p%40ss@proxy.example.com:3128", False, ("proxy.example.com", 3128)),
+    ],
+)
+def test_the_scheme_is_compared_after_normalising(url: str, secure: bool, address: tuple[str, int]) -> None:
+    """Otherwise the login of ``HTTPS://`` would be sent in clear."""
+    proxy = choose_proxy("https", "api.example.com", 6443, {"HTTPS_PROXY": url})
+    assert proxy is not None
+    assert (proxy.secure, (proxy.host, proxy.port)) == (secure, address)
+    assert proxy.authorization is not None
+    assert proxy.authorization.reveal() == b"Basic TWU6cEBzcw=="
+
+
+def test_no_proxy_is_compared_after_normalising() -> None:
+    env = {"HTTPS_PROXY": "HTTP://me:p@proxy:3128", "NO_PROXY": "API.Example.COM"}
+    assert choose_proxy("https", "api.example.com", 6443, env) is None

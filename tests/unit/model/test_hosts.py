@@ -58,3 +58,21 @@ def test_any_text_is_read(text: str) -> None:
 )
 def test_hosts(host: str, normal: str) -> None:
     assert normalize_host(host) == normal
+
+
+@pytest.mark.parametrize(
+    ("url", "other", "covered"),
+    [
+        ("https://r.io/a", "HTTPS://R.io.:443/b", True),
+        ("http://r.io/a", "https://r.io/a", True),
+        ("https://r.io/a", "http://r.io/a", False),
+        ("http://r.io:5000/a", "https://r.io/a", False),
+        ("http://r.io/a", "https://r.io:5000/a", False),
+        ("https://r.io/a", "https://cdn.r.io/a", False),
+        ("https://r.io/a", "https://r.io@evil.io/a", False),
+    ],
+)
+def test_which_answers_are_an_origins_own(url: str, other: str, covered: bool) -> None:
+    asked = parse_origin(url)
+    assert asked is not None
+    assert asked.covers(parse_origin(other)) is covered

@@ -6,10 +6,11 @@ import time
 
 import pytest
 import requests
+from requests.exceptions import InvalidProxyURL
 
 from ci_buildx.ci.github.events import WorkflowEvent, fetch_repository
 from ci_buildx.model import http_calls
-from ci_buildx.model.http_calls import LARGEST_ANSWER, LARGEST_REDIRECT, MOST_REDIRECTS
+from ci_buildx.model.http_calls import LARGEST_ANSWER, LARGEST_REDIRECT, MOST_REDIRECTS, find_proxies
 from tests.unit.registry.scripted import Registry, Reply, scripted
 from tests.unit.registry.test_hostile import hostile
 
@@ -64,3 +65,26 @@ def test_json_that_is_nested_without_end_says_nothing() -> None:
         service.on("GET /repos/a/b", Reply(body=b"[" * 200_000))
         event = WorkflowEvent(env={"GITHUB_API_URL": f"http://{service.address}", "GITHUB_REPOSITORY": "a/b"})
         assert fetch_repository(event, "t") == {}
+
+
+@pytest.mark.parametrize("proxy", ["http://ann:seeded@", "http://ann:seeded@[::1", "http://", "://ann:seeded@p"])
+def test_a_proxy_without_a_host_is_named_and_not_quoted(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(InvalidProxyURL, match="look at HTTP_PROXY and HTTPS_PROXY") as caught:
+        find_proxies("https://r.example/")
+    assert "seeded" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "url"),
+    [
+        ("ann:p@proxy.example:3128", "http://ann:p@proxy.example:3128"),
+        ("HTTP://ann:p@PROXY.example:3128", "HTTP://ann:p@PROXY.example:3128"),
+    ],
+)
+def test_a_bare_proxy_is_one_of_http(proxy: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for the API server (kube/proxy.py), and for curl."""
+    for name in ("NO_PROXY", "no_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    assert find_proxies("https://r.example/")["https"] == url

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ci_buildx.model.plaintext import find_logins, mask_logins
+from ci_buildx.model.plaintext import find_logins, mask_logins, redact_url
 
 
 @pytest.mark.parametrize(
@@ -10,6 +10,25 @@ from ci_buildx.model.plaintext import find_logins, mask_logins
     [
         ("https://ann:p@git.example/x", "https://***@git.example/x"),
         (f"https://{'t' * 40}@git.example/x", "https://***@git.example/x"),
+        ("HTTP://Ann:p@PROXY.example:3128", "HTTP://***@PROXY.example:3128"),
+        ("https://ann:p@[::1]:5000/x", "https://***@[::1]:5000/x"),
+        (r'{"u":"https:\/\/ann:p@git.example\/x"}', r'{"u":"https:\/\/***@git.example\/x"}'),
+        ("user ann:pass-word@git.example failed", "user ***@git.example failed"),
+        ("proxy ann:pass-word@proxy:3128/", "proxy ***@proxy:3128/"),
+        ("'//ann:pass-word@git.example/x'", "'//***@git.example/x'"),
+        ("'ann:pass-word@proxy' is not a registry host", "'***@proxy' is not a registry host"),
+        ("https://h/x?token='abc'", "https://h/x?token=***'"),
+        *(
+            (text, text)
+            for text in (
+                "npm:lodash@4.17.21",
+                "npm:next@canary.example",
+                "mailto:ann@team.example",
+                "app:1.2@sha256:0",
+                "12:30@noon",
+                "git@git.example:team/app",
+            )
+        ),
         *(
             (text, text)
             for text in ("https://git@git.example/x", "ssh://git@git.example:22/x", "FROM a.example/b:1@sha256:0")
@@ -27,3 +46,8 @@ def test_logins_of_urls(text: str, expected: str) -> None:
 def test_what_is_secret_in_them() -> None:
     text = f"https://ann:p@ss@git.example/x http://{'t' * 40}@h/ base=docker-image://alpine:latest@sha256:0"
     assert list(find_logins(text)) == ["p@ss", "t" * 40]
+
+
+def test_an_annotation_names_no_login() -> None:
+    for url in ("https://ann:p@git.example/x", "ann:p@git.example/x"):
+        assert redact_url(url).removeprefix("https://") == "xxxxx:xxxxx@git.example/x"

@@ -112,3 +112,76 @@ def test_other_texts_stay(text: str) -> None:
 def test_spellings_of_html_are_those_of_the_standard_library(spelling: Callable[[str], str]) -> None:
     secret = "a<b>&'c'\"d\" of the job"
     assert spelling(secret) in masker.list_spellings([secret])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("NPM_TOKEN", "npmToken", "githubToken", "npm-token", "client.secret", "PGPASSWORD", "MYSQL_PWD", "SSHPASS"),
+        *("GITHUB_PAT", "accessKey", "DB_PASS", "npm_config_//registry.npmjs.org/:_authToken"),
+    ],
+)
+def test_names_of_secrets(name: str) -> None:
+    assert masker.is_secret_name(name)
+    assert masker.mask_value({f"build-arg:{name}": "x", f"label:{name}": "y", f"annotation-index.{name}": "z"}) == {
+        f"build-arg:{name}": "***",
+        f"label:{name}": "***",
+        f"annotation-index.{name}": "***",
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("PATH", "PWD", "OLDPWD", "PUBLIC_KEY", "TOKEN_FILE", "KEYBOARD", "TOKENIZERS_PARALLELISM", "STICKY_KEY"),
+        *("cache-key", "VERSION", "org.opencontainers.image.title", "compat", "PATTERN"),
+    ],
+)
+def test_names_that_only_resemble_them(name: str) -> None:
+    assert not masker.is_secret_name(name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            f"dckr_pat_{'aB1' * 9}",
+            f"dckr_oat_{'aB1' * 9}",
+            f"ASIA{'A1' * 8}",
+            f"hvs.{'aB1' * 9}",
+            f"pypi-{'aB1' * 12}",
+        ),
+        *(f"xoxb-1234-{'aB1' * 6}", f"sk_live_{'aB1' * 8}"),
+        f"-----BEGIN PGP PRIVATE KEY BLOCK-----\n{'aB1' * 9}\n-----END PGP PRIVATE KEY BLOCK-----",
+    ],
+)
+def test_what_looks_like_a_secret(text: str) -> None:
+    assert masker.mask_secrets(f"said {text} here", ()) == "said *** here"
+
+
+def test_a_header_that_is_echoed_hides_its_login() -> None:
+    said = f"authorization: Basic {'bWU6czNj' * 4} and bearer {'t0k-' * 8}"
+    assert masker.mask_secrets(said, ()) == "authorization: Basic *** and bearer ***"
+    plain = "Basic authentication-is-not-enabled-here, Bearer realm=https://auth.example/token"
+    assert masker.mask_secrets(plain, ()) == plain
+
+
+def test_logins_within_a_docker_configuration() -> None:
+    config = {"auths": {"r.example": {"auth": "YW5uOnNlZWRlZC1wYXNz"}, "s.example": {"identitytoken": "seeded-token"}}}
+    env = {"DOCKER_AUTH_CONFIG": json.dumps(config)}
+    assert shown("seeded-pass YW5uOnNlZWRlZC1wYXNz seeded-token r.example", env) == "*** *** *** r.example"
+
+
+@pytest.mark.parametrize("name", ["CI_COMMIT_TITLE", "CI_COMMIT_REF_NAME", "GITHUB_HEAD_REF", "CI_MERGE_REQUEST_TITLE"])
+def test_an_author_cannot_have_words_masked(name: str) -> None:
+    env = {name: "token=registry.example/team"}
+    assert shown("registry.example/team/app: denied", env) == "registry.example/team/app: denied"
+    assert shown("seeded-pass", {name: "https://ann:seeded-pass@git.example/x"}) == "***"
+    assert shown(f"ghp_{'a' * 36}x", {name: f"ghp_{'a' * 36}x"}) == "***"
+
+
+def test_what_a_limit_leaves_of_a_secret_is_masked() -> None:
+    env = {"DB_PASSWORD": "correct-horse-battery"}
+    assert shown("invalid value: correct-horse-ba… and so on", env) == "invalid value: ***… and so on"
+    assert shown("corr… correct…", env) == "corr… ***…"
+    assert shown("nothing of it…", env) == "nothing of it…"

@@ -1,9 +1,12 @@
+import io
 import json
+from base64 import b64decode
 
 import pytest
 
 from ci_buildx.model.status import ProgressGroup, StatusUpdate, Vertex, VertexLog, VertexStatus
-from ci_buildx.progress.rawjson import encode_status
+from ci_buildx.progress.rawjson import RawJsonLog, encode_status
+from ci_buildx.progress.renderer import TextOutlet
 from tests.unit.progress.recorded import FINDING
 
 
@@ -68,3 +71,10 @@ def test_a_finding_says_where() -> None:
     assert warning["sourceInfo"] == {"filename": "Dockerfile"}
     assert warning["range"] == [{"start": {"line": 4}, "end": {"line": 4}}]
     assert warning["detail"] == ["RXhlYyBmb3JtIGtlZXBzIHNpZ25hbHMgaW50YWN0"]
+
+
+def test_a_warning_with_bytes_that_are_not_utf8_is_written() -> None:
+    """Names of files hold them as surrogates (PEP 383)."""
+    stream = io.StringIO()
+    RawJsonLog(TextOutlet(stream)).warn("cannot read a\udcff")
+    assert b64decode(json.loads(stream.getvalue())["warnings"][0]["short"]) == b"cannot read a?"

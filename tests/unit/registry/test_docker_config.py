@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ci_buildx.errors import InputError
 from ci_buildx.model.secret import Secret
-from ci_buildx.registry.credentials import DockerConfig, parse_docker_config
+from ci_buildx.registry.credentials import HUB_KEY, DockerConfig, parse_docker_config
 
 
 def auth(username: str, password: str) -> dict[str, str]:
@@ -112,3 +112,39 @@ VALUES = st.recursive(
 def test_any_json_is_a_config_or_an_input_error(document: dict[str, object]) -> None:
     with suppress(InputError):
         parse_docker_config(json.dumps(document), "x").find("r.io", "a/b")
+
+
+@pytest.mark.parametrize(
+    ("other", "exact", "host"),
+    [
+        ("docker.io", HUB_KEY, "docker.io"),
+        ("https://index.docker.io/v1", HUB_KEY, "registry-1.docker.io"),
+        ("https://r.example/v1/", "r.example", "r.example"),
+        ("HTTP://R.example", "r.example", "r.example"),
+    ],
+)
+def test_dockers_own_key_wins_in_any_order(other: str, exact: str, host: str) -> None:
+    auths = {other: {"username": "other", "password": "p"}, exact: {"username": "exact", "password": "p"}}
+    for pairs in (auths.items(), reversed(auths.items())):
+        found = parse_docker_config(json.dumps({"auths": dict(pairs)}), "test").find(host, "group/app")
+        assert found is not None
+        assert found.username == "exact"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(
+            "r.example.evil.io",
+            "evil.io/r.example",
+            "https://evil.io/?r.example",
+            "r.example@evil.io",
+            "https://u@r.example",
+        ),
+        *("r.example:443", "r.example.", "https://r.example\\@evil.io", "//r.example", "r.example?x"),
+        *("https://index.docker.io.evil.io/v1/", "registry.hub.docker.com"),
+    ],
+)
+def test_keys_that_look_like_a_host_are_not_its_login(key: str) -> None:
+    config = parse_docker_config(json.dumps({"auths": {key: {"username": "u", "password": "p"}}}), "test")
+    assert [config.find(host, "group/app") for host in ("r.example", "docker.io", "registry-1.docker.io")] == [None] * 3

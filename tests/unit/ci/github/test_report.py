@@ -76,15 +76,15 @@ def test_a_summary_of_a_failure_cannot_be_ended_by_its_text() -> None:
 
 
 def test_what_is_secret_is_in_no_summary() -> None:
-    assert github_report.redact_text("a hunter2 b\nsecond abc", ["hunter2\nsecond", "abc"]) == "a *** b\n*** abc"
+    assert github_report.redact_text("a hunter2 b\nsecond abc", ["hunter2\nsecond", "abc"], {}) == "a *** b\n*** abc"
 
 
 @pytest.mark.parametrize("secret", ['a"b\\c', "x<y&z", "p|q`r`", "grün-grün", "a```b", "it's"])
 def test_a_secret_is_found_however_it_is_spelt(secret: str) -> None:
     page = SummaryPage(report=replace(REPORT, title=secret), seconds=1, error=secret, inputs={"labels": secret})
-    assert secret not in html.unescape(github_report.redact_text(summary.render_summary(page), [secret]))
-    assert json.loads(github_report.redact_text(json.dumps({"a": f"said {secret}"}), [secret])) == {"a": "said ***"}
-    assert github_report.redact_text(f"<text>{html.escape(secret)}</text>", [secret]) == "<text>***</text>"
+    assert secret not in html.unescape(github_report.redact_text(summary.render_summary(page), [secret], {}))
+    assert json.loads(github_report.redact_text(json.dumps({"a": f"said {secret}"}), [secret], {})) == {"a": "said ***"}
+    assert github_report.redact_text(f"<text>{html.escape(secret)}</text>", [secret], {}) == "<text>***</text>"
 
 
 @pytest.fixture
@@ -131,6 +131,19 @@ def test_a_secret_among_the_inputs_is_in_no_file(env: dict[str, str], cwd: Path,
     text = Path(env["GITHUB_STEP_SUMMARY"]).read_text()
     assert "seeded" not in text
     assert "A=***" in text
+
+
+@pytest.mark.parametrize("name", ["LABELS", "TAGS", "TARGET", "ADD-HOSTS", "FILE"])
+def test_a_secret_of_the_environment_is_in_no_file(name: str, env: dict[str, str], cwd: Path, job: FakeJob) -> None:
+    """A step's env holds secrets that are no inputs; the runner masks them in its log only."""
+    (cwd / "seeded-[1]").write_text("FROM scratch\n")
+    texts = {"LABELS": "x=seeded-[1]", "TAGS": "r.example/app:seeded-_1_", "ADD-HOSTS": "seeded-[1]:1.1.1.1"}
+    secret = "seeded-_1_" if name == "TAGS" else "seeded-[1]"
+    code, log = run(env | {f"INPUT_{name}": texts.get(name, secret), "DEPLOY_TOKEN": secret}, cwd)
+    assert code == 0, log
+    text = Path(env["GITHUB_STEP_SUMMARY"]).read_text()
+    assert "seeded" not in text
+    assert "***" in text
 
 
 def test_credentials_that_stand_in_other_inputs_are_hidden(env: dict[str, str], cwd: Path, job: FakeJob) -> None:

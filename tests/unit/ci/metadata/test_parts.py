@@ -210,3 +210,25 @@ def test_handlebars_that_are_not_known_never_become_a_tag(text: str, rule: str) 
 def test_braces_of_a_regular_expression_are_no_handlebars() -> None:
     made = metadata.make_metadata(MetadataInputs(rules=['type=match,"pattern=[a-f]{{1,2}",value=ab']), FACTS)
     assert made.tags == ()
+
+
+def tag_with(*flavor: str) -> tuple[str, ...]:
+    facts = CommitFacts(event="push", ref="refs/tags/v1.1.1", sha=FACTS.sha, now=WHEN, commit_date=WHEN)
+    wanted = MetadataInputs(images=(), rules=("type=semver,pattern={{version}}",), flavor=flavor)
+    return metadata.make_metadata(wanted, facts).tags
+
+
+def test_expressions_in_a_flavor_are_evaluated_in_every_tag() -> None:
+    assert tag_with("prefix={{tag}}-,onlatest=true", "suffix=-{{sha}},onlatest=true") == (
+        "v1.1.1-1.1.1-0123456",
+        "v1.1.1-latest-0123456",
+    )
+    assert tag_with("suffix=-{{sha}}") == ("1.1.1-0123456", "latest")
+
+
+@pytest.mark.parametrize("text", ["{{#if branch}}x-{{/if}}", "{{> part}}", "{{nonsense}}-", "\\{{tag}}-"])
+@pytest.mark.parametrize("key", ["prefix", "suffix"])
+@pytest.mark.parametrize("more", ["", ",onlatest=true"])
+def test_handlebars_that_is_not_known_in_a_flavor_is_refused(text: str, key: str, more: str) -> None:
+    with pytest.raises(InputError, match=r"unsupported expression|unknown expression"):
+        tag_with(f"{key}={text}{more}")
