@@ -96,13 +96,7 @@ class Account:
 
     def may(self, verb: str, group: str, resource: str, namespace: str, *, name: str = "") -> bool:
         """What the API server's authorizer says now: it learns of a binding a moment after that was made."""
-        resource, _, part = resource.partition("/")
-        attributes = {"verb": verb, "group": group, "resource": resource, "namespace": namespace}
-        attributes |= {"subresource": part, "name": name}
-        groups = [f"system:serviceaccounts:{self.namespace}"]
-        review = {"spec": {"user": self.user, "groups": groups, "resourceAttributes": attributes}}
-        answer = self.kube.create("/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
-        return bool(answer["status"]["allowed"])
+        return may(self.kube, self.user, verb, group, resource, namespace, name=name)
 
     def has(self, mode: RightsMode, namespace: str = "") -> bool:
         """Whether the API server's authorizer knows all of the rights of ``mode``: each binding comes by itself."""
@@ -129,6 +123,17 @@ class Account:
             except Forbidden as refusal:
                 return "ValidatingAdmissionPolicy" in refusal.message
         return False
+
+
+def may(kube: KubeClient, user: str, verb: str, group: str, resource: str, namespace: str, *, name: str = "") -> bool:
+    """Whether the authorizer lets a service account, by its ``user`` name, do something."""
+    resource, _, part = resource.partition("/")
+    attributes = {"verb": verb, "group": group, "resource": resource, "namespace": namespace}
+    attributes |= {"subresource": part, "name": name}
+    groups = [f"system:serviceaccounts:{user.split(':')[2]}"]
+    review = {"spec": {"user": user, "groups": groups, "resourceAttributes": attributes}}
+    answer = kube.create("/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
+    return bool(answer["status"]["allowed"])
 
 
 def wait(reached: Callable[[], bool]) -> None:

@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 SUMMARY = (
     "Checks that a cluster meets the requirements of builds: versions, permissions verb by verb, "
     "PodSecurity, architectures, runtime handlers, user namespaces, storage classes, the reaper, "
-    "registries, enforcement of NetworkPolicies. It creates a builder and a few pods as a test, "
-    "removes them, and prints YAML that adds what is missing."
+    "who can use the accounts, registries, enforcement of NetworkPolicies. It creates a builder and a few pods as a "
+    "test, removes them, and prints YAML that adds what is missing."
 )
 EXAMPLES = f"""\
 examples:
   kube-builder doctor registry.example
   kube-builder doctor --namespace ci-builds --format json
   kube-builder doctor --no-probe          (read-only, creates nothing)
-  kube-builder doctor --roles jobs | kubectl apply -f -
+  kubectl create namespace kube-builder && kube-builder doctor --roles jobs | kubectl apply -f -
 
 exit code 1 also if a requirement is missing
 
@@ -46,10 +46,11 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     """Run the checks and print the results. Returns 1 if a requirement is missing."""
     given = make_parser().read(argv)
     own = {name: given.pop(name, "") for name in ("format", "mode", "no-probe", "roles", "registries")}
+    named = str(given.get("namespace", ""))
     values, sources = merge_variables(given, around.env)
     builder = make_builder_settings(values, sources, around.env, around.cwd)
     if own["roles"]:
-        around.stdout.write(render_roles(str(own["roles"]), builder.namespace))
+        around.stdout.write(render_roles(str(own["roles"]), builder.namespace, named))
         return 0
     shape = _require_choice("--format", str(own["format"] or "table"), _FORMATS)
     registries = own["registries"] if isinstance(own["registries"], list) else []
@@ -77,10 +78,12 @@ def choose_mode(text: str, namespace: str) -> RightsMode:
     return mode
 
 
-def render_roles(mode: str, namespace: str) -> str:
+def render_roles(mode: str, namespace: str, named: str) -> str:
     """Render the YAML of one mode, or of an addition to it, for the cluster's administrator.
 
-    An opt-out applies to ``namespace``, or to the jobs' accounts if that is empty. Raises InputError for unknown names.
+    An opt-out applies to ``namespace``, or to the jobs' accounts if that is empty. The reaper is placed in ``named``,
+    the namespace of the command line: that of builds, from a variable, is not for the reaper. Raises InputError for
+    unknown names.
     """
     from ci_buildx.builder.rbac import roles as rbac_roles
     from ci_buildx.builder.rbac.rights import RightsMode
@@ -89,9 +92,10 @@ def render_roles(mode: str, namespace: str) -> str:
         "unconfined": lambda: rbac_roles.render_unconfined(namespace),
         "host-access": lambda: rbac_roles.render_host_access(namespace),
         "confined-pods": rbac_roles.render_confined_pods,
-        "reaper-cronjob": rbac_roles.render_reaper_cronjob,
+        "reaper": lambda: rbac_roles.render_reaper_roles(named or rbac_roles.SYSTEM),
+        "reaper-cronjob": lambda: rbac_roles.render_reaper_cronjob(named or rbac_roles.SYSTEM),
     }
-    chosen = _require_choice("--roles", mode, (*RightsMode, *others))
+    chosen = _require_choice("--roles", mode, tuple({**dict.fromkeys(RightsMode), **others}))
     if chosen in others:
         return others[chosen]()
     return rbac_roles.render_roles(RightsMode(chosen), namespace=namespace or rbac_roles.EXAMPLE_NAMESPACE)
@@ -113,7 +117,7 @@ def make_parser() -> VerbParser:
     other.add_argument("--mode", default=argparse.SUPPRESS, metavar="MODE", help=help_of_mode)
     help_of_roles = (
         "only print the YAML of docs/rbac: namespace, jobs, reaper, reaper-cronjob, listing, looking, the opt-outs "
-        "unconfined and host-access, or confined-pods"
+        "unconfined and host-access, or confined-pods; --namespace names the one of builds, or of the reaper"
     )
     other.add_argument("--roles", default=argparse.SUPPRESS, metavar="MODE", help=help_of_roles)
     parser.offer_help(other)

@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 _AT_ONCE = 8
 _REGISTRY_PATIENCE = 5.0
+_JOBS_POLICY = "kube-builder-jobs"
 _FOREIGN = {"metadata": {"name": "not-called-as-a-builders", "annotations": {}}}
 """A namespace that admission policies must not let a confined account create."""
 
@@ -110,7 +111,9 @@ class _DoctorRun:
         if self.wishes.mode is not RightsMode.REAPER:
             self._check_nodes_and_storage()
         schedules = self._list_or_none("/apis/batch/v1/cronjobs", fieldSelector=f"metadata.name={rights.REAPER}")
-        finding = checks.check_reaper(schedules)
+        elsewhere = {each["metadata"]["namespace"]: each for each in schedules or ()}
+        able = {name: self._is_able_reaper(each) for name, each in elsewhere.items() if name != roles.SYSTEM}
+        finding = checks.check_reaper(schedules, able)
         self.add(finding)
         if finding.status is CheckStatus.WARNING:
             self.sheets[RightsMode.REAPER] = roles.render_roles(RightsMode.REAPER) + roles.render_reaper_cronjob()
@@ -132,8 +135,11 @@ class _DoctorRun:
                 self.add(checks.check_own_pod_security(buildkitd.choose_pod_security(self.wishes.builder)))
                 self._check_job_namespaces()
                 self._ask((*rights.LOOKING, *rights.SWEEPING))
+                self._check_accounts(roles.ACCOUNTS, _JOBS_POLICY)
             case RightsMode.REAPER:
                 self._ask(rights.REAPING)
+                if self.wishes.builder.namespace:
+                    self._check_accounts(self.wishes.builder.namespace, rights.REAPER)
             case RightsMode.LISTING:
                 self._ask(rights.LISTING)
             case RightsMode.LOOKING:
@@ -163,6 +169,47 @@ class _DoctorRun:
         self._check_opt_outs()
         if self.can_build:
             self._check_admission_policies()
+
+    def _is_able_reaper(self, schedule: Mapping[str, Any]) -> bool | None:
+        """Return whether the account of a CronJob may delete namespaces, None if this user may not ask."""
+        namespace = schedule["metadata"]["namespace"]
+        account = schedule["spec"]["jobTemplate"]["spec"]["template"]["spec"].get("serviceAccountName") or "default"
+        prefix, api = "system:serviceaccount", "authorization.k8s.io/v1"
+        spec = {
+            "user": f"{prefix}:{namespace}:{account}",
+            "groups": [f"{prefix}s", f"{prefix}s:{namespace}", "system:authenticated"],
+            "resourceAttributes": {"verb": "delete", "resource": "namespaces"},
+        }
+        review = {"apiVersion": api, "kind": "SubjectAccessReview", "spec": spec}
+        try:
+            return bool(self.kube.create(f"/apis/{api}/subjectaccessreviews", review)["status"]["allowed"])
+        except Forbidden:
+            return None
+
+    def _check_accounts(self, name: str, policy: str) -> None:
+        """Check who can act as the accounts of a namespace; only an administrator can read that."""
+        namespace = self._get_or_none(f"/api/v1/namespaces/{name}")
+        made = self._get_or_none(f"/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/{policy}")
+        is_inside = self.user.startswith(f"system:serviceaccount:{name}:")
+        if namespace is None or (made is None and self.wishes.mode is RightsMode.JOBS and not is_inside):
+            return
+        path = f"/apis/{rights.RBAC_GROUP}/v1"
+        bindings = self._list_or_none(f"{path}/namespaces/{name}/rolebindings")
+        granted = None if bindings is None else [self._read_role(each, name) for each in bindings]
+        for finding in checks.check_accounts(namespace, granted, made):
+            self.add(finding)
+
+    def _read_role(self, binding: Mapping[str, Any], namespace: str) -> checks.GrantedRole:
+        role = binding["roleRef"]
+        place = "" if role["kind"] == "ClusterRole" else f"/namespaces/{namespace}"
+        path = f"/apis/{rights.RBAC_GROUP}/v1{place}/{role['kind'].lower()}s/{role['name']}"
+        try:
+            rules = self.kube.get(path).get("rules") or ()
+        except NotFound:
+            rules = ()
+        except Forbidden:
+            rules = None
+        return checks.GrantedRole(binding=binding, rules=rules)
 
     def _check_admission_policies(self) -> None:
         """Check that the admission policies confine the account to its own namespaces.
@@ -227,6 +274,14 @@ class _DoctorRun:
         api = "authorization.k8s.io/v1"
         review = {"apiVersion": api, "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": attributes}}
         return bool(self.kube.create(f"/apis/{api}/selfsubjectaccessreviews", review)["status"]["allowed"])
+
+    def _get_or_none(self, path: str) -> Mapping[str, Any] | None:
+        """Return an object, None if it does not exist or reading it is forbidden."""
+        try:
+            found: Mapping[str, Any] = self.kube.get(path)
+        except (Forbidden, NotFound):
+            return None
+        return found
 
     def _list_or_none(self, path: str, **query: Any) -> Sequence[Mapping[str, Any]] | None:
         """Return a collection's items, None if reading it is forbidden."""

@@ -155,10 +155,16 @@ def reap_few(kube: KubeClient) -> tuple[str, ...]:
     listed = kube.get("/api/v1/namespaces", labelSelector=marked, resourceVersion="0").get("items") or ()
     staying = {each["metadata"]["name"]: each for each in listed if not each["metadata"].get("deletionTimestamp")}
     expired = [place.name for place in select_namespaces(staying.values(), kube.server_time or 0.0)]
+    creators = {name: labels.read_creator(staying[name]) for name in expired}
+    if any(creators.values()):
+        from ci_buildx.builder.rbac import admission_policies
+
+        # Another account's builders are not this account's to delete, however many there are.
+        own = ("", admission_policies.ask_user_name(kube))
+        expired = [name for name in expired if creators[name] in own]
     removed = []
     for name in random.sample(expired, min(len(expired), _A_FEW)):
         seen = {"uid": staying[name]["metadata"]["uid"]}
-        # Another account's builder is not this account's to delete.
         with suppress(NotFound, Conflict, Forbidden):
             kube.delete(f"/api/v1/namespaces/{name}", options={"preconditions": seen})
             removed.append(name)
@@ -173,6 +179,11 @@ class _ReapView:
     inside: Mapping[str, list[dict[str, Any]]]
     now: float
     notes: list[str]
+
+    def add_note(self, note: str) -> None:
+        """Add a note once."""
+        if note not in self.notes:
+            self.notes.append(note)
 
     def explain_stuck_namespace(self, location: BuilderLocation) -> str:
         """Return why a namespace that was deleted long ago still exists; "" if it was not deleted."""
@@ -214,13 +225,33 @@ def _list_silent_leases(kube: KubeClient, view: _ReapView) -> dict[BuilderLocati
     found: list[dict[str, Any]] = []
     for place in places:
         try:
-            marked = f"{labels.MANAGED_BY}={labels.MANAGER},{labels.BUILDER}"
-            found += kube.list(f"{lease.GROUP}{place}/leases", labelSelector=marked)["items"]
+            found += _list_leases(kube, place)
         except Forbidden as failure:
-            note = f"killed jobs are known by their lifetime only: {failure.message}"
-            if note not in view.notes:
-                view.notes.append(note)
+            view.add_note(f"killed jobs are known by their lifetime only: {failure.message}")
+        except KubeError as failure:
+            # Anyone who may create Leases somewhere can make the list of all too large to read.
+            view.add_note(f"Leases are read one by one: {failure.message}")
+            found += _list_leases_singly(kube, view) if not place else []
     return lease.select_silent_builders(found, kube.server_time or view.now)
+
+
+def _list_leases(kube: KubeClient, place: str, **query: str) -> list[dict[str, Any]]:
+    marked = f"{labels.MANAGED_BY}={labels.MANAGER},{labels.BUILDER}"
+    items: list[dict[str, Any]] = kube.list(f"{lease.GROUP}{place}/leases", labelSelector=marked, **query)["items"]
+    return items
+
+
+def _list_leases_singly(kube: KubeClient, view: _ReapView) -> list[dict[str, Any]]:
+    """Return the Leases of builders that have their own namespace, without any other."""
+    found = []
+    for namespace in view.namespaces:
+        name = namespace["metadata"]["name"]
+        if not is_builder_namespace(namespace) or is_expired(namespace, view.now):
+            continue
+        chosen = f"metadata.name={lease.make_lease_name(BuilderLocation(name=name, namespace=name))}"
+        with suppress(KubeError):
+            found += _list_leases(kube, f"/namespaces/{name}", fieldSelector=chosen)
+    return found
 
 
 def _remove(kube: KubeClient, location: BuilderLocation) -> str:

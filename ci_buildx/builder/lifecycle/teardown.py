@@ -85,7 +85,9 @@ def explain_stuck(namespace: Mapping[str, Any]) -> str:
         for condition in conditions
         if _describe_holder(condition)
     ]
-    finalizers = namespace["metadata"].get("finalizers") or ()
+    # Those of the spec but the namespace controller's own hold it just as long (core/v1 NamespaceSpec).
+    inner = (namespace.get("spec") or {}).get("finalizers") or ()
+    finalizers = [*(namespace["metadata"].get("finalizers") or ()), *(each for each in inner if each != "kubernetes")]
     if finalizers:
         telling.append(f"finalizers {', '.join(finalizers)}")
     return "; ".join(text for text in telling if text)

@@ -20,19 +20,13 @@ from typing import TypeVar
 from ci_buildx.builder import labels
 from ci_buildx.builder.builder import Manifest
 from ci_buildx.builder.identity import PREFIX
-from ci_buildx.builder.rbac.rights import INSIDE, RBAC_GROUP, REAPER
+from ci_buildx.builder.rbac.rights import INSIDE, RBAC_GROUP
 from ci_buildx.errors import Conflict, Forbidden
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.refusal import is_rbac_refusal
 
 JOB_GROUPS = ("system:serviceaccounts:kube-builder", "kube-builder:jobs")
 """Groups restricted as jobs: service accounts of the namespace kube-builder, and users of an identity provider."""
-REAPER_USER = f"system:serviceaccount:kube-system:{REAPER}"
-"""User name of the reaper.
-
-Only administrators can create pods or tokens in kube-system, and no one can create that namespace before them.
-"""
-
 _API = "admissionregistration.k8s.io/v1"
 
 # By prefix, by manager, and by its own name as builder label: the conditions of reap's selection, too.
@@ -45,6 +39,20 @@ _IS_SIGNED = f"variables.notes[?'{labels.CREATOR}'].orValue('') == request.userI
 _HAS_NO_OTHER_NOTES = (
     f"variables.notes.all(k, k.startsWith('{labels.DOMAIN}')"
     " || k == 'kubectl.kubernetes.io/last-applied-configuration')"
+)
+_MOST_MARKS = 32
+_LONGEST_NOTE = 4096
+# Sweeps and reapers list the namespaces of all builders: none must make that list too large to read.
+_IS_SMALL = (
+    f"variables.marks.size() <= {_MOST_MARKS} && variables.notes.size() <= {_MOST_MARKS}"
+    f" && variables.notes.all(k, variables.notes[k].size() <= {_LONGEST_NOTE})"
+)
+_LONGEST_LIFE = 31 * 24
+"""Hours until a job's namespace must have expired: then the reaper removes what a stolen token has left running."""
+_EXPIRES = f"variables.notes[?'{labels.EXPIRES}'].orValue('')"
+_EXPIRES_SOON = (
+    f"({_EXPIRES}.matches('^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}Z$')"
+    f" && timestamp({_EXPIRES}) <= timestamp(variables.it.metadata.creationTimestamp) + duration('{_LONGEST_LIFE}h'))"
 )
 _IS_DELETED = "request.operation == 'DELETE'"
 # Other policies of a cluster select namespaces by label: a job must not choose which of them apply to it.
@@ -61,7 +69,7 @@ def is_job() -> str:
 
 def is_user(name: str) -> str:
     """Return the CEL condition that the user is ``name``."""
-    return f"request.userInfo.username == {json.dumps(name)}"
+    return f"request.userInfo.username == {json.dumps(name, ensure_ascii=False)}"
 
 
 def make_job_policies(a_job: str, suffix: str = "") -> list[Manifest]:
@@ -84,6 +92,17 @@ def make_job_policies(a_job: str, suffix: str = "") -> list[Manifest]:
                 "a job's namespace bears no labels but kube-builder's and PodSecurity's",
             ),
             (f"{_IS_DELETED} || {_HAS_NO_OTHER_NOTES}", "a job's namespace bears no annotations but kube-builder's"),
+            (
+                f"{_IS_DELETED} || {_EXPIRES_SOON}",
+                f"annotation {labels.EXPIRES} must be a time in the next {_LONGEST_LIFE // 24} days (--lifetime)",
+            ),
+            (
+                f"{_IS_DELETED} || {_IS_SMALL}",
+                (
+                    f"a job's namespace bears at most {_MOST_MARKS} labels, and as many annotations of at most"
+                    f" {_LONGEST_NOTE} characters"
+                ),
+            ),
         ),
     )
     bindings = make_policy(
@@ -110,12 +129,12 @@ def make_job_policies(a_job: str, suffix: str = "") -> list[Manifest]:
     return [*namespaces, *bindings]
 
 
-def make_reaper_policy() -> list[Manifest]:
-    """Return the policy that lets the reaper delete only builders' namespaces that have an expiry."""
+def make_reaper_policy(user: str) -> list[Manifest]:
+    """Return the policy that lets the reaper's ``user`` delete only builders' namespaces that have an expiry."""
     return make_policy(
         "kube-builder-reaper",
         make_rule("namespaces", "DELETE"),
-        conditions={"the-reaper": is_user(REAPER_USER)},
+        conditions={"the-reaper": is_user(user)},
         variables=_make_metadata_variables("oldObject"),
         validations=(
             (

@@ -10,6 +10,7 @@ from ci_buildx.builder import cluster_facts
 from ci_buildx.builder.plan import NodePlan
 from ci_buildx.builder.rbac.rights import AccessQuestion, RoleRule
 from ci_buildx.model.record import dataclass
+from ci_buildx.model.timestamps import parse_timestamp
 
 _OLDEST = (1, 29)
 """Oldest Kubernetes whose Jobs have all fields that builders use (batch/v1 backoffLimitPerIndex, on by default)."""
@@ -194,23 +195,132 @@ def check_storage(classes: Sequence[Mapping[str, Any]] | None) -> CheckResult:
     return CheckResult(topic=topic, status=CheckStatus.OK if names else CheckStatus.WARNING, detail=detail)
 
 
-def check_reaper(schedules: Sequence[Mapping[str, Any]] | None) -> CheckResult:
+def check_reaper(
+    schedules: Sequence[Mapping[str, Any]] | None, able: Mapping[str, bool | None] | None = None
+) -> CheckResult:
     """Check whether something removes what killed jobs leave.
 
-    ``schedules`` are the CronJobs with the reaper's name, None if they cannot be read.
+    ``schedules`` are the CronJobs with the reaper's name, None if they cannot be read. ``able`` says, by namespace,
+    whether their account may delete namespaces, None if that is unknown. Anyone can give a CronJob that name.
     """
     topic = "reaper"
     if schedules is None:
         detail = "CronJobs may not be looked at; without one, each job and kube-builder reap remove what has expired"
         return CheckResult(topic=topic, status=CheckStatus.UNKNOWN, detail=detail)
-    running = [each for each in schedules if not (each.get("spec") or {}).get("suspend")]
-    if not running:
-        why = "it is suspended" if schedules else "not installed"
-        detail = f"{why}: only each job's own sweep and kube-builder reap remove what killed jobs leave"
-        return CheckResult(topic=topic, status=CheckStatus.WARNING, detail=detail)
-    metadata, spec = running[0]["metadata"], running[0]["spec"]
-    detail = f'CronJob {metadata["name"]} in namespace {metadata["namespace"]} runs at "{spec["schedule"]}"'
-    return CheckResult(topic=topic, status=CheckStatus.OK, detail=detail)
+    known = able or {}
+    real, doubtful = (
+        [each for each in schedules if known.get(each["metadata"]["namespace"], True) is answer]
+        for answer in (True, None)
+    )
+    running = [each for each in real if not (each.get("spec") or {}).get("suspend")]
+    if running:
+        metadata, spec = running[0]["metadata"], running[0]["spec"]
+        detail = f'CronJob {metadata["name"]} in namespace {metadata["namespace"]} runs at "{spec["schedule"]}"'
+        return CheckResult(topic=topic, status=CheckStatus.OK, detail=detail)
+    if doubtful:
+        metadata = doubtful[0]["metadata"]
+        detail = (
+            f"CronJob {metadata['name']} in namespace {metadata['namespace']}: anyone could have made it there; "
+            "run doctor as an administrator to check its rights"
+        )
+        return CheckResult(topic=topic, status=CheckStatus.UNKNOWN, detail=detail)
+    others = [each["metadata"]["namespace"] for each in schedules if each not in real]
+    why = "it is suspended" if real else "not installed"
+    if others and not real:
+        why = f"not installed (the account of CronJob {others[0]}/{schedules[0]['metadata']['name']} deletes nothing)"
+    detail = f"{why}: only each job's own sweep and kube-builder reap remove what killed jobs leave"
+    return CheckResult(topic=topic, status=CheckStatus.WARNING, detail=detail)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantedRole:
+    """A RoleBinding in a namespace, and the ``rules`` of its role, None if they cannot be read."""
+
+    binding: Mapping[str, Any]
+    rules: Sequence[Mapping[str, Any]] | None
+
+
+_SECONDS_BETWEEN = 3600.0
+"""Seconds by which the namespace of accounts may be older than what is applied right after it was created."""
+_TAKES = (
+    ("", ("pods", "replicationcontrollers", "serviceaccounts/token"), ("create",)),
+    ("", ("pods/exec", "pods/attach"), ("create", "get")),
+    ("", ("pods", "pods/ephemeralcontainers", "replicationcontrollers"), ("patch", "update")),
+    ("", ("secrets",), ("create", "get", "list", "patch", "update", "watch")),
+    ("", ("serviceaccounts",), ("impersonate",)),
+    ("apps", ("daemonsets", "deployments", "replicasets", "statefulsets"), ("create", "patch", "update")),
+    ("batch", ("cronjobs", "jobs"), ("create", "patch", "update")),
+    ("rbac.authorization.k8s.io", ("roles",), ("bind", "escalate")),
+)
+"""Rights by which a user acts as any service account of a namespace: API group, resources, verbs."""
+
+
+def check_accounts(
+    namespace: Mapping[str, Any], granted: Sequence[GrantedRole] | None, policy: Mapping[str, Any] | None
+) -> list[CheckResult]:
+    """Check who can act as the service accounts of a ``namespace``, beside the cluster's administrators.
+
+    ``granted`` are the namespace's RoleBindings, None if they cannot be read. ``policy`` is the admission policy that
+    is applied with the accounts, None if there is none or it cannot be read.
+    """
+    topic, name = "accounts", namespace["metadata"]["name"]
+    if granted is None:
+        detail = "its RoleBindings may not be read: run doctor as an administrator to check who can use its accounts"
+        return [CheckResult(topic=topic, subject=name, status=CheckStatus.UNKNOWN, detail=detail)]
+    found = []
+    for each in granted:
+        if right := _find_taking_right(each.rules):
+            who = ", ".join(_describe_subject(subject) for subject in each.binding.get("subjects") or ()) or "no one"
+            detail = (
+                f"RoleBinding {each.binding['metadata']['name']} lets {who} {right}, and so act as any account there: "
+                "delete it unless they are administrators"
+            )
+            found.append(CheckResult(topic=topic, subject=name, status=CheckStatus.WARNING, detail=detail))
+    if policy is not None:
+        lead = parse_timestamp(policy["metadata"]["creationTimestamp"]) - parse_timestamp(
+            namespace["metadata"]["creationTimestamp"]
+        )
+        if lead > _SECONDS_BETWEEN:
+            detail = (
+                f"it was there {_format_time(lead)} before the policy {policy['metadata']['name']}: tokens that were "
+                "made in it before are valid; delete it and apply the YAML again unless you created it"
+            )
+            found.append(CheckResult(topic=topic, subject=name, status=CheckStatus.WARNING, detail=detail))
+    if not found:
+        detail = "no RoleBinding lets anyone act as its accounts; administrators can"
+        found.append(CheckResult(topic=topic, subject=name, status=CheckStatus.OK, detail=detail))
+    return found
+
+
+def _find_taking_right(rules: Sequence[Mapping[str, Any]] | None) -> str:
+    """Return a right of ``rules`` by which a user acts as other accounts, "" if there is none."""
+    if rules is None:
+        return "do what its role allows, which may not be read"
+    for rule in rules:
+        groups, resources, verbs = (rule.get(part) or () for part in ("apiGroups", "resources", "verbs"))
+        for group, taken, by in _TAKES:
+            if group in groups or "*" in groups:
+                hit = [each for each in taken if _covers(resources, each)]
+                how = [verb for verb in by if verb in verbs or "*" in verbs]
+                if hit and how:
+                    return f"{how[0]} {hit[0]}"
+    return ""
+
+
+def _covers(resources: Iterable[str], wanted: str) -> bool:
+    """Return whether RBAC's ``resources`` include a resource (kubernetes 1.34, ``rbac/v1/evaluation_helpers.go``)."""
+    _, _, part = wanted.partition("/")
+    return any(each in ("*", wanted) or (part and each == f"*/{part}") for each in resources)
+
+
+def _describe_subject(subject: Mapping[str, Any]) -> str:
+    space = f"{subject['namespace']}/" if subject.get("namespace") else ""
+    return f"{subject.get('kind', '')} {space}{subject.get('name', '')}"
+
+
+def _format_time(seconds: float) -> str:
+    hours = round(seconds / 3600)
+    return f"{hours // 24} days" if hours >= 48 else f"{hours} hours" if hours > 1 else "an hour"
 
 
 def check_network_policy(open_failed: str, closed_failed: str) -> CheckResult:

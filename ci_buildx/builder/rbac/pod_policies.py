@@ -21,11 +21,12 @@ _WORKLOADS = (
     ("apps", ("deployments", "statefulsets", "daemonsets", "replicasets")),
     ("batch", ("jobs", "cronjobs")),
 )
+_FENCES = ("networking.k8s.io", ("networkpolicies",))
 _OBJECTS = (
     *_WORKLOADS,
     ("", ("namespaces", "secrets", "configmaps", "persistentvolumeclaims", "serviceaccounts", "services")),
     ("coordination.k8s.io", ("leases",)),
-    ("networking.k8s.io", ("networkpolicies",)),
+    _FENCES,
     (RBAC_GROUP, ("rolebindings", "roles")),
 )
 _SAFE_SYSCTLS = (
@@ -42,8 +43,49 @@ _SAFE_SYSCTLS = (
 )
 _SELINUX_TYPES = ("", "container_t", "container_init_t", "container_kvm_t", "container_engine_t")
 _OWNERS = ("Deployment", "Job", "Pod", "Secret", "StatefulSet")
-_FINALIZERS = ("foregroundDeletion", "orphan", "kubernetes.io/pvc-protection")
-"""Finalizers that belong to the cluster: deletion with an option sets the first two."""
+_FINALIZERS = ("foregroundDeletion", "orphan")
+"""Finalizers that deletion with an option sets, and that the garbage collector removes from every kind of object."""
+_CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
+"""Finalizer that the cluster removes from PersistentVolumeClaims, and from nothing else."""
+_VOLUMES = (
+    *("configMap", "csi", "downwardAPI", "emptyDir", "ephemeral"),
+    *("image", "persistentVolumeClaim", "projected", "secret"),
+)
+"""Volume types of PodSecurity's level restricted.
+
+The others mount a disk, a share or a folder that the cluster node can reach, and no object of the namespace owns it.
+"""
+_LONGEST_GRACE = 86_400
+"""Longest time in seconds that pods may take to end: the deletion of their namespace waits as long."""
+_PLAIN_KINDS = ("ConfigMap", "Lease", "NetworkPolicy", "PersistentVolumeClaim", "Secret")
+"""Kinds whose labels and annotations are kube-builder's only.
+
+Users label and annotate workloads and pods. Other software copies Secrets and ConfigMaps into other namespaces, or
+loads them as its configuration, if they have its labels or annotations.
+"""
+POD_EXTENSIONS = (
+    # kubelet: static and mirror pods (kubernetes v1.34.2, ``pkg/kubelet/types/pod_update.go``).
+    "kubernetes.io/config.",
+    # kube2iam and kiam: the AWS role of the pod.
+    "iam.amazonaws.com/",
+    # Istio's injector: volumes, also hostPath, and the images of privileged containers.
+    "inject.istio.io/",
+    "proxy.istio.io/overrides",
+    "sidecar.istio.io/bootstrapOverride",
+    "sidecar.istio.io/proxyImage",
+    "sidecar.istio.io/userVolume",
+    # Linkerd's injector: images of containers with capabilities.
+    "config.linkerd.io/init-image",
+    "config.linkerd.io/proxy-image",
+    # Multus: interfaces in other networks.
+    "k8s.v1.cni.cncf.io/",
+    "v1.multus-cni.io/",
+    # CRI-O, Kata Containers, gVisor: devices, user namespaces, programs on the node.
+    "io.kubernetes.cri-o.",
+    "io.katacontainers.",
+    "dev.gvisor.",
+)
+"""Beginnings of annotations by which other software gives a pod more than its spec says."""
 
 _TEMPLATE = (
     "object.kind == 'CronJob' ? object.spec.jobTemplate.spec.template"
@@ -56,7 +98,12 @@ _CONTAINERS = (
 )
 _POD_CONTEXT = "variables.spec.?securityContext"
 _CONTEXT = "c.?securityContext"
+_IS_OWN_MARK = (
+    f"(k.startsWith('{labels.DOMAIN}')"
+    f" || k in ['{labels.MANAGED_BY}', 'kubectl.kubernetes.io/last-applied-configuration'])"
+)
 _HAS_BUILDER = {"key": labels.BUILDER, "operator": "Exists"}
+_OTHER_VOLUMES = "pods of builders have no volumes of types that PodSecurity's level restricted refuses"
 _USES_ROOT = f"{_CONTEXT}.privileged.orValue(false) || {_CONTEXT}.capabilities.add.orValue([]).size() > 0"
 
 
@@ -79,6 +126,7 @@ def make_pod_policies(name: str, condition: str) -> list[Manifest]:
         validations=(
             *_make_host_rules(),
             *_make_identity_rules(),
+            *_make_ending_rules(),
             *_make_kernel_rules(),
             _make_loose_rule(lifted=True),
             *root,
@@ -115,6 +163,7 @@ def make_builder_policies() -> list[Manifest]:
                 f"!({shares}) && !variables.volumes.exists(v, has(v.hostPath)) && !{ports}",
                 "pods of builders have no network, processes, ports or folders of the host",
             ),
+            (f"variables.volumes.all(v, has(v.hostPath) || {_is_common_volume()})", _OTHER_VOLUMES),
             *_make_kernel_rules(),
             _make_loose_rule(lifted=False),
         ),
@@ -122,40 +171,90 @@ def make_builder_policies() -> list[Manifest]:
 
 
 def make_object_policies(name: str, condition: str) -> list[Manifest]:
-    """Return the policies on metadata and Secrets of the users of ``condition`` (CEL)."""
+    """Return the policies on metadata, Secrets and NetworkPolicies of the users of ``condition`` (CEL)."""
     return admission_policies.make_policy(
         name,
         *(admission_policies.make_rule(resources, "CREATE", "UPDATE", group=group) for group, resources in _OBJECTS),
+        admission_policies.make_rule(_FENCES[1], "DELETE", group=_FENCES[0]),
         conditions={"a-job": condition},
         variables={
-            "before": "oldObject == null ? [] : oldObject.metadata.?finalizers.orValue([])",
-            "spec": "object.?spec",
-            "templates": "[object.?spec.template, object.?spec.jobTemplate, object.?spec.jobTemplate.spec.template,"
-            " object.?template]",
-            "claims": "object.?spec.volumeClaimTemplates.orValue([])",
-            "owners": "object.metadata.?ownerReferences.orValue([])",
+            # Untyped, because no kind has all of these fields. A deletion has no new object, a creation no old one.
+            **{
+                name: f"{which} == null ? dyn({{'kind': dyn(''), 'metadata': dyn({{}})}}) : dyn({which})"
+                for name, which in (("made", "object"), ("was", "oldObject"))
+            },
+            "templates": "[variables.made.?spec.template, variables.made.?spec.jobTemplate,"
+            " variables.made.?spec.jobTemplate.spec.template, variables.made.?template]",
+            "claims": "variables.made.?spec.volumeClaimTemplates.orValue([])",
+            "before": "variables.was.metadata.?finalizers.orValue([])",
         },
-        validations=(
+        validations=(*_make_finalizer_rules(), *_make_metadata_rules(), *_make_fence_rules()),
+    )
+
+
+def _make_finalizer_rules() -> tuple[tuple[str, str], ...]:
+    return (
+        (
             (
-                (
-                    f"object.metadata.?finalizers.orValue([]).all(f, f in {_format_list(_FINALIZERS)}"
-                    " || f in variables.before)"
-                    " && variables.templates.all(t, t.metadata.finalizers.orValue([]).size() == 0)"
-                    " && variables.claims.all(t, t.?metadata.finalizers.orValue([]).size() == 0)"
-                ),
-                "objects of builders have no finalizers: nothing would remove them",
+                f"variables.made.metadata.?finalizers.orValue([]).all(f, f in {_format_list(_FINALIZERS)}"
+                f" || f == '{_CLAIM_FINALIZER}' && variables.made.kind == 'PersistentVolumeClaim'"
+                " || f in variables.before)"
+                " && variables.templates.all(t, t.metadata.finalizers.orValue([]).size() == 0)"
+                " && variables.claims.all(t, t.?metadata.finalizers.orValue([]).size() == 0)"
+                " && (variables.made.kind != 'Namespace'"
+                " || variables.made.?spec.finalizers.orValue([]).all(f, f == 'kubernetes'))"
             ),
+            "objects of builders have no finalizers: nothing would remove them",
+        ),
+    )
+
+
+def _make_metadata_rules() -> tuple[tuple[str, str], ...]:
+    own = " && ".join(
+        f"variables.made.metadata.?{field}.orValue({{}}).all(k, {_IS_OWN_MARK}"
+        f" || variables.was.metadata.?{field}[?k] == optional.of(variables.made.metadata.{field}[k]))"
+        for field in ("labels", "annotations")
+    )
+    claims = " && ".join(
+        f"variables.claims.all(t, t.?metadata.{field}.orValue({{}}).all(k, {_IS_OWN_MARK}))"
+        for field in ("labels", "annotations")
+    )
+    return (
+        (
+            f"variables.made.metadata.?ownerReferences.orValue([]).all(o, o.kind in {_format_list(_OWNERS)})",
+            f"owners of builders' objects are of these kinds: {', '.join(_OWNERS)}",
+        ),
+        (
             (
-                f"variables.owners.all(o, o.kind in {_format_list(_OWNERS)})",
-                f"owners of builders' objects are of these kinds: {', '.join(_OWNERS)}",
+                "variables.made.kind != 'Secret' || !(variables.made.?type.orValue('')"
+                " in ['kubernetes.io/service-account-token', 'bootstrap.kubernetes.io/token'])"
             ),
+            "Secrets of builders are not tokens of service accounts, and not bootstrap tokens",
+        ),
+        (
+            f"(!(variables.made.kind in {_format_list(_PLAIN_KINDS)}) || {own}) && {claims}",
+            "objects of builders have no labels and annotations but kube-builder's, except for workloads",
+        ),
+    )
+
+
+def _make_fence_rules() -> tuple[tuple[str, str], ...]:
+    """Return the rules on NetworkPolicies: they add up, so one that admits everything opens a closed namespace."""
+    return (
+        (
             (
-                (
-                    "!(object.?type.orValue('') in ['kubernetes.io/service-account-token',"
-                    " 'bootstrap.kubernetes.io/token'])"
-                ),
-                "Secrets of builders are not tokens of service accounts, and not bootstrap tokens",
+                "variables.was.kind != 'NetworkPolicy'"
+                f" || variables.was.metadata.?labels[?'{labels.MANAGED_BY}'].orValue('') == '{labels.MANAGER}'"
             ),
+            "NetworkPolicies that are not builders' stay as they are",
+        ),
+        (
+            (
+                "variables.made.kind != 'NetworkPolicy' || variables.made.spec.policyTypes == ['Ingress']"
+                " && variables.made.spec.?egress.orValue([]).size() == 0"
+                f" && '{labels.BUILDER}' in variables.made.spec.podSelector.?matchLabels.orValue({{}})"
+            ),
+            "NetworkPolicies of builders are about ingress of builders' pods",
         ),
     )
 
@@ -186,6 +285,7 @@ def _make_pod_variables() -> dict[str, str]:
 def _make_host_rules() -> tuple[tuple[str, str], ...]:
     shares = " || ".join(f"variables.spec.?host{part}.orValue(false)" for part in ("Network", "PID", "IPC"))
     remedy = "remove it from the pod template, or docs/rbac/host-access.yaml allows it"
+    extends = " || ".join(f"k.startsWith('{beginning}')" for beginning in POD_EXTENSIONS)
     return (
         (
             f"!({shares}) || variables.host",
@@ -203,8 +303,38 @@ def _make_host_rules() -> tuple[tuple[str, str], ...]:
             f"containers of builders have no hostPort: {remedy}",
         ),
         (
+            f"variables.volumes.all(v, has(v.hostPath) || {_is_common_volume()}) || variables.host",
+            f"{_OTHER_VOLUMES}: {remedy}",
+        ),
+        (
+            f"variables.notes.all(k, !({extends})) || variables.host",
+            f"pods of builders have no annotations by which other software extends them: {remedy}",
+        ),
+        (
             "object.kind != 'Pod' || variables.spec.?ephemeralContainers.orValue([]).size() == 0",
             "pods of builders have no ephemeral containers",
+        ),
+    )
+
+
+def _is_common_volume() -> str:
+    """Return the CEL condition that volume ``v`` is of a type that every namespace may use."""
+    return "(" + " || ".join(f"has(v.{kind})" for kind in _VOLUMES) + ")"
+
+
+def _make_ending_rules() -> tuple[tuple[str, str], ...]:
+    claims = "v.?ephemeral.volumeClaimTemplate.metadata"
+    return (
+        (
+            f"variables.spec.?terminationGracePeriodSeconds.orValue(0) <= {_LONGEST_GRACE}",
+            f"pods of builders end within {_LONGEST_GRACE} seconds (driver-opt grace-period)",
+        ),
+        (
+            (
+                f"variables.volumes.all(v, {claims}.labels.orValue({{}}).all(k, {_IS_OWN_MARK})"
+                f" && {claims}.annotations.orValue({{}}).all(k, {_IS_OWN_MARK}))"
+            ),
+            "claims of builders' volumes have no labels and annotations but kube-builder's",
         ),
     )
 

@@ -10,6 +10,7 @@ from ci_buildx.builder import labels
 from ci_buildx.builder.builder import Manifest
 from ci_buildx.builder.rbac import admission_policies, pod_policies, rights
 from ci_buildx.builder.rbac.rights import INSIDE, RBAC_GROUP, REAPER, RightsMode, RoleRule
+from ci_buildx.errors import InputError
 
 ACCOUNT = "kube-builder"
 ACCOUNTS = "kube-builder"
@@ -18,7 +19,7 @@ LASTING = "kube-builder-lasting"
 LISTING = "kube-builder-listing"
 LOOKING = "kube-builder-looking"
 SYSTEM = "kube-system"
-"""Namespace of the reaper: no stranger can have created it, or can create pods in it."""
+"""Namespace of the reaper by default: no stranger can have created it, or can create pods in it."""
 EXAMPLE_NAMESPACE = "ci-builds"
 UNCONFINED = "kube-builder-unconfined"
 HOST_ACCESS = "kube-builder-host-access"
@@ -46,7 +47,8 @@ First run `kubectl create namespace {accounts}`. If it exists and is not yours, 
 the accounts in it.""",
     RightsMode.REAPER: """\
 What `kube-builder reap` may do where each job has a namespace: delete builders' namespaces, and no others.
-Needs Kubernetes 1.30 or later. The account is in {system}, where only administrators make pods and tokens.""",
+Needs Kubernetes 1.30 or later. The account is in kube-system, where only administrators make pods and tokens.
+Where kube-system is read-only: `doctor --roles reaper --namespace NAME` prints this for another namespace.""",
     RightsMode.LISTING: """\
 `kube-builder ls` over all namespaces, and builders by their name alone, for the account of namespace.yaml. RBAC cannot
 say "builders only": an account with these rights sees the specs of all Deployments, StatefulSets, Jobs and pods of
@@ -58,6 +60,12 @@ For the account of namespace.yaml: it sees the cluster's nodes, the addresses of
 cluster-autoscaler. With it, plans are made for the architectures that there are, nodes with user namespaces are known,
 and a pod that no node takes is given up after 2 s instead of 12.""",
 }
+
+_REAPER_ELSEWHERE = """\
+What `kube-builder reap` may do where each job has a namespace: delete builders' namespaces, and no others.
+Needs Kubernetes 1.30 or later. Anyone who can create pods or tokens in {namespace} can act as the reaper.
+First run `kubectl create namespace {namespace}`. If it exists and is not yours, choose another name.
+Then `kube-builder doctor --mode reaper --namespace {namespace}` shows who else can do that."""
 
 _JOBS_OF_ONE = """\
 A namespace for each job: the default of `kube-builder build`. Needs Kubernetes 1.30 or later.
@@ -73,7 +81,7 @@ app.kubernetes.io/managed-by=kube-builder and kube-builder.dev/builder=shared. N
 _UNCONFINED = """\
 The opt-out from user namespaces, beside jobs.yaml: jobs' accounts may run privileged pods that are root on their
 nodes. For clusters whose nodes have no user namespaces, and for driver-opt qemu.install. Anyone with such an account
-can become root on the nodes of its builders."""
+can become root on every node of the cluster: a pod may choose its node and tolerate all taints."""
 _HOST_ACCESS = """\
 The opt-out from the rules on the host, beside jobs.yaml: pod templates of jobs' accounts may have hostNetwork,
 hostPID, hostIPC, hostPath and hostPort. With hostPath an account reads every file of a node, also its keys."""
@@ -86,8 +94,44 @@ def render_roles(mode: RightsMode, *, namespace: str = EXAMPLE_NAMESPACE, user: 
     YAML creates; a reaper always has its own account.
     """
     own = mode is RightsMode.JOBS and _is_stranger(user)
-    head = _JOBS_OF_ONE if own else _HEADS[mode].format(namespace=namespace, accounts=ACCOUNTS, system=SYSTEM)
-    documents = [_render_with_comments(each) for each in make_role_manifests(mode, namespace=namespace, user=user)]
+    head = _JOBS_OF_ONE if own else _HEADS[mode].format(namespace=namespace, accounts=ACCOUNTS)
+    return _render_sheet(head, make_role_manifests(mode, namespace=namespace, user=user))
+
+
+def render_reaper_roles(namespace: str) -> str:
+    """Return what to apply for the reaper in ``namespace``, as YAML with comments. Raises InputError.
+
+    See :func:`make_reaper_manifests`.
+    """
+    if namespace == SYSTEM:
+        return render_roles(RightsMode.REAPER)
+    return _render_sheet(_REAPER_ELSEWHERE.format(namespace=namespace), make_reaper_manifests(namespace))
+
+
+def make_reaper_manifests(namespace: str = SYSTEM) -> list[Manifest]:
+    """Return what to apply for the reaper, with its account in ``namespace``.
+
+    Raises InputError for a namespace that jobs' accounts are in or may create.
+    """
+    _check_reaper_namespace(namespace)
+    subject = _make_account_subject(REAPER, namespace)
+    return [
+        *([] if namespace == SYSTEM else [_make_namespace(namespace)]),
+        _make_account(REAPER, namespace),
+        *admission_policies.make_reaper_policy(f"{_ACCOUNT_PREFIX}{namespace}:{REAPER}"),
+        _make_role(REAPER, rights.REAPING),
+        _make_binding(REAPER, [subject]),
+    ]
+
+
+def _check_reaper_namespace(namespace: str) -> None:
+    if namespace.startswith(ACCOUNTS):
+        why = f"namespace {namespace!r} is no place for the reaper: jobs' accounts are in it or may create it"
+        raise InputError(why, source="--namespace", fix=f"choose a name that does not begin with {ACCOUNTS}")
+
+
+def _render_sheet(head: str, manifests: Iterable[Manifest]) -> str:
+    documents = [_render_with_comments(each) for each in manifests]
     return "".join(f"# {line}\n" for line in head.splitlines()) + "---\n" + "---\n".join(documents)
 
 
@@ -96,7 +140,7 @@ def make_role_manifests(mode: RightsMode, *, namespace: str = EXAMPLE_NAMESPACE,
     made: dict[RightsMode, Callable[[], list[Manifest]]] = {
         RightsMode.NAMESPACE: lambda: _make_namespace_roles(namespace, user),
         RightsMode.JOBS: lambda: _make_job_roles(user),
-        RightsMode.REAPER: _make_reaper_roles,
+        RightsMode.REAPER: make_reaper_manifests,
         RightsMode.LISTING: lambda: _make_cluster_role(LISTING, rights.LISTING, namespace, user),
         RightsMode.LOOKING: lambda: _make_cluster_role(LOOKING, rights.LOOKING, namespace, user),
     }
@@ -108,14 +152,13 @@ def render_confined_pods() -> str:
 
     It grants no rights, and restricts all modes.
     """
-    documents = [_render_with_comments(each) for each in pod_policies.make_builder_policies()]
-    return "".join(f"# {line}\n" for line in _CONFINING.splitlines()) + "---\n" + "---\n".join(documents)
+    return _render_sheet(_CONFINING, pod_policies.make_builder_policies())
 
 
 def make_account_label(user: str) -> str:
-    """Return a part of object names that is unique to ``user``: a DNS label of at most 41 characters."""
+    """Return a part of object names that is unique to ``user``: a DNS label of at most 49 characters."""
     slug = re.sub(r"[^a-z0-9]+", "-", user.removeprefix(_ACCOUNT_PREFIX).lower()).strip("-")[:32].rstrip("-")
-    return f"{slug or 'user'}-{hashlib.sha256(user.encode()).hexdigest()[:8]}"
+    return f"{slug or 'user'}-{hashlib.sha256(user.encode()).hexdigest()[:16]}"
 
 
 def render_unconfined(namespace: str = "") -> str:
@@ -146,7 +189,8 @@ def _make_namespace_roles(namespace: str, user: str) -> list[Manifest]:
     suffix = f"-{make_account_label(user)}" if user else ""
     holder = user or f"{_ACCOUNT_PREFIX}{namespace}:{ACCOUNT}"
     held = admission_policies.is_user(holder)
-    known = f"-{namespace}{suffix}"
+    # Neither part contains a dot, so no namespace's name leads to the policy of another account.
+    known = f".{namespace}.{make_account_label(user)}" if user else f".{namespace}"
     made = [
         *([] if user else [_make_account(ACCOUNT, namespace)]),
         _make_role(ACCOUNT, rights.BUILDING, namespace),
@@ -203,20 +247,11 @@ def _add_label(manifest: Manifest, user: str) -> Manifest:
     return {**manifest, "metadata": {**metadata, "labels": {ACCOUNT_LABEL: make_account_label(user)}}}
 
 
-def _make_reaper_roles() -> list[Manifest]:
-    return [
-        _make_account(REAPER, SYSTEM),
-        *admission_policies.make_reaper_policy(),
-        _make_role(REAPER, rights.REAPING),
-        _make_binding(REAPER, [_make_account_subject(REAPER, SYSTEM)]),
-    ]
-
-
 def _make_cluster_role(name: str, rules: tuple[RoleRule, ...], namespace: str, user: str) -> list[Manifest]:
     """Return a cluster-wide role and its binding to the account of a namespace."""
     subject = _make_subject(user) if user else _make_account_subject(ACCOUNT, namespace)
     # Each namespace and user has its own binding, so that applying one takes nothing from another.
-    own = f"-{namespace}-{make_account_label(user)}" if user else f"-{namespace}"
+    own = f".{namespace}.{make_account_label(user)}" if user else f".{namespace}"
     binding = _make_binding(name, [subject], suffix=own)
     return [_make_role(name, rules), _add_label(binding, user) if user else binding]
 
@@ -323,15 +358,19 @@ IMAGE = "registry.example/kube-builder:1"
 """Placeholder for the user's image: any image with Python and kube-builder works."""
 
 
-def render_reaper_cronjob() -> str:
-    """Return the CronJob as YAML, for the account of reaper.yaml; every namespace admits its pods."""
+def render_reaper_cronjob(namespace: str = SYSTEM) -> str:
+    """Return the CronJob as YAML, for the reaper's account in ``namespace``; every namespace admits its pods.
+
+    Raises InputError for a namespace that jobs' accounts are in or may create.
+    """
+    _check_reaper_namespace(namespace)
     return f"""\
 # Runs `kube-builder reap` every five minutes, with the rights of reaper.yaml: apply that first.
 # Replace {IMAGE} by an image of yours that has kube-builder in it.
 ---
 apiVersion: batch/v1
 kind: CronJob
-metadata: {{name: {REAPER}, namespace: {SYSTEM}}}
+metadata: {{name: {REAPER}, namespace: {namespace}}}
 spec:
   schedule: "*/5 * * * *"
   concurrencyPolicy: Forbid

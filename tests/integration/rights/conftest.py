@@ -118,4 +118,5 @@ def blueprint(**settings: object) -> ProvisionRequest:
 def marked(name: str, creator: str, **more: str) -> dict[str, Any]:
     """A namespace as a job makes it, with more labels."""
     marks = {labels.MANAGED_BY: labels.MANAGER, labels.BUILDER: name, **more}
-    return {"metadata": {"name": name, "labels": marks, "annotations": {labels.CREATOR: creator}}}
+    notes = {labels.CREATOR: creator, labels.EXPIRES: identity.make_expiry(time.time(), 600)}
+    return {"metadata": {"name": name, "labels": marks, "annotations": notes}}

@@ -15,8 +15,10 @@ import yaml
 from ci_buildx.builder import labels
 from ci_buildx.errors import Forbidden, Invalid
 from ci_buildx.kube.client import KubeClient
+from devcluster import layout
 from tests import accounts
 from tests.e2e.product import Product
+from tests.integration.builder import webhook
 
 ROOT = {"securityContext": {"privileged": True}}
 CAPABLE = {"securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}}
@@ -101,6 +103,8 @@ def refusal(kube: KubeClient, namespace: str, body: dict[str, Any]) -> str:
         (pod({}, hostIPC=True), NONE_OF_THE_HOST),
         (pod(ROOT, hostUsers=False, volumes=[{"name": "v", "hostPath": {"path": "/"}}]), NONE_OF_THE_HOST),
         (pod({"ports": [{"containerPort": 80, "hostPort": 80}]}), NONE_OF_THE_HOST),
+        (pod({}, volumes=[{"name": "v", "nfs": {"server": "10.0.0.1", "path": "/"}}]), "volumes of types"),
+        (pod({}, volumes=[{"name": "v", "gcePersistentDisk": {"pdName": "disk"}}]), "volumes of types"),
         (pod({}, securityContext={"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}), "unsafe sysctls"),
         (pod({}, securityContext={"seLinuxOptions": {"type": "spc_t"}}), "SELinux"),
         (pod({"securityContext": {"seLinuxOptions": {"user": "system_u"}}}), "SELinux"),
@@ -130,6 +134,30 @@ def test_a_pod_in_a_user_namespace_or_without_privileges_is_let_in(
     body: dict[str, Any], kube: KubeClient, confined: str
 ) -> None:
     assert refusal(kube, confined, body) == ""
+
+
+def test_a_pod_that_a_webhook_has_changed_is_checked_as_it_comes_out(kube: KubeClient, confined: str) -> None:
+    body = pod({}, volumes=[{"name": "v", "emptyDir": {}}])
+    assert refusal(kube, confined, body) == ""
+    hooks = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+    with webhook.injecting(str(layout.cluster().host_address)) as client:
+        hook = {
+            "name": "injector.example.com",
+            "clientConfig": dict(client),
+            "rules": [rule],
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": confined}},
+            "failurePolicy": "Fail",
+            "sideEffects": "None",
+            "admissionReviewVersions": ["v1"],
+            "timeoutSeconds": 5,
+        }
+        kube.create(hooks, {"metadata": {"name": confined}, "webhooks": [hook]})
+        try:
+            accounts.wait(lambda: refusal(kube, confined, body) != "")
+            assert NONE_OF_THE_HOST in refusal(kube, confined, body)
+        finally:
+            kube.delete(f"{hooks}/{confined}")
 
 
 def test_namespaces_of_nobodys_builder_do_not_feel_it(kube: KubeClient, namespace: str) -> None:

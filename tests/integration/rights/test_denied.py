@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ci_buildx.builder import labels
 from ci_buildx.builder.rbac import admission_policies
-from ci_buildx.builder.rbac.rights import INSIDE, RBAC_GROUP, REAPER
+from ci_buildx.builder.rbac.rights import INSIDE, LISTING, LOOKING, RBAC_GROUP, REAPER, RightsMode, list_questions
 from ci_buildx.errors import Forbidden, NotFound
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import ClusterAccess
 from ci_buildx.settings.values import ClusterSettings
 from devcluster import layout
-from tests.accounts import RBAC, SHEETS, Account
+from tests import accounts
+from tests.accounts import RBAC, SHEETS, Account, sheet
 from tests.integration.rights.conftest import Place, marked
 
 Call = Callable[[KubeClient, Place], object]
 
 NAMESPACES = "/api/v1/namespaces"
 NODE = f"/api/v1/nodes/{layout.default_name()}-amd64"
+LEASES = "/apis/coordination.k8s.io/v1"
+NETWORK = "/apis/networking.k8s.io/v1"
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 NAMED = {"metadata": {"name": "intruder"}}
+ON_A_NODE = {**NAMED, "target": {"kind": "Node", "name": NODE.rpartition("/")[2]}}
 LABELLED = {"metadata": {"labels": {"a": "b"}}}
 MAIN = {"name": "main", "image": "busybox"}
 POD = {**NAMED, "spec": {"containers": [MAIN]}}
@@ -63,10 +69,15 @@ def make(kube: KubeClient, body: dict[str, object]) -> object:
     return kube.create(NAMESPACES, body, dryRun="All")
 
 
-def annotated(body: dict[str, Any], key: str) -> dict[str, Any]:
+def annotated(body: dict[str, Any], key: str, value: str = "x") -> dict[str, Any]:
     """The same namespace with one more annotation."""
     metadata = body["metadata"]
-    return {**body, "metadata": {**metadata, "annotations": {**metadata["annotations"], key: "x"}}}
+    return {**body, "metadata": {**metadata, "annotations": {**metadata["annotations"], key: value}}}
+
+
+def finalized(body: dict[str, Any], finalizer: str) -> dict[str, Any]:
+    """The same namespace with a finalizer."""
+    return {**body, "metadata": {**body["metadata"], "finalizers": [finalizer]}}
 
 
 EXEC = [("command", "sh"), ("stdin", "true"), ("stdout", "true")]
@@ -98,6 +109,29 @@ EVERYWHERE: dict[str, Call] = {
     "evict a pod elsewhere": lambda kube, _: kube.create(
         f"{NAMESPACES}/kube-system/pods/any/eviction", {"metadata": {"name": "any"}}
     ),
+    "attach to a pod elsewhere": lambda kube, at: kube.open_websocket(
+        f"{NAMESPACES}/{at.others}/pods/any/attach", [("stdin", "true")], ["v4.channel.k8s.io"]
+    ),
+    "put a container into a pod elsewhere": lambda kube, at: kube.patch(
+        f"{NAMESPACES}/{at.others}/pods/any/ephemeralcontainers", {"spec": {}}
+    ),
+    "bind a pod to a node elsewhere": lambda kube, at: kube.create(
+        f"{NAMESPACES}/{at.others}/pods/any/binding",
+        ON_A_NODE,
+    ),
+    "scale a Deployment elsewhere": lambda kube, _: kube.patch(
+        "/apis/apps/v1/namespaces/kube-system/deployments/coredns/scale", {"spec": {"replicas": 0}}
+    ),
+    "write a status elsewhere": lambda kube, at: kube.patch(f"{jobs(at.others)}/any/status", {"status": {}}),
+    "change a sign of life in another's builder": lambda kube, at: kube.patch(
+        f"{LEASES}/namespaces/{at.others}/leases/any", LABELLED
+    ),
+    "make a sign of life in another's builder": lambda kube, at: kube.create(
+        f"{LEASES}/namespaces/{at.others}/leases", NAMED, dryRun="All"
+    ),
+    "make a Secret in another's builder": lambda kube, at: kube.create(
+        f"{NAMESPACES}/{at.others}/secrets", NAMED, dryRun="All"
+    ),
     "change a Job in another's builder": lambda kube, at: kube.patch(f"{jobs(at.others)}/buildkit-any", LABELLED),
     "delete Jobs in another's builder": lambda kube, at: kube.delete(jobs(at.others)),
     "see other CronJobs": lambda kube, _: kube.list("/apis/batch/v1/cronjobs"),
@@ -105,6 +139,14 @@ EVERYWHERE: dict[str, Call] = {
         "/apis/batch/v1/namespaces/kube-system/cronjobs", NAMED, dryRun="All"
     ),
     "change what DNS says": lambda kube, _: kube.patch(f"{NAMESPACES}/kube-system/configmaps/coredns", LABELLED),
+    "send a Service's traffic elsewhere": lambda kube, _: kube.create(
+        "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", NAMED, dryRun="All"
+    ),
+    "make an Ingress elsewhere": lambda kube, _: kube.create(
+        f"{NETWORK}/namespaces/default/ingresses", NAMED, dryRun="All"
+    ),
+    "delete NetworkPolicies elsewhere": lambda kube, _: kube.delete(f"{NETWORK}/namespaces/default/networkpolicies"),
+    "delete quotas elsewhere": lambda kube, _: kube.delete(f"{NAMESPACES}/default/resourcequotas"),
     "finalize another's namespace": lambda kube, at: kube.patch(f"{NAMESPACES}/{at.others}/finalize", {"spec": {}}),
     "become cluster-admin": lambda kube, at: kube.create(
         f"{RBAC}/clusterrolebindings", binding("cluster-admin", at.user), dryRun="All"
@@ -125,11 +167,20 @@ EVERYWHERE: dict[str, Call] = {
     "make a service account": lambda kube, _: kube.create(
         f"{NAMESPACES}/kube-builder/serviceaccounts", {"metadata": {"name": "intruder"}}, dryRun="All"
     ),
+    "make a Secret with an account's token elsewhere": lambda kube, _: kube.create(
+        f"{NAMESPACES}/kube-builder/secrets", {**NAMED, "type": "kubernetes.io/service-account-token"}, dryRun="All"
+    ),
+    "approve a certificate": lambda kube, _: kube.patch(
+        "/apis/certificates.k8s.io/v1/certificatesigningrequests/any/approval", {"status": {}}
+    ),
     "have a certificate signed": lambda kube, _: kube.create(
         "/apis/certificates.k8s.io/v1/certificatesigningrequests", NAMED, dryRun="All"
     ),
     "see what goes by, by a webhook": lambda kube, _: kube.create(
         f"{ADMISSION}/mutatingwebhookconfigurations", NAMED, dryRun="All"
+    ),
+    "refuse others' requests, by a webhook": lambda kube, _: kube.create(
+        f"{ADMISSION}/validatingwebhookconfigurations", NAMED, dryRun="All"
     ),
     "define an API": lambda kube, _: kube.create(
         "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", NAMED, dryRun="All"
@@ -161,6 +212,44 @@ BY_A_JOB: dict[str, Call] = {
     "create a namespace that other controllers act on": lambda kube, at: make(
         kube, annotated(marked("kube-builder-x", at.user), "scheduler.alpha.kubernetes.io/node-selector")
     ),
+    "create a namespace that is never gone": lambda kube, at: make(
+        kube, {**marked("kube-builder-x", at.user), "spec": {"finalizers": ["example/never"]}}
+    ),
+    "create a namespace with a finalizer": lambda kube, at: make(
+        kube, finalized(marked("kube-builder-x", at.user), "example/never")
+    ),
+    "create a namespace with a finalizer of the cluster's": lambda kube, at: make(
+        kube, finalized(marked("kube-builder-x", at.user), "kubernetes.io/pvc-protection")
+    ),
+    "create a namespace that does not expire": lambda kube, at: make(
+        kube, annotated(marked("kube-builder-x", at.user), labels.EXPIRES, "")
+    ),
+    "create a namespace that expires in years": lambda kube, at: make(
+        kube, annotated(marked("kube-builder-x", at.user), labels.EXPIRES, "2999-01-01T00:00:00Z")
+    ),
+    "create a namespace with an annotation without end": lambda kube, at: make(
+        kube, annotated(marked("kube-builder-x", at.user), f"{labels.DOMAIN}x", "x" * 5000)
+    ),
+    "create a namespace with labels without end": lambda kube, at: make(
+        kube, marked("kube-builder-x", at.user, **{f"{labels.DOMAIN}{number}": "x" for number in range(40)})
+    ),
+    "finalize its own namespace": lambda kube, at: kube.patch(f"{NAMESPACES}/{at.own}/finalize", {"spec": {}}),
+    "write its own namespace's status": lambda kube, at: kube.patch(f"{NAMESPACES}/{at.own}/status", {"status": {}}),
+    "delete its own namespace's quota": lambda kube, at: kube.delete(f"{NAMESPACES}/{at.own}/resourcequotas"),
+    "delete its own namespace's limits": lambda kube, at: kube.delete(f"{NAMESPACES}/{at.own}/limitranges"),
+    "delete its own namespace's NetworkPolicies": lambda kube, at: kube.delete(
+        f"{NETWORK}/namespaces/{at.own}/networkpolicies"
+    ),
+    "make a Service with an address of its choice": lambda kube, at: kube.create(
+        f"{NAMESPACES}/{at.own}/services", {**NAMED, "spec": {"externalIPs": ["10.0.0.1"]}}, dryRun="All"
+    ),
+    "bind a pod to a node": lambda kube, at: kube.create(
+        f"{NAMESPACES}/{at.own}/pods/any/binding",
+        ON_A_NODE,
+    ),
+    "evict a pod": lambda kube, at: kube.create(
+        f"{NAMESPACES}/{at.own}/pods/any/eviction", {"metadata": {"name": "any"}}
+    ),
     "relabel its own namespace": lambda kube, at: kube.patch(
         f"{NAMESPACES}/{at.own}", {"metadata": {"labels": {"a": "b"}}}
     ),
@@ -182,10 +271,32 @@ BY_A_JOB: dict[str, Call] = {
 }
 
 
+SAID = {
+    "create a namespace with a foreign name": "a job may touch only namespaces called kube-builder-",
+    "create a namespace without labels": "labelled as a builder's",
+    "create a namespace labelled as another": "labelled as a builder's",
+    "create a namespace in another's name": "must be the name of the user",
+    "create a namespace that other policies select": "bears no labels but",
+    "create a namespace that other controllers act on": "bears no annotations but",
+    "create a namespace that is never gone": "no finalizers",
+    "create a namespace with a finalizer": "no finalizers",
+    "create a namespace with a finalizer of the cluster's": "no finalizers",
+    "create a namespace that does not expire": "must be a time in the next 31 days",
+    "create a namespace that expires in years": "must be a time in the next 31 days",
+    "create a namespace with an annotation without end": "at most 32 labels",
+    "create a namespace with labels without end": "at most 32 labels",
+}
+"""What the refusal of a namespace says: each is refused for its own fault only."""
+
+
 @pytest.mark.parametrize("name", [*EVERYWHERE, *BY_A_JOB])
 def test_a_job_may_not(name: str, job_kube: KubeClient, place: Place) -> None:
-    with pytest.raises(Forbidden):
+    with pytest.raises(Forbidden, match=SAID.get(name)):
         {**EVERYWHERE, **BY_A_JOB}[name](job_kube, place)
+
+
+def test_a_job_creates_a_namespace_with_none_of_these_faults(job_kube: KubeClient, place: Place) -> None:
+    assert make(job_kube, marked("kube-builder-x", place.user))
 
 
 @pytest.mark.parametrize("name", [name for name in EVERYWHERE if name != "delete another's builder"])
@@ -270,12 +381,19 @@ IDENTITIES = (
 IMPERSONATE = "act as somebody else"
 
 
-def test_a_job_may_not_act_as_somebody_else(job_account: Account, cluster: ClusterAccess) -> None:
-    settings = ClusterSettings(kubeconfig=(job_account.kubeconfig,))
-    theirs = config.load_cluster(settings, env={})
+def is_refused_every_identity(account: Account) -> None:
+    theirs = config.load_cluster(ClusterSettings(kubeconfig=(account.kubeconfig,)), env={})
     for headers in IDENTITIES:
-        with KubeClient(replace(theirs, identity_headers=headers)) as kube, pytest.raises(Forbidden):
+        with (
+            KubeClient(replace(theirs, identity_headers=headers)) as kube,
+            pytest.raises(Forbidden, match="impersonate"),
+        ):
             kube.list("/api/v1/nodes")
+
+
+def test_nobody_may_act_as_somebody_else(job_account: Account, tenant: Account, reaper_account: Account) -> None:
+    for account in (job_account, tenant, reaper_account):
+        is_refused_every_identity(account)
 
 
 def test_not_even_an_administrator_gives_the_jobs_role_elsewhere(kube: KubeClient, place: Place) -> None:
@@ -313,7 +431,78 @@ def test_a_leaked_job_token_can(name: str, job_kube: KubeClient, place: Place) -
     assert POSSIBLE[name](job_kube, place)
 
 
-def test_the_table_of_the_page_is_the_one_that_is_tried() -> None:
-    page = (SHEETS / "README.md").read_text()
-    for name in (*EVERYWHERE, *BY_A_JOB, IMPERSONATE, *OF_A_REAPER, *POSSIBLE):
-        assert f"- {name}\n" in page, name
+@contextmanager
+def viewer(kube: KubeClient, cluster: ClusterAccess, space: str, mode: RightsMode, folder: Path) -> Iterator[Account]:
+    """An account with the rights of one sheet that only lets it look, and no others."""
+    role, given = yaml.safe_load_all(sheet(mode))
+    own = f"{space}-{mode}"
+    with accounts.outsider(kube, cluster, space, f"views-{mode}", folder) as account:
+        subject = {"kind": "ServiceAccount", "name": account.name, "namespace": space}
+        accounts.create(kube, f"{RBAC}/clusterroles", role)
+        kube.create(f"{RBAC}/clusterrolebindings", {**given, "metadata": {"name": own}, "subjects": [subject]})
+        try:
+            rules = {RightsMode.LOOKING: LOOKING, RightsMode.LISTING: LISTING}[mode]
+            for each in list_questions(rules):
+                accounts.wait(lambda each=each: account.may(each.verb, each.group, each.resource, "", name=each.name))  # type: ignore[misc]
+            yield account
+        finally:
+            kube.delete(f"{RBAC}/clusterrolebindings/{own}")
+
+
+@pytest.fixture(scope="module")
+def looking_kube(
+    kube: KubeClient, cluster: ClusterAccess, namespace: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[KubeClient]:
+    """What docs/rbac/looking.yaml lets see."""
+    folder = tmp_path_factory.mktemp("looking")
+    with viewer(kube, cluster, namespace, RightsMode.LOOKING, folder) as account, account.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def listing_kube(
+    kube: KubeClient, cluster: ClusterAccess, namespace: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[KubeClient]:
+    """What docs/rbac/listing.yaml lets see."""
+    folder = tmp_path_factory.mktemp("listing")
+    with viewer(kube, cluster, namespace, RightsMode.LISTING, folder) as account, account.client() as client:
+        yield client
+
+
+@pytest.mark.parametrize("name", EVERYWHERE)
+def test_who_only_looks_may_not(name: str, looking_kube: KubeClient, place: Place) -> None:
+    with pytest.raises(Forbidden):
+        EVERYWHERE[name](looking_kube, place)
+
+
+@pytest.mark.parametrize("name", [name for name in EVERYWHERE if name != "see all pods"])
+def test_who_only_lists_may_not(name: str, listing_kube: KubeClient, place: Place) -> None:
+    with pytest.raises(Forbidden):
+        EVERYWHERE[name](listing_kube, place)
+
+
+def test_who_only_lists_sees_workloads_and_pods_and_no_secret(listing_kube: KubeClient) -> None:
+    for path in ("/apis/apps/v1/deployments", "/apis/apps/v1/statefulsets", "/apis/batch/v1/jobs", "/api/v1/pods"):
+        listing_kube.list(path)
+    for path in ("/api/v1/secrets", "/api/v1/configmaps", "/api/v1/nodes", NAMESPACES, "/apis/apps/v1/daemonsets"):
+        with pytest.raises(Forbidden):
+            listing_kube.list(path)
+
+
+def test_who_only_looks_sees_what_the_sheet_says_and_no_more(looking_kube: KubeClient, kube: KubeClient) -> None:
+    for path in ("/api/v1/nodes", "/apis/storage.k8s.io/v1/storageclasses", f"{NETWORK}/servicecidrs"):
+        assert looking_kube.list(path)["items"]
+    looking_kube.list("/apis/batch/v1/cronjobs", fieldSelector=f"metadata.name={REAPER}")
+    with pytest.raises(NotFound):
+        looking_kube.get(f"{NAMESPACES}/kube-system/configmaps/cluster-autoscaler-status")
+    for path in (NAMESPACES, "/api/v1/services", "/api/v1/configmaps", "/api/v1/events", "/apis/batch/v1/jobs"):
+        with pytest.raises(Forbidden):
+            looking_kube.list(path)
+    with pytest.raises(Forbidden):
+        looking_kube.get(NODE)
+
+
+def test_the_lists_of_the_page_are_the_ones_that_are_tried() -> None:
+    section = (SHEETS / "README.md").read_text().partition("## What a leaked token can do")[2].partition("\n## ")[0]
+    written = [line.removeprefix("- ") for line in section.splitlines() if line.startswith("- ")]
+    assert written == [*POSSIBLE, *EVERYWHERE, IMPERSONATE, *BY_A_JOB, *OF_A_REAPER]

@@ -172,17 +172,123 @@ def test_the_reaper_is_seen_and_its_yaml_is_printed_where_there_is_none(
     without = report()
     assert without.status("reaper", said="not installed: only each job's own sweep") == ["warning"]
     assert without.apply == accounts.sheet("reaper") + accounts.sheet("reaper-cronjob")
-    schedules = f"/apis/batch/v1/namespaces/{namespace}/cronjobs"
+    schedules = f"/apis/batch/v1/namespaces/{roles.SYSTEM}/cronjobs"
     manifest = yaml.safe_load(accounts.sheet("reaper-cronjob").replace("*/5 * * * *", NEVER))
-    kube.create(schedules, {**manifest, "metadata": {"name": rights.REAPER}})
+    kube.create(schedules, manifest)
     try:
         installed = report()
-        assert installed.status("reaper", said=f'in namespace {namespace} runs at "{NEVER}"') == ["ok"]
+        assert installed.status("reaper", said=f'in namespace {roles.SYSTEM} runs at "{NEVER}"') == ["ok"]
         assert installed.apply == ""
         kube.patch(f"{schedules}/{rights.REAPER}", {"spec": {"suspend": True}})
         assert report().status("reaper", said="it is suspended") == ["warning"]
     finally:
         kube.delete(f"{schedules}/{rights.REAPER}")
+
+
+@pytest.fixture
+def overseer(kube: KubeClient, cluster: ClusterAccess, namespace: str, tmp_path: Path) -> Iterator[Account]:
+    """An account that may read what an administrator's doctor reads, and what each account may do."""
+    name = f"overseer-{secrets.token_hex(4)}"
+    admission = "admissionregistration.k8s.io"
+    rules = [
+        ("", ["namespaces"], ["get"]),
+        ("batch", ["cronjobs"], ["list"]),
+        (rights.RBAC_GROUP, ["rolebindings"], ["list"]),
+        (rights.RBAC_GROUP, ["roles", "clusterroles"], ["get"]),
+        (admission, ["validatingadmissionpolicies"], ["get"]),
+        ("authorization.k8s.io", ["subjectaccessreviews"], ["create"]),
+    ]
+    made = [{"apiGroups": [group], "resources": names, "verbs": verbs} for group, names, verbs in rules]
+    role = {"apiGroup": rights.RBAC_GROUP, "kind": "ClusterRole", "name": name}
+    subject = {"kind": "ServiceAccount", "name": name, "namespace": namespace}
+    with accounts.outsider(kube, cluster, namespace, name, tmp_path) as account:
+        kube.create(f"{accounts.RBAC}/clusterroles", {"metadata": {"name": name}, "rules": made})
+        binding = {"metadata": {"name": name}, "roleRef": role, "subjects": [subject]}
+        kube.create(f"{accounts.RBAC}/clusterrolebindings", binding)
+        try:
+            accounts.wait(lambda: account.may("create", "authorization.k8s.io", "subjectaccessreviews", ""))
+            yield account
+        finally:
+            kube.delete(f"{accounts.RBAC}/clusterrolebindings/{name}")
+            kube.delete(f"{accounts.RBAC}/clusterroles/{name}")
+
+
+@contextmanager
+def squatted(kube: KubeClient, namespace: str, subject: str) -> Iterator[None]:
+    """A stranger is administrator of one namespace."""
+    path = f"{accounts.RBAC}/namespaces/{namespace}/rolebindings"
+    role = {"apiGroup": rights.RBAC_GROUP, "kind": "ClusterRole", "name": "admin"}
+    who = {"apiGroup": rights.RBAC_GROUP, "kind": "User", "name": subject}
+    kube.create(path, {"metadata": {"name": subject}, "roleRef": role, "subjects": [who]})
+    try:
+        yield
+    finally:
+        kube.delete(f"{path}/{subject}")
+
+
+def test_who_acts_as_jobs_accounts_is_shown_to_an_administrator(
+    product: Product, kube: KubeClient, overseer: Account, job_account: Account
+) -> None:
+    looking = product.with_env(KUBECONFIG=str(overseer.kubeconfig))
+    stranger = f"mallory-{secrets.token_hex(4)}"
+    assert Report(looking, "--no-probe").status("accounts", roles.ACCOUNTS, "no RoleBinding lets anyone") == ["ok"]
+    with squatted(kube, roles.ACCOUNTS, stranger):
+        found = Report(looking, "--no-probe")
+        assert found.status("accounts", roles.ACCOUNTS, f"RoleBinding {stranger} lets User {stranger} ") == ["warning"]
+        # Accounts of jobs cannot read it.
+        assert Report(product, "--no-probe").status("accounts") == ["unknown"]
+
+
+def test_a_reaper_elsewhere_is_placed_checked_and_believed_only_if_it_deletes(
+    product: Product, kube: KubeClient, overseer: Account, job_account: Account
+) -> None:
+    space, stranger = f"reaper-{secrets.token_hex(4)}", f"mallory-{secrets.token_hex(4)}"
+    looking = product.with_env(KUBECONFIG=str(overseer.kubeconfig))
+    sheets = [product.run("doctor", "--roles", name, "--namespace", space) for name in ("reaper", "reaper-cronjob")]
+    assert [each.code for each in sheets] == [0, 0]
+    objects, (schedule,) = (list(yaml.safe_load_all(each.stdout)) for each in sheets)
+    schedules = f"/apis/batch/v1/namespaces/{space}/cronjobs"
+    schedule["spec"]["schedule"] = NEVER
+    unable = schedule["metadata"] | {"namespace": space}
+    kube.create("/api/v1/namespaces", {"metadata": {"name": space}})
+    try:
+        kube.create(schedules, {**schedule, "metadata": unable})
+        said = f"CronJob {space}/{rights.REAPER} deletes nothing"
+        assert Report(looking, "--no-probe").status("reaper", said=said) == ["warning"]
+        assert Report(product, "--no-probe").status("reaper", said="anyone could have made it there") == ["unknown"]
+        # The policy and the role of the reaper in kube-system stay as they are: others' tests need them.
+        (binding,) = (each for each in objects if each["kind"] == "ClusterRoleBinding")
+        accounts.apply(kube, yaml.safe_dump_all([each for each in objects if each["kind"] == "ClusterRole"]))
+        own = {**binding, "metadata": {"name": space}}
+        kube.create(f"{accounts.RBAC}/clusterrolebindings", own)
+        try:
+            user = f"system:serviceaccount:{space}:{rights.REAPER}"
+            accounts.wait(lambda: accounts.may(kube, user, "delete", "", "namespaces", ""))
+            said = f'in namespace {space} runs at "{NEVER}"'
+            assert Report(looking, "--no-probe").status("reaper", said=said) == ["ok"]
+            with squatted(kube, space, stranger):
+                found = Report(looking, "--mode", "reaper", "--namespace", space)
+                assert found.status("accounts", space, f"RoleBinding {stranger} lets User {stranger} ") == ["warning"]
+            found = Report(looking, "--mode", "reaper", "--namespace", space)
+            assert found.status("accounts", space, "no RoleBinding lets anyone") == ["ok"]
+        finally:
+            kube.delete(f"{accounts.RBAC}/clusterrolebindings/{space}")
+    finally:
+        kube.delete(f"{schedules}/{rights.REAPER}")
+        kube.delete(f"/api/v1/namespaces/{space}")
+
+
+@pytest.mark.parametrize("mode", ["reaper", "reaper-cronjob"])
+def test_the_reaper_is_not_placed_where_jobs_may_create_namespaces(product: Product, mode: str) -> None:
+    refused = product.run("doctor", "--roles", mode, "--namespace", "kube-builder-system")
+    assert (refused.code, refused.stdout) == (2, b"")
+    assert "'kube-builder-system' is no place for the reaper" in refused.stderr
+
+
+@pytest.mark.parametrize("mode", ["reaper", "reaper-cronjob"])
+def test_the_namespace_of_builds_is_not_the_reapers(product: Product, mode: str) -> None:
+    printed = product.with_env(KUBE_BUILDER_NAMESPACE="ci-builds").run("doctor", "--roles", mode)
+    assert printed.stdout.decode() == accounts.sheet(mode)
 
 
 def test_a_registry_that_is_not_reached_is_missed_from_here_and_from_a_pod(

@@ -25,8 +25,6 @@ from ci_buildx.model.record import replace
 from tests.accounts import RBAC, Account
 from tests.integration.rights.conftest import blueprint
 
-LATER = "2030-01-01T00:00:00Z"
-
 
 @contextmanager
 def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
@@ -84,7 +82,10 @@ def test_what_was_killed_before_it_let_itself_in_is_removed_by_its_own_account(
     made = blueprint()
     location = find.locate_job_builder(made.identity, made.settings)
     draft = BuilderSpec(
-        identity=made.identity, location=location, settings=made.settings, expires="2030-01-01T00:00:00Z"
+        identity=made.identity,
+        location=location,
+        settings=made.settings,
+        expires=identity.make_expiry(time.time(), 600),
     )
     job_kube.create("/api/v1/namespaces", admission_policies.add_creator(job_kube, objects.make_namespace(draft)))
     assert kube.list(f"{RBAC}/namespaces/{location.namespace}/rolebindings")["items"] == []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from ci_buildx.builder.lifecycle.provision import provision
+from ci_buildx.builder.lifecycle.teardown import teardown
 from ci_buildx.builder.rbac import admission_policies, pod_policies
 from ci_buildx.builder.rbac import roles as rbac_roles
 from ci_buildx.builder.rbac.rights import GRANT_GROUP, GRANT_RESOURCE, UNCONFINE, USE_HOST, RightsMode
@@ -22,11 +25,14 @@ from ci_buildx.kube.config import ClusterAccess
 from tests import accounts
 from tests.accounts import Account
 from tests.e2e.product import Product
+from tests.integration.rights.conftest import blueprint
 
 MAIN = {"name": "main", "image": "busybox"}
 PRIVILEGED = {**MAIN, "securityContext": {"privileged": True}}
 ROOTLESS = {**MAIN, "securityContext": {"runAsUser": 1000, "seccompProfile": {"type": "Unconfined"}}}
 PARTS = ("pods/ephemeralcontainers",)
+OBJECTS = ("secrets", "configmaps", "networkpolicies", "leases", "persistentvolumeclaims")
+GROUPS = {"networkpolicies": "/apis/networking.k8s.io/v1", "leases": "/apis/coordination.k8s.io/v1"}
 KINDS = {
     "pods": "/api/v1",
     "jobs": "/apis/batch/v1",
@@ -84,8 +90,8 @@ def held(
         ]
         rules = [
             {
-                "apiGroups": ["", "apps", "batch"],
-                "resources": [*KINDS, *PARTS, "secrets", "configmaps"],
+                "apiGroups": ["", "apps", "batch", "networking.k8s.io", "coordination.k8s.io"],
+                "resources": [*KINDS, *PARTS, *OBJECTS],
                 "verbs": ["*"],
             },
         ]
@@ -115,12 +121,69 @@ def held(
 def refusal(kube: KubeClient, space: str, kind: str, body: dict[str, Any]) -> str:
     """What the API server says to it, "" if it would let it in. Some rules are the API's own (Invalid), too."""
     try:
-        kube.create(f"{KINDS.get(kind, '/api/v1')}/namespaces/{space}/{kind}", body, dryRun="All")
+        kube.create(f"{(KINDS | GROUPS).get(kind, '/api/v1')}/namespaces/{space}/{kind}", body, dryRun="All")
     except (Forbidden, Invalid) as failure:
         return failure.message
     return ""
 
 
+OTHER_VOLUMES: dict[str, dict[str, Any]] = {
+    "awsElasticBlockStore": {"volumeID": "vol-1"},
+    "azureFile": {"secretName": "s", "shareName": "s"},
+    "cephfs": {"monitors": ["10.0.0.1"]},
+    "fc": {"wwids": ["a"]},
+    "flexVolume": {"driver": "example/driver"},
+    "gcePersistentDisk": {"pdName": "disk"},
+    "gitRepo": {"repository": "https://git.example/x"},
+    "iscsi": {"targetPortal": "10.0.0.1", "iqn": "iqn.2001-04.com.example:x", "lun": 0},
+    "nfs": {"server": "10.0.0.1", "path": "/"},
+    "rbd": {"monitors": ["10.0.0.1"], "image": "x"},
+}
+COMMON_VOLUMES: dict[str, dict[str, Any]] = {
+    "configMap": {"name": "c"},
+    "csi": {"driver": "secrets-store.example"},
+    "downwardAPI": {"items": [{"path": "p", "fieldRef": {"fieldPath": "metadata.name"}}]},
+    "emptyDir": {},
+    "image": {"reference": "busybox"},
+    "persistentVolumeClaim": {"claimName": "c"},
+    "projected": {"sources": [{"configMap": {"name": "c"}}]},
+    "secret": {"secretName": "s"},
+}
+
+
+def claimed(**metadata: Any) -> dict[str, Any]:
+    """A volume whose claim is made with its pod."""
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    return {"name": "v", "ephemeral": {"volumeClaimTemplate": {"metadata": metadata, "spec": claim}}}
+
+
+EXTENSIONS = (
+    "config.linkerd.io/init-image",
+    "config.linkerd.io/proxy-image",
+    "dev.gvisor.spec.mount.v.source",
+    "iam.amazonaws.com/role",
+    "inject.istio.io/templates",
+    "io.katacontainers.config.hypervisor.path",
+    "io.kubernetes.cri-o.Devices",
+    "k8s.v1.cni.cncf.io/networks",
+    "kubernetes.io/config.source",
+    "proxy.istio.io/overrides",
+    "sidecar.istio.io/bootstrapOverride",
+    "sidecar.istio.io/proxyImage",
+    "sidecar.istio.io/userVolume",
+    "sidecar.istio.io/userVolumeMount",
+    "v1.multus-cni.io/default-network",
+)
+"""Annotations of pods that are refused; those of OTHER_NOTES are let in."""
+OTHER_NOTES = {
+    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+    "karpenter.sh/do-not-disrupt": "true",
+    "kubectl.kubernetes.io/default-container": "main",
+    "linkerd.io/inject": "disabled",
+    "proxy.istio.io/config": "{}",
+    "sidecar.istio.io/inject": "false",
+    "vault.hashicorp.com/agent-inject": "true",
+}
 NAMES = {
     "hostNetwork": (spec(hostNetwork=True), "hostNetwork"),
     "hostPID": (spec(hostPID=True), "hostPID"),
@@ -158,6 +221,16 @@ NAMES = {
         spec({**MAIN, "securityContext": {"appArmorProfile": {"type": "Unconfined"}}}),
         "Unconfined need",
     ),
+    "a grace period without end": (spec(terminationGracePeriodSeconds=315_360_000), "end within 86400 seconds"),
+    "a claim's annotations": (
+        spec(volumes=[claimed(annotations={"k8up.io/backup": "true"})]),
+        "claims of builders' volumes",
+    ),
+    "a claim's labels": (spec(volumes=[claimed(labels={"velero.io/x": "y"})]), "claims of builders' volumes"),
+    **{
+        f"{kind} volume": (spec(volumes=[{"name": "v", kind: source}]), "volumes of types that PodSecurity's level")
+        for kind, source in OTHER_VOLUMES.items()
+    },
 }
 
 
@@ -177,6 +250,12 @@ ROWS = {
         "another account by its old name",
         "test_a_role_with_the_verb_use_allows_the_account_that_it_names",
     ),
+    "volumes of other types than `configMap`, `csi`, `downwardAPI`, `emptyDir`, `ephemeral`, `image`,"
+    " `persistentVolumeClaim`, `projected` and `secret`": tuple(f"{kind} volume" for kind in OTHER_VOLUMES),
+    "annotations of pods by which other software gives them more (listed below)": (
+        "test_annotations_that_extend_a_pod_are_refused",
+    ),
+    "a `terminationGracePeriodSeconds` of more than a day": ("a grace period without end",),
     "unsafe sysctls": ("sysctls",),
     "SELinux users and roles, and types that are not for containers": (
         "SELinux type",
@@ -192,12 +271,25 @@ ROWS = {
     "Secrets of types `kubernetes.io/service-account-token` and `bootstrap.kubernetes.io/token`": (
         "test_secrets_are_no_tokens_and_objects_have_no_finalizers_or_foreign_owners",
     ),
-    "finalizers that an account adds, also in pod templates": (
+    "labels and annotations but kube-builder's on Secrets, ConfigMaps, Leases, NetworkPolicies and volume claims": (
+        "a claim's annotations",
+        "a claim's labels",
+        "test_labels_and_annotations_that_other_software_acts_on_are_refused",
+        "test_claims_of_a_stateful_set_have_no_marks_of_others",
+    ),
+    "finalizers that an account adds, also in pod templates and a namespace's `spec`": (
+        "test_a_finalizer_of_claims_is_refused_elsewhere",
         "test_each_kind_of_workload_is_held_to_it",
         "test_an_update_adds_no_finalizers_and_may_leave_those_of_others",
     ),
     "owners that are not a Job, Pod, Secret, Deployment or StatefulSet": (
         "test_secrets_are_no_tokens_and_objects_have_no_finalizers_or_foreign_owners",
+    ),
+    "NetworkPolicies for egress, or for pods without the label `kube-builder.dev/builder`": (
+        "test_network_policies_are_about_ingress_of_builders",
+    ),
+    "changes and deletion of NetworkPolicies that are not labelled as builders'": (
+        "test_network_policies_of_others_stay",
     ),
 }
 """The rows of the table in docs/rbac/README.md, and what tries them: names of NAMES, or tests of this file."""
@@ -267,6 +359,125 @@ def test_an_annotation_unconfines_no_more_than_a_field(held: tuple[Account, Kube
     assert refusal(held[1], space, "jobs", workload("jobs", spec(ROOTLESS), annotations=note)) == ""
 
 
+@pytest.mark.parametrize("note", EXTENSIONS)
+def test_annotations_that_extend_a_pod_are_refused(note: str, held: tuple[Account, KubeClient], space: str) -> None:
+    said = refusal(held[1], space, "jobs", workload("jobs", spec(), annotations={note: "x"}))
+    assert "annotations by which other software extends them" in said
+    beginning = next(each for each in pod_policies.POD_EXTENSIONS if note.startswith(each))
+    assert f"`{beginning}`" in (accounts.SHEETS / "README.md").read_text()
+
+
+def test_each_beginning_of_such_an_annotation_is_tried() -> None:
+    found = {each for each in pod_policies.POD_EXTENSIONS for note in EXTENSIONS if note.startswith(each)}
+    assert found == set(pod_policies.POD_EXTENSIONS)
+
+
+def test_other_annotations_of_pods_and_common_volumes_are_let_in(held: tuple[Account, KubeClient], space: str) -> None:
+    volumes = [{"name": kind.lower(), kind: source} for kind, source in COMMON_VOLUMES.items()]
+    pod = spec(volumes=[*volumes, claimed(labels={"kube-builder.dev/node": "a"})], terminationGracePeriodSeconds=86_400)
+    assert refusal(held[1], space, "jobs", workload("jobs", pod, annotations=OTHER_NOTES)) == ""
+
+
+PLAIN: dict[str, dict[str, Any]] = {
+    "secrets": {},
+    "configmaps": {},
+    "leases": {"spec": {"holderIdentity": "x"}},
+    "networkpolicies": {
+        "spec": {"podSelector": {"matchLabels": {"kube-builder.dev/builder": "x"}}, "policyTypes": ["Ingress"]}
+    },
+    "persistentvolumeclaims": {
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    },
+}
+"""An object of each kind beside workloads, as builders may make it."""
+FOREIGN_MARKS = (
+    {"annotations": {"replicator.v1.mittwald.de/replicate-to": ".*"}},
+    {"annotations": {"reflector.v1.k8s.emberstack.com/reflects": "kube-system/x"}},
+    {"labels": {"grafana_dashboard": ""}},
+    {"labels": {"argocd.argoproj.io/secret-type": "cluster"}},
+)
+
+
+@pytest.mark.parametrize("kind", PLAIN)
+def test_labels_and_annotations_that_other_software_acts_on_are_refused(
+    kind: str, held: tuple[Account, KubeClient], space: str
+) -> None:
+    for marks in FOREIGN_MARKS:
+        said = refusal(held[1], space, kind, {"metadata": {"name": "tried", **marks}, **PLAIN[kind]})
+        assert "no labels and annotations but kube-builder's" in said
+    marks = {"labels": {"app.kubernetes.io/managed-by": "kube-builder"}, "annotations": {"kube-builder.dev/run": "1"}}
+    assert refusal(held[1], space, kind, {"metadata": {"name": "tried", **marks}, **PLAIN[kind]}) == ""
+
+
+def test_labels_and_annotations_of_others_may_stay_as_they_are(
+    kube: KubeClient, held: tuple[Account, KubeClient], space: str
+) -> None:
+    path = f"/api/v1/namespaces/{space}/secrets"
+    held[1].create(path, {"metadata": {"name": "marked"}})
+    kube.patch(f"{path}/marked", {"metadata": {"labels": {"team": "a"}, "annotations": {"backup.example/x": ""}}})
+    changed = held[1].patch(f"{path}/marked", {"stringData": {"a": "b"}})
+    assert changed["metadata"]["labels"] == {"team": "a"}
+    for metadata in ({"labels": {"team": "b"}}, {"annotations": {"backup.example/y": ""}}):
+        with pytest.raises(Forbidden, match="no labels and annotations but kube-builder's"):
+            held[1].patch(f"{path}/marked", {"metadata": metadata})
+
+
+def test_claims_of_a_stateful_set_have_no_marks_of_others(held: tuple[Account, KubeClient], space: str) -> None:
+    for metadata, said in (
+        ({"annotations": {"k8up.io/backup": "x"}}, "no labels and annotations but kube-builder's"),
+        ({"labels": {"velero.io/x": "y"}}, "no labels and annotations but kube-builder's"),
+        ({"labels": {"kube-builder.dev/node": "a"}}, ""),
+    ):
+        body = workload("statefulsets", spec())
+        claim = {"metadata": {"name": "state", **metadata}, **PLAIN["persistentvolumeclaims"]}
+        body["spec"]["volumeClaimTemplates"] = [claim]
+        answer = refusal(held[1], space, "statefulsets", body)
+        assert said in answer if said else answer == ""
+
+
+@pytest.mark.parametrize("kind", [*PLAIN, "jobs"])
+def test_a_finalizer_of_claims_is_refused_elsewhere(kind: str, held: tuple[Account, KubeClient], space: str) -> None:
+    body = workload(kind, spec()) if kind == "jobs" else {"metadata": {"name": "tried"}, **PLAIN[kind]}
+    body["metadata"] = {**body["metadata"], "finalizers": ["kubernetes.io/pvc-protection"]}
+    said = refusal(held[1], space, kind, body)
+    assert said == "" if kind == "persistentvolumeclaims" else "no finalizers" in said
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"podSelector": {}, "ingress": [{}], "policyTypes": ["Ingress"]},
+        {"podSelector": {"matchLabels": {"app": "shop"}}, "ingress": [{}], "policyTypes": ["Ingress"]},
+        {**PLAIN["networkpolicies"]["spec"], "egress": [{}], "policyTypes": ["Ingress", "Egress"]},
+        {**PLAIN["networkpolicies"]["spec"], "policyTypes": ["Egress"]},
+    ],
+)
+def test_network_policies_are_about_ingress_of_builders(
+    policy: dict[str, Any], held: tuple[Account, KubeClient], space: str
+) -> None:
+    said = refusal(held[1], space, "networkpolicies", {"metadata": {"name": "open"}, "spec": policy})
+    assert "are about ingress of builders' pods" in said
+
+
+def test_network_policies_of_others_stay(kube: KubeClient, held: tuple[Account, KubeClient], space: str) -> None:
+    path = f"{GROUPS['networkpolicies']}/namespaces/{space}/networkpolicies"
+    kube.create(path, {"metadata": {"name": "closed"}, "spec": {"podSelector": {}, "policyTypes": ["Egress"]}})
+    own = {"name": "fence", "labels": {"app.kubernetes.io/managed-by": "kube-builder"}}
+    held[1].create(path, {"metadata": own, **PLAIN["networkpolicies"]})
+    relabelled = {"metadata": {"labels": {"app.kubernetes.io/managed-by": "kube-builder"}}}
+    attempts: list[Callable[[], object]] = [
+        lambda: held[1].patch(f"{path}/closed", relabelled),
+        lambda: held[1].patch(f"{path}/closed", {"spec": PLAIN["networkpolicies"]["spec"]}),
+        lambda: held[1].delete(f"{path}/closed"),
+        lambda: held[1].delete(path),
+    ]
+    for attempt in attempts:
+        with pytest.raises(Forbidden, match="NetworkPolicies that are not builders' stay"):
+            attempt()
+    held[1].delete(path, labelSelector="app.kubernetes.io/managed-by=kube-builder")
+    assert [each["metadata"]["name"] for each in kube.list(path)["items"]] == ["closed"]
+
+
 def test_a_role_with_the_verb_use_allows_the_account_that_it_names(
     kube: KubeClient, held: tuple[Account, KubeClient], space: str
 ) -> None:
@@ -308,8 +519,9 @@ def test_an_administrator_lifts_the_rules_by_rbac(
     account, client = held
     account.grant(space, GRANT_GROUP, GRANT_RESOURCE, UNCONFINE, USE_HOST)
     try:
-        for name in ("hostNetwork", "hostPath", "privileged", "seccomp Unconfined"):
+        for name in ("hostNetwork", "hostPath", "privileged", "seccomp Unconfined", "nfs volume"):
             assert refusal(client, space, "jobs", workload("jobs", NAMES[name][0])) == "", name
+        assert refusal(client, space, "jobs", workload("jobs", spec(), annotations={EXTENSIONS[0]: "x"})) == ""
         windows = {"windowsOptions": {"hostProcess": True}}
         for pod in (spec(hostNetwork=True, securityContext=windows), spec({**MAIN, "securityContext": windows})):
             said = refusal(client, space, "jobs", workload("jobs", {**pod, "hostNetwork": True}))
@@ -341,8 +553,35 @@ def housed(
         for kind in ("validatingadmissionpolicybindings", "validatingadmissionpolicies"):
             for prefix in (pod_policies.PODS, pod_policies.OBJECTS):
                 with suppress(NotFound):
-                    kube.delete(f"/apis/admissionregistration.k8s.io/v1/{kind}/{prefix}-{name}")
+                    kube.delete(f"/apis/admissionregistration.k8s.io/v1/{kind}/{prefix}.{name}")
         kube.delete(f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture(scope="module")
+def entered(confined_account: Account) -> Iterator[tuple[KubeClient, str]]:
+    """The account of docs/rbac/jobs.yaml without opt-outs, in a namespace of its own making."""
+    with confined_account.client() as client:
+        builder = provision(client, blueprint(), announce=lambda _: None)
+        try:
+            yield client, builder.namespace
+        finally:
+            teardown(client, builder.location, deadline=time.monotonic() + 20).check()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_account_of_a_job_may_not_have(name: str, entered: tuple[KubeClient, str]) -> None:
+    pod, said = NAMES[name]
+    assert said in refusal(*entered, "jobs", workload("jobs", pod))
+
+
+def test_the_account_of_a_job_makes_what_builders_need_and_nothing_that_others_act_on(
+    entered: tuple[KubeClient, str],
+) -> None:
+    assert refusal(*entered, "jobs", workload("jobs", spec(PRIVILEGED, hostUsers=False))) == ""
+    assert "extends them" in refusal(*entered, "jobs", workload("jobs", spec(), annotations={EXTENSIONS[0]: "x"}))
+    for kind in ("secrets", "configmaps", "leases", "networkpolicies"):
+        said = refusal(*entered, kind, {"metadata": {"name": "t", **FOREIGN_MARKS[0]}, **PLAIN[kind]})
+        assert "no labels and annotations but kube-builder's" in said
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -358,6 +597,11 @@ def test_the_account_of_one_namespace_makes_what_builders_need_and_no_tokens(
     for kind in ("jobs", "deployments", "statefulsets"):
         for pod in (spec(), spec(PRIVILEGED, hostUsers=False), spec(ROOTLESS)):
             assert refusal(client, account.namespace, kind, workload(kind, pod)) == ""
+    note = {EXTENSIONS[0]: "x"}
+    assert "extends them" in refusal(client, account.namespace, "jobs", workload("jobs", spec(), annotations=note))
+    for kind in ("secrets", "configmaps", "leases", "networkpolicies"):
+        body = {"metadata": {"name": "t", **FOREIGN_MARKS[0]}, **PLAIN[kind]}
+        assert "no labels and annotations but kube-builder's" in refusal(client, account.namespace, kind, body)
     for kind in ("kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"):
         notes = {"kubernetes.io/service-account.name": "default"}
         body = {"metadata": {"name": "t", "annotations": notes}, "type": kind}

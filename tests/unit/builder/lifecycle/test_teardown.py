@@ -168,3 +168,6 @@ def test_a_namespace_that_sticks_says_why() -> None:
 
 def test_finalizers_are_named() -> None:
     assert explain_stuck({"metadata": {"finalizers": ["example.com/keep"]}}) == "finalizers example.com/keep"
+    inner = {"metadata": {"finalizers": ["a/b"]}, "spec": {"finalizers": ["kubernetes", "example.com/never"]}}
+    assert explain_stuck(inner) == "finalizers a/b, example.com/never"
+    assert explain_stuck({"metadata": {}, "spec": {"finalizers": ["kubernetes"]}}) == ""

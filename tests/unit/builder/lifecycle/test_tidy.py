@@ -8,7 +8,7 @@ import pytest
 from ci_buildx.builder import labels
 from ci_buildx.builder.builder import BuilderLocation
 from ci_buildx.builder.lifecycle import lease, reap
-from ci_buildx.errors import Forbidden, NotFound
+from ci_buildx.errors import Forbidden, NotFound, Unreachable
 from ci_buildx.kube.client import KubeClient
 from tests.unit.builder.boot.cases import NOW
 
@@ -40,16 +40,26 @@ class Cluster:
         self.calls: list[str] = []
         self.deleted: list[tuple[str, str]] = []
         self.refuses_leases = False
+        self.floods_leases = False
+        self.user = ""
+
+    def create(self, path: str, _: dict[str, Any]) -> dict[str, Any]:
+        self.calls.append(path)
+        return {"status": {"userInfo": {"username": self.user}}}
 
     def get(self, path: str, **_: Any) -> dict[str, Any]:
         self.calls.append(path)
         name = path.rpartition("/")[2]
         return {"items": list(self.namespaces.values())} if name == "namespaces" else self.namespaces[name]
 
-    def list(self, path: str, **_: Any) -> dict[str, Any]:
+    def list(self, path: str, **query: Any) -> dict[str, Any]:
         self.calls.append(path)
         if self.refuses_leases:
             raise Forbidden("no leases", status=403)
+        if self.floods_leases and "/namespaces/" not in path:
+            raise Unreachable("the answer has more than 67108864 bytes")
+        if self.floods_leases and query["fieldSelector"] != "metadata.name=buildkit-heartbeat":
+            return {"items": []}
         place = BuilderLocation(name="kube-builder-a", namespace="kube-builder-a")
         made = lease.make_lease(place, self.signs.pop(0), marks=self.namespaces[place.name]["metadata"]["labels"])
         made["metadata"]["namespace"] = place.namespace
@@ -93,6 +103,20 @@ def test_what_another_job_removes_at_the_same_time_or_has_made_is_left_to_it() -
     assert reap.reap_few(cast("KubeClient", cluster)) == ("kube-builder-ours",)
 
 
+def signed(name: str, creator: str) -> dict[str, Any]:
+    made = namespace(name)
+    made["metadata"]["annotations"][labels.CREATOR] = creator
+    return made
+
+
+def test_a_job_finds_its_own_accounts_leftovers_among_however_many_of_others() -> None:
+    others = [signed(f"kube-builder-theirs-{number}", "mallory") for number in range(50)]
+    cluster = Cluster(*others, signed("kube-builder-ours", "team-a"), namespace("kube-builder-plain"))
+    cluster.user = "team-a"
+    assert sorted(reap.reap_few(cast("KubeClient", cluster))) == ["kube-builder-ours", "kube-builder-plain"]
+    assert len(cluster.calls) == 2
+
+
 OLD, OLDER = "2026-05-01T11:50:00.000000Z", "2026-05-01T11:40:00.000000Z"
 
 
@@ -122,6 +146,15 @@ def test_nobody_waits_for_a_second_look_without_a_suspect(monkeypatch: pytest.Mo
     waited: list[float] = []
     assert reap.reap_builders(cast("KubeClient", cluster), wait=waited.append).expired == ()
     assert waited == []
+
+
+def test_leases_of_strangers_do_not_hide_a_silent_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(namespace("kube-builder-a", FUTURE), namespace("kube-builder-over"), signs=(OLD, OLD))
+    cluster.floods_leases = True
+    monkeypatch.setattr(reap, "_list_namespaces", lambda _: (list(cluster.namespaces.values()), NOW))
+    swept = reap.reap_builders(cast("KubeClient", cluster), wait=lambda _: None)
+    assert set(swept.removed) == {"kube-builder-a", "kube-builder-over"}
+    assert swept.notes == ("Leases are read one by one: the answer has more than 67108864 bytes",)
 
 
 def test_where_leases_may_not_be_read_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

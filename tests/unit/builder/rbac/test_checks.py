@@ -184,3 +184,115 @@ def test_opt_outs_are_said_and_how_to_get_them() -> None:
     assert "unconfined" in checks.report_opt_outs(True, False).detail
     assert "host-access" not in checks.report_opt_outs(True, False).detail
     assert checks.report_opt_outs(False, True).detail.startswith("you have host-access (")
+
+
+def elsewhere() -> dict[str, Any]:
+    found = schedule()
+    return {**found, "metadata": {**found["metadata"], "namespace": "ci"}}
+
+
+@pytest.mark.parametrize(
+    ("finding", "status", "said"),
+    [
+        (checks.check_reaper([elsewhere()], {"ci": True}), OK, "in namespace ci runs at"),
+        (checks.check_reaper([elsewhere()], {"ci": None}), UNKNOWN, "anyone could have made it there"),
+        (
+            checks.check_reaper([elsewhere()], {"ci": False}),
+            WARNING,
+            "CronJob ci/kube-builder-reaper deletes nothing",
+        ),
+        (checks.check_reaper([elsewhere(), schedule()], {"ci": None}), OK, "in namespace kube-system runs at"),
+        (checks.check_reaper([elsewhere(), schedule(suspend=True)], {"ci": False}), WARNING, "it is suspended"),
+    ],
+)
+def test_a_schedule_elsewhere_is_the_reapers_only_if_its_account_deletes(
+    finding: CheckResult, status: CheckStatus, said: str
+) -> None:
+    assert (finding.status, said in finding.detail) == (status, True), finding
+
+
+SPACE = {"metadata": {"name": "kube-builder", "creationTimestamp": "2026-01-01T00:00:00Z"}}
+
+
+def granted(*rules: dict[str, list[str]], name: str = "b", **subject: str) -> checks.GrantedRole:
+    who = subject or {"kind": "User", "name": "mallory"}
+    return checks.GrantedRole(binding={"metadata": {"name": name}, "subjects": [who]}, rules=rules)
+
+
+def rule(group: str, resource: str, verb: str) -> dict[str, list[str]]:
+    return {"apiGroups": [group], "resources": [resource], "verbs": [verb]}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (rule("", "pods", "create"), "create pods"),
+        (rule("", "pods", "patch"), "patch pods"),
+        (rule("", "pods/exec", "get"), "get pods/exec"),
+        (rule("", "pods/attach", "create"), "create pods/attach"),
+        (rule("", "pods/ephemeralcontainers", "update"), "update pods/ephemeralcontainers"),
+        (rule("", "serviceaccounts/token", "create"), "create serviceaccounts/token"),
+        (rule("", "*/token", "create"), "create serviceaccounts/token"),
+        (rule("", "secrets", "list"), "list secrets"),
+        (rule("", "secrets", "create"), "create secrets"),
+        (rule("", "serviceaccounts", "impersonate"), "impersonate serviceaccounts"),
+        (rule("apps", "deployments", "create"), "create deployments"),
+        (rule("batch", "cronjobs", "update"), "update cronjobs"),
+        (rule("rbac.authorization.k8s.io", "roles", "escalate"), "escalate roles"),
+        (rule("rbac.authorization.k8s.io", "roles", "bind"), "bind roles"),
+        (rule("*", "*", "*"), "create pods"),
+    ],
+)
+def test_who_acts_as_accounts_is_named_with_a_right(given: dict[str, list[str]], said: str) -> None:
+    harmless = rule("", "pods", "list")
+    (found,) = checks.check_accounts(SPACE, [granted(harmless, given)], None)
+    assert (found.status, found.subject) == (WARNING, "kube-builder")
+    assert found.detail.startswith(f"RoleBinding b lets User mallory {said}, and so act as any account there")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        rule("", "pods", "list"),
+        rule("", "pods/log", "get"),
+        rule("", "configmaps", "create"),
+        rule("apps", "deployments", "get"),
+        rule("", "serviceaccounts", "create"),
+        rule("batch", "pods", "create"),
+    ],
+)
+def test_other_rights_beside_the_accounts_are_no_matter(given: dict[str, list[str]]) -> None:
+    (found,) = checks.check_accounts(SPACE, [granted(given)], None)
+    assert (found.status, found.detail) == (OK, "no RoleBinding lets anyone act as its accounts; administrators can")
+
+
+def test_subjects_of_each_kind_are_named_and_what_cannot_be_read_is_said() -> None:
+    account = checks.GrantedRole(
+        binding={
+            "metadata": {"name": "b"},
+            "subjects": [
+                {"kind": "ServiceAccount", "name": "bot", "namespace": "shop"},
+                {"kind": "Group", "name": "system:authenticated"},
+            ],
+        },
+        rules=None,
+    )
+    (found,) = checks.check_accounts(SPACE, [account], None)
+    assert "lets ServiceAccount shop/bot, Group system:authenticated do what its role allows" in found.detail
+    (unknown,) = checks.check_accounts(SPACE, None, None)
+    assert unknown.status is UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("applied", "status", "said"),
+    [
+        ("2026-01-01T00:00:30Z", OK, "no RoleBinding"),
+        ("2025-12-01T00:00:00Z", OK, "no RoleBinding"),
+        ("2026-01-01T01:30:00Z", WARNING, "it was there 2 hours before the policy kube-builder-jobs"),
+        ("2026-01-31T00:00:00Z", WARNING, "it was there 30 days before the policy kube-builder-jobs"),
+    ],
+)
+def test_a_namespace_that_was_there_before_is_suspicious(applied: str, status: CheckStatus, said: str) -> None:
+    policy = {"metadata": {"name": "kube-builder-jobs", "creationTimestamp": applied}}
+    (found,) = checks.check_accounts(SPACE, [], policy)
+    assert (found.status, said in found.detail) == (status, True), found

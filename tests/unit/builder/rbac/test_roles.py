@@ -5,6 +5,7 @@ import yaml
 
 from ci_buildx.builder.rbac import rights, roles
 from ci_buildx.builder.rbac.rights import RightsMode
+from ci_buildx.errors import InputError
 from tests.accounts import sheet
 
 
@@ -44,7 +45,7 @@ def test_a_namespace_of_the_users_own_is_written_into_its_sheet() -> None:
 @pytest.mark.parametrize("mode", [RightsMode.LISTING, RightsMode.LOOKING])
 def test_what_one_namespaces_account_sees_of_the_cluster_is_bound_for_it_alone(mode: RightsMode) -> None:
     role, binding = roles.make_role_manifests(mode, namespace="team-a")
-    assert binding["metadata"] == {"name": f"{role['metadata']['name']}-team-a"}
+    assert binding["metadata"] == {"name": f"{role['metadata']['name']}.team-a"}
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     assert [each["namespace"] for each in binding["subjects"]] == ["team-a"]
 
@@ -132,4 +133,48 @@ def test_what_is_applied_for_a_second_account_changes_nothing_of_the_firsts(mode
 
 def test_names_of_users_that_look_alike_differ() -> None:
     assert roles.make_account_label("a.b") != roles.make_account_label("a-b")
-    assert len(roles.make_account_label("x" * 300)) <= 41
+    assert len(roles.make_account_label("x" * 300)) <= 49
+
+
+def _list_cluster_objects(mode: RightsMode, namespace: str, user: str = "") -> set[tuple[str, str]]:
+    """Kind and name of what is applied for one account, outside of namespaces."""
+    return {
+        (each["kind"], each["metadata"]["name"])
+        for each in roles.make_role_manifests(mode, namespace=namespace, user=user)
+        if "namespace" not in each["metadata"] and each["kind"] != "ClusterRole"
+    }
+
+
+@pytest.mark.parametrize("mode", [RightsMode.NAMESPACE, RightsMode.LISTING, RightsMode.LOOKING])
+def test_no_namespaces_name_leads_to_the_objects_of_another_account(mode: RightsMode) -> None:
+    user = "system:serviceaccount:arc:runner"
+    part = roles.make_account_label(user)
+    theirs = _list_cluster_objects(mode, "ci", user) | _list_cluster_objects(RightsMode.JOBS, "ci", user)
+    for namespace in (part, f"ci-{part}", f"jobs-{part}", f"pods-{part}"):
+        assert not theirs & _list_cluster_objects(mode, namespace)
+
+
+def test_the_reaper_may_be_placed_in_a_namespace_that_is_the_administrators() -> None:
+    made = roles.make_reaper_manifests("ops")
+    assert [each["metadata"]["name"] for each in made if each["kind"] == "Namespace"] == ["ops"]
+    (account,) = (each for each in made if each["kind"] == "ServiceAccount")
+    assert account["metadata"] == {"name": "kube-builder-reaper", "namespace": "ops"}
+    (binding,) = (each for each in made if each["kind"] == "ClusterRoleBinding")
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "kube-builder-reaper", "namespace": "ops"}]
+    text = roles.render_reaper_roles("ops")
+    assert list(yaml.safe_load_all(text)) == made
+    assert '"system:serviceaccount:ops:kube-builder-reaper"' in " ".join(text.split())
+    assert "kube-system" not in text
+    assert "First run `kubectl create namespace ops`" in text
+    (schedule,) = yaml.safe_load_all(roles.render_reaper_cronjob("ops"))
+    assert schedule["metadata"]["namespace"] == "ops"
+
+
+@pytest.mark.parametrize("name", ["kube-builder", "kube-builder-system", "kube-builder-reaper"])
+def test_the_reaper_is_in_no_namespace_that_jobs_may_create(name: str) -> None:
+    with pytest.raises(InputError, match="is no place for the reaper"):
+        roles.render_reaper_roles(name)
+
+
+def test_the_reaper_in_its_usual_place_is_the_file() -> None:
+    assert roles.render_reaper_roles(roles.SYSTEM) == sheet("reaper")
