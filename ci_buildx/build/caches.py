@@ -6,7 +6,6 @@ Source: buildx 0.38.2, ``build/opt.go`` (``addGithubToken``, ``addAwsCredentials
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from ci_buildx.build.result import DESCRIPTOR, NAME
 from ci_buildx.builder.plan import NodePlan
 from ci_buildx.buildkit.exporters import is_true
 from ci_buildx.errors import BuildkitError, KubeBuilderError
+from ci_buildx.model.documents import parse_json
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.settings.values import BuildSettings, TypedAttributes
@@ -238,7 +238,7 @@ def _add_to_layout(
 def read_descriptor(text: str | bytes) -> dict[str, Any]:
     """Parse a descriptor from buildkitd's response. Raises BuildkitError."""
     try:
-        descriptor = json.loads(text)
+        descriptor = parse_json(text)
     except ValueError:
         descriptor = None
     if not isinstance(descriptor, dict):

@@ -18,6 +18,8 @@ from ci_buildx.settings.values import BuildSettings, FrontendCall
 _RESULT_JSON = "result.json"
 _RESULT_TEXT = "result.txt"
 _STATUS = "result.statuscode"
+_LONGEST_STATUS = 3
+"""Digits of a process's exit code."""
 _WARNINGS = "buildx.build.warnings"
 _SWITCH = "BUILDX_METADATA_WARNINGS"
 """The variable that adds findings to the metadata (buildx 0.38.2, ``util/confutil/metadata.go``)."""
@@ -94,4 +96,4 @@ def _list_names(build: BuildSettings) -> dict[str, tuple[str, Path]]:
 
 def _read_status(response: Mapping[str, str]) -> int:
     text = response.get(_STATUS, "")
-    return int(text) if text.isascii() and text.isdigit() else 0
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _LONGEST_STATUS else 0

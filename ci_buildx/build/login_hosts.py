@@ -7,12 +7,13 @@ that the Dockerfile names, and of the mirrors that its own configuration names f
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import takewhile
 
 from ci_buildx.build.expansion import Unusable, expand
 from ci_buildx.buildkit.exporters import find_push
 from ci_buildx.model import reference
+from ci_buildx.model.documents import parse_json
 from ci_buildx.model.hosts import normalize_host
 from ci_buildx.model.platform import Platform
 from ci_buildx.registry.credentials import HUB, canonicalize_host
@@ -37,10 +38,17 @@ def find_login_hosts(build: BuildSettings) -> frozenset[str] | None:
     it.
     """
     named = _read_dockerfile(build)
-    if named is None:
-        return None
+    return None if named is None else _read_hosts((*_list_references(build), *named))
+
+
+def find_hosts_of_settings(build: BuildSettings) -> frozenset[str]:
+    """Return the hosts that a build names outside of its Dockerfile, as :func:`find_login_hosts` does."""
+    return _read_hosts(_list_references(build))
+
+
+def _read_hosts(references: Iterable[str]) -> frozenset[str]:
     hosts = set()
-    for text in (*_list_references(build), *named):
+    for text in references:
         try:
             host = reference.parse_reference(text).domain
         except ValueError:
@@ -164,11 +172,10 @@ def _read_directives(lines: list[str]) -> tuple[str, str]:
 def _read_json_syntax(text: str) -> str:
     if not text.lstrip().startswith("{"):
         return ""
-    import json
 
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
+        document = parse_json(text)
+    except ValueError:
         return ""
     syntax = document.get("syntax") if isinstance(document, dict) else None
     return syntax if isinstance(syntax, str) else ""

@@ -19,6 +19,7 @@ from ci_buildx.buildkit import remote_cache
 from ci_buildx.buildkit.exporters import is_true
 from ci_buildx.errors import KubeBuilderError
 from ci_buildx.model import reference
+from ci_buildx.model.documents import parse_json
 from ci_buildx.registry.content import check_digest, compute_digest
 from ci_buildx.registry.credentials import CredentialStore
 from ci_buildx.settings.values import TypedAttributes
@@ -104,7 +105,7 @@ def _merge_in(layout: OciLayout, found: Sequence[Mapping[str, Any]]) -> tuple[Ma
     """Return the merged cache's descriptor, or the first cache's and True if the merged one is too large."""
     if len(found) == 1:
         return found[0], False
-    manifests = [json.loads(_read(layout, one["digest"])) for one in found]
+    manifests = [parse_json(_read(layout, one["digest"])) for one in found]
     entries = [remote_cache.find_config(manifest) for manifest in manifests]
     config = remote_cache.merge_configs(_read(layout, entry["digest"]) for entry in entries)
     entry = {"mediaType": remote_cache.MEDIA_TYPE, "digest": compute_digest(config), "size": len(config)}

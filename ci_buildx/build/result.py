@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ci_buildx.errors import BuildkitError, KubeBuilderError
+from ci_buildx.model.documents import parse_json
 from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass, field
@@ -133,7 +134,7 @@ def make_metadata(responses: Mapping[str, str]) -> dict[str, Any]:
 
 def _decode_value(value: str, *, plain: bool) -> Any:
     try:
-        decoded = json.loads(value if plain else base64.b64decode(value, validate=True))
+        decoded = parse_json(value if plain else base64.b64decode(value, validate=True))
     except ValueError:
         return value
     objects = decoded if isinstance(decoded, list) else [decoded]

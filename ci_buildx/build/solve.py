@@ -39,6 +39,11 @@ if TYPE_CHECKING:
 
 MOST_WARNINGS = 10
 """Maximum number of hosts for which a withheld login is reported."""
+MOST_UNNAMED = 10
+"""Maximum number of hosts whose logins a build gives although it does not name them: only BuildKit sees the Dockerfile.
+
+A builder that collects logins asks for more hosts than a Dockerfile has, and each of the first is reported.
+"""
 
 
 class BuildLogins:
@@ -46,7 +51,8 @@ class BuildLogins:
 
     ``mirrors`` returns the hosts of the builder's mirrors. It is called only for a host that the build does not name.
     ``warn`` is called once per host, for at most :data:`MOST_WARNINGS` hosts, if a login is withheld; the image may be
-    public.
+    public. If only BuildKit sees the Dockerfile, the logins of :data:`MOST_UNNAMED` other hosts are given as well, and
+    ``warn`` is called for each.
     """
 
     def __init__(
@@ -61,7 +67,8 @@ class BuildLogins:
         self._build = build
         self._mirrors = mirrors
         self._hosts: frozenset[str] | None = None
-        self._is_read = False
+        self._sees_dockerfile = True
+        self._given: set[str] = set()
         self._warn = warn
         self._warned: set[str] = set()
         self._lock = threading.Lock()
@@ -71,7 +78,7 @@ class BuildLogins:
         if not is_host(host):
             return None
         login = self._store.lookup(host, path)
-        if login is None or self._is_named(host):
+        if login is None or self._is_named(host) or self._is_admitted(host):
             return login
         with self._lock:
             is_new = host not in self._warned and len(self._warned) < MOST_WARNINGS
@@ -85,17 +92,31 @@ class BuildLogins:
         return None
 
     def _is_named(self, host: str) -> bool:
-        from ci_buildx.build.login_hosts import find_login_hosts
+        from ci_buildx.build.login_hosts import find_hosts_of_settings, find_login_hosts
 
         with self._lock:
-            if not self._is_read:
-                self._hosts, self._is_read = find_login_hosts(self._build), True
+            if self._hosts is None:
+                found = find_login_hosts(self._build)
+                self._sees_dockerfile = found is not None
+                self._hosts = find_hosts_of_settings(self._build) if found is None else found
+            hosts = self._hosts
         wanted = canonicalize_host(normalize_host(host))
-        return (
-            self._hosts is None
-            or wanted in self._hosts
-            or wanted in {canonicalize_host(one) for one in self._mirrors()}
+        return wanted in hosts or wanted in {canonicalize_host(one) for one in self._mirrors()}
+
+    def _is_admitted(self, host: str) -> bool:
+        """Return whether an unnamed host gets its login because the Dockerfile is unknown here; report it once."""
+        wanted = canonicalize_host(normalize_host(host))
+        with self._lock:
+            if self._sees_dockerfile or wanted in self._given:
+                return wanted in self._given
+            if len(self._given) >= MOST_UNNAMED:
+                return False
+            self._given.add(wanted)
+        self._warn(
+            f"the login of {host} is given to buildkitd, which asks for it: only BuildKit sees this Dockerfile; if the"
+            f" build needs no image there, stop using this builder"
         )
+        return True
 
 
 def make_builder_trust(site: BuildRun, builder: Builder, insecure: Iterable[str] = ()) -> RegistryTrust:

@@ -163,7 +163,7 @@ def _join_first(nodes: Sequence[KubeNode]) -> str:
 
 def parse_minor_version(text: str) -> tuple[int, int]:
     """Return major and minor version, (1, 34) for ``v1.34.2-gke.1``; (0, 0) for an invalid version."""
-    match = re.match(r"v?(\d+)\.(\d+)", text)
+    match = re.match(r"v?(\d{1,9})\.(\d{1,9})", text)
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 

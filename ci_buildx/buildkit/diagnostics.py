@@ -10,14 +10,15 @@ text); buildx 0.38.2, ``commands/build.go`` (``printResult``: the first and the 
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ci_buildx.buildkit.messages import RPC_STATUS, StatusDetail
 from ci_buildx.errors import BuildkitError, SolveError
+from ci_buildx.model.documents import parse_json
 from ci_buildx.model.record import dataclass
 from ci_buildx.model.status import CheckFinding
 
@@ -48,6 +49,12 @@ def read_failure(message: str, details: bytes) -> SolveError:
     )
 
 
+MOST_LINES = 200
+"""Lines of a Dockerfile that an error shows."""
+MOST_RANGES = 100
+"""Ranges of lines that an error marks."""
+
+
 def format_excerpt(filename: str, text: str, ranges: Iterable[tuple[int, int]]) -> str:
     """Return the lines of ``ranges`` marked, with a few lines around them; "" if there are none.
 
@@ -55,9 +62,9 @@ def format_excerpt(filename: str, text: str, ranges: Iterable[tuple[int, int]]) 
     ``solver/errdefs/source.go``).
     """
     lines = text.split("\n")
-    spans = [(first, max(first, last)) for first, last in ranges]
+    spans = [(first, max(first, last)) for first, last in islice(ranges, MOST_RANGES)]
     start = min((first for first, _ in spans), default=0)
-    end = min(max((last for _, last in spans), default=0), len(lines))
+    end = min(max((last for _, last in spans), default=0), len(lines), start + MOST_LINES)
     if not 1 <= start <= len(lines):
         return ""
     before, after = _compute_margins(start, end, len(lines))
@@ -88,8 +95,8 @@ def _parse_details(details: Iterable[StatusDetail], type_url: str) -> list[dict[
     for detail in details:
         if detail.type_url == type_url:
             try:
-                value = json.loads(detail.value)
-            except (ValueError, RecursionError):
+                value = parse_json(detail.value)
+            except ValueError:
                 continue
             if isinstance(value, dict):
                 values.append(value)
@@ -159,12 +166,12 @@ def read_check_report(text: str, names: Mapping[str, tuple[str, Path]]) -> Check
     malformed.
     """
     try:
-        answer = json.loads(text)
+        answer = parse_json(text)
         sources = [_read_source(each, names) for each in answer.get("sources") or ()]
         warnings = [(each, _find_place(each.get("location"), sources)) for each in answer.get("warnings") or ()]
         failed = answer.get("buildError")
         error = (str(failed["message"]), _find_place(failed.get("location"), sources)) if failed else None
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as problem:
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as problem:
         raise BuildkitError("the frontend answered a check with something else than findings") from problem
     warnings.sort(key=lambda pair: (*pair[1].key, str(pair[0].get("ruleName", ""))))
     findings = [_make_finding(warning, place) for warning, place in warnings]

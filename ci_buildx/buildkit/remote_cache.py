@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ci_buildx.model import reference
+from ci_buildx.model.documents import parse_json
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import replace
 from ci_buildx.settings.values import TypedAttributes
@@ -211,7 +212,7 @@ def _sort_places(count: int, before: Callable[[int], Iterable[int]]) -> list[int
 def _read(config: bytes) -> dict[str, Any]:
     """Parse a configuration and check the types that merging relies on; raise ValueError if it is malformed."""
     try:
-        read = json.loads(config)
+        read = parse_json(config)
         layers, records = read.get("layers") or [], read.get("records") or []
         for layer in layers:
             _require(isinstance(layer["blob"], str) and _is_place(layer.get("parent", 0)))
@@ -224,7 +225,7 @@ def _read(config: bytes) -> dict[str, Any]:
             for several in record.get("inputs") or ():
                 _require(all(_is_place(one["link"]) and one["link"] >= 0 for one in several))
                 _require(all(isinstance(one.get("selector", ""), str) for one in several))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError("its configuration is malformed") from error
     return {"layers": layers, "records": records}
 

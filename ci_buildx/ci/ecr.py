@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ci_buildx.errors import RegistryError
+from ci_buildx.model.documents import parse_json
 from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
 
@@ -87,8 +88,8 @@ def fetch_passwords(
     finally:
         connection.close()
     try:
-        document = json.loads(answer.body)
-    except (ValueError, RecursionError):
+        document = parse_json(answer.body)
+    except ValueError:
         document = {}
     document = document if isinstance(document, dict) else {}
     if answer.status != 200:

@@ -18,6 +18,7 @@ from ci_buildx.ci import ecr
 from ci_buildx.ci.ecr import AccessKey
 from ci_buildx.errors import InputError
 from ci_buildx.fsutil import scratch
+from ci_buildx.model.documents import MalformedDocument, parse_json, parse_yaml
 from ci_buildx.model.plaintext import read_kubeconfig
 from ci_buildx.model.programs import find_program
 from ci_buildx.model.record import dataclass, replace
@@ -168,7 +169,7 @@ def _link_other_files(users: Path, folder: Path) -> None:
 def _find_user_folder(env: Mapping[str, str]) -> dict[str, Any]:
     path = credentials.find_config_folder(env) / _CONFIG
     try:
-        document = json.loads(path.read_text(encoding="utf-8") or "{}")
+        document = parse_json(path.read_text(encoding="utf-8") or "{}")
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
@@ -177,11 +178,9 @@ def _find_user_folder(env: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _read_entries(text: str, name: str) -> list[Any]:
-    import yaml
-
     try:
-        entries = yaml.safe_load(text)
-    except yaml.YAMLError:
+        entries = parse_yaml(text)
+    except MalformedDocument:
         entries = None
     if isinstance(entries, list):
         return entries

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ci_buildx.errors import InputError
 from ci_buildx.model.platform import Platform
 from ci_buildx.progress.step import strip_control_characters
+from ci_buildx.settings.syntax import compute_bytes
 
 
 def align_columns(rows: Sequence[Sequence[str]], *, least: int = 0, padding: int = 1) -> str:
@@ -110,7 +111,7 @@ def read_size(text: str, *, source: str) -> int:
     if match is None:
         raise InputError(f"{text!r} is not a size", source=source, fix="write it like 512MB or 10GB")
     power = _POWERS.index(match["unit"].lower()) + 1 if match["unit"] else 0
-    return int(float(match["number"]) * 1024**power)
+    return compute_bytes(match["number"], power, text=text, source=source)
 
 
 def format_duration(seconds: float) -> str:

@@ -117,6 +117,8 @@ def _open_null(mode: str) -> TextIO:
 
 
 CRASHED = 3
+LONGEST_ERROR = 8192
+"""Maximum characters of a line that reports an error."""
 EXIT_CODES = """\
 exit codes:
   0         success
@@ -209,7 +211,14 @@ def _print_error(error: BaseException, line: str, stderr: TextIO, hidden: Sequen
     from ci_buildx.progress.step import drop_controls
 
     texts = [line, *(f"note: {note}" for note in getattr(error, "__notes__", ()))]
-    TextOutlet(stderr).write("".join(f"{drop_controls(_join_lines(mask_secrets(text, hidden)))}\n" for text in texts))
+    shown = [_shorten(drop_controls(_join_lines(mask_secrets(text, hidden)))) for text in texts]
+    TextOutlet(stderr).write("".join(f"{text}\n" for text in shown))
+
+
+def _shorten(text: str) -> str:
+    """Cut the middle out of a line that quotes too much; its end is the fix."""
+    half = LONGEST_ERROR // 2
+    return text if len(text) <= LONGEST_ERROR else f"{text[:half]} … {text[-half:]}"
 
 
 def _join_lines(text: str) -> str:

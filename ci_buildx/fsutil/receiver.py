@@ -54,11 +54,29 @@ class EntryOrder:
 # : Maximum number of requested, incomplete files; the sender works on four at a time.
 _ASKED_AT_ONCE = 128
 MOST_ENTRIES = 4 << 20
-"""Maximum number of files, folders and links in a tree."""
+"""Maximum number of files, folders and links that a session receives, in however many trees."""
 MOST_NAMED = 512 << 20
-"""Maximum total size in bytes of names, link targets and extended attributes."""
+"""Maximum total size in bytes of their names, link targets and extended attributes."""
 MOST_OPEN = 16
 """Maximum number of partly received files."""
+
+
+class EntryAllowance:
+    """What all trees of a session may still announce; entries of trees that are complete count, too."""
+
+    def __init__(self, *, entries: int = MOST_ENTRIES, named: int = MOST_NAMED) -> None:
+        self._entries = entries
+        self._named = named
+        self._reason = f"it has more than {entries} files, or names of more than {named} bytes"
+
+    def take(self, entry: TreeEntry) -> None:
+        """Count an entry. Raises ValueError if it is one too many."""
+        self._entries -= 1
+        self._named -= len(entry.path) + len(entry.linkname)
+        if entry.xattrs:
+            self._named -= sum(len(name) + len(value) for name, value in entry.xattrs.items())
+        if self._entries < 0 or self._named < 0:
+            raise ValueError(self._reason)
 
 
 class TreeReceiver:
@@ -66,16 +84,19 @@ class TreeReceiver:
 
     ``receive`` takes a packet and returns the replies. Once ``finished`` is true, end the call: with OK, or, if
     ``failure`` is not empty, with that as its error. Always call ``close``. ``announced`` is called with the path of
-    every entry; more than ``most`` entries are an error.
+    every entry. ``allowance`` is shared by the trees of one session.
     """
 
     def __init__(
-        self, target: Path, announced: Callable[[bytes], None] = lambda _: None, *, most: int = MOST_ENTRIES
+        self,
+        target: Path,
+        announced: Callable[[bytes], None] = lambda _: None,
+        *,
+        allowance: EntryAllowance | None = None,
     ) -> None:
         self._target = TargetFolder(target)
         self._hear = announced
-        self._most = most
-        self._named = 0
+        self._allowance = allowance or EntryAllowance()
         self._order = EntryOrder()
         self._count = 0
         self._all_announced = False
@@ -94,8 +115,10 @@ class TreeReceiver:
             return []
         try:
             return self._take(packets.decode_packet(packet))
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:  # OverflowError: a device number or time beyond the system's
             return self._fail(f"BuildKit sent a tree that is wrong: {error}")
+        except RecursionError:
+            return self._fail("cannot replace a folder of an earlier result: it is nested too deeply")
         except OSError as error:
             return self._fail(f"cannot write the files of the build: {error}")
 
@@ -144,11 +167,7 @@ class TreeReceiver:
         self._order.check(entry)
         number = self._count
         self._count += 1
-        self._named += len(entry.path) + len(entry.linkname)
-        if entry.xattrs:
-            self._named += sum(len(name) + len(value) for name, value in entry.xattrs.items())
-        if self._count > self._most or self._named > MOST_NAMED:
-            raise ValueError(f"it has more than {self._most} files, or names of more than {MOST_NAMED} bytes")
+        self._allowance.take(entry)
         self._hear(entry.path)
         if entry.is_folder:
             self._target.make_folder(entry)

@@ -30,6 +30,9 @@ NEWEST_SERVER = (1, 34)
 _PAGE = 500
 MOST_PAGES = 200
 """Maximum number of pages of a list: 100,000 objects."""
+LARGEST_LIST = 256 << 20
+"""Maximum bytes of all pages of a list."""
+_LONGEST_NUMBER = 9
 _PATCHES = {
     "merge": "application/merge-patch+json",
     "strategic": "application/strategic-merge-patch+json",
@@ -119,10 +122,21 @@ class KubeClient:
     def list(self, path: str, **query: Any) -> dict[str, Any]:
         """Read a whole collection page by page; ``items`` of the result holds all objects.
 
-        Raises KubeError if the list has more than :data:`MOST_PAGES` pages. If a continue token has expired (410),
-        reads the list again in a single request.
+        Raises KubeError if the list has more than :data:`MOST_PAGES` pages or :data:`LARGEST_LIST` bytes. If a continue
+        token has expired (410), reads the list again in a single request.
         """
-        whole = self.get(path, limit=_PAGE, **query)
+        sizes: list[int] = []
+
+        def count(size: int) -> None:
+            sizes.append(size)
+            if sum(sizes) > LARGEST_LIST:
+                raise KubeError(f"GET {path}: the list has more than {LARGEST_LIST} bytes")
+
+        def get(**query: Any) -> dict[str, Any]:
+            asked = encode_query({"limit": _PAGE, **query})
+            return self._exchange.call(ApiCall(method="GET", path=path, query=asked, count=count))
+
+        whole = get(**query)
         items = whole.setdefault("items", None) or []
         page, pages = whole, 1
         while token := (page.get("metadata") or {}).get("continue"):
@@ -130,7 +144,7 @@ class KubeClient:
             if pages > MOST_PAGES or len(items) > MOST_PAGES * _PAGE:
                 raise KubeError(f"GET {path}: the list has more than {MOST_PAGES} pages of {_PAGE} objects")
             try:
-                page = self.get(path, limit=_PAGE, **{**query, "continue": token})
+                page = get(**{**query, "continue": token})
             except KubeError as failure:
                 if failure.status != 410:
                     raise
@@ -235,7 +249,7 @@ class KubeClient:
 def _parse_leading_number(text: str) -> int:
     """Parse the leading digits: providers write minor versions such as ``29+``."""
     digits = text[: len(text) - len(text.lstrip("0123456789"))]
-    return int(digits or 0)
+    return int(digits[:_LONGEST_NUMBER] or 0)
 
 
 _TICK = 0.1

@@ -218,9 +218,10 @@ class ApiConnection:
     def receive(self, response: ResponseReader, deadline: float) -> bytes:
         """Read once and return the body bytes, possibly ``b""``.
 
-        A TimeoutError at ``deadline`` is harmless: call again to continue.
+        A TimeoutError at ``deadline`` is harmless: call again to continue. It also ends a flood without content, such
+        as interim responses or trailers.
         """
-        self.stream.settimeout(max(deadline - time.monotonic(), 0.001))
+        self.stream.settimeout(_compute_time_left(deadline))
         received = self.stream.recv(_SIZE)
         if received:
             return response.feed(received)

@@ -25,6 +25,7 @@ from ci_buildx.errors import InputError, Unauthorized
 from ci_buildx.kube.credentials import make_bearer_header
 from ci_buildx.kube.tls import TlsKeyPair
 from ci_buildx.model import http_calls
+from ci_buildx.model.documents import parse_json
 from ci_buildx.model.programs import MOST_OUTPUT, TooMuchOutput, find_program, make_environment, run_program
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.secret import Secret
@@ -106,12 +107,12 @@ def read_exec_credential(output: bytes, plugin: ExecPluginSpec) -> IssuedCredent
     Raises Unauthorized, which names the defect but shows none of the output.
     """
     try:
-        document = json.loads(output)
+        document = parse_json(output)
         version, status = document["apiVersion"], document["status"]
         token, certificate = status.get("token") or "", status.get("clientCertificateData") or ""
         key, expiry = status.get("clientKeyData") or "", status.get("expirationTimestamp") or ""
         expires = _parse_time(expiry) if expiry else None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise _make_failure(plugin, "printed no ExecCredential with a status") from None
     if version != plugin.api_version:
         raise _make_failure(plugin, f"answered in {version}, the kubeconfig asks for {plugin.api_version}")
@@ -230,9 +231,9 @@ def compute_usable_time(token: Secret) -> float:
     """
     try:
         _, payload, _ = token.reveal_text().split(".")
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        claims = parse_json(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         return (float(claims["exp"]) - float(claims["iat"])) * (1 - _SHARE)
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         return float("inf")
 
 
@@ -278,8 +279,8 @@ def request_token(url: str, password: Secret, audience: str) -> Secret:
 
 def _read_token(content: bytes) -> Secret:
     try:
-        value = json.loads(content)["value"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        value = parse_json(content)["value"]
+    except (ValueError, KeyError, TypeError):
         value = None
     if not isinstance(value, str) or not value:
         raise Unauthorized("the runner gave no OIDC token: its answer has none")

@@ -17,6 +17,7 @@ from ci_buildx.kube import tls
 from ci_buildx.kube.config import ClusterAccess
 from ci_buildx.kube.connection import ApiConnection, ConnectionPool, Dialer, explain_connection_failure
 from ci_buildx.model import debug
+from ci_buildx.model.documents import parse_json
 from ci_buildx.model.record import dataclass
 from ci_buildx.wire import http1
 from ci_buildx.wire.http1 import MalformedResponse, ResponseHead, ResponseReader
@@ -52,7 +53,7 @@ class RetryPolicy:
     def pause(self, attempt: int, retry_after: str = "") -> float:
         """Return the seconds to wait after attempt ``attempt`` (from 0); a numeric Retry-After is a lower bound."""
         grown = min(self.first * 2.0**attempt, self.longest) * (0.5 + self.random())
-        asked = float(retry_after) if retry_after.isdigit() else 0.0
+        asked = float(retry_after) if retry_after.isdecimal() else 0.0
         return max(grown, min(asked, _LONGEST_ASKED))
 
 
@@ -71,9 +72,17 @@ _SHOWN = frozenset(
 """Query parameters whose values appear in the debug log; others, such as ``command``, appear by name only."""
 
 
+def _ignore_size(_: int) -> None:
+    """Take any size."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiCall:
-    """One request to the API server. ``repeatable``: idempotent, so safe to retry."""
+    """One request to the API server.
+
+    ``repeatable``: idempotent, so safe to retry. ``count`` is called with the size of a successful answer in bytes and
+    may raise KubeError.
+    """
 
     method: str
     path: str
@@ -81,6 +90,7 @@ class ApiCall:
     body: bytes = b""
     content_type: str = "application/json"
     repeatable: bool = True
+    count: Callable[[int], None] = _ignore_size
 
     @property
     def asked(self) -> str:
@@ -150,6 +160,7 @@ class ApiExchange:
             try:
                 head, body = self._send_once(call)
                 if 200 <= head.status < 300:
+                    call.count(len(body))
                     return self._decode_body(body, call)
                 failure: KubeError = _make_refusal(head, body, call)
             except Unreachable as unreachable:
@@ -260,12 +271,18 @@ class ApiExchange:
 
     def _decode_body(self, body: bytes, call: ApiCall) -> dict[str, Any]:
         try:
-            decoded = json.loads(body) if body else {}
-        except (ValueError, RecursionError) as cause:
+            decoded = parse_json(body) if body else {}
+        except ValueError as cause:
             from ci_buildx.kube.refusal import NO_API_SERVER
 
             raise KubeError(f"{call.asked}: the answer is not JSON", status=200, fix=NO_API_SERVER) from cause
-        return decoded if isinstance(decoded, dict) else {"items": decoded}
+        document = decoded if isinstance(decoded, dict) else {"items": decoded}
+        items = document.get("items") or []
+        if not (is_object(document) and isinstance(items, list) and all(map(is_object, items))):
+            from ci_buildx.kube.refusal import NO_API_SERVER
+
+            raise KubeError(f"{call.asked}: the answer is no Kubernetes object", status=200, fix=NO_API_SERVER)
+        return document
 
     def _settle_repetition(self, call: ApiCall, failure: KubeError) -> dict[str, Any] | None:
         """Return the result of a retried call if its refusal proves that an earlier try succeeded, else None.
@@ -303,6 +320,11 @@ def _has_same_marks(found: Mapping[str, Any], sent: Mapping[str, Any]) -> bool:
     owners = {owner.get("uid") for owner in stored.get("ownerReferences") or ()}
     has_owners = {owner.get("uid") for owner in wanted.get("ownerReferences") or ()} <= owners
     return has_owners and ("data" not in sent or sent["data"] == (found.get("data") or {}))
+
+
+def is_object(value: object) -> bool:
+    """Return whether a JSON value has the shape of a Kubernetes object: a mapping whose metadata are a mapping."""
+    return isinstance(value, dict) and isinstance(value.get("metadata") or {}, dict)
 
 
 def _make_refusal(head: ResponseHead, body: bytes, call: ApiCall) -> KubeError:

@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from ci_buildx.errors import InputError
+from ci_buildx.model.documents import MalformedDocument, parse_json, parse_yaml
 from ci_buildx.model.record import dataclass
 
 _LARGEST = 16 << 20
 """Maximum bytes of a file; enough for the certificates and tokens of a thousand clusters."""
-_DEEPEST = 100
 TEXT = Path("/text of the kubeconfig")
 """The origin of a kubeconfig passed as text. Its relative paths resolve against the root, as it has no folder."""
-_NESTING = (b"[", b"{", b"-", b":", b"?")
-"""Characters that can begin a level of YAML."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,43 +175,23 @@ def _parse_file(content: bytes, file: Path) -> Mapping[str, Any]:
 
 def _parse_json(content: bytes) -> object:
     """Parse JSON, a hundred times faster than YAML; return None if it is not JSON, as it may be YAML's flow style."""
-    import json
 
     try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
+        return parse_json(content)
+    except ValueError:
         return None
 
 
 def _parse_yaml(content: bytes, file: Path) -> object:
     import yaml
 
-    # Both loaders are safe; the C one is ten times as fast but not always available.
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        if sum(map(content.count, _NESTING)) > _DEEPEST:
-            _check_depth(content, loader)
-        return yaml.load(content, Loader=loader)  # noqa: S506
-    except yaml.YAMLError as cause:
-        mark = getattr(cause, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        raise InputError(f"not a kubeconfig: malformed YAML{where}", source=describe_file(file)) from cause
-    except (ValueError, RecursionError, OverflowError) as cause:  # an invalid date, or infinite nesting
-        raise InputError(f"not a kubeconfig: {str(cause) or 'malformed YAML'}", source=describe_file(file)) from cause
-
-
-def _check_depth(content: bytes, loader: Any) -> None:
-    """Reject nesting so deep that the C loader, which recurses, would crash the process."""
-    import yaml
-
-    depth = 0
-    for event in yaml.parse(content, Loader=loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > _DEEPEST:
-            raise ValueError(f"it is nested deeper than {_DEEPEST} levels")
+        # Both loaders are safe; the C one is ten times as fast but not always available.
+        return parse_yaml(content, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except MalformedDocument as cause:
+        # The parser's own words may quote the file.
+        reason = f"malformed YAML in line {cause.line}" if cause.line else cause.problem
+        raise InputError(f"not a kubeconfig: {reason}", source=describe_file(file)) from cause
 
 
 def _read_entries(document: Mapping[str, Any], kind: str, file: Path) -> list[KubeconfigEntry]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ci_buildx.errors import Conflict, Forbidden, Invalid, KubeError, NotFound, Throttled, Unauthorized
+from ci_buildx.model.documents import parse_json
 from ci_buildx.model.lazy import compile_lazily
 
 _LIMIT = 600
@@ -47,7 +48,8 @@ def make_kube_error(status: int, body: bytes, asked: str) -> KubeError:
 
 def read_status_error(answer: Mapping[str, Any]) -> KubeError:
     """Make the error for a metav1.Status, from a response body or a watch event."""
-    status, reason = int(answer.get("code") or 0), str(answer.get("reason") or "")
+    code = answer.get("code")
+    status, reason = code if isinstance(code, int) else 0, str(answer.get("reason") or "")
     message = str(answer.get("message") or reason or "unknown error")
     if status == 401:
         return Unauthorized(f"the API server does not accept the credentials: {message}", status=401, reason=reason)
@@ -96,9 +98,11 @@ def _describe_forbidden(message: str, reason: str) -> Forbidden:
 
 
 def _list_causes(answer: Mapping[str, Any]) -> str:
-    details = answer.get("details") or {}
-    causes = [f"{cause.get('field', '')}: {cause.get('message', '')}" for cause in details.get("causes") or ()]
-    if not causes:
+    details = answer.get("details")
+    found = details.get("causes") if isinstance(details, dict) else None
+    listed = [cause for cause in found if isinstance(cause, dict)] if isinstance(found, list) else []
+    causes = [f"{cause.get('field', '')}: {cause.get('message', '')}" for cause in listed]
+    if not causes or not isinstance(details, dict):
         return ""
     return shorten_message(
         f'{details.get("kind", "object")} "{details.get("name", "")}" is invalid: {"; ".join(causes)}'
@@ -107,11 +111,10 @@ def _list_causes(answer: Mapping[str, Any]) -> str:
 
 def _parse_status(body: bytes) -> dict[str, Any]:
     """Parse the body as a Status; return {} for anything else (a proxy's page, plain text)."""
-    import json
 
     try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
+        answer = parse_json(body)
+    except ValueError:
         return {}
     return answer if isinstance(answer, dict) and answer.get("kind") == "Status" else {}
 

@@ -6,7 +6,6 @@ carries only a resource version (apimachinery v0.34.2, ``pkg/watch``).
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -15,8 +14,9 @@ from typing import Any
 
 from ci_buildx.errors import KubeError, Throttled, Unreachable
 from ci_buildx.kube.connection import explain_connection_failure
-from ci_buildx.kube.exchange import CALL_TIMEOUT, ApiCall, ApiExchange, RetryPolicy, encode_query
+from ci_buildx.kube.exchange import CALL_TIMEOUT, ApiCall, ApiExchange, RetryPolicy, encode_query, is_object
 from ci_buildx.model import debug
+from ci_buildx.model.documents import parse_json
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.wire.http1 import MalformedResponse
 
@@ -30,6 +30,8 @@ LARGEST_EVENT = 16 << 20
 """Maximum bytes of one event; etcd accepts objects of 1.5 MiB."""
 MOST_KNOWN = 100_000
 """Maximum number of objects of a watched collection."""
+MOST_BYTES = 64 << 20
+"""Maximum bytes of the objects that have come by events since the last list: a list may have as many."""
 
 
 class ChangeKind(StrEnum):
@@ -72,6 +74,8 @@ class CollectionWatch:
         self._listed = listed
         self._failures = 0
         self._known: dict[str, dict[str, Any]] = {}
+        self._sizes: dict[str, int] = {}
+        self._size = 0
         self._version = ""
 
     def watch_events(self, version: str) -> Iterator[WatchEvent]:
@@ -115,6 +119,7 @@ class CollectionWatch:
         """List again: yield changed known objects as MODIFIED, new ones as ADDED and vanished ones as DELETED."""
         listed = self._exchange.call(self._listing)
         before, self._known = self._known, {_read_identity(item): item for item in listed.get("items") or ()}
+        self._sizes, self._size = {}, 0
         for identity, item in before.items():
             if identity not in self._known:
                 yield WatchEvent(ChangeKind.DELETED, item)
@@ -131,10 +136,12 @@ class CollectionWatch:
         """Yield the events of one connection until the server closes it."""
         for line in self._read_lines():
             try:
-                event = json.loads(line)
+                event = parse_json(line)
                 kind, item = event["type"], event["object"]
-            except (ValueError, KeyError, TypeError, RecursionError) as cause:
-                raise Unreachable(f"malformed event in the watch of {self._listing.path}") from cause
+            except (ValueError, KeyError, TypeError) as cause:
+                raise self._make_event_error() from cause
+            if not (isinstance(kind, str) and is_object(item)):
+                raise self._make_event_error()
             if kind == "ERROR":
                 from ci_buildx.kube.refusal import read_status_error
 
@@ -144,15 +151,24 @@ class CollectionWatch:
             if _LOG.is_on:
                 _LOG.debug("watch %s: %s %s, version %s", self._listing.path, kind, _name(item), self._version)
             if kind in (ChangeKind.ADDED, ChangeKind.MODIFIED, ChangeKind.DELETED):
-                yield self._note_events(ChangeKind(kind), item)
+                yield self._note_events(ChangeKind(kind), item, len(line))
 
-    def _note_events(self, change: ChangeKind, item: dict[str, Any]) -> WatchEvent:
+    def _make_event_error(self) -> Unreachable:
+        return Unreachable(f"malformed event in the watch of {self._listing.path}")
+
+    def _note_events(self, change: ChangeKind, item: dict[str, Any], size: int) -> WatchEvent:
+        identity = _read_identity(item)
+        self._size -= self._sizes.pop(identity, 0)
         if change is ChangeKind.DELETED:
-            self._known.pop(_read_identity(item), None)
+            self._known.pop(identity, None)
         else:
-            self._known[_read_identity(item)] = item
+            self._known[identity] = item
+            self._sizes[identity] = size
+            self._size += size
             if len(self._known) > MOST_KNOWN:
                 raise KubeError(f"the watch of {self._listing.path} has more than {MOST_KNOWN} objects")
+            if self._size > MOST_BYTES:
+                raise KubeError(f"the watch of {self._listing.path} has objects of more than {MOST_BYTES} bytes")
         return WatchEvent(change, item)
 
     def _read_lines(self) -> Iterator[bytes]:

@@ -11,6 +11,7 @@ from typing import Any
 from ci_buildx.errors import InputError
 from ci_buildx.fsutil import scratch
 from ci_buildx.kube import config
+from ci_buildx.model.documents import parse_json
 from ci_buildx.model.record import dataclass
 from ci_buildx.settings.values import ClusterSettings
 
@@ -122,7 +123,7 @@ def _load_choices(file: Path | None) -> dict[str, Any]:
     if file is None:
         return {}
     try:
-        known = json.loads(file.read_text(encoding="utf-8"))
+        known = parse_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return known if isinstance(known, dict) else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import threading
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ci_buildx.model import debug
+from ci_buildx.model.documents import parse_json
 from ci_buildx.model.record import dataclass
 
 if TYPE_CHECKING:
@@ -45,10 +45,7 @@ class Answer:
 
     def json(self) -> Any:
         """Parse the content as JSON. Raises ValueError if it is invalid."""
-        try:
-            return json.loads(self.content)
-        except RecursionError as error:
-            raise ValueError("JSON that is nested too deeply") from error
+        return parse_json(self.content)
 
 
 def send_request(

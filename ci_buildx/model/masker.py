@@ -17,6 +17,7 @@ from itertools import islice, pairwise
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
+from ci_buildx.model.documents import parse_json
 from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.model.plaintext import MASK, WORDS, describe_pasted, find_logins, mask_logins, mask_tokens
 
@@ -128,8 +129,8 @@ def find_secrets(text: str) -> Iterator[str]:
     """
     if text.lstrip().startswith("["):
         try:
-            items = json.loads(text, strict=False)
-        except (ValueError, RecursionError):
+            items = parse_json(text, strict=False)
+        except ValueError:
             items = ()
         for item in items if isinstance(items, list) else ():
             yield from find_secrets(str(item))

@@ -6,7 +6,6 @@ Challenges are those of RFC 9110, section 11.6.1; tokens those of distribution's
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 import time
@@ -17,6 +16,7 @@ from typing import assert_never
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from ci_buildx.errors import RegistryError
+from ci_buildx.model.documents import parse_json
 from ci_buildx.model.hosts import Origin, parse_origin
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.model.secret import Secret
@@ -84,8 +84,8 @@ def parse_challenge(header: str) -> AuthChallenge:
 def parse_token(body: bytes) -> BearerToken:
     """Parse a token service's answer; raise RegistryError, without quoting the answer, if it is invalid."""
     try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
+        answer = parse_json(body)
+    except ValueError:
         answer = None
     if not isinstance(answer, dict):
         raise RegistryError("the token service answered something else than JSON")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from http import HTTPStatus
 from types import TracebackType
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from ci_buildx.errors import RegistryError
+from ci_buildx.model.documents import parse_json
 from ci_buildx.model.hosts import parse_origin
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.model.reference import ImageReference
@@ -138,9 +138,9 @@ class RegistryClient:
             raise make_refusal(answer, repository.domain, f"mounting {digest} into {repository}")
         return answer.status == HTTPStatus.CREATED
 
-    def open_blob(self, repository: RegistryRepository, digest: str) -> Response:
-        """Return a stream of a blob's unverified content; the caller closes it."""
-        request = self._request("GET", repository, f"blobs/{check_digest(digest)}")
+    def open_blob(self, repository: RegistryRepository, digest: str, size: int) -> Response:
+        """Return a stream of the unverified content of a blob of ``size`` bytes; the caller closes it."""
+        request = self._request("GET", repository, f"blobs/{check_digest(digest)}", limit=size)
         answer = self._call(replace(request, streamed=True), _make_pull_access(repository))
         if answer.stream is None:
             raise make_refusal(answer, repository.domain, f"reading {digest} of {repository}")
@@ -211,9 +211,9 @@ def make_refusal(answer: RegistryResponse, domain: str, doing: str) -> RegistryE
 
 def _read_reason(body: bytes) -> str:
     try:
-        first = json.loads(body)["errors"][0]
+        first = parse_json(body)["errors"][0]
         text = f"{first.get('code', '')}: {first.get('message', '')}"
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
         return ""
     return " ".join(text.split())[:_LONGEST_REASON]
 

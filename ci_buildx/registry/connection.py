@@ -20,7 +20,7 @@ from ci_buildx.model.http_calls import find_ca_bundle, find_proxies, make_adapte
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry.content import LARGEST_MANIFEST
-from ci_buildx.registry.pace import TransferPace, make_paced_connection
+from ci_buildx.registry.pace import TransferPace, limit_responses, make_paced_connection
 from ci_buildx.registry.trust import RegistryTrust
 
 if TYPE_CHECKING:
@@ -242,18 +242,19 @@ class RegistryConnection:
 
     def _attempt(self, request: RegistryRequest) -> RegistryResponse:
         judged_as = request.host if self.trust.has_tls_declaration(request.host) else request.named_by or request.host
-        response = self._open_session(judged_as).request(
-            request.method,
-            request.url,
-            headers={"User-Agent": f"kube-builder/{__version__}", "Accept-Encoding": "identity", **request.headers},
-            data=request.body() if request.body else None,
-            proxies=find_proxies(request.url),
-            verify=judged_as not in self.trust.insecure and find_ca_bundle(),
-            timeout=(self._patience.connect, self._patience.silence),
-            stream=True,
-            allow_redirects=request.follows,
-            hooks={"response": lambda response, **_: _look_at_redirect(response, request)},
-        )
+        with limit_responses(request.limit):
+            response = self._open_session(judged_as).request(
+                request.method,
+                request.url,
+                headers={"User-Agent": f"kube-builder/{__version__}", "Accept-Encoding": "identity", **request.headers},
+                data=request.body() if request.body else None,
+                proxies=find_proxies(request.url),
+                verify=judged_as not in self.trust.insecure and find_ca_bundle(),
+                timeout=(self._patience.connect, self._patience.silence),
+                stream=True,
+                allow_redirects=request.follows,
+                hooks={"response": lambda response, **_: _look_at_redirect(response, request)},
+            )
         headers = {name.lower(): value for name, value in response.headers.items()}
         if _LOG.is_on and response.history:
             _LOG.debug("%s led to %s", show_url(request.url), show_url(response.url))

@@ -7,12 +7,12 @@ The formats are those of the OCI image specification 1.1 (``manifest.md``, ``ima
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from ci_buildx.errors import RegistryError
+from ci_buildx.model.documents import parse_json
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass
 
@@ -120,8 +120,8 @@ def read_platform(entry: Mapping[str, Any]) -> Platform | None:
 
 def _load_json(body: bytes) -> object:
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
+        return parse_json(body)
+    except ValueError:
         raise RegistryError("the registry sent malformed JSON") from None
 
 

@@ -12,7 +12,6 @@ server's URL on standard input, JSON on standard output; "not found" is an error
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from base64 import b64decode
@@ -23,6 +22,7 @@ from typing import Any
 
 from ci_buildx.errors import InputError, RegistryError
 from ci_buildx.model import debug
+from ci_buildx.model.documents import MalformedDocument, parse_json
 from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.model.programs import MOST_OUTPUT, TooMuchOutput, find_program, make_environment, run_program
 from ci_buildx.model.record import dataclass, replace
@@ -81,8 +81,8 @@ def parse_docker_config(text: str, origin: str) -> DockerConfig:
     Raises InputError that describes the problem without quoting the content.
     """
     try:
-        document = json.loads(text or "{}")
-    except (ValueError, RecursionError) as error:
+        document = parse_json(text or "{}")
+    except MalformedDocument as error:
         raise InputError(_describe_fault(error), source=origin, fix="see docker login") from None
     document = _require_mapping(document, "the file", origin)
     auths = _require_mapping(document.get("auths"), "auths", origin)
@@ -167,11 +167,9 @@ def _require_text(value: Any, where: str, origin: str) -> str:
     return value
 
 
-def _describe_fault(error: ValueError | RecursionError) -> str:
+def _describe_fault(error: MalformedDocument) -> str:
     """Return where the JSON is malformed, without quoting it."""
-    if isinstance(error, json.JSONDecodeError):
-        return f"malformed JSON at line {error.lineno}, column {error.colno}"
-    return "malformed JSON"
+    return f"malformed JSON at line {error.line}, column {error.column}" if error.line else "malformed JSON"
 
 
 _LOG = debug.get_log("registry")
@@ -340,9 +338,9 @@ def _check_absent(name: str, host: str, status: int, output: bytes) -> None:
 
 def _read_program_login(output: bytes, name: str) -> RegistryLogin | None:
     try:
-        answer = json.loads(output)
+        answer = parse_json(output)
         username, secret = answer["Username"], answer["Secret"]
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError):
         username = secret = None
     if not isinstance(username, str) or not isinstance(secret, str):
         raise RegistryError(f"{name} answered something else than a login") from None

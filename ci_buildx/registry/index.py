@@ -55,7 +55,9 @@ def _copy_blob(
         return
     if source.domain == target.domain and client.mount_blob(target, digest, source):
         return
-    client.upload_blob(target, digest, lambda: _BlobTransfer(client.open_blob(source, digest), digest, entry["size"]))
+    client.upload_blob(
+        target, digest, lambda: _BlobTransfer(client.open_blob(source, digest, entry["size"]), digest, entry["size"])
+    )
 
 
 class _BlobTransfer:

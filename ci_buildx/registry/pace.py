@@ -2,6 +2,9 @@
 
 Only the time spent waiting for the peer counts, not our own processing: in a copy between registries the slow one is
 blamed. Bytes are counted at the socket, because status lines, headers and chunk lengths can drip as well as bodies.
+Time does not bound a peer that sends interim responses, chunk extensions or trailers fast and without end. So the bytes
+of a response, framing included, are limited as well.
+
 Only the libraries' extension points are used: ``PoolManager``'s ``pool_classes_by_scheme``, a pool's
 ``ConnectionCls``, a connection's ``sock`` and ``set_tunnel``. Base classes are imported with the first connection.
 """
@@ -12,6 +15,7 @@ import io
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from ci_buildx.errors import RegistryError
@@ -26,6 +30,22 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 16
 """Bytes per send, since a socket's timeout applies to the whole call."""
+FRAMING = 1 << 20
+"""Bytes of head and framing that a response may have beyond twice its content."""
+_MOST: ContextVar[float] = ContextVar("most", default=float("inf"))
+
+
+@contextmanager
+def limit_responses(content: int) -> Iterator[None]:
+    """Limit each response to a request sent in the block: ``content`` bytes, as many for chunks, and FRAMING.
+
+    A response may be read after the block. A read beyond the limit raises RegistryError.
+    """
+    token = _MOST.set(2 * content + FRAMING)
+    try:
+        yield
+    finally:
+        _MOST.reset(token)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +63,17 @@ class _TransferProgress:
         self._pace = pace
         self._host = host
         self._waited = 0.0
+        self._most = _MOST.get()
         self.passed = 0
+
+    def add(self, count: int) -> None:
+        """Count received bytes. Raises RegistryError if the response is larger than its limit."""
+        self.passed += count
+        if self.passed > self._most:
+            raise RegistryError(
+                f"{self._host} sent more than {self._most} bytes",
+                fix=f"see what stands between this machine and {self._host}",
+            )
 
     @contextmanager
     def count_waiting(self, connected: socket | None) -> Iterator[None]:
@@ -89,7 +119,7 @@ class _PacedStream(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer) -> int | None:
         with self._progress.count_waiting(self._socket):
             count = self._raw.readinto(buffer)
-        self._progress.passed += count or 0
+        self._progress.add(count or 0)
         return count
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ci_buildx.errors import RegistryError
+from ci_buildx.model.documents import parse_json
 from ci_buildx.model.hosts import Origin, is_host, parse_origin
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry.credentials import HUB, RegistryLogin, canonicalize_host
@@ -73,8 +74,8 @@ class TokenSeeds:
     def _read(self) -> dict[str, Any]:
         """Return the content of the file; empty if it is missing or malformed."""
         try:
-            document = json.loads((self._folder / _FILE).read_bytes())
-        except (FileNotFoundError, ValueError, RecursionError):
+            document = parse_json((self._folder / _FILE).read_bytes())
+        except (FileNotFoundError, ValueError):
             return {}
         return document if isinstance(document, dict) else {}
 

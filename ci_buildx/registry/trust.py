@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ci_buildx.errors import InputError
+from ci_buildx.model.documents import MalformedDocument, parse_toml
 from ci_buildx.model.record import dataclass, field, replace
 from ci_buildx.model.secret import Secret
 
@@ -96,11 +97,9 @@ def is_local_host(host: str) -> bool:
 def _read_registries(text: str) -> dict[str, dict[str, Any]]:
     if not text.strip():
         return {}
-    import tomllib
-
     try:
-        section = tomllib.loads(text).get("registry", {})
-    except tomllib.TOMLDecodeError as error:
+        section = parse_toml(text).get("registry", {})
+    except MalformedDocument as error:
         raise InputError(f"malformed TOML: {error}", source=_SOURCE) from error
     if not isinstance(section, dict) or not all(isinstance(options, dict) for options in section.values()):
         raise InputError('registries must be tables such as [registry."host:5000"]', source=_SOURCE)

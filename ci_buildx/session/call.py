@@ -48,6 +48,8 @@ MOST_UNSENT = 1 << 20
 """Maximum bytes of unsent responses when another response is added."""
 
 _PREFIX = 5
+_LONGEST_PATH = 200
+"""Characters of a call's path that are kept: more than any method's, which an unknown one may exceed."""
 _LONGEST_TEXT = 8 << 10
 _RESPONSE = hpack.encode_headers([(b":status", b"200"), (b"content-type", b"application/grpc")])
 _READABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
@@ -87,7 +89,7 @@ class SessionCall:
         for raw_name, raw_value in headers:
             name, value = raw_name.decode("latin-1"), raw_value.decode(errors="replace")
             if name == ":path":
-                self.path = value
+                self.path = value[:_LONGEST_PATH]
             elif not name.startswith(":"):
                 self.metadata.setdefault(name, []).append(value)
 

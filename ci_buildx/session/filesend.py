@@ -9,7 +9,6 @@ which may hold ``error`` after a status of 200.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import sys
@@ -23,8 +22,9 @@ from typing import BinaryIO
 from ci_buildx.errors import KubeBuilderError
 from ci_buildx.fsutil import scratch
 from ci_buildx.fsutil import target as fsutil_target
-from ci_buildx.fsutil.receiver import TreeReceiver
+from ci_buildx.fsutil.receiver import EntryAllowance, TreeReceiver
 from ci_buildx.model import debug
+from ci_buildx.model.documents import parse_json
 from ci_buildx.session.call import GrpcStatus, SessionCall, Workers
 from ci_buildx.session.file_targets import ByteWriter, FolderTarget, StreamTarget, Target
 from ci_buildx.settings.values import DockerDaemon
@@ -54,6 +54,7 @@ class FileSendService:
         self._targets = dict(targets)
         self._stdout = stdout
         self._folders: list[SessionCall] = []
+        self._allowance = EntryAllowance()
 
     def accept(self, call: SessionCall) -> None:
         """Receive the result of one exporter."""
@@ -70,7 +71,7 @@ class FileSendService:
                 call.finish(GrpcStatus.RESOURCE_EXHAUSTED, f"more than {MOST_FOLDERS} folders are written at once")
                 return
             self._folders.append(call)
-            _receive_folder(call, target)
+            _receive_folder(call, target, self._allowance)
         elif isinstance(target, StreamTarget):
             _receive_stream(call, target.opened(), target.name)
         else:
@@ -97,11 +98,10 @@ def remove_rest(target: Target) -> None:
         raise KubeBuilderError(f"cannot remove {name}, which was not built: {error.strerror}") from error
 
 
-def _receive_folder(call: SessionCall, target: FolderTarget) -> None:
+def _receive_folder(call: SessionCall, target: FolderTarget, allowance: EntryAllowance) -> None:
+    announced = target.built.add if target.built is not None else lambda _: None
     try:
-        receiver = (
-            TreeReceiver(target.path, target.built.add) if target.built is not None else TreeReceiver(target.path)
-        )
+        receiver = TreeReceiver(target.path, announced, allowance=allowance)
     except OSError as error:
         call.finish(GrpcStatus.UNKNOWN, f"cannot write to {target.path}: {error.strerror}")
         return
@@ -282,7 +282,7 @@ def _list_reasons(answer: bytes) -> Iterator[str]:
     """Yield the error messages: ``error`` of a message in the stream, ``message`` of a refusal."""
     for line in answer.splitlines():
         try:
-            message = json.loads(line)
+            message = parse_json(line)
         except ValueError:
             continue
         if isinstance(message, dict):

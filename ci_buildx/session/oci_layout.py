@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Self
 
 from ci_buildx.errors import KubeBuilderError
 from ci_buildx.fsutil import scratch
+from ci_buildx.model.documents import parse_json
 from ci_buildx.model.record import dataclass
 from ci_buildx.session.call import GrpcStatus
 
@@ -228,12 +229,12 @@ def _read_index(folder: Path) -> dict[str, Any]:
     """Read the index; return an empty one if it is missing."""
     path = folder / _INDEX
     try:
-        index = json.loads(path.read_bytes() or b"{}")
+        index = parse_json(path.read_bytes() or b"{}")
     except (FileNotFoundError, NotADirectoryError):
         index = {}
     except OSError as error:
         raise KubeBuilderError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, RecursionError):
+    except ValueError:
         index = None
     entries = index.get("manifests") or [] if isinstance(index, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):

@@ -167,7 +167,7 @@ class BuildSession:
         if _LOG.is_on and not call.path.startswith(HEALTH):
             _LOG.debug("buildkitd calls %s", call.path)
         if service is None:
-            call.finish(GrpcStatus.UNIMPLEMENTED, f"unknown method {call.path[:200]}")
+            call.finish(GrpcStatus.UNIMPLEMENTED, f"unknown method {call.path}")
         else:
             call.run(service.accept, call)
         call.begin()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from ci_buildx.settings.building import make_build_settings
 from ci_buildx.settings.names import StickyKey, check_builder, check_namespace
 from ci_buildx.settings.option import VARIABLE_PREFIX, Option
 from ci_buildx.settings.raw_values import RawValues, Value
-from ci_buildx.settings.syntax import parse_duration, read_boolean
+from ci_buildx.settings.syntax import parse_duration, read_boolean, read_mode
 from ci_buildx.settings.values import (
     BuildSettings,
     ClusterSettings,
@@ -298,9 +299,10 @@ def _make_cluster(given: RawValues) -> ClusterSettings:
         files = tuple(Path(name) for name in text.split(os.pathsep) if name)
         return ClusterSettings(kubeconfig=files, context=context, oidc=oidc)
     path = given.cwd / text
-    if path.is_dir():
+    mode = read_mode(path, source=source)
+    if mode is not None and stat.S_ISDIR(mode):
         raise InputError(f"kubeconfig {text!r} is a folder", source=source, fix="name a file")
-    if not path.exists():
+    if mode is None:
         raise InputError(f"kubeconfig {text!r} does not exist", source=source)
     return ClusterSettings(kubeconfig=(path,), context=context, oidc=oidc)
 

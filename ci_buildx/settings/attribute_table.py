@@ -263,8 +263,13 @@ def _check_value(attribute: OutputAttribute, name: str, value: str, source: str)
         raise InputError(f"{name}={value} is not {wanted}", source=source)
 
 
+_LONGEST_NUMBER = 18
+"""Digits: BuildKit reads such values as 64-bit integers."""
+
+
 def _is_number(value: str) -> bool:
-    return value.removeprefix("-").isascii() and value.removeprefix("-").isdigit()
+    digits = value.removeprefix("-")
+    return digits.isascii() and digits.isdigit() and len(digits) <= _LONGEST_NUMBER
 
 
 def _check_media_types(given: TypedAttributes, needed_by: Iterable[tuple[str, Container[str]]], source: str) -> None:

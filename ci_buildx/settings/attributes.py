@@ -6,6 +6,7 @@ result is the text that buildx 0.38.2 sends as ``attest:…`` (``util/buildflags
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from ci_buildx.errors import InputError
 from ci_buildx.model import reference
 from ci_buildx.settings.contexts import refuse_escape
 from ci_buildx.settings.names import suggest_name
-from ci_buildx.settings.syntax import join_fields, read_boolean, require_boolean, split_fields, split_pairs
+from ci_buildx.settings.syntax import join_fields, read_boolean, read_mode, require_boolean, split_fields, split_pairs
 from ci_buildx.settings.values import TypedAttributes
 
 DEFAULT_PROVENANCE = "mode=min,inline-only=true"
@@ -165,11 +166,13 @@ def _place_output(output: TypedAttributes, source: str, cwd: Path, env: Mapping[
     if not dest or dest == STDOUT:
         return _add_attribute(output, "dest", STDOUT)
     # If files may be deleted, a symlink that is changed later must not lead elsewhere.
+    # The mode is read first: it also refuses names that the system cannot look up, such as a loop of symlinks.
+    mode = read_mode(cwd / dest, source=source)
     path = refuse_escape(cwd / dest, source=source, env=env)
     path = path.resolve() if output.get("mode") == "delete" else path
-    if folder and path.exists() and not path.is_dir():
+    if folder and mode is not None and not stat.S_ISDIR(mode):
         raise InputError(f"destination {dest!r} is not a folder", source=source)
-    if not folder and path.is_dir():
+    if not folder and mode is not None and stat.S_ISDIR(mode):
         raise InputError(f"destination {dest!r} is a folder", source=source, fix=f"write dest={dest.rstrip('/')}/FILE")
     return _add_attribute(output, "dest", str(path))
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ci_buildx.errors import InputError
 from ci_buildx.model import secret
+from ci_buildx.model.documents import MalformedDocument, parse_toml
 from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.builder import RegistryFiles, RegistryKeyPair
@@ -35,11 +36,9 @@ def read_config(text: str, *, source: str, cwd: Path, env: Mapping[str, str]) ->
 
 def check_config(config: str, *, name: str, source: str) -> str:
     """Return a text after checking that it is valid TOML; errors call it ``name``. Raises InputError."""
-    import tomllib
-
     try:
-        tomllib.loads(config)
-    except tomllib.TOMLDecodeError as error:
+        parse_toml(config)
+    except MalformedDocument as error:
         raise InputError(_locate_error(name, str(error)), source=source) from error
     return config
 
@@ -80,11 +79,9 @@ def read_registry_files(config: str, *, source: str, cwd: Path, env: Mapping[str
     """
     if "registry" not in config:
         return ()
-    import tomllib
-
     from ci_buildx.settings.driver_opts.outside import ExternalInputs
 
-    section = tomllib.loads(config).get("registry")
+    section = parse_toml(config).get("registry")
     hosts = section.items() if isinstance(section, dict) else ()
     files = ExternalInputs(env=env, cwd=cwd)
     found = (_read_files(host, options, source, files) for host, options in hosts if isinstance(options, dict))

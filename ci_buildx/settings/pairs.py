@@ -6,13 +6,13 @@ Source of the proxies: buildx 0.38.2, ``store/storeutil/storeutil.go`` (``GetPro
 
 from __future__ import annotations
 
-import json
 from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ci_buildx.errors import InputError
 from ci_buildx.model import reference
+from ci_buildx.model.documents import parse_json
 from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.settings.names import suggest_name
 from ci_buildx.settings.platforms import read_platform
@@ -49,8 +49,8 @@ def _read_proxies(env: Mapping[str, str]) -> dict[str, Any]:
     if not folder:
         return {}
     try:
-        proxies = json.loads((Path(folder) / "config.json").read_bytes())["proxies"]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        proxies = parse_json((Path(folder) / "config.json").read_bytes())["proxies"]
+    except (OSError, ValueError, LookupError, TypeError):
         return {}
     return proxies if isinstance(proxies, dict) else {}
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ci_buildx.errors import InputError
+from ci_buildx.model.documents import parse_json
 from ci_buildx.settings.names import suggest_name
 from ci_buildx.settings.syntax import require_boolean, split_pairs
 from ci_buildx.settings.values import (
@@ -85,8 +86,8 @@ def read_policy(name: str, *, cwd: Path) -> SourcePolicy:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(f"cannot read {name!r}: {reason}", source=SOURCE_POLICY) from error
     try:
-        policy = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        policy = parse_json(text)
+    except ValueError as error:
         raise InputError(f"{name!r} is not JSON: {error}", source=SOURCE_POLICY, fix=_FIX) from error
     fields = _read_fields(policy, "the policy", ("version", "rules"))
     return SourcePolicy(

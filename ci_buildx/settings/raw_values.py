@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +17,7 @@ from ci_buildx.settings import options
 from ci_buildx.settings.contexts import refuse_escape
 from ci_buildx.settings.names import suggest_name
 from ci_buildx.settings.option import Option, OptionKind, Reading
-from ci_buildx.settings.syntax import join_fields, require_boolean, split_lines, split_records
+from ci_buildx.settings.syntax import join_fields, read_mode, require_boolean, split_lines, split_records
 from ci_buildx.settings.values import ProgressMode
 
 Value = list[str] | str | bool
@@ -129,14 +130,15 @@ class RawValues:
         text = self.read_text(name)
         if not text:
             return None
+        mode = read_mode(self.cwd / text, source=self.find_source(name))
         path = refuse_escape(self.cwd / text, source=self.find_source(name), env=self.env)
-        if path.is_dir():
+        if mode is not None and stat.S_ISDIR(mode):
             raise InputError(f"{text!r} is a folder", source=self.find_source(name), fix="name a file")
         if not path.parent.is_dir():
             raise InputError(
                 f"folder {str(Path(text).parent)!r} does not exist", source=self.find_source(name), fix="make it first"
             )
-        if not os.access(path if path.exists() else path.parent, os.W_OK):
+        if not os.access(path if mode is not None else path.parent, os.W_OK):
             raise InputError(f"{text!r} is not writable", source=self.find_source(name), fix="name another file")
         return path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ci_buildx.errors import InputError
@@ -169,6 +170,43 @@ def _read_duration(text: str) -> float | None:
         total += float(match["number"]) * _UNITS[match["unit"]]
         position = match.end()
     return total if text and position == len(text) else None
+
+
+_SHOWN = 100
+"""Characters of a text that an error quotes."""
+
+
+def compute_bytes(number: str, power: int, *, text: str, source: str) -> int:
+    """Return a decimal ``number`` times 1024 to the ``power``.
+
+    Raises InputError, which quotes ``text``, if that is too large.
+    """
+    whole, _, fraction = number.partition(".")
+    fraction = fraction[:_LONGEST]
+    if len(whole) <= _LONGEST:
+        amount = (int(f"{whole}{fraction}") << 10 * power) // int(f"1{'0' * len(fraction)}")
+        if amount <= _LARGEST:
+            return amount
+    raise InputError(f"size {show_start(text)} is more than 2^63-1", source=source)
+
+
+def show_start(text: str) -> str:
+    """Quote a text for an error, or its start if it is long."""
+    return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}…"
+
+
+def read_mode(path: Path, *, source: str) -> int | None:
+    """Return the mode of a file or folder (``st_mode``), None if it is missing.
+
+    Raises InputError if the system cannot look: a name that is too long, a loop of symlinks, a folder without access.
+    """
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise InputError(f"cannot use path {show_start(str(path))}: {reason}", source=source) from error
 
 
 _SUFFIXES = {

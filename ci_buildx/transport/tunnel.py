@@ -8,7 +8,6 @@ opened in advance: a refusal (no such pod, 403) is then raised on opening, not h
 from __future__ import annotations
 
 import contextlib
-import json
 import select
 import socket
 import threading
@@ -22,6 +21,7 @@ from ci_buildx.fsutil import scratch
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.websocket import WebSocket
 from ci_buildx.model import debug
+from ci_buildx.model.documents import parse_json
 from ci_buildx.model.record import dataclass
 from ci_buildx.transport.race import PodAddress, PodEndpoint
 
@@ -108,9 +108,9 @@ def _read_exit(status: bytes) -> str:
     if not status:
         return ""
     try:
-        answer = json.loads(status)
+        answer = parse_json(status)
         return "" if answer["status"] == "Success" else str(answer.get("message") or answer.get("reason") or "failed")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return status.decode(errors="replace").strip()
 
 

@@ -275,10 +275,18 @@ def _decode_entry(field: MessageField, wiretype: int, raw: int | bytes, room: li
     return name, value
 
 
+FIRST_TIME, LAST_TIME = -62_135_596_800, 253_402_300_799
+"""The years 1 to 9999 in seconds since the epoch: what a Timestamp may hold (protobuf, ``timestamp.proto``)."""
+
+
 def _decode_time(raw: bytes) -> float:
-    """Decode a time as seconds since the epoch; a float keeps microseconds until the year 2255."""
+    """Decode a time as seconds since the epoch; a float keeps microseconds until the year 2255.
+
+    A time beyond what a Timestamp may hold is moved to the nearest that it may.
+    """
     parts = {number: read_signed(value) for number, _, value in read_fields(raw) if isinstance(value, int)}
-    return (parts.get(1, 0) * 1_000_000_000 + parts.get(2, 0)) / 1_000_000_000
+    seconds = (parts.get(1, 0) * 1_000_000_000 + parts.get(2, 0)) / 1_000_000_000
+    return max(float(FIRST_TIME), min(float(LAST_TIME), seconds))
 
 
 def _encode_field(field: MessageField, value: Any) -> bytes:

@@ -51,8 +51,7 @@ class FrameReader:
 
     def __init__(self, limit: int = MESSAGE_LIMIT) -> None:
         self._limit = limit
-        self._kept: list[bytes] = []
-        self._kept_size = 0
+        self._kept = bytearray()
         self._wanted = 0
         self._begun: bytearray | None = None
         self._opcode = FrameOpcode.CONTINUATION
@@ -61,22 +60,16 @@ class FrameReader:
         """Return the messages that are complete now. Raises WebSocketError."""
         view = memoryview(received)
         if self._kept:
-            self._keep(view)
-            if self._kept_size < self._wanted:
+            self._kept += view
+            if len(self._kept) < self._wanted:
                 return []
-            view = memoryview(b"".join(self._kept))
+            view = memoryview(self._kept)
         messages: list[WebSocketMessage] = []
         position = 0
         while (end := self._frame(view, position, messages)) > position:
             position = end
-        self._kept, self._kept_size = [], 0
-        if position < len(view):
-            self._keep(view[position:])
+        self._kept = bytearray(view[position:])  # the messages may refer to the old one
         return messages
-
-    def _keep(self, view: memoryview) -> None:
-        self._kept.append(bytes(view))
-        self._kept_size += len(view)
 
     def _frame(self, view: memoryview, start: int, messages: list[WebSocketMessage]) -> int:
         """Read one frame at ``start`` into ``messages``; return its end, or ``start`` if it is incomplete."""

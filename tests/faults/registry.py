@@ -24,6 +24,8 @@ _BLOB = re.compile(r"/v2/(?P<name>.+)/blobs/(?P<digest>sha256:[0-9a-f]{64})")
 _MANIFEST = re.compile(r"/v2/(?P<name>.+)/manifests/(?P<reference>[^/]+)")
 _UPLOAD = re.compile(r"/v2/(?P<name>.+)/blobs/uploads/(?P<id>[^/]*)")
 _TOKENS = "/v2/tokens/"
+_IMMUTABLE = "immutable/"
+"""Begins the names of repositories where no tag can be pushed twice, even for the same digest (as in Amazon ECR)."""
 _MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 _LIFETIME = 1
 _ERRORS = {
@@ -42,6 +44,7 @@ class Scripted:
     valid: dict[str, float] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
     manifests: dict[str, tuple[str, bytes]] = field(default_factory=dict)
+    refused: int = 0
 
 
 @contextmanager
@@ -117,6 +120,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _manifest(self, reference: str, name: str, body: bytes) -> None:
         digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+        is_fixed = name.startswith(_IMMUTABLE) and ":sha256:" not in reference
+        if self.command == "PUT" and is_fixed and reference in self.registry.manifests:
+            self.registry.refused += 1
+            self._say(400, {"errors": [{"code": "TAG_INVALID", "message": "the tag is immutable"}]})
+            return
         if self.command == "PUT":
             found = (self.headers["Content-Type"], body)
             self.registry.manifests |= {reference: found, f"{name}:{digest}": found}

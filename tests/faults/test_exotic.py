@@ -23,7 +23,7 @@ from cryptography.x509.oid import NameOID
 from devcluster import layout
 from devcluster.buildkitd import section
 from tests.e2e.cluster import Builders
-from tests.e2e.product import Product
+from tests.e2e.product import Product, Run
 from tests.faults.registry import Scripted, serving
 from tests.faults.relay import relaying
 from tests.faults.victim import DOCKERFILE, Victim
@@ -161,6 +161,32 @@ def grounds(
             product=product, builder=kept.builder, failing=failing, untrusted=untrusted, registries=cluster_env
         )
         assert product.run("rm", kept.builder).code == 0
+
+
+def test_the_same_image_again_under_an_immutable_tag(grounds: Grounds, context: Path) -> None:
+    """Two nodes push by digest; the tag of their index is there already, and another index is refused."""
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY file /\n")
+    (context / "file").write_text("1")
+    target = f"{grounds.failing.address}/immutable/app:1"
+    product = grounds.product.with_env(SOURCE_DATE_EPOCH="1700000000")
+
+    def build() -> Run:
+        platforms = ("--platform", "linux/amd64,linux/arm64", "--provenance", "false")
+        return product.build(*platforms, "--push", "--tag", target, "--metadata-file", "result.json", str(context))
+
+    digests = []
+    for _ in range(2):
+        run = build()
+        assert run.code == 0, run.stderr
+        digests.append(json.loads((product.cwd / "result.json").read_text())["containerimage.digest"])
+    assert digests[0] == digests[1]
+    assert len(json.loads(grounds.failing.manifests["immutable/app:1"][1])["manifests"]) == 2
+    assert grounds.failing.refused == 0
+    (context / "file").write_text("2")
+    run = build()
+    assert run.code == 1
+    assert "the tag is immutable" in run.stderr
+    assert grounds.failing.refused > 0
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])

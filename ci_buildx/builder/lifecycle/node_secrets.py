@@ -17,6 +17,7 @@ from ci_buildx.builder.manifests.draft import BuilderSpec
 from ci_buildx.builder.plan import NodePlan
 from ci_buildx.errors import Conflict
 from ci_buildx.kube.client import KubeClient, amend_object
+from ci_buildx.model.documents import parse_json
 from ci_buildx.model.secret import Secret
 
 
@@ -82,7 +83,7 @@ def _apply(kube: KubeClient, collection: str, manifest: Manifest) -> None:
 
 def _read_auths(config: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(config or b"{}").get("auths")
+        found = parse_json(config or b"{}").get("auths")
     except (ValueError, AttributeError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -6,7 +6,6 @@ them are owned by the Secret. A job's builder is its Jobs.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -20,6 +19,7 @@ from ci_buildx.builder.pods import find_condition
 from ci_buildx.errors import Forbidden, InputError, NotFound
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model import platform
+from ci_buildx.model.documents import parse_json
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.settings.builder import BuilderSettings, LoadBalance, Reclaim
@@ -224,7 +224,7 @@ def read_node(kind: Workload, workload: Mapping[str, Any]) -> StoredNode:
             architecture=_read_architecture(workload),
             platforms=read_platforms(notes.get(labels.PLATFORMS, "")),
             emulated=read_platforms(notes.get(labels.EMULATED, "")),
-            replicas=scale or int(notes.get(labels.REPLICAS) or 1),
+            replicas=scale or _read_count(notes.get(labels.REPLICAS, "")),
             runs=read_platforms(notes.get(labels.RUNS, "")),
             loadbalance=read_loadbalance(notes.get(labels.LOADBALANCE, "")),
             reason=notes.get(labels.REASON, ""),
@@ -242,10 +242,19 @@ def read_node(kind: Workload, workload: Mapping[str, Any]) -> StoredNode:
 
 
 def read_platforms(text: str) -> tuple[Platform, ...]:
-    """Read the platforms from an annotation."""
-    return tuple(platform.parse_platform(part) for part in text.split(",") if part)
+    """Read the platforms from an annotation; none if it is invalid."""
+    try:
+        return tuple(platform.parse_platform(part) for part in text.split(",") if part)
+    except ValueError:
+        return ()
 
 
+def _read_count(text: str) -> int:
+    """Read a number of pods from an annotation; 1 if it is invalid."""
+    return int(text) if text.isdecimal() and 0 < len(text) <= _LONGEST_COUNT else 1
+
+
+_LONGEST_COUNT = 9
 _ANY = f"{labels.MANAGED_BY}={labels.MANAGER},{labels.BUILDER}"
 
 _Found = tuple[Workload, Mapping[str, Any]]
@@ -326,7 +335,7 @@ def _read_architecture(workload: Mapping[str, Any]) -> str | None:
 def _read_json(text: str | None, kind: type) -> Any:
     """Return the JSON value of an annotation; an empty ``kind`` if it is missing or invalid."""
     try:
-        value = json.loads(text or "null")
+        value = parse_json(text or "null")
     except ValueError:
         value = None
     return value if isinstance(value, kind) else kind()

@@ -15,6 +15,7 @@ from ci_buildx.builder.builder import ADDRESS_LABEL, CA_FILE, CONFIG_FILE, PORT,
 from ci_buildx.builder.manifests import registries
 from ci_buildx.builder.manifests.draft import BuilderSpec
 from ci_buildx.builder.pods import CONTAINER
+from ci_buildx.model.documents import parse_toml
 from ci_buildx.model.record import replace
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.builder import BuilderProxy, BuilderSettings, Registries, RegistryFiles
@@ -156,11 +157,9 @@ def _make_config(settings: BuilderSettings) -> str:
     wanted = settings.registries
     if not (wanted.mirrors or wanted.insecure or settings.registry_files):
         return settings.buildkitd_config
-    import tomllib
-
     import tomli_w
 
-    config = tomllib.loads(settings.buildkitd_config)
+    config = parse_toml(settings.buildkitd_config)
     return tomli_w.dumps(_add_registries(config, wanted, settings.registry_files))
 
 
@@ -215,9 +214,7 @@ def _list_user_settings(settings: BuilderSettings) -> Iterator[str]:
     for flag in settings.buildkitd_flags:
         name = flag.partition("=")[0]
         yield "--oci-worker-gc" if name == "--oci-worker-gc-keepstorage" else name
-    import tomllib
-
-    config = tomllib.loads(settings.buildkitd_config)
+    config = parse_toml(settings.buildkitd_config)
     yield from _list_keys(config)
     workers = config.get("worker")
     for worker in workers.values() if isinstance(workers, dict) else ():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from ci_buildx.ci.metadata.facts import PULL, CommitFacts, RepositoryFacts
 from ci_buildx.errors import InputError
 from ci_buildx.model import http_calls
+from ci_buildx.model.documents import parse_json
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.settings.syntax import read_boolean
 
@@ -79,7 +79,7 @@ class WorkflowEvent:
 def read_event(env: Mapping[str, str]) -> WorkflowEvent:
     """Read this run's event. An unreadable payload counts as empty."""
     try:
-        payload = json.loads(Path(env["GITHUB_EVENT_PATH"]).read_text(encoding="utf-8"))
+        payload = parse_json(Path(env["GITHUB_EVENT_PATH"]).read_text(encoding="utf-8"))
     except (KeyError, OSError, ValueError):
         payload = {}
     return WorkflowEvent(env=env, payload=payload if isinstance(payload, dict) else {})

@@ -9,6 +9,7 @@ from typing import Any
 from ci_buildx.ci import inputs as offered
 from ci_buildx.ci.github.inputs import REFUSED
 from ci_buildx.errors import InputError
+from ci_buildx.model.documents import MalformedDocument, parse_yaml
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.settings.option import OptionSurface
 
@@ -53,14 +54,11 @@ def migrate_workflow(text: str, *, source: str) -> str:
 
 
 def _list_jobs(text: str, source: str) -> list[tuple[str, list[Step]]]:
-    import yaml
-
     try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        place = getattr(error, "problem_mark", None)
-        where = f" at line {place.line + 1}" if place is not None else ""
-        raise InputError(f"is no YAML{where}", source=source) from error
+        document = parse_yaml(text)
+    except MalformedDocument as error:
+        where = f" at line {error.line}" if error.line else ""
+        raise InputError(f"is no YAML{where}: {error.problem}", source=source) from error
     jobs = document.get("jobs") if isinstance(document, dict) else None
     if not isinstance(jobs, dict):
         raise InputError("has no jobs", source=source, fix="name a file of .github/workflows")

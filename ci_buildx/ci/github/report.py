@@ -19,6 +19,7 @@ from ci_buildx.ci.github import commands, summary
 from ci_buildx.ci.github.commands import SHORTEST_LINE, list_maskable_lines, write_annotation
 from ci_buildx.ci.github.summary import SummaryPage
 from ci_buildx.model import http_calls, masker
+from ci_buildx.model.documents import parse_json
 from ci_buildx.model.plaintext import MASK
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.settings.raw_values import RawValues
@@ -238,8 +239,8 @@ def _read_claims(token: str) -> dict[str, Any]:
     """Return the claims of a JWT without verifying it: the service itself does that."""
     part = token.split(".")[1] if token.count(".") == 2 else ""
     try:
-        claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    except (ValueError, RecursionError):
+        claims = parse_json(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except ValueError:
         return {}
     return claims if isinstance(claims, dict) else {}
 

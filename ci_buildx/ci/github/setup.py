@@ -21,6 +21,7 @@ from ci_buildx.ci.github import inputs as github_inputs
 from ci_buildx.errors import InputError, KubeBuilderError
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
+from ci_buildx.model.documents import parse_toml
 from ci_buildx.model.plaintext import read_kubeconfig
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass, replace
@@ -188,9 +189,7 @@ def _add_entitlements(settings: Settings) -> Settings:
     Builds still need ``allow``, and cannot do more than the builder's pod may.
     """
     builder = settings.builder
-    import tomllib
-
-    if builder.buildkitd_flags or "insecure-entitlements" in tomllib.loads(builder.buildkitd_config):
+    if builder.buildkitd_flags or "insecure-entitlements" in parse_toml(builder.buildkitd_config):
         return settings
     return replace(settings, builder=replace(builder, buildkitd_flags=FLAGS))
 

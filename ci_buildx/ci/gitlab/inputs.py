@@ -17,6 +17,7 @@ from ci_buildx.ci import logins
 from ci_buildx.ci.logins import LoginInput
 from ci_buildx.errors import InputError
 from ci_buildx.fsutil import scratch
+from ci_buildx.model.documents import parse_json
 from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry import credentials
@@ -200,7 +201,7 @@ def read_array(text: str, *, source: str) -> list[str]:
     GitLab inserts values of variables into the JSON unescaped, including line breaks.
     """
     try:
-        array = json.loads(text, strict=False)
+        array = parse_json(text, strict=False)
     except ValueError as error:
         fix = 'write ["a", "b"], or one a line; a variable with quotes in it is passed by its name (NAME alone)'
         raise InputError(f"is not a JSON array: {error}", source=source, fix=fix) from error

@@ -128,7 +128,9 @@ class _TimeScale:
 
     def list_ticks(self) -> Iterator[float]:
         """Yield round numbers of seconds from the beginning."""
-        step = next((step for step in _STEPS if self.seconds / step <= _MOST_TICKS), _STEPS[-1])
+        step = float(next((step for step in _STEPS if self.seconds / step <= _MOST_TICKS), _STEPS[-1]))
+        while self.seconds / step > _MOST_TICKS:  # a node whose clock is years off
+            step *= 2
         for number in range(int(self.seconds / step) + 1):
             yield number * step
 

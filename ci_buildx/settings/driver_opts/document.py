@@ -9,8 +9,9 @@ from typing import Any
 import yaml
 
 from ci_buildx.errors import InputError
+from ci_buildx.model.documents import MalformedDocument, compose_yaml
 from ci_buildx.model.record import dataclass
-from ci_buildx.settings.driver_opts.outside import explain_yaml_error
+from ci_buildx.settings.driver_opts.outside import describe_problem
 from ci_buildx.settings.driver_opts.schema import make_schema
 from ci_buildx.settings.driver_opts.table import OptionShape, OptionValue, find_option
 from ci_buildx.settings.names import suggest_name
@@ -121,14 +122,11 @@ def read_document(text: str, *, origin: str) -> dict[str, OptionValue]:
 
     ``origin`` is the file, or the source of the text. Raises InputError with path and line.
     """
-    loader = _LineLoader(text)
     try:
-        node = loader.get_single_node()
-        value = loader.construct_document(node) if node is not None else {}
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(explain_yaml_error(error, origin)) from error
-    finally:
-        loader.dispose()
+        value, node = compose_yaml(text, _LineLoader)
+    except MalformedDocument as error:
+        raise InputError(describe_problem(error, origin)) from error
+    value = {} if node is None else value
     lines = dict(_read_lines(node)) if node is not None else {}
     rules = make_schema()
     for fault in find_faults(value, rules, rules):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ci_buildx.errors import InputError
+from ci_buildx.model.documents import MalformedDocument, parse_yaml
 from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.builder import BuilderProxy
@@ -27,11 +28,7 @@ def check_template(template: Mapping[str, Any], *, source: str) -> Mapping[str, 
         _check_marks(metadata.get(field) or {}, f"metadata.{field}", source)
     checks.refuse_reserved_labels(map(str, metadata.get("labels") or ()), source=source)
     checks.refuse_reserved_annotations(map(str, metadata.get("annotations") or ()), source=source)
-    try:
-        fault = strategic_merge.find_fault(template)
-    except RecursionError as error:
-        raise InputError("the template contains itself", source=source) from error
-    if fault:
+    if fault := strategic_merge.find_fault(template):
         raise InputError(fault, source=source)
     return template
 
@@ -114,24 +111,22 @@ def load_mapping(text: str, *, name: str, source: str) -> dict[str, Any]:
 
     ``name`` is the file's name, "" for inline text.
     """
-    import yaml
-
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(explain_yaml_error(error, name), source=source) from error
+        value = parse_yaml(text)
+    except MalformedDocument as error:
+        raise InputError(describe_problem(error, name), source=source) from error
     if not isinstance(value, dict):
         what = f"{name!r} holds" if name else "it is"
         raise InputError(f"{what} no mapping", source=source, fix="write names and values, 'name: value'")
     return value
 
 
-def explain_yaml_error(error: Exception, name: str) -> str:
+def describe_problem(error: MalformedDocument, name: str) -> str:
     """Describe an error in a YAML text in one line with its position."""
-    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-    place = f"{mark.line + 1}:{mark.column + 1}" if mark else ""
+    numbers = (error.line, error.column) if error.column else (error.line,)
+    place = ":".join(map(str, numbers)) if error.line else ""
     where = ":".join(part for part in (name, place) if part)
-    return f"{where}: {problem or ' '.join(str(error).split())}" if where else f"no YAML: {problem or error}"
+    return f"{where}: {error.problem}" if where else f"no YAML: {error.problem}"
 
 
 def _check_certificates(text: str, name: str, source: str) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ci_buildx.build.expansion import Unusable, expand
 from ci_buildx.build.login_hosts import find_login_hosts, parse_images
-from ci_buildx.build.solve import MOST_WARNINGS, BuildLogins
+from ci_buildx.build.solve import MOST_UNNAMED, MOST_WARNINGS, BuildLogins
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry.credentials import RegistryLogin
@@ -141,6 +141,23 @@ def test_other_hosts_get_no_login_and_a_warning(tmp_path: Path) -> None:
     for number in range(100):
         assert logins.lookup(f"r{number}.io") is None
     assert len(said) < MOST_WARNINGS
+
+
+def test_with_an_unknown_dockerfile_few_other_hosts_get_their_logins(tmp_path: Path) -> None:
+    said: list[str] = []
+    remote = build(tmp_path, context="https://host/x.git", dockerfile=None, tags=("r.io/a:1",), push=True)
+    logins = BuildLogins(Store(), remote, mirrors=lambda: ["m.io"], warn=said.append)
+    assert [logins.lookup(host) for host in ("r.io", "R.io", "m.io", "public.io")] == [LOGIN, LOGIN, LOGIN, None]
+    assert said == []
+    for _ in range(2):
+        for number in range(MOST_UNNAMED):
+            assert logins.lookup(f"r{number}.io") is LOGIN
+    assert [line.partition(", which asks for it")[0] for line in said] == [
+        f"the login of r{number}.io is given to buildkitd" for number in range(MOST_UNNAMED)
+    ]
+    assert logins.lookup("another.io") is None
+    assert said[-1].startswith("the login of another.io is not given to buildkitd")
+    assert logins.lookup("r0.io") is LOGIN
 
 
 @pytest.mark.parametrize("host", ["r.io/x", "r.io#", "u@r.io", "x" * 300, ""])

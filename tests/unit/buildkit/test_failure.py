@@ -1,10 +1,12 @@
 import base64
 import json
+import time
 from typing import Any
 
 import pytest
 
 from ci_buildx.buildkit import diagnostics
+from ci_buildx.buildkit.diagnostics import MOST_LINES, MOST_RANGES, format_excerpt
 from ci_buildx.buildkit.messages import RPC_STATUS, RpcStatus, StatusDetail
 
 DOCKERFILE = "FROM alpine\nARG A\n# why\nRUN false\nRUN true\nCMD sh\n"
@@ -84,3 +86,13 @@ def test_ranges_outside_the_text_show_nothing(ranges: list[tuple[int, int]]) -> 
 def test_details_that_cannot_be_read_leave_the_message(broken: bytes) -> None:
     error = diagnostics.read_failure("why", broken)
     assert (str(error), error.vertex, error.excerpt) == ("failed to solve: why", "", "")
+
+
+def test_an_excerpt_has_a_bound() -> None:
+    text = "RUN x\n" * 100_000
+    begun = time.process_time()
+    shown = format_excerpt("Dockerfile", text, [(1, 1 << 60)] * 100_000)
+    assert time.process_time() - begun < 5
+    assert shown.count("RUN x") <= MOST_LINES + 5
+    several = format_excerpt("Dockerfile", text, [(1 + index, 1 + index) for index in range(MOST_RANGES + 50)])
+    assert several.count(">>>") == MOST_RANGES

@@ -34,15 +34,17 @@ def test_a_bound_is_what_the_table_says(row: list[str]) -> None:
     _, what, bound, test = row
     assert what
     assert bound
+    found = _TEST.fullmatch(test)
+    assert found, test
+    assert found[2].startswith("test_")
+    assert found[2] in functions(ROOT / "tests/unit" / found[1])
     if "`" in bound:
         named = _CONSTANT.fullmatch(bound)
         assert named, bound
         module, _, name = named[1].rpartition(".")
         assert getattr(importlib.import_module(f"ci_buildx.{module}"), name) == int(named[2])
-    found = _TEST.fullmatch(test)
-    assert found, test
-    assert found[2].startswith("test_")
-    assert found[2] in functions(ROOT / "tests/unit" / found[1])
+        words = re.findall(r"\w+", (ROOT / "tests/unit" / found[1]).read_text())
+        assert name in words, f"{test} does not say which value it reaches"
 
 
 def test_every_peer_is_in_the_table() -> None:

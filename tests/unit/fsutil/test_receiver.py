@@ -12,7 +12,7 @@ from ci_buildx.fsutil import entry as fsutil_entry
 from ci_buildx.fsutil import packets
 from ci_buildx.fsutil.entry import TreeEntry, format_path
 from ci_buildx.fsutil.packets import MOST_ATTRIBUTES, PacketKind
-from ci_buildx.fsutil.receiver import MOST_NAMED, MOST_OPEN, EntryOrder, TreeReceiver
+from ci_buildx.fsutil.receiver import MOST_ENTRIES, MOST_NAMED, MOST_OPEN, EntryAllowance, EntryOrder, TreeReceiver
 from ci_buildx.fsutil.sender import TreeSender
 from ci_buildx.fsutil.walk import walk_tree
 from tests.unit.fsutil import trees
@@ -216,8 +216,15 @@ def stat(path: bytes, **more: Any) -> bytes:
 
 
 def test_files_that_are_announced_without_end_are_not_kept(tmp_path: Path) -> None:
-    receiver = TreeReceiver(tmp_path / "target", most=1000)
-    for number in range(1001):
+    assert (EntryAllowance()._entries, EntryAllowance()._named) == (MOST_ENTRIES, MOST_NAMED)
+    allowance = EntryAllowance(entries=1000)
+    earlier = TreeReceiver(tmp_path / "earlier", allowance=allowance)
+    for number in range(400):
+        earlier.receive(stat(b"%08d" % number))
+    earlier.close()
+    receiver = TreeReceiver(tmp_path / "target", allowance=allowance)
+    for number in range(601):
+        assert not receiver.failure
         receiver.receive(stat(b"%08d" % number))
     assert receiver.failure == (
         f"BuildKit sent a tree that is wrong: it has more than 1000 files, or names of more than {MOST_NAMED} bytes"
@@ -225,10 +232,9 @@ def test_files_that_are_announced_without_end_are_not_kept(tmp_path: Path) -> No
     assert receiver.receive(stat(b"z")) == []
 
 
-def test_names_that_are_announced_without_end_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ci_buildx.fsutil.receiver.MOST_NAMED", 10_000)
+def test_names_that_are_announced_without_end_are_not_kept(tmp_path: Path) -> None:
     for more in ({"linkname": b"x" * 1000, "mode": SYMLINK}, {"xattrs": {b"user.x": b"x" * 1000}}):
-        receiver = TreeReceiver(tmp_path / "target")
+        receiver = TreeReceiver(tmp_path / "target", allowance=EntryAllowance(named=10_000))
         for number in range(11):
             receiver.receive(stat(b"%d" % (100 + number), **more))
         assert "names of more than 10000 bytes" in receiver.failure
@@ -250,6 +256,17 @@ def test_files_that_have_begun_are_few(tmp_path: Path) -> None:
         receiver.receive(packets.make_data_header(number, 1) + b"x")
     assert receiver.failure == f"BuildKit sent a tree that is wrong: more than {MOST_OPEN} files come at once"
     assert list((tmp_path / "target").iterdir()) == []
+
+
+def test_a_device_number_beyond_the_system_leaves_nothing(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    receiver = TreeReceiver(target)
+    receiver.receive(stat(b"f", size=3))
+    receiver.receive(packets.make_data_header(0, 1) + b"x")
+    receiver.receive(stat(b"z", mode=fsutil_entry.DEVICE | fsutil_entry.CHARACTER_DEVICE, major=1 << 62, minor=1 << 62))
+    assert receiver.failure.startswith("BuildKit sent a tree that is wrong: ")
+    assert receiver.finished
+    assert list(target.iterdir()) == []
 
 
 def test_a_file_takes_no_more_room_than_was_announced(tmp_path: Path) -> None:

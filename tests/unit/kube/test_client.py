@@ -235,21 +235,24 @@ def test_a_second_401_is_final() -> None:
         assert len(server.requests) == 2
 
 
+ONE, TWO, THREE = ({"metadata": {"name": name}} for name in ("one", "two", "three"))
+
+
 def test_lists_page_by_page() -> None:
-    pages = ({"items": [1, 2], "metadata": {"continue": "t"}}, {"items": [3], "metadata": {}})
+    pages = ({"items": [ONE, TWO], "metadata": {"continue": "t"}}, {"items": [THREE], "metadata": {}})
     with scripted(*(answer(200, page) for page in pages)) as server, client(server) as kube:
-        assert kube.list("/pods")["items"] == [1, 2, 3]
+        assert kube.list("/pods")["items"] == [ONE, TWO, THREE]
     assert server.asked[1] == "GET /prefix/pods?limit=500&continue=t"
 
 
 def test_a_page_that_expired_starts_over() -> None:
     script = (
-        answer(200, {"items": [1], "metadata": {"continue": "t"}}),
+        answer(200, {"items": [ONE], "metadata": {"continue": "t"}}),
         refused(410, "Expired"),
-        answer(200, {"items": [9]}),
+        answer(200, {"items": [TWO]}),
     )
     with scripted(*script) as server, client(server) as kube:
-        assert kube.list("/pods")["items"] == [9]
+        assert kube.list("/pods")["items"] == [TWO]
 
 
 @pytest.mark.parametrize(("minor", "expected"), [("34", (1, 34)), ("29+", (1, 29)), ("", (1, 0))])

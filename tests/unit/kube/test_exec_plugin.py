@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ci_buildx.errors import InputError, KubeBuilderError, Unauthorized
+from ci_buildx.kube import credential_plugins
 from ci_buildx.kube.config import load_cluster
 from ci_buildx.kube.credential_plugins import ExecPlugin, ExecPluginSpec, InteractiveMode, read_exec_credential
 from ci_buildx.kube.credentials import Credentials
@@ -146,3 +147,9 @@ def test_plugins_that_cannot_run(
     credentials = written("echo sorry >&2; exit 3", **body)
     with pytest.raises(kind, match=expected):
         credentials.make_headers()
+
+
+def test_a_plugin_that_hangs_is_ended(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credential_plugins, "DEADLINE", 0.2)
+    with pytest.raises(Unauthorized, match="gave no answer in 0 s"):
+        written("exec sleep 60").make_headers()

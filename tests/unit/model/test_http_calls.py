@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from inspect import signature
 
 import pytest
 import requests
 from requests.exceptions import InvalidProxyURL
 
+from ci_buildx.ci.github import report
 from ci_buildx.ci.github.events import WorkflowEvent, fetch_repository
 from ci_buildx.model import http_calls
-from ci_buildx.model.http_calls import LARGEST_ANSWER, LARGEST_REDIRECT, MOST_REDIRECTS, find_proxies
+from ci_buildx.model.http_calls import DEADLINE, LARGEST_ANSWER, LARGEST_REDIRECT, MOST_REDIRECTS, find_proxies
 from tests.unit.registry.scripted import Registry, Reply, scripted
 from tests.unit.registry.test_hostile import hostile
 
@@ -43,21 +45,36 @@ def test_redirects_have_a_bound_and_what_comes_with_them() -> None:
         assert len(service.asked) == MOST_REDIRECTS + 1
 
 
+@pytest.mark.parametrize("flood", [b"HTTP/1.1 100 Continue\r\n\r\n", b""], ids=["interim responses", "trailers"])
+def test_a_flood_without_content_is_left_at_the_deadline(flood: bytes) -> None:
+    with hostile() as server:
+        server.head = b"" if flood else b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+        server.piece, server.repeats = (flood or b"a: b\r\n") * 1000, 1 << 30
+        with pytest.raises(requests.Timeout, match="no whole answer in 0 s"):
+            http_calls.send_request("GET", f"http://{server.address}/", timeout=5, deadline=0.4)
+
+
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nA: ", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"])
 def test_an_answer_that_drips_is_left_at_the_deadline(head: bytes) -> None:
     with hostile() as server:
         server.head, server.piece, server.repeats, server.pause = head, b"H", 2000, 0.02
         since = time.monotonic()
+        assert signature(http_calls.send_request).parameters["deadline"].default == DEADLINE
         with pytest.raises(requests.Timeout, match="no whole answer in 0 s"):
             http_calls.send_request("GET", f"http://{server.address}/", timeout=5, deadline=0.4)
         assert time.monotonic() - since < 20
 
 
-def test_a_service_that_takes_by_drops_is_left_at_the_deadline() -> None:
+def test_a_service_that_takes_by_drops_is_left_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert report._UPLOAD > DEADLINE
     with hostile() as server:
         server.takes, server.head, server.repeats, server.pause = 1, b"", 1000, 0.02
-        with pytest.raises(requests.Timeout, match="no whole answer in"):
-            http_calls.send_request("PUT", f"http://{server.address}/", timeout=60, deadline=0.4, data=bytes(1 << 26))
+        monkeypatch.setattr(report, "_UPLOAD", 0.4)
+        service = report.ArtifactService(url="http://127.0.0.1:1", token="t", run="r", job="j")
+        since = time.monotonic()
+        with pytest.raises(report.UploadFailed, match="upload: Timeout"):
+            service._put(f"http://{server.address}/", bytes(1 << 26))
+        assert time.monotonic() - since < 20
 
 
 def test_json_that_is_nested_without_end_says_nothing() -> None:

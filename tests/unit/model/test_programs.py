@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from ci_buildx.errors import InputError
 from ci_buildx.kube import config
 from ci_buildx.kube.credentials import TokenFile
 from ci_buildx.model.programs import (
+    MOST_OUTPUT,
     TooMuchOutput,
     find_escape,
     find_program,
@@ -244,6 +246,8 @@ def test_a_program_runs_in_a_neutral_folder(tmp_path: Path, workspace: Path) -> 
 
 
 def test_a_program_that_prints_without_end_is_ended(tmp_path: Path) -> None:
+    just = script(tmp_path, f"head -c {MOST_OUTPUT} /dev/zero")
+    assert len(run_program(just, env=ENV, timeout=30)[1]) == MOST_OUTPUT
     with pytest.raises(TooMuchOutput):
         run_program(script(tmp_path, "exec cat /dev/zero"), env=ENV, timeout=30)
 
@@ -257,7 +261,20 @@ def test_complaints_without_end_are_read_and_forgotten(tmp_path: Path) -> None:
 
 def test_a_silent_program_is_ended_with_those_that_it_started(tmp_path: Path) -> None:
     with pytest.raises(TimeoutError):
-        run_program(script(tmp_path, "sleep 600 & sleep 600"), env=ENV, timeout=0.3)
+        run_program(script(tmp_path, f"sleep 600 & echo $! > {tmp_path}/pid; sleep 600"), env=ENV, timeout=1)
+    started = int((tmp_path / "pid").read_text())
+    deadline = time.monotonic() + 10
+    while is_running(started):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def is_running(process: int) -> bool:
+    """Whether it runs; one that has ended may wait to be collected."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_a_program_may_leave_its_input_unread(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import json
 import os
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,7 @@ def test_a_program_that_fails(install: Install, script: str, message: str) -> No
 
 
 def test_a_program_that_hangs(install: Install) -> None:
+    assert signature(credentials.ask_program).parameters["deadline"].default == credentials.DEADLINE
     env = install("exec sleep 60")
     with pytest.raises(RegistryError, match=r"gave no login for r\.io in 0 s"):
         credentials.ask_program("test", "r.io", origin="x", env=env, deadline=0.2)

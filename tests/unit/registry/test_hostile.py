@@ -21,7 +21,7 @@ from ci_buildx.registry.client import RegistryClient, RegistryRepository
 from ci_buildx.registry.connection import RequestPatience
 from ci_buildx.registry.content import LARGEST_MANIFEST, OCI_INDEX, ContentDescriptor, ManifestDocument, compute_digest
 from ci_buildx.registry.credentials import CredentialStore, DockerConfig
-from ci_buildx.registry.pace import TransferPace
+from ci_buildx.registry.pace import FRAMING, TransferPace
 from ci_buildx.registry.trust import RegistryTrust
 from tests.unit.kube.authority import Authority
 
@@ -155,6 +155,7 @@ def test_any_bytes(server: Hostile, answer: bytes) -> None:
 
 
 OK = b"HTTP/1.1 200 OK\r\n"
+FLOOD = f"sent more than {2 * LARGEST_MANIFEST + FRAMING} bytes"
 
 
 @pytest.mark.parametrize(
@@ -164,8 +165,11 @@ OK = b"HTTP/1.1 200 OK\r\n"
         (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"10000\r\n" + b"x" * 65536 + b"\r\n", "sent more than"),
         (OK, b"A: b\r\n" * 100, ""),
         (OK + b"A: ", b"b" * 65536, ""),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, FLOOD),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"a: b\r\n" * 1000, FLOOD),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1;" + b"x" * 60_000 + b"\r\n \r\n", FLOOD),
     ],
-    ids=["body", "chunks", "headers", "header"],
+    ids=["body", "chunks", "headers", "header", "interim responses", "trailers", "chunk extensions"],
 )
 def test_an_answer_without_end_is_left(server: Hostile, head: bytes, piece: bytes, said: str) -> None:
     line = look(server, head, piece, repeats=ENDLESS // len(piece))

@@ -17,7 +17,15 @@ from ci_buildx.model.secret import Secret
 from ci_buildx.registry.credentials import RegistryLogin
 from ci_buildx.session import auth, filesend, filesync, ssh
 from ci_buildx.session.auth import CREDENTIALS_REQUEST, AuthService, CredentialsRequest, SecretsService
-from ci_buildx.session.call import LARGEST_MESSAGE, LARGEST_REQUEST, MOST_UNREAD, MOST_WAITING, GrpcStatus, SessionCall
+from ci_buildx.session.call import (
+    LARGEST_MESSAGE,
+    LARGEST_REQUEST,
+    MOST_UNREAD,
+    MOST_UNSENT,
+    MOST_WAITING,
+    GrpcStatus,
+    SessionCall,
+)
 from ci_buildx.session.content import ContentService
 from ci_buildx.session.file_targets import FileTarget, FolderTarget
 from ci_buildx.session.filesend import FileSendService
@@ -177,7 +185,10 @@ def test_headers_beyond_the_announced_size_end_the_session() -> None:
     session = begin(SecretsService({}))
     with at_most(32 << 20):
         session.take_incoming(daemon.wrap(repeated(1, SECRET, 2000)))
-    assert session.failure == f"buildkitd broke the session's protocol: HPACK block larger than {4 << 20} bytes"
+    assert (
+        session.failure
+        == f"buildkitd broke the session's protocol: HPACK block larger than {http2.LARGEST_HEADERS} bytes"
+    )
 
 
 def test_a_name_that_is_long_is_not_given_back_whole(tmp_path: Path) -> None:
@@ -185,6 +196,14 @@ def test_a_name_that_is_long_is_not_given_back_whole(tmp_path: Path) -> None:
     for path, metadata in (("/" + long, ()), (SYNC, (("dir-name", long),)), (SEND, ((filesend.EXPORTER, long),))):
         talk = Conversation(FileSyncService({"context": tmp_path}), FileSendService({}))
         assert len(talk.hear(talk.call(path, metadata=metadata)).trailers["grpc-message"]) < 1000
+
+
+def test_the_paths_of_unknown_calls_are_not_kept() -> None:
+    session = begin(SecretsService({}))
+    with at_most(32 << 20):
+        for call in range(40):
+            session.take_incoming(daemon.wrap(daemon.request(2 * call + 1, "/" + "x" * (3 << 20))))
+    assert not session.failure
 
 
 # --- messages
@@ -336,7 +355,7 @@ def test_answers_that_nobody_reads_end_the_call() -> None:
     outgoing = session.take_outgoing()
     while not (answer := daemon.answers(heard).get(1, Answer())).trailers:
         heard += daemon.split(daemon.unwrap(next(outgoing)))
-    refused(answer, "bytes of answers are not read")
+    refused(answer, f"more than {MOST_UNSENT} bytes of answers are not read")
 
 
 # --- folders that are sent

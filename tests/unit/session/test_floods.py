@@ -63,3 +63,14 @@ def test_a_flood_takes_no_memory(flood: Callable[[int], bytes]) -> None:
     tracemalloc.stop()
     assert size < SMALL
     assert not session.failure or "broke the session's protocol" in session.failure
+
+
+def test_frames_that_want_an_answer_are_counted() -> None:
+    session = BuildSession((SecretsService({}),), shared_key="key", id="id")
+    session.take_incoming(daemon.wrap(daemon.greeting()))
+    most = http2_streams._MOST_ANSWERS - 1  # one answers the greeting
+    session.take_incoming(daemon.wrap(b"".join(map(FLOODS["ping"], range(most)))))
+    before = session.failure
+    session.take_incoming(daemon.wrap(FLOODS["ping"](0)))
+    assert before == ""
+    assert session.failure.endswith(": too many frames that want an answer")

@@ -1,6 +1,7 @@
 """Our tables against the code that protoc generates from the same definition."""
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ci_buildx.wire import protobuf
 from ci_buildx.wire.protobuf import (
     BOOLEAN,
     BYTES,
+    FIRST_TIME,
     INTEGER,
+    LAST_TIME,
     TEXT,
     TIME,
     MessageField,
@@ -145,3 +149,24 @@ def test_any_bytes_are_a_message_or_a_value_error(data: bytes) -> None:
     except ValueError:
         return
     assert EVERY_KIND.decode(EVERY_KIND.encode(decoded)) == decoded
+
+
+@pytest.mark.parametrize(
+    ("seconds", "nanoseconds", "expected"),
+    [
+        (1, 500_000_000, 1.5),
+        ((1 << 63) - 1, 0, LAST_TIME),
+        (1 << 63, 0, FIRST_TIME),  # the most negative number
+        (0, (1 << 63) - 1, 9223372036.854776),
+        (LAST_TIME, 0, LAST_TIME),
+    ],
+)
+def test_a_time_beyond_a_timestamp_is_moved_into_it(seconds: int, nanoseconds: int, expected: float) -> None:
+    raw = b"".join(
+        protobuf.encode_key(number, protobuf.VARINT) + protobuf.encode_varint(value)
+        for number, value in ((1, seconds), (2, nanoseconds))
+    )
+    message = protobuf.encode_length_delimited(1, raw)
+    schema = protobuf.MessageSchema(lambda when: when, protobuf.make_field(1, "when", protobuf.TIME))
+    assert schema.decode(message) == expected
+    datetime.fromtimestamp(expected, UTC)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ci_buildx.wire.websocket import (
+    MESSAGE_LIMIT,
     FrameOpcode,
     FrameReader,
     WebSocketError,
@@ -78,6 +79,8 @@ def test_bounds_a_message_in_fragments() -> None:
 @pytest.mark.parametrize(("size", "ends"), [(0, False), (1, True)])
 def test_fragments_without_end_take_no_memory(size: int, ends: bool) -> None:
     """Nor time: what has come is not looked at again with each of them."""
+    with pytest.raises(WebSocketError, match=f"longer than {MESSAGE_LIMIT} bytes"):
+        FrameReader().feed(b"\x82\x7f" + (MESSAGE_LIMIT + 1).to_bytes(8, "big"))
     frames = FrameReader(limit=100_000)
     frames.feed(server_frame(b"", final=False))
     flood = server_frame(b"x" * size, opcode=0, final=False) * 50_000
@@ -89,6 +92,18 @@ def test_fragments_without_end_take_no_memory(size: int, ends: bool) -> None:
     if ends:
         with pytest.raises(WebSocketError, match="longer than 100000"):
             frames.feed(flood + flood)
+
+
+def test_a_message_that_comes_in_small_pieces_takes_its_size() -> None:
+    frames = FrameReader()
+    whole = server_frame(b"x" * 1_000_000)
+    tracemalloc.start()
+    for start in range(0, len(whole) - 2, 2):
+        frames.feed(whole[start : start + 2])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3_000_000
+    assert [len(message.payload) for message in frames.feed(whole[-2:])] == [1_000_000]
 
 
 @settings(deadline=None)

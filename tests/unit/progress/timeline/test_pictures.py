@@ -91,6 +91,15 @@ def one_step(name: str) -> Timeline:
     return read_timeline(graph, now=T0 + 1)
 
 
+@pytest.mark.parametrize("years", [1, 60, 9998])
+def test_a_clock_that_is_years_off_makes_a_small_picture(years: int) -> None:
+    graph = StepGraph()
+    play(graph, "", vertex("a", "RUN x", -T0, years * 365 * 86400.0 - T0))
+    picture = timeline_svg.render_svg(read_timeline(graph, now=T0), CAPTION)
+    assert len(picture) < 20_000
+    ElementTree.fromstring(picture)
+
+
 NAMES = st.text(max_size=120) | st.sampled_from(
     [
         "section x",

@@ -299,7 +299,7 @@ def test_refuses(text: str, message: str, tmp_path: Path) -> None:
     [
         ("metadata: {labels: {version: 1.5}}", "metadata.labels.version is 1.5, which is no text; quote it"),
         ("spec: {x: 2026-01-01}", "spec.x is a date, which JSON has not: quote it"),
-        ("spec: &a\n  x: *a", "the template contains itself"),
+        ("spec: &a\n  x: *a", "pod.yaml: an alias contains itself"),
         ("[1]", "'pod.yaml' holds no mapping; write names and values, 'name: value'"),
         ("a: [", "pod.yaml:2:1: expected the node content, but found '<stream end>'"),
     ],
