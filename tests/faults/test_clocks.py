@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import calendar
 import re
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from ci_buildx.kube.client import KubeClient
 from tests.accounts import Account
 from tests.e2e.cluster import Builders
 from tests.e2e.product import Product
+from tests.faults.api_clock import epoch, expire_in, now
 from tests.faults.victim import ENDLESS, Victim
 
 OFFSET = 600
@@ -77,21 +77,3 @@ def expired(reaper: Product) -> set[str]:
     run = reaper.run("reap", "--dry-run")
     assert run.code == 0, run.stderr
     return {line.split()[1] for line in run.stdout.decode().splitlines()}
-
-
-def expire_in(kube: KubeClient, name: str, seconds: float) -> None:
-    """Move a builder's end, by the API server's clock."""
-    text = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now(kube) + seconds))
-    kube.patch(f"/api/v1/namespaces/{name}", {"metadata": {"annotations": {labels.EXPIRES: text}}})
-
-
-def now(kube: KubeClient) -> float:
-    """The API server's clock."""
-    kube.get("/version")
-    assert kube.server_time is not None
-    return kube.server_time
-
-
-def epoch(text: str) -> float:
-    """Seconds of a time of the API's."""
-    return calendar.timegm(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S"))

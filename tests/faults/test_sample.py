@@ -24,8 +24,8 @@ from bench.ground import Ground
 from ci_buildx.kube.client import KubeClient
 from devcluster import layout
 from tests.accounts import Account
-from tests.faults.test_clocks import expire_in
-from tests.faults.test_signals import PATIENCE
+from tests.faults.api_clock import expire_in
+from tests.faults.victim import SETTLED_WITHIN
 
 BRIEF = """FROM busybox
 COPY blob /blob
@@ -94,7 +94,7 @@ def test_jobs_killed_at_random_moments(seed: int, faults: Faults) -> None:
             pool.map(lambda *one: faults.kill_one("kill", *one, lifetime=LIFETIME), numbers, moments),
         )
     check(seed, outcomes)
-    deadline = time.monotonic() + LIFETIME + PATIENCE
+    deadline = time.monotonic() + LIFETIME + SETTLED_WITHIN
     while any(faults.soak.pods(one.name) for one in outcomes) and time.monotonic() < deadline:
         time.sleep(0.5)
     assert [one.what for one in outcomes if faults.soak.pods(one.name)] == []

@@ -20,7 +20,7 @@ from ci_buildx.kube.client import KubeClient
 from tests.accounts import Account
 from tests.e2e.cluster import OURS, Builders
 from tests.e2e.product import Product
-from tests.faults.victim import DOCKERFILE, ENDLESS, MOMENTS, Moment, Victim
+from tests.faults.victim import DOCKERFILE, ENDLESS, MOMENTS, SETTLED_WITHIN, Moment, Victim
 
 GONE_WITHIN = 2.0
 """Seconds from the end of the job to the end of its last pod: what issue 3 promises."""
@@ -31,8 +31,6 @@ LATE = {"pushing", "merging", "removing"}
 """Moments after which a job may come to its end before a signal reaches it."""
 AT_ONCE = 3
 """Builds that run beside each other: more would be too slow to reach their moments in their lifetime."""
-PATIENCE = 120.0
-"""Seconds for what is bound to happen, on a machine that has much else to do."""
 
 
 class PodLog:
@@ -45,7 +43,7 @@ class PodLog:
         self._kube = kube
         self._events = kube.watch(
             "/api/v1/pods",
-            deadline=time.monotonic() + 2 * PATIENCE,
+            deadline=time.monotonic() + 2 * SETTLED_WITHIN,
             labelSelector=f"{OURS},{labels.REPOSITORY_HASH}={mark}",
         )
         threading.Thread(target=self._follow, daemon=True).start()
@@ -67,7 +65,7 @@ class PodLog:
 
         What went before, by the order of the API server's revisions, did not: that does not depend on when we hear.
         """
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + SETTLED_WITHIN
         while self.seen - self.gone.keys() and time.monotonic() < deadline:
             time.sleep(0.02)
         assert self.seen <= self.gone.keys(), f"pods stay: {self.seen - self.gone.keys()}"
@@ -228,7 +226,7 @@ def test_after_a_kill_the_compute_ends_at_the_deadline(killed: list[Killed], kub
     assert {one.moment.name for one in killed if not one.namespaces} <= MAY_LEAVE_NOTHING
     # The Job controller looks at the deadline, the kubelet lets a pod end in its grace period.
     for one in killed:
-        assert one.builders.wait_for_pods_to_go(3 * LIFETIME + PATIENCE) == [], one.moment.name
+        assert one.builders.wait_for_pods_to_go(3 * LIFETIME + SETTLED_WITHIN) == [], one.moment.name
     for name in left:
         jobs = kube.list(f"/apis/batch/v1/namespaces/{name}/jobs")["items"]
         reasons = {

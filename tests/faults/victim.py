@@ -20,6 +20,8 @@ DOCKERFILE = "FROM busybox\nRUN for i in 1 2 3; do echo said $i; sleep 0.2; done
 ENDLESS = "FROM busybox\nRUN echo said 1; sleep 3600\n"
 PATIENCE = 180
 """Seconds in which a build reaches every moment."""
+SETTLED_WITHIN = 120.0
+"""Seconds for what is bound to happen, on a machine that has much else to do."""
 
 
 class Victim:

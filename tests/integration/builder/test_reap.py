@@ -10,12 +10,7 @@ from ci_buildx.builder.lifecycle import reap
 from ci_buildx.builder.lifecycle.teardown import teardown
 from ci_buildx.kube.client import KubeClient
 from tests.integration.builder.conftest import Yard, eventually
-
-PAST = "2020-01-01T00:00:00Z"
-
-
-def expire(kube: KubeClient, path: str) -> None:
-    kube.patch(path, {"metadata": {"annotations": {labels.EXPIRES: PAST}}})
+from tests.integration.builder.expiry import expire
 
 
 def expire_objects(kube: KubeClient, builder: Builder) -> None:

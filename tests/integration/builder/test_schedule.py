@@ -26,7 +26,7 @@ from devcluster import layout
 from devcluster.images import catalogue, runner
 from tests.accounts import Account
 from tests.integration.builder.conftest import Yard
-from tests.integration.builder.test_reap import expire
+from tests.integration.builder.expiry import expire
 
 CRONJOBS = f"/apis/batch/v1/namespaces/{SYSTEM}/cronjobs"
 PATIENCE = 240.0

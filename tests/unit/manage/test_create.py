@@ -21,7 +21,7 @@ from ci_buildx.progress import display
 from ci_buildx.runtime.signals import SignalHandler
 from ci_buildx.settings.builder import BuilderSettings, Registries, Storage, UserNamespaces
 from ci_buildx.settings.values import ProgressMode
-from tests.unit.builder.lifecycle.test_changes import KEYS, NODE, Server, claimed, order
+from tests.unit.builder.lifecycle.memory_server import KEYS, NODE, Server, claimed, order
 
 UNFIT = ClusterFacts(nodes=(KubeNode(name="old", architecture="amd64", labels={labels.ARCHITECTURE: "amd64"}),))
 STATEFUL = "/apis/apps/v1/namespaces/ci/statefulsets/kube0"

@@ -13,8 +13,8 @@ from ci_buildx.ci.github import report
 from ci_buildx.ci.github.events import WorkflowEvent, fetch_repository
 from ci_buildx.model import http_calls
 from ci_buildx.model.http_calls import DEADLINE, LARGEST_ANSWER, LARGEST_REDIRECT, MOST_REDIRECTS, find_proxies
+from tests.unit.registry.hostile import hostile
 from tests.unit.registry.scripted import Registry, Reply, scripted
-from tests.unit.registry.test_hostile import hostile
 
 
 def get(service: Registry, path: str = "/x", **more: float) -> http_calls.Answer:

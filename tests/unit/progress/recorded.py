@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ci_buildx.model.status import StatusUpdate, Vertex, VertexLog, VertexStatus, VertexWarning
+from ci_buildx.progress.graph import StepGraph
 
 T0 = 1_700_000_000.0
 
@@ -80,3 +81,10 @@ BUILD: list[tuple[float, StatusUpdate]] = [
     (2.0, vertexes(vertex("c", RUN, 0.8, 2.0))),
     (2.1, StatusUpdate(vertexes=(vertex("d", COPY, 2.0, 2.1),), warnings=(FINDING,))),
 ]
+
+
+def played(updates: list[tuple[float, StatusUpdate]] = BUILD, node: str = "") -> StepGraph:
+    graph = StepGraph()
+    for seconds, status in updates:
+        graph.update(status, node=node, now=T0 + seconds)
+    return graph

@@ -12,8 +12,7 @@ from ci_buildx.progress.frame import (
     count_columns,
 )
 from ci_buildx.progress.graph import StepGraph
-from tests.unit.progress.recorded import BUILD, COPY, RUN, T0, failed, log, logs, vertex, vertexes
-from tests.unit.progress.test_graph import played
+from tests.unit.progress.recorded import BUILD, COPY, RUN, T0, failed, log, logs, played, vertex, vertexes
 
 
 def drawn(

@@ -4,14 +4,7 @@ from hypothesis import strategies as st
 
 from ci_buildx.model.status import ProgressGroup, StatusUpdate, Vertex, VertexLog
 from ci_buildx.progress.graph import StepGraph
-from tests.unit.progress.recorded import BUILD, COPY, FINDING, RUN, T0, log, logs, transfer, vertex, vertexes
-
-
-def played(updates: list[tuple[float, StatusUpdate]] = BUILD, node: str = "") -> StepGraph:
-    graph = StepGraph()
-    for seconds, status in updates:
-        graph.update(status, node=node, now=T0 + seconds)
-    return graph
+from tests.unit.progress.recorded import BUILD, COPY, FINDING, RUN, T0, log, logs, played, transfer, vertex, vertexes
 
 
 def test_steps_come_in_the_order_in_which_they_began() -> None:

@@ -2,8 +2,7 @@ import pytest
 
 from ci_buildx.progress.step import add_node_prefix, format_amount, format_stamp, strip_control_characters
 from ci_buildx.progress.summary import summarize_graph
-from tests.unit.progress.recorded import BUILD, T0
-from tests.unit.progress.test_graph import played
+from tests.unit.progress.recorded import BUILD, T0, played
 
 
 def test_instructions_alone_count() -> None:

@@ -10,7 +10,7 @@ from ci_buildx.errors import InputError, RegistryError
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry import credentials
 from ci_buildx.registry.credentials import RegistryLogin, parse_docker_config
-from tests.unit.registry.test_docker_config import auth
+from tests.unit.registry.docker_auth import auth
 
 Install = Callable[[str], dict[str, str]]
 

@@ -1,5 +1,4 @@
 import json
-from base64 import b64encode
 from contextlib import suppress
 
 import pytest
@@ -9,10 +8,7 @@ from hypothesis import strategies as st
 from ci_buildx.errors import InputError
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry.credentials import HUB_KEY, DockerConfig, parse_docker_config
-
-
-def auth(username: str, password: str) -> dict[str, str]:
-    return {"auth": b64encode(f"{username}:{password}".encode()).decode()}
+from tests.unit.registry.docker_auth import auth
 
 
 def config(**auths: object) -> DockerConfig:

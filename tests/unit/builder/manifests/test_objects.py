@@ -13,10 +13,8 @@ import yaml
 
 from ci_buildx.builder import identity, plan
 from ci_buildx.builder.cluster_facts import ClusterFacts, KubeNode
-from ci_buildx.builder.identity import JobOrigin
 from ci_buildx.builder.lifecycle import find
 from ci_buildx.builder.manifests import objects
-from ci_buildx.builder.manifests.certificates import CertificatePair, Certificates
 from ci_buildx.builder.manifests.draft import BuilderSpec
 from ci_buildx.model import platform
 from ci_buildx.model.record import replace
@@ -32,16 +30,9 @@ from ci_buildx.settings.builder import (
     Toleration,
 )
 from ci_buildx.settings.driver_opts.table import OPTIONS
+from tests.unit.builder.manifests.samples import CERTIFICATES, ORIGIN
 
 GOLDEN = Path(__file__).parent / "golden"
-ORIGIN = JobOrigin(
-    system="github", repository="team/hello", run="71", job="image", url="https://ci.example/team/hello/runs/71"
-)
-CERTIFICATES = Certificates(
-    ca=b"ca",
-    server=CertificatePair(certificate=b"server certificate", key=Secret(b"server key")),
-    client=CertificatePair(certificate=b"client certificate", key=Secret(b"client key")),
-)
 FACTS = ClusterFacts(nodes=(KubeNode(name="n1", architecture="amd64"), KubeNode(name="n2", architecture="arm64")))
 
 PLAIN = BuilderSettings()

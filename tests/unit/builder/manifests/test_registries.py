@@ -26,7 +26,7 @@ from ci_buildx.registry.credentials import CredentialStore
 from ci_buildx.registry.trust import RegistryTrust
 from ci_buildx.settings.assembly import make_builder_settings
 from ci_buildx.settings.builder import BuilderSettings
-from tests.unit.builder.manifests.test_objects import CERTIFICATES, ORIGIN
+from tests.unit.builder.manifests.samples import CERTIFICATES, ORIGIN
 from tests.unit.kube.authority import Authority
 
 HOST = "registry.example:5000"

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci_buildx.ci import inputs as offered
-from ci_buildx.ci.github import action, inputs
 from ci_buildx.ci.github import commands as github_commands
+from ci_buildx.ci.github import inputs
 from ci_buildx.cli.main import main as command
 from ci_buildx.cli.process import ProcessContext
 from ci_buildx.errors import InputError, Interrupted, SolveError
@@ -25,41 +25,15 @@ from ci_buildx.progress.ci_logs import defuse_commands, escape_value
 from ci_buildx.settings.option import OptionSurface
 from tests.unit.ci.fake_job import RESULT, FakeJob
 from tests.unit.ci.github.conftest import report
+from tests.unit.ci.github.runner import RUNNER, read, run
 
 ROOT = Path(__file__).parents[4]
-RUNNER = {
-    "GITHUB_REPOSITORY": "team/app",
-    "GITHUB_RUN_ID": "77",
-    "GITHUB_RUN_ATTEMPT": "2",
-    "GITHUB_JOB": "image",
-    "GITHUB_SERVER_URL": "https://git.example",
-    "INPUT_CONTEXT": ".",
-    "INPUT_PUSH": "true",
-    "INPUT_TAGS": "registry.example/team/app:1",
-}
 FILES = ("GITHUB_OUTPUT", "GITHUB_STATE", "GITHUB_ENV", "GITHUB_STEP_SUMMARY")
 
 
 @pytest.fixture
 def env(tmp_path: Path) -> dict[str, str]:
     return RUNNER | {name: str(tmp_path / name) for name in FILES}
-
-
-def run(env: dict[str, str], cwd: Path, *, post: bool = False) -> tuple[int, str]:
-    stdout = io.StringIO()
-    return action.main(post=post, alone=False, env=env, cwd=cwd, stdout=stdout), stdout.getvalue()
-
-
-def read(path: str) -> dict[str, str]:
-    """A file of the runner's, read as the runner does: ``name<<mark``, lines, ``mark``."""
-    found, lines = {}, iter(Path(path).read_text().splitlines())
-    for line in lines:
-        name, _, mark = line.partition("<<")
-        value = []
-        while (text := next(lines)) != mark:
-            value.append(text)
-        found[name] = "\n".join(value)
-    return found
 
 
 NOT_BY_VARIABLE = {"python", "github-token"}

@@ -14,7 +14,7 @@ from ci_buildx.ci.github import inputs
 from ci_buildx.errors import InputError
 from ci_buildx.registry import credentials
 from tests.unit.ci.fake_job import FakeJob
-from tests.unit.ci.github.test_action import run
+from tests.unit.ci.github.runner import run
 
 SECRET = "hunter2-😀"
 AWS = "123456789012.dkr.ecr.eu-west-1.example"

@@ -25,7 +25,7 @@ from ci_buildx.model.record import replace
 from ci_buildx.progress.summary import BuildSummary, StepTime
 from tests.unit.ci.fake_job import RESULT, FakeJob
 from tests.unit.ci.github.conftest import report
-from tests.unit.ci.github.test_action import RUNNER, run
+from tests.unit.ci.github.runner import RUNNER, run
 
 STEPS = BuildSummary(
     steps=(

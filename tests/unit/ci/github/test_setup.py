@@ -19,7 +19,7 @@ from ci_buildx.ci.github.setup import RunningBuilder, RunningNode
 from ci_buildx.model import platform
 from ci_buildx.settings.values import Settings
 from tests.unit.ci.fake_job import FakeJob
-from tests.unit.ci.github.test_action import RUNNER, read
+from tests.unit.ci.github.runner import RUNNER, read
 
 ROOT = Path(__file__).parents[4]
 FILES = ("GITHUB_OUTPUT", "GITHUB_STATE", "GITHUB_ENV")

@@ -87,3 +87,13 @@ def _node(graph: StepGraph, node: str, *, compile_from: float, compile_to: float
         ),
         skew=skew,
     )
+
+
+def many_steps(count: int) -> Timeline:
+    graph = graph_of_two_nodes()
+    for number in range(count):
+        name = f"[linux/amd64 tools {number + 1}/{count}] RUN it"
+        began = 2.4 + number / 1000
+        play(graph, "amd64", vertex(f"t{number}", name, began, began + 0.0005, "from", cached=number % 2 == 0))
+    play(graph, "amd64", vertex("bad", "[linux/amd64 last 1/1] RUN false", 4.0, 4.0001, error="exit code: 1"))
+    return read_timeline(graph, now=T0 + 9)

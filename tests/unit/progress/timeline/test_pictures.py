@@ -22,8 +22,7 @@ from ci_buildx.progress.timeline import svg as timeline_svg
 from ci_buildx.progress.timeline.svg import TimelineCaption
 from ci_buildx.progress.timeline.timeline import Timeline, read_timeline
 from tests.unit.progress.recorded import T0
-from tests.unit.progress.timeline.pictured import COMPILE, play, two_nodes, vertex
-from tests.unit.progress.timeline.test_timeline import many_steps
+from tests.unit.progress.timeline.pictured import COMPILE, many_steps, play, two_nodes, vertex
 
 GOLDEN = Path(__file__).parent / "golden"
 CAPTION = TimelineCaption(title="registry.example/app:1", facts="9.00 s · 10 steps, 2 cached (20%)")

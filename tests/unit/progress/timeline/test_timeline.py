@@ -12,7 +12,7 @@ from ci_buildx.progress.timeline import timeline as timeline_timeline
 from ci_buildx.progress.timeline.fold import fold_rows
 from ci_buildx.progress.timeline.timeline import OURS, SHARED, SpanKind, Timeline, TimelineRow, read_timeline
 from tests.unit.progress.recorded import T0
-from tests.unit.progress.timeline.pictured import graph_of_two_nodes, part, phase, play, two_nodes, vertex
+from tests.unit.progress.timeline.pictured import many_steps, part, phase, play, two_nodes, vertex
 
 
 def row(timeline: Timeline, section: str, name: str) -> TimelineRow:
@@ -204,16 +204,6 @@ def test_any_stream_gives_rows_whose_spans_are_in_order(
         assert all(wait.seconds > 0 for wait in one_row.waits)
         assert all(piece.begin <= piece.end for piece in one_row.parts)
     assert bool(drawn.rows) == any(one_row.critical for one_row in drawn.rows)
-
-
-def many_steps(count: int) -> Timeline:
-    graph = graph_of_two_nodes()
-    for number in range(count):
-        name = f"[linux/amd64 tools {number + 1}/{count}] RUN it"
-        began = 2.4 + number / 1000
-        play(graph, "amd64", vertex(f"t{number}", name, began, began + 0.0005, "from", cached=number % 2 == 0))
-    play(graph, "amd64", vertex("bad", "[linux/amd64 last 1/1] RUN false", 4.0, 4.0001, error="exit code: 1"))
-    return read_timeline(graph, now=T0 + 9)
 
 
 @pytest.mark.parametrize("limit", [10, 40, 120])
