@@ -19,8 +19,10 @@ from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import ClusterAccess
 from ci_buildx.settings.values import ClusterSettings
+from devcluster import buildkitd, layout, registry
 from tests import accounts
 from tests.accounts import Account
+from tests.e2e.product import Product
 
 # Machines that test are shared: what is slow there says nothing. In CI every run tries the same examples.
 settings.register_profile(
@@ -52,41 +54,59 @@ def cluster_env() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def administrator(cluster_env: dict[str, str]) -> Iterator[KubeClient]:
-    """Who gives the product its rights."""
-    with KubeClient(_cluster(cluster_env)) as client:
+def cluster(cluster_env: dict[str, str]) -> ClusterAccess:
+    """The devcluster's address with an administrator's credentials."""
+    return config.load_cluster(ClusterSettings(), env=cluster_env)
+
+
+@pytest.fixture(scope="session")
+def kube(cluster: ClusterAccess) -> Iterator[KubeClient]:
+    """The administrator's client. Tests observe and prepare the cluster with it; the product never gets it."""
+    with KubeClient(cluster) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def job_account(
-    administrator: KubeClient, cluster_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    kube: KubeClient, cluster: ClusterAccess, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Account]:
-    """Who the product is in every test: an account of this session's own with the rights of docs/rbac/jobs.yaml.
+    """The product's account in every test, one for each session, with the rights of docs/rbac/jobs.yaml.
 
     It has the opt-outs, which driver-opts like qemu.install need; ``confined_account`` has none.
     """
     name, folder = f"tests-{secrets.token_hex(4)}", tmp_path_factory.mktemp("account")
-    with accounts.job(administrator, _cluster(cluster_env), name, folder, opted_out=True) as account:
+    with accounts.job(kube, cluster, name, folder, opted_out=True) as account:
         yield account
 
 
 @pytest.fixture(scope="session")
 def confined_account(
-    administrator: KubeClient, cluster_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    kube: KubeClient, cluster: ClusterAccess, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Account]:
     """An account with the rights of docs/rbac/jobs.yaml and no opt-out."""
     name = f"tests-{secrets.token_hex(4)}"
-    with accounts.job(administrator, _cluster(cluster_env), name, tmp_path_factory.mktemp("confined")) as account:
+    with accounts.job(kube, cluster, name, tmp_path_factory.mktemp("confined")) as account:
         yield account
 
 
 @pytest.fixture(scope="session")
-def reaper_account(
-    administrator: KubeClient, cluster_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Account:
-    """Who `kube-builder reap` is where it is not a job: the account of docs/rbac/reaper.yaml."""
-    return accounts.reaper(administrator, _cluster(cluster_env), tmp_path_factory.mktemp("reaper"))
+def reaper_account(kube: KubeClient, cluster: ClusterAccess, tmp_path_factory: pytest.TempPathFactory) -> Account:
+    """The account of docs/rbac/reaper.yaml, which runs `kube-builder reap` outside a job."""
+    return accounts.reaper(kube, cluster, tmp_path_factory.mktemp("reaper"))
+
+
+@pytest.fixture(scope="session")
+def job_kube(job_account: Account) -> Iterator[KubeClient]:
+    """The product's client, with the rights of a job's account."""
+    with job_account.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def reaper_kube(reaper_account: Account) -> Iterator[KubeClient]:
+    """A client with the reaper's rights."""
+    with reaper_account.client() as client:
+        yield client
 
 
 @pytest.fixture(scope="session")
@@ -95,20 +115,30 @@ def product_env(cluster_env: dict[str, str], job_account: Account) -> dict[str, 
     return {**cluster_env, "KUBECONFIG": str(job_account.kubeconfig)}
 
 
+@pytest.fixture(scope="session")
+def buildkitd_config(tmp_path_factory: pytest.TempPathFactory, cluster_env: dict[str, str]) -> Path:
+    """A buildkitd.toml that makes builders use the devcluster's registries."""
+    path = tmp_path_factory.mktemp("buildkitd") / "buildkitd.toml"
+    path.write_text(buildkitd.configuration(registry.registries(layout.cluster())))
+    return path
+
+
 @pytest.fixture
-def shared_namespace(administrator: KubeClient, job_account: Account) -> Iterator[str]:
+def product(tmp_path: Path, product_env: dict[str, str], buildkitd_config: Path) -> Product:
+    """`kube-builder` as a process in the test's folder, with the rights of a job's account."""
+    return Product(cwd=tmp_path, env=product_env, config=buildkitd_config)
+
+
+@pytest.fixture
+def shared_namespace(kube: KubeClient, job_account: Account) -> Iterator[str]:
     """A namespace in which the product may build and keep builders; ``job_account.at`` makes it the context's."""
     name = f"tests-{secrets.token_hex(4)}"
-    administrator.create("/api/v1/namespaces", {"metadata": {"name": name}})
+    kube.create("/api/v1/namespaces", {"metadata": {"name": name}})
     try:
         job_account.let_into(name)
         yield name
     finally:
-        administrator.delete(f"/api/v1/namespaces/{name}")
-
-
-def _cluster(cluster_env: dict[str, str]) -> ClusterAccess:
-    return config.load_cluster(ClusterSettings(kubeconfig=(Path(cluster_env["KUBECONFIG"]),)), env=cluster_env)
+        kube.delete(f"/api/v1/namespaces/{name}")
 
 
 def _without_ci(env: Mapping[str, str]) -> dict[str, str]:

@@ -29,11 +29,6 @@ Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
-def builders(kube: KubeClient, name: str) -> Builders:
-    return Builders(kube, f"team/{name}")
-
-
-@pytest.fixture
 def start(
     tmp_path: Path, name: str, reference: str, product_env: dict[str, str], buildkitd_config: Path
 ) -> Callable[..., subprocess.Popen[str]]:
@@ -114,7 +109,7 @@ def finish(job: subprocess.Popen[str]) -> str:
 
 
 def test_success_gives_an_image_and_outputs(
-    start: Start, builders: Builders, name: str, open_registry: Registry, tmp_path: Path
+    start: Start, team_builders: Builders, name: str, open_registry: Registry, tmp_path: Path
 ) -> None:
     later = {
         "name": "later",
@@ -141,8 +136,8 @@ def test_success_gives_an_image_and_outputs(
     digest = log.partition("digest    ")[2].split()[0]
     assert f"got {digest} of {open_registry.address}/e2e/{name}:1 as {digest}" in log
     assert "\x1b[" not in log.partition("| #1 ")[2].partition("digest    ")[0]
-    assert builders.namespaces(), "its deletion takes longer than this"
-    assert builders.left() == []
+    assert team_builders.namespaces(), "its deletion takes longer than this"
+    assert team_builders.left() == []
     assert log.count("::group::") == log.count("::endgroup::") > 5
     assert "::warning file=app/Dockerfile,line=4,title=kube-builder::JSONArgsRecommended: " in log
     summary = log.partition("Summary - ")[2]
@@ -155,7 +150,7 @@ def test_success_gives_an_image_and_outputs(
         assert b"<svg" in files.read("timeline.html")
 
 
-def test_a_failing_build_is_an_annotation(start: Start, builders: Builders) -> None:
+def test_a_failing_build_is_an_annotation(start: Start, team_builders: Builders) -> None:
     job = start(checkout.FAILS)
     log = finish(job)
     assert job.returncode == 1
@@ -164,23 +159,23 @@ def test_a_failing_build_is_an_annotation(start: Start, builders: Builders) -> N
     assert "::error file=app/Dockerfile,line=2,title=kube-builder::failed to solve: " in log
     assert log.count("::error ") == 1
     assert "Failure - Main image" in log
-    assert builders.left() == []
+    assert team_builders.left() == []
 
 
-def test_bad_input_fails_before_anything_is_made(start: Start, builders: Builders) -> None:
+def test_bad_input_fails_before_anything_is_made(start: Start, team_builders: Builders) -> None:
     job = start(checkout.BOTH, platforms="linux/amd46")
     log = finish(job)
     assert job.returncode == 1
     assert "input platforms: " in log
-    assert builders.namespaces() == []
+    assert team_builders.namespaces() == []
 
 
-def test_a_failing_later_step_leaves_nothing(start: Start, builders: Builders) -> None:
+def test_a_failing_later_step_leaves_nothing(start: Start, team_builders: Builders) -> None:
     job = start(checkout.BOTH, {"name": "later", "run": "exit 3"})
     log = finish(job)
     assert job.returncode == 1
     assert "Success - Post image" in log
-    assert builders.left() == []
+    assert team_builders.left() == []
 
 
 def test_a_secret_does_not_show(start: Start) -> None:
@@ -194,27 +189,29 @@ def test_a_secret_does_not_show(start: Start) -> None:
     assert "cb19-dedees" in log
 
 
-def test_a_syntax_error_stands_at_its_line(start: Start, builders: Builders) -> None:
+def test_a_syntax_error_stands_at_its_line(start: Start, team_builders: Builders) -> None:
     job = start("FROM busybox\n\nRUM echo typo\n")
     log = finish(job)
     assert job.returncode == 1
     assert re.search(r"::error file=app/Dockerfile,line=3,title=kube-builder::.*unknown instruction: RUM", log), log
-    assert builders.left() == []
+    assert team_builders.left() == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_job_that_is_cancelled_in_a_later_step(number: signal.Signals, start: Start, builders: Builders) -> None:
+def test_a_job_that_is_cancelled_in_a_later_step(number: signal.Signals, start: Start, team_builders: Builders) -> None:
     job = start(checkout.BOTH, {"name": "later", "run": "echo later begun; sleep 60"})
     log = follow(job, "| later begun")
     job.send_signal(number)
     log += finish(job)
     assert "Success - Main image" in log
     assert "Success - Post image" in log
-    assert builders.left() == []
+    assert team_builders.left() == []
 
 
 @pytest.mark.parametrize("end", ["two signals", "killed"])
-def test_a_runner_that_lets_nothing_of_ours_live(end: str, start: Start, builders: Builders, kube: KubeClient) -> None:
+def test_a_runner_that_lets_nothing_of_ours_live(
+    end: str, start: Start, team_builders: Builders, kube: KubeClient
+) -> None:
     """The cluster itself ends the compute at the job's deadline. act kills main and post at its second signal."""
     job = start(checkout.SLOW, lifetime="15s")
     follow(job, "begun")
@@ -225,17 +222,17 @@ def test_a_runner_that_lets_nothing_of_ours_live(end: str, start: Start, builder
             job.send_signal(signal.SIGINT)
             time.sleep(0.3)
     finish(job)
-    left = builders.left()
+    left = team_builders.left()
     try:
         assert left or end != "killed", "a quick post step is done before the second signal"
-        assert builders.wait_for_pods_to_end(60) == []
+        assert team_builders.wait_for_pods_to_end(60) == []
     finally:
         for name in left:
             kube.delete(f"/api/v1/namespaces/{name}")
 
 
 def test_two_signals_of_githubs_own_runner(
-    tmp_path: Path, name: str, product_env: dict[str, str], buildkitd_config: Path, builders: Builders
+    tmp_path: Path, name: str, product_env: dict[str, str], buildkitd_config: Path, team_builders: Builders
 ) -> None:
     """SIGINT, then SIGTERM, to the wrapper (actions/runner, ``ProcessInvoker``): it cleans up and tells."""
     folder = checkout.make(tmp_path / "repository", name=name, dockerfile=checkout.SLOW, files={})
@@ -259,8 +256,8 @@ def test_two_signals_of_githubs_own_runner(
     code = job.returncode if job.returncode >= 0 else 128 - job.returncode
     assert code in (130, 143), f"{code}\n{log}"
     assert "::error title=kube-builder::interrupted by SIG" in log
-    assert builders.namespaces()
-    assert builders.left() == []
+    assert team_builders.namespaces()
+    assert team_builders.left() == []
 
 
 @pytest.mark.parametrize(
@@ -273,7 +270,7 @@ def test_two_signals_of_githubs_own_runner(
     ],
 )
 def test_a_cancelled_job_is_cleaned_up_by_the_post_step(
-    number: signal.Signals, moment: str, start: Start, builders: Builders
+    number: signal.Signals, moment: str, start: Start, team_builders: Builders
 ) -> None:
     job = start(checkout.SLOW)
     log = follow(job, moment)
@@ -281,8 +278,8 @@ def test_a_cancelled_job_is_cleaned_up_by_the_post_step(
     log += finish(job)
     assert "Run Post image" in log, log
     assert "Success - Post image" in log
-    assert builders.left() == []
-    assert builders.wait_for_pods_to_go(30) == []
+    assert team_builders.left() == []
+    assert team_builders.wait_for_pods_to_go(30) == []
 
 
 def test_workflows_of_this_repository_are_clean() -> None:

@@ -14,7 +14,6 @@ import pytest
 
 from ci_buildx.ci import inputs
 from ci_buildx.ci.gitlab import inputs as gitlab
-from ci_buildx.kube.client import KubeClient
 from ci_buildx.registry.client import RegistryClient, RegistryRepository
 from ci_buildx.registry.credentials import CredentialStore, DockerConfig, RegistryLogin
 from ci_buildx.registry.index import copy_manifest
@@ -36,11 +35,6 @@ class Pipeline:
     code: int
     log: str
     folder: Path
-
-
-@pytest.fixture
-def builders(kube: KubeClient, name: str) -> Builders:
-    return Builders(kube, f"team/{name}")
 
 
 @pytest.fixture
@@ -70,7 +64,7 @@ def run(tmp_path: Path, name: str, product_env: dict[str, str], buildkitd_config
 
 
 def test_success_with_inputs(
-    run: Callable[..., Pipeline], builders: Builders, name: str, open_registry: Registry
+    run: Callable[..., Pipeline], team_builders: Builders, name: str, open_registry: Registry
 ) -> None:
     dockerfile = f"{checkout.BOTH}ARG GREETING\nARG USERNAME\nRUN echo $GREETING $USERNAME > /said\n"
     repository = f"{open_registry.address}/e2e/{name}"
@@ -90,11 +84,11 @@ def test_success_with_inputs(
     assert f"later got {digest} of {repository}:1@{digest}\n" in done.log
     assert "critical path" in (done.folder / "kube-builder-timeline.html").read_text()
     assert json.loads((done.folder / "kube-builder-checks.json").read_text()) == []
-    assert builders.left() == []
+    assert team_builders.left() == []
 
 
 def test_an_include_without_inputs_goes_by_the_jobs_own_variables(
-    run: Callable[..., Pipeline], builders: Builders, name: str, open_registry: Registry
+    run: Callable[..., Pipeline], team_builders: Builders, name: str, open_registry: Registry
 ) -> None:
     image = f"{open_registry.address}/e2e/{name}"
     of_job = {"CI_REGISTRY_IMAGE": image, "CI_JOB_TIMEOUT": "900", "CI_PROJECT_URL": "https://git.example/x"}
@@ -103,11 +97,11 @@ def test_an_include_without_inputs_goes_by_the_jobs_own_variables(
     assert pushed.images(open_registry.url, f"e2e/{name}", "latest").keys() == {"linux/amd64"}
     (finding,) = json.loads((done.folder / "kube-builder-checks.json").read_text())
     assert (finding["check_name"], finding["location"]["path"]) == ("FromAsCasing", "app/Dockerfile")
-    assert builders.left() == []
+    assert team_builders.left() == []
 
 
 def test_two_includes_are_two_images(
-    run: Callable[..., Pipeline], builders: Builders, name: str, open_registry: Registry
+    run: Callable[..., Pipeline], team_builders: Builders, name: str, open_registry: Registry
 ) -> None:
     image = f"{open_registry.address}/e2e/{name}"
     done = run(
@@ -124,11 +118,11 @@ def test_two_includes_are_two_images(
     for which in ("first", "second"):
         (built,) = pushed.images(open_registry.url, f"e2e/{name}", which).values()
         assert built.files["which"] == f"{which}\n".encode()
-    assert builders.left() == []
+    assert team_builders.left() == []
 
 
 def test_a_base_image_comes_through_the_dependency_proxy(
-    run: Callable[..., Pipeline], builders: Builders, name: str, open_registry: Registry
+    run: Callable[..., Pipeline], team_builders: Builders, name: str, open_registry: Registry
 ) -> None:
     """A registry that asks who one is in the proxy's place; the job is told of it as GitLab tells."""
     _, proxy, _ = registry.registries(layout.cluster())
@@ -150,7 +144,7 @@ def test_a_base_image_comes_through_the_dependency_proxy(
     assert f"FROM {proxy.address}/{group}/busybox" in done.log
     assert proxy.password.reveal_text() not in done.log
     assert pushed.images(open_registry.url, f"e2e/{name}", "1")["linux/amd64"].files["machine"] == b"x86_64\n"
-    assert builders.left() == []
+    assert team_builders.left() == []
 
 
 def fill(proxy: Registry, path: str, upstream: Registry) -> None:
@@ -169,7 +163,7 @@ def fill(proxy: Registry, path: str, upstream: Registry) -> None:
 
 
 def test_a_failing_build_is_followed_by_after_script(
-    run: Callable[..., Pipeline], builders: Builders, name: str
+    run: Callable[..., Pipeline], team_builders: Builders, name: str
 ) -> None:
     done = run(checkout.FAILS, timeline="failed.svg")
     assert done.code == 1
@@ -179,7 +173,7 @@ def test_a_failing_build_is_followed_by_after_script(
     assert re.search(rf"kube-builder-{name}-[a-z0-9-]+: (removed|nothing is left)\n", after), done.log
     assert "Traceback" not in done.log
     assert (done.folder / "failed.svg").read_text().startswith("<svg")
-    assert builders.left() == []
+    assert team_builders.left() == []
 
 
 def test_every_variable_of_the_pipeline_reaches_the_job(run: Callable[..., Pipeline], tmp_path: Path) -> None:
@@ -199,8 +193,8 @@ def test_every_variable_of_the_pipeline_reaches_the_job(run: Callable[..., Pipel
     assert gitlab.read_inputs(env, tmp_path).sources == {name: variable for variable, name in offered.items()}, done.log
 
 
-def test_bad_input_names_the_input(run: Callable[..., Pipeline], builders: Builders) -> None:
+def test_bad_input_names_the_input(run: Callable[..., Pipeline], team_builders: Builders) -> None:
     done = run(checkout.BOTH, platforms=["linux/amd46"])
     assert done.code == 1
     assert "kube-builder: error: input platforms: " in done.log
-    assert builders.namespaces() == []
+    assert team_builders.namespaces() == []

@@ -29,11 +29,6 @@ SLOW = "FROM busybox\nRUN echo it has begun && sleep 60\n"
 
 
 @pytest.fixture
-def builders(kube: KubeClient, name: str) -> Builders:
-    return Builders(kube, f"team/{name}")
-
-
-@pytest.fixture
 def start(tmp_path: Path, name: str, product_env: dict[str, str], buildkitd_config: Path) -> Callable[[], Job]:
     def job() -> Job:
         folder = tmp_path / name
@@ -48,13 +43,13 @@ def start(tmp_path: Path, name: str, product_env: dict[str, str], buildkitd_conf
     return job
 
 
-def test_a_cancelled_job(start: Callable[[], Job], builders: Builders) -> None:
+def test_a_cancelled_job(start: Callable[[], Job], team_builders: Builders) -> None:
     job = start()
-    (namespace,) = builders.namespaces()
+    (namespace,) = team_builders.namespaces()
     assert namespace["metadata"]["labels"]["kube-builder.dev/job"] == job.env["CI_JOB_ID"]
     job.signal(signal.SIGTERM)
     assert job.end() == 143, job.log
-    assert builders.left() == []
+    assert team_builders.left() == []
     after = job.strip_ref_prefix("canceled")
     assert (after.returncode, after.stderr) == (0, "")
     name = namespace["metadata"]["name"]
@@ -66,28 +61,28 @@ def test_a_cancelled_job(start: Callable[[], Job], builders: Builders) -> None:
     assert not (job.folder / "kube-builder.env").exists()
 
 
-def test_a_job_that_is_killed_when_its_time_is_over(start: Callable[[], Job], builders: Builders) -> None:
+def test_a_job_that_is_killed_when_its_time_is_over(start: Callable[[], Job], team_builders: Builders) -> None:
     job = start()
     job.signal(signal.SIGKILL)
     job.end()
-    (left,) = builders.left()
+    (left,) = team_builders.left()
     after = job.strip_ref_prefix("failed")
     assert (after.returncode, after.stdout) == (0, f"{left}: removed\n"), after.stderr
-    assert builders.left() == []
-    assert builders.wait_for_pods_to_go(30) == []
+    assert team_builders.left() == []
+    assert team_builders.wait_for_pods_to_go(30) == []
 
 
-def test_a_script_that_still_runs_beside_after_script(start: Callable[[], Job], builders: Builders) -> None:
+def test_a_script_that_still_runs_beside_after_script(start: Callable[[], Job], team_builders: Builders) -> None:
     job = start()
-    (left,) = builders.left()
+    (left,) = team_builders.left()
     after = job.strip_ref_prefix("failed")
     assert (after.returncode, after.stdout) == (0, f"{left}: removed\n"), after.stderr
-    assert builders.left() == []
+    assert team_builders.left() == []
     assert job.end() == 1
     error = job.log.rpartition("kube-builder: error: ")[2]
     assert "buildkit-" in error or left in error, job.log
     assert "Traceback" not in job.log
-    assert builders.left() == []
+    assert team_builders.left() == []
 
 
 def identity_of(place: Path, name: str, folder: Path) -> dict[str, str]:
@@ -121,10 +116,10 @@ def test_the_harness_reads_the_component(tmp_path: Path) -> None:
 
 
 def test_a_job_without_any_stored_secret(
-    tmp_path: Path, name: str, cluster_env: dict[str, str], administrator: KubeClient, buildkitd_config: Path
+    tmp_path: Path, name: str, cluster_env: dict[str, str], kube: KubeClient, buildkitd_config: Path
 ) -> None:
     """The cluster and one registry take the job's ID tokens, the other registry the login that GitLab gives."""
-    accounts.apply(administrator, accounts.sheet("jobs"))
+    accounts.apply(kube, accounts.sheet("jobs"))
     folder = tmp_path / name
     folder.mkdir()
     (folder / "Dockerfile").write_text("FROM busybox\nRUN uname -m > /machine\n")

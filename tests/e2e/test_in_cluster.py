@@ -23,13 +23,13 @@ BUILD, SLOW = ".github/workflows/build.yml", ".github/workflows/slow.yml"
 
 
 @pytest.fixture(scope="module")
-def home(administrator: KubeClient) -> Iterator[str]:
+def home(kube: KubeClient) -> Iterator[str]:
     """A namespace for runners, whose account may build in it and nowhere else."""
     name = f"runners-{secrets.token_hex(4)}"
-    administrator.create("/api/v1/namespaces", {"metadata": {"name": name}})
-    accounts.apply(administrator, accounts.sheet("namespace").replace(EXAMPLE_NAMESPACE, name))
+    kube.create("/api/v1/namespaces", {"metadata": {"name": name}})
+    accounts.apply(kube, accounts.sheet("namespace").replace(EXAMPLE_NAMESPACE, name))
     yield name
-    administrator.delete(f"/api/v1/namespaces/{name}")
+    kube.delete(f"/api/v1/namespaces/{name}")
 
 
 @pytest.fixture(scope="module")
@@ -59,34 +59,34 @@ def workflow(inputs: dict[str, object]) -> str:
     return json.dumps({"name": "image", "on": "workflow_dispatch", "jobs": jobs})
 
 
-def test_a_runner_in_a_pod(home: str, image: str, administrator: KubeClient, open_registry: Registry) -> None:
-    pod = administrator.create(f"/api/v1/namespaces/{home}/pods", ci_pod.manifest("build", image, ACCOUNT, BUILD))
+def test_a_runner_in_a_pod(home: str, image: str, kube: KubeClient, open_registry: Registry) -> None:
+    pod = kube.create(f"/api/v1/namespaces/{home}/pods", ci_pod.manifest("build", image, ACCOUNT, BUILD))
     owners: list[Any] = []
 
     def ended() -> bool:
-        owners.extend(job["metadata"].get("ownerReferences") for job in jobs(administrator, home))
-        return phase(administrator, home, "build") in ("Succeeded", "Failed")
+        owners.extend(job["metadata"].get("ownerReferences") for job in jobs(kube, home))
+        return phase(kube, home, "build") in ("Succeeded", "Failed")
 
     wait(ended)
-    said = log(administrator, home, "build")
-    assert phase(administrator, home, "build") == "Succeeded", said
+    said = log(kube, home, "build")
+    assert phase(kube, home, "build") == "Succeeded", said
     assert said.count("answers by direct") == 2, said
     assert owners
     assert all(found[0]["uid"] == pod["metadata"]["uid"] for found in owners), owners
     built = pushed.images(open_registry.url, f"e2e/{home}", "1")
     assert {each.files["machine"] for each in built.values()} == {b"x86_64\n", b"aarch64\n"}
-    assert jobs(administrator, home) == []
+    assert jobs(kube, home) == []
 
 
-def test_a_builder_goes_with_the_runners_pod(home: str, image: str, administrator: KubeClient) -> None:
-    administrator.create(f"/api/v1/namespaces/{home}/pods", ci_pod.manifest("lost", image, ACCOUNT, SLOW))
-    wait(lambda: "begun" in log(administrator, home, "lost"))
-    assert len(jobs(administrator, home)) == 1
-    administrator.delete(f"/api/v1/namespaces/{home}/pods/lost", options={"gracePeriodSeconds": 0})
+def test_a_builder_goes_with_the_runners_pod(home: str, image: str, kube: KubeClient) -> None:
+    kube.create(f"/api/v1/namespaces/{home}/pods", ci_pod.manifest("lost", image, ACCOUNT, SLOW))
+    wait(lambda: "begun" in log(kube, home, "lost"))
+    assert len(jobs(kube, home)) == 1
+    kube.delete(f"/api/v1/namespaces/{home}/pods/lost", options={"gracePeriodSeconds": 0})
     for plural in ("jobs", "pods", "secrets", "configmaps"):
         group = "apis/batch/v1" if plural == "jobs" else "api/v1"
         path = f"/{group}/namespaces/{home}/{plural}"
-        wait(lambda path=path: not ours(administrator, path))  # type: ignore[misc]
+        wait(lambda path=path: not ours(kube, path))  # type: ignore[misc]
 
 
 def wait(reached: Callable[[], bool]) -> None:

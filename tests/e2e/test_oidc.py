@@ -30,16 +30,11 @@ Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
-def builders(kube: KubeClient, name: str) -> Builders:
-    return Builders(kube, f"team/{name}")
-
-
-@pytest.fixture
 def start(
-    tmp_path: Path, name: str, cluster_env: dict[str, str], administrator: KubeClient, buildkitd_config: Path
+    tmp_path: Path, name: str, cluster_env: dict[str, str], kube: KubeClient, buildkitd_config: Path
 ) -> Iterator[Start]:
     """Begin a job with the token of ``ref``; everybody in the main branch's group has the rights of docs/rbac."""
-    accounts.apply(administrator, accounts.sheet("jobs"))
+    accounts.apply(kube, accounts.sheet("jobs"))
 
     def begin(ref: str, **inputs: object) -> subprocess.Popen[str]:
         given = {"context": "app", "oidc": issuer.AUDIENCE, "buildkitd-config": "buildkitd.toml", **inputs}
@@ -73,16 +68,16 @@ def start(
 
 
 def test_a_build_that_outlasts_its_token(
-    start: Start, builders: Builders, name: str, reference: str, open_registry: Registry
+    start: Start, team_builders: Builders, name: str, reference: str, open_registry: Registry
 ) -> None:
     job = start("refs/heads/main", tags=reference, push=True)
     log = job.communicate(timeout=240)[0]
     assert job.returncode == 0, log
     assert pushed.images(open_registry.url, f"e2e/{name}", "1")
-    assert builders.left() == []
+    assert team_builders.left() == []
 
 
-def test_the_post_step_has_a_token_of_its_own(start: Start, builders: Builders) -> None:
+def test_the_post_step_has_a_token_of_its_own(start: Start, team_builders: Builders) -> None:
     job = start("refs/heads/main")
     assert job.stdout is not None
     log = ""
@@ -92,7 +87,7 @@ def test_the_post_step_has_a_token_of_its_own(start: Start, builders: Builders) 
     job.send_signal(signal.SIGINT)
     log += job.communicate(timeout=240)[0]
     assert "Success - Post image" in log, log
-    assert builders.left() == []
+    assert team_builders.left() == []
 
 
 def test_it_logs_in_to_a_registry(
@@ -119,9 +114,9 @@ def log_in(folder: Path, host: str, password: str) -> None:
     (folder / "config.json").write_text(json.dumps({"auths": {host: entry}}))
 
 
-def test_a_pull_requests_token_has_no_rights(start: Start, builders: Builders, name: str) -> None:
+def test_a_pull_requests_token_has_no_rights(start: Start, team_builders: Builders, name: str) -> None:
     job = start("refs/pull/7/merge")
     log = job.communicate(timeout=240)[0]
     assert job.returncode == 1, log
     assert f'user "ci:repo:team/{name}:ref:refs/pull/7/merge" may not create namespaces' in log
-    assert builders.namespaces() == []
+    assert team_builders.namespaces() == []

@@ -2,13 +2,11 @@
 
 from tests.e2e.conftest import (
     builders,
-    buildkitd_config,
     context,
-    kube,
     name,
     open_registry,
-    product,
     reference,
+    team_builders,
 )
 
-__all__ = ["builders", "buildkitd_config", "context", "kube", "name", "open_registry", "product", "reference"]
+__all__ = ["builders", "context", "name", "open_registry", "reference", "team_builders"]

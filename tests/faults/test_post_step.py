@@ -9,16 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ci_buildx.kube.client import KubeClient
 from tests.e2e.cluster import Builders
 from tests.e2e.product import COMMAND
 from tests.faults.victim import ENDLESS, PATIENCE, has_pods, runs_a_pod
 from tests.integration.builder.conftest import eventually
-
-
-@pytest.fixture
-def builders(kube: KubeClient, name: str) -> Builders:
-    return Builders(kube, f"team/{name}")
 
 
 @pytest.fixture
@@ -78,38 +72,38 @@ def gitlab(around: dict[str, str], given: dict[str, str], name: str) -> dict[str
 
 @pytest.mark.parametrize("moment", [has_pods, runs_a_pod])
 def test_the_actions_post_step(
-    github: dict[str, str], builders: Builders, context: Path, moment: object, tmp_path: Path, temporary: Path
+    github: dict[str, str], team_builders: Builders, context: Path, moment: object, tmp_path: Path, temporary: Path
 ) -> None:
-    kill("github", github, builders, context, moment)
+    kill("github", github, team_builders, context, moment)
     assert len(credentials(temporary)) == 2
     saved = dict(re.findall(r"(\w+)<<(?:\S+)\n(.*)\n", (tmp_path / "state").read_text()))
     after = {**github, **{f"STATE_{name}": value for name, value in saved.items()}}
-    check(run("github", "--post", env=after, cwd=context), builders)
+    check(run("github", "--post", env=after, cwd=context), team_builders)
     assert credentials(temporary) == []
 
 
 @pytest.mark.parametrize("moment", [has_pods, runs_a_pod])
 def test_gitlabs_after_script(
-    gitlab: dict[str, str], builders: Builders, context: Path, moment: object, temporary: Path
+    gitlab: dict[str, str], team_builders: Builders, context: Path, moment: object, temporary: Path
 ) -> None:
-    kill("gitlab", gitlab, builders, context, moment)
+    kill("gitlab", gitlab, team_builders, context, moment)
     assert len(credentials(temporary)) == 2
-    check(run("gitlab", "--post", env=gitlab, cwd=context), builders)
+    check(run("gitlab", "--post", env=gitlab, cwd=context), team_builders)
     assert credentials(temporary) == []
 
 
-def kill(verb: str, env: Mapping[str, str], builders: Builders, context: Path, moment: object) -> None:
+def kill(verb: str, env: Mapping[str, str], team_builders: Builders, context: Path, moment: object) -> None:
     """Start a build and kill it with -9 at a moment."""
     (context / "Dockerfile").write_text(ENDLESS)
     with subprocess.Popen(
         [*COMMAND, verb], env=dict(env), cwd=context, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         try:
-            eventually("the moment", lambda: process.poll() is not None or bool(moment(builders)))  # type: ignore[operator]
+            eventually("the moment", lambda: process.poll() is not None or bool(moment(team_builders)))  # type: ignore[operator]
             assert process.poll() is None, process.communicate()[0]
         finally:
             process.kill()
-    assert builders.left() != []
+    assert team_builders.left() != []
 
 
 def credentials(temporary: Path) -> list[Path]:
@@ -124,7 +118,7 @@ def run(*arguments: str, env: Mapping[str, str], cwd: Path) -> subprocess.Comple
     )
 
 
-def check(done: subprocess.CompletedProcess[str], builders: Builders) -> None:
+def check(done: subprocess.CompletedProcess[str], team_builders: Builders) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
-    assert builders.left() == []
-    assert builders.wait_for_pods_to_go(PATIENCE) == []
+    assert team_builders.left() == []
+    assert team_builders.wait_for_pods_to_go(PATIENCE) == []

@@ -10,25 +10,25 @@ from typing import Any
 import pytest
 
 from ci_buildx.kube.client import KubeClient
-from ci_buildx.kube.config import ClusterAccess, load_cluster
-from ci_buildx.settings.values import ClusterSettings
+from ci_buildx.kube.config import ClusterAccess
 from ci_buildx.transport.race import PodAddress
+from devcluster import layout, registry
+from devcluster.layout import Cluster
+from devcluster.registry import Registry
 from tests import accounts
 from tests.accounts import Account
 
 
 @pytest.fixture(scope="session")
-def cluster(cluster_env: dict[str, str]) -> ClusterAccess:
-    """The devcluster with an administrator's credentials."""
-    return load_cluster(ClusterSettings(), env=cluster_env)
+def dev_cluster(cluster_env: dict[str, str]) -> Cluster:
+    """The running devcluster's files and addresses."""
+    return layout.cluster(layout.default_name())
 
 
 @pytest.fixture(scope="session")
-def kube(cluster: ClusterAccess) -> Iterator[KubeClient]:
-    """A client with an administrator's credentials."""
-    client = KubeClient(cluster)
-    yield client
-    client.close()
+def registries(dev_cluster: Cluster) -> dict[str, Registry]:
+    """The devcluster's registries by name."""
+    return {server.name: server for server in registry.registries(dev_cluster)}
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +53,7 @@ def tenant(
 
 @pytest.fixture(scope="session")
 def tenant_kube(tenant: Account) -> Iterator[KubeClient]:
+    """The client of ``tenant``."""
     with tenant.client() as client:
         yield client
 

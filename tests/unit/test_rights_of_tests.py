@@ -10,10 +10,7 @@ from pathlib import Path
 TESTS = Path(__file__).parent.parent
 AN_ADMINISTRATORS = re.compile(r"""cluster_env\[f?["']KUBECONFIG["']\]|env=cluster_env|\*\*cluster_env""")
 LOOK_ON = {
-    "conftest.py": "makes the accounts",
-    "integration/conftest.py": "the tests' own client",
-    "integration/builder/conftest.py": "the tests' own client",
-    "e2e/conftest.py": "the tests' own client",
+    "conftest.py": "gives the administrator's client and makes the accounts",
     "e2e/test_gitlab_runner.py": "takes the cluster's address and authority, and removes the user",
     "e2e/test_oidc.py": "takes the cluster's address and authority, and removes the user",
     "integration/bench/test_smoke.py": "the bench makes accounts of its own, for buildx, too",
@@ -28,9 +25,9 @@ def test_the_product_never_has_an_administrators_kubeconfig() -> None:
     assert found - LOOK_ON.keys() == set(), "use the fixtures product, product_env or job_account (CONTRIBUTING.md)"
 
 
-CLIENTS = ("integration/kube/*.py", "integration/transport/*.py", "integration/driver/test_strategic_merge.py")
+CLIENTS = ("integration/kube/*.py", "integration/transport/*.py", "integration/driver_opts/test_strategic_merge.py")
 """Where the product's own client of the API is what is tested."""
-ADMINISTRATORS = {"kube", "cluster", "administrator", "cluster_env"}
+ADMINISTRATORS = {"kube", "cluster", "cluster_env"}
 """Fixtures of an administrator's."""
 MAKE_THE_SCENE = {"test_knocking_from_before_the_pod_runs": "makes the pod while the tunnels knock"}
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import ClusterAccess
-from devcluster import buildkitd, layout, registry
+from devcluster import layout
 from tests.accounts import Account
 from tests.e2e.cluster import Builders
 from tests.e2e.product import Product
@@ -24,13 +24,6 @@ def context(tmp_path: Path) -> Path:
     folder = tmp_path / f"job-{secrets.token_hex(4)}"
     folder.mkdir()
     return folder
-
-
-@pytest.fixture
-def product(tmp_path: Path, product_env: Mapping[str, str]) -> Product:
-    config = tmp_path / "buildkitd.toml"
-    config.write_text(buildkitd.configuration(registry.registries(layout.cluster())))
-    return Product(cwd=tmp_path, env=product_env, config=config)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ BOTH = "linux/amd64,linux/arm64"
 
 
 @pytest.fixture
-def shop(kube: KubeClient, product: Product, job_account: Account, tmp_path: Path) -> Iterator[Shop]:
+def page_shop(kube: KubeClient, product: Product, job_account: Account, tmp_path: Path) -> Iterator[Shop]:
     """The page's namespace, which is also the context's."""
     eventually("an end of an earlier namespace", lambda: _made(kube))  # kubectl create namespace buildkit
     job_account.let_into(NAMESPACE)
@@ -85,69 +85,69 @@ def machines(image: str) -> dict[str, bytes]:
     return {name: one.files["machine"].strip() for name, one in pushed.images(opened.url, repository, "latest").items()}
 
 
-def test_the_session_of_the_page(shop: Shop, labelled: None) -> None:
-    image = f"{shop.product.env['REGISTRY']}/e2e/{shop.product.cwd.parent.name}"
+def test_the_session_of_the_page(page_shop: Shop, labelled: None) -> None:
+    image = f"{page_shop.product.env['REGISTRY']}/e2e/{page_shop.product.cwd.parent.name}"
     create = "kube-builder create --bootstrap --name=kube --driver=kubernetes"
 
-    made = say(shop, f"{create} --driver-opt=namespace=buildkit")
+    made = say(page_shop, f"{create} --driver-opt=namespace=buildkit")
     assert made.stdout == b"kube\n"
-    header, first, second = say(shop, "kube-builder ls").stdout.decode().splitlines()
+    header, first, second = say(page_shop, "kube-builder ls").stdout.decode().splitlines()
     assert header.split() == ["NAME/NODE", "DRIVER/ENDPOINT", "STATUS", "BUILDKIT", "PLATFORMS"]
     assert first.split() == ["kube", "kubernetes"]
     assert second.startswith(" \\_ kube0-")
     assert " running " in second
     assert "linux/amd64" in second
-    assert deployments(shop) == {"kube0": (1, 1)}
-    say(shop, f"kube-builder build --builder=kube -t {image} --push .")
+    assert deployments(page_shop) == {"kube0": (1, 1)}
+    say(page_shop, f"kube-builder build --builder=kube -t {image} --push .")
     assert machines(image) == {"linux/amd64": b"x86_64"}
 
-    anew(shop)
-    say(shop, f"{create} --driver-opt=namespace=buildkit,replicas=4")
-    assert deployments(shop) == {"kube0": (4, 4)}
-    pods = shop.pods("kube")
+    anew(page_shop)
+    say(page_shop, f"{create} --driver-opt=namespace=buildkit,replicas=4")
+    assert deployments(page_shop) == {"kube0": (4, 4)}
+    pods = page_shop.pods("kube")
     assert len(pods) == 4
     assert all(pod.startswith("kube0-") for pod in pods)
-    assert [node["Name"] for node in shop.seen("kube")["Nodes"]] == pods
+    assert [node["Name"] for node in page_shop.seen("kube")["Nodes"]] == pods
 
-    anew(shop)
+    anew(page_shop)
     selected = """'--driver-opt="nodeselector=label1=value1,label2=value2","tolerations=key=key1,value=value1"'"""
-    say(shop, f"{create} {selected}")
-    (pod,) = shop.objects("/api/v1/{}/pods", "kube")
+    say(page_shop, f"{create} {selected}")
+    (pod,) = page_shop.objects("/api/v1/{}/pods", "kube")
     assert pod["spec"]["nodeSelector"].items() >= {"label1": "value1", "label2": "value2"}.items()
     assert {"key": "key1", "value": "value1"}.items() <= pod["spec"]["tolerations"][0].items()
-    anew(shop)
-    say(shop, f"""{create} '--driver-opt="nodeselector=kubernetes.io/arch=arm64"'""")
-    (pod,) = shop.objects("/api/v1/{}/pods", "kube")
+    anew(page_shop)
+    say(page_shop, f"""{create} '--driver-opt="nodeselector=kubernetes.io/arch=arm64"'""")
+    (pod,) = page_shop.objects("/api/v1/{}/pods", "kube")
     assert pod["spec"]["nodeName"] == f"{layout.default_name()}-arm64"
-    anew(shop)
+    anew(page_shop)
     tolerated = "tolerations=key=foo,value=bar;key=foo2,operator=exists;key=foo3,effect=NoSchedule"
-    say(shop, f"""{create} '--driver-opt="{tolerated}"'""")
-    (pod,) = shop.objects("/api/v1/{}/pods", "kube")
+    say(page_shop, f"""{create} '--driver-opt="{tolerated}"'""")
+    (pod,) = page_shop.objects("/api/v1/{}/pods", "kube")
     assert [one["key"] for one in pod["spec"]["tolerations"][:3]] == ["foo", "foo2", "foo3"]
 
-    anew(shop)
-    say(shop, f"{create} --driver-opt=namespace=buildkit,qemu.install=true")
-    say(shop, f"kube-builder build --builder=kube --platform={BOTH} -t {image} --push .")
+    anew(page_shop)
+    say(page_shop, f"{create} --driver-opt=namespace=buildkit,qemu.install=true")
+    say(page_shop, f"kube-builder build --builder=kube --platform={BOTH} -t {image} --push .")
     assert machines(image) == {"linux/amd64": b"x86_64", "linux/arm64": b"aarch64"}
 
-    anew(shop)
+    anew(page_shop)
     native = "--driver-opt=namespace=buildkit,nodeselector="
-    say(shop, f'{create} --platform=linux/amd64 --node=builder-amd64 {native}"kubernetes.io/arch=amd64"')
+    say(page_shop, f'{create} --platform=linux/amd64 --node=builder-amd64 {native}"kubernetes.io/arch=amd64"')
     appending = create.replace("create", "create --append")
-    say(shop, f'{appending} --platform=linux/arm64 --node=builder-arm64 {native}"kubernetes.io/arch=arm64"')
-    assert deployments(shop) == {"builder-amd64": (1, 1), "builder-arm64": (1, 1)}
-    amd64, arm64 = say(shop, "kube-builder ls").stdout.decode().splitlines()[-2:]
+    say(page_shop, f'{appending} --platform=linux/arm64 --node=builder-arm64 {native}"kubernetes.io/arch=arm64"')
+    assert deployments(page_shop) == {"builder-amd64": (1, 1), "builder-arm64": (1, 1)}
+    amd64, arm64 = say(page_shop, "kube-builder ls").stdout.decode().splitlines()[-2:]
     assert amd64.startswith(" \\_ builder-amd64-")
     assert "linux/amd64* (+" in amd64
     assert arm64.startswith(" \\_ builder-arm64-")
     assert "linux/arm64*" in arm64
-    both = say(shop, f"kube-builder build --builder=kube --platform={BOTH} -t {image} --push .")
+    both = say(page_shop, f"kube-builder build --builder=kube --platform={BOTH} -t {image} --push .")
     assert "merging index" in both.stderr
     assert machines(image) == {"linux/amd64": b"x86_64", "linux/arm64": b"aarch64"}
 
-    anew(shop)
-    say(shop, "kube-builder create --name=kube --driver=kubernetes --driver-opt=namespace=buildkit,rootless=true")
-    (made_rootless,) = shop.objects("/apis/apps/v1/{}/deployments", "kube")
+    anew(page_shop)
+    say(page_shop, "kube-builder create --name=kube --driver=kubernetes --driver-opt=namespace=buildkit,rootless=true")
+    (made_rootless,) = page_shop.objects("/apis/apps/v1/{}/deployments", "kube")
     (container,) = made_rootless["spec"]["template"]["spec"]["containers"]
     assert not container["securityContext"].get("privileged")
-    anew(shop)
+    anew(page_shop)

@@ -38,14 +38,14 @@ class Scene:
     def create(self, path: str, body: Spec) -> str:
         """Make a cluster-wide object that goes at the end; its name."""
         name = str(body["metadata"]["name"])
-        self.yard.admin.create(path, body)
+        self.yard.kube.create(path, body)
         self.yard.objects.append(f"{path}/{name}")
         return name
 
     def lend(self, path: str, part: str, fields: tuple[str, ...], key: str) -> None:
         """One ``key`` in each of some maps of an object, until the end."""
-        self.yard.admin.patch(path, {part: {field: {key: "1"} for field in fields}})
-        self.yard.undo.append(lambda: self.yard.admin.patch(path, {part: {field: {key: None} for field in fields}}))
+        self.yard.kube.patch(path, {part: {field: {key: "1"} for field in fields}})
+        self.yard.undo.append(lambda: self.yard.kube.patch(path, {part: {field: {key: None} for field in fields}}))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,7 @@ def name(scene: Scene, cause: Cause) -> Named:
     settings = {**cause.settings, **(cause.prepare(scene) if cause.prepare else {})}
     blueprint = scene.yard.blueprint(**settings)
     builder = scene.yard.make(blueprint, alter=_in_pods(cause.alter) if cause.alter else None)
-    with told(scene.yard.admin, builder) as heard, scene.yard.boot(builder) as boot:
+    with told(scene.yard.kube, builder) as heard, scene.yard.boot(builder) as boot:
         error = _error(scene, cause, boot, builder)
         moment = time.monotonic()
         return Named(error=error, after=moment - heard.first(cause.known or cause.detail, moment))
@@ -179,7 +179,7 @@ def limited(kind: str, plural: str, spec: Spec) -> Callable[[Scene], Mapping[str
     def prepare(scene: Scene) -> Mapping[str, Any]:
         namespace = scene.yard.namespace()
         body = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "few"}, "spec": spec}
-        scene.yard.admin.create(f"/api/v1/namespaces/{namespace}/{plural}", body)
+        scene.yard.kube.create(f"/api/v1/namespaces/{namespace}/{plural}", body)
         return {"namespace": namespace}
 
     return prepare
@@ -255,7 +255,7 @@ def _wait_until_refused(scene: Scene, namespace: str) -> None:
 
     def refused() -> bool:
         try:
-            scene.yard.admin.create(f"/api/v1/namespaces/{namespace}/pods", pod, dryRun="All")
+            scene.yard.kube.create(f"/api/v1/namespaces/{namespace}/pods", pod, dryRun="All")
         except KubeError as failure:
             return "no privileged pods here" in failure.message
         return False
@@ -270,7 +270,7 @@ def claimed(spec: Spec) -> Callable[[Scene], Mapping[str, Any]]:
         namespace = scene.yard.namespace()
         wanted = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}, **spec}
         body = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "state"}, "spec": wanted}
-        scene.yard.admin.create(f"/api/v1/namespaces/{namespace}/persistentvolumeclaims", body)
+        scene.yard.kube.create(f"/api/v1/namespaces/{namespace}/persistentvolumeclaims", body)
         return {"namespace": namespace}
 
     return prepare
@@ -289,12 +289,12 @@ def unknown_runtime(scene: Scene) -> Mapping[str, Any]:
 def drain(scene: Scene, pod: PodView) -> object:
     """What `kubectl drain` asks for."""
     body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod.name, "namespace": pod.namespace}}
-    return scene.yard.admin.create(f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/eviction", body)
+    return scene.yard.kube.create(f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/eviction", body)
 
 
 def delete(scene: Scene, pod: PodView) -> object:
     """What somebody does by hand."""
-    return scene.yard.admin.delete(f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}")
+    return scene.yard.kube.delete(f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}")
 
 
 PLACES = {when: f"tests.kube-builder.dev/place-{secrets.token_hex(4)}" for when in ("starting", "up")}
@@ -332,7 +332,7 @@ def preempt(when: str) -> Callable[[Scene, PodView], object]:
         container = {"name": "main", "image": "busybox", "resources": {"limits": {PLACES[when]: "1"}}}
         spec = {"priorityClassName": "system-cluster-critical", "containers": [container], "restartPolicy": "Never"}
         body = {"metadata": {"name": "preemptor"}, "spec": spec}
-        return scene.yard.admin.create(f"/api/v1/namespaces/{pod.namespace}/pods", body)
+        return scene.yard.kube.create(f"/api/v1/namespaces/{pod.namespace}/pods", body)
 
     return strike
 

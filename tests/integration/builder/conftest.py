@@ -1,9 +1,8 @@
 """A connection to the devcluster, and builders that are torn down after each test."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -18,24 +17,13 @@ from ci_buildx.builder.lifecycle.provision import ProvisionRequest, provision
 from ci_buildx.builder.lifecycle.teardown import teardown
 from ci_buildx.builder.manifests import certificates
 from ci_buildx.errors import NotFound
-from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.platform import Platform
 from ci_buildx.settings.builder import BuilderSettings
-from ci_buildx.settings.values import ClusterSettings
 from tests.accounts import Account
 
 PATIENCE = 60.0
 """Seconds after which a wait on the devcluster has failed."""
-
-
-@pytest.fixture(scope="session")
-def kube(cluster_env: Mapping[str, str]) -> Iterator[KubeClient]:
-    """An administrator's client, by which tests look on."""
-    settings = ClusterSettings(kubeconfig=(Path(cluster_env["KUBECONFIG"]),))
-    client = KubeClient(config.load_cluster(settings, env=cluster_env))
-    yield client
-    client.close()
 
 
 def eventually(what: str, check: Callable[[], bool]) -> None:
@@ -66,8 +54,9 @@ class Yard:
     """Makes builders and namespaces, and remembers them for the end."""
 
     kube: KubeClient
-    """The product's own."""
-    admin: KubeClient
+    """The administrator's."""
+    job_kube: KubeClient
+    """The product's."""
     account: Account
     locations: list[BuilderLocation] = field(default_factory=list)
     namespaces: list[str] = field(default_factory=list)
@@ -85,7 +74,7 @@ class Yard:
         chosen = replace(BuilderSettings(lifetime=600, timeout=PATIENCE), **settings)  # type: ignore[arg-type]
         return ProvisionRequest(
             identity=self.identity(),
-            plan=plan.make_plan(platforms, read_cluster_facts(self.kube), chosen),
+            plan=plan.make_plan(platforms, read_cluster_facts(self.job_kube), chosen),
             settings=chosen,
             certificates=certificates.issue(certificates.NAMES, chosen.lifetime),
         )
@@ -95,16 +84,16 @@ class Yard:
 
     def make(self, blueprint: ProvisionRequest, *, alter: Callable[[dict[str, Any]], object] | None = None) -> Builder:
         """Make a builder; ``alter`` changes its Jobs, as a webhook of the cluster may."""
-        kube = cast("KubeClient", Altering(self.kube, alter)) if alter else self.kube
+        kube = cast("KubeClient", Altering(self.job_kube, alter)) if alter else self.job_kube
         return provision(kube, blueprint, announce=self.locations.append)
 
     def boot(self, builder: Builder, seconds: float = PATIENCE) -> Boot:
-        return Boot(self.kube, builder, deadline=time.monotonic() + seconds)
+        return Boot(self.job_kube, builder, deadline=time.monotonic() + seconds)
 
     def namespace(self, **labels: str) -> str:
         """A namespace that is nobody's builder."""
         name = f"builder-test-{builder_identity.make_random_suffix()}"
-        self.admin.create(
+        self.kube.create(
             "/api/v1/namespaces",
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}},
         )
@@ -114,38 +103,25 @@ class Yard:
 
     def exists(self, path: str) -> bool:
         try:
-            found = self.admin.get(path)
+            found = self.kube.get(path)
         except NotFound:
             return False
         return "deletionTimestamp" not in found.get("metadata", {})
 
     def clear(self) -> None:
         for location in self.locations:
-            teardown(self.admin, location, deadline=time.monotonic() + PATIENCE).check()
+            teardown(self.kube, location, deadline=time.monotonic() + PATIENCE).check()
         for name in self.namespaces:
-            self.admin.delete(f"/api/v1/namespaces/{name}")
+            self.kube.delete(f"/api/v1/namespaces/{name}")
         for path in self.objects:
-            self.admin.delete(path)
+            self.kube.delete(path)
         for each in self.undo:
             each()
 
 
-@pytest.fixture(scope="session")
-def product_kube(job_account: Account) -> Iterator[KubeClient]:
-    """The product's client, with the rights of a job's account."""
-    with job_account.client() as client:
-        yield client
-
-
-@pytest.fixture(scope="session")
-def reaper_kube(reaper_account: Account) -> Iterator[KubeClient]:
-    """A client with the reaper's rights."""
-    with reaper_account.client() as client:
-        yield client
-
-
 @pytest.fixture
-def yard(kube: KubeClient, product_kube: KubeClient, job_account: Account) -> Iterator[Yard]:
-    made = Yard(product_kube, kube, job_account)
+def yard(kube: KubeClient, job_kube: KubeClient, job_account: Account) -> Iterator[Yard]:
+    """Makes builders and namespaces with the product's rights, and removes them after the test."""
+    made = Yard(kube, job_kube, job_account)
     yield made
     made.clear()

@@ -31,8 +31,8 @@ NAMED_WITHIN = 5.0
 
 
 @pytest.fixture(scope="module")
-def module_yard(kube: KubeClient, product_kube: KubeClient, job_account: Account) -> Iterator[Yard]:
-    made = Yard(product_kube, kube, job_account)
+def module_yard(kube: KubeClient, job_kube: KubeClient, job_account: Account) -> Iterator[Yard]:
+    made = Yard(kube, job_kube, job_account)
     yield made
     made.clear()
 
@@ -65,13 +65,13 @@ def test_a_crash_loop_says_the_daemons_last_words(yard: Yard) -> None:
     blueprint = yard.blueprint(buildkitd_config="[worker.oci]\n  enabled = 7\n")
     builder = yard.make(blueprint, alter=lambda job: job["spec"].update(suspend=True))
     (node,) = builder.plan.nodes
-    template = yard.admin.get(builder.make_workload_path(node))["spec"]["template"]
+    template = yard.kube.get(builder.make_workload_path(node))["spec"]["template"]
     marks = {key: value for key, value in template["metadata"]["labels"].items() if labels.DOMAIN in key}
     pod = {
         "metadata": {"name": "crashing", "labels": {**marks, labels.MANAGED_BY: labels.MANAGER}},
         "spec": {**template["spec"], "restartPolicy": "Always"},
     }
-    yard.admin.create(builder.location.make_core_path("pods"), pod)
+    yard.kube.create(builder.location.make_core_path("pods"), pod)
     with yard.boot(builder) as boot, pytest.raises(BootError, match="toml: cannot decode") as caught:
         boot.wait_until_ready(node)
     assert caught.value.subject == "pod crashing"
@@ -83,12 +83,12 @@ def test_an_autoscaler_is_given_the_time_that_a_node_takes(yard: Yard, monkeypat
     mark = f"tests.kube-builder.dev/{secrets.token_hex(4)}"
     builder = yard.provision(nodeselector=((mark, "yes"), ("kubernetes.io/arch", "amd64")))
     (node,) = builder.plan.nodes
-    (host,) = yard.admin.list("/api/v1/nodes", labelSelector="kubernetes.io/arch=amd64")["items"]
+    (host,) = yard.kube.list("/api/v1/nodes", labelSelector="kubernetes.io/arch=amd64")["items"]
     path = f"/api/v1/nodes/{host['metadata']['name']}"
     told: list[str] = []
     seconds = 6.0
-    boot = Boot(yard.kube, builder, deadline=time.monotonic() + seconds, explain=told.append)
-    brought = threading.Timer(2 * seconds, yard.admin.patch, (path, {"metadata": {"labels": {mark: "yes"}}}))
+    boot = Boot(yard.job_kube, builder, deadline=time.monotonic() + seconds, explain=told.append)
+    brought = threading.Timer(2 * seconds, yard.kube.patch, (path, {"metadata": {"labels": {mark: "yes"}}}))
     brought.daemon = True
     try:
         with boot:
@@ -101,7 +101,7 @@ def test_an_autoscaler_is_given_the_time_that_a_node_takes(yard: Yard, monkeypat
         assert any("a node is being made: TriggeredScaleUp: pool 1->2 (max: 5)" in line for line in told), told
     finally:
         brought.cancel()
-        yard.admin.patch(path, {"metadata": {"labels": {mark: None}}})
+        yard.kube.patch(path, {"metadata": {"labels": {mark: None}}})
 
 
 def test_an_autoscaler_that_will_not_help_is_believed_at_once(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,10 +118,10 @@ def test_an_autoscaler_that_will_not_help_is_believed_at_once(yard: Yard, monkey
 def say_of_its_pod(yard: Yard, builder: Builder, reason: str, message: str) -> None:
     """The event that cluster-autoscaler makes about each pod for which it enlarges a group of nodes, or does not."""
     pods = builder.location.make_core_path("pods")
-    while not (found := [pod for pod in yard.admin.list(pods)["items"] if find_condition(pod, "PodScheduled")]):
+    while not (found := [pod for pod in yard.kube.list(pods)["items"] if find_condition(pod, "PodScheduled")]):
         time.sleep(0.1)
     about = {key: found[0]["metadata"][key] for key in ("name", "namespace", "uid")}
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(yard.admin.server_time))
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(yard.kube.server_time))
     event = {
         "metadata": {"generateName": "scale-up-"},
         "involvedObject": {"kind": "Pod", "apiVersion": "v1", **about},
@@ -133,14 +133,14 @@ def say_of_its_pod(yard: Yard, builder: Builder, reason: str, message: str) -> N
         "lastTimestamp": now,
         "count": 1,
     }
-    yard.admin.create(builder.location.make_core_path("events"), event)
+    yard.kube.create(builder.location.make_core_path("events"), event)
 
 
 def test_a_wait_ends_at_its_deadline_and_tells_what_it_was_for(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pending, "detect_autoscaler", lambda _: Autoscaler.PRESENT)
     builder = yard.provision(nodeselector=(("disk", "holographic"),))
     told: list[str] = []
-    boot = Boot(yard.kube, builder, deadline=time.monotonic() + 1.5, explain=told.append)
+    boot = Boot(yard.job_kube, builder, deadline=time.monotonic() + 1.5, explain=told.append)
     with boot, pytest.raises(BootError, match="0/2 nodes are available") as caught:
         boot.wait_until_scheduled(builder.plan.nodes[0])
     assert caught.value.reason == "Timeout"
@@ -152,7 +152,7 @@ def test_a_wait_ends_when_the_job_does(yard: Yard) -> None:
     builder = yard.provision(nodeselector=(("disk", "holographic"),))
     stop = threading.Event()
     stop.set()
-    boot = Boot(yard.kube, builder, deadline=time.monotonic() + 30, stop=stop)
+    boot = Boot(yard.job_kube, builder, deadline=time.monotonic() + 30, stop=stop)
     with boot, pytest.raises(Stopped):
         boot.wait_until_scheduled(builder.plan.nodes[0])
 
@@ -163,11 +163,14 @@ def test_whether_the_cluster_makes_nodes_is_seen_with_a_jobs_rights(
     """By cluster-autoscaler's status or by Karpenter's API; who may not read the status knows only of the latter."""
     namespace = yard.namespace()
     with accounts.outsider(kube, cluster, namespace, "nobody", tmp_path) as account, account.client() as nobody:
-        assert (detect_autoscaler(yard.kube), detect_autoscaler(nobody)) == (Autoscaler.ABSENT, Autoscaler.UNKNOWN)
+        assert (detect_autoscaler(yard.job_kube), detect_autoscaler(nobody)) == (Autoscaler.ABSENT, Autoscaler.UNKNOWN)
         status = "/api/v1/namespaces/kube-system/configmaps"
         kube.create(status, {"metadata": {"name": "cluster-autoscaler-status"}})
         try:
-            assert (detect_autoscaler(yard.kube), detect_autoscaler(nobody)) == (Autoscaler.PRESENT, Autoscaler.UNKNOWN)
+            assert (detect_autoscaler(yard.job_kube), detect_autoscaler(nobody)) == (
+                Autoscaler.PRESENT,
+                Autoscaler.UNKNOWN,
+            )
         finally:
             kube.delete(f"{status}/cluster-autoscaler-status")
         definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -176,7 +179,7 @@ def test_whether_the_cluster_makes_nodes_is_seen_with_a_jobs_rights(
             eventually("Karpenter's API", lambda: detect_autoscaler(nobody) is Autoscaler.PRESENT)
         finally:
             kube.delete(f"{definitions}/{NODE_POOLS['metadata']['name']}")
-            eventually("the end of Karpenter's API", lambda: detect_autoscaler(yard.kube) is Autoscaler.ABSENT)
+            eventually("the end of Karpenter's API", lambda: detect_autoscaler(yard.job_kube) is Autoscaler.ABSENT)
 
 
 NODE_POOLS: dict[str, Any] = {

@@ -48,7 +48,7 @@ def test_each_architecture_has_a_pod_that_gets_ready_and_nothing_stays(kube: Kub
             (pod,) = boot.wait_until_ready(node)
             assert pod.ip
             assert boot.judge_pod(node).stage is PodStage.READY
-    report = teardown(yard.kube, builder.location, deadline=time.monotonic() + 20)
+    report = teardown(yard.job_kube, builder.location, deadline=time.monotonic() + 20)
     assert report.left == ()
     assert f"namespace {builder.namespace}" in report.removed
     assert pods_of(kube, builder.location) == []
@@ -77,7 +77,7 @@ def found_again(builder: Builder) -> Builder:
 
 def test_a_kept_builder_is_found_by_its_name(kube: KubeClient, yard: Yard) -> None:
     builder = yard.provision((AMD64, platform.parse_platform("linux/riscv64")))
-    loaded = records.load_builder(yard.kube, records.find_builder(yard.kube, builder.name))
+    loaded = records.load_builder(yard.job_kube, records.find_builder(yard.job_kube, builder.name))
     assert loaded == found_again(builder)
     assert loaded.plan.nodes[0].emulated == (platform.parse_platform("linux/riscv64"),)
 
@@ -85,14 +85,14 @@ def test_a_kept_builder_is_found_by_its_name(kube: KubeClient, yard: Yard) -> No
 def test_a_kept_builder_is_found_in_the_namespace_that_is_named(kube: KubeClient, yard: Yard) -> None:
     inside, own = yard.provision(namespace=yard.namespace()), yard.provision()
     assert records.load_builder(
-        yard.kube, records.find_builder(yard.kube, inside.name, inside.namespace)
+        yard.job_kube, records.find_builder(yard.job_kube, inside.name, inside.namespace)
     ) == found_again(inside)
-    assert records.load_builder(yard.kube, records.find_builder(yard.kube, own.name, inside.namespace)) == found_again(
-        own
-    )
+    assert records.load_builder(
+        yard.job_kube, records.find_builder(yard.job_kube, own.name, inside.namespace)
+    ) == found_again(own)
     looked = f"neither as a namespace nor in namespace '{own.namespace}'"
     with pytest.raises(InputError, match=f"there is no builder '{inside.name}'; {looked}"):
-        find.find_job_builder(yard.kube, inside.name, own.namespace)
+        find.find_job_builder(yard.job_kube, inside.name, own.namespace)
 
 
 def test_a_namespace_that_is_not_there_is_said(kube: KubeClient, yard: Yard, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_namespace_without_rights_is_said(yard: Yard) -> None:
 
 def test_an_unknown_builder_is_an_input_error(yard: Yard) -> None:
     with pytest.raises(InputError, match="there is no builder 'kube-builder-none'; no namespace is called so"):
-        records.load_builder(yard.kube, records.find_builder(yard.kube, "kube-builder-none"))
+        records.load_builder(yard.job_kube, records.find_builder(yard.job_kube, "kube-builder-none"))
 
 
 def test_in_a_namespace_that_is_not_ours_only_our_objects_go(kube: KubeClient, yard: Yard) -> None:
@@ -124,7 +124,7 @@ def test_in_a_namespace_that_is_not_ours_only_our_objects_go(kube: KubeClient, y
     builder = yard.provision(namespace=namespace, replicas=2, buildkitd_config="debug = true\n")
     with yard.boot(builder) as boot:
         assert len(boot.wait_until_ready(builder.plan.nodes[0])) == 2
-    teardown(yard.kube, builder.location, deadline=time.monotonic() + 20).check()
+    teardown(yard.job_kube, builder.location, deadline=time.monotonic() + 20).check()
     for path in (builder.location.jobs_path, builder.location.make_core_path("secrets")):
         assert kube.list(path, labelSelector=builder.location.selector)["items"] == []
         assert len(kube.list(path, labelSelector=neighbour.location.selector)["items"]) == 1
@@ -138,13 +138,15 @@ def test_the_keys_go_with_the_jobs_by_the_clusters_own_hand(kube: KubeClient, ya
     secret = f"{builder.location.make_core_path('secrets')}/{builder.location.make_object_name('keys')}"
     for node in builder.plan.nodes:
         assert yard.exists(secret)
-        find.remove_failed_node(yard.kube, builder, node)
+        find.remove_failed_node(yard.job_kube, builder, node)
     eventually("the end of the Secret", lambda: not yard.exists(secret))
 
 
 def test_a_namespace_without_our_mark_is_refused(kube: KubeClient, yard: Yard) -> None:
     namespace = yard.namespace()
-    report = teardown(yard.kube, BuilderLocation(name=namespace, namespace=namespace), deadline=time.monotonic() + 20)
+    report = teardown(
+        yard.job_kube, BuilderLocation(name=namespace, namespace=namespace), deadline=time.monotonic() + 20
+    )
     assert report.left == (f"namespace {namespace}",)
     assert "not marked" in report.notes[0]
     assert yard.exists(f"/api/v1/namespaces/{namespace}")
@@ -152,7 +154,7 @@ def test_a_namespace_without_our_mark_is_refused(kube: KubeClient, yard: Yard) -
 
 def test_tearing_down_what_was_never_made_is_fine(kube: KubeClient, yard: Yard) -> None:
     name = yard.identity().name
-    report = teardown(yard.kube, BuilderLocation(name=name, namespace=name), deadline=time.monotonic() + 20)
+    report = teardown(yard.job_kube, BuilderLocation(name=name, namespace=name), deadline=time.monotonic() + 20)
     assert (report.removed, report.left) == ((), ())
 
 
@@ -166,7 +168,7 @@ def test_a_namespace_that_appears_a_moment_later_is_removed(kube: KubeClient, ya
 
     late = threading.Timer(0.5, make)
     late.start()
-    report = teardown(yard.kube, location, deadline=time.monotonic() + 20, settle=5)
+    report = teardown(yard.job_kube, location, deadline=time.monotonic() + 20, settle=5)
     late.join()
     assert report.removed
     assert not yard.exists(location.namespace_path)
@@ -274,7 +276,7 @@ def test_an_architecture_without_room_moves_to_another_node(kube: KubeClient, ya
             boot.wait_until_scheduled(lost)
         assert caught.value.reason == "Unschedulable"
         boot.wait_until_ready(first.nodes[0])
-    find.remove_failed_node(yard.kube, builder, lost)
+    find.remove_failed_node(yard.job_kube, builder, lost)
     replanned = plan.replan(first, "s390x")
     assert replanned is not None
     assert [str(each) for each in replanned.nodes[0].emulated] == ["linux/s390x"]

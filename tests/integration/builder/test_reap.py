@@ -40,8 +40,8 @@ def test_expired_builders_inside_a_named_namespace_are_removed(kube: KubeClient,
     namespace = yard.namespace()
     old, young = yard.provision(namespace=namespace), yard.provision(namespace=namespace)
     expire_objects(kube, old)
-    assert old.name not in reap.reap_builders(yard.kube, dry_run=True).expired
-    swept = reap.reap_builders(yard.kube, namespaces=(namespace,))
+    assert old.name not in reap.reap_builders(yard.job_kube, dry_run=True).expired
+    swept = reap.reap_builders(yard.job_kube, namespaces=(namespace,))
     assert old.name in swept.removed
     assert kube.list(old.location.jobs_path, labelSelector=old.location.selector)["items"] == []
     assert len(kube.list(young.location.jobs_path, labelSelector=young.location.selector)["items"]) == 1
@@ -67,7 +67,7 @@ def test_a_namespace_that_sticks_is_reported_with_its_cause(
         again = teardown(kube, builder.location, deadline=time.monotonic() + 20)
         assert "example.com/keep" in again.notes[0]
         # Of the job's own rights there, the binding has gone by now.
-        by_the_job = teardown(yard.kube, builder.location, deadline=time.monotonic() + 20)
+        by_the_job = teardown(yard.job_kube, builder.location, deadline=time.monotonic() + 20)
         assert by_the_job.left == ()
         assert "example.com/keep" in " ".join(by_the_job.notes)
     finally:

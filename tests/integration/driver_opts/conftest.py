@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from ci_buildx.kube.client import KubeClient
-from devcluster import buildkitd, layout, registry
 from tests.e2e.product import NAME, Product
 from tests.integration import inside
 
@@ -54,7 +53,7 @@ class Held:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Yard:
+class Builds:
     """Starts builds of ``context`` and sees what became of them."""
 
     kube: KubeClient
@@ -77,12 +76,11 @@ class Yard:
 
 
 @pytest.fixture
-def yard(kube: KubeClient, tmp_path: Path, product_env: Mapping[str, str]) -> Yard:
+def builds(kube: KubeClient, tmp_path: Path, product: Product) -> Builds:
+    """Starts builds of a context of the test's own, whose builders the test looks at while a step sleeps."""
     context = tmp_path / f"opts-{secrets.token_hex(4)}"
     context.mkdir()
-    config = tmp_path / "buildkitd.toml"
-    config.write_text(buildkitd.configuration(registry.registries(layout.cluster())))
-    return Yard(kube=kube, product=Product(cwd=tmp_path, env=product_env, config=config), context=context)
+    return Builds(kube=kube, product=product, context=context)
 
 
 def _until_held(process: subprocess.Popen[str]) -> Iterator[str]:

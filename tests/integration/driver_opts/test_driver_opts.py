@@ -18,7 +18,7 @@ from ci_buildx.kube.client import KubeClient
 from devcluster import binfmt, layout, namespaces
 from tests.e2e.cluster import Builders
 from tests.integration.driver_opts import nodes
-from tests.integration.driver_opts.conftest import Held, Yard
+from tests.integration.driver_opts.conftest import Builds, Held
 
 PRIORITY_CLASSES = "/apis/scheduling.k8s.io/v1/priorityclasses"
 AMD64 = ("--platform", "linux/amd64")
@@ -33,9 +33,9 @@ def buildkitd(pod: dict[str, Any]) -> dict[str, Any]:
     return next(one for one in pod["spec"]["containers"] if one["name"] == "buildkitd")
 
 
-def test_a_builder_by_default_is_nobody_on_its_nodes(yard: Yard) -> None:
+def test_a_builder_by_default_is_nobody_on_its_nodes(builds: Builds) -> None:
     """On both architectures: root in the pods, and in the steps that they run, is another user on the node."""
-    with yard.holding("--platform", "linux/amd64,linux/arm64", steps="RUN cat /proc/self/uid_map\n") as held:
+    with builds.holding("--platform", "linux/amd64,linux/arm64", steps="RUN cat /proc/self/uid_map\n") as held:
         pods = held.pods()
         assert set(pods) == {"amd64", "arm64"}
         for pod in pods.values():
@@ -55,12 +55,12 @@ def test_a_builder_by_default_is_nobody_on_its_nodes(yard: Yard) -> None:
     assert said.count("is an unprivileged user on its node") == 1
 
 
-def test_where_one_node_of_two_has_no_user_namespaces(yard: Yard, kube: KubeClient) -> None:
+def test_where_one_node_of_two_has_no_user_namespaces(builds: Builds, kube: KubeClient) -> None:
     """By default nobody has one then; who insists gets the node that can; and is refused where none can."""
-    (yard.context / "Dockerfile").write_text("FROM busybox\nRUN echo begins at $(cat /proc/self/uid_map)\n")
+    (builds.context / "Dockerfile").write_text("FROM busybox\nRUN echo begins at $(cat /proc/self/uid_map)\n")
     with nodes.without_user_namespaces(kube) as (both, unable):
         refused, by_default, insisting = (
-            yard.product.build(*AMD64, *given([f"nodeselector={selected}", *more]), str(yard.context))
+            builds.product.build(*AMD64, *given([f"nodeselector={selected}", *more]), str(builds.context))
             for selected, more in (
                 (f"kubernetes.io/hostname={unable}", ["user-namespaces=true"]),
                 (both, []),
@@ -80,7 +80,7 @@ def test_where_one_node_of_two_has_no_user_namespaces(yard: Yard, kube: KubeClie
         f"kube-builder: error: driver-opt user-namespaces: no node that fits reports user namespaces: {unable}; "
         "they need Linux 6.3, containerd 2 or CRI-O 1.25, and Kubernetes 1.33"
     )
-    assert Builders(kube, yard.context.name).left() == []
+    assert Builders(kube, builds.context.name).left() == []
 
 
 def owners_on_the_host(uid: int) -> list[str]:
@@ -99,16 +99,16 @@ def owners_on_the_host(uid: int) -> list[str]:
 
 
 @pytest.fixture
-def priority_class(administrator: KubeClient) -> Iterator[str]:
+def priority_class(kube: KubeClient) -> Iterator[str]:
     """A class of the test's own: those of the system are not for builders."""
     name = f"tests-{secrets.token_hex(4)}"
-    administrator.create(PRIORITY_CLASSES, {"metadata": {"name": name}, "value": 1000})
+    kube.create(PRIORITY_CLASSES, {"metadata": {"name": name}, "value": 1000})
     yield name
-    administrator.delete(f"{PRIORITY_CLASSES}/{name}")
+    kube.delete(f"{PRIORITY_CLASSES}/{name}")
 
 
-def test_options_of_scheduling_and_marks(yard: Yard, priority_class: str) -> None:
-    made = yard.product.cwd / "builder"
+def test_options_of_scheduling_and_marks(builds: Builds, priority_class: str) -> None:
+    made = builds.product.cwd / "builder"
     options = [
         f'"nodeselector={SELECTED}"',
         '"annotations=team.example/owner=images,team.example/note=a=b"',
@@ -127,7 +127,7 @@ def test_options_of_scheduling_and_marks(yard: Yard, priority_class: str) -> Non
         "pod-template=pod.yaml",
     ]
     (made.parent / "pod.yaml").write_text(POD)
-    with yard.holding(*AMD64, *given(options)) as held:
+    with builds.holding(*AMD64, *given(options)) as held:
         (job,) = held.objects("/apis/batch/v1/jobs")
         pod = pod_of(held)
         for marked in (job, pod):
@@ -205,18 +205,18 @@ def pod_ranges(kube: KubeClient) -> Iterator[tuple[str, ...]]:
         yield ranges
 
 
-def test_options_of_registries_and_storage(yard: Yard, pod_ranges: tuple[str, ...]) -> None:
+def test_options_of_registries_and_storage(builds: Builds, pod_ranges: tuple[str, ...]) -> None:
     """A mirror stands in for a registry that does not exist; one is trusted by its authority, one is insecure."""
-    registry, basic = yard.product.env["REGISTRY"], yard.product.env["REGISTRY_BASIC"]
-    folder = yard.product.cwd
-    login = base64.b64encode(f"builder:{yard.product.env['REGISTRY_BASIC_PASSWORD']}".encode()).decode()
+    registry, basic = builds.product.env["REGISTRY"], builds.product.env["REGISTRY_BASIC"]
+    folder = builds.product.cwd
+    login = base64.b64encode(f"builder:{builds.product.env['REGISTRY_BASIC_PASSWORD']}".encode()).decode()
     auths = {basic: {"auth": login}, "https://index.docker.io/v1/": {"auth": login}}
     (folder / "config.json").write_text(json.dumps({"auths": auths}))
     (folder / "own.toml").write_text('debug = true\n[registry."docker.io"]\n  http = true\n')
     options = [
         f'"registry-mirrors=nowhere.example={registry},docker.io=198.51.100.1:1;{registry}"',
         f'"insecure-registries={registry},r.example:5000"',
-        f"ca-certificates={yard.product.env['REGISTRY_BASIC_CA']}",
+        f"ca-certificates={builds.product.env['REGISTRY_BASIC_CA']}",
         "persistent-volume-claim.requests.storage=64Mi,image-pull-secrets=auto,proxy=true",
     ]
     variables = {
@@ -225,8 +225,8 @@ def test_options_of_registries_and_storage(yard: Yard, pod_ranges: tuple[str, ..
         "DOCKER_CONFIG": str(folder),
     }
     steps = "COPY --from=nowhere.example/library/busybox /bin/busybox /mirrored\n"
-    tag = f"{basic}/opts/{yard.context.name}:1"
-    with yard.holding(
+    tag = f"{basic}/opts/{builds.context.name}:1"
+    with builds.holding(
         *AMD64, *given(options), "--push", "-t", tag, steps=steps, config=folder / "own.toml", **variables
     ) as held:
         pod = pod_of(held)
@@ -260,24 +260,24 @@ nodeselector: {{kubernetes.io/arch: amd64}}
 
 
 def test_a_private_image_is_pulled_with_the_jobs_login_or_a_secret_that_is_named(
-    yard: Yard, tmp_path: Path, kube: KubeClient, shared_namespace: str
+    builds: Builds, tmp_path: Path, kube: KubeClient, shared_namespace: str
 ) -> None:
-    basic = yard.product.env["REGISTRY_BASIC"]
-    image = f"{basic}/opts/{yard.context.name}-buildkit:1"
-    login = base64.b64encode(f"builder:{yard.product.env['REGISTRY_BASIC_PASSWORD']}".encode()).decode()
+    basic = builds.product.env["REGISTRY_BASIC"]
+    image = f"{basic}/opts/{builds.context.name}-buildkit:1"
+    login = base64.b64encode(f"builder:{builds.product.env['REGISTRY_BASIC_PASSWORD']}".encode()).decode()
     (tmp_path / "config.json").write_text(json.dumps({"auths": {basic: {"auth": login}}}))
-    product = yard.product.with_env(DOCKER_CONFIG=str(tmp_path))
-    (yard.context / "Dockerfile").write_text("FROM moby/buildkit:buildx-stable-1\n")
+    product = builds.product.with_env(DOCKER_CONFIG=str(tmp_path))
+    (builds.context / "Dockerfile").write_text("FROM moby/buildkit:buildx-stable-1\n")
     other = f"{image}-other"  # what a node has pulled once is not asked for again
     tags = ("-t", image, "-t", other)
-    copied = product.build(*AMD64, "--provenance=false", "--push", *tags, str(yard.context))
+    copied = product.build(*AMD64, "--provenance=false", "--push", *tags, str(builds.context))
     assert copied.code == 0, copied.stderr
-    (yard.context / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    (builds.context / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
     options = ("--driver-opt", f"image={image}", "--driver-opt", "image-pull-secrets=auto", "-o", "out")
-    unknown = yard.product.with_env(DOCKER_CONFIG=str(yard.context)).build(*AMD64, *options, str(yard.context))
+    unknown = builds.product.with_env(DOCKER_CONFIG=str(builds.context)).build(*AMD64, *options, str(builds.context))
     assert unknown.code == 2
     assert unknown.stderr.splitlines()[-1].endswith(f"no login for {basic} is known; log in there, or name a Secret")
-    run = product.build(*AMD64, *options, str(yard.context))
+    run = product.build(*AMD64, *options, str(builds.context))
     assert run.code == 0, run.stderr
     assert (tmp_path / "out" / "Dockerfile").exists()
     secret = {
@@ -288,7 +288,7 @@ def test_a_private_image_is_pulled_with_the_jobs_login_or_a_secret_that_is_named
     kube.create(f"/api/v1/namespaces/{shared_namespace}/secrets", secret)
     (tmp_path / "builder.yaml").write_text(NAMED.format(image=other))
     inside = ("--namespace", shared_namespace, "--builder-config", "builder.yaml")
-    with yard.holding(*AMD64, *inside) as held:
+    with builds.holding(*AMD64, *inside) as held:
         (pod,) = kube.list(f"/api/v1/namespaces/{shared_namespace}/pods")["items"]
         (claim,) = kube.list(f"/api/v1/namespaces/{shared_namespace}/persistentvolumeclaims")["items"]
         held.finish()
@@ -299,17 +299,17 @@ def test_a_private_image_is_pulled_with_the_jobs_login_or_a_secret_that_is_named
     assert claim["metadata"]["ownerReferences"][0]["name"] == pod["metadata"]["name"]
 
 
-def test_rootless_runs_as_a_user_of_its_own(yard: Yard) -> None:
+def test_rootless_runs_as_a_user_of_its_own(builds: Builds) -> None:
     """By default unconfined, which PodSecurity calls privileged."""
-    with yard.holding(*AMD64, "--driver-opt", "rootless=true", steps="RUN cat /proc/self/uid_map\n") as held:
+    with builds.holding(*AMD64, "--driver-opt", "rootless=true", steps="RUN cat /proc/self/uid_map\n") as held:
         check_rootless(held, level="privileged")
         assert "Seccomp:\t0\n" in held.inside(pod_of(held), "cat", "/proc/1/status")
         assert "rootless: buildkitd is uid 1000 on its node\n" in held.finish()
 
 
-def test_rootless_is_baseline_with_a_profile_on_the_node(yard: Yard) -> None:
+def test_rootless_is_baseline_with_a_profile_on_the_node(builds: Builds) -> None:
     options = "rootless=true,seccomp-profile=localhost/buildkit.json,apparmor-profile=default"
-    with yard.holding(*AMD64, "--driver-opt", options, steps="RUN cat /proc/self/uid_map\n") as held:
+    with builds.holding(*AMD64, "--driver-opt", options, steps="RUN cat /proc/self/uid_map\n") as held:
         check_rootless(held, level="baseline")
         assert "Seccomp:\t2\n" in held.inside(pod_of(held), "cat", "/proc/1/status")
         held.finish()
@@ -326,21 +326,21 @@ def check_rootless(held: Held, *, level: str) -> None:
     assert "overlayfs" in held.inside(pod, "buildctl", "debug", "workers", "--verbose")
 
 
-def test_a_pod_that_drains_lets_a_build_finish(yard: Yard, tmp_path: Path) -> None:
+def test_a_pod_that_drains_lets_a_build_finish(builds: Builds, tmp_path: Path) -> None:
     """As builders that last are: the pod is deleted in the middle of a step, and the build goes well."""
     hook = {"preStop": {"exec": {"command": ["sh", "-c", DRAIN]}}}
     template = {"spec": {"containers": [{"name": "buildkitd", "lifecycle": hook}]}}
     (tmp_path / "drains.json").write_text(json.dumps(template))
-    with yard.holding(*AMD64, "--driver-opt", "pod-template=drains.json,grace-period=60") as held:
+    with builds.holding(*AMD64, "--driver-opt", "pod-template=drains.json,grace-period=60") as held:
         pod = pod_of(held)["metadata"]
         held.kube.delete(f"/api/v1/namespaces/{pod['namespace']}/pods/{pod['name']}")
         assert held.pods()["amd64"]["metadata"]["deletionTimestamp"]
         held.finish()
 
 
-def test_a_platform_that_the_pods_do_not_run_is_said_before_the_build(yard: Yard) -> None:
-    (yard.context / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
-    run = yard.product.build("--platform", "linux/amd64,linux/mips64le", str(yard.context))
+def test_a_platform_that_the_pods_do_not_run_is_said_before_the_build(builds: Builds) -> None:
+    (builds.context / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    run = builds.product.build("--platform", "linux/amd64,linux/mips64le", str(builds.context))
     assert run.code == 1
     last = run.stderr.splitlines()[-1]
     assert last.startswith("ERROR: pod buildkit-amd64-")
@@ -349,11 +349,11 @@ def test_a_platform_that_the_pods_do_not_run_is_said_before_the_build(yard: Yard
     assert "load build definition" not in run.stderr
 
 
-def test_qemu_install_registers_emulators_with_the_nodes_kernel(yard: Yard, unregistered: None) -> None:
+def test_qemu_install_registers_emulators_with_the_nodes_kernel(builds: Builds, unregistered: None) -> None:
     """From nothing: the host's own registration is away, and the build for arm64 runs on the amd64 node."""
     options = "qemu.install=true,nodeselector=kubernetes.io/arch=amd64"
     steps = "RUN /bin/busybox uname -m && /bin/busybox true\n"
-    with yard.holding("--platform", "linux/arm64", "--driver-opt", options, steps=steps) as held:
+    with builds.holding("--platform", "linux/arm64", "--driver-opt", options, steps=steps) as held:
         assert binfmt.read()["qemu-aarch64"].interpreter == "/usr/bin/qemu-aarch64"
         (status,) = pod_of(held)["status"]["initContainerStatuses"]
         assert (status["name"], status["state"]["terminated"]["exitCode"]) == ("qemu", 0)

@@ -51,16 +51,16 @@ def test_the_base_image_is_for_every_architecture_that_nodes_run(registries: dic
     assert platforms == [oci.platform(name) for name in ("386", "amd64", "arm/v7", "arm64")]
 
 
-def test_a_node_forgets_a_tag_that_was_pushed_anew(cluster: Cluster, registries: dict[str, Registry]) -> None:
+def test_a_node_forgets_a_tag_that_was_pushed_anew(dev_cluster: Cluster, registries: dict[str, Registry]) -> None:
     tag = secrets.token_hex(6)
-    node = cluster.nodes[0]
+    node = dev_cluster.nodes[0]
     name = f"{registries['open'].address}/tests/forget:{tag}"
-    catalogue.push(cluster, [image(tag, b"old")])
+    catalogue.push(dev_cluster, [image(tag, b"old")])
     nodes.ctr(node, "images", "pull", "--plain-http", name)
-    catalogue.forget_stale(cluster)
+    catalogue.forget_stale(dev_cluster)
     assert name in nodes.held(node)
-    catalogue.push(cluster, [image(tag, b"new")])
-    catalogue.forget_stale(cluster)
+    catalogue.push(dev_cluster, [image(tag, b"new")])
+    catalogue.forget_stale(dev_cluster)
     assert name not in nodes.held(node)
 
 

@@ -58,12 +58,12 @@ def test_the_token_server_says_401_to_a_wrong_password(registries: dict[str, Reg
     assert client(server).token(challenge).status_code == 200
 
 
-def test_a_reader_pulls_and_cannot_push(cluster: Cluster, registries: dict[str, Registry], repository: str) -> None:
+def test_a_reader_pulls_and_cannot_push(dev_cluster: Cluster, registries: dict[str, Registry], repository: str) -> None:
     server = registries["token"]
     blob = b"{}"
     owner = client(server)
     assert owner.push_blob(repository, blob).status_code == 201
-    reader = Client(server, registry.READER, registry.password(cluster, registry.READER))
+    reader = Client(server, registry.READER, registry.password(dev_cluster, registry.READER))
     assert reader.call("GET", f"/v2/{repository}/blobs/{digest(blob)}").content == blob
     refused = reader.push_blob(repository, blob)
     assert refused.status_code == 401

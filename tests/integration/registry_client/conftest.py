@@ -12,22 +12,10 @@ from ci_buildx.registry.client import RegistryClient
 from ci_buildx.registry.connection import RequestPatience
 from ci_buildx.registry.credentials import CredentialStore, DockerConfig, RegistryLogin
 from ci_buildx.registry.trust import RegistryTrust
-from devcluster import layout, registry
-from devcluster.layout import Cluster
 from devcluster.registry import Registry
 
 Registries = dict[str, Registry]
 Connect = Callable[..., RegistryClient]
-
-
-@pytest.fixture(scope="session")
-def cluster() -> Cluster:
-    return layout.cluster(layout.default_name())
-
-
-@pytest.fixture(scope="session")
-def registries(cluster: Cluster) -> Registries:
-    return {server.name: server for server in registry.registries(cluster)}
 
 
 @pytest.fixture

@@ -21,36 +21,21 @@ from ci_buildx.builder.rbac.rights import RBAC_GROUP
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import ClusterAccess
 from ci_buildx.settings.builder import BuilderSettings
-from devcluster import buildkitd, layout, registry
 from tests import accounts
 from tests.accounts import Account
-from tests.e2e.product import Product
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """What an intruder finds on the cluster: ``own`` and ``others`` are builders' namespaces.
 
-    ``unmarked`` is called as a builder's and is none. ``user`` is who the intruder is, ``admin`` may look everywhere.
+    ``unmarked`` is called as a builder's and is none. ``user`` is who the intruder is.
     """
 
     own: str
     others: str
     unmarked: str
     user: str
-    admin: KubeClient
-
-
-@pytest.fixture(scope="session")
-def job_kube(job_account: Account) -> Iterator[KubeClient]:
-    with job_account.client() as client:
-        yield client
-
-
-@pytest.fixture(scope="session")
-def reaper_kube(reaper_account: Account) -> Iterator[KubeClient]:
-    with reaper_account.client() as client:
-        yield client
 
 
 @pytest.fixture(scope="session")
@@ -61,13 +46,6 @@ def other_kube(
     name, folder = f"tests-{secrets.token_hex(4)}", tmp_path_factory.mktemp("other")
     with accounts.job(kube, cluster, name, folder) as account, account.client() as client:
         yield client
-
-
-@pytest.fixture
-def product(tmp_path: Path, product_env: dict[str, str]) -> Product:
-    config = tmp_path / "buildkitd.toml"
-    config.write_text(buildkitd.configuration(registry.registries(layout.cluster())))
-    return Product(cwd=tmp_path, env=product_env, config=config)
 
 
 @pytest.fixture
@@ -96,7 +74,7 @@ def place(kube: KubeClient, job_account: Account, job_kube: KubeClient, other_ku
     own, others = (provision(each, blueprint(), announce=lambda _: None) for each in (job_kube, other_kube))
     unmarked = f"kube-builder-unmarked-{secrets.token_hex(4)}"
     kube.create("/api/v1/namespaces", {"metadata": {"name": unmarked}})
-    yield Place(own=own.namespace, others=others.namespace, unmarked=unmarked, user=job_account.user, admin=kube)
+    yield Place(own=own.namespace, others=others.namespace, unmarked=unmarked, user=job_account.user)
     for builder in (own, others):
         teardown(kube, builder.location, deadline=time.monotonic() + 20).check()
     kube.delete(f"/api/v1/namespaces/{unmarked}")

@@ -62,12 +62,6 @@ ALLOWED = "1 to 63 of a-z, 0-9 and, inside, '-' are allowed"
 HEAVY = ("ssl", "yaml", "grpc", "kubernetes", "requests", "rich", "cryptography", "urllib3", "asyncio", "logging")
 
 
-@pytest.fixture
-def cwd(tmp_path: Path) -> Path:
-    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
-    return tmp_path
-
-
 def world(cwd: Path, env: dict[str, str] | None = None) -> ProcessContext:
     return ProcessContext(env=env or {}, cwd=cwd, stdout=io.StringIO(), stderr=io.StringIO())
 

@@ -26,16 +26,16 @@ users: [{name: x, user: {token: kube-token}}]
 
 
 @pytest.fixture
-def cwd(tmp_path: Path) -> Path:
-    folder = tmp_path / "app"
-    (folder / "d").mkdir(parents=True)
-    (folder / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
-    (folder / "d" / "tool").write_text("#!/bin/sh\n")
-    (folder / "d" / "tool").chmod(0o4755)
-    (folder / "link").symlink_to("d/tool")
-    (folder / "a.log").touch()
-    (folder / ".dockerignore").write_text("*.log\n")
-    return folder
+def cwd(cwd: Path) -> Path:
+    """The working directory: a context with files to send, to ignore and to refuse."""
+    (cwd / "d").mkdir()
+    (cwd / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
+    (cwd / "d" / "tool").write_text("#!/bin/sh\n")
+    (cwd / "d" / "tool").chmod(0o4755)
+    (cwd / "link").symlink_to("d/tool")
+    (cwd / "a.log").touch()
+    (cwd / ".dockerignore").write_text("*.log\n")
+    return cwd
 
 
 @pytest.fixture(autouse=True)

@@ -77,14 +77,6 @@ def assert_not_shown(secret: str, text: str) -> None:
             assert form[begin : begin + 12] not in joined, text
 
 
-@pytest.fixture
-def cwd(tmp_path: Path) -> Path:
-    folder = tmp_path / "app"
-    folder.mkdir()
-    (folder / "Dockerfile").write_text("FROM scratch\n")
-    return folder
-
-
 @pytest.fixture(autouse=True)
 def no_build(monkeypatch: pytest.MonkeyPatch) -> FakeJob:
     fake = FakeJob(log="")

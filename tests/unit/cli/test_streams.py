@@ -22,12 +22,6 @@ def shell(arguments: str, cwd: Path, *, buffered: bool = True) -> tuple[int, str
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.fixture
-def cwd(tmp_path: Path) -> Path:
-    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
-    return tmp_path
-
-
 @pytest.mark.parametrize("buffered", [True, False])
 def test_a_full_disk_under_stdout_is_said(cwd: Path, buffered: bool) -> None:
     message = "ERROR: cannot write to standard output: No space left on device\n"

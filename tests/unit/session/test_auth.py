@@ -24,7 +24,6 @@ from ci_buildx.session.auth import (
 from ci_buildx.session.call import GrpcStatus
 from ci_buildx.wire.protobuf import MessageSchema
 from tests.unit.session.conversation import Conversation
-from tests.unit.wire import compiled
 
 SERVICE = "/moby.filesync.v1.Auth/"
 SALT = bytes(range(32))
@@ -112,11 +111,6 @@ def test_without_a_source_there_is_no_authority() -> None:
     assert answer.status == str(int(GrpcStatus.UNIMPLEMENTED))
 
 
-@pytest.fixture(scope="module")
-def reference() -> Any:
-    return compiled.load("session/session.proto")
-
-
 @pytest.mark.parametrize(
     ("name", "ours", "value", "fields"),
     [
@@ -143,8 +137,8 @@ def reference() -> Any:
     ],
 )
 def test_the_messages_are_those_of_the_definition(
-    reference: Any, name: str, ours: MessageSchema[Any], value: object, fields: dict[str, Any]
+    session_proto: Any, name: str, ours: MessageSchema[Any], value: object, fields: dict[str, Any]
 ) -> None:
-    theirs = getattr(reference, name)(**fields).SerializeToString()
+    theirs = getattr(session_proto, name)(**fields).SerializeToString()
     assert ours.encode(value) == theirs
     assert ours.decode(theirs) == value

@@ -246,7 +246,7 @@ def test_no_digest_leads_out_of_the_layout(text: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def reference() -> Any:
+def content_proto() -> Any:
     return compiled.load("session/content.proto")
 
 
@@ -260,14 +260,14 @@ def reference() -> Any:
         (WRITE_RESPONSE, WriteResponse(Action.WRITE, 3, 4, "d")),
     ],
 )
-def test_the_messages_are_those_of_the_definition(reference: Any, ours: MessageSchema[Any], value: Any) -> None:
-    theirs = getattr(reference, type(value).__name__)(**value._asdict()).SerializeToString()
+def test_the_messages_are_those_of_the_definition(content_proto: Any, ours: MessageSchema[Any], value: Any) -> None:
+    theirs = getattr(content_proto, type(value).__name__)(**value._asdict()).SerializeToString()
     assert ours.encode(value) == theirs
     assert ours.decode(theirs) == value
 
 
-def test_times_are_those_of_the_definition(reference: Any) -> None:
-    message = reference.InfoResponse(info=reference.Info(digest="d", size=1))
+def test_times_are_those_of_the_definition(content_proto: Any) -> None:
+    message = content_proto.InfoResponse(info=content_proto.Info(digest="d", size=1))
     message.info.created_at.FromMilliseconds(1500)
     message.info.updated_at.FromMilliseconds(2500)
     value = InfoResponse(Info("d", 1, 1.5, 2.5))

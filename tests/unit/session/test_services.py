@@ -22,7 +22,6 @@ from ci_buildx.session.auth import (
 )
 from ci_buildx.session.call import GrpcStatus
 from tests.unit.session.conversation import Conversation
-from tests.unit.wire import compiled
 
 CREDENTIALS = "/moby.filesync.v1.Auth/Credentials"
 GET_SECRET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
@@ -101,17 +100,16 @@ def test_secrets_that_are_not_given(name: str, status: GrpcStatus, text: str) ->
     assert (answer.status, answer.trailers["grpc-message"]) == (str(int(status)), text)
 
 
-@pytest.fixture(scope="module")
-def reference() -> Any:
-    return compiled.load("session/session.proto")
-
-
-def test_the_messages_are_those_of_the_definition(reference: Any) -> None:
+def test_the_messages_are_those_of_the_definition(session_proto: Any) -> None:
     for ours, value, theirs in (
-        (CREDENTIALS_REQUEST, CredentialsRequest("h"), reference.CredentialsRequest(host="h")),
-        (CREDENTIALS_RESPONSE, CredentialsResponse("u", "s"), reference.CredentialsResponse(username="u", secret="s")),
-        (GET_SECRET_REQUEST, GetSecretRequest("i"), reference.GetSecretRequest(id="i")),
-        (GET_SECRET_RESPONSE, GetSecretResponse(b"v"), reference.GetSecretResponse(value=b"v")),
+        (CREDENTIALS_REQUEST, CredentialsRequest("h"), session_proto.CredentialsRequest(host="h")),
+        (
+            CREDENTIALS_RESPONSE,
+            CredentialsResponse("u", "s"),
+            session_proto.CredentialsResponse(username="u", secret="s"),
+        ),
+        (GET_SECRET_REQUEST, GetSecretRequest("i"), session_proto.GetSecretRequest(id="i")),
+        (GET_SECRET_RESPONSE, GetSecretResponse(b"v"), session_proto.GetSecretResponse(value=b"v")),
     ):
         assert ours.encode(value) == theirs.SerializeToString()
         assert ours.decode(theirs.SerializeToString()) == value

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +19,6 @@ from ci_buildx.settings.values import ProgressMode, Settings, TransportChoice, T
 BIG_SECRET = (
     "--secret: secret 'x' is larger than 500 KiB; mount what is large from a context: --build-context NAME=FOLDER"
 )
-
-
-@pytest.fixture
-def agent(tmp_path: Path) -> Iterator[Path]:
-    """A socket that an SSH agent could listen at."""
-    with closing(socket.socket(socket.AF_UNIX)) as server:
-        server.bind(str(tmp_path / "agent"))
-        yield tmp_path / "agent"
 
 
 @pytest.fixture

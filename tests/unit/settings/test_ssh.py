@@ -1,8 +1,5 @@
 """`--ssh` in buildx's spellings, with real keys and sockets."""
 
-import socket
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -26,13 +23,6 @@ OPENSSH, PKCS1, PKCS8 = PrivateFormat.OpenSSH, PrivateFormat.TraditionalOpenSSL,
 PLAIN = NoEncryption()
 
 
-@pytest.fixture
-def listening(tmp_path: Path) -> Iterator[Path]:
-    with closing(socket.socket(socket.AF_UNIX)) as server:
-        server.bind(str(tmp_path / "agent"))
-        yield tmp_path / "agent"
-
-
 def parse(*texts: str, cwd: Path, **env: str) -> tuple[SshSource, ...]:
     return parse_ssh(texts, source="--ssh", env=env, cwd=cwd)
 
@@ -41,18 +31,18 @@ def a_key(encryption: KeySerializationEncryption = PLAIN, form: PrivateFormat = 
     return ed25519.Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, form, encryption)
 
 
-def test_the_agent_of_the_environment(listening: Path) -> None:
-    expected = (SshSource(id="default", socket=listening), SshSource(id="other", socket=listening))
-    assert parse("default,other", cwd=Path("/"), SSH_AUTH_SOCK=str(listening)) == expected
-    assert parse("default", "other=", cwd=Path("/"), SSH_AUTH_SOCK=str(listening)) == expected
+def test_the_agent_of_the_environment(agent: Path) -> None:
+    expected = (SshSource(id="default", socket=agent), SshSource(id="other", socket=agent))
+    assert parse("default,other", cwd=Path("/"), SSH_AUTH_SOCK=str(agent)) == expected
+    assert parse("default", "other=", cwd=Path("/"), SSH_AUTH_SOCK=str(agent)) == expected
 
 
-def test_a_socket_and_keys(listening: Path) -> None:
+def test_a_socket_and_keys(agent: Path) -> None:
     keys = [a_key(), a_key(form=PKCS8)]
     for number, key in enumerate(keys):
-        (listening.parent / f"key{number}").write_bytes(key)
-    assert parse("agent=agent", "keys=key0,key1", cwd=listening.parent) == (
-        SshSource(id="agent", socket=listening),
+        (agent.parent / f"key{number}").write_bytes(key)
+    assert parse("agent=agent", "keys=key0,key1", cwd=agent.parent) == (
+        SshSource(id="agent", socket=agent),
         SshSource(id="keys", keys=tuple(map(Secret, keys))),
     )
 
@@ -80,8 +70,8 @@ def test_kinds_of_keys(form: PrivateFormat) -> None:
         ("a=good,agent", "--ssh: 'a': a socket cannot be combined with others"),
     ],
 )
-def test_refused(listening: Path, text: str, said: str) -> None:
-    folder = listening.parent
+def test_refused(agent: Path, text: str, said: str) -> None:
+    folder = agent.parent
     (folder / "good").write_bytes(a_key())
     (folder / "locked").write_bytes(a_key(BestAvailableEncryption(b"passphrase")))
     (folder / "pem").write_bytes(a_key(BestAvailableEncryption(b"passphrase"), PKCS8))
@@ -98,9 +88,9 @@ def test_refused(listening: Path, text: str, said: str) -> None:
         assert "is no SSH key; name a private key" in str(caught.value)
 
 
-def test_one_id_twice(listening: Path) -> None:
+def test_one_id_twice(agent: Path) -> None:
     with pytest.raises(InputError, match="--ssh: 'default' is given twice"):
-        parse("default", "default=agent", cwd=listening.parent, SSH_AUTH_SOCK=str(listening))
+        parse("default", "default=agent", cwd=agent.parent, SSH_AUTH_SOCK=str(agent))
 
 
 def test_the_variable_names_no_socket(tmp_path: Path) -> None:
@@ -110,8 +100,8 @@ def test_the_variable_names_no_socket(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("context", ["git@host.example:team/app.git", "ssh://git@host.example/app.git#main"])
-def test_a_context_by_ssh_needs_an_agent(context: str, listening: Path) -> None:
-    given = make_settings({"context": context}, {}, {"SSH_AUTH_SOCK": str(listening)}, Path("/"))
-    assert given.build.ssh == (SshSource(id="default", socket=listening),)
+def test_a_context_by_ssh_needs_an_agent(context: str, agent: Path) -> None:
+    given = make_settings({"context": context}, {}, {"SSH_AUTH_SOCK": str(agent)}, Path("/"))
+    assert given.build.ssh == (SshSource(id="default", socket=agent),)
     with pytest.raises(InputError, match=r"^PATH\|URL: 'default': there is no SSH agent"):
         make_settings({"context": context}, {"context": "PATH|URL"}, {}, Path("/"))
