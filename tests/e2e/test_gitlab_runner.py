@@ -30,6 +30,8 @@ SLOW = "FROM busybox\nRUN echo it has begun && sleep 60\n"
 
 @pytest.fixture
 def start(tmp_path: Path, name: str, product_env: dict[str, str], buildkitd_config: Path) -> Callable[[], Job]:
+    """Starts the template's job with a slow build, and returns when the build runs."""
+
     def job() -> Job:
         folder = tmp_path / name
         folder.mkdir()

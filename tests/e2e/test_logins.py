@@ -57,6 +57,7 @@ class Place:
 def place(
     product_env: dict[str, str], buildkitd_config: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Place]:
+    """A running builder for all tests of this module, and the two registries that require a login."""
     folder = tmp_path_factory.mktemp("logins")
     (folder / "context").mkdir()
     (folder / "context" / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")

@@ -22,6 +22,7 @@ CACHED = {("linux/amd64", "2"), ("linux/amd64", "3"), ("linux/arm64", "2"), ("li
 
 @pytest.fixture(autouse=True)
 def files(context: Path) -> None:
+    """Writes the Dockerfile and the file that it copies into the context."""
     (context / "Dockerfile").write_text(DOCKERFILE)
     (context / "note").write_text("hello\n")
 

@@ -59,6 +59,7 @@ class Run:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, product_env: dict[str, str], kube: KubeClient) -> Iterator[Run]:
+    """The log of one run of all example workflows, from a repository on a local server."""
     name, token = f"app-{secrets.token_hex(4)}", f"seeded-{secrets.token_hex(8)}"
     place = tmp_path_factory.mktemp("workflows")
     basic = of_name("basic")

@@ -145,6 +145,7 @@ def grounds(
     buildkitd_config: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Grounds]:
+    """A running builder, a registry that fails and one whose certificate is not trusted."""
     folder = tmp_path_factory.mktemp("exotic")
     host = str(layout.cluster().host_address)
     (folder / "context").mkdir()

@@ -38,6 +38,7 @@ def given(product_env: dict[str, str], context: Path, buildkitd_config: Path) ->
 
 @pytest.fixture
 def around(product_env: dict[str, str], temporary: Path) -> dict[str, str]:
+    """The environment of a job without a kubeconfig, with a temporary folder of its own."""
     own = {name: value for name, value in product_env.items() if name != "KUBECONFIG"}
     return own | {"TMPDIR": str(temporary), "RUNNER_TEMP": str(temporary)}
 

@@ -183,11 +183,13 @@ class Killed:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the builds that are killed."""
     return tmp_path_factory.mktemp("killed")
 
 
 @pytest.fixture(scope="module")
 def module_product(place: Path, product_env: dict[str, str], buildkitd_config: Path) -> Product:
+    """`kube-builder` in the folder of the builds that are killed."""
     return Product(cwd=place, env=product_env, config=buildkitd_config)
 
 

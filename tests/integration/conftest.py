@@ -31,6 +31,12 @@ def registries(dev_cluster: Cluster) -> dict[str, Registry]:
     return {server.name: server for server in registry.registries(dev_cluster)}
 
 
+@pytest.fixture
+def repository_path() -> str:
+    """The path of a new repository in any of the registries, without the host."""
+    return f"tests/{secrets.token_hex(6)}"
+
+
 @pytest.fixture(scope="session")
 def namespace(kube: KubeClient) -> Iterator[str]:
     """A namespace of this test session's own."""

@@ -46,6 +46,7 @@ def shop(kube: KubeClient, product: Product, job_account: Account, namespace: st
 
 @pytest.fixture
 def accounts(kube: KubeClient, cluster: ClusterAccess, namespace: str, tmp_path: Path) -> Accounts:
+    """Makes accounts that may do less than the job's account."""
     return Accounts(kube=kube, cluster=cluster, namespace=namespace, folder=tmp_path)
 
 

@@ -26,11 +26,13 @@ OPTIONS = ("--platform", "linux/amd64", "--keep", "--driver-opt")
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
+    """An empty git repository, to be served as a build context."""
     return Repository(tmp_path / "app")
 
 
 @pytest.fixture
 def url(repository: Repository) -> Iterator[str]:
+    """The URL at which builders reach ``repository``."""
     with serving(repository.served, layout.cluster()) as served:
         yield f"{served}/app.git"
 

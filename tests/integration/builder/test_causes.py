@@ -32,6 +32,7 @@ NAMED_WITHIN = 5.0
 
 @pytest.fixture(scope="module")
 def module_yard(kube: KubeClient, job_kube: KubeClient, job_account: Account) -> Iterator[Yard]:
+    """The same as ``yard``, for all tests of this module."""
     made = Yard(kube, job_kube, job_account)
     yield made
     made.clear()

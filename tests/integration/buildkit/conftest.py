@@ -76,6 +76,7 @@ def serving(
 
 @pytest.fixture
 def control(buildkitd: str) -> Iterator[Control]:
+    """A connection to ``buildkitd``."""
     with Control(buildkitd) as opened:
         yield opened
 

@@ -24,6 +24,7 @@ EVERYTHING = "FROM scratch\nCOPY . /\n"
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
+    """A folder for a build's result; the build creates it."""
     return tmp_path / "out"
 
 
@@ -49,6 +50,7 @@ def archive(compression: str = "", **files: str) -> bytes:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
+    """A git repository with two commits and a tag on the first."""
     made = Repository(tmp_path / "served" / "app.git")
     made.write(Dockerfile=EVERYTHING, sub__Dockerfile=EVERYTHING, sub__file="in sub", top="1")
     made.commit()

@@ -9,6 +9,7 @@ from tests.integration.fsutil import differential
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The compiled Go program that walks with fsutil itself."""
     return differential.build(tmp_path_factory.mktemp("program"))
 
 

@@ -43,10 +43,12 @@ def bobs_cluster(bob: Account) -> ClusterAccess:
 
 @pytest.fixture
 def bobs_kube(bob: Account) -> Iterator[KubeClient]:
+    """The client of ``bob``."""
     with bob.client() as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def bobs_token(kube: KubeClient, bob: Account) -> str:
+    """A token of the account ``bob``."""
     return accounts.token_of(kube, bob.name, bob.namespace)

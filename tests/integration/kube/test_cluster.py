@@ -25,6 +25,7 @@ def configmap(name: str, **content: str) -> dict[str, Any]:
 
 @pytest.fixture
 def path(namespace: str) -> str:
+    """The API path of the ConfigMaps in the tests' namespace."""
     return f"/api/v1/namespaces/{namespace}/configmaps"
 
 

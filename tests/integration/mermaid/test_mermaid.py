@@ -28,6 +28,7 @@ WORDS = (
 
 @pytest.fixture(scope="module")
 def modules() -> Path:
+    """The node_modules folder in which Mermaid is installed."""
     programs.install("mermaid")
     return programs.path("mermaid").parents[2]
 

@@ -40,11 +40,13 @@ def image(content: bytes = b"content", *architectures: str) -> Image:
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Path:
+    """The folder in which the registry stores its blobs."""
     return tmp_path / "storage"
 
 
 @pytest.fixture
 def url(tmp_path: Path, storage: Path) -> Iterator[str]:
+    """The URL of a running registry without a login."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     config = {
@@ -78,11 +80,13 @@ def await_answer(url: str, process: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture
 def said() -> list[str]:
+    """The lines that ``pusher`` prints."""
     return []
 
 
 @pytest.fixture
 def pusher(url: str, tmp_path: Path, said: list[str]) -> Iterator[Pusher]:
+    """The devcluster's pusher, with a memory of its own."""
     with requests.Session() as session:
         yield Pusher(session=session, url=url, memory=tmp_path / "memory", say=said.append)
 

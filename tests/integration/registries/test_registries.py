@@ -23,6 +23,7 @@ def client(server: Registry, username: str | None = None, password: str | None =
 
 @pytest.fixture
 def repository() -> Iterator[str]:
+    """The path of a new repository."""
     yield f"tests/registries-{secrets.token_hex(6)}"
 
 

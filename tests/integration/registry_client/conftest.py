@@ -1,6 +1,5 @@
 """The devcluster's registries; `python -m devcluster up` has started them."""
 
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -37,12 +36,6 @@ def connect(registries: Registries) -> Iterator[Connect]:
             return stack.enter_context(client)
 
         yield make
-
-
-@pytest.fixture
-def path() -> str:
-    """A repository of the test's own."""
-    return f"tests/{secrets.token_hex(6)}"
 
 
 def logins_of(registries: Registries) -> dict[str, RegistryLogin]:

@@ -17,8 +17,8 @@ def test_ping(registries: Registries, connect: Connect, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_what_was_pushed_can_be_read(registries: Registries, connect: Connect, path: str, name: str) -> None:
-    client, repository = connect(), RegistryRepository(registries[name].address, path)
+def test_what_was_pushed_can_be_read(registries: Registries, connect: Connect, repository_path: str, name: str) -> None:
+    client, repository = connect(), RegistryRepository(registries[name].address, repository_path)
     image = push_image(client, repository, "amd64")
     config = image.fields["config"]
     assert client.read_manifest(repository, image.descriptor.digest) == image
@@ -28,9 +28,9 @@ def test_what_was_pushed_can_be_read(registries: Registries, connect: Connect, p
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_what_is_not_there_is_404(registries: Registries, connect: Connect, path: str, name: str) -> None:
+def test_what_is_not_there_is_404(registries: Registries, connect: Connect, repository_path: str, name: str) -> None:
     with pytest.raises(RegistryError, match=r"MANIFEST_UNKNOWN|NAME_UNKNOWN") as caught:
-        connect().read_manifest(RegistryRepository(registries[name].address, path), "none")
+        connect().read_manifest(RegistryRepository(registries[name].address, repository_path), "none")
     assert caught.value.status == 404
 
 
@@ -69,6 +69,8 @@ def test_a_host_declared_as_http_and_insecure_may_speak_either(
     connect(trust=RegistryTrust(plain=host, insecure=host)).ping(registries[name].address)
 
 
-def test_a_plain_registry_ignores_declared_authorities(registries: Registries, connect: Connect, path: str) -> None:
+def test_a_plain_registry_ignores_declared_authorities(
+    registries: Registries, connect: Connect, repository_path: str
+) -> None:
     client = connect(trust=trust_in(registries))
-    assert not client.has_blob(RegistryRepository(registries["open"].address, path), "sha256:" + "0" * 64)
+    assert not client.has_blob(RegistryRepository(registries["open"].address, repository_path), "sha256:" + "0" * 64)

@@ -28,8 +28,8 @@ def platforms(client: RegistryClient, tag: ImageReference) -> tuple[Platform, ..
 
 
 @pytest.mark.parametrize("name", ["open", "basic", "token"])
-def test_merge_under_several_tags(registries: Registries, connect: Connect, path: str, name: str) -> None:
-    client, target = connect(), ImageReference(registries[name].address, path)
+def test_merge_under_several_tags(registries: Registries, connect: Connect, repository_path: str, name: str) -> None:
+    client, target = connect(), ImageReference(registries[name].address, repository_path)
     tags = [replace(target, tag="1"), replace(target, tag="latest")]
     descriptor = merge_index(client, target, tags, push_nodes(client, target))
     for tag in tags:
@@ -40,8 +40,10 @@ def test_merge_under_several_tags(registries: Registries, connect: Connect, path
     assert [entry["annotations"]["vnd.docker.reference.digest"] for entry in entries[2:]] == images
 
 
-def test_bare_manifests_get_the_platform_of_their_config(registries: Registries, connect: Connect, path: str) -> None:
-    client, target = connect(), ImageReference(registries["open"].address, path, tag="1")
+def test_bare_manifests_get_the_platform_of_their_config(
+    registries: Registries, connect: Connect, repository_path: str
+) -> None:
+    client, target = connect(), ImageReference(registries["open"].address, repository_path, tag="1")
     digests = [
         push_image(client, RegistryRepository.from_reference(target), name).descriptor.digest
         for name in ("amd64", "arm64")
@@ -50,30 +52,30 @@ def test_bare_manifests_get_the_platform_of_their_config(registries: Registries,
     assert platforms(client, target) == BOTH
 
 
-def test_one_node_keeps_its_own_index(registries: Registries, connect: Connect, path: str) -> None:
-    client, target = connect(), ImageReference(registries["open"].address, path, tag="1")
+def test_one_node_keeps_its_own_index(registries: Registries, connect: Connect, repository_path: str) -> None:
+    client, target = connect(), ImageReference(registries["open"].address, repository_path, tag="1")
     pushed = push_attested(client, RegistryRepository.from_reference(target), "amd64")
     assert merge_index(client, target, [target], [pushed.descriptor.digest]) == pushed.descriptor
 
 
 @pytest.mark.parametrize("elsewhere", ["open", "basic", "token"])
 def test_tags_of_another_repository_get_everything(
-    registries: Registries, connect: Connect, path: str, elsewhere: str
+    registries: Registries, connect: Connect, repository_path: str, elsewhere: str
 ) -> None:
     """From `basic` to the other registries blobs travel."""
-    client, target = connect(), ImageReference(registries["basic"].address, path)
-    copy = ImageReference(registries[elsewhere].address, f"{path}-copy", tag="1")
+    client, target = connect(), ImageReference(registries["basic"].address, repository_path)
+    copy = ImageReference(registries[elsewhere].address, f"{repository_path}-copy", tag="1")
     merge_index(client, target, [replace(target, tag="1"), copy], push_nodes(client, target))
     check_whole(client, copy)
 
 
 @pytest.mark.parametrize("name", ["open", "basic", "token"])
 def test_inside_a_registry_blobs_are_mounted(
-    registries: Registries, connect: Connect, path: str, name: str, monkeypatch: pytest.MonkeyPatch
+    registries: Registries, connect: Connect, repository_path: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not one is uploaded again; of `token` that takes rights to both repositories in one token."""
-    client, target = connect(), ImageReference(registries[name].address, path)
-    copy = ImageReference(registries[name].address, f"{path}-copy", tag="1")
+    client, target = connect(), ImageReference(registries[name].address, repository_path)
+    copy = ImageReference(registries[name].address, f"{repository_path}-copy", tag="1")
     sources = push_nodes(client, target)
     uploaded: list[str] = []
     monkeypatch.setattr(client, "upload_blob", lambda _repository, digest, _body: uploaded.append(digest))
@@ -89,16 +91,16 @@ def check_whole(client: RegistryClient, copy: ImageReference) -> None:
             assert len(client.read_blob(repository, blob["digest"])) == blob["size"]
 
 
-def test_an_error_names_what_was_pushed(registries: Registries, connect: Connect, path: str) -> None:
-    client, target = connect(), ImageReference(registries["open"].address, path)
+def test_an_error_names_what_was_pushed(registries: Registries, connect: Connect, repository_path: str) -> None:
+    client, target = connect(), ImageReference(registries["open"].address, repository_path)
     sources = push_nodes(client, target)
-    tags = [replace(target, tag="1"), ImageReference("127.0.0.1:1", path, tag="2"), replace(target, tag="3")]
+    tags = [replace(target, tag="1"), ImageReference("127.0.0.1:1", repository_path, tag="2"), replace(target, tag="3")]
     with pytest.raises(RegistryError, match=rf"127\.0\.0\.1:1: .*refused \(pushed already: {target}:1\)"):
         merge_index(client, target, tags, sources)
 
 
-def test_annotations_of_the_index(registries: Registries, connect: Connect, path: str) -> None:
-    client, target = connect(), ImageReference(registries["open"].address, path, tag="1")
+def test_annotations_of_the_index(registries: Registries, connect: Connect, repository_path: str) -> None:
+    client, target = connect(), ImageReference(registries["open"].address, repository_path, tag="1")
     merge_index(client, target, [target], push_nodes(client, target), annotations={"org.example": "value"})
     assert client.read_manifest(RegistryRepository.from_reference(target), "1").fields["annotations"] == {
         "org.example": "value"

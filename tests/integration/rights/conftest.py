@@ -65,12 +65,14 @@ def stray(kube: KubeClient, cluster: ClusterAccess, namespace: str, tmp_path: Pa
 
 @pytest.fixture
 def stray_kube(stray: Account) -> Iterator[KubeClient]:
+    """The client of ``stray``."""
     with stray.client() as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def place(kube: KubeClient, job_account: Account, job_kube: KubeClient, other_kube: KubeClient) -> Iterator[Place]:
+    """Two teams' builders and a namespace that is only named like a builder's."""
     own, others = (provision(each, blueprint(), announce=lambda _: None) for each in (job_kube, other_kube))
     unmarked = f"kube-builder-unmarked-{secrets.token_hex(4)}"
     kube.create("/api/v1/namespaces", {"metadata": {"name": unmarked}})

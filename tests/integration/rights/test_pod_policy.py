@@ -71,6 +71,7 @@ def workload(kind: str, pod: dict[str, Any], **metadata: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def space(kube: KubeClient) -> Iterator[str]:
+    """A namespace for the pods that the policies judge."""
     name = f"tests-{secrets.token_hex(4)}"
     kube.create("/api/v1/namespaces", {"metadata": {"name": name}})
     yield name

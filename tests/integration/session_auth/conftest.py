@@ -50,6 +50,7 @@ def address(config: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
 
 @pytest.fixture
 def control(address: str) -> Iterator[Control]:
+    """A connection to the buildkitd at ``address``."""
     with Control(address) as opened:
         yield opened
 

@@ -14,12 +14,6 @@ from tests.integration.session_auth.services import ShortLived
 NAMES = ["BASIC", "TOKEN"]
 
 
-@pytest.fixture
-def path() -> str:
-    """A repository of the test's own; what is below ``public`` is for everybody to pull."""
-    return f"tests/{secrets.token_hex(6)}"
-
-
 def dockerfile(base: str) -> str:
     """A build that is unlike all others."""
     return f"FROM {base}\nRUN echo {secrets.token_hex(8)} > /unique\n"
@@ -27,15 +21,16 @@ def dockerfile(base: str) -> str:
 
 @pytest.fixture
 def busybox(cluster_env: dict[str, str]) -> str:
+    """The reference of the devcluster's busybox image, without a tag."""
     return f"{cluster_env['REGISTRY']}/library/busybox"
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_private_images_are_pushed_and_are_bases(
-    somebody: Somebody, cluster_env: dict[str, str], busybox: str, path: str, name: str
+    somebody: Somebody, cluster_env: dict[str, str], busybox: str, repository_path: str, name: str
 ) -> None:
     me = somebody(login_for(cluster_env, name))
-    base = f"{cluster_env[f'REGISTRY_{name}']}/{path}"
+    base = f"{cluster_env[f'REGISTRY_{name}']}/{repository_path}"
     me.push(dockerfile(busybox), f"{base}:1")
     me.push(dockerfile(f"{base}:1"), f"{base}:2")
     assert ("Credentials" in me.asked) == (name == "BASIC")
@@ -43,18 +38,18 @@ def test_private_images_are_pushed_and_are_bases(
 
 
 def test_a_base_of_one_registry_goes_to_another(
-    somebody: Somebody, cluster_env: dict[str, str], busybox: str, path: str
+    somebody: Somebody, cluster_env: dict[str, str], busybox: str, repository_path: str
 ) -> None:
     me = somebody(login_for(cluster_env, "TOKEN") | login_for(cluster_env, "BASIC"))
-    places = [f"{cluster_env[f'REGISTRY_{name}']}/{path}" for name in NAMES]
+    places = [f"{cluster_env[f'REGISTRY_{name}']}/{repository_path}" for name in NAMES]
     me.push(dockerfile(busybox), places[0])
     me.push(dockerfile(places[0]), *places)
 
 
 def test_a_kept_buildkitd_needs_no_second_token(
-    somebody: Somebody, cluster_env: dict[str, str], busybox: str, path: str
+    somebody: Somebody, cluster_env: dict[str, str], busybox: str, repository_path: str
 ) -> None:
-    base = f"{cluster_env['REGISTRY_TOKEN']}/{path}"
+    base = f"{cluster_env['REGISTRY_TOKEN']}/{repository_path}"
     logins = login_for(cluster_env, "TOKEN")
     somebody(logins).push(dockerfile(busybox), base)
     somebody(logins).build(dockerfile(base))
@@ -65,9 +60,9 @@ def test_a_kept_buildkitd_needs_no_second_token(
 
 
 def test_another_client_gets_no_token_of_ours(
-    somebody: Somebody, cluster_env: dict[str, str], busybox: str, path: str, tmp_path: Path
+    somebody: Somebody, cluster_env: dict[str, str], busybox: str, repository_path: str, tmp_path: Path
 ) -> None:
-    base = f"{cluster_env['REGISTRY_TOKEN']}/{path}"
+    base = f"{cluster_env['REGISTRY_TOKEN']}/{repository_path}"
     logins = login_for(cluster_env, "TOKEN")
     somebody(logins).push(dockerfile(busybox), base)
     (tmp_path / "other").mkdir()
@@ -77,10 +72,10 @@ def test_another_client_gets_no_token_of_ours(
 
 
 def test_tokens_can_be_left_to_buildkitd(
-    somebody: Somebody, cluster_env: dict[str, str], busybox: str, path: str
+    somebody: Somebody, cluster_env: dict[str, str], busybox: str, repository_path: str
 ) -> None:
     me = somebody(login_for(cluster_env, "TOKEN"), tokens=False)
-    me.push(dockerfile(busybox), f"{cluster_env['REGISTRY_TOKEN']}/{path}")
+    me.push(dockerfile(busybox), f"{cluster_env['REGISTRY_TOKEN']}/{repository_path}")
     assert set(me.asked) == {"Credentials"}
 
 
@@ -102,18 +97,20 @@ def test_a_wrong_password_is_said(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_private_base_without_a_login(
-    somebody: Somebody, cluster_env: dict[str, str], busybox: str, path: str, name: str
+    somebody: Somebody, cluster_env: dict[str, str], busybox: str, repository_path: str, name: str
 ) -> None:
     host = cluster_env[f"REGISTRY_{name}"]
-    somebody(login_for(cluster_env, name)).push(dockerfile(busybox), f"{host}/{path}")
+    somebody(login_for(cluster_env, name)).push(dockerfile(busybox), f"{host}/{repository_path}")
     with pytest.raises(SolveError) as caught:
-        somebody().build(dockerfile(f"{host}/{path}"))
-    assert f"{host}/{path}" in caught.value.message
+        somebody().build(dockerfile(f"{host}/{repository_path}"))
+    assert f"{host}/{repository_path}" in caught.value.message
     assert caught.value.fix == f"log in to {host} (docker login) or set DOCKER_AUTH_CONFIG"
 
 
-def test_public_images_need_no_login(somebody: Somebody, cluster_env: dict[str, str], busybox: str, path: str) -> None:
-    image = f"{cluster_env['REGISTRY_TOKEN']}/public/{path.replace('/', '-')}"
+def test_public_images_need_no_login(
+    somebody: Somebody, cluster_env: dict[str, str], busybox: str, repository_path: str
+) -> None:
+    image = f"{cluster_env['REGISTRY_TOKEN']}/public/{repository_path.replace('/', '-')}"
     somebody(login_for(cluster_env, "TOKEN")).push(dockerfile(busybox), image)
     nobody = somebody()
     nobody.build(dockerfile(image))

@@ -44,6 +44,7 @@ def dockerfile(cluster_env: dict[str, str]) -> str:
 
 @pytest.fixture
 def me(somebody: Somebody) -> Person:
+    """A person without any login."""
     return somebody()
 
 

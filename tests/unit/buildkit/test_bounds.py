@@ -58,11 +58,13 @@ class Daemon(grpc.GenericRpcHandler):  # type: ignore[misc]
 
 @pytest.fixture
 def daemon() -> Daemon:
+    """A buildkitd whose status never ends."""
     return Daemon()
 
 
 @pytest.fixture
 def control(daemon: Daemon) -> Iterator[Control]:
+    """A connection to ``daemon``."""
     server = grpc.server(ThreadPoolExecutor(8), handlers=[daemon], options=[("grpc.max_send_message_length", -1)])
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()

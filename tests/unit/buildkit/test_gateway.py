@@ -14,6 +14,7 @@ from tests.unit.wire import compiled
 
 @pytest.fixture(scope="module")
 def generated() -> Any:
+    """The module that protoc makes of gateway.proto, to compare our messages with."""
     return compiled.load("buildkit/gateway.proto")
 
 

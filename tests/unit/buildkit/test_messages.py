@@ -95,6 +95,7 @@ updates = st.builds(
 
 @pytest.fixture(scope="module")
 def control() -> Any:
+    """The module that protoc makes of control.proto, to compare our messages with."""
     return compiled.load("buildkit/control.proto")
 
 

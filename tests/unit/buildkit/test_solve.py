@@ -76,11 +76,13 @@ class Daemon(grpc.GenericRpcHandler):  # type: ignore[misc]
 
 @pytest.fixture
 def wrong() -> Daemon:
+    """A buildkitd whose wrong answers the test chooses."""
     return Daemon()
 
 
 @pytest.fixture
 def control(wrong: Daemon) -> Iterator[Control]:
+    """A connection to ``wrong``."""
     server = grpc.server(ThreadPoolExecutor(8), handlers=[wrong])
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()

@@ -11,6 +11,7 @@ from tests.unit.ci.fake_job import FakeJob
 
 @pytest.fixture
 def job(monkeypatch: pytest.MonkeyPatch) -> FakeJob:
+    """A build that succeeds without a cluster, and records how it was called."""
     fake = FakeJob()
     monkeypatch.setattr(run, "run_build", fake.run)
     monkeypatch.setattr(reap, "remove_job_builder", fake.remove)

@@ -36,11 +36,13 @@ COMPONENT = ROOT / "templates" / "kube-builder.yml"
 
 @pytest.fixture(scope="module")
 def action() -> dict[str, Any]:
+    """The content of action.yml."""
     return dict(yaml.safe_load((ROOT / "action.yml").read_text()))
 
 
 @pytest.fixture(scope="module")
 def template() -> tuple[dict[str, Any], dict[str, Any]]:
+    """The inputs and the jobs of the GitLab template."""
     spec, jobs = yaml.safe_load_all(TEMPLATE.read_text())
     return spec["spec"]["inputs"], jobs
 

@@ -98,6 +98,7 @@ def token(host: str) -> str:
 
 @pytest.fixture
 def stand() -> Iterator[Stand]:
+    """A server in place of AWS's API; it checks signatures."""
     with Stand() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server

@@ -94,6 +94,7 @@ class Runner:
 
 @pytest.fixture
 def runner(tmp_path: Path) -> Runner:
+    """A GitHub runner with a copy of the Action and a stub in place of kube-builder."""
     made = Runner(tmp_path)
     action = tmp_path / "action-root"
     shutil.copytree(ROOT / "action", action / "action", ignore=shutil.ignore_patterns("__pycache__"))

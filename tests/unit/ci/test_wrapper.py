@@ -110,6 +110,7 @@ class Runner:
 
 @pytest.fixture
 def runner(tmp_path: Path) -> Iterator[Runner]:
+    """A GitHub runner whose PATH has only what the wrapper needs."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "workspace").mkdir()
     for tool in ("cp", "mkdir", "sleep"):

@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
+    """A hostile checkout: modules that record that they were imported."""
     folder = tmp_path / "checkout"
     plant(folder)
     plant(folder / "src")

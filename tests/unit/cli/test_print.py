@@ -40,6 +40,8 @@ def cwd(cwd: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails the test if the product calls the API server."""
+
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("the cluster is asked")
 

@@ -79,6 +79,7 @@ def assert_not_shown(secret: str, text: str) -> None:
 
 @pytest.fixture(autouse=True)
 def no_build(monkeypatch: pytest.MonkeyPatch) -> FakeJob:
+    """Replaces the build by one that succeeds without a cluster."""
     fake = FakeJob(log="")
     monkeypatch.setattr(run, "run_build", fake.run)
     return fake

@@ -16,6 +16,7 @@ def write(path: Path, text: str = "") -> None:
 
 @pytest.fixture
 def version_1(tmp_path: Path) -> Path:
+    """A host's folder of cgroups of version 1, with a unified hierarchy beside them."""
     for name in ("cpuset", "memory", "unified"):
         write(tmp_path / name / "cgroup.procs")
         write(tmp_path / name / "tasks")

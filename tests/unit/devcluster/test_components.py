@@ -11,6 +11,7 @@ CLUSTER = layout.cluster("dev", Path("/state"))
 
 @pytest.fixture(autouse=True)
 def built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes every program look as if it were built."""
     monkeypatch.setattr(programs, "path", lambda name: Path("/cache") / name)
 
 

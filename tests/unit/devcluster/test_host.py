@@ -15,6 +15,8 @@ class Replaced(Exception):
 
 @pytest.fixture
 def user(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A user who is not root; ``Replaced`` holds the command that would run."""
+
     def become(_: str, command: list[str]) -> None:
         raise Replaced(*command)
 
@@ -51,6 +53,7 @@ def test_without_sudo_the_user_is_told(user: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The path of the file that stops packages from starting services."""
     file = tmp_path / "policy-rc.d"
     monkeypatch.setattr(host, "NO_SERVICES", file)
     return file

@@ -11,6 +11,7 @@ from devcluster.layout import Cluster
 
 @pytest.fixture
 def own_cluster(tmp_path: Path) -> Cluster:
+    """A cluster's files with a certificate authority."""
     made = layout.cluster("unit", tmp_path)
     pki.ensure_authority(made)
     return made

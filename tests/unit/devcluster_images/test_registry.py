@@ -12,6 +12,7 @@ from devcluster.layout import Cluster
 
 @pytest.fixture
 def own_cluster(tmp_path: Path) -> Cluster:
+    """A cluster's files with an authority and the registries' configuration."""
     made = layout.cluster("unit", tmp_path)
     pki.ensure_authority(made)
     registry.write(made)

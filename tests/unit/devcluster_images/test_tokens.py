@@ -25,6 +25,7 @@ EVERYTHING = "repository:team/app:pull,push"
 
 @pytest.fixture(scope="module")
 def certificate() -> x509.Certificate:
+    """The certificate of the token server."""
     return pki.certificate(pki.Subject(name="tokens"), KEY, issuer=None)
 
 
@@ -33,6 +34,7 @@ KEY = pki.new_key()
 
 @pytest.fixture
 def service(certificate: x509.Certificate) -> TokenService:
+    """The token server's logic, with two accounts and a fixed clock."""
     issuer = Issuer(
         name="issuer",
         service=SERVICE,

@@ -15,6 +15,7 @@ SECOND = 10**9
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
+    """An empty git repository."""
     return Repository(tmp_path / "r")
 
 

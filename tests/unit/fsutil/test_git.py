@@ -59,6 +59,7 @@ def plant(repository: Repository, trap: Path) -> None:
 
 @pytest.fixture
 def planted(tmp_path: Path, trap: Path) -> Repository:
+    """A repository whose configuration tries to run ``trap``."""
     repository = Repository(tmp_path / "checkout")
     repository.write(a="a\n", b__c="c\n", **{"d.z": "d\n"})
     repository.commit()

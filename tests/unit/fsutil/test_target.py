@@ -11,6 +11,7 @@ from ci_buildx.fsutil.target import TargetFolder
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
+    """A folder with files of an earlier build; another folder beside it must stay unchanged."""
     folder = tmp_path / "root"
     (folder / "kept/inner").mkdir(parents=True)
     (folder / "kept/inner/file").write_text("built")
@@ -24,6 +25,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def target(root: Path) -> Iterator[TargetFolder]:
+    """``root`` as the target of a build's files."""
     made = TargetFolder(root)
     yield made
     made.close()

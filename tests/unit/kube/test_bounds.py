@@ -38,6 +38,7 @@ def connect(server: Scripted) -> KubeClient:
 
 @pytest.fixture(autouse=True)
 def closed() -> Iterator[None]:
+    """Closes what the test has opened."""
     yield
     while opened:
         opened.pop().close()

@@ -48,6 +48,7 @@ def config(
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
+    """A home folder with the files that the kubeconfigs name."""
     (tmp_path / ".kube" / "tokens").mkdir(parents=True)
     (tmp_path / ".kube" / "ca.crt").write_text("an authority")
     (tmp_path / ".kube" / "tokens" / "mine").write_text("secret\n")
@@ -211,6 +212,7 @@ def test_nothing_at_all(tmp_path: Path) -> None:
 
 @pytest.fixture
 def account(tmp_path: Path) -> Path:
+    """The folder of a pod's service account."""
     for name, content in (("token", "t\n"), ("ca.crt", "CA"), ("namespace", "ci")):
         (tmp_path / name).write_text(content)
     return tmp_path

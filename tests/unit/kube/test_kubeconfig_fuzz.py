@@ -70,6 +70,7 @@ LINES = st.lists(st.sampled_from(PIECES), max_size=6).map("\n".join)
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The path of the kubeconfig that each example writes."""
     return tmp_path_factory.mktemp("kubeconfig") / "config"
 
 

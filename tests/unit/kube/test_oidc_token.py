@@ -121,6 +121,7 @@ Ask = Callable[[list[Answer]], tuple[str, list[tuple[str, str]]]]
 
 @pytest.fixture
 def ask(monkeypatch: pytest.MonkeyPatch) -> Ask:
+    """Requests a token from a runner that answers as told; returns it and the requests."""
     monkeypatch.setattr(credential_plugins, "_PAUSE", 0.0)
 
     def run(answers: list[Answer]) -> tuple[str, list[tuple[str, str]]]:

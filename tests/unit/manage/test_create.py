@@ -50,6 +50,7 @@ def work(server: Server, asked: NodeRequest, *, append: bool = False) -> _Create
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Api:
+    """An API server whose cluster has one old node."""
     monkeypatch.setattr(cluster_facts, "read_cluster_facts", lambda _: UNFIT)
     return Api()
 

@@ -19,6 +19,7 @@ KUBE, OTHER = CurrentBuilder(builder="kube", namespace="buildkit"), CurrentBuild
 
 @pytest.fixture
 def env(tmp_path: Path) -> dict[str, str]:
+    """The variables of a user whose kubeconfig has two contexts."""
     contexts = [{"name": name, "context": {"cluster": "c"}} for name in ("one", "two")]
     config = {
         "current-context": "one",

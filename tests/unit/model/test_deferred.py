@@ -15,6 +15,7 @@ PROJECT = Path(__file__).parents[3]
 
 @pytest.fixture(autouse=True)
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A module on the path that records its import."""
     (tmp_path / f"{NAME}.py").write_text("import sys\nsys.loaded_for_test = True\nvalue = 7\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     yield

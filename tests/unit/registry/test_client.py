@@ -26,17 +26,20 @@ Connect = Callable[..., RegistryClient]
 
 @pytest.fixture
 def registry() -> Iterator[Registry]:
+    """A registry that answers as the test tells it."""
     with scripted() as served:
         yield served
 
 
 @pytest.fixture
 def pauses() -> list[float]:
+    """The seconds that the client waited, in order."""
     return []
 
 
 @pytest.fixture
 def connect(registry: Registry, pauses: list[float]) -> Iterator[Connect]:
+    """Makes clients of ``registry``, with or without a login."""
     with ExitStack() as stack:
 
         def make(login: RegistryLogin | None = None) -> RegistryClient:

@@ -26,6 +26,7 @@ ENDLESS = 1 << 26
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Hostile]:
+    """A server that sends anything."""
     with hostile() as found:
         yield found
 

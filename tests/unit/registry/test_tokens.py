@@ -27,6 +27,7 @@ Connect = Callable[..., RegistryTokens]
 
 @pytest.fixture
 def service() -> Iterator[Registry]:
+    """A registry that answers as the test tells it."""
     with scripted() as served:
         yield served
 

@@ -64,6 +64,7 @@ class SlowLogins:
 
 @pytest.fixture
 def logins() -> Iterator[SlowLogins]:
+    """Logins that block until the test ends."""
     made = SlowLogins()
     yield made
     made.released.set()

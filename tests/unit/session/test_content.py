@@ -57,6 +57,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def talk(folder: Path) -> Conversation:
+    """A conversation with the content service about the layout in ``folder``."""
     return Conversation(ContentService({"local:x": OciLayout(folder, writable=True)}))
 
 
@@ -247,6 +248,7 @@ def test_no_digest_leads_out_of_the_layout(text: str) -> None:
 
 @pytest.fixture(scope="module")
 def content_proto() -> Any:
+    """The module that protoc makes of content.proto, to compare our messages with."""
     return compiled.load("session/content.proto")
 
 

@@ -35,6 +35,7 @@ def announced(talk: Conversation, stream: int) -> list[str]:
 
 @pytest.fixture
 def context(tmp_path: Path) -> Path:
+    """A context with a large file, a name with an accent and a file to ignore."""
     folder = tmp_path / "context"
     (folder / "d").mkdir(parents=True)
     (folder / "d" / "x").write_bytes(b"x" * 100_000)

@@ -43,6 +43,7 @@ def public(key: Any) -> bytes:
 
 @pytest.fixture(scope="module")
 def keyring() -> SshKeyring:
+    """A keyring with all ``KEYS``."""
     return SshKeyring([secret(key) for key in KEYS])
 
 

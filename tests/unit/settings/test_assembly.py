@@ -23,6 +23,7 @@ BIG_SECRET = (
 
 @pytest.fixture
 def cwd(tmp_path: Path) -> Path:
+    """The working directory: a context, a secret's file and a cache's folder."""
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "Dockerfile").write_text("FROM scratch\n")
     (tmp_path / "token").write_bytes(b"s3cret\n")

@@ -176,6 +176,7 @@ def cleared(
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
+    """A folder with Dockerfiles on three levels."""
     for folder in (tmp_path, tmp_path / "out", tmp_path / "out/app"):
         folder.mkdir(exist_ok=True)
         (folder / "Dockerfile").touch()

@@ -14,6 +14,7 @@ JSON = "write the policy as JSON and name its file in EXPERIMENTAL_BUILDKIT_SOUR
 
 @pytest.fixture
 def app(tmp_path: Path) -> Path:
+    """A context with a Dockerfile and a policy beside it."""
     (tmp_path / "Dockerfile").write_text("FROM scratch\n")
     (tmp_path / "Dockerfile.rego").write_text("package docker\n")
     return tmp_path

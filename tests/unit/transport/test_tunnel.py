@@ -59,6 +59,7 @@ class Server:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
+    """The API server's end of WebSocket tunnels."""
     made = Server()
     yield made
     for end in made.ends:

@@ -54,6 +54,7 @@ class Service:
 
 @pytest.fixture
 def service() -> Service:
+    """The receiving side of a connection that the server's SETTINGS have opened."""
     made = Service()
     made.greet()
     return made

@@ -92,6 +92,7 @@ values = st.builds(
 
 @pytest.fixture(scope="module")
 def reference() -> Any:
+    """The module that protoc makes of every_kind.proto, to compare our messages with."""
     return compiled.load(str(Path(__file__).with_name("every_kind.proto")))
 
 

@@ -15,6 +15,7 @@ NOW = datetime.datetime(2026, 5, 1, 12, 0, tzinfo=datetime.UTC)
 
 @pytest.fixture(scope="module")
 def issued() -> Certificates:
+    """Certificates that are valid for one hour from ``NOW``."""
     return certificates.issue(certificates.NAMES, 3600, now=lambda: NOW)
 
 

@@ -34,11 +34,13 @@ HOST = "registry.example:5000"
 
 @pytest.fixture
 def authority() -> Authority:
+    """A certificate authority of the test's own."""
     return Authority()
 
 
 @pytest.fixture
 def settings(tmp_path: Path, authority: Authority) -> BuilderSettings:
+    """Settings whose buildkitd.toml names files of ``authority``."""
     return declared(tmp_path, authority, HOST)
 
 

@@ -24,5 +24,6 @@ def report() -> BuildReport:
 
 @pytest.fixture
 def job(job: FakeJob) -> FakeJob:
+    """The same, with a report for the job's summary."""
     job.report = report()
     return job

@@ -33,6 +33,7 @@ FILES = ("GITHUB_OUTPUT", "GITHUB_STATE", "GITHUB_ENV", "GITHUB_STEP_SUMMARY")
 
 @pytest.fixture
 def env(tmp_path: Path) -> dict[str, str]:
+    """The variables of a step that builds and pushes."""
     return RUNNER | {name: str(tmp_path / name) for name in FILES}
 
 

@@ -34,6 +34,7 @@ class Repository:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
+    """An empty git repository in the test's folder."""
     return Repository(tmp_path)
 
 

@@ -53,6 +53,7 @@ class Surroundings:
 
 @pytest.fixture
 def around(tmp_path: Path, cwd: Path, job: FakeJob) -> Surroundings:
+    """A runner with a checkout, in which the Action builds."""
     return Surroundings(tmp_path, cwd, job)
 
 

@@ -161,6 +161,7 @@ def test_without_a_login_nothing_is_written() -> None:
 
 @pytest.fixture
 def env(tmp_path: Path) -> dict[str, str]:
+    """The variables of a step that logs in to one registry."""
     files = {name: str(tmp_path / name) for name in ("GITHUB_STATE", "GITHUB_ENV", "GITHUB_OUTPUT")}
     given = {"INPUT_REGISTRY": "r.example", "INPUT_USERNAME": "ann", "INPUT_PASSWORD": SECRET}
     return files | given | {"RUNNER_TEMP": str(tmp_path), "HOME": str(tmp_path)}

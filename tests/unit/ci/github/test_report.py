@@ -89,6 +89,7 @@ def test_a_secret_is_found_however_it_is_spelt(secret: str) -> None:
 
 @pytest.fixture
 def env(tmp_path: Path, cwd: Path) -> dict[str, str]:
+    """The variables of a step that builds, pushes and writes a summary."""
     files = {name: str(tmp_path / name) for name in ("GITHUB_OUTPUT", "GITHUB_STATE", "GITHUB_STEP_SUMMARY")}
     return RUNNER | files | {"GITHUB_WORKSPACE": str(cwd.parent), "RUNNER_TEMP": str(tmp_path)}
 
@@ -193,6 +194,7 @@ class Results:
 
 @pytest.fixture
 def results() -> Iterator[Results]:
+    """A service that stores artifacts, as GitHub's does."""
     service = Results()
 
     class Handler(BaseHTTPRequestHandler):

@@ -51,6 +51,7 @@ class FakeKeep:
 
 @pytest.fixture
 def kept(monkeypatch: pytest.MonkeyPatch) -> FakeKeep:
+    """A builder that is made without a cluster, and records how."""
     fake = FakeKeep()
     monkeypatch.setattr(setup, "run_setup_builder", fake.run)
     return fake
@@ -58,6 +59,7 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> FakeKeep:
 
 @pytest.fixture
 def env(tmp_path: Path) -> dict[str, str]:
+    """The variables of a step that sets up a builder."""
     own = {name: value for name, value in RUNNER.items() if not name.startswith("INPUT_")}
     return own | {name: str(tmp_path / name) for name in FILES} | {"RUNNER_TEMP": str(tmp_path)}
 
