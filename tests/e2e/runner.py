@@ -73,7 +73,7 @@ class Job:
             self.script.stdout.close()
         return code
 
-    def strip_ref_prefix(self, status: str) -> subprocess.CompletedProcess[str]:
+    def run_after_script(self, status: str) -> subprocess.CompletedProcess[str]:
         """Run ``after_script``."""
         command = [*_SHELL, "set -eo pipefail\n" + "\n".join(self.job["after_script"])]
         env = self._variables() | {"CI_JOB_STATUS": status}

@@ -52,7 +52,7 @@ def test_a_cancelled_job(start: Callable[[], Job], team_builders: Builders) -> N
     job.signal(signal.SIGTERM)
     assert job.end() == 143, job.log
     assert team_builders.left() == []
-    after = job.strip_ref_prefix("canceled")
+    after = job.run_after_script("canceled")
     assert (after.returncode, after.stderr) == (0, "")
     name = namespace["metadata"]["name"]
     assert after.stdout in (f"{name}: removed\n", f"{name}: nothing is left\n")
@@ -68,7 +68,7 @@ def test_a_job_that_is_killed_when_its_time_is_over(start: Callable[[], Job], te
     job.signal(signal.SIGKILL)
     job.end()
     (left,) = team_builders.left()
-    after = job.strip_ref_prefix("failed")
+    after = job.run_after_script("failed")
     assert (after.returncode, after.stdout) == (0, f"{left}: removed\n"), after.stderr
     assert team_builders.left() == []
     assert team_builders.wait_for_pods_to_go(30) == []
@@ -77,7 +77,7 @@ def test_a_job_that_is_killed_when_its_time_is_over(start: Callable[[], Job], te
 def test_a_script_that_still_runs_beside_after_script(start: Callable[[], Job], team_builders: Builders) -> None:
     job = start()
     (left,) = team_builders.left()
-    after = job.strip_ref_prefix("failed")
+    after = job.run_after_script("failed")
     assert (after.returncode, after.stdout) == (0, f"{left}: removed\n"), after.stderr
     assert team_builders.left() == []
     assert job.end() == 1
@@ -158,7 +158,7 @@ def test_a_job_without_any_stored_secret(
     )
     job.start()
     assert job.end() == 0, job.log
-    after = job.strip_ref_prefix("success")
+    after = job.run_after_script("success")
     assert (after.returncode, after.stderr) == (0, "")
     told = dict(line.split("=", 1) for line in (folder / "kube-builder.env").read_text().splitlines())
     assert told["KUBE_BUILDER_IMAGE"] == f"{project}/e2e/{name}:1@{told['KUBE_BUILDER_DIGEST']}"

@@ -22,7 +22,7 @@ from ci_buildx.registry.content import OCI_INDEX
 from devcluster import layout, registry
 from devcluster.registry import Registry
 from tests.e2e.product import Product, Run
-from tests.integration.registries.client import Client
+from tests.integration.devcluster.registry_client import Client
 
 BOTH = "linux/amd64,linux/arm64"
 HELPER = """#!/bin/sh

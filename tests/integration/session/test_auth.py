@@ -8,8 +8,8 @@ import pytest
 from ci_buildx.errors import SolveError
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry.credentials import RegistryLogin
-from tests.integration.session_auth.conftest import Somebody, login_for
-from tests.integration.session_auth.services import ShortLived
+from tests.integration.session.conftest import Somebody, login_for
+from tests.integration.session.services import ShortLived
 
 NAMES = ["BASIC", "TOKEN"]
 

@@ -10,8 +10,8 @@ from ci_buildx.model.reference import ImageReference
 from ci_buildx.registry.client import RegistryClient, RegistryRepository
 from ci_buildx.registry.content import OCI_INDEX, read_platform
 from ci_buildx.registry.index import merge_index
-from tests.integration.registry_client.conftest import Connect, Registries
-from tests.integration.registry_client.image import push_attested, push_image
+from tests.integration.registry.conftest import Connect, Registries
+from tests.integration.registry.image import push_attested, push_image
 
 BOTH = (Platform("linux", "amd64"), Platform("linux", "arm64"))
 

@@ -5,8 +5,8 @@ import pytest
 from ci_buildx.errors import RegistryError
 from ci_buildx.registry.client import RegistryRepository
 from ci_buildx.registry.trust import RegistryTrust
-from tests.integration.registry_client.conftest import Connect, Registries, trust_in, wrong_login
-from tests.integration.registry_client.image import push_image
+from tests.integration.registry.conftest import Connect, Registries, trust_in, wrong_login
+from tests.integration.registry.image import push_image
 
 ALL = ["open", "basic", "token"]
 

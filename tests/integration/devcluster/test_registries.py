@@ -8,7 +8,7 @@ from ci_buildx.model.secret import Secret
 from devcluster import registry
 from devcluster.layout import Cluster
 from devcluster.registry import Registry
-from tests.integration.registries.client import MANIFEST, Client, digest
+from tests.integration.devcluster.registry_client import MANIFEST, Client, digest
 
 NAMES = ("open", "basic", "token")
 

@@ -14,7 +14,7 @@ from ci_buildx.errors import SolveError
 from ci_buildx.settings.contexts import parse_named_contexts
 from ci_buildx.settings.values import TypedAttributes
 from devcluster import programs
-from tests.integration.session_auth.conftest import Person, Somebody, local
+from tests.integration.session.conftest import Person, Somebody, local
 
 Buildctl = Callable[..., str]
 

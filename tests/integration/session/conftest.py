@@ -27,7 +27,7 @@ from ci_buildx.session.oci_layout import OciLayout
 from ci_buildx.session.session import Attachable, BuildSession
 from ci_buildx.settings.values import BuildSettings, TypedAttributes
 from tests.integration.buildkit.conftest import Build, serving
-from tests.integration.session_auth.services import ShortLived, short_lived
+from tests.integration.session.services import ShortLived, short_lived
 
 
 @pytest.fixture(scope="session")
