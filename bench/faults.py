@@ -29,8 +29,7 @@ from typing import Any
 from bench import ground, machine
 from bench.ground import PLATFORM, PROJECT, Ground
 from bench.soak import Soak
-from devcluster import host, layout
-from tests.faults import outage
+from devcluster import host, layout, outage
 
 RESULTS = Path(__file__).parent / "results"
 TRANSPORTS = ("direct", "port-forward", "exec")

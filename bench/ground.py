@@ -16,9 +16,8 @@ from pathlib import Path
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.settings.values import ClusterSettings
-from devcluster import buildkitd, environment, layout, registry
-from tests import accounts
-from tests.accounts import Account
+from devcluster import accounts, buildkitd, environment, layout, registry
+from devcluster.accounts import Account
 
 PROJECT = Path(__file__).parent.parent
 IMAGE = "moby/buildkit:buildx-stable-1"

@@ -25,8 +25,7 @@ from bench import crowd, ground, machine
 from bench.crowd import Crowd, Member
 from bench.ground import PLATFORM, Ground
 from ci_buildx.builder.identity import EXPIRY_MARGIN
-from devcluster import host, layout
-from tests import accounts
+from devcluster import accounts, host, layout
 
 RESULTS = Path(__file__).parent / "results"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

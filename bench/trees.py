@@ -15,7 +15,7 @@ from typing import Any
 
 from bench import machine
 from devcluster import layout, registry
-from tests.parity import clients, differential
+from devcluster.parity import clients, differential
 
 RESULTS = Path(__file__).parent / "results"
 COUNT = 300

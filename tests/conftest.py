@@ -19,9 +19,8 @@ from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import ClusterAccess
 from ci_buildx.settings.values import ClusterSettings
-from devcluster import buildkitd, layout, registry
-from tests import accounts
-from tests.accounts import Account
+from devcluster import accounts, buildkitd, layout, registry
+from devcluster.accounts import Account
 from tests.e2e.product import Product
 
 # Machines that test are shared: what is slow there says nothing. In CI every run tries the same examples.

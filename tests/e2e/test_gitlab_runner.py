@@ -18,8 +18,7 @@ import requests
 import yaml
 
 from ci_buildx.kube.client import KubeClient
-from devcluster import issuer, layout, pushed
-from tests import accounts
+from devcluster import accounts, issuer, layout, pushed
 from tests.e2e import checkout, runner
 from tests.e2e.cluster import Builders
 from tests.e2e.product import COMMAND

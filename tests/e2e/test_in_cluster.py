@@ -13,9 +13,8 @@ import pytest
 
 from ci_buildx.builder.rbac.roles import ACCOUNT, EXAMPLE_NAMESPACE
 from ci_buildx.kube.client import KubeClient
-from devcluster import pushed
+from devcluster import accounts, pushed
 from devcluster.registry import Registry
-from tests import accounts
 from tests.e2e import checkout, ci_pod
 
 PATIENCE = 240

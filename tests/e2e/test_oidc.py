@@ -14,9 +14,8 @@ import pytest
 import yaml
 
 from ci_buildx.kube.client import KubeClient
-from devcluster import issuer, layout, pushed
+from devcluster import accounts, issuer, layout, pushed
 from devcluster.registry import Registry
-from tests import accounts
 from tests.e2e import checkout
 from tests.e2e.cluster import Builders
 from tests.e2e.product import Product

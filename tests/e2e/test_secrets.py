@@ -13,8 +13,8 @@ import pytest
 
 from ci_buildx.kube.client import KubeClient
 from devcluster import layout
+from devcluster.accounts import Account
 from devcluster.registry import Registry, registries
-from tests.accounts import Account
 from tests.e2e import checkout
 from tests.e2e.cluster import Builders
 from tests.e2e.product import Product

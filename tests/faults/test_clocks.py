@@ -14,7 +14,7 @@ from ci_buildx.builder import labels
 from ci_buildx.builder.identity import EXPIRY_MARGIN
 from ci_buildx.builder.lifecycle import lease
 from ci_buildx.kube.client import KubeClient
-from tests.accounts import Account
+from devcluster.accounts import Account
 from tests.e2e.cluster import Builders
 from tests.e2e.product import Product
 from tests.faults.api_clock import epoch, expire_in, now

@@ -11,7 +11,7 @@ from bench.crowd import Crowd
 from bench.ground import Ground
 from ci_buildx.kube.client import KubeClient
 from devcluster import layout
-from tests.accounts import Account
+from devcluster.accounts import Account
 
 
 def test_jobs_at_once_do_not_mix(

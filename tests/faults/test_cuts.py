@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from devcluster import layout
+from devcluster import layout, outage
 from tests.e2e.cluster import Builders
 from tests.e2e.product import Product
-from tests.faults import outage
 from tests.faults.victim import Victim
 
 CUT = 60.0

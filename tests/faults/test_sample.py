@@ -23,7 +23,7 @@ from bench.faults import OFFSETS, SIGNALS, TRANSPORTS, Faults, Outcome
 from bench.ground import Ground
 from ci_buildx.kube.client import KubeClient
 from devcluster import layout
-from tests.accounts import Account
+from devcluster.accounts import Account
 from tests.faults.api_clock import expire_in
 from tests.faults.victim import SETTLED_WITHIN
 

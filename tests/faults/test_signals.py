@@ -17,7 +17,7 @@ import pytest
 
 from ci_buildx.builder import labels
 from ci_buildx.kube.client import KubeClient
-from tests.accounts import Account
+from devcluster.accounts import Account
 from tests.e2e.cluster import OURS, Builders
 from tests.e2e.product import Product
 from tests.faults.victim import DOCKERFILE, ENDLESS, MOMENTS, SETTLED_WITHIN, Moment, Victim

@@ -12,11 +12,10 @@ import pytest
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import ClusterAccess
 from ci_buildx.transport.race import PodAddress
-from devcluster import layout, registry
+from devcluster import accounts, layout, registry
+from devcluster.accounts import Account
 from devcluster.layout import Cluster
 from devcluster.registry import Registry
-from tests import accounts
-from tests.accounts import Account
 
 
 @pytest.fixture(scope="session")

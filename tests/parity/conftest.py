@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.parity import clients
-from tests.parity.clients import Arena
+from devcluster.parity import clients
+from devcluster.parity.clients import Arena
 
 
 @pytest.fixture(scope="session")

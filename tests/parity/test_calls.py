@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.parity.clients import Arena, Call
+from devcluster.parity.clients import Arena, Call
 
 FLAWED = """\
 # Where it begins

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from devcluster.parity.clients import Arena, Call, Client
 from tests.parity import contexts, instructions, tree
 from tests.parity.case import Case
-from tests.parity.clients import Arena, Call, Client
 
 
 @pytest.mark.parametrize("case", instructions.CASES + contexts.CASES, ids=str)

@@ -1,7 +1,7 @@
 """A sample of what `python -m bench.trees` does with 300 trees."""
 
-from tests.parity import differential
-from tests.parity.clients import Arena
+from devcluster.parity import differential
+from devcluster.parity.clients import Arena
 
 
 def test_what_arrives_is_what_buildx_sends(arena: Arena) -> None:

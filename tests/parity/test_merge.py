@@ -10,10 +10,11 @@ from ci_buildx.registry import credentials, index
 from ci_buildx.registry.client import RegistryClient
 from ci_buildx.registry.trust import read_trust
 from devcluster.buildkitd import section
+from devcluster.parity import clients
+from devcluster.parity.clients import Arena, Call
 from tests.integration.buildkit.conftest import forwarding
-from tests.parity import clients, tree
+from tests.parity import tree
 from tests.parity.case import LETTERS, SOURCE_DATE_EPOCH
-from tests.parity.clients import Arena, Call
 
 DOCKERFILE = "FROM scratch\nARG TARGETARCH\nLABEL a=$TARGETARCH\nCOPY . /\n"
 AMD64, ARM64 = "linux/amd64", "linux/arm64"

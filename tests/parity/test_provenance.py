@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from devcluster.parity.clients import Arena, Call, Client
 from tests.parity import remote, tree
 from tests.parity.case import LETTERS
-from tests.parity.clients import Arena, Call, Client
 
 DOCKERFILE = """\
 FROM busybox AS one

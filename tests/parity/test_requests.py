@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from devcluster.parity.clients import Arena, Call
 from tests.parity import record, remote, tree
 from tests.parity.case import LETTERS
-from tests.parity.clients import Arena, Call
 
 PLACE = "{registry}/tests/parity"
 DOCKERFILE = "FROM scratch AS one\nCOPY a.txt /\nFROM one\nCOPY b.txt /\n"

@@ -11,7 +11,7 @@ from typing import Any
 
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import ClusterAccess
-from tests.accounts import RBAC, kubeconfig_of, token_of
+from devcluster.accounts import RBAC, kubeconfig_of, token_of
 
 Rule = dict[str, list[str]]
 

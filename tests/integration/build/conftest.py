@@ -11,7 +11,7 @@ import pytest
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import ClusterAccess
 from devcluster import layout
-from tests.accounts import Account
+from devcluster.accounts import Account
 from tests.e2e.cluster import Builders
 from tests.e2e.product import Product
 from tests.integration.build.accounts import Accounts

@@ -13,7 +13,7 @@ from bench.commits import Repository, serving
 from ci_buildx.builder.pods import read_pod
 from ci_buildx.kube.client import KubeClient
 from devcluster import layout
-from tests.accounts import Account
+from devcluster.accounts import Account
 from tests.e2e.cluster import Builders
 from tests.e2e.product import Product
 from tests.integration import inside

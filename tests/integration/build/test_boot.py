@@ -15,10 +15,9 @@ import pytest
 from ci_buildx.builder.pods import is_ready
 from ci_buildx.errors import Forbidden
 from ci_buildx.kube.client import KubeClient
-from devcluster import layout
+from devcluster import layout, outage
 from tests.e2e.cluster import Builders
 from tests.e2e.product import Product
-from tests.faults import outage
 from tests.integration import inside
 from tests.integration.build.lasting import Shop, eventually
 

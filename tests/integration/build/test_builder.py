@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ci_buildx.builder import labels
 from ci_buildx.kube.client import KubeClient
-from tests.accounts import Account
+from devcluster.accounts import Account
 from tests.e2e.cluster import Builders
 from tests.e2e.product import Product
 from tests.integration.build.accounts import ON_OBJECTS, Accounts, rule

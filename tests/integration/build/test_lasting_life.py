@@ -14,8 +14,8 @@ import pytest
 from ci_buildx.builder.rbac.rights import RBAC_GROUP
 from ci_buildx.builder.rbac.roles import LISTING
 from ci_buildx.kube.client import KubeClient
-from tests import accounts
-from tests.accounts import RBAC, Account
+from devcluster import accounts
+from devcluster.accounts import RBAC, Account
 from tests.e2e.product import COMMAND
 from tests.integration.build.lasting import PATIENCE, Shop, eventually
 

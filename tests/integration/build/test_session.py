@@ -12,7 +12,7 @@ import pytest
 from ci_buildx.errors import Conflict
 from ci_buildx.kube.client import KubeClient
 from devcluster import layout, pushed, registry
-from tests.accounts import Account
+from devcluster.accounts import Account
 from tests.e2e.product import Product, Run
 from tests.integration.build.lasting import Shop, eventually
 

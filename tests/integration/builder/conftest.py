@@ -20,7 +20,7 @@ from ci_buildx.errors import NotFound
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.platform import Platform
 from ci_buildx.settings.builder import BuilderSettings
-from tests.accounts import Account
+from devcluster.accounts import Account
 
 PATIENCE = 60.0
 """Seconds after which a wait on the devcluster has failed."""

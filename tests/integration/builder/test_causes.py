@@ -19,9 +19,8 @@ from ci_buildx.builder.pods import find_condition
 from ci_buildx.errors import BootError, PodLost, Stopped
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import ClusterAccess
-from devcluster import layout
-from tests import accounts
-from tests.accounts import Account
+from devcluster import accounts, layout
+from devcluster.accounts import Account
 from tests.integration.builder import webhook
 from tests.integration.builder.causes import CAUSES, Cause, Named, Scene, name_all
 from tests.integration.builder.conftest import Yard, eventually

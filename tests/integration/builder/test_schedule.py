@@ -23,8 +23,8 @@ from ci_buildx.builder.rbac.rights import REAPER
 from ci_buildx.builder.rbac.roles import SYSTEM
 from ci_buildx.kube.client import KubeClient
 from devcluster import layout
+from devcluster.accounts import Account
 from devcluster.images import catalogue, runner
-from tests.accounts import Account
 from tests.integration.builder.conftest import Yard
 from tests.integration.builder.expiry import expire
 

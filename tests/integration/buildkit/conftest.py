@@ -1,16 +1,11 @@
 """A bare buildkitd on loopback, the same program that the devcluster's pods run, and a forwarder to break."""
 
-import os
 import secrets
-import signal
 import socket
-import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
@@ -18,7 +13,6 @@ from ci_buildx.build.context import mtimes
 from ci_buildx.build.solve import make_ssh_agents
 from ci_buildx.buildkit import exporters, solve_request
 from ci_buildx.buildkit.control import Control, SolveResult
-from ci_buildx.errors import BuildkitError
 from ci_buildx.model.status import StatusUpdate, Vertex
 from ci_buildx.session.auth import SecretsService
 from ci_buildx.session.content import UploadService
@@ -26,9 +20,7 @@ from ci_buildx.session.filesend import FileSendService
 from ci_buildx.session.filesync import FileSyncService
 from ci_buildx.session.session import Attachable, BuildSession
 from ci_buildx.settings.values import BuildSettings
-from devcluster import programs
-
-_START = 60.0
+from devcluster.bare_buildkitd import serving
 
 
 @pytest.fixture(scope="session")
@@ -44,33 +36,6 @@ def buildkitd(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     config = folder / "buildkitd.toml"
     config.write_text(f'[registry."{registry}"]\n  http = true\n')
     with serving(folder, ["--config", str(config)]) as address:
-        yield address
-
-
-@contextmanager
-def serving(
-    folder: Path,
-    options: Sequence[str],
-    *,
-    credentials: tuple[bytes, bytes, bytes] | None = None,
-    server_name: str = "",
-) -> Iterator[str]:
-    """A buildkitd that keeps everything in ``folder``; yields its address when it answers."""
-    programs.build(["buildkit", "runc"])
-    address = f"127.0.0.1:{free_port()}"
-    runc = programs.path("runc")
-    command: list[str | Path] = [
-        programs.path("buildkitd"),
-        *("--root", folder / "root", "--addr", f"tcp://{address}"),
-        *("--oci-worker-binary", runc, "--oci-worker-net", "host"),
-        *options,
-    ]
-    environment = {**os.environ, "PATH": f"{runc.parent}:{os.environ['PATH']}"}
-    with (folder / "log").open("wb") as log, _running(command, log.fileno(), environment):
-        deadline = time.monotonic() + _START
-        while not _answers(Control(address, credentials=credentials, server_name=server_name)):
-            assert time.monotonic() < deadline, (folder / "log").read_text()
-            time.sleep(0.1)
         yield address
 
 
@@ -179,30 +144,3 @@ def forwarding(target: str) -> Iterator[tuple[str, Callable[[], None]]]:
         yield f"127.0.0.1:{listener.getsockname()[1]}", cut
         for each in sockets:
             each.close()
-
-
-@contextmanager
-def _running(command: list[str | Path], log: int, environment: dict[str, str]) -> Iterator[None]:
-    process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-    try:
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _answers(control: Control) -> bool:
-    with control:
-        try:
-            return bool(control.list_workers(timeout=5))
-        except BuildkitError:
-            return False
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])

@@ -10,7 +10,7 @@ from ci_buildx.builder.builder import SERVER_NAME
 from ci_buildx.builder.manifests.certificates import NAMES, issue
 from ci_buildx.buildkit.control import Control
 from ci_buildx.errors import BuildkitError
-from tests.integration.buildkit.conftest import serving
+from devcluster.bare_buildkitd import serving
 
 SCRIPT = """
 import sys

@@ -11,7 +11,7 @@ import pytest
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import ClusterAccess
 from ci_buildx.settings.driver_opts.strategic_merge import merge_patch
-from tests import accounts
+from devcluster import accounts
 
 TEMPLATE: dict[str, Any] = {
     "metadata": {"labels": {"a": "1"}, "annotations": {"note": "x"}},

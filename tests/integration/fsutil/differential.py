@@ -14,8 +14,8 @@ from typing import IO
 from ci_buildx.fsutil import packets
 from ci_buildx.fsutil.entry import PatternError, TreeEntry
 from ci_buildx.fsutil.walk import walk_tree
+from devcluster import random_trees as trees
 from devcluster import toolchain
-from tests.unit.fsutil import trees
 
 SOURCE = Path(__file__).parents[2] / "differential" / "fsutil"
 #: Lists of patterns that are tried on each tree: a tree costs more to make than to walk.

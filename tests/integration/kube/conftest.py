@@ -9,8 +9,8 @@ import pytest
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import ClusterAccess, load_cluster
 from ci_buildx.settings.values import ClusterSettings
-from tests import accounts
-from tests.accounts import Account
+from devcluster import accounts
+from devcluster.accounts import Account
 
 
 @pytest.fixture(scope="session")

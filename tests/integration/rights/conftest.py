@@ -21,8 +21,8 @@ from ci_buildx.builder.rbac.rights import RBAC_GROUP
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import ClusterAccess
 from ci_buildx.settings.builder import BuilderSettings
-from tests import accounts
-from tests.accounts import Account
+from devcluster import accounts
+from devcluster.accounts import Account
 
 
 @dataclass(frozen=True, kw_only=True)

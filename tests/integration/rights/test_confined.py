@@ -15,8 +15,7 @@ import yaml
 from ci_buildx.builder import labels
 from ci_buildx.errors import Forbidden, Invalid
 from ci_buildx.kube.client import KubeClient
-from devcluster import layout
-from tests import accounts
+from devcluster import accounts, layout
 from tests.e2e.product import Product
 from tests.integration.builder import webhook
 

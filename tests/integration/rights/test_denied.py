@@ -20,9 +20,8 @@ from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import ClusterAccess
 from ci_buildx.settings.values import ClusterSettings
-from devcluster import layout
-from tests import accounts
-from tests.accounts import RBAC, SHEETS, Account, sheet
+from devcluster import accounts, layout
+from devcluster.accounts import RBAC, SHEETS, Account, sheet
 from tests.integration.rights.conftest import Place, marked
 
 Call = Callable[[KubeClient, Place], object]

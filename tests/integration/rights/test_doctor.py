@@ -21,9 +21,8 @@ from ci_buildx.errors import Forbidden
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import ClusterAccess
 from ci_buildx.manage import trial_builder
-from devcluster import layout, namespaces
-from tests import accounts
-from tests.accounts import Account
+from devcluster import accounts, layout, namespaces
+from devcluster.accounts import Account
 from tests.e2e.cluster import OURS
 from tests.e2e.product import Product
 

@@ -22,7 +22,7 @@ from ci_buildx.errors import Forbidden, Refused
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.exchange import ApiCall, ApiExchange
 from ci_buildx.model.record import replace
-from tests.accounts import RBAC, Account
+from devcluster.accounts import RBAC, Account
 from tests.integration.rights.conftest import blueprint
 
 

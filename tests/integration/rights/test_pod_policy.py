@@ -22,8 +22,8 @@ from ci_buildx.builder.rbac.roles import ACCOUNT, EXAMPLE_NAMESPACE
 from ci_buildx.errors import Forbidden, Invalid, NotFound
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import ClusterAccess
-from tests import accounts
-from tests.accounts import Account
+from devcluster import accounts
+from devcluster.accounts import Account
 from tests.e2e.product import Product
 from tests.integration.rights.conftest import blueprint
 

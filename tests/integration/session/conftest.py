@@ -26,7 +26,8 @@ from ci_buildx.session.filesync import FileSyncService
 from ci_buildx.session.oci_layout import OciLayout
 from ci_buildx.session.session import Attachable, BuildSession
 from ci_buildx.settings.values import BuildSettings, TypedAttributes
-from tests.integration.buildkit.conftest import Build, serving
+from devcluster.bare_buildkitd import serving
+from tests.integration.buildkit.conftest import Build
 from tests.integration.session.services import ShortLived, short_lived
 
 

@@ -21,10 +21,10 @@ from cryptography.x509.oid import NameOID
 
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry.credentials import RegistryLogin
+from devcluster.bare_buildkitd import free_port
 from devcluster.registry import PROGRAM
 from devcluster.scopes import Account
 from devcluster.tokens import Answer, Issuer, TokenService
-from tests.integration.buildkit.conftest import free_port
 
 LIFETIME = 2
 _LEEWAY = 60

@@ -15,7 +15,7 @@ from ci_buildx.fsutil.packets import MOST_ATTRIBUTES, PacketKind
 from ci_buildx.fsutil.receiver import MOST_ENTRIES, MOST_NAMED, MOST_OPEN, EntryAllowance, EntryOrder, TreeReceiver
 from ci_buildx.fsutil.sender import TreeSender
 from ci_buildx.fsutil.walk import walk_tree
-from tests.unit.fsutil import trees
+from devcluster import random_trees as trees
 from tests.unit.fsutil.growing import grow
 from tests.unit.fsutil.peers import transfer
 

@@ -13,7 +13,7 @@ from ci_buildx.fsutil import entry as fsutil_entry
 from ci_buildx.fsutil import walk
 from ci_buildx.fsutil.entry import PatternError, TreeEntry, format_path
 from ci_buildx.fsutil.receiver import EntryOrder
-from tests.unit.fsutil import trees
+from devcluster import random_trees as trees
 from tests.unit.fsutil.growing import described, grow
 
 FORKED = ("a/b/baz/", "a/b/bar/foo", "a/b/bar/fop", "bar/foo", "baz/", "foo2", "foo/bar/bee")

@@ -6,7 +6,7 @@ import yaml
 from ci_buildx.builder.rbac import rights, roles
 from ci_buildx.builder.rbac.rights import RightsMode
 from ci_buildx.errors import InputError
-from tests.accounts import sheet
+from devcluster.accounts import sheet
 
 
 @pytest.mark.parametrize("mode", RightsMode)

@@ -12,8 +12,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.parity.clients import Arena, Call, Client
-from tests.unit.fsutil import trees
+from devcluster import random_trees as trees
+from devcluster.parity.clients import Arena, Call, Client
 
 _WILDCARDS = ("*", "?", "[!b]*", "*.*")
 _COPIES = 3

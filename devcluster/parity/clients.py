@@ -28,8 +28,8 @@ from ci_buildx.session.filesync import FileSyncService
 from ci_buildx.session.session import Attachable, BuildSession
 from ci_buildx.settings.values import BuildSettings
 from devcluster import programs
+from devcluster.bare_buildkitd import serving
 from devcluster.buildkitd import section
-from tests.integration.buildkit.conftest import serving
 
 _SERVICE = "/moby.buildkit.v1.Control/"
 _ALL = b"\x10\x01"
@@ -86,6 +86,7 @@ class Arena:
         self._check(created, Call(argv=(), env={}, cwd=folder))
 
     def close(self) -> None:
+        """Close the connection to buildkitd."""
         self._channel.close()
 
     def ours(self, call: Call) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from devcluster import namespaces, processes
 from devcluster.layout import Cluster
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[1]
 _LINK = "eth0"
 """The cluster's end of the link to the machine: all packets between clients and the cluster pass it."""
 _RULES = (("INPUT", "-i"), ("FORWARD", "-i"), ("OUTPUT", "-o"), ("FORWARD", "-o"))

@@ -1,4 +1,7 @@
-"""Accounts with the rights of docs/rbac: what the product has in tests, while tests look on as administrators."""
+"""Accounts with the rights of docs/rbac.
+
+The product uses them in tests and in the bench; only observers are administrators.
+"""
 
 from __future__ import annotations
 
