@@ -31,7 +31,7 @@ def test_a_plain_shell_in_jenkins(
     product_env: dict[str, str],
     buildkitd_config: Path,
     open_registry: Registry,
-    builders: Builders,
+    team_builders: Builders,
 ) -> None:
     (context / "Dockerfile").write_text(f"{BOTH}ARG FIRST\nARG SECOND\nRUN echo $FIRST, $SECOND > /said\n")
     (context / "note").write_text("hello\n")
@@ -62,4 +62,4 @@ def test_a_plain_shell_in_jenkins(
     assert namespace["metadata"]["labels"]["kube-builder.dev/ci"] == "jenkins"
     assert namespace["metadata"]["annotations"]["kube-builder.dev/repository"] == f"team/{name}"
     assert namespace["metadata"]["annotations"]["kube-builder.dev/run-url"] == env["BUILD_URL"]
-    assert Builders(builders.kube, f"team/{name}").left() == []
+    assert team_builders.left() == []

@@ -22,6 +22,7 @@ AT_ONCE = 3
 
 @pytest.fixture
 def private() -> Registry:
+    """The registry with a password, whose certificate is of the devcluster's authority."""
     return registry.registries(layout.cluster())[1]
 
 

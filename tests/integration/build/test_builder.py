@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 from ci_buildx.builder import labels
@@ -12,12 +11,9 @@ from devcluster.accounts import Account
 from tests.e2e.cluster import Builders
 from tests.e2e.product import Product
 from tests.integration.build.accounts import ON_OBJECTS, Accounts, rule
+from tests.integration.build.held import BOTH, RECORDS_MACHINE, SLOW, until_held
 
-BOTH = "linux/amd64,linux/arm64"
-RECORDS_MACHINE = "FROM busybox AS build\nRUN uname -m > /machine\nFROM scratch\nCOPY --from=build /machine /\n"
 FAILS = "FROM busybox\nRUN echo almost && exit 7\n"
-SLOW = "FROM busybox\nRUN echo begun && sleep 300\n"
-HELD = "begun"
 BY_DEFAULT = "linux/amd64: by default, as no platform is named (the default); --platform names another\n"
 
 
@@ -51,17 +47,6 @@ def test_a_pod_that_is_deleted_in_the_middle_of_a_step_is_named(
     assert "Traceback" not in rest
     assert builders.left() == []
     assert builders.wait_for_pods_to_go(30) == []
-
-
-def until_held(process: subprocess.Popen[str]) -> list[str]:
-    """What a build says until its step has begun."""
-    assert process.stdout is not None
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if HELD in line and "RUN" not in line:
-            break
-    return said
 
 
 def test_a_pod_that_is_preempted_in_the_middle_of_a_step_is_named_with_the_cure(

@@ -15,8 +15,8 @@ from ci_buildx.builder import labels
 from ci_buildx.kube.client import KubeClient
 from tests.e2e.product import Product, Run
 from tests.integration import inside
+from tests.integration.build.held import SLOW, until_held
 from tests.integration.build.lasting import Shop, eventually
-from tests.integration.build.test_builder import SLOW, until_held
 
 ADMISSION = "/apis/admissionregistration.k8s.io/v1beta1"
 SHORT = "FROM busybox\nRUN uname -m > /machine\nFROM scratch\nCOPY --from=0 /machine /\n"

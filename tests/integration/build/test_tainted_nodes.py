@@ -16,7 +16,7 @@ from ci_buildx.kube.client import KubeClient
 from devcluster import layout
 from tests.e2e.cluster import Builders
 from tests.e2e.product import Product
-from tests.integration.build.test_builder import BOTH, RECORDS_MACHINE
+from tests.integration.build.held import BOTH, RECORDS_MACHINE
 
 TAINTS = (
     {"key": "kubernetes.io/arch", "value": "arm64", "effect": "NoSchedule"},

@@ -364,8 +364,8 @@ def occupied(*, declared: bool) -> Callable[[Scene], Mapping[str, Any]]:
         spec = {"hostNetwork": True, "containers": [container], "terminationGracePeriodSeconds": 0}
         spec |= {"nodeSelector": {"kubernetes.io/arch": "amd64"}}
         pods = f"/api/v1/namespaces/{namespace}/pods"
-        scene.yard.admin.create(pods, {"metadata": {"name": "occupant"}, "spec": spec})
-        eventually("the occupant", lambda: scene.yard.admin.get(f"{pods}/occupant")["status"]["phase"] == "Running")
+        scene.yard.kube.create(pods, {"metadata": {"name": "occupant"}, "spec": spec})
+        eventually("the occupant", lambda: scene.yard.kube.get(f"{pods}/occupant")["status"]["phase"] == "Running")
         return {}
 
     return prepare

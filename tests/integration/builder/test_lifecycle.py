@@ -237,13 +237,13 @@ class Slow:
 
 def test_keys_that_come_after_the_pod_are_mounted_late(yard: Yard) -> None:
     """The kubelet has failed to mount them several times until then, and tries again at growing intervals."""
-    kube = cast("KubeClient", Slow(yard.kube, seconds=4))
+    kube = cast("KubeClient", Slow(yard.job_kube, seconds=4))
     builder = provision(kube, yard.blueprint(), announce=yard.locations.append)
     (node,) = builder.plan.nodes
 
     def failures() -> int:
         return len(
-            yard.admin.list(builder.location.make_core_path("events"), fieldSelector="reason=FailedMount")["items"]
+            yard.kube.list(builder.location.make_core_path("events"), fieldSelector="reason=FailedMount")["items"]
         )
 
     assert failures()

@@ -25,13 +25,6 @@ Connect = Callable[..., RegistryClient]
 
 
 @pytest.fixture
-def registry() -> Iterator[Registry]:
-    """A registry that answers as the test tells it."""
-    with scripted() as served:
-        yield served
-
-
-@pytest.fixture
 def pauses() -> list[float]:
     """The seconds that the client waited, in order."""
     return []

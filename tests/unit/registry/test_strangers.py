@@ -25,13 +25,8 @@ BASIC = b64encode(b"me:s3cret-of-the-registry").decode()
 
 
 @pytest.fixture
-def registry() -> Iterator[Registry]:
-    with scripted() as served:
-        yield served
-
-
-@pytest.fixture
 def stranger() -> Iterator[Registry]:
+    """Another server, to which the registry leads the client."""
     with scripted() as served:
         yield served
 

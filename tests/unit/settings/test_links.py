@@ -58,6 +58,7 @@ def outside(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def checkout(tmp_path: Path, outside: Path) -> Path:
+    """A checkout with links that lead out of it, and one that stays inside."""
     folder = tmp_path / "work" / "app"
     folder.mkdir(parents=True)
     (folder / "Dockerfile").write_text("FROM scratch\n")

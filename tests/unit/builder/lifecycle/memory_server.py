@@ -15,11 +15,7 @@ from ci_buildx.kube.client import KubeClient
 from ci_buildx.settings.builder import BuilderSettings
 
 LOCATION = locate_lasting_builder("kube", "ci")
-
-
 KEYS = "/api/v1/namespaces/ci/secrets/kube-keys"
-
-
 NODE = "/apis/apps/v1/namespaces/ci/deployments/kube0"
 
 

@@ -9,8 +9,6 @@ from ci_buildx.model.secret import Secret
 ORIGIN = JobOrigin(
     system="github", repository="team/hello", run="71", job="image", url="https://ci.example/team/hello/runs/71"
 )
-
-
 CERTIFICATES = Certificates(
     ca=b"ca",
     server=CertificatePair(certificate=b"server certificate", key=Secret(b"server key")),
