@@ -26,12 +26,6 @@ BOMBS = {
 TOML = {"deep": "a = " + "[" * 100_000, "number": "a = " + "9" * 5000, "dots": "a" + ".a" * 100_000 + " = 1"}
 
 
-@pytest.fixture
-def cwd(tmp_path: Path) -> Path:
-    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
-    return tmp_path
-
-
 def run(cwd: Path, *argv: str, **env: str) -> str:
     """The error of a run, which must be one line and end with exit code 2."""
     stderr = io.StringIO()
