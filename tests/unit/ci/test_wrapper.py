@@ -23,7 +23,7 @@ PYTHON = """\
 #!/bin/sh
 printf '%s\\n' "$*" >> {log}
 case "$*" in
-  *version_info*) printf '%s\\n' "$0" {version} ;;
+  *version_info*) printf '%s\\n' "$0" /usr {version} ;;
   *"run_pip.py --version") echo "pip 24.1 from /x"; {pip} ;;
   "-I -S -m venv"*) {venv}; for folder; do :; done; mkdir -p "$folder/bin"; cp "$0" "$folder/bin/python" ;;
   *install*) {install} ;;
