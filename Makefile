@@ -16,7 +16,7 @@ FIRST = tests/e2e tests/parity
 ON_CLUSTER = $(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-first test-second test-unit test-dataclasses test-integration test-e2e lint bench soak cluster-up cluster-down bundle protos docs clean lock
+.PHONY: help setup demo test test-first test-second test-unit test-versions test-dataclasses test-integration test-e2e lint bench soak cluster-up cluster-down bundle protos docs clean lock
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,17 @@ test-e2e: $(STAMP) ## End-to-end and fault tests on the devcluster
 	$(BIN)/python -m devcluster up
 	$(ON_CLUSTER) tests/e2e tests/faults
 
+# What depends on the server's version: driver, transports, rights, clean-up. Each version has a cluster of its own.
+VERSIONS = 1.34 1.37
+BY_VERSION = tests/integration/kube tests/integration/transport tests/integration/rights tests/integration/builder tests/faults/test_cleanup.py tests/faults/test_post_step.py
+test-versions: $(VERSIONS:%=test-kubernetes-%) ## Driver, transports, rights and clean-up on each Kubernetes version (part of soak)
+
+test-kubernetes-%: export DEVCLUSTER = kubernetes-$(subst .,-,$*)
+test-kubernetes-%: $(STAMP)
+	$(BIN)/python -m devcluster up --kubernetes $*
+	$(ON_CLUSTER) $(BY_VERSION)
+	$(BIN)/python -m devcluster down
+
 lint: $(STAMP) ## ruff, mypy --strict, import contract, names and English
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -83,7 +94,7 @@ bench: $(STAMP) ## Us and docker buildx, alternately, on the devcluster
 	$(BIN)/python -m devcluster up
 	$(BIN)/python -m bench
 
-soak: test-dataclasses ## The long counts; writes JSON results into bench/results
+soak: test-dataclasses test-versions ## The long counts; writes JSON results into bench/results
 	$(BIN)/python -m devcluster up
 	KUBE_BUILDER_TEST_SEEDS=40 $(BIN)/python -m pytest tests/unit/cli/test_seeded.py
 	$(BIN)/python -m bench.soak

@@ -22,7 +22,7 @@ def facts() -> dict[str, Any]:
         "memory": _field(Path("/proc/meminfo"), "MemTotal"),
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "kubernetes": ".".join(programs.KUBERNETES),
+        "kubernetes": programs.KUBERNETES[programs.NEWEST],
         "buildx": _said([str(programs.path("buildx")), "version"]),
         "commit": _said(["git", "-C", str(PROJECT), "describe", "--always", "--dirty"]),
         "load": os.getloadavg()[0],

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from devcluster import layout
+from devcluster import layout, programs, versions
 from devcluster.errors import DevclusterError
 
 
@@ -44,7 +44,12 @@ def parser() -> argparse.ArgumentParser:
         made.set_defaults(verb=verb)
         return made
 
-    add("up", up, "start it, or what is missing of it")
+    starting = add("up", up, "start it, or what is missing of it")
+    starting.add_argument(
+        "--kubernetes",
+        metavar="VERSION",
+        help=f"of a new cluster: {', '.join(programs.KUBERNETES)} (default: {programs.NEWEST})",
+    )
     add("down", down, "remove every trace of it")
     add("status", status, "look at every part; exit 1 unless all is well")
     add("env", env, "print export lines for a shell to evaluate")
@@ -66,9 +71,10 @@ def up(arguments: argparse.Namespace) -> int:
 
     cluster = layout.cluster(arguments.name)
     if not host.is_root():
-        prepare()  # runs as the user whose cache it fills
+        # Runs as the user whose cache it fills.
+        prepare(versions.choose(cluster, arguments.kubernetes))
     host.become_root()
-    bring_up(cluster)
+    bring_up(cluster, arguments.kubernetes)
     print(f'cluster {cluster.name!r} is up: eval "$(python -m devcluster --name {cluster.name} env)"', file=sys.stderr)
     return 0
 
@@ -114,7 +120,7 @@ def packages(_: argparse.Namespace) -> int:
 
 def build(_: argparse.Namespace) -> int:
     """Build every program; some need Debian packages on the host."""
-    from devcluster import host, programs
+    from devcluster import host
 
     host.install_packages()
     programs.build_all()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from devcluster import issuer, programs
+from devcluster import issuer, programs, versions
 from devcluster.layout import API_PORT, Cluster, Node
 from devcluster.processes import Command
 
@@ -15,7 +15,8 @@ APIS = ("admissionregistration.k8s.io/v1beta1=true",)
 
 def etcd(cluster: Cluster) -> Command:
     """Return etcd's command. It does not sync to disk: a development cluster may lose its last second."""
-    return command(
+    return _kubernetes(
+        cluster,
         "etcd",
         data_dir=cluster.state / "etcd",
         listen_client_urls=ETCD,
@@ -31,7 +32,8 @@ def etcd(cluster: Cluster) -> Command:
 def api_server(cluster: Cluster) -> Command:
     """Return the API server's command, with RBAC and, by its defaults, PodSecurity admission."""
     pki = cluster.pki
-    return command(
+    return _kubernetes(
+        cluster,
         "kube-apiserver",
         etcd_servers=ETCD,
         bind_address="0.0.0.0",
@@ -63,7 +65,8 @@ def controller_manager(cluster: Cluster, kubeconfig: Path) -> Command:
     A cluster node that has become ready keeps its taint until the next check, so checks are frequent. The controllers
     start one by one, each with requests: at the default rate that takes three seconds.
     """
-    return command(
+    return _kubernetes(
+        cluster,
         "kube-controller-manager",
         kubeconfig=kubeconfig,
         authentication_kubeconfig=kubeconfig,
@@ -83,7 +86,8 @@ def controller_manager(cluster: Cluster, kubeconfig: Path) -> Command:
 
 def scheduler(cluster: Cluster, kubeconfig: Path) -> Command:
     """Return the scheduler's command."""
-    return command(
+    return _kubernetes(
+        cluster,
         "kube-scheduler",
         kubeconfig=kubeconfig,
         authentication_kubeconfig=kubeconfig,
@@ -93,9 +97,9 @@ def scheduler(cluster: Cluster, kubeconfig: Path) -> Command:
     )
 
 
-def kube_proxy(configuration: Path) -> Command:
+def kube_proxy(cluster: Cluster, configuration: Path) -> Command:
     """Return kube-proxy's command: one for all cluster nodes, because they share a network namespace."""
-    return command("kube-proxy", reads=(configuration,), config=configuration)
+    return _kubernetes(cluster, "kube-proxy", reads=(configuration,), config=configuration)
 
 
 def coredns(configuration: Path) -> Command:
@@ -111,9 +115,10 @@ def containerd(configuration: Path) -> Command:
     return Command(argv=argv, env={"PATH": path}, reads=(configuration,))
 
 
-def kubelet(node: Node, configuration: Path, kubeconfig: Path) -> Command:
+def kubelet(cluster: Cluster, node: Node, configuration: Path, kubeconfig: Path) -> Command:
     """Return the kubelet's command for a cluster node."""
-    return command(
+    return _kubernetes(
+        cluster,
         "kubelet",
         reads=(configuration,),
         config=configuration,
@@ -122,6 +127,11 @@ def kubelet(node: Node, configuration: Path, kubeconfig: Path) -> Command:
         node_ip=node.address,
         root_dir=node.folder / "kubelet",
     )
+
+
+def _kubernetes(cluster: Cluster, program: str, *, reads: tuple[Path, ...] = (), **flags: object) -> Command:
+    """Return the command of a program of the cluster's version of Kubernetes."""
+    return command(f"{program}{programs.kubernetes(versions.read(cluster)).suffix}", reads=reads, **flags)
 
 
 def command(program: str, *, reads: tuple[Path, ...] = (), **flags: object) -> Command:

@@ -144,6 +144,11 @@ class Cluster:
         return self.state / "namespaces"
 
     @property
+    def version(self) -> Path:
+        """File with the minor version of Kubernetes."""
+        return self.state / "kubernetes"
+
+    @property
     def kubeconfig(self) -> Path:
         """The administrator's kubeconfig."""
         return self.state / "kubeconfig"

@@ -20,14 +20,19 @@ from devcluster import cache, toolchain
 from devcluster.locks import locked
 
 MODULES = Path(__file__).parent / "programs"
-KUBERNETES = ("1", "34", "2")
+KUBERNETES = {"1.34": "1.34.2", "1.37": "1.37.2"}
+"""Minor versions of Kubernetes that a cluster can have, with the release that is built of each."""
+NEWEST = "1.37"
 BUILDKIT = "v0.34.2"
 BUILDX = "v0.38.2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Build instructions of one module; `links` are other names of its only program."""
+    """Build instructions of one module.
+
+    `links` are other names of its only program. `suffix` distinguishes its programs from those of another version.
+    """
 
     module: str
     packages: tuple[str, ...]
@@ -35,12 +40,17 @@ class Recipe:
     tags: str = ""
     cgo: bool = False
     links: tuple[str, ...] = ()
+    suffix: str = ""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """File names of the built programs."""
+        return self.links or tuple(package.rsplit("/", 1)[-1] for package in self.packages)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the built programs."""
-        own = tuple(package.rsplit("/", 1)[-1] for package in self.packages)
-        return self.links or own
+        return tuple(f"{file}{self.suffix}" for file in self.files)
 
     @property
     def flags(self) -> list[str]:
@@ -50,20 +60,28 @@ class Recipe:
 
 
 VERSION_PACKAGE = "k8s.io/component-base/version"
-RECIPES = (
-    Recipe(
-        module="kubernetes",
+
+
+def kubernetes(minor: str) -> Recipe:
+    """Return the build instructions of etcd and Kubernetes of a minor version such as ``1.37``."""
+    return Recipe(
+        module=f"kubernetes-{minor}",
         packages=(".",),
         ldflags=" ".join(
             [
                 "-s -w",
-                f"-X {VERSION_PACKAGE}.gitVersion=v{'.'.join(KUBERNETES)}",
-                f"-X {VERSION_PACKAGE}.gitMajor={KUBERNETES[0]}",
-                f"-X {VERSION_PACKAGE}.gitMinor={KUBERNETES[1]}",
+                f"-X {VERSION_PACKAGE}.gitVersion=v{KUBERNETES[minor]}",
+                f"-X {VERSION_PACKAGE}.gitMajor={minor.split('.', maxsplit=1)[0]}",
+                f"-X {VERSION_PACKAGE}.gitMinor={minor.split('.')[1]}",
             ]
         ),
         links=("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet"),
-    ),
+        suffix="" if minor == NEWEST else f"-{minor}",
+    )
+
+
+RECIPES = (
+    *map(kubernetes, KUBERNETES),
     Recipe(
         module="containerd",
         packages=tuple(
@@ -98,7 +116,10 @@ RECIPES = (
     Recipe(module="ring", packages=(".",), links=("hashring",)),
     Recipe(module="act", packages=("github.com/nektos/act", "github.com/rhysd/actionlint/cmd/actionlint")),
 )
-CLUSTER_MODULES = ("kubernetes", "containerd", "runc", "buildkit", "coredns")
+CLUSTER_MODULES = ("containerd", "runc", "buildkit", "coredns")
+"""What every cluster needs besides Kubernetes."""
+OPTIONAL_MODULES = frozenset(kubernetes(minor).module for minor in KUBERNETES if minor != NEWEST)
+"""Built when a cluster of that version is started."""
 NODE_PACKAGES = {"gitlab-ci-local": "4.72.0", "mermaid": "11.12.0"}
 """npm packages: one runs GitLab's pipelines, one parses the charts of job summaries as GitHub does."""
 
@@ -115,7 +136,9 @@ def path(name: str) -> Path:
 
 def installed() -> dict[str, Path]:
     """Return every program's name and the path where a build puts it."""
-    places = {name: folder(recipe) / name for recipe in RECIPES for name in recipe.names}
+    places = {
+        name: folder(recipe) / file for recipe in RECIPES for name, file in zip(recipe.names, recipe.files, strict=True)
+    }
     modules = {name: node_folder(name) / "node_modules" for name in NODE_PACKAGES}
     return places | {
         "gitlab-ci-local": modules["gitlab-ci-local"] / ".bin" / "gitlab-ci-local",
@@ -148,8 +171,8 @@ def build(modules: Iterable[str]) -> None:
 
 
 def build_all() -> None:
-    """Build all programs, including those of the tests."""
-    build(recipe.module for recipe in RECIPES)
+    """Build all programs of the newest Kubernetes, including those of the tests."""
+    build(recipe.module for recipe in RECIPES if recipe.module not in OPTIONAL_MODULES)
     for package in NODE_PACKAGES:
         install(package)
 

@@ -60,7 +60,7 @@ def control(cluster: Cluster) -> list[Service]:
     return [
         Service(name="kube-controller-manager", command=components.controller_manager(cluster, manager)),
         Service(name="kube-scheduler", command=components.scheduler(cluster, scheduler)),
-        Service(name="kube-proxy", command=components.kube_proxy(place / "kube-proxy.yaml")),
+        Service(name="kube-proxy", command=components.kube_proxy(cluster, place / "kube-proxy.yaml")),
         Service(name="coredns", command=components.coredns(place / "Corefile")),
     ]
 
@@ -70,7 +70,7 @@ def nodes(cluster: Cluster) -> list[Service]:
     return [
         Service(
             name=f"kubelet-{node.architecture}",
-            command=components.kubelet(node, node.folder / "kubelet.yaml", node.folder / "kubeconfig"),
+            command=components.kubelet(cluster, node, node.folder / "kubelet.yaml", node.folder / "kubeconfig"),
             settings=node.folder / "settings",
         )
         for node in cluster.nodes

@@ -21,6 +21,7 @@ from devcluster import (
     programs,
     services,
     sweep,
+    versions,
 )
 from devcluster.api import Api
 from devcluster.errors import DevclusterError
@@ -57,12 +58,17 @@ def tail(cluster: Cluster, name: str) -> str:
     return "\n".join(f"  {line}" for line in lines[-LOG_LINES:])
 
 
-def up(cluster: Cluster) -> None:
-    """Start all missing processes and wait until the cluster is healthy."""
-    prepare()
+def up(cluster: Cluster, wanted: str | None = None) -> None:
+    """Start all missing processes and wait until the cluster is healthy.
+
+    ``wanted`` is a new cluster's minor version of Kubernetes. Raises DevclusterError if the cluster has another one.
+    """
+    version = versions.choose(cluster, wanted)
+    prepare(version)
     namespaces.refuse_stranger(cluster)
     namespaces.refuse_overlap(cluster)
     with locked(cluster.state):
+        versions.record(cluster, version)
         with phase("namespaces"):
             ensure_ground(cluster)
         with phase("configuration"):
@@ -70,12 +76,12 @@ def up(cluster: Cluster) -> None:
         start(cluster)
 
 
-def prepare() -> None:
-    """Install the host's packages, and build or fetch the programs."""
+def prepare(version: str) -> None:
+    """Install the host's packages, and build or fetch the programs with this minor version of Kubernetes."""
     with phase("host packages"):
         host.install_packages()
     with phase("programs"):
-        programs.build(programs.CLUSTER_MODULES)
+        programs.build([programs.kubernetes(version).module, *programs.CLUSTER_MODULES])
         foreign.ensure()
 
 

@@ -10,7 +10,11 @@ from typing import Any
 
 from ci_buildx.builder import labels
 from ci_buildx.kube.client import KubeClient
+<<<<<<< HEAD
 from devcluster import layout
+=======
+from devcluster import layout, programs, versions
+>>>>>>> 728289d (Devcluster: Kubernetes 1.37 beside 1.34)
 
 _NODES = "/api/v1/nodes"
 _PATIENCE = 30.0
@@ -28,6 +32,11 @@ def added(kube: KubeClient, *, marks: dict[str, str], spec: dict[str, Any], stat
         kube.delete(f"{_NODES}/{name}")
 
 
+def _read_release() -> str:
+    """Return what the cluster's kubelets report as their version."""
+    return f"v{programs.KUBERNETES[versions.read(layout.cluster())]}"
+
+
 @contextmanager
 def without_user_namespaces(kube: KubeClient) -> Iterator[tuple[str, str]]:
     """A label, as ``key=value``, that the amd64 node has, and a ready node beside it that reports no support; its name.
@@ -38,7 +47,11 @@ def without_user_namespaces(kube: KubeClient) -> Iterator[tuple[str, str]]:
     key = f"tests.kube-builder.dev/{secrets.token_hex(4)}"
     status = {
         "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}],
-        "nodeInfo": {"kubeletVersion": "v1.34.2", "architecture": "amd64", "operatingSystem": "linux"},
+        "nodeInfo": {
+            "kubeletVersion": _read_release(),
+            "architecture": "amd64",
+            "operatingSystem": "linux",
+        },
         "runtimeHandlers": [{"name": "", "features": {"userNamespaces": False}}],
     }
     real = f"{_NODES}/{layout.default_name()}-amd64"

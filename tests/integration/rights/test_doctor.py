@@ -21,7 +21,7 @@ from ci_buildx.errors import Forbidden
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import ClusterAccess
 from ci_buildx.manage import trial_builder
-from devcluster import accounts, layout, namespaces
+from devcluster import accounts, layout, namespaces, versions
 from devcluster.accounts import Account
 from tests.e2e.cluster import OURS
 from tests.e2e.product import Product
@@ -147,7 +147,7 @@ def test_a_jobs_account_has_all_that_a_build_needs(product: Product, kube: KubeC
     assert set(report.status("rights")) == {"ok"}
     assert report.status("policy") == ["ok"]
     assert report.status("opt-outs", said="you have unconfined (privileged pods") == ["ok"]
-    assert report.status("server", said="1.34, tunnels ask for the verb get") == ["ok"]
+    assert report.status("server", said=f"{versions.read(layout.cluster())}, tunnels ask for the verb get") == ["ok"]
     assert report.status("architectures", said="amd64 on 1 node, arm64 on 1 node") == ["ok"]
     assert report.status("user namespaces") == ["ok"]
     assert report.status("runtime handlers", said="runc on 2 nodes, the default on 2 nodes") == ["ok"]
@@ -300,7 +300,8 @@ def test_a_registry_that_is_not_reached_is_missed_from_here_and_from_a_pod(
     assert "nowhere.invalid: from here: no answer from nowhere.invalid" in lines[1]
     assert "nowhere.invalid: from a pod: bad address 'nowhere.invalid'" in lines[3]
     assert b"\n\nMissing: 4. Warnings: 2.\n" in shown.stdout
-    assert shown.stdout.startswith(b"CHECK            STATUS   DETAIL\nserver           ok       Kubernetes 1.34")
+    server = f"server           ok       Kubernetes {versions.read(layout.cluster())}"
+    assert shown.stdout.startswith(f"CHECK            STATUS   DETAIL\n{server}".encode())
     assert left(kube, job_account) == []
 
 
