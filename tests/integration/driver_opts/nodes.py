@@ -10,11 +10,7 @@ from typing import Any
 
 from ci_buildx.builder import labels
 from ci_buildx.kube.client import KubeClient
-<<<<<<< HEAD
-from devcluster import layout
-=======
 from devcluster import layout, programs, versions
->>>>>>> 728289d (Devcluster: Kubernetes 1.37 beside 1.34)
 
 _NODES = "/api/v1/nodes"
 _PATIENCE = 30.0
