@@ -133,7 +133,7 @@ FAULTS = (
         files={"big": LARGEST_SECRET + 1},
         code=2,
         said=r"kube-builder: error: --secret: secret 'token' is larger than 500 KiB; "
-        r"mount what is large from a context: --build-context NAME=FOLDER",
+        r"mount large files from a context: --build-context NAME=FOLDER",
     ),
 )
 

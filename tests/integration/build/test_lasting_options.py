@@ -135,7 +135,7 @@ def test_the_builders_own_default_load_and_what_it_cannot_run(shop: Shop, contex
     without = shop.product.with_env(DOCKER_HOST=f"unix://{tmp_path / 's'}-absent")
     nowhere = without.run("build", "--builder", "loads", str(context))
     assert nowhere.code == 2
-    assert "driver-opt default-load of builder loads: there is no docker daemon to load into" in nowhere.stderr
+    assert "driver-opt default-load of builder loads: docker daemon not found" in nowhere.stderr
 
     refused = shop.product.run("build", "--builder", "loads", "--platform", "linux/mips64le", "-o", out, str(context))
     assert refused.code == 1

@@ -58,7 +58,7 @@ OF_ISSUE = (
     "--kube-context",
 )
 UNCONFIRMED = "--force: confirmation required, but stdin is not interactive; add it to skip the question"
-ALLOWED = "1 to 63 of a-z, 0-9 and, inside, '-' are allowed"
+ALLOWED = "use 1 to 63 of a-z, 0-9 and, inside, '-'"
 HEAVY = ("ssl", "yaml", "grpc", "kubernetes", "requests", "rich", "cryptography", "urllib3", "asyncio", "logging")
 
 
@@ -90,7 +90,7 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
         (
             ["build", "--policy", "filename=x.rego", "."],
             (
-                "--policy: docker buildx alone evaluates Rego, as in 'x.rego'; "
+                "--policy: Rego is not supported; only docker buildx evaluates 'x.rego'; "
                 "write the policy as JSON and name its file in EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
             ),
         ),
@@ -102,7 +102,7 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
             ("--tag: invalid tag 'App': repository name 'App' must be lower-case; write it like registry/name:tag"),
         ),
         (["build", "--push=maybe", "."], "--push: 'maybe' is neither true nor false; write true or false"),
-        (["build", "-f", "none", "."], "--file: Dockerfile 'none' does not exist; found there: Dockerfile"),
+        (["build", "-f", "none", "."], "--file: Dockerfile 'none' does not exist; found: Dockerfile"),
         (["build", "nowhere"], "PATH|URL: context folder 'nowhere' does not exist"),
         (["rm"], "no builder is named; write its name, or choose one by kube-builder use NAME"),
         (["rm", "A_b"], f"NAME: invalid name 'A_b'; {ALLOWED}"),

@@ -37,7 +37,7 @@ def test_the_policy_beside_the_dockerfile_may_be_dropped(app: Path, policies: tu
 
 @pytest.mark.parametrize("policies", [(), ("strict=true",), ("disabled=false",), ("reset=false", "log-level=debug")])
 def test_otherwise_it_counts(app: Path, policies: tuple[str, ...]) -> None:
-    said = "Dockerfile.rego is a policy in Rego, which docker buildx alone enforces; "
+    said = "Dockerfile.rego is a Rego policy, which only docker buildx enforces; "
     assert build(app, *policies).endswith(f"{said}{JSON}, or build without it: --policy disabled=true")
 
 

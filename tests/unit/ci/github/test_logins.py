@@ -109,7 +109,7 @@ def test_the_users_own_logins_stay_and_theirs_programs_do_not_hide_the_new_one(t
             {"ecr": "true", "registry": AWS, "username": "a", "password": SECRET},
             "with ecr there is no username and no password; leave them out: the program takes AWS_ACCESS_KEY_ID",
         ),
-        ({"ecr": "maybe", "registry": AWS}, "ecr is none of auto, true and false: 'maybe'"),
+        ({"ecr": "maybe", "registry": AWS}, "ecr is not one of auto, true and false: 'maybe'"),
         (
             {"ecr": "true", "registry": AWS},
             "input ecr: docker-credential-ecr-login, which logs in to AWS, is not installed; install it on the ",
