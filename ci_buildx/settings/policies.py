@@ -45,7 +45,7 @@ def check_policies(texts: Iterable[str], *, source: str, beside: Path | None) ->
     disabled = [config for config in configs if config.get("disabled")]
     if disabled and (len(configs) > 1 or len(disabled[0]) > 1):
         raise InputError(
-            "disabled=true cannot be combined with other policies",
+            "disabled=true cannot be combined with other keys or policies",
             source=source,
             fix="omit the others, or omit disabled=true",
         )

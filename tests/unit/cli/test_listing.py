@@ -168,7 +168,7 @@ def test_filters(texts: list[str], filter_: tuple[str, ...], seconds: int) -> No
 
 
 def test_a_filter_is_given_once() -> None:
-    with pytest.raises(InputError, match=r"^--filter: filter 'type' is set twice"):
+    with pytest.raises(InputError, match=r"^--filter: filter 'type' is given twice"):
         du.read_filters(["type=a", "type=b"])
 
 
