@@ -189,7 +189,7 @@ class _ReapView:
         """Return why a namespace that was deleted long ago still exists; "" if it was not deleted."""
         for found in self.namespaces:
             if location.exclusive and found["metadata"]["name"] == location.name and is_stuck(found, self.now):
-                return f"its deletion does not end: {explain_stuck(found) or 'no cause is given'}"
+                return f"its deletion is stuck: {explain_stuck(found) or 'no cause reported'}"
         return ""
 
 

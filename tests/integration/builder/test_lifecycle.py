@@ -100,7 +100,7 @@ def test_a_namespace_that_is_not_there_is_said(kube: KubeClient, yard: Yard, tmp
     accounts = Accounts(kube=kube, cluster=cluster, namespace=yard.namespace(), folder=tmp_path)
     with accounts.with_changes("anywhere", *ON_OBJECTS) as kubeconfig:
         user = KubeClient(config.load_cluster(ClusterSettings(kubeconfig=(kubeconfig,)), env={}))
-        with user, pytest.raises(Refused, match='namespaces "nowhere" not found; create it or leave --namespace out'):
+        with user, pytest.raises(Refused, match='namespaces "nowhere" not found; create it or omit --namespace'):
             replace(yard, kube=user).provision(namespace="nowhere")
     yard.locations.clear()
 

@@ -87,7 +87,7 @@ def test_a_cordoned_node_takes_only_who_tolerates_that(taints: list[dict[str, st
             node([ARM]),
             "arm64",
             {},
-            f"node n1 is reserved by taint kubernetes.io/arch=arm64:NoSchedule: tolerate it by {TOLERATE_ARM}",
+            f"node n1 is reserved by taint kubernetes.io/arch=arm64:NoSchedule: tolerate it with {TOLERATE_ARM}",
         ),
     ],
 )
