@@ -106,7 +106,7 @@ def _run_with_files(
         mention(text)
     shown = display.open_display(settings.build.progress, display_stream, env=env, hidden=hidden)
     for name in settings.build.empty_secrets:
-        shown.warn(f"secret {name} is empty and is not sent; does the CI system know it?")
+        shown.warn(f"secret {name} is empty and was not sent; check that the CI system defines it")
     try:
         with SignalHandler() as interrupts, KubeClient(cluster) as kube:
             if tunnelled:

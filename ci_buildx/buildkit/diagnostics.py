@@ -26,7 +26,7 @@ _SOURCE = "github.com/moby/buildkit/errdefs.Source+json"
 _VERTEX = "github.com/moby/buildkit/errdefs.Vertex+json"
 _RULE = "-" * 20
 _CHANGED = re.compile(r"error from sender: .* (?:vanished|shrank|grew|changed) ")
-_UNCHANGED = "let nothing change the context while it is sent"
+_UNCHANGED = "do not change the context while it is sent"
 
 
 def read_failure(message: str, details: bytes) -> SolveError:

@@ -67,9 +67,9 @@ def test_a_pod_that_is_preempted_in_the_middle_of_a_step_is_named_with_the_cure(
         rest = process.communicate(timeout=60)[0]
     assert process.returncode == 1, said
     assert rest.splitlines()[-1] == (
-        f"ERROR: pod {name} was lost: PreemptionByScheduler: a pod of higher priority took its place "
+        f"ERROR: pod {name} was lost: PreemptionByScheduler: it was preempted by a pod with higher priority "
         "(default-scheduler: preempting to accommodate a higher priority pod); "
-        "give it driver-opt priority-class, or nodes of its own by driver-opt nodeselector"
+        "set driver-opt priority-class, or select dedicated nodes with driver-opt nodeselector"
     )
     assert builders.left() == []
 
@@ -144,7 +144,7 @@ def test_a_user_of_one_namespace_removes_and_reaps_there(
     assert reaped.stderr.startswith("kube-builder: warning: only the named namespaces were searched: user ")
     assert lost.code == 1
     assert "may not list namespaces in the whole cluster; bind a ClusterRole" in lost.stderr
-    assert missing.stderr.startswith("kube-builder: error: there is no builder 'kube-builder-none'; neither ")
+    assert missing.stderr.startswith("kube-builder: error: builder 'kube-builder-none'; not found neither ")
     assert (removed.code, removed.stdout.decode()) == (0, f"{run.builder} removed\n"), removed.stderr
     jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs"
     assert kube.list(jobs, labelSelector=f"{labels.BUILDER}={run.builder}")["items"] == []
