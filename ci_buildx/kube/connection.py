@@ -90,7 +90,7 @@ def _open_stream(proxy: Proxy | None, target: tuple[str, int], deadline: float) 
             connection = _secure_proxy(connection, proxy)
     except OSError as cause:
         reason = cause.strerror or cause
-        raise Unreachable(f"proxy {proxy.host}:{proxy.port} ({proxy.source}) gave no answer: {reason}") from cause
+        raise Unreachable(f"proxy {proxy.host}:{proxy.port} ({proxy.source}) did not respond: {reason}") from cause
     try:
         _ask_proxy(connection, proxy, target, deadline)
     except BaseException:
@@ -135,7 +135,7 @@ def _ask_proxy(connection: socket.socket, proxy: Proxy, target: tuple[str, int],
     fix = "check the user and password in its URL" if head.status == 407 else ""
     said = f"{head.status} {head.reason}".strip()
     name = f"proxy {proxy.host}:{proxy.port} ({proxy.source})"
-    raise Unreachable(f"{name} refuses a connection to {authority}: {said}", fix=fix)
+    raise Unreachable(f"{name} refused a connection to {authority}: {said}", fix=fix)
 
 
 def _read_connect_head(connection: socket.socket, deadline: float) -> http1.ResponseHead:
