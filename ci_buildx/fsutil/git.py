@@ -121,7 +121,7 @@ class Git:
     def start(self, *arguments: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
         """Start a command; the result is a context manager that waits for it to exit."""
         if self._program is None:
-            raise GitFailed("cannot run git: it is not installed, or only inside of the checkout")
+            raise GitFailed("cannot run git: it is not installed, or only inside the checkout")
         _refuse_bare_repository(self._folder)
         verb, *rest = arguments
         filters = () if verb in _WITHOUT_FILTERS else self._list_filters()
@@ -205,7 +205,7 @@ def _collect(process: subprocess.Popen[bytes], verb: str, *, timeout: float) -> 
             if stream is not None:
                 stream.close()
     if expired.is_set():
-        raise GitFailed(f"git {verb} did not end within {timeout:.0f} s")
+        raise GitFailed(f"git {verb} did not finish within {timeout:.0f} s")
     return out, b"".join(complaints)
 
 
