@@ -48,7 +48,7 @@ Deliver = Callable[[BuildResult], None]
 _TURN = 0.0005
 """Seconds after which an import yields to threads that have an answer from the cluster (Python's default: 0.005)."""
 _SWEEP_DELAY = 0.05
-NO_OUTPUT = "no output is asked for: the result stays in the builder's cache; add --push or --output"
+NO_OUTPUT = "no output is set: the result is only in the builder's cache; add --push or --output"
 
 
 def run_build(

@@ -308,12 +308,12 @@ def explain_connection_failure(cause: Exception, cluster: ClusterAccess) -> Kube
     where = f"{host}:{port}"
     if isinstance(cause, ssl.SSLError):
         return _explain_tls(cause, cluster, where)
-    via = f" (by way of proxy {cluster.proxy.host}:{cluster.proxy.port})" if cluster.proxy else ""
+    via = f" (through proxy {cluster.proxy.host}:{cluster.proxy.port})" if cluster.proxy else ""
     if isinstance(cause, socket.gaierror):
         return Unreachable(f"the API server's name {host!r} cannot be resolved", fix="check server in the kubeconfig")
     if isinstance(cause, TimeoutError):
         fix = "check the network between here and the cluster, and HTTPS_PROXY"
-        return Unreachable(f"the API server {where}{via} gave no answer in time", fix=fix)
+        return Unreachable(f"the API server {where}{via} did not respond in time", fix=fix)
     if isinstance(cause, ConnectionRefusedError):
         return Unreachable(f"the API server {where}{via} refuses connections", fix="check that the cluster runs")
     reason = (cause.strerror or str(cause)) if isinstance(cause, OSError) else str(cause)
@@ -347,4 +347,4 @@ def _explain_verification(cause: ssl.SSLCertVerificationError, where: str) -> Un
         fix = "check server, or set tls-server-name in the kubeconfig"
         return Unreachable(f"the certificate of the API server is for another name: {cause.verify_message}", fix=fix)
     fix = "check certificate-authority in the kubeconfig"
-    return Unreachable(f"the API server {where} is not to be trusted: {cause.verify_message}", fix=fix)
+    return Unreachable(f"the API server {where} is not trusted: {cause.verify_message}", fix=fix)

@@ -171,7 +171,7 @@ def check_cleared_folders(build: BuildSettings, cleared: Iterable[Path], *, may_
         if not may_delete:
             for path in sources:
                 if path.is_relative_to(inside):
-                    message = f"mode=delete in {inside} would remove {path}, which the build is made from"
+                    message = f"mode=delete in {inside} would delete {path}, which is an input of the build"
                     raise InputError(message, source=source, fix=f"name another folder, or add --allow {LOCAL_DELETE}")
 
 

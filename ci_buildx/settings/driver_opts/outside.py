@@ -116,8 +116,8 @@ def load_mapping(text: str, *, name: str, source: str) -> dict[str, Any]:
     except MalformedDocument as error:
         raise InputError(describe_problem(error, name), source=source) from error
     if not isinstance(value, dict):
-        what = f"{name!r} holds" if name else "it is"
-        raise InputError(f"{what} no mapping", source=source, fix="write names and values, 'name: value'")
+        what = repr(name) if name else "value"
+        raise InputError(f"{what} must be a mapping", source=source, fix="write names and values, 'name: value'")
     return value
 
 

@@ -49,10 +49,16 @@ def test_how_policies_are_run_is_of_no_meaning_without_one(app: Path) -> None:
 @pytest.mark.parametrize(
     ("policies", "said"),
     [
-        (["filename=x.rego"], f"docker buildx alone evaluates Rego, as in 'x.rego'; {JSON}"),
-        (["reset=true,filename=x.rego"], f"docker buildx alone evaluates Rego, as in 'x.rego'; {JSON}"),
-        (["disabled=true,strict=true"], "disabled=true stands alone; leave out the rest, or this"),
-        (["disabled=true", "reset=true"], "disabled=true stands alone; leave out the rest, or this"),
+        (["filename=x.rego"], f"Rego is not supported; only docker buildx evaluates 'x.rego'; {JSON}"),
+        (["reset=true,filename=x.rego"], f"Rego is not supported; only docker buildx evaluates 'x.rego'; {JSON}"),
+        (
+            ["disabled=true,strict=true"],
+            "disabled=true cannot be combined with other keys or policies; omit the others, or omit disabled=true",
+        ),
+        (
+            ["disabled=true", "reset=true"],
+            "disabled=true cannot be combined with other keys or policies; omit the others, or omit disabled=true",
+        ),
         (["disable=true"], "unknown key 'disable'; did you mean 'disabled'?"),
         (["x.rego"], "'x.rego' is not key=value; write disabled=true or reset=true"),
     ],
