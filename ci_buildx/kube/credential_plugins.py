@@ -330,10 +330,10 @@ class AuthProvider:
             raise InputError(f"auth-provider {self._provider!r}: {cause}", source=self._files) from cause
         except Exception as cause:
             # The package does not wrap exceptions of requests, oauthlib or urllib3.
-            raise Unauthorized(f"auth-provider {self._provider!r} gave no token: {cause}") from cause
+            raise Unauthorized(f"auth-provider {self._provider!r} returned no token: {cause}") from cause
         # Up to v35 of the package the key is "authorization".
         token = configuration.api_key.get("BearerToken") or configuration.api_key.get("authorization")
         if not token:
             fix = "log in again, or use an exec plugin"
-            raise Unauthorized(f"auth-provider {self._provider!r} gave no token", fix=fix)
+            raise Unauthorized(f"auth-provider {self._provider!r} returned no token", fix=fix)
         return str(token)

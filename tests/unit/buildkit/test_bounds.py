@@ -93,7 +93,7 @@ def test_elements_without_end_are_refused(
     control: Control, daemon: Daemon, ask: Callable[[Control], object], said: str
 ) -> None:
     daemon.answer = b"\x0a\x00" * (MOST_ELEMENTS + 1)
-    with pytest.raises(BuildkitError, match=rf"{said} cannot be read: .* more than {MOST_ELEMENTS} elements of lists"):
+    with pytest.raises(BuildkitError, match=rf"{said} is invalid: .* more than {MOST_ELEMENTS} elements of lists"):
         ask(control)
 
 
