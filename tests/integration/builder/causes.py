@@ -493,7 +493,7 @@ CAUSES: tuple[Cause, ...] = (
         name="a webhook does not answer",
         reasons=("AdmissionWebhook",),
         detail="failed calling webhook",
-        fix="the webhook does not answer",
+        fix="the webhook does not respond",
         prepare=reviewed("silent"),
         heals=True,
     ),

@@ -182,7 +182,7 @@ def test_default_tag() -> None:
         ("Team:1", "repository name 'Team' must be lower-case"),
         ("foo_bar.com/x", "'foo_bar.com' is not a registry host"),
         ("a@sha256:ff", "a sha256 digest has 64 digits, not 2"),
-        ("a@md5:" + "f" * 32, "digest algorithm 'md5' is not one of sha256, sha384, sha512"),
+        ("a@md5:" + "f" * 32, "digest algorithm 'md5' is none of sha256, sha384, sha512"),
         ("docker.io/", "the repository name is missing"),
     ],
 )

@@ -88,7 +88,7 @@ FAILURES: list[tuple[PodCase, str, str]] = [
     (
         case(waiting("ImagePullBackOff", BACK_OFF), event("Failed", f"Failed to pull image: {NO_ANSWER}", count=3)),
         "ImagePullBackOff",
-        "does not answer",
+        "does not respond",
     ),
     (case(waiting("InvalidImageName", "couldn't parse image name")), "InvalidImageName", "driver-opt image"),
     (
@@ -118,9 +118,13 @@ FAILURES: list[tuple[PodCase, str, str]] = [
     (case(None, event("FailedCreate", POLICY)), "AdmissionPolicy", "policy"),
     (case(None, event("FailedCreate", LIMIT)), "LimitRange", "LimitRange"),
     (case(None, event("FailedCreate", ACCOUNT)), "ServiceAccount", "serviceaccount"),
-    (case(None, event("FailedCreate", NO_ANSWER_OF_WEBHOOK, count=3)), "AdmissionWebhook", "does not answer"),
+    (case(None, event("FailedCreate", NO_ANSWER_OF_WEBHOOK, count=3)), "AdmissionWebhook", "does not respond"),
     (case(None, event("FailedCreate", NO_RUNTIME, count=3)), "RuntimeClass", "runtime class"),
-    (case(None, event("FailedCreate", "Error creating: what nobody knows", count=3)), "FailedCreate", "refuses"),
+    (
+        case(None, event("FailedCreate", "Error creating: what nobody knows", count=3)),
+        "FailedCreate",
+        "rejects the pod",
+    ),
     (
         case(unschedulable(UNBOUND), event("ProvisioningFailed", "storageclass x not found")),
         "ProvisioningFailed",
