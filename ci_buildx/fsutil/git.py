@@ -210,7 +210,7 @@ def _collect(process: subprocess.Popen[bytes], verb: str, *, timeout: float) -> 
 
 
 def _describe_failure(verb: str, complaint: bytes) -> str:
-    lines = complaint.decode(errors="replace").strip().splitlines() or ["no reason is given"]
+    lines = complaint.decode(errors="replace").strip().splitlines() or ["no reason given"]
     return f"git {verb} failed: {lines[0]}"
 
 
@@ -244,7 +244,7 @@ def _refuse_bare_repository(folder: Path) -> None:
         if own.is_file() or _has(own, "HEAD"):
             return
         if _has(parent, "HEAD") and (_has(parent, "commondir") or (_has(parent, "objects") and _has(parent, "refs"))):
-            raise GitFailed(f"git is not run: {parent} is itself a bare repository, whose settings are a stranger's")
+            raise GitFailed(f"git is not run: {parent} is itself a bare repository, whose configuration is not trusted")
 
 
 def _has(folder: Path, name: str) -> bool:

@@ -18,7 +18,7 @@ from ci_buildx.model.secret import Secret
 if TYPE_CHECKING:
     from ci_buildx.kube.credential_plugins import ExecPluginSpec
 
-_ELSEWHERE = "write the kubeconfig to a folder outside of the checkout, such as RUNNER_TEMP or $HOME/.kube"
+_ELSEWHERE = "write the kubeconfig to a folder outside the checkout, such as RUNNER_TEMP or $HOME/.kube"
 _CLUSTER_EXTENSION = "client.authentication.k8s.io/exec"
 
 

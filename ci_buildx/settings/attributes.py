@@ -227,7 +227,7 @@ def _place_cache(
         return cache
     path = cache.get(folder)
     if not path:
-        raise InputError("cache type=local needs a folder", source=source, fix=f"add {folder}=FOLDER")
+        raise InputError("cache type=local requires a folder", source=source, fix=f"add {folder}=FOLDER")
     return _add_attribute(cache, folder, str(refuse_escape(cwd / path, source=source, env=env)))
 
 

@@ -167,7 +167,7 @@ def _parse_location(name: str, text: str, source: str, cwd: Path, env: Mapping[s
             fix="use a stage of the Dockerfile",
         )
     if text == STDIN:
-        raise InputError(f"context {name!r}: standard input can only be the context itself", source=source)
+        raise InputError(f"context {name!r}: standard input can only be the main context", source=source)
     return parse_context(text, source=source, cwd=cwd, env=env)
 
 

@@ -227,7 +227,7 @@ def _list_silent_leases(kube: KubeClient, view: _ReapView) -> dict[BuilderLocati
         try:
             found += _list_leases(kube, place)
         except Forbidden as failure:
-            view.add_note(f"killed jobs are known by their lifetime only: {failure.message}")
+            view.add_note(f"killed jobs are detected by their lifetime only: {failure.message}")
         except KubeError as failure:
             # Anyone who may create Leases somewhere can make the list of all too large to read.
             view.add_note(f"Leases are read one by one: {failure.message}")

@@ -230,7 +230,7 @@ def check_reaper(
     why = "it is suspended" if real else "not installed"
     if others and not real:
         why = f"not installed (the account of CronJob {others[0]}/{schedules[0]['metadata']['name']} deletes nothing)"
-    detail = f"{why}: only each job's own sweep and kube-builder reap remove what killed jobs leave"
+    detail = f"{why}: only each job's own sweep and kube-builder reap remove leftovers of killed jobs"
     return CheckResult(topic=topic, status=CheckStatus.WARNING, detail=detail)
 
 

@@ -48,7 +48,7 @@ def test_a_command_that_does_not_end(program: Path, verb: str, monkeypatch: pyte
 def test_a_history_that_does_not_end(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is read while git prints it."""
     monkeypatch.setattr(git, "DEADLINE", 0.3)
-    with pytest.raises(GitFailed, match="git log did not end within 0 s"):
+    with pytest.raises(GitFailed, match="git log did not finish within 0 s"):
         list(commit_times._read_commits(git_that(program, "exec sleep 600"), {b"a"}))
 
 

@@ -139,7 +139,7 @@ def test_annotations_are_attributes() -> None:
         "annotation-manifest-descriptor.k=v",
     ]
     parse_outputs([f"type=image,{','.join(texts)}"], source="x", cwd=CWD, env={})
-    assert "has no attribute 'annotations.k'" in refusal("type=image,annotations.k=v")
+    assert "unknown attribute 'annotations.k'" in refusal("type=image,annotations.k=v")
 
 
 def test_only_folders_inside_are_cleared(tmp_path: Path) -> None:
