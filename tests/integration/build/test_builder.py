@@ -124,7 +124,9 @@ def test_a_refused_teardown_after_a_good_build_is_a_warning(
         run = product.build("--kubeconfig", str(kubeconfig), "-o", "out", str(context))
     assert run.code == 0, run.stderr
     assert BY_DEFAULT in run.stderr
-    assert f"WARNING: the build succeeded, but its clean-up failed: not removed: namespace {run.builder}: " in run.stderr
+    assert (
+        f"WARNING: the build succeeded, but its clean-up failed: not removed: namespace {run.builder}: " in run.stderr
+    )
     assert (product.cwd / "out/Dockerfile").exists()
 
 

@@ -561,7 +561,7 @@ CAUSES: tuple[Cause, ...] = (
         name="another process has the port",
         reasons=("Error",),
         detail="address already in use",
-        fix="another process on the node has the port",
+        fix="another process on the node uses the port",
         prepare=occupied(declared=False),
         alter=put(hostNetwork=True, nodeSelector={"kubernetes.io/arch": "arm64"}),
     ),

@@ -75,7 +75,9 @@ def test_an_answer_that_breaks_off_is_asked_for_again(registry: Registry, connec
 def test_patience_ends(registry: Registry, connect: Connect, pauses: list[float]) -> None:
     body = json.dumps({"errors": [{"code": "TOOMANYREQUESTS", "message": "pull\nlimit"}]}).encode()
     registry.on(TAG, Reply(429, body=body))
-    with pytest.raises(RegistryError, match="status 429: TOOMANYREQUESTS: pull limit; its rate limit") as caught:
+    with pytest.raises(
+        RegistryError, match="status 429: TOOMANYREQUESTS: pull limit; log in or wait: its rate limit"
+    ) as caught:
         read(connect(), registry)
     assert caught.value.status == 429
     assert (registry.count(TAG), len(pauses)) == (5, 4)

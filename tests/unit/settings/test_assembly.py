@@ -188,8 +188,8 @@ def test_texts_of_inputs_are_split_as_their_kind_says(cwd: Path) -> None:
         ({"secrets": ["id=x,src=none"]}, "--secret: secret 'x': cannot read '{cwd}/none': No such file or directory"),
         ({"secrets": ["id=x,env=NONE"]}, "--secret: secret 'x': variable 'NONE' is not set"),
         ({"secrets": ["id=x,type=env"]}, "--secret: secret 'x': variable 'x' is not set"),
-        ({"secrets": ["src=token"]}, "--secret: a secret has no id; write id=NAME,src=FILE or id=NAME,env=VARIABLE"),
-        ({"secrets": ["id=x,scr=token"]}, "--secret: unknown key 'scr' of a secret; did you mean 'src'?"),
+        ({"secrets": ["src=token"]}, "--secret: secret has no id; write id=NAME,src=FILE or id=NAME,env=VARIABLE"),
+        ({"secrets": ["id=x,scr=token"]}, "--secret: unknown secret key 'scr'; did you mean 'src'?"),
         ({"secrets": ["id=x,type=fil"]}, "--secret: unknown secret type 'fil'; did you mean 'file'?"),
         (
             {"secrets": ["hunter2"]},

@@ -164,7 +164,7 @@ def test_ca_certificates_count_for_our_own_client(tmp_path: Path, authority: Aut
     settings = make_builder_settings({"driver-opts": "ca-certificates=ca.crt"}, {}, {}, tmp_path)
     with serving(authority.server()) as host:
         ping(host, buildkitd.make_registry_trust(settings))
-        with pytest.raises(RegistryError, match="make the builder with driver-opt ca-certificates=FILE"):
+        with pytest.raises(RegistryError, match="create the builder with driver-opt ca-certificates=FILE"):
             ping(host, RegistryTrust())
 
 
