@@ -116,7 +116,7 @@ class TreeReceiver:
         try:
             return self._take(packets.decode_packet(packet))
         except (ValueError, OverflowError) as error:  # OverflowError: a device number or time beyond the system's
-            return self._fail(f"BuildKit sent a tree that is wrong: {error}")
+            return self._fail(f"BuildKit sent an invalid tree: {error}")
         except RecursionError:
             return self._fail("cannot replace a folder of an earlier result: it is nested too deeply")
         except OSError as error:

@@ -113,7 +113,7 @@ def read_exec_credential(output: bytes, plugin: ExecPluginSpec) -> IssuedCredent
         key, expiry = status.get("clientKeyData") or "", status.get("expirationTimestamp") or ""
         expires = _parse_time(expiry) if expiry else None
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise _make_failure(plugin, "printed no ExecCredential with a status") from None
+        raise _make_failure(plugin, "did not print an ExecCredential with a status") from None
     if version != plugin.api_version:
         raise _make_failure(plugin, f"returned {version}, but the kubeconfig requires {plugin.api_version}")
     if bool(certificate) != bool(key):

@@ -183,7 +183,8 @@ class RegistryClient:
             if stranger := request.find_stranger(answer):
                 # Its challenge could name a token service of its own for the registry's login.
                 raise RegistryError(
-                    f"{access.host} redirects to {stranger}, which requires authentication of its own", status=answer.status
+                    f"{access.host} redirects to {stranger}, which requires separate authentication",
+                    status=answer.status,
                 )
             self._authorizer.accept_challenge(access, answer.headers.get("www-authenticate", ""))
             answer = self._connection.send(self._send_authorized(request, access))

@@ -72,7 +72,7 @@ class _TransferProgress:
         if self.passed > self._most:
             raise RegistryError(
                 f"{self._host} sent more than {self._most} bytes",
-                fix=f"see what stands between this machine and {self._host}",
+                fix=f"check the network between this machine and {self._host}",
             )
 
     @contextmanager

@@ -303,7 +303,7 @@ def _make_cluster(given: RawValues) -> ClusterSettings:
     path = given.cwd / text
     mode = read_mode(path, source=source)
     if mode is not None and stat.S_ISDIR(mode):
-        raise InputError(f"kubeconfig {text!r} is a folder", source=source, fix="name a file")
+        raise InputError(f"kubeconfig {text!r} is a folder", source=source, fix="name a kubeconfig file")
     if mode is None:
         raise InputError(f"kubeconfig {text!r} does not exist", source=source)
     return ClusterSettings(kubeconfig=(path,), context=context, oidc=oidc)

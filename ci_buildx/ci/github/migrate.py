@@ -60,7 +60,7 @@ def _list_jobs(text: str, source: str) -> list[tuple[str, list[Step]]]:
         document = parse_yaml(text)
     except MalformedDocument as error:
         where = f" at line {error.line}" if error.line else ""
-        raise InputError(f"is no YAML{where}: {error.problem}", source=source) from error
+        raise InputError(f"is not valid YAML{where}: {error.problem}", source=source) from error
     jobs = document.get("jobs") if isinstance(document, dict) else None
     if not isinstance(jobs, dict):
         raise InputError("has no jobs", source=source, fix="name a file of .github/workflows")

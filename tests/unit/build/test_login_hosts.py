@@ -156,7 +156,7 @@ def test_with_an_unknown_dockerfile_few_other_hosts_get_their_logins(tmp_path: P
         f"the login of r{number}.io is given to buildkitd" for number in range(MOST_UNNAMED)
     ]
     assert logins.lookup("another.io") is None
-    assert said[-1].startswith("the login of another.io is not given to buildkitd")
+    assert said[-1].startswith("the login for another.io is not passed to buildkitd")
     assert logins.lookup("r0.io") is LOGIN
 
 

@@ -151,5 +151,5 @@ def test_plugins_that_cannot_run(
 
 def test_a_plugin_that_hangs_is_ended(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(credential_plugins, "DEADLINE", 0.2)
-    with pytest.raises(Unauthorized, match="gave no answer in 0 s"):
+    with pytest.raises(Unauthorized, match="did not respond within 0 s"):
         written("exec sleep 60").make_headers()

@@ -295,10 +295,10 @@ def test_refuses(text: str, message: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("metadata: {labels: {version: 1.5}}", "metadata.labels.version is 1.5, which is no text; quote it"),
-        ("spec: {x: 2026-01-01}", "spec.x is a date, which JSON has not: quote it"),
+        ("metadata: {labels: {version: 1.5}}", "metadata.labels.version is 1.5, which is not a string; quote it"),
+        ("spec: {x: 2026-01-01}", "spec.x is a date, which JSON does not support; quote it"),
         ("spec: &a\n  x: *a", "pod.yaml: an alias contains itself"),
-        ("[1]", "'pod.yaml' holds no mapping; write names and values, 'name: value'"),
+        ("[1]", "'pod.yaml' must be a mapping; write names and values, 'name: value'"),
         ("a: [", "pod.yaml:2:1: expected the node content, but found '<stream end>'"),
     ],
 )
