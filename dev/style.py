@@ -97,6 +97,20 @@ WORDS: dict[str, str] = {
     r"\brests?, where\b": "skip",
     r"\bthis is what\b": "name the noun",
     r"\bwhat is no\b": "anything that is not a",
+    r"\bis not there\b": "is missing, not found",
+    r"\bis there already\b": "already exists",
+    r"\btakes no\b": "does not accept",
+    r"\bsomething else than\b": "invalid, unexpected",
+    r"\bleave (it|them|this) out\b": "omit",
+    r"\bgive one( of them)?\b": "set only one",
+    r"\bas (its|the) inputs say\b": "as its inputs configure it",
+    r"\blacks the right\b": "has insufficient permissions",
+    r"\bdo(es)? not belong together\b": "do not match",
+    r"\banew\b": "again",
+    r"\basks? who runs\b|\bthose who run it\b": "its owner, its operators",
+    r"\bis no (socket|YAML|JSON|PEM|SSH|digest|manifest|mapping|host|cache|class|clean|regular|text)\b": "is not a …",
+    r"\bno (context|namespace|builder|workflow|platform) is named\b": "missing …, no … is set",
+    r"\bwants (a|the) login\b": "requires authentication",
 }
 """Words and patterns that native engineers do not write here, with what to write instead."""
 

@@ -84,7 +84,7 @@ def open_builder(
         try:
             remove_builder(site, location)
         except TeardownError as failure:
-            site.display.warn(f"the build succeeded, its clean-up did not: {failure}")
+            site.display.warn(f"the build succeeded, but its clean-up failed: {failure}")
 
 
 def find_existing_builder(site: BuildRun) -> Builder:
@@ -203,7 +203,7 @@ def find_pull_login(settings: BuilderSettings, env: Mapping[str, str]) -> Secret
             auths[HUB_KEY if host == HUB else host] = {"auth": _make_basic_login(login)}
     if not auths:
         hosts = ", ".join(dict.fromkeys(reference.parse_reference(image).domain for image in images))
-        raise InputError(f"no login for {hosts} is known", source=_SOURCE, fix="log in there, or name a Secret")
+        raise InputError(f"credentials for {hosts} not found", source=_SOURCE, fix="log in there, or name a Secret")
     return Secret(json.dumps({"auths": auths}))
 
 

@@ -86,7 +86,7 @@ _LATEST = "latest"
 _EXPORTED = "export"
 CACHE = "cache.manifest"
 """Key of an exported cache's manifest in a response."""
-_NO_ACTIONS = "the cache of type=gha is left out: ACTIONS_RUNTIME_TOKEN and ACTIONS_RESULTS_URL are not set here"
+_NO_ACTIONS = "the cache of type=gha is skipped: ACTIONS_RUNTIME_TOKEN and ACTIONS_RESULTS_URL are not set here"
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
@@ -182,7 +182,7 @@ class NodeCaches:
         except (KubeBuilderError, LayoutRefusal) as error:
             reason = str(error)
         if not digests:
-            warn(f"the cache in {folder} is left out: {reason}")
+            warn(f"the cache in {folder} is skipped: {reason}")
         name = _encode_folder_name(folder)
         for digest in digests:
             layouts.setdefault(f"{_LOCAL}:{name}", layout)
@@ -242,5 +242,5 @@ def read_descriptor(text: str | bytes) -> dict[str, Any]:
     except ValueError:
         descriptor = None
     if not isinstance(descriptor, dict):
-        raise BuildkitError("buildkitd named what it has exported by something else than JSON")
+        raise BuildkitError("buildkitd returned invalid JSON for the exported cache")
     return descriptor

@@ -122,7 +122,7 @@ class PodDialer:
                 # The version, not the workers: buildkitd probes workers on each call, and they are known already.
                 control.read_version(_SECOND_ANSWER_TIME)
             except (TransportError, BuildkitError) as failure:
-                _LOG.debug("pod %s: %s stays, direct does not answer: %s", pod.name, winner.name, failure)
+                _LOG.debug("pod %s: keeping %s, direct does not respond: %s", pod.name, winner.name, failure)
                 return winner
             _LOG.debug("pod %s: direct takes over from %s", pod.name, winner.name)
             control.platforms, control.labels = winner.value.platforms, winner.value.labels
@@ -179,7 +179,7 @@ def _check_ip(text: str) -> str:
 
 
 _ANOTHER_NODE = (
-    "add a node for it by kube-builder create --append --platform: one of that architecture, "
+    "add a node for it with kube-builder create --append --platform: one of that architecture, "
     "or one with driver-opt qemu.install=true"
 )
 
@@ -288,7 +288,7 @@ class _NodeConnector:
         changed = plan.replan(planned, node.architecture or "")
         if changed is None:
             if not self.site.settings.build.platforms:
-                fix = f"{failure.fix}; or name the architecture of the cluster's nodes by --platform"
+                fix = f"{failure.fix}; or set --platform to the architecture of the cluster's nodes"
                 raise BootError(failure.subject, failure.reason, failure.detail, fix=fix) from failure
             raise failure
         find.remove_failed_node(self.site.kube, self.builder, node)

@@ -196,13 +196,13 @@ class BuildPreview:
         except InputError as error:
             if self.settings.cluster.kubeconfig or self.settings.cluster.content or self.settings.cluster.context:
                 raise
-            self.warn(f"the plan knows no nodes: {error}")
+            self.warn(f"the plan does not know the nodes: {error}")
             return ClusterFacts()
         try:
             with KubeClient(cluster) as kube:
                 return cluster_facts.read_cluster_facts(kube)
         except Unreachable as error:
-            self.warn(f"the plan knows no nodes: {error}")
+            self.warn(f"the plan does not know the nodes: {error}")
             return ClusterFacts()
 
     def _find_kept(self) -> tuple[BuilderLocation, Plan]:

@@ -70,7 +70,7 @@ def is_pushed_by_digest(solved: Sequence[NodeResult]) -> bool:
         return False
     without = [one.connection.node.name for one in solved if DIGEST not in one.response]
     if without and len(without) < len(solved):
-        raise RegistryError(f"node {', '.join(without)} pushed nothing", fix="look at its last lines above")
+        raise RegistryError(f"node {', '.join(without)} did not push", fix="check its last log lines above")
     return not without
 
 
@@ -95,7 +95,7 @@ def add_pushed_tags(failure: SolveError, push: Push | None, *, several: bool) ->
     if failed is None:
         return failure
     before = [] if several else [str(one) for one in push.references[:failed]]
-    done = f"pushed already: {', '.join(before)}" if before else "no tag was pushed"
+    done = f"pushed already: {', '.join(before)}" if before else "no tags were pushed"
     return failure.reword(f"{failure.message} ({done})")
 
 

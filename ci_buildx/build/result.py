@@ -152,7 +152,7 @@ def write_result_files(result: BuildResult, *, metadata_file: Path | None, iidfi
         if path is not None:
             try:
                 write_file(
-                    path, text, source=source, fix=f"{describe_success(result)}: free space there or name another file"
+                    path, text, source=source, fix=f"{describe_success(result)}: free disk space or name another file"
                 )
             except KubeBuilderError as error:
                 errors.append(error)

@@ -48,7 +48,7 @@ Deliver = Callable[[BuildResult], None]
 _TURN = 0.0005
 """Seconds after which an import yields to threads that have an answer from the cluster (Python's default: 0.005)."""
 _SWEEP_DELAY = 0.05
-NO_OUTPUT = "no output is asked for: the result stays in the builder's cache; add --push or --output"
+NO_OUTPUT = "no output is set: the result is only in the builder's cache; add --push or --output"
 
 
 def run_build(
@@ -106,7 +106,7 @@ def _run_with_files(
         mention(text)
     shown = display.open_display(settings.build.progress, display_stream, env=env, hidden=hidden)
     for name in settings.build.empty_secrets:
-        shown.warn(f"secret {name} is empty and is not sent; does the CI system know it?")
+        shown.warn(f"secret {name} is empty and was not sent; check that the CI system defines it")
     try:
         with SignalHandler() as interrupts, KubeClient(cluster) as kube:
             if tunnelled:

@@ -86,7 +86,8 @@ class BuildLogins:
                 self._warned.add(host)
         if is_new:
             self._warn(
-                f"the login of {host} is not given to buildkitd: the build names no image there; if a base image brings"
+                f"the login for {host} is not passed to buildkitd: the build "
+                "names no image there; if a base image brings"
                 f" it in (ONBUILD), name it: --build-context NAME=docker-image://{host}/…"
             )
         return None
@@ -301,11 +302,11 @@ class _NodeSolve:
         """
         self.reconnects += 1
         _LOG.debug("reconnection %s of node %s: %s", self.reconnects, self.connection.node.name, failure)
-        self.site.display.warn(f"{failure.message}; the pod still runs: connecting again")
+        self.site.display.warn(f"{failure.message}; the pod still runs: reconnecting")
         self.connection = self.connection.renew()
         self.site.display.forgive(self.connection.node.name if self.share.several else "")
         way = self.connection.winner.name
-        self.site.display.warn(f"connected again by {way}; finished steps come from the pod's cache")
+        self.site.display.warn(f"reconnected by {way}; finished steps come from the pod's cache")
 
     def attempt(self) -> NodeResult:
         build, node = self.site.settings.build, self.connection.node

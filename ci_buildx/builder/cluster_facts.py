@@ -120,7 +120,9 @@ class ClusterFacts:
         # One option for all, also those given: of two with the same name, the later one counts.
         wanted = ";".join(map(str, [*tolerations, *(taint.make_toleration() for taint in missing)]))
         taints = ", ".join(map(str, missing))
-        return f"node {node.name} is reserved by taint {taints}: tolerate it by --driver-opt '\"tolerations={wanted}\"'"
+        return (
+            f"node {node.name} is reserved by taint {taints}: tolerate it with --driver-opt '\"tolerations={wanted}\"'"
+        )
 
 
 def read_cluster_facts(kube: KubeClient) -> ClusterFacts:

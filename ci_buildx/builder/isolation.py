@@ -72,7 +72,7 @@ def _find_obstacle(candidates: Sequence[KubeNode], facts: ClusterFacts, settings
         # there, as the init container does (fs/binfmt_misc.c); and those of the cluster node are hidden from then on.
         return "driver-opt qemu.install registers emulators with the node's kernel"
     if facts.nodes is None:
-        return "listing nodes is not allowed (docs/rbac/looking.yaml lets it)"
+        return "listing nodes is not allowed (docs/rbac/looking.yaml grants it)"
     if not candidates:
         return "no ready node fits yet"
     unable = sum(not fact.user_namespaces or fact.kubelet < _ON_BY_DEFAULT for fact in candidates)

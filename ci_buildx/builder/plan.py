@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 DEFAULT = "amd64"
-"""Architecture to build if no platform is named: the same for all accounts and runs, whatever nodes they see."""
+"""Architecture to build if no platform is set: the same for all accounts and runs, whatever nodes they see."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +217,7 @@ def _plan_default(
         platforms=(platform,),
         replicas=settings.replicas,
         by_scheduling=chosen is None and not counted,
-        reason=f"{platform}: by default, as no platform is named ({why}); --platform names another",
+        reason=f"{platform}: by default, because no platform is set ({why}); set --platform for another",
     )
 
 
@@ -229,8 +229,8 @@ def _plan_selected(architecture: str, groups: dict[str, tuple[Platform, ...]], r
     """Plan one node that builds everything on the architecture in the user's nodeselector."""
     native = groups.get(architecture, ())
     emulated = tuple(platform for group in groups.values() for platform in group if platform not in native)
-    why = "the nodeselector names no other architecture"
-    reasons = [f"{_join_names(native)}: native, as the nodeselector says"] if native else []
+    why = "the nodeselector does not name another architecture"
+    reasons = [f"{_join_names(native)}: native, according to the nodeselector"] if native else []
     reasons += [_describe_emulation(platform, architecture, why) for platform in emulated]
     return NodePlan(
         name=architecture,

@@ -176,11 +176,11 @@ def explain_choice(chosen: PodView, pods: Sequence[PodView], why: str) -> str:
     """Return one log line about a choice: the chosen pod, the number of ready pods, the reason, the pods left out."""
     ready = sum(pod.ready and not pod.terminating for pod in pods)
     out = [
-        f"{pod.name} {'is going' if pod.terminating else 'is not ready'}"
+        f"{pod.name} {'is terminating' if pod.terminating else 'is not ready'}"
         for pod in sorted(pods, key=lambda pod: pod.name)
         if pod.terminating or not pod.ready
     ]
-    left = f"; left out: {', '.join(out)}" if out else ""
+    left = f"; skipped: {', '.join(out)}" if out else ""
     return f"pod {chosen.name}, one of {ready} ready, is chosen {why}{left}"
 
 

@@ -124,7 +124,7 @@ class Control:
 
             if _LOG.is_on:
                 _LOG.debug("%s: %s after %.3f s", method, buildkit_grpc.describe_error(error), time.monotonic() - began)
-            raise buildkit_grpc.translate_error(error, f"buildkitd did not answer {method}") from error
+            raise buildkit_grpc.translate_error(error, f"buildkitd did not respond to {method}") from error
         return _decode(answer, message, method)
 
 
@@ -132,4 +132,4 @@ def _decode(answer: MessageSchema[T], message: bytes, method: str) -> T:
     try:
         return answer.decode(message)
     except ValueError as error:
-        raise BuildkitError(f"buildkitd's answer to {method} cannot be read: {error}") from error
+        raise BuildkitError(f"buildkitd's response to {method} is invalid: {error}") from error

@@ -26,7 +26,7 @@ _SOURCE = "github.com/moby/buildkit/errdefs.Source+json"
 _VERTEX = "github.com/moby/buildkit/errdefs.Vertex+json"
 _RULE = "-" * 20
 _CHANGED = re.compile(r"error from sender: .* (?:vanished|shrank|grew|changed) ")
-_UNCHANGED = "let nothing change the context while it is sent"
+_UNCHANGED = "do not change the context while it is sent"
 
 
 def read_failure(message: str, details: bytes) -> SolveError:
@@ -172,7 +172,7 @@ def read_check_report(text: str, names: Mapping[str, tuple[str, Path]]) -> Check
         failed = answer.get("buildError")
         error = (str(failed["message"]), _find_place(failed.get("location"), sources)) if failed else None
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as problem:
-        raise BuildkitError("the frontend answered a check with something else than findings") from problem
+        raise BuildkitError("the frontend returned an invalid response to a check") from problem
     warnings.sort(key=lambda pair: (*pair[1].key, str(pair[0].get("ruleName", ""))))
     findings = [_make_finding(warning, place) for warning, place in warnings]
     lines = [*_format_warnings(warnings), *_format_error(error)]

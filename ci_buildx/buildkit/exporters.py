@@ -95,7 +95,9 @@ def make_exports(build: BuildSettings, *, by_digest: bool = False) -> Exports:
     exporters = []
     layouts = [Path(output.attrs["dest"]) for output in outputs if _is_layout(output)]
     if len(layouts) > 1:
-        raise InputError("only one output can have tar=false", source="--output", fix="write the others as tar files")
+        raise InputError(
+            "only one output can have tar=false", source="--output", fix="write the other outputs as tar files"
+        )
     for index, output in enumerate(outputs):
         _check_output(output, build, by_digest=by_digest)
         attrs = {name: value for name, value in output.attrs.items() if name != "dest"}
@@ -158,10 +160,10 @@ def _check_output(output: ExporterEntry, build: BuildSettings, *, by_digest: boo
     if _is_pushed(output):
         _check_names(output)
     elif output.type == "docker" and len(build.platforms) > 1:
-        raise InputError("type=docker holds one platform", source="--output", fix="use type=oci for several")
+        raise InputError("type=docker supports only one platform", source="--output", fix="use type=oci for several")
     elif output.type in ("oci", "tar", "docker") and by_digest:
         raise InputError(
-            f"type={output.type} cannot be put together from several nodes",
+            f"type={output.type} cannot be merged from several nodes",
             source="--output",
             fix="push an image, or build one platform at a time",
         )
@@ -174,12 +176,12 @@ def _check_names(output: ExporterEntry) -> None:
     """
     names = output.attrs.get("name", "")
     if not names:
-        raise InputError("a tag is needed to push", source="--push", fix="add --tag registry/name:tag")
+        raise InputError("pushing requires a tag", source="--push", fix="add --tag registry/name:tag")
     if is_set(output.attrs, "push-by-digest"):
         for name in names.split(","):
             if reference.parse_reference(name).tag:
-                fix = "leave out the tag, or push-by-digest"
-                raise InputError(f"push-by-digest=true pushes no tag, and {name} has one", source="--output", fix=fix)
+                fix = "omit the tag or push-by-digest"
+                raise InputError(f"push-by-digest=true conflicts with the tag of {name}", source="--output", fix=fix)
 
 
 def _is_layout(output: ExporterEntry) -> bool:
@@ -218,7 +220,7 @@ def _drop_tags(exporters: list[ExporterEntry]) -> None:
     pushed = [exporter for exporter in exporters if _is_pushed(exporter)]
     if len(pushed) > 1:
         message = "only one output can push an image from several nodes"
-        raise InputError(message, source="--output", fix="leave one, or build one platform at a time")
+        raise InputError(message, source="--output", fix="keep one output, or build one platform at a time")
     for exporter in pushed:
         names = (reference.parse_reference(name).name for name in exporter.attrs["name"].split(","))
         exporter.attrs.pop(_DANGLING, None)

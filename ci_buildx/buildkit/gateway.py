@@ -97,7 +97,7 @@ class GatewayBridge:
             unknown = 2
             answer, ended = (
                 {},
-                GatewayReturn(error=RpcStatus(unknown, f"the frontend's answer cannot be read: {error}")),
+                GatewayReturn(error=RpcStatus(unknown, f"the frontend's response is invalid: {error}")),
             )
         with suppress(grpc.RpcError, grpc.FutureCancelledError):  # an ended build reports the reason itself
             self._invoke("Return", RETURN.encode(ended))

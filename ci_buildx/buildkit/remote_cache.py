@@ -116,7 +116,7 @@ def find_config(manifest: Mapping[str, Any]) -> dict[str, Any]:
     for entry in entries:
         if isinstance(entry, dict) and entry.get("mediaType") == MEDIA_TYPE:
             return entry
-    raise ValueError("it is no cache")
+    raise ValueError("not a cache")
 
 
 def merge_manifests(manifests: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) -> bytes:

@@ -138,7 +138,7 @@ class RunningSolve:
         try:
             return SolveResult(exporter_response=SOLVE_RESPONSE.decode(response) | self._answer)
         except ValueError as error:
-            raise BuildkitError(f"buildkitd's answer to Solve cannot be read: {error}") from error
+            raise BuildkitError(f"buildkitd's response to Solve is invalid: {error}") from error
 
     def _begin(self, request: SolveRequest) -> Any:
         sent = replace(request, frontend="") if request.is_call else request

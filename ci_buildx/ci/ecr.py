@@ -99,7 +99,7 @@ def fetch_passwords(
     try:
         read = {urlsplit(entry["proxyEndpoint"]).netloc: _read_password(entry) for entry in entries}
     except (KeyError, TypeError, ValueError) as error:
-        raise RegistryError(f"AWS answered the login for {host} with something unreadable") from error
+        raise RegistryError(f"AWS returned an invalid response to the login for {host}") from error
     if not read:
         raise RegistryError(f"AWS returned no password for {host}")
     return {host: read.get(host) or next(iter(read.values())), **read}
@@ -171,5 +171,5 @@ def _read_password(entry: Mapping[str, Any]) -> Secret:
 
 def _make_error(host: str, status: int, document: Mapping[str, Any]) -> RegistryError:
     kind = str(document.get("__type", "")).rpartition("#")[2] or f"status {status}"
-    fix = "look at the access key that username and password hold, and its right ecr:GetAuthorizationToken"
+    fix = "check the access key in username and password, and its permission ecr:GetAuthorizationToken"
     return RegistryError(f"AWS refused the login for {host}: {kind}", fix=fix)

@@ -74,7 +74,7 @@ _LOGIN = (
         metavar="YAML",
         group=OptionGroup.LOGIN,
         surfaces=_ON_GITHUB,
-        help="same as registries, by docker/login-action's name",
+        help="same as registries, with docker/login-action's name",
     ),
     Option(
         name="ecr",
@@ -83,8 +83,8 @@ _LOGIN = (
         default="auto",
         group=OptionGroup.LOGIN,
         surfaces=_ON_GITHUB,
-        help="whether registry is AWS's: username and password are an access key; without them, "
-        "docker-credential-ecr-login or the environment's key is used; auto decides by its name",
+        help="whether the registry is AWS ECR: username and password are an access key; without them, "
+        "docker-credential-ecr-login or the environment's key is used; auto decides by the registry's name",
     ),
     Option(
         name="logout",

@@ -35,7 +35,7 @@ _FIELDS = ("registry", "username", "password", "scope", "ecr")
 _LISTS = ("registries", "registry-auth")
 _AWS_PROGRAM = "ecr-login"
 _PROGRAM = f"docker-credential-{_AWS_PROGRAM}"
-_AWS_KEYS = "leave them out: the program takes AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the machine's role"
+_AWS_KEYS = "omit them: the program uses AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the machine's role"
 _AWS_MARKS = (".dkr.ecr.", ".dkr.ecr-fips.", ".dkr-ecr.")
 """Parts of AWS registries' names (docker/login-action 4.1, ``src/aws.ts``)."""
 
@@ -82,7 +82,9 @@ def read_logins(given: RawValues, *, forgive: Callable[[str], None] | None = Non
     if len(lists) > 1 or (lists and single.keys() - {"ecr"}):
         other = next(iter(single.keys() - {"ecr"}), lists[-1])
         raise InputError(
-            f"says the same as {given.find_source(other)}", source=given.find_source(lists[0]), fix="give one"
+            f"cannot be combined with {given.find_source(other)}",
+            source=given.find_source(lists[0]),
+            fix="set only one",
         )
     source = given.find_source(lists[0] if lists else "registry")
     entries = [single] if single.keys() - {"ecr"} else []
@@ -122,7 +124,7 @@ def _is_forgiven(fields: Mapping[str, str], forgive: Callable[[str], None]) -> b
 def _check_programs(found: Sequence[LoginInput], given: RawValues) -> None:
     for name in {_PROGRAM for login in found if login.program}:
         if find_program(name, given.env) is None:
-            fix = "install it on the runner, or give an access key as username and password"
+            fix = "install it on the runner, or set username and password to an access key"
             raise InputError(
                 f"{name}, which logs in to AWS, is not installed", source=given.find_source("ecr"), fix=fix
             )
@@ -173,7 +175,7 @@ def _find_user_folder(env: Mapping[str, str]) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise InputError("cannot be read as JSON", source=str(path), fix="see docker login") from error
+        raise InputError("is not valid JSON or cannot be read", source=str(path), fix="see docker login") from error
     return document if isinstance(document, dict) else {}
 
 
@@ -184,13 +186,13 @@ def _read_entries(text: str, name: str) -> list[Any]:
         entries = None
     if isinstance(entries, list):
         return entries
-    fix = "write - registry: HOST, and username: and password: below it"
-    raise InputError("is no YAML list", source=f"input {name}", fix=fix)
+    fix = "write - registry: HOST, with username: and password: below it"
+    raise InputError("must be a YAML list", source=f"input {name}", fix=fix)
 
 
 def _read_entry(entry: Any, source: str) -> dict[str, str]:
     if not isinstance(entry, dict):
-        raise InputError("an entry is no mapping", source=source, fix=f"write {', '.join(_FIELDS)}")
+        raise InputError("entry is not a mapping", source=source, fix=f"write {', '.join(_FIELDS)}")
     for key in entry:
         if key not in _FIELDS:
             raise InputError(f"unknown field {key!r}", source=source, fix=suggest_name(str(key), _FIELDS))
@@ -203,13 +205,15 @@ def _make_login(fields: Mapping[str, str], source: str, env: Mapping[str, str]) 
         return LoginInput(registry=registry, program=_AWS_PROGRAM)
     for needed in ("username", "password"):
         if not fields.get(needed):
-            raise InputError(f"the login for {registry} has no {needed}", source=source)
+            raise InputError(f"the login for {registry} requires {needed}", source=source)
     if key := _read_access_key(registry, fields, env):
         return LoginInput(registry=registry, access=key)
     scope = fields.get("scope", "").strip("/")
     if "@" in scope:
-        fix = "name a repository or the beginning of its path"
-        raise InputError(f"scope {scope!r} tells pull from push", source=source, fix=fix)
+        fix = "name a repository or a prefix of its path"
+        raise InputError(
+            f"scope {scope!r}: separate logins for pull and push are not supported", source=source, fix=fix
+        )
     return LoginInput(registry=registry, username=fields["username"], password=Secret(fields["password"]), scope=scope)
 
 
@@ -242,11 +246,11 @@ def _is_aws(registry: str, fields: Mapping[str, str], source: str) -> bool:
         return not named and (any(mark in registry for mark in _AWS_MARKS) or registry == ecr.PUBLIC)
     wanted = read_boolean(text)
     if wanted is None:
-        raise InputError(f"ecr is none of auto, true and false: {text!r}", source=source)
+        raise InputError(f"ecr must be auto, true or false, not {text!r}", source=source)
     if wanted and named and ecr.is_registry(registry.partition("/")[0]):
         return False
     if wanted and named:
-        raise InputError("with ecr there is no username and no password", source=source, fix=_AWS_KEYS)
+        raise InputError("ecr cannot be combined with username and password", source=source, fix=_AWS_KEYS)
     return wanted
 
 

@@ -78,7 +78,7 @@ def parse_settings(argv: Sequence[str], around: ProcessContext) -> Settings:
     values, sources = merge_variables(given, around.env)
     arguments.start_log(given, progress=values.get("progress"))
     if not values.get("context"):
-        raise InputError("no context is named", fix="name a folder or a URL, such as . for this folder")
+        raise InputError("missing build context", fix="name a folder or a URL, such as . for the current folder")
     values, sources = add_current_builder(values, sources, around)
     return assembly.make_settings(values, sources, around.env, around.cwd)
 

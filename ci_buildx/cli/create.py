@@ -68,8 +68,8 @@ OPTIONS = (
         options.BY_NAME["platforms"],
         name="platform",
         group=OptionGroup.BUILDER,
-        help="platforms that the node is for, such as linux/amd64,linux/386",
-        otherwise="all that it runs",
+        help="platforms to build on the node, such as linux/amd64,linux/386",
+        otherwise="all platforms that the node runs",
     ),
     *(options.BY_NAME[name] for name in SHAPE),
     Option(
@@ -106,7 +106,7 @@ OPTIONS = (
 )
 _REFUSED = {
     "--config": "write --buildkitd-config",
-    "--timeout": "how long a node may take to come up is driver-opt timeout",
+    "--timeout": "set driver-opt timeout, the time for a node to become ready",
 }
 _LONGEST = 50
 """Longest name, in characters: a StatefulSet's pod name is a label, with a number and a hash appended."""
@@ -121,7 +121,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
         remove_node(answers, around, name, node)
         return 0
     if answers.switch("append") and not name:
-        raise InputError("needs the name of a builder", source="--append", fix="add --name")
+        raise InputError("requires the name of a builder", source="--append", fix="add --name")
     from ci_buildx.builder.lifecycle import create as lifecycle_create
     from ci_buildx.builder.manifests.buildkitd import add_defaults
     from ci_buildx.manage import create
@@ -160,7 +160,7 @@ def make_parser() -> VerbParser:
 def remove_node(answers: ParsedArguments, around: ProcessContext, name: str, node: str) -> None:
     """Remove a node, for ``--leave``."""
     if not name or not node:
-        raise InputError("needs a builder and one of its nodes", source="--leave", fix="add --name and --node")
+        raise InputError("requires a builder and one of its nodes", source="--leave", fix="add --name and --node")
     place = target.read_place(answers, around)
     from ci_buildx.manage import create
 
@@ -173,13 +173,13 @@ def remove_node(answers: ParsedArguments, around: ProcessContext, name: str, nod
 def check_driver(driver: str, endpoint: Sequence[str]) -> None:
     """Raise InputError for another driver, and for an endpoint: the cluster is the endpoint."""
     if driver in FOREIGN:
-        fix = f"kube-builder has {DRIVER} alone; docker buildx has the others"
+        fix = f"use {DRIVER}, the only driver of kube-builder, or docker buildx"
         raise InputError(f"driver {driver!r} of docker buildx is not supported", source="--driver", fix=fix)
     if driver != DRIVER:
         raise InputError(f"unknown driver {driver!r}", source="--driver", fix=suggest_name(driver, (DRIVER,)))
     if endpoint:
-        fix = "the cluster is that of --kubeconfig and --kube-context"
-        raise InputError(f"driver {DRIVER} takes no endpoint, as {endpoint[0]!r}", source="ENDPOINT", fix=fix)
+        fix = "select the cluster with --kubeconfig and --kube-context"
+        raise InputError(f"driver {DRIVER} does not accept an endpoint: {endpoint[0]!r}", source="ENDPOINT", fix=fix)
 
 
 def check_name(name: str, source: str) -> str:
@@ -193,11 +193,11 @@ def check_name(name: str, source: str) -> str:
     if len(name) > _LONGEST:
         raise InputError(f"name {name!r} is longer than {_LONGEST} characters", source=source)
     if name == NO_BUILDER:
-        raise InputError(f"{name!r} cannot name a builder", source=source, fix="choose another name")
+        raise InputError(f"name {name!r} is reserved", source=source, fix="choose another name")
     from ci_buildx.builder.lifecycle.records import is_job_builder_name
 
     if is_job_builder_name(name):
-        raise InputError(f"{name!r} begins as the builders of jobs do", source=source, fix="choose another name")
+        raise InputError(f"name {name!r} is reserved for job builders", source=source, fix="choose another name")
     return name
 
 

@@ -74,7 +74,7 @@ def choose_mode(text: str, namespace: str) -> RightsMode:
         return RightsMode.NAMESPACE if namespace else RightsMode.JOBS
     mode = RightsMode(_require_choice("--mode", text, tuple(RightsMode)))
     if mode is RightsMode.NAMESPACE and not namespace:
-        raise InputError("no namespace is named", source="--mode", fix="add --namespace NAME")
+        raise InputError("missing namespace", source="--mode", fix="add --namespace NAME")
     return mode
 
 
@@ -150,12 +150,13 @@ def _format_summary(found: DoctorReport) -> str:
     from ci_buildx.builder.rbac.checks import CheckStatus
 
     counted = Counter(finding.status for finding in found.findings)
-    verdict = "Nothing that is needed is missing" if found.healthy else f"Missing: {counted[CheckStatus.MISSING]}"
+    verdict = "All requirements are met" if found.healthy else f"Missing: {counted[CheckStatus.MISSING]}"
     said = f"\n{verdict}. Warnings: {counted[CheckStatus.WARNING]}.\n"
     if not found.apply:
         return said
     return (
-        f"{said}\nWhat an administrator of the cluster can add, by kubectl apply -f of:\n\n{drop_controls(found.apply)}"
+        f"{said}\nA cluster administrator can add what is missing with kubectl "
+        f"apply -f:\n\n{drop_controls(found.apply)}"
     )
 
 

@@ -59,7 +59,7 @@ def read_filters(texts: Sequence[str]) -> CacheFilters:
         found[key] = value if equals else ""
     ages = [key for key in AGES if key in found]
     if len(ages) > 1:
-        raise InputError("'until' and 'unused-for' are the same", source="--filter", fix="give one of them")
+        raise InputError("'until' and 'unused-for' are the same", source="--filter", fix="set only one")
     seconds = parse_duration(found.pop(ages[0]), source=f"--filter {ages[0]}") if ages else 0.0
     parts = [_make_clause(key, value) for key, value in found.items()]
     return CacheFilters(filter=(",".join(parts),) if parts else (), keep_duration=round(seconds * 1e9))
@@ -106,7 +106,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     kind = answers.read_choice("format", ("table", "pretty", "json"))
     if answers.switch("verbose"):
         if answers.read_text("format"):
-            raise InputError("cannot be given with --format", source="--verbose")
+            raise InputError("cannot be combined with --format", source="--verbose")
         kind = "pretty"
     asked = read_filters(answers.read_texts("filter"))
     wanted, timeout = target.read_target(answers, around), target.read_timeout(answers)

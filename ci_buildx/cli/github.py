@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from ci_buildx.cli.parser import VerbParser
 from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 
-SUMMARY = (
-    "Runs the GitHub Action's build, as its inputs say; with --setup only starts a builder, with --post cleans up."
-)
+SUMMARY = "Runs the GitHub Action's build, as its inputs configure it. --setup only starts a builder; --post cleans up."
 EXAMPLES = f"""\
 examples:
   kube-builder github

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ci_buildx.cli.parser import VerbParser
 from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 
-SUMMARY = "Runs the GitLab template's build, as its inputs say; with --post cleans up after it."
+SUMMARY = "Runs the GitLab template's build, as its inputs configure it. --post cleans up."
 EXAMPLES = f"""\
 examples:
   kube-builder gitlab

@@ -29,7 +29,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     parser.offer_help()
     file = str(parser.read(argv).get("file") or "")
     if not file:
-        raise InputError("no workflow is named", fix="name a file of .github/workflows")
+        raise InputError("missing workflow", fix="name a file of .github/workflows")
     from ci_buildx.ci.github import migrate
 
     around.stdout.write(migrate.migrate_workflow(_read_workflow(file, around), source=file))

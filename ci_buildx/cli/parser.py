@@ -161,7 +161,7 @@ def _add_option(group: argparse._ArgumentGroup, option: Option) -> None:
 def _take_value(rest: Iterator[str], name: str) -> str:
     value = next(rest, None)
     if value is None:
-        raise InputError("needs a value", source=name)
+        raise InputError("requires a value", source=name)
     return value
 
 

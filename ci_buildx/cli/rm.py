@@ -44,7 +44,7 @@ OPTIONS = (
     target.NAMESPACE,
     *target.CLUSTER,
 )
-_REFUSED = {"--keep-daemon": "a builder is what runs in the cluster: kube-builder stop lets it rest"}
+_REFUSED = {"--keep-daemon": "omit it; kube-builder stop stops the pods of a builder and keeps the builder"}
 _WARNING = "This will remove all builders that are not in running state."
 
 
@@ -65,7 +65,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     )
     if answers.switch("all-inactive"):
         if names:
-            raise InputError("cannot be given with names", source="--all-inactive")
+            raise InputError("cannot be combined with names", source="--all-inactive")
         place = target.read_place(answers, around)
         if answers.switch("force") or around.confirm(_WARNING):
             builders.remove_inactive_builders(place, removal, env=around.env)

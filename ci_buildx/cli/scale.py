@@ -40,9 +40,9 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     answers = ParsedArguments(make_parser().read(argv))
     replicas = answers.number("replicas")
     if replicas is None:
-        raise InputError("is not given", source="--replicas", fix="write the number of pods of each node")
+        raise InputError("is required", source="--replicas", fix="write the number of pods of each node")
     if replicas > MOST:
-        raise InputError(f"{replicas} is more than {MOST}", source="--replicas")
+        raise InputError(f"{replicas} exceeds the maximum of {MOST}", source="--replicas")
     wanted = target.read_target(answers, around)
     from ci_buildx.manage import builders
 

@@ -101,7 +101,7 @@ def read_target(answers: ParsedArguments, around: ProcessContext) -> BuilderTarg
         return BuilderTarget(cluster=place.cluster, namespace=place.namespace, name=name)
     choice = None if wanted else target.read_current(place.cluster, around.env)
     if choice is None:
-        raise InputError("no builder is named", fix="write its name, or choose one by kube-builder use NAME")
+        raise InputError("missing builder name", fix="add a name, or select a builder with kube-builder use NAME")
     return BuilderTarget(cluster=place.cluster, namespace=place.namespace or choice.namespace, name=choice.builder)
 
 

@@ -50,10 +50,10 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     answers = ParsedArguments(make_parser().read(argv))
     everywhere = answers.switch("global")
     if everywhere and answers.switch("default"):
-        raise InputError("contradicts --default", source="--global", fix="give one of them")
+        raise InputError("contradicts --default", source="--global", fix="set only one")
     names = target.read_names(answers) or [name for name in [answers.read_text("builder")] if name]
     if not names:
-        raise InputError("no builder is named", fix="write kube-builder use NAME; kube-builder ls shows them all")
+        raise InputError("missing builder name", fix="write kube-builder use NAME; kube-builder ls lists all builders")
     place = target.read_place(answers, around)
     if names[0] == NO_BUILDER:
         manage_target.write_current(None, place.cluster, around.env, everywhere=everywhere)

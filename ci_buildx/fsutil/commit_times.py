@@ -160,7 +160,7 @@ class _GitStream:
         self._process.kill()
         self._process.wait()
         if self._expired.is_set():
-            raise GitFailed(f"git log did not end within {git.DEADLINE:.0f} s")
+            raise GitFailed(f"git log did not finish within {git.DEADLINE:.0f} s")
 
     def _expire(self) -> None:
         self._expired.set()

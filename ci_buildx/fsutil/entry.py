@@ -60,7 +60,7 @@ def convert_to_posix(mode: int) -> int:
     for posix_type, bits in _TYPES.items():
         if bits == kind:
             return posix_type | read_permissions(mode)
-    raise ValueError(f"mode {mode:#x} names no type of file")
+    raise ValueError(f"mode {mode:#x} has an unknown file type")
 
 
 @dataclass(slots=True)

@@ -130,7 +130,7 @@ def _read_class_member(pattern: str, at: int) -> tuple[str, int]:
     if pattern.startswith("\\", at):
         at += 1
     elif pattern.startswith(("-", "]"), at):
-        raise PatternError(pattern, f"{pattern[at]} stands in a class where a character must")
+        raise PatternError(pattern, f"{pattern[at]} is not allowed there in a class")
     if at + 1 >= len(pattern):
         raise PatternError(pattern, "a [ is not closed")
     if "\udc80" <= pattern[at] <= "\udcff":

@@ -121,7 +121,7 @@ class Git:
     def start(self, *arguments: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
         """Start a command; the result is a context manager that waits for it to exit."""
         if self._program is None:
-            raise GitFailed("cannot run git: it is not installed, or only inside of the checkout")
+            raise GitFailed("cannot run git: it is not installed, or only inside the checkout")
         _refuse_bare_repository(self._folder)
         verb, *rest = arguments
         filters = () if verb in _WITHOUT_FILTERS else self._list_filters()
@@ -205,12 +205,12 @@ def _collect(process: subprocess.Popen[bytes], verb: str, *, timeout: float) -> 
             if stream is not None:
                 stream.close()
     if expired.is_set():
-        raise GitFailed(f"git {verb} did not end within {timeout:.0f} s")
+        raise GitFailed(f"git {verb} did not finish within {timeout:.0f} s")
     return out, b"".join(complaints)
 
 
 def _describe_failure(verb: str, complaint: bytes) -> str:
-    lines = complaint.decode(errors="replace").strip().splitlines() or ["no reason is given"]
+    lines = complaint.decode(errors="replace").strip().splitlines() or ["no reason given"]
     return f"git {verb} failed: {lines[0]}"
 
 
@@ -244,7 +244,7 @@ def _refuse_bare_repository(folder: Path) -> None:
         if own.is_file() or _has(own, "HEAD"):
             return
         if _has(parent, "HEAD") and (_has(parent, "commondir") or (_has(parent, "objects") and _has(parent, "refs"))):
-            raise GitFailed(f"git is not run: {parent} is itself a bare repository, whose settings are a stranger's")
+            raise GitFailed(f"git is not run: {parent} is itself a bare repository, whose configuration is not trusted")
 
 
 def _has(folder: Path, name: str) -> bool:

@@ -77,7 +77,7 @@ def parse_patterns(patterns: Iterable[str]) -> list[IgnorePattern]:
         text = filepath.clean_path(text)
         negated = text.startswith("!")
         if text == "!":
-            raise PatternError("!", "an exclusion needs a pattern behind its !")
+            raise PatternError("!", "an exclusion requires a pattern after its !")
         text = text[1:] if negated else text
         filepath.check_pattern(text)
         parsed.append(IgnorePattern(text, negated))

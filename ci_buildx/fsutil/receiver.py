@@ -29,7 +29,7 @@ class EntryOrder:
         """Accept the next entry; raise ValueError if it is out of order or escapes the tree."""
         path = entry.path
         if not path or b"\0" in path or any(part in (b"", b".", b"..") for part in path.split(b"/")):
-            raise ValueError(f'"{format_path(path)}" is no clean relative path')
+            raise ValueError(f'"{format_path(path)}" is not a clean relative path')
         parent, _, name = path.rpartition(b"/")
         folders = self._folders
         while folders and folders[-1][0] != parent:
@@ -47,7 +47,7 @@ class EntryOrder:
             self._files.add(entry.path)
         elif entry.linkname not in self._files:
             raise ValueError(
-                f'"{format_path(entry.path)}" is a link to "{format_path(entry.linkname)}", which has not come'
+                f'"{format_path(entry.path)}" is a link to "{format_path(entry.linkname)}", which was not received'
             )
 
 
@@ -116,7 +116,7 @@ class TreeReceiver:
         try:
             return self._take(packets.decode_packet(packet))
         except (ValueError, OverflowError) as error:  # OverflowError: a device number or time beyond the system's
-            return self._fail(f"BuildKit sent a tree that is wrong: {error}")
+            return self._fail(f"BuildKit sent an invalid tree: {error}")
         except RecursionError:
             return self._fail("cannot replace a folder of an earlier result: it is nested too deeply")
         except OSError as error:
@@ -153,7 +153,7 @@ class TreeReceiver:
             self.close()
             return []
         elif kind is PacketKind.REQUEST:
-            raise ValueError("it asks for a file where it is to send")
+            raise ValueError("it requests a file while it is the sender")
         else:
             assert_never(kind)
         return self._answer()

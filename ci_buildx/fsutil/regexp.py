@@ -130,7 +130,7 @@ class _ExpressionParser:
             self._at += 1
             high = self._parse_class_char()
             if high < low:
-                raise ValueError(f"the range {low}-{high} is the wrong way round")
+                raise ValueError(f"the range {low}-{high} is reversed")
             return [(ord(low), ord(high))]
         return [(ord(low), ord(low))]
 
@@ -151,7 +151,7 @@ class _ExpressionParser:
         name = self._text[self._at + 2 : end]
         ranges = _POSIX.get(name.removeprefix("^"))
         if ranges is None:
-            raise ValueError(f"there is no class [:{name}:]")
+            raise ValueError(f"unknown class [:{name}:]")
         self._at = end + 2
         return _complement_ranges(ranges) if name.startswith("^") else ranges
 
@@ -162,7 +162,7 @@ class _ExpressionParser:
         if letter and letter in "pP":
             category = self._text[self._at + 2 : self._at + 3]
             if not category or category not in "CLMNPSZ":
-                raise ValueError(f"\\{letter}{category} is no class of characters")
+                raise ValueError(f"\\{letter}{category} is not a character class")
             self._at += 3
             ranges = _find_category(category)
         elif letter and letter in "dswDSW":
@@ -182,7 +182,7 @@ class _ExpressionParser:
             self._at += 4
             return chr(int(hexadecimal[0], 16))
         if not letter or not letter.isascii() or (letter.isalnum() and letter not in _CONTROLS):
-            raise ValueError(f"\\{letter} has no meaning")
+            raise ValueError(f"\\{letter} is not supported")
         self._at += 2
         return chr(_CONTROLS[letter]) if letter in _CONTROLS else letter
 

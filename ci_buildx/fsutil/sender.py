@@ -97,7 +97,7 @@ def _open(root: bytes, path: bytes, size: int) -> int:
         raise ContentError(path, reason) from error
     if not posix.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise ContentError(path, "is no regular file any more")
+        raise ContentError(path, "is no longer a regular file")
     return descriptor
 
 
@@ -192,9 +192,9 @@ class TreeSender:
         elif message.kind is packets.PacketKind.FIN:
             self._last_word = packets.frame_packet(packets.FIN)
         elif message.kind is packets.PacketKind.ERROR:
-            self._fail(f"BuildKit could not take the files: {message.content.decode(errors='backslashreplace')}")
+            self._fail(f"BuildKit could not receive the files: {message.content.decode(errors='backslashreplace')}")
         else:
-            self._fail(f"BuildKit sent {message.kind.name} where it is to receive")
+            self._fail(f"BuildKit sent {message.kind.name} while it is the receiver")
 
     def produce(self, room: int) -> bytes:
         """Return gRPC messages of at most about ``room`` bytes; empty if the receiver has to send first."""

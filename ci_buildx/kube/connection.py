@@ -90,7 +90,7 @@ def _open_stream(proxy: Proxy | None, target: tuple[str, int], deadline: float) 
             connection = _secure_proxy(connection, proxy)
     except OSError as cause:
         reason = cause.strerror or cause
-        raise Unreachable(f"proxy {proxy.host}:{proxy.port} ({proxy.source}) gave no answer: {reason}") from cause
+        raise Unreachable(f"proxy {proxy.host}:{proxy.port} ({proxy.source}) did not respond: {reason}") from cause
     try:
         _ask_proxy(connection, proxy, target, deadline)
     except BaseException:
@@ -135,7 +135,7 @@ def _ask_proxy(connection: socket.socket, proxy: Proxy, target: tuple[str, int],
     fix = "check the user and password in its URL" if head.status == 407 else ""
     said = f"{head.status} {head.reason}".strip()
     name = f"proxy {proxy.host}:{proxy.port} ({proxy.source})"
-    raise Unreachable(f"{name} refuses a connection to {authority}: {said}", fix=fix)
+    raise Unreachable(f"{name} refused a connection to {authority}: {said}", fix=fix)
 
 
 def _read_connect_head(connection: socket.socket, deadline: float) -> http1.ResponseHead:
@@ -308,12 +308,12 @@ def explain_connection_failure(cause: Exception, cluster: ClusterAccess) -> Kube
     where = f"{host}:{port}"
     if isinstance(cause, ssl.SSLError):
         return _explain_tls(cause, cluster, where)
-    via = f" (by way of proxy {cluster.proxy.host}:{cluster.proxy.port})" if cluster.proxy else ""
+    via = f" (through proxy {cluster.proxy.host}:{cluster.proxy.port})" if cluster.proxy else ""
     if isinstance(cause, socket.gaierror):
         return Unreachable(f"the API server's name {host!r} cannot be resolved", fix="check server in the kubeconfig")
     if isinstance(cause, TimeoutError):
         fix = "check the network between here and the cluster, and HTTPS_PROXY"
-        return Unreachable(f"the API server {where}{via} gave no answer in time", fix=fix)
+        return Unreachable(f"the API server {where}{via} did not respond in time", fix=fix)
     if isinstance(cause, ConnectionRefusedError):
         return Unreachable(f"the API server {where}{via} refuses connections", fix="check that the cluster runs")
     reason = (cause.strerror or str(cause)) if isinstance(cause, OSError) else str(cause)
@@ -347,4 +347,4 @@ def _explain_verification(cause: ssl.SSLCertVerificationError, where: str) -> Un
         fix = "check server, or set tls-server-name in the kubeconfig"
         return Unreachable(f"the certificate of the API server is for another name: {cause.verify_message}", fix=fix)
     fix = "check certificate-authority in the kubeconfig"
-    return Unreachable(f"the API server {where} is not to be trusted: {cause.verify_message}", fix=fix)
+    return Unreachable(f"the API server {where} is not trusted: {cause.verify_message}", fix=fix)

@@ -113,13 +113,13 @@ def read_exec_credential(output: bytes, plugin: ExecPluginSpec) -> IssuedCredent
         key, expiry = status.get("clientKeyData") or "", status.get("expirationTimestamp") or ""
         expires = _parse_time(expiry) if expiry else None
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise _make_failure(plugin, "printed no ExecCredential with a status") from None
+        raise _make_failure(plugin, "did not print an ExecCredential with a status") from None
     if version != plugin.api_version:
-        raise _make_failure(plugin, f"answered in {version}, the kubeconfig asks for {plugin.api_version}")
+        raise _make_failure(plugin, f"returned {version}, but the kubeconfig requires {plugin.api_version}")
     if bool(certificate) != bool(key):
-        raise _make_failure(plugin, "gave a certificate or a key, not both")
+        raise _make_failure(plugin, "returned a certificate or a key, not both")
     if not token and not certificate:
-        raise _make_failure(plugin, "gave neither a token nor a certificate")
+        raise _make_failure(plugin, "returned neither a token nor a certificate")
     source = f"exec plugin {plugin.command}"
     pair = TlsKeyPair(certificate=certificate.encode(), key=Secret(key), source=source) if certificate else None
     return IssuedCredential(token=Secret(token) if token else None, key_pair=pair, expires=expires)
@@ -130,7 +130,7 @@ def _run_plugin(plugin: ExecPluginSpec, env: Mapping[str, str]) -> bytes:
     program = find_program(plugin.command, env)
     if program is None:
         hint = (
-            plugin.install_hint.strip() or "install it, or put its folder on PATH; folders of the checkout do not count"
+            plugin.install_hint.strip() or "install it, or add its folder to PATH; folders of the checkout are ignored"
         )
         raise InputError(f"exec plugin {plugin.command!r} not found", source="kubeconfig", fix=hint)
     instructions = {"KUBERNETES_EXEC_INFO": _make_exec_info(plugin, interactive)}
@@ -139,7 +139,7 @@ def _run_plugin(plugin: ExecPluginSpec, env: Mapping[str, str]) -> bytes:
     try:
         status, output, complaints = run_program(command, env=told, timeout=deadline, interactive=interactive)
     except TimeoutError as cause:
-        raise _make_failure(plugin, f"gave no answer in {deadline:.0f} s") from cause
+        raise _make_failure(plugin, f"did not respond within {deadline:.0f} s") from cause
     except TooMuchOutput as cause:
         raise _make_failure(plugin, f"printed more than {MOST_OUTPUT >> 20} MiB") from cause
     except OSError as cause:
@@ -162,9 +162,9 @@ def _is_interactive(plugin: ExecPluginSpec) -> bool:
     terminal = os.isatty(0)
     if plugin.interaction is InteractiveMode.ALWAYS and not terminal:
         raise InputError(
-            f"exec plugin {plugin.command!r} wants to ask something, and there is no terminal",
+            f"exec plugin {plugin.command!r} requires a terminal for its prompt, but stdin is not a terminal",
             source="kubeconfig",
-            fix="log in beforehand, or use credentials for machines",
+            fix="log in beforehand, or use non-interactive credentials",
         )
     return terminal and plugin.interaction is not InteractiveMode.NEVER
 
@@ -176,7 +176,7 @@ def _parse_time(timestamp: str) -> float:
 
 
 def _make_failure(plugin: ExecPluginSpec, reason: str) -> Unauthorized:
-    return Unauthorized(f"exec plugin {plugin.command!r} {reason}", fix="run it by hand to see what it lacks")
+    return Unauthorized(f"exec plugin {plugin.command!r} {reason}", fix="run it manually to see its error")
 
 
 VARIABLE = "env:"
@@ -245,11 +245,14 @@ def find_token_source(text: str, env: Mapping[str, str]) -> Fetch:
     if text.startswith(VARIABLE):
         name = text.removeprefix(VARIABLE)
         if not env.get(name):
-            raise InputError(f"variable {name!r} is empty", source="oidc", fix=f"let the job have id_tokens: {name}: …")
+            raise InputError(f"variable {name!r} is empty", source="oidc", fix=f"add id_tokens: {name}: … to the job")
         return lambda: Secret(env[name])
     if not (env.get(_URL) and env.get(_REQUEST_TOKEN)):
-        fix = "give the job `permissions: id-token: write`; elsewhere write env:NAME of a variable that holds the token"
-        raise InputError(f"{_URL} is not set: this job may not ask for a token", source="oidc", fix=fix)
+        fix = (
+            "add `permissions: id-token: write` to the job; on other systems write "
+            "env:NAME of a variable that holds the token"
+        )
+        raise InputError(f"{_URL} is not set: this job is not allowed to request a token", source="oidc", fix=fix)
     return lambda: request_token(env[_URL], Secret(env[_REQUEST_TOKEN]), text)
 
 
@@ -274,7 +277,7 @@ def request_token(url: str, password: Secret, audience: str) -> Secret:
         reason = f"HTTP {answer.status_code}"
         if answer.status_code < 500 and answer.status_code != 429:
             break
-    raise Unauthorized(f"the runner gave no OIDC token for {audience!r}: {reason}")
+    raise Unauthorized(f"the runner returned no OIDC token for {audience!r}: {reason}")
 
 
 def _read_token(content: bytes) -> Secret:
@@ -283,7 +286,7 @@ def _read_token(content: bytes) -> Secret:
     except (ValueError, KeyError, TypeError):
         value = None
     if not isinstance(value, str) or not value:
-        raise Unauthorized("the runner gave no OIDC token: its answer has none")
+        raise Unauthorized("the runner returned no OIDC token: its response contains none")
     return Secret(value)
 
 
@@ -327,10 +330,10 @@ class AuthProvider:
             raise InputError(f"auth-provider {self._provider!r}: {cause}", source=self._files) from cause
         except Exception as cause:
             # The package does not wrap exceptions of requests, oauthlib or urllib3.
-            raise Unauthorized(f"auth-provider {self._provider!r} gave no token: {cause}") from cause
+            raise Unauthorized(f"auth-provider {self._provider!r} returned no token: {cause}") from cause
         # Up to v35 of the package the key is "authorization".
         token = configuration.api_key.get("BearerToken") or configuration.api_key.get("authorization")
         if not token:
             fix = "log in again, or use an exec plugin"
-            raise Unauthorized(f"auth-provider {self._provider!r} gave no token", fix=fix)
+            raise Unauthorized(f"auth-provider {self._provider!r} returned no token", fix=fix)
         return str(token)

@@ -275,7 +275,7 @@ class ApiExchange:
         except ValueError as cause:
             from ci_buildx.kube.refusal import NO_API_SERVER
 
-            raise KubeError(f"{call.asked}: the answer is not JSON", status=200, fix=NO_API_SERVER) from cause
+            raise KubeError(f"{call.asked}: the response is not JSON", status=200, fix=NO_API_SERVER) from cause
         document = decoded if isinstance(decoded, dict) else {"items": decoded}
         items = document.get("items") or []
         if not (is_object(document) and isinstance(items, list) and all(map(is_object, items))):

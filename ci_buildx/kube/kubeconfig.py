@@ -104,7 +104,7 @@ class Kubeconfig:
         there_are = self.clusters if kind == "cluster" else self.users
         if name not in there_are:
             known = ", ".join(sorted(there_are)) or "none"
-            raise context.make_error(f"{kind} {name!r} does not exist", fix=f"the {kind}s there are: {known}")
+            raise context.make_error(f"{kind} {name!r} does not exist", fix=f"known {kind}s: {known}")
         return there_are[name]
 
     def _list_choices(self) -> str:
@@ -205,6 +205,6 @@ def _read_entries(document: Mapping[str, Any], kind: str, file: Path) -> list[Ku
         if not isinstance(name, str) or not isinstance(body, dict):
             raise InputError(f"each of {kind}s needs a name and a {kind}", source=describe_file(file))
         if name in entries:
-            raise InputError(f"{kind} {name!r} is there twice", source=describe_file(file))
+            raise InputError(f"{kind} {name!r} is defined twice", source=describe_file(file))
         entries[name] = KubeconfigEntry(kind=kind, name=name, body=body, origin=file)
     return list(entries.values())

@@ -18,7 +18,7 @@ from ci_buildx.model.secret import Secret
 if TYPE_CHECKING:
     from ci_buildx.kube.credential_plugins import ExecPluginSpec
 
-_ELSEWHERE = "write the kubeconfig to a folder outside of the checkout, such as RUNNER_TEMP or $HOME/.kube"
+_ELSEWHERE = "write the kubeconfig to a folder outside the checkout, such as RUNNER_TEMP or $HOME/.kube"
 _CLUSTER_EXTENSION = "client.authentication.k8s.io/exec"
 
 
@@ -99,7 +99,7 @@ def _check_command(user: KubeconfigEntry, provider: object, env: Mapping[str, st
     if find_program(str(command), env) != which(str(command), path=env.get("PATH")):
         raise user.make_error(
             f"cmd-path {command!r} of the auth-provider is not found, or only in the checkout",
-            fix="name its absolute path",
+            fix="set its absolute path",
         )
 
 
@@ -112,7 +112,7 @@ def make_impersonation_headers(user: KubeconfigEntry | None) -> dict[str, str]:
         headers["Impersonate-Uid"] = user.read_text("as-uid")
     groups = user.body.get("as-groups") or []
     if len(groups) > 1:
-        raise user.make_error("acting for several groups (as-groups) is not supported", fix="name one group")
+        raise user.make_error("impersonating several groups (as-groups) is not supported", fix="name one group")
     if groups:
         headers["Impersonate-Group"] = str(groups[0])
     for key, values in (user.body.get("as-user-extra") or {}).items():
@@ -127,7 +127,7 @@ def _read_inline_credentials(user: KubeconfigEntry) -> Credentials | None:
     token, token_file = user.read_text("token"), user.read_path("tokenFile")
     name, password = user.read_text("username"), user.read_text("password")
     if token and (name or password):
-        raise user.make_error("holds a token and a password", fix="keep one of them")
+        raise user.make_error("has both a token and a password", fix="keep one of them")
     if token:
         return StaticToken(Secret(token))
     if token_file:
@@ -143,7 +143,7 @@ def _read_key_pair(user: KubeconfigEntry) -> TlsKeyPair | None:
         return None
     key = user.read_content("client-key")
     if not key:
-        raise user.make_error("a client-certificate needs a client-key or client-key-data")
+        raise user.make_error("client-certificate requires client-key or client-key-data")
     return TlsKeyPair(
         certificate=certificate, key=Secret(key), source=f"{describe_file(user.origin)}: user {user.name!r}"
     )
@@ -158,7 +158,7 @@ def _read_plugin(user: KubeconfigEntry, place: UserContext) -> ExecPluginSpec:
     entry = KubeconfigEntry(kind="user", name=user.name, body=body, origin=user.origin)
     command, version = entry.read_text("command"), entry.read_text("apiVersion")
     if not command:
-        raise user.make_error("exec names no command")
+        raise user.make_error("exec requires a command")
     if version not in API_VERSIONS:
         raise user.make_error(f"exec: unknown apiVersion {version!r}", fix=f"known are {', '.join(API_VERSIONS)}")
     mode = entry.read_text("interactiveMode") or InteractiveMode.IF_AVAILABLE

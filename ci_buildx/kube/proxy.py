@@ -49,7 +49,7 @@ def parse_proxy(text: str, *, source: str) -> Proxy:
     if url.scheme not in _PORTS:
         raise InputError(f"proxies of kind {url.scheme!r} are not supported", source=source, fix="use http or https")
     if not url.hostname:
-        raise InputError("malformed proxy URL: it names no host", source=source)
+        raise InputError("malformed proxy URL: it has no host", source=source)
     return Proxy(
         host=url.hostname,
         port=port,

@@ -56,7 +56,7 @@ def _load_trust(made: ssl.SSLContext, authority: bytes) -> None:
     try:
         made.load_verify_locations(cadata=authority.decode("ascii"))
     except (ssl.SSLError, ValueError) as cause:
-        raise InputError("certificate-authority holds no PEM certificate", source="kubeconfig") from cause
+        raise InputError("certificate-authority contains no PEM certificate", source="kubeconfig") from cause
 
 
 def _load_key_pair(made: ssl.SSLContext, pair: TlsKeyPair) -> None:
@@ -69,7 +69,7 @@ def _load_key_pair(made: ssl.SSLContext, pair: TlsKeyPair) -> None:
         try:
             made.load_cert_chain(certificate, key, password="")  # an encrypted key must not prompt on a terminal
         except (ssl.SSLError, OSError) as cause:
-            reason = "client certificate and key do not belong together, or are not PEM"
+            reason = "client certificate and key do not match, or are not PEM"
             raise InputError(reason, source=pair.source or "kubeconfig") from cause
 
 

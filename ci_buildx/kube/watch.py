@@ -99,7 +99,7 @@ class CollectionWatch:
                 elif not isinstance(caught, (Throttled, Unreachable)):
                     raise
                 failure = caught
-                _LOG.debug("watch %s is begun again: %s", self._listing.path, caught)
+                _LOG.debug("watch %s is restarted: %s", self._listing.path, caught)
                 self._pause()
                 self._failures += 1
         if failure is not None and self._failures > 1 and not self._stop.is_set():

@@ -195,8 +195,8 @@ def compute_accept(key: str) -> str:
 def _verify_upgrade(head: ResponseHead, key: str, protocols: Sequence[str]) -> str:
     """Return the negotiated protocol. Raises KubeError if the response is not a valid WebSocket upgrade."""
     if head.headers.get("sec-websocket-accept") != compute_accept(key):
-        raise KubeError("the API server, or a proxy before it, does not speak WebSocket", status=101)
+        raise KubeError("the API server, or a proxy in front of it, does not support WebSocket", status=101)
     protocol = head.headers.get("sec-websocket-protocol", "")
     if protocol not in protocols:
-        raise KubeError(f"the API server speaks none of {', '.join(protocols)}", status=101)
+        raise KubeError(f"the API server supports none of {', '.join(protocols)}", status=101)
     return protocol

@@ -47,7 +47,9 @@ class RetainedVolumes:
 
     def __str__(self) -> str:
         claims, namespace = ", ".join(self.claims), self.location.namespace
-        return f"kept in namespace {namespace}: persistentvolumeclaims {claims}; a node of the same name takes them up"
+        return (
+            f"kept in namespace {namespace}: persistentvolumeclaims {claims}; a new node of the same name reuses them"
+        )
 
 
 def list_builder_views(
@@ -187,5 +189,5 @@ def _boot_builder(kube: KubeClient, record: StoredBuilder, stream: TextIO, env: 
 def _require_lasting(record: StoredBuilder, what: str) -> StoredBuilder:
     if not record.lasting:
         fix = f"kube-builder rm {record.name} ends it"
-        raise InputError(f"builder {record.name!r} is a job's and cannot be {what}", source="NAME", fix=fix)
+        raise InputError(f"builder {record.name!r} belongs to a job and cannot be {what}", source="NAME", fix=fix)
     return record

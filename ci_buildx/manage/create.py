@@ -133,8 +133,8 @@ class _CreateRun:
             self.interrupts.run(lambda: bell.boot_nodes([node.plan]), settle=0)
         except BaseException as error:
             if isinstance(error, BootError) and error.reason == UNSCHEDULABLE and not self.creation.order.platforms:
-                error.add_note(f"no platform is named, so the node is for {node.plan.architecture}: see --platform")
-            error.add_note(f"builder {record.name} stays: see kube-builder inspect {record.name}, remove it with rm")
+                error.add_note(f"no platform is set, so the node builds for {node.plan.architecture}: see --platform")
+            error.add_note(f"builder {record.name} was kept: see kube-builder inspect {record.name}, remove it with rm")
             raise
 
     def _find_known(self) -> StoredBuilder | None:
@@ -189,5 +189,5 @@ class _CreateRun:
 
 def _require_lasting(record: StoredBuilder) -> StoredBuilder:
     if not record.lasting:
-        raise InputError(f"builder {record.name!r} is a job's: its nodes are what the job planned", source="--name")
+        raise InputError(f"builder {record.name!r} belongs to a job: only the job plans its nodes", source="--name")
     return record

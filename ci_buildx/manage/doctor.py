@@ -149,7 +149,7 @@ class _DoctorRun:
         try:
             found = self.kube.get(f"/api/v1/namespaces/{name}")
         except NotFound:
-            detail = f"there is no namespace {name!r}; create it or leave --namespace out"
+            detail = f"namespace {name!r} not found; create it or omit --namespace"
             self.add(CheckResult(topic="rights", subject=name, status=CheckStatus.MISSING, detail=detail))
             return
         except Forbidden:
@@ -162,7 +162,10 @@ class _DoctorRun:
         everywhere = (*rights.ENTERING[:1], *rights.LEAVING, *rights.BUILDING)
         answers = self._ask_all(rights.list_questions(everywhere))
         if all(allowed for question, allowed in answers.items() if question.vital):
-            detail = "you may do all of it in every namespace: more than a job needs, see docs/rbac/jobs.yaml"
+            detail = (
+                "you have all of these permissions in every namespace: more than "
+                "a job requires, see docs/rbac/jobs.yaml"
+            )
             self.add(CheckResult(topic="rights", subject="namespaces of jobs", status=CheckStatus.OK, detail=detail))
             return
         self._ask(rights.ENTERING)
@@ -219,10 +222,10 @@ class _DoctorRun:
         try:
             self.kube.create("/api/v1/namespaces", _FOREIGN, dryRun="All")
         except Forbidden:
-            detail = "you are held to namespaces of your own"
+            detail = "you are restricted to your own namespaces"
             self.add(CheckResult(topic="policy", subject=rights.INSIDE, status=CheckStatus.OK, detail=detail))
             return
-        detail = "you could make any namespace: the admission policies that hold a job to its own are not in force"
+        detail = "you can create any namespace: the admission policies that restrict a job to its own are not in force"
         self.add(CheckResult(topic="policy", subject=rights.INSIDE, status=CheckStatus.MISSING, detail=detail))
         self.add_sheet()
 
@@ -310,5 +313,5 @@ def check_registry_from_here(registry: str, builder: BuilderSettings, env: Mappi
         status = CheckStatus.WARNING if reached else CheckStatus.MISSING
         detail = f"from here: {failure}"
     else:
-        status, detail = CheckStatus.OK, "from here: it answers"
+        status, detail = CheckStatus.OK, "from here: it responds"
     return CheckResult(topic="registry", subject=registry, status=status, detail=detail)

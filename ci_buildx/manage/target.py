@@ -78,7 +78,7 @@ def prepare_file(env: Mapping[str, str]) -> Path:
     """Return the file of current builders and create its folder. Raises InputError if that is impossible."""
     file = _locate_file(env)
     if file is None:
-        raise InputError("no folder for the current builder", fix="set HOME or XDG_STATE_HOME")
+        raise InputError("missing folder for the current builder", fix="set HOME or XDG_STATE_HOME")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -109,7 +109,7 @@ def _save_choices(file: Path, known: Mapping[str, Any]) -> None:
 
 
 def _make_write_error(file: Path, error: OSError) -> InputError:
-    return InputError(f"cannot remember the builder in {file}: {error.strerror}", fix="set XDG_STATE_HOME")
+    return InputError(f"cannot store the builder in {file}: {error.strerror}", fix="set XDG_STATE_HOME")
 
 
 def _locate_file(env: Mapping[str, str]) -> Path | None:

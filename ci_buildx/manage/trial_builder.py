@@ -228,7 +228,7 @@ class _TrialBuilder:
         try:
             return [*found, *self._check_from_inside(registries)]
         except KubeError as failure:
-            detail = f"no pod could look around: {failure}"
+            detail = f"cannot run the probe pod: {failure}"
             return [*found, CheckResult(topic="network policy", status=CheckStatus.UNKNOWN, detail=detail)]
 
     def _provision(self) -> Builder:
@@ -268,15 +268,17 @@ class _TrialBuilder:
         self.kube.create(self.location.jobs_path, make_probe_pod(self.location, image, marks, targets, listening))
         seen = self._read()
         if seen is None:
-            detail = f"the pod that looks around did not end in {_LOOK_TIME:.0f} s"
+            detail = f"the probe pod did not finish in {_LOOK_TIME:.0f} s"
             return [CheckResult(topic="network policy", status=CheckStatus.UNKNOWN, detail=detail)]
         findings = [self._check_registry(each.name, seen) for each in targets]
-        why_open = seen.get(OPEN, "it said nothing") if listening else "no NetworkPolicy or no pod could be made"
+        why_open = (
+            seen.get(OPEN, "it reported nothing") if listening else "a NetworkPolicy or a pod could not be created"
+        )
         return [*findings, checks.check_network_policy(why_open, seen.get(CLOSED, ""))]
 
     def _check_registry(self, name: str, seen: Mapping[str, str]) -> CheckResult:
-        why = seen.get(name, "the pod said nothing of it")
-        detail = f"from a pod: {why or 'it answers'}"
+        why = seen.get(name, "the pod did not report it")
+        detail = f"from a pod: {why or 'it responds'}"
         return CheckResult(
             topic="registry", subject=name, status=CheckStatus.MISSING if why else CheckStatus.OK, detail=detail
         )

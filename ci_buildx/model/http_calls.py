@@ -95,7 +95,7 @@ def send_request(
             return answer
     except (RequestException, HTTPError, OSError, ValueError) as error:
         if watch.is_over:
-            raise Timeout(f"no whole answer in {deadline:.0f} s") from error
+            raise Timeout(f"no complete response within {deadline:.0f} s") from error
         if isinstance(error, RequestException):
             raise
         raise RequestException(str(error)) from error

@@ -17,7 +17,7 @@ from itertools import islice, pairwise
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
-from ci_buildx.model.documents import parse_json
+from ci_buildx.model.documents import MalformedDocument, parse_json
 from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.model.plaintext import MASK, WORDS, describe_pasted, find_logins, mask_logins, mask_tokens
 
@@ -275,8 +275,8 @@ def _find_json_secrets(value: str) -> Iterator[str]:
     if not value.lstrip().startswith("{"):
         return
     try:
-        waiting: list[Any] = [json.loads(value, strict=False)]
-    except (ValueError, RecursionError):
+        waiting: list[Any] = [parse_json(value, strict=False)]
+    except MalformedDocument:
         return
     while waiting:
         one = waiting.pop()

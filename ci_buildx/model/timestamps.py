@@ -12,14 +12,14 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 def parse_timestamp(text: str) -> int:
     """Parse RFC 3339 in UTC, ``2026-11-25T20:01:02Z``; fractions of a second are dropped. Raises ValueError."""
     if text[4:5] + text[7:8] + text[10:11] != "--T":
-        raise ValueError(f"no timestamp: {text!r}")
+        raise ValueError(f"not a timestamp: {text!r}")
     return _compute_epoch(int(text[:4]), int(text[5:7]), int(text[8:10]), text[11:19])
 
 
 def parse_http_date(text: str) -> int:
     """Parse a Date header, ``Wed, 25 Nov 2026 20:01:02 GMT`` (RFC 9110, 5.6.7). Raises ValueError."""
     if len(text) != 29 or not text.endswith(" GMT"):
-        raise ValueError(f"no HTTP date: {text!r}")
+        raise ValueError(f"not an HTTP date: {text!r}")
     return _compute_epoch(int(text[12:16]), _MONTHS.index(text[8:11]) + 1, int(text[5:7]), text[17:25])
 
 

@@ -27,7 +27,10 @@ def _split_lines(graph: StepGraph, limit: int, excerpt: str) -> Iterator[str]:
             yield from format_failure(step, limit)
     yield from format_findings(graph.warnings)
     if graph.omitted:
-        yield f"buildkitd told of more than is kept: {graph.omitted} steps, lines of progress or warnings are not shown"
+        yield (
+            f"buildkitd reported more than is stored: {graph.omitted} steps, "
+            "lines of progress or warnings are not shown"
+        )
     if excerpt:
         yield from excerpt.rstrip("\n").split("\n")
 

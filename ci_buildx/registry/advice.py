@@ -22,7 +22,7 @@ _PLAIN = re.compile(r"\"https://([^/\"]+)/[^\"]*\": http: server gave HTTP respo
 _NO_ARTIFACTS = re.compile(r"(application/vnd\.oci\.empty\.v1\+json)")
 """Matches the config's media type, which every registry that rejects OCI artifacts names in its error message."""
 _NO_ARTIFACTS_FIX = (
-    "the registry takes no attestations that are OCI artifacts: set BUILDX_NO_DEFAULT_OCI_ARTIFACT=true "
+    "the registry does not accept attestations as OCI artifacts: set BUILDX_NO_DEFAULT_OCI_ARTIFACT=true "
     "or oci-artifact=false of the output, or build with --provenance=false"
 )
 _ABSENT = re.compile(r"failed to resolve source metadata for (\S+): .*not found")
@@ -39,10 +39,10 @@ def add_advice(failure: SolveError, store: CredentialStore, builder: str = "") -
         (_NO_ARTIFACTS, lambda _: _NO_ARTIFACTS_FIX),
         (_TURNED_AWAY, lambda host: _advise_login(host, store)),
         (_LIMITED, lambda host: _advise_limits(host, store)),
-        (_BROKEN, lambda host: f"{host} itself failed: try again later, or tell those who run it"),
+        (_BROKEN, lambda host: f"{host} itself failed: try again later, or contact its operators"),
         (_UNTRUSTED, lambda host: _advise_declaration(host, "ca (its authority) or insecure = true", builder)),
         (_PLAIN, lambda host: _advise_declaration(host, "http = true", builder)),
-        (_ABSENT, lambda image: f"look at the name and the tag of {image}"),
+        (_ABSENT, lambda image: f"check the name and the tag of {image}"),
     )
     for pattern, cure in cures:
         if found := pattern.search(failure.message):
@@ -61,8 +61,8 @@ def _advise_login(host: str, store: CredentialStore) -> str:
     if login is None:
         return f"log in to {host} (docker login) or set DOCKER_AUTH_CONFIG"
     if login.username:
-        return f"the login {login.username!r} for {host} is wrong or lacks the right"
-    return f"the identity token for {host} lacks the right"
+        return f"the login {login.username!r} for {host} is wrong or has insufficient permissions"
+    return f"the identity token for {host} has insufficient permissions"
 
 
 def _advise_limits(host: str, store: CredentialStore) -> str:
@@ -71,5 +71,5 @@ def _advise_limits(host: str, store: CredentialStore) -> str:
 
 
 def _advise_declaration(host: str, what: str, builder: str) -> str:
-    where = f"the --buildkitd-config that builder {builder} is made with" if builder else "--buildkitd-config"
+    where = f"the --buildkitd-config that builder {builder} is created with" if builder else "--buildkitd-config"
     return f'declare [registry."{host}"] {what} in {where}'

@@ -71,14 +71,14 @@ def parse_challenge(header: str) -> AuthChallenge:
     if parameters := found.get(AuthScheme.BEARER):
         realm = parameters.get("realm", "")
         if parse_origin(realm) is None:
-            raise RegistryError(f"the registry names no usable token service: realm {realm[:100]!r}", status=401)
+            raise RegistryError(f"the registry returned an invalid token service: realm {realm[:100]!r}", status=401)
         scopes = tuple(parameters.get("scope", "").split())
         return AuthChallenge(
             scheme=AuthScheme.BEARER, realm=realm, service=parameters.get("service", ""), scopes=scopes
         )
     if AuthScheme.BASIC in found:
         return AuthChallenge(scheme=AuthScheme.BASIC)
-    raise RegistryError(f"the registry asks for an unknown kind of authentication: {header[:100]!r}", status=401)
+    raise RegistryError(f"the registry requires an unknown authentication scheme: {header[:100]!r}", status=401)
 
 
 def parse_token(body: bytes) -> BearerToken:
@@ -88,10 +88,10 @@ def parse_token(body: bytes) -> BearerToken:
     except ValueError:
         answer = None
     if not isinstance(answer, dict):
-        raise RegistryError("the token service answered something else than JSON")
+        raise RegistryError("the token service returned invalid JSON")
     value = answer.get("token") or answer.get("access_token")
     if not isinstance(value, str) or not value.isascii() or not value.isprintable():
-        raise RegistryError("the token service answered without a token")
+        raise RegistryError("the token service returned no token")
     return BearerToken(value=Secret(value), lifetime=_read_lifetime(answer.get("expires_in")))
 
 
@@ -177,7 +177,9 @@ class RegistryAuthorizer:
         login = self._store.lookup(access.host, access.path)
         if login is None or not login.username:
             raise RegistryError(
-                f"{access.host} wants a login and there is none", status=401, fix=_make_advice(access.host)
+                f"{access.host} requires authentication; no credentials found",
+                status=401,
+                fix=_make_advice(access.host),
             )
         return _make_basic_header(login)
 
@@ -200,11 +202,11 @@ def fetch_token(
     """
     origin = parse_origin(challenge.realm)
     if origin is None:
-        raise RegistryError(f"{access.host} names no usable token service: realm {challenge.realm[:100]!r}")
+        raise RegistryError(f"{access.host} returned an invalid token service: realm {challenge.realm[:100]!r}")
     if login is None:
         check_realm(challenge.realm, access.host, connection.trust)
     elif not origin.is_secure and not connection.trust.allows_plain(access.host):
-        raise RegistryError(f"{access.host} wants the login sent without TLS to {challenge.realm[:100]}")
+        raise RegistryError(f"{access.host} requests the login without TLS at {challenge.realm[:100]}")
     if login and login.identity_token:
         answer = connection.send(_make_form_request(access, challenge, login))
     else:
@@ -217,7 +219,7 @@ def fetch_token(
         raise RegistryError(f"{access.host} refuses {who}", status=answer.status, fix=_make_advice(access.host))
     if answer.status != 200:
         raise RegistryError(
-            f"{origin.authority} gave no token for {access.host}: status {answer.status}", status=answer.status
+            f"{origin.authority} returned no token for {access.host}: status {answer.status}", status=answer.status
         )
     return parse_token(answer.body)
 

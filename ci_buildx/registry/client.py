@@ -147,7 +147,7 @@ class RegistryClient:
         return answer.stream
 
     def upload_blob(self, repository: RegistryRepository, digest: str, body: Callable[[], Any]) -> None:
-        """Push a blob in one request; ``body`` returns its content anew for each attempt."""
+        """Push a blob in one request; ``body`` returns its content again for each attempt."""
         access = _make_push_access(repository)
         begun = self._call(self._request("POST", repository, "blobs/uploads/"), access)
         if begun.status != HTTPStatus.ACCEPTED:
@@ -160,7 +160,7 @@ class RegistryClient:
         # An upload URL on another host carries its own authorization, and that host must not get the login.
         origin = parse_origin(place)
         if origin is None:
-            raise RegistryError(f"{repository.domain} names no usable place to upload to")
+            raise RegistryError(f"{repository.domain} returned an invalid upload location")
         own = origin == parse_origin(base)
         answer = self._call(request, access) if own else self._connection.send(request)
         if answer.status not in (HTTPStatus.CREATED, HTTPStatus.NO_CONTENT):
@@ -183,7 +183,8 @@ class RegistryClient:
             if stranger := request.find_stranger(answer):
                 # Its challenge could name a token service of its own for the registry's login.
                 raise RegistryError(
-                    f"{access.host} redirects to {stranger}, which wants a login of its own", status=answer.status
+                    f"{access.host} redirects to {stranger}, which requires separate authentication",
+                    status=answer.status,
                 )
             self._authorizer.accept_challenge(access, answer.headers.get("www-authenticate", ""))
             answer = self._connection.send(self._send_authorized(request, access))
@@ -199,9 +200,9 @@ def make_refusal(answer: RegistryResponse, domain: str, doing: str) -> RegistryE
         case HTTPStatus.UNAUTHORIZED:
             fix = f"the login for {domain} is missing or wrong"
         case HTTPStatus.FORBIDDEN:
-            fix = f"the login for {domain} lacks the right"
+            fix = f"the login for {domain} has insufficient permissions"
         case HTTPStatus.TOO_MANY_REQUESTS:
-            fix = "its rate limit is used up; log in or wait"
+            fix = "log in or wait: its rate limit is exceeded"
         case _:
             fix = ""
     reason = _read_reason(answer.body) or _find_phrase(answer.status)

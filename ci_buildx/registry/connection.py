@@ -31,7 +31,7 @@ REDIRECTS = 5
 
 
 def make_session(host: str, trust: RegistryTrust, pace: TransferPace) -> Session:
-    """Return a session that takes no logins from the environment: those in a ``.netrc`` are for other programs."""
+    """Return a session that ignores logins of the environment: those in a ``.netrc`` are for other programs."""
     from requests import Session
 
     session = Session()
@@ -65,7 +65,7 @@ def _make_context(host: str, trust: RegistryTrust) -> ssl.SSLContext:
                 context.load_verify_locations(one)
         except OSError as error:
             what = one if isinstance(one, Path) else "a certificate authority"
-            raise InputError(f"{what} holds no certificates: {error}", source=f"ca of registry {host}") from error
+            raise InputError(f"{what} contains no certificates: {error}", source=f"ca of registry {host}") from error
     for certificate, key in trust.keypairs.get(host, ()):
         _present(context, certificate, key, host)
     return context
@@ -77,7 +77,7 @@ def _present(context: ssl.SSLContext, certificate: Secret, key: Secret, host: st
         try:
             context.load_cert_chain(name, password="")  # prevents a password prompt on the terminal
         except OSError as error:
-            message = "the client certificate and its key do not belong together or are no PEM"
+            message = "the client certificate and its key do not match, or are not PEM"
             raise InputError(message, source=f"keypair of registry {host}") from error
 
 
@@ -326,7 +326,7 @@ def _make_connection_error(host: str, error: Exception) -> RegistryError:
         return RegistryError(f"{host} does not speak TLS", fix=f'declare [registry."{host}"] http = true')
     if any(mark in text for mark in _NO_TRUST):
         reason = _find_reason(error).rpartition("certificate verify failed: ")[2].partition(" (_ssl")[0]
-        fix = f'make the builder with driver-opt ca-certificates=FILE, or with [registry."{host}"] ca = ["FILE"]'
+        fix = f'create the builder with driver-opt ca-certificates=FILE, or with [registry."{host}"] ca = ["FILE"]'
         return RegistryError(f"the certificate of {host} is not trusted: {reason}", fix=fix)
     return RegistryError(f"no answer from {host}: {_find_reason(error)}")
 

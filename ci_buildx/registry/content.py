@@ -74,13 +74,16 @@ def verify_content(body: bytes, digest: str) -> None:
     """Raise RegistryError if the content does not match its digest."""
     algorithm, _, expected = check_digest(digest).partition(":")
     if hashlib.new(algorithm, body).hexdigest() != expected:
-        raise RegistryError(f"the registry sent something else than {digest}", fix="its storage or a proxy is broken")
+        raise RegistryError(
+            f"the registry returned content that does not match {digest}",
+            fix="check its storage and any proxy in between",
+        )
 
 
 def check_digest(digest: object) -> str:
     """Return the digest if its syntax and algorithm are supported; raise RegistryError otherwise."""
     if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
-        raise RegistryError(f"unusable digest {str(digest)[:100]!r}")
+        raise RegistryError(f"invalid digest {str(digest)[:100]!r}")
     return digest
 
 
@@ -103,7 +106,7 @@ def parse_platform(config: bytes) -> dict[str, str]:
     names = ("architecture", "os", "variant", "os.version")
     platform = {name: fields[name] for name in names if isinstance(fields.get(name), str) and fields[name]}
     if "os" not in platform or "architecture" not in platform:
-        raise RegistryError("the image's config names no platform")
+        raise RegistryError("the image's config has no platform")
     return platform
 
 
@@ -127,7 +130,7 @@ def _load_json(body: bytes) -> object:
 
 def _require_object(value: object, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise RegistryError(f"{what} is no JSON object")
+        raise RegistryError(f"{what} is not a JSON object")
     return value
 
 
@@ -140,7 +143,7 @@ def _read_media_type(fields: Mapping[str, Any], announced: str) -> str:
     media_type = fields.get("mediaType") or announced or _guess_media_type(fields)
     known = INDEXES | MANIFESTS
     if not isinstance(media_type, str) or media_type not in known:
-        raise RegistryError(f"{str(media_type)[:100]!r} is no image manifest")
+        raise RegistryError(f"{str(media_type)[:100]!r} is not an image manifest")
     foreign = {"layers", "config"} if media_type in INDEXES else {"manifests"}
     if foreign & fields.keys() or (announced in known and announced != media_type):
         raise RegistryError("the manifest is ambiguous: its type and its content differ")

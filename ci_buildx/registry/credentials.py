@@ -163,7 +163,7 @@ def _require_text(value: Any, where: str, origin: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise InputError(f"{where} must hold text", source=origin)
+        raise InputError(f"{where} must be a string", source=origin)
     return value
 
 
@@ -298,7 +298,7 @@ def ask_program(
         raise InputError(
             f"{name} is not installed",
             source=origin,
-            fix="install it outside of the checkout, or log in without it",
+            fix="install it outside the checkout, or log in without it",
         )
     status, output = _run_program(path, HUB_KEY if host == HUB else host, env, deadline)
     if status != 0:
@@ -314,7 +314,8 @@ def _run_program(path: str, server: str, env: Mapping[str, str], deadline: float
         )
     except TimeoutError:
         raise RegistryError(
-            f"{path} gave no login for {server} in {deadline:.0f} s", fix="run it by hand; it may wait for a keychain"
+            f"{path} returned no login for {server} within {deadline:.0f} s",
+            fix="run it manually; it may be waiting for a keychain",
         ) from None
     except TooMuchOutput:
         raise RegistryError(f"{path} printed more than {MOST_OUTPUT >> 20} MiB") from None
@@ -332,7 +333,7 @@ def _check_absent(name: str, host: str, status: int, output: bytes) -> None:
     said = "" if "{" in message else " ".join(message.split())[:_LONGEST_MESSAGE]
     raise RegistryError(
         f"{name} failed for {host} with status {status}" + (f": {said}" if said else ""),
-        fix="run it by hand to see why",
+        fix="run it manually to see why",
     )
 
 
@@ -343,7 +344,7 @@ def _read_program_login(output: bytes, name: str) -> RegistryLogin | None:
     except (ValueError, TypeError, KeyError):
         username = secret = None
     if not isinstance(username, str) or not isinstance(secret, str):
-        raise RegistryError(f"{name} answered something else than a login") from None
+        raise RegistryError(f"{name} returned an invalid login") from None
     if not secret:
         return None
     if username == _TOKEN_USER:

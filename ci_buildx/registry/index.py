@@ -84,7 +84,7 @@ class _BlobTransfer:
     def _finish(self) -> None:
         self._response.close()
         if self._left or self._hash.hexdigest() != self._digest.partition(":")[2]:
-            raise RegistryError(f"the source sent something else than {self._digest}")
+            raise RegistryError(f"the source returned content that does not match {self._digest}")
 
 
 _ATTESTED = "vnd.docker.reference.digest"
@@ -166,7 +166,7 @@ def _publish_index(
         try:
             _write(client, index, home, tag)
         except RegistryError as error:
-            done = f"pushed already: {', '.join(written)}" if written else "no tag was pushed"
+            done = f"pushed already: {', '.join(written)}" if written else "no tags were pushed"
             raise RegistryError(f"{error.message} ({done})", status=error.status, fix=error.fix) from error
         written.append(str(tag))
 

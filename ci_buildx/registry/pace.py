@@ -72,7 +72,7 @@ class _TransferProgress:
         if self.passed > self._most:
             raise RegistryError(
                 f"{self._host} sent more than {self._most} bytes",
-                fix=f"see what stands between this machine and {self._host}",
+                fix=f"check the network between this machine and {self._host}",
             )
 
     @contextmanager
@@ -100,7 +100,7 @@ class _TransferProgress:
     def _make_pace_error(self) -> RegistryError:
         return RegistryError(
             f"{self._host} is too slow: {self.passed} bytes passed in {self._waited:.0f} s",
-            fix=f"see what stands between this machine and {self._host}, or try again later",
+            fix=f"check the network between this machine and {self._host}, or try again later",
         )
 
 

@@ -48,7 +48,7 @@ def check_realm(url: str, host: str, trust: RegistryTrust) -> None:
     """Raise RegistryError if an anonymous token for ``host`` must not be requested at ``url``."""
     origin = parse_origin(url)
     if origin is None:
-        raise RegistryError(f"{host[:100]} names no usable token service: realm {url[:100]!r}")
+        raise RegistryError(f"{host[:100]} returned an invalid token service: realm {url[:100]!r}")
     if not origin.is_secure and not trust.allows_plain(host):
         raise RegistryError(f"{host} names a token service without TLS: {origin.authority}")
     found = find_reach(origin)

@@ -136,7 +136,7 @@ class RegistryTokens:
         from ci_buildx.registry.auth import AuthChallenge, AuthScheme, RegistryAccess, fetch_token
 
         if not is_host(request.host):
-            raise RegistryError(f"buildkitd wants a token for {request.host[:100]!r}, which is no host")
+            raise RegistryError(f"buildkitd requests a token for {request.host[:100]!r}, which is not a host")
         access = RegistryAccess(host=request.host, path=_find_path(request.scopes), scopes=request.scopes)
         challenge = AuthChallenge(scheme=AuthScheme.BEARER, realm=request.realm, service=request.service)
         login = self._store.lookup(access.host, access.path)

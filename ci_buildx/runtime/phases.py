@@ -90,13 +90,13 @@ class SilenceReport:
 
     def _note(self, seconds: float) -> None:
         if seconds < self._longest and self._phase is not None:
-            self._phase.add_output(f"pod {self._pod} answers again after {self._longest:.0f} s")
+            self._phase.add_output(f"pod {self._pod} responds again after {self._longest:.0f} s")
             self._end()
         self._longest = seconds
         if seconds >= self._next:
             self._next = seconds + _REPEAT
             self._phase = self._phase or self._display.begin_phase(f"waiting for pod {self._pod}")
-            self._phase.add_output(f"no answer from pod {self._pod} for {seconds:.0f} s; waiting")
+            self._phase.add_output(f"no response from pod {self._pod} for {seconds:.0f} s; waiting")
 
     def _end(self) -> None:
         if self._phase is not None:

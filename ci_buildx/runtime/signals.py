@@ -60,7 +60,7 @@ def _list_owned() -> list[signal.Signals]:
 def raise_on_signals() -> Iterator[Callable[[], None]]:
     """Raise Interrupted in the main thread on signals, before and after the work of :class:`SignalHandler`.
 
-    Yields a function that ignores all later signals; call it before the final message is printed, which takes no time.
+    Yields a function that ignores all later signals; call it before the final message is printed.
     Any exception after a signal becomes Interrupted, since an interrupted import may fail with any error. Outside the
     main thread this does nothing.
     """

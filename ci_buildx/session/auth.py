@@ -147,7 +147,7 @@ class TokenSource(Protocol):
 def make_public_key(seed: Secret, salt: bytes) -> bytes:
     """Derive the 32-byte public key that identifies the authority to buildkitd.
 
-    buildkitd chooses ``salt`` anew each time it starts.
+    buildkitd chooses a new ``salt`` each time it starts.
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 

@@ -252,7 +252,7 @@ class SessionCall:
             compressed = self._input[position]
             size = int.from_bytes(self._input[position + 1 : position + _PREFIX], "big")
             if compressed:
-                self._refuse(GrpcStatus.UNIMPLEMENTED, "compressed messages are not understood")
+                self._refuse(GrpcStatus.UNIMPLEMENTED, "compressed messages are not supported")
             elif size > largest:
                 self._refuse(GrpcStatus.RESOURCE_EXHAUSTED, f"message of {size} bytes is larger than {largest}")
             start, end = position + _PREFIX, position + _PREFIX + size

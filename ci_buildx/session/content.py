@@ -210,7 +210,7 @@ class _BlobReader:
             return b""
         data = self._blob.read(min(self._end - self._offset, max(1, room - _OVERHEAD), _LARGEST_PIECE))
         if not data:
-            raise LayoutRefusal(GrpcStatus.UNKNOWN, f"{self._digest} has become shorter while it was read")
+            raise LayoutRefusal(GrpcStatus.UNKNOWN, f"{self._digest} was truncated while it was read")
         message = READ_RESPONSE.encode(ReadResponse(self._offset, data))
         self._offset += len(data)
         return frame_message(message)
@@ -254,7 +254,7 @@ def _write_blob(call: SessionCall, layout: OciLayout, messages: SimpleQueue[byte
 def _apply_request(layout: OciLayout, ingest: BlobIngest, request: WriteRequest) -> WriteResponse:
     """Apply one request and return its response."""
     if request.expected and layout.has(request.expected):
-        raise LayoutRefusal(GrpcStatus.ALREADY_EXISTS, f"{request.expected} is there already")
+        raise LayoutRefusal(GrpcStatus.ALREADY_EXISTS, f"{request.expected} already exists")
     if request.action != Action.STAT:
         _add_data(ingest, request)
     if request.action == Action.COMMIT:
@@ -291,7 +291,7 @@ class UploadService:
         path = self._archives.get(name)
         _LOG.debug("upload: archive %s", name)
         if path is None:
-            call.finish(GrpcStatus.NOT_FOUND, f"there is no upload {name!r}")
+            call.finish(GrpcStatus.NOT_FOUND, f"unknown upload {name!r}")
             return
         try:
             stream = path.open("rb", buffering=0)

@@ -116,7 +116,7 @@ def _receive_folder(call: SessionCall, target: FolderTarget, allowance: EntryAll
 
     def end() -> None:
         receiver.close()
-        call.finish(GrpcStatus.UNKNOWN, "the folder's transfer ended before all of it had come")
+        call.finish(GrpcStatus.UNKNOWN, "the folder's transfer ended before it was complete")
 
     call.is_bulk = True
     call.on_message = take
@@ -136,7 +136,7 @@ def _receive_stream(call: SessionCall, output: AbstractContextManager[ByteWriter
                     stream.write(_read_content(message))
                     call.return_credit(len(message) + _PREFIX)
                 if lost.is_set():
-                    raise OSError("the build ended before its result was whole")
+                    raise OSError("the build ended before its result was complete")
         except Exception as error:  # any error must end the call, or the build would hang
             call.finish(GrpcStatus.UNKNOWN, f"cannot write {name}: {getattr(error, 'strerror', None) or error}")
         else:
@@ -220,7 +220,7 @@ def open_image_load(daemon: DockerDaemon) -> Iterator[ImageLoader]:
             connection.sendall(http1.LAST_CHUNK)
             _check_response(*_answer(connection))
     except (OSError, http1.MalformedResponse) as error:
-        raise KubeBuilderError(f"the docker daemon ended the connection: {error}") from error
+        raise KubeBuilderError(f"the docker daemon closed the connection: {error}") from error
 
 
 class ImageLoader:

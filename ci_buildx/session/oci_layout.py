@@ -59,7 +59,7 @@ class OciLayout:
         Raises LayoutRefusal if the layout is read-only or the digest invalid.
         """
         if not self.writable:
-            raise LayoutRefusal(GrpcStatus.INVALID_ARGUMENT, f"{self.folder} is there to be read only")
+            raise LayoutRefusal(GrpcStatus.INVALID_ARGUMENT, f"{self.folder} is read-only")
         algorithm = _split_digest(expected)[0] if expected else _DEFAULT
         return BlobIngest(self, algorithm)
 
@@ -134,7 +134,7 @@ class BlobIngest:
 def _split_digest(digest: str) -> tuple[str, str]:
     found = _DIGEST.fullmatch(digest)
     if not found:
-        raise LayoutRefusal(GrpcStatus.INVALID_ARGUMENT, f"{digest[:100]!r} is no digest")
+        raise LayoutRefusal(GrpcStatus.INVALID_ARGUMENT, f"{digest[:100]!r} is not a digest")
     algorithm, _, encoded = digest.partition(":")
     return algorithm, encoded
 

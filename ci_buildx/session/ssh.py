@@ -127,7 +127,7 @@ class SocketSshAgent:
                 yield lambda request: _ask_agent(connection, request)
             except OSError as error:
                 reason = error.strerror or str(error)
-                raise KubeBuilderError(f"cannot speak to the SSH agent at {self._path}: {reason}") from error
+                raise KubeBuilderError(f"cannot connect to the SSH agent at {self._path}: {reason}") from error
 
 
 class SshService:

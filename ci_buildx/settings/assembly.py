@@ -52,7 +52,7 @@ def refuse_typos(env: Mapping[str, str], known: Iterable[str]) -> None:
         from ci_buildx.settings.names import find_nearest
 
         if match := find_nearest(name, inputs, cutoff=_NEAR):
-            raise InputError("is no input", source=variable, fix=f"did you mean {VARIABLE_PREFIX}{match}?")
+            raise InputError("unknown variable", source=variable, fix=f"did you mean {VARIABLE_PREFIX}{match}?")
 
 
 def _is_made(name: str) -> bool:
@@ -109,9 +109,9 @@ def make_settings(
     own = not given.read_text("builder")
     if own and builder.storage.reclaim is Reclaim.RETAIN:
         raise InputError(
-            "reclaim=retain is for builders that last",
+            "reclaim=retain requires a lasting builder",
             source=given.find_source("driver-opts"),
-            fix="a job's volume goes with its pod: leave it out, or make the builder with create",
+            fix="a job's volume is deleted with its pod: omit it, or make the builder with kube-builder create",
         )
     # An existing builder's own default-load comes from the cluster.
     loads = own and builder.default_load
@@ -225,8 +225,8 @@ def _choose_namespace(given: RawValues, of_options: str) -> str:
         return of_options
     check_namespace(namespace, source=given.find_source("namespace"))
     if of_options not in ("", namespace):
-        message = f"{namespace!r} contradicts namespace={of_options} of {given.find_source('driver-opts')}"
-        raise InputError(message, source=given.find_source("namespace"), fix="give one of them")
+        message = f"{namespace!r} conflicts with namespace={of_options} of {given.find_source('driver-opts')}"
+        raise InputError(message, source=given.find_source("namespace"), fix="set only one")
     return namespace
 
 
@@ -252,8 +252,8 @@ def _make_builder(given: RawValues) -> BuilderSettings:
 def _read_buildkitd_config(given: RawValues) -> str:
     file, text = given.read_text("buildkitd-config"), given.read_text("buildkitd-config-inline")
     if file and text:
-        message = f"says the same as {given.find_source('buildkitd-config')}"
-        raise InputError(message, source=given.find_source("buildkitd-config-inline"), fix="give one of them")
+        message = f"cannot be combined with {given.find_source('buildkitd-config')}"
+        raise InputError(message, source=given.find_source("buildkitd-config-inline"), fix="set only one")
     if not file and not text:
         return ""
     from ci_buildx.settings.buildkitd import check_config, read_config
@@ -293,15 +293,17 @@ def _make_cluster(given: RawValues) -> ClusterSettings:
     if content is not None:
         return ClusterSettings(content=Secret(content), context=context, oidc=oidc)
     if looks := describe_pasted(text, is_path=":" not in text):
-        fix = "name a file (on GitLab: a variable of type File), or give its content with all its line breaks"
-        raise InputError(f"neither a path nor a complete kubeconfig: it looks like {looks}", source=source, fix=fix)
+        fix = "name a file (on GitLab: a variable of type File), or set its content with all line breaks"
+        raise InputError(
+            f"value is neither a path nor a complete kubeconfig; it looks like {looks}", source=source, fix=fix
+        )
     if not given.read_text("kubeconfig"):
         files = tuple(Path(name) for name in text.split(os.pathsep) if name)
         return ClusterSettings(kubeconfig=files, context=context, oidc=oidc)
     path = given.cwd / text
     mode = read_mode(path, source=source)
     if mode is not None and stat.S_ISDIR(mode):
-        raise InputError(f"kubeconfig {text!r} is a folder", source=source, fix="name a file")
+        raise InputError(f"kubeconfig {text!r} is a folder", source=source, fix="name a kubeconfig file")
     if mode is None:
         raise InputError(f"kubeconfig {text!r} does not exist", source=source)
     return ClusterSettings(kubeconfig=(path,), context=context, oidc=oidc)
@@ -319,5 +321,5 @@ def _check_reuse(settings: Settings, given: RawValues) -> None:
                 raise InputError(
                     message,
                     source=given.find_source(name),
-                    fix=f"leave it out or leave out {given.find_source('builder')}",
+                    fix=f"omit it or omit {given.find_source('builder')}",
                 )

@@ -57,50 +57,54 @@ def _make_text(name: str, effect: str) -> OutputAttribute:
 
 
 _EPOCH = OutputAttribute(
-    name="source-date-epoch", effect="latest time in what is exported, seconds since 1970", kind=AttributeKind.NUMBER
+    name="source-date-epoch",
+    effect="latest time in the exported result, in seconds since 1970",
+    kind=AttributeKind.NUMBER,
 )
 _COMPRESSION = (
-    OutputAttribute(name="compression", effect="of new layers", choices=COMPRESSIONS),
+    OutputAttribute(name="compression", effect="compression of new layers", choices=COMPRESSIONS),
     OutputAttribute(
-        name="compression-level", effect="gzip and estargz 0 to 9, zstd 0 to 22", kind=AttributeKind.NUMBER
+        name="compression-level",
+        effect="compression level: 0 to 9 for gzip and estargz, 0 to 22 for zstd",
+        kind=AttributeKind.NUMBER,
     ),
-    _make_flag("force-compression", "compress layers again that exist already"),
+    _make_flag("force-compression", "recompress existing layers"),
 )
 _IMAGE = (
     OutputAttribute(
-        name="name", effect="names of the image, between commas; `--tag` counts more", kind=AttributeKind.NAMES
+        name="name", effect="image names, separated by commas; `--tag` takes precedence", kind=AttributeKind.NAMES
     ),
-    _make_boolean("oci-mediatypes", "OCI's media types (the default) instead of Docker's"),
-    _make_boolean("oci-artifact", "attestations as OCI artifacts (the default) or as image manifests"),
+    _make_boolean("oci-mediatypes", "use OCI media types (the default) instead of Docker's"),
+    _make_boolean("oci-artifact", "store attestations as OCI artifacts (the default) or as image manifests"),
     _make_boolean("attestation-inline", "attach attestations"),
-    _make_boolean("prefer-nondist-layers", "keep layers marked as not to be distributed"),
-    _make_boolean("rewrite-timestamp", "times in layers, too, are those of SOURCE_DATE_EPOCH"),
+    _make_boolean("prefer-nondist-layers", "keep layers marked non-distributable"),
+    _make_boolean("rewrite-timestamp", "also set times in layers to SOURCE_DATE_EPOCH"),
     *_COMPRESSION,
     _EPOCH,
     _make_text(
-        "annotation.*", "annotations, also `annotation-index.*`, `annotation-manifest[linux/amd64].*` and similar"
+        "annotation.*", "annotations; also `annotation-index.*`, `annotation-manifest[linux/amd64].*` and similar"
     ),
 )
 _PUSHED = (
     *_IMAGE,
-    _make_flag("push", "push; one output can on several nodes"),
-    _make_flag("push-by-digest", "push without a tag; on several nodes their index"),
-    _make_flag("registry.insecure", "plain HTTP, or TLS that nothing verifies"),
-    _make_text("dangling-name-prefix", "a repository that gets the image by its digest, too"),
-    _make_flag("danging-name-empty-only", "only if the image has no name (BuildKit spells it so)"),
-    _make_flag("name-canonical", "also name it by its digest in the image store of a containerd worker"),
-    _make_flag("unpack", "unpack it in the image store of a containerd worker"),
-    _make_flag("store", "put it into the image store of a containerd worker"),
+    _make_flag("push", "push the image; with several nodes, at most one output can push"),
+    _make_flag("push-by-digest", "push without a tag; with several nodes, push their index"),
+    _make_flag("registry.insecure", "allow plain HTTP and unverified TLS"),
+    _make_text("dangling-name-prefix", "repository that also receives the image by digest"),
+    _make_flag("danging-name-empty-only", "use that repository only if the image has no name (BuildKit's spelling)"),
+    _make_flag("name-canonical", "also name the image by its digest in a containerd worker's image store"),
+    _make_flag("unpack", "unpack the image in a containerd worker's image store"),
+    _make_flag("store", "store the image in a containerd worker's image store"),
 )
 _ARCHIVE = (
     *_IMAGE,
-    _make_text("dest", "file, or folder with `tar=false`; without it standard output, or the docker daemon"),
-    _make_flag("tar", "`false` writes an OCI layout into a folder; one output can"),
+    _make_text("dest", "file, or folder with `tar=false`; default: standard output or the docker daemon"),
+    _make_flag("tar", "`false` writes an OCI layout into a folder; at most one output can do so"),
 )
 _FILES = (
-    _make_boolean("platform-split", "a folder for each platform (the default for several)"),
-    _make_text("attestation-prefix", "begins the names of the files of attestations"),
-    _make_text("src", "only this file or folder of the result"),
+    _make_boolean("platform-split", "one folder per platform (the default for several)"),
+    _make_text("attestation-prefix", "prefix of the attestation files' names"),
+    _make_text("src", "export only this file or folder of the result"),
     _EPOCH,
 )
 OUTPUTS: Mapping[str, tuple[OutputAttribute, ...]] = {
@@ -129,10 +133,10 @@ OUTPUTS: Mapping[str, tuple[OutputAttribute, ...]] = {
 _MODE = OutputAttribute(name="mode", effect="`max` exports the layers of all stages", choices=("min", "max"))
 _EXPORT = (_MODE, _make_boolean("ignore-error", "a cache that cannot be written is a warning"))
 _MANIFEST = (
-    _make_boolean("oci-mediatypes", "OCI's media types (the default) instead of Docker's"),
+    _make_boolean("oci-mediatypes", "use OCI media types (the default) instead of Docker's"),
     _make_boolean("image-manifest", "an image's manifest (the default) or an index"),
 )
-_INSECURE = _make_boolean("registry.insecure", "plain HTTP, or TLS that nothing verifies")
+_INSECURE = _make_boolean("registry.insecure", "allow plain HTTP and unverified TLS")
 _ACTIONS = (
     _make_text("scope", "name of the cache (`buildkit`); runs of a trust scope have their own in it"),
     OutputAttribute(name="timeout", effect="of a transfer, such as `10m`", kind=AttributeKind.DURATION),
@@ -233,8 +237,8 @@ def _check(given: TypedAttributes, known: Iterable[OutputAttribute], what: str, 
     for name, value in given.attrs:
         attribute = by_name.get("annotation.*" if _ANNOTATION.fullmatch(name) else name)
         if attribute is None:
-            fix = suggest_name(name, by_name) if by_name else "leave it out"
-            raise InputError(f"{what} has no attribute {name!r}", source=source, fix=fix)
+            fix = suggest_name(name, by_name) if by_name else "omit it"
+            raise InputError(f"unknown attribute {name!r} of {what}", source=source, fix=fix)
         if attribute.refused:
             raise InputError(f"{what}: {name} is not supported", source=source, fix=attribute.refused)
         _check_value(attribute, name, value, source)
@@ -282,5 +286,5 @@ def _check_media_types(given: TypedAttributes, needed_by: Iterable[tuple[str, Co
         return
     for name, values in needed_by:
         if attrs.get(name, "") in values:
-            message = f"{name}={attrs[name]} needs OCI's media types"
-            raise InputError(message, source=source, fix="leave out oci-mediatypes=false")
+            message = f"{name}={attrs[name]} requires OCI media types"
+            raise InputError(message, source=source, fix="omit oci-mediatypes=false")

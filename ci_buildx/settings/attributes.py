@@ -59,7 +59,7 @@ def parse_attestations(texts: Iterable[str], *, source: str) -> dict[str, str]:
     for text in texts:
         kind, canonical = _parse_attestation(text, source)
         if not kind:
-            raise InputError(f"{text!r} has no type", source=source, fix="write type=provenance or type=sbom")
+            raise InputError(f"{text!r} has no type field", source=source, fix="write type=provenance or type=sbom")
         found.setdefault(kind, canonical)
     return found
 
@@ -116,7 +116,7 @@ def parse_outputs(
         if output.get("mode") == "delete" and not may_delete:
             _check_delete(output, source, cwd)
     if sum(output.get("dest") == STDOUT for output in outputs) > 1:
-        raise InputError("more than one output goes to stdout", source=source, fix="give the others a dest=FILE")
+        raise InputError("more than one output is written to stdout", source=source, fix="add dest=FILE to the others")
     return outputs
 
 
@@ -147,7 +147,7 @@ def _check_delete(output: TypedAttributes, source: str, cwd: Path) -> None:
     """
     inside = Path(output.get("dest")).resolve()
     if not (inside.is_relative_to(cwd.resolve()) and inside != cwd.resolve()):
-        message = f"mode=delete would remove what is in {inside}, which is not inside the working directory"
+        message = f"mode=delete would delete the content of {inside}, which is outside the working directory"
         raise InputError(message, source=source, fix=f"name a folder inside it, or add --allow {LOCAL_DELETE}")
 
 
@@ -160,7 +160,7 @@ def _place_output(output: TypedAttributes, source: str, cwd: Path, env: Mapping[
         output.type in ("oci", "docker") and output.get("tar").lower() in ("false", "0")
     )
     if folder and dest in ("", STDOUT):
-        raise InputError(f"output type={output.type} needs a folder", source=source, fix="add dest=FOLDER")
+        raise InputError(f"output type={output.type} requires a folder", source=source, fix="add dest=FOLDER")
     if not dest and output.type == "docker":
         return output
     if not dest or dest == STDOUT:
@@ -227,13 +227,13 @@ def _place_cache(
         return cache
     path = cache.get(folder)
     if not path:
-        raise InputError("cache type=local needs a folder", source=source, fix=f"add {folder}=FOLDER")
+        raise InputError("cache type=local requires a folder", source=source, fix=f"add {folder}=FOLDER")
     return _add_attribute(cache, folder, str(refuse_escape(cwd / path, source=source, env=env)))
 
 
 def _check_reference(text: str, source: str) -> None:
     if not text:
-        raise InputError("cache type=registry has no ref", source=source, fix="add ref=registry/name:tag")
+        raise InputError("cache type=registry requires ref", source=source, fix="add ref=registry/name:tag")
     try:
         reference.parse_reference(text)
     except ValueError as error:
@@ -247,7 +247,7 @@ def _parse_typed(text: str, source: str) -> TypedAttributes:
         raise InputError(str(error), source=source, fix="write type=…,key=value") from error
     kind = dict(pairs).get("type", "")
     if not kind:
-        raise InputError(f"{text!r} has no type", source=source, fix="write type=…,key=value")
+        raise InputError(f"{text!r} has no type field", source=source, fix="write type=…,key=value")
     return TypedAttributes(type=kind, attrs=tuple((key, value) for key, value in pairs if key != "type"))
 
 

@@ -236,8 +236,8 @@ def _read_timeline(given: RawValues) -> Path | None:
     """Return the path of the timeline; its extension selects the format."""
     path = given.read_output_file("timeline")
     if path is not None and path.suffix.lower() not in PICTURES:
-        message = f"{path.name!r} is neither a picture nor a page"
-        raise InputError(message, source=given.find_source("timeline"), fix=f"let it end in {' or '.join(PICTURES)}")
+        message = f"{path.name!r} has an unsupported timeline format"
+        raise InputError(message, source=given.find_source("timeline"), fix=f"use {' or '.join(PICTURES)}")
     return path
 
 
@@ -248,9 +248,9 @@ def _check_build(build: BuildSettings, given: RawValues) -> None:
     _check_epoch(build, given)
     if build.no_cache and build.no_cache_filter:
         raise InputError(
-            f"{given.find_source('no-cache')} runs every stage anyway",
+            f"has no effect with {given.find_source('no-cache')}, which runs every stage",
             source=given.find_source("no-cache-filters"),
-            fix="give one of them",
+            fix="set only one",
         )
 
 
@@ -273,7 +273,7 @@ def _check_image_id(build: BuildSettings, given: RawValues) -> None:
     """Reject an image ID file for outputs that are files (buildx 0.38.2 ``commands/build.go``)."""
     if build.iidfile and any(output.type in ("local", "tar") for output in build.outputs):
         raise InputError(
-            "a folder or tar of files has no image ID", source=given.find_source("iidfile"), fix="leave it out"
+            "an output of type local or tar has no image ID", source=given.find_source("iidfile"), fix="omit it"
         )
 
 

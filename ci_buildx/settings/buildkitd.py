@@ -69,7 +69,7 @@ def parse_flags(text: str, *, source: str) -> tuple[str, ...]:
     return tuple(flags)
 
 
-_FIX = "name a file of this machine: it is copied into the builder"
+_FIX = "name a file on this machine; it is copied into the builder"
 
 
 def read_registry_files(config: str, *, source: str, cwd: Path, env: Mapping[str, str]) -> tuple[RegistryFiles, ...]:
@@ -114,8 +114,8 @@ def _read_pair(pair: Mapping[str, str], source: str, files: ExternalInputs) -> R
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(name, password="")
         except OSError as error:
             names = f"{pair['cert']!r} and {pair['key']!r}"
-            fix = "name a certificate and its own key, both as PEM, the key without a passphrase"
-            raise InputError(f"{names} do not belong together", source=source, fix=fix) from error
+            fix = "name a certificate and its private key, both in PEM format, the key without a passphrase"
+            raise InputError(f"{names} do not match", source=source, fix=fix) from error
     return RegistryKeyPair(certificate=certificate, key=key)
 
 
@@ -133,8 +133,8 @@ def _read_text(file: str, source: str, files: ExternalInputs) -> str:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is not text"
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a text file"
         raise InputError(f"cannot read {file!r}: {reason}", source=source, fix=_FIX) from error
     if "-----BEGIN " not in text:
-        raise InputError(f"{file!r} holds no PEM", source=source, fix=_FIX)
+        raise InputError(f"{file!r} is not a PEM file", source=source, fix=_FIX)
     return text

@@ -11,7 +11,7 @@ CHECK = "check"
 LINT = "lint"
 METHODS = ("build", CHECK, LINT, "outline", "targets", "subrequests.describe")
 _FORMATS = ("json", "text")
-_FIX = "write check, outline or targets, perhaps with ,format=json"
+_FIX = "write check, outline or targets, optionally with ,format=json"
 
 
 def parse_call(text: str, *, source: str) -> FrontendCall | None:
@@ -27,7 +27,7 @@ def parse_call(text: str, *, source: str) -> FrontendCall | None:
         elif equals:
             raise InputError(f"unknown key {key!r}", source=source, fix=suggest_name(key, attributes))
         elif name:
-            raise InputError(f"both {name!r} and {field!r} cannot be called", source=source, fix=_FIX)
+            raise InputError(f"both {name!r} and {field!r} cannot be combined", source=source, fix=_FIX)
         else:
             name = field
     if name not in ("", *METHODS):

@@ -71,12 +71,12 @@ def parse_context(text: str, *, source: str, cwd: Path, env: Mapping[str, str]) 
         return text
     if scheme := _SCHEME.match(text):
         known = ", ".join(_GIT_SCHEMES)
-        raise InputError(f"unknown kind of URL {scheme['scheme']!r} in {text!r}", source=source, fix=f"known: {known}")
+        raise InputError(f"unknown URL scheme {scheme['scheme']!r} in {text!r}", source=source, fix=f"known: {known}")
     if _is_file(path):
         raise InputError(
             f"context {text!r} is a file, not a folder",
             source=source,
-            fix="name its folder; a Dockerfile goes to --file",
+            fix="name its folder, or pass a Dockerfile with --file",
         )
     match = find_nearest(path.name, _list_names(path.parent, folders=True))
     raise InputError(
@@ -142,7 +142,7 @@ def _parse_layout(name: str, text: str, source: str, cwd: Path, env: Mapping[str
     folder = refuse_escape(cwd / match["folder"], source=source, env=env)
     if not _is_file(folder / _LAYOUT_INDEX):
         raise InputError(
-            f"context {name!r}: {match['folder']!r} is no OCI image layout: it has no {_LAYOUT_INDEX}",
+            f"context {name!r}: {match['folder']!r} is not an OCI image layout: {_LAYOUT_INDEX} not found",
             source=source,
             fix="write oci-layout://FOLDER:TAG or oci-layout://FOLDER@DIGEST",
         )
@@ -162,12 +162,12 @@ def _parse_location(name: str, text: str, source: str, cwd: Path, env: Mapping[s
         return _parse_layout(name, text.removeprefix(_LAYOUT), source, cwd, env)
     if text.startswith("target:"):
         raise InputError(
-            f"context {name!r}: another target's result is known to docker buildx bake only",
+            f"context {name!r}: only docker buildx bake supports another target's result",
             source=source,
             fix="use a stage of the Dockerfile",
         )
     if text == STDIN:
-        raise InputError(f"context {name!r}: standard input can only be the context itself", source=source)
+        raise InputError(f"context {name!r}: standard input can only be the main context", source=source)
     return parse_context(text, source=source, cwd=cwd, env=env)
 
 
@@ -207,7 +207,7 @@ def _resolve_existing(path: Path) -> Path | None:
 def _suggest_dockerfile(text: str, wanted: Path, context: Path | str) -> str:
     """Suggest the same name inside the context, or files in the searched folder that look like Dockerfiles."""
     if text and isinstance(context, Path) and _is_file(context / text):
-        return f"it is relative to the working directory: did you mean {str(context / text)!r}?"
+        return f"the path is relative to the working directory: did you mean {str(context / text)!r}?"
     names = _list_names(wanted.parent, folders=False)
     found = sorted(
         name for name in names if name.lower().startswith("dockerfile") or name.lower().endswith(".dockerfile")
@@ -215,7 +215,7 @@ def _suggest_dockerfile(text: str, wanted: Path, context: Path | str) -> str:
     candidates = [name for name in found if not name.endswith(".dockerignore")]
     if not candidates:
         return "" if text else "name one with --file"
-    return f"found there: {', '.join(candidates[:5])}" + ("" if text else "; name one with --file")
+    return f"found: {', '.join(candidates[:5])}" + ("" if text else "; name one with --file")
 
 
 def _list_names(folder: Path, *, folders: bool) -> list[str]:

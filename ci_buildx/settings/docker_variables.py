@@ -34,54 +34,55 @@ class BuildxVariable:
 
 
 VARIABLES = (
-    BuildxVariable(name="BUILDX_BUILDER", effect="the builder, as `--builder`; `default` is none", option="builder"),
-    BuildxVariable(name="BUILDKIT_PROGRESS", effect="the kind of progress, as `--progress`", option="progress"),
-    BuildxVariable(name="DOCKER_DEFAULT_PLATFORM", effect="the platform, as `--platform`", option="platforms"),
-    BuildxVariable(name="BUILDX_NO_DEFAULT_ATTESTATIONS", effect="no provenance that nothing asks for"),
     BuildxVariable(
-        name="BUILDX_NO_DEFAULT_OCI_ARTIFACT", effect="attestations are image manifests, unless an output says"
+        name="BUILDX_BUILDER", effect="the builder, as `--builder`; `default` selects none", option="builder"
+    ),
+    BuildxVariable(name="BUILDKIT_PROGRESS", effect="the progress display, as `--progress`", option="progress"),
+    BuildxVariable(name="DOCKER_DEFAULT_PLATFORM", effect="the platform, as `--platform`", option="platforms"),
+    BuildxVariable(name="BUILDX_NO_DEFAULT_ATTESTATIONS", effect="no provenance unless requested"),
+    BuildxVariable(
+        name="BUILDX_NO_DEFAULT_OCI_ARTIFACT",
+        effect="attestations are image manifests, unless an output sets oci-artifact",
     ),
     BuildxVariable(name="BUILDX_NO_DEFAULT_LOAD", effect="the driver option `default-load` has no effect"),
     BuildxVariable(name="BUILDX_GIT_INFO", effect="`false` leaves the commit out of the provenance"),
     BuildxVariable(name="BUILDX_GIT_LABELS", effect="labels with the commit: `1` or `full`"),
-    BuildxVariable(name="BUILDX_GIT_CHECK_DIRTY", effect="files that are not committed show in the revision"),
+    BuildxVariable(name="BUILDX_GIT_CHECK_DIRTY", effect="uncommitted files mark the revision"),
     BuildxVariable(name="BUILDX_METADATA_WARNINGS", effect="findings of build checks in the metadata file"),
     BuildxVariable(name="BUILDX_SEND_GIT_QUERY_AS_INPUT", effect="the Action's git context as a URL with a query"),
     BuildxVariable(name="EXPERIMENTAL_BUILDKIT_SOURCE_POLICY", effect="a source policy, as JSON"),
-    BuildxVariable(name="SOURCE_DATE_EPOCH", effect="the build argument of that name, unless it is given"),
-    BuildxVariable(name="BUILDKIT_NO_CLIENT_TOKEN", effect="passwords of registries instead of tokens"),
+    BuildxVariable(name="SOURCE_DATE_EPOCH", effect="the build argument of that name, unless it is set"),
+    BuildxVariable(name="BUILDKIT_NO_CLIENT_TOKEN", effect="buildkitd gets registry passwords instead of tokens"),
     BuildxVariable(name="BUILDKIT_TTY_LOG_LINES", effect="lines of a step's output on a terminal"),
     BuildxVariable(name="NO_COLOR", effect="no colours"),
     BuildxVariable(name="AWS_ACCESS_KEY_ID", effect="credentials of `type=s3`, with its secret key and session token"),
     BuildxVariable(name="DOCKER_CONFIG", effect="the folder of docker's configuration: logins, proxies"),
     BuildxVariable(name="DOCKER_AUTH_CONFIG", effect="logins, as JSON"),
+    BuildxVariable(name="DOCKER_HOST", effect="the docker daemon for `--load`: `unix://` or `tcp://` without TLS"),
+    BuildxVariable(name="DOCKER_TLS_VERIFY", effect="a daemon with TLS is not supported: `--load` is refused"),
     BuildxVariable(
-        name="DOCKER_HOST", effect="the docker daemon that `--load` loads into: `unix://` or `tcp://` without TLS"
-    ),
-    BuildxVariable(name="DOCKER_TLS_VERIFY", effect="such a daemon cannot be reached: `--load` is refused"),
-    BuildxVariable(
-        name="DOCKER_CONTEXT", effect="contexts are not read: `--load` is refused unless DOCKER_HOST is set, too"
+        name="DOCKER_CONTEXT", effect="docker contexts are not read: `--load` is refused unless DOCKER_HOST is also set"
     ),
     BuildxVariable(
         name="BUILDX_METADATA_PROVENANCE",
-        effect="refused; the metadata file has no provenance. `disabled` is what happens here",
-        refused="set it to disabled; the image has the provenance (--provenance)",
+        effect="refused; the metadata file has no provenance, as with `disabled`",
+        refused="set it to disabled; the image contains the provenance (--provenance)",
         harmless=("disabled", "false"),
     ),
     BuildxVariable(
         name="BUILDX_DEFAULT_POLICY",
         effect="refused; policies in Rego are not evaluated",
-        refused="leave it out",
+        refused="omit it",
         harmless=("false",),
     ),
-    BuildxVariable(name="BUILDX_CPU_PROFILE", effect="refused; no profile is written", refused="leave it out"),
-    BuildxVariable(name="BUILDX_MEM_PROFILE", effect="refused; no profile is written", refused="leave it out"),
+    BuildxVariable(name="BUILDX_CPU_PROFILE", effect="refused; no profile is written", refused="omit it"),
+    BuildxVariable(name="BUILDX_MEM_PROFILE", effect="refused; no profile is written", refused="omit it"),
     BuildxVariable(name="BUILDKIT_COLORS", effect="none: the colours are fixed"),
     BuildxVariable(name="BUILDX_CONFIG", effect="none: builders are stored in the cluster"),
     BuildxVariable(
         name="BUILDKIT_HOST", effect="none: builders are in the cluster, as with buildx's kubernetes driver"
     ),
-    BuildxVariable(name="BUILDX_EXPERIMENTAL", effect="none: it shows commands of buildx's own"),
+    BuildxVariable(name="BUILDX_EXPERIMENTAL", effect="none: it enables commands of buildx only"),
     BuildxVariable(name="BUILDX_BAKE_*", effect="none: for `buildx bake`"),
     BuildxVariable(name="BUILDX_DAP_USER_AGENT", effect="none: for `buildx dap`"),
 )
@@ -97,7 +98,7 @@ def check_variables(env: Mapping[str, str]) -> None:
             and value not in variable.harmless
             and not ("false" in variable.harmless and read_boolean(value) is False)
         ):
-            message = f"{value!r} asks for what is not done here"
+            message = f"{value!r} is not supported"
             raise InputError(message, source=variable.name, fix=variable.refused)
 
 
@@ -113,7 +114,7 @@ HOST = "DOCKER_HOST"
 CONTEXT = "DOCKER_CONTEXT"
 _DEFAULT = Path("/var/run/docker.sock")
 _PORT = 2375
-_FIX = "write -o type=docker,dest=FILE (docker load -i FILE takes it), or push the image"
+_FIX = "write -o type=docker,dest=FILE (docker load -i FILE reads it), or push the image"
 
 
 def find_daemon(env: Mapping[str, str], *, source: str) -> DockerDaemon:
@@ -123,19 +124,23 @@ def find_daemon(env: Mapping[str, str], *, source: str) -> DockerDaemon:
     """
     given, context = env.get(HOST, ""), env.get(CONTEXT, "")
     if not given and context not in ("", "default"):
-        message = f"contexts of docker's are not read, and {CONTEXT} names {context!r}"
+        message = f"docker contexts are not supported, but {CONTEXT} is {context!r}"
         raise InputError(message, source=source, fix=f"set {HOST} to the daemon's address")
     try:
         url = urlsplit(given or f"unix://{_DEFAULT}")
         if url.scheme == "tcp" and url.hostname and not env.get("DOCKER_TLS_VERIFY"):
             return DockerDaemon(host=url.hostname, port=url.port or _PORT)
     except ValueError as error:
-        raise InputError(f"{HOST} is not an address: {error}", source=source, fix=_FIX) from error
+        raise InputError(f"{HOST} is not a valid address: {error}", source=source, fix=_FIX) from error
     if url.scheme != "unix":
-        raise InputError(f"a docker daemon at {given} cannot be reached from here", source=source, fix=_FIX)
+        raise InputError(
+            f"a docker daemon at {given} is not supported: only unix:// and tcp:// without TLS are",
+            source=source,
+            fix=_FIX,
+        )
     path = Path(url.path)
     if not _is_socket(path):
-        raise InputError(f"there is no docker daemon to load into: {path} is no socket", source=source, fix=_FIX)
+        raise InputError(f"docker daemon not found: {path} is not a socket", source=source, fix=_FIX)
     return DockerDaemon(socket=path)
 
 

@@ -51,9 +51,7 @@ def check_builder(text: str, *, source: str) -> str:
 
 def _check_name(text: str, what: str, source: str) -> str:
     if not _NAMESPACE.fullmatch(text):
-        raise InputError(
-            f"invalid {what} {text!r}", source=source, fix="1 to 63 of a-z, 0-9 and, inside, '-' are allowed"
-        )
+        raise InputError(f"invalid {what} {text!r}", source=source, fix="use 1 to 63 of a-z, 0-9 and, inside, '-'")
     return text
 
 
@@ -99,12 +97,14 @@ def parse_sticky_key(template: str, *, source: str) -> StickyKey:
     for part in _PARTS.finditer(template):
         name, _, stray = part.groups()
         if stray:
-            raise InputError(f"stray {stray!r} in {template!r}", source=source, fix=known)
+            raise InputError(f"unpaired {stray!r} in {template!r}", source=source, fix=known)
         if name is not None:
             fields.append(name)
             if name not in STICKY_FIELDS:
                 fix = suggest_name(name, STICKY_FIELDS) or known
                 raise InputError(f"unknown field {{{name}}} in {template!r}", source=source, fix=fix)
     if not fields:
-        raise InputError(f"{template!r} has no field: every build would go to one replica", source=source, fix=known)
+        raise InputError(
+            f"{template!r} has no field, so every build would use the same replica", source=source, fix=known
+        )
     return StickyKey(template=template)

@@ -15,8 +15,8 @@ class OptionKind(Enum):
     TEXT = "text"
     SWITCH = "switch"
     CHOICE = "choice"
-    LINES = "one value a line"
-    WORDS = "one value a line or between commas"
+    LINES = "one value per line"
+    WORDS = "one value per line, or separated by commas"
 
 
 class Reading(Enum):

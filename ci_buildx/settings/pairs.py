@@ -74,9 +74,7 @@ def check_tag(text: str, *, source: str) -> None:
         fix = "repeat the option for each tag" if "," in text else "write it like registry/name:tag"
         raise InputError(f"invalid tag {text!r}: {error}", source=source, fix=fix) from error
     if parsed.digest:
-        raise InputError(
-            f"invalid tag {text!r}: the digest is what the build finds out", source=source, fix="leave out '@…'"
-        )
+        raise InputError(f"invalid tag {text!r}: only the build determines the digest", source=source, fix="omit '@…'")
 
 
 Pairs = tuple[tuple[str, str], ...]
@@ -101,7 +99,7 @@ def parse_build_args(texts: Iterable[str], *, source: str, env: Mapping[str, str
         if value is not None:
             pairs[key] = value
     if not pairs.get(_SYNTAX, "x").strip():
-        raise InputError(f"{_SYNTAX} is empty", source=source, fix="name a frontend image or leave it out")
+        raise InputError(f"{_SYNTAX} is empty", source=source, fix="name a frontend image or omit it")
     if env.get(_EPOCH):
         pairs.setdefault(_EPOCH, env[_EPOCH])
     return (*pairs.items(), *make_proxy_arguments(env, pairs).items())

@@ -90,7 +90,7 @@ def read_platform(text: str, *, source: str) -> Platform:
         raise InputError(str(error), source=source, fix="write os/architecture, such as linux/amd64") from error
     if platform.architecture in SYSTEMS:
         raise InputError(
-            f"platform {text!r} names no architecture",
+            f"platform {text!r} has no architecture",
             source=source,
             fix=f"write it like {platform.architecture}/amd64",
         )

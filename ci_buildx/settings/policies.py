@@ -31,7 +31,7 @@ from ci_buildx.settings.values import (
 
 _FILE, _LEVEL = "filename", "log-level"
 _SWITCHES = ("disabled", "reset", "strict")
-NOT_ENFORCED = "a policy in Rego, which docker buildx alone enforces"
+NOT_ENFORCED = "a Rego policy, which only docker buildx enforces"
 _BY_JSON = "write the policy as JSON and name its file in EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
 
 
@@ -44,7 +44,11 @@ def check_policies(texts: Iterable[str], *, source: str, beside: Path | None) ->
     configs = [_read_policy(text, source) for text in texts]
     disabled = [config for config in configs if config.get("disabled")]
     if disabled and (len(configs) > 1 or len(disabled[0]) > 1):
-        raise InputError("disabled=true stands alone", source=source, fix="leave out the rest, or this")
+        raise InputError(
+            "disabled=true cannot be combined with other keys or policies",
+            source=source,
+            fix="omit the others, or omit disabled=true",
+        )
     dropped = bool(disabled) or any(config.get("reset") for config in configs)
     if beside is None or dropped:
         return dropped
@@ -66,7 +70,7 @@ def _read_policy(text: str, source: str) -> dict[str, bool]:
 
 def _read_switch(key: str, value: str, source: str) -> bool:
     if key == _FILE:
-        raise InputError(f"docker buildx alone evaluates Rego, as in {value!r}", source=source, fix=_BY_JSON)
+        raise InputError(f"Rego is not supported; only docker buildx evaluates {value!r}", source=source, fix=_BY_JSON)
     if key not in _SWITCHES:
         raise InputError(f"unknown key {key!r}", source=source, fix=suggest_name(key, (_FILE, *_SWITCHES, _LEVEL)))
     return require_boolean(value, source=f"{source} {key}")

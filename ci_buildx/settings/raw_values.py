@@ -69,7 +69,7 @@ class RawValues:
         value = self.values.get(name, "")
         if isinstance(value, str):
             return value.strip()
-        raise InputError(f"{value!r} is not one text", source=self.find_source(name))
+        raise InputError(f"{value!r} is not a single string", source=self.find_source(name))
 
     def read_texts(self, name: str, *, comments: bool = False) -> list[str]:
         """Return the values of a list. A single text (an input, a variable) is split as the table says.
@@ -78,7 +78,7 @@ class RawValues:
         """
         value = self.values.get(name, [])
         if isinstance(value, bool):
-            raise InputError("is given as a boolean", source=self.find_source(name), fix="give one value a line")
+            raise InputError("must not be a boolean", source=self.find_source(name), fix="write one value per line")
         if isinstance(value, str):
             value = self._split(value, self.known[name], comments=comments)
         return [text for text in value if text]
@@ -97,7 +97,7 @@ class RawValues:
         try:
             records = split_records(text if verbatim else text.strip(), comments=comments or option.comments)
         except ValueError as error:
-            fix = 'close it, or double the quotes inside of a quoted value: "a ""b"""'
+            fix = 'close it, or double the quotes inside a quoted value: "a ""b"""'
             raise InputError(str(error), source=self.find_source(option.name), fix=fix) from error
         if option.kind is OptionKind.WORDS:
             # A record with a single field is split again, even if the field was quoted.
@@ -136,7 +136,9 @@ class RawValues:
             raise InputError(f"{text!r} is a folder", source=self.find_source(name), fix="name a file")
         if not path.parent.is_dir():
             raise InputError(
-                f"folder {str(Path(text).parent)!r} does not exist", source=self.find_source(name), fix="make it first"
+                f"folder {str(Path(text).parent)!r} does not exist",
+                source=self.find_source(name),
+                fix="create it first",
             )
         if not os.access(path if mode is not None else path.parent, os.W_OK):
             raise InputError(f"{text!r} is not writable", source=self.find_source(name), fix="name another file")
@@ -186,8 +188,8 @@ def refuse_pasted(name: str, texts: Iterator[str], *, source: str) -> None:
 
 def make_refusal(looks: str, *, source: str) -> InputError:
     """Return the error, which describes the value without quoting it."""
-    fix = "write the text into a file and name that (on GitLab: a variable of type File)"
-    return InputError(f"expects a name, a path or a URL and is given what looks like {looks}", source=source, fix=fix)
+    fix = "write the text to a file and name the file (on GitLab: a variable of type File)"
+    return InputError(f"must be a name, a path or a URL, but the value looks like {looks}", source=source, fix=fix)
 
 
 def _split_parts(name: str, text: str) -> Iterator[str]:

@@ -65,7 +65,7 @@ def _parse_address(name: str, text: str, source: str) -> str:
     import ipaddress
 
     if text == "host-gateway":
-        raise InputError(f"host {name!r}: a builder on Kubernetes has no host-gateway", source=source)
+        raise InputError(f"host {name!r}: host-gateway is not supported on Kubernetes", source=source)
     address = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     try:
         # Go does not accept a zone (fe80::1%eth0) in an address.
@@ -73,7 +73,9 @@ def _parse_address(name: str, text: str, source: str) -> str:
             raise ValueError
         ipaddress.ip_address(address)
     except ValueError as error:
-        raise InputError(f"host {name!r} has no valid address {text!r}", source=source, fix="write host:ip") from error
+        raise InputError(
+            f"host {name!r} has an invalid address {text!r}", source=source, fix="write host:ip"
+        ) from error
     return address
 
 
@@ -111,7 +113,7 @@ def _parse_limits(text: str, soft: str, hard: str, source: str) -> str:
     except ValueError as error:
         raise InputError(f"{text!r} is not name=soft[:hard]", source=source, fix="write it like nofile=1024") from error
     if upper != -1 and (lower == -1 or lower > upper):
-        raise InputError(f"ulimit {text!r}: the soft limit is above the hard one", source=source)
+        raise InputError(f"ulimit {text!r}: the soft limit exceeds the hard limit", source=source)
     return f"{lower}:{upper}"
 
 
@@ -164,12 +166,12 @@ def check_cleared_folders(build: BuildSettings, cleared: Iterable[Path], *, may_
         ]
         if len(others) > 1:
             other = next((path for path in others if path != inside), inside)
-            message = f"mode=delete in {inside} would remove what goes to {other}"
-            raise InputError(message, source=source, fix="let one of them go elsewhere")
+            message = f"mode=delete in {inside} would delete the output in {other}"
+            raise InputError(message, source=source, fix="choose another folder for one of them")
         if not may_delete:
             for path in sources:
                 if path.is_relative_to(inside):
-                    message = f"mode=delete in {inside} would remove {path}, which the build is made from"
+                    message = f"mode=delete in {inside} would delete {path}, which is an input of the build"
                     raise InputError(message, source=source, fix=f"name another folder, or add --allow {LOCAL_DELETE}")
 
 

@@ -39,7 +39,7 @@ def parse_secrets(
             continue
         secret = secret or _read_secret(text, source, env, cwd)
         if len(secret.value) > LARGEST:
-            fix = "mount what is large from a context: --build-context NAME=FOLDER"
+            fix = "mount large files from a context: --build-context NAME=FOLDER"
             raise InputError(f"secret {secret.id!r} is larger than {LARGEST // 1024} KiB", source=source, fix=fix)
         secrets[secret.id] = secret
     return tuple(secrets.values())
@@ -94,7 +94,7 @@ def _read_secret(text: str, source: str, env: Mapping[str, str], cwd: Path) -> S
     attributes = _read_attributes(text.strip(), source)
     name = attributes.get("id", "")
     if not name:
-        raise InputError("a secret has no id", source=source, fix="write id=NAME,src=FILE or id=NAME,env=VARIABLE")
+        raise InputError("secret has no id", source=source, fix="write id=NAME,src=FILE or id=NAME,env=VARIABLE")
     path, variable = attributes.get("src", ""), attributes.get("env", "")
     if attributes.get("type") == "env" and not variable:
         path, variable = "", path or name
@@ -111,7 +111,7 @@ def _read_attributes(text: str, source: str) -> dict[str, str]:
     try:
         fields = split_fields(text)
     except ValueError as error:
-        raise InputError("a secret has misplaced quotes", source=source) from error
+        raise InputError("secret has misplaced quotes", source=source) from error
     attributes = {}
     for field in fields:
         key, equals, value = field.partition("=")
@@ -119,7 +119,7 @@ def _read_attributes(text: str, source: str) -> dict[str, str]:
         if not equals or key not in _KEYS:
             fix = suggest_name(key, _KEYS) if equals else "write id=NAME,src=FILE or id=NAME,env=VARIABLE"
             raise InputError(
-                f"unknown key {key!r} of a secret" if equals else "a field of a secret is not key=value",
+                f"unknown secret key {key!r}" if equals else "secret field is not key=value",
                 source=source,
                 fix=fix,
             )

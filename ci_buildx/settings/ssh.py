@@ -39,11 +39,11 @@ def load_key(text: bytes) -> PrivateKey:
     except (TypeError, ValueError) as error:
         if _LOCKED in str(error).lower():
             raise LockedKey("the key has a passphrase") from None
-        raise ValueError("no private key") from None
+        raise ValueError("not a private key") from None
     except UnsupportedAlgorithm:
-        raise ValueError("a private key of an unknown kind") from None
+        raise ValueError("unknown type of private key") from None
     if not isinstance(key, PrivateKey):
-        raise ValueError("a private key that SSH has no use for")
+        raise ValueError("type of private key is not supported by SSH")
     return key
 
 
@@ -65,7 +65,7 @@ def parse_ssh(texts: Iterable[str], *, source: str, env: Mapping[str, str], cwd:
         name, _, paths = text.partition("=")
         name = name.strip() or DEFAULT
         if name in sources:
-            raise InputError(f"{name!r} is given twice", source=source, fix="give each agent an id of its own")
+            raise InputError(f"{name!r} is set twice", source=source, fix="use a different id for each agent")
         sources[name] = _read_source(name, [path for path in paths.split(",") if path], source, env, cwd)
     return tuple(sources.values())
 
@@ -80,7 +80,7 @@ def _read_source(name: str, paths: list[str], source: str, env: Mapping[str, str
     if not paths:
         socket = env.get(VARIABLE, "")
         if not socket:
-            raise InputError(f"{name!r}: there is no SSH agent: {VARIABLE} is not set", source=source, fix=_START)
+            raise InputError(f"{name!r}: SSH agent not found: {VARIABLE} is not set", source=source, fix=_START)
         return SshSource(id=name, socket=_check_socket(name, cwd / socket, f"{source}: {VARIABLE}"))
     found = [refuse_escape(cwd / path, source=source, env=env) for path in paths]
     sockets = [path for path in found if _is_socket(name, path, source)]
@@ -95,7 +95,7 @@ def _read_source(name: str, paths: list[str], source: str, env: Mapping[str, str
 
 def _check_socket(name: str, path: Path, source: str) -> Path:
     if not _is_socket(name, path, source):
-        raise InputError(f"{name!r}: {str(path)!r} is no socket", source=source, fix=_START)
+        raise InputError(f"{name!r}: {str(path)!r} is not a socket", source=source, fix=_START)
     return path
 
 
@@ -116,11 +116,11 @@ def _read_key(name: str, path: Path, source: str) -> Secret:
     try:
         load_key(text)
     except LockedKey:
-        fix = f"add it to an agent (ssh-add {path}) and name that"
+        fix = f"add it to an agent (ssh-add {path}) and name the agent"
         raise InputError(f"{name!r}: the key {str(path)!r} has a passphrase", source=source, fix=fix) from None
     except ValueError:
-        fix = "name a private key, as OpenSSH or PEM has it"
-        raise InputError(f"{name!r}: {str(path)!r} is no SSH key", source=source, fix=fix) from None
+        fix = "name a private key in OpenSSH or PEM format"
+        raise InputError(f"{name!r}: {str(path)!r} is not an SSH key", source=source, fix=fix) from None
     return Secret(text)
 
 

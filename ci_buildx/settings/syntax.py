@@ -109,7 +109,7 @@ def _read_field(text: str, position: int) -> tuple[str, int]:
     if text[position] == '"':
         quoted = _QUOTED.match(text, position)
         if not quoted:
-            raise ValueError("a quote is not closed")
+            raise ValueError("unclosed quote")
         value, position = quoted["inner"].replace('""', '"'), quoted.end()
         if position == len(text) or text[position] in ",\r\n":
             return value, position

@@ -227,7 +227,7 @@ def race_transports(
         raise
     if race.winner is None:
         explanation = race.explain_failure(candidates)
-        _LOG.debug("race to %s: no transport has won: %s", subject, explanation)
+        _LOG.debug("race to %s: no transport has connected: %s", subject, explanation)
         raise TransportError(explanation)
     return race.winner
 
@@ -262,7 +262,7 @@ class _TransportRace(Generic[T]):
                 return
             except _HOPELESS as failure:
                 self._said[candidate.name] = _choose_message(failure)
-                self._log_failure(candidate, attempt + 1, began, "it gives up")
+                self._log_failure(candidate, attempt + 1, began, "giving up")
                 return
             except NotTried:
                 delay = 0.0
@@ -270,7 +270,7 @@ class _TransportRace(Generic[T]):
             except Exception as failure:
                 # Whatever answer raises (gRPC's errors among them) is this candidate's failure, not the race's.
                 self._said[candidate.name] = _choose_message(failure)
-                self._log_failure(candidate, attempt + 1, began, "it tries again")
+                self._log_failure(candidate, attempt + 1, began, "retrying")
             delay = min(0.05 * 1.05**attempt, 0.5) * _draw_jitter()
             attempt += 1
 
@@ -311,7 +311,7 @@ class _TransportRace(Generic[T]):
                     text = "race to %s: %s wins by attempt %s after %.3f s"
                     _LOG.debug(text, self._subject, candidate.name, attempt, seconds)
                     return
-            _LOG.debug("race to %s: %s answers too late", self._subject, candidate.name)
+            _LOG.debug("race to %s: %s responded too late", self._subject, candidate.name)
             self._discard(value)
 
 

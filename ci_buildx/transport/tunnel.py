@@ -347,7 +347,7 @@ def _make_private_folder() -> Iterator[Path]:
                 folder = undo.enter_context(scratch.open_folder(Path(base)))
                 break
         else:
-            raise OSError("no folder for a socket: neither XDG_RUNTIME_DIR nor TMPDIR nor /tmp can be written")
+            raise OSError("no folder for a socket: none of XDG_RUNTIME_DIR, TMPDIR and /tmp is writable")
         yield folder
 
 

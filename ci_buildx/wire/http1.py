@@ -137,7 +137,7 @@ class ResponseReader:
                 _read_field(line.decode("latin-1"))
         elif self._in_chunk:
             if line:
-                raise MalformedResponse("a chunk is longer than it said")
+                raise MalformedResponse("a chunk is longer than announced")
             self._in_chunk = False
         else:
             self._remaining = _parse_number(line.partition(b";")[0].rstrip(b" \t"), 16)
@@ -216,7 +216,7 @@ def _read_framing(head: ResponseHead) -> tuple[_BodyFraming, int]:
     coding = head.headers.get("transfer-encoding")
     if coding is not None:
         if coding.lower() != "chunked":
-            raise MalformedResponse("the body has a transfer coding besides chunked")
+            raise MalformedResponse("the body has a transfer coding other than chunked")
         return _BodyFraming.CHUNKED, 0
     length = head.headers.get("content-length")
     if length is None:

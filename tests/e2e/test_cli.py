@@ -172,7 +172,7 @@ def test_a_kept_builder_is_used_again_until_it_is_removed(
 def test_rm_of_what_is_not_there(product: Product) -> None:
     run = product.run("rm", "kube-builder-never-was")
     assert run.code == 2
-    assert run.stderr.startswith("kube-builder: error: there is no builder 'kube-builder-never-was'")
+    assert run.stderr.startswith("kube-builder: error: builder 'kube-builder-never-was' not found")
 
 
 @pytest.mark.parametrize("transport", ["direct", "port-forward", "exec"])

@@ -154,7 +154,7 @@ def test_one_registry_that_refuses_is_named_and_no_tag_is_pushed(
     last = run.stderr.splitlines()[-1]
     host = place.token.address
     assert last.startswith(f"ERROR: failed to solve: failed to push {host}/e2e/{name}: ")
-    assert last.endswith(f"(no tag was pushed); log in to {host} (docker login) or set DOCKER_AUTH_CONFIG")
+    assert last.endswith(f"(no tags were pushed); log in to {host} (docker login) or set DOCKER_AUTH_CONFIG")
     client = Client(place.basic, place.basic.username, place.basic.password)
     assert client.call("GET", f"/v2/e2e/{name}/manifests/1", Accept=OCI_INDEX).status_code == 404
 

@@ -82,7 +82,7 @@ def test_an_index_by_its_digest_alone(
     assert requests.get(f"{open_registry.url}/v2/{repository}/tags/list", timeout=30).json().get("tags") is None
     refused = product.build("--platform", BOTH, "-t", reference, *output[3:], str(context))
     assert refused.code == 2
-    assert "push-by-digest=true pushes no tag" in refused.stderr
+    assert "push-by-digest=true conflicts with the tag" in refused.stderr
     assert builders.left() == []
 
 

@@ -88,5 +88,5 @@ def test_a_proxy_that_is_not_there_is_named(product: Product, context: Path, bui
     run = product.with_env(HTTPS_PROXY="http://user:seeded-7c1d@127.0.0.1:1").build(str(context))
     assert run.code == 1
     (line,) = run.stderr.splitlines()[-1:]
-    assert "proxy 127.0.0.1:1 (HTTPS_PROXY) gave no answer: Connection refused" in line
+    assert "proxy 127.0.0.1:1 (HTTPS_PROXY) did not respond: Connection refused" in line
     assert "seeded-7c1d" not in run.stderr

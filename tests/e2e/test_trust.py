@@ -20,7 +20,7 @@ def test_a_fork_does_not_build_on_a_builder_of_others(product: Product, context:
             "--builder", kept.builder, str(context), own_builder=False
         )
         assert refused.code == 2
-        assert f"builder {kept.builder!r} is not for runs of trust scope {FORK!r}" in refused.stderr
+        assert f"builder {kept.builder!r} is not allowed for runs of trust scope {FORK!r}" in refused.stderr
         assert product.build("--builder", kept.builder, str(context), own_builder=False).code == 0
     finally:
         assert product.run("rm", kept.builder).code == 0

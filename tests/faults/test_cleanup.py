@@ -56,7 +56,9 @@ def test_an_api_server_that_is_gone_at_clean_up_is_a_warning(
         result = run.run_build(settings, env=product.env, display_stream=shown, deliver=deliver)
     (builder,) = builders.left()
     assert [one.digest for one in told] == [result.digest]
-    assert f"WARNING: the build succeeded, its clean-up did not: not removed: namespace {builder}" in shown.getvalue()
+    assert (
+        f"WARNING: the build succeeded, but its clean-up failed: not removed: namespace {builder}" in shown.getvalue()
+    )
     assert "kube-builder reap removes it once it has expired" in shown.getvalue()
     assert json.loads(metadata.read_text())["kube-builder.phases"]["teardown"] >= 2
     assert product.run("rm", builder).code == 0
@@ -97,7 +99,9 @@ def test_an_api_server_that_says_nothing_at_clean_up_costs_the_action_no_result(
         (builder,) = builders.left()
     assert code == 0, shown.getvalue()
     assert builder_scope.TEARDOWN_TIME <= waited < builder_scope.TEARDOWN_TIME + 10
-    said = f"the build succeeded, its clean-up did not: not removed: namespace {builder}: the API server did not answer"
+    said = (
+        f"the build succeeded, but its clean-up failed: not removed: namespace {builder}: the API server did not answer"
+    )
     assert said in shown.getvalue()
     assert "digest" in files["GITHUB_OUTPUT"].read_text() and "sha256:" in files["GITHUB_OUTPUT"].read_text()
     assert reference in files["GITHUB_STEP_SUMMARY"].read_text()
@@ -125,7 +129,7 @@ def test_a_full_disk_costs_the_file_and_not_the_digest(
     assert caught.value.exit_code == 1
     assert str(caught.value) == (
         f"--metadata-file: cannot write {full}: No space left on device; "
-        f"the build succeeded ({reference}@{result.digest}): free space there or name another file"
+        f"the build succeeded ({reference}@{result.digest}): free disk space or name another file"
     )
     assert (product.cwd / "iid").read_text() == result.image_id
     assert builders.left() == []

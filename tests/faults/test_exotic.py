@@ -75,19 +75,20 @@ FAULTS = (
         name="registry-403",
         options=(*PUSH, "{failing}/fails-403/x:1"),
         said=r"ERROR: failed to solve: failed to push {failing}/fails-403/x:1: denied; "
-        r"the login 'me' for {failing} is wrong or lacks the right",
+        r"the login 'me' for {failing} is wrong or has insufficient permissions",
     ),
     Fault(
         name="one-of-several-tags",
         options=(*PUSH, "{open}/e2e/exotic:1", "--tag", "{failing}/fails-403/x:1", "--tag", "{open}/e2e/exotic:2"),
         said=r"ERROR: failed to solve: failed to push {failing}/fails-403/x:1: denied "
-        r"\(pushed already: {open}/e2e/exotic:1\); the login 'me' for {failing} is wrong or lacks the right",
+        r"\(pushed already: {open}/e2e/exotic:1\); "
+        r"the login 'me' for {failing} is wrong or has insufficient permissions",
     ),
     Fault(
         name="registry-404",
         dockerfile="FROM {open}/library/nonesuch:1\n",
         said=r"ERROR: failed to solve: {open}/library/nonesuch:1: .*not found; "
-        r"look at the name and the tag of {open}/library/nonesuch:1",
+        r"check the name and the tag of {open}/library/nonesuch:1",
     ),
     Fault(
         name="registry-429",
@@ -105,7 +106,7 @@ FAULTS = (
         dockerfile="FROM {untrusted}/library/x:1\n",
         said=r"ERROR: failed to solve: .*{untrusted}.*x509: certificate signed by unknown authority; "
         r'declare \[registry\."{untrusted}"\] ca \(its authority\) or insecure = true '
-        r"in the --buildkitd-config that builder \S+ is made with",
+        r"in the --buildkitd-config that builder \S+ is created with",
     ),
     Fault(
         name="token-expired-in-the-middle",
@@ -119,7 +120,7 @@ FAULTS = (
         name="unknown-frontend",
         dockerfile="# syntax={open}/frontends/nonesuch:1\nFROM scratch\n",
         said=r"ERROR: failed to solve: .*{open}/frontends/nonesuch:1.*not found; "
-        r"look at the name and the tag of {open}/frontends/nonesuch:1",
+        r"check the name and the tag of {open}/frontends/nonesuch:1",
     ),
     Fault(
         name="dockerfile-syntax",
@@ -133,7 +134,7 @@ FAULTS = (
         files={"big": LARGEST_SECRET + 1},
         code=2,
         said=r"kube-builder: error: --secret: secret 'token' is larger than 500 KiB; "
-        r"mount what is large from a context: --build-context NAME=FOLDER",
+        r"mount large files from a context: --build-context NAME=FOLDER",
     ),
 )
 
@@ -223,7 +224,7 @@ def test_a_file_that_vanishes_while_it_is_sent(grounds: Grounds, context: Path) 
         assert process.poll() is None
     (context / "b-late").unlink()
     log, _ = process.communicate(timeout=200)
-    said = r"ERROR: failed to solve: error from sender: b-late vanished .*; let nothing change the context .+"
+    said = r"ERROR: failed to solve: error from sender: b-late vanished .*; do not change the context .+"
     check(process.returncode, log, 1, said)
 
 
@@ -297,7 +298,7 @@ def test_a_connection_that_is_cut(
     victim = broken(relayed, cut.line, cut, context, reference)
     code = victim.end()
     assert code == 0, victim.log
-    assert "connected again by port-forward" in victim.log
+    assert "reconnected by port-forward" in victim.log
     assert re.search(r"^digest +sha256:[0-9a-f]{64}$", victim.log, re.MULTILINE), victim.log
     assert "Traceback" not in victim.log
     assert PASSWORD not in victim.log

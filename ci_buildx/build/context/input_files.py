@@ -70,11 +70,11 @@ def _add_digest(context: NamedContext) -> NamedContext:
     except KubeBuilderError as error:
         raise InputError(f"context {context.name!r}: {error}", source=_CONTEXTS) from error
     if not digest:
-        missing = f"context {context.name!r}: {place.folder} has no tag {place.tag!r}"
+        missing = f"context {context.name!r}: tag {place.tag!r} not found in {place.folder}"
         fix = f"it has {', '.join(known[:5])}" if known else "name a digest: oci-layout://FOLDER@DIGEST"
         raise InputError(missing, source=_CONTEXTS, fix=fix)
     if not OciLayout(place.folder).has(digest):
-        raise InputError(f"context {context.name!r}: {place.folder} has no blob {digest}", source=_CONTEXTS)
+        raise InputError(f"context {context.name!r}: blob {digest} not found in {place.folder}", source=_CONTEXTS)
     return replace(context, location=replace(place, digest=digest))
 
 
@@ -107,7 +107,7 @@ def _read_context(build: BuildSettings, folder: Path, stdin: BinaryIO) -> BuildS
         return replace(build, context=ADDRESS + os.urandom(12).hex(), archive=archive)
     if build.dockerfile_origin or build.dockerfile_name != DOCKERFILE:
         raise InputError(
-            "there is a Dockerfile on standard input already", source=_FILE, fix="leave it out or pipe an archive"
+            "standard input already contains the Dockerfile", source=_FILE, fix="omit it or pipe an archive"
         )
     empty = folder / "empty"
     empty.mkdir()
@@ -168,8 +168,8 @@ def list_context_files(build: BuildSettings) -> Iterator[dict[str, Any]]:
     malformed patterns, KubeBuilderError for unreadable files.
     """
     if isinstance(build.context, str):
-        what = "an archive from standard input is sent as it is" if build.archive else "BuildKit fetches it itself"
-        raise InputError(f"the context has no files here: {what}", source="--print", fix="name a folder")
+        what = "an archive from standard input is sent unchanged" if build.archive else "BuildKit fetches it itself"
+        raise InputError(f"the context is not a local folder: {what}", source="--print", fix="name a folder")
     ignore_file = find_ignore_file(build.context, build.dockerfile)
     try:
         patterns = fsutil_patterns.read_ignore_file(_read_text(ignore_file)) if ignore_file else []

@@ -224,9 +224,9 @@ def check_trust(builder: Builder, env: Mapping[str, str]) -> None:
     """Raise InputError for a builder of another trust scope: its other runs would build with this run's cache."""
     scope = env.get(TRUST_SCOPE, "")
     if scope and builder.trust != scope:
-        message = f"builder {builder.name!r} is not for runs of trust scope {scope!r}"
-        trusted = "" if scope.startswith("fork:") else ", or say trust-scope: protected if this ref is trusted"
-        raise InputError(message, fix=f"leave it out, make one for them with {TRUST_SCOPE}={scope}{trusted}")
+        message = f"builder {builder.name!r} is not allowed for runs of trust scope {scope!r}"
+        trusted = "" if scope.startswith("fork:") else ", or set trust-scope: protected if this ref is trusted"
+        raise InputError(message, fix=f"omit it, make one for them with {TRUST_SCOPE}={scope}{trusted}")
 
 
 Git = Callable[..., str]
@@ -256,7 +256,7 @@ def start_git_attributes(
     def wait() -> dict[str, str]:
         asked.done.wait()
         if not asked.take_result():
-            warn(f"git tells nothing of this checkout, so the image names no commit; try: git -C {context} status")
+            warn(f"git cannot read this checkout, so the image does not name a commit; run git -C {context} status")
         return asked.take_result()
 
     return wait

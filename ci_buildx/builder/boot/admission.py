@@ -19,17 +19,17 @@ _CAUSES = (
     (
         compile_lazily(r"admission webhook .* denied"),
         "AdmissionWebhook",
-        "the cluster's policy refuses the pod: ask who runs that webhook",
+        "the cluster's policy rejects the pod: ask the owner of that webhook",
     ),
     (
         compile_lazily(r"service ?account .*\"(?!default\")[^\"]+\" not found"),
         "ServiceAccount",
-        "the namespace has no such account: check driver-opt serviceaccount",
+        "service account not found in the namespace: check driver-opt serviceaccount",
     ),
     (
         compile_lazily(r"ValidatingAdmissionPolicy .* denied"),
         "AdmissionPolicy",
-        "the cluster's policy refuses the pod: ask who runs that policy",
+        "the cluster's policy rejects the pod: ask the owner of that policy",
     ),
     (
         compile_lazily(
@@ -46,19 +46,19 @@ _CAUSES = (
     (
         compile_lazily(r"no PriorityClass with name"),
         "PriorityClass",
-        "the cluster has no such priority class: check driver-opt priority-class",
+        "priority class not found in the cluster: check driver-opt priority-class",
     ),
 )
 _HEALING = (
     (
         compile_lazily(r"failed calling webhook"),
         "AdmissionWebhook",
-        "the webhook does not answer: ask who runs it",
+        "the webhook does not respond: ask its owner",
     ),
     (
         compile_lazily(r"RuntimeClass .* not found"),
         "RuntimeClass",
-        "the cluster has no such runtime class",
+        "runtime class not found in the cluster: create it, or choose another one",
     ),
 )
 """Causes that may resolve on their own; they count once they have been seen _TRIES times."""
@@ -83,21 +83,21 @@ def diagnose_admission(case: PodCase) -> Verdict:
     if refusals:
         message = str(refusals[-1].get("message", "")).removeprefix(_PREFIX)
         if _LATE.search(message):
-            return case.make_waiting(f"its pod is refused so far: {message}")
+            return case.make_waiting(f"its pod is still rejected: {message}")
         settled = count_events(refusals) >= _TRIES
         for cause, reason, fix in (*_CAUSES, *(_HEALING if settled else ())):
             if cause.search(message):
                 return case.make_failure(reason, message, fix or _CURES[reason](message))
         if settled:
-            return case.make_failure("FailedCreate", message, "the cluster refuses the pod")
-        return case.make_waiting(f"its pod is refused so far: {message}")
+            return case.make_failure("FailedCreate", message, "the cluster rejects the pod")
+        return case.make_waiting(f"its pod is still rejected: {message}")
     if case.job is not None:
         ended = find_condition(case.job, "Failed")
         if ended.get("status") == "True":
             return case.make_failure(str(ended.get("reason", "Failed")), str(ended.get("message", "")))
         if (case.job.get("spec") or {}).get("suspend"):
             return case.make_waiting("is suspended: a queue in the cluster holds it")
-    return case.make_waiting("waits for its pods to be made")
+    return case.make_waiting("is waiting for its pods")
 
 
 def _advise_quota(message: str) -> str:
@@ -107,12 +107,12 @@ def _advise_quota(message: str) -> str:
         return _advise_unset(asked)
     found = _REQUESTED.search(message)
     wanted = [_name_option(pair.partition("=")[0]) for pair in found[1].split(",")] if found else []
-    raised = "have the namespace's ResourceQuota raised"
+    raised = "raise the namespace's ResourceQuota"
     if options := [name for name in wanted if name in _OPTIONS]:
         names = ", ".join(options)
-        return f"set smaller driver-opts {names}, or have the namespace's ResourceQuota raised"
+        return f"set smaller driver-opts {names}, or raise the namespace's ResourceQuota"
     if any(name in ("pods", "count/pods") or name.startswith("count/jobs") for name in wanted):
-        return f"ask for fewer platforms or replicas, or {raised}"
+        return f"request fewer platforms or replicas, or {raised}"
     if any("storage" in name or "persistentvolumeclaims" in name for name in wanted):
         return f"set a smaller driver-opt persistent-volume-claim.requests.storage, or {raised}"
     return raised
@@ -127,9 +127,9 @@ def _advise_unset(asked: list[tuple[str, str]]) -> str:
         for name in names.split(",")
     ]
     if own:
-        return f"the namespace's ResourceQuota demands driver-opts {', '.join(dict.fromkeys(own))}: set them"
+        return f"set driver-opts {', '.join(dict.fromkeys(own))}: the namespace's ResourceQuota requires them"
     others = dict.fromkeys(name.strip() for _, containers in asked for name in containers.split(","))
-    return f"give container {', '.join(others)} these resources in driver-opt pod-template"
+    return f"set these resources of container {', '.join(others)} in driver-opt pod-template"
 
 
 def _name_option(resource: str) -> str:
@@ -144,16 +144,16 @@ def _advise_pod_security(message: str) -> str:
             "BuildKit is privileged: label the namespace pod-security.kubernetes.io/enforce=privileged, or name another"
         )
     return (
-        "rootless needs enforce=privileged, or enforce=baseline with driver-opts "
+        "rootless requires enforce=privileged, or enforce=baseline with driver-opts "
         "seccomp-profile=localhost/FILE and apparmor-profile=default"
     )
 
 
 def _advise_limit_range(message: str) -> str:
     if "No limit is specified" in message:
-        return "the namespace's LimitRange demands driver-opts limits.*: set them"
+        return "set driver-opts limits.*: the namespace's LimitRange requires them"
     if "No request is specified" in message:
-        return "the namespace's LimitRange demands driver-opts requests.*: set them"
+        return "set driver-opts requests.*: the namespace's LimitRange requires them"
     return "set driver-opts requests.* and limits.* within the namespace's LimitRange"
 
 

@@ -41,21 +41,21 @@ _SANDBOX = ("FailedCreatePodSandBox",)
 
 _BROKEN_CONTAINER = {
     "CreateContainerConfigError": "check the pod template",
-    "CreateContainerError": "the node's container runtime refuses it",
-    "RunContainerError": "the image may be no BuildKit image, check driver-opt image",
+    "CreateContainerError": "check the node's container runtime, which rejects the container",
+    "RunContainerError": "check driver-opt image: it may not be a BuildKit image",
 }
 _SECCOMP = "seccomp"
 """Word in runtimes' errors if the cluster node lacks a profile (containerd v2.4.2, ``contrib/seccomp/seccomp.go``)."""
-_PROFILE = "the node has no such profile: check driver-opt seccomp-profile"
+_PROFILE = "check driver-opt seccomp-profile: profile not found on the node"
 
 
 _CONFIG_CURES = (
     (
         compile_lazily(r"runAsNonRoot"),
-        "a policy or the pod template demands runAsNonRoot: set rootless=true, or exempt it",
+        "set rootless=true, or exempt the pod: a policy or the pod template requires runAsNonRoot",
     ),
-    (compile_lazily(r"couldn't find key"), "the Secret or ConfigMap lacks that key: check driver-opt pod-template"),
-    (compile_lazily(r"not found"), "the pod refers to a Secret or ConfigMap that is not there"),
+    (compile_lazily(r"couldn't find key"), "check driver-opt pod-template: key not found in the Secret or ConfigMap"),
+    (compile_lazily(r"not found"), "create the Secret or ConfigMap that the pod refers to: not found"),
     (compile_lazily(r"subPath"), "check the subPath of the pod template's volumeMounts"),
 )
 """Messages of CreateContainerConfigError (kubernetes v1.34.2, ``pkg/kubelet/kuberuntime``), and their fixes."""
@@ -155,18 +155,20 @@ def _diagnose_broken(case: PodCase, name: str, reason: str, message: str) -> Ver
             if count_events(seen) < _TRIES:
                 return case.make_waiting(f"{reason}: {message}")
         fix = next((cure for cause, cure in _CONFIG_CURES if cause.search(message)), fix)
-    told = message or "no details are given"
+    told = message or "no details available"
     return case.make_failure(reason, told if name == CONTAINER else f"container {name}: {told}", fix)
 
 
 def _diagnose_volumes(case: PodCase) -> Verdict | None:
     return _require_repetition(
-        case, _MOUNT, "a volume cannot be mounted: check what the pod refers to and the storage class"
+        case, _MOUNT, "check the volumes that the pod refers to and the storage class: a volume cannot be mounted"
     )
 
 
 def _diagnose_sandbox(case: PodCase) -> Verdict | None:
-    return _require_repetition(case, _SANDBOX, "the node cannot set up pods: look at its network plugin and runtime")
+    return _require_repetition(
+        case, _SANDBOX, "check the node's network plugin and runtime: the node cannot set up pods"
+    )
 
 
 def _require_repetition(case: PodCase, reasons: tuple[str, ...], fix: str) -> Verdict | None:
@@ -193,7 +195,7 @@ def _describe_progress(case: PodCase) -> Verdict | None:
     if pulling := case.list_recent("Pulling"):
         return case.make_waiting(str(pulling[-1].get("message", "")).replace("Pulling", "pulling", 1))
     if (case.pod.get("spec") or {}).get("nodeName"):
-        return case.make_waiting(f"the container is being made on node {case.pod['spec']['nodeName']}")
+        return case.make_waiting(f"creating the container on node {case.pod['spec']['nodeName']}")
     return None
 
 

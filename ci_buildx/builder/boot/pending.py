@@ -34,28 +34,28 @@ _TAINTS = compile_lazily(r"untolerated taint")
 # Only a cluster node's first refusal is reported, in this order: taints, labels, room (kube-scheduler v1.34.2,
 # pkg/scheduler/apis/config/v1/default_plugins.go). So one that lacks room meets all other conditions.
 _CAUSES = (
-    (compile_lazily(r"Insufficient"), "no node has that much room: lower driver-opts requests.* or add nodes"),
-    (compile_lazily(r"Too many pods"), "the nodes are full"),
+    (compile_lazily(r"Insufficient"), "lower driver-opts requests.* or add nodes: no node has enough free resources"),
+    (compile_lazily(r"Too many pods"), "add nodes: all nodes are full"),
     (
         compile_lazily(r"didn't have free ports"),
-        "another pod has the port on the nodes that would fit: leave hostNetwork and hostPort out, or wait for its end",
+        "omit hostNetwork and hostPort, or wait: another pod uses the port on the matching nodes",
     ),
-    (compile_lazily(r"exceed max volume count"), "the nodes can attach no more volumes: add nodes"),
+    (compile_lazily(r"exceed max volume count"), "add nodes: the nodes cannot attach more volumes"),
     (compile_lazily(r"anti-affinity|topology spread|pod affinity"), "check the affinities of the pod template"),
-    (_TAINTS, "the nodes that would fit are reserved by taints: tolerate them by driver-opt tolerations"),
-    (compile_lazily(r"were unschedulable"), "the nodes that would fit are cordoned: uncordon one, or add nodes"),
-    (_LABELS, "no node has these labels: check driver-opt nodeselector"),
-    (compile_lazily(r"no nodes available"), "the cluster has no nodes"),
+    (_TAINTS, "tolerate the taints with driver-opt tolerations: the matching nodes are tainted"),
+    (compile_lazily(r"were unschedulable"), "uncordon a node, or add nodes: the matching nodes are cordoned"),
+    (_LABELS, "check driver-opt nodeselector: no node has these labels"),
+    (compile_lazily(r"no nodes available"), "add nodes: the cluster has none"),
     (
         compile_lazily(r"persistentvolumeclaim .* not found"),
-        "the claim is not there: make it",
+        "create the claim: not found",
     ),
     (
         compile_lazily(r"volume node affinity conflict"),
-        "its volume is on another node: free that, or use another volume",
+        "free the node of its volume, or use another volume: the volume is on another node",
     ),
 )
-_SELECTED = "no node has these labels, or those that have are reserved by taints: check driver-opt nodeselector"
+_SELECTED = "check driver-opt nodeselector: no node has these labels, or all that do are tainted"
 
 
 def diagnose_scheduling(case: PodCase) -> Verdict | None:
@@ -70,12 +70,12 @@ def diagnose_scheduling(case: PodCase) -> Verdict | None:
     said = case.list_recent(*_SCALING, _NOT_SCALING)[-1:]
     if said and said[0]["reason"] in _SCALING:
         return case.make_waiting(
-            f"a node is being made: {said[0]['reason']}: {said[0].get('message', '')}", scaling=True
+            f"a node is being added: {said[0]['reason']}: {said[0].get('message', '')}", scaling=True
         )
     if _UNBOUND.search(message):
         return _diagnose_claims(case, message)
     if (case.pod.get("status") or {}).get("nominatedNodeName"):
-        return case.make_waiting("waits for pods of lower priority to make room")
+        return case.make_waiting("is waiting for the preemption of pods with lower priority")
     if said:
         message = f"{message}; the autoscaler: {said[0].get('message', '')}"
     elif not _diagnose_overdue(case, str(scheduled.get("lastTransitionTime", "")), message):
@@ -91,7 +91,7 @@ def _diagnose_claims(case: PodCase, message: str) -> Verdict:
     last = str(failures[-1].get("message", ""))
     if _HOPELESS_CLAIM.search(last) or count_events(failures) >= _TRIES:
         return case.make_failure(
-            str(failures[-1]["reason"]), last, "the claim cannot be bound: check driver-opt storage-class"
+            str(failures[-1]["reason"]), last, "check driver-opt storage-class: the claim cannot be bound"
         )
     return case.make_waiting(f"{failures[-1]['reason']}: {last}")
 
@@ -107,7 +107,7 @@ def _choose_scheduling_fix(pod: Object, message: str) -> str:
         if cause.search(message):
             doubtful = cause is _TAINTS and _LABELS.search(message) and _has_node_selection(pod)
             return _SELECTED if doubtful else cure
-    return "look at the cluster's nodes"
+    return "check the cluster's nodes"
 
 
 def _has_node_selection(pod: Object) -> bool:
@@ -152,7 +152,7 @@ _PULLS = 3
 
 _PULL_FAILED = "Failed to pull image"
 """Start of the event's message for a failed pull (kubelet v1.34.2, ``pkg/kubelet/images/image_manager.go``)."""
-_NO_LOGIN = "the node may not pull it: check driver-opt image and the node's login"
+_NO_LOGIN = "check driver-opt image and the node's login: the node is not allowed to pull the image"
 _MISSING = "there is no Secret"
 _LATE = 2
 """Pulls after which a missing Secret is no longer waited for; controllers copy Secrets into new namespaces."""
@@ -191,7 +191,9 @@ def diagnose_image_pull(case: PodCase, name: str, reason: str, message: str) -> 
     if not network and _ABSENT.search(told):
         return case.make_failure(reason, detail, f"check {option}: name, tag and platform")
     if count_events(failures) >= _PULLS:
-        return case.make_failure(reason, detail, "the registry does not answer the node")
+        return case.make_failure(
+            reason, detail, "check the network between the node and the registry: the registry does not respond"
+        )
     return case.make_waiting(f"{reason}: {detail}")
 
 
@@ -209,4 +211,4 @@ def _advise_login(case: PodCase, option: str) -> str:
 
 def _choose_detail(message: str, event: str) -> str:
     """Return the longer text, which has the cause."""
-    return max((message, event), key=len) or "no details are given"
+    return max((message, event), key=len) or "no details available"

@@ -26,18 +26,21 @@ The error itself is lost, because the status holds only the last 2 KiB.
 """
 
 _PORT_TAKEN = "address already in use"
-_FREE_PORT = "another process on the node has the port: leave hostNetwork out, or choose other nodes"
+_FREE_PORT = "omit hostNetwork, or choose other nodes: another process on the node uses the port"
 
-_AGAIN = "build again: it goes to another node"
+_AGAIN = "build again: another node will be used"
 _DISRUPTIONS = {
     "PreemptionByScheduler": (
-        "a pod of higher priority took its place",
-        "give it driver-opt priority-class, or nodes of its own by driver-opt nodeselector",
+        "it was preempted by a pod with higher priority",
+        "set driver-opt priority-class, or select dedicated nodes with driver-opt nodeselector",
     ),
-    "DeletionByTaintManager": ("its node was tainted", "build again, or tolerate the taint by driver-opt tolerations"),
-    "EvictionByEvictionAPI": ("its node is drained", _AGAIN),
-    "DeletionByPodGC": ("its node is gone", _AGAIN),
-    "TerminationByKubelet": ("its node ran short or shut down", _AGAIN),
+    "DeletionByTaintManager": (
+        "its node was tainted",
+        "build again, or tolerate the taint with driver-opt tolerations",
+    ),
+    "EvictionByEvictionAPI": ("its node was drained", _AGAIN),
+    "DeletionByPodGC": ("its node was removed", _AGAIN),
+    "TerminationByKubelet": ("its node ran out of resources or shut down", _AGAIN),
 }
 """Meanings of the DisruptionTarget condition's reasons (k8s.io/api v0.34.2, ``core/v1/types.go``), and the fixes."""
 
@@ -66,7 +69,7 @@ def find_cause(case: PodCase) -> tuple[str, str, str]:
     assert case.pod is not None
     status = case.pod.get("status") or {}
     if _has_passed_deadline(case):
-        return "DeadlineExceeded", "the builder's lifetime is over", "give the builder a longer lifetime"
+        return "DeadlineExceeded", "the builder's lifetime has ended", "set a longer lifetime"
     if disruption := _read_disruption(case.pod):
         return disruption
     if status.get("reason"):
@@ -76,7 +79,7 @@ def find_cause(case: PodCase) -> tuple[str, str, str]:
     deleted = case.vanished or case.pod["metadata"].get("deletionTimestamp")
     if ended is not None and (not deleted or ended.get("reason") == "OOMKilled"):
         return _describe_exit(ended) if name == CONTAINER else _exit_beside(name, ended)
-    return "Deleted", "it was deleted while it was needed", "see who deletes pods in the namespace"
+    return "Deleted", "it was deleted while in use", "check what deletes pods in the namespace"
 
 
 def _has_passed_deadline(case: PodCase) -> bool:
@@ -104,11 +107,11 @@ def _choose_fix(reason: str, message: str) -> str:
     if reason.startswith(_FULL):
         return _AGAIN
     if reason == _NO_APPARMOR:
-        return "check driver-opt apparmor-profile, or choose nodes that have AppArmor by driver-opt nodeselector"
+        return "check driver-opt apparmor-profile, or select nodes with AppArmor by driver-opt nodeselector"
     if reason == "Evicted" and "exceeds the total limit" in message:
         return "raise driver-opt limits.ephemeral-storage"
     if reason == "Evicted":
-        return "ask for what it uses: driver-opts requests.memory, requests.ephemeral-storage"
+        return "request what it uses: set driver-opts requests.memory, requests.ephemeral-storage"
     return ""
 
 
@@ -146,12 +149,12 @@ def _describe_exit(ended: Object) -> tuple[str, str, str]:
     if reason == "OOMKilled":
         return reason, "buildkitd or a step ran out of memory", "raise driver-opt limits.memory"
     if reason == "StartError":
-        return reason, str(ended.get("message", "")), "the image may be no BuildKit image, check driver-opt image"
+        return reason, str(ended.get("message", "")), "check driver-opt image: it may not be a BuildKit image"
     if code > _SIGNALLED:
-        return reason, f"buildkitd was killed by signal {code - _SIGNALLED}", "see who kills processes on its node"
+        return reason, f"buildkitd was killed by signal {code - _SIGNALLED}", "check what kills processes on its node"
     words = _list_last_lines(ended)
     if any(line.startswith(_USAGE) for line in words):
-        return reason, f"buildkitd does not know a flag (exit code {code})", "check buildkitd-flags"
+        return reason, f"buildkitd rejects a flag as unknown (exit code {code})", "check buildkitd-flags"
     complaints = [line.removeprefix(_COMPLAINT) for line in words if line.startswith(_COMPLAINT)]
     said = complaints[-1] if complaints else " | ".join(words[-_LINES:])
     detail = f"buildkitd ended with exit code {code}" + (f": {said}" if said else "")

@@ -180,7 +180,7 @@ class Boot:
             for verdict in verdicts:
                 if verdict.stage is stage:
                     return verdict
-        return Verdict(PodStage.READY) if verdicts else Verdict(PodStage.WAITING, f"pod {pod} is not known")
+        return Verdict(PodStage.READY) if verdicts else Verdict(PodStage.WAITING, f"pod {pod} is unknown")
 
     def _choose_best(self, node: NodePlan) -> Verdict:
         """Return the best verdict on a node whose pods are replaced when they go; vanished pods do not count."""

@@ -72,7 +72,7 @@ def claim_name(kube: KubeClient, location: BuilderLocation, issued: Certificates
 def make_taken_error(location: BuilderLocation) -> InputError:
     """Return the error for a builder's name that is taken."""
     return InputError(
-        f"builder {location.name!r} exists already in namespace {location.namespace!r}",
+        f"builder {location.name!r} already exists in namespace {location.namespace!r}",
         source="--name",
         fix="add a node with --append, change one with --node NAME, or remove it with kube-builder rm",
     )
@@ -97,7 +97,7 @@ def _check_free(kube: KubeClient, location: BuilderLocation, order: NodeRequest)
 
 
 def _make_taken_error(location: BuilderLocation, name: str) -> InputError:
-    message = f"namespace {location.namespace!r} has something of the name {name!r} already"
+    message = f"namespace {location.namespace!r} already contains an object named {name!r}"
     return InputError(message, source="--node", fix="choose another name")
 
 
@@ -127,9 +127,9 @@ def change_node(
     """
     if lasting_objects.choose_kind(order.settings) is not node.kind or node.kind is Workload.STATEFUL_SET:
         raise InputError(
-            f"node {node.name!r} cannot be changed: its volumes are decided when it is made",
+            f"node {node.name!r} cannot be changed: its volumes are set when it is created",
             source="--node",
-            fix=f"kube-builder create --leave --name {record.name} --node {node.name}, then --append it anew",
+            fix=f"kube-builder create --leave --name {record.name} --node {node.name}, then add it again with --append",
         )
     owner = lasting_objects.make_owner_reference(read_secret(kube, record.location))
     draft, planned = _make_node_spec(
@@ -191,8 +191,8 @@ def read_usable_secret(kube: KubeClient, record: StoredBuilder, *, warn: Callabl
     ``warn`` is called. Raises InputError if the builder has no nodes, KubeError.
     """
     if not record.nodes:
-        fix = f"kube-builder rm {record.name}, then create it anew"
-        raise InputError(f"builder {record.name!r} has no node: it was not made to its end", fix=fix)
+        fix = f"kube-builder rm {record.name}, then create it again"
+        raise InputError(f"builder {record.name!r} has no node: its creation was not completed", fix=fix)
     secret = read_secret(kube, record.location)
     left = read_seconds_to_expiry(secret, _read_server_time(kube))
     if left >= RENEWAL:
@@ -350,7 +350,7 @@ def _list_pods(kube: KubeClient, location: BuilderLocation, node: StoredNode) ->
 
 def _make_namespace_error(location: BuilderLocation) -> InputError:
     return InputError(
-        f"there is no namespace {location.namespace!r}", source="namespace", fix="create it, or name another"
+        f"namespace {location.namespace!r} not found", source="namespace", fix="create it, or name another"
     )
 
 

@@ -72,8 +72,12 @@ def find_job_builder(kube: KubeClient, name: str, namespace: str = "") -> Builde
     except Forbidden:
         # A job's account may look only into namespaces of its own, a user's only into the named one.
         looked.remove(repr(kube.namespace))
-    fix = f"neither as a namespace nor in namespace {' or '.join(looked)}" if looked else "no namespace is called so"
-    raise InputError(f"there is no builder {name!r}", fix=fix)
+    fix = (
+        f"check the name: found neither as a namespace nor in namespace {' or '.join(looked)}"
+        if looked
+        else "check the name: no namespace has this name"
+    )
+    raise InputError(f"builder {name!r} not found", fix=fix)
 
 
 def _has_own_namespace(kube: KubeClient, name: str) -> bool:

@@ -42,7 +42,7 @@ def make_conflict(existing: Mapping[str, Any], manifest: Manifest) -> Conflict:
         return Conflict(f"{what} is still being deleted", status=409, fix="try again when it is gone")
     removal = f"kubectl delete{f' -n {space}' if space else ''} {kind.lower()} {name}"
     return Conflict(
-        f"{what} exists already, and this run did not make it{describe_creator(existing)}",
+        f"{what} already exists, and this run did not create it{describe_creator(existing)}",
         status=409,
         fix=f"start a new job, which uses another name; if it is unused: {removal}",
     )

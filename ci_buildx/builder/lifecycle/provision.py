@@ -137,7 +137,7 @@ def _create_jobs(kube: KubeClient, draft: BuilderSpec, nodes: Sequence[NodePlan]
     except NotFound as failure:
         if location.exclusive or not failure.message.startswith("namespaces "):
             raise
-        fix = "create it or leave --namespace out"
+        fix = "create it or omit --namespace"
         missing = NotFound(failure.message, status=failure.status, reason=failure.reason, fix=fix)
         raise Refused(missing) from failure
 

@@ -189,7 +189,7 @@ class _ReapView:
         """Return why a namespace that was deleted long ago still exists; "" if it was not deleted."""
         for found in self.namespaces:
             if location.exclusive and found["metadata"]["name"] == location.name and is_stuck(found, self.now):
-                return f"its deletion does not end: {explain_stuck(found) or 'no cause is given'}"
+                return f"its deletion is stuck: {explain_stuck(found) or 'no cause reported'}"
         return ""
 
 
@@ -227,7 +227,7 @@ def _list_silent_leases(kube: KubeClient, view: _ReapView) -> dict[BuilderLocati
         try:
             found += _list_leases(kube, place)
         except Forbidden as failure:
-            view.add_note(f"killed jobs are known by their lifetime only: {failure.message}")
+            view.add_note(f"killed jobs are detected by their lifetime only: {failure.message}")
         except KubeError as failure:
             # Anyone who may create Leases somewhere can make the list of all too large to read.
             view.add_note(f"Leases are read one by one: {failure.message}")

@@ -157,7 +157,7 @@ def find_builder(kube: KubeClient, name: str, namespace: str = "") -> StoredBuil
         return empty
     if not found:
         where = f"in namespace {here!r}" if namespace else "in any namespace"
-        raise InputError(f"there is no builder {name!r} {where}", fix="kube-builder ls shows them all")
+        raise InputError(f"builder {name!r} not found {where}", fix="kube-builder ls lists all builders")
     if len(found) > 1:
         places = ", ".join(record.location.namespace for record in found)
         raise InputError(f"several namespaces have a builder {name!r}: {places}", fix="name one with --namespace")
@@ -205,8 +205,8 @@ def load_builder(kube: KubeClient, record: StoredBuilder) -> Builder:
     """Load everything needed to reach a recorded builder. Raises KubeError, InputError if a job's builder is over."""
     location = record.location
     if not (record.nodes or location.lasting):
-        fix = "its lifetime is over or it was removed; build without it"
-        raise InputError(f"builder {record.name!r} has no node left", fix=fix)
+        fix = "omit the builder: its lifetime has ended or it was removed"
+        raise InputError(f"builder {record.name!r} has no nodes", fix=fix)
     return record.make_builder(kube.get(f"{location.make_core_path('secrets')}/{location.make_object_name('keys')}"))
 
 
@@ -282,8 +282,8 @@ def _find_elsewhere(kube: KubeClient, name: str, selector: str) -> tuple[StoredB
     try:
         return _group_by_builder(_list_workloads(kube, LASTING, "", selector))
     except Forbidden as failure:
-        where = f"there is no builder {name!r} in namespace {kube.namespace!r}"
-        fix = f"name its --namespace: others cannot be searched ({failure.message})"
+        where = f"builder {name!r} not found in namespace {kube.namespace!r}"
+        fix = f"set --namespace: other namespaces cannot be searched ({failure.message})"
         raise InputError(where, fix=fix) from failure
 
 

@@ -156,16 +156,16 @@ class _Teardown:
         if not labels.belongs_to(namespace, self.location.name):
             return f"it is not marked as builder {self.location.name}"
         if self.location.nonce and labels.read_nonce(namespace) != self.location.nonce:
-            return f"this run did not make it{ownership.describe_creator(namespace)}"
+            return f"this run did not create it{ownership.describe_creator(namespace)}"
         if self.own and (creator := labels.read_creator(namespace)):
             from ci_buildx.builder.rbac import admission_policies
 
             try:
                 user = admission_policies.ask_user_name(self.kube)
             except KubeBuilderError as failure:
-                return f"whether this account made it cannot be found out: {failure}"
+                return f"cannot determine whether this account created it: {failure}"
             if creator != user:
-                return f"this account ({user}) did not make it{ownership.describe_creator(namespace)}"
+                return f"this account ({user}) did not create it{ownership.describe_creator(namespace)}"
         return ""
 
     def _find_namespace(self, until: float) -> Manifest:

@@ -46,10 +46,10 @@ def check_server(version: tuple[int, int], user: str) -> CheckResult:
     if version < _OLDEST:
         oldest = ".".join(map(str, _OLDEST))
         return CheckResult(
-            topic="server", status=CheckStatus.WARNING, detail=f"Kubernetes {number} is older than {oldest}: not tried"
+            topic="server", status=CheckStatus.WARNING, detail=f"Kubernetes {number} is older than {oldest}: not tested"
         )
-    policies = "" if version >= _WITH_POLICIES else "; no admission policies: a namespace for each job needs 1.30"
-    detail = f"Kubernetes {number}, tunnels ask for the verb {verb}{policies}; you are {user}"
+    policies = "" if version >= _WITH_POLICIES else "; no admission policies: a namespace for each job requires 1.30"
+    detail = f"Kubernetes {number}, tunnels require the verb {verb}{policies}; you are {user}"
     return CheckResult(topic="server", status=CheckStatus.OK, detail=detail)
 
 
@@ -85,7 +85,7 @@ def check_pod_security(namespace: Mapping[str, Any] | None, *, rootless: bool = 
     """Check whether a namespace admits BuildKit's pod; ``namespace`` is None if it cannot be read."""
     if namespace is None:
         return CheckResult(
-            topic="pod security", status=CheckStatus.UNKNOWN, detail="the namespace's labels may not be read"
+            topic="pod security", status=CheckStatus.UNKNOWN, detail="no permission to read the namespace's labels"
         )
     name, marks = namespace["metadata"]["name"], namespace["metadata"].get("labels") or {}
     level = marks.get(_LEVEL, "")
@@ -97,7 +97,7 @@ def check_pod_security(namespace: Mapping[str, Any] | None, *, rootless: bool = 
     if level in ("baseline", "restricted"):
         detail = f"enforces {level}: BuildKit's pod is refused; label it {_LEVEL}=privileged"
         return CheckResult(topic="pod security", subject=name, status=CheckStatus.MISSING, detail=detail)
-    detail = "enforces privileged, which admits BuildKit" if level else "no level is set: the cluster's default holds"
+    detail = "enforces privileged, which admits BuildKit" if level else "no level is set: the cluster's default applies"
     return CheckResult(topic="pod security", subject=name, status=CheckStatus.OK, detail=detail)
 
 
@@ -110,7 +110,7 @@ def check_own_pod_security(level: str) -> CheckResult:
 def check_architectures(nodes: Sequence[Mapping[str, Any]] | None) -> CheckResult:
     """Report the architectures that can be built natively."""
     if nodes is None:
-        detail = "listing nodes is not allowed: scheduling finds out, and what cannot be scheduled is emulated"
+        detail = "listing nodes is not allowed: scheduling decides, and platforms that cannot be scheduled are emulated"
         return CheckResult(topic="architectures", status=CheckStatus.WARNING, detail=detail)
     counted = cluster_facts.ClusterFacts(nodes=tuple(cluster_facts.read_node(node) for node in nodes)).count({})
     if not counted:
@@ -141,13 +141,15 @@ def check_user_namespaces(nodes: Sequence[Mapping[str, Any]] | None) -> CheckRes
     """
     topic = "user namespaces"
     if nodes is None:
-        detail = "listing nodes is not allowed: builders have them with driver-opt user-namespaces=true only"
+        detail = "listing nodes is not allowed: builders use them only with driver-opt user-namespaces=true"
         return CheckResult(topic=topic, status=CheckStatus.UNKNOWN, detail=detail)
     found = [fact for fact in map(cluster_facts.read_node, nodes) if fact.usable]
     able = [fact for fact in found if fact.user_namespaces]
     if len(able) == len(found) and found:
         return CheckResult(
-            topic=topic, status=CheckStatus.OK, detail="every node's runtime has them: root in a pod is not root there"
+            topic=topic,
+            status=CheckStatus.OK,
+            detail="every node's runtime supports them: root in a pod is not root on the node",
         )
     detail = f"{len(able)} of {_count_nodes(len(found))} report them: elsewhere BuildKit is root on its node"
     return CheckResult(topic=topic, status=CheckStatus.WARNING, detail=detail)
@@ -167,8 +169,8 @@ def report_opt_outs(unconfined: bool, host_access: bool, *, option: str = "") ->
     if lifted:
         return CheckResult(topic=topic, status=CheckStatus.OK, detail=f"you have {' and '.join(lifted)}")
     detail = (
-        "none: privileged pods need user namespaces, no pod has the host's network, ports or folders; "
-        f"kube-builder doctor --roles unconfined{option}, or host-access, prints what lifts that"
+        "none: privileged pods require user namespaces, no pod has the host's network, ports or folders; "
+        f"kube-builder doctor --roles unconfined{option}, or host-access, prints the opt-out"
     )
     return CheckResult(topic=topic, status=CheckStatus.OK, detail=detail)
 
@@ -205,7 +207,7 @@ def check_reaper(
     """
     topic = "reaper"
     if schedules is None:
-        detail = "CronJobs may not be looked at; without one, each job and kube-builder reap remove what has expired"
+        detail = "no permission to list CronJobs; without one, each job and kube-builder reap remove what has expired"
         return CheckResult(topic=topic, status=CheckStatus.UNKNOWN, detail=detail)
     known = able or {}
     real, doubtful = (
@@ -228,7 +230,7 @@ def check_reaper(
     why = "it is suspended" if real else "not installed"
     if others and not real:
         why = f"not installed (the account of CronJob {others[0]}/{schedules[0]['metadata']['name']} deletes nothing)"
-    detail = f"{why}: only each job's own sweep and kube-builder reap remove what killed jobs leave"
+    detail = f"{why}: only each job's own sweep and kube-builder reap remove leftovers of killed jobs"
     return CheckResult(topic=topic, status=CheckStatus.WARNING, detail=detail)
 
 
@@ -331,11 +333,11 @@ def check_network_policy(open_failed: str, closed_failed: str) -> CheckResult:
     """
     topic = "network policy"
     if open_failed:
-        detail = f"a pod did not reach another one ({open_failed}): whether policies are enforced cannot be told"
+        detail = f"a pod did not reach another one ({open_failed}): cannot determine whether policies are enforced"
         return CheckResult(topic=topic, status=CheckStatus.UNKNOWN, detail=detail)
     if closed_failed:
         return CheckResult(
-            topic=topic, status=CheckStatus.OK, detail=f"enforced: a closed pod was not reached ({closed_failed})"
+            topic=topic, status=CheckStatus.OK, detail=f"enforced: an isolated pod was not reached ({closed_failed})"
         )
     detail = "not enforced by this cluster's network: mTLS alone keeps others from buildkitd, as it does everywhere"
     return CheckResult(topic=topic, status=CheckStatus.WARNING, detail=detail)

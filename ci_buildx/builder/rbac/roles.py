@@ -33,10 +33,10 @@ _LONG = 70
 
 _HEADS = {
     RightsMode.NAMESPACE: """\
-Builders in one namespace that is there already: `kube-builder build --namespace {namespace}`.
+Builders in one namespace that already exists: `kube-builder build --namespace {namespace}`.
 Needs no right outside it. Replace {namespace} with yours. These rights include reading its Secrets, so it should
 contain nothing else. It must admit privileged pods (or rootless ones, with driver-opt rootless).
-The second Role is for lasting builders, made by `kube-builder create`: leave it out where jobs only build.
+The second Role is for lasting builders, made by `kube-builder create`: omit it if jobs only build.
 Privileged pods need user namespaces: `doctor --roles unconfined --namespace {namespace}` prints the opt-out.""",
     RightsMode.JOBS: """\
 A namespace for each job: the default of `kube-builder build`. Needs Kubernetes 1.30 or later.
@@ -52,7 +52,7 @@ Where kube-system is read-only: `doctor --roles reaper --namespace NAME` prints 
     RightsMode.LISTING: """\
 `kube-builder ls` over all namespaces, and builders by their name alone, for the account of namespace.yaml. RBAC cannot
 say "builders only": an account with these rights sees the specs of all Deployments, StatefulSets, Jobs and pods of
-the cluster, with the variables that stand in them, though no Secret. Leave it out where that is too much: `ls` then
+the cluster, with the variables that stand in them, though no Secret. Omit it if that is too much: `ls` then
 shows the context's namespace, or the one of --namespace. Keys it gives none: of builders elsewhere
 no buildkitd is asked.""",
     RightsMode.LOOKING: """\

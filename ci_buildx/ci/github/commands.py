@@ -44,7 +44,7 @@ def _append(path: str, text: str, variable: str) -> None:
         with Path(path).open("a", encoding="utf-8") as stream:
             stream.write(text)
     except OSError as error:
-        fix = "look at the runner's disk"
+        fix = "check the runner's disk"
         raise KubeBuilderError(f"cannot write to the file of {variable}: {error.strerror}", fix=fix) from error
 
 

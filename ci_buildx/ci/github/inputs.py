@@ -27,29 +27,29 @@ from ci_buildx.settings.option import Option, OptionSurface
 from ci_buildx.settings.raw_values import RawValues, Value
 from ci_buildx.settings.syntax import join_fields, read_boolean, split_fields
 
-_NO_BUILDX = "leave it out: there is no buildx to install"
+_NO_BUILDX = "omit it: buildx is not installed"
 REFUSED: Mapping[str, str] = {
     # docker/setup-buildx-action
     "version": _NO_BUILDX,
     "cache-binary": _NO_BUILDX,
     "install": _NO_BUILDX,
-    "endpoint": "leave it out: the cluster is that of the kubeconfig",
-    "append": "leave it out: each architecture gets a node by itself; --append is of kube-builder create",
-    "keep-state": "leave it out: a job's builder goes with its state; kube-builder create makes one that stays",
-    "name": "leave it out: this step's builder has a name of its own; to use one that exists say builder",
-    "use": "leave it out: only this step uses its builder; org/kube-builder/setup makes one for later steps",
-    "cleanup": "leave it out: the builder is always removed; org/kube-builder/setup makes one for later steps",
+    "endpoint": "omit it: the kubeconfig selects the cluster",
+    "append": "omit it: each architecture gets its own node; kube-builder create has --append",
+    "keep-state": "omit it: a job's builder is deleted with its state; kube-builder create makes a lasting builder",
+    "name": "omit it: this step's builder has a generated name; to use an existing builder, set builder",
+    "use": "omit it: only this step uses its builder; org/kube-builder/setup makes one for later steps",
+    "cleanup": "omit it: the builder is always removed; org/kube-builder/setup makes one for later steps",
     # docker/setup-qemu-action
-    "image": "BuildKit's image (driver-opts: image=…) has emulators; others are driver-opts: qemu.install=true,"
-    "qemu.image=…",
-    "reset": "leave it out: nothing is registered with the runner's kernel",
-    "cache-image": "leave it out: no image is pulled to the runner",
+    "image": "omit it: BuildKit's image (driver-opts: image=…) contains emulators; for others set driver-opts: "
+    "qemu.install=true,qemu.image=…",
+    "reset": "omit it: nothing is registered with the runner's kernel",
+    "cache-image": "omit it: no image is pulled to the runner",
     # docker/bake-action
-    "files": "bake files are not read: give each target a step",
-    "targets": "bake files are not read: give each target a step",
-    "set": "bake files are not read: give each target a step",
-    "workdir": "say context",
-    "source": "say context",
+    "files": "write one step per target: bake files are not supported",
+    "targets": "write one step per target: bake files are not supported",
+    "set": "write one step per target: bake files are not supported",
+    "workdir": "use context",
+    "source": "use context",
 }
 
 
@@ -77,7 +77,7 @@ def read_inputs(
     for variable in sorted(given):
         name = variable.removeprefix(_PREFIX).lower()
         if name in REFUSED and name not in names:
-            raise InputError("is not needed here", source=f"input {name}", fix=REFUSED[name])
+            raise InputError("is not supported", source=f"input {name}", fix=REFUSED[name])
         if name not in names:
             raise InputError(f"unknown input {name!r}", fix=suggest_name(name, names))
         values[name] = given[variable]
@@ -149,7 +149,7 @@ def _add_builder_id(text: str, url: str) -> str:
 
 
 def _is_for_docker(given: RawValues) -> bool:
-    """Return whether the result is for a docker daemon, which takes no attestations."""
+    """Return whether the result is for a docker daemon, which does not accept attestations."""
     loaded = "load" in given.known and given.switch("load")
     return loaded or any("type=docker" in text.replace(" ", "").split(",") for text in given.read_texts("outputs"))
 
@@ -178,7 +178,7 @@ def _list_sources(given: RawValues, name: str, key: str) -> Iterator[str]:
             continue
         if not (equals and secret):
             fix = f"write NAME={'VARIABLE' if key == 'env' else 'FILE'}"
-            raise InputError(f"{text!r} has no name or no value", source=given.find_source(name), fix=fix)
+            raise InputError(f"{text!r} must have a name and a value", source=given.find_source(name), fix=fix)
         yield join_fields([f"id={secret}", f"{key}={place}"])
 
 

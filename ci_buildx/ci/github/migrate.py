@@ -49,7 +49,9 @@ def migrate_workflow(text: str, *, source: str) -> str:
     """
     jobs = [job for name, steps in _list_jobs(text, source) if (job := _read_steps(name, steps)).found]
     if not jobs:
-        raise InputError("no step uses an action of docker's", source=source, fix="name a workflow that builds images")
+        raise InputError(
+            "no step uses one of docker's actions", source=source, fix="name a workflow that builds images"
+        )
     return "\n".join(_migrate_job(job) for job in jobs)
 
 
@@ -58,7 +60,7 @@ def _list_jobs(text: str, source: str) -> list[tuple[str, list[Step]]]:
         document = parse_yaml(text)
     except MalformedDocument as error:
         where = f" at line {error.line}" if error.line else ""
-        raise InputError(f"is no YAML{where}: {error.problem}", source=source) from error
+        raise InputError(f"is not valid YAML{where}: {error.problem}", source=source) from error
     jobs = document.get("jobs") if isinstance(document, dict) else None
     if not isinstance(jobs, dict):
         raise InputError("has no jobs", source=source, fix="name a file of .github/workflows")
@@ -104,35 +106,37 @@ def _read_builder_inputs(job: _WorkflowJob, known: set[str]) -> dict[str, Any]:
     for step in job.list_steps("setup-buildx"):
         for name, value in _read_inputs(step).items():
             if name == "driver":
-                job.note(f"driver {value} is gone: builders run on Kubernetes")
+                job.note(f"driver {value} was removed: builders run on Kubernetes")
             elif name in known and name not in ("use", "cleanup"):
                 given[name] = value
             else:
-                job.note(f"setup-buildx-action's {name} is left out: {_explain_removal(name)}")
+                job.note(f"setup-buildx-action's {name} was removed: {_explain_removal(name)}")
     if given.get("driver-opts"):
-        job.note("driver-opts are the kubernetes driver's now: look whether each still means something")
+        job.note("driver-opts are now those of the kubernetes driver: check that each still applies")
     for step in job.list_steps("setup-qemu"):
-        job.note("no emulator is installed: each architecture is built on a node of its own, or emulated in BuildKit")
+        job.note("no emulator is installed: each architecture is built on its own node, or emulated in BuildKit")
         for name in _read_inputs(step):
-            job.note(f"setup-qemu-action's {name} is left out: {_explain_removal(name)}")
+            job.note(f"setup-qemu-action's {name} was removed: {_explain_removal(name)}")
     return given
 
 
 def _make_build_step(job: _WorkflowJob, step: Step, *, alone: bool) -> dict[str, Any]:
     known = {option.name for option in offered.list_inputs(OptionSurface.GITHUB)}
     given: dict[str, Any] = {"kubeconfig": _KUBECONFIG} if alone else {}
-    job.note("kubeconfig: put the cluster's into the repository's secrets, or leave it out on a runner in the cluster")
+    job.note(
+        "kubeconfig: add the cluster's kubeconfig to the repository's secrets, or omit it on a runner in the cluster"
+    )
     given |= _read_builder_inputs(job, known) if alone else {}
     inputs = _read_inputs(step)
     if "builder" in inputs:
-        job.note("builder is left out: the step has its own" if alone else "builder is left out: it is found by itself")
+        job.note("builder was removed: the step has its own" if alone else "builder was removed: the step finds it")
         inputs.pop("builder")
     if "context" not in inputs:
-        job.note("context stays the repository at the commit, which the cluster fetches: say . for the checkout")
+        job.note("context is still the repository at the commit, which the cluster fetches: write . for the checkout")
     given |= _read_metadata_inputs(job, inputs)
     given |= {name: value for name, value in inputs.items() if name in known}
     for name in inputs.keys() - known:
-        job.note(f"build-push-action's {name} is left out: {_explain_removal(name)}")
+        job.note(f"build-push-action's {name} was removed: {_explain_removal(name)}")
     given |= _make_logins(job)
     kept = {key: step[key] for key in _KEPT if key in step}
     return {**kept, "uses": ACTION, "with": given}
@@ -146,19 +150,19 @@ def _read_metadata_inputs(job: _WorkflowJob, inputs: dict[str, Any]) -> dict[str
         return {}
     step, given = steps[0], {}
     if len(steps) > 1:
-        job.note("the build uses several metadata steps: only the first is taken over")
+        job.note("the build uses several metadata steps: only the first was migrated")
     for name, value in _read_inputs(step).items():
         if name == "github-token":
-            job.note(f"metadata-action's {name} is left out: the run's own facts are used")
+            job.note(f"metadata-action's {name} was removed: the metadata of the run is used")
         else:
             given[_RULES.get(name, name)] = value
     for name in ("tags", *_MARKS):
         rest = _drop_step_outputs(inputs.pop(name, ""), str(step["id"]))
         if rest:
             given[name] = f"{given.get(name, '')}\n{rest}".strip() if name in _MARKS else rest
-    job.note(f"outputs of step {step['id']} are the build step's now: steps.ID.outputs.tags, .version, .json …")
+    job.note(f"outputs of step {step['id']} are now those of the build step: steps.ID.outputs.tags, .version, .json …")
     if "annotations" not in given:
-        job.note("annotations are set where the input is given; labels always tell the commit")
+        job.note("annotations are set only if the input is set; labels always name the commit")
     return given
 
 
@@ -176,13 +180,13 @@ def _make_logins(job: _WorkflowJob) -> dict[str, Any]:
         if "registry-auth" in inputs:
             return {"registries": inputs["registry-auth"]}
         if str(inputs.get("ecr", "auto")) == "true" or ".amazonaws.com" in str(inputs.get("registry", "")):
-            job.note("docker-credential-ecr-login logs in to AWS, with AWS's own variables: the runner has to have it")
+            job.note("docker-credential-ecr-login logs in to AWS, with AWS's own variables: install it on the runner")
             inputs = {"registry": inputs.get("registry", ""), "ecr": "true"}
         if step.get("if"):
-            job.note(f"the login's condition is gone: {step['if']}")
+            job.note(f"the login's condition was removed: {step['if']}")
         entries.append({name: inputs[name] for name in _LOGIN if name in inputs})
     if job.list_steps("login"):
-        job.note("logins count for this step alone: logout: false keeps them for later ones")
+        job.note("logins apply to this step only: logout: false keeps them for later steps")
     if len(entries) == 1:
         return entries[0]
     return {"registries": _dump_yaml(entries).strip()} if entries else {}
@@ -190,11 +194,11 @@ def _make_logins(job: _WorkflowJob) -> dict[str, Any]:
 
 def _note_rest(job: _WorkflowJob, builds: list[Step]) -> None:
     for step in job.list_steps("bake"):
-        job.note(f"{step['uses']} is not migrated: give each target a step")
+        job.note(f"{step['uses']} was not migrated: write one step per target")
     if job.list_steps("metadata") and not builds:
-        job.note("metadata-action builds nothing: keep it, or give its inputs to the step that builds")
+        job.note("metadata-action does not build: keep it, or move its inputs to the step that builds")
     if job.list_steps("login") and not builds:
-        job.note("login-action logs docker in: keep it where other steps need that")
+        job.note("login-action logs docker in: keep it if other steps need the login")
 
 
 def _note_outputs(job: _WorkflowJob, step: Step, text: str) -> None:
@@ -208,7 +212,7 @@ def _read_inputs(step: Step) -> dict[str, Any]:
 
 
 def _explain_removal(name: str) -> str:
-    return REFUSED.get(name, "it has no meaning here").removeprefix("leave it out: ")
+    return REFUSED.get(name, "it is not supported").removeprefix("omit it: ")
 
 
 def _dump_yaml(value: Any) -> str:

@@ -166,8 +166,8 @@ def read_checkout(folder: Path, *, source: str) -> tuple[str, str]:
     pointing = _run_git(folder, source, "for-each-ref", "--points-at", "HEAD", "--format=%(refname)").splitlines()
     refs = [ref for ref in map(_map_to_origin, pointing) if ref]
     if not refs:
-        fix = "check out a branch or a tag, or leave it out: then the run's ref counts"
-        raise InputError("no branch, tag or pull request is at the commit that is checked out", source=source, fix=fix)
+        fix = "check out a branch or a tag, or omit it to use the run's ref"
+        raise InputError("no branch, tag or pull request points at the checked-out commit", source=source, fix=fix)
     return min(refs, key=lambda ref: (TAGS, HEADS, PULL).index(_read_kind(ref))), sha
 
 
@@ -188,4 +188,4 @@ def _run_git(folder: Path, source: str, *arguments: str) -> str:
     try:
         return Git(folder).read_text(*arguments, timeout=_PATIENCE)
     except GitFailed as error:
-        raise InputError(str(error), source=source, fix="put actions/checkout before this step") from error
+        raise InputError(str(error), source=source, fix="run actions/checkout before this step") from error

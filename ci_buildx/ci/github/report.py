@@ -114,7 +114,7 @@ def _upload_record(service: ArtifactService, step: ActionStep, page: SummaryPage
     try:
         number = service.upload(name, hidden, days=_read_retention_days(step.env))
     except UploadFailed as failure:
-        write_annotation(step.stdout, "warning", f"the build's record is not uploaded: {failure}")
+        write_annotation(step.stdout, "warning", f"the build record was not uploaded: {failure}")
         return {}
     return {name: f"{step.event.run_url()}/artifacts/{number}"}
 

@@ -197,8 +197,8 @@ def _add_entitlements(settings: Settings) -> Settings:
 def _check_inputs(given: RawValues) -> None:
     driver = given.read_text("driver")
     if driver and driver not in inputs.DRIVER.choices:
-        fix = "leave it out: the builder runs on Kubernetes"
-        raise InputError(f"there is no driver {driver!r}", source=given.find_source("driver"), fix=fix)
+        fix = "omit it: the builder runs on Kubernetes"
+        raise InputError(f"unknown driver {driver!r}", source=given.find_source("driver"), fix=fix)
 
 
 def _keep_kubeconfig(given: RawValues, env: Mapping[str, str]) -> RawValues:

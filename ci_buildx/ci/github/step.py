@@ -154,7 +154,7 @@ def _read_logins(given: RawValues, step: ActionStep) -> tuple[logins.LoginInput,
     """Return the inputs' logins, without those whose secrets a fork's pull request did not get."""
 
     def forgive(registry: str) -> None:
-        why = "pull requests from forks get no secrets, so password is empty"
+        why = "password is empty, since pull requests from forks do not get secrets"
         write_annotation(step.stdout, "notice", f"not logged in to {registry}: {why}")
 
     return logins.read_logins(given, forgive=forgive if events.find_fork(step.event) else None)

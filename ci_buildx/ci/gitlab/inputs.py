@@ -203,7 +203,7 @@ def read_array(text: str, *, source: str) -> list[str]:
     try:
         array = parse_json(text, strict=False)
     except ValueError as error:
-        fix = 'write ["a", "b"], or one a line; a variable with quotes in it is passed by its name (NAME alone)'
+        fix = 'write ["a", "b"], or one value per line; pass a variable that contains quotes by its name (only NAME)'
         raise InputError(f"is not a JSON array: {error}", source=source, fix=fix) from error
     return [item if isinstance(item, str) else json.dumps(item) for item in array]
 

@@ -259,7 +259,7 @@ def write_report_file(path: Path, text: str) -> None:
     try:
         scratch.replace(path, text.encode())
     except OSError as error:
-        fix = "the image is built; let the job's user write to the checkout"
+        fix = "the image was built; allow the job's user to write to the checkout"
         raise KubeBuilderError(f"cannot write the report {path}: {error.strerror}", fix=fix) from error
 
 

@@ -48,7 +48,7 @@ def convert_zone(when: datetime, zone: str, *, source: str) -> datetime:
     except (KeyError, ValueError, OSError) as error:  # ZoneInfoNotFoundError is a KeyError
         if known := _match_any_case(zone):
             return when.astimezone(ZoneInfo(known))
-        fix = "write a name such as Europe/Berlin, and see that the system has tzdata"
+        fix = "write a name such as Europe/Berlin, and check that tzdata is installed"
         raise InputError(f"unknown time zone {zone!r}", source=source, fix=fix) from error
 
 

@@ -146,7 +146,7 @@ def _parse_image(line: str, source: str) -> list[str]:
         else:
             raise InputError(f"unknown attribute {key!r} of an image", source=source, fix="use name and enable")
     if not name:
-        raise InputError(f"{line!r} names no image", source=source, fix="write registry/name")
+        raise InputError(f"{line!r} has no image name", source=source, fix="write registry/name")
     return [name] if enabled else []
 
 
@@ -156,10 +156,10 @@ def _parse_rule(line: str, source: str) -> TagRule:
     known = (*_OF_ALL, *_ATTRIBUTES[kind])
     for key in given:
         if key not in known:
-            raise InputError(f"type={kind} has no attribute {key!r}", source=source, fix=suggest_name(key, known))
+            raise InputError(f"unknown attribute {key!r} of type={kind}", source=source, fix=suggest_name(key, known))
     needed = _NEEDED.get(kind)
     if needed and needed not in given:
-        raise InputError(f"{line!r} lacks {needed}", source=source, fix=f"write type={kind},{needed}=…")
+        raise InputError(f"{line!r} requires {needed}", source=source, fix=f"write type={kind},{needed}=…")
     attributes = {"enable": "true", **_DEFAULTS.get(kind, {}), **given}
     _check_attributes(kind, attributes, source)
     if kind is TagKind.REF and attributes["event"] == "pr":
@@ -174,14 +174,18 @@ def _check_attributes(kind: TagKind, attributes: Mapping[str, str], source: str)
         _require_one_of(attributes["format"], _FORMATS, "format", source)
     elif kind is TagKind.MATCH and not attributes["group"].isdecimal():
         raise InputError(
-            f"group {attributes['group']!r} is not a number", source=source, fix="count from 0, the whole match"
+            f"group {attributes['group']!r} is not a number",
+            source=source,
+            fix="count from 0, which is the entire match",
         )
     name = "match" if kind in (TagKind.SEMVER, TagKind.PEP440) else "pattern" if kind is TagKind.MATCH else ""
     if name and attributes.get(name):
         try:
             compile_expression(attributes[name])
         except re.error as error:
-            raise InputError(f"{name} {attributes[name]!r} is no regular expression: {error}", source=source) from error
+            raise InputError(
+                f"{name} {attributes[name]!r} is not a valid regular expression: {error}", source=source
+            ) from error
 
 
 def compile_expression(pattern: str) -> re.Pattern[str]:
@@ -218,7 +222,7 @@ def _split_fields(line: str, source: str) -> list[tuple[str, str]]:
     try:
         fields = split_fields(line)
     except ValueError as error:
-        fix = 'quote a field that holds a comma as a whole: "pattern=a,b"'
+        fix = 'quote the entire field if it contains a comma: "pattern=a,b"'
         raise InputError(str(error), source=source, fix=fix) from error
     pairs = [field.partition("=") for field in fields]
     return [(key.strip().lower(), value.strip()) if equals else ("", key.strip()) for key, equals, value in pairs]

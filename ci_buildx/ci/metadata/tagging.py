@@ -219,7 +219,7 @@ class _TagBuilder:
         text = text.replace("/", "-")
         version = read(text)
         if version is None:
-            self.warnings.append(f"{text} is no {kind} version")
+            self.warnings.append(f"{text} is not a {kind} version")
             return None
         pattern = rule.get("pattern")
         if not (version.final or expressions.is_only(pattern, "raw")):

@@ -27,9 +27,9 @@ def check_combinations(builder: BuilderSettings, *, source: str) -> None:
     storage = builder.storage
     if storage.memory and storage.claimed:
         raise InputError(
-            "buildkit-root-volume-memory and persistent-volume-claim.requests.storage are both given",
+            "buildkit-root-volume-memory conflicts with persistent-volume-claim.requests.storage",
             source=source,
-            fix="the state is in one of them: leave the other out",
+            fix="omit one: the state is either in memory or in a volume",
         )
     for name, given in (("storage-class", storage.storage_class), ("reclaim", storage.reclaim is Reclaim.RETAIN)):
         if given and not storage.claimed:
@@ -40,21 +40,24 @@ def check_combinations(builder: BuilderSettings, *, source: str) -> None:
             )
     if builder.rootless and builder.user_namespaces is UserNamespaces.TRUE:
         raise InputError(
-            "rootless=true and user-namespaces=true are both given",
+            "rootless=true conflicts with user-namespaces=true",
             source=source,
-            fix="either alone keeps root of the node away: rootlesskit needs IDs that a user namespace has not",
+            fix=(
+                "omit one: each alone avoids root on the node, and rootlesskit "
+                "needs IDs that a user namespace does not have"
+            ),
         )
     if builder.qemu.install and builder.user_namespaces is UserNamespaces.TRUE:
         raise InputError(
-            "qemu.install=true and user-namespaces=true are both given",
+            "qemu.install=true conflicts with user-namespaces=true",
             source=source,
-            fix="emulators are registered with the node's kernel, which needs root there",
+            fix="omit one: emulators are registered with the node's kernel, which requires root on the node",
         )
     if builder.confinement != Confinement() and not builder.rootless:
         raise InputError(
             "seccomp-profile and apparmor-profile have no effect without rootless=true",
             source=source,
-            fix="Kubernetes confines no privileged container",
+            fix="add rootless=true or omit them: Kubernetes does not confine privileged containers",
         )
 
 

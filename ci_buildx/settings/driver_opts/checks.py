@@ -105,9 +105,9 @@ def check_selector(pairs: Mapping[str, str], *, source: str) -> Pairs:
     """Check labels to search for, by Kubernetes' rules for labels."""
     for key, value in pairs.items():
         if not is_label_name(key):
-            raise InputError(f"{key!r} is not the name of a label", source=source)
+            raise InputError(f"{key!r} is not a valid label name", source=source)
         if not is_label_value(value):
-            raise InputError(f"{value!r} is not the value of a label", source=source)
+            raise InputError(f"{value!r} is not a valid label value", source=source)
     return tuple(pairs.items())
 
 
@@ -122,7 +122,7 @@ def check_annotations(pairs: Mapping[str, str], *, source: str) -> Pairs:
     refuse_reserved_annotations(pairs, source=source)
     for key in pairs:
         if not is_label_name(key):
-            raise InputError(f"{key!r} is not the name of an annotation", source=source)
+            raise InputError(f"{key!r} is not a valid annotation name", source=source)
     return tuple(pairs.items())
 
 
@@ -143,15 +143,17 @@ def _check_toleration(item: Mapping[str, Any], source: str) -> Toleration:
         seconds=item.get("tolerationSeconds"),
     )
     if toleration.key and not is_label_name(toleration.key):
-        raise InputError(f"{toleration.key!r} is not the key of a taint", source=source)
+        raise InputError(f"{toleration.key!r} is not a valid taint key", source=source)
     if not is_label_value(toleration.value):
-        raise InputError(f"{toleration.value!r} is not the value of a taint", source=source)
+        raise InputError(f"{toleration.value!r} is not a valid taint value", source=source)
     if toleration.operator == "Exists" and toleration.value:
-        raise InputError(f"operator Exists takes no value, not {toleration.value!r}", source=source)
+        raise InputError(f"operator=Exists does not accept a value: {toleration.value!r}", source=source)
     if not toleration.key and toleration.operator != "Exists":
-        raise InputError("a toleration without key", source=source, fix="operator=Exists tolerates every taint")
+        raise InputError(
+            "toleration has no key", source=source, fix="add key=…, or operator=Exists to tolerate every taint"
+        )
     if toleration.seconds is not None and toleration.effect != "NoExecute":
-        raise InputError("tolerationSeconds goes with effect=NoExecute only", source=source)
+        raise InputError("tolerationSeconds requires effect=NoExecute", source=source)
     return toleration
 
 
@@ -167,7 +169,7 @@ def _check_word(text: str, known: Sequence[str], kind: str, source: str) -> str:
 def check_object_name(text: str, *, source: str) -> str:
     """Check the name of an existing object."""
     if not is_object_name(text):
-        raise InputError(f"{text!r} is not the name of an object", source=source)
+        raise InputError(f"{text!r} is not a valid object name", source=source)
     return text
 
 
@@ -213,7 +215,7 @@ def check_resources(requests: Pairs, limits: Pairs, *, source: str) -> None:
 def check_variable(name: str, *, source: str) -> str:
     """Check the name of a variable: any characters but ``=`` (Kubernetes 1.34 accepts all printable ones)."""
     if not _VARIABLE.fullmatch(name) or not name.isprintable():
-        raise InputError(f"{name!r} is not the name of a variable", source=source)
+        raise InputError(f"{name!r} is not a valid variable name", source=source)
     return name
 
 
@@ -222,7 +224,7 @@ def check_mirrors(mirrors: Mapping[str, Sequence[str]], *, source: str) -> tuple
     check_hosts(tuple(mirrors), source=source)
     for host, texts in mirrors.items():
         if not texts:
-            raise InputError(f"no mirror for {host!r}", source=source, fix=f"write {host}=mirror.example")
+            raise InputError(f"{host!r} has no mirror", source=source, fix=f"write {host}=mirror.example")
         for text in texts:
             if not _MIRROR.fullmatch(text):
                 raise InputError(f"{text!r} is not a mirror", source=source, fix="write it like mirror.example/path")
@@ -233,7 +235,7 @@ def check_hosts(hosts: Sequence[str], *, source: str) -> tuple[str, ...]:
     """Check hosts of registries, with a port unless it is the default."""
     for host in hosts:
         if not _HOST.fullmatch(host):
-            raise InputError(f"{host!r} is not the host of a registry", source=source, fix="write it like host:5000")
+            raise InputError(f"{host!r} is not a registry host", source=source, fix="write it like host:5000")
     return tuple(hosts)
 
 

@@ -27,7 +27,7 @@ _KINDS: Mapping[str, Callable[[Any], bool]] = {
     "array": lambda value: isinstance(value, list),
 }
 _NAMES = {
-    "string": "a text",
+    "string": "a string",
     "integer": "a whole number",
     "number": "a number",
     "boolean": "true or false",
@@ -71,7 +71,7 @@ def _find_mapping_faults(
     others = schema.get("additionalProperties", {})
     for key, item in value.items():
         if not isinstance(key, str):
-            yield SchemaFault(path=(*path, str(key)), message=f"the name {key!r} is no text", fix="quote it")
+            yield SchemaFault(path=(*path, str(key)), message=f"the name {key!r} is not a string", fix="quote it")
         elif key in known:
             yield from find_faults(item, known[key], root, (*path, key))
         elif others is False:
@@ -91,7 +91,7 @@ def _find_kind_fault(value: Any, schema: Schema) -> str:
 
 def _find_value_fault(value: Any, schema: Schema) -> str:
     if "enum" in schema and not any(value == one and isinstance(value, type(one)) for one in schema["enum"]):
-        return f"{value!r} is none of {', '.join(str(one) for one in schema['enum'] if isinstance(one, str))}"
+        return f"{value!r} is not one of {', '.join(str(one) for one in schema['enum'] if isinstance(one, str))}"
     if "minimum" in schema and value < schema["minimum"]:
         return f"{value} is less than {schema['minimum']}"
     if "pattern" in schema and not re.search(schema["pattern"], value):

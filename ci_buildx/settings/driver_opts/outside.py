@@ -38,7 +38,7 @@ def _check_marks(marks: Any, path: str, source: str) -> None:
         raise InputError(f"{path} is not a mapping", source=source)
     for name, value in marks.items():
         if not isinstance(value, str | None):
-            raise InputError(f"{path}.{name} is {value!r}, which is no text", source=source, fix="quote it")
+            raise InputError(f"{path}.{name} is {value!r}, which is not a string", source=source, fix="quote it")
 
 
 def _check_fields(value: Any, known: tuple[str, ...], path: str, source: str) -> None:
@@ -116,8 +116,8 @@ def load_mapping(text: str, *, name: str, source: str) -> dict[str, Any]:
     except MalformedDocument as error:
         raise InputError(describe_problem(error, name), source=source) from error
     if not isinstance(value, dict):
-        what = f"{name!r} holds" if name else "it is"
-        raise InputError(f"{what} no mapping", source=source, fix="write names and values, 'name: value'")
+        what = repr(name) if name else "value"
+        raise InputError(f"{what} must be a mapping", source=source, fix="write names and values, 'name: value'")
     return value
 
 
@@ -137,5 +137,5 @@ def _check_certificates(text: str, name: str, source: str) -> None:
         context.load_verify_locations(cadata=text)
     except (ssl.SSLError, ValueError) as error:
         raise InputError(
-            f"{name} holds no PEM certificate", source=source, fix="give files with '-----BEGIN CERTIFICATE-----'"
+            f"{name} contains no PEM certificate", source=source, fix="name files with '-----BEGIN CERTIFICATE-----'"
         ) from error

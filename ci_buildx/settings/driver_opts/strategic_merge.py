@@ -71,23 +71,23 @@ def find_fault(patch: Any, path: str = "", *, free: bool = False) -> str:
         return next(filter(None, (find_fault(item, f"{path}[{index}]") for index, item in enumerate(patch))), "")
     if isinstance(patch, str | int | float | None):
         return ""
-    return f"{path} is a {type(patch).__name__}, which JSON has not: quote it"
+    return f"{path} is a {type(patch).__name__}, which JSON does not support; quote it"
 
 
 def _find_value_fault(key: Any, value: Any, path: str, *, free: bool) -> str:
     where = f"{path}.{key}".lstrip(".")
     if not isinstance(key, str):
-        return f"{where} is not the name of a field"
+        return f"{where} is not a field name"
     if key == _PATCH and value not in _DIRECTIVES:
-        return f"{where} is {value!r}, which is none of {', '.join(_DIRECTIVES)}"
+        return f"{where} is {value!r}, which is not one of {', '.join(_DIRECTIVES)}"
     if key.startswith("$") and key not in (_PATCH, _RETAIN):
-        return f"{where} is no directive that is known here: {_PATCH} and {_RETAIN} are"
+        return f"{where} is an unknown directive; known: {_PATCH}, {_RETAIN}"
     if key in KEYS and value is not None and not free:
         if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
             return f"{where} is not a list of objects"
         for index, item in enumerate(value):
             if KEYS[key] not in item and item.get(_PATCH) != "replace":
-                return f"{where}[{index}] has no {KEYS[key]}, by which it would be merged"
+                return f"{where}[{index}] has no {KEYS[key]}, which is its merge key"
     return find_fault(value, where, free=key in _FREE)
 
 

@@ -69,7 +69,7 @@ def test_commits_of_a_repository_are_built_in_one_pod_that_is_ready(
         other, why, moved = build(3)
         assert (other != pod, moved != cache) == (True, True)
         # The Job makes another in its place, which may be ready already.
-        assert why.endswith(f" by the sticky key 'app'; left out: {pod} is going")
+        assert why.endswith(f" by the sticky key 'app'; skipped: {pod} is terminating")
     finally:
         kube.patch(path, {"metadata": {"finalizers": None}})
 
@@ -121,7 +121,7 @@ def test_a_replica_that_is_not_ready_is_not_chosen(
         assert why.startswith("by the sticky key ")
         inside.run(kube, kube.get(f"{pods}/{chosen}"), "touch", UNREADY)
         eventually("that it is not ready", lambda: not is_ready(chosen))
-        assert build() == f"{other}, one of 1 {why}; left out: {chosen} is not ready"
+        assert build() == f"{other}, one of 1 {why}; skipped: {chosen} is not ready"
         inside.run(kube, kube.get(f"{pods}/{chosen}"), "rm", UNREADY)
         eventually("that it is ready", lambda: is_ready(chosen))
         assert build() == usual

@@ -85,7 +85,7 @@ def test_a_default_account_that_comes_late_is_waited_for(
 
     with ThreadPoolExecutor(len(LATE)) as pool:
         for said in pool.map(build, LATE):
-            assert "its pod is refused so far: " in said
+            assert "its pod is still rejected: " in said
             assert 'serviceaccount "default" not found' in said
 
 
@@ -120,7 +120,7 @@ def test_a_pod_that_is_lost_between_ready_and_its_first_answer_is_named(
 
     with outage.deaf_port(layout.cluster(), PORT), ThreadPoolExecutor(2) as pool:
         deleted, ended = pool.map(build, (delete, end))
-    assert deleted.startswith("ERROR: pod POD was lost: Deleted: it was deleted while it was needed; "), deleted
+    assert deleted.startswith("ERROR: pod POD was lost: Deleted: it was deleted while in use; "), deleted
     assert re.match(r"ERROR: pod POD was lost: \w+: buildkitd ended with exit code \d", ended), ended
 
 

@@ -14,7 +14,7 @@ from tests.integration.build.accounts import ON_OBJECTS, Accounts, rule
 from tests.integration.build.held import BOTH, RECORDS_MACHINE, SLOW, until_held
 
 FAILS = "FROM busybox\nRUN echo almost && exit 7\n"
-BY_DEFAULT = "linux/amd64: by default, as no platform is named (the default); --platform names another\n"
+BY_DEFAULT = "linux/amd64: by default, because no platform is set (the default); set --platform for another\n"
 
 
 def test_a_node_that_cannot_be_scheduled_is_emulated_and_that_is_said(
@@ -67,9 +67,9 @@ def test_a_pod_that_is_preempted_in_the_middle_of_a_step_is_named_with_the_cure(
         rest = process.communicate(timeout=60)[0]
     assert process.returncode == 1, said
     assert rest.splitlines()[-1] == (
-        f"ERROR: pod {name} was lost: PreemptionByScheduler: a pod of higher priority took its place "
+        f"ERROR: pod {name} was lost: PreemptionByScheduler: it was preempted by a pod with higher priority "
         "(default-scheduler: preempting to accommodate a higher priority pod); "
-        "give it driver-opt priority-class, or nodes of its own by driver-opt nodeselector"
+        "set driver-opt priority-class, or select dedicated nodes with driver-opt nodeselector"
     )
     assert builders.left() == []
 
@@ -124,7 +124,9 @@ def test_a_refused_teardown_after_a_good_build_is_a_warning(
         run = product.build("--kubeconfig", str(kubeconfig), "-o", "out", str(context))
     assert run.code == 0, run.stderr
     assert BY_DEFAULT in run.stderr
-    assert f"WARNING: the build succeeded, its clean-up did not: not removed: namespace {run.builder}: " in run.stderr
+    assert (
+        f"WARNING: the build succeeded, but its clean-up failed: not removed: namespace {run.builder}: " in run.stderr
+    )
     assert (product.cwd / "out/Dockerfile").exists()
 
 
@@ -144,7 +146,7 @@ def test_a_user_of_one_namespace_removes_and_reaps_there(
     assert reaped.stderr.startswith("kube-builder: warning: only the named namespaces were searched: user ")
     assert lost.code == 1
     assert "may not list namespaces in the whole cluster; bind a ClusterRole" in lost.stderr
-    assert missing.stderr.startswith("kube-builder: error: there is no builder 'kube-builder-none'; neither ")
+    assert missing.stderr.startswith("kube-builder: error: builder 'kube-builder-none'; not found neither ")
     assert (removed.code, removed.stdout.decode()) == (0, f"{run.builder} removed\n"), removed.stderr
     jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs"
     assert kube.list(jobs, labelSelector=f"{labels.BUILDER}={run.builder}")["items"] == []

@@ -22,7 +22,7 @@ def test_two_creates_of_one_name_end_with_one_builder_and_one_error(shop: Shop) 
     assert sorted(code for _, code in ended) == [0, 2], ended
     (refused,) = (said[1].decode() for said, code in ended if code)
     assert refused.splitlines()[-1].startswith(
-        f"kube-builder: error: --name: builder 'twice' exists already in namespace '{shop.namespace}'; add a node with "
+        f"kube-builder: error: --name: builder 'twice' already exists in namespace '{shop.namespace}'; add a node with "
     )
     assert shop.names("/apis/apps/v1/{}/deployments", "twice") == ["twice0"]
     assert shop.product.run("rm", "twice").code == 0
@@ -58,7 +58,7 @@ def test_it_rests_and_wakes_with_new_certificates_where_they_near_their_end(shop
     assert "running server on" in said.stdout.decode()
     assert shop.product.run("rm").stdout == b"sleepy removed\n"
     assert shop.left("sleepy") == []
-    assert "no builder is named" in shop.product.run("inspect").stderr
+    assert "missing builder name" in shop.product.run("inspect").stderr
 
 
 def test_a_builder_that_never_booted_builds_what_it_emulates(shop: Shop, context: Path) -> None:
@@ -126,7 +126,7 @@ def test_nodes_come_and_leave_and_change(shop: Shop) -> None:
         assert shop.create("--append", "--name", "crowd", "--platform", "linux/amd64").code == 0
     assert shop.names("/apis/apps/v1/{}/deployments", "crowd") == ["crowd0", "crowd1", "crowd2"]
     again = shop.create("--name", "crowd")
-    assert (again.code, "exists already" in again.stderr) == (2, True)
+    assert (again.code, "already exists" in again.stderr) == (2, True)
     left = shop.product.run("create", "--leave", "--name", "crowd", "--node", "crowd1")
     assert left.code == 0, left.stderr
     changed = shop.create("--name", "crowd", "--node", "crowd2", "--driver-opt", "replicas=2,requests.cpu=10m")

@@ -142,6 +142,6 @@ def test_who_may_list_sees_the_builders_of_all_namespaces(
     assert built.code == 0, built.stderr
     assert "pod near0-" in built.stderr
     assert everywhere.run("use", "default").code == 0
-    assert "no builder is named" in everywhere.run("inspect").stderr
+    assert "missing builder name" in everywhere.run("inspect").stderr
     assert everywhere.run("use", "--global", "default").code == 0
     assert everywhere.run("rm", "near").stdout == b"near removed\n"

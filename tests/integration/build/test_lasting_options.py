@@ -47,17 +47,17 @@ def test_volumes_that_are_to_stay_do_and_are_named(emptied: Shop, tmp_path: Path
     left = shop.product.run("create", "--leave", "--name", name, "--node", "kept-a")
     assert left.code == 0, left.stderr
     where = f"kube-builder: note: kept in namespace {shop.namespace}: persistentvolumeclaims "
-    assert left.stderr == f"{where}state-kept-a-0; a node of the same name takes them up\n"
+    assert left.stderr == f"{where}state-kept-a-0; a new node of the same name reuses them\n"
     assert shop.names(CLAIMS, name) == claims
     removed = shop.product.run("rm", name)
     assert (removed.code, removed.stdout) == (0, b"kept removed\n")
-    assert removed.stderr == f"{where}state-kept-a-0, state-kept-c-0; a node of the same name takes them up\n"
+    assert removed.stderr == f"{where}state-kept-a-0, state-kept-c-0; a new node of the same name reuses them\n"
     assert shop.left(name) == ["state-kept-a-0", "state-kept-c-0"]
 
     config = {"metadata": {"name": "kept-a-config"}}
     shop.kube.create(f"/api/v1/namespaces/{shop.namespace}/configmaps", config)
     failed = shop.create("--name", name, "--node", "kept-a", "--driver-opt", VOLUME)
-    assert (failed.code, "has something of the name 'kept-a' already" in failed.stderr) == (2, True)
+    assert (failed.code, "already contains an object named 'kept-a'" in failed.stderr) == (2, True)
     shop.kube.delete(f"/api/v1/namespaces/{shop.namespace}/configmaps/kept-a-config")
     kept = shop.objects(CLAIMS, name)
     assert [one["status"]["phase"] for one in kept] == ["Bound", "Bound"]
@@ -135,7 +135,7 @@ def test_the_builders_own_default_load_and_what_it_cannot_run(shop: Shop, contex
     without = shop.product.with_env(DOCKER_HOST=f"unix://{tmp_path / 's'}-absent")
     nowhere = without.run("build", "--builder", "loads", str(context))
     assert nowhere.code == 2
-    assert "driver-opt default-load of builder loads: there is no docker daemon to load into" in nowhere.stderr
+    assert "driver-opt default-load of builder loads: docker daemon not found" in nowhere.stderr
 
     refused = shop.product.run("build", "--builder", "loads", "--platform", "linux/mips64le", "-o", out, str(context))
     assert refused.code == 1
@@ -143,7 +143,7 @@ def test_the_builders_own_default_load_and_what_it_cannot_run(shop: Shop, contex
     assert last.startswith("ERROR: pod loads0-")
     assert " does not run linux/mips64le, only linux/amd64, " in last
     assert last.endswith(" or one with driver-opt qemu.install=true")
-    assert "; add a node for it by kube-builder create --append --platform: one of that architecture" in last
+    assert "; add a node for it with kube-builder create --append --platform: one of that architecture" in last
     assert "load build definition" not in refused.stderr
     assert "WARNING" not in refused.stderr
     assert shop.product.run("rm", "loads").code == 0

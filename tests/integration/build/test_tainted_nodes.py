@@ -59,7 +59,7 @@ def test_a_reserved_node_is_named_and_what_is_advised_makes_it_native(
     (context / "Dockerfile").write_text(RECORDS_MACHINE)
     why = plan(product, context)
     assert why.startswith(f"emulated on amd64: node {reserved} is reserved by taint ")
-    advised = re.search(r"tolerate it by (.+)", why)
+    advised = re.search(r"tolerate it with (.+)", why)
     assert advised, why
     options = shlex.split(advised[1])
     assert plan(product, context, "--driver-opt", "tolerations=operator=Exists") == "native on 1 node"

@@ -90,8 +90,8 @@ def test_a_kept_builder_is_found_in_the_namespace_that_is_named(kube: KubeClient
     assert records.load_builder(
         yard.job_kube, records.find_builder(yard.job_kube, own.name, inside.namespace)
     ) == found_again(own)
-    looked = f"neither as a namespace nor in namespace '{own.namespace}'"
-    with pytest.raises(InputError, match=f"there is no builder '{inside.name}'; {looked}"):
+    looked = f"found neither as a namespace nor in namespace '{own.namespace}'"
+    with pytest.raises(InputError, match=f"builder '{inside.name}' not found; check the name: {looked}"):
         find.find_job_builder(yard.job_kube, inside.name, own.namespace)
 
 
@@ -100,7 +100,7 @@ def test_a_namespace_that_is_not_there_is_said(kube: KubeClient, yard: Yard, tmp
     accounts = Accounts(kube=kube, cluster=cluster, namespace=yard.namespace(), folder=tmp_path)
     with accounts.with_changes("anywhere", *ON_OBJECTS) as kubeconfig:
         user = KubeClient(config.load_cluster(ClusterSettings(kubeconfig=(kubeconfig,)), env={}))
-        with user, pytest.raises(Refused, match='namespaces "nowhere" not found; create it or leave --namespace out'):
+        with user, pytest.raises(Refused, match='namespaces "nowhere" not found; create it or omit --namespace'):
             replace(yard, kube=user).provision(namespace="nowhere")
     yard.locations.clear()
 
@@ -112,7 +112,9 @@ def test_a_namespace_without_rights_is_said(yard: Yard) -> None:
 
 
 def test_an_unknown_builder_is_an_input_error(yard: Yard) -> None:
-    with pytest.raises(InputError, match="there is no builder 'kube-builder-none'; no namespace is called so"):
+    with pytest.raises(
+        InputError, match="builder 'kube-builder-none' not found; check the name: no namespace has this name"
+    ):
         records.load_builder(yard.job_kube, records.find_builder(yard.job_kube, "kube-builder-none"))
 
 

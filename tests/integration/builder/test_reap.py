@@ -63,7 +63,7 @@ def test_a_namespace_that_sticks_is_reported_with_its_cause(
             lambda: "example.com/keep" in reap.reap_builders(reaper_kube).problems.get(builder.name, ""),
         )
         problem = reap.reap_builders(reaper_kube).problems[builder.name]
-        assert problem.startswith("its deletion does not end: ")
+        assert problem.startswith("its deletion is stuck: ")
         again = teardown(kube, builder.location, deadline=time.monotonic() + 20)
         assert "example.com/keep" in again.notes[0]
         # Of the job's own rights there, the binding has gone by now.

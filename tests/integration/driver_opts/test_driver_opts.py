@@ -276,7 +276,9 @@ def test_a_private_image_is_pulled_with_the_jobs_login_or_a_secret_that_is_named
     options = ("--driver-opt", f"image={image}", "--driver-opt", "image-pull-secrets=auto", "-o", "out")
     unknown = builds.product.with_env(DOCKER_CONFIG=str(builds.context)).build(*AMD64, *options, str(builds.context))
     assert unknown.code == 2
-    assert unknown.stderr.splitlines()[-1].endswith(f"no login for {basic} is known; log in there, or name a Secret")
+    assert unknown.stderr.splitlines()[-1].endswith(
+        f"credentials for {basic} not found; log in there, or name a Secret"
+    )
     run = product.build(*AMD64, *options, str(builds.context))
     assert run.code == 0, run.stderr
     assert (tmp_path / "out" / "Dockerfile").exists()

@@ -153,6 +153,6 @@ def test_an_exec_plugin_with_a_real_token(
 
 def test_the_system_trust_does_not_know_the_cluster(bobs_cluster: ClusterAccess) -> None:
     client = KubeClient(replace(bobs_cluster, tls=TlsSettings()))
-    with pytest.raises(Unreachable, match="not to be trusted"):
+    with pytest.raises(Unreachable, match="is not trusted"):
         client.get("/version")
     client.close()

@@ -44,14 +44,16 @@ def test_wrong_password(registries: Registries, connect: Connect, name: str) -> 
 
 
 def test_no_login(registries: Registries, connect: Connect) -> None:
-    with pytest.raises(RegistryError, match=r"wants a login and there is none; log in to .* \(docker login\)"):
+    with pytest.raises(
+        RegistryError, match=r"requires authentication; no credentials found; log in to .* \(docker login\)"
+    ):
         connect(logins={}).ping(registries["basic"].address)
 
 
 @pytest.mark.parametrize("name", ["basic", "token"])
 def test_unknown_authority(registries: Registries, connect: Connect, name: str) -> None:
     with pytest.raises(
-        RegistryError, match=r"certificate of .* is not trusted: .*; make the builder with driver-opt ca-cert"
+        RegistryError, match=r"certificate of .* is not trusted: .*; create the builder with driver-opt ca-cert"
     ):
         connect(trust=RegistryTrust()).ping(registries[name].address)
 

@@ -147,7 +147,7 @@ def test_a_jobs_account_has_all_that_a_build_needs(product: Product, kube: KubeC
     assert set(report.status("rights")) == {"ok"}
     assert report.status("policy") == ["ok"]
     assert report.status("opt-outs", said="you have unconfined (privileged pods") == ["ok"]
-    assert report.status("server", said=f"{versions.read(layout.cluster())}, tunnels ask for the verb get") == ["ok"]
+    assert report.status("server", said=f"{versions.read(layout.cluster())}, tunnels require the verb get") == ["ok"]
     assert report.status("architectures", said="amd64 on 1 node, arm64 on 1 node") == ["ok"]
     assert report.status("user namespaces") == ["ok"]
     assert report.status("runtime handlers", said="runc on 2 nodes, the default on 2 nodes") == ["ok"]
@@ -426,7 +426,7 @@ def test_a_namespace_that_admits_no_privileged_pods_is_named(
 def test_an_account_that_no_policy_holds_is_noticed(product: Product, stray: Account) -> None:
     report = Report(product.with_env(KUBECONFIG=str(stray.kubeconfig)), "--no-probe")
     assert report.code == 1
-    assert report.status("policy", said="you could make any namespace") == ["missing"]
+    assert report.status("policy", said="you can create any namespace") == ["missing"]
     assert f'request.userInfo.username == "{stray.user}"' in " ".join(report.apply.split())
 
 
@@ -436,7 +436,7 @@ def test_a_network_that_enforces_policies_is_noticed(
     with enforcing(kube, namespace):
         report = Report(product.with_env(KUBECONFIG=str(tenant.kubeconfig)), "--namespace", namespace)
     assert report.code == 0, report.findings
-    assert report.status("network policy", said="enforced: a closed pod was not reached (timed out)") == ["ok"]
+    assert report.status("network policy", said="enforced: an isolated pod was not reached (timed out)") == ["ok"]
 
 
 def test_a_reapers_account_has_what_it_needs_and_no_more(product: Product, reaper_account: Account) -> None:

@@ -106,14 +106,16 @@ def test_what_somebody_made_before_is_refused_and_left(
         own = replace(theirs, identity=again(theirs))
         assert own.identity.name == builder.name
         for client in (job_kube, kube):
-            said = f"^namespace {builder.name} exists already, and this run did not make it .*by {squatter}, for tests/"
+            said = (
+                f"^namespace {builder.name} already exists, and this run did not create it .*by {squatter}, for tests/"
+            )
             with pytest.raises(Refused, match=said):
                 provision(client, own, announce=lambda _: None)
             by_name = BuilderLocation(name=builder.name, namespace=builder.name)
             for location, cleaning in ((find.locate_job_builder(own.identity, own.settings), False), (by_name, True)):
                 report = tear_down(client, location, deadline=time.monotonic() + 20, own=cleaning)
                 assert report.left == (f"namespace {builder.name}",)
-                assert "did not make it" in report.notes[0]
+                assert "did not create it" in report.notes[0]
         assert "deletionTimestamp" not in kube.get(builder.location.namespace_path)["metadata"]
         secrets = kube.list(builder.location.make_core_path("secrets"))["items"]
         assert [each["metadata"]["name"] for each in secrets] == ["buildkit-keys"]
@@ -137,7 +139,7 @@ def test_in_a_namespace_that_is_shared_the_builder_of_another_run_stays(
     theirs = blueprint(namespace=namespace)
     builder = provision(tenant_kube, theirs, announce=lambda _: None)
     try:
-        with pytest.raises(Refused, match=f"^Job {builder.name}-any in namespace {namespace} exists already"):
+        with pytest.raises(Refused, match=f"^Job {builder.name}-any in namespace {namespace} already exists"):
             provision(tenant_kube, replace(theirs, identity=again(theirs)), announce=lambda _: None)
         (job,) = kube.list(builder.location.jobs_path, labelSelector=builder.location.selector)["items"]
         assert "deletionTimestamp" not in job["metadata"]

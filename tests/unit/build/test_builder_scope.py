@@ -75,7 +75,7 @@ def test_what_cannot_be_removed_does_not_change_the_outcome(failing: bool, monke
                 raise SolveError("failed to solve")
     except SolveError as error:
         assert error.__notes__ == ["not removed: namespace x"]
-    assert warnings == ([] if failing else ["the build succeeded, its clean-up did not: not removed: namespace x"])
+    assert warnings == ([] if failing else ["the build succeeded, but its clean-up failed: not removed: namespace x"])
 
 
 @pytest.mark.parametrize("begun", [False, True])

@@ -131,7 +131,7 @@ def test_a_kept_builder_is_found_and_read_by_two_calls(namespace: str) -> None:
 def test_where_its_jobs_do_not_say_so_its_namespace_does() -> None:
     cluster = Cluster(job(conditions=[{"type": "Failed", "status": "True"}]))
     kube = cast("KubeClient", cluster)
-    with pytest.raises(InputError, match="has no node left; its lifetime is over"):
+    with pytest.raises(InputError, match="has no nodes; omit the builder: its lifetime has ended"):
         records.load_builder(kube, records.find_builder(kube, NAME))
     assert f"/api/v1/namespaces/{NAME}" in cluster.calls
     with pytest.raises(Forbidden):

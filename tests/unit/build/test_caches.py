@@ -74,7 +74,7 @@ def test_the_cache_of_github_actions() -> None:
     assert {dict(cache.attrs)["token"] for cache in (*caches.imports, *caches.exports)} == {"t0ken"}
     warnings: list[str] = []
     assert one.prepare({}, warn=warnings.append) == CacheOptionsOfBuild(imports=(), exports=(), layouts={})
-    assert [text.partition(":")[0] for text in warnings] == ["the cache of type=gha is left out"]
+    assert [text.partition(":")[0] for text in warnings] == ["the cache of type=gha is skipped"]
 
 
 def test_a_local_cache(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_nothing_was_exported(tmp_path: Path) -> None:
 
 
 def test_an_answer_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(BuildkitError, match="something else than JSON"):
+    with pytest.raises(BuildkitError, match="invalid JSON for the exported cache"):
         share(cache_to=(local(dest=tmp_path),)).keep({"cache.manifest": "{"})
 
 

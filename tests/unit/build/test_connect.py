@@ -102,5 +102,5 @@ def test_the_debug_log_tells_what_takes_over(debug_log: DebugLog, monkeypatch: p
     pod = f"pod {POD.name}"
     assert debug_log.of("build") == [
         f"{pod}: direct takes over from port-forward",
-        f"{pod}: port-forward stays, direct does not answer: silence",
+        f"{pod}: keeping port-forward, direct does not respond: silence",
     ]

@@ -136,7 +136,7 @@ def test_other_hosts_get_no_login_and_a_warning(tmp_path: Path) -> None:
     for host in ("other.io", "r.io:5000", "r.io.evil.io"):
         for _ in range(2):
             assert logins.lookup(host) is None
-        assert said.pop().startswith(f"the login of {host} is not given to buildkitd")
+        assert said.pop().startswith(f"the login for {host} is not passed to buildkitd")
     assert said == []
     for number in range(100):
         assert logins.lookup(f"r{number}.io") is None
@@ -156,7 +156,7 @@ def test_with_an_unknown_dockerfile_few_other_hosts_get_their_logins(tmp_path: P
         f"the login of r{number}.io is given to buildkitd" for number in range(MOST_UNNAMED)
     ]
     assert logins.lookup("another.io") is None
-    assert said[-1].startswith("the login of another.io is not given to buildkitd")
+    assert said[-1].startswith("the login for another.io is not passed to buildkitd")
     assert logins.lookup("r0.io") is LOGIN
 
 

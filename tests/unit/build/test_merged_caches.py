@@ -90,7 +90,7 @@ def test_a_cache_that_cannot_be_merged_fails_unless_errors_are_ignored(tmp_path:
         {"cache.manifest": json.dumps({"digest": write(layout, text), "mediaType": "i", "size": 2})}
         for text in (b"{}", b"{ }")
     ]
-    with pytest.raises(KubeBuilderError, match=r"the caches in .* cannot be merged: it is no cache"):
+    with pytest.raises(KubeBuilderError, match=r"the caches in .* cannot be merged: not a cache"):
         merge(*answers, dest=str(tmp_path))
     (warning,) = merge(*answers, **{"dest": str(tmp_path), "ignore-error": "true"})
     assert warning.startswith("the cache is not written: ")

@@ -72,8 +72,8 @@ def test_a_lost_connection_is_replaced_and_the_build_repeated() -> None:
     one: Any = work(LOST, LOST)
     assert one.run().number == 2
     assert one.said[:2] == [
-        "lost the connection to buildkitd during the build; the pod still runs: connecting again",
-        "connected again by exec; finished steps come from the pod's cache",
+        "lost the connection to buildkitd during the build; the pod still runs: reconnecting",
+        "reconnected by exec; finished steps come from the pod's cache",
     ]
 
 

@@ -31,4 +31,6 @@ def test_an_empty_secret_is_named_with_a_question(tmp_path: Path) -> None:
         with pytest.raises(KubeError):
             run.run_build(settings, env=env, display_stream=log)
     for name in ("TOKEN", "THIRD"):
-        assert f"WARNING: secret {name} is empty and is not sent; does the CI system know it?\n" in log.getvalue()
+        assert (
+            f"WARNING: secret {name} is empty and was not sent; check that the CI system defines it\n" in log.getvalue()
+        )

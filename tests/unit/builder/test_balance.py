@@ -91,5 +91,5 @@ def test_the_choice_is_explained() -> None:
     pods = [pod("b"), GOING, pod("a"), UNREADY]
     assert explain_choice(pods[0], pods[:1], "at random") == "pod b, one of 1 ready, is chosen at random"
     assert explain_choice(pods[0], pods, "by the sticky key 'x'") == (
-        "pod b, one of 2 ready, is chosen by the sticky key 'x'; left out: going is going, unready is not ready"
+        "pod b, one of 2 ready, is chosen by the sticky key 'x'; skipped: going is terminating, unready is not ready"
     )

@@ -87,7 +87,7 @@ def test_a_cordoned_node_takes_only_who_tolerates_that(taints: list[dict[str, st
             node([ARM]),
             "arm64",
             {},
-            f"node n1 is reserved by taint kubernetes.io/arch=arm64:NoSchedule: tolerate it by {TOLERATE_ARM}",
+            f"node n1 is reserved by taint kubernetes.io/arch=arm64:NoSchedule: tolerate it with {TOLERATE_ARM}",
         ),
     ],
 )
@@ -106,7 +106,7 @@ def test_what_is_advised_tolerates_all_taints_of_the_node_in_one_option_with_tho
         "node n1 is reserved by taint kubernetes.io/arch=arm64:NoSchedule, more:NoSchedule, reserved:"
     )
     assert mask_secrets(why, ()) == why
-    (flag, option) = shlex.split(why.partition("tolerate it by ")[2])
+    (flag, option) = shlex.split(why.partition("tolerate it with ")[2])
     assert flag == "--driver-opt"
     tolerations = parse_driver_opts([option], source="--driver-opt", env={}).tolerations
     assert tolerations[0] == given[0]

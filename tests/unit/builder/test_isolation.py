@@ -42,7 +42,7 @@ ABLE, UNABLE = fact("able"), fact("unable", user_namespaces=False)
         ((ABLE, fact("cordoned", user_namespaces=False, usable=False)), {}, True, INSIDE),
         ((fact("old", kubelet=(1, 32)),), {}, False, f"{HOST}: 1 of 1 nodes report none"),
         ((), {}, False, f"{HOST}: no ready node fits yet"),
-        (None, {}, False, f"{HOST}: listing nodes is not allowed (docs/rbac/looking.yaml lets it)"),
+        (None, {}, False, f"{HOST}: listing nodes is not allowed (docs/rbac/looking.yaml grants it)"),
         (None, {"user_namespaces": UserNamespaces.TRUE}, True, INSIDE),
         ((ABLE,), {"user_namespaces": UserNamespaces.FALSE}, False, f"{HOST}: driver-opt user-namespaces=false"),
         ((ABLE,), {"rootless": True}, False, "rootless: buildkitd is uid 1000 on its node"),

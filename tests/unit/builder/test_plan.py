@@ -153,7 +153,7 @@ def test_without_a_platform_all_accounts_build_the_same(facts: ClusterFacts) -> 
     more = () if facts.nodes is None else (KubeNode(name="b2", architecture="arm64"),) * 9
     (only,) = make("", facts if facts.nodes is None else ClusterFacts(nodes=(*facts.nodes, *more))).nodes
     assert only.platforms == (Platform("linux", "amd64"),)
-    assert only.reason.startswith("linux/amd64: by default, as no platform is named (the default)")
+    assert only.reason.startswith("linux/amd64: by default, because no platform is set (the default)")
 
 
 def test_without_a_platform_a_cluster_without_such_nodes_builds_for_its_own() -> None:

@@ -85,15 +85,15 @@ def test_a_message_beyond_what_buildkitd_sends_is_refused(control: Control, daem
 @pytest.mark.parametrize(
     ("ask", "said"),
     [
-        (lambda control: control.read_disk_usage(DiskUsageRequest(), timeout=30), "buildkitd's answer to DiskUsage"),
-        (lambda control: control.list_workers(timeout=30), "buildkitd's answer to ListWorkers"),
+        (lambda control: control.read_disk_usage(DiskUsageRequest(), timeout=30), "buildkitd's response to DiskUsage"),
+        (lambda control: control.list_workers(timeout=30), "buildkitd's response to ListWorkers"),
     ],
 )
 def test_elements_without_end_are_refused(
     control: Control, daemon: Daemon, ask: Callable[[Control], object], said: str
 ) -> None:
     daemon.answer = b"\x0a\x00" * (MOST_ELEMENTS + 1)
-    with pytest.raises(BuildkitError, match=rf"{said} cannot be read: .* more than {MOST_ELEMENTS} elements of lists"):
+    with pytest.raises(BuildkitError, match=rf"{said} is invalid: .* more than {MOST_ELEMENTS} elements of lists"):
         ask(control)
 
 
@@ -107,7 +107,7 @@ def test_elements_of_elements_count() -> None:
 def test_an_answer_to_solve_that_cannot_be_read(control: Control, daemon: Daemon) -> None:
     daemon.answer = b"\xff"
     daemon.over.set()
-    with pytest.raises(BuildkitError, match="buildkitd's answer to Solve cannot be read"):
+    with pytest.raises(BuildkitError, match="buildkitd's response to Solve is invalid"):
         control.solve(REQUEST, session=BuildSession([], shared_key=""), on_status=lambda _: None)
 
 

@@ -182,7 +182,7 @@ def test_the_index_of_all_layers() -> None:
 
 
 def test_an_image_is_no_cache() -> None:
-    with pytest.raises(ValueError, match="no cache"):
+    with pytest.raises(ValueError, match="not a cache"):
         find_config({"config": {"mediaType": "application/vnd.oci.image.config.v1+json"}, "layers": []})
 
 

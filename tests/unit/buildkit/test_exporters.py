@@ -145,21 +145,25 @@ def test_annotations_go_to_every_output() -> None:
 @pytest.mark.parametrize(
     ("outputs", "build", "message"),
     [
-        ((), {"push": True}, "a tag is needed to push"),
+        ((), {"push": True}, "pushing requires a tag"),
         (
             (output("oci", dest="/o", tar="false"), output("docker", dest="/d", tar="false")),
             {},
             "only one output can have tar=false",
         ),
-        ((output("docker", dest="/o"),), {"platforms": TWO}, "type=docker holds one platform"),
-        ((output("tar", dest="/o"),), {"by_digest": True}, "cannot be put together from several nodes"),
+        ((output("docker", dest="/o"),), {"platforms": TWO}, "type=docker supports only one platform"),
+        ((output("tar", dest="/o"),), {"by_digest": True}, "cannot be merged from several nodes"),
         (
             (output("registry", name="a"), output("registry", name="b", compression="zstd")),
             {"by_digest": True},
             "only one output can push",
         ),
-        ((output("registry", **{"push-by-digest": "true", "name": "h/a,h/b:1"}),), {}, "and h/b:1 has one"),
-        ((output("registry", **{"push-by-digest": "true"}),), {"tags": ("h/a:1",)}, "pushes no tag, and h/a:1 has"),
+        (
+            (output("registry", **{"push-by-digest": "true", "name": "h/a,h/b:1"}),),
+            {},
+            "conflicts with the tag of h/b:1",
+        ),
+        ((output("registry", **{"push-by-digest": "true"}),), {"tags": ("h/a:1",)}, "conflicts with the tag of h/a:1"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(

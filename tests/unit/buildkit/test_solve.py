@@ -177,7 +177,7 @@ def test_an_error_of_the_caller_ends_the_calls(control: Control, wrong: Daemon) 
 
 
 def test_a_unary_call_that_fails(control: Control) -> None:
-    with pytest.raises(BuildkitError, match=r"^buildkitd did not answer Info: unknown method$") as caught:
+    with pytest.raises(BuildkitError, match=r"^buildkitd did not respond to Info: unknown method$") as caught:
         control.read_version(timeout=10)
     assert caught.value.code == "UNIMPLEMENTED"
 

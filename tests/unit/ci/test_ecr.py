@@ -169,7 +169,7 @@ def test_other_logins_are_as_given(given: dict[str, str], stand: Stand) -> None:
 def test_a_wrong_key_is_refused_by_name(stand: Stand) -> None:
     with pytest.raises(RegistryError) as caught:
         read(stand, registry=PRIVATE, username=ACCESS, password="wrong-secret")
-    said = f"AWS refused the login for {PRIVATE}: UnrecognizedClientException; look at the access key"
+    said = f"AWS refused the login for {PRIVATE}: UnrecognizedClientException; check the access key"
     assert str(caught.value).startswith(said)
     assert "wrong-secret" not in str(caught.value)
     assert ACCESS not in str(caught.value)

@@ -58,7 +58,7 @@ OF_ISSUE = (
     "--kube-context",
 )
 UNCONFIRMED = "--force: confirmation required, but stdin is not interactive; add it to skip the question"
-ALLOWED = "1 to 63 of a-z, 0-9 and, inside, '-' are allowed"
+ALLOWED = "use 1 to 63 of a-z, 0-9 and, inside, '-'"
 HEAVY = ("ssl", "yaml", "grpc", "kubernetes", "requests", "rich", "cryptography", "urllib3", "asyncio", "logging")
 
 
@@ -84,75 +84,78 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
     [
         (["bild"], "unknown verb 'bild'; did you mean 'build'?"),
         (["--halp"], "unknown option '--halp'; known: " + ", ".join(list_words())),
-        (["build"], "no context is named; name a folder or a URL, such as . for this folder"),
+        (["build"], "missing build context; name a folder or a URL, such as . for the current folder"),
         (["build", "--platfrom", "x", "."], "unknown option --platfrom; did you mean --platform?"),
         (["build", "--xyzzy", "."], "unknown option --xyzzy; see kube-builder build --help"),
         (
             ["build", "--policy", "filename=x.rego", "."],
             (
-                "--policy: docker buildx alone evaluates Rego, as in 'x.rego'; "
+                "--policy: Rego is not supported; only docker buildx evaluates 'x.rego'; "
                 "write the policy as JSON and name its file in EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
             ),
         ),
         (["build", "-q", "."], "option -q of docker buildx is not supported; write --progress quiet"),
-        (["build", ".", "-t"], "--tag: needs a value"),
+        (["build", ".", "-t"], "--tag: requires a value"),
         (["build", ".", "x"], "unexpected argument 'x'; see kube-builder build --help"),
         (
             ["build", "-t", "App", "."],
             ("--tag: invalid tag 'App': repository name 'App' must be lower-case; write it like registry/name:tag"),
         ),
         (["build", "--push=maybe", "."], "--push: 'maybe' is neither true nor false; write true or false"),
-        (["build", "-f", "none", "."], "--file: Dockerfile 'none' does not exist; found there: Dockerfile"),
+        (["build", "-f", "none", "."], "--file: Dockerfile 'none' does not exist; found: Dockerfile"),
         (["build", "nowhere"], "PATH|URL: context folder 'nowhere' does not exist"),
-        (["rm"], "no builder is named; write its name, or choose one by kube-builder use NAME"),
+        (["rm"], "missing builder name; add a name, or select a builder with kube-builder use NAME"),
         (["rm", "A_b"], f"NAME: invalid name 'A_b'; {ALLOWED}"),
-        (["rm", "--all-inactive", "x"], "--all-inactive: cannot be given with names"),
+        (["rm", "--all-inactive", "x"], "--all-inactive: cannot be combined with names"),
         (["rm", "--all-inactive"], UNCONFIRMED),
         (
             ["rm", "--keep-daemon", "x"],
             (
-                "option --keep-daemon of docker buildx is not supported; a builder is what runs in the cluster: "
-                "kube-builder stop lets it rest"
+                "option --keep-daemon of docker buildx is not supported; omit it; "
+                "kube-builder stop stops the pods of a builder and keeps the builder"
             ),
         ),
         (
             ["create", "--driver", "docker-container"],
             (
                 "--driver: driver 'docker-container' of docker buildx is not supported; "
-                "kube-builder has kubernetes alone; docker buildx has the others"
+                "use kubernetes, the only driver of kube-builder, or docker buildx"
             ),
         ),
         (["create", "--driver", "kubernets"], "--driver: unknown driver 'kubernets'; did you mean 'kubernetes'?"),
-        (["create", "--append"], "--append: needs the name of a builder; add --name"),
-        (["create", "--leave", "--name", "k"], "--leave: needs a builder and one of its nodes; add --name and --node"),
-        (["create", "--name", "default"], "--name: 'default' cannot name a builder; choose another name"),
+        (["create", "--append"], "--append: requires the name of a builder; add --name"),
+        (
+            ["create", "--leave", "--name", "k"],
+            "--leave: requires a builder and one of its nodes; add --name and --node",
+        ),
+        (["create", "--name", "default"], "--name: name 'default' is reserved; choose another name"),
         (
             ["create", "--name", "kube-builder-x"],
-            "--name: 'kube-builder-x' begins as the builders of jobs do; choose another name",
+            "--name: name 'kube-builder-x' is reserved for job builders; choose another name",
         ),
         (["create", "--node", "n" * 51], f"--node: name '{'n' * 51}' is longer than 50 characters"),
         (
             ["create", "ssh://host"],
             (
-                "ENDPOINT: driver kubernetes takes no endpoint, as 'ssh://host'; the cluster is that "
-                "of --kubeconfig and --kube-context"
+                "ENDPOINT: driver kubernetes does not accept an endpoint: 'ssh://host'; select the cluster "
+                "with --kubeconfig and --kube-context"
             ),
         ),
         (
             ["create", "--platform", "linux/amd46"],
             "--platform: unknown architecture 'amd46' in platform 'linux/amd46'; did you mean 'amd64'?",
         ),
-        (["use"], "no builder is named; write kube-builder use NAME; kube-builder ls shows them all"),
-        (["use", "--global", "--default", "x"], "--global: contradicts --default; give one of them"),
-        (["scale", "x"], "--replicas: is not given; write the number of pods of each node"),
+        (["use"], "missing builder name; write kube-builder use NAME; kube-builder ls lists all builders"),
+        (["use", "--global", "--default", "x"], "--global: contradicts --default; set only one"),
+        (["scale", "x"], "--replicas: is required; write the number of pods of each node"),
         (["scale", "--replicas", "-1", "x"], "--replicas: '-1' is not a whole number"),
         (["ls", "--format", "yaml"], "--format: unknown format 'yaml'; known: table, json"),
         (["ls", "--timeout", "soon"], "--timeout: 'soon' is not a duration; write it like 90s, 2m or 1h30m"),
-        (["du", "--verbose", "--format", "json", "x"], "--verbose: cannot be given with --format"),
+        (["du", "--verbose", "--format", "json", "x"], "--verbose: cannot be combined with --format"),
         (["du", "--filter", "typ=regular", "x"], "--filter: unknown filter 'typ'; did you mean 'type'?"),
         (
             ["prune", "--filter", "until=1h", "--filter", "unused-for=1h", "x"],
-            "--filter: 'until' and 'unused-for' are the same; give one of them",
+            "--filter: 'until' and 'unused-for' are the same; set only one",
         ),
         (
             ["prune", "--reserved-space", "much", "x"],
@@ -167,7 +170,7 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
         (["rm", "--namespace", "A_b", "x"], f"--namespace: invalid namespace 'A_b'; {ALLOWED}"),
         (["build", "--builder", "A b", "."], f"--builder: invalid name 'A b'; {ALLOWED}"),
         (["reap", "--kubeconfig", "none"], "--kubeconfig: kubeconfig 'none' does not exist"),
-        (["reap", "--kubeconfig", "."], "--kubeconfig: kubeconfig '.' is a folder; name a file"),
+        (["reap", "--kubeconfig", "."], "--kubeconfig: kubeconfig '.' is a folder; name a kubeconfig file"),
         (["version", "x"], "unexpected argument 'x'; see kube-builder version --help"),
         (["version", "--format", "yaml"], "--format: unknown format 'yaml'; known: text, json"),
         (["--version", "--format="], "--format: unknown format ''; known: text, json"),
@@ -207,7 +210,7 @@ def test_an_argument_wins_over_its_variable(cwd: Path) -> None:
 
 
 def test_secrets_are_never_values_in_argv(cwd: Path) -> None:
-    with pytest.raises(InputError, match="unknown key 'token'") as caught:
+    with pytest.raises(InputError, match="unknown secret key 'token'") as caught:
         parse(cwd, "--secret", "token=hunter2", ".")
     assert "hunter2" not in str(caught.value)
 
@@ -342,4 +345,4 @@ def test_a_reader_who_goes_away_is_no_error() -> None:
 def test_a_builder_that_cannot_be_remembered_is_not_made(cwd: Path) -> None:
     code, _, said = run(cwd, "create", "--use", "--name", "kube")
     assert code == 2
-    assert said == ("kube-builder: error: no folder for the current builder; set HOME or XDG_STATE_HOME\n")
+    assert said == ("kube-builder: error: missing folder for the current builder; set HOME or XDG_STATE_HOME\n")

@@ -65,7 +65,7 @@ def test_plan_without_a_cluster(cwd: Path) -> None:
         ("arm64", ["linux/arm64"]),
     ]
     assert planned["builder"] == planned["namespace"]
-    assert warning.startswith("kube-builder: warning: the plan knows no nodes: KUBECONFIG: no kubeconfig")
+    assert warning.startswith("kube-builder: warning: the plan does not know the nodes: KUBECONFIG: no kubeconfig")
 
 
 def test_a_cluster_that_does_not_answer_is_a_warning(
@@ -78,14 +78,14 @@ def test_a_cluster_that_does_not_answer_is_a_warning(
     (tmp_path / "config").write_text(NOWHERE)
     planned, warning = run(cwd, "plan", env={"KUBECONFIG": str(tmp_path / "config")})
     assert [node["name"] for node in planned["nodes"]] == ["amd64"]
-    assert warning == "kube-builder: warning: the plan knows no nodes: nobody answers\n"
+    assert warning == "kube-builder: warning: the plan does not know the nodes: nobody answers\n"
 
 
 def test_nodes_that_are_named_are_not_asked_for(cwd: Path, tmp_path: Path) -> None:
     (tmp_path / "config").write_text(NOWHERE)
     argv = ("--platform", "linux/arm64", "--driver-opt", "nodeselector=kubernetes.io/arch=arm64")
     planned, warning = run(cwd, "plan", *argv, env={"KUBECONFIG": str(tmp_path / "config")})
-    assert (planned["nodes"][0]["reason"], warning) == ("linux/arm64: native, as the nodeselector says", "")
+    assert (planned["nodes"][0]["reason"], warning) == ("linux/arm64: native, according to the nodeselector", "")
 
 
 def test_manifests_are_whole_and_hold_no_key(cwd: Path) -> None:
@@ -148,7 +148,7 @@ def test_names_that_are_no_text(cwd: Path) -> None:
 @pytest.mark.parametrize(
     ("argv", "code", "message"),
     [
-        (["https://host/a.git"], 2, "--print: the context has no files here: BuildKit fetches it itself"),
+        (["https://host/a.git"], 2, "--print: the context is not a local folder: BuildKit fetches it itself"),
         (["-f", "Bad", "."], 2, "Bad.dockerignore: "),
     ],
 )

@@ -10,49 +10,49 @@ from devcluster.layout import Cluster
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Cluster:
+def new_cluster(tmp_path: Path) -> Cluster:
     """A cluster that was never started."""
     return Cluster(name="dev", state=tmp_path / "dev")
 
 
-def test_a_new_cluster_has_the_newest_version_unless_another_is_wanted(cluster: Cluster) -> None:
-    assert versions.read(cluster) == programs.NEWEST == max(programs.KUBERNETES)
-    assert versions.choose(cluster, None) == programs.NEWEST
-    assert versions.choose(cluster, "1.34") == "1.34"
+def test_a_new_cluster_has_the_newest_version_unless_another_is_wanted(new_cluster: Cluster) -> None:
+    assert versions.read(new_cluster) == programs.NEWEST == max(programs.KUBERNETES)
+    assert versions.choose(new_cluster, None) == programs.NEWEST
+    assert versions.choose(new_cluster, "1.34") == "1.34"
 
 
-def test_a_later_start_keeps_the_version(cluster: Cluster) -> None:
-    versions.record(cluster, "1.34")
-    assert versions.choose(cluster, None) == versions.choose(cluster, "1.34") == "1.34"
+def test_a_later_start_keeps_the_version(new_cluster: Cluster) -> None:
+    versions.record(new_cluster, "1.34")
+    assert versions.choose(new_cluster, None) == versions.choose(new_cluster, "1.34") == "1.34"
     with pytest.raises(DevclusterError, match=r"'dev' has Kubernetes 1\.34: remove it with `.* --name dev down`"):
-        versions.choose(cluster, programs.NEWEST)
+        versions.choose(new_cluster, programs.NEWEST)
 
 
-def test_an_unknown_version_is_refused_with_those_that_are_known(cluster: Cluster) -> None:
+def test_an_unknown_version_is_refused_with_those_that_are_known(new_cluster: Cluster) -> None:
     with pytest.raises(DevclusterError, match=r"unknown version '1\.2' of Kubernetes; known: 1\.34, 1\.37"):
-        versions.choose(cluster, "1.2")
+        versions.choose(new_cluster, "1.2")
 
 
-def test_all_components_come_from_the_clusters_version(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_components_come_from_the_clusters_version(new_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "path", lambda name: Path("/cache") / name)
-    cluster.state.mkdir()
-    place = cluster.state / "some.yaml"
+    new_cluster.state.mkdir()
+    place = new_cluster.state / "some.yaml"
     place.touch()
 
     def list_programs() -> set[str]:
         commands = (
-            components.etcd(cluster),
-            components.api_server(cluster),
-            components.controller_manager(cluster, place),
-            components.scheduler(cluster, place),
-            components.kube_proxy(cluster, place),
-            components.kubelet(cluster, cluster.nodes[0], place, place),
+            components.etcd(new_cluster),
+            components.api_server(new_cluster),
+            components.controller_manager(new_cluster, place),
+            components.scheduler(new_cluster, place),
+            components.kube_proxy(new_cluster, place),
+            components.kubelet(new_cluster, new_cluster.nodes[0], place, place),
         )
         return {Path(command.argv[0]).name for command in commands}
 
     names = set(programs.kubernetes(programs.NEWEST).files)
     assert list_programs() == names
-    versions.record(cluster, "1.34")
+    versions.record(new_cluster, "1.34")
     assert list_programs() == {f"{name}-1.34" for name in names}
 
 

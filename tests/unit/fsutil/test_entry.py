@@ -33,5 +33,5 @@ def test_every_permission_survives() -> None:
 
 
 def test_a_mode_of_two_types_is_refused() -> None:
-    with pytest.raises(ValueError, match="no type of file"):
+    with pytest.raises(ValueError, match="unknown file type"):
         entry.convert_to_posix(entry.DIRECTORY | entry.SYMLINK)

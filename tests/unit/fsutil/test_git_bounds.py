@@ -41,14 +41,14 @@ def test_complaints_without_end(program: Path) -> None:
 def test_a_command_that_does_not_end(program: Path, verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The look for filters, which goes before a diff, neither."""
     monkeypatch.setattr(git, "DEADLINE", 0.3)
-    with pytest.raises(GitFailed, match="did not end within 0 s"):
+    with pytest.raises(GitFailed, match="did not finish within 0 s"):
         git_that(program, "exec sleep 600").read(verb)
 
 
 def test_a_history_that_does_not_end(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is read while git prints it."""
     monkeypatch.setattr(git, "DEADLINE", 0.3)
-    with pytest.raises(GitFailed, match="git log did not end within 0 s"):
+    with pytest.raises(GitFailed, match="git log did not finish within 0 s"):
         list(commit_times._read_commits(git_that(program, "exec sleep 600"), {b"a"}))
 
 

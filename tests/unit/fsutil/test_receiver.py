@@ -147,7 +147,7 @@ def test_a_symlink_planted_meanwhile_is_not_followed(tmp_path: Path) -> None:
     ("received", "reason"),
     [
         ([packets.FIN], "ended before all files"),
-        ([packets.encode_request(0)], "asks for a file"),
+        ([packets.encode_request(0)], "requests a file"),
         ([packets.encode_error("no space")], "BuildKit could not send the files: no space"),
         ([packets.make_data_header(0, 0)], "number 0 was not asked for"),
         ([b"\xff"], "malformed"),
@@ -227,7 +227,7 @@ def test_files_that_are_announced_without_end_are_not_kept(tmp_path: Path) -> No
         assert not receiver.failure
         receiver.receive(stat(b"%08d" % number))
     assert receiver.failure == (
-        f"BuildKit sent a tree that is wrong: it has more than 1000 files, or names of more than {MOST_NAMED} bytes"
+        f"BuildKit sent an invalid tree: it has more than 1000 files, or names of more than {MOST_NAMED} bytes"
     )
     assert receiver.receive(stat(b"z")) == []
 
@@ -254,7 +254,7 @@ def test_files_that_have_begun_are_few(tmp_path: Path) -> None:
         receiver.receive(stat(b"%d" % (100 + number), size=2))
     for number in range(MOST_OPEN + 1):
         receiver.receive(packets.make_data_header(number, 1) + b"x")
-    assert receiver.failure == f"BuildKit sent a tree that is wrong: more than {MOST_OPEN} files come at once"
+    assert receiver.failure == f"BuildKit sent an invalid tree: more than {MOST_OPEN} files come at once"
     assert list((tmp_path / "target").iterdir()) == []
 
 
@@ -264,7 +264,7 @@ def test_a_device_number_beyond_the_system_leaves_nothing(tmp_path: Path) -> Non
     receiver.receive(stat(b"f", size=3))
     receiver.receive(packets.make_data_header(0, 1) + b"x")
     receiver.receive(stat(b"z", mode=fsutil_entry.DEVICE | fsutil_entry.CHARACTER_DEVICE, major=1 << 62, minor=1 << 62))
-    assert receiver.failure.startswith("BuildKit sent a tree that is wrong: ")
+    assert receiver.failure.startswith("BuildKit sent an invalid tree: ")
     assert receiver.finished
     assert list(target.iterdir()) == []
 

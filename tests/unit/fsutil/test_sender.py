@@ -114,9 +114,9 @@ def swap_folder(path: Path) -> None:
         (lambda path: os.truncate(path, 10), "folder/file shrank while it was being sent; it had 700000 bytes"),
         (lambda path: os.truncate(path, 0), "folder/file shrank"),
         (lambda path: os.truncate(path, BIG + 1), "folder/file grew"),
-        (swap_for_folder, "folder/file is no regular file any more"),
+        (swap_for_folder, "folder/file is no longer a regular file"),
         (swap_for_symlink, "folder/file cannot be read: Too many levels of symbolic links"),
-        (swap_for_fifo, "folder/file is no regular file any more"),
+        (swap_for_fifo, "folder/file is no longer a regular file"),
     ],
 )
 def test_what_changes_after_it_was_announced_is_an_error_that_names_it(
@@ -197,7 +197,7 @@ def test_a_socket_arrives_empty(tmp_path: Path) -> None:
         (packets.encode_request(0), "no file has the number 0"),
         (packets.encode_request(9), "no file has the number 9"),
         (packets.encode_request(1), ""),
-        (packets.encode_error("disk full"), "BuildKit could not take the files: disk full"),
+        (packets.encode_error("disk full"), "BuildKit could not receive the files: disk full"),
         (packets.make_data_header(1, 0), "BuildKit sent DATA"),
         (b"\x08", "BuildKit sent an invalid packet"),
     ],

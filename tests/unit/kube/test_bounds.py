@@ -214,7 +214,7 @@ def test_numbers_of_headers_and_versions_are_short() -> None:
 
 def test_json_that_is_nested_without_end() -> None:
     body = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(NESTED) + NESTED
-    with scripted(body) as server, pytest.raises(KubeError, match="the answer is not JSON"):
+    with scripted(body) as server, pytest.raises(KubeError, match="the response is not JSON"):
         connect(server).get("/api")
     assert make_kube_error(404, NESTED, "GET /api").status == 404
     with pytest.raises(Unauthorized):

@@ -116,13 +116,13 @@ def test_a_certificate_with_its_key() -> None:
 @pytest.mark.parametrize(
     ("output", "expected"),
     [
-        ("", "printed no ExecCredential"),
-        ("[]", "printed no ExecCredential"),
-        ('{"apiVersion": "v1", "status": null}', "printed no ExecCredential"),
-        ('{"apiVersion": "v0", "status": {"token": "secret"}}', "answered in v0"),
+        ("", "did not print an ExecCredential"),
+        ("[]", "did not print an ExecCredential"),
+        ('{"apiVersion": "v1", "status": null}', "did not print an ExecCredential"),
+        ('{"apiVersion": "v0", "status": {"token": "secret"}}', "returned v0"),
         (credential(), "neither a token nor a certificate"),
         (credential(clientKeyData="secret"), "a certificate or a key, not both"),
-        (credential(token="secret", expirationTimestamp="soon"), "printed no ExecCredential"),
+        (credential(token="secret", expirationTimestamp="soon"), "did not print an ExecCredential"),
     ],
 )
 def test_bad_answers_are_refused_without_showing_them(output: str, expected: str) -> None:
@@ -134,10 +134,10 @@ def test_bad_answers_are_refused_without_showing_them(output: str, expected: str
 @pytest.mark.parametrize(
     ("body", "kind", "expected"),
     [
-        ({"command": "kube-builder-no-such"}, InputError, "put its folder on PATH"),
+        ({"command": "kube-builder-no-such"}, InputError, "add its folder to PATH"),
         ({"command": "./none", "installHint": "apt install it"}, InputError, "apt install it"),
         ({"args": ["x"]}, Unauthorized, "ended with exit code 3: sorry"),
-        ({"interactiveMode": "Always"}, InputError, "there is no terminal"),
+        ({"interactiveMode": "Always"}, InputError, "stdin is not a terminal"),
     ],
 )
 def test_plugins_that_cannot_run(
@@ -151,5 +151,5 @@ def test_plugins_that_cannot_run(
 
 def test_a_plugin_that_hangs_is_ended(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(credential_plugins, "DEADLINE", 0.2)
-    with pytest.raises(Unauthorized, match="gave no answer in 0 s"):
+    with pytest.raises(Unauthorized, match="did not respond within 0 s"):
         written("exec sleep 60").make_headers()

@@ -53,5 +53,5 @@ def test_oidc_gives_its_id_token(tmp_path: Path) -> None:
     ],
 )
 def test_a_provider_without_a_token_is_named(tmp_path: Path, provider: dict[str, object]) -> None:
-    with pytest.raises(Unauthorized, match=rf"auth-provider '{provider['name']}' gave no token"):
+    with pytest.raises(Unauthorized, match=rf"auth-provider '{provider['name']}' returned no token"):
         credentials(tmp_path, provider).make_headers()

@@ -67,7 +67,7 @@ def test_a_variable_of_gitlab() -> None:
 @pytest.mark.parametrize(
     ("text", "env", "told"),
     [
-        ("env:CLUSTER", {}, "oidc: variable 'CLUSTER' is empty; let the job have id_tokens: CLUSTER: …"),
+        ("env:CLUSTER", {}, "oidc: variable 'CLUSTER' is empty; add id_tokens: CLUSTER: … to the job"),
         ("sts", {"ACTIONS_ID_TOKEN_REQUEST_URL": "https://x"}, "oidc: ACTIONS_ID_TOKEN_REQUEST_URL is not set"),
         ("sts", {}, "id-token: write"),
     ],
@@ -146,10 +146,10 @@ def test_github_is_asked_again_where_it_fails(ask: Ask) -> None:
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        ((403, b"pass"), "the runner gave no OIDC token for 'sts a': HTTP 403"),
-        ((500, b""), "the runner gave no OIDC token for 'sts a': HTTP 500"),
-        ((200, b"[]"), "the runner gave no OIDC token: its answer has none"),
-        ((200, b'{"value": 1}'), "the runner gave no OIDC token: its answer has none"),
+        ((403, b"pass"), "the runner returned no OIDC token for 'sts a': HTTP 403"),
+        ((500, b""), "the runner returned no OIDC token for 'sts a': HTTP 500"),
+        ((200, b"[]"), "the runner returned no OIDC token: its response contains none"),
+        ((200, b'{"value": 1}'), "the runner returned no OIDC token: its response contains none"),
     ],
 )
 def test_a_runner_that_gives_none(ask: Ask, answer: Answer, told: str) -> None:

@@ -100,5 +100,5 @@ def test_a_proxy_that_is_not_there_is_named() -> None:
     through = Proxy(host="127.0.0.1", port=port, source="HTTPS_PROXY")
     cluster = ClusterAccess(server="https://api.example", proxy=through, credentials=Anonymous())
     client = KubeClient(cluster, retry=RetryPolicy(attempts=1))
-    with pytest.raises(Unreachable, match=rf"proxy 127.0.0.1:{port} \(HTTPS_PROXY\) gave no answer"):
+    with pytest.raises(Unreachable, match=rf"proxy 127.0.0.1:{port} \(HTTPS_PROXY\) did not respond"):
         client.get("/x")

@@ -80,7 +80,7 @@ def test_a_node_of_a_name_that_is_taken(
     server.objects[taken] = {"metadata": {"name": "kube0"}}
     before, server.written = dict(server.objects), []
     asked = NodeRequest(node="kube0", settings=replace(settings, registries=Registries(insecure=("r.example",))))
-    with pytest.raises(InputError, match="--node: namespace 'ci' has something of the name 'kube0' already; choose"):
+    with pytest.raises(InputError, match="--node: namespace 'ci' already contains an object named 'kube0'; choose"):
         work(server, asked, append=append).make()
     assert (server.written, server.objects) == ([], before)
 
@@ -104,13 +104,13 @@ def test_a_node_that_cannot_be_scheduled_names_the_platform_that_nobody_chose(
     with pytest.raises(BootError) as caught:
         making.boot(*making.make())
     said = [note for note in caught.value.__notes__ if "platform" in note]
-    assert said == (["no platform is named, so the node is for amd64: see --platform"] if told else [])
+    assert said == (["no platform is set, so the node builds for amd64: see --platform"] if told else [])
 
 
 def test_a_second_builder_of_the_name(server: Api) -> None:
     """Also where another was faster: the Secret can be taken once."""
     claimed(server)
     server.written = []
-    with pytest.raises(InputError, match="exists already in namespace 'ci'"):
+    with pytest.raises(InputError, match="already exists in namespace 'ci'"):
         claimed(server)
     assert server.objects.keys() == {KEYS}

@@ -71,7 +71,7 @@ def test_what_cannot_be_forgotten_is_no_failure_and_loses_nothing(
     monkeypatch.setattr(scratch, "replace", full)
     target.forget_current(KUBE, env)
     assert file.read_text() == before
-    with pytest.raises(InputError, match=r"cannot remember the builder in .*current\.json: No space left on device"):
+    with pytest.raises(InputError, match=r"cannot store the builder in .*current\.json: No space left on device"):
         target.write_current(OTHER, ClusterSettings(), env)
 
 
@@ -90,5 +90,5 @@ def test_without_a_choice_not_even_the_kubeconfig_is_read(tmp_path: Path) -> Non
     env = {"KUBECONFIG": str(tmp_path / "absent"), "HOME": str(tmp_path)}
     assert target.read_current(ClusterSettings(), env) is None
     assert target.read_current(ClusterSettings(), {}) is None
-    with pytest.raises(InputError, match="no folder for the current builder; set HOME"):
+    with pytest.raises(InputError, match="missing folder for the current builder; set HOME"):
         target.write_current(KUBE, ClusterSettings(), {})

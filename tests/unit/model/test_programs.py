@@ -174,7 +174,7 @@ def test_an_auth_providers_program_is_not_the_checkouts(workspace: Path, tmp_pat
         '"user": {"auth-provider": {"name": "gcp", "config": {"cmd-path": "helper"}}}}]}'
     )
     settings = ClusterSettings(kubeconfig=(file,))
-    with pytest.raises(InputError, match="only in the checkout; name its absolute path"):
+    with pytest.raises(InputError, match="only in the checkout; set its absolute path"):
         config.load_cluster(settings, env={"PATH": f"{workspace}/bin:/usr/bin"})
     config.load_cluster(settings, env={"PATH": str(install(tmp_path / "bin").parent)})
 

@@ -38,7 +38,7 @@ def test_steps_without_end() -> None:
     assert made.update(vertex("0", completed=2.0), node="", now=10.0)
     assert made.steps[0].completed
     said = list(plain.format_closing(made, limit=1, excerpt=""))
-    assert said == ["buildkitd told of more than is kept: 10 steps, lines of progress or warnings are not shown"]
+    assert said == ["buildkitd reported more than is stored: 10 steps, lines of progress or warnings are not shown"]
 
 
 @pytest.mark.parametrize("group", [None, ProgressGroup(id="g", name="n")])

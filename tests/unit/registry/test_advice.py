@@ -20,7 +20,7 @@ DENIED = (
 )
 
 PLAIN = (
-    "the registry takes no attestations that are OCI artifacts: set BUILDX_NO_DEFAULT_OCI_ARTIFACT=true or "
+    "the registry does not accept attestations as OCI artifacts: set BUILDX_NO_DEFAULT_OCI_ARTIFACT=true or "
     "oci-artifact=false of the output, or build with --provenance=false"
 )
 
@@ -29,10 +29,22 @@ PLAIN = (
     ("message", "host", "fix"),
     [
         (SOURCE + HEAD + "401 Unauthorized", "r.io:5000", "log in to {} (docker login) or set DOCKER_AUTH_CONFIG"),
-        (SOURCE + HEAD + "401 Unauthorized", "mine.io", "the login 'me' for {} is wrong or lacks the right"),
-        ("failed to push {0}/a: " + HEAD + "403 Forbidden", "token.io", "the identity token for {} lacks the right"),
+        (
+            SOURCE + HEAD + "401 Unauthorized",
+            "mine.io",
+            "the login 'me' for {} is wrong or has insufficient permissions",
+        ),
+        (
+            "failed to push {0}/a: " + HEAD + "403 Forbidden",
+            "token.io",
+            "the identity token for {} has insufficient permissions",
+        ),
         (SOURCE + DENIED, "r.io:5000", "log in to {} (docker login) or set DOCKER_AUTH_CONFIG"),
-        ("failed to push {0}/a/b:1: denied", "mine.io", "the login 'me' for {} is wrong or lacks the right"),
+        (
+            "failed to push {0}/a/b:1: denied",
+            "mine.io",
+            "the login 'me' for {} is wrong or has insufficient permissions",
+        ),
         ("failed to push {0}/a/b:1: unauthorized: x", "r.io", "log in to {} (docker login) or set DOCKER_AUTH_CONFIG"),
         (
             "failed to solve: failed to push {0}/a: push " + DENIED.removeprefix("pull ") + ": authorization failed",
@@ -48,7 +60,7 @@ PLAIN = (
         (
             SOURCE + HEAD + "500 Internal Server Error",
             "r.io",
-            "{} itself failed: try again later, or tell those who run it",
+            "{} itself failed: try again later, or contact its operators",
         ),
         (
             SOURCE + REQUEST + "tls: failed to verify certificate: x509: certificate signed by unknown authority",
@@ -67,7 +79,7 @@ PLAIN = (
             "r.io",
             PLAIN,
         ),
-        (SOURCE + "{0}/a:latest: not found", "r.io", "look at the name and the tag of {}/a:latest"),
+        (SOURCE + "{0}/a:latest: not found", "r.io", "check the name and the tag of {}/a:latest"),
         ('failed to solve: process "/bin/sh -c exit 1" did not complete successfully: exit code: 1', "r.io", ""),
     ],
 )
@@ -80,7 +92,7 @@ def test_advice(message: str, host: str, fix: str) -> None:
 
 def test_of_a_builder_that_was_there_the_configuration_is_decided() -> None:
     message = (SOURCE + REQUEST + "http: server gave HTTP response to HTTPS client").format("r.io:5000")
-    fix = 'declare [registry."r.io:5000"] http = true in the --buildkitd-config that builder kube is made with'
+    fix = 'declare [registry."r.io:5000"] http = true in the --buildkitd-config that builder kube is created with'
     assert add_advice(SolveError(message), STORE, "kube").fix == fix
 
 

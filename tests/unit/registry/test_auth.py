@@ -73,7 +73,7 @@ def test_parse_token(answer: object, value: str, lifetime: float) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"token": 1}', b'{"token": "a\\nb"}', b'{"token": ""}', b"\xff"])
 def test_no_token(body: bytes) -> None:
-    with pytest.raises(RegistryError, match="the token service answered"):
+    with pytest.raises(RegistryError, match="the token service returned"):
         parse_token(body)
 
 
@@ -90,5 +90,5 @@ def test_any_body_is_a_token_or_an_error(body: bytes) -> None:
 
 @pytest.mark.parametrize("realm", ["http://[/", "https://", "file:///etc/passwd", ""])
 def test_a_realm_that_cannot_be_asked(realm: str) -> None:
-    with pytest.raises(RegistryError, match="names no usable token service"):
+    with pytest.raises(RegistryError, match="returned an invalid token service"):
         parse_challenge(f'Bearer realm="{realm}",service=x')

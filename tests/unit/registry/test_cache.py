@@ -77,5 +77,5 @@ def test_an_image_is_not_merged() -> None:
         entry = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": compute_digest(b"{}"), "size": 2}
         image = json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": entry, "layers": []}).encode()
         registry.on(f"GET /v2/c/manifests/{compute_digest(image)}", Reply(200, image))
-        with pytest.raises(RegistryError, match=r"the cache in .*/c cannot be merged: it is no cache"):
+        with pytest.raises(RegistryError, match=r"the cache in .*/c cannot be merged: not a cache"):
             merge(registry, compute_digest(image))

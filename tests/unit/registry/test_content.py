@@ -51,15 +51,15 @@ def test_the_type_is_found(fields: dict[str, Any], announced: str, expected: str
     ("content", "message"),
     [
         (b"", "malformed JSON"),
-        (b"[]", "no JSON object"),
-        (b"{}", "no image manifest"),
-        (body(mediaType=[1]), "no image manifest"),
+        (b"[]", "not a JSON object"),
+        (b"{}", "not an image manifest"),
+        (body(mediaType=[1]), "not an image manifest"),
         (body(mediaType=OCI_INDEX, manifests={}), "list of contents"),
-        (body(mediaType=OCI_INDEX, manifests=[1]), "no JSON object"),
-        (body(mediaType=OCI_INDEX, manifests=[{**ENTRY, "digest": "sha256:../../x"}]), "unusable digest"),
+        (body(mediaType=OCI_INDEX, manifests=[1]), "not a JSON object"),
+        (body(mediaType=OCI_INDEX, manifests=[{**ENTRY, "digest": "sha256:../../x"}]), "invalid digest"),
         (body(mediaType=OCI_INDEX, manifests=[{**ENTRY, "size": -1}]), "is malformed"),
         (body(mediaType=OCI_INDEX, manifests=[{**ENTRY, "annotations": {"x": 1}}]), "annotations"),
-        (body(mediaType=OCI_MANIFEST), "no JSON object"),
+        (body(mediaType=OCI_MANIFEST), "not a JSON object"),
         (body(mediaType=OCI_INDEX, manifests=[], layers=[]), "ambiguous"),
         (body(mediaType=OCI_MANIFEST, config=ENTRY, manifests=[]), "ambiguous"),
     ],
@@ -110,7 +110,7 @@ def test_content_that_is_not_what_its_digest_says(digest: str) -> None:
 def test_the_platform_of_a_config() -> None:
     config = json.dumps({"os": "linux", "architecture": "arm", "variant": "v7", "rootfs": {}}).encode()
     assert parse_platform(config) == {"architecture": "arm", "os": "linux", "variant": "v7"}
-    with pytest.raises(RegistryError, match="names no platform"):
+    with pytest.raises(RegistryError, match="has no platform"):
         parse_platform(b"{}")
 
 

@@ -90,9 +90,9 @@ def test_a_program_that_knows_nothing_is_no_error(install: Install) -> None:
     ("script", "message"),
     [
         ("echo the keychain is locked; exit 3", "failed for r.io with status 3: the keychain is locked"),
-        ("""echo '{"Secret": "word"}'; exit 1""", "failed for r.io with status 1; run it by hand"),
-        ("echo word", "answered something else than a login"),
-        ("""echo '{"Username": "me", "Secret": ["word"]}'""", "answered something else than a login"),
+        ("""echo '{"Secret": "word"}'; exit 1""", "failed for r.io with status 1; run it manually"),
+        ("echo word", "returned an invalid login"),
+        ("""echo '{"Username": "me", "Secret": ["word"]}'""", "returned an invalid login"),
     ],
 )
 def test_a_program_that_fails(install: Install, script: str, message: str) -> None:
@@ -105,7 +105,7 @@ def test_a_program_that_fails(install: Install, script: str, message: str) -> No
 def test_a_program_that_hangs(install: Install) -> None:
     assert signature(credentials.ask_program).parameters["deadline"].default == credentials.DEADLINE
     env = install("exec sleep 60")
-    with pytest.raises(RegistryError, match=r"gave no login for r\.io in 0 s"):
+    with pytest.raises(RegistryError, match=r"returned no login for r\.io within 0 s"):
         credentials.ask_program("test", "r.io", origin="x", env=env, deadline=0.2)
 
 

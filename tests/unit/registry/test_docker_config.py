@@ -83,7 +83,7 @@ def test_helpers_go_before_the_store() -> None:
         ('{"auths": {"r.io": 1}}', "auths entry 'r.io' must be a JSON object"),
         ('{"auths": {"r.io": {"auth": "c2VjcmV0"}}}', "auths entry 'r.io': auth is not base64 of user:password"),
         ('{"auths": {"r.io": {"auth": "s3cret!"}}}', "auths entry 'r.io': auth is not base64 of user:password"),
-        ('{"credsStore": 1}', "credsStore must hold text"),
+        ('{"credsStore": 1}', "credsStore must be a string"),
     ],
 )
 def test_malformed_files_are_named_and_not_quoted(text: str, message: str) -> None:

@@ -154,7 +154,7 @@ QUICK = TransferPace(grace=0.3, rate=1 << 30)
 )
 def test_an_answer_that_drips_is_left(dripping: Hostile, head: bytes, piece: bytes) -> None:
     line = look(dripping, head, piece, repeats=10_000, pace=QUICK)
-    assert re.fullmatch(rf"{dripping.address} is too slow: \d+ bytes passed in 0 s; see what stands .+", line)
+    assert re.fullmatch(rf"{dripping.address} is too slow: \d+ bytes passed in 0 s; check the network .+", line)
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def test_a_tag_that_names_something_else_fails_as_the_registry_says() -> None:
     with scripted() as registry:
         registry.on("HEAD /v2/a/manifests/1", named("sha256:" + "0" * 64))
         registry.on("PUT /v2/a/manifests/1", IMMUTABLE)
-        with pytest.raises(RegistryError, match=r"TAG_INVALID: the tag is immutable \(no tag was pushed\)"):
+        with pytest.raises(RegistryError, match=r"TAG_INVALID: the tag is immutable \(no tags were pushed\)"):
             publish(registry, "1")
 
 

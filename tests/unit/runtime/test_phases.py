@@ -30,16 +30,16 @@ def test_usual_silences_are_not_worth_a_line(usual: tuple[float, ...]) -> None:
 def test_a_long_silence_is_reported_now_and_then_and_its_end_too() -> None:
     assert said(9.5, 12.0, 12.5, 20.0, 42.4, 60.0, 0.1, 3.0) == [
         "#1 [internal] waiting for pod buildkit-amd64-x",
-        "no answer from pod buildkit-amd64-x for 12 s; waiting",
-        "no answer from pod buildkit-amd64-x for 42 s; waiting",
-        "pod buildkit-amd64-x answers again after 60 s",
+        "no response from pod buildkit-amd64-x for 12 s; waiting",
+        "no response from pod buildkit-amd64-x for 42 s; waiting",
+        "pod buildkit-amd64-x responds again after 60 s",
         "#1 DONE 0.0s",
     ]
 
 
 def test_a_silence_that_ends_with_the_build_is_said_to_have_ended() -> None:
-    assert said(12.0, 50.0, 0.1)[-2:] == ["pod buildkit-amd64-x answers again after 50 s", "#1 DONE 0.0s"]
-    assert "answers again" not in "".join(said(12.0, 50.0, 51.0))
+    assert said(12.0, 50.0, 0.1)[-2:] == ["pod buildkit-amd64-x responds again after 50 s", "#1 DONE 0.0s"]
+    assert "responds again" not in "".join(said(12.0, 50.0, 51.0))
 
 
 def test_two_silences_are_two_steps() -> None:

@@ -137,7 +137,7 @@ def test_a_blob_that_shrinks_while_it_is_read(folder: Path) -> None:
     stream = talk.call(SERVICE + "Read", READ_REQUEST.encode(ReadRequest("sha256:" + "0" * 64)), metadata=STORE)
     talk.hear(stream, messages=1)
     large.write_bytes(b"")
-    assert outcome(talk.hear(stream))[1].endswith("has become shorter while it was read")
+    assert outcome(talk.hear(stream))[1].endswith("was truncated while it was read")
 
 
 def test_a_blob_is_written(talk: Conversation, folder: Path) -> None:
@@ -169,8 +169,8 @@ def test_writing_begins_again_at_zero(talk: Conversation) -> None:
 @pytest.mark.parametrize(
     ("requests", "status", "text"),
     [
-        ([WriteRequest(expected=digest(BLOB))], GrpcStatus.ALREADY_EXISTS, "is there already"),
-        ([WriteRequest(expected="sha256:x")], GrpcStatus.INVALID_ARGUMENT, "is no digest"),
+        ([WriteRequest(expected=digest(BLOB))], GrpcStatus.ALREADY_EXISTS, "already exists"),
+        ([WriteRequest(expected="sha256:x")], GrpcStatus.INVALID_ARGUMENT, "is not a digest"),
         (
             [WriteRequest(Action.WRITE, data=b"a"), WriteRequest(Action.COMMIT, offset=1, expected=digest(b"b"))],
             GrpcStatus.FAILED_PRECONDITION,
@@ -200,7 +200,7 @@ def test_nothing_is_left_of_what_is_not_committed(
 def test_a_layout_to_read_is_not_written(folder: Path) -> None:
     talk = Conversation(ContentService({"local:x": OciLayout(folder)}))
     _, answer = write(talk, WriteRequest(Action.WRITE, data=b"a"))
-    assert outcome(answer) == (GrpcStatus.INVALID_ARGUMENT, f"{folder} is there to be read only")
+    assert outcome(answer) == (GrpcStatus.INVALID_ARGUMENT, f"{folder} is read-only")
 
 
 def test_a_call_that_is_lost_leaves_nothing(talk: Conversation, folder: Path) -> None:

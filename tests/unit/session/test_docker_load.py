@@ -62,5 +62,5 @@ def test_a_build_that_breaks_off_loads_nothing(tmp_path: Path) -> None:
 
 
 def test_no_daemon(tmp_path: Path) -> None:
-    with pytest.raises(KubeBuilderError, match=r"the docker daemon ended the connection: .*No such file"):
+    with pytest.raises(KubeBuilderError, match=r"the docker daemon closed the connection: .*No such file"):
         load(tmp_path / "s")

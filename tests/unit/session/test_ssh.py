@@ -169,7 +169,7 @@ def test_an_agent_that_does_not_answer(tmp_path: Path, answers: dict[bytes, byte
         with listening(tmp_path / "s", answers):
             answer = conversation.hear(conversation.call(FORWARD, daemon.wrap(session_ssh.encode_text(LIST))))
     assert answer.status == str(int(GrpcStatus.UNKNOWN))
-    assert answer.trailers["grpc-message"] == f"cannot speak to the SSH agent at {tmp_path}/s: {reason}"
+    assert answer.trailers["grpc-message"] == f"cannot connect to the SSH agent at {tmp_path}/s: {reason}"
 
 
 def test_a_message_that_is_too_long_ends_the_call(keyring: SshKeyring) -> None:

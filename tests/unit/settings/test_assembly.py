@@ -17,7 +17,7 @@ from ci_buildx.settings.secrets import LARGEST
 from ci_buildx.settings.values import ProgressMode, Settings, TransportChoice, TypedAttributes
 
 BIG_SECRET = (
-    "--secret: secret 'x' is larger than 500 KiB; mount what is large from a context: --build-context NAME=FOLDER"
+    "--secret: secret 'x' is larger than 500 KiB; mount large files from a context: --build-context NAME=FOLDER"
 )
 
 
@@ -123,28 +123,28 @@ def test_texts_of_inputs_are_split_as_their_kind_says(cwd: Path) -> None:
         ({"context": "ap"}, "PATH|URL: context folder 'ap' does not exist; did you mean 'app'?"),
         (
             {"context": "token"},
-            ("PATH|URL: context 'token' is a file, not a folder; name its folder; a Dockerfile goes to --file"),
+            ("PATH|URL: context 'token' is a file, not a folder; name its folder, or pass a Dockerfile with --file"),
         ),
         (
             {"context": "ftp://x/y"},
-            ("PATH|URL: unknown kind of URL 'ftp' in 'ftp://x/y'; known: http, https, ssh, git"),
+            ("PATH|URL: unknown URL scheme 'ftp' in 'ftp://x/y'; known: http, https, ssh, git"),
         ),
         ({"context": "cache"}, "PATH|URL: Dockerfile 'cache/Dockerfile' does not exist; name one with --file"),
         (
             {"file": "Dockerfile"},
             (
-                "--file: Dockerfile 'Dockerfile' does not exist; it is relative to the working directory: "
+                "--file: Dockerfile 'Dockerfile' does not exist; the path is relative to the working directory: "
                 "did you mean '{cwd}/app/Dockerfile'?"
             ),
         ),
-        ({"file": "app/Dockerfil"}, "--file: Dockerfile 'app/Dockerfil' does not exist; found there: Dockerfile"),
+        ({"file": "app/Dockerfil"}, "--file: Dockerfile 'app/Dockerfil' does not exist; found: Dockerfile"),
         (
             {"context": "-", "file": "-"},
             "--file: standard input cannot be both context and Dockerfile; name a file",
         ),
         (
             {"no_cache": True, "no_cache_filters": ["a"]},
-            "--no-cache-filter: --no-cache runs every stage anyway; give one of them",
+            "--no-cache-filter: has no effect with --no-cache, which runs every stage; set only one",
         ),
         (
             {"context_mtime": "epoch"},
@@ -166,16 +166,16 @@ def test_texts_of_inputs_are_split_as_their_kind_says(cwd: Path) -> None:
         ({"progress": "none"}, "--progress: unknown progress 'none'; did you mean 'quiet'?"),
         ({"transport": "ssh"}, "--transport: unknown transport 'ssh'; known: auto, direct, port-forward, exec"),
         ({"outputs": ["type=lokal,dest=x"]}, "--output: unknown output type 'lokal'; did you mean 'local'?"),
-        ({"outputs": ["dest=x"]}, "--output: 'dest=x' has no type; write type=…,key=value"),
-        ({"outputs": ["type=local"]}, "--output: output type=local needs a folder; add dest=FOLDER"),
+        ({"outputs": ["dest=x"]}, "--output: 'dest=x' has no type field; write type=…,key=value"),
+        ({"outputs": ["type=local"]}, "--output: output type=local requires a folder; add dest=FOLDER"),
         ({"outputs": ["type=tar,dest=app"]}, "--output: destination 'app' is a folder; write dest=app/FILE"),
         ({"outputs": ["type=local,dest=token"]}, "--output: destination 'token' is not a folder"),
         (
             {"outputs": ["-", "type=oci"]},
-            ("--output: more than one output goes to stdout; give the others a dest=FILE"),
+            ("--output: more than one output is written to stdout; add dest=FILE to the others"),
         ),
-        ({"outputs": ["out"], "iidfile": "id"}, "--iidfile: a folder or tar of files has no image ID; leave it out"),
-        ({"cache_from": ["type=local"]}, "--cache-from: cache type=local needs a folder; add src=FOLDER"),
+        ({"outputs": ["out"], "iidfile": "id"}, "--iidfile: an output of type local or tar has no image ID; omit it"),
+        ({"cache_from": ["type=local"]}, "--cache-from: cache type=local requires a folder; add src=FOLDER"),
         (
             {"cache_to": ["type=registri,ref=x"]},
             ("--cache-to: unknown cache type 'registri'; did you mean 'registry'?"),
@@ -184,33 +184,33 @@ def test_texts_of_inputs_are_split_as_their_kind_says(cwd: Path) -> None:
             {"cache_to": ["App"]},
             ("--cache-to: invalid cache reference 'App': repository name 'App' must be lower-case"),
         ),
-        ({"cache_to": ["type=registry"]}, "--cache-to: cache type=registry has no ref; add ref=registry/name:tag"),
+        ({"cache_to": ["type=registry"]}, "--cache-to: cache type=registry requires ref; add ref=registry/name:tag"),
         ({"secrets": ["id=x,src=none"]}, "--secret: secret 'x': cannot read '{cwd}/none': No such file or directory"),
         ({"secrets": ["id=x,env=NONE"]}, "--secret: secret 'x': variable 'NONE' is not set"),
         ({"secrets": ["id=x,type=env"]}, "--secret: secret 'x': variable 'x' is not set"),
-        ({"secrets": ["src=token"]}, "--secret: a secret has no id; write id=NAME,src=FILE or id=NAME,env=VARIABLE"),
-        ({"secrets": ["id=x,scr=token"]}, "--secret: unknown key 'scr' of a secret; did you mean 'src'?"),
+        ({"secrets": ["src=token"]}, "--secret: secret has no id; write id=NAME,src=FILE or id=NAME,env=VARIABLE"),
+        ({"secrets": ["id=x,scr=token"]}, "--secret: unknown secret key 'scr'; did you mean 'src'?"),
         ({"secrets": ["id=x,type=fil"]}, "--secret: unknown secret type 'fil'; did you mean 'file'?"),
         (
             {"secrets": ["hunter2"]},
-            ("--secret: a field of a secret is not key=value; write id=NAME,src=FILE or id=NAME,env=VARIABLE"),
+            ("--secret: secret field is not key=value; write id=NAME,src=FILE or id=NAME,env=VARIABLE"),
         ),
         ({"secrets": ["id=x,src=large"]}, BIG_SECRET),
-        ({"metadata_file": "no/meta"}, "--metadata-file: folder 'no' does not exist; make it first"),
+        ({"metadata_file": "no/meta"}, "--metadata-file: folder 'no' does not exist; create it first"),
         ({"iidfile": "app"}, "--iidfile: 'app' is a folder; name a file"),
         ({"kubeconfig": "nope"}, "--kubeconfig: kubeconfig 'nope' does not exist"),
         (
             {"namespace": "a", "driver_opts": ["namespace=b"]},
-            ("--namespace: 'a' contradicts namespace=b of --driver-opt; give one of them"),
+            ("--namespace: 'a' conflicts with namespace=b of --driver-opt; set only one"),
         ),
         (
             {"builder": "b", "lifetime": "1h"},
-            ("--lifetime: has no effect on the existing builder 'b'; leave it out or leave out --builder"),
+            ("--lifetime: has no effect on the existing builder 'b'; omit it or omit --builder"),
         ),
         ({"lifetime": "1d"}, "--lifetime: '1d' is not a duration; write it like 90s, 2m or 1h30m"),
         ({"buildkitd_config": "none.toml"}, "--buildkitd-config: cannot read 'none.toml': No such file or directory"),
         ({"platfroms": ["x"]}, "platfroms: unknown option 'platfroms'; did you mean 'platforms'?"),
-        ({"target": True}, "--target: True is not one text"),
+        ({"target": True}, "--target: True is not a single string"),
     ],
 )
 def test_refuses(cwd: Path, values: dict[str, Any], message: str) -> None:
@@ -352,5 +352,5 @@ def test_namespace_alone_reads_no_files(cwd: Path) -> None:
     missing = {"buildkitd-config": "absent.toml", "context": "absent"}
     assert read_namespace(missing, {}, {}, cwd) == ""
     assert read_namespace({**missing, "driver-opts": "namespace=ci"}, {}, {}, cwd) == "ci"
-    with pytest.raises(InputError, match="contradicts"):
+    with pytest.raises(InputError, match="conflicts with"):
         read_namespace({"namespace": "a", "driver-opts": "namespace=b"}, {}, {}, cwd)

@@ -37,7 +37,7 @@ def test_what_the_table_says_works_is_read_somewhere(variable: BuildxVariable) -
 def test_what_cannot_be_done_is_refused_by_name(variable: BuildxVariable, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         settings(tmp_path, **{variable.name: "max"})
-    assert str(caught.value).startswith(f"{variable.name}: 'max' asks for")
+    assert str(caught.value).startswith(f"{variable.name}: 'max' is not supported")
     assert variable.refused in str(caught.value)
 
 
@@ -91,7 +91,7 @@ def test_no_default_load(tmp_path: Path) -> None:
 
 
 def test_contexts_of_docker_are_not_read() -> None:
-    with pytest.raises(InputError, match="DOCKER_CONTEXT names 'far'; set DOCKER_HOST"):
+    with pytest.raises(InputError, match="DOCKER_CONTEXT is 'far'; set DOCKER_HOST"):
         find_daemon({"DOCKER_CONTEXT": "far"}, source="--load")
     daemon = find_daemon({"DOCKER_CONTEXT": "far", "DOCKER_HOST": "tcp://h:1"}, source="--load")
     assert (daemon.host, daemon.port) == ("h", 1)

@@ -29,7 +29,7 @@ def test_read(text: str, expected: FrontendCall | None) -> None:
     ("text", "said"),
     [
         ("chek", "--call: unknown method 'chek'; did you mean 'check'?"),
-        ("check,outline", "--call: both 'check' and 'outline' cannot be called; write check, outline or targets"),
+        ("check,outline", "--call: both 'check' and 'outline' cannot be combined; write check, outline or targets"),
         ("check,format=xml", "--call: unknown format 'xml'; "),
         ("check,fromat=json", "--call: unknown key 'fromat'; did you mean 'format'?"),
         ("check,ignorestatus=maybe", "--call ignorestatus: 'maybe' is neither true nor false; write true or false"),

@@ -57,17 +57,20 @@ def test_a_daemon_by_tcp(env: dict[str, str], expected: DockerDaemon) -> None:
 @pytest.mark.parametrize(
     ("env", "said"),
     [
-        ({"DOCKER_HOST": "unix:///nowhere"}, "there is no docker daemon to load into: /nowhere is no socket"),
-        ({"DOCKER_HOST": "ssh://me@host"}, "a docker daemon at ssh://me@host cannot be reached from here"),
+        ({"DOCKER_HOST": "unix:///nowhere"}, "docker daemon not found: /nowhere is not a socket"),
+        (
+            {"DOCKER_HOST": "ssh://me@host"},
+            "a docker daemon at ssh://me@host is not supported: only unix:// and tcp:// without TLS are",
+        ),
         (
             {"DOCKER_HOST": "tcp://docker:2376", "DOCKER_TLS_VERIFY": "1"},
-            "a docker daemon at tcp://docker:2376 cannot be reached from here",
+            "a docker daemon at tcp://docker:2376 is not supported: only unix:// and tcp:// without TLS are",
         ),
-        ({"DOCKER_HOST": "tcp://docker:port"}, "DOCKER_HOST is not an address: "),
+        ({"DOCKER_HOST": "tcp://docker:port"}, "DOCKER_HOST is not a valid address: "),
     ],
 )
 def test_no_daemon(env: dict[str, str], said: str) -> None:
     with pytest.raises(InputError) as caught:
         find_daemon(env, source="--load")
     assert str(caught.value).startswith(f"--load: {said}")
-    assert str(caught.value).endswith("dest=FILE (docker load -i FILE takes it), or push the image")
+    assert str(caught.value).endswith("dest=FILE (docker load -i FILE reads it), or push the image")

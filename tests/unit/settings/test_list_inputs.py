@@ -109,7 +109,7 @@ def test_comments_where_labels_are_metadata_actions(name: str) -> None:
 def test_a_quote_that_is_not_closed(name: str) -> None:
     with pytest.raises(InputError) as caught:
         read(name, 'a=1\n"TOKEN=hunter2\n')
-    assert str(caught.value).startswith(f"input {name}: a quote is not closed; close it")
+    assert str(caught.value).startswith(f"input {name}: unclosed quote; close it")
     assert "hunter2" not in str(caught.value)
 
 

@@ -37,7 +37,7 @@ def test_the_policy_beside_the_dockerfile_may_be_dropped(app: Path, policies: tu
 
 @pytest.mark.parametrize("policies", [(), ("strict=true",), ("disabled=false",), ("reset=false", "log-level=debug")])
 def test_otherwise_it_counts(app: Path, policies: tuple[str, ...]) -> None:
-    said = "Dockerfile.rego is a policy in Rego, which docker buildx alone enforces; "
+    said = "Dockerfile.rego is a Rego policy, which only docker buildx enforces; "
     assert build(app, *policies).endswith(f"{said}{JSON}, or build without it: --policy disabled=true")
 
 
@@ -49,10 +49,16 @@ def test_how_policies_are_run_is_of_no_meaning_without_one(app: Path) -> None:
 @pytest.mark.parametrize(
     ("policies", "said"),
     [
-        (["filename=x.rego"], f"docker buildx alone evaluates Rego, as in 'x.rego'; {JSON}"),
-        (["reset=true,filename=x.rego"], f"docker buildx alone evaluates Rego, as in 'x.rego'; {JSON}"),
-        (["disabled=true,strict=true"], "disabled=true stands alone; leave out the rest, or this"),
-        (["disabled=true", "reset=true"], "disabled=true stands alone; leave out the rest, or this"),
+        (["filename=x.rego"], f"Rego is not supported; only docker buildx evaluates 'x.rego'; {JSON}"),
+        (["reset=true,filename=x.rego"], f"Rego is not supported; only docker buildx evaluates 'x.rego'; {JSON}"),
+        (
+            ["disabled=true,strict=true"],
+            "disabled=true cannot be combined with other keys or policies; omit the others, or omit disabled=true",
+        ),
+        (
+            ["disabled=true", "reset=true"],
+            "disabled=true cannot be combined with other keys or policies; omit the others, or omit disabled=true",
+        ),
         (["disable=true"], "unknown key 'disable'; did you mean 'disabled'?"),
         (["x.rego"], "'x.rego' is not key=value; write disabled=true or reset=true"),
     ],

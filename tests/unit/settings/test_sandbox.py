@@ -44,12 +44,12 @@ def test_hosts(texts: list[str], expected: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("text", ["myhost", "myhost=", "=1.2.3.4", "thathost:300.1.1.1", "h=[::1", "h=fe80::1%eth0"])
 def test_refuses_host(text: str) -> None:
-    assert "has no valid address" in refusal(lambda: parse_hosts([text], source="--add-host"))
+    assert "has an invalid address" in refusal(lambda: parse_hosts([text], source="--add-host"))
 
 
 def test_there_is_no_host_gateway() -> None:
     message = refusal(lambda: parse_hosts(["h=host-gateway"], source="--add-host"))
-    assert message == "--add-host: host 'h': a builder on Kubernetes has no host-gateway"
+    assert message == "--add-host: host 'h': host-gateway is not supported on Kubernetes"
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def test_ulimits() -> None:
     [
         ("notarealtype=1024", "unknown ulimit 'notarealtype'"),
         ("nofile", "'nofile' is not name=soft[:hard]"),
-        ("nofile=1024:1", "ulimit 'nofile=1024:1': the soft limit is above the hard one"),
-        ("nofile=-1:5", "ulimit 'nofile=-1:5': the soft limit is above the hard one"),
+        ("nofile=1024:1", "ulimit 'nofile=1024:1': the soft limit exceeds the hard limit"),
+        ("nofile=-1:5", "ulimit 'nofile=-1:5': the soft limit exceeds the hard limit"),
         ("nofile=a:b", "'nofile=a:b' is not name=soft[:hard]"),
     ],
 )
@@ -135,7 +135,7 @@ def test_attestations_are_sent_as_buildx_sends_them(text: str, kind: str, expect
 
 def test_an_attestation_needs_its_type() -> None:
     assert refusal(lambda: parse_attestations(["mode=max"], source="--attest")) == (
-        "--attest: 'mode=max' has no type; write type=provenance or type=sbom"
+        "--attest: 'mode=max' has no type field; write type=provenance or type=sbom"
     )
 
 
@@ -176,13 +176,13 @@ def test_image_layouts(tmp_path: Path, text: str, folder: str, tag: str, digest:
         ("lib", "'lib' is not name=context"),
         ("Lib=.", "invalid context name 'Lib'"),
         ("lib=none", "context folder 'none' does not exist"),
-        ("lib=-", "context 'lib': standard input can only be the context itself"),
+        ("lib=-", "context 'lib': standard input can only be the main context"),
         ("lib=docker-image://A", "context 'lib': invalid image 'A'"),
         (
             "lib=oci-layout://x:1",
-            "context 'lib': 'x' is no OCI image layout: it has no index.json; write oci-layout://",
+            "context 'lib': 'x' is not an OCI image layout: index.json not found; write oci-layout://",
         ),
-        ("lib=target:base", "context 'lib': another target's result is known to docker buildx bake only"),
+        ("lib=target:base", "context 'lib': only docker buildx bake supports another target's result"),
     ],
 )
 def test_refuses_named_context(tmp_path: Path, text: str, message: str) -> None:

@@ -58,7 +58,7 @@ def test_kinds_of_keys(form: PrivateFormat) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("default", "--ssh: 'default': there is no SSH agent: SSH_AUTH_SOCK is not set; start one (eval $(ssh-agent))"),
+        ("default", "--ssh: 'default': SSH agent not found: SSH_AUTH_SOCK is not set; start one (eval $(ssh-agent))"),
         ("=key", "--ssh: 'default': cannot read "),
         ("a=absent", "--ssh: 'a': cannot read "),
         ("a=locked", "--ssh: 'a': the key "),
@@ -85,17 +85,17 @@ def test_refused(agent: Path, text: str, said: str) -> None:
     if text in ("a=locked", "a=pem"):
         assert "has a passphrase; add it to an agent (ssh-add " in str(caught.value)
     if text in ("a=text", "a=x25519"):
-        assert "is no SSH key; name a private key" in str(caught.value)
+        assert "is not an SSH key; name a private key" in str(caught.value)
 
 
 def test_one_id_twice(agent: Path) -> None:
-    with pytest.raises(InputError, match="--ssh: 'default' is given twice"):
+    with pytest.raises(InputError, match="--ssh: 'default' is set twice"):
         parse("default", "default=agent", cwd=agent.parent, SSH_AUTH_SOCK=str(agent))
 
 
 def test_the_variable_names_no_socket(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"--ssh: SSH_AUTH_SOCK: 'default': .*file' is no socket"):
+    with pytest.raises(InputError, match=r"--ssh: SSH_AUTH_SOCK: 'default': .*file' is not a socket"):
         parse("default", cwd=tmp_path, SSH_AUTH_SOCK="file")
 
 
@@ -103,5 +103,5 @@ def test_the_variable_names_no_socket(tmp_path: Path) -> None:
 def test_a_context_by_ssh_needs_an_agent(context: str, agent: Path) -> None:
     given = make_settings({"context": context}, {}, {"SSH_AUTH_SOCK": str(agent)}, Path("/"))
     assert given.build.ssh == (SshSource(id="default", socket=agent),)
-    with pytest.raises(InputError, match=r"^PATH\|URL: 'default': there is no SSH agent"):
+    with pytest.raises(InputError, match=r"^PATH\|URL: 'default': SSH agent not found"):
         make_settings({"context": context}, {"context": "PATH|URL"}, {}, Path("/"))

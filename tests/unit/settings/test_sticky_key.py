@@ -11,12 +11,15 @@ VALUES = {name: f"<{name}>" for name in names.STICKY_FIELDS}
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        ("{repo", "--sticky-key: stray '{' in '{repo'; fields are {repo}, {path}, {image}, {target}, {platform}"),
-        ("repo}", "--sticky-key: stray '}' in 'repo}'; fields are {repo}, {path}, {image}, {target}, {platform}"),
+        ("{repo", "--sticky-key: unpaired '{' in '{repo'; fields are {repo}, {path}, {image}, {target}, {platform}"),
+        ("repo}", "--sticky-key: unpaired '}' in 'repo}'; fields are {repo}, {path}, {image}, {target}, {platform}"),
         ("{repos}/x", "--sticky-key: unknown field {repos} in '{repos}/x'; did you mean 'repo'?"),
         ("{}", "--sticky-key: unknown field {} in '{}'; known: repo, path, image, target, platform"),
         ("{repo.__class__}", "--sticky-key: unknown field {repo.__class__} in '{repo.__class__}'; known: "),
-        ("mine", "--sticky-key: 'mine' has no field: every build would go to one replica; fields are {repo}, {path}"),
+        (
+            "mine",
+            "--sticky-key: 'mine' has no field, so every build would use the same replica; fields are {repo}, {path}",
+        ),
     ],
 )
 def test_a_template_that_means_nothing_is_refused(template: str, message: str) -> None:

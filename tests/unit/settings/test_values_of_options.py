@@ -48,7 +48,7 @@ def test_platforms(texts: list[str], expected: list[str]) -> None:
             "linus/amd64",
             "--platform: unknown operating system 'linus' in platform 'linus/amd64'; did you mean 'linux'?",
         ),
-        ("linux", "--platform: platform 'linux' names no architecture; write it like linux/amd64"),
+        ("linux", "--platform: platform 'linux' has no architecture; write it like linux/amd64"),
         ("linux/arm/v9", "--platform: unknown variant 'v9' in platform 'linux/arm/v9'; known: v5, v6, v7, v8"),
         ("linux/", "--platform: malformed platform 'linux/'; write os/architecture, such as linux/amd64"),
         ("linux/amd64,", "--platform: malformed platform ''; write os/architecture, such as linux/amd64"),
@@ -78,7 +78,7 @@ def test_tags_stay_as_typed() -> None:
         ("App", "--tag: invalid tag 'App': repository name 'App' must be lower-case; write it like registry/name:tag"),
         (
             "a@sha256:" + "0" * 64,
-            (f"--tag: invalid tag 'a@sha256:{'0' * 64}': the digest is what the build finds out; leave out '@…'"),
+            (f"--tag: invalid tag 'a@sha256:{'0' * 64}': only the build determines the digest; omit '@…'"),
         ),
     ],
 )

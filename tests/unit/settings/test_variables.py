@@ -20,7 +20,7 @@ from ci_buildx.settings.option import VARIABLE_PREFIX
     ],
 )
 def test_typos_are_refused_by_name(typo: str, meant: str) -> None:
-    with pytest.raises(InputError, match=rf"^{typo}: is no input; did you mean {meant}\?$"):
+    with pytest.raises(InputError, match=rf"^{typo}: unknown variable; did you mean {meant}\?$"):
         assembly.read_variables({typo: "x"})
 
 

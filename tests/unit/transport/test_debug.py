@@ -39,8 +39,8 @@ def test_attempts_and_the_winner(debug_log: DebugLog) -> None:
     with race.race_transports([direct], answer=lambda _: 1, deadline=deadline, subject="x"):
         pass
     assert lines(debug_log) == [
-        "race to x: direct, attempt 1 failed after T; it tries again: 10.0.0.1:1234: Connection refused",
-        "race to x: direct, attempt 4 failed after T; it tries again: 10.0.0.1:1234: no answer",
+        "race to x: direct, attempt 1 failed after T; retrying: 10.0.0.1:1234: Connection refused",
+        "race to x: direct, attempt 4 failed after T; retrying: 10.0.0.1:1234: no answer",
         "race to x: direct wins by attempt 5 after T",
     ]
 
@@ -52,6 +52,6 @@ def test_nobody_wins(debug_log: DebugLog) -> None:
             [candidate("exec", forbidden)], answer=lambda _: 1, deadline=time.monotonic() + 60, subject="x"
         )
     assert lines(debug_log) == [
-        "race to x: exec, attempt 1 failed after T; it gives up: you may not create pods/exec",
-        "race to x: no transport has won: buildkitd cannot be reached: exec: you may not create pods/exec",
+        "race to x: exec, attempt 1 failed after T; giving up: you may not create pods/exec",
+        "race to x: no transport has connected: buildkitd cannot be reached: exec: you may not create pods/exec",
     ]

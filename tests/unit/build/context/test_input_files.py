@@ -98,7 +98,7 @@ def test_a_dockerfile_on_standard_input(tmp_path: Path) -> None:
         (
             DOCKERFILE,
             "other",
-            "--file: there is a Dockerfile on standard input already; leave it out or pipe an archive",
+            "--file: standard input already contains the Dockerfile; omit it or pipe an archive",
         ),
     ],
 )
@@ -213,13 +213,13 @@ def test_an_image_layouts_digest_is_looked_up(tmp_path: Path, place: dict[str, s
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        ({"tag": "1"}, "has no tag '1'; it has 2, 3"),
-        ({"digest": "sha256:" + "b" * 64}, f"has no blob sha256:{'b' * 64}"),
+        ({"tag": "1"}, "tag '1' not found in {folder}; it has 2, 3"),
+        ({"digest": "sha256:" + "b" * 64}, f"blob sha256:{'b' * 64} not found in {{folder}}"),
     ],
 )
 def test_an_image_that_the_layout_does_not_have(tmp_path: Path, place: dict[str, str], said: str) -> None:
     with (
-        pytest.raises(InputError, match=rf"^--build-context: context 'base': {tmp_path} {said}$"),
+        pytest.raises(InputError, match=rf"^--build-context: context 'base': {said.format(folder=tmp_path)}$"),
         open_input_files(with_image(layout(tmp_path, "2", "3"), **place)),
     ):
         pass

@@ -128,7 +128,7 @@ def test_what_git_does_not_know_is_a_warning(path: str, tmp_path: Path) -> None:
     (tmp_path / ".git").write_text("broken")
     said: list[str] = []
     assert origin.start_git_attributes(settings(tmp_path), {"PATH": path}, warn=said.append)() == {}
-    assert f"try: git -C {tmp_path}/app status" in said[0]
+    assert f"run git -C {tmp_path}/app status" in said[0]
 
 
 def test_a_real_repository(tmp_path: Path) -> None:

@@ -88,13 +88,13 @@ FAILURES: list[tuple[PodCase, str, str]] = [
     (
         case(waiting("ImagePullBackOff", BACK_OFF), event("Failed", f"Failed to pull image: {NO_ANSWER}", count=3)),
         "ImagePullBackOff",
-        "does not answer",
+        "does not respond",
     ),
     (case(waiting("InvalidImageName", "couldn't parse image name")), "InvalidImageName", "driver-opt image"),
     (
         case(waiting("CreateContainerConfigError", NO_KEYS), event("Failed", f"Error: {NO_KEYS}", count=3)),
         "CreateContainerConfigError",
-        "Secret or ConfigMap that is not there",
+        "create the Secret or ConfigMap that the pod refers to",
     ),
     (
         case(waiting("CreateContainerConfigError", "container has runAsNonRoot and image will run as root")),
@@ -118,9 +118,13 @@ FAILURES: list[tuple[PodCase, str, str]] = [
     (case(None, event("FailedCreate", POLICY)), "AdmissionPolicy", "policy"),
     (case(None, event("FailedCreate", LIMIT)), "LimitRange", "LimitRange"),
     (case(None, event("FailedCreate", ACCOUNT)), "ServiceAccount", "serviceaccount"),
-    (case(None, event("FailedCreate", NO_ANSWER_OF_WEBHOOK, count=3)), "AdmissionWebhook", "does not answer"),
+    (case(None, event("FailedCreate", NO_ANSWER_OF_WEBHOOK, count=3)), "AdmissionWebhook", "does not respond"),
     (case(None, event("FailedCreate", NO_RUNTIME, count=3)), "RuntimeClass", "runtime class"),
-    (case(None, event("FailedCreate", "Error creating: what nobody knows", count=3)), "FailedCreate", "refuses"),
+    (
+        case(None, event("FailedCreate", "Error creating: what nobody knows", count=3)),
+        "FailedCreate",
+        "rejects the pod",
+    ),
     (
         case(unschedulable(UNBOUND), event("ProvisioningFailed", "storageclass x not found")),
         "ProvisioningFailed",
@@ -128,8 +132,12 @@ FAILURES: list[tuple[PodCase, str, str]] = [
     ),
     (case(unschedulable(UNBOUND), event("FailedBinding", "no storage class is set")), "FailedBinding", "storage-class"),
     (case(unschedulable(UNBOUND), event("ProvisioningFailed", "busy", count=3)), "ProvisioningFailed", "class"),
-    (case(unschedulable(NO_CLAIM)), "Unschedulable", "the claim is not there"),
-    (case(terminated(reason="StartError", exitCode=128, message="exec: not found")), "StartError", "no BuildKit image"),
+    (case(unschedulable(NO_CLAIM)), "Unschedulable", "create the claim: not found"),
+    (
+        case(terminated(reason="StartError", exitCode=128, message="exec: not found")),
+        "StartError",
+        "not be a BuildKit image",
+    ),
     (case(unschedulable(NO_MATCH), autoscaler=Autoscaler.ABSENT), "Unschedulable", "nodeselector"),
     (
         case(unschedulable("0/2 nodes are available: 2 Insufficient cpu."), autoscaler=Autoscaler.ABSENT),
@@ -183,18 +191,24 @@ def test_what_cannot_heal_fails_by_name(given: PodCase, reason: str, fix: str) -
     [
         (
             UNSET.format("buildkitd"),
-            "the namespace's ResourceQuota demands driver-opts limits.cpu, limits.memory: set them",
+            "set driver-opts limits.cpu, limits.memory: the namespace's ResourceQuota requires them",
         ),
-        (UNSET.format("mesh"), "give container mesh these resources in driver-opt pod-template"),
-        (OVER.format("pods=1", "pods=1", "pods=1"), "ask for fewer platforms or replicas, or have the namespace's"),
-        (OVER.format("limits.cpu=4,pods=1", "limits.cpu=4,pods=1", "x"), "set smaller driver-opts limits.cpu, or have"),
-        (OVER.format("cpu=4", "cpu=4", "cpu=4"), "set smaller driver-opts requests.cpu, or have"),
+        (UNSET.format("mesh"), "set these resources of container mesh in driver-opt pod-template"),
+        (OVER.format("pods=1", "pods=1", "pods=1"), "request fewer platforms or replicas, or raise the namespace's"),
+        (
+            OVER.format("limits.cpu=4,pods=1", "limits.cpu=4,pods=1", "x"),
+            "set smaller driver-opts limits.cpu, or raise",
+        ),
+        (OVER.format("cpu=4", "cpu=4", "cpu=4"), "set smaller driver-opts requests.cpu, or raise"),
         (OVER.format("requests.storage=9Gi", "x", "x"), "persistent-volume-claim.requests.storage"),
-        (OVER.format("services=1", "x", "x"), "have the namespace's ResourceQuota raised"),
+        (OVER.format("services=1", "x", "x"), "raise the namespace's ResourceQuota"),
         (SECURITY, "BuildKit is privileged: label the namespace"),
         (ROOTLESS, "enforce=baseline with driver-opts seccomp-profile="),
         (LIMIT, "within the namespace's LimitRange"),
-        (f"{LIMIT.partition(',')[0]}. No limit is specified", "demands driver-opts limits.*: set them"),
+        (
+            f"{LIMIT.partition(',')[0]}. No limit is specified",
+            "set driver-opts limits.*: the namespace's LimitRange requires them",
+        ),
         (f"{REFUSED}cpu max limit to request ratio per Container is 2, but provided ratio is 4", "LimitRange"),
     ],
 )
@@ -216,9 +230,9 @@ def test_a_refusal_is_answered_with_what_cures_it(message: str, fix: str) -> Non
             ),
             "ErrImagePull",
         ),
-        (case(None, event("FailedCreate", ACCOUNT.replace("nobody", "default"), count=9)), "refused so far"),
-        (case(None, event("FailedCreate", f"{REFUSED}status unknown for quota: q", count=9)), "refused so far"),
-        (case(None), "job buildkit-amd64: waits for its pods to be made"),
+        (case(None, event("FailedCreate", ACCOUNT.replace("nobody", "default"), count=9)), "still rejected"),
+        (case(None, event("FailedCreate", f"{REFUSED}status unknown for quota: q", count=9)), "still rejected"),
+        (case(None), "job buildkit-amd64: is waiting for its pods"),
         (case(None, job={"spec": {"suspend": True}}), "suspended"),
         (case(None, event("FailedCreate", "Error creating: serviceaccount not found")), "serviceaccount not found"),
         (case(None, event("FailedCreate", ACCOUNT.replace("nobody", "default"))), "default"),
@@ -228,7 +242,7 @@ def test_a_refusal_is_answered_with_what_cures_it(message: str, fix: str) -> Non
         (case(waiting("ErrImagePull", NO_ANSWER)), "i/o timeout"),
         (case(waiting("ErrImagePull", IMAGE.format(code="x", cause="404 not found: i/o timeout"))), "i/o timeout"),
         (case(waiting("ContainerCreating"), event("Pulling", 'Pulling image "x"')), 'pulling image "x"'),
-        (case(waiting("ContainerCreating")), "made on node n1"),
+        (case(waiting("ContainerCreating")), "creating the container on node n1"),
         (case(scheduled(), event("FailedMount", 'secret "keys" not found')), "FailedMount"),
         (case(scheduled(), event("FailedMount", LATE_KEYS, count=9)), LATE_KEYS),
         (case(scheduled(), event("FailedMount", LATE_KEYS, count=9), event("FailedMount", "x", count=2)), "x"),
@@ -253,37 +267,38 @@ def test_what_may_heal_is_waited_for(given: PodCase, text: str) -> None:
 @pytest.mark.parametrize(
     ("message", "labels", "fix"),
     [
-        (NO_ROOM, ["kubernetes.io/arch"], "no node has that much room: lower driver-opts requests.* or add nodes"),
+        (
+            NO_ROOM,
+            ["kubernetes.io/arch"],
+            "lower driver-opts requests.* or add nodes: no node has enough free resources",
+        ),
         (
             NO_ROOM,
             ["kubernetes.io/arch", "disk"],
-            "no node has that much room: lower driver-opts requests.* or add nodes",
+            "lower driver-opts requests.* or add nodes: no node has enough free resources",
         ),
         (
             TAINTED,
             ["kubernetes.io/arch"],
-            "the nodes that would fit are reserved by taints: tolerate them by driver-opt tolerations",
+            "tolerate the taints with driver-opt tolerations: the matching nodes are tainted",
         ),
         (
             TAINTED,
             ["disk"],
-            "no node has these labels, or those that have are reserved by taints: check driver-opt nodeselector",
+            "check driver-opt nodeselector: no node has these labels, or all that do are tainted",
         ),
         (
             NO_PORT,
             ["kubernetes.io/arch"],
-            (
-                "another pod has the port on the nodes that would fit: leave hostNetwork and hostPort out, "
-                "or wait for its end"
-            ),
+            ("omit hostNetwork and hostPort, or wait: another pod uses the port on the matching nodes"),
         ),
         (
             "0/2 nodes are available: 1 node(s) were unschedulable.",
             [],
-            "the nodes that would fit are cordoned: uncordon one, or add nodes",
+            "uncordon a node, or add nodes: the matching nodes are cordoned",
         ),
-        (NO_MATCH, ["disk"], "no node has these labels: check driver-opt nodeselector"),
-        ("0/0 nodes are available: no nodes available to schedule pods.", [], "the cluster has no nodes"),
+        (NO_MATCH, ["disk"], "check driver-opt nodeselector: no node has these labels"),
+        ("0/0 nodes are available: no nodes available to schedule pods.", [], "add nodes: the cluster has none"),
     ],
 )
 def test_on_several_architectures_the_cause_is_what_the_user_can_change(
@@ -340,8 +355,8 @@ def disrupted(reason: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("given", "reason", "detail", "fix"),
     [
-        (case(deleted(), served=True), "Deleted", "while it was needed", "who deletes pods"),
-        (case(running(), served=True, vanished=True), "Deleted", "while it was needed", "who deletes pods"),
+        (case(deleted(), served=True), "Deleted", "while in use", "what deletes pods"),
+        (case(running(), served=True, vanished=True), "Deleted", "while in use", "what deletes pods"),
         (
             case(disrupted("PreemptionByScheduler"), served=True),
             "PreemptionByScheduler",
@@ -350,7 +365,7 @@ def disrupted(reason: str) -> dict[str, Any]:
         ),
         (case(disrupted("EvictionByEvictionAPI"), served=True), "EvictionByEvictionAPI", "drained", "build again"),
         (case(disrupted("DeletionByTaintManager"), served=True), "DeletionByTaintManager", "tainted", "tolerations"),
-        (case(disrupted("DeletionByPodGC"), served=True), "DeletionByPodGC", "is gone", "build again"),
+        (case(disrupted("DeletionByPodGC"), served=True), "DeletionByPodGC", "was removed", "build again"),
         (case(disrupted("TerminationByKubelet"), served=True), "TerminationByKubelet", "shut down", "build again"),
         (case(disrupted("SomethingNew"), served=True), "SomethingNew", "disrupted", ""),
         (case(terminated(reason="OOMKilled", exitCode=137), served=True), "OOMKilled", "memory", "limits.memory"),
@@ -361,7 +376,7 @@ def disrupted(reason: str) -> dict[str, Any]:
                 job={"status": {"conditions": [{"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}]}},
             ),
             "DeadlineExceeded",
-            "lifetime is over",
+            "lifetime has ended",
             "longer lifetime",
         ),
     ],

@@ -120,7 +120,7 @@ def test_another_runs_namespace_is_refused_though_it_is_marked_as_this_builders(
     with pytest.raises(Refused) as caught:
         make(server)
     assert str(caught.value) == (
-        f"namespace {MADE.name} exists already, and this run did not make it (created 2026-05-01T12:00:00Z, by "
+        f"namespace {MADE.name} already exists, and this run did not create it (created 2026-05-01T12:00:00Z, by "
         "system:serviceaccount:team-b:ci, for group/app, in u); start a new job, which uses another name; if it is "
         f"unused: kubectl delete namespace {MADE.name}"
     )
@@ -138,7 +138,7 @@ def test_another_runs_namespace_is_refused_though_it_is_marked_as_this_builders(
 def test_marks_without_the_nonce_prove_nothing(existing: dict[str, Any]) -> None:
     server = Server()
     server.objects[NAMESPACE] = existing
-    with pytest.raises(Refused, match="this run did not make it"):
+    with pytest.raises(Refused, match="this run did not create it"):
         make(server)
 
 
@@ -146,7 +146,7 @@ def test_an_identity_without_a_nonce_takes_nothing() -> None:
     bare = replace(MADE, annotations={})
     server = Server()
     server.objects[NAMESPACE] = {"kind": "Namespace", "metadata": {"name": MADE.name, "labels": dict(MADE.labels)}}
-    with pytest.raises(Refused, match="this run did not make it"):
+    with pytest.raises(Refused, match="this run did not create it"):
         make(server, made=bare)
 
 
@@ -170,7 +170,7 @@ def test_in_a_shared_namespace_only_the_jobs_of_this_run_are_taken_back() -> Non
     theirs = f"{SHARED_JOBS}/{MADE.name}-amd64"
     server.objects[theirs] = {**another(), "kind": "Job"}
     server.objects[theirs]["metadata"] |= {"name": f"{MADE.name}-amd64", "namespace": "team"}
-    with pytest.raises(Refused, match=f"^Job {MADE.name}-amd64 in namespace team exists already, .*delete -n team job"):
+    with pytest.raises(Refused, match=f"^Job {MADE.name}-amd64 in namespace team already exists, .*delete -n team job"):
         make(server, "arm64", "amd64", namespace="team")
     assert (list(server.objects), server.deleted) == ([theirs], [f"{SHARED_JOBS}/{MADE.name}-arm64"])
 
@@ -185,8 +185,8 @@ def test_two_runs_of_one_name_have_different_nonces() -> None:
 @pytest.mark.parametrize(
     ("nonce", "own", "why"),
     [
-        ("mine", False, "this run did not make it (created 2026-05-01T12:00:00Z, by team-b)"),
-        ("", True, "this account (system:serviceaccount:kube-builder:ci) did not make it (created "),
+        ("mine", False, "this run did not create it (created 2026-05-01T12:00:00Z, by team-b)"),
+        ("", True, "this account (system:serviceaccount:kube-builder:ci) did not create it (created "),
     ],
 )
 def test_what_is_not_shown_to_be_ones_own_is_not_removed(nonce: str, own: bool, why: str) -> None:
@@ -209,7 +209,7 @@ def test_what_cannot_be_found_out_removes_nothing() -> None:
     server.objects[NAMESPACE] = another(**{labels.CREATOR: "team-b"})
     unnamed(server)
     report = remove(server, own=True)
-    assert (server.deleted, report.notes[0]) == ([], "whether this account made it cannot be found out: no reviews")
+    assert (server.deleted, report.notes[0]) == ([], "cannot determine whether this account created it: no reviews")
 
 
 @pytest.mark.parametrize(
@@ -237,5 +237,5 @@ def test_a_job_that_cannot_be_taken_back_any_more_does_not_hide_the_cause(failur
         raise failure
 
     server.delete = cast("Callable[..., dict[str, Any]]", delete)  # type: ignore[method-assign]
-    with pytest.raises(Refused, match="this run did not make it"):
+    with pytest.raises(Refused, match="this run did not create it"):
         make(server, "arm64", "amd64", namespace="team")

@@ -162,4 +162,4 @@ def test_where_leases_may_not_be_read_that_is_said(monkeypatch: pytest.MonkeyPat
     cluster.refuses_leases = True
     monkeypatch.setattr(reap, "_list_namespaces", lambda _: (list(cluster.namespaces.values()), NOW))
     swept = reap.reap_builders(cast("KubeClient", cluster))
-    assert swept.notes == ("killed jobs are known by their lifetime only: no leases",)
+    assert swept.notes == ("killed jobs are detected by their lifetime only: no leases",)

@@ -94,13 +94,13 @@ def test_keys_are_in_the_secret_alone(settings: BuilderSettings) -> None:
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ('ca = ["absent.crt"]', "cannot read 'absent.crt': No such file or directory; name a file of this machine"),
-        ('ca = ["noise"]', "'noise' holds no PEM"),
+        ('ca = ["absent.crt"]', "cannot read 'absent.crt': No such file or directory; name a file on this machine"),
+        ('ca = ["noise"]', "'noise' is not a PEM file"),
         ('ca = "ca.crt"', "ca is not a list of files"),
         ('keypair = [{key = "ca.crt", cert = "absent"}]', "cannot read 'absent'"),
         (
             'keypair = [{key = "client.key", cert = "ca.crt"}]',
-            "keypair: 'ca.crt' and 'client.key' do not belong together; name a certificate and its own key",
+            "keypair: 'ca.crt' and 'client.key' do not match; name a certificate and its private key",
         ),
         ('keypair = [{key = "ca.crt"}]', "keypair is not a list of files"),
     ],
@@ -164,7 +164,7 @@ def test_ca_certificates_count_for_our_own_client(tmp_path: Path, authority: Aut
     settings = make_builder_settings({"driver-opts": "ca-certificates=ca.crt"}, {}, {}, tmp_path)
     with serving(authority.server()) as host:
         ping(host, buildkitd.make_registry_trust(settings))
-        with pytest.raises(RegistryError, match="make the builder with driver-opt ca-certificates=FILE"):
+        with pytest.raises(RegistryError, match="create the builder with driver-opt ca-certificates=FILE"):
             ping(host, RegistryTrust())
 
 

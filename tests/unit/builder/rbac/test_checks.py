@@ -48,9 +48,9 @@ def planned(isolation: str, *, user_namespace: bool = False) -> NodePlan:
 @pytest.mark.parametrize(
     ("finding", "status", "said"),
     [
-        (checks.check_server((1, 34), "bob"), OK, "Kubernetes 1.34, tunnels ask for the verb get; you are bob"),
-        (checks.check_server((1, 35), "bob"), OK, "tunnels ask for the verb create"),
-        (checks.check_server((1, 29), "bob"), OK, "no admission policies: a namespace for each job needs 1.30"),
+        (checks.check_server((1, 34), "bob"), OK, "Kubernetes 1.34, tunnels require the verb get; you are bob"),
+        (checks.check_server((1, 35), "bob"), OK, "tunnels require the verb create"),
+        (checks.check_server((1, 29), "bob"), OK, "no admission policies: a namespace for each job requires 1.30"),
         (checks.check_server((1, 24), "bob"), WARNING, "Kubernetes 1.24 is older than 1.29"),
         (checks.check_architectures(None), WARNING, "listing nodes is not allowed"),
         (
@@ -60,7 +60,7 @@ def planned(isolation: str, *, user_namespace: bool = False) -> NodePlan:
         ),
         (checks.check_architectures([node("amd64", ready="False")]), WARNING, "none of 1 nodes takes ordinary pods"),
         (checks.check_user_namespaces(None), UNKNOWN, "not allowed"),
-        (checks.check_user_namespaces([node("amd64"), node("arm64")]), OK, "root in a pod is not root there"),
+        (checks.check_user_namespaces([node("amd64"), node("arm64")]), OK, "root in a pod is not root on the node"),
         (checks.check_user_namespaces([node("amd64"), node("arm64", user_namespaces=False)]), WARNING, "1 of 2 nodes"),
         (checks.check_user_namespaces([]), WARNING, "0 of 0 nodes"),
         (
@@ -79,8 +79,8 @@ def planned(isolation: str, *, user_namespace: bool = False) -> NodePlan:
             OK,
             "fast (default), slow",
         ),
-        (checks.check_pod_security(None), UNKNOWN, "may not be read"),
-        (checks.check_pod_security(namespace()), OK, "the cluster's default holds"),
+        (checks.check_pod_security(None), UNKNOWN, "no permission to read"),
+        (checks.check_pod_security(namespace()), OK, "the cluster's default applies"),
         (checks.check_pod_security(namespace("privileged")), OK, "admits BuildKit"),
         (
             checks.check_pod_security(namespace("baseline")),
@@ -96,11 +96,11 @@ def planned(isolation: str, *, user_namespace: bool = False) -> NodePlan:
         ),
         (checks.check_isolation(NodePlan(name="a", architecture=None, isolation="rootless: 1000")), OK, "1000"),
         (checks.check_isolation(NodePlan(name="a", architecture=None, isolation="root on its node")), WARNING, "root"),
-        (checks.check_reaper(None), UNKNOWN, "may not be looked at"),
+        (checks.check_reaper(None), UNKNOWN, "no permission to list CronJobs"),
         (checks.check_reaper([]), WARNING, "not installed"),
         (checks.check_reaper([schedule(suspend=True)]), WARNING, "it is suspended"),
         (checks.check_reaper([schedule()]), OK, 'namespace kube-system runs at "*/10 * * * *"'),
-        (checks.check_network_policy("", "timed out"), OK, "enforced: a closed pod was not reached (timed out)"),
+        (checks.check_network_policy("", "timed out"), OK, "enforced: an isolated pod was not reached (timed out)"),
         (checks.check_network_policy("", ""), WARNING, "not enforced"),
         (checks.check_network_policy("no route", "no route"), UNKNOWN, "a pod did not reach another one (no route)"),
     ],
@@ -178,9 +178,7 @@ def test_what_looks_around_is_let_in_everywhere_and_takes_no_word_for_a_program(
 def test_opt_outs_are_said_and_how_to_get_them() -> None:
     none = checks.report_opt_outs(False, False, option=" --namespace ci")
     assert none.status is OK
-    assert (
-        "kube-builder doctor --roles unconfined --namespace ci, or host-access, prints what lifts that" in none.detail
-    )
+    assert "kube-builder doctor --roles unconfined --namespace ci, or host-access, prints the opt-out" in none.detail
     assert "unconfined" in checks.report_opt_outs(True, False).detail
     assert "host-access" not in checks.report_opt_outs(True, False).detail
     assert checks.report_opt_outs(False, True).detail.startswith("you have host-access (")

@@ -62,12 +62,12 @@ def test_a_branch(repository: Repository) -> None:
 
 
 def test_a_commit_that_nothing_points_at(repository: Repository) -> None:
-    with pytest.raises(InputError, match=r"^x: no branch, tag or pull request is at the commit that is checked out; "):
+    with pytest.raises(InputError, match=r"^x: no branch, tag or pull request points at the checked-out commit; "):
         naming.read_checkout(repository.folder, source="x")
 
 
 def test_no_repository(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"^x: git rev-parse failed: fatal: .*; put actions/checkout before this step"):
+    with pytest.raises(InputError, match=r"^x: git rev-parse failed: fatal: .*; run actions/checkout before this step"):
         naming.read_checkout(tmp_path, source="x")
 
 

@@ -138,8 +138,8 @@ def test_secrets_in_all_spellings(around: Surroundings) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("secret_envs", "TOKEN", "input secret-envs: 'TOKEN' has no name or no value; write NAME=VARIABLE"),
-        ("secret_files", "=x", "input secret-files: '=x' has no name or no value; write NAME=FILE"),
+        ("secret_envs", "TOKEN", "input secret-envs: 'TOKEN' must have a name and a value; write NAME=VARIABLE"),
+        ("secret_files", "=x", "input secret-files: '=x' must have a name and a value; write NAME=FILE"),
     ],
 )
 def test_a_secret_that_is_none(name: str, value: str, message: str, around: Surroundings) -> None:

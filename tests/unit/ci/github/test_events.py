@@ -96,5 +96,5 @@ def test_only_runs_of_its_scope_use_a_builder_and_protected_ones_any(scope: str,
     if scope in ("", of_builder):
         origin.check_trust(builder, env_of(scope))
     else:
-        with pytest.raises(InputError, match=f"builder 'b' is not for runs of trust scope '{scope}'"):
+        with pytest.raises(InputError, match=f"builder 'b' is not allowed for runs of trust scope '{scope}'"):
             origin.check_trust(builder, env_of(scope))

@@ -65,7 +65,7 @@ def test_each_input_is_taken_renamed_or_refused_with_a_way_out(peer: str, name: 
 def test_what_is_refused_says_what_to_do(name: str) -> None:
     with pytest.raises(InputError) as caught:
         inputs.read_inputs({f"INPUT_{name.upper()}": "x"}, Path())
-    assert str(caught.value) == f"input {name}: is not needed here; {REFUSED[name]}"
+    assert str(caught.value) == f"input {name}: is not supported; {REFUSED[name]}"
 
 
 @pytest.mark.parametrize("file", sorted(OUTPUTS))

@@ -99,22 +99,28 @@ def test_the_users_own_logins_stay_and_theirs_programs_do_not_hide_the_new_one(t
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"username": "ann"}, "the login for docker.io has no password"),
-        ({"registry": "r.example", "password": SECRET}, "the login for r.example has no username"),
-        ({"registries": f"registry: x\npassword: {SECRET}"}, "input registries: is no YAML list"),
+        ({"username": "ann"}, "the login for docker.io requires password"),
+        ({"registry": "r.example", "password": SECRET}, "the login for r.example requires username"),
+        ({"registries": f"registry: x\npassword: {SECRET}"}, "input registries: must be a YAML list"),
         ({"registries": f"- user: x\n  password: {SECRET}"}, "unknown field 'user'; did you mean 'username'?"),
-        ({"registries": "- [", "registry": "x"}, "input registries: says the same as input registry; give one"),
-        ({"registries": "- x", "registry_auth": "- x"}, "give one"),
+        (
+            {"registries": "- [", "registry": "x"},
+            "input registries: cannot be combined with input registry; set only one",
+        ),
+        ({"registries": "- x", "registry_auth": "- x"}, "set only one"),
         (
             {"ecr": "true", "registry": AWS, "username": "a", "password": SECRET},
-            "with ecr there is no username and no password; leave them out: the program takes AWS_ACCESS_KEY_ID",
+            "ecr cannot be combined with username and password; omit them: the program uses AWS_ACCESS_KEY_ID",
         ),
-        ({"ecr": "maybe", "registry": AWS}, "ecr is none of auto, true and false: 'maybe'"),
+        ({"ecr": "maybe", "registry": AWS}, "ecr must be auto, true or false, not 'maybe'"),
         (
             {"ecr": "true", "registry": AWS},
             "input ecr: docker-credential-ecr-login, which logs in to AWS, is not installed; install it on the ",
         ),
-        ({"scope": "team@push", "username": "a", "password": SECRET}, "tells pull from push"),
+        (
+            {"scope": "team@push", "username": "a", "password": SECRET},
+            "separate logins for pull and push are not supported",
+        ),
     ],
 )
 def test_wrong_logins_are_named_and_never_shown(given: dict[str, str], message: str) -> None:
@@ -221,13 +227,16 @@ def test_a_fork_without_secrets_builds_without_the_login(
     of_fork = {"GITHUB_EVENT_NAME": "pull_request", "GITHUB_EVENT_PATH": str(event), "GITHUB_REPOSITORY": "team/app"}
     code, log = run(env | of_fork | {"INPUT_PASSWORD": ""}, cwd)
     assert code == 0
-    notice = "::notice title=kube-builder::not logged in to r.example: pull requests from forks get no secrets"
+    notice = (
+        "::notice title=kube-builder::not logged in to r.example: password is empty, "
+        "since pull requests from forks do not get secrets"
+    )
     assert notice in log
     assert folders(tmp_path) == []
     code, log = run(env | of_fork | {"INPUT_PASSWORD": "", "INPUT_USERNAME": ""}, cwd)
     assert (code, notice in log) == (0, True)
     code, log = run(env | of_fork | {"INPUT_USERNAME": ""}, cwd)
-    assert (code, "the login for r.example has no username" in log) == (2, True)
+    assert (code, "the login for r.example requires username" in log) == (2, True)
     aws = f"- registry: {AWS}\n  ecr: true\n"
     lists = {name: text for name, text in env.items() if not name.startswith("INPUT_")} | {"INPUT_REGISTRIES": aws}
     code, log = run(lists | of_fork, cwd)

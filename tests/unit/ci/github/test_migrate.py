@@ -53,7 +53,7 @@ def test_several_builds_share_a_builder() -> None:
     assert [step["uses"].partition("@")[0] for step in steps] == ["org/kube-builder/setup", *["org/kube-builder"] * 2]
     assert steps[0]["with"]["driver-opts"] == "image=x"
     assert all("builder" not in step["with"] and "kubeconfig" not in step["with"] for step in steps[1:])
-    assert "setup-buildx-action's version is left out: there is no buildx to install" in comments
+    assert "setup-buildx-action's version was removed: buildx is not installed" in comments
     assert "several steps build" in comments
 
 
@@ -82,14 +82,14 @@ def test_metadata_that_the_build_adds_to() -> None:
     assert step["with"]["images"] == "r.example/a"
     assert step["with"]["tags"] == "r.example/a:extra"
     assert step["with"]["labels"].split() == ["x=1", "y=2"]
-    assert "outputs of step m are the build step's now" in comments
+    assert "outputs of step m are now those of the build step" in comments
 
 
 @pytest.mark.parametrize(
     ("step", "comment"),
     [
-        ({"uses": "docker/bake-action@v7"}, "docker/bake-action@v7 is not migrated: give each target a step"),
-        ({"uses": "docker/metadata-action@v6", "id": "m"}, "metadata-action builds nothing"),
+        ({"uses": "docker/bake-action@v7"}, "docker/bake-action@v7 was not migrated: write one step per target"),
+        ({"uses": "docker/metadata-action@v6", "id": "m"}, "metadata-action does not build"),
         (
             {"uses": "docker/login-action@v4", "with": {"registry": "1.dkr.ecr.eu-west-1.amazonaws.com"}},
             "login-action logs docker in",
@@ -105,9 +105,9 @@ def test_what_cannot_be_done_is_said(step: dict[str, Any], comment: str) -> None
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("jobs: [", "w.yml: is no YAML at line 1"),
+        ("jobs: [", "w.yml: is not valid YAML at line 1"),
         ("a: b", "w.yml: has no jobs"),
-        ("jobs: {a: {steps: [{run: x}]}}", "w.yml: no step uses an action of docker's"),
+        ("jobs: {a: {steps: [{run: x}]}}", "w.yml: no step uses one of docker's actions"),
     ],
 )
 def test_what_is_no_workflow_is_refused(text: str, message: str) -> None:
@@ -130,5 +130,5 @@ def test_the_verb(tmp_path: Path) -> None:
     assert "uses: org/kube-builder@v1" in world.stdout.getvalue()  # type: ignore[attr-defined]
     with pytest.raises(InputError, match=r"gone\.yml: cannot be read: No such file"):
         verb.main(["gone.yml"], world)
-    with pytest.raises(InputError, match="no workflow is named"):
+    with pytest.raises(InputError, match="missing workflow"):
         verb.main([], world)

@@ -252,7 +252,7 @@ def test_a_service_that_refuses_is_a_warning(results: Results, env: dict[str, st
     around = {"ACTIONS_RESULTS_URL": results.url, "ACTIONS_RUNTIME_TOKEN": token()}
     code, log = run(env | around | {"GITHUB_SERVER_URL": "https://github.com"}, cwd)
     assert code == 0
-    warning = "::warning title=kube-builder::the build's record is not uploaded: CreateArtifact: HTTP 503"
+    warning = "::warning title=kube-builder::the build record was not uploaded: CreateArtifact: HTTP 503"
     assert warning in log.splitlines()
 
 

@@ -160,9 +160,9 @@ def test_with_cleanup_false_post_leaves_it(env: dict[str, str], cwd: Path, kept:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"driver": "docker-container"}, "input driver: there is no driver 'docker-container'; leave it out"),
-        ({"version": "latest"}, "input version: is not needed here"),
-        ({"name": "mine"}, "input name: is not needed here"),
+        ({"driver": "docker-container"}, "input driver: unknown driver 'docker-container'; omit it"),
+        ({"version": "latest"}, "input version: is not supported"),
+        ({"name": "mine"}, "input name: is not supported"),
         ({"tags": "x"}, "unknown input 'tags'"),
         ({"platforms": "linux/amd46"}, "input platforms: "),
     ],

@@ -227,7 +227,7 @@ def test_reports_go_to_the_working_directory_where_the_checkout_is_elsewhere(cwd
 
 
 def test_a_variable_that_is_nearly_an_input(cwd: Path, job: FakeJob) -> None:
-    with pytest.raises(InputError, match=r"KUBE_BUILDER_TAG: is no input; did you mean KUBE_BUILDER_TAGS\?"):
+    with pytest.raises(InputError, match=r"KUBE_BUILDER_TAG: unknown variable; did you mean KUBE_BUILDER_TAGS\?"):
         run(RUNNER | {"KUBE_BUILDER_TAG": "r.example/a:1"}, cwd)
 
 

@@ -117,11 +117,11 @@ def test_wrong_expressions_are_named(text: str, message: str) -> None:
     ("line", "message"),
     [
         ("type=semvr", "unknown type 'semvr'; did you mean 'semver'?"),
-        ("type=semver", "'type=semver' lacks pattern; write type=semver,pattern=…"),
+        ("type=semver", "'type=semver' requires pattern; write type=semver,pattern=…"),
         ("type=ref,event=merge", "unknown event 'merge'"),
         ("type=sha,format=tiny", "unknown format 'tiny'"),
-        ("type=raw,value=x,patern=y", "type=raw has no attribute 'patern'"),
-        ("type=match,pattern=(", "pattern '(' is no regular expression"),
+        ("type=raw,value=x,patern=y", "unknown attribute 'patern' of type=raw"),
+        ("type=match,pattern=(", "pattern '(' is not a valid regular expression"),
         ("type=match,pattern=a,group=x", "group 'x' is not a number"),
         ("type=raw,value=x,priority=high", "priority 'high' is not a number"),
         ('type=raw,value="x', "misplaced quote"),
@@ -142,7 +142,7 @@ def test_wrong_flavors_are_named(line: str) -> None:
 def test_comments_and_names_of_images() -> None:
     assert parse_images(["# ours", "name=Ghcr.Example/App,enable=false", "name=b/App"], source="images") == ("b/app",)
     assert parse_images(["a/b,c/d"], source="images") == ("a/b", "c/d")
-    with pytest.raises(InputError, match="names no image"):
+    with pytest.raises(InputError, match="has no image name"):
         parse_images(["enable=true"], source="images")
 
 
@@ -158,7 +158,7 @@ def test_regular_expressions_are_javascripts(pattern: str, text: str, group: str
 
 def test_a_rule_that_does_not_fit_is_a_warning() -> None:
     made = metadata.make_metadata(MetadataInputs(rules=("type=semver,pattern={{version}},value=one",)), FACTS)
-    assert (made.tags, made.warnings) == ((), ("one is no semantic version",))
+    assert (made.tags, made.warnings) == ((), ("one is not a semantic version",))
 
 
 @given(st.lists(st.text(alphabet="type=rawsh,{}'\"#\\ ()[", max_size=30), max_size=4))

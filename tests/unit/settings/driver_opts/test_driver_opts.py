@@ -172,8 +172,8 @@ def test_resources_of_several_options_are_compared() -> None:
         ),
         ('"nodeselector=a=b', ": misplaced quote in '\"nodeselector=a=b'; quote the whole option: '\"name=a,b\"'"),
         ("nodeselector=a", " nodeselector: 'a' is not key=value"),
-        ("nodeselector=-a=b", " nodeselector: '-a' is not the name of a label"),
-        ("labels=a=b c", " labels: 'b c' is not the value of a label"),
+        ("nodeselector=-a=b", " nodeselector: '-a' is not a valid label name"),
+        ("labels=a=b c", " labels: 'b c' is not a valid label value"),
         ("labels=app=x", " labels: label 'app' is reserved; choose another name"),
         (
             "labels=kube-builder.dev/builder=x",
@@ -183,10 +183,10 @@ def test_resources_of_several_options_are_compared() -> None:
             "annotations=buildx.docker.com/platform=x",
             " annotations: annotation 'buildx.docker.com/platform' is reserved; choose another name",
         ),
-        ("annotations=a b=x", " annotations: 'a b' is not the name of an annotation"),
+        ("annotations=a b=x", " annotations: 'a b' is not a valid annotation name"),
         ("replicas=0", " replicas: 0 is not a whole number of at least 1"),
         ("replicas=two", " replicas: 'two' is not a whole number"),
-        ("namespace=My", " namespace: invalid namespace 'My'; 1 to 63 of a-z, 0-9 and, inside, '-' are allowed"),
+        ("namespace=My", " namespace: invalid namespace 'My'; use 1 to 63 of a-z, 0-9 and, inside, '-'"),
         ("image=Moby", " image: invalid image 'Moby': repository name 'Moby' must be lower-case"),
         ("requests.cpu=2,limits.cpu=1", ": requests.cpu '2' is more than limits.cpu '1'"),
         ("timeout=soon", " timeout: 'soon' is not a duration; write it like 90s, 2m or 1h30m"),
@@ -212,17 +212,17 @@ def test_resources_of_several_options_are_compared() -> None:
         ),
         (
             '"tolerations=key=a,operator=exists,value=b"',
-            " tolerations: operator Exists takes no value, not 'b'",
+            " tolerations: operator=Exists does not accept a value: 'b'",
         ),
         (
             "tolerations=value=b",
-            " tolerations: a toleration without key; operator=Exists tolerates every taint",
+            " tolerations: toleration has no key; add key=…, or operator=Exists to tolerate every taint",
         ),
         (
             '"tolerations=key=a,tolerationSeconds=3"',
-            " tolerations: tolerationSeconds goes with effect=NoExecute only",
+            " tolerations: tolerationSeconds requires effect=NoExecute",
         ),
-        ("serviceaccount=Me", " serviceaccount: 'Me' is not the name of an object"),
+        ("serviceaccount=Me", " serviceaccount: 'Me' is not a valid object name"),
         (
             "storage-class=fast",
             ": storage-class has no effect without a volume; add persistent-volume-claim.requests.storage",
@@ -230,22 +230,23 @@ def test_resources_of_several_options_are_compared() -> None:
         (
             "buildkit-root-volume-memory=1Gi,persistent-volume-claim.requests.storage=1Gi",
             (
-                ": buildkit-root-volume-memory and persistent-volume-claim.requests.storage are both given; "
-                "the state is in one of them: leave the other out"
+                ": buildkit-root-volume-memory conflicts with persistent-volume-claim.requests.storage; "
+                "omit one: the state is either in memory or in a volume"
             ),
         ),
         (
             "rootless=true,user-namespaces=true",
             (
-                ": rootless=true and user-namespaces=true are both given; "
-                "either alone keeps root of the node away: rootlesskit needs IDs that a user namespace has not"
+                ": rootless=true conflicts with user-namespaces=true; "
+                "omit one: each alone avoids root on the node, and rootlesskit "
+                "needs IDs that a user namespace does not have"
             ),
         ),
         (
             "seccomp-profile=localhost/x",
             (
                 ": seccomp-profile and apparmor-profile have no effect without rootless=true; "
-                "Kubernetes confines no privileged container"
+                "add rootless=true or omit them: Kubernetes does not confine privileged containers"
             ),
         ),
         (
@@ -256,11 +257,11 @@ def test_resources_of_several_options_are_compared() -> None:
             ),
         ),
         ("proxy=true", " proxy: neither HTTP_PROXY nor HTTPS_PROXY is set; set one of them"),
-        ("registry-mirrors=docker.io=", " registry-mirrors: no mirror for 'docker.io'; write docker.io=mirror.example"),
+        ("registry-mirrors=docker.io=", " registry-mirrors: 'docker.io' has no mirror; write docker.io=mirror.example"),
         ("registry-mirrors=x=a b", " registry-mirrors: 'a b' is not a mirror; write it like mirror.example/path"),
         (
             "insecure-registries=http://x",
-            " insecure-registries: 'http://x' is not the host of a registry; write it like host:5000",
+            " insecure-registries: 'http://x' is not a registry host; write it like host:5000",
         ),
         ("runner-selector=a=b", " runner-selector: has no effect without network-policy=true; add it"),
         ("ca-certificates=none.pem", " ca-certificates: cannot read 'none.pem': No such file or directory"),
@@ -276,14 +277,11 @@ def test_resources_of_several_options_are_compared() -> None:
         ),
         (
             '"pod-template={""spec"":{""containers"":[{""image"":""x""}]}}"',
-            " pod-template: spec.containers[0] has no name, by which it would be merged",
+            " pod-template: spec.containers[0] has no name, which is its merge key",
         ),
         (
             '"pod-template={""spec"":{""$deleteFromPrimitiveList/x"":[]}}"',
-            (
-                " pod-template: spec.$deleteFromPrimitiveList/x is no directive that is known here: "
-                "$patch and $retainKeys are"
-            ),
+            (" pod-template: spec.$deleteFromPrimitiveList/x is an unknown directive; known: $patch, $retainKeys"),
         ),
     ],
 )
@@ -297,10 +295,10 @@ def test_refuses(text: str, message: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("metadata: {labels: {version: 1.5}}", "metadata.labels.version is 1.5, which is no text; quote it"),
-        ("spec: {x: 2026-01-01}", "spec.x is a date, which JSON has not: quote it"),
+        ("metadata: {labels: {version: 1.5}}", "metadata.labels.version is 1.5, which is not a string; quote it"),
+        ("spec: {x: 2026-01-01}", "spec.x is a date, which JSON does not support; quote it"),
         ("spec: &a\n  x: *a", "pod.yaml: an alias contains itself"),
-        ("[1]", "'pod.yaml' holds no mapping; write names and values, 'name: value'"),
+        ("[1]", "'pod.yaml' must be a mapping; write names and values, 'name: value'"),
         ("a: [", "pod.yaml:2:1: expected the node content, but found '<stream end>'"),
     ],
 )
@@ -327,5 +325,6 @@ def test_marks_in_a_pod_template_may_be_called_as_fields_are(tmp_path: Path) -> 
 def test_a_file_without_certificates_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("nothing")
     assert refusal("ca-certificates=ca.pem", cwd=tmp_path) == (
-        "--driver-opt ca-certificates: ca.pem holds no PEM certificate; give files with '-----BEGIN CERTIFICATE-----'"
+        "--driver-opt ca-certificates: ca.pem contains no PEM certificate; "
+        "name files with '-----BEGIN CERTIFICATE-----'"
     )
