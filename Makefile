@@ -16,7 +16,7 @@ FIRST = tests/e2e tests/parity
 ON_CLUSTER = $(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-first test-second unit-and-cluster test-unit test-versions test-dataclasses test-integration test-e2e lint bench soak cluster-up cluster-down bundle protos docs clean lock
+.PHONY: help setup demo test test-first test-second test-rest test-unit test-versions test-dataclasses test-integration test-e2e lint bench soak cluster-up cluster-down bundle protos docs clean lock
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,15 +41,15 @@ test: lint $(STAMP) ## All tests: lint, unit, integration, end to end, faults, o
 test-first: $(STAMP)
 	$(BIN)/python -m devcluster up
 	$(ON_CLUSTER) $(FIRST)
+	$(BIN)/python -m pytest tests/unit
 
 # Two outputs at once cannot be read: this group's follows when it has ended.
 test-second: $(STAMP)
 	@mkdir -p build && echo "the second group writes to build/test-second.log"
-	@$(MAKE) --no-print-directory unit-and-cluster > build/test-second.log 2>&1; code=$$?; cat build/test-second.log; exit $$code
+	@$(MAKE) --no-print-directory test-rest > build/test-second.log 2>&1; code=$$?; cat build/test-second.log; exit $$code
 
-unit-and-cluster: export DEVCLUSTER := $(or $(DEVCLUSTER),dev)-second
-unit-and-cluster:
-	$(BIN)/python -m pytest tests/unit
+test-rest: export DEVCLUSTER := $(or $(DEVCLUSTER),dev)-second
+test-rest:
 	$(BIN)/python -m devcluster up
 	$(ON_CLUSTER) --ignore tests/unit $(FIRST:%=--ignore %)
 	$(BIN)/python -m devcluster down

@@ -32,9 +32,12 @@ settings.register_profile(
 )
 settings.load_profile("shared")
 
-# A shell starts its background jobs with SIGINT ignored, and programs inherit that: what the tests start must hear it.
+# Shells start background jobs, and nohup its command, with some signals ignored. Programs inherit that, but those that
+# tests start must receive the signals.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGHUP, signal.SIGQUIT):
+    signal.signal(number, signal.SIG_DFL)
 
 _COLD_START = 1800
 """Seconds for `up` when all programs must be built first."""
