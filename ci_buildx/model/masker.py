@@ -54,26 +54,12 @@ _PLACES = frozenset(
         *("provider", "backend", "scope", "namespace", "issuer", "server", "audience", "store"),
     )
 )
+_COMMIT = ("MESSAGE", "TITLE", "DESCRIPTION", "TAG_MESSAGE", "AUTHOR", "REF_NAME", "REF_SLUG", "BRANCH", "TAG")
+_MERGE_REQUEST = ("TITLE", "DESCRIPTION", "LABELS", "SOURCE_BRANCH_NAME", "TARGET_BRANCH_NAME")
 _OF_AUTHORS = frozenset(
     (
-        *(
-            f"CI_COMMIT_{name}"
-            for name in (
-                "MESSAGE",
-                "TITLE",
-                "DESCRIPTION",
-                "TAG_MESSAGE",
-                "AUTHOR",
-                "REF_NAME",
-                "REF_SLUG",
-                "BRANCH",
-                "TAG",
-            )
-        ),
-        *(
-            f"CI_MERGE_REQUEST_{name}"
-            for name in ("TITLE", "DESCRIPTION", "LABELS", "SOURCE_BRANCH_NAME", "TARGET_BRANCH_NAME")
-        ),
+        *(f"CI_COMMIT_{name}" for name in _COMMIT),
+        *(f"CI_MERGE_REQUEST_{name}" for name in _MERGE_REQUEST),
         *("CI_PROJECT_DESCRIPTION", "CI_EXTERNAL_PULL_REQUEST_SOURCE_BRANCH_NAME", "GIT_BRANCH", "CHANGE_BRANCH"),
         *("GITHUB_HEAD_REF", "GITHUB_BASE_REF", "GITHUB_REF", "GITHUB_REF_NAME"),
     )
@@ -265,13 +251,17 @@ def find_environment_secrets(env: Mapping[str, str]) -> Iterator[str]:
             yield from _find_input_secrets(value)
         elif _is_secret_variable(name, value) or describe_pasted(value) not in _NO_CREDENTIALS:
             yield value
-            yield from _find_json_secrets(value)
+            yield from _find_json_secrets(value, named=_is_secret_variable(name, value))
         if "=" in value or "@" in value:
             yield from find_secrets(value)
 
 
-def _find_json_secrets(value: str) -> Iterator[str]:
-    """Yield the values with a secret's name in a JSON text, such as the logins in DOCKER_AUTH_CONFIG."""
+def _find_json_secrets(value: str, *, named: bool) -> Iterator[str]:
+    """Yield the values with a secret's name in a JSON text, such as the logins in DOCKER_AUTH_CONFIG.
+
+    ``named``: the variable has a secret's name. In other texts a field that is only called ``key`` holds a name, such
+    as that of a license in GitHub's context.
+    """
     if not value.lstrip().startswith("{"):
         return
     try:
@@ -285,7 +275,7 @@ def _find_json_secrets(value: str) -> Iterator[str]:
         for key, inner in one.items() if isinstance(one, dict) else ():
             if not isinstance(inner, str):
                 waiting.append(inner)
-            elif is_secret_name(key) or is_secret_attribute(key):
+            elif (is_secret_name(key) or is_secret_attribute(key)) and (named or key != "key"):
                 yield inner
                 yield from filter(None, (_decode_login(inner).partition(":")[2],))
 

@@ -27,11 +27,12 @@ _LOGIN = compile_lazily(
 )
 """A password, or a token: a user part that is too long for a name such as ``git``."""
 # ``user:password@host.example`` or ``…@host/path`` without a scheme, as curl takes it. ``name:tag@sha256:…``,
-# ``git@host:path``, ``npm:package@1.2.3`` and ``mailto:`` are no logins. It is masked where it stands, but not searched
-# for elsewhere, because other texts have this form, too.
+# ``git@host:path``, ``npm:package@1.2.3``, any package with its version, and ``mailto:`` are not logins. It is masked
+# where it stands, but not searched for elsewhere, because other texts have this form, too.
 _BARE = compile_lazily(
     r"(?<![\w./@:+-])(//|docker-image://)?(?!(?:mailto|sips?|xmpp|acct|npm|pkg):)[\w.+-]+:"
-    r"[^\s:@/\\\"'<>]+@(?=(?!sha\d+:)[A-Za-z0-9][\w-]*(?:(?:\.[\w-]+)*\.[A-Za-z]{2,}|(?:\.[\w-]+)*(?::\d+)?[/'\"]))"
+    r"[^\s:@/\\\"'<>]+@(?=(?!sha\d+:|v?\d+(?:(?:\.\d+){1,2}(?:[-+][\w.+-]*)?)?[/'\"])"
+    r"[A-Za-z0-9][\w-]*(?:(?:\.[\w-]+)*\.[A-Za-z]{2,}|(?:\.[\w-]+)*(?::\d+)?[/'\"]))"
 )
 _USER = compile_lazily(r"^([a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/@:]+@")
 _QUERY = compile_lazily(
@@ -104,9 +105,9 @@ _KINDS = {
     **dict.fromkeys(("gho_", "ghp_", "ghr_", "ghs_", "ghu_", "github_pat_"), r"\w{20,}"),
     **dict.fromkeys((f"gl{kind}-" for kind in _GITLABS), r"[\w.-]{16,}"),
     **dict.fromkeys(("AKIA", "ASIA"), "[A-Z0-9]{16}"),
-    "npm_": r"\w{30,}",
+    "npm_": "[A-Za-z0-9]{30,}",  # underscores are in npm's own variables
     **dict.fromkeys(("dckr_pat_", "dckr_oat_"), r"[\w-]{20,}"),
-    "pypi-": r"[\w-]{30,}",
+    "pypi-AgE": r"[\w-]{30,}",  # how a macaroon begins; packages have names such as pypi-…
     **dict.fromkeys(("hvs.", "hvb.", "hvr."), r"[\w-]{24,}"),
     **dict.fromkeys(("xoxb-", "xoxp-", "xoxa-"), r"[\w-]{10,}"),
     **dict.fromkeys(("sk_live_", "rk_live_"), r"\w{16,}"),

@@ -17,12 +17,15 @@ from ci_buildx.model.plaintext import find_logins, mask_logins, redact_url
         ("proxy ann:pass-word@proxy:3128/", "proxy ***@proxy:3128/"),
         ("'//ann:pass-word@git.example/x'", "'//***@git.example/x'"),
         ("'ann:pass-word@proxy' is not a registry host", "'***@proxy' is not a registry host"),
+        ("'ann:pass-word@10.0.0.1' and 'ann:pass-word@3-proxies/'", "'***@10.0.0.1' and '***@3-proxies/'"),
         ("https://h/x?token='abc'", "https://h/x?token=***'"),
         *(
             (text, text)
             for text in (
                 "npm:lodash@4.17.21",
                 "npm:next@canary.example",
+                "'workspace:app@1.2.3' and 'jest:ts-jest@29.1.0-beta.1'",
+                "uses: app:build@v4/action",
                 "mailto:ann@team.example",
                 "app:1.2@sha256:0",
                 "12:30@noon",

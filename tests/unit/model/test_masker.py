@@ -102,7 +102,11 @@ def test_tokens_of_known_services_are_masked(token: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a high glass, github and glibc", "https://host.example/a?b=c", "mail to team@example.org", "x\ny=z"]
+    "text",
+    [
+        *("a high glass, github and glibc", "https://host.example/a?b=c", "mail to team@example.org", "x\ny=z"),
+        *("npm_package_devDependencies_babel_plugin_macros=3", "pypi-attestations-model-signing-tools-0.0.1"),
+    ],
 )
 def test_other_texts_stay(text: str) -> None:
     assert masker.mask_secrets(text, ()) == text
@@ -149,7 +153,7 @@ def test_names_that_only_resemble_them(name: str) -> None:
             f"dckr_oat_{'aB1' * 9}",
             f"ASIA{'A1' * 8}",
             f"hvs.{'aB1' * 9}",
-            f"pypi-{'aB1' * 12}",
+            f"pypi-AgEI{'aB1' * 12}",
         ),
         *(f"xoxb-1234-{'aB1' * 6}", f"sk_live_{'aB1' * 8}"),
         f"-----BEGIN PGP PRIVATE KEY BLOCK-----\n{'aB1' * 9}\n-----END PGP PRIVATE KEY BLOCK-----",
@@ -170,6 +174,13 @@ def test_logins_within_a_docker_configuration() -> None:
     config = {"auths": {"r.example": {"auth": "YW5uOnNlZWRlZC1wYXNz"}, "s.example": {"identitytoken": "seeded-token"}}}
     env = {"DOCKER_AUTH_CONFIG": json.dumps(config)}
     assert shown("seeded-pass YW5uOnNlZWRlZC1wYXNz seeded-token r.example", env) == "*** *** *** r.example"
+
+
+def test_a_key_within_json_is_mostly_a_name() -> None:
+    document = json.dumps({"license": {"key": "apache-2.0"}, "items": [{"key": "postgresql", "token": "seeded-token"}]})
+    said = "apache-2.0 postgresql seeded-token"
+    assert shown(said, {"GITHUB_CONTEXT": document}) == "apache-2.0 postgresql ***"
+    assert shown(said, {"DB_CREDENTIALS": document}) == "*** *** ***"
 
 
 @pytest.mark.parametrize("name", ["CI_COMMIT_TITLE", "CI_COMMIT_REF_NAME", "GITHUB_HEAD_REF", "CI_MERGE_REQUEST_TITLE"])
