@@ -47,7 +47,8 @@ def main(*, post: bool, env: Mapping[str, str], cwd: Path, stdout: TextIO) -> in
 
 def run_build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
     """Build with the job's inputs. Returns 0, or the status of a frontend call."""
-    _remove_foreign_report(find_project_folder(env, cwd) / DOTENV)
+    if env.get("CI_JOB_ID"):
+        _remove_foreign_report(find_project_folder(env, cwd) / DOTENV)
     given = gitlab_inputs.read_inputs(env, cwd)
     scope = gitlab_inputs.choose_scope(env, given.read_text("trust-scope"))
     read_identity(env, cwd)

@@ -162,8 +162,10 @@ def test_the_builder_is_marked_with_its_job(cwd: Path) -> None:
 
 @pytest.mark.parametrize("post", [False, True])
 def test_outside_of_a_job(post: bool, cwd: Path, job: FakeJob) -> None:
+    (cwd / gitlab.DOTENV).write_text("KEPT=yes\n")
     with pytest.raises(InputError, match="CI_JOB_ID is not set"):
         run({}, cwd, post=post)
+    assert (cwd / gitlab.DOTENV).exists()
 
 
 @pytest.mark.parametrize(
