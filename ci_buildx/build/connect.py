@@ -246,8 +246,8 @@ def connect_nodes(site: BuildRun, builder: Builder) -> Iterator[tuple[Boot, list
             boot = undo.enter_context(
                 Boot(site.kube, builder, deadline=deadline, explain=phase.add_output, stop=site.stop, fresh=fresh)
             )
-            harbour = _NodeConnector(site=site, builder=builder, boot=boot, phase=phase, undo=undo)
-            connections = harbour.reach_all()
+            connector = _NodeConnector(site=site, builder=builder, boot=boot, phase=phase, undo=undo)
+            connections = connector.reach_all()
         yield boot, connections
 
 

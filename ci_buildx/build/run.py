@@ -81,10 +81,10 @@ def run_build(
         identity = origin.make_job_identity(settings.build.context, env)
     with open_input_files(settings.build) as build:
         settings = replace(settings, build=build)
-        ears = (announce, hear, deliver)
+        listeners = (announce, hear, deliver)
         secrets = collect_secrets(build, env, hidden)
         return _run_with_files(
-            settings, env=env, display_stream=display_stream, identity=identity, ears=ears, hidden=secrets
+            settings, env=env, display_stream=display_stream, identity=identity, listeners=listeners, hidden=secrets
         )
 
 
@@ -94,10 +94,10 @@ def _run_with_files(
     env: Mapping[str, str],
     display_stream: TextIO,
     identity: JobIdentity | None,
-    ears: tuple[Callable[[BuilderLocation], None], Hear | None, Deliver],
+    listeners: tuple[Callable[[BuilderLocation], None], Hear | None, Deliver],
     hidden: tuple[str, ...],
 ) -> BuildResult:
-    announce, hear, deliver = ears
+    announce, hear, deliver = listeners
     cluster = config.load_cluster(settings.cluster, env=env)
     store = credentials.load_credentials(env)
     tunnelled = settings.transport in (TransportChoice.PORT_FORWARD, TransportChoice.EXEC)
