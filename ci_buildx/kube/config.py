@@ -143,8 +143,8 @@ def _list_files(settings: ClusterChoice, env: Mapping[str, str]) -> list[Path]:
     named = [Path(name) for name in env.get("KUBECONFIG", "").split(os.pathsep) if name]
     if named:
         return named
-    home = env.get("HOME")
-    return [(Path(home) if home else Path.home()) / ".kube" / "config"]
+    # Path.home raises RuntimeError for a user without an entry in the system's list, as in a container.
+    return [Path(env.get("HOME") or os.path.expanduser("~"), ".kube", "config")]  # noqa: PTH111
 
 
 def _read_kubeconfig_cluster(config: Kubeconfig, name: str, env: Mapping[str, str]) -> ClusterAccess:

@@ -38,7 +38,8 @@ _LOADERS = (
 )
 """Variables that make an interpreter or the dynamic linker load other code before the program's own."""
 
-_OPTIONS = ("NODE_OPTIONS", "PERL5OPT", "RUBYOPT")
+_OPTIONS = ("NODE_OPTIONS", "PERL5OPT", "RUBYOPT", "ENV")
+"""Variables that also hold words: options, or the name of an environment such as ``production``."""
 
 
 def find_program(name: str, env: Mapping[str, str], *, avoid: tuple[Path, ...] = ()) -> str | None:
@@ -99,7 +100,7 @@ def make_environment(env: Mapping[str, str]) -> dict[str, str]:
     made = {name: value for name, value in env.items() if not name.startswith(_INPUTS)}
     for name in _LOADERS:
         parts = re.split(r"[:=\s]+", made.get(name, "/"))
-        # Options such as NODE_OPTIONS also hold words that are not paths; in a list of folders each word is a path.
+        # In a list of folders each word is a path.
         paths = [part for part in parts if "/" in part or part == "."] if name in _OPTIONS else parts
         if any(not part.startswith("/") or is_below(part, roots) for part in paths):
             del made[name]
@@ -200,7 +201,7 @@ def read_beginning(stream: IO[bytes], into: list[bytes]) -> None:
 def find_named_workspaces(env: Mapping[str, str]) -> tuple[Path, ...]:
     """Return the workspaces that the CI system's variables name."""
     named = (env.get(name, "") for name, sign in _WORKSPACES.items() if not sign or env.get(sign))
-    found = (Path(path).expanduser().resolve() for path in named if path.startswith(("/", "~")))
+    found = (_resolve(os.path.expanduser(path)) for path in named if path.startswith(("/", "~")))  # noqa: PTH111
     return tuple(path for path in found if path != Path("/"))
 
 

@@ -12,6 +12,7 @@ server's URL on standard input, JSON on standard output; "not found" is an error
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from base64 import b64decode
@@ -258,7 +259,7 @@ def load_credentials(env: Mapping[str, str]) -> CredentialStore:
 
 def find_config_folder(env: Mapping[str, str]) -> Path:
     """Return the folder of docker's configuration."""
-    return Path(env.get(_FOLDER) or Path(env.get("HOME") or Path.home()) / ".docker")
+    return Path(env.get(_FOLDER) or Path(env.get("HOME") or os.path.expanduser("~"), ".docker"))  # noqa: PTH111
 
 
 def _read_config(path: Path, *, required: bool) -> DockerConfig:

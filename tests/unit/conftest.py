@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import pwd
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -40,3 +42,14 @@ def debug_log() -> Iterator[DebugLog]:
         yield log
     finally:
         debug.switch_off()
+
+
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user has no home: neither the environment nor the system's list names one, as in a pod of OpenShift."""
+
+    def find_user(_: int) -> NoReturn:
+        raise KeyError
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", find_user)

@@ -178,7 +178,7 @@ def find_checkout(env: Mapping[str, str]) -> Path | None:
     """Return the folder in which the CI system checked out the repository, None outside of CI."""
     system = find_system(env)
     folder = _read_first(system.checkout, env) if system else ""
-    return Path(folder).expanduser().absolute() if folder else None
+    return Path(os.path.expanduser(folder)).absolute() if folder else None  # noqa: PTH111
 
 
 def _read_first(names: tuple[str, ...], env: Mapping[str, str]) -> str:

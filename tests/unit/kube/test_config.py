@@ -210,6 +210,11 @@ def test_nothing_at_all(tmp_path: Path) -> None:
         load_cluster(ClusterSettings(), env={"HOME": str(tmp_path)}, account=tmp_path / "none")
 
 
+def test_a_user_whom_the_system_does_not_know(tmp_path: Path, nobody: None) -> None:
+    with pytest.raises(InputError, match=r"no kubeconfig: ~/\.kube/config does not exist"):
+        load_cluster(ClusterSettings(), env={}, account=tmp_path / "none")
+
+
 @pytest.fixture
 def account(tmp_path: Path) -> Path:
     """The folder of a pod's service account."""

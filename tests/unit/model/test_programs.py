@@ -89,6 +89,13 @@ def test_the_workspace_is_what_the_ci_system_says(system: CiSystem, tmp_path: Pa
         assert find_program("helper", {**env, **signs, variable: str(tmp_path)}) is None
 
 
+def test_a_workspace_below_an_unknown_home_or_a_circle_of_links(tmp_path: Path) -> None:
+    program, circle = install(tmp_path / "bin"), tmp_path / "circle"
+    circle.symlink_to(circle)
+    for named in ("~no-such-user/project", str(circle)):
+        assert find_program("helper", {"PATH": str(program.parent), "CIRCLE_WORKING_DIRECTORY": named}) == str(program)
+
+
 def test_a_variable_of_a_common_name_is_no_workspace_outside_of_its_system(tmp_path: Path) -> None:
     program = install(tmp_path / "bin")
     assert find_program("helper", {"PATH": str(program.parent), "WORKSPACE": str(tmp_path)}) == str(program)
@@ -154,6 +161,8 @@ def test_programs_are_not_told_inputs(workspace: Path) -> None:
         ("LD_PRELOAD", "{workspace}/evil.so", False),
         ("LD_PRELOAD", "/usr/lib/x.so", True),
         ("BASH_ENV", "env.sh", False),
+        ("ENV", "production", True),
+        ("ENV", "{workspace}/env.sh", False),
     ],
 )
 def test_interpreters_find_no_code_of_the_checkout(name: str, value: str, stays: bool, workspace: Path) -> None:

@@ -55,6 +55,10 @@ def test_no_file_is_no_login(tmp_path: Path) -> None:
     assert found({"HOME": str(tmp_path)}) is None
 
 
+def test_a_user_whom_the_system_does_not_know_has_no_login(nobody: None) -> None:
+    assert found({}) is None
+
+
 def test_a_named_file_must_exist(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"REGISTRY_AUTH_FILE: .*none\.json does not exist"):
         credentials.load_credentials({"REGISTRY_AUTH_FILE": str(tmp_path / "none.json"), "HOME": str(tmp_path)})

@@ -95,7 +95,13 @@ def test_what_a_task_says_itself_counts_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("env", "folder"), [(JENKINS, "/var/jenkins/workspace/app"), (BUILDKITE, "/builds/app"), ({}, None)]
+    ("env", "folder"),
+    [
+        (JENKINS, "/var/jenkins/workspace/app"),
+        (BUILDKITE, "/builds/app"),
+        ({"CIRCLECI": "true", "CIRCLE_WORKING_DIRECTORY": "~no-such-user/app"}, f"{Path.cwd()}/~no-such-user/app"),
+        ({}, None),
+    ],
 )
 def test_checkouts(env: dict[str, str], folder: str | None) -> None:
     assert origin.find_checkout(env) == (Path(folder) if folder else None)
