@@ -87,8 +87,8 @@ class BuildLogins:
         if is_new:
             self._warn(
                 f"the login for {host} is not passed to buildkitd: the build "
-                "names no image there; if a base image brings"
-                f" it in (ONBUILD), name it: --build-context NAME=docker-image://{host}/…"
+                "names no image there; if a base image brings it in "
+                f"(ONBUILD), name it: --build-context NAME=docker-image://{host}/…"
             )
         return None
 
@@ -114,8 +114,8 @@ class BuildLogins:
                 return False
             self._given.add(wanted)
         self._warn(
-            f"the login of {host} is given to buildkitd, which asks for it: only BuildKit sees this Dockerfile; if the"
-            f" build needs no image there, stop using this builder"
+            f"the login for {host} is passed to buildkitd, which asks for it: only BuildKit sees this Dockerfile; "
+            "if the build needs no image there, stop using this builder"
         )
         return True
 

@@ -93,10 +93,10 @@ def _check_free(kube: KubeClient, location: BuilderLocation, order: NodeRequest)
     for place in places:
         with suppress(NotFound, Forbidden):  # without the right to read, creation reports it
             kube.get(place)
-            raise _make_taken_error(location, order.node)
+            raise _make_taken_node_error(location, order.node)
 
 
-def _make_taken_error(location: BuilderLocation, name: str) -> InputError:
+def _make_taken_node_error(location: BuilderLocation, name: str) -> InputError:
     message = f"namespace {location.namespace!r} already contains an object named {name!r}"
     return InputError(message, source="--node", fix="choose another name")
 
@@ -113,7 +113,7 @@ def add_node(kube: KubeClient, record: StoredBuilder, order: NodeRequest, facts:
             return _make(kube, record.location, secret, name, order, facts)
         except Conflict as failure:
             if order.node:
-                raise _make_taken_error(record.location, name) from failure
+                raise _make_taken_node_error(record.location, name) from failure
     raise AssertionError("names do not end")
 
 

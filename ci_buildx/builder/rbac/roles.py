@@ -126,7 +126,7 @@ def make_reaper_manifests(namespace: str = SYSTEM) -> list[Manifest]:
 
 def _check_reaper_namespace(namespace: str) -> None:
     if namespace.startswith(ACCOUNTS):
-        why = f"namespace {namespace!r} is no place for the reaper: jobs' accounts are in it or may create it"
+        why = f"namespace {namespace!r} is not safe for the reaper: jobs' accounts are in it or may create it"
         raise InputError(why, source="--namespace", fix=f"choose a name that does not begin with {ACCOUNTS}")
 
 

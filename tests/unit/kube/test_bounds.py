@@ -162,7 +162,7 @@ def test_an_answer_of_another_shape_is_refused(body: object) -> None:
         lambda client: client.list("/api"),
         lambda client: list(client.watch("/api", deadline=deadline)),
     ):
-        with scripted(answer(200, body)) as server, pytest.raises(KubeError, match="no Kubernetes object"):
+        with scripted(answer(200, body)) as server, pytest.raises(KubeError, match="not a Kubernetes object"):
             ask(connect(server))
 
 
