@@ -34,6 +34,7 @@ from ci_buildx.session.session import Attachable, BuildSession
 from ci_buildx.settings.values import BuildSettings
 
 if TYPE_CHECKING:
+    from ci_buildx.progress.display import BuildDisplay
     from ci_buildx.registry.trust import RegistryTrust
     from ci_buildx.session.oci_layout import OciLayout
 
@@ -51,8 +52,8 @@ class BuildLogins:
 
     ``mirrors`` returns the hosts of the builder's mirrors. It is called only for a host that the build does not name.
     ``warn`` is called once per host, for at most :data:`MOST_WARNINGS` hosts, if a login is withheld; the image may be
-    public. If only BuildKit sees the Dockerfile, the logins of :data:`MOST_UNNAMED` other hosts are given as well, and
-    ``warn`` is called for each.
+    public. If only BuildKit sees the Dockerfile, the logins of :data:`MOST_UNNAMED` other hosts are passed as well, and
+    ``report_passed`` is called for each.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class BuildLogins:
         *,
         mirrors: Callable[[], Iterable[str]],
         warn: Callable[[str], None],
+        report_passed: Callable[[str], None],
     ) -> None:
         self._store = store
         self._build = build
@@ -70,6 +72,7 @@ class BuildLogins:
         self._sees_dockerfile = True
         self._given: set[str] = set()
         self._warn = warn
+        self._report_passed = report_passed
         self._warned: set[str] = set()
         self._lock = threading.Lock()
 
@@ -113,11 +116,19 @@ class BuildLogins:
             if len(self._given) >= MOST_UNNAMED:
                 return False
             self._given.add(wanted)
-        self._warn(
-            f"the login for {host} is passed to buildkitd, which asks for it: only BuildKit sees this Dockerfile; "
-            "if the build needs no image there, stop using this builder"
-        )
+        self._report_passed(f"the login for {host} is passed to buildkitd: only BuildKit sees this Dockerfile")
         return True
+
+
+def report_passed_login(shown: BuildDisplay, text: str, *, own: bool) -> None:
+    """Report a login that is passed to a builder: a warning, unless the builder is this run's ``own``.
+
+    A private base image in a git context is usual.
+    """
+    if own:
+        shown.note("passing logins", text)
+    else:
+        shown.warn(f"{text}; if the build needs no image there, stop using this builder")
 
 
 def make_builder_trust(site: BuildRun, builder: Builder, insecure: Iterable[str] = ()) -> RegistryTrust:
@@ -142,7 +153,11 @@ def make_token_authority(site: BuildRun, builder: Builder, store: CredentialStor
         return make_builder_trust(site, builder)
 
     logins = BuildLogins(
-        store, site.settings.build, mirrors=lambda: make_trust().mirrors, warn=lambda text: site.display.warn(text)
+        store,
+        site.settings.build,
+        mirrors=lambda: make_trust().mirrors,
+        warn=site.display.warn,
+        report_passed=lambda text: report_passed_login(site.display, text, own=not site.settings.builder_name),
     )
     if is_true(site.env.get(token_authority.SWITCH, "")):
         return AuthService(logins.lookup)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,15 @@ from hypothesis import strategies as st
 
 from ci_buildx.build.expansion import Unusable, expand
 from ci_buildx.build.login_hosts import find_login_hosts, parse_images
-from ci_buildx.build.solve import MOST_UNNAMED, MOST_WARNINGS, BuildLogins
+from ci_buildx.build.solve import MOST_UNNAMED, MOST_WARNINGS, BuildLogins, report_passed_login
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.secret import Secret
+from ci_buildx.progress import display
 from ci_buildx.registry.credentials import RegistryLogin
 from ci_buildx.settings.values import (
     BuildSettings,
     NamedContext,
+    ProgressMode,
     SourcePolicy,
     SourceRule,
     SourceUpdate,
@@ -126,10 +130,16 @@ class Store:
         return None if host == "public.io" else LOGIN
 
 
+def watch_logins(
+    wanted: BuildSettings, said: list[str], *, mirrors: Callable[[], Iterable[str]] = lambda: ["m.io"]
+) -> BuildLogins:
+    return BuildLogins(Store(), wanted, mirrors=mirrors, warn=said.append, report_passed=said.append)
+
+
 def test_other_hosts_get_no_login_and_a_warning(tmp_path: Path) -> None:
     said: list[str] = []
     text = "FROM r.io/a\nFROM alpine"
-    logins = BuildLogins(Store(), build(tmp_path, text), mirrors=lambda: ["m.io"], warn=said.append)
+    logins = watch_logins(build(tmp_path, text), said)
     for host in ("r.io", "R.IO", "registry-1.docker.io", "index.docker.io", "m.io"):
         assert logins.lookup(host) is LOGIN
     assert logins.lookup("public.io") is None
@@ -146,23 +156,36 @@ def test_other_hosts_get_no_login_and_a_warning(tmp_path: Path) -> None:
 def test_with_an_unknown_dockerfile_few_other_hosts_get_their_logins(tmp_path: Path) -> None:
     said: list[str] = []
     remote = build(tmp_path, context="https://host/x.git", dockerfile=None, tags=("r.io/a:1",), push=True)
-    logins = BuildLogins(Store(), remote, mirrors=lambda: ["m.io"], warn=said.append)
+    logins = watch_logins(remote, said)
     assert [logins.lookup(host) for host in ("r.io", "R.io", "m.io", "public.io")] == [LOGIN, LOGIN, LOGIN, None]
     assert said == []
     for _ in range(2):
         for number in range(MOST_UNNAMED):
             assert logins.lookup(f"r{number}.io") is LOGIN
-    assert [line.partition(", which asks for it")[0] for line in said] == [
-        f"the login for r{number}.io is passed to buildkitd" for number in range(MOST_UNNAMED)
+    assert said == [
+        f"the login for r{number}.io is passed to buildkitd: only BuildKit sees this Dockerfile"
+        for number in range(MOST_UNNAMED)
     ]
     assert logins.lookup("another.io") is None
     assert said[-1].startswith("the login for another.io is not passed to buildkitd")
     assert logins.lookup("r0.io") is LOGIN
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_a_login_for_an_unknown_dockerfile_is_a_warning_in_a_builder_of_others(own: bool) -> None:
+    """On GitHub a warning is an annotation, and a git context is the default there."""
+    stream = io.StringIO()
+    shown = display.open_display(ProgressMode.GITHUB, stream, env={})
+    report_passed_login(shown, "the login for r.io is passed", own=own)
+    shown.close()
+    assert "the login for r.io is passed" in stream.getvalue()
+    assert ("::warning" in stream.getvalue()) is not own
+    assert ("stop using this builder" in stream.getvalue()) is not own
+
+
 @pytest.mark.parametrize("host", ["r.io/x", "r.io#", "u@r.io", "x" * 300, ""])
 def test_what_is_no_host_has_no_login(host: str, tmp_path: Path) -> None:
-    logins = BuildLogins(Store(), build(tmp_path), mirrors=lambda: [host], warn=lambda _: None)
+    logins = watch_logins(build(tmp_path), [], mirrors=lambda: [host])
     assert logins.lookup(host) is None
 
 
@@ -218,7 +241,7 @@ def test_mirrors_are_asked_for_only_if_they_matter(tmp_path: Path) -> None:
     def fail() -> list[str]:
         raise AssertionError
 
-    logins = BuildLogins(Store(), build(tmp_path, "FROM r.io/a"), mirrors=fail, warn=lambda _: None)
+    logins = watch_logins(build(tmp_path, "FROM r.io/a"), [], mirrors=fail)
     assert logins.lookup("r.io") is LOGIN
 
 
