@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl
 
-from ci_buildx.errors import Conflict, InputError, KubeError, LateInputError, Unauthorized
+from ci_buildx.errors import Conflict, InputError, KubeError, LateInputError, Unauthorized, Unreachable
 from ci_buildx.kube.config import ClusterAccess, ClusterChoice, load_cluster
-from ci_buildx.kube.connection import explain_connection_failure
+from ci_buildx.kube.connection import AnswerTooLarge, explain_connection_failure
 from ci_buildx.kube.exchange import CALL_TIMEOUT, ApiCall, ApiExchange, RetryPolicy, encode_query
 from ci_buildx.kube.watch import CollectionWatch, WatchEvent
 from ci_buildx.model import debug, timestamps
@@ -123,7 +123,8 @@ class KubeClient:
         """Read a whole collection page by page; ``items`` of the result holds all objects.
 
         Raises KubeError if the list has more than :data:`MOST_PAGES` pages or :data:`LARGEST_LIST` bytes. If a continue
-        token has expired (410), reads the list again in a single request.
+        token has expired (410), reads the list again in a single request. A list from the server's cache
+        (``resourceVersion="0"``) that is too large for one answer is read from the storage, page by page.
         """
         sizes: list[int] = []
 
@@ -136,7 +137,13 @@ class KubeClient:
             asked = encode_query({"limit": _PAGE, **query})
             return self._exchange.call(ApiCall(method="GET", path=path, query=asked, count=count))
 
-        whole = get(**query)
+        try:
+            whole = get(**query)
+        except Unreachable as failure:
+            # From its cache the API server may answer without regard to the limit: with 64 MiB for 5,000 nodes.
+            if not isinstance(failure.__cause__, AnswerTooLarge) or query.pop("resourceVersion", "") != "0":
+                raise
+            whole = get(**query)
         items = whole.setdefault("items", None) or []
         page, pages = whole, 1
         while token := (page.get("metadata") or {}).get("continue"):

@@ -166,6 +166,10 @@ _IDLE = 4
 _SIZE = 64 << 10
 
 
+class AnswerTooLarge(MalformedResponse):
+    """A response has more than LARGEST_ANSWER bytes, and would have them again."""
+
+
 class ApiConnection:
     """One connection that carries one call at a time."""
 
@@ -247,7 +251,7 @@ class ApiConnection:
             parts.append(self.receive(response, deadline))
             size += len(parts[-1])
             if size > LARGEST_ANSWER:
-                raise MalformedResponse(f"the answer has more than {LARGEST_ANSWER} bytes")
+                raise AnswerTooLarge(f"the answer has more than {LARGEST_ANSWER} bytes")
         return b"".join(parts)
 
 

@@ -15,7 +15,13 @@ from urllib.parse import quote, urlencode
 from ci_buildx.errors import Conflict, InputError, KubeError, NotFound, Throttled, Unauthorized, Unreachable
 from ci_buildx.kube import tls
 from ci_buildx.kube.config import ClusterAccess
-from ci_buildx.kube.connection import ApiConnection, ConnectionPool, Dialer, explain_connection_failure
+from ci_buildx.kube.connection import (
+    AnswerTooLarge,
+    ApiConnection,
+    ConnectionPool,
+    Dialer,
+    explain_connection_failure,
+)
 from ci_buildx.model import debug
 from ci_buildx.model.documents import parse_json
 from ci_buildx.model.record import dataclass
@@ -343,6 +349,8 @@ def _is_worth_repeating(call: ApiCall, failure: KubeError, *, known: bool) -> bo
     if not isinstance(failure, Unreachable):
         return False
     cause = failure.__cause__
+    if isinstance(cause, AnswerTooLarge):
+        return False
     # If the network is down, routers on the way report EHOSTUNREACH or ENETUNREACH.
     lost = known and isinstance(cause, OSError) and not isinstance(cause, (ssl.SSLError, socket.gaierror))
     broken = lost or isinstance(cause, (ConnectionError, MalformedResponse))

@@ -67,6 +67,28 @@ def test_an_answer_without_end_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(server).open_websocket("/exec", [], ["v4.channel.k8s.io"])
 
 
+def test_an_answer_that_is_too_large_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "LARGEST_ANSWER", 100_000)
+    with scripted(answer(200, {"spec": "x" * 300_000})) as server:
+        with pytest.raises(KubeError, match="more than 100000 bytes"):
+            connect(server).list("/api/v1/nodes")
+        assert len(server.requests) == 1
+
+
+def test_a_list_that_is_too_large_for_one_answer_is_read_by_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of 5,000 nodes from the API server's cache, which may ignore the limit."""
+    monkeypatch.setattr(connection, "LARGEST_ANSWER", 100_000)
+    large = answer(200, {"items": [{"spec": "x" * 300_000}]})
+    pages = [
+        answer(200, {"metadata": {"continue": "more"}, "items": [{"spec": "1"}]}),
+        answer(200, {"items": [{"spec": "2"}]}),
+    ]
+    with scripted(large, *pages) as server:
+        listed = connect(server).list("/api/v1/nodes", resourceVersion="0")
+        assert [item["spec"] for item in listed["items"]] == ["1", "2"]
+        assert ["resourceVersion=0" in target for target in server.asked] == [True, False, False]
+
+
 def test_a_list_without_end_is_left() -> None:
     page = answer(200, {"metadata": {"continue": "more"}, "items": [{}]})
     with scripted(page) as server:
