@@ -15,7 +15,7 @@ from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.model.record import dataclass
 from ci_buildx.settings.names import suggest_name
 from ci_buildx.settings.pairs import check_tag
-from ci_buildx.settings.syntax import GO_FALSE, GO_TRUE
+from ci_buildx.settings.syntax import GO_FALSE, GO_TRUE, is_whole_number
 from ci_buildx.settings.values import TypedAttributes
 
 COMPRESSIONS = ("uncompressed", "gzip", "estargz", "zstd")
@@ -255,9 +255,9 @@ def _check_value(attribute: OutputAttribute, name: str, value: str, source: str)
         case AttributeKind.BOOLEAN:
             wanted = "true or false" if value not in _BOOLEANS else ""
         case AttributeKind.NUMBER:
-            wanted = "a whole number" if not _is_number(value) else ""
+            wanted = "a whole number" if not is_whole_number(value) else ""
         case AttributeKind.POSITIVE:
-            wanted = "a whole number above zero" if not _is_number(value) or int(value) < 1 else ""
+            wanted = "a whole number above zero" if not is_whole_number(value) or int(value) < 1 else ""
         case AttributeKind.DURATION:
             wanted = "a time such as 10m" if not _DURATION.fullmatch(value) else ""
         case _:
@@ -265,15 +265,6 @@ def _check_value(attribute: OutputAttribute, name: str, value: str, source: str)
                 wanted = " or ".join(attribute.choices)
     if wanted:
         raise InputError(f"{name}={value} is not {wanted}", source=source)
-
-
-_LONGEST_NUMBER = 18
-"""Digits: BuildKit reads such values as 64-bit integers."""
-
-
-def _is_number(value: str) -> bool:
-    digits = value.removeprefix("-")
-    return digits.isascii() and digits.isdigit() and len(digits) <= _LONGEST_NUMBER
 
 
 def _check_media_types(given: TypedAttributes, needed_by: Iterable[tuple[str, Container[str]]], source: str) -> None:

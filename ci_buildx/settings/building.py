@@ -201,7 +201,7 @@ def _read_source_policy(given: RawValues) -> SourcePolicy | None:
     from ci_buildx.settings import policies
 
     refuse_escape(given.cwd / name, source=SOURCE_POLICY, env=given.env)
-    return policies.read_policy(name, cwd=given.cwd)
+    return policies.read_source_policy(name, cwd=given.cwd)
 
 
 def _check_policy(given: RawValues, dockerfile: Path | None) -> bool:

@@ -41,7 +41,7 @@ def check_policies(texts: Iterable[str], *, source: str, beside: Path | None) ->
     Raises InputError for a malformed value, for a named policy and for a policy ``beside`` the Dockerfile that is not
     disabled: it may forbid the build.
     """
-    configs = [_read_policy(text, source) for text in texts]
+    configs = [_parse_switches(text, source) for text in texts]
     disabled = [config for config in configs if config.get("disabled")]
     if disabled and (len(configs) > 1 or len(disabled[0]) > 1):
         raise InputError(
@@ -60,7 +60,7 @@ def suggest_instead() -> str:
     return f"{_BY_JSON}, or build without it: --policy disabled=true"
 
 
-def _read_policy(text: str, source: str) -> dict[str, bool]:
+def _parse_switches(text: str, source: str) -> dict[str, bool]:
     try:
         pairs = split_pairs(text)
     except ValueError as error:
@@ -82,7 +82,7 @@ _CONDITIONS = ("EQUAL", "NOTEQUAL", "MATCHES")
 _FIX = 'write {"rules": [{"action": "DENY", "selector": {"identifier": "docker-image://…"}}]}'
 
 
-def read_policy(name: str, *, cwd: Path) -> SourcePolicy:
+def read_source_policy(name: str, *, cwd: Path) -> SourcePolicy:
     """Read a source policy from a file. Raises InputError."""
     try:
         text = (cwd / name).read_bytes()

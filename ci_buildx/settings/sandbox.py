@@ -13,7 +13,7 @@ from pathlib import Path
 from ci_buildx.errors import InputError
 from ci_buildx.settings.attributes import LOCAL_DELETE, STDOUT
 from ci_buildx.settings.names import suggest_name
-from ci_buildx.settings.syntax import compute_bytes, show_start
+from ci_buildx.settings.syntax import compute_bytes, is_whole_number, show_start
 from ci_buildx.settings.values import BuildSettings, ImageLayout
 
 NETWORK_HOST = "network.host"
@@ -35,8 +35,6 @@ RESOURCES = {
 """Names as typed, mapped to those of BuildKit's frontend (``frontend/dockerui/config.go``)."""
 
 _SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]*)?|\.[0-9]+) ?(?:b|(?P<unit>[kmgtp])(?:i?b)?)?", re.IGNORECASE)
-_LONGEST_NUMBER = 18
-"""Digits: BuildKit reads such values as 64-bit integers."""
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
 
@@ -148,7 +146,7 @@ def _parse_resource(name: str, text: str, source: str) -> str:
         return text
     if name.startswith("memory"):
         return str(parse_size(text, source=source))
-    if not text.isdecimal() or len(text) > _LONGEST_NUMBER:
+    if text.startswith("-") or not is_whole_number(text):
         raise InputError(f"{name}={show_start(text)} is not a whole number", source=source)
     return str(int(text))
 

@@ -172,6 +172,7 @@ def _read_duration(text: str) -> float | None:
     return total if text and position == len(text) else None
 
 
+_MOST_DIGITS = 18
 _SHOWN = 100
 """Characters of a text that an error quotes."""
 
@@ -188,6 +189,12 @@ def compute_bytes(number: str, power: int, *, text: str, source: str) -> int:
         if amount <= _LARGEST:
             return amount
     raise InputError(f"size {show_start(text)} is more than 2^63-1", source=source)
+
+
+def is_whole_number(text: str) -> bool:
+    """Return whether the text is a whole number, possibly negative, of at most 18 digits: BuildKit reads 64 bits."""
+    digits = text.removeprefix("-")
+    return digits.isascii() and digits.isdigit() and len(digits) <= _MOST_DIGITS
 
 
 def show_start(text: str) -> str:

@@ -271,7 +271,7 @@ def read_git_attributes(build: BuildSettings, env: Mapping[str, str], *, git: Gi
     revision, branch = lines[2:4] if len(lines) == 4 else ("", "")  # nothing is committed yet
     if revision and read_boolean(env.get("BUILDX_GIT_CHECK_DIRTY", "")) and git("status", "--porcelain", "--ignored"):
         revision += "-dirty"
-    found = {"revision": revision, "source": redact_url(_read_remote(git, branch))}
+    found = {"revision": revision, "source": redact_url(_find_remote_url(git, branch))}
     attrs: dict[str, str] = {}
     if _wants_provenance(env):
         folders = {
@@ -287,9 +287,9 @@ def read_git_attributes(build: BuildSettings, env: Mapping[str, str], *, git: Gi
     return attrs
 
 
-def read_remote(folder: Path, env: Mapping[str, str]) -> str:
+def read_remote_url(folder: Path, env: Mapping[str, str]) -> str:
     """Return the URL of ``origin`` or ``upstream`` of the checkout that contains ``folder``, "" if there is none."""
-    return _read_remote(_make_git(folder, env), "")
+    return _find_remote_url(_make_git(folder, env), "")
 
 
 def _is_shown(build: BuildSettings, env: Mapping[str, str]) -> bool:
@@ -313,7 +313,7 @@ def _has_checkout(context: Path) -> bool:
     return find_checkout(context) is not None
 
 
-def _read_remote(git: Git, branch: str) -> str:
+def _find_remote_url(git: Git, branch: str) -> str:
     """Return the URL of the branch's upstream remote, else of ``origin`` or ``upstream``."""
     followed = git("for-each-ref", "--format=%(upstream:remotename)", branch) if branch.startswith("refs/") else ""
     names = dict.fromkeys((followed.strip(), *_REMOTES))

@@ -63,7 +63,7 @@ def _find_folder_place(context: Path, env: Mapping[str, str]) -> tuple[str, str]
     root = find_checkout(folder)
     if root is None:
         return str(folder).strip("/"), ""
-    remote = origin.read_remote(root, env)
+    remote = origin.read_remote_url(root, env)
     return read_repository_path(remote) if remote else root.name, _make_relative(root, folder)
 
 

@@ -79,7 +79,7 @@ def test_no_program_of_the_repository_is_run(planted: Repository, trap: Path) ->
     commit_times.check_repository(folder, source="x")
     assert b"b/c" in commit_times.read_commit_times(folder, source="x").times
     assert naming.read_checkout(folder, source="x")[0] == "refs/heads/main"
-    assert origin.read_remote(folder, env) == f"ext::{trap}"
+    assert origin.read_remote_url(folder, env) == f"ext::{trap}"
     assert Git(folder).read_text("status", "--porcelain")
     assert Git(folder).read_text("show", "--no-patch", "--format=%cI", "HEAD")
     assert not sprung(trap)

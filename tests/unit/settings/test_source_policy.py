@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ci_buildx.errors import InputError
 from ci_buildx.settings.assembly import make_settings
-from ci_buildx.settings.policies import read_policy
+from ci_buildx.settings.policies import read_source_policy
 from ci_buildx.settings.values import SourceConstraint, SourcePolicy, SourceRule, SourceSelector, SourceUpdate
 
 VARIABLE = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
@@ -66,13 +66,13 @@ def test_a_policy(tmp_path: Path) -> None:
 def test_refused(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "p").write_text(text)
     with pytest.raises(InputError) as caught:
-        read_policy("p", cwd=tmp_path)
+        read_source_policy("p", cwd=tmp_path)
     assert str(caught.value).startswith(f"{VARIABLE}: {said}")
 
 
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"^{VARIABLE}: cannot read 'p': No such file or directory$"):
-        read_policy("p", cwd=tmp_path)
+        read_source_policy("p", cwd=tmp_path)
 
 
 names = st.sampled_from(["version", "rules", "action", "selector", "identifier", "constraints", "updates", "attrs"])
@@ -88,6 +88,6 @@ def test_whatever_it_is_it_is_read_or_refused(tmp_path_factory: pytest.TempPathF
     folder = tmp_path_factory.getbasetemp()
     (folder / "policy").write_text(json.dumps(value))
     try:
-        read_policy("policy", cwd=folder)
+        read_source_policy("policy", cwd=folder)
     except InputError as error:
         assert "\n" not in str(error)
