@@ -37,6 +37,7 @@ _OWN_VOLUME = compile_lazily(rf'for volume "(?:{"|".join(OWN_VOLUMES)})" : (?:se
 
 Wording: kubernetes v1.34.2, ``pkg/kubelet/volumemanager`` and ``pkg/volume/secret``.
 """
+_OWN_MISSING = "check what deletes the builder's Secrets and ConfigMaps, and create the builder again"
 _SANDBOX = ("FailedCreatePodSandBox",)
 
 _BROKEN_CONTAINER = {
@@ -150,11 +151,11 @@ def _diagnose_broken(case: PodCase, name: str, reason: str, message: str) -> Ver
     """Return the verdict on a container that cannot be created."""
     fix = _PROFILE if _SECCOMP in message else _BROKEN_CONTAINER[reason]
     if reason == "CreateContainerConfigError":
+        fix = next((cure for cause, cure in _CONFIG_CURES if cause.search(message)), fix)
         if _LATE.search(message):
             seen = [event for event in case.list_recent("Failed") if message in str(event.get("message", ""))]
             if count_events(seen) < _TRIES:
-                return case.make_waiting(f"{reason}: {message}")
-        fix = next((cure for cause, cure in _CONFIG_CURES if cause.search(message)), fix)
+                return case.make_late(f"{reason}: {message}", fix)
     told = message or "no details available"
     return case.make_failure(reason, told if name == CONTAINER else f"container {name}: {told}", fix)
 
@@ -182,7 +183,8 @@ def _require_repetition(case: PodCase, reasons: tuple[str, ...], fix: str) -> Ve
     settled = [event for event in events if not _OWN_VOLUME.search(str(event.get("message", "")))]
     if count_events(settled) >= _TRIES:
         return case.make_failure(str(settled[-1]["reason"]), str(settled[-1].get("message", "")), fix)
-    return case.make_waiting(f"{events[-1]['reason']}: {events[-1].get('message', '')}")
+    waited_for = f"{events[-1]['reason']}: {events[-1].get('message', '')}"
+    return case.make_waiting(waited_for) if settled else case.make_late(waited_for, _OWN_MISSING)
 
 
 def _describe_progress(case: PodCase) -> Verdict | None:

@@ -10,7 +10,7 @@ from typing import Any
 from ci_buildx.builder.labels import NODE
 from ci_buildx.builder.pods import Object, PodView, find_condition, is_ready, read_pod
 from ci_buildx.errors import BootError, KubeBuilderError
-from ci_buildx.model.record import dataclass, field
+from ci_buildx.model.record import dataclass, field, replace
 
 UNSCHEDULABLE = "Unschedulable"
 """Reason of a BootError after which another node may emulate the platforms."""
@@ -36,13 +36,15 @@ class Autoscaler(StrEnum):
 class Verdict:
     """Verdict on a pod: ``reason`` names what is waited for; ``error`` is set if waiting is pointless.
 
-    ``scaling`` means that a cluster node is being added for the pod, which takes longer than any boot.
+    ``scaling`` means that a cluster node is being added for the pod, which takes longer than any boot. ``fix`` is for
+    the case that the time is over before the pod starts.
     """
 
     stage: PodStage
     reason: str = ""
     error: KubeBuilderError | None = None
     scaling: bool = False
+    fix: str = "raise driver-opt timeout"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +78,10 @@ class PodCase:
     def make_waiting(self, reason: str, *, scaling: bool = False) -> Verdict:
         """Return the verdict that the pod may still start."""
         return Verdict(PodStage.WAITING, f"{self.subject}: {_join_lines(reason)}", scaling=scaling)
+
+    def make_late(self, reason: str, fix: str) -> Verdict:
+        """Return the verdict that the pod waits for something that may never come; ``fix`` is for that case."""
+        return replace(self.make_waiting(reason), fix=fix)
 
     def list_recent(self, *reasons: str) -> list[Object]:
         """Return the events with one of ``reasons``, oldest first."""

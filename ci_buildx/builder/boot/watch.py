@@ -246,7 +246,7 @@ class Boot:
         if verdict.scaling and now < self._started + _NODE_TIME:
             self.deadline = max(self.deadline, now + self._patience)
         if now >= self.deadline:
-            raise BootError(f"node {node.name}", "Timeout", verdict.reason, fix="raise driver-opt timeout")
+            raise BootError(f"node {node.name}", "Timeout", verdict.reason, fix=verdict.fix)
         if now - self._started >= _PATIENCE:
             self._diagnose()
             self._tell(node, verdict.reason)

@@ -541,3 +541,10 @@ def test_a_pod_in_use_that_drains_is_not_lost_yet(
     subject["metadata"]["deletionTimestamp"] = "2026-05-01T12:00:00Z"
     subject["spec"]["containers"] = [{"name": "buildkitd", "lifecycle": hook}]
     assert diagnose(case(subject, served=served)).stage is stage
+
+
+def test_keys_that_never_come_have_their_own_fix() -> None:
+    """As those of a lasting builder whose Secret was deleted: more time would not help."""
+    late = diagnose(case(scheduled(), event("FailedMount", LATE_KEYS, count=9)))
+    assert late.fix.endswith("create the builder again")
+    assert diagnose(case(scheduled(), event("FailedMount", "x"))).fix == "raise driver-opt timeout"

@@ -128,6 +128,14 @@ def test_a_pod_is_up_whatever_becomes_of_the_others() -> None:
             begun.wait_until_up(NODE, "lost")
 
 
+def test_a_wait_for_a_secret_that_never_comes_ends_with_its_own_fix() -> None:
+    late = old("x", waiting("CreateContainerConfigError", 'secret "team" not found'))
+    with booted(Told([late])) as begun, pytest.raises(BootError, match='secret "team" not found') as failed:
+        begun.deadline = time.monotonic()
+        begun.wait_until_ready(NODE)
+    assert failed.value.fix == "create the Secret or ConfigMap that the pod refers to: not found"
+
+
 def test_while_a_node_is_being_made_the_time_to_boot_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(boot_watch, "_PATIENCE", 0.0)
     pending = old("x", unschedulable("0/2 nodes are available"))
