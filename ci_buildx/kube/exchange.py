@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from ci_buildx.errors import Conflict, InputError, KubeError, NotFound, Throttled, Unauthorized, Unreachable
+from ci_buildx.errors import Conflict, Forbidden, InputError, KubeError, NotFound, Throttled, Unauthorized, Unreachable
 from ci_buildx.kube import tls
 from ci_buildx.kube.config import ClusterAccess
 from ci_buildx.kube.connection import (
@@ -294,11 +294,15 @@ class ApiExchange:
         """Return the result of a retried call if its refusal proves that an earlier try succeeded, else None.
 
         A POST whose name is taken created the object itself if the object has what was sent, such as the run's nonce;
-        it may also be another's. A DELETE whose object is missing deleted it itself.
+        it may also be another's, or not readable. A DELETE whose object is missing deleted it itself.
         """
         if isinstance(failure, Conflict) and call.method == "POST" and failure.reason == "AlreadyExists":
             sent = json.loads(call.body)
-            found = self.call(ApiCall(method="GET", path=f"{call.path}/{sent['metadata']['name']}"))
+            try:
+                found = self.call(ApiCall(method="GET", path=f"{call.path}/{sent['metadata']['name']}"))
+            except (Forbidden, NotFound):
+                # Jobs may create RoleBindings and not read them; the caller knows what the conflict means.
+                return None
             return found if _has_same_marks(found, sent) else None
         if isinstance(failure, NotFound) and call.method == "DELETE":
             return {"kind": "Status", "status": "Success"}

@@ -178,6 +178,17 @@ def test_our_own_object_is_recognized_by_what_was_sent(before: bytes) -> None:
         assert kube.create("/pods", MARKED) == stored
 
 
+@pytest.mark.parametrize("answered", [refused(403, "Forbidden"), refused(404, "NotFound")], ids=["forbidden", "gone"])
+def test_an_object_that_cannot_be_read_is_a_conflict(answered: bytes) -> None:
+    """As a RoleBinding of a job, which may create one and not read it."""
+    with (
+        scripted(DROP, refused(409, "AlreadyExists"), answered) as server,
+        client(server) as kube,
+        pytest.raises(Conflict),
+    ):
+        kube.create("/rolebindings", NAMED)
+
+
 def test_already_exists_at_the_first_try_is_a_conflict() -> None:
     with (
         scripted(refused(409, "AlreadyExists")) as server,
