@@ -114,7 +114,7 @@ class BuildLogins:
                 return False
             self._given.add(wanted)
         self._warn(
-            f"the login of {host} is given to buildkitd, which asks for it: only BuildKit sees this Dockerfile; if the"
+            f"buildkitd requested the login for {host} and gets it, because only BuildKit sees this Dockerfile; if the"
             f" build needs no image there, stop using this builder"
         )
         return True

@@ -24,7 +24,7 @@ END_OF_OPTIONS = "--"
 class HelpFormatter(argparse.HelpFormatter):
     """Formats ``-t, --tag REF`` in one column.
 
-    Prose wraps to the width of the terminal; indented lines are not wrapped.
+    Prose wraps to the width of the terminal, not at hyphens; indented lines are not wrapped.
     """
 
     def __init__(self, prog: str) -> None:
@@ -33,7 +33,10 @@ class HelpFormatter(argparse.HelpFormatter):
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         from textwrap import wrap
 
-        lines = [[line] if line.startswith(" ") else wrap(line, width) or [""] for line in text.splitlines()]
+        lines = [
+            [line] if line.startswith(" ") else wrap(line, width, break_on_hyphens=False) or [""]
+            for line in text.splitlines()
+        ]
         return "\n".join(indent + part for parts in lines for part in parts)
 
     def _split_lines(self, text: str, width: int) -> list[str]:

@@ -281,7 +281,7 @@ class ApiExchange:
         if not (is_object(document) and isinstance(items, list) and all(map(is_object, items))):
             from ci_buildx.kube.refusal import NO_API_SERVER
 
-            raise KubeError(f"{call.asked}: the answer is no Kubernetes object", status=200, fix=NO_API_SERVER)
+            raise KubeError(f"{call.asked}: the answer is not a Kubernetes object", status=200, fix=NO_API_SERVER)
         return document
 
     def _settle_repetition(self, call: ApiCall, failure: KubeError) -> dict[str, Any] | None:

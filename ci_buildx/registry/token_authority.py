@@ -172,7 +172,7 @@ class RegistryTokens:
             is_own = answer.status == 401 and not request.find_stranger(answer)
             named = parse_challenge(answer.headers.get("www-authenticate", "")).realm if is_own else ""
             if asked != parse_origin(named):
-                wish = f"buildkitd wants a token of {host} from {asked.authority}"
+                wish = f"buildkitd requests a token for {host} from {asked.authority}"
                 raise RegistryError(f"{wish}, which is not the token service that {host} names")
         with self._lock:
             if len(self._realms) >= MOST_REALMS:

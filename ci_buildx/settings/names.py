@@ -51,7 +51,11 @@ def check_builder(text: str, *, source: str) -> str:
 
 def _check_name(text: str, what: str, source: str) -> str:
     if not _NAMESPACE.fullmatch(text):
-        raise InputError(f"invalid {what} {text!r}", source=source, fix="use 1 to 63 of a-z, 0-9 and, inside, '-'")
+        raise InputError(
+            f"invalid {what} {text!r}",
+            source=source,
+            fix="use 1 to 63 characters: a-z, 0-9 and, except at the ends, '-'",
+        )
     return text
 
 

@@ -281,7 +281,7 @@ def test_a_reaper_elsewhere_is_placed_checked_and_believed_only_if_it_deletes(
 def test_the_reaper_is_not_placed_where_jobs_may_create_namespaces(product: Product, mode: str) -> None:
     refused = product.run("doctor", "--roles", mode, "--namespace", "kube-builder-system")
     assert (refused.code, refused.stdout) == (2, b"")
-    assert "'kube-builder-system' is no place for the reaper" in refused.stderr
+    assert "'kube-builder-system' is not allowed for the reaper" in refused.stderr
 
 
 @pytest.mark.parametrize("mode", ["reaper", "reaper-cronjob"])

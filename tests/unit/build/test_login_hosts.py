@@ -152,8 +152,8 @@ def test_with_an_unknown_dockerfile_few_other_hosts_get_their_logins(tmp_path: P
     for _ in range(2):
         for number in range(MOST_UNNAMED):
             assert logins.lookup(f"r{number}.io") is LOGIN
-    assert [line.partition(", which asks for it")[0] for line in said] == [
-        f"the login of r{number}.io is given to buildkitd" for number in range(MOST_UNNAMED)
+    assert [line.partition(" and gets it")[0] for line in said] == [
+        f"buildkitd requested the login for r{number}.io" for number in range(MOST_UNNAMED)
     ]
     assert logins.lookup("another.io") is None
     assert said[-1].startswith("the login for another.io is not passed to buildkitd")

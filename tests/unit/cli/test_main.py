@@ -58,7 +58,7 @@ OF_ISSUE = (
     "--kube-context",
 )
 UNCONFIRMED = "--force: confirmation required, but stdin is not interactive; add it to skip the question"
-ALLOWED = "use 1 to 63 of a-z, 0-9 and, inside, '-'"
+ALLOWED = "use 1 to 63 characters: a-z, 0-9 and, except at the ends, '-'"
 HEAVY = ("ssl", "yaml", "grpc", "kubernetes", "requests", "rich", "cryptography", "urllib3", "asyncio", "logging")
 
 
@@ -94,7 +94,7 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
                 "write the policy as JSON and name its file in EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
             ),
         ),
-        (["build", "-q", "."], "option -q of docker buildx is not supported; write --progress quiet"),
+        (["build", "-q", "."], "option -q of docker buildx is not supported; use --progress quiet"),
         (["build", ".", "-t"], "--tag: requires a value"),
         (["build", ".", "x"], "unexpected argument 'x'; see kube-builder build --help"),
         (
@@ -147,7 +147,7 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
         ),
         (["use"], "missing builder name; write kube-builder use NAME; kube-builder ls lists all builders"),
         (["use", "--global", "--default", "x"], "--global: contradicts --default; set only one"),
-        (["scale", "x"], "--replicas: is required; write the number of pods of each node"),
+        (["scale", "x"], "--replicas: is required; set the number of pods per node"),
         (["scale", "--replicas", "-1", "x"], "--replicas: '-1' is not a whole number"),
         (["ls", "--format", "yaml"], "--format: unknown format 'yaml'; known: table, json"),
         (["ls", "--timeout", "soon"], "--timeout: 'soon' is not a duration; write it like 90s, 2m or 1h30m"),
@@ -163,7 +163,7 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
         ),
         (
             ["prune", "--keep-storage", "1GB", "x"],
-            "option --keep-storage of docker buildx is not supported; write --reserved-space",
+            "option --keep-storage of docker buildx is not supported; use --reserved-space",
         ),
         (["prune", "x"], UNCONFIRMED),
         (["logs", "--tail", "few", "x"], "--tail: 'few' is not a whole number"),

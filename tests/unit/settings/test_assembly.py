@@ -123,13 +123,18 @@ def test_texts_of_inputs_are_split_as_their_kind_says(cwd: Path) -> None:
         ({"context": "ap"}, "PATH|URL: context folder 'ap' does not exist; did you mean 'app'?"),
         (
             {"context": "token"},
-            ("PATH|URL: context 'token' is a file, not a folder; name its folder, or pass a Dockerfile with --file"),
+            (
+                "PATH|URL: context 'token' is a file, not a folder; name its folder, or pass a Dockerfile with --file (input file)"
+            ),
         ),
         (
             {"context": "ftp://x/y"},
             ("PATH|URL: unknown URL scheme 'ftp' in 'ftp://x/y'; known: http, https, ssh, git"),
         ),
-        ({"context": "cache"}, "PATH|URL: Dockerfile 'cache/Dockerfile' does not exist; name one with --file"),
+        (
+            {"context": "cache"},
+            "PATH|URL: Dockerfile 'cache/Dockerfile' does not exist; name one with --file (input file)",
+        ),
         (
             {"file": "Dockerfile"},
             (
@@ -159,8 +164,8 @@ def test_texts_of_inputs_are_split_as_their_kind_says(cwd: Path) -> None:
         ),
         ({"context_mtime": "gti"}, "--context-mtime: unknown context-mtime 'gti'; did you mean 'git'?"),
         ({"print": "plans"}, "--print: unknown print 'plans'; did you mean 'plan'?"),
-        ({"push": "true"}, "--push: missing image name to push to; add --tag registry/name:tag"),
-        ({"outputs": ["type=registry"]}, "--output: missing image name to push to; add --tag registry/name:tag"),
+        ({"push": "true"}, "--push: missing image name to push to; add a tag: registry/name:tag"),
+        ({"outputs": ["type=registry"]}, "--output: missing image name to push to; add a tag: registry/name:tag"),
         ({"push": "maybe"}, "--push: 'maybe' is neither true nor false; write true or false"),
         ({"progress": "plian"}, "--progress: unknown progress 'plian'; did you mean 'plain'?"),
         ({"progress": "none"}, "--progress: unknown progress 'none'; did you mean 'quiet'?"),

@@ -172,7 +172,7 @@ def test_the_reaper_may_be_placed_in_a_namespace_that_is_the_administrators() ->
 
 @pytest.mark.parametrize("name", ["kube-builder", "kube-builder-system", "kube-builder-reaper"])
 def test_the_reaper_is_in_no_namespace_that_jobs_may_create(name: str) -> None:
-    with pytest.raises(InputError, match="is no place for the reaper"):
+    with pytest.raises(InputError, match="is not allowed for the reaper"):
         roles.render_reaper_roles(name)
 
 
