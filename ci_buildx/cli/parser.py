@@ -193,7 +193,7 @@ class ParsedArguments:
         """Return one of the known values, by default the first."""
         found = self.read_text(name, known[0])
         if found not in known:
-            raise InputError(f"unknown {name} {found!r}", source=f"--{name}", fix=f"known: {', '.join(known)}")
+            raise InputError(f"unknown value {found!r}", source=f"--{name}", fix=f"known: {', '.join(known)}")
         return found
 
     def number(self, name: str) -> int | None:

@@ -284,7 +284,7 @@ def _make_pod_variables() -> dict[str, str]:
 
 def _make_host_rules() -> tuple[tuple[str, str], ...]:
     shares = " || ".join(f"variables.spec.?host{part}.orValue(false)" for part in ("Network", "PID", "IPC"))
-    remedy = "remove it from the pod template, or docs/rbac/host-access.yaml allows it"
+    remedy = "remove it from the pod template, or apply docs/rbac/host-access.yaml"
     extends = " || ".join(f"k.startsWith('{beginning}')" for beginning in POD_EXTENSIONS)
     return (
         (

@@ -149,7 +149,7 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
         (["use", "--global", "--default", "x"], "--global: contradicts --default; set only one"),
         (["scale", "x"], "--replicas: is required; set the number of pods per node"),
         (["scale", "--replicas", "-1", "x"], "--replicas: '-1' is not a whole number"),
-        (["ls", "--format", "yaml"], "--format: unknown format 'yaml'; known: table, json"),
+        (["ls", "--format", "yaml"], "--format: unknown value 'yaml'; known: table, json"),
         (["ls", "--timeout", "soon"], "--timeout: 'soon' is not a duration; write it like 90s, 2m or 1h30m"),
         (["du", "--verbose", "--format", "json", "x"], "--verbose: cannot be combined with --format"),
         (["du", "--filter", "typ=regular", "x"], "--filter: unknown filter 'typ'; did you mean 'type'?"),
@@ -172,12 +172,19 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
         (["reap", "--kubeconfig", "none"], "--kubeconfig: kubeconfig 'none' does not exist"),
         (["reap", "--kubeconfig", "."], "--kubeconfig: kubeconfig '.' is a folder; name a kubeconfig file"),
         (["version", "x"], "unexpected argument 'x'; see kube-builder version --help"),
-        (["version", "--format", "yaml"], "--format: unknown format 'yaml'; known: text, json"),
-        (["--version", "--format="], "--format: unknown format ''; known: text, json"),
+        (["version", "--format", "yaml"], "--format: unknown value 'yaml'; known: text, json"),
+        (["--version", "--format="], "--format: unknown value ''; known: text, json"),
     ],
 )
 def test_refuses_in_one_line(cwd: Path, argv: list[str], message: str) -> None:
     assert run(cwd, *argv) == (2, "", f"kube-builder: error: {message}\n")
+
+
+def test_the_error_for_a_missing_answer_is_not_in_the_prompts_line(cwd: Path) -> None:
+    out, err = io.StringIO(), io.StringIO()
+    assert main(["prune", "x"], ProcessContext(env={}, cwd=cwd, stdout=out, stderr=err, stdin=io.StringIO(""))) == 2
+    assert out.getvalue().endswith("[y/N] \n")
+    assert err.getvalue() == f"kube-builder: error: {UNCONFIRMED}\n"
 
 
 def test_options_are_read_as_docker_reads_them(cwd: Path) -> None:

@@ -161,6 +161,8 @@ def test_resources_of_several_options_are_compared() -> None:
     ("text", "message"),
     [
         ("replica=2", ": unknown option 'replica'; did you mean 'replicas'?"),
+        ("cpu=2", ": unknown option 'cpu'; did you mean 'requests.cpu'?"),
+        ("memory=2Gi", ": unknown option 'memory'; did you mean 'limits.memory'?"),
         ("request.cpu=2", ": unknown option 'request.cpu'; did you mean 'requests.cpu'?"),
         ("Rootless=true", ": unknown option 'Rootless'; did you mean 'rootless'?"),
         ("env.=1", ": unknown option 'env.'; known: image, namespace, "),
