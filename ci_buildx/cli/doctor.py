@@ -15,6 +15,7 @@ from ci_buildx.errors import InputError
 from ci_buildx.progress.step import drop_controls, strip_control_characters
 from ci_buildx.settings import options
 from ci_buildx.settings.assembly import make_builder_settings, make_cluster_settings
+from ci_buildx.settings.driver_opts.checks import check_hosts
 
 if TYPE_CHECKING:
     from ci_buildx.builder.rbac.checks import CheckResult
@@ -56,12 +57,12 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
         around.stdout.write(render_roles(str(own["roles"]), builder.namespace, named))
         return 0
     shape = _require_choice("--format", str(own["format"] or "table"), _FORMATS)
-    registries = own["registries"] if isinstance(own["registries"], list) else []
+    registries = check_hosts(own["registries"] if isinstance(own["registries"], list) else [], source="REGISTRY")
     cluster = make_cluster_settings(values, sources, around.env, around.cwd)
     from ci_buildx.manage import doctor
 
     mode = choose_mode(str(own["mode"]), builder.namespace)
-    wishes = doctor.DoctorRequest(mode=mode, builder=builder, registries=tuple(registries), probe=not own["no-probe"])
+    wishes = doctor.DoctorRequest(mode=mode, builder=builder, registries=registries, probe=not own["no-probe"])
     if shape == "table":
         around.stdout.write(_format_line("CHECK", "STATUS", "DETAIL"))
     found = doctor.run_doctor(cluster, wishes, env=around.env, tell=lambda each: _print_result(each, shape, around))

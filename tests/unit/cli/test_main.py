@@ -171,6 +171,7 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
         (["build", "--builder", "A b", "."], f"--builder: invalid name 'A b'; {ALLOWED}"),
         (["reap", "--kubeconfig", "none"], "--kubeconfig: kubeconfig 'none' does not exist"),
         (["reap", "--kubeconfig", "."], "--kubeconfig: kubeconfig '.' is a folder; name a kubeconfig file"),
+        (["doctor", "https://r.io"], "REGISTRY: 'https://r.io' is not a registry host; write it like host:5000"),
         (["version", "x"], "unexpected argument 'x'; see kube-builder version --help"),
         (["version", "--format", "yaml"], "--format: unknown value 'yaml'; known: text, json"),
         (["--version", "--format="], "--format: unknown value ''; known: text, json"),
