@@ -45,7 +45,7 @@ def read_answer(build: BuildSettings, call: FrontendCall, response: Mapping[str,
     Raises BuildkitError if there is no answer, which must not look like an empty one.
     """
     if not (response.get(_RESULT_JSON) or response.get(_RESULT_TEXT)):
-        raise BuildkitError(f"buildkitd gave no answer to the call {call.method}", fix="try again")
+        raise BuildkitError(f"buildkitd returned no result for the call {call.method}", fix="try again")
     status = 0 if call.ignore_status else _read_status(response)
     if call.method != LINT:
         return CallAnswer(

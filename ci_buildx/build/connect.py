@@ -306,7 +306,7 @@ class _NodeConnector:
         self.boot.record_answer(pod.name)
         self.remember(node, pod, winner.name)
         seconds = time.monotonic() - start
-        self.phase.add_output(f"pod {pod.name} on node {pod.host} answers by {winner.name} after {seconds:.1f} s")
+        self.phase.add_output(f"pod {pod.name} on node {pod.host} answered over {winner.name} after {seconds:.1f} s")
         return connection
 
     def connect(self, node: NodePlan) -> tuple[PodView, NodeConnection]:

@@ -27,7 +27,7 @@ from ci_buildx.settings.values import TypedAttributes
 if TYPE_CHECKING:
     from ci_buildx.session.oci_layout import OciLayout
 
-_TOO_LARGE = "{}: the caches of all nodes are larger than BuildKit reads (1 MiB); it has those of the first node only"
+_TOO_LARGE = "{}: the nodes' caches together exceed BuildKit's limit of 1 MiB; only the first node's cache is exported"
 
 
 def merge_caches(

@@ -59,7 +59,7 @@ def check_remote_policy(site: BuildRun, boot: Boot, connections: list[NodeConnec
                 return
             raise
         if os.path.lexists(out / Path(name).name):
-            raise SolveError(f"the context holds {name}, {NOT_ENFORCED}", fix=suggest_instead())
+            raise SolveError(f"the context contains {name}, {NOT_ENFORCED}", fix=suggest_instead())
 
 
 def make_dockerfile(name: str) -> str:

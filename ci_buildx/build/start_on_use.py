@@ -1,4 +1,4 @@
-"""Lasting builders on use: stopped nodes are started, and unknown platforms are queried."""
+"""Starts the stopped nodes of a lasting builder when a build uses it, and queries unknown platforms."""
 
 from __future__ import annotations
 

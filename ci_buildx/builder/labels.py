@@ -1,4 +1,4 @@
-"""Labels and annotations that identify a builder in the cluster: its only registry.
+"""Labels and annotations that identify a builder in the cluster: the only record of it.
 
 Label values follow k8s.io/apimachinery v0.34.2, ``util/validation/validation.go``: at most 63 letters, digits, ``-``,
 ``_`` and ``.``, with a letter or digit at both ends.

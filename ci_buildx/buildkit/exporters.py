@@ -176,7 +176,7 @@ def _check_names(output: ExporterEntry) -> None:
     """
     names = output.attrs.get("name", "")
     if not names:
-        raise InputError("pushing requires a tag", source="--push", fix="add --tag registry/name:tag")
+        raise InputError("pushing requires a tag", source="--push", fix="add a tag: registry/name:tag")
     if is_set(output.attrs, "push-by-digest"):
         for name in names.split(","):
             if reference.parse_reference(name).tag:

@@ -83,7 +83,7 @@ _LOGIN = (
         default="auto",
         group=OptionGroup.LOGIN,
         surfaces=_ON_GITHUB,
-        help="whether the registry is AWS ECR: username and password are an access key; without them, "
+        help="whether the registry is AWS ECR, so that username and password are an access key; without them, "
         "docker-credential-ecr-login or the environment's key is used; auto decides by the registry's name",
     ),
     Option(

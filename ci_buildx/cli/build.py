@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 SUMMARY = (
     "Builds an image on temporary builders, one per architecture. They are created in your kubeconfig's cluster and "
     "always removed afterwards, even on failure. Options are those of docker buildx build.\n"
-    f"Each can also be set by a variable: --build-arg by {options.BY_NAME['build-args'].variable}, one value per line."
+    "Each option can also be set by an environment variable: --build-arg by "
+    f"{options.BY_NAME['build-args'].variable}, one value per line."
 )
 EXAMPLES = f"""\
 examples:
@@ -41,8 +42,8 @@ examples:
 
 {EXIT_CODES}"""
 NOT_TAKEN = {
-    "--quiet": "write --progress quiet",
-    "-q": "write --progress quiet",
+    "--quiet": "use --progress quiet",
+    "-q": "use --progress quiet",
 }
 
 _CHOOSING = (

@@ -19,7 +19,7 @@ from ci_buildx.settings.syntax import split_fields
 from ci_buildx.settings.values import ProgressMode
 
 SUMMARY = (
-    "Creates a lasting builder in the given namespace or that of the context: a Deployment per "
+    "Creates a lasting builder in the given namespace, or in that of the kubeconfig's context: a Deployment per "
     "node, or a StatefulSet if its state has a volume. All its data is in the cluster, so every "
     "machine with access to the cluster can use it. Options are those of docker buildx create."
 )
@@ -98,14 +98,14 @@ OPTIONS = (
         flags=("--use",),
         kind=OptionKind.SWITCH,
         group=OptionGroup.BUILDER,
-        help="make it the current builder",
+        help="make it the current builder, as kube-builder use does",
     ),
     replace(target.NAMESPACE, help="existing namespace for the builder", otherwise="the context's namespace"),
     *target.CLUSTER,
     options.BY_NAME["progress"],
 )
 _REFUSED = {
-    "--config": "write --buildkitd-config",
+    "--config": "use --buildkitd-config",
     "--timeout": "set driver-opt timeout, the time for a node to become ready",
 }
 _LONGEST = 50

@@ -15,6 +15,7 @@ from ci_buildx.errors import InputError
 from ci_buildx.progress.step import drop_controls, strip_control_characters
 from ci_buildx.settings import options
 from ci_buildx.settings.assembly import make_builder_settings, make_cluster_settings
+from ci_buildx.settings.driver_opts.checks import check_hosts
 
 if TYPE_CHECKING:
     from ci_buildx.builder.rbac.checks import CheckResult
@@ -22,19 +23,22 @@ if TYPE_CHECKING:
     from ci_buildx.manage.doctor import DoctorReport
 
 SUMMARY = (
-    "Checks that a cluster meets the requirements of builds: versions, permissions verb by verb, "
-    "PodSecurity, architectures, runtime handlers, user namespaces, storage classes, the reaper, "
-    "who can use the accounts, registries, enforcement of NetworkPolicies. It creates a builder and a few pods as a "
-    "test, removes them, and prints YAML that adds what is missing."
+    "Checks that a cluster meets the requirements of builds: versions, each permission, "
+    "PodSecurity, architectures, runtime handlers, user namespaces, storage classes, the reaper, who can use the "
+    "accounts, registries, and whether NetworkPolicies are enforced. It creates a test builder and a few pods, "
+    "removes them, and prints the YAML that adds what is missing."
 )
 EXAMPLES = f"""\
 examples:
   kube-builder doctor registry.example
   kube-builder doctor --namespace ci-builds --format json
-  kube-builder doctor --no-probe          (read-only, creates nothing)
-  kubectl create namespace kube-builder && kube-builder doctor --roles jobs | kubectl apply -f -
+  read-only: create nothing
+    kube-builder doctor --no-probe
+  grant the rights of jobs, as a cluster administrator
+    kubectl create namespace kube-builder
+    kube-builder doctor --roles jobs | kubectl apply -f -
 
-exit code 1 also if a requirement is missing
+Exit code 1 also means that a requirement is not met.
 
 {EXIT_CODES}"""
 _OPTIONS = ("kubeconfig", "kube-context", "namespace", "driver-opts", "buildkitd-config")
@@ -53,12 +57,12 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
         around.stdout.write(render_roles(str(own["roles"]), builder.namespace, named))
         return 0
     shape = _require_choice("--format", str(own["format"] or "table"), _FORMATS)
-    registries = own["registries"] if isinstance(own["registries"], list) else []
+    registries = check_hosts(own["registries"] if isinstance(own["registries"], list) else [], source="REGISTRY")
     cluster = make_cluster_settings(values, sources, around.env, around.cwd)
     from ci_buildx.manage import doctor
 
     mode = choose_mode(str(own["mode"]), builder.namespace)
-    wishes = doctor.DoctorRequest(mode=mode, builder=builder, registries=tuple(registries), probe=not own["no-probe"])
+    wishes = doctor.DoctorRequest(mode=mode, builder=builder, registries=registries, probe=not own["no-probe"])
     if shape == "table":
         around.stdout.write(_format_line("CHECK", "STATUS", "DETAIL"))
     found = doctor.run_doctor(cluster, wishes, env=around.env, tell=lambda each: _print_result(each, shape, around))
@@ -105,19 +109,23 @@ def make_parser() -> VerbParser:
     """Make the verb's parser."""
     parser = VerbParser("doctor", "[OPTIONS] [REGISTRY…]", SUMMARY, examples=EXAMPLES)
     parser.add_options([options.BY_NAME[name] for name in _OPTIONS])
-    other = parser.add_argument_group("Other")
     help_of_registries = "registry that builds use, HOST or HOST:PORT; checked from here and from a pod"
-    other.add_argument("registries", nargs="*", metavar="REGISTRY", help=help_of_registries)
+    parser.add_argument_group("Arguments").add_argument(
+        "registries", nargs="*", metavar="REGISTRY", help=help_of_registries
+    )
+    other = parser.add_argument_group("Other")
     other.add_argument("--no-probe", dest="no-probe", action="store_true", help="create no builder and no pods")
-    other.add_argument("--format", default=argparse.SUPPRESS, metavar="|".join(_FORMATS), help="table or json")
+    other.add_argument(
+        "--format", default=argparse.SUPPRESS, metavar="|".join(_FORMATS), help="output format (default: table)"
+    )
     help_of_mode = (
-        "whose permissions to check: jobs, namespace, reaper, listing or looking "
-        "(default: jobs; namespace with --namespace)"
+        "permissions to check, named like the files of docs/rbac: jobs, namespace, reaper, listing or looking "
+        "(default: jobs, or namespace with --namespace)"
     )
     other.add_argument("--mode", default=argparse.SUPPRESS, metavar="MODE", help=help_of_mode)
     help_of_roles = (
-        "only print the YAML of docs/rbac: namespace, jobs, reaper, reaper-cronjob, listing, looking, the opt-outs "
-        "unconfined and host-access, or confined-pods; --namespace names the one of builds, or of the reaper"
+        "only print a file of docs/rbac for kubectl apply: namespace, jobs, reaper, reaper-cronjob, listing, looking, "
+        "confined-pods, or the opt-outs unconfined and host-access; --namespace is that of the builds or the reaper"
     )
     other.add_argument("--roles", default=argparse.SUPPRESS, metavar="MODE", help=help_of_roles)
     parser.offer_help(other)
@@ -162,5 +170,5 @@ def _format_summary(found: DoctorReport) -> str:
 
 def _require_choice(source: str, text: str, choices: Sequence[str]) -> str:
     if text not in choices:
-        raise InputError(f"unknown value {text!r}", source=source, fix=f"write one of {', '.join(choices)}")
+        raise InputError(f"unknown value {text!r}", source=source, fix=f"known: {', '.join(choices)}")
     return text

@@ -33,7 +33,7 @@ OPTION = Option(
     kind=OptionKind.LINES,
     metavar="KEY[=VALUE]",
     group=OptionGroup.BUILDER,
-    help="only matching records: id=, parents=, description=, type=, until=DURATION (unused for that "
+    help="select records by id=, parents=, description=, type=, until=DURATION (unused for that "
     "long), inuse, mutable, immutable, shared or private; also KEY~=REGEX and KEY!=VALUE",
 )
 
@@ -74,7 +74,8 @@ def _make_clause(key: str, value: str) -> str:
 
 
 SUMMARY = (
-    "Shows the contents of a builder's cache. Each pod has its own; if there are several, the table names the pod."
+    "Shows the records of a builder's cache and their sizes. Each pod has its own cache; if there are several pods, "
+    "the table names the pod."
 )
 EXAMPLES = f"""\
 examples:

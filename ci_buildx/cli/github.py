@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from ci_buildx.cli.parser import VerbParser
 from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 
-SUMMARY = "Runs the GitHub Action's build, as its inputs configure it. --setup only starts a builder; --post cleans up."
+SUMMARY = (
+    "Runs the build of the GitHub Action, configured by its inputs. --setup only starts a builder; --post cleans up."
+)
 EXAMPLES = f"""\
 examples:
   kube-builder github

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ci_buildx.cli.parser import VerbParser
 from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 
-SUMMARY = "Runs the GitLab template's build, as its inputs configure it. --post cleans up."
+SUMMARY = "Runs the build of the GitLab template, configured by its inputs. --post cleans up."
 EXAMPLES = f"""\
 examples:
   kube-builder gitlab

@@ -42,7 +42,7 @@ OPTIONS = (
         flags=("--tail",),
         metavar="LINES",
         group=OptionGroup.DISPLAY,
-        help="print only the last lines",
+        help="print only the last LINES lines of each pod",
         otherwise="all",
     ),
     Option(
@@ -50,7 +50,7 @@ OPTIONS = (
         flags=("--since",),
         metavar="DURATION",
         group=OptionGroup.DISPLAY,
-        help="print only lines that are not older than this",
+        help="print only lines from the last DURATION, such as 10m",
     ),
     Option(
         name="timestamps",
@@ -64,7 +64,7 @@ OPTIONS = (
         flags=("-p", "--previous"),
         kind=OptionKind.SWITCH,
         group=OptionGroup.DISPLAY,
-        help="print the log of the previous container",
+        help="print the log of each pod's previous, terminated container",
     ),
     target.NAMESPACE,
     *target.CLUSTER,

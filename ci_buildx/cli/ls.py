@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
 SUMMARY = (
     "Lists the cluster's builders made by create, with their pods and what buildkitd reports in "
-    "each pod. A star marks the current builder, and the platforms named when a node was created."
+    "each pod. A star marks the current builder, and platforms that were set when a node was created."
 )
 EXAMPLES = f"""\
 examples:
   kube-builder ls
   kube-builder ls --format json
-  kube-builder ls --all           (also builders of jobs)
+  also builders of jobs
+    kube-builder ls --all
 
 {EXIT_CODES}"""
 DRIVER = "kubernetes"

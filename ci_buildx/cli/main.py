@@ -24,13 +24,13 @@ from ci_buildx.settings.syntax import require_boolean
 VERBS = {
     "build": "build an image on the cluster",
     "create": "create a lasting builder, or change its nodes",
-    "use": "select the default builder",
+    "use": "select the current builder",
     "ls": "list the builders in the cluster",
     "inspect": "show one builder",
     "stop": "stop a builder; the next build restarts it",
     "scale": "change a builder's number of pods",
-    "logs": "show the logs of a builder's daemons",
-    "du": "show the contents of a builder's cache",
+    "logs": "show buildkitd's log in each pod of a builder",
+    "du": "show the records of a builder's cache, with sizes",
     "prune": "clear a builder's cache",
     "rm": "remove builders",
     "reap": "delete leftovers of expired jobs from the cluster",
@@ -50,7 +50,8 @@ _HELP_WORDS = ("-h", "--help", "help")
 _EXAMPLES = """\
 examples:
   kube-builder build --push -t registry.example/team/app:1 .
-  kube-builder build --platform linux/amd64,linux/arm64 -t registry.example/team/app:1 --push .
+  kube-builder build --platform linux/amd64,linux/arm64 \\
+    -t registry.example/team/app:1 --push .
   kube-builder build --help
 """
 

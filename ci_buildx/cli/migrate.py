@@ -25,7 +25,9 @@ examples:
 def main(argv: Sequence[str], around: ProcessContext) -> int:
     """Print the new steps."""
     parser = VerbParser("migrate", "WORKFLOW.yml", SUMMARY, examples=EXAMPLES)
-    parser.add_argument("file", nargs="?", metavar="WORKFLOW.yml", help="the workflow, or - for stdin")
+    parser.add_argument_group("Arguments").add_argument(
+        "file", nargs="?", metavar="WORKFLOW.yml", help="the workflow, or - for stdin"
+    )
     parser.offer_help()
     file = str(parser.read(argv).get("file") or "")
     if not file:

@@ -24,7 +24,7 @@ END_OF_OPTIONS = "--"
 class HelpFormatter(argparse.HelpFormatter):
     """Formats ``-t, --tag REF`` in one column.
 
-    Prose wraps to the width of the terminal; indented lines are not wrapped.
+    Prose wraps to the width of the terminal, not at hyphens; indented lines are not wrapped.
     """
 
     def __init__(self, prog: str) -> None:
@@ -33,7 +33,10 @@ class HelpFormatter(argparse.HelpFormatter):
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         from textwrap import wrap
 
-        lines = [[line] if line.startswith(" ") else wrap(line, width) or [""] for line in text.splitlines()]
+        lines = [
+            [line] if line.startswith(" ") else wrap(line, width, break_on_hyphens=False) or [""]
+            for line in text.splitlines()
+        ]
         return "\n".join(indent + part for parts in lines for part in parts)
 
     def _split_lines(self, text: str, width: int) -> list[str]:
@@ -190,7 +193,7 @@ class ParsedArguments:
         """Return one of the known values, by default the first."""
         found = self.read_text(name, known[0])
         if found not in known:
-            raise InputError(f"unknown {name} {found!r}", source=f"--{name}", fix=f"known: {', '.join(known)}")
+            raise InputError(f"unknown value {found!r}", source=f"--{name}", fix=f"known: {', '.join(known)}")
         return found
 
     def number(self, name: str) -> int | None:

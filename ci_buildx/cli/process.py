@@ -79,6 +79,8 @@ class ProcessContext:
             self.stdout.flush()
             answer = self.stdin.readline()
         if not answer:
+            if self.stdin is not None:
+                self.stdout.write("\n")  # The error gets a line of its own.
             raise InputError(
                 "confirmation required, but stdin is not interactive",
                 source="--force",

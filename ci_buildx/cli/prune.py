@@ -28,7 +28,7 @@ def _add_limit(name: str, text: str) -> Option:
 
 
 LIMITS = (
-    _add_limit("reserved-space", "disk space that the cache may always keep"),
+    _add_limit("reserved-space", "disk space that the cache may always keep, such as 10GB"),
     _add_limit("max-used-space", "maximum disk space of the cache"),
     _add_limit("min-free-space", "disk space that should be free afterwards"),
 )
@@ -55,7 +55,7 @@ OPTIONS = (
     target.NAMESPACE,
     *target.CLUSTER,
 )
-_REFUSED = {"--keep-storage": "write --reserved-space"}
+_REFUSED = {"--keep-storage": "use --reserved-space"}
 
 
 def main(argv: Sequence[str], around: ProcessContext) -> int:

@@ -19,7 +19,8 @@ EXAMPLES = f"""\
 examples:
   kube-builder reap
   kube-builder reap --dry-run
-  kube-builder reap ci-builds     (expired builders inside that namespace)
+  also expired builders in an existing namespace
+    kube-builder reap ci-builds
 
 {EXIT_CODES}"""
 
@@ -43,10 +44,10 @@ def make_parser() -> VerbParser:
     """Make the verb's parser."""
     parser = VerbParser("reap", "[OPTIONS] [NAMESPACE…]", SUMMARY, examples=EXAMPLES)
     parser.add_options([options.BY_NAME["kubeconfig"], options.BY_NAME["kube-context"], options.BY_NAME["oidc"]])
-    other = parser.add_argument_group("Other")
-    other.add_argument(
+    parser.add_argument_group("Arguments").add_argument(
         "namespaces", nargs="*", metavar="NAMESPACE", help="also look for expired builders in this namespace"
     )
+    other = parser.add_argument_group("Other")
     other.add_argument("--dry-run", dest="dry-run", action="store_true", help="only print what would be removed")
     parser.offer_help(other)
     return parser

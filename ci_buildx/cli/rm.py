@@ -18,7 +18,8 @@ SUMMARY = (
 EXAMPLES = f"""\
 examples:
   kube-builder rm kube
-  kube-builder rm --keep-state kube     (a new builder of that name reuses the volumes)
+  keep the volumes, which a new builder of that name reuses
+    kube-builder rm --keep-state kube
   kube-builder rm --all-inactive --force
   kube-builder rm --namespace ci-builds kube-builder-app-1f2e3d4c-x7k2p
 

@@ -20,7 +20,13 @@ examples:
 MOST = 1000
 """Most pods of a node: a larger number is a typing error."""
 OPTIONS = (
-    Option(name="replicas", flags=("--replicas",), metavar="NUMBER", group=OptionGroup.BUILDER, help="pods per node"),
+    Option(
+        name="replicas",
+        flags=("--replicas",),
+        metavar="NUMBER",
+        group=OptionGroup.BUILDER,
+        help="pods per node; required",
+    ),
     Option(
         name="node",
         flags=("--node",),
@@ -40,7 +46,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     answers = ParsedArguments(make_parser().read(argv))
     replicas = answers.number("replicas")
     if replicas is None:
-        raise InputError("is required", source="--replicas", fix="write the number of pods of each node")
+        raise InputError("is required", source="--replicas", fix="set the number of pods per node")
     if replicas > MOST:
         raise InputError(f"{replicas} exceeds the maximum of {MOST}", source="--replicas")
     wanted = target.read_target(answers, around)

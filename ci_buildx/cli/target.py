@@ -21,7 +21,7 @@ BUILDER = Option(
     flags=("--builder",),
     metavar="NAME",
     group=OptionGroup.BUILDER,
-    help="the builder, if no name is given",
+    help="the builder, if NAME is not given",
     otherwise="the one selected by kube-builder use",
 )
 NAMESPACE = Option(

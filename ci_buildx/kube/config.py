@@ -133,7 +133,11 @@ def _find_configuration(settings: ClusterChoice, env: Mapping[str, str], account
         return _read_service_account(account, env)
     names = ", ".join(str(file) for file in files)
     if config is None:
-        raise InputError(f"no kubeconfig: {names} does not exist", source="KUBECONFIG", fix="set KUBECONFIG to a file")
+        raise InputError(
+            f"no kubeconfig: {names} does not exist",
+            source="KUBECONFIG",
+            fix="set KUBECONFIG or --kubeconfig to a file",
+        )
     raise InputError("the file has no contexts", source=names)
 
 

@@ -245,7 +245,7 @@ def find_token_source(text: str, env: Mapping[str, str]) -> Fetch:
     if text.startswith(VARIABLE):
         name = text.removeprefix(VARIABLE)
         if not env.get(name):
-            raise InputError(f"variable {name!r} is empty", source="oidc", fix=f"add id_tokens: {name}: … to the job")
+            raise InputError(f"variable {name!r} is not set", source="oidc", fix=f"add id_tokens: {name}: … to the job")
         return lambda: Secret(env[name])
     if not (env.get(_URL) and env.get(_REQUEST_TOKEN)):
         fix = (

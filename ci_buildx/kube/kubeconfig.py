@@ -109,7 +109,7 @@ class Kubeconfig:
 
     def _list_choices(self) -> str:
         names = ", ".join(sorted(self.contexts))
-        return f"choose one of these contexts: {names}" if names else "the file has no contexts"
+        return f"choose one of these contexts: {names}" if names else "add a context: the file has none"
 
 
 def read_kubeconfigs(files: Sequence[Path]) -> Kubeconfig | None:

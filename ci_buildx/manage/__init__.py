@@ -1,1 +1,1 @@
-"""Commands on lasting builders, on leftovers of jobs, and on the cluster."""
+"""Commands for lasting builders, for leftovers of jobs, and for the cluster."""

@@ -77,7 +77,7 @@ def parse_reference(text: str) -> ImageReference:
     if not text:
         raise ValueError("the reference is empty")
     if "://" in text:
-        raise ValueError(f"a reference has no scheme; leave out {text[: text.index('://') + 3]!r}")
+        raise ValueError(f"an image reference has no scheme; omit {text[: text.index('://') + 3]!r}")
     if _IMAGE_ID.fullmatch(text):
         raise ValueError("64 hexadecimal digits are an image ID, not a repository name")
     domain, remainder = _split_domain(text)
@@ -116,12 +116,16 @@ def _check_path(path: str) -> None:
         raise ValueError("the repository name is missing")
     if path != path.lower():
         raise ValueError(f"repository name {shown!r} must be lower-case")
-    raise ValueError(f"repository name {shown!r} may hold only a-z, 0-9 and, between them, '.', '_', '__', '-' and '/'")
+    raise ValueError(
+        f"repository name {shown!r} may contain only a-z, 0-9 and, between them, '.', '_', '__', '-' and '/'"
+    )
 
 
 def _check_tag(tag: str) -> None:
     if not _TAG.fullmatch(tag):
-        raise ValueError(f"tag {tag!r} must be 1 to 128 of A-Z, a-z, 0-9, '_', '.', '-' and not begin with '.' or '-'")
+        raise ValueError(
+            f"tag {tag!r} must be 1 to 128 characters of A-Z, a-z, 0-9, '_', '.', '-' and not begin with '.' or '-'"
+        )
 
 
 def _check_digest(digest: str) -> None:

@@ -1,1 +1,1 @@
-"""OCI registries: references, credentials, blobs and manifests, merging of indexes."""
+"""OCI registries: credentials, blobs and manifests, merging of indexes."""

@@ -285,7 +285,7 @@ class SecretsService:
 
     def _answer(self, call: SessionCall, name: str) -> None:
         secret = self._secrets.get(name)
-        _LOG.debug("secret: id %r%s", name, "" if secret is not None else ", which there is not")
+        _LOG.debug("secret: id %r%s", name, "" if secret is not None else ", not found")
         if secret is None:
             call.finish(GrpcStatus.NOT_FOUND, f"secret {name}: not found")
         elif len(secret) > LARGEST_SECRET:

@@ -1,4 +1,4 @@
-"""The attachables that hand out content: blobs of OCI layouts, and archives from standard input.
+"""The attachables that serve content: blobs of OCI layouts, and archives from standard input.
 
 ``content.proto`` defines the messages of ``containerd.services.content.v1.Content``.
 

@@ -121,60 +121,75 @@ OUTPUTS: Mapping[str, tuple[OutputAttribute, ...]] = {
         _make_text("dest", "the folder"),
         OutputAttribute(
             name="mode",
-            effect="`delete` removes from the folder what was not built, when all nodes have ended",
+            effect="`delete` removes all other files from the folder, once all nodes have finished",
             choices=("copy", "delete"),
         ),
         *_FILES,
     ),
-    "tar": (_make_text("dest", "the file; without it standard output"), *_FILES),
+    "tar": (_make_text("dest", "file (default: standard output)"), *_FILES),
     "cacheonly": (),
 }
 
 _MODE = OutputAttribute(name="mode", effect="`max` exports the layers of all stages", choices=("min", "max"))
-_EXPORT = (_MODE, _make_boolean("ignore-error", "a cache that cannot be written is a warning"))
+_EXPORT = (_MODE, _make_boolean("ignore-error", "if the cache cannot be written, warn instead of failing"))
 _MANIFEST = (
     _make_boolean("oci-mediatypes", "use OCI media types (the default) instead of Docker's"),
-    _make_boolean("image-manifest", "an image's manifest (the default) or an index"),
+    _make_boolean("image-manifest", "store the cache as an image manifest (the default) or as an index"),
 )
 _INSECURE = _make_boolean("registry.insecure", "allow plain HTTP and unverified TLS")
 _ACTIONS = (
     _make_text("scope", "name of the cache (`buildkit`); runs of a trust scope have their own in it"),
-    OutputAttribute(name="timeout", effect="of a transfer, such as `10m`", kind=AttributeKind.DURATION),
-    *(_make_text(name, "from the job's variables, if it is not given") for name in ("token", "url", "url_v2")),
-    OutputAttribute(name="version", effect="of GitHub's service", choices=("1", "2")),
-    _make_text("repository", "with `ghtoken` asks once which layers are there"),
-    _make_text("ghtoken", "a token for GitHub's API"),
+    OutputAttribute(name="timeout", effect="time limit of a transfer, such as `10m`", kind=AttributeKind.DURATION),
+    *(_make_text(name, "by default from the job's variables") for name in ("token", "url", "url_v2")),
+    OutputAttribute(name="version", effect="version of GitHub's cache service", choices=("1", "2")),
+    _make_text("repository", "the repository; with `ghtoken`, one request lists the layers that exist"),
+    _make_text("ghtoken", "token for GitHub's API"),
 )
 _S3 = (
-    *(_make_text(name, "of the bucket") for name in ("bucket", "region", "endpoint_url")),
+    _make_text("bucket", "name of the bucket"),
+    _make_text("region", "region of the bucket"),
+    _make_text("endpoint_url", "URL of the S3 service, if it is not AWS"),
     *(
-        _make_text(name, f"from `AWS_{name.upper()}`, if it is not given")
+        _make_text(name, f"by default from `AWS_{name.upper()}`")
         for name in ("access_key_id", "secret_access_key", "session_token")
     ),
-    *(_make_text(name, "begins the keys") for name in ("prefix", "manifests_prefix", "blobs_prefix")),
-    _make_text("name", "name of the cache (`buildkit`); several between semicolons are written"),
-    OutputAttribute(
-        name="touch_refresh", effect="age at which a layer is touched, such as `24h`", kind=AttributeKind.DURATION
+    _make_text("prefix", "prefix of all keys"),
+    _make_text("manifests_prefix", "prefix of the manifests' keys"),
+    _make_text("blobs_prefix", "prefix of the layers' keys"),
+    _make_text(
+        "name", "name of the cache (`buildkit`); several names are separated by semicolons, and all are written"
     ),
-    _make_boolean("use_path_style", "the bucket is in the path"),
-    _make_boolean("disable_accept_encoding", "for stores that change that header"),
-    OutputAttribute(name="upload_parallelism", effect="layers at once", kind=AttributeKind.POSITIVE),
-    OutputAttribute(name="retry_mode", effect="of the AWS SDK", choices=("standard", "adaptive")),
-    OutputAttribute(name="retry_max_attempts", effect="of each request", kind=AttributeKind.POSITIVE),
+    OutputAttribute(
+        name="touch_refresh",
+        effect="age at which a reused layer is touched, such as `24h`",
+        kind=AttributeKind.DURATION,
+    ),
+    _make_boolean("use_path_style", "put the bucket into the URL's path instead of the host name"),
+    _make_boolean("disable_accept_encoding", "omit the header Accept-Encoding, for stores that change it"),
+    OutputAttribute(
+        name="upload_parallelism", effect="number of layers that are uploaded at once", kind=AttributeKind.POSITIVE
+    ),
+    OutputAttribute(name="retry_mode", effect="retry mode of the AWS SDK", choices=("standard", "adaptive")),
+    OutputAttribute(
+        name="retry_max_attempts", effect="maximum number of attempts per request", kind=AttributeKind.POSITIVE
+    ),
 )
 _AZURE = (
-    *(_make_text(name, "the account") for name in ("account_url", "account_name")),
-    _make_text("secret_access_key", "the credentials"),
-    _make_text("container", "the container"),
-    *(_make_text(name, "begins the names of blobs") for name in ("prefix", "manifests_prefix", "blobs_prefix")),
-    _make_text("name", "name of the cache (`buildkit`); several between semicolons"),
+    _make_text("account_url", "URL of the storage account"),
+    _make_text("account_name", "name of the storage account"),
+    _make_text("secret_access_key", "access key of the storage account"),
+    _make_text("container", "name of the container"),
+    _make_text("prefix", "prefix of all blobs' names"),
+    _make_text("manifests_prefix", "prefix of the manifests' names"),
+    _make_text("blobs_prefix", "prefix of the layers' names"),
+    _make_text("name", "name of the cache (`buildkit`); several names are separated by semicolons"),
 )
-_REFERENCE = (_make_text("ref", "name of the cache"), _INSECURE)
+_REFERENCE = (_make_text("ref", "reference of the cache, registry/name:tag"), _INSECURE)
 CACHE_EXPORTS: Mapping[str, tuple[OutputAttribute, ...]] = {
     "registry": (*_REFERENCE, *_EXPORT, *_MANIFEST, *_COMPRESSION),
     "local": (
-        _make_text("dest", "the folder, an OCI layout"),
-        _make_text("tag", "name of the cache in it (`latest`)"),
+        _make_text("dest", "folder of the cache, an OCI layout"),
+        _make_text("tag", "name of the cache in the folder (`latest`)"),
         *_EXPORT,
         *_MANIFEST,
         *_COMPRESSION,
@@ -192,8 +207,8 @@ CACHE_IMPORTS: Mapping[str, tuple[OutputAttribute, ...]] = {
     "registry": _REFERENCE,
     "local": (
         _make_text("src", "the folder"),
-        _make_text("tag", "name of the cache in it (`latest`)"),
-        _make_text("digest", "digest of its manifest"),
+        _make_text("tag", "name of the cache in the folder (`latest`)"),
+        _make_text("digest", "digest of the cache's manifest"),
     ),
     "inline": (),
     "gha": _ACTIONS,

@@ -261,7 +261,7 @@ def _check_push(build: BuildSettings, given: RawValues) -> None:
     if build.tags or build.call or not (build.push or nameless):
         return
     source = given.find_source("push" if build.push else "outputs")
-    raise InputError("missing image name to push to", source=source, fix="add --tag registry/name:tag")
+    raise InputError("missing image name to push to", source=source, fix="add a tag: registry/name:tag")
 
 
 def _is_push(output: TypedAttributes) -> bool:

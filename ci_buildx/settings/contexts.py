@@ -76,7 +76,7 @@ def parse_context(text: str, *, source: str, cwd: Path, env: Mapping[str, str]) 
         raise InputError(
             f"context {text!r} is a file, not a folder",
             source=source,
-            fix="name its folder, or pass a Dockerfile with --file",
+            fix="name its folder, or pass a Dockerfile with --file (input file)",
         )
     match = find_nearest(path.name, _list_names(path.parent, folders=True))
     raise InputError(
@@ -214,8 +214,8 @@ def _suggest_dockerfile(text: str, wanted: Path, context: Path | str) -> str:
     )
     candidates = [name for name in found if not name.endswith(".dockerignore")]
     if not candidates:
-        return "" if text else "name one with --file"
-    return f"found: {', '.join(candidates[:5])}" + ("" if text else "; name one with --file")
+        return "" if text else "name one with --file (input file)"
+    return f"found: {', '.join(candidates[:5])}" + ("" if text else "; name one with --file (input file)")
 
 
 def _list_names(folder: Path, *, folders: bool) -> list[str]:

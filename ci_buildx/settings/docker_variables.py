@@ -114,7 +114,7 @@ HOST = "DOCKER_HOST"
 CONTEXT = "DOCKER_CONTEXT"
 _DEFAULT = Path("/var/run/docker.sock")
 _PORT = 2375
-_FIX = "write -o type=docker,dest=FILE (docker load -i FILE reads it), or push the image"
+_FIX = "use output type=docker,dest=FILE (docker load -i FILE reads it), or push the image"
 
 
 def find_daemon(env: Mapping[str, str], *, source: str) -> DockerDaemon:

@@ -7,7 +7,7 @@ A sticky key is a template; builds with the same key use the same replica. Field
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from ci_buildx.errors import InputError
 from ci_buildx.model.lazy import compile_lazily
@@ -26,8 +26,13 @@ def find_nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str
 def suggest_name(name: str, known: Iterable[str]) -> str:
     """Return the fix for an unknown name: the most similar known name, or all known names."""
     candidates = list(known)
-    match = find_nearest(name, candidates)
+    match = find_nearest(name, candidates) or _find_by_last_part(name, candidates)
     return f"did you mean {match!r}?" if match else f"known: {', '.join(candidates)}"
+
+
+def _find_by_last_part(name: str, known: Sequence[str]) -> str:
+    """Return the first dotted name that ends in ``name``, such as ``requests.cpu`` for ``cpu``, or ""."""
+    return next((candidate for candidate in known if candidate.endswith(f".{name.lower()}")), "")
 
 
 NO_BUILDER = "default"
@@ -51,7 +56,11 @@ def check_builder(text: str, *, source: str) -> str:
 
 def _check_name(text: str, what: str, source: str) -> str:
     if not _NAMESPACE.fullmatch(text):
-        raise InputError(f"invalid {what} {text!r}", source=source, fix="use 1 to 63 of a-z, 0-9 and, inside, '-'")
+        raise InputError(
+            f"invalid {what} {text!r}",
+            source=source,
+            fix="use 1 to 63 characters: a-z, 0-9 and, except at the ends, '-'",
+        )
     return text
 
 

@@ -153,6 +153,8 @@ OPTIONS: tuple[Option, ...] = (
         default="false",
         group=OptionGroup.RESULT,
         help="load the image into the docker daemon of DOCKER_HOST; without a daemon, use -o type=docker,dest=FILE",
+        as_input="load the image into the docker daemon of DOCKER_HOST; without a daemon, use output "
+        "type=docker,dest=FILE",
     ),
     Option(
         name="metadata-file",
@@ -254,8 +256,8 @@ OPTIONS: tuple[Option, ...] = (
         kind=OptionKind.LINES,
         metavar="ID[=SOCKET|KEY,…]",
         group=OptionGroup.CACHE,
-        help="SSH agent for RUN --mount=type=ssh and git contexts: default (that of SSH_AUTH_SOCK), another "
-        "socket, or private keys",
+        help="SSH agent for RUN --mount=type=ssh and git contexts: default (the agent of SSH_AUTH_SOCK), "
+        "another agent's socket, or private keys",
     ),
     Option(
         name="policy",
@@ -338,14 +340,15 @@ OPTIONS: tuple[Option, ...] = (
         flags=("--builder-config",),
         metavar="FILE",
         group=OptionGroup.BUILDER,
-        help="driver options as YAML, which needs no quoting: a file or, as an input, its content",
+        help="file with driver options as YAML, which needs no quoting",
+        as_input="driver options as YAML, which needs no quoting: a file or its content",
     ),
     Option(
         name="buildkitd-config",
         flags=("--buildkitd-config",),
         metavar="FILE",
         group=OptionGroup.BUILDER,
-        help="buildkitd.toml for the builder",
+        help="buildkitd.toml file for the builder",
     ),
     Option(
         name="buildkitd-config-inline",
@@ -359,7 +362,7 @@ OPTIONS: tuple[Option, ...] = (
         flags=("--buildkitd-flags",),
         metavar="FLAGS",
         group=OptionGroup.BUILDER,
-        help="additional flags for buildkitd, as one text",
+        help="additional flags for buildkitd, in one string",
     ),
     Option(
         name="builder",
@@ -375,7 +378,7 @@ OPTIONS: tuple[Option, ...] = (
         default="false",
         group=OptionGroup.BUILDER,
         surfaces=COMMAND_LINE,
-        help="keep the builder after the build; kube-builder rm removes it, and it ends with its lifetime",
+        help="keep the builder after the build, until kube-builder rm removes it or its lifetime ends",
     ),
     Option(
         name="lifetime",
@@ -383,7 +386,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="DURATION",
         default=f"{BuilderSettings().lifetime}s",
         group=OptionGroup.BUILDER,
-        help="time after which the cluster itself ends the builder",
+        help="lifetime of the builder, such as 90m, after which the cluster itself ends it",
     ),
     Option(
         name="sticky-key",
@@ -400,7 +403,7 @@ OPTIONS: tuple[Option, ...] = (
         group=OptionGroup.BUILDER,
         surfaces=frozenset((OptionSurface.GITHUB, OptionSurface.GITLAB)),
         help="runs with the same scope share lasting builders and cache keys; a fork always has its own",
-        otherwise="protected refs share one scope, all others another",
+        otherwise="one scope for all protected refs, another for all other refs",
     ),
     Option(
         name="transport",
@@ -462,7 +465,8 @@ OPTIONS: tuple[Option, ...] = (
         choices=tuple(PreviewKind),
         group=OptionGroup.DISPLAY,
         surfaces=COMMAND_LINE,
-        help="print as JSON what a build would do, without building: nodes, objects, files or the request",
+        help="print as JSON what a build would do, without building: plan (nodes and platforms), "
+        "manifests (Kubernetes objects), context (files to send) or solve (requests to buildkitd)",
     ),
     DEBUG,
 )

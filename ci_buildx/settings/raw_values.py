@@ -119,7 +119,7 @@ class RawValues:
         """Return a member of an enumeration; the table's default if it is not set."""
         text = self.read_text(name) or self.known[name].default
         if text not in list(kind):
-            raise InputError(f"unknown {name} {text!r}", source=self.find_source(name), fix=_suggest_choice(text, kind))
+            raise InputError(f"unknown value {text!r}", source=self.find_source(name), fix=_suggest_choice(text, kind))
         return kind(text)
 
     def read_output_file(self, name: str) -> Path | None:

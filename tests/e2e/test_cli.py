@@ -182,7 +182,7 @@ def test_each_transport_alone(
     (context / "Dockerfile").write_text(RECORDS_MACHINE)
     run = product.build("--transport", transport, "-t", reference, "--push", str(context))
     assert run.code == 0, run.stderr
-    assert f"answers by {transport}" in run.stderr
+    assert f"answered over {transport}" in run.stderr
     assert len(pushed.images(open_registry.url, f"e2e/{context.name}", "1")) == 1
 
 

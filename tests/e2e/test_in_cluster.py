@@ -69,7 +69,7 @@ def test_a_runner_in_a_pod(home: str, image: str, kube: KubeClient, open_registr
     wait(ended)
     said = log(kube, home, "build")
     assert phase(kube, home, "build") == "Succeeded", said
-    assert said.count("answers by direct") == 2, said
+    assert said.count("answered over direct") == 2, said
     assert owners
     assert all(found[0]["uid"] == pod["metadata"]["uid"] for found in owners), owners
     built = pushed.images(open_registry.url, f"e2e/{home}", "1")

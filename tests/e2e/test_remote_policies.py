@@ -27,7 +27,7 @@ COPY file /
 """
 HAS_RUN = "has run: 42"
 POLICY = "package docker\nallow = false\n"
-SAID = "the context holds {}, a Rego policy, which only docker buildx enforces; "
+SAID = "the context contains {}, a Rego policy, which only docker buildx enforces; "
 FIX = "or build without it: --policy disabled=true"
 
 

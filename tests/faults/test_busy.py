@@ -15,7 +15,7 @@ from tests.e2e.cluster import Builders
 from tests.e2e.product import Product
 
 OWN, KEPT = 2, 2
-ANSWER = re.compile(r"pod \S+ on node \S+ answers by (\S+) after")
+ANSWER = re.compile(r"pod \S+ on node \S+ answered over (\S+) after")
 BURN = "while True: pass"
 
 

@@ -226,7 +226,7 @@ def check_trust(builder: Builder, env: Mapping[str, str]) -> None:
     if scope and builder.trust != scope:
         message = f"builder {builder.name!r} is not allowed for runs of trust scope {scope!r}"
         trusted = "" if scope.startswith("fork:") else ", or set trust-scope: protected if this ref is trusted"
-        raise InputError(message, fix=f"omit it, make one for them with {TRUST_SCOPE}={scope}{trusted}")
+        raise InputError(message, fix=f"omit it, create one for them with {TRUST_SCOPE}={scope}{trusted}")
 
 
 Git = Callable[..., str]

@@ -1,1 +1,1 @@
-"""Watching of a builder's pods while they start and are in use, and diagnosis of their failures."""
+"""Watches a builder's pods while they start and are in use, and diagnoses their failures."""

@@ -108,7 +108,7 @@ def _diagnose_container(case: PodCase) -> Verdict | None:
         stopped = ended is not None or (waits or {}).get("reason") == _BACK_OFF
         if own and stopped and _is_restarted(case, status):
             reason, detail, _ = termination.find_cause(case)
-            return case.make_waiting(f"{reason}: {detail}; the node starts it again")
+            return case.make_waiting(f"{reason}: {detail}; the node restarts it")
         if waits is not None:
             verdict = _diagnose_waiting(case, name, waits, restarts=int(status.get("restartCount") or 0))
             if verdict is not None:

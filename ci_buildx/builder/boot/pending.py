@@ -205,7 +205,7 @@ def _advise_login(case: PodCase, option: str) -> str:
         return _NO_LOGIN.replace(_OPTION, option)
     said = "\n".join(str(event.get("message", "")) for event in case.list_recent(_UNRETRIEVED))
     found = _UNFOUND.search(said)
-    why = f"{_MISSING} {found[1]}" if found else f"Secret {', '.join(named)} does not let it be pulled"
+    why = f"{_MISSING} {found[1]}" if found else f"Secret {', '.join(named)} does not permit the pull"
     return f"{why}: check driver-opt image-pull-secrets"
 
 

@@ -1,4 +1,4 @@
-"""Watching of a builder's pods while they start and as long as they are used."""
+"""Watches a builder's pods while they start and as long as they are used."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Builders made, found, changed and removed."""
+"""Creation, lookup, change and removal of builders."""

@@ -1,4 +1,4 @@
-"""Reaping: selection of builders that are provably kube-builder's and provably over, and their removal.
+"""Reaping: selection of builders that are provably kube-builder's and provably expired, and their removal.
 
 The selection consists of pure functions.
 """

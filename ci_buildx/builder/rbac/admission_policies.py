@@ -84,14 +84,17 @@ def make_job_policies(a_job: str, suffix: str = "") -> list[Manifest]:
         conditions={"a-job": a_job},
         variables=_make_metadata_variables("request.operation == 'DELETE' ? oldObject : object"),
         validations=(
-            (_IS_BUILDERS, f"a job may touch only namespaces called {PREFIX}… and labelled as a builder's"),
-            (_IS_SIGNED, f"annotation {labels.CREATOR} must be the name of the user who makes or deletes it"),
+            (_IS_BUILDERS, f"a job may create and delete only namespaces named {PREFIX}… and labelled as a builder's"),
+            (
+                _IS_SIGNED,
+                f"annotation {labels.CREATOR} must name the user who creates or deletes the namespace",
+            ),
             # Distributions add labels and annotations of their own later, which must not keep a job from deleting it.
             (
                 f"{_IS_DELETED} || {_HAS_NO_OTHER_LABELS}",
-                "a job's namespace bears no labels but kube-builder's and PodSecurity's",
+                "a job's namespace may have only labels of kube-builder and PodSecurity",
             ),
-            (f"{_IS_DELETED} || {_HAS_NO_OTHER_NOTES}", "a job's namespace bears no annotations but kube-builder's"),
+            (f"{_IS_DELETED} || {_HAS_NO_OTHER_NOTES}", "a job's namespace may have only annotations of kube-builder"),
             (
                 f"{_IS_DELETED} || {_EXPIRES_SOON}",
                 f"annotation {labels.EXPIRES} must be a time in the next {_LONGEST_LIFE // 24} days (--lifetime)",
@@ -99,7 +102,7 @@ def make_job_policies(a_job: str, suffix: str = "") -> list[Manifest]:
             (
                 f"{_IS_DELETED} || {_IS_SMALL}",
                 (
-                    f"a job's namespace bears at most {_MOST_MARKS} labels, and as many annotations of at most"
+                    f"a job's namespace may have at most {_MOST_MARKS} labels, and as many annotations of at most"
                     f" {_LONGEST_NOTE} characters"
                 ),
             ),
@@ -114,15 +117,15 @@ def make_job_policies(a_job: str, suffix: str = "") -> list[Manifest]:
         validations=(
             (
                 f"object.roleRef.kind == 'ClusterRole' && object.roleRef.name == '{INSIDE}'",
-                f"a job binds {INSIDE} only",
+                f"a job may bind only {INSIDE}",
             ),
             (
                 f"{_IS_BUILDERS} && {_IS_SIGNED}",
-                f"{INSIDE} is bound only in a builder's namespace, by the user who made that",
+                f"{INSIDE} may be bound only in a builder's namespace, by the user who created it",
             ),
             (
                 "object.?subjects.orValue([]).all(s, s.kind == 'User' && s.name == request.userInfo.username)",
-                "a job grants only itself access",
+                "a job may grant access only to itself",
             ),
         ),
     )
@@ -139,7 +142,7 @@ def make_reaper_policy(user: str) -> list[Manifest]:
         validations=(
             (
                 f"{_IS_BUILDERS} && '{labels.EXPIRES}' in variables.notes",
-                "the reaper deletes builders' namespaces only",
+                "the reaper may delete only builders' namespaces",
             ),
         ),
     )

@@ -267,7 +267,7 @@ def check_accounts(
     """
     topic, name = "accounts", namespace["metadata"]["name"]
     if granted is None:
-        detail = "its RoleBindings may not be read: run doctor as an administrator to check who can use its accounts"
+        detail = "cannot read its RoleBindings: run doctor as an administrator to check who can use its accounts"
         return [CheckResult(topic=topic, subject=name, status=CheckStatus.UNKNOWN, detail=detail)]
     found = []
     for each in granted:
@@ -284,8 +284,8 @@ def check_accounts(
         )
         if lead > _SECONDS_BETWEEN:
             detail = (
-                f"it was there {_format_time(lead)} before the policy {policy['metadata']['name']}: tokens that were "
-                "made in it before are valid; delete it and apply the YAML again unless you created it"
+                f"it existed {_format_time(lead)} before the policy {policy['metadata']['name']}: tokens that were "
+                "created in it before then are valid; delete it and apply the YAML again unless you created it"
             )
             found.append(CheckResult(topic=topic, subject=name, status=CheckStatus.WARNING, detail=detail))
     if not found:
@@ -297,7 +297,7 @@ def check_accounts(
 def _find_taking_right(rules: Sequence[Mapping[str, Any]] | None) -> str:
     """Return a right of ``rules`` by which a user acts as other accounts, "" if there is none."""
     if rules is None:
-        return "do what its role allows, which may not be read"
+        return "do what its role allows, which you have no permission to read"
     for rule in rules:
         groups, resources, verbs = (rule.get(part) or () for part in ("apiGroups", "resources", "verbs"))
         for group, taken, by in _TAKES:

@@ -103,7 +103,7 @@ _IS_OWN_MARK = (
     f" || k in ['{labels.MANAGED_BY}', 'kubectl.kubernetes.io/last-applied-configuration'])"
 )
 _HAS_BUILDER = {"key": labels.BUILDER, "operator": "Exists"}
-_OTHER_VOLUMES = "pods of builders have no volumes of types that PodSecurity's level restricted refuses"
+_OTHER_VOLUMES = "pods of builders must not have volumes of types that PodSecurity's level restricted refuses"
 _USES_ROOT = f"{_CONTEXT}.privileged.orValue(false) || {_CONTEXT}.capabilities.add.orValue([]).size() > 0"
 
 
@@ -161,7 +161,7 @@ def make_builder_policies() -> list[Manifest]:
             ),
             (
                 f"!({shares}) && !variables.volumes.exists(v, has(v.hostPath)) && !{ports}",
-                "pods of builders have no network, processes, ports or folders of the host",
+                "pods of builders must not use the host's network, processes, ports or folders",
             ),
             (f"variables.volumes.all(v, has(v.hostPath) || {_is_common_volume()})", _OTHER_VOLUMES),
             *_make_kernel_rules(),
@@ -204,7 +204,7 @@ def _make_finalizer_rules() -> tuple[tuple[str, str], ...]:
                 " && (variables.made.kind != 'Namespace'"
                 " || variables.made.?spec.finalizers.orValue([]).all(f, f == 'kubernetes'))"
             ),
-            "objects of builders have no finalizers: nothing would remove them",
+            "objects of builders must not have finalizers: nothing would remove them",
         ),
     )
 
@@ -222,18 +222,18 @@ def _make_metadata_rules() -> tuple[tuple[str, str], ...]:
     return (
         (
             f"variables.made.metadata.?ownerReferences.orValue([]).all(o, o.kind in {_format_list(_OWNERS)})",
-            f"owners of builders' objects are of these kinds: {', '.join(_OWNERS)}",
+            f"owners of builders' objects must be of these kinds: {', '.join(_OWNERS)}",
         ),
         (
             (
                 "variables.made.kind != 'Secret' || !(variables.made.?type.orValue('')"
                 " in ['kubernetes.io/service-account-token', 'bootstrap.kubernetes.io/token'])"
             ),
-            "Secrets of builders are not tokens of service accounts, and not bootstrap tokens",
+            "Secrets of builders must not be tokens of service accounts or bootstrap tokens",
         ),
         (
             f"(!(variables.made.kind in {_format_list(_PLAIN_KINDS)}) || {own}) && {claims}",
-            "objects of builders have no labels and annotations but kube-builder's, except for workloads",
+            "objects of builders, except workloads, may have only labels and annotations of kube-builder",
         ),
     )
 
@@ -246,7 +246,7 @@ def _make_fence_rules() -> tuple[tuple[str, str], ...]:
                 "variables.was.kind != 'NetworkPolicy'"
                 f" || variables.was.metadata.?labels[?'{labels.MANAGED_BY}'].orValue('') == '{labels.MANAGER}'"
             ),
-            "NetworkPolicies that are not builders' stay as they are",
+            "only NetworkPolicies of builders may be changed or deleted",
         ),
         (
             (
@@ -254,7 +254,7 @@ def _make_fence_rules() -> tuple[tuple[str, str], ...]:
                 " && variables.made.spec.?egress.orValue([]).size() == 0"
                 f" && '{labels.BUILDER}' in variables.made.spec.podSelector.?matchLabels.orValue({{}})"
             ),
-            "NetworkPolicies of builders are about ingress of builders' pods",
+            "NetworkPolicies of builders must restrict only ingress to builders' pods",
         ),
     )
 
@@ -284,23 +284,23 @@ def _make_pod_variables() -> dict[str, str]:
 
 def _make_host_rules() -> tuple[tuple[str, str], ...]:
     shares = " || ".join(f"variables.spec.?host{part}.orValue(false)" for part in ("Network", "PID", "IPC"))
-    remedy = "remove it from the pod template, or docs/rbac/host-access.yaml allows it"
+    remedy = "remove it from the pod template, or apply docs/rbac/host-access.yaml"
     extends = " || ".join(f"k.startsWith('{beginning}')" for beginning in POD_EXTENSIONS)
     return (
         (
             f"!({shares}) || variables.host",
-            f"pods of builders have no hostNetwork, hostPID or hostIPC: {remedy}",
+            f"pods of builders must not have hostNetwork, hostPID or hostIPC: {remedy}",
         ),
         (
             "!variables.volumes.exists(v, has(v.hostPath)) || variables.host",
-            f"pods of builders have no hostPath volumes: {remedy}",
+            f"pods of builders must not have hostPath volumes: {remedy}",
         ),
         (
             (
                 "!variables.containers.exists(c, c.?ports.orValue([]).exists(p, p.?hostPort.orValue(0) > 0))"
                 " || variables.host"
             ),
-            f"containers of builders have no hostPort: {remedy}",
+            f"containers of builders must not have a hostPort: {remedy}",
         ),
         (
             f"variables.volumes.all(v, has(v.hostPath) || {_is_common_volume()}) || variables.host",
@@ -308,11 +308,11 @@ def _make_host_rules() -> tuple[tuple[str, str], ...]:
         ),
         (
             f"variables.notes.all(k, !({extends})) || variables.host",
-            f"pods of builders have no annotations by which other software extends them: {remedy}",
+            f"pods of builders must not have annotations by which other software extends them: {remedy}",
         ),
         (
             "object.kind != 'Pod' || variables.spec.?ephemeralContainers.orValue([]).size() == 0",
-            "pods of builders have no ephemeral containers",
+            "pods of builders must not have ephemeral containers",
         ),
     )
 
@@ -327,14 +327,14 @@ def _make_ending_rules() -> tuple[tuple[str, str], ...]:
     return (
         (
             f"variables.spec.?terminationGracePeriodSeconds.orValue(0) <= {_LONGEST_GRACE}",
-            f"pods of builders end within {_LONGEST_GRACE} seconds (driver-opt grace-period)",
+            f"pods of builders must end within {_LONGEST_GRACE} seconds (driver-opt grace-period)",
         ),
         (
             (
                 f"variables.volumes.all(v, {claims}.labels.orValue({{}}).all(k, {_IS_OWN_MARK})"
                 f" && {claims}.annotations.orValue({{}}).all(k, {_IS_OWN_MARK}))"
             ),
-            "claims of builders' volumes have no labels and annotations but kube-builder's",
+            "claims of builders' volumes may have only labels and annotations of kube-builder",
         ),
     )
 
@@ -351,13 +351,13 @@ def _make_identity_rules() -> tuple[tuple[str, str], ...]:
                 f" || {account}.check('use').allowed()"
             ),
             (
-                "pods of builders run as the service account default: a Role with the verb use on serviceaccounts "
+                "pods of builders must run as the service account default: a Role with the verb use on serviceaccounts "
                 "allows another one"
             ),
         ),
         (
             "!variables.spec.?priorityClassName.orValue('').startsWith('system-')",
-            "pods of builders have no priority class of the system",
+            "pods of builders must not have a priority class of the system",
         ),
     )
 
@@ -370,7 +370,7 @@ def _make_kernel_rules() -> tuple[tuple[str, str], ...]:
     return (
         (
             f"{_POD_CONTEXT}.sysctls.orValue([]).all(s, s.name in {_format_list(_SAFE_SYSCTLS)})",
-            "pods of builders have no unsafe sysctls",
+            "pods of builders must not have unsafe sysctls",
         ),
         (
             (
@@ -379,7 +379,7 @@ def _make_kernel_rules() -> tuple[tuple[str, str], ...]:
                 f" && variables.containers.all(c, {_CONTEXT}.{selinux}.type.orValue('') in {types}"
                 f" && {' && '.join(f'{part} == {chr(39) * 2}' for part in own)})"
             ),
-            "pods of builders have no SELinux options but the types of containers",
+            "pods of builders must not have SELinux options other than the types of containers",
         ),
         (
             (
@@ -393,7 +393,7 @@ def _make_kernel_rules() -> tuple[tuple[str, str], ...]:
                 f"!{_POD_CONTEXT}.windowsOptions.hostProcess.orValue(false)"
                 f" && !variables.containers.exists(c, {_CONTEXT}.windowsOptions.hostProcess.orValue(false))"
             ),
-            "pods of builders are no host processes",
+            "pods of builders must not be host processes",
         ),
     )
 

@@ -81,12 +81,12 @@ BUILDING: tuple[RoleRule, ...] = (
     RoleRule(
         resources=("pods",),
         verbs=("get", "list", "watch", "deletecollection"),
-        why="boot watches its pods, and removes them first",
+        why="watch its pods while they start; delete them first at the end",
     ),
     RoleRule(
         resources=("pods/portforward", "pods/exec"),
         verbs=("get", "create"),
-        why="tunnels to buildkitd: servers up to 1.34 ask for get, from 1.35 on for create",
+        why="tunnels to buildkitd: API servers up to 1.34 check get, from 1.35 on create",
     ),
     RoleRule(
         resources=("secrets", "configmaps"),
@@ -97,14 +97,14 @@ BUILDING: tuple[RoleRule, ...] = (
         group="coordination.k8s.io",
         resources=("leases",),
         verbs=("create", "get", "list", "patch"),
-        why="signs of life, so that the builder of a job that was killed is known as such",
+        why="a Lease that a running job renews, so that a killed job is detected",
         vital=False,
     ),
     RoleRule(
         group="networking.k8s.io",
         resources=("networkpolicies",),
         verbs=("create", "get"),
-        why="who may reach buildkitd's port, with driver-opt network-policy",
+        why="the NetworkPolicy of driver-opt network-policy",
         vital=False,
     ),
     RoleRule(
@@ -127,20 +127,20 @@ KEEPING: tuple[RoleRule, ...] = (
     RoleRule(
         resources=("secrets", "configmaps"),
         verbs=("patch", "delete"),
-        why="their record and certificates, which are renewed, and the files of their nodes",
+        why="renew their certificates, and update their record and their nodes' files",
         vital=False,
     ),
     RoleRule(
         group="networking.k8s.io",
         resources=("networkpolicies",),
         verbs=("list", "patch", "deletecollection"),
-        why="who may reach their buildkitd, which changes and goes with them",
+        why="their NetworkPolicies, updated and deleted with them",
         vital=False,
     ),
     RoleRule(
         resources=("persistentvolumeclaims",),
         verbs=("get", "list", "delete", "deletecollection"),
-        why="their volumes, which go with them",
+        why="their volumes, deleted with them",
         vital=False,
     ),
     RoleRule(
@@ -156,7 +156,7 @@ LEAVING: tuple[RoleRule, ...] = (
     RoleRule(
         resources=("namespaces",),
         verbs=("delete",),
-        why="the job's own: asked with its namespace, so that it is no right on any other",
+        why="the job's own namespace: the role is bound inside it, so no other one is affected",
     ),
 )
 """Additional rights that a job needs in a namespace that is deleted with the builder."""
@@ -178,7 +178,7 @@ ENTERING: tuple[RoleRule, ...] = (
         resources=("clusterroles",),
         verbs=("bind",),
         names=(INSIDE,),
-        why="this role alone may be given on",
+        why="bind this role, and no other",
     ),
 )
 """Rights that a job needs outside the namespace that it creates."""
@@ -187,21 +187,21 @@ LOOKING: tuple[RoleRule, ...] = (
     RoleRule(
         resources=("nodes",),
         verbs=("list",),
-        why="which architectures there are; without it, scheduling finds out",
+        why="the cluster's architectures; without this right, the scheduler decides",
         vital=False,
     ),
     RoleRule(
         group="networking.k8s.io",
         resources=("servicecidrs",),
         verbs=("list",),
-        why="NO_PROXY with the cluster's own addresses, with driver-opt proxy",
+        why="the cluster's own addresses for NO_PROXY, with driver-opt proxy",
         vital=False,
     ),
     RoleRule(
         resources=("configmaps",),
         verbs=("get",),
         names=("cluster-autoscaler-status",),
-        why="whether the cluster makes nodes; without it, a pod that fits nowhere is given up later",
+        why="whether the cluster adds nodes; without this right, a pod that fits no node fails later",
         vital=False,
     ),
     RoleRule(
@@ -209,14 +209,14 @@ LOOKING: tuple[RoleRule, ...] = (
         resources=("cronjobs",),
         verbs=("list",),
         names=(REAPER,),
-        why="whether the reaper is installed; without it, doctor cannot say",
+        why="whether the reaper is installed; without this right, doctor does not know",
         vital=False,
     ),
     RoleRule(
         group="storage.k8s.io",
         resources=("storageclasses",),
         verbs=("list",),
-        why="which volumes lasting builders can have; without it, doctor cannot say",
+        why="which volumes lasting builders can have; without this right, doctor does not know",
         vital=False,
     ),
 )
@@ -226,7 +226,7 @@ SWEEPING: tuple[RoleRule, ...] = (
     RoleRule(
         resources=("namespaces",),
         verbs=("list",),
-        why="finding what expired jobs of this account have left",
+        why="find leftovers of this account's expired jobs",
         vital=False,
     ),
 )
@@ -236,13 +236,13 @@ REAPING: tuple[RoleRule, ...] = (
     RoleRule(
         resources=("namespaces",),
         verbs=("list", "get", "delete"),
-        why="what expired jobs have left; the policy lets it delete builders' namespaces only",
+        why="leftovers of expired jobs; the policy permits deleting only builders' namespaces",
     ),
     RoleRule(
         group="coordination.k8s.io",
         resources=("leases",),
         verbs=("list",),
-        why="signs of life of the jobs",
+        why="the Leases of running jobs",
         vital=False,
     ),
 )
@@ -266,7 +266,7 @@ LISTING: tuple[RoleRule, ...] = (
     RoleRule(
         resources=("pods",),
         verbs=("list",),
-        why="how each node's pods are",
+        why="the status of each node's pods",
         vital=False,
     ),
 )

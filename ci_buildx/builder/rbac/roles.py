@@ -34,57 +34,57 @@ _LONG = 70
 _HEADS = {
     RightsMode.NAMESPACE: """\
 Builders in one namespace that already exists: `kube-builder build --namespace {namespace}`.
-Needs no right outside it. Replace {namespace} with yours. These rights include reading its Secrets, so it should
+Needs no rights outside it. Replace {namespace} with yours. These rights include reading its Secrets, so it should
 contain nothing else. It must admit privileged pods (or rootless ones, with driver-opt rootless).
 The second Role is for lasting builders, made by `kube-builder create`: omit it if jobs only build.
 Privileged pods need user namespaces: `doctor --roles unconfined --namespace {namespace}` prints the opt-out.""",
     RightsMode.JOBS: """\
 A namespace for each job: the default of `kube-builder build`. Needs Kubernetes 1.30 or later.
-Each account in the namespace {accounts}, and each user in the group kube-builder:jobs, may make namespaces that are
-called and labelled as builders' and signed with its name, and let itself into those: nothing else anywhere.
-An account for each team keeps teams out of each other's builders.
+Each account in the namespace {accounts}, and each user in the group kube-builder:jobs, may create namespaces that
+are named and labelled as builders' and annotated with its user name, and grant itself a role in those. It has no
+other rights. An account for each team keeps teams out of each other's builders.
 First run `kubectl create namespace {accounts}`. If it exists and is not yours, delete it: its creator could use
 the accounts in it.""",
     RightsMode.REAPER: """\
-What `kube-builder reap` may do where each job has a namespace: delete builders' namespaces, and no others.
-Needs Kubernetes 1.30 or later. The account is in kube-system, where only administrators make pods and tokens.
-Where kube-system is read-only: `doctor --roles reaper --namespace NAME` prints this for another namespace.""",
+Rights of `kube-builder reap` if each job has a namespace: delete builders' namespaces, and no others.
+Needs Kubernetes 1.30 or later. The account is in kube-system, where only administrators create pods and tokens.
+If kube-system is read-only: `doctor --roles reaper --namespace NAME` prints this for another namespace.""",
     RightsMode.LISTING: """\
-`kube-builder ls` over all namespaces, and builders by their name alone, for the account of namespace.yaml. RBAC cannot
-say "builders only": an account with these rights sees the specs of all Deployments, StatefulSets, Jobs and pods of
-the cluster, with the variables that stand in them, though no Secret. Omit it if that is too much: `ls` then
-shows the context's namespace, or the one of --namespace. Keys it gives none: of builders elsewhere
-no buildkitd is asked.""",
+For the account of namespace.yaml: `kube-builder ls` in all namespaces, and builders by name without --namespace.
+RBAC cannot limit this to builders: an account with these rights can read the specs of all Deployments, StatefulSets,
+Jobs and pods of the cluster, including the variables in them, but no Secrets. Omit it if that is too much: `ls` then
+shows the context's namespace, or the one of --namespace. Without the Secrets of builders in other namespaces,
+`ls` does not connect to their buildkitd.""",
     RightsMode.LOOKING: """\
-For the account of namespace.yaml: it sees the cluster's nodes, the addresses of services, and the status of
-cluster-autoscaler. With it, plans are made for the architectures that there are, nodes with user namespaces are known,
-and a pod that no node takes is given up after 2 s instead of 12.""",
+For the account of namespace.yaml: read the cluster's nodes, the addresses of services, and the status of
+cluster-autoscaler. kube-builder then plans for the architectures that the cluster has, knows which nodes have user
+namespaces, and gives up after 2 s instead of 12 if a pod fits no node.""",
 }
 
 _REAPER_ELSEWHERE = """\
-What `kube-builder reap` may do where each job has a namespace: delete builders' namespaces, and no others.
+Rights of `kube-builder reap` if each job has a namespace: delete builders' namespaces, and no others.
 Needs Kubernetes 1.30 or later. Anyone who can create pods or tokens in {namespace} can act as the reaper.
 First run `kubectl create namespace {namespace}`. If it exists and is not yours, choose another name.
 Then `kube-builder doctor --mode reaper --namespace {namespace}` shows who else can do that."""
 
 _JOBS_OF_ONE = """\
 A namespace for each job: the default of `kube-builder build`. Needs Kubernetes 1.30 or later.
-The account that is named in the binding may make namespaces that are called and labelled as builders' and signed with
-its name, and let itself into those: nothing else anywhere."""
+The account named in the binding may create namespaces that are named and labelled as builders' and annotated with its
+user name, and grant itself a role in those. It has no other rights."""
 
 _CONFINING = """\
 For clusters whose nodes have user namespaces: in namespaces of builders, a privileged pod must run in one, so that
-root in it is an unprivileged user on the node, and no pod gets the host's network, processes, ports or folders.
+root in it is an unprivileged user on the node, and no pod may use the host's network, processes, ports or folders.
 Apply it in addition to jobs.yaml. It also covers the namespace of namespace.yaml if that has the labels
 app.kubernetes.io/managed-by=kube-builder and kube-builder.dev/builder=shared. Needs Kubernetes 1.30 or later."""
 
 _UNCONFINED = """\
-The opt-out from user namespaces, beside jobs.yaml: jobs' accounts may run privileged pods that are root on their
-nodes. For clusters whose nodes have no user namespaces, and for driver-opt qemu.install. Anyone with such an account
-can become root on every node of the cluster: a pod may choose its node and tolerate all taints."""
+The opt-out from user namespaces, in addition to jobs.yaml: jobs' accounts may run privileged pods that are root on
+their nodes. For clusters whose nodes have no user namespaces, and for driver-opt qemu.install. Anyone with such an
+account can become root on every node of the cluster: a pod may choose its node and tolerate all taints."""
 _HOST_ACCESS = """\
-The opt-out from the rules on the host, beside jobs.yaml: pod templates of jobs' accounts may have hostNetwork,
-hostPID, hostIPC, hostPath and hostPort. With hostPath an account reads every file of a node, also its keys."""
+The opt-out from the rules on the host, in addition to jobs.yaml: pod templates of jobs' accounts may have hostNetwork,
+hostPID, hostIPC, hostPath and hostPort. With hostPath an account can read every file of a node, including its keys."""
 
 
 def render_roles(mode: RightsMode, *, namespace: str = EXAMPLE_NAMESPACE, user: str = "") -> str:
@@ -366,7 +366,7 @@ def render_reaper_cronjob(namespace: str = SYSTEM) -> str:
     _check_reaper_namespace(namespace)
     return f"""\
 # Runs `kube-builder reap` every five minutes, with the rights of reaper.yaml: apply that first.
-# Replace {IMAGE} by an image of yours that has kube-builder in it.
+# Replace {IMAGE} with an image of yours that contains kube-builder.
 ---
 apiVersion: batch/v1
 kind: CronJob

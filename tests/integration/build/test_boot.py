@@ -114,7 +114,7 @@ def test_a_pod_that_is_lost_between_ready_and_its_first_answer_is_named(
             strike(pod)
             said = process.communicate(timeout=120)[0]
         assert process.returncode == 1, said
-        assert "answers by" not in said
+        assert "answered over" not in said
         assert own.left() == []
         return str(said).splitlines()[-1].replace(str(pod["metadata"]["name"]), "POD")
 

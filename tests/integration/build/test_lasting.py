@@ -34,7 +34,7 @@ def test_it_rests_and_wakes_with_new_certificates_where_they_near_their_end(shop
     assert shop.create("--name", "sleepy", "--use").code == 0
     used = shop.product.run("build", str(context))
     assert used.code == 0, used.stderr
-    assert "answers by" in used.stderr
+    assert "answered over" in used.stderr
     assert shop.product.run("stop").code == 0
     eventually("its rest", lambda: shop.pods("sleepy") == [])
     assert shop.seen("sleepy")["Current"]

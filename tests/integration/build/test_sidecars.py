@@ -110,7 +110,7 @@ def test_a_jobs_builder_among_containers_that_end(
     with ThreadPoolExecutor(len(TRANSPORTS)) as pool:
         for transport, run in zip(TRANSPORTS, pool.map(build, TRANSPORTS), strict=True):
             assert run.code == 0, run.stderr
-            assert f"answers by {transport}" in run.stderr
+            assert f"answered over {transport}" in run.stderr
             assert (product.cwd / transport / "machine").read_text() == "x86_64\n"
     (context / "Dockerfile").write_text(SLOW)
     with product.popen(*existing, str(context), own_builder=False) as process:

@@ -22,7 +22,7 @@ from tests.integration.builder import webhook
 ROOT = {"securityContext": {"privileged": True}}
 CAPABLE = {"securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}}
 NEED = "privileged pods of builders need hostUsers: false"
-NONE_OF_THE_HOST = "no network, processes, ports or folders of the host"
+NONE_OF_THE_HOST = "must not use the host's network, processes, ports or folders"
 UNCONFINED = "Unconfined need hostUsers: false"
 
 

@@ -271,15 +271,15 @@ BY_A_JOB: dict[str, Call] = {
 
 
 SAID = {
-    "create a namespace with a foreign name": "a job may touch only namespaces called kube-builder-",
+    "create a namespace with a foreign name": "a job may create and delete only namespaces named kube-builder-",
     "create a namespace without labels": "labelled as a builder's",
     "create a namespace labelled as another": "labelled as a builder's",
-    "create a namespace in another's name": "must be the name of the user",
-    "create a namespace that other policies select": "bears no labels but",
-    "create a namespace that other controllers act on": "bears no annotations but",
-    "create a namespace that is never gone": "no finalizers",
-    "create a namespace with a finalizer": "no finalizers",
-    "create a namespace with a finalizer of the cluster's": "no finalizers",
+    "create a namespace in another's name": "must name the user",
+    "create a namespace that other policies select": "may have only labels of",
+    "create a namespace that other controllers act on": "may have only annotations of",
+    "create a namespace that is never gone": "must not have finalizers",
+    "create a namespace with a finalizer": "must not have finalizers",
+    "create a namespace with a finalizer of the cluster's": "must not have finalizers",
     "create a namespace that does not expire": "must be a time in the next 31 days",
     "create a namespace that expires in years": "must be a time in the next 31 days",
     "create a namespace with an annotation without end": "at most 32 labels",
@@ -349,7 +349,7 @@ def test_a_reaper_deletes_what_bears_an_expiry_and_is_a_builders_and_nothing_els
         for body in made.values():
             kube.create(NAMESPACES, body)
         for name in names[:-1]:
-            with pytest.raises(Forbidden, match="the reaper deletes builders' namespaces only"):
+            with pytest.raises(Forbidden, match="the reaper may delete only builders' namespaces"):
                 reaper_kube.delete(f"{NAMESPACES}/{name}", dryRun="All")
         assert reaper_kube.delete(f"{NAMESPACES}/{names[-1]}", dryRun="All")
     finally:
@@ -397,12 +397,12 @@ def test_nobody_may_act_as_somebody_else(job_account: Account, tenant: Account, 
 
 def test_not_even_an_administrator_gives_the_jobs_role_elsewhere(kube: KubeClient, place: Place) -> None:
     for space in ("kube-system", place.unmarked, place.own):
-        with pytest.raises(Forbidden, match="is bound only in a builder's namespace, by the user who made that"):
+        with pytest.raises(Forbidden, match="may be bound only in a builder's namespace, by the user who created it"):
             bind(kube, space, binding(INSIDE, place.user))
 
 
 def test_an_account_that_got_the_role_by_mistake_gets_in_nowhere(kube: KubeClient, stray_kube: KubeClient) -> None:
-    with pytest.raises(Forbidden, match="is bound only in a builder's namespace"):
+    with pytest.raises(Forbidden, match="may be bound only in a builder's namespace"):
         bind(stray_kube, "kube-system", binding(INSIDE, admission_policies.ask_user_name(stray_kube)))
     with pytest.raises(Forbidden):
         stray_kube.list(f"{NAMESPACES}/kube-system/secrets")

@@ -462,4 +462,4 @@ def test_roles_are_printed_for_the_namespace_that_is_named(product: Product) -> 
     for wrong in (["--roles", "everything"], ["--format", "xml"], ["--mode", "build"]):
         refused = product.run("doctor", *wrong)
         assert (refused.code, refused.stdout) == (2, b"")
-        assert refused.stderr.startswith(f"kube-builder: error: {wrong[0]}: unknown value '{wrong[1]}'; write one of ")
+        assert refused.stderr.startswith(f"kube-builder: error: {wrong[0]}: unknown value '{wrong[1]}'; known: ")

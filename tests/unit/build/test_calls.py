@@ -17,7 +17,7 @@ from ci_buildx.settings.values import BuildSettings, FrontendCall
 @pytest.mark.parametrize("response", [{}, {"result.json": "", "result.txt": "", "result.statuscode": "0"}])
 def test_no_answer_is_a_failure(method: str, as_json: bool, response: dict[str, str]) -> None:
     call = FrontendCall(method=method, json=as_json)
-    with pytest.raises(BuildkitError, match=f"buildkitd gave no answer to the call {method}; try again"):
+    with pytest.raises(BuildkitError, match=f"buildkitd returned no result for the call {method}; try again"):
         read_answer(BuildSettings(context=Path(), dockerfile=None), call, response)
 
 

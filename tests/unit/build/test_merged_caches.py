@@ -80,7 +80,7 @@ def test_nodes_that_ran_nothing_leave_the_folder_as_it_is(tmp_path: Path) -> Non
 def test_more_than_buildkit_reads_is_said(tmp_path: Path) -> None:
     answers = [export(tmp_path, blob, size=600_000) for blob in ("one", "two")]
     (warning,) = merge(*answers, dest=str(tmp_path))
-    assert "larger than BuildKit reads" in warning
+    assert "exceed BuildKit's limit" in warning
     assert layers(tmp_path) == ["one"]
 
 

@@ -58,7 +58,7 @@ OF_ISSUE = (
     "--kube-context",
 )
 UNCONFIRMED = "--force: confirmation required, but stdin is not interactive; add it to skip the question"
-ALLOWED = "use 1 to 63 of a-z, 0-9 and, inside, '-'"
+ALLOWED = "use 1 to 63 characters: a-z, 0-9 and, except at the ends, '-'"
 HEAVY = ("ssl", "yaml", "grpc", "kubernetes", "requests", "rich", "cryptography", "urllib3", "asyncio", "logging")
 
 
@@ -94,7 +94,7 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
                 "write the policy as JSON and name its file in EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
             ),
         ),
-        (["build", "-q", "."], "option -q of docker buildx is not supported; write --progress quiet"),
+        (["build", "-q", "."], "option -q of docker buildx is not supported; use --progress quiet"),
         (["build", ".", "-t"], "--tag: requires a value"),
         (["build", ".", "x"], "unexpected argument 'x'; see kube-builder build --help"),
         (
@@ -147,9 +147,9 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
         ),
         (["use"], "missing builder name; write kube-builder use NAME; kube-builder ls lists all builders"),
         (["use", "--global", "--default", "x"], "--global: contradicts --default; set only one"),
-        (["scale", "x"], "--replicas: is required; write the number of pods of each node"),
+        (["scale", "x"], "--replicas: is required; set the number of pods per node"),
         (["scale", "--replicas", "-1", "x"], "--replicas: '-1' is not a whole number"),
-        (["ls", "--format", "yaml"], "--format: unknown format 'yaml'; known: table, json"),
+        (["ls", "--format", "yaml"], "--format: unknown value 'yaml'; known: table, json"),
         (["ls", "--timeout", "soon"], "--timeout: 'soon' is not a duration; write it like 90s, 2m or 1h30m"),
         (["du", "--verbose", "--format", "json", "x"], "--verbose: cannot be combined with --format"),
         (["du", "--filter", "typ=regular", "x"], "--filter: unknown filter 'typ'; did you mean 'type'?"),
@@ -163,7 +163,7 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
         ),
         (
             ["prune", "--keep-storage", "1GB", "x"],
-            "option --keep-storage of docker buildx is not supported; write --reserved-space",
+            "option --keep-storage of docker buildx is not supported; use --reserved-space",
         ),
         (["prune", "x"], UNCONFIRMED),
         (["logs", "--tail", "few", "x"], "--tail: 'few' is not a whole number"),
@@ -171,13 +171,21 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
         (["build", "--builder", "A b", "."], f"--builder: invalid name 'A b'; {ALLOWED}"),
         (["reap", "--kubeconfig", "none"], "--kubeconfig: kubeconfig 'none' does not exist"),
         (["reap", "--kubeconfig", "."], "--kubeconfig: kubeconfig '.' is a folder; name a kubeconfig file"),
+        (["doctor", "https://r.io"], "REGISTRY: 'https://r.io' is not a registry host; write it like host:5000"),
         (["version", "x"], "unexpected argument 'x'; see kube-builder version --help"),
-        (["version", "--format", "yaml"], "--format: unknown format 'yaml'; known: text, json"),
-        (["--version", "--format="], "--format: unknown format ''; known: text, json"),
+        (["version", "--format", "yaml"], "--format: unknown value 'yaml'; known: text, json"),
+        (["--version", "--format="], "--format: unknown value ''; known: text, json"),
     ],
 )
 def test_refuses_in_one_line(cwd: Path, argv: list[str], message: str) -> None:
     assert run(cwd, *argv) == (2, "", f"kube-builder: error: {message}\n")
+
+
+def test_the_error_for_a_missing_answer_is_not_in_the_prompts_line(cwd: Path) -> None:
+    out, err = io.StringIO(), io.StringIO()
+    assert main(["prune", "x"], ProcessContext(env={}, cwd=cwd, stdout=out, stderr=err, stdin=io.StringIO(""))) == 2
+    assert out.getvalue().endswith("[y/N] \n")
+    assert err.getvalue() == f"kube-builder: error: {UNCONFIRMED}\n"
 
 
 def test_options_are_read_as_docker_reads_them(cwd: Path) -> None:

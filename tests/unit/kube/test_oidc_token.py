@@ -67,7 +67,7 @@ def test_a_variable_of_gitlab() -> None:
 @pytest.mark.parametrize(
     ("text", "env", "told"),
     [
-        ("env:CLUSTER", {}, "oidc: variable 'CLUSTER' is empty; add id_tokens: CLUSTER: … to the job"),
+        ("env:CLUSTER", {}, "oidc: variable 'CLUSTER' is not set; add id_tokens: CLUSTER: … to the job"),
         ("sts", {"ACTIONS_ID_TOKEN_REQUEST_URL": "https://x"}, "oidc: ACTIONS_ID_TOKEN_REQUEST_URL is not set"),
         ("sts", {}, "id-token: write"),
     ],

@@ -178,7 +178,7 @@ def test_default_tag() -> None:
     ("text", "reason"),
     [
         ("", "the reference is empty"),
-        ("https://x.io/a", "a reference has no scheme; leave out 'https://'"),
+        ("https://x.io/a", "an image reference has no scheme; omit 'https://'"),
         ("Team:1", "repository name 'Team' must be lower-case"),
         ("foo_bar.com/x", "'foo_bar.com' is not a registry host"),
         ("a@sha256:ff", "a sha256 digest has 64 digits, not 2"),

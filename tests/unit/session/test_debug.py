@@ -94,7 +94,7 @@ def test_secrets_by_id_alone(debug_log: DebugLog) -> None:
         "secret: id 'npm'",
         f"{path}: OK after T",
         f"buildkitd calls {path}",
-        "secret: id 'none', which there is not",
+        "secret: id 'none', not found",
         f"{path}: NOT_FOUND after T: secret none: not found",
     ]
     assert "hush" not in debug_log.text

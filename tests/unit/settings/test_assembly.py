@@ -123,13 +123,19 @@ def test_texts_of_inputs_are_split_as_their_kind_says(cwd: Path) -> None:
         ({"context": "ap"}, "PATH|URL: context folder 'ap' does not exist; did you mean 'app'?"),
         (
             {"context": "token"},
-            ("PATH|URL: context 'token' is a file, not a folder; name its folder, or pass a Dockerfile with --file"),
+            (
+                "PATH|URL: context 'token' is a file, not a folder; "
+                "name its folder, or pass a Dockerfile with --file (input file)"
+            ),
         ),
         (
             {"context": "ftp://x/y"},
             ("PATH|URL: unknown URL scheme 'ftp' in 'ftp://x/y'; known: http, https, ssh, git"),
         ),
-        ({"context": "cache"}, "PATH|URL: Dockerfile 'cache/Dockerfile' does not exist; name one with --file"),
+        (
+            {"context": "cache"},
+            "PATH|URL: Dockerfile 'cache/Dockerfile' does not exist; name one with --file (input file)",
+        ),
         (
             {"file": "Dockerfile"},
             (
@@ -157,14 +163,14 @@ def test_texts_of_inputs_are_split_as_their_kind_says(cwd: Path) -> None:
                 "set SOURCE_DATE_EPOCH to seconds since 1970"
             ),
         ),
-        ({"context_mtime": "gti"}, "--context-mtime: unknown context-mtime 'gti'; did you mean 'git'?"),
-        ({"print": "plans"}, "--print: unknown print 'plans'; did you mean 'plan'?"),
-        ({"push": "true"}, "--push: missing image name to push to; add --tag registry/name:tag"),
-        ({"outputs": ["type=registry"]}, "--output: missing image name to push to; add --tag registry/name:tag"),
+        ({"context_mtime": "gti"}, "--context-mtime: unknown value 'gti'; did you mean 'git'?"),
+        ({"print": "plans"}, "--print: unknown value 'plans'; did you mean 'plan'?"),
+        ({"push": "true"}, "--push: missing image name to push to; add a tag: registry/name:tag"),
+        ({"outputs": ["type=registry"]}, "--output: missing image name to push to; add a tag: registry/name:tag"),
         ({"push": "maybe"}, "--push: 'maybe' is neither true nor false; write true or false"),
-        ({"progress": "plian"}, "--progress: unknown progress 'plian'; did you mean 'plain'?"),
-        ({"progress": "none"}, "--progress: unknown progress 'none'; did you mean 'quiet'?"),
-        ({"transport": "ssh"}, "--transport: unknown transport 'ssh'; known: auto, direct, port-forward, exec"),
+        ({"progress": "plian"}, "--progress: unknown value 'plian'; did you mean 'plain'?"),
+        ({"progress": "none"}, "--progress: unknown value 'none'; did you mean 'quiet'?"),
+        ({"transport": "ssh"}, "--transport: unknown value 'ssh'; known: auto, direct, port-forward, exec"),
         ({"outputs": ["type=lokal,dest=x"]}, "--output: unknown output type 'lokal'; did you mean 'local'?"),
         ({"outputs": ["dest=x"]}, "--output: 'dest=x' has no type field; write type=…,key=value"),
         ({"outputs": ["type=local"]}, "--output: output type=local requires a folder; add dest=FOLDER"),

@@ -71,8 +71,8 @@ def test_tags_stay_as_typed() -> None:
         (
             "a,b",
             (
-                "--tag: invalid tag 'a,b': repository name 'a,b' may hold only a-z, 0-9 and, between them, '.', '_', "
-                "'__', '-' and '/'; repeat the option for each tag"
+                "--tag: invalid tag 'a,b': repository name 'a,b' may contain only a-z, 0-9 and, between them, '.', "
+                "'_', '__', '-' and '/'; repeat the option for each tag"
             ),
         ),
         ("App", "--tag: invalid tag 'App': repository name 'App' must be lower-case; write it like registry/name:tag"),

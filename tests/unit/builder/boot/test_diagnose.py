@@ -68,7 +68,7 @@ FAILURES: list[tuple[PodCase, str, str]] = [
     (
         case(waiting("ErrImagePull", DENIED, secrets=("one",))),
         "ErrImagePull",
-        "Secret one does not let it be pulled: check driver-opt image-pull-secrets",
+        "Secret one does not permit the pull: check driver-opt image-pull-secrets",
     ),
     (
         case(
@@ -454,7 +454,7 @@ def test_a_lasting_builders_buildkitd_that_had_been_up_is_started_again(daemon: 
     """By the step of another build it ended; a build that was under way in it is lost, one that comes waits."""
     verdict = diagnose(case(restarted(daemon), served=True))
     assert (verdict.stage, verdict.error) == (PodStage.WAITING, None)
-    assert verdict.reason.endswith("OOMKilled: buildkitd or a step ran out of memory; the node starts it again")
+    assert verdict.reason.endswith("OOMKilled: buildkitd or a step ran out of memory; the node restarts it")
     assert isinstance(diagnose(case(restarted(daemon), served=True, answered=True)).error, PodLost)
 
 

@@ -286,8 +286,8 @@ def test_subjects_of_each_kind_are_named_and_what_cannot_be_read_is_said() -> No
     [
         ("2026-01-01T00:00:30Z", OK, "no RoleBinding"),
         ("2025-12-01T00:00:00Z", OK, "no RoleBinding"),
-        ("2026-01-01T01:30:00Z", WARNING, "it was there 2 hours before the policy kube-builder-jobs"),
-        ("2026-01-31T00:00:00Z", WARNING, "it was there 30 days before the policy kube-builder-jobs"),
+        ("2026-01-01T01:30:00Z", WARNING, "it existed 2 hours before the policy kube-builder-jobs"),
+        ("2026-01-31T00:00:00Z", WARNING, "it existed 30 days before the policy kube-builder-jobs"),
     ],
 )
 def test_a_namespace_that_was_there_before_is_suspicious(applied: str, status: CheckStatus, said: str) -> None:

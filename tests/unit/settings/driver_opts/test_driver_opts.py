@@ -161,6 +161,8 @@ def test_resources_of_several_options_are_compared() -> None:
     ("text", "message"),
     [
         ("replica=2", ": unknown option 'replica'; did you mean 'replicas'?"),
+        ("cpu=2", ": unknown option 'cpu'; did you mean 'requests.cpu'?"),
+        ("memory=2Gi", ": unknown option 'memory'; did you mean 'limits.memory'?"),
         ("request.cpu=2", ": unknown option 'request.cpu'; did you mean 'requests.cpu'?"),
         ("Rootless=true", ": unknown option 'Rootless'; did you mean 'rootless'?"),
         ("env.=1", ": unknown option 'env.'; known: image, namespace, "),
@@ -186,7 +188,10 @@ def test_resources_of_several_options_are_compared() -> None:
         ("annotations=a b=x", " annotations: 'a b' is not a valid annotation name"),
         ("replicas=0", " replicas: 0 is not a whole number of at least 1"),
         ("replicas=two", " replicas: 'two' is not a whole number"),
-        ("namespace=My", " namespace: invalid namespace 'My'; use 1 to 63 of a-z, 0-9 and, inside, '-'"),
+        (
+            "namespace=My",
+            " namespace: invalid namespace 'My'; use 1 to 63 characters: a-z, 0-9 and, except at the ends, '-'",
+        ),
         ("image=Moby", " image: invalid image 'Moby': repository name 'Moby' must be lower-case"),
         ("requests.cpu=2,limits.cpu=1", ": requests.cpu '2' is more than limits.cpu '1'"),
         ("timeout=soon", " timeout: 'soon' is not a duration; write it like 90s, 2m or 1h30m"),
