@@ -20,6 +20,7 @@ _OWN_REGISTRY = re.compile(
 _OTHER_REGISTRY = re.compile(
     r"(?i)docker[-_]?hub|index\.docker\.io|\$\{?(?!CI_)\w*(REGISTRY|USER|TOKEN|PASS)\w*|amazonaws|ghcr\.io|quay\.io"
 )
+_VARIABLE = re.compile(r"\$\w+|\$\{\w+\}")
 _IDLE = (
     *("docker info", "docker version", "docker logout", "docker images", "docker context", "docker ps"),
     *("docker buildx create", "docker buildx inspect", "docker buildx use", "docker buildx ls", "docker buildx rm"),
@@ -89,7 +90,10 @@ class UnreadableScript(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class BuildScript:
-    """Inputs of the one build of a script, and remarks on commands that are gone."""
+    """Inputs of the one build of a script, and remarks on commands that are gone.
+
+    ``login`` has the variables for a registry that is not GitLab's own.
+    """
 
     inputs: dict[str, list[str]] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
@@ -97,6 +101,7 @@ class BuildScript:
     pushed: list[str] = field(default_factory=list)
     tagged: dict[str, str] = field(default_factory=dict)
     kaniko: bool = False
+    login: dict[str, str] = field(default_factory=dict)
 
 
 def read_script(commands: Iterable[str]) -> BuildScript:
@@ -171,8 +176,7 @@ def _read_command(script: BuildScript, words: list[str]) -> None:
     if words[-2:] in (["||", "true"], ["||", ":"]):
         words = words[:-2]
     if "login" in words and "docker" in words:
-        if _OTHER_REGISTRY.search(text) or not _OWN_REGISTRY.search(text):
-            raise UnreadableScript("it logs in to another registry than GitLab's")
+        _read_login(script, words, text)
         return
     if any(set(word) <= set(";&|<>()") for word in words):
         raise UnreadableScript("its script has pipes or redirections")
@@ -190,6 +194,23 @@ def _read_command(script: BuildScript, words: list[str]) -> None:
         script.tagged[words[3]] = words[2]
     else:
         raise UnreadableScript(f"its script has other commands: {words[0]}")
+
+
+def _read_login(script: BuildScript, words: list[str], text: str) -> None:
+    """Read ``docker login``. GitLab's own registry needs no login; another one becomes variables of the job."""
+    if _OWN_REGISTRY.search(text) and not _OTHER_REGISTRY.search(text):
+        return
+    at = words.index("docker")
+    options = dict(_list_options(words[at + 2 :], frozenset(("password-stdin",))))
+    password = options.get("p") or options.get("password") or ""
+    if "password-stdin" in options and words[:1] == ["echo"] and words[at - 1] == "|":
+        password = words[at - 2]
+    user = options.get("u") or options.get("username") or ""
+    if not user or not _VARIABLE.fullmatch(password) or script.login:
+        raise UnreadableScript("it logs in to another registry than GitLab's")
+    script.login = {"KUBE_BUILDER_USERNAME": user, "KUBE_BUILDER_PASSWORD": password}
+    if options.get(""):
+        script.login = {"KUBE_BUILDER_REGISTRY": options[""], **script.login}
 
 
 def _list_options(words: list[str], switches: frozenset[str]) -> Iterator[tuple[str, str]]:

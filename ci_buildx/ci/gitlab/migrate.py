@@ -92,7 +92,10 @@ class _PipelineMigration:
             raise UnreadableScript("the file's include is not a list in block style")
         if not is_idle(self._list_commands(job, "after_script")):
             raise UnreadableScript("its after_script does more than log out")
-        return read_script([*self._list_commands(job, "before_script"), *self._list_commands(job, "script")])
+        script = read_script([*self._list_commands(job, "before_script"), *self._list_commands(job, "script")])
+        if script.login and "variables" in job and job["variables"].value.flow_style:
+            raise UnreadableScript("its variables are in flow style, and its login needs more")
+        return script
 
     def _list_commands(self, job: dict[str, Entry], name: str) -> list[str]:
         """Return a script's commands: the job's, or those of the file."""
@@ -113,11 +116,14 @@ class _PipelineMigration:
         job = self.document.read_entries(entry.value)
         stage = str(job["stage"].value.value) if "stage" in job else "test"
         self.includes.append(_make_include(name, stage, script))
-        self._edit_job(entry, job)
+        self._edit_job(entry, job, script.login)
         text = f"job {name} is made by the component; its rules and other keys are merged into that job"
         self._note(MigrationVerdict.CARRIED, entry, text)
         for remark in script.remarks:
             self._note(MigrationVerdict.CHANGED, entry, f"job {name}: {remark}")
+        if script.login:
+            text = f"job {name}: docker login is KUBE_BUILDER_USERNAME and KUBE_BUILDER_PASSWORD"
+            self._note(MigrationVerdict.CHANGED, entry, text)
         if "tags" in job:
             self._note(
                 MigrationVerdict.CHANGED, entry, f"job {name}: its runner needs to reach the cluster, not docker"
@@ -127,15 +133,21 @@ class _PipelineMigration:
             text = f"job {name}: file is relative to the project's folder; kaniko also looks in the context"
             self._note(MigrationVerdict.BY_HAND, entry, text)
 
-    def _edit_job(self, entry: Entry, job: dict[str, Entry]) -> None:
+    def _edit_job(self, entry: Entry, job: dict[str, Entry], login: dict[str, str]) -> None:
         """Remove what the component's job has, or the whole job if nothing else is left."""
         hidden = [key for key in ("services", "before_script") if self._is_inherited(key)]
-        if job.keys() - {*_REPLACED, "stage"} or hidden:
+        if job.keys() - {*_REPLACED, "stage"} or hidden or login:
             for key in _REPLACED:
                 if key in job:
                     self.edits.replace_lines(job[key].first, job[key].last)
             column = next(one.column for one in job.values())
-            lines = [f"{' ' * column}{key}: []" for key in hidden]
+            pad, given = " " * column, job.get("variables")
+            lines = [f"{pad}{key}: []" for key in hidden]
+            added = [f"{pad}  {key}: {quote_text(value)}" for key, value in login.items()]
+            if given is not None and login:
+                self.edits.insert_lines(given.last, added)
+            elif login:
+                lines += [f"{pad}variables:", *added]
             self.edits.insert_lines(max(one.last for one in job.values()), lines)
             return
         self.edits.remove_item(entry.first, entry.last)

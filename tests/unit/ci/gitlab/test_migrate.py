@@ -134,6 +134,24 @@ def test_other_keys_of_the_job_stay() -> None:
     assert "# only tags" in migrated.text
 
 
+@pytest.mark.parametrize(
+    ("command", "login"),
+    [
+        ('docker login -u "$HUB_USER" -p "$HUB_TOKEN"', {}),
+        (
+            'echo "$HUB_TOKEN" | docker login r.example -u "$HUB_USER" --password-stdin',
+            {"KUBE_BUILDER_REGISTRY": "r.example"},
+        ),
+    ],
+)
+@pytest.mark.parametrize("rest", ["", "  variables:\n    A: b\n"])
+def test_a_login_to_another_registry(command: str, login: dict[str, str], rest: str) -> None:
+    migrated = migrate_pipeline(make_job(command, "docker build -t a .", "docker push a", rest=rest), source="g")
+    credentials = {"KUBE_BUILDER_USERNAME": "$HUB_USER", "KUBE_BUILDER_PASSWORD": "$HUB_TOKEN"}
+    found = yaml.safe_load(migrated.text)["build"]["variables"]
+    assert found == {**({"A": "b"} if rest else {}), **login, **credentials}
+
+
 def test_what_all_jobs_inherit_is_switched_off() -> None:
     text = "services: [docker:dind]\nbefore_script:\n  - docker info\n" + make_job("docker build -t a .")
     document = yaml.safe_load(migrate_pipeline(text, source="g").text)
@@ -160,7 +178,7 @@ def test_includes_are_added_to_those_that_are_there() -> None:
         (make_job("docker build -t a .", "docker push b"), "pushes b"),
         (make_job("docker build --isolation x -t a ."), "--isolation has no input"),
         (make_job("/kaniko/executor --context . -d a --insecure-registry x"), "--insecure-registry has no input"),
-        (make_job('docker login -u "$HUB_USER" -p "$HUB_TOKEN"', "docker build -t a ."), "another registry"),
+        (make_job('docker login -u "$HUB_USER" -p "literal"', "docker build -t a ."), "another registry"),
         (
             make_job(
                 AUTH.replace("$CI_REGISTRY\\", "https://index.docker.io/v1/\\"), "/kaniko/executor --context . -d a"
@@ -176,6 +194,7 @@ def test_includes_are_added_to_those_that_are_there() -> None:
         (".docker: &d\n  image: docker\nbuild:\n  <<: *d\n  script: [docker build .]\n", "YAML anchors"),
         (".docker:\n  script: [docker build .]\n", "template for other jobs"),
         ("build: {script: [docker build .]}\n", "flow style"),
+        (make_job("docker login -u $U -p $P", "docker build .", rest="  variables: {A: b}\n"), "flow style"),
     ],
 )
 def test_a_job_that_does_more_stays(text: str, reason: str) -> None:
