@@ -11,13 +11,15 @@ from collections.abc import Iterable
 
 from ci_buildx.ci.github.build_edit import StepEdit
 from ci_buildx.ci.github.workflow import WorkflowJob, WorkflowStep, match_step
-from ci_buildx.ci.migration.document import move_entry, render_entry
+from ci_buildx.ci.migration.document import move_entry, quote_text, render_entry
 
 _RULES = {"tags": "tag-rules", "context": "metadata-context"}
 _METADATA = ("images", "tags", "flavor", "labels", "annotations", "context", "bake-target", "github-token")
 _MARKS = ("labels", "annotations")
 _OWN_TOKEN = re.compile(r"\$\{\{\s*(github\.token|secrets\.GITHUB_TOKEN)\s*\}\}", re.IGNORECASE)
 _LOGIN = ("registry", "username", "password", "scope", "ecr", "logout", "registry-auth")
+_LISTED = ("registry", "username", "password", "scope")
+_EXPRESSION = re.compile(r"\$\{\{\s*((?:(?!\}\}).)+?)\s*\}\}")
 _PLAIN_KEYS = frozenset(("name", "id", "uses", "with", "if", "env"))
 _VARIABLE = "DOCKER_METADATA_OUTPUT_"
 
@@ -113,8 +115,10 @@ def fold_metadata(step: WorkflowStep, edit: StepEdit) -> None:
     edit.env |= step.env
 
 
-def explain_login(job: WorkflowJob, step: WorkflowStep, build: WorkflowStep, gone: Iterable[WorkflowStep]) -> str:
-    """Return why a login stays a step of its own, or an empty text."""
+def explain_login(
+    job: WorkflowJob, step: WorkflowStep, build: WorkflowStep, gone: Iterable[WorkflowStep], *, alone: bool
+) -> str:
+    """Return why a login stays a step of its own, or an empty text. ``alone`` means that the job has no other login."""
     if step.index > build.index:
         return "it follows the build"
     if step.is_shared or not step.is_block:
@@ -125,6 +129,8 @@ def explain_login(job: WorkflowJob, step: WorkflowStep, build: WorkflowStep, gon
         return f"it has {', '.join(sorted(unknown))}"
     if step.env:
         return "it sets env"
+    if not alone and (reason := _explain_list(step)):
+        return reason
     if step.id and job.find_reference(step.id, without=[(step.first, step.last)]):
         return "other lines refer to it"
     away = {id(one) for one in gone} | {id(step), id(build)}
@@ -134,7 +140,30 @@ def explain_login(job: WorkflowJob, step: WorkflowStep, build: WorkflowStep, gon
     return ""
 
 
-def fold_login(step: WorkflowStep, edit: StepEdit) -> None:
-    """Give the inputs of a login to the build."""
-    for name, entry in step.inputs.items():
-        edit.last.append(move_entry(step.document, entry, name, edit.indent))
+def _explain_list(step: WorkflowStep) -> str:
+    """Return why a login cannot be an entry of a list, or an empty text."""
+    if unknown := step.inputs.keys() - {*_LISTED}:
+        return f"the job has several logins, and this one has {', '.join(sorted(unknown))}"
+    texts = [step.read_input(name).strip() for name in step.inputs]
+    if any("${{" in text and not _EXPRESSION.fullmatch(text) for text in texts):
+        return "the job has several logins, and this one has a text with an expression inside"
+    return ""
+
+
+def fold_logins(steps: list[WorkflowStep], edit: StepEdit) -> None:
+    """Give the inputs of logins to the build: as they are, or several as a list."""
+    if len(steps) == 1:
+        (step,) = steps
+        edit.last += [move_entry(step.document, entry, name, edit.indent) for name, entry in step.inputs.items()]
+        return
+    lines = []
+    for step in steps:
+        fields = [f"{name}: {_quote_field(step.read_input(name).strip())}" for name in step.inputs]
+        lines += [f"{'  ' if number else '- '}{field}" for number, field in enumerate(fields)]
+    edit.last.append(render_entry("registries", "\n".join(lines), edit.indent))
+
+
+def _quote_field(text: str) -> str:
+    """Return a login's field for a YAML text in which the runner replaces expressions; JSON is YAML for any secret."""
+    found = _EXPRESSION.fullmatch(text)
+    return f"${{{{ toJSON({found[1]}) }}}}" if found else quote_text(text)

@@ -302,18 +302,20 @@ class JobMigration:
     def _migrate_logins(self) -> None:
         logins = self.job.list_steps("login")
         only = next(iter(self.builds.values())) if len(self.builds) == 1 else None
+        folded: list[WorkflowStep] = []
         for step in logins:
-            if len(logins) > 1:
-                reason = "the job has several logins"
-            elif only is None:
-                reason = "several builds use it"
-            else:
-                reason = folding.explain_login(self.job, step, only.step, self.gone)
-            if reason or only is None:
+            reason = "several builds use it"
+            if only is not None:
+                reason = folding.explain_login(self.job, step, only.step, self.gone, alone=len(logins) == 1)
+            if reason:
                 text = f"login-action stays: {reason}; kube-builder reads docker's logins"
                 self.notes.add(MigrationVerdict.LEFT, step, text)
-                continue
-            folding.fold_login(step, only)
+            else:
+                folded.append(step)
+        if only is None or not folded:
+            return
+        folding.fold_logins(folded, only)
+        for step in folded:
             self._remove(step)
             text = f"login-action is part of the build at line {only.step.line}"
             self.notes.add(MigrationVerdict.CARRIED, step, text)

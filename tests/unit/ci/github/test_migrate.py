@@ -174,7 +174,12 @@ def test_env_of_folded_steps_moves() -> None:
             "",
             "its condition is not the build's",
         ),
-        (f"{LOGIN}{LOGIN}", "", "several logins"),
+        (f"{LOGIN}{LOGIN}".replace("${{ secrets.P }}", "x${{ secrets.P }}"), "", "several logins"),
+        (
+            f"{LOGIN}          logout: false\n{LOGIN}          logout: false\n",
+            "",
+            "several logins, and this one has logout",
+        ),
         (f"{LOGIN}        env:\n          A: b\n", "", "it sets env"),
     ],
 )
@@ -185,6 +190,24 @@ def test_a_login_that_others_need_stays(login: str, after: str, reason: str) -> 
         step["with"] for step in read_steps(migrated) if "kube-builder" in step.get("uses", "")
     )
     assert reason in list_notes(migrated, MigrationVerdict.LEFT)
+
+
+def test_several_logins_become_a_list() -> None:
+    other = LOGIN.replace("username", "registry: r.example\n          username").replace(
+        "secrets.P", "env.A || 'it''s'"
+    )
+    (step,) = read_steps(migrate(LOGIN, other, BUILD))
+    assert step["with"]["registries"].splitlines() == [
+        "- username: me",
+        "  password: ${{ toJSON(secrets.P) }}",
+        "- registry: r.example",
+        "  username: me",
+        "  password: ${{ toJSON(env.A || 'it''s') }}",
+    ]
+    kept = LOGIN.replace("        with", "        if: github.ref == 'x'\n        with")
+    login, build = read_steps(migrate(kept, LOGIN, BUILD))
+    assert "docker/login-action" in login["uses"]
+    assert build["with"]["username"] == "me"
 
 
 def test_a_login_keeps_logout() -> None:
