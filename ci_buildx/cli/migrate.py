@@ -56,7 +56,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     files = given.read_texts("file")
     diff, write, check = (given.switch(option.name) for option in _SWITCHES)
     if not files:
-        raise InputError("no file is named", fix="name a file of .github/workflows, or .gitlab-ci.yml")
+        raise InputError("missing file", fix="name a file of .github/workflows, or .gitlab-ci.yml")
     if len(files) > 1 and not (diff or write or check):
         raise InputError("several files are named", fix="add --diff, --write or --check")
     if write and STDIN in files:

@@ -48,13 +48,13 @@ class StepEdit:
         given = self.step.entries.get("with")
         rest = [name for name in self.step.inputs if name not in self.replaced or self.replaced[name]]
         if given is None or not self._is_block or not self.step.inputs:
-            self._write_anew(edits, given, uses)
+            self._write_inputs(edits, given, uses)
         elif not (rest or self.first or self.last):
             edits.replace_lines(given.first, given.last)
         else:
             self._edit_lines(edits)
 
-    def _write_anew(self, edits: LineEdits, given: Entry | None, uses: Entry) -> None:
+    def _write_inputs(self, edits: LineEdits, given: Entry | None, uses: Entry) -> None:
         kept = [
             self.replaced.get(name, move_entry(self.step.document, entry, name, self.indent))
             for name, entry in self.step.inputs.items()

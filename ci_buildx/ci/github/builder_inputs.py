@@ -52,7 +52,7 @@ def convert_inputs(step: WorkflowStep, indent: int, *, setup: bool) -> BuilderIn
         elif name in known and (setup or name not in _OF_SETUP_ONLY):
             lines[name] = move_entry(step.document, entry, name, indent)
         else:
-            hint = REFUSED.get(name, "it has no meaning here").removeprefix("leave it out: ")
+            hint = REFUSED.get(name, "it is not supported").removeprefix("omit it: ")
             remarks.append(f"{given} is removed, {hint}")
     return BuilderInputs(lines=lines, remarks=tuple(remarks), doubts=tuple(doubts))
 

@@ -64,8 +64,8 @@ def _note_other_steps(job: WorkflowJob) -> Iterator[MigrationNote]:
     if (called := job.entries.get("uses")) is not None:
         yield _note_call(job, str(called.value.value))
     steps = job.entries.get("steps")
-    if steps is not None and not job.is_block and "docker/" in job.document.cut(steps.first, steps.last):
-        text = f"job {job.name}: its steps are not a list in block style and stay"
+    if steps is not None and not job.is_block and ("docker/" in job.document.cut(steps.first, steps.last)):
+        text = f"job {job.name}: its steps stay, they use anchors or are not a list in block style"
         yield _note(MigrationVerdict.BY_HAND, job.line, text)
     for step in job.steps:
         yield from _note_step(step)

@@ -136,12 +136,16 @@ class WorkflowJob:
         self.first, self.last = first, last
         self.entries = document.read_entries(node)
         steps = document.get_value(node, "steps")
-        self.is_block = steps is not None and steps.id == "sequence" and not steps.flow_style
+        self.is_block = steps is not None and steps.id == "sequence" and not steps.flow_style and self._owns_steps()
         self.steps = [
             WorkflowStep(document, item, index)
             for index, item in enumerate(list_items(steps) if self.is_block else ())
             if item.id == "mapping"
         ]
+
+    def _owns_steps(self) -> bool:
+        """Return whether the steps are written in this job, and no other job has them."""
+        return not {self.first, self.entries["steps"].first} & self.document.shared_lines
 
     @property
     def line(self) -> int:

@@ -1,6 +1,6 @@
 """YAML text with the positions of its values, and edits of whole lines.
 
-Edits keep comments, quotes and order, which writing the values anew would lose. Positions are PyYAML's marks: lines
+Edits keep comments, quotes and order, which dumping the values would lose. Positions are PyYAML's marks: lines
 count from 0, and the end of a block ends before trailing comments and blank lines.
 """
 
@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from ci_buildx.errors import InputError
+from ci_buildx.model.documents import MalformedDocument, parse_yaml
 
 LARGEST = 1 << 20
 """Characters. GitHub refuses workflows of more than 512 KiB."""
@@ -119,16 +120,13 @@ def _parse(text: str, source: str) -> tuple[Node, set[int]]:
     if len(text) > LARGEST:
         raise InputError("is larger than 1 MiB", source=source, fix="name a CI file")
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        events = list(yaml.parse(text, Loader=yaml.SafeLoader))
-    except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", "") or ""
-        text = f": {problem}" if isinstance(problem, str) and problem else ""
-        raise InputError(f"is not valid YAML{where}{text}", source=source, fix="correct it first") from error
-    shared = {int(event.start_mark.line) for event in events if getattr(event, "anchor", None) and event.start_mark}
-    return root, shared
+        parse_yaml(text)
+    except MalformedDocument as error:
+        where = f" at line {error.line}" if error.line else ""
+        raise InputError(f"is not valid YAML{where}: {error.problem}", source=source, fix="correct it first") from error
+    root = yaml.compose(text, Loader=yaml.SafeLoader)  # Not the node of parse_yaml, which has merged its << keys.
+    events = list(yaml.parse(text, Loader=yaml.SafeLoader))
+    return root, {int(event.start_mark.line) for event in events if getattr(event, "anchor", None) and event.start_mark}
 
 
 def _measure_indent(line: str) -> int:

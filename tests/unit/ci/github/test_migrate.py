@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci_buildx.ci.github.migrate import migrate_workflow
-from ci_buildx.ci.migration.report import MigratedFile, MigrationVerdict
+from ci_buildx.ci.gitlab.migrate import migrate_pipeline
+from ci_buildx.ci.migration.report import MigratedFile, MigrationVerdict, format_report
 from ci_buildx.cli import migrate as verb
 from ci_buildx.cli.process import ProcessContext
 from ci_buildx.errors import InputError
@@ -74,8 +75,12 @@ def list_notes(migrated: MigratedFile, verdict: MigrationVerdict) -> str:
 
 
 def test_the_page_shows_what_is_printed() -> None:
-    before, after = BLOCK.findall((ROOT / "docs" / "migrate.md").read_text())[:2]
-    assert migrate_workflow(before, source="w.yml").text == after
+    page = (ROOT / "docs" / "migrate.md").read_text()
+    before, after, pipeline, includes = BLOCK.findall(page)
+    migrated = migrate_workflow(before, source="image.yml")
+    assert migrated.text == after
+    assert f"```\n{format_report('image.yml', migrated)}```" in page
+    assert migrate_pipeline(pipeline, source="g").text == includes
 
 
 def test_comments_and_layout_stay() -> None:
@@ -353,6 +358,22 @@ def test_flow_style_is_read() -> None:
     assert "block style" in list_notes(whole, MigrationVerdict.BY_HAND)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"jobs:\n  a:\n    steps: &s\n{BUILD}  b:\n    steps: *s\n",
+        f"jobs:\n  a: &j\n    steps:\n{BUILD}  b: *j\n",
+        f"jobs:\n  a: &j\n    steps:\n{BUILD}  b:\n    <<: *j\n",
+        "x: &i\n  push: true\njobs:\n  a:\n    steps:\n      - uses: docker/build-push-action@v7\n        with: *i\n",
+        f"x: &i {{push: true}}\njobs:\n  a:\n    steps:\n{BUILD}          <<: *i\n",
+    ],
+)
+def test_anchors_keep_their_places(text: str) -> None:
+    migrated = migrate_workflow(text, source="w.yml")
+    assert migrated.text == text
+    assert migrated.needs_hand
+
+
 def test_a_build_without_inputs() -> None:
     (step,) = read_steps(migrate("      - uses: docker/build-push-action@v7"))
     assert step["with"] == {"kubeconfig": "${{ secrets.KUBECONFIG }}"}
@@ -388,6 +409,12 @@ def test_composite_actions_and_reusable_workflows() -> None:
         ("[" * 5000, "w.yml: is not valid YAML"),
         ("a: \x00", "w.yml: is not valid YAML"),
         ("#" * (1 << 21), "w.yml: is larger than 1 MiB"),
+        ("a: &a [*a]", "w.yml: is not valid YAML"),
+        (
+            "a: &a [x, x]\n"
+            + "".join(f"a{n}: &a{n} [{', '.join(['*a' + str(n - 1 or '')] * 9)}]\n" for n in range(1, 9)),
+            "w.yml: is not",
+        ),
     ],
 )
 def test_what_is_not_a_workflow_is_refused(text: str, message: str) -> None:
@@ -467,7 +494,7 @@ def test_check_ends_with_1_if_something_is_left_by_hand(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "no file is named"),
+        ([], "missing file"),
         (["gone.yml"], "gone.yml: cannot be read: No such file"),
         (["latin.yml"], "latin.yml: cannot be read: not UTF-8"),
         (["latin.yml", "gone.yml"], "several files are named"),
