@@ -64,6 +64,8 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     from ci_buildx.ci.migration.report import format_report
 
     results = [(file, text := _read_file(file, around), _migrate_text(text, file)) for file in files]
+    if len(results) == 1 and not results[0][2].notes:
+        raise InputError("builds no images with docker or kaniko", source=files[0], fix="name a file that does")
     for file, text, result in results:
         around.stderr.write(format_report(file, result))
         if diff:

@@ -14,7 +14,6 @@ from ci_buildx.ci.github.migrate_job import JobMigration, Notes
 from ci_buildx.ci.github.workflow import Workflow, WorkflowJob, WorkflowStep
 from ci_buildx.ci.migration.document import LineEdits, YamlDocument
 from ci_buildx.ci.migration.report import MigratedFile, MigrationNote, MigrationVerdict
-from ci_buildx.errors import InputError
 
 _DOCKER_BUILD = re.compile(
     r"\bdocker\s+(buildx\s+(build|bake)|build|push|image\s+(build|push))\b|\b(buildah|podman)\s+(bud|build)\b"
@@ -24,7 +23,7 @@ _COMPOSE_BUILD = re.compile(r"\bdocker[- ]compose\b.*\b(build|--build)\b")
 
 
 def migrate_workflow(text: str, *, source: str) -> MigratedFile:
-    """Migrate one file. Raises InputError for text that is not a workflow, and for one without images to build."""
+    """Migrate one file, without notes if it builds no images. Raises InputError for text that is not a workflow."""
     document = YamlDocument(text, source)
     merged, found = _merge_jobs(document)
     workflow = Workflow(merged)
@@ -33,8 +32,6 @@ def migrate_workflow(text: str, *, source: str) -> MigratedFile:
     for job in workflow.jobs:
         JobMigration(workflow, job, edits, notes).run()
         notes.found += list(_note_other_steps(job))
-    if not notes.found:
-        raise InputError("no step builds images with docker's actions", source=source, fix="name a workflow that does")
     if notes.changed:
         notes.found += _note_credentials(workflow)
     return MigratedFile(text=edits.apply(), notes=(*found, *notes.found))

@@ -405,7 +405,6 @@ def test_composite_actions_and_reusable_workflows() -> None:
         ("", "w.yml: has no jobs"),
         ("- a", "w.yml: has no jobs"),
         ("a: b\n---\nc: d", "w.yml: is not valid YAML at line 2"),
-        ("jobs: {a: {steps: [{run: x}]}}", "w.yml: no step builds images with docker's actions"),
         ("[" * 5000, "w.yml: is not valid YAML"),
         ("a: \x00", "w.yml: is not valid YAML"),
         ("#" * (1 << 21), "w.yml: is larger than 1 MiB"),
@@ -485,7 +484,8 @@ def test_the_verb(tmp_path: Path) -> None:
 def test_check_ends_with_1_if_something_is_left_by_hand(tmp_path: Path) -> None:
     (tmp_path / "good.yml").write_text(f"jobs:\n  a:\n    steps:\n{BUILD}")
     (tmp_path / "bake.yml").write_text("jobs:\n  a:\n    steps:\n      - uses: docker/bake-action@v7\n")
-    assert run_verb(tmp_path, "--check", "good.yml")[:2] == (0, "")
+    (tmp_path / "none.yml").write_text("jobs: {a: {steps: [{run: x}]}}")
+    assert run_verb(tmp_path, "--check", "good.yml", "none.yml")[:2] == (0, "")
     code, out, report = run_verb(tmp_path, "--check", "good.yml", "bake.yml")
     assert (code, out) == (1, "")
     assert "bake.yml:4: by hand: bake-action stays" in report
@@ -495,6 +495,7 @@ def test_check_ends_with_1_if_something_is_left_by_hand(tmp_path: Path) -> None:
     ("argv", "message"),
     [
         ([], "missing file"),
+        (["none.yml"], "none.yml: builds no images with docker or kaniko"),
         (["gone.yml"], "gone.yml: cannot be read: No such file"),
         (["latin.yml"], "latin.yml: cannot be read: not UTF-8"),
         (["latin.yml", "gone.yml"], "several files are named"),
@@ -502,6 +503,7 @@ def test_check_ends_with_1_if_something_is_left_by_hand(tmp_path: Path) -> None:
     ],
 )
 def test_bad_arguments(tmp_path: Path, argv: list[str], message: str) -> None:
+    (tmp_path / "none.yml").write_text("jobs: {a: {steps: [{run: x}]}}")
     (tmp_path / "latin.yml").write_bytes(b"name: \xe9\n")
     with pytest.raises(InputError, match=re.escape(message)):
         run_verb(tmp_path, *argv)
