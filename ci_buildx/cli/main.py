@@ -37,7 +37,7 @@ VERBS = {
     "doctor": "check that a cluster meets the requirements of builds",
     "github": "the GitHub Action's entry point",
     "gitlab": "the GitLab template's entry point",
-    "migrate": "convert a GitHub workflow's steps that use docker's actions",
+    "migrate": "convert GitHub workflows and GitLab pipelines that build with docker",
     "version": "show the version",
 }
 """Verbs of one word or more, such as ``ls`` and ``imagetools inspect``, with what ``--help`` writes beside them."""

@@ -1,0 +1,1 @@
+"""Migration of CI files: YAML with positions, edits of its lines, and the report."""
