@@ -14,7 +14,7 @@ from ci_buildx.build.login_hosts import find_login_hosts, parse_images
 from ci_buildx.build.solve import MOST_UNNAMED, MOST_WARNINGS, BuildLogins
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.secret import Secret
-from ci_buildx.registry.credentials import RegistryLogin
+from ci_buildx.registry.credentials import RegistryLogin, load_credentials
 from ci_buildx.settings.values import (
     BuildSettings,
     NamedContext,
@@ -120,10 +120,17 @@ def test_what_the_settings_name(tmp_path: Path) -> None:
 
 
 class Store:
-    """Has a login for every host."""
+    """Has a login for every host, and records what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def can_have(self, host: str) -> bool:
+        return host != "public.io"
 
     def lookup(self, host: str, path: str = "") -> RegistryLogin | None:
-        return None if host == "public.io" else LOGIN
+        self.asked.append(host)
+        return None if host.startswith("empty") else LOGIN
 
 
 def test_other_hosts_get_no_login_and_a_warning(tmp_path: Path) -> None:
@@ -136,7 +143,7 @@ def test_other_hosts_get_no_login_and_a_warning(tmp_path: Path) -> None:
     for host in ("other.io", "r.io:5000", "r.io.evil.io"):
         for _ in range(2):
             assert logins.lookup(host) is None
-        assert said.pop().startswith(f"the login for {host} is not passed to buildkitd")
+        assert said.pop().startswith(f"no login for {host} is passed to buildkitd")
     assert said == []
     for number in range(100):
         assert logins.lookup(f"r{number}.io") is None
@@ -156,8 +163,45 @@ def test_with_an_unknown_dockerfile_few_other_hosts_get_their_logins(tmp_path: P
         f"the login of r{number}.io is given to buildkitd" for number in range(MOST_UNNAMED)
     ]
     assert logins.lookup("another.io") is None
-    assert said[-1].startswith("the login for another.io is not passed to buildkitd")
+    assert said[-1].startswith("no login for another.io is passed to buildkitd")
     assert logins.lookup("r0.io") is LOGIN
+
+
+def test_no_program_is_asked_for_a_host_that_the_build_does_not_name(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "docker-credential-test"
+    program.write_text(
+        f'#!/bin/sh\nread host\necho "$host" >>{tmp_path}/asked\necho \'{{"Username": "me", "Secret": "x"}}\'\n'
+    )
+    program.chmod(0o755)
+    config = '{"credsStore": "test", "credHelpers": {"helped.io": "test"}, "auths": {"filed.io": {"auth": "bTp4"}}}'
+    env = {"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "DOCKER_AUTH_CONFIG": config, "HOME": str(tmp_path)}
+    said: list[str] = []
+    logins = BuildLogins(load_credentials(env), build(tmp_path, "FROM r.io/a"), mirrors=lambda: (), warn=said.append)
+    hosts = ("other.io", "helped.io", "filed.io", "docker.io")
+    assert [logins.lookup(host) for host in hosts] == [None] * len(hosts)
+    assert [line.partition(" is passed")[0] for line in said] == [f"no login for {host}" for host in hosts]
+    assert not (tmp_path / "asked").exists()
+    assert logins.lookup("r.io") == LOGIN
+    assert (tmp_path / "asked").read_text() == "r.io\n"
+
+
+def test_a_host_without_any_login_is_not_warned_of(tmp_path: Path) -> None:
+    env = {"DOCKER_AUTH_CONFIG": '{"auths": {"r.io": {"auth": "bTp4"}}}', "HOME": str(tmp_path)}
+    said: list[str] = []
+    logins = BuildLogins(load_credentials(env), build(tmp_path), mirrors=lambda: (), warn=said.append)
+    assert (logins.lookup("public.io"), said) == (None, [])
+
+
+def test_with_an_unknown_dockerfile_no_more_is_asked_once_enough_was_given(tmp_path: Path) -> None:
+    store = Store()
+    remote = build(tmp_path, context="https://host/x.git", dockerfile=None)
+    logins = BuildLogins(store, remote, mirrors=lambda: (), warn=lambda _: None)
+    for number in range(2 * MOST_UNNAMED):
+        logins.lookup(f"empty{number}.io")
+        logins.lookup(f"r{number}.io")
+    assert [host for host in store.asked if host.startswith("r")] == [f"r{number}.io" for number in range(MOST_UNNAMED)]
+    assert sum(host.startswith("empty") for host in store.asked) == MOST_UNNAMED
 
 
 @pytest.mark.parametrize("host", ["r.io/x", "r.io#", "u@r.io", "x" * 300, ""])
