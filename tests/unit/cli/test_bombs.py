@@ -103,7 +103,8 @@ def test_values(options: tuple[str, str], cwd: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", ["--buildkitd-flags", "--label", "--build-arg", "--driver-opt", "--tag", "--cache-from", "--allow", "--ssh"]
+    "option",
+    ["--buildkitd-flags", "--label", "--build-arg", "--driver-opt", "--tag", "--cache-from", "--allow", "--ssh"],
 )
 def test_a_value_is_not_longer_than_an_argument_can_be(option: str, cwd: Path) -> None:
     """Some parsers take time that grows with the square of the length."""
