@@ -17,7 +17,7 @@ from ci_buildx.model.lazy import compile_lazily
 
 MASK = "***"
 UNENCODABLE = "backslashreplace"
-"""How output encodes what is no character: bytes of variables and arguments that are not UTF-8 (PEP 383)."""
+"""How output encodes bytes of variables and arguments that are not UTF-8 (PEP 383)."""
 WORDS = r"token|secret|passw(?:or)?d|passphrase|signature|api[_-]?key|access[_-]?key|account[_-]?key|credential"
 """Substrings of credentials' names, both in the query of a URL and in the fields of a cache."""
 _BUILDKITS = "xxxxx"
