@@ -100,9 +100,11 @@ def _is_plain(origin: Origin, locations: Iterable[object]) -> bool:
 def _read_authority(url: str) -> str:
     """Return the scheme, host and port of an HTTP URL as written; "" for other schemes, which do not use tokens."""
     scheme, separator, rest = (f"https://{url}" if url.startswith("github.com/") else url).partition("://")
-    if not separator or scheme not in ("http", "https"):
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    # Some parsers take a backslash for a slash, so the host before it would be theirs.
+    if not separator or scheme not in ("http", "https") or "\\" in authority:
         return ""
-    return f"{scheme}://{re.split('[/?#]', rest, maxsplit=1)[0].rpartition('@')[2]}"
+    return f"{scheme}://{authority.rpartition('@')[2]}"
 
 
 def _read_inline(text: str) -> SecretSource | None:

@@ -36,7 +36,7 @@ def test_a_running_build() -> None:
 
 def test_a_finished_build() -> None:
     lines = drawn(played(), 2.1, finished=True, height=0)
-    assert lines[0].text.startswith("[+] Building 2.1s (4/4) FINISHED ")
+    assert lines[0].text == "[+] Building 2.1s (4/4) FINISHED"
     assert all("# " not in line.text for line in lines)
     assert lines[-1].tone is LineTone.WARNING
 
