@@ -28,6 +28,10 @@ _SINGLE = "failed to read dockerfile: open context:"
 """BuildKit 0.34.2, ``frontend/dockerui``: a context that is not an archive is the Dockerfile, called ``context``."""
 
 
+_UNREADABLE = "failed to calculate checksum of ref"
+"""BuildKit 0.34.2, ``solver/llbsolver/ops/opsutils/contenthash.go``: the file that a COPY names cannot be read."""
+
+
 def needs_check(build: BuildSettings) -> bool:
     """Return whether the Dockerfile is in a remote context and policies are not disabled."""
     return isinstance(build.context, str) and build.dockerfile is None and not build.policy_disabled
@@ -57,9 +61,22 @@ def check_remote_policy(site: BuildRun, boot: Boot, connections: list[NodeConnec
         except SolveError as failure:
             if _SINGLE in failure.message:  # The URL is that of a single Dockerfile, so there are no other files.
                 return
-            raise
+            raise explain_failure(failure, name) from failure
         if os.path.lexists(out / Path(name).name):
             raise SolveError(f"the context contains {name}, {NOT_ENFORCED}", fix=suggest_instead())
+
+
+def explain_failure(failure: SolveError, name: str) -> SolveError:
+    """Return the failure of the separate build in our words if a policy is there but cannot be read.
+
+    The pattern matches what is there, so BuildKit then fails only for a link that leads nowhere or in a circle.
+    """
+    if _UNREADABLE not in failure.message:
+        return failure
+    return SolveError(
+        f"the context holds {name}, a link that leads nowhere; beside a Dockerfile it is {NOT_ENFORCED}",
+        fix="remove it, or build without it: --policy disabled=true",
+    )
 
 
 def make_dockerfile(name: str) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ci_buildx.errors import BuildkitError, KubeBuilderError
 from ci_buildx.model.documents import parse_json
 from ci_buildx.model.lazy import compile_lazily
+from ci_buildx.model.plaintext import UNENCODABLE
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass, field
 
@@ -29,7 +30,7 @@ def write_file(path: Path, text: str, *, source: str, fix: str = "") -> None:
     """
     try:
         if (path.exists() and not path.is_file()) or not _replace(path, text):
-            path.write_text(text, encoding="utf-8")
+            path.write_text(text, encoding="utf-8", errors=UNENCODABLE)
     except OSError as error:
         raise KubeBuilderError(f"{source}: cannot write {path}: {error.strerror}", fix=fix) from error
 
@@ -47,7 +48,7 @@ def _replace(path: Path, text: str) -> bool:
     draft = Path(stream.name)
     try:
         with stream:
-            stream.write(text.encode())
+            stream.write(text.encode(errors=UNENCODABLE))
             stream.flush()
             with suppress(OSError):
                 draft.replace(path)

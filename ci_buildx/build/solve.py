@@ -50,7 +50,8 @@ A builder that collects logins asks for more hosts than a Dockerfile has, and ea
 class BuildLogins:
     """The logins of ``store`` that a build may use; thread-safe.
 
-    ``mirrors`` returns the hosts of the builder's mirrors. It is called only for a host that the build does not name.
+    A credential program runs only for hosts that the build may give a login for. ``mirrors`` returns the hosts of the
+    builder's mirrors. It is called only for a host that the build does not name.
     ``warn`` is called once per host, for at most :data:`MOST_WARNINGS` hosts, if a login is withheld; the image may be
     public. If only BuildKit sees the Dockerfile, the logins of :data:`MOST_UNNAMED` other hosts are passed as well, and
     ``report_passed`` is called for each.
@@ -80,20 +81,31 @@ class BuildLogins:
         """Return the login for a host; None if there is none, or if the build does not name the host."""
         if not is_host(host):
             return None
-        login = self._store.lookup(host, path)
-        if login is None or self._is_named(host) or self._is_admitted(host):
-            return login
-        with self._lock:
-            is_new = host not in self._warned and len(self._warned) < MOST_WARNINGS
-            if is_new:
-                self._warned.add(host)
-        if is_new:
-            self._warn(
-                f"the login for {host} is not passed to buildkitd: the build "
-                "names no image there; if a base image brings it in "
-                f"(ONBUILD), name it: --build-context NAME=docker-image://{host}/…"
-            )
+        if not self.can_have(host):
+            return None
+        if self._is_named(host):
+            return self._store.lookup(host, path)
+        wanted = canonicalize_host(normalize_host(host))
+        if self._may_admit(wanted):
+            login = self._store.lookup(host, path)
+            if login is None or self._is_admitted(wanted):
+                return login
+        self._warn_of_withheld_login(host)
         return None
+
+    def can_have(self, host: str) -> bool:
+        """Return whether a login for a host may exist; runs no program."""
+        return self._store.can_have(host)
+
+    def _warn_of_withheld_login(self, host: str) -> None:
+        with self._lock:
+            if host in self._warned or len(self._warned) >= MOST_WARNINGS:
+                return
+            self._warned.add(host)
+        self._warn(
+            f"no login for {host} is passed to buildkitd: the build names no image there; if a base image brings"
+            f" it in (ONBUILD), name it: --build-context NAME=docker-image://{host}/…"
+        )
 
     def _is_named(self, host: str) -> bool:
         from ci_buildx.build.login_hosts import find_hosts_of_settings, find_login_hosts
@@ -107,16 +119,20 @@ class BuildLogins:
         wanted = canonicalize_host(normalize_host(host))
         return wanted in hosts or wanted in {canonicalize_host(one) for one in self._mirrors()}
 
-    def _is_admitted(self, host: str) -> bool:
-        """Return whether an unnamed host gets its login because the Dockerfile is unknown here; report it once."""
-        wanted = canonicalize_host(normalize_host(host))
+    def _may_admit(self, wanted: str) -> bool:
+        """Return whether the login of an unnamed host may be looked up: the Dockerfile is unknown here."""
         with self._lock:
-            if self._sees_dockerfile or wanted in self._given:
-                return wanted in self._given
+            return not self._sees_dockerfile and (wanted in self._given or len(self._given) < MOST_UNNAMED)
+
+    def _is_admitted(self, wanted: str) -> bool:
+        """Count an unnamed host that has a login; report it once. Return False if there were too many meanwhile."""
+        with self._lock:
+            if wanted in self._given:
+                return True
             if len(self._given) >= MOST_UNNAMED:
                 return False
             self._given.add(wanted)
-        self._report_passed(f"the login for {host} is passed to buildkitd: only BuildKit sees this Dockerfile")
+        self._report_passed(f"the login for {wanted} is passed to buildkitd: only BuildKit sees this Dockerfile")
         return True
 
 

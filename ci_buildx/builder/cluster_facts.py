@@ -212,16 +212,19 @@ def _read_ranges(kube: KubeClient, facts: ClusterFacts) -> tuple[str, ...]:
 
 def list_ranges(service_ranges: Sequence[Mapping[str, Any]], facts: ClusterFacts) -> tuple[str, ...]:
     """Return the CIDRs of services (from ServiceCIDR objects) and of pods (from their cluster nodes)."""
-    services = [cidr for item in service_ranges for cidr in item["spec"].get("cidrs") or ()]
+    services = [cidr for item in service_ranges for cidr in (item.get("spec") or {}).get("cidrs") or ()]
     pods = [cidr for node in facts.nodes or () for cidr in node.ranges]
     return (*services, *_collapse_ranges(pods))
 
 
 def _collapse_ranges(ranges: Iterable[str]) -> list[str]:
-    """Merge adjacent ranges: each of a thousand cluster nodes has one of its own."""
+    """Merge adjacent ranges: each of a thousand cluster nodes has one of its own. Raises KubeError for another text."""
     import ipaddress
 
-    networks = [ipaddress.ip_network(text) for text in ranges]
+    try:
+        networks = [ipaddress.ip_network(text) for text in ranges]
+    except ValueError as error:
+        raise KubeError(f"the cluster nodes' spec.podCIDRs: {error}") from error
     fours = [network for network in networks if isinstance(network, ipaddress.IPv4Network)]
     sixes = [network for network in networks if isinstance(network, ipaddress.IPv6Network)]
     return [*map(str, ipaddress.collapse_addresses(fours)), *map(str, ipaddress.collapse_addresses(sixes))]

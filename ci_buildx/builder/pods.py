@@ -53,7 +53,7 @@ def read_pod(pod: Object) -> PodView:
     metadata, status = pod["metadata"], pod.get("status") or {}
     return PodView(
         name=metadata["name"],
-        namespace=metadata["namespace"],
+        namespace=metadata.get("namespace", ""),
         node=(metadata.get("labels") or {}).get(NODE, ""),
         host=(pod.get("spec") or {}).get("nodeName", ""),
         ip=status.get("podIP", ""),

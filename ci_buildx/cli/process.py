@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TextIO, cast
 
 from ci_buildx.errors import InputError, Interrupted, KubeBuilderError
+from ci_buildx.model.plaintext import UNENCODABLE
 from ci_buildx.model.record import dataclass
 from ci_buildx.progress.renderer import TextOutlet
 
@@ -41,7 +42,7 @@ def watch_stdout(stream: TextIO) -> TextIO:
     """Replace one of the interpreter's own streams by a StandardOutput; return others unchanged."""
     if not isinstance(stream, io.TextIOWrapper):
         return stream
-    encoding, errors = stream.encoding, stream.errors
+    encoding, errors = stream.encoding, UNENCODABLE if stream.errors == "strict" else stream.errors
     lines, through = stream.line_buffering, stream.write_through
     return StandardOutput(
         stream.detach(), encoding=encoding, errors=errors, line_buffering=lines, write_through=through

@@ -14,13 +14,19 @@ from __future__ import annotations
 
 import os
 import subprocess
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from ci_buildx.model import debug
-from ci_buildx.model.programs import find_checkout, find_program, is_outside, make_safe_path, read_beginning
+from ci_buildx.model.programs import (
+    TooMuchOutput,
+    collect_output,
+    find_checkout,
+    find_program,
+    is_outside,
+    make_safe_path,
+)
 
 _LOG = debug.get_log("fsutil")
 _CALLER = "SUDO_UID"
@@ -72,7 +78,6 @@ DEADLINE = 600.0
 """Timeout of a command in seconds: in a large checkout it may stat every file."""
 MOST_OUTPUT = 256 << 20
 """Maximum output of a command in bytes: the names of two million files."""
-_LAST_WORDS = 1.0
 
 
 class GitFailed(Exception):
@@ -175,38 +180,12 @@ class Git:
 
 def _collect(process: subprocess.Popen[bytes], verb: str, *, timeout: float) -> tuple[bytes, bytes]:
     """Return a command's output and the beginning of its stderr; kill it and raise GitFailed on excess or timeout."""
-    complaints: list[bytes] = []
-    expired = threading.Event()
-
-    def expire() -> None:
-        expired.set()
-        process.kill()
-
-    reader = None
-    if process.stderr is not None:
-        reader = threading.Thread(target=read_beginning, args=(process.stderr, complaints), daemon=True)
-        reader.start()
-    timer = threading.Timer(timeout, expire)
-    timer.start()
     try:
-        assert process.stdout is not None
-        out = process.stdout.read(MOST_OUTPUT + 1)
-        if len(out) > MOST_OUTPUT:
-            raise GitFailed(f"git {verb} prints more than {MOST_OUTPUT >> 20} MiB")
-        process.wait()
-    finally:
-        timer.cancel()
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-        if reader is not None:
-            reader.join(_LAST_WORDS)
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
-    if expired.is_set():
-        raise GitFailed(f"git {verb} did not finish within {timeout:.0f} s")
-    return out, b"".join(complaints)
+        return collect_output(process, limit=MOST_OUTPUT, timeout=timeout, kill=process.kill)
+    except TooMuchOutput as error:
+        raise GitFailed(f"git {verb} prints more than {MOST_OUTPUT >> 20} MiB") from error
+    except TimeoutError as error:
+        raise GitFailed(f"git {verb} did not finish within {timeout:.0f} s") from error
 
 
 def _describe_failure(verb: str, complaint: bytes) -> str:

@@ -302,7 +302,7 @@ def amend_object(
         changes = change(found)
         if changes is None:
             return found
-        version = {"resourceVersion": found["metadata"]["resourceVersion"]}
+        version = {"resourceVersion": found["metadata"].get("resourceVersion", "")}
         try:
             return kube.patch(path, {**changes, "metadata": {**changes.get("metadata", {}), **version}})
         except Conflict:

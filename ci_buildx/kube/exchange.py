@@ -22,6 +22,7 @@ from ci_buildx.kube.connection import (
     Dialer,
     explain_connection_failure,
 )
+from ci_buildx.kube.shape import find_fault
 from ci_buildx.model import debug
 from ci_buildx.model.documents import parse_json
 from ci_buildx.model.record import dataclass
@@ -283,11 +284,11 @@ class ApiExchange:
 
             raise KubeError(f"{call.asked}: the response is not JSON", status=200, fix=NO_API_SERVER) from cause
         document = decoded if isinstance(decoded, dict) else {"items": decoded}
-        items = document.get("items") or []
-        if not (is_object(document) and isinstance(items, list) and all(map(is_object, items))):
+        if fault := find_fault(document):
             from ci_buildx.kube.refusal import NO_API_SERVER
 
-            raise KubeError(f"{call.asked}: the response is not a Kubernetes object", status=200, fix=NO_API_SERVER)
+            message = f"{call.asked}: the response is not a Kubernetes object: {fault} is missing or has another type"
+            raise KubeError(message, status=200, fix=NO_API_SERVER)
         return document
 
     def _settle_repetition(self, call: ApiCall, failure: KubeError) -> dict[str, Any] | None:
@@ -330,11 +331,6 @@ def _has_same_marks(found: Mapping[str, Any], sent: Mapping[str, Any]) -> bool:
     owners = {owner.get("uid") for owner in stored.get("ownerReferences") or ()}
     has_owners = {owner.get("uid") for owner in wanted.get("ownerReferences") or ()} <= owners
     return has_owners and ("data" not in sent or sent["data"] == (found.get("data") or {}))
-
-
-def is_object(value: object) -> bool:
-    """Return whether a JSON value has the shape of a Kubernetes object: a mapping whose metadata are a mapping."""
-    return isinstance(value, dict) and isinstance(value.get("metadata") or {}, dict)
 
 
 def _make_refusal(head: ResponseHead, body: bytes, call: ApiCall) -> KubeError:

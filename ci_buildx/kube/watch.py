@@ -14,7 +14,8 @@ from typing import Any
 
 from ci_buildx.errors import KubeError, Throttled, Unreachable
 from ci_buildx.kube.connection import explain_connection_failure
-from ci_buildx.kube.exchange import CALL_TIMEOUT, ApiCall, ApiExchange, RetryPolicy, encode_query, is_object
+from ci_buildx.kube.exchange import CALL_TIMEOUT, ApiCall, ApiExchange, RetryPolicy, encode_query
+from ci_buildx.kube.shape import find_fault
 from ci_buildx.model import debug
 from ci_buildx.model.documents import parse_json
 from ci_buildx.model.record import dataclass, replace
@@ -40,6 +41,9 @@ class ChangeKind(StrEnum):
     ADDED = "ADDED"
     MODIFIED = "MODIFIED"
     DELETED = "DELETED"
+
+
+_CHANGES = frozenset(ChangeKind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +144,7 @@ class CollectionWatch:
                 kind, item = event["type"], event["object"]
             except (ValueError, KeyError, TypeError) as cause:
                 raise self._make_event_error() from cause
-            if not (isinstance(kind, str) and is_object(item)):
+            if not isinstance(kind, str) or find_fault(item, is_stored=kind in _CHANGES):
                 raise self._make_event_error()
             if kind == "ERROR":
                 from ci_buildx.kube.refusal import read_status_error
@@ -150,7 +154,7 @@ class CollectionWatch:
             self._failures = 0
             if _LOG.is_on:
                 _LOG.debug("watch %s: %s %s, version %s", self._listing.path, kind, _name(item), self._version)
-            if kind in (ChangeKind.ADDED, ChangeKind.MODIFIED, ChangeKind.DELETED):
+            if kind in _CHANGES:
                 yield self._note_events(ChangeKind(kind), item, len(line))
 
     def _make_event_error(self) -> Unreachable:

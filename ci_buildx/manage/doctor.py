@@ -111,7 +111,7 @@ class _DoctorRun:
         if self.wishes.mode is not RightsMode.REAPER:
             self._check_nodes_and_storage()
         schedules = self._list_or_none("/apis/batch/v1/cronjobs", fieldSelector=f"metadata.name={rights.REAPER}")
-        elsewhere = {each["metadata"]["namespace"]: each for each in schedules or ()}
+        elsewhere = {each["metadata"].get("namespace", ""): each for each in schedules or ()}
         able = {name: self._is_able_reaper(each) for name, each in elsewhere.items() if name != roles.SYSTEM}
         finding = checks.check_reaper(schedules, able)
         self.add(finding)
@@ -175,8 +175,11 @@ class _DoctorRun:
 
     def _is_able_reaper(self, schedule: Mapping[str, Any]) -> bool | None:
         """Return whether the account of a CronJob may delete namespaces, None if this user may not ask."""
-        namespace = schedule["metadata"]["namespace"]
-        account = schedule["spec"]["jobTemplate"]["spec"]["template"]["spec"].get("serviceAccountName") or "default"
+        namespace = schedule["metadata"].get("namespace", "")
+        pod: Mapping[str, Any] = schedule
+        for part in ("spec", "jobTemplate", "spec", "template", "spec"):
+            pod = pod.get(part) or {}
+        account = pod.get("serviceAccountName") or "default"
         prefix, api = "system:serviceaccount", "authorization.k8s.io/v1"
         spec = {
             "user": f"{prefix}:{namespace}:{account}",
@@ -185,7 +188,7 @@ class _DoctorRun:
         }
         review = {"apiVersion": api, "kind": "SubjectAccessReview", "spec": spec}
         try:
-            return bool(self.kube.create(f"/apis/{api}/subjectaccessreviews", review)["status"]["allowed"])
+            return bool(self.kube.create(f"/apis/{api}/subjectaccessreviews", review).get("status", {}).get("allowed"))
         except Forbidden:
             return None
 
@@ -276,7 +279,7 @@ class _DoctorRun:
         }
         api = "authorization.k8s.io/v1"
         review = {"apiVersion": api, "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": attributes}}
-        return bool(self.kube.create(f"/apis/{api}/selfsubjectaccessreviews", review)["status"]["allowed"])
+        return bool(self.kube.create(f"/apis/{api}/selfsubjectaccessreviews", review).get("status", {}).get("allowed"))
 
     def _get_or_none(self, path: str) -> Mapping[str, Any] | None:
         """Return an object, None if it does not exist or reading it is forbidden."""

@@ -154,7 +154,7 @@ def _list_replicas(kube: KubeClient, record: StoredBuilder) -> list[ReplicaView]
     pods: dict[str, list[Mapping[str, Any]]] = {}
     for pod in sorted(listed, key=lambda one: str(one["metadata"]["name"])):
         if not is_over(pod):
-            pods.setdefault(pod["metadata"]["labels"].get(NODE, ""), []).append(pod)
+            pods.setdefault(pod["metadata"].get("labels", {}).get(NODE, ""), []).append(pod)
     return [seat for node in record.nodes for seat in _view_node(node, pods.get(node.name, ()))]
 
 

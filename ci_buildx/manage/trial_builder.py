@@ -300,7 +300,7 @@ class _TrialBuilder:
             return {}
         found: dict[str, str] = {}
         for pod in self._watch_pods():
-            role, status = pod["metadata"]["labels"].get(ROLE), pod.get("status") or {}
+            role, status = pod["metadata"].get("labels", {}).get(ROLE), pod.get("status") or {}
             if role in jobs and status.get("phase") == "Running" and status.get("podIP"):
                 found[role] = status["podIP"]
             if len(found) == len(jobs):
@@ -309,7 +309,7 @@ class _TrialBuilder:
 
     def _read(self) -> dict[str, str] | None:
         for pod in self._watch_pods():
-            seen = read_probe_results(pod) if pod["metadata"]["labels"].get(ROLE) == PROBE else None
+            seen = read_probe_results(pod) if pod["metadata"].get("labels", {}).get(ROLE) == PROBE else None
             if seen is not None:
                 return seen
         return None

@@ -7,7 +7,10 @@ KeyError for ``!!bool x``. Numbers that do not fit elsewhere are errors here, so
 from __future__ import annotations
 
 import json
+from re import Match
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from ci_buildx.model.lazy import compile_lazily
 
 if TYPE_CHECKING:
     import yaml
@@ -36,11 +39,29 @@ class MalformedDocument(ValueError):
         self.column = column
 
 
+_ESCAPE = compile_lazily(
+    r"(?s)\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}|\\."
+)
+"""An escaped character beyond U+FFFF, half of one, or another escape of JSON."""
+_LONE_ESCAPE = 6
+"""Characters of an escape that has no other half."""
+_SURROGATE = compile_lazily(r"[\ud800-\udfff]")
+
+
 def parse_json(text: str | bytes, *, strict: bool = True) -> Any:
-    """Parse JSON. Raises MalformedDocument; without ``strict``, strings may contain control characters."""
+    """Parse JSON. Raises MalformedDocument; without ``strict``, strings may contain control characters.
+
+    Half of a surrogate pair, which no file and no terminal could hold, becomes U+FFFD, as in Go's ``encoding/json``.
+    """
     try:
+        if isinstance(text, bytes):  # The library would let bytes of surrogates pass.
+            text = text.decode(json.detect_encoding(text))
         return json.loads(
-            text, strict=strict, parse_int=_read_integer, parse_float=_read_float, parse_constant=_refuse_constant
+            _replace_lone_surrogates(text),
+            strict=strict,
+            parse_int=_read_integer,
+            parse_float=_read_float,
+            parse_constant=_refuse_constant,
         )
     except RecursionError as error:
         raise MalformedDocument("it is nested too deeply") from error
@@ -50,6 +71,17 @@ def parse_json(text: str | bytes, *, strict: bool = True) -> Any:
         raise MalformedDocument(str(error), line=error.lineno, column=error.colno) from error
     except ValueError as error:  # not UTF-8
         raise MalformedDocument(str(error)) from error
+
+
+def _replace_lone_surrogates(text: str) -> str:
+    """Replace the escapes of lone surrogates in JSON."""
+    if "\\ud" not in text and "\\uD" not in text:
+        return text
+
+    def write(found: Match[str]) -> str:
+        return "\\ufffd" if len(found[0]) == _LONE_ESCAPE else found[0]
+
+    return _ESCAPE.sub(write, text)
 
 
 def _read_integer(digits: str) -> int:
@@ -146,7 +178,7 @@ def _check_depth(text: str | bytes, loader: Any) -> None:
 
 
 def _check_size(root: yaml.Node) -> None:
-    """Reject aliases that contain themselves, and those that multiply a short text into a huge value."""
+    """Reject lone surrogates, aliases of themselves, and aliases that multiply a short text into a huge value."""
     sizes: dict[int, int] = {}
     waiting = [(root, False)]
     inside: set[int] = set()
@@ -160,6 +192,9 @@ def _check_size(root: yaml.Node) -> None:
                 raise MalformedDocument(f"it has more than {MOST_VALUES} values")
         elif id(node) in inside:
             raise MalformedDocument("an alias contains itself")
+        elif not below and isinstance(node.value, str) and _SURROGATE.search(node.value):
+            place = {"line": node.start_mark.line + 1, "column": node.start_mark.column + 1}
+            raise MalformedDocument("a character is half of a surrogate pair", **place)
         elif id(node) not in sizes:
             inside.add(id(node))
             waiting.append((node, True))

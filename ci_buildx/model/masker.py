@@ -19,7 +19,15 @@ from urllib.parse import quote, quote_plus, unquote
 
 from ci_buildx.model.documents import MalformedDocument, parse_json
 from ci_buildx.model.lazy import compile_lazily
-from ci_buildx.model.plaintext import MASK, WORDS, describe_pasted, find_logins, mask_logins, mask_tokens
+from ci_buildx.model.plaintext import (
+    MASK,
+    WORDS,
+    describe_pasted,
+    find_logins,
+    is_selection_key,
+    mask_logins,
+    mask_tokens,
+)
 
 SHORTEST = 8
 """Characters of the shortest secret that is searched for: shorter texts occur in too many other words."""
@@ -124,6 +132,8 @@ def find_secrets(text: str) -> Iterator[str]:
     for line in text.splitlines() if "=" in text else ():
         for found in islice(_NAME.finditer(line), _MOST_NAMES):
             value = line[found.end() :][:_LONGEST_VALUE]
+            if is_selection_key(line, found.start(1), found[1]):
+                continue
             if is_secret_name(found[1]) or is_secret_attribute(found[1]):
                 yield from (end for end in _list_ends(value) if len(end) >= SHORTEST)
             elif _PROXY.fullmatch(found[1]):

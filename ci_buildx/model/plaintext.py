@@ -16,6 +16,8 @@ from re import Match
 from ci_buildx.model.lazy import compile_lazily
 
 MASK = "***"
+UNENCODABLE = "backslashreplace"
+"""How output encodes bytes of variables and arguments that are not UTF-8 (PEP 383)."""
 WORDS = r"token|secret|passw(?:or)?d|passphrase|signature|api[_-]?key|access[_-]?key|account[_-]?key|credential"
 """Substrings of credentials' names, both in the query of a URL and in the fields of a cache."""
 _BUILDKITS = "xxxxx"
@@ -39,6 +41,9 @@ _QUERY = compile_lazily(
     rf"(?i)([?&#;](?:[\w.-]*(?:{WORDS})[\w.-]*|sig|auth|key|pass|pwd|jwt|awsaccesskeyid|googleaccessid)=)"
     r"[\"']?([^&\s#;\"'<>]+)"
 )
+_SELECTION = compile_lazily(r"(?:^|[\s\"',=])(?:tolerations|nodeselector)=[\"']*[\w.=,;/:-]*$")
+"""The beginning of a driver option in which ``key`` is a taint's or a label's."""
+_LONGEST_SELECTION = 4096
 _NO_PASSWORD = ("", "x-oauth-basic")
 """Values of the password if the user part is the token (GitHub)."""
 
@@ -53,7 +58,8 @@ def find_logins(text: str) -> Iterator[str]:
         else:
             yield found["password"]
     for found in _QUERY.finditer(text) if "=" in text else ():
-        yield found[2]
+        if not is_selection_key(text, found.start(1) + 1, found[1][1:-1]):
+            yield found[2]
 
 
 def mask_logins(text: str) -> str:
@@ -62,7 +68,23 @@ def mask_logins(text: str) -> str:
         text = _LOGIN.sub(rf"\1{MASK}@", text)
     if "@" in text and _may_have_bare_login(text):
         text = _BARE.sub(rf"\1{MASK}@", text)
-    return _QUERY.sub(rf"\1{MASK}", text) if "=" in text else text
+    if "=" not in text:
+        return text
+
+    def write(found: Match[str]) -> str:
+        keep = is_selection_key(text, found.start(1) + 1, found[1][1:-1])
+        return found[0] if keep else f"{found[1]}{MASK}"
+
+    return _QUERY.sub(write, text)
+
+
+def is_selection_key(text: str, start: int, name: str) -> bool:
+    """Return whether ``name``, which is at ``start``, is the ``key`` of a taint or label in a driver option.
+
+    ``tolerations=key=gpu,effect=NoSchedule`` names a taint; it holds no secret.
+    """
+    before = text[max(0, start - _LONGEST_SELECTION) : start]
+    return name == "key" and _SELECTION.search(before) is not None
 
 
 def redact_url(url: str) -> str:

@@ -6,12 +6,15 @@ import os
 import re
 import signal
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from ci_buildx.model import debug
+
+if TYPE_CHECKING:
+    import subprocess
 
 _LOG = debug.get_log("model")
 _WORKSPACES = {
@@ -108,7 +111,7 @@ def make_environment(env: Mapping[str, str]) -> dict[str, str]:
 
 
 class TooMuchOutput(Exception):
-    """A program printed more than :data:`MOST_OUTPUT` bytes."""
+    """A program printed more bytes than allowed."""
 
 
 def run_program(
@@ -139,7 +142,6 @@ def _run(
     command: Sequence[str], env: Mapping[str, str], given: bytes, timeout: float, interactive: bool
 ) -> tuple[int, bytes, bytes]:
     import subprocess
-    import threading
 
     pipe = None if interactive else subprocess.PIPE
     with subprocess.Popen(
@@ -151,44 +153,64 @@ def _run(
         cwd="/",
         start_new_session=not interactive,
     ) as process:
-        assert process.stdout is not None
-        expired = threading.Event()
 
         def kill() -> None:
             with suppress(ProcessLookupError):
                 process.kill() if interactive else os.killpg(process.pid, signal.SIGKILL)
 
-        def expire() -> None:
-            expired.set()
-            kill()
+        output, complaints = collect_output(process, limit=MOST_OUTPUT, timeout=timeout, kill=kill, given=given)
+        return process.returncode, output, complaints
 
-        complaints: list[bytes] = []
-        timer = threading.Timer(timeout, expire)
-        timer.start()
-        try:
-            if process.stderr is not None:
-                reader = threading.Thread(target=read_beginning, args=(process.stderr, complaints), daemon=True)
-                reader.start()
-            if process.stdin is not None:
-                with suppress(BrokenPipeError):  # The program need not read its input.
-                    process.stdin.write(given)
-                    process.stdin.close()
-            output = process.stdout.read(MOST_OUTPUT + 1)
-            if len(output) > MOST_OUTPUT:
-                raise TooMuchOutput
-            status = process.wait()
-            if process.stderr is not None:
-                reader.join(_LAST_WORDS)
-        finally:
-            timer.cancel()
-            if process.poll() is None:
-                kill()
+
+def collect_output(
+    process: subprocess.Popen[bytes], *, limit: int, timeout: float, kill: Callable[[], None], given: bytes = b""
+) -> tuple[bytes, bytes]:
+    """Return a running program's output and the beginning of its standard error; ``given`` is its standard input.
+
+    Standard output must be a pipe. Raises TooMuchOutput after ``limit`` bytes and TimeoutError after ``timeout``
+    seconds; ``kill`` then ends the program. On return the program has ended and its pipes are closed.
+    """
+    import threading
+
+    expired = threading.Event()
+    complaints: list[bytes] = []
+
+    def expire() -> None:
+        expired.set()
+        kill()
+
+    reader = None
+    if process.stderr is not None:
+        reader = threading.Thread(target=_read_beginning, args=(process.stderr, complaints), daemon=True)
+        reader.start()
+    timer = threading.Timer(timeout, expire)
+    timer.start()
+    try:
+        if process.stdin is not None:
+            with suppress(BrokenPipeError):  # The program need not read its input.
+                process.stdin.write(given)
+                process.stdin.close()
+        assert process.stdout is not None
+        output = process.stdout.read(limit + 1)
+        if len(output) > limit:
+            raise TooMuchOutput
+        process.wait()
+    finally:
+        timer.cancel()
+        if process.poll() is None:
+            kill()
+            process.wait()
+        if reader is not None:
+            reader.join(_LAST_WORDS)
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
     if expired.is_set():
         raise TimeoutError
-    return status, output, b"".join(complaints)
+    return output, b"".join(complaints)
 
 
-def read_beginning(stream: IO[bytes], into: list[bytes]) -> None:
+def _read_beginning(stream: IO[bytes], into: list[bytes]) -> None:
     """Keep the beginning of a stream and drain the rest, so that the program does not block."""
     kept = 0
     with suppress(OSError, ValueError):

@@ -223,42 +223,37 @@ def open_display(
     stream: TextIO,
     *,
     env: Mapping[str, str],
-    description: str = "",
     clock: Clock = time.time,
     hidden: Sequence[str] = (),
 ) -> BuildDisplay:
     """Open the display of a build on ``stream``.
 
-    ``description`` names the builder; the texts in ``hidden`` are masked everywhere but in the output of build steps.
+    The texts in ``hidden`` are masked everywhere but in the output of build steps.
     Raises InputError if ``mode`` needs a terminal and ``stream`` is not one.
     """
     graph = StepGraph()
     _LOG.debug("display: %s", mode)
-    renderer = _choose_renderer(mode, stream, graph, env=env, description=description)
+    renderer = _choose_renderer(mode, stream, graph, env=env)
     shown = BuildDisplay(renderer, graph, clock=clock, hidden=hidden)
     if _LOG.is_on and (put_above := getattr(renderer, "put_above", None)):
         shown.divert_log(put_above)
     return shown
 
 
-def _choose_renderer(
-    mode: ProgressMode, stream: TextIO, graph: StepGraph, *, env: Mapping[str, str], description: str
-) -> Renderer:
+def _choose_renderer(mode: ProgressMode, stream: TextIO, graph: StepGraph, *, env: Mapping[str, str]) -> Renderer:
     match mode:
         case ProgressMode.AUTO:
             fitting = ProgressMode.TTY if stream.isatty() and env.get("TERM") != "dumb" else ProgressMode.PLAIN
-            return _choose_renderer(fitting, stream, graph, env=env, description=description)
+            return _choose_renderer(fitting, stream, graph, env=env)
         case ProgressMode.TTY:
             if not stream.isatty():
                 raise InputError("the output is not a terminal", source="progress=tty", fix="use plain or auto")
             from ci_buildx.progress.terminal import TerminalDisplay
 
-            return TerminalDisplay(
-                TextOutlet(stream), graph, env=env, size=partial(_read_size, stream), description=description
-            )
+            return TerminalDisplay(TextOutlet(stream), graph, env=env, size=partial(_read_size, stream))
         case ProgressMode.PLAIN:
             truncate = env.get("PROGRESS_NO_TRUNC") == "0"
-            return PlainLog(TextOutlet(stream), description=description, truncate=truncate)
+            return PlainLog(TextOutlet(stream), truncate=truncate)
         case ProgressMode.GITHUB:
             from ci_buildx.progress.ci_logs import GitHubLog
 

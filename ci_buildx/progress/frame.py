@@ -50,10 +50,9 @@ class FrameCanvas:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameHeading:
-    """The first line: elapsed seconds, and the builder's description on the right."""
+    """The first line: elapsed seconds, and whether the build is over."""
 
     elapsed: float
-    description: str = ""
     finished: bool = False
 
 
@@ -112,8 +111,7 @@ def _compose_heading(graph: StepGraph, heading: FrameHeading, width: int) -> str
     done, total = graph.completed, graph.total
     word = " FINISHED" if heading.finished and done == total and total else ""
     left = f"[+] Building {heading.elapsed:.1f}s ({done}/{total}){word}"
-    fits = len(left) + 1 + len(heading.description) <= width
-    return clip_text(_align(left, heading.description, width) if fits and heading.description else left, width)
+    return clip_text(left, width)
 
 
 def _compose_rows(step: BuildStep, now: float) -> Iterator[_FrameRow]:

@@ -117,9 +117,8 @@ class PlainLog:
 
     period: float | None = _PERIOD
 
-    def __init__(self, outlet: TextOutlet, *, description: str = "", truncate: bool = False) -> None:
+    def __init__(self, outlet: TextOutlet, *, truncate: bool = False) -> None:
         self._outlet = outlet
-        self._description = description
         self._truncate = truncate
         self._tracks: dict[BuildStep, StepTrack] = {}
         self._dirty: dict[BuildStep, StepTrack] = {}
@@ -224,8 +223,6 @@ class PlainLog:
         self._leave()
         if self._begun:
             self._out.append("")
-        elif self._description:
-            self._out += [f"#0 {self._description}", ""]
         self._number(track, [self._name(track)])
         self._current = track
 

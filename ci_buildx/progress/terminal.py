@@ -38,14 +38,11 @@ class TerminalDisplay:
 
     period: float | None = _PERIOD
 
-    def __init__(
-        self, outlet: TextOutlet, graph: StepGraph, *, env: Mapping[str, str], size: Size, description: str
-    ) -> None:
+    def __init__(self, outlet: TextOutlet, graph: StepGraph, *, env: Mapping[str, str], size: Size) -> None:
         self._outlet = outlet
         self._graph = graph
         self._env = env
         self._size = size
-        self._description = description
         self._begun_at: float | None = None
         self._styles: dict[LineTone, tuple[str, str]] = {}
         self._drawn: list[FrameLine] = []
@@ -84,7 +81,7 @@ class TerminalDisplay:
 
     def _make_heading(self, now: float, *, finished: bool = False) -> FrameHeading:
         elapsed = max(0.0, now - (now if self._begun_at is None else self._begun_at))
-        return FrameHeading(elapsed=elapsed, description=self._description, finished=finished)
+        return FrameHeading(elapsed=elapsed, finished=finished)
 
     def _read_window_size(self) -> int:
         """Return the rows of output per step, which BuildKit's own variable sets."""

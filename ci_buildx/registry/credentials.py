@@ -222,6 +222,10 @@ class CredentialStore:
                 _LOG.debug("login of %s: %s", key[0], "found" if login else "none")
             return login
 
+    def can_have(self, host: str) -> bool:
+        """Return whether a login for a host may exist, without running a program or fetching a token."""
+        return any(config.find_program(host) or config.find(host, "") for config in self._configs)
+
     def _resolve_login(self, login: RegistryLogin | None) -> tuple[RegistryLogin | None, float]:
         """Resolve an ``oidc:`` password to a token; return the login and the seconds it is valid."""
         password = login.secret.reveal_text() if login else ""

@@ -29,35 +29,57 @@ if TYPE_CHECKING:
 
 _FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
 _DEEPEST = 4
+MOST_COPIED = 16384
+"""Maximum number of manifests and blobs of one copy: an image for ten platforms has a few hundred."""
 
 
-def copy_manifest(
-    client: RegistryClient, digest: str, source: RegistryRepository, target: RegistryRepository, *, depth: int = 0
-) -> None:
-    """Copy a manifest, or an index with everything it lists, skipping existing content."""
-    if client.has_manifest(target, digest):
-        return
-    if depth > _DEEPEST:
-        raise RegistryError(f"{digest} of {source} nests indexes too deeply")
-    document = client.read_manifest(source, digest)
-    for entry in document.entries:
-        copy_manifest(client, entry["digest"], source, target, depth=depth + 1)
-    for blob in document.blobs:
-        _copy_blob(client, blob, source, target)
-    client.put_manifest(target, digest, document)
+def copy_manifest(client: RegistryClient, digest: str, source: RegistryRepository, target: RegistryRepository) -> None:
+    """Copy a manifest, or an index with everything it lists, skipping existing content.
+
+    Raises RegistryError, also for an index of more than :data:`MOST_COPIED` manifests and blobs.
+    """
+    _ImageCopy(client, source, target).copy_manifest(digest)
 
 
-def _copy_blob(
-    client: RegistryClient, entry: Mapping[str, Any], source: RegistryRepository, target: RegistryRepository
-) -> None:
-    digest = check_digest(entry["digest"])
-    if entry["mediaType"] == _FOREIGN or client.has_blob(target, digest):
-        return
-    if source.domain == target.domain and client.mount_blob(target, digest, source):
-        return
-    client.upload_blob(
-        target, digest, lambda: _BlobTransfer(client.open_blob(source, digest, entry["size"]), digest, entry["size"])
-    )
+class _ImageCopy:
+    """One copy between repositories; each manifest and each blob is copied once."""
+
+    def __init__(self, client: RegistryClient, source: RegistryRepository, target: RegistryRepository) -> None:
+        self._client = client
+        self._source = source
+        self._target = target
+        self._seen: set[str] = set()
+
+    def copy_manifest(self, digest: str, *, depth: int = 0) -> None:
+        """Copy a manifest after everything that it lists."""
+        if not self._count(digest) or self._client.has_manifest(self._target, digest):
+            return
+        if depth > _DEEPEST:
+            raise RegistryError(f"{digest} of {self._source} nests indexes too deeply")
+        document = self._client.read_manifest(self._source, digest)
+        for entry in document.entries:
+            self.copy_manifest(entry["digest"], depth=depth + 1)
+        for blob in document.blobs:
+            self._copy_blob(blob)
+        self._client.put_manifest(self._target, digest, document)
+
+    def _count(self, digest: str) -> bool:
+        """Return whether a digest is new to this copy. Raises RegistryError if there are too many."""
+        is_new = digest not in self._seen
+        self._seen.add(digest)
+        if len(self._seen) > MOST_COPIED:
+            raise RegistryError(f"the image of {self._source} has more than {MOST_COPIED} manifests and blobs")
+        return is_new
+
+    def _copy_blob(self, entry: Mapping[str, Any]) -> None:
+        client, digest, size = self._client, check_digest(entry["digest"]), entry["size"]
+        if entry["mediaType"] == _FOREIGN or not self._count(digest) or client.has_blob(self._target, digest):
+            return
+        if self._source.domain == self._target.domain and client.mount_blob(self._target, digest, self._source):
+            return
+        client.upload_blob(
+            self._target, digest, lambda: _BlobTransfer(client.open_blob(self._source, digest, size), digest, size)
+        )
 
 
 class _BlobTransfer:
@@ -176,10 +198,11 @@ def _write(client: RegistryClient, index: ManifestDocument, home: RegistryReposi
     if tag.tag and client.has_tag(repository, tag.tag, digest):
         return
     if repository != home:
+        copy = _ImageCopy(client, home, repository)
         for entry in index.entries:
-            copy_manifest(client, entry["digest"], home, repository)
+            copy.copy_manifest(entry["digest"])
         if not index.is_index:
-            copy_manifest(client, digest, home, repository)
+            copy.copy_manifest(digest)
     client.put_manifest(repository, tag.tag or digest, index)
 
 

@@ -114,6 +114,9 @@ class LoginStore(Protocol):
     def lookup(self, host: str, path: str = "") -> RegistryLogin | None:
         """Return the login for a host, or for one of its repositories."""
 
+    def can_have(self, host: str) -> bool:
+        """Return whether a login for a host may exist; runs no program."""
+
 
 class RegistryTokens:
     """Fetches the tokens of one job; thread-safe. ``folder`` is docker's, ``trust`` is called for the first token.

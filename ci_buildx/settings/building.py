@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ci_buildx.errors import InputError
@@ -207,10 +208,11 @@ def _read_source_policy(given: RawValues) -> SourcePolicy | None:
 def _check_policy(given: RawValues, dockerfile: Path | None) -> bool:
     """Check the policies, and a policy file next to the Dockerfile; return whether policies are disabled.
 
-    buildx 0.38.2 (``build/opt.go``) enforces such a file, which may forbid the build, so it is rejected here.
+    buildx 0.38.2 (``build/opt.go``) enforces such a file, which may forbid the build, so it is rejected here. So is
+    anything else of that name, such as a link that leads nowhere.
     """
     beside = dockerfile.with_name(f"{dockerfile.name}.rego") if dockerfile else None
-    found = beside if beside and beside.is_file() else None
+    found = beside if beside and os.path.lexists(beside) else None
     texts = given.read_texts("policy")
     if not (texts or found):
         return False

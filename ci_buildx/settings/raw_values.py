@@ -21,6 +21,8 @@ from ci_buildx.settings.syntax import join_fields, read_mode, require_boolean, s
 from ci_buildx.settings.values import ProgressMode
 
 Value = list[str] | str | bool
+LONGEST_VALUE = 1 << 17
+"""Maximum characters of one value: Linux passes no longer argument and no longer variable (``execve``(2))."""
 Choice = TypeVar("Choice", bound=StrEnum)
 
 
@@ -51,10 +53,15 @@ class RawValues:
                 )
 
     def check_values(self) -> None:
-        """Reject content where a path, a URL or a name is expected, before any error quotes it."""
+        """Reject values that are too long, and content where a path, a URL or a name is expected.
 
+        That is before any parser reads them, and before any error quotes them.
+        """
         for name, value in self.values.items():
             texts = (value,) if isinstance(value, str) else value if isinstance(value, list) else ()
+            if (longest := max(map(len, texts), default=0)) > LONGEST_VALUE:
+                message = f"the value has {longest} characters, more than {LONGEST_VALUE}"
+                raise InputError(message, source=self.find_source(name), fix="shorten it")
             option = self.known.get(name)
             if option is not None and option.repeatable and isinstance(value, str):
                 texts = self._split_lines(value, option)

@@ -6,10 +6,12 @@ BuildKit v0.34.2 (``session/secrets/secretsprovider/secretsprovider.go``).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ci_buildx.errors import InputError
+from ci_buildx.model.hosts import Origin, parse_origin
 from ci_buildx.model.plaintext import quote_name
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.contexts import is_git, refuse_escape
@@ -58,27 +60,51 @@ def list_empty_secrets(texts: Iterable[str]) -> tuple[str, ...]:
 def parse_git_secrets(
     locations: Iterable[object], given: Iterable[SecretSource], env: Mapping[str, str]
 ) -> tuple[SecretSource, ...]:
-    """Return ``GIT_AUTH_TOKEN`` and ``GIT_AUTH_HEADER`` of the environment as secrets for the hosts of git contexts.
+    """Return ``GIT_AUTH_TOKEN`` and ``GIT_AUTH_HEADER`` of the environment as a secret for the host of a git context.
 
-    BuildKit v0.34.2 requests ``GIT_AUTH_TOKEN.host`` before ``GIT_AUTH_TOKEN`` (``source/git/source.go``): under the
-    host's name no other host receives it. An explicit secret wins. buildx itself sends only explicit secrets.
+    ``locations`` are the contexts, the main one first. BuildKit v0.34.2 requests ``GIT_AUTH_TOKEN.host`` before
+    ``GIT_AUTH_TOKEN`` (``source/git/source.go``): under the host's name no other host receives it. The host is that of
+    the main context if that is a repository, else the only host of all named contexts. It must be reached by HTTPS. An
+    explicit secret wins. buildx itself sends only explicit secrets.
     """
     known = {secret.id for secret in given}
-    hosts = {_read_host(location) for location in locations if isinstance(location, str) and is_git(location)} - {""}
     return tuple(
         SecretSource(id=f"{name}.{host}", value=Secret(env[name]))
-        for host in sorted(hosts)
+        for host in _list_git_hosts(list(locations))
         for name in _GIT_SECRETS
         if env.get(name) and not known & {name, f"{name}.{host}"}
     )
 
 
-def _read_host(url: str) -> str:
-    """Return host and port of an HTTP(S) URL; "" for other schemes, which do not use tokens."""
+def _list_git_hosts(locations: list[object]) -> list[str]:
+    """Return the spellings of the one host that the environment's token belongs to; BuildKit asks for it as written."""
+    main, *named = locations or [""]
+    found: dict[Origin, set[str]] = {}
+    for url in [main] if isinstance(main, str) and is_git(main) else named:
+        if isinstance(url, str) and is_git(url):
+            authority = _read_authority(url)
+            if origin := parse_origin(authority):
+                found.setdefault(origin, set()).add(authority.partition("://")[2])
+    # A repository on the same machine by plain HTTP would be sent the token, too: BuildKit knows no schemes.
+    [(origin, spellings)] = found.items() if len(found) == 1 else [(None, set())]
+    return sorted(spellings) if origin is not None and origin.is_secure and not _is_plain(origin, locations) else []
+
+
+def _is_plain(origin: Origin, locations: Iterable[object]) -> bool:
+    """Return whether a context is cloned by plain HTTP under the same name and port, as BuildKit compares them."""
+    plain = (url for url in locations if isinstance(url, str) and url.startswith("http://"))
+    others = (parse_origin(_read_authority(url).replace("http://", "https://", 1)) for url in plain)
+    return origin in others
+
+
+def _read_authority(url: str) -> str:
+    """Return the scheme, host and port of an HTTP URL as written; "" for other schemes, which do not use tokens."""
     scheme, separator, rest = (f"https://{url}" if url.startswith("github.com/") else url).partition("://")
-    if not separator or scheme not in ("http", "https"):
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    # Some parsers take a backslash for a slash, so the host before it would be theirs.
+    if not separator or scheme not in ("http", "https") or "\\" in authority:
         return ""
-    return rest.partition("/")[0].rpartition("@")[2]
+    return f"{scheme}://{authority.rpartition('@')[2]}"
 
 
 def _read_inline(text: str) -> SecretSource | None:

@@ -15,7 +15,7 @@ _LENGTHS = (
     "26 26 20 19 22 23 22 25 26 26 26 27 27 26 24 25 19 21 26 27 27 26 27 24 21 21 26 26 28 27 27 27 "
     "20 24 20 21 22 21 21 23 22 22 25 25 24 24 26 23 26 27 26 26 27 27 27 27 27 28 27 27 27 27 27 26"
 )
-_SHORTEST, _LONGEST = 5, 30
+_LONGEST = 30
 _LONGEST_PADDING = 7
 
 
@@ -31,26 +31,49 @@ def make_codes() -> dict[tuple[int, int], int]:
     return table
 
 
+_START = 1
+"""A position in the code's tree is the bits since the last symbol after a leading 1; this is the root."""
+_STEPS: dict[int, tuple[int, bytes]] = {}
+"""The position after a byte, and the symbols that the byte completes, by position and byte; filled on use.
+
+The tree has 256 inner positions, so these are 65,536 entries at most.
+"""
+
+
 def decode_huffman(data: bytes) -> bytes:
-    """Decode Huffman-coded text. Raises ValueError for an invalid code or bad padding (RFC 7541, 5.2)."""
-    table = make_codes()
+    """Decode Huffman-coded text with one look-up per byte.
+
+    Raises ValueError for an invalid code or bad padding (RFC 7541, 5.2).
+    """
+    steps, position = _STEPS, _START
     out = bytearray()
-    code = length = 0
     for byte in data:
-        for shift in range(7, -1, -1):
-            code = code << 1 | byte >> shift & 1
-            length += 1
-            if length < _SHORTEST:
-                continue
-            symbol = table.get((length, code))
-            if symbol is not None:
-                out.append(symbol)
-                code = length = 0
-            elif length >= _LONGEST:
-                raise ValueError("malformed HPACK: not a Huffman code")
-    if length > _LONGEST_PADDING or code != (1 << length) - 1:
+        key = position << 8 | byte
+        step = steps.get(key)
+        if step is None:
+            step = steps[key] = _walk_tree(position, byte)
+        position, symbols = step
+        out += symbols
+    length = position.bit_length() - 1
+    if length > _LONGEST_PADDING or position != (1 << length + 1) - 1:
         raise ValueError("malformed HPACK: bad padding after a Huffman code")
     return bytes(out)
+
+
+def _walk_tree(position: int, byte: int) -> tuple[int, bytes]:
+    """Return the position that the eight bits of ``byte`` lead to, and the symbols on the way."""
+    table = make_codes()
+    symbols = bytearray()
+    for shift in range(7, -1, -1):
+        position = position << 1 | byte >> shift & 1
+        length = position.bit_length() - 1
+        symbol = table.get((length, position - (1 << length)))
+        if symbol is not None:
+            symbols.append(symbol)
+            position = _START
+        elif length >= _LONGEST:
+            raise ValueError("malformed HPACK: not a Huffman code")
+    return position, bytes(symbols)
 
 
 Header = tuple[bytes, bytes]
@@ -58,6 +81,8 @@ Header = tuple[bytes, bytes]
 DEFAULT_TABLE_SIZE = 4096
 _ENTRY_OVERHEAD = 32
 _LARGEST_INTEGER = 1 << 32
+_MOST_RESIZES = 2
+"""Maximum size updates of a block: the smallest size since the last block, and the final one (4.2)."""
 
 _STATIC_TEXT = (
     ":authority|;:method|GET;:method|POST;:path|/;:path|/index.html;:scheme|http;:scheme|https;:status|200;"
@@ -101,12 +126,13 @@ class HpackDecoder:
     def decode(self, block: bytes) -> list[Header]:
         """Return the headers of one block, in order. Raises ValueError if the block is malformed or too large."""
         headers: list[Header] = []
-        position = size = 0
+        position = size = resizes = 0
         while position < len(block):
             first = block[position]
             if first & 0xE0 == 0x20:
-                if headers:
-                    raise ValueError("malformed HPACK: table size update after a header")
+                resizes += 1
+                if headers or resizes > _MOST_RESIZES:
+                    raise ValueError("malformed HPACK: table size update after a header, or a third one")
                 position = self._resize(block, position)
                 continue
             header, position = self._decode_header(block, position)

@@ -212,14 +212,15 @@ class Observation:
             name
             for name, about in self.events.items()
             if name.startswith(f"{workload}-")
-            and any(event["involvedObject"].get("kind") == "ReplicaSet" for event in about.values())
+            and any((event.get("involvedObject") or {}).get("kind") == "ReplicaSet" for event in about.values())
         ]
 
 
 def _list_claims(pod: Object) -> list[str]:
     """Return the names of the volume claims that a pod needs."""
     volumes = (pod.get("spec") or {}).get("volumes") or ()
-    return [volume["persistentVolumeClaim"]["claimName"] for volume in volumes if volume.get("persistentVolumeClaim")]
+    claims = [(volume.get("persistentVolumeClaim") or {}).get("claimName", "") for volume in volumes]
+    return [name for name in claims if name]
 
 
 def _name_subject(about: Mapping[str, Any]) -> str:

@@ -104,8 +104,12 @@ def remove_failed_node(kube: KubeClient, builder: Builder, node: NodePlan) -> No
 
 
 def read_keys(secret: Mapping[str, Any]) -> ClientKeys:
-    """Return the client's keys from the builder's Secret."""
-    files = {name: base64.b64decode(content) for name, content in secret["data"].items()}
+    """Return the client's keys from the builder's Secret. Raises KubeError if it has no such keys."""
+    files = {name: base64.b64decode(content) for name, content in (secret.get("data") or {}).items()}
+    missing = [name for name in (CA_FILE, CLIENT_CERTIFICATE_FILE, CLIENT_KEY_FILE) if name not in files]
+    if missing:
+        message = f"Secret {secret['metadata']['name']} has no {', '.join(missing)}"
+        raise KubeError(message, fix="remove the builder and create it again")
     return ClientKeys(
         ca=files[CA_FILE],
         certificate=files[CLIENT_CERTIFICATE_FILE],
@@ -129,4 +133,4 @@ def read_secret_files(kube: KubeClient, builder: Builder) -> dict[str, Secret]:
     """Return the files of the builder's Secret. Raises KubeError."""
     location = builder.location
     found = kube.get(f"{location.make_core_path('secrets')}/{location.make_object_name('keys')}")
-    return {str(name): Secret(base64.b64decode(content)) for name, content in found["data"].items()}
+    return {str(name): Secret(base64.b64decode(content)) for name, content in (found.get("data") or {}).items()}

@@ -117,7 +117,7 @@ def find_own_pod(
         return None
     if not _list_addresses(pod) & host.addresses:
         return None
-    return {"apiVersion": "v1", "kind": "Pod", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
+    return {"apiVersion": "v1", "kind": "Pod", "name": pod["metadata"]["name"], "uid": pod["metadata"].get("uid", "")}
 
 
 def _wait_for_addresses(kube: KubeClient, path: str) -> Manifest:

@@ -170,7 +170,7 @@ def _create_all(kube: KubeClient, collection: str, drafts: Sequence[Manifest], m
 
 def _take_back(kube: KubeClient, location: BuilderLocation, job: Manifest) -> None:
     """Delete exactly this Job, which was created a moment ago; ignore it if it is gone."""
-    seen = {"preconditions": {"uid": job["metadata"]["uid"]}, "propagationPolicy": "Background"}
+    seen = {"preconditions": {"uid": job["metadata"].get("uid", "")}, "propagationPolicy": "Background"}
     with suppress(NotFound, Conflict):
         kube.delete(f"{location.jobs_path}/{job['metadata']['name']}", options=seen)
 

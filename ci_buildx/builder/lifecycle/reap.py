@@ -20,7 +20,8 @@ from ci_buildx.builder.lifecycle.teardown import explain_stuck, teardown
 from ci_buildx.builder.pods import compute_age
 from ci_buildx.errors import Conflict, Forbidden, KubeError, NotFound, Unreachable
 from ci_buildx.kube.client import MOST_PAGES, KubeClient
-from ci_buildx.kube.refusal import make_kube_error
+from ci_buildx.kube.refusal import NO_API_SERVER, make_kube_error
+from ci_buildx.kube.shape import find_fault
 from ci_buildx.model.record import dataclass
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def reap_few(kube: KubeClient) -> tuple[str, ...]:
         expired = [name for name in expired if creators[name] in own]
     removed = []
     for name in random.sample(expired, min(len(expired), _A_FEW)):
-        seen = {"uid": staying[name]["metadata"]["uid"]}
+        seen = {"uid": staying[name]["metadata"].get("uid", "")}
         with suppress(NotFound, Conflict, Forbidden):
             kube.delete(f"/api/v1/namespaces/{name}", options={"preconditions": seen})
             removed.append(name)
@@ -287,13 +288,18 @@ def _list_page(api: ApiClient, core: Any, token: str | None) -> tuple[dict[str, 
     more = {"_continue": token} if token else {}
     try:
         listed, _status, headers = core.list_namespace_with_http_info(label_selector=marked, limit=_PAGE, **more)
+        page, date = api.sanitize_for_serialization(listed), parsedate_to_datetime(headers["Date"]).timestamp()
+        if find_fault(page):
+            raise ValueError
     except ApiException as failure:
         body = failure.body or b""
         body = body.encode() if isinstance(body, str) else body
         raise make_kube_error(failure.status or 0, body, "GET /api/v1/namespaces") from failure
     except HTTPError as failure:
         raise Unreachable(f"cannot list namespaces: {failure}") from failure
-    return api.sanitize_for_serialization(listed), parsedate_to_datetime(headers["Date"]).timestamp()
+    except (AttributeError, LookupError, TypeError, ValueError) as failure:  # The package checks no types.
+        raise KubeError("GET /api/v1/namespaces: the answer is no Kubernetes object", fix=NO_API_SERVER) from failure
+    return page, date
 
 
 def _list_objects(kube: KubeClient, namespace: str) -> list[dict[str, Any]]:

@@ -212,10 +212,10 @@ def load_builder(kube: KubeClient, record: StoredBuilder) -> Builder:
 
 def read_node(kind: Workload, workload: Mapping[str, Any]) -> StoredNode:
     """Read a node from its workload."""
-    metadata, spec, status = workload["metadata"], workload["spec"], workload.get("status") or {}
+    metadata, spec, status = workload["metadata"], workload.get("spec") or {}, workload.get("status") or {}
     notes = metadata.get("annotations") or {}
     scale = int(spec.get("parallelism" if kind is Workload.JOB else "replicas", 1))
-    name = metadata["labels"][labels.NODE]
+    name = (metadata.get("labels") or {}).get(labels.NODE, "")
     ready = status.get("ready" if kind is Workload.JOB else "readyReplicas") or 0
     return StoredNode(
         kind=kind,
@@ -291,7 +291,7 @@ def _group_by_builder(found: Iterable[_Found]) -> tuple[StoredBuilder, ...]:
     groups: dict[tuple[str, str], list[_Found]] = {}
     for kind, item in found:
         metadata = item["metadata"]
-        place = (str(metadata["namespace"]), str(metadata["labels"][labels.BUILDER]))
+        place = (metadata.get("namespace", ""), (metadata.get("labels") or {}).get(labels.BUILDER, ""))
         groups.setdefault(place, []).append((kind, item))
     return tuple(_read_builder(namespace, name, groups[namespace, name]) for namespace, name in sorted(groups))
 
@@ -327,7 +327,8 @@ def _read_timeout(text: str) -> float:
 
 def _read_architecture(workload: Mapping[str, Any]) -> str | None:
     """Return the architecture that the workload's pods are bound to, None if any."""
-    pod = workload["spec"]["template"]["spec"]
+    template = (workload.get("spec") or {}).get("template") or {}
+    pod = template.get("spec") or {}
     found = (pod.get("nodeSelector") or {}).get(labels.ARCHITECTURE)
     return str(found) if found else None
 

@@ -179,7 +179,7 @@ class _Teardown:
 
     def _delete_namespace(self, seen: Manifest) -> None:
         # Exactly the one whose labels were read, not another that may have taken its name.
-        options = {"preconditions": {"uid": seen["metadata"]["uid"]}}
+        options = {"preconditions": {"uid": seen["metadata"].get("uid", "")}}
         try:
             answer = self.kube.delete(self.location.namespace_path, options=options)
         except Forbidden:

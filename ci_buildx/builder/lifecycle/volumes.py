@@ -27,7 +27,7 @@ def list_retaining_nodes(kube: KubeClient, record: StoredBuilder) -> set[str]:
     gone = {
         _read_node_name(one)
         for one in _list_claims(kube, record.location)
-        if one["metadata"]["labels"].get(labels.RECLAIM) == Reclaim.RETAIN and _read_node_name(one) not in known
+        if one["metadata"].get("labels", {}).get(labels.RECLAIM) == Reclaim.RETAIN and _read_node_name(one) not in known
     }
     return gone | {name for name, retains in known.items() if retains}
 
@@ -42,4 +42,4 @@ def _list_claims(kube: KubeClient, location: BuilderLocation) -> list[Manifest]:
 
 
 def _read_node_name(claim: Manifest) -> str:
-    return str(claim["metadata"]["labels"].get(labels.NODE, ""))
+    return str(claim["metadata"].get("labels", {}).get(labels.NODE, ""))

@@ -230,7 +230,7 @@ def ask_user_name(kube: KubeClient) -> str:
     """
     api = "authentication.k8s.io/v1"
     answer = kube.create(f"/apis/{api}/selfsubjectreviews", {"apiVersion": api, "kind": "SelfSubjectReview"})
-    return str(answer["status"]["userInfo"]["username"])
+    return str(((answer.get("status") or {}).get("userInfo") or {}).get("username", ""))
 
 
 def bind_own_role(kube: KubeClient, namespace: Manifest) -> None:

@@ -211,22 +211,22 @@ def check_reaper(
         return CheckResult(topic=topic, status=CheckStatus.UNKNOWN, detail=detail)
     known = able or {}
     real, doubtful = (
-        [each for each in schedules if known.get(each["metadata"]["namespace"], True) is answer]
+        [each for each in schedules if known.get(each["metadata"].get("namespace", ""), True) is answer]
         for answer in (True, None)
     )
     running = [each for each in real if not (each.get("spec") or {}).get("suspend")]
     if running:
-        metadata, spec = running[0]["metadata"], running[0]["spec"]
-        detail = f'CronJob {metadata["name"]} in namespace {metadata["namespace"]} runs at "{spec["schedule"]}"'
+        metadata, schedule = running[0]["metadata"], (running[0].get("spec") or {}).get("schedule", "")
+        detail = f'CronJob {metadata["name"]} in namespace {metadata.get("namespace", "")} runs at "{schedule}"'
         return CheckResult(topic=topic, status=CheckStatus.OK, detail=detail)
     if doubtful:
         metadata = doubtful[0]["metadata"]
         detail = (
-            f"CronJob {metadata['name']} in namespace {metadata['namespace']}: anyone could have made it there; "
-            "run doctor as an administrator to check its rights"
+            f"CronJob {metadata['name']} in namespace {metadata.get('namespace', '')}: anyone could have made it there;"
+            " run doctor as an administrator to check its rights"
         )
         return CheckResult(topic=topic, status=CheckStatus.UNKNOWN, detail=detail)
-    others = [each["metadata"]["namespace"] for each in schedules if each not in real]
+    others = [each["metadata"].get("namespace", "") for each in schedules if each not in real]
     why = "it is suspended" if real else "not installed"
     if others and not real:
         why = f"not installed (the account of CronJob {others[0]}/{schedules[0]['metadata']['name']} deletes nothing)"
@@ -279,9 +279,7 @@ def check_accounts(
             )
             found.append(CheckResult(topic=topic, subject=name, status=CheckStatus.WARNING, detail=detail))
     if policy is not None:
-        lead = parse_timestamp(policy["metadata"]["creationTimestamp"]) - parse_timestamp(
-            namespace["metadata"]["creationTimestamp"]
-        )
+        lead = _read_creation(policy) - _read_creation(namespace)
         if lead > _SECONDS_BETWEEN:
             detail = (
                 f"it existed {_format_time(lead)} before the policy {policy['metadata']['name']}: tokens that were "
@@ -292,6 +290,10 @@ def check_accounts(
         detail = "no RoleBinding lets anyone act as its accounts; administrators can"
         found.append(CheckResult(topic=topic, subject=name, status=CheckStatus.OK, detail=detail))
     return found
+
+
+def _read_creation(stored: Mapping[str, Any]) -> int:
+    return parse_timestamp(stored["metadata"].get("creationTimestamp") or "1970-01-01T00:00:00Z")
 
 
 def _find_taking_right(rules: Sequence[Mapping[str, Any]] | None) -> str:

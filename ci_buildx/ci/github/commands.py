@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TextIO, cast
 
 from ci_buildx.errors import KubeBuilderError, SolveError
+from ci_buildx.model.plaintext import UNENCODABLE
 from ci_buildx.model.status import CheckFinding
 from ci_buildx.progress.ci_logs import defuse_commands, escape_value
 from ci_buildx.progress.step import drop_controls
@@ -41,7 +42,7 @@ def append_summary(env: Mapping[str, str], markdown: str) -> None:
 def _append(path: str, text: str, variable: str) -> None:
     """Raises KubeBuilderError."""
     try:
-        with Path(path).open("a", encoding="utf-8") as stream:
+        with Path(path).open("a", encoding="utf-8", errors=UNENCODABLE) as stream:
             stream.write(text)
     except OSError as error:
         fix = "check the runner's disk"

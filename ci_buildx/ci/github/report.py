@@ -20,7 +20,7 @@ from ci_buildx.ci.github.commands import SHORTEST_LINE, list_maskable_lines, wri
 from ci_buildx.ci.github.summary import SummaryPage
 from ci_buildx.model import http_calls, masker
 from ci_buildx.model.documents import parse_json
-from ci_buildx.model.plaintext import MASK
+from ci_buildx.model.plaintext import MASK, UNENCODABLE
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.settings.raw_values import RawValues
 from ci_buildx.settings.syntax import read_boolean
@@ -109,7 +109,9 @@ def _select_shown(given: RawValues) -> dict[str, str]:
 def _upload_record(service: ArtifactService, step: ActionStep, page: SummaryPage, settings: Settings) -> dict[str, str]:
     """Upload the record. Returns the artifacts' addresses by name, or nothing and a warning if it fails."""
     contents = {RECORD: json.dumps(_make_record(page, step), indent=2) + "\n", **_read_timeline(settings)}
-    hidden = {file: redact_text(text, step.hidden, step.env).encode() for file, text in contents.items()}
+    hidden = {
+        file: redact_text(text, step.hidden, step.env).encode(errors=UNENCODABLE) for file, text in contents.items()
+    }
     name = f"{step.name}.build"
     try:
         number = service.upload(name, hidden, days=_read_retention_days(step.env))

@@ -24,6 +24,7 @@ from ci_buildx.ci.inputs import drop_overridden
 from ci_buildx.errors import InputError, KubeBuilderError
 from ci_buildx.fsutil import scratch
 from ci_buildx.model import debug
+from ci_buildx.model.plaintext import UNENCODABLE
 from ci_buildx.model.record import replace
 from ci_buildx.model.status import CheckFinding
 from ci_buildx.progress.step import strip_control_characters
@@ -240,7 +241,7 @@ def make_code_quality(findings: Iterable[CheckFinding], folder: Path, *, dockerf
             {
                 "description": finding.message,
                 "check_name": finding.rule or "build",
-                "fingerprint": hashlib.sha256(f"{key}\0{seen[key]}".encode()).hexdigest(),
+                "fingerprint": hashlib.sha256(f"{key}\0{seen[key]}".encode(errors=UNENCODABLE)).hexdigest(),
                 "severity": "critical" if finding.fatal else "minor",
                 "location": {"path": path, "lines": {"begin": max(1, finding.line)}},
                 **({"content": {"body": f"{finding.description} {finding.url}".strip()}} if finding.url else {}),
@@ -258,7 +259,7 @@ def find_project_folder(env: Mapping[str, str], cwd: Path) -> Path:
 def write_report_file(path: Path, text: str) -> None:
     """Write a report in place of what is there, which may be a link of the checkout. Raises KubeBuilderError."""
     try:
-        scratch.replace(path, text.encode())
+        scratch.replace(path, text.encode(errors=UNENCODABLE))
     except OSError as error:
         fix = "the image was built; allow the job's user to write to the checkout"
         raise KubeBuilderError(f"cannot write the report {path}: {error.strerror}", fix=fix) from error

@@ -126,13 +126,14 @@ def test_a_repository(solve: Solve, out: Path, repository: Repository, suffix: s
     assert found(out) == expected
 
 
-@pytest.mark.parametrize("how", ["environment", "secret", "neither"])
+@pytest.mark.parametrize("how", ["environment by plain HTTP", "secret", "secret of the host", "neither"])
 def test_a_repository_behind_a_token(solve: Solve, out: Path, repository: Repository, how: str) -> None:
     env = {} if how == "neither" else {"GIT_AUTH_TOKEN": "s3cret"}
-    given = ["id=GIT_AUTH_TOKEN,env=GIT_AUTH_TOKEN"] if how == "secret" else []
     with serving(repository.folder.parent, token="s3cret") as host:
+        name = f"GIT_AUTH_TOKEN.{host}" if how == "secret of the host" else "GIT_AUTH_TOKEN"
+        given = [f"id={name},env=GIT_AUTH_TOKEN"] if how.startswith("secret") else []
         build = settings(out, env, context=f"http://{host}/app.git#first:sub", secrets=given)
-        if how == "neither":
+        if not given:
             with pytest.raises(SolveError, match=r"fetch|Authentication|username"):
                 solve(build)
         else:

@@ -17,7 +17,8 @@ from ci_buildx.build.solve import MOST_UNNAMED, MOST_WARNINGS, BuildLogins, repo
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.secret import Secret
 from ci_buildx.progress import display
-from ci_buildx.registry.credentials import RegistryLogin
+from ci_buildx.registry.credentials import RegistryLogin, load_credentials
+from ci_buildx.registry.token_authority import LoginStore
 from ci_buildx.settings.values import (
     BuildSettings,
     NamedContext,
@@ -124,16 +125,27 @@ def test_what_the_settings_name(tmp_path: Path) -> None:
 
 
 class Store:
-    """Has a login for every host."""
+    """Has a login for every host, and records what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def can_have(self, host: str) -> bool:
+        return host != "public.io"
 
     def lookup(self, host: str, path: str = "") -> RegistryLogin | None:
-        return None if host == "public.io" else LOGIN
+        self.asked.append(host)
+        return None if host.startswith("empty") else LOGIN
 
 
 def watch_logins(
-    wanted: BuildSettings, said: list[str], *, mirrors: Callable[[], Iterable[str]] = lambda: ["m.io"]
+    wanted: BuildSettings,
+    said: list[str],
+    *,
+    mirrors: Callable[[], Iterable[str]] = lambda: ["m.io"],
+    store: LoginStore | None = None,
 ) -> BuildLogins:
-    return BuildLogins(Store(), wanted, mirrors=mirrors, warn=said.append, report_passed=said.append)
+    return BuildLogins(store or Store(), wanted, mirrors=mirrors, warn=said.append, report_passed=said.append)
 
 
 def test_other_hosts_get_no_login_and_a_warning(tmp_path: Path) -> None:
@@ -146,7 +158,7 @@ def test_other_hosts_get_no_login_and_a_warning(tmp_path: Path) -> None:
     for host in ("other.io", "r.io:5000", "r.io.evil.io"):
         for _ in range(2):
             assert logins.lookup(host) is None
-        assert said.pop().startswith(f"the login for {host} is not passed to buildkitd")
+        assert said.pop().startswith(f"no login for {host} is passed to buildkitd")
     assert said == []
     for number in range(100):
         assert logins.lookup(f"r{number}.io") is None
@@ -167,7 +179,7 @@ def test_with_an_unknown_dockerfile_few_other_hosts_get_their_logins(tmp_path: P
         for number in range(MOST_UNNAMED)
     ]
     assert logins.lookup("another.io") is None
-    assert said[-1].startswith("the login for another.io is not passed to buildkitd")
+    assert said[-1].startswith("no login for another.io is passed to buildkitd")
     assert logins.lookup("r0.io") is LOGIN
 
 
@@ -181,6 +193,43 @@ def test_a_login_for_an_unknown_dockerfile_is_a_warning_in_a_builder_of_others(o
     assert "the login for r.io is passed" in stream.getvalue()
     assert ("::warning" in stream.getvalue()) is not own
     assert ("stop using this builder" in stream.getvalue()) is not own
+
+
+def test_no_program_is_asked_for_a_host_that_the_build_does_not_name(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "docker-credential-test"
+    program.write_text(
+        f'#!/bin/sh\nread host\necho "$host" >>{tmp_path}/asked\necho \'{{"Username": "me", "Secret": "x"}}\'\n'
+    )
+    program.chmod(0o755)
+    config = '{"credsStore": "test", "credHelpers": {"helped.io": "test"}, "auths": {"filed.io": {"auth": "bTp4"}}}'
+    env = {"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "DOCKER_AUTH_CONFIG": config, "HOME": str(tmp_path)}
+    said: list[str] = []
+    logins = watch_logins(build(tmp_path, "FROM r.io/a"), said, mirrors=lambda: (), store=load_credentials(env))
+    hosts = ("other.io", "helped.io", "filed.io", "docker.io")
+    assert [logins.lookup(host) for host in hosts] == [None] * len(hosts)
+    assert [line.partition(" is passed")[0] for line in said] == [f"no login for {host}" for host in hosts]
+    assert not (tmp_path / "asked").exists()
+    assert logins.lookup("r.io") == LOGIN
+    assert (tmp_path / "asked").read_text() == "r.io\n"
+
+
+def test_a_host_without_any_login_is_not_warned_of(tmp_path: Path) -> None:
+    env = {"DOCKER_AUTH_CONFIG": '{"auths": {"r.io": {"auth": "bTp4"}}}', "HOME": str(tmp_path)}
+    said: list[str] = []
+    logins = watch_logins(build(tmp_path), said, mirrors=lambda: (), store=load_credentials(env))
+    assert (logins.lookup("public.io"), said) == (None, [])
+
+
+def test_with_an_unknown_dockerfile_no_more_is_asked_once_enough_was_given(tmp_path: Path) -> None:
+    store = Store()
+    remote = build(tmp_path, context="https://host/x.git", dockerfile=None)
+    logins = watch_logins(remote, [], mirrors=lambda: (), store=store)
+    for number in range(2 * MOST_UNNAMED):
+        logins.lookup(f"empty{number}.io")
+        logins.lookup(f"r{number}.io")
+    assert [host for host in store.asked if host.startswith("r")] == [f"r{number}.io" for number in range(MOST_UNNAMED)]
+    assert sum(host.startswith("empty") for host in store.asked) == MOST_UNNAMED
 
 
 @pytest.mark.parametrize("host", ["r.io/x", "r.io#", "u@r.io", "x" * 300, ""])

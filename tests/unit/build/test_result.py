@@ -81,3 +81,10 @@ def test_what_is_no_file_is_written_in_place(tmp_path: Path) -> None:
     (tmp_path / "out").symlink_to("/dev/null")
     build_result.write_file(tmp_path / "out", "x", source="--iidfile")
     assert (tmp_path / "out").is_symlink()
+
+
+def test_bytes_that_are_no_characters_are_written_escaped(tmp_path: Path) -> None:
+    (tmp_path / "pipe").symlink_to("/dev/null")  # written in place
+    for name in ("out", "pipe"):
+        build_result.write_file(tmp_path / name, "tag a\udcff\n", source="--metadata-file")
+    assert (tmp_path / "out").read_bytes() == b"tag a\\udcff\n"

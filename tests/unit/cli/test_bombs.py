@@ -10,6 +10,7 @@ import pytest
 
 from ci_buildx.cli.main import main
 from ci_buildx.cli.process import LONGEST_ERROR, ProcessContext
+from ci_buildx.settings.raw_values import LONGEST_VALUE
 
 DEEP = "a: " + "[" * 3000
 LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
@@ -99,6 +100,16 @@ NINES = "9" * 400
 def test_values(options: tuple[str, str], cwd: Path) -> None:
     (cwd / "loop").symlink_to("loop")
     assert options[0] in run(cwd, *PRINT, *options)
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--buildkitd-flags", "--label", "--build-arg", "--driver-opt", "--tag", "--cache-from", "--allow", "--ssh"],
+)
+def test_a_value_is_not_longer_than_an_argument_can_be(option: str, cwd: Path) -> None:
+    """Some parsers take time that grows with the square of the length."""
+    said = run(cwd, *PRINT, option, "-" + "x" * LONGEST_VALUE)
+    assert said.startswith(f"kube-builder: error: {option}: the value has {LONGEST_VALUE + 1} characters, more than")
 
 
 @pytest.mark.parametrize("size", [NINES, f"{NINES}gb"])

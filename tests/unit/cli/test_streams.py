@@ -28,6 +28,16 @@ def test_a_full_disk_under_stdout_is_said(cwd: Path, buffered: bool) -> None:
     assert shell("version >/dev/full", cwd, buffered=buffered) == (1, "", message)
 
 
+def test_bytes_that_are_no_characters_are_written_escaped(cwd: Path) -> None:
+    script = (
+        "import sys; from ci_buildx.cli.process import watch_stdout;"
+        " sys.stdout = watch_stdout(sys.stdout); print('a\\udcff')"
+    )
+    env = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, timeout=60, check=True)
+    assert done.stdout == b"a\\udcff\n"
+
+
 def test_help_that_cannot_be_written(cwd: Path) -> None:
     code, _, stderr = shell("version --help >/dev/full", cwd)
     assert (code, stderr) == (1, "ERROR: cannot write to standard output: No space left on device\n")

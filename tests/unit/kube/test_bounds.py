@@ -90,7 +90,7 @@ def test_a_list_that_is_too_large_for_one_answer_is_read_by_pages(monkeypatch: p
 
 
 def test_a_list_without_end_is_left() -> None:
-    page = answer(200, {"metadata": {"continue": "more"}, "items": [{}]})
+    page = answer(200, {"metadata": {"continue": "more"}, "items": [{"metadata": {"name": "x"}}]})
     with scripted(page) as server:
         with pytest.raises(KubeError, match=rf"the list has more than {clients.MOST_PAGES} pages"):
             connect(server).list("/api/v1/pods")
@@ -99,7 +99,7 @@ def test_a_list_without_end_is_left() -> None:
 
 def test_pages_without_end_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clients, "LARGEST_LIST", 100_000)
-    page = answer(200, {"metadata": {"continue": "more"}, "items": [{"spec": "x" * 30_000}]})
+    page = answer(200, {"metadata": {"continue": "more"}, "items": [{"metadata": {"name": "x"}, "rest": "x" * 30_000}]})
     with scripted(page) as server:
         with pytest.raises(KubeError, match="the list has more than 100000 bytes"):
             connect(server).list("/api/v1/pods")
@@ -140,7 +140,7 @@ def test_an_event_without_end_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_objects_of_a_watch_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "MOST_KNOWN", 50)
-    added = [{"type": "ADDED", "object": {"metadata": {"uid": str(number)}}} for number in range(100)]
+    added = [{"type": "ADDED", "object": {"metadata": {"name": "x", "uid": str(number)}}} for number in range(100)]
     with scripted(events(*added)) as server:
         deadline = time.monotonic() + 10
         with pytest.raises(KubeError, match="more than 50 objects"):
@@ -151,7 +151,7 @@ def test_bytes_of_the_objects_of_a_watch_without_end(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(watch, "MOST_BYTES", 100_000)
 
     def event(kind: str, number: int) -> object:
-        return {"type": kind, "object": {"metadata": {"uid": str(number)}, "spec": "x" * 10_000}}
+        return {"type": kind, "object": {"metadata": {"name": "x", "uid": str(number)}, "rest": "x" * 10_000}}
 
     few = [event(kind, number) for number in range(50) for kind in ("ADDED", "MODIFIED", "DELETED")]
     many = [event("ADDED", number) for number in range(100, 120)]
@@ -171,6 +171,8 @@ SHAPES = (
     {"items": ["x"]},
     {"items": [None]},
     {"items": [{"metadata": 1}]},
+    {"items": [{"metadata": {"uid": "x"}}]},
+    {"items": [{"metadata": {"name": "x"}, "status": {"conditions": [{"type": 5}]}}]},
     ["x"],
     5,
 )
@@ -193,6 +195,8 @@ def test_an_answer_of_another_shape_is_refused(body: object) -> None:
     [
         {"type": "ADDED", "object": "x"},
         {"type": "ADDED", "object": {"metadata": "x"}},
+        {"type": "ADDED", "object": {"metadata": {"name": "x"}, "spec": {"taints": "x"}}},
+        {"type": "ADDED", "object": {"metadata": {}}},
         {"type": "BOOKMARK", "object": []},
         {"type": [], "object": {}},
         {"type": "ERROR", "object": None},

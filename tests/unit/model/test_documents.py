@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,7 @@ LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
         ("NaN", "NaN is not a JSON value"),
         ('{"a": Infinity}', "Infinity is not a JSON value"),
         (b"\xff\xfe\xff", ""),
+        (b'"\xed\xa0\x80"', "invalid continuation byte"),
         ('{"a": \n x}', "Expecting value: line 2 column 2"),
     ],
     ids=lambda value: str(value)[:20],
@@ -46,6 +48,28 @@ def test_json(text: str | bytes, problem: str) -> None:
 def test_json_that_is_sound() -> None:
     assert parse_json(b'{"a": [1, -2.5, 18446744073709551615, null]}') == {"a": [1, -2.5, 2**64 - 1, None]}
     assert parse_json('"a\nb"', strict=False) == "a\nb"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (r'"\ud800"', "\ufffd"),
+        (r'"a\uDFFFb\ud83d\ude00\ude00"', "a\ufffdb😀\ufffd"),
+        (r'"\ud83d\ud83d\ude00"', "\ufffd😀"),
+        (r'"\\ud800 \\\ud800 \u00e9\n"', "\\ud800 \\\ufffd é\n"),
+        (r'{"\udc00": ["\udc00"]}', {"\ufffd": ["\ufffd"]}),
+    ],
+)
+def test_half_of_a_surrogate_pair_becomes_a_character_that_can_be_written(text: str, value: object) -> None:
+    assert parse_json(text) == parse_json(text.encode()) == value
+
+
+@given(st.recursive(st.text(st.characters()), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+def test_no_json_has_a_surrogate(value: object) -> None:
+    text = json.dumps(value)
+    json.dumps(parse_json(text), ensure_ascii=False).encode()
+    if not any("\ud800" <= char <= "\udfff" for char in json.dumps(value, ensure_ascii=False)):
+        assert parse_json(text) == value
 
 
 YAML = {
@@ -64,6 +88,8 @@ YAML = {
     "key": "{[a]: b}",
     "NUL": "a: \0",
     "tab": "a:\n\t- b",
+    "surrogate": r'a: "\ud800"',
+    "surrogate in a key": r'"\udfff": b',
 }
 
 

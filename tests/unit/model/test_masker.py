@@ -79,6 +79,36 @@ def test_kinds_of_credentials_are_no_secrets(name: str) -> None:
     assert shown("app.kubernetes.io/name", {name: "kubernetes"}) == "app.kubernetes.io/name"
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        "tolerations=key=kubernetes.io/arch,value=arm64;key=example.org/gpu,effect=NoSchedule",
+        '"tolerations=value=arm64,key=kubernetes.io/arch"',
+        "nodeselector=key=kubernetes.io/arch,key=example.org/gpu",
+    ],
+)
+def test_the_key_of_a_taint_or_label_is_no_secret(option: str) -> None:
+    said = f"kubernetes.io/arch or example.org/gpu is missing; set --driver-opt '{option}'"
+    assert shown(said, {"INPUT_DRIVER-OPTS": option}) == said
+    assert list(masker.find_secrets(f"--driver-opt={option}")) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "key=hush-of-the-key",
+        "tolerations=key=a key=hush-of-the-key",
+        "tolerations=key=a,api-key=hush-of-the-key",
+        "tolerations=key=a;password=hush-of-the-key",
+        "othertolerations=key=hush-of-the-key",
+        "https://host/x?a=1;key=hush-of-the-key",
+        "tolerations=https://host/x?key=hush-of-the-key",
+    ],
+)
+def test_another_key_is_a_secret(text: str) -> None:
+    assert "hush-of-the-key" in set(masker.find_secrets(text))
+
+
 def test_a_word_is_masked_as_a_word() -> None:
     env = {"DB_PASSWORD": "postgres"}
     assert (

@@ -18,13 +18,13 @@ from tests.unit.progress.recorded import BUILD, COPY, RUN, T0, failed, log, logs
 def drawn(
     graph: StepGraph, seconds: float, *, width: int = 60, height: int = 24, finished: bool = False
 ) -> list[FrameLine]:
-    heading = FrameHeading(elapsed=seconds, description="kube", finished=finished)
+    heading = FrameHeading(elapsed=seconds, finished=finished)
     return compose_frame(graph, FrameCanvas(width=width, height=height), heading, now=T0 + seconds)
 
 
 def test_a_running_build() -> None:
     assert [line.text for line in drawn(played(BUILD[:8]), 1.8)] == [
-        "[+] Building 1.8s (2/4)                                 kube",
+        "[+] Building 1.8s (2/4)",
         " => [internal] load build definition from Dockerfile    0.5s",
         " => => transferring dockerfile: 2.10MB                  0.3s",
         " => CACHED [1/3] FROM docker.io/library/alpine:3@sha256 0.0s",
@@ -36,7 +36,7 @@ def test_a_running_build() -> None:
 
 def test_a_finished_build() -> None:
     lines = drawn(played(), 2.1, finished=True, height=0)
-    assert lines[0].text.startswith("[+] Building 2.1s (4/4) FINISHED ")
+    assert lines[0].text == "[+] Building 2.1s (4/4) FINISHED"
     assert all("# " not in line.text for line in lines)
     assert lines[-1].tone is LineTone.WARNING
 

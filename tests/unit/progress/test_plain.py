@@ -29,12 +29,10 @@ class Player:
 
 
 def test_a_whole_build() -> None:
-    player = Player(description='building with "kube"')
+    player = Player()
     player.play(*BUILD)
     player.plain.close(player.graph, T0 + 3, excerpt="")
     assert player.taken() == [
-        '#0 building with "kube"',
-        "",
         "#1 [internal] load build definition from Dockerfile",
         "#1 transferring dockerfile: 2.10MB 0.3s done",
         "#1 DONE 0.5s",

@@ -19,7 +19,6 @@ class Screen:
             self.graph,
             env=env or {"TERM": "xterm"},
             size=lambda: self.size,
-            description="kube",
         )
 
     def play(self, count: int = len(BUILD)) -> None:
@@ -49,7 +48,7 @@ def test_a_narrower_terminal_has_wrapped_the_last_frame() -> None:
     screen.play(8)
     screen.refreshed(1.8)
     screen.size = (30, 24)
-    assert "\r\x1b[12A" in screen.refreshed(1.9)
+    assert "\r\x1b[11A" in screen.refreshed(1.9)
 
 
 def test_nothing_is_drawn_before_anything_happened() -> None:

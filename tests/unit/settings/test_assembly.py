@@ -286,6 +286,26 @@ def test_tokens_for_git_go_to_the_contexts_hosts(cwd: Path, agent: Path) -> None
     assert offered("app", build_contexts=["x=https://git.example/b.git"]) == ["GIT_AUTH_TOKEN.git.example"]
 
 
+def test_a_token_for_git_goes_to_one_host_and_never_by_plain_http(cwd: Path) -> None:
+    def offered(context: str, *contexts: str) -> list[str]:
+        named = [f"n{number}={url}" for number, url in enumerate(contexts)]
+        build = make(cwd, {"GIT_AUTH_TOKEN": "t", "GIT_AUTH_HEADER": "h"}, context=context, build_contexts=named).build
+        return [secret.id for secret in build.secrets if secret.id.startswith("GIT_AUTH_TOKEN")]
+
+    own, other = "https://git.example/a.git", "https://other.example/b.git"
+    assert offered("http://git.example/a.git") == offered("app", "http://git.example/a.git") == []
+    assert offered(own, other) == ["GIT_AUTH_TOKEN.git.example"]
+    assert offered("app", own, other) == []
+    # One origin in two spellings; BuildKit asks for the host as it is written in the URL.
+    assert offered("app", own, "https://GIT.example:443/c.git#main") == [
+        *("GIT_AUTH_TOKEN.GIT.example:443", "GIT_AUTH_TOKEN.git.example")
+    ]
+    assert offered(own, "http://git.example/c.git") == []
+    assert offered(own, "http://git.example:8080/c.git") == ["GIT_AUTH_TOKEN.git.example"]
+    assert offered("http://git.example/a.git", own) == []
+    assert offered("https://git.example\\@other.example/a.git") == []
+
+
 def test_the_builder_grants_what_the_build_is_allowed(cwd: Path) -> None:
     settings = make(cwd, allow=["security.insecure"], network="host", buildkitd_flags="--debug")
     assert settings.build.entitlements == ("security.insecure", "network.host")

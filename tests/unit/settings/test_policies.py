@@ -41,6 +41,15 @@ def test_otherwise_it_counts(app: Path, policies: tuple[str, ...]) -> None:
     assert build(app, *policies).endswith(f"{said}{JSON}, or build without it: --policy disabled=true")
 
 
+@pytest.mark.parametrize("target", ["nowhere", "Dockerfile.rego", "sub"], ids=["nowhere", "circle", "folder"])
+def test_a_link_of_its_name_counts(app: Path, target: str) -> None:
+    (app / "sub").mkdir()
+    (app / "Dockerfile.rego").unlink()
+    (app / "Dockerfile.rego").symlink_to(target)
+    assert "Dockerfile.rego is a Rego policy, which only docker buildx enforces" in build(app)
+    assert build(app, "disabled=true") == ""
+
+
 def test_how_policies_are_run_is_of_no_meaning_without_one(app: Path) -> None:
     (app / "Dockerfile.rego").unlink()
     assert build(app, "strict=true,log-level=info") == ""

@@ -1,5 +1,9 @@
 """HPACK against the examples of RFC 7541, appendix C."""
 
+import sys
+from types import FrameType
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -156,6 +160,54 @@ def test_an_entry_larger_than_the_table_empties_it() -> None:
 def test_malformed_blocks(malformed: str) -> None:
     with pytest.raises(ValueError, match="HPACK"):
         hpack.HpackDecoder().decode(bytes.fromhex(malformed))
+
+
+def count_lines(block: bytes) -> int:
+    """The lines of the decoder's code that one block runs."""
+    ran = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal ran
+        if frame.f_code.co_filename != hpack.__file__:
+            return None
+        ran += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        hpack.HpackDecoder().decode(block)
+    finally:
+        sys.settrace(before)
+    return ran
+
+
+@pytest.mark.parametrize("text", [b"a", b"Z", b"\xf9", b"0aZ\x01~\xf9"])
+def test_the_work_for_a_byte_of_a_huffman_code_is_small(text: bytes) -> None:
+    few, many = (hpack_literal(text * count) for count in (1000, 3000))
+    hpack.HpackDecoder().decode(many)  # fills the table
+    assert count_lines(many) - count_lines(few) <= 7 * (len(many) - len(few))
+
+
+def hpack_literal(text: bytes) -> bytes:
+    """A header without a name whose value is Huffman-coded."""
+    codes = {symbol: f"{code:0{length}b}" for (length, code), symbol in hpack.make_codes().items()}
+    bits = "".join(codes[byte] for byte in text)
+    bits += "1" * (-len(bits) % 8)
+    packed = int(bits, 2).to_bytes(len(bits) // 8)
+    length = bytearray((0xFF,))
+    rest = len(packed) - 0x7F
+    while rest > 0x7F:
+        length.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    return bytes((0x00, 0x00, *length, rest)) + packed
+
+
+def test_a_block_does_not_resize_the_table_without_end() -> None:
+    decoder = hpack.HpackDecoder()
+    assert decoder.decode(bytes.fromhex("203fe11f")) == []
+    with pytest.raises(ValueError, match="third"):
+        decoder.decode(b"\x20" * 3)
 
 
 def test_a_short_block_cannot_become_a_large_one() -> None:

@@ -17,8 +17,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from ci_buildx.ci.github import commands, summary
 from ci_buildx.ci.github import report as github_report
-from ci_buildx.ci.github import summary
 from ci_buildx.ci.github.summary import SummaryPage
 from ci_buildx.errors import SolveError
 from ci_buildx.model.record import replace
@@ -271,3 +271,11 @@ def test_a_service_that_refuses_is_a_warning(results: Results, env: dict[str, st
 def test_where_there_is_a_service(server: str, given: str, found: bool) -> None:
     env = {"ACTIONS_RESULTS_URL": "http://x", "ACTIONS_RUNTIME_TOKEN": given, "GITHUB_SERVER_URL": server}
     assert (github_report.find_artifact_service(env) is not None) == found
+
+
+def test_bytes_that_are_no_characters_are_written_escaped(tmp_path: Path) -> None:
+    env = {name: str(tmp_path / name) for name in (commands.SUMMARY, commands.OUTPUT)}
+    commands.append_summary(env, "a\udcff\n")
+    commands.append_value(env, commands.OUTPUT, "x", "a\udcff")
+    assert (tmp_path / commands.SUMMARY).read_bytes() == b"a\\udcff\n"
+    assert b"\na\\udcff\n" in (tmp_path / commands.OUTPUT).read_bytes()
