@@ -78,14 +78,14 @@ def test_an_answer_that_is_too_large_is_not_asked_for_again(monkeypatch: pytest.
 def test_a_list_that_is_too_large_for_one_answer_is_read_by_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """As that of 5,000 nodes from the API server's cache, which may ignore the limit."""
     monkeypatch.setattr(connection, "LARGEST_ANSWER", 100_000)
-    large = answer(200, {"items": [{"spec": "x" * 300_000}]})
+    large = answer(200, {"items": [{"metadata": {"name": "x"}, "rest": "x" * 300_000}]})
     pages = [
-        answer(200, {"metadata": {"continue": "more"}, "items": [{"spec": "1"}]}),
-        answer(200, {"items": [{"spec": "2"}]}),
+        answer(200, {"metadata": {"continue": "more"}, "items": [{"metadata": {"name": "1"}}]}),
+        answer(200, {"items": [{"metadata": {"name": "2"}}]}),
     ]
     with scripted(large, *pages) as server:
         listed = connect(server).list("/api/v1/nodes", resourceVersion="0")
-        assert [item["spec"] for item in listed["items"]] == ["1", "2"]
+        assert [item["metadata"]["name"] for item in listed["items"]] == ["1", "2"]
         assert ["resourceVersion=0" in target for target in server.asked] == [True, False, False]
 
 
