@@ -11,6 +11,7 @@ import pytest
 
 from ci_buildx.cli import debug
 from ci_buildx.cli.process import ProcessContext
+from tests.unit.memory_cluster import MemoryCluster, serve_cluster
 
 
 @dataclass
@@ -40,3 +41,10 @@ def debug_log() -> Iterator[DebugLog]:
         yield log
     finally:
         debug.switch_off()
+
+
+@pytest.fixture
+def memory_cluster() -> Iterator[MemoryCluster]:
+    """A cluster in memory, whose pods run a buildkitd that the test scripts."""
+    with serve_cluster() as cluster:
+        yield cluster
