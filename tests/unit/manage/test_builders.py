@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from ci_buildx.manage.logs import LogExtract
 from ci_buildx.manage.survey import BuilderView, CacheUsage, ReplicaStatus
 from ci_buildx.manage.target import read_current
 from ci_buildx.model import platform
-from ci_buildx.settings.builder import Registries, Storage
+from ci_buildx.settings.builder import NetworkIsolation, Registries, Storage
 from tests.unit.lasting import PODS, create_builder, make_target
 from tests.unit.memory_cluster import MemoryCluster
 from tests.unit.scripted_buildkitd import VERSION
@@ -426,3 +428,31 @@ def test_a_jobs_builder_is_found_where_it_is(job_builder: MemoryCluster) -> None
             records.find_builder(kube, "kube-builder-none")
         with pytest.raises(Forbidden):
             records.list_builders(kube, "ci", jobs=True)
+
+
+# Objects that the nodes of a builder share
+
+
+def test_files_of_a_node_follow_its_configuration(memory_cluster: MemoryCluster) -> None:
+    create_builder(memory_cluster, registries=Registries(insecure=("one.local",)))
+    create_builder(memory_cluster, node="kube0", registries=Registries(insecure=("two.local",)))
+    (text,) = memory_cluster.find("configmaps")["data"].values()
+    assert "two.local" in text
+    assert "one.local" not in text
+
+
+def test_the_nodes_of_a_builder_share_one_network_policy(memory_cluster: MemoryCluster) -> None:
+    create_builder(memory_cluster, network=NetworkIsolation(runners=(("team", "one"),)))
+    create_builder(memory_cluster, append=True, node="more", network=NetworkIsolation(runners=(("team", "two"),)))
+    policy = memory_cluster.find("networkpolicies")
+    assert "two" in str(policy["spec"]["ingress"])
+
+
+def test_the_logins_of_all_nodes_pull_their_images(memory_cluster: MemoryCluster) -> None:
+    auths = {host: {"auth": base64.b64encode(b"me:pw").decode()} for host in ("one.io", "two.io")}
+    env = {"DOCKER_AUTH_CONFIG": json.dumps({"auths": auths})}
+    create_builder(memory_cluster, env=env, image="one.io/buildkit", pull_login=True)
+    create_builder(memory_cluster, env=env, append=True, node="more", image="two.io/buildkit", pull_login=True)
+    (name,) = (name for name in memory_cluster.list_names("secrets") if name != "kube-keys")
+    (content,) = memory_cluster.find("secrets", name)["data"].values()
+    assert json.loads(base64.b64decode(content)) == {"auths": auths}
