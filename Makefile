@@ -16,7 +16,7 @@ FIRST = tests/e2e tests/parity
 ON_CLUSTER = $(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-first test-second test-rest test-unit test-versions test-dataclasses test-integration test-e2e lint bench soak cluster-up cluster-down bundle protos docs clean lock
+.PHONY: help setup demo test test-first test-second test-rest test-unit test-versions test-dataclasses coverage test-integration test-e2e lint bench soak cluster-up cluster-down bundle protos docs clean lock
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,24 @@ test-rest:
 	$(ON_CLUSTER) --ignore tests/unit $(FIRST:%=--ignore %)
 	$(BIN)/python -m devcluster down
 
+test-unit: $(STAMP) ## Unit tests: seconds, no cluster
+	$(BIN)/python -m pytest tests/unit
+
+test-dataclasses: $(STAMP) ## Unit tests with the standard library's dataclasses in place of our own (1 to 2 minutes; part of soak)
+	$(BIN)/python -m pytest -p tests.standard_dataclasses tests/unit
+
+coverage: $(STAMP) ## Unit tests with the share of lines that they reach; fails below 85 % of a package (part of soak)
+	$(BIN)/python -m dev.unit_coverage
+
+test-integration: $(STAMP) ## Integration tests on the devcluster
+	$(BIN)/python -m devcluster up
+	$(ON_CLUSTER) tests/integration
+
+test-e2e: $(STAMP) ## End-to-end and fault tests on the devcluster
+	$(BIN)/python -m devcluster programs
+	$(BIN)/python -m devcluster up
+	$(ON_CLUSTER) tests/e2e tests/faults
+
 # What depends on the server's version: driver, transports, rights, clean-up. Each version has a cluster of its own.
 VERSIONS = 1.34 1.37
 BY_VERSION = tests/integration/kube tests/integration/transport tests/integration/rights tests/integration/builder tests/faults/test_cleanup.py tests/faults/test_post_step.py
@@ -84,7 +102,7 @@ bench: $(STAMP) ## Us and docker buildx, alternately, on the devcluster
 	$(BIN)/python -m devcluster up
 	$(BIN)/python -m bench
 
-soak: test-dataclasses test-versions ## The long counts; writes JSON results into bench/results
+soak: test-dataclasses coverage test-versions ## The long counts; writes JSON results into bench/results
 	$(BIN)/python -m devcluster up
 	KUBE_BUILDER_TEST_SEEDS=40 $(BIN)/python -m pytest tests/unit/cli/test_seeded.py
 	$(BIN)/python -m bench.soak

@@ -8,6 +8,7 @@ frontend itself, keeps the answer, and returns an empty result for the build. So
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -79,29 +80,27 @@ class GatewayBridge:
         self._metadata = ((_BUILD, ref),)
         self._current: Any = None
 
-    def ask(self, request: FrontendRequest) -> dict[str, str]:
-        """Return the parts of the frontend's answer, such as ``result.json``, and end the build.
+    def ask(self, request: FrontendRequest, keep: Callable[[Mapping[str, str]], object]) -> None:
+        """Call ``keep`` with the parts of the frontend's answer, such as ``result.json``, and end the build.
 
-        If the call fails, returns nothing and ends the build with the error.
+        The answer must be kept before the build ends: Solve can return before the call that ends it. If the frontend's
+        call fails, the build ends with the error, and ``keep`` is not called.
         """
         import grpc
 
         try:
-            answer = RESPONSE.decode(self._invoke("Solve", REQUEST.encode(request)))
+            keep(RESPONSE.decode(self._invoke("Solve", REQUEST.encode(request))))
             ended = GatewayReturn(result=GatewayResult())
         except grpc.FutureCancelledError:
-            return {}
+            return
         except grpc.RpcError as error:
-            answer, ended = {}, GatewayReturn(error=_read_status(error))
+            ended = GatewayReturn(error=_read_status(error))
         except ValueError as error:
             unknown = 2
-            answer, ended = (
-                {},
-                GatewayReturn(error=RpcStatus(unknown, f"the frontend's response is invalid: {error}")),
-            )
-        with suppress(grpc.RpcError, grpc.FutureCancelledError):  # an ended build reports the reason itself
+            ended = GatewayReturn(error=RpcStatus(unknown, f"the frontend's response is invalid: {error}"))
+        # An ended build reports the reason itself; grpcio raises ValueError once the connection is closed.
+        with suppress(grpc.RpcError, grpc.FutureCancelledError, ValueError):
             self._invoke("Return", RETURN.encode(ended))
-        return answer
 
     def cancel(self) -> None:
         """Cancel the current call."""

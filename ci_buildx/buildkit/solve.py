@@ -160,7 +160,7 @@ class RunningSolve:
         bridge = GatewayBridge(self._channel, request.ref)
         asked = FrontendRequest(frontend=request.frontend, frontend_attrs=request.frontend_attrs)
         self._calls.append(bridge)
-        self._start("gateway", lambda bridge: self._answer.update(bridge.ask(asked)), bridge)
+        self._start("gateway", lambda bridge: bridge.ask(asked, self._answer.update), bridge)
 
     def _open_stream(self, method: str, *, client: bool = False) -> Any:
         kind = self._channel.stream_stream if client else self._channel.unary_stream

@@ -13,6 +13,7 @@ import pytest
 
 from ci_buildx.cli import debug
 from ci_buildx.cli.process import ProcessContext
+from tests.unit.memory_cluster import MemoryCluster, serve_cluster
 
 
 @dataclass
@@ -53,3 +54,10 @@ def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr(pwd, "getpwuid", find_user)
+
+
+@pytest.fixture
+def memory_cluster() -> Iterator[MemoryCluster]:
+    """A cluster in memory, whose pods run a buildkitd that the test scripts."""
+    with serve_cluster() as cluster:
+        yield cluster

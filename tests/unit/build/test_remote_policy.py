@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 
 from ci_buildx.build.remote_policy import explain_failure, make_dockerfile, needs_check
+from ci_buildx.buildkit.messages import SolveRequest
 from ci_buildx.errors import SolveError
 from ci_buildx.settings.values import BuildSettings
+from tests.unit.build.whole_build import WholeBuild
+from tests.unit.scripted_buildkitd import SolveFault
 
 GIT = "https://host/x.git"
 
@@ -45,3 +48,43 @@ def test_a_link_to_nothing_is_refused_by_name() -> None:
 )
 def test_it_is_made_for_remote_dockerfiles(build: BuildSettings, needed: bool) -> None:
     assert needs_check(build) is needed
+
+
+# Whole builds of a remote context.
+
+
+def make_remote(build: WholeBuild) -> None:
+    build.options |= {"context": "https://example.com/app.git", "dockerfile": None}
+
+
+def test_the_context_is_searched_before_it_is_built(build: WholeBuild) -> None:
+    make_remote(build)
+    build.run()
+    search, real = build.cluster.script.solved
+    assert [exporter.type for exporter in search.exporters] == ["local"]
+    assert search.frontend_attrs["context"] == real.frontend_attrs["context"] == "https://example.com/app.git"
+
+
+def test_a_url_of_a_single_dockerfile_has_no_policy_beside_it(build: WholeBuild) -> None:
+    make_remote(build)
+
+    def answer(request: SolveRequest) -> dict[str, str]:
+        if request.exporters:
+            raise SolveFault("UNKNOWN", "failed to read dockerfile: open context: no such file")
+        return {}
+
+    build.cluster.script.answer = answer
+    build.run()
+    assert len(build.cluster.script.solved) == 2
+
+
+def test_a_context_that_cannot_be_fetched_ends_the_build(build: WholeBuild) -> None:
+    make_remote(build)
+
+    def refuse(_: SolveRequest) -> dict[str, str]:
+        raise SolveFault("UNKNOWN", "failed to load cache key: repository not found")
+
+    build.cluster.script.answer = refuse
+    with pytest.raises(SolveError, match="repository not found"):
+        build.run()
+    assert len(build.cluster.script.solved) == 1

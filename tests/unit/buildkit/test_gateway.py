@@ -1,5 +1,6 @@
 """The tables of the gateway's messages against generated code."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -7,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci_buildx.buildkit import gateway
-from ci_buildx.buildkit.gateway import FrontendRequest
+from ci_buildx.buildkit.gateway import FrontendRequest, GatewayBridge
+from ci_buildx.buildkit.grpc import open_channel
 from ci_buildx.buildkit.messages import RpcStatus
 from tests.unit.wire import compiled
 
@@ -41,3 +43,12 @@ def test_return(generated: Any) -> None:
     assert (good.HasField("result"), good.result.HasField("ref"), good.HasField("error")) == (True, True, False)
     bad = generated.ReturnRequest.FromString(gateway.RETURN.encode(gateway.GatewayReturn(error=RpcStatus(2, "no"))))
     assert (bad.HasField("result"), bad.error.code, bad.error.message) == (False, 2, "no")
+
+
+def test_a_connection_that_closes_during_a_call_ends_it() -> None:
+    """The build reports the reason; grpcio raises ValueError for calls over a closed channel."""
+    channel = open_channel("127.0.0.1:1", credentials=None, server_name="")
+    channel.close()
+    kept: list[Mapping[str, str]] = []
+    GatewayBridge(channel, "ref").ask(FrontendRequest(frontend="dockerfile.v0", frontend_attrs={}), kept.append)
+    assert kept == []
