@@ -22,7 +22,7 @@ def facts() -> dict[str, Any]:
         "memory": _field(Path("/proc/meminfo"), "MemTotal"),
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "kubernetes": programs.KUBERNETES[programs.NEWEST],
+        "kubernetes": programs.KUBERNETES[programs.DEFAULT],
         "buildx": _said([str(programs.path("buildx")), "version"]),
         "commit": _said(["git", "-C", str(PROJECT), "describe", "--always", "--dirty"]),
         "load": os.getloadavg()[0],

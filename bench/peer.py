@@ -23,14 +23,18 @@ _PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """buildx with its own configuration and a namespace for its builders."""
+    """buildx with its own configuration and a namespace for its builders.
+
+    It runs as the administrator: the policies of docs/rbac refuse the labels of its ConfigMaps.
+    """
 
     ground: Ground
     namespace: str
 
     def call(self, *arguments: str) -> Run:
         """Run buildx."""
-        env = {**self.ground.env, "BUILDX_CONFIG": str(self.ground.folder / "buildx")}
+        kubeconfig = str(self.ground.cluster.kubeconfig)
+        env = {**self.ground.env, "KUBECONFIG": kubeconfig, "BUILDX_CONFIG": str(self.ground.folder / "buildx")}
         return measure.run([str(programs.path("buildx")), *arguments], env=env)
 
     def build(self, builder: str, context: Path, *options: str) -> Run:

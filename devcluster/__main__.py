@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     starting.add_argument(
         "--kubernetes",
         metavar="VERSION",
-        help=f"of a new cluster: {', '.join(programs.KUBERNETES)} (default: {programs.NEWEST})",
+        help=f"of a new cluster: {', '.join(programs.KUBERNETES)} (default: {programs.DEFAULT})",
     )
     add("down", down, "remove every trace of it")
     add("status", status, "look at every part; exit 1 unless all is well")

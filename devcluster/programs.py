@@ -22,7 +22,8 @@ from devcluster.locks import locked
 MODULES = Path(__file__).parent / "programs"
 KUBERNETES = {"1.34": "1.34.2", "1.37": "1.37.2"}
 """Minor versions of Kubernetes that a cluster can have, with the release that is built of each."""
-NEWEST = "1.37"
+DEFAULT = "1.34"
+"""What a cluster has if no version is named."""
 BUILDKIT = "v0.34.2"
 BUILDX = "v0.38.2"
 
@@ -76,7 +77,7 @@ def kubernetes(minor: str) -> Recipe:
             ]
         ),
         links=("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet"),
-        suffix="" if minor == NEWEST else f"-{minor}",
+        suffix="" if minor == DEFAULT else f"-{minor}",
     )
 
 
@@ -118,7 +119,7 @@ RECIPES = (
 )
 CLUSTER_MODULES = ("containerd", "runc", "buildkit", "coredns")
 """What every cluster needs besides Kubernetes."""
-OPTIONAL_MODULES = frozenset(kubernetes(minor).module for minor in KUBERNETES if minor != NEWEST)
+OPTIONAL_MODULES = frozenset(kubernetes(minor).module for minor in KUBERNETES if minor != DEFAULT)
 """Built when a cluster of that version is started."""
 NODE_PACKAGES = {"gitlab-ci-local": "4.72.0", "mermaid": "11.12.0"}
 """npm packages: one runs GitLab's pipelines, one parses the charts of job summaries as GitHub does."""
@@ -171,7 +172,7 @@ def build(modules: Iterable[str]) -> None:
 
 
 def build_all() -> None:
-    """Build all programs of the newest Kubernetes, including those of the tests."""
+    """Build all programs of the default Kubernetes, including those of the tests."""
     build(recipe.module for recipe in RECIPES if recipe.module not in OPTIONAL_MODULES)
     for package in NODE_PACKAGES:
         install(package)

@@ -2,19 +2,19 @@
 
 from devcluster.errors import DevclusterError
 from devcluster.layout import Cluster
-from devcluster.programs import KUBERNETES, NEWEST
+from devcluster.programs import DEFAULT, KUBERNETES
 
 
 def read(cluster: Cluster) -> str:
-    """Return the cluster's minor version such as ``1.37``; the newest if the cluster was never started."""
+    """Return the cluster's minor version such as ``1.37``; the default one if the cluster was never started."""
     try:
         return cluster.version.read_text().strip()
     except FileNotFoundError:
-        return NEWEST
+        return DEFAULT
 
 
 def choose(cluster: Cluster, wanted: str | None) -> str:
-    """Return the minor version that a start must use: the running cluster's, else ``wanted`` or the newest.
+    """Return the minor version that a start must use: the running cluster's, else ``wanted`` or the default one.
 
     Raises DevclusterError if the version is unknown, or if the cluster has another one: an older etcd cannot read the
     data of a newer one.
@@ -25,7 +25,7 @@ def choose(cluster: Cluster, wanted: str | None) -> str:
     if present and wanted and present != wanted:
         down = f"python -m devcluster --name {cluster.name} down"
         raise DevclusterError(f"cluster {cluster.name!r} has Kubernetes {present}: remove it with `{down}` first")
-    return present or wanted or NEWEST
+    return present or wanted or DEFAULT
 
 
 def record(cluster: Cluster, version: str) -> None:

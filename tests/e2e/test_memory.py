@@ -11,7 +11,7 @@ from tests.e2e.product import COMMAND, Product
 
 FILES = 20_000
 MB = 1_000_000
-NOISE = 1.0
+NOISE = 2.0
 """MB by which the peaks of equal builds differ."""
 BUFFERS = 3.0
 """MB for what is under way when buildkitd takes much: not all of it is used by what takes a moment."""

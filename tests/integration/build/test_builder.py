@@ -146,7 +146,9 @@ def test_a_user_of_one_namespace_removes_and_reaps_there(
     assert reaped.stderr.startswith("kube-builder: warning: only the named namespaces were searched: user ")
     assert lost.code == 1
     assert "may not list namespaces in the whole cluster; bind a ClusterRole" in lost.stderr
-    assert missing.stderr.startswith("kube-builder: error: builder 'kube-builder-none'; not found neither ")
+    assert missing.stderr.startswith(
+        "kube-builder: error: builder 'kube-builder-none' not found; check the name: found neither "
+    )
     assert (removed.code, removed.stdout.decode()) == (0, f"{run.builder} removed\n"), removed.stderr
     jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs"
     assert kube.list(jobs, labelSelector=f"{labels.BUILDER}={run.builder}")["items"] == []

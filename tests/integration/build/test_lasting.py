@@ -156,7 +156,7 @@ def test_what_does_not_come_up_is_explained_and_is_inactive(shop: Shop) -> None:
     failed = shop.create("--name", "broken", "--bootstrap", "--driver-opt", "image=moby/buildkit:absent,timeout=30s")
     assert failed.code == 1
     assert "cannot start: " in failed.stderr
-    assert "note: builder broken stays" in failed.stderr
+    assert "note: builder broken was kept" in failed.stderr
     (node,) = shop.seen("broken")["Nodes"]
     assert (node["Status"], "absent" in node["Err"]) == ("error", True)
     assert shop.product.run("du", "broken").stderr.startswith("kube-builder: error: no pod of builder 'broken'")

@@ -101,7 +101,7 @@ def test_a_namespace_that_is_not_there_is_said(kube: KubeClient, yard: Yard, tmp
     with accounts.with_changes("anywhere", *ON_OBJECTS) as kubeconfig:
         user = KubeClient(config.load_cluster(ClusterSettings(kubeconfig=(kubeconfig,)), env={}))
         with user, pytest.raises(Refused, match='namespaces "nowhere" not found; create it or omit --namespace'):
-            replace(yard, kube=user).provision(namespace="nowhere")
+            replace(yard, job_kube=user).provision(namespace="nowhere")
     yard.locations.clear()
 
 

@@ -46,7 +46,10 @@ def test_workers_and_version(control: Control) -> None:
 
 
 def test_an_address_where_nobody_listens() -> None:
-    with Control("127.0.0.1:1") as control, pytest.raises(BuildkitError, match="did not answer ListWorkers") as caught:
+    with (
+        Control("127.0.0.1:1") as control,
+        pytest.raises(BuildkitError, match="did not respond to ListWorkers") as caught,
+    ):
         control.list_workers(timeout=10)
     assert caught.value.code == "UNAVAILABLE"
 

@@ -90,7 +90,7 @@ def test_caches_that_are_not_there_are_left_out(me: Person, dockerfile: str, tmp
     missing = [local(src=tmp_path / name) for name in ("none", "empty", "broken")]
     digest = local(src=tmp_path / "empty", digest="sha256:" + "0" * 64)
     me.build(dockerfile, cache_from=(*missing, digest))
-    assert [warning.partition("left out: ")[2] for warning in me.warnings] == [
+    assert [warning.partition("skipped: ")[2] for warning in me.warnings] == [
         "it has no latest",
         "it has no latest",
         f"{tmp_path / 'broken' / 'index.json'} is malformed; remove its folder or name another",

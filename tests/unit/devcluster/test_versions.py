@@ -15,17 +15,17 @@ def new_cluster(tmp_path: Path) -> Cluster:
     return Cluster(name="dev", state=tmp_path / "dev")
 
 
-def test_a_new_cluster_has_the_newest_version_unless_another_is_wanted(new_cluster: Cluster) -> None:
-    assert versions.read(new_cluster) == programs.NEWEST == max(programs.KUBERNETES)
-    assert versions.choose(new_cluster, None) == programs.NEWEST
-    assert versions.choose(new_cluster, "1.34") == "1.34"
+def test_a_new_cluster_has_the_default_version_unless_another_is_wanted(new_cluster: Cluster) -> None:
+    assert versions.read(new_cluster) == programs.DEFAULT in programs.KUBERNETES
+    assert versions.choose(new_cluster, None) == programs.DEFAULT
+    assert versions.choose(new_cluster, "1.37") == "1.37"
 
 
 def test_a_later_start_keeps_the_version(new_cluster: Cluster) -> None:
-    versions.record(new_cluster, "1.34")
-    assert versions.choose(new_cluster, None) == versions.choose(new_cluster, "1.34") == "1.34"
-    with pytest.raises(DevclusterError, match=r"'dev' has Kubernetes 1\.34: remove it with `.* --name dev down`"):
-        versions.choose(new_cluster, programs.NEWEST)
+    versions.record(new_cluster, "1.37")
+    assert versions.choose(new_cluster, None) == versions.choose(new_cluster, "1.37") == "1.37"
+    with pytest.raises(DevclusterError, match=r"'dev' has Kubernetes 1\.37: remove it with `.* --name dev down`"):
+        versions.choose(new_cluster, programs.DEFAULT)
 
 
 def test_an_unknown_version_is_refused_with_those_that_are_known(new_cluster: Cluster) -> None:
@@ -50,10 +50,10 @@ def test_all_components_come_from_the_clusters_version(new_cluster: Cluster, mon
         )
         return {Path(command.argv[0]).name for command in commands}
 
-    names = set(programs.kubernetes(programs.NEWEST).files)
+    names = set(programs.kubernetes(programs.DEFAULT).files)
     assert list_programs() == names
-    versions.record(new_cluster, "1.34")
-    assert list_programs() == {f"{name}-1.34" for name in names}
+    versions.record(new_cluster, "1.37")
+    assert list_programs() == {f"{name}-1.37" for name in names}
 
 
 @pytest.mark.parametrize("minor", programs.KUBERNETES)
