@@ -41,12 +41,16 @@ class Refusal(Exception):
 
 @dataclass
 class _Rule:
-    """The refusal of requests of ``method`` whose path matches; ``left`` is how often, None for always."""
+    """The refusal of requests of ``method`` whose path matches, and whose body is one that ``applies``.
+
+    ``left`` is how often, None for always.
+    """
 
     method: str
     path: re.Pattern[str]
     refusal: Refusal
-    left: int | None = None
+    left: int | None
+    applies: Callable[[Any], bool]
 
 
 @dataclass
@@ -133,9 +137,11 @@ class MemoryCluster:
         reason: str = "Forbidden",
         message: str = "no",
         times: int = 0,
+        applies: Callable[[Any], bool] = lambda _: True,
     ) -> None:
-        """Refuse requests whose path matches the pattern; ``times`` 0 is without end."""
-        self._rules.append(_Rule(method, re.compile(path), Refusal(status, reason, message), times or None))
+        """Refuse requests whose path matches the pattern and whose body ``applies``; ``times`` 0 is without end."""
+        rule = _Rule(method, re.compile(path), Refusal(status, reason, message), times or None, applies)
+        self._rules.append(rule)
 
     def list_names(self, plural: str, *, namespace: str = "") -> list[str]:
         """The names of all objects of a kind, sorted."""
@@ -164,7 +170,7 @@ class MemoryCluster:
         """Answer one request. Raises Refusal."""
         path, query = _split(target)
         with self._changed:
-            self._check_rules(method, path)
+            self._check_rules(method, path, body)
             match method:
                 case "GET":
                     return self._read(path, query)
@@ -176,9 +182,9 @@ class MemoryCluster:
                 case _:
                     return self._delete(path, query)
 
-    def _check_rules(self, method: str, path: str) -> None:
+    def _check_rules(self, method: str, path: str, body: object) -> None:
         for rule in self._rules:
-            if rule.method == method and rule.path.search(path) and rule.left != 0:
+            if rule.method == method and rule.path.search(path) and rule.left != 0 and rule.applies(body):
                 rule.left = None if rule.left is None else rule.left - 1
                 raise rule.refusal
 
@@ -357,7 +363,7 @@ class MemoryCluster:
         """Yield the events of a watch until the cluster ends."""
         path, query = _split(target)
         with self._changed:
-            self._check_rules("GET", path)
+            self._check_rules("GET", path, {})
             since = int(query.get("resourceVersion") or 0)
             if not since:
                 since = self._version
@@ -442,6 +448,7 @@ class _Requests(BaseHTTPRequestHandler):
     def finish(self) -> None:
         with suppress(ConnectionError):  # the client has gone
             super().finish()
+        self.rfile.close()  # which finish leaves open then, and with it the socket
 
 
 class _Server(ThreadingHTTPServer):
