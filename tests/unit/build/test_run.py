@@ -69,7 +69,7 @@ def test_a_job_has_a_builder_of_its_own_which_is_gone_afterwards(build: WholeBui
     (request,) = build.cluster.script.solved
     assert request.frontend == "dockerfile.v0"
     assert request.internal
-    assert "pod buildkit-amd64-0 on node worker-amd64 answers by direct" in build.output
+    assert "pod buildkit-amd64-0 on node worker-amd64 answered over direct" in build.output
     assert "#3 [1/1] FROM base" in build.output
     assert "WARNING: no output is set: the result is only in the builder's cache" in build.output
 
@@ -301,7 +301,7 @@ def test_a_call_returns_the_frontends_answer(build: WholeBuild) -> None:
 
 def test_a_call_without_an_answer_is_an_error(build: WholeBuild) -> None:
     build.options["call"] = FrontendCall(method="outline")
-    with pytest.raises(BuildkitError, match="buildkitd gave no answer to the call outline"):
+    with pytest.raises(BuildkitError, match="buildkitd returned no result for the call outline"):
         build.run()
 
 

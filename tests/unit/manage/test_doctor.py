@@ -138,7 +138,7 @@ def test_accounts_that_others_can_act_as(memory_cluster: MemoryCluster) -> None:
     ]
     memory_cluster.refuse("GET", "/clusterroles/edit$")
     told = [one.detail for one in examine(memory_cluster).findings if one.topic == "accounts"]
-    assert "do what its role allows, which may not be read" in told[1]
+    assert "do what its role allows, which you have no permission to read" in told[1]
 
 
 # Cluster
