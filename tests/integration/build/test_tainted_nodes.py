@@ -68,7 +68,7 @@ def test_a_reserved_node_is_named_and_what_is_advised_makes_it_native(
     run = product.build("--platform", BOTH, *options, "-o", "out", str(context))
     assert run.code == 0, run.stderr
     assert "linux/arm64: native on 1 node" in run.stderr
-    assert re.search(rf"pod \S+-arm64-\S+ on node {reserved} answers", run.stderr), run.stderr
+    assert re.search(rf"pod \S+-arm64-\S+ on node {reserved} answered", run.stderr), run.stderr
     assert (product.cwd / "out/linux_arm64/machine").read_text() == "aarch64\n"
     assert builders.left() == []
 

@@ -73,7 +73,7 @@ def test_where_one_node_of_two_has_no_user_namespaces(builds: Builds, kube: Kube
     assert "begins at 0 0 4294967295\n" in by_default.stderr
     assert insisting.code == 0, insisting.stderr
     assert " user namespace: root in the pod is an unprivileged user on its node\n" in insisting.stderr
-    assert f"on node {layout.default_name()}-amd64 answers" in insisting.stderr
+    assert f"on node {layout.default_name()}-amd64 answered" in insisting.stderr
     assert re.search(r"begins at 0 \d{5,} 65536\n", insisting.stderr), insisting.stderr
     assert refused.code == 2
     assert refused.stderr.splitlines()[-1] == (
