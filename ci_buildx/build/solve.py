@@ -83,9 +83,9 @@ class BuildLogins:
             return None
         if not self.can_have(host):
             return None
-        if self._is_named(host):
-            return self._store.lookup(host, path)
         wanted = canonicalize_host(normalize_host(host))
+        if self._is_named(wanted):
+            return self._store.lookup(host, path)
         if self._may_admit(wanted):
             login = self._store.lookup(host, path)
             if login is None or self._is_admitted(wanted):
@@ -107,7 +107,7 @@ class BuildLogins:
             f" it in (ONBUILD), name it: --build-context NAME=docker-image://{host}/…"
         )
 
-    def _is_named(self, host: str) -> bool:
+    def _is_named(self, wanted: str) -> bool:
         from ci_buildx.build.login_hosts import find_hosts_of_settings, find_login_hosts
 
         with self._lock:
@@ -116,7 +116,6 @@ class BuildLogins:
                 self._sees_dockerfile = found is not None
                 self._hosts = find_hosts_of_settings(self._build) if found is None else found
             hosts = self._hosts
-        wanted = canonicalize_host(normalize_host(host))
         return wanted in hosts or wanted in {canonicalize_host(one) for one in self._mirrors()}
 
     def _may_admit(self, wanted: str) -> bool:
