@@ -68,10 +68,16 @@ def run() -> NoReturn:
     for stream in (around.stdout, around.stderr):
         with suppress(OSError):
             stream.flush()
-    scratch = sys.modules.get("ci_buildx.fsutil.scratch")
-    if scratch is not None:  # Threads that lost a race may still use its folders.
-        scratch.close()
+    close_folders()
     os._exit(code)
+
+
+def close_folders() -> None:
+    """Delete the temporary folders that threads which lost a race may still use."""
+    if "ci_buildx.fsutil.scratch" in sys.modules:
+        from ci_buildx.fsutil import scratch  # Waits for a thread that is still importing it.
+
+        scratch.close()
 
 
 def main(argv: Sequence[str], around: ProcessContext) -> int:

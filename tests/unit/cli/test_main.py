@@ -336,6 +336,39 @@ def test_start_up_imports_nothing_heavy() -> None:
     assert names.isdisjoint(HEAVY)
 
 
+SLOW_IMPORT = """
+import sys, threading, time
+from importlib.machinery import PathFinder
+from ci_buildx.cli.main import close_folders
+
+began = threading.Event()
+
+class Slow(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        found = PathFinder.find_spec(name, path, target)
+        if name == "ci_buildx.fsutil.scratch":
+            work = found.loader.exec_module
+            def exec_module(module):
+                began.set()
+                time.sleep(0.3)
+                work(module)
+            found.loader.exec_module = exec_module
+        return found
+
+sys.meta_path.insert(0, Slow)
+threading.Thread(target=__import__, args=("ci_buildx.fsutil.scratch",), daemon=True).start()
+began.wait()
+close_folders()
+print(sys.modules["ci_buildx.fsutil.scratch"]._over)
+"""
+
+
+def test_the_end_waits_for_a_thread_that_still_imports() -> None:
+    ended = python("-c", SLOW_IMPORT)
+    assert (ended.stdout, ended.stderr) == ("True\n", "")
+
+
 def test_a_reader_who_goes_away_is_no_error() -> None:
     reading, writing = os.pipe()
     os.close(reading)
