@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ci_buildx.build.attachables import make_builder_trust
 from ci_buildx.build.build_run import BuildRun
 from ci_buildx.build.caches import CACHE, list_platforms, put_cache, read_descriptor
-from ci_buildx.build.solve import NodeResult, make_builder_trust
+from ci_buildx.build.solve import NodeResult
 from ci_buildx.builder.builder import Builder
 from ci_buildx.buildkit import remote_cache
 from ci_buildx.buildkit.exporters import is_true

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ci_buildx.build.attachables import make_builder_trust
 from ci_buildx.build.build_run import BuildRun
 from ci_buildx.build.result import DESCRIPTOR, DIGEST, NAME, BuildResult
-from ci_buildx.build.solve import NodeResult, make_builder_trust
+from ci_buildx.build.solve import NodeResult
 from ci_buildx.builder.builder import Builder
 from ci_buildx.buildkit.exporters import Push
 from ci_buildx.errors import KubeBuilderError, RegistryError, SolveError

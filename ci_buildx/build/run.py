@@ -195,7 +195,8 @@ def _build_on(site: BuildRun, builder: Builder, store: credentials.CredentialSto
     with connect_nodes(site, builder) as (boot, connections):
         # Imported here, not earlier: _import_early imports what building needs while the pod is queried.
         from ci_buildx.build import publish
-        from ci_buildx.build.solve import make_token_authority, solve_nodes
+        from ci_buildx.build.attachables import make_token_authority
+        from ci_buildx.build.solve import solve_nodes
 
         if len(connections) > 1:
             start_thread(publish.import_modules)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from ci_buildx.build.build_run import BuildRun
-from ci_buildx.build.connect import ANSWER_TIME, PodDialer
 from ci_buildx.build.context import origin, sticky_key
+from ci_buildx.build.dialer import ANSWER_TIME, PodDialer
 from ci_buildx.builder import plan as builder_plan
 from ci_buildx.builder.boot.watch import Boot
 from ci_buildx.builder.builder import Builder

@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, TypeVar
 
-from ci_buildx.build.connect import ANSWER_TIME, PodDialer
+from ci_buildx.build.dialer import ANSWER_TIME, PodDialer
 from ci_buildx.builder.boot.diagnose import diagnose
 from ci_buildx.builder.boot.observation import PodCase
 from ci_buildx.builder.builder import Builder

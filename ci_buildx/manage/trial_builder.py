@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ci_buildx.build.builder_scope import TEARDOWN_TIME
-from ci_buildx.build.connect import PodDialer
+from ci_buildx.build.dialer import PodDialer
 from ci_buildx.builder import cluster_facts, isolation, labels, plan
 from ci_buildx.builder import identity as builder_identity
 from ci_buildx.builder.boot.watch import Boot

@@ -11,24 +11,11 @@ from __future__ import annotations
 from ci_buildx.builder import labels
 from ci_buildx.builder.builder import Manifest
 from ci_buildx.builder.rbac import admission_policies
-from ci_buildx.builder.rbac.rights import GRANT_GROUP, GRANT_RESOURCE, RBAC_GROUP, UNCONFINE, USE_HOST
+from ci_buildx.builder.rbac.object_policies import IS_OWN_MARK, WORKLOADS, format_list
+from ci_buildx.builder.rbac.rights import GRANT_GROUP, GRANT_RESOURCE, UNCONFINE, USE_HOST
 
 PODS = "kube-builder-pods"
-OBJECTS = "kube-builder-objects"
 
-_WORKLOADS = (
-    ("", ("pods", "pods/ephemeralcontainers", "podtemplates", "replicationcontrollers")),
-    ("apps", ("deployments", "statefulsets", "daemonsets", "replicasets")),
-    ("batch", ("jobs", "cronjobs")),
-)
-_FENCES = ("networking.k8s.io", ("networkpolicies",))
-_OBJECTS = (
-    *_WORKLOADS,
-    ("", ("namespaces", "secrets", "configmaps", "persistentvolumeclaims", "serviceaccounts", "services")),
-    ("coordination.k8s.io", ("leases",)),
-    _FENCES,
-    (RBAC_GROUP, ("rolebindings", "roles")),
-)
 _SAFE_SYSCTLS = (
     "kernel.shm_rmid_forced",
     "net.ipv4.ip_local_port_range",
@@ -42,11 +29,6 @@ _SAFE_SYSCTLS = (
     "net.ipv4.tcp_syncookies",
 )
 _SELINUX_TYPES = ("", "container_t", "container_init_t", "container_kvm_t", "container_engine_t")
-_OWNERS = ("Deployment", "Job", "Pod", "Secret", "StatefulSet")
-_FINALIZERS = ("foregroundDeletion", "orphan")
-"""Finalizers that deletion with an option sets, and that the garbage collector removes from every kind of object."""
-_CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
-"""Finalizer that the cluster removes from PersistentVolumeClaims, and from nothing else."""
 _VOLUMES = (
     *("configMap", "csi", "downwardAPI", "emptyDir", "ephemeral"),
     *("image", "persistentVolumeClaim", "projected", "secret"),
@@ -57,12 +39,6 @@ The others mount a disk, a share or a folder that the cluster node can reach, an
 """
 _LONGEST_GRACE = 86_400
 """Longest time in seconds that pods may take to end: the deletion of their namespace waits as long."""
-_PLAIN_KINDS = ("ConfigMap", "Lease", "NetworkPolicy", "PersistentVolumeClaim", "Secret")
-"""Kinds whose labels and annotations are kube-builder's only.
-
-Users label and annotate workloads and pods. Other software copies Secrets and ConfigMaps into other namespaces, or
-loads them as its configuration, if they have its labels or annotations.
-"""
 POD_EXTENSIONS = (
     # kubelet: static and mirror pods (kubernetes v1.34.2, ``pkg/kubelet/types/pod_update.go``).
     "kubernetes.io/config.",
@@ -98,10 +74,6 @@ _CONTAINERS = (
 )
 _POD_CONTEXT = "variables.spec.?securityContext"
 _CONTEXT = "c.?securityContext"
-_IS_OWN_MARK = (
-    f"(k.startsWith('{labels.DOMAIN}')"
-    f" || k in ['{labels.MANAGED_BY}', 'kubectl.kubernetes.io/last-applied-configuration'])"
-)
 _HAS_BUILDER = {"key": labels.BUILDER, "operator": "Exists"}
 _OTHER_VOLUMES = "pods of builders must not have volumes of types that PodSecurity's level restricted refuses"
 _USES_ROOT = f"{_CONTEXT}.privileged.orValue(false) || {_CONTEXT}.capabilities.add.orValue([]).size() > 0"
@@ -120,7 +92,7 @@ def make_pod_policies(name: str, condition: str) -> list[Manifest]:
     )
     return admission_policies.make_policy(
         name,
-        *(admission_policies.make_rule(resources, "CREATE", "UPDATE", group=group) for group, resources in _WORKLOADS),
+        *(admission_policies.make_rule(resources, "CREATE", "UPDATE", group=group) for group, resources in WORKLOADS),
         conditions={"a-job": condition},
         variables=_make_pod_variables(),
         validations=(
@@ -166,95 +138,6 @@ def make_builder_policies() -> list[Manifest]:
             (f"variables.volumes.all(v, has(v.hostPath) || {_is_common_volume()})", _OTHER_VOLUMES),
             *_make_kernel_rules(),
             _make_loose_rule(lifted=False),
-        ),
-    )
-
-
-def make_object_policies(name: str, condition: str) -> list[Manifest]:
-    """Return the policies on metadata, Secrets and NetworkPolicies of the users of ``condition`` (CEL)."""
-    return admission_policies.make_policy(
-        name,
-        *(admission_policies.make_rule(resources, "CREATE", "UPDATE", group=group) for group, resources in _OBJECTS),
-        admission_policies.make_rule(_FENCES[1], "DELETE", group=_FENCES[0]),
-        conditions={"a-job": condition},
-        variables={
-            # Untyped, because no kind has all of these fields. A deletion has no new object, a creation no old one.
-            **{
-                name: f"{which} == null ? dyn({{'kind': dyn(''), 'metadata': dyn({{}})}}) : dyn({which})"
-                for name, which in (("made", "object"), ("was", "oldObject"))
-            },
-            "templates": "[variables.made.?spec.template, variables.made.?spec.jobTemplate,"
-            " variables.made.?spec.jobTemplate.spec.template, variables.made.?template]",
-            "claims": "variables.made.?spec.volumeClaimTemplates.orValue([])",
-            "before": "variables.was.metadata.?finalizers.orValue([])",
-        },
-        validations=(*_make_finalizer_rules(), *_make_metadata_rules(), *_make_fence_rules()),
-    )
-
-
-def _make_finalizer_rules() -> tuple[tuple[str, str], ...]:
-    return (
-        (
-            (
-                f"variables.made.metadata.?finalizers.orValue([]).all(f, f in {_format_list(_FINALIZERS)}"
-                f" || f == '{_CLAIM_FINALIZER}' && variables.made.kind == 'PersistentVolumeClaim'"
-                " || f in variables.before)"
-                " && variables.templates.all(t, t.metadata.finalizers.orValue([]).size() == 0)"
-                " && variables.claims.all(t, t.?metadata.finalizers.orValue([]).size() == 0)"
-                " && (variables.made.kind != 'Namespace'"
-                " || variables.made.?spec.finalizers.orValue([]).all(f, f == 'kubernetes'))"
-            ),
-            "objects of builders must not have finalizers: nothing would remove them",
-        ),
-    )
-
-
-def _make_metadata_rules() -> tuple[tuple[str, str], ...]:
-    own = " && ".join(
-        f"variables.made.metadata.?{field}.orValue({{}}).all(k, {_IS_OWN_MARK}"
-        f" || variables.was.metadata.?{field}[?k] == optional.of(variables.made.metadata.{field}[k]))"
-        for field in ("labels", "annotations")
-    )
-    claims = " && ".join(
-        f"variables.claims.all(t, t.?metadata.{field}.orValue({{}}).all(k, {_IS_OWN_MARK}))"
-        for field in ("labels", "annotations")
-    )
-    return (
-        (
-            f"variables.made.metadata.?ownerReferences.orValue([]).all(o, o.kind in {_format_list(_OWNERS)})",
-            f"owners of builders' objects must be of these kinds: {', '.join(_OWNERS)}",
-        ),
-        (
-            (
-                "variables.made.kind != 'Secret' || !(variables.made.?type.orValue('')"
-                " in ['kubernetes.io/service-account-token', 'bootstrap.kubernetes.io/token'])"
-            ),
-            "Secrets of builders must not be tokens of service accounts or bootstrap tokens",
-        ),
-        (
-            f"(!(variables.made.kind in {_format_list(_PLAIN_KINDS)}) || {own}) && {claims}",
-            "objects of builders, except workloads, may have only labels and annotations of kube-builder",
-        ),
-    )
-
-
-def _make_fence_rules() -> tuple[tuple[str, str], ...]:
-    """Return the rules on NetworkPolicies: they add up, so one that admits everything opens a closed namespace."""
-    return (
-        (
-            (
-                "variables.was.kind != 'NetworkPolicy'"
-                f" || variables.was.metadata.?labels[?'{labels.MANAGED_BY}'].orValue('') == '{labels.MANAGER}'"
-            ),
-            "only NetworkPolicies of builders may be changed or deleted",
-        ),
-        (
-            (
-                "variables.made.kind != 'NetworkPolicy' || variables.made.spec.policyTypes == ['Ingress']"
-                " && variables.made.spec.?egress.orValue([]).size() == 0"
-                f" && '{labels.BUILDER}' in variables.made.spec.podSelector.?matchLabels.orValue({{}})"
-            ),
-            "NetworkPolicies of builders must restrict only ingress to builders' pods",
         ),
     )
 
@@ -331,8 +214,8 @@ def _make_ending_rules() -> tuple[tuple[str, str], ...]:
         ),
         (
             (
-                f"variables.volumes.all(v, {claims}.labels.orValue({{}}).all(k, {_IS_OWN_MARK})"
-                f" && {claims}.annotations.orValue({{}}).all(k, {_IS_OWN_MARK}))"
+                f"variables.volumes.all(v, {claims}.labels.orValue({{}}).all(k, {IS_OWN_MARK})"
+                f" && {claims}.annotations.orValue({{}}).all(k, {IS_OWN_MARK}))"
             ),
             "claims of builders' volumes may have only labels and annotations of kube-builder",
         ),
@@ -366,10 +249,10 @@ def _make_kernel_rules() -> tuple[tuple[str, str], ...]:
     selinux = "seLinuxOptions"
     parts = [f"{_POD_CONTEXT}.{selinux}.{part}.orValue('')" for part in ("user", "role")]
     own = [f"{_CONTEXT}.{selinux}.{part}.orValue('')" for part in ("user", "role")]
-    types = _format_list(_SELINUX_TYPES)
+    types = format_list(_SELINUX_TYPES)
     return (
         (
-            f"{_POD_CONTEXT}.sysctls.orValue([]).all(s, s.name in {_format_list(_SAFE_SYSCTLS)})",
+            f"{_POD_CONTEXT}.sysctls.orValue([]).all(s, s.name in {format_list(_SAFE_SYSCTLS)})",
             "pods of builders must not have unsafe sysctls",
         ),
         (
@@ -408,7 +291,3 @@ def _make_loose_rule(*, lifted: bool) -> tuple[str, str]:
         f"{closed} || variables.unconfined",
         f"{needs} (driver-opt rootless); docs/rbac/unconfined.yaml allows them",
     )
-
-
-def _format_list(words: tuple[str, ...]) -> str:
-    return "[" + ", ".join(f"'{word}'" for word in words) + "]"

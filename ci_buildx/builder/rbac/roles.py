@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ci_buildx.builder import labels
 from ci_buildx.builder.builder import Manifest
-from ci_buildx.builder.rbac import admission_policies, pod_policies, rights
+from ci_buildx.builder.rbac import admission_policies, object_policies, pod_policies, rights
 from ci_buildx.builder.rbac.rights import INSIDE, RBAC_GROUP, REAPER, RightsMode, RoleRule
 from ci_buildx.errors import InputError
 
@@ -200,7 +200,7 @@ def _make_namespace_roles(namespace: str, user: str) -> list[Manifest]:
     ]
     policies = [
         *pod_policies.make_pod_policies(f"{pod_policies.PODS}{known}", held),
-        *pod_policies.make_object_policies(f"{pod_policies.OBJECTS}{known}", held),
+        *object_policies.make_object_policies(f"{object_policies.OBJECTS}{known}", held),
     ]
     return [*policies, *made] if not user else [_add_label(each, user) for each in (*policies, *made)]
 
@@ -235,7 +235,7 @@ def _make_job_policies(a_job: str, suffix: str = "") -> list[Manifest]:
     return [
         *admission_policies.make_job_policies(a_job, suffix),
         *pod_policies.make_pod_policies(f"{pod_policies.PODS}{suffix}", a_job),
-        *pod_policies.make_object_policies(f"{pod_policies.OBJECTS}{suffix}", a_job),
+        *object_policies.make_object_policies(f"{object_policies.OBJECTS}{suffix}", a_job),
     ]
 
 

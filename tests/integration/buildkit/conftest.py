@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from ci_buildx.build.attachables import make_ssh_agents
 from ci_buildx.build.context import mtimes
-from ci_buildx.build.solve import make_ssh_agents
 from ci_buildx.buildkit import exporters, solve_request
 from ci_buildx.buildkit.control import Control, SolveResult
 from ci_buildx.model.status import StatusUpdate, Vertex

@@ -15,7 +15,7 @@ import yaml
 
 from ci_buildx.builder.lifecycle.provision import provision
 from ci_buildx.builder.lifecycle.teardown import teardown
-from ci_buildx.builder.rbac import admission_policies, pod_policies
+from ci_buildx.builder.rbac import admission_policies, object_policies, pod_policies
 from ci_buildx.builder.rbac import roles as rbac_roles
 from ci_buildx.builder.rbac.rights import GRANT_GROUP, GRANT_RESOURCE, UNCONFINE, USE_HOST, RightsMode
 from ci_buildx.builder.rbac.roles import ACCOUNT, EXAMPLE_NAMESPACE
@@ -87,7 +87,7 @@ def held(
         condition, name = admission_policies.is_user(account.user), f"{space}-pods"
         made = [
             *pod_policies.make_pod_policies(name, condition),
-            *pod_policies.make_object_policies(f"{space}-objects", condition),
+            *object_policies.make_object_policies(f"{space}-objects", condition),
         ]
         rules = [
             {
@@ -552,7 +552,7 @@ def housed(
             yield account, client
     finally:
         for kind in ("validatingadmissionpolicybindings", "validatingadmissionpolicies"):
-            for prefix in (pod_policies.PODS, pod_policies.OBJECTS):
+            for prefix in (pod_policies.PODS, object_policies.OBJECTS):
                 with suppress(NotFound):
                     kube.delete(f"/apis/admissionregistration.k8s.io/v1/{kind}/{prefix}.{name}")
         kube.delete(f"/api/v1/namespaces/{name}")

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ci_buildx.build.attachables import MOST_UNNAMED, MOST_WARNINGS, BuildLogins, report_passed_login
 from ci_buildx.build.expansion import Unusable, expand
 from ci_buildx.build.login_hosts import find_login_hosts, parse_images
-from ci_buildx.build.solve import MOST_UNNAMED, MOST_WARNINGS, BuildLogins, report_passed_login
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.secret import Secret
 from ci_buildx.progress import display

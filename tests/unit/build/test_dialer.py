@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ci_buildx.build.connect import CHANGE_TIME, PodDialer
+from ci_buildx.build.dialer import CHANGE_TIME, PodDialer
 from ci_buildx.builder.builder import ADDRESS_LABEL, PORT
 from ci_buildx.builder.pods import PodView
 from ci_buildx.errors import BuildkitError
