@@ -189,11 +189,12 @@ class KubeClient:
     def open_websocket(self, path: str, query: Sequence[tuple[str, str]], protocols: Sequence[str]) -> WebSocket:
         """Connect a non-blocking WebSocket that speaks one of ``protocols``; the first is preferred.
 
-        A 401 renews the credentials and retries once. Raises the KubeError tree.
+        A 401 renews the credentials and retries once; a 403 of a server that is starting is tried again. Raises the
+        KubeError tree.
         """
         target = self._exchange.make_target(path, query)
         try:
-            return self._upgrade(target, protocols)
+            return self._exchange.retry_start(lambda: self._upgrade(target, protocols))
         except Unauthorized:
             if not self._exchange.renew():
                 raise

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from ci_buildx.errors import Conflict, Forbidden, InputError, KubeError, NotFound, Throttled, Unauthorized, Unreachable
@@ -33,6 +33,7 @@ RETRIED = frozenset({429, 500, 502, 503, 504})
 """Statuses that may succeed on a retry; any other status would only repeat."""
 
 _LONGEST_ASKED = 30.0
+T = TypeVar("T")
 
 
 def _draw_random() -> float:
@@ -66,6 +67,8 @@ class RetryPolicy:
 
 AGENT = "kube-builder"
 CALL_TIMEOUT = 30.0
+SETTLING = 15.0
+"""Seconds after a failed connection in which a 403 may be wrong: Kubernetes 1.37 serves before it knows the roles."""
 DIAL_TIMEOUT = 10.0
 _LOG = debug.get_log("kube")
 _SHOWN = frozenset(
@@ -124,6 +127,7 @@ class ApiExchange:
         self._pool = ConnectionPool(self.dialer, DIAL_TIMEOUT)
         self._lock = threading.Lock()
         self._streams: set[ApiConnection] = set()
+        self._missed = float("-inf")
 
     @property
     def closed(self) -> bool:
@@ -178,15 +182,16 @@ class ApiExchange:
             if repeated and (settled := self._settle_repetition(call, failure)) is not None:
                 return settled
             known = bool(self.date)
+            starting = self.may_be_starting(failure)
             patient = known and isinstance(failure, Unreachable) and time.monotonic() - start < self._retry.patience
-            tired = attempt + 1 >= self._retry.attempts and not patient
-            if tired or self.closed or not _is_worth_repeating(call, failure, known=known):
+            tired = attempt + 1 >= self._retry.attempts and not (patient or starting)
+            if tired or self.closed or not (starting or _is_worth_repeating(call, failure, known=known)):
                 raise self._complete_request(failure)
             pause = self._retry.pause(attempt, head.headers.get("retry-after", "") if head else "")
             _LOG.debug("%s %s is tried again in %.3f s: %s", call.method, call.path, pause, failure)
             self._retry.sleep(pause)
-            # A 429 means that the call was not processed; after a broken connection or a 5xx it may have been.
-            repeated = repeated or failure.status != 429
+            # 429 and 403 mean that the call was not processed; after a broken connection or a 5xx it may have been.
+            repeated = repeated or failure.status not in (403, 429)
             attempt += 1
 
     def renew(self) -> bool:
@@ -197,14 +202,33 @@ class ApiExchange:
         _LOG.debug("401: the credentials are fetched again")
         return True
 
+    def may_be_starting(self, failure: KubeError) -> bool:
+        """Return whether ``failure`` is a 403 of a server that was not there a moment ago: see :data:`SETTLING`."""
+        return isinstance(failure, Forbidden) and time.monotonic() - self._missed < SETTLING
+
+    def retry_start(self, work: Callable[[], T]) -> T:
+        """Return what ``work`` returns; repeat it while its 403 may be that of a server that is starting."""
+        attempt = 0
+        while True:
+            try:
+                return work()
+            except Forbidden as failure:
+                if self.closed or not self.may_be_starting(failure):
+                    raise
+                self._retry.sleep(self._retry.pause(attempt))
+                attempt += 1
+
     def open_stream(self, call: ApiCall, deadline: float) -> tuple[ApiConnection, ResponseReader, bytes]:
         """Open a streaming response. The caller reads it and passes the connection to :meth:`end`.
 
-        ``deadline`` is a time.monotonic() value for the head. Retries only once, after a 401. Raises the KubeError
-        tree.
+        ``deadline`` is a time.monotonic() value for the head. Retries only once, after a 401, and after a 403 of a
+        server that is starting. Raises the KubeError tree.
         """
+        return self.retry_start(lambda: self._open_stream(call, deadline))
+
+    def _open_stream(self, call: ApiCall, deadline: float) -> tuple[ApiConnection, ResponseReader, bytes]:
         for renewed in (False, True):
-            connection = self._pool.take()
+            connection = self.borrow()
             with self._lock:
                 self._streams.add(connection)
             try:
@@ -219,8 +243,13 @@ class ApiExchange:
         raise AssertionError("the second try either returns or raises")
 
     def borrow(self) -> ApiConnection:
-        """Hand out a connection for a protocol other than HTTP; it does not return to the pool. Raises Unreachable."""
-        return self._pool.take()
+        """Hand out a connection; one for a protocol other than HTTP does not return to the pool. Raises Unreachable."""
+        try:
+            return self._pool.take()
+        except Unreachable:
+            if self.date:
+                self._missed = time.monotonic()
+            raise
 
     def warm(self) -> None:
         """Open a connection for the next call. Best effort: if dialing fails, the next call reports the error."""
@@ -259,7 +288,7 @@ class ApiExchange:
 
     def _send_once(self, call: ApiCall) -> tuple[ResponseHead, bytes]:
         request, began = self._request(call), time.monotonic()
-        connection = self._pool.take()
+        connection = self.borrow()
         try:
             head, body = connection.exchange(request, time.monotonic() + CALL_TIMEOUT)
         except BaseException as cause:

@@ -77,10 +77,10 @@ class Scripted:
 
 
 @contextmanager
-def scripted(*script: bytes, tls: ssl.SSLContext | None = None) -> Iterator[Scripted]:
-    """A server on a port of the loopback address, gone on exit."""
+def scripted(*script: bytes, tls: ssl.SSLContext | None = None, port: int = 0) -> Iterator[Scripted]:
+    """A server on a port of the loopback address (0: any), gone on exit."""
     server = Scripted(script)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", port)) as listener:
         server.port = listener.getsockname()[1]
 
         def accept() -> None:

@@ -24,6 +24,7 @@ from ci_buildx.errors import (
     Unauthorized,
     Unreachable,
 )
+from ci_buildx.kube import exchange
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import ClusterAccess
 from ci_buildx.kube.connection import explain_connection_failure
@@ -116,6 +117,48 @@ def test_a_server_that_has_answered_before_is_waited_for_while_it_restarts() -> 
     with scripted(*script) as server, client(server) as kube:
         kube.get("/x")
         assert kube.get("/x") == {"a": 1}
+
+
+FIRST = answer(200, Date="Mon, 23 Nov 2026 02:00:00 GMT", Connection="close")
+NO_ROLES = refused(403, "Forbidden", 'User "bob" cannot get path "/x"')
+
+
+@contextmanager
+def restarted(*script: bytes) -> Iterator[tuple[KubeClient, Scripted]]:
+    """A client whose server has answered, was not there at one call, and is there again with ``script``."""
+    with scripted(FIRST) as server:
+        access = ClusterAccess(server=f"http://127.0.0.1:{server.port}", credentials=Anonymous())
+        kube = KubeClient(access, retry=RetryPolicy(attempts=1, patience=0.0, sleep=lambda _: time.sleep(0.01)))
+        kube.get("/x")
+    try:
+        with pytest.raises(Unreachable):
+            kube.get("/x")
+        with scripted(*script, port=server.port) as again:
+            yield kube, again
+    finally:
+        kube.close()
+
+
+def test_a_server_that_starts_may_not_know_the_roles_yet() -> None:
+    with restarted(*[NO_ROLES] * 9, answer(200, {"a": 1})) as (kube, server):
+        assert kube.get("/x") == {"a": 1}
+        assert len(server.requests) == 10
+    with restarted(*[NO_ROLES] * 9, answer(200, {"a": 1})) as (kube, _):
+        assert b"".join(kube.open_stream("/x"))
+    with restarted(*[NO_ROLES] * 9, b"HTTP/1.1 101 Fine\r\nSec-WebSocket-Accept: wrong\r\n\r\n") as (kube, server):
+        with pytest.raises(KubeError, match="does not support WebSocket"):
+            kube.open_websocket("/x", [], ["v4.channel.k8s.io"])
+        assert len(server.requests) == 10
+
+
+def test_a_missing_right_is_said_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "SETTLING", 0.3)
+    with restarted(NO_ROLES) as (kube, server):
+        with pytest.raises(Forbidden):
+            kube.get("/x")
+        with pytest.raises(Forbidden):
+            kube.open_websocket("/x", [], ["v4.channel.k8s.io"])
+        assert len(server.requests) > 2
 
 
 def test_a_server_that_never_answered_is_given_up_after_six_tries() -> None:
