@@ -49,6 +49,8 @@ _FULL = "OutOf"
 
 Source: kubernetes v1.34.2, ``pkg/kubelet/lifecycle/predicate.go``.
 """
+_EVICTED = "Evicted"
+"""Reason of the event before a kubelet kills a pod, and of the pod afterwards (v1.34.2, ``pkg/kubelet/eviction``)."""
 _NO_APPARMOR = "AppArmor"
 """Kubelet's reason to reject a pod that its node cannot confine (kubernetes v1.34.2, ``kubelet/lifecycle``)."""
 
@@ -77,6 +79,9 @@ def find_cause(case: PodCase) -> tuple[str, str, str]:
         return reason, message, _choose_fix(reason, message)
     name, ended = _read_termination(case.pod)
     deleted = case.vanished or case.pod["metadata"].get("deletionTimestamp")
+    if evictions := case.list_recent(_EVICTED):  # The status that says so may follow seconds later.
+        message = str(evictions[-1].get("message") or "the node ended it").rstrip(". ")
+        return _EVICTED, message, _choose_fix(_EVICTED, message)
     if ended is not None and (not deleted or ended.get("reason") == "OOMKilled"):
         return _describe_exit(ended) if name == CONTAINER else _exit_beside(name, ended)
     return "Deleted", "it was deleted while in use", "check what deletes pods in the namespace"
@@ -108,9 +113,9 @@ def _choose_fix(reason: str, message: str) -> str:
         return _AGAIN
     if reason == _NO_APPARMOR:
         return "check driver-opt apparmor-profile, or select nodes with AppArmor by driver-opt nodeselector"
-    if reason == "Evicted" and "exceeds the total limit" in message:
+    if reason == _EVICTED and "exceeds the total limit" in message:
         return "raise driver-opt limits.ephemeral-storage"
-    if reason == "Evicted":
+    if reason == _EVICTED:
         return "request what it uses: set driver-opts requests.memory, requests.ephemeral-storage"
     return ""
 

@@ -370,6 +370,12 @@ def disrupted(reason: str) -> dict[str, Any]:
         (case(disrupted("SomethingNew"), served=True), "SomethingNew", "disrupted", ""),
         (case(terminated(reason="OOMKilled", exitCode=137), served=True), "OOMKilled", "memory", "limits.memory"),
         (
+            case(terminated(reason="Error", exitCode=137), event("Evicted", "The node was low on x. "), served=True),
+            "Evicted",
+            "The node was low on x",
+            "requests.ephemeral-storage",
+        ),
+        (
             case(
                 deleted(),
                 served=True,
