@@ -13,8 +13,10 @@ from ci_buildx.builder.rbac.rights import RightsMode
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE, COMPONENT = "gitlab-template/kube-builder.yml", "templates/kube-builder.yml"
-PAGES = tuple(
-    f"docs/{name}.md" for name in ("architecture", "driver-opts", "elsewhere", "github", "outputs", "reference")
+PAGES = (
+    "docs/architecture.md",
+    "docs/recipes/other-ci.md",
+    *(f"docs/reference/{name}.md" for name in ("driver-opts", "github", "options", "outputs")),
 )
 FILES = ("action.yml", "setup/action.yml", TEMPLATE, *PAGES)
 REGIONS: Mapping[str, Callable[[], str]] = {
@@ -22,6 +24,8 @@ REGIONS: Mapping[str, Callable[[], str]] = {
     "setup-inputs": action.setup_inputs,
     "action-table": pages.action_table,
     "setup-table": pages.setup_table,
+    "action-outputs": pages.action_outputs_table,
+    "setup-outputs": pages.setup_outputs_table,
     "options-table": pages.options_table,
     "attributes-table": pages.attributes_table,
     "buildx-variables": pages.variables_table,
@@ -36,8 +40,8 @@ WHOLE: Mapping[str, Callable[[], str]] = {
     "docs/rbac/confined-pods.yaml": roles.render_confined_pods,
     "docs/rbac/unconfined.yaml": roles.render_unconfined,
     "docs/rbac/host-access.yaml": roles.render_host_access,
-    "docs/commands.md": commands.page,
-    "docs/driver-opts.schema.json": driver.schema_text,
+    "docs/reference/commands.md": commands.page,
+    "docs/reference/driver-opts.schema.json": driver.schema_text,
     "docs/rbac/reaper-cronjob.yaml": roles.render_reaper_cronjob,
 }
 

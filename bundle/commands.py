@@ -1,8 +1,9 @@
-"""docs/commands.md: the reference of the verbs for builders and of ``version``, generated from their parsers."""
+"""docs/reference/commands.md: the verbs for builders and ``version``, generated from their parsers."""
 
 from __future__ import annotations
 
 import argparse
+import textwrap
 
 from ci_buildx.cli import main
 from ci_buildx.cli.parser import VerbParser
@@ -31,13 +32,15 @@ reasons:
   builds go to the same node, and different repositories are spread. A platform that the chosen pod's buildkitd cannot
   run, natively or with an emulator of its image or its cluster node, is refused before anything is sent. buildx sends
   it to the first node, where the first `RUN` fails ("exec format error"). Variants (`linux/amd64/v3`) are not checked.
-- **`ls` shows the namespaces that you have access to**: all with the permissions of [listing.yaml](rbac/README.md),
+- **`ls` shows the namespaces that you have access to**: all with the permissions of [listing.yaml](../rbac/README.md),
   else the context's or that of `--namespace`.
 - **`default-load` belongs to the builder**: if it was created with this driver-opt, a build of one platform without a
   requested output loads the image into the docker daemon.
 """
 
 
+_WIDTH = 120
+"""Longest line of a page, in characters."""
 _ON_OTHER_PAGES = ("build", "doctor", "github", "gitlab", "migrate")
 
 
@@ -50,10 +53,15 @@ def _section(verb: str) -> str:
     parser: VerbParser = main.import_verb(verb).make_parser()
     summary = main.VERBS[verb]
     lines = [f"## {verb}", "", f"{summary[0].upper()}{summary[1:]}.", "", f"    {parser.usage}", ""]
-    lines += [*(parser.description or "").splitlines(), "", "| option | meaning |", "|---|---|"]
+    lines += [*_wrap(parser.description or ""), "", "| option | meaning |", "|---|---|"]
     actions = [action for action in parser._actions if action.help != argparse.SUPPRESS]
     lines += [f"| {_invocation(action)} | {_escaped(action.help or '')} |" for action in actions]
     return "\n".join([*lines, ""])
+
+
+def _wrap(text: str) -> list[str]:
+    """Return the lines of a page for a text of any number of paragraphs."""
+    return [line for paragraph in text.splitlines() for line in textwrap.wrap(paragraph, _WIDTH)]
 
 
 def _invocation(action: argparse.Action) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import yaml
 
 from bundle.describe import sentence
 from ci_buildx.build.context import origin
@@ -12,6 +15,7 @@ from ci_buildx.settings import options as settings_options
 from ci_buildx.settings.attribute_table import OutputAttribute
 from ci_buildx.settings.option import Option, OptionGroup, OptionSurface
 
+ROOT = Path(__file__).resolve().parents[1]
 _TITLES = {OptionSurface.GITHUB: "GitHub", OptionSurface.GITLAB: "GitLab"}
 
 
@@ -23,6 +27,22 @@ def action_table() -> str:
 def setup_table() -> str:
     """Return the table of the setup step's inputs."""
     return _table(inputs.OF_SETUP)
+
+
+def action_outputs_table() -> str:
+    """Return the table of the Action's outputs, as action.yml declares them."""
+    return _make_outputs_table("action.yml")
+
+
+def setup_outputs_table() -> str:
+    """Return the table of the setup step's outputs."""
+    return _make_outputs_table("setup/action.yml")
+
+
+def _make_outputs_table(action: str) -> str:
+    outputs = yaml.safe_load((ROOT / action).read_text(encoding="utf-8"))["outputs"]
+    rows = [f"| `{name}` | {_cell(output['description'])} |" for name, output in outputs.items()]
+    return "\n".join(("| output | description |", "|---|---|", *rows, ""))
 
 
 def _table(options: Iterable[Option]) -> str:

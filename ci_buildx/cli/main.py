@@ -33,7 +33,7 @@ VERBS = {
     "du": "show the records of a builder's cache, with sizes",
     "prune": "clear a builder's cache",
     "rm": "remove builders",
-    "reap": "delete leftovers of expired jobs from the cluster",
+    "reap": "delete leftovers of killed jobs from the cluster",
     "doctor": "check that a cluster meets the requirements of builds",
     "github": "the GitHub Action's entry point",
     "gitlab": "the GitLab template's entry point",

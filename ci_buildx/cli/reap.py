@@ -12,8 +12,9 @@ from ci_buildx.settings.assembly import make_cluster_settings
 from ci_buildx.settings.names import check_namespace
 
 SUMMARY = (
-    "Deletes leftovers of killed jobs: namespaces and objects that are past their lifetime. Touches "
-    "only expired objects with kube-builder's labels. Run it manually or as a CronJob."
+    "Deletes leftovers of killed jobs: builders that are past their lifetime, and those whose job has not renewed its "
+    "Lease for 5 minutes, after a second look. Touches only builders of jobs with kube-builder's labels. Run it "
+    "manually or as a CronJob."
 )
 EXAMPLES = f"""\
 examples:

@@ -332,7 +332,8 @@ OPTIONS: tuple[Option, ...] = (
         reading=Reading.LINES,
         metavar="K=V,…",
         group=OptionGroup.BUILDER,
-        help="settings of the builder: image, namespace, replicas, nodeselector and more (docs/driver-opts.md); "
+        help="settings of the builder: image, namespace, replicas, nodeselector and more "
+        "(docs/reference/driver-opts.md); "
         """quote an option that contains commas: '"nodeselector=a=b,c=d"'""",
     ),
     Option(

@@ -1,7 +1,7 @@
 """Driver options in buildx's syntax.
 
 Each text is one CSV value, so an option whose value holds commas is quoted as a whole:
-``"nodeselector=a=b,c=d",replicas=2``. ``docs/driver-opts.md`` documents all options.
+``"nodeselector=a=b,c=d",replicas=2``. ``docs/reference/driver-opts.md`` documents all options.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The JSON schema of driver options, made from their table: the format of ``--builder-config``.
 
-``make bundle`` writes it to ``docs/driver-opts.schema.json``, where editors find it.
+``make bundle`` writes it to ``docs/reference/driver-opts.schema.json``, where editors find it.
 """
 
 from __future__ import annotations

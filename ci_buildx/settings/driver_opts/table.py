@@ -1,6 +1,6 @@
 """The table of driver options: the only place that lists them.
 
-Readers of the command line and of YAML, the JSON schema and ``docs/driver-opts.md`` follow from it.
+Readers of the command line and of YAML, the JSON schema and ``docs/reference/driver-opts.md`` follow from it.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ EVERYWHERE: dict[str, Call] = {
     "delete kube-system": lambda kube, _: kube.delete(f"{NAMESPACES}/kube-system"),
     "delete default": lambda kube, _: kube.delete(f"{NAMESPACES}/default"),
     "delete another's builder": lambda kube, at: kube.delete(f"{NAMESPACES}/{at.others}"),
-    "delete a namespace that is only called so": lambda kube, at: kube.delete(f"{NAMESPACES}/{at.unmarked}"),
+    "delete a namespace that only has a builder's name": lambda kube, at: kube.delete(f"{NAMESPACES}/{at.unmarked}"),
     "delete all namespaces": lambda kube, _: kube.delete(NAMESPACES),
     "relabel kube-system": lambda kube, _: kube.patch(
         f"{NAMESPACES}/kube-system", {"metadata": {"labels": {"a": "b"}}}
@@ -122,10 +122,10 @@ EVERYWHERE: dict[str, Call] = {
         "/apis/apps/v1/namespaces/kube-system/deployments/coredns/scale", {"spec": {"replicas": 0}}
     ),
     "write a status elsewhere": lambda kube, at: kube.patch(f"{jobs(at.others)}/any/status", {"status": {}}),
-    "change a sign of life in another's builder": lambda kube, at: kube.patch(
+    "change a Lease in another's builder": lambda kube, at: kube.patch(
         f"{LEASES}/namespaces/{at.others}/leases/any", LABELLED
     ),
-    "make a sign of life in another's builder": lambda kube, at: kube.create(
+    "make a Lease in another's builder": lambda kube, at: kube.create(
         f"{LEASES}/namespaces/{at.others}/leases", NAMED, dryRun="All"
     ),
     "make a Secret in another's builder": lambda kube, at: kube.create(
@@ -137,7 +137,7 @@ EVERYWHERE: dict[str, Call] = {
     "make a CronJob elsewhere": lambda kube, _: kube.create(
         "/apis/batch/v1/namespaces/kube-system/cronjobs", NAMED, dryRun="All"
     ),
-    "change what DNS says": lambda kube, _: kube.patch(f"{NAMESPACES}/kube-system/configmaps/coredns", LABELLED),
+    "change DNS records": lambda kube, _: kube.patch(f"{NAMESPACES}/kube-system/configmaps/coredns", LABELLED),
     "send a Service's traffic elsewhere": lambda kube, _: kube.create(
         "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", NAMED, dryRun="All"
     ),
@@ -159,7 +159,9 @@ EVERYWHERE: dict[str, Call] = {
     "widen the job's role": lambda kube, _: kube.patch(f"{RBAC}/clusterroles/{INSIDE}", {"rules": []}),
     "be bound in kube-system": lambda kube, at: bind(kube, "kube-system", binding(INSIDE, at.user)),
     "be bound in another's builder": lambda kube, at: bind(kube, at.others, binding(INSIDE, at.user)),
-    "be bound where it is only called so": lambda kube, at: bind(kube, at.unmarked, binding(INSIDE, at.user)),
+    "be bound in a namespace that only has a builder's name": lambda kube, at: bind(
+        kube, at.unmarked, binding(INSIDE, at.user)
+    ),
     "get another account's token": lambda kube, _: kube.create(
         f"{NAMESPACES}/kube-system/serviceaccounts/default/token", {"spec": {"audiences": []}}
     ),
@@ -175,7 +177,7 @@ EVERYWHERE: dict[str, Call] = {
     "have a certificate signed": lambda kube, _: kube.create(
         "/apis/certificates.k8s.io/v1/certificatesigningrequests", NAMED, dryRun="All"
     ),
-    "see what goes by, by a webhook": lambda kube, _: kube.create(
+    "observe others' requests, by a webhook": lambda kube, _: kube.create(
         f"{ADMISSION}/mutatingwebhookconfigurations", NAMED, dryRun="All"
     ),
     "refuse others' requests, by a webhook": lambda kube, _: kube.create(
@@ -185,7 +187,7 @@ EVERYWHERE: dict[str, Call] = {
         "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", NAMED, dryRun="All"
     ),
     "take over an API": lambda kube, _: kube.create("/apis/apiregistration.k8s.io/v1/apiservices", NAMED, dryRun="All"),
-    "give its pods priority over all": lambda kube, _: kube.create(
+    "give its pods priority over all others": lambda kube, _: kube.create(
         "/apis/scheduling.k8s.io/v1/priorityclasses", {**NAMED, "value": 1000}, dryRun="All"
     ),
     "reach a kubelet": lambda kube, _: kube.get(f"{NODE}/proxy/pods"),
@@ -211,7 +213,7 @@ BY_A_JOB: dict[str, Call] = {
     "create a namespace that other controllers act on": lambda kube, at: make(
         kube, annotated(marked("kube-builder-x", at.user), "scheduler.alpha.kubernetes.io/node-selector")
     ),
-    "create a namespace that is never gone": lambda kube, at: make(
+    "create a namespace that cannot be deleted": lambda kube, at: make(
         kube, {**marked("kube-builder-x", at.user), "spec": {"finalizers": ["example/never"]}}
     ),
     "create a namespace with a finalizer": lambda kube, at: make(
@@ -226,10 +228,10 @@ BY_A_JOB: dict[str, Call] = {
     "create a namespace that expires in years": lambda kube, at: make(
         kube, annotated(marked("kube-builder-x", at.user), labels.EXPIRES, "2999-01-01T00:00:00Z")
     ),
-    "create a namespace with an annotation without end": lambda kube, at: make(
+    "create a namespace with an oversized annotation": lambda kube, at: make(
         kube, annotated(marked("kube-builder-x", at.user), f"{labels.DOMAIN}x", "x" * 5000)
     ),
-    "create a namespace with labels without end": lambda kube, at: make(
+    "create a namespace with too many labels": lambda kube, at: make(
         kube, marked("kube-builder-x", at.user, **{f"{labels.DOMAIN}{number}": "x" for number in range(40)})
     ),
     "finalize its own namespace": lambda kube, at: kube.patch(f"{NAMESPACES}/{at.own}/finalize", {"spec": {}}),
@@ -254,8 +256,8 @@ BY_A_JOB: dict[str, Call] = {
     ),
     "be cluster-admin in its own namespace": lambda kube, at: bind(kube, at.own, binding("cluster-admin", at.user)),
     "be admin in its own namespace": lambda kube, at: bind(kube, at.own, binding("admin", at.user)),
-    "let somebody else in": lambda kube, at: bind(kube, at.own, binding(INSIDE, "somebody")),
-    "let everybody in": lambda kube, at: bind(kube, at.own, to_all(binding(INSIDE, at.user))),
+    "let another user in": lambda kube, at: bind(kube, at.own, binding(INSIDE, "somebody")),
+    "let everyone in": lambda kube, at: bind(kube, at.own, to_all(binding(INSIDE, at.user))),
     "change who is let in": lambda kube, at: kube.patch(f"{RBAC}/namespaces/{at.own}/rolebindings/any", LABELLED),
     "get the token of an account in its own namespace": lambda kube, at: kube.create(
         f"{NAMESPACES}/{at.own}/serviceaccounts/default/token", {"spec": {"audiences": []}}
@@ -277,13 +279,13 @@ SAID = {
     "create a namespace in another's name": "must name the user",
     "create a namespace that other policies select": "may have only labels of",
     "create a namespace that other controllers act on": "may have only annotations of",
-    "create a namespace that is never gone": "must not have finalizers",
+    "create a namespace that cannot be deleted": "must not have finalizers",
     "create a namespace with a finalizer": "must not have finalizers",
     "create a namespace with a finalizer of the cluster's": "must not have finalizers",
     "create a namespace that does not expire": "must be a time in the next 31 days",
     "create a namespace that expires in years": "must be a time in the next 31 days",
-    "create a namespace with an annotation without end": "at most 32 labels",
-    "create a namespace with labels without end": "at most 32 labels",
+    "create a namespace with an oversized annotation": "at most 32 labels",
+    "create a namespace with too many labels": "at most 32 labels",
 }
 """What the refusal of a namespace says: each is refused for its own fault only."""
 
@@ -311,13 +313,13 @@ OF_A_REAPER: dict[str, Call] = {
     "change a builder's namespace": lambda kube, at: kube.patch(f"{NAMESPACES}/{at.others}", LABELLED),
     "read a builder's keys": lambda kube, at: kube.get(f"{NAMESPACES}/{at.own}/secrets/buildkit-keys"),
     "see a builder's pods": lambda kube, at: kube.list(f"{NAMESPACES}/{at.own}/pods"),
-    "change a sign of life": lambda kube, at: kube.patch(
+    "change a Lease": lambda kube, at: kube.patch(
         f"/apis/coordination.k8s.io/v1/namespaces/{at.own}/leases/any", LABELLED
     ),
     "let itself into a builder": lambda kube, at: bind(
         kube, at.own, binding(INSIDE, admission_policies.ask_user_name(kube))
     ),
-    "make a pod beside itself": lambda kube, _: kube.create(f"{NAMESPACES}/kube-system/pods", POD, dryRun="All"),
+    "make a pod in its own namespace": lambda kube, _: kube.create(f"{NAMESPACES}/kube-system/pods", POD, dryRun="All"),
 }
 
 
@@ -377,7 +379,7 @@ IDENTITIES = (
     {"Impersonate-User": "system:serviceaccount:kube-system:default"},
     {"Impersonate-User": "x", "Impersonate-Group": "system:masters"},
 )
-IMPERSONATE = "act as somebody else"
+IMPERSONATE = "act as another user"
 
 
 def is_refused_every_identity(account: Account) -> None:

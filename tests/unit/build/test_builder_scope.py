@@ -80,7 +80,7 @@ def test_what_cannot_be_removed_does_not_change_the_outcome(failing: bool, monke
 
 @pytest.mark.parametrize("begun", [False, True])
 def test_bad_input_ends_with_two_only_where_nothing_was_created(begun: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As docs/reference.md promises."""
+    """As docs/reference/options.md promises."""
     settings = SimpleNamespace(builder_name="", keep=False, builder=BuilderSettings())
     interrupts = SignalHandler()
     site = cast("BuildRun", SimpleNamespace(settings=settings, stop=interrupts.stop))

@@ -1,10 +1,10 @@
-"""docs/commands.md says what the parsers say."""
+"""docs/reference/commands.md says what the parsers say."""
 
 from pathlib import Path
 
 from bundle import commands
 
-PAGE = Path(__file__).parents[3] / "docs" / "commands.md"
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "commands.md"
 
 
 def test_the_reference_is_what_the_parsers_say() -> None:

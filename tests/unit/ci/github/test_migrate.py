@@ -75,7 +75,7 @@ def list_notes(migrated: MigratedFile, verdict: MigrationVerdict) -> str:
 
 
 def test_the_page_shows_what_is_printed() -> None:
-    page = (ROOT / "docs" / "migrate.md").read_text()
+    page = (ROOT / "docs" / "migrating" / "migrate.md").read_text()
     before, after, pipeline, includes = BLOCK.findall(page)
     migrated = migrate_workflow(before, source="image.yml")
     assert migrated.text == after

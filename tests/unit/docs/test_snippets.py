@@ -1,0 +1,191 @@
+"""Every step, include and command of the pages passes the product's own checks of its values.
+
+The files that the snippets name exist in the checkout of the test, and expressions of the CI system have a value.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shlex
+import time
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ci_buildx.ci import inputs
+from ci_buildx.ci.github import events, step
+from ci_buildx.ci.github.inputs import read_inputs
+from ci_buildx.ci.github.setup import KNOWN
+from ci_buildx.ci.github.state import ActionStep
+from ci_buildx.ci.gitlab import inputs as gitlab_inputs
+from ci_buildx.cli import build, create
+from ci_buildx.cli.process import ProcessContext
+from ci_buildx.settings import assembly
+from ci_buildx.settings.builder import BuilderSettings
+from ci_buildx.settings.values import Settings
+from tests.unit.docs.test_examples import Example, commands, examples, parts
+from tests.unit.settings.certificate import PEM
+
+FOLDERS = ("api", "web", "worker", "services/api", "services/web", "libs", "ci", "hello")
+VALUES: Mapping[str, str] = {
+    "github.sha": "b" * 40,
+    "github.repository": "acme/app",
+    "github.actor": "someone",
+    "github.event_name == 'push'": "true",
+    "runner.temp": "/tmp",
+    "matrix.name": "api",
+    "matrix.context": "services/api",
+    "secrets.KUBECONFIG": "",
+    "secrets.GITHUB_TOKEN": "ghs_0123456789abcdef",
+}
+"""Values of expressions. Others have a text of their own."""
+CI_VARIABLES = {
+    "CI_REGISTRY_IMAGE": "registry.example/acme/app",
+    "CI_COMMIT_SHORT_SHA": "bbbbbbbb",
+    "CI_COMMIT_TAG": "v1.2.3",
+    "CI_SERVER_FQDN": "gitlab.example",
+}
+STEPS = [
+    (example, part)
+    for example in examples("yaml")
+    if "org/kube-builder" in example.text
+    for document in example.documents()
+    for part in parts(document)
+    if str(part.get("uses", "")).startswith("org/kube-builder")
+]
+INCLUDES = [
+    (example, part["inputs"])
+    for example in examples("yaml")
+    for document in example.documents()
+    for part in parts(document)
+    if "inputs" in part and ("component" in part or "file" in part)
+]
+BUILDS = sorted({one for one in commands() if one.split()[1] in ("build", "create") and not re.search(r"[…[]", one)})
+CONFIGURATIONS = [
+    (example, text)
+    for example in examples("yaml")
+    for document in example.documents()
+    for part in parts(document)
+    if isinstance(text := part.get("builder-config"), str)
+]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with the files that the snippets name."""
+    for folder in FOLDERS:
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "Dockerfile").write_text("FROM scratch\n")
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    (tmp_path / "docker").mkdir()
+    (tmp_path / "docker" / "app.Dockerfile").write_text("FROM scratch\n")
+    (tmp_path / "gitlab-template").mkdir()
+    (tmp_path / "gitlab-template" / "Containerfile").write_text("FROM scratch\n")
+    (tmp_path / "ci" / "ca.pem").write_text(PEM)
+    (tmp_path / "ci" / "buildkitd.toml").write_text('[registry."registry.internal"]\n  ca = ["ci/ca.pem"]\n')
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / ".npm-token").write_text("t")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return tmp_path
+
+
+def fill_expressions(text: str) -> str:
+    """Replace a workflow's expressions by values that the checks accept."""
+
+    def replace(found: re.Match[str]) -> str:
+        expression = found[1].strip()
+        if choice := re.search(r"&& '([^']+)' \|\|", expression):
+            return choice[1]
+        return VALUES.get(expression, "a-value")
+
+    return re.sub(r"\$\{\{(.*?)\}\}", replace, text, flags=re.DOTALL).strip()
+
+
+def make_action_env(given: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """Make the environment of a step with these inputs, as the runner does."""
+    texts = {
+        name: str(value).lower() if isinstance(value, bool) else fill_expressions(str(value))
+        for name, value in given.items()
+    }
+    files = {name: str(folder / name.lower()) for name in ("GITHUB_OUTPUT", "GITHUB_STATE", "GITHUB_ENV")}
+    (folder / "event.json").write_text(json.dumps({"repository": {"html_url": "https://github.com/acme/app"}}))
+    return {
+        **{f"INPUT_{name.upper()}": text for name, text in texts.items()},
+        **files,
+        "GITHUB_EVENT_PATH": str(folder / "event.json"),
+        "GITHUB_EVENT_NAME": "push",
+        "GITHUB_REPOSITORY": "acme/app",
+        "GITHUB_REF": "refs/heads/main",
+        "GITHUB_SHA": "b" * 40,
+        "GITHUB_SERVER_URL": "https://github.com",
+        "GITHUB_WORKSPACE": str(folder),
+        "RUNNER_TEMP": str(folder / "home"),
+        "HOME": str(folder / "home"),
+        "SSH_AUTH_SOCK": str(folder / "agent"),
+    }
+
+
+@pytest.mark.parametrize(("example", "part"), STEPS, ids=str)
+def test_steps_are_valid(example: Example, part: dict[str, Any], checkout: Path) -> None:
+    env = make_action_env(part.get("with", {}), checkout)
+    if part["uses"].startswith("org/kube-builder/setup@"):
+        given = read_inputs(env, checkout, known=KNOWN)
+        assert given.values.keys() <= KNOWN.keys()
+        values = {**given.select_build_options(), "context": str(checkout), "file": "-"}
+        assert isinstance(inputs.read_job_settings(values, given.sources, env, checkout), Settings)
+        return
+    run = ActionStep(env=env, cwd=checkout, stdout=io.StringIO(), event=events.read_event(env), begun=time.monotonic())
+    with step.prepare_build(run) as (given, around):
+        settings = inputs.read_job_settings(given.select_build_options(), given.sources, around, checkout)
+    assert settings.build.push == (fill_expressions(str(part.get("with", {}).get("push", "false"))).lower() == "true")
+
+
+@pytest.mark.parametrize(("example", "given"), INCLUDES, ids=str)
+def test_includes_are_valid(example: Example, given: dict[str, Any], checkout: Path) -> None:
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in given.items()}
+    for name, value in CI_VARIABLES.items():
+        texts = {key: text.replace(f"${name}", value) for key, text in texts.items()}
+    env = {gitlab_inputs.name_variable(name): text for name, text in texts.items()}
+    env |= {"CI_JOB_NAME": texts.get("job-name", "kube-builder"), "NPM_TOKEN": "t", **CI_VARIABLES}
+    env |= {gitlab_inputs.name_variable("job-name"): env["CI_JOB_NAME"]}
+    read = gitlab_inputs.fill_defaults(gitlab_inputs.read_inputs(env, checkout), folder=checkout)
+    settings = inputs.read_job_settings(read.select_build_options(), read.sources, env, checkout)
+    assert settings.build.push is bool(given.get("push", False))
+    assert settings.build.tags
+
+
+@pytest.mark.parametrize("command", BUILDS)
+def test_commands_are_valid(command: str, checkout: Path) -> None:
+    verb, *arguments = shlex.split(command.replace("$HOME", str(checkout / "home")), comments=True)[1:]
+    env = {"HOME": str(checkout / "home"), "NPM_TOKEN": "t", "GIT_TOKEN": "t", "SSH_AUTH_SOCK": "/run/agent"}
+    (checkout / "home" / ".ssh").mkdir()
+    around = ProcessContext(env=env, cwd=checkout, stdout=io.StringIO(), stderr=io.StringIO())
+    if verb == "create":
+        read = create.make_parser().read(arguments)
+        given = {name: value for name, value in read.items() if name in ("driver-opts", "builder-config")}
+        assert isinstance(assembly.make_builder_settings(given, {}, env, checkout), BuilderSettings)
+    elif arguments and "--help" not in arguments:
+        assert isinstance(build.parse_settings(arguments, around), Settings)
+
+
+@pytest.mark.parametrize(("example", "text"), CONFIGURATIONS, ids=str)
+def test_configurations_of_builders_are_valid(example: Example, text: str, checkout: Path) -> None:
+    settings = assembly.make_builder_settings({"builder-config": text}, {}, {"HOME": str(checkout)}, checkout)
+    assert settings != BuilderSettings()
+
+
+@pytest.mark.parametrize("example", [one for one in examples("toml") if "worker" in one.text], ids=str)
+def test_configurations_of_buildkitd_are_merged(example: Example, checkout: Path) -> None:
+    given = {"buildkitd-config-inline": example.text}
+    settings = assembly.make_builder_settings(given, {}, {}, checkout)
+    assert tomllib.loads(settings.buildkitd_config) == tomllib.loads(example.text)
+
+
+def test_there_are_snippets_of_each_kind() -> None:
+    assert min(len(STEPS), len(INCLUDES), len(BUILDS)) >= 15
+    assert len(CONFIGURATIONS) >= 4
