@@ -12,7 +12,7 @@ CACHE = $(or $(KUBE_BUILDER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kube-b
 KEPT = "PATH=$(PATH)" "KUBE_BUILDER_CACHE=$(CACHE)" $(if $(KUBE_BUILDER_STATE),"KUBE_BUILDER_STATE=$(KUBE_BUILDER_STATE)") \
 	$(if $(DEVCLUSTER),"DEVCLUSTER=$(DEVCLUSTER)") $(if $(FAULT_SEED),"FAULT_SEED=$(FAULT_SEED)")
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo env $(KEPT) PYTHONDONTWRITEBYTECODE=1)
-FIRST = tests/e2e tests/parity
+FIRST = tests/e2e tests/parity $(addprefix tests/integration/,registry session fsutil progress driver_opts transport)
 ON_CLUSTER = $(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider
 
 .DEFAULT_GOAL := help
