@@ -62,13 +62,36 @@ FILES = examples("yaml", "json", "toml")
 
 
 def commands() -> Iterator[str]:
-    """Every ``kube-builder …`` of the pages' shells and texts."""
+    """Every ``kube-builder …`` of the pages' shells and texts, without variables before it and commands around it."""
     for example in examples("sh", "console"):
         for line in example.text.replace("\\\n", " ").splitlines():
-            if line.removeprefix("$ ").startswith("kube-builder "):
-                yield line.removeprefix("$ ")
+            for words in split_shell_line(line.removeprefix("$ ")):
+                if words[0] == "kube-builder":
+                    yield shlex.join(words)
     for page in PAGES:
         yield from _INLINE.findall(_FENCE.sub("", page.read_text()))
+
+
+def split_shell_line(line: str) -> list[list[str]]:
+    """The words of each simple command of a line."""
+    lexer = shlex.shlex(re.sub(r"(^|\s)#.*", "", line), posix=True, punctuation_chars="|&;")
+    lexer.whitespace_split, lexer.commenters = True, ""
+    found: list[list[str]] = [[]]
+    for word in lexer:
+        if set(word) <= set("|&;"):
+            found.append([])
+        elif found[-1] or not re.match(r"[A-Z_]+=", word):
+            found[-1].append(word)
+    return [words for words in found if words]
+
+
+def test_a_line_is_split_as_in_a_shell() -> None:
+    line = """A=b kube-builder doctor --roles jobs | kubectl apply -f - && kube-builder rm '"a|b"'   # twice"""
+    assert split_shell_line(line) == [
+        ["kube-builder", "doctor", "--roles", "jobs"],
+        ["kubectl", "apply", "-f", "-"],
+        ["kube-builder", "rm", '"a|b"'],
+    ]
 
 
 def parts(value: Any) -> Iterator[dict[str, Any]]:

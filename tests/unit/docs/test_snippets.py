@@ -9,13 +9,16 @@ import io
 import json
 import re
 import shlex
+import socket
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ci_buildx.ci import inputs
 from ci_buildx.ci.github import events, step
@@ -65,7 +68,8 @@ INCLUDES = [
     for part in parts(document)
     if "inputs" in part and ("component" in part or "file" in part)
 ]
-BUILDS = sorted({one for one in commands() if one.split()[1] in ("build", "create") and not re.search(r"[…[]", one)})
+OUTLINE = re.compile(r"[…[]|\b(DIR|METHOD|VERB)\b")
+BUILDS = sorted({one for one in commands() if one.split()[1] in ("build", "create") and not OUTLINE.search(one)})
 CONFIGURATIONS = [
     (example, text)
     for example in examples("yaml")
@@ -76,7 +80,7 @@ CONFIGURATIONS = [
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A repository with the files that the snippets name."""
     for folder in FOLDERS:
         (tmp_path / folder).mkdir(parents=True)
@@ -88,10 +92,17 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "gitlab-template" / "Containerfile").write_text("FROM scratch\n")
     (tmp_path / "ci" / "ca.pem").write_text(PEM)
     (tmp_path / "ci" / "buildkitd.toml").write_text('[registry."registry.internal"]\n  ca = ["ci/ca.pem"]\n')
-    (tmp_path / "home").mkdir()
+    (tmp_path / "ci" / "kubeconfig").write_text("{}")
+    (tmp_path / "home" / ".ssh").mkdir(parents=True)
     (tmp_path / "home" / ".npm-token").write_text("t")
+    key = ed25519.Ed25519PrivateKey.generate().private_bytes(
+        Encoding.PEM, PrivateFormat.OpenSSH, encryption_algorithm=NoEncryption()
+    )
+    (tmp_path / "home" / ".ssh" / "id_ed25519").write_bytes(key)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    return tmp_path
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        yield tmp_path
 
 
 def fill_expressions(text: str) -> str:
@@ -126,7 +137,8 @@ def make_action_env(given: Mapping[str, Any], folder: Path) -> dict[str, str]:
         "GITHUB_WORKSPACE": str(folder),
         "RUNNER_TEMP": str(folder / "home"),
         "HOME": str(folder / "home"),
-        "SSH_AUTH_SOCK": str(folder / "agent"),
+        "SSH_AUTH_SOCK": str(folder / "s"),
+        "DOCKER_HOST": f"unix://{folder / 's'}",
     }
 
 
@@ -162,8 +174,7 @@ def test_includes_are_valid(example: Example, given: dict[str, Any], checkout: P
 @pytest.mark.parametrize("command", BUILDS)
 def test_commands_are_valid(command: str, checkout: Path) -> None:
     verb, *arguments = shlex.split(command.replace("$HOME", str(checkout / "home")), comments=True)[1:]
-    env = {"HOME": str(checkout / "home"), "NPM_TOKEN": "t", "GIT_TOKEN": "t", "SSH_AUTH_SOCK": "/run/agent"}
-    (checkout / "home" / ".ssh").mkdir()
+    env = {"HOME": str(checkout / "home"), "NPM_TOKEN": "t", "GIT_TOKEN": "t", "SSH_AUTH_SOCK": str(checkout / "s")}
     around = ProcessContext(env=env, cwd=checkout, stdout=io.StringIO(), stderr=io.StringIO())
     if verb == "create":
         read = create.make_parser().read(arguments)
@@ -175,7 +186,8 @@ def test_commands_are_valid(command: str, checkout: Path) -> None:
 
 @pytest.mark.parametrize(("example", "text"), CONFIGURATIONS, ids=str)
 def test_configurations_of_builders_are_valid(example: Example, text: str, checkout: Path) -> None:
-    settings = assembly.make_builder_settings({"builder-config": text}, {}, {"HOME": str(checkout)}, checkout)
+    env = {"HTTPS_PROXY": "http://proxy.example:3128"}
+    settings = assembly.make_builder_settings({"builder-config": text}, {}, env, checkout)
     assert settings != BuilderSettings()
 
 
