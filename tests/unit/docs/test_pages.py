@@ -118,6 +118,12 @@ def test_lines_are_short(page: Path) -> None:
     assert long == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_numbers_of_steps_survive_examples(page: Path) -> None:
+    """Python-Markdown begins a list after an example with 1 again: such steps are ``**2.**``."""
+    assert re.findall(r"^```\n\n([2-9]\. .*)", page.read_text(), re.MULTILINE) == []
+
+
 @pytest.mark.parametrize("page", sorted((DOCS / "start").iterdir()), ids=lambda path: path.stem)
 def test_a_quick_start_fits_one_screen(page: Path) -> None:
     assert len(page.read_text().partition("\n## Next")[0].splitlines()) <= 60
