@@ -1,13 +1,17 @@
-"""Two architectures, each built on its own cluster node, merged and pushed, with both builders running."""
+"""Two architectures, each built on its own cluster node, merged and pushed, with both builders running.
+
+The last comparison counts lines of the plain log; ours contains the boot and the removal of a builder of its own.
+"""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator
 
 from bench import ours
 from bench.arena import Arena
 from bench.measure import Run
-from bench.series import Comparison, Contestant, alternate
+from bench.series import Comparison, Contestant, Limit, Series, alternate
 
 ARCHITECTURES = ("amd64", "arm64")
 PLATFORMS = [f"linux/{architecture}" for architecture in ARCHITECTURES]
@@ -46,3 +50,30 @@ def compare(arena: Arena) -> Iterator[Comparison]:
                 reference=THEIRS,
                 series=alternate(contestants, arena.count(usual)),
             )
+
+        def run_alone(number: int) -> Run:
+            return ours.build_alone(ground, context, *options("alone", f"line {number}"))[0]
+
+        logged = [
+            Contestant(name=OURS, perform=run_alone),
+            Contestant(name=THEIRS, perform=lambda number: run_theirs(f"line {number}")),
+        ]
+        series = alternate(logged, arena.count(5))
+        yield Comparison(
+            title="the same with a builder of its own: lines of the plain log",
+            reference=THEIRS,
+            series=series,
+            limits=(limit_lines(*series),),
+        )
+
+
+def limit_lines(own: Series, theirs: Series) -> Limit:
+    """Return the limit of the plain log's lines: those that buildx writes for the same build; medians of both."""
+    most = statistics.median(count_lines(run) for run in theirs.runs)
+    figure = statistics.median(count_lines(run) for run in own.runs)
+    return Limit(what="lines of the plain log, as many as buildx's", figure=figure, most=most)
+
+
+def count_lines(run: Run) -> int:
+    """Return the number of lines that a run has printed, blank ones too."""
+    return len(run.output.splitlines())

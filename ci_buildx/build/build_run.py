@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ci_buildx.build import caches as build_caches
@@ -14,9 +15,10 @@ from ci_buildx.kube.client import KubeClient
 from ci_buildx.model import masker
 from ci_buildx.model.plaintext import find_logins
 from ci_buildx.model.record import dataclass, replace
-from ci_buildx.progress.display import BuildDisplay
+from ci_buildx.progress.display import BuildDisplay, DisplayPhase
 from ci_buildx.runtime.phases import PhaseTimes
 from ci_buildx.runtime.signals import ThreadOutcome
+from ci_buildx.settings.option import OptionSurface
 from ci_buildx.settings.values import BuildSettings, Settings
 
 if TYPE_CHECKING:
@@ -24,11 +26,16 @@ if TYPE_CHECKING:
     from ci_buildx.progress.summary import BuildReport
 
 
+BOOTING = "booting builder"
+"""The displayed phase in which a builder's pods start and answer."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRun:
     """Settings, clients and state of one build.
 
-    ``stop`` is set when the work must end early. ``clocks`` resolves to the clocks of the shared folders by name.
+    ``stop`` is set when the work must end early. ``boot`` is the displayed phase in which an existing builder is found
+    and reached; a new builder's begins when it exists. ``clocks`` resolves to the clocks of the shared folders by name.
     ``checkout`` returns the request attributes that describe the commit.
     """
 
@@ -40,6 +47,7 @@ class BuildRun:
     phases: PhaseTimes
     clocks: ThreadOutcome[dict[str, Clock]] | None = None
     checkout: Callable[[], dict[str, str]] = dict
+    boot: DisplayPhase | None = None
 
 
 _LARGEST = 1 << 13
@@ -83,6 +91,22 @@ def list_secret_values(build: BuildSettings) -> Iterator[str]:
             yield secret.value.reveal().decode(errors="replace")
 
 
+def choose_wording(surface: OptionSurface) -> Callable[[str], str]:
+    """Return the function that puts our own texts into the words of ``surface``: inputs in place of flags."""
+    if surface is OptionSurface.CLI:
+        return str
+    from ci_buildx.settings.wording import name_inputs
+
+    return partial(name_inputs, surface=surface)
+
+
+def _reword(error: BaseException, surface: OptionSurface) -> None:
+    if surface is not OptionSurface.CLI:
+        from ci_buildx.settings.wording import reword_error
+
+        reword_error(error, surface)
+
+
 def hide_in(error: BaseException, masked: Callable[[str], str]) -> None:
     """Mask secrets in the message, fix and notes of an error."""
     if isinstance(error, KubeBuilderError):
@@ -104,6 +128,7 @@ def record_build(site: BuildRun, hear: Hear | None) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
+        _reword(error, site.settings.surface)
         try:
             _write_record(site, hear, failure=_describe_error(error))
         except KubeBuilderError as lost:

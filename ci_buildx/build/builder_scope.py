@@ -53,7 +53,13 @@ def open_builder(
     becomes a warning, or a note on the error that ended the build; neither changes the outcome.
     """
     if site.settings.builder_name:
-        yield interrupts.run(lambda: find_existing_builder(site), settle=_SETTLE)
+        try:
+            found = interrupts.run(lambda: find_existing_builder(site), settle=_SETTLE)
+        except BaseException as error:
+            if site.boot is not None:
+                site.boot.end(error)
+            raise
+        yield found
         return
     assert identity is not None
     location = lifecycle_find.locate_job_builder(identity, site.settings.builder)
@@ -116,26 +122,28 @@ def create_builder(site: BuildRun, identity: JobIdentity, announce: Announce) ->
     settings = site.settings.builder
     issued = start_thread(lambda: certificates.issue(certificates.NAMES, settings.lifetime))
     looked = start_thread(lambda: find_owner_pod(site))
-    with site.phases.measure("plan"):
-        known = cluster_facts.read_cluster_facts(site.kube)
-        planned = make_build_plan(site, known)
-        around = cluster_facts.read_surroundings(site.kube, known, settings)
-        login = find_pull_login(settings, site.env)
-        looked.done.wait()
-    with site.phases.measure("create"), site.display.begin_phase(f"creating builder {identity.name}") as phase:
-        for line in dict.fromkeys(line for node in planned.nodes for line in (node.reason, node.isolation)):
-            phase.add_output(line)
-        issued.done.wait()
-        blueprint = provision.ProvisionRequest(
-            identity=identity,
-            plan=planned,
-            settings=settings,
-            certificates=issued.take_result(),
-            runner=looked.take_result(),
-            surroundings=around,
-            pull_login=login,
-        )
-        builder = provision.provision(site.kube, blueprint, announce=announce)
+    # Shown before the cluster is asked anything: a log that stays empty looks as if nothing runs.
+    with site.display.begin_phase(f"creating builder {identity.name}") as phase:
+        with site.phases.measure("plan"):
+            known = cluster_facts.read_cluster_facts(site.kube)
+            planned = make_build_plan(site, known)
+            around = cluster_facts.read_surroundings(site.kube, known, settings)
+            login = find_pull_login(settings, site.env)
+            looked.done.wait()
+        with site.phases.measure("create"):
+            for line in dict.fromkeys(line for node in planned.nodes for line in (node.reason, node.isolation)):
+                phase.add_output(line)
+            issued.done.wait()
+            blueprint = provision.ProvisionRequest(
+                identity=identity,
+                plan=planned,
+                settings=settings,
+                certificates=issued.take_result(),
+                runner=looked.take_result(),
+                surroundings=around,
+                pull_login=login,
+            )
+            builder = provision.provision(site.kube, blueprint, announce=announce)
         if builder.plan != planned:
             for line in dict.fromkeys(node.isolation for node in builder.plan.nodes):
                 phase.add_output(line)

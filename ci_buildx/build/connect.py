@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TypeVar
 
-from ci_buildx.build.build_run import BuildRun
+from ci_buildx.build.build_run import BOOTING, BuildRun
 from ci_buildx.build.dialer import PodDialer
 from ci_buildx.builder import plan
 from ci_buildx.builder.boot.observation import UNSCHEDULABLE
@@ -94,7 +94,7 @@ def connect_nodes(site: BuildRun, builder: Builder) -> Iterator[tuple[Boot, list
     Raises BootError if a pod cannot start, TransportError if none can be reached.
     """
     with ExitStack() as undo:
-        with site.phases.measure("boot"), site.display.begin_phase("booting builder") as phase:
+        with site.phases.measure("boot"), site.boot or site.display.begin_phase(BOOTING) as phase:
             timeout = site.settings.builder.timeout if builder.timeout is None else builder.timeout
             deadline = time.monotonic() + timeout
             fresh = not site.settings.builder_name

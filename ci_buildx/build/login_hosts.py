@@ -7,7 +7,7 @@ that the Dockerfile names, and of the mirrors that its own configuration names f
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 
 from ci_buildx.build.expansion import Unusable, expand
@@ -16,6 +16,7 @@ from ci_buildx.model import reference
 from ci_buildx.model.documents import parse_json
 from ci_buildx.model.hosts import normalize_host
 from ci_buildx.model.platform import Platform
+from ci_buildx.model.record import dataclass
 from ci_buildx.registry.credentials import HUB, canonicalize_host
 from ci_buildx.settings.values import BuildSettings, TypedAttributes
 
@@ -95,17 +96,79 @@ def _read_dockerfile(build: BuildSettings) -> list[str] | None:
 
 
 def _read_text(build: BuildSettings, arguments: Mapping[str, str]) -> list[str] | None:
-    if build.dockerfile is None:
-        return None
-    try:
-        with build.dockerfile.open("rb") as file:
-            text = file.read(LARGEST_DOCKERFILE).decode(errors="replace")
-    except OSError:
+    text = _read_content(build)
+    if text is None:
         return None
     contexts = [context.name.lower() for context in build.contexts]
     platforms = dict.fromkeys((*build.platforms, *_USUAL))
     found = [parse_images(text, arguments, platform=one, contexts=contexts) for one in platforms]
     return None if None in found else [image for images in found for image in images or ()]
+
+
+def _read_content(build: BuildSettings) -> str | None:
+    """Return the Dockerfile, None if it is not local or cannot be read."""
+    if build.dockerfile is None:
+        return None
+    try:
+        with build.dockerfile.open("rb") as file:
+            return file.read(LARGEST_DOCKERFILE).decode(errors="replace")
+    except OSError:
+        return None
+
+
+def find_base_images(build: BuildSettings) -> list[str]:
+    """Return the images that the target stage certainly needs, whatever the platform; [] if they cannot be known."""
+    text, arguments = _read_content(build), dict(build.build_args)
+    frontend = arguments.get("BUILDKIT_SYNTAX", "").partition(" ")[0]
+    if text is None or (frontend and not _is_standard(frontend)):
+        return []
+    first, *others = (list_needed_images(parse_stages(text, arguments, platform=one), build.target) for one in _USUAL)
+    return [image for image in first if all(image in images for images in others)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DockerfileStage:
+    """A stage of a Dockerfile: its ``name`` in lower case, "" for none, its ``base``, and the ``sources`` of its files.
+
+    Both are images, or names or numbers of earlier stages.
+    """
+
+    name: str
+    base: str
+    sources: tuple[str, ...] = ()
+
+
+def list_needed_images(stages: Sequence[DockerfileStage], target: str = "") -> list[str]:
+    """Return the images that ``target`` (a name or number; "" is the last stage) is built from, without duplicates.
+
+    BuildKit resolves no other stage's image (0.34.2, ``frontend/dockerfile/dockerfile2llb/convert.go``).
+    """
+    known: dict[str, int] = {}
+    needs: list[list[int | str]] = []
+    for number, stage in enumerate(stages):
+        # A base is never a number: FROM 0 is the image named 0.
+        base = known.get(stage.base.lower(), stage.base)
+        needs.append([base, *(_find_source(name, known, number) for name in stage.sources)])
+        if stage.name:
+            known[stage.name] = number
+    last = _find_source(target, known, len(stages)) if target else len(stages) - 1
+    wanted: list[int | str] = [last] if isinstance(last, int) else []
+    seen, images = set[int](), dict[str, None]()
+    while wanted:
+        found = wanted.pop()
+        if isinstance(found, str):
+            images |= {found: None} if found not in ("", "scratch") else {}
+        elif found >= 0 and found not in seen:
+            seen.add(found)
+            wanted += needs[found]
+    return list(images)
+
+
+def _find_source(name: str, known: Mapping[str, int], before: int) -> int | str:
+    """Return the number of the stage of this name or number; -1 for a wrong number; else the name, an image's."""
+    if name.isdecimal():
+        return int(name) if len(name) < 6 and int(name) < before else -1
+    return known.get(name.lower(), name)
 
 
 def parse_images(
@@ -116,32 +179,42 @@ def parse_images(
     ``arguments`` are the build arguments, ``platform`` is the platform to build for and on. ``contexts`` are names that
     are not images. Names that BuildKit itself rejects are left out.
     """
-    lines = _list_lines(text)
-    syntax, escape = _read_directives(lines)
+    syntax, _ = _read_directives(_list_lines(text))
     if syntax and not _is_standard(syntax):
         return None
     found = [syntax] if syntax else []
+    known = set(contexts)
+    for stage in parse_stages(text, arguments, platform=platform):
+        if stage.base and stage.base != "scratch" and stage.base.lower() not in known:
+            found.append(stage.base)
+        if stage.name:
+            known.add(stage.name)
+        found += [image for image in stage.sources if image.lower() not in known and not image.isdecimal()]
+    return found
+
+
+def parse_stages(
+    text: str, arguments: Mapping[str, str], *, platform: Platform = _USUAL[0]
+) -> tuple[DockerfileStage, ...]:
+    """Return the stages of a Dockerfile, as :func:`parse_images` reads it; () if another frontend reads it."""
+    lines = _list_lines(text)
+    syntax, escape = _read_directives(lines)
+    if syntax and not _is_standard(syntax):
+        return ()
     given = _list_platform_values(platform)
     values = given | {name: value for name, value in arguments.items() if name in given}
-    stages = set(contexts)
-    has_stage = False
+    stages: list[tuple[str, str, list[str]]] = []
     for instruction, rest in _list_instructions(lines, escape):
         if instruction == "ARG":
-            if not has_stage:  # FROM sees only the ARGs before the first stage.
+            if not stages:  # FROM sees only the ARGs before the first stage.
                 values |= _read_arguments(rest, arguments, values, escape)
-            continue
-        if instruction == "FROM":
-            has_stage = True
+        elif instruction == "FROM":
             words = [word for word in rest.split() if not word.startswith("--")]
-            image = _expand(words[0], values, escape) if words else ""
-            if image and image != "scratch" and image.lower() not in stages:
-                found.append(image)
-            if len(words) == 3 and words[1].lower() == "as":
-                stages.add(words[2].lower())
-            continue
-        named = _list_named(rest)
-        found += [image for image in named if image.lower() not in stages and not image.isdecimal()]
-    return found
+            base = _expand(words[0], values, escape) if words else ""
+            stages.append((words[2].lower() if len(words) == 3 and words[1].lower() == "as" else "", base or "", []))
+        elif stages:
+            stages[-1][2].extend(_list_named(rest))
+    return tuple(DockerfileStage(name=name, base=base, sources=tuple(sources)) for name, base, sources in stages)
 
 
 def _list_lines(text: str) -> list[str]:

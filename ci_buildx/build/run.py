@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, TextIO
 
-from ci_buildx.build.build_run import BuildRun, Hear, collect_secrets, hide_in, record_build
+from ci_buildx.build.build_run import BOOTING, BuildRun, Hear, choose_wording, collect_secrets, hide_in, record_build
 from ci_buildx.build.builder_scope import open_builder
 from ci_buildx.build.context import origin
 from ci_buildx.build.context.input_files import open_input_files
@@ -48,7 +48,10 @@ Deliver = Callable[[BuildResult], None]
 _TURN = 0.0005
 """Seconds after which an import yields to threads that have an answer from the cluster (Python's default: 0.005)."""
 _SWEEP_DELAY = 0.05
-NO_OUTPUT = "no output is set: the result is only in the builder's cache; add --push or --output"
+_COLD_CHECK, _WARM_CHECK = 0.3, 1.5
+"""Seconds until registries are asked: the imports are done but no pod has answered; a cached build has ended."""
+NO_OUTPUT = "no output is set: the result {where}; add --push or --output"
+_STAYS, _GOES = "is only in the builder's cache", "is discarded with this build's builder"
 
 
 def run_build(
@@ -104,9 +107,13 @@ def _run_with_files(
     threading.Thread(target=_import_early, args=(tunnelled,), daemon=True).start()
     for text in hidden:
         mention(text)
-    shown = display.open_display(settings.build.progress, display_stream, env=env, hidden=hidden)
+    shown = display.open_display(
+        settings.build.progress, display_stream, env=env, hidden=hidden, wording=choose_wording(settings.surface)
+    )
     for name in settings.build.empty_secrets:
         shown.warn(f"secret {name} is empty and was not sent; check that the CI system defines it")
+    for text in settings.build.withheld_tokens:
+        shown.warn(text)
     try:
         with SignalHandler() as interrupts, KubeClient(cluster) as kube:
             if tunnelled:
@@ -120,11 +127,13 @@ def _run_with_files(
                 phases=PhaseTimes(),
                 clocks=_start_mtimes(settings.build, shown),
                 checkout=origin.start_git_attributes(settings.build, env, warn=shown.warn),
+                boot=shown.begin_phase(BOOTING) if settings.builder_name else None,
             )
             with record_build(site, hear), open_builder(site, interrupts, identity, announce) as builder:
                 try:
                     site = _add_default_load(site, builder)
-                    result = interrupts.run(lambda: _build_on(site, builder, store), settle=0)
+                    with _check_registries(site, builder, store, interrupts.fail):
+                        result = interrupts.run(lambda: _build_on(site, builder, store), settle=0)
                 except BaseException:
                     shown.cancel()
                     raise
@@ -185,12 +194,42 @@ def _import_early(tunnelled: bool = False) -> None:
         sys.setswitchinterval(usual)
 
 
+@contextmanager
+def _check_registries(
+    site: BuildRun,
+    builder: Builder,
+    store: credentials.CredentialStore,
+    fail: Callable[[KubeBuilderError], None],
+) -> Iterator[None]:
+    """Ask the build's registries in a thread while a builder boots; call ``fail`` with what they refuse for certain.
+
+    Nothing waits for the answers. On a builder that was running, it begins when a cached build is over.
+    """
+    over = threading.Event()
+
+    def check() -> None:
+        if over.wait(_COLD_CHECK if not site.settings.builder_name else _WARM_CHECK):
+            return
+        from ci_buildx.build import registry_check
+
+        refusal = registry_check.find_refusal(site, builder, store)
+        if refusal is not None and not over.is_set():
+            fail(refusal)
+
+    start_thread(check)
+    try:
+        yield
+    finally:
+        over.set()
+
+
 def _build_on(site: BuildRun, builder: Builder, store: credentials.CredentialStore) -> BuildResult:
     from ci_buildx.build.connect import connect_nodes
 
     wanted = site.settings.build
     if not (wanted.call or wanted.push or wanted.outputs or wanted.cache_to or wanted.progress is ProgressMode.QUIET):
-        site.display.warn(NO_OUTPUT)
+        stays = site.settings.keep or site.settings.builder_name
+        site.display.warn(NO_OUTPUT.format(where=_STAYS if stays else _GOES))
     push = exporters.find_push(wanted)
     with connect_nodes(site, builder) as (boot, connections):
         # Imported here, not earlier: _import_early imports what building needs while the pod is queried.
@@ -212,9 +251,7 @@ def _build_on(site: BuildRun, builder: Builder, store: credentials.CredentialSto
                     remote_policy.check_remote_policy(site, boot, connections, auth)
             solved = solve_nodes(site, boot, connections, auth)
         except SolveError as failure:
-            from ci_buildx.registry.advice import add_advice
-
-            advised = add_advice(failure, store, site.settings.builder_name)
+            advised = _add_advice(site, builder, store, failure)
             raise publish.add_pushed_tags(advised, push, several=len(connections) > 1) from failure
     merged: dict[str, str] = {}
     if len(solved) > 1 and wanted.cache_to:
@@ -237,6 +274,19 @@ def _build_on(site: BuildRun, builder: Builder, store: credentials.CredentialSto
     shown = {name: site.display.mask(text) for name, text in responses.items()}
     answer = calls.read_answer(wanted, wanted.call, shown)
     return replace(result, answer=answer.text, findings=answer.findings, status=answer.status)
+
+
+def _add_advice(
+    site: BuildRun, builder: Builder, store: credentials.CredentialStore, failure: SolveError
+) -> SolveError:
+    """Return the failure with a fix, if a registry or an image caused it."""
+    from ci_buildx.registry.advice import NO_MATCH, add_advice
+
+    if NO_MATCH in failure.message:
+        from ci_buildx.build import registry_check
+
+        failure = registry_check.explain_platform(site, builder, store, failure)
+    return add_advice(failure, store, site.settings.builder_name)
 
 
 def _add_default_load(site: BuildRun, builder: Builder) -> BuildRun:

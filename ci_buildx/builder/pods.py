@@ -136,6 +136,25 @@ def find_termination(status: Object) -> Object | None:
     return find_state(status, "terminated") or (dict(last) if last else None)
 
 
+def describe_failure(pod: Object) -> str:
+    """Return why a pod of any kind does not run or has failed, as Kubernetes reports it; "" if nothing is wrong."""
+    scheduled, status = find_condition(pod, "PodScheduled"), pod.get("status") or {}
+    if scheduled.get("status") == "False":
+        return f"{scheduled.get('reason', '')}: {scheduled.get('message', '')}"
+    for one in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
+        waits, ended = find_state(one, "waiting"), find_state(one, "terminated")
+        if waits is not None and waits.get("reason") not in (None, *_USUAL_WAITS):
+            return f"{waits['reason']}: {waits.get('message', '')}"
+        if ended is not None and ended.get("exitCode") != 0:
+            text = " ".join(str(ended.get("message", "")).split())
+            return f"{ended.get('reason', 'Error')}: exit code {ended.get('exitCode')}" + (f": {text}" if text else "")
+    return f"{status['reason']}: {status.get('message', '')}" if status.get("reason") else ""
+
+
+_USUAL_WAITS = ("PodInitializing", "ContainerCreating")
+"""Reasons of containers that are about to start (kubernetes v1.34.2, ``pkg/kubelet/kubelet_pods.go``)."""
+
+
 def compute_age(timestamp: str, now: float) -> float:
     """Return seconds from an RFC 3339 ``timestamp`` (whole seconds, UTC) to ``now``; 0 if it is invalid."""
     try:

@@ -253,22 +253,28 @@ def list_inputs(surface: OptionSurface) -> tuple[Option, ...]:
     return (*options.list_options(surface), *(option for option in OF_THE_JOB if surface in option.surfaces))
 
 
+_PROGRESS = {OptionSurface.GITHUB: ProgressMode.GITHUB, OptionSurface.GITLAB: ProgressMode.GITLAB}
+
+
 def read_job_settings(
     values: Mapping[str, Value],
     sources: Mapping[str, str],
     env: Mapping[str, str],
     cwd: Path,
     *,
-    auto: ProgressMode = ProgressMode.PLAIN,
+    surface: OptionSurface,
 ) -> Settings:
-    """Make settings like :func:`assembly.make_settings`, with a progress mode that fits a log instead of ``auto``.
+    """Make settings like :func:`assembly.make_settings`, for the log and in the words of the CI system ``surface``.
 
-    ``auto`` is that mode. Some runners give a job a terminal that no one sees.
+    Some runners give a job a terminal that no one sees, so ``auto`` is the mode that fits the system's log.
     """
     settings = assembly.make_settings(values, sources, env, cwd)
-    if settings.build.progress is not ProgressMode.AUTO:
-        return settings
-    return replace(settings, build=replace(settings.build, progress=auto))
+    cluster, build = settings.cluster, settings.build
+    if not values.get("kubeconfig"):
+        cluster = replace(cluster, empty_input="input kubeconfig")
+    if build.progress is ProgressMode.AUTO:
+        build = replace(build, progress=_PROGRESS[surface])
+    return replace(settings, surface=surface, cluster=cluster, build=build)
 
 
 def drop_overridden(given: RawValues) -> RawValues:

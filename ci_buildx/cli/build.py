@@ -41,10 +41,24 @@ examples:
       --driver-opt '"nodeselector=pool=ci,disk=ssd"' .
 
 {EXIT_CODES}"""
+_NO_CONTAINERS = "omit it: BuildKit keeps no intermediate containers"
 NOT_TAKEN = {
     "--quiet": "use --progress quiet",
     "-q": "use --progress quiet",
+    "-m": "use --resource memory=…",
+    "-c": "use --resource cpu-shares=…",
+    **{
+        f"--{name}": f"use --resource {name}=…"
+        for name in ("memory", "memory-swap", "cpu-shares", "cpu-period", "cpu-quota", "cpuset-cpus", "cpuset-mems")
+    },
+    "--isolation": "omit it: BuildKit has no isolation modes",
+    "--security-opt": "use RUN --security=insecure in the Dockerfile and --allow security.insecure",
+    "--squash": "omit it: BuildKit does not squash layers; copy the result into a stage of its own",
+    "--compress": "omit it: only changes of the context are sent",
+    "--rm": _NO_CONTAINERS,
+    "--force-rm": _NO_CONTAINERS,
 }
+"""Options of docker build and buildx, hidden ones too (buildx 0.38.2, ``commands/build.go``), that are not taken."""
 
 _CHOOSING = (
     "builder",

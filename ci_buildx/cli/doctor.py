@@ -20,13 +20,14 @@ from ci_buildx.settings.driver_opts.checks import check_hosts
 if TYPE_CHECKING:
     from ci_buildx.builder.rbac.checks import CheckResult
     from ci_buildx.builder.rbac.rights import RightsMode
-    from ci_buildx.manage.doctor import DoctorReport
+    from ci_buildx.manage.doctor import CommandAbility, DoctorReport, DoctorRequest
 
 SUMMARY = (
     "Checks that a cluster meets the requirements of builds: versions, each permission, "
     "PodSecurity, architectures, runtime handlers, user namespaces, storage classes, the reaper, who can use the "
     "accounts, registries, and whether NetworkPolicies are enforced. It creates a test builder and a few pods, "
-    "removes them, and prints the YAML that adds what is missing."
+    "and removes them. It lists the commands that this account cannot use, with the rights that they lack; --fix "
+    "prints the YAML that grants this account the rights of one mode."
 )
 EXAMPLES = f"""\
 examples:
@@ -34,6 +35,8 @@ examples:
   kube-builder doctor --namespace ci-builds --format json
   read-only: create nothing
     kube-builder doctor --no-probe
+  print what grants this account the rights that it lacks
+    kube-builder doctor --fix > rights.yaml
   grant the rights of jobs, as a cluster administrator
     kubectl create namespace kube-builder
     kube-builder doctor --roles jobs | kubectl apply -f -
@@ -43,13 +46,15 @@ Exit code 1 also means that a requirement is not met.
 {EXIT_CODES}"""
 _OPTIONS = ("kubeconfig", "kube-context", "namespace", "driver-opts", "buildkitd-config")
 _FORMATS = ("table", "json")
+_YAML = "yaml"
+"""Shape of the output of ``--fix``."""
 _MISSING = 1
 
 
 def main(argv: Sequence[str], around: ProcessContext) -> int:
     """Run the checks and print the results. Returns 1 if a requirement is missing."""
     given = make_parser().read(argv)
-    own = {name: given.pop(name, "") for name in ("format", "mode", "no-probe", "roles", "registries")}
+    own = {name: given.pop(name, "") for name in ("format", "mode", "no-probe", "fix", "roles", "registries")}
     named = str(given.get("namespace", ""))
     values, sources = merge_variables(given, around.env)
     builder = make_builder_settings(values, sources, around.env, around.cwd)
@@ -62,11 +67,18 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     from ci_buildx.manage import doctor
 
     mode = choose_mode(str(own["mode"]), builder.namespace)
-    wishes = doctor.DoctorRequest(mode=mode, builder=builder, registries=registries, probe=not own["no-probe"])
+    probe = not (own["no-probe"] or own["fix"])
+    wishes = doctor.DoctorRequest(mode=mode, builder=builder, registries=registries, probe=probe)
+    shape = _YAML if own["fix"] else shape
     if shape == "table":
         around.stdout.write(_format_line("CHECK", "STATUS", "DETAIL"))
     found = doctor.run_doctor(cluster, wishes, env=around.env, tell=lambda each: _print_result(each, shape, around))
-    around.stdout.write(encode_json(found) if shape == "json" else _format_summary(found))
+    if shape == _YAML:
+        around.stdout.write(drop_controls(found.fix))
+        if not found.fix:
+            around.warn(f"this account lacks no rights of mode {mode}: there is nothing to apply")
+    else:
+        around.stdout.write(encode_json(found) if shape == "json" else format_summary(found, wishes))
     return 0 if found.healthy else _MISSING
 
 
@@ -116,6 +128,11 @@ def make_parser() -> VerbParser:
     other = parser.add_argument_group("Other")
     other.add_argument("--no-probe", dest="no-probe", action="store_true", help="create no builder and no pods")
     other.add_argument(
+        "--fix",
+        action="store_true",
+        help="print only the YAML that grants this account what it lacks of --mode; implies --no-probe",
+    )
+    other.add_argument(
         "--format", default=argparse.SUPPRESS, metavar="|".join(_FORMATS), help="output format (default: table)"
     )
     help_of_mode = (
@@ -138,7 +155,12 @@ def encode_json(found: DoctorReport) -> str:
         {"check": each.topic, "subject": each.subject, "status": str(each.status), "detail": each.detail}
         for each in found.findings
     ]
-    return json.dumps({"healthy": found.healthy, "findings": findings, "apply": found.apply}, indent=2) + "\n"
+    commands = [
+        {"commands": one.commands, "namespace": one.namespace, "possible": not one.lack, "lack": list(one.lack)}
+        for one in found.commands
+    ]
+    answer = {"healthy": found.healthy, "findings": findings, "commands": commands}
+    return json.dumps({**answer, "fix": found.fix, "apply": found.apply}, indent=2) + "\n"
 
 
 def _print_result(finding: CheckResult, shape: str, around: ProcessContext) -> None:
@@ -153,19 +175,45 @@ def _format_line(check: str, status: str, detail: str) -> str:
     return f"{check:<16} {status:<8} {strip_control_characters(detail)}\n"
 
 
-def _format_summary(found: DoctorReport) -> str:
-    """Format the totals, and the YAML that adds what is missing."""
+_PURPOSES = {
+    "jobs": "builds with a namespace of their own",
+    "namespace": "builds in the namespace {namespace}",
+    "reaper": "kube-builder reap",
+    "listing": "kube-builder ls in all namespaces",
+    "looking": "plans by the cluster's nodes",
+}
+"""What each mode is for."""
+
+
+def format_summary(found: DoctorReport, wishes: DoctorRequest) -> str:
+    """Format the totals, the commands that the account cannot use, and how to get the YAML for what is missing."""
     from ci_buildx.builder.rbac.checks import CheckStatus
 
     counted = Counter(finding.status for finding in found.findings)
-    verdict = "All requirements are met" if found.healthy else f"Missing: {counted[CheckStatus.MISSING]}"
-    said = f"\n{verdict}. Warnings: {counted[CheckStatus.WARNING]}.\n"
-    if not found.apply:
-        return said
-    return (
-        f"{said}\nA cluster administrator can add what is missing with kubectl "
-        f"apply -f:\n\n{drop_controls(found.apply)}"
-    )
+    namespace = wishes.builder.namespace
+    purpose = _PURPOSES[wishes.mode].format(namespace=namespace)
+    missing = counted[CheckStatus.MISSING]
+    verdict = f"All requirements of {purpose} are met" if found.healthy else f"Missing: {missing}"
+    lines = ["", f"{verdict}. Warnings: {counted[CheckStatus.WARNING]}."]
+    if found.fix:
+        shown = f"--mode {wishes.mode}" + (f" --namespace {namespace}" if namespace else "")
+        lines += ["", "This prints what grants the account the rights that it lacks, for an administrator to apply:"]
+        lines += [f"  kube-builder doctor {shown} --fix"]
+    if any(one.lack for one in found.commands):
+        lines += ["", "This account cannot use:"]
+        lines += [line for one in found.commands if one.lack for line in _format_lack(one)]
+    return drop_controls("".join(f"{line}\n" for line in lines))
+
+
+def _format_lack(ability: CommandAbility) -> list[str]:
+    """Return the lines about commands that the account cannot use: what they lack, and the option that fixes it."""
+    place = f" in namespace {ability.namespace}" if ability.namespace else ""
+    option = f" --namespace {ability.namespace}" if ability.namespace else ""
+    return [
+        f"  {ability.commands}{place}",
+        f"    lacks {'; '.join(ability.lack)}",
+        f"    kube-builder doctor --mode {ability.mode}{option} --fix",
+    ]
 
 
 def _require_choice(source: str, text: str, choices: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ci_buildx.cli.parser import VerbParser
 from ci_buildx.cli.process import EXIT_CODES, ProcessContext
+from ci_buildx.errors import InputError
 
 SUMMARY = (
     "Runs the build of the GitHub Action, configured by its inputs. --setup only starts a builder; --post cleans up."
@@ -27,6 +28,9 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     other.add_argument("--setup", action="store_true", help="only start a builder for later steps")
     parser.offer_help(other)
     given = parser.read(argv)
+    if not (around.env.get("GITHUB_ACTIONS") or around.env.get("GITHUB_RUN_ID")):
+        fix = "`kube-builder github` runs in a job of GitHub Actions; elsewhere use `kube-builder build`"
+        raise InputError("GITHUB_ACTIONS is not set", fix=fix)
     from ci_buildx.ci.github import action
 
     return action.main(

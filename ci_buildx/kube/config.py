@@ -54,6 +54,11 @@ class ClusterChoice(Protocol):
         """
         ...
 
+    @property
+    def empty_input(self) -> str:
+        """The name of a CI system's input that would hold a kubeconfig but is empty, "" if there is no such input."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterAccess:
@@ -132,6 +137,9 @@ def _find_configuration(settings: ClusterChoice, env: Mapping[str, str], account
     if "KUBERNETES_SERVICE_HOST" in env and (account / "token").exists() and not settings.context:
         return _read_service_account(account, env)
     names = ", ".join(str(file) for file in files)
+    if config is None and settings.empty_input and not env.get("KUBECONFIG"):
+        message = f"{settings.empty_input} is empty: does the secret exist?"
+        raise InputError(message, fix="define it; pull requests from forks do not get secrets")
     if config is None:
         raise InputError(
             f"no kubeconfig: {names} does not exist",

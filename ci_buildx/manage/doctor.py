@@ -5,7 +5,7 @@ It mostly reads; the few objects that it creates are deleted again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ci_buildx.builder.manifests import buildkitd
@@ -25,6 +25,8 @@ T = TypeVar("T")
 _AT_ONCE = 8
 _REGISTRY_PATIENCE = 5.0
 _JOBS_POLICY = "kube-builder-jobs"
+_JOB_NAME = "batch.kubernetes.io/job-name"
+"""Label of a Job's pods (Kubernetes 1.27 and later)."""
 _FOREIGN = {"metadata": {"name": "not-called-as-a-builders", "annotations": {}}}
 """A namespace that admission policies must not let a confined account create."""
 
@@ -43,11 +45,30 @@ class DoctorRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CommandAbility:
+    """Whether this account can use some commands in ``namespace`` ("" for the whole cluster): what they ``lack``.
+
+    ``mode`` is the one whose roles grant it.
+    """
+
+    commands: str
+    namespace: str
+    lack: tuple[str, ...]
+    mode: RightsMode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorReport:
-    """The findings in the order of the checks, and the YAML to ``apply`` for what is missing, "" for nothing."""
+    """The findings in the order of the checks.
+
+    ``apply`` is the YAML for all that is missing, optional parts too, "" for nothing; ``fix`` only what grants this
+    account the rights of the mode. ``commands`` are those that this account can use, and what the others lack.
+    """
 
     findings: tuple[CheckResult, ...]
     apply: str = ""
+    fix: str = ""
+    commands: tuple[CommandAbility, ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -78,12 +99,15 @@ def run_doctor(
                 look.add(finding)
             if not look.can_build:
                 look.add_sheet()
-    return DoctorReport(findings=tuple(look.findings), apply="".join(look.sheets.values()))
+        commands = tuple(look.judge_commands())
+    return DoctorReport(
+        findings=tuple(look.findings), apply="".join(look.sheets.values()), fix=look.render_fix(), commands=commands
+    )
 
 
 @dataclass(slots=True)
 class _DoctorRun:
-    """One run of the checks. ``sheets`` is the YAML to apply, by mode."""
+    """One run of the checks. ``sheets`` is the YAML to apply, by mode; ``lacks``: rights of the mode are missing."""
 
     kube: KubeClient
     wishes: DoctorRequest
@@ -91,6 +115,7 @@ class _DoctorRun:
     findings: list[CheckResult] = field(default_factory=list)
     sheets: dict[RightsMode, str] = field(default_factory=dict)
     user: str = ""
+    lacks: bool = False
 
     def add(self, finding: CheckResult) -> None:
         """Record a finding and report it."""
@@ -113,9 +138,10 @@ class _DoctorRun:
         schedules = self._list_or_none("/apis/batch/v1/cronjobs", fieldSelector=f"metadata.name={rights.REAPER}")
         elsewhere = {each["metadata"].get("namespace", ""): each for each in schedules or ()}
         able = {name: self._is_able_reaper(each) for name, each in elsewhere.items() if name != roles.SYSTEM}
-        finding = checks.check_reaper(schedules, able)
+        pods = {name: self._list_pods_of(each) for name, each in elsewhere.items()}
+        finding = checks.check_reaper(schedules, able, pods)
         self.add(finding)
-        if finding.status is CheckStatus.WARNING:
+        if finding.status is CheckStatus.WARNING and not elsewhere:
             self.sheets[RightsMode.REAPER] = roles.render_roles(RightsMode.REAPER) + roles.render_reaper_cronjob()
 
     def _check_nodes_and_storage(self) -> None:
@@ -129,7 +155,7 @@ class _DoctorRun:
         match self.wishes.mode:
             case RightsMode.NAMESPACE:
                 self._check_namespace(self.wishes.builder.namespace)
-                if not self._ask(rights.LOOKING):
+                if not self._ask(rights.LOOKING, optional=True):
                     self.add_sheet(RightsMode.LOOKING)
             case RightsMode.JOBS:
                 self.add(checks.check_own_pod_security(buildkitd.choose_pod_security(self.wishes.builder)))
@@ -172,6 +198,13 @@ class _DoctorRun:
         self._check_opt_outs()
         if self.can_build:
             self._check_admission_policies()
+
+    def _list_pods_of(self, schedule: Mapping[str, Any]) -> Sequence[Mapping[str, Any]] | None:
+        """Return the pods of a CronJob's Jobs, None if reading them is forbidden."""
+        path = f"/api/v1/namespaces/{schedule['metadata'].get('namespace', '')}/pods"
+        pods = self._list_or_none(path, labelSelector=_JOB_NAME)
+        begin = f"{schedule['metadata']['name']}-"
+        return pods and [pod for pod in pods if pod["metadata"]["labels"].get(_JOB_NAME, "").startswith(begin)]
 
     def _is_able_reaper(self, schedule: Mapping[str, Any]) -> bool | None:
         """Return whether the account of a CronJob may delete namespaces, None if this user may not ask."""
@@ -244,9 +277,30 @@ class _DoctorRun:
             checks.report_opt_outs(unconfined, host_access, option=f" --namespace {namespace}" if namespace else "")
         )
 
-    def _ask(self, rules: Sequence[RoleRule], namespace: str = "") -> bool:
-        """Return whether the user has all of the rights, and record a finding for each rule."""
+    def judge_commands(self) -> Iterator[CommandAbility]:
+        """Yield each group of commands with the rights that it lacks, in the settings' or the context's namespace."""
+        for one in rights.COMMANDS:
+            place = "" if one.everywhere else self.wishes.builder.namespace or self.kube.namespace
+            answers = self._ask_all(rights.list_questions(one.rules, place))
+            lack = tuple(
+                checks.describe_lack(rule, answers, rights.list_questions((rule,), place)) for rule in one.rules
+            )
+            yield CommandAbility(commands=one.commands, namespace=place, lack=tuple(filter(None, lack)), mode=one.mode)
+
+    def render_fix(self) -> str:
+        """Return the YAML that grants this account the rights of the mode, "" if it has them."""
+        if not self.lacks:
+            return ""
+        namespace = self.wishes.builder.namespace or roles.EXAMPLE_NAMESPACE
+        return roles.render_roles(self.wishes.mode, namespace=namespace, user=self.user)
+
+    def _ask(self, rules: Sequence[RoleRule], namespace: str = "", *, optional: bool = False) -> bool:
+        """Return whether the user has all of the rights, and record a finding for each rule.
+
+        Rights that are not part of the mode are ``optional``.
+        """
         answers = self._ask_all(rights.list_questions(rules, namespace))
+        self.lacks = self.lacks or not (optional or all(answers.values()))
         for rule in rules:
             finding = checks.check_rights(rule, answers, rights.list_questions((rule,), namespace))
             self.add(finding)
@@ -256,6 +310,7 @@ class _DoctorRun:
 
     def add_sheet(self, better: RightsMode | None = None) -> None:
         """Record the YAML that grants the user the rights of the mode, or of the mode ``better``."""
+        self.lacks = self.lacks or better is None
         mode, namespace = better or self.wishes.mode, self.wishes.builder.namespace or roles.EXAMPLE_NAMESPACE
         self.sheets[mode] = roles.render_roles(mode, namespace=namespace, user=self.user)
 

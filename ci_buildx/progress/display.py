@@ -44,16 +44,15 @@ class DisplayPhase:
         """Add a line of output; ignored once the phase has ended."""
         if self._vertex.completed is not None:
             return
-        log = VertexLog(
-            vertex=self._vertex.digest, timestamp=self._display.clock(), data=text.encode(errors="replace") + b"\n"
-        )
+        data = self._display.word(text).encode(errors="replace") + b"\n"
+        log = VertexLog(vertex=self._vertex.digest, timestamp=self._display.clock(), data=data)
         self._display.update(StatusUpdate(logs=(log,)))
 
     def end(self, error: BaseException | None = None) -> None:
         """End the phase, with ``error`` if it failed. Idempotent."""
         if self._vertex.completed is not None:
             return
-        text = "" if error is None else _describe_error(error)
+        text = "" if error is None else self._display.word(_describe_error(error))
         self._vertex = replace(self._vertex, completed=self._display.clock(), error=text)
         self._display.update(StatusUpdate(vertexes=(self._vertex,)))
 
@@ -69,11 +68,21 @@ class DisplayPhase:
 class BuildDisplay:
     """Displays one build; thread-safe, since several nodes report at once.
 
-    An output stream that breaks silences the display; it never fails the build.
+    An output stream that breaks silences the display; it never fails the build. ``word`` puts our own texts, which
+    name flags, into the words of the user's surface.
     """
 
-    def __init__(self, renderer: Renderer, graph: StepGraph, *, clock: Clock, hidden: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        renderer: Renderer,
+        graph: StepGraph,
+        *,
+        clock: Clock,
+        hidden: Sequence[str] = (),
+        wording: Callable[[str], str] = str,
+    ) -> None:
         self.clock = clock
+        self.word = wording
         self._masked = lru_cache(_REMEMBERED)(partial(mask_secrets, hidden=tuple(hidden)))
         self._renderer = renderer
         self._graph = graph
@@ -123,7 +132,7 @@ class BuildDisplay:
         """Show a warning of our own."""
         with self._lock:
             self._renderer.refresh(self.clock())
-            self._renderer.warn(self.mask(text))
+            self._renderer.warn(self.mask(self.word(text)))
 
     def forgive(self, node: str) -> None:
         """Leave failures on ``node`` so far out of the final report, because the build is retried."""
@@ -225,16 +234,17 @@ def open_display(
     env: Mapping[str, str],
     clock: Clock = time.time,
     hidden: Sequence[str] = (),
+    wording: Callable[[str], str] = str,
 ) -> BuildDisplay:
     """Open the display of a build on ``stream``.
 
-    The texts in ``hidden`` are masked everywhere but in the output of build steps.
+    The texts in ``hidden`` are masked everywhere but in the output of build steps. ``wording`` rewords our own texts.
     Raises InputError if ``mode`` needs a terminal and ``stream`` is not one.
     """
     graph = StepGraph()
     _LOG.debug("display: %s", mode)
     renderer = _choose_renderer(mode, stream, graph, env=env)
-    shown = BuildDisplay(renderer, graph, clock=clock, hidden=hidden)
+    shown = BuildDisplay(renderer, graph, clock=clock, hidden=hidden, wording=wording)
     if _LOG.is_on and (put_above := getattr(renderer, "put_above", None)):
         shown.divert_log(put_above)
     return shown

@@ -149,7 +149,7 @@ def _compose_part(step: BuildStep, status: VertexStatus, now: float) -> _FrameRo
 
 
 def _compose_windows(rows: list[_FrameRow], canvas: FrameCanvas) -> dict[BuildStep, list[str]]:
-    """Return the last lines of output of the most verbose steps, as long as each running step keeps its own row."""
+    """Return the last lines of output of the most verbose steps, as long as each running row keeps its place."""
     talking = [row.step for row in rows if row.running and row.step and row.step.log_bytes]
     talking.sort(key=lambda step: -step.log_bytes)
     free = canvas.height - 2 - sum(row.running for row in rows)
@@ -175,18 +175,34 @@ def _read_last_output(step: BuildStep, limit: int) -> list[str]:
 
 
 def _select_rows(rows: list[_FrameRow], limit: int) -> list[_FrameRow]:
-    """Return at most ``limit`` rows in order, dropping the earliest completed ones first."""
+    """Return at most ``limit`` rows in order, so that running steps stay visible as long as possible.
+
+    Rows of completed steps and parts are dropped first, then running parts, then running steps, the earliest of each
+    kind first.
+    """
     limit = max(limit, 0)
     surplus = len(rows) - limit
-    if surplus <= 0:
-        return rows
-    kept = []
-    for row in rows:
-        if surplus > 0 and not row.running:
-            surplus -= 1
-        else:
-            kept.append(row)
-    return kept[-limit:] if limit else []
+    for is_dropped in (_is_completed, _is_running_part, _is_running):
+        kept = []
+        for row in rows:
+            if surplus > 0 and is_dropped(row):
+                surplus -= 1
+            else:
+                kept.append(row)
+        rows = kept
+    return rows
+
+
+def _is_completed(row: _FrameRow) -> bool:
+    return not row.running
+
+
+def _is_running_part(row: _FrameRow) -> bool:
+    return row.running and row.step is None
+
+
+def _is_running(row: _FrameRow) -> bool:
+    return row.running
 
 
 def _format_row(row: _FrameRow, width: int) -> str | None:

@@ -68,6 +68,10 @@ def _format_place(warning: VertexWarning) -> str:
 
 _PERIOD = 0.15
 _LEAST_TIME = 0.1
+SILENCE = 1.0
+"""Seconds without any line after which a running step is shown although it has printed nothing."""
+_HOLD = 2.0
+"""Seconds for which ended steps wait for the one in the foreground while that one prints."""
 _LONGEST_WAIT = 10.0
 _FAIR_SHARE = 5.0
 _STATUS_TIME = 5.0
@@ -127,6 +131,8 @@ class PlainLog:
         self._begun = False
         self._out: list[str] = []
         self._printed_at = float("-inf")
+        self._wrote_at = float("-inf")
+        self._held_since: float | None = None
         self._waiting = 0
 
     def take(self, update: RendererUpdate) -> None:
@@ -145,9 +151,12 @@ class PlainLog:
         ended = [track for track in shown if track.step.completed]
         running = [track for track in shown if not track.step.completed]
         front = self._current
-        for track in sorted(ended, key=lambda track: (track is not front, track.step.finished_at)):
-            self._print(track)
+        if not self._is_held(ended, running, now):
+            for track in sorted(ended, key=lambda track: (track is not front, track.step.finished_at)):
+                self._print(track)
         self._print_running(running, now)
+        if self._out:
+            self._wrote_at = now
         self._flush()
 
     def warn(self, text: str) -> None:
@@ -178,13 +187,33 @@ class PlainLog:
             self._dirty[change.step] = track
             self._waiting += sum(len(line.text) for line in change.lines)
 
+    def _is_held(self, ended: list[StepTrack], running: list[StepTrack], now: float) -> bool:
+        """Return whether ended steps wait: each would interrupt the foreground step, which prints right now."""
+        if not ended or self._current is None or self._current not in running or self._current in ended:
+            self._held_since = None
+            return False
+        if self._held_since is None:
+            self._held_since = now
+        if now - self._held_since < _HOLD:
+            return True
+        self._held_since = None
+        return False
+
     def _print_running(self, running: list[StepTrack], now: float) -> None:
+        """Write the news of the foreground step, and of another one if it is that one's turn.
+
+        Steps that print nothing get the foreground only in silence: most end soon, and then take fewer lines.
+        """
+        silent = now - self._wrote_at >= SILENCE and not self._out
         if not running:
-            if self._current is None:
+            if self._current is None and silent:
                 self._show_any()
             return
         if self._current in running:
             self._print(self._current)
+        running = [track for track in running if silent or track.lines or track.warnings]
+        if not running:
+            return
         candidates = running if self._current is None else [*running, self._current]
         if (chosen := _choose_step(candidates, self._current, now)) is not None:
             self._print(chosen)

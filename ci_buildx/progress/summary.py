@@ -5,6 +5,7 @@ from __future__ import annotations
 from ci_buildx.model.record import dataclass
 from ci_buildx.model.status import CheckFinding
 from ci_buildx.progress.graph import StepGraph
+from ci_buildx.progress.step import is_canceled
 from ci_buildx.progress.timeline.timeline import Timeline
 
 
@@ -17,6 +18,16 @@ class StepTime:
     seconds: float
     cached: bool
     error: str
+
+    @property
+    def canceled(self) -> bool:
+        """Whether it was stopped because the build ended."""
+        return is_canceled(self.error)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended with an error of its own."""
+        return bool(self.error) and not self.canceled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,8 @@ _NO_ARTIFACTS_FIX = (
     "the registry does not accept attestations as OCI artifacts: set BUILDX_NO_DEFAULT_OCI_ARTIFACT=true "
     "or oci-artifact=false of the output, or build with --provenance=false"
 )
+NO_MATCH = "no match for platform in manifest"
+"""BuildKit's message for an image that lacks a platform (containerd 2.4.2, ``core/images/handlers.go``)."""
 _ABSENT = re.compile(r"failed to resolve source metadata for (\S+): .*not found")
 
 
@@ -37,7 +39,7 @@ def add_advice(failure: SolveError, store: CredentialStore, builder: str = "") -
         return failure
     cures: tuple[tuple[re.Pattern[str], Callable[[str], str]], ...] = (
         (_NO_ARTIFACTS, lambda _: _NO_ARTIFACTS_FIX),
-        (_TURNED_AWAY, lambda host: _advise_login(host, store)),
+        (_TURNED_AWAY, lambda host: advise_login(host, store)),
         (_LIMITED, lambda host: _advise_limits(host, store)),
         (_BROKEN, lambda host: f"{host} itself failed: try again later, or contact its operators"),
         (_UNTRUSTED, lambda host: _advise_declaration(host, "ca (its authority) or insecure = true", builder)),
@@ -56,7 +58,8 @@ def find_no_artifacts(message: str) -> str:
     return _NO_ARTIFACTS_FIX if _NO_ARTIFACTS.search(message) else ""
 
 
-def _advise_login(host: str, store: CredentialStore) -> str:
+def advise_login(host: str, store: CredentialStore) -> str:
+    """Return the fix for a registry that refuses the login of ``store``, or requires one."""
     login = store.lookup(host)
     if login is None:
         return f"log in to {host} (docker login) or set DOCKER_AUTH_CONFIG"

@@ -33,6 +33,10 @@ _LONGEST_LIFETIME = 1e9
 _LONGEST_HEADER = 8192
 
 
+class LoginRefused(RegistryError):
+    """A registry or its token service requires a login that is missing, or refuses the one it got."""
+
+
 class AuthScheme(StrEnum):
     """The authentication schemes that registries use."""
 
@@ -176,7 +180,7 @@ class RegistryAuthorizer:
     def _make_basic(self, access: RegistryAccess) -> dict[str, str]:
         login = self._store.lookup(access.host, access.path)
         if login is None or not login.username:
-            raise RegistryError(
+            raise LoginRefused(
                 f"{access.host} requires authentication; no credentials found",
                 status=401,
                 fix=_make_advice(access.host),
@@ -216,9 +220,10 @@ def fetch_token(
             answer = connection.send(_make_form_request(access, challenge, login))
     if answer.status in (401, 403) and login:
         who = f"the login {login.username!r}" if login.username else "the identity token"
-        raise RegistryError(f"{access.host} refuses {who}", status=answer.status, fix=_make_advice(access.host))
+        raise LoginRefused(f"{access.host} refuses {who}", status=answer.status, fix=_make_advice(access.host))
     if answer.status != 200:
-        raise RegistryError(
+        kind = LoginRefused if answer.status in (401, 403) else RegistryError
+        raise kind(
             f"{origin.authority} returned no token for {access.host}: status {answer.status}", status=answer.status
         )
     return parse_token(answer.body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -165,6 +166,36 @@ class RegistryClient:
         answer = self._call(request, access) if own else self._connection.send(request)
         if answer.status not in (HTTPStatus.CREATED, HTTPStatus.NO_CONTENT):
             raise make_refusal(answer, repository.domain, f"pushing {digest} to {repository}")
+
+    def try_push(self, repository: RegistryRepository) -> RegistryResponse:
+        """Begin an upload, cancel it again, and return the registry's answer, whatever its status."""
+        answer = self._call(self._request("POST", repository, "blobs/uploads/"), _make_push_access(repository))
+        if answer.status == HTTPStatus.ACCEPTED:
+            self._cancel_upload(repository, answer.headers.get("location", ""))
+        return answer
+
+    def try_read(self, repository: RegistryRepository, name: str) -> RegistryResponse:
+        """Ask for the manifest with a tag or digest, and return the registry's answer, whatever its status.
+
+        The content is requested only after an error, whose reason a HEAD cannot have: reading counts against limits.
+        """
+        resource, headers = f"manifests/{name}", {"Accept": ACCEPTED}
+        answer = self._call(self._request("HEAD", repository, resource, headers=headers), _make_pull_access(repository))
+        if answer.status == HTTPStatus.OK:
+            return answer
+        return self._call(self._request("GET", repository, resource, headers=headers), _make_pull_access(repository))
+
+    def _cancel_upload(self, repository: RegistryRepository, location: str) -> None:
+        """Cancel an upload. Best effort: registries discard unfinished uploads anyway, and some forbid this."""
+        base = self._connection.find_base(repository.host)
+        place = urljoin(base, location)
+        if parse_origin(place) != parse_origin(base):
+            return
+        # Distribution requires the right to delete (2.8, ``registry/handlers/app.go``, appendAccessRecords).
+        scopes = (f"repository:{repository.path}:pull,push,delete",)
+        access = RegistryAccess(host=repository.host, path=repository.path, scopes=scopes)
+        with suppress(RegistryError):
+            self._call(RegistryRequest(method="DELETE", url=place), access)
 
     def _check_exists(self, request: RegistryRequest, repository: RegistryRepository) -> bool:
         answer = self._call(request, _make_pull_access(repository))

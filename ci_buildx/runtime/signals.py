@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Generic, Self, TypeVar
 
-from ci_buildx.errors import Interrupted
+from ci_buildx.errors import Interrupted, KubeBuilderError
 
 T = TypeVar("T")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -99,6 +99,7 @@ class SignalHandler:
     def __init__(self) -> None:
         self.stop = threading.Event()
         self._received: int | None = None
+        self._failure: KubeBuilderError | None = None
         self._previous: dict[int, signal._HANDLER] = {}
 
     def __enter__(self) -> Self:
@@ -121,16 +122,25 @@ class SignalHandler:
         """
         self._received = self._received or number
 
+    def fail(self, error: KubeBuilderError) -> None:
+        """End the work with ``error``, as a signal would; without effect if the work is done."""
+        self._failure = error
+
     def check(self) -> None:
-        """Raise Interrupted if a signal was received, and set ``stop``."""
+        """Raise Interrupted if a signal was received, or the error of :meth:`fail`, and set ``stop``."""
         if self._received is not None:
             self.stop.set()
             raise Interrupted(self._received)
+        if self._failure is not None:
+            self.stop.set()
+            failure, self._failure = self._failure, None
+            raise failure
 
     def run(self, work: Callable[[], T], *, settle: float) -> T:
         """Run ``work`` in a thread and return its result.
 
-        On a signal, ``stop`` is set, the work gets ``settle`` seconds to end by itself, and Interrupted is raised.
+        On a signal, ``stop`` is set, the work gets ``settle`` seconds to end by itself, and Interrupted is raised. The
+        error of :meth:`fail` ends it in the same way.
         """
         self.check()
         outcome = ThreadOutcome(work)
@@ -139,7 +149,7 @@ class SignalHandler:
         while not outcome.done.wait(_LOOK):
             try:
                 self.check()
-            except Interrupted:
+            except (Interrupted, KubeBuilderError):
                 outcome.done.wait(settle)
                 raise
         return outcome.take_result()

@@ -128,6 +128,7 @@ def make_settings(
         preview=given.read_choice("print", PreviewKind) if given.read_text("print") else None,
     )
     _check_reuse(settings, given)
+    _check_cache_exports(settings, given)
     return settings
 
 
@@ -307,6 +308,27 @@ def _make_cluster(given: RawValues) -> ClusterSettings:
     if mode is None:
         raise InputError(f"kubeconfig {text!r} does not exist", source=source)
     return ClusterSettings(kubeconfig=(path,), context=context, oidc=oidc)
+
+
+_NEEDED_BY_CACHES = {
+    "s3": (("bucket", "AWS_BUCKET"), ("region", "AWS_REGION")),
+    "azblob": (("account_url", "BUILDKIT_AZURE_STORAGE_ACCOUNT_URL"),),
+}
+"""Attributes without which BuildKit 0.34.2 fails (``cache/remotecache``), and its own variables in their place."""
+
+
+def _check_cache_exports(settings: Settings, given: RawValues) -> None:
+    """Reject a cache export that lacks a required attribute, which buildkitd would report after the build.
+
+    An existing builder, a pod template or driver-opt ``env`` may set buildkitd's variables instead.
+    """
+    builder = settings.builder
+    for cache in settings.build.cache_to:
+        for name, variable in _NEEDED_BY_CACHES.get(cache.type, ()):
+            unknown = settings.builder_name or builder.pod_template or variable in dict(builder.env)
+            if not (cache.get(name) or unknown):
+                message = f"cache type={cache.type} requires {name}"
+                raise InputError(message, source=given.find_source("cache-to"), fix=f"add {name}=…")
 
 
 def _check_reuse(settings: Settings, given: RawValues) -> None:

@@ -30,7 +30,7 @@ from ci_buildx.settings.contexts import (
 from ci_buildx.settings.pairs import parse_annotations, parse_build_args, parse_labels, parse_tags
 from ci_buildx.settings.platforms import parse_platforms
 from ci_buildx.settings.raw_values import RawValues
-from ci_buildx.settings.secrets import list_empty_secrets, parse_git_secrets, parse_secrets
+from ci_buildx.settings.secrets import list_empty_secrets, list_withheld_tokens, parse_git_secrets, parse_secrets
 from ci_buildx.settings.syntax import read_boolean
 from ci_buildx.settings.values import (
     SOURCE_POLICY,
@@ -72,6 +72,8 @@ def make_build_settings(given: RawValues) -> BuildSettings:
     sandbox = _read_sandbox(given)
     entitlements = _read_entitlements(given, sandbox)
     outputs = _read_outputs(given, may_delete=LOCAL_DELETE in entitlements)
+    locations = (context, *(named.location for named in contexts))
+    secrets = _read_secrets(given, *locations)
     build = BuildSettings(
         context=context,
         dockerfile=dockerfile.path,
@@ -96,7 +98,8 @@ def make_build_settings(given: RawValues) -> BuildSettings:
         provenance=attestations.pop(PROVENANCE, provenance),
         sbom=attestations.pop(SBOM, sbom),
         attestations=tuple((kind, text) for kind, text in attestations.items() if text),
-        secrets=_read_secrets(given, context, *(named.location for named in contexts)),
+        secrets=secrets,
+        withheld_tokens=list_withheld_tokens(locations, secrets, env),
         empty_secrets=list_empty_secrets(given.read_texts("secrets")) if _may_be_inline(given) else (),
         ssh=_read_ssh(given, context),
         entitlements=tuple(name for name in entitlements if name != LOCAL_DELETE),

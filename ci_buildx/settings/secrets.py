@@ -76,6 +76,29 @@ def parse_git_secrets(
     )
 
 
+def list_withheld_tokens(
+    locations: Iterable[object], given: Iterable[SecretSource], env: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Return a warning for each host of a git context that does not get the environment's token or header, and why."""
+    places, known = list(locations), {secret.id for secret in given}
+    names = [name for name in _GIT_SECRETS if env.get(name) and name not in known]
+    if not names:
+        return ()
+    served = set(_list_git_hosts(places))
+    authorities = dict.fromkeys(_read_authority(url) for url in places if isinstance(url, str) and is_git(url))
+    warnings = []
+    for scheme, _, host in (authority.partition("://") for authority in authorities if authority):
+        if host in served:
+            continue
+        why = "it is cloned without TLS" if scheme == "http" else "the build clones from other hosts, too"
+        warnings += [
+            f"{name} is not sent to {host}: {why}; if it is for this host, set --secret id={name}.{host},env={name}"
+            for name in names
+            if f"{name}.{host}" not in known
+        ]
+    return tuple(warnings)
+
+
 def _list_git_hosts(locations: list[object]) -> list[str]:
     """Return the spellings of the one host that the environment's token belongs to; BuildKit asks for it as written."""
     main, *named = locations or [""]

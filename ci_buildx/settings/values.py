@@ -11,6 +11,7 @@ from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.secret import Secret
 from ci_buildx.settings.builder import BuilderSettings
 from ci_buildx.settings.names import StickyKey
+from ci_buildx.settings.option import OptionSurface
 
 
 class ProgressMode(StrEnum):
@@ -223,6 +224,7 @@ class BuildSettings:
     pull: bool = False
     secrets: tuple[SecretSource, ...] = ()
     empty_secrets: tuple[str, ...] = ()
+    withheld_tokens: tuple[str, ...] = ()
     ssh: tuple[SshSource, ...] = ()
     cache_from: tuple[TypedAttributes, ...] = ()
     cache_to: tuple[TypedAttributes, ...] = ()
@@ -248,13 +250,15 @@ class ClusterSettings:
     """Access to the cluster: ``kubeconfig`` lists the files of KUBECONFIG; empty means the default or in-cluster.
 
     ``content`` is the text of a kubeconfig; then ``kubeconfig`` is empty. ``oidc`` is the source of the job's own
-    token: an audience, or ``env:NAME``; "" means the kubeconfig's user.
+    token: an audience, or ``env:NAME``; "" means the kubeconfig's user. ``empty_input`` names the CI system's input
+    that would hold a kubeconfig but is empty.
     """
 
     kubeconfig: tuple[Path, ...] = ()
     content: Secret | None = None
     context: str = ""
     oidc: str = ""
+    empty_input: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,7 +266,7 @@ class Settings:
     """All settings of one ``build`` command.
 
     ``builder_name`` selects an existing builder instead of a new one; ``sticky_key`` decides which builds share one of
-    its replicas. With ``preview`` nothing is done, only shown.
+    its replicas. With ``preview`` nothing is done, only shown. Errors and warnings name options as ``surface`` does.
     """
 
     build: BuildSettings
@@ -273,3 +277,4 @@ class Settings:
     sticky_key: StickyKey = field(default_factory=StickyKey)
     transport: TransportChoice = TransportChoice.AUTO
     preview: PreviewKind | None = None
+    surface: OptionSurface = OptionSurface.CLI

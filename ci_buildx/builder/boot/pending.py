@@ -147,8 +147,12 @@ REASONS = frozenset(
 )
 _HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "SignatureValidationFailed"})
 _OPTION = "driver-opt image"
-_PULLS = 3
-"""Pulls after which an unresponsive registry is given up (the kubelet pauses 10 s, then 20 s, between them)."""
+_PULLS, _SILENT_PULLS = 3, 2
+"""Pulls after which an image is given up, and one of a registry that is not reached at all.
+
+The kubelet pauses 10 s after the first, 20 s after the second.
+"""
+_NO_ANSWER = "check the network between the node and the registry: the registry does not respond"
 
 _PULL_FAILED = "Failed to pull image"
 """Start of the event's message for a failed pull (kubelet v1.34.2, ``pkg/kubelet/images/image_manager.go``)."""
@@ -168,6 +172,9 @@ _NETWORK = compile_lazily(
     r"too ?many ?requests|\b5\d\d (?:internal|bad|service|gateway)|unavailable",
     re.IGNORECASE,
 )
+
+_SILENT = compile_lazily(r"connection refused|no such host|unreachable|i/o timeout")
+"""Errors of Go's dialer: no registry answered at all (Go 1.26, ``net`` and ``syscall``)."""
 
 
 def diagnose_image_pull(case: PodCase, name: str, reason: str, message: str) -> Verdict:
@@ -190,10 +197,12 @@ def diagnose_image_pull(case: PodCase, name: str, reason: str, message: str) -> 
         return case.make_failure(reason, detail, cure)
     if not network and _ABSENT.search(told):
         return case.make_failure(reason, detail, f"check {option}: name, tag and platform")
-    if count_events(failures) >= _PULLS:
-        return case.make_failure(
-            reason, detail, "check the network between the node and the registry: the registry does not respond"
-        )
+    silent = bool(_SILENT.search(told))
+    cure = f"{_NO_ANSWER}; is {option} right?" if silent else _NO_ANSWER
+    if count_events(failures) >= (_SILENT_PULLS if silent else _PULLS):
+        return case.make_failure(reason, detail, cure)
+    if silent:
+        return case.make_late(f"the registry does not respond, the node tries again: {reason}: {detail}", cure)
     return case.make_waiting(f"{reason}: {detail}")
 
 

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from ci_buildx.builder import labels
 from ci_buildx.builder.builder import Manifest
-from ci_buildx.builder.identity import PREFIX
+from ci_buildx.builder.identity import EXPIRY_MARGIN, PREFIX
 from ci_buildx.builder.rbac.rights import INSIDE, RBAC_GROUP
 from ci_buildx.errors import Conflict, Forbidden
 from ci_buildx.kube.client import KubeClient
@@ -48,11 +48,12 @@ _IS_SMALL = (
     f" && variables.notes.all(k, variables.notes[k].size() <= {_LONGEST_NOTE})"
 )
 _LONGEST_LIFE = 31 * 24
-"""Hours until a job's namespace must have expired: then the reaper removes what a stolen token has left running."""
+"""Hours of the longest lifetime: then the reaper removes what a stolen token has left running."""
 _EXPIRES = f"variables.notes[?'{labels.EXPIRES}'].orValue('')"
 _EXPIRES_SOON = (
     f"({_EXPIRES}.matches('^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}Z$')"
-    f" && timestamp({_EXPIRES}) <= timestamp(variables.it.metadata.creationTimestamp) + duration('{_LONGEST_LIFE}h'))"
+    f" && timestamp({_EXPIRES}) <= timestamp(variables.it.metadata.creationTimestamp)"
+    f" + duration('{_LONGEST_LIFE * 3600 + EXPIRY_MARGIN}s'))"
 )
 _IS_DELETED = "request.operation == 'DELETE'"
 # Other policies of a cluster select namespaces by label: a job must not choose which of them apply to it.

@@ -8,6 +8,7 @@ from typing import Any
 
 from ci_buildx.builder import cluster_facts
 from ci_buildx.builder.plan import NodePlan
+from ci_buildx.builder.pods import describe_failure
 from ci_buildx.builder.rbac.rights import AccessQuestion, RoleRule
 from ci_buildx.model.record import dataclass
 from ci_buildx.model.timestamps import parse_timestamp
@@ -57,10 +58,7 @@ def check_rights(
     rule: RoleRule, answers: Mapping[AccessQuestion, bool], questions: Iterable[AccessQuestion]
 ) -> CheckResult:
     """Check one rule of a role; report all of its verbs, or those that are refused."""
-    refused: dict[str, list[str]] = {}
-    for question in questions:
-        if not answers[question]:
-            refused.setdefault(question.resource, []).append(question.verb)
+    refused = _collect_refused(answers, questions)
     subject = ", ".join(f"{name}.{rule.group}" if rule.group else name for name in rule.resources)
     subject += f" {' and '.join(rule.names)}" if rule.names else ""
     if not refused:
@@ -71,6 +69,25 @@ def check_rights(
     return CheckResult(
         topic="rights", subject=subject, status=status, detail=f"not {_list_verbs(rule, refused)}: {rule.why}"
     )
+
+
+def describe_lack(rule: RoleRule, answers: Mapping[AccessQuestion, bool], questions: Iterable[AccessQuestion]) -> str:
+    """Return the refused verbs and resources of a rule, such as ``create, get jobs.batch``; "" if none is refused."""
+    refused = _collect_refused(answers, questions)
+    verbs = dict.fromkeys(verb for each in refused.values() for verb in each)
+    names = (f"{name}.{rule.group}" if rule.group else name for name in refused)
+    return f"{', '.join(verbs)} {', '.join(names)}" if refused else ""
+
+
+def _collect_refused(
+    answers: Mapping[AccessQuestion, bool], questions: Iterable[AccessQuestion]
+) -> dict[str, list[str]]:
+    """Return the refused verbs by resource."""
+    refused: dict[str, list[str]] = {}
+    for question in questions:
+        if not answers[question]:
+            refused.setdefault(question.resource, []).append(question.verb)
+    return refused
 
 
 def _list_verbs(rule: RoleRule, refused: Mapping[str, Sequence[str]]) -> str:
@@ -198,12 +215,15 @@ def check_storage(classes: Sequence[Mapping[str, Any]] | None) -> CheckResult:
 
 
 def check_reaper(
-    schedules: Sequence[Mapping[str, Any]] | None, able: Mapping[str, bool | None] | None = None
+    schedules: Sequence[Mapping[str, Any]] | None,
+    able: Mapping[str, bool | None] | None = None,
+    pods: Mapping[str, Sequence[Mapping[str, Any]] | None] | None = None,
 ) -> CheckResult:
-    """Check whether something removes what killed jobs leave.
+    """Check whether something removes what killed jobs leave, and whether it runs.
 
     ``schedules`` are the CronJobs with the reaper's name, None if they cannot be read. ``able`` says, by namespace,
-    whether their account may delete namespaces, None if that is unknown. Anyone can give a CronJob that name.
+    whether their account may delete namespaces, None if that is unknown. Anyone can give a CronJob that name. ``pods``
+    are those of their Jobs, by namespace, None if they cannot be read.
     """
     topic = "reaper"
     if schedules is None:
@@ -217,8 +237,10 @@ def check_reaper(
     running = [each for each in real if not (each.get("spec") or {}).get("suspend")]
     if running:
         metadata, schedule = running[0]["metadata"], (running[0].get("spec") or {}).get("schedule", "")
-        detail = f'CronJob {metadata["name"]} in namespace {metadata.get("namespace", "")} runs at "{schedule}"'
-        return CheckResult(topic=topic, status=CheckStatus.OK, detail=detail)
+        place = metadata.get("namespace", "")
+        said = f'CronJob {metadata["name"]} in namespace {place} runs at "{schedule}"'
+        status, runs = _judge_runs(running[0].get("status") or {}, (pods or {}).get(place))
+        return CheckResult(topic=topic, status=status, detail=f"{said}; {runs}")
     if doubtful:
         metadata = doubtful[0]["metadata"]
         detail = (
@@ -230,8 +252,29 @@ def check_reaper(
     why = "it is suspended" if real else "not installed"
     if others and not real:
         why = f"not installed (the account of CronJob {others[0]}/{schedules[0]['metadata']['name']} deletes nothing)"
-    detail = f"{why}: only each job's own sweep and kube-builder reap remove leftovers of killed jobs"
+    detail = (
+        f"{why}: only each job's own sweep and kube-builder reap remove leftovers of killed jobs; "
+        "--roles reaper and --roles reaper-cronjob print it"
+    )
     return CheckResult(topic=topic, status=CheckStatus.WARNING, detail=detail)
+
+
+def _judge_runs(status: Mapping[str, Any], pods: Sequence[Mapping[str, Any]] | None) -> tuple[CheckStatus, str]:
+    """Return the verdict on the runs of a CronJob by its ``status`` (batch/v1 CronJobStatus) and its Jobs' ``pods``."""
+    last, succeeded = str(status.get("lastScheduleTime") or ""), str(status.get("lastSuccessfulTime") or "")
+    if not last:
+        return CheckStatus.OK, "it has not run yet"
+    after = f", the last success was at {succeeded}" if succeeded else ", none has succeeded"
+    newest = max(pods or (), key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""), default=None)
+    if newest is not None and (failure := describe_failure(newest)):
+        return CheckStatus.WARNING, f"its pod {newest['metadata']['name']} fails: {' '.join(failure.split())}{after}"
+    if succeeded >= last:
+        return CheckStatus.OK, f"the last success was at {succeeded}"
+    if not status.get("active"):
+        return CheckStatus.WARNING, f"its run of {last} did not succeed{after}"
+    if pods is None and not succeeded:
+        return CheckStatus.UNKNOWN, f"no run has succeeded since {last}, and its pods may not be listed"
+    return CheckStatus.OK, f"a run is under way{after}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

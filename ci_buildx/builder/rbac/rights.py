@@ -288,3 +288,35 @@ def list_questions(rules: Iterable[RoleRule], namespace: str = "") -> Iterator[A
                         why=rule.why,
                         vital=rule.vital,
                     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandRights:
+    """What a group of commands needs: ``rules`` in one namespace, or in the whole cluster if ``everywhere``.
+
+    ``mode`` is the one whose roles contain them.
+    """
+
+    commands: str
+    rules: tuple[RoleRule, ...]
+    mode: RightsMode
+    everywhere: bool = False
+
+
+def _select_vital(rules: Iterable[RoleRule]) -> tuple[RoleRule, ...]:
+    return tuple(rule for rule in rules if rule.vital)
+
+
+COMMANDS: tuple[CommandRights, ...] = (
+    CommandRights(commands="build, with a namespace of its own", rules=ENTERING, mode=RightsMode.JOBS, everywhere=True),
+    CommandRights(commands="build --namespace", rules=_select_vital(BUILDING), mode=RightsMode.NAMESPACE),
+    CommandRights(
+        commands="create, stop, scale, rm", rules=(*_select_vital(BUILDING), *KEEPING[:2]), mode=RightsMode.NAMESPACE
+    ),
+    CommandRights(commands="logs", rules=KEEPING[4:], mode=RightsMode.NAMESPACE),
+    CommandRights(
+        commands="ls in all namespaces", rules=_select_vital(LISTING), mode=RightsMode.LISTING, everywhere=True
+    ),
+    CommandRights(commands="reap", rules=_select_vital(REAPING), mode=RightsMode.REAPER, everywhere=True),
+)
+"""Commands and the rights without which they do not work."""

@@ -13,6 +13,8 @@ from ci_buildx.errors import Interrupted, KubeBuilderError, SolveError
 from ci_buildx.model import masker
 from ci_buildx.runtime import signals
 from ci_buildx.settings import assembly
+from ci_buildx.settings.option import OptionSurface
+from ci_buildx.settings.wording import reword_error
 
 Run = Callable[[Mapping[str, str], Path, TextIO], int]
 
@@ -25,6 +27,7 @@ def main(*, post: bool, alone: bool, env: Mapping[str, str], cwd: Path, stdout: 
             return run(env, cwd, stdout)
         except (KubeBuilderError, Interrupted) as error:
             pass_over()
+            reword_error(error, OptionSurface.GITHUB)
             return _annotate_error(error, env, stdout)
 
 

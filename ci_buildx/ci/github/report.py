@@ -22,6 +22,7 @@ from ci_buildx.model import http_calls, masker
 from ci_buildx.model.documents import parse_json
 from ci_buildx.model.plaintext import MASK, UNENCODABLE
 from ci_buildx.model.record import dataclass, replace
+from ci_buildx.settings.option import OptionKind
 from ci_buildx.settings.raw_values import RawValues
 from ci_buildx.settings.syntax import read_boolean
 from ci_buildx.settings.values import Settings
@@ -38,8 +39,7 @@ _SECRET = (
     # Users sometimes put credentials here, and GitHub does not mask artifacts.
     *("cache-from", "cache-to", "outputs", "build-contexts"),
 )
-_NAMED = "build-args"
-"""Input of which only the names are shown: users put tokens there, although an image's history shows them."""
+_PAIRS = "build-args"
 
 
 def write_report(step: ActionStep, given: RawValues, settings: Settings, error: str) -> None:
@@ -98,12 +98,36 @@ def _make_page(step: ActionStep, given: RawValues, error: str) -> SummaryPage | 
 
 
 def _select_shown(given: RawValues) -> dict[str, str]:
-    """Return the inputs that may be shown."""
-    shown = {name: str(value) for name, value in sorted(given.values.items()) if name not in _SECRET}
-    if _NAMED in shown:
-        pairs = (text.partition("=") for text in given.read_texts(_NAMED))
-        shown[_NAMED] = "\n".join(f"{name}={MASK}" if equals else name for name, equals, _ in pairs)
+    """Return the inputs that may be shown and are not their defaults.
+
+    A build argument is shown unless its name marks it as a secret: an image's history shows its value as well. Known
+    secrets, and what looks like a token, are masked later.
+    """
+    shown = {
+        name: str(value)
+        for name, value in sorted(given.values.items())
+        if name not in _SECRET and not _is_default(given, name)
+    }
+    if _PAIRS in shown:
+        shown[_PAIRS] = "\n".join(map(_mask_pair, given.read_texts(_PAIRS)))
     return shown
+
+
+def _is_default(given: RawValues, name: str) -> bool:
+    """Return whether an input has the value that it has without being set."""
+    option = given.known.get(name)
+    value = str(given.values[name]).strip()
+    if option is None or not option.default:
+        return not value
+    if option.kind is OptionKind.SWITCH:
+        return read_boolean(value) is read_boolean(option.default)
+    return value == option.default
+
+
+def _mask_pair(text: str) -> str:
+    name, equals, value = text.partition("=")
+    hidden = masker.is_secret_name(name) or any(masker.find_pair_secrets(name, value))
+    return f"{name}={MASK}" if equals and value and hidden else text
 
 
 def _upload_record(service: ArtifactService, step: ActionStep, page: SummaryPage, settings: Settings) -> dict[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TextIO
 
-from ci_buildx.build.build_run import BuildRun, collect_secrets, hide_in
+from ci_buildx.build.build_run import BuildRun, choose_wording, collect_secrets, hide_in
 from ci_buildx.build.builder_scope import open_builder
 from ci_buildx.build.connect import NodeConnection, connect_nodes
 from ci_buildx.build.context.origin import TRUST_SCOPE
@@ -29,8 +29,9 @@ from ci_buildx.progress import display
 from ci_buildx.runtime.phases import PhaseTimes
 from ci_buildx.runtime.signals import SignalHandler
 from ci_buildx.settings import options
+from ci_buildx.settings.option import OptionSurface
 from ci_buildx.settings.raw_values import RawValues
-from ci_buildx.settings.values import ProgressMode, Settings
+from ci_buildx.settings.values import Settings
 
 _ASKED = 10.0
 """Seconds for a buildkitd that has already answered to list its platforms."""
@@ -76,7 +77,9 @@ def run_setup_builder(
     settings = replace(settings, keep=True)
     cluster = config.load_cluster(settings.cluster, env=env)
     hidden = collect_secrets(settings.build, env)
-    shown = display.open_display(settings.build.progress, display_stream, env=env, hidden=hidden)
+    shown = display.open_display(
+        settings.build.progress, display_stream, env=env, hidden=hidden, wording=choose_wording(settings.surface)
+    )
     try:
         with SignalHandler() as interrupts, KubeClient(cluster) as kube:
             site = BuildRun(
@@ -131,7 +134,8 @@ def run_setup(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
     env = {**env, TRUST_SCOPE: events.choose_scope(event, given.read_text("trust-scope"))}
     given = _keep_kubeconfig(given, env)
     values = {**given.select_build_options(), "context": str(cwd), "file": "-"}
-    settings = _add_entitlements(inputs.read_job_settings(values, given.sources, env, cwd, auto=ProgressMode.GITHUB))
+    settings = inputs.read_job_settings(values, given.sources, env, cwd, surface=OptionSurface.GITHUB)
+    settings = _add_entitlements(settings)
     begun = time.monotonic()
     kept = run_setup_builder(
         settings,

@@ -30,8 +30,10 @@ from ci_buildx.errors import Interrupted, KubeBuilderError
 from ci_buildx.model import debug
 from ci_buildx.model.record import replace
 from ci_buildx.model.secret import mention
+from ci_buildx.settings.option import OptionSurface
 from ci_buildx.settings.raw_values import RawValues
 from ci_buildx.settings.values import ProgressMode, Settings
+from ci_buildx.settings.wording import reword_error
 
 _LOG = debug.get_log("ci")
 
@@ -45,6 +47,7 @@ def run_build_step(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
     try:
         result = _run_build(step)
     except (KubeBuilderError, Interrupted) as error:
+        reword_error(error, OptionSurface.GITHUB)
         if step.settings is not None:
             annotate_failure(error, step.settings, env, stdout)
             _report_result(step, str(error))
@@ -59,7 +62,7 @@ def _run_build(step: ActionStep) -> BuildResult:
 
     with prepare_build(step) as (given, env):
         values = github_report.add_timeline(given, step.env).select_build_options()
-        step.settings = inputs.read_job_settings(values, given.sources, env, step.cwd, auto=ProgressMode.GITHUB)
+        step.settings = inputs.read_job_settings(values, given.sources, env, step.cwd, surface=OptionSurface.GITHUB)
         hide_texts(
             step, (*list_secret_values(step.settings.build), *list_credentials_of_settings(step.settings.build, env))
         )

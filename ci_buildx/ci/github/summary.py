@@ -15,7 +15,9 @@ from ci_buildx.progress.step import drop_controls, format_amount, strip_control_
 from ci_buildx.progress.summary import BuildReport, BuildSummary, StepTime
 
 LONGEST = 12
-"""Number of steps in the table of the slowest."""
+"""Number of steps in the table of the slowest, beside those that failed."""
+LEGEND = "Light bars are the critical path, grey ones were cached, red ones failed."
+_FAILED = "❌ failed"
 _ALIVE = frozenset("|`*_~[]!@:\\$#")
 _FENCE = compile_lazily("[`~]{3,}")
 _WWW = compile_lazily("(?i)(www)\\.")
@@ -48,7 +50,7 @@ def render_summary(page: SummaryPage) -> str:
     if page.result is not None:
         parts += [_render_images(page.result, page.sizes), _render_pull_commands(page.result)]
     parts.append(_render_chart(page.report))
-    parts.append(_render_details("Slowest steps", _render_steps(page.report.summary)))
+    parts.append(_render_details("Slowest steps", _render_steps(page.report.summary), opened=bool(page.error)))
     if page.result is not None:
         parts.append(
             _render_details("Time of each phase", _render_table(("phase", "time"), _render_phases(page.result)))
@@ -75,7 +77,9 @@ def _render_chart(report: BuildReport) -> str:
     """Render the timeline: summaries support Mermaid, but not SVG."""
     from ci_buildx.progress.timeline.pages import render_gantt
 
-    return f"```mermaid\n{render_gantt(report.timeline).rstrip()}\n```" if report.summary.completed else ""
+    if not report.summary.completed:
+        return ""
+    return f"```mermaid\n{render_gantt(report.timeline).rstrip()}\n```\n\n{LEGEND}"
 
 
 def _render_images(result: BuildResult, sizes: Mapping[str, int]) -> str:
@@ -95,13 +99,19 @@ def _render_pull_commands(result: BuildResult) -> str:
 
 
 def _render_steps(steps: BuildSummary) -> str:
-    slowest = sorted(steps.completed, key=lambda step: -step.seconds)[:LONGEST]
-    return _render_table(("step", "time"), [(_escape_cell(step.name), _render_time(step)) for step in slowest])
+    """Render the table: steps that failed first, each marked, then the slowest."""
+    failed = [step for step in steps.steps if step.failed]
+    others = sorted((step for step in steps.completed if not step.failed), key=lambda step: -step.seconds)
+    rows = [(f"**{_escape_cell(step.name)}**", f"**{_render_time(step)}**") for step in failed]
+    rows += [(_escape_cell(step.name), _render_time(step)) for step in others[:LONGEST]]
+    return _render_table(("step", "time"), rows)
 
 
 def _render_time(step: StepTime) -> str:
-    if step.error:
-        return "failed"
+    if step.failed:
+        return f"{_FAILED} after {step.seconds:.1f} s"
+    if step.canceled:
+        return "canceled"
     return "cached" if step.cached else f"{step.seconds:.1f} s"
 
 
@@ -119,8 +129,9 @@ def _render_table(head: tuple[str, str], rows: list[tuple[str, str]]) -> str:
     return "\n".join(f"| {left} | {right} |" for left, right in lines) if rows else ""
 
 
-def _render_details(title: str, body: str) -> str:
-    return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>" if body else ""
+def _render_details(title: str, body: str, *, opened: bool = False) -> str:
+    tag = "<details open>" if opened else "<details>"
+    return f"{tag}<summary>{title}</summary>\n\n{body}\n\n</details>" if body else ""
 
 
 def _escape_text(value: str) -> str:

@@ -29,8 +29,9 @@ from ci_buildx.model.record import replace
 from ci_buildx.model.status import CheckFinding
 from ci_buildx.progress.step import strip_control_characters
 from ci_buildx.settings import assembly
-from ci_buildx.settings.option import VARIABLE_PREFIX
-from ci_buildx.settings.values import ProgressMode, Settings
+from ci_buildx.settings.option import VARIABLE_PREFIX, OptionSurface
+from ci_buildx.settings.values import Settings
+from ci_buildx.settings.wording import reword_error
 
 if TYPE_CHECKING:
     from ci_buildx.progress.summary import BuildReport
@@ -39,11 +40,18 @@ _LOG = debug.get_log("ci")
 
 
 def main(*, post: bool, env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
-    """Run the job, or with ``post`` its clean-up, and return the exit code. Errors are left to the command line."""
-    if post:
-        clean_up(env, cwd, stdout)
-        return 0
-    return run_build(env, cwd, stdout)
+    """Run the job, or with ``post`` its clean-up, and return the exit code.
+
+    Errors are left to the command line, in the words of the template's inputs.
+    """
+    try:
+        if post:
+            clean_up(env, cwd, stdout)
+            return 0
+        return run_build(env, cwd, stdout)
+    except KubeBuilderError as error:
+        reword_error(error, OptionSurface.GITLAB)
+        raise
 
 
 def run_build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
@@ -63,7 +71,7 @@ def run_build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
         env[TRUST_SCOPE] = scope
         _LOG.debug("GitLab: job %s, trust scope %s", env.get("CI_JOB_ID", ""), scope)
         settings = inputs.read_job_settings(
-            given.select_build_options(), given.sources, env, cwd, auto=ProgressMode.GITLAB
+            given.select_build_options(), given.sources, env, cwd, surface=OptionSurface.GITLAB
         )
         result = _run_settings(settings, env, cwd, stdout)
     stdout.writelines(f"{line}\n" for line in result.list_lines())

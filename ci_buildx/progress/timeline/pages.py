@@ -102,6 +102,8 @@ def _describe_result(row: TimelineRow) -> str:
     return f"<td>{'cached' if row.cached else 'done'}</td>"
 
 
+FAILED = "\u274c "
+"""Mark of a failed step's name: colours alone do not distinguish bars for everyone."""
 MOST_ROWS = 40
 """Maximum rows of a chart: GitHub limits Mermaid text to 50,000 characters, and longer charts are unreadable."""
 
@@ -126,7 +128,8 @@ _RESERVED = re.compile(
 def render_gantt(timeline: Timeline, *, title: str = "") -> str:
     """Return the chart's text, to be placed between `` ```mermaid `` and `` ``` ``.
 
-    Grey bars (``done``) are cached; red ones (``crit``) are on the critical path or failed.
+    Red bars (``crit``) failed, and a cross marks their names. Grey ones (``done``) are cached, light ones (``active``)
+    are on the critical path. Mermaid's themes choose these colours.
     """
     shown = fold_rows(timeline, MOST_ROWS)
     lines = ["gantt", *([f"    title {_escape_name(title)}"] if title else []), "    dateFormat x"]
@@ -146,13 +149,10 @@ def _render_tasks(row: TimelineRow, begin: float) -> Iterator[str]:
     run = max(row.runs, key=lambda run: run.seconds)
     start = max(0, round((run.begin - begin) * 1000))
     end = max(start + 1, round((run.end - begin) * 1000))
-    tags = [tag for tag, wanted in (("crit", _is_highlighted(row)), ("done", row.cached)) if wanted]
+    failed = row.kind is SpanKind.FAILED
+    tag = "crit, " if failed else "done, " if row.cached else "active, " if row.critical else ""
     note = "cached" if row.cached and row.seconds < 0.0005 else format_duration(row.seconds)
-    yield f"{_escape_name(row.name)} ({note}) :{''.join(f'{tag}, ' for tag in tags)}{start}, {end}"
-
-
-def _is_highlighted(row: TimelineRow) -> bool:
-    return row.critical or row.kind is SpanKind.FAILED
+    yield f"{FAILED if failed else ''}{_escape_name(row.name)} ({note}) :{tag}{start}, {end}"
 
 
 def _escape_name(name: str) -> str:

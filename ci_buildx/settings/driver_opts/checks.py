@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from ci_buildx.errors import InputError
 from ci_buildx.model import reference
+from ci_buildx.model.hosts import is_host
 from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.settings.builder import Pairs, Toleration
 from ci_buildx.settings.names import is_label_name, is_label_value, is_object_name, suggest_name
@@ -234,7 +235,7 @@ def check_mirrors(mirrors: Mapping[str, Sequence[str]], *, source: str) -> tuple
 def check_hosts(hosts: Sequence[str], *, source: str) -> tuple[str, ...]:
     """Check hosts of registries, with a port unless it is the default."""
     for host in hosts:
-        if not _HOST.fullmatch(host):
+        if not (_HOST.fullmatch(host) and is_host(host)):
             raise InputError(f"{host!r} is not a registry host", source=source, fix="write it like host:5000")
     return tuple(hosts)
 

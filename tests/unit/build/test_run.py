@@ -25,6 +25,7 @@ from ci_buildx.errors import (
     TransportError,
 )
 from ci_buildx.settings.builder import BuilderSettings
+from ci_buildx.settings.option import OptionSurface
 from ci_buildx.settings.values import FrontendCall, TransportChoice, TypedAttributes
 from tests.unit.build.whole_build import NAME, NODES, WholeBuild
 from tests.unit.memory_cluster import Manifest
@@ -71,7 +72,7 @@ def test_a_job_has_a_builder_of_its_own_which_is_gone_afterwards(build: WholeBui
     assert request.internal
     assert "pod buildkit-amd64-0 on node worker-amd64 answered over direct" in build.output
     assert "#3 [1/1] FROM base" in build.output
-    assert "WARNING: no output is set: the result is only in the builder's cache" in build.output
+    assert "WARNING: no output is set: the result is discarded with this build's builder; add --push" in build.output
 
 
 def test_in_an_existing_namespace_only_the_builders_objects_are_removed(build: WholeBuild) -> None:
@@ -95,6 +96,7 @@ def test_the_builder_of_a_failed_build_is_removed_too(build: WholeBuild) -> None
 
 def test_a_kept_builder_stays_and_the_next_build_finds_it(build: WholeBuild) -> None:
     build.run(keep=True)
+    assert "WARNING: no output is set: the result is only in the builder's cache; add --push" in build.output
     assert not [line for line in build.list_changes() if line.startswith("DELETE")]
     for _ in range(100):  # the transport is recorded in the background
         if labels.TRANSPORT in build.cluster.find("jobs")["metadata"]["annotations"]:
@@ -182,6 +184,21 @@ def test_a_secret_that_is_empty_is_reported(build: WholeBuild) -> None:
     build.options["empty_secrets"] = ("npm",)
     build.run()
     assert "secret npm is empty and was not sent" in build.output
+
+
+def test_a_job_of_a_ci_system_reads_of_its_inputs(build: WholeBuild) -> None:
+    build.cluster.platforms = ("linux/s390x",)
+    with pytest.raises(BuildkitError):
+        build.run(surface=OptionSurface.GITHUB)
+    assert "; add input push or input outputs" in build.output
+    assert "set input platforms for another" in build.output
+    assert "--push" not in build.output
+
+
+def test_a_token_that_is_withheld_is_reported(build: WholeBuild) -> None:
+    build.options["withheld_tokens"] = ("GIT_AUTH_TOKEN is not sent to git.example: it is cloned without TLS",)
+    build.run()
+    assert "WARNING: GIT_AUTH_TOKEN is not sent to git.example" in build.output
 
 
 def test_a_signal_removes_the_builder(build: WholeBuild) -> None:

@@ -172,6 +172,41 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
         (["reap", "--kubeconfig", "none"], "--kubeconfig: kubeconfig 'none' does not exist"),
         (["reap", "--kubeconfig", "."], "--kubeconfig: kubeconfig '.' is a folder; name a kubeconfig file"),
         (["doctor", "https://r.io"], "REGISTRY: 'https://r.io' is not a registry host; write it like host:5000"),
+        (["doctor", "r.io:99999"], "REGISTRY: 'r.io:99999' is not a registry host; write it like host:5000"),
+        (
+            ["github"],
+            (
+                "GITHUB_ACTIONS is not set; `kube-builder github` runs in a job of GitHub Actions; elsewhere use "
+                "`kube-builder build`"
+            ),
+        ),
+        (
+            ["build", "-m", "1g", "."],
+            "option -m of docker buildx is not supported; use --resource memory=…",
+        ),
+        (
+            ["build", "--cpu-quota=1", "."],
+            "option --cpu-quota of docker buildx is not supported; use --resource cpu-quota=…",
+        ),
+        (
+            ["build", "--isolation", "hyperv", "."],
+            "option --isolation of docker buildx is not supported; omit it: BuildKit has no isolation modes",
+        ),
+        (
+            ["build", "--squash", "."],
+            (
+                "option --squash of docker buildx is not supported; omit it: BuildKit does not squash layers; copy "
+                "the result into a stage of its own"
+            ),
+        ),
+        (
+            ["build", "--rm", "."],
+            "option --rm of docker buildx is not supported; omit it: BuildKit keeps no intermediate containers",
+        ),
+        (
+            ["build", "--cache-to", "type=s3,region=r", "."],
+            "--cache-to: cache type=s3 requires bucket; add bucket=…",
+        ),
         (["version", "x"], "unexpected argument 'x'; see kube-builder version --help"),
         (["version", "--format", "yaml"], "--format: unknown value 'yaml'; known: text, json"),
         (["--version", "--format="], "--format: unknown value ''; known: text, json"),

@@ -210,6 +210,16 @@ def test_nothing_at_all(tmp_path: Path) -> None:
         load_cluster(ClusterSettings(), env={"HOME": str(tmp_path)}, account=tmp_path / "none")
 
 
+def test_an_input_without_its_secret(tmp_path: Path) -> None:
+    """As in every pull request of a fork."""
+    empty, env = ClusterSettings(empty_input="input kubeconfig"), {"HOME": str(tmp_path)}
+    with pytest.raises(InputError, match=r"^input kubeconfig is empty: does the secret exist\?") as caught:
+        load_cluster(empty, env=env, account=tmp_path / "none")
+    assert "pull requests from forks do not get secrets" in caught.value.fix
+    with pytest.raises(InputError, match="no kubeconfig: /none does not exist"):
+        load_cluster(empty, env={**env, "KUBECONFIG": "/none"}, account=tmp_path / "none")
+
+
 def test_a_user_whom_the_system_does_not_know(tmp_path: Path, nobody: None) -> None:
     with pytest.raises(InputError, match=r"no kubeconfig: ~/\.kube/config does not exist"):
         load_cluster(ClusterSettings(), env={}, account=tmp_path / "none")

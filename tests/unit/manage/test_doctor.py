@@ -141,7 +141,73 @@ def test_accounts_that_others_can_act_as(memory_cluster: MemoryCluster) -> None:
     assert "do what its role allows, which you have no permission to read" in told[1]
 
 
+def lacks(report: DoctorReport) -> dict[str, tuple[str, ...]]:
+    return {one.commands: one.lack for one in report.commands if one.lack}
+
+
+def test_what_each_command_lacks(memory_cluster: MemoryCluster) -> None:
+    assert lacks(examine(memory_cluster)) == {}
+    memory_cluster.allows = lambda asked: asked["namespace"] == "ci" and asked["group"] != "apps"
+    report = examine(memory_cluster, RightsMode.NAMESPACE, builder=BuilderSettings(namespace="ci"))
+    assert report.healthy, "builds in the namespace need no more"
+    verbs = "create, get, list, watch, patch, delete, deletecollection"
+    assert lacks(report) == {
+        "build, with a namespace of its own": (
+            "create, get namespaces",
+            "create rolebindings.rbac.authorization.k8s.io",
+            "bind clusterroles.rbac.authorization.k8s.io",
+        ),
+        "create, stop, scale, rm": (f"{verbs} deployments.apps, statefulsets.apps",),
+        "ls in all namespaces": ("list deployments.apps, statefulsets.apps",),
+        "reap": ("list, get, delete namespaces",),
+    }
+    places = {one.commands: one.namespace for one in report.commands}
+    assert (places["create, stop, scale, rm"], places["reap"]) == ("ci", "")
+
+
+def test_the_fix_is_for_this_account_and_this_mode_only(memory_cluster: MemoryCluster) -> None:
+    builder = BuilderSettings(namespace="ci")
+    assert examine(memory_cluster).fix == "", "a reaper that is not installed is no lack of this account's"
+    memory_cluster.allows = lambda asked: asked["namespace"] == "ci"
+    report = examine(memory_cluster, RightsMode.NAMESPACE, builder=builder)
+    assert (report.fix, "kind: ClusterRole" in report.apply) == ("", True)
+    memory_cluster.allows = lambda _: False
+    fix = examine(memory_cluster, RightsMode.NAMESPACE, builder=builder).fix
+    assert "kind: CronJob" not in fix
+    assert "kube-builder-looking" not in fix
+    assert roles.make_account_label(USER) in fix
+    listing = examine(memory_cluster, RightsMode.LISTING).fix
+    assert [line for line in listing.splitlines() if line.startswith("kind")] == [
+        "kind: ClusterRole",
+        "kind: ClusterRoleBinding",
+    ]
+
+
 # Cluster
+
+
+def test_a_reaper_whose_pod_does_not_start_is_not_ok(memory_cluster: MemoryCluster) -> None:
+    schedule = {
+        "metadata": {"name": rights.REAPER, "namespace": roles.SYSTEM},
+        "spec": {"schedule": "*/5 * * * *"},
+        "status": {"lastScheduleTime": "2026-05-01T12:05:00Z", "active": [{}]},
+    }
+    job = "batch.kubernetes.io/job-name"
+    waiting = {"reason": "ErrImagePull", "message": "no such host"}
+    pod = {
+        "metadata": {"name": "kube-builder-reaper-1-x", "labels": {job: f"{rights.REAPER}-1"}},
+        "spec": {},
+        "status": {"phase": "Pending", "containerStatuses": [{"name": "reap", "state": {"waiting": waiting}}]},
+    }
+    other = {**pod, "metadata": {"name": "others", "labels": {job: "others-1"}}}
+    memory_cluster.put(f"/api/v1/namespaces/{roles.SYSTEM}", {"metadata": {"name": roles.SYSTEM}})
+    memory_cluster.put(f"/apis/batch/v1/namespaces/{roles.SYSTEM}/cronjobs/{rights.REAPER}", schedule)
+    memory_cluster.put(f"/api/v1/namespaces/{roles.SYSTEM}/pods/others", other)
+    memory_cluster.put(f"/api/v1/namespaces/{roles.SYSTEM}/pods/kube-builder-reaper-1-x", pod)
+    found = find(examine(memory_cluster), "reaper")
+    assert found.status is CheckStatus.WARNING
+    assert "its pod kube-builder-reaper-1-x fails: ErrImagePull: no such host" in found.detail
+    assert "kind: CronJob" not in examine(memory_cluster).apply, "it is installed"
 
 
 def test_a_reaper_elsewhere_must_be_able_to_reap(memory_cluster: MemoryCluster) -> None:

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ci_buildx.model.status import StatusUpdate
 from ci_buildx.progress.frame import (
     FrameCanvas,
     FrameHeading,
@@ -12,7 +13,7 @@ from ci_buildx.progress.frame import (
     count_columns,
 )
 from ci_buildx.progress.graph import StepGraph
-from tests.unit.progress.recorded import BUILD, COPY, RUN, T0, failed, log, logs, played, vertex, vertexes
+from tests.unit.progress.recorded import BUILD, COPY, RUN, T0, failed, log, logs, played, transfer, vertex, vertexes
 
 
 def drawn(
@@ -67,6 +68,19 @@ def test_it_fits_and_prefers_what_runs(running: int, ended: int, height: int) ->
     shown = sum("running" in line.text for line in lines)
     assert len(lines) <= max(height - 1, 1)
     assert shown == min(running, max(height - 2, 0))
+
+
+def test_layers_that_are_pulled_do_not_hide_running_steps() -> None:
+    graph = StepGraph()
+    graph.update(
+        vertexes(*(vertex(f"r{number}", f"[x] running {number}", 0.0) for number in range(10))), node="", now=T0
+    )
+    layers = [transfer(f"r{step}", f"sha256:{layer}", 1, 0.5, total=9) for step in range(10) for layer in range(9)]
+    graph.update(StatusUpdate(statuses=tuple(layers)), node="", now=T0 + 1)
+    lines = drawn(graph, 1.0, width=79, height=24)
+    assert len(lines) == 23
+    assert sum("running" in line.text for line in lines) == 10
+    assert sum("sha256" in line.text for line in lines) == 12
 
 
 @given(st.text(max_size=40), st.integers(min_value=20, max_value=120))

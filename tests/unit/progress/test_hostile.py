@@ -188,7 +188,7 @@ def test_pictures_and_pages_hold_only_their_own_elements(text: str) -> None:
     assert not OBEYED.search(svg + page)
 
 
-TASK = re.compile(r"    [^:;#%`<>\"\\{}]+ :(?:crit, )?(?:done, )?\d+, \d+")
+TASK = re.compile(r"    [^:;#%`<>\"\\{}]+ :(?:crit, |active, |done, )?\d+, \d+")
 HEAD = re.compile(r"gantt|    (?:dateFormat x|axisFormat [%A-Za-z.:]+|todayMarker off|section [^:;#%`<>\"\\{}]+)")
 
 

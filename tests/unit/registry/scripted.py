@@ -58,7 +58,7 @@ def scripted() -> Iterator[Registry]:
             self.wfile.write(b"" if self.command == "HEAD" else reply.body)
             self.close_connection = reply.length is not None
 
-        do_GET = do_HEAD = do_POST = do_PUT = answer  # noqa: N815 - names of http.server
+        do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = answer  # noqa: N815 - names of http.server
 
         def log_message(self, *_: object) -> None:
             """Nothing is logged."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 
-from ci_buildx.errors import Interrupted
+from ci_buildx.errors import Interrupted, RegistryError
 from ci_buildx.runtime.signals import SignalHandler, raise_on_signals
 
 
@@ -47,6 +47,21 @@ def test_work_that_heeds_stop_has_ended_when_the_interruption_is_raised() -> Non
         with pytest.raises(Interrupted):
             interrupts.run(work, settle=10)
     assert ended.is_set()
+
+
+def test_another_thread_may_end_the_work_with_its_error() -> None:
+    with SignalHandler() as interrupts:
+        threading.Timer(0.05, interrupts.fail, (RegistryError("no right to push"),)).start()
+        with pytest.raises(RegistryError, match="no right to push"):
+            interrupts.run(lambda: time.sleep(30), settle=0)
+        assert interrupts.stop.is_set()
+        assert interrupts.run(lambda: 42, settle=0) == 42, "it strikes once"
+
+
+def test_work_that_is_done_is_not_ended_by_an_error() -> None:
+    with SignalHandler() as interrupts:
+        assert interrupts.run(lambda: 42, settle=0) == 42
+        interrupts.fail(RegistryError("late"))
 
 
 def test_a_second_signal_does_not_strike_teardown() -> None:

@@ -286,6 +286,47 @@ def test_tokens_for_git_go_to_the_contexts_hosts(cwd: Path, agent: Path) -> None
     assert offered("app", build_contexts=["x=https://git.example/b.git"]) == ["GIT_AUTH_TOKEN.git.example"]
 
 
+def test_a_token_for_git_that_is_withheld_is_said_with_the_reason(cwd: Path) -> None:
+    def withheld(context: str, *contexts: str, env: dict[str, str] | None = None, **more: Value) -> list[str]:
+        named = [f"n{number}={url}" for number, url in enumerate(contexts)]
+        given = {"GIT_AUTH_TOKEN": "t"} if env is None else env
+        return list(make(cwd, given, context=context, build_contexts=named, **more).build.withheld_tokens)
+
+    own, other = "https://git.example/a.git", "https://other.example/b.git"
+    assert withheld("http://git.example/a.git") == [
+        (
+            "GIT_AUTH_TOKEN is not sent to git.example: it is cloned without TLS; if it is for this host, set --secret "
+            "id=GIT_AUTH_TOKEN.git.example,env=GIT_AUTH_TOKEN"
+        )
+    ]
+    assert [text.partition(";")[0] for text in withheld(own, other)] == [
+        "GIT_AUTH_TOKEN is not sent to other.example: the build clones from other hosts, too"
+    ]
+    assert len(withheld("app", own, other)) == 2
+    assert withheld(own) == withheld("app") == withheld(own, other, env={}) == []
+    assert withheld(own, other, secrets=["id=GIT_AUTH_TOKEN.other.example,env=GIT_AUTH_TOKEN"]) == []
+    assert withheld(own, other, secrets=["id=GIT_AUTH_TOKEN,env=GIT_AUTH_TOKEN"]) == []
+
+
+@pytest.mark.parametrize(
+    ("cache", "said"),
+    [
+        ("type=s3,region=r", "cache type=s3 requires bucket; add bucket=…"),
+        ("type=s3,bucket=b", "cache type=s3 requires region; add region=…"),
+        ("type=azblob,name=a", "cache type=azblob requires account_url; add account_url=…"),
+    ],
+)
+def test_a_cache_export_that_cannot_work_is_refused_before_the_build(cwd: Path, cache: str, said: str) -> None:
+    assert refusal(cwd, cache_to=[cache]) == f"--cache-to: {said}"
+    make(cwd, cache_to=[cache], builder="kube")  # its own variables may say it
+
+
+def test_buildkitds_own_variables_may_name_the_bucket(cwd: Path) -> None:
+    make(cwd, cache_to=["type=s3,region=r"], driver_opts=["env.AWS_BUCKET=b"])
+    make(cwd, cache_to=["type=s3,bucket=b,region=r"])
+    make(cwd, cache_from=["type=s3,region=r"])
+
+
 def test_a_token_for_git_goes_to_one_host_and_never_by_plain_http(cwd: Path) -> None:
     def offered(context: str, *contexts: str) -> list[str]:
         named = [f"n{number}={url}" for number, url in enumerate(contexts)]

@@ -41,6 +41,53 @@ def schedule(*, suspend: bool = False) -> dict[str, Any]:
     }
 
 
+RAN, WORKED = "2026-05-01T12:05:00Z", "2026-05-01T12:05:07Z"
+
+
+def ran(*, succeeded: str = "", active: bool = False) -> dict[str, Any]:
+    status = {"lastScheduleTime": RAN, "active": [{}] if active else []}
+    return schedule() | {"status": status | ({"lastSuccessfulTime": succeeded} if succeeded else {})}
+
+
+def reaper_pod(**status: Any) -> dict[str, Any]:
+    return {"metadata": {"name": "kube-builder-reaper-1-x", "creationTimestamp": RAN}, "status": status}
+
+
+def container(**state: Any) -> dict[str, Any]:
+    return {"containerStatuses": [{"name": "reap", "state": state}]}
+
+
+PULLING = reaper_pod(**container(waiting={"reason": "ErrImagePull", "message": "r.io/kb:1: not\nfound"}))
+CRASHED = reaper_pod(**container(terminated={"exitCode": 3, "reason": "Error", "message": "boom"}))
+STARTING = reaper_pod(**container(waiting={"reason": "ContainerCreating"}))
+NOWHERE = reaper_pod(
+    conditions=[{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/2"}]
+)
+
+
+def judge(job: dict[str, Any], *pods: dict[str, Any], readable: bool = True) -> CheckResult:
+    return checks.check_reaper([job], {}, {"kube-system": list(pods) if readable else None})
+
+
+@pytest.mark.parametrize(
+    ("finding", "status", "said"),
+    [
+        (judge(ran(active=True), PULLING), WARNING, "reaper-1-x fails: ErrImagePull: r.io/kb:1: not found, none has"),
+        (judge(ran(active=True, succeeded="2026-04-30T00:00:00Z"), PULLING), WARNING, "ErrImagePull"),
+        (judge(ran(), CRASHED), WARNING, "Error: exit code 3: boom, none has succeeded"),
+        (judge(ran(active=True), NOWHERE), WARNING, "Unschedulable: 0/2"),
+        (judge(ran(active=True), STARTING), OK, "a run is under way, none has succeeded"),
+        (judge(ran(), readable=False), WARNING, f"its run of {RAN} did not succeed, none has succeeded"),
+        (judge(ran(active=True), readable=False), UNKNOWN, "its pods may not be listed"),
+        (judge(ran(succeeded=WORKED)), OK, f"the last success was at {WORKED}"),
+        (judge(ran(succeeded="2026-04-30T00:00:00Z")), WARNING, "the last success was at 2026-04-30T00:00:00Z"),
+        (judge(schedule()), OK, "it has not run yet"),
+    ],
+)  # fmt: skip
+def test_a_reaper_is_judged_by_its_runs(finding: CheckResult, status: CheckStatus, said: str) -> None:
+    assert (finding.status, said in finding.detail) == (status, True), finding
+
+
 def planned(isolation: str, *, user_namespace: bool = False) -> NodePlan:
     return NodePlan(name="any", architecture=None, isolation=isolation, user_namespace=user_namespace)
 

@@ -321,3 +321,27 @@ def test_the_debug_log_is_beside_the_log_of_the_step(env: dict[str, str], cwd: P
     assert " DEBUG ci_buildx.build: *** ***\n" in logged
     assert "hush" not in logged
     assert "DEBUG" not in around.stdout.getvalue()
+
+
+def test_errors_speak_of_inputs(env: dict[str, str], cwd: Path, job: FakeJob) -> None:
+    wrong = env | {"INPUT_TAGS": "", "INPUT_OUTPUTS": "type=image,push=true"}
+    code, log = run(wrong, cwd)
+    assert code == 2
+    assert "::error title=kube-builder::input push: missing image name to push to; add a tag" in log
+    job.failure = SolveError("no SSH agent 'default' is forwarded", fix="add --ssh default")
+    code, log = run(env, cwd)
+    assert "::error title=kube-builder::no SSH agent 'default' is forwarded; add input ssh: default" in log
+
+
+@pytest.mark.parametrize(("text", "expected"), [("", "input kubeconfig"), ("/none", "")])
+def test_an_empty_kubeconfig_is_a_secret_that_is_missing(
+    text: str, expected: str, env: dict[str, str], cwd: Path, job: FakeJob, tmp_path: Path
+) -> None:
+    if text:
+        kubeconfig = tmp_path / "kubeconfig"
+        kubeconfig.write_text("apiVersion: v1\nkind: Config\n")
+        text = str(kubeconfig)
+    run(env | {"INPUT_KUBECONFIG": text}, cwd)
+    assert job.settings is not None
+    assert job.settings.cluster.empty_input == expected
+    assert job.settings.surface is OptionSurface.GITHUB

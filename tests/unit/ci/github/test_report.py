@@ -69,6 +69,45 @@ def test_a_summary_of_a_build() -> None:
     assert text.endswith("\n\n")
 
 
+def test_the_step_that_failed_is_marked_and_those_that_were_stopped_are_not() -> None:
+    steps = (
+        *(StepTime(name=f"[1/9] RUN slow {n}", node="", seconds=90.0 + n, cached=False, error="") for n in range(20)),
+        StepTime(name="[2/9] RUN make", node="", seconds=1.26, cached=False, error="exit code: 2"),
+        StepTime(name="[3/9] RUN other", node="", seconds=200.0, cached=False, error="context canceled"),
+    )
+    failed = replace(REPORT, summary=BuildSummary(steps=steps, warnings=0))
+    text = summary.render_summary(SummaryPage(report=failed, seconds=9, error="exit code: 2"))
+    table = text.partition("<details open><summary>Slowest steps")[2].splitlines()
+    assert table[4] == "| **<code>&#91;2/9&#93; RUN make</code>** | **❌ failed after 1.3 s** |"
+    assert table[5] == "| <code>&#91;3/9&#93; RUN other</code> | canceled |"
+    assert text.count("❌ failed after") == 1
+
+
+def test_the_chart_says_what_its_colours_mean() -> None:
+    text = summary.render_summary(SummaryPage(report=REPORT, seconds=9))
+    assert f"```\n\n{summary.LEGEND}\n" in text
+    assert "crit, " not in text, "nothing failed, so nothing is in the colour of failure"
+
+
+def test_inputs_that_are_shown(env: dict[str, str], cwd: Path, job: FakeJob) -> None:
+    given = {
+        "INPUT_BUILD-ARGS": "VERSION=1.2\nNPM_TOKEN=abcdefgh\nPROXY=http://u:hunter22@p.example\nBARE",
+        "INPUT_DRIVER": "kubernetes",
+        "INPUT_LOGOUT": "TRUE",
+        "INPUT_PULL": "false",
+        "INPUT_NO-CACHE": "true",
+        "INPUT_PROGRESS": "auto",
+    }
+    run(env | given, cwd)
+    text = html.unescape(Path(env["GITHUB_STEP_SUMMARY"]).read_text())
+    table = text.partition("<summary>Inputs")[2].partition("</details>")[0]
+    assert (
+        "<code>VERSION=1.2</code><br><code>NPM_TOKEN=***</code><br><code>PROXY=***</code><br><code>BARE</code>" in table
+    )
+    rows = [line.split("`")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert rows == ["build-args", "no-cache", "push", "tags"]
+
+
 def test_a_summary_of_a_failure_cannot_be_ended_by_its_text() -> None:
     empty = replace(REPORT, title="app", summary=BuildSummary(steps=(), warnings=0))
     text = summary.render_summary(SummaryPage(report=empty, seconds=1, error="said ```\n# heading"))

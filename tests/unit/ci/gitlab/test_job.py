@@ -25,6 +25,7 @@ from ci_buildx.progress.summary import BuildReport, summarize_graph
 from ci_buildx.progress.timeline.timeline import read_timeline
 from ci_buildx.registry import credentials
 from ci_buildx.settings import options
+from ci_buildx.settings.option import OptionSurface
 from tests.unit.ci.fake_job import RESULT, FakeJob
 
 RUNNER = {
@@ -376,3 +377,13 @@ def test_the_debug_log_is_beside_the_log_of_the_job(cwd: Path, job: FakeJob) -> 
     assert " DEBUG ci_buildx.build: ***\n" in logged
     assert password not in logged
     assert "DEBUG" not in around.stdout.getvalue()
+
+
+def test_errors_speak_of_the_templates_inputs(cwd: Path, job: FakeJob) -> None:
+    job.failure = SolveError("no", fix="build other platforms with --platform, or omit --keep")
+    with pytest.raises(SolveError) as caught:
+        run(RUNNER, cwd)
+    assert caught.value.fix == "build other platforms with input platforms, or omit KUBE_BUILDER_KEEP"
+    assert job.settings is not None
+    assert job.settings.surface is OptionSurface.GITLAB
+    assert job.settings.cluster.empty_input == "input kubeconfig"

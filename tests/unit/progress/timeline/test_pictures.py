@@ -27,7 +27,7 @@ from tests.unit.progress.timeline.pictured import COMPILE, many_steps, play, two
 GOLDEN = Path(__file__).parent / "golden"
 CAPTION = TimelineCaption(title="registry.example/app:1", facts="9.00 s · 10 steps, 2 cached (20%)")
 SVG = "{http://www.w3.org/2000/svg}"
-TASK = re.compile(r"    [^:;#%\n{}]+ :(crit, )?(done, )?\d+, \d+")
+TASK = re.compile(r"    [^:;#%\n{}]+ :(crit, |active, |done, )?\d+, \d+")
 
 
 @pytest.mark.parametrize(
