@@ -320,10 +320,11 @@ _NEEDED_BY_CACHES = {
 def _check_cache_exports(settings: Settings, given: RawValues) -> None:
     """Reject a cache export that lacks a required attribute, which buildkitd would report after the build.
 
-    An existing builder, a pod template or driver-opt ``env`` may set buildkitd's variables instead.
+    An existing builder, a pod template or driver-opt ``env`` may set buildkitd's variables instead. A preview shows
+    what there is.
     """
     builder = settings.builder
-    for cache in settings.build.cache_to:
+    for cache in settings.build.cache_to if settings.preview is None else ():
         for name, variable in _NEEDED_BY_CACHES.get(cache.type, ()):
             unknown = settings.builder_name or builder.pod_template or variable in dict(builder.env)
             if not (cache.get(name) or unknown):

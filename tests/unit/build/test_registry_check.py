@@ -11,6 +11,7 @@ import pytest
 
 from ci_buildx.build import registry_check
 from ci_buildx.build.registry_check import describe_lack, list_pushed, list_read
+from ci_buildx.buildkit.messages import SolveRequest
 from ci_buildx.errors import RegistryError, SolveError
 from ci_buildx.model.reference import parse_reference
 from ci_buildx.registry.content import OCI_INDEX, OCI_MANIFEST
@@ -18,8 +19,8 @@ from ci_buildx.registry.trust import RegistryTrust
 from ci_buildx.settings.values import BuildSettings, FrontendCall, NamedContext, TypedAttributes
 from tests.unit.build.test_run import fail
 from tests.unit.build.whole_build import WholeBuild
-from tests.unit.memory_cluster import Manifest
 from tests.unit.registry.scripted import Registry, Reply, scripted
+from tests.unit.scripted_buildkitd import DIGEST
 
 DENIED = json.dumps({"errors": [{"code": "DENIED", "message": "requested access is denied"}]}).encode()
 
@@ -90,15 +91,16 @@ def nothing_is_local(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry_check, "is_local_host", lambda _: False)
 
 
-def boot_after(registry: Registry, request: str) -> Any:
-    """Let pods start only when the registry was asked, or after some seconds."""
+def answer_after(registry: Registry, request: str) -> Any:
+    """Let the build end only when the registry was asked, or after some seconds."""
 
-    def boot(_: Manifest) -> None:
-        until = time.monotonic() + 10
+    def answer(_: SolveRequest) -> dict[str, str]:
+        until = time.monotonic() + 30
         while not registry.count(request) and time.monotonic() < until:
             time.sleep(0.01)
+        return {"containerimage.digest": DIGEST}
 
-    return boot
+    return answer
 
 
 @pytest.mark.usefixtures("nothing_is_local")
@@ -120,7 +122,7 @@ def test_a_registry_that_permits_the_push_stops_nothing(build: WholeBuild) -> No
     with scripted() as registry:
         registry.on(request, Reply(202, headers={"Location": "/v2/team/app/blobs/uploads/x"}))
         build.options |= {"tags": (f"{registry.address}/team/app:1",), "push": True}
-        build.cluster.boot = boot_after(registry, request)
+        build.cluster.script.answer = answer_after(registry, request)
         build.run()
         assert registry.count(request) == 1
     assert len(build.cluster.script.solved) == 1
