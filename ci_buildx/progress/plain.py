@@ -72,6 +72,8 @@ SILENCE = 1.0
 """Seconds without any line after which a running step is shown although it has printed nothing."""
 _HOLD = 2.0
 """Seconds for which ended steps wait for the one in the foreground while that one prints."""
+_SETTLE = 0.5
+"""Seconds after which the end of a step counts: BuildKit ends a context or an image once before it transfers it."""
 _LONGEST_WAIT = 10.0
 _FAIR_SHARE = 5.0
 _STATUS_TIME = 5.0
@@ -87,26 +89,36 @@ class StepTrack:
     step: BuildStep
     number: int = 0
     waiting_since: float = 0.0
+    noted_at: float = 0.0
     events: int = 0
     statuses: dict[str, None] = field(default_factory=dict)
+    opened: dict[str, float] = field(default_factory=dict)
     printed: dict[str, VertexStatus] = field(default_factory=dict)
     lines: list[StepLogLine] = field(default_factory=list)
     warnings: list[VertexWarning] = field(default_factory=list)
 
     def add(self, change: StepChange, now: float) -> None:
         """Record what is to be printed."""
+        self.noted_at = now
         if self.events == 0:
             self.waiting_since = now
         self.events += change.events
         self.statuses |= change.statuses
+        self.opened = dict.fromkeys(change.statuses, now) | self.opened
         self.lines += change.lines
         self.warnings += change.warnings
 
-    def is_due(self, status: VertexStatus) -> bool:
-        """Return whether a progress line differs enough from the one printed last."""
+    def has_settled(self, now: float) -> bool:
+        """Return whether the end of the step counts: it is old, or of a kind that BuildKit does not take back."""
+        return now - self.noted_at >= _SETTLE or bool(self.step.ours or self.step.error or self.lines)
+
+    def is_due(self, status: VertexStatus, now: float) -> bool:
+        """Return whether a progress line differs enough from the one printed last; the first needs an amount or time."""
         last = self.printed.get(status.id)
-        if last is None or status.completed is not None:
+        if status.completed is not None:
             return True
+        if last is None:
+            return bool(status.current or status.total) or now - self.opened.get(status.id, now) >= SILENCE
         share = (status.current - last.current) / status.total if status.total > 0 else 0.0
         elapsed = (status.timestamp or 0.0) - (last.timestamp or 0.0)
         return share >= _STATUS_SHARE or elapsed >= _STATUS_TIME
@@ -133,6 +145,7 @@ class PlainLog:
         self._printed_at = float("-inf")
         self._wrote_at = float("-inf")
         self._held_since: float | None = None
+        self._closing = False
         self._waiting = 0
 
     def take(self, update: RendererUpdate) -> None:
@@ -148,8 +161,8 @@ class PlainLog:
         """Write completed steps, then the one in the foreground."""
         self._printed_at = now
         shown = [track for track in self._dirty.values() if not track.step.hidden]
-        ended = [track for track in shown if track.step.completed]
         running = [track for track in shown if not track.step.completed]
+        ended = self._select_settled([track for track in shown if track.step.completed], running, now)
         front = self._current
         if not self._is_held(ended, running, now):
             for track in sorted(ended, key=lambda track: (track is not front, track.step.finished_at)):
@@ -167,6 +180,7 @@ class PlainLog:
 
     def close(self, graph: StepGraph, now: float, *, excerpt: str) -> None:
         """Write all pending output, also of interrupted steps, and the closing report."""
+        self._closing = True
         self._note(graph.flush(), now)
         self.refresh(now)
         self._print_rest()
@@ -186,6 +200,15 @@ class PlainLog:
             track.add(change, now)
             self._dirty[change.step] = track
             self._waiting += sum(len(line.text) for line in change.lines)
+
+    def _select_settled(self, ended: list[StepTrack], running: list[StepTrack], now: float) -> list[StepTrack]:
+        """Return the ended steps to be written: those that may run again only later, unless another step prints."""
+        others = any(track.lines for track in running if track is not self._current)
+        if self._closing or others or now - self._wrote_at >= SILENCE:
+            return ended
+        settled = [track for track in ended if track.has_settled(now) or track is self._current]
+        last = max((track.step.finished_at for track in settled), default=float("-inf"))
+        return [track for track in ended if track.step.finished_at <= last or track in settled]
 
     def _is_held(self, ended: list[StepTrack], running: list[StepTrack], now: float) -> bool:
         """Return whether ended steps wait: each would interrupt the foreground step, which prints right now."""
@@ -211,7 +234,7 @@ class PlainLog:
             return
         if self._current in running:
             self._print(self._current)
-        running = [track for track in running if silent or track.lines or track.warnings]
+        running = [track for track in running if silent or track.step.ours or track.lines or track.warnings]
         if not running:
             return
         candidates = running if self._current is None else [*running, self._current]
@@ -235,16 +258,23 @@ class PlainLog:
 
     def _format_news(self, track: StepTrack) -> tuple[list[str], bool]:
         """Return the pending lines of a step, marking them as printed, and whether the step is finished."""
-        due = [track.step.statuses[name] for name in track.statuses if track.is_due(track.step.statuses[name])]
+        now = float("inf") if self._closing else self._printed_at
+        due = [status for name in track.statuses if track.is_due(status := track.step.statuses[name], now)]
         lines = [_format_progress(status) for status in due]
         lines += (f"WARN: {warning.short}" for warning in track.warnings)
         lines += map(str, track.lines)
         self._waiting -= sum(len(line.text) for line in track.lines)
         track.printed |= {status.id: status for status in due}
-        track.lines, track.warnings, track.statuses = [], [], {}
-        self._dirty.pop(track.step, None)
+        track.lines, track.warnings = [], []
+        track.statuses = {name: None for name in track.statuses if self._is_unprinted(track, name)}
+        if not track.statuses:
+            self._dirty.pop(track.step, None)
         # The import of a remote cache reports progress outside any run of its step.
         return lines, track.step.completed and all(status.completed is not None for status in due)
+
+    def _is_unprinted(self, track: StepTrack, name: str) -> bool:
+        """Return whether a progress line that still runs was never written: it is as soon as it lasts."""
+        return not (name in track.printed or track.step.completed)
 
     def _enter(self, track: StepTrack) -> None:
         if track is self._current:

@@ -143,3 +143,41 @@ def test_long_names_are_shortened_on_request() -> None:
     player = Player(truncate=True)
     player.play((0.0, vertexes(vertex("c", "x" * 80, 0.0))))
     assert player.taken() == [f"#1 {'x' * 72}..."]
+
+
+def test_a_step_that_runs_again_at_once_is_one_block() -> None:
+    """BuildKit ends the context and an image first when it knows their digest, and again when it has them."""
+    player = Player()
+    player.play((0.0, vertexes(vertex("c", COPY, 0.0, 0.1))))
+    player.plain.close(player.graph, T0 + 1, excerpt="")
+    assert player.taken() == ["#1 [3/3] COPY a b", "#1 DONE 0.1s"], "the first lines come at once"
+    player = Player()
+    player.play((0.0, vertexes(vertex("c", RUN, 0.0, 0.0, cached=True))))
+    player.play((0.2, vertexes(vertex("d", COPY, 0.2, 0.2))))
+    assert "#2 [3/3] COPY a b" not in player.taken()
+    player.play((0.4, vertexes(vertex("d", COPY, 0.4))), (0.6, vertexes(vertex("d", COPY, 0.4, 0.6))))
+    player.plain.refresh(T0 + 1.2)
+    assert player.taken() == ["", "#2 [3/3] COPY a b", "#2 DONE 0.2s"]
+
+
+def test_ended_steps_do_not_interrupt_a_step_that_prints() -> None:
+    player = Player()
+    player.play((0.0, vertexes(vertex("c", RUN, 0.0))), (0.2, logs(log("c", 0.2, "c\n"))))
+    player.taken()
+    for tenth in range(4, 24, 2):
+        ended = vertex(f"d{tenth}", f"[d] {tenth}", tenth / 10, tenth / 10, cached=True)
+        player.play((tenth / 10, vertexes(ended)), (tenth / 10 + 0.11, logs(log("c", tenth / 10, "c\n"))))
+    lines = player.taken()
+    assert lines.count("#1 [2/3] RUN make") <= 1
+    player.plain.close(player.graph, T0 + 3, excerpt="")
+    assert sum(line.endswith("CACHED") for line in [*lines, *player.taken()]) == 10
+
+
+def test_a_step_that_prints_nothing_is_shown_in_silence() -> None:
+    player = Player()
+    player.play((0.0, vertexes(vertex("a", RUN, 0.0, 0.0, cached=True))), (0.2, vertexes(vertex("c", COPY, 0.2))))
+    player.taken()
+    player.plain.refresh(T0 + 0.5)
+    assert player.taken() == []
+    player.plain.refresh(T0 + 1.1)
+    assert player.taken() == ["", "#2 [3/3] COPY a b"]
