@@ -203,7 +203,7 @@ class PlainLog:
 
     def _select_settled(self, ended: list[StepTrack], running: list[StepTrack], now: float) -> list[StepTrack]:
         """Return the ended steps to be written: those that may run again only later, unless another step prints."""
-        others = any(track.lines for track in running if track is not self._current)
+        others = any(track.lines or track.step.ours for track in running if track is not self._current)
         if self._closing or others or now - self._wrote_at >= SILENCE:
             return ended
         settled = [track for track in ended if track.has_settled(now) or track is self._current]
