@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 
+from ci_buildx.build.attachables import make_builder_trust
 from ci_buildx.build.build_run import BuildRun
 from ci_buildx.build.login_hosts import find_base_images
-from ci_buildx.build.solve import make_builder_trust
 from ci_buildx.builder.builder import Builder
 from ci_buildx.buildkit.exporters import find_push, is_true
 from ci_buildx.errors import KubeBuilderError, RegistryError, SolveError

@@ -262,7 +262,7 @@ def read_job_settings(
     env: Mapping[str, str],
     cwd: Path,
     *,
-    surface: OptionSurface,
+    surface: OptionSurface = OptionSurface.CLI,
 ) -> Settings:
     """Make settings like :func:`assembly.make_settings`, for the log and in the words of the CI system ``surface``.
 
@@ -270,10 +270,10 @@ def read_job_settings(
     """
     settings = assembly.make_settings(values, sources, env, cwd)
     cluster, build = settings.cluster, settings.build
-    if not values.get("kubeconfig"):
+    if surface is not OptionSurface.CLI and not values.get("kubeconfig"):
         cluster = replace(cluster, empty_input="input kubeconfig")
     if build.progress is ProgressMode.AUTO:
-        build = replace(build, progress=_PROGRESS[surface])
+        build = replace(build, progress=_PROGRESS.get(surface, ProgressMode.PLAIN))
     return replace(settings, surface=surface, cluster=cluster, build=build)
 
 

@@ -113,7 +113,7 @@ class StepTrack:
         return now - self.noted_at >= _SETTLE or bool(self.step.ours or self.step.error or self.lines)
 
     def is_due(self, status: VertexStatus, now: float) -> bool:
-        """Return whether a progress line differs enough from the one printed last; the first needs an amount or time."""
+        """Return whether a progress line differs enough from the one printed last; the first has an amount or lasts."""
         last = self.printed.get(status.id)
         if status.completed is not None:
             return True
