@@ -77,12 +77,13 @@ def list_pushed(build: BuildSettings) -> list[ImageReference]:
 def list_read(build: BuildSettings, trust: RegistryTrust) -> list[ImageReference]:
     """Return the base images that a build certainly reads from their own registries.
 
-    Empty if that is not certain: with mirrors, source policies or named contexts, which may replace images.
+    Empty if that is not certain: with mirrors, source policies or named contexts, which may replace images. An image
+    that is named by digest may be in a builder's cache, and BuildKit then asks no registry.
     """
     replaced = bool(trust.mirrors or build.source_policy or build.contexts)
     if build.call or replaced:
         return []
-    return [one.add_default_tag() for one in _parse_references(find_base_images(build))]
+    return [one.add_default_tag() for one in _parse_references(find_base_images(build)) if not one.digest]
 
 
 def _parse_references(texts: Iterable[str]) -> Iterator[ImageReference]:

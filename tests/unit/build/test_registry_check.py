@@ -82,6 +82,7 @@ def test_images_that_something_may_replace_are_not_asked_for(tmp_path: Path) -> 
     named = (NamedContext(name="r.io/a", location=tmp_path),)
     assert list_read(settings(tmp_path, "FROM r.io/a", contexts=named), RegistryTrust()) == []
     assert list_read(settings(tmp_path, "FROM r.io/a"), RegistryTrust(mirrors=frozenset(("m.io",)))) == []
+    assert list_read(settings(tmp_path, f"FROM r.io/a@sha256:{'0' * 64}"), RegistryTrust()) == []
     assert list_read(BuildSettings(context="https://h.io/a.git", dockerfile=None), RegistryTrust()) == []
 
 
