@@ -107,6 +107,7 @@ soak: test-dataclasses coverage test-versions ## The long counts; writes JSON re
 	KUBE_BUILDER_TEST_SEEDS=40 $(BIN)/python -m pytest tests/unit/cli/test_seeded.py
 	$(BIN)/python -m bench.soak
 	$(AS_ROOT) $(BIN)/python -m bench.faults
+	$(BIN)/python -m bench.pools
 	$(BIN)/python -m bench.trees
 	$(BIN)/python -m bench.clones
 

@@ -16,6 +16,7 @@ secret. Foreign errors are translated once, at the edge where they appear; ``rai
     │   ├── Refused                      no object of the builder could be created
     │   └── Throttled                    429 or 5xx, retries exhausted
     ├── BootError                        a pod of the builder cannot start
+    ├── QueueTimeout                     no slot of a builder's pods became free in time
     ├── Stopped                          work ended because the job ended
     ├── PodLost                          a pod of the builder died while in use
     ├── TransportError                   cannot reach buildkitd in a running pod
@@ -134,6 +135,10 @@ class PodLost(KubeBuilderError):
         self.subject = subject
         self.reason = reason
         self.detail = detail
+
+
+class QueueTimeout(KubeBuilderError):
+    """A build waited too long for a slot in a builder's pods. Nothing was sent to any of them."""
 
 
 class Stopped(KubeBuilderError):

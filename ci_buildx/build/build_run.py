@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from ci_buildx.errors import Interrupted, KubeBuilderError
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model import masker
 from ci_buildx.model.plaintext import find_logins
-from ci_buildx.model.record import dataclass, replace
+from ci_buildx.model.record import dataclass, field, replace
 from ci_buildx.progress.display import BuildDisplay, DisplayPhase
 from ci_buildx.runtime.phases import PhaseTimes
 from ci_buildx.runtime.signals import ThreadOutcome
@@ -36,7 +36,8 @@ class BuildRun:
 
     ``stop`` is set when the work must end early. ``boot`` is the displayed phase in which an existing builder is found
     and reached; a new builder's begins when it exists. ``clocks`` resolves to the clocks of the shared folders by name.
-    ``checkout`` returns the request attributes that describe the commit.
+    ``checkout`` returns the request attributes that describe the commit. ``undo`` is closed by the main thread when the
+    build ends, even by a signal, for which work in other threads does not end in time.
     """
 
     settings: Settings
@@ -48,6 +49,7 @@ class BuildRun:
     clocks: ThreadOutcome[dict[str, Clock]] | None = None
     checkout: Callable[[], dict[str, str]] = dict
     boot: DisplayPhase | None = None
+    undo: ExitStack = field(default_factory=ExitStack)
 
 
 _LARGEST = 1 << 13

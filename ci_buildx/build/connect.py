@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TypeVar
 
 from ci_buildx.build.build_run import BOOTING, BuildRun
 from ci_buildx.build.dialer import PodDialer
+from ci_buildx.build.pod_choice import PodChooser
 from ci_buildx.builder import plan
 from ci_buildx.builder.boot.observation import UNSCHEDULABLE
 from ci_buildx.builder.boot.watch import Boot
 from ci_buildx.builder.builder import Builder
 from ci_buildx.builder.lifecycle import find
 from ci_buildx.builder.plan import NodePlan
-from ci_buildx.builder.pods import PodView, choose_pod, explain_choice
+from ci_buildx.builder.pods import PodView
 from ci_buildx.buildkit.control import Control
 from ci_buildx.buildkit.grpc import load_grpc
 from ci_buildx.errors import BootError, BuildkitError, PodLost, Stopped, TransportError
@@ -25,7 +26,6 @@ from ci_buildx.model import debug
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.progress.display import DisplayPhase
 from ci_buildx.runtime.signals import run_all, start_thread
-from ci_buildx.settings.builder import LoadBalance
 from ci_buildx.settings.values import TransportChoice
 from ci_buildx.transport import race as transport_race
 from ci_buildx.transport.race import TransportWinner
@@ -101,7 +101,9 @@ def connect_nodes(site: BuildRun, builder: Builder) -> Iterator[tuple[Boot, list
             boot = undo.enter_context(
                 Boot(site.kube, builder, deadline=deadline, explain=phase.add_output, stop=site.stop, fresh=fresh)
             )
-            connector = _NodeConnector(site=site, builder=builder, boot=boot, phase=phase, undo=undo)
+            chooser = PodChooser(site, builder, boot, phase)
+            undo.callback(chooser.close)
+            connector = _NodeConnector(site=site, builder=builder, boot=boot, phase=phase, chooser=chooser, undo=undo)
             connections = connector.reach_all()
         yield boot, connections
 
@@ -114,6 +116,7 @@ class _NodeConnector:
     builder: Builder
     boot: Boot
     phase: DisplayPhase
+    chooser: PodChooser
     undo: ExitStack
 
     def reach_all(self) -> list[NodeConnection]:
@@ -168,7 +171,7 @@ class _NodeConnector:
         """Choose a pod and connect to it, or to the next one if a lasting builder's workload replaces it meanwhile."""
         left = _CHOICES
         while True:
-            pod, left = self.choose(node), left - 1
+            pod, left = self.chooser.choose(node), left - 1
             try:
                 return pod, self.join(node, pod)
             except (BootError, PodLost) as failure:
@@ -203,31 +206,6 @@ class _NodeConnector:
         lasting = settings.keep or settings.builder_name
         if lasting and fair and self.builder.transports.get(node.name) != transport:
             start_thread(lambda: find.remember_transport(self.site.kube, self.builder, node, transport))
-
-    def choose(self, node: NodePlan) -> PodView:
-        """Return the node's pod as soon as it is scheduled; of several, one of those that are ready."""
-        lasting = bool(self.site.settings.builder_name)
-        if node.replicas == 1 and not lasting:
-            return self.boot.wait_until_scheduled(node)
-        pods = self.boot.wait_until_electable(node) if lasting else self.boot.wait_until_ready(node)
-        if node.replicas == 1 and len(pods) == 1:
-            return pods[0]
-        return self.elect(node, pods)
-
-    def elect(self, node: NodePlan, pods: Sequence[PodView]) -> PodView:
-        """Choose one of several pods by the node's load balancing, and log the choice and its reason."""
-        by_name = {pod.name: pod for pod in pods}
-        if node.loadbalance is LoadBalance.RANDOM:
-            import secrets  # imports random and hashing: a millisecond that few builds need
-
-            chosen, why = by_name[secrets.choice(sorted(by_name))], "at random"
-        else:
-            from ci_buildx.build.context import sticky_key
-
-            key = sticky_key.make_sticky_key(self.site.settings, node.platforms, self.site.env)
-            chosen, why = by_name[choose_pod(key, by_name)], f"by the sticky key {key!r}"
-        self.phase.add_output(explain_choice(chosen, self.boot.list_pods(node), why))
-        return chosen
 
     def race(self, node: NodePlan, pod: PodView) -> TransportWinner[Control]:
         """Race the transports while the pod boots; the race also ends when the watch of the pod does.

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, TextIO
@@ -115,7 +115,7 @@ def _run_with_files(
     for text in settings.build.withheld_tokens:
         shown.warn(text)
     try:
-        with SignalHandler() as interrupts, KubeClient(cluster) as kube:
+        with SignalHandler() as interrupts, KubeClient(cluster) as kube, ExitStack() as undo:
             if tunnelled:
                 kube.warm()
             site = BuildRun(
@@ -128,6 +128,7 @@ def _run_with_files(
                 clocks=_start_mtimes(settings.build, shown),
                 checkout=origin.start_git_attributes(settings.build, env, warn=shown.warn),
                 boot=shown.begin_phase(BOOTING) if settings.builder_name else None,
+                undo=undo,
             )
             with record_build(site, hear), open_builder(site, interrupts, identity, announce) as builder:
                 try:

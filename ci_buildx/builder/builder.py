@@ -122,7 +122,8 @@ class Builder:
     ``transports`` maps node names to the transport that worked earlier, if one was recorded. ``kinds`` maps node names
     to the kind of workload, if that is not Job. ``timeout`` (s) bounds the wait for its pods, None for the value in the
     settings. ``trust`` is the scope of the runs that may use it. ``loads``: builds without an output option are loaded
-    into a docker daemon (driver-opt default-load).
+    into a docker daemon (driver-opt default-load). ``owner`` refers to its Secret, with which everything of a lasting
+    builder is deleted; {} for a builder that was just created for a job.
     """
 
     location: BuilderLocation
@@ -133,6 +134,7 @@ class Builder:
     trust: str = ""
     timeout: float | None = None
     loads: bool = False
+    owner: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

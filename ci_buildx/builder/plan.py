@@ -10,7 +10,7 @@ from ci_buildx.builder.labels import ARCHITECTURE
 from ci_buildx.errors import InputError
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass, replace
-from ci_buildx.settings.builder import BuilderSettings, LoadBalance
+from ci_buildx.settings.builder import BuilderSettings, LoadBalance, ReplicaRange
 
 if TYPE_CHECKING:
     from ci_buildx.builder.cluster_facts import ClusterFacts
@@ -31,7 +31,8 @@ class NodePlan:
 
     ``user_namespace``: root in its pods is unprivileged on the cluster node; ``isolation`` confirms this or explains
     why not; ``hosts`` are the only cluster nodes with user namespaces, if others have none. ``loadbalance`` is how one
-    of several replicas is chosen. ``reason`` explains the plan in one line.
+    of several replicas is chosen, ``max_builds`` the maximum of concurrent builds in each, 0 for unbounded. With
+    ``scaling``, the number of replicas follows the builds. ``reason`` explains the plan in one line.
     """
 
     name: str
@@ -45,12 +46,19 @@ class NodePlan:
     isolation: str = ""
     hosts: tuple[str, ...] = ()
     loadbalance: LoadBalance = LoadBalance.STICKY
+    max_builds: int = 0
+    scaling: ReplicaRange | None = None
     reason: str = ""
 
     @property
     def native(self) -> str | None:
         """Return the architecture that runs without emulation, None if it is not known yet."""
         return self.architecture or (self.runs[0].node_architecture if self.runs else None)
+
+    @property
+    def pooled(self) -> bool:
+        """Return whether builds have to know of each other: they choose between pods, or their number is bounded."""
+        return self.replicas > 1 or self.max_builds > 0 or self.scaling is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +74,17 @@ def make_plan(platforms: Sequence[Platform], facts: ClusterFacts, settings: Buil
     If no cluster node is known to fit (or listing them is forbidden), the scheduler decides: the plan has a node for
     each architecture, and :func:`replan` corrects it if one turns out to be unschedulable.
     """
-    nodes = _plan_nodes(platforms, facts, settings)
-    return Plan(nodes=tuple(replace(node, loadbalance=settings.loadbalance) for node in nodes))
+    from ci_buildx.builder.pool.placement import choose_most_builds  # only creation needs it
+
+    nodes, most = _plan_nodes(platforms, facts, settings), choose_most_builds(settings)
+    if settings.scaling is not None and not most:
+        fix = "add max-builds: pods are added when all of their slots are taken"
+        raise InputError("a range of replicas requires a bound on their builds", source="driver-opt replicas", fix=fix)
+    return Plan(
+        nodes=tuple(
+            replace(node, loadbalance=settings.loadbalance, max_builds=most, scaling=settings.scaling) for node in nodes
+        )
+    )
 
 
 def _plan_nodes(platforms: Sequence[Platform], facts: ClusterFacts, settings: BuilderSettings) -> tuple[NodePlan, ...]:

@@ -2,13 +2,14 @@
 
 The choice is by rendezvous (highest random weight) hashing, or at random. Each pod's weight is a hash of the key and
 the pod's name; the heaviest pod wins. A key stays on its pod as long as that pod exists, a new pod takes its fair share
-from all others, and clients need no shared state to agree.
+from all others, and clients need no shared state to agree. Builds that share pods also consider their load, see
+:mod:`ci_buildx.builder.pool`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ci_buildx.builder.labels import NODE
@@ -28,13 +29,17 @@ OWN_VOLUMES = (CERTIFICATES_VOLUME, CONFIG_VOLUME, AUTHORITIES_VOLUME, KEYS_VOLU
 """Names of the volumes whose Secret and ConfigMap kube-builder creates."""
 
 
+_EVICTED = "DisruptionTarget"
+"""Condition of a pod that is preempted, evicted or deleted by a taint (kubernetes 1.34, ``pkg/apis/core/types.go``)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodView:
     """The facts about one pod that are needed to reach it.
 
     ``node`` is the builder's node (NodePlan.name), ``host`` the cluster node ("" until scheduled), ``ip`` is "" until
-    known. ``running`` and ``ready`` describe buildkitd's container, regardless of other containers; ``created`` is RFC
-    3339 by the API server's clock.
+    known. ``running`` and ``ready`` describe buildkitd's container, regardless of other containers; ``terminating``
+    includes a pod that is about to be evicted. ``created`` is RFC 3339 by the API server's clock.
     """
 
     name: str
@@ -46,6 +51,7 @@ class PodView:
     ready: bool = False
     terminating: bool = False
     created: str = ""
+    uid: str = ""
 
 
 def read_pod(pod: Object) -> PodView:
@@ -59,8 +65,9 @@ def read_pod(pod: Object) -> PodView:
         ip=status.get("podIP", ""),
         running=find_state(read_daemon_status(pod), "running") is not None,
         ready=is_ready(pod),
-        terminating=is_terminating(pod),
+        terminating=is_terminating(pod) or find_condition(pod, _EVICTED).get("status") == "True",
         created=metadata.get("creationTimestamp") or "",
+        uid=metadata.get("uid") or "",
     )
 
 
@@ -176,31 +183,55 @@ def choose_pod(key: str, pods: Iterable[str]) -> str:
     return max(pods, key=lambda pod: (_compute_weight(key, pod), pod))
 
 
-def select_electable(pods: Sequence[PodView], now: float) -> tuple[PodView, ...]:
+def rank_pods(key: str, pods: Iterable[str]) -> list[str]:
+    """Return the names in the order in which ``key`` prefers them; :func:`choose_pod` returns the first."""
+    return sorted(pods, key=lambda pod: (_compute_weight(key, pod), pod), reverse=True)
+
+
+def select_electable(pods: Sequence[PodView], now: float, *, enough: int | None = None) -> tuple[PodView, ...]:
     """Return a lasting builder's pods to choose from, sorted by name; empty while more pods are worth waiting for.
 
     The result holds ready pods that are not terminating. A single remaining pod only has to be scheduled, because there
-    is no choice to make. Pods that are not ready and only a few seconds old are waited for. ``now`` is the cluster's
-    clock in epoch seconds.
+    is no choice to make. Pods that are not ready and only a few seconds old are waited for, unless ``enough`` are
+    ready. ``now`` is the cluster's clock in epoch seconds.
     """
     staying = [pod for pod in pods if not pod.terminating]
     if len(staying) == 1:
         return tuple(pod for pod in staying if pod.host)
     ready = sorted((pod for pod in staying if pod.ready), key=lambda pod: pod.name)
+    if enough is not None and ready and len(ready) >= enough:
+        return tuple(ready)
     joining = any(not pod.ready and compute_age(pod.created, now) < _JOINING for pod in staying)
     return () if joining else tuple(ready)
 
 
-def explain_choice(chosen: PodView, pods: Sequence[PodView], why: str) -> str:
+def list_choices(pods: Sequence[PodView], cordoned: Collection[str] = ()) -> tuple[PodView, ...]:
+    """Return the pods that a build may be placed in now: ready, staying, and not on a ``cordoned`` cluster node.
+
+    A single remaining pod only has to be scheduled, because there is no choice to make.
+    """
+    staying = [pod for pod in pods if not pod.terminating]
+    if len(staying) == 1:
+        return tuple(pod for pod in staying if pod.host)
+    return tuple(pod for pod in staying if pod.ready and pod.host not in cordoned)
+
+
+def explain_choice(chosen: PodView, pods: Sequence[PodView], why: str, cordoned: Collection[str] = ()) -> str:
     """Return one log line about a choice: the chosen pod, the number of ready pods, the reason, the pods left out."""
     ready = sum(pod.ready and not pod.terminating for pod in pods)
     out = [
-        f"{pod.name} {'is terminating' if pod.terminating else 'is not ready'}"
+        f"{pod.name} {_explain_omission(pod)}"
         for pod in sorted(pods, key=lambda pod: pod.name)
-        if pod.terminating or not pod.ready
+        if pod.terminating or not pod.ready or (pod.host in cordoned and pod.name != chosen.name)
     ]
     left = f"; skipped: {', '.join(out)}" if out else ""
     return f"pod {chosen.name}, one of {ready} ready, is chosen {why}{left}"
+
+
+def _explain_omission(pod: PodView) -> str:
+    if pod.terminating:
+        return "is terminating"
+    return f"is on cordoned node {pod.host}" if pod.ready else "is not ready"
 
 
 def _compute_weight(key: str, pod: str) -> bytes:

@@ -73,6 +73,13 @@ OPTIONS = (
     ),
     *(options.BY_NAME[name] for name in SHAPE),
     Option(
+        name="max-builds",
+        flags=("--max-builds",),
+        metavar="NUMBER",
+        group=OptionGroup.BUILDER,
+        help="maximum number of concurrent builds in a pod, 0 for any number; the same as driver-opt max-builds",
+    ),
+    Option(
         name="append",
         flags=("--append",),
         kind=OptionKind.SWITCH,
@@ -129,6 +136,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     values, sources = merge_variables(
         answers.select_given(*SHAPE, "namespace", "kubeconfig", "kube-context", "progress"), around.env
     )
+    values = add_bound(values, answers.number("max-builds"))
     settings = assembly.make_builder_settings(values, sources, around.env, around.cwd)
     wanted = create.CreateRequest(
         name=name,
@@ -199,6 +207,13 @@ def check_name(name: str, source: str) -> str:
     if is_job_builder_name(name):
         raise InputError(f"name {name!r} is reserved for job builders", source=source, fix="choose another name")
     return name
+
+
+def add_bound(values: Mapping[str, Value], most: int | None) -> dict[str, Value]:
+    """Return the values with ``--max-builds`` as the driver option of that name, which it overrides."""
+    given = values.get("driver-opts") or []
+    lines = given.splitlines() if isinstance(given, str) else given if isinstance(given, list) else []
+    return {**values} if most is None else {**values, "driver-opts": [*lines, f"max-builds={most}"]}
 
 
 def list_written_options(

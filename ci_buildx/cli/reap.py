@@ -13,8 +13,8 @@ from ci_buildx.settings.names import check_namespace
 
 SUMMARY = (
     "Deletes leftovers of killed jobs: builders that are past their lifetime, and those whose job has not renewed its "
-    "Lease for 5 minutes, after a second look. Touches only builders of jobs with kube-builder's labels. Run it "
-    "manually or as a CronJob."
+    "Lease for 5 minutes, after a second look. Touches only builders of jobs with kube-builder's labels. In the named "
+    "namespaces, also removes idle pods of builders with a range of replicas. Run it manually or as a CronJob."
 )
 EXAMPLES = f"""\
 examples:
@@ -46,7 +46,7 @@ def make_parser() -> VerbParser:
     parser = VerbParser("reap", "[OPTIONS] [NAMESPACE…]", SUMMARY, examples=EXAMPLES)
     parser.add_options([options.BY_NAME["kubeconfig"], options.BY_NAME["kube-context"], options.BY_NAME["oidc"]])
     parser.add_argument_group("Arguments").add_argument(
-        "namespaces", nargs="*", metavar="NAMESPACE", help="also look for expired builders in this namespace"
+        "namespaces", nargs="*", metavar="NAMESPACE", help="also look for expired builders and idle pods here"
     )
     other = parser.add_argument_group("Other")
     other.add_argument("--dry-run", dest="dry-run", action="store_true", help="only print what would be removed")

@@ -88,6 +88,7 @@ _SPEC: dict[str, Any] = {
     **dict.fromkeys(("suspend", "unschedulable"), _is_switch),
     **dict.fromkeys(("parallelism", "replicas", "leaseDurationSeconds"), _is_number),
     "renewTime": _is_time,
+    "holderIdentity": _is_text,
     "taints": [_name_texts("key", "value", "effect")],
     **dict.fromkeys(("podCIDRs", "cidrs", "finalizers"), _is_text_list),
 }

@@ -1,16 +1,25 @@
-"""The `reap` command: remove leftovers of expired jobs."""
+"""The `reap` command: remove leftovers of expired jobs, and idle pods of elastic builders."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 from ci_buildx.build.builder_scope import TEARDOWN_TIME
-from ci_buildx.builder.builder import BuilderLocation
-from ci_buildx.builder.lifecycle import reap
+from ci_buildx.build.pod_choice import make_elastic_node
+from ci_buildx.builder import labels
+from ci_buildx.builder.builder import Builder, BuilderLocation
+from ci_buildx.builder.lifecycle import create, reap, records
 from ci_buildx.builder.lifecycle.teardown import teardown
+from ci_buildx.builder.plan import NodePlan
+from ci_buildx.builder.pods import read_pod
+from ci_buildx.builder.pool import scaling
+from ci_buildx.builder.pool.keeper import LeaseKeeper
+from ci_buildx.builder.pool.leases import read_leases
+from ci_buildx.builder.pool.scaling import select_removable
 from ci_buildx.errors import TeardownError
-from ci_buildx.kube.client import make_kube_client
+from ci_buildx.kube.client import KubeClient, make_kube_client
 from ci_buildx.settings.values import ClusterSettings
 
 
@@ -24,11 +33,13 @@ def run_reap(
 ) -> list[str]:
     """Remove expired builders, including those inside ``namespaces``, and return their names.
 
-    With ``dry_run``, only return the names. ``warn`` is called with what could not be searched. Raises TeardownError
+    Also removes idle pods of the elastic builders in ``namespaces``; these are returned as ``pod NAME``. With
+    ``dry_run``, only return the names. ``warn`` is called with what could not be searched. Raises TeardownError
     that names the builders that stay and the reasons, after all have been tried.
     """
     with make_kube_client(cluster, env=env) as kube:
         swept = reap.reap_builders(kube, namespaces=namespaces, dry_run=dry_run)
+        idle = [f"pod {name}" for place in namespaces for name in remove_idle_pods(kube, place, dry_run=dry_run)]
     for note in swept.notes:
         warn(note)
     if swept.problems:
@@ -37,7 +48,35 @@ def run_reap(
         for name in swept.removed:
             error.add_note(f"removed {name}")
         raise error
-    return list(swept.expired if dry_run else swept.removed)
+    return [*(swept.expired if dry_run else swept.removed), *idle]
+
+
+def remove_idle_pods(kube: KubeClient, namespace: str, *, dry_run: bool) -> list[str]:
+    """Remove pods of elastic builders in ``namespace`` that were idle for longer than their idle-timeout.
+
+    Returns the names of the pods. Raises KubeError.
+    """
+    removed: list[str] = []
+    for record in records.list_builders(kube, namespace).records:
+        if any(node.plan.scaling for node in record.nodes):
+            builder = record.make_builder(create.read_secret(kube, record.location))
+            for node in builder.plan.nodes:
+                removed += _remove_idle_pods_of_node(kube, builder, node, dry_run=dry_run)
+    return removed
+
+
+def _remove_idle_pods_of_node(kube: KubeClient, builder: Builder, node: NodePlan, *, dry_run: bool) -> Sequence[str]:
+    elastic = make_elastic_node(builder, node)
+    if elastic is None:
+        return ()
+    keeper = LeaseKeeper(kube, os.urandom(8).hex())
+    marked = f"{builder.location.selector},{labels.NODE}={node.name}"
+    pods = [read_pod(pod) for pod in kube.list(builder.location.make_core_path("pods"), labelSelector=marked)["items"]]
+    view = read_leases(kube.list(elastic.node.path, labelSelector=elastic.node.selector)["items"])
+    if dry_run:
+        chosen = select_removable(elastic, pods, view, keeper.clock.read(), replicas=len(pods))
+        return [pod.name for pod in chosen]
+    return scaling.remove_idle_pods(kube, elastic, keeper, pods, view)
 
 
 _LATE = 1.0

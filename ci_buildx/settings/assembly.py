@@ -21,6 +21,7 @@ from ci_buildx.settings.option import VARIABLE_PREFIX, Option
 from ci_buildx.settings.raw_values import RawValues, Value
 from ci_buildx.settings.syntax import parse_duration, read_boolean, read_mode
 from ci_buildx.settings.values import (
+    QUEUE_TIMEOUT,
     BuildSettings,
     ClusterSettings,
     PreviewKind,
@@ -73,6 +74,8 @@ __all__ = [
 _LOG = debug.get_log("settings")
 _BUILDX_PREFIXES = ("BUILDX_", "BUILDKIT_", "DOCKER_DEFAULT_PLATFORM")
 """Prefixes of buildx's variables that set options or may be rejected."""
+_AT_ONCE = ("0", "0s")
+"""Values of --queue-timeout with which a build does not wait."""
 _SHAPING = (
     "driver-opts",
     "builder-config",
@@ -113,6 +116,12 @@ def make_settings(
             source=given.find_source("driver-opts"),
             fix="a job's volume is deleted with its pod: omit it, or make the builder with kube-builder create",
         )
+    if own and builder.scaling is not None:
+        raise InputError(
+            "a range of replicas requires a lasting builder",
+            source=given.find_source("driver-opts"),
+            fix="set a number of replicas, or make the builder with kube-builder create",
+        )
     # An existing builder's own default-load comes from the cluster.
     loads = own and builder.default_load
     settings = Settings(
@@ -124,6 +133,7 @@ def make_settings(
         builder_name=_read_builder_name(given),
         keep=given.switch("keep"),
         sticky_key=_read_sticky_key(given),
+        queue_timeout=_read_queue_timeout(given),
         transport=given.read_choice("transport", TransportChoice),
         preview=given.read_choice("print", PreviewKind) if given.read_text("print") else None,
     )
@@ -275,6 +285,13 @@ def _read_sticky_key(given: RawValues) -> StickyKey:
     return (
         settings_names.parse_sticky_key(template, source=given.find_source("sticky-key")) if template else StickyKey()
     )
+
+
+def _read_queue_timeout(given: RawValues) -> float:
+    text = given.read_text("queue-timeout")
+    if not text:
+        return QUEUE_TIMEOUT
+    return 0.0 if text in _AT_ONCE else parse_duration(text, source=given.find_source("queue-timeout"))
 
 
 def _add_entitlements(entitlements: Iterable[str], builder: BuilderSettings) -> BuilderSettings:

@@ -17,10 +17,20 @@ QEMU_IMAGE = "tonistiigi/binfmt:latest"
 
 
 class LoadBalance(StrEnum):
-    """How a build chooses one of several replicas: always the same for a repository, or a random one."""
+    """How a build chooses one of several replicas: by its repository, the least busy, or a random one."""
 
     STICKY = "sticky"
+    LEAST = "least"
     RANDOM = "random"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaRange:
+    """The range of an elastic builder's replicas; pods that were idle for ``idle`` seconds are removed."""
+
+    least: int
+    most: int
+    idle: float = 600.0
 
 
 class UserNamespaces(StrEnum):
@@ -145,6 +155,8 @@ class BuilderSettings:
     """Settings of a builder, of one job or persistent.
 
     ``namespace`` "" means a new namespace for the job, or the context's namespace for a persistent builder.
+    ``max_builds`` is the maximum of concurrent builds in a pod, 0 for unbounded, None to derive it from the requests.
+    With ``scaling``, ``replicas`` is only the number at the beginning.
     ``requests`` and ``limits`` map ``cpu``, ``memory``, ``ephemeral-storage`` to checked Kubernetes quantities.
     ``default_load``: results go to the local image store unless another output is requested. ``pull_secrets`` are names
     of Secrets in the namespace; ``pull_login``: a Secret is created from the login for the image's registry.
@@ -157,6 +169,8 @@ class BuilderSettings:
     image: str = IMAGE
     replicas: int = 1
     loadbalance: LoadBalance = LoadBalance.STICKY
+    max_builds: int | None = None
+    scaling: ReplicaRange | None = None
     default_load: bool = False
     nodeselector: Pairs = ()
     tolerations: tuple[Toleration, ...] = ()

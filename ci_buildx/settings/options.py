@@ -399,6 +399,15 @@ OPTIONS: tuple[Option, ...] = (
         f"fields: {' '.join(f'{{{name}}}' for name in names.STICKY_FIELDS)}",
     ),
     Option(
+        name="queue-timeout",
+        flags=("--queue-timeout",),
+        metavar="DURATION",
+        default="30m",
+        group=OptionGroup.BUILDER,
+        help="time limit for the wait in the queue of a builder whose pods all have their maximum of builds "
+        "(driver-opt max-builds); 0 fails at once",
+    ),
+    Option(
         name="trust-scope",
         metavar="NAME",
         group=OptionGroup.BUILDER,

@@ -261,12 +261,17 @@ class ClusterSettings:
     empty_input: str = ""
 
 
+QUEUE_TIMEOUT = 1800.0
+"""Seconds that a build waits for a slot in a builder's pods, by default."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings of one ``build`` command.
 
     ``builder_name`` selects an existing builder instead of a new one; ``sticky_key`` decides which builds share one of
-    its replicas. With ``preview`` nothing is done, only shown. Errors and warnings name options as ``surface`` does.
+    its replicas. ``queue_timeout`` (s) bounds the wait for a slot in its pods. With ``preview`` nothing is done, only
+    shown. Errors and warnings name options as ``surface`` does.
     """
 
     build: BuildSettings
@@ -275,6 +280,7 @@ class Settings:
     builder_name: str = ""
     keep: bool = False
     sticky_key: StickyKey = field(default_factory=StickyKey)
+    queue_timeout: float = QUEUE_TIMEOUT
     transport: TransportChoice = TransportChoice.AUTO
     preview: PreviewKind | None = None
     surface: OptionSurface = OptionSurface.CLI

@@ -13,7 +13,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -106,6 +106,7 @@ class MemoryCluster:
         self._changed = threading.Condition(threading.RLock())
         self._daemons: dict[str, ScriptedBuildkitd] = {}
         self._closed = False
+        self.undo = ExitStack()
         for name in ("default", "ci"):
             self.put(f"/api/v1/namespaces/{name}", {"kind": "Namespace", "metadata": {"name": name}})
         for architecture in ("amd64", "arm64"):
@@ -180,6 +181,7 @@ class MemoryCluster:
                 case "PATCH":
                     return self._patch(path, query, body)
                 case _:
+                    self._check_preconditions(path, body)
                     return self._delete(path, query)
 
     def _check_rules(self, method: str, path: str, body: object) -> None:
@@ -246,6 +248,12 @@ class MemoryCluster:
         if "dryRun" not in query:
             self.put(path, found)
         return found
+
+    def _check_preconditions(self, path: str, body: Manifest | list[Any]) -> None:
+        wanted = body.get("preconditions", {}) if isinstance(body, dict) else {}
+        found = self.objects.get(path, {"metadata": wanted})["metadata"]
+        if any(found.get(name) != value for name, value in wanted.items()):
+            raise Refusal(409, "Conflict", "the object has been modified")
 
     def _delete(self, path: str, query: Mapping[str, str]) -> Manifest:
         if not _is_collection(path):
@@ -381,7 +389,8 @@ class MemoryCluster:
                     yield _encode_event(change)
 
     def close(self) -> None:
-        """End all watches and daemons."""
+        """End all watches and daemons, and what a test has put into ``undo``."""
+        self.undo.close()
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -509,8 +518,10 @@ def _matches(manifest: Manifest, query: Mapping[str, str]) -> bool:
                 return False
         elif part not in marks:
             return False
-    name = query.get("fieldSelector", "").removeprefix("metadata.name=")
-    return name in ("", manifest["metadata"]["name"])
+    field, _, value = query.get("fieldSelector", "").partition("=")
+    if field == "spec.unschedulable":
+        return bool(manifest.get("spec", {}).get("unschedulable")) == (value == "true")
+    return value in ("", manifest["metadata"]["name"])
 
 
 def _merge(target: Manifest, patch: Manifest) -> None:

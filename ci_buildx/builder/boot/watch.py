@@ -156,7 +156,9 @@ class Boot:
 
         def select_sound(pods: tuple[PodView, ...]) -> tuple[PodView, ...] | None:
             sound = [pod for pod in pods if self.judge_pod(node, pod.name).error is None]
-            return (self._listed.is_set() and builder_pods.select_electable(sound, self._read_clock())) or None
+            enough = node.scaling.least if node.scaling else None
+            found = builder_pods.select_electable(sound, self._read_clock(), enough=enough)
+            return (self._listed.is_set() and found) or None
 
         return self._wait_until(node, select_sound, lambda: self._choose_best(node))
 

@@ -16,7 +16,7 @@ from ci_buildx.builder import cluster_facts, isolation, labels, plan
 from ci_buildx.builder.builder import Builder, BuilderLocation, Manifest, Workload
 from ci_buildx.builder.cluster_facts import ClusterFacts
 from ci_buildx.builder.identity import JobIdentity
-from ci_buildx.builder.lifecycle import node_secrets, records, volumes
+from ci_buildx.builder.lifecycle import find, node_secrets, records, volumes
 from ci_buildx.builder.lifecycle.records import StoredBuilder, StoredNode
 from ci_buildx.builder.manifests import buildkitd, certificates, lasting_objects
 from ci_buildx.builder.manifests.certificates import Certificates
@@ -131,7 +131,7 @@ def change_node(
             source="--node",
             fix=f"kube-builder create --leave --name {record.name} --node {node.name}, then add it again with --append",
         )
-    owner = lasting_objects.make_owner_reference(read_secret(kube, record.location))
+    owner = find.make_secret_reference(read_secret(kube, record.location))
     draft, planned = _make_node_spec(
         kube, record.location, node.name, order.platforms or node.named, order.settings, facts
     )
@@ -230,7 +230,7 @@ def _make(
 ) -> StoredNode:
     """Create a node: its files before the workload that mounts them. Raises Conflict if a name is taken."""
     draft, planned = _make_node_spec(kube, location, name, order.platforms, order.settings, facts)
-    owner, kind = lasting_objects.make_owner_reference(secret), lasting_objects.choose_kind(order.settings)
+    owner, kind = find.make_secret_reference(secret), lasting_objects.choose_kind(order.settings)
 
     def act(planned: NodePlan, **query: str) -> Manifest:
         made = lasting_objects.make_workload(draft, planned, order.given, owner)

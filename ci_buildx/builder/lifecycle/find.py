@@ -117,6 +117,14 @@ def read_keys(secret: Mapping[str, Any]) -> ClientKeys:
     )
 
 
+def make_secret_reference(secret: Mapping[str, Any]) -> dict[str, str]:
+    """Return an owner reference to the builder's Secret as returned by the API server, {} if it has no uid."""
+    metadata = secret["metadata"]
+    if not metadata.get("uid"):
+        return {}
+    return {"apiVersion": "v1", "kind": "Secret", "name": metadata["name"], "uid": metadata["uid"]}
+
+
 def read_files(kube: KubeClient, builder: Builder) -> dict[str, str]:
     """Return the files of the builder's ConfigMap, {} if it has none."""
     location = builder.location

@@ -22,7 +22,7 @@ from ci_buildx.model import platform
 from ci_buildx.model.documents import parse_json
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass, field
-from ci_buildx.settings.builder import BuilderSettings, LoadBalance, Reclaim
+from ci_buildx.settings.builder import BuilderSettings, LoadBalance, Reclaim, ReplicaRange
 from ci_buildx.settings.syntax import parse_duration
 
 LASTING = (Workload.DEPLOYMENT, Workload.STATEFUL_SET)
@@ -106,6 +106,7 @@ class StoredBuilder:
             trust=(secret["metadata"].get("annotations") or {}).get(labels.TRUST, ""),
             timeout=max((node.timeout for node in self.nodes), default=None) if self.lasting else None,
             loads=any(node.loads for node in self.nodes),
+            owner=lifecycle_find.make_secret_reference(secret),
         )
 
 
@@ -227,6 +228,8 @@ def read_node(kind: Workload, workload: Mapping[str, Any]) -> StoredNode:
             replicas=scale or _read_count(notes.get(labels.REPLICAS, "")),
             runs=read_platforms(notes.get(labels.RUNS, "")),
             loadbalance=read_loadbalance(notes.get(labels.LOADBALANCE, "")),
+            max_builds=_read_count(notes.get(labels.MAX_BUILDS, "0")),
+            scaling=_read_range(notes),
             reason=notes.get(labels.REASON, ""),
         ),
         driver_opts=_read_json(notes.get(labels.DRIVER_OPTS), dict),
@@ -250,7 +253,7 @@ def read_platforms(text: str) -> tuple[Platform, ...]:
 
 
 def _read_count(text: str) -> int:
-    """Read a number of pods from an annotation; 1 if it is invalid."""
+    """Read a number of pods or builds from an annotation; 1 if it is invalid."""
     return int(text) if text.isdecimal() and 0 < len(text) <= _LONGEST_COUNT else 1
 
 
@@ -315,7 +318,20 @@ def _is_over(job: Mapping[str, Any]) -> bool:
 
 def read_loadbalance(text: str) -> LoadBalance:
     """Read how one of several replicas is chosen, from an annotation."""
-    return LoadBalance.RANDOM if text == LoadBalance.RANDOM else LoadBalance.STICKY
+    return next((one for one in LoadBalance if one == text), LoadBalance.STICKY)
+
+
+def _read_range(notes: Mapping[str, str]) -> ReplicaRange | None:
+    """Read the range of an elastic node's replicas, None for a fixed number."""
+    if not (text := notes.get(labels.REPLICA_RANGE, "")):
+        return None
+    from ci_buildx.settings.driver_opts.checks import parse_replicas
+
+    with suppress(InputError):
+        least, most = parse_replicas(text, source=labels.REPLICA_RANGE)
+        idle = parse_duration(notes.get(labels.IDLE_TIMEOUT, ""), source=labels.IDLE_TIMEOUT)
+        return ReplicaRange(least=least, most=most, idle=idle)
+    return None
 
 
 def _read_timeout(text: str) -> float:

@@ -97,19 +97,23 @@ def make_annotations(node: NodePlan, settings: BuilderSettings, given: Mapping[s
         labels.REASON: node.reason,
         labels.REPLICAS: str(node.replicas),
         labels.LOADBALANCE: "" if node.loadbalance is LoadBalance.STICKY else node.loadbalance.value,
+        labels.MAX_BUILDS: str(node.max_builds) if node.max_builds else "",
         labels.RECLAIM: settings.storage.reclaim.value if settings.storage.reclaim is Reclaim.RETAIN else "",
         labels.TIMEOUT: "" if settings.timeout == BuilderSettings().timeout else f"{settings.timeout:g}s",
         labels.DEFAULT_LOAD: "true" if settings.default_load else "",
+        **_make_scaling_notes(node),
         labels.DRIVER_OPTS: json.dumps(_show_options(given), sort_keys=True) if given else "",
         labels.BUILDKITD_FLAGS: json.dumps(flags) if flags else "",
     }
     return {name: value for name, value in found.items() if value}
 
 
-def make_owner_reference(secret: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """Return an owner reference to the builder's Secret as returned by the API server."""
-    metadata = secret["metadata"]
-    return {"apiVersion": "v1", "kind": "Secret", "name": metadata["name"], "uid": metadata["uid"]}
+def _make_scaling_notes(node: NodePlan) -> dict[str, str]:
+    """Return the annotations from which the range of an elastic node's replicas is read back."""
+    if node.scaling is None:
+        return {}
+    wanted = f"{node.scaling.least}..{node.scaling.most}"
+    return {labels.REPLICA_RANGE: wanted, labels.IDLE_TIMEOUT: f"{node.scaling.idle:g}s"}
 
 
 def _make_claim_templates(draft: BuilderSpec, node: NodePlan) -> Manifest:

@@ -67,6 +67,7 @@ def make_node_annotations(node: NodePlan) -> dict[str, str]:
         labels.PLATFORMS: ",".join(map(str, node.platforms)),
         labels.EMULATED: ",".join(map(str, node.emulated)),
         labels.LOADBALANCE: "" if node.loadbalance is LoadBalance.STICKY else node.loadbalance.value,
+        labels.MAX_BUILDS: str(node.max_builds) if node.max_builds else "",
         labels.REASON: node.reason,
     }
     return {key: value for key, value in notes.items() if value}

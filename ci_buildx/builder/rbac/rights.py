@@ -96,8 +96,9 @@ BUILDING: tuple[RoleRule, ...] = (
     RoleRule(
         group="coordination.k8s.io",
         resources=("leases",),
-        verbs=("create", "get", "list", "patch"),
-        why="a Lease that a running job renews, so that a killed job is detected",
+        verbs=("create", "get", "list", "watch", "patch", "delete"),
+        why="a Lease that a running job renews, so that a killed job is detected; slots and queue of builds that share "
+        "pods",
         vital=False,
     ),
     RoleRule(
@@ -144,6 +145,12 @@ KEEPING: tuple[RoleRule, ...] = (
         vital=False,
     ),
     RoleRule(
+        resources=("pods",),
+        verbs=("patch",),
+        why="which idle pods of an elastic builder are removed first (replicas=MIN..MAX)",
+        vital=False,
+    ),
+    RoleRule(
         resources=("pods/log",),
         verbs=("get",),
         why="kube-builder logs",
@@ -187,7 +194,7 @@ LOOKING: tuple[RoleRule, ...] = (
     RoleRule(
         resources=("nodes",),
         verbs=("list",),
-        why="the cluster's architectures; without this right, the scheduler decides",
+        why="the cluster's architectures, and which nodes are cordoned; without this right, the scheduler decides",
         vital=False,
     ),
     RoleRule(

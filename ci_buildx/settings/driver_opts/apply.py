@@ -15,11 +15,13 @@ from ci_buildx.settings.builder import (
     NetworkIsolation,
     Pairs,
     Reclaim,
+    ReplicaRange,
     UserNamespaces,
 )
 from ci_buildx.settings.driver_opts import checks
 from ci_buildx.settings.driver_opts.outside import ExternalInputs
 from ci_buildx.settings.driver_opts.table import ENV, OPTIONS, Entries, OptionValue
+from ci_buildx.settings.syntax import parse_duration
 
 
 def check_combinations(builder: BuilderSettings, *, source: str) -> None:
@@ -77,6 +79,7 @@ def apply_options(entries: Entries, base: BuilderSettings, outside: ExternalInpu
         builder = replace(builder, image=ROOTLESS_IMAGE)
     builder = _add_resources(builder, entries, source)
     builder = _add_network(builder, entries)
+    builder = _add_scaling(builder, entries)
     if names := entries.get("image-pull-secrets"):
         builder = _add_pull_secrets(builder, names)
     return builder
@@ -112,6 +115,21 @@ def _add_resources(builder: BuilderSettings, entries: Entries, source: str) -> B
     if (amounts["requests"], amounts["limits"]) != (builder.requests, builder.limits):
         checks.check_resources(amounts["requests"], amounts["limits"], source=source)
     return replace(builder, requests=amounts["requests"], limits=amounts["limits"])
+
+
+def _add_scaling(builder: BuilderSettings, entries: Entries) -> BuilderSettings:
+    wanted, idle = entries.get("replicas"), entries.get("idle-timeout")
+    if wanted is not None:
+        least, most = checks.parse_replicas(wanted.value, source=wanted.source)
+        is_range = ".." in str(wanted.value)
+        builder = replace(builder, scaling=ReplicaRange(least=least, most=most) if is_range else None)
+    if idle is None:
+        return builder
+    if builder.scaling is None:
+        fix = "add a range of replicas, such as replicas=2..20"
+        raise InputError("has no effect on a fixed number of replicas", source=idle.source, fix=fix)
+    seconds = parse_duration(str(idle.value), source=idle.source)
+    return replace(builder, scaling=replace(builder.scaling, idle=seconds))
 
 
 def _add_network(builder: BuilderSettings, entries: Entries) -> BuilderSettings:

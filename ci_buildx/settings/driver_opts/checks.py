@@ -65,6 +65,10 @@ def _refuse_reserved(names: Iterable[str], reserved: tuple[str, ...], kind: str,
 
 Choice = TypeVar("Choice", bound=StrEnum)
 _MOST_REPLICAS = 2**31 - 1
+_MOST_ELASTIC = 1000
+_MOST_DIGITS = 11
+MOST_BUILDS = 1000
+"""Largest bound on the builds of a pod: a larger one is a typing error."""
 _HOST_TEXT = r"[A-Za-z0-9_.-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:]+\](?::[0-9]{1,5})?"
 _VARIABLE = compile_lazily(r"[^=\0]+")
 _HOST = compile_lazily(_HOST_TEXT)
@@ -95,10 +99,29 @@ def check_image(text: str, *, source: str) -> str:
     return text
 
 
-def check_replicas(count: int, *, source: str) -> int:
-    """Check a number of replicas: at least one."""
-    if not 1 <= count <= _MOST_REPLICAS:
-        raise InputError(f"{count} is not a whole number of at least 1", source=source)
+def check_replicas(value: int | str, *, source: str) -> int:
+    """Return the number of pods to begin with: the number itself, or the minimum of a range, but at least one."""
+    return max(parse_replicas(value, source=source)[0], 1)
+
+
+def parse_replicas(value: int | str, *, source: str) -> tuple[int, int]:
+    """Return the least and the most replicas of a number of at least 1, or of a range ``MIN..MAX``."""
+    least, dots, most = (part.strip() for part in str(value).partition(".."))
+    numbers = [int(text) if text.isdecimal() and len(text) < _MOST_DIGITS else -1 for text in (least, most or least)]
+    if dots and not 0 <= numbers[0] <= numbers[1] <= _MOST_ELASTIC:
+        fix = f"write it like 2..20; the maximum is {_MOST_ELASTIC}"
+        raise InputError(f"{value!r} is not a range of replicas", source=source, fix=fix)
+    if not dots and numbers[0] < 0:
+        raise InputError(f"{value!r} is not a whole number", source=source)
+    if (not dots and not 1 <= numbers[0] <= _MOST_REPLICAS) or numbers[1] < 1:
+        raise InputError(f"{value} is not a whole number of at least 1", source=source)
+    return numbers[0], numbers[1]
+
+
+def check_most_builds(count: int, *, source: str) -> int:
+    """Check a maximum of concurrent builds: 0 for any number."""
+    if not 0 <= count <= MOST_BUILDS:
+        raise InputError(f"{count} is not a whole number from 0 to {MOST_BUILDS}", source=source)
     return count
 
 

@@ -92,7 +92,7 @@ def _find_kind_fault(value: Any, schema: Schema) -> str:
 def _find_value_fault(value: Any, schema: Schema) -> str:
     if "enum" in schema and not any(value == one and isinstance(value, type(one)) for one in schema["enum"]):
         return f"{value!r} is not one of {', '.join(str(one) for one in schema['enum'] if isinstance(one, str))}"
-    if "minimum" in schema and value < schema["minimum"]:
+    if "minimum" in schema and not isinstance(value, str) and value < schema["minimum"]:
         return f"{value} is less than {schema['minimum']}"
     if "pattern" in schema and not re.search(schema["pattern"], value):
         return f"{value!r} is not {schema['description']}"
@@ -193,7 +193,9 @@ def _shape_value(value: Any, shape: OptionShape) -> Any:
             return [value] if isinstance(value, str) else value
         case OptionShape.MIRRORS:
             return {key: [item] if isinstance(item, str) else item for key, item in value.items()}
-        case OptionShape.COUNT | OptionShape.SWITCH | OptionShape.TEMPLATE | OptionShape.TOLERATIONS:
+        case OptionShape.NUMBER | OptionShape.REPLICAS | OptionShape.SWITCH:
+            return value
+        case OptionShape.TEMPLATE | OptionShape.TOLERATIONS:
             return value
 
 

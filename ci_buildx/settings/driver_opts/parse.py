@@ -118,7 +118,7 @@ def _split_field(field: str, previous: str, source: str) -> tuple[str, str]:
 def read_text(text: str, shape: OptionShape, *, source: str) -> Any:
     """Parse a text into a string, number, boolean, list or mapping. Raises InputError."""
     match shape:
-        case OptionShape.COUNT:
+        case OptionShape.NUMBER:
             return _read_count(text, source)
         case OptionShape.SWITCH:
             return require_boolean(text, source=source)
@@ -130,7 +130,11 @@ def read_text(text: str, shape: OptionShape, *, source: str) -> Any:
             return [_read_toleration(item, source) for item in text.split(";") if item.strip()]
         case OptionShape.MIRRORS:
             return {host: _split_words(mirrors, ";") for host, mirrors in read_pairs(text, source=source).items()}
-        case OptionShape.TEXT | OptionShape.QUANTITY | OptionShape.DURATION | OptionShape.TEMPLATE:
+        case OptionShape.TEXT | OptionShape.QUANTITY | OptionShape.DURATION:
+            return text
+        case OptionShape.REPLICAS:
+            return text if ".." in text else _read_count(text, source)
+        case OptionShape.TEMPLATE:
             return text
 
 

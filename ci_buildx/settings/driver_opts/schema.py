@@ -20,6 +20,10 @@ _GROUPS = {
     "persistent-volume-claim.requests": "requested resources",
 }
 """Descriptions of the mappings that hold the options with dots in their names."""
+_WHOLE_NUMBERS: dict[OptionShape, dict[str, Any]] = {
+    OptionShape.NUMBER: {"type": "integer", "minimum": 0},
+    OptionShape.REPLICAS: {"type": ["integer", "string"], "minimum": 1},
+}
 _DEFINITIONS = {
     "scalar": {"type": ["string", "number", "boolean"]},
     "quantity": {"type": ["string", "number"]},
@@ -55,9 +59,9 @@ def format_default(option: DriverOption) -> str | int | None:
     match option.shape:
         case OptionShape.SWITCH:
             return option.field != "" and bool(value)
-        case OptionShape.DURATION:
+        case OptionShape.DURATION if option.field:
             return None if value is None else f"{value:g}s"
-        case OptionShape.TEXT | OptionShape.COUNT if option.field and value:
+        case OptionShape.TEXT | OptionShape.REPLICAS if option.field and value:
             return str(value) if isinstance(value, StrEnum) else value
     return None
 
@@ -80,8 +84,8 @@ def _describe_shape(option: DriverOption) -> dict[str, Any]:
             return _describe_choices([str(choice) for choice in option.choices])
         case OptionShape.TEXT:
             return {"type": "string"}
-        case OptionShape.COUNT:
-            return {"type": "integer", "minimum": 1}
+        case OptionShape.NUMBER | OptionShape.REPLICAS:
+            return {**_WHOLE_NUMBERS[option.shape]}
         case OptionShape.SWITCH:
             return {"type": "boolean"}
         case OptionShape.TOLERATIONS:

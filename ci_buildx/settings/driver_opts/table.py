@@ -35,7 +35,8 @@ class OptionShape(Enum):
     TEXT = "text"
     QUANTITY = "a Kubernetes quantity"
     DURATION = "a duration"
-    COUNT = "a whole number of at least 1"
+    NUMBER = "a whole number"
+    REPLICAS = "a whole number of at least 1, or MIN..MAX"
     SWITCH = "true or false"
     LIST = "A,B"
     PAIRS = "K=V,…"
@@ -51,7 +52,8 @@ class OptionShape(Enum):
     @property
     def holds_commas(self) -> bool:
         """Whether the text may hold commas, so that the whole option must be quoted."""
-        return not self.is_text and self not in (OptionShape.COUNT, OptionShape.SWITCH)
+        plain = (OptionShape.NUMBER, OptionShape.REPLICAS, OptionShape.SWITCH)
+        return not self.is_text and self not in plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,16 +102,18 @@ OF_BUILDX = (
     ),
     DriverOption(
         name="replicas",
-        shape=OptionShape.COUNT,
+        shape=OptionShape.REPLICAS,
         field="replicas",
         check=checks.check_replicas,
-        help="pods per node of the builder",
+        help="pods per node of the builder; `2..20` for a lasting builder that adds pods while builds wait and "
+        "removes idle ones",
     ),
     DriverOption(
         name="loadbalance",
         field="loadbalance",
         choices=LoadBalance,
-        help="choice of the replica: `sticky` always uses the same one for a repository, `random` any",
+        help="choice of the replica: `sticky` the one that has the repository's cache, unless it has more than 1.25 "
+        "times the mean of running builds; `least` the one with the fewest; `random` any",
     ),
     DriverOption(
         name="default-load",
@@ -199,6 +203,20 @@ OF_BUILDX = (
     ),
 )
 OF_OURS = (
+    DriverOption(
+        name="max-builds",
+        shape=OptionShape.NUMBER,
+        field="max_builds",
+        check=checks.check_most_builds,
+        help="maximum number of concurrent builds in a pod, `0` for any number; other builds wait in a queue; by "
+        "default, with several replicas, one for each whole CPU and GiB of memory that a pod requests, otherwise `0`",
+    ),
+    DriverOption(
+        name="idle-timeout",
+        shape=OptionShape.DURATION,
+        check=parse_duration,
+        help="with `replicas=MIN..MAX`: time without a build after which a pod is removed; by default `10m`",
+    ),
     DriverOption(
         name="priority-class",
         field="priority_class",

@@ -60,7 +60,7 @@ def test_commits_of_a_repository_are_built_in_one_pod_that_is_ready(
     built = [build(number) for number in range(3)]
     assert len(set(built)) == 1, built
     pod, why, cache = built[0]
-    assert why == f"{REPLICAS} by the sticky key 'app'"
+    assert why == f"{REPLICAS} by the sticky key 'app' (first choice, 0 other builds)"
     # It is going, and stays as long as we hold it.
     path = f"/api/v1/namespaces/{kept.builder}/pods/{pod}"
     kube.patch(path, {"metadata": {"finalizers": ["tests.kube-builder.dev/held"]}})
@@ -69,7 +69,7 @@ def test_commits_of_a_repository_are_built_in_one_pod_that_is_ready(
         other, why, moved = build(3)
         assert (other != pod, moved != cache) == (True, True)
         # The Job makes another in its place, which may be ready already.
-        assert why.endswith(f" by the sticky key 'app'; skipped: {pod} is terminating")
+        assert why.endswith(f" by the sticky key 'app' (first choice, 0 other builds); skipped: {pod} is terminating")
     finally:
         kube.patch(path, {"metadata": {"finalizers": None}})
 
@@ -82,7 +82,7 @@ def test_a_builder_may_balance_at_random(product: Product, context: Path, builde
     for run in (kept, again):
         chosen = CHOSEN.search(run.stderr)
         assert chosen, run.stderr
-        assert chosen[3] == "at random"
+        assert chosen[3] == "at random (0 other builds)"
 
 
 UNREADY = "/tmp/unready"

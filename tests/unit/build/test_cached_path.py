@@ -14,7 +14,7 @@ from ci_buildx.errors import Forbidden, InputError
 from ci_buildx.kube.client import KubeClient
 
 NAME = "kube-builder-a"
-MOST_MODULES = 122
+MOST_MODULES = 123
 """Of ours, when all is imported: one more should be worth it."""
 NOT_NEEDED = {
     *("argparse", "asyncio", "bisect", "calendar", "concurrent", "copy", "cryptography", "dataclasses", "decimal"),

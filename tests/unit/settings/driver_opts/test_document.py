@@ -25,7 +25,9 @@ from tests.unit.settings.certificate import PEM
 WHOLE = """
 image: registry.example/buildkit:1
 namespace: ci
-replicas: 2
+replicas: 2..4
+idle-timeout: 90
+max-builds: 3
 loadbalance: random
 default-load: true
 timeout: 3m
@@ -58,7 +60,8 @@ proxy: false
 pod-template: {spec: {hostAliases: [{ip: 192.0.2.7, hostnames: [x]}]}}
 """
 AS_OPTIONS = (
-    "image=registry.example/buildkit:1,namespace=ci,replicas=2,loadbalance=random,default-load=true,timeout=3m",
+    "image=registry.example/buildkit:1,namespace=ci,replicas=2..4,idle-timeout=90,max-builds=3,loadbalance=random",
+    "default-load=true,timeout=3m",
     "requests.cpu=0.5,requests.memory=4Gi,requests.ephemeral-storage=1Gi",
     "limits.cpu=2,limits.memory=8Gi,limits.ephemeral-storage=10Gi",
     '"nodeselector=label1=value1,kubernetes.io/arch=arm64"',

@@ -18,6 +18,7 @@ from ci_buildx.settings.builder import (
     Qemu,
     Reclaim,
     Registries,
+    ReplicaRange,
     Storage,
     Toleration,
     UserNamespaces,
@@ -47,6 +48,12 @@ def test_the_last_of_a_name_counts_and_empty_ones_do_not() -> None:
     [
         # Docker's page on the driver, its examples as a shell hands them over.
         ("namespace=buildkit,replicas=4", {"namespace": "buildkit", "replicas": 4}),
+        ("replicas=2..20", {"replicas": 2, "scaling": ReplicaRange(least=2, most=20)}),
+        (
+            "replicas=0..3,idle-timeout=1m",
+            {"replicas": 1, "scaling": ReplicaRange(least=0, most=3, idle=60.0)},
+        ),
+        ("max-builds=0,loadbalance=least", {"max_builds": 0, "loadbalance": LoadBalance.LEAST}),
         (
             '"nodeselector=label1=value1,label2=value2","tolerations=key=key1,value=value1"',
             {
@@ -187,6 +194,16 @@ def test_resources_of_several_options_are_compared() -> None:
         ),
         ("annotations=a b=x", " annotations: 'a b' is not a valid annotation name"),
         ("replicas=0", " replicas: 0 is not a whole number of at least 1"),
+        ("replicas=0..0", " replicas: 0..0 is not a whole number of at least 1"),
+        ("replicas=3..2", " replicas: '3..2' is not a range of replicas; write it like 2..20; the maximum is 1000"),
+        ("replicas=2..x", " replicas: '2..x' is not a range of replicas; write it like 2..20; the maximum is 1000"),
+        ("replicas=2..9999", " replicas: '2..9999' is not a range of replicas; write it like 2..20; the maximum is"),
+        ("max-builds=-1", " max-builds: '-1' is not a whole number"),
+        ("max-builds=2000", " max-builds: 2000 is not a whole number from 0 to 1000"),
+        (
+            "replicas=2,idle-timeout=5m",
+            " idle-timeout: has no effect on a fixed number of replicas; add a range of replicas, such as replicas=2..",
+        ),
         ("replicas=two", " replicas: 'two' is not a whole number"),
         (
             "namespace=My",

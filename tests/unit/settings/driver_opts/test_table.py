@@ -14,7 +14,7 @@ from ci_buildx.settings.driver_opts.schema import format_default, make_schema
 from ci_buildx.settings.driver_opts.table import OPTIONS, DriverOption
 
 COMBINED = {
-    *("env.", "image-pull-secrets", "network-policy", "runner-selector"),
+    *("env.", "idle-timeout", "image-pull-secrets", "network-policy", "runner-selector"),
     *(f"{kind}.{resource}" for kind in ("requests", "limits") for resource in ("cpu", "memory", "ephemeral-storage")),
 }
 """Options that `apply` combines with others."""
@@ -55,7 +55,7 @@ def test_a_closed_set_is_the_same_for_both_forms(option: DriverOption, tmp_path:
 def test_the_schema_has_the_choices_and_booleans_where_yaml_has_them() -> None:
     properties = make_schema()["properties"]
     assert {name for name, one in properties.items() if "enum" in one} == {option.name for option in CLOSED}
-    assert properties["loadbalance"]["enum"] == ["sticky", "random"]
+    assert properties["loadbalance"]["enum"] == ["sticky", "least", "random"]
     assert properties["user-namespaces"]["enum"] == ["auto", "true", "false", True, False]
 
 

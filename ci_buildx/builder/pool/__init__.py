@@ -1,0 +1,1 @@
+"""Shares a lasting builder's pods among builds: slots, placement and the queue."""
