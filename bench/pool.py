@@ -18,11 +18,13 @@ from typing import Any
 from ci_buildx.builder import labels
 from ci_buildx.builder.builder import locate_lasting_builder
 from ci_buildx.builder.pods import PodView, choose_pod, read_pod
+from ci_buildx.builder.pool import scaling
 from ci_buildx.builder.pool.keeper import LeaseKeeper
 from ci_buildx.builder.pool.leases import PoolNode
 from ci_buildx.builder.pool.placement import PlacementRule
 from ci_buildx.builder.pool.pool import PodPool, PodSlot, SlotRequest
 from ci_buildx.builder.pool.queue import SlotQueue
+from ci_buildx.builder.pool.scaling import ElasticNode
 from ci_buildx.errors import QueueTimeout
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
@@ -256,6 +258,27 @@ class Racer:
         begin()
         slot: PodSlot | None = mine.try_at_once()
         return keeper if slot else None
+
+
+def race_for_last_pod(kube: KubeClient, racers: Sequence[Racer], elastic: ElasticNode, seed: int) -> int:
+    """Let all racers add the last pod of an elastic node at once; return how many did."""
+    version = kube.patch(elastic.path, {"spec": {"replicas": elastic.scaling.most - 1}})
+    assert version["spec"]["replicas"] == elastic.scaling.most - 1
+    barrier = threading.Barrier(len(racers))
+    order = Random(seed).sample(range(len(racers)), len(racers))
+    added: list[int] = []
+
+    def run(number: int) -> None:
+        barrier.wait()
+        added.append(scaling.add_pods(racers[number].kube, elastic, 100))
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in order]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert kube.get(elastic.path)["spec"]["replicas"] == elastic.scaling.most
+    return sum(count == 1 for count in added)
 
 
 def race_for_last_slot(racers: Sequence[Racer], seed: int, *, most: int) -> int:

@@ -24,11 +24,13 @@ from typing import Any
 from bench import balance, ground, machine, pool
 from bench.ground import Ground
 from bench.pool import Build, Pool, Racer, Run
+from ci_buildx.builder.builder import Workload
 from ci_buildx.builder.pool.keeper import LeaseKeeper
 from ci_buildx.builder.pool.leases import SLOT_SECONDS, TICKET_SECONDS
 from ci_buildx.builder.pool.pool import PodPool
 from ci_buildx.builder.pool.queue import SlotQueue
-from ci_buildx.settings.builder import LoadBalance
+from ci_buildx.builder.pool.scaling import ElasticNode
+from ci_buildx.settings.builder import LoadBalance, ReplicaRange
 from devcluster import host, layout
 
 RESULTS = Path(__file__).parent / "results"
@@ -178,6 +180,31 @@ def race(whole: Pool, races: int) -> dict[str, int]:
     return {str(winners): count for winners, count in sorted(found.items())}
 
 
+def race_for_pods(whole: Pool, races: int) -> dict[str, int]:
+    """Run the seeded races for the last scale-up of a Deployment whose pods are never scheduled."""
+    path = f"/apis/apps/v1/namespaces/{whole.node.location.namespace}/deployments"
+    marks = {"bench": "elastic"}
+    template = {
+        "metadata": {"labels": marks},
+        "spec": {"schedulingGates": [{"name": pool.GATE}], "containers": [{"name": "buildkitd", "image": "none"}]},
+    }
+    spec = {"replicas": 1, "paused": True, "selector": {"matchLabels": marks}, "template": template}
+    whole.kube.create(path, {"metadata": {"name": "elastic"}, "spec": spec})
+    elastic = ElasticNode(
+        node=whole.node,
+        kind=Workload.DEPLOYMENT,
+        path=f"{path}/elastic",
+        scaling=ReplicaRange(least=1, most=2),
+        most=4,
+    )
+    clients = [whole.connect() for _ in range(RACERS)]
+    racers = [Racer(pool=whole, kube=client) for client in clients]
+    found = Counter(pool.race_for_last_pod(whole.kube, racers, elastic, seed) for seed in range(races))
+    for client in clients:
+        client.close()
+    return {str(winners): count for winners, count in sorted(found.items())}
+
+
 def kill(whole: Pool, count: int) -> dict[str, Any]:
     """Let builds vanish without giving their slots and places up; return when these are free again."""
     kube = whole.connect()
@@ -307,6 +334,7 @@ def tell(document: dict[str, Any]) -> list[str]:
         for one in document["queue"]
     ]
     lines.append(f"races for the last slot by number of winners: {document['races']}")
+    lines.append(f"races for the last scale-up by number of winners: {document['scale_up_races']}")
     lines.append(f"killed builds: {document['killed']}")
     if "crowd" in document:
         lines.append(f"whole builds: {document['crowd']}")
@@ -317,9 +345,8 @@ def list_faults(document: dict[str, Any]) -> list[str]:
     """Return what must not be."""
     found = [fault for part in ("burst", "queue") for one in document[part] for fault in one["faults"]]
     found += document["killed"]["faults"] + document.get("crowd", {}).get("faults", [])
-    return found + [
-        f"{count} races had {winners} winners" for winners, count in document["races"].items() if winners != "1"
-    ]
+    races = [*document["races"].items(), *document["scale_up_races"].items()]
+    return found + [f"{count} races had {winners} winners" for winners, count in races if winners != "1"]
 
 
 def measure(prepared: Ground, *, seeds: int, races: int, builds: int) -> dict[str, Any]:
@@ -335,6 +362,7 @@ def measure(prepared: Ground, *, seeds: int, races: int, builds: int) -> dict[st
         document["killed"] = kill(four, 8)
     with pool.opened(prepared.kube, prepared.account, 1) as single:
         document["races"] = race(single, races)
+        document["scale_up_races"] = race_for_pods(single, races)
     if builds:
         document["crowd"] = asdict(crowd(prepared, builds, QUEUE["repositories"]))
     return document

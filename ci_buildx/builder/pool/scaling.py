@@ -105,17 +105,23 @@ def remove_idle_pods(
             closed.append(pod)
         elif elastic.kind is Workload.STATEFUL_SET:
             break  # it removes the highest numbers only
-    if not closed:
-        return ()
+    removed = False
+    try:
+        removed = bool(closed) and _scale_down(kube, elastic, found, closed)
+    finally:
+        if not removed:
+            keeper.close()
+    return tuple(pod.name for pod in closed) if removed else ()
+
+
+def _scale_down(kube: KubeClient, elastic: ElasticNode, found: dict[str, Any], closed: Sequence[PodView]) -> bool:
+    """Scale the workload down by the pods in ``closed``; return False if it has changed since it was read."""
     if elastic.kind is Workload.DEPLOYMENT:
         for pod in closed:
             path = f"{elastic.node.location.make_core_path('pods')}/{pod.name}"
             kube.patch(path, {"metadata": {"annotations": {DELETION_COST: _CHEAPEST}}})
-    if not _set_replicas(kube, elastic, found, replicas - len(closed)):
-        keeper.close()
-        return ()
     _LOG.debug("idle pods are removed: %s", ", ".join(pod.name for pod in closed))
-    return tuple(pod.name for pod in closed)
+    return _set_replicas(kube, elastic, found, _read_replicas(found) - len(closed))
 
 
 def _close_pod(elastic: ElasticNode, keeper: LeaseKeeper, pod: PodView, view: PoolView) -> bool:

@@ -92,7 +92,11 @@ def _make_metadata_rules() -> tuple[tuple[str, str], ...]:
     )
     return (
         (
-            f"variables.made.metadata.?ownerReferences.orValue([]).all(o, o.kind in {format_list(_OWNERS)})",
+            # A Deployment's pods belong to its ReplicaSet; an elastic builder annotates the idle ones.
+            (
+                f"variables.made.metadata.?ownerReferences.orValue([]).all(o, o.kind in {format_list(_OWNERS)}"
+                " || variables.was.metadata.?ownerReferences.orValue([]).exists(p, p.uid == o.uid))"
+            ),
             f"owners of builders' objects must be of these kinds: {', '.join(_OWNERS)}",
         ),
         (

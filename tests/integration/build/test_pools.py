@@ -23,6 +23,7 @@ from ci_buildx.settings.builder import LoadBalance
 from devcluster.accounts import Account
 from tests.integration.build.lasting import Shop, eventually
 
+CHOSEN = re.compile(r"pod (\S+), one of \d ready, is chosen ")
 QUICK = "FROM busybox\nARG MARK\nRUN echo $MARK > /mark\n"
 ENDLESS = "FROM busybox\nARG MARK\nRUN echo $MARK begun && sleep 3600\n"
 
@@ -78,10 +79,15 @@ def start(shop: Shop, context: Path, mark: str, *options: str) -> subprocess.Pop
     return shop.product.popen(*wanted, own_builder=False)
 
 
-def read_until(build: subprocess.Popen[str], text: str) -> None:
+def read_until(build: subprocess.Popen[str], text: str) -> str:
     """Read a build's output up to the line of a step, not its name."""
     assert build.stdout is not None
-    assert any(line.rstrip().endswith(text) for line in build.stdout)
+    read = ""
+    for line in build.stdout:
+        read += line
+        if line.rstrip().endswith(text):
+            return read
+    raise AssertionError(read)
 
 
 @pytest.fixture
@@ -144,3 +150,41 @@ def test_a_cancelled_build_leaves_the_queue_and_one_that_may_not_wait_fails(
         eventually("that the slot is free", lambda: list_holders(shop, "slot") == [])
     finally:
         assert shop.product.run("rm", "one").code == 0
+
+
+def test_a_pool_grows_while_builds_wait_and_shrinks_around_the_one_that_builds(
+    shop: Shop, context: Path, endless: Path
+) -> None:
+    (context / "Dockerfile").write_text("FROM busybox\nARG MARK\nRUN echo $MARK > /mark && sleep 10\n")
+    deployment = f"/apis/apps/v1/namespaces/{shop.namespace}/deployments/one0"
+    shape = "replicas=1..3,max-builds=1,idle-timeout=2s"
+    made = shop.create("--name", "one", "--bootstrap", "--driver-opt", shape)
+    assert made.code == 0, made.stderr
+    try:
+        builds = [start(shop, context, f"build-{number}") for number in range(4)]
+        shown = [build.communicate(timeout=200)[0] for build in builds]
+        assert [build.returncode for build in builds] == [0] * 4, shown
+        assert "adding " in "".join(shown)
+        assert len({CHOSEN.findall(text)[-1] for text in shown}) == 3
+        assert shop.kube.get(deployment)["spec"]["replicas"] == 3
+        with start(shop, endless, "busy") as busy:
+            try:
+                building = CHOSEN.findall(read_until(busy, "begun"))[-1]
+                # The build itself may have removed a pod that was idle when it began.
+                eventually("that the others are gone", lambda: reap(shop) >= 0 and shop.pods("one") == [building])
+                assert shop.kube.get(deployment)["spec"]["replicas"] == 1
+                assert reap(shop, "--dry-run") == 0
+            finally:
+                busy.send_signal(signal.SIGTERM)
+            busy.communicate(timeout=60)
+        assert busy.returncode == 143
+    finally:
+        assert shop.product.run("rm", "one").code == 0
+    eventually("that no Lease is left", lambda: not list_holders(shop, "slot") + list_holders(shop, "ticket"))
+
+
+def reap(shop: Shop, *options: str) -> int:
+    """Run the reaper with the rights of one namespace; return the number of idle pods that it names."""
+    run = shop.product.run("reap", *options, shop.namespace)
+    assert run.code == 0, run.stderr
+    return run.stdout.decode().count(" pod one0-")

@@ -14,6 +14,7 @@ from ci_buildx.builder.pool import scaling
 from ci_buildx.builder.pool.keeper import LeaseKeeper
 from ci_buildx.builder.pool.leases import LeaseRole, PoolView, make_slot_name
 from ci_buildx.builder.pool.scaling import DELETION_COST, ElasticNode, compute_wanted_pods, select_removable
+from ci_buildx.errors import Forbidden
 from ci_buildx.model.record import replace
 from ci_buildx.settings.builder import ReplicaRange
 from tests.unit.builder.pool.samples import (
@@ -192,3 +193,16 @@ def test_a_slot_that_was_given_up_shows_when(memory_cluster: MemoryCluster) -> N
     assert view.list_abandoned(time.time() + 9999) == ()
     assert build.pool.try_at_once(), "and is taken again"
     assert memory_cluster.asked[-1] == f"PATCH {LEASES}/{slot.lease}"
+
+
+def test_without_the_right_to_annotate_pods_their_slots_are_free_again(memory_cluster: MemoryCluster) -> None:
+    put_workload(memory_cluster, 1)
+    (pod,) = put_pods(memory_cluster, 1)
+    idle = [PodView(name=pod.name, namespace="ci", node="kube0", host="n", ready=True, uid=pod.uid, created=OLD)]
+    memory_cluster.refuse("PATCH", "/pods/", message="may not patch")
+    kube = connect(memory_cluster)
+    elastic = make_elastic(scaling=ReplicaRange(least=0, most=2, idle=0.0))
+    with pytest.raises(Forbidden, match="may not patch"):
+        scaling.remove_idle_pods(kube, elastic, LeaseKeeper(kube, "remover"), idle, PoolView())
+    assert list_leases(memory_cluster) == []
+    assert get_replicas(memory_cluster) == 1
