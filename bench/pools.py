@@ -292,7 +292,7 @@ def _build(prepared: Ground, namespace: str, number: int, repositories: int) -> 
     context.mkdir()
     (context / "Dockerfile").write_text(_DOCKERFILE)
     mark = f"mark-{number}"
-    options = ["--builder", "kube", "--namespace", namespace, "--sticky-key", f"app{number % repositories}"]
+    options = ["--builder", "kube", "--namespace", namespace, "--sticky-key", f"{{target}}app{number % repositories}"]
     options += ["--build-arg", f"MARK={mark}", "-o", f"type=local,dest={target}", "--progress", "plain"]
     started = time.monotonic()
     done = subprocess.run(

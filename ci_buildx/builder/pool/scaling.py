@@ -15,7 +15,7 @@ from ci_buildx.builder.pods import PodView, compute_age
 from ci_buildx.builder.pool.keeper import LeaseKeeper
 from ci_buildx.builder.pool.leases import LeaseRole, PoolNode, PoolView, make_slot, make_slot_name
 from ci_buildx.errors import Conflict
-from ci_buildx.kube.client import KubeClient
+from ci_buildx.kube.client import KubeClient, amend_object
 from ci_buildx.model import debug
 from ci_buildx.model.record import dataclass
 from ci_buildx.settings.builder import ReplicaRange
@@ -47,14 +47,18 @@ def compute_wanted_pods(scaling: ReplicaRange, builds: int, most: int) -> int:
 def add_pods(kube: KubeClient, elastic: ElasticNode, builds: int) -> int:
     """Scale the workload up if ``builds`` running and waiting builds need more pods; return the number of pods added.
 
-    Returns 0 if there are enough, or if another build changes the workload at this moment. Raises KubeError.
+    Returns 0 if there are enough, because another build has added them at this moment, for example. Raises KubeError.
     """
-    found = kube.get(elastic.path)
-    current = _read_replicas(found)
     wanted = compute_wanted_pods(elastic.scaling, builds, elastic.most)
-    if wanted <= current or not _set_replicas(kube, elastic, found, wanted):
-        return 0
-    return wanted - current
+    added = 0
+
+    def change(found: dict[str, Any]) -> dict[str, Any] | None:
+        nonlocal added
+        added = max(wanted - _read_replicas(found), 0)
+        return {"spec": {"replicas": wanted}} if added else None
+
+    amend_object(kube, elastic.path, change)
+    return added
 
 
 def compute_idle_time(pod: PodView, view: PoolView, now: float) -> float:
