@@ -1,4 +1,4 @@
-"""Runs pip: ``python -I -S run_pip.py ARGUMENTS``.
+"""Runs pip: ``python -I -S run_pip.py ARGUMENTS``; with ``--find`` it only exits with 0 if there is one.
 
 Without ``site``, the interpreter runs no ``.pth`` file and no ``sitecustomize``: an earlier step may have installed the
 checkout there in editable mode. So this script searches the usual folders for pip.
@@ -23,7 +23,7 @@ def _find_pip() -> Path | None:
 
 
 _found = _find_pip()
-if _found is None:
-    sys.exit(1)
+if _found is None or sys.argv[1:] == ["--find"]:
+    sys.exit(_found is None)
 sys.path.append(str(_found))
 runpy.run_module("pip", run_name="__main__", alter_sys=True)
