@@ -1,12 +1,13 @@
 'use strict'
 // Installs locked packages: built ones only, each held against its hash, nothing left to resolve and nothing compiled.
 const fs = require('node:fs')
+const os = require('node:os')
 const path = require('node:path')
 const { SetupError, attempt } = require('./python')
 const { findProgram } = require('./workspace')
 
 const runPip = path.join(__dirname, 'run_pip.py')
-const atOnce = 2 // pips: each takes half a second of a processor to begin, and then mostly waits for the index
+const atOnce = Math.min(3, os.availableParallelism()) // pips: each spends most of its time on reading the index's pages
 const unneeded = /^(bin|__pycache__|\.lock|.*\.dist-info)$/ // scripts, and what installers note down
 
 /**
@@ -68,7 +69,8 @@ async function * installers(python, folder) {
   }
   const own = path.join(folder, 'venv')
   if ((await attempt(isolated[0], [...isolated.slice(1), runPip, '--find']))?.code === 0) {
-    yield { command: [...isolated, runPip, ...options], parts: atOnce }
+    yield { command: [...isolated, runPip, ...options, '--few-platforms'], parts: atOnce }
+    yield { command: [...isolated, runPip, ...options], parts: atOnce } // a wheel may be for another platform
   } else if ((await attempt(isolated[0], [...isolated.slice(1), '-m', 'venv', own], folder))?.code === 0) {
     yield { command: [path.join(own, 'bin', 'python'), '-I', '-m', 'pip', ...options], parts: atOnce }
   }

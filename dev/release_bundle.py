@@ -93,7 +93,7 @@ def pack_package(top: Path, target: Path) -> None:
     """Pack a module or a package of pure Python, so that few files are to be verified before each use."""
     if top.suffix != ".py" and not (top / "__init__.py").exists():
         raise ValueError(f"{top.name} is not a module or a package of pure Python")
-    with ZipFile(target, "w", ZIP_STORED) as archive:  # the bundle compresses it
+    with ZipFile(target, "w", ZIP_DEFLATED) as archive:
         _add_files(archive, top.parent, top)
 
 
@@ -114,7 +114,8 @@ def _add_files(archive: ZipFile, root: Path, top: Path) -> None:
 
 def _add(archive: ZipFile, name: str, content: bytes) -> None:
     info = ZipInfo(name)  # with a fixed time
-    info.compress_type = archive.compression
+    # An archive inside of it stays as it is: most jobs need none of them.
+    info.compress_type = ZIP_STORED if name.endswith(".zip") else ZIP_DEFLATED
     archive.writestr(info, content, compresslevel=9)
 
 

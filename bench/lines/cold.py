@@ -1,4 +1,4 @@
-"""The Action on a new runner: everything is installed first, by pip, by uv, or from a bundle; and the packages one by one.
+"""The Action on a new runner, which installs first: by pip, by uv, or from a bundle; and each package alone.
 
 The variable BENCH_BEFORE may name another checkout of kube-builder, whose Action then takes part.
 """
@@ -100,7 +100,7 @@ def _check_out(checkout: Path, target: Path) -> None:
 @contextmanager
 def _serve(folder: Path) -> Iterator[str]:
     class Handler(SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, *_: object) -> None:
             """Print nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder))) as server:
@@ -117,7 +117,9 @@ def _compare_packages(arena: Arena, folder: Path) -> Iterator[Comparison]:
     layers = release_bundle.split_lock(release_bundle.LOCK.read_text(), later)
     for title, entries in zip(("first layer", "second layer"), layers, strict=True):
         wheels = [_fetch(folder, entry) for entry in entries]
-        named = {_describe(wheel): partial(_install, folder, [entry]) for wheel, entry in zip(wheels, entries, strict=True)}
+        named = {
+            _describe(wheel): partial(_install, folder, [entry]) for wheel, entry in zip(wheels, entries, strict=True)
+        }
         whole = f"all, {_sum(wheels)}"
         performers: dict[str, Callable[[int], Run]] = {whole: partial(_install, folder, entries), **named}
         contestants = [Contestant(name=name, perform=perform) for name, perform in performers.items()]

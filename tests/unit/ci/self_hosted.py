@@ -30,8 +30,8 @@ def run():
         more = [__import__(name).VALUE for name in os.environ.get("IMPORTS", "").split()]
     except KubeBuilderError as error:
         sys.exit(str(error))
-    told = {"more": more, "path": sys.path, "small": small.VALUE, "cwd": os.getcwd(), "password": os.environ.get("INPUT_PASSWORD")}
-    print("TOLD", json.dumps({**told, "site": "site" in sys.modules}))
+    told = {"path": sys.path, "small": small.VALUE, "cwd": os.getcwd(), "password": os.environ.get("INPUT_PASSWORD")}
+    print("TOLD", json.dumps({**told, "site": "site" in sys.modules, "more": more}))
 """
 TELL = "env > $(mktemp {folder}/env-XXXXXX); pwd > {folder}/cwd; "
 """Before a program of the runner's begins, it writes down what it was given."""

@@ -69,9 +69,9 @@ def test_nothing_of_the_workspace_is_read_or_run_for_it(runner: Runner) -> None:
     hostile["NODE_OPTIONS"] = f"--require {runner.workspace}/node_modules/fs"
     first = {name: value for name, value in hostile.items() if name != "NODE_OPTIONS"}
     runner.told(runner.start(**first))
-    start = [Path(sys.executable).resolve(), "-I", "-S", runner.folder / "action-root" / "action" / "start.py"]
+    script = runner.folder / "action-root" / "action" / "start.py"
     done = subprocess.run(
-        [*start, runner.packages, toolchain.node(), "github"],
+        [Path(sys.executable).resolve(), "-I", "-S", script, runner.packages, toolchain.node(), "github"],
         env={**runner.env(), **hostile, "IMPORTS": "kubernetes"},
         cwd=runner.workspace,
         capture_output=True,
@@ -130,10 +130,13 @@ def test_jobs_that_need_it_at_once_all_run(poison: bool, runner: Runner) -> None
 def test_a_killed_build_takes_its_installation_with_it(runner: Runner) -> None:
     runner.told(runner.start())
     runner.program("uv", f"echo $$ > {runner.folder}/began; exec sleep 120")
-    start = [Path(sys.executable).resolve(), "-I", "-S", runner.folder / "action-root" / "action" / "start.py"]
+    script = runner.folder / "action-root" / "action" / "start.py"
     env = {**runner.env(), "IMPORTS": "kubernetes"}
     job = subprocess.Popen(
-        [*start, runner.packages, toolchain.node(), "github"], env=env, cwd=runner.workspace, stderr=subprocess.DEVNULL
+        [Path(sys.executable).resolve(), "-I", "-S", script, runner.packages, toolchain.node(), "github"],
+        env=env,
+        cwd=runner.workspace,
+        stderr=subprocess.DEVNULL,
     )
     began = runner.folder / "began"
     wait_for(lambda: began.exists() and bool(began.read_text()))

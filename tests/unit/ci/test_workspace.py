@@ -30,8 +30,6 @@ def runner(tmp_path: Path) -> Runner:
     return make_runner(tmp_path)
 
 
-
-
 def test_nothing_of_the_workspace_is_read_or_run(runner: Runner) -> None:
     hostile = {name: value.format(w=runner.workspace) for name, value in HOSTILE.items()}
     told = runner.told(runner.start(**hostile))

@@ -37,6 +37,8 @@ UV = """\
 printf 'uv %s\\n' "$*" >> {log}
 {install}
 """
+PIPS = min(3, len(os.sched_getaffinity(0)))
+"""pip processes at once."""
 OPTIONS = {"--target", "--require-hashes", "--only-binary", ":all:", "--no-deps"}
 SLEEP = (
     "trap 'echo got INT; kill -9 $!; exit 130' INT; trap 'echo got TERM; kill -9 $!; exit 143' TERM; "
@@ -128,10 +130,10 @@ def test_cold_start_installs_from_the_lock_with_hashes_and_wheels_only(runner: R
     assert output.startswith("kube-builder: installing its Python packages into ")
     asked, *installs, start = runner.asked()
     assert asked == f"-I -S {ACTION / 'run_pip.py'} --find"
-    assert len(installs) == 2  # at once, each with its part of the packages
+    assert len(installs) == PIPS  # at once, each with its part of the packages
     for install in installs:
         assert install.startswith(f"-I -S {ACTION / 'run_pip.py'} install ")
-        assert {*OPTIONS, "--no-compile", "--no-cache-dir"} <= set(install.split())
+        assert {*OPTIONS, "--no-compile", "--no-cache-dir", "--few-platforms"} <= set(install.split())
     (environment,) = runner.environments()
     assert start == f"-I -S {ACTION / 'start.py'} {environment}/packages {toolchain.node()} github"
 
@@ -140,13 +142,13 @@ def test_the_parts_are_the_locks_first_layer(runner: Runner) -> None:
     runner.add("python3", install=f'for list; do :; done; cp "$list" {runner.folder}/list-$$')
     assert runner.run()[0] == 0
     parts = [path.read_text() for path in runner.folder.glob("list-*")]
-    assert len(parts) == 2
+    assert len(parts) == PIPS
     later = frozenset(json.loads((ACTION / "later.json").read_text()))
     first, _ = split_lock((ACTION.parent / "requirements.lock").read_text(), later)
     assert sorted(entry for part in parts for entry in split_lock(part, later)[0]) == first
     assert all("--hash=sha256:" in entry for entry in first)
     names = [{entry.partition("==")[0] for entry in split_lock(part, later)[0]} for part in parts]
-    assert not any({"cryptography", "grpcio"} <= part for part in names)  # more than half of all bytes
+    assert PIPS == 1 or not any({"cryptography", "grpcio"} <= part for part in names)  # more than half of all bytes
 
 
 def test_uv_is_used_where_there_is_one(runner: Runner) -> None:
@@ -156,7 +158,7 @@ def test_uv_is_used_where_there_is_one(runner: Runner) -> None:
     install, start = runner.asked()
     assert install.startswith("uv pip install --no-cache --python ")
     assert install.split()[5].endswith("/bare/bin/python")
-    assert OPTIONS <= set(install.split())
+    assert set(install.split()) >= OPTIONS
     assert start.endswith(" github")
 
 
@@ -268,7 +270,7 @@ def test_without_pip_the_environment_gets_its_own(runner: Runner) -> None:
     assert runner.run()[0] == 0
     _asked, venv, *installs, _ = runner.asked()
     assert venv.startswith("-I -S -m venv ")
-    assert len(installs) == 2
+    assert len(installs) == PIPS
     assert all(install.startswith("-I -m pip install ") for install in installs)
 
 
