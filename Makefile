@@ -64,7 +64,8 @@ test-dataclasses: $(STAMP) ## Unit tests with the standard library's dataclasses
 build/oldest/.installed: pyproject.toml dev/requirements-dev.lock $(STAMP)
 	$(PYTHON) -m venv --clear build/oldest
 	$(BIN)/uv pip install --quiet --python build/oldest/bin/python --require-hashes --requirement dev/requirements-dev.lock
-	$(BIN)/uv pip install --quiet --python build/oldest/bin/python --resolution lowest-direct --requirement pyproject.toml
+	$(BIN)/uv pip compile --quiet --resolution lowest-direct --python-version 3.11 --output-file build/oldest/oldest.txt pyproject.toml
+	$(BIN)/uv pip install --quiet --python build/oldest/bin/python --requirement build/oldest/oldest.txt
 	$(BIN)/uv pip install --quiet --python build/oldest/bin/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
