@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CLUSTER ?= embedded
 REGISTRY ?=
-LOCK_FLAGS := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --constraint dev/constraints.txt
+LOCK_FLAGS := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 # Tests on the devcluster kill, mount and unmount. Nothing that root writes may stay in the user's folders.
 CACHE = $(or $(KUBE_BUILDER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kube-builder)
@@ -16,7 +16,7 @@ FIRST = tests/e2e tests/parity $(addprefix tests/integration/,registry session f
 ON_CLUSTER = $(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-first test-second test-rest test-unit test-versions test-dataclasses coverage test-integration test-e2e lint bench soak cluster-up cluster-down bundle protos docs clean lock
+.PHONY: help setup demo test test-first test-second test-rest test-unit test-versions test-dataclasses test-oldest coverage test-integration test-e2e lint bench soak cluster-up cluster-down bundle protos docs clean lock
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,18 @@ test-unit: $(STAMP) ## Unit tests: seconds, no cluster
 test-dataclasses: $(STAMP) ## Unit tests with the standard library's dataclasses in place of our own (1 to 2 minutes; part of soak)
 	$(BIN)/python -m pytest -p tests.standard_dataclasses tests/unit
 
+# Developers' tools are those of the lock; then each dependency of pyproject.toml goes down to the oldest that it allows.
+build/oldest/.installed: pyproject.toml dev/requirements-dev.lock $(STAMP)
+	$(PYTHON) -m venv --clear build/oldest
+	$(BIN)/uv pip install --quiet --python build/oldest/bin/python --require-hashes --requirement dev/requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --resolution lowest-direct --python-version 3.11 --output-file build/oldest/oldest.txt pyproject.toml
+	$(BIN)/uv pip install --quiet --python build/oldest/bin/python --requirement build/oldest/oldest.txt
+	$(BIN)/uv pip install --quiet --python build/oldest/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+test-oldest: build/oldest/.installed ## Unit tests with the oldest allowed version of each dependency (1 to 2 minutes; part of soak)
+	build/oldest/bin/python -m pytest -p no:cacheprovider tests/unit
+
 coverage: $(STAMP) ## Unit tests with the share of lines that they reach; fails below 85 % of a package (part of soak)
 	$(BIN)/python -m dev.unit_coverage
 
@@ -102,7 +114,7 @@ bench: $(STAMP) ## Us and docker buildx, alternately, on the devcluster
 	$(BIN)/python -m devcluster up
 	$(BIN)/python -m bench
 
-soak: test-dataclasses coverage test-versions ## The long counts; writes JSON results into bench/results
+soak: test-dataclasses test-oldest coverage test-versions ## The long counts; writes JSON results into bench/results
 	$(BIN)/python -m devcluster up
 	KUBE_BUILDER_TEST_SEEDS=40 $(BIN)/python -m pytest tests/unit/cli/test_seeded.py
 	$(BIN)/python -m bench.soak

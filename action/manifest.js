@@ -37,52 +37,54 @@ function stamp(file) {
   return `${size} ${mtimeMs} ${ctimeMs}`
 }
 
-function write(folder, files) {
+function write(folder, manifest) {
   const draft = path.join(folder, `${name}.${process.pid}`)
-  fs.writeFileSync(draft, JSON.stringify(files))
+  fs.writeFileSync(draft, JSON.stringify(manifest))
   fs.renameSync(draft, path.join(folder, name))
 }
 
-/** Write down what is installed in `folder`. */
-function seal(folder) {
+/** Write down what is installed in `folder`, and whether its modules are `compiled`. */
+function seal(folder, compiled) {
   const root = path.join(folder, packages)
-  const files = list(root)
-  if (!files) throw new Error(`${root} holds an entry that is not a regular file`)
-  write(folder, Object.fromEntries(files.map((file) => [file, [digest(`${root}/${file}`), stamp(`${root}/${file}`)]])))
+  const found = list(root)
+  if (!found) throw new Error(`${root} holds an entry that is not a regular file`)
+  const files = Object.fromEntries(found.map((file) => [file, [digest(`${root}/${file}`), stamp(`${root}/${file}`)]]))
+  write(folder, { compiled, files })
 }
 
-/** Whether `folder` holds what was installed, and nothing else. */
-function isIntact(folder) {
+/** The manifest if `folder` holds what was installed, and nothing else; otherwise undefined. */
+function inspect(folder) {
   try {
     return check(folder)
   } catch {
-    return false
+    return undefined
   }
 }
 
 function check(folder) {
   const root = path.join(folder, packages)
-  const known = JSON.parse(fs.readFileSync(path.join(folder, name), 'utf8'))
-  if (!fs.lstatSync(root).isDirectory()) return false
+  const manifest = JSON.parse(fs.readFileSync(path.join(folder, name), 'utf8'))
+  if (!fs.lstatSync(root).isDirectory()) return undefined
   const files = list(root)
-  if (!files || files.length !== Object.keys(known).length) return false
+  const known = manifest.files
+  if (!files || files.length !== Object.keys(known).length) return undefined
   let copied = false
   for (const file of files) {
-    if (!Object.hasOwn(known, file)) return false
+    if (!Object.hasOwn(known, file)) return undefined
     const now = stamp(`${root}/${file}`)
     if (known[file][1] === now) continue
-    if (known[file][0] !== digest(`${root}/${file}`)) return false
+    if (known[file][0] !== digest(`${root}/${file}`)) return undefined
     known[file][1] = now
     copied = true
   }
   if (copied) {
     try {
-      write(folder, known)
+      write(folder, manifest)
     } catch {
       // The cache came with the machine's image and is not ours to write to: its files are hashed each time.
     }
   }
-  return true
+  return manifest
 }
 
-module.exports = { isIntact, packages, seal }
+module.exports = { inspect, packages, seal }

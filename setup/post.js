@@ -1,2 +1,3 @@
 'use strict'
+require('../action/launcher').withdraw()
 require('../action/post')

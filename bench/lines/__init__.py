@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from bench.arena import Arena
-from bench.lines import action, boot, cached, cluster, memory, native, upload, whole
+from bench.lines import action, boot, cached, cluster, cold, memory, native, upload, whole
 from bench.series import Comparison
 
 Line = Callable[[Arena], Iterator[Comparison]]
@@ -18,5 +18,6 @@ LINES: dict[str, Line] = {
     "memory": memory.compare,
     "native": native.compare,
     "action": action.compare,
+    "cold": cold.compare,
     "cluster": cluster.compare,
 }

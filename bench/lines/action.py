@@ -1,11 +1,9 @@
-"""Overhead of the Action's wrapper: node, the search for a Python, and on a new runner the installation."""
+"""Overhead of the Action's wrapper: node, the search for a Python, and a look at the packages."""
 
 from __future__ import annotations
 
-import shutil
 import statistics
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,22 +16,21 @@ from devcluster import toolchain
 
 PRODUCT = "python action/start.py action"
 WARM = "node action/main.js, warm"
-COLD = "node action/main.js, on a new runner"
 MOST_ADDED = 0.3
 """Limit in seconds for the overhead of a warm start."""
 
 
 def compare(arena: Arena) -> Iterator[Comparison]:
-    """Compare a cached build by the product alone and through the wrapper, with and without its environment."""
+    """Compare a cached build by the product alone and through the wrapper, whose packages are installed."""
     context = arena.ground.example("action")
     given = {"CONTEXT": str(context), "BUILDER": arena.kept, "PLATFORMS": PLATFORM}
     env = arena.ground.env | {f"INPUT_{name}": value for name, value in given.items()}
     env["GITHUB_REF_PROTECTED"] = "true"  # unprotected refs may not use the builder, which was created manually
     tools = arena.ground.folder / "tools"
 
-    def wrapped(cache: Path) -> Run:
+    def wrapped() -> Run:
         command = [str(toolchain.node()), str(PROJECT / "action" / "main.js")]
-        return measure.run(command, env=env | {"RUNNER_TOOL_CACHE": str(cache)}, cwd=context)
+        return measure.run(command, env=env | {"RUNNER_TOOL_CACHE": str(tools)}, cwd=context)
 
     def alone(_: int) -> Run:
         (packages,) = tools.glob("kube-builder/*/packages")
@@ -43,19 +40,16 @@ def compare(arena: Arena) -> Iterator[Comparison]:
             "-S",
             str(PROJECT / "action" / "start.py"),
             str(packages),
+            str(toolchain.node()),
             "github",
         ]
         return measure.run(command, env=env, cwd=context)
 
-    def cold(_: int) -> Run:
-        with tempfile.TemporaryDirectory(dir=arena.ground.folder) as name:
-            return wrapped(Path(name))
-
-    wrapped(tools)
+    wrapped()
+    wrapped()  # the second start compiles
     contestants = [
         Contestant(name=PRODUCT, perform=alone, warm=True),
-        Contestant(name=WARM, perform=lambda _: wrapped(tools), warm=True),
-        Contestant(name=f"{COLD}, {'uv' if shutil.which('uv') else 'pip'}", perform=cold, most_rounds=3),
+        Contestant(name=WARM, perform=lambda _: wrapped(), warm=True),
     ]
     series = alternate(contestants, arena.count(20))
     added = Limit(what="seconds added by a warm start", figure=_added(*series[:2]), most=MOST_ADDED)

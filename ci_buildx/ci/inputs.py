@@ -208,6 +208,18 @@ PYTHON = Option(
     otherwise="the first on the PATH",
 )
 """Only the JavaScript wrapper (``action/run.js``) reads it."""
+BUNDLE = Option(
+    name="bundle",
+    kind=OptionKind.LINES,
+    reading=Reading.LINES,
+    metavar="URL@sha256:DIGEST",
+    group=OptionGroup.DISPLAY,
+    surfaces=_ON_GITHUB,
+    help="archive of a release with the Python packages of one interpreter, fetched instead of them; the line whose "
+    "name fits the interpreter counts",
+    otherwise="the packages of the lock, from the package index",
+)
+"""Only the JavaScript wrapper (``action/bundle.js``) reads it."""
 DRIVER = Option(
     name="driver",
     kind=OptionKind.CHOICE,
@@ -235,7 +247,7 @@ CLEANUP = Option(
     help="remove the builder at the end of the job; with false, it ends with its lifetime",
 )
 
-OF_THE_JOB: tuple[Option, ...] = (*_METADATA, *_SECRETS, *_LOGIN, DRIVER, PYTHON)
+OF_THE_JOB: tuple[Option, ...] = (*_METADATA, *_SECRETS, *_LOGIN, DRIVER, PYTHON, BUNDLE)
 BY_NAME = options.BY_NAME | {option.name: option for option in OF_THE_JOB}
 
 
@@ -243,7 +255,7 @@ _SHARED = (
     *("platforms", "driver-opts", "builder-config", "buildkitd-config", "buildkitd-config-inline", "buildkitd-flags"),
     *("lifetime", "trust-scope", "transport", "namespace", "kubeconfig", "kube-context", "oidc", "progress"),
 )
-OF_SETUP: tuple[Option, ...] = (*(BY_NAME[name] for name in _SHARED), DRIVER, USE, CLEANUP, PYTHON)
+OF_SETUP: tuple[Option, ...] = (*(BY_NAME[name] for name in _SHARED), DRIVER, USE, CLEANUP, PYTHON, BUNDLE)
 """Inputs of ``setup/action.yml``."""
 BY_NAME |= {option.name: option for option in OF_SETUP}
 

@@ -54,8 +54,8 @@ REFUSED: Mapping[str, str] = {
 
 
 _PREFIX = "INPUT_"
-_NO_VARIABLE = (offered.PYTHON, offered.BY_NAME["github-token"])
-"""Inputs without a variable: the JavaScript wrapper reads the one, and the runner always sets the other."""
+_NO_VARIABLE = (offered.PYTHON, offered.BUNDLE, offered.BY_NAME["github-token"])
+"""Inputs without a variable: the JavaScript wrapper reads two of them, and the runner always sets the third."""
 _SEPARATORS = f"{_PREFIX}SEP-"
 
 

@@ -1,12 +1,11 @@
 """The Action in a checkout full of traps: Node, Python, pip, venv and uv read and run nothing of it.
 
-Everything is real but the packages: the Action's own files beside a lock of one small wheel, which comes from a folder
-that the runner's settings name.
+Everything is real but the packages: the Action's own files beside a lock of small wheels, which come from a
+folder that the runner's settings name.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -14,148 +13,21 @@ import subprocess
 import sys
 import tempfile
 import time
-import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from uv import find_uv_bin
 
 from devcluster import toolchain
+from tests.unit.ci.self_hosted import HOSTILE, Runner, change, make_runner
 from tests.unit.planted import plant, read_sprung
-
-ROOT = Path(__file__).parents[3]
-PRODUCT = """\
-import json, os, subprocess, sys
-def run():
-    import small
-    told = {"path": sys.path, "small": small.VALUE, "cwd": os.getcwd(), "password": os.environ.get("INPUT_PASSWORD")}
-    print("TOLD", json.dumps({**told, "meta": [str(one) for one in sys.meta_path], "site": "site" in sys.modules}))
-"""
-TELL = "env > $(mktemp {folder}/env-XXXXXX); pwd > {folder}/cwd; "
-"""Before a program of the runner's begins, it writes down what it was given."""
-
-
-@dataclass
-class Runner:
-    """A self-hosted runner: its tool cache, the Action, a checkout with traps, and Python on the PATH."""
-
-    folder: Path
-
-    @property
-    def workspace(self) -> Path:
-        return self.folder / "work" / "checkout"
-
-    @property
-    def packages(self) -> Path:
-        (found,) = self.folder.glob("tools/kube-builder/*/packages")
-        return found
-
-    def start(self, script: str = "action/main.js", **env: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [toolchain.node(), self.folder / "action-root" / script],
-            env={**self.env(), **env},
-            cwd=self.workspace,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-    def env(self) -> dict[str, str]:
-        workspace = str(self.workspace)
-        return {
-            # As a careless job leaves it: relative folders, and those of the checkout.
-            "PATH": f".:bin:{workspace}/bin:{workspace}/.venv/bin:{self.folder}/bin::/usr/bin:/bin",
-            "HOME": str(self.folder / "home"),
-            "RUNNER_TOOL_CACHE": str(self.folder / "tools"),
-            "GITHUB_WORKSPACE": workspace,
-            "PIP_NO_INDEX": "1",
-            "PIP_FIND_LINKS": str(self.folder / "wheels"),
-            "INPUT_PASSWORD": "hunter2",
-            "INPUT_KUBECONFIG": "secret",
-            "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "hunter2",
-            "GITHUB_TOKEN": "hunter2",
-        }
-
-    def told(self, done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-        assert done.returncode == 0, done.stdout + done.stderr
-        told: dict[str, Any] = json.loads(done.stdout.partition("TOLD ")[2])
-        return told
-
-    def program(self, name: str, text: str) -> None:
-        path = self.folder / "bin" / name
-        path.unlink(missing_ok=True)
-        path.write_text("#!/bin/sh\n" + TELL.format(folder=self.folder) + text)
-        path.chmod(0o755)
 
 
 @pytest.fixture
 def runner(tmp_path: Path) -> Runner:
     """A GitHub runner with a copy of the Action and a stub in place of kube-builder."""
-    made = Runner(tmp_path)
-    action = tmp_path / "action-root"
-    shutil.copytree(ROOT / "action", action / "action", ignore=shutil.ignore_patterns("__pycache__"))
-    (action / "ci_buildx" / "cli").mkdir(parents=True)
-    (action / "ci_buildx" / "__init__.py").write_text('__version__ = "1.2.3"\n')
-    (action / "ci_buildx" / "cli" / "__init__.py").touch()
-    (action / "ci_buildx" / "cli" / "main.py").write_text(PRODUCT)
-    (action / "requirements.lock").write_text(f"small==1.0 --hash=sha256:{make_wheel(tmp_path / 'wheels')}\n")
-    (tmp_path / "bin").mkdir()
-    real = Path(sys.executable).resolve()
-    (tmp_path / "bin" / "python3").symlink_to(real)
-    plant(made.workspace)
-    return made
-
-
-def make_wheel(folder: Path) -> str:
-    """Write small-1.0, a module; the wheel's hash."""
-    folder.mkdir()
-    path = folder / "small-1.0-py3-none-any.whl"
-    files = {
-        "small.py": "VALUE = 42\n",
-        "small-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: small\nVersion: 1.0\n",
-        "small-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    record = "".join(f"{name},,\n" for name in (*files, "small-1.0.dist-info/RECORD"))
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, text in {**files, "small-1.0.dist-info/RECORD": record}.items():
-            archive.writestr(name, text)
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-HOSTILE = {
-    "PIP_CONFIG_FILE": "{w}/pip.conf",
-    "PIP_TARGET": "{w}/sprung-target",
-    "PIP_PREFIX": "{w}/sprung-prefix",
-    "PIP_USER": "1",
-    "PIP_REQUIRE_VIRTUALENV": "1",
-    "PIP_LOG": "{w}/sprung-log",
-    "PIP_EXTRA_INDEX_URL": "file://{w}/%7Eindex http://127.0.0.1:9/simple",
-    "UV_INDEX": "own=file://{w}/index",
-    "UV_FIND_LINKS": "file://%zz",
-    "OPENSSL_CONF": "openssl.cnf",
-    "PIP_CACHE_DIR": "{w}/sprung-cache",
-    "UV_CACHE_DIR": "{w}/sprung-uv-cache",
-    "UV_CONFIG_FILE": "{w}/uv.toml",
-    "UV_ENV_FILE": "{w}/.env",
-    "UV_PROJECT": "{w}",
-    "PYTHONPATH": "{w}",
-    "PYTHONHOME": "{w}",
-    "PYTHONUSERBASE": "{w}",
-    "PYTHONSTARTUP": "{w}/json.py",
-    "XDG_CONFIG_HOME": "{w}/.config",
-    "XDG_CONFIG_DIRS": "{w}/.config",
-    "TMPDIR": "{w}/sprung-tmp",
-    "NETRC": "{w}/.netrc",
-    "BASH_ENV": "{w}/bin/sh",
-    "ENV": "{w}/bin/sh",
-    "LD_LIBRARY_PATH": "{w}/lib",
-    "NODE_PATH": "{w}/node_modules",
-    "VIRTUAL_ENV": "{w}/.venv",
-}
+    return make_runner(tmp_path)
 
 
 def test_nothing_of_the_workspace_is_read_or_run(runner: Runner) -> None:
@@ -242,7 +114,7 @@ def test_an_index_in_the_workspace_does_not_count(index: str, runner: Runner) ->
 
 def test_installers_get_neither_inputs_nor_tokens_and_run_elsewhere(runner: Runner) -> None:
     """A uv that is asked to install, fails, and gives way to pip."""
-    runner.program("uv", 'test "$1" = --version')
+    runner.program("uv", "exit 1")
     (runner.folder / "bin" / "python3").unlink()
     runner.program("python3", f'exec {Path(sys.executable).resolve()} "$@"')
     secrets = {"KUBE_BUILDER_PASSWORD": "hunter2", "SOME_TOKEN": "hunter2", "ACTIONS_RUNTIME_TOKEN": "hunter2"}
@@ -251,7 +123,7 @@ def test_installers_get_neither_inputs_nor_tokens_and_run_elsewhere(runner: Runn
     # The interpreter behind the shim is the one that installs.
     runner.told(runner.start(**secrets, **kept, UV_CONFIG_FILE="uv.toml", PIP_CERT=f"{runner.workspace}/ca.pem"))
     written = [path.read_text() for path in runner.folder.glob("env-*")]
-    assert len(written) >= 3
+    assert len(written) == 2  # the shim, and uv
     for text in written:
         assert "hunter2" not in text
         assert str(runner.workspace) not in text
@@ -297,8 +169,8 @@ def test_a_poisoned_cache_is_made_anew(runner: Runner) -> None:
         lambda packages: (packages / "link.py").symlink_to("/dev/null"),
         lambda packages: (packages.parent / "manifest.json").write_text("{}"),
         lambda packages: (packages.parent / "manifest.json").unlink(),
-        lambda packages: change(packages / "small.zip"),
-        lambda packages: (packages / "small.zip").unlink(),
+        lambda packages: change(packages / "small.py"),
+        lambda packages: (packages / "small.py").unlink(),
         lambda packages: packages.rename(packages.parent / "moved").mkdir(exist_ok=True),
         lambda packages: packages.symlink_to(packages.rename(packages.parent / "moved")),
     )
@@ -307,18 +179,9 @@ def test_a_poisoned_cache_is_made_anew(runner: Runner) -> None:
         done = runner.start()
         assert runner.told(done) == whole
         assert "is not what was installed there" in done.stdout
-        assert [path.name for path in runner.packages.iterdir()] == ["small.zip"]
+        assert [path.name for path in runner.packages.iterdir()] == ["small.py"]
         assert runner.start().stdout.startswith("TOLD ")
         assert len([*(runner.folder / "tools" / "kube-builder").iterdir()]) == 1
-
-
-def change(file: Path) -> None:
-    """Change a byte, and set the times as they were."""
-    before = file.stat()
-    data = bytearray(file.read_bytes())
-    data[-1] ^= 1
-    file.write_bytes(data)
-    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def test_a_cache_that_was_copied_is_used(runner: Runner) -> None:
@@ -370,7 +233,7 @@ def test_jobs_that_find_an_empty_or_poisoned_cache_at_once_all_run(poison: str, 
         output = job.communicate(timeout=120)[0]
         assert job.returncode == 0, output
         assert json.loads(output.partition("TOLD ")[2]) == whole
-    assert [path.name for path in runner.packages.iterdir()] == ["small.zip"]
+    assert [path.name for path in runner.packages.iterdir()] == ["small.py"]
     assert runner.start().stdout.startswith("TOLD ")
     assert len([*(runner.folder / "tools" / "kube-builder").iterdir()]) == 1
 
@@ -405,7 +268,6 @@ def poison_cache(runner: Runner, cache: Path) -> None:
 def read_value(runner: Runner, cache: Path) -> str:
     """Install with uv as a job without the Action would, and return the module's content."""
     target = Path(tempfile.mkdtemp(dir=runner.folder))
-    lock = runner.folder / "action-root" / "requirements.lock"
     options: list[str | Path] = [
         "--quiet",
         "--target",
@@ -416,7 +278,7 @@ def read_value(runner: Runner, cache: Path) -> str:
         cache,
     ]
     options += ["--link-mode", "copy"]
-    command = [UV, "pip", "install", *options, "--require-hashes", "--requirement", lock]
+    command = [UV, "pip", "install", *options, "--require-hashes", "--requirement", runner.lock]
     subprocess.run(command, env={**os.environ, **offer(runner)}, cwd=runner.folder, check=True)
     return (target / "small.py").read_text()
 
@@ -425,7 +287,7 @@ def test_a_real_uv_obeys_nothing_of_the_workspace(runner: Runner, log: Path) -> 
     hostile = {name: value.format(w=runner.workspace) for name, value in HOSTILE.items() if name != "UV_FIND_LINKS"}
     told = runner.told(runner.start(**hostile, **offer(runner), UV_TARGET=f"{runner.workspace}/sprung-target"))
     assert told["small"] == 42
-    assert log.read_text() == "--version 0\npip 0\n"
+    assert log.read_text() == "pip 0\n"
     assert read_sprung(runner.workspace) == []
 
 
@@ -443,14 +305,13 @@ def test_a_poisoned_cache_is_not_used(runner: Runner, log: Path) -> None:
     (settings / "uv.toml").write_text(f'cache-dir = "{own}"\n')
     told = runner.told(runner.start(**offer(runner), UV_CACHE_DIR=str(inside)))
     assert told["small"] == 42
-    assert log.read_text() == "--version 0\npip 0\n"
+    assert log.read_text() == "pip 0\n"
 
 
 def test_a_wheel_with_another_hash_is_refused_by_uv_and_by_pip(runner: Runner, log: Path) -> None:
-    lock = runner.folder / "action-root" / "requirements.lock"
-    lock.write_text("small==1.0 --hash=sha256:" + "0" * 64 + "\n")
+    runner.lock.write_text("small==1.0 --hash=sha256:" + "0" * 64 + "\n")
     done = runner.start(**offer(runner))
     assert done.returncode == 2
     assert "cannot install its Python packages" in done.stdout
-    assert log.read_text().splitlines()[1] != "pip 0"
+    assert log.read_text().splitlines()[0] != "pip 0"
     assert not [*runner.folder.glob("tools/kube-builder/*")]

@@ -5,6 +5,7 @@ The interpreter is a script that answers as Python, pip and venv do and writes d
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from ci_buildx import __version__
+from dev.release_bundle import split_lock
 from devcluster import toolchain
 
 ACTION = Path(__file__).parents[3] / "action"
@@ -23,8 +25,8 @@ PYTHON = """\
 #!/bin/sh
 printf '%s\\n' "$*" >> {log}
 case "$*" in
-  *version_info*) printf '%s\\n' "$0" /usr {version} ;;
-  *"run_pip.py --version") echo "pip 24.1 from /x"; {pip} ;;
+  *version_info*) printf '%s\\n' "$0" "$0" /usr {version} ;;
+  *"run_pip.py --find") {pip} ;;
   "-I -S -m venv"*) {venv}; for folder; do :; done; mkdir -p "$folder/bin"; cp "$0" "$folder/bin/python" ;;
   *install*) {install} ;;
   *start.py*) echo "PYTHONPATH is $PYTHONPATH"; {start} ;;
@@ -33,11 +35,11 @@ esac
 UV = """\
 #!/bin/sh
 printf 'uv %s\\n' "$*" >> {log}
-case "$1" in
-  --version) {version} ;;
-  pip) {install} ;;
-esac
+{install}
 """
+PIPS = min(3, len(os.sched_getaffinity(0)))
+"""pip processes at once."""
+OPTIONS = {"--target", "--require-hashes", "--only-binary", ":all:", "--no-deps"}
 SLEEP = (
     "trap 'echo got INT; kill -9 $!; exit 130' INT; trap 'echo got TERM; kill -9 $!; exit 143' TERM; "
     "sleep 120 > /dev/null 2>&1 & echo ready; wait"
@@ -64,7 +66,7 @@ class Runner:
     def add_uv(self, **parts: str) -> None:
         """A uv."""
         path = self.folder / "bin" / "uv"
-        path.write_text(UV.format(log=self.log, **{"version": "true", "install": "true", **parts}))
+        path.write_text(UV.format(log=self.log, **{"install": "true", **parts}))
         path.chmod(0o755)
 
     def popen(self, script: str = "main.js", **env: str) -> subprocess.Popen[str]:
@@ -98,7 +100,7 @@ class Runner:
         """Everything that interpreters were asked, the question for the version left out; forgets it."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         self.log.unlink(missing_ok=True)
-        return [line for line in lines if "version_info" not in line and "pack.py" not in line]
+        return [line for line in lines if "version_info" not in line and "compile.py" not in line]
 
     @property
     def log(self) -> Path:
@@ -126,31 +128,43 @@ def test_cold_start_installs_from_the_lock_with_hashes_and_wheels_only(runner: R
     code, output = runner.run()
     assert code == 0
     assert output.startswith("kube-builder: installing its Python packages into ")
-    asked, install, start = runner.asked()
-    assert asked == f"-I -S {ACTION / 'run_pip.py'} --version"
-    assert install.startswith(f"-I -S {ACTION / 'run_pip.py'} install ")
-    assert {"--target", "--require-hashes", "--only-binary", ":all:", "--no-deps"} <= set(install.split())
-    assert Path(install.split()[-1]).resolve() == ACTION.parent / "requirements.lock"
+    asked, *installs, start = runner.asked()
+    assert asked == f"-I -S {ACTION / 'run_pip.py'} --find"
+    assert len(installs) == PIPS  # at once, each with its part of the packages
+    for install in installs:
+        assert install.startswith(f"-I -S {ACTION / 'run_pip.py'} install ")
+        assert {*OPTIONS, "--no-compile", "--no-cache-dir", "--few-platforms"} <= set(install.split())
     (environment,) = runner.environments()
-    assert start == f"-I -S {ACTION / 'start.py'} {environment}/packages github"
+    assert start == f"-I -S {ACTION / 'start.py'} {environment}/packages {toolchain.node()} github"
+
+
+def test_the_parts_are_the_locks_first_layer(runner: Runner) -> None:
+    runner.add("python3", install=f'for list; do :; done; cp "$list" {runner.folder}/list-$$')
+    assert runner.run()[0] == 0
+    parts = [path.read_text() for path in runner.folder.glob("list-*")]
+    assert len(parts) == PIPS
+    later = frozenset(json.loads((ACTION / "later.json").read_text()))
+    first, _ = split_lock((ACTION.parent / "requirements.lock").read_text(), later)
+    assert sorted(entry for part in parts for entry in split_lock(part, later)[0]) == first
+    assert all("--hash=sha256:" in entry for entry in first)
+    names = [{entry.partition("==")[0] for entry in split_lock(part, later)[0]} for part in parts]
+    assert PIPS == 1 or not any({"cryptography", "grpcio"} <= part for part in names)  # more than half of all bytes
 
 
 def test_uv_is_used_where_there_is_one(runner: Runner) -> None:
     runner.add("python3")
     runner.add_uv()
     assert runner.run()[0] == 0
-    asked, venv, install, start = runner.asked()
-    assert asked == "uv --version"
-    assert venv.startswith("-I -S -m venv --without-pip ")
-    assert install.startswith(f"uv pip install --no-cache --python {venv.split()[-1]}/bin/python ")
-    assert {"--target", "--require-hashes", "--only-binary", ":all:", "--no-deps"} <= set(install.split())
+    install, start = runner.asked()
+    assert install.startswith("uv pip install --no-cache --python ")
+    assert install.split()[5].endswith("/bare/bin/python")
+    assert set(install.split()) >= OPTIONS
     assert start.endswith(" github")
 
 
-@pytest.mark.parametrize("parts", [{"version": "exit 2"}, {"install": "exit 2"}])
-def test_a_uv_that_fails_gives_way_to_pip(parts: dict[str, str], runner: Runner) -> None:
+def test_a_uv_that_fails_gives_way_to_pip(runner: Runner) -> None:
     runner.add("python3")
-    runner.add_uv(**parts)
+    runner.add_uv(install="exit 2")
     assert runner.run()[0] == 0
     assert any("run_pip.py install " in line for line in runner.asked())
 
@@ -169,6 +183,45 @@ def test_warm_start_only_starts(runner: Runner) -> None:
     assert len(runner.asked()) == 1
 
 
+def test_the_second_start_compiles(runner: Runner) -> None:
+    """The first one has no time for it, and on most runners there is no second one."""
+    runner.add("python3")
+    for expected in (0, 1, 0):
+        assert runner.run()[0] == 0
+        lines = runner.log.read_text().splitlines()
+        assert sum("compile.py" in line for line in lines) == expected, lines
+        runner.asked()
+    assert len(runner.environments()) == 1
+
+
+def test_setup_puts_the_command_on_the_path_of_later_steps(runner: Runner) -> None:
+    runner.add("python3", start='echo "ran $*"')
+    (runner.folder / "it's temp").mkdir()
+    files = {name: runner.folder / name for name in ("GITHUB_PATH", "GITHUB_STATE")}
+    env = {**{name: str(path) for name, path in files.items()}, "RUNNER_TEMP": str(runner.folder / "it's temp")}
+    assert runner.run("main.js", **env)[0] == 0
+    assert not files["GITHUB_PATH"].exists()
+    assert runner.run("../setup/main.js", **env)[0] == 0
+    folder = Path(files["GITHUB_PATH"].read_text().removesuffix("\n"))
+    assert [path.name for path in folder.iterdir()] == ["kube-builder"]
+    (environment,) = runner.environments()
+    started = subprocess.run([folder / "kube-builder", "ls", "a b"], capture_output=True, text=True, check=True).stdout
+    ran = f"ran -I -S {ACTION / 'start.py'} {environment}/packages {toolchain.node()} ls a b\n"
+    assert started.endswith(ran)
+
+    state = files["GITHUB_STATE"].read_text()
+    assert state == f"launcher={folder}\n"
+    assert runner.run("../setup/post.js", STATE_launcher=str(folder))[0] == 0
+    assert not folder.exists()
+
+
+def test_a_failed_setup_puts_nothing_on_the_path(runner: Runner) -> None:
+    runner.add("python3", start="exit 2")
+    files = {name: str(runner.folder / name) for name in ("GITHUB_PATH", "GITHUB_STATE")}
+    assert runner.run("../setup/main.js", **files, RUNNER_TEMP=str(runner.folder))[0] == 2
+    assert not Path(files["GITHUB_PATH"]).exists()
+
+
 def test_another_interpreter_has_another_environment(runner: Runner) -> None:
     runner.add("python3")
     runner.run()
@@ -181,7 +234,7 @@ def test_post_passes_its_flag_and_needs_the_state(runner: Runner) -> None:
     assert runner.run("post.js") == (0, "")
     assert runner.asked() == []
     assert runner.run("post.js", STATE_builder="x")[0] == 0
-    assert runner.asked()[-1].endswith("/packages github --post")
+    assert runner.asked()[-1].endswith(f"/packages {toolchain.node()} github --post")
 
 
 def test_an_old_python3_gives_way_to_a_newer_one(runner: Runner) -> None:
@@ -215,9 +268,10 @@ def test_the_input_alone_counts(runner: Runner) -> None:
 def test_without_pip_the_environment_gets_its_own(runner: Runner) -> None:
     runner.add("python3", pip="exit 1")
     assert runner.run()[0] == 0
-    _asked, venv, install, _ = runner.asked()
-    assert venv.startswith("-I -S -m venv --clear ")
-    assert install.startswith("-I -m pip install ")
+    _asked, venv, *installs, _ = runner.asked()
+    assert venv.startswith("-I -S -m venv ")
+    assert len(installs) == PIPS
+    assert all(install.startswith("-I -m pip install ") for install in installs)
 
 
 def test_without_pip_and_ensurepip_the_fix_is_told(runner: Runner) -> None:

@@ -37,7 +37,7 @@ def env(tmp_path: Path) -> dict[str, str]:
     return RUNNER | {name: str(tmp_path / name) for name in FILES}
 
 
-NOT_BY_VARIABLE = {"python", "github-token"}
+NOT_BY_VARIABLE = {"bundle", "python", "github-token"}
 """Read before us, and always given by the runner."""
 
 
@@ -80,7 +80,8 @@ def test_an_input_that_is_not_given_comes_from_its_variable(name: str, tmp_path:
 
 
 def test_each_input_of_the_table_is_read_from_its_variable() -> None:
-    names = [option.name for option in offered.list_inputs(OptionSurface.GITHUB) if option is not offered.PYTHON]
+    of_the_wrapper = (offered.PYTHON, offered.BUNDLE)
+    names = [option.name for option in offered.list_inputs(OptionSurface.GITHUB) if option not in of_the_wrapper]
     given = inputs.read_inputs({f"INPUT_{name.upper()}": f"value of {name}" for name in names}, Path())
     assert given.values == {name: f"value of {name}" for name in names}
     assert given.find_source("build-args") == "input build-args"
