@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
@@ -75,7 +75,7 @@ def install_packages(entries: Iterable[str], target: Path, version: str, machine
     listed = target.with_suffix(".txt")
     listed.write_text("".join(entries))
     platform = f"{machine}-manylinux_{'_'.join(map(str, GLIBC))}"
-    command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--target", target]
+    command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--target", str(target)]
     command += ["--python-version", version, "--python-platform", platform, "--no-deps", "--only-binary", ":all:"]
     subprocess.run([*command, "--require-hashes", "--requirement", listed], check=True)
     for pattern in _UNNEEDED:
@@ -85,7 +85,7 @@ def install_packages(entries: Iterable[str], target: Path, version: str, machine
 
 def compile_modules(python: str, packages: Path) -> None:
     """Compile all modules; the results are valid wherever and whenever they are unpacked."""
-    options = ["-q", "--invalidation-mode", "unchecked-hash", "-s", packages, "-p", "packages"]
+    options = ["-q", "--invalidation-mode", "unchecked-hash", "-s", str(packages), "-p", "packages"]
     subprocess.run([python, "-I", "-S", "-m", "compileall", *options, packages], check=True)
 
 
@@ -97,7 +97,7 @@ def pack_package(top: Path, target: Path) -> None:
         _add_files(archive, top.parent, top)
 
 
-def write_bundle(packages: Path, facts: dict[str, object], lock: Path, target: Path) -> None:
+def write_bundle(packages: Path, facts: Mapping[str, object], lock: Path, target: Path) -> None:
     """Write the archive; ``lock`` is the file whose packages these are."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with ZipFile(target, "w", ZIP_DEFLATED, compresslevel=9) as archive:
