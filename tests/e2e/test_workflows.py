@@ -144,6 +144,7 @@ def test_no_secret_is_in_a_log_or_summary(run: Run) -> None:
         ("multi-platform", "latest", {"linux/amd64", "linux/arm64"}),
         ("metadata", "main", {"linux/amd64"}),
         ("one-builder", "prod", {"linux/amd64"}),
+        ("merge", "main", {"linux/amd64", "linux/arm64"}),
     ],
 )
 def test_the_image_is_there(workflow: str, tag: str, platforms: set[str], run: Run, open_registry: Registry) -> None:
@@ -176,6 +177,18 @@ def test_metadata_is_on_the_image(run: Run, open_registry: Registry) -> None:
     assert labels["org.opencontainers.image.url"] == f"https://git.example/team/{run.name}"
     revision = labels["org.opencontainers.image.revision"]
     assert pushed.images(open_registry.url, name, f"sha-{revision[:7]}")
+
+
+def test_merged_digests_are_one_annotated_image(run: Run, open_registry: Registry) -> None:
+    with RegistryClient(
+        CredentialStore([], env={}), trust=RegistryTrust(plain=frozenset({open_registry.address}))
+    ) as client:
+        repository = RegistryRepository(open_registry.address, f"e2e/{run.name}-merge")
+        index = client.read_manifest(repository, "main")
+        revision = index.fields["annotations"]["org.opencontainers.image.revision"]
+        assert index.fields["annotations"]["of"] == "main"
+        assert client.read_manifest(repository, f"sha-{revision[:7]}").descriptor == index.descriptor
+        assert len(index.entries) == 4, "two images and their attestations"
 
 
 def test_they_are_clean() -> None:

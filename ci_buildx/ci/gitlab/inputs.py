@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def fill_defaults(given: RawValues, *, folder: Path) -> RawValues:
     """Return the inputs with all defaults; ``folder`` is where GitLab looks for artifacts."""
     env = given.env
     found: dict[str, tuple[Value, str]] = {
-        "tags": (make_default_tags(env), "CI_REGISTRY_IMAGE"),
+        "tags": (_make_build_tags(given), "CI_REGISTRY_IMAGE"),
         "labels": (make_default_labels(given), given.find_source("labels")),
         "lifetime": (f"{env['CI_JOB_TIMEOUT']}s" if env.get("CI_JOB_TIMEOUT") else "", "CI_JOB_TIMEOUT"),
         **_read_cluster_defaults(env),
@@ -86,6 +86,13 @@ def _read_cluster_defaults(env: Mapping[str, str]) -> dict[str, tuple[Value, str
         "kube-context": (env.get("KUBE_CONTEXT", ""), "KUBE_CONTEXT"),
         "oidc": (f"env:{ID_TOKEN}" if env.get(ID_TOKEN) else "", ID_TOKEN),
     }
+
+
+def _make_build_tags(given: RawValues) -> list[str]:
+    """Return the default names of a build: without tags if it pushes by digest, to be merged by a later job."""
+    by_digest = any("push-by-digest=true" in text for text in given.read_texts("outputs"))
+    image = given.env.get("CI_REGISTRY_IMAGE", "")
+    return [image] if by_digest and image else make_default_tags(given.env)
 
 
 def make_default_tags(env: Mapping[str, str]) -> list[str]:
@@ -152,14 +159,16 @@ DEFAULTS = {"timeline": TIMELINE}
 _QUOTED = compile_lazily(r'"(?P<inner>[^"]*(?:""[^"]*)*)"')
 
 
-def read_inputs(env: Mapping[str, str], cwd: Path) -> RawValues:
-    """Read values and sources of the inputs and variables that are set.
+def read_inputs(env: Mapping[str, str], cwd: Path, *, template: Sequence[Option] = ()) -> RawValues:
+    """Read values and sources of the inputs and variables that are set; ``template`` are those of another template.
 
     In the template's own job, an input overrides its variable, as in the Action. In a job that extends it under another
     name, the job's variables override the include's inputs. Raises InputError for a probably misspelled variable.
     """
     known = options.BY_NAME | {name: offered.BY_NAME[name] for name in _LOGIN}
-    by_template = {option.name: name_variable(option.name) for option in offered.list_inputs(OptionSurface.GITLAB)}
+    known |= {option.name: option for option in template}
+    declared = template or offered.list_inputs(OptionSurface.GITLAB)
+    by_template = {option.name: name_variable(option.name) for option in declared}
     by_user = {option.name: option.variable for option in known.values()}
     refuse_typos(env, by_user.values())
     values: dict[str, Value] = {}
