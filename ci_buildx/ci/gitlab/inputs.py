@@ -49,18 +49,19 @@ TIMELINE = "kube-builder-timeline.html"
 ID_TOKEN = "KUBE_BUILDER_ID_TOKEN"  # noqa: S105 - a variable's name
 """The ``id_tokens`` entry whose token authenticates to the cluster."""
 _OCI = "org.opencontainers.image"
+_IMAGE = "CI_REGISTRY_IMAGE"
 
 
 def fill_defaults(given: RawValues, *, folder: Path) -> RawValues:
     """Return the inputs with all defaults; ``folder`` is where GitLab looks for artifacts."""
     env = given.env
     found: dict[str, tuple[Value, str]] = {
-        "tags": (_make_build_tags(given), "CI_REGISTRY_IMAGE"),
+        "tags": ([] if any(map(_is_by_digest, given.read_texts("outputs"))) else make_default_tags(env), _IMAGE),
         "labels": (make_default_labels(given), given.find_source("labels")),
         "lifetime": (f"{env['CI_JOB_TIMEOUT']}s" if env.get("CI_JOB_TIMEOUT") else "", "CI_JOB_TIMEOUT"),
         **_read_cluster_defaults(env),
     }
-    given = given.replace_values(timeline=str(folder / (given.read_text("timeline") or TIMELINE)))
+    given = _name_digests(given).replace_values(timeline=str(folder / (given.read_text("timeline") or TIMELINE)))
     missing = {name: pair for name, pair in found.items() if pair[0] and (name == "labels" or _is_missing(given, name))}
     filled = given.replace_values(**{name: value for name, (value, _) in missing.items()})
     return _add_sources(filled, {name: source for name, (_, source) in missing.items()})
@@ -88,11 +89,17 @@ def _read_cluster_defaults(env: Mapping[str, str]) -> dict[str, tuple[Value, str
     }
 
 
-def _make_build_tags(given: RawValues) -> list[str]:
-    """Return the default names of a build: without tags if it pushes by digest, to be merged by a later job."""
-    by_digest = any("push-by-digest=true" in text for text in given.read_texts("outputs"))
-    image = given.env.get("CI_REGISTRY_IMAGE", "")
-    return [image] if by_digest and image else make_default_tags(given.env)
+def _name_digests(given: RawValues) -> RawValues:
+    """Name the outputs that are pushed by digest, to be merged by a later job: they have no tag."""
+    image, outputs = given.env.get(_IMAGE, ""), given.read_texts("outputs")
+    if not image or not any(map(_is_by_digest, outputs)):
+        return given
+    named = [f"{text},name={image}" if _is_by_digest(text) and "name=" not in text else text for text in outputs]
+    return given.replace_values(outputs=named)
+
+
+def _is_by_digest(output: str) -> bool:
+    return "push-by-digest=true" in output
 
 
 def make_default_tags(env: Mapping[str, str]) -> list[str]:
@@ -101,7 +108,7 @@ def make_default_tags(env: Mapping[str, str]) -> list[str]:
     A Git tag: its name, or its slug if the name is not a valid image tag. A merge request: ``mr-N``. The default
     branch: ``latest`` and the short commit. Any other branch: its slug.
     """
-    image = env.get("CI_REGISTRY_IMAGE", "")
+    image = env.get(_IMAGE, "")
     slug = env.get("CI_COMMIT_REF_SLUG", "")
     if not image:
         return []
