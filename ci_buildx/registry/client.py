@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 _HUB_API = "registry-1.docker.io"
 _LONGEST_REASON = 300
-_MOST_PAGES = 64
+MOST_PAGES = 64
+"""Maximum number of pages of a list of referrers."""
 _NEXT = compile_lazily(r'<([^<>]{1,2000})>\s*;\s*rel="?next"?')
 
 
@@ -128,7 +129,7 @@ class RegistryClient:
         """
         entries: list[dict[str, Any]] = []
         request = self._request("GET", repository, f"referrers/{check_digest(digest)}", headers={"Accept": OCI_INDEX})
-        for _ in range(_MOST_PAGES):
+        for _ in range(MOST_PAGES):
             answer = self._call(request, _make_pull_access(repository))
             if answer.status != HTTPStatus.OK:
                 return entries or None

@@ -77,6 +77,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, product_env: dict[str, str], k
             "GITHUB_SERVER_URL": f"http://{address}",
             "GITHUB_REPOSITORY": f"team/{name}",
             "GITHUB_API_URL": f"http://{address}/api",
+            "SHARED": str(place / "shared"),
         }
         options = [*checkout.ACT, "--no-cache-server"]
         options += ["--concurrent-jobs", str(AT_ONCE), "--eventpath", str(place / "event.json")]
@@ -119,7 +120,7 @@ def event(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("workflow", NAMES)
 def test_it_succeeds(workflow: str, run: Run) -> None:
     log = run.of(workflow)
-    assert re.search(r"🏁  Job succeeded", log), log or run.log
+    assert re.search(r"🏁  Job succeeded", log) and "🏁  Job failed" not in log, log or run.log
 
 
 def test_there_are_as_many_as_were_promised() -> None:

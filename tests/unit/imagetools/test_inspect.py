@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ci_buildx.imagetools import inspect as inspect_module
 from ci_buildx.registry.content import DOCKER_MANIFEST
 from tests.unit.imagetools.conftest import Run
 from tests.unit.imagetools.memory_registry import AMD64, ATTESTATION, IN_TOTO, UNKNOWN, MemoryRegistry
@@ -200,3 +201,13 @@ def test_a_malformed_config_is_an_error_of_one_line(registry: MemoryRegistry, ru
     code, stdout, stderr = run("imagetools", "inspect", registry.name("app", "1"), "--format", "{{json .}}")
     assert (code, stdout, stderr.count("\n")) == (1, "", 1)
     assert "the image's config is " in stderr
+
+
+def test_an_attestation_without_end_is_refused(
+    registry: MemoryRegistry, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push_statements(registry, "amd64")
+    assert inspect_module.LARGEST_ATTESTATION > 60 << 20
+    monkeypatch.setattr(inspect_module, "LARGEST_ATTESTATION", 20)
+    code, _, stderr = run("imagetools", "inspect", registry.name("app", "1"), "--format", "{{json .SBOM}}")
+    assert (code, "sent more than 20 bytes for /v2/app/blobs/" in stderr) == (1, True), stderr
