@@ -31,10 +31,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     if given["merge"]:
         from ci_buildx.ci.gitlab import merge
 
-        if given["post"]:
-            merge.clean_up(around.env)
-            return 0
-        return merge.run_merge(around.env, around.cwd, around.stdout)
+        return merge.main(post=bool(given["post"]), env=around.env, cwd=around.cwd, stdout=around.stdout)
     from ci_buildx.ci.gitlab import job
 
     return job.main(post=bool(given["post"]), env=around.env, cwd=around.cwd, stdout=around.stdout)

@@ -10,13 +10,23 @@ from ci_buildx.build.result import BuildResult
 from ci_buildx.ci import digests, inputs
 from ci_buildx.ci.gitlab import inputs as gitlab_inputs
 from ci_buildx.ci.gitlab import job
-from ci_buildx.errors import InputError
+from ci_buildx.errors import InputError, KubeBuilderError
 from ci_buildx.settings.option import OptionSurface
 from ci_buildx.settings.raw_values import RawValues
 from ci_buildx.settings.values import ProgressMode
+from ci_buildx.settings.wording import reword_error
 
 _METADATA = "kube-builder.*.json"
 """Files that each of the template's jobs passes on as an artifact: one is named after the job."""
+
+
+def main(*, post: bool, env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
+    """Merge, or with ``post`` clean up, and return the exit code. Errors are in the words of the template's inputs."""
+    try:
+        return clean_up(env) if post else run_merge(env, cwd, stdout)
+    except KubeBuilderError as error:
+        reword_error(error, OptionSurface.GITLAB)
+        raise
 
 
 def run_merge(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
@@ -49,9 +59,10 @@ def run_merge(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
     return 0
 
 
-def clean_up(env: Mapping[str, str]) -> None:
-    """Remove the credentials of a job that was killed."""
+def clean_up(env: Mapping[str, str]) -> int:
+    """Remove the credentials of a job that was killed. Returns 0."""
     gitlab_inputs.remove_private_folder(job.make_suffix(env))
+    return 0
 
 
 def _fill_defaults(given: RawValues, folder: Path) -> RawValues:
